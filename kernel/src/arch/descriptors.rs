@@ -1,0 +1,66 @@
+//! GDT, TSS and IDT. Every vector runs on a stack of its own (IST): the core library uses the red zone in two functions, and a
+//! fault because the stack ran out must still be told.
+
+use x86_64::VirtAddr;
+use x86_64::instructions::segmentation::{CS, SS, Segment};
+use x86_64::instructions::tables::{lidt, load_tss};
+use x86_64::structures::DescriptorTablePointer;
+use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::tss::TaskStateSegment;
+
+use super::cell::TakeOnce;
+use super::exceptions::{STUB_SIZE, VC, stubs};
+use super::layout;
+
+/// IST index (from 0) of the stack for everything that ends the firmware.
+const FAULT_STACK: u8 = 0;
+/// IST index (from 0) of #VC's stack.
+const VC_STACK: u8 = 1;
+
+static GDT: TakeOnce<GlobalDescriptorTable> = TakeOnce::new(GlobalDescriptorTable::new());
+static TSS: TakeOnce<TaskStateSegment> = TakeOnce::new(TaskStateSegment::new());
+static IDT: TakeOnce<[Gate; 256]> = TakeOnce::new([Gate::ABSENT; 256]);
+
+/// An interrupt gate.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+struct Gate([u64; 2]);
+
+impl Gate {
+    const ABSENT: Gate = Gate([0; 2]);
+
+    /// Present, DPL 0, type 14, on IST `stack` (APM volume 2, 8.9.1).
+    fn new(handler: u64, code: SegmentSelector, stack: u8) -> Gate {
+        let low =
+            handler & 0xffff | u64::from(code.0) << 16 | (u64::from(stack) + 1) << 32 | 0x8e << 40;
+        Gate([low | handler >> 16 << 48, handler >> 32])
+    }
+}
+
+/// Takes all three tables into use. `None` if they are in use already.
+pub(crate) fn load() -> Option<()> {
+    let (gdt, tss, idt) = (GDT.take()?, TSS.take()?, IDT.take()?);
+    tss.interrupt_stack_table[usize::from(FAULT_STACK)] = VirtAddr::new(layout::fault_stack_top());
+    tss.interrupt_stack_table[usize::from(VC_STACK)] = VirtAddr::new(layout::vc_stack_top());
+    let code = gdt.append(Descriptor::kernel_code_segment());
+    let data = gdt.append(Descriptor::kernel_data_segment());
+    let task = gdt.append(Descriptor::tss_segment(tss));
+    gdt.load();
+    // SAFETY: the selectors name the descriptors just made: flat ring-0 code and data, and the static TSS.
+    unsafe {
+        CS::set_reg(code);
+        SS::set_reg(data);
+        load_tss(task);
+    }
+    for (vector, gate) in (0_u64..).zip(idt.iter_mut()) {
+        let stack = if vector == VC { VC_STACK } else { FAULT_STACK };
+        *gate = Gate::new(stubs() + vector * STUB_SIZE, code, stack);
+    }
+    let pointer = DescriptorTablePointer {
+        limit: 256 * 16 - 1,
+        base: VirtAddr::from_ptr(idt.as_ptr()),
+    };
+    // SAFETY: the table is static and each gate leads to its stub.
+    unsafe { lidt(&pointer) };
+    Some(())
+}

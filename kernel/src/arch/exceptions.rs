@@ -1,0 +1,143 @@
+//! All vectors. One is expected: #VC from a CPUID instruction of the firmware's own, answered from the CPUID page. Every other ends the firmware,
+//! whoever raised it (IN-01, IN-02).
+
+use core::arch::global_asm;
+
+use kernel::fatal::{Fatal, Reason};
+use snp::cpuid::{CpuState, CpuidTable};
+use snp::vc::{Decoded, Instruction, decode};
+use spin::Mutex;
+
+use super::{fatal, layout};
+
+global_asm!(include_str!("exceptions.s"));
+
+/// Bytes between two stubs of `exceptions.s`.
+pub(crate) const STUB_SIZE: u64 = 16;
+/// #VC.
+pub(crate) const VC: u64 = 29;
+
+unsafe extern "C" {
+    static __exception_stubs: u8;
+}
+
+/// Address of the stub of vector 0.
+pub(crate) fn stubs() -> u64 {
+    (&raw const __exception_stubs) as u64
+}
+
+/// What answers CPUID instructions.
+static CPUID: Mutex<Option<CpuidTable>> = Mutex::new(None);
+
+/// Takes the checked CPUID page into use.
+pub(crate) fn answer_cpuid_from(table: CpuidTable) {
+    *CPUID.lock() = Some(table);
+}
+
+/// Registers as `exceptions.s` leaves them on the stack.
+#[repr(C)]
+struct Frame {
+    r15: u64,
+    r14: u64,
+    r13: u64,
+    r12: u64,
+    r11: u64,
+    r10: u64,
+    r9: u64,
+    r8: u64,
+    rdi: u64,
+    rsi: u64,
+    rbp: u64,
+    rbx: u64,
+    rdx: u64,
+    rcx: u64,
+    rax: u64,
+    vector: u64,
+    error: u64,
+    rip: u64,
+    cs: u64,
+    rflags: u64,
+    rsp: u64,
+    ss: u64,
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn exception_entry(frame: &mut Frame) {
+    let outcome = if frame.vector == VC {
+        vc(frame)
+    } else {
+        Err(unexpected(frame))
+    };
+    if let Err(reason) = outcome {
+        fatal::end(&reason);
+    }
+}
+
+fn unexpected(frame: &Frame) -> Fatal {
+    let address = x86_64::registers::control::Cr2::read_raw();
+    let Frame {
+        vector,
+        error,
+        rip,
+        rsp,
+        ..
+    } = frame;
+    Fatal::new(
+        Reason::Exception,
+        format_args!("vector {vector} error {error:#x} rip {rip:#x} rsp {rsp:#x} cr2 {address:#x}"),
+    )
+}
+
+fn vc(frame: &mut Frame) -> Result<(), Fatal> {
+    let refused = |frame: &Frame| {
+        Fatal::new(
+            Reason::Vc,
+            format_args!("code {:#x} rip {:#x}", frame.error, frame.rip),
+        )
+    };
+    let bytes = instruction_at(frame.rip).ok_or_else(|| refused(frame))?;
+    match decode(frame.error, &bytes) {
+        Ok(Decoded {
+            instruction: Instruction::Cpuid,
+            len,
+        }) => {
+            cpuid(frame).ok_or_else(|| refused(frame))?;
+            frame.rip += u64::from(len);
+            Ok(())
+        }
+        Ok(_) | Err(_) => Err(refused(frame)),
+    }
+}
+
+/// The first bytes of the instruction, if it lies in the firmware's text; no instruction that is answered is longer.
+fn instruction_at(rip: u64) -> Option<[u8; 4]> {
+    if rip < layout::text_start() || rip > layout::text_end().checked_sub(4)? {
+        return None;
+    }
+    // SAFETY: the four bytes lie in the text, which is mapped, never written, and plain bytes.
+    Some(unsafe { (rip as *const [u8; 4]).read() })
+}
+
+/// Answers CPUID. `None` for a leaf beyond the table's limits, and while there is no table.
+fn cpuid(frame: &mut Frame) -> Option<()> {
+    const LOW: u64 = 0xffff_ffff;
+    // One vCPU, whose XSAVE stays off.
+    let state = CpuState {
+        apic_id: 0,
+        osxsave: false,
+        pke: false,
+        xcr0: 1,
+        xss: 0,
+    };
+    let (leaf, subleaf) = (
+        u32::try_from(frame.rax & LOW).ok()?,
+        u32::try_from(frame.rcx & LOW).ok()?,
+    );
+    // A lock that is held means that the handler interrupted itself.
+    let answer = CPUID.try_lock()?.as_ref()?.lookup(leaf, subleaf, &state)?;
+    frame.rax = answer.eax.into();
+    frame.rbx = answer.ebx.into();
+    frame.rcx = answer.ecx.into();
+    frame.rdx = answer.edx.into();
+    Some(())
+}

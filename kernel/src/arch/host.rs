@@ -1,0 +1,255 @@
+//! The way to the host: GHCB, console, guest messages. One for the image, behind one lock, so that even a fatal condition can be told.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::ptr::NonNull;
+
+use kernel::attest::{Certificates, ReportError, Reports};
+use kernel::clock::measure_khz;
+use kernel::console;
+use kernel::fatal::{Fatal, Reason};
+use kernel::mm::{Attributes, PageSize, Permissions, Vmpl};
+use kernel::mm::{PAGE, PAGE_SIZE, Region};
+use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
+use snp::ghcb::msr::{self, PageState};
+use snp::ghcb::{Ghcb, SharedMemory};
+use snp::instr::{Hardware, MSR_SEV_STATUS, SharedBytes, rdmsr, rdtsc, snp_active};
+use snp::message::channel::CertificateResult;
+use snp::message::report::KeySelect;
+use snp::message::{Channel, GhcbTransport};
+use snp::report::Report;
+use spin::Mutex;
+
+use super::cell::TakeOnce;
+use super::layout;
+use super::memory::Memory;
+
+/// Pages for the host's certificates.
+const CERTIFICATE_PAGES: usize = 4;
+const SHARED_PAGES: usize = 3 + CERTIFICATE_PAGES;
+
+/// The only memory of the firmware that leaves private use.
+#[repr(C, align(4096))]
+struct Shared([u8; SHARED_PAGES * PAGE]);
+
+static SHARED: TakeOnce<Shared> = TakeOnce::new(Shared([0; SHARED_PAGES * PAGE]));
+
+static HOST: Mutex<Option<Host>> = Mutex::new(None);
+
+/// The registered GHCB and the shared pages for guest messages.
+struct Host {
+    ghcb: Ghcb<Hardware, SharedBytes>,
+    request: SharedBytes,
+    answer: SharedBytes,
+    certificates: SharedBytes,
+    pages: GuestRequestPages,
+}
+
+/// SEV_STATUS, if SNP is active.
+pub(crate) fn sev_status() -> Result<u64, Fatal> {
+    // SAFETY: a guest that got here by the stub's VMGEXIT-free way runs at CPL 0; reading the MSR has no effect, and an SEV guest's read is never intercepted.
+    let status = unsafe { rdmsr(MSR_SEV_STATUS) };
+    if snp_active(status) {
+        Ok(status)
+    } else {
+        Err(Fatal::new(
+            Reason::NotSnp,
+            format_args!("SEV_STATUS {status:#x}"),
+        ))
+    }
+}
+
+/// Negotiates, shares the pages, registers the GHCB. Returns its GPA.
+pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<u64, Fatal> {
+    let shared = SHARED.take().ok_or_else(Fatal::plain(Reason::Protocol))?;
+    let start = NonNull::from(shared).cast::<u8>();
+    // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages that `Memory` hands over.
+    let mut hardware = unsafe { Hardware::new() };
+    msr::negotiate(&mut hardware, c_bit).map_err(Fatal::because(Reason::Protocol))?;
+    msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
+    for index in 0..SHARED_PAGES as u64 {
+        let address = start.as_ptr() as u64 + index * PAGE_SIZE;
+        // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
+        let changed = unsafe { memory.unvalidate_own(address) };
+        changed
+            .map(drop)
+            .map_err(Fatal::because(Reason::PageState))?;
+        msr::page_state_change(&mut hardware, layout::gpa_of(address), PageState::Shared)
+            .map_err(Fatal::because(Reason::PageState))?;
+    }
+    let part = |first: usize, pages: usize| {
+        // SAFETY: the pages were made shared above, are mapped without the C-bit, and each goes to one `SharedBytes`.
+        unsafe { SharedBytes::new(start.add(first * PAGE), pages * PAGE) }
+    };
+    let gpa = |first: u64| layout::gpa_of(start.as_ptr() as u64) + first * PAGE_SIZE;
+    let ghcb =
+        Ghcb::register(hardware, part(0, 1), gpa(0)).map_err(Fatal::because(Reason::Protocol))?;
+    let pages = GuestRequestPages {
+        request: gpa(1),
+        answer: gpa(2),
+        certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)),
+    };
+    let host = Host {
+        ghcb,
+        request: part(1, 1),
+        answer: part(2, 1),
+        certificates: part(3, CERTIFICATE_PAGES),
+        pages,
+    };
+    *HOST.lock() = Some(host);
+    Ok(gpa(0))
+}
+
+fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> Result<R, Fatal> {
+    match HOST.lock().as_mut() {
+        Some(host) => work(host),
+        None => Err(Fatal::plain(reason)()),
+    }
+}
+
+/// One line of the timeline, if there is a console and nobody is using it.
+pub(crate) fn say(word: &str, text: fmt::Arguments<'_>) {
+    if let Some(host) = HOST.try_lock().as_mut().and_then(|host| host.as_mut()) {
+        console::line(&mut host.ghcb, word, text);
+    }
+}
+
+/// Asks the host to back `region` as private memory, 2 MiB at a time where it can.
+pub(crate) fn make_private(region: Region) -> Result<(), Fatal> {
+    let mut list = heapless::Vec::<PageStateEntry, { snp::ghcb::call::PSC_MAX }>::new();
+    let mut gpa = region.start();
+    with(Reason::PageState, |host| {
+        while gpa < region.end() {
+            let size = largest_page(gpa, region.end());
+            let entry = PageStateEntry {
+                gpa,
+                size,
+                state: PageState::Private,
+            };
+            gpa += size.bytes();
+            if list.push(entry).is_err() {
+                return Err(Fatal::plain(Reason::PageState)());
+            }
+            if list.is_full() || gpa >= region.end() {
+                host.ghcb
+                    .page_state_change(&list)
+                    .map_err(Fatal::because(Reason::PageState))?;
+                list.clear();
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Frequency of the TSC in kHz, as the CPU says under Secure TSC, or as measured against the host's timer.
+pub(crate) fn tsc_khz(sev_status: u64) -> Option<u64> {
+    const SECURE_TSC: u64 = 1 << 11;
+    /// Bits 17:0: MHz.
+    const GUEST_TSC_FREQ: u32 = 0xc001_0134;
+    if sev_status & SECURE_TSC != 0 {
+        // SAFETY: the MSR exists where Secure TSC is active; reading it has no effect.
+        return Some((unsafe { rdmsr(GUEST_TSC_FREQ) } & 0x3_ffff) * 1000);
+    }
+    let mut host = HOST.lock();
+    measure_khz(&mut host.as_mut()?.ghcb, rdtsc)
+}
+
+fn largest_page(gpa: u64, end: u64) -> PageSize {
+    let large = PageSize::Size2M.bytes();
+    if gpa.is_multiple_of(large) && end - gpa >= large {
+        PageSize::Size2M
+    } else {
+        PageSize::Size4K
+    }
+}
+
+/// Makes the firmware's page at `address` the register state of the boot vCPU at the guest's VMPL, and tells the host.
+///
+/// # Safety
+/// The page holds a VMSA and, from here on, no Rust object.
+pub(crate) unsafe fn register_vmsa(
+    address: u64,
+    vmpl: Vmpl,
+    apic_id: u32,
+    sev_features: u64,
+) -> Result<(), Fatal> {
+    for level in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3] {
+        // SAFETY: the firmware's own page; taking rights that nobody has makes nothing worse.
+        let revoked = unsafe {
+            snp::instr::rmpadjust(
+                address,
+                PageSize::Size4K,
+                Attributes::page(level, Permissions::NONE),
+            )
+        };
+        revoked.map_err(Fatal::because(Reason::GuestStart))?;
+    }
+    // SAFETY: the page holds no Rust object, as the caller says.
+    unsafe { snp::instr::rmpadjust(address, PageSize::Size4K, Attributes::vmsa(vmpl)) }
+        .map_err(Fatal::because(Reason::GuestStart))?;
+    with(Reason::GuestStart, |host| {
+        host.ghcb
+            .ap_create(
+                ApCreation::OnInit,
+                vmpl,
+                apic_id,
+                layout::gpa_of(address),
+                sev_features,
+            )
+            .map_err(Fatal::because(Reason::GuestStart))
+    })
+}
+
+/// Runs the guest until it, or the host, comes back to VMPL0.
+pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
+    with(Reason::RunGuest, |host| {
+        host.ghcb
+            .run_vmpl(vmpl)
+            .map_err(Fatal::because(Reason::RunGuest))
+    })
+}
+
+/// Reports from the PSP, over VMPL0's channel.
+pub(crate) struct PspReports {
+    channel: Box<Channel>,
+}
+
+impl PspReports {
+    pub(crate) fn new(channel: Box<Channel>) -> PspReports {
+        PspReports { channel }
+    }
+}
+
+impl Reports for PspReports {
+    fn report(
+        &mut self,
+        report_data: &[u8; 64],
+        certificates: Option<&mut Certificates>,
+    ) -> Result<Report, ReportError> {
+        let mut host = HOST.lock();
+        let host = host.as_mut().ok_or(ReportError::NoHost)?;
+        let transport = &mut GhcbTransport {
+            ghcb: &mut host.ghcb,
+            request: &mut host.request,
+            answer: &mut host.answer,
+            pages: host.pages,
+        };
+        let Some(certificates) = certificates else {
+            return self
+                .channel
+                .report(transport, report_data, Vmpl::Vmpl0, KeySelect::VlekElseVcek)
+                .map_err(ReportError::Message);
+        };
+        for page in 0..CERTIFICATE_PAGES {
+            host.certificates.write(page * PAGE, &[0; PAGE]);
+        }
+        let (report, result) = self
+            .channel
+            .report_with_certificates(transport, report_data, Vmpl::Vmpl0, KeySelect::VlekElseVcek)
+            .map_err(ReportError::Message)?;
+        if result == CertificateResult::Written {
+            certificates.fill(|out| host.certificates.read(0, out));
+        }
+        Ok(report)
+    }
+}

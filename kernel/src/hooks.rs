@@ -1,0 +1,50 @@
+//! What tpm-core needs from the platform, and the TPM as the service that a guest calls.
+
+use alloc::boxed::Box;
+
+use tpm_core::{Clock, Entropy, Failure, Hooks, Locality};
+
+use crate::svsm;
+
+/// A TPM with its platform.
+pub struct Platform<E, C> {
+    tpm: Box<tpm_core::Tpm>,
+    entropy: E,
+    clock: C,
+}
+
+impl<E: Entropy, C: Clock> Platform<E, C> {
+    /// Makes a TPM with new seeds, as after _TPM_Init: whoever uses it begins with TPM2_Startup.
+    pub fn manufacture(mut entropy: E, mut clock: C) -> Result<Self, Failure> {
+        let mut hooks = Hooks {
+            entropy: &mut entropy,
+            clock: &mut clock,
+        };
+        let tpm = Box::new(tpm_core::Tpm::manufacture(&mut hooks)?);
+        Ok(Self {
+            tpm,
+            entropy,
+            clock,
+        })
+    }
+
+    /// Runs `work` with the TPM and its hooks.
+    pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
+        let mut hooks = Hooks {
+            entropy: &mut self.entropy,
+            clock: &mut self.clock,
+        };
+        work(&mut self.tpm, &mut hooks)
+    }
+
+    /// Milliseconds since the start.
+    pub fn now_ms(&mut self) -> u64 {
+        self.clock.now_ms()
+    }
+}
+
+impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
+    fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
+        self.with(|tpm, hooks| tpm.execute(hooks, Locality::ZERO, command, response))
+    }
+}

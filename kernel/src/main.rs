@@ -1,0 +1,238 @@
+//! The image's boot, in the order in which it happens, and the loop that it ends in.
+//!
+//! `arch/entry.s` comes before: it leaves us in long mode, on the stack of linker.ld, with the C-bit's position in hand.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod arch;
+mod source;
+
+use alloc::boxed::Box;
+use core::convert::Infallible;
+
+use kernel::attest::{Reports, Services, VTPM_MANIFEST_VERSION};
+use kernel::clock::TickClock;
+use kernel::entropy::Conditioner;
+use kernel::fatal::{Fatal, Reason};
+use kernel::hooks::Platform;
+use kernel::launch::{Launch, LaunchParams};
+use kernel::mm::ownership::Ownership;
+use kernel::mm::validate::{give_region, grant_region};
+use kernel::mm::{GUEST_VMPL, PAGE, PageSize, Pages, Region, memory_map};
+use kernel::start;
+use kernel::svsm::Machine;
+use kernel::svsm::request::after_stop;
+use snp::Page;
+use snp::cpuid::CpuidTable;
+use snp::instr::rdtsc;
+use snp::message::Channel;
+use snp::rmp::Vmpl;
+use snp::secrets::Secrets;
+use snp::svsm::attestation::{VTPM_SERVICE, report_data};
+use tpm_core::{Clock, Entropy};
+use zerocopy::FromBytes;
+
+use arch::host::{self, PspReports, say};
+use arch::memory::Memory;
+use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout};
+use source::Instruction;
+
+/// SEV_STATUS holds SEV_FEATURES from this bit on.
+const SEV_FEATURES_SHIFT: u32 = 2;
+
+/// Called once, by the entry stub.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_main(c_bit: u32) -> ! {
+    match boot(c_bit) {
+        Ok(never) => match never {},
+        Err(why) => fatal::end(&why),
+    }
+}
+
+/// Everything from the firmware's own page tables to the guest's first instruction, and on.
+fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
+    let mut memory = Memory::start(c_bit).ok_or_else(Fatal::plain(Reason::Panic))?;
+    descriptors::load().ok_or_else(Fatal::plain(Reason::Panic))?;
+    let sev_status = host::sev_status()?;
+    let cpuid_page = copy_page(&mut memory, layout::cpuid_page());
+    let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
+    exceptions::answer_cpuid_from(cpuid.clone());
+    let ghcb = host::connect(&mut memory, cpuid.c_bit())?;
+    say(
+        "vmpl0",
+        format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"),
+    );
+    say("ghcb", format_args!("registered at {ghcb:#x}"));
+    heap::start();
+
+    let entropy = Conditioner::start(
+        source::find(&cpuid, Instruction::Rdseed)?,
+        source::find(&cpuid, Instruction::Rdrand)?,
+    )
+    .map_err(Fatal::because(Reason::Entropy))?;
+    say(
+        "entropy",
+        format_args!("RDSEED and RDRAND passed their start-up tests"),
+    );
+
+    let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;
+    let launch = launch_params(&mut memory)?;
+    let mut map = guest_memory(&mut memory, &launch, firmware)?;
+
+    let mut tpm = Platform::manufacture(entropy, TickClock::new(rdtsc, host::tsc_khz(sev_status)))
+        .map_err(Fatal::because(Reason::Tpm))?;
+    let services = endorse(&mut tpm)?;
+
+    let mut secrets_page = take_secrets_page(&mut memory);
+    let secrets = Secrets::from_page(&mut secrets_page);
+    let mut reports = psp(secrets)?;
+    self_check(&mut reports, &services)?;
+
+    let vmsa = start::register_state(&launch, sev_status >> SEV_FEATURES_SHIFT)
+        .map_err(Fatal::because(Reason::LaunchParams))?;
+    let vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
+    let filled = start::fill_pages(&mut memory, &map, &launch, &cpuid_page, secrets, firmware);
+    secrets.wipe();
+    filled.map_err(|_| {
+        Fatal::new(
+            Reason::LaunchParams,
+            format_args!("a page to be filled in is not the guest's"),
+        )
+    })?;
+    let mut vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
+    let (used, free) = heap::usage();
+    say(
+        "guest",
+        format_args!(
+            "started at VMPL2, rip {:#x}; heap {} KiB used, {} KiB free",
+            launch.rip,
+            used / 1024,
+            free / 1024
+        ),
+    );
+
+    loop {
+        host::run(GUEST_VMPL)?;
+        after_stop(&mut Machine {
+            pages: &mut memory,
+            map: &mut map,
+            vcpu: &mut vcpu,
+            tpm: &mut tpm,
+            services: &services,
+            reports: &mut reports,
+        });
+    }
+}
+
+fn copy_page(memory: &mut Memory, gpa: u64) -> Page {
+    let mut page = [0; PAGE];
+    memory.read(gpa, &mut page);
+    page
+}
+
+fn launch_params(memory: &mut Memory) -> Result<Launch, Fatal> {
+    let page = copy_page(memory, layout::gpa_of(layout::launch_params()));
+    let (params, _) =
+        LaunchParams::ref_from_prefix(&page).map_err(|_| Fatal::plain(Reason::LaunchParams)())?;
+    params.check().map_err(Fatal::because(Reason::LaunchParams))
+}
+
+/// Gives the guest its memory: all RAM of the checked memory map, zeroed, but for its image, which stays as it was measured. The entry
+/// stub's pages are used up by now and go to it too.
+fn guest_memory(
+    memory: &mut Memory,
+    launch: &Launch,
+    firmware: Region,
+) -> Result<Ownership, Fatal> {
+    let page = copy_page(memory, layout::gpa_of(layout::memory_map()));
+    let ranges =
+        memory_map::check(&page, &[firmware]).map_err(Fatal::because(Reason::MemoryMap))?;
+    let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
+    let placed = [Some(low), launch.image];
+    if launch
+        .image
+        .is_some_and(|image| image.overlaps(low) || image.overlaps(firmware))
+    {
+        return Err(Fatal::new(
+            Reason::LaunchParams,
+            format_args!("the guest's image overlaps the firmware"),
+        ));
+    }
+    let mut map =
+        Ownership::new(&ranges, &[firmware]).map_err(Fatal::because(Reason::OutOfMemory))?;
+    let holes: alloc::vec::Vec<Region> = placed.into_iter().flatten().collect();
+    let mut validated = 0;
+    for part in start::without(&ranges, &holes) {
+        host::make_private(part)?;
+        give_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
+        validated += part.len();
+    }
+    for page in low.pages() {
+        memory.zero(page, PageSize::Size4K);
+    }
+    // Where the host lists no RAM below 1 MiB, the stub's pages stay nobody's.
+    let low = ranges.iter().any(|range| range.covers(low)).then_some(low);
+    for part in [low, launch.image].into_iter().flatten() {
+        grant_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
+    }
+    let image = launch.image.map_or(0, Region::len);
+    say(
+        "memory",
+        format_args!(
+            "{} MiB validated, {} KiB of guest image owned",
+            validated >> 20,
+            image >> 10
+        ),
+    );
+    Ok(map)
+}
+
+/// Derives the endorsement keys before the guest can send a command, and makes the manifest of the RSA-2048 one.
+fn endorse(tpm: &mut Platform<impl Entropy, impl Clock>) -> Result<Services, Fatal> {
+    let services = Services::new(b"TEMP EK").ok_or_else(Fatal::plain(Reason::OutOfMemory));
+    say("tpm", format_args!("ready, TPM2_Startup is the guest's"));
+    services
+}
+
+/// Copies the secrets page and wipes it where the PSP put it.
+fn take_secrets_page(memory: &mut Memory) -> Box<Page> {
+    let gpa = layout::gpa_of(layout::secrets_page());
+    let mut page = Box::new([0; PAGE]);
+    memory.read(gpa, page.as_mut_slice());
+    memory.zero(gpa, PageSize::Size4K);
+    page
+}
+
+/// The way to the PSP, with VMPL0's key, which leaves the page.
+fn psp(secrets: &mut Secrets) -> Result<PspReports, Fatal> {
+    let key = secrets
+        .take_vmpck(Vmpl::Vmpl0)
+        .ok_or_else(|| Fatal::new(Reason::Report, format_args!("no VMPCK0")))?;
+    Ok(PspReports::new(Box::new(Channel::new(key, 0))))
+}
+
+/// A report over the endorsement key and a nonce of zeros: that the guest can be attested is known before it runs.
+fn self_check(reports: &mut PspReports, services: &Services) -> Result<(), Fatal> {
+    let manifest = services
+        .single(VTPM_SERVICE, VTPM_MANIFEST_VERSION)
+        .ok_or_else(Fatal::plain(Reason::Report))?;
+    let data = report_data(&[0; 64], manifest);
+    say("report", format_args!("requested for VMPL0"));
+    let report = reports
+        .report(&data, None)
+        .map_err(Fatal::because(Reason::Report))?;
+    say(
+        "report",
+        format_args!("received, version {}", report.version.get()),
+    );
+    let [a, b, c, d, ..] = report.report_data;
+    say(
+        "ek",
+        format_args!(
+            "EK in REPORT_DATA: SHA-512(64 zero bytes, TPMT_PUBLIC) = {a:02x}{b:02x}{c:02x}{d:02x}..."
+        ),
+    );
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Guest-physical memory: what is RAM, who owns each page, and the one way in which the firmware touches a page that is not its own.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`region`] | half-open page ranges with checked arithmetic |
+//! | [`memory_map`] | the host's memory map, checked |
+//! | [`ownership`] | who owns each page, and whether it is validated |
+//! | [`validate`] | a page's way from the host to the guest and back |
+//! | [`page_table`] | the firmware's own page tables |
+
+pub mod memory_map;
+pub mod ownership;
+pub mod page_table;
+pub mod region;
+pub mod validate;
+
+pub use region::Region;
+pub use snp::rmp::{Attributes, PageSize, Permissions, Pvalidated, RmpError, Vmpl};
+
+/// Bytes in a page.
+pub const PAGE_SIZE: u64 = 4096;
+/// Bytes in a large page.
+pub const LARGE_PAGE_SIZE: u64 = 2 * 1024 * 1024;
+/// The firmware addresses no guest memory at or beyond this GPA: the direct map ends here, and so does the smallest C-bit.
+pub const GPA_LIMIT: u64 = 1 << 47;
+
+/// Bytes in a page, for arrays.
+pub const PAGE: usize = 4096;
+
+/// The VMPL that the guest runs at.
+pub const GUEST_VMPL: Vmpl = Vmpl::Vmpl2;
+
+/// Access to guest-physical pages, without judging: the caller has asked [`ownership::Ownership`] first.
+///
+/// All accesses are private (with the C-bit). Implemented by the image over its direct map, and by a plain array in tests.
+pub trait Pages {
+    /// Copies from one page.
+    fn read(&mut self, gpa: u64, out: &mut [u8]);
+    /// Copies to one page.
+    fn write(&mut self, gpa: u64, bytes: &[u8]);
+    /// Exchanges one byte atomically and returns the old one.
+    fn exchange(&mut self, gpa: u64, value: u8) -> u8;
+    /// Fills with zeros.
+    fn zero(&mut self, gpa: u64, size: PageSize);
+    /// PVALIDATE.
+    fn pvalidate(
+        &mut self,
+        gpa: u64,
+        size: PageSize,
+        validate: bool,
+    ) -> Result<Pvalidated, RmpError>;
+    /// RMPADJUST.
+    fn rmpadjust(
+        &mut self,
+        gpa: u64,
+        size: PageSize,
+        attributes: Attributes,
+    ) -> Result<(), RmpError>;
+    /// Makes the CPU forget the translations, and with them the rights, that it remembers for any VMPL.
+    fn flush(&mut self);
+}
+
+/// Little-endian u64 at `gpa`, which does not cross a page.
+pub fn read_u64(pages: &mut dyn Pages, gpa: u64) -> u64 {
+    let mut bytes = [0; 8];
+    pages.read(gpa, &mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// Writes a little-endian u64 at `gpa`, which does not cross a page.
+pub fn write_u64(pages: &mut dyn Pages, gpa: u64, value: u64) {
+    pages.write(gpa, &value.to_le_bytes());
+}

@@ -1,0 +1,313 @@
+//! The firmware's page tables: its own 8 MiB with the least rights that each part needs, and a direct map through which one page at a time
+//! can be reached.
+//!
+//! The direct map begins at [`DIRECT_MAP`]. An entry exists only while a page is being accessed, so nothing of the guest's is mapped
+//! at any other time, and three tables are enough for all of memory.
+
+use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Region};
+
+/// Virtual address of GPA 0 in the direct map.
+pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
+
+const PRESENT: u64 = 1;
+const WRITABLE: u64 = 1 << 1;
+/// Set in advance, so that the CPU need not write to a table.
+const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
+const LARGE: u64 = 1 << 7;
+const NO_EXECUTE: u64 = 1 << 63;
+const DATA: u64 = PRESENT | WRITABLE | ACCESSED_DIRTY | NO_EXECUTE;
+const TABLE: u64 = PRESENT | WRITABLE | ACCESSED_DIRTY;
+const ENTRIES: usize = 512;
+/// 2 MiB blocks of the firmware's memory.
+const FIRMWARE_BLOCKS: usize = 4;
+
+/// What may be done in a part of the firmware's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Instructions.
+    Execute,
+    /// Constants.
+    Read,
+    /// Variables.
+    Write,
+    /// Memory that the host reads and writes: no C-bit.
+    Shared,
+    /// Nothing: a guard.
+    None,
+}
+
+/// Where the firmware lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Placement {
+    /// Virtual address of the first byte, a multiple of 1 GiB below 512 GiB.
+    pub virtual_base: u64,
+    /// GPA of the first byte.
+    pub gpa_base: u64,
+    /// The C-bit, as a mask.
+    pub c_bit: u64,
+}
+
+#[derive(Clone)]
+#[repr(C, align(4096))]
+struct Table([u64; ENTRIES]);
+
+impl Table {
+    const EMPTY: Table = Table([0; ENTRIES]);
+
+    fn set(&mut self, index: u64, entry: u64) {
+        let slot = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.0.get_mut(index % ENTRIES));
+        if let Some(slot) = slot {
+            *slot = entry;
+        }
+    }
+}
+
+/// All tables of the firmware, which lie in its own memory at a known GPA.
+#[repr(C, align(4096))]
+pub struct Tables {
+    root: Table,
+    low: Table,
+    firmware_directory: Table,
+    firmware: [Table; FIRMWARE_BLOCKS],
+    direct_pointers: Table,
+    direct_directory: Table,
+    direct: Table,
+}
+
+const fn table_offset(index: u64) -> u64 {
+    index * PAGE_SIZE
+}
+
+const ROOT: u64 = table_offset(0);
+const LOW: u64 = table_offset(1);
+const FIRMWARE_DIRECTORY: u64 = table_offset(2);
+const FIRMWARE: u64 = table_offset(3);
+const DIRECT_POINTERS: u64 = table_offset(7);
+const DIRECT_DIRECTORY: u64 = table_offset(8);
+const DIRECT: u64 = table_offset(9);
+
+const _: () = assert!(core::mem::offset_of!(Tables, root) as u64 == ROOT);
+const _: () = assert!(core::mem::offset_of!(Tables, low) as u64 == LOW);
+const _: () =
+    assert!(core::mem::offset_of!(Tables, firmware_directory) as u64 == FIRMWARE_DIRECTORY);
+const _: () = assert!(core::mem::offset_of!(Tables, firmware) as u64 == FIRMWARE);
+const _: () = assert!(core::mem::offset_of!(Tables, direct_pointers) as u64 == DIRECT_POINTERS);
+const _: () = assert!(core::mem::offset_of!(Tables, direct_directory) as u64 == DIRECT_DIRECTORY);
+const _: () = assert!(core::mem::offset_of!(Tables, direct) as u64 == DIRECT);
+
+/// A position of a page in the tables: the index at each level.
+const fn indices(address: u64) -> [u64; 4] {
+    [
+        address >> 39 & 0x1ff,
+        address >> 30 & 0x1ff,
+        address >> 21 & 0x1ff,
+        address >> 12 & 0x1ff,
+    ]
+}
+
+impl Tables {
+    /// No mapping at all.
+    pub const EMPTY: Tables = Tables {
+        root: Table::EMPTY,
+        low: Table::EMPTY,
+        firmware_directory: Table::EMPTY,
+        firmware: [const { Table::EMPTY }; FIRMWARE_BLOCKS],
+        direct_pointers: Table::EMPTY,
+        direct_directory: Table::EMPTY,
+        direct: Table::EMPTY,
+    };
+
+    /// Maps all of the firmware's memory as data, except for `parts` (virtual ranges). `own` is the GPA of these tables. Returns CR3.
+    pub fn build(&mut self, placement: Placement, own: u64, parts: &[(Region, Access)]) -> u64 {
+        let [root, low, _, _] = indices(placement.virtual_base);
+        self.root.set(root, (own + LOW) | TABLE | placement.c_bit);
+        self.low
+            .set(low, (own + FIRMWARE_DIRECTORY) | TABLE | placement.c_bit);
+        for block in 0..FIRMWARE_BLOCKS as u64 {
+            let table = own + FIRMWARE + table_offset(block);
+            self.firmware_directory
+                .set(block, table | TABLE | placement.c_bit);
+        }
+        let size = FIRMWARE_BLOCKS as u64 * LARGE_PAGE_SIZE;
+        for address in (placement.virtual_base..placement.virtual_base + size).step_by(PAGE) {
+            let part = parts.iter().find(|(region, _)| region.contains(address));
+            self.set_own(
+                placement,
+                address,
+                part.map_or(Access::Write, |(_, access)| *access),
+            );
+        }
+        (own + ROOT) | placement.c_bit
+    }
+
+    /// Changes what may be done with the firmware's page at the virtual `address`.
+    pub fn set_own(&mut self, placement: Placement, address: u64, access: Access) {
+        let offset = address - placement.virtual_base;
+        let page = placement.gpa_base + offset;
+        let private = page | placement.c_bit;
+        let entry = match access {
+            Access::Execute => private | PRESENT | ACCESSED_DIRTY,
+            Access::Read => private | PRESENT | ACCESSED_DIRTY | NO_EXECUTE,
+            Access::Write => private | DATA,
+            Access::Shared => page | DATA,
+            Access::None => 0,
+        };
+        let block = usize::try_from(offset / LARGE_PAGE_SIZE).ok();
+        if let Some(table) = block.and_then(|block| self.firmware.get_mut(block)) {
+            table.set(offset / PAGE_SIZE % ENTRIES as u64, entry);
+        }
+    }
+
+    /// Lets the page at `gpa` appear in the direct map as private data, and returns its address there.
+    pub fn open(&mut self, placement: Placement, own: u64, gpa: u64, size: PageSize) -> u64 {
+        let page = gpa - gpa % size.bytes();
+        let address = DIRECT_MAP + page;
+        let [root, pointer, directory, table] = indices(address);
+        self.root
+            .set(root, (own + DIRECT_POINTERS) | TABLE | placement.c_bit);
+        self.direct_pointers
+            .set(pointer, (own + DIRECT_DIRECTORY) | TABLE | placement.c_bit);
+        match size {
+            PageSize::Size2M => self
+                .direct_directory
+                .set(directory, page | DATA | LARGE | placement.c_bit),
+            PageSize::Size4K => {
+                self.direct_directory
+                    .set(directory, (own + DIRECT) | TABLE | placement.c_bit);
+                self.direct.set(table, page | DATA | placement.c_bit);
+            }
+        }
+        address
+    }
+
+    /// Takes away what [`Tables::open`] made for the page at `gpa`. The caller then invalidates the address.
+    pub fn close(&mut self, gpa: u64) {
+        let [root, pointer, directory, table] = indices(DIRECT_MAP + gpa);
+        self.direct.set(table, 0);
+        self.direct_directory.set(directory, 0);
+        self.direct_pointers.set(pointer, 0);
+        self.root.set(root, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::boxed::Box;
+
+    use super::*;
+    use crate::mm::GPA_LIMIT;
+
+    const OWN: u64 = 0x80_0040_0000;
+    const PLACEMENT: Placement = Placement {
+        virtual_base: 0x4000_0000,
+        gpa_base: 0x80_0000_0000,
+        c_bit: 1 << 47,
+    };
+    const FRAME: u64 = 0x000f_ffff_ffff_f000 & !(1 << 47);
+
+    fn built() -> Box<Tables> {
+        let mut tables = Box::new(Tables::EMPTY);
+        let text = Region::new(0x4000_0000, 0x4000_3000).unwrap();
+        let constants = Region::new(0x4000_3000, 0x4000_4000).unwrap();
+        let guard = Region::new(0x4030_0000, 0x4030_1000).unwrap();
+        let parts = [
+            (text, Access::Execute),
+            (constants, Access::Read),
+            (guard, Access::None),
+        ];
+        assert_eq!(tables.build(PLACEMENT, OWN, &parts), OWN | 1 << 47);
+        tables
+    }
+
+    /// Walks as the CPU does: the leaf entry and the GPA of the byte.
+    fn walk(tables: &Tables, address: u64) -> Option<(u64, u64)> {
+        let mut table = OWN;
+        for (level, index) in indices(address).into_iter().enumerate() {
+            let entry = at(tables, table).0[index as usize];
+            if entry & PRESENT == 0 {
+                return None;
+            }
+            assert_ne!(
+                entry & 1 << 47,
+                0,
+                "tables and what is walked here are private"
+            );
+            let covered = 4096_u64 << (9 * (3 - level));
+            if level == 3 || entry & LARGE != 0 {
+                return Some((entry, (entry & FRAME) + address % covered));
+            }
+            table = entry & FRAME;
+        }
+        None
+    }
+
+    fn at(tables: &Tables, gpa: u64) -> &Table {
+        let all = [&tables.root, &tables.low, &tables.firmware_directory];
+        let direct = [
+            &tables.direct_pointers,
+            &tables.direct_directory,
+            &tables.direct,
+        ];
+        let all: std::vec::Vec<_> = all
+            .into_iter()
+            .chain(&tables.firmware)
+            .chain(direct)
+            .collect();
+        all[((gpa - OWN) / 4096) as usize]
+    }
+
+    #[test]
+    fn own_memory_is_never_writable_and_executable() {
+        let tables = built();
+        for page in 0..2048 {
+            let address = 0x4000_0000 + page * 4096;
+            let Some((entry, gpa)) = walk(&tables, address) else {
+                assert_eq!(address, 0x4030_0000, "only the guard is absent");
+                continue;
+            };
+            assert_eq!(gpa, 0x80_0000_0000 + page * 4096);
+            assert!(entry & WRITABLE == 0 || entry & NO_EXECUTE != 0);
+            assert_eq!(entry & NO_EXECUTE == 0, page < 3);
+            assert_eq!(entry & WRITABLE != 0, page > 3);
+        }
+        assert_eq!(walk(&tables, 0), None);
+        assert_eq!(walk(&tables, 0x4080_0000), None);
+    }
+
+    #[test]
+    fn one_page_at_a_time_is_open() {
+        let mut tables = built();
+        for (gpa, size) in [
+            (0, PageSize::Size4K),
+            (0x10_0000, PageSize::Size4K),
+            (0x20_0000, PageSize::Size2M),
+            (0x3f_f000, PageSize::Size4K),
+            (0x1_0000_0000, PageSize::Size2M),
+            (GPA_LIMIT - 4096, PageSize::Size4K),
+        ] {
+            let address = tables.open(PLACEMENT, OWN, gpa, size);
+            assert_eq!(address, DIRECT_MAP + gpa);
+            let (entry, mapped) = walk(&tables, address + (size.bytes() - 1)).unwrap();
+            assert_eq!(mapped, gpa + size.bytes() - 1);
+            assert_eq!(entry & NO_EXECUTE, NO_EXECUTE);
+            let neighbours = [address.wrapping_sub(1), address.wrapping_add(size.bytes())];
+            for neighbour in neighbours
+                .into_iter()
+                .filter(|address| *address >= DIRECT_MAP)
+            {
+                assert_eq!(walk(&tables, neighbour), None);
+            }
+            tables.close(gpa);
+            assert_eq!(walk(&tables, address), None);
+        }
+    }
+
+    #[test]
+    fn a_shared_page_has_no_c_bit() {
+        let mut tables = built();
+        tables.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
+        assert_eq!(tables.firmware[1].0[0], 0x80_0020_0000 | DATA);
+    }
+}

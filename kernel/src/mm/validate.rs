@@ -1,0 +1,175 @@
+//! A page's way to the guest: validate, zero, grant. And back: revoke, zero, invalidate.
+//!
+//! The order is the point. A page is zeroed after it is validated and before VMPL2 may read it, so what the host or an earlier owner left
+//! is never seen; and the guest loses its rights before the page is taken (MM-01).
+
+use super::ownership::{Ownership, OwnershipError};
+use super::{
+    Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions,
+    Pvalidated, Region, RmpError, Vmpl,
+};
+
+/// Why the guest's memory cannot be made ready at boot. Each ends the boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootError {
+    /// PVALIDATE failed at this GPA.
+    Pvalidate(u64, RmpError),
+    /// The page at this GPA was valid already: the host shows one page at two addresses, or repeats one (MM-01).
+    Unchanged(u64),
+    /// RMPADJUST failed at this GPA.
+    Rmpadjust(u64, RmpError),
+    /// The ownership map refused this GPA.
+    Map(u64, OwnershipError),
+}
+
+/// Validates, zeroes and grants to the guest every page of `region`, 2 MiB at a time where the host backs it so.
+pub fn give_region(
+    pages: &mut dyn Pages,
+    map: &mut Ownership,
+    region: Region,
+) -> Result<(), BootError> {
+    let mut gpa = region.start();
+    while gpa < region.end() {
+        let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(region.end());
+        let block = Region::new(gpa, next).ok_or(BootError::Map(gpa, OwnershipError::State))?;
+        if block.len() != LARGE_PAGE_SIZE || !give_large(pages, gpa)? {
+            give_small(pages, block)?;
+        }
+        map.give(block)
+            .map_err(|error| BootError::Map(gpa, error))?;
+        gpa = next;
+    }
+    Ok(())
+}
+
+/// Grants pages that were measured into the image and are valid already; what they hold is the guest's.
+pub fn grant_region(
+    pages: &mut dyn Pages,
+    map: &mut Ownership,
+    region: Region,
+) -> Result<(), BootError> {
+    for gpa in region.pages() {
+        grant(pages, gpa, PageSize::Size4K).map_err(|error| BootError::Rmpadjust(gpa, error))?;
+        let page =
+            Region::new(gpa, gpa + PAGE_SIZE).ok_or(BootError::Map(gpa, OwnershipError::State))?;
+        map.give(page).map_err(|error| BootError::Map(gpa, error))?;
+    }
+    Ok(())
+}
+
+/// `false` if the host backs the block with small pages.
+fn give_large(pages: &mut dyn Pages, gpa: u64) -> Result<bool, BootError> {
+    match pages.pvalidate(gpa, PageSize::Size2M, true) {
+        Err(RmpError::SizeMismatch) => return Ok(false),
+        Err(failure) => return Err(BootError::Pvalidate(gpa, failure)),
+        Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
+        Ok(Pvalidated::Changed) => (),
+    }
+    pages.zero(gpa, PageSize::Size2M);
+    match grant(pages, gpa, PageSize::Size2M) {
+        Ok(()) => Ok(true),
+        Err(RmpError::SizeMismatch) => {
+            for small in (gpa..gpa + LARGE_PAGE_SIZE).step_by(PAGE) {
+                grant(pages, small, PageSize::Size4K)
+                    .map_err(|failure| BootError::Rmpadjust(small, failure))?;
+            }
+            Ok(true)
+        }
+        Err(failure) => Err(BootError::Rmpadjust(gpa, failure)),
+    }
+}
+
+fn give_small(pages: &mut dyn Pages, block: Region) -> Result<(), BootError> {
+    for gpa in block.pages() {
+        match pages.pvalidate(gpa, PageSize::Size4K, true) {
+            Err(failure) => return Err(BootError::Pvalidate(gpa, failure)),
+            Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
+            Ok(Pvalidated::Changed) => (),
+        }
+        pages.zero(gpa, PageSize::Size4K);
+        grant(pages, gpa, PageSize::Size4K)
+            .map_err(|failure| BootError::Rmpadjust(gpa, failure))?;
+    }
+    Ok(())
+}
+
+/// Gives VMPL2 every right to a page.
+pub fn grant(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
+    pages.rmpadjust(gpa, size, Attributes::page(GUEST_VMPL, Permissions::ALL))
+}
+
+/// Takes every right to a page from every VMPL below the firmware's, also those that the CPU remembers (MM-02).
+pub fn revoke(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
+    let [_, below @ ..] = Vmpl::ALL;
+    let revoked = below
+        .into_iter()
+        .try_for_each(|vmpl| pages.rmpadjust(gpa, size, Attributes::page(vmpl, Permissions::NONE)));
+    pages.flush();
+    revoked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ownership::Owner;
+    use super::*;
+    use crate::testing::{FakeMachine, GIVEN, RAM_END};
+
+    fn unvalidated() -> (FakeMachine, Ownership) {
+        let machine = FakeMachine::unvalidated();
+        let map = machine.ownership();
+        (machine, map)
+    }
+
+    #[test]
+    fn every_page_is_validated_zeroed_and_granted_in_this_order() {
+        let (mut machine, mut map) = unvalidated();
+        let region = Region::new(0x1f_f000, 0x40_1000).unwrap();
+        give_region(&mut machine, &mut map, region).unwrap();
+        assert!(map.all(region, Owner::Guest));
+        for page in region.pages() {
+            machine.assert_granted_zeroed(page);
+        }
+        assert_eq!(map.owner(0x1f_e000), Owner::Unvalidated);
+        assert_eq!(map.owner(0x40_1000), Owner::Unvalidated);
+    }
+
+    #[test]
+    fn a_host_with_small_pages_only_is_served_in_small_pages() {
+        let (mut machine, mut map) = unvalidated();
+        machine.small_pages_only = true;
+        let region = Region::new(0x20_0000, RAM_END).unwrap();
+        give_region(&mut machine, &mut map, region).unwrap();
+        assert!(map.all(region, Owner::Guest));
+        machine.assert_granted_zeroed(0x3f_f000);
+    }
+
+    #[test]
+    fn a_page_that_is_valid_already_ends_the_boot() {
+        let (mut machine, mut map) = unvalidated();
+        machine.small_pages_only = true;
+        assert_eq!(
+            machine.pvalidate(0x30_0000, PageSize::Size4K, true),
+            Ok(Pvalidated::Changed)
+        );
+        let region = Region::new(0x20_0000, 0x40_0000).unwrap();
+        assert_eq!(
+            give_region(&mut machine, &mut map, region),
+            Err(BootError::Unchanged(0x30_0000))
+        );
+    }
+
+    #[test]
+    fn measured_pages_keep_their_contents() {
+        let (mut machine, mut map) = unvalidated();
+        machine.launch(0x10_0000, b"payload");
+        grant_region(
+            &mut machine,
+            &mut map,
+            Region::new(0x10_0000, 0x10_1000).unwrap(),
+        )
+        .unwrap();
+        let mut bytes = [0; 7];
+        machine.read(0x10_0000, &mut bytes);
+        assert_eq!((&bytes, map.owner(GIVEN)), (b"payload", Owner::Guest));
+    }
+}

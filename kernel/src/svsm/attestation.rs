@@ -1,0 +1,391 @@
+//! Attestation protocol (protocol 1): a report of VMPL0 whose REPORT_DATA is SHA-512 of the guest's nonce and a manifest of services.
+
+use snp::guid::Guid;
+use snp::message::MessageError;
+use snp::report::REPORT_SIZE;
+use snp::svsm::ResultCode;
+use snp::svsm::attestation::{
+    AttestAnswer, AttestServices, AttestSingleService, NONCE_MAX, call, report_data,
+};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use super::{Machine, Registers};
+use crate::attest::{Certificates, ReportError};
+use crate::guest::{Claim, Refused};
+use crate::mm::Pages;
+use crate::mm::ownership::Ownership;
+
+pub(super) fn handle(
+    machine: &mut Machine<'_>,
+    call: u32,
+    registers: &mut Registers,
+) -> Result<(), ResultCode> {
+    match call {
+        call::SERVICES => {
+            let operation: AttestServices = read_structure(machine, registers.rcx)?;
+            operation.check()?;
+            attest(machine, &operation, None, registers)
+        }
+        call::SINGLE_SERVICE => {
+            let operation: AttestSingleService = read_structure(machine, registers.rcx)?;
+            operation.check()?;
+            let service = (operation.service, operation.manifest_version.get());
+            attest(machine, &operation.common, Some(service), registers)
+        }
+        _ => Err(ResultCode::UNSUPPORTED_CALL),
+    }
+}
+
+const fn refused(_: Refused) -> ResultCode {
+    ResultCode::INVALID_PARAMETER
+}
+
+fn read_structure<T: FromBytes + FromZeros + IntoBytes>(
+    machine: &mut Machine<'_>,
+    gpa: u64,
+) -> Result<T, ResultCode> {
+    let mut structure = T::new_zeroed();
+    let claim = Claim::new(gpa, size_of::<T>() as u64)
+        .check_in_one_page(machine.map)
+        .map_err(refused)?;
+    claim
+        .read(machine.pages, structure.as_mut_bytes())
+        .map_err(refused)?;
+    Ok(structure)
+}
+
+/// All of both calls that is alike.
+///
+/// - `INVALID_PARAMETER`: an operation or nonce that is not in one page of the guest's; a reserved field that is not zero; a service or manifest version that
+///   does not exist; a buffer that is too small (then the registers say what is needed), or not all the guest's memory
+/// - `BUSY`: the host was busy all the time
+/// - `0x80001000`: no report from the PSP
+fn attest(
+    machine: &mut Machine<'_>,
+    operation: &AttestServices,
+    service: Option<(Guid, u32)>,
+    registers: &mut Registers,
+) -> Result<(), ResultCode> {
+    let mut nonce = [0; NONCE_MAX];
+    let nonce = read_nonce(machine.pages, machine.map, operation, &mut nonce)?;
+    let manifest = match service {
+        None => Some(machine.services.all()),
+        Some((guid, version)) => machine.services.single(guid, version),
+    };
+    let manifest = manifest.ok_or(ResultCode::INVALID_PARAMETER)?;
+    let mut answer = AttestAnswer {
+        report: length(REPORT_SIZE)?,
+        manifest: length(manifest.len())?,
+        certificates: 0,
+    };
+    fits(&answer, operation, registers)?;
+    let buffers = Buffers::check(machine.map, operation)?;
+    let mut certificates = Certificates::new();
+    let wanted = (operation.certificates_size != 0).then_some(&mut certificates);
+    let data = report_data(nonce, manifest);
+    let report = machine.reports.report(&data, wanted).map_err(no_report)?;
+    answer.certificates = length(certificates.bytes().len())?;
+    fits(&answer, operation, registers)?;
+    buffers
+        .write(
+            machine.pages,
+            report.as_bytes(),
+            manifest,
+            certificates.bytes(),
+        )
+        .map_err(refused)
+}
+
+/// A host that is busy may be asked again: the request stays sealed, and the same bytes go out.
+const fn no_report(error: ReportError) -> ResultCode {
+    match error {
+        ReportError::Message(MessageError::Busy) => ResultCode::BUSY,
+        ReportError::Message(_) | ReportError::NoHost => ResultCode::REPORT_FAILED,
+    }
+}
+
+fn length(bytes: usize) -> Result<u32, ResultCode> {
+    u32::try_from(bytes).map_err(|_| ResultCode::INVALID_REQUEST)
+}
+
+fn read_nonce<'n>(
+    pages: &mut dyn Pages,
+    map: &Ownership,
+    operation: &AttestServices,
+    nonce: &'n mut [u8; NONCE_MAX],
+) -> Result<&'n [u8], ResultCode> {
+    let size = operation.nonce_size.get();
+    let nonce = nonce
+        .get_mut(..usize::from(size))
+        .ok_or(ResultCode::INVALID_PARAMETER)?;
+    let claim = Claim::new(operation.nonce_gpa.get(), size.into())
+        .check_in_one_page(map)
+        .map_err(refused)?;
+    claim.read(pages, nonce).map_err(refused)?;
+    Ok(nonce)
+}
+
+/// The sizes go to the registers whether they fit or not: that is how the guest learns them.
+fn fits(
+    answer: &AttestAnswer,
+    operation: &AttestServices,
+    registers: &mut Registers,
+) -> Result<(), ResultCode> {
+    registers.rcx = answer.manifest.into();
+    registers.rdx = answer.certificates.into();
+    registers.r8 = answer.report.into();
+    match answer.fits(operation) {
+        ResultCode::SUCCESS => Ok(()),
+        code => Err(code),
+    }
+}
+
+/// The guest's three buffers, each checked in full length before anything is asked of the PSP.
+struct Buffers<'a> {
+    report: crate::guest::Checked<'a>,
+    manifest: crate::guest::Checked<'a>,
+    certificates: Option<crate::guest::Checked<'a>>,
+}
+
+impl<'a> Buffers<'a> {
+    fn check(map: &'a Ownership, operation: &AttestServices) -> Result<Buffers<'a>, ResultCode> {
+        let buffer = |gpa: u64, size: u32| {
+            Claim::new(gpa, size.into())
+                .check_aligned(map)
+                .map_err(refused)
+        };
+        let certificates = match operation.certificates_size.get() {
+            0 => None,
+            size => Some(buffer(operation.certificates_gpa.get(), size)?),
+        };
+        Ok(Buffers {
+            report: buffer(operation.report_gpa.get(), operation.report_size.get())?,
+            manifest: buffer(operation.manifest_gpa.get(), operation.manifest_size.get())?,
+            certificates,
+        })
+    }
+
+    fn write(
+        &self,
+        pages: &mut dyn Pages,
+        report: &[u8],
+        manifest: &[u8],
+        certificates: &[u8],
+    ) -> Result<(), Refused> {
+        self.report.write(pages, report)?;
+        self.manifest.write(pages, manifest)?;
+        match &self.certificates {
+            Some(buffer) => buffer.write(pages, certificates),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::testing::{EK, GIVEN, GIVEN_END, Scene, forbidden_gpas};
+    use snp::svsm::attestation::VTPM_SERVICE;
+
+    const SERVICES: u64 = 1 << 32;
+    const SINGLE: u64 = 1 << 32 | 1;
+    const INVALID_PARAMETER: u64 = 0x8000_0005;
+    const NONCE: u64 = GIVEN + 0x100;
+    const REPORT: u64 = GIVEN + 0x1000;
+    const MANIFEST: u64 = GIVEN + 0x2000;
+    const CERTIFICATES: u64 = GIVEN + 0x4000;
+
+    fn operation() -> AttestSingleService {
+        let mut operation = AttestSingleService::new_zeroed();
+        operation.common.report_gpa = REPORT.into();
+        operation.common.report_size = 4096.into();
+        operation.common.nonce_gpa = NONCE.into();
+        operation.common.nonce_size = 64.into();
+        operation.common.manifest_gpa = MANIFEST.into();
+        operation.common.manifest_size = 4096.into();
+        operation.common.certificates_gpa = CERTIFICATES.into();
+        operation.common.certificates_size = 0x4000.into();
+        operation.service = VTPM_SERVICE;
+        operation
+    }
+
+    fn call(scene: &mut Scene, rax: u64, operation: &AttestSingleService) -> Registers {
+        scene.machine.place(GIVEN, operation.as_bytes());
+        scene.machine.place(NONCE, &[0x5a; 64]);
+        scene.call(rax, [GIVEN, 0x77, 0x77, 0x77])
+    }
+
+    #[test]
+    fn the_report_binds_nonce_and_manifest() {
+        let mut scene = Scene::new();
+        let after = call(&mut scene, SINGLE, &operation());
+        let certificates = scene.reports.certificates.len() as u64;
+        assert_eq!(
+            after,
+            Registers {
+                rax: 0,
+                rcx: EK.len() as u64,
+                rdx: certificates,
+                r8: 0x4a0,
+                r9: 0x77
+            }
+        );
+        assert_eq!(scene.machine.bytes(MANIFEST, EK.len()), EK);
+        assert_eq!(
+            scene.machine.bytes(CERTIFICATES, certificates as usize),
+            scene.reports.certificates
+        );
+        let report = scene.machine.bytes(REPORT, 0x4a0);
+        assert_eq!(report[0x50..0x90], report_data(&[0x5a; 64], EK));
+    }
+
+    #[test]
+    fn all_services_have_a_manifest_of_their_own_form() {
+        let mut scene = Scene::new();
+        let mut without = operation();
+        without.common.certificates_size = 0.into();
+        without.common.certificates_gpa = u64::MAX.into();
+        let after = call(&mut scene, SERVICES, &without);
+        assert_eq!(
+            (after.rax, after.rcx, after.rdx),
+            (0, 48 + EK.len() as u64, 0)
+        );
+        let manifest = scene.machine.bytes(MANIFEST, 48 + EK.len());
+        assert_eq!(manifest[48..], *EK);
+        assert_eq!(
+            scene.machine.bytes(REPORT, 0x90)[0x50..],
+            report_data(&[0x5a; 64], &manifest)
+        );
+    }
+
+    #[test]
+    fn buffers_that_are_too_small_are_told_the_size() {
+        let shrink: [fn(&mut AttestSingleService); 5] = [
+            |op| op.common.report_size = 0x49f.into(),
+            |op| op.common.report_size = 0.into(),
+            |op| op.common.manifest_size = 1.into(),
+            |op| op.common.manifest_size = 0.into(),
+            |op| op.common.certificates_size = 1.into(),
+        ];
+        for change in shrink {
+            let (mut scene, mut small) = (Scene::new(), operation());
+            change(&mut small);
+            let after = call(&mut scene, SINGLE, &small);
+            assert_eq!(
+                (after.rax, after.rcx, after.r8),
+                (INVALID_PARAMETER, EK.len() as u64, 0x4a0)
+            );
+            assert_eq!(scene.machine.bytes(REPORT, 0x1000), [0; 0x1000]);
+            if small.common.certificates_size == 1 {
+                assert_eq!(after.rdx, scene.reports.certificates.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_fields_services_and_versions_that_do_not_exist_are_refused() {
+        let wrong: [fn(&mut AttestSingleService); 10] = [
+            |op| op.common.reserved_0c = 1.into(),
+            |op| op.common.reserved_1a[5] = 1,
+            |op| op.common.reserved_2c = 1.into(),
+            |op| op.common.reserved_3c = 1.into(),
+            |op| op.reserved_54 = 1.into(),
+            |op| op.service = Guid::ZERO,
+            |op| op.manifest_version = 1.into(),
+            |op| op.common.nonce_size = 0.into(),
+            |op| op.common.nonce_size = 65.into(),
+            |op| op.common.nonce_size = u16::MAX.into(),
+        ];
+        for change in wrong {
+            let (mut scene, mut bad) = (Scene::new(), operation());
+            change(&mut bad);
+            assert_eq!(call(&mut scene, SINGLE, &bad).rax, INVALID_PARAMETER);
+            assert_eq!(scene.reports.asked, 0);
+        }
+    }
+
+    /// GU-01: each address field at every edge.
+    #[test]
+    fn every_address_that_is_not_the_guests_is_refused_before_the_psp_is_asked() {
+        type Field = fn(&mut AttestSingleService, u64);
+        let fields: [(u64, Field); 4] = [
+            (4096, |op, gpa| op.common.report_gpa = gpa.into()),
+            (64, |op, gpa| op.common.nonce_gpa = gpa.into()),
+            (4096, |op, gpa| op.common.manifest_gpa = gpa.into()),
+            (0x4000, |op, gpa| op.common.certificates_gpa = gpa.into()),
+        ];
+        for (len, set) in fields {
+            for gpa in forbidden_gpas(len) {
+                let (mut scene, mut bad) = (Scene::new(), operation());
+                set(&mut bad, gpa);
+                assert_eq!(
+                    call(&mut scene, SINGLE, &bad).rax,
+                    INVALID_PARAMETER,
+                    "gpa {gpa:#x}"
+                );
+                assert_eq!(scene.reports.asked, 0);
+            }
+        }
+        for (rax, len) in [(SERVICES, 0x40), (SINGLE, 0x58)] {
+            for gpa in forbidden_gpas(len) {
+                let mut scene = Scene::new();
+                let after = scene.call(rax, [gpa, 0, 0, 0]).rax;
+                assert_eq!(after, INVALID_PARAMETER, "gpa {gpa:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_reach_beyond_the_guests_memory_are_refused() {
+        let grow: [fn(&mut AttestSingleService); 3] = [
+            |op| op.common.report_size = u32::MAX.into(),
+            |op| op.common.manifest_size = u32::MAX.into(),
+            |op| op.common.certificates_size = u32::MAX.into(),
+        ];
+        for change in grow {
+            let (mut scene, mut bad) = (Scene::new(), operation());
+            change(&mut bad);
+            assert_eq!(call(&mut scene, SINGLE, &bad).rax, INVALID_PARAMETER);
+            assert_eq!(scene.reports.asked, 0);
+        }
+    }
+
+    #[test]
+    fn misaligned_buffers_and_structures_across_pages_are_refused() {
+        let misplaced: [fn(&mut AttestSingleService); 4] = [
+            |op| op.common.report_gpa = (REPORT + 8).into(),
+            |op| op.common.manifest_gpa = (MANIFEST + 2048).into(),
+            |op| op.common.certificates_gpa = (CERTIFICATES + 1).into(),
+            |op| op.common.nonce_gpa = (GIVEN + 4096 - 63).into(),
+        ];
+        for change in misplaced {
+            let (mut scene, mut bad) = (Scene::new(), operation());
+            change(&mut bad);
+            assert_eq!(call(&mut scene, SINGLE, &bad).rax, INVALID_PARAMETER);
+        }
+        let mut scene = Scene::new();
+        let crossing = GIVEN + 4096 - 0x57;
+        scene.machine.place(crossing, operation().as_bytes());
+        assert_eq!(
+            scene.call(SINGLE, [crossing, 0, 0, 0]).rax,
+            INVALID_PARAMETER
+        );
+        assert!(crossing < GIVEN_END);
+    }
+
+    #[test]
+    fn without_a_report_there_is_the_protocols_own_code() {
+        let causes = [
+            (MessageError::Burned, 0x8000_1000),
+            (MessageError::Status(0x16), 0x8000_1000),
+            (MessageError::Busy, 0x8000_0007),
+        ];
+        for (cause, code) in causes {
+            let mut scene = Scene::new();
+            scene.reports.broken = Some(ReportError::Message(cause));
+            assert_eq!(call(&mut scene, SINGLE, &operation()).rax, code);
+            assert_eq!(scene.machine.bytes(REPORT, 4096), [0; 4096]);
+        }
+    }
+}

@@ -1,0 +1,679 @@
+//! Core protocol (protocol 0): calling area, page validation, vCPUs.
+
+use snp::svsm::ResultCode;
+use snp::svsm::core_protocol::{
+    PVALIDATE_HEAD_SIZE, PVALIDATE_NEXT_OFFSET, ProtocolQuery, PvalidateEntry, PvalidateHead, call,
+};
+use snp::vmsa::Vmsa;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::{Machine, Registers, find};
+use crate::guest::Claim;
+use crate::mm::ownership::{Owner, Ownership, OwnershipError};
+use crate::mm::validate::{grant, revoke};
+use crate::mm::{
+    Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region,
+};
+
+/// DELETE_VCPU: the vCPU is running.
+const FAIL_INUSE: ResultCode = ResultCode::specific(3);
+/// PVALIDATE: parts of a 2 MiB page are in different states.
+const FAIL_SIZEMISMATCH: ResultCode = ResultCode::specific(6);
+
+pub(super) fn handle(
+    machine: &mut Machine<'_>,
+    call: u32,
+    registers: &mut Registers,
+) -> Result<(), ResultCode> {
+    match call {
+        call::REMAP_CA => remap_calling_area(machine, registers.rcx),
+        call::PVALIDATE => pvalidate(machine, registers.rcx),
+        call::CREATE_VCPU => create_vcpu(machine, registers.rcx, registers.rdx),
+        call::DELETE_VCPU => delete_vcpu(machine, registers.rcx),
+        call::QUERY_PROTOCOL => {
+            registers.rcx = query_protocol(ProtocolQuery::from_rcx(registers.rcx));
+            Ok(())
+        }
+        _ => Err(ResultCode::UNSUPPORTED_CALL),
+    }
+}
+
+fn query_protocol(query: ProtocolQuery) -> u64 {
+    find(query.protocol).map_or(0, |protocol| {
+        query.answer(protocol.min_version, protocol.max_version)
+    })
+}
+
+/// The caller's next calls come through another page.
+///
+/// - `INVALID_PARAMETER`: not page aligned
+/// - `INVALID_ADDRESS`: not the guest's
+fn remap_calling_area(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
+    let page = page_of_the_guest(machine.map, gpa)?;
+    // A pending byte that stood there by accident would be a call that nobody made.
+    machine.pages.exchange(page, 0);
+    machine.vcpu.calling_area = page;
+    Ok(())
+}
+
+fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
+    if !gpa.is_multiple_of(PAGE_SIZE) {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
+    let page = Claim::new(gpa, PAGE_SIZE)
+        .check(map)
+        .map_err(|_| ResultCode::INVALID_ADDRESS)?;
+    Ok(page.gpa())
+}
+
+/// Validates and invalidates the pages of a list in order. `next` in the guest's list is moved on to the first entry that was not done.
+///
+/// - `INVALID_ADDRESS`: a list that is not aligned to 8 or not the guest's; an entry whose page is not the guest's RAM
+/// - `INVALID_PARAMETER`: a head with no entry left, with more than its page can hold, or with reserved bits; an entry that is malformed
+/// - `0x80001006`: a 2 MiB page of which parts are validated and parts not
+/// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that
+/// - `0x80001000 + n`: PVALIDATE or RMPADJUST answered n
+fn pvalidate(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
+    let mut list = [0; PAGE];
+    let list = read_list(machine, gpa, &mut list)?;
+    let (head, entries) = list;
+    let mut next = head.next.get();
+    let mut outcome = Ok(());
+    for entry in entries
+        .iter()
+        .take(head.count.get().into())
+        .skip(next.into())
+    {
+        outcome = change_page(machine, *entry);
+        if outcome.is_err() {
+            break;
+        }
+        next += 1;
+    }
+    // The list's own page may have been invalidated by an entry.
+    if let Ok(field) = Claim::new(gpa + PVALIDATE_NEXT_OFFSET, 2).check(machine.map) {
+        field
+            .write(machine.pages, &next.to_le_bytes())
+            .map_err(|_| ResultCode::INVALID_ADDRESS)?;
+    }
+    outcome
+}
+
+type Entries<'l> = &'l [zerocopy::little_endian::U64];
+
+/// The one copy of head and entries: all of the list's page from its head on.
+fn read_list<'l>(
+    machine: &mut Machine<'_>,
+    gpa: u64,
+    list: &'l mut [u8; PAGE],
+) -> Result<(PvalidateHead, Entries<'l>), ResultCode> {
+    let invalid = ResultCode::INVALID_ADDRESS;
+    if !gpa.is_multiple_of(PVALIDATE_HEAD_SIZE) {
+        return Err(invalid);
+    }
+    let len = PAGE_SIZE - gpa % PAGE_SIZE;
+    let bytes = usize::try_from(len)
+        .ok()
+        .and_then(|len| list.get_mut(..len))
+        .ok_or(invalid)?;
+    let claim = Claim::new(gpa, len)
+        .check_in_one_page(machine.map)
+        .map_err(|_| invalid)?;
+    claim.read(machine.pages, bytes).map_err(|_| invalid)?;
+    let (head, entries) = zerocopy::FromBytes::read_from_prefix(bytes)
+        .map_err(|_| invalid)
+        .map(|(head, _): (PvalidateHead, _)| (head, bytes.get(size_of::<PvalidateHead>()..)))?;
+    head.check(gpa)?;
+    let entries = entries
+        .and_then(|bytes| zerocopy::FromBytes::ref_from_bytes(bytes).ok())
+        .ok_or(invalid)?;
+    Ok((head, entries))
+}
+
+fn change_page(
+    machine: &mut Machine<'_>,
+    entry: zerocopy::little_endian::U64,
+) -> Result<(), ResultCode> {
+    let entry = PvalidateEntry::decode(entry.get())?;
+    let region =
+        Region::covering(entry.gpa, entry.size.bytes()).ok_or(ResultCode::INVALID_ADDRESS)?;
+    let (wanted, other) = match entry.validate {
+        true => (Owner::Guest, Owner::Unvalidated),
+        false => (Owner::Unvalidated, Owner::Guest),
+    };
+    if machine.map.all(region, wanted) {
+        return unchanged(entry.ignore_carry);
+    }
+    if !machine.map.all(region, other) {
+        let ram = region
+            .pages()
+            .all(|page| [wanted, other].contains(&machine.map.owner(page)));
+        return Err(if ram {
+            FAIL_SIZEMISMATCH
+        } else {
+            ResultCode::INVALID_ADDRESS
+        });
+    }
+    if !machine.map.can_change(region) {
+        return Err(ResultCode::BUSY);
+    }
+    if entry.validate {
+        validate(machine, region, &entry)
+    } else {
+        invalidate(machine, region, entry.size)
+    }
+}
+
+const fn unchanged(ignored: bool) -> Result<(), ResultCode> {
+    if ignored {
+        Ok(())
+    } else {
+        Err(ResultCode::FAIL_UNCHANGED)
+    }
+}
+
+/// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page (MM-01), and the guest is told.
+fn validate(
+    machine: &mut Machine<'_>,
+    region: Region,
+    entry: &PvalidateEntry,
+) -> Result<(), ResultCode> {
+    let gpa = region.start();
+    match machine
+        .pages
+        .pvalidate(gpa, entry.size, true)
+        .map_err(ResultCode::from_rmp)?
+    {
+        Pvalidated::Changed => (),
+        Pvalidated::Unchanged => return Err(ResultCode::FAIL_UNCHANGED),
+    }
+    machine.pages.zero(gpa, entry.size);
+    each(region, entry.size, |page, size| {
+        grant(machine.pages, page, size)
+    })
+    .map_err(ResultCode::from_rmp)?;
+    machine.map.give(region).map_err(map_failed)
+}
+
+/// The guest's rights go before the page does. A page that PVALIDATE refuses is the guest's as it was.
+fn invalidate(machine: &mut Machine<'_>, region: Region, size: PageSize) -> Result<(), ResultCode> {
+    let gpa = region.start();
+    let refused = match revoke(machine.pages, gpa, size) {
+        Ok(()) => match machine.pages.pvalidate(gpa, size, false) {
+            Ok(changed) => {
+                machine.map.take(region).map_err(map_failed)?;
+                return match changed {
+                    Pvalidated::Changed => Ok(()),
+                    Pvalidated::Unchanged => Err(ResultCode::FAIL_UNCHANGED),
+                };
+            }
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    each(region, size, |page, size| grant(machine.pages, page, size))
+        .map_err(ResultCode::from_rmp)?;
+    Err(ResultCode::from_rmp(refused))
+}
+
+/// Does `work` to the page, or, if the host backs a 2 MiB page with small ones, to each of these.
+fn each<E>(
+    region: Region,
+    size: PageSize,
+    mut work: impl FnMut(u64, PageSize) -> Result<(), E>,
+) -> Result<(), E>
+where
+    E: PartialEq<snp::rmp::RmpError>,
+{
+    match work(region.start(), size) {
+        Err(error) if size == PageSize::Size2M && error == snp::rmp::RmpError::SizeMismatch => {
+            region
+                .pages()
+                .try_for_each(|page| work(page, PageSize::Size4K))
+        }
+        outcome => outcome,
+    }
+}
+
+const fn map_failed(error: OwnershipError) -> ResultCode {
+    match error {
+        OwnershipError::State => ResultCode::INVALID_ADDRESS,
+        OwnershipError::NoRoom => ResultCode::BUSY,
+    }
+}
+
+/// Makes a page of the guest's the register state of another vCPU.
+///
+/// The order is the point: the guest loses the page first, then its contents are judged, then it becomes a VMSA (GU-04).
+///
+/// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB boundary, where hardware fails
+/// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too many vCPUs
+fn create_vcpu(machine: &mut Machine<'_>, vmsa: u64, calling_area: u64) -> Result<(), ResultCode> {
+    let invalid = |_| ResultCode::INVALID_ADDRESS;
+    Claim::new(vmsa, PAGE_SIZE)
+        .check_aligned(machine.map)
+        .map_err(invalid)?;
+    Claim::new(calling_area, PAGE_SIZE)
+        .check_aligned(machine.map)
+        .map_err(invalid)?;
+    let in_use = [machine.vcpu.calling_area, calling_area].contains(&vmsa);
+    if in_use || vmsa.is_multiple_of(LARGE_PAGE_SIZE) {
+        return Err(ResultCode::INVALID_ADDRESS);
+    }
+    if !machine.map.has_room_for_vmsa() {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
+    revoke(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
+    let outcome = turn_into_vmsa(machine, vmsa);
+    if outcome.is_err() {
+        grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
+    }
+    outcome
+}
+
+fn turn_into_vmsa(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
+    let mut vmsa = Vmsa::new_zeroed();
+    machine.pages.read(gpa, vmsa.as_mut_bytes());
+    let judged = vmsa.check_offered(GUEST_VMPL, machine.vcpu.sev_features);
+    judged.map_err(|_| ResultCode::INVALID_PARAMETER)?;
+    machine
+        .pages
+        .rmpadjust(gpa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL))
+        .map_err(ResultCode::from_rmp)?;
+    machine.map.make_vmsa(gpa).map_err(map_failed)
+}
+
+/// Makes a VMSA an ordinary page of the guest's again, zeroed.
+///
+/// - `INVALID_PARAMETER`: no VMSA of CREATE_VCPU's, the caller's own included
+/// - `0x80001003`: the vCPU is running
+fn delete_vcpu(machine: &mut Machine<'_>, vmsa: u64) -> Result<(), ResultCode> {
+    if !vmsa.is_multiple_of(PAGE_SIZE)
+        || machine.map.owner(vmsa) != Owner::Vmsa
+        || vmsa == machine.vcpu.vmsa
+    {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
+    // The attribute goes first: RMPADJUST refuses while the CPU has the page in use.
+    match revoke(machine.pages, vmsa, PageSize::Size4K) {
+        Err(snp::rmp::RmpError::InUse) => return Err(FAIL_INUSE),
+        outcome => outcome.map_err(ResultCode::from_rmp)?,
+    }
+    machine.pages.zero(vmsa, PageSize::Size4K);
+    grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
+    machine.map.unmake_vmsa(vmsa).map_err(map_failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::mm::Pages;
+    use crate::testing::{FIRMWARE, GIVEN, OTHER_VMSA, SHARED_PAGE, Scene, forbidden_gpas, is_ram};
+    use snp::vmsa::features;
+
+    const REMAP: u64 = 0;
+    const PVALIDATE: u64 = 1;
+    const CREATE: u64 = 2;
+    const DELETE: u64 = 3;
+    const QUERY: u64 = 6;
+    const INVALID_ADDRESS: u64 = 0x8000_0003;
+    const INVALID_PARAMETER: u64 = 0x8000_0005;
+    const UNCHANGED: u64 = 0x8000_1010;
+    const LIST: u64 = GIVEN + 0x5000;
+
+    const VALIDATE: u64 = 4;
+    const IGNORE: u64 = 8;
+    const LARGE: u64 = 1;
+
+    fn list(next: u16, entries: &[u64]) -> Vec<u8> {
+        let mut bytes = u16::try_from(entries.len()).unwrap().to_le_bytes().to_vec();
+        bytes.extend(next.to_le_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(entries.iter().flat_map(|entry| entry.to_le_bytes()));
+        bytes
+    }
+
+    /// Result and `next` afterwards.
+    fn pvalidate(scene: &mut Scene, entries: &[u64]) -> (u64, u16) {
+        scene.machine.place(LIST, &list(0, entries));
+        let rax = scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax;
+        let next = scene.machine.bytes(LIST + 2, 2);
+        (rax, u16::from_le_bytes([next[0], next[1]]))
+    }
+
+    #[test]
+    fn each_protocol_has_version_one() {
+        let mut scene = Scene::new();
+        for protocol in 0..3_u64 {
+            assert_eq!(
+                scene.call(QUERY, [protocol << 32 | 1, 0, 0, 0]).rcx,
+                1 << 32 | 1
+            );
+            assert_eq!(scene.call(QUERY, [protocol << 32, 0, 0, 0]).rcx, 0);
+            assert_eq!(scene.call(QUERY, [protocol << 32 | 2, 0, 0, 0]).rcx, 0);
+        }
+        assert_eq!(
+            scene.call(QUERY, [3 << 32 | 1, 0, 0, 0]),
+            Registers::default()
+        );
+    }
+
+    #[test]
+    fn the_calling_area_moves_within_the_guests_memory_only() {
+        let mut scene = Scene::new();
+        scene.machine.place(GIVEN + 0x7000, &[1]);
+        assert_eq!(scene.call(REMAP, [GIVEN + 0x7000, 0, 0, 0]).rax, 0);
+        assert_eq!(scene.vcpu.calling_area, GIVEN + 0x7000);
+        assert_eq!(scene.machine.bytes(GIVEN + 0x7000, 1), [0]);
+        for gpa in forbidden_gpas(4096) {
+            let expected = if gpa % 4096 == 0 {
+                INVALID_ADDRESS
+            } else {
+                INVALID_PARAMETER
+            };
+            assert_eq!(
+                scene.call(REMAP, [gpa, 0, 0, 0]).rax,
+                expected,
+                "gpa {gpa:#x}"
+            );
+        }
+        assert_eq!(
+            scene.call(REMAP, [GIVEN + 8, 0, 0, 0]).rax,
+            INVALID_PARAMETER
+        );
+        assert_eq!(scene.vcpu.calling_area, GIVEN + 0x7000);
+    }
+
+    #[test]
+    fn a_page_goes_to_the_host_and_comes_back_zeroed() {
+        let mut scene = Scene::new();
+        let page = GIVEN + 0x9000;
+        scene.machine.place(page, b"secret");
+        assert_eq!(pvalidate(&mut scene, &[page]), (0, 1));
+        assert_eq!(scene.map.owner(page), Owner::Unvalidated);
+        scene.machine.assert_revoked(page);
+        assert_eq!(pvalidate(&mut scene, &[page | VALIDATE]), (0, 1));
+        assert_eq!(scene.map.owner(page), Owner::Guest);
+        scene.machine.assert_granted_zeroed(page);
+    }
+
+    #[test]
+    fn a_large_page_goes_as_one_or_as_many() {
+        let large = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
+        for small_pages_only in [false, true] {
+            let mut scene = Scene::new();
+            scene.machine.small_pages_only = small_pages_only;
+            let first = pvalidate(&mut scene, &[large | LARGE]);
+            if small_pages_only {
+                assert_eq!(first, (0x8000_1006, 0));
+                scene.machine.assert_granted(large + 0x1000);
+                let small: Vec<u64> = (0..500).map(|page| large + page * 4096).collect();
+                assert_eq!(pvalidate(&mut scene, &small[..500]), (0, 500));
+            } else {
+                assert_eq!(first, (0, 1));
+                assert_eq!(pvalidate(&mut scene, &[large | LARGE | VALIDATE]), (0, 1));
+                scene.machine.assert_granted_zeroed(large + 0x1f_f000);
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_page_in_two_states_is_a_size_mismatch() {
+        let mut scene = Scene::new();
+        let large = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
+        assert_eq!(pvalidate(&mut scene, &[large + 0x3000]), (0, 1));
+        for action in [0, VALIDATE] {
+            assert_eq!(
+                pvalidate(&mut scene, &[large | LARGE | action]),
+                (0x8000_1006, 0)
+            );
+        }
+    }
+
+    #[test]
+    fn no_change_is_an_error_unless_it_is_ignored() {
+        let mut scene = Scene::new();
+        let page = GIVEN + 0x9000;
+        scene.machine.place(page, b"kept");
+        assert_eq!(pvalidate(&mut scene, &[page | VALIDATE]), (UNCHANGED, 0));
+        assert_eq!(pvalidate(&mut scene, &[page | VALIDATE | IGNORE]), (0, 1));
+        assert_eq!(scene.machine.bytes(page, 4), b"kept");
+        assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE]), (UNCHANGED, 0));
+        assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | IGNORE]), (0, 1));
+    }
+
+    /// MM-01: the CPU says "valid already" of a page that the map knows as invalid.
+    #[test]
+    fn a_page_that_the_host_has_moved_is_not_given() {
+        let mut scene = Scene::new();
+        assert_eq!(
+            scene.machine.pvalidate(SHARED_PAGE, PageSize::Size4K, true),
+            Ok(Pvalidated::Changed)
+        );
+        for ignore in [0, IGNORE] {
+            assert_eq!(
+                pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE | ignore]),
+                (UNCHANGED, 0)
+            );
+            assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Unvalidated);
+        }
+    }
+
+    #[test]
+    fn the_list_stops_at_the_first_failure_and_goes_on_from_there() {
+        let mut scene = Scene::new();
+        let pages = [GIVEN + 0x9000, GIVEN + 0xa000, FIRMWARE, GIVEN + 0xb000];
+        assert_eq!(pvalidate(&mut scene, &pages), (INVALID_ADDRESS, 2));
+        assert_eq!(scene.map.owner(GIVEN + 0xa000), Owner::Unvalidated);
+        assert_eq!(scene.map.owner(GIVEN + 0xb000), Owner::Guest);
+        scene
+            .machine
+            .place(LIST + 8 + 16, &(GIVEN + 0xc000).to_le_bytes());
+        assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, 0);
+        assert_eq!(scene.machine.bytes(LIST + 2, 2), [4, 0]);
+        assert_eq!(scene.map.owner(GIVEN + 0xb000), Owner::Unvalidated);
+    }
+
+    #[test]
+    fn an_entry_is_refused_for_each_reserved_bit_and_each_forbidden_page() {
+        let mut scene = Scene::new();
+        let page = GIVEN + 0x9000;
+        for bad in [page | 2, page | 3, page | LARGE]
+            .into_iter()
+            .chain((4..12).map(|bit| page | 1 << bit))
+        {
+            assert_eq!(
+                pvalidate(&mut scene, &[bad]),
+                (INVALID_PARAMETER, 0),
+                "entry {bad:#x}"
+            );
+        }
+        let before = scene.machine.states();
+        for gpa in forbidden_gpas(4096)
+            .into_iter()
+            .filter(|gpa| gpa % 4096 == 0 && !is_ram(*gpa))
+        {
+            for action in [0, VALIDATE, IGNORE, VALIDATE | IGNORE] {
+                assert_eq!(
+                    pvalidate(&mut scene, &[gpa | action]),
+                    (INVALID_ADDRESS, 0),
+                    "gpa {gpa:#x}"
+                );
+            }
+        }
+        assert!(
+            scene.machine.states() == before,
+            "no page changed its state"
+        );
+    }
+
+    #[test]
+    fn malformed_lists_are_refused() {
+        let mut scene = Scene::new();
+        let page = GIVEN + 0x9000;
+        for (head, code) in [
+            ([0, 0, 0, 0, 0, 0, 0, 0], INVALID_PARAMETER),
+            ([1, 0, 1, 0, 0, 0, 0, 0], INVALID_PARAMETER),
+            ([1, 0, 0xff, 0xff, 0, 0, 0, 0], INVALID_PARAMETER),
+            ([0, 2, 0, 0, 0, 0, 0, 0], INVALID_PARAMETER),
+            ([0xff, 0xff, 0, 0, 0, 0, 0, 0], INVALID_PARAMETER),
+            ([1, 0, 0, 0, 1, 0, 0, 0], INVALID_PARAMETER),
+        ] {
+            scene.machine.place(LIST, &list(0, &[page]));
+            scene.machine.place(LIST, &head);
+            assert_eq!(
+                scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax,
+                code,
+                "head {head:x?}"
+            );
+            assert_eq!(scene.map.owner(page), Owner::Guest);
+        }
+        for gpa in forbidden_gpas(8)
+            .into_iter()
+            .chain([LIST + 1, LIST + 4, LIST + 7])
+        {
+            assert_eq!(
+                scene.call(PVALIDATE, [gpa, 0, 0, 0]).rax,
+                INVALID_ADDRESS,
+                "gpa {gpa:#x}"
+            );
+        }
+        // The last head of a page has no room for an entry.
+        scene.machine.place(LIST + 0xff8, &list(0, &[])[..8]);
+        scene.machine.place(LIST + 0xff8, &[1]);
+        assert_eq!(
+            scene.call(PVALIDATE, [LIST + 0xff8, 0, 0, 0]).rax,
+            INVALID_PARAMETER
+        );
+    }
+
+    #[test]
+    fn as_many_entries_as_a_page_holds() {
+        let mut scene = Scene::new();
+        let pages: Vec<u64> = (0..511)
+            .map(|page| GIVEN + LARGE_PAGE_SIZE + page * 4096)
+            .collect();
+        assert_eq!(pvalidate(&mut scene, &pages), (0, 511));
+        scene.machine.place(LIST, &[0, 2]);
+        assert_eq!(
+            scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax,
+            INVALID_PARAMETER
+        );
+    }
+
+    #[test]
+    fn a_list_may_take_away_its_own_page() {
+        let mut scene = Scene::new();
+        scene.machine.place(LIST, &list(0, &[LIST, GIVEN + 0x9000]));
+        assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, 0);
+        assert_eq!(scene.map.owner(LIST), Owner::Unvalidated);
+        assert_eq!(scene.map.owner(GIVEN + 0x9000), Owner::Unvalidated);
+    }
+
+    const NEW_VMSA: u64 = GIVEN + 0xd000;
+    const NEW_AREA: u64 = GIVEN + 0xe000;
+
+    fn offered() -> Vmsa {
+        let mut vmsa = Vmsa::real_mode(GUEST_VMPL, features::SNP, 0xffff_fff0);
+        vmsa.set_runnable(true);
+        vmsa
+    }
+
+    #[test]
+    fn a_vcpu_is_made_and_unmade() {
+        let mut scene = Scene::new();
+        scene.machine.place(NEW_VMSA, offered().as_bytes());
+        assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, 0);
+        assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
+        scene.machine.assert_vmsa(NEW_VMSA);
+        assert_eq!(
+            scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax,
+            INVALID_ADDRESS,
+            "twice"
+        );
+        assert_eq!(
+            scene.call(2 << 32 | 1, [NEW_VMSA, 0, 0, 0]).rax,
+            INVALID_PARAMETER,
+            "no mailbox"
+        );
+        assert_eq!(pvalidate(&mut scene, &[NEW_VMSA]).0, INVALID_ADDRESS);
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0);
+        scene.machine.assert_granted_zeroed(NEW_VMSA);
+        assert_eq!(
+            scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax,
+            INVALID_PARAMETER,
+            "twice"
+        );
+    }
+
+    #[test]
+    fn a_vcpu_in_use_is_not_deleted() {
+        let mut scene = Scene::new();
+        scene.machine.place(NEW_VMSA, offered().as_bytes());
+        assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, 0);
+        scene.machine.in_use = Some(NEW_VMSA);
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0x8000_1003);
+        assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
+    }
+
+    #[test]
+    fn addresses_of_a_new_vcpu_are_checked() {
+        let mut scene = Scene::new();
+        scene.machine.place(NEW_VMSA, offered().as_bytes());
+        let area = scene.vcpu.calling_area;
+        let large = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
+        let pairs = [
+            (NEW_VMSA, NEW_VMSA),
+            (area, NEW_AREA),
+            (large, NEW_AREA),
+            (NEW_VMSA + 8, NEW_AREA),
+            (NEW_VMSA, NEW_AREA + 8),
+        ];
+        let forbidden = forbidden_gpas(4096);
+        let pairs = pairs.into_iter().chain(
+            forbidden
+                .iter()
+                .flat_map(|gpa| [(*gpa, NEW_AREA), (NEW_VMSA, *gpa)]),
+        );
+        for (vmsa, area) in pairs {
+            assert_eq!(
+                scene.call(CREATE, [vmsa, area, 1, 0]).rax,
+                INVALID_ADDRESS,
+                "{vmsa:#x} {area:#x}"
+            );
+        }
+        for gpa in forbidden.into_iter().filter(|gpa| *gpa != OTHER_VMSA) {
+            assert_eq!(
+                scene.call(DELETE, [gpa, 0, 0, 0]).rax,
+                INVALID_PARAMETER,
+                "{gpa:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_register_state_that_is_not_the_guests_to_run_is_given_back() {
+        let wrong: [fn(&mut Vmsa); 7] = [
+            |vmsa| vmsa.vmpl = 0,
+            |vmsa| vmsa.vmpl = 1,
+            |vmsa| vmsa.vmpl = 3,
+            |vmsa| vmsa.set_runnable(false),
+            |vmsa| vmsa.sev_features = 0.into(),
+            |vmsa| vmsa.sev_features = (features::SNP | features::VTOM).into(),
+            |vmsa| vmsa.sev_features = (features::SNP | features::SECURE_TSC).into(),
+        ];
+        for change in wrong {
+            let (mut scene, mut vmsa) = (Scene::new(), offered());
+            change(&mut vmsa);
+            scene.machine.place(NEW_VMSA, vmsa.as_bytes());
+            assert_eq!(
+                scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax,
+                INVALID_PARAMETER
+            );
+            assert_eq!(scene.map.owner(NEW_VMSA), Owner::Guest);
+            scene.machine.assert_granted(NEW_VMSA);
+        }
+    }
+}

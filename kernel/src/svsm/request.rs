@@ -1,0 +1,180 @@
+//! What the firmware does each time the guest's VMPL has stopped: see whether it made a call, serve it, and let it run again.
+
+use core::mem::offset_of;
+
+use snp::ghcb::exit::code;
+use snp::vmsa::{EFER_SVME, Vmsa};
+
+use super::{Machine, Registers, serve};
+use crate::mm::ownership::Owner;
+use crate::mm::{Pages, read_u64, write_u64};
+
+/// Why the guest is run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It made a call, which was served.
+    Served,
+    /// It made none: the host came back on its own, the guest asked for something else, or the calling area says that nothing is pending.
+    NoCall,
+}
+
+/// Serves the call that the calling vCPU may have made.
+///
+/// The call counts only if the vCPU left its VMPL by VMGEXIT (so that the registers are a call's), and if the calling area's first byte goes from 1 to 0
+/// in one exchange (so that no call is served twice, or at the host's will). While the register state is looked at, EFER.SVME is clear in it,
+/// and no CPU can run it.
+pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
+    let vmsa = machine.vcpu.vmsa;
+    set_runnable(machine.pages, vmsa, false);
+    let stop = if is_call(machine) {
+        let mut registers = read_registers(machine.pages, vmsa);
+        serve(machine, &mut registers);
+        write_registers(machine.pages, vmsa, &registers);
+        Stop::Served
+    } else {
+        Stop::NoCall
+    };
+    set_runnable(machine.pages, vmsa, true);
+    stop
+}
+
+fn is_call(machine: &mut Machine<'_>) -> bool {
+    let exit_code = read_u64(
+        machine.pages,
+        machine.vcpu.vmsa + offset_of!(Vmsa, guest_exit_code) as u64,
+    );
+    let area = machine.vcpu.calling_area;
+    // The guest may have given away the page of its own calling area.
+    exit_code == code::VMGEXIT
+        && machine.map.owner(area) == Owner::Guest
+        && machine.pages.exchange(area, 0) == 1
+}
+
+fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) {
+    let field = vmsa + offset_of!(Vmsa, efer) as u64;
+    let efer = read_u64(pages, field) & !EFER_SVME;
+    write_u64(pages, field, if runnable { efer | EFER_SVME } else { efer });
+}
+
+const RAX: u64 = offset_of!(Vmsa, rax) as u64;
+const RCX: u64 = offset_of!(Vmsa, rcx) as u64;
+const RDX: u64 = offset_of!(Vmsa, rdx) as u64;
+const R8: u64 = offset_of!(Vmsa, r8) as u64;
+const R9: u64 = offset_of!(Vmsa, r9) as u64;
+
+fn read_registers(pages: &mut dyn Pages, vmsa: u64) -> Registers {
+    let mut field = |offset| read_u64(pages, vmsa + offset);
+    Registers {
+        rax: field(RAX),
+        rcx: field(RCX),
+        rdx: field(RDX),
+        r8: field(R8),
+        r9: field(R9),
+    }
+}
+
+fn write_registers(pages: &mut dyn Pages, vmsa: u64, registers: &Registers) {
+    let Registers {
+        rax,
+        rcx,
+        rdx,
+        r8,
+        r9,
+    } = *registers;
+    for (offset, value) in [(RAX, rax), (RCX, rcx), (RDX, rdx), (R8, r8), (R9, r9)] {
+        write_u64(pages, vmsa + offset, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mm::{PageSize, Region};
+    use crate::testing::Scene;
+    use zerocopy::IntoBytes;
+
+    const QUERY_CORE: Registers = Registers {
+        rax: 6,
+        rcx: 1,
+        rdx: 2,
+        r8: 3,
+        r9: 4,
+    };
+
+    fn stopped(exit_code: u64, pending: u8) -> Scene {
+        let mut scene = Scene::new();
+        let mut vmsa = Vmsa::real_mode(crate::mm::GUEST_VMPL, 1, 0);
+        vmsa.set_runnable(true);
+        vmsa.guest_exit_code = exit_code.into();
+        scene.machine.place(scene.vcpu.vmsa, vmsa.as_bytes());
+        write_registers(&mut scene.machine, scene.vcpu.vmsa, &QUERY_CORE);
+        scene.machine.place(scene.vcpu.calling_area, &[pending]);
+        scene
+    }
+
+    fn stop(scene: &mut Scene) -> (Stop, Registers) {
+        let stop = after_stop(&mut scene.parts());
+        let registers = read_registers(&mut scene.machine, scene.vcpu.vmsa);
+        let efer = read_u64(&mut scene.machine, scene.vcpu.vmsa + 0xd0);
+        assert_eq!(efer & EFER_SVME, EFER_SVME, "the guest can run again");
+        (stop, registers)
+    }
+
+    #[test]
+    fn a_pending_call_is_served_once() {
+        let mut scene = stopped(0x403, 1);
+        let after = Registers {
+            rax: 0,
+            rcx: 1 << 32 | 1,
+            ..QUERY_CORE
+        };
+        assert_eq!(stop(&mut scene), (Stop::Served, after));
+        assert_eq!(scene.machine.bytes(scene.vcpu.calling_area, 1), [0]);
+        assert_eq!(stop(&mut scene).0, Stop::NoCall);
+    }
+
+    #[test]
+    fn without_the_pending_byte_nothing_happens() {
+        for pending in [0, 2, 3, 0x80, 0xff] {
+            assert_eq!(
+                stop(&mut stopped(0x403, pending)),
+                (Stop::NoCall, QUERY_CORE)
+            );
+        }
+    }
+
+    #[test]
+    fn any_other_exit_is_no_call_and_leaves_the_byte() {
+        for exit_code in [
+            0,
+            0x60,
+            0x72,
+            0x78,
+            0x7b,
+            0x81,
+            0x400,
+            0x402,
+            0x404,
+            0x8000_0018,
+            u64::MAX,
+        ] {
+            let mut scene = stopped(exit_code, 1);
+            assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
+            assert_eq!(scene.machine.bytes(scene.vcpu.calling_area, 1), [1]);
+        }
+    }
+
+    #[test]
+    fn a_calling_area_that_was_given_away_is_not_touched() {
+        let mut scene = stopped(0x403, 1);
+        let area = scene.vcpu.calling_area;
+        scene.map.take(Region::covering(area, 1).unwrap()).unwrap();
+        assert!(
+            scene
+                .machine
+                .pvalidate(area, PageSize::Size4K, false)
+                .is_ok()
+        );
+        assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
+    }
+}

@@ -1,0 +1,555 @@
+//! A machine of plain memory for tests: it keeps the CPU's rules about pages and fails the test that breaks one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::vec::Vec;
+
+use snp::message::certificates;
+use snp::report::Report;
+use zerocopy::FromZeros;
+
+use crate::attest::{Certificates, ReportError, Reports, Services};
+use crate::mm::ownership::Ownership;
+use crate::mm::{
+    Attributes, GPA_LIMIT, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions,
+    Pvalidated, Region, RmpError, Vmpl,
+};
+use crate::svsm::{self, Machine, Registers, Vcpu};
+
+/// The firmware's 8 MiB.
+pub(crate) const FIRMWARE: u64 = 0x80_0000_0000;
+const FIRMWARE_END: u64 = FIRMWARE + 0x80_0000;
+/// RAM below 1 MiB that nobody has validated, and the hole above it.
+const LOW_RAM_END: u64 = 0xa_0000;
+/// First byte of the guest's memory.
+pub(crate) const GIVEN: u64 = 0x10_0000;
+/// End of the guest's memory.
+pub(crate) const GIVEN_END: u64 = 0x70_0000;
+/// End of RAM; from [`GIVEN_END`] on it is not validated.
+pub(crate) const RAM_END: u64 = 0x80_0000;
+/// A page amid the guest's memory that is shared with the host.
+pub(crate) const SHARED_PAGE: u64 = 0x60_0000;
+/// A register state of another vCPU, amid the guest's memory.
+pub(crate) const OTHER_VMSA: u64 = GIVEN + 0x2_0000;
+/// What stands for the endorsement key's public area.
+pub(crate) const EK: &[u8] = b"an endorsement key's public area";
+
+fn region(start: u64, end: u64) -> Region {
+    Region::new(start, end).unwrap()
+}
+
+/// Whether the page is RAM that may change hands.
+pub(crate) fn is_ram(gpa: u64) -> bool {
+    let ram = gpa < LOW_RAM_END || (GIVEN..RAM_END).contains(&gpa);
+    ram && gpa != OTHER_VMSA
+}
+
+fn is_given(gpa: u64) -> bool {
+    let page = gpa - gpa % PAGE_SIZE;
+    (GIVEN..GIVEN_END).contains(&gpa) && page != SHARED_PAGE && page != OTHER_VMSA
+}
+
+/// GPAs at and around every edge, at which `len` bytes are not all the guest's.
+pub(crate) fn forbidden_gpas(len: u64) -> Vec<u64> {
+    let edges = [
+        0,
+        LOW_RAM_END,
+        GIVEN,
+        SHARED_PAGE,
+        SHARED_PAGE + 4096,
+        OTHER_VMSA,
+        OTHER_VMSA + 4096,
+        GIVEN_END,
+        RAM_END,
+        0xf000_0000,
+        0xfec0_0000,
+        0xfed4_0000,
+        0xfee0_0000,
+        FIRMWARE + 0x40_0000,
+        FIRMWARE - 0x20_0000,
+        1 << 32,
+        FIRMWARE,
+        FIRMWARE + 0x5000,
+        FIRMWARE_END - 4096,
+        FIRMWARE_END,
+        GPA_LIMIT,
+        GIVEN | 1 << 47,
+        GIVEN | 1 << 51,
+        GIVEN | 1 << 52,
+        1 << 63,
+        0xffff_8000_0000_0000 + GIVEN,
+        0x4000_0000,
+        0xffff_ffff_f000,
+    ];
+    let steps = [
+        0,
+        1,
+        2,
+        3,
+        4,
+        7,
+        8,
+        9,
+        15,
+        16,
+        31,
+        32,
+        63,
+        64,
+        65,
+        0x3f,
+        0x40,
+        0x57,
+        0x58,
+        0x7f,
+        0x80,
+        0xff,
+        0x100,
+        0x7ff,
+        0x800,
+        0x801,
+        0xfff,
+        4087,
+        4088,
+        4089,
+        4095,
+        4096,
+        4097,
+        8191,
+        8192,
+        8193,
+        len - 1,
+        len,
+        len + 1,
+        0x1f_ffff,
+        0x20_0000,
+        0x20_0001,
+    ];
+    let mut all: Vec<u64> = edges
+        .into_iter()
+        .flat_map(|edge: u64| {
+            steps
+                .into_iter()
+                .flat_map(move |step| [edge.wrapping_add(step), edge.wrapping_sub(step)])
+        })
+        .filter(|gpa| !allowed(*gpa, len))
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn allowed(gpa: u64, len: u64) -> bool {
+    let bytes = u128::from(gpa)..u128::from(gpa) + u128::from(len);
+    let mut pages =
+        (bytes.start / 4096..=(bytes.end - 1) / 4096).map(|page| u64::try_from(page * 4096));
+    gpa != 0 && pages.all(|page| page.is_ok_and(is_given))
+}
+
+/// What the CPU knows of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct State {
+    validated: bool,
+    rights: [u8; 4],
+    vmsa: bool,
+    /// The contents were zero when VMPL2 got its rights.
+    granted_zeroed: bool,
+}
+
+/// Memory and what the CPU knows of it.
+pub(crate) struct FakeMachine {
+    contents: BTreeMap<u64, [u8; PAGE]>,
+    states: BTreeMap<u64, State>,
+    booted: bool,
+    reads: Option<BTreeMap<u64, u32>>,
+    /// Pages whose old rights the CPU may remember.
+    remembered: BTreeSet<u64>,
+    /// The host backs everything with 4 KiB pages.
+    pub(crate) small_pages_only: bool,
+    /// A VMSA that a CPU is running.
+    pub(crate) in_use: Option<u64>,
+}
+
+impl FakeMachine {
+    /// As the guest finds it.
+    pub(crate) fn new() -> FakeMachine {
+        let mut machine = FakeMachine::unvalidated();
+        machine.booted = true;
+        machine
+    }
+
+    /// As the firmware finds it: no RAM is valid.
+    pub(crate) fn unvalidated() -> FakeMachine {
+        let (contents, states) = (BTreeMap::new(), BTreeMap::new());
+        FakeMachine {
+            contents,
+            states,
+            booted: false,
+            reads: None,
+            remembered: BTreeSet::new(),
+            small_pages_only: false,
+            in_use: None,
+        }
+    }
+
+    /// A map of all RAM in which nothing is the guest's.
+    pub(crate) fn ownership(&self) -> Ownership {
+        let ram = [region(0, LOW_RAM_END), region(GIVEN, RAM_END)];
+        Ownership::new(&ram, &[region(FIRMWARE, FIRMWARE_END)]).unwrap()
+    }
+
+    /// The map that goes with [`FakeMachine::new`].
+    pub(crate) fn booted(&self) -> Ownership {
+        let mut map = self.ownership();
+        let mut gpa = GIVEN;
+        while gpa < GIVEN_END {
+            let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(GIVEN_END);
+            map.give(region(gpa, next)).unwrap();
+            gpa = next;
+        }
+        map.take(region(SHARED_PAGE, SHARED_PAGE + PAGE_SIZE))
+            .unwrap();
+        map.make_vmsa(OTHER_VMSA).unwrap();
+        map
+    }
+
+    fn state(&self, page: u64) -> State {
+        let firmware = (FIRMWARE..FIRMWARE_END).contains(&page);
+        let vmsa = self.booted && page == OTHER_VMSA;
+        let given = self.booted && is_given(page);
+        let vmpl2 = if given { 0xf } else { u8::from(vmsa) };
+        let first = State {
+            validated: firmware || given || vmsa,
+            rights: [0xf, 0, vmpl2, 0],
+            vmsa,
+            granted_zeroed: false,
+        };
+        self.states.get(&page).copied().unwrap_or(first)
+    }
+
+    /// What a test puts into memory; no rule applies.
+    pub(crate) fn place(&mut self, gpa: u64, bytes: &[u8]) {
+        for (gpa, byte) in (gpa..).zip(bytes) {
+            let page = self
+                .contents
+                .entry(gpa - gpa % PAGE_SIZE)
+                .or_insert([0; PAGE]);
+            page[(gpa % PAGE_SIZE) as usize] = *byte;
+        }
+    }
+
+    /// A page that was measured into the image: validated, the firmware's alone.
+    pub(crate) fn launch(&mut self, page: u64, bytes: &[u8]) {
+        self.each(page, PageSize::Size4K, |state, _| state.validated = true);
+        self.place(page, bytes);
+    }
+
+    /// What a test sees in memory; no rule applies.
+    pub(crate) fn bytes(&self, gpa: u64, len: usize) -> Vec<u8> {
+        let byte = |gpa: u64| {
+            self.contents
+                .get(&(gpa - gpa % PAGE_SIZE))
+                .map_or(0, |page| page[(gpa % PAGE_SIZE) as usize])
+        };
+        (gpa..gpa + len as u64).map(byte).collect()
+    }
+
+    /// All memory that was ever written, with its addresses.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        self.contents
+            .iter()
+            .flat_map(|(gpa, page)| gpa.to_le_bytes().into_iter().chain(*page))
+            .collect()
+    }
+
+    /// All that was ever done to pages.
+    pub(crate) fn states(&self) -> BTreeMap<u64, State> {
+        self.states.clone()
+    }
+
+    /// From now on every byte that is read is counted.
+    pub(crate) fn watch_reads(&mut self) {
+        self.reads = Some(BTreeMap::new());
+    }
+
+    pub(crate) fn most_reads_of_a_byte(&self) -> u32 {
+        self.reads
+            .as_ref()
+            .and_then(|reads| reads.values().max())
+            .copied()
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn assert_granted(&self, page: u64) {
+        let state = self.state(page);
+        assert!(
+            state.validated && !state.vmsa && state.rights == [0xf, 0, 0xf, 0],
+            "{page:#x}: {state:?}"
+        );
+    }
+
+    pub(crate) fn assert_granted_zeroed(&self, page: u64) {
+        self.assert_granted(page);
+        assert!(
+            self.state(page).granted_zeroed,
+            "{page:#x} was granted with its old contents"
+        );
+    }
+
+    pub(crate) fn assert_revoked(&self, page: u64) {
+        let state = self.state(page);
+        assert!(
+            !state.validated && state.rights == [0xf, 0, 0, 0],
+            "{page:#x}: {state:?}"
+        );
+    }
+
+    pub(crate) fn assert_vmsa(&self, page: u64) {
+        let state = self.state(page);
+        assert!(
+            state.validated && state.vmsa && state.rights == [0xf, 0, 1, 0],
+            "{page:#x}: {state:?}"
+        );
+    }
+
+    fn check_access(&self, gpa: u64, len: usize) {
+        assert!(
+            gpa % PAGE_SIZE + len as u64 <= PAGE_SIZE,
+            "access across pages at {gpa:#x}"
+        );
+        let page = gpa - gpa % PAGE_SIZE;
+        assert!(
+            self.state(page).validated,
+            "access to {page:#x}, which is not validated"
+        );
+    }
+
+    fn each(&mut self, gpa: u64, size: PageSize, change: impl Fn(&mut State, &mut [u8; PAGE])) {
+        for page in (gpa..gpa + size.bytes()).step_by(PAGE) {
+            let mut state = self.state(page);
+            change(&mut state, self.contents.entry(page).or_insert([0; PAGE]));
+            self.states.insert(page, state);
+        }
+    }
+
+    fn check_size(&self, gpa: u64, size: PageSize) -> Result<(), RmpError> {
+        assert!(gpa.is_multiple_of(size.bytes()), "misaligned page {gpa:#x}");
+        if size == PageSize::Size2M && self.small_pages_only {
+            Err(RmpError::SizeMismatch)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Pages for FakeMachine {
+    fn read(&mut self, gpa: u64, out: &mut [u8]) {
+        self.check_access(gpa, out.len());
+        out.copy_from_slice(&self.bytes(gpa, out.len()));
+        if let Some(reads) = &mut self.reads {
+            (gpa..gpa + out.len() as u64).for_each(|byte| *reads.entry(byte).or_default() += 1);
+        }
+    }
+
+    fn write(&mut self, gpa: u64, bytes: &[u8]) {
+        self.check_access(gpa, bytes.len());
+        self.place(gpa, bytes);
+    }
+
+    fn exchange(&mut self, gpa: u64, value: u8) -> u8 {
+        self.check_access(gpa, 1);
+        let old = self.bytes(gpa, 1)[0];
+        self.place(gpa, &[value]);
+        old
+    }
+
+    fn zero(&mut self, gpa: u64, size: PageSize) {
+        for page in (gpa..gpa + size.bytes()).step_by(PAGE) {
+            self.check_access(page, PAGE);
+        }
+        self.each(gpa, size, |_, contents| contents.fill(0));
+    }
+
+    fn pvalidate(
+        &mut self,
+        gpa: u64,
+        size: PageSize,
+        validate: bool,
+    ) -> Result<Pvalidated, RmpError> {
+        self.check_size(gpa, size)?;
+        if self.state(gpa).validated == validate {
+            return Ok(Pvalidated::Unchanged);
+        }
+        assert!(
+            !self.remembered.contains(&gpa),
+            "{gpa:#x} changes with stale translations"
+        );
+        // A page that has just become valid holds what its last owner left.
+        self.each(gpa, size, |state, contents| {
+            *state = State {
+                validated: validate,
+                granted_zeroed: false,
+                ..*state
+            };
+            contents.fill(0xcc);
+        });
+        Ok(Pvalidated::Changed)
+    }
+
+    fn rmpadjust(
+        &mut self,
+        gpa: u64,
+        size: PageSize,
+        attributes: Attributes,
+    ) -> Result<(), RmpError> {
+        self.check_size(gpa, size)?;
+        assert!(
+            self.state(gpa).validated,
+            "RMPADJUST of {gpa:#x}, which is not validated"
+        );
+        if self.in_use == Some(gpa) {
+            return Err(RmpError::InUse);
+        }
+        let bits = attributes.bits();
+        let vmpl = Vmpl::from_number(bits & 0xff).ok_or(RmpError::Input)?;
+        let rights = (bits >> 8 & 0xff) as u8;
+        if self.state(gpa).rights[usize::from(vmpl.number())] & !rights != 0 {
+            self.remembered.insert(gpa);
+        }
+        let remembered = self.remembered.contains(&gpa);
+        assert!(
+            bits >> 16 & 1 == 0 || !remembered,
+            "{gpa:#x} becomes a VMSA with stale translations"
+        );
+        self.each(gpa, size, |state, contents| {
+            state.rights[usize::from(vmpl.number())] = rights;
+            state.vmsa = bits >> 16 & 1 != 0;
+            if rights == Permissions::ALL.bits() {
+                state.granted_zeroed = contents.iter().all(|byte| *byte == 0);
+            }
+        });
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        self.remembered.clear();
+    }
+}
+
+/// A TPM that remembers what it was told.
+#[derive(Default)]
+pub(crate) struct FakeTpm {
+    pub(crate) seen: Vec<u8>,
+    pub(crate) calls: u32,
+}
+
+impl FakeTpm {
+    /// What it answers to everything.
+    pub(crate) fn response(&self) -> Vec<u8> {
+        vec![0x80, 1, 0, 0, 0, 14, 0, 0, 0, 0, 1, 2, 3, 4]
+    }
+}
+
+impl svsm::Tpm for FakeTpm {
+    fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
+        self.seen = command.to_vec();
+        self.calls += 1;
+        let answer = self.response();
+        response[..answer.len()].copy_from_slice(&answer);
+        answer.len()
+    }
+}
+
+/// A PSP, and a host with a certificate.
+pub(crate) struct FakeReports {
+    pub(crate) certificates: Vec<u8>,
+    pub(crate) asked: u32,
+    pub(crate) broken: Option<ReportError>,
+}
+
+impl FakeReports {
+    fn new() -> FakeReports {
+        let mut table = certificates::VCEK.to_bytes().to_vec();
+        table.extend([48, 0, 0, 0, 5, 0, 0, 0]);
+        table.extend([0; 24]);
+        table.extend(b"chip.");
+        FakeReports {
+            certificates: table,
+            asked: 0,
+            broken: None,
+        }
+    }
+}
+
+impl Reports for FakeReports {
+    fn report(
+        &mut self,
+        report_data: &[u8; 64],
+        wanted: Option<&mut Certificates>,
+    ) -> Result<Report, ReportError> {
+        self.asked += 1;
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        if let Some(wanted) = wanted {
+            wanted.fill(|out| out[..self.certificates.len()].copy_from_slice(&self.certificates));
+        }
+        let mut report = Report::new_zeroed();
+        report.report_data = *report_data;
+        Ok(report)
+    }
+}
+
+/// A guest that has been started, and all that its calls reach.
+pub(crate) struct Scene {
+    pub(crate) machine: FakeMachine,
+    pub(crate) map: Ownership,
+    pub(crate) vcpu: Vcpu,
+    pub(crate) tpm: FakeTpm,
+    pub(crate) reports: FakeReports,
+    services: Services,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Scene {
+        let machine = FakeMachine::new();
+        let map = machine.booted();
+        let vcpu = Vcpu {
+            vmsa: FIRMWARE + 0x5000,
+            calling_area: GIVEN + 0xf000,
+            sev_features: 1,
+        };
+        let (tpm, reports) = (FakeTpm::default(), FakeReports::new());
+        Scene {
+            machine,
+            map,
+            vcpu,
+            tpm,
+            reports,
+            services: Services::new(EK).unwrap(),
+        }
+    }
+
+    pub(crate) fn parts(&mut self) -> Machine<'_> {
+        Machine {
+            pages: &mut self.machine,
+            map: &mut self.map,
+            vcpu: &mut self.vcpu,
+            tpm: &mut self.tpm,
+            services: &self.services,
+            reports: &mut self.reports,
+        }
+    }
+
+    /// Serves a call, and returns the registers after it.
+    pub(crate) fn call(&mut self, rax: u64, [rcx, rdx, r8, r9]: [u64; 4]) -> Registers {
+        let mut registers = Registers {
+            rax,
+            rcx,
+            rdx,
+            r8,
+            r9,
+        };
+        svsm::serve(&mut self.parts(), &mut registers);
+        registers
+    }
+}

@@ -1,0 +1,64 @@
+//! The guest-hypervisor communication block: how the guest asks its host for what only the host can do (GHCB specification 2.04).
+//!
+//! Two ways: the **MSR protocol** ([`msr`]), 64 bits each way, needed until a GHCB page exists; and the **page protocol**, where
+//! [`Ghcb`] fills in a shared page, exits, copies the answer out once, and believes only fields whose valid bit the host has set (GH-01).
+
+pub mod call;
+pub mod exit;
+pub mod msr;
+pub mod page;
+
+pub use call::Ghcb;
+pub use exit::{Exception, GhcbError};
+
+/// Ways to the host.
+pub trait Hypervisor {
+    /// Puts `request` into the GHCB MSR, exits, and returns what the MSR then holds: the host's word, whatever it is.
+    fn msr_call(&mut self, request: u64) -> u64;
+
+    /// Exits with the GHCB MSR holding `ghcb_gpa`, so that the host serves what the GHCB page asks for.
+    fn page_call(&mut self, ghcb_gpa: u64);
+}
+
+/// Memory that the host reads and writes at will. It can be copied out and in, and never borrowed.
+///
+/// An access beyond the end is harmless: such bytes read as 0 and are not written.
+pub trait SharedMemory {
+    /// Bytes.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies out, reading each byte exactly once.
+    fn read(&self, offset: usize, out: &mut [u8]);
+
+    /// Copies in.
+    fn write(&mut self, offset: usize, bytes: &[u8]);
+}
+
+impl<T: Hypervisor + ?Sized> Hypervisor for &mut T {
+    fn msr_call(&mut self, request: u64) -> u64 {
+        (**self).msr_call(request)
+    }
+
+    fn page_call(&mut self, ghcb_gpa: u64) {
+        (**self).page_call(ghcb_gpa);
+    }
+}
+
+impl<T: SharedMemory + ?Sized> SharedMemory for &mut T {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn read(&self, offset: usize, out: &mut [u8]) {
+        (**self).read(offset, out);
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        (**self).write(offset, bytes);
+    }
+}

@@ -1,0 +1,125 @@
+//! The configuration file (fw_cfg `opt/org.quoin/config`): `key=value`, one a line.
+//!
+//! | key | value |
+//! |---|---|
+//! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
+//! | `ram` | MiB of RAM for the guest; default: all that is left |
+//! | `trace` | `1`: a line in the log for every VMGEXIT |
+//! | `seed` | a number from which VMPCKs are derived instead of RDRAND |
+//! | `case` | a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it |
+//! | `fault` | `NAME[:ARG]`, a lie of the host, below; may be given several times |
+
+use crate::log::bad_launch;
+
+/// Defines the lies once: field, name, sentence.
+macro_rules! lies {
+    ($($field:ident $name:literal $default:literal $sentence:literal)*) => {
+        /// How the host lies. Each field is `None` (it does not) or the argument.
+        #[derive(Clone, Copy, Default, Debug)]
+        pub(crate) struct Lies {
+            $(#[doc = $sentence] pub(crate) $field: Option<u64>,)*
+        }
+
+        impl Lies {
+            /// Takes `NAME[:ARG]`; false when there is no such lie.
+            fn set(&mut self, name: &str, argument: Option<u64>) -> bool {
+                match name {
+                    $($name => self.$field = Some(argument.unwrap_or($default)),)*
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+lies! {
+    busy "busy" 1 "the first N guest requests are answered with BUSY (vmm_err 2)"
+    stale_answer "stale-answer" 1 "the Nth guest request (from 1) is answered with the answer page of the one before, the PSP is not asked"
+    no_answer "no-answer" 1 "the Nth guest request is reported as done, the answer page is left alone"
+    ghcb_invalid "ghcb-invalid" 0 "the valid bitmap of the GHCB is cleared after every VMGEXIT of kind ARG (0: any)"
+    wrong_seq "wrong-seq" 1 "the answer to the Nth guest request carries a wrong sequence number, correctly encrypted under it"
+    bit_flip "bit-flip" 0 "bit N (modulo 32768) of every guest-message answer page is flipped"
+    cert_truncated "cert-truncated" 0 "the host claims that ARG (0: one too many) certificate pages are needed, for ever"
+    psc_partial "psc-partial" 1 "a page-state-change list is carried out N entries at a time"
+    psc_refused "psc-refused" 1 "page-state changes are reported as done and not carried out"
+    hv_features "hv-features" 0 "the hypervisor's features are reported as ARG"
+    ghcb_register_other "ghcb-register-other" 0 "GHCB registration answers with another page"
+    wrong_vmpl_report "wrong-vmpl-report" 1 "the report's VMPL is ARG, signed all the same"
+    wrong_report_data "wrong-report-data" 0 "bit N of REPORT_DATA is flipped in the report, signed all the same"
+    report_status "report-status" 0x16 "the PSP answers report requests with status ARG and no report"
+    cbit_lie "cbit-lie" 51 "the MSR protocol (SEV information) and host CPUID name ARG as the C-bit"
+    cpuid_overflow "cpuid-overflow" 65 "the CPUID page's count is ARG"
+    spurious_run "spurious-run" 1 "every Nth intercept of VMPL2 that is no VMGEXIT makes the host run VMPL0"
+    memory_map_lie "memory-map-lie" 0 "the memory map offers the firmware's own pages as RAM"
+}
+
+/// What a VMPL violation by VMPL1–3 does.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) enum VmplFault {
+    /// Stop the machine.
+    #[default]
+    Stop,
+    /// #GP to the offender.
+    Gp,
+}
+
+/// All of it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Config {
+    pub(crate) vmpl_fault: VmplFault,
+    /// MiB.
+    pub(crate) ram: Option<u64>,
+    pub(crate) trace: bool,
+    pub(crate) seed: Option<u64>,
+    pub(crate) lies: Lies,
+}
+
+impl Config {
+    /// Reads the file; a line that is not understood is a bad launch.
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        let Ok(text) = core::str::from_utf8(text) else {
+            bad_launch!("the configuration is not UTF-8")
+        };
+        let mut config = Self::default();
+        for line in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
+            if config.line(line).is_none() {
+                bad_launch!("configuration line not understood: {line}");
+            }
+        }
+        config
+    }
+
+    fn line(&mut self, line: &str) -> Option<()> {
+        let (key, value) = line.split_once('=')?;
+        match (key, value) {
+            ("vmpl-fault", "stop") => self.vmpl_fault = VmplFault::Stop,
+            ("vmpl-fault", "gp") => self.vmpl_fault = VmplFault::Gp,
+            ("ram", value) => self.ram = Some(number(value)?),
+            ("trace", value) => self.trace = number(value)? != 0,
+            ("case", _) => {}
+            ("seed", value) => self.seed = Some(number(value)?),
+            ("fault", value) => {
+                let (name, argument) = match value.split_once(':') {
+                    Some((name, argument)) => (name, Some(number(argument)?)),
+                    None => (value, None),
+                };
+                return self.lies.set(name, argument).then_some(());
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// Decimal, or hexadecimal after `0x`.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}

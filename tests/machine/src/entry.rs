@@ -1,0 +1,155 @@
+//! From QEMU's PVH loader (32-bit, paging off) to Rust: page tables, long mode, SSE; and the machine's own exception stubs.
+
+use core::arch::global_asm;
+
+/// Bytes of the one stack.
+const STACK: usize = 512 * 1024;
+
+global_asm!(
+    // The ELF note by which QEMU finds the entry (XEN_ELFNOTE_PHYS32_ENTRY).
+    ".section .note.pvh, \"a\", @note",
+    ".align 4",
+    ".long 4, 4, 18",
+    ".asciz \"Xen\"",
+    ".long __pvh_entry",
+    ".section .bss.entry, \"aw\", @nobits",
+    ".align 4096",
+    "__boot_pml4: .skip 4096",
+    "__boot_pdpt: .skip 4096",
+    "__boot_stack: .skip {stack}",
+    "__boot_stack_top:",
+    ".section .rodata.entry, \"a\"",
+    ".align 8",
+    "__gdt: .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff",
+    "__gdt_pointer: .word 23",
+    ".quad __gdt",
+    ".section .text.entry, \"ax\"",
+    ".code32",
+    ".global __pvh_entry",
+    "__pvh_entry:",
+    "cli",
+    "cld",
+    "movl $__boot_stack_top, %esp",
+    "movl %ebx, %ebp",
+    "movl $__boot_pdpt, %eax",
+    "orl $3, %eax",
+    "movl %eax, __boot_pml4",
+    // 512 entries of 1 GiB, identity.
+    "xorl %ecx, %ecx",
+    "2: movl %ecx, %eax",
+    "shll $30, %eax",
+    "orl $0x83, %eax",
+    "movl %eax, __boot_pdpt(,%ecx,8)",
+    "movl %ecx, %eax",
+    "shrl $2, %eax",
+    "movl %eax, __boot_pdpt+4(,%ecx,8)",
+    "incl %ecx",
+    "cmpl $512, %ecx",
+    "jb 2b",
+    // PAE, OSFXSR, OSXMMEXCPT; LME, NXE; PG, NE, ET, MP, PE.
+    "movl $0x620, %eax",
+    "movl %eax, %cr4",
+    "movl $__boot_pml4, %eax",
+    "movl %eax, %cr3",
+    "movl $0xc0000080, %ecx",
+    "rdmsr",
+    "orl $0x900, %eax",
+    "wrmsr",
+    "movl $0x80000033, %eax",
+    "movl %eax, %cr0",
+    "lgdt __gdt_pointer",
+    "ljmp $8, $3f",
+    ".code64",
+    "3: movl $16, %eax",
+    "movl %eax, %ds",
+    "movl %eax, %es",
+    "movl %eax, %ss",
+    "xorl %eax, %eax",
+    "movl %eax, %fs",
+    "movl %eax, %gs",
+    "leaq __boot_stack_top(%rip), %rsp",
+    "xorl %edi, %edi",
+    "movl %ebp, %edi",
+    "xorl %ebp, %ebp",
+    "call machine_main",
+    "4: hlt",
+    "jmp 4b",
+    // One stub of 16 bytes for each of the 32 exceptions: push the vector, go to Rust, never come back.
+    ".align 16",
+    ".global __exception_stubs",
+    "__exception_stubs:",
+    ".set vector, 0",
+    ".rept 32",
+    ".align 16",
+    "pushq $vector",
+    "jmp __exception_common",
+    ".set vector, vector + 1",
+    ".endr",
+    "__exception_common:",
+    "popq %rdi",
+    "movq %rsp, %rsi",
+    "andq $-16, %rsp",
+    "call machine_exception",
+    "5: hlt",
+    "jmp 5b",
+    stack = const STACK,
+    options(att_syntax)
+);
+
+unsafe extern "C" {
+    static __exception_stubs: u8;
+}
+
+/// A gate of the interrupt descriptor table.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Gate {
+    low: u64,
+    high: u64,
+}
+
+/// Loads an interrupt descriptor table whose 32 gates lead to `machine_exception`.
+pub(crate) fn install_exceptions() {
+    const INTERRUPT_GATE: u64 = 0x8E00 << 32;
+    const CODE: u64 = 8 << 16;
+    static TABLE: spin_once::Table = spin_once::Table::new();
+    let stubs = (&raw const __exception_stubs) as u64;
+    let gates = core::array::from_fn(|vector| {
+        let at = stubs + 16 * vector as u64;
+        Gate {
+            low: at & 0xFFFF | CODE | INTERRUPT_GATE | (at >> 16 & 0xFFFF) << 48,
+            high: at >> 32,
+        }
+    });
+    TABLE.load(gates);
+}
+
+/// A table that is written once, before it is loaded.
+mod spin_once {
+    use super::Gate;
+    use core::cell::UnsafeCell;
+
+    pub(super) struct Table(UnsafeCell<[Gate; 32]>);
+
+    // SAFETY: written by `load` alone, on the only processor, before the processor reads it.
+    unsafe impl Sync for Table {}
+
+    impl Table {
+        pub(super) const fn new() -> Self {
+            Self(UnsafeCell::new([Gate { low: 0, high: 0 }; 32]))
+        }
+
+        pub(super) fn load(&'static self, gates: [Gate; 32]) {
+            let at = self.0.get();
+            // SAFETY: see `Sync`; nobody holds a reference into the table.
+            unsafe { at.write(gates) };
+            let mut pointer = [0; 10];
+            crate::bits::put(&mut pointer, 0, &511u16.to_le_bytes());
+            crate::bits::put(&mut pointer, 2, &(at as u64).to_le_bytes());
+            // SAFETY: the table is static and its gates lead to code that never returns.
+            unsafe {
+                core::arch::asm!("lidt [{}]", in(reg) pointer.as_ptr(), options(nostack, preserves_flags))
+            };
+        }
+    }
+}

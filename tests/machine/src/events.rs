@@ -1,0 +1,275 @@
+//! The non-automatic exits that a guest reports through its GHCB page (GHCB specification, section 4, table 6).
+
+use crate::bits::{lo8, lo16, lo32, u16_at, us};
+use crate::cpu;
+use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
+use crate::log::{End, end, log};
+use crate::machine::{Machine, VmsaPage};
+use crate::phys::{self, PAGE};
+use crate::rules::Rule;
+use crate::svm::exit;
+
+type Outcome = Result<Answer, Refused>;
+
+/// Exit codes of table 6 that no intercept has.
+mod code {
+    pub(super) const DR7_READ: u64 = 0x27;
+    pub(super) const DR7_WRITE: u64 = 0x37;
+    pub(super) const RDTSC: u64 = 0x6E;
+    pub(super) const INVD: u64 = 0x76;
+    pub(super) const RDTSCP: u64 = 0x87;
+    pub(super) const WBINVD: u64 = 0x89;
+    pub(super) const MONITOR: u64 = 0x8A;
+    pub(super) const MWAIT: u64 = 0x8B;
+    pub(super) const MMIO_READ: u64 = 0x8000_0001;
+    pub(super) const MMIO_WRITE: u64 = 0x8000_0002;
+    pub(super) const NMI_COMPLETE: u64 = 0x8000_0003;
+    pub(super) const AP_RESET_HOLD: u64 = 0x8000_0004;
+    pub(super) const PAGE_STATE_CHANGE: u64 = 0x8000_0010;
+    pub(super) const GUEST_REQUEST: u64 = 0x8000_0011;
+    pub(super) const EXTENDED_GUEST_REQUEST: u64 = 0x8000_0012;
+    pub(super) const AP_CREATION: u64 = 0x8000_0013;
+    pub(super) const DOORBELL: u64 = 0x8000_0014;
+    pub(super) const APIC_IDS: u64 = 0x8000_0017;
+    pub(super) const RUN_VMPL: u64 = 0x8000_0018;
+    pub(super) const HV_FEATURES: u64 = 0x8000_FFFD;
+    pub(super) const TERMINATE: u64 = 0x8000_FFFE;
+}
+
+impl Machine {
+    /// Carries out one event. `None`: another VMPL runs now, and the answer is written already.
+    pub(crate) fn event(
+        &mut self,
+        ghcb: Ghcb,
+        code: u64,
+        info1: u64,
+        info2: u64,
+    ) -> Option<Outcome> {
+        if code == code::RUN_VMPL {
+            return self.run_vmpl_event(ghcb, info1);
+        }
+        Some(match code {
+            exit::CPUID => self.cpuid_event(ghcb),
+            exit::IOIO => self.io(ghcb, info1, info2),
+            exit::MSR => self.msr_event(ghcb, info1),
+            // KVM's answer to a hypercall that it does not know.
+            exit::VMMCALL => ghcb
+                .get(field::RAX)
+                .map(|_| Answer::registers([(field::RAX, (-1000i64).cast_unsigned())]))
+                .map_err(Refused::from),
+            code::RDTSC | code::RDTSCP => Ok(time(code)),
+            code::DR7_READ => Ok(Answer::registers([(field::RAX, 0x400)])),
+            code::DR7_WRITE
+            | code::INVD
+            | code::WBINVD
+            | code::MONITOR
+            | code::MWAIT
+            | code::NMI_COMPLETE => Ok(Answer::default()),
+            code::MMIO_READ => self.mmio(ghcb, info1, info2, false),
+            code::MMIO_WRITE => self.mmio(ghcb, info1, info2, true),
+            code::AP_RESET_HOLD => self.stop(
+                Rule::Halted,
+                0,
+                format_args!("AP reset hold on the only vCPU"),
+            ),
+            code::PAGE_STATE_CHANGE => self.page_state_list(ghcb),
+            code::GUEST_REQUEST => self.guest_request(info1, info2, None),
+            code::EXTENDED_GUEST_REQUEST => self.extended_request(ghcb, info1, info2),
+            code::AP_CREATION => self.ap_creation(ghcb, info1, info2),
+            code::DOORBELL => self.doorbell_event(info1, info2),
+            code::APIC_IDS => self.apic_ids(ghcb, info1),
+            code::HV_FEATURES => Ok(Answer::info2(
+                self.config
+                    .lies
+                    .hv_features
+                    .unwrap_or(crate::msr::HV_FEATURES),
+            )),
+            code::TERMINATE => {
+                log!(
+                    "TERMINATED set={} code={} vmpl={}",
+                    info1 & 15,
+                    info1 >> 4 & 0xFF,
+                    self.current
+                );
+                end(End::Terminated)
+            }
+            _ => Err(Malformed::InvalidEvent.into()),
+        })
+    }
+
+    fn run_vmpl_event(&mut self, ghcb: Ghcb, target: u64) -> Option<Outcome> {
+        if !self.run_vmpl(target) {
+            return Some(Err(Malformed::InvalidInput.into()));
+        }
+        self.answer(ghcb, Ok(Answer::default()));
+        self.switch(us(target), exit::VMGEXIT);
+        None
+    }
+
+    fn cpuid_event(&self, ghcb: Ghcb) -> Outcome {
+        let (leaf, subleaf) = (lo32(ghcb.get(field::RAX)?), lo32(ghcb.get(field::RCX)?));
+        if leaf == 0xD {
+            ghcb.get(field::XCR0)?;
+        }
+        let result = self.host_cpuid(leaf, subleaf);
+        Ok(Answer::registers([
+            (field::RAX, result.eax.into()),
+            (field::RBX, result.ebx.into()),
+            (field::RCX, result.ecx.into()),
+            (field::RDX, result.edx.into()),
+        ]))
+    }
+
+    fn msr_event(&self, ghcb: Ghcb, info1: u64) -> Outcome {
+        let msr = lo32(ghcb.get(field::RCX)?);
+        if !may_reach_msr(msr) {
+            log!(
+                "MSR {msr:#x} refused, vmpl={} rip={:#x}",
+                self.current,
+                self.rip()
+            );
+            return Err(Refused::GeneralProtection);
+        }
+        if info1 & 1 == 0 {
+            let value = cpu::rdmsr(msr);
+            return Ok(Answer::registers([
+                (field::RAX, value & 0xFFFF_FFFF),
+                (field::RDX, value >> 32),
+            ]));
+        }
+        let value = ghcb.get(field::RDX)? << 32 | ghcb.get(field::RAX)? & 0xFFFF_FFFF;
+        // SAFETY: `may_reach_msr` lets through the APIC's and memory types only, none of which this program's execution rests on.
+        unsafe { cpu::wrmsr(msr, value) };
+        Ok(Answer::default())
+    }
+
+    fn mmio(&self, ghcb: Ghcb, gpa: u64, size: u64, write: bool) -> Outcome {
+        let device = (0xA_0000..0x10_0000).contains(&gpa) || (0xB000_0000..1 << 38).contains(&gpa);
+        if !matches!(size, 1 | 2 | 4 | 8) || !device || self.memory.rmp.hpa(gpa).is_some() {
+            return Err(Malformed::InvalidInput.into());
+        }
+        let buffer = self.scratch(ghcb, size)?;
+        let mut bytes = [0; 8];
+        if write {
+            phys::read(buffer, &mut bytes[..us(size)]);
+            phys::device_write(gpa, size, u64::from_le_bytes(bytes));
+        } else {
+            bytes = phys::device_read(gpa, size).to_le_bytes();
+            phys::write(buffer, &bytes[..us(size)]);
+        }
+        Ok(Answer::default())
+    }
+
+    /// Page-state changes by list: u16 current entry, u16 last entry, u32 reserved, then 8 bytes each.
+    fn page_state_list(&mut self, ghcb: Ghcb) -> Outcome {
+        const INVALID_HEADER: u64 = 1 << 32 | 1;
+        const INVALID_ENTRY: u64 = 1 << 32 | 2;
+        const ENTRIES: u64 = 253;
+        let list = self.scratch(ghcb, 8)?;
+        let mut header = [0; 8];
+        phys::read(list, &mut header);
+        let (first, last) = (u64::from(u16_at(&header, 0)), u64::from(u16_at(&header, 2)));
+        if last >= ENTRIES || first > ENTRIES {
+            return Ok(Answer::info2(INVALID_HEADER));
+        }
+        let list = self.scratch(ghcb, 8 + 8 * (last + 1))?;
+        let at_once = self.config.lies.psc_partial.unwrap_or(u64::MAX);
+        for index in (first..=last).take(us(at_once)) {
+            let slot = list + 8 + 8 * index;
+            if self.page_state_entry(slot).is_err() {
+                return Ok(Answer::info2(INVALID_ENTRY));
+            }
+            phys::write(list, &lo16(index + 1).to_le_bytes());
+        }
+        Ok(Answer::default())
+    }
+
+    fn page_state_entry(&mut self, slot: u64) -> Result<(), u32> {
+        let entry = phys::read_u64(slot);
+        let (done, gpa) = (entry & 0xFFF, entry & 0x000F_FFFF_FFFF_F000);
+        let (operation, huge) = (lo8(entry >> 52 & 15), entry >> 56 & 1 == 1);
+        let pages = if huge { 512 } else { 1 };
+        if done >= pages {
+            return Ok(());
+        }
+        self.page_state(gpa, operation, huge)?;
+        phys::write_u64(slot, entry & !0xFFF | pages);
+        Ok(())
+    }
+
+    /// AP creation: names the VMSA page of a VMPL of the one vCPU there is.
+    fn ap_creation(&mut self, ghcb: Ghcb, info1: u64, vmsa: u64) -> Outcome {
+        let (request, vmpl, apic_id) = (lo16(info1), us(info1 >> 16 & 15), info1 >> 32);
+        if apic_id != 0 || vmpl > 3 || vmpl <= self.current || !vmsa.is_multiple_of(PAGE) {
+            return Err(Malformed::InvalidInput.into());
+        }
+        match request {
+            0 | 1 => {
+                let features = ghcb.get(field::RAX)?;
+                let hpa = self.memory.rmp.hpa(vmsa).ok_or(Malformed::InvalidInput)?;
+                if features & !crate::switch::SEV_FEATURES != 0
+                    || features & 1 == 0
+                    || phys::read_u64(hpa + 0x3B0) != features
+                {
+                    return Err(Malformed::InvalidInput.into());
+                }
+                self.levels[vmpl].vmsa = Some(VmsaPage::Guest(vmsa));
+            }
+            2 => self.levels[vmpl].vmsa = None,
+            _ => return Err(Malformed::InvalidInput.into()),
+        }
+        Ok(Answer::default())
+    }
+
+    /// #HV doorbell page: 0 preferred address, 1 set, 2 query, 3 clear.
+    fn doorbell_event(&mut self, request: u64, gpa: u64) -> Outcome {
+        match request {
+            0 => Ok(Answer::info2(u64::MAX)),
+            1 if gpa.is_multiple_of(PAGE) && self.memory.shared(gpa).is_some() => {
+                self.level().doorbell = Some(gpa);
+                Ok(Answer::info2(gpa))
+            }
+            2 => Ok(Answer::info2(self.level().doorbell.unwrap_or(u64::MAX))),
+            3 => {
+                self.level().doorbell = None;
+                Ok(Answer::default())
+            }
+            _ => Err(Malformed::InvalidInput.into()),
+        }
+    }
+
+    /// List of APIC ids: u32 count, then u32 each; RAX has the pages that the guest offers at `gpa`.
+    fn apic_ids(&self, ghcb: Ghcb, gpa: u64) -> Outcome {
+        let pages = ghcb.get(field::RAX)?;
+        if pages == 0 {
+            return Ok(Answer::registers([(field::RAX, 1)]));
+        }
+        let list = self
+            .memory
+            .shared_bytes(gpa, 8)
+            .filter(|_| gpa.is_multiple_of(PAGE))
+            .ok_or(Malformed::InvalidInput)?;
+        phys::write_u64(list, 1);
+        Ok(Answer::registers([(field::RAX, 1)]))
+    }
+
+    fn extended_request(&mut self, ghcb: Ghcb, request: u64, response: u64) -> Outcome {
+        let (data, pages) = (ghcb.get(field::RAX)?, ghcb.get(field::RBX)?);
+        self.guest_request(request, response, Some((data, pages)))
+    }
+}
+
+fn time(code: u64) -> Answer {
+    let tsc = cpu::rdtsc();
+    let (low, high) = ((field::RAX, tsc & 0xFFFF_FFFF), (field::RDX, tsc >> 32));
+    if code == code::RDTSCP {
+        Answer::registers([low, high, (field::RCX, 0)])
+    } else {
+        Answer::registers([low, high])
+    }
+}
+
+/// MSRs whose access the guest may ask for: APIC base, x2APIC, MTRRs (read and write), microcode level and a few that Linux reads.
+fn may_reach_msr(msr: u32) -> bool {
+    matches!(msr, 0x1B | 0x8B | 0xFE | 0x179 | 0x17A | 0x1A0 | 0x200..=0x20F | 0x250..=0x26F | 0x2FF | 0x800..=0x8FF | 0xC001_0015 | 0xC001_001F)
+}

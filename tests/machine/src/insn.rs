@@ -1,0 +1,225 @@
+//! The instructions that QEMU does not know and reports as #UD: PVALIDATE, RMPADJUST, and RDSEED, which an EPYC has.
+
+use crate::bits::{lo8, lo32};
+use crate::machine::Machine;
+use crate::phys::PAGE;
+use crate::rmp::{ASSIGNED, FULL, HUGE, HUGE_PAGES, UNCHANGED, VALIDATED, VMSA};
+use crate::rules::Rule;
+use crate::svm::{RAX, RCX, RDX, save};
+
+/// Result codes in EAX (APM volume 3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Code {
+    Success = 0,
+    Input = 1,
+    Permission = 2,
+    SizeMismatch = 6,
+}
+
+const CF: u64 = 1;
+const GP: u8 = 13;
+const PF: u8 = 14;
+const UD: u8 = 6;
+
+impl Machine {
+    /// #UD: one of ours, or the guest's to handle.
+    pub(crate) fn undefined_opcode(&mut self) {
+        match self.instruction::<4>() {
+            [0xF2, 0x0F, 0x01, 0xFF] => self.pvalidate(),
+            [0xF3, 0x0F, 0x01, 0xFE] => self.rmpadjust(),
+            // VMGEXIT while EFER.SVME is clear.
+            [0xF2 | 0xF3, 0x0F, 0x01, 0xD9] => {
+                self.skip(4);
+                self.vmgexit();
+            }
+            [0x0F, 0xC7, modrm @ 0xF8..=0xFF, _] => self.rdseed(modrm & 7, 0xFFFF_FFFF, 3),
+            [rex @ 0x40..=0x4F, 0x0F, 0xC7, modrm @ 0xF8..=0xFF] => {
+                let mask = if rex & 8 != 0 { u64::MAX } else { 0xFFFF_FFFF };
+                self.rdseed(modrm & 7 | (rex & 1) << 3, mask, 4);
+            }
+            _ => self.inject(UD, None),
+        }
+    }
+
+    fn rdseed(&mut self, register: u8, mask: u64, length: u64) {
+        const ARITHMETIC: u64 = 0x8D5;
+        self.level().regs.gpr[usize::from(register)] = crate::cpu::rdrand() & mask;
+        let rflags = self.vmcb().save(save::RFLAGS) & !ARITHMETIC;
+        self.vmcb().set_save(save::RFLAGS, rflags | CF);
+        self.skip(length);
+    }
+
+    /// The page that RAX names; a fault for the guest otherwise.
+    fn operand_page(&self, address: u64) -> Option<u64> {
+        match self.translate(address & !(PAGE - 1)) {
+            Ok(at) if self.memory.rmp.entry(at.gpa).is_some() => Some(at.gpa),
+            Ok(at) => self.stop(
+                Rule::PageState,
+                at.gpa,
+                format_args!("PVALIDATE or RMPADJUST of an address without memory"),
+            ),
+            Err(_) => {
+                self.vmcb().set_save(save::CR2, address);
+                self.inject(PF, Some(0));
+                None
+            }
+        }
+    }
+
+    fn finish(&mut self, code: Code, carry: bool) {
+        self.level().regs.gpr[RAX] = code as u64;
+        let rflags = self.vmcb().save(save::RFLAGS) & !CF;
+        self.vmcb()
+            .set_save(save::RFLAGS, rflags | u64::from(carry));
+        self.skip(4);
+    }
+
+    /// RAX: address; ECX: size; EDX: validate or rescind.
+    fn pvalidate(&mut self) {
+        if self.vmcb().cpl() != 0 || self.current != 0 {
+            return self.inject(GP, Some(0));
+        }
+        let gpr = self.level().regs.gpr;
+        let (address, size, action) = (gpr[RAX], lo32(gpr[RCX]), lo32(gpr[RDX]));
+        let huge = size & 1 == 1;
+        if size > 1 || action > 1 || (huge && address % (HUGE_PAGES * PAGE) >= PAGE) {
+            return self.finish(Code::Input, false);
+        }
+        let Some(gpa) = self.operand_page(address) else {
+            return;
+        };
+        let Some(pages) = self.pages_of(gpa, huge) else {
+            return self.finish(Code::SizeMismatch, false);
+        };
+        let mut changed = false;
+        for page in 0..pages {
+            changed |= self.pvalidate_page(gpa + page * PAGE, action == 1);
+        }
+        self.finish(Code::Success, !changed);
+    }
+
+    /// How many 4 KiB pages the operation is about. `None`: 2 MiB asked for, and the reverse map has 4 KiB pages.
+    fn pages_of(&mut self, gpa: u64, huge: bool) -> Option<u64> {
+        let entry = self.memory.rmp.entry(gpa)?;
+        if !entry.is(ASSIGNED) {
+            self.stop(
+                Rule::PageState,
+                gpa,
+                format_args!("PVALIDATE or RMPADJUST of a page that is not assigned to the guest"),
+            );
+        }
+        match (huge, entry.is(HUGE)) {
+            (true, false) => None,
+            (true, true) => Some(HUGE_PAGES),
+            (false, true) => {
+                // The hypervisor gets a nested page fault (SIZEM), splits the page and resumes, as KVM does.
+                self.memory.smash(gpa);
+                Some(1)
+            }
+            (false, false) => Some(1),
+        }
+    }
+
+    /// True when the page changed.
+    fn pvalidate_page(&mut self, gpa: u64, validate: bool) -> bool {
+        let Some(mut entry) = self.memory.rmp.entry(gpa) else {
+            return false;
+        };
+        if validate && entry.is(VALIDATED) {
+            let own = entry.permissions[1..] == [0; 3];
+            if own && entry.is(UNCHANGED) {
+                self.stop(
+                    Rule::PvalidateTwice,
+                    gpa,
+                    format_args!("validated again after CF=1"),
+                );
+            }
+            if own {
+                entry.flags |= UNCHANGED;
+                self.memory.set(gpa, entry);
+            }
+            return false;
+        }
+        if validate == entry.is(VALIDATED) {
+            return false;
+        }
+        entry.flags = entry.flags & !(UNCHANGED | VALIDATED) | if validate { VALIDATED } else { 0 };
+        self.memory.set(gpa, entry);
+        true
+    }
+
+    /// RAX: address; RCX: size; RDX: VMPL, permissions, VMSA attribute.
+    fn rmpadjust(&mut self) {
+        if self.vmcb().cpl() != 0 {
+            return self.inject(GP, Some(0));
+        }
+        let gpr = self.level().regs.gpr;
+        let (address, size, attributes) = (gpr[RAX], gpr[RCX], gpr[RDX]);
+        let (target, permissions, vmsa) = (
+            attributes & 0xFF,
+            lo8(attributes >> 8),
+            attributes >> 16 & 1 == 1,
+        );
+        let huge = size & 1 == 1;
+        let misaligned = huge && address % (HUGE_PAGES * PAGE) >= PAGE;
+        if size > 1
+            || target > 3
+            || permissions > FULL
+            || attributes >> 17 != 0
+            || misaligned
+            || (huge && vmsa)
+        {
+            return self.finish(Code::Input, false);
+        }
+        if target == 0 && self.current == 0 {
+            self.stop(
+                Rule::RmpadjustLevel,
+                address,
+                format_args!("VMPL0 asked to change VMPL0"),
+            );
+        }
+        if crate::bits::us(target) <= self.current || (vmsa && self.current != 0) {
+            return self.finish(Code::Permission, false);
+        }
+        let Some(gpa) = self.operand_page(address) else {
+            return;
+        };
+        let Some(pages) = self.pages_of(gpa, huge) else {
+            return self.finish(Code::SizeMismatch, false);
+        };
+        let code = self.rmpadjust_pages(gpa, pages, crate::bits::us(target), permissions, vmsa);
+        self.finish(code, false);
+    }
+
+    fn rmpadjust_pages(
+        &mut self,
+        gpa: u64,
+        pages: u64,
+        target: usize,
+        permissions: u8,
+        vmsa: bool,
+    ) -> Code {
+        for page in 0..pages {
+            let at = gpa + page * PAGE;
+            let Some(mut entry) = self.memory.rmp.entry(at) else {
+                return Code::Input;
+            };
+            if !entry.is(VALIDATED) {
+                self.stop(
+                    Rule::UnvalidatedAccess,
+                    at,
+                    format_args!("RMPADJUST of a page that is not validated"),
+                );
+            }
+            if permissions & !entry.permissions[self.current] != 0 {
+                return Code::Permission;
+            }
+            entry.permissions[target] = permissions;
+            if self.current == 0 {
+                entry.flags = entry.flags & !VMSA | if vmsa { VMSA } else { 0 };
+            }
+            self.memory.set(at, entry);
+        }
+        Code::Success
+    }
+}

@@ -1,0 +1,79 @@
+//! Port I/O for the guest, single and string, natively; but not the ports by which a guest could reach around the machine.
+
+use crate::bits::{lo8, lo16, lo32, us};
+use crate::cpu::{port_in, port_out};
+use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
+use crate::log::{End, end, log};
+use crate::machine::Machine;
+use crate::phys;
+
+/// Ports that are the machine's own: debug console, isa-debug-exit, and fw_cfg's DMA, which would write memory past the reverse map.
+fn is_kept(port: u16) -> bool {
+    matches!(port, 0xE9 | 0xF4..=0xF7 | 0x514..=0x51B)
+}
+
+/// Does this write power off or reset? (q35: PM1a control at 0x604 with SLP_EN; reset control; keyboard controller.)
+fn is_end(port: u16, value: u32) -> bool {
+    match port {
+        0x604 => value & 0x2000 != 0,
+        0xCF9 => value & 4 != 0,
+        0x64 => value & 0xFF == 0xFE,
+        _ => false,
+    }
+}
+
+fn input(port: u16, size: u8) -> u32 {
+    if is_kept(port) {
+        u32::MAX >> (32 - 8 * u32::from(size))
+    } else {
+        port_in(port, size)
+    }
+}
+
+fn output(port: u16, size: u8, value: u32) {
+    if is_end(port, value) {
+        log!("END the guest powers off or resets (port {port:#x})");
+        end(End::Orderly);
+    }
+    if !is_kept(port) {
+        port_out(port, size, value);
+    }
+}
+
+impl Machine {
+    /// IOIO: `info1` as EXITINFO1 of the intercept has it; `count` repetitions of a string operation.
+    pub(crate) fn io(&mut self, ghcb: Ghcb, info1: u64, count: u64) -> Result<Answer, Refused> {
+        const IN: u64 = 1;
+        const STRING: u64 = 1 << 2;
+        const LIMIT: u64 = 0x7F0;
+        let (size, port) = (lo8(info1 >> 4 & 7), lo16(info1 >> 16));
+        if !matches!(size, 1 | 2 | 4) {
+            return Err(Malformed::InvalidInput.into());
+        }
+        if info1 & STRING == 0 {
+            let rax = ghcb.get(field::RAX);
+            if info1 & IN == 0 {
+                output(port, size, lo32(rax?));
+                return Ok(Answer::default());
+            }
+            return Ok(Answer::registers([(field::RAX, input(port, size).into())]));
+        }
+        let bytes = count
+            .checked_mul(size.into())
+            .filter(|bytes| *bytes <= LIMIT)
+            .ok_or(Malformed::Scratch)?;
+        let buffer = self.scratch(ghcb, bytes)?;
+        for index in 0..count {
+            let at = buffer + index * u64::from(size);
+            let mut value = [0; 4];
+            if info1 & IN != 0 {
+                value = input(port, size).to_le_bytes();
+                phys::write(at, &value[..usize::from(size)]);
+            } else {
+                phys::read(at, &mut value[..us(size.into())]);
+                output(port, size, u32::from_le_bytes(value));
+            }
+        }
+        Ok(Answer::default())
+    }
+}

@@ -1,0 +1,146 @@
+//! The machine: one vCPU with up to four VMPL contexts over one memory.
+
+use crate::config::{Config, VmplFault};
+use crate::cpuid::Policy;
+use crate::log::{End, end, log};
+use crate::memory::Memory;
+use crate::psp::Psp;
+use crate::rules::Rule;
+use crate::svm::{Regs, Svm, Vmcb, control, save};
+use core::fmt;
+
+/// Where a VMPL's VMSA is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum VmsaPage {
+    /// The launched one: a page of the machine's, which no GPA reaches (machine address).
+    Launched(u64),
+    /// A page of guest memory (GPA).
+    Guest(u64),
+}
+
+/// What a VMPL of the vCPU is.
+pub(crate) struct Level {
+    pub(crate) vmcb: Vmcb,
+    pub(crate) regs: Regs,
+    pub(crate) vmsa: Option<VmsaPage>,
+    /// MSR C001_0130.
+    pub(crate) ghcb: u64,
+    /// The GHCB that was registered.
+    pub(crate) registered: Option<u64>,
+    /// The #HV doorbell page.
+    pub(crate) doorbell: Option<u64>,
+    /// SEV_FEATURES of the VMSA when it was last loaded.
+    pub(crate) sev_features: u64,
+    pub(crate) has_run: bool,
+}
+
+/// The machine.
+pub(crate) struct Machine {
+    pub(crate) config: Config,
+    pub(crate) policy: Policy,
+    pub(crate) memory: Memory,
+    pub(crate) svm: Svm,
+    pub(crate) levels: [Level; 4],
+    /// The VMPL that runs.
+    pub(crate) current: usize,
+    pub(crate) psp: Psp,
+    /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
+    pub(crate) intercepts: u64,
+}
+
+impl Machine {
+    /// The context that runs.
+    pub(crate) fn level(&mut self) -> &mut Level {
+        &mut self.levels[self.current]
+    }
+
+    /// The control block of the context that runs.
+    pub(crate) fn vmcb(&self) -> &Vmcb {
+        &self.levels[self.current].vmcb
+    }
+
+    /// RIP of the context that runs.
+    pub(crate) fn rip(&self) -> u64 {
+        self.vmcb().save(save::RIP)
+    }
+
+    /// Goes on behind an instruction of `length` bytes.
+    pub(crate) fn skip(&self, length: u64) {
+        self.vmcb()
+            .set_save(save::RIP, self.rip().wrapping_add(length));
+    }
+
+    /// Stops: the guest broke `rule`.
+    pub(crate) fn stop(&self, rule: Rule, gpa: u64, detail: fmt::Arguments<'_>) -> ! {
+        log!(
+            "STOP rule={} gpa={gpa:#x} vmpl={} rip={:#x}: {}; {detail}",
+            rule.name(),
+            self.current,
+            self.rip(),
+            rule.sentence()
+        );
+        end(End::Rule)
+    }
+
+    /// Whether the context that runs gets #GP for what it may not reach.
+    pub(crate) fn gives_gp(&self) -> bool {
+        self.current != 0 && self.config.vmpl_fault == VmplFault::Gp
+    }
+
+    /// A VMPL has reached for what it was not granted.
+    pub(crate) fn vmpl_violation(&self, gpa: u64, detail: fmt::Arguments<'_>) {
+        if !self.gives_gp() {
+            self.stop(Rule::VmplPermission, gpa, detail);
+        }
+        log!(
+            "refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}",
+            self.current,
+            self.rip()
+        );
+        self.inject(13, Some(0));
+    }
+
+    /// Has the processor deliver an exception at the next entry. Not for #VC: see `vc`.
+    pub(crate) fn inject(&self, vector: u8, error: Option<u32>) {
+        const VALID: u64 = 1 << 31;
+        const EXCEPTION: u64 = 3 << 8;
+        const ERROR_VALID: u64 = 1 << 11;
+        let error = error.map_or(0, |error| ERROR_VALID | u64::from(error) << 32);
+        self.vmcb().set(
+            control::EVENT_INJECT,
+            VALID | EXCEPTION | u64::from(vector) | error,
+        );
+    }
+
+    /// Runs for ever, until something ends QEMU.
+    pub(crate) fn run(&mut self) -> ! {
+        let mut same_fault = (0, 0u32);
+        loop {
+            let level = &mut self.levels[self.current];
+            level.vmcb.enter(&self.svm, &mut level.regs);
+            level.vmcb.set(control::EVENT_INJECT, 0);
+            let code = level.vmcb.get(control::EXIT_CODE);
+            let pending = level.vmcb.get(control::EXIT_INT_INFO);
+            self.exit(code, &mut same_fault);
+            self.redeliver(code, pending);
+        }
+    }
+
+    /// An event whose delivery was cut short by a nested page fault is delivered again.
+    fn redeliver(&self, code: u64, pending: u64) {
+        const VALID: u64 = 1 << 31;
+        if code != crate::svm::exit::NPF
+            || pending & VALID == 0
+            || self.vmcb().get(control::EVENT_INJECT) & VALID != 0
+        {
+            return;
+        }
+        // An external interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts.
+        let pending = if pending & 0xFF >= 32 {
+            pending & !(7 << 8)
+        } else {
+            pending
+        };
+        self.vmcb().set(control::EVENT_INJECT, pending);
+    }
+}

@@ -1,0 +1,126 @@
+#![no_std]
+#![no_main]
+//! The software SEV-SNP machine. For development and tests: it is not a security boundary.
+//!
+//! A program that QEMU starts through PVH (`-kernel`), and that uses the SVM which QEMU's TCG emulates to present to one guest what SEV-SNP
+//! would: a reverse map, four VMPLs, the GHCB, #VC, CPUID and secrets pages, a measured launch from an IGVM file, and a secure processor that
+//! signs reports. docs/boot.md is the contract; README.md says how to run it by hand; BUILD-FLAGS has rustc's flags.
+//!
+//! | module | is |
+//! |---|---|
+//! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine: all `unsafe` |
+//! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
+//! | `rmp`, `npt`, `memory`, `walk` | who owns which page, and who may reach it |
+//! | `svm`, `machine`, `exits`, `vc`, `insn`, `switch` | running the guest, #VC, PVALIDATE and RMPADJUST, VMPLs |
+//! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
+//! | `igvm`, `launch`, `psp` | the launch and the secure processor |
+
+mod bits;
+mod config;
+mod cpu;
+mod cpuid;
+mod entry;
+mod events;
+mod exits;
+mod fwcfg;
+mod ghcb;
+mod igvm;
+mod insn;
+mod io;
+mod launch;
+mod log;
+mod machine;
+mod mem;
+mod memory;
+mod msr;
+mod npt;
+mod phys;
+mod psp;
+mod pvh;
+mod rmp;
+mod rules;
+mod svm;
+mod switch;
+mod vc;
+mod walk;
+
+use crate::config::Config;
+use crate::launch::Launch;
+use crate::log::{bad_launch, fault, log};
+use crate::machine::{Level, Machine, VmsaPage};
+use crate::memory::Memory;
+use crate::phys::Pool;
+use crate::psp::Psp;
+use crate::rmp::Rmp;
+use crate::svm::{Regs, Svm, Vmcb};
+
+/// From the entry code: `info` is the address of PVH's start information.
+#[unsafe(no_mangle)]
+extern "sysv64" fn machine_main(info: u64) -> ! {
+    log!("software SEV-SNP machine, for development and tests, not a security boundary");
+    entry::install_exceptions();
+    let ranges = pvh::memory(info);
+    let mut pool = Pool::new();
+    let config =
+        fwcfg::file(&mut pool, "opt/org.quoin/config").map_or_else(Config::default, Config::parse);
+    let Some(file) = fwcfg::file(&mut pool, "opt/org.quoin/igvm") else {
+        bad_launch!("no IGVM file: start QEMU with -fw_cfg name=opt/org.quoin/igvm,file=FILE");
+    };
+    let mut psp = Psp::new(&mut pool, config.seed);
+    let ram = config
+        .ram
+        .map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
+    let rmp = Rmp::new(&mut pool, &ranges, ram);
+    let mut memory = Memory::new(rmp, pool);
+    let secrets = psp.secrets_page();
+    let launch = Launch::new(&mut memory, &secrets, cpuid::Policy, &config.lies);
+    let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
+        Ok(launched) => launched,
+        Err(why) => bad_launch!("IGVM file: {}", why.0),
+    };
+    log!("launch digest {}", psp::Hex(&launched.digest));
+    psp.launched(&launched);
+    let svm = Svm::new(|pages| memory.frames(pages));
+    let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
+    let mut machine = Machine {
+        config,
+        policy: cpuid::Policy,
+        memory,
+        svm,
+        levels,
+        current: 0,
+        psp,
+        intercepts: 0,
+    };
+    machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
+    machine.load(0);
+    machine.run()
+}
+
+fn level(memory: &mut Memory, svm: &Svm, vmpl: usize) -> Level {
+    Level {
+        vmcb: Vmcb::new(memory.frames(1), svm, vmpl as u64 + 1),
+        regs: Regs {
+            fx: [0; 512],
+            gpr: [0; 16],
+        },
+        vmsa: None,
+        ghcb: 0,
+        registered: None,
+        doorbell: None,
+        sev_features: 0,
+        has_run: false,
+    }
+}
+
+/// An exception of the machine's own. `frame`: what the processor pushed.
+#[unsafe(no_mangle)]
+extern "sysv64" fn machine_exception(vector: u64, frame: &[u64; 6]) -> ! {
+    fault!("exception {vector} in the machine itself, frame {frame:x?}")
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    fault!("{info}")
+}

@@ -1,0 +1,238 @@
+//! The guest's memory: reverse map and nested page tables, changed together.
+
+use crate::bits::u64_at;
+use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
+use crate::phys::{self, PAGE, Pool};
+use crate::rmp::{
+    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED, UNCHANGED,
+    VALIDATED, WRITE,
+};
+use heapless::Vec;
+
+/// First half of every 16 bytes of a page whose state has changed (`unzeroed-grant` looks for it); the second half depends on the address.
+const SCRAMBLED: u64 = 0x5C2A_4B1E_D0D0_CAFE;
+
+/// Guest memory.
+pub(crate) struct Memory {
+    pub(crate) rmp: Rmp,
+    npt: Npt,
+    pool: Pool,
+    /// Pages of the private side that page-table walks and instruction fetches see without C-bit, until the next exit that is no page fault.
+    aliases: Vec<(Side, u64), 16>,
+}
+
+impl Memory {
+    /// Takes the rest of the pool.
+    pub(crate) fn new(mut rmp: Rmp, mut pool: Pool) -> Self {
+        pool.seal();
+        let firmware = pool.frames(crate::rmp::FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE);
+        rmp.back_firmware(firmware);
+        let npt = Npt::new(&mut pool);
+        Self {
+            rmp,
+            npt,
+            pool,
+            aliases: Vec::new(),
+        }
+    }
+
+    /// Zeroed pages of the machine's own.
+    pub(crate) fn frames(&mut self, pages: u64) -> u64 {
+        self.pool.frames(pages, PAGE)
+    }
+
+    /// The nested page-table root.
+    pub(crate) fn root(&self, vmpl: usize, paging: bool) -> u64 {
+        self.npt.root(vmpl, paging)
+    }
+
+    /// The machine's address of a page that the hypervisor owns: what a GHCB, a shared buffer and so on must be.
+    pub(crate) fn shared(&self, gpa: u64) -> Option<u64> {
+        let entry = self.rmp.entry(gpa)?;
+        if entry.is(ASSIGNED) {
+            None
+        } else {
+            self.rmp.hpa(gpa)
+        }
+    }
+
+    /// The machine's addresses of `len` shared bytes at `gpa`, which must be within one page.
+    pub(crate) fn shared_bytes(&self, gpa: u64, len: u64) -> Option<u64> {
+        let fits = gpa % PAGE + len <= PAGE;
+        if fits { self.shared(gpa) } else { None }
+    }
+
+    /// Changes a page's entry and what the nested page tables make of it.
+    pub(crate) fn set(&mut self, gpa: u64, entry: Entry) {
+        let gpa = gpa & !(PAGE - 1);
+        let Some(hpa) = self.rmp.hpa(gpa) else { return };
+        self.rmp.set(gpa, entry);
+        for vmpl in 0..4 {
+            self.npt.set(
+                &mut self.pool,
+                Side::Private(vmpl),
+                gpa,
+                private_leaf(hpa, entry, vmpl),
+            );
+        }
+        // The shared side is filled on demand.
+        self.npt.set(&mut self.pool, Side::Shared, gpa, 0);
+    }
+
+    /// Maps a page of the hypervisor's on the shared side: not to be executed, because instruction fetches are always private.
+    pub(crate) fn map_shared(&mut self, gpa: u64) {
+        let gpa = gpa & !(PAGE - 1);
+        if let (Some(hpa), Some(mut entry)) = (self.shared(gpa), self.rmp.entry(gpa)) {
+            entry.flags |= TOUCHED;
+            self.rmp.set(gpa, entry);
+            self.npt.set(
+                &mut self.pool,
+                Side::Shared,
+                gpa,
+                hpa | LEAF_READ | LEAF_WRITE | LEAF_NX,
+            );
+        }
+    }
+
+    /// Lets a page-table walk or instruction fetch without C-bit reach the private page (both are always private, APM volume 2, 15.34.5).
+    pub(crate) fn alias(&mut self, gpa: u64, vmpl: usize) {
+        let gpa = gpa & !(PAGE - 1);
+        let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
+            return;
+        };
+        if self.aliases.is_full() {
+            self.drop_aliases();
+        }
+        let _ = self.aliases.push((Side::Shared, gpa));
+        self.npt.set(
+            &mut self.pool,
+            Side::Shared,
+            gpa,
+            private_leaf(hpa, entry, vmpl),
+        );
+    }
+
+    /// Lets a page be executed for which the two execute permissions differ, until the next exit: nested page tables cannot tell them apart.
+    pub(crate) fn execute_once(&mut self, gpa: u64, vmpl: usize) {
+        let gpa = gpa & !(PAGE - 1);
+        let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
+            return;
+        };
+        if self.aliases.is_full() {
+            self.drop_aliases();
+        }
+        let _ = self.aliases.push((Side::Private(vmpl), gpa));
+        self.npt.set(
+            &mut self.pool,
+            Side::Private(vmpl),
+            gpa,
+            private_leaf(hpa, entry, vmpl) & !LEAF_NX,
+        );
+    }
+
+    /// Takes back what [`Self::alias`] and [`Self::execute_once`] gave.
+    pub(crate) fn drop_aliases(&mut self) {
+        while let Some((_, gpa)) = self.aliases.pop() {
+            if let Some(entry) = self.rmp.entry(gpa) {
+                self.set(gpa, entry);
+            }
+        }
+    }
+
+    /// Gives a page to the guest or back to the hypervisor. Its bytes are lost, as a change of the encryption key loses them.
+    pub(crate) fn change_state(&mut self, gpa: u64, private: bool, huge: bool) {
+        let flags = if private {
+            ASSIGNED | if huge { HUGE } else { 0 }
+        } else {
+            0
+        };
+        let Some(hpa) = self.rmp.hpa(gpa) else { return };
+        if self
+            .rmp
+            .entry(gpa)
+            .is_some_and(|entry| entry.is(ASSIGNED) != private)
+        {
+            scramble(hpa);
+        }
+        self.set(gpa, Entry::new(flags));
+    }
+
+    /// Makes 4 KiB pages of a 2 MiB page, as PSMASH does.
+    pub(crate) fn smash(&mut self, gpa: u64) {
+        let start = gpa & !(HUGE_PAGES * PAGE - 1);
+        for page in 0..HUGE_PAGES {
+            let gpa = start + page * PAGE;
+            if let Some(mut entry) = self.rmp.entry(gpa) {
+                entry.flags &= !HUGE;
+                self.rmp.set(gpa, entry);
+            }
+        }
+    }
+}
+
+/// What must not be in a page that VMPL2 can read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Found {
+    /// What the change of the page's state left in it.
+    Scrambled,
+    /// The first half of this key.
+    Key(usize),
+}
+
+/// Looks through a page, at multiples of 8.
+pub(crate) fn inspect(hpa: u64, keys: &[[u8; 32]]) -> Option<Found> {
+    let mut page = [0; 4096];
+    phys::read(hpa, &mut page);
+    let words: [u64; 512] = zerocopy::transmute!(page);
+    let key_words = |key: &[u8; 32]| (u64_at(key, 0), u64_at(key, 8));
+    let firsts: [u64; 2] =
+        core::array::from_fn(|n| keys.get(n).map_or(SCRAMBLED, |key| key_words(key).0));
+    // One pass for what is nearly always absent; zeros, the common case, match none of the three.
+    let suspicious = |word: &u64| *word == SCRAMBLED || *word == firsts[0] || *word == firsts[1];
+    words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| suspicious(word))
+        .find_map(|(index, word)| {
+            let next = *words.get(index + 1)?;
+            if *word == SCRAMBLED && index.is_multiple_of(2) && next == mix(hpa + 8 * index as u64)
+            {
+                return Some(Found::Scrambled);
+            }
+            keys.iter()
+                .position(|key| key_words(key) == (*word, next))
+                .map(Found::Key)
+        })
+}
+
+/// The leaf by which `vmpl` sees a page on the private side.
+fn private_leaf(hpa: u64, entry: Entry, vmpl: usize) -> u64 {
+    let permissions = entry.permissions[vmpl];
+    if !entry.is(ASSIGNED | VALIDATED) || entry.is(UNCHANGED) || permissions & READ == 0 {
+        return 0;
+    }
+    let write = if permissions & WRITE != 0 {
+        LEAF_WRITE
+    } else {
+        0
+    };
+    let execute = EXEC_USER | EXEC_SUPERVISOR;
+    let nx = if permissions & execute == execute {
+        0
+    } else {
+        LEAF_NX
+    };
+    hpa | LEAF_READ | write | nx
+}
+
+/// The second half of a scrambled 16 bytes at this address.
+fn mix(hpa: u64) -> u64 {
+    hpa.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xA5A5_5A5A_C3C3_3C3C
+}
+
+fn scramble(hpa: u64) {
+    for offset in (0..PAGE).step_by(16) {
+        phys::write_u64(hpa + offset, SCRAMBLED);
+        phys::write_u64(hpa + offset + 8, mix(hpa + offset));
+    }
+}

@@ -1,0 +1,98 @@
+//! Nested page tables: for every VMPL the private tree (C-bit set) and, common to all, the shared tree (C-bit clear), in 4 KiB leaves.
+//!
+//! With guest paging on, the upper half of the nested PML4 (C-bit 47) leads to the private tree and the lower half to the shared one. With guest
+//! paging off every access is private (APM volume 2, 15.34.5), so there is a second root whose lower half leads to the private tree.
+
+use crate::phys::{PAGE, Pool, read_u64, write_u64};
+
+/// Position of the C-bit.
+pub(crate) const C_BIT: u64 = 47;
+/// The C-bit as a mask.
+pub(crate) const C: u64 = 1 << C_BIT;
+
+/// Present, writable, user: what a table entry has.
+const TABLE: u64 = 7;
+/// Present and user: the least that a leaf has.
+pub(crate) const LEAF_READ: u64 = 5;
+/// Writable leaf.
+pub(crate) const LEAF_WRITE: u64 = 2;
+/// No-execute leaf.
+pub(crate) const LEAF_NX: u64 = 1 << 63;
+const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
+
+/// A tree: the page-directory-pointer tables for GPAs from 0 and from 512 GiB.
+type Tree = [u64; 2];
+
+/// Which tree a leaf belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// C-bit set, for this VMPL.
+    Private(usize),
+    /// C-bit clear.
+    Shared,
+}
+
+/// All the tables.
+pub(crate) struct Npt {
+    private: [Tree; 4],
+    shared: Tree,
+    paging_on: [u64; 4],
+    paging_off: [u64; 4],
+}
+
+impl Npt {
+    /// Empty trees.
+    pub(crate) fn new(pool: &mut Pool) -> Self {
+        let mut page = || pool.frames(1, PAGE);
+        let private: [Tree; 4] = core::array::from_fn(|_| [page(), page()]);
+        let shared = [page(), page()];
+        let paging_on = core::array::from_fn(|_| page());
+        let paging_off = core::array::from_fn(|_| page());
+        for vmpl in 0..4 {
+            for (index, (private, shared)) in private[vmpl].iter().zip(shared).enumerate() {
+                let slot = 8 * index as u64;
+                write_u64(paging_on[vmpl] + slot, shared | TABLE);
+                write_u64(paging_on[vmpl] + 8 * 256 + slot, private | TABLE);
+                write_u64(paging_off[vmpl] + slot, private | TABLE);
+            }
+        }
+        Self {
+            private,
+            shared,
+            paging_on,
+            paging_off,
+        }
+    }
+
+    /// The root for a VMPL whose guest paging is on or off.
+    pub(crate) fn root(&self, vmpl: usize, paging: bool) -> u64 {
+        if paging {
+            self.paging_on[vmpl]
+        } else {
+            self.paging_off[vmpl]
+        }
+    }
+
+    /// Writes the leaf for `gpa` (below 1 TiB, without C-bit). A zero leaf makes no tables.
+    pub(crate) fn set(&self, pool: &mut Pool, side: Side, gpa: u64, leaf: u64) {
+        let tree = match side {
+            Side::Private(vmpl) => self.private[vmpl],
+            Side::Shared => self.shared,
+        };
+        let mut table = tree[crate::bits::us(gpa >> 39 & 1)];
+        for shift in [30, 21] {
+            let slot = table + 8 * (gpa >> shift & 511);
+            let entry = read_u64(slot);
+            table = if entry & 1 != 0 {
+                entry & ADDRESS
+            } else if leaf == 0 {
+                return;
+            } else {
+                let page = pool.frames(1, PAGE);
+                write_u64(slot, page | TABLE);
+                page
+            };
+        }
+        write_u64(table + 8 * (gpa >> 12 & 511), leaf);
+    }
+}

@@ -1,0 +1,155 @@
+//! Physical memory: the one place that turns addresses into memory.
+//!
+//! The machine lives in [`RESERVE_START`, `RESERVE_END`) and sees all memory at its physical address. From `RESERVE_START` up come its ELF,
+//! then what [`Pool`] hands out as Rust slices, then ([`Pool::seal`]) the frames: memory that is only reached through the functions here, by address.
+
+use crate::log::fault;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Where the machine's ELF is linked; what is below is the guest's.
+pub(crate) const RESERVE_START: u64 = 0x1800_0000;
+/// End of the machine's own memory; above it, in a computer of 512 MiB, are the tables of QEMU's BIOS.
+pub(crate) const RESERVE_END: u64 = 0x1FF0_0000;
+/// Bytes of a page.
+pub(crate) const PAGE: u64 = 4096;
+/// The identity map's end.
+const MAPPED: u64 = 512 << 30;
+
+/// First address of the frames: everything in the reserve below it belongs to Rust objects.
+static FRAMES: AtomicU64 = AtomicU64::new(RESERVE_END);
+
+unsafe extern "C" {
+    static __machine_end: u8;
+}
+
+/// Proves that `len` bytes at `hpa` are no memory of a Rust object.
+fn check(hpa: u64, len: u64) {
+    let end = hpa.saturating_add(len);
+    if end > MAPPED || (hpa < FRAMES.load(Relaxed) && end > RESERVE_START) {
+        fault!("access to {hpa:#x}+{len:#x}, which is not the guest's");
+    }
+}
+
+/// Copies from physical memory.
+pub(crate) fn read(hpa: u64, to: &mut [u8]) {
+    check(hpa, to.len() as u64);
+    // SAFETY: `check`: mapped, and outside of every Rust object, so `to` cannot overlap. The guest does not run meanwhile (one processor).
+    unsafe { core::ptr::copy_nonoverlapping(hpa as *const u8, to.as_mut_ptr(), to.len()) }
+}
+
+/// Copies to physical memory.
+pub(crate) fn write(hpa: u64, from: &[u8]) {
+    check(hpa, from.len() as u64);
+    // SAFETY: as for `read`.
+    unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), hpa as *mut u8, from.len()) }
+}
+
+/// Reads a `u64`, volatile: device registers too.
+pub(crate) fn read_u64(hpa: u64) -> u64 {
+    check(hpa, 8);
+    // SAFETY: `check`: mapped, outside of every Rust object.
+    unsafe { (hpa as *const u64).read_unaligned() }
+}
+
+/// Writes a `u64`.
+pub(crate) fn write_u64(hpa: u64, value: u64) {
+    check(hpa, 8);
+    // SAFETY: as for `read_u64`.
+    unsafe { (hpa as *mut u64).write_unaligned(value) }
+}
+
+/// Fills physical memory.
+pub(crate) fn fill(hpa: u64, len: u64, byte: u8) {
+    check(hpa, len);
+    // SAFETY: as for `write`.
+    unsafe { core::ptr::write_bytes(hpa as *mut u8, byte, crate::bits::us(len)) }
+}
+
+/// Reads a device register of `size` (1, 2, 4 or 8) bytes.
+pub(crate) fn device_read(hpa: u64, size: u64) -> u64 {
+    check(hpa, size);
+    // SAFETY: `check`: mapped; volatile, of the width that the guest asked for.
+    unsafe {
+        match size {
+            1 => u64::from((hpa as *const u8).read_volatile()),
+            2 => u64::from((hpa as *const u16).read_unaligned()),
+            4 => u64::from((hpa as *const u32).read_unaligned()),
+            _ => (hpa as *const u64).read_unaligned(),
+        }
+    }
+}
+
+/// Writes a device register of `size` (1, 2, 4 or 8) bytes.
+pub(crate) fn device_write(hpa: u64, size: u64, value: u64) {
+    use crate::bits::{lo8, lo16, lo32};
+    check(hpa, size);
+    // SAFETY: as for `device_read`.
+    unsafe {
+        match size {
+            1 => (hpa as *mut u8).write_volatile(lo8(value)),
+            2 => (hpa as *mut u16).write_unaligned(lo16(value)),
+            4 => (hpa as *mut u32).write_unaligned(lo32(value)),
+            _ => (hpa as *mut u64).write_unaligned(value),
+        }
+    }
+}
+
+/// Gives out the reserve, in pages, upwards, for ever.
+pub(crate) struct Pool {
+    next: u64,
+    sealed: bool,
+}
+
+impl Pool {
+    /// The reserve behind the ELF. To be called once.
+    pub(crate) fn new() -> Self {
+        let end = (&raw const __machine_end) as u64;
+        Self {
+            next: end.next_multiple_of(PAGE),
+            sealed: false,
+        }
+    }
+
+    /// `len` zeroed bytes, page-aligned, as a slice of Rust's.
+    pub(crate) fn slice(&mut self, len: usize) -> &'static mut [u8] {
+        if self.sealed {
+            fault!("memory asked for too late");
+        }
+        let at = self.take(len as u64);
+        // SAFETY: `take` gives every address once; it is mapped, in the reserve, behind the ELF and below `FRAMES`, thus nobody else's.
+        unsafe {
+            core::ptr::write_bytes(at as *mut u8, 0, len);
+            core::slice::from_raw_parts_mut(at as *mut u8, len)
+        }
+    }
+
+    /// From here on only frames are given out.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = true;
+        FRAMES.store(self.next, Relaxed);
+    }
+
+    /// The address of `pages` zeroed frames, aligned to `align` bytes.
+    pub(crate) fn frames(&mut self, pages: u64, align: u64) -> u64 {
+        if !self.sealed {
+            fault!("frames asked for before the slices are done");
+        }
+        self.next = self.next.next_multiple_of(align);
+        let at = self.take(pages * PAGE);
+        fill(at, pages * PAGE, 0);
+        at
+    }
+
+    fn take(&mut self, len: u64) -> u64 {
+        let at = self.next;
+        let end = at.saturating_add(len).next_multiple_of(PAGE);
+        if end > RESERVE_END {
+            fault!(
+                "the machine's own {} MiB are used up: give the guest less memory (ram=)",
+                (RESERVE_END - RESERVE_START) >> 20
+            );
+        }
+        self.next = end;
+        at
+    }
+}

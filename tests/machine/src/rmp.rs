@@ -1,0 +1,160 @@
+//! The reverse map: who owns each 4 KiB page of the guest's memory, whether it is validated, and which VMPL may do what with it.
+
+use crate::bits::us;
+use crate::phys::{PAGE, Pool, RESERVE_END, RESERVE_START};
+use heapless::Vec;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Where the firmware lives (docs/boot.md), above every real machine's memory map.
+pub(crate) const FIRMWARE: u64 = 512 << 30;
+/// Bytes of it.
+pub(crate) const FIRMWARE_SIZE: u64 = 8 << 20;
+/// Pages of 4 KiB in a page of 2 MiB.
+pub(crate) const HUGE_PAGES: u64 = 512;
+
+/// The page belongs to the guest (private), not to the hypervisor (shared).
+pub(crate) const ASSIGNED: u16 = 1;
+/// PVALIDATE has been done.
+pub(crate) const VALIDATED: u16 = 2;
+/// Part of a 2 MiB page.
+pub(crate) const HUGE: u16 = 4;
+/// Has the VMSA attribute.
+pub(crate) const VMSA: u16 = 8;
+/// PVALIDATE found it validated already (CF=1): the host may have mapped one page twice.
+pub(crate) const UNCHANGED: u16 = 16;
+/// A shared page that the guest has reached since its state last changed.
+pub(crate) const TOUCHED: u16 = 32;
+
+/// Permission bits of RMPADJUST.
+pub(crate) const READ: u8 = 1;
+/// Write.
+pub(crate) const WRITE: u8 = 2;
+/// Execute at CPL 3.
+pub(crate) const EXEC_USER: u8 = 4;
+/// Execute at CPL 0–2.
+pub(crate) const EXEC_SUPERVISOR: u8 = 8;
+/// All.
+pub(crate) const FULL: u8 = 15;
+
+/// What the reverse map has of a page.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct Entry {
+    pub(crate) flags: u16,
+    /// Per VMPL; VMPL0 has all of them.
+    pub(crate) permissions: [u8; 4],
+}
+
+impl Entry {
+    /// Are all of `flags` set?
+    pub(crate) const fn is(self, flags: u16) -> bool {
+        self.flags & flags == flags
+    }
+
+    /// Owner, validated or not, without any grant.
+    pub(crate) const fn new(flags: u16) -> Self {
+        Self {
+            flags,
+            permissions: [FULL, 0, 0, 0],
+        }
+    }
+}
+
+/// The guest's physical memory and the reverse map over it.
+pub(crate) struct Rmp {
+    ranges: Vec<(u64, u64), 16>,
+    firmware: u64,
+    entries: &'static mut [Entry],
+    low_pages: u64,
+}
+
+impl Rmp {
+    /// `ranges`: usable RAM as the machine's memory map has it; `ram`: the end of what the guest gets.
+    pub(crate) fn new(pool: &mut Pool, ranges: &[(u64, u64)], ram: u64) -> Self {
+        let mut usable = Vec::new();
+        for &(start, end) in ranges {
+            for (start, end) in [
+                (start, end.min(RESERVE_START)),
+                (start.max(RESERVE_END), end),
+            ] {
+                let (start, end) = (start.next_multiple_of(PAGE), end.min(ram) & !(PAGE - 1));
+                if start < end {
+                    // More than 16 ranges: the rest is not used.
+                    let _ = usable.push((start, end));
+                }
+            }
+        }
+        let low_pages = usable
+            .iter()
+            .map(|range: &(u64, u64)| range.1)
+            .max()
+            .unwrap_or(0)
+            / PAGE;
+        let count = us(low_pages + FIRMWARE_SIZE / PAGE);
+        let bytes = pool.slice(count * size_of::<Entry>());
+        let Ok(entries) = <[Entry]>::mut_from_bytes(bytes) else {
+            crate::log::fault!("reverse map misaligned")
+        };
+        entries.fill(Entry::new(0));
+        Self {
+            ranges: usable,
+            firmware: 0,
+            entries,
+            low_pages,
+        }
+    }
+
+    /// Tells where the 8 MiB at [`FIRMWARE`] are in the machine's memory.
+    pub(crate) fn back_firmware(&mut self, hpa: u64) {
+        self.firmware = hpa;
+    }
+
+    /// The ranges of RAM, without the firmware's.
+    pub(crate) fn ranges(&self) -> &[(u64, u64)] {
+        &self.ranges
+    }
+
+    /// The machine's address of what is behind `gpa` (without C-bit). `None`: no RAM.
+    pub(crate) fn hpa(&self, gpa: u64) -> Option<u64> {
+        if (FIRMWARE..FIRMWARE + FIRMWARE_SIZE).contains(&gpa) {
+            return Some(self.firmware + (gpa - FIRMWARE));
+        }
+        self.ranges
+            .iter()
+            .any(|&(start, end)| (start..end).contains(&gpa))
+            .then_some(gpa)
+    }
+
+    fn index(&self, gpa: u64) -> Option<usize> {
+        self.hpa(gpa)?;
+        Some(us(if gpa >= FIRMWARE {
+            self.low_pages + (gpa - FIRMWARE) / PAGE
+        } else {
+            gpa / PAGE
+        }))
+    }
+
+    /// The entry of the page at `gpa`. `None`: no RAM.
+    pub(crate) fn entry(&self, gpa: u64) -> Option<Entry> {
+        self.entries.get(self.index(gpa)?).copied()
+    }
+
+    /// Changes the entry. Only `Memory` calls this: the nested page tables must follow.
+    pub(crate) fn set(&mut self, gpa: u64, entry: Entry) {
+        if let Some(slot) = self
+            .index(gpa)
+            .and_then(|index| self.entries.get_mut(index))
+        {
+            *slot = entry;
+        }
+    }
+
+    /// Every page of RAM: (GPA, entry).
+    pub(crate) fn pages(&self) -> impl Iterator<Item = (u64, Entry)> + '_ {
+        let firmware = core::iter::once((FIRMWARE, FIRMWARE + FIRMWARE_SIZE));
+        let ranges = self.ranges.iter().copied().chain(firmware);
+        ranges
+            .flat_map(|(start, end)| (start..end).step_by(us(PAGE)))
+            .filter_map(|gpa| Some((gpa, self.entry(gpa)?)))
+    }
+}

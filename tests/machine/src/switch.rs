@@ -1,0 +1,285 @@
+//! From one VMPL to another: the VMSA page of the one that stops is written, that of the one that goes on is read.
+
+use crate::bits::{u16_at, u32_at, u64_at};
+use crate::log::log;
+use crate::machine::{Machine, VmsaPage};
+use crate::memory::{Found, inspect};
+use crate::phys::{self, PAGE};
+use crate::rmp::{ASSIGNED, HUGE_PAGES, READ, TOUCHED, VALIDATED, VMSA, WRITE};
+use crate::rules::Rule;
+use crate::svm::{Regs, SVME, control, exit, save};
+
+/// Parts of the save area that VMCB and VMSA have in common: (offset, bytes).
+const COMMON: &[(usize, usize)] = &[
+    (0, 0xA0),
+    (0xCB, 1),
+    (0xD0, 8),
+    (0x148, 0x38),
+    (0x1D8, 8),
+    (0x1F8, 0x50),
+    (0x268, 8),
+];
+
+/// Offsets that only the VMSA has.
+mod vmsa {
+    pub(super) const VMPL: usize = 0xCA;
+    /// Of register n at + 8 n, but RAX and RSP.
+    pub(super) const REGISTERS: usize = 0x300;
+    pub(super) const EXIT_INFO_1: usize = 0x390;
+    pub(super) const EXIT_INFO_2: usize = 0x398;
+    pub(super) const EXIT_INT_INFO: usize = 0x3A0;
+    pub(super) const SEV_FEATURES: usize = 0x3B0;
+    pub(super) const EXIT_CODE: usize = 0x3C0;
+    pub(super) const MXCSR: usize = 0x408;
+    pub(super) const FTW: usize = 0x40C;
+    pub(super) const FSW: usize = 0x40E;
+    pub(super) const FCW: usize = 0x410;
+    pub(super) const X87: usize = 0x420;
+    pub(super) const XMM: usize = 0x470;
+}
+
+/// SEV features that this machine has: SNP.
+pub(crate) const SEV_FEATURES: u64 = 1;
+
+type Page = [u8; 4096];
+
+/// The VMSA's registers in FXSAVE form.
+fn fx_from(page: &Page, regs: &mut Regs) {
+    let fx = &mut regs.fx;
+    fx.fill(0);
+    crate::bits::put(fx, 0, &page[vmsa::FCW..vmsa::FCW + 2]);
+    crate::bits::put(fx, 2, &page[vmsa::FSW..vmsa::FSW + 2]);
+    let tags = u16_at(page, vmsa::FTW);
+    fx[4] = (0..8)
+        .filter(|n| tags >> (2 * n) & 3 != 3)
+        .fold(0, |byte, n| byte | 1 << n);
+    // Reserved bits of MXCSR would make FXRSTOR fault.
+    crate::bits::put(fx, 24, &(u32_at(page, vmsa::MXCSR) & 0xFFBF).to_le_bytes());
+    for n in 0..8 {
+        crate::bits::put(
+            fx,
+            32 + 16 * n,
+            &page[vmsa::X87 + 10 * n..vmsa::X87 + 10 * n + 10],
+        );
+    }
+    crate::bits::put(fx, 160, &page[vmsa::XMM..vmsa::XMM + 256]);
+}
+
+/// The other way.
+fn fx_to(regs: &Regs, page: &mut Page) {
+    let fx = &regs.fx;
+    crate::bits::put(page, vmsa::FCW, &fx[0..2]);
+    crate::bits::put(page, vmsa::FSW, &fx[2..4]);
+    let tags = (0..8)
+        .filter(|n| fx[4] >> n & 1 == 0)
+        .fold(0u16, |tags, n| tags | 3 << (2 * n));
+    crate::bits::put(page, vmsa::FTW, &tags.to_le_bytes());
+    crate::bits::put(page, vmsa::MXCSR, &fx[24..28]);
+    for n in 0..8 {
+        crate::bits::put(page, vmsa::X87 + 10 * n, &fx[32 + 16 * n..32 + 16 * n + 10]);
+    }
+    crate::bits::put(page, vmsa::XMM, &fx[160..416]);
+}
+
+impl Machine {
+    /// Stores the running context into its VMSA page; `code` becomes GUEST_EXITCODE.
+    fn store(&mut self, code: u64) {
+        let level = &self.levels[self.current];
+        let hpa = match level.vmsa {
+            Some(VmsaPage::Launched(hpa)) => hpa,
+            Some(VmsaPage::Guest(gpa)) => match self.memory.rmp.hpa(gpa) {
+                Some(hpa) => hpa,
+                None => return,
+            },
+            None => return,
+        };
+        let mut page: Page = [0; 4096];
+        phys::read(hpa, &mut page);
+        for &(offset, len) in COMMON {
+            level
+                .vmcb
+                .copy_save_out(offset as u64, &mut page[offset..offset + len]);
+        }
+        for n in (1..16).filter(|n| *n != 4) {
+            crate::bits::put(
+                &mut page,
+                vmsa::REGISTERS + 8 * n,
+                &level.regs.gpr[n].to_le_bytes(),
+            );
+        }
+        fx_to(&level.regs, &mut page);
+        for (offset, field) in [
+            (vmsa::EXIT_INFO_1, control::EXIT_INFO_1),
+            (vmsa::EXIT_INFO_2, control::EXIT_INFO_2),
+            (vmsa::EXIT_INT_INFO, control::EXIT_INT_INFO),
+        ] {
+            crate::bits::put(&mut page, offset, &level.vmcb.get(field).to_le_bytes());
+        }
+        crate::bits::put(&mut page, vmsa::EXIT_CODE, &code.to_le_bytes());
+        phys::write(hpa, &page);
+    }
+
+    /// Loads `vmpl`'s context from its VMSA page, which must be fit to run. `false`: it has none.
+    pub(crate) fn load(&mut self, vmpl: usize) -> bool {
+        const PAGING: u64 = 1 << 31;
+        let Some(at) = self.levels[vmpl].vmsa else {
+            return false;
+        };
+        let hpa = match at {
+            VmsaPage::Launched(hpa) => hpa,
+            VmsaPage::Guest(gpa) => self.runnable(vmpl, gpa),
+        };
+        let mut page: Page = [0; 4096];
+        phys::read(hpa, &mut page);
+        self.check_vmsa(vmpl, at, &page);
+        let root = |memory: &crate::memory::Memory| {
+            memory.root(
+                vmpl,
+                u64_at(&page, crate::bits::us(save::CR0)) & PAGING != 0,
+            )
+        };
+        let root = root(&self.memory);
+        let level = &mut self.levels[vmpl];
+        for &(offset, len) in COMMON {
+            level
+                .vmcb
+                .copy_save_in(offset as u64, &page[offset..offset + len]);
+        }
+        for n in (1..16).filter(|n| *n != 4) {
+            level.regs.gpr[n] = u64_at(&page, vmsa::REGISTERS + 8 * n);
+        }
+        level.regs.gpr[0] = level.vmcb.save(save::RAX);
+        level.regs.gpr[4] = level.vmcb.save(save::RSP);
+        fx_from(&page, &mut level.regs);
+        level.sev_features = u64_at(&page, vmsa::SEV_FEATURES);
+        level.vmcb.set(control::NESTED_CR3, root);
+        level.vmcb.set(control::EVENT_INJECT, 0);
+        true
+    }
+
+    /// The machine's address of a VMSA page of guest memory, if it may be run.
+    fn runnable(&self, vmpl: usize, gpa: u64) -> u64 {
+        let (Some(entry), Some(hpa)) = (self.memory.rmp.entry(gpa), self.memory.rmp.hpa(gpa))
+        else {
+            self.stop(
+                Rule::VmsaAttribute,
+                gpa,
+                format_args!("VMPL{vmpl}'s VMSA is not in memory"),
+            );
+        };
+        if !entry.is(ASSIGNED | VALIDATED | VMSA) {
+            self.stop(
+                Rule::VmsaAttribute,
+                gpa,
+                format_args!("VMPL{vmpl} was to run from it"),
+            );
+        }
+        if entry.permissions[1..]
+            .iter()
+            .any(|permissions| permissions & WRITE != 0)
+        {
+            self.stop(
+                Rule::VmsaWritable,
+                gpa,
+                format_args!("VMPL{vmpl} was to run from it"),
+            );
+        }
+        if gpa.is_multiple_of(HUGE_PAGES * PAGE) {
+            self.stop(
+                Rule::VmsaAlignment,
+                gpa,
+                format_args!("VMPL{vmpl} was to run from it"),
+            );
+        }
+        hpa
+    }
+
+    fn check_vmsa(&self, vmpl: usize, at: VmsaPage, page: &Page) {
+        let gpa = match at {
+            VmsaPage::Guest(gpa) => gpa,
+            VmsaPage::Launched(_) => crate::launch::VMSA_GPA,
+        };
+        let features = u64_at(page, vmsa::SEV_FEATURES);
+        let wrong = if usize::from(page[vmsa::VMPL]) != vmpl {
+            "the VMPL field is another's"
+        } else if features & SEV_FEATURES == 0 || features & !SEV_FEATURES != 0 {
+            "SEV_FEATURES has not exactly what this machine supports (bit 0)"
+        } else if u64_at(page, crate::bits::us(save::EFER)) & SVME == 0 {
+            "EFER.SVME is clear"
+        } else {
+            return;
+        };
+        self.stop(Rule::VmsaInvalid, gpa, format_args!("{wrong}"));
+    }
+
+    /// Stops the running VMPL (its GUEST_EXITCODE becomes `code`) and goes on with `target`.
+    pub(crate) fn switch(&mut self, target: usize, code: u64) {
+        self.store(code);
+        if !self.load(target) {
+            self.stop(
+                Rule::RunVmplBad,
+                0,
+                format_args!("VMPL{target} has no VMSA"),
+            );
+        }
+        self.current = target;
+        if target == 2 && !self.levels[2].has_run {
+            self.inspect_grants();
+        }
+        self.levels[target].has_run = true;
+    }
+
+    /// Run-VMPL, by either protocol. `false`: refused.
+    pub(crate) fn run_vmpl(&mut self, target: u64) -> bool {
+        let possible = usize::try_from(target)
+            .is_ok_and(|n| n < 4 && n != self.current && self.levels[n].vmsa.is_some());
+        if !possible && self.current == 0 {
+            self.stop(
+                Rule::RunVmplBad,
+                0,
+                format_args!("VMPL{target} was asked for"),
+            );
+        }
+        possible
+    }
+
+    /// What VMPL2 can read when it first runs: nothing that was left over, no key of a more privileged VMPL.
+    fn inspect_grants(&self) {
+        let keys = self.psp.keys();
+        for (gpa, entry) in self.memory.rmp.pages() {
+            let readable = entry.is(ASSIGNED | VALIDATED) && entry.permissions[2] & READ != 0;
+            let shared = !entry.is(ASSIGNED) && entry.is(TOUCHED);
+            let Some(hpa) = self.memory.rmp.hpa(gpa).filter(|_| readable || shared) else {
+                continue;
+            };
+            match inspect(hpa, &keys[..2]) {
+                Some(Found::Scrambled) if readable => {
+                    self.stop(
+                        Rule::UnzeroedGrant,
+                        gpa,
+                        format_args!("VMPL2 can read what was in the page before"),
+                    );
+                }
+                Some(Found::Key(key)) => {
+                    self.stop(Rule::SecretsLeak, gpa, format_args!("VMPCK{key} is there"))
+                }
+                _ => {}
+            }
+        }
+        log!("VMPL2 runs; what it can read has been inspected");
+    }
+
+    /// `fault=spurious-run:N`: the host runs VMPL0 although VMPL2 did not ask for it.
+    pub(crate) fn lie_spurious_run(&mut self, code: u64) -> bool {
+        let Some(every) = self.config.lies.spurious_run else {
+            return false;
+        };
+        self.intercepts += 1;
+        if code == exit::VMGEXIT || !self.intercepts.is_multiple_of(every.max(1)) {
+            return false;
+        }
+        log!("LIE spurious-run: VMPL0 is run after exit {code:#x} of VMPL2");
+        self.switch(0, code);
+        true
+    }
+}

@@ -1,0 +1,177 @@
+//! The cases, for this program and for the host's suite alike: name, what the machine must say, and the machine's configuration.
+
+/// A case.
+pub(crate) struct Case {
+    /// Its name: `case=NAME` of the machine's configuration chooses it.
+    pub(crate) name: &'static str,
+    /// How it must end.
+    pub(crate) expect: Expect,
+    /// More lines of the configuration, separated by spaces.
+    pub(crate) config: &'static str,
+}
+
+/// How a case ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expect {
+    /// The guest powers off after everything that it checked held.
+    Ok,
+    /// The machine stops it with this rule.
+    Stop(&'static str),
+    /// The machine refuses the launch.
+    BadLaunch,
+    /// It asks for termination with this set and code.
+    Terminated(u8, u8),
+}
+
+const fn ok(name: &'static str, config: &'static str) -> Case {
+    Case {
+        name,
+        expect: Expect::Ok,
+        config,
+    }
+}
+
+const fn stop(name: &'static str, rule: &'static str) -> Case {
+    Case {
+        name,
+        expect: Expect::Stop(rule),
+        config: "",
+    }
+}
+
+/// All cases.
+pub(crate) const CASES: &[Case] = &[
+    // Correct firmware: the same instructions in the right order pass.
+    ok("memory", ""),
+    ok("pvalidate-codes", ""),
+    ok("pvalidate-rescued", ""),
+    ok("rmpadjust-codes", ""),
+    ok("two-mebibytes", ""),
+    ok("ghcb-refusals", ""),
+    ok("ghcb-services", ""),
+    ok("msr-protocol", ""),
+    ok("page-state-list", ""),
+    ok("ap-creation", ""),
+    ok("vc-codes", ""),
+    ok("vc-change-of-cpl", ""),
+    ok("vc-without-ist", ""),
+    ok("vc-32-bit", ""),
+    ok("halt-until-interrupt", ""),
+    ok("rdseed", ""),
+    ok("launch-pages", ""),
+    ok("launch-pages-seeded", "seed=7"),
+    ok("memory-map-ram", "ram=64"),
+    ok("run-vmpl", ""),
+    ok("run-vmpl-by-msr", ""),
+    ok("guest-refusals", ""),
+    ok("guest-faults", "vmpl-fault=gp"),
+    ok("report", ""),
+    ok("report-refusals", ""),
+    ok("message-refusals", ""),
+    ok("derived-keys", ""),
+    ok("tsc-info", ""),
+    ok("certificates", ""),
+    ok("message-again", ""),
+    Case {
+        name: "terminate",
+        expect: Expect::Terminated(9, 77),
+        config: "",
+    },
+    Case {
+        name: "terminate-by-page",
+        expect: Expect::Terminated(9, 77),
+        config: "",
+    },
+    // A rule broken.
+    stop("unvalidated-access", "unvalidated-access"),
+    stop("unvalidated-rescinded", "unvalidated-access"),
+    stop("unvalidated-rmpadjust", "unvalidated-access"),
+    stop("no-memory", "unvalidated-access"),
+    stop("shared-as-private", "c-bit"),
+    stop("private-as-shared", "c-bit"),
+    stop("private-write-as-shared", "c-bit"),
+    stop("execute-shared", "c-bit"),
+    stop("pvalidate-twice-used", "pvalidate-twice"),
+    stop("pvalidate-twice-again", "pvalidate-twice"),
+    stop("vmpl-read", "vmpl-permission"),
+    stop("vmpl-write", "vmpl-permission"),
+    stop("vmpl-execute", "vmpl-permission"),
+    stop("vmpl-revoked", "vmpl-permission"),
+    stop("vmpl-own-vmsa", "vmpl-permission"),
+    stop("rmpadjust-level", "rmpadjust-level"),
+    stop("page-state-validated", "page-state"),
+    stop("page-state-list-validated", "page-state"),
+    stop("pvalidate-unassigned", "page-state"),
+    stop("rmpadjust-unassigned", "page-state"),
+    stop("vmsa-no-attribute", "vmsa-attribute"),
+    stop("vmsa-attribute-revoked", "vmsa-attribute"),
+    stop("vmsa-shared", "vmsa-attribute"),
+    stop("vmsa-writable", "vmsa-writable"),
+    stop("vmsa-alignment", "vmsa-alignment"),
+    stop("vmsa-other-vmpl", "vmsa-invalid"),
+    stop("vmsa-no-svme", "vmsa-invalid"),
+    stop("vmsa-features", "vmsa-invalid"),
+    stop("vmsa-vmrun-refuses", "vmsa-invalid"),
+    stop("ghcb-not-registered", "ghcb-not-registered"),
+    stop("ghcb-of-another-vmpl", "ghcb-not-registered"),
+    stop("ghcb-private", "ghcb-private"),
+    stop("iv-reused", "iv-reused"),
+    stop("iv-reused-header", "iv-reused"),
+    Case {
+        name: "iv-reused-after-busy",
+        expect: Expect::Stop("iv-reused"),
+        config: "fault=busy:1",
+    },
+    stop("secrets-leak", "secrets-leak"),
+    stop("secrets-leak-vmpck1", "secrets-leak"),
+    stop("secrets-leak-shared", "secrets-leak"),
+    stop("unzeroed-grant", "unzeroed-grant"),
+    stop("run-vmpl-bad", "run-vmpl-bad"),
+    stop("run-vmpl-self", "run-vmpl-bad"),
+    stop("run-vmpl-destroyed", "run-vmpl-bad"),
+    stop("triple-fault", "triple-fault"),
+    stop("vc-without-handler", "triple-fault"),
+    stop("halted", "halted"),
+    stop("ap-reset-hold", "halted"),
+    stop("svm-instruction", "svm-instruction"),
+    // The host lies; the firmware sees exactly that lie.
+    ok("lie-busy", "fault=busy:2"),
+    ok("lie-stale-answer", "fault=stale-answer:2"),
+    ok("lie-no-answer", "fault=no-answer:1"),
+    ok("lie-ghcb-invalid", "fault=ghcb-invalid"),
+    ok("lie-ghcb-invalid-one", "fault=ghcb-invalid:0x72"),
+    ok("lie-wrong-seq", "fault=wrong-seq:1"),
+    ok("lie-bit-flip", "fault=bit-flip:1000"),
+    ok("lie-cert-truncated", "fault=cert-truncated"),
+    ok("lie-psc-partial", "fault=psc-partial:2"),
+    Case {
+        name: "lie-psc-refused",
+        expect: Expect::Stop("page-state"),
+        config: "fault=psc-refused",
+    },
+    ok("lie-hv-features", "fault=hv-features:0x5"),
+    ok("lie-ghcb-register-other", "fault=ghcb-register-other"),
+    ok("lie-wrong-vmpl-report", "fault=wrong-vmpl-report:3"),
+    ok("lie-wrong-report-data", "fault=wrong-report-data:9"),
+    ok("lie-report-status", "fault=report-status:0x2a"),
+    ok("lie-cbit", "fault=cbit-lie:51"),
+    ok("lie-cpuid-overflow", "fault=cpuid-overflow:65"),
+    ok("lie-spurious-run", "fault=spurious-run:1"),
+    ok("lie-memory-map", "fault=memory-map-lie"),
+    // Configurations that are no configuration.
+    Case {
+        name: "memory",
+        expect: Expect::BadLaunch,
+        config: "fault=no-such-lie",
+    },
+    Case {
+        name: "memory",
+        expect: Expect::BadLaunch,
+        config: "no-such-key=1",
+    },
+    Case {
+        name: "memory",
+        expect: Expect::BadLaunch,
+        config: "fault=busy:many",
+    },
+];

@@ -1,0 +1,100 @@
+//! Lies of the host that are not about guest messages: each must be there as the configuration asks for it.
+
+use crate::controls::FREE;
+use crate::guest::{self, FULL, VMSA, field};
+use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, own_zeroed};
+use crate::sys::{
+    self, PAGE, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust,
+};
+
+pub(crate) fn ghcb_invalid() {
+    check(
+        GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]) == Back(0, 0) && !GHCB.any_valid(),
+        20,
+    );
+    check(
+        GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0) && !GHCB.any_valid(),
+        21,
+    );
+}
+
+pub(crate) fn ghcb_invalid_one() {
+    check(
+        GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]) == Back(0, 0) && !GHCB.any_valid(),
+        20,
+    );
+    check(
+        GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0) && GHCB.any_valid(),
+        21,
+    );
+}
+
+pub(crate) fn psc_partial() {
+    let list = GHCB.at() + 0x800;
+    let go = || GHCB.exit(0x8000_0010, 0, 0, &[(SCRATCH, GHCB.0 + 0x800)]);
+    poke(list, 4 << 16);
+    (0..5).for_each(|index| poke(list + 8 + 8 * index, (FREE + index * PAGE) | 1 << 52));
+    for done in [2, 4, 5] {
+        check(go() == Back(0, 0) && peek(list) & 0xFFFF == done, 20);
+    }
+    (0..5).for_each(|index| check(pvalidate(FREE + index * PAGE, 0, true) == (0, false), 21));
+}
+
+pub(crate) fn hv_features() {
+    check(msr_call(0x080) == 5 << 12 | 0x081, 20);
+    check(GHCB.exit(0x8000_FFFD, 0, 0, &[]) == Back(0, 5), 21);
+}
+
+pub(crate) fn ghcb_register_other() {
+    check(msr_call(FREE | 0x012) == (FREE ^ PAGE) | 0x013, 20);
+    // What was asked for is what counts.
+    msr_call(GHCB.0 | 0x012);
+}
+
+pub(crate) fn c_bit() {
+    check(msr_call(0x002) >> 24 & 0xFF == 51, 20);
+    check(
+        GHCB.exit(0x72, 0, 0, &[(RAX, 0x8000_001F), (RCX, 0)]) == Back(0, 0)
+            && GHCB.get(RBX) & 0x3F == 51,
+        21,
+    );
+    // The secure processor's page has the truth.
+    let count = peek(cpuid_page()) & 0xFFFF_FFFF;
+    let entry = (0..count)
+        .map(|index| cpuid_page() + 16 + 48 * index)
+        .find(|entry| peek(*entry) & 0xFFFF_FFFF == 0x8000_001F);
+    check(
+        entry.is_some_and(|entry| peek(entry + 0x18) >> 32 & 0x3F == 47),
+        22,
+    );
+}
+
+pub(crate) fn cpuid_overflow() {
+    check(peek(cpuid_page()) & 0xFFFF_FFFF == 65, 20);
+}
+
+fn guest_is_interrupted() -> ! {
+    GUEST_GHCB.register();
+    poke(FREE, 1);
+    // This is no call of VMPL0, and yet VMPL0 will run.
+    let raised = probe!("cpuid", in("rax") 0u64, in("rcx") 0u64);
+    poke(FREE, if raised.is_some() { 3 } else { 2 });
+    guest::done()
+}
+
+pub(crate) fn spurious_run() {
+    own_zeroed(FREE);
+    check(rmpadjust(FREE, 0, FULL) == 0, 20);
+    guest::prepare(guest_is_interrupted);
+    check(guest::run() == Back(0, 0), 21);
+    check(peek(FREE) == 1 && peek(VMSA + field::EXIT_CODE) == 0x72, 22);
+    check(sys::rdmsr(0xC001_0131) == 7, 23);
+}
+
+pub(crate) fn memory_map_lie() {
+    let own = (0..8).any(|index| {
+        peek(memory_map() + 24 * index) == 0x800_0000
+            && peek(memory_map() + 24 * index + 8) == 0x800
+    });
+    check(own, 20);
+}

@@ -1,0 +1,190 @@
+//! TPM2_GetCapability (Part 3, 30.2).
+
+use super::algorithms::ALGORITHMS;
+use super::properties;
+use crate::command::area::{handles, params};
+use crate::command::{COMMANDS, Command, find};
+use crate::crypto::ecc::Curve;
+use crate::pcr;
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Writer};
+
+pub(crate) struct GetCapability;
+
+/// MAX_CAP_BUFFER: octets of the largest TPMS_CAPABILITY_DATA.
+pub(crate) const MAX_CAP_BUFFER: usize = 1024;
+/// MAX_CAP_DATA: octets of the elements of a list, behind capability and count.
+const MAX_CAP_DATA: usize = MAX_CAP_BUFFER - 4 - 4;
+
+handles! { pub(crate) struct Handles {} }
+params! { pub(crate) struct Params { capability: u32, property: u32, property_count: u32 } }
+
+/// moreData, and TPMS_CAPABILITY_DATA (Part 2, 10.10.2) as capability, count and elements.
+pub(crate) struct Answer {
+    more_data: bool,
+    capability: u32,
+    page: Buffer<MAX_CAP_BUFFER>,
+}
+
+impl Marshal for Answer {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.more_data.marshal(w);
+        self.capability.marshal(w);
+        w.put(self.page.as_slice());
+    }
+}
+
+/// A page of a list, and whether the list goes on.
+struct Page {
+    more: bool,
+    data: Buffer<MAX_CAP_BUFFER>,
+}
+
+impl Page {
+    /// The first elements: at most `count`, and as many of `element_size` octets as fit.
+    fn of<T: Marshal>(items: impl Iterator<Item = T>, count: u32, element_size: usize) -> Result<Self, Rc> {
+        let limit = usize::try_from(count).unwrap_or(usize::MAX).min(MAX_CAP_DATA / element_size);
+        let mut items = items;
+        let mut listed = 0u32;
+        let mut more = false;
+        let data = Buffer::of(|w| {
+            0u32.marshal(w);
+            items.by_ref().take(limit).for_each(|item| {
+                item.marshal(w);
+                listed += 1;
+            });
+            more = items.next().is_some();
+            w.patch(0, &listed.to_be_bytes());
+        });
+        Ok(Self { more, data: data.map_err(|_| Rc::FAILURE)? })
+    }
+}
+
+/// Two values one after the other.
+struct Pair<A, B>(A, B);
+
+impl<A: Marshal, B: Marshal> Marshal for Pair<A, B> {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.0.marshal(w);
+        self.1.marshal(w);
+    }
+}
+
+/// TPMS_PCR_SELECT (Part 2, 10.6.1).
+struct PcrSelect(u32);
+
+impl Marshal for PcrSelect {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        PCR_SELECT_SIZE.marshal(w);
+        w.put(self.0.to_le_bytes().get(..PCR_SELECT_SIZE.into()).unwrap_or_default());
+    }
+}
+
+/// TPMT_HA, or TPM_ALG_NULL without a digest.
+struct Policy(Option<Ha>);
+
+impl Marshal for Policy {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        match self.0 {
+            Some(ha) => ha.marshal(w),
+            None => AlgId::NULL.marshal(w),
+        }
+    }
+}
+
+impl Command for GetCapability {
+    const CODE: u32 = 0x17a;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Answer;
+
+    /// - `VALUE` at `capability`: no such group; in failure mode, anything but TPM_CAP_TPM_PROPERTIES
+    /// - `HANDLE` at `property`: TPM_CAP_HANDLES, and no handles have this most significant octet
+    /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for TPM_CAP_ACT
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
+        let page = if tpm.ram.failure { in_failure_mode(tpm, &p) } else { page(tpm, &p) }?;
+        Ok(Answer { more_data: page.more, capability: p.capability, page: page.data })
+    }
+}
+
+fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
+    let (first, count) = (p.property, p.property_count);
+    match p.capability {
+        0x0 => Page::of(ALGORITHMS.iter().filter(|(id, _)| u32::from(id.0) >= first).map(|(id, a)| Pair(*id, *a)), count, 6),
+        0x1 => handles(tpm, Handle(first), count),
+        0x2 => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
+        0x3 => Page::of(implemented(&[PP_COMMANDS], first), count, 4),
+        0x4 => Page::of(implemented(&[SET_COMMAND_CODE_AUDIT_STATUS], first), count, 4),
+        0x5 => allocation(tpm, p),
+        0x6 => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
+        0x7 => Page::of(pcr::properties().filter(|(pt, _)| *pt >= first).map(|(pt, map)| Pair(pt, PcrSelect(map))), count, 8),
+        0x8 => Page::of(Curve::ALL.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
+        0x9 => auth_policies(tpm, Handle(first), count),
+        0xa => acts(first, count),
+        _ => Err(Fmt1::VALUE.at(Params::capability)),
+    }
+}
+
+/// The only command that needs physical presence as long as no TPM2_PP_Commands says otherwise, and the only one that is always audited.
+const PP_COMMANDS: u32 = 0x12d;
+const SET_COMMAND_CODE_AUDIT_STATUS: u32 = 0x140;
+
+fn implemented(codes: &'static [u32], first: u32) -> impl Iterator<Item = u32> {
+    codes.iter().copied().filter(move |code| *code >= first && find(*code).is_some())
+}
+
+/// TPM_CAP_HANDLES: those in use, from the most significant octet of the first one.
+fn handles(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
+    let from = |handles: &mut dyn Iterator<Item = Handle>| Page::of(handles.filter(|h| *h >= first), count, 4);
+    match first.kind() {
+        HandleKind::Pcr => from(&mut (0..PCR_COUNT).map(Handle)),
+        HandleKind::Nv => from(&mut tpm.persistent.nv.iter().map(|i| i.public.index)),
+        HandleKind::HmacSession => Page::of(tpm.ram.sessions.loaded_handles(first), count, 4),
+        HandleKind::PolicySession => Page::of(tpm.ram.sessions.saved_handles(first), count, 4),
+        HandleKind::Permanent => from(&mut PERMANENT.into_iter()),
+        HandleKind::Transient => from(&mut tpm.ram.object_handles()),
+        HandleKind::Persistent => from(&mut tpm.persistent.objects.handles()),
+        HandleKind::Other => Err(Fmt1::HANDLE.at(Params::property)),
+    }
+}
+
+const PERMANENT: [Handle; 7] =
+    [Handle::OWNER, Handle::NULL, Handle::PW, Handle::LOCKOUT, Handle::ENDORSEMENT, Handle::PLATFORM, Handle::PLATFORM_NV];
+
+/// TPM_CAP_PCRS: the whole allocation or nothing.
+fn allocation(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
+    if p.property != 0 {
+        return Err(Fmt1::VALUE.at(Params::property));
+    }
+    let all = tpm.ram.pcrs.allocation();
+    let limit = if p.property_count == 0 { 0 } else { u32::MAX };
+    Page::of(all.0.iter().copied(), limit, 6)
+}
+
+/// TPM_CAP_AUTH_POLICIES: the authPolicy of each hierarchy that can have one.
+fn auth_policies(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
+    if first.kind() != HandleKind::Permanent {
+        return Err(Fmt1::VALUE.at(Params::property));
+    }
+    let hierarchies = [Handle::OWNER, Handle::LOCKOUT, Handle::ENDORSEMENT, Handle::PLATFORM].into_iter().filter(|h| *h >= first);
+    Page::of(hierarchies.map(|h| Pair(h, Policy(tpm.auth_policy(h).map(|(alg, digest)| Ha { alg, digest })))), count, 70)
+}
+
+/// TPM_CAP_ACT: no Authenticated Countdown Timer is implemented.
+fn acts(first: u32, count: u32) -> Result<Page, Rc> {
+    if !(0x4000_0110..=0x4000_011f).contains(&first) {
+        return Err(Fmt1::VALUE.at(Params::property));
+    }
+    Page::of(core::iter::empty::<u32>(), count, 12)
+}
+
+/// In failure mode only what says which TPM this is (Part 1, 12.4.3): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2.
+fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
+    if p.capability != 0x6 {
+        return Err(Fmt1::VALUE.at(Params::capability));
+    }
+    let known = properties::all(tpm, p.property).filter(|(pt, _)| (0x105..=0x10c).contains(pt));
+    Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
+}

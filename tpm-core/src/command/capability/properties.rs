@@ -1,0 +1,146 @@
+//! TPM_CAP_TPM_PROPERTIES: TPM_PT (Part 2, 6.13).
+
+use super::get_capability::MAX_CAP_BUFFER;
+use crate::command::COMMANDS;
+use crate::crypto::ecc::Curve;
+use crate::crypto::hash::MAX_DIGEST;
+use crate::profile;
+use crate::tpm::Tpm;
+use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear};
+
+/// PT_FIXED and PT_VAR: where the groups start.
+const FIXED: u32 = 0x100;
+const VAR: u32 = 0x200;
+
+/// Every property from `first` on, with its value.
+pub(super) fn all(tpm: &Tpm, first: u32) -> impl Iterator<Item = (u32, u32)> {
+    let fixed = (FIXED..VAR).filter_map(|pt| fixed(pt - FIXED).map(|value| (pt, value)));
+    let variable = (VAR..VAR + 0x100).filter_map(|pt| variable(tpm, pt - VAR).map(|value| (pt, value)));
+    fixed.chain(variable).filter(move |(pt, _)| *pt >= first)
+}
+
+const fn number(n: usize) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "counts and sizes of the profile")]
+    {
+        n as u32
+    }
+}
+
+/// PT_FIXED: what only a firmware update changes. The SVN properties and TPM_PT_ML_PARAMETER_SETS come with what they describe.
+fn fixed(pt: u32) -> Option<u32> {
+    Some(match pt {
+        // TPM_PT_FAMILY_INDICATOR to _YEAR
+        0 => u32::from_be_bytes(*b"2.0\0"),
+        1 => 0,
+        2 => profile::SPEC_REVISION,
+        3 => profile::SPEC_DAY_OF_YEAR,
+        4 => profile::SPEC_YEAR,
+        // TPM_PT_MANUFACTURER to _FIRMWARE_VERSION_2
+        5 => u32::from_be_bytes(profile::MANUFACTURER),
+        6..=9 => u32::from_be_bytes(**profile::VENDOR_STRING.get(usize::try_from(pt - 6).ok()?)?),
+        10 => 1,
+        11 | 12 => *profile::FIRMWARE_VERSION.get(usize::try_from(pt - 11).ok()?)?,
+        // TPM_PT_INPUT_BUFFER, _HR_TRANSIENT_MIN, _HR_PERSISTENT_MIN, _HR_LOADED_MIN, _ACTIVE_SESSIONS_MAX
+        13 => number(profile::MAX_DIGEST_BUFFER),
+        14 => number(profile::MAX_LOADED_OBJECTS),
+        15 => number(profile::MAX_PERSISTENT_OBJECTS),
+        16 => number(profile::MAX_LOADED_SESSIONS),
+        17 => number(profile::MAX_ACTIVE_SESSIONS),
+        // TPM_PT_PCR_COUNT, _PCR_SELECT_MIN, _CONTEXT_GAP_MAX; 21 is not used
+        18 => PCR_COUNT,
+        19 => PCR_SELECT_SIZE.into(),
+        20 => u32::try_from(profile::CONTEXT_GAP_MAX).unwrap_or(u32::MAX),
+        // TPM_PT_NV_COUNTERS_MAX: only the space limits their number
+        22 => 0,
+        // TPM_PT_NV_INDEX_MAX, _MEMORY: objects and sessions have memory of their own, CLEAR all
+        23 => number(profile::MAX_NV_INDEX_SIZE),
+        24 => 0,
+        // TPM_PT_CLOCK_UPDATE, _CONTEXT_HASH, _CONTEXT_SYM, _CONTEXT_SYM_SIZE, _ORDERLY_COUNT
+        25 => u32::try_from(profile::CLOCK_UPDATE_MS).unwrap_or(u32::MAX),
+        26 => profile::INTERNAL_HASH.id().into(),
+        27 => AlgId::AES.0.into(),
+        28 => 256,
+        29 => 255,
+        30 => number(profile::MAX_COMMAND_SIZE),
+        31 => number(profile::MAX_RESPONSE_SIZE),
+        32 => number(MAX_DIGEST),
+        // TPM_PT_MAX_OBJECT_CONTEXT, _MAX_SESSION_CONTEXT
+        33 | 34 => number(profile::MAX_CONTEXT_SIZE),
+        // TPM_PT_PS_FAMILY_INDICATOR: PC Client; _PS_LEVEL to _PS_YEAR
+        35 => 1,
+        36 | 38 | 39 => 0,
+        37 => profile::PC_CLIENT_REVISION,
+        // TPM_PT_SPLIT_MAX: no split signing
+        40 => 0,
+        // TPM_PT_TOTAL_COMMANDS, _LIBRARY_COMMANDS, _VENDOR_COMMANDS
+        41 | 42 => number(COMMANDS.len()),
+        43 => 0,
+        44 => number(profile::NV_BUFFER_MAX),
+        // TPM_PT_MODES: no FIPS 140 mode
+        45 => 0,
+        46 => number(MAX_CAP_BUFFER),
+        _ => return None,
+    })
+}
+
+/// PT_VAR: what commands change.
+fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
+    let (loaded, saved, free) = tpm.ram.sessions.census();
+    let nv = &tpm.persistent.nv;
+    let dictionary = &tpm.persistent.dictionary;
+    Some(match pt {
+        0 => permanent(tpm),
+        1 => startup_clear(tpm).0,
+        // TPM_PT_HR_NV_INDEX, _HR_LOADED, _HR_LOADED_AVAIL, _HR_ACTIVE, _HR_ACTIVE_AVAIL
+        2 => number(nv.iter().count()),
+        3 => number(loaded),
+        4 => number(profile::MAX_LOADED_SESSIONS - loaded),
+        5 => number(loaded + saved),
+        6 => number(free),
+        // TPM_PT_HR_TRANSIENT_AVAIL, _HR_PERSISTENT, _HR_PERSISTENT_AVAIL
+        7 => number(profile::MAX_LOADED_OBJECTS - tpm.ram.object_handles().count()),
+        8 => number(tpm.persistent.objects.handles().count()),
+        9 => number(tpm.persistent.objects.room()),
+        // TPM_PT_NV_COUNTERS, _NV_COUNTERS_AVAIL
+        10 => number(nv.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter)).count()),
+        11 => number(nv.room().min(nv.free() / 8)),
+        // TPM_PT_ALGORITHM_SET, _LOADED_CURVES
+        12 => 0,
+        13 => number(Curve::ALL.len()),
+        // TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL, _LOCKOUT_RECOVERY
+        14 => dictionary.failed_tries,
+        15 => dictionary.max_tries,
+        16 => dictionary.recovery_time_s,
+        17 => dictionary.lockout_recovery_s,
+        // TPM_PT_NV_WRITE_RECOVERY, _AUDIT_COUNTER_0, _AUDIT_COUNTER_1
+        18..=20 => 0,
+        _ => return None,
+    })
+}
+
+/// TPMA_PERMANENT (Part 2, 8.6).
+fn permanent(tpm: &Tpm) -> u32 {
+    let persistent = &tpm.persistent;
+    let bits = [
+        (0, !persistent.owner_auth.is_empty()),
+        (1, !persistent.endorsement_auth.is_empty()),
+        (2, !persistent.lockout_auth.is_empty()),
+        (8, persistent.disable_clear),
+        (9, persistent.dictionary.locked_out()),
+        // tpmGeneratedEPS
+        (10, true),
+    ];
+    bits.into_iter().fold(0, |word, (n, set)| word | u32::from(set) << n)
+}
+
+/// TPMA_STARTUP_CLEAR (Part 2, 8.7).
+fn startup_clear(tpm: &Tpm) -> StartupClear {
+    let bits = [
+        (StartupClear::PH_ENABLE, tpm.clear.platform_enabled),
+        (StartupClear::SH_ENABLE, tpm.clear.storage_enabled),
+        (StartupClear::EH_ENABLE, tpm.clear.endorsement_enabled),
+        (StartupClear::PH_ENABLE_NV, tpm.clear.platform_nv_enabled),
+        (StartupClear::ORDERLY, tpm.ram.orderly_startup),
+    ];
+    bits.into_iter().filter(|(_, set)| *set).fold(StartupClear::default(), |word, (bit, _)| word.with(bit))
+}

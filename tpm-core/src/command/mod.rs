@@ -1,0 +1,209 @@
+//! Part 3: a folder a chapter, a file a command, and the one table of them all.
+//!
+//! A command is an implementation of [`Command`]. Its areas are plain structs whose field types carry the rules; [`CommandInfo::of`] derives from
+//! them everything that the pipeline and TPM2_GetCapability know. Above each `run` stand the response codes in the order of the checks.
+
+pub(crate) mod area;
+
+use crate::pipeline::Call;
+use crate::rc::{At, Fmt1, Nth, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{Reader, Writer};
+use area::{HandleArea, Handles, ParamArea, ReplyArea, Role};
+
+/// A command of Part 3.
+pub(crate) trait Command {
+    /// TPM_CC.
+    const CODE: u32;
+    /// TPMA_CC.nv: the command may write to NV.
+    const NV: bool = false;
+    /// TPMA_CC.extensive: the command may flush any number of loaded contexts.
+    const EXTENSIVE: bool = false;
+    /// TPMA_CC.flushed: a loaded transient object of the handle area will be flushed.
+    const FLUSHED: bool = false;
+    /// Whether the command admits sessions at all (Part 3, its "Command" table has tag TPM_ST_NO_SESSIONS only).
+    const SESSIONS: bool = true;
+    /// The handle area.
+    type Handles: HandleArea;
+    /// The parameter area.
+    type Params<'a>: ParamArea<'a>;
+    /// The reply.
+    type Reply<'t>: ReplyArea;
+    /// The action, after authorization. An error leaves the TPM as it was.
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Self::Handles, p: Self::Params<'_>) -> Result<Self::Reply<'t>, Rc>;
+}
+
+/// What the pipeline knows of a command; made only by `of`, thus never out of step with it.
+pub(crate) struct CommandInfo {
+    /// TPM_CC
+    pub(crate) code: u32,
+    /// the role of each handle
+    pub(crate) roles: &'static [Role],
+    /// the first parameter may be encrypted
+    pub(crate) decrypt: bool,
+    /// the first response parameter may be encrypted
+    pub(crate) encrypt: bool,
+    /// the response has a handle
+    pub(crate) reply_handle: bool,
+    /// sessions are admitted
+    pub(crate) sessions: bool,
+    nv: bool,
+    extensive: bool,
+    flushed: bool,
+    check_handles: fn(&[crate::wire::Handle]) -> Result<(), Rc>,
+    run: fn(&mut Tpm, &Call, &[u8], &mut Reply<'_>) -> Result<(), Rc>,
+}
+
+/// Where a reply goes.
+pub(crate) struct Reply<'a> {
+    /// the response handle
+    pub(crate) handle: Option<crate::wire::Handle>,
+    /// the response parameters
+    pub(crate) parameters: Writer<'a>,
+}
+
+impl CommandInfo {
+    /// All that the declaration says.
+    pub(crate) const fn of<C: Command>() -> Self {
+        Self {
+            code: C::CODE,
+            roles: C::Handles::ROLES,
+            decrypt: <C::Params<'static> as ParamArea<'static>>::FIRST_SIZED,
+            encrypt: <C::Reply<'static> as ReplyArea>::FIRST_SIZED,
+            reply_handle: <C::Reply<'static> as ReplyArea>::HANDLE,
+            sessions: C::SESSIONS,
+            nv: C::NV,
+            extensive: C::EXTENSIVE,
+            flushed: C::FLUSHED,
+            check_handles: |handles| C::Handles::from_handles(handles).map(drop),
+            run: run::<C>,
+        }
+    }
+
+    /// TPMA_CC (Part 2, 8.9).
+    pub(crate) fn attributes(&self) -> u32 {
+        let handles = u32::try_from(self.roles.len()).unwrap_or(0);
+        self.code
+            | u32::from(self.nv) << 22
+            | u32::from(self.extensive) << 23
+            | u32::from(self.flushed) << 24
+            | handles << 25
+            | u32::from(self.reply_handle) << 28
+    }
+
+    /// How many handles need an authorization.
+    pub(crate) fn authorizations(&self) -> usize {
+        self.roles.iter().filter(|r| **r != Role::None).count()
+    }
+
+    /// Whether a TPM2_Shutdown before this command no longer counts: it may have changed what was saved (Part 3, 9.4.1).
+    pub(crate) fn voids_shutdown(&self) -> bool {
+        self.nv && self.code != Shutdown::CODE
+    }
+
+    /// Reads the handle area: INSUFFICIENT or VALUE at the handle.
+    pub(crate) fn handles(&self, r: &mut Reader<'_>) -> Result<Handles, Rc> {
+        let mut handles = Handles::new();
+        for index in 0..self.roles.len() {
+            let at = At::Handle(Nth::of_index(index));
+            let handle = r.get().map_err(|e: Fmt1| e.at(at))?;
+            handles.push(handle).map_err(|_| Rc::FAILURE)?;
+        }
+        (self.check_handles)(&handles)?;
+        Ok(handles)
+    }
+
+    /// Runs the action.
+    pub(crate) fn run(&self, tpm: &mut Tpm, call: &Call, parameters: &[u8], reply: &mut Reply<'_>) -> Result<(), Rc> {
+        (self.run)(tpm, call, parameters, reply)
+    }
+}
+
+fn run<C: Command>(tpm: &mut Tpm, call: &Call, parameters: &[u8], reply: &mut Reply<'_>) -> Result<(), Rc> {
+    let handles = C::Handles::from_handles(&call.handles)?;
+    let params = C::Params::unmarshal(&mut Reader::new(parameters))?;
+    let answer = C::run(tpm, call, handles, params)?;
+    reply.handle = answer.handle();
+    answer.marshal(&mut reply.parameters);
+    Ok(())
+}
+
+/// The command with this code.
+pub(crate) fn find(code: u32) -> Option<&'static CommandInfo> {
+    COMMANDS.binary_search_by_key(&code, |c| c.code).ok().and_then(|i| COMMANDS.get(i))
+}
+
+macro_rules! table {
+    ($($(#[$m:meta])* $c:ty),* $(,)?) => { {
+        const T: &[CommandInfo] = &[$($(#[$m])* CommandInfo::of::<$c>()),*];
+        const { let mut i = 1; while i < T.len() { assert!(T[i - 1].code < T[i].code); i += 1 } }
+        T
+    } };
+}
+
+mod capability;
+mod nv;
+mod pcr;
+mod policy;
+mod random;
+mod selftest;
+mod session;
+mod startup;
+mod symmetric;
+
+use capability::get_capability::GetCapability;
+use nv::{
+    define_space::NvDefineSpace, extend::NvExtend, increment::NvIncrement, read::NvRead, read_lock::NvReadLock, read_public::NvReadPublic,
+    set_bits::NvSetBits, undefine_space::NvUndefineSpace, write::NvWrite, write_lock::NvWriteLock,
+};
+use pcr::{allocate::PcrAllocate, event::PcrEvent, extend::PcrExtend, read::PcrRead, reset::PcrReset};
+use policy::{
+    policy_auth_value::PolicyAuthValue, policy_command_code::PolicyCommandCode, policy_get_digest::PolicyGetDigest, policy_or::PolicyOr,
+    policy_password::PolicyPassword, policy_pcr::PolicyPcr, policy_secret::PolicySecret,
+};
+use random::{get_random::GetRandom, stir_random::StirRandom};
+use selftest::{get_test_result::GetTestResult, self_test::SelfTest};
+use session::policy_restart::PolicyRestart;
+use startup::{shutdown::Shutdown, startup::Startup};
+use symmetric::{hash::Hash, hmac::Hmac};
+
+/// TPM_CC_Startup.
+pub(crate) const fn startup_code() -> u32 {
+    Startup::CODE
+}
+
+/// Every command, by code.
+pub(crate) static COMMANDS: &[CommandInfo] = table![
+    NvUndefineSpace,
+    NvDefineSpace,
+    PcrAllocate,
+    NvIncrement,
+    NvSetBits,
+    NvExtend,
+    NvWrite,
+    NvWriteLock,
+    PcrEvent,
+    PcrReset,
+    SelfTest,
+    Startup,
+    Shutdown,
+    StirRandom,
+    NvRead,
+    NvReadLock,
+    PolicySecret,
+    Hmac,
+    NvReadPublic,
+    PolicyAuthValue,
+    PolicyCommandCode,
+    PolicyOr,
+    GetCapability,
+    GetRandom,
+    GetTestResult,
+    Hash,
+    PcrRead,
+    PolicyPcr,
+    PolicyRestart,
+    PcrExtend,
+    PolicyGetDigest,
+    PolicyPassword,
+];

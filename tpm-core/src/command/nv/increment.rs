@@ -1,0 +1,36 @@
+//! TPM2_NV_Increment (Part 3, 31.8).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{HandleType, NvType, RhNvAuth, RhNvIndex};
+
+pub(crate) struct NvIncrement;
+
+handles! { pub(crate) struct Handles { auth_handle: User<RhNvAuth>, nv_index: RhNvIndex } }
+params! { pub(crate) struct Params {} }
+
+impl Command for NvIncrement {
+    const CODE: u32 = 0x134;
+    const NV: bool = true;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `NV_LOCKED`: the index is write-locked
+    /// - `NV_AUTHORIZATION`: this entity may not write it
+    /// - `ATTRIBUTES` at `nv_index`: no counter
+    ///
+    /// A counter that has not been written starts above every value that a counter of this TPM has ever had.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
+        let handle = h.nv_index.handle();
+        let public = tpm.check_nv_write(h.auth_handle.handle(), handle)?;
+        if public.attributes.nv_type() != Some(NvType::Counter) {
+            return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
+        }
+        tpm.persistent.nv.increment(handle);
+        Ok(Empty)
+    }
+}

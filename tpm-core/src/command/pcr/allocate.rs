@@ -1,0 +1,39 @@
+//! TPM2_PCR_Allocate (Part 3, 22.5).
+
+use crate::command::Command;
+use crate::command::area::{User, handles, params, reply};
+use crate::pipeline::Call;
+use crate::rc::{Rc};
+use crate::tpm::Tpm;
+use crate::pcr;
+use crate::wire::{PCR_COUNT, PcrSelection, RhPlatform};
+
+pub(crate) struct PcrAllocate;
+
+handles! { pub(crate) struct Handles { auth: User<RhPlatform> } }
+params! { pub(crate) struct Params { allocation: PcrSelection } }
+reply! { pub(crate) struct Answer { success: bool, max_pcr: u32, size_needed: u32, size_available: u32 } }
+
+impl Command for PcrAllocate {
+    const CODE: u32 = 0x12b;
+    const NV: bool = true;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Answer;
+
+    /// - `PCR`: no bank would have PCR 0, or none PCR 17
+    ///
+    /// It takes effect at the next _TPM_Init, before which there can be no TPM2_Shutdown(STATE). There is memory for every PCR of every bank,
+    /// so allocationSuccess is always YES.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
+        let allocated = pcr::reallocate(tpm.persistent.pcr_allocation, &p.allocation)?;
+        tpm.persistent.pcr_allocation = allocated;
+        tpm.ram.pcrs_reallocated = true;
+        Ok(Answer {
+            success: true,
+            max_pcr: PCR_COUNT,
+            size_needed: pcr::allocation_size(allocated),
+            size_available: pcr::allocation_size(pcr::DEFAULT_ALLOCATION),
+        })
+    }
+}

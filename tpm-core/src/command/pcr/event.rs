@@ -1,0 +1,36 @@
+//! TPM2_PCR_Event (Part 3, 22.3).
+
+use crate::crypto::hash::Hasher;
+use crate::command::Command;
+use crate::command::area::{User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Rc};
+use crate::tpm::Tpm;
+use crate::profile::PCR_BANKS;
+use crate::wire::{DhPcr, DigestValues, Ha, List, Nullable, Tpm2b};
+
+pub(crate) struct PcrEvent;
+
+handles! { pub(crate) struct Handles { pcr: User<Nullable<DhPcr>> } }
+params! { pub(crate) struct Params<'a> { event_data: Tpm2b<'a, 1024> } }
+
+impl Command for PcrEvent {
+    const CODE: u32 = 0x13c;
+    const NV: bool = true;
+    type Handles = Handles;
+    type Params<'a> = Params<'a>;
+    type Reply<'t> = DigestValues;
+
+    /// - `LOCALITY`: the PCR cannot be extended at this locality
+    ///
+    /// Digests are those of the banks that have the PCR, and of all banks for TPM_RH_NULL.
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<DigestValues, Rc> {
+        let pcr = Tpm::extendable(h.pcr.handle(), call.locality)?;
+        let banks = PCR_BANKS.into_iter().filter(|alg| pcr.is_none_or(|pcr| tpm.ram.pcrs.is_allocated(*alg, pcr)));
+        let digests = List(banks.map(|alg| Ha { alg, digest: Hasher::new(alg).chain(p.event_data.0).finish() }).collect());
+        if let Some(pcr) = pcr {
+            digests.0.iter().for_each(|d: &Ha| tpm.extend_pcr(d.alg, pcr, d.digest.as_slice()));
+        }
+        Ok(digests)
+    }
+}

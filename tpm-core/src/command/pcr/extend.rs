@@ -1,0 +1,31 @@
+//! TPM2_PCR_Extend (Part 3, 22.2).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Rc};
+use crate::tpm::Tpm;
+use crate::wire::{DhPcr, DigestValues, Nullable};
+
+pub(crate) struct PcrExtend;
+
+handles! { pub(crate) struct Handles { pcr: User<Nullable<DhPcr>> } }
+params! { pub(crate) struct Params { digests: DigestValues } }
+
+impl Command for PcrExtend {
+    const CODE: u32 = 0x182;
+    const NV: bool = true;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `LOCALITY`: the PCR cannot be extended at this locality
+    ///
+    /// With TPM_RH_NULL nothing happens; nor for a digest whose bank does not have the PCR.
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        if let Some(pcr) = Tpm::extendable(h.pcr.handle(), call.locality)? {
+            p.digests.0.iter().for_each(|d| tpm.extend_pcr(d.alg, pcr, d.digest.as_slice()));
+        }
+        Ok(Empty)
+    }
+}

@@ -1,0 +1,47 @@
+//! TPM2_PolicyPCR (Part 3, 23.7).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::crypto::hash::Digest;
+use crate::session::SessionType;
+use crate::wire::{HandleType, Marshal, PcrSelection, ShPolicy};
+
+pub(crate) struct PolicyPcr;
+
+handles! { pub(crate) struct Handles { session: ShPolicy } }
+params! { pub(crate) struct Params { pcr_digest: Digest, pcrs: PcrSelection } }
+
+impl Command for PolicyPcr {
+    const CODE: u32 = 0x17f;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// Unless the session is a trial:
+    /// - `PCR_CHANGED`: a PCR has changed since the session's last TPM2_PolicyPCR
+    /// - `VALUE` at `pcr_digest`: it is not empty, and not the digest of the selected PCR
+    ///
+    /// A trial session takes any pcrDigest, and the current one if it is empty. PCR that are not allocated count as not selected.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        let session = tpm.ram.sessions.get_mut(h.session.handle()).ok_or(Rc::reference_h(0))?;
+        let counter = tpm.reset.pcr_update_counter;
+        let (pcrs, current) = tpm.ram.pcrs.digest(session.hash, &p.pcrs);
+        let trial = session.kind == SessionType::Trial;
+        if !trial && session.policy.pcr_counter.is_some_and(|then| then != counter) {
+            return Err(Rc::PCR_CHANGED);
+        }
+        let digest = if p.pcr_digest.is_empty() { current } else { p.pcr_digest };
+        if !trial && digest != current {
+            return Err(Fmt1::VALUE.at(Params::pcr_digest));
+        }
+        session.policy.extend(session.hash, Self::CODE, |w| {
+            pcrs.marshal(w);
+            w.put(digest.as_slice());
+        });
+        session.policy.pcr_counter = (!trial).then_some(counter);
+        Ok(Empty)
+    }
+}

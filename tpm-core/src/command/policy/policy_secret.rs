@@ -1,0 +1,46 @@
+//! TPM2_PolicySecret (Part 3, 23.4).
+
+use crate::command::Command;
+use crate::command::area::{User, handles, params, reply};
+use crate::pipeline::Call;
+use crate::rc::{Rc};
+use crate::tpm::Tpm;
+use crate::crypto::hash::Digest;
+use crate::policy::{Assertion, AssertionAt, Timeout};
+use crate::wire::{DhEntity, HandleType, ShPolicy, TkAuth, st};
+
+pub(crate) struct PolicySecret;
+
+handles! { pub(crate) struct Handles { auth: User<DhEntity>, session: ShPolicy } }
+params! { pub(crate) struct Params { nonce_tpm: Digest, cp_hash_a: Digest, policy_ref: Digest, expiration: i32 } }
+reply! { pub(crate) struct Answer { timeout: Timeout, ticket: TkAuth } }
+
+impl Command for PolicySecret {
+    const CODE: u32 = 0x151;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Answer;
+
+    /// Unless the session is a trial:
+    /// - `NONCE` at `nonce_tpm`: it is not empty, and not the session's nonceTPM
+    /// - `EXPIRED` at `expiration`: that time has passed
+    /// - `SIZE` at `cp_hash_a`: it has not the size of the session's digests
+    /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
+    ///
+    /// A negative expiration asks for a ticket. A PIN Pass index would have to be handled here (Part 3, 23.4.1); those come with issue 3.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
+        const AT: AssertionAt = AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
+        let entity = h.auth.handle();
+        let assertion = Assertion {
+            code: Self::CODE,
+            name: tpm.name_of(entity),
+            nonce_tpm: p.nonce_tpm,
+            cp_hash_a: p.cp_hash_a,
+            policy_ref: p.policy_ref,
+            expiration: p.expiration,
+        };
+        let hierarchy = tpm.hierarchy_of(entity);
+        let (timeout, ticket) = tpm.assert(h.session.handle(), &assertion, &AT, (st::AUTH_SECRET, hierarchy))?;
+        Ok(Answer { timeout, ticket: TkAuth(ticket) })
+    }
+}

@@ -1,0 +1,25 @@
+//! TPM2_GetRandom (Part 3, 16.1).
+
+use crate::command::Command;
+use crate::command::area::{handles, params};
+use crate::crypto::hash::{Digest, MAX_DIGEST};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+
+pub(crate) struct GetRandom;
+
+handles! { pub(crate) struct Handles {} }
+params! { pub(crate) struct Params { bytes_requested: u16 } }
+
+impl Command for GetRandom {
+    const CODE: u32 = 0x17b;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Digest;
+
+    /// No codes of its own: at most the size of the largest digest is returned, however much is asked for.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Digest, Rc> {
+        tpm.random_digest(usize::from(p.bytes_requested).min(MAX_DIGEST))
+    }
+}

@@ -1,0 +1,34 @@
+//! TPM2_GetTestResult (Part 3, 10.4).
+
+use crate::command::Command;
+use crate::command::area::{handles, params, reply};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::Buffer;
+
+pub(crate) struct GetTestResult;
+
+handles! { pub(crate) struct Handles {} }
+params! { pub(crate) struct Params {} }
+reply! { pub(crate) struct Answer { out_data: Buffer<2>, test_result: u32 } }
+
+impl Command for GetTestResult {
+    const CODE: u32 = 0x17c;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Answer;
+
+    /// No codes of its own. testResult is `NEEDS_TEST` until all tests have passed, and `FAILURE` in failure mode. outData is empty unless a self-test failed: its number
+    /// as a UINT16, in the order of `crypto::selftest::Test::all`, from 1.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Answer, Rc> {
+        let state = tpm.ram.self_test;
+        let out_data = state.failed().and_then(|n| Buffer::from_slice(&n.to_be_bytes()).ok()).unwrap_or_default();
+        let test_result = match () {
+            () if tpm.ram.failure => Rc::FAILURE.get(),
+            () if state.is_complete() => 0,
+            () => Rc::NEEDS_TEST.get(),
+        };
+        Ok(Answer { out_data, test_result })
+    }
+}

@@ -1,0 +1,27 @@
+//! TPM2_SelfTest (Part 3, 10.2).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+
+pub(crate) struct SelfTest;
+
+handles! { pub(crate) struct Handles {} }
+params! { pub(crate) struct Params { full_test: bool } }
+
+impl Command for SelfTest {
+    const CODE: u32 = 0x143;
+    const NV: bool = true;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `FAILURE`: a test failed
+    ///
+    /// Never `TESTING` or `CANCELED`: the tests are done when the response comes.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
+        tpm.self_test(p.full_test).map(|()| Empty)
+    }
+}

@@ -1,0 +1,29 @@
+//! TPM2_PolicyRestart (Part 3, 11.2).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::pipeline::Call;
+use crate::policy::PolicyState;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{HandleType, ShPolicy};
+
+pub(crate) struct PolicyRestart;
+
+handles! { pub(crate) struct Handles { session: ShPolicy } }
+params! { pub(crate) struct Params {} }
+
+impl Command for PolicyRestart {
+    const CODE: u32 = 0x180;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// No codes of its own.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
+        let now = tpm.ram.time_ms;
+        let session = tpm.ram.sessions.get_mut(h.session.handle()).ok_or(Rc::reference_h(0))?;
+        session.policy = PolicyState::new(session.hash, now);
+        Ok(Empty)
+    }
+}

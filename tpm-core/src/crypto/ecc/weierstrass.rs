@@ -1,0 +1,189 @@
+//! What each curve computes, written once over the RustCrypto curve traits.
+
+use core::marker::PhantomData;
+
+use p256::elliptic_curve::bigint::ArrayEncoding as _;
+use p256::elliptic_curve::ff::{Field as _, PrimeField as _};
+use p256::elliptic_curve::group::{Curve as _, CurveAffine as _, Group as _};
+use p256::elliptic_curve::ops::{MulByGeneratorVartime as _, Reduce as _};
+use p256::elliptic_curve::point::AffineCoordinates as _;
+use p256::elliptic_curve::{AffinePoint, CurveArithmetic, FieldBytes, ProjectivePoint, Scalar};
+use zeroize::Zeroizing;
+
+use super::{Curve, Error, MAX_SIZE, Number, Point, Signature};
+use crate::crypto::num;
+use crate::crypto::pad_left;
+
+/// A curve of the table.
+pub(super) trait Row: CurveArithmetic {
+    /// Its name there.
+    const CURVE: Curve;
+}
+
+/// The operations of a curve, for dispatch at run time. Private numbers are big-endian.
+pub(super) trait Ops {
+    /// Whether the coordinates satisfy the curve's equation.
+    fn contains(&self, point: &Point) -> bool;
+    /// (wide mod (n − 1)) + 1
+    fn reduce(&self, wide: &[u8], scalar: &mut [u8]) -> Result<(), Error>;
+    /// d · G
+    fn base_multiply(&self, d: &[u8]) -> Result<Point, Error>;
+    /// d · P
+    fn multiply(&self, d: &[u8], point: &Point) -> Result<Point, Error>;
+    /// ECDSA with a given nonce. `None` if the nonce has to be drawn again (r or s is zero).
+    fn ecdsa_sign(&self, d: &[u8], nonce: &[u8], digest: &[u8])
+    -> Result<Option<Signature>, Error>;
+    /// ECDSA verification.
+    fn ecdsa_verify(
+        &self,
+        public: &Point,
+        digest: &[u8],
+        signature: &Signature,
+    ) -> Result<(), Error>;
+}
+
+/// The implementation for a curve of the RustCrypto project.
+pub(super) struct Weierstrass<C>(PhantomData<C>);
+
+impl<C: Row> Weierstrass<C> {
+    pub(super) const NEW: Self = Self(PhantomData);
+
+    /// A private scalar: 0 < d < n.
+    fn scalar(d: &[u8]) -> Result<Zeroizing<Scalar<C>>, Error> {
+        let bytes = Zeroizing::new(field_bytes::<C>(d)?);
+        let scalar = Zeroizing::new(
+            Scalar::<C>::from_repr(*bytes)
+                .into_option()
+                .ok_or(Error::Range)?,
+        );
+        if bool::from(scalar.is_zero()) {
+            Err(Error::Range)
+        } else {
+            Ok(scalar)
+        }
+    }
+
+    /// The digest as a number: its leftmost bits, as many as the order has. (The orders of this table have whole bytes, or more bits than digests.)
+    fn message(digest: &[u8]) -> Result<Scalar<C>, Error> {
+        let leftmost = digest.get(..Self::size()).unwrap_or(digest);
+        Ok(Scalar::<C>::reduce(&field_bytes::<C>(leftmost)?))
+    }
+
+    fn size() -> usize {
+        C::CURVE.size()
+    }
+
+    fn affine(point: &Point) -> Option<AffinePoint<C>> {
+        let (x, y) = (
+            field_bytes::<C>(point.x.as_slice()).ok()?,
+            field_bytes::<C>(point.y.as_slice()).ok()?,
+        );
+        AffinePoint::<C>::from_coordinates(&x, &y).into_option()
+    }
+
+    fn point(affine: &AffinePoint<C>) -> Result<Point, Error> {
+        if bool::from(affine.is_identity()) {
+            return Err(Error::Range);
+        }
+        let (x, y) = (
+            Number::new(&affine.x(), Self::size())?,
+            Number::new(&affine.y(), Self::size())?,
+        );
+        Ok(Point {
+            curve: C::CURVE,
+            x,
+            y,
+        })
+    }
+}
+
+impl<C: Row> Ops for Weierstrass<C> {
+    fn contains(&self, point: &Point) -> bool {
+        Self::affine(point).is_some()
+    }
+
+    fn reduce(&self, wide: &[u8], scalar: &mut [u8]) -> Result<(), Error> {
+        let mut bytes = FieldBytes::<C>::default();
+        pad_left(&C::ORDER.as_ref().to_be_byte_array(), &mut bytes)?;
+        let mut order = [0; MAX_SIZE / num::LIMB + 1];
+        num::from_be_bytes(&bytes, &mut order)?;
+        let mut value = Zeroizing::new([0; MAX_SIZE / num::LIMB + 1]);
+        num::from_be_bytes(wide, &mut *value)?;
+        num::sub_masked(&mut order, &[1], u64::MAX);
+        let mut rest = Zeroizing::new([0; MAX_SIZE / num::LIMB + 1]);
+        num::reduce_slowly(&*value, &order, &mut *rest);
+        num::add_word(&mut *rest, 1);
+        num::to_be_bytes(&*rest, scalar);
+        Ok(())
+    }
+
+    fn base_multiply(&self, d: &[u8]) -> Result<Point, Error> {
+        let d = Self::scalar(d)?;
+        Self::point(&ProjectivePoint::<C>::mul_by_generator(&d).to_affine())
+    }
+
+    fn multiply(&self, d: &[u8], point: &Point) -> Result<Point, Error> {
+        let d = Self::scalar(d)?;
+        let point = Self::affine(point).ok_or(Error::Range)?;
+        Self::point(&(point.to_curve() * *d).to_affine())
+    }
+
+    fn ecdsa_sign(
+        &self,
+        d: &[u8],
+        nonce: &[u8],
+        digest: &[u8],
+    ) -> Result<Option<Signature>, Error> {
+        let (d, nonce) = (Self::scalar(d)?, Self::scalar(nonce)?);
+        let inverse = Zeroizing::new(invert::<C>(&nonce)?);
+        let r = Scalar::<C>::reduce(
+            &ProjectivePoint::<C>::mul_by_generator(&nonce)
+                .to_affine()
+                .x(),
+        );
+        let s = *inverse * (Self::message(digest)? + r * *d);
+        if bool::from(r.is_zero() | s.is_zero()) {
+            return Ok(None);
+        }
+        let (r, s) = (
+            Number::new(&r.to_repr(), Self::size())?,
+            Number::new(&s.to_repr(), Self::size())?,
+        );
+        Ok(Some(Signature { r, s }))
+    }
+
+    fn ecdsa_verify(
+        &self,
+        public: &Point,
+        digest: &[u8],
+        signature: &Signature,
+    ) -> Result<(), Error> {
+        let public = Self::affine(public).ok_or(Error::Invalid)?.to_curve();
+        let r = Self::scalar(signature.r.as_slice()).map_err(|_| Error::Invalid)?;
+        let s = Self::scalar(signature.s.as_slice()).map_err(|_| Error::Invalid)?;
+        let inverse = invert::<C>(&s)?;
+        let (u1, u2) = (Self::message(digest)? * inverse, *r * inverse);
+        let sum = ProjectivePoint::<C>::mul_by_generator_and_mul_add_vartime(&u1, &u2, &public)
+            .to_affine();
+        let matches = Scalar::<C>::reduce(&sum.x()) == *r;
+        if matches && !bool::from(sum.is_identity()) {
+            Ok(())
+        } else {
+            Err(Error::Invalid)
+        }
+    }
+}
+
+/// 1 / scalar, which is not zero.
+fn invert<C: CurveArithmetic>(scalar: &Scalar<C>) -> Result<Scalar<C>, Error> {
+    p256::elliptic_curve::ff::Field::invert(scalar)
+        .into_option()
+        .ok_or(Error::Range)
+}
+
+/// A number as the field element bytes of the curve.
+fn field_bytes<C: CurveArithmetic>(number: &[u8]) -> Result<FieldBytes<C>, Error> {
+    let mut bytes = FieldBytes::<C>::default();
+    pad_left(number, &mut bytes)?;
+    Ok(bytes)
+}

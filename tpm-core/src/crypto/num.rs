@@ -1,0 +1,282 @@
+//! Constant-time arithmetic on big numbers: slices of 64-bit limbs, least significant first. Loops run over lengths, never over values.
+
+use super::Error;
+
+/// The bytes of a limb.
+pub(super) const LIMB: usize = 8;
+
+/// Reads a big-endian number.
+///
+/// # Errors
+/// `Error::Length` if it has more bytes than `out`.
+pub(super) fn from_be_bytes(bytes: &[u8], out: &mut [u64]) -> Result<(), Error> {
+    if bytes.len() > out.len() * LIMB {
+        return Err(Error::Length);
+    }
+    out.fill(0);
+    for (limb, chunk) in out.iter_mut().zip(bytes.rchunks(LIMB)) {
+        *limb = chunk
+            .iter()
+            .fold(0, |value, &byte| value << 8 | u64::from(byte));
+    }
+    Ok(())
+}
+
+/// Writes the low bytes of `limbs` as a big-endian number that fills `out`.
+pub(super) fn to_be_bytes(limbs: &[u64], out: &mut [u8]) {
+    for (chunk, limb) in out.rchunks_mut(LIMB).zip(limbs) {
+        let bytes = limb.to_be_bytes();
+        chunk
+            .iter_mut()
+            .rev()
+            .zip(bytes.iter().rev())
+            .for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// All ones if `bit` is 1, zero if it is 0.
+pub(super) const fn mask(bit: u64) -> u64 {
+    core::hint::black_box(bit).wrapping_neg()
+}
+
+/// 1 if `value` is zero, else 0.
+pub(super) const fn is_zero_word(value: u64) -> u64 {
+    ((value | value.wrapping_neg()) >> 63) ^ 1
+}
+
+/// 1 if the numbers are equal, else 0.
+pub(super) fn equal(a: &[u64], b: &[u64]) -> u64 {
+    is_zero_word(a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)))
+}
+
+/// 1 if a < b, else 0.
+pub(super) fn less(a: &[u64], b: &[u64]) -> u64 {
+    u64::from(
+        a.iter()
+            .zip(b)
+            .fold(false, |borrow, (&a, &b)| a.borrowing_sub(b, borrow).1),
+    )
+}
+
+/// a += b & mask; the carry.
+pub(super) fn add_masked(a: &mut [u64], b: &[u64], mask: u64) -> u64 {
+    u64::from(a.iter_mut().zip(b).fold(false, |carry, (a, b)| {
+        let (sum, carry) = a.carrying_add(b & mask, carry);
+        *a = sum;
+        carry
+    }))
+}
+
+/// a −= b & mask; the borrow.
+pub(super) fn sub_masked(a: &mut [u64], b: &[u64], mask: u64) -> u64 {
+    u64::from(a.iter_mut().zip(b).fold(false, |borrow, (a, b)| {
+        let (difference, borrow) = a.borrowing_sub(b & mask, borrow);
+        *a = difference;
+        borrow
+    }))
+}
+
+/// a += word; the carry.
+pub(super) fn add_word(a: &mut [u64], word: u64) -> u64 {
+    a.iter_mut().fold(word, |carry, a| {
+        let (sum, carry) = a.overflowing_add(carry);
+        *a = sum;
+        u64::from(carry)
+    })
+}
+
+/// a = 2a where mask is all ones; the carry.
+pub(super) fn double_masked(a: &mut [u64], mask: u64) -> u64 {
+    let mut carry = false;
+    for a in a {
+        (*a, carry) = a.carrying_add(*a & mask, carry);
+    }
+    u64::from(carry)
+}
+
+/// a = 2a + bit; the carry.
+pub(super) fn double(a: &mut [u64], bit: u64) -> u64 {
+    a.iter_mut().fold(bit, |carry, a| {
+        let top = *a >> 63;
+        *a = *a << 1 | carry;
+        top
+    })
+}
+
+/// a /= 2
+pub(super) fn halve(a: &mut [u64]) {
+    a.iter_mut().rev().fold(0, |carry, a| {
+        let low = *a << 63;
+        *a = *a >> 1 | carry;
+        low
+    });
+}
+
+/// a = b, for numbers of equal length.
+pub(super) fn copy(a: &mut [u64], b: &[u64]) {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a = *b);
+}
+
+/// a = b where mask is all ones.
+pub(super) fn select(a: &mut [u64], b: &[u64], mask: u64) {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a ^= (*a ^ b) & mask);
+}
+
+/// a = carry·2^(64·len) + a, reduced once by m: a value below 2m becomes one below m.
+pub(super) fn reduce_once(a: &mut [u64], carry: u64, m: &[u64]) {
+    let smaller = less(a, m) & (carry ^ 1);
+    sub_masked(a, m, mask(smaller ^ 1));
+}
+
+/// acc += a · b for one limb b; the carry out of `acc`, which is as long as `a`.
+pub(super) fn mul_add_row(acc: &mut [u64], a: &[u64], b: u64) -> u64 {
+    let mut carry = 0;
+    for (acc, &a) in acc.iter_mut().zip(a) {
+        (*acc, carry) = a.carrying_mul_add(b, *acc, carry);
+    }
+    carry
+}
+
+/// Limbs that are multiplied at a time: the numbers of RSA have multiples of it.
+pub(super) const BLOCK: usize = 8;
+
+/// A block of limbs.
+pub(super) type Block = [u64; BLOCK];
+
+/// acc = (acc + a · b + add) / 2^64; the limb that the division loses. The products first, then two chains of additions: compiled,
+/// each is a row of add-with-carry, and all of `acc` stays in registers from one limb b to the next.
+#[inline(always)]
+pub(super) fn mul_add_shift(acc: &mut Block, a: &Block, b: u64, add: u64) -> u64 {
+    let (mut low, mut high) = ([0; BLOCK], [0; BLOCK]);
+    let adds = [add, 0, 0, 0, 0, 0, 0, 0];
+    for (((low, high), &a), add) in low.iter_mut().zip(&mut high).zip(a).zip(adds) {
+        (*low, *high) = a.carrying_mul(b, add);
+    }
+    let mut chain = false;
+    for (low, acc) in low.iter_mut().zip(&*acc) {
+        (*low, chain) = low.carrying_add(*acc, chain);
+    }
+    let [lost, l1, l2, l3, l4, l5, l6, l7] = low;
+    *acc = [l1, l2, l3, l4, l5, l6, l7, u64::from(chain)];
+    add_block(acc, &high, false);
+    lost
+}
+
+/// acc += b + carry; the new carry.
+#[inline(always)]
+pub(super) fn add_block(acc: &mut Block, b: &Block, mut carry: bool) -> bool {
+    for (acc, &b) in acc.iter_mut().zip(b) {
+        (*acc, carry) = acc.carrying_add(b, carry);
+    }
+    carry
+}
+
+/// out = a · b; `a` and `b` have whole blocks, `out` the limbs of both.
+pub(super) fn multiply(a: &[u64], b: &[u64], out: &mut [u64]) {
+    out.fill(0);
+    for (i, a) in a.as_chunks().0.iter().enumerate() {
+        let mut acc = [0; BLOCK];
+        let (out, end) = out
+            .get_mut(i * BLOCK..)
+            .and_then(|out| out.split_at_mut_checked(b.len()))
+            .unwrap_or_default();
+        for (out, &b) in out.iter_mut().zip(b) {
+            *out = mul_add_shift(&mut acc, a, b, *out);
+        }
+        end.iter_mut().zip(acc).for_each(|(end, acc)| *end = acc);
+    }
+}
+
+/// out = a mod m, a bit at a time: for values whose size does not matter much. `out` is as long as `m`, whose top bit may be clear.
+pub(super) fn reduce_slowly(a: &[u64], m: &[u64], out: &mut [u64]) {
+    out.fill(0);
+    for &limb in a.iter().rev() {
+        for bit in (0..64).rev() {
+            let carry = double(out, limb >> bit & 1);
+            reduce_once(out, carry, m);
+        }
+    }
+}
+
+/// The inverse of an odd word modulo 2^64, by Newton's iteration.
+pub(super) const fn invert_word(odd: u64) -> u64 {
+    // Right modulo 2^3, then twice as many bits each time.
+    let mut inverse = odd;
+    let mut bits = 3;
+    while bits < 64 {
+        inverse = inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
+}
+
+/// a := a / divisor, low limbs only: exact if the divisor (odd) divides a and the quotient has the limbs of `out`.
+pub(super) fn divide_exact(a: &mut [u64], divisor: &[u64], out: &mut [u64]) {
+    let inverse = invert_word(divisor.first().copied().unwrap_or(1));
+    for i in 0..out.len() {
+        let rest = a.get_mut(i..).unwrap_or_default();
+        let digit = rest.first().copied().unwrap_or(0).wrapping_mul(inverse);
+        if let Some(to) = out.get_mut(i) {
+            *to = digit;
+        }
+        sub_row(rest, divisor, digit);
+    }
+}
+
+/// acc −= a · b for one limb b, modulo 2^(64·len of acc).
+fn sub_row(acc: &mut [u64], a: &[u64], b: u64) {
+    let mut high = 0;
+    let mut borrow = false;
+    for (i, acc) in acc.iter_mut().enumerate() {
+        let (low, next) = a.get(i).copied().unwrap_or(0).carrying_mul(b, high);
+        (*acc, borrow) = acc.borrowing_sub(low, borrow);
+        high = next;
+    }
+}
+
+/// Reduction modulo a public word of at most 32 bits, without a division whose time depends on the value.
+#[derive(Clone, Copy)]
+pub(super) struct SmallModulus {
+    modulus: u64,
+    /// ⌊2^64 / modulus⌋
+    reciprocal: u64,
+}
+
+impl SmallModulus {
+    /// `modulus` is odd and at least 3.
+    pub(super) const fn new(modulus: u32) -> Self {
+        let modulus = if modulus < 3 { 3 } else { modulus as u64 };
+        Self {
+            modulus,
+            reciprocal: u64::MAX / modulus,
+        }
+    }
+
+    /// value mod modulus
+    pub(super) fn reduce(self, value: u64) -> u64 {
+        // The quotient is right or 1 too small: value · (2^64 / modulus − reciprocal) < 2^64.
+        let quotient = value.carrying_mul(self.reciprocal, 0).1;
+        let (rest, borrow) = (value - quotient * self.modulus).overflowing_sub(self.modulus);
+        rest.wrapping_add(self.modulus & mask(borrow as u64))
+    }
+
+    /// a mod modulus
+    pub(super) fn reduce_number(self, a: &[u64]) -> u64 {
+        a.iter().rev().fold(0, |rest, &limb| {
+            let rest = self.reduce(rest << 32 | limb >> 32);
+            self.reduce(rest << 32 | limb & 0xFFFF_FFFF)
+        })
+    }
+
+    /// base^exponent mod modulus; the exponent is public.
+    pub(super) fn power(self, base: u64, exponent: u64) -> u64 {
+        (0..64).rev().fold(1, |value, bit| {
+            let square = self.reduce(value * value);
+            if exponent >> bit & 1 == 1 {
+                self.reduce(square * base)
+            } else {
+                square
+            }
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! The TPM 2.0 engine of Quoin: TPM 2.0 Library specification 1.85, bytes in, bytes out.
+//!
+//! Principles: no `unsafe`, no globals, no heap, no panics; time and entropy are injected ([`Hooks`]); a failed command leaves the TPM as it
+//! was (lockout counters, clock and audit excepted); every command is declared once, and everything that is known about it comes from there.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`Tpm`] | the TPM: manufacture, _TPM_Init, execute |
+//! | [`profile`] | every choice of the implementation |
+//! | `wire` | Part 2: bytes and types, no state |
+//! | `pipeline` | what happens around every command |
+//! | `command` | Part 3: a folder a chapter, a file a command, one table |
+//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `dictionary`, `selftest` | the parts of the TPM |
+//! | `state` | who survives what |
+//! | [`crypto`] | the only place that names cryptographic crates |
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod command;
+pub mod crypto;
+mod dictionary;
+mod entity;
+mod nv;
+mod object;
+mod pcr;
+mod pipeline;
+mod platform;
+mod policy;
+pub mod profile;
+mod rc;
+pub mod secret;
+mod selftest;
+mod session;
+mod state;
+mod tpm;
+mod wire;
+
+pub use platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
+pub use tpm::{Failure, Tpm};

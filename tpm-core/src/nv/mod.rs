@@ -1,0 +1,208 @@
+//! NV Indices and where their contents are (Part 1, 37).
+
+mod access;
+pub(crate) mod definition;
+
+use crate::crypto::hash::Hasher;
+use crate::object::hashed_name;
+use crate::profile;
+use crate::rc::Rc;
+use crate::wire::{Auth, Handle, Marshal, Name, NvAttributes, NvPublic, NvType, Writer};
+use heapless::Vec;
+
+/// A defined index.
+pub(crate) struct NvIndex {
+    /// public area
+    pub(crate) public: NvPublic,
+    /// authValue
+    pub(crate) auth: Auth,
+    offset: usize,
+}
+
+impl NvIndex {
+    /// Name: nameAlg ‖ H(TPMS_NV_PUBLIC) (Part 1, 16).
+    pub(crate) fn name(&self) -> Name {
+        let mut bytes = [0; 96];
+        let mut w = Writer::new(&mut bytes);
+        self.public.marshal(&mut w);
+        hashed_name(self.public.name_alg, w.written(0))
+    }
+}
+
+/// All indices in the order of their handles, and their contents without gaps.
+pub(crate) struct NvMemory {
+    indices: Vec<NvIndex, { profile::MAX_NV_INDICES }>,
+    data: [u8; profile::NV_MEMORY_SIZE],
+    used: usize,
+    /// the greatest value that a counter which is no longer there has had
+    greatest_count: u64,
+}
+
+/// What an octet of an ordinary index is that has not been written while others have.
+const UNWRITTEN: u8 = 0xff;
+
+impl NvMemory {
+    /// No index.
+    pub(crate) const fn new() -> Self {
+        Self { indices: Vec::new(), data: [0; profile::NV_MEMORY_SIZE], used: 0, greatest_count: 0 }
+    }
+
+    /// The index with this handle.
+    pub(crate) fn get(&self, h: Handle) -> Option<&NvIndex> {
+        self.indices.iter().find(|i| i.public.index == h)
+    }
+
+    /// The index with this handle.
+    pub(crate) fn get_mut(&mut self, h: Handle) -> Option<&mut NvIndex> {
+        self.indices.iter_mut().find(|i| i.public.index == h)
+    }
+
+    /// All indices, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &NvIndex> {
+        self.indices.iter()
+    }
+
+    /// All indices, ascending.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut NvIndex> {
+        self.indices.iter_mut()
+    }
+
+    /// Contents of an index; empty if there is none.
+    pub(crate) fn data(&self, h: Handle) -> &[u8] {
+        self.get(h).and_then(|i| self.data.get(i.offset..i.offset + usize::from(i.public.data_size))).unwrap_or_default()
+    }
+
+    fn data_mut(&mut self, h: Handle) -> &mut [u8] {
+        let Some((offset, size)) = self.get(h).map(|i| (i.offset, usize::from(i.public.data_size))) else { return &mut [] };
+        self.data.get_mut(offset..offset + size).unwrap_or_default()
+    }
+
+    fn is_written(&self, h: Handle) -> bool {
+        self.get(h).is_some_and(|i| i.public.attributes.has(NvAttributes::WRITTEN))
+    }
+
+    /// SETs attributes of an index.
+    pub(crate) fn set_attributes(&mut self, h: Handle, attributes: NvAttributes) {
+        if let Some(index) = self.get_mut(h) {
+            index.public.attributes = index.public.attributes.with(attributes);
+        }
+    }
+
+    /// Writes into an ordinary index; nothing if that is not within it.
+    pub(crate) fn write(&mut self, h: Handle, offset: usize, bytes: &[u8]) {
+        if !self.is_written(h) {
+            self.data_mut(h).fill(UNWRITTEN);
+        }
+        if let Some(to) = self.data_mut(h).get_mut(offset..offset.saturating_add(bytes.len())) {
+            to.copy_from_slice(bytes);
+        }
+        self.set_attributes(h, NvAttributes::WRITTEN);
+    }
+
+    /// The number in a counter or bit field.
+    fn number(&self, h: Handle) -> u64 {
+        self.data(h).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// The greatest value that any counter has or had.
+    fn greatest_count(&self) -> u64 {
+        let counters = self.indices.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter));
+        counters.map(|i| self.number(i.public.index)).fold(self.greatest_count, u64::max)
+    }
+
+    /// Counts a counter up by one; when it is first used, from the greatest value that any counter has or had.
+    pub(crate) fn increment(&mut self, h: Handle) {
+        let old = if self.is_written(h) { self.number(h) } else { self.greatest_count() };
+        self.write(h, 0, &old.saturating_add(1).to_be_bytes());
+    }
+
+    /// SETs bits of a bit field.
+    pub(crate) fn set_bits(&mut self, h: Handle, bits: u64) {
+        let old = if self.is_written(h) { self.number(h) } else { 0 };
+        self.write(h, 0, &(old | bits).to_be_bytes());
+    }
+
+    /// H(old ‖ data) in an extend index, whose first old value is a Zero Digest.
+    pub(crate) fn extend(&mut self, h: Handle, data: &[u8]) {
+        let Some(alg) = self.get(h).map(|i| i.public.name_alg) else { return };
+        if !self.is_written(h) {
+            self.data_mut(h).fill(0);
+        }
+        let digest = Hasher::new(alg).chain(self.data(h)).chain(data).finish();
+        self.write(h, 0, digest.as_slice());
+    }
+
+    /// Octets that further indices may have.
+    pub(crate) fn free(&self) -> usize {
+        profile::NV_MEMORY_SIZE - self.used
+    }
+
+    /// How many more indices may be defined.
+    pub(crate) fn room(&self) -> usize {
+        profile::MAX_NV_INDICES - self.indices.len()
+    }
+
+    /// Defines an index, its contents zero.
+    ///
+    /// - `NV_DEFINED`: the handle is in use
+    /// - `NV_SPACE`: no room for contents or for an index
+    pub(crate) fn define(&mut self, public: NvPublic, auth: Auth) -> Result<(), Rc> {
+        if self.get(public.index).is_some() {
+            return Err(Rc::NV_DEFINED);
+        }
+        let size = usize::from(public.data_size);
+        let offset = self.used;
+        let contents = self.data.get_mut(offset..offset + size).ok_or(Rc::NV_SPACE)?;
+        let at = self.indices.iter().position(|i| i.public.index > public.index).unwrap_or(self.indices.len());
+        self.indices.insert(at, NvIndex { public, auth, offset }).map_err(|_| Rc::NV_SPACE)?;
+        contents.fill(0);
+        self.used += size;
+        Ok(())
+    }
+
+    /// Deletes an index; what lies behind its contents moves up. A counter's value is remembered.
+    pub(crate) fn undefine(&mut self, h: Handle) {
+        self.greatest_count = self.greatest_count();
+        let Some(at) = self.indices.iter().position(|i| i.public.index == h) else { return };
+        let gone = self.indices.remove(at);
+        let size = usize::from(gone.public.data_size);
+        let end = gone.offset + size;
+        self.data.copy_within(end..self.used, gone.offset);
+        self.used -= size;
+        if let Some(tail) = self.data.get_mut(self.used..self.used + size) {
+            tail.fill(0);
+        }
+        self.indices.iter_mut().filter(|i| i.offset >= end).for_each(|i| i.offset -= size);
+    }
+
+    /// TPM Reset and TPM Restart (Part 1, 37.2.4): locks for the time until now end, and CLEAR_STCLEAR indices become unwritten. So do ORDERLY ones
+    /// but counters, if no TPM2_Shutdown came before.
+    pub(crate) fn startup_clear(&mut self, orderly: bool) {
+        for index in &mut self.indices {
+            let mut a = index.public.attributes.without(NvAttributes::READLOCKED);
+            let lost = !orderly && a.has(NvAttributes::ORDERLY) && a.nv_type() != Some(NvType::Counter);
+            if lost || a.has(NvAttributes::CLEAR_STCLEAR) {
+                a = a.without(NvAttributes::WRITTEN);
+            }
+            if !a.has(NvAttributes::WRITEDEFINE.with(NvAttributes::WRITTEN)) {
+                a = a.without(NvAttributes::WRITELOCKED);
+            }
+            index.public.attributes = a;
+        }
+    }
+
+    /// Contents lie side by side, within what is used, and handles ascend.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let total: usize = self.indices.iter().map(|i| usize::from(i.public.data_size)).sum();
+        if total != self.used || self.used > profile::NV_MEMORY_SIZE {
+            return Err("NV space does not add up");
+        }
+        if self.indices.iter().any(|i| i.offset + usize::from(i.public.data_size) > self.used) {
+            return Err("NV Index beyond the space in use");
+        }
+        if !self.indices.windows(2).all(|w| matches!(w, [a, b] if a.public.index < b.public.index)) {
+            return Err("NV Indices are not in order");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! Objects (Part 1, 27): what is loaded, what is persistent, names.
+
+mod ticket;
+
+use crate::crypto::hash::{HashAlg, Hasher};
+use crate::profile;
+use crate::rc::Rc;
+use crate::state::Ram;
+use crate::wire::{Handle, HandleKind, Marshal, Name, ObjectAttributes, Public, Sensitive, Writer};
+use heapless::Vec;
+
+/// A loaded or persistent object.
+pub struct Object {
+    /// public area
+    pub(crate) public: Public,
+    /// sensitive area, unless only the public area is loaded
+    pub(crate) sensitive: Option<Sensitive>,
+    /// Name
+    pub(crate) name: Name,
+    /// Qualified Name
+    pub(crate) qualified_name: Name,
+    /// the hierarchy: TPM_RH_OWNER, _ENDORSEMENT, _PLATFORM or _NULL
+    pub(crate) hierarchy: Handle,
+    /// loaded by TPM2_LoadExternal
+    pub(crate) external: bool,
+    /// a Primary Object
+    pub(crate) primary: bool,
+    /// it or an ancestor has stClear: it does not outlive a TPM Restart
+    pub(crate) st_clear: bool,
+}
+
+impl Object {
+    /// Whether all these attributes are SET.
+    pub(crate) fn has(&self, attributes: ObjectAttributes) -> bool {
+        self.public.attributes.has(attributes)
+    }
+
+    /// A parent: restricted decryption key with a symmetric algorithm for its children (Part 1, 27.5.2), and nameAlg.
+    pub(crate) fn is_parent(&self) -> bool {
+        self.has(ObjectAttributes::RESTRICTED.with(ObjectAttributes::DECRYPT)) && !self.has(ObjectAttributes::SIGN) && self.public.name_alg.is_some()
+    }
+}
+
+/// Name of an object: nameAlg ‖ H(TPMT_PUBLIC) (Part 1, 16); the Empty Buffer without nameAlg.
+pub(crate) fn name_of(public: &Public) -> Name {
+    let Some(alg) = public.name_alg else { return Name::new() };
+    let mut bytes = [0; Public::MAX];
+    let mut w = Writer::new(&mut bytes);
+    public.marshal(&mut w);
+    hashed_name(alg, w.written(0))
+}
+
+/// alg ‖ H(parts).
+pub(crate) fn hashed_name(alg: HashAlg, bytes: &[u8]) -> Name {
+    let digest = Hasher::new(alg).chain(bytes).finish();
+    Name::of(|w| {
+        alg.marshal(w);
+        w.put(digest.as_slice());
+    })
+    .unwrap_or_default()
+}
+
+/// Qualified Name: nameAlg ‖ H(QN of the parent ‖ Name) (Part 1, 26.5).
+pub(crate) fn qualified_name_of(parent: &[u8], alg: Option<HashAlg>, name: &Name) -> Name {
+    let Some(alg) = alg else { return Name::new() };
+    let digest = Hasher::new(alg).chain(parent).chain(name.as_slice()).finish();
+    Name::of(|w| {
+        alg.marshal(w);
+        w.put(digest.as_slice());
+    })
+    .unwrap_or_default()
+}
+
+/// Persistent objects, in the order of their handles.
+#[derive(Default)]
+pub(crate) struct PersistentObjects(Vec<(Handle, Object), { profile::MAX_PERSISTENT_OBJECTS }>);
+
+impl PersistentObjects {
+    /// The object with this handle.
+    pub(crate) fn get(&self, h: Handle) -> Option<&Object> {
+        self.0.iter().find(|(k, _)| *k == h).map(|(_, o)| o)
+    }
+
+    /// The object with this handle.
+    pub(crate) fn get_mut(&mut self, h: Handle) -> Option<&mut Object> {
+        self.0.iter_mut().find(|(k, _)| *k == h).map(|(_, o)| o)
+    }
+
+    /// Adds an object whose handle is not in use; the object back if there is no room.
+    pub(crate) fn insert(&mut self, h: Handle, object: Object) -> Result<(), Rc> {
+        let at = self.0.iter().position(|(k, _)| *k > h).unwrap_or(self.0.len());
+        self.0.insert(at, (h, object)).map_err(|_| Rc::NV_SPACE)
+    }
+
+    /// Removes the object with this handle.
+    pub(crate) fn remove(&mut self, h: Handle) -> Option<Object> {
+        let at = self.0.iter().position(|(k, _)| *k == h)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Removes all that do not pass.
+    pub(crate) fn retain(&mut self, mut f: impl FnMut(Handle, &Object) -> bool) {
+        self.0.retain(|(h, o)| f(*h, o));
+    }
+
+    /// Handles, ascending.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.0.iter().map(|(h, _)| *h)
+    }
+
+    /// How many more fit.
+    pub(crate) fn room(&self) -> usize {
+        profile::MAX_PERSISTENT_OBJECTS - self.0.len()
+    }
+}
+
+impl Ram {
+    fn slot(h: Handle) -> Option<usize> {
+        (h.kind() == HandleKind::Transient).then(|| usize::try_from(h.index()).ok()).flatten()
+    }
+
+    /// A transient object.
+    pub(crate) fn object(&self, h: Handle) -> Option<&Object> {
+        self.objects.get(Self::slot(h)?)?.as_ref()
+    }
+
+    /// A transient object.
+    pub(crate) fn object_mut(&mut self, h: Handle) -> Option<&mut Object> {
+        self.objects.get_mut(Self::slot(h)?)?.as_mut()
+    }
+
+    /// Handles of the transient objects, ascending.
+    pub(crate) fn object_handles(&self) -> impl Iterator<Item = Handle> + '_ {
+        (Handle::TRANSIENT_FIRST.0..).zip(&self.objects).filter(|(_, slot)| slot.is_some()).map(|(h, _)| Handle(h))
+    }
+
+    /// Flushes a transient object; false if there is none.
+    pub(crate) fn flush_object(&mut self, h: Handle) -> bool {
+        Self::slot(h).and_then(|i| self.objects.get_mut(i)).is_some_and(|slot| slot.take().is_some())
+    }
+
+    /// - `OBJECT_MEMORY`: no free slot
+    pub(crate) fn room_for_object(&self) -> Result<(), Rc> {
+        if self.objects.iter().any(Option::is_none) { Ok(()) } else { Err(Rc::OBJECT_MEMORY) }
+    }
+
+    /// Loads an object into a free slot.
+    ///
+    /// - `OBJECT_MEMORY`: no free slot
+    pub(crate) fn load_object(&mut self, object: Object) -> Result<Handle, Rc> {
+        let slot = self.objects.iter().position(Option::is_none).ok_or(Rc::OBJECT_MEMORY)?;
+        if let Some(to) = self.objects.get_mut(slot) {
+            *to = Some(object);
+        }
+        Ok(Handle(Handle::TRANSIENT_FIRST.0 | u32::try_from(slot).unwrap_or(0)))
+    }
+}

@@ -1,0 +1,250 @@
+//! PCR (Part 1, 17) with the attributes of the PC Client Platform TPM Profile, 4.6.
+
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::platform::Locality;
+use crate::profile::PCR_BANKS;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{BankSelection, DigestList, Handle, List, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection};
+
+const BANKS: usize = PCR_BANKS.len();
+const COUNT: usize = PCR_COUNT as usize;
+/// A bit map of all PCR.
+pub(crate) const ALL_PCR: u32 = (1 << PCR_COUNT) - 1;
+/// Banks that are allocated when the TPM is manufactured.
+pub(crate) const DEFAULT_ALLOCATION: [u32; BANKS] = [ALL_PCR; BANKS];
+
+/// What may be done to a PCR; localities as bit maps of 0 to 4.
+struct Attributes {
+    reset: u8,
+    extend: u8,
+    /// starts as all ones and is set to zero by a D-RTM event
+    drtm: bool,
+    /// a change does not count in pcrUpdateCounter
+    no_increment: bool,
+}
+
+const fn attributes(pcr: u32) -> Attributes {
+    let (reset, extend, drtm, no_increment) = match pcr {
+        0..=15 => (0, 0b1_1111, false, false),
+        16 => (0b1_1111, 0b1_1111, false, true),
+        17 | 18 => (0b1_0000, 0b1_1100, true, false),
+        19 => (0b1_0000, 0b0_1100, true, false),
+        20 => (0b1_0100, 0b0_1110, true, false),
+        21 | 22 => (0b0_0100, 0b0_0100, true, true),
+        _ => (0b1_1111, 0b1_1111, false, true),
+    };
+    Attributes { reset, extend, drtm, no_increment }
+}
+
+const fn admits(map: u8, locality: Locality) -> bool {
+    locality.get() < 5 && map & (1 << locality.get()) != 0
+}
+
+/// Whether TPM2_PCR_Reset is possible at this locality.
+const fn may_reset(pcr: u32, locality: Locality) -> bool {
+    admits(attributes(pcr).reset, locality)
+}
+
+/// Whether TPM2_PCR_Extend and TPM2_PCR_Event are possible at this locality.
+const fn may_extend(pcr: u32, locality: Locality) -> bool {
+    admits(attributes(pcr).extend, locality)
+}
+
+/// Whether a change counts in pcrUpdateCounter.
+const fn counts(pcr: u32) -> bool {
+    !attributes(pcr).no_increment
+}
+
+/// The PCR of all banks.
+#[derive(Clone)]
+pub(crate) struct Pcrs {
+    banks: [[Digest; COUNT]; BANKS],
+    allocated: [u32; BANKS],
+}
+
+impl Pcrs {
+    /// As after _TPM_Init with this allocation: zeros, and ones where only D-RTM may reset.
+    pub(crate) fn new(allocated: [u32; BANKS]) -> Self {
+        let mut banks = [[Digest::EMPTY; COUNT]; BANKS];
+        for (bank, alg) in banks.iter_mut().zip(PCR_BANKS) {
+            for (pcr, value) in (0..).zip(bank) {
+                *value = Digest::zero(alg);
+                if attributes(pcr).drtm {
+                    value.as_mut_slice().fill(0xff);
+                }
+            }
+        }
+        Self { banks, allocated }
+    }
+
+    /// TPM Resume: PCR 0 to 15 are as they were saved, in the banks that are still allocated.
+    pub(crate) fn resume(&mut self, saved: &Self) {
+        for (bank, old) in self.banks.iter_mut().zip(&saved.banks) {
+            bank.iter_mut().zip(old).take(16).for_each(|(value, old)| *value = *old);
+        }
+    }
+
+    fn bank(alg: HashAlg) -> Option<usize> {
+        PCR_BANKS.iter().position(|a| *a == alg)
+    }
+
+    /// Whether the PCR is in this bank.
+    pub(crate) fn is_allocated(&self, alg: HashAlg, pcr: u32) -> bool {
+        Self::bank(alg).and_then(|b| self.allocated.get(b)).is_some_and(|map| pcr < PCR_COUNT && map & (1 << pcr) != 0)
+    }
+
+    /// The value, if the PCR is allocated in this bank.
+    pub(crate) fn get(&self, alg: HashAlg, pcr: u32) -> Option<&Digest> {
+        if !self.is_allocated(alg, pcr) {
+            return None;
+        }
+        self.banks.get(Self::bank(alg)?)?.get(usize::try_from(pcr).ok()?)
+    }
+
+    fn get_mut(&mut self, alg: HashAlg, pcr: u32) -> Option<&mut Digest> {
+        if !self.is_allocated(alg, pcr) {
+            return None;
+        }
+        self.banks.get_mut(Self::bank(alg)?)?.get_mut(usize::try_from(pcr).ok()?)
+    }
+
+    /// PCR_new = H(PCR_old ‖ digest); nothing if the PCR is not in this bank.
+    pub(crate) fn extend(&mut self, alg: HashAlg, pcr: u32, digest: &[u8]) {
+        if let Some(value) = self.get_mut(alg, pcr) {
+            *value = Hasher::new(alg).chain(value.as_slice()).chain(digest).finish();
+        }
+    }
+
+    /// Sets the PCR to zeros in all banks.
+    pub(crate) fn reset(&mut self, pcr: u32) {
+        for alg in PCR_BANKS {
+            if let Some(value) = self.get_mut(alg, pcr) {
+                value.as_mut_slice().fill(0);
+            }
+        }
+    }
+
+    /// TPM2_PCR_Read (Part 3, 22.4): the values of the first selected PCR that are allocated, as many as a TPML_DIGEST holds, and the selection
+    /// of just those.
+    pub(crate) fn read(&self, selection: &PcrSelection) -> (PcrSelection, DigestList) {
+        let mut values = DigestList::default();
+        let mut read = selection.clone();
+        for bank in &mut read.0 {
+            let selected = *bank;
+            for pcr in selected.iter() {
+                if !self.get(bank.hash, pcr).is_some_and(|value| values.0.push(*value).is_ok()) {
+                    bank.select &= !(1 << pcr);
+                }
+            }
+        }
+        (read, values)
+    }
+
+    /// The banks with allocated PCR.
+    pub(crate) fn allocated_banks(&self) -> impl Iterator<Item = HashAlg> + '_ {
+        PCR_BANKS.into_iter().zip(self.allocated).filter(|(_, map)| *map != 0).map(|(alg, _)| alg)
+    }
+
+    /// TPM_CAP_PCRS: all banks that are implemented, with the PCR allocated in each.
+    pub(crate) fn allocation(&self) -> PcrSelection {
+        List(PCR_BANKS.into_iter().zip(self.allocated).map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select }).collect())
+    }
+
+    /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in order.
+    pub(crate) fn digest(&self, alg: HashAlg, selection: &PcrSelection) -> (PcrSelection, Digest) {
+        let mut hasher = Hasher::new(alg);
+        let mut filtered = selection.clone();
+        for bank in &mut filtered.0 {
+            let selected = *bank;
+            for pcr in selected.iter() {
+                match self.get(bank.hash, pcr) {
+                    Some(value) => hasher.update(value.as_slice()),
+                    None => bank.select &= !(1 << pcr),
+                }
+            }
+        }
+        (filtered, hasher.finish())
+    }
+}
+
+impl Tpm {
+    /// The number of the PCR that a handle means and that may be extended here; None for TPM_RH_NULL.
+    ///
+    /// - `LOCALITY`: the PCR cannot be extended at this locality
+    pub(crate) fn extendable(handle: Handle, locality: Locality) -> Result<Option<u32>, Rc> {
+        if handle == Handle::NULL {
+            return Ok(None);
+        }
+        if may_extend(handle.0, locality) { Ok(Some(handle.0)) } else { Err(Rc::LOCALITY) }
+    }
+
+    /// Extends a PCR in one bank, and counts that in pcrUpdateCounter; nothing if the PCR is not in this bank.
+    pub(crate) fn extend_pcr(&mut self, alg: HashAlg, pcr: u32, digest: &[u8]) {
+        if self.ram.pcrs.is_allocated(alg, pcr) {
+            self.ram.pcrs.extend(alg, pcr, digest);
+            self.count_pcr_change(pcr);
+        }
+    }
+
+    /// Sets a PCR to zeros in all banks.
+    ///
+    /// - `LOCALITY`: the PCR cannot be reset at this locality
+    pub(crate) fn reset_pcr(&mut self, pcr: u32, locality: Locality) -> Result<(), Rc> {
+        if !may_reset(pcr, locality) {
+            return Err(Rc::LOCALITY);
+        }
+        self.ram.pcrs.reset(pcr);
+        self.count_pcr_change(pcr);
+        Ok(())
+    }
+
+    fn count_pcr_change(&mut self, pcr: u32) {
+        if counts(pcr) {
+            self.reset.pcr_update_counter = self.reset.pcr_update_counter.wrapping_add(1);
+        }
+    }
+}
+
+/// TPM_PT_PCR (Part 2, 6.14): the properties that exist, each with the PCR that have it.
+pub(crate) fn properties() -> impl Iterator<Item = (u32, u32)> {
+    const EXTEND_L0: u32 = 0x01;
+    let save = (0x00, select(|pcr| pcr < 16));
+    let by_locality = (0..5).flat_map(|locality| {
+        let at = move |map: u8| map & (1 << locality) != 0;
+        let extend = (EXTEND_L0 + 2 * locality, select(move |pcr| at(attributes(pcr).extend)));
+        let reset = (EXTEND_L0 + 2 * locality + 1, select(move |pcr| at(attributes(pcr).reset)));
+        [extend, reset]
+    });
+    let others = [
+        (0x11, select(|pcr| attributes(pcr).no_increment)),
+        (0x12, select(|pcr| attributes(pcr).drtm)),
+        (0x13, 0),
+        (0x14, 0),
+    ];
+    core::iter::once(save).chain(by_locality).chain(others)
+}
+
+fn select(test: impl Fn(u32) -> bool) -> u32 {
+    (0..PCR_COUNT).filter(|pcr| test(*pcr)).fold(0, |map, pcr| map | 1 << pcr)
+}
+
+/// What TPM2_PCR_Allocate makes of an allocation (Part 3, 22.5): banks that are not named stay, of a bank named twice the last counts.
+///
+/// - `PCR`: no bank has PCR 0 for the H-CRTM or none has PCR 17 for D-RTM
+pub(crate) fn reallocate(current: [u32; BANKS], wanted: &PcrSelection) -> Result<[u32; BANKS], Rc> {
+    const REQUIRED: u32 = 1 | 1 << 17;
+    let mut allocated = current;
+    for bank in &wanted.0 {
+        if let Some(map) = Pcrs::bank(bank.hash).and_then(|b| allocated.get_mut(b)) {
+            *map = bank.select;
+        }
+    }
+    let any = allocated.iter().fold(0, |any, map| any | map);
+    if any & REQUIRED == REQUIRED { Ok(allocated) } else { Err(Rc::PCR) }
+}
+
+/// Octets that the PCR of an allocation take.
+pub(crate) fn allocation_size(allocated: [u32; BANKS]) -> u32 {
+    PCR_BANKS.iter().zip(allocated).map(|(alg, map)| u32::try_from(alg.digest_size()).unwrap_or(0) * map.count_ones()).sum()
+}

@@ -1,0 +1,94 @@
+//! What happens around every command (Part 3, 5): header, handles, sessions, authorization, decryption, action, response.
+
+mod authorize;
+mod header;
+mod parameter;
+mod respond;
+mod sessions;
+
+pub(crate) use authorize::bound_entity;
+pub(crate) use sessions::{SessionUse, SessionUses};
+
+use crate::command::area::Handles;
+use crate::command::{self, CommandInfo, Reply};
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::platform::{Hooks, Locality};
+use crate::profile::MAX_COMMAND_SIZE;
+use crate::rc::{Fmt1, Rc};
+use crate::state::Orderly;
+use crate::tpm::Tpm;
+use crate::wire::{Reader, Writer};
+use header::Header;
+
+/// The command that is being executed, as its action sees it.
+pub(crate) struct Call {
+    /// commandCode
+    pub(crate) code: u32,
+    /// locality
+    pub(crate) locality: Locality,
+    /// the handle area
+    pub(crate) handles: Handles,
+    /// the authorization area, in order
+    pub(crate) sessions: SessionUses,
+}
+
+/// Executes a command; always writes a well-formed response and returns its length.
+pub(crate) fn execute(tpm: &mut Tpm, hooks: &mut Hooks<'_>, locality: Locality, request: &[u8], response: &mut [u8]) -> usize {
+    tpm.advance_time(hooks);
+    let outcome = tpm.reseed_if_due(hooks).and_then(|()| process(tpm, locality, request, response));
+    match outcome {
+        Ok(len) => len,
+        Err(rc) => respond::error(rc, response),
+    }
+}
+
+fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8]) -> Result<usize, Rc> {
+    let header = Header::parse(request)?;
+    tpm.admit(header.code, header.sessions)?;
+    let info = command::find(header.code).ok_or(Rc::COMMAND_CODE)?;
+    let mut body = Reader::new(header.body);
+    let handles = info.handles(&mut body)?;
+    for (index, h) in handles.iter().enumerate() {
+        tpm.check_loaded(*h, index)?;
+    }
+    let sessions = sessions::parse(tpm, info, &header, &handles, &mut body)?;
+    let mut call = Call { code: header.code, locality, handles, sessions };
+    authorize::note_bindings(tpm, &mut call);
+    authorize::authorize(tpm, info, &call, body.rest())?;
+    let mut plain = [0; MAX_COMMAND_SIZE];
+    let parameters = parameter::decrypt(tpm, &call, body.rest(), &mut plain)?;
+    act(tpm, info, &call, body.rest(), parameters, response)
+}
+
+/// The action and its response. `parameters` are the plain ones, `received` those over which cpHash is made.
+fn act(tpm: &mut Tpm, info: &CommandInfo, call: &Call, received: &[u8], parameters: &[u8], response: &mut [u8]) -> Result<usize, Rc> {
+    let cp_hashes = respond::audit_cp_hash(tpm, call, received);
+    let start = respond::parameters_start(info, call);
+    let (head, tail) = response.split_at_mut_checked(start).ok_or(Rc::FAILURE)?;
+    let mut reply = Reply { handle: None, parameters: Writer::new(tail) };
+    info.run(tpm, call, parameters, &mut reply)?;
+    let len = reply.parameters.len();
+    if !reply.parameters.fits() {
+        tpm.ram.failure = true;
+        return Err(Rc::FAILURE);
+    }
+    if info.voids_shutdown() {
+        tpm.persistent.orderly = Orderly::No;
+    }
+    let handle = reply.handle;
+    respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)
+}
+
+/// cpHash (Part 1, 16.7): H(commandCode ‖ Names ‖ parameters).
+pub(crate) fn cp_hash(tpm: &Tpm, alg: HashAlg, call: &Call, parameters: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(alg).chain(&call.code.to_be_bytes());
+    for h in &call.handles {
+        hasher.update(tpm.name_of(*h).as_slice());
+    }
+    hasher.chain(parameters).finish()
+}
+
+/// A code at a session, for codes of format one; others stay as they are.
+fn at_session(code: Fmt1, index: usize) -> Rc {
+    code.at(crate::rc::At::Session(crate::rc::Nth::of_index(index)))
+}

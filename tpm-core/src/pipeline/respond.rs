@@ -1,0 +1,166 @@
+//! The response: audit, encryption, nonces, HMACs (Part 1, 18 and 19; Part 3, 5.8 and 5.9).
+
+use super::{Call, SessionUse, authorize, cp_hash, header, parameter};
+use crate::command::CommandInfo;
+use crate::crypto::hash::{Digest, Hasher};
+use crate::crypto::hmac::Hmac;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{Handle, Marshal, SessionAttributes, Writer};
+
+const HEADER: usize = 10;
+/// tag of a response to a command with a bad tag: TPM_ST_RSP_COMMAND
+const RSP_COMMAND: u16 = 0x00c4;
+
+/// An error response: header only.
+pub(super) fn error(rc: Rc, response: &mut [u8]) -> usize {
+    let mut w = Writer::new(response);
+    let tag = if rc == Rc::BAD_TAG { RSP_COMMAND } else { header::NO_SESSIONS };
+    tag.marshal(&mut w);
+    10u32.marshal(&mut w);
+    rc.get().marshal(&mut w);
+    if w.fits() { w.len() } else { 0 }
+}
+
+/// Where the response parameters start.
+pub(super) fn parameters_start(info: &CommandInfo, call: &Call) -> usize {
+    let handle = if info.reply_handle { 4 } else { 0 };
+    let size = if call.sessions.is_empty() { 0 } else { 4 };
+    HEADER + handle + size
+}
+
+/// cpHash in the algorithm of the audit session, taken before the action changes any Name.
+pub(super) fn audit_cp_hash(tpm: &Tpm, call: &Call, parameters: &[u8]) -> Option<Digest> {
+    let one = audit_session(call)?;
+    let session = tpm.ram.sessions.get(one.handle)?;
+    Some(cp_hash(tpm, session.hash, call, parameters))
+}
+
+fn audit_session(call: &Call) -> Option<&SessionUse> {
+    call.sessions.iter().find(|s| s.attributes.has(SessionAttributes::AUDIT))
+}
+
+/// Completes the response around parameters that the action has already written to the tail.
+pub(super) fn success(
+    tpm: &mut Tpm,
+    info: &CommandInfo,
+    call: &Call,
+    audit: Option<Digest>,
+    handle: Option<Handle>,
+    (head, tail): (&mut [u8], &mut [u8]),
+    len: usize,
+) -> Result<usize, Rc> {
+    let parameters = tail.get_mut(..len).ok_or(Rc::FAILURE)?;
+    roll_nonces(tpm, call)?;
+    parameter::encrypt(tpm, call, parameters)?;
+    update_audit(tpm, call, audit, parameters);
+    let (parameters, rest) = tail.split_at_mut_checked(len).ok_or(Rc::FAILURE)?;
+    let sessions = write_sessions(tpm, call, parameters, Writer::new(rest))?;
+    end_sessions(tpm, call);
+    let total = head.len() + len + sessions;
+    let mut w = Writer::new(head);
+    (if call.sessions.is_empty() { header::NO_SESSIONS } else { header::SESSIONS }).marshal(&mut w);
+    u32::try_from(total).map_err(|_| Rc::FAILURE)?.marshal(&mut w);
+    0u32.marshal(&mut w);
+    if info.reply_handle {
+        handle.ok_or(Rc::FAILURE)?.marshal(&mut w);
+    }
+    if !call.sessions.is_empty() {
+        u32::try_from(len).map_err(|_| Rc::FAILURE)?.marshal(&mut w);
+    }
+    Ok(total)
+}
+
+/// A new nonceTPM for every session that is not a password.
+fn roll_nonces(tpm: &mut Tpm, call: &Call) -> Result<(), Rc> {
+    for one in call.sessions.iter().filter(|s| !s.is_password()) {
+        let Some(size) = tpm.ram.sessions.get(one.handle).map(|s| s.nonce_tpm.len()) else { continue };
+        let nonce = tpm.random_digest(size)?;
+        if let Some(session) = tpm.ram.sessions.get_mut(one.handle) {
+            session.nonce_tpm = nonce;
+        }
+    }
+    Ok(())
+}
+
+/// rpHash (Part 1, 16.8): H(responseCode ‖ commandCode ‖ parameters).
+fn rp_hash(hash: crate::crypto::hash::HashAlg, call: &Call, parameters: &[u8]) -> Digest {
+    Hasher::new(hash).chain(&0u32.to_be_bytes()).chain(&call.code.to_be_bytes()).chain(parameters).finish()
+}
+
+/// Extends the audit session's digest (Part 1, 17.13) and keeps track of exclusivity.
+fn update_audit(tpm: &mut Tpm, call: &Call, cp_hash: Option<Digest>, parameters: &[u8]) {
+    let (Some(one), Some(cp_hash)) = (audit_session(call), cp_hash) else {
+        tpm.ram.exclusive_audit = None;
+        return;
+    };
+    let exclusive = tpm.ram.exclusive_audit;
+    let Some(session) = tpm.ram.sessions.get_mut(one.handle) else { return };
+    let first = session.audit.is_none() || one.attributes.has(SessionAttributes::AUDIT_RESET);
+    let old = session.audit.filter(|_| !first).unwrap_or_else(|| Digest::zero(session.hash));
+    let rp_hash = rp_hash(session.hash, call, parameters);
+    session.audit = Some(Hasher::new(session.hash).chain(old.as_slice()).chain(cp_hash.as_slice()).chain(rp_hash.as_slice()).finish());
+    tpm.ram.exclusive_audit = if first || exclusive == Some(one.handle) { Some(one.handle) } else { None };
+}
+
+/// TPMS_AUTH_RESPONSE of each session (Part 2, 10.13.3).
+fn write_sessions(tpm: &Tpm, call: &Call, parameters: &[u8], mut w: Writer<'_>) -> Result<usize, Rc> {
+    for one in &call.sessions {
+        let attributes = response_attributes(tpm, one);
+        if one.is_password() {
+            Digest::EMPTY.marshal(&mut w);
+            attributes.marshal(&mut w);
+            Digest::EMPTY.marshal(&mut w);
+            continue;
+        }
+        let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
+        let hmac = response_hmac(tpm, call, one, parameters, attributes)?;
+        session.nonce_tpm.marshal(&mut w);
+        attributes.marshal(&mut w);
+        hmac.marshal(&mut w);
+    }
+    if w.fits() { Ok(w.len()) } else { Err(Rc::FAILURE) }
+}
+
+fn response_attributes(tpm: &Tpm, one: &SessionUse) -> SessionAttributes {
+    if one.is_password() {
+        return one.attributes.with(SessionAttributes::CONTINUE_SESSION);
+    }
+    if !one.attributes.has(SessionAttributes::AUDIT) {
+        return one.attributes;
+    }
+    let attributes = one.attributes.without(SessionAttributes::AUDIT_RESET).without(SessionAttributes::AUDIT_EXCLUSIVE);
+    if tpm.ram.exclusive_audit == Some(one.handle) { attributes.with(SessionAttributes::AUDIT_EXCLUSIVE) } else { attributes }
+}
+
+fn response_hmac(tpm: &Tpm, call: &Call, one: &SessionUse, parameters: &[u8], attributes: SessionAttributes) -> Result<Digest, Rc> {
+    let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
+    let key = authorize::hmac_key(tpm, session, one)?;
+    let no_hmac = session.kind != crate::session::SessionType::Hmac && key.is_empty() && one.hmac.is_empty();
+    if no_hmac || session.policy.password {
+        return Ok(Digest::EMPTY);
+    }
+    Ok(Hmac::new(session.hash, key.as_slice())
+        .chain(rp_hash(session.hash, call, parameters).as_slice())
+        .chain(session.nonce_tpm.as_slice())
+        .chain(one.nonce_caller.as_slice())
+        .chain(&[attributes.0])
+        .finish())
+}
+
+/// Flushes sessions without continueSession; a policy session that goes on starts anew (Part 1, 19.7.12).
+fn end_sessions(tpm: &mut Tpm, call: &Call) {
+    for one in call.sessions.iter().filter(|s| !s.is_password()) {
+        if !one.attributes.has(SessionAttributes::CONTINUE_SESSION) {
+            tpm.ram.sessions.flush(one.handle);
+            if tpm.ram.exclusive_audit == Some(one.handle) {
+                tpm.ram.exclusive_audit = None;
+            }
+            continue;
+        }
+        let now = tpm.ram.time_ms;
+        if let Some(session) = tpm.ram.sessions.get_mut(one.handle).filter(|s| one.authorizes.is_some() && s.kind == crate::session::SessionType::Policy) {
+            session.policy = crate::policy::PolicyState::new(session.hash, now);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Who survives what (Part 1, 12.2.3 and 37): the TPM's state split by lifetime.
+//!
+//! | part | survives |
+//! |---|---|
+//! | [`Persistent`] | everything but TPM2_Clear and its relatives |
+//! | [`StateReset`] | TPM Restart and TPM Resume |
+//! | [`StateClear`] | TPM Resume |
+//! | [`Ram`] | nothing |
+
+use crate::crypto::hash::{Digest, HashAlg};
+use crate::nv::NvMemory;
+use crate::object::{Object, PersistentObjects};
+use crate::pcr::Pcrs;
+use crate::profile;
+use crate::secret::Secret;
+use crate::session::Sessions;
+use crate::wire::{Auth, Handle};
+
+/// A seed of a hierarchy, or a proof.
+pub(crate) type Seed = Secret<64>;
+
+/// authPolicy of a hierarchy (TPM2_SetPrimaryPolicy): algorithm and digest.
+pub(crate) type HierarchyPolicy = Option<(HashAlg, Digest)>;
+
+/// TPM_SU as TPM2_Shutdown left it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Orderly {
+    /// no TPM2_Shutdown before the power went, or something changed after it
+    No,
+    /// TPM2_Shutdown(CLEAR)
+    Clear,
+    /// TPM2_Shutdown(STATE)
+    State,
+}
+
+/// Parameters and counters of dictionary-attack protection (Part 1, 19.8).
+pub(crate) struct Dictionary {
+    /// failedTries (TPM_PT_LOCKOUT_COUNTER)
+    pub(crate) failed_tries: u32,
+    /// maxTries
+    pub(crate) max_tries: u32,
+    /// recoveryTime in seconds
+    pub(crate) recovery_time_s: u32,
+    /// lockoutRecovery in seconds
+    pub(crate) lockout_recovery_s: u32,
+    /// lockoutAuth may be used
+    pub(crate) lockout_auth_enabled: bool,
+}
+
+/// What survives everything.
+pub(crate) struct Persistent {
+    /// EPS
+    pub(crate) endorsement_seed: Seed,
+    /// SPS
+    pub(crate) storage_seed: Seed,
+    /// PPS
+    pub(crate) platform_seed: Seed,
+    /// ehProof
+    pub(crate) endorsement_proof: Seed,
+    /// shProof
+    pub(crate) storage_proof: Seed,
+    /// phProof
+    pub(crate) platform_proof: Seed,
+    /// ownerAuth
+    pub(crate) owner_auth: Auth,
+    /// endorsementAuth
+    pub(crate) endorsement_auth: Auth,
+    /// lockoutAuth
+    pub(crate) lockout_auth: Auth,
+    /// ownerPolicy
+    pub(crate) owner_policy: HierarchyPolicy,
+    /// endorsementPolicy
+    pub(crate) endorsement_policy: HierarchyPolicy,
+    /// lockoutPolicy
+    pub(crate) lockout_policy: HierarchyPolicy,
+    /// disableClear
+    pub(crate) disable_clear: bool,
+    /// how the last shutdown was
+    pub(crate) orderly: Orderly,
+    /// dictionary-attack protection
+    pub(crate) dictionary: Dictionary,
+    /// an authValue under dictionary-attack protection was used since TPM2_Startup: without TPM2_Shutdown the try may have failed unseen
+    pub(crate) da_used: bool,
+    /// the banks that are allocated at the next _TPM_Init: a bit map of PCR for each of `profile::PCR_BANKS`
+    pub(crate) pcr_allocation: [u32; profile::PCR_BANKS.len()],
+    /// resetCount
+    pub(crate) reset_count: u32,
+    /// totalResetCount: TPM Resets since manufacture
+    pub(crate) total_reset_count: u64,
+    /// Clock, in milliseconds
+    pub(crate) clock_ms: u64,
+    /// NV Indices
+    pub(crate) nv: NvMemory,
+    /// persistent objects
+    pub(crate) objects: PersistentObjects,
+}
+
+/// What TPM Restart and TPM Resume preserve.
+pub(crate) struct StateReset {
+    /// seed of the NULL hierarchy
+    pub(crate) null_seed: Seed,
+    /// nullProof
+    pub(crate) null_proof: Seed,
+    /// restartCount
+    pub(crate) restart_count: u32,
+    /// clearCount: TPM Restarts and Resets, for stClear objects
+    pub(crate) clear_count: u32,
+    /// sequence number of object contexts
+    pub(crate) object_context_id: u64,
+    /// pcrUpdateCounter
+    pub(crate) pcr_update_counter: u32,
+}
+
+/// What TPM Resume alone preserves.
+pub(crate) struct StateClear {
+    /// shEnable
+    pub(crate) storage_enabled: bool,
+    /// ehEnable
+    pub(crate) endorsement_enabled: bool,
+    /// phEnable
+    pub(crate) platform_enabled: bool,
+    /// phEnableNV
+    pub(crate) platform_nv_enabled: bool,
+    /// platformAuth
+    pub(crate) platform_auth: Auth,
+    /// platformPolicy
+    pub(crate) platform_policy: HierarchyPolicy,
+    /// PCR as TPM2_Shutdown(STATE) saved them
+    pub(crate) saved_pcrs: Option<Pcrs>,
+}
+
+impl StateClear {
+    /// As after TPM Reset or TPM Restart.
+    pub(crate) fn new() -> Self {
+        Self {
+            storage_enabled: true,
+            endorsement_enabled: true,
+            platform_enabled: true,
+            platform_nv_enabled: true,
+            platform_auth: Auth::new(),
+            platform_policy: None,
+            saved_pcrs: None,
+        }
+    }
+}
+
+/// What the next _TPM_Init loses.
+pub(crate) struct Ram {
+    /// TPM2_Startup was successful
+    pub(crate) started: bool,
+    /// failure mode (Part 1, 12.3)
+    pub(crate) failure: bool,
+    /// time since _TPM_Init, in milliseconds
+    pub(crate) time_ms: u64,
+    /// what the platform's clock said at _TPM_Init
+    pub(crate) platform_start_ms: u64,
+    /// Clock and time may not have gone back since the last orderly shutdown
+    pub(crate) clock_safe: bool,
+    /// when failedTries last went down by itself, in milliseconds of `time_ms`
+    pub(crate) self_heal_ms: u64,
+    /// when lockoutAuth failed, in milliseconds of `time_ms`
+    pub(crate) lockout_heal_ms: u64,
+    /// the session that is exclusive for audit
+    pub(crate) exclusive_audit: Option<Handle>,
+    /// TPM2_Startup followed a matching TPM2_Shutdown
+    pub(crate) orderly_startup: bool,
+    /// TPM2_PCR_Allocate was executed: there can be no TPM2_Shutdown(STATE)
+    pub(crate) pcrs_reallocated: bool,
+    /// which algorithms have been tested
+    pub(crate) self_test: crate::selftest::SelfTest,
+    /// physical presence is asserted
+    pub(crate) physical_presence: bool,
+    /// transient objects
+    pub(crate) objects: [Option<Object>; profile::MAX_LOADED_OBJECTS],
+    /// sessions
+    pub(crate) sessions: Sessions,
+    /// PCR
+    pub(crate) pcrs: Pcrs,
+}

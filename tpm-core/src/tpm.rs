@@ -1,0 +1,217 @@
+//! The TPM as one value: manufacture, _TPM_Init, execution of commands, consistency.
+
+use crate::command::startup_code;
+use crate::crypto::Rng;
+use crate::crypto::drbg::Drbg;
+use crate::crypto::hash::Digest;
+use crate::nv::NvMemory;
+use crate::object::PersistentObjects;
+use crate::pcr::{self, Pcrs};
+use crate::pipeline;
+use crate::platform::{Hooks, Locality};
+use crate::profile;
+use crate::rc::Rc;
+use crate::secret::Secret;
+use crate::selftest::SelfTest;
+use crate::session::Sessions;
+use crate::state::{Dictionary, Orderly, Persistent, Ram, Seed, StateClear, StateReset};
+use crate::wire::Auth;
+
+/// The TPM cannot be made or used: there is no entropy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failure;
+
+/// A TPM 2.0. A few hundred KiB: keep it in one place.
+pub struct Tpm {
+    pub(crate) drbg: Drbg,
+    pub(crate) persistent: Persistent,
+    pub(crate) reset: StateReset,
+    pub(crate) clear: StateClear,
+    pub(crate) ram: Ram,
+}
+
+impl Tpm {
+    /// A new TPM with new seeds, as after _TPM_Init: TPM2_Startup is to come.
+    pub fn manufacture(hooks: &mut Hooks<'_>) -> Result<Self, Failure> {
+        let mut drbg = new_drbg(hooks)?;
+        let persistent = Persistent::manufacture(&mut drbg)?;
+        let reset = StateReset::new(&mut drbg)?;
+        let ram = Ram::new(&persistent, hooks);
+        Ok(Self { drbg, persistent, reset, clear: StateClear::new(), ram })
+    }
+
+    /// _TPM_Init: the platform was reset or its power came back.
+    pub fn init(&mut self, hooks: &mut Hooks<'_>) {
+        let mut ram = Ram::new(&self.persistent, hooks);
+        core::mem::swap(&mut ram.sessions, &mut self.ram.sessions);
+        ram.sessions.power_off();
+        self.ram = ram;
+    }
+
+    /// Executes a command, and always writes a well-formed response: its length is returned. `response` holds at least
+    /// [`profile::MAX_RESPONSE_SIZE`] octets.
+    pub fn execute(&mut self, hooks: &mut Hooks<'_>, locality: Locality, request: &[u8], response: &mut [u8]) -> usize {
+        pipeline::execute(self, hooks, locality, request, response)
+    }
+
+    /// Asserts or withdraws physical presence.
+    pub fn set_physical_presence(&mut self, asserted: bool) {
+        self.ram.physical_presence = asserted;
+    }
+
+    /// Whether the command may be executed in this state (Part 3, 5.3).
+    ///
+    /// - `FAILURE`: in failure mode, all but TPM2_GetTestResult and TPM2_GetCapability without sessions
+    /// - `INITIALIZE`: before TPM2_Startup
+    pub(crate) fn admit(&self, code: u32, sessions: bool) -> Result<(), Rc> {
+        if self.ram.failure && (sessions || !matches!(code, 0x17a | 0x17c)) {
+            return Err(Rc::FAILURE);
+        }
+        if !self.ram.started && !self.ram.failure && code != startup_code() { Err(Rc::INITIALIZE) } else { Ok(()) }
+    }
+
+    /// Lets the TPM's time follow the platform's.
+    pub(crate) fn advance_time(&mut self, hooks: &mut Hooks<'_>) {
+        let now = hooks.clock.now_ms().saturating_sub(self.ram.platform_start_ms);
+        let passed = now.saturating_sub(self.ram.time_ms);
+        self.ram.time_ms += passed;
+        if self.ram.started {
+            let before = self.persistent.clock_ms / profile::CLOCK_UPDATE_MS;
+            self.persistent.clock_ms = self.persistent.clock_ms.saturating_add(passed);
+            if self.persistent.clock_ms / profile::CLOCK_UPDATE_MS != before {
+                self.ram.clock_safe = true;
+            }
+            self.da_heal();
+        }
+    }
+
+    /// `FAILURE` if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause can still be asked for.
+    pub(crate) fn reseed_if_due(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Rc> {
+        if self.ram.failure || self.drbg.reseed_counter() < profile::DRBG_RESEED_INTERVAL {
+            return Ok(());
+        }
+        let mut entropy = Secret::<48>::zeroed(48).map_err(|_| Rc::FAILURE)?;
+        let fresh = hooks.entropy.fill(entropy.as_mut_slice()).is_ok() && self.drbg.reseed(entropy.as_slice(), &[]).is_ok();
+        if fresh { Ok(()) } else { Err(self.fail()) }
+    }
+
+    /// Enters failure mode.
+    pub(crate) fn fail(&mut self) -> Rc {
+        self.ram.failure = true;
+        Rc::FAILURE
+    }
+
+    /// Fills with random octets; `FAILURE` and failure mode if the DRBG gives none.
+    pub(crate) fn random(&mut self, out: &mut [u8]) -> Result<(), Rc> {
+        if self.drbg.fill(out).is_ok() { Ok(()) } else { Err(self.fail()) }
+    }
+
+    /// A random value of at most the size of a digest.
+    pub(crate) fn random_digest(&mut self, size: usize) -> Result<Digest, Rc> {
+        let mut bytes = [0; crate::crypto::hash::MAX_DIGEST];
+        let out = bytes.get_mut(..size).ok_or(Rc::FAILURE)?;
+        self.random(out)?;
+        Digest::from_slice(out).ok_or(Rc::FAILURE)
+    }
+
+    /// The invariants of the state; run after every command in tests and while fuzzing.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.ram.sessions.check()?;
+        self.persistent.nv.check()?;
+        if self.persistent.dictionary.failed_tries > self.persistent.dictionary.max_tries {
+            return Err("more failed tries than maxTries");
+        }
+        let sensitive_fits = |o: &crate::object::Object| o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type());
+        let objects = self.ram.objects.iter().flatten();
+        if !objects.clone().all(sensitive_fits) {
+            return Err("an object's public and sensitive areas have different types");
+        }
+        if !objects.clone().all(|o| o.name == crate::object::name_of(&o.public)) {
+            return Err("an object's Name is not that of its public area");
+        }
+        Ok(())
+    }
+}
+
+fn new_drbg(hooks: &mut Hooks<'_>) -> Result<Drbg, Failure> {
+    let mut entropy = Secret::<64>::zeroed(64).map_err(|_| Failure)?;
+    hooks.entropy.fill(entropy.as_mut_slice()).map_err(|_| Failure)?;
+    Drbg::new(entropy.as_slice(), &[], b"Quoin TPM").map_err(|_| Failure)
+}
+
+/// A new random seed or proof.
+pub(crate) fn new_seed(drbg: &mut Drbg) -> Result<Seed, Failure> {
+    let mut seed = Seed::zeroed(64).map_err(|_| Failure)?;
+    drbg.fill(seed.as_mut_slice()).map_err(|_| Failure)?;
+    Ok(seed)
+}
+
+impl Persistent {
+    fn manufacture(drbg: &mut Drbg) -> Result<Self, Failure> {
+        Ok(Self {
+            endorsement_seed: new_seed(drbg)?,
+            storage_seed: new_seed(drbg)?,
+            platform_seed: new_seed(drbg)?,
+            endorsement_proof: new_seed(drbg)?,
+            storage_proof: new_seed(drbg)?,
+            platform_proof: new_seed(drbg)?,
+            owner_auth: Auth::new(),
+            endorsement_auth: Auth::new(),
+            lockout_auth: Auth::new(),
+            owner_policy: None,
+            endorsement_policy: None,
+            lockout_policy: None,
+            disable_clear: false,
+            orderly: Orderly::Clear,
+            dictionary: Dictionary::new(),
+            da_used: false,
+            pcr_allocation: pcr::DEFAULT_ALLOCATION,
+            reset_count: 0,
+            total_reset_count: 0,
+            clock_ms: 0,
+            nv: NvMemory::new(),
+            objects: PersistentObjects::default(),
+        })
+    }
+}
+
+impl StateReset {
+    /// As after TPM Reset: a new NULL hierarchy, and counters at zero.
+    pub(crate) fn new(drbg: &mut Drbg) -> Result<Self, Failure> {
+        Ok(Self {
+            null_seed: new_seed(drbg)?,
+            null_proof: new_seed(drbg)?,
+            restart_count: 0,
+            clear_count: 0,
+            object_context_id: 0,
+            pcr_update_counter: 0,
+        })
+    }
+}
+
+impl Ram {
+    fn new(persistent: &Persistent, hooks: &mut Hooks<'_>) -> Self {
+        Self {
+            started: false,
+            failure: false,
+            time_ms: 0,
+            platform_start_ms: hooks.clock.now_ms(),
+            clock_safe: false,
+            self_heal_ms: 0,
+            lockout_heal_ms: 0,
+            exclusive_audit: None,
+            orderly_startup: false,
+            pcrs_reallocated: false,
+            self_test: SelfTest::new(),
+            physical_presence: false,
+            objects: [const { None }; profile::MAX_LOADED_OBJECTS],
+            sessions: Sessions::new(),
+            pcrs: Pcrs::new(persistent.pcr_allocation),
+        }
+    }
+
+    /// Physical presence is asserted by the platform.
+    pub(crate) fn clear_volatile(&mut self) {
+        self.objects.fill_with(|| None);
+    }
+}

@@ -1,0 +1,536 @@
+//! Part 3, 31: NV commands, with password authorizations; other sessions are in sessions_use.rs.
+
+mod harness;
+use harness::codes::{
+    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, HANDLE, HASH, LOCKOUT, NV_AUTHORIZATION, NV_DEFINED, NV_LOCKED, NV_RANGE, NV_SPACE,
+    NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SIZE, VALUE, handle, param, session,
+};
+use harness::{Fixture, Outcome, tpm2b};
+use sha2::{Digest, Sha256};
+
+const UNDEFINE_SPACE: u32 = 0x122;
+const DEFINE_SPACE: u32 = 0x12a;
+const INCREMENT: u32 = 0x134;
+const SET_BITS: u32 = 0x135;
+const EXTEND: u32 = 0x136;
+const WRITE: u32 = 0x137;
+const WRITE_LOCK: u32 = 0x138;
+const READ: u32 = 0x14e;
+const READ_LOCK: u32 = 0x14f;
+const READ_PUBLIC: u32 = 0x169;
+
+/// TPMA_NV.
+mod a {
+    pub const PPWRITE: u32 = 1 << 0;
+    pub const OWNERWRITE: u32 = 1 << 1;
+    pub const AUTHWRITE: u32 = 1 << 2;
+    pub const POLICYWRITE: u32 = 1 << 3;
+    pub const COUNTER: u32 = 1 << 4;
+    pub const BITS: u32 = 2 << 4;
+    pub const EXTEND: u32 = 4 << 4;
+    pub const PIN_FAIL: u32 = 8 << 4;
+    pub const PIN_PASS: u32 = 9 << 4;
+    pub const POLICY_DELETE: u32 = 1 << 10;
+    pub const WRITELOCKED: u32 = 1 << 11;
+    pub const WRITEALL: u32 = 1 << 12;
+    pub const WRITEDEFINE: u32 = 1 << 13;
+    pub const WRITE_STCLEAR: u32 = 1 << 14;
+    pub const PPREAD: u32 = 1 << 16;
+    pub const OWNERREAD: u32 = 1 << 17;
+    pub const AUTHREAD: u32 = 1 << 18;
+    pub const POLICYREAD: u32 = 1 << 19;
+    pub const NO_DA: u32 = 1 << 25;
+    pub const ORDERLY: u32 = 1 << 26;
+    pub const CLEAR_STCLEAR: u32 = 1 << 27;
+    pub const READLOCKED: u32 = 1 << 28;
+    pub const WRITTEN: u32 = 1 << 29;
+    pub const PLATFORMCREATE: u32 = 1 << 30;
+    pub const READ_STCLEAR: u32 = 1 << 31;
+    /// authValue may do everything
+    pub const AUTH: u32 = AUTHWRITE | AUTHREAD | NO_DA;
+}
+
+const INDEX: u32 = 0x0150_0000;
+const OTHER: u32 = 0x0150_0001;
+
+/// TPMS_NV_PUBLIC with SHA-256.
+fn public(index: u32, attributes: u32, policy: &[u8], size: u16) -> Vec<u8> {
+    [&index.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &tpm2b(policy), &size.to_be_bytes()].concat()
+}
+
+fn define_as(tpm: &mut Fixture, by: u32, auth: &[u8], public: &[u8]) -> Outcome {
+    tpm.with(DEFINE_SPACE, &[by], &[b""], &[tpm2b(auth), tpm2b(public)].concat())
+}
+
+/// An index with authValue "pw".
+fn define(tpm: &mut Fixture, index: u32, attributes: u32, size: u16) -> Outcome {
+    let by = if attributes & a::PLATFORMCREATE == 0 { OWNER } else { PLATFORM };
+    define_as(tpm, by, b"pw", &public(index, attributes, &[], size))
+}
+
+/// authValue of what authorizes: "pw" for an index, empty for a hierarchy.
+fn auth_of(h: u32) -> &'static [u8] {
+    if h >> 24 == 1 { b"pw" } else { b"" }
+}
+
+fn write(tpm: &mut Fixture, by: u32, index: u32, data: &[u8], offset: u16) -> Outcome {
+    tpm.with(WRITE, &[by, index], &[auth_of(by)], &[&tpm2b(data)[..], &offset.to_be_bytes()].concat())
+}
+
+fn read(tpm: &mut Fixture, by: u32, index: u32, size: u16, offset: u16) -> Outcome {
+    tpm.with(READ, &[by, index], &[auth_of(by)], &[size.to_be_bytes(), offset.to_be_bytes()].concat()).map(|reply| {
+        assert_eq!(reply[..2], size.to_be_bytes());
+        reply[2..].to_vec()
+    })
+}
+
+fn act(tpm: &mut Fixture, code: u32, by: u32, index: u32) -> Outcome {
+    tpm.with(code, &[by, index], &[auth_of(by)], &[])
+}
+
+fn extend(tpm: &mut Fixture, by: u32, index: u32, data: &[u8]) -> Outcome {
+    tpm.with(EXTEND, &[by, index], &[auth_of(by)], &tpm2b(data))
+}
+
+fn set_bits(tpm: &mut Fixture, by: u32, index: u32, bits: u64) -> Outcome {
+    tpm.with(SET_BITS, &[by, index], &[auth_of(by)], &bits.to_be_bytes())
+}
+
+fn attributes(tpm: &mut Fixture, index: u32) -> u32 {
+    let reply = tpm.run(READ_PUBLIC, &[index], &[], &[]).unwrap();
+    u32::from_be_bytes(reply[8..12].try_into().unwrap())
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut tpm = Fixture::new();
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::OWNERREAD | a::OWNERWRITE, 8), Ok(vec![]));
+    assert_eq!(write(&mut tpm, INDEX, INDEX, b"abc", 2), Ok(vec![]));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [0xff, 0xff, b'a', b'b', b'c', 0xff, 0xff, 0xff], "ones where nothing was written");
+    assert_eq!(write(&mut tpm, OWNER, INDEX, b"XY", 0), Ok(vec![]));
+    assert_eq!(read(&mut tpm, OWNER, INDEX, 4, 1).unwrap(), *b"Yabc");
+    assert_eq!(read(&mut tpm, OWNER, INDEX, 0, 8).unwrap(), []);
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, OWNER, INDEX, 4, 1).unwrap(), *b"Yabc");
+}
+
+#[test]
+fn an_empty_write_counts_as_written() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH, 2).unwrap();
+    assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 2), Ok(vec![]));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 2, 0).unwrap(), [0xff, 0xff]);
+    define(&mut tpm, OTHER, a::AUTH, 0).unwrap();
+    assert_eq!(write(&mut tpm, OTHER, OTHER, b"", 0), Ok(vec![]), "an index without contents");
+}
+
+#[test]
+fn read_public_gives_public_area_and_name() {
+    let mut tpm = Fixture::new();
+    let area = public(INDEX, a::AUTH, &[7; 32], 8);
+    define_as(&mut tpm, OWNER, b"", &area).unwrap();
+    let name = |area: &[u8]| [&[0, 0xb][..], &Sha256::digest(area)].concat();
+    assert_eq!(tpm.run(READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&area), tpm2b(&name(&area))].concat()));
+    tpm.with(WRITE, &[INDEX, INDEX], &[b""], &[0, 1, 9, 0, 0]).unwrap();
+    let written = public(INDEX, a::AUTH | a::WRITTEN, &[7; 32], 8);
+    assert_eq!(tpm.run(READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&written), tpm2b(&name(&written))].concat()), "writing changes the Name");
+    assert_eq!(tpm.run(READ_PUBLIC, &[OTHER], &[], &[]), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.run(READ_PUBLIC, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
+}
+
+#[test]
+fn define_refuses_what_does_not_unmarshal() {
+    let mut tpm = Fixture::new();
+    let good = public(INDEX, a::AUTH, &[], 8);
+    assert_eq!(define_as(&mut tpm, INDEX, b"", &good), Err(handle(1, VALUE)), "neither owner nor platform");
+    assert_eq!(define_as(&mut tpm, OWNER, &[1; 65], &good), Err(param(1, SIZE)));
+    assert_eq!(define_as(&mut tpm, OWNER, b"", &[]), Err(param(2, SIZE)));
+    assert_eq!(define_as(&mut tpm, OWNER, b"", &[&good[..], &[0]].concat()), Err(param(2, SIZE)), "an octet more");
+    assert_eq!(define_as(&mut tpm, OWNER, b"", &public(0x8150_0000, a::AUTH, &[], 8)), Err(param(2, VALUE)), "no NV handle");
+    let sm3 = [&good[..4], &[0, 0x12], &good[6..]].concat();
+    assert_eq!(define_as(&mut tpm, OWNER, b"", &sm3), Err(param(2, HASH)));
+    for reserved in [8, 9, 20, 21, 22, 23, 24] {
+        assert_eq!(define(&mut tpm, INDEX, a::AUTH | 1 << reserved, 8), Err(param(2, RESERVED_BITS)), "bit {reserved}");
+    }
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH, 4097), Err(param(2, SIZE)), "more than NV_INDEX_MAX");
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH, 4096), Ok(vec![]));
+}
+
+#[test]
+fn define_checks_the_sizes_of_policy_and_authorization() {
+    let mut tpm = Fixture::new();
+    for size in [1, 31, 33, 64] {
+        assert_eq!(define_as(&mut tpm, OWNER, b"", &public(INDEX, a::AUTH, &vec![1; size], 8)), Err(param(2, SIZE)));
+    }
+    assert_eq!(define_as(&mut tpm, OWNER, &[1; 33], &public(INDEX, a::AUTH, &[], 8)), Err(param(1, SIZE)));
+    let trailing = [&[1; 32][..], &[0; 20]].concat();
+    assert_eq!(define_as(&mut tpm, OWNER, &trailing, &public(INDEX, a::AUTH, &[1; 32], 8)), Ok(vec![]), "zeros at the end do not count");
+    assert_eq!(tpm.with(WRITE, &[INDEX, INDEX], &[&[1; 32]], &[0, 0, 0, 0]), Ok(vec![]));
+}
+
+#[test]
+fn each_type_has_its_size() {
+    let mut tpm = Fixture::new();
+    for (kind, good) in [(a::COUNTER, 8), (a::BITS, 8), (a::EXTEND, 32)] {
+        for size in [0, 7, 9, 31, 33] {
+            assert_eq!(define(&mut tpm, INDEX, a::AUTH | kind, size), Err(param(2, SIZE)), "{kind:#x} of {size}");
+        }
+        assert_eq!(define(&mut tpm, INDEX, a::AUTH | kind, good), Ok(vec![]));
+        assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Ok(vec![]));
+    }
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::WRITEALL, 2049), Err(param(2, SIZE)), "cannot be written at once");
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::WRITEALL, 2048), Ok(vec![]));
+}
+
+#[test]
+fn attributes_must_go_together() {
+    let mut tpm = Fixture::new();
+    let bad = [
+        a::AUTH | a::WRITTEN,
+        a::AUTH | a::WRITELOCKED,
+        a::AUTH | a::READLOCKED,
+        a::AUTHWRITE,
+        a::OWNERREAD | a::AUTHREAD,
+        a::AUTH | a::CLEAR_STCLEAR | a::WRITEDEFINE,
+        a::AUTH | a::CLEAR_STCLEAR | a::COUNTER,
+        a::AUTH | a::POLICY_DELETE,
+        a::AUTH | 3 << 4,
+        a::AUTH | 15 << 4,
+        // not supported yet
+        a::AUTH | a::PIN_FAIL,
+        a::AUTH | a::PIN_PASS,
+    ];
+    for attributes in bad {
+        assert_eq!(define(&mut tpm, INDEX, attributes, 8), Err(param(2, ATTRIBUTES)), "{attributes:#x}");
+    }
+    for access in [a::PPWRITE | a::PPREAD, a::OWNERWRITE | a::OWNERREAD, a::POLICYWRITE | a::POLICYREAD] {
+        assert_eq!(define(&mut tpm, INDEX, access, 8), Ok(vec![]));
+        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+    }
+}
+
+#[test]
+fn platformcreate_tells_who_defines() {
+    let mut tpm = Fixture::new();
+    assert_eq!(define_as(&mut tpm, OWNER, b"", &public(INDEX, a::AUTH | a::PLATFORMCREATE, &[], 8)), Err(handle(1, ATTRIBUTES)));
+    assert_eq!(define_as(&mut tpm, PLATFORM, b"", &public(INDEX, a::AUTH, &[], 8)), Err(handle(1, ATTRIBUTES)));
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::PLATFORMCREATE, 8), Ok(vec![]));
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Ok(vec![]));
+    define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Ok(vec![]), "the platform deletes what is the owner's");
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(handle(2, HANDLE)));
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, INDEX, INDEX), Err(handle(1, VALUE)));
+    // ATTRIBUTES of TPM2_NV_UndefineSpace and HIERARCHY of TPM2_NV_DefineSpace need TPMA_NV_POLICY_DELETE and phEnableNV CLEAR: the commands for that are
+    // TPM2_NV_UndefineSpaceSpecial and TPM2_HierarchyControl.
+}
+
+#[test]
+fn space_and_handles_run_out() {
+    let mut tpm = Fixture::new();
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH, 8), Ok(vec![]));
+    assert_eq!(define(&mut tpm, INDEX, a::AUTH, 8), Err(NV_DEFINED));
+    for n in 1..16 {
+        assert_eq!(define(&mut tpm, INDEX + n, a::AUTH, 4096), Ok(vec![]));
+    }
+    assert_eq!(define(&mut tpm, INDEX + 16, a::AUTH, 4096), Err(NV_SPACE));
+    assert_eq!(define(&mut tpm, INDEX + 16, a::AUTH, 4088), Ok(vec![]), "to the last octet");
+    assert_eq!(define(&mut tpm, INDEX + 17, a::AUTH, 1), Err(NV_SPACE));
+    for n in 17..256 {
+        assert_eq!(define(&mut tpm, INDEX + n, a::AUTH, 0), Ok(vec![]));
+    }
+    assert_eq!(define(&mut tpm, INDEX + 256, a::AUTH, 0), Err(NV_SPACE), "MAX_NV_INDICES");
+}
+
+#[test]
+fn undefining_moves_no_contents_of_others() {
+    let mut tpm = Fixture::new();
+    for n in 0..4u8 {
+        define(&mut tpm, INDEX + u32::from(n), a::AUTH, 16).unwrap();
+        write(&mut tpm, INDEX + u32::from(n), INDEX + u32::from(n), &[n; 16], 0).unwrap();
+    }
+    act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX + 1).unwrap();
+    define(&mut tpm, INDEX + 1, a::AUTH, 4).unwrap();
+    write(&mut tpm, INDEX + 1, INDEX + 1, &[9; 4], 0).unwrap();
+    for n in [0, 2, 3] {
+        assert_eq!(read(&mut tpm, INDEX + u32::from(n), INDEX + u32::from(n), 16, 0).unwrap(), [n; 16]);
+    }
+    assert_eq!(read(&mut tpm, INDEX + 1, INDEX + 1, 4, 0).unwrap(), [9; 4]);
+}
+
+#[test]
+fn ranges_of_write_and_read() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED));
+    assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 9), Err(param(2, VALUE)));
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 9], 0), Err(NV_RANGE));
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 2], 7), Err(NV_RANGE));
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 2049], 0), Err(param(1, SIZE)), "more than NV_BUFFER_MAX");
+    assert_eq!(attributes(&mut tpm, INDEX) & a::WRITTEN, 0, "a write that failed wrote nothing");
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 8], 0), Ok(vec![]));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 2049, 0), Err(param(1, VALUE)));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 0, 9), Err(param(2, VALUE)));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 9, 0), Err(NV_RANGE));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 1, 8), Err(NV_RANGE));
+    define(&mut tpm, OTHER, a::AUTH | a::WRITEALL, 8).unwrap();
+    assert_eq!(write(&mut tpm, OTHER, OTHER, &[1; 7], 0), Err(NV_RANGE), "TPMA_NV_WRITEALL");
+    assert_eq!(write(&mut tpm, OTHER, OTHER, &[1; 8], 0), Ok(vec![]));
+}
+
+#[test]
+fn attributes_say_who_may_write_and_read() {
+    let mut tpm = Fixture::new();
+    let cases = [
+        (a::AUTHWRITE | a::AUTHREAD, INDEX),
+        (a::OWNERWRITE | a::OWNERREAD, OWNER),
+        (a::PPWRITE | a::PPREAD, PLATFORM),
+    ];
+    for (attributes, who) in cases {
+        define(&mut tpm, INDEX, attributes, 8).unwrap();
+        for by in [INDEX, OWNER, PLATFORM] {
+            let refused = if by == INDEX { AUTH_UNAVAILABLE } else { NV_AUTHORIZATION };
+            let expected = if by == who { Ok(vec![]) } else { Err(refused) };
+            assert_eq!(write(&mut tpm, by, INDEX, &[1; 8], 0), expected, "{attributes:#x} by {by:#x}");
+        }
+        for by in [INDEX, OWNER, PLATFORM] {
+            let refused = if by == INDEX { AUTH_UNAVAILABLE } else { NV_AUTHORIZATION };
+            let expected = if by == who { Ok(vec![1; 8]) } else { Err(refused) };
+            assert_eq!(read(&mut tpm, by, INDEX, 8, 0), expected, "{attributes:#x} by {by:#x}");
+        }
+        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+    }
+}
+
+#[test]
+fn one_index_does_not_authorize_another() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::COUNTER, 8).unwrap();
+    define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
+    assert_eq!(write(&mut tpm, OTHER, INDEX, &[0; 8], 0), Err(NV_AUTHORIZATION));
+    assert_eq!(read(&mut tpm, OTHER, INDEX, 8, 0), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, INCREMENT, OTHER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(extend(&mut tpm, OTHER, INDEX, b""), Err(NV_AUTHORIZATION));
+    assert_eq!(set_bits(&mut tpm, OTHER, INDEX, 1), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, WRITE_LOCK, OTHER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, READ_LOCK, OTHER, INDEX), Err(NV_AUTHORIZATION));
+}
+
+#[test]
+fn each_command_is_for_its_type() {
+    let mut tpm = Fixture::new();
+    let kinds = [(0, 8, WRITE), (a::COUNTER, 8, INCREMENT), (a::BITS, 8, SET_BITS), (a::EXTEND, 32, EXTEND)];
+    for (kind, size, its_own) in kinds {
+        define(&mut tpm, INDEX, a::AUTH | kind, size).unwrap();
+        for code in [WRITE, INCREMENT, SET_BITS, EXTEND] {
+            let outcome = match code {
+                WRITE => write(&mut tpm, INDEX, INDEX, &[0; 8], 0),
+                INCREMENT => act(&mut tpm, INCREMENT, INDEX, INDEX),
+                SET_BITS => set_bits(&mut tpm, INDEX, INDEX, 1),
+                _ => extend(&mut tpm, INDEX, INDEX, b"x"),
+            };
+            let expected = if code == its_own { Ok(vec![]) } else { Err(handle(2, ATTRIBUTES)) };
+            assert_eq!(outcome, expected, "command {code:#x}, type {kind:#x}");
+        }
+        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+    }
+}
+
+fn count(tpm: &mut Fixture, index: u32) -> u64 {
+    u64::from_be_bytes(read(tpm, index, index, 8, 0).unwrap().try_into().unwrap())
+}
+
+#[test]
+fn a_counter_starts_above_all_counters_that_ever_were() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::COUNTER, 8).unwrap();
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED));
+    for n in 1..=5 {
+        assert_eq!(act(&mut tpm, INCREMENT, INDEX, INDEX), Ok(vec![]));
+        assert_eq!(count(&mut tpm, INDEX), n);
+    }
+    define(&mut tpm, OTHER, a::AUTH | a::COUNTER, 8).unwrap();
+    act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
+    assert_eq!(count(&mut tpm, OTHER), 6, "above one that is there");
+    act(&mut tpm, UNDEFINE_SPACE, OWNER, OTHER).unwrap();
+    tpm.restart(None, 0);
+    define(&mut tpm, OTHER, a::AUTH | a::COUNTER | a::ORDERLY, 8).unwrap();
+    act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
+    assert_eq!(count(&mut tpm, OTHER), 7, "above one that was deleted");
+    tpm.restart(None, 0);
+    assert_eq!(count(&mut tpm, OTHER), 7, "an orderly counter keeps its value without TPM2_Shutdown");
+    assert_eq!(count(&mut tpm, INDEX), 5);
+}
+
+#[test]
+fn bits_are_only_set() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::BITS, 8).unwrap();
+    assert_eq!(set_bits(&mut tpm, INDEX, INDEX, 0), Ok(vec![]));
+    assert_eq!(count(&mut tpm, INDEX), 0, "written, although nothing was set");
+    set_bits(&mut tpm, INDEX, INDEX, 0x8000_0000_0000_0001).unwrap();
+    set_bits(&mut tpm, INDEX, INDEX, 0x10).unwrap();
+    assert_eq!(count(&mut tpm, INDEX), 0x8000_0000_0000_0011);
+}
+
+#[test]
+fn an_extend_index_works_like_a_pcr() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::EXTEND | a::CLEAR_STCLEAR, 32).unwrap();
+    let once = Sha256::digest([&[0; 32][..], b"one"].concat()).to_vec();
+    for _ in 0..2 {
+        assert_eq!(extend(&mut tpm, INDEX, INDEX, b"one"), Ok(vec![]));
+        assert_eq!(read(&mut tpm, INDEX, INDEX, 32, 0).unwrap(), once);
+        assert_eq!(extend(&mut tpm, INDEX, INDEX, b""), Ok(vec![]));
+        assert_eq!(read(&mut tpm, INDEX, INDEX, 32, 0).unwrap(), Sha256::digest(&once).to_vec());
+        tpm.restart(None, 0);
+        assert_eq!(read(&mut tpm, INDEX, INDEX, 32, 0), Err(NV_UNINITIALIZED), "TPMA_NV_CLEAR_STCLEAR");
+    }
+    assert_eq!(extend(&mut tpm, INDEX, INDEX, &[0; 2049]), Err(param(1, SIZE)));
+}
+
+#[test]
+fn a_write_lock_holds_until_the_next_start() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::WRITE_STCLEAR, 8).unwrap();
+    assert_eq!(act(&mut tpm, WRITE_LOCK, INDEX, INDEX), Ok(vec![]));
+    assert_eq!(act(&mut tpm, WRITE_LOCK, INDEX, INDEX), Ok(vec![]), "again");
+    assert_eq!(attributes(&mut tpm, INDEX) & a::WRITELOCKED, a::WRITELOCKED);
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 8], 0), Err(NV_LOCKED));
+    tpm.restart(Some(1), 1);
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 8], 0), Err(NV_LOCKED), "TPM Resume");
+    tpm.restart(Some(1), 0);
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 8], 0), Ok(vec![]), "TPM Restart");
+    define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
+    assert_eq!(act(&mut tpm, WRITE_LOCK, OTHER, OTHER), Err(handle(2, ATTRIBUTES)));
+}
+
+#[test]
+fn every_command_that_writes_minds_the_write_lock() {
+    let mut tpm = Fixture::new();
+    for (kind, size) in [(0, 8), (a::COUNTER, 8), (a::BITS, 8), (a::EXTEND, 32)] {
+        define(&mut tpm, INDEX, a::AUTH | a::WRITE_STCLEAR | kind, size).unwrap();
+        act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+        assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 0), Err(NV_LOCKED));
+        assert_eq!(act(&mut tpm, INCREMENT, INDEX, INDEX), Err(NV_LOCKED));
+        assert_eq!(set_bits(&mut tpm, INDEX, INDEX, 1), Err(NV_LOCKED));
+        assert_eq!(extend(&mut tpm, INDEX, INDEX, b""), Err(NV_LOCKED));
+        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+    }
+}
+
+#[test]
+fn writedefine_locks_for_ever_what_has_been_written() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::WRITEDEFINE, 8).unwrap();
+    act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+    tpm.restart(None, 0);
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[1; 8], 0), Ok(vec![]), "it had not been written");
+    act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+    tpm.restart(None, 0);
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[2; 8], 0), Err(NV_LOCKED));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [1; 8]);
+}
+
+#[test]
+fn a_read_lock_holds_until_the_next_start() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::READ_STCLEAR, 8).unwrap();
+    assert_eq!(act(&mut tpm, READ_LOCK, INDEX, INDEX), Ok(vec![]), "before it is written");
+    write(&mut tpm, INDEX, INDEX, &[1; 8], 0).unwrap();
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_LOCKED));
+    assert_eq!(act(&mut tpm, READ_LOCK, INDEX, INDEX), Ok(vec![]), "again");
+    tpm.restart(Some(1), 1);
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_LOCKED), "TPM Resume");
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [1; 8], "TPM Reset");
+    define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
+    assert_eq!(act(&mut tpm, READ_LOCK, OTHER, OTHER), Err(handle(2, ATTRIBUTES)));
+}
+
+#[test]
+fn stclear_and_orderly_indices_forget() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::CLEAR_STCLEAR, 8).unwrap();
+    define(&mut tpm, OTHER, a::AUTH | a::ORDERLY, 8).unwrap();
+    let write_both = |tpm: &mut Fixture| {
+        write(tpm, INDEX, INDEX, &[1; 8], 0).unwrap();
+        write(tpm, OTHER, OTHER, &[2; 8], 0).unwrap();
+    };
+    write_both(&mut tpm);
+    tpm.restart(Some(1), 1);
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [1; 8], "TPM Resume");
+    tpm.restart(Some(0), 0);
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED), "TPM Reset");
+    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0).unwrap(), [2; 8], "after TPM2_Shutdown");
+    write_both(&mut tpm);
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0), Err(NV_UNINITIALIZED), "without TPM2_Shutdown");
+}
+
+#[test]
+fn wrong_passwords_count_unless_no_da() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
+    define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
+    let guess = |tpm: &mut Fixture, index: u32, password: &[u8]| tpm.with(WRITE, &[index, index], &[password], &[0, 0, 0, 0]);
+    for _ in 0..40 {
+        assert_eq!(guess(&mut tpm, OTHER, b"no"), Err(session(1, BAD_AUTH)));
+    }
+    for _ in 0..32 {
+        assert_eq!(guess(&mut tpm, INDEX, b"no"), Err(session(1, AUTH_FAIL)));
+    }
+    assert_eq!(guess(&mut tpm, INDEX, b"pw"), Err(LOCKOUT), "even with the right one");
+    assert_eq!(guess(&mut tpm, OTHER, b"pw"), Ok(vec![]));
+    tpm.clock.0 += 7_200_000;
+    assert_eq!(guess(&mut tpm, INDEX, b"pw"), Ok(vec![]), "one try is forgotten after recoveryTime");
+    assert_eq!(guess(&mut tpm, INDEX, b"pw\0\0"), Ok(vec![]), "zeros at the end do not count");
+    assert_eq!(guess(&mut tpm, INDEX, b"p"), Err(session(1, AUTH_FAIL)));
+    assert_eq!(guess(&mut tpm, INDEX, b"pw"), Err(LOCKOUT));
+}
+
+#[test]
+fn failed_tries_survive_a_power_cycle_and_a_disorderly_one_counts() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
+    for _ in 0..16 {
+        assert!(tpm.with(WRITE, &[INDEX, INDEX], &[b"no"], &[0, 0, 0, 0]).is_err());
+        tpm.restart(None, 0);
+    }
+    assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 0), Err(LOCKOUT), "CVE-2020-26933");
+}
+
+#[test]
+fn a_disorderly_reset_counts_only_if_a_protected_value_was_used() {
+    let mut tpm = Fixture::new();
+    let failed_tries = |tpm: &mut Fixture| tpm.run(0x17a, &[], &[], &[0, 0, 0, 6, 0, 0, 2, 0x0e, 0, 0, 0, 1]).unwrap()[16];
+    define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
+    define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
+    for _ in 0..3 {
+        write(&mut tpm, OTHER, OTHER, b"", 0).unwrap();
+        tpm.restart(None, 0);
+    }
+    assert_eq!(failed_tries(&mut tpm), 0);
+    write(&mut tpm, INDEX, INDEX, b"", 0).unwrap();
+    tpm.restart(Some(0), 0);
+    assert_eq!(failed_tries(&mut tpm), 0, "after TPM2_Shutdown");
+    write(&mut tpm, INDEX, INDEX, b"", 0).unwrap();
+    tpm.restart(None, 0);
+    assert_eq!(failed_tries(&mut tpm), 1);
+    assert_eq!(tpm.run(0x145, &[], &[], &[0, 0]), Ok(vec![]));
+    tpm.with(WRITE, &[INDEX, INDEX], &[b"no"], &[0, 0, 0, 0]).unwrap_err();
+    tpm.restart(None, 0);
+    assert_eq!(failed_tries(&mut tpm), 3, "the failed try, and its use after TPM2_Shutdown");
+}
+
+#[test]
+fn undefined_indices_and_missing_authorizations() {
+    let mut tpm = Fixture::new();
+    assert_eq!(write(&mut tpm, OWNER, INDEX, b"", 0), Err(handle(2, HANDLE)));
+    assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 0), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.with(READ, &[PLATFORM, OWNER], &[b""], &[0; 4]), Err(handle(2, VALUE)));
+    define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
+    for code in [UNDEFINE_SPACE, INCREMENT, SET_BITS, EXTEND, WRITE, WRITE_LOCK, READ, READ_LOCK] {
+        assert_eq!(tpm.run(code, &[OWNER, INDEX], &[], &[0; 4]), Err(AUTH_MISSING), "command {code:#x}");
+    }
+}

@@ -1,0 +1,261 @@
+//! Part 3, 22: PCR commands, with the PCR attributes of the PC Client Platform TPM Profile.
+
+mod harness;
+use harness::codes::{AUTH_MISSING, HASH, LOCALITY, NULL, OWNER, PCR, PLATFORM, SIZE, TYPE, VALUE, handle, param};
+use harness::{Fixture, Outcome, tpm2b};
+use sha2::{Digest, Sha256, Sha384};
+
+const EVENT: u32 = 0x13c;
+const RESET: u32 = 0x13d;
+const ALLOCATE: u32 = 0x12b;
+const READ: u32 = 0x17e;
+const EXTEND: u32 = 0x182;
+const SHUTDOWN: u32 = 0x145;
+const STARTUP: u32 = 0x144;
+
+const SHA1: u16 = 4;
+const SHA256: u16 = 0xb;
+const SHA384: u16 = 0xc;
+const SHA512: u16 = 0xd;
+
+/// TPML_PCR_SELECTION.
+fn selection(banks: &[(u16, u32)]) -> Vec<u8> {
+    let mut out = (banks.len() as u32).to_be_bytes().to_vec();
+    for (alg, map) in banks {
+        out.extend(alg.to_be_bytes());
+        out.push(3);
+        out.extend(&map.to_le_bytes()[..3]);
+    }
+    out
+}
+
+/// TPML_DIGEST_VALUES.
+fn digests(values: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut out = (values.len() as u32).to_be_bytes().to_vec();
+    values.iter().for_each(|(alg, digest)| out.extend([&alg.to_be_bytes(), *digest].concat()));
+    out
+}
+
+fn extend(tpm: &mut Fixture, pcr: u32, values: &[(u16, &[u8])]) -> Outcome {
+    tpm.with(EXTEND, &[pcr], &[b""], &digests(values))
+}
+
+/// The value of one PCR; None if it is not allocated.
+fn read(tpm: &mut Fixture, alg: u16, pcr: u32) -> Option<Vec<u8>> {
+    let reply = tpm.run(READ, &[], &[], &selection(&[(alg, 1 << pcr)])).unwrap();
+    let values = &reply[4 + 4 + 6..];
+    (values[..4] != [0; 4]).then(|| values[6..].to_vec())
+}
+
+fn update_counter(tpm: &mut Fixture) -> u32 {
+    let reply = tpm.run(READ, &[], &[], &selection(&[])).unwrap();
+    u32::from_be_bytes(reply[..4].try_into().unwrap())
+}
+
+#[test]
+fn pcr_0_to_16_and_23_start_as_zeros_17_to_22_as_ones() {
+    let mut tpm = Fixture::new();
+    for pcr in 0..24 {
+        let start = if (17..=22).contains(&pcr) { 0xff } else { 0 };
+        for (alg, size) in [(SHA1, 20), (SHA256, 32), (SHA384, 48), (SHA512, 64)] {
+            assert_eq!(read(&mut tpm, alg, pcr), Some(vec![start; size]), "PCR {pcr} of bank {alg:#x}");
+        }
+    }
+}
+
+#[test]
+fn extend_hashes_the_old_value_and_the_digest_in_each_bank_that_is_named() {
+    let mut tpm = Fixture::new();
+    assert_eq!(extend(&mut tpm, 7, &[(SHA256, &[1; 32]), (SHA384, &[2; 48])]), Ok(vec![]));
+    let sha256 = Sha256::digest([[0; 32], [1; 32]].concat()).to_vec();
+    assert_eq!(read(&mut tpm, SHA256, 7), Some(sha256.clone()));
+    assert_eq!(read(&mut tpm, SHA384, 7), Some(Sha384::digest([[0; 48], [2; 48]].concat()).to_vec()));
+    assert_eq!(read(&mut tpm, SHA1, 7), Some(vec![0; 20]), "a bank that is not named");
+    assert_eq!(extend(&mut tpm, 7, &[(SHA256, &[3; 32])]), Ok(vec![]));
+    assert_eq!(read(&mut tpm, SHA256, 7), Some(Sha256::digest([sha256, vec![3; 32]].concat()).to_vec()));
+}
+
+#[test]
+fn extend_with_rh_null_or_without_digests_does_nothing() {
+    let mut tpm = Fixture::new();
+    assert_eq!(extend(&mut tpm, NULL, &[(SHA256, &[1; 32])]), Ok(vec![]));
+    assert_eq!(extend(&mut tpm, 0, &[]), Ok(vec![]));
+    assert_eq!(update_counter(&mut tpm), 0);
+}
+
+#[test]
+fn extend_refuses_what_does_not_unmarshal() {
+    let mut tpm = Fixture::new();
+    assert_eq!(extend(&mut tpm, 24, &[]), Err(handle(1, VALUE)));
+    assert_eq!(extend(&mut tpm, OWNER, &[]), Err(handle(1, VALUE)));
+    assert_eq!(extend(&mut tpm, 0, &[(0x12, &[0; 32])]), Err(param(1, HASH)), "SM3 is not implemented");
+    assert_eq!(extend(&mut tpm, 0, &[(SHA1, &[0; 20][..]); 5]), Err(param(1, SIZE)), "more digests than banks");
+    assert_eq!(tpm.run(EXTEND, &[0], &[], &digests(&[])), Err(AUTH_MISSING));
+}
+
+#[test]
+fn each_pcr_can_be_extended_at_its_localities_only() {
+    let mut tpm = Fixture::new();
+    let may = |pcr: u32, locality: u8| match pcr {
+        0..=16 | 23 => true,
+        17 | 18 => locality >= 2,
+        19 => locality == 2 || locality == 3,
+        20 => (1..=3).contains(&locality),
+        _ => locality == 2,
+    };
+    for pcr in 0..24 {
+        for locality in 0..5 {
+            tpm.locality = locality;
+            let expected = if may(pcr, locality) { Ok(vec![]) } else { Err(LOCALITY) };
+            assert_eq!(extend(&mut tpm, pcr, &[(SHA256, &[1; 32])]), expected, "PCR {pcr} at locality {locality}");
+            assert_eq!(tpm.with(EVENT, &[pcr], &[b""], &tpm2b(b"x")).map(drop), expected.map(drop), "PCR {pcr} at locality {locality}");
+        }
+    }
+    tpm.locality = 32;
+    assert_eq!(extend(&mut tpm, 0, &[]), Err(LOCALITY), "an extended locality");
+}
+
+#[test]
+fn each_pcr_can_be_reset_at_its_localities_only() {
+    let mut tpm = Fixture::new();
+    let may = |pcr: u32, locality: u8| match pcr {
+        0..=15 => false,
+        16 | 23 => true,
+        17..=19 => locality == 4,
+        20 => locality == 2 || locality == 4,
+        _ => locality == 2,
+    };
+    for pcr in 0..24 {
+        for locality in 0..5 {
+            tpm.locality = locality;
+            let expected = if may(pcr, locality) { Ok(vec![]) } else { Err(LOCALITY) };
+            assert_eq!(tpm.with(RESET, &[pcr], &[b""], &[]), expected, "PCR {pcr} at locality {locality}");
+        }
+        if pcr > 15 {
+            assert_eq!(read(&mut tpm, SHA256, pcr), Some(vec![0; 32]), "PCR {pcr}: zeros, not its first value");
+        }
+    }
+    assert_eq!(tpm.with(RESET, &[NULL], &[b""], &[]), Err(handle(1, VALUE)));
+}
+
+#[test]
+fn the_update_counter_counts_each_bank_but_not_the_debug_and_application_pcr() {
+    let mut tpm = Fixture::new();
+    extend(&mut tpm, 0, &[(SHA256, &[1; 32])]).unwrap();
+    assert_eq!(update_counter(&mut tpm), 1);
+    extend(&mut tpm, 0, &[(SHA256, &[1; 32]), (SHA1, &[1; 20])]).unwrap();
+    assert_eq!(update_counter(&mut tpm), 3);
+    extend(&mut tpm, 16, &[(SHA256, &[1; 32])]).unwrap();
+    extend(&mut tpm, 23, &[(SHA256, &[1; 32])]).unwrap();
+    tpm.with(RESET, &[16], &[b""], &[]).unwrap();
+    assert_eq!(update_counter(&mut tpm), 3);
+    tpm.locality = 4;
+    tpm.with(RESET, &[17], &[b""], &[]).unwrap();
+    assert_eq!(update_counter(&mut tpm), 4);
+}
+
+#[test]
+fn event_answers_with_the_digests_that_it_extends() {
+    let mut tpm = Fixture::new();
+    let reply = tpm.with(EVENT, &[3], &[b""], &tpm2b(b"event")).unwrap();
+    let sha256 = Sha256::digest(b"event");
+    assert_eq!(reply[..6], [0, 0, 0, 4, 0, 4], "four banks, SHA-1 first");
+    assert_eq!(reply[26..60], [&[0, 0xb][..], &sha256].concat());
+    assert_eq!(reply.len(), 4 + (2 + 20) + (2 + 32) + (2 + 48) + (2 + 64));
+    assert_eq!(read(&mut tpm, SHA256, 3), Some(Sha256::digest([&[0; 32][..], &sha256].concat()).to_vec()));
+    assert_eq!(tpm.with(EVENT, &[NULL], &[b""], &tpm2b(b"event")), Ok(reply), "the digests alone");
+    assert_eq!(update_counter(&mut tpm), 4);
+    assert!(tpm.with(EVENT, &[3], &[b""], &tpm2b(&[0; 1024])).is_ok());
+    assert_eq!(tpm.with(EVENT, &[3], &[b""], &tpm2b(&[0; 1025])), Err(param(1, SIZE)));
+}
+
+#[test]
+fn read_gives_eight_digests_at_most_and_says_which() {
+    let mut tpm = Fixture::new();
+    let reply = tpm.run(READ, &[], &[], &selection(&[(SHA1, 0x00_000f), (SHA256, 0xff_ffff)])).unwrap();
+    assert_eq!(reply[4..20], selection(&[(SHA1, 0xf), (SHA256, 0xf)]));
+    assert_eq!(reply[20..24], 8u32.to_be_bytes());
+    let rest = tpm.run(READ, &[], &[], &selection(&[(SHA256, 0xff_fff0)])).unwrap();
+    assert_eq!(rest[4..14], selection(&[(SHA256, 0xff0)]));
+    assert_eq!(tpm.run(READ, &[], &[], &selection(&[])).unwrap(), [0; 12]);
+}
+
+#[test]
+fn read_refuses_what_does_not_unmarshal() {
+    let mut tpm = Fixture::new();
+    assert_eq!(tpm.run(READ, &[], &[], &selection(&[(0x12, 1)])), Err(param(1, HASH)));
+    assert_eq!(tpm.run(READ, &[], &[], &[0, 0, 0, 1, 0, 0xb, 4, 0, 0, 0, 0]), Err(param(1, VALUE)), "sizeofSelect");
+    assert_eq!(tpm.run(READ, &[], &[], &selection(&[(SHA1, 1); 9])), Err(param(1, SIZE)));
+}
+
+#[test]
+fn an_allocation_takes_effect_at_the_next_init() {
+    let mut tpm = Fixture::new();
+    let reply = tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SHA1, 0), (SHA256, 0x00_ffff)])).unwrap();
+    let needed = 16 * 32 + 24 * (48 + 64);
+    assert_eq!(reply, [&[1u8][..], &24u32.to_be_bytes(), &u32::to_be_bytes(needed), &u32::to_be_bytes(24 * 164)].concat());
+    assert_eq!(read(&mut tpm, SHA1, 0), Some(vec![0; 20]), "still the old one");
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, SHA1, 0), None);
+    assert_eq!(read(&mut tpm, SHA256, 15), Some(vec![0; 32]));
+    assert_eq!(read(&mut tpm, SHA256, 16), None);
+    assert_eq!(read(&mut tpm, SHA512, 23), Some(vec![0; 64]), "a bank that was not named");
+    assert_eq!(extend(&mut tpm, 0, &[(SHA1, &[1; 20])]), Ok(vec![]), "nothing to extend");
+    assert_eq!(update_counter(&mut tpm), 0);
+    assert_eq!(tpm.with(EVENT, &[16], &[b""], &tpm2b(b"x")).unwrap()[..6], [0, 0, 0, 2, 0, 0xc], "the banks that have PCR 16");
+}
+
+#[test]
+fn of_a_bank_named_twice_the_last_allocation_counts() {
+    let mut tpm = Fixture::new();
+    assert!(tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SHA1, 0), (SHA1, 1)])).is_ok());
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, SHA1, 0), Some(vec![0; 20]));
+    assert_eq!(read(&mut tpm, SHA1, 1), None);
+}
+
+#[test]
+fn an_allocation_must_leave_pcr_0_and_17() {
+    let mut tpm = Fixture::new();
+    let none = |pcr: u32| [SHA1, SHA256, SHA384, SHA512].map(|alg| (alg, 0xff_ffff & !(1 << pcr)));
+    assert_eq!(tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&none(0))), Err(PCR));
+    assert_eq!(tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&none(17))), Err(PCR));
+    assert!(tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&none(1))).is_ok());
+    assert_eq!(tpm.with(ALLOCATE, &[OWNER], &[b""], &selection(&[])), Err(handle(1, VALUE)));
+}
+
+#[test]
+fn after_an_allocation_the_state_cannot_be_saved() {
+    let mut tpm = Fixture::new();
+    tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[])).unwrap();
+    assert_eq!(tpm.run(SHUTDOWN, &[], &[], &[0, 1]), Err(param(1, TYPE)));
+    assert_eq!(tpm.run(SHUTDOWN, &[], &[], &[0, 0]), Ok(vec![]));
+    tpm.restart(None, 0);
+    assert_eq!(tpm.run(SHUTDOWN, &[], &[], &[0, 1]), Ok(vec![]));
+}
+
+#[test]
+fn resume_preserves_pcr_0_to_15_and_the_counter() {
+    let mut tpm = Fixture::new();
+    extend(&mut tpm, 15, &[(SHA256, &[1; 32])]).unwrap();
+    extend(&mut tpm, 16, &[(SHA256, &[1; 32])]).unwrap();
+    let saved = read(&mut tpm, SHA256, 15);
+    tpm.restart(Some(1), 1);
+    assert_eq!(read(&mut tpm, SHA256, 15), saved);
+    assert_eq!(read(&mut tpm, SHA256, 16), Some(vec![0; 32]));
+    assert_eq!(update_counter(&mut tpm), 1);
+    tpm.restart(Some(1), 0);
+    assert_eq!(read(&mut tpm, SHA256, 15), Some(vec![0; 32]), "TPM Restart");
+    tpm.restart(None, 0);
+    assert_eq!(update_counter(&mut tpm), 0, "TPM Reset");
+}
+
+#[test]
+fn an_extend_after_shutdown_cannot_be_undone_by_resume() {
+    let mut tpm = Fixture::new();
+    assert_eq!(tpm.run(SHUTDOWN, &[], &[], &[0, 1]), Ok(vec![]));
+    extend(&mut tpm, 0, &[(SHA256, &[1; 32])]).unwrap();
+    tpm.power_cycle();
+    assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)), "the saved state would not have the event");
+    assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+}

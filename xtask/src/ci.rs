@@ -1,0 +1,115 @@
+//! `cargo xtask ci`: what a change must pass.
+
+use crate::suite::{self, Totals, case};
+use crate::{build, test, workspace};
+use anyhow::{Context, Result, bail};
+use std::process::{Command, ExitCode};
+
+/// A check: what it is called, cargo's arguments, and cargo's environment.
+type Check = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+
+/// Checks of the sources; each is one cargo call.
+const CHECKS: &[Check] = &[
+    ("rustfmt", &["fmt", "--all", "--check"], &[]),
+    (
+        "clippy, host",
+        &[
+            "clippy",
+            "--locked",
+            "--all-targets",
+            "-p",
+            "tpm-core",
+            "-p",
+            "snp",
+            "-p",
+            "kernel",
+            "-p",
+            "xtask",
+            "-p",
+            "quoin-tests",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    ),
+    (
+        "clippy, bare metal",
+        &[
+            "clippy",
+            "--locked",
+            "--profile",
+            "firmware",
+            "--target",
+            build::TARGET,
+            "-p",
+            "kernel",
+            "-p",
+            "machine",
+            "-p",
+            "guest",
+            "-p",
+            "rules",
+            "--bins",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    ),
+    (
+        "rustdoc",
+        &[
+            "doc",
+            "--locked",
+            "--no-deps",
+            "-p",
+            "tpm-core",
+            "-p",
+            "snp",
+            "-p",
+            "kernel",
+            "-p",
+            "xtask",
+            "-p",
+            "quoin-tests",
+        ],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    ),
+];
+
+/// Runs the verb.
+pub fn run(args: &test::Args) -> Result<ExitCode> {
+    let checks = suite::run("sources: format, lints, documentation", || Ok(sources()));
+    let tests = test::run(args)?;
+    Ok(if checks.failed == 0 {
+        tests
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn sources() -> Totals {
+    let mut totals = Totals::default();
+    for (name, arguments, environment) in CHECKS {
+        totals += case(name, check(arguments, environment));
+    }
+    totals
+}
+
+fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let mut command = Command::new(workspace::cargo());
+    command
+        .current_dir(workspace::root()?)
+        .args(arguments)
+        .envs(environment.iter().copied());
+    let status = command.status().context("cannot start cargo")?;
+    if status.success() {
+        return Ok(());
+    }
+    bail!("cargo {} ended with {status}", arguments.join(" "))
+}

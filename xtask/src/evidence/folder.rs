@@ -1,0 +1,126 @@
+//! The evidence folder: which file is which value.
+
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
+
+/// No evidence file is longer, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Everything that a verifier gets, as bytes that nobody has judged yet. [`FILES`] names the file of each field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Attestation report of VMPL0, 1184 bytes.
+    pub report: Vec<u8>,
+    /// AMD root key, DER.
+    pub ark: Vec<u8>,
+    /// AMD SEV key, DER.
+    pub ask: Vec<u8>,
+    /// Versioned chip endorsement key, DER.
+    pub vcek: Vec<u8>,
+    /// The certificate table as the host gave it.
+    pub certificates: Vec<u8>,
+    /// The vTPM's manifest, version 0: `TPMT_PUBLIC` of the RSA-2048 EK.
+    pub manifest: Vec<u8>,
+    /// The nonce of the attestation call, 64 bytes.
+    pub nonce: Vec<u8>,
+    /// The launch digest that the collector expected, 48 bytes. It is the collector's word: a verifier should bring its own.
+    pub measurement: Vec<u8>,
+    /// `TPM2B_PUBLIC` of the attestation key.
+    pub ak: Vec<u8>,
+    /// The quote, `TPMS_ATTEST`.
+    pub quote: Vec<u8>,
+    /// Its signature, `TPMT_SIGNATURE`.
+    pub quote_signature: Vec<u8>,
+    /// The quote's nonce (`extraData`), 32 bytes.
+    pub quote_nonce: Vec<u8>,
+    /// PCR 0 to 23 of the SHA-256 bank, 32 bytes each.
+    pub pcrs: Vec<u8>,
+    /// TCG event log, crypto-agile format.
+    pub events: Vec<u8>,
+    /// The AK's Name.
+    pub ak_name: Vec<u8>,
+    /// The challenge's credential, 32 bytes.
+    pub credential: Vec<u8>,
+    /// The challenge's seed, 32 bytes.
+    pub seed: Vec<u8>,
+    /// The random value of the challenge's OAEP, 32 bytes.
+    pub oaep_seed: Vec<u8>,
+    /// `TPM2B_ID_OBJECT` as sent to the TPM.
+    pub blob: Vec<u8>,
+    /// `TPM2B_ENCRYPTED_SECRET` as sent to the TPM.
+    pub encrypted_seed: Vec<u8>,
+    /// What `TPM2_ActivateCredential` gave back, 32 bytes.
+    pub answer: Vec<u8>,
+}
+
+/// A field of [`Evidence`].
+pub type Field = fn(&mut Evidence) -> &mut Vec<u8>;
+
+/// Every file of the folder and the field that it holds.
+pub const FILES: [(&str, Field); 21] = [
+    ("report.bin", |evidence| &mut evidence.report),
+    ("ark.der", |evidence| &mut evidence.ark),
+    ("ask.der", |evidence| &mut evidence.ask),
+    ("vcek.der", |evidence| &mut evidence.vcek),
+    ("certificates.bin", |evidence| &mut evidence.certificates),
+    ("manifest.bin", |evidence| &mut evidence.manifest),
+    ("nonce.bin", |evidence| &mut evidence.nonce),
+    ("measurement.bin", |evidence| &mut evidence.measurement),
+    ("ak.pub", |evidence| &mut evidence.ak),
+    ("quote.msg", |evidence| &mut evidence.quote),
+    ("quote.sig", |evidence| &mut evidence.quote_signature),
+    ("quote.nonce", |evidence| &mut evidence.quote_nonce),
+    ("pcrs.bin", |evidence| &mut evidence.pcrs),
+    ("events.bin", |evidence| &mut evidence.events),
+    ("credential/ak.name", |evidence| &mut evidence.ak_name),
+    ("credential/secret", |evidence| &mut evidence.credential),
+    ("credential/seed", |evidence| &mut evidence.seed),
+    ("credential/oaep.seed", |evidence| &mut evidence.oaep_seed),
+    ("credential/blob", |evidence| &mut evidence.blob),
+    ("credential/encrypted.seed", |evidence| {
+        &mut evidence.encrypted_seed
+    }),
+    ("credential/answer", |evidence| &mut evidence.answer),
+];
+
+impl Evidence {
+    /// Reads a folder; fails when a file is missing or implausibly long.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let mut evidence = Self::default();
+        for (name, field) in FILES {
+            *field(&mut evidence) = read_file(&dir.join(name))?;
+        }
+        Ok(evidence)
+    }
+
+    /// Writes a folder, which is made if it does not exist.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let credential = dir.join("credential");
+        fs::create_dir_all(&credential)
+            .with_context(|| format!("cannot make folder {}", credential.display()))?;
+        let mut evidence = self.clone();
+        for (name, field) in FILES {
+            let path = dir.join(name);
+            fs::write(&path, field(&mut evidence))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read evidence file {}", path.display()))?;
+    ensure!(
+        bytes.len() as u64 <= MAX_FILE,
+        "evidence file {} is longer than {MAX_FILE} bytes",
+        path.display()
+    );
+    Ok(bytes)
+}

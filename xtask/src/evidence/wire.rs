@@ -1,0 +1,457 @@
+//! TPM structures (TPM 2.0 Library, Part 2) as far as evidence needs them, read strictly: no byte too many, no other encoding of the same value.
+//!
+//! This is a second implementation on purpose: the verifier shares no code with the TPM that it judges.
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+
+/// Algorithm identifiers, `TPM_ALG_ID` (Part 2, 6.3).
+pub mod alg {
+    #![expect(missing_docs, reason = "the names are the specification's")]
+    pub const RSA: u16 = 0x0001;
+    pub const SHA1: u16 = 0x0004;
+    pub const AES: u16 = 0x0006;
+    pub const SHA256: u16 = 0x000B;
+    pub const SHA384: u16 = 0x000C;
+    pub const SHA512: u16 = 0x000D;
+    pub const NULL: u16 = 0x0010;
+    pub const RSASSA: u16 = 0x0014;
+    pub const ECDSA: u16 = 0x0018;
+    pub const ECC: u16 = 0x0023;
+    pub const CFB: u16 = 0x0043;
+}
+
+/// Object attributes, `TPMA_OBJECT` (Part 2, 8.3).
+pub mod attribute {
+    #![expect(missing_docs, reason = "the names are the specification's")]
+    pub const FIXED_TPM: u32 = 1 << 1;
+    pub const ST_CLEAR: u32 = 1 << 2;
+    pub const FIXED_PARENT: u32 = 1 << 4;
+    pub const SENSITIVE_DATA_ORIGIN: u32 = 1 << 5;
+    pub const USER_WITH_AUTH: u32 = 1 << 6;
+    pub const ADMIN_WITH_POLICY: u32 = 1 << 7;
+    pub const NO_DA: u32 = 1 << 10;
+    pub const RESTRICTED: u32 = 1 << 16;
+    pub const DECRYPT: u32 = 1 << 17;
+    pub const SIGN: u32 = 1 << 18;
+}
+
+/// `TPM_ECC_NIST_P256` (Part 2, 6.4).
+pub const NIST_P256: u16 = 0x0003;
+/// `TPM_RH_ENDORSEMENT` (Part 2, 7.4).
+pub const RH_ENDORSEMENT: u32 = 0x4000_000B;
+/// `TPM_GENERATED_VALUE` (Part 2, 6.2), the magic with which every structure begins that a restricted key signs for the TPM.
+pub const GENERATED: u32 = 0xFF54_4347;
+/// `TPM_ST_ATTEST_QUOTE` (Part 2, 6.9).
+pub const ST_ATTEST_QUOTE: u16 = 0x8018;
+/// Number of PCRs (PC Client Platform TPM Profile, 4.6).
+pub const PCR_COUNT: usize = 24;
+
+/// A `TPM2B`: a 16-bit size and the bytes. All that is sent here is far shorter than the limit.
+pub fn tpm2b(bytes: &[u8]) -> Vec<u8> {
+    let size = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    [&size.to_be_bytes(), bytes].concat()
+}
+
+/// Reads big-endian values from the front of a slice.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads from the start of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// The next `length` bytes.
+    pub fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (head, tail) = self
+            .rest
+            .split_at_checked(length)
+            .with_context(|| format!("ends {} bytes early", length - self.rest.len()))?;
+        self.rest = tail;
+        Ok(head)
+    }
+
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        Ok(self.take(N)?.try_into()?)
+    }
+
+    /// A byte.
+    pub fn u8(&mut self) -> Result<u8> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    /// A 16-bit integer.
+    pub fn u16(&mut self) -> Result<u16> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    /// A 32-bit integer.
+    pub fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    /// A 64-bit integer.
+    pub fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    /// The contents of a `TPM2B`.
+    pub fn tpm2b(&mut self) -> Result<&'a [u8]> {
+        let size = self.u16()?;
+        self.take(size.into())
+    }
+
+    /// What is left.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Says that nothing may be left.
+    pub fn end(&self) -> Result<()> {
+        ensure!(
+            self.rest.is_empty(),
+            "{} bytes too many at the end",
+            self.rest.len()
+        );
+        Ok(())
+    }
+}
+
+/// The public area of a key, `TPMT_PUBLIC` (Part 2, 12.2.4), of the kinds that evidence knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Public {
+    /// `nameAlg`; only SHA-256 is read.
+    pub name_alg: u16,
+    /// `objectAttributes`.
+    pub attributes: u32,
+    /// `authPolicy`.
+    pub policy: Vec<u8>,
+    /// True for `symmetric` = AES-128 in CFB mode, false for `TPM_ALG_NULL`.
+    pub aes_128_cfb: bool,
+    /// `scheme` and its hash; `None` is `TPM_ALG_NULL`.
+    pub scheme: Option<(u16, u16)>,
+    /// The rest of `parameters`, and `unique`.
+    pub key: Key,
+}
+
+/// What differs between RSA and ECC keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// RSA-2048 with exponent 65537 (encoded as 0).
+    Rsa2048 {
+        /// The modulus, big-endian, 256 bytes; in a template anything.
+        modulus: Vec<u8>,
+    },
+    /// A point of NIST P-256.
+    P256 {
+        /// Affine x, 32 bytes; empty in a template.
+        x: Vec<u8>,
+        /// Affine y, 32 bytes; empty in a template.
+        y: Vec<u8>,
+    },
+}
+
+impl Public {
+    /// Reads a `TPMT_PUBLIC` that is nothing else and has the one encoding that [`Public::to_bytes`] gives.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let object_type = reader.u16()?;
+        let name_alg = reader.u16()?;
+        ensure!(
+            name_alg == alg::SHA256,
+            "nameAlg {name_alg:#06x} is not SHA-256"
+        );
+        let attributes = reader.u32()?;
+        let policy = reader.tpm2b()?.to_vec();
+        let aes_128_cfb = symmetric(&mut reader)?;
+        let scheme = scheme(&mut reader)?;
+        let key = match object_type {
+            alg::RSA => rsa_key(&mut reader)?,
+            alg::ECC => ecc_key(&mut reader)?,
+            other => bail!("key type {other:#06x} is neither RSA nor ECC"),
+        };
+        reader.end()?;
+        Ok(Self {
+            name_alg,
+            attributes,
+            policy,
+            aes_128_cfb,
+            scheme,
+            key,
+        })
+    }
+
+    /// Reads a `TPM2B_PUBLIC` that is nothing else.
+    pub fn parse_tpm2b(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let public = reader.tpm2b()?;
+        reader.end()?;
+        Self::parse(public)
+    }
+
+    /// The `TPMT_PUBLIC`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let object_type = match self.key {
+            Key::Rsa2048 { .. } => alg::RSA,
+            Key::P256 { .. } => alg::ECC,
+        };
+        let mut bytes = Vec::new();
+        bytes.extend(object_type.to_be_bytes());
+        bytes.extend(self.name_alg.to_be_bytes());
+        bytes.extend(self.attributes.to_be_bytes());
+        bytes.extend(tpm2b(&self.policy));
+        bytes.extend(words(if self.aes_128_cfb {
+            &[alg::AES, 128, alg::CFB]
+        } else {
+            &[alg::NULL]
+        }));
+        match self.scheme {
+            Some((scheme, hash)) => bytes.extend(words(&[scheme, hash])),
+            None => bytes.extend(words(&[alg::NULL])),
+        }
+        match &self.key {
+            Key::Rsa2048 { modulus } => {
+                bytes.extend(words(&[2048, 0, 0]));
+                bytes.extend(tpm2b(modulus));
+            }
+            Key::P256 { x, y } => {
+                bytes.extend(words(&[NIST_P256, alg::NULL]));
+                bytes.extend(tpm2b(x));
+                bytes.extend(tpm2b(y));
+            }
+        }
+        bytes
+    }
+
+    /// The object's Name (Part 1, 14): `nameAlg` and the digest of the public area.
+    pub fn name(&self) -> Vec<u8> {
+        [
+            self.name_alg.to_be_bytes().as_slice(),
+            &Sha256::digest(self.to_bytes()),
+        ]
+        .concat()
+    }
+
+    /// The Qualified Name of a primary key under the endorsement hierarchy (Part 1, 23.5).
+    pub fn endorsement_qualified_name(&self) -> Vec<u8> {
+        let digest = Sha256::new()
+            .chain_update(RH_ENDORSEMENT.to_be_bytes())
+            .chain_update(self.name())
+            .finalize();
+        [self.name_alg.to_be_bytes().as_slice(), &digest].concat()
+    }
+}
+
+fn words(values: &[u16]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_be_bytes())
+        .collect()
+}
+
+fn symmetric(reader: &mut Reader<'_>) -> Result<bool> {
+    match reader.u16()? {
+        alg::NULL => Ok(false),
+        alg::AES => {
+            let (bits, mode) = (reader.u16()?, reader.u16()?);
+            ensure!(
+                (bits, mode) == (128, alg::CFB),
+                "symmetric algorithm is not AES-128-CFB"
+            );
+            Ok(true)
+        }
+        other => bail!("symmetric algorithm {other:#06x} is neither AES nor NULL"),
+    }
+}
+
+fn scheme(reader: &mut Reader<'_>) -> Result<Option<(u16, u16)>> {
+    match reader.u16()? {
+        alg::NULL => Ok(None),
+        scheme @ (alg::RSASSA | alg::ECDSA) => Ok(Some((scheme, reader.u16()?))),
+        other => bail!("scheme {other:#06x} is none of NULL, RSASSA and ECDSA"),
+    }
+}
+
+fn rsa_key(reader: &mut Reader<'_>) -> Result<Key> {
+    let (bits, exponent) = (reader.u16()?, reader.u32()?);
+    ensure!(bits == 2048, "RSA key of {bits} bits, not 2048");
+    ensure!(
+        exponent == 0,
+        "RSA exponent {exponent}, not the default (0)"
+    );
+    let modulus = reader.tpm2b()?.to_vec();
+    Ok(Key::Rsa2048 { modulus })
+}
+
+fn ecc_key(reader: &mut Reader<'_>) -> Result<Key> {
+    let (curve, kdf) = (reader.u16()?, reader.u16()?);
+    ensure!(curve == NIST_P256, "curve {curve:#06x} is not NIST P-256");
+    ensure!(kdf == alg::NULL, "kdf {kdf:#06x} is not NULL");
+    let x = reader.tpm2b()?.to_vec();
+    let y = reader.tpm2b()?.to_vec();
+    Ok(Key::P256 { x, y })
+}
+
+/// What a quote says, `TPMS_ATTEST` with `TPMS_QUOTE_INFO` (Part 2, 10.12), before anybody has judged it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attest {
+    /// `magic`.
+    pub magic: u32,
+    /// `type`.
+    pub kind: u16,
+    /// `qualifiedSigner`.
+    pub qualified_signer: Vec<u8>,
+    /// `extraData`: the nonce.
+    pub extra_data: Vec<u8>,
+    /// `attested`, still to be read: what it is depends on `type`.
+    pub attested: Vec<u8>,
+}
+
+impl Attest {
+    /// Reads the part that all kinds of `TPMS_ATTEST` have in common.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let magic = reader.u32()?;
+        let kind = reader.u16()?;
+        let qualified_signer = reader.tpm2b()?.to_vec();
+        let extra_data = reader.tpm2b()?.to_vec();
+        let (_clock, _reset_count, _restart_count) = (reader.u64()?, reader.u32()?, reader.u32()?);
+        let safe = reader.u8()?;
+        ensure!(safe <= 1, "clockInfo.safe is {safe}, not a TPMI_YES_NO");
+        let _firmware_version = reader.u64()?;
+        Ok(Self {
+            magic,
+            kind,
+            qualified_signer,
+            extra_data,
+            attested: reader.rest().to_vec(),
+        })
+    }
+}
+
+/// What a quote attests, `TPMS_QUOTE_INFO`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuoteInfo {
+    /// `pcrSelect`: bank and bitmap of each selection.
+    pub selections: Vec<(u16, Vec<u8>)>,
+    /// `pcrDigest`.
+    pub pcr_digest: Vec<u8>,
+}
+
+impl QuoteInfo {
+    /// Reads [`Attest::attested`] of a quote.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let count = reader.u32()?;
+        ensure!(count <= 16, "{count} PCR selections are not plausible");
+        let mut selections = Vec::new();
+        for _ in 0..count {
+            let bank = reader.u16()?;
+            let size = reader.u8()?;
+            selections.push((bank, reader.take(size.into())?.to_vec()));
+        }
+        let pcr_digest = reader.tpm2b()?.to_vec();
+        reader.end()?;
+        Ok(Self {
+            selections,
+            pcr_digest,
+        })
+    }
+}
+
+/// `TPML_PCR_SELECTION` of the SHA-256 bank with the PCRs of `bitmap`, PCR 0 in bit 0.
+pub fn sha256_selection(bitmap: u32) -> Vec<u8> {
+    let [first, second, third, _] = bitmap.to_le_bytes();
+    let mut bytes = vec![0, 0, 0, 1];
+    bytes.extend(alg::SHA256.to_be_bytes());
+    bytes.extend([3, first, second, third]);
+    bytes
+}
+
+/// A signature, `TPMT_SIGNATURE` (Part 2, 11.3.4), over SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signature {
+    /// `TPM_ALG_RSASSA`.
+    Rsassa(Vec<u8>),
+    /// `TPM_ALG_ECDSA`: r and s as the TPM wrote them.
+    Ecdsa(Vec<u8>, Vec<u8>),
+}
+
+impl Signature {
+    /// Reads a `TPMT_SIGNATURE` that is nothing else.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let (scheme, hash) = (reader.u16()?, reader.u16()?);
+        ensure!(
+            hash == alg::SHA256,
+            "signature hash {hash:#06x} is not SHA-256"
+        );
+        let signature = match scheme {
+            alg::RSASSA => Self::Rsassa(reader.tpm2b()?.to_vec()),
+            alg::ECDSA => Self::Ecdsa(reader.tpm2b()?.to_vec(), reader.tpm2b()?.to_vec()),
+            other => bail!("signature scheme {other:#06x} is neither RSASSA nor ECDSA"),
+        };
+        reader.end()?;
+        Ok(signature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Key, Public, Reader, Signature, alg};
+    use crate::evidence::template;
+
+    fn ek() -> Vec<u8> {
+        let mut public = template::ek_rsa_2048();
+        public.key = Key::Rsa2048 {
+            modulus: vec![0xA5; 256],
+        };
+        public.to_bytes()
+    }
+
+    #[test]
+    fn a_public_area_survives_parsing() {
+        for template in [template::ek_rsa_2048(), template::ak_p256()] {
+            assert_eq!(Public::parse(&template.to_bytes()).unwrap(), template);
+        }
+    }
+
+    #[test]
+    fn a_public_area_ends_where_it_ends() {
+        let bytes = ek();
+        assert!(Public::parse(&[bytes.as_slice(), &[0]].concat()).is_err());
+        for length in 0..bytes.len() {
+            assert!(Public::parse(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn whatever_parses_has_one_encoding() {
+        let bytes = ek();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(public) = Public::parse(&flipped) {
+                assert_eq!(public.to_bytes(), flipped, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_size_beyond_the_end_is_refused() {
+        assert!(Reader::new(&[0, 4, 1, 2, 3]).tpm2b().is_err());
+    }
+
+    #[test]
+    fn a_signature_must_use_sha_256() {
+        let mut bytes = alg::RSASSA.to_be_bytes().to_vec();
+        bytes.extend(alg::SHA1.to_be_bytes());
+        bytes.extend([0, 1, 0]);
+        assert!(Signature::parse(&bytes).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! What `cargo xtask` does, as a library that the suites share.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`build`] | cargo calls for what runs without an operating system |
+//! | [`ci`] | the verb of that name |
+//! | [`debian`] | programs from Debian packages |
+//! | [`digest`] | the launch digest of an IGVM file |
+//! | [`evidence`] | collecting what a verifier needs |
+//! | [`image`] | the IGVM file: packing, sizes |
+//! | [`measure`] | the verb of that name |
+//! | [`progress`] | status lines |
+//! | [`psp`] | the mock secure processor's identity |
+//! | [`qemu`] | the machine in QEMU |
+//! | [`relay`] | the client of the payload at VMPL2 |
+//! | [`run`] | the verb of that name |
+//! | [`server`] | a TPM at two local TCP ports |
+//! | [`suite`] | the suites that are more than `cargo test` |
+//! | [`test`] | the verb of that name |
+//! | [`timeline`] | what a boot says |
+//! | [`tpm`] | the verb of that name |
+//! | [`verify`] | judging evidence |
+//! | [`workspace`] | where things lie |
+//! | [`wrapper`] | what makes two checkouts give the same image |
+
+pub mod build;
+pub mod ci;
+pub mod debian;
+pub mod digest;
+pub mod evidence;
+pub mod image;
+pub mod measure;
+pub mod progress;
+pub mod psp;
+pub mod qemu;
+pub mod relay;
+pub mod run;
+pub mod server;
+pub mod suite;
+pub mod test;
+pub mod timeline;
+pub mod tpm;
+pub mod verify;
+pub mod workspace;
+pub mod wrapper;

@@ -1,0 +1,90 @@
+//! One command for everything: `cargo xtask help` is its manual.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use xtask::{ci, image, measure, run, test, tpm, verify, wrapper};
+
+/// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
+///
+/// No confidential hardware is needed: the image boots in a software SEV-SNP machine (tests/machine) on plain QEMU.
+/// That machine is for development and tests; it protects nothing.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Boot the image in the software SEV-SNP machine, verify its evidence, and serve its TPM on a local port.
+    ///
+    /// Builds what is out of date, packs the image, prints the launch digest computed from it, boots it in QEMU and shows what happens as it
+    /// happens. Then collects evidence (report, certificates, EK, quote), verifies it, and serves the firmware's TPM to real clients until
+    /// Ctrl-C. QEMU is installed through apt-get where that needs no password.
+    Run(run::Args),
+    /// Run all tests, the fast ones first; the last line is `N passed, N failed`.
+    ///
+    /// Unit tests and properties on the host; then the image (the same bytes from two folders, the committed launch digest), the hostile
+    /// guest and the machine's rules in QEMU. What is missing of Debian's packages is installed through apt-get where that needs no password.
+    Test(test::Args),
+    /// Everything that a change must pass: format, lints, documentation, then all tests.
+    Ci(test::Args),
+    /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
+    Verify(verify::Args),
+    /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
+    Image(image::Args),
+    /// Serve the TPM engine on a local port, without firmware or machine: for developing clients, and for suites by others.
+    Tpm(tpm::Args),
+    /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
+    ///
+    /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is the MEASUREMENT that
+    /// the attestation report of a guest launched from this file must show.
+    Measure(measure::Args),
+}
+
+fn main() -> ExitCode {
+    if env::var_os(wrapper::MARKER).is_some() {
+        return as_wrapper();
+    }
+    match run(Cli::parse().verb) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Run(args) => run::run(&args)?,
+        Verb::Test(args) => return test::run(&args),
+        Verb::Ci(args) => return ci::run(&args),
+        Verb::Image(args) => image::run(&args)?,
+        Verb::Tpm(args) => tpm::run(&args)?,
+        Verb::Verify(args) => return verify::run(&args),
+        Verb::Measure(args) => measure::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Cargo has called us instead of rustc.
+fn as_wrapper() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    match wrapper::run(&arguments) {
+        Ok(status) => ExitCode::from(
+            status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .unwrap_or(1),
+        ),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

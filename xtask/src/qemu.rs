@@ -1,0 +1,398 @@
+//! Starts the software SEV-SNP machine in QEMU, and listens to it.
+//!
+//! Three unix sockets in a folder of our own: the firmware's console (COM1), the guest's relay (COM2), the machine's log (debug console).
+//! We listen and QEMU connects, so that no byte is lost and nothing has to be tried again.
+
+use crate::relay::SerialRelay;
+use anyhow::{Context, Result, bail};
+use core::time::Duration;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+/// The program, and the Debian package that it comes from.
+pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
+
+/// How long QEMU may take to connect to our sockets.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.
+const RELAY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What the machine is given (docs/boot.md, "What the machine takes from QEMU").
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The machine's ELF file.
+    pub machine: &'a Path,
+    /// The IGVM file's bytes.
+    pub image: &'a [u8],
+    /// The mock PSP's identity: [`crate::psp::Identity::fw_cfg_bundle`].
+    pub psp: &'a [u8],
+    /// `key=value` lines: what a VMPL violation does, and how the host shall lie. May be empty.
+    pub config: &'a str,
+    /// MiB of RAM, the machine's own included; docs/boot.md says 512.
+    pub memory_mib: u32,
+}
+
+/// Who said a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The machine, on the debug console.
+    Machine,
+    /// The firmware, on COM1.
+    Firmware,
+}
+
+/// A line, and when it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Time since QEMU was started.
+    pub elapsed: Duration,
+    /// Who said it.
+    pub source: Source,
+    /// What was said, without the line end.
+    pub line: String,
+}
+
+/// How the machine ended: the exit statuses that docs/boot.md gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// An orderly end.
+    Orderly,
+    /// A rule of SEV-SNP was broken; the log says which.
+    RuleBroken,
+    /// The IGVM file or the PSP's identity cannot be launched.
+    BadLaunch,
+    /// The firmware or the guest asked for termination.
+    Terminated,
+    /// A fault of the machine's own.
+    MachineFault,
+    /// QEMU itself ended, with this status or by a signal.
+    Qemu(Option<i32>),
+}
+
+impl From<ExitStatus> for End {
+    fn from(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(1) => Self::Orderly,
+            Some(3) => Self::RuleBroken,
+            Some(5) => Self::BadLaunch,
+            Some(7) => Self::Terminated,
+            Some(9) => Self::MachineFault,
+            code => Self::Qemu(code),
+        }
+    }
+}
+
+/// A running machine. Dropping it ends QEMU.
+#[derive(Debug)]
+pub struct Qemu {
+    child: Child,
+    started: Instant,
+    events: Receiver<Event>,
+    relay: Option<UnixStream>,
+    // Held to the end: the sockets and QEMU's own messages are in it.
+    folder: Folder,
+}
+
+impl Qemu {
+    /// Starts the machine.
+    pub fn start(settings: &Settings<'_>) -> Result<Self> {
+        let folder = Folder::new()?;
+        let listeners = [
+            folder.listen("console")?,
+            folder.listen("relay")?,
+            folder.listen("log")?,
+        ];
+        for (name, bytes) in [
+            ("igvm", settings.image),
+            ("psp", settings.psp),
+            ("config", settings.config.as_bytes()),
+        ] {
+            fs::write(folder.0.join(name), bytes)
+                .context("cannot write to the temporary folder")?;
+        }
+        let messages = fs::File::create(folder.0.join("messages"))?;
+        let mut child = Command::new(PROGRAM.0)
+            .args(arguments(settings, &folder.0))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(messages)
+            .spawn()
+            .with_context(|| {
+                format!(
+                    "cannot start {}: install it with `apt-get install {}`",
+                    PROGRAM.0, PROGRAM.1
+                )
+            })?;
+        let started = Instant::now();
+        let [console, relay, log] = match accept_all(&listeners, &mut child) {
+            Ok(streams) => streams,
+            Err(error) => {
+                let _ = child.kill().and_then(|()| child.wait());
+                bail!("{error:#}; QEMU says:\n{}", folder.messages());
+            }
+        };
+        relay.set_read_timeout(Some(RELAY_TIMEOUT))?;
+        let (sender, events) = channel();
+        listen_for_lines(console, Source::Firmware, started, sender.clone());
+        listen_for_lines(log, Source::Machine, started, sender);
+        Ok(Self {
+            child,
+            started,
+            events,
+            relay: Some(relay),
+            folder,
+        })
+    }
+
+    /// The next line of the firmware or the machine; `None` when there was none in time, or when there will be none any more
+    /// ([`Self::has_ended`] tells).
+    pub fn next_event(&mut self, timeout: Duration) -> Option<Event> {
+        self.events.recv_timeout(timeout).ok()
+    }
+
+    /// Whether the machine has ended.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Waits for the payload at VMPL2 and gives the relay to it; it can be taken once.
+    pub fn relay(&mut self) -> Result<SerialRelay<UnixStream>> {
+        let stream = self.relay.take().context("the relay was taken already")?;
+        SerialRelay::connect(stream)
+    }
+
+    /// Waits for the machine's end and says how it ended; QEMU is ended when that takes longer than `timeout`, which is an error.
+    pub fn wait(&mut self, timeout: Duration) -> Result<End> {
+        let deadline = Instant::now() + timeout;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        bail!(
+            "the machine did not end within {} seconds",
+            timeout.as_secs()
+        )
+    }
+
+    /// The last lines that were not asked for, as one text: what goes beside an error.
+    pub fn last_lines(&mut self) -> String {
+        const MANY: usize = 12;
+        let mut lines = Vec::new();
+        while let Some(event) = self.next_event(Duration::from_millis(300)) {
+            lines.push(event.line);
+        }
+        lines.split_off(lines.len().saturating_sub(MANY)).join("\n")
+    }
+
+    /// Time since QEMU was started.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What QEMU itself has complained about.
+    pub fn messages(&self) -> String {
+        self.folder.messages()
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
+    let path = |name: &str| {
+        folder
+            .join(name)
+            .into_os_string()
+            .into_string()
+            .unwrap_or_default()
+    };
+    // One 32-bit CPU feature set for all QEMU versions: 48 address bits put the C-bit at 47; svm is what the machine is made of.
+    let mut arguments: Vec<OsString> = [
+        "-machine",
+        "q35",
+        "-accel",
+        "tcg",
+        "-cpu",
+        "EPYC-Milan,phys-bits=48,svm=on",
+    ]
+    .map(OsString::from)
+    .into();
+    arguments.extend(
+        [
+            "-m",
+            &format!("{}M", settings.memory_mib),
+            "-smp",
+            "1",
+            "-nodefaults",
+            "-no-user-config",
+        ]
+        .map(OsString::from),
+    );
+    arguments.extend(
+        [
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-no-reboot",
+            "-kernel",
+        ]
+        .map(OsString::from),
+    );
+    arguments.push(settings.machine.as_os_str().to_owned());
+    for name in ["igvm", "psp", "config"] {
+        arguments.extend([
+            OsString::from("-fw_cfg"),
+            format!("name=opt/org.quoin/{name},file={}", path(name)).into(),
+        ]);
+    }
+    for name in ["console", "relay", "log"] {
+        arguments.extend([
+            OsString::from("-chardev"),
+            format!("socket,id={name},path={}", path(name)).into(),
+        ]);
+    }
+    arguments
+        .extend(["-serial", "chardev:console", "-serial", "chardev:relay"].map(OsString::from));
+    arguments.extend(["-device", "isa-debugcon,iobase=0xe9,chardev=log"].map(OsString::from));
+    arguments.extend(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"].map(OsString::from));
+    arguments
+}
+
+fn accept_all(listeners: &[UnixListener; 3], child: &mut Child) -> Result<[UnixStream; 3]> {
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let mut accept = |listener: &UnixListener| loop {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(false)?;
+            return Ok(stream);
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("QEMU did not start ({status})");
+        }
+        if Instant::now() > deadline {
+            bail!("QEMU did not connect to its serial ports");
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    Ok([
+        accept(&listeners[0])?,
+        accept(&listeners[1])?,
+        accept(&listeners[2])?,
+    ])
+}
+
+/// Sends every line of `stream`, until it ends or nobody wants them any more.
+fn listen_for_lines(
+    stream: impl Read + Send + 'static,
+    source: Source,
+    started: Instant,
+    sender: Sender<Event>,
+) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line)
+                .trim_end_matches('\r')
+                .to_owned();
+            if sender
+                .send(Event {
+                    elapsed: started.elapsed(),
+                    source,
+                    line,
+                })
+                .is_err()
+            {
+                break;
+            }
+        }
+    });
+}
+
+/// A temporary folder that goes when its owner does.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one.
+    pub fn new() -> Result<Self> {
+        use core::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "quoin-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn listen(&self, name: &str) -> Result<UnixListener> {
+        let path = self.0.join(name);
+        let listener = UnixListener::bind(&path)
+            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    fn messages(&self) -> String {
+        fs::read_to_string(self.0.join("messages")).unwrap_or_default()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Folder, Source, listen_for_lines};
+    use std::io::Cursor;
+    use std::sync::mpsc::channel;
+    use std::time::Instant;
+
+    #[test]
+    fn lines_come_without_their_ends_and_with_what_is_not_text_replaced() {
+        let (sender, events) = channel();
+        listen_for_lines(
+            Cursor::new(b"quoin: vmpl0 entered\r\nnot \xFF text\nunfinished"),
+            Source::Firmware,
+            Instant::now(),
+            sender,
+        );
+        let lines: Vec<String> = events.iter().map(|event| event.line).collect();
+        assert_eq!(
+            lines,
+            ["quoin: vmpl0 entered", "not \u{FFFD} text", "unfinished"]
+        );
+    }
+
+    #[test]
+    fn folders_differ_and_go() {
+        let (first, second) = (Folder::new().unwrap(), Folder::new().unwrap());
+        assert_ne!(first.0, second.0);
+        let path = first.0.clone();
+        drop(first);
+        assert!(!path.exists());
+    }
+}

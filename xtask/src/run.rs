@@ -1,0 +1,228 @@
+//! `cargo xtask run`: the whole way, from a measured launch to a verified quote, and then a TPM for real clients.
+
+use crate::evidence::folder::Evidence;
+use crate::image::{self, Image, Payload};
+use crate::psp::Identity;
+use crate::qemu::{self, End, Qemu, Settings};
+use crate::relay::Relay;
+use crate::server::{self, Firmware, Ports, Stop};
+use crate::verify::{self, Expectations, Failure};
+use crate::{build, debian, digest, evidence, timeline, workspace};
+use anyhow::{Context, Result, bail, ensure};
+use core::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+/// RAM of the machine in MiB (docs/boot.md).
+pub const MEMORY_MIB: u32 = 512;
+/// How long the firmware may take to start the payload: an emulated CPU makes a 2048-bit RSA key in seconds.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Options of `cargo xtask run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ends after the evidence was verified, with exit status 0, or with another when anything failed.
+    #[arg(long)]
+    once: bool,
+    /// The local TCP port that serves the TPM; the port after it is taken, too.
+    #[arg(long, value_name = "N", default_value_t = 2321)]
+    port: u16,
+    /// Where the evidence goes [default: evidence in cargo's target directory].
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Boots this IGVM file instead of building one.
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Lines for the machine's configuration: how the host shall lie, such as `fault=wrong-report-data` (docs/boot.md).
+    #[arg(long = "machine-config", value_name = "KEY=VALUE")]
+    config: Vec<String>,
+    /// Prints every line of the firmware and the machine, not only the timeline.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// What one boot needs, built.
+#[derive(Debug)]
+pub struct Built {
+    /// The machine's ELF file.
+    pub machine: PathBuf,
+    /// The image.
+    pub image: Image,
+    /// The image's file.
+    pub path: PathBuf,
+}
+
+/// Builds machine, firmware and payload, and packs the image.
+pub fn build_everything() -> Result<Built> {
+    let [machine, firmware, guest] =
+        build::build_all([build::MACHINE, build::FIRMWARE, build::GUEST])?;
+    let image = image::pack(&firmware, Payload::Elf(&guest))?;
+    let path = workspace::target_dir()?.join("quoin.igvm");
+    fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Built {
+        machine,
+        image,
+        path,
+    })
+}
+
+/// Builds the machine, and takes the image from `path`.
+pub fn build_machine_for(path: &Path) -> Result<Built> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let launch =
+        digest::measure(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
+    Ok(Built {
+        machine: build::build_binary(build::MACHINE)?,
+        image: Image { bytes, launch },
+        path: path.to_path_buf(),
+    })
+}
+
+/// Starts the machine with `built` and the development PSP.
+pub fn start(built: &Built, config: &str) -> Result<Qemu> {
+    let psp = Identity::development().fw_cfg_bundle();
+    Qemu::start(&Settings {
+        machine: &built.machine,
+        image: &built.image.bytes,
+        psp: &psp,
+        config,
+        memory_mib: MEMORY_MIB,
+    })
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    debian::ensure(&[qemu::PROGRAM])?;
+    // Before the long part: a port that is taken should be said at once.
+    let ports = if args.once {
+        None
+    } else {
+        Some(Ports::listen(args.port)?)
+    };
+    let built = match &args.image {
+        Some(path) => build_machine_for(path)?,
+        None => build_everything()?,
+    };
+    println!(
+        "image        {} ({} bytes)",
+        built.path.display(),
+        built.image.bytes.len()
+    );
+    println!("measurement  {}", digest::hex(&built.image.launch.digest));
+
+    let mut qemu = start(&built, &args.config.join("\n"))?;
+    wait_for_guest(&mut qemu, &built.image, args.verbose)?;
+    let mut relay = qemu.relay()?;
+    let folder = match &args.evidence {
+        Some(folder) => folder.clone(),
+        None => workspace::target_dir()?.join("evidence"),
+    };
+    verify_evidence(&mut qemu, &mut relay, &built, &folder)?;
+    println!("done in {:.1} s", started.elapsed().as_secs_f64());
+    match ports {
+        Some(ports) => serve(ports, relay),
+        None => Ok(()),
+    }
+}
+
+/// Shows the timeline until the payload was started; fails when the machine ends before.
+pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
+    while qemu.elapsed() < BOOT_TIMEOUT {
+        let Some(event) = qemu.next_event(Duration::from_millis(200)) else {
+            ensure!(!qemu.has_ended()?, "{}", last_words(qemu, Vec::new())?);
+            continue;
+        };
+        let step = timeline::step(&event);
+        match &step {
+            Some(step) => println!("{step}"),
+            None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
+            None => {}
+        }
+        let Some(step) = step else { continue };
+        if step.title == "image measured" {
+            let computed = digest::hex(&image.launch.digest);
+            ensure!(
+                step.detail.trim() == computed,
+                "the machine measured {}, which is not what was computed from the file: {computed}",
+                step.detail
+            );
+        }
+        if step.title == "guest started at VMPL2" {
+            return Ok(());
+        }
+        if ["RULE BROKEN", "TERMINATED", "FATAL"].contains(&step.title) {
+            bail!("{}", last_words(qemu, vec![event.line])?);
+        }
+    }
+    bail!(
+        "the firmware did not start the payload within {} seconds",
+        BOOT_TIMEOUT.as_secs()
+    )
+}
+
+/// How the machine ended, with everything that was still said.
+fn last_words(qemu: &mut Qemu, mut lines: Vec<String>) -> Result<String> {
+    let end = qemu.wait(Duration::from_secs(5));
+    lines.push(qemu.last_lines());
+    let reason = match end {
+        Ok(End::Orderly) => "the machine has ended before it should".to_owned(),
+        Ok(End::RuleBroken) => "the machine was stopped: a rule of SEV-SNP was broken".to_owned(),
+        Ok(End::BadLaunch) => "the machine cannot launch this image".to_owned(),
+        Ok(End::Terminated) => "the firmware asked for termination".to_owned(),
+        Ok(End::MachineFault) => "the machine has met an error of its own".to_owned(),
+        Ok(End::Qemu(status)) => format!("QEMU ended with status {status:?}: {}", qemu.messages()),
+        Err(error) => format!("{error:#}"),
+    };
+    Ok(format!("{reason}\n{}", lines.join("\n")))
+}
+
+/// Collects evidence through the relay, and verifies what was written to `folder`.
+fn verify_evidence(
+    qemu: &mut Qemu,
+    relay: &mut dyn Relay,
+    built: &Built,
+    folder: &Path,
+) -> Result<()> {
+    evidence::collect(relay, &built.path, folder)
+        .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
+    println!(
+        "{:>8.2} s  {:<24} {}",
+        qemu.elapsed().as_secs_f64(),
+        "evidence collected",
+        folder.display()
+    );
+    let expectations = Expectations {
+        development_root: true,
+        measurement: Some(built.image.launch.digest),
+        policy: Some(built.image.launch.policy),
+        now: SystemTime::now(),
+    };
+    let mut steps = 0;
+    let verdict = verify::verify(&Evidence::read(folder)?, &expectations, |step, seen| {
+        steps += 1;
+        println!("{:>12}ok  {:<22} {seen}", "", step.to_string());
+    });
+    if let Err(Failure { step, why }) = verdict {
+        bail!("the evidence fails at the step `{step}`: {why:#}");
+    }
+    println!(
+        "{:>8.2} s  {:<24} {steps} steps; again at any time: cargo xtask verify --development-root --igvm {} {}",
+        qemu.elapsed().as_secs_f64(),
+        "evidence verified",
+        built.path.display(),
+        folder.display()
+    );
+    Ok(())
+}
+
+/// Serves the firmware's TPM until Ctrl-C.
+fn serve(ports: Ports, relay: impl Relay + Send + 'static) -> Result<()> {
+    let stop = Stop::on_signal()?;
+    println!(
+        "\nThe firmware's TPM is served until Ctrl-C. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
+        ports.tcti()?
+    );
+    server::serve(ports, Box::new(Firmware(relay)), &stop)
+}

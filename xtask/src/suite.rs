@@ -1,0 +1,119 @@
+//! What `cargo xtask test` runs, suite by suite, and how it counts.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
+//! | [`reproducible`] | the image from two folders, and the committed launch digest |
+//! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
+
+pub mod cargo;
+pub mod hostile;
+pub mod reproducible;
+pub mod tools;
+
+use anyhow::Result;
+use core::ops::AddAssign;
+use std::time::Instant;
+
+/// How many cases passed and failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Cases that did what they should.
+    pub passed: u32,
+    /// Cases that did not.
+    pub failed: u32,
+}
+
+impl Totals {
+    /// One case.
+    pub const fn one(passed: bool) -> Self {
+        Self {
+            passed: passed as u32,
+            failed: !passed as u32,
+        }
+    }
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+impl core::fmt::Display for Totals {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+/// Runs a suite under its name and prints its totals; a suite that cannot run is one failed case.
+pub fn run(name: &str, suite: impl FnOnce() -> Result<Totals>) -> Totals {
+    println!("== {name}");
+    let started = Instant::now();
+    let totals = suite().unwrap_or_else(|error| {
+        println!("FAIL {name}: {error:#}");
+        Totals::one(false)
+    });
+    println!(
+        "== {name}: {totals} ({:.1} s)\n",
+        started.elapsed().as_secs_f64()
+    );
+    totals
+}
+
+/// One case of a suite that is written here: its name, and what is wrong, if something is.
+pub fn case(name: &str, outcome: Result<()>) -> Totals {
+    match &outcome {
+        Ok(()) => println!("ok   {name}"),
+        Err(error) => println!("FAIL {name}: {error:#}"),
+    }
+    Totals::one(outcome.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Totals, case, run};
+    use anyhow::bail;
+
+    #[test]
+    fn totals_add_up() {
+        let mut totals = Totals {
+            passed: 2,
+            failed: 1,
+        };
+        totals += Totals::one(true);
+        totals += Totals::one(false);
+        assert_eq!(totals.to_string(), "3 passed, 2 failed");
+    }
+
+    #[test]
+    fn a_suite_that_cannot_run_has_failed() {
+        assert_eq!(
+            run("none", || bail!("no such suite")),
+            Totals {
+                passed: 0,
+                failed: 1
+            }
+        );
+    }
+
+    #[test]
+    fn a_case_is_counted_by_its_outcome() {
+        assert_eq!(
+            case("good", Ok(())),
+            Totals {
+                passed: 1,
+                failed: 0
+            }
+        );
+        assert_eq!(
+            case("bad", Err(anyhow::anyhow!("wrong"))),
+            Totals {
+                passed: 0,
+                failed: 1
+            }
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! The hostile guest: tests/guest's self-test, in a machine that gives #GP for an access that the RMP forbids.
+
+use super::Totals;
+use crate::relay::Relay;
+use crate::run::{self, Built};
+use anyhow::{Context, Result, bail, ensure};
+
+/// Boots, lets the payload try, and counts its lines.
+pub fn run(built: &Built) -> Result<Totals> {
+    let mut qemu = run::start(built, "vmpl-fault=gp")?;
+    run::wait_for_guest(&mut qemu, &built.image, false)?;
+    let mut relay = qemu.relay()?;
+    let text = relay.selftest().with_context(|| qemu.last_lines())?;
+    let totals = count(&text)?;
+    for line in text.lines().filter(|line| line.starts_with("FAIL ")) {
+        println!("{line}");
+    }
+    Ok(totals)
+}
+
+/// Counts the lines, and compares with the total that the payload states: a text that was cut must not pass.
+fn count(text: &str) -> Result<Totals> {
+    let mut totals = Totals::default();
+    let (lines, last) = text
+        .trim_end()
+        .rsplit_once('\n')
+        .context("the self-test has reported nothing")?;
+    for line in lines.lines() {
+        match line.split_once(' ') {
+            Some(("ok", _)) => totals.passed += 1,
+            Some(("FAIL", _)) => totals.failed += 1,
+            _ => bail!("the self-test has reported `{line}`"),
+        }
+    }
+    ensure!(
+        last == totals.to_string(),
+        "the self-test states `{last}`, but has reported {totals}"
+    );
+    Ok(totals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Totals, count};
+
+    #[test]
+    fn lines_are_counted() {
+        assert_eq!(
+            count("ok a: x\nFAIL b: y\nok c: z\n2 passed, 1 failed\n").unwrap(),
+            Totals {
+                passed: 2,
+                failed: 1
+            }
+        );
+    }
+
+    #[test]
+    fn a_text_that_was_cut_is_an_error() {
+        for text in [
+            "",
+            "ok a: x\n",
+            "ok a: x\nok b: y\n1 passed, 0 failed\n",
+            "gibberish\n1 passed, 0 failed\n",
+        ] {
+            assert!(count(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask test`: everything, and one line at the end.
+
+use crate::run::{self, Built};
+use crate::suite::{self, Totals};
+use crate::{debian, qemu};
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Options of `cargo xtask test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only what needs no QEMU: under two minutes once compiled.
+    #[arg(long)]
+    fast: bool,
+    /// Only the suites whose names contain this, such as `hostile`.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    suite: String,
+}
+
+/// A suite in QEMU: its name and its cases.
+type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
+
+/// In the order in which they run.
+const IN_QEMU: &[InQemu] = &[
+    ("image: reproducible and as committed", |built| {
+        suite::reproducible::run(&built.image)
+    }),
+    ("hostile guest at VMPL2", suite::hostile::run),
+    ("tpm2-tools with the firmware's TPM", suite::tools::run),
+    ("machine: rules, lies, launches", |_| suite::cargo::qemu()),
+];
+
+/// Runs the verb; the exit status says whether all cases passed.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let mut totals = Totals::default();
+    let host = "host: unit tests, properties, examples";
+    if host.contains(&args.suite) {
+        totals += suite::run(host, suite::cargo::host);
+    }
+    let in_qemu: Vec<&InQemu> = IN_QEMU
+        .iter()
+        .filter(|(name, _)| !args.fast && name.contains(&args.suite))
+        .collect();
+    if !in_qemu.is_empty() {
+        debian::ensure(&[qemu::PROGRAM])?;
+        let built = run::build_everything()?;
+        for (name, cases) in in_qemu {
+            totals += suite::run(name, || cases(&built));
+        }
+    }
+    println!("{totals}");
+    Ok(if totals.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
