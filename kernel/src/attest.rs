@@ -44,10 +44,7 @@ impl Certificates {
     /// None yet.
     #[must_use]
     pub fn new() -> Certificates {
-        Certificates {
-            buffer: Vec::new(),
-            used: 0,
-        }
+        Certificates { buffer: Vec::new(), used: 0 }
     }
 
     /// Copies the table in and keeps it if it is well formed.
@@ -83,10 +80,7 @@ impl Services {
         let mut all = alloc::vec![0; endorsement_key.len().checked_add(SERVICES_OVERHEAD)?];
         let len = services_manifest(&[(VTPM_SERVICE, endorsement_key)], &mut all)?;
         all.truncate(len);
-        Some(Services {
-            endorsement_key: endorsement_key.to_vec(),
-            all,
-        })
+        Some(Services { endorsement_key: endorsement_key.to_vec(), all })
     }
 
     /// The manifest of all services.
@@ -110,10 +104,7 @@ mod tests {
     #[test]
     fn one_service_in_one_version() {
         let services = Services::new(b"public area").unwrap();
-        assert_eq!(
-            services.single(VTPM_SERVICE, 0),
-            Some(b"public area".as_slice())
-        );
+        assert_eq!(services.single(VTPM_SERVICE, 0), Some(b"public area".as_slice()));
         assert_eq!(services.single(VTPM_SERVICE, 1), None);
         assert_eq!(services.single(Guid::ZERO, 0), None);
     }

@@ -24,16 +24,9 @@ pub struct TickClock<F> {
 impl<F: FnMut() -> u64> TickClock<F> {
     /// A clock that starts at 0 now. A frequency that is not plausible is replaced by [`ASSUMED_KHZ`].
     pub fn new(mut ticks: F, khz: Option<u64>) -> TickClock<F> {
-        let khz = khz
-            .filter(|khz| PLAUSIBLE_KHZ.contains(khz))
-            .unwrap_or(ASSUMED_KHZ);
+        let khz = khz.filter(|khz| PLAUSIBLE_KHZ.contains(khz)).unwrap_or(ASSUMED_KHZ);
         let start = ticks();
-        TickClock {
-            ticks,
-            khz,
-            start,
-            last_ms: 0,
-        }
+        TickClock { ticks, khz, start, last_ms: 0 }
     }
 
     /// The frequency that the clock goes by.
@@ -93,11 +86,7 @@ pub fn measure_khz(ports: &mut impl Ports, mut ticks: impl FnMut() -> u64) -> Op
     ports.output(CHANNEL_2, low).ok()?;
     ports.output(CHANNEL_2, high).ok()?;
     let start = ticks();
-    let over = (0..PATIENCE).any(|_| {
-        ports
-            .input(CONTROL)
-            .is_ok_and(|control| control & OUTPUT != 0)
-    });
+    let over = (0..PATIENCE).any(|_| ports.input(CONTROL).is_ok_and(|control| control & OUTPUT != 0));
     let passed = ticks().checked_sub(start)?;
     ports.output(CONTROL, control).ok()?;
     over.then_some(passed / COUNT_MS)
@@ -118,14 +107,7 @@ mod tests {
 
     #[test]
     fn a_frequency_that_no_cpu_has_is_not_believed() {
-        for khz in [
-            None,
-            Some(0),
-            Some(1000),
-            Some(499_999),
-            Some(6_000_001),
-            Some(u64::MAX),
-        ] {
+        for khz in [None, Some(0), Some(1000), Some(499_999), Some(6_000_001), Some(u64::MAX)] {
             assert_eq!(TickClock::new(|| 0, khz).khz(), ASSUMED_KHZ);
         }
         assert_eq!(TickClock::new(|| 0, Some(2_600_000)).khz(), 2_600_000);
@@ -141,9 +123,7 @@ mod tests {
     impl Ports for Timer {
         fn input(&mut self, port: u16) -> Result<u8, GhcbError> {
             assert_eq!(port, CONTROL);
-            self.polls = self
-                .polls
-                .saturating_sub(u32::from(self.armed == COUNT.to_le_bytes()));
+            self.polls = self.polls.saturating_sub(u32::from(self.armed == COUNT.to_le_bytes()));
             Ok(self.control | if self.polls == 0 { OUTPUT } else { 0 })
         }
 
@@ -159,26 +139,15 @@ mod tests {
 
     #[test]
     fn the_counter_is_measured_while_the_timer_runs_and_the_port_is_put_back() {
-        let mut timer = Timer {
-            polls: 500,
-            armed: [0; 2],
-            control: 0x0c,
-        };
+        let mut timer = Timer { polls: 500, armed: [0; 2], control: 0x0c };
         let mut readings = [10, 52_000_010].into_iter();
-        assert_eq!(
-            measure_khz(&mut timer, || readings.next().unwrap()),
-            Some(2_600_000)
-        );
+        assert_eq!(measure_khz(&mut timer, || readings.next().unwrap()), Some(2_600_000));
         assert_eq!(timer.control, 0x0c);
     }
 
     #[test]
     fn without_a_timer_there_is_no_frequency() {
-        let mut timer = Timer {
-            polls: u32::MAX,
-            armed: [0; 2],
-            control: 0,
-        };
+        let mut timer = Timer { polls: u32::MAX, armed: [0; 2], control: 0 };
         assert_eq!(measure_khz(&mut timer, || 0), None);
     }
 }

@@ -68,11 +68,7 @@ mod tests {
     #[test]
     fn a_line_begins_with_the_name_and_the_word() {
         let mut paper = Paper(Vec::new());
-        line(
-            &mut paper,
-            "ghcb",
-            format_args!("registered at {:#x}", 0x80_0000_0000_u64),
-        );
+        line(&mut paper, "ghcb", format_args!("registered at {:#x}", 0x80_0000_0000_u64));
         assert_eq!(paper.0, b"quoin: ghcb registered at 0x8000000000\r\n");
     }
 }

@@ -45,15 +45,7 @@ struct Tested<S> {
 
 impl<S: Source> Tested<S> {
     const fn new(source: S) -> Self {
-        Self {
-            source,
-            last: None,
-            repetitions: 1,
-            window_first: 0,
-            window_used: 0,
-            window_hits: 0,
-            failed: false,
-        }
+        Self { source, last: None, repetitions: 1, window_first: 0, window_used: 0, window_hits: 0, failed: false }
     }
 
     fn next(&mut self) -> Result<u64, EntropyFailure> {
@@ -77,11 +69,7 @@ impl<S: Source> Tested<S> {
     }
 
     fn repetition(&mut self, sample: u64) -> bool {
-        self.repetitions = if self.last == Some(sample) {
-            self.repetitions + 1
-        } else {
-            1
-        };
+        self.repetitions = if self.last == Some(sample) { self.repetitions + 1 } else { 1 };
         self.last = Some(sample);
         self.repetitions < REPETITION_CUTOFF
     }
@@ -106,11 +94,7 @@ pub struct Conditioner<A, B> {
 impl<A: Source, B: Source> Conditioner<A, B> {
     /// Takes the sources into use after their start-up tests.
     pub fn start(seed: A, random: B) -> Result<Self, EntropyFailure> {
-        let mut this = Self {
-            seed: Tested::new(seed),
-            random: Tested::new(random),
-            blocks: 0,
-        };
+        let mut this = Self { seed: Tested::new(seed), random: Tested::new(random), blocks: 0 };
         for _ in 0..STARTUP_SAMPLES {
             this.seed.next()?;
             this.random.next()?;
@@ -177,11 +161,7 @@ mod tests {
     }
 
     fn good(state: u64) -> Faulty<fn(u64) -> Option<u64>> {
-        Faulty {
-            state,
-            good: u32::MAX,
-            fault: |_| None,
-        }
+        Faulty { state, good: u32::MAX, fault: |_| None }
     }
 
     #[test]
@@ -221,19 +201,9 @@ mod tests {
         ];
         for (name, fault) in faults {
             for before in [0, 5, 700, 3000] {
-                let faulty = || Faulty {
-                    state: 3,
-                    good: before,
-                    fault: fault(),
-                };
-                assert!(
-                    exhausts(faulty(), good(4)),
-                    "{name} as RDSEED after {before}"
-                );
-                assert!(
-                    exhausts(good(5), faulty()),
-                    "{name} as RDRAND after {before}"
-                );
+                let faulty = || Faulty { state: 3, good: before, fault: fault() };
+                assert!(exhausts(faulty(), good(4)), "{name} as RDSEED after {before}");
+                assert!(exhausts(good(5), faulty()), "{name} as RDRAND after {before}");
             }
         }
     }

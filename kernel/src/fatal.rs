@@ -99,10 +99,7 @@ impl Fatal {
         let mut text = String::new();
         // Cut off at the first part that does not fit.
         let _ = fmt::write(&mut text, detail);
-        Fatal {
-            reason,
-            detail: text,
-        }
+        Fatal { reason, detail: text }
     }
 
     /// For `map_err`: the error's own description is the detail.
@@ -118,17 +115,8 @@ impl Fatal {
 
 impl fmt::Display for Fatal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} (code {})",
-            self.reason.sentence(),
-            self.reason.code()
-        )?;
-        if self.detail.is_empty() {
-            Ok(())
-        } else {
-            write!(out, ": {}", self.detail)
-        }
+        write!(out, "{} (code {})", self.reason.sentence(), self.reason.code())?;
+        if self.detail.is_empty() { Ok(()) } else { write!(out, ": {}", self.detail) }
     }
 }
 
@@ -141,13 +129,7 @@ mod tests {
     #[test]
     fn the_line_has_sentence_code_and_detail() {
         let fatal = Fatal::new(Reason::MemoryMap, format_args!("at {:#x}", 0x1000));
-        assert_eq!(
-            fatal.to_string(),
-            "the memory map is refused (code 6): at 0x1000"
-        );
-        assert_eq!(
-            Fatal::plain(Reason::NoGuest)().to_string(),
-            "the image has no guest (code 19)"
-        );
+        assert_eq!(fatal.to_string(), "the memory map is refused (code 6): at 0x1000");
+        assert_eq!(Fatal::plain(Reason::NoGuest)().to_string(), "the image has no guest (code 19)");
     }
 }

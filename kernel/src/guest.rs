@@ -31,29 +31,17 @@ impl Claim {
             return Err(Refused);
         }
         let region = Region::covering(self.gpa, self.len).ok_or(Refused)?;
-        if map.all(region, Owner::Guest) {
-            Ok(Checked { claim: self, map })
-        } else {
-            Err(Refused)
-        }
+        if map.all(region, Owner::Guest) { Ok(Checked { claim: self, map }) } else { Err(Refused) }
     }
 
     /// As [`Claim::check`], for bytes that must lie in one page.
     pub fn check_in_one_page<'a>(self, map: &'a Ownership) -> Result<Checked<'a>, Refused> {
-        if self.gpa % PAGE_SIZE + self.len.min(PAGE_SIZE + 1) > PAGE_SIZE {
-            Err(Refused)
-        } else {
-            self.check(map)
-        }
+        if self.gpa % PAGE_SIZE + self.len.min(PAGE_SIZE + 1) > PAGE_SIZE { Err(Refused) } else { self.check(map) }
     }
 
     /// As [`Claim::check`], for bytes that begin a page.
     pub fn check_aligned<'a>(self, map: &'a Ownership) -> Result<Checked<'a>, Refused> {
-        if self.gpa.is_multiple_of(PAGE_SIZE) {
-            self.check(map)
-        } else {
-            Err(Refused)
-        }
+        if self.gpa.is_multiple_of(PAGE_SIZE) { self.check(map) } else { Err(Refused) }
     }
 }
 
@@ -106,11 +94,7 @@ impl Checked<'_> {
     }
 
     fn fits(&self, len: usize) -> Result<(), Refused> {
-        if len as u64 <= self.claim.len {
-            Ok(())
-        } else {
-            Err(Refused)
-        }
+        if len as u64 <= self.claim.len { Ok(()) } else { Err(Refused) }
     }
 }
 
@@ -136,10 +120,7 @@ mod tests {
         assert!(Claim::new(GIVEN_END - 1, 1).check(&map).is_ok());
         assert!(Claim::new(GIVEN_END, 1).check(&map).is_err());
         assert!(Claim::new(GIVEN - 1, 2).check(&map).is_err());
-        assert!(
-            Claim::new(GIVEN, 0).check(&map).is_err(),
-            "an empty claim is to nothing"
-        );
+        assert!(Claim::new(GIVEN, 0).check(&map).is_err(), "an empty claim is to nothing");
     }
 
     #[test]
@@ -157,21 +138,9 @@ mod tests {
     #[test]
     fn one_page_means_one_page() {
         let map = map();
-        assert!(
-            Claim::new(GIVEN + 4096 - 8, 8)
-                .check_in_one_page(&map)
-                .is_ok()
-        );
-        assert!(
-            Claim::new(GIVEN + 4096 - 7, 8)
-                .check_in_one_page(&map)
-                .is_err()
-        );
-        assert!(
-            Claim::new(GIVEN + 8, u64::MAX)
-                .check_in_one_page(&map)
-                .is_err()
-        );
+        assert!(Claim::new(GIVEN + 4096 - 8, 8).check_in_one_page(&map).is_ok());
+        assert!(Claim::new(GIVEN + 4096 - 7, 8).check_in_one_page(&map).is_err());
+        assert!(Claim::new(GIVEN + 8, u64::MAX).check_in_one_page(&map).is_err());
         assert!(Claim::new(GIVEN + 8, 8).check_aligned(&map).is_err());
     }
 

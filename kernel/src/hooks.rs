@@ -16,24 +16,14 @@ pub struct Platform<E, C> {
 impl<E: Entropy, C: Clock> Platform<E, C> {
     /// Makes a TPM with new seeds, as after _TPM_Init: whoever uses it begins with TPM2_Startup.
     pub fn manufacture(mut entropy: E, mut clock: C) -> Result<Self, Failure> {
-        let mut hooks = Hooks {
-            entropy: &mut entropy,
-            clock: &mut clock,
-        };
+        let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let tpm = Box::new(tpm_core::Tpm::manufacture(&mut hooks)?);
-        Ok(Self {
-            tpm,
-            entropy,
-            clock,
-        })
+        Ok(Self { tpm, entropy, clock })
     }
 
     /// Runs `work` with the TPM and its hooks.
     pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
-        let mut hooks = Hooks {
-            entropy: &mut self.entropy,
-            clock: &mut self.clock,
-        };
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         work(&mut self.tpm, &mut hooks)
     }
 

@@ -105,9 +105,7 @@ impl LaunchParams {
     fn image(&self) -> Result<Option<Region>, LaunchError> {
         match self.image_size.get() {
             0 => Ok(None),
-            size => Region::covering(self.image_base.get(), size)
-                .map(Some)
-                .ok_or(LaunchError::Image),
+            size => Region::covering(self.image_base.get(), size).map(Some).ok_or(LaunchError::Image),
         }
     }
 }
@@ -183,17 +181,8 @@ mod tests {
         };
         assert_eq!(wrong(|p| p.magic[7] = b'2'), LaunchError::Magic);
         assert_eq!(wrong(|p| p.version = U32::new(2)), LaunchError::Version);
-        assert_eq!(
-            wrong(|p| p.entry_kind = U32::new(3)),
-            LaunchError::EntryKind
-        );
-        assert_eq!(
-            wrong(|p| p.calling_area = U64::new(0x1008)),
-            LaunchError::Page
-        );
-        assert_eq!(
-            wrong(|p| p.image_size = U64::new(u64::MAX)),
-            LaunchError::Image
-        );
+        assert_eq!(wrong(|p| p.entry_kind = U32::new(3)), LaunchError::EntryKind);
+        assert_eq!(wrong(|p| p.calling_area = U64::new(0x1008)), LaunchError::Page);
+        assert_eq!(wrong(|p| p.image_size = U64::new(u64::MAX)), LaunchError::Image);
     }
 }

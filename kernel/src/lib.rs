@@ -22,20 +22,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
-    expect(
-        clippy::cast_possible_truncation,
-        reason = "tests run on 64-bit hosts, and cut bytes out of words"
-    )
+    expect(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts, and cut bytes out of words")
 )]
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 extern crate alloc;
 

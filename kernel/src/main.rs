@@ -60,22 +60,14 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
     exceptions::answer_cpuid_from(cpuid.clone());
     let ghcb = host::connect(&mut memory, cpuid.c_bit())?;
-    say(
-        "vmpl0",
-        format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"),
-    );
+    say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
     say("ghcb", format_args!("registered at {ghcb:#x}"));
     heap::start();
 
-    let entropy = Conditioner::start(
-        source::find(&cpuid, Instruction::Rdseed)?,
-        source::find(&cpuid, Instruction::Rdrand)?,
-    )
-    .map_err(Fatal::because(Reason::Entropy))?;
-    say(
-        "entropy",
-        format_args!("RDSEED and RDRAND passed their start-up tests"),
-    );
+    let entropy =
+        Conditioner::start(source::find(&cpuid, Instruction::Rdseed)?, source::find(&cpuid, Instruction::Rdrand)?)
+            .map_err(Fatal::because(Reason::Entropy))?;
+    say("entropy", format_args!("RDSEED and RDRAND passed their start-up tests"));
 
     let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;
     let launch = launch_params(&mut memory)?;
@@ -95,12 +87,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
     let filled = start::fill_pages(&mut memory, &map, &launch, &cpuid_page, secrets, firmware);
     secrets.wipe();
-    filled.map_err(|_| {
-        Fatal::new(
-            Reason::LaunchParams,
-            format_args!("a page to be filled in is not the guest's"),
-        )
-    })?;
+    filled.map_err(|_| Fatal::new(Reason::LaunchParams, format_args!("a page to be filled in is not the guest's")))?;
     let mut vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
     let (used, free) = heap::usage();
     say(
@@ -134,34 +121,21 @@ fn copy_page(memory: &mut Memory, gpa: u64) -> Page {
 
 fn launch_params(memory: &mut Memory) -> Result<Launch, Fatal> {
     let page = copy_page(memory, layout::gpa_of(layout::launch_params()));
-    let (params, _) =
-        LaunchParams::ref_from_prefix(&page).map_err(|_| Fatal::plain(Reason::LaunchParams)())?;
+    let (params, _) = LaunchParams::ref_from_prefix(&page).map_err(|_| Fatal::plain(Reason::LaunchParams)())?;
     params.check().map_err(Fatal::because(Reason::LaunchParams))
 }
 
 /// Gives the guest its memory: all RAM of the checked memory map, zeroed, but for its image, which stays as it was measured. The entry
 /// stub's pages are used up by now and go to it too.
-fn guest_memory(
-    memory: &mut Memory,
-    launch: &Launch,
-    firmware: Region,
-) -> Result<Ownership, Fatal> {
+fn guest_memory(memory: &mut Memory, launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
     let page = copy_page(memory, layout::gpa_of(layout::memory_map()));
-    let ranges =
-        memory_map::check(&page, &[firmware]).map_err(Fatal::because(Reason::MemoryMap))?;
+    let ranges = memory_map::check(&page, &[firmware]).map_err(Fatal::because(Reason::MemoryMap))?;
     let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
     let placed = [Some(low), launch.image];
-    if launch
-        .image
-        .is_some_and(|image| image.overlaps(low) || image.overlaps(firmware))
-    {
-        return Err(Fatal::new(
-            Reason::LaunchParams,
-            format_args!("the guest's image overlaps the firmware"),
-        ));
+    if launch.image.is_some_and(|image| image.overlaps(low) || image.overlaps(firmware)) {
+        return Err(Fatal::new(Reason::LaunchParams, format_args!("the guest's image overlaps the firmware")));
     }
-    let mut map =
-        Ownership::new(&ranges, &[firmware]).map_err(Fatal::because(Reason::OutOfMemory))?;
+    let mut map = Ownership::new(&ranges, &[firmware]).map_err(Fatal::because(Reason::OutOfMemory))?;
     let holes: alloc::vec::Vec<Region> = placed.into_iter().flatten().collect();
     let mut validated = 0;
     for part in start::without(&ranges, &holes) {
@@ -178,14 +152,7 @@ fn guest_memory(
         grant_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
     }
     let image = launch.image.map_or(0, Region::len);
-    say(
-        "memory",
-        format_args!(
-            "{} MiB validated, {} KiB of guest image owned",
-            validated >> 20,
-            image >> 10
-        ),
-    );
+    say("memory", format_args!("{} MiB validated, {} KiB of guest image owned", validated >> 20, image >> 10));
     Ok(map)
 }
 
@@ -207,32 +174,18 @@ fn take_secrets_page(memory: &mut Memory) -> Box<Page> {
 
 /// The way to the PSP, with VMPL0's key, which leaves the page.
 fn psp(secrets: &mut Secrets) -> Result<PspReports, Fatal> {
-    let key = secrets
-        .take_vmpck(Vmpl::Vmpl0)
-        .ok_or_else(|| Fatal::new(Reason::Report, format_args!("no VMPCK0")))?;
+    let key = secrets.take_vmpck(Vmpl::Vmpl0).ok_or_else(|| Fatal::new(Reason::Report, format_args!("no VMPCK0")))?;
     Ok(PspReports::new(Box::new(Channel::new(key, 0))))
 }
 
 /// A report over the endorsement key and a nonce of zeros: that the guest can be attested is known before it runs.
 fn self_check(reports: &mut PspReports, services: &Services) -> Result<(), Fatal> {
-    let manifest = services
-        .single(VTPM_SERVICE, VTPM_MANIFEST_VERSION)
-        .ok_or_else(Fatal::plain(Reason::Report))?;
+    let manifest = services.single(VTPM_SERVICE, VTPM_MANIFEST_VERSION).ok_or_else(Fatal::plain(Reason::Report))?;
     let data = report_data(&[0; 64], manifest);
     say("report", format_args!("requested for VMPL0"));
-    let report = reports
-        .report(&data, None)
-        .map_err(Fatal::because(Reason::Report))?;
-    say(
-        "report",
-        format_args!("received, version {}", report.version.get()),
-    );
+    let report = reports.report(&data, None).map_err(Fatal::because(Reason::Report))?;
+    say("report", format_args!("received, version {}", report.version.get()));
     let [a, b, c, d, ..] = report.report_data;
-    say(
-        "ek",
-        format_args!(
-            "EK in REPORT_DATA: SHA-512(64 zero bytes, TPMT_PUBLIC) = {a:02x}{b:02x}{c:02x}{d:02x}..."
-        ),
-    );
+    say("ek", format_args!("EK in REPORT_DATA: SHA-512(64 zero bytes, TPMT_PUBLIC) = {a:02x}{b:02x}{c:02x}{d:02x}..."));
     Ok(())
 }

@@ -33,15 +33,8 @@ pub(crate) fn find(cpuid: &CpuidTable, wanted: Instruction) -> Result<Instructio
         Instruction::Rdseed => Instruction::Rdrand,
         Instruction::Rdrand => Instruction::Rdseed,
     };
-    let found = [wanted, other]
-        .into_iter()
-        .find(|instruction| exists(cpuid, *instruction));
-    found.ok_or_else(|| {
-        Fatal::new(
-            Reason::Entropy,
-            format_args!("the CPU has neither RDSEED nor RDRAND"),
-        )
-    })
+    let found = [wanted, other].into_iter().find(|instruction| exists(cpuid, *instruction));
+    found.ok_or_else(|| Fatal::new(Reason::Entropy, format_args!("the CPU has neither RDSEED nor RDRAND")))
 }
 
 /// Leaf 7, EBX[18]; leaf 1, ECX[30].

@@ -16,11 +16,7 @@ use crate::mm::{GUEST_VMPL, PAGE_SIZE, Pages, Region};
 pub fn without(ranges: &[Region], holes: &[Region]) -> Vec<Region> {
     let mut parts: Vec<Region> = ranges.to_vec();
     for hole in holes {
-        parts = parts
-            .into_iter()
-            .flat_map(|part| cut(part, *hole))
-            .flatten()
-            .collect();
+        parts = parts.into_iter().flat_map(|part| cut(part, *hole)).flatten().collect();
     }
     parts
 }
@@ -29,10 +25,7 @@ fn cut(part: Region, hole: Region) -> [Option<Region>; 2] {
     if !part.overlaps(hole) {
         return [Some(part), None];
     }
-    [
-        Region::new(part.start(), hole.start()),
-        Region::new(hole.end(), part.end()),
-    ]
+    [Region::new(part.start(), hole.start()), Region::new(hole.end(), part.end())]
 }
 
 /// Writes what the guest finds at its start: CPUID page, secrets page without the firmware's key, an empty calling area.
@@ -52,12 +45,8 @@ pub fn fill_pages(
     }
     if let Some(gpa) = launch.secrets_page {
         let mut page = [0; PAGE_BYTES];
-        let svsm = SvsmArea {
-            base: firmware.start(),
-            size: firmware.len(),
-            calling_area: area,
-            guest_vmpl: GUEST_VMPL,
-        };
+        let svsm =
+            SvsmArea { base: firmware.start(), size: firmware.len(), calling_area: area, guest_vmpl: GUEST_VMPL };
         secrets.for_guest(&svsm, &mut page);
         let filled = fill(pages, map, gpa, &page);
         Secrets::from_page(&mut page).wipe();
@@ -73,9 +62,7 @@ pub fn calling_area(launch: &Launch) -> u64 {
 }
 
 fn fill(pages: &mut dyn Pages, map: &Ownership, gpa: u64, bytes: &Page) -> Result<(), Refused> {
-    Claim::new(gpa, PAGE_SIZE)
-        .check_aligned(map)?
-        .write(pages, bytes)
+    Claim::new(gpa, PAGE_SIZE).check_aligned(map)?.write(pages, bytes)
 }
 
 /// Register state of the guest's first vCPU; `None` if the image has no guest. At a 32-bit entry ESI holds the GPA of the
@@ -84,9 +71,7 @@ pub fn register_state(launch: &Launch, sev_features: u64) -> Result<Option<Vmsa>
     let features = guest_features(sev_features);
     let mut vmsa = match launch.entry {
         EntryKind::None => return Ok(None),
-        EntryKind::Protected32 => {
-            Vmsa::protected_mode_32(GUEST_VMPL, features, launch.rip, launch.rsp)
-        }
+        EntryKind::Protected32 => Vmsa::protected_mode_32(GUEST_VMPL, features, launch.rip, launch.rsp),
         EntryKind::RealReset => {
             let reset = u32::try_from(launch.rip).map_err(|_| LaunchError::EntryKind)?;
             Vmsa::real_mode(GUEST_VMPL, features, reset)
@@ -113,20 +98,9 @@ mod tests {
     #[test]
     fn holes_are_cut_out_of_ranges() {
         let ram = [region(0, 0xa_0000), region(0x10_0000, 0x100_0000)];
-        let holes = [
-            region(0x1_0000, 0x1_6000),
-            region(0x10_0000, 0x20_0000),
-            region(0xf0_0000, 0x200_0000),
-        ];
+        let holes = [region(0x1_0000, 0x1_6000), region(0x10_0000, 0x20_0000), region(0xf0_0000, 0x200_0000)];
         let parts = without(&ram, &holes);
-        assert_eq!(
-            parts,
-            [
-                region(0, 0x1_0000),
-                region(0x1_6000, 0xa_0000),
-                region(0x20_0000, 0xf0_0000)
-            ]
-        );
+        assert_eq!(parts, [region(0, 0x1_0000), region(0x1_6000, 0xa_0000), region(0x20_0000, 0xf0_0000)]);
         assert_eq!(without(&[region(0x1000, 0x2000)], &[region(0, 0x3000)]), []);
     }
 
@@ -145,31 +119,19 @@ mod tests {
     fn the_firmwares_key_is_nowhere_in_the_guests_memory() {
         let mut machine = FakeMachine::new();
         let map = machine.booted();
-        let mut source: Page =
-            core::array::from_fn(|index| ((index * index * 31 % 65_521) >> 4 & 0xff) as u8 | 1);
+        let mut source: Page = core::array::from_fn(|index| ((index * index * 31 % 65_521) >> 4 & 0xff) as u8 | 1);
         let key: [u8; 32] = source[0x20..0x40].try_into().unwrap();
         let guests: [u8; 32] = source[0x60..0x80].try_into().unwrap();
         machine.place(GIVEN + 0x2000, &[0xff; 4096]);
         let firmware = region(FIRMWARE, FIRMWARE + 0x80_0000);
         let secrets = Secrets::from_page(&mut source);
-        fill_pages(
-            &mut machine,
-            &map,
-            &launch(),
-            &[0x11; 4096],
-            secrets,
-            firmware,
-        )
-        .unwrap();
+        fill_pages(&mut machine, &map, &launch(), &[0x11; 4096], secrets, firmware).unwrap();
         let memory = machine.snapshot();
         assert!(!memory.windows(32).any(|bytes| bytes == key));
         assert!(memory.windows(32).any(|bytes| bytes == guests));
         assert_eq!(machine.bytes(GIVEN, 4096), [0x11; 4096]);
         assert_eq!(machine.bytes(GIVEN + 0x2000, 4096), [0; 4096]);
-        assert_eq!(
-            machine.bytes(GIVEN + 0x1000 + 0x140, 8),
-            FIRMWARE.to_le_bytes()
-        );
+        assert_eq!(machine.bytes(GIVEN + 0x1000 + 0x140, 8), FIRMWARE.to_le_bytes());
     }
 
     #[test]
@@ -182,29 +144,16 @@ mod tests {
             launch.calling_area = Some(bad);
             let firmware = region(FIRMWARE, FIRMWARE + 0x80_0000);
             let secrets = Secrets::from_page(&mut source);
-            assert_eq!(
-                fill_pages(&mut machine, &map, &launch, &[0; 4096], secrets, firmware),
-                Err(Refused)
-            );
+            assert_eq!(fill_pages(&mut machine, &map, &launch, &[0; 4096], secrets, firmware), Err(Refused));
         }
     }
 
     #[test]
     fn a_protected_mode_guest_finds_its_pages_in_esi_and_edi() {
         let vmsa = register_state(&launch(), 1).unwrap().unwrap();
-        assert_eq!(
-            (vmsa.rip.get(), vmsa.rsi.get(), vmsa.rdi.get()),
-            (0x10_0040, GIVEN + 0x1000, GIVEN)
-        );
-        assert_eq!(
-            (vmsa.vmpl, vmsa.cr0.get(), vmsa.efer.get()),
-            (2, 0x31, 0x1000)
-        );
-        assert!(
-            register_state(&LaunchParams::EMPTY.check().unwrap(), 1)
-                .unwrap()
-                .is_none()
-        );
+        assert_eq!((vmsa.rip.get(), vmsa.rsi.get(), vmsa.rdi.get()), (0x10_0040, GIVEN + 0x1000, GIVEN));
+        assert_eq!((vmsa.vmpl, vmsa.cr0.get(), vmsa.efer.get()), (2, 0x31, 0x1000));
+        assert!(register_state(&LaunchParams::EMPTY.check().unwrap(), 1).unwrap().is_none());
     }
 
     #[test]
@@ -213,10 +162,7 @@ mod tests {
         launch.entry = EntryKind::RealReset;
         launch.rip = 0xffff_fff0;
         let vmsa = register_state(&launch, 1).unwrap().unwrap();
-        assert_eq!(
-            (vmsa.rip.get(), vmsa.cs.base.get(), vmsa.rsi.get()),
-            (0xfff0, 0xffff_0000, 0)
-        );
+        assert_eq!((vmsa.rip.get(), vmsa.cs.base.get(), vmsa.rsi.get()), (0xfff0, 0xffff_0000, 0));
         launch.rip = 1 << 32;
         assert!(register_state(&launch, 1).is_err());
     }

@@ -10,8 +10,8 @@ use zerocopy::FromZeros;
 use crate::attest::{Certificates, ReportError, Reports, Services};
 use crate::mm::ownership::Ownership;
 use crate::mm::{
-    Attributes, GPA_LIMIT, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions,
-    Pvalidated, Region, RmpError, Vmpl,
+    Attributes, GPA_LIMIT, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region,
+    RmpError, Vmpl,
 };
 use crate::svsm::{self, Machine, Registers, Vcpu};
 
@@ -127,9 +127,7 @@ pub(crate) fn forbidden_gpas(len: u64) -> Vec<u64> {
     let mut all: Vec<u64> = edges
         .into_iter()
         .flat_map(|edge: u64| {
-            steps
-                .into_iter()
-                .flat_map(move |step| [edge.wrapping_add(step), edge.wrapping_sub(step)])
+            steps.into_iter().flat_map(move |step| [edge.wrapping_add(step), edge.wrapping_sub(step)])
         })
         .filter(|gpa| !allowed(*gpa, len))
         .collect();
@@ -140,8 +138,7 @@ pub(crate) fn forbidden_gpas(len: u64) -> Vec<u64> {
 
 fn allowed(gpa: u64, len: u64) -> bool {
     let bytes = u128::from(gpa)..u128::from(gpa) + u128::from(len);
-    let mut pages =
-        (bytes.start / 4096..=(bytes.end - 1) / 4096).map(|page| u64::try_from(page * 4096));
+    let mut pages = (bytes.start / 4096..=(bytes.end - 1) / 4096).map(|page| u64::try_from(page * 4096));
     gpa != 0 && pages.all(|page| page.is_ok_and(is_given))
 }
 
@@ -206,8 +203,7 @@ impl FakeMachine {
             map.give(region(gpa, next)).unwrap();
             gpa = next;
         }
-        map.take(region(SHARED_PAGE, SHARED_PAGE + PAGE_SIZE))
-            .unwrap();
+        map.take(region(SHARED_PAGE, SHARED_PAGE + PAGE_SIZE)).unwrap();
         map.make_vmsa(OTHER_VMSA).unwrap();
         map
     }
@@ -217,22 +213,15 @@ impl FakeMachine {
         let vmsa = self.booted && page == OTHER_VMSA;
         let given = self.booted && is_given(page);
         let vmpl2 = if given { 0xf } else { u8::from(vmsa) };
-        let first = State {
-            validated: firmware || given || vmsa,
-            rights: [0xf, 0, vmpl2, 0],
-            vmsa,
-            granted_zeroed: false,
-        };
+        let first =
+            State { validated: firmware || given || vmsa, rights: [0xf, 0, vmpl2, 0], vmsa, granted_zeroed: false };
         self.states.get(&page).copied().unwrap_or(first)
     }
 
     /// What a test puts into memory; no rule applies.
     pub(crate) fn place(&mut self, gpa: u64, bytes: &[u8]) {
         for (gpa, byte) in (gpa..).zip(bytes) {
-            let page = self
-                .contents
-                .entry(gpa - gpa % PAGE_SIZE)
-                .or_insert([0; PAGE]);
+            let page = self.contents.entry(gpa - gpa % PAGE_SIZE).or_insert([0; PAGE]);
             page[(gpa % PAGE_SIZE) as usize] = *byte;
         }
     }
@@ -245,20 +234,14 @@ impl FakeMachine {
 
     /// What a test sees in memory; no rule applies.
     pub(crate) fn bytes(&self, gpa: u64, len: usize) -> Vec<u8> {
-        let byte = |gpa: u64| {
-            self.contents
-                .get(&(gpa - gpa % PAGE_SIZE))
-                .map_or(0, |page| page[(gpa % PAGE_SIZE) as usize])
-        };
+        let byte =
+            |gpa: u64| self.contents.get(&(gpa - gpa % PAGE_SIZE)).map_or(0, |page| page[(gpa % PAGE_SIZE) as usize]);
         (gpa..gpa + len as u64).map(byte).collect()
     }
 
     /// All memory that was ever written, with its addresses.
     pub(crate) fn snapshot(&self) -> Vec<u8> {
-        self.contents
-            .iter()
-            .flat_map(|(gpa, page)| gpa.to_le_bytes().into_iter().chain(*page))
-            .collect()
+        self.contents.iter().flat_map(|(gpa, page)| gpa.to_le_bytes().into_iter().chain(*page)).collect()
     }
 
     /// All that was ever done to pages.
@@ -272,55 +255,33 @@ impl FakeMachine {
     }
 
     pub(crate) fn most_reads_of_a_byte(&self) -> u32 {
-        self.reads
-            .as_ref()
-            .and_then(|reads| reads.values().max())
-            .copied()
-            .unwrap_or(0)
+        self.reads.as_ref().and_then(|reads| reads.values().max()).copied().unwrap_or(0)
     }
 
     pub(crate) fn assert_granted(&self, page: u64) {
         let state = self.state(page);
-        assert!(
-            state.validated && !state.vmsa && state.rights == [0xf, 0, 0xf, 0],
-            "{page:#x}: {state:?}"
-        );
+        assert!(state.validated && !state.vmsa && state.rights == [0xf, 0, 0xf, 0], "{page:#x}: {state:?}");
     }
 
     pub(crate) fn assert_granted_zeroed(&self, page: u64) {
         self.assert_granted(page);
-        assert!(
-            self.state(page).granted_zeroed,
-            "{page:#x} was granted with its old contents"
-        );
+        assert!(self.state(page).granted_zeroed, "{page:#x} was granted with its old contents");
     }
 
     pub(crate) fn assert_revoked(&self, page: u64) {
         let state = self.state(page);
-        assert!(
-            !state.validated && state.rights == [0xf, 0, 0, 0],
-            "{page:#x}: {state:?}"
-        );
+        assert!(!state.validated && state.rights == [0xf, 0, 0, 0], "{page:#x}: {state:?}");
     }
 
     pub(crate) fn assert_vmsa(&self, page: u64) {
         let state = self.state(page);
-        assert!(
-            state.validated && state.vmsa && state.rights == [0xf, 0, 1, 0],
-            "{page:#x}: {state:?}"
-        );
+        assert!(state.validated && state.vmsa && state.rights == [0xf, 0, 1, 0], "{page:#x}: {state:?}");
     }
 
     fn check_access(&self, gpa: u64, len: usize) {
-        assert!(
-            gpa % PAGE_SIZE + len as u64 <= PAGE_SIZE,
-            "access across pages at {gpa:#x}"
-        );
+        assert!(gpa % PAGE_SIZE + len as u64 <= PAGE_SIZE, "access across pages at {gpa:#x}");
         let page = gpa - gpa % PAGE_SIZE;
-        assert!(
-            self.state(page).validated,
-            "access to {page:#x}, which is not validated"
-        );
+        assert!(self.state(page).validated, "access to {page:#x}, which is not validated");
     }
 
     fn each(&mut self, gpa: u64, size: PageSize, change: impl Fn(&mut State, &mut [u8; PAGE])) {
@@ -333,11 +294,7 @@ impl FakeMachine {
 
     fn check_size(&self, gpa: u64, size: PageSize) -> Result<(), RmpError> {
         assert!(gpa.is_multiple_of(size.bytes()), "misaligned page {gpa:#x}");
-        if size == PageSize::Size2M && self.small_pages_only {
-            Err(RmpError::SizeMismatch)
-        } else {
-            Ok(())
-        }
+        if size == PageSize::Size2M && self.small_pages_only { Err(RmpError::SizeMismatch) } else { Ok(()) }
     }
 }
 
@@ -369,43 +326,23 @@ impl Pages for FakeMachine {
         self.each(gpa, size, |_, contents| contents.fill(0));
     }
 
-    fn pvalidate(
-        &mut self,
-        gpa: u64,
-        size: PageSize,
-        validate: bool,
-    ) -> Result<Pvalidated, RmpError> {
+    fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
         self.check_size(gpa, size)?;
         if self.state(gpa).validated == validate {
             return Ok(Pvalidated::Unchanged);
         }
-        assert!(
-            !self.remembered.contains(&gpa),
-            "{gpa:#x} changes with stale translations"
-        );
+        assert!(!self.remembered.contains(&gpa), "{gpa:#x} changes with stale translations");
         // A page that has just become valid holds what its last owner left.
         self.each(gpa, size, |state, contents| {
-            *state = State {
-                validated: validate,
-                granted_zeroed: false,
-                ..*state
-            };
+            *state = State { validated: validate, granted_zeroed: false, ..*state };
             contents.fill(0xcc);
         });
         Ok(Pvalidated::Changed)
     }
 
-    fn rmpadjust(
-        &mut self,
-        gpa: u64,
-        size: PageSize,
-        attributes: Attributes,
-    ) -> Result<(), RmpError> {
+    fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
         self.check_size(gpa, size)?;
-        assert!(
-            self.state(gpa).validated,
-            "RMPADJUST of {gpa:#x}, which is not validated"
-        );
+        assert!(self.state(gpa).validated, "RMPADJUST of {gpa:#x}, which is not validated");
         if self.in_use == Some(gpa) {
             return Err(RmpError::InUse);
         }
@@ -416,10 +353,7 @@ impl Pages for FakeMachine {
             self.remembered.insert(gpa);
         }
         let remembered = self.remembered.contains(&gpa);
-        assert!(
-            bits >> 16 & 1 == 0 || !remembered,
-            "{gpa:#x} becomes a VMSA with stale translations"
-        );
+        assert!(bits >> 16 & 1 == 0 || !remembered, "{gpa:#x} becomes a VMSA with stale translations");
         self.each(gpa, size, |state, contents| {
             state.rights[usize::from(vmpl.number())] = rights;
             state.vmsa = bits >> 16 & 1 != 0;
@@ -472,20 +406,12 @@ impl FakeReports {
         table.extend([48, 0, 0, 0, 5, 0, 0, 0]);
         table.extend([0; 24]);
         table.extend(b"chip.");
-        FakeReports {
-            certificates: table,
-            asked: 0,
-            broken: None,
-        }
+        FakeReports { certificates: table, asked: 0, broken: None }
     }
 }
 
 impl Reports for FakeReports {
-    fn report(
-        &mut self,
-        report_data: &[u8; 64],
-        wanted: Option<&mut Certificates>,
-    ) -> Result<Report, ReportError> {
+    fn report(&mut self, report_data: &[u8; 64], wanted: Option<&mut Certificates>) -> Result<Report, ReportError> {
         self.asked += 1;
         if let Some(error) = self.broken {
             return Err(error);
@@ -513,20 +439,9 @@ impl Scene {
     pub(crate) fn new() -> Scene {
         let machine = FakeMachine::new();
         let map = machine.booted();
-        let vcpu = Vcpu {
-            vmsa: FIRMWARE + 0x5000,
-            calling_area: GIVEN + 0xf000,
-            sev_features: 1,
-        };
+        let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
         let (tpm, reports) = (FakeTpm::default(), FakeReports::new());
-        Scene {
-            machine,
-            map,
-            vcpu,
-            tpm,
-            reports,
-            services: Services::new(EK).unwrap(),
-        }
+        Scene { machine, map, vcpu, tpm, reports, services: Services::new(EK).unwrap() }
     }
 
     pub(crate) fn parts(&mut self) -> Machine<'_> {
@@ -542,13 +457,7 @@ impl Scene {
 
     /// Serves a call, and returns the registers after it.
     pub(crate) fn call(&mut self, rax: u64, [rcx, rdx, r8, r9]: [u64; 4]) -> Registers {
-        let mut registers = Registers {
-            rax,
-            rcx,
-            rdx,
-            r8,
-            r9,
-        };
+        let mut registers = Registers { rax, rcx, rdx, r8, r9 };
         svsm::serve(&mut self.parts(), &mut registers);
         registers
     }

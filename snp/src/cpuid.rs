@@ -10,9 +10,7 @@ use crate::Page;
 pub const MAX_ENTRIES: usize = 64;
 
 /// An entry of the page.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct CpuidEntry {
     /// Leaf.
@@ -119,19 +117,14 @@ impl CpuidTable {
             Ok(count @ 1..=MAX_ENTRIES) => count,
             _ => return Err(CpuidError::Count(table.count.get())),
         };
-        let mut parsed = Self {
-            table,
-            count,
-            c_bit: 0,
-        };
+        let mut parsed = Self { table, count, c_bit: 0 };
         parsed.check_entries()?;
         parsed.c_bit = parsed.find_c_bit().ok_or(CpuidError::CBit)?;
         Ok(parsed)
     }
 
     fn check_entries(&self) -> Result<(), CpuidError> {
-        if self.table.reserved != [0; 12] || self.entries().iter().any(|entry| entry.reserved != 0)
-        {
+        if self.table.reserved != [0; 12] || self.entries().iter().any(|entry| entry.reserved != 0) {
             return Err(CpuidError::Reserved);
         }
         for (index, entry) in self.entries().iter().enumerate() {
@@ -146,9 +139,7 @@ impl CpuidTable {
 
     fn find_c_bit(&self) -> Option<u8> {
         let position = self.raw(0x8000_001F, 0)?.ebx & 0x3F;
-        u8::try_from(position)
-            .ok()
-            .filter(|bit| (32..=51).contains(bit))
+        u8::try_from(position).ok().filter(|bit| (32..=51).contains(bit))
     }
 
     /// The entries.
@@ -169,19 +160,10 @@ impl CpuidTable {
         self.find(leaf, subleaf, |_| true)
     }
 
-    fn find(
-        &self,
-        leaf: u32,
-        subleaf: u32,
-        fits: impl Fn(&CpuidEntry) -> bool,
-    ) -> Option<CpuidRegisters> {
+    fn find(&self, leaf: u32, subleaf: u32, fits: impl Fn(&CpuidEntry) -> bool) -> Option<CpuidRegisters> {
         self.entries()
             .iter()
-            .find(|entry| {
-                entry.eax_in == leaf
-                    && (!is_indexed(leaf) || entry.ecx_in == subleaf)
-                    && fits(entry)
-            })
+            .find(|entry| entry.eax_in == leaf && (!is_indexed(leaf) || entry.ecx_in == subleaf) && fits(entry))
             .map(|entry| CpuidRegisters {
                 eax: entry.eax.get(),
                 ebx: entry.ebx.get(),
@@ -212,9 +194,7 @@ impl CpuidTable {
     /// Leaf 0xD, subleaves 0 and 1: EBX is the size of the save area for what is enabled now, which the table cannot know.
     fn xsave(&self, subleaf: u32, state: &CpuState) -> Option<CpuidRegisters> {
         let exact = |entry: &CpuidEntry| entry.xcr0_in == state.xcr0 && entry.xss_in == state.xss;
-        let mut registers = self
-            .find(0xD, subleaf, exact)
-            .or_else(|| self.raw(0xD, subleaf))?;
+        let mut registers = self.find(0xD, subleaf, exact).or_else(|| self.raw(0xD, subleaf))?;
         registers.ebx = match subleaf {
             0 => self.standard_size(state.xcr0),
             // EBX is defined only where XSAVEC or XSAVES exist (EAX[1], EAX[3]).
@@ -226,28 +206,20 @@ impl CpuidTable {
 
     /// Components of the save area beyond legacy and header: (size, offset, flags).
     fn components(&self, enabled: u64) -> impl Iterator<Item = CpuidRegisters> {
-        (2..63_u32)
-            .filter(move |index| enabled >> index & 1 != 0)
-            .filter_map(|index| self.raw(0xD, index))
+        (2..63_u32).filter(move |index| enabled >> index & 1 != 0).filter_map(|index| self.raw(0xD, index))
     }
 
     fn standard_size(&self, xcr0: u64) -> u32 {
-        self.components(xcr0)
-            .map(|part| part.eax.saturating_add(part.ebx))
-            .fold(XSAVE_HEADER_END, u32::max)
+        self.components(xcr0).map(|part| part.eax.saturating_add(part.ebx)).fold(XSAVE_HEADER_END, u32::max)
     }
 
     fn compacted_size(&self, enabled: u64) -> u32 {
         const ALIGN_64: u32 = 1 << 1;
-        self.components(enabled)
-            .fold(XSAVE_HEADER_END, |end, part| {
-                let start = if part.ecx & ALIGN_64 == 0 {
-                    end
-                } else {
-                    end.checked_next_multiple_of(64).unwrap_or(u32::MAX)
-                };
-                start.saturating_add(part.eax)
-            })
+        self.components(enabled).fold(XSAVE_HEADER_END, |end, part| {
+            let start =
+                if part.ecx & ALIGN_64 == 0 { end } else { end.checked_next_multiple_of(64).unwrap_or(u32::MAX) };
+            start.saturating_add(part.eax)
+        })
     }
 }
 

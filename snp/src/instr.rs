@@ -27,11 +27,7 @@ pub const MSR_SEV_STATUS: u32 = 0xC001_0131;
 /// # Safety
 /// `address` is mapped as private memory, aligned to `size`, and CPL is 0. When validating, no live Rust object may lie in the page, as its contents
 /// are undefined; when invalidating, the caller owns the page and will not touch it through a private mapping.
-pub unsafe fn pvalidate(
-    address: u64,
-    size: PageSize,
-    validate: bool,
-) -> Result<Pvalidated, RmpError> {
+pub unsafe fn pvalidate(address: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
     let eax: u64;
     let carry: u8;
     // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
@@ -47,11 +43,7 @@ pub unsafe fn pvalidate(
         );
     }
     RmpError::check(low32(eax))?;
-    Ok(if carry == 0 {
-        Pvalidated::Changed
-    } else {
-        Pvalidated::Unchanged
-    })
+    Ok(if carry == 0 { Pvalidated::Changed } else { Pvalidated::Unchanged })
 }
 
 /// Sets what a lower VMPL may do with the page at `address` (F3 0F 01 FE).
@@ -62,11 +54,7 @@ pub unsafe fn pvalidate(
 /// # Safety
 /// `address` is mapped as private validated memory, aligned to `size`, and CPL is 0. The caller owns the page, and if the attributes let a lower VMPL
 /// write, no Rust reference to the page exists while that VMPL may run.
-pub unsafe fn rmpadjust(
-    address: u64,
-    size: PageSize,
-    attributes: Attributes,
-) -> Result<(), RmpError> {
+pub unsafe fn rmpadjust(address: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
     let eax: u64;
     // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
     unsafe {
@@ -120,12 +108,7 @@ pub unsafe fn wrmsr(msr: u32, value: u64) {
 #[must_use]
 pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidRegisters {
     let answer = __cpuid_count(leaf, subleaf);
-    CpuidRegisters {
-        eax: answer.eax,
-        ebx: answer.ebx,
-        ecx: answer.ecx,
-        edx: answer.edx,
-    }
+    CpuidRegisters { eax: answer.eax, ebx: answer.ebx, ecx: answer.ecx, edx: answer.edx }
 }
 
 /// 64 bits from RDSEED, `None` if none were ready (CF = 0).
@@ -277,10 +260,7 @@ impl SharedMemory for SharedBytes {
                     Ok(word) if from.addr().is_multiple_of(8) => {
                         *word = from.cast::<u64>().read_volatile().to_le_bytes()
                     }
-                    _ => chunk
-                        .iter_mut()
-                        .enumerate()
-                        .for_each(|(i, byte)| *byte = from.add(i).read_volatile()),
+                    _ => chunk.iter_mut().enumerate().for_each(|(i, byte)| *byte = from.add(i).read_volatile()),
                 }
             }
             at += 8;
@@ -298,10 +278,7 @@ impl SharedMemory for SharedBytes {
                     Ok(word) if to.addr().is_multiple_of(8) => {
                         to.cast::<u64>().write_volatile(u64::from_le_bytes(word))
                     }
-                    _ => chunk
-                        .iter()
-                        .enumerate()
-                        .for_each(|(i, byte)| to.add(i).write_volatile(*byte)),
+                    _ => chunk.iter().enumerate().for_each(|(i, byte)| to.add(i).write_volatile(*byte)),
                 }
             }
             at += 8;
@@ -326,8 +303,7 @@ mod tests {
     #[test]
     fn shared_bytes_copy_every_range_exactly() {
         let mut backing = vec![0_u64; 6];
-        let start =
-            NonNull::new(backing.as_mut_ptr().cast::<u8>()).expect("a vector has an address");
+        let start = NonNull::new(backing.as_mut_ptr().cast::<u8>()).expect("a vector has an address");
         for offset in 0..44 {
             for len in 0..24 {
                 // SAFETY: `backing` outlives the value, is not otherwise touched while it lives, and is aligned to 8.
@@ -339,10 +315,7 @@ mod tests {
                 shared.read(offset, &mut copy);
                 let kept = data.len().min(40_usize.saturating_sub(offset));
                 assert_eq!(copy[..kept], data[..kept]);
-                assert!(
-                    copy[kept..].iter().all(|byte| *byte == 0),
-                    "beyond the end reads as zero"
-                );
+                assert!(copy[kept..].iter().all(|byte| *byte == 0), "beyond the end reads as zero");
                 let mut all = [0; 40];
                 shared.read(0, &mut all);
                 assert_eq!(all.iter().filter(|byte| **byte != 0).count(), kept);

@@ -21,15 +21,7 @@
 //! | `verify` (feature) | the certificate chain ARK → ASK → VCEK | VCEK certificate specification (57230) |
 #![no_std]
 #![deny(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 #[cfg(feature = "verify")]
 extern crate alloc;

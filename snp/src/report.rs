@@ -15,9 +15,7 @@ pub const SIGNED_SIZE: usize = 0x2A0;
 pub const ECDSA_P384_SHA384: u32 = 1;
 
 /// Versions of a firmware component.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names say it all")]
 pub struct FirmwareVersion {
@@ -28,9 +26,7 @@ pub struct FirmwareVersion {
 }
 
 /// TCB_VERSION: security patch levels of the components, a byte each; which byte is which depends on the product.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(transparent)]
 pub struct TcbVersion(pub [u8; 8]);
 
@@ -61,20 +57,8 @@ impl TcbVersion {
     pub const fn parts(self, layout: TcbLayout) -> TcbParts {
         let [a, b, c, d, _, _, g, h] = self.0;
         match layout {
-            TcbLayout::Milan => TcbParts {
-                fmc: None,
-                boot_loader: a,
-                tee: b,
-                snp: g,
-                microcode: h,
-            },
-            TcbLayout::Turin => TcbParts {
-                fmc: Some(a),
-                boot_loader: b,
-                tee: c,
-                snp: d,
-                microcode: h,
-            },
+            TcbLayout::Milan => TcbParts { fmc: None, boot_loader: a, tee: b, snp: g, microcode: h },
+            TcbLayout::Turin => TcbParts { fmc: Some(a), boot_loader: b, tee: c, snp: d, microcode: h },
         }
     }
 }
@@ -187,16 +171,13 @@ impl Report {
         let key = VerifyingKey::from_sec1_bytes(key).map_err(|_| SignatureError::Key)?;
         let signature = self.signature().ok_or(SignatureError::Form)?;
         let digest = Sha384::digest(self.signed_bytes());
-        key.verify_prehash(&digest, &signature)
-            .map_err(|_| SignatureError::Wrong)
+        key.verify_prehash(&digest, &signature).map_err(|_| SignatureError::Wrong)
     }
 
     fn signature(&self) -> Option<Signature> {
         let reserved_zero = self.signature_reserved.iter().all(|byte| *byte == 0);
         let scalars = (scalar(&self.signature_r)?, scalar(&self.signature_s)?);
-        Signature::from_scalars(scalars.0, scalars.1)
-            .ok()
-            .filter(|_| reserved_zero)
+        Signature::from_scalars(scalars.0, scalars.1).ok().filter(|_| reserved_zero)
     }
 }
 

@@ -27,9 +27,7 @@ impl Vmpl {
     /// The level of a number, `None` beyond 3.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|level| u64::from(level.number()) == number)
+        Self::ALL.into_iter().find(|level| u64::from(level.number()) == number)
     }
 }
 
@@ -169,10 +167,7 @@ mod tests {
     fn attributes_have_the_values_of_the_manual() {
         assert_eq!(Attributes::vmsa(Vmpl::Vmpl2).bits(), 0x1_0102);
         assert_eq!(Attributes::vmsa(Vmpl::Vmpl1).bits(), 0x1_0101);
-        assert_eq!(
-            Attributes::page(Vmpl::Vmpl2, Permissions::ALL).bits(),
-            0xF02
-        );
+        assert_eq!(Attributes::page(Vmpl::Vmpl2, Permissions::ALL).bits(), 0xF02);
         assert_eq!(Attributes::page(Vmpl::Vmpl3, Permissions::NONE).bits(), 3);
     }
 

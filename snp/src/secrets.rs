@@ -126,12 +126,8 @@ mod tests {
         })
     }
 
-    const SVSM: SvsmArea = SvsmArea {
-        base: 0x80_0000_0000,
-        size: 0x80_0000,
-        calling_area: 0x20_3000,
-        guest_vmpl: Vmpl::Vmpl2,
-    };
+    const SVSM: SvsmArea =
+        SvsmArea { base: 0x80_0000_0000, size: 0x80_0000, calling_area: 0x20_3000, guest_vmpl: Vmpl::Vmpl2 };
 
     /// SE-01: no key above the guest's level, byte for byte.
     #[test]
@@ -140,20 +136,10 @@ mod tests {
             let mut source = page();
             let keys: [[u8; 32]; 4] = Secrets::from_page(&mut source).vmpck;
             let mut out = [0xFF; PAGE_SIZE];
-            Secrets::from_page(&mut source).for_guest(
-                &SvsmArea {
-                    guest_vmpl: vmpl,
-                    ..SVSM
-                },
-                &mut out,
-            );
+            Secrets::from_page(&mut source).for_guest(&SvsmArea { guest_vmpl: vmpl, ..SVSM }, &mut out);
             for (level, key) in keys.iter().enumerate() {
                 let given = out.windows(32).any(|window| window == key);
-                assert_eq!(
-                    given,
-                    level >= usize::from(vmpl.number()),
-                    "key {level} for {vmpl:?}"
-                );
+                assert_eq!(given, level >= usize::from(vmpl.number()), "key {level} for {vmpl:?}");
             }
         }
     }
@@ -170,14 +156,8 @@ mod tests {
         assert_eq!(out[0x158..0x160], [1, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(out[0x160..0x164], source[0x160..0x164]);
         assert!(out[0x164..].iter().all(|byte| *byte == 0));
-        assert!(
-            out[0xA0..0x100].iter().all(|byte| *byte == 0),
-            "the guest starts with its own OS area"
-        );
-        assert_eq!(
-            out[..0x20],
-            [&source[..0xC], &[0; 4], &source[0x10..0x20]].concat()
-        );
+        assert!(out[0xA0..0x100].iter().all(|byte| *byte == 0), "the guest starts with its own OS area");
+        assert_eq!(out[..0x20], [&source[..0xC], &[0; 4], &source[0x10..0x20]].concat());
     }
 
     #[test]
@@ -187,14 +167,8 @@ mod tests {
         let key = secrets.take_vmpck(Vmpl::Vmpl1).expect("the page has keys");
         assert_eq!(key.number(), 1);
         assert!(secrets.take_vmpck(Vmpl::Vmpl1).is_none());
-        assert!(
-            source[0x40..0x60].iter().all(|byte| *byte == 0),
-            "the key is still in the page"
-        );
-        assert!(
-            source[0x20..0x40].iter().all(|byte| *byte != 0),
-            "another key was wiped"
-        );
+        assert!(source[0x40..0x60].iter().all(|byte| *byte == 0), "the key is still in the page");
+        assert!(source[0x20..0x40].iter().all(|byte| *byte != 0), "another key was wiped");
     }
 
     #[test]

@@ -82,14 +82,7 @@ impl Instruction {
 pub fn decode(exit_code: u64, bytes: &[u8]) -> Result<Decoded, VcError> {
     let decoded = instruction(bytes).ok_or(VcError::Instruction)?;
     let instruction = decoded.instruction;
-    if instruction.exit_code() == exit_code {
-        Ok(decoded)
-    } else {
-        Err(VcError::Mismatch {
-            exit_code,
-            instruction,
-        })
-    }
+    if instruction.exit_code() == exit_code { Ok(decoded) } else { Err(VcError::Mismatch { exit_code, instruction }) }
 }
 
 /// The operand-size prefix is taken before IN and OUT only, and nothing else: compilers emit no other for these instructions.

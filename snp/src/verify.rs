@@ -80,13 +80,7 @@ pub struct Vcek {
 ///
 /// # Errors
 /// [`ChainError`], of the first certificate from the root on that does not hold.
-pub fn verify_chain(
-    root: &[u8],
-    ark: &[u8],
-    ask: &[u8],
-    vcek: &[u8],
-    unix_time: u64,
-) -> Result<Vcek, ChainError> {
+pub fn verify_chain(root: &[u8], ark: &[u8], ask: &[u8], vcek: &[u8], unix_time: u64) -> Result<Vcek, ChainError> {
     if root != ark {
         return Err(ChainError::Root);
     }
@@ -104,12 +98,7 @@ fn parse(der: &[u8], role: Role) -> Result<Certificate, ChainError> {
 }
 
 /// That `issuer` issued `certificate`, and that it is valid and of its kind.
-fn check_link(
-    issuer: &Certificate,
-    certificate: &Certificate,
-    role: Role,
-    unix_time: u64,
-) -> Result<(), ChainError> {
+fn check_link(issuer: &Certificate, certificate: &Certificate, role: Role, unix_time: u64) -> Result<(), ChainError> {
     let signed = certificate.tbs_certificate();
     let algorithm = certificate.signature_algorithm();
     if algorithm.oid != ID_RSASSA_PSS || algorithm != signed.signature() {
@@ -120,51 +109,27 @@ fn check_link(
     }
     check_signature(issuer, certificate, role)?;
     let validity = signed.validity();
-    let (start, end) = (
-        validity.not_before.to_unix_duration(),
-        validity.not_after.to_unix_duration(),
-    );
+    let (start, end) = (validity.not_before.to_unix_duration(), validity.not_after.to_unix_duration());
     if !(start.as_secs()..=end.as_secs()).contains(&unix_time) {
         return Err(ChainError::Time(role));
     }
-    let constraints = signed
-        .get_extension::<BasicConstraints>()
-        .map_err(|_| ChainError::Constraint(role))?;
+    let constraints = signed.get_extension::<BasicConstraints>().map_err(|_| ChainError::Constraint(role))?;
     let is_ca = constraints.is_some_and(|(_, constraints)| constraints.ca);
-    if is_ca == (role != Role::Vcek) {
-        Ok(())
-    } else {
-        Err(ChainError::Constraint(role))
-    }
+    if is_ca == (role != Role::Vcek) { Ok(()) } else { Err(ChainError::Constraint(role)) }
 }
 
 /// RSASSA-PSS with SHA-384, MGF1 of SHA-384, and a salt of 48 bytes, by a 4096-bit key. The signed bytes are those of the parsed value, encoded anew:
 /// what was understood is what is verified.
-fn check_signature(
-    issuer: &Certificate,
-    certificate: &Certificate,
-    role: Role,
-) -> Result<(), ChainError> {
+fn check_signature(issuer: &Certificate, certificate: &Certificate, role: Role) -> Result<(), ChainError> {
     const SALT: usize = 48;
-    let issuer_role = if role == Role::Vcek {
-        Role::Ask
-    } else {
-        Role::Ark
-    };
+    let issuer_role = if role == Role::Vcek { Role::Ask } else { Role::Ark };
     let key = issuer.tbs_certificate().subject_public_key_info();
-    let key =
-        rsa::PublicKey::try_from(key.owned_to_ref()).map_err(|_| ChainError::Key(issuer_role))?;
+    let key = rsa::PublicKey::try_from(key.owned_to_ref()).map_err(|_| ChainError::Key(issuer_role))?;
     if key.n().bit_width() != 4096 {
         return Err(ChainError::Key(issuer_role));
     }
-    let signed = certificate
-        .tbs_certificate()
-        .to_der()
-        .map_err(|_| ChainError::Form(role))?;
-    let signature = certificate
-        .signature()
-        .as_bytes()
-        .ok_or(ChainError::Signature(role))?;
+    let signed = certificate.tbs_certificate().to_der().map_err(|_| ChainError::Form(role))?;
+    let signature = certificate.signature().as_bytes().ok_or(ChainError::Signature(role))?;
     let signature = pss::Signature::try_from(signature).map_err(|_| ChainError::Signature(role))?;
     pss::VerifyingKey::<Sha384>::new_with_salt_len(key, SALT)
         .verify_prehash(&Sha384::digest(signed), &signature)
@@ -175,12 +140,10 @@ fn check_signature(
 mod oid {
     use super::ObjectIdentifier;
 
-    pub(super) const BOOT_LOADER: ObjectIdentifier =
-        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.1");
+    pub(super) const BOOT_LOADER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.1");
     pub(super) const TEE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.2");
     pub(super) const SNP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.3");
-    pub(super) const MICROCODE: ObjectIdentifier =
-        ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.8");
+    pub(super) const MICROCODE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.8");
     pub(super) const FMC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3.9");
     pub(super) const HWID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.4");
 }
@@ -199,17 +162,8 @@ impl Vcek {
             snp: level(certificate, oid::SNP)?,
             microcode: level(certificate, oid::MICROCODE)?,
         };
-        let layout = if fmc.is_some() {
-            TcbLayout::Turin
-        } else {
-            TcbLayout::Milan
-        };
-        Ok(Self {
-            key,
-            hwid: hwid(certificate)?,
-            layout,
-            tcb,
-        })
+        let layout = if fmc.is_some() { TcbLayout::Turin } else { TcbLayout::Milan };
+        Ok(Self { key, hwid: hwid(certificate)?, layout, tcb })
     }
 
     /// The key as an uncompressed SEC 1 point.
@@ -241,60 +195,30 @@ impl Vcek {
     fn check_chip(&self, chip_id: &[u8; 64]) -> Result<(), ReportError> {
         let rest = chip_id.strip_prefix(self.hwid.as_slice());
         let equal = rest.is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
-        if equal {
-            Ok(())
-        } else {
-            Err(ReportError::ChipId)
-        }
+        if equal { Ok(()) } else { Err(ReportError::ChipId) }
     }
 
     fn check_tcb(&self, reported: TcbVersion) -> Result<(), ReportError> {
         let (reported, certified) = (reported.parts(self.layout), self.tcb);
-        if reported == certified {
-            Ok(())
-        } else {
-            Err(ReportError::Tcb {
-                reported,
-                certified,
-            })
-        }
+        if reported == certified { Ok(()) } else { Err(ReportError::Tcb { reported, certified }) }
     }
 }
 
 fn p384_key(certificate: &Certificate) -> Option<Vec<u8>> {
     let info = certificate.tbs_certificate().subject_public_key_info();
-    let curve = info
-        .algorithm
-        .parameters
-        .as_ref()?
-        .decode_as::<ObjectIdentifier>()
-        .ok()?;
+    let curve = info.algorithm.parameters.as_ref()?.decode_as::<ObjectIdentifier>().ok()?;
     let is_p384 = info.algorithm.oid == rfc5912::ID_EC_PUBLIC_KEY && curve == rfc5912::SECP_384_R_1;
     let point = info.subject_public_key.as_bytes()?;
-    p384::PublicKey::from_sec1_bytes(point)
-        .ok()
-        .filter(|_| is_p384)?;
+    p384::PublicKey::from_sec1_bytes(point).ok().filter(|_| is_p384)?;
     Some(point.to_vec())
 }
 
 /// Contents of the extension, `None` if it is not there.
 fn extension(certificate: &Certificate, id: ObjectIdentifier) -> Result<Option<&[u8]>, ChainError> {
-    let extensions = certificate
-        .tbs_certificate()
-        .extensions()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let mut found = extensions
-        .iter()
-        .filter(|extension| extension.extn_id == id);
-    let first = found
-        .next()
-        .map(|extension| extension.extn_value.as_bytes());
-    if found.next().is_none() {
-        Ok(first)
-    } else {
-        Err(ChainError::Extension(id))
-    }
+    let extensions = certificate.tbs_certificate().extensions().map(Vec::as_slice).unwrap_or_default();
+    let mut found = extensions.iter().filter(|extension| extension.extn_id == id);
+    let first = found.next().map(|extension| extension.extn_value.as_bytes());
+    if found.next().is_none() { Ok(first) } else { Err(ChainError::Extension(id)) }
 }
 
 /// A security patch level: INTEGER of 0 to 255.

@@ -36,17 +36,14 @@ pub mod features {
     pub const SMT_PROTECTION: u64 = 1 << 15;
 
     /// Features that a guest may choose for its vCPUs: they concern only itself.
-    pub const GUEST_CHOICE: u64 =
-        RESTRICTED_INJECTION | DEBUG_SWAP | PREVENT_HOST_IBS | BTB_ISOLATION | VMPL_SSS;
+    pub const GUEST_CHOICE: u64 = RESTRICTED_INJECTION | DEBUG_SWAP | PREVENT_HOST_IBS | BTB_ISOLATION | VMPL_SSS;
 }
 
 /// EFER.SVME: set in every VMSA that the CPU shall run; clearing it keeps the vCPU from running while the SVSM works on the VMSA.
 pub const EFER_SVME: u64 = 1 << 12;
 
 /// A segment register.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Segment {
     /// Selector.
@@ -198,8 +195,7 @@ impl Vmsa {
     }
 
     fn set_data_segments(&mut self, segment: Segment) {
-        (self.ds, self.es, self.fs, self.gs, self.ss) =
-            (segment, segment, segment, segment, segment);
+        (self.ds, self.es, self.fs, self.gs, self.ss) = (segment, segment, segment, segment, segment);
     }
 
     /// A vCPU at the reset vector: real mode, CS base in the upper and IP in the lower half of `reset_ip` (0xFFFFFFF0 for a firmware below 4 GiB).

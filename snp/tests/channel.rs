@@ -19,10 +19,7 @@ use snp::rmp::Vmpl;
 use snp::{PAGE_SIZE, Page};
 
 fn channel_at(last: u32) -> Channel {
-    Channel::new(
-        Vmpck::take(&mut KEY.clone(), 0).expect("the test's key is not zero"),
-        last,
-    )
+    Channel::new(Vmpck::take(&mut KEY.clone(), 0).expect("the test's key is not zero"), last)
 }
 
 fn channel() -> Channel {
@@ -54,12 +51,7 @@ where
     F: FnMut(u32, &mut MockPsp, &[u8], bool, &mut Page) -> Exit,
 {
     fn new(act: F) -> Self {
-        Self {
-            psp: MockPsp::new(0),
-            seen: Seen::default(),
-            calls: 0,
-            act,
-        }
+        Self { psp: MockPsp::new(0), seen: Seen::default(), calls: 0, act }
     }
 }
 
@@ -90,11 +82,7 @@ fn honest() -> Host<impl FnMut(u32, &mut MockPsp, &[u8], bool, &mut Page) -> Exi
     Host::new(|_, psp, request, _, answer| deliver(psp, request, answer))
 }
 
-fn ask(
-    channel: &mut Channel,
-    host: &mut impl Transport,
-    payload: &[u8],
-) -> Result<Vec<u8>, MessageError> {
+fn ask(channel: &mut Channel, host: &mut impl Transport, payload: &[u8]) -> Result<Vec<u8>, MessageError> {
     let mut answer = [0; MAX_PAYLOAD];
     let len = channel.request(host, RequestType::TscInfo, payload, &mut answer)?;
     Ok(answer[..len].to_vec())
@@ -108,31 +96,20 @@ fn an_honest_host_carries_requests_of_every_length() {
         let payload = vec![0x5A; len];
         assert_eq!(ask(&mut channel, &mut host, &payload), Ok(hash(&payload)));
     }
-    assert_eq!(
-        channel.last_seqno(),
-        18,
-        "two numbers for each of nine requests"
-    );
+    assert_eq!(channel.last_seqno(), 18, "two numbers for each of nine requests");
 }
 
 #[test]
 fn ciphertext_is_not_plaintext_and_has_the_header_of_the_specification() {
     let mut channel = channel();
-    let sent = channel
-        .idle()
-        .expect("new")
-        .seal(RequestType::Report, &[0x33; 0x60])
-        .expect("fits");
+    let sent = channel.idle().expect("new").seal(RequestType::Report, &[0x33; 0x60]).expect("fits");
     let request = sent.ciphertext();
     assert_eq!(request.len(), 0xC0);
     assert!(!request.windows(4).any(|window| window == [0x33; 4]));
     assert_eq!(request[0x10..0x20], [0; 16]);
     assert_eq!(
         request[0x20..0x3D],
-        [
-            1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x60, 0, 5, 1, 0x60, 0, 0, 0, 0,
-            0, 0
-        ]
+        [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x60, 0, 5, 1, 0x60, 0, 0, 0, 0, 0, 0]
     );
     assert!(request[0x3D..0x60].iter().all(|byte| *byte == 0));
 }
@@ -165,12 +142,7 @@ fn each_of_32768_bit_flips_of_a_full_answer_page_is_refused() {
 fn bit_flips_of_a_report_answer_are_refused_or_without_effect() {
     const MESSAGE: usize = 0x60 + 0x20 + 0x4A0;
     let report_data = [0x77; 64];
-    let genuine = channel().report(
-        &mut honest(),
-        &report_data,
-        Vmpl::Vmpl0,
-        KeySelect::VlekElseVcek,
-    );
+    let genuine = channel().report(&mut honest(), &report_data, Vmpl::Vmpl0, KeySelect::VlekElseVcek);
     let genuine = genuine.expect("an honest host");
     for bit in 0..8 * PAGE_SIZE {
         let mut stored = None;
@@ -181,18 +153,9 @@ fn bit_flips_of_a_report_answer_are_refused_or_without_effect() {
             }
             Exit::Completed
         });
-        let report = channel().report(
-            &mut host,
-            &report_data,
-            Vmpl::Vmpl0,
-            KeySelect::VlekElseVcek,
-        );
+        let report = channel().report(&mut host, &report_data, Vmpl::Vmpl0, KeySelect::VlekElseVcek);
         assert!(report == Ok(genuine), "bit {bit}");
-        assert_eq!(
-            host.calls,
-            if bit / 8 < MESSAGE { 2 } else { 1 },
-            "bit {bit}"
-        );
+        assert_eq!(host.calls, if bit / 8 < MESSAGE { 2 } else { 1 }, "bit {bit}");
     }
 }
 
@@ -223,31 +186,20 @@ fn authentic_answers_with_a_wrong_header_are_refused() {
             *answer = wrong;
             Exit::Completed
         });
-        assert_eq!(
-            ask(&mut channel, &mut host, b"tsc"),
-            Err(MessageError::Burned),
-            "{name}"
-        );
+        assert_eq!(ask(&mut channel, &mut host, b"tsc"), Err(MessageError::Burned), "{name}");
     }
 }
 
 #[test]
 fn wrong_sequence_numbers_are_refused() {
     let psp = MockPsp::new(0);
-    for seqno in (0..1000)
-        .chain([u64::from(u32::MAX), 1 << 32 | 2, u64::MAX])
-        .filter(|seqno| *seqno != 2)
-    {
+    for seqno in (0..1000).chain([u64::from(u32::MAX), 1 << 32 | 2, u64::MAX]).filter(|seqno| *seqno != 2) {
         let wrong = psp.seal(18, seqno, &[1; 64]);
         let mut host = Host::new(|_, _, _, _, answer| {
             *answer = wrong;
             Exit::Completed
         });
-        assert_eq!(
-            ask(&mut channel(), &mut host, b"tsc"),
-            Err(MessageError::Burned),
-            "sequence number {seqno}"
-        );
+        assert_eq!(ask(&mut channel(), &mut host, b"tsc"), Err(MessageError::Burned), "sequence number {seqno}");
     }
 }
 
@@ -260,11 +212,7 @@ fn sizes_beyond_the_page_are_refused() {
             *answer = wrong;
             Exit::Completed
         });
-        assert_eq!(
-            ask(&mut channel(), &mut host, b"tsc"),
-            Err(MessageError::Burned),
-            "MSG_SIZE {size}"
-        );
+        assert_eq!(ask(&mut channel(), &mut host, b"tsc"), Err(MessageError::Burned), "MSG_SIZE {size}");
     }
 }
 
@@ -282,10 +230,7 @@ fn a_stale_answer_is_refused() {
     });
     let mut channel = channel();
     assert_eq!(ask(&mut channel, &mut host, b"one"), Ok(hash(b"one")));
-    assert_eq!(
-        ask(&mut channel, &mut host, b"two"),
-        Err(MessageError::Burned)
-    );
+    assert_eq!(ask(&mut channel, &mut host, b"two"), Err(MessageError::Burned));
     assert_eq!(host.calls, 1 + DOUBT_LIMIT);
 }
 
@@ -322,14 +267,8 @@ fn a_request_that_was_put_off_is_finished_before_the_next() {
         n if n <= BUSY_LIMIT + 1 => Exit::Busy,
         _ => deliver(psp, request, answer),
     });
-    assert_eq!(
-        ask(&mut channel, &mut host, b"one"),
-        Err(MessageError::Busy)
-    );
-    assert!(
-        channel.idle().is_none(),
-        "a new request could be sealed while the old one is open"
-    );
+    assert_eq!(ask(&mut channel, &mut host, b"one"), Err(MessageError::Busy));
+    assert!(channel.idle().is_none(), "a new request could be sealed while the old one is open");
     assert_eq!(ask(&mut channel, &mut host, b"two"), Ok(hash(b"two")));
     assert_eq!((channel.last_seqno(), host.psp.served), (4, 2));
 }
@@ -345,10 +284,7 @@ fn a_certificate_buffer_that_is_too_small_costs_no_sequence_number() {
     let got = channel.report_with_certificates(&mut host, &[9; 64], Vmpl::Vmpl0, KeySelect::Vcek);
     let (report, certificates) = got.expect("the report comes without certificates");
     assert_eq!(certificates, CertificateResult::TooSmall { pages: 7 });
-    assert_eq!(
-        (report.report_data, host.calls, host.seen.0.len()),
-        ([9; 64], 2, 1)
-    );
+    assert_eq!((report.report_data, host.calls, host.seen.0.len()), ([9; 64], 2, 1));
     assert_eq!(channel.last_seqno(), 2);
 }
 
@@ -366,50 +302,28 @@ fn too_small_for_ever_burns_the_key() {
 fn a_burned_channel_stays_burned() {
     let mut channel = channel();
     let mut liar = Host::new(|_, _, _, _, _| Exit::Failed);
-    assert_eq!(
-        ask(&mut channel, &mut liar, b"one"),
-        Err(MessageError::Burned)
-    );
+    assert_eq!(ask(&mut channel, &mut liar, b"one"), Err(MessageError::Burned));
     assert!(channel.is_burned() && channel.idle().is_none() && channel.sent().is_none());
     let mut honest = honest();
-    assert_eq!(
-        ask(&mut channel, &mut honest, b"two"),
-        Err(MessageError::Burned)
-    );
+    assert_eq!(ask(&mut channel, &mut honest, b"two"), Err(MessageError::Burned));
     assert_eq!(honest.calls, 0, "a burned channel still talks");
 }
 
 /// PSP-09: the last pair of numbers that 32 bits hold is used, none after it.
 #[test]
 fn sequence_numbers_do_not_wrap() {
-    for (last, works) in [
-        (u32::MAX - 3, true),
-        (u32::MAX - 2, true),
-        (u32::MAX - 1, false),
-        (u32::MAX, false),
-    ] {
+    for (last, works) in [(u32::MAX - 3, true), (u32::MAX - 2, true), (u32::MAX - 1, false), (u32::MAX, false)] {
         let mut channel = channel_at(last);
         let mut host = honest();
         host.psp.last = last.into();
-        let expected = if works {
-            Ok(hash(b"tsc"))
-        } else {
-            Err(MessageError::Exhausted)
-        };
-        assert_eq!(
-            ask(&mut channel, &mut host, b"tsc"),
-            expected,
-            "last number {last}"
-        );
+        let expected = if works { Ok(hash(b"tsc")) } else { Err(MessageError::Exhausted) };
+        assert_eq!(ask(&mut channel, &mut host, b"tsc"), expected, "last number {last}");
     }
     let mut channel = channel_at(u32::MAX - 2);
     let mut host = honest();
     host.psp.last = u64::from(u32::MAX - 2);
     assert!(ask(&mut channel, &mut host, b"last").is_ok());
-    assert_eq!(
-        ask(&mut channel, &mut host, b"beyond"),
-        Err(MessageError::Exhausted)
-    );
+    assert_eq!(ask(&mut channel, &mut host, b"beyond"), Err(MessageError::Exhausted));
     assert_eq!(host.calls, 1);
 }
 
@@ -417,10 +331,7 @@ fn sequence_numbers_do_not_wrap() {
 fn a_request_that_is_too_long_sends_nothing_and_harms_nothing() {
     let mut channel = channel();
     let mut host = honest();
-    assert_eq!(
-        ask(&mut channel, &mut host, &[0; MAX_PAYLOAD + 1]),
-        Err(MessageError::TooLong)
-    );
+    assert_eq!(ask(&mut channel, &mut host, &[0; MAX_PAYLOAD + 1]), Err(MessageError::TooLong));
     assert_eq!((host.calls, channel.last_seqno()), (0, 0));
     assert!(ask(&mut channel, &mut host, b"tsc").is_ok());
 }
@@ -447,27 +358,15 @@ fn a_key_is_moved_out_of_its_place_and_a_zero_key_is_none() {
 fn derived_keys_come_from_the_request() {
     let mut channel = channel();
     let mut host = honest();
-    let measured = KeyRequest::new(
-        RootKey::Vcek,
-        field::MEASUREMENT | field::POLICY,
-        Vmpl::Vmpl0,
-    );
+    let measured = KeyRequest::new(RootKey::Vcek, field::MEASUREMENT | field::POLICY, Vmpl::Vmpl0);
     let bare = KeyRequest::new(RootKey::Vcek, 0, Vmpl::Vmpl0);
-    let keys = [measured, bare, measured].map(|request| {
-        *channel
-            .derived_key(&mut host, &request)
-            .expect("honest")
-            .as_bytes()
-    });
+    let keys =
+        [measured, bare, measured].map(|request| *channel.derived_key(&mut host, &request).expect("honest").as_bytes());
     assert_eq!(keys[0], keys[2]);
     assert_ne!(keys[0], keys[1]);
     let mut expected = [0; 32];
     expected[8] = 0b1001;
-    assert_eq!(
-        keys[0],
-        hash(&expected)[..32],
-        "MSG_KEY_REQ has another layout"
-    );
+    assert_eq!(keys[0], hash(&expected)[..32], "MSG_KEY_REQ has another layout");
 }
 
 /// What a lying host can do with one exit: what it says, and what it puts into the answer page.
@@ -515,11 +414,7 @@ impl Transport for Script<'_> {
         }
         let kept = match behaviour.contents {
             Contents::Genuine | Contents::Flipped => self.answers.get(&seqno),
-            Contents::Stale => self
-                .answers
-                .range(..seqno)
-                .next_back()
-                .map(|(_, page)| page),
+            Contents::Stale => self.answers.range(..seqno).next_back().map(|(_, page)| page),
             Contents::Zero => None,
         };
         answer[..MESSAGE].copy_from_slice(kept.map_or(&[0; MESSAGE], Vec::as_slice));
@@ -533,22 +428,12 @@ impl Transport for Script<'_> {
 /// Runs requests until the script is used up; checks both properties; returns how many of the script's steps were used.
 fn run_script(script: &[Behaviour]) -> (usize, usize) {
     let mut channel = channel();
-    let mut host = Script {
-        script,
-        used: 0,
-        psp: MockPsp::new(0),
-        seen: Seen::default(),
-        answers: BTreeMap::new(),
-    };
+    let mut host = Script { script, used: 0, psp: MockPsp::new(0), seen: Seen::default(), answers: BTreeMap::new() };
     let mut accepted = 0;
     while host.used < script.len() && !channel.is_burned() {
         let payload = [u8::try_from(accepted).unwrap() + 1; 8];
         if let Ok(answer) = ask(&mut channel, &mut host, &payload) {
-            assert_eq!(
-                answer,
-                hash(&payload),
-                "the answer is not to the last request"
-            );
+            assert_eq!(answer, hash(&payload), "the answer is not to the last request");
             accepted += 1;
         }
     }
@@ -579,27 +464,15 @@ fn run_scripts(all: &[Behaviour; 12], first: usize) -> (u32, usize) {
 #[test]
 fn no_behaviour_of_the_host_makes_an_iv_encrypt_twice_or_a_wrong_answer_accepted() {
     let exits = [Exit::Completed, Exit::Busy, Exit::Failed];
-    let contents = [
-        Contents::Genuine,
-        Contents::Zero,
-        Contents::Stale,
-        Contents::Flipped,
-    ];
-    let all: [Behaviour; 12] = core::array::from_fn(|index| Behaviour {
-        exit: exits[index / 4],
-        contents: contents[index % 4],
-    });
+    let contents = [Contents::Genuine, Contents::Zero, Contents::Stale, Contents::Flipped];
+    let all: [Behaviour; 12] =
+        core::array::from_fn(|index| Behaviour { exit: exits[index / 4], contents: contents[index % 4] });
     let totals = std::thread::scope(|scope| {
         let halves = [0..6, 6..12].map(|half| {
             let all = &all;
-            scope.spawn(move || {
-                half.map(|first| run_scripts(all, first))
-                    .collect::<Vec<_>>()
-            })
+            scope.spawn(move || half.map(|first| run_scripts(all, first)).collect::<Vec<_>>())
         });
-        halves
-            .map(|half| half.join().expect("a property does not hold"))
-            .concat()
+        halves.map(|half| half.join().expect("a property does not hold")).concat()
     });
     let runs: u32 = totals.iter().map(|(runs, _)| runs).sum();
     let accepted: usize = totals.iter().map(|(_, accepted)| accepted).sum();

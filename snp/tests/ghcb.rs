@@ -11,9 +11,7 @@ use common::psp::{KEY, MockPsp, hash};
 use common::shared::Shared;
 use proptest::prelude::*;
 use snp::PAGE_SIZE;
-use snp::ghcb::call::{
-    ApCreation, GuestRequestPages, GuestRequestResult, PSC_MAX, PageStateEntry, Width,
-};
+use snp::ghcb::call::{ApCreation, GuestRequestPages, GuestRequestResult, PSC_MAX, PageStateEntry, Width};
 use snp::ghcb::msr::{PageState, feature};
 use snp::ghcb::page::Field;
 use snp::ghcb::{Exception, Ghcb, GhcbError, Hypervisor};
@@ -47,15 +45,7 @@ impl<F: FnMut(&mut [u8])> Hypervisor for Host<F> {
 
 fn ghcb<F: FnMut(&mut [u8])>(act: F) -> Ghcb<Host<F>, Shared> {
     let page = Shared::new(PAGE_SIZE);
-    Ghcb::register(
-        Host {
-            page: page.clone(),
-            act,
-        },
-        page,
-        GPA,
-    )
-    .expect("the mock registers")
+    Ghcb::register(Host { page: page.clone(), act }, page, GPA).expect("the mock registers")
 }
 
 fn is_valid(page: &[u8], offset: usize) -> bool {
@@ -74,9 +64,7 @@ fn answer(page: &mut [u8], fields: &[(usize, u64)]) {
     page[0x3F0..0x400].fill(0);
     set(page, 0x398, 0);
     set(page, 0x3A0, 0);
-    fields
-        .iter()
-        .for_each(|(offset, value)| set(page, *offset, *value));
+    fields.iter().for_each(|(offset, value)| set(page, *offset, *value));
 }
 
 const RAX: usize = 0x1F8;
@@ -134,19 +122,11 @@ const NAMES: [&str; 15] = [
 ];
 
 fn entry(index: u64) -> PageStateEntry {
-    PageStateEntry {
-        gpa: 0x10_0000 + 0x1000 * index,
-        size: PageSize::Size4K,
-        state: PageState::Private,
-    }
+    PageStateEntry { gpa: 0x10_0000 + 0x1000 * index, size: PageSize::Size4K, state: PageState::Private }
 }
 
 fn pages(certificates: Option<(u64, u64)>) -> GuestRequestPages {
-    GuestRequestPages {
-        request: 0x5000,
-        answer: 0x6000,
-        certificates,
-    }
+    GuestRequestPages { request: 0x5000, answer: 0x6000, certificates }
 }
 
 /// All fields as an honest host might return them, so that every request succeeds.
@@ -177,44 +157,14 @@ fn requests_set_exactly_the_fields_of_the_specification() {
         ("in dword", 0x7B, 0x0CFC_0041, 0, &[(RAX, 0)]),
         ("out bytes", 0x7B, 0x03F8_0E1C, 5, &[(SCRATCH, GPA + 0x800)]),
         ("rdmsr", 0x7C, 0, 0, &[(RCX, 0x1B)]),
-        (
-            "wrmsr",
-            0x7C,
-            1,
-            0,
-            &[(RCX, 0x1B), (RAX, 0x5566_7788), (RDX, 0x1122_3344)],
-        ),
+        ("wrmsr", 0x7C, 1, 0, &[(RCX, 0x1B), (RAX, 0x5566_7788), (RDX, 0x1122_3344)]),
         ("cpuid", 0x72, 0, 0, &[(RAX, 0xD), (RCX, 1), (0x3E8, 7)]),
-        (
-            "mmio read",
-            0x8000_0001,
-            0xFEE0_0030,
-            4,
-            &[(SCRATCH, GPA + 0x800)],
-        ),
-        (
-            "mmio write",
-            0x8000_0002,
-            0xFEE0_00B0,
-            4,
-            &[(SCRATCH, GPA + 0x800)],
-        ),
+        ("mmio read", 0x8000_0001, 0xFEE0_0030, 4, &[(SCRATCH, GPA + 0x800)]),
+        ("mmio write", 0x8000_0002, 0xFEE0_00B0, 4, &[(SCRATCH, GPA + 0x800)]),
         ("psc", 0x8000_0010, 0, 0, &[(SCRATCH, GPA + 0x800)]),
         ("guest request", 0x8000_0011, 0x5000, 0x6000, &[]),
-        (
-            "extended",
-            0x8000_0012,
-            0x5000,
-            0x6000,
-            &[(RAX, 0x9000), (RBX, 4)],
-        ),
-        (
-            "ap create",
-            0x8000_0013,
-            5 << 32 | 2 << 16,
-            0x7000,
-            &[(RAX, 1)],
-        ),
+        ("extended", 0x8000_0012, 0x5000, 0x6000, &[(RAX, 0x9000), (RBX, 4)]),
+        ("ap create", 0x8000_0013, 5 << 32 | 2 << 16, 0x7000, &[(RAX, 1)]),
         ("run", 0x8000_0018, 2, 0, &[]),
         ("features", 0x8000_FFFD, 0, 0, &[]),
     ];
@@ -222,22 +172,13 @@ fn requests_set_exactly_the_fields_of_the_specification() {
         let check = |page: &mut [u8]| {
             let always = [(0x390, code), (INFO1, info1), (INFO2, info2)];
             let all: Vec<_> = always.iter().chain(fields).collect();
-            all.iter().for_each(|(offset, value)| {
-                assert_eq!(u64_at(page, *offset), *value, "{name}: {offset:#x}")
-            });
-            let valid = (0..0x400)
-                .step_by(8)
-                .filter(|offset| is_valid(page, *offset))
-                .count();
+            all.iter().for_each(|(offset, value)| assert_eq!(u64_at(page, *offset), *value, "{name}: {offset:#x}"));
+            let valid = (0..0x400).step_by(8).filter(|offset| is_valid(page, *offset)).count();
             assert!(
                 all.iter().all(|(offset, _)| is_valid(page, *offset)) && valid == all.len(),
                 "{name}: valid bitmap"
             );
-            assert_eq!(
-                (u16_at(page, 0xFFA), u32_at(page, 0xFFC)),
-                (2, 0),
-                "{name}: version, usage"
-            );
+            assert_eq!((u16_at(page, 0xFFA), u32_at(page, 0xFFC)), (2, 0), "{name}: version, usage");
             honest(page);
         };
         ghcb(check).call(name).expect("the honest part answers");
@@ -247,15 +188,7 @@ fn requests_set_exactly_the_fields_of_the_specification() {
 #[test]
 fn values_come_from_the_fields_of_the_specification() {
     let mut ghcb = ghcb(|page| {
-        answer(
-            page,
-            &[
-                (RAX, 0xFFFF_FFFF_1234_5678),
-                (RBX, 2),
-                (RCX, 3),
-                (RDX, 0xFFFF_FFFF_0000_0004),
-            ],
-        );
+        answer(page, &[(RAX, 0xFFFF_FFFF_1234_5678), (RBX, 2), (RCX, 3), (RDX, 0xFFFF_FFFF_0000_0004)]);
         put(page, 0x800, &[9, 8, 7, 6]);
     });
     assert_eq!(ghcb.io_in(1, Width::Byte), Ok(0x78));
@@ -263,15 +196,9 @@ fn values_come_from_the_fields_of_the_specification() {
     assert_eq!(ghcb.io_in(1, Width::Dword), Ok(0x1234_5678));
     assert_eq!(ghcb.rdmsr(1), Ok(0x0000_0004_1234_5678));
     let registers = ghcb.cpuid(0, 0, 1).expect("answered");
-    assert_eq!(
-        [registers.eax, registers.ebx, registers.ecx, registers.edx],
-        [0x1234_5678, 2, 3, 4]
-    );
+    assert_eq!([registers.eax, registers.ebx, registers.ecx, registers.edx], [0x1234_5678, 2, 3, 4]);
     let mut device = [0; 4];
-    assert_eq!(
-        (ghcb.mmio_read(0, &mut device), device),
-        (Ok(()), [9, 8, 7, 6])
-    );
+    assert_eq!((ghcb.mmio_read(0, &mut device), device), (Ok(()), [9, 8, 7, 6]));
 }
 
 /// GH-01: a field whose valid bit the host has cleared is not used. The fields used are the result's two, and those that carry the value.
@@ -285,10 +212,7 @@ fn a_cleared_valid_bit_is_refused() {
         ("features", &[]),
     ];
     for (name, fields) in used {
-        for field in fields
-            .iter()
-            .chain(&[Field::SwExitInfo1, Field::SwExitInfo2])
-        {
+        for field in fields.iter().chain(&[Field::SwExitInfo1, Field::SwExitInfo2]) {
             let offset = field.offset();
             let got = ghcb(|page| {
                 honest(page);
@@ -308,11 +232,7 @@ fn exit_results_are_decoded_and_unknown_ones_refused() {
     let cases: [(u64, u64, Result<(), GhcbError>); 16] = [
         (0, 0, Ok(())),
         (0xFFFF_FFFF_0000_0000, 0, Ok(())),
-        (
-            1,
-            0x77 << 32 | gp,
-            Err(GhcbError::Exception(Exception::GeneralProtection(0x77))),
-        ),
+        (1, 0x77 << 32 | gp, Err(GhcbError::Exception(Exception::GeneralProtection(0x77)))),
         (1, ud, Err(GhcbError::Exception(Exception::InvalidOpcode))),
         (1, 0, unknown(1, 0)),
         (1, gp & !(1 << 31), unknown(1, gp & !(1 << 31))),
@@ -320,11 +240,7 @@ fn exit_results_are_decoded_and_unknown_ones_refused() {
         (1, ud | 1 << 11, unknown(1, ud | 1 << 11)),
         (1, gp & !0x700, unknown(1, gp & !0x700)),
         (1, gp & !0x700 | 4 << 8, unknown(1, gp & !0x700 | 4 << 8)),
-        (
-            1,
-            1 << 31 | 1 << 11 | 3 << 8 | 14,
-            unknown(1, 1 << 31 | 1 << 11 | 3 << 8 | 14),
-        ),
+        (1, 1 << 31 | 1 << 11 | 3 << 8 | 14, unknown(1, 1 << 31 | 1 << 11 | 3 << 8 | 14)),
         (1, 1 << 31 | 3 << 8 | 29, unknown(1, 1 << 31 | 3 << 8 | 29)),
         (2, 5, Err(GhcbError::Malformed(5))),
         (3, 0, unknown(3, 0)),
@@ -346,20 +262,14 @@ fn exit_results_are_decoded_and_unknown_ones_refused() {
 
 #[test]
 fn guest_request_results_are_told_apart() {
-    use GuestRequestResult::{
-        Busy, CertificatesTooSmall, Completed, FirmwareError, HypervisorError,
-    };
+    use GuestRequestResult::{Busy, CertificatesTooSmall, Completed, FirmwareError, HypervisorError};
     let cases = [
         (None, 0, Completed),
         (None, 0x16, FirmwareError(0x16)),
         (None, 1 << 32, HypervisorError(1)),
         (None, 2 << 32, Busy),
         (None, 3 << 32, HypervisorError(3)),
-        (
-            Some((0x9000, 1)),
-            1 << 32,
-            CertificatesTooSmall { pages: 0xB2 },
-        ),
+        (Some((0x9000, 1)), 1 << 32, CertificatesTooSmall { pages: 0xB2 }),
         (Some((0x9000, 1)), 2 << 32 | 5, Busy),
         (Some((0x9000, 1)), 0, Completed),
     ];
@@ -377,20 +287,9 @@ fn arguments_without_a_form_send_nothing() {
     let mut ghcb = ghcb(|_| panic!("the host was asked"));
     assert_eq!(ghcb.mmio_read(0, &mut []), Err(GhcbError::Argument));
     assert_eq!(ghcb.mmio_write(0, &[0; 9]), Err(GhcbError::Argument));
-    assert_eq!(
-        ghcb.ap_create(ApCreation::OnInit, Vmpl::Vmpl2, 0, 0x7008, 1),
-        Err(GhcbError::Argument)
-    );
-    for (gpa, size) in [
-        (0x1001, PageSize::Size4K),
-        (0x1000, PageSize::Size2M),
-        (1 << 52, PageSize::Size4K),
-    ] {
-        let entry = PageStateEntry {
-            gpa,
-            size,
-            state: PageState::Shared,
-        };
+    assert_eq!(ghcb.ap_create(ApCreation::OnInit, Vmpl::Vmpl2, 0, 0x7008, 1), Err(GhcbError::Argument));
+    for (gpa, size) in [(0x1001, PageSize::Size4K), (0x1000, PageSize::Size2M), (1 << 52, PageSize::Size4K)] {
+        let entry = PageStateEntry { gpa, size, state: PageState::Shared };
         assert_eq!(ghcb.page_state_change(&[entry]), Err(GhcbError::Argument));
     }
     assert_eq!(ghcb.page_state_change(&[]), Ok(()));
@@ -411,10 +310,7 @@ fn long_strings_go_out_in_pieces() {
 }
 
 /// A host that does `stop` entries at an exit. Returns what it did, in order.
-fn change_with_stops(
-    count: u64,
-    mut stop: impl FnMut() -> u16,
-) -> (Result<(), GhcbError>, Vec<u64>) {
+fn change_with_stops(count: u64, mut stop: impl FnMut() -> u16) -> (Result<(), GhcbError>, Vec<u64>) {
     let entries: Vec<_> = (0..count).map(entry).collect();
     let mut done = Vec::new();
     let result = ghcb(|page| {
@@ -432,9 +328,7 @@ fn change_with_stops(
 }
 
 fn encoded(count: u64) -> Vec<u64> {
-    (0..count)
-        .map(|index| 1 << 52 | (0x10_0000 + 0x1000 * index))
-        .collect()
+    (0..count).map(|index| 1 << 52 | (0x10_0000 + 0x1000 * index)).collect()
 }
 
 /// GH-04: every length of list, every point at which the host stops first; longer lists too.
@@ -444,18 +338,12 @@ fn page_state_changes_survive_every_stop_point() {
         for first in 0..=u16::try_from(count).unwrap() {
             let mut stops = [first].into_iter();
             let (result, done) = change_with_stops(count, || stops.next().unwrap_or(u16::MAX));
-            assert!(
-                result == Ok(()) && done == encoded(count),
-                "{count} entries, first stop after {first}"
-            );
+            assert!(result == Ok(()) && done == encoded(count), "{count} entries, first stop after {first}");
         }
     }
     for count in [254, 506, 507, 1000] {
         let (result, done) = change_with_stops(count, || 1);
-        assert!(
-            result == Ok(()) && done == encoded(count),
-            "{count} entries one by one"
-        );
+        assert!(result == Ok(()) && done == encoded(count), "{count} entries one by one");
     }
 }
 
@@ -467,11 +355,7 @@ fn a_host_that_makes_no_progress_is_given_up() {
         u16::from(exits < 3)
     });
     assert_eq!((result, done.len()), (Err(GhcbError::PageStateHeader), 2));
-    assert_eq!(
-        exits,
-        2 + 513,
-        "512 idle exits are borne: a 2 MiB page may take as many"
-    );
+    assert_eq!(exits, 2 + 513, "512 idle exits are borne: a 2 MiB page may take as many");
 }
 
 /// GH-04: current entry gone back or too far, last entry changed, reserved set, and an error in info 2.
@@ -485,10 +369,7 @@ fn a_header_that_breaks_the_rules_is_refused() {
             assert!(exits <= 2, "a header that breaks the rules is not the last");
             answer(page, &[(INFO2, info2)]);
             let header = if exits == 1 { [5, 9, 0, 0] } else { header };
-            header
-                .iter()
-                .enumerate()
-                .for_each(|(index, word)| put(page, 0x800 + 2 * index, &word.to_le_bytes()));
+            header.iter().enumerate().for_each(|(index, word)| put(page, 0x800 + 2 * index, &word.to_le_bytes()));
         })
         .page_state_change(&entries)
     };
@@ -503,17 +384,10 @@ fn a_header_that_breaks_the_rules_is_refused() {
         [10, 9, 1, 0],
         [10, 9, 0, 0x8000],
     ] {
-        assert_eq!(
-            change(header, 0),
-            Err(GhcbError::PageStateHeader),
-            "{header:?}"
-        );
+        assert_eq!(change(header, 0), Err(GhcbError::PageStateHeader), "{header:?}");
     }
     for info2 in [1, 1 << 32, 0x100_0000_0000] {
-        assert_eq!(
-            change([10, 9, 0, 0], info2),
-            Err(GhcbError::PageStateChange(info2))
-        );
+        assert_eq!(change([10, 9, 0, 0], info2), Err(GhcbError::PageStateChange(info2)));
     }
 }
 
@@ -521,16 +395,8 @@ fn a_header_that_breaks_the_rules_is_refused() {
 fn entries_are_encoded_as_the_specification_says() {
     let mut seen = Vec::new();
     let entries = [
-        PageStateEntry {
-            gpa: 0x40_0000,
-            size: PageSize::Size2M,
-            state: PageState::Private,
-        },
-        PageStateEntry {
-            gpa: 0xF_FFFF_FFFF_F000,
-            size: PageSize::Size4K,
-            state: PageState::Shared,
-        },
+        PageStateEntry { gpa: 0x40_0000, size: PageSize::Size2M, state: PageState::Private },
+        PageStateEntry { gpa: 0xF_FFFF_FFFF_F000, size: PageSize::Size4K, state: PageState::Shared },
     ];
     ghcb(|page| {
         seen = vec![u64_at(page, 0x808), u64_at(page, 0x810)];
@@ -538,19 +404,13 @@ fn entries_are_encoded_as_the_specification_says() {
     })
     .page_state_change(&entries)
     .expect("done");
-    assert_eq!(
-        seen,
-        [1 << 56 | 1 << 52 | 0x40_0000, 2 << 52 | 0xF_FFFF_FFFF_F000]
-    );
+    assert_eq!(seen, [1 << 56 | 1 << 52 | 0x40_0000, 2 << 52 | 0xF_FFFF_FFFF_F000]);
 }
 
 #[test]
 fn needed_features_are_checked_on_the_page_too() {
     let mut ghcb = ghcb(|page| answer(page, &[(INFO2, 0b11)]));
-    assert_eq!(
-        ghcb.features(feature::NEEDED),
-        Err(GhcbError::Features(0b10_0000))
-    );
+    assert_eq!(ghcb.features(feature::NEEDED), Err(GhcbError::Features(0b10_0000)));
     assert_eq!(ghcb.features(feature::SNP), Ok(0b11));
 }
 
@@ -564,8 +424,7 @@ fn a_malformed_exit_costs_neither_key_nor_sequence_number() {
             assert_eq!((u64_at(page, INFO1), u64_at(page, INFO2)), (0x5000, 0x6000));
             exits += 1;
             let shown = request.bytes();
-            let sealed = kept
-                .get_or_insert_with(|| (shown.clone(), psp.serve(&shown).expect("in sequence")));
+            let sealed = kept.get_or_insert_with(|| (shown.clone(), psp.serve(&shown).expect("in sequence")));
             assert!(sealed.0 == shown, "the repetition is not identical");
             response.host(|bytes| bytes.copy_from_slice(&sealed.1));
             answer(page, &[]);
@@ -605,10 +464,7 @@ fn leftovers_in_the_answer_page_are_wiped_before_each_exit() {
         pages: pages(None),
     };
     let mut channel = Channel::new(Vmpck::take(&mut KEY.clone(), 0).expect("a key"), 0);
-    assert_eq!(
-        channel.request(&mut transport, RequestType::TscInfo, b"tsc", &mut [0; 64]),
-        Err(MessageError::Burned)
-    );
+    assert_eq!(channel.request(&mut transport, RequestType::TscInfo, b"tsc", &mut [0; 64]), Err(MessageError::Burned));
 }
 
 proptest! {

@@ -25,46 +25,25 @@ fn page(rows: &[Row]) -> Page {
     page
 }
 
-const STATE: CpuState = CpuState {
-    apic_id: 0x1_23,
-    osxsave: false,
-    pke: false,
-    xcr0: 1,
-    xss: 0,
-};
+const STATE: CpuState = CpuState { apic_id: 0x1_23, osxsave: false, pke: false, xcr0: 1, xss: 0 };
 
 fn lookup(rows: &[Row], leaf: u32, subleaf: u32, state: &CpuState) -> Option<[u32; 4]> {
     let table = CpuidTable::parse(&page(rows)).expect("well formed");
-    table
-        .lookup(leaf, subleaf, state)
-        .map(|CpuidRegisters { eax, ebx, ecx, edx }| [eax, ebx, ecx, edx])
+    table.lookup(leaf, subleaf, state).map(|CpuidRegisters { eax, ebx, ecx, edx }| [eax, ebx, ecx, edx])
 }
 
 #[test]
 fn values_come_from_the_page() {
-    let rows = [
-        SEV,
-        [0, 0, 0xD, 1, 2, 3],
-        [7, 0, 1, 2, 3, 4],
-        [7, 1, 5, 6, 7, 8],
-    ];
+    let rows = [SEV, [0, 0, 0xD, 1, 2, 3], [7, 0, 1, 2, 3, 4], [7, 1, 5, 6, 7, 8]];
     assert_eq!(lookup(&rows, 0, 0, &STATE), Some([0xD, 1, 2, 3]));
-    assert_eq!(
-        lookup(&rows, 0, 99, &STATE),
-        Some([0xD, 1, 2, 3]),
-        "leaf 0 has no subleaves"
-    );
+    assert_eq!(lookup(&rows, 0, 99, &STATE), Some([0xD, 1, 2, 3]), "leaf 0 has no subleaves");
     assert_eq!(lookup(&rows, 7, 1, &STATE), Some([5, 6, 7, 8]));
     assert_eq!(lookup(&rows, 7, 2, &STATE), Some([0; 4]), "leaf 7 has");
 }
 
 #[test]
 fn missing_leaves_are_zero_within_the_limits_and_none_beyond() {
-    let rows = [
-        SEV,
-        [0, 0, 0xD, 0, 0, 0],
-        [0x8000_0000, 0, 0x8000_0020, 0, 0, 0],
-    ];
+    let rows = [SEV, [0, 0, 0xD, 0, 0, 0], [0x8000_0000, 0, 0x8000_0020, 0, 0, 0]];
     for (leaf, expected) in [
         (5, Some([0; 4])),
         (0xD, Some([0; 4])),
@@ -82,39 +61,15 @@ fn missing_leaves_are_zero_within_the_limits_and_none_beyond() {
 #[test]
 fn what_depends_on_the_cpu_comes_from_the_cpu() {
     let ones = u32::MAX;
-    let rows = [
-        SEV,
-        [1, 0, 0, ones, ones, 0],
-        [7, 0, 0, 0, ones, 0],
-        [0xB, 0, 0, 0, 0, 9],
-        [0x8000_001E, 0, 9, 0, 0, 0],
-    ];
-    assert_eq!(
-        lookup(&rows, 1, 0, &STATE),
-        Some([0, 0x23FF_FFFF, ones & !(1 << 27), 0])
-    );
-    assert_eq!(
-        lookup(&rows, 7, 0, &STATE),
-        Some([0, 0, ones & !(1 << 4), 0])
-    );
+    let rows =
+        [SEV, [1, 0, 0, ones, ones, 0], [7, 0, 0, 0, ones, 0], [0xB, 0, 0, 0, 0, 9], [0x8000_001E, 0, 9, 0, 0, 0]];
+    assert_eq!(lookup(&rows, 1, 0, &STATE), Some([0, 0x23FF_FFFF, ones & !(1 << 27), 0]));
+    assert_eq!(lookup(&rows, 7, 0, &STATE), Some([0, 0, ones & !(1 << 4), 0]));
     assert_eq!(lookup(&rows, 0xB, 0, &STATE), Some([0, 0, 0, 0x123]));
-    assert_eq!(
-        lookup(&rows, 0x8000_001E, 0, &STATE),
-        Some([0x123, 0, 0, 0])
-    );
-    let on = CpuState {
-        osxsave: true,
-        pke: true,
-        ..STATE
-    };
-    assert_eq!(
-        lookup(&[SEV, [1, 0, 0, 0, 0, 0]], 1, 0, &on),
-        Some([0, 0x2300_0000, 1 << 27, 0])
-    );
-    assert_eq!(
-        lookup(&[SEV, [7, 0, 0, 0, 0, 0]], 7, 0, &on),
-        Some([0, 0, 1 << 4, 0])
-    );
+    assert_eq!(lookup(&rows, 0x8000_001E, 0, &STATE), Some([0x123, 0, 0, 0]));
+    let on = CpuState { osxsave: true, pke: true, ..STATE };
+    assert_eq!(lookup(&[SEV, [1, 0, 0, 0, 0, 0]], 1, 0, &on), Some([0, 0x2300_0000, 1 << 27, 0]));
+    assert_eq!(lookup(&[SEV, [7, 0, 0, 0, 0, 0]], 7, 0, &on), Some([0, 0, 1 << 4, 0]));
 }
 
 /// Leaf 0xD EBX: AVX state of 256 bytes at 576, PKRU of 8 at 2688; compacted, a supervisor state of 16 bytes aligned to 64.
@@ -128,36 +83,17 @@ fn save_area_sizes_are_computed() {
         [0xD, 9, 8, 2688, 0, 0],
         [0xD, 11, 16, 0, 3, 0],
     ];
-    let size = |subleaf, xcr0, xss| {
-        lookup(&rows, 0xD, subleaf, &CpuState { xcr0, xss, ..STATE }).expect("there")[1]
-    };
+    let size = |subleaf, xcr0, xss| lookup(&rows, 0xD, subleaf, &CpuState { xcr0, xss, ..STATE }).expect("there")[1];
     assert_eq!(
-        [
-            size(0, 1, 0),
-            size(0, 3, 0),
-            size(0, 7, 0),
-            size(0, 0x207, 0),
-            size(0, 0x203, 0)
-        ],
+        [size(0, 1, 0), size(0, 3, 0), size(0, 7, 0), size(0, 0x207, 0), size(0, 0x203, 0)],
         [576, 576, 832, 2696, 2696]
     );
-    assert_eq!(
-        [
-            size(1, 7, 0),
-            size(1, 0x207, 0),
-            size(1, 0x207, 0x800),
-            size(1, 1, 0x800)
-        ],
-        [832, 840, 912, 592]
-    );
+    assert_eq!([size(1, 7, 0), size(1, 0x207, 0), size(1, 0x207, 0x800), size(1, 1, 0x800)], [832, 840, 912, 592]);
 }
 
 #[test]
 fn every_count_of_16_bits_is_judged() {
-    let rows: Vec<Row> = (0..63)
-        .map(|leaf| [leaf, 0, 0, 0, 0, 0])
-        .chain([SEV])
-        .collect();
+    let rows: Vec<Row> = (0..63).map(|leaf| [leaf, 0, 0, 0, 0, 0]).chain([SEV]).collect();
     for count in 0..=0xFFFF_u32 {
         let mut page = page(&rows);
         page[..4].copy_from_slice(&count.to_le_bytes());
@@ -175,46 +111,26 @@ fn duplicates_and_reserved_bytes_are_refused() {
     let parse = |rows: &[Row]| CpuidTable::parse(&page(rows)).map(drop);
     assert_eq!(
         parse(&[SEV, [1, 0, 0, 0, 0, 0], [1, 5, 0, 0, 0, 0]]),
-        Err(CpuidError::Duplicate {
-            leaf: 1,
-            subleaf: 5
-        })
+        Err(CpuidError::Duplicate { leaf: 1, subleaf: 5 })
     );
     assert_eq!(
         parse(&[SEV, [7, 0, 0, 0, 0, 0], [7, 0, 1, 0, 0, 0]]),
-        Err(CpuidError::Duplicate {
-            leaf: 7,
-            subleaf: 0
-        })
+        Err(CpuidError::Duplicate { leaf: 7, subleaf: 0 })
     );
-    assert_eq!(
-        parse(&[SEV, [7, 0, 0, 0, 0, 0], [7, 1, 0, 0, 0, 0]]),
-        Ok(())
-    );
+    assert_eq!(parse(&[SEV, [7, 0, 0, 0, 0, 0], [7, 1, 0, 0, 0, 0]]), Ok(()));
     for offset in (4..16).chain(0x10 + 0x28..0x10 + 0x30) {
         let mut page = page(&[SEV]);
         page[offset] = 1;
-        assert_eq!(
-            CpuidTable::parse(&page).map(drop),
-            Err(CpuidError::Reserved),
-            "offset {offset:#x}"
-        );
+        assert_eq!(CpuidTable::parse(&page).map(drop), Err(CpuidError::Reserved), "offset {offset:#x}");
     }
 }
 
 #[test]
 fn the_c_bit_is_in_the_upper_half_of_an_entry() {
     for bit in 0..64 {
-        let got = CpuidTable::parse(&page(&[[0x8000_001F, 0, 0, 0xFFC0 | bit, 0, 0]]))
-            .map(|table| u32::from(table.c_bit()));
-        assert_eq!(
-            got,
-            if (32..=51).contains(&bit) {
-                Ok(bit)
-            } else {
-                Err(CpuidError::CBit)
-            }
-        );
+        let got =
+            CpuidTable::parse(&page(&[[0x8000_001F, 0, 0, 0xFFC0 | bit, 0, 0]])).map(|table| u32::from(table.c_bit()));
+        assert_eq!(got, if (32..=51).contains(&bit) { Ok(bit) } else { Err(CpuidError::CBit) });
     }
 }
 
@@ -244,12 +160,7 @@ fn word(vmsa: &Vmsa, offset: usize) -> u64 {
 /// The segment at `offset` as (selector, attributes, limit, base).
 fn segment(vmsa: &Vmsa, offset: usize) -> (u64, u64, u64, u64) {
     let head = word(vmsa, offset);
-    (
-        head & 0xFFFF,
-        head >> 16 & 0xFFFF,
-        head >> 32,
-        word(vmsa, offset + 8),
-    )
+    (head & 0xFFFF, head >> 16 & 0xFFFF, head >> 32, word(vmsa, offset + 8))
 }
 
 /// svsm-snp.md 2.12, "Fresh VMPL2 BSP".
@@ -274,35 +185,19 @@ fn a_real_mode_start_has_the_values_of_the_manual() {
     }
     assert_eq!(segment(&vmsa, 0x10), (0xF000, 0x9B, 0xFFFF, 0xFFFF_0000));
     for data in [0x00, 0x20, 0x30, 0x40, 0x50] {
-        assert_eq!(
-            segment(&vmsa, data),
-            (0, 0x93, 0xFFFF, 0),
-            "segment at {data:#x}"
-        );
+        assert_eq!(segment(&vmsa, data), (0, 0x93, 0xFFFF, 0), "segment at {data:#x}");
     }
-    assert_eq!(
-        [segment(&vmsa, 0x70).1, segment(&vmsa, 0x90).1],
-        [0x82, 0x8B]
-    );
-    assert_eq!(
-        [segment(&vmsa, 0x60).2, segment(&vmsa, 0x80).2],
-        [0xFFFF, 0xFFFF]
-    );
+    assert_eq!([segment(&vmsa, 0x70).1, segment(&vmsa, 0x90).1], [0x82, 0x8B]);
+    assert_eq!([segment(&vmsa, 0x60).2, segment(&vmsa, 0x80).2], [0xFFFF, 0xFFFF]);
     let bytes = vmsa.as_bytes();
     assert_eq!((bytes[0xCA], bytes[0xCB]), (2, 0));
-    assert_eq!(
-        (bytes[0x408..0x412]).to_vec(),
-        [0x80, 0x1F, 0, 0, 0x55, 0x55, 0, 0, 0x40, 0]
-    );
+    assert_eq!((bytes[0x408..0x412]).to_vec(), [0x80, 0x1F, 0, 0, 0x55, 0x55, 0, 0, 0x40, 0]);
 }
 
 #[test]
 fn a_protected_mode_start_is_flat_and_unpaged() {
     let vmsa = Vmsa::protected_mode_32(Vmpl::Vmpl2, 1, 0x10_0000, 0x20_0000);
-    assert_eq!(
-        [word(&vmsa, 0x158), word(&vmsa, 0x178), word(&vmsa, 0x1D8)],
-        [0x31, 0x10_0000, 0x20_0000]
-    );
+    assert_eq!([word(&vmsa, 0x158), word(&vmsa, 0x178), word(&vmsa, 0x1D8)], [0x31, 0x10_0000, 0x20_0000]);
     assert_eq!(
         (segment(&vmsa, 0x10), segment(&vmsa, 0x20)),
         ((8, 0xC9B, 0xFFFF_FFFF, 0), (0x10, 0xC93, 0xFFFF_FFFF, 0))
@@ -331,30 +226,13 @@ fn a_guest_chooses_only_what_concerns_itself() {
     for bit in 0..64 {
         let choice = 1 | 1 << bit;
         let free = matches!(bit, 0 | 3 | 5..=8);
-        let expected = if free {
-            Ok(())
-        } else {
-            Err(VmsaError::Features(choice))
-        };
-        assert_eq!(
-            offered(choice).check_offered(Vmpl::Vmpl2, 1),
-            expected,
-            "bit {bit}"
-        );
+        let expected = if free { Ok(()) } else { Err(VmsaError::Features(choice)) };
+        assert_eq!(offered(choice).check_offered(Vmpl::Vmpl2, 1), expected, "bit {bit}");
     }
     let secure_tsc = 1 | features::SECURE_TSC;
-    assert_eq!(
-        offered(secure_tsc).check_offered(Vmpl::Vmpl2, secure_tsc),
-        Ok(())
-    );
-    assert_eq!(
-        offered(1).check_offered(Vmpl::Vmpl2, secure_tsc),
-        Err(VmsaError::Features(1))
-    );
-    assert_eq!(
-        offered(0).check_offered(Vmpl::Vmpl2, 1),
-        Err(VmsaError::Features(0))
-    );
+    assert_eq!(offered(secure_tsc).check_offered(Vmpl::Vmpl2, secure_tsc), Ok(()));
+    assert_eq!(offered(1).check_offered(Vmpl::Vmpl2, secure_tsc), Err(VmsaError::Features(1)));
+    assert_eq!(offered(0).check_offered(Vmpl::Vmpl2, 1), Err(VmsaError::Features(0)));
 }
 
 #[test]
@@ -367,10 +245,7 @@ fn other_levels_no_svme_and_vtom_are_refused() {
     assert_eq!(vmsa.check_offered(Vmpl::Vmpl2, 1), Err(VmsaError::Svme));
     let mut vmsa = offered(1);
     vmsa.virtual_tom.set(0x1000);
-    assert_eq!(
-        vmsa.check_offered(Vmpl::Vmpl2, 1),
-        Err(VmsaError::VirtualTom)
-    );
+    assert_eq!(vmsa.check_offered(Vmpl::Vmpl2, 1), Err(VmsaError::VirtualTom));
 }
 
 #[test]

@@ -23,10 +23,7 @@ impl<F: FnMut(u64) -> u64> Hypervisor for Host<F> {
 }
 
 fn host<F: FnMut(u64) -> u64>(answer: F) -> Host<F> {
-    Host {
-        requests: Vec::new(),
-        answer,
-    }
+    Host { requests: Vec::new(), answer }
 }
 
 const GPA: u64 = 0x80_0012_3000;
@@ -56,11 +53,7 @@ fn requests_have_the_words_of_the_specification() {
         ]
     );
     assert_eq!(msr::termination(1, 3), 0x3_1100);
-    assert_eq!(
-        msr::termination(0xFF, 0xFF),
-        0xFF_F100,
-        "a set has four bits"
-    );
+    assert_eq!(msr::termination(0xFF, 0xFF), 0xFF_F100, "a set has four bits");
 }
 
 /// GH-02: all pairs of versions of a byte each, and the extremes of 16 bits.
@@ -70,11 +63,7 @@ fn only_hosts_that_take_version_2_are_accepted() {
     for (max, min) in versions().flat_map(|max| versions().map(move |min| (max, min))) {
         let word = u64::from(max) << 48 | u64::from(min) << 32 | 51 << 24 | 1;
         let got = msr::negotiate(&mut host(|_| word), 51);
-        let expected = if min <= 2 && max >= 2 {
-            Ok(())
-        } else {
-            Err(GhcbError::Version { min, max })
-        };
+        let expected = if min <= 2 && max >= 2 { Ok(()) } else { Err(GhcbError::Version { min, max }) };
         assert_eq!(got.map(drop), expected);
     }
 }
@@ -84,34 +73,21 @@ fn the_c_bit_must_be_that_of_the_cpuid_page() {
     for c_bit in 0..=255 {
         let word = 2 << 48 | 2 << 32 | u64::from(c_bit) << 24 | 1;
         let got = msr::negotiate(&mut host(|_| word), 51).map(|information| information.c_bit);
-        assert_eq!(
-            got,
-            if c_bit == 51 {
-                Ok(51)
-            } else {
-                Err(GhcbError::CBit(c_bit))
-            }
-        );
+        assert_eq!(got, if c_bit == 51 { Ok(51) } else { Err(GhcbError::CBit(c_bit)) });
     }
 }
 
 /// GH-03: all 64 single-bit flips of the answer.
 #[test]
 fn registration_must_be_echoed_exactly() {
-    assert_eq!(
-        msr::register_ghcb(&mut host(|request| request + 1), GPA),
-        Ok(())
-    );
+    assert_eq!(msr::register_ghcb(&mut host(|request| request + 1), GPA), Ok(()));
     for bit in 0..64 {
         let got = msr::register_ghcb(&mut host(|request| (request + 1) ^ 1 << bit), GPA);
         assert!(matches!(got, Err(GhcbError::MsrAnswer(_))), "bit {bit}");
     }
     for offset in 1..0x1000 {
         let mut silent = host(|request| request + 1);
-        assert_eq!(
-            msr::register_ghcb(&mut silent, GPA + offset),
-            Err(GhcbError::Argument)
-        );
+        assert_eq!(msr::register_ghcb(&mut silent, GPA + offset), Err(GhcbError::Argument));
         assert!(silent.requests.is_empty());
     }
 }
@@ -120,19 +96,12 @@ fn registration_must_be_echoed_exactly() {
 fn each_bit_flip_of_an_answer_without_data_is_refused() {
     for bit in 0..64 {
         let run = msr::run_vmpl(&mut host(|_| 0x017 ^ 1 << bit), Vmpl::Vmpl2);
-        assert!(
-            matches!(run, Err(GhcbError::MsrAnswer(_))),
-            "run VMPL, bit {bit}"
-        );
-        let change =
-            msr::page_state_change(&mut host(|_| 0x015 ^ 1 << bit), GPA, PageState::Private);
+        assert!(matches!(run, Err(GhcbError::MsrAnswer(_))), "run VMPL, bit {bit}");
+        let change = msr::page_state_change(&mut host(|_| 0x015 ^ 1 << bit), GPA, PageState::Private);
         assert!(change.is_err(), "page state change, bit {bit}");
     }
     assert_eq!(msr::run_vmpl(&mut host(|_| 0x017), Vmpl::Vmpl2), Ok(()));
-    assert_eq!(
-        msr::page_state_change(&mut host(|_| 0x015), GPA, PageState::Private),
-        Ok(())
-    );
+    assert_eq!(msr::page_state_change(&mut host(|_| 0x015), GPA, PageState::Private), Ok(()));
     assert_eq!(
         msr::page_state_change(&mut host(|_| 5 << 32 | 0x015), GPA, PageState::Private),
         Err(GhcbError::PageStateChange(5 << 20))
@@ -145,41 +114,22 @@ fn missing_features_are_named() {
     for features in 0..128 {
         let got = msr::features(&mut host(|_| features << 12 | 0x081), feature::NEEDED);
         let missing = 0b10_0011 & !features;
-        assert_eq!(
-            got,
-            if missing == 0 {
-                Ok(features)
-            } else {
-                Err(GhcbError::Features(missing))
-            }
-        );
+        assert_eq!(got, if missing == 0 { Ok(features) } else { Err(GhcbError::Features(missing)) });
     }
 }
 
 #[test]
 fn cpuid_asks_for_each_register_and_checks_which_one_came() {
-    let mut honest = host(|request| {
-        (0xAA00 + ((request & 0xC000_0000) >> 30)) << 32 | request & 0xC000_0000 | 5
-    });
+    let mut honest = host(|request| (0xAA00 + ((request & 0xC000_0000) >> 30)) << 32 | request & 0xC000_0000 | 5);
     let got = msr::cpuid(&mut honest, 1).expect("an honest host");
-    assert_eq!(
-        [got.eax, got.ebx, got.ecx, got.edx],
-        [0xAA00, 0xAA01, 0xAA02, 0xAA03]
-    );
-    assert_eq!(
-        msr::cpuid(&mut host(|_| 5), 1),
-        Err(GhcbError::MsrAnswer(5)),
-        "EAX for all four registers"
-    );
+    assert_eq!([got.eax, got.ebx, got.ecx, got.edx], [0xAA00, 0xAA01, 0xAA02, 0xAA03]);
+    assert_eq!(msr::cpuid(&mut host(|_| 5), 1), Err(GhcbError::MsrAnswer(5)), "EAX for all four registers");
 }
 
 #[test]
 fn a_host_may_have_no_preference() {
     assert_eq!(msr::preferred_ghcb(&mut host(|_| !0xFFF | 0x011)), Ok(None));
-    assert_eq!(
-        msr::preferred_ghcb(&mut host(|_| GPA | 0x011)),
-        Ok(Some(GPA))
-    );
+    assert_eq!(msr::preferred_ghcb(&mut host(|_| GPA | 0x011)), Ok(Some(GPA)));
 }
 
 proptest! {

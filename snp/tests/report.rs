@@ -33,9 +33,7 @@ fn signed_report(change: impl FnOnce(&mut Bytes)) -> Report {
     bytes[0x1A0..0x1E0].copy_from_slice(CHIP_ID);
     change(&mut bytes);
     let key = SigningKey::from_slice(SCALAR).expect("the committed scalar");
-    let signature: Signature = key
-        .sign_prehash(&Sha384::digest(&bytes[..0x2A0]))
-        .expect("signs");
+    let signature: Signature = key.sign_prehash(&Sha384::digest(&bytes[..0x2A0])).expect("signs");
     let (r, s) = signature.split_bytes();
     for (at, scalar) in [(0x2A0, r), (0x2E8, s)] {
         bytes[at..at + 48].copy_from_slice(&scalar);
@@ -52,10 +50,7 @@ fn chip() -> Vcek {
 fn a_report_under_the_committed_chain_is_verified() {
     let chip = chip();
     assert_eq!(chip.verify_report(&signed_report(|_| ())), Ok(()));
-    assert_eq!(
-        (chip.key().len(), chip.tcb()),
-        (97, TcbVersion(TCB).parts(TcbLayout::Milan))
-    );
+    assert_eq!((chip.key().len(), chip.tcb()), (97, TcbVersion(TCB).parts(TcbLayout::Milan)));
 }
 
 /// A bit in every byte of the report, its signature included.
@@ -68,10 +63,7 @@ fn a_flipped_bit_in_each_byte_of_a_report_is_refused() {
         let mut flipped = bytes;
         flipped[bit / 8] ^= 1 << (bit % 8);
         let got = chip.verify_report(&Report::parse(&flipped).expect("long enough"));
-        assert!(
-            matches!(got, Err(ReportError::Signature(_))),
-            "bit {bit}: {got:?}"
-        );
+        assert!(matches!(got, Err(ReportError::Signature(_))), "bit {bit}: {got:?}");
     }
 }
 
@@ -83,46 +75,21 @@ fn the_form_of_the_signature_is_checked() {
         bytes[offset] = value;
         Report::parse(&bytes).expect("long enough").verify(&key)
     };
-    for offset in [
-        0x2A0 + 48,
-        0x2A0 + 71,
-        0x2E8 + 48,
-        0x2E8 + 71,
-        0x330,
-        REPORT_SIZE - 1,
-    ] {
-        assert_eq!(
-            verdict(offset, 1),
-            Err(SignatureError::Form),
-            "offset {offset:#x}"
-        );
+    for offset in [0x2A0 + 48, 0x2A0 + 71, 0x2E8 + 48, 0x2E8 + 71, 0x330, REPORT_SIZE - 1] {
+        assert_eq!(verdict(offset, 1), Err(SignatureError::Form), "offset {offset:#x}");
     }
     assert_eq!(verdict(0x34, 2), Err(SignatureError::Algorithm(2)));
     assert_eq!(verdict(0x50, 0), Err(SignatureError::Wrong));
-    assert_eq!(
-        signed_report(|_| ()).verify(&[4; 97]),
-        Err(SignatureError::Key)
-    );
+    assert_eq!(signed_report(|_| ()).verify(&[4; 97]), Err(SignatureError::Key));
 }
 
 #[test]
 fn a_report_of_another_chip_tcb_or_key_is_refused() {
     let verdict = |change: fn(&mut Bytes)| chip().verify_report(&signed_report(change));
     assert_eq!(verdict(|bytes| bytes[0x1A0] ^= 1), Err(ReportError::ChipId));
-    assert_eq!(
-        verdict(|bytes| bytes[0x1A0..0x1E0].fill(0)),
-        Err(ReportError::ChipId)
-    );
-    assert_eq!(
-        verdict(|bytes| bytes[0x48] = 1 << 2),
-        Err(ReportError::SigningKey(1))
-    );
-    for (part, offset) in [
-        ("boot loader", 0x180),
-        ("TEE", 0x181),
-        ("SNP", 0x186),
-        ("microcode", 0x187),
-    ] {
+    assert_eq!(verdict(|bytes| bytes[0x1A0..0x1E0].fill(0)), Err(ReportError::ChipId));
+    assert_eq!(verdict(|bytes| bytes[0x48] = 1 << 2), Err(ReportError::SigningKey(1)));
+    for (part, offset) in [("boot loader", 0x180), ("TEE", 0x181), ("SNP", 0x186), ("microcode", 0x187)] {
         let got = chip().verify_report(&signed_report(|bytes| bytes[offset] += 1));
         assert!(matches!(got, Err(ReportError::Tcb { .. })), "{part}");
     }
@@ -132,38 +99,17 @@ fn a_report_of_another_chip_tcb_or_key_is_refused() {
 fn only_the_trusted_root_and_the_right_places_are_accepted() {
     let verdict = |root, ark, ask, vcek| verify_chain(root, ark, ask, vcek, NOW).map(drop);
     assert_eq!(verdict(ASK, ARK, ASK, VCEK), Err(ChainError::Root));
-    assert_eq!(
-        verdict(ASK, ASK, ASK, VCEK),
-        Err(ChainError::Issuer(Role::Ark))
-    );
-    assert_eq!(
-        verdict(ARK, ARK, VCEK, VCEK),
-        Err(ChainError::Issuer(Role::Ask))
-    );
-    assert_eq!(
-        verdict(ARK, ARK, ASK, ASK),
-        Err(ChainError::Issuer(Role::Vcek))
-    );
-    assert_eq!(
-        verdict(ARK, ARK, ARK, VCEK),
-        Err(ChainError::Issuer(Role::Vcek))
-    );
-    assert_eq!(
-        verdict(ARK, ARK, ASK, &VCEK[1..]),
-        Err(ChainError::Form(Role::Vcek))
-    );
+    assert_eq!(verdict(ASK, ASK, ASK, VCEK), Err(ChainError::Issuer(Role::Ark)));
+    assert_eq!(verdict(ARK, ARK, VCEK, VCEK), Err(ChainError::Issuer(Role::Ask)));
+    assert_eq!(verdict(ARK, ARK, ASK, ASK), Err(ChainError::Issuer(Role::Vcek)));
+    assert_eq!(verdict(ARK, ARK, ARK, VCEK), Err(ChainError::Issuer(Role::Vcek)));
+    assert_eq!(verdict(ARK, ARK, ASK, &VCEK[1..]), Err(ChainError::Form(Role::Vcek)));
 }
 
 #[test]
 fn certificates_are_valid_in_their_time_only() {
-    assert_eq!(
-        verify_chain(ARK, ARK, ASK, VCEK, 0),
-        Err(ChainError::Time(Role::Ark))
-    );
-    assert!(matches!(
-        verify_chain(ARK, ARK, ASK, VCEK, 1 << 40),
-        Err(ChainError::Time(Role::Ark))
-    ));
+    assert_eq!(verify_chain(ARK, ARK, ASK, VCEK, 0), Err(ChainError::Time(Role::Ark)));
+    assert!(matches!(verify_chain(ARK, ARK, ASK, VCEK, 1 << 40), Err(ChainError::Time(Role::Ark))));
 }
 
 /// A bit in every byte of ASK and VCEK.
@@ -195,57 +141,22 @@ fn answers_that_do_not_fit_the_request_are_refused() {
         parse_response(&payload, &report_data, Vmpl::Vmpl0).map(drop)
     };
     assert_eq!(answer(|_| ()), Ok(()));
-    assert_eq!(
-        answer(|payload| payload.push(0)),
-        Ok(()),
-        "later firmware may append"
-    );
-    assert_eq!(
-        answer(|payload| payload[0] = 0x16),
-        Err(MessageError::Status(0x16))
-    );
-    assert_eq!(
-        answer(|payload| payload[0] = 0x27),
-        Err(MessageError::Status(0x27))
-    );
-    assert_eq!(
-        answer(|payload| payload[4] += 1),
-        Err(MessageError::AnswerSize(0x4C0))
-    );
-    assert_eq!(
-        answer(|payload| payload.truncate(0x4BF)),
-        Err(MessageError::AnswerSize(0x4BF))
-    );
-    assert_eq!(
-        answer(|payload| payload.truncate(0x1F)),
-        Err(MessageError::AnswerSize(0x1F))
-    );
-    assert_eq!(
-        answer(|payload| payload[0x20] = 1),
-        Err(MessageError::Mismatch),
-        "version 1"
-    );
-    assert_eq!(
-        answer(|payload| payload[0x20 + 0x30] = 1),
-        Err(MessageError::Mismatch),
-        "VMPL 1"
-    );
+    assert_eq!(answer(|payload| payload.push(0)), Ok(()), "later firmware may append");
+    assert_eq!(answer(|payload| payload[0] = 0x16), Err(MessageError::Status(0x16)));
+    assert_eq!(answer(|payload| payload[0] = 0x27), Err(MessageError::Status(0x27)));
+    assert_eq!(answer(|payload| payload[4] += 1), Err(MessageError::AnswerSize(0x4C0)));
+    assert_eq!(answer(|payload| payload.truncate(0x4BF)), Err(MessageError::AnswerSize(0x4BF)));
+    assert_eq!(answer(|payload| payload.truncate(0x1F)), Err(MessageError::AnswerSize(0x1F)));
+    assert_eq!(answer(|payload| payload[0x20] = 1), Err(MessageError::Mismatch), "version 1");
+    assert_eq!(answer(|payload| payload[0x20 + 0x30] = 1), Err(MessageError::Mismatch), "VMPL 1");
     for index in 0..64 {
         let mut other = report_data;
         other[index] ^= 0x80;
-        let payload = [
-            &[0; 4][..],
-            &0x4A0_u32.to_le_bytes(),
-            &[0; 24],
-            &zerocopy::transmute!(signed_report(|_| ())) as &Bytes,
-        ]
-        .concat();
+        let payload =
+            [&[0; 4][..], &0x4A0_u32.to_le_bytes(), &[0; 24], &zerocopy::transmute!(signed_report(|_| ())) as &Bytes]
+                .concat();
         let got = parse_response(&payload, &other, Vmpl::Vmpl0);
-        assert_eq!(
-            got.map(drop),
-            Err(MessageError::Mismatch),
-            "report data {index}"
-        );
+        assert_eq!(got.map(drop), Err(MessageError::Mismatch), "report data {index}");
     }
 }
 
@@ -253,27 +164,9 @@ fn answers_that_do_not_fit_the_request_are_refused() {
 fn tcb_parts_follow_the_product() {
     let tcb = TcbVersion([1, 2, 3, 4, 5, 6, 7, 8]);
     let milan = tcb.parts(TcbLayout::Milan);
-    assert_eq!(
-        (
-            milan.fmc,
-            milan.boot_loader,
-            milan.tee,
-            milan.snp,
-            milan.microcode
-        ),
-        (None, 1, 2, 7, 8)
-    );
+    assert_eq!((milan.fmc, milan.boot_loader, milan.tee, milan.snp, milan.microcode), (None, 1, 2, 7, 8));
     let turin = tcb.parts(TcbLayout::Turin);
-    assert_eq!(
-        (
-            turin.fmc,
-            turin.boot_loader,
-            turin.tee,
-            turin.snp,
-            turin.microcode
-        ),
-        (Some(1), 2, 3, 4, 8)
-    );
+    assert_eq!((turin.fmc, turin.boot_loader, turin.tee, turin.snp, turin.microcode), (Some(1), 2, 3, 4, 8));
 }
 
 #[test]
@@ -311,14 +204,7 @@ fn certificates_are_found_by_kind() {
     assert_eq!(table.find(certificates::VCEK), Some(VCEK));
     assert_eq!(table.find(certificates::ASK), Some(ASK));
     assert_eq!(table.find(certificates::ARK), Some(ARK));
-    assert_eq!(
-        (
-            table.find(certificates::VLEK),
-            table.used(),
-            table.iter().count()
-        ),
-        (None, used, 3)
-    );
+    assert_eq!((table.find(certificates::VLEK), table.used(), table.iter().count()), (None, used, 3));
 }
 
 /// Every length to which the host may cut the buffer.
@@ -326,11 +212,7 @@ fn certificates_are_found_by_kind() {
 fn a_truncated_certificate_table_is_refused() {
     let buffer = table();
     for len in 0..buffer.len() {
-        assert_eq!(
-            CertificateTable::parse(&buffer[..len]).map(drop),
-            Err(BadTable),
-            "{len} bytes"
-        );
+        assert_eq!(CertificateTable::parse(&buffer[..len]).map(drop), Err(BadTable), "{len} bytes");
     }
 }
 
@@ -340,10 +222,7 @@ fn a_zero_table_has_no_certificates_and_an_endless_one_is_refused() {
     assert_eq!((empty.iter().count(), empty.used()), (0, 0));
     let mut entry = [0; 24];
     entry[0] = 1;
-    assert_eq!(
-        CertificateTable::parse(&entry.repeat(1000)).map(drop),
-        Err(BadTable)
-    );
+    assert_eq!(CertificateTable::parse(&entry.repeat(1000)).map(drop), Err(BadTable));
     for (offset, length) in [(u32::MAX, 1), (1, u32::MAX), (u32::MAX, u32::MAX), (48, 1)] {
         let mut wild = [entry, [0; 24]].concat();
         wild[16..20].copy_from_slice(&u32::to_le_bytes(offset));

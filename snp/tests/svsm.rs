@@ -30,54 +30,20 @@ fn result_codes_have_their_values() {
         (ResultCode::from_rmp(RmpError::Permission), 0x8000_1002),
         (ResultCode::from_rmp(RmpError::InUse), 0x8000_1003),
         (ResultCode::from_rmp(RmpError::SizeMismatch), 0x8000_1006),
-        (
-            ResultCode::from_pvalidated(Pvalidated::Unchanged, false),
-            0x8000_1010,
-        ),
+        (ResultCode::from_pvalidated(Pvalidated::Unchanged, false), 0x8000_1010),
         (ResultCode::from_pvalidated(Pvalidated::Unchanged, true), 0),
         (ResultCode::from_pvalidated(Pvalidated::Changed, false), 0),
     ];
-    codes
-        .into_iter()
-        .for_each(|(code, rax)| assert_eq!(code.rax(), rax));
+    codes.into_iter().for_each(|(code, rax)| assert_eq!(code.rax(), rax));
 }
 
 #[test]
 fn registers_are_split() {
-    assert_eq!(
-        CallId::from_rax(0x0000_0002_0000_0001),
-        CallId {
-            protocol: 2,
-            call: 1
-        }
-    );
+    assert_eq!(CallId::from_rax(0x0000_0002_0000_0001), CallId { protocol: 2, call: 1 });
     let query = ProtocolQuery::from_rcx(1 << 32 | 1);
-    assert_eq!(
-        (query, query.answer(1, 1)),
-        (
-            ProtocolQuery {
-                protocol: 1,
-                version: 1
-            },
-            1 << 32 | 1
-        )
-    );
-    assert_eq!(
-        ProtocolQuery {
-            protocol: 0,
-            version: 2
-        }
-        .answer(1, 1),
-        0
-    );
-    assert_eq!(
-        ProtocolQuery {
-            protocol: 0,
-            version: 0
-        }
-        .answer(1, 1),
-        0
-    );
+    assert_eq!((query, query.answer(1, 1)), (ProtocolQuery { protocol: 1, version: 1 }, 1 << 32 | 1));
+    assert_eq!(ProtocolQuery { protocol: 0, version: 2 }.answer(1, 1), 0);
+    assert_eq!(ProtocolQuery { protocol: 0, version: 0 }.answer(1, 1), 0);
 }
 
 #[test]
@@ -103,13 +69,7 @@ fn a_structure_stays_in_its_page() {
 #[test]
 fn a_pvalidate_list_stays_in_its_page() {
     let head = |count: u16, next: u16, reserved: u8| {
-        let bytes = [
-            count.to_le_bytes(),
-            next.to_le_bytes(),
-            [reserved, 0],
-            [0, 0],
-        ]
-        .concat();
+        let bytes = [count.to_le_bytes(), next.to_le_bytes(), [reserved, 0], [0, 0]].concat();
         PvalidateHead::read_from_bytes(&bytes).unwrap()
     };
     let bad = Err(ResultCode::INVALID_PARAMETER);
@@ -118,25 +78,14 @@ fn a_pvalidate_list_stays_in_its_page() {
         let room = u16::try_from((4096 - offset - 8) / 8).unwrap();
         assert_eq!(head(room + 1, 0, 0).check(gpa), bad, "offset {offset:#x}");
         if room > 0 {
-            assert_eq!(
-                head(room, room - 1, 0).check(gpa),
-                Ok(()),
-                "offset {offset:#x}"
-            );
+            assert_eq!(head(room, room - 1, 0).check(gpa), Ok(()), "offset {offset:#x}");
             assert_eq!(head(room, room, 0).check(gpa), bad);
         }
-        assert_eq!(
-            head(1, 0, 0).check(gpa + 4),
-            Err(ResultCode::INVALID_ADDRESS)
-        );
+        assert_eq!(head(1, 0, 0).check(gpa + 4), Err(ResultCode::INVALID_ADDRESS));
     }
     assert_eq!(head(0, 0, 0).check(0x7000), bad);
     assert_eq!(head(1, 0, 1).check(0x7000), bad);
-    assert_eq!(
-        head(510, 0, 0).check(0x7008),
-        Ok(()),
-        "the calling area holds 510 entries"
-    );
+    assert_eq!(head(510, 0, 0).check(0x7008), Ok(()), "the calling area holds 510 entries");
     assert_eq!(head(511, 0, 0).check(0x7008), bad);
 }
 
@@ -145,31 +94,17 @@ fn pvalidate_entries_are_decoded() {
     let entry = |bits| PvalidateEntry::decode(bits);
     assert_eq!(
         entry(0x12_3004),
-        Ok(PvalidateEntry {
-            gpa: 0x12_3000,
-            size: PageSize::Size4K,
-            validate: true,
-            ignore_carry: false
-        })
+        Ok(PvalidateEntry { gpa: 0x12_3000, size: PageSize::Size4K, validate: true, ignore_carry: false })
     );
     assert_eq!(
         entry(0x40_0009),
-        Ok(PvalidateEntry {
-            gpa: 0x40_0000,
-            size: PageSize::Size2M,
-            validate: false,
-            ignore_carry: true
-        })
+        Ok(PvalidateEntry { gpa: 0x40_0000, size: PageSize::Size2M, validate: false, ignore_carry: true })
     );
     for low in 0..0x1000 {
         let valid = low & 2 == 0 && low & 0xFF0 == 0;
         assert_eq!(entry(0x40_0000 | low).is_ok(), valid, "{low:#x}");
     }
-    assert_eq!(
-        entry(0x12_3001),
-        Err(ResultCode::INVALID_PARAMETER),
-        "a 2 MiB page that is not aligned"
-    );
+    assert_eq!(entry(0x12_3001), Err(ResultCode::INVALID_PARAMETER), "a 2 MiB page that is not aligned");
 }
 
 fn operation() -> AttestServices {
@@ -187,32 +122,17 @@ fn operation() -> AttestServices {
 #[test]
 fn reserved_bytes_of_attestation_operations_must_be_zero() {
     let single = [operation().as_bytes(), &[0; 0x18]].concat();
-    let reserved: Vec<usize> = (0x0C..0x10)
-        .chain(0x1A..0x20)
-        .chain(0x2C..0x30)
-        .chain(0x3C..0x40)
-        .chain(0x54..0x58)
-        .collect();
+    let reserved: Vec<usize> =
+        (0x0C..0x10).chain(0x1A..0x20).chain(0x2C..0x30).chain(0x3C..0x40).chain(0x54..0x58).collect();
     for offset in 0..0x58 {
         let mut bytes = single.clone();
         bytes[offset] ^= 0x80;
-        let got = AttestSingleService::read_from_bytes(&bytes)
-            .unwrap()
-            .check();
+        let got = AttestSingleService::read_from_bytes(&bytes).unwrap().check();
         if reserved.contains(&offset) {
-            assert_eq!(
-                got,
-                Err(ResultCode::INVALID_PARAMETER),
-                "offset {offset:#x}"
-            );
+            assert_eq!(got, Err(ResultCode::INVALID_PARAMETER), "offset {offset:#x}");
         }
     }
-    assert_eq!(
-        AttestSingleService::read_from_bytes(&single)
-            .unwrap()
-            .check(),
-        Ok(())
-    );
+    assert_eq!(AttestSingleService::read_from_bytes(&single).unwrap().check(), Ok(()));
 }
 
 #[test]
@@ -226,15 +146,8 @@ fn buffers_are_page_aligned_and_nonces_stay_in_a_page() {
     assert_eq!(verdict(|_| ()), Ok(()));
     assert_eq!(verdict(|op| op.report_gpa.set(0x1008)), bad);
     assert_eq!(verdict(|op| op.manifest_gpa.set(0x3001)), bad);
-    assert_eq!(
-        verdict(|op| op.certificates_gpa.set(0x4001)),
-        Ok(()),
-        "no certificates are wanted"
-    );
-    assert_eq!(
-        verdict(|op| (op.certificates_gpa.set(0x4001), op.certificates_size.set(1)).0),
-        bad
-    );
+    assert_eq!(verdict(|op| op.certificates_gpa.set(0x4001)), Ok(()), "no certificates are wanted");
+    assert_eq!(verdict(|op| (op.certificates_gpa.set(0x4001), op.certificates_size.set(1)).0), bad);
     assert_eq!(verdict(|op| op.nonce_gpa.set(0x2FC0)), Ok(()));
     assert_eq!(verdict(|op| op.nonce_gpa.set(0x2FC1)), bad);
     assert_eq!(verdict(|op| op.nonce_size.set(0)), bad);
@@ -244,31 +157,14 @@ fn buffers_are_page_aligned_and_nonces_stay_in_a_page() {
 
 #[test]
 fn answers_must_fit_the_buffers() {
-    let answer = AttestAnswer {
-        report: 0x4A0,
-        manifest: 0x1000,
-        certificates: 0x2000,
-    };
+    let answer = AttestAnswer { report: 0x4A0, manifest: 0x1000, certificates: 0x2000 };
     let mut operation = operation();
-    assert_eq!(
-        answer.fits(&operation),
-        ResultCode::SUCCESS,
-        "no certificates are wanted"
-    );
+    assert_eq!(answer.fits(&operation), ResultCode::SUCCESS, "no certificates are wanted");
     operation.certificates_size.set(0x1FFF);
     assert_eq!(answer.fits(&operation), ResultCode::INVALID_PARAMETER);
     operation.certificates_size.set(0x2000);
     assert_eq!(answer.fits(&operation), ResultCode::SUCCESS);
-    for short in [
-        AttestAnswer {
-            report: 0x4A1,
-            ..answer
-        },
-        AttestAnswer {
-            manifest: 0x1001,
-            ..answer
-        },
-    ] {
+    for short in [AttestAnswer { report: 0x4A1, ..answer }, AttestAnswer { manifest: 0x1001, ..answer }] {
         assert_eq!(short.fits(&operation), ResultCode::INVALID_PARAMETER);
     }
 }
@@ -279,37 +175,19 @@ fn the_services_manifest_lists_each_service() {
     let other = Guid::from_bytes([7; 16]);
     let len = services_manifest(&[(VTPM_SERVICE, b"public"), (other, b"x")], &mut out);
     assert_eq!(len, Some(24 + 48 + 7));
-    let guid = [
-        0xbb, 0x9e, 0x84, 0x63, 0x92, 0x3d, 0x70, 0x46, 0xa1, 0xff, 0x58, 0xf9, 0xc9, 0x4b, 0x87,
-        0xbb,
-    ];
+    let guid = [0xbb, 0x9e, 0x84, 0x63, 0x92, 0x3d, 0x70, 0x46, 0xa1, 0xff, 0x58, 0xf9, 0xc9, 0x4b, 0x87, 0xbb];
     assert_eq!(out[..24], [&guid[..], &[79, 0, 0, 0, 2, 0, 0, 0]].concat());
-    assert_eq!(
-        out[24..48],
-        [&VTPM_SERVICE.to_bytes()[..], &[72, 0, 0, 0, 6, 0, 0, 0]].concat()
-    );
-    assert_eq!(
-        out[48..72],
-        [&[7; 16][..], &[78, 0, 0, 0, 1, 0, 0, 0]].concat()
-    );
+    assert_eq!(out[24..48], [&VTPM_SERVICE.to_bytes()[..], &[72, 0, 0, 0, 6, 0, 0, 0]].concat());
+    assert_eq!(out[48..72], [&[7; 16][..], &[78, 0, 0, 0, 1, 0, 0, 0]].concat());
     assert_eq!((&out[72..79], out[79]), (&b"publicx"[..], 0xEE));
     for short in 0..79 {
-        assert_eq!(
-            services_manifest(
-                &[(VTPM_SERVICE, b"public"), (other, b"x")],
-                &mut out[..short]
-            ),
-            None
-        );
+        assert_eq!(services_manifest(&[(VTPM_SERVICE, b"public"), (other, b"x")], &mut out[..short]), None);
     }
 }
 
 #[test]
 fn report_data_is_the_hash_of_nonce_and_manifest() {
-    assert_eq!(
-        report_data(b"nonce", b"manifest")[..],
-        Sha512::digest(b"noncemanifest")[..]
-    );
+    assert_eq!(report_data(b"nonce", b"manifest")[..], Sha512::digest(b"noncemanifest")[..]);
 }
 
 /// GU-03: every size up to the page, and those beyond.
@@ -326,10 +204,7 @@ fn vtpm_requests_of_every_size_are_judged() {
             }
         }
     }
-    assert_eq!(
-        (COMMAND_MAX, RESPONSE_MAX, PLATFORM_COMMANDS),
-        (4087, 4092, 0x100)
-    );
+    assert_eq!((COMMAND_MAX, RESPONSE_MAX, PLATFORM_COMMANDS), (4087, 4092, 0x100));
 }
 
 #[test]
@@ -344,15 +219,9 @@ fn other_commands_and_localities_are_refused() {
     for locality in 1..=255 {
         assert_eq!(judge(8, locality), Err(ResultCode::INVALID_PARAMETER));
     }
-    for command in (0..=0x1_0000)
-        .chain([u32::MAX])
-        .filter(|command| *command != 8)
-    {
-        let expected = if (1..=21).contains(&command) {
-            ResultCode::UNSUPPORTED_CALL
-        } else {
-            ResultCode::INVALID_PARAMETER
-        };
+    for command in (0..=0x1_0000).chain([u32::MAX]).filter(|command| *command != 8) {
+        let expected =
+            if (1..=21).contains(&command) { ResultCode::UNSUPPORTED_CALL } else { ResultCode::INVALID_PARAMETER };
         assert_eq!(judge(command, 0), Err(expected), "{command}");
     }
 }
@@ -360,10 +229,7 @@ fn other_commands_and_localities_are_refused() {
 #[test]
 fn responses_are_headed_by_their_size() {
     assert_eq!(response_head(0x1234 & 0xFFF), Some([0x34, 2, 0, 0]));
-    assert_eq!(
-        (response_head(4092), response_head(4093)),
-        (Some([0xFC, 0xF, 0, 0]), None)
-    );
+    assert_eq!((response_head(4092), response_head(4093)), (Some([0xFC, 0xF, 0, 0]), None));
 }
 
 proptest! {

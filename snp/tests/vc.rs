@@ -11,31 +11,11 @@ const KNOWN: [(u64, &[u8], Instruction); 17] = [
     (0x7C, &[0x0F, 0x30], Instruction::Wrmsr),
     (0x6E, &[0x0F, 0x31], Instruction::Rdtsc),
     (0x87, &[0x0F, 0x01, 0xF9], Instruction::Rdtscp),
-    (
-        0x7B,
-        &[0xE4, 0x71],
-        Instruction::In(Port::Immediate(0x71), Width::Byte),
-    ),
-    (
-        0x7B,
-        &[0xE5, 0x71],
-        Instruction::In(Port::Immediate(0x71), Width::Dword),
-    ),
-    (
-        0x7B,
-        &[0x66, 0xE5, 0x71],
-        Instruction::In(Port::Immediate(0x71), Width::Word),
-    ),
-    (
-        0x7B,
-        &[0xE6, 0x70],
-        Instruction::Out(Port::Immediate(0x70), Width::Byte),
-    ),
-    (
-        0x7B,
-        &[0xE7, 0x70],
-        Instruction::Out(Port::Immediate(0x70), Width::Dword),
-    ),
+    (0x7B, &[0xE4, 0x71], Instruction::In(Port::Immediate(0x71), Width::Byte)),
+    (0x7B, &[0xE5, 0x71], Instruction::In(Port::Immediate(0x71), Width::Dword)),
+    (0x7B, &[0x66, 0xE5, 0x71], Instruction::In(Port::Immediate(0x71), Width::Word)),
+    (0x7B, &[0xE6, 0x70], Instruction::Out(Port::Immediate(0x70), Width::Byte)),
+    (0x7B, &[0xE7, 0x70], Instruction::Out(Port::Immediate(0x70), Width::Dword)),
     (0x7B, &[0xEC], Instruction::In(Port::Dx, Width::Byte)),
     (0x7B, &[0xED], Instruction::In(Port::Dx, Width::Dword)),
     (0x7B, &[0x66, 0xED], Instruction::In(Port::Dx, Width::Word)),
@@ -48,10 +28,7 @@ const KNOWN: [(u64, &[u8], Instruction); 17] = [
 #[test]
 fn each_instruction_is_decoded_whatever_follows_it() {
     for (code, bytes, instruction) in KNOWN {
-        let decoded = Decoded {
-            instruction,
-            len: u8::try_from(bytes.len()).unwrap(),
-        };
+        let decoded = Decoded { instruction, len: u8::try_from(bytes.len()).unwrap() };
         for follow in [&[][..], &[0x90; 13], &[0xFF; 13]] {
             assert_eq!(decode(code, &[bytes, follow].concat()), Ok(decoded));
         }
@@ -67,13 +44,7 @@ fn made_up_error_codes_are_refused() {
             if exit_code == code {
                 assert!(got.is_ok());
             } else {
-                assert_eq!(
-                    got,
-                    Err(VcError::Mismatch {
-                        exit_code,
-                        instruction
-                    })
-                );
+                assert_eq!(got, Err(VcError::Mismatch { exit_code, instruction }));
             }
         }
     }
@@ -108,11 +79,7 @@ fn what_is_not_emulated_is_refused_under_every_code() {
     ];
     for bytes in refused {
         for code in 0..=0x500 {
-            assert_eq!(
-                decode(code, bytes),
-                Err(VcError::Instruction),
-                "{bytes:02x?}"
-            );
+            assert_eq!(decode(code, bytes), Err(VcError::Instruction), "{bytes:02x?}");
         }
     }
 }
@@ -120,13 +87,9 @@ fn what_is_not_emulated_is_refused_under_every_code() {
 #[test]
 fn all_two_byte_openings_are_known_or_refused() {
     let mut accepted = 0;
-    for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second)))
-    {
+    for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second))) {
         let bytes = [first, second];
-        accepted += [0x6E, 0x72, 0x7B, 0x7C, 0x87]
-            .into_iter()
-            .filter(|code| decode(*code, &bytes).is_ok())
-            .count();
+        accepted += [0x6E, 0x72, 0x7B, 0x7C, 0x87].into_iter().filter(|code| decode(*code, &bytes).is_ok()).count();
     }
     // CPUID, RDMSR, WRMSR, RDTSC; 4 one-byte and 4 immediate forms with any second byte; 4 forms behind 0x66.
     assert_eq!(accepted, 4 + 8 * 256 + 4);

@@ -38,10 +38,7 @@ impl Bench {
     fn new() -> Result<Self> {
         let machine = build::build_binary(build::MACHINE)?;
         let rules = build::build(build::RULES)?.join("rules");
-        Ok(Self {
-            machine,
-            image: image::pack(&rules, Payload::Nothing)?.bytes,
-        })
+        Ok(Self { machine, image: image::pack(&rules, Payload::Nothing)?.bytes })
     }
 
     fn boot(&self, image: &[u8], config: &str) -> Result<Outcome> {
@@ -57,19 +54,11 @@ impl Bench {
         let (mut machine, mut console) = (String::new(), String::new());
         // QEMU has ended, so what it said is on its way or here.
         while let Some(event) = qemu.next_event(Duration::from_secs(2)) {
-            let text = if event.source == Source::Machine {
-                &mut machine
-            } else {
-                &mut console
-            };
+            let text = if event.source == Source::Machine { &mut machine } else { &mut console };
             text.push_str(&event.line);
             text.push('\n');
         }
-        Ok(Outcome {
-            end,
-            machine,
-            console,
-        })
+        Ok(Outcome { end, machine, console })
     }
 }
 
@@ -98,15 +87,11 @@ fn case(bench: &Bench, case: &Case) -> Result<()> {
             );
             outcome.expect(End::Orderly, "machine: END ")
         }
-        Expect::Stop(rule) => outcome.expect(
-            End::RuleBroken,
-            &format!("machine: STOP rule={rule} gpa=0x"),
-        ),
+        Expect::Stop(rule) => outcome.expect(End::RuleBroken, &format!("machine: STOP rule={rule} gpa=0x")),
         Expect::BadLaunch => outcome.expect(End::BadLaunch, "machine: BAD LAUNCH "),
-        Expect::Terminated(set, code) => outcome.expect(
-            End::Terminated,
-            &format!("machine: TERMINATED set={set} code={code} vmpl=0"),
-        ),
+        Expect::Terminated(set, code) => {
+            outcome.expect(End::Terminated, &format!("machine: TERMINATED set={set} code={code} vmpl=0"))
+        }
     }
 }
 
@@ -123,18 +108,13 @@ const PAGE_DATA: u32 = 0x302;
 const VP_CONTEXT: u32 = 0x304;
 
 fn u32_at(bytes: &[u8], offset: usize) -> usize {
-    bytes[offset..offset + 4]
-        .iter()
-        .rev()
-        .fold(0, |value, byte| value << 8 | usize::from(*byte))
+    bytes[offset..offset + 4].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
 }
 
 /// CRC-32, reflected, as IGVM wants it.
 fn crc32(bytes: impl Iterator<Item = u8>) -> u32 {
     !bytes.fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
     })
 }
 
@@ -144,23 +124,15 @@ impl Parts {
         let mut rest = &file[start..start + len];
         let mut headers = Vec::new();
         while !rest.is_empty() {
-            let (header, tail) =
-                rest.split_at((8 + u32_at(rest, 4)).next_multiple_of(8).min(rest.len()));
+            let (header, tail) = rest.split_at((8 + u32_at(rest, 4)).next_multiple_of(8).min(rest.len()));
             headers.push(header.to_vec());
             rest = tail;
         }
-        Self {
-            fixed: file[..start].to_vec(),
-            headers,
-            data: file[start + len..].to_vec(),
-        }
+        Self { fixed: file[..start].to_vec(), headers, data: file[start + len..].to_vec() }
     }
 
     fn position(&self, kind: u32) -> Result<usize> {
-        self.headers
-            .iter()
-            .position(|header| u32_at(header, 0) == kind as usize)
-            .context("the file has no such header")
+        self.headers.iter().position(|header| u32_at(header, 0) == kind as usize).context("the file has no such header")
     }
 
     /// The file, with a right checksum.
@@ -198,15 +170,11 @@ const NO_LAUNCH: &[(&str, &str, Change)] = &[
         parts.headers[first][8] = 8;
         Ok(())
     }),
-    (
-        "page-data-beyond-the-file",
-        "beyond the end of the file",
-        |parts| {
-            let first = parts.position(PAGE_DATA)?;
-            parts.headers[first][20..24].fill(0xFF);
-            Ok(())
-        },
-    ),
+    ("page-data-beyond-the-file", "beyond the end of the file", |parts| {
+        let first = parts.position(PAGE_DATA)?;
+        parts.headers[first][20..24].fill(0xFF);
+        Ok(())
+    }),
     ("vmsa-not-last", "after the VMSA", |parts| {
         let vmsa = parts.position(VP_CONTEXT)?;
         let header = parts.headers.remove(vmsa);
@@ -246,33 +214,24 @@ const NO_LAUNCH: &[(&str, &str, Change)] = &[
 fn no_launch(bench: &Bench, says: &str, change: Change) -> Result<()> {
     let mut parts = Parts::of(&bench.image);
     change(&mut parts)?;
-    bench
-        .boot(&parts.join(), "case=memory\n")?
-        .expect(End::BadLaunch, says)
+    bench.boot(&parts.join(), "case=memory\n")?.expect(End::BadLaunch, says)
 }
 
 fn checksum(bench: &Bench) -> Result<()> {
     let mut file = bench.image.clone();
     file[20] ^= 1;
-    bench
-        .boot(&file, "case=memory\n")?
-        .expect(End::BadLaunch, "checksum")
+    bench.boot(&file, "case=memory\n")?.expect(End::BadLaunch, "checksum")
 }
 
 /// The machine's launch digest is what `xtask measure` computes, and the order of the pages counts.
 fn digests(bench: &Bench) -> Result<()> {
     let mut parts = Parts::of(&bench.image);
-    ensure!(
-        parts.join() == bench.image,
-        "taking apart and joining has changed the file"
-    );
+    ensure!(parts.join() == bench.image, "taking apart and joining has changed the file");
     let mut seen = Vec::new();
     for turn in 0..3 {
         let file = parts.join();
         let expected = digest::hex(&digest::measure(&file)?.digest);
-        bench
-            .boot(&file, "case=memory\n")?
-            .expect(End::Orderly, &format!("machine: launch digest {expected}"))?;
+        bench.boot(&file, "case=memory\n")?.expect(End::Orderly, &format!("machine: launch digest {expected}"))?;
         ensure!(!seen.contains(&expected), "another order, the same digest");
         seen.push(expected);
         let first = parts.position(PAGE_DATA)? + turn;
@@ -298,10 +257,7 @@ fn mutated(bench: &Bench, seed: u64) -> Result<()> {
     }
     let outcome = bench.boot(&parts.join(), "case=memory\n")?;
     ensure!(
-        matches!(
-            outcome.end,
-            End::Orderly | End::RuleBroken | End::BadLaunch | End::Terminated
-        ),
+        matches!(outcome.end, End::Orderly | End::RuleBroken | End::BadLaunch | End::Terminated),
         "the machine ended with {:?} and said:\n{}",
         outcome.end,
         outcome.machine
@@ -309,15 +265,9 @@ fn mutated(bench: &Bench, seed: u64) -> Result<()> {
     Ok(())
 }
 
-fn trial(
-    bench: &Arc<Bench>,
-    name: String,
-    run: impl FnOnce(&Bench) -> Result<()> + Send + 'static,
-) -> Trial {
+fn trial(bench: &Arc<Bench>, name: String, run: impl FnOnce(&Bench) -> Result<()> + Send + 'static) -> Trial {
     let bench = Arc::clone(bench);
-    Trial::test(name, move || {
-        run(&bench).map_err(|error| Failed::from(format!("{error:#}")))
-    })
+    Trial::test(name, move || run(&bench).map_err(|error| Failed::from(format!("{error:#}"))))
 }
 
 fn main() -> Result<()> {
@@ -327,31 +277,16 @@ fn main() -> Result<()> {
         let name = format!(
             "case::{}{}",
             entry.name,
-            entry
-                .config
-                .split_once('=')
-                .map_or(String::new(), |_| format!("[{}]", entry.config))
+            entry.config.split_once('=').map_or(String::new(), |_| format!("[{}]", entry.config))
         );
         trial(&bench, name, move |bench| case(bench, entry))
     });
     let launches = NO_LAUNCH.iter().map(|&(name, says, change)| {
-        trial(&bench, format!("launch::{name}"), move |bench| {
-            no_launch(bench, says, change)
-        })
+        trial(&bench, format!("launch::{name}"), move |bench| no_launch(bench, says, change))
     });
-    let mutations = (1..=48).map(|seed| {
-        trial(&bench, format!("launch::mutated-{seed}"), move |bench| {
-            mutated(bench, seed)
-        })
-    });
-    let others = [
-        trial(&bench, "launch::checksum".into(), checksum),
-        trial(&bench, "launch::digests".into(), digests),
-    ];
-    let trials = cases
-        .chain(launches)
-        .chain(mutations)
-        .chain(others)
-        .collect();
+    let mutations =
+        (1..=48).map(|seed| trial(&bench, format!("launch::mutated-{seed}"), move |bench| mutated(bench, seed)));
+    let others = [trial(&bench, "launch::checksum".into(), checksum), trial(&bench, "launch::digests".into(), digests)];
+    let trials = cases.chain(launches).chain(mutations).chain(others).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

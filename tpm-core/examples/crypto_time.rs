@@ -24,11 +24,7 @@ fn time(name: &str, rounds: usize, mut operation: impl FnMut()) {
         .collect();
     times.sort_by(f64::total_cmp);
     let mean = times.iter().sum::<f64>() / rounds as f64;
-    println!(
-        "{name:<34} least {:>10.1}  median {:>10.1}  mean {mean:>10.1}",
-        times[0],
-        times[rounds / 2]
-    );
+    println!("{name:<34} least {:>10.1}  median {:>10.1}  mean {mean:>10.1}", times[0], times[rounds / 2]);
 }
 
 fn rsa(rng: &mut Drbg) {
@@ -44,12 +40,8 @@ fn rsa(rng: &mut Drbg) {
         });
         let mut block = vec![1; public.size()];
         block[0] = 0;
-        time(&format!("RSA-{bits} private"), 51, || {
-            key.raw(rng, black_box(&mut block)).expect("in range")
-        });
-        time(&format!("RSA-{bits} public"), 201, || {
-            public.raw(black_box(&mut block)).expect("in range")
-        });
+        time(&format!("RSA-{bits} private"), 51, || key.raw(rng, black_box(&mut block)).expect("in range"));
+        time(&format!("RSA-{bits} public"), 201, || public.raw(black_box(&mut block)).expect("in range"));
     }
 }
 
@@ -63,20 +55,12 @@ fn ecc(rng: &mut Drbg) {
         time(&format!("{name} multiply (ECDH)"), 101, || {
             black_box(curve.multiply(d.as_slice(), &public).expect("a point"));
         });
-        let signature = curve
-            .ecdsa_sign(d.as_slice(), &[1; 32], rng)
-            .expect("a signature");
+        let signature = curve.ecdsa_sign(d.as_slice(), &[1; 32], rng).expect("a signature");
         time(&format!("{name} sign"), 101, || {
-            black_box(
-                curve
-                    .ecdsa_sign(d.as_slice(), &[1; 32], rng)
-                    .expect("a signature"),
-            );
+            black_box(curve.ecdsa_sign(d.as_slice(), &[1; 32], rng).expect("a signature"));
         });
         time(&format!("{name} verify"), 101, || {
-            curve
-                .ecdsa_verify(&public, black_box(&[1; 32]), &signature)
-                .expect("it verifies");
+            curve.ecdsa_verify(&public, black_box(&[1; 32]), &signature).expect("it verifies");
         });
     }
 }
@@ -92,25 +76,14 @@ fn symmetric(rng: &mut Drbg) {
         black_box(hmac(HashAlg::Sha256, &[1; 32], &[&data[..256]]));
     });
     time("KDFa SHA256, 32 B", 1001, || {
-        kdfa(
-            HashAlg::Sha256,
-            &[1; 32],
-            b"STORAGE",
-            &[],
-            &[],
-            black_box(&mut [0; 32]),
-        );
+        kdfa(HashAlg::Sha256, &[1; 32], b"STORAGE", &[], &[], black_box(&mut [0; 32]));
     });
     let mut out = vec![0; 1024];
     time("AES-128-CFB, key and 1 KiB", 1001, || {
         let cipher = Cipher::new(SymAlg::Aes, &[1; 16]).expect("16 bytes");
-        cipher
-            .encrypt(Mode::Cfb, &mut [0; 16], black_box(&mut out))
-            .expect("one block of IV");
+        cipher.encrypt(Mode::Cfb, &mut [0; 16], black_box(&mut out)).expect("one block of IV");
     });
-    time("DRBG, 32 B", 1001, || {
-        rng.generate(black_box(&mut [0; 32]), &[]).expect("seeded")
-    });
+    time("DRBG, 32 B", 1001, || rng.generate(black_box(&mut [0; 32]), &[]).expect("seeded"));
 }
 
 fn main() {

@@ -53,12 +53,16 @@ impl Tpm {
         if dictionary.failed_tries > 0 && recovery_ms != 0 {
             let healed = now.saturating_sub(self.ram.self_heal_ms) / recovery_ms;
             if healed > 0 {
-                dictionary.failed_tries = dictionary.failed_tries.saturating_sub(u32::try_from(healed).unwrap_or(u32::MAX));
+                dictionary.failed_tries =
+                    dictionary.failed_tries.saturating_sub(u32::try_from(healed).unwrap_or(u32::MAX));
                 self.ram.self_heal_ms += healed * recovery_ms;
             }
         }
         let lockout_ms = u64::from(dictionary.lockout_recovery_s) * 1000;
-        if !dictionary.lockout_auth_enabled && lockout_ms != 0 && now.saturating_sub(self.ram.lockout_heal_ms) >= lockout_ms {
+        if !dictionary.lockout_auth_enabled
+            && lockout_ms != 0
+            && now.saturating_sub(self.ram.lockout_heal_ms) >= lockout_ms
+        {
             dictionary.lockout_auth_enabled = true;
         }
     }

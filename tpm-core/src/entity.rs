@@ -73,7 +73,9 @@ impl Tpm {
             HandleKind::Transient if self.object(h).is_none() => Err(Fmt1::HIERARCHY.at(at)),
             HandleKind::Persistent if self.object(h).is_none() => Err(Fmt1::HANDLE.at(at)),
             HandleKind::Nv if self.nv_index(h).is_none() => Err(Fmt1::HANDLE.at(at)),
-            HandleKind::HmacSession | HandleKind::PolicySession if self.ram.sessions.get(h).is_none() => Err(Rc::reference_h(index)),
+            HandleKind::HmacSession | HandleKind::PolicySession if self.ram.sessions.get(h).is_none() => {
+                Err(Rc::reference_h(index))
+            }
             HandleKind::Permanent if !self.hierarchy_enabled(h) => Err(Fmt1::HIERARCHY.at(at)),
             _ => Ok(()),
         }
@@ -82,7 +84,9 @@ impl Tpm {
     /// Name of an entity (Part 1, 16): the handle itself for PCR, sessions and permanent values.
     pub(crate) fn name_of(&self, h: Handle) -> Name {
         match h.kind() {
-            HandleKind::Transient | HandleKind::Persistent => self.object(h).map(|o| o.name.clone()).unwrap_or_default(),
+            HandleKind::Transient | HandleKind::Persistent => {
+                self.object(h).map(|o| o.name.clone()).unwrap_or_default()
+            }
             HandleKind::Nv => self.nv_index(h).map(NvIndex::name).unwrap_or_default(),
             _ => handle_name(h),
         }
@@ -132,7 +136,9 @@ impl Tpm {
     /// Whether a failed authorization counts for dictionary-attack protection (Part 1, 19.8.3).
     pub(crate) fn is_da_protected(&self, h: Handle) -> bool {
         match h.kind() {
-            HandleKind::Transient | HandleKind::Persistent => self.object(h).is_some_and(|o| !o.has(ObjectAttributes::NO_DA)),
+            HandleKind::Transient | HandleKind::Persistent => {
+                self.object(h).is_some_and(|o| !o.has(ObjectAttributes::NO_DA))
+            }
             HandleKind::Nv => self.nv_index(h).is_some_and(|i| {
                 let pin = matches!(i.public.attributes.nv_type(), Some(NvType::PinFail | NvType::PinPass));
                 !pin && !i.public.attributes.has(NvAttributes::NO_DA)

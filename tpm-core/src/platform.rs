@@ -1,7 +1,5 @@
 //! What the engine needs from the platform, injected into every call.
 
-use crate::rc::Rc;
-
 /// The platform's source of entropy failed its health tests or gave nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntropyFailure;
@@ -34,9 +32,9 @@ impl Locality {
     /// Locality 0, the operating system's.
     pub const ZERO: Self = Self(0);
 
-    /// LOCALITY for a number between 5 and 31.
-    pub fn new(n: u8) -> Result<Self, Rc> {
-        if n < 5 || n >= 32 { Ok(Self(n)) } else { Err(Rc::LOCALITY) }
+    /// None for a number between 5 and 31: there are no such localities.
+    pub const fn new(n: u8) -> Option<Self> {
+        if n < 5 || n >= 32 { Some(Self(n)) } else { None }
     }
 
     /// The number.

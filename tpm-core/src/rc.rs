@@ -4,22 +4,22 @@ use core::num::NonZeroU32;
 
 /// A response code other than TPM_RC_SUCCESS (Part 2, 6.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rc(NonZeroU32);
+pub(crate) struct Rc(NonZeroU32);
 
 /// A one-based position no greater than `MAX`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Nth<const MAX: u8>(u8);
+pub(crate) struct Nth<const MAX: u8>(u8);
 
 impl<const MAX: u8> Nth<MAX> {
     /// The position `n`, which a declaration counts at compile time.
-    pub const fn new(n: usize) -> Self {
+    pub(crate) const fn new(n: usize) -> Self {
         assert!(n >= 1 && n <= MAX as usize);
         #[expect(clippy::cast_possible_truncation, reason = "at most MAX, which is a u8")]
         Self(n as u8)
     }
 
     /// The position of the element with the zero-based `index`, the last possible one if there are more.
-    pub fn of_index(index: usize) -> Self {
+    pub(crate) fn of_index(index: usize) -> Self {
         let n = index.saturating_add(1).min(MAX.into());
         Self(u8::try_from(n).unwrap_or(MAX))
     }
@@ -27,7 +27,7 @@ impl<const MAX: u8> Nth<MAX> {
 
 /// Where in a command a format-one error lies (Part 2, 6.6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum At {
+pub(crate) enum At {
     /// A handle of the handle area.
     Handle(Nth<7>),
     /// A parameter.
@@ -38,9 +38,9 @@ pub enum At {
 
 /// A format-one code which has no position yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fmt1(u8);
+pub(crate) struct Fmt1(u8);
 
-macro_rules! fmt1 { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl Fmt1 { $($(#[$m])* pub const $name: Self = Self($v);)* } } }
+macro_rules! fmt1 { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl Fmt1 { $($(#[$m])* pub(crate) const $name: Self = Self($v);)* } } }
 fmt1! {
     /// asymmetric algorithm not supported or not correct
     ASYMMETRIC = 0x01,
@@ -120,7 +120,7 @@ fmt1! {
 
 impl Fmt1 {
     /// The code at a position.
-    pub const fn at(self, at: At) -> Rc {
+    pub(crate) const fn at(self, at: At) -> Rc {
         let position = match at {
             At::Handle(n) => (n.0 as u32) << 8,
             At::Param(n) => 0x040 | (n.0 as u32) << 8,
@@ -130,12 +130,12 @@ impl Fmt1 {
     }
 
     /// The code without a position, where Part 3 gives none.
-    pub const fn plain(self) -> Rc {
+    pub(crate) const fn plain(self) -> Rc {
         Rc::raw(0x080 | self.0 as u32)
     }
 }
 
-macro_rules! rc { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl Rc { $($(#[$m])* pub const $name: Self = Self::raw($v);)* } } }
+macro_rules! rc { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl Rc { $($(#[$m])* pub(crate) const $name: Self = Self::raw($v);)* } } }
 rc! {
     /// bad tag in the header
     BAD_TAG = 0x01e,
@@ -242,12 +242,12 @@ impl Rc {
     }
 
     /// TPM_RC_REFERENCE_H0 + index: the handle of this zero-based index references a transient object or session that is not loaded.
-    pub fn reference_h(index: usize) -> Self {
+    pub(crate) fn reference_h(index: usize) -> Self {
         Self::indexed(0x910, index)
     }
 
     /// TPM_RC_REFERENCE_S0 + index: the session of this zero-based index is not loaded.
-    pub fn reference_s(index: usize) -> Self {
+    pub(crate) fn reference_s(index: usize) -> Self {
         Self::indexed(0x918, index)
     }
 
@@ -256,7 +256,7 @@ impl Rc {
     }
 
     /// The value on the wire.
-    pub const fn get(self) -> u32 {
+    pub(crate) const fn get(self) -> u32 {
         self.0.get()
     }
 }

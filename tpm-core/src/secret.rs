@@ -29,10 +29,7 @@ impl<const N: usize> Secret<N> {
     /// No bytes.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            bytes: [0; N],
-            len: 0,
-        }
+        Self { bytes: [0; N], len: 0 }
     }
 
     /// `len` zero bytes, to be filled through [`Secret::as_mut_slice`].
@@ -62,10 +59,7 @@ impl<const N: usize> Secret<N> {
     /// `TooLong` if they do not fit; the secret is then unchanged.
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         let end = self.len.checked_add(bytes.len()).ok_or(TooLong)?;
-        self.bytes
-            .get_mut(self.len..end)
-            .ok_or(TooLong)?
-            .copy_from_slice(bytes);
+        self.bytes.get_mut(self.len..end).ok_or(TooLong)?.copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
@@ -115,21 +109,14 @@ impl<const N: usize> Secret<N> {
 
     /// Forgets the last zero bytes, as an authValue is kept (Part 1, 19.6.4.3). The time depends on how many there are.
     pub fn trim_trailing_zeros(&mut self) {
-        let kept = self
-            .as_slice()
-            .iter()
-            .rposition(|&byte| byte != 0)
-            .map_or(0, |last| last + 1);
+        let kept = self.as_slice().iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         self.truncate(kept);
     }
 
     /// A second copy of the secret.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self {
-            bytes: self.bytes,
-            len: self.len,
-        }
+        Self { bytes: self.bytes, len: self.len }
     }
 
     /// Whether the secret equals `other`, in time that depends on the lengths only.
@@ -185,10 +172,7 @@ mod tests {
         secret.trim_trailing_zeros();
         assert_eq!(secret.as_slice(), b"abc");
         secret.truncate(1);
-        assert_eq!(
-            (secret.as_slice(), secret.bytes),
-            (&b"a"[..], *b"a\0\0\0\0\0\0\0")
-        );
+        assert_eq!((secret.as_slice(), secret.bytes), (&b"a"[..], *b"a\0\0\0\0\0\0\0"));
         secret.wipe();
         assert_eq!((secret.len(), secret.bytes), (0, [0; 8]));
     }
@@ -197,11 +181,6 @@ mod tests {
     fn equality_needs_equal_length_and_bytes() {
         let secret = Secret::<8>::from_slice(b"abc").ok().unwrap();
         assert!(secret.ct_eq(b"abc") && secret.duplicate().ct_eq(b"abc"));
-        assert!(
-            !secret.ct_eq(b"abd")
-                && !secret.ct_eq(b"ab")
-                && !secret.ct_eq(b"abc\0")
-                && !secret.ct_eq(b"")
-        );
+        assert!(!secret.ct_eq(b"abd") && !secret.ct_eq(b"ab") && !secret.ct_eq(b"abc\0") && !secret.ct_eq(b""));
     }
 }

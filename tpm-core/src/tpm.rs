@@ -91,7 +91,8 @@ impl Tpm {
             return Ok(());
         }
         let mut entropy = Secret::<48>::zeroed(48).map_err(|_| Rc::FAILURE)?;
-        let fresh = hooks.entropy.fill(entropy.as_mut_slice()).is_ok() && self.drbg.reseed(entropy.as_slice(), &[]).is_ok();
+        let fresh =
+            hooks.entropy.fill(entropy.as_mut_slice()).is_ok() && self.drbg.reseed(entropy.as_slice(), &[]).is_ok();
         if fresh { Ok(()) } else { Err(self.fail()) }
     }
 
@@ -121,7 +122,9 @@ impl Tpm {
         if self.persistent.dictionary.failed_tries > self.persistent.dictionary.max_tries {
             return Err("more failed tries than maxTries");
         }
-        let sensitive_fits = |o: &crate::object::Object| o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type());
+        let sensitive_fits = |o: &crate::object::Object| {
+            o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type())
+        };
         let objects = self.ram.objects.iter().flatten();
         if !objects.clone().all(sensitive_fits) {
             return Err("an object's public and sensitive areas have different types");

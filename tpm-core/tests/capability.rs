@@ -59,7 +59,13 @@ fn unknown_groups_are_refused() {
 #[test]
 fn a_list_goes_on_where_the_page_ended() {
     let mut tpm = Fixture::new();
-    for (capability, first, size, key) in [(ALGS, 0, 6, 2), (COMMANDS, 0, 4, 4), (TPM_PROPERTIES, 0, 8, 4), (PCR_PROPERTIES, 0, 8, 4), (ECC_CURVES, 0, 2, 2)] {
+    for (capability, first, size, key) in [
+        (ALGS, 0, 6, 2),
+        (COMMANDS, 0, 4, 4),
+        (TPM_PROPERTIES, 0, 8, 4),
+        (PCR_PROPERTIES, 0, 8, 4),
+        (ECC_CURVES, 0, 2, 2),
+    ] {
         let (more, all) = page(&mut tpm, capability, first, 1000, size);
         assert!(!more && all.len() > 1);
         let mut walked: Vec<Vec<u8>> = Vec::new();
@@ -186,7 +192,12 @@ fn pp_and_audited_commands_are_subsets_of_the_commands() {
 #[test]
 fn the_pcr_allocation_comes_as_a_whole() {
     let mut tpm = Fixture::new();
-    let all = [&[0u8; 4][..], &[5, 0, 0, 0, 4], &[0, 4, 3, 255, 255, 255, 0, 11, 3, 255, 255, 255, 0, 12, 3, 255, 255, 255, 0, 13, 3, 255, 255, 255]].concat();
+    let all = [
+        &[0u8; 4][..],
+        &[5, 0, 0, 0, 4],
+        &[0, 4, 3, 255, 255, 255, 0, 11, 3, 255, 255, 255, 0, 12, 3, 255, 255, 255, 0, 13, 3, 255, 255, 255],
+    ]
+    .concat();
     assert_eq!(raw(&mut tpm, PCRS, 0, 1), Ok(all));
     assert_eq!(raw(&mut tpm, PCRS, 0, 0), Ok(vec![1, 0, 0, 0, 5, 0, 0, 0, 0]));
     assert_eq!(raw(&mut tpm, PCRS, 1, 1), Err(param(2, VALUE)));
@@ -225,7 +236,7 @@ fn fixed_properties_say_what_this_tpm_is() {
         (0x113, 3),    // PCR select
         (0x114, 0xffff),
         (0x116, 0),
-        (0x11b, 6),   // AES
+        (0x11b, 6),    // AES
         (0x11e, 4096), // command
         (0x11f, 4096), // response
         (0x120, 64),   // digest
@@ -257,7 +268,11 @@ fn variable_properties_follow_the_state() {
     assert_eq!(property(&mut tpm, 0x207), 8, "free transient slots");
     assert_eq!((property(&mut tpm, 0x208), property(&mut tpm, 0x209)), (0, 24), "persistent objects");
     assert_eq!((property(&mut tpm, 0x20a), property(&mut tpm, 0x20b)), (0, 256), "counters");
-    assert_eq!([0x20e, 0x20f, 0x210, 0x211].map(|pt| property(&mut tpm, pt)), [0, 32, 7200, 86400], "dictionary-attack protection");
+    assert_eq!(
+        [0x20e, 0x20f, 0x210, 0x211].map(|pt| property(&mut tpm, pt)),
+        [0, 32, 7200, 86400],
+        "dictionary-attack protection"
+    );
     let counter = [&0x0150_0000u32.to_be_bytes()[..], &[0, 0xb, 0, 4, 0, 0x14, 0, 0, 0, 8]].concat();
     tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&counter)].concat()).unwrap();
     assert_eq!((property(&mut tpm, 0x20a), property(&mut tpm, 0x20b)), (1, 255));

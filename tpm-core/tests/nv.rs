@@ -2,8 +2,9 @@
 
 mod harness;
 use harness::codes::{
-    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, HANDLE, HASH, LOCKOUT, NV_AUTHORIZATION, NV_DEFINED, NV_LOCKED, NV_RANGE, NV_SPACE,
-    NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SIZE, VALUE, handle, param, session,
+    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, HANDLE, HASH, LOCKOUT, NV_AUTHORIZATION,
+    NV_DEFINED, NV_LOCKED, NV_RANGE, NV_SPACE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SIZE, VALUE, handle,
+    param, session,
 };
 use harness::{Fixture, Outcome, tpm2b};
 use sha2::{Digest, Sha256};
@@ -21,33 +22,33 @@ const READ_PUBLIC: u32 = 0x169;
 
 /// TPMA_NV.
 mod a {
-    pub const PPWRITE: u32 = 1 << 0;
-    pub const OWNERWRITE: u32 = 1 << 1;
-    pub const AUTHWRITE: u32 = 1 << 2;
-    pub const POLICYWRITE: u32 = 1 << 3;
-    pub const COUNTER: u32 = 1 << 4;
-    pub const BITS: u32 = 2 << 4;
-    pub const EXTEND: u32 = 4 << 4;
-    pub const PIN_FAIL: u32 = 8 << 4;
-    pub const PIN_PASS: u32 = 9 << 4;
-    pub const POLICY_DELETE: u32 = 1 << 10;
-    pub const WRITELOCKED: u32 = 1 << 11;
-    pub const WRITEALL: u32 = 1 << 12;
-    pub const WRITEDEFINE: u32 = 1 << 13;
-    pub const WRITE_STCLEAR: u32 = 1 << 14;
-    pub const PPREAD: u32 = 1 << 16;
-    pub const OWNERREAD: u32 = 1 << 17;
-    pub const AUTHREAD: u32 = 1 << 18;
-    pub const POLICYREAD: u32 = 1 << 19;
-    pub const NO_DA: u32 = 1 << 25;
-    pub const ORDERLY: u32 = 1 << 26;
-    pub const CLEAR_STCLEAR: u32 = 1 << 27;
-    pub const READLOCKED: u32 = 1 << 28;
-    pub const WRITTEN: u32 = 1 << 29;
-    pub const PLATFORMCREATE: u32 = 1 << 30;
-    pub const READ_STCLEAR: u32 = 1 << 31;
+    pub(crate) const PPWRITE: u32 = 1 << 0;
+    pub(crate) const OWNERWRITE: u32 = 1 << 1;
+    pub(crate) const AUTHWRITE: u32 = 1 << 2;
+    pub(crate) const POLICYWRITE: u32 = 1 << 3;
+    pub(crate) const COUNTER: u32 = 1 << 4;
+    pub(crate) const BITS: u32 = 2 << 4;
+    pub(crate) const EXTEND: u32 = 4 << 4;
+    pub(crate) const PIN_FAIL: u32 = 8 << 4;
+    pub(crate) const PIN_PASS: u32 = 9 << 4;
+    pub(crate) const POLICY_DELETE: u32 = 1 << 10;
+    pub(crate) const WRITELOCKED: u32 = 1 << 11;
+    pub(crate) const WRITEALL: u32 = 1 << 12;
+    pub(crate) const WRITEDEFINE: u32 = 1 << 13;
+    pub(crate) const WRITE_STCLEAR: u32 = 1 << 14;
+    pub(crate) const PPREAD: u32 = 1 << 16;
+    pub(crate) const OWNERREAD: u32 = 1 << 17;
+    pub(crate) const AUTHREAD: u32 = 1 << 18;
+    pub(crate) const POLICYREAD: u32 = 1 << 19;
+    pub(crate) const NO_DA: u32 = 1 << 25;
+    pub(crate) const ORDERLY: u32 = 1 << 26;
+    pub(crate) const CLEAR_STCLEAR: u32 = 1 << 27;
+    pub(crate) const READLOCKED: u32 = 1 << 28;
+    pub(crate) const WRITTEN: u32 = 1 << 29;
+    pub(crate) const PLATFORMCREATE: u32 = 1 << 30;
+    pub(crate) const READ_STCLEAR: u32 = 1 << 31;
     /// authValue may do everything
-    pub const AUTH: u32 = AUTHWRITE | AUTHREAD | NO_DA;
+    pub(crate) const AUTH: u32 = AUTHWRITE | AUTHREAD | NO_DA;
 }
 
 const INDEX: u32 = 0x0150_0000;
@@ -106,7 +107,11 @@ fn what_is_written_is_read() {
     let mut tpm = Fixture::new();
     assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::OWNERREAD | a::OWNERWRITE, 8), Ok(vec![]));
     assert_eq!(write(&mut tpm, INDEX, INDEX, b"abc", 2), Ok(vec![]));
-    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [0xff, 0xff, b'a', b'b', b'c', 0xff, 0xff, 0xff], "ones where nothing was written");
+    assert_eq!(
+        read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(),
+        [0xff, 0xff, b'a', b'b', b'c', 0xff, 0xff, 0xff],
+        "ones where nothing was written"
+    );
     assert_eq!(write(&mut tpm, OWNER, INDEX, b"XY", 0), Ok(vec![]));
     assert_eq!(read(&mut tpm, OWNER, INDEX, 4, 1).unwrap(), *b"Yabc");
     assert_eq!(read(&mut tpm, OWNER, INDEX, 0, 8).unwrap(), []);
@@ -133,7 +138,11 @@ fn read_public_gives_public_area_and_name() {
     assert_eq!(tpm.run(READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&area), tpm2b(&name(&area))].concat()));
     tpm.with(WRITE, &[INDEX, INDEX], &[b""], &[0, 1, 9, 0, 0]).unwrap();
     let written = public(INDEX, a::AUTH | a::WRITTEN, &[7; 32], 8);
-    assert_eq!(tpm.run(READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&written), tpm2b(&name(&written))].concat()), "writing changes the Name");
+    assert_eq!(
+        tpm.run(READ_PUBLIC, &[INDEX], &[], &[]),
+        Ok([tpm2b(&written), tpm2b(&name(&written))].concat()),
+        "writing changes the Name"
+    );
     assert_eq!(tpm.run(READ_PUBLIC, &[OTHER], &[], &[]), Err(handle(1, HANDLE)));
     assert_eq!(tpm.run(READ_PUBLIC, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
 }
@@ -146,7 +155,11 @@ fn define_refuses_what_does_not_unmarshal() {
     assert_eq!(define_as(&mut tpm, OWNER, &[1; 65], &good), Err(param(1, SIZE)));
     assert_eq!(define_as(&mut tpm, OWNER, b"", &[]), Err(param(2, SIZE)));
     assert_eq!(define_as(&mut tpm, OWNER, b"", &[&good[..], &[0]].concat()), Err(param(2, SIZE)), "an octet more");
-    assert_eq!(define_as(&mut tpm, OWNER, b"", &public(0x8150_0000, a::AUTH, &[], 8)), Err(param(2, VALUE)), "no NV handle");
+    assert_eq!(
+        define_as(&mut tpm, OWNER, b"", &public(0x8150_0000, a::AUTH, &[], 8)),
+        Err(param(2, VALUE)),
+        "no NV handle"
+    );
     let sm3 = [&good[..4], &[0, 0x12], &good[6..]].concat();
     assert_eq!(define_as(&mut tpm, OWNER, b"", &sm3), Err(param(2, HASH)));
     for reserved in [8, 9, 20, 21, 22, 23, 24] {
@@ -164,7 +177,11 @@ fn define_checks_the_sizes_of_policy_and_authorization() {
     }
     assert_eq!(define_as(&mut tpm, OWNER, &[1; 33], &public(INDEX, a::AUTH, &[], 8)), Err(param(1, SIZE)));
     let trailing = [&[1; 32][..], &[0; 20]].concat();
-    assert_eq!(define_as(&mut tpm, OWNER, &trailing, &public(INDEX, a::AUTH, &[1; 32], 8)), Ok(vec![]), "zeros at the end do not count");
+    assert_eq!(
+        define_as(&mut tpm, OWNER, &trailing, &public(INDEX, a::AUTH, &[1; 32], 8)),
+        Ok(vec![]),
+        "zeros at the end do not count"
+    );
     assert_eq!(tpm.with(WRITE, &[INDEX, INDEX], &[&[1; 32]], &[0, 0, 0, 0]), Ok(vec![]));
 }
 
@@ -212,7 +229,10 @@ fn attributes_must_go_together() {
 #[test]
 fn platformcreate_tells_who_defines() {
     let mut tpm = Fixture::new();
-    assert_eq!(define_as(&mut tpm, OWNER, b"", &public(INDEX, a::AUTH | a::PLATFORMCREATE, &[], 8)), Err(handle(1, ATTRIBUTES)));
+    assert_eq!(
+        define_as(&mut tpm, OWNER, b"", &public(INDEX, a::AUTH | a::PLATFORMCREATE, &[], 8)),
+        Err(handle(1, ATTRIBUTES))
+    );
     assert_eq!(define_as(&mut tpm, PLATFORM, b"", &public(INDEX, a::AUTH, &[], 8)), Err(handle(1, ATTRIBUTES)));
     assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::PLATFORMCREATE, 8), Ok(vec![]));
     assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(NV_AUTHORIZATION));
@@ -473,7 +493,8 @@ fn wrong_passwords_count_unless_no_da() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
-    let guess = |tpm: &mut Fixture, index: u32, password: &[u8]| tpm.with(WRITE, &[index, index], &[password], &[0, 0, 0, 0]);
+    let guess =
+        |tpm: &mut Fixture, index: u32, password: &[u8]| tpm.with(WRITE, &[index, index], &[password], &[0, 0, 0, 0]);
     for _ in 0..40 {
         assert_eq!(guess(&mut tpm, OTHER, b"no"), Err(session(1, BAD_AUTH)));
     }
@@ -503,7 +524,8 @@ fn failed_tries_survive_a_power_cycle_and_a_disorderly_one_counts() {
 #[test]
 fn a_disorderly_reset_counts_only_if_a_protected_value_was_used() {
     let mut tpm = Fixture::new();
-    let failed_tries = |tpm: &mut Fixture| tpm.run(0x17a, &[], &[], &[0, 0, 0, 6, 0, 0, 2, 0x0e, 0, 0, 0, 1]).unwrap()[16];
+    let failed_tries =
+        |tpm: &mut Fixture| tpm.run(0x17a, &[], &[], &[0, 0, 0, 6, 0, 0, 2, 0x0e, 0, 0, 0, 1]).unwrap()[16];
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
     for _ in 0..3 {

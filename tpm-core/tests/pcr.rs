@@ -108,7 +108,11 @@ fn each_pcr_can_be_extended_at_its_localities_only() {
             tpm.locality = locality;
             let expected = if may(pcr, locality) { Ok(vec![]) } else { Err(LOCALITY) };
             assert_eq!(extend(&mut tpm, pcr, &[(SHA256, &[1; 32])]), expected, "PCR {pcr} at locality {locality}");
-            assert_eq!(tpm.with(EVENT, &[pcr], &[b""], &tpm2b(b"x")).map(drop), expected.map(drop), "PCR {pcr} at locality {locality}");
+            assert_eq!(
+                tpm.with(EVENT, &[pcr], &[b""], &tpm2b(b"x")).map(drop),
+                expected.map(drop),
+                "PCR {pcr} at locality {locality}"
+            );
         }
     }
     tpm.locality = 32;
@@ -193,7 +197,10 @@ fn an_allocation_takes_effect_at_the_next_init() {
     let mut tpm = Fixture::new();
     let reply = tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SHA1, 0), (SHA256, 0x00_ffff)])).unwrap();
     let needed = 16 * 32 + 24 * (48 + 64);
-    assert_eq!(reply, [&[1u8][..], &24u32.to_be_bytes(), &u32::to_be_bytes(needed), &u32::to_be_bytes(24 * 164)].concat());
+    assert_eq!(
+        reply,
+        [&[1u8][..], &24u32.to_be_bytes(), &u32::to_be_bytes(needed), &u32::to_be_bytes(24 * 164)].concat()
+    );
     assert_eq!(read(&mut tpm, SHA1, 0), Some(vec![0; 20]), "still the old one");
     tpm.restart(None, 0);
     assert_eq!(read(&mut tpm, SHA1, 0), None);
@@ -202,7 +209,11 @@ fn an_allocation_takes_effect_at_the_next_init() {
     assert_eq!(read(&mut tpm, SHA512, 23), Some(vec![0; 64]), "a bank that was not named");
     assert_eq!(extend(&mut tpm, 0, &[(SHA1, &[1; 20])]), Ok(vec![]), "nothing to extend");
     assert_eq!(update_counter(&mut tpm), 0);
-    assert_eq!(tpm.with(EVENT, &[16], &[b""], &tpm2b(b"x")).unwrap()[..6], [0, 0, 0, 2, 0, 0xc], "the banks that have PCR 16");
+    assert_eq!(
+        tpm.with(EVENT, &[16], &[b""], &tpm2b(b"x")).unwrap()[..6],
+        [0, 0, 0, 2, 0, 0xc],
+        "the banks that have PCR 16"
+    );
 }
 
 #[test]

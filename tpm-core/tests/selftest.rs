@@ -47,7 +47,11 @@ fn in_failure_mode_only_the_two_commands_that_tell_of_it_are_executed() {
     assert_eq!(result(&mut tpm), test_result(FAILURE));
     let properties = |first: u32, count: u32| [6u32, first, count].map(u32::to_be_bytes).concat();
     let reply = tpm.run(GET_CAPABILITY, &[], &[], &properties(0x100, 100)).unwrap();
-    assert_eq!(reply[..13], [0, 0, 0, 0, 6, 0, 0, 0, 8, 0, 0, 1, 5], "TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2");
+    assert_eq!(
+        reply[..13],
+        [0, 0, 0, 0, 6, 0, 0, 0, 8, 0, 0, 1, 5],
+        "TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2"
+    );
     assert_eq!(tpm.run(GET_CAPABILITY, &[], &[], &properties(0x200, 1)).unwrap()[5..], [0; 4]);
     assert_eq!(tpm.run(GET_CAPABILITY, &[], &[], &[0; 12]), Err(param(1, VALUE)));
     assert_eq!(tpm.with(GET_TEST_RESULT, &[], &[b""], &[]), Err(FAILURE), "with a session");

@@ -67,7 +67,14 @@ fn malformed_headers_are_refused() {
         assert_eq!(tpm.run(code, &[], &[], &[]), Err(COMMAND_CODE));
     }
     for area in [0u32, 8, 12, u32::MAX] {
-        let bad = [&[0x80, 2, 0, 0, 0, 25][..], &GET_RANDOM.to_be_bytes(), &area.to_be_bytes(), &harness::password(b""), &[0, 8]].concat();
+        let bad = [
+            &[0x80, 2, 0, 0, 0, 25][..],
+            &GET_RANDOM.to_be_bytes(),
+            &area.to_be_bytes(),
+            &harness::password(b""),
+            &[0, 8],
+        ]
+        .concat();
         assert_eq!(rc(&tpm.raw(&bad)), AUTHSIZE, "authorizationSize {area}");
     }
 }

@@ -34,11 +34,8 @@ fn holds(memory: &[u8], secret: &[u8]) -> bool {
 
 #[test]
 fn a_secret() {
-    let (before, after) = bytes_around_drop(
-        Secret::<40>::from_slice(b"an auth value of 32 bytes, secret")
-            .ok()
-            .unwrap(),
-    );
+    let (before, after) =
+        bytes_around_drop(Secret::<40>::from_slice(b"an auth value of 32 bytes, secret").ok().unwrap());
     assert!(holds(&before, b"auth value"));
     assert!(after.iter().all(|&byte| byte == 0));
 }
@@ -67,8 +64,7 @@ fn a_private_rsa_key() {
 
 #[test]
 fn the_state_of_an_hmac() {
-    let (before, after) =
-        bytes_around_drop(Hmac::new(HashAlg::Sha256, b"key").chain(b"a part of the secret data"));
+    let (before, after) = bytes_around_drop(Hmac::new(HashAlg::Sha256, b"key").chain(b"a part of the secret data"));
     assert!(holds(&before, b"secret data"));
     assert!(!holds(&after, b"secret data"));
 }

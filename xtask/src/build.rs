@@ -48,33 +48,15 @@ pub struct Bundle {
 }
 
 /// The measured image's firmware; its ELF file is `quoin`.
-pub const FIRMWARE: Bundle = Bundle {
-    label: "firmware",
-    folder: "firmware",
-    packages: &["kernel"],
-    binary: Some("quoin"),
-};
+pub const FIRMWARE: Bundle =
+    Bundle { label: "firmware", folder: "firmware", packages: &["kernel"], binary: Some("quoin") };
 /// The payload at VMPL2; its ELF file is `guest`.
-pub const GUEST: Bundle = Bundle {
-    label: "guest",
-    folder: "guest",
-    packages: &["guest"],
-    binary: Some("guest"),
-};
+pub const GUEST: Bundle = Bundle { label: "guest", folder: "guest", packages: &["guest"], binary: Some("guest") };
 /// The software SEV-SNP machine; its ELF file is `machine`.
-pub const MACHINE: Bundle = Bundle {
-    label: "machine",
-    folder: "machine",
-    packages: &["machine"],
-    binary: Some("machine"),
-};
+pub const MACHINE: Bundle =
+    Bundle { label: "machine", folder: "machine", packages: &["machine"], binary: Some("machine") };
 /// The deliberately wrong firmwares that test the machine's rules.
-pub const RULES: Bundle = Bundle {
-    label: "rules",
-    folder: "machine",
-    packages: &["rules"],
-    binary: None,
-};
+pub const RULES: Bundle = Bundle { label: "rules", folder: "machine", packages: &["rules"], binary: None };
 
 /// Builds `bundle` in this checkout and gives the folder with its ELF files. `CARGO_PROFILE_FIRMWARE_*` variables are obeyed, as by any cargo call.
 pub fn build(bundle: Bundle) -> Result<PathBuf> {
@@ -115,43 +97,25 @@ fn build_in(root: &Path, target_dir: &Path, bundle: Bundle) -> Result<PathBuf> {
 /// Builds several bundles at once, each in its own target directory.
 pub fn build_all<const N: usize>(bundles: [Bundle; N]) -> Result<[PathBuf; N]> {
     let built = thread::scope(|scope| {
-        bundles
-            .map(|bundle| scope.spawn(move || build_binary(bundle)))
-            .map(|thread| thread.join())
+        bundles.map(|bundle| scope.spawn(move || build_binary(bundle))).map(|thread| thread.join())
     });
     let mut paths = Vec::with_capacity(N);
     for result in built {
         paths.push(result.map_err(|_| anyhow::anyhow!("a build thread panicked"))??);
     }
-    Ok(paths
-        .try_into()
-        .unwrap_or_else(|_| unreachable!("one path a bundle")))
+    Ok(paths.try_into().unwrap_or_else(|_| unreachable!("one path a bundle")))
 }
 
 fn cargo(verb: &str, root: &Path, target_dir: &Path) -> Command {
     let mut command = Command::new(workspace::cargo());
     command.current_dir(root).arg(verb);
-    command
-        .args([
-            "--locked",
-            "--profile",
-            "firmware",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
-        .arg(target_dir);
+    command.args(["--locked", "--profile", "firmware", "--target", TARGET, "--target-dir"]).arg(target_dir);
     command
 }
 
 /// Cargo does not know the linker scripts that the wrapper adds: when one has changed, it must forget what it linked with it.
 fn forget_if_scripts_changed(root: &Path, bundle: Bundle, target_dir: &Path) -> Result<()> {
-    let scripts = [
-        "linker.ld",
-        "tests/machine/linker.ld",
-        "tests/guest/linker.ld",
-        "tests/rules/linker.ld",
-    ];
+    let scripts = ["linker.ld", "tests/machine/linker.ld", "tests/guest/linker.ld", "tests/rules/linker.ld"];
     let mut hasher = DefaultHasher::new();
     for script in scripts {
         fs::read(root.join(script)).ok().hash(&mut hasher);
@@ -173,17 +137,11 @@ fn forget_if_scripts_changed(root: &Path, bundle: Bundle, target_dir: &Path) -> 
 }
 
 fn run_quietly(mut command: Command) -> Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {}", name_of(&command)))?;
+    let output = command.output().with_context(|| format!("cannot start {}", name_of(&command)))?;
     if output.status.success() {
         return Ok(());
     }
-    bail!(
-        "{} failed:\n{}",
-        name_of(&command),
-        String::from_utf8_lossy(&output.stderr)
-    )
+    bail!("{} failed:\n{}", name_of(&command), String::from_utf8_lossy(&output.stderr))
 }
 
 /// xtask itself, which is also the wrapper; the suites, which have another executable, find it beside theirs.
@@ -201,19 +159,10 @@ fn own_executable() -> Result<PathBuf> {
 /// Runs a cargo command, shows what it is compiling, and on failure what it said.
 fn watch(mut command: Command, label: &str) -> Result<()> {
     let mut progress = Progress::start(label);
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("cannot start cargo")?;
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start cargo")?;
     let stderr = child.stderr.take().context("cargo has no standard error")?;
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        BufReader::new(stderr)
-            .lines()
-            .map_while(Result::ok)
-            .try_for_each(|line| sender.send(line))
-    });
+    thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
 
     let (mut said, mut compiled, mut state) = (Vec::new(), 0, String::from("waiting for cargo"));
     loop {
@@ -221,10 +170,7 @@ fn watch(mut command: Command, label: &str) -> Result<()> {
             Ok(line) => {
                 if let Some(package) = line.trim_start().strip_prefix("Compiling ") {
                     compiled += 1;
-                    state = format!(
-                        "compiling {}, {compiled} so far",
-                        package.split(" (").next().unwrap_or(package)
-                    );
+                    state = format!("compiling {}, {compiled} so far", package.split(" (").next().unwrap_or(package));
                 }
                 said.push(line);
             }
@@ -233,10 +179,7 @@ fn watch(mut command: Command, label: &str) -> Result<()> {
         }
     }
     if !child.wait()?.success() {
-        bail!(
-            "building the {label} failed:\n{}",
-            without_warnings(&said.join("\n"))
-        );
+        bail!("building the {label} failed:\n{}", without_warnings(&said.join("\n")));
     }
     progress.done(&if compiled == 0 {
         String::from("up to date")
@@ -248,18 +191,11 @@ fn watch(mut command: Command, label: &str) -> Result<()> {
 
 /// What rustc said, without its warnings: `cargo xtask ci` is the place for those.
 fn without_warnings(said: &str) -> String {
-    let paragraphs = said
-        .split("\n\n")
-        .filter(|paragraph| !paragraph.starts_with("warning"));
+    let paragraphs = said.split("\n\n").filter(|paragraph| !paragraph.starts_with("warning"));
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 fn name_of(command: &Command) -> String {
-    let words = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

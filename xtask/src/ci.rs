@@ -6,11 +6,7 @@ use anyhow::{Context, Result, bail};
 use std::process::{Command, ExitCode};
 
 /// A check: what it is called, cargo's arguments, and cargo's environment.
-type Check = (
-    &'static str,
-    &'static [&'static str],
-    &'static [(&'static str, &'static str)],
-);
+type Check = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 /// Checks of the sources; each is one cargo call.
 const CHECKS: &[Check] = &[
@@ -86,11 +82,7 @@ const CHECKS: &[Check] = &[
 pub fn run(args: &test::Args) -> Result<ExitCode> {
     let checks = suite::run("sources: format, lints, documentation", || Ok(sources()));
     let tests = test::run(args)?;
-    Ok(if checks.failed == 0 {
-        tests
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if checks.failed == 0 { tests } else { ExitCode::FAILURE })
 }
 
 fn sources() -> Totals {
@@ -103,10 +95,7 @@ fn sources() -> Totals {
 
 fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     let mut command = Command::new(workspace::cargo());
-    command
-        .current_dir(workspace::root()?)
-        .args(arguments)
-        .envs(environment.iter().copied());
+    command.current_dir(workspace::root()?).args(arguments).envs(environment.iter().copied());
     let status = command.status().context("cannot start cargo")?;
     if status.success() {
         return Ok(());

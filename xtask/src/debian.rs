@@ -10,22 +10,15 @@ pub type Wanted = (&'static str, &'static str);
 
 /// Makes sure that all programs are there; installs what is missing through apt-get, as root or through a sudo that asks nothing.
 pub fn ensure(wanted: &[Wanted]) -> Result<()> {
-    let mut missing: Vec<&str> = wanted
-        .iter()
-        .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
+    let mut missing: Vec<&str> =
+        wanted.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
     let packages = missing.join(" ");
-    let manual = format!(
-        "install what is missing with: sudo apt-get install --no-install-recommends {packages}"
-    );
-    let Some(prefix) = privilege() else {
-        bail!("{manual}")
-    };
+    let manual = format!("install what is missing with: sudo apt-get install --no-install-recommends {packages}");
+    let Some(prefix) = privilege() else { bail!("{manual}") };
     eprintln!("installing {packages} (apt-get)");
     if install(&prefix, &missing).is_err() {
         // The package lists may be old, or absent as in a fresh container.
@@ -43,11 +36,8 @@ pub fn ensure(wanted: &[Wanted]) -> Result<()> {
 /// The program's file, if it is in PATH, or where Debian puts what only root needs.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders =
-        env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
-    folders
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// What to put before apt-get: nothing for root, sudo where it asks for no password.
@@ -57,46 +47,22 @@ fn privilege() -> Option<Vec<&'static str>> {
     if id.stdout.trim_ascii() == b"0" {
         return Some(Vec::new());
     }
-    let sudo = Command::new("sudo")
-        .args(["-n", "true"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    sudo.is_ok_and(|status| status.success())
-        .then(|| vec!["sudo", "-n"])
+    let sudo = Command::new("sudo").args(["-n", "true"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    sudo.is_ok_and(|status| status.success()).then(|| vec!["sudo", "-n"])
 }
 
 fn install(prefix: &[&str], packages: &[&str]) -> Result<()> {
-    apt_get(
-        prefix,
-        &[
-            ["install", "-y", "--no-install-recommends"].as_slice(),
-            packages,
-        ]
-        .concat(),
-    )
+    apt_get(prefix, &[["install", "-y", "--no-install-recommends"].as_slice(), packages].concat())
 }
 
 fn apt_get(prefix: &[&str], arguments: &[&str]) -> Result<()> {
-    let words = [
-        prefix,
-        &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"],
-        arguments,
-    ]
-    .concat();
-    let output = Command::new(words[0])
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start apt-get")?;
+    let words = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"], arguments].concat();
+    let output =
+        Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output().context("cannot start apt-get")?;
     if output.status.success() {
         return Ok(());
     }
-    bail!(
-        "apt-get {} failed: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    )
+    bail!("apt-get {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim())
 }
 
 #[cfg(test)]

@@ -41,23 +41,17 @@ pub struct Launch {
 /// Measures an IGVM file.
 pub fn measure(file: &[u8]) -> Result<Launch> {
     // The igvm crate takes the first directive for granted where the file has none.
-    let file = IgvmFile::new_from_binary(file, Some(IsolationType::Snp))
-        .context("this is no valid IGVM file for SEV-SNP")?;
-    let policy = file
-        .initializations()
-        .iter()
-        .find_map(|header| match header {
-            igvm::IgvmInitializationHeader::GuestPolicy { policy, .. } => Some(*policy),
-            _ => None,
-        });
+    let file =
+        IgvmFile::new_from_binary(file, Some(IsolationType::Snp)).context("this is no valid IGVM file for SEV-SNP")?;
+    let policy = file.initializations().iter().find_map(|header| match header {
+        igvm::IgvmInitializationHeader::GuestPolicy { policy, .. } => Some(*policy),
+        _ => None,
+    });
     let mut measurement = Measurement::default();
     for directive in file.directives() {
         measurement.directive(directive)?;
     }
-    ensure!(
-        measurement.finished,
-        "the file has no VMSA, so nothing could start"
-    );
+    ensure!(measurement.finished, "the file has no VMSA, so nothing could start");
     Ok(Launch {
         digest: measurement.digest,
         pages: measurement.pages,
@@ -74,29 +68,15 @@ struct Measurement {
 
 impl Default for Measurement {
     fn default() -> Self {
-        Self {
-            digest: [0; 48],
-            pages: 0,
-            finished: false,
-            parameter_areas: HashMap::new(),
-        }
+        Self { digest: [0; 48], pages: 0, finished: false, parameter_areas: HashMap::new() }
     }
 }
 
 impl Measurement {
     fn directive(&mut self, directive: &IgvmDirectiveHeader) -> Result<()> {
-        ensure!(
-            !self.finished,
-            "the file goes on after the VMSA, which must be the last page of a launch"
-        );
+        ensure!(!self.finished, "the file goes on after the VMSA, which must be the last page of a launch");
         match directive {
-            IgvmDirectiveHeader::PageData {
-                gpa,
-                flags,
-                data_type,
-                data,
-                ..
-            } => {
+            IgvmDirectiveHeader::PageData { gpa, flags, data_type, data, .. } => {
                 ensure!(
                     !flags.is_2mb_page() && !flags.shared(),
                     "the page at {gpa:#x} has flags that this measurement does not know"
@@ -104,35 +84,19 @@ impl Measurement {
                 match *data_type {
                     IgvmPageDataType::SECRETS => self.page(PageType::Secrets, *gpa, None),
                     IgvmPageDataType::CPUID_DATA => self.page(PageType::Cpuid, *gpa, None),
-                    IgvmPageDataType::NORMAL if flags.unmeasured() => {
-                        self.page(PageType::Unmeasured, *gpa, None)
-                    }
+                    IgvmPageDataType::NORMAL if flags.unmeasured() => self.page(PageType::Unmeasured, *gpa, None),
                     IgvmPageDataType::NORMAL => self.page(PageType::Normal, *gpa, Some(data)),
-                    other => bail!(
-                        "the page at {gpa:#x} has type {other:?}, which SEV-SNP does not have"
-                    ),
+                    other => bail!("the page at {gpa:#x} has type {other:?}, which SEV-SNP does not have"),
                 }
             }
-            IgvmDirectiveHeader::RequiredMemory {
-                gpa,
-                number_of_bytes,
-                ..
-            } => {
+            IgvmDirectiveHeader::RequiredMemory { gpa, number_of_bytes, .. } => {
                 self.pages(PageType::Zero, *gpa, u64::from(*number_of_bytes));
             }
-            IgvmDirectiveHeader::ParameterArea {
-                number_of_bytes,
-                parameter_area_index,
-                ..
-            } => {
-                self.parameter_areas
-                    .insert(*parameter_area_index, *number_of_bytes);
+            IgvmDirectiveHeader::ParameterArea { number_of_bytes, parameter_area_index, .. } => {
+                self.parameter_areas.insert(*parameter_area_index, *number_of_bytes);
             }
             IgvmDirectiveHeader::ParameterInsert(insert) => {
-                let size = self
-                    .parameter_areas
-                    .get(&insert.parameter_area_index)
-                    .copied();
+                let size = self.parameter_areas.get(&insert.parameter_area_index).copied();
                 self.pages(
                     PageType::Unmeasured,
                     insert.gpa,
@@ -198,20 +162,14 @@ mod tests {
         record[104..].copy_from_slice(&0x1234_5000_u64.to_le_bytes());
         let mut measurement = Measurement::default();
         measurement.page(PageType::Normal, 0x1234_5000, Some(&[7; 4096]));
-        assert_eq!(
-            measurement.digest.as_slice(),
-            Sha384::digest(record).as_slice()
-        );
+        assert_eq!(measurement.digest.as_slice(), Sha384::digest(record).as_slice());
 
         record[..48].copy_from_slice(&measurement.digest);
         record[48..96].fill(0);
         record[98] = 3;
         record[104..].copy_from_slice(&0x8000_u64.to_le_bytes());
         measurement.pages(PageType::Zero, 0x8000, 4096);
-        assert_eq!(
-            measurement.digest.as_slice(),
-            Sha384::digest(record).as_slice()
-        );
+        assert_eq!(measurement.digest.as_slice(), Sha384::digest(record).as_slice());
         assert_eq!(measurement.pages, 2);
     }
 

@@ -38,9 +38,8 @@ use std::{fs, path::Path};
 use wire::{Key, Public, tpm2b};
 
 /// The vTPM service, c476f1eb-0123-45a5-9641-b4e7dde5bfe3, as it lies in memory.
-pub const VTPM_GUID: [u8; 16] = [
-    0xEB, 0xF1, 0x76, 0xC4, 0x23, 0x01, 0xA5, 0x45, 0x96, 0x41, 0xB4, 0xE7, 0xDD, 0xE5, 0xBF, 0xE3,
-];
+pub const VTPM_GUID: [u8; 16] =
+    [0xEB, 0xF1, 0x76, 0xC4, 0x23, 0x01, 0xA5, 0x45, 0x96, 0x41, 0xB4, 0xE7, 0xDD, 0xE5, 0xBF, 0xE3];
 /// PCRs that `collect` extends: those of a boot loader.
 const EVENT_PCRS: [u32; 2] = [8, 9];
 
@@ -49,25 +48,18 @@ const EVENT_PCRS: [u32; 2] = [8, 9];
 /// Fails when PCRs were extended before: their event log is not here, so the quote could not be explained.
 pub fn collect(relay: &mut dyn Relay, igvm: &Path, dir: &Path) -> Result<()> {
     let image = fs::read(igvm).with_context(|| format!("cannot read {}", igvm.display()))?;
-    let launch =
-        digest::measure(&image).with_context(|| format!("cannot measure {}", igvm.display()))?;
+    let launch = digest::measure(&image).with_context(|| format!("cannot measure {}", igvm.display()))?;
     gather(relay, &launch.digest)?.write(dir)
 }
 
 /// Gathers evidence; `measurement` is the launch digest that the report should show.
 pub fn gather(relay: &mut dyn Relay, measurement: &[u8; 48]) -> Result<Evidence> {
-    let mut evidence = Evidence {
-        measurement: measurement.to_vec(),
-        ..Evidence::default()
-    };
+    let mut evidence = Evidence { measurement: measurement.to_vec(), ..Evidence::default() };
     attest(relay, &mut evidence).context("SVSM attestation")?;
     let mut tpm = Tpm::new(relay);
     tpm.startup()?;
     let (ek, ek_public) = tpm.create_primary(&template::ek_rsa_2048())?;
-    ensure!(
-        ek_public == evidence.manifest,
-        "the TPM's EK is not the one in the attested manifest"
-    );
+    ensure!(ek_public == evidence.manifest, "the TPM's EK is not the one in the attested manifest");
     let (ak, ak_public) = tpm.create_primary(&template::ak_p256())?;
     evidence.ak = tpm2b(&ak_public);
     challenge(&mut tpm, ak, ek, &mut evidence).context("credential activation")?;
@@ -81,12 +73,8 @@ pub fn gather(relay: &mut dyn Relay, measurement: &[u8; 48]) -> Result<Evidence>
 /// Asks VMPL0 for a report over a fresh nonce and the vTPM's manifest.
 fn attest(relay: &mut dyn Relay, evidence: &mut Evidence) -> Result<()> {
     evidence.nonce = random::<64>()?.to_vec();
-    let Attestation {
-        rax,
-        report,
-        manifest,
-        certificates,
-    } = relay.attest(AttestCall::Single(VTPM_GUID), 0, &evidence.nonce)?;
+    let Attestation { rax, report, manifest, certificates } =
+        relay.attest(AttestCall::Single(VTPM_GUID), 0, &evidence.nonce)?;
     ensure!(rax == 0, "{}", result_name(rax));
     ensure!(
         !certificates.is_empty(),
@@ -104,15 +92,9 @@ fn attest(relay: &mut dyn Relay, evidence: &mut Evidence) -> Result<()> {
 /// The certificate with `guid` in a GHCB certificate table, which is the host's word.
 pub fn certificate(table: &[u8], guid: [u8; 16]) -> Result<&[u8]> {
     for entry in table.chunks_exact(TABLE_ENTRY) {
-        ensure!(
-            entry.iter().any(|byte| *byte != 0),
-            "the certificate table lacks {}",
-            digest::hex(&guid)
-        );
+        ensure!(entry.iter().any(|byte| *byte != 0), "the certificate table lacks {}", digest::hex(&guid));
         if entry[..16] == guid {
-            let number = |at: usize| {
-                u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
-            };
+            let number = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
             let (offset, length) = (number(16) as usize, number(20) as usize);
             return table
                 .get(offset..offset.saturating_add(length))
@@ -127,18 +109,11 @@ fn challenge(tpm: &mut Tpm<'_>, ak: u32, ek: u32, evidence: &mut Evidence) -> Re
     let Key::Rsa2048 { modulus } = Public::parse(&evidence.manifest)?.key else {
         anyhow::bail!("the EK is not an RSA key");
     };
-    let secrets = credential::Secrets {
-        credential: random()?,
-        seed: random()?,
-        oaep_seed: random()?,
-    };
+    let secrets = credential::Secrets { credential: random()?, seed: random()?, oaep_seed: random()? };
     evidence.ak_name = Public::parse_tpm2b(&evidence.ak)?.name();
     let challenge = credential::make(&modulus, &evidence.ak_name, &secrets)?;
     let answer = tpm.activate_credential(ak, ek, &challenge.blob, &challenge.encrypted_seed)?;
-    ensure!(
-        answer == secrets.credential,
-        "the TPM gave back another secret"
-    );
+    ensure!(answer == secrets.credential, "the TPM gave back another secret");
     evidence.credential = secrets.credential.to_vec();
     evidence.seed = secrets.seed.to_vec();
     evidence.oaep_seed = secrets.oaep_seed.to_vec();
@@ -158,10 +133,7 @@ fn measure_events(tpm: &mut Tpm<'_>, evidence: &mut Evidence) -> Result<()> {
         format!("report nonce {}", digest::hex(&evidence.nonce)),
         format!("AK name {}", digest::hex(&evidence.ak_name)),
     ];
-    let mut log = EventLog {
-        banks: Vec::new(),
-        events: Vec::new(),
-    };
+    let mut log = EventLog { banks: Vec::new(), events: Vec::new() };
     for (pcr, text) in EVENT_PCRS.into_iter().zip(texts) {
         let data = text.into_bytes();
         log.banks = tpm.pcr_event(pcr, &data)?;

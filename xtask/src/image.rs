@@ -67,31 +67,22 @@ pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
         Payload::Elf(path) => Some(Elf::read(path)?),
     };
     let bytes = pack::pack(&Elf::read(firmware)?, guest.as_ref())?;
-    let launch =
-        digest::measure(&bytes).context("the image that was just packed cannot be measured")?;
+    let launch = digest::measure(&bytes).context("the image that was just packed cannot be measured")?;
     Ok(Image { bytes, launch })
 }
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     let (firmware, guest) = programs(args)?;
-    let image = pack(
-        &firmware,
-        guest.as_deref().map_or(Payload::Nothing, Payload::Elf),
-    )?;
+    let image = pack(&firmware, guest.as_deref().map_or(Payload::Nothing, Payload::Elf))?;
     let output = match &args.output {
         Some(path) => path.clone(),
         None => workspace::target_dir()?.join("quoin.igvm"),
     };
-    fs::write(&output, &image.bytes)
-        .with_context(|| format!("cannot write {}", output.display()))?;
+    fs::write(&output, &image.bytes).with_context(|| format!("cannot write {}", output.display()))?;
     print_sizes(&Elf::read(&firmware)?);
     println!("image        {}", output.display());
-    println!(
-        "size         {} bytes, {} pages measured",
-        image.bytes.len(),
-        image.launch.pages
-    );
+    println!("size         {} bytes, {} pages measured", image.bytes.len(), image.launch.pages);
     println!("policy       {:#x}", image.launch.policy);
     println!("measurement  {}", hex(&image.launch.digest));
     if args.accept {
@@ -122,14 +113,9 @@ fn print_sizes(firmware: &Elf) {
 
 /// Compares with what is committed, and with the limit of size.
 pub fn check(image: &Image) -> Result<()> {
-    ensure!(
-        image.bytes.len() <= SIZE_LIMIT,
-        "the image has {} bytes, more than {SIZE_LIMIT}",
-        image.bytes.len()
-    );
+    ensure!(image.bytes.len() <= SIZE_LIMIT, "the image has {} bytes, more than {SIZE_LIMIT}", image.bytes.len());
     let path = workspace::root()?.join(RELEASE_MEASUREMENT);
-    let committed =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let committed = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
         committed.trim() == hex(&image.launch.digest),
         "the launch digest is not the committed one ({}).\nIf the change of the image is meant, run `cargo xtask image --accept` and commit {RELEASE_MEASUREMENT}.",

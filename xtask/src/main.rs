@@ -76,12 +76,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
 fn as_wrapper() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match wrapper::run(&arguments) {
-        Ok(status) => ExitCode::from(
-            status
-                .code()
-                .and_then(|code| u8::try_from(code).ok())
-                .unwrap_or(1),
-        ),
+        Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

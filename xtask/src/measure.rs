@@ -17,16 +17,11 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
-    let bytes =
-        fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let launch = digest::measure(&bytes)
-        .with_context(|| format!("cannot measure {}", args.file.display()))?;
+    let bytes = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let launch = digest::measure(&bytes).with_context(|| format!("cannot measure {}", args.file.display()))?;
     let digest = hex(&launch.digest);
     if args.json {
-        println!(
-            "{{\"launch_digest\":\"{digest}\",\"policy\":\"{:#x}\",\"pages\":{}}}",
-            launch.policy, launch.pages
-        );
+        println!("{{\"launch_digest\":\"{digest}\",\"policy\":\"{:#x}\",\"pages\":{}}}", launch.policy, launch.pages);
     } else {
         println!("{digest}");
     }

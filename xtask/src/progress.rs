@@ -21,12 +21,7 @@ impl Progress {
     pub fn start(label: &str) -> Self {
         let terminal = stderr().is_terminal();
         let now = Instant::now();
-        let progress = Self {
-            label: label.to_owned(),
-            started: now,
-            printed: now,
-            terminal,
-        };
+        let progress = Self { label: label.to_owned(), started: now, printed: now, terminal };
         progress.print("…", terminal);
         progress
     }

@@ -12,12 +12,7 @@ pub const DEVELOPMENT_ROOT_SHA256: [u8; 32] =
     hex_literal(b"fb04dd65dad72c191ef51b76ca8871243fb6cac99c16917999043125e28b2a4e");
 
 /// Security patch levels of the mock processor, those of a Milan with current firmware.
-pub const TCB: Tcb = Tcb {
-    boot_loader: 4,
-    tee: 0,
-    snp: 24,
-    microcode: 219,
-};
+pub const TCB: Tcb = Tcb { boot_loader: 4, tee: 0, snp: 24, microcode: 219 };
 
 /// Security patch levels as Milan and Genoa report them (`TCB_VERSION`, SEV-SNP firmware ABI 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,42 +30,20 @@ pub struct Tcb {
 impl Tcb {
     /// The eight bytes that a report holds.
     pub const fn to_bytes(self) -> [u8; 8] {
-        [
-            self.boot_loader,
-            self.tee,
-            0,
-            0,
-            0,
-            0,
-            self.snp,
-            self.microcode,
-        ]
+        [self.boot_loader, self.tee, 0, 0, 0, 0, self.snp, self.microcode]
     }
 
     /// The opposite of [`Tcb::to_bytes`]; the four reserved bytes are not looked at.
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         let [boot_loader, tee, _, _, _, _, snp, microcode] = bytes;
-        Self {
-            boot_loader,
-            tee,
-            snp,
-            microcode,
-        }
+        Self { boot_loader, tee, snp, microcode }
     }
 }
 
 impl fmt::Display for Tcb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            boot_loader,
-            tee,
-            snp,
-            microcode,
-        } = self;
-        write!(
-            f,
-            "boot loader {boot_loader}, TEE {tee}, SNP {snp}, microcode {microcode}"
-        )
+        let Self { boot_loader, tee, snp, microcode } = self;
+        write!(f, "boot loader {boot_loader}, TEE {tee}, SNP {snp}, microcode {microcode}")
     }
 }
 
@@ -107,11 +80,7 @@ impl Identity {
     /// The GHCB certificate table (GHCB specification, "SNP Extended Guest Request"): entries of GUID in RFC 4122 byte order, offset and
     /// length, little-endian; an entry of zeros; the certificates.
     pub fn certificate_table(&self) -> Vec<u8> {
-        let certificates = [
-            (VCEK_GUID, &self.vcek),
-            (ASK_GUID, &self.ask),
-            (ARK_GUID, &self.ark),
-        ];
+        let certificates = [(VCEK_GUID, &self.vcek), (ASK_GUID, &self.ask), (ARK_GUID, &self.ark)];
         let mut table = Vec::new();
         let mut data = Vec::<u8>::new();
         let header = TABLE_ENTRY * (certificates.len() + 1);
@@ -194,25 +163,15 @@ mod tests {
         let identity = Identity::development();
         let secret = p384::SecretKey::from_slice(&identity.vcek_scalar).unwrap();
         let point = secret.public_key().to_sec1_bytes();
-        assert!(
-            identity
-                .vcek
-                .windows(point.len())
-                .any(|window| window == &*point)
-        );
+        assert!(identity.vcek.windows(point.len()).any(|window| window == &*point));
     }
 
     #[test]
     fn the_certificate_table_points_at_each_certificate() {
         let identity = Identity::development();
         let table = identity.certificate_table();
-        for (entry, certificate) in [&identity.vcek, &identity.ask, &identity.ark]
-            .into_iter()
-            .enumerate()
-        {
-            let number = |at: usize| {
-                u32::from_le_bytes(table[entry * 24 + at..][..4].try_into().unwrap()) as usize
-            };
+        for (entry, certificate) in [&identity.vcek, &identity.ask, &identity.ark].into_iter().enumerate() {
+            let number = |at: usize| u32::from_le_bytes(table[entry * 24 + at..][..4].try_into().unwrap()) as usize;
             assert_eq!(&table[number(16)..][..number(20)], certificate.as_slice());
         }
         assert_eq!(table[72..96], [0; 24]);
@@ -225,9 +184,6 @@ mod tests {
         assert_eq!(bundle[..48], identity.vcek_scalar);
         assert_eq!(bundle[48..112], identity.chip_id);
         assert_eq!(bundle[112..120], [4, 0, 0, 0, 0, 0, 24, 219]);
-        assert_eq!(
-            u32::from_le_bytes(bundle[120..124].try_into().unwrap()) as usize,
-            bundle.len() - 124
-        );
+        assert_eq!(u32::from_le_bytes(bundle[120..124].try_into().unwrap()) as usize, bundle.len() - 124);
     }
 }

@@ -104,18 +104,9 @@ impl Qemu {
     /// Starts the machine.
     pub fn start(settings: &Settings<'_>) -> Result<Self> {
         let folder = Folder::new()?;
-        let listeners = [
-            folder.listen("console")?,
-            folder.listen("relay")?,
-            folder.listen("log")?,
-        ];
-        for (name, bytes) in [
-            ("igvm", settings.image),
-            ("psp", settings.psp),
-            ("config", settings.config.as_bytes()),
-        ] {
-            fs::write(folder.0.join(name), bytes)
-                .context("cannot write to the temporary folder")?;
+        let listeners = [folder.listen("console")?, folder.listen("relay")?, folder.listen("log")?];
+        for (name, bytes) in [("igvm", settings.image), ("psp", settings.psp), ("config", settings.config.as_bytes())] {
+            fs::write(folder.0.join(name), bytes).context("cannot write to the temporary folder")?;
         }
         let messages = fs::File::create(folder.0.join("messages"))?;
         let mut child = Command::new(PROGRAM.0)
@@ -124,12 +115,7 @@ impl Qemu {
             .stdout(Stdio::null())
             .stderr(messages)
             .spawn()
-            .with_context(|| {
-                format!(
-                    "cannot start {}: install it with `apt-get install {}`",
-                    PROGRAM.0, PROGRAM.1
-                )
-            })?;
+            .with_context(|| format!("cannot start {}: install it with `apt-get install {}`", PROGRAM.0, PROGRAM.1))?;
         let started = Instant::now();
         let [console, relay, log] = match accept_all(&listeners, &mut child) {
             Ok(streams) => streams,
@@ -142,13 +128,7 @@ impl Qemu {
         let (sender, events) = channel();
         listen_for_lines(console, Source::Firmware, started, sender.clone());
         listen_for_lines(log, Source::Machine, started, sender);
-        Ok(Self {
-            child,
-            started,
-            events,
-            relay: Some(relay),
-            folder,
-        })
+        Ok(Self { child, started, events, relay: Some(relay), folder })
     }
 
     /// The next line of the firmware or the machine; `None` when there was none in time, or when there will be none any more
@@ -179,10 +159,7 @@ impl Qemu {
         }
         self.child.kill()?;
         self.child.wait()?;
-        bail!(
-            "the machine did not end within {} seconds",
-            timeout.as_secs()
-        )
+        bail!("the machine did not end within {} seconds", timeout.as_secs())
     }
 
     /// The last lines that were not asked for, as one text: what goes beside an error.
@@ -213,61 +190,22 @@ impl Drop for Qemu {
 }
 
 fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
-    let path = |name: &str| {
-        folder
-            .join(name)
-            .into_os_string()
-            .into_string()
-            .unwrap_or_default()
-    };
+    let path = |name: &str| folder.join(name).into_os_string().into_string().unwrap_or_default();
     // One 32-bit CPU feature set for all QEMU versions: 48 address bits put the C-bit at 47; svm is what the machine is made of.
-    let mut arguments: Vec<OsString> = [
-        "-machine",
-        "q35",
-        "-accel",
-        "tcg",
-        "-cpu",
-        "EPYC-Milan,phys-bits=48,svm=on",
-    ]
-    .map(OsString::from)
-    .into();
+    let mut arguments: Vec<OsString> =
+        ["-machine", "q35", "-accel", "tcg", "-cpu", "EPYC-Milan,phys-bits=48,svm=on"].map(OsString::from).into();
     arguments.extend(
-        [
-            "-m",
-            &format!("{}M", settings.memory_mib),
-            "-smp",
-            "1",
-            "-nodefaults",
-            "-no-user-config",
-        ]
-        .map(OsString::from),
+        ["-m", &format!("{}M", settings.memory_mib), "-smp", "1", "-nodefaults", "-no-user-config"].map(OsString::from),
     );
-    arguments.extend(
-        [
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-no-reboot",
-            "-kernel",
-        ]
-        .map(OsString::from),
-    );
+    arguments.extend(["-display", "none", "-monitor", "none", "-no-reboot", "-kernel"].map(OsString::from));
     arguments.push(settings.machine.as_os_str().to_owned());
     for name in ["igvm", "psp", "config"] {
-        arguments.extend([
-            OsString::from("-fw_cfg"),
-            format!("name=opt/org.quoin/{name},file={}", path(name)).into(),
-        ]);
+        arguments.extend([OsString::from("-fw_cfg"), format!("name=opt/org.quoin/{name},file={}", path(name)).into()]);
     }
     for name in ["console", "relay", "log"] {
-        arguments.extend([
-            OsString::from("-chardev"),
-            format!("socket,id={name},path={}", path(name)).into(),
-        ]);
+        arguments.extend([OsString::from("-chardev"), format!("socket,id={name},path={}", path(name)).into()]);
     }
-    arguments
-        .extend(["-serial", "chardev:console", "-serial", "chardev:relay"].map(OsString::from));
+    arguments.extend(["-serial", "chardev:console", "-serial", "chardev:relay"].map(OsString::from));
     arguments.extend(["-device", "isa-debugcon,iobase=0xe9,chardev=log"].map(OsString::from));
     arguments.extend(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"].map(OsString::from));
     arguments
@@ -288,33 +226,15 @@ fn accept_all(listeners: &[UnixListener; 3], child: &mut Child) -> Result<[UnixS
         }
         thread::sleep(Duration::from_millis(5));
     };
-    Ok([
-        accept(&listeners[0])?,
-        accept(&listeners[1])?,
-        accept(&listeners[2])?,
-    ])
+    Ok([accept(&listeners[0])?, accept(&listeners[1])?, accept(&listeners[2])?])
 }
 
 /// Sends every line of `stream`, until it ends or nobody wants them any more.
-fn listen_for_lines(
-    stream: impl Read + Send + 'static,
-    source: Source,
-    started: Instant,
-    sender: Sender<Event>,
-) {
+fn listen_for_lines(stream: impl Read + Send + 'static, source: Source, started: Instant, sender: Sender<Event>) {
     thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-            let line = String::from_utf8_lossy(&line)
-                .trim_end_matches('\r')
-                .to_owned();
-            if sender
-                .send(Event {
-                    elapsed: started.elapsed(),
-                    source,
-                    line,
-                })
-                .is_err()
-            {
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+            if sender.send(Event { elapsed: started.elapsed(), source, line }).is_err() {
                 break;
             }
         }
@@ -330,11 +250,7 @@ impl Folder {
     pub fn new() -> Result<Self> {
         use core::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "quoin-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("quoin-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
@@ -347,8 +263,7 @@ impl Folder {
 
     fn listen(&self, name: &str) -> Result<UnixListener> {
         let path = self.0.join(name);
-        let listener = UnixListener::bind(&path)
-            .with_context(|| format!("cannot listen at {}", path.display()))?;
+        let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
@@ -381,10 +296,7 @@ mod tests {
             sender,
         );
         let lines: Vec<String> = events.iter().map(|event| event.line).collect();
-        assert_eq!(
-            lines,
-            ["quoin: vmpl0 entered", "not \u{FFFD} text", "unfinished"]
-        );
+        assert_eq!(lines, ["quoin: vmpl0 entered", "not \u{FFFD} text", "unfinished"]);
     }
 
     #[test]

@@ -88,9 +88,9 @@ impl<S: Read + Write> SerialRelay<S> {
         let mut last = [0_u8; 4];
         while &last != GREETING {
             last.rotate_left(1);
-            stream.read_exact(&mut last[3..]).context(
-                "the payload at VMPL2 did not greet: it was not started, or it has stopped",
-            )?;
+            stream
+                .read_exact(&mut last[3..])
+                .context("the payload at VMPL2 did not greet: it was not started, or it has stopped")?;
         }
         Ok(Self { stream })
     }
@@ -110,9 +110,7 @@ impl<S: Read + Write> SerialRelay<S> {
         message.push(kind as u8);
         message.extend(u32::try_from(payload.len())?.to_le_bytes());
         message.extend(payload);
-        self.stream
-            .write_all(&message)
-            .context("the payload at VMPL2 takes no more requests")?;
+        self.stream.write_all(&message).context("the payload at VMPL2 takes no more requests")?;
         self.stream.flush()?;
         self.answer(kind)
     }
@@ -122,27 +120,16 @@ impl<S: Read + Write> SerialRelay<S> {
         self.stream
             .read_exact(&mut head)
             .with_context(|| format!("the payload at VMPL2 gave no answer to {kind:?}"))?;
-        ensure!(
-            head[0] == kind as u8,
-            "the payload answered request {kind:?} as if it was kind {}",
-            head[0]
-        );
+        ensure!(head[0] == kind as u8, "the payload answered request {kind:?} as if it was kind {}", head[0]);
         let length = u32::from_le_bytes([head[2], head[3], head[4], head[5]]) as usize;
-        ensure!(
-            length <= MAX_ANSWER,
-            "the payload announced an answer of {length} bytes"
-        );
+        ensure!(length <= MAX_ANSWER, "the payload announced an answer of {length} bytes");
         let mut payload = vec![0; length];
-        self.stream
-            .read_exact(&mut payload)
-            .context("the payload's answer ended early")?;
+        self.stream.read_exact(&mut payload).context("the payload's answer ended early")?;
         match head[1] {
             0 => Ok(payload),
             1 => bail!("the payload does not know request {kind:?}"),
             2 => bail!("the payload finds request {kind:?} too long"),
-            3 => bail!(
-                "the firmware did not take the SVSM call behind {kind:?} (the pending byte stayed 1)"
-            ),
+            3 => bail!("the firmware did not take the SVSM call behind {kind:?} (the pending byte stayed 1)"),
             4 => bail!("the payload cannot reach the memory that {kind:?} names"),
             status => bail!("the payload answered {kind:?} with status {status}"),
         }
@@ -171,31 +158,16 @@ impl<S: Read + Write> Relay for SerialRelay<S> {
         let rax = answer.u64()?;
         let lengths = [answer.u32()?, answer.u32()?, answer.u32()?];
         let [report, manifest, certificates] = lengths.map(|length| answer.take(length as usize));
-        Ok(Attestation {
-            rax,
-            report: report?,
-            manifest: manifest?,
-            certificates: certificates?,
-        })
+        Ok(Attestation { rax, report: report?, manifest: manifest?, certificates: certificates? })
     }
 
     fn selftest(&mut self) -> Result<String> {
-        String::from_utf8(self.request(Kind::Selftest, &[])?)
-            .context("the self-test's text is not UTF-8")
+        String::from_utf8(self.request(Kind::Selftest, &[])?).context("the self-test's text is not UTF-8")
     }
 
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)> {
-        let SvsmRegisters {
-            rax,
-            rcx,
-            rdx,
-            r8,
-            r9,
-        } = registers;
-        let payload: Vec<u8> = [rax, rcx, rdx, r8, r9]
-            .into_iter()
-            .flat_map(u64::to_le_bytes)
-            .collect();
+        let SvsmRegisters { rax, rcx, rdx, r8, r9 } = registers;
+        let payload: Vec<u8> = [rax, rcx, rdx, r8, r9].into_iter().flat_map(u64::to_le_bytes).collect();
         let mut answer = Answer(self.request(Kind::Svsm, &payload)?);
         let after = SvsmRegisters {
             rax: answer.u64()?,
@@ -223,21 +195,14 @@ struct Answer(Vec<u8>);
 
 impl Answer {
     fn take(&mut self, length: usize) -> Result<Vec<u8>> {
-        ensure!(
-            length <= self.0.len(),
-            "the payload's answer is {} bytes short",
-            length - self.0.len()
-        );
+        ensure!(length <= self.0.len(), "the payload's answer is {} bytes short", length - self.0.len());
         let rest = self.0.split_off(length);
         Ok(core::mem::replace(&mut self.0, rest))
     }
 
     fn u32(&mut self) -> Result<u32> {
         let bytes = self.take(4)?;
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |value, byte| value << 8 | u32::from(*byte)))
+        Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
     }
 
     fn u64(&mut self) -> Result<u64> {
@@ -290,20 +255,13 @@ mod tests {
     }
 
     fn scripted(answers: &[&[u8]]) -> SerialRelay<Scripted> {
-        SerialRelay::new(Scripted {
-            answers: Cursor::new(answers.concat()),
-            asked: Vec::new(),
-        })
+        SerialRelay::new(Scripted { answers: Cursor::new(answers.concat()), asked: Vec::new() })
     }
 
     #[test]
     fn connect_skips_to_the_greeting() {
         let answers = Cursor::new(b"noiseQGQGST\x05\0\0\0\0\0".to_vec());
-        let mut relay = SerialRelay::connect(Scripted {
-            answers,
-            asked: Vec::new(),
-        })
-        .unwrap();
+        let mut relay = SerialRelay::connect(Scripted { answers, asked: Vec::new() }).unwrap();
         relay.write(0x1000, b"x").unwrap();
         assert_eq!(relay.stream.asked, b"\x05\x09\0\0\0\0\x10\0\0\0\0\0\0x");
     }
@@ -311,13 +269,7 @@ mod tests {
     #[test]
     fn a_stream_without_greeting_is_an_error() {
         let answers = Cursor::new(b"QGS".to_vec());
-        assert!(
-            SerialRelay::connect(Scripted {
-                answers,
-                asked: Vec::new()
-            })
-            .is_err()
-        );
+        assert!(SerialRelay::connect(Scripted { answers, asked: Vec::new() }).is_err());
     }
 
     #[test]
@@ -330,63 +282,30 @@ mod tests {
     #[test]
     fn tpm_names_a_refusal() {
         let mut relay = scripted(&[b"\x01\0\x08\0\0\0", &0x8000_0005_u64.to_le_bytes()]);
-        assert!(
-            relay
-                .tpm(b"cmd")
-                .unwrap_err()
-                .to_string()
-                .contains("INVALID_PARAMETER")
-        );
+        assert!(relay.tpm(b"cmd").unwrap_err().to_string().contains("INVALID_PARAMETER"));
     }
 
     #[test]
     fn attest_splits_the_three_areas() {
-        let mut relay = scripted(&[
-            b"\x02\0\x1A\0\0\0",
-            &[0; 8],
-            b"\x03\0\0\0\x02\0\0\0\x01\0\0\0",
-            b"RRRMMC",
-        ]);
-        let attestation = relay
-            .attest(AttestCall::Single([7; 16]), 0, b"nonce")
-            .unwrap();
+        let mut relay = scripted(&[b"\x02\0\x1A\0\0\0", &[0; 8], b"\x03\0\0\0\x02\0\0\0\x01\0\0\0", b"RRRMMC"]);
+        let attestation = relay.attest(AttestCall::Single([7; 16]), 0, b"nonce").unwrap();
         assert_eq!(
-            (
-                attestation.report.as_slice(),
-                attestation.manifest.as_slice()
-            ),
+            (attestation.report.as_slice(), attestation.manifest.as_slice()),
             (b"RRR".as_slice(), b"MM".as_slice())
         );
         assert_eq!(attestation.certificates, b"C");
-        assert_eq!(
-            relay.stream.asked,
-            [
-                b"\x02\x1B\0\0\0\x01".as_slice(),
-                &[7; 16],
-                b"\0\0\0\0\x05nonce"
-            ]
-            .concat()
-        );
+        assert_eq!(relay.stream.asked, [b"\x02\x1B\0\0\0\x01".as_slice(), &[7; 16], b"\0\0\0\0\x05nonce"].concat());
     }
 
     #[test]
     fn attest_refuses_areas_longer_than_the_answer() {
-        let mut relay = scripted(&[
-            b"\x02\0\x14\0\0\0",
-            &[0; 8],
-            b"\x03\0\0\0\x02\0\0\0\x01\0\0\0",
-        ]);
+        let mut relay = scripted(&[b"\x02\0\x14\0\0\0", &[0; 8], b"\x03\0\0\0\x02\0\0\0\x01\0\0\0"]);
         assert!(relay.attest(AttestCall::Services, 0, b"").is_err());
     }
 
     #[test]
     fn svsm_gives_registers_and_pending_byte() {
-        let mut relay = scripted(&[
-            b"\x04\0\x29\0\0\0",
-            &[1, 0, 0, 0, 0, 0, 0, 0],
-            &[0; 32],
-            b"\x01",
-        ]);
+        let mut relay = scripted(&[b"\x04\0\x29\0\0\0", &[1, 0, 0, 0, 0, 0, 0, 0], &[0; 32], b"\x01"]);
         let (after, pending) = relay.svsm(SvsmRegisters::default()).unwrap();
         assert_eq!((after.rax, pending), (1, 1));
     }
@@ -394,10 +313,7 @@ mod tests {
     #[test]
     fn every_status_but_done_is_an_error() {
         for status in [1, 2, 3, 4, 99] {
-            assert!(
-                scripted(&[&[3, status, 0, 0, 0, 0]]).selftest().is_err(),
-                "status {status}"
-            );
+            assert!(scripted(&[&[3, status, 0, 0, 0, 0]]).selftest().is_err(), "status {status}");
         }
     }
 
@@ -415,13 +331,7 @@ mod tests {
 
     #[test]
     fn an_absurd_length_is_an_error() {
-        assert!(
-            scripted(&[&[3, 0, 0xFF, 0xFF, 0xFF, 0xFF]])
-                .selftest()
-                .unwrap_err()
-                .to_string()
-                .contains("announced")
-        );
+        assert!(scripted(&[&[3, 0, 0xFF, 0xFF, 0xFF, 0xFF]]).selftest().unwrap_err().to_string().contains("announced"));
     }
 
     #[test]

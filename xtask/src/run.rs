@@ -55,23 +55,17 @@ pub struct Built {
 
 /// Builds machine, firmware and payload, and packs the image.
 pub fn build_everything() -> Result<Built> {
-    let [machine, firmware, guest] =
-        build::build_all([build::MACHINE, build::FIRMWARE, build::GUEST])?;
+    let [machine, firmware, guest] = build::build_all([build::MACHINE, build::FIRMWARE, build::GUEST])?;
     let image = image::pack(&firmware, Payload::Elf(&guest))?;
     let path = workspace::target_dir()?.join("quoin.igvm");
     fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Built {
-        machine,
-        image,
-        path,
-    })
+    Ok(Built { machine, image, path })
 }
 
 /// Builds the machine, and takes the image from `path`.
 pub fn build_machine_for(path: &Path) -> Result<Built> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let launch =
-        digest::measure(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
+    let launch = digest::measure(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
     Ok(Built {
         machine: build::build_binary(build::MACHINE)?,
         image: Image { bytes, launch },
@@ -96,20 +90,12 @@ pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     debian::ensure(&[qemu::PROGRAM])?;
     // Before the long part: a port that is taken should be said at once.
-    let ports = if args.once {
-        None
-    } else {
-        Some(Ports::listen(args.port)?)
-    };
+    let ports = if args.once { None } else { Some(Ports::listen(args.port)?) };
     let built = match &args.image {
         Some(path) => build_machine_for(path)?,
         None => build_everything()?,
     };
-    println!(
-        "image        {} ({} bytes)",
-        built.path.display(),
-        built.image.bytes.len()
-    );
+    println!("image        {} ({} bytes)", built.path.display(), built.image.bytes.len());
     println!("measurement  {}", digest::hex(&built.image.launch.digest));
 
     let mut qemu = start(&built, &args.config.join("\n"))?;
@@ -156,10 +142,7 @@ pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<(
             bail!("{}", last_words(qemu, vec![event.line])?);
         }
     }
-    bail!(
-        "the firmware did not start the payload within {} seconds",
-        BOOT_TIMEOUT.as_secs()
-    )
+    bail!("the firmware did not start the payload within {} seconds", BOOT_TIMEOUT.as_secs())
 }
 
 /// How the machine ended, with everything that was still said.
@@ -179,20 +162,10 @@ fn last_words(qemu: &mut Qemu, mut lines: Vec<String>) -> Result<String> {
 }
 
 /// Collects evidence through the relay, and verifies what was written to `folder`.
-fn verify_evidence(
-    qemu: &mut Qemu,
-    relay: &mut dyn Relay,
-    built: &Built,
-    folder: &Path,
-) -> Result<()> {
+fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder: &Path) -> Result<()> {
     evidence::collect(relay, &built.path, folder)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
-    println!(
-        "{:>8.2} s  {:<24} {}",
-        qemu.elapsed().as_secs_f64(),
-        "evidence collected",
-        folder.display()
-    );
+    println!("{:>8.2} s  {:<24} {}", qemu.elapsed().as_secs_f64(), "evidence collected", folder.display());
     let expectations = Expectations {
         development_root: true,
         measurement: Some(built.image.launch.digest),

@@ -42,11 +42,7 @@ impl<R: Relay + Send> Backend for Firmware<R> {
     fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
         // TPM_RC_LOCALITY, without sessions: what a TPM says to a command that its locality may not give.
         const TPM_RC_LOCALITY: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 9, 7];
-        if locality == 0 {
-            self.0.tpm(command)
-        } else {
-            Ok(TPM_RC_LOCALITY.to_vec())
-        }
+        if locality == 0 { self.0.tpm(command) } else { Ok(TPM_RC_LOCALITY.to_vec()) }
     }
 }
 
@@ -60,19 +56,12 @@ pub struct Ports {
 impl Ports {
     /// Listens at `port` and the one after it, on this computer alone.
     pub fn listen(port: u16) -> Result<Self> {
-        let next = port
-            .checked_add(1)
-            .context("the last port has none after it: choose another with --port")?;
+        let next = port.checked_add(1).context("the last port has none after it: choose another with --port")?;
         let listen = |port| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-            listener.with_context(|| {
-                format!("cannot listen at port {port}: choose another with --port")
-            })
+            listener.with_context(|| format!("cannot listen at port {port}: choose another with --port"))
         };
-        let ports = Self {
-            command: listen(port)?,
-            platform: listen(next)?,
-        };
+        let ports = Self { command: listen(port)?, platform: listen(next)? };
         ports.command.set_nonblocking(true)?;
         ports.platform.set_nonblocking(true)?;
         Ok(ports)
@@ -80,10 +69,7 @@ impl Ports {
 
     /// What tpm2-tss calls this TPM: the value of TPM2TOOLS_TCTI.
     pub fn tcti(&self) -> Result<String> {
-        Ok(format!(
-            "swtpm:host=127.0.0.1,port={}",
-            self.command.local_addr()?.port()
-        ))
+        Ok(format!("swtpm:host=127.0.0.1,port={}", self.command.local_addr()?.port()))
     }
 }
 
@@ -96,8 +82,7 @@ impl Stop {
     pub fn on_signal() -> Result<Self> {
         let stop = Self::default();
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&stop.0))
-                .context("cannot listen for signals")?;
+            signal_hook::flag::register(signal, Arc::clone(&stop.0)).context("cannot listen for signals")?;
         }
         Ok(stop)
     }
@@ -123,24 +108,16 @@ pub(crate) struct Shared {
 impl Shared {
     fn backend(&self) -> std::sync::MutexGuard<'_, Box<dyn Backend>> {
         // A panic in one connection's command is no reason for others to fail.
-        self.backend
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.backend.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 /// Serves `backend` until `stop` is set. Connections come and go; commands are executed one at a time.
 pub fn serve(ports: Ports, backend: Box<dyn Backend>, stop: &Stop) -> Result<()> {
-    let shared = Arc::new(Shared {
-        backend: Mutex::new(backend),
-        locality: 0.into(),
-    });
+    let shared = Arc::new(Shared { backend: Mutex::new(backend), locality: 0.into() });
     while !stop.is_set() {
         let mut idle = true;
-        for (listener, handler) in [
-            (&ports.command, command::serve as Handler),
-            (&ports.platform, platform::serve),
-        ] {
+        for (listener, handler) in [(&ports.command, command::serve as Handler), (&ports.platform, platform::serve)] {
             match listener.accept() {
                 Ok((stream, _)) => {
                     idle = false;

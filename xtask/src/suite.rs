@@ -28,10 +28,7 @@ pub struct Totals {
 impl Totals {
     /// One case.
     pub const fn one(passed: bool) -> Self {
-        Self {
-            passed: passed as u32,
-            failed: !passed as u32,
-        }
+        Self { passed: passed as u32, failed: !passed as u32 }
     }
 }
 
@@ -56,10 +53,7 @@ pub fn run(name: &str, suite: impl FnOnce() -> Result<Totals>) -> Totals {
         println!("FAIL {name}: {error:#}");
         Totals::one(false)
     });
-    println!(
-        "== {name}: {totals} ({:.1} s)\n",
-        started.elapsed().as_secs_f64()
-    );
+    println!("== {name}: {totals} ({:.1} s)\n", started.elapsed().as_secs_f64());
     totals
 }
 
@@ -79,10 +73,7 @@ mod tests {
 
     #[test]
     fn totals_add_up() {
-        let mut totals = Totals {
-            passed: 2,
-            failed: 1,
-        };
+        let mut totals = Totals { passed: 2, failed: 1 };
         totals += Totals::one(true);
         totals += Totals::one(false);
         assert_eq!(totals.to_string(), "3 passed, 2 failed");
@@ -90,30 +81,12 @@ mod tests {
 
     #[test]
     fn a_suite_that_cannot_run_has_failed() {
-        assert_eq!(
-            run("none", || bail!("no such suite")),
-            Totals {
-                passed: 0,
-                failed: 1
-            }
-        );
+        assert_eq!(run("none", || bail!("no such suite")), Totals { passed: 0, failed: 1 });
     }
 
     #[test]
     fn a_case_is_counted_by_its_outcome() {
-        assert_eq!(
-            case("good", Ok(())),
-            Totals {
-                passed: 1,
-                failed: 0
-            }
-        );
-        assert_eq!(
-            case("bad", Err(anyhow::anyhow!("wrong"))),
-            Totals {
-                passed: 0,
-                failed: 1
-            }
-        );
+        assert_eq!(case("good", Ok(())), Totals { passed: 1, failed: 0 });
+        assert_eq!(case("bad", Err(anyhow::anyhow!("wrong"))), Totals { passed: 0, failed: 1 });
     }
 }

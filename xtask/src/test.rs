@@ -13,12 +13,7 @@ pub struct Args {
     #[arg(long)]
     fast: bool,
     /// Only the suites whose names contain this, such as `hostile`.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     suite: String,
 }
 
@@ -27,9 +22,7 @@ type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
-    ("image: reproducible and as committed", |built| {
-        suite::reproducible::run(&built.image)
-    }),
+    ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
     ("hostile guest at VMPL2", suite::hostile::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
     ("machine: rules, lies, launches", |_| suite::cargo::qemu()),
@@ -42,10 +35,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if host.contains(&args.suite) {
         totals += suite::run(host, suite::cargo::host);
     }
-    let in_qemu: Vec<&InQemu> = IN_QEMU
-        .iter()
-        .filter(|(name, _)| !args.fast && name.contains(&args.suite))
-        .collect();
+    let in_qemu: Vec<&InQemu> = IN_QEMU.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)).collect();
     if !in_qemu.is_empty() {
         debian::ensure(&[qemu::PROGRAM])?;
         let built = run::build_everything()?;
@@ -54,9 +44,5 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     println!("{totals}");
-    Ok(if totals.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -29,13 +29,7 @@ pub struct Step {
 
 impl core::fmt::Display for Step {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            f,
-            "{:>8.2} s  {:<24} {}",
-            self.elapsed.as_secs_f64(),
-            self.title,
-            self.detail
-        )
+        write!(f, "{:>8.2} s  {:<24} {}", self.elapsed.as_secs_f64(), self.title, self.detail)
     }
 }
 
@@ -45,29 +39,17 @@ pub fn step(event: &Event) -> Option<Step> {
         Source::Machine => machine(event.line.strip_prefix("machine: ")?)?,
         Source::Firmware => firmware(event.line.strip_prefix("quoin: ")?)?,
     };
-    Some(Step {
-        elapsed: event.elapsed,
-        title,
-        detail: detail.to_owned(),
-    })
+    Some(Step { elapsed: event.elapsed, title, detail: detail.to_owned() })
 }
 
 fn machine(line: &str) -> Option<(&'static str, &str)> {
-    let titles = [
-        ("launch digest ", "image measured"),
-        ("STOP ", "RULE BROKEN"),
-        ("TERMINATED ", "TERMINATED"),
-    ];
-    titles
-        .into_iter()
-        .find_map(|(start, title)| Some((title, line.strip_prefix(start)?)))
+    let titles = [("launch digest ", "image measured"), ("STOP ", "RULE BROKEN"), ("TERMINATED ", "TERMINATED")];
+    titles.into_iter().find_map(|(start, title)| Some((title, line.strip_prefix(start)?)))
 }
 
 fn firmware(line: &str) -> Option<(&'static str, &str)> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let (_, title) = FIRMWARE
-        .iter()
-        .find(|(known, _)| *known == word.trim_end_matches(':'))?;
+    let (_, title) = FIRMWARE.iter().find(|(known, _)| *known == word.trim_end_matches(':'))?;
     Some((title, rest.trim()))
 }
 
@@ -78,24 +60,14 @@ mod tests {
     use core::time::Duration;
 
     fn title(source: Source, line: &str) -> Option<(&'static str, String)> {
-        let event = Event {
-            elapsed: Duration::from_millis(1230),
-            source,
-            line: line.to_owned(),
-        };
+        let event = Event { elapsed: Duration::from_millis(1230), source, line: line.to_owned() };
         step(&event).map(|step| (step.title, step.detail))
     }
 
     #[test]
     fn a_firmware_line_is_known_by_its_word() {
-        assert_eq!(
-            title(Source::Firmware, "quoin: vmpl0 C-bit 47"),
-            Some(("VMPL0 entered", String::from("C-bit 47")))
-        );
-        assert_eq!(
-            title(Source::Firmware, "quoin: guest"),
-            Some(("guest started at VMPL2", String::new()))
-        );
+        assert_eq!(title(Source::Firmware, "quoin: vmpl0 C-bit 47"), Some(("VMPL0 entered", String::from("C-bit 47"))));
+        assert_eq!(title(Source::Firmware, "quoin: guest"), Some(("guest started at VMPL2", String::new())));
         assert_eq!(title(Source::Firmware, "quoin: unheard-of"), None);
         assert_eq!(title(Source::Firmware, "SeaBIOS"), None);
     }
@@ -110,11 +82,7 @@ mod tests {
             title(Source::Machine, "machine: STOP rule=c-bit gpa=0x0"),
             Some(("RULE BROKEN", String::from("rule=c-bit gpa=0x0")))
         );
-        assert_eq!(
-            title(Source::Machine, "quoin: vmpl0"),
-            None,
-            "the machine does not speak for the firmware"
-        );
+        assert_eq!(title(Source::Machine, "quoin: vmpl0"), None, "the machine does not speak for the firmware");
     }
 
     #[test]
@@ -124,9 +92,6 @@ mod tests {
             source: Source::Firmware,
             line: String::from("quoin: ghcb at 0x8000001000"),
         };
-        assert_eq!(
-            step(&event).unwrap().to_string(),
-            "    1.23 s  GHCB registered          at 0x8000001000"
-        );
+        assert_eq!(step(&event).unwrap().to_string(), "    1.23 s  GHCB registered          at 0x8000001000");
     }
 }

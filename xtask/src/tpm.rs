@@ -17,23 +17,12 @@ pub struct Args {
 
 /// Builds the server and runs it until Ctrl-C.
 pub fn run(args: &Args) -> Result<()> {
-    let server = [
-        "--package",
-        "xtask",
-        "--features",
-        "engine",
-        "--bin",
-        "quoin-tpm",
-    ];
+    let server = ["--package", "xtask", "--features", "engine", "--bin", "quoin-tpm"];
     let progress = Progress::start("engine");
     let root = workspace::root()?;
     let cargo = |verb: &str| {
         let mut command = Command::new(workspace::cargo());
-        command
-            .current_dir(&root)
-            .arg(verb)
-            .args(["--quiet", "--locked"])
-            .args(server);
+        command.current_dir(&root).arg(verb).args(["--quiet", "--locked"]).args(server);
         command
     };
     let built = cargo("build").status().context("cannot start cargo")?;
@@ -41,12 +30,6 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("the engine does not compile");
     }
     progress.done("built");
-    let status = cargo("run")
-        .args(["--", "--port", &args.port.to_string()])
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("the server ended with {status}")
-    }
+    let status = cargo("run").args(["--", "--port", &args.port.to_string()]).status()?;
+    if status.success() { Ok(()) } else { bail!("the server ended with {status}") }
 }

@@ -114,11 +114,7 @@ const STEPS: [(Step, &str, Check); 20] = [
     (Step::EndorsementKey, "EK", tpm::endorsement_key),
     (Step::AttestationKey, "AK attributes", tpm::attestation_key),
     (Step::Credential, "credential activation", tpm::credential),
-    (
-        Step::QuoteSignature,
-        "quote signature",
-        tpm::quote_signature,
-    ),
+    (Step::QuoteSignature, "quote signature", tpm::quote_signature),
     (Step::QuoteType, "quote magic and type", tpm::quote_type),
     (Step::QuoteSigner, "quote signer", tpm::quote_signer),
     (Step::QuoteNonce, "quote nonce", tpm::quote_nonce),
@@ -149,10 +145,7 @@ pub fn verify(
     expectations: &Expectations,
     mut report: impl FnMut(Step, &str),
 ) -> Result<(), Failure> {
-    let case = Case {
-        evidence,
-        expectations,
-    };
+    let case = Case { evidence, expectations };
     for (step, _, check) in STEPS {
         match check(&case) {
             Ok(seen) => report(step, &seen),
@@ -193,8 +186,7 @@ pub fn print(evidence: &Evidence, expectations: &Expectations) -> ExitCode {
 fn expected_measurement(args: &Args) -> Result<Option<[u8; 48]>> {
     if let Some(path) = &args.igvm {
         let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let launch =
-            digest::measure(&file).with_context(|| format!("cannot measure {}", path.display()))?;
+        let launch = digest::measure(&file).with_context(|| format!("cannot measure {}", path.display()))?;
         return Ok(Some(launch.digest));
     }
     args.measurement.as_deref().map(parse_hex).transpose()
@@ -202,25 +194,17 @@ fn expected_measurement(args: &Args) -> Result<Option<[u8; 48]>> {
 
 fn parse_hex(text: &str) -> Result<[u8; 48]> {
     let mut bytes = [0; 48];
-    ensure!(
-        text.len() == 96 && text.is_ascii(),
-        "--measurement: a launch digest has 96 hexadecimal digits"
-    );
+    ensure!(text.len() == 96 && text.is_ascii(), "--measurement: a launch digest has 96 hexadecimal digits");
     for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         let digits = core::str::from_utf8(digits)?;
-        *byte = u8::from_str_radix(digits, 16)
-            .with_context(|| format!("--measurement: {digits} is not hexadecimal"))?;
+        *byte =
+            u8::from_str_radix(digits, 16).with_context(|| format!("--measurement: {digits} is not hexadecimal"))?;
     }
     Ok(bytes)
 }
 
 /// Says that two values differ, in hexadecimal.
 fn ensure_equal(what: &str, found: &[u8], expected: &[u8]) -> Result<()> {
-    ensure!(
-        found == expected,
-        "{what} is {}, expected {}",
-        hex(found),
-        hex(expected)
-    );
+    ensure!(found == expected, "{what} is {}, expected {}", hex(found), hex(expected));
     Ok(())
 }

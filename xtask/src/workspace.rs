@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The top of the checkout: the folder above the running package, or above the current one, that has an `xtask`.
 pub fn root() -> Result<PathBuf> {
-    let starts = [
-        env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from),
-        env::current_dir().ok(),
-    ];
+    let starts = [env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from), env::current_dir().ok()];
     starts
         .iter()
         .flatten()
@@ -21,8 +18,7 @@ pub fn root() -> Result<PathBuf> {
 
 /// Where cargo puts what it builds: `CARGO_TARGET_DIR`, or `target` in the checkout.
 pub fn target_dir() -> Result<PathBuf> {
-    let folder =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let folder = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
     Ok(root()?.join(folder))
 }
 

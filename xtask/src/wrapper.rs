@@ -14,23 +14,17 @@ pub const MARKER: &str = "QUOIN_RUSTC_WRAPPER";
 
 /// Runs rustc with `arguments` (the first is rustc itself) and what this module adds to them.
 pub fn run(arguments: &[OsString]) -> Result<ExitStatus> {
-    let (rustc, arguments) = arguments
-        .split_first()
-        .context("cargo gave its wrapper no rustc")?;
+    let (rustc, arguments) = arguments.split_first().context("cargo gave its wrapper no rustc")?;
     let mut command = Command::new(rustc);
     command.args(arguments);
     if has(arguments, "--target") {
         command.args(additions(rustc, arguments)?);
     }
-    command
-        .status()
-        .with_context(|| format!("cannot start {}", rustc.display()))
+    command.status().with_context(|| format!("cannot start {}", rustc.display()))
 }
 
 fn additions(rustc: &OsStr, arguments: &[OsString]) -> Result<Vec<OsString>> {
-    let root = PathBuf::from(
-        env::var_os(MARKER).context("the wrapper does not know where the checkout is")?,
-    );
+    let root = PathBuf::from(env::var_os(MARKER).context("the wrapper does not know where the checkout is")?);
     // The last that fits counts. A package from a registry lies in a folder that is named after the registry, mirrors included.
     let mut added = vec![remap(&root, "quoin")];
     added.extend(cargo_home().map(|home| remap(&home, "cargo")));
@@ -53,9 +47,7 @@ fn has(arguments: &[OsString], name: &str) -> bool {
 }
 
 fn is_binary(arguments: &[OsString]) -> bool {
-    arguments
-        .windows(2)
-        .any(|pair| pair[0] == "--crate-type" && pair[1] == "bin")
+    arguments.windows(2).any(|pair| pair[0] == "--crate-type" && pair[1] == "bin")
 }
 
 fn remap(from: &Path, to: &str) -> OsString {
@@ -85,9 +77,7 @@ fn cargo_home() -> Option<PathBuf> {
 }
 
 fn sysroot(rustc: &OsStr) -> Result<PathBuf> {
-    let output = Command::new(rustc)
-        .args(["--print", "sysroot"])
-        .output()
-        .context("cannot ask rustc for its sysroot")?;
+    let output =
+        Command::new(rustc).args(["--print", "sysroot"]).output().context("cannot ask rustc for its sysroot")?;
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

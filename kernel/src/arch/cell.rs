@@ -14,17 +14,11 @@ unsafe impl<T: Send> Sync for TakeOnce<T> {}
 
 impl<T> TakeOnce<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self {
-            taken: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
-        }
+        Self { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// The value, the first time.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "the flag makes the one reference exclusive"
-    )]
+    #[expect(clippy::mut_from_ref, reason = "the flag makes the one reference exclusive")]
     pub(crate) fn take(&'static self) -> Option<&'static mut T> {
         if self.taken.swap(true, Ordering::AcqRel) {
             return None;

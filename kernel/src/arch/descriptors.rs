@@ -31,8 +31,7 @@ impl Gate {
 
     /// Present, DPL 0, type 14, on IST `stack` (APM volume 2, 8.9.1).
     fn new(handler: u64, code: SegmentSelector, stack: u8) -> Gate {
-        let low =
-            handler & 0xffff | u64::from(code.0) << 16 | (u64::from(stack) + 1) << 32 | 0x8e << 40;
+        let low = handler & 0xffff | u64::from(code.0) << 16 | (u64::from(stack) + 1) << 32 | 0x8e << 40;
         Gate([low | handler >> 16 << 48, handler >> 32])
     }
 }
@@ -56,10 +55,7 @@ pub(crate) fn load() -> Option<()> {
         let stack = if vector == VC { VC_STACK } else { FAULT_STACK };
         *gate = Gate::new(stubs() + vector * STUB_SIZE, code, stack);
     }
-    let pointer = DescriptorTablePointer {
-        limit: 256 * 16 - 1,
-        base: VirtAddr::from_ptr(idt.as_ptr()),
-    };
+    let pointer = DescriptorTablePointer { limit: 256 * 16 - 1, base: VirtAddr::from_ptr(idt.as_ptr()) };
     // SAFETY: the table is static and each gate leads to its stub.
     unsafe { lidt(&pointer) };
     Some(())

@@ -63,11 +63,7 @@ struct Frame {
 
 #[unsafe(no_mangle)]
 extern "C" fn exception_entry(frame: &mut Frame) {
-    let outcome = if frame.vector == VC {
-        vc(frame)
-    } else {
-        Err(unexpected(frame))
-    };
+    let outcome = if frame.vector == VC { vc(frame) } else { Err(unexpected(frame)) };
     if let Err(reason) = outcome {
         fatal::end(&reason);
     }
@@ -75,13 +71,7 @@ extern "C" fn exception_entry(frame: &mut Frame) {
 
 fn unexpected(frame: &Frame) -> Fatal {
     let address = x86_64::registers::control::Cr2::read_raw();
-    let Frame {
-        vector,
-        error,
-        rip,
-        rsp,
-        ..
-    } = frame;
+    let Frame { vector, error, rip, rsp, .. } = frame;
     Fatal::new(
         Reason::Exception,
         format_args!("vector {vector} error {error:#x} rip {rip:#x} rsp {rsp:#x} cr2 {address:#x}"),
@@ -89,18 +79,10 @@ fn unexpected(frame: &Frame) -> Fatal {
 }
 
 fn vc(frame: &mut Frame) -> Result<(), Fatal> {
-    let refused = |frame: &Frame| {
-        Fatal::new(
-            Reason::Vc,
-            format_args!("code {:#x} rip {:#x}", frame.error, frame.rip),
-        )
-    };
+    let refused = |frame: &Frame| Fatal::new(Reason::Vc, format_args!("code {:#x} rip {:#x}", frame.error, frame.rip));
     let bytes = instruction_at(frame.rip).ok_or_else(|| refused(frame))?;
     match decode(frame.error, &bytes) {
-        Ok(Decoded {
-            instruction: Instruction::Cpuid,
-            len,
-        }) => {
+        Ok(Decoded { instruction: Instruction::Cpuid, len }) => {
             cpuid(frame).ok_or_else(|| refused(frame))?;
             frame.rip += u64::from(len);
             Ok(())
@@ -122,17 +104,8 @@ fn instruction_at(rip: u64) -> Option<[u8; 4]> {
 fn cpuid(frame: &mut Frame) -> Option<()> {
     const LOW: u64 = 0xffff_ffff;
     // One vCPU, whose XSAVE stays off.
-    let state = CpuState {
-        apic_id: 0,
-        osxsave: false,
-        pke: false,
-        xcr0: 1,
-        xss: 0,
-    };
-    let (leaf, subleaf) = (
-        u32::try_from(frame.rax & LOW).ok()?,
-        u32::try_from(frame.rcx & LOW).ok()?,
-    );
+    let state = CpuState { apic_id: 0, osxsave: false, pke: false, xcr0: 1, xss: 0 };
+    let (leaf, subleaf) = (u32::try_from(frame.rax & LOW).ok()?, u32::try_from(frame.rcx & LOW).ok()?);
     // A lock that is held means that the handler interrupted itself.
     let answer = CPUID.try_lock()?.as_ref()?.lookup(leaf, subleaf, &state)?;
     frame.rax = answer.eax.into();

@@ -22,13 +22,7 @@ pub(crate) fn end(why: &Fatal) -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
-        Some(place) => end(&Fatal::new(
-            Reason::Panic,
-            format_args!("{}:{}", place.file(), place.line()),
-        )),
-        None => end(&Fatal::new(
-            Reason::Panic,
-            format_args!("{}", info.message()),
-        )),
+        Some(place) => end(&Fatal::new(Reason::Panic, format_args!("{}:{}", place.file(), place.line()))),
+        None => end(&Fatal::new(Reason::Panic, format_args!("{}", info.message()))),
     }
 }

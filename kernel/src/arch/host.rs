@@ -52,10 +52,7 @@ pub(crate) fn sev_status() -> Result<u64, Fatal> {
     if snp_active(status) {
         Ok(status)
     } else {
-        Err(Fatal::new(
-            Reason::NotSnp,
-            format_args!("SEV_STATUS {status:#x}"),
-        ))
+        Err(Fatal::new(Reason::NotSnp, format_args!("SEV_STATUS {status:#x}")))
     }
 }
 
@@ -71,9 +68,7 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<u64, Fatal> {
         let address = start.as_ptr() as u64 + index * PAGE_SIZE;
         // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
         let changed = unsafe { memory.unvalidate_own(address) };
-        changed
-            .map(drop)
-            .map_err(Fatal::because(Reason::PageState))?;
+        changed.map(drop).map_err(Fatal::because(Reason::PageState))?;
         msr::page_state_change(&mut hardware, layout::gpa_of(address), PageState::Shared)
             .map_err(Fatal::because(Reason::PageState))?;
     }
@@ -82,20 +77,10 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<u64, Fatal> {
         unsafe { SharedBytes::new(start.add(first * PAGE), pages * PAGE) }
     };
     let gpa = |first: u64| layout::gpa_of(start.as_ptr() as u64) + first * PAGE_SIZE;
-    let ghcb =
-        Ghcb::register(hardware, part(0, 1), gpa(0)).map_err(Fatal::because(Reason::Protocol))?;
-    let pages = GuestRequestPages {
-        request: gpa(1),
-        answer: gpa(2),
-        certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)),
-    };
-    let host = Host {
-        ghcb,
-        request: part(1, 1),
-        answer: part(2, 1),
-        certificates: part(3, CERTIFICATE_PAGES),
-        pages,
-    };
+    let ghcb = Ghcb::register(hardware, part(0, 1), gpa(0)).map_err(Fatal::because(Reason::Protocol))?;
+    let pages =
+        GuestRequestPages { request: gpa(1), answer: gpa(2), certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)) };
+    let host = Host { ghcb, request: part(1, 1), answer: part(2, 1), certificates: part(3, CERTIFICATE_PAGES), pages };
     *HOST.lock() = Some(host);
     Ok(gpa(0))
 }
@@ -121,19 +106,13 @@ pub(crate) fn make_private(region: Region) -> Result<(), Fatal> {
     with(Reason::PageState, |host| {
         while gpa < region.end() {
             let size = largest_page(gpa, region.end());
-            let entry = PageStateEntry {
-                gpa,
-                size,
-                state: PageState::Private,
-            };
+            let entry = PageStateEntry { gpa, size, state: PageState::Private };
             gpa += size.bytes();
             if list.push(entry).is_err() {
                 return Err(Fatal::plain(Reason::PageState)());
             }
             if list.is_full() || gpa >= region.end() {
-                host.ghcb
-                    .page_state_change(&list)
-                    .map_err(Fatal::because(Reason::PageState))?;
+                host.ghcb.page_state_change(&list).map_err(Fatal::because(Reason::PageState))?;
                 list.clear();
             }
         }
@@ -156,32 +135,18 @@ pub(crate) fn tsc_khz(sev_status: u64) -> Option<u64> {
 
 fn largest_page(gpa: u64, end: u64) -> PageSize {
     let large = PageSize::Size2M.bytes();
-    if gpa.is_multiple_of(large) && end - gpa >= large {
-        PageSize::Size2M
-    } else {
-        PageSize::Size4K
-    }
+    if gpa.is_multiple_of(large) && end - gpa >= large { PageSize::Size2M } else { PageSize::Size4K }
 }
 
 /// Makes the firmware's page at `address` the register state of the boot vCPU at the guest's VMPL, and tells the host.
 ///
 /// # Safety
 /// The page holds a VMSA and, from here on, no Rust object.
-pub(crate) unsafe fn register_vmsa(
-    address: u64,
-    vmpl: Vmpl,
-    apic_id: u32,
-    sev_features: u64,
-) -> Result<(), Fatal> {
+pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
     for level in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3] {
         // SAFETY: the firmware's own page; taking rights that nobody has makes nothing worse.
-        let revoked = unsafe {
-            snp::instr::rmpadjust(
-                address,
-                PageSize::Size4K,
-                Attributes::page(level, Permissions::NONE),
-            )
-        };
+        let revoked =
+            unsafe { snp::instr::rmpadjust(address, PageSize::Size4K, Attributes::page(level, Permissions::NONE)) };
         revoked.map_err(Fatal::because(Reason::GuestStart))?;
     }
     // SAFETY: the page holds no Rust object, as the caller says.
@@ -189,24 +154,14 @@ pub(crate) unsafe fn register_vmsa(
         .map_err(Fatal::because(Reason::GuestStart))?;
     with(Reason::GuestStart, |host| {
         host.ghcb
-            .ap_create(
-                ApCreation::OnInit,
-                vmpl,
-                apic_id,
-                layout::gpa_of(address),
-                sev_features,
-            )
+            .ap_create(ApCreation::OnInit, vmpl, apic_id, layout::gpa_of(address), sev_features)
             .map_err(Fatal::because(Reason::GuestStart))
     })
 }
 
 /// Runs the guest until it, or the host, comes back to VMPL0.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
-    with(Reason::RunGuest, |host| {
-        host.ghcb
-            .run_vmpl(vmpl)
-            .map_err(Fatal::because(Reason::RunGuest))
-    })
+    with(Reason::RunGuest, |host| host.ghcb.run_vmpl(vmpl).map_err(Fatal::because(Reason::RunGuest)))
 }
 
 /// Reports from the PSP, over VMPL0's channel.

@@ -63,10 +63,8 @@ pub(crate) fn launch_params() -> u64 {
 /// What the packer replaces: an image of this ELF alone starts no guest.
 #[unsafe(link_section = ".launch_params")]
 #[unsafe(export_name = "__launch_params")]
-static LAUNCH_PARAMS: LaunchParamsPage = LaunchParamsPage {
-    params: LaunchParams::EMPTY,
-    rest: [0; 4096 - size_of::<LaunchParams>()],
-};
+static LAUNCH_PARAMS: LaunchParamsPage =
+    LaunchParamsPage { params: LaunchParams::EMPTY, rest: [0; 4096 - size_of::<LaunchParams>()] };
 
 #[repr(C, align(4096))]
 struct LaunchParamsPage {
@@ -91,11 +89,7 @@ pub(crate) fn low_piece() -> Option<Region> {
 
 /// Where the page tables put the firmware.
 pub(crate) fn placement(c_bit: u32) -> Placement {
-    Placement {
-        virtual_base: VIRTUAL_BASE,
-        gpa_base: GPA_BASE,
-        c_bit: 1 << c_bit,
-    }
+    Placement { virtual_base: VIRTUAL_BASE, gpa_base: GPA_BASE, c_bit: 1 << c_bit }
 }
 
 /// The parts of the firmware's memory that are not plain data.

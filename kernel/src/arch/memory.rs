@@ -33,11 +33,7 @@ impl Memory {
         let root = tables.build(placement, own, &parts);
         // SAFETY: the new tables map all of the firmware where it is, code as executable, and data and this stack as writable; the guard pages are never used.
         unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-        Some(Memory {
-            tables,
-            placement,
-            own,
-        })
+        Some(Memory { tables, placement, own })
     }
 
     /// Takes the firmware's page at `address` out of private use: after it, the page is the host's as soon as the host is told.
@@ -90,15 +86,11 @@ impl Pages for Memory {
     }
 
     fn exchange(&mut self, gpa: u64, value: u8) -> u8 {
-        self.with(
-            gpa,
-            PageSize::Size4K,
-            |address| match core::ptr::NonNull::new(address as *mut u8) {
-                // SAFETY: the byte is mapped; guest and firmware both access it by exchange.
-                Some(byte) => unsafe { instr::exchange_byte(byte, value) },
-                None => 0,
-            },
-        )
+        self.with(gpa, PageSize::Size4K, |address| match core::ptr::NonNull::new(address as *mut u8) {
+            // SAFETY: the byte is mapped; guest and firmware both access it by exchange.
+            Some(byte) => unsafe { instr::exchange_byte(byte, value) },
+            None => 0,
+        })
     }
 
     fn zero(&mut self, gpa: u64, size: PageSize) {
@@ -124,28 +116,14 @@ impl Pages for Memory {
         });
     }
 
-    fn pvalidate(
-        &mut self,
-        gpa: u64,
-        size: PageSize,
-        validate: bool,
-    ) -> Result<Pvalidated, RmpError> {
+    fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
         // SAFETY: mapped as private, aligned by `with`; the ownership map, which the caller asked, lets only pages without Rust objects come here.
-        self.with(gpa, size, |address| unsafe {
-            instr::pvalidate(address, size, validate)
-        })
+        self.with(gpa, size, |address| unsafe { instr::pvalidate(address, size, validate) })
     }
 
-    fn rmpadjust(
-        &mut self,
-        gpa: u64,
-        size: PageSize,
-        attributes: Attributes,
-    ) -> Result<(), RmpError> {
+    fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
         // SAFETY: as for `pvalidate`.
-        self.with(gpa, size, |address| unsafe {
-            instr::rmpadjust(address, size, attributes)
-        })
+        self.with(gpa, size, |address| unsafe { instr::rmpadjust(address, size, attributes) })
     }
 
     fn flush(&mut self) {

@@ -48,16 +48,11 @@ pub enum MapError {
 /// The ranges of ordinary memory in `page`, checked: none wraps, none overlaps another or one of `firmware`'s (MM-03).
 pub fn check(page: &[u8; PAGE], firmware: &[Region]) -> Result<Vec<Region, MAX_RANGES>, MapError> {
     let mut ranges: Vec<Region, MAX_RANGES> = Vec::new();
-    let (entries, _) = <[Entry]>::ref_from_prefix_with_elems(page, PAGE / size_of::<Entry>())
-        .map_err(|_| MapError::Empty)?;
+    let (entries, _) =
+        <[Entry]>::ref_from_prefix_with_elems(page, PAGE / size_of::<Entry>()).map_err(|_| MapError::Empty)?;
     let memory = |entry: &&Entry| entry.kind.get() == KIND_MEMORY;
-    for entry in entries
-        .iter()
-        .take_while(|entry| entry.pages.get() != 0)
-        .filter(memory)
-    {
-        let range =
-            Region::of_pages(entry.first_page.get(), entry.pages.get()).ok_or(MapError::Range)?;
+    for entry in entries.iter().take_while(|entry| entry.pages.get() != 0).filter(memory) {
+        let range = Region::of_pages(entry.first_page.get(), entry.pages.get()).ok_or(MapError::Range)?;
         if firmware.iter().any(|own| own.overlaps(range)) {
             return Err(MapError::Firmware);
         }
@@ -66,11 +61,7 @@ pub fn check(page: &[u8; PAGE], firmware: &[Region]) -> Result<Vec<Region, MAX_R
         }
         ranges.push(range).map_err(|_| MapError::TooMany)?;
     }
-    if ranges.is_empty() {
-        Err(MapError::Empty)
-    } else {
-        Ok(ranges)
-    }
+    if ranges.is_empty() { Err(MapError::Empty) } else { Ok(ranges) }
 }
 
 #[cfg(test)]
@@ -95,16 +86,9 @@ mod tests {
 
     #[test]
     fn an_honest_map_is_taken_as_it_is() {
-        let ranges = check(
-            &map(&[
-                (0, 0xa0, 0),
-                (0xf0, 0x10, 1),
-                (1 << 40, u64::MAX, 1),
-                (0x100, 0x10000, 0),
-            ]),
-            &[own()],
-        )
-        .unwrap();
+        let ranges =
+            check(&map(&[(0, 0xa0, 0), (0xf0, 0x10, 1), (1 << 40, u64::MAX, 1), (0x100, 0x10000, 0)]), &[own()])
+                .unwrap();
         assert_eq!(ranges[0], Region::new(0, 0xa_0000).unwrap());
         assert_eq!(ranges[1], Region::new(0x10_0000, 0x1010_0000).unwrap());
         assert_eq!(ranges.len(), 2);
@@ -119,10 +103,7 @@ mod tests {
         assert_eq!(refused(&[(u64::MAX / 4096, 2, 0)]), MapError::Range);
         assert_eq!(refused(&[(0, 1 << 36, 0)]), MapError::Range);
         assert_eq!(refused(&[(0, 0x10, 0), (0xf, 0x10, 0)]), MapError::Overlap);
-        assert_eq!(
-            refused(&[(0, 0x10, 0), (0x7ff_ffff + 0x7ff, 2, 0)]),
-            MapError::Firmware
-        );
+        assert_eq!(refused(&[(0, 0x10, 0), (0x7ff_ffff + 0x7ff, 2, 0)]), MapError::Firmware);
         assert_eq!(refused(&[(0x7ff_ffff, 2, 0)]), MapError::Firmware);
     }
 
@@ -135,9 +116,6 @@ mod tests {
     fn seventeen_ranges_are_too_many() {
         let entries: std::vec::Vec<_> = (0..17).map(|n| (n * 16, 1, 0)).collect();
         assert_eq!(check(&map(&entries[..16]), &[own()]).unwrap().len(), 16);
-        assert_eq!(
-            check(&map(&entries), &[own()]).unwrap_err(),
-            MapError::TooMany
-        );
+        assert_eq!(check(&map(&entries), &[own()]).unwrap_err(), MapError::TooMany);
     }
 }

@@ -43,19 +43,9 @@ pub trait Pages {
     /// Fills with zeros.
     fn zero(&mut self, gpa: u64, size: PageSize);
     /// PVALIDATE.
-    fn pvalidate(
-        &mut self,
-        gpa: u64,
-        size: PageSize,
-        validate: bool,
-    ) -> Result<Pvalidated, RmpError>;
+    fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError>;
     /// RMPADJUST.
-    fn rmpadjust(
-        &mut self,
-        gpa: u64,
-        size: PageSize,
-        attributes: Attributes,
-    ) -> Result<(), RmpError>;
+    fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError>;
     /// Makes the CPU forget the translations, and with them the rights, that it remembers for any VMPL.
     fn flush(&mut self);
 }

@@ -59,14 +59,10 @@ struct Ram {
 
 impl Ram {
     fn new(region: Region) -> Result<Ram, OwnershipError> {
-        let count = usize::try_from(
-            region.end().div_ceil(LARGE_PAGE_SIZE) - region.start() / LARGE_PAGE_SIZE,
-        )
-        .map_err(|_| OwnershipError::NoRoom)?;
-        let mut blocks = Vec::new();
-        blocks
-            .try_reserve_exact(count)
+        let count = usize::try_from(region.end().div_ceil(LARGE_PAGE_SIZE) - region.start() / LARGE_PAGE_SIZE)
             .map_err(|_| OwnershipError::NoRoom)?;
+        let mut blocks = Vec::new();
+        blocks.try_reserve_exact(count).map_err(|_| OwnershipError::NoRoom)?;
         blocks.resize(count, Block::AllUnvalidated);
         Ok(Ram { region, blocks })
     }
@@ -95,8 +91,7 @@ impl Ownership {
     pub fn new(ranges: &[Region], firmware: &[Region]) -> Result<Ownership, OwnershipError> {
         let mut ram = FixedVec::new();
         for range in ranges {
-            ram.push(Ram::new(*range)?)
-                .map_err(|_| OwnershipError::NoRoom)?;
+            ram.push(Ram::new(*range)?).map_err(|_| OwnershipError::NoRoom)?;
         }
         Ok(Ownership {
             ram,
@@ -142,13 +137,10 @@ impl Ownership {
     /// Whether `region`, all in one 2 MiB block, could change hands: asked before the hardware is told, so that the map cannot fail after it.
     #[must_use]
     pub fn can_change(&self, region: Region) -> bool {
-        let whole =
-            region.len() == LARGE_PAGE_SIZE && region.start().is_multiple_of(LARGE_PAGE_SIZE);
+        let whole = region.len() == LARGE_PAGE_SIZE && region.start().is_multiple_of(LARGE_PAGE_SIZE);
         let mixed = |ram: &Ram| matches!(ram.block(region.start()), Some(Block::Mixed(_)));
         let room = whole || !self.free.is_empty() || self.mixed.len() < MAX_MIXED_BLOCKS;
-        self.ram
-            .iter()
-            .any(|ram| ram.region.covers(region) && (room || mixed(ram)))
+        self.ram.iter().any(|ram| ram.region.covers(region) && (room || mixed(ram)))
     }
 
     /// The guest's page at `gpa` becomes a VMSA.
@@ -167,11 +159,7 @@ impl Ownership {
 
     /// The VMSA at `gpa` becomes an ordinary page of the guest's again.
     pub fn unmake_vmsa(&mut self, gpa: u64) -> Result<(), OwnershipError> {
-        let at = self
-            .vmsas
-            .iter()
-            .position(|vmsa| *vmsa == gpa)
-            .ok_or(OwnershipError::State)?;
+        let at = self.vmsas.iter().position(|vmsa| *vmsa == gpa).ok_or(OwnershipError::State)?;
         self.vmsas.swap_remove(at);
         Ok(())
     }
@@ -179,42 +167,25 @@ impl Ownership {
     /// Pages that are the guest's, VMSAs included.
     #[must_use]
     pub fn guest_pages(&self) -> u64 {
-        let in_ram = |ram: &Ram| {
-            ram.region
-                .pages()
-                .filter(|page| self.is_guest(ram, *page))
-                .count() as u64
-        };
+        let in_ram = |ram: &Ram| ram.region.pages().filter(|page| self.is_guest(ram, *page)).count() as u64;
         self.ram.iter().map(in_ram).sum()
     }
 
     fn is_guest(&self, ram: &Ram, gpa: u64) -> bool {
         match ram.block(gpa) {
             Some(Block::AllGuest) => true,
-            Some(Block::Mixed(at)) => self
-                .mixed
-                .get(usize::from(at))
-                .is_some_and(|bits| bit(bits, gpa)),
+            Some(Block::Mixed(at)) => self.mixed.get(usize::from(at)).is_some_and(|bits| bit(bits, gpa)),
             Some(Block::AllUnvalidated) | None => false,
         }
     }
 
-    fn change(
-        &mut self,
-        region: Region,
-        from: Owner,
-        to_guest: bool,
-    ) -> Result<(), OwnershipError> {
+    fn change(&mut self, region: Region, from: Owner, to_guest: bool) -> Result<(), OwnershipError> {
         let one_block = region.start() / LARGE_PAGE_SIZE == (region.end() - 1) / LARGE_PAGE_SIZE;
         if !one_block || !self.all(region, from) {
             return Err(OwnershipError::State);
         }
         let (at, index, whole) = self.locate(region)?;
-        let wanted = if to_guest {
-            Block::AllGuest
-        } else {
-            Block::AllUnvalidated
-        };
+        let wanted = if to_guest { Block::AllGuest } else { Block::AllUnvalidated };
         let slot = match self.block_mut(at, index)? {
             Block::Mixed(slot) => *slot,
             block if whole => {
@@ -223,10 +194,7 @@ impl Ownership {
             }
             _ => self.split(at, index)?,
         };
-        let bits = self
-            .mixed
-            .get_mut(usize::from(slot))
-            .ok_or(OwnershipError::State)?;
+        let bits = self.mixed.get_mut(usize::from(slot)).ok_or(OwnershipError::State)?;
         for page in region.pages() {
             set_bit(bits, page, to_guest);
         }
@@ -236,11 +204,7 @@ impl Ownership {
     /// The range of RAM, the block in it, and whether the region is all of that block.
     fn locate(&self, region: Region) -> Result<(usize, usize, bool), OwnershipError> {
         let covers = |ram: &Ram| ram.region.covers(region);
-        let at = self
-            .ram
-            .iter()
-            .position(covers)
-            .ok_or(OwnershipError::State)?;
+        let at = self.ram.iter().position(covers).ok_or(OwnershipError::State)?;
         let ram = self.ram.get(at).ok_or(OwnershipError::State)?;
         let index = ram.index(region.start()).ok_or(OwnershipError::State)?;
         let block = region.start() - region.start() % LARGE_PAGE_SIZE;
@@ -250,10 +214,7 @@ impl Ownership {
     }
 
     fn block_mut(&mut self, at: usize, index: usize) -> Result<&mut Block, OwnershipError> {
-        self.ram
-            .get_mut(at)
-            .and_then(|ram| ram.blocks.get_mut(index))
-            .ok_or(OwnershipError::State)
+        self.ram.get_mut(at).and_then(|ram| ram.blocks.get_mut(index)).ok_or(OwnershipError::State)
     }
 
     /// Gives the block its own bits, with the state that it had as a whole.
@@ -262,10 +223,7 @@ impl Ownership {
         let bits = if was_guest { [u64::MAX; 8] } else { [0; 8] };
         let slot = match self.free.pop() {
             Some(slot) => {
-                *self
-                    .mixed
-                    .get_mut(usize::from(slot))
-                    .ok_or(OwnershipError::State)? = bits;
+                *self.mixed.get_mut(usize::from(slot)).ok_or(OwnershipError::State)? = bits;
                 slot
             }
             None => self.push_bits(bits)?,
@@ -279,35 +237,23 @@ impl Ownership {
             return Err(OwnershipError::NoRoom);
         }
         let slot = u16::try_from(self.mixed.len()).map_err(|_| OwnershipError::NoRoom)?;
-        self.mixed
-            .try_reserve(1)
-            .map_err(|_| OwnershipError::NoRoom)?;
-        self.free
-            .try_reserve(self.mixed.len() + 1)
-            .map_err(|_| OwnershipError::NoRoom)?;
+        self.mixed.try_reserve(1).map_err(|_| OwnershipError::NoRoom)?;
+        self.free.try_reserve(self.mixed.len() + 1).map_err(|_| OwnershipError::NoRoom)?;
         self.mixed.push(bits);
         Ok(slot)
     }
 
     /// A block whose pages are all alike needs no bits of its own.
     fn merge(&mut self, at: usize, index: usize, slot: u16) -> Result<(), OwnershipError> {
-        let bits = *self
-            .mixed
-            .get(usize::from(slot))
-            .ok_or(OwnershipError::State)?;
+        let bits = *self.mixed.get(usize::from(slot)).ok_or(OwnershipError::State)?;
         let ram = self.ram.get(at).ok_or(OwnershipError::State)?;
         let block = (ram.region.start() / LARGE_PAGE_SIZE + index as u64) * LARGE_PAGE_SIZE;
         let start = ram.region.start().max(block);
         let end = ram.region.end().min(block + LARGE_PAGE_SIZE);
-        let mut pages =
-            (start / PAGE_SIZE..end / PAGE_SIZE).map(|page| bit(&bits, page * PAGE_SIZE));
+        let mut pages = (start / PAGE_SIZE..end / PAGE_SIZE).map(|page| bit(&bits, page * PAGE_SIZE));
         let first = pages.next().ok_or(OwnershipError::State)?;
         if pages.all(|page| page == first) {
-            *self.block_mut(at, index)? = if first {
-                Block::AllGuest
-            } else {
-                Block::AllUnvalidated
-            };
+            *self.block_mut(at, index)? = if first { Block::AllGuest } else { Block::AllUnvalidated };
             // Room was reserved when the bits were made.
             self.free.push(slot);
         }
@@ -352,24 +298,10 @@ mod tests {
     fn owners_change_exactly_at_the_edges() {
         let mut map = map();
         map.give(region(0x1_0000, 0x1_3000)).unwrap();
-        let owners = [
-            0xffff, 0x1_0000, 0x1_2fff, 0x1_3000, 0x9_ffff, 0xa_0000, 0x100_0fff, 0x100_1000,
-        ]
-        .map(|gpa| map.owner(gpa));
+        let owners = [0xffff, 0x1_0000, 0x1_2fff, 0x1_3000, 0x9_ffff, 0xa_0000, 0x100_0fff, 0x100_1000]
+            .map(|gpa| map.owner(gpa));
         use Owner::{Guest, Unbacked, Unvalidated};
-        assert_eq!(
-            owners,
-            [
-                Unvalidated,
-                Guest,
-                Guest,
-                Unvalidated,
-                Unvalidated,
-                Unbacked,
-                Unvalidated,
-                Unbacked
-            ]
-        );
+        assert_eq!(owners, [Unvalidated, Guest, Guest, Unvalidated, Unvalidated, Unbacked, Unvalidated, Unbacked]);
         assert_eq!(map.owner(0x7f_ffff_ffff), Owner::Unbacked);
         assert_eq!(map.owner(0x80_0000_0000), Owner::Firmware);
         assert_eq!(map.owner(0x80_007f_ffff), Owner::Firmware);
@@ -386,19 +318,9 @@ mod tests {
         assert_eq!(map.give(page), Err(OwnershipError::State));
         map.take(page).unwrap();
         assert_eq!(map.owner(0x20_0000), Owner::Unvalidated);
-        assert_eq!(
-            map.give(region(0x1f_f000, 0x20_1000)),
-            Err(OwnershipError::State),
-            "two blocks at once"
-        );
-        assert_eq!(
-            map.give(region(0x80_0000_0000, 0x80_0000_1000)),
-            Err(OwnershipError::State)
-        );
-        assert_eq!(
-            map.give(region(0xa_0000, 0xa_1000)),
-            Err(OwnershipError::State)
-        );
+        assert_eq!(map.give(region(0x1f_f000, 0x20_1000)), Err(OwnershipError::State), "two blocks at once");
+        assert_eq!(map.give(region(0x80_0000_0000, 0x80_0000_1000)), Err(OwnershipError::State));
+        assert_eq!(map.give(region(0xa_0000, 0xa_1000)), Err(OwnershipError::State));
     }
 
     #[test]
@@ -424,10 +346,7 @@ mod tests {
         map.give(region(0x20_0000, 0x40_0000)).unwrap();
         map.make_vmsa(0x20_1000).unwrap();
         assert_eq!(map.owner(0x20_1fff), Owner::Vmsa);
-        assert_eq!(
-            map.take(region(0x20_1000, 0x20_2000)),
-            Err(OwnershipError::State)
-        );
+        assert_eq!(map.take(region(0x20_1000, 0x20_2000)), Err(OwnershipError::State));
         assert_eq!(map.unmake_vmsa(0x20_2000), Err(OwnershipError::State));
         map.unmake_vmsa(0x20_1000).unwrap();
         assert_eq!(map.owner(0x20_1000), Owner::Guest);
@@ -439,30 +358,22 @@ mod tests {
         let mut model = BTreeSet::new();
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..40_000 {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let page = 0x10_0000 + (random >> 33) % 0xf01 * PAGE_SIZE;
             let pages = [1, 1, 1, 3, 512][(random >> 20) as usize % 5];
-            let start = if pages == 512 {
-                page - page % LARGE_PAGE_SIZE
-            } else {
-                page
-            };
+            let start = if pages == 512 { page - page % LARGE_PAGE_SIZE } else { page };
             let wanted = region(start, start + pages * PAGE_SIZE);
             let one_block = start / LARGE_PAGE_SIZE == (wanted.end() - 1) / LARGE_PAGE_SIZE;
             let in_ram = start >= 0x10_0000 && wanted.end() <= 0x100_1000;
             let listed: StdVec<u64> = wanted.pages().collect();
             if random >> 60 & 1 == 0 {
-                let possible =
-                    one_block && in_ram && listed.iter().all(|page| !model.contains(page));
+                let possible = one_block && in_ram && listed.iter().all(|page| !model.contains(page));
                 assert_eq!(map.give(wanted).is_ok(), possible);
                 if possible {
                     model.extend(listed);
                 }
             } else {
-                let possible =
-                    one_block && in_ram && listed.iter().all(|page| model.contains(page));
+                let possible = one_block && in_ram && listed.iter().all(|page| model.contains(page));
                 assert_eq!(map.take(wanted).is_ok(), possible);
                 if possible {
                     model.retain(|page| !wanted.contains(*page));

@@ -55,9 +55,7 @@ impl Table {
     const EMPTY: Table = Table([0; ENTRIES]);
 
     fn set(&mut self, index: u64, entry: u64) {
-        let slot = usize::try_from(index)
-            .ok()
-            .and_then(|index| self.0.get_mut(index % ENTRIES));
+        let slot = usize::try_from(index).ok().and_then(|index| self.0.get_mut(index % ENTRIES));
         if let Some(slot) = slot {
             *slot = entry;
         }
@@ -90,8 +88,7 @@ const DIRECT: u64 = table_offset(9);
 
 const _: () = assert!(core::mem::offset_of!(Tables, root) as u64 == ROOT);
 const _: () = assert!(core::mem::offset_of!(Tables, low) as u64 == LOW);
-const _: () =
-    assert!(core::mem::offset_of!(Tables, firmware_directory) as u64 == FIRMWARE_DIRECTORY);
+const _: () = assert!(core::mem::offset_of!(Tables, firmware_directory) as u64 == FIRMWARE_DIRECTORY);
 const _: () = assert!(core::mem::offset_of!(Tables, firmware) as u64 == FIRMWARE);
 const _: () = assert!(core::mem::offset_of!(Tables, direct_pointers) as u64 == DIRECT_POINTERS);
 const _: () = assert!(core::mem::offset_of!(Tables, direct_directory) as u64 == DIRECT_DIRECTORY);
@@ -99,12 +96,7 @@ const _: () = assert!(core::mem::offset_of!(Tables, direct) as u64 == DIRECT);
 
 /// A position of a page in the tables: the index at each level.
 const fn indices(address: u64) -> [u64; 4] {
-    [
-        address >> 39 & 0x1ff,
-        address >> 30 & 0x1ff,
-        address >> 21 & 0x1ff,
-        address >> 12 & 0x1ff,
-    ]
+    [address >> 39 & 0x1ff, address >> 30 & 0x1ff, address >> 21 & 0x1ff, address >> 12 & 0x1ff]
 }
 
 impl Tables {
@@ -123,21 +115,15 @@ impl Tables {
     pub fn build(&mut self, placement: Placement, own: u64, parts: &[(Region, Access)]) -> u64 {
         let [root, low, _, _] = indices(placement.virtual_base);
         self.root.set(root, (own + LOW) | TABLE | placement.c_bit);
-        self.low
-            .set(low, (own + FIRMWARE_DIRECTORY) | TABLE | placement.c_bit);
+        self.low.set(low, (own + FIRMWARE_DIRECTORY) | TABLE | placement.c_bit);
         for block in 0..FIRMWARE_BLOCKS as u64 {
             let table = own + FIRMWARE + table_offset(block);
-            self.firmware_directory
-                .set(block, table | TABLE | placement.c_bit);
+            self.firmware_directory.set(block, table | TABLE | placement.c_bit);
         }
         let size = FIRMWARE_BLOCKS as u64 * LARGE_PAGE_SIZE;
         for address in (placement.virtual_base..placement.virtual_base + size).step_by(PAGE) {
             let part = parts.iter().find(|(region, _)| region.contains(address));
-            self.set_own(
-                placement,
-                address,
-                part.map_or(Access::Write, |(_, access)| *access),
-            );
+            self.set_own(placement, address, part.map_or(Access::Write, |(_, access)| *access));
         }
         (own + ROOT) | placement.c_bit
     }
@@ -165,17 +151,12 @@ impl Tables {
         let page = gpa - gpa % size.bytes();
         let address = DIRECT_MAP + page;
         let [root, pointer, directory, table] = indices(address);
-        self.root
-            .set(root, (own + DIRECT_POINTERS) | TABLE | placement.c_bit);
-        self.direct_pointers
-            .set(pointer, (own + DIRECT_DIRECTORY) | TABLE | placement.c_bit);
+        self.root.set(root, (own + DIRECT_POINTERS) | TABLE | placement.c_bit);
+        self.direct_pointers.set(pointer, (own + DIRECT_DIRECTORY) | TABLE | placement.c_bit);
         match size {
-            PageSize::Size2M => self
-                .direct_directory
-                .set(directory, page | DATA | LARGE | placement.c_bit),
+            PageSize::Size2M => self.direct_directory.set(directory, page | DATA | LARGE | placement.c_bit),
             PageSize::Size4K => {
-                self.direct_directory
-                    .set(directory, (own + DIRECT) | TABLE | placement.c_bit);
+                self.direct_directory.set(directory, (own + DIRECT) | TABLE | placement.c_bit);
                 self.direct.set(table, page | DATA | placement.c_bit);
             }
         }
@@ -200,11 +181,7 @@ mod tests {
     use crate::mm::GPA_LIMIT;
 
     const OWN: u64 = 0x80_0040_0000;
-    const PLACEMENT: Placement = Placement {
-        virtual_base: 0x4000_0000,
-        gpa_base: 0x80_0000_0000,
-        c_bit: 1 << 47,
-    };
+    const PLACEMENT: Placement = Placement { virtual_base: 0x4000_0000, gpa_base: 0x80_0000_0000, c_bit: 1 << 47 };
     const FRAME: u64 = 0x000f_ffff_ffff_f000 & !(1 << 47);
 
     fn built() -> Box<Tables> {
@@ -212,11 +189,7 @@ mod tests {
         let text = Region::new(0x4000_0000, 0x4000_3000).unwrap();
         let constants = Region::new(0x4000_3000, 0x4000_4000).unwrap();
         let guard = Region::new(0x4030_0000, 0x4030_1000).unwrap();
-        let parts = [
-            (text, Access::Execute),
-            (constants, Access::Read),
-            (guard, Access::None),
-        ];
+        let parts = [(text, Access::Execute), (constants, Access::Read), (guard, Access::None)];
         assert_eq!(tables.build(PLACEMENT, OWN, &parts), OWN | 1 << 47);
         tables
     }
@@ -229,11 +202,7 @@ mod tests {
             if entry & PRESENT == 0 {
                 return None;
             }
-            assert_ne!(
-                entry & 1 << 47,
-                0,
-                "tables and what is walked here are private"
-            );
+            assert_ne!(entry & 1 << 47, 0, "tables and what is walked here are private");
             let covered = 4096_u64 << (9 * (3 - level));
             if level == 3 || entry & LARGE != 0 {
                 return Some((entry, (entry & FRAME) + address % covered));
@@ -245,16 +214,8 @@ mod tests {
 
     fn at(tables: &Tables, gpa: u64) -> &Table {
         let all = [&tables.root, &tables.low, &tables.firmware_directory];
-        let direct = [
-            &tables.direct_pointers,
-            &tables.direct_directory,
-            &tables.direct,
-        ];
-        let all: std::vec::Vec<_> = all
-            .into_iter()
-            .chain(&tables.firmware)
-            .chain(direct)
-            .collect();
+        let direct = [&tables.direct_pointers, &tables.direct_directory, &tables.direct];
+        let all: std::vec::Vec<_> = all.into_iter().chain(&tables.firmware).chain(direct).collect();
         all[((gpa - OWN) / 4096) as usize]
     }
 
@@ -293,10 +254,7 @@ mod tests {
             assert_eq!(mapped, gpa + size.bytes() - 1);
             assert_eq!(entry & NO_EXECUTE, NO_EXECUTE);
             let neighbours = [address.wrapping_sub(1), address.wrapping_add(size.bytes())];
-            for neighbour in neighbours
-                .into_iter()
-                .filter(|address| *address >= DIRECT_MAP)
-            {
+            for neighbour in neighbours.into_iter().filter(|address| *address >= DIRECT_MAP) {
                 assert_eq!(walk(&tables, neighbour), None);
             }
             tables.close(gpa);

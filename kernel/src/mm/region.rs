@@ -14,11 +14,7 @@ impl Region {
     #[must_use]
     pub const fn new(start: u64, end: u64) -> Option<Region> {
         let whole = start.is_multiple_of(PAGE_SIZE) && end.is_multiple_of(PAGE_SIZE);
-        if whole && start < end && end <= GPA_LIMIT {
-            Some(Region { start, end })
-        } else {
-            None
-        }
+        if whole && start < end && end <= GPA_LIMIT { Some(Region { start, end }) } else { None }
     }
 
     /// `count` pages from page number `first`.
@@ -97,20 +93,14 @@ mod tests {
         assert_eq!(Region::of_pages(u64::MAX, 2), None);
         assert_eq!(Region::covering(u64::MAX - 1, 8), None);
         assert_eq!(Region::covering(u64::MAX - 4096, 1), None);
-        assert_eq!(
-            Region::new(GPA_LIMIT - PAGE_SIZE, GPA_LIMIT + PAGE_SIZE),
-            None
-        );
+        assert_eq!(Region::new(GPA_LIMIT - PAGE_SIZE, GPA_LIMIT + PAGE_SIZE), None);
     }
 
     #[test]
     fn covering_takes_every_page_that_is_touched() {
         let region = Region::covering(0x1fff, 2).unwrap();
         assert_eq!((region.start(), region.end()), (0x1000, 0x3000));
-        assert_eq!(
-            region.pages().collect::<std::vec::Vec<_>>(),
-            [0x1000, 0x2000]
-        );
+        assert_eq!(region.pages().collect::<std::vec::Vec<_>>(), [0x1000, 0x2000]);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use super::ownership::{Ownership, OwnershipError};
 use super::{
-    Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions,
-    Pvalidated, Region, RmpError, Vmpl,
+    Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region,
+    RmpError, Vmpl,
 };
 
 /// Why the guest's memory cannot be made ready at boot. Each ends the boot.
@@ -23,11 +23,7 @@ pub enum BootError {
 }
 
 /// Validates, zeroes and grants to the guest every page of `region`, 2 MiB at a time where the host backs it so.
-pub fn give_region(
-    pages: &mut dyn Pages,
-    map: &mut Ownership,
-    region: Region,
-) -> Result<(), BootError> {
+pub fn give_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
     let mut gpa = region.start();
     while gpa < region.end() {
         let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(region.end());
@@ -35,23 +31,17 @@ pub fn give_region(
         if block.len() != LARGE_PAGE_SIZE || !give_large(pages, gpa)? {
             give_small(pages, block)?;
         }
-        map.give(block)
-            .map_err(|error| BootError::Map(gpa, error))?;
+        map.give(block).map_err(|error| BootError::Map(gpa, error))?;
         gpa = next;
     }
     Ok(())
 }
 
 /// Grants pages that were measured into the image and are valid already; what they hold is the guest's.
-pub fn grant_region(
-    pages: &mut dyn Pages,
-    map: &mut Ownership,
-    region: Region,
-) -> Result<(), BootError> {
+pub fn grant_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
     for gpa in region.pages() {
         grant(pages, gpa, PageSize::Size4K).map_err(|error| BootError::Rmpadjust(gpa, error))?;
-        let page =
-            Region::new(gpa, gpa + PAGE_SIZE).ok_or(BootError::Map(gpa, OwnershipError::State))?;
+        let page = Region::new(gpa, gpa + PAGE_SIZE).ok_or(BootError::Map(gpa, OwnershipError::State))?;
         map.give(page).map_err(|error| BootError::Map(gpa, error))?;
     }
     Ok(())
@@ -70,8 +60,7 @@ fn give_large(pages: &mut dyn Pages, gpa: u64) -> Result<bool, BootError> {
         Ok(()) => Ok(true),
         Err(RmpError::SizeMismatch) => {
             for small in (gpa..gpa + LARGE_PAGE_SIZE).step_by(PAGE) {
-                grant(pages, small, PageSize::Size4K)
-                    .map_err(|failure| BootError::Rmpadjust(small, failure))?;
+                grant(pages, small, PageSize::Size4K).map_err(|failure| BootError::Rmpadjust(small, failure))?;
             }
             Ok(true)
         }
@@ -87,8 +76,7 @@ fn give_small(pages: &mut dyn Pages, block: Region) -> Result<(), BootError> {
             Ok(Pvalidated::Changed) => (),
         }
         pages.zero(gpa, PageSize::Size4K);
-        grant(pages, gpa, PageSize::Size4K)
-            .map_err(|failure| BootError::Rmpadjust(gpa, failure))?;
+        grant(pages, gpa, PageSize::Size4K).map_err(|failure| BootError::Rmpadjust(gpa, failure))?;
     }
     Ok(())
 }
@@ -101,9 +89,8 @@ pub fn grant(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpE
 /// Takes every right to a page from every VMPL below the firmware's, also those that the CPU remembers (MM-02).
 pub fn revoke(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
     let [_, below @ ..] = Vmpl::ALL;
-    let revoked = below
-        .into_iter()
-        .try_for_each(|vmpl| pages.rmpadjust(gpa, size, Attributes::page(vmpl, Permissions::NONE)));
+    let revoked =
+        below.into_iter().try_for_each(|vmpl| pages.rmpadjust(gpa, size, Attributes::page(vmpl, Permissions::NONE)));
     pages.flush();
     revoked
 }
@@ -147,27 +134,16 @@ mod tests {
     fn a_page_that_is_valid_already_ends_the_boot() {
         let (mut machine, mut map) = unvalidated();
         machine.small_pages_only = true;
-        assert_eq!(
-            machine.pvalidate(0x30_0000, PageSize::Size4K, true),
-            Ok(Pvalidated::Changed)
-        );
+        assert_eq!(machine.pvalidate(0x30_0000, PageSize::Size4K, true), Ok(Pvalidated::Changed));
         let region = Region::new(0x20_0000, 0x40_0000).unwrap();
-        assert_eq!(
-            give_region(&mut machine, &mut map, region),
-            Err(BootError::Unchanged(0x30_0000))
-        );
+        assert_eq!(give_region(&mut machine, &mut map, region), Err(BootError::Unchanged(0x30_0000)));
     }
 
     #[test]
     fn measured_pages_keep_their_contents() {
         let (mut machine, mut map) = unvalidated();
         machine.launch(0x10_0000, b"payload");
-        grant_region(
-            &mut machine,
-            &mut map,
-            Region::new(0x10_0000, 0x10_1000).unwrap(),
-        )
-        .unwrap();
+        grant_region(&mut machine, &mut map, Region::new(0x10_0000, 0x10_1000).unwrap()).unwrap();
         let mut bytes = [0; 7];
         machine.read(0x10_0000, &mut bytes);
         assert_eq!((&bytes, map.owner(GIVEN)), (b"payload", Owner::Guest));

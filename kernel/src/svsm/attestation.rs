@@ -4,9 +4,7 @@ use snp::guid::Guid;
 use snp::message::MessageError;
 use snp::report::REPORT_SIZE;
 use snp::svsm::ResultCode;
-use snp::svsm::attestation::{
-    AttestAnswer, AttestServices, AttestSingleService, NONCE_MAX, call, report_data,
-};
+use snp::svsm::attestation::{AttestAnswer, AttestServices, AttestSingleService, NONCE_MAX, call, report_data};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Machine, Registers};
@@ -15,11 +13,7 @@ use crate::guest::{Claim, Refused};
 use crate::mm::Pages;
 use crate::mm::ownership::Ownership;
 
-pub(super) fn handle(
-    machine: &mut Machine<'_>,
-    call: u32,
-    registers: &mut Registers,
-) -> Result<(), ResultCode> {
+pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Registers) -> Result<(), ResultCode> {
     match call {
         call::SERVICES => {
             let operation: AttestServices = read_structure(machine, registers.rcx)?;
@@ -40,17 +34,10 @@ const fn refused(_: Refused) -> ResultCode {
     ResultCode::INVALID_PARAMETER
 }
 
-fn read_structure<T: FromBytes + FromZeros + IntoBytes>(
-    machine: &mut Machine<'_>,
-    gpa: u64,
-) -> Result<T, ResultCode> {
+fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_>, gpa: u64) -> Result<T, ResultCode> {
     let mut structure = T::new_zeroed();
-    let claim = Claim::new(gpa, size_of::<T>() as u64)
-        .check_in_one_page(machine.map)
-        .map_err(refused)?;
-    claim
-        .read(machine.pages, structure.as_mut_bytes())
-        .map_err(refused)?;
+    let claim = Claim::new(gpa, size_of::<T>() as u64).check_in_one_page(machine.map).map_err(refused)?;
+    claim.read(machine.pages, structure.as_mut_bytes()).map_err(refused)?;
     Ok(structure)
 }
 
@@ -73,11 +60,7 @@ fn attest(
         Some((guid, version)) => machine.services.single(guid, version),
     };
     let manifest = manifest.ok_or(ResultCode::INVALID_PARAMETER)?;
-    let mut answer = AttestAnswer {
-        report: length(REPORT_SIZE)?,
-        manifest: length(manifest.len())?,
-        certificates: 0,
-    };
+    let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
     let buffers = Buffers::check(machine.map, operation)?;
     let mut certificates = Certificates::new();
@@ -86,14 +69,7 @@ fn attest(
     let report = machine.reports.report(&data, wanted).map_err(no_report)?;
     answer.certificates = length(certificates.bytes().len())?;
     fits(&answer, operation, registers)?;
-    buffers
-        .write(
-            machine.pages,
-            report.as_bytes(),
-            manifest,
-            certificates.bytes(),
-        )
-        .map_err(refused)
+    buffers.write(machine.pages, report.as_bytes(), manifest, certificates.bytes()).map_err(refused)
 }
 
 /// A host that is busy may be asked again: the request stays sealed, and the same bytes go out.
@@ -115,22 +91,14 @@ fn read_nonce<'n>(
     nonce: &'n mut [u8; NONCE_MAX],
 ) -> Result<&'n [u8], ResultCode> {
     let size = operation.nonce_size.get();
-    let nonce = nonce
-        .get_mut(..usize::from(size))
-        .ok_or(ResultCode::INVALID_PARAMETER)?;
-    let claim = Claim::new(operation.nonce_gpa.get(), size.into())
-        .check_in_one_page(map)
-        .map_err(refused)?;
+    let nonce = nonce.get_mut(..usize::from(size)).ok_or(ResultCode::INVALID_PARAMETER)?;
+    let claim = Claim::new(operation.nonce_gpa.get(), size.into()).check_in_one_page(map).map_err(refused)?;
     claim.read(pages, nonce).map_err(refused)?;
     Ok(nonce)
 }
 
 /// The sizes go to the registers whether they fit or not: that is how the guest learns them.
-fn fits(
-    answer: &AttestAnswer,
-    operation: &AttestServices,
-    registers: &mut Registers,
-) -> Result<(), ResultCode> {
+fn fits(answer: &AttestAnswer, operation: &AttestServices, registers: &mut Registers) -> Result<(), ResultCode> {
     registers.rcx = answer.manifest.into();
     registers.rdx = answer.certificates.into();
     registers.r8 = answer.report.into();
@@ -149,11 +117,7 @@ struct Buffers<'a> {
 
 impl<'a> Buffers<'a> {
     fn check(map: &'a Ownership, operation: &AttestServices) -> Result<Buffers<'a>, ResultCode> {
-        let buffer = |gpa: u64, size: u32| {
-            Claim::new(gpa, size.into())
-                .check_aligned(map)
-                .map_err(refused)
-        };
+        let buffer = |gpa: u64, size: u32| Claim::new(gpa, size.into()).check_aligned(map).map_err(refused);
         let certificates = match operation.certificates_size.get() {
             0 => None,
             size => Some(buffer(operation.certificates_gpa.get(), size)?),
@@ -165,13 +129,7 @@ impl<'a> Buffers<'a> {
         })
     }
 
-    fn write(
-        &self,
-        pages: &mut dyn Pages,
-        report: &[u8],
-        manifest: &[u8],
-        certificates: &[u8],
-    ) -> Result<(), Refused> {
+    fn write(&self, pages: &mut dyn Pages, report: &[u8], manifest: &[u8], certificates: &[u8]) -> Result<(), Refused> {
         self.report.write(pages, report)?;
         self.manifest.write(pages, manifest)?;
         match &self.certificates {
@@ -221,21 +179,9 @@ mod tests {
         let mut scene = Scene::new();
         let after = call(&mut scene, SINGLE, &operation());
         let certificates = scene.reports.certificates.len() as u64;
-        assert_eq!(
-            after,
-            Registers {
-                rax: 0,
-                rcx: EK.len() as u64,
-                rdx: certificates,
-                r8: 0x4a0,
-                r9: 0x77
-            }
-        );
+        assert_eq!(after, Registers { rax: 0, rcx: EK.len() as u64, rdx: certificates, r8: 0x4a0, r9: 0x77 });
         assert_eq!(scene.machine.bytes(MANIFEST, EK.len()), EK);
-        assert_eq!(
-            scene.machine.bytes(CERTIFICATES, certificates as usize),
-            scene.reports.certificates
-        );
+        assert_eq!(scene.machine.bytes(CERTIFICATES, certificates as usize), scene.reports.certificates);
         let report = scene.machine.bytes(REPORT, 0x4a0);
         assert_eq!(report[0x50..0x90], report_data(&[0x5a; 64], EK));
     }
@@ -247,16 +193,10 @@ mod tests {
         without.common.certificates_size = 0.into();
         without.common.certificates_gpa = u64::MAX.into();
         let after = call(&mut scene, SERVICES, &without);
-        assert_eq!(
-            (after.rax, after.rcx, after.rdx),
-            (0, 48 + EK.len() as u64, 0)
-        );
+        assert_eq!((after.rax, after.rcx, after.rdx), (0, 48 + EK.len() as u64, 0));
         let manifest = scene.machine.bytes(MANIFEST, 48 + EK.len());
         assert_eq!(manifest[48..], *EK);
-        assert_eq!(
-            scene.machine.bytes(REPORT, 0x90)[0x50..],
-            report_data(&[0x5a; 64], &manifest)
-        );
+        assert_eq!(scene.machine.bytes(REPORT, 0x90)[0x50..], report_data(&[0x5a; 64], &manifest));
     }
 
     #[test]
@@ -272,10 +212,7 @@ mod tests {
             let (mut scene, mut small) = (Scene::new(), operation());
             change(&mut small);
             let after = call(&mut scene, SINGLE, &small);
-            assert_eq!(
-                (after.rax, after.rcx, after.r8),
-                (INVALID_PARAMETER, EK.len() as u64, 0x4a0)
-            );
+            assert_eq!((after.rax, after.rcx, after.r8), (INVALID_PARAMETER, EK.len() as u64, 0x4a0));
             assert_eq!(scene.machine.bytes(REPORT, 0x1000), [0; 0x1000]);
             if small.common.certificates_size == 1 {
                 assert_eq!(after.rdx, scene.reports.certificates.len() as u64);
@@ -319,11 +256,7 @@ mod tests {
             for gpa in forbidden_gpas(len) {
                 let (mut scene, mut bad) = (Scene::new(), operation());
                 set(&mut bad, gpa);
-                assert_eq!(
-                    call(&mut scene, SINGLE, &bad).rax,
-                    INVALID_PARAMETER,
-                    "gpa {gpa:#x}"
-                );
+                assert_eq!(call(&mut scene, SINGLE, &bad).rax, INVALID_PARAMETER, "gpa {gpa:#x}");
                 assert_eq!(scene.reports.asked, 0);
             }
         }
@@ -367,10 +300,7 @@ mod tests {
         let mut scene = Scene::new();
         let crossing = GIVEN + 4096 - 0x57;
         scene.machine.place(crossing, operation().as_bytes());
-        assert_eq!(
-            scene.call(SINGLE, [crossing, 0, 0, 0]).rax,
-            INVALID_PARAMETER
-        );
+        assert_eq!(scene.call(SINGLE, [crossing, 0, 0, 0]).rax, INVALID_PARAMETER);
         assert!(crossing < GIVEN_END);
     }
 

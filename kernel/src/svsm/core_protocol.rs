@@ -11,20 +11,14 @@ use super::{Machine, Registers, find};
 use crate::guest::Claim;
 use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
-use crate::mm::{
-    Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region,
-};
+use crate::mm::{Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region};
 
 /// DELETE_VCPU: the vCPU is running.
 const FAIL_INUSE: ResultCode = ResultCode::specific(3);
 /// PVALIDATE: parts of a 2 MiB page are in different states.
 const FAIL_SIZEMISMATCH: ResultCode = ResultCode::specific(6);
 
-pub(super) fn handle(
-    machine: &mut Machine<'_>,
-    call: u32,
-    registers: &mut Registers,
-) -> Result<(), ResultCode> {
+pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Registers) -> Result<(), ResultCode> {
     match call {
         call::REMAP_CA => remap_calling_area(machine, registers.rcx),
         call::PVALIDATE => pvalidate(machine, registers.rcx),
@@ -39,9 +33,7 @@ pub(super) fn handle(
 }
 
 fn query_protocol(query: ProtocolQuery) -> u64 {
-    find(query.protocol).map_or(0, |protocol| {
-        query.answer(protocol.min_version, protocol.max_version)
-    })
+    find(query.protocol).map_or(0, |protocol| query.answer(protocol.min_version, protocol.max_version))
 }
 
 /// The caller's next calls come through another page.
@@ -60,9 +52,7 @@ fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
     if !gpa.is_multiple_of(PAGE_SIZE) {
         return Err(ResultCode::INVALID_PARAMETER);
     }
-    let page = Claim::new(gpa, PAGE_SIZE)
-        .check(map)
-        .map_err(|_| ResultCode::INVALID_ADDRESS)?;
+    let page = Claim::new(gpa, PAGE_SIZE).check(map).map_err(|_| ResultCode::INVALID_ADDRESS)?;
     Ok(page.gpa())
 }
 
@@ -79,11 +69,7 @@ fn pvalidate(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let (head, entries) = list;
     let mut next = head.next.get();
     let mut outcome = Ok(());
-    for entry in entries
-        .iter()
-        .take(head.count.get().into())
-        .skip(next.into())
-    {
+    for entry in entries.iter().take(head.count.get().into()).skip(next.into()) {
         outcome = change_page(machine, *entry);
         if outcome.is_err() {
             break;
@@ -92,9 +78,7 @@ fn pvalidate(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     }
     // The list's own page may have been invalidated by an entry.
     if let Ok(field) = Claim::new(gpa + PVALIDATE_NEXT_OFFSET, 2).check(machine.map) {
-        field
-            .write(machine.pages, &next.to_le_bytes())
-            .map_err(|_| ResultCode::INVALID_ADDRESS)?;
+        field.write(machine.pages, &next.to_le_bytes()).map_err(|_| ResultCode::INVALID_ADDRESS)?;
     }
     outcome
 }
@@ -112,31 +96,20 @@ fn read_list<'l>(
         return Err(invalid);
     }
     let len = PAGE_SIZE - gpa % PAGE_SIZE;
-    let bytes = usize::try_from(len)
-        .ok()
-        .and_then(|len| list.get_mut(..len))
-        .ok_or(invalid)?;
-    let claim = Claim::new(gpa, len)
-        .check_in_one_page(machine.map)
-        .map_err(|_| invalid)?;
+    let bytes = usize::try_from(len).ok().and_then(|len| list.get_mut(..len)).ok_or(invalid)?;
+    let claim = Claim::new(gpa, len).check_in_one_page(machine.map).map_err(|_| invalid)?;
     claim.read(machine.pages, bytes).map_err(|_| invalid)?;
     let (head, entries) = zerocopy::FromBytes::read_from_prefix(bytes)
         .map_err(|_| invalid)
         .map(|(head, _): (PvalidateHead, _)| (head, bytes.get(size_of::<PvalidateHead>()..)))?;
     head.check(gpa)?;
-    let entries = entries
-        .and_then(|bytes| zerocopy::FromBytes::ref_from_bytes(bytes).ok())
-        .ok_or(invalid)?;
+    let entries = entries.and_then(|bytes| zerocopy::FromBytes::ref_from_bytes(bytes).ok()).ok_or(invalid)?;
     Ok((head, entries))
 }
 
-fn change_page(
-    machine: &mut Machine<'_>,
-    entry: zerocopy::little_endian::U64,
-) -> Result<(), ResultCode> {
+fn change_page(machine: &mut Machine<'_>, entry: zerocopy::little_endian::U64) -> Result<(), ResultCode> {
     let entry = PvalidateEntry::decode(entry.get())?;
-    let region =
-        Region::covering(entry.gpa, entry.size.bytes()).ok_or(ResultCode::INVALID_ADDRESS)?;
+    let region = Region::covering(entry.gpa, entry.size.bytes()).ok_or(ResultCode::INVALID_ADDRESS)?;
     let (wanted, other) = match entry.validate {
         true => (Owner::Guest, Owner::Unvalidated),
         false => (Owner::Unvalidated, Owner::Guest),
@@ -145,53 +118,28 @@ fn change_page(
         return unchanged(entry.ignore_carry);
     }
     if !machine.map.all(region, other) {
-        let ram = region
-            .pages()
-            .all(|page| [wanted, other].contains(&machine.map.owner(page)));
-        return Err(if ram {
-            FAIL_SIZEMISMATCH
-        } else {
-            ResultCode::INVALID_ADDRESS
-        });
+        let ram = region.pages().all(|page| [wanted, other].contains(&machine.map.owner(page)));
+        return Err(if ram { FAIL_SIZEMISMATCH } else { ResultCode::INVALID_ADDRESS });
     }
     if !machine.map.can_change(region) {
         return Err(ResultCode::BUSY);
     }
-    if entry.validate {
-        validate(machine, region, &entry)
-    } else {
-        invalidate(machine, region, entry.size)
-    }
+    if entry.validate { validate(machine, region, &entry) } else { invalidate(machine, region, entry.size) }
 }
 
 const fn unchanged(ignored: bool) -> Result<(), ResultCode> {
-    if ignored {
-        Ok(())
-    } else {
-        Err(ResultCode::FAIL_UNCHANGED)
-    }
+    if ignored { Ok(()) } else { Err(ResultCode::FAIL_UNCHANGED) }
 }
 
 /// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page (MM-01), and the guest is told.
-fn validate(
-    machine: &mut Machine<'_>,
-    region: Region,
-    entry: &PvalidateEntry,
-) -> Result<(), ResultCode> {
+fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -> Result<(), ResultCode> {
     let gpa = region.start();
-    match machine
-        .pages
-        .pvalidate(gpa, entry.size, true)
-        .map_err(ResultCode::from_rmp)?
-    {
+    match machine.pages.pvalidate(gpa, entry.size, true).map_err(ResultCode::from_rmp)? {
         Pvalidated::Changed => (),
         Pvalidated::Unchanged => return Err(ResultCode::FAIL_UNCHANGED),
     }
     machine.pages.zero(gpa, entry.size);
-    each(region, entry.size, |page, size| {
-        grant(machine.pages, page, size)
-    })
-    .map_err(ResultCode::from_rmp)?;
+    each(region, entry.size, |page, size| grant(machine.pages, page, size)).map_err(ResultCode::from_rmp)?;
     machine.map.give(region).map_err(map_failed)
 }
 
@@ -211,25 +159,18 @@ fn invalidate(machine: &mut Machine<'_>, region: Region, size: PageSize) -> Resu
         },
         Err(error) => error,
     };
-    each(region, size, |page, size| grant(machine.pages, page, size))
-        .map_err(ResultCode::from_rmp)?;
+    each(region, size, |page, size| grant(machine.pages, page, size)).map_err(ResultCode::from_rmp)?;
     Err(ResultCode::from_rmp(refused))
 }
 
 /// Does `work` to the page, or, if the host backs a 2 MiB page with small ones, to each of these.
-fn each<E>(
-    region: Region,
-    size: PageSize,
-    mut work: impl FnMut(u64, PageSize) -> Result<(), E>,
-) -> Result<(), E>
+fn each<E>(region: Region, size: PageSize, mut work: impl FnMut(u64, PageSize) -> Result<(), E>) -> Result<(), E>
 where
     E: PartialEq<snp::rmp::RmpError>,
 {
     match work(region.start(), size) {
         Err(error) if size == PageSize::Size2M && error == snp::rmp::RmpError::SizeMismatch => {
-            region
-                .pages()
-                .try_for_each(|page| work(page, PageSize::Size4K))
+            region.pages().try_for_each(|page| work(page, PageSize::Size4K))
         }
         outcome => outcome,
     }
@@ -250,12 +191,8 @@ const fn map_failed(error: OwnershipError) -> ResultCode {
 /// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too many vCPUs
 fn create_vcpu(machine: &mut Machine<'_>, vmsa: u64, calling_area: u64) -> Result<(), ResultCode> {
     let invalid = |_| ResultCode::INVALID_ADDRESS;
-    Claim::new(vmsa, PAGE_SIZE)
-        .check_aligned(machine.map)
-        .map_err(invalid)?;
-    Claim::new(calling_area, PAGE_SIZE)
-        .check_aligned(machine.map)
-        .map_err(invalid)?;
+    Claim::new(vmsa, PAGE_SIZE).check_aligned(machine.map).map_err(invalid)?;
+    Claim::new(calling_area, PAGE_SIZE).check_aligned(machine.map).map_err(invalid)?;
     let in_use = [machine.vcpu.calling_area, calling_area].contains(&vmsa);
     if in_use || vmsa.is_multiple_of(LARGE_PAGE_SIZE) {
         return Err(ResultCode::INVALID_ADDRESS);
@@ -276,10 +213,7 @@ fn turn_into_vmsa(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode>
     machine.pages.read(gpa, vmsa.as_mut_bytes());
     let judged = vmsa.check_offered(GUEST_VMPL, machine.vcpu.sev_features);
     judged.map_err(|_| ResultCode::INVALID_PARAMETER)?;
-    machine
-        .pages
-        .rmpadjust(gpa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL))
-        .map_err(ResultCode::from_rmp)?;
+    machine.pages.rmpadjust(gpa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)).map_err(ResultCode::from_rmp)?;
     machine.map.make_vmsa(gpa).map_err(map_failed)
 }
 
@@ -288,10 +222,7 @@ fn turn_into_vmsa(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode>
 /// - `INVALID_PARAMETER`: no VMSA of CREATE_VCPU's, the caller's own included
 /// - `0x80001003`: the vCPU is running
 fn delete_vcpu(machine: &mut Machine<'_>, vmsa: u64) -> Result<(), ResultCode> {
-    if !vmsa.is_multiple_of(PAGE_SIZE)
-        || machine.map.owner(vmsa) != Owner::Vmsa
-        || vmsa == machine.vcpu.vmsa
-    {
+    if !vmsa.is_multiple_of(PAGE_SIZE) || machine.map.owner(vmsa) != Owner::Vmsa || vmsa == machine.vcpu.vmsa {
         return Err(ResultCode::INVALID_PARAMETER);
     }
     // The attribute goes first: RMPADJUST refuses while the CPU has the page in use.
@@ -347,17 +278,11 @@ mod tests {
     fn each_protocol_has_version_one() {
         let mut scene = Scene::new();
         for protocol in 0..3_u64 {
-            assert_eq!(
-                scene.call(QUERY, [protocol << 32 | 1, 0, 0, 0]).rcx,
-                1 << 32 | 1
-            );
+            assert_eq!(scene.call(QUERY, [protocol << 32 | 1, 0, 0, 0]).rcx, 1 << 32 | 1);
             assert_eq!(scene.call(QUERY, [protocol << 32, 0, 0, 0]).rcx, 0);
             assert_eq!(scene.call(QUERY, [protocol << 32 | 2, 0, 0, 0]).rcx, 0);
         }
-        assert_eq!(
-            scene.call(QUERY, [3 << 32 | 1, 0, 0, 0]),
-            Registers::default()
-        );
+        assert_eq!(scene.call(QUERY, [3 << 32 | 1, 0, 0, 0]), Registers::default());
     }
 
     #[test]
@@ -368,21 +293,10 @@ mod tests {
         assert_eq!(scene.vcpu.calling_area, GIVEN + 0x7000);
         assert_eq!(scene.machine.bytes(GIVEN + 0x7000, 1), [0]);
         for gpa in forbidden_gpas(4096) {
-            let expected = if gpa % 4096 == 0 {
-                INVALID_ADDRESS
-            } else {
-                INVALID_PARAMETER
-            };
-            assert_eq!(
-                scene.call(REMAP, [gpa, 0, 0, 0]).rax,
-                expected,
-                "gpa {gpa:#x}"
-            );
+            let expected = if gpa % 4096 == 0 { INVALID_ADDRESS } else { INVALID_PARAMETER };
+            assert_eq!(scene.call(REMAP, [gpa, 0, 0, 0]).rax, expected, "gpa {gpa:#x}");
         }
-        assert_eq!(
-            scene.call(REMAP, [GIVEN + 8, 0, 0, 0]).rax,
-            INVALID_PARAMETER
-        );
+        assert_eq!(scene.call(REMAP, [GIVEN + 8, 0, 0, 0]).rax, INVALID_PARAMETER);
         assert_eq!(scene.vcpu.calling_area, GIVEN + 0x7000);
     }
 
@@ -425,10 +339,7 @@ mod tests {
         let large = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
         assert_eq!(pvalidate(&mut scene, &[large + 0x3000]), (0, 1));
         for action in [0, VALIDATE] {
-            assert_eq!(
-                pvalidate(&mut scene, &[large | LARGE | action]),
-                (0x8000_1006, 0)
-            );
+            assert_eq!(pvalidate(&mut scene, &[large | LARGE | action]), (0x8000_1006, 0));
         }
     }
 
@@ -448,15 +359,9 @@ mod tests {
     #[test]
     fn a_page_that_the_host_has_moved_is_not_given() {
         let mut scene = Scene::new();
-        assert_eq!(
-            scene.machine.pvalidate(SHARED_PAGE, PageSize::Size4K, true),
-            Ok(Pvalidated::Changed)
-        );
+        assert_eq!(scene.machine.pvalidate(SHARED_PAGE, PageSize::Size4K, true), Ok(Pvalidated::Changed));
         for ignore in [0, IGNORE] {
-            assert_eq!(
-                pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE | ignore]),
-                (UNCHANGED, 0)
-            );
+            assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE | ignore]), (UNCHANGED, 0));
             assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Unvalidated);
         }
     }
@@ -468,9 +373,7 @@ mod tests {
         assert_eq!(pvalidate(&mut scene, &pages), (INVALID_ADDRESS, 2));
         assert_eq!(scene.map.owner(GIVEN + 0xa000), Owner::Unvalidated);
         assert_eq!(scene.map.owner(GIVEN + 0xb000), Owner::Guest);
-        scene
-            .machine
-            .place(LIST + 8 + 16, &(GIVEN + 0xc000).to_le_bytes());
+        scene.machine.place(LIST + 8 + 16, &(GIVEN + 0xc000).to_le_bytes());
         assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, 0);
         assert_eq!(scene.machine.bytes(LIST + 2, 2), [4, 0]);
         assert_eq!(scene.map.owner(GIVEN + 0xb000), Owner::Unvalidated);
@@ -480,33 +383,16 @@ mod tests {
     fn an_entry_is_refused_for_each_reserved_bit_and_each_forbidden_page() {
         let mut scene = Scene::new();
         let page = GIVEN + 0x9000;
-        for bad in [page | 2, page | 3, page | LARGE]
-            .into_iter()
-            .chain((4..12).map(|bit| page | 1 << bit))
-        {
-            assert_eq!(
-                pvalidate(&mut scene, &[bad]),
-                (INVALID_PARAMETER, 0),
-                "entry {bad:#x}"
-            );
+        for bad in [page | 2, page | 3, page | LARGE].into_iter().chain((4..12).map(|bit| page | 1 << bit)) {
+            assert_eq!(pvalidate(&mut scene, &[bad]), (INVALID_PARAMETER, 0), "entry {bad:#x}");
         }
         let before = scene.machine.states();
-        for gpa in forbidden_gpas(4096)
-            .into_iter()
-            .filter(|gpa| gpa % 4096 == 0 && !is_ram(*gpa))
-        {
+        for gpa in forbidden_gpas(4096).into_iter().filter(|gpa| gpa % 4096 == 0 && !is_ram(*gpa)) {
             for action in [0, VALIDATE, IGNORE, VALIDATE | IGNORE] {
-                assert_eq!(
-                    pvalidate(&mut scene, &[gpa | action]),
-                    (INVALID_ADDRESS, 0),
-                    "gpa {gpa:#x}"
-                );
+                assert_eq!(pvalidate(&mut scene, &[gpa | action]), (INVALID_ADDRESS, 0), "gpa {gpa:#x}");
             }
         }
-        assert!(
-            scene.machine.states() == before,
-            "no page changed its state"
-        );
+        assert!(scene.machine.states() == before, "no page changed its state");
     }
 
     #[test]
@@ -523,44 +409,25 @@ mod tests {
         ] {
             scene.machine.place(LIST, &list(0, &[page]));
             scene.machine.place(LIST, &head);
-            assert_eq!(
-                scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax,
-                code,
-                "head {head:x?}"
-            );
+            assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, code, "head {head:x?}");
             assert_eq!(scene.map.owner(page), Owner::Guest);
         }
-        for gpa in forbidden_gpas(8)
-            .into_iter()
-            .chain([LIST + 1, LIST + 4, LIST + 7])
-        {
-            assert_eq!(
-                scene.call(PVALIDATE, [gpa, 0, 0, 0]).rax,
-                INVALID_ADDRESS,
-                "gpa {gpa:#x}"
-            );
+        for gpa in forbidden_gpas(8).into_iter().chain([LIST + 1, LIST + 4, LIST + 7]) {
+            assert_eq!(scene.call(PVALIDATE, [gpa, 0, 0, 0]).rax, INVALID_ADDRESS, "gpa {gpa:#x}");
         }
         // The last head of a page has no room for an entry.
         scene.machine.place(LIST + 0xff8, &list(0, &[])[..8]);
         scene.machine.place(LIST + 0xff8, &[1]);
-        assert_eq!(
-            scene.call(PVALIDATE, [LIST + 0xff8, 0, 0, 0]).rax,
-            INVALID_PARAMETER
-        );
+        assert_eq!(scene.call(PVALIDATE, [LIST + 0xff8, 0, 0, 0]).rax, INVALID_PARAMETER);
     }
 
     #[test]
     fn as_many_entries_as_a_page_holds() {
         let mut scene = Scene::new();
-        let pages: Vec<u64> = (0..511)
-            .map(|page| GIVEN + LARGE_PAGE_SIZE + page * 4096)
-            .collect();
+        let pages: Vec<u64> = (0..511).map(|page| GIVEN + LARGE_PAGE_SIZE + page * 4096).collect();
         assert_eq!(pvalidate(&mut scene, &pages), (0, 511));
         scene.machine.place(LIST, &[0, 2]);
-        assert_eq!(
-            scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax,
-            INVALID_PARAMETER
-        );
+        assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, INVALID_PARAMETER);
     }
 
     #[test]
@@ -588,24 +455,12 @@ mod tests {
         assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, 0);
         assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
         scene.machine.assert_vmsa(NEW_VMSA);
-        assert_eq!(
-            scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax,
-            INVALID_ADDRESS,
-            "twice"
-        );
-        assert_eq!(
-            scene.call(2 << 32 | 1, [NEW_VMSA, 0, 0, 0]).rax,
-            INVALID_PARAMETER,
-            "no mailbox"
-        );
+        assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, INVALID_ADDRESS, "twice");
+        assert_eq!(scene.call(2 << 32 | 1, [NEW_VMSA, 0, 0, 0]).rax, INVALID_PARAMETER, "no mailbox");
         assert_eq!(pvalidate(&mut scene, &[NEW_VMSA]).0, INVALID_ADDRESS);
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0);
         scene.machine.assert_granted_zeroed(NEW_VMSA);
-        assert_eq!(
-            scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax,
-            INVALID_PARAMETER,
-            "twice"
-        );
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, INVALID_PARAMETER, "twice");
     }
 
     #[test]
@@ -632,24 +487,12 @@ mod tests {
             (NEW_VMSA, NEW_AREA + 8),
         ];
         let forbidden = forbidden_gpas(4096);
-        let pairs = pairs.into_iter().chain(
-            forbidden
-                .iter()
-                .flat_map(|gpa| [(*gpa, NEW_AREA), (NEW_VMSA, *gpa)]),
-        );
+        let pairs = pairs.into_iter().chain(forbidden.iter().flat_map(|gpa| [(*gpa, NEW_AREA), (NEW_VMSA, *gpa)]));
         for (vmsa, area) in pairs {
-            assert_eq!(
-                scene.call(CREATE, [vmsa, area, 1, 0]).rax,
-                INVALID_ADDRESS,
-                "{vmsa:#x} {area:#x}"
-            );
+            assert_eq!(scene.call(CREATE, [vmsa, area, 1, 0]).rax, INVALID_ADDRESS, "{vmsa:#x} {area:#x}");
         }
         for gpa in forbidden.into_iter().filter(|gpa| *gpa != OTHER_VMSA) {
-            assert_eq!(
-                scene.call(DELETE, [gpa, 0, 0, 0]).rax,
-                INVALID_PARAMETER,
-                "{gpa:#x}"
-            );
+            assert_eq!(scene.call(DELETE, [gpa, 0, 0, 0]).rax, INVALID_PARAMETER, "{gpa:#x}");
         }
     }
 
@@ -668,10 +511,7 @@ mod tests {
             let (mut scene, mut vmsa) = (Scene::new(), offered());
             change(&mut vmsa);
             scene.machine.place(NEW_VMSA, vmsa.as_bytes());
-            assert_eq!(
-                scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax,
-                INVALID_PARAMETER
-            );
+            assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, INVALID_PARAMETER);
             assert_eq!(scene.map.owner(NEW_VMSA), Owner::Guest);
             scene.machine.assert_granted(NEW_VMSA);
         }

@@ -74,24 +74,9 @@ struct Protocol {
 
 /// The one table: what QUERY_PROTOCOL answers from, and what [`serve`] goes by.
 const PROTOCOLS: [Protocol; 3] = [
-    Protocol {
-        number: protocol::CORE,
-        min_version: 1,
-        max_version: 1,
-        handler: core_protocol::handle,
-    },
-    Protocol {
-        number: protocol::ATTESTATION,
-        min_version: 1,
-        max_version: 1,
-        handler: attestation::handle,
-    },
-    Protocol {
-        number: protocol::VTPM,
-        min_version: 1,
-        max_version: 1,
-        handler: vtpm::handle,
-    },
+    Protocol { number: protocol::CORE, min_version: 1, max_version: 1, handler: core_protocol::handle },
+    Protocol { number: protocol::ATTESTATION, min_version: 1, max_version: 1, handler: attestation::handle },
+    Protocol { number: protocol::VTPM, min_version: 1, max_version: 1, handler: vtpm::handle },
 ];
 
 fn find(number: u32) -> Option<&'static Protocol> {
@@ -141,16 +126,7 @@ mod tests {
         ] {
             for call in calls {
                 let after = scene.call(protocol << 32 | call, [1, 2, 3, 4]);
-                assert_eq!(
-                    after,
-                    Registers {
-                        rax: 0x8000_0002,
-                        rcx: 1,
-                        rdx: 2,
-                        r8: 3,
-                        r9: 4
-                    }
-                );
+                assert_eq!(after, Registers { rax: 0x8000_0002, rcx: 1, rdx: 2, r8: 3, r9: 4 });
             }
         }
     }

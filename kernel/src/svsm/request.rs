@@ -39,15 +39,10 @@ pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
 }
 
 fn is_call(machine: &mut Machine<'_>) -> bool {
-    let exit_code = read_u64(
-        machine.pages,
-        machine.vcpu.vmsa + offset_of!(Vmsa, guest_exit_code) as u64,
-    );
+    let exit_code = read_u64(machine.pages, machine.vcpu.vmsa + offset_of!(Vmsa, guest_exit_code) as u64);
     let area = machine.vcpu.calling_area;
     // The guest may have given away the page of its own calling area.
-    exit_code == code::VMGEXIT
-        && machine.map.owner(area) == Owner::Guest
-        && machine.pages.exchange(area, 0) == 1
+    exit_code == code::VMGEXIT && machine.map.owner(area) == Owner::Guest && machine.pages.exchange(area, 0) == 1
 }
 
 fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) {
@@ -64,23 +59,11 @@ const R9: u64 = offset_of!(Vmsa, r9) as u64;
 
 fn read_registers(pages: &mut dyn Pages, vmsa: u64) -> Registers {
     let mut field = |offset| read_u64(pages, vmsa + offset);
-    Registers {
-        rax: field(RAX),
-        rcx: field(RCX),
-        rdx: field(RDX),
-        r8: field(R8),
-        r9: field(R9),
-    }
+    Registers { rax: field(RAX), rcx: field(RCX), rdx: field(RDX), r8: field(R8), r9: field(R9) }
 }
 
 fn write_registers(pages: &mut dyn Pages, vmsa: u64, registers: &Registers) {
-    let Registers {
-        rax,
-        rcx,
-        rdx,
-        r8,
-        r9,
-    } = *registers;
+    let Registers { rax, rcx, rdx, r8, r9 } = *registers;
     for (offset, value) in [(RAX, rax), (RCX, rcx), (RDX, rdx), (R8, r8), (R9, r9)] {
         write_u64(pages, vmsa + offset, value);
     }
@@ -93,13 +76,7 @@ mod tests {
     use crate::testing::Scene;
     use zerocopy::IntoBytes;
 
-    const QUERY_CORE: Registers = Registers {
-        rax: 6,
-        rcx: 1,
-        rdx: 2,
-        r8: 3,
-        r9: 4,
-    };
+    const QUERY_CORE: Registers = Registers { rax: 6, rcx: 1, rdx: 2, r8: 3, r9: 4 };
 
     fn stopped(exit_code: u64, pending: u8) -> Scene {
         let mut scene = Scene::new();
@@ -123,11 +100,7 @@ mod tests {
     #[test]
     fn a_pending_call_is_served_once() {
         let mut scene = stopped(0x403, 1);
-        let after = Registers {
-            rax: 0,
-            rcx: 1 << 32 | 1,
-            ..QUERY_CORE
-        };
+        let after = Registers { rax: 0, rcx: 1 << 32 | 1, ..QUERY_CORE };
         assert_eq!(stop(&mut scene), (Stop::Served, after));
         assert_eq!(scene.machine.bytes(scene.vcpu.calling_area, 1), [0]);
         assert_eq!(stop(&mut scene).0, Stop::NoCall);
@@ -136,28 +109,13 @@ mod tests {
     #[test]
     fn without_the_pending_byte_nothing_happens() {
         for pending in [0, 2, 3, 0x80, 0xff] {
-            assert_eq!(
-                stop(&mut stopped(0x403, pending)),
-                (Stop::NoCall, QUERY_CORE)
-            );
+            assert_eq!(stop(&mut stopped(0x403, pending)), (Stop::NoCall, QUERY_CORE));
         }
     }
 
     #[test]
     fn any_other_exit_is_no_call_and_leaves_the_byte() {
-        for exit_code in [
-            0,
-            0x60,
-            0x72,
-            0x78,
-            0x7b,
-            0x81,
-            0x400,
-            0x402,
-            0x404,
-            0x8000_0018,
-            u64::MAX,
-        ] {
+        for exit_code in [0, 0x60, 0x72, 0x78, 0x7b, 0x81, 0x400, 0x402, 0x404, 0x8000_0018, u64::MAX] {
             let mut scene = stopped(exit_code, 1);
             assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
             assert_eq!(scene.machine.bytes(scene.vcpu.calling_area, 1), [1]);
@@ -169,12 +127,7 @@ mod tests {
         let mut scene = stopped(0x403, 1);
         let area = scene.vcpu.calling_area;
         scene.map.take(Region::covering(area, 1).unwrap()).unwrap();
-        assert!(
-            scene
-                .machine
-                .pvalidate(area, PageSize::Size4K, false)
-                .is_ok()
-        );
+        assert!(scene.machine.pvalidate(area, PageSize::Size4K, false).is_ok());
         assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
     }
 }

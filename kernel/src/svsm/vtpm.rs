@@ -1,19 +1,13 @@
 //! vTPM protocol (protocol 2): TPM commands through one page of the guest's.
 
 use snp::svsm::ResultCode;
-use snp::svsm::vtpm::{
-    FEATURES, PLATFORM_COMMANDS, RESPONSE_HEAD, RESPONSE_MAX, call, parse_request, response_head,
-};
+use snp::svsm::vtpm::{FEATURES, PLATFORM_COMMANDS, RESPONSE_HEAD, RESPONSE_MAX, call, parse_request, response_head};
 
 use super::{Machine, Registers};
 use crate::guest::Claim;
 use crate::mm::{PAGE, PAGE_SIZE};
 
-pub(super) fn handle(
-    machine: &mut Machine<'_>,
-    call: u32,
-    registers: &mut Registers,
-) -> Result<(), ResultCode> {
+pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Registers) -> Result<(), ResultCode> {
     match call {
         call::QUERY => {
             registers.rcx = PLATFORM_COMMANDS;
@@ -34,9 +28,7 @@ pub(super) fn handle(
 /// A size that is not the TPM command's own is the TPM's to refuse, and a TPM's refusal is a response like any other.
 fn command(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let refused = |_| ResultCode::INVALID_PARAMETER;
-    let buffer = Claim::new(gpa, PAGE_SIZE)
-        .check(machine.map)
-        .map_err(refused)?;
+    let buffer = Claim::new(gpa, PAGE_SIZE).check(machine.map).map_err(refused)?;
     let mut request = [0; PAGE];
     buffer.read(machine.pages, &mut request).map_err(refused)?;
     let command = parse_request(&request)?;
@@ -72,10 +64,7 @@ mod tests {
     #[test]
     fn query_names_the_one_platform_command() {
         let after = Scene::new().call(2 << 32, [9, 9, 9, 9]);
-        assert_eq!(
-            (after.rax, after.rcx, after.rdx, after.r8),
-            (0, 0x100, 0, 9)
-        );
+        assert_eq!((after.rax, after.rcx, after.rdx, after.r8), (0, 0x100, 0, 9));
     }
 
     #[test]
@@ -87,17 +76,9 @@ mod tests {
             assert_eq!(scene.call(CMD, [gpa, 0, 0, 0]).rax, 0);
             let after = scene.machine.bytes(gpa, 4096);
             let response = scene.tpm.response();
-            assert_eq!(
-                after[..4],
-                u32::try_from(response.len()).unwrap().to_le_bytes()
-            );
+            assert_eq!(after[..4], u32::try_from(response.len()).unwrap().to_le_bytes());
             assert_eq!(after[4..4 + response.len()], response);
-            assert!(
-                after[4 + response.len().max(17)..]
-                    .iter()
-                    .all(|byte| *byte == 0xee),
-                "only the answer is written"
-            );
+            assert!(after[4 + response.len().max(17)..].iter().all(|byte| *byte == 0xee), "only the answer is written");
             assert_eq!(scene.tpm.seen, COMMAND);
         }
     }
@@ -123,9 +104,7 @@ mod tests {
     fn other_localities_and_platform_commands_are_refused() {
         for locality in 1..=255 {
             let mut scene = Scene::new();
-            scene
-                .machine
-                .place(GIVEN, &request(8, locality, 12, &COMMAND));
+            scene.machine.place(GIVEN, &request(8, locality, 12, &COMMAND));
             assert_eq!(scene.call(CMD, [GIVEN, 0, 0, 0]).rax, INVALID_PARAMETER);
         }
         for (platform, code) in [
@@ -137,14 +116,8 @@ mod tests {
             (u32::MAX, INVALID_PARAMETER),
         ] {
             let mut scene = Scene::new();
-            scene
-                .machine
-                .place(GIVEN, &request(platform, 0, 12, &COMMAND));
-            assert_eq!(
-                scene.call(CMD, [GIVEN, 0, 0, 0]).rax,
-                code,
-                "platform command {platform}"
-            );
+            scene.machine.place(GIVEN, &request(platform, 0, 12, &COMMAND));
+            assert_eq!(scene.call(CMD, [GIVEN, 0, 0, 0]).rax, code, "platform command {platform}");
             assert_eq!(scene.tpm.calls, 0);
         }
     }
@@ -153,20 +126,11 @@ mod tests {
     fn a_buffer_that_touches_a_page_not_the_guests_is_refused_unseen() {
         for gpa in forbidden_gpas(4096) {
             let mut scene = Scene::new();
-            scene
-                .machine
-                .place(SHARED_PAGE, &request(8, 0, 12, &COMMAND));
+            scene.machine.place(SHARED_PAGE, &request(8, 0, 12, &COMMAND));
             let before = scene.machine.snapshot();
-            assert_eq!(
-                scene.call(CMD, [gpa, 0, 0, 0]).rax,
-                INVALID_PARAMETER,
-                "gpa {gpa:#x}"
-            );
+            assert_eq!(scene.call(CMD, [gpa, 0, 0, 0]).rax, INVALID_PARAMETER, "gpa {gpa:#x}");
             assert_eq!(scene.tpm.calls, 0);
-            assert!(
-                scene.machine.snapshot() == before,
-                "memory changed for gpa {gpa:#x}"
-            );
+            assert!(scene.machine.snapshot() == before, "memory changed for gpa {gpa:#x}");
         }
     }
 
@@ -174,9 +138,7 @@ mod tests {
     #[test]
     fn each_byte_of_the_buffer_is_read_once() {
         let mut scene = Scene::new();
-        scene
-            .machine
-            .place(GIVEN + 16, &request(8, 0, 12, &COMMAND));
+        scene.machine.place(GIVEN + 16, &request(8, 0, 12, &COMMAND));
         scene.machine.watch_reads();
         assert_eq!(scene.call(CMD, [GIVEN + 16, 0, 0, 0]).rax, 0);
         assert_eq!(scene.machine.most_reads_of_a_byte(), 1);

@@ -3,8 +3,7 @@
 use super::exit::{Answer, GhcbError, code};
 use super::msr::{self, PageState};
 use super::page::{
-    ANSWER_END, ANSWER_START, BUFFER, BUFFER_SIZE, Field, PROTOCOL_VERSION, USAGE, VALID_BITMAP,
-    VERSION,
+    ANSWER_END, ANSWER_START, BUFFER, BUFFER_SIZE, Field, PROTOCOL_VERSION, USAGE, VALID_BITMAP, VERSION,
 };
 use super::{Hypervisor, SharedMemory};
 use crate::bits::{high32, join, low32};
@@ -117,11 +116,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
             return Err(GhcbError::Argument);
         }
         msr::register_ghcb(&mut hypervisor, gpa)?;
-        Ok(Self {
-            hypervisor,
-            page,
-            gpa,
-        })
+        Ok(Self { hypervisor, page, gpa })
     }
 
     /// The way to the host, for requests of the MSR protocol.
@@ -142,11 +137,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     /// Fills in the request, exits, and returns the answer's one private copy, result not yet checked.
     fn exit(&mut self, code: u64, info1: u64, info2: u64, fields: &[(Field, u64)]) -> Answer {
         let mut valid = 0;
-        let header = [
-            (Field::SwExitCode, code),
-            (Field::SwExitInfo1, info1),
-            (Field::SwExitInfo2, info2),
-        ];
+        let header = [(Field::SwExitCode, code), (Field::SwExitInfo1, info1), (Field::SwExitInfo2, info2)];
         for (field, value) in header.iter().chain(fields) {
             self.page.write(field.offset(), &value.to_le_bytes());
             valid |= field.valid_bit();
@@ -161,13 +152,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     }
 
     /// [`Self::exit`], refusing everything but success.
-    fn call(
-        &mut self,
-        code: u64,
-        info1: u64,
-        info2: u64,
-        fields: &[(Field, u64)],
-    ) -> Result<Answer, GhcbError> {
+    fn call(&mut self, code: u64, info1: u64, info2: u64, fields: &[(Field, u64)]) -> Result<Answer, GhcbError> {
         let answer = self.exit(code, info1, info2, fields);
         answer.check()?;
         Ok(answer)
@@ -179,8 +164,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     /// As all requests: `NotValid`, `Exception`, `Malformed`, `UnknownResult`.
     pub fn io_out(&mut self, port: u16, width: Width, value: u32) -> Result<(), GhcbError> {
         let fields = [(Field::Rax, u64::from(value) & width.mask())];
-        self.call(code::IOIO, io_info(port, width), 0, &fields)
-            .map(drop)
+        self.call(code::IOIO, io_info(port, width), 0, &fields).map(drop)
     }
 
     /// IN: reads `port`. The value is the host's word.
@@ -204,12 +188,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         for chunk in bytes.chunks(BUFFER_SIZE) {
             self.page.write(BUFFER, chunk);
             let scratch = (Field::SwScratch, self.buffer_gpa());
-            self.call(
-                code::IOIO,
-                io_info(port, Width::Byte) | REP_OUTS,
-                chunk.len() as u64,
-                &[scratch],
-            )?;
+            self.call(code::IOIO, io_info(port, Width::Byte) | REP_OUTS, chunk.len() as u64, &[scratch])?;
         }
         Ok(())
     }
@@ -220,10 +199,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     /// As all requests; #GP if the host does not know the MSR.
     pub fn rdmsr(&mut self, msr: u32) -> Result<u64, GhcbError> {
         let answer = self.call(code::MSR, 0, 0, &[(Field::Rcx, u64::from(msr))])?;
-        Ok(join(
-            low32(answer.field(Field::Rdx)?),
-            low32(answer.field(Field::Rax)?),
-        ))
+        Ok(join(low32(answer.field(Field::Rdx)?), low32(answer.field(Field::Rax)?)))
     }
 
     /// WRMSR.
@@ -243,17 +219,8 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     ///
     /// # Errors
     /// As all requests.
-    pub fn cpuid(
-        &mut self,
-        leaf: u32,
-        subleaf: u32,
-        xcr0: u64,
-    ) -> Result<CpuidRegisters, GhcbError> {
-        let fields = [
-            (Field::Rax, u64::from(leaf)),
-            (Field::Rcx, u64::from(subleaf)),
-            (Field::Xcr0, xcr0),
-        ];
+    pub fn cpuid(&mut self, leaf: u32, subleaf: u32, xcr0: u64) -> Result<CpuidRegisters, GhcbError> {
+        let fields = [(Field::Rax, u64::from(leaf)), (Field::Rcx, u64::from(subleaf)), (Field::Xcr0, xcr0)];
         let answer = self.call(code::CPUID, 0, 0, &fields)?;
         Ok(CpuidRegisters {
             eax: low32(answer.field(Field::Rax)?),
@@ -283,8 +250,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         mmio_len(bytes)?;
         self.page.write(BUFFER, bytes);
         let scratch = (Field::SwScratch, self.buffer_gpa());
-        self.call(code::MMIO_WRITE, gpa, bytes.len() as u64, &[scratch])
-            .map(drop)
+        self.call(code::MMIO_WRITE, gpa, bytes.len() as u64, &[scratch]).map(drop)
     }
 
     /// Changes the state of pages. When this returns `Ok` the host *says* that it did; PVALIDATE of each page shows whether it is true.
@@ -294,9 +260,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     /// # Errors
     /// As all requests; `Argument`, `PageStateChange`, `PageStateHeader`. An unknown number of the pages then has changed.
     pub fn page_state_change(&mut self, entries: &[PageStateEntry]) -> Result<(), GhcbError> {
-        entries
-            .chunks(PSC_MAX)
-            .try_for_each(|list| self.page_state_list(list))
+        entries.chunks(PSC_MAX).try_for_each(|list| self.page_state_list(list))
     }
 
     fn page_state_list(&mut self, list: &[PageStateEntry]) -> Result<(), GhcbError> {
@@ -314,17 +278,9 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     }
 
     /// One exit: the whole list from the private copy, `current` to `end` inclusive to be done. Returns the host's new `current`, which is in `current..=end + 1`.
-    fn page_state_exit(
-        &mut self,
-        list: &[PageStateEntry],
-        current: u16,
-        end: u16,
-    ) -> Result<u16, GhcbError> {
+    fn page_state_exit(&mut self, list: &[PageStateEntry], current: u16, end: u16) -> Result<u16, GhcbError> {
         for (index, entry) in list.iter().enumerate() {
-            self.page.write(
-                BUFFER + PSC_HEADER + 8 * index,
-                &entry.encode()?.to_le_bytes(),
-            );
+            self.page.write(BUFFER + PSC_HEADER + 8 * index, &entry.encode()?.to_le_bytes());
         }
         self.page.write(BUFFER, &psc_header(current, end));
         let scratch = (Field::SwScratch, self.buffer_gpa());
@@ -338,40 +294,26 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         let [low, high, rest @ ..] = header;
         let next = u16::from_le_bytes([low, high]);
         let unchanged = rest == psc_header(next, end)[2..];
-        if unchanged && (current..=end + 1).contains(&next) {
-            Ok(next)
-        } else {
-            Err(GhcbError::PageStateHeader)
-        }
+        if unchanged && (current..=end + 1).contains(&next) { Ok(next) } else { Err(GhcbError::PageStateHeader) }
     }
 
     /// Passes a guest message to the PSP. What the answer page then holds is worth nothing until it is verified ([`crate::message`]).
     ///
     /// # Errors
     /// As all requests.
-    pub fn guest_request(
-        &mut self,
-        pages: GuestRequestPages,
-    ) -> Result<GuestRequestResult, GhcbError> {
+    pub fn guest_request(&mut self, pages: GuestRequestPages) -> Result<GuestRequestResult, GhcbError> {
         let answer = match pages.certificates {
             None => self.call(code::GUEST_REQUEST, pages.request, pages.answer, &[])?,
             Some((gpa, count)) => {
                 let fields = [(Field::Rax, gpa), (Field::Rbx, count)];
-                self.call(
-                    code::EXT_GUEST_REQUEST,
-                    pages.request,
-                    pages.answer,
-                    &fields,
-                )?
+                self.call(code::EXT_GUEST_REQUEST, pages.request, pages.answer, &fields)?
             }
         };
         let info2 = answer.field(Field::SwExitInfo2)?;
         Ok(match (high32(info2), low32(info2), pages.certificates) {
             (0, 0, _) => GuestRequestResult::Completed,
             (0, status, _) => GuestRequestResult::FirmwareError(status),
-            (1, _, Some(_)) => GuestRequestResult::CertificatesTooSmall {
-                pages: answer.field(Field::Rbx)?,
-            },
+            (1, _, Some(_)) => GuestRequestResult::CertificatesTooSmall { pages: answer.field(Field::Rbx)? },
             (2, _, _) => GuestRequestResult::Busy,
             (error, _, _) => GuestRequestResult::HypervisorError(error),
         })
@@ -392,15 +334,8 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         if !vmsa_gpa.is_multiple_of(crate::PAGE_SIZE as u64) {
             return Err(GhcbError::Argument);
         }
-        let info1 =
-            u64::from(operation as u8) | u64::from(vmpl.number()) << 16 | u64::from(apic_id) << 32;
-        self.call(
-            code::AP_CREATE,
-            info1,
-            vmsa_gpa,
-            &[(Field::Rax, sev_features)],
-        )
-        .map(drop)
+        let info1 = u64::from(operation as u8) | u64::from(vmpl.number()) << 16 | u64::from(apic_id) << 32;
+        self.call(code::AP_CREATE, info1, vmsa_gpa, &[(Field::Rax, sev_features)]).map(drop)
     }
 
     /// Runs another VMPL on this vCPU until it comes back.
@@ -408,8 +343,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
     /// # Errors
     /// As all requests.
     pub fn run_vmpl(&mut self, vmpl: Vmpl) -> Result<(), GhcbError> {
-        self.call(code::RUN_VMPL, u64::from(vmpl.number()), 0, &[])
-            .map(drop)
+        self.call(code::RUN_VMPL, u64::from(vmpl.number()), 0, &[]).map(drop)
     }
 
     /// The host's feature bits (SW_EXITINFO2 of the answer); those of `needed` must be there.

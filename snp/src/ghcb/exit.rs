@@ -112,10 +112,7 @@ impl Answer {
         let info2 = self.field(Field::SwExitInfo2)?;
         match low32(info1) {
             0 => Ok(()),
-            1 => Err(exception(info2).map_or(
-                GhcbError::UnknownResult { info1, info2 },
-                GhcbError::Exception,
-            )),
+            1 => Err(exception(info2).map_or(GhcbError::UnknownResult { info1, info2 }, GhcbError::Exception)),
             2 => Err(GhcbError::Malformed(info2)),
             _ => Err(GhcbError::UnknownResult { info1, info2 }),
         }
@@ -124,11 +121,7 @@ impl Answer {
     /// `N` bytes at an offset of the page; zeros if they are not in the copy, which no field's offset is.
     fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
         let start = offset.wrapping_sub(ANSWER_START);
-        self.area
-            .get(start..)
-            .and_then(<[u8]>::first_chunk)
-            .copied()
-            .unwrap_or([0; N])
+        self.area.get(start..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
     }
 }
 

@@ -68,11 +68,7 @@ pub struct SevInformation {
 /// Makes a request and returns the answer's bits 63:12, if the answer is of the kind `answer`.
 fn call(hypervisor: &mut impl Hypervisor, request: u64, answer: u64) -> Result<u64, GhcbError> {
     let word = hypervisor.msr_call(request);
-    if word & INFO == answer {
-        Ok(word >> 12)
-    } else {
-        Err(GhcbError::MsrAnswer(word))
-    }
+    if word & INFO == answer { Ok(word >> 12) } else { Err(GhcbError::MsrAnswer(word)) }
 }
 
 /// Negotiates the protocol: the host must take version 2, and name the C-bit that the CPUID page names (GH-02).
@@ -81,11 +77,8 @@ fn call(hypervisor: &mut impl Hypervisor, request: u64, answer: u64) -> Result<u
 /// `MsrAnswer`, `Version`, `CBit`.
 pub fn negotiate(hypervisor: &mut impl Hypervisor, c_bit: u8) -> Result<SevInformation, GhcbError> {
     let word = call(hypervisor, SEV_INFO_REQUEST, SEV_INFO)? << 12;
-    let information = SevInformation {
-        min_version: word_at(word, 32),
-        max_version: word_at(word, 48),
-        c_bit: byte_at(word, 24),
-    };
+    let information =
+        SevInformation { min_version: word_at(word, 32), max_version: word_at(word, 48), c_bit: byte_at(word, 24) };
     let (min, max) = (information.min_version, information.max_version);
     if min > page::VERSION || max < page::VERSION {
         return Err(GhcbError::Version { min, max });
@@ -105,18 +98,9 @@ pub fn cpuid(hypervisor: &mut impl Hypervisor, leaf: u32) -> Result<CpuidRegiste
         let request = u64::from(leaf) << 32 | number << 30 | CPUID_REQUEST;
         let word = hypervisor.msr_call(request);
         // The answer repeats the register's number in bits 31:30; bits 29:12 are reserved.
-        if word & 0xFFFF_FFFF == number << 30 | CPUID {
-            Ok(high32(word))
-        } else {
-            Err(GhcbError::MsrAnswer(word))
-        }
+        if word & 0xFFFF_FFFF == number << 30 | CPUID { Ok(high32(word)) } else { Err(GhcbError::MsrAnswer(word)) }
     };
-    Ok(CpuidRegisters {
-        eax: register(0)?,
-        ebx: register(1)?,
-        ecx: register(2)?,
-        edx: register(3)?,
-    })
+    Ok(CpuidRegisters { eax: register(0)?, ebx: register(1)?, ecx: register(2)?, edx: register(3)? })
 }
 
 /// Where the host would like the GHCB to be, `None` if it does not mind.
@@ -137,30 +121,18 @@ pub fn register_ghcb(hypervisor: &mut impl Hypervisor, gpa: u64) -> Result<(), G
         return Err(GhcbError::Argument);
     }
     let word = hypervisor.msr_call(gpa | REGISTER_REQUEST);
-    if word == gpa | REGISTER {
-        Ok(())
-    } else {
-        Err(GhcbError::MsrAnswer(word))
-    }
+    if word == gpa | REGISTER { Ok(()) } else { Err(GhcbError::MsrAnswer(word)) }
 }
 
 /// Changes the state of one 4 KiB page. The page must then be validated, or have been invalidated before.
 ///
 /// # Errors
 /// `Argument` if `gpa` is not page aligned or beyond 52 bits, `MsrAnswer`, `PageStateChange`.
-pub fn page_state_change(
-    hypervisor: &mut impl Hypervisor,
-    gpa: u64,
-    state: PageState,
-) -> Result<(), GhcbError> {
+pub fn page_state_change(hypervisor: &mut impl Hypervisor, gpa: u64, state: PageState) -> Result<(), GhcbError> {
     if gpa & INFO != 0 || gpa >> 52 != 0 {
         return Err(GhcbError::Argument);
     }
-    match call(
-        hypervisor,
-        u64::from(state as u8) << 52 | gpa | PSC_REQUEST,
-        PSC,
-    )? {
+    match call(hypervisor, u64::from(state as u8) << 52 | gpa | PSC_REQUEST, PSC)? {
         0 => Ok(()),
         error => Err(GhcbError::PageStateChange(error)),
     }
@@ -172,11 +144,7 @@ pub fn page_state_change(
 /// `MsrAnswer`, also if bits 63:12 of the answer are not zero.
 pub fn run_vmpl(hypervisor: &mut impl Hypervisor, vmpl: Vmpl) -> Result<(), GhcbError> {
     let word = hypervisor.msr_call(u64::from(vmpl.number()) << 32 | RUN_VMPL_REQUEST);
-    if word == RUN_VMPL {
-        Ok(())
-    } else {
-        Err(GhcbError::MsrAnswer(word))
-    }
+    if word == RUN_VMPL { Ok(()) } else { Err(GhcbError::MsrAnswer(word)) }
 }
 
 /// The host's feature bits; those of `needed` must be there.

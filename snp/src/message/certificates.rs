@@ -46,10 +46,7 @@ impl<'b> CertificateTable<'b> {
         for index in 0..=MAX_ENTRIES {
             let entry = entry(buffer, index).ok_or(BadTable)?;
             if entry.guid == Guid::ZERO {
-                return Ok(Self {
-                    buffer,
-                    entries: index,
-                });
+                return Ok(Self { buffer, entries: index });
             }
             contents(buffer, entry).ok_or(BadTable)?;
         }
@@ -68,9 +65,7 @@ impl<'b> CertificateTable<'b> {
     /// The first certificate of this kind.
     #[must_use]
     pub fn find(&self, kind: Guid) -> Option<&'b [u8]> {
-        self.iter()
-            .find(|(guid, _)| *guid == kind)
-            .map(|(_, contents)| contents)
+        self.iter().find(|(guid, _)| *guid == kind).map(|(_, contents)| contents)
     }
 
     /// Bytes of the buffer that the table and its certificates take.
@@ -81,9 +76,7 @@ impl<'b> CertificateTable<'b> {
         }
         let table = (self.entries + 1) * size_of::<Entry>();
         let base = self.buffer.as_ptr().addr();
-        self.iter()
-            .map(|(_, der)| der.as_ptr().addr() - base + der.len())
-            .fold(table, usize::max)
+        self.iter().map(|(_, der)| der.as_ptr().addr() - base + der.len()).fold(table, usize::max)
     }
 }
 

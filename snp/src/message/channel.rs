@@ -78,13 +78,7 @@ impl Channel {
     /// A channel whose last used sequence number is `last`: 0 after launch.
     #[must_use]
     pub const fn new(key: Vmpck, last: u32) -> Self {
-        Self {
-            key,
-            last,
-            state: State::Idle,
-            request: [0; PAGE_SIZE],
-            answer: [0; PAGE_SIZE],
-        }
+        Self { key, last, state: State::Idle, request: [0; PAGE_SIZE], answer: [0; PAGE_SIZE] }
     }
 
     /// Last sequence number that is used up.
@@ -107,11 +101,7 @@ impl Channel {
     /// The request that is under way, if there is one.
     pub fn sent(&mut self) -> Option<Sent<'_>> {
         match self.state {
-            State::Sent { kind, len } => Some(Sent {
-                channel: self,
-                kind,
-                len,
-            }),
+            State::Sent { kind, len } => Some(Sent { channel: self, kind, len }),
             State::Idle | State::Burned => None,
         }
     }
@@ -135,8 +125,7 @@ impl Channel {
         payload: &[u8],
         answer: &mut [u8],
     ) -> Result<usize, MessageError> {
-        self.run(transport, kind, payload, false, answer)
-            .map(|(len, _)| len)
+        self.run(transport, kind, payload, false, answer).map(|(len, _)| len)
     }
 
     /// As [`Self::request`], and asks the host for its certificates, which are for the transport's owner to read.
@@ -164,9 +153,7 @@ impl Channel {
         answer: &mut [u8],
     ) -> Result<(usize, CertificateResult), MessageError> {
         self.finish_pending(transport)?;
-        self.idle()
-            .ok_or(MessageError::Burned)?
-            .seal(kind, payload)?;
+        self.idle().ok_or(MessageError::Burned)?.seal(kind, payload)?;
         let (len, result) = self.exchange(transport, certificates)?;
         let body = self.answer.get_mut(HEADER_SIZE..).unwrap_or_default();
         let body = body.get_mut(..len).unwrap_or_default();
@@ -238,10 +225,7 @@ impl<'c> Idle<'c> {
         // Both this request's and its answer's number must be representable.
         channel.last.checked_add(2).ok_or(MessageError::Exhausted)?;
         let seqno = u64::from(channel.last) + 1;
-        let len = channel
-            .key
-            .seal(kind, seqno, payload, &mut channel.request)
-            .ok_or(MessageError::TooLong)?;
+        let len = channel.key.seal(kind, seqno, payload, &mut channel.request).ok_or(MessageError::TooLong)?;
         channel.state = State::Sent { kind, len };
         Ok(Sent { channel, kind, len })
     }
@@ -272,9 +256,7 @@ impl Sent<'_> {
         let channel = &mut *self.channel;
         let request = channel.request.get(..self.len).unwrap_or_default();
         match transport.exchange(request, certificates, &mut channel.answer) {
-            Exit::Completed => self
-                .accept()
-                .map_or(Attempt::Exit(Exit::Failed), Attempt::Answered),
+            Exit::Completed => self.accept().map_or(Attempt::Exit(Exit::Failed), Attempt::Answered),
             exit => Attempt::Exit(exit),
         }
     }
@@ -283,10 +265,7 @@ impl Sent<'_> {
     fn accept(&mut self) -> Option<usize> {
         let channel = &mut *self.channel;
         let answer_seqno = channel.last.checked_add(2)?;
-        let len = channel
-            .key
-            .open(self.kind, u64::from(answer_seqno), &mut channel.answer)?
-            .len();
+        let len = channel.key.open(self.kind, u64::from(answer_seqno), &mut channel.answer)?.len();
         channel.last = answer_seqno;
         channel.state = State::Idle;
         Some(len)

@@ -46,9 +46,7 @@ impl RequestType {
 }
 
 /// Message header. Bytes 0x30 to 0x5F are authenticated together with the payload; the rest is checked field by field.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Header {
     /// AUTHTAG; the first 16 bytes are used.

@@ -116,12 +116,7 @@ impl Channel {
         request: &KeyRequest,
     ) -> Result<DerivedKey, MessageError> {
         let mut answer = Zeroizing::new([0; MAX_PAYLOAD]);
-        let len = self.request(
-            transport,
-            RequestType::Key,
-            request.as_bytes(),
-            &mut *answer,
-        )?;
+        let len = self.request(transport, RequestType::Key, request.as_bytes(), &mut *answer)?;
         DerivedKey::parse(answer.get(..len).unwrap_or_default())
     }
 }

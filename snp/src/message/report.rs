@@ -71,11 +71,7 @@ const _: () = assert!(size_of::<ReportResponseHead>() == 0x20);
 ///
 /// # Errors
 /// `Status`, `AnswerSize`, `Mismatch`.
-pub fn parse_response(
-    payload: &[u8],
-    report_data: &[u8; 64],
-    vmpl: Vmpl,
-) -> Result<Report, MessageError> {
+pub fn parse_response(payload: &[u8], report_data: &[u8; 64], vmpl: Vmpl) -> Result<Report, MessageError> {
     let size = MessageError::AnswerSize(payload.len());
     let (head, rest) = ReportResponseHead::read_from_prefix(payload).map_err(|_| size)?;
     if head.status != 0 {
@@ -86,11 +82,7 @@ pub fn parse_response(
     }
     let (report, _) = Report::read_from_prefix(rest).map_err(|_| size)?;
     let as_asked = report.report_data == *report_data && report.vmpl == u32::from(vmpl.number());
-    if as_asked && report.version.get() >= 2 {
-        Ok(report)
-    } else {
-        Err(MessageError::Mismatch)
-    }
+    if as_asked && report.version.get() >= 2 { Ok(report) } else { Err(MessageError::Mismatch) }
 }
 
 impl Channel {
@@ -107,12 +99,7 @@ impl Channel {
     ) -> Result<Report, MessageError> {
         let request = ReportRequest::new(*report_data, vmpl, key);
         let mut answer = [0; MAX_PAYLOAD];
-        let len = self.request(
-            transport,
-            RequestType::Report,
-            request.as_bytes(),
-            &mut answer,
-        )?;
+        let len = self.request(transport, RequestType::Report, request.as_bytes(), &mut answer)?;
         parse_response(answer.get(..len).unwrap_or_default(), report_data, vmpl)
     }
 
@@ -129,12 +116,8 @@ impl Channel {
     ) -> Result<(Report, CertificateResult), MessageError> {
         let request = ReportRequest::new(*report_data, vmpl, key);
         let mut answer = [0; MAX_PAYLOAD];
-        let (len, certificates) = self.extended_request(
-            transport,
-            RequestType::Report,
-            request.as_bytes(),
-            &mut answer,
-        )?;
+        let (len, certificates) =
+            self.extended_request(transport, RequestType::Report, request.as_bytes(), &mut answer)?;
         let report = parse_response(answer.get(..len).unwrap_or_default(), report_data, vmpl)?;
         Ok((report, certificates))
     }

@@ -18,10 +18,7 @@ impl Vmpck {
     /// Moves key `number` out of `source`, which is zero afterwards. `None` if it already was zero, as after an earlier `take`:
     /// the PSP makes no such key, and two channels with one key would use an IV twice.
     pub fn take(source: &mut [u8; 32], number: u8) -> Option<Self> {
-        let mut key = Self {
-            bytes: [0; 32],
-            number,
-        };
+        let mut key = Self { bytes: [0; 32], number };
         core::mem::swap(&mut key.bytes, source);
         (key.bytes != [0; 32]).then_some(key)
     }
@@ -39,22 +36,14 @@ impl Vmpck {
     /// Encrypts `payload` as the message `seqno` into `page`, all other bytes zero. Returns the message's length, `None` if the payload is too long.
     ///
     /// Not public: only the channel knows whether `seqno` is unused.
-    pub(super) fn seal(
-        &self,
-        kind: RequestType,
-        seqno: u64,
-        payload: &[u8],
-        page: &mut Page,
-    ) -> Option<usize> {
+    pub(super) fn seal(&self, kind: RequestType, seqno: u64, payload: &[u8], page: &mut Page) -> Option<usize> {
         page.fill(0);
         let size = u16::try_from(payload.len()).ok()?;
         let mut header = Header::new(kind as u8, seqno, self.number, size);
         let (head, body) = page.split_at_mut(HEADER_SIZE);
         let body = body.get_mut(..payload.len())?;
         body.copy_from_slice(payload);
-        let tag =
-            self.cipher()
-                .encrypt_inout_detached(&nonce(seqno), header.aad(), (&mut *body).into());
+        let tag = self.cipher().encrypt_inout_detached(&nonce(seqno), header.aad(), (&mut *body).into());
         match tag {
             Ok(tag) => header.auth_tag = tag.into(),
             Err(_) => {
@@ -67,12 +56,7 @@ impl Vmpck {
     }
 
     /// Verifies that `page` holds the answer `kind` with this sequence number, and decrypts it in place. Returns the payload.
-    pub(super) fn open<'p>(
-        &self,
-        kind: RequestType,
-        seqno: u64,
-        page: &'p mut Page,
-    ) -> Option<&'p mut [u8]> {
+    pub(super) fn open<'p>(&self, kind: RequestType, seqno: u64, page: &'p mut Page) -> Option<&'p mut [u8]> {
         let (head, body) = page.split_at_mut(HEADER_SIZE);
         let header = Header::read_from_bytes(head).ok()?;
         if !header.is_expected(kind.answer(), seqno, self.number) {
@@ -80,12 +64,7 @@ impl Vmpck {
         }
         let body = body.get_mut(..usize::from(header.msg_size.get()).min(MAX_PAYLOAD))?;
         self.cipher()
-            .decrypt_inout_detached(
-                &nonce(seqno),
-                header.aad(),
-                (&mut *body).into(),
-                &header.auth_tag.into(),
-            )
+            .decrypt_inout_detached(&nonce(seqno), header.aad(), (&mut *body).into(), &header.auth_tag.into())
             .ok()?;
         Some(body)
     }

@@ -58,12 +58,9 @@ impl<H: Hypervisor, P: SharedMemory, S: SharedMemory> Transport for GhcbTranspor
                 self.answer.read(0, answer);
                 Exit::Completed
             }
-            Ok(GuestRequestResult::CertificatesTooSmall { pages }) => {
-                Exit::CertificatesTooSmall { pages }
-            }
+            Ok(GuestRequestResult::CertificatesTooSmall { pages }) => Exit::CertificatesTooSmall { pages },
             Ok(GuestRequestResult::Busy) => Exit::Busy,
-            Ok(GuestRequestResult::HypervisorError(_) | GuestRequestResult::FirmwareError(_))
-            | Err(_) => Exit::Failed,
+            Ok(GuestRequestResult::HypervisorError(_) | GuestRequestResult::FirmwareError(_)) | Err(_) => Exit::Failed,
         }
     }
 

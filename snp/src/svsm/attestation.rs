@@ -25,9 +25,7 @@ pub const VTPM_SERVICE: Guid = Guid::new(0xc476_f1eb, 0x0123, 0x45a5, 0x9641_b4e
 pub const NONCE_MAX: usize = 64;
 
 /// The attestation operation, 0x40 bytes, as the guest wrote it.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names are the specification's")]
 pub struct AttestServices {
@@ -56,9 +54,7 @@ const _: () = assert!(offset_of!(AttestServices, certificates_gpa) == 0x30);
 const _: () = assert!(offset_of!(AttestServices, certificates_size) == 0x38);
 
 /// The operation for one service, 0x58 bytes.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names are the specification's")]
 pub struct AttestSingleService {
@@ -80,23 +76,14 @@ impl AttestServices {
     /// longer than [`NONCE_MAX`] or crosses a page.
     pub fn check(&self) -> Result<(), ResultCode> {
         const PAGE: u64 = crate::PAGE_SIZE as u64;
-        let reserved = self.reserved_0c == 0
-            && self.reserved_1a == [0; 6]
-            && self.reserved_2c == 0
-            && self.reserved_3c == 0;
+        let reserved =
+            self.reserved_0c == 0 && self.reserved_1a == [0; 6] && self.reserved_2c == 0 && self.reserved_3c == 0;
         let buffers = [self.report_gpa, self.manifest_gpa, self.certificates_gpa];
         let wanted = if self.certificates_size == 0 { 2 } else { 3 };
-        let aligned = buffers
-            .iter()
-            .take(wanted)
-            .all(|gpa| gpa.get().is_multiple_of(PAGE));
+        let aligned = buffers.iter().take(wanted).all(|gpa| gpa.get().is_multiple_of(PAGE));
         let nonce = usize::from(self.nonce_size.get()) <= NONCE_MAX
             && super::within_page(self.nonce_gpa.get(), self.nonce_size.get().into());
-        if reserved && aligned && nonce {
-            Ok(())
-        } else {
-            Err(ResultCode::INVALID_PARAMETER)
-        }
+        if reserved && aligned && nonce { Ok(()) } else { Err(ResultCode::INVALID_PARAMETER) }
     }
 }
 
@@ -107,11 +94,7 @@ impl AttestSingleService {
     /// `INVALID_PARAMETER`.
     pub fn check(&self) -> Result<(), ResultCode> {
         self.common.check()?;
-        if self.reserved_54 == 0 {
-            Ok(())
-        } else {
-            Err(ResultCode::INVALID_PARAMETER)
-        }
+        if self.reserved_54 == 0 { Ok(()) } else { Err(ResultCode::INVALID_PARAMETER) }
     }
 }
 
@@ -133,22 +116,14 @@ impl AttestAnswer {
         let fits = self.report <= operation.report_size.get()
             && self.manifest <= operation.manifest_size.get()
             && (!certificates_wanted || self.certificates <= operation.certificates_size.get());
-        if fits {
-            ResultCode::SUCCESS
-        } else {
-            ResultCode::INVALID_PARAMETER
-        }
+        if fits { ResultCode::SUCCESS } else { ResultCode::INVALID_PARAMETER }
     }
 }
 
 /// REPORT_DATA of both calls: SHA-512 of nonce and manifest.
 #[must_use]
 pub fn report_data(nonce: &[u8], manifest: &[u8]) -> [u8; 64] {
-    Sha512::new()
-        .chain_update(nonce)
-        .chain_update(manifest)
-        .finalize()
-        .into()
+    Sha512::new().chain_update(nonce).chain_update(manifest).finalize().into()
 }
 
 #[derive(IntoBytes, Immutable, Unaligned)]
@@ -175,9 +150,7 @@ const _: () = assert!(HEAD == 24 && ENTRY == 24);
 #[must_use]
 pub fn services_manifest(services: &[(Guid, &[u8])], out: &mut [u8]) -> Option<usize> {
     let first = HEAD + ENTRY * services.len();
-    let total = services
-        .iter()
-        .try_fold(first, |sum, (_, blob)| sum.checked_add(blob.len()))?;
+    let total = services.iter().try_fold(first, |sum, (_, blob)| sum.checked_add(blob.len()))?;
     let head = ManifestHead {
         guid: SERVICES_MANIFEST,
         size: U32::new(u32::try_from(total).ok()?),
@@ -199,8 +172,6 @@ pub fn services_manifest(services: &[(Guid, &[u8])], out: &mut [u8]) -> Option<u
 }
 
 fn put(out: &mut [u8], offset: usize, bytes: &[u8]) -> Option<()> {
-    out.get_mut(offset..)?
-        .get_mut(..bytes.len())?
-        .copy_from_slice(bytes);
+    out.get_mut(offset..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
     Some(())
 }

@@ -40,27 +40,18 @@ impl ProtocolQuery {
     /// Splits RCX.
     #[must_use]
     pub const fn from_rcx(rcx: u64) -> Self {
-        Self {
-            protocol: high32(rcx),
-            version: low32(rcx),
-        }
+        Self { protocol: high32(rcx), version: low32(rcx) }
     }
 
     /// RCX of the answer: lowest and highest version if the one asked for is among them, else 0.
     #[must_use]
     pub const fn answer(self, min: u32, max: u32) -> u64 {
-        if self.version < min || self.version > max {
-            0
-        } else {
-            join(max, min)
-        }
+        if self.version < min || self.version > max { 0 } else { join(max, min) }
     }
 }
 
 /// Head of a PVALIDATE list.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct PvalidateHead {
     /// Number of entries.
@@ -86,8 +77,7 @@ impl PvalidateHead {
         if !gpa.is_multiple_of(8) {
             return Err(ResultCode::INVALID_ADDRESS);
         }
-        let room =
-            (crate::PAGE_SIZE as u64 - gpa % crate::PAGE_SIZE as u64 - PVALIDATE_HEAD_SIZE) / 8;
+        let room = (crate::PAGE_SIZE as u64 - gpa % crate::PAGE_SIZE as u64 - PVALIDATE_HEAD_SIZE) / 8;
         let (count, next) = (self.count.get(), self.next.get());
         if count == 0 || next >= count || count as u64 > room || self.reserved.get() != 0 {
             return Err(ResultCode::INVALID_PARAMETER);
@@ -124,11 +114,6 @@ impl PvalidateEntry {
         if entry & 0xFF0 != 0 || !gpa.is_multiple_of(size.bytes()) {
             return Err(ResultCode::INVALID_PARAMETER);
         }
-        Ok(Self {
-            gpa,
-            size,
-            validate: entry & 4 != 0,
-            ignore_carry: entry & 8 != 0,
-        })
+        Ok(Self { gpa, size, validate: entry & 4 != 0, ignore_carry: entry & 8 != 0 })
     }
 }

@@ -36,10 +36,7 @@ impl CallId {
     /// Splits RAX.
     #[must_use]
     pub const fn from_rax(rax: u64) -> Self {
-        Self {
-            protocol: high32(rax),
-            call: low32(rax),
-        }
+        Self { protocol: high32(rax), call: low32(rax) }
     }
 }
 
@@ -98,9 +95,7 @@ impl ResultCode {
 }
 
 /// The calling area: the defined head of its page. The guest uses the rest as it likes.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct CallingArea {
     /// SVSM_CALL_PENDING: 1 from the guest, exchanged with 0 by whoever takes it.

@@ -54,7 +54,5 @@ pub fn parse_request(buffer: &Page) -> Result<&[u8], ResultCode> {
 /// Head of the answer to a TPM_SEND_COMMAND whose response has `len` bytes; `None` if that is more than the buffer holds.
 #[must_use]
 pub fn response_head(len: usize) -> Option<[u8; RESPONSE_HEAD]> {
-    (len <= RESPONSE_MAX)
-        .then(|| u32::try_from(len).ok())?
-        .map(u32::to_le_bytes)
+    (len <= RESPONSE_MAX).then(|| u32::try_from(len).ok())?.map(u32::to_le_bytes)
 }

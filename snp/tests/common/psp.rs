@@ -19,12 +19,7 @@ pub(crate) const KEY: [u8; 32] = *b"the key that nobody shall learn!";
 
 impl MockPsp {
     pub(crate) fn new(vmpck: u8) -> Self {
-        Self {
-            key: KEY,
-            vmpck,
-            last: 0,
-            served: 0,
-        }
+        Self { key: KEY, vmpck, last: 0, served: 0 }
     }
 
     /// The answer page to a request, `None` if the PSP refuses.
@@ -50,12 +45,7 @@ impl MockPsp {
         let mut body = request[0x60..0x60 + size].to_vec();
         let tag: [u8; 16] = request[..16].try_into().unwrap();
         self.cipher()
-            .decrypt_inout_detached(
-                &iv(seqno),
-                &request[0x30..0x60],
-                body.as_mut_slice().into(),
-                &tag.into(),
-            )
+            .decrypt_inout_detached(&iv(seqno), &request[0x30..0x60], body.as_mut_slice().into(), &tag.into())
             .ok()?;
         Some((request[0x34], body))
     }
@@ -66,13 +56,7 @@ impl MockPsp {
     }
 
     /// As `seal`, the header changed before the tag is made: an authentic message with a wrong header.
-    pub(crate) fn seal_with(
-        &self,
-        kind: u8,
-        seqno: u64,
-        payload: &[u8],
-        change: impl FnOnce(&mut Page),
-    ) -> Page {
+    pub(crate) fn seal_with(&self, kind: u8, seqno: u64, payload: &[u8], change: impl FnOnce(&mut Page)) -> Page {
         let mut page = [0; PAGE_SIZE];
         put(&mut page, 0x20, &seqno.to_le_bytes());
         page[0x30] = 1;
@@ -80,21 +64,14 @@ impl MockPsp {
         page[0x32] = 0x60;
         page[0x34] = kind;
         page[0x35] = 1;
-        put(
-            &mut page,
-            0x36,
-            &u16::try_from(payload.len()).unwrap().to_le_bytes(),
-        );
+        put(&mut page, 0x36, &u16::try_from(payload.len()).unwrap().to_le_bytes());
         page[0x3C] = self.vmpck;
         put(&mut page, 0x60, payload);
         change(&mut page);
         let iv = iv(u64_at(&page, 0x20));
         let (head, body) = page.split_at_mut(0x60);
         let body = &mut body[..payload.len()];
-        let tag = self
-            .cipher()
-            .encrypt_inout_detached(&iv, &head[0x30..], body.into())
-            .unwrap();
+        let tag = self.cipher().encrypt_inout_detached(&iv, &head[0x30..], body.into()).unwrap();
         head[..16].copy_from_slice(&tag);
         page
     }

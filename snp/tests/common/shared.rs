@@ -16,10 +16,7 @@ struct Inner {
 
 impl Shared {
     pub(crate) fn new(len: usize) -> Self {
-        Self(Rc::new(RefCell::new(Inner {
-            bytes: vec![0; len],
-            read: vec![false; len],
-        })))
+        Self(Rc::new(RefCell::new(Inner { bytes: vec![0; len], read: vec![false; len] })))
     }
 
     /// The host's view; each use of it stands for an exit, after which every byte may be read once more.
@@ -43,10 +40,7 @@ impl SharedMemory for Shared {
         let mut inner = self.0.borrow_mut();
         for (index, byte) in out.iter_mut().enumerate() {
             let at = offset + index;
-            assert!(
-                !inner.read[at],
-                "byte {at:#x} of shared memory is read twice"
-            );
+            assert!(!inner.read[at], "byte {at:#x} of shared memory is read twice");
             inner.read[at] = true;
             *byte = inner.bytes[at];
         }

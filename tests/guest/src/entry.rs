@@ -39,24 +39,15 @@ pub(crate) fn install_exception_handlers() {
     // SAFETY: `entry.s` defines the table, nothing writes it, and it ends with a number 0.
     let vectors = unsafe { &__vectors };
     for vector in vectors.iter().take_while(|vector| vector.number != 0) {
-        let [low, middle, high] = [
-            vector.handler & 0xFFFF,
-            vector.handler >> 16 & 0xFFFF,
-            vector.handler >> 32,
-        ];
+        let [low, middle, high] = [vector.handler & 0xFFFF, vector.handler >> 16 & 0xFFFF, vector.handler >> 32];
         let at = usize::try_from(vector.number).unwrap_or(0) * 16;
         // Selector 8, present, interrupt gate, no IST: what may fault keeps nothing below the stack pointer.
         IDT.write(at, low | 8 << 16 | 0x8E00 << 32 | middle << 48);
         IDT.write(at + 8, high);
     }
-    let pointer = Pointer {
-        limit: 4095,
-        base: IDT.gpa(),
-    };
+    let pointer = Pointer { limit: 4095, base: IDT.gpa() };
     // SAFETY: the IDT is static, and its gates lead to handlers in our code segment.
-    unsafe {
-        asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags))
-    };
+    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
 }
 
 /// An exception outside the probes is an error of ours.
@@ -95,9 +86,5 @@ pub(crate) fn rmpadjust(address: u64, attributes: u64) -> Result<u64, u64> {
 }
 
 fn done_or_vector(value: u64) -> Result<u64, u64> {
-    if value & 0x100 == 0 {
-        Err(value)
-    } else {
-        Ok(value & 0xFF)
-    }
+    if value & 0x100 == 0 { Err(value) } else { Ok(value & 0xFF) }
 }

@@ -49,11 +49,7 @@ pub(crate) fn set_up() -> Result<(), HostError> {
 }
 
 fn expect(answer: u64, wanted: u64) -> Result<(), HostError> {
-    if answer == wanted {
-        Ok(())
-    } else {
-        Err(HostError)
-    }
+    if answer == wanted { Ok(()) } else { Err(HostError) }
 }
 
 /// Runs the firmware by the MSR protocol, as is necessary before there is a GHCB.
@@ -125,10 +121,7 @@ fn msr_call(request: u64) -> u64 {
 
 fn write_msr(value: u64) {
     let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    let (low, high) = (
-        u32::from_le_bytes([a, b, c, d]),
-        u32::from_le_bytes([e, f, g, h]),
-    );
+    let (low, high) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
     // SAFETY: the GHCB MSR holds a number for the host; it changes nothing of what Rust relies on.
     unsafe { asm!("wrmsr", in("ecx") MSR_GHCB, in("eax") low, in("edx") high, options(nostack)) };
 }

@@ -34,14 +34,7 @@ const FIRMWARE: core::ops::Range<u64> = 0x80_0000_0000..0x80_0080_0000;
 
 /// Runs all attempts and writes a line about each into `text`, and a last one with the totals; gives the text's length.
 pub(crate) fn run<const N: usize>(text: &'static Area<N>) -> usize {
-    let mut report = Report {
-        text: Text {
-            area: text,
-            length: 0,
-        },
-        passed: 0,
-        failed: 0,
-    };
+    let mut report = Report { text: Text { area: text, length: 0 }, passed: 0, failed: 0 };
     memory::attempts(&mut report);
     addresses::attempts(&mut report);
     calls::attempts(&mut report);
@@ -63,19 +56,11 @@ impl<const N: usize> Report<N> {
         let alive = vtpm::is_alive();
         if expected == got && alive {
             self.passed += 1;
-            self.line(format_args!(
-                "ok {name}: expected {expected:#x} got {got:#x}"
-            ));
+            self.line(format_args!("ok {name}: expected {expected:#x} got {got:#x}"));
         } else {
             self.failed += 1;
-            let after = if alive {
-                ""
-            } else {
-                ", and the TPM does not answer any more"
-            };
-            self.line(format_args!(
-                "FAIL {name}: expected {expected:#x} got {got:#x}{after}"
-            ));
+            let after = if alive { "" } else { ", and the TPM does not answer any more" };
+            self.line(format_args!("FAIL {name}: expected {expected:#x} got {got:#x}{after}"));
         }
     }
 
@@ -86,10 +71,7 @@ impl<const N: usize> Report<N> {
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
         // A text that is full loses lines, and the totals with them: the host sees that.
-        let _ = self
-            .text
-            .write_fmt(line)
-            .and_then(|()| self.text.write_char('\n'));
+        let _ = self.text.write_fmt(line).and_then(|()| self.text.write_char('\n'));
     }
 }
 

@@ -54,11 +54,7 @@ fn receive(length: u32) -> Result<usize, Refusal> {
             PAYLOAD.copy_in(at, &[byte]);
         }
     }
-    if length <= BUFFER {
-        Ok(length)
-    } else {
-        Err(Refusal::TooLong)
-    }
+    if length <= BUFFER { Ok(length) } else { Err(Refusal::TooLong) }
 }
 
 fn dispatch(kind: u8, length: usize) -> Result<(), Refusal> {
@@ -110,19 +106,10 @@ fn tpm(length: usize) -> Result<(), Refusal> {
     let mut page = [0; PAGE_SIZE];
     let command = &mut page[..length];
     PAYLOAD.copy_out(0, command);
-    vtpm::request(
-        vtpm::SEND_COMMAND,
-        0,
-        u32::try_from(length).unwrap_or(0),
-        command,
-    );
+    vtpm::request(vtpm::SEND_COMMAND, 0, u32::try_from(length).unwrap_or(0), command);
     let (was_taken, rax) = vtpm::send()?;
     taken(was_taken)?;
-    let response = if rax == SUCCESS {
-        vtpm::response(&mut page)
-    } else {
-        &[]
-    };
+    let response = if rax == SUCCESS { vtpm::response(&mut page) } else { &[] };
     head(1, 8 + response.len());
     serial::write(&rax.to_le_bytes());
     serial::write(response);
@@ -140,10 +127,9 @@ fn attest(length: usize) -> Result<(), Refusal> {
     attest::request(payload(1), u32::from_le_bytes(payload(17)), nonce);
     let (was_taken, registers) = attest::send(call)?;
     taken(was_taken)?;
-    let sizes = [registers.r8, registers.rcx, registers.rdx]
-        .map(|size| if registers.rax == SUCCESS { size } else { 0 });
-    let [report, manifest, certificates] =
-        sizes.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
+    let sizes =
+        [registers.r8, registers.rcx, registers.rdx].map(|size| if registers.rax == SUCCESS { size } else { 0 });
+    let [report, manifest, certificates] = sizes.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
     if report > PAGE_SIZE || manifest > AREA || certificates > AREA {
         return Err(Refusal::NotTaken);
     }
@@ -170,22 +156,10 @@ fn any_call(length: usize) -> Result<(), Refusal> {
         return Err(Refusal::TooLong);
     }
     let [rax, rcx, rdx, r8, r9] = [0, 8, 16, 24, 32].map(|at| PAYLOAD.read(at));
-    let mut registers = Registers {
-        rax,
-        rcx,
-        rdx,
-        r8,
-        r9,
-    };
+    let mut registers = Registers { rax, rcx, rdx, r8, r9 };
     let was_taken = svsm::call(&mut registers)?;
     head(4, 41);
-    let Registers {
-        rax,
-        rcx,
-        rdx,
-        r8,
-        r9,
-    } = registers;
+    let Registers { rax, rcx, rdx, r8, r9 } = registers;
     for register in [rax, rcx, rdx, r8, r9] {
         serial::write(&register.to_le_bytes());
     }
@@ -208,8 +182,7 @@ fn read_memory(length: usize) -> Result<(), Refusal> {
         return Err(Refusal::TooLong);
     }
     // SAFETY: what is written is the payload's buffer, to which there is no reference.
-    unsafe { entry::copy(PAYLOAD.gpa(), PAYLOAD.read(0), wanted) }
-        .map_err(|_| Refusal::NoMemory)?;
+    unsafe { entry::copy(PAYLOAD.gpa(), PAYLOAD.read(0), wanted) }.map_err(|_| Refusal::NoMemory)?;
     head(6, wanted);
     send_area(&PAYLOAD, wanted);
     Ok(())

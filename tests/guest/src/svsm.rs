@@ -27,13 +27,7 @@ pub(crate) struct Registers {
 impl Registers {
     /// A call with one argument.
     pub(crate) const fn call(protocol: u64, call: u64, rcx: u64) -> Self {
-        Self {
-            rax: protocol << 32 | call,
-            rcx,
-            rdx: 0,
-            r8: 0,
-            r9: 0,
-        }
+        Self { rax: protocol << 32 | call, rcx, rdx: 0, r8: 0, r9: 0 }
     }
 }
 
@@ -71,17 +65,10 @@ pub(crate) fn run_without_pending(registers: &mut Registers) -> Result<(), HostE
     ghcb::run_vmpl0(registers)
 }
 
-fn call_by(
-    registers: &mut Registers,
-    run: fn(&mut Registers) -> Result<(), HostError>,
-) -> Result<Taken, HostError> {
+fn call_by(registers: &mut Registers, run: fn(&mut Registers) -> Result<(), HostError>) -> Result<Taken, HostError> {
     pending().store(1, Ordering::SeqCst);
     let run = run(registers);
-    let taken = if pending().swap(0, Ordering::SeqCst) == 0 {
-        Taken::Yes
-    } else {
-        Taken::No
-    };
+    let taken = if pending().swap(0, Ordering::SeqCst) == 0 { Taken::Yes } else { Taken::No };
     run.map(|()| taken)
 }
 

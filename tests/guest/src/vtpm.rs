@@ -31,9 +31,7 @@ pub(crate) fn send() -> Result<(Taken, u64), HostError> {
 pub(crate) fn response(out: &mut [u8; PAGE_SIZE]) -> &[u8] {
     let mut size = [0; 4];
     BUFFER.copy_out(0, &mut size);
-    let size = usize::try_from(u32::from_le_bytes(size))
-        .unwrap_or(0)
-        .min(PAGE_SIZE - 4);
+    let size = usize::try_from(u32::from_le_bytes(size)).unwrap_or(0).min(PAGE_SIZE - 4);
     let response = &mut out[..size];
     BUFFER.copy_out(4, response);
     response
@@ -43,9 +41,7 @@ pub(crate) fn response(out: &mut [u8; PAGE_SIZE]) -> &[u8] {
 ///
 /// Before TPM2_Startup that response is `TPM_RC_INITIALIZE`, which is as good.
 pub(crate) fn is_alive() -> bool {
-    const GET_CAPABILITY: [u8; 22] = [
-        0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7A, 0, 0, 0, 6, 0, 0, 1, 5, 0, 0, 0, 1,
-    ];
+    const GET_CAPABILITY: [u8; 22] = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7A, 0, 0, 0, 6, 0, 0, 1, 5, 0, 0, 0, 1];
     request(SEND_COMMAND, 0, 22, &GET_CAPABILITY);
     if !matches!(send(), Ok((Taken::Yes, SUCCESS))) {
         return false;

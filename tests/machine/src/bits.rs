@@ -1,28 +1,19 @@
 //! Narrowing and little-endian fields, in one place.
 
 /// The low 32 bits.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 pub(crate) const fn lo32(x: u64) -> u32 {
     x as u32
 }
 
 /// The low 16 bits.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is asked for")]
 pub(crate) const fn lo16(x: u64) -> u16 {
     x as u16
 }
 
 /// The low 8 bits.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are what is asked for")]
 pub(crate) const fn lo8(x: u64) -> u8 {
     x as u8
 }

@@ -78,15 +78,9 @@ pub(crate) struct Config {
 impl Config {
     /// Reads the file; a line that is not understood is a bad launch.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        let Ok(text) = core::str::from_utf8(text) else {
-            bad_launch!("the configuration is not UTF-8")
-        };
+        let Ok(text) = core::str::from_utf8(text) else { bad_launch!("the configuration is not UTF-8") };
         let mut config = Self::default();
-        for line in text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if config.line(line).is_none() {
                 bad_launch!("configuration line not understood: {line}");
             }

@@ -41,9 +41,7 @@ pub(crate) fn port_out(port: u16, size: u8, value: u32) {
 pub(crate) fn rdmsr(msr: u32) -> u64 {
     let (lo, hi): (u32, u32);
     // SAFETY: reading an MSR has no effect on memory.
-    unsafe {
-        asm!("rdmsr", in("ecx") msr, out("eax") lo, out("edx") hi, options(nomem, nostack, preserves_flags))
-    };
+    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") lo, out("edx") hi, options(nomem, nostack, preserves_flags)) };
     u64::from(hi) << 32 | u64::from(lo)
 }
 
@@ -54,9 +52,7 @@ pub(crate) fn rdmsr(msr: u32) -> u64 {
 pub(crate) unsafe fn wrmsr(msr: u32, value: u64) {
     let (lo, hi) = (crate::bits::lo32(value), crate::bits::lo32(value >> 32));
     // SAFETY: the caller's promise.
-    unsafe {
-        asm!("wrmsr", in("ecx") msr, in("eax") lo, in("edx") hi, options(nostack, preserves_flags))
-    };
+    unsafe { asm!("wrmsr", in("ecx") msr, in("eax") lo, in("edx") hi, options(nostack, preserves_flags)) };
 }
 
 /// CPUID.
@@ -75,9 +71,7 @@ pub(crate) fn rdrand() -> u64 {
     loop {
         let (value, ok): (u64, u8);
         // SAFETY: EPYC-Milan has RDRAND, also under TCG.
-        unsafe {
-            asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack))
-        };
+        unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) ok, options(nomem, nostack)) };
         if ok == 1 {
             return value;
         }

@@ -13,12 +13,7 @@ const MAX_EXTENDED: u32 = 0x8000_001F;
 /// Entries that fit in a CPUID page.
 const ENTRIES: usize = 64;
 const ENTRY: usize = 48;
-const NONE: CpuidResult = CpuidResult {
-    eax: 0,
-    ebx: 0,
-    ecx: 0,
-    edx: 0,
-};
+const NONE: CpuidResult = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 
 /// Leaves of the page when the image brings an empty one: (leaf, subleaf).
 const DEFAULT: &[(u32, u32)] = &[
@@ -78,12 +73,7 @@ impl Policy {
             0x8000_000A => result = NONE,
             // EBX: position of the C-bit, and by how many bits it makes physical addresses shorter.
             0x8000_001F => {
-                result = CpuidResult {
-                    eax: SEV_ES_SNP_VMPL,
-                    ebx: crate::bits::lo32(C_BIT) | 1 << 6,
-                    ecx: 0,
-                    edx: 0,
-                }
+                result = CpuidResult { eax: SEV_ES_SNP_VMPL, ebx: crate::bits::lo32(C_BIT) | 1 << 6, ecx: 0, edx: 0 }
             }
             _ => {}
         }
@@ -107,10 +97,7 @@ impl Policy {
         let count = if count == 0 { DEFAULT.len() } else { count };
         for entry in page[16..16 + count * ENTRY].chunks_exact_mut(ENTRY) {
             let result = self.leaf(crate::bits::u32_at(entry, 0), crate::bits::u32_at(entry, 4));
-            for (index, register) in [result.eax, result.ebx, result.ecx, result.edx]
-                .iter()
-                .enumerate()
-            {
+            for (index, register) in [result.eax, result.ebx, result.ecx, result.edx].iter().enumerate() {
                 crate::bits::put(entry, 0x18 + 4 * index, &register.to_le_bytes());
             }
         }

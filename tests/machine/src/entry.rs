@@ -116,10 +116,7 @@ pub(crate) fn install_exceptions() {
     let stubs = (&raw const __exception_stubs) as u64;
     let gates = core::array::from_fn(|vector| {
         let at = stubs + 16 * vector as u64;
-        Gate {
-            low: at & 0xFFFF | CODE | INTERRUPT_GATE | (at >> 16 & 0xFFFF) << 48,
-            high: at >> 32,
-        }
+        Gate { low: at & 0xFFFF | CODE | INTERRUPT_GATE | (at >> 16 & 0xFFFF) << 48, high: at >> 32 }
     });
     TABLE.load(gates);
 }
@@ -147,9 +144,7 @@ mod spin_once {
             crate::bits::put(&mut pointer, 0, &511u16.to_le_bytes());
             crate::bits::put(&mut pointer, 2, &(at as u64).to_le_bytes());
             // SAFETY: the table is static and its gates lead to code that never returns.
-            unsafe {
-                core::arch::asm!("lidt [{}]", in(reg) pointer.as_ptr(), options(nostack, preserves_flags))
-            };
+            unsafe { core::arch::asm!("lidt [{}]", in(reg) pointer.as_ptr(), options(nostack, preserves_flags)) };
         }
     }
 }

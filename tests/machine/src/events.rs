@@ -38,13 +38,7 @@ mod code {
 
 impl Machine {
     /// Carries out one event. `None`: another VMPL runs now, and the answer is written already.
-    pub(crate) fn event(
-        &mut self,
-        ghcb: Ghcb,
-        code: u64,
-        info1: u64,
-        info2: u64,
-    ) -> Option<Outcome> {
+    pub(crate) fn event(&mut self, ghcb: Ghcb, code: u64, info1: u64, info2: u64) -> Option<Outcome> {
         if code == code::RUN_VMPL {
             return self.run_vmpl_event(ghcb, info1);
         }
@@ -59,38 +53,21 @@ impl Machine {
                 .map_err(Refused::from),
             code::RDTSC | code::RDTSCP => Ok(time(code)),
             code::DR7_READ => Ok(Answer::registers([(field::RAX, 0x400)])),
-            code::DR7_WRITE
-            | code::INVD
-            | code::WBINVD
-            | code::MONITOR
-            | code::MWAIT
-            | code::NMI_COMPLETE => Ok(Answer::default()),
+            code::DR7_WRITE | code::INVD | code::WBINVD | code::MONITOR | code::MWAIT | code::NMI_COMPLETE => {
+                Ok(Answer::default())
+            }
             code::MMIO_READ => self.mmio(ghcb, info1, info2, false),
             code::MMIO_WRITE => self.mmio(ghcb, info1, info2, true),
-            code::AP_RESET_HOLD => self.stop(
-                Rule::Halted,
-                0,
-                format_args!("AP reset hold on the only vCPU"),
-            ),
+            code::AP_RESET_HOLD => self.stop(Rule::Halted, 0, format_args!("AP reset hold on the only vCPU")),
             code::PAGE_STATE_CHANGE => self.page_state_list(ghcb),
             code::GUEST_REQUEST => self.guest_request(info1, info2, None),
             code::EXTENDED_GUEST_REQUEST => self.extended_request(ghcb, info1, info2),
             code::AP_CREATION => self.ap_creation(ghcb, info1, info2),
             code::DOORBELL => self.doorbell_event(info1, info2),
             code::APIC_IDS => self.apic_ids(ghcb, info1),
-            code::HV_FEATURES => Ok(Answer::info2(
-                self.config
-                    .lies
-                    .hv_features
-                    .unwrap_or(crate::msr::HV_FEATURES),
-            )),
+            code::HV_FEATURES => Ok(Answer::info2(self.config.lies.hv_features.unwrap_or(crate::msr::HV_FEATURES))),
             code::TERMINATE => {
-                log!(
-                    "TERMINATED set={} code={} vmpl={}",
-                    info1 & 15,
-                    info1 >> 4 & 0xFF,
-                    self.current
-                );
+                log!("TERMINATED set={} code={} vmpl={}", info1 & 15, info1 >> 4 & 0xFF, self.current);
                 end(End::Terminated)
             }
             _ => Err(Malformed::InvalidEvent.into()),
@@ -123,19 +100,12 @@ impl Machine {
     fn msr_event(&self, ghcb: Ghcb, info1: u64) -> Outcome {
         let msr = lo32(ghcb.get(field::RCX)?);
         if !may_reach_msr(msr) {
-            log!(
-                "MSR {msr:#x} refused, vmpl={} rip={:#x}",
-                self.current,
-                self.rip()
-            );
+            log!("MSR {msr:#x} refused, vmpl={} rip={:#x}", self.current, self.rip());
             return Err(Refused::GeneralProtection);
         }
         if info1 & 1 == 0 {
             let value = cpu::rdmsr(msr);
-            return Ok(Answer::registers([
-                (field::RAX, value & 0xFFFF_FFFF),
-                (field::RDX, value >> 32),
-            ]));
+            return Ok(Answer::registers([(field::RAX, value & 0xFFFF_FFFF), (field::RDX, value >> 32)]));
         }
         let value = ghcb.get(field::RDX)? << 32 | ghcb.get(field::RAX)? & 0xFFFF_FFFF;
         // SAFETY: `may_reach_msr` lets through the APIC's and memory types only, none of which this program's execution rests on.
@@ -244,11 +214,8 @@ impl Machine {
         if pages == 0 {
             return Ok(Answer::registers([(field::RAX, 1)]));
         }
-        let list = self
-            .memory
-            .shared_bytes(gpa, 8)
-            .filter(|_| gpa.is_multiple_of(PAGE))
-            .ok_or(Malformed::InvalidInput)?;
+        let list =
+            self.memory.shared_bytes(gpa, 8).filter(|_| gpa.is_multiple_of(PAGE)).ok_or(Malformed::InvalidInput)?;
         phys::write_u64(list, 1);
         Ok(Answer::registers([(field::RAX, 1)]))
     }
@@ -262,11 +229,7 @@ impl Machine {
 fn time(code: u64) -> Answer {
     let tsc = cpu::rdtsc();
     let (low, high) = ((field::RAX, tsc & 0xFFFF_FFFF), (field::RDX, tsc >> 32));
-    if code == code::RDTSCP {
-        Answer::registers([low, high, (field::RCX, 0)])
-    } else {
-        Answer::registers([low, high])
-    }
+    if code == code::RDTSCP { Answer::registers([low, high, (field::RCX, 0)]) } else { Answer::registers([low, high]) }
 }
 
 /// MSRs whose access the guest may ask for: APIC base, x2APIC, MTRRs (read and write), microcode level and a few that Linux reads.

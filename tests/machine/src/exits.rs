@@ -30,27 +30,17 @@ impl Machine {
             exit::EXCEPTION_UD => self.undefined_opcode(),
             exit::CR0_SELECTIVE => self.write_cr0(),
             exit::HLT => self.halt(),
-            exit::SHUTDOWN => self.stop(
-                Rule::TripleFault,
-                0,
-                format_args!("the processor shut down"),
-            ),
-            _ if code & exit::INVALID == exit::INVALID => self.stop(
-                Rule::VmsaInvalid,
-                0,
-                format_args!("VMRUN refused the state (VMEXIT_INVALID)"),
-            ),
+            exit::SHUTDOWN => self.stop(Rule::TripleFault, 0, format_args!("the processor shut down")),
+            _ if code & exit::INVALID == exit::INVALID => {
+                self.stop(Rule::VmsaInvalid, 0, format_args!("VMRUN refused the state (VMEXIT_INVALID)"))
+            }
             exit::INVLPGA | exit::VMRUN | exit::VMLOAD..=exit::SKINIT => {
                 if self.current == 0 {
                     self.stop(Rule::SvmInstruction, 0, format_args!("exit code {code:#x}"));
                 }
                 self.inject(6, None);
             }
-            _ => fault!(
-                "unexpected exit {code:#x} at vmpl={} rip={:#x}",
-                self.current,
-                self.rip()
-            ),
+            _ => fault!("unexpected exit {code:#x} at vmpl={} rip={:#x}", self.current, self.rip()),
         }
     }
 
@@ -85,9 +75,7 @@ impl Machine {
         let old = self.vmcb().save(save::CR0);
         let (length, value) = match bytes {
             [0x0F, 0x22, modrm, _] if modrm >> 3 & 7 == 0 => (3, self.gpr(modrm & 7)),
-            [rex @ 0x40..=0x4F, 0x0F, 0x22, modrm] if modrm >> 3 & 7 == 0 => {
-                (4, self.gpr(modrm & 7 | (rex & 1) << 3))
-            }
+            [rex @ 0x40..=0x4F, 0x0F, 0x22, modrm] if modrm >> 3 & 7 == 0 => (4, self.gpr(modrm & 7 | (rex & 1) << 3)),
             // LMSW with a register: the low four bits; PE cannot be cleared.
             [0x0F, 0x01, modrm @ 0xF0..=0xF7, _] => (3, old & !0xE | self.gpr(modrm & 7) & 0xF),
             _ => fault!(
@@ -98,16 +86,12 @@ impl Machine {
         let vmcb = self.vmcb();
         let efer = vmcb.save(save::EFER);
         let long = efer & LME != 0 && value & PG != 0;
-        if value >> 32 != 0 || value & (PG | PE) == PG || (long && vmcb.save(save::CR4) & PAE == 0)
-        {
+        if value >> 32 != 0 || value & (PG | PE) == PG || (long && vmcb.save(save::CR4) & PAE == 0) {
             return self.inject(13, Some(0));
         }
         vmcb.set_save(save::CR0, value | ET);
         vmcb.set_save(save::EFER, if long { efer | LMA } else { efer & !LMA });
-        vmcb.set(
-            control::NESTED_CR3,
-            self.memory.root(self.current, value & PG != 0),
-        );
+        vmcb.set(control::NESTED_CR3, self.memory.root(self.current, value & PG != 0));
         self.skip(length);
     }
 
@@ -125,10 +109,7 @@ impl Machine {
         let address = self.vmcb().get(control::EXIT_INFO_2);
         let paging = self.vmcb().save(save::CR0) & PAGING != 0;
         let always_private = !paging || info & (FETCH | WALK) != 0;
-        let at = Physical {
-            gpa: address & !C,
-            private: always_private || address & C != 0,
-        };
+        let at = Physical { gpa: address & !C, private: always_private || address & C != 0 };
         let access = match info {
             _ if info & FETCH != 0 => Access::Fetch,
             // A walk probes for a store; it needs no more than to read.
@@ -144,16 +125,11 @@ impl Machine {
             }
             Ok(_) if paging && address & C == 0 => self.memory.alias(at.gpa, self.current),
             // QEMU's walk wants to write the guest's page tables, which this VMPL may only read.
-            Ok(_) if info & WALK != 0 => self.vmpl_violation(
-                at.gpa,
-                format_args!("page tables in a page that is not writable"),
-            ),
-            Ok(_) => fault!(
-                "nested page fault {info:#x} at gpa={address:#x}, although the page is accessible"
-            ),
-            Err(Refusal::NoMemory) if !at.private || (!paging && access != Access::Fetch) => {
-                self.vc(exit::NPF)
+            Ok(_) if info & WALK != 0 => {
+                self.vmpl_violation(at.gpa, format_args!("page tables in a page that is not writable"))
             }
+            Ok(_) => fault!("nested page fault {info:#x} at gpa={address:#x}, although the page is accessible"),
+            Err(Refusal::NoMemory) if !at.private || (!paging && access != Access::Fetch) => self.vc(exit::NPF),
             Err(_) => {
                 let _ = self.reach(at, access);
             }
@@ -162,17 +138,10 @@ impl Machine {
 
     fn count_fault(&self, address: u64, same_fault: &mut (u64, u32)) {
         let page = address & !(PAGE - 1);
-        *same_fault = if same_fault.0 == page {
-            (page, same_fault.1 + 1)
-        } else {
-            (page, 1)
-        };
+        *same_fault = if same_fault.0 == page { (page, same_fault.1 + 1) } else { (page, 1) };
         if same_fault.1 > SAME_FAULT {
             log!("info1={:#x}", self.vmcb().get(control::EXIT_INFO_1));
-            fault!(
-                "nested page fault at gpa={address:#x} does not go away, rip={:#x}",
-                self.rip()
-            );
+            fault!("nested page fault at gpa={address:#x} does not go away, rip={:#x}", self.rip());
         }
     }
 }

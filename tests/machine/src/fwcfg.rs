@@ -32,11 +32,8 @@ fn read(selector: u16, to: &mut [u8]) {
     const SELECT: u32 = 8;
     let control = u32::from(selector) << 16 | SELECT | READ;
     let length = u32::try_from(to.len()).unwrap_or(0);
-    let mut request = Request {
-        control: control.to_be(),
-        length: length.to_be(),
-        address: (to.as_mut_ptr() as u64).to_be(),
-    };
+    let mut request =
+        Request { control: control.to_be(), length: length.to_be(), address: (to.as_mut_ptr() as u64).to_be() };
     let at = (&raw mut request) as u64;
     port_out(0x514, 4, crate::bits::lo32(at >> 32).to_be());
     port_out(0x518, 4, crate::bits::lo32(at).to_be());
@@ -56,20 +53,15 @@ fn read(selector: u16, to: &mut [u8]) {
 fn find(name: &str) -> Option<File> {
     let mut directory = [0u8; 4 + 128 * ENTRY];
     read(DIRECTORY, &mut directory[..4]);
-    let count = us(u64::from(u32::from_be_bytes(crate::bits::array(
-        &directory, 0,
-    ))))
-    .min(128);
+    let count = us(u64::from(u32::from_be_bytes(crate::bits::array(&directory, 0)))).min(128);
     read(DIRECTORY, &mut directory[..4 + count * ENTRY]);
-    directory[4..4 + count * ENTRY]
-        .chunks_exact(ENTRY)
-        .find_map(|entry| {
-            let stored = entry[8..].split(|byte| *byte == 0).next()?;
-            (stored == name.as_bytes()).then(|| File {
-                selector: u16::from_be_bytes(crate::bits::array(entry, 4)),
-                size: us(u64::from(u32::from_be_bytes(crate::bits::array(entry, 0)))),
-            })
+    directory[4..4 + count * ENTRY].chunks_exact(ENTRY).find_map(|entry| {
+        let stored = entry[8..].split(|byte| *byte == 0).next()?;
+        (stored == name.as_bytes()).then(|| File {
+            selector: u16::from_be_bytes(crate::bits::array(entry, 4)),
+            size: us(u64::from(u32::from_be_bytes(crate::bits::array(entry, 0)))),
         })
+    })
 }
 
 /// The contents of a file, in memory of its own. `None`: no such file.

@@ -63,18 +63,12 @@ impl Answer {
         for (slot, value) in registers.iter_mut().zip(values) {
             *slot = Some(value);
         }
-        Self {
-            info2: 0,
-            registers,
-        }
+        Self { info2: 0, registers }
     }
 
     /// An answer with nothing but SW_EXITINFO2.
     pub(crate) fn info2(info2: u64) -> Self {
-        Self {
-            info2,
-            ..Self::default()
-        }
+        Self { info2, ..Self::default() }
     }
 }
 
@@ -88,11 +82,7 @@ pub(crate) struct Ghcb {
 impl Ghcb {
     /// A field, which the guest must have marked as valid.
     pub(crate) fn get(self, offset: u64) -> Result<u64, Malformed> {
-        if self.is_valid(offset) {
-            Ok(read_u64(self.hpa + offset))
-        } else {
-            Err(Malformed::MissingInput)
-        }
+        if self.is_valid(offset) { Ok(read_u64(self.hpa + offset)) } else { Err(Malformed::MissingInput) }
     }
 
     fn is_valid(self, offset: u64) -> bool {
@@ -152,20 +142,12 @@ impl Machine {
     fn ghcb_request(&mut self, ghcb: Ghcb) -> Option<Result<Answer, Refused>> {
         let mut tail = [0; 8];
         phys::read(ghcb.hpa + field::VERSION_AND_USAGE, &mut tail);
-        let (version, usage) = (
-            u64_at(&tail, 0) >> 16 & 0xFFFF,
-            lo32(u64_at(&tail, 0) >> 32),
-        );
+        let (version, usage) = (u64_at(&tail, 0) >> 16 & 0xFFFF, lo32(u64_at(&tail, 0) >> 32));
         if version == 0 || version > 2 || usage != 0 {
             return Some(Err(Malformed::Usage.into()));
         }
-        let request = (|| {
-            Ok((
-                ghcb.get(field::EXIT_CODE)?,
-                ghcb.get(field::EXIT_INFO_1)?,
-                ghcb.get(field::EXIT_INFO_2)?,
-            ))
-        })();
+        let request =
+            (|| Ok((ghcb.get(field::EXIT_CODE)?, ghcb.get(field::EXIT_INFO_1)?, ghcb.get(field::EXIT_INFO_2)?)))();
         let (code, info1, info2) = match request {
             Ok(request) => request,
             Err(why) => return Some(Err(Refused::Malformed(why))),
@@ -193,23 +175,14 @@ impl Machine {
                 (0, answer.info2)
             }
             Err(Refused::Malformed(why)) => {
-                log!(
-                    "ghcb: exit code {code:#x} refused: {why:?} vmpl={} rip={:#x}",
-                    self.current,
-                    self.rip()
-                );
+                log!("ghcb: exit code {code:#x} refused: {why:?} vmpl={} rip={:#x}", self.current, self.rip());
                 (2, why as u64)
             }
             Err(Refused::GeneralProtection) => (1, GP_EVENT),
         };
         ghcb.put(field::EXIT_INFO_1, info1);
         ghcb.put(field::EXIT_INFO_2, info2);
-        if self
-            .config
-            .lies
-            .ghcb_invalid
-            .is_some_and(|only| only == 0 || only == code)
-        {
+        if self.config.lies.ghcb_invalid.is_some_and(|only| only == 0 || only == code) {
             ghcb.clear_valid();
         }
     }

@@ -22,20 +22,9 @@ pub(crate) enum Header<'a> {
     /// Guest policy of SEV-SNP.
     Policy { policy: u64, mask: u32 },
     /// A page; `data` is `None` for a zero page.
-    Page {
-        gpa: u64,
-        mask: u32,
-        data: Option<&'a [u8]>,
-        unmeasured: bool,
-        shared: bool,
-        kind: PageKind,
-    },
+    Page { gpa: u64, mask: u32, data: Option<&'a [u8]>, unmeasured: bool, shared: bool, kind: PageKind },
     /// A parameter area, with what it has at first.
-    Area {
-        index: u32,
-        bytes: u64,
-        data: Option<&'a [u8]>,
-    },
+    Area { index: u32, bytes: u64, data: Option<&'a [u8]> },
     /// A parameter area becomes pages.
     Insert { gpa: u64, mask: u32, index: u32 },
     /// The host's memory map goes into a parameter area.
@@ -43,12 +32,7 @@ pub(crate) enum Header<'a> {
     /// The number of virtual processors goes into a parameter area.
     ProcessorCount { index: u32, offset: u32 },
     /// A VMSA.
-    Vmsa {
-        gpa: u64,
-        mask: u32,
-        data: &'a [u8],
-        processor: u16,
-    },
+    Vmsa { gpa: u64, mask: u32, data: &'a [u8], processor: u16 },
     /// Memory that must be there.
     Required { gpa: u64, mask: u32, bytes: u64 },
     /// Another one, not for this platform or only informative.
@@ -112,9 +96,7 @@ impl<'a> Igvm<'a> {
             }
             let (kind, len) = (u32_at(rest, 0), us(u32_at(rest, 4).into()));
             let body = rest.get(8..8usize.saturating_add(len));
-            let next = (8usize.saturating_add(len))
-                .next_multiple_of(8)
-                .min(rest.len());
+            let next = (8usize.saturating_add(len)).next_multiple_of(8).min(rest.len());
             rest = &rest[next..];
             Some(match body {
                 Some(body) => self.header(kind, body),
@@ -128,88 +110,49 @@ impl<'a> Igvm<'a> {
 
     fn data(self, offset: u32, len: usize) -> Result<&'a [u8], Bad> {
         let start = us(offset.into());
-        self.file
-            .get(start..start + len)
-            .ok_or(Bad("data goes beyond the end of the file"))
+        self.file.get(start..start + len).ok_or(Bad("data goes beyond the end of the file"))
     }
 
     fn header(self, kind: u32, body: &'a [u8]) -> Result<Header<'a>, Bad> {
         let need = |len: usize| {
-            if body.len() < len {
-                Err(Bad("a variable header is too short"))
-            } else {
-                Ok(())
-            }
+            if body.len() < len { Err(Bad("a variable header is too short")) } else { Ok(()) }
         };
         Ok(match kind {
             0x001 => {
                 need(16)?;
-                Header::Platform {
-                    mask: u32_at(body, 0),
-                    kind: body[5],
-                }
+                Header::Platform { mask: u32_at(body, 0), kind: body[5] }
             }
             0x101 => {
                 need(12)?;
-                Header::Policy {
-                    policy: u64_at(body, 0),
-                    mask: u32_at(body, 8),
-                }
+                Header::Policy { policy: u64_at(body, 0), mask: u32_at(body, 8) }
             }
             0x301 => {
                 need(16)?;
                 let (bytes, offset) = (u64_at(body, 0), u32_at(body, 12));
-                let data = if offset == 0 {
-                    None
-                } else {
-                    Some(self.data(offset, us(bytes.min(1 << 20)))?)
-                };
-                Header::Area {
-                    index: u32_at(body, 8),
-                    bytes,
-                    data,
-                }
+                let data = if offset == 0 { None } else { Some(self.data(offset, us(bytes.min(1 << 20)))?) };
+                Header::Area { index: u32_at(body, 8), bytes, data }
             }
             0x302 => self.page(body)?,
             0x303 => {
                 need(16)?;
-                Header::Insert {
-                    gpa: u64_at(body, 0),
-                    mask: u32_at(body, 8),
-                    index: u32_at(body, 12),
-                }
+                Header::Insert { gpa: u64_at(body, 0), mask: u32_at(body, 8), index: u32_at(body, 12) }
             }
             0x304 => {
                 need(20)?;
                 let data = self.data(u32_at(body, 12), 4096)?;
-                Header::Vmsa {
-                    gpa: u64_at(body, 0),
-                    mask: u32_at(body, 8),
-                    data,
-                    processor: u16_at(body, 16),
-                }
+                Header::Vmsa { gpa: u64_at(body, 0), mask: u32_at(body, 8), data, processor: u16_at(body, 16) }
             }
             0x305 => {
                 need(16)?;
-                Header::Required {
-                    gpa: u64_at(body, 0),
-                    mask: u32_at(body, 8),
-                    bytes: u32_at(body, 12).into(),
-                }
+                Header::Required { gpa: u64_at(body, 0), mask: u32_at(body, 8), bytes: u32_at(body, 12).into() }
             }
             0x307 => {
                 need(8)?;
-                Header::ProcessorCount {
-                    index: u32_at(body, 0),
-                    offset: u32_at(body, 4),
-                }
+                Header::ProcessorCount { index: u32_at(body, 0), offset: u32_at(body, 4) }
             }
             0x30C => {
                 need(8)?;
-                Header::MemoryMap {
-                    index: u32_at(body, 0),
-                    offset: u32_at(body, 4),
-                }
+                Header::MemoryMap { index: u32_at(body, 0), offset: u32_at(body, 4) }
             }
             _ => Header::Other,
         })
@@ -235,11 +178,7 @@ impl<'a> Igvm<'a> {
         Ok(Header::Page {
             gpa: u64_at(body, 0),
             mask: u32_at(body, 8),
-            data: if offset == 0 {
-                None
-            } else {
-                Some(self.data(offset, 4096)?)
-            },
+            data: if offset == 0 { None } else { Some(self.data(offset, 4096)?) },
             unmeasured: flags & UNMEASURED != 0,
             shared: flags & SHARED != 0,
             kind,

@@ -53,11 +53,9 @@ impl Machine {
     fn operand_page(&self, address: u64) -> Option<u64> {
         match self.translate(address & !(PAGE - 1)) {
             Ok(at) if self.memory.rmp.entry(at.gpa).is_some() => Some(at.gpa),
-            Ok(at) => self.stop(
-                Rule::PageState,
-                at.gpa,
-                format_args!("PVALIDATE or RMPADJUST of an address without memory"),
-            ),
+            Ok(at) => {
+                self.stop(Rule::PageState, at.gpa, format_args!("PVALIDATE or RMPADJUST of an address without memory"))
+            }
             Err(_) => {
                 self.vmcb().set_save(save::CR2, address);
                 self.inject(PF, Some(0));
@@ -69,8 +67,7 @@ impl Machine {
     fn finish(&mut self, code: Code, carry: bool) {
         self.level().regs.gpr[RAX] = code as u64;
         let rflags = self.vmcb().save(save::RFLAGS) & !CF;
-        self.vmcb()
-            .set_save(save::RFLAGS, rflags | u64::from(carry));
+        self.vmcb().set_save(save::RFLAGS, rflags | u64::from(carry));
         self.skip(4);
     }
 
@@ -128,11 +125,7 @@ impl Machine {
         if validate && entry.is(VALIDATED) {
             let own = entry.permissions[1..] == [0; 3];
             if own && entry.is(UNCHANGED) {
-                self.stop(
-                    Rule::PvalidateTwice,
-                    gpa,
-                    format_args!("validated again after CF=1"),
-                );
+                self.stop(Rule::PvalidateTwice, gpa, format_args!("validated again after CF=1"));
             }
             if own {
                 entry.flags |= UNCHANGED;
@@ -155,28 +148,14 @@ impl Machine {
         }
         let gpr = self.level().regs.gpr;
         let (address, size, attributes) = (gpr[RAX], gpr[RCX], gpr[RDX]);
-        let (target, permissions, vmsa) = (
-            attributes & 0xFF,
-            lo8(attributes >> 8),
-            attributes >> 16 & 1 == 1,
-        );
+        let (target, permissions, vmsa) = (attributes & 0xFF, lo8(attributes >> 8), attributes >> 16 & 1 == 1);
         let huge = size & 1 == 1;
         let misaligned = huge && address % (HUGE_PAGES * PAGE) >= PAGE;
-        if size > 1
-            || target > 3
-            || permissions > FULL
-            || attributes >> 17 != 0
-            || misaligned
-            || (huge && vmsa)
-        {
+        if size > 1 || target > 3 || permissions > FULL || attributes >> 17 != 0 || misaligned || (huge && vmsa) {
             return self.finish(Code::Input, false);
         }
         if target == 0 && self.current == 0 {
-            self.stop(
-                Rule::RmpadjustLevel,
-                address,
-                format_args!("VMPL0 asked to change VMPL0"),
-            );
+            self.stop(Rule::RmpadjustLevel, address, format_args!("VMPL0 asked to change VMPL0"));
         }
         if crate::bits::us(target) <= self.current || (vmsa && self.current != 0) {
             return self.finish(Code::Permission, false);
@@ -191,25 +170,14 @@ impl Machine {
         self.finish(code, false);
     }
 
-    fn rmpadjust_pages(
-        &mut self,
-        gpa: u64,
-        pages: u64,
-        target: usize,
-        permissions: u8,
-        vmsa: bool,
-    ) -> Code {
+    fn rmpadjust_pages(&mut self, gpa: u64, pages: u64, target: usize, permissions: u8, vmsa: bool) -> Code {
         for page in 0..pages {
             let at = gpa + page * PAGE;
             let Some(mut entry) = self.memory.rmp.entry(at) else {
                 return Code::Input;
             };
             if !entry.is(VALIDATED) {
-                self.stop(
-                    Rule::UnvalidatedAccess,
-                    at,
-                    format_args!("RMPADJUST of a page that is not validated"),
-                );
+                self.stop(Rule::UnvalidatedAccess, at, format_args!("RMPADJUST of a page that is not validated"));
             }
             if permissions & !entry.permissions[self.current] != 0 {
                 return Code::Permission;

@@ -23,11 +23,7 @@ fn is_end(port: u16, value: u32) -> bool {
 }
 
 fn input(port: u16, size: u8) -> u32 {
-    if is_kept(port) {
-        u32::MAX >> (32 - 8 * u32::from(size))
-    } else {
-        port_in(port, size)
-    }
+    if is_kept(port) { u32::MAX >> (32 - 8 * u32::from(size)) } else { port_in(port, size) }
 }
 
 fn output(port: u16, size: u8, value: u32) {
@@ -58,10 +54,7 @@ impl Machine {
             }
             return Ok(Answer::registers([(field::RAX, input(port, size).into())]));
         }
-        let bytes = count
-            .checked_mul(size.into())
-            .filter(|bytes| *bytes <= LIMIT)
-            .ok_or(Malformed::Scratch)?;
+        let bytes = count.checked_mul(size.into()).filter(|bytes| *bytes <= LIMIT).ok_or(Malformed::Scratch)?;
         let buffer = self.scratch(ghcb, bytes)?;
         for index in 0..count {
             let at = buffer + index * u64::from(size);

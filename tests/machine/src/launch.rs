@@ -55,16 +55,7 @@ impl<'a> Launch<'a> {
         lies: &crate::config::Lies,
     ) -> Self {
         let (cpuid_overflow, map_lie) = (lies.cpuid_overflow, lies.memory_map_lie.is_some());
-        Self {
-            memory,
-            secrets,
-            cpuid,
-            cpuid_overflow,
-            map_lie,
-            digest: [0; 48],
-            areas: Vec::new(),
-            vmsa: None,
-        }
+        Self { memory, secrets, cpuid, cpuid_overflow, map_lie, digest: [0; 48], areas: Vec::new(), vmsa: None }
     }
 
     /// Launches the file.
@@ -76,10 +67,7 @@ impl<'a> Launch<'a> {
         for header in file.headers() {
             match header? {
                 Header::Platform { mask, kind: SNP } => platform = mask,
-                Header::Policy {
-                    policy: wanted,
-                    mask,
-                } if mask & platform != 0 => policy = wanted,
+                Header::Policy { policy: wanted, mask } if mask & platform != 0 => policy = wanted,
                 header => self.directive(header, platform)?,
             }
         }
@@ -87,11 +75,7 @@ impl<'a> Launch<'a> {
             return Err(Bad("bit 17 of the policy must be 1"));
         }
         let vmsa = self.vmsa.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
-        Ok(Launched {
-            digest: self.digest,
-            policy,
-            vmsa,
-        })
+        Ok(Launched { digest: self.digest, policy, vmsa })
     }
 
     fn directive(&mut self, header: Header<'_>, platform: u32) -> Result<(), Bad> {
@@ -100,14 +84,7 @@ impl<'a> Launch<'a> {
             return Err(Bad("something comes after the VMSA"));
         }
         match header {
-            Header::Page {
-                gpa,
-                mask,
-                data,
-                unmeasured,
-                shared,
-                kind,
-            } if ours(mask) => match kind {
+            Header::Page { gpa, mask, data, unmeasured, shared, kind } if ours(mask) => match kind {
                 PageKind::Normal if shared => self.shared(gpa, data),
                 PageKind::Normal if unmeasured => self.page(gpa, data, PageType::Unmeasured),
                 PageKind::Normal => self.page(gpa, data, PageType::Normal),
@@ -123,27 +100,16 @@ impl<'a> Launch<'a> {
             Header::MemoryMap { index, offset } => self.memory_map(index, us(offset.into())),
             Header::ProcessorCount { index, offset } => {
                 let position = self.position(index)?;
-                put(
-                    &mut self.areas[position].1,
-                    us(offset.into()),
-                    &1u32.to_le_bytes(),
-                );
+                put(&mut self.areas[position].1, us(offset.into()), &1u32.to_le_bytes());
                 Ok(())
             }
             Header::Required { gpa, mask, bytes } if ours(mask) => {
                 if bytes % PAGE != 0 {
                     return Err(Bad("required memory is not whole pages"));
                 }
-                (0..bytes / PAGE).try_for_each(|page| {
-                    self.page(gpa.saturating_add(page * PAGE), None, PageType::Zero)
-                })
+                (0..bytes / PAGE).try_for_each(|page| self.page(gpa.saturating_add(page * PAGE), None, PageType::Zero))
             }
-            Header::Vmsa {
-                gpa,
-                mask,
-                data,
-                processor,
-            } if ours(mask) => self.vmsa(gpa, data, processor),
+            Header::Vmsa { gpa, mask, data, processor } if ours(mask) => self.vmsa(gpa, data, processor),
             _ => Ok(()),
         }
     }
@@ -162,36 +128,21 @@ impl<'a> Launch<'a> {
     /// Makes a page the guest's, validated, with these contents (`None`: zeros).
     fn page(&mut self, gpa: u64, data: Option<&[u8]>, kind: PageType) -> Result<(), Bad> {
         const ZERO: [u8; 4096] = [0; 4096];
-        let entry = self
-            .memory
-            .rmp
-            .entry(gpa)
-            .ok_or(Bad("a page is where no memory is"))?;
-        let hpa = self
-            .memory
-            .rmp
-            .hpa(gpa)
-            .ok_or(Bad("a page is where no memory is"))?;
+        let entry = self.memory.rmp.entry(gpa).ok_or(Bad("a page is where no memory is"))?;
+        let hpa = self.memory.rmp.hpa(gpa).ok_or(Bad("a page is where no memory is"))?;
         if !gpa.is_multiple_of(PAGE) || entry.is(ASSIGNED) {
             return Err(Bad("a page is misaligned or launched twice"));
         }
         let data = data.unwrap_or(&ZERO);
         phys::write(hpa, data);
         self.memory.set(gpa, Entry::new(ASSIGNED | VALIDATED));
-        let contents = if kind == PageType::Normal {
-            Sha384::digest(data).into()
-        } else {
-            [0; 48]
-        };
+        let contents = if kind == PageType::Normal { Sha384::digest(data).into() } else { [0; 48] };
         self.measure(kind, &contents, gpa);
         Ok(())
     }
 
     fn shared(&mut self, gpa: u64, data: Option<&[u8]>) -> Result<(), Bad> {
-        let hpa = self
-            .memory
-            .shared(gpa)
-            .ok_or(Bad("a shared page is where no memory is"))?;
+        let hpa = self.memory.shared(gpa).ok_or(Bad("a shared page is where no memory is"))?;
         if let Some(data) = data {
             phys::write(hpa, data);
         }
@@ -214,16 +165,11 @@ impl<'a> Launch<'a> {
         }
         let mut page = [0; 4096];
         put(&mut page, 0, data.unwrap_or(&[]));
-        self.areas
-            .push((index, page))
-            .map_err(|_| Bad("too many parameter areas"))
+        self.areas.push((index, page)).map_err(|_| Bad("too many parameter areas"))
     }
 
     fn position(&self, index: u32) -> Result<usize, Bad> {
-        self.areas
-            .iter()
-            .position(|area| area.0 == index)
-            .ok_or(Bad("an unknown parameter area"))
+        self.areas.iter().position(|area| area.0 == index).ok_or(Bad("an unknown parameter area"))
     }
 
     /// Entries of 24 bytes: u64 first page, u64 pages, u16 type (0 memory), u16 flags, u32 reserved; a zero entry ends the list.

@@ -66,8 +66,7 @@ impl Machine {
 
     /// Goes on behind an instruction of `length` bytes.
     pub(crate) fn skip(&self, length: u64) {
-        self.vmcb()
-            .set_save(save::RIP, self.rip().wrapping_add(length));
+        self.vmcb().set_save(save::RIP, self.rip().wrapping_add(length));
     }
 
     /// Stops: the guest broke `rule`.
@@ -92,11 +91,7 @@ impl Machine {
         if !self.gives_gp() {
             self.stop(Rule::VmplPermission, gpa, detail);
         }
-        log!(
-            "refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}",
-            self.current,
-            self.rip()
-        );
+        log!("refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}", self.current, self.rip());
         self.inject(13, Some(0));
     }
 
@@ -106,10 +101,7 @@ impl Machine {
         const EXCEPTION: u64 = 3 << 8;
         const ERROR_VALID: u64 = 1 << 11;
         let error = error.map_or(0, |error| ERROR_VALID | u64::from(error) << 32);
-        self.vmcb().set(
-            control::EVENT_INJECT,
-            VALID | EXCEPTION | u64::from(vector) | error,
-        );
+        self.vmcb().set(control::EVENT_INJECT, VALID | EXCEPTION | u64::from(vector) | error);
     }
 
     /// Runs for ever, until something ends QEMU.
@@ -129,18 +121,12 @@ impl Machine {
     /// An event whose delivery was cut short by a nested page fault is delivered again.
     fn redeliver(&self, code: u64, pending: u64) {
         const VALID: u64 = 1 << 31;
-        if code != crate::svm::exit::NPF
-            || pending & VALID == 0
-            || self.vmcb().get(control::EVENT_INJECT) & VALID != 0
+        if code != crate::svm::exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0
         {
             return;
         }
         // An external interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts.
-        let pending = if pending & 0xFF >= 32 {
-            pending & !(7 << 8)
-        } else {
-            pending
-        };
+        let pending = if pending & 0xFF >= 32 { pending & !(7 << 8) } else { pending };
         self.vmcb().set(control::EVENT_INJECT, pending);
     }
 }

@@ -61,15 +61,12 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     entry::install_exceptions();
     let ranges = pvh::memory(info);
     let mut pool = Pool::new();
-    let config =
-        fwcfg::file(&mut pool, "opt/org.quoin/config").map_or_else(Config::default, Config::parse);
+    let config = fwcfg::file(&mut pool, "opt/org.quoin/config").map_or_else(Config::default, Config::parse);
     let Some(file) = fwcfg::file(&mut pool, "opt/org.quoin/igvm") else {
         bad_launch!("no IGVM file: start QEMU with -fw_cfg name=opt/org.quoin/igvm,file=FILE");
     };
     let mut psp = Psp::new(&mut pool, config.seed);
-    let ram = config
-        .ram
-        .map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
+    let ram = config.ram.map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let mut memory = Memory::new(rmp, pool);
     let secrets = psp.secrets_page();
@@ -82,16 +79,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
     let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
-    let mut machine = Machine {
-        config,
-        policy: cpuid::Policy,
-        memory,
-        svm,
-        levels,
-        current: 0,
-        psp,
-        intercepts: 0,
-    };
+    let mut machine = Machine { config, policy: cpuid::Policy, memory, svm, levels, current: 0, psp, intercepts: 0 };
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     machine.load(0);
     machine.run()
@@ -100,10 +88,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
 fn level(memory: &mut Memory, svm: &Svm, vmpl: usize) -> Level {
     Level {
         vmcb: Vmcb::new(memory.frames(1), svm, vmpl as u64 + 1),
-        regs: Regs {
-            fx: [0; 512],
-            gpr: [0; 16],
-        },
+        regs: Regs { fx: [0; 512], gpr: [0; 16] },
         vmsa: None,
         ghcb: 0,
         registered: None,

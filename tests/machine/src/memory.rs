@@ -4,8 +4,7 @@ use crate::bits::u64_at;
 use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
 use crate::phys::{self, PAGE, Pool};
 use crate::rmp::{
-    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED, UNCHANGED,
-    VALIDATED, WRITE,
+    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED, UNCHANGED, VALIDATED, WRITE,
 };
 use heapless::Vec;
 
@@ -28,12 +27,7 @@ impl Memory {
         let firmware = pool.frames(crate::rmp::FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE);
         rmp.back_firmware(firmware);
         let npt = Npt::new(&mut pool);
-        Self {
-            rmp,
-            npt,
-            pool,
-            aliases: Vec::new(),
-        }
+        Self { rmp, npt, pool, aliases: Vec::new() }
     }
 
     /// Zeroed pages of the machine's own.
@@ -49,11 +43,7 @@ impl Memory {
     /// The machine's address of a page that the hypervisor owns: what a GHCB, a shared buffer and so on must be.
     pub(crate) fn shared(&self, gpa: u64) -> Option<u64> {
         let entry = self.rmp.entry(gpa)?;
-        if entry.is(ASSIGNED) {
-            None
-        } else {
-            self.rmp.hpa(gpa)
-        }
+        if entry.is(ASSIGNED) { None } else { self.rmp.hpa(gpa) }
     }
 
     /// The machine's addresses of `len` shared bytes at `gpa`, which must be within one page.
@@ -68,12 +58,7 @@ impl Memory {
         let Some(hpa) = self.rmp.hpa(gpa) else { return };
         self.rmp.set(gpa, entry);
         for vmpl in 0..4 {
-            self.npt.set(
-                &mut self.pool,
-                Side::Private(vmpl),
-                gpa,
-                private_leaf(hpa, entry, vmpl),
-            );
+            self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, private_leaf(hpa, entry, vmpl));
         }
         // The shared side is filled on demand.
         self.npt.set(&mut self.pool, Side::Shared, gpa, 0);
@@ -85,12 +70,7 @@ impl Memory {
         if let (Some(hpa), Some(mut entry)) = (self.shared(gpa), self.rmp.entry(gpa)) {
             entry.flags |= TOUCHED;
             self.rmp.set(gpa, entry);
-            self.npt.set(
-                &mut self.pool,
-                Side::Shared,
-                gpa,
-                hpa | LEAF_READ | LEAF_WRITE | LEAF_NX,
-            );
+            self.npt.set(&mut self.pool, Side::Shared, gpa, hpa | LEAF_READ | LEAF_WRITE | LEAF_NX);
         }
     }
 
@@ -104,12 +84,7 @@ impl Memory {
             self.drop_aliases();
         }
         let _ = self.aliases.push((Side::Shared, gpa));
-        self.npt.set(
-            &mut self.pool,
-            Side::Shared,
-            gpa,
-            private_leaf(hpa, entry, vmpl),
-        );
+        self.npt.set(&mut self.pool, Side::Shared, gpa, private_leaf(hpa, entry, vmpl));
     }
 
     /// Lets a page be executed for which the two execute permissions differ, until the next exit: nested page tables cannot tell them apart.
@@ -122,12 +97,7 @@ impl Memory {
             self.drop_aliases();
         }
         let _ = self.aliases.push((Side::Private(vmpl), gpa));
-        self.npt.set(
-            &mut self.pool,
-            Side::Private(vmpl),
-            gpa,
-            private_leaf(hpa, entry, vmpl) & !LEAF_NX,
-        );
+        self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, private_leaf(hpa, entry, vmpl) & !LEAF_NX);
     }
 
     /// Takes back what [`Self::alias`] and [`Self::execute_once`] gave.
@@ -141,17 +111,9 @@ impl Memory {
 
     /// Gives a page to the guest or back to the hypervisor. Its bytes are lost, as a change of the encryption key loses them.
     pub(crate) fn change_state(&mut self, gpa: u64, private: bool, huge: bool) {
-        let flags = if private {
-            ASSIGNED | if huge { HUGE } else { 0 }
-        } else {
-            0
-        };
+        let flags = if private { ASSIGNED | if huge { HUGE } else { 0 } } else { 0 };
         let Some(hpa) = self.rmp.hpa(gpa) else { return };
-        if self
-            .rmp
-            .entry(gpa)
-            .is_some_and(|entry| entry.is(ASSIGNED) != private)
-        {
+        if self.rmp.entry(gpa).is_some_and(|entry| entry.is(ASSIGNED) != private) {
             scramble(hpa);
         }
         self.set(gpa, Entry::new(flags));
@@ -185,24 +147,16 @@ pub(crate) fn inspect(hpa: u64, keys: &[[u8; 32]]) -> Option<Found> {
     phys::read(hpa, &mut page);
     let words: [u64; 512] = zerocopy::transmute!(page);
     let key_words = |key: &[u8; 32]| (u64_at(key, 0), u64_at(key, 8));
-    let firsts: [u64; 2] =
-        core::array::from_fn(|n| keys.get(n).map_or(SCRAMBLED, |key| key_words(key).0));
+    let firsts: [u64; 2] = core::array::from_fn(|n| keys.get(n).map_or(SCRAMBLED, |key| key_words(key).0));
     // One pass for what is nearly always absent; zeros, the common case, match none of the three.
     let suspicious = |word: &u64| *word == SCRAMBLED || *word == firsts[0] || *word == firsts[1];
-    words
-        .iter()
-        .enumerate()
-        .filter(|(_, word)| suspicious(word))
-        .find_map(|(index, word)| {
-            let next = *words.get(index + 1)?;
-            if *word == SCRAMBLED && index.is_multiple_of(2) && next == mix(hpa + 8 * index as u64)
-            {
-                return Some(Found::Scrambled);
-            }
-            keys.iter()
-                .position(|key| key_words(key) == (*word, next))
-                .map(Found::Key)
-        })
+    words.iter().enumerate().filter(|(_, word)| suspicious(word)).find_map(|(index, word)| {
+        let next = *words.get(index + 1)?;
+        if *word == SCRAMBLED && index.is_multiple_of(2) && next == mix(hpa + 8 * index as u64) {
+            return Some(Found::Scrambled);
+        }
+        keys.iter().position(|key| key_words(key) == (*word, next)).map(Found::Key)
+    })
 }
 
 /// The leaf by which `vmpl` sees a page on the private side.
@@ -211,17 +165,9 @@ fn private_leaf(hpa: u64, entry: Entry, vmpl: usize) -> u64 {
     if !entry.is(ASSIGNED | VALIDATED) || entry.is(UNCHANGED) || permissions & READ == 0 {
         return 0;
     }
-    let write = if permissions & WRITE != 0 {
-        LEAF_WRITE
-    } else {
-        0
-    };
+    let write = if permissions & WRITE != 0 { LEAF_WRITE } else { 0 };
     let execute = EXEC_USER | EXEC_SUPERVISOR;
-    let nx = if permissions & execute == execute {
-        0
-    } else {
-        LEAF_NX
-    };
+    let nx = if permissions & execute == execute { 0 } else { LEAF_NX };
     hpa | LEAF_READ | write | nx
 }
 

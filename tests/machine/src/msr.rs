@@ -48,11 +48,7 @@ impl Machine {
             return self.ghcb_exit(request);
         }
         if self.config.trace {
-            log!(
-                "vmgexit vmpl={} msr={request:#x} rip={:#x}",
-                self.current,
-                self.rip()
-            );
+            log!("vmgexit vmpl={} msr={request:#x} rip={:#x}", self.current, self.rip());
         }
         if request & 0xFFF == 0x016 {
             return self.msr_run_vmpl(request);
@@ -74,11 +70,7 @@ impl Machine {
             0x002 => self.sev_information(),
             0x004 => self.msr_cpuid(request),
             // AP reset hold: there is no other vCPU that could end it.
-            0x006 => self.stop(
-                Rule::Halted,
-                0,
-                format_args!("AP reset hold on the only vCPU"),
-            ),
+            0x006 => self.stop(Rule::Halted, 0, format_args!("AP reset hold on the only vCPU")),
             // No preferred place for the GHCB.
             0x010 => 0x011 | !0xFFF,
             0x012 => self.msr_register(request),
@@ -86,11 +78,7 @@ impl Machine {
             0x080 => self.config.lies.hv_features.unwrap_or(HV_FEATURES) << 12 | 0x081,
             0x100 => self.terminate(request),
             other => {
-                log!(
-                    "unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}",
-                    self.current,
-                    self.rip()
-                );
+                log!("unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}", self.current, self.rip());
                 // 2.3.1: a request that the hypervisor does not know leaves the MSR as it is; no response code equals a request.
                 request
             }
@@ -122,19 +110,13 @@ impl Machine {
         if self.config.trace {
             log!("ghcb registered vmpl={} gpa={gpa:#x}", self.current);
         }
-        let answer = if self.config.lies.ghcb_register_other.is_some() {
-            gpa ^ PAGE
-        } else {
-            gpa
-        };
+        let answer = if self.config.lies.ghcb_register_other.is_some() { gpa ^ PAGE } else { gpa };
         answer | 0x013
     }
 
     fn msr_page_state(&mut self, request: u64) -> u64 {
         let gpa = request & 0x000F_FFFF_FFFF_F000;
-        let error = self
-            .page_state(gpa, lo8(request >> 52 & 15), false)
-            .map_or_else(u64::from, |()| 0);
+        let error = self.page_state(gpa, lo8(request >> 52 & 15), false).map_or_else(u64::from, |()| 0);
         error << 32 | 0x015
     }
 
@@ -172,11 +154,7 @@ impl Machine {
             1 if !entry.is(ASSIGNED) => self.memory.change_state(gpa, true, huge),
             2 if entry.is(ASSIGNED) => {
                 if entry.is(VALIDATED) {
-                    self.stop(
-                        Rule::PageState,
-                        gpa,
-                        format_args!("still validated when it was made shared"),
-                    );
+                    self.stop(Rule::PageState, gpa, format_args!("still validated when it was made shared"));
                 }
                 self.memory.change_state(gpa, false, false);
             }
@@ -187,12 +165,7 @@ impl Machine {
     }
 
     fn terminate(&mut self, request: u64) -> ! {
-        log!(
-            "TERMINATED set={} code={} vmpl={}",
-            request >> 12 & 15,
-            request >> 16 & 0xFF,
-            self.current
-        );
+        log!("TERMINATED set={} code={} vmpl={}", request >> 12 & 15, request >> 16 & 0xFF, self.current);
         end(End::Terminated)
     }
 }

@@ -56,21 +56,12 @@ impl Npt {
                 write_u64(paging_off[vmpl] + slot, private | TABLE);
             }
         }
-        Self {
-            private,
-            shared,
-            paging_on,
-            paging_off,
-        }
+        Self { private, shared, paging_on, paging_off }
     }
 
     /// The root for a VMPL whose guest paging is on or off.
     pub(crate) fn root(&self, vmpl: usize, paging: bool) -> u64 {
-        if paging {
-            self.paging_on[vmpl]
-        } else {
-            self.paging_off[vmpl]
-        }
+        if paging { self.paging_on[vmpl] } else { self.paging_off[vmpl] }
     }
 
     /// Writes the leaf for `gpa` (below 1 TiB, without C-bit). A zero leaf makes no tables.

@@ -104,10 +104,7 @@ impl Pool {
     /// The reserve behind the ELF. To be called once.
     pub(crate) fn new() -> Self {
         let end = (&raw const __machine_end) as u64;
-        Self {
-            next: end.next_multiple_of(PAGE),
-            sealed: false,
-        }
+        Self { next: end.next_multiple_of(PAGE), sealed: false }
     }
 
     /// `len` zeroed bytes, page-aligned, as a slice of Rust's.

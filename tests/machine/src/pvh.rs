@@ -26,10 +26,7 @@ pub(crate) fn memory(info: u64) -> Vec<(u64, u64), 8> {
             let _ = ranges.push((from, from.saturating_add(len)));
         }
     }
-    if !ranges
-        .iter()
-        .any(|&(from, to)| from < phys::RESERVE_START && to >= phys::RESERVE_END)
-    {
+    if !ranges.iter().any(|&(from, to)| from < phys::RESERVE_START && to >= phys::RESERVE_END) {
         fault!("at least 512 MiB of memory are needed: start QEMU with -m 512M");
     }
     ranges

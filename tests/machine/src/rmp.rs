@@ -53,10 +53,7 @@ impl Entry {
 
     /// Owner, validated or not, without any grant.
     pub(crate) const fn new(flags: u16) -> Self {
-        Self {
-            flags,
-            permissions: [FULL, 0, 0, 0],
-        }
+        Self { flags, permissions: [FULL, 0, 0, 0] }
     }
 }
 
@@ -73,10 +70,7 @@ impl Rmp {
     pub(crate) fn new(pool: &mut Pool, ranges: &[(u64, u64)], ram: u64) -> Self {
         let mut usable = Vec::new();
         for &(start, end) in ranges {
-            for (start, end) in [
-                (start, end.min(RESERVE_START)),
-                (start.max(RESERVE_END), end),
-            ] {
+            for (start, end) in [(start, end.min(RESERVE_START)), (start.max(RESERVE_END), end)] {
                 let (start, end) = (start.next_multiple_of(PAGE), end.min(ram) & !(PAGE - 1));
                 if start < end {
                     // More than 16 ranges: the rest is not used.
@@ -84,24 +78,12 @@ impl Rmp {
                 }
             }
         }
-        let low_pages = usable
-            .iter()
-            .map(|range: &(u64, u64)| range.1)
-            .max()
-            .unwrap_or(0)
-            / PAGE;
+        let low_pages = usable.iter().map(|range: &(u64, u64)| range.1).max().unwrap_or(0) / PAGE;
         let count = us(low_pages + FIRMWARE_SIZE / PAGE);
         let bytes = pool.slice(count * size_of::<Entry>());
-        let Ok(entries) = <[Entry]>::mut_from_bytes(bytes) else {
-            crate::log::fault!("reverse map misaligned")
-        };
+        let Ok(entries) = <[Entry]>::mut_from_bytes(bytes) else { crate::log::fault!("reverse map misaligned") };
         entries.fill(Entry::new(0));
-        Self {
-            ranges: usable,
-            firmware: 0,
-            entries,
-            low_pages,
-        }
+        Self { ranges: usable, firmware: 0, entries, low_pages }
     }
 
     /// Tells where the 8 MiB at [`FIRMWARE`] are in the machine's memory.
@@ -119,19 +101,12 @@ impl Rmp {
         if (FIRMWARE..FIRMWARE + FIRMWARE_SIZE).contains(&gpa) {
             return Some(self.firmware + (gpa - FIRMWARE));
         }
-        self.ranges
-            .iter()
-            .any(|&(start, end)| (start..end).contains(&gpa))
-            .then_some(gpa)
+        self.ranges.iter().any(|&(start, end)| (start..end).contains(&gpa)).then_some(gpa)
     }
 
     fn index(&self, gpa: u64) -> Option<usize> {
         self.hpa(gpa)?;
-        Some(us(if gpa >= FIRMWARE {
-            self.low_pages + (gpa - FIRMWARE) / PAGE
-        } else {
-            gpa / PAGE
-        }))
+        Some(us(if gpa >= FIRMWARE { self.low_pages + (gpa - FIRMWARE) / PAGE } else { gpa / PAGE }))
     }
 
     /// The entry of the page at `gpa`. `None`: no RAM.
@@ -141,10 +116,7 @@ impl Rmp {
 
     /// Changes the entry. Only `Memory` calls this: the nested page tables must follow.
     pub(crate) fn set(&mut self, gpa: u64, entry: Entry) {
-        if let Some(slot) = self
-            .index(gpa)
-            .and_then(|index| self.entries.get_mut(index))
-        {
+        if let Some(slot) = self.index(gpa).and_then(|index| self.entries.get_mut(index)) {
             *slot = entry;
         }
     }
@@ -153,8 +125,6 @@ impl Rmp {
     pub(crate) fn pages(&self) -> impl Iterator<Item = (u64, Entry)> + '_ {
         let firmware = core::iter::once((FIRMWARE, FIRMWARE + FIRMWARE_SIZE));
         let ranges = self.ranges.iter().copied().chain(firmware);
-        ranges
-            .flat_map(|(start, end)| (start..end).step_by(us(PAGE)))
-            .filter_map(|gpa| Some((gpa, self.entry(gpa)?)))
+        ranges.flat_map(|(start, end)| (start..end).step_by(us(PAGE))).filter_map(|gpa| Some((gpa, self.entry(gpa)?)))
     }
 }

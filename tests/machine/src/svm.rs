@@ -160,11 +160,7 @@ impl Svm {
     /// Switches SVM on. `frames`: gives zeroed pages.
     pub(crate) fn new(mut frames: impl FnMut(u64) -> u64) -> Self {
         const VM_HSAVE_PA: u32 = 0xC001_0117;
-        let svm = Self {
-            host: frames(1),
-            iopm: frames(3),
-            msrpm: frames(2),
-        };
+        let svm = Self { host: frames(1), iopm: frames(3), msrpm: frames(2) };
         phys::fill(svm.iopm, 3 * phys::PAGE, 0xFF);
         phys::fill(svm.msrpm, 2 * phys::PAGE, 0xFF);
         for (first, last) in PASSED_MSRS {
@@ -194,13 +190,8 @@ impl Svm {
 }
 
 /// MSRs that live in the VMSA, which a guest with encrypted state reads and writes without an intercept, and the time-stamp counter.
-const PASSED_MSRS: &[(u32, u32)] = &[
-    (0x10, 0x10),
-    (0x174, 0x176),
-    (0x277, 0x277),
-    (0xC000_0080, 0xC000_0084),
-    (0xC000_0100, 0xC000_0103),
-];
+const PASSED_MSRS: &[(u32, u32)] =
+    &[(0x10, 0x10), (0x174, 0x176), (0x277, 0x277), (0xC000_0080, 0xC000_0084), (0xC000_0100, 0xC000_0103)];
 
 /// A virtual machine control block.
 pub(crate) struct Vmcb(u64);
@@ -272,10 +263,7 @@ impl Vmcb {
     pub(crate) fn intercept_hlt(&self, on: bool) {
         let now = crate::bits::lo32(self.get(control::INTERCEPTS));
         let bit = crate::bits::lo32(HLT_INTERCEPT);
-        self.set32(
-            control::INTERCEPTS,
-            u64::from(if on { now | bit } else { now & !bit }),
-        );
+        self.set32(control::INTERCEPTS, u64::from(if on { now | bit } else { now & !bit }));
     }
 
     /// Runs the guest until it exits.

@@ -10,15 +10,8 @@ use crate::rules::Rule;
 use crate::svm::{Regs, SVME, control, exit, save};
 
 /// Parts of the save area that VMCB and VMSA have in common: (offset, bytes).
-const COMMON: &[(usize, usize)] = &[
-    (0, 0xA0),
-    (0xCB, 1),
-    (0xD0, 8),
-    (0x148, 0x38),
-    (0x1D8, 8),
-    (0x1F8, 0x50),
-    (0x268, 8),
-];
+const COMMON: &[(usize, usize)] =
+    &[(0, 0xA0), (0xCB, 1), (0xD0, 8), (0x148, 0x38), (0x1D8, 8), (0x1F8, 0x50), (0x268, 8)];
 
 /// Offsets that only the VMSA has.
 mod vmsa {
@@ -50,17 +43,11 @@ fn fx_from(page: &Page, regs: &mut Regs) {
     crate::bits::put(fx, 0, &page[vmsa::FCW..vmsa::FCW + 2]);
     crate::bits::put(fx, 2, &page[vmsa::FSW..vmsa::FSW + 2]);
     let tags = u16_at(page, vmsa::FTW);
-    fx[4] = (0..8)
-        .filter(|n| tags >> (2 * n) & 3 != 3)
-        .fold(0, |byte, n| byte | 1 << n);
+    fx[4] = (0..8).filter(|n| tags >> (2 * n) & 3 != 3).fold(0, |byte, n| byte | 1 << n);
     // Reserved bits of MXCSR would make FXRSTOR fault.
     crate::bits::put(fx, 24, &(u32_at(page, vmsa::MXCSR) & 0xFFBF).to_le_bytes());
     for n in 0..8 {
-        crate::bits::put(
-            fx,
-            32 + 16 * n,
-            &page[vmsa::X87 + 10 * n..vmsa::X87 + 10 * n + 10],
-        );
+        crate::bits::put(fx, 32 + 16 * n, &page[vmsa::X87 + 10 * n..vmsa::X87 + 10 * n + 10]);
     }
     crate::bits::put(fx, 160, &page[vmsa::XMM..vmsa::XMM + 256]);
 }
@@ -70,9 +57,7 @@ fn fx_to(regs: &Regs, page: &mut Page) {
     let fx = &regs.fx;
     crate::bits::put(page, vmsa::FCW, &fx[0..2]);
     crate::bits::put(page, vmsa::FSW, &fx[2..4]);
-    let tags = (0..8)
-        .filter(|n| fx[4] >> n & 1 == 0)
-        .fold(0u16, |tags, n| tags | 3 << (2 * n));
+    let tags = (0..8).filter(|n| fx[4] >> n & 1 == 0).fold(0u16, |tags, n| tags | 3 << (2 * n));
     crate::bits::put(page, vmsa::FTW, &tags.to_le_bytes());
     crate::bits::put(page, vmsa::MXCSR, &fx[24..28]);
     for n in 0..8 {
@@ -96,16 +81,10 @@ impl Machine {
         let mut page: Page = [0; 4096];
         phys::read(hpa, &mut page);
         for &(offset, len) in COMMON {
-            level
-                .vmcb
-                .copy_save_out(offset as u64, &mut page[offset..offset + len]);
+            level.vmcb.copy_save_out(offset as u64, &mut page[offset..offset + len]);
         }
         for n in (1..16).filter(|n| *n != 4) {
-            crate::bits::put(
-                &mut page,
-                vmsa::REGISTERS + 8 * n,
-                &level.regs.gpr[n].to_le_bytes(),
-            );
+            crate::bits::put(&mut page, vmsa::REGISTERS + 8 * n, &level.regs.gpr[n].to_le_bytes());
         }
         fx_to(&level.regs, &mut page);
         for (offset, field) in [
@@ -132,18 +111,12 @@ impl Machine {
         let mut page: Page = [0; 4096];
         phys::read(hpa, &mut page);
         self.check_vmsa(vmpl, at, &page);
-        let root = |memory: &crate::memory::Memory| {
-            memory.root(
-                vmpl,
-                u64_at(&page, crate::bits::us(save::CR0)) & PAGING != 0,
-            )
-        };
+        let root =
+            |memory: &crate::memory::Memory| memory.root(vmpl, u64_at(&page, crate::bits::us(save::CR0)) & PAGING != 0);
         let root = root(&self.memory);
         let level = &mut self.levels[vmpl];
         for &(offset, len) in COMMON {
-            level
-                .vmcb
-                .copy_save_in(offset as u64, &page[offset..offset + len]);
+            level.vmcb.copy_save_in(offset as u64, &page[offset..offset + len]);
         }
         for n in (1..16).filter(|n| *n != 4) {
             level.regs.gpr[n] = u64_at(&page, vmsa::REGISTERS + 8 * n);
@@ -159,37 +132,17 @@ impl Machine {
 
     /// The machine's address of a VMSA page of guest memory, if it may be run.
     fn runnable(&self, vmpl: usize, gpa: u64) -> u64 {
-        let (Some(entry), Some(hpa)) = (self.memory.rmp.entry(gpa), self.memory.rmp.hpa(gpa))
-        else {
-            self.stop(
-                Rule::VmsaAttribute,
-                gpa,
-                format_args!("VMPL{vmpl}'s VMSA is not in memory"),
-            );
+        let (Some(entry), Some(hpa)) = (self.memory.rmp.entry(gpa), self.memory.rmp.hpa(gpa)) else {
+            self.stop(Rule::VmsaAttribute, gpa, format_args!("VMPL{vmpl}'s VMSA is not in memory"));
         };
         if !entry.is(ASSIGNED | VALIDATED | VMSA) {
-            self.stop(
-                Rule::VmsaAttribute,
-                gpa,
-                format_args!("VMPL{vmpl} was to run from it"),
-            );
+            self.stop(Rule::VmsaAttribute, gpa, format_args!("VMPL{vmpl} was to run from it"));
         }
-        if entry.permissions[1..]
-            .iter()
-            .any(|permissions| permissions & WRITE != 0)
-        {
-            self.stop(
-                Rule::VmsaWritable,
-                gpa,
-                format_args!("VMPL{vmpl} was to run from it"),
-            );
+        if entry.permissions[1..].iter().any(|permissions| permissions & WRITE != 0) {
+            self.stop(Rule::VmsaWritable, gpa, format_args!("VMPL{vmpl} was to run from it"));
         }
         if gpa.is_multiple_of(HUGE_PAGES * PAGE) {
-            self.stop(
-                Rule::VmsaAlignment,
-                gpa,
-                format_args!("VMPL{vmpl} was to run from it"),
-            );
+            self.stop(Rule::VmsaAlignment, gpa, format_args!("VMPL{vmpl} was to run from it"));
         }
         hpa
     }
@@ -216,11 +169,7 @@ impl Machine {
     pub(crate) fn switch(&mut self, target: usize, code: u64) {
         self.store(code);
         if !self.load(target) {
-            self.stop(
-                Rule::RunVmplBad,
-                0,
-                format_args!("VMPL{target} has no VMSA"),
-            );
+            self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} has no VMSA"));
         }
         self.current = target;
         if target == 2 && !self.levels[2].has_run {
@@ -231,14 +180,10 @@ impl Machine {
 
     /// Run-VMPL, by either protocol. `false`: refused.
     pub(crate) fn run_vmpl(&mut self, target: u64) -> bool {
-        let possible = usize::try_from(target)
-            .is_ok_and(|n| n < 4 && n != self.current && self.levels[n].vmsa.is_some());
+        let possible =
+            usize::try_from(target).is_ok_and(|n| n < 4 && n != self.current && self.levels[n].vmsa.is_some());
         if !possible && self.current == 0 {
-            self.stop(
-                Rule::RunVmplBad,
-                0,
-                format_args!("VMPL{target} was asked for"),
-            );
+            self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} was asked for"));
         }
         possible
     }
@@ -254,15 +199,9 @@ impl Machine {
             };
             match inspect(hpa, &keys[..2]) {
                 Some(Found::Scrambled) if readable => {
-                    self.stop(
-                        Rule::UnzeroedGrant,
-                        gpa,
-                        format_args!("VMPL2 can read what was in the page before"),
-                    );
+                    self.stop(Rule::UnzeroedGrant, gpa, format_args!("VMPL2 can read what was in the page before"));
                 }
-                Some(Found::Key(key)) => {
-                    self.stop(Rule::SecretsLeak, gpa, format_args!("VMPCK{key} is there"))
-                }
+                Some(Found::Key(key)) => self.stop(Rule::SecretsLeak, gpa, format_args!("VMPCK{key} is there")),
                 _ => {}
             }
         }

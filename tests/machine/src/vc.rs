@@ -37,17 +37,9 @@ impl Machine {
             return;
         }
         let long = self.vmcb().save(save::EFER) & LMA != 0;
-        let done = if long {
-            self.vc_long(code)
-        } else {
-            self.vc_legacy(code)
-        };
+        let done = if long { self.vc_long(code) } else { self.vc_legacy(code) };
         if done.is_err() {
-            self.stop(
-                Rule::TripleFault,
-                0,
-                format_args!("#VC {code:#x} cannot be delivered"),
-            );
+            self.stop(Rule::TripleFault, 0, format_args!("#VC {code:#x} cannot be delivered"));
         }
         // The registers' copy of RSP is what the next entry takes.
         let rsp = self.vmcb().save(save::RSP);
@@ -99,25 +91,13 @@ impl Machine {
             return Err(NotMapped);
         }
         let rflags = vmcb.save(save::RFLAGS);
-        let frame = [
-            code,
-            vmcb.save(save::RIP),
-            vmcb.save(save::CS) & 0xFFFF,
-            rflags | RF,
-        ];
+        let frame = [code, vmcb.save(save::RIP), vmcb.save(save::CS) & 0xFFFF, rflags | RF];
         let rsp = vmcb.save(save::RSP).wrapping_sub(16) & 0xFFFF_FFFF;
         let mut bytes = [0; 16];
         for (index, value) in frame.iter().enumerate() {
-            crate::bits::put(
-                &mut bytes,
-                index * 4,
-                &crate::bits::lo32(*value).to_le_bytes(),
-            );
+            crate::bits::put(&mut bytes, index * 4, &crate::bits::lo32(*value).to_le_bytes());
         }
-        self.guest_write(
-            vmcb.save(save::SS + 8).wrapping_add(rsp) & 0xFFFF_FFFF,
-            &bytes,
-        )?;
+        self.guest_write(vmcb.save(save::SS + 8).wrapping_add(rsp) & 0xFFFF_FFFF, &bytes)?;
         vmcb.set_save(save::RSP, rsp);
         self.enter_handler(&gate, &segment, segment.dpl, rflags);
         Ok(())
@@ -126,10 +106,7 @@ impl Machine {
     fn enter_handler(&self, gate: &Gate, segment: &Code, cpl: u8, rflags: u64) {
         let vmcb = self.vmcb();
         let selector = gate.selector & !3 | u64::from(cpl);
-        vmcb.set_save(
-            save::CS,
-            selector | segment.attributes << 16 | segment.limit << 32,
-        );
+        vmcb.set_save(save::CS, selector | segment.attributes << 16 | segment.limit << 32);
         vmcb.set_save(save::CS + 8, segment.base);
         vmcb.set_save(save::RIP, gate.offset);
         let cleared = TF | NT | RF | if gate.interrupt { IF } else { 0 };
@@ -139,20 +116,14 @@ impl Machine {
     /// The table's base; refused when the limit excludes byte `last`.
     fn table(&self, register: u64, last: u64) -> Result<u64, NotMapped> {
         let limit = self.vmcb().save(register) >> 32;
-        if last > limit {
-            Err(NotMapped)
-        } else {
-            Ok(self.vmcb().save(register + 8))
-        }
+        if last > limit { Err(NotMapped) } else { Ok(self.vmcb().save(register + 8)) }
     }
 
     fn gate_long(&self) -> Result<Gate, NotMapped> {
         let base = self.table(save::IDTR, VECTOR * 16 + 15)?;
         let mut raw = [0; 16];
         self.guest_read(base.wrapping_add(VECTOR * 16), &mut raw, Access::Read)?;
-        let offset = u64::from(u16_at(&raw, 0))
-            | u64::from(u16_at(&raw, 6)) << 16
-            | u64::from(u32_at(&raw, 8)) << 32;
+        let offset = u64::from(u16_at(&raw, 0)) | u64::from(u16_at(&raw, 6)) << 16 | u64::from(u32_at(&raw, 8)) << 32;
         gate(&raw, offset, u64::from(raw[4] & 7))
     }
 
@@ -173,11 +144,7 @@ impl Machine {
             return Err(NotMapped);
         }
         let limit = raw & 0xFFFF | (raw >> 48 & 0xF) << 16;
-        let limit = if raw >> 55 & 1 == 1 {
-            limit << 12 | 0xFFF
-        } else {
-            limit
-        };
+        let limit = if raw >> 55 & 1 == 1 { limit << 12 | 0xFFF } else { limit };
         Ok(Code {
             attributes: access | (raw >> 52 & 0xF) << 8,
             limit,
@@ -195,12 +162,7 @@ impl Machine {
 
 fn gate(raw: &[u8], offset: u64, ist: u64) -> Result<Gate, NotMapped> {
     match raw[5] & 0x9F {
-        kind @ (0x8E | 0x8F) => Ok(Gate {
-            offset,
-            selector: u64::from(u16_at(raw, 2)),
-            ist,
-            interrupt: kind == 0x8E,
-        }),
+        kind @ (0x8E | 0x8F) => Ok(Gate { offset, selector: u64::from(u16_at(raw, 2)), ist, interrupt: kind == 0x8E }),
         _ => Err(NotMapped),
     }
 }

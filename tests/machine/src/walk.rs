@@ -40,8 +40,7 @@ pub(crate) struct NotMapped;
 impl Machine {
     /// Judges an access of the running VMPL by the reverse map. Gives the machine's address.
     pub(crate) fn judge(&self, at: Physical, access: Access) -> Result<u64, Refusal> {
-        let (Some(entry), Some(hpa)) = (self.memory.rmp.entry(at.gpa), self.memory.rmp.hpa(at.gpa))
-        else {
+        let (Some(entry), Some(hpa)) = (self.memory.rmp.entry(at.gpa), self.memory.rmp.hpa(at.gpa)) else {
             return Err(Refusal::NoMemory);
         };
         let rule = |rule, detail| Err(Refusal::Rule(rule, detail));
@@ -51,30 +50,17 @@ impl Machine {
                 return rule(Rule::CBit, "a page of the guest's was accessed as shared");
             }
             (true, false) => {
-                return rule(
-                    Rule::CBit,
-                    "a page of the hypervisor's was accessed as private",
-                );
+                return rule(Rule::CBit, "a page of the hypervisor's was accessed as private");
             }
             (true, true) => {}
         }
         if !entry.is(VALIDATED) {
-            return rule(
-                Rule::UnvalidatedAccess,
-                "the page is the guest's and not validated",
-            );
+            return rule(Rule::UnvalidatedAccess, "the page is the guest's and not validated");
         }
         if entry.is(UNCHANGED) {
-            return rule(
-                Rule::PvalidateTwice,
-                "the page is used after PVALIDATE returned CF=1",
-            );
+            return rule(Rule::PvalidateTwice, "the page is used after PVALIDATE returned CF=1");
         }
-        let execute = if self.vmcb().cpl() == 3 {
-            EXEC_USER
-        } else {
-            EXEC_SUPERVISOR
-        };
+        let execute = if self.vmcb().cpl() == 3 { EXEC_USER } else { EXEC_SUPERVISOR };
         let needed = match access {
             Access::Read => READ,
             Access::Write => READ | WRITE,
@@ -93,10 +79,7 @@ impl Machine {
         const LMA: u64 = 1 << 10;
         let vmcb = self.vmcb();
         if vmcb.save(save::CR0) & PAGING == 0 {
-            return Ok(Physical {
-                gpa: gva & 0xFFFF_FFFF,
-                private: true,
-            });
+            return Ok(Physical { gpa: gva & 0xFFFF_FFFF, private: true });
         }
         let cr3 = vmcb.save(save::CR3);
         if vmcb.save(save::EFER) & LMA != 0 {
@@ -114,11 +97,7 @@ impl Machine {
             let index = gva >> shift & if width == 8 { 511 } else { 1023 };
             let slot = (table & !C & !(PAGE - 1)) + ((table & (PAGE - 1)) + index * width);
             let hpa = self.memory.rmp.hpa(slot).ok_or(NotMapped)?;
-            let entry = if width == 8 {
-                read_u64(hpa)
-            } else {
-                read_u64(hpa) & 0xFFFF_FFFF
-            };
+            let entry = if width == 8 { read_u64(hpa) } else { read_u64(hpa) & 0xFFFF_FFFF };
             if entry & 1 == 0 {
                 return Err(NotMapped);
             }
@@ -127,10 +106,7 @@ impl Machine {
             if last || large {
                 let offset = (1u64 << shift) - 1;
                 let address = (entry & 0x000F_FFFF_FFFF_F000 & !offset) | (gva & offset);
-                return Ok(Physical {
-                    gpa: address & !C,
-                    private: address & C != 0,
-                });
+                return Ok(Physical { gpa: address & !C, private: address & C != 0 });
             }
             table = entry & 0x000F_FFFF_FFFF_F000;
         }
@@ -150,24 +126,15 @@ impl Machine {
                 self.vmpl_violation(at.gpa, format_args!("{detail} ({access:?})"));
                 None
             }
-            Err(Refusal::Rule(rule, detail)) => {
-                self.stop(rule, at.gpa, format_args!("{detail} ({access:?})"))
+            Err(Refusal::Rule(rule, detail)) => self.stop(rule, at.gpa, format_args!("{detail} ({access:?})")),
+            Err(Refusal::NoMemory) => {
+                self.stop(Rule::UnvalidatedAccess, at.gpa, format_args!("no memory is there ({access:?})"))
             }
-            Err(Refusal::NoMemory) => self.stop(
-                Rule::UnvalidatedAccess,
-                at.gpa,
-                format_args!("no memory is there ({access:?})"),
-            ),
         }
     }
 
     /// Reads guest-virtual memory with the guest's rights.
-    pub(crate) fn guest_read(
-        &self,
-        gva: u64,
-        to: &mut [u8],
-        access: Access,
-    ) -> Result<(), NotMapped> {
+    pub(crate) fn guest_read(&self, gva: u64, to: &mut [u8], access: Access) -> Result<(), NotMapped> {
         let mut done = 0;
         while done < to.len() {
             let at = gva.wrapping_add(done as u64);
@@ -218,15 +185,6 @@ impl Machine {
     }
 
     fn may_fetch(&self, linear: u64) -> bool {
-        self.translate(linear).is_ok_and(|at| {
-            self.judge(
-                Physical {
-                    private: true,
-                    ..at
-                },
-                Access::Fetch,
-            )
-            .is_ok()
-        })
+        self.translate(linear).is_ok_and(|at| self.judge(Physical { private: true, ..at }, Access::Fetch).is_ok())
     }
 }

@@ -2,13 +2,11 @@
 
 use crate::controls::{FREE, FREE_HUGE, own_page};
 use crate::guest::{self, FULL, VMSA, VMSA_READ, field};
-use crate::hypervisor::{
-    GHCB, GUEST_GHCB, Ghcb, SCRATCH, check, clear_shared, own, own_zeroed, page_state,
-};
+use crate::hypervisor::{GHCB, GUEST_GHCB, Ghcb, SCRATCH, check, clear_shared, own, own_zeroed, page_state};
 use crate::psp;
 use crate::sys::{
-    self, PAGE, SHARED, forget_exceptions, msr_call, peek, peek_bytes, poke, poke_bytes, pvalidate,
-    rmpadjust, secrets_page, set_ghcb, vmgexit,
+    self, PAGE, SHARED, forget_exceptions, msr_call, peek, peek_bytes, poke, poke_bytes, pvalidate, rmpadjust,
+    secrets_page, set_ghcb, vmgexit,
 };
 
 pub(crate) fn unvalidated_access() {
@@ -115,10 +113,7 @@ pub(crate) fn vmpl_execute() {
 
 pub(crate) fn vmpl_revoked() {
     own_zeroed(FREE);
-    check(
-        rmpadjust(FREE, 0, FULL) == 0 && rmpadjust(FREE, 0, 2) == 0,
-        20,
-    );
+    check(rmpadjust(FREE, 0, FULL) == 0 && rmpadjust(FREE, 0, 2) == 0, 20);
     guest::prepare(guest_reads);
     guest::run();
 }
@@ -294,9 +289,7 @@ pub(crate) fn secrets_leak_shared() {
 pub(crate) fn unzeroed_grant() {
     own(FREE);
     // Half of it is not enough.
-    (0..PAGE / 2)
-        .step_by(8)
-        .for_each(|offset| poke(FREE + offset, 0));
+    (0..PAGE / 2).step_by(8).for_each(|offset| poke(FREE + offset, 0));
     check(rmpadjust(FREE, 0, FULL) == 0, 20);
     guest::prepare(guest::done);
     guest::run();
@@ -312,12 +305,7 @@ pub(crate) fn run_vmpl_self() {
 
 pub(crate) fn run_vmpl_destroyed() {
     guest::prepare(guest::done);
-    GHCB.exit(
-        0x8000_0013,
-        2 << 16 | 2,
-        VMSA,
-        &[(crate::hypervisor::RAX, 1)],
-    );
+    GHCB.exit(0x8000_0013, 2 << 16 | 2, VMSA, &[(crate::hypervisor::RAX, 1)]);
     guest::run();
 }
 

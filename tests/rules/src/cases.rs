@@ -24,19 +24,11 @@ pub(crate) enum Expect {
 }
 
 const fn ok(name: &'static str, config: &'static str) -> Case {
-    Case {
-        name,
-        expect: Expect::Ok,
-        config,
-    }
+    Case { name, expect: Expect::Ok, config }
 }
 
 const fn stop(name: &'static str, rule: &'static str) -> Case {
-    Case {
-        name,
-        expect: Expect::Stop(rule),
-        config: "",
-    }
+    Case { name, expect: Expect::Stop(rule), config: "" }
 }
 
 /// All cases.
@@ -72,16 +64,8 @@ pub(crate) const CASES: &[Case] = &[
     ok("tsc-info", ""),
     ok("certificates", ""),
     ok("message-again", ""),
-    Case {
-        name: "terminate",
-        expect: Expect::Terminated(9, 77),
-        config: "",
-    },
-    Case {
-        name: "terminate-by-page",
-        expect: Expect::Terminated(9, 77),
-        config: "",
-    },
+    Case { name: "terminate", expect: Expect::Terminated(9, 77), config: "" },
+    Case { name: "terminate-by-page", expect: Expect::Terminated(9, 77), config: "" },
     // A rule broken.
     stop("unvalidated-access", "unvalidated-access"),
     stop("unvalidated-rescinded", "unvalidated-access"),
@@ -117,11 +101,7 @@ pub(crate) const CASES: &[Case] = &[
     stop("ghcb-private", "ghcb-private"),
     stop("iv-reused", "iv-reused"),
     stop("iv-reused-header", "iv-reused"),
-    Case {
-        name: "iv-reused-after-busy",
-        expect: Expect::Stop("iv-reused"),
-        config: "fault=busy:1",
-    },
+    Case { name: "iv-reused-after-busy", expect: Expect::Stop("iv-reused"), config: "fault=busy:1" },
     stop("secrets-leak", "secrets-leak"),
     stop("secrets-leak-vmpck1", "secrets-leak"),
     stop("secrets-leak-shared", "secrets-leak"),
@@ -144,11 +124,7 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-bit-flip", "fault=bit-flip:1000"),
     ok("lie-cert-truncated", "fault=cert-truncated"),
     ok("lie-psc-partial", "fault=psc-partial:2"),
-    Case {
-        name: "lie-psc-refused",
-        expect: Expect::Stop("page-state"),
-        config: "fault=psc-refused",
-    },
+    Case { name: "lie-psc-refused", expect: Expect::Stop("page-state"), config: "fault=psc-refused" },
     ok("lie-hv-features", "fault=hv-features:0x5"),
     ok("lie-ghcb-register-other", "fault=ghcb-register-other"),
     ok("lie-wrong-vmpl-report", "fault=wrong-vmpl-report:3"),
@@ -159,19 +135,7 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-spurious-run", "fault=spurious-run:1"),
     ok("lie-memory-map", "fault=memory-map-lie"),
     // Configurations that are no configuration.
-    Case {
-        name: "memory",
-        expect: Expect::BadLaunch,
-        config: "fault=no-such-lie",
-    },
-    Case {
-        name: "memory",
-        expect: Expect::BadLaunch,
-        config: "no-such-key=1",
-    },
-    Case {
-        name: "memory",
-        expect: Expect::BadLaunch,
-        config: "fault=busy:many",
-    },
+    Case { name: "memory", expect: Expect::BadLaunch, config: "fault=no-such-lie" },
+    Case { name: "memory", expect: Expect::BadLaunch, config: "no-such-key=1" },
+    Case { name: "memory", expect: Expect::BadLaunch, config: "fault=busy:many" },
 ];

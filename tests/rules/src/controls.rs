@@ -1,12 +1,10 @@
 //! Correct sequences: what the machine must let pass, and the codes with which it must refuse.
 
 use crate::guest::{self, FULL, VMSA, field};
-use crate::hypervisor::{
-    Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, RDX, SCRATCH, check, own, own_zeroed, page_state,
-};
+use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, RDX, SCRATCH, check, own, own_zeroed, page_state};
 use crate::sys::{
-    self, PAGE, SHARED, cpuid_page, install_exceptions, memory_map, msr_call, peek, poke, probe,
-    pvalidate, rmpadjust, secrets_page,
+    self, PAGE, SHARED, cpuid_page, install_exceptions, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust,
+    secrets_page,
 };
 
 /// Free RAM for experiments.
@@ -45,7 +43,12 @@ pub(crate) fn pvalidate_codes() {
     check(page_state(FREE_HUGE, 1) == 0x015, 25);
     check(pvalidate(FREE_HUGE, 1, true).0 == 6, 26);
     // An address without memory is the guest's page fault, if the guest's page tables do not map it.
-    check(probe!(".byte 0xf2, 0x0f, 0x01, 0xff", in("rax") 0x123_0000_0000u64, in("rcx") 0u64, in("rdx") 1u64).map(|raised| raised.0) == Some(14), 27);
+    check(
+        probe!(".byte 0xf2, 0x0f, 0x01, 0xff", in("rax") 0x123_0000_0000u64, in("rcx") 0u64, in("rdx") 1u64)
+            .map(|raised| raised.0)
+            == Some(14),
+        27,
+    );
 }
 
 pub(crate) fn pvalidate_rescued() {
@@ -69,10 +72,7 @@ pub(crate) fn rmpadjust_codes() {
     check(rmpadjust(FREE, 0, 1 << 17 | 2) == 1, 23);
     check(rmpadjust(FREE, 1, FULL) == 1, 24);
     check(rmpadjust(FREE_HUGE, 1, 0x1_0102) == 1, 25);
-    check(
-        page_state(FREE_HUGE, 1) == 0x015 && pvalidate(FREE_HUGE, 0, true) == (0, false),
-        26,
-    );
+    check(page_state(FREE_HUGE, 1) == 0x015 && pvalidate(FREE_HUGE, 0, true) == (0, false), 26);
     check(rmpadjust(FREE_HUGE, 1, FULL) == 6, 27);
     for vmpl in 1..4 {
         check(rmpadjust(FREE, 0, 0xF00 | vmpl) == 0, 28);
@@ -83,14 +83,8 @@ pub(crate) fn two_mebibytes() {
     let list = GHCB.at() + 0x800;
     poke(list, 0);
     poke(list + 8, FREE_HUGE | 1 << 52 | 1 << 56);
-    check(
-        GHCB.exit(0x8000_0010, 0, 0, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0),
-        20,
-    );
-    check(
-        peek(list) & 0xFFFF == 1 && peek(list + 8) & 0xFFF == 512,
-        21,
-    );
+    check(GHCB.exit(0x8000_0010, 0, 0, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0), 20);
+    check(peek(list) & 0xFFFF == 1 && peek(list + 8) & 0xFFF == 512, 21);
     check(pvalidate(FREE_HUGE, 1, true) == (0, false), 22);
     check(rmpadjust(FREE_HUGE, 1, FULL) == 0, 23);
     poke(FREE_HUGE + 0x1F_F000, 5);
@@ -110,43 +104,15 @@ pub(crate) fn ghcb_refusals() {
     refused(GHCB.exit(0x72, 0, 0, &[(RAX, 0)]), 4, 22);
     refused(GHCB.exit(0x72, 0, 0, &[(RAX, 0xD), (RCX, 0)]), 4, 23);
     // String I/O beyond the shared buffer, in private memory, and far away.
-    refused(
-        GHCB.exit(0x7B, 0x3F8_0014, 0x7F1, &[(SCRATCH, GHCB.0 + 0x800)]),
-        3,
-        24,
-    );
-    refused(
-        GHCB.exit(0x7B, 0x3F8_0014, 8, &[(SCRATCH, GHCB.0 + 0xFF0)]),
-        3,
-        25,
-    );
-    refused(
-        GHCB.exit(0x7B, 0x3F8_0014, 8, &[(SCRATCH, 0x80_0000_0000)]),
-        3,
-        26,
-    );
-    refused(
-        GHCB.exit(0x7B, 0x3F8_0014, 8, &[(SCRATCH, u64::MAX)]),
-        3,
-        27,
-    );
+    refused(GHCB.exit(0x7B, 0x3F8_0014, 0x7F1, &[(SCRATCH, GHCB.0 + 0x800)]), 3, 24);
+    refused(GHCB.exit(0x7B, 0x3F8_0014, 8, &[(SCRATCH, GHCB.0 + 0xFF0)]), 3, 25);
+    refused(GHCB.exit(0x7B, 0x3F8_0014, 8, &[(SCRATCH, 0x80_0000_0000)]), 3, 26);
+    refused(GHCB.exit(0x7B, 0x3F8_0014, 8, &[(SCRATCH, u64::MAX)]), 3, 27);
     refused(GHCB.exit(0x7B, 0x3F8_0070, 0, &[(RAX, 0)]), 5, 28);
     // MMIO where RAM is, where the machine is, and of a strange size.
-    refused(
-        GHCB.exit(0x8000_0001, FREE, 4, &[(SCRATCH, GHCB.0 + 0x800)]),
-        5,
-        29,
-    );
-    refused(
-        GHCB.exit(0x8000_0001, 0x1900_0000, 4, &[(SCRATCH, GHCB.0 + 0x800)]),
-        5,
-        30,
-    );
-    refused(
-        GHCB.exit(0x8000_0001, 0xFEE0_0030, 3, &[(SCRATCH, GHCB.0 + 0x800)]),
-        5,
-        31,
-    );
+    refused(GHCB.exit(0x8000_0001, FREE, 4, &[(SCRATCH, GHCB.0 + 0x800)]), 5, 29);
+    refused(GHCB.exit(0x8000_0001, 0x1900_0000, 4, &[(SCRATCH, GHCB.0 + 0x800)]), 5, 30);
+    refused(GHCB.exit(0x8000_0001, 0xFEE0_0030, 3, &[(SCRATCH, GHCB.0 + 0x800)]), 5, 31);
     // A GHCB of another form.
     GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]);
     GHCB.set(RAX, 0);
@@ -155,75 +121,42 @@ pub(crate) fn ghcb_refusals() {
     poke(GHCB.at() + 0xFF8, 2 << 16 | 1 << 32);
     refused(GHCB.go(), 2, 32);
     // An MSR that is nobody's business is #GP for the guest.
-    check(
-        GHCB.exit(0x7C, 0, 0, &[(RCX, 0xC001_0117)]) == Back(1, 0x8000_0B0D),
-        33,
-    );
+    check(GHCB.exit(0x7C, 0, 0, &[(RCX, 0xC001_0117)]) == Back(1, 0x8000_0B0D), 33);
     refused(GHCB.exit(0x8000_0011, 0x30_2001, 0x30_3000, &[]), 5, 34);
     refused(GHCB.exit(0x8000_0011, 0x30_2000, 0x30_2000, &[]), 5, 35);
-    refused(
-        GHCB.exit(0x8000_0011, 0x80_0000_0000, 0x30_3000, &[]),
-        5,
-        36,
-    );
+    refused(GHCB.exit(0x8000_0011, 0x80_0000_0000, 0x30_3000, &[]), 5, 36);
 }
 
 pub(crate) fn ghcb_services() {
-    check(
-        GHCB.exit(0x72, 0, 0, &[(RAX, 0x8000_001F), (RCX, 0)]) == Back(0, 0),
-        20,
-    );
-    check(
-        GHCB.get(RBX) & 0x3F == 47 && GHCB.get(RAX) & 0x12 == 0x12,
-        21,
-    );
+    check(GHCB.exit(0x72, 0, 0, &[(RAX, 0x8000_001F), (RCX, 0)]) == Back(0, 0), 20);
+    check(GHCB.get(RBX) & 0x3F == 47 && GHCB.get(RAX) & 0x12 == 0x12, 21);
     check(GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0), 22);
     let first = GHCB.get(RDX) << 32 | GHCB.get(RAX);
     check(GHCB.exit(0x87, 0, 0, &[]) == Back(0, 0), 23);
     check(GHCB.get(RDX) << 32 | GHCB.get(RAX) > first, 24);
     check(GHCB.exit(0x8000_FFFD, 0, 0, &[]) == Back(0, 0x33), 25);
     // The local APIC's version register, by MMIO; its base, by MSR.
-    check(
-        GHCB.exit(0x8000_0001, 0xFEE0_0030, 4, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0),
-        26,
-    );
+    check(GHCB.exit(0x8000_0001, 0xFEE0_0030, 4, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0), 26);
     check(peek(GHCB.at() + 0x800) & 0xFF == 0x14, 27);
     poke(GHCB.at() + 0x800, 0xA0);
-    check(
-        GHCB.exit(0x8000_0002, 0xFEE0_0080, 4, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0),
-        28,
-    );
+    check(GHCB.exit(0x8000_0002, 0xFEE0_0080, 4, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0), 28);
     check(
         GHCB.exit(0x8000_0001, 0xFEE0_0080, 4, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0)
             && peek(GHCB.at() + 0x800) & 0xFF == 0xA0,
         29,
     );
-    check(
-        GHCB.exit(0x7C, 0, 0, &[(RCX, 0x1B)]) == Back(0, 0)
-            && GHCB.get(RAX) & 0xFEE0_0000 == 0xFEE0_0000,
-        30,
-    );
+    check(GHCB.exit(0x7C, 0, 0, &[(RCX, 0x1B)]) == Back(0, 0) && GHCB.get(RAX) & 0xFEE0_0000 == 0xFEE0_0000, 30);
     // One port, without string: the serial port's scratch register.
     GHCB.out(0x3FF, 1, 0x5A);
-    check(
-        GHCB.exit(0x7B, 0x3FF_0011, 0, &[]) == Back(0, 0) && GHCB.get(RAX) & 0xFF == 0x5A,
-        31,
-    );
+    check(GHCB.exit(0x7B, 0x3FF_0011, 0, &[]) == Back(0, 0) && GHCB.get(RAX) & 0xFF == 0x5A, 31);
     // The doorbell page is kept; VMMCALL is an unknown hypercall; APIC ids.
     check(
         GHCB.exit(0x8000_0014, 1, 0x30_5000, &[]) == Back(0, 0x30_5000)
             && GHCB.exit(0x8000_0014, 2, 0, &[]) == Back(0, 0x30_5000),
         32,
     );
-    check(
-        GHCB.exit(0x81, 0, 0, &[(RAX, 1)]) == Back(0, 0) && GHCB.get(RAX).cast_signed() == -1000,
-        33,
-    );
-    check(
-        GHCB.exit(0x8000_0017, 0x30_6000, 0, &[(RAX, 1)]) == Back(0, 0)
-            && peek(SHARED + 0x30_6000) == 1,
-        34,
-    );
+    check(GHCB.exit(0x81, 0, 0, &[(RAX, 1)]) == Back(0, 0) && GHCB.get(RAX).cast_signed() == -1000, 33);
+    check(GHCB.exit(0x8000_0017, 0x30_6000, 0, &[(RAX, 1)]) == Back(0, 0) && peek(SHARED + 0x30_6000) == 1, 34);
     check(GHCB.exit(0x89, 0, 0, &[]) == Back(0, 0), 35);
     // The machine's own ports are not the guest's.
     GHCB.out(0xF4, 4, 0);
@@ -270,9 +203,7 @@ pub(crate) fn page_state_list() {
 pub(crate) fn ap_creation() {
     own_zeroed(VMSA);
     guest::fill_vmsa(VMSA, guest::done);
-    let create = |info1: u64, vmsa: u64, features: u64| {
-        GHCB.exit(0x8000_0013, info1, vmsa, &[(RAX, features)])
-    };
+    let create = |info1: u64, vmsa: u64, features: u64| GHCB.exit(0x8000_0013, info1, vmsa, &[(RAX, features)]);
     let refused = Back(MALFORMED, 5);
     // Another APIC id, VMPL0, no VMPL, no page, other features, no such request.
     check(create(1 << 32 | 2 << 16, VMSA, 1) == refused, 20);
@@ -287,44 +218,20 @@ pub(crate) fn ap_creation() {
 }
 
 pub(crate) fn vc_codes() {
-    let code = |raised: sys::Raised| {
-        raised
-            .filter(|raised| raised.0 == VC)
-            .map(|raised| raised.1)
-    };
-    check(
-        code(probe!("cpuid", in("rax") 0u64, in("rcx") 0u64)) == Some(0x72),
-        20,
-    );
-    check(
-        code(probe!("in al, dx", in("rdx") 0x3F8u64)) == Some(0x7B),
-        21,
-    );
-    check(
-        code(probe!("out dx, al", in("rdx") 0x3FFu64)) == Some(0x7B),
-        22,
-    );
+    let code = |raised: sys::Raised| raised.filter(|raised| raised.0 == VC).map(|raised| raised.1);
+    check(code(probe!("cpuid", in("rax") 0u64, in("rcx") 0u64)) == Some(0x72), 20);
+    check(code(probe!("in al, dx", in("rdx") 0x3F8u64)) == Some(0x7B), 21);
+    check(code(probe!("out dx, al", in("rdx") 0x3FFu64)) == Some(0x7B), 22);
     check(code(probe!("rdmsr", in("rcx") 0x1Bu64)) == Some(0x7C), 23);
-    check(
-        code(probe!("wrmsr", in("rcx") 0x8Bu64, in("rax") 0u64, in("rdx") 0u64)) == Some(0x7C),
-        24,
-    );
+    check(code(probe!("wrmsr", in("rcx") 0x8Bu64, in("rax") 0u64, in("rdx") 0u64)) == Some(0x7C), 24);
     check(code(probe!("vmmcall")) == Some(0x81), 25);
     // A device: nested page fault.
-    check(
-        code(probe!("mov eax, [rdx]", in("rdx") 0xFEE0_0030u64)) == Some(0x400),
-        26,
-    );
-    check(
-        code(probe!("mov [rdx], eax", in("rdx") 0xFEE0_0080u64)) == Some(0x400),
-        27,
-    );
+    check(code(probe!("mov eax, [rdx]", in("rdx") 0xFEE0_0030u64)) == Some(0x400), 26);
+    check(code(probe!("mov [rdx], eax", in("rdx") 0xFEE0_0080u64)) == Some(0x400), 27);
     // MSRs of the VMSA do not exit; writing SEV_STATUS is #GP.
     check(probe!("rdmsr", in("rcx") 0xC000_0080u64).is_none(), 28);
     check(
-        probe!("wrmsr", in("rcx") 0xC001_0131u64, in("rax") 0u64, in("rdx") 0u64)
-            .map(|raised| raised.0)
-            == Some(GP),
+        probe!("wrmsr", in("rcx") 0xC001_0131u64, in("rax") 0u64, in("rdx") 0u64).map(|raised| raised.0) == Some(GP),
         29,
     );
     check(probe!("ud2").map(|raised| raised.0) == Some(6), 30);
@@ -332,9 +239,7 @@ pub(crate) fn vc_codes() {
 
 pub(crate) fn vc_change_of_cpl() {
     let on = |top: u64, raised: sys::Raised| {
-        raised.is_some_and(|(vector, code, stack)| {
-            vector == VC && code == 0x72 && (top - 48..top).contains(&stack)
-        })
+        raised.is_some_and(|(vector, code, stack)| vector == VC && code == 0x72 && (top - 48..top).contains(&stack))
     };
     check(on(sys::vc_stack_top(), sys::cpuid_in_ring_3()), 20);
     check(on(sys::vc_stack_top(), probe!("cpuid")), 21);
@@ -347,12 +252,7 @@ pub(crate) fn vc_without_ist() {
     let raised = probe!("cpuid", in("rax") 0u64, in("rcx") 0u64);
     let here = &raw const raised as u64;
     // On the stack that was in use, aligned, 40 bytes of frame left after the error code.
-    check(
-        raised.is_some_and(|(vector, _, stack)| {
-            vector == VC && here.abs_diff(stack) < 4096 && stack % 16 == 8
-        }),
-        20,
-    );
+    check(raised.is_some_and(|(vector, _, stack)| vector == VC && here.abs_diff(stack) < 4096 && stack % 16 == 8), 20);
 }
 
 pub(crate) fn vc_32_bit() {
@@ -362,10 +262,7 @@ pub(crate) fn vc_32_bit() {
     own_zeroed(VMSA);
     guest::fill_vmsa(VMSA, guest::done);
     guest::make_32_bit(VMSA, FREE);
-    check(
-        rmpadjust(VMSA, 0, guest::VMSA_READ) == 0 && guest::register(VMSA) == Back(0, 0),
-        21,
-    );
+    check(rmpadjust(VMSA, 0, guest::VMSA_READ) == 0 && guest::register(VMSA) == Back(0, 0), 21);
     check(guest::run() == Back(0, 0), 22);
     check(peek(FREE) == 0x600D_0000_0072, 23);
 }
@@ -374,12 +271,7 @@ pub(crate) fn vc_32_bit() {
 pub(crate) fn halt_until_interrupt() {
     let apic = |register: u64, value: u64| {
         poke(GHCB.at() + 0x800, value);
-        let back = GHCB.exit(
-            0x8000_0002,
-            0xFEE0_0000 + register,
-            4,
-            &[(SCRATCH, GHCB.0 + 0x800)],
-        );
+        let back = GHCB.exit(0x8000_0002, 0xFEE0_0000 + register, 4, &[(SCRATCH, GHCB.0 + 0x800)]);
         check(back == Back(0, 0), 20);
     };
     // The BIOS has left the old interrupt controllers open.
@@ -406,13 +298,9 @@ pub(crate) fn launch_pages() {
     // CPUID: a count, and leaf 8000_001F with the C-bit.
     let count = peek(cpuid_page()) & 0xFFFF_FFFF;
     check((1..=64).contains(&count), 20);
-    let entry = (0..count)
-        .map(|index| cpuid_page() + 16 + 48 * index)
-        .find(|entry| peek(*entry) & 0xFFFF_FFFF == 0x8000_001F);
-    check(
-        entry.is_some_and(|entry| peek(entry + 0x18) >> 32 & 0x3F == 47),
-        21,
-    );
+    let entry =
+        (0..count).map(|index| cpuid_page() + 16 + 48 * index).find(|entry| peek(*entry) & 0xFFFF_FFFF == 0x8000_001F);
+    check(entry.is_some_and(|entry| peek(entry + 0x18) >> 32 & 0x3F == 47), 21);
     // Secrets: version 3, four keys that differ and are not zero.
     let key = |n: u64| peek(secrets_page() + 0x20 + 32 * n);
     check(peek(secrets_page()) & 0xFFFF_FFFF == 3, 22);
@@ -420,24 +308,13 @@ pub(crate) fn launch_pages() {
         check(key(n) != 0 && (0..n).all(|other| key(other) != key(n)), 23);
     }
     // Memory map: low memory is RAM, the firmware's own is not in it.
-    let ranges = |index: u64| {
-        (
-            peek(memory_map() + 24 * index),
-            peek(memory_map() + 24 * index + 8),
-        )
-    };
-    check(
-        (0..8)
-            .any(|index| ranges(index).0 <= 0x200 && ranges(index).0 + ranges(index).1 > 0x1_0000),
-        24,
-    );
+    let ranges = |index: u64| (peek(memory_map() + 24 * index), peek(memory_map() + 24 * index + 8));
+    check((0..8).any(|index| ranges(index).0 <= 0x200 && ranges(index).0 + ranges(index).1 > 0x1_0000), 24);
     check((0..8).all(|index| ranges(index).0 < 0x800_0000), 25);
 }
 
 pub(crate) fn memory_map_ram() {
-    let end = (0..8)
-        .map(|index| peek(memory_map() + 24 * index) + peek(memory_map() + 24 * index + 8))
-        .max();
+    let end = (0..8).map(|index| peek(memory_map() + 24 * index) + peek(memory_map() + 24 * index + 8)).max();
     check(end == Some(64 << 8), 20);
     check(page_state(64 << 20, 1) == 1 << 32 | 0x015, 21);
     own_zeroed((64 << 20) - PAGE);
@@ -485,8 +362,7 @@ fn guest_is_refused() -> ! {
     GUEST_GHCB.register();
     let mut results = 0;
     // PVALIDATE is VMPL0's alone; RMPADJUST of VMPL1 and VMPL2 is not for VMPL2, nor the VMSA attribute; VMPL3 is.
-    let raised =
-        probe!(".byte 0xf2, 0x0f, 0x01, 0xff", in("rax") FREE, in("rcx") 0u64, in("rdx") 1u64);
+    let raised = probe!(".byte 0xf2, 0x0f, 0x01, 0xff", in("rax") FREE, in("rcx") 0u64, in("rdx") 1u64);
     results |= u64::from(raised.is_some_and(|raised| raised.0 == GP));
     results |= u64::from(rmpadjust(FREE, 0, 0xF01) == 2) << 1;
     results |= u64::from(rmpadjust(FREE, 0, FULL) == 2) << 2;
@@ -494,8 +370,7 @@ fn guest_is_refused() -> ! {
     results |= u64::from(rmpadjust(FREE, 0, 0xF03) == 0) << 4;
     // Run-VMPL of a VMPL that has no VMSA; of its own; of none.
     for (bit, vmpl) in [(5, 1), (6, 2), (7, 3), (8, 4), (9, 1 << 40)] {
-        results |=
-            u64::from(GUEST_GHCB.exit(0x8000_0018, vmpl, 0, &[]) == Back(MALFORMED, 5)) << bit;
+        results |= u64::from(GUEST_GHCB.exit(0x8000_0018, vmpl, 0, &[]) == Back(MALFORMED, 5)) << bit;
     }
     results |= u64::from(msr_call(3 << 32 | 0x016) == 1 << 32 | 0x017) << 10;
     // AP creation of a more privileged VMPL and of its own.
@@ -503,8 +378,7 @@ fn guest_is_refused() -> ! {
         let back = GUEST_GHCB.exit(0x8000_0013, vmpl << 16, VMSA, &[(RAX, 1)]);
         results |= u64::from(back == Back(MALFORMED, 5)) << bit;
     }
-    results |=
-        u64::from(probe!("vmload rax", in("rax") 0u64).is_some_and(|raised| raised.0 == 6)) << 14;
+    results |= u64::from(probe!("vmload rax", in("rax") 0u64).is_some_and(|raised| raised.0 == 6)) << 14;
     poke(FREE, results);
     guest::done()
 }
@@ -521,9 +395,7 @@ pub(crate) fn guest_refusals() {
 fn guest_reaches_out() -> ! {
     GUEST_GHCB.register();
     let mut results = 0;
-    let gp = |raised: sys::Raised| {
-        u64::from(raised.is_some_and(|raised| raised.0 == GP && raised.1 == 0))
-    };
+    let gp = |raised: sys::Raised| u64::from(raised.is_some_and(|raised| raised.0 == GP && raised.1 == 0));
     results |= gp(probe!("mov rax, [rdx]", in("rdx") secrets_page()));
     results |= gp(probe!("mov [rdx], rax", in("rdx") secrets_page())) << 1;
     results |= gp(probe!("mov [rdx], rax", in("rdx") VMSA)) << 2;

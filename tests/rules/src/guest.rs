@@ -2,8 +2,8 @@
 
 use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, check, own_zeroed};
 use crate::sys::{
-    PAGE, first_gdt, guest_entry, guest_stack_top, guest32, handler32, image_end, image_start,
-    low_end, low_start, pml4, poke, poke_bytes, rmpadjust, tables,
+    PAGE, first_gdt, guest_entry, guest_stack_top, guest32, handler32, image_end, image_start, low_end, low_start,
+    pml4, poke, poke_bytes, rmpadjust, tables,
 };
 
 /// Where the VMSA is: not at a multiple of 2 MiB.
@@ -30,9 +30,7 @@ pub(crate) mod field {
 /// Grants this program's code, data and page tables to VMPL2, not its secrets page.
 pub(crate) fn grant_image() {
     for (start, end) in [(low_start(), low_end()), (image_start(), image_end())] {
-        (start..end)
-            .step_by(PAGE as usize)
-            .for_each(|page| check(rmpadjust(page, 0, FULL) == 0, 10));
+        (start..end).step_by(PAGE as usize).for_each(|page| check(rmpadjust(page, 0, FULL) == 0, 10));
     }
 }
 
@@ -69,18 +67,13 @@ pub(crate) fn fill_vmsa(page: u64, function: fn() -> !) {
         (0x408, 0x1F80 | 0x5555 << 32),
         (0x410, 0x40),
     ];
-    fields
-        .iter()
-        .for_each(|(offset, value)| poke(page + offset, *value));
+    fields.iter().for_each(|(offset, value)| poke(page + offset, *value));
 }
 
 /// Makes of a filled VMSA one in 32-bit protected mode with paging off; its IDT is in the page `idt`, its stack behind, EDI points there.
 pub(crate) fn make_32_bit(page: u64, idt: u64) {
     let handler = handler32();
-    poke(
-        idt + 29 * 8,
-        handler & 0xFFFF | 0x18 << 16 | 0x8E00 << 32 | (handler >> 16) << 48,
-    );
+    poke(idt + 29 * 8, handler & 0xFFFF | 0x18 << 16 | 0x8E00 << 32 | (handler >> 16) << 48);
     poke(page + 0x10, 0x18 | 0xC9B << 16 | 0xFFFF_FFFF << 32);
     poke(page + 0x60, 31 << 32);
     poke(page + 0x68, first_gdt());
@@ -95,9 +88,7 @@ pub(crate) fn make_32_bit(page: u64, idt: u64) {
         (0x1D8, idt + PAGE),
         (0x338, idt),
     ];
-    fields
-        .iter()
-        .for_each(|(offset, value)| poke(page + offset, *value));
+    fields.iter().for_each(|(offset, value)| poke(page + offset, *value));
 }
 
 /// Everything that VMPL2 needs, in order.

@@ -1,8 +1,6 @@
 //! Talking to the hypervisor: GHCB page, page states, port I/O, console.
 
-use crate::sys::{
-    PAGE, SHARED, msr_call, peek, poke, poke_bytes, pvalidate, set_ghcb, vmgexit, zero,
-};
+use crate::sys::{PAGE, SHARED, msr_call, peek, poke, poke_bytes, pvalidate, set_ghcb, vmgexit, zero};
 
 /// GHCB field offsets.
 pub(crate) const RAX: u64 = 0x1F8;
@@ -65,12 +63,8 @@ impl Ghcb {
     pub(crate) fn exit(self, code: u64, info1: u64, info2: u64, fields: &[(u64, u64)]) -> Back {
         zero_valid(self);
         poke(self.at() + 0xFF8, 2 << 16);
-        fields
-            .iter()
-            .for_each(|(field, value)| self.set(*field, *value));
-        [(CODE, code), (INFO1, info1), (INFO2, info2)]
-            .iter()
-            .for_each(|(field, value)| self.set(*field, *value));
+        fields.iter().for_each(|(field, value)| self.set(*field, *value));
+        [(CODE, code), (INFO1, info1), (INFO2, info2)].iter().for_each(|(field, value)| self.set(*field, *value));
         self.go()
     }
 
@@ -85,12 +79,7 @@ impl Ghcb {
     pub(crate) fn write_port(self, port: u64, bytes: &[u8]) {
         for chunk in bytes.chunks(0x7F0) {
             poke_bytes(self.at() + 0x800, chunk);
-            let back = self.exit(
-                0x7B,
-                port << 16 | 0x10 | 4,
-                chunk.len() as u64,
-                &[(SCRATCH, self.0 + 0x800)],
-            );
+            let back = self.exit(0x7B, port << 16 | 0x10 | 4, chunk.len() as u64, &[(SCRATCH, self.0 + 0x800)]);
             check(back.0 & 0xFFFF_FFFF == 0, 3);
         }
     }
@@ -98,12 +87,7 @@ impl Ghcb {
     /// Bytes from a port, by string I/O.
     pub(crate) fn read_port(self, port: u64, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(0x7F0) {
-            let back = self.exit(
-                0x7B,
-                port << 16 | 0x10 | 4 | 1,
-                chunk.len() as u64,
-                &[(SCRATCH, self.0 + 0x800)],
-            );
+            let back = self.exit(0x7B, port << 16 | 0x10 | 4 | 1, chunk.len() as u64, &[(SCRATCH, self.0 + 0x800)]);
             check(back.0 & 0xFFFF_FFFF == 0, 4);
             crate::sys::peek_bytes(self.at() + 0x800, chunk);
         }

@@ -3,30 +3,16 @@
 use crate::controls::FREE;
 use crate::guest::{self, FULL, VMSA, field};
 use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, own_zeroed};
-use crate::sys::{
-    self, PAGE, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust,
-};
+use crate::sys::{self, PAGE, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust};
 
 pub(crate) fn ghcb_invalid() {
-    check(
-        GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]) == Back(0, 0) && !GHCB.any_valid(),
-        20,
-    );
-    check(
-        GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0) && !GHCB.any_valid(),
-        21,
-    );
+    check(GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]) == Back(0, 0) && !GHCB.any_valid(), 20);
+    check(GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0) && !GHCB.any_valid(), 21);
 }
 
 pub(crate) fn ghcb_invalid_one() {
-    check(
-        GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]) == Back(0, 0) && !GHCB.any_valid(),
-        20,
-    );
-    check(
-        GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0) && GHCB.any_valid(),
-        21,
-    );
+    check(GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]) == Back(0, 0) && !GHCB.any_valid(), 20);
+    check(GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0) && GHCB.any_valid(), 21);
 }
 
 pub(crate) fn psc_partial() {
@@ -53,20 +39,12 @@ pub(crate) fn ghcb_register_other() {
 
 pub(crate) fn c_bit() {
     check(msr_call(0x002) >> 24 & 0xFF == 51, 20);
-    check(
-        GHCB.exit(0x72, 0, 0, &[(RAX, 0x8000_001F), (RCX, 0)]) == Back(0, 0)
-            && GHCB.get(RBX) & 0x3F == 51,
-        21,
-    );
+    check(GHCB.exit(0x72, 0, 0, &[(RAX, 0x8000_001F), (RCX, 0)]) == Back(0, 0) && GHCB.get(RBX) & 0x3F == 51, 21);
     // The secure processor's page has the truth.
     let count = peek(cpuid_page()) & 0xFFFF_FFFF;
-    let entry = (0..count)
-        .map(|index| cpuid_page() + 16 + 48 * index)
-        .find(|entry| peek(*entry) & 0xFFFF_FFFF == 0x8000_001F);
-    check(
-        entry.is_some_and(|entry| peek(entry + 0x18) >> 32 & 0x3F == 47),
-        22,
-    );
+    let entry =
+        (0..count).map(|index| cpuid_page() + 16 + 48 * index).find(|entry| peek(*entry) & 0xFFFF_FFFF == 0x8000_001F);
+    check(entry.is_some_and(|entry| peek(entry + 0x18) >> 32 & 0x3F == 47), 22);
 }
 
 pub(crate) fn cpuid_overflow() {
@@ -92,9 +70,7 @@ pub(crate) fn spurious_run() {
 }
 
 pub(crate) fn memory_map_lie() {
-    let own = (0..8).any(|index| {
-        peek(memory_map() + 24 * index) == 0x800_0000
-            && peek(memory_map() + 24 * index + 8) == 0x800
-    });
+    let own = (0..8)
+        .any(|index| peek(memory_map() + 24 * index) == 0x800_0000 && peek(memory_map() + 24 * index + 8) == 0x800);
     check(own, 20);
 }

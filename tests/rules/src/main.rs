@@ -1,9 +1,6 @@
 #![no_std]
 #![no_main]
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "test payload: registers are cut to the fields that they go to"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "test payload: registers are cut to the fields that they go to")]
 //! Deliberately wrong firmware: one case for each rule of the software SEV-SNP machine, correct sequences beside them, and one for each lie.
 //!
 //! The case is chosen by the line `case=NAME` of the machine's configuration, which this program reads from fw_cfg through the GHCB. A case that
@@ -161,9 +158,7 @@ fn terminate_by_page() {
 
 /// Must the machine have stopped this case before it came back?
 fn must_stop(name: &str) -> bool {
-    cases::CASES
-        .iter()
-        .any(|case| case.name == name && matches!(case.expect, cases::Expect::Stop(_)))
+    cases::CASES.iter().any(|case| case.name == name && matches!(case.expect, cases::Expect::Stop(_)))
 }
 
 #[unsafe(no_mangle)]
@@ -173,10 +168,7 @@ extern "sysv64" fn rules_main() -> ! {
     let mut config = [0; 512];
     let len = fw_cfg("opt/org.quoin/config", &mut config).unwrap_or(0);
     let config = core::str::from_utf8(&config[..len]).unwrap_or("");
-    let name = config
-        .lines()
-        .find_map(|line| line.strip_prefix("case="))
-        .unwrap_or("");
+    let name = config.lines().find_map(|line| line.strip_prefix("case=")).unwrap_or("");
     say(name);
     function(name)();
     check(!must_stop(name), NOT_STOPPED);

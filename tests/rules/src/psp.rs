@@ -72,12 +72,7 @@ fn answer(vmpck: u8) -> ([u8; 4096], Option<Message>) {
     let mut page = [0; 4096];
     peek_bytes(SHARED + ANSWER, &mut page);
     let len = usize::from(u16::from_le_bytes([page[0x36], page[0x37]])).min(1400);
-    let mut message = Message {
-        kind: page[0x34],
-        version: page[0x35],
-        data: [0; 1400],
-        len,
-    };
+    let mut message = Message { kind: page[0x34], version: page[0x35], data: [0; 1400], len };
     message.data[..len].copy_from_slice(&page[HEADER..HEADER + len]);
     let sequence = sequence_of(&page);
     let mut tag = [0; 16];
@@ -100,12 +95,7 @@ fn sequence_of(page: &[u8; 4096]) -> u64 {
 
 /// A request for a report about `vmpl` with this key selection; REPORT_DATA begins with `data`.
 pub(crate) fn report_request(vmpl: u32, key: u32, data: u8) -> Message {
-    let mut message = Message {
-        kind: 5,
-        version: 1,
-        data: [0; 1400],
-        len: 0x60,
-    };
+    let mut message = Message { kind: 5, version: 1, data: [0; 1400], len: 0x60 };
     message.data[0] = data;
     message.data[0x40..0x44].copy_from_slice(&vmpl.to_le_bytes());
     message.data[0x44..0x48].copy_from_slice(&key.to_le_bytes());
@@ -117,10 +107,7 @@ fn ask(vmpck: u8, sequence: u64, message: &Message) -> Message {
     check(send(&seal(vmpck, sequence, message)) == 0, 50);
     let (page, opened) = answer(vmpck);
     check(sequence_of(&page) == sequence + 1, 51);
-    check(
-        opened.is_some_and(|opened| opened.kind == message.kind + 1 && opened.version == 1),
-        52,
-    );
+    check(opened.is_some_and(|opened| opened.kind == message.kind + 1 && opened.version == 1), 52);
     opened.unwrap_or(*message)
 }
 
@@ -132,30 +119,18 @@ fn u32_of(message: &Message, offset: usize) -> u32 {
 
 pub(crate) fn report() {
     let first = ask(0, 1, &report_request(0, 0, 0xAB));
-    check(
-        first.len == 0x20 + 1184 && u32_of(&first, 0) == 0 && u32_of(&first, 4) == 1184,
-        20,
-    );
+    check(first.len == 0x20 + 1184 && u32_of(&first, 0) == 0 && u32_of(&first, 4) == 1184, 20);
     let report = &first.data[0x20..];
     // Version 3, policy, VMPL 0, ECDSA P-384, REPORT_DATA, a measurement, Milan.
-    check(
-        report[0] == 3 && report[8..12] == [0, 0, 3, 0] && report[0x30] == 0 && report[0x34] == 1,
-        21,
-    );
-    check(
-        report[0x50] == 0xAB && report[0x90..0xC0] != [0; 48] && report[0x188..0x18A] == [0x19, 1],
-        22,
-    );
+    check(report[0] == 3 && report[8..12] == [0, 0, 3, 0] && report[0x30] == 0 && report[0x34] == 1, 21);
+    check(report[0x50] == 0xAB && report[0x90..0xC0] != [0; 48] && report[0x188..0x18A] == [0x19, 1], 22);
     check(
         report[0x38..0x40] == report[0x180..0x188]
             && report[0x38..0x40] == report[0x1E0..0x1E8]
             && report[0x38..0x40] == report[0x1F0..0x1F8],
         23,
     );
-    check(
-        report[0x2A0..0x2D0] != [0; 48] && report[0x2D0..0x2E8] == [0; 24],
-        24,
-    );
+    check(report[0x2A0..0x2D0] != [0; 48] && report[0x2D0..0x2E8] == [0; 24], 24);
     // With another key each VMPL speaks for itself; sequence numbers are per key.
     let second = ask(2, 1, &report_request(3, 1, 0));
     check(second.data[0x20 + 0x30] == 3, 25);
@@ -201,12 +176,7 @@ pub(crate) fn message_refusals() {
 }
 
 fn key_request(fields: u64, vmpl: u32, tcb: u64) -> Message {
-    let mut message = Message {
-        kind: 3,
-        version: 1,
-        data: [0; 1400],
-        len: 0x20,
-    };
+    let mut message = Message { kind: 3, version: 1, data: [0; 1400], len: 0x20 };
     message.data[8..16].copy_from_slice(&fields.to_le_bytes());
     message.data[16..20].copy_from_slice(&vmpl.to_le_bytes());
     message.data[24..32].copy_from_slice(&tcb.to_le_bytes());
@@ -222,17 +192,11 @@ pub(crate) fn derived_keys() {
         key
     };
     let first = key(1, &key_request(0, 0, 0));
-    check(
-        first != [0; 32] && key(3, &key_request(0, 0, 0)) == first,
-        21,
-    );
+    check(first != [0; 32] && key(3, &key_request(0, 0, 0)) == first, 21);
     check(key(5, &key_request(8, 0, 0)) != first, 22);
     check(key(7, &key_request(0, 1, 0)) != first, 23);
     // A TCB that this chip does not have; a VMRK that nobody loaded; VMPL0 by VMPCK1.
-    check(
-        u32_of(&ask(0, 9, &key_request(32, 0, u64::MAX)), 0) == 0x16,
-        24,
-    );
+    check(u32_of(&ask(0, 9, &key_request(32, 0, u64::MAX)), 0) == 0x16, 24);
     let mut vmrk = key_request(0, 0, 0);
     vmrk.data[0] = 1;
     check(u32_of(&ask(0, 11, &vmrk), 0) == 0x16, 25);
@@ -240,27 +204,13 @@ pub(crate) fn derived_keys() {
 }
 
 pub(crate) fn tsc_info() {
-    let answer = ask(
-        0,
-        1,
-        &Message {
-            kind: 17,
-            version: 1,
-            data: [0; 1400],
-            len: 128,
-        },
-    );
+    let answer = ask(0, 1, &Message { kind: 17, version: 1, data: [0; 1400], len: 128 });
     check(answer.len == 128 && u32_of(&answer, 0) == 0, 20);
 }
 
 fn extended(page: &[u8; 4096], pages: u64) -> Back {
     poke_bytes(SHARED + REQUEST, page);
-    GHCB.exit(
-        0x8000_0012,
-        REQUEST,
-        ANSWER,
-        &[(RAX, CERTIFICATES), (RBX, pages)],
-    )
+    GHCB.exit(0x8000_0012, REQUEST, ANSWER, &[(RAX, CERTIFICATES), (RBX, pages)])
 }
 
 pub(crate) fn certificates() {
@@ -268,30 +218,16 @@ pub(crate) fn certificates() {
     clear_shared(CERTIFICATES, 4);
     check(extended(&page, 0) == Back(0, 1 << 32), 20);
     let needed = GHCB.get(RBX);
-    check(
-        (1..=4).contains(&needed) && peek(SHARED + CERTIFICATES) == 0,
-        21,
-    );
+    check((1..=4).contains(&needed) && peek(SHARED + CERTIFICATES) == 0, 21);
     check(extended(&page, needed - 1) == Back(0, 1 << 32), 22);
     // The same message again, which the secure processor has not seen.
     check(extended(&page, needed) == Back(0, 0), 23);
-    check(
-        answer(0)
-            .1
-            .is_some_and(|message| message.len == 0x20 + 1184),
-        24,
-    );
+    check(answer(0).1.is_some_and(|message| message.len == 0x20 + 1184), 24);
     // The first entry is the VCEK's; the table ends with zeros.
     let mut guid = [0; 16];
     peek_bytes(SHARED + CERTIFICATES, &mut guid);
-    check(
-        guid == *b"\x63\xda\x75\x8d\xe6\x64\x45\x64\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd",
-        25,
-    );
-    check(
-        peek(SHARED + CERTIFICATES + 72) == 0 && peek(SHARED + CERTIFICATES + 80) == 0,
-        26,
-    );
+    check(guid == *b"\x63\xda\x75\x8d\xe6\x64\x45\x64\xad\xc5\xf4\xb9\x3b\xe8\xac\xcd", 25);
+    check(peek(SHARED + CERTIFICATES + 72) == 0 && peek(SHARED + CERTIFICATES + 80) == 0, 26);
 }
 
 pub(crate) fn message_again() {
@@ -333,10 +269,7 @@ pub(crate) fn lie_wrong_seq() {
 
 pub(crate) fn lie_bit_flip() {
     // Bit 1000 is in the ciphertext.
-    check(
-        send(&seal(0, 1, &report_request(0, 0, 1))) == 0 && answer(0).1.is_none(),
-        20,
-    );
+    check(send(&seal(0, 1, &report_request(0, 0, 1))) == 0 && answer(0).1.is_none(), 20);
     let flipped = peek(SHARED + ANSWER + 120) ^ 1 << 40;
     poke_bytes(SHARED + ANSWER + 120, &flipped.to_le_bytes());
     check(answer(0).1.is_some(), 21);
@@ -345,27 +278,18 @@ pub(crate) fn lie_bit_flip() {
 pub(crate) fn lie_cert_truncated() {
     let page = seal(0, 1, &report_request(0, 0, 0));
     for pages in [4, 5, 6] {
-        check(
-            extended(&page, pages) == Back(0, 1 << 32) && GHCB.get(RBX) == pages + 1,
-            20,
-        );
+        check(extended(&page, pages) == Back(0, 1 << 32) && GHCB.get(RBX) == pages + 1, 20);
     }
     // What the facts advise: the same ciphertext as a plain request.
     check(send(&page) == 0 && answer(0).1.is_some(), 21);
 }
 
 pub(crate) fn lie_wrong_vmpl_report() {
-    check(
-        ask(0, 1, &report_request(0, 0, 0)).data[0x20 + 0x30] == 3,
-        20,
-    );
+    check(ask(0, 1, &report_request(0, 0, 0)).data[0x20 + 0x30] == 3, 20);
 }
 
 pub(crate) fn lie_wrong_report_data() {
-    check(
-        ask(0, 1, &report_request(0, 0, 0)).data[0x20 + 0x51] == 2,
-        20,
-    );
+    check(ask(0, 1, &report_request(0, 0, 0)).data[0x20 + 0x51] == 2, 20);
 }
 
 pub(crate) fn lie_report_status() {

@@ -78,31 +78,18 @@ struct Tables {
 struct Cell(UnsafeCell<Tables>);
 // SAFETY: one processor, and no two references at a time.
 unsafe impl Sync for Cell {}
-static TABLES: Cell = Cell(UnsafeCell::new(Tables {
-    gdt: [0; 7],
-    tss: [0; 26],
-    idt: [[0; 2]; 65],
-}));
+static TABLES: Cell = Cell(UnsafeCell::new(Tables { gdt: [0; 7], tss: [0; 26], idt: [[0; 2]; 65] }));
 
 /// Addresses that a VMSA needs.
 pub(crate) fn tables() -> (u64, u64, u64) {
     let at = TABLES.0.get();
     // SAFETY: addresses only.
-    unsafe {
-        (
-            (&raw const (*at).gdt) as u64,
-            (&raw const (*at).idt) as u64,
-            (&raw const (*at).tss) as u64,
-        )
-    }
+    unsafe { ((&raw const (*at).gdt) as u64, (&raw const (*at).idt) as u64, (&raw const (*at).tss) as u64) }
 }
 
 fn gate(handler: *const u8, ist: u64) -> [u64; 2] {
     let at = handler as u64;
-    [
-        at & 0xFFFF | 8 << 16 | ist << 32 | 0x8E00 << 32 | (at >> 16 & 0xFFFF) << 48,
-        at >> 32,
-    ]
+    [at & 0xFFFF | 8 << 16 | ist << 32 | 0x8E00 << 32 | (at >> 16 & 0xFFFF) << 48, at >> 32]
 }
 
 /// Loads GDT, TSS and IDT; #VC goes to stack `vc_ist` of the interrupt stack table (0: none).
@@ -186,10 +173,7 @@ pub(crate) fn raised() -> Raised {
     // SAFETY: one processor; volatile because assembly writes them.
     unsafe {
         let vector = (&raw const VECTOR).read_volatile();
-        let rest = (
-            (&raw const ERROR).read_volatile(),
-            (&raw const FAULT_STACK).read_volatile(),
-        );
+        let rest = ((&raw const ERROR).read_volatile(), (&raw const FAULT_STACK).read_volatile());
         RESUME = 0;
         (vector != u64::MAX).then_some((vector, rest.0, rest.1))
     }
@@ -227,9 +211,7 @@ pub(crate) fn msr_call(value: u64) -> u64 {
     vmgexit();
     let (low, high): (u32, u32);
     // SAFETY: reads an MSR.
-    unsafe {
-        asm!("rdmsr", in("ecx") 0xC001_0130u32, out("eax") low, out("edx") high, options(nostack))
-    };
+    unsafe { asm!("rdmsr", in("ecx") 0xC001_0130u32, out("eax") low, out("edx") high, options(nostack)) };
     u64::from(high) << 32 | u64::from(low)
 }
 
@@ -285,9 +267,7 @@ pub(crate) fn peek_bytes(address: u64, bytes: &mut [u8]) {
 
 /// Zeroes a page.
 pub(crate) fn zero(address: u64) {
-    (0..PAGE)
-        .step_by(8)
-        .for_each(|offset| poke(address + offset, 0));
+    (0..PAGE).step_by(8).for_each(|offset| poke(address + offset, 0));
 }
 
 /// Calls code at an address.
@@ -317,23 +297,13 @@ pub(crate) fn ud2() {
 /// CPUID.
 pub(crate) fn cpuid() {
     // SAFETY: RBX is saved.
-    unsafe {
-        asm!("push rbx", "cpuid", "pop rbx", inout("eax") 0 => _, out("ecx") _, out("edx") _)
-    };
+    unsafe { asm!("push rbx", "cpuid", "pop rbx", inout("eax") 0 => _, out("ecx") _, out("edx") _) };
 }
 
 /// RDSEED and its carry.
 pub(crate) fn rdseed(value: &mut u64, carry: &mut u8) {
     // SAFETY: a register and a flag.
-    unsafe {
-        asm!(
-            "rdseed {}",
-            "setc {}",
-            out(reg) * value,
-            out(reg_byte) * carry,
-            options(nostack)
-        )
-    };
+    unsafe { asm!("rdseed {}", "setc {}", out(reg) * value, out(reg_byte) * carry, options(nostack)) };
 }
 
 /// Has ring 3 execute CPUID.

@@ -6,7 +6,7 @@ use crate::wire::{Handle, HandleType, Marshal, Reader, Writer};
 
 /// What a handle's authorization must show (Part 1, 19.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub(crate) enum Role {
     /// no authorization
     None,
     /// the USER role
@@ -18,7 +18,7 @@ pub enum Role {
 }
 
 /// A field of a handle area: a handle type, perhaps with a role.
-pub trait HandleField: Sized {
+pub(crate) trait HandleField: Sized {
     /// The role.
     const ROLE: Role = Role::None;
     /// VALUE if the type does not admit the handle.
@@ -35,14 +35,14 @@ macro_rules! roles {
     ($($(#[$m:meta])* $name:ident: $role:ident;)*) => { $(
         $(#[$m])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub struct $name<H>(pub H);
+        pub(crate) struct $name<H>(pub(crate) H);
         impl<H: HandleType> HandleField for $name<H> {
             const ROLE: Role = Role::$role;
             fn from_handle(h: Handle) -> Result<Self, crate::rc::Fmt1> { H::from_handle(h).map(Self) }
         }
         impl<H: HandleType> $name<H> {
             /// The handle.
-            pub fn handle(self) -> Handle { self.0.handle() }
+            pub(crate) fn handle(self) -> Handle { self.0.handle() }
         }
     )* };
 }
@@ -57,10 +57,10 @@ roles! {
 }
 
 /// The handles of a command, at most three.
-pub type Handles = heapless::Vec<Handle, 3>;
+pub(crate) type Handles = heapless::Vec<Handle, 3>;
 
 /// A handle area.
-pub trait HandleArea: Sized {
+pub(crate) trait HandleArea: Sized {
     /// The role of each handle, in order.
     const ROLES: &'static [Role];
     /// From handles of the right number; VALUE at the first that its type does not admit.
@@ -68,7 +68,7 @@ pub trait HandleArea: Sized {
 }
 
 /// A parameter area.
-pub trait ParamArea<'a>: Sized {
+pub(crate) trait ParamArea<'a>: Sized {
     /// Whether the first parameter is a TPM2B and may thus be encrypted.
     const FIRST_SIZED: bool;
     /// All of the area: SIZE without a position if octets are left over.
@@ -76,7 +76,7 @@ pub trait ParamArea<'a>: Sized {
 }
 
 /// What a command answers: perhaps a handle, then parameters.
-pub trait ReplyArea {
+pub(crate) trait ReplyArea {
     /// Whether the response has a handle area.
     const HANDLE: bool;
     /// Whether the first parameter is a TPM2B and may thus be encrypted.
@@ -99,7 +99,7 @@ impl<T: Marshal> ReplyArea for T {
 }
 
 /// A reply with a handle before its parameters.
-pub struct WithHandle<T>(pub Handle, pub T);
+pub(crate) struct WithHandle<T>(pub Handle, pub T);
 
 impl<T: Marshal> ReplyArea for WithHandle<T> {
     const HANDLE: bool = true;
@@ -114,7 +114,7 @@ impl<T: Marshal> ReplyArea for WithHandle<T> {
 
 /// An empty reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Empty;
+pub(crate) struct Empty;
 
 impl Marshal for Empty {
     fn marshal(&self, _: &mut Writer<'_>) {}

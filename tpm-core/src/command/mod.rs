@@ -34,6 +34,7 @@ pub(crate) trait Command {
 }
 
 /// What the pipeline knows of a command; made only by `of`, thus never out of step with it.
+#[derive(Clone, Copy)]
 pub(crate) struct CommandInfo {
     /// TPM_CC
     pub(crate) code: u32,
@@ -98,7 +99,7 @@ impl CommandInfo {
 
     /// Whether a TPM2_Shutdown before this command no longer counts: it may have changed what was saved (Part 3, 9.4.1).
     pub(crate) fn voids_shutdown(&self) -> bool {
-        self.nv && self.code != Shutdown::CODE
+        self.nv && self.code != startup::shutdown::Shutdown::CODE
     }
 
     /// Reads the handle area: INSUFFICIENT or VALUE at the handle.
@@ -133,12 +134,27 @@ pub(crate) fn find(code: u32) -> Option<&'static CommandInfo> {
     COMMANDS.binary_search_by_key(&code, |c| c.code).ok().and_then(|i| COMMANDS.get(i))
 }
 
+/// Puts rows in the order of their codes, for the search by code and for TPM_CAP_COMMANDS; a code that stands twice does not compile.
+const fn sorted<const N: usize>(mut rows: [CommandInfo; N]) -> [CommandInfo; N] {
+    let mut i = 1;
+    while i < N {
+        let mut j = i;
+        while j > 0 && rows[j - 1].code > rows[j].code {
+            rows.swap(j - 1, j);
+            j -= 1;
+        }
+        i += 1;
+    }
+    let mut i = 1;
+    while i < N {
+        assert!(rows[i - 1].code < rows[i].code, "a command code stands twice");
+        i += 1;
+    }
+    rows
+}
+
 macro_rules! table {
-    ($($(#[$m:meta])* $c:ty),* $(,)?) => { {
-        const T: &[CommandInfo] = &[$($(#[$m])* CommandInfo::of::<$c>()),*];
-        const { let mut i = 1; while i < T.len() { assert!(T[i - 1].code < T[i].code); i += 1 } }
-        T
-    } };
+    ($($c:ty),* $(,)?) => { sorted([$(CommandInfo::of::<$c>()),*]) };
 }
 
 mod capability;
@@ -151,59 +167,52 @@ mod session;
 mod startup;
 mod symmetric;
 
-use capability::get_capability::GetCapability;
-use nv::{
-    define_space::NvDefineSpace, extend::NvExtend, increment::NvIncrement, read::NvRead, read_lock::NvReadLock, read_public::NvReadPublic,
-    set_bits::NvSetBits, undefine_space::NvUndefineSpace, write::NvWrite, write_lock::NvWriteLock,
-};
-use pcr::{allocate::PcrAllocate, event::PcrEvent, extend::PcrExtend, read::PcrRead, reset::PcrReset};
-use policy::{
-    policy_auth_value::PolicyAuthValue, policy_command_code::PolicyCommandCode, policy_get_digest::PolicyGetDigest, policy_or::PolicyOr,
-    policy_password::PolicyPassword, policy_pcr::PolicyPcr, policy_secret::PolicySecret,
-};
-use random::{get_random::GetRandom, stir_random::StirRandom};
-use selftest::{get_test_result::GetTestResult, self_test::SelfTest};
-use session::policy_restart::PolicyRestart;
-use startup::{shutdown::Shutdown, startup::Startup};
-use symmetric::{hash::Hash, hmac::Hmac};
-
 /// TPM_CC_Startup.
 pub(crate) const fn startup_code() -> u32 {
-    Startup::CODE
+    startup::startup::Startup::CODE
 }
 
-/// Every command, by code.
-pub(crate) static COMMANDS: &[CommandInfo] = table![
-    NvUndefineSpace,
-    NvDefineSpace,
-    PcrAllocate,
-    NvIncrement,
-    NvSetBits,
-    NvExtend,
-    NvWrite,
-    NvWriteLock,
-    PcrEvent,
-    PcrReset,
-    SelfTest,
-    Startup,
-    Shutdown,
-    StirRandom,
-    NvRead,
-    NvReadLock,
-    PolicySecret,
-    Hmac,
-    NvReadPublic,
-    PolicyAuthValue,
-    PolicyCommandCode,
-    PolicyOr,
-    GetCapability,
-    GetRandom,
-    GetTestResult,
-    Hash,
-    PcrRead,
-    PolicyPcr,
-    PolicyRestart,
-    PcrExtend,
-    PolicyGetDigest,
-    PolicyPassword,
+/// Every command, listed by the chapters of Part 3; in memory by code.
+pub(crate) static COMMANDS: &[CommandInfo] = &table![
+    // 9 Start-up
+    startup::shutdown::Shutdown,
+    startup::startup::Startup,
+    // 10 Testing
+    selftest::get_test_result::GetTestResult,
+    selftest::self_test::SelfTest,
+    // 11 Session Commands
+    session::policy_restart::PolicyRestart,
+    // 15 Symmetric Primitives
+    symmetric::hash::Hash,
+    symmetric::hmac::Hmac,
+    // 16 Random Number Generator
+    random::get_random::GetRandom,
+    random::stir_random::StirRandom,
+    // 22 Integrity Collection (PCR)
+    pcr::allocate::PcrAllocate,
+    pcr::event::PcrEvent,
+    pcr::extend::PcrExtend,
+    pcr::read::PcrRead,
+    pcr::reset::PcrReset,
+    // 23 Enhanced Authorization (EA) Commands
+    policy::policy_auth_value::PolicyAuthValue,
+    policy::policy_command_code::PolicyCommandCode,
+    policy::policy_get_digest::PolicyGetDigest,
+    policy::policy_or::PolicyOr,
+    policy::policy_password::PolicyPassword,
+    policy::policy_pcr::PolicyPcr,
+    policy::policy_secret::PolicySecret,
+    // 30 Capability Commands
+    capability::get_capability::GetCapability,
+    // 31 Non-volatile Storage
+    nv::define_space::NvDefineSpace,
+    nv::extend::NvExtend,
+    nv::increment::NvIncrement,
+    nv::read::NvRead,
+    nv::read_lock::NvReadLock,
+    nv::read_public::NvReadPublic,
+    nv::set_bits::NvSetBits,
+    nv::undefine_space::NvUndefineSpace,
+    nv::write::NvWrite,
+    nv::write_lock::NvWriteLock,
 ];

@@ -40,11 +40,7 @@ impl Drbg {
 
     /// Instantiates from seed material of any length: for derivations, whose seed has been checked by the caller.
     pub(super) fn from_seed(seed: &[&[u8]]) -> Self {
-        let mut drbg = Self {
-            key: [0; SIZE],
-            value: [1; SIZE],
-            counter: 1,
-        };
+        let mut drbg = Self { key: [0; SIZE], value: [1; SIZE], counter: 1 };
         drbg.update(seed);
         drbg
     }
@@ -84,10 +80,7 @@ impl Drbg {
         }
         for chunk in out.chunks_mut(SIZE) {
             self.next_value();
-            chunk
-                .iter_mut()
-                .zip(&self.value)
-                .for_each(|(to, from)| *to = *from);
+            chunk.iter_mut().zip(&self.value).for_each(|(to, from)| *to = *from);
         }
         self.update(&[additional]);
         self.counter += 1;
@@ -128,16 +121,13 @@ impl Drbg {
 }
 
 fn store(to: &mut [u8; SIZE], mut from: Digest) {
-    to.iter_mut()
-        .zip(from.as_slice())
-        .for_each(|(to, from)| *to = *from);
+    to.iter_mut().zip(from.as_slice()).for_each(|(to, from)| *to = *from);
     from.zeroize();
 }
 
 impl Rng for Drbg {
     /// Any length: a request for each [`MAX_REQUEST`] bytes.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        out.chunks_mut(MAX_REQUEST)
-            .try_for_each(|chunk| self.generate(chunk, &[]))
+        out.chunks_mut(MAX_REQUEST).try_for_each(|chunk| self.generate(chunk, &[]))
     }
 }

@@ -111,27 +111,18 @@ pub struct Digest {
 
 impl Digest {
     /// The Empty Digest.
-    pub const EMPTY: Self = Self {
-        bytes: [0; MAX_DIGEST],
-        len: 0,
-    };
+    pub const EMPTY: Self = Self { bytes: [0; MAX_DIGEST], len: 0 };
 
     /// All zeros, of the size of `alg`: what a policy digest or PCR starts from.
     #[must_use]
     pub const fn zero(alg: HashAlg) -> Self {
-        Self {
-            bytes: [0; MAX_DIGEST],
-            len: alg.digest_size(),
-        }
+        Self { bytes: [0; MAX_DIGEST], len: alg.digest_size() }
     }
 
     /// A copy of `bytes`, if there are at most 64.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        let mut digest = Self {
-            bytes: [0; MAX_DIGEST],
-            len: bytes.len(),
-        };
+        let mut digest = Self { bytes: [0; MAX_DIGEST], len: bytes.len() };
         digest.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(digest)
     }

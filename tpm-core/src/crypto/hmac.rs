@@ -25,10 +25,7 @@ impl Hmac {
             key
         };
         block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
-        let hmac = Self {
-            inner: padded(alg, &block, 0x36),
-            outer: padded(alg, &block, 0x5C),
-        };
+        let hmac = Self { inner: padded(alg, &block, 0x36), outer: padded(alg, &block, 0x5C) };
         hashed.zeroize();
         hmac
     }

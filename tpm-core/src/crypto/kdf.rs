@@ -9,14 +9,7 @@ use super::hmac::Hmac;
 /// KDFa (Part 1, 11.4.10.2; SP 800-108 in counter mode with HMAC): fills `out`; bits = 8 × its length.
 ///
 /// Block i is HMAC(`key`, \[i\]₄ ‖ `label` ‖ 0 ‖ `context_u` ‖ `context_v` ‖ \[bits\]₄), i from 1, integers big-endian.
-pub fn kdfa(
-    alg: HashAlg,
-    key: &[u8],
-    label: &[u8],
-    context_u: &[u8],
-    context_v: &[u8],
-    out: &mut [u8],
-) {
+pub fn kdfa(alg: HashAlg, key: &[u8], label: &[u8], context_u: &[u8], context_v: &[u8], out: &mut [u8]) {
     let prf = Kdfa::new(alg, key, label, context_u, context_v, bits_of(out));
     fill(out, alg, |counter| prf.block(counter));
 }
@@ -47,12 +40,7 @@ pub fn kdfa_bits(
 pub fn kdfe(alg: HashAlg, z: &[u8], label: &[u8], party_u: &[u8], party_v: &[u8], out: &mut [u8]) {
     fill(out, alg, |counter| {
         let start = Hasher::new(alg).chain(&counter.to_be_bytes()).chain(z);
-        start
-            .chain(label)
-            .chain(&[0])
-            .chain(party_u)
-            .chain(party_v)
-            .finish()
+        start.chain(label).chain(&[0]).chain(party_u).chain(party_v).finish()
     });
 }
 
@@ -76,21 +64,12 @@ pub fn kdfe_bits(
 }
 
 /// XORs the KDFa stream into `data` instead of storing it.
-pub(super) fn kdfa_xor(
-    alg: HashAlg,
-    key: &[u8],
-    label: &[u8],
-    context: [&[u8]; 2],
-    data: &mut [u8],
-) {
+pub(super) fn kdfa_xor(alg: HashAlg, key: &[u8], label: &[u8], context: [&[u8]; 2], data: &mut [u8]) {
     let [context_u, context_v] = context;
     let prf = Kdfa::new(alg, key, label, context_u, context_v, bits_of(data));
     for (counter, chunk) in (1..).zip(data.chunks_mut(alg.digest_size())) {
         let mut block = prf.block(counter);
-        chunk
-            .iter_mut()
-            .zip(block.as_slice())
-            .for_each(|(to, mask)| *to ^= mask);
+        chunk.iter_mut().zip(block.as_slice()).for_each(|(to, mask)| *to ^= mask);
         block.zeroize();
     }
 }
@@ -105,62 +84,31 @@ struct Kdfa<'a> {
 }
 
 impl<'a> Kdfa<'a> {
-    fn new(
-        alg: HashAlg,
-        key: &[u8],
-        label: &'a [u8],
-        context_u: &'a [u8],
-        context_v: &'a [u8],
-        bits: u32,
-    ) -> Self {
-        Self {
-            keyed: Hmac::new(alg, key),
-            label,
-            context_u,
-            context_v,
-            bits,
-        }
+    fn new(alg: HashAlg, key: &[u8], label: &'a [u8], context_u: &'a [u8], context_v: &'a [u8], bits: u32) -> Self {
+        Self { keyed: Hmac::new(alg, key), label, context_u, context_v, bits }
     }
 
     fn block(&self, counter: u32) -> Digest {
-        let start = self
-            .keyed
-            .clone()
-            .chain(&counter.to_be_bytes())
-            .chain(self.label)
-            .chain(&[0]);
-        start
-            .chain(self.context_u)
-            .chain(self.context_v)
-            .chain(&self.bits.to_be_bytes())
-            .finish()
+        let start = self.keyed.clone().chain(&counter.to_be_bytes()).chain(self.label).chain(&[0]);
+        start.chain(self.context_u).chain(self.context_v).chain(&self.bits.to_be_bytes()).finish()
     }
 }
 
 fn fill(out: &mut [u8], alg: HashAlg, block: impl Fn(u32) -> Digest) {
     for (counter, chunk) in (1..).zip(out.chunks_mut(alg.digest_size())) {
         let mut digest = block(counter);
-        chunk
-            .iter_mut()
-            .zip(digest.as_slice())
-            .for_each(|(to, from)| *to = *from);
+        chunk.iter_mut().zip(digest.as_slice()).for_each(|(to, from)| *to = *from);
         digest.zeroize();
     }
 }
 
 /// 8 × the length; no buffer of a TPM comes near 2^29 bytes.
 fn bits_of(out: &[u8]) -> u32 {
-    u32::try_from(out.len())
-        .unwrap_or(u32::MAX)
-        .saturating_mul(8)
+    u32::try_from(out.len()).unwrap_or(u32::MAX).saturating_mul(8)
 }
 
 fn check_bits(bits: u32, out: &[u8]) -> Result<(), Error> {
-    if usize::try_from(bits.div_ceil(8)) == Ok(out.len()) {
-        Ok(())
-    } else {
-        Err(Error::Length)
-    }
+    if usize::try_from(bits.div_ceil(8)) == Ok(out.len()) { Ok(()) } else { Err(Error::Length) }
 }
 
 fn mask_first(bits: u32, out: &mut [u8]) {

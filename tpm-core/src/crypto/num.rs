@@ -15,9 +15,7 @@ pub(super) fn from_be_bytes(bytes: &[u8], out: &mut [u64]) -> Result<(), Error> 
     }
     out.fill(0);
     for (limb, chunk) in out.iter_mut().zip(bytes.rchunks(LIMB)) {
-        *limb = chunk
-            .iter()
-            .fold(0, |value, &byte| value << 8 | u64::from(byte));
+        *limb = chunk.iter().fold(0, |value, &byte| value << 8 | u64::from(byte));
     }
     Ok(())
 }
@@ -26,11 +24,7 @@ pub(super) fn from_be_bytes(bytes: &[u8], out: &mut [u64]) -> Result<(), Error> 
 pub(super) fn to_be_bytes(limbs: &[u64], out: &mut [u8]) {
     for (chunk, limb) in out.rchunks_mut(LIMB).zip(limbs) {
         let bytes = limb.to_be_bytes();
-        chunk
-            .iter_mut()
-            .rev()
-            .zip(bytes.iter().rev())
-            .for_each(|(to, from)| *to = *from);
+        chunk.iter_mut().rev().zip(bytes.iter().rev()).for_each(|(to, from)| *to = *from);
     }
 }
 
@@ -51,11 +45,7 @@ pub(super) fn equal(a: &[u64], b: &[u64]) -> u64 {
 
 /// 1 if a < b, else 0.
 pub(super) fn less(a: &[u64], b: &[u64]) -> u64 {
-    u64::from(
-        a.iter()
-            .zip(b)
-            .fold(false, |borrow, (&a, &b)| a.borrowing_sub(b, borrow).1),
-    )
+    u64::from(a.iter().zip(b).fold(false, |borrow, (&a, &b)| a.borrowing_sub(b, borrow).1))
 }
 
 /// a += b & mask; the carry.
@@ -176,10 +166,7 @@ pub(super) fn multiply(a: &[u64], b: &[u64], out: &mut [u64]) {
     out.fill(0);
     for (i, a) in a.as_chunks().0.iter().enumerate() {
         let mut acc = [0; BLOCK];
-        let (out, end) = out
-            .get_mut(i * BLOCK..)
-            .and_then(|out| out.split_at_mut_checked(b.len()))
-            .unwrap_or_default();
+        let (out, end) = out.get_mut(i * BLOCK..).and_then(|out| out.split_at_mut_checked(b.len())).unwrap_or_default();
         for (out, &b) in out.iter_mut().zip(b) {
             *out = mul_add_shift(&mut acc, a, b, *out);
         }
@@ -246,10 +233,7 @@ impl SmallModulus {
     /// `modulus` is odd and at least 3.
     pub(super) const fn new(modulus: u32) -> Self {
         let modulus = if modulus < 3 { 3 } else { modulus as u64 };
-        Self {
-            modulus,
-            reciprocal: u64::MAX / modulus,
-        }
+        Self { modulus, reciprocal: u64::MAX / modulus }
     }
 
     /// value mod modulus
@@ -272,11 +256,7 @@ impl SmallModulus {
     pub(super) fn power(self, base: u64, exponent: u64) -> u64 {
         (0..64).rev().fold(1, |value, bit| {
             let square = self.reduce(value * value);
-            if exponent >> bit & 1 == 1 {
-                self.reduce(square * base)
-            } else {
-                square
-            }
+            if exponent >> bit & 1 == 1 { self.reduce(square * base) } else { square }
         })
     }
 }

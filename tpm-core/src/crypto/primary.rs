@@ -67,22 +67,14 @@ impl<'a> Derivation<'a> {
     ///
     /// # Errors
     /// `Error::Range` for an unknown version, `Error::Length` for a seed of fewer than 32 or more than 64 bytes, or a longer digest.
-    pub const fn new(
-        version: u8,
-        seed: &'a [u8],
-        template_digest: &'a [u8],
-    ) -> Result<Self, Error> {
+    pub const fn new(version: u8, seed: &'a [u8], template_digest: &'a [u8]) -> Result<Self, Error> {
         if version != VERSION {
             return Err(Error::Range);
         }
         if seed.len() < 32 || seed.len() > 64 || template_digest.len() > 64 {
             return Err(Error::Length);
         }
-        Ok(Self {
-            version,
-            seed,
-            template_digest,
-        })
+        Ok(Self { version, seed, template_digest })
     }
 
     /// The stream for a purpose.
@@ -90,14 +82,7 @@ impl<'a> Derivation<'a> {
     pub fn rng(&self, purpose: Purpose) -> DerivationRng {
         let (seed_len, digest_len) = (length(self.seed), length(self.template_digest));
         let head = [self.version, purpose.number()];
-        DerivationRng(Drbg::from_seed(&[
-            LABEL,
-            &head,
-            &seed_len,
-            self.seed,
-            &digest_len,
-            self.template_digest,
-        ]))
+        DerivationRng(Drbg::from_seed(&[LABEL, &head, &seed_len, self.seed, &digest_len, self.template_digest]))
     }
 
     /// The RSA key.
@@ -105,12 +90,7 @@ impl<'a> Derivation<'a> {
     /// # Errors
     /// `Error::Key` for a size or exponent that does not exist.
     pub fn rsa(&self, bits: u16, exponent: u32) -> Result<RsaPrivate, Error> {
-        RsaPrivate::generate(
-            bits,
-            exponent,
-            &mut self.rng(Purpose::Sensitive),
-            &mut self.rng(Purpose::Witness),
-        )
+        RsaPrivate::generate(bits, exponent, &mut self.rng(Purpose::Sensitive), &mut self.rng(Purpose::Witness))
     }
 
     /// The elliptic curve key.

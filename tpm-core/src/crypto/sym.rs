@@ -154,22 +154,12 @@ impl Cipher {
         self.run(mode, Direction::Decrypt, iv, data)
     }
 
-    fn run(
-        &self,
-        mode: Mode,
-        direction: Direction,
-        iv: &mut [u8],
-        data: &mut [u8],
-    ) -> Result<(), Error> {
+    fn run(&self, mode: Mode, direction: Direction, iv: &mut [u8], data: &mut [u8]) -> Result<(), Error> {
         if mode.whole_blocks() && !data.len().is_multiple_of(BLOCK) {
             return Err(Error::Length);
         }
         if mode == Mode::Ecb {
-            return if iv.is_empty() {
-                ecb(self, direction, data)
-            } else {
-                Err(Error::Length)
-            };
+            return if iv.is_empty() { ecb(self, direction, data) } else { Err(Error::Length) };
         }
         let iv: &mut Block = iv.try_into().map_err(|_| Error::Length)?;
         match mode {
@@ -220,12 +210,7 @@ fn ecb(cipher: &impl BlockCipher, direction: Direction, data: &mut [u8]) -> Resu
 }
 
 /// SP 800-38A, 6.2. The next IV is the last ciphertext block.
-fn cbc(
-    cipher: &impl BlockCipher,
-    direction: Direction,
-    iv: &mut Block,
-    data: &mut [u8],
-) -> Result<(), Error> {
+fn cbc(cipher: &impl BlockCipher, direction: Direction, iv: &mut Block, data: &mut [u8]) -> Result<(), Error> {
     data.chunks_exact_mut(BLOCK).try_for_each(|chunk| {
         let block: &mut Block = chunk.try_into().map_err(|_| Error::Length)?;
         if direction == Direction::Encrypt {
@@ -244,23 +229,14 @@ fn cbc(
 
 /// SP 800-38A, 6.3, segments of a block. The next IV is the last ciphertext block; a short one is filled with zeros, as in the TCG
 /// reference code.
-fn cfb(
-    cipher: &impl BlockCipher,
-    direction: Direction,
-    iv: &mut Block,
-    data: &mut [u8],
-) -> Result<(), Error> {
+fn cfb(cipher: &impl BlockCipher, direction: Direction, iv: &mut Block, data: &mut [u8]) -> Result<(), Error> {
     for chunk in data.chunks_mut(BLOCK) {
         let mut mask = Zeroizing::new(*iv);
         cipher.encrypt_block(&mut mask);
         *iv = [0; BLOCK];
         for ((byte, mask), next) in chunk.iter_mut().zip(mask.iter()).zip(iv.iter_mut()) {
             let out = *byte ^ mask;
-            *next = if direction == Direction::Encrypt {
-                out
-            } else {
-                *byte
-            };
+            *next = if direction == Direction::Encrypt { out } else { *byte };
             *byte = out;
         }
     }
@@ -288,18 +264,10 @@ fn ctr(cipher: &impl BlockCipher, iv: &mut Block, data: &mut [u8]) -> Result<(),
 }
 
 fn xor(data: &mut [u8], mask: &[u8]) {
-    data.iter_mut()
-        .zip(mask)
-        .for_each(|(byte, mask)| *byte ^= mask);
+    data.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 /// XOR obfuscation (Part 1, 11.4.7.2): `data` XOR KDFa(`hash`, `key`, "XOR", `context_u`, `context_v`). Applied twice it undoes itself.
-pub fn xor_obfuscate(
-    hash: HashAlg,
-    key: &[u8],
-    context_u: &[u8],
-    context_v: &[u8],
-    data: &mut [u8],
-) {
+pub fn xor_obfuscate(hash: HashAlg, key: &[u8], context_u: &[u8], context_v: &[u8], data: &mut [u8]) {
     kdf::kdfa_xor(hash, key, b"XOR", [context_u, context_v], data);
 }

@@ -69,11 +69,15 @@ impl NvMemory {
 
     /// Contents of an index; empty if there is none.
     pub(crate) fn data(&self, h: Handle) -> &[u8] {
-        self.get(h).and_then(|i| self.data.get(i.offset..i.offset + usize::from(i.public.data_size))).unwrap_or_default()
+        self.get(h)
+            .and_then(|i| self.data.get(i.offset..i.offset + usize::from(i.public.data_size)))
+            .unwrap_or_default()
     }
 
     fn data_mut(&mut self, h: Handle) -> &mut [u8] {
-        let Some((offset, size)) = self.get(h).map(|i| (i.offset, usize::from(i.public.data_size))) else { return &mut [] };
+        let Some((offset, size)) = self.get(h).map(|i| (i.offset, usize::from(i.public.data_size))) else {
+            return &mut [];
+        };
         self.data.get_mut(offset..offset + size).unwrap_or_default()
     }
 

@@ -10,7 +10,7 @@ use crate::wire::{Handle, HandleKind, Marshal, Name, ObjectAttributes, Public, S
 use heapless::Vec;
 
 /// A loaded or persistent object.
-pub struct Object {
+pub(crate) struct Object {
     /// public area
     pub(crate) public: Public,
     /// sensitive area, unless only the public area is loaded
@@ -37,7 +37,9 @@ impl Object {
 
     /// A parent: restricted decryption key with a symmetric algorithm for its children (Part 1, 27.5.2), and nameAlg.
     pub(crate) fn is_parent(&self) -> bool {
-        self.has(ObjectAttributes::RESTRICTED.with(ObjectAttributes::DECRYPT)) && !self.has(ObjectAttributes::SIGN) && self.public.name_alg.is_some()
+        self.has(ObjectAttributes::RESTRICTED.with(ObjectAttributes::DECRYPT))
+            && !self.has(ObjectAttributes::SIGN)
+            && self.public.name_alg.is_some()
     }
 }
 

@@ -148,7 +148,13 @@ impl Pcrs {
 
     /// TPM_CAP_PCRS: all banks that are implemented, with the PCR allocated in each.
     pub(crate) fn allocation(&self) -> PcrSelection {
-        List(PCR_BANKS.into_iter().zip(self.allocated).map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select }).collect())
+        List(
+            PCR_BANKS
+                .into_iter()
+                .zip(self.allocated)
+                .map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select })
+                .collect(),
+        )
     }
 
     /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in order.
@@ -246,5 +252,9 @@ pub(crate) fn reallocate(current: [u32; BANKS], wanted: &PcrSelection) -> Result
 
 /// Octets that the PCR of an allocation take.
 pub(crate) fn allocation_size(allocated: [u32; BANKS]) -> u32 {
-    PCR_BANKS.iter().zip(allocated).map(|(alg, map)| u32::try_from(alg.digest_size()).unwrap_or(0) * map.count_ones()).sum()
+    PCR_BANKS
+        .iter()
+        .zip(allocated)
+        .map(|(alg, map)| u32::try_from(alg.digest_size()).unwrap_or(0) * map.count_ones())
+        .sum()
 }

@@ -31,7 +31,15 @@ pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call, paramete
     Ok(())
 }
 
-fn authorize_handle(tpm: &mut Tpm, call: &Call, index: usize, one: &SessionUse, h: Handle, role: Role, parameters: &[u8]) -> Result<(), Rc> {
+fn authorize_handle(
+    tpm: &mut Tpm,
+    call: &Call,
+    index: usize,
+    one: &SessionUse,
+    h: Handle,
+    role: Role,
+    parameters: &[u8],
+) -> Result<(), Rc> {
     let session = tpm.ram.sessions.get(one.handle);
     let policy = session.is_some_and(|s| s.kind != SessionType::Hmac);
     let uses_auth_value = !policy || session.is_some_and(|s| s.policy.auth_value || s.policy.password);
@@ -78,7 +86,10 @@ fn needs_policy(tpm: &Tpm, _call: &Call, h: Handle, role: Role) -> bool {
 fn auth_value_available(tpm: &Tpm, call: &Call, h: Handle, role: Role) -> bool {
     match h.kind() {
         HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| match role {
-            Role::User => o.has(ObjectAttributes::USER_WITH_AUTH) && (o.sensitive.is_some() || !o.public.object_type().is_asymmetric()),
+            Role::User => {
+                o.has(ObjectAttributes::USER_WITH_AUTH)
+                    && (o.sensitive.is_some() || !o.public.object_type().is_asymmetric())
+            }
             Role::Admin => !o.has(ObjectAttributes::ADMIN_WITH_POLICY),
             Role::Dup | Role::None => false,
         }),
@@ -169,7 +180,10 @@ fn check_hmac(tpm: &mut Tpm, call: &Call, index: usize, one: &SessionUse, parame
         true
     } else {
         let hash = cp_hash(tpm, session.hash, call, parameters);
-        let hmac = Hmac::new(session.hash, key.as_slice()).chain(hash.as_slice()).chain(one.nonce_caller.as_slice()).chain(session.nonce_tpm.as_slice());
+        let hmac = Hmac::new(session.hash, key.as_slice())
+            .chain(hash.as_slice())
+            .chain(one.nonce_caller.as_slice())
+            .chain(session.nonce_tpm.as_slice());
         companion_nonces(tpm, call, index, hmac).chain(&[one.attributes.0]).verify(one.hmac.as_slice())
     };
     let binding = session.binding;
@@ -186,7 +200,15 @@ fn check_hmac(tpm: &mut Tpm, call: &Call, index: usize, one: &SessionUse, parame
 /// - `POLICY_CC`: another command
 /// - `LOCALITY`: another locality
 /// - `PP`: physical presence is not asserted
-fn check_policy(tpm: &Tpm, call: &Call, index: usize, one: &SessionUse, h: Handle, role: Role, parameters: &[u8]) -> Result<(), Rc> {
+fn check_policy(
+    tpm: &Tpm,
+    call: &Call,
+    index: usize,
+    one: &SessionUse,
+    h: Handle,
+    role: Role,
+    parameters: &[u8],
+) -> Result<(), Rc> {
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(index))?;
     let policy = &session.policy;
     let fail = at_session(Fmt1::POLICY_FAIL, index);
@@ -233,7 +255,11 @@ fn policy_available(tpm: &Tpm, call: &Call, h: Handle) -> bool {
 }
 
 fn admits_locality(policy: u8, call: &Call) -> bool {
-    if policy < 32 { call.locality.get() < 5 && policy & call.locality.attribute() != 0 } else { policy == call.locality.get() }
+    if policy < 32 {
+        call.locality.get() < 5 && policy & call.locality.attribute() != 0
+    } else {
+        policy == call.locality.get()
+    }
 }
 
 fn nv_written(tpm: &Tpm, h: Handle) -> Option<bool> {
@@ -251,7 +277,9 @@ fn check_bound_hash(tpm: &Tpm, session: &Session, call: &Call, parameters: &[u8]
             (d, hasher.finish())
         }
         Some(BoundHash::Template(d)) => (d, template_hash(session, call, parameters).ok_or(())?),
-        Some(BoundHash::Parameters(d)) => (d, Hasher::new(session.hash).chain(&call.code.to_be_bytes()).chain(parameters).finish()),
+        Some(BoundHash::Parameters(d)) => {
+            (d, Hasher::new(session.hash).chain(&call.code.to_be_bytes()).chain(parameters).finish())
+        }
     };
     if crate::secret::ct_eq(expected.as_slice(), found.as_slice()) { Ok(()) } else { Err(()) }
 }

@@ -6,7 +6,6 @@ mod parameter;
 mod respond;
 mod sessions;
 
-pub(crate) use authorize::bound_entity;
 pub(crate) use sessions::{SessionUse, SessionUses};
 
 use crate::command::area::Handles;
@@ -33,7 +32,13 @@ pub(crate) struct Call {
 }
 
 /// Executes a command; always writes a well-formed response and returns its length.
-pub(crate) fn execute(tpm: &mut Tpm, hooks: &mut Hooks<'_>, locality: Locality, request: &[u8], response: &mut [u8]) -> usize {
+pub(crate) fn execute(
+    tpm: &mut Tpm,
+    hooks: &mut Hooks<'_>,
+    locality: Locality,
+    request: &[u8],
+    response: &mut [u8],
+) -> usize {
     tpm.advance_time(hooks);
     let outcome = tpm.reseed_if_due(hooks).and_then(|()| process(tpm, locality, request, response));
     match outcome {
@@ -61,7 +66,14 @@ fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8
 }
 
 /// The action and its response. `parameters` are the plain ones, `received` those over which cpHash is made.
-fn act(tpm: &mut Tpm, info: &CommandInfo, call: &Call, received: &[u8], parameters: &[u8], response: &mut [u8]) -> Result<usize, Rc> {
+fn act(
+    tpm: &mut Tpm,
+    info: &CommandInfo,
+    call: &Call,
+    received: &[u8],
+    parameters: &[u8],
+    response: &mut [u8],
+) -> Result<usize, Rc> {
     let cp_hashes = respond::audit_cp_hash(tpm, call, received);
     let start = respond::parameters_start(info, call);
     let (head, tail) = response.split_at_mut_checked(start).ok_or(Rc::FAILURE)?;

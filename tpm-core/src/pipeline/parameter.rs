@@ -23,7 +23,12 @@ enum Direction {
 /// The parameters with the first one decrypted into `plain`, if a session says so.
 ///
 /// - `SIZE` at the session: the first parameter's size field is missing or larger than what follows
-pub(super) fn decrypt<'p>(tpm: &Tpm, call: &Call, parameters: &'p [u8], plain: &'p mut [u8; MAX_COMMAND_SIZE]) -> Result<&'p [u8], Rc> {
+pub(super) fn decrypt<'p>(
+    tpm: &Tpm,
+    call: &Call,
+    parameters: &'p [u8],
+    plain: &'p mut [u8; MAX_COMMAND_SIZE],
+) -> Result<&'p [u8], Rc> {
     let Some((index, one)) = session_with(call, SessionAttributes::DECRYPT) else { return Ok(parameters) };
     let plain = plain.get_mut(..parameters.len()).ok_or(Rc::COMMAND_SIZE)?;
     plain.copy_from_slice(parameters);
@@ -66,7 +71,14 @@ fn sized_contents(parameters: &mut [u8]) -> Result<&mut [u8], Fmt1> {
     rest.get_mut(..usize::from(u16::from_be_bytes(*size))).ok_or(Fmt1::SIZE)
 }
 
-fn apply(symmetric: SymDef, hash: HashAlg, key: &Secret<128>, nonces: &Nonces<'_>, direction: &Direction, data: &mut [u8]) -> Result<(), ()> {
+fn apply(
+    symmetric: SymDef,
+    hash: HashAlg,
+    key: &Secret<128>,
+    nonces: &Nonces<'_>,
+    direction: &Direction,
+    data: &mut [u8],
+) -> Result<(), ()> {
     match symmetric {
         SymDef::Null => Err(()),
         SymDef::Xor(alg) => {
@@ -78,7 +90,14 @@ fn apply(symmetric: SymDef, hash: HashAlg, key: &Secret<128>, nonces: &Nonces<'_
 }
 
 /// Part 1, 21.3: key ‖ IV = KDFa(authHash, sessionValue, "CFB", nonceNewer, nonceOlder).
-fn cfb(cipher: SymDefObject, hash: HashAlg, key: &Secret<128>, nonces: &Nonces<'_>, direction: &Direction, data: &mut [u8]) -> Result<(), ()> {
+fn cfb(
+    cipher: SymDefObject,
+    hash: HashAlg,
+    key: &Secret<128>,
+    nonces: &Nonces<'_>,
+    direction: &Direction,
+    data: &mut [u8],
+) -> Result<(), ()> {
     let key_size = cipher.key_size();
     let block = cipher.alg.block_size();
     let mut material = Secret::<{ sym::MAX_KEY + sym::BLOCK }>::zeroed(key_size + block).map_err(drop)?;

@@ -99,7 +99,9 @@ fn update_audit(tpm: &mut Tpm, call: &Call, cp_hash: Option<Digest>, parameters:
     let first = session.audit.is_none() || one.attributes.has(SessionAttributes::AUDIT_RESET);
     let old = session.audit.filter(|_| !first).unwrap_or_else(|| Digest::zero(session.hash));
     let rp_hash = rp_hash(session.hash, call, parameters);
-    session.audit = Some(Hasher::new(session.hash).chain(old.as_slice()).chain(cp_hash.as_slice()).chain(rp_hash.as_slice()).finish());
+    session.audit = Some(
+        Hasher::new(session.hash).chain(old.as_slice()).chain(cp_hash.as_slice()).chain(rp_hash.as_slice()).finish(),
+    );
     tpm.ram.exclusive_audit = if first || exclusive == Some(one.handle) { Some(one.handle) } else { None };
 }
 
@@ -130,10 +132,20 @@ fn response_attributes(tpm: &Tpm, one: &SessionUse) -> SessionAttributes {
         return one.attributes;
     }
     let attributes = one.attributes.without(SessionAttributes::AUDIT_RESET).without(SessionAttributes::AUDIT_EXCLUSIVE);
-    if tpm.ram.exclusive_audit == Some(one.handle) { attributes.with(SessionAttributes::AUDIT_EXCLUSIVE) } else { attributes }
+    if tpm.ram.exclusive_audit == Some(one.handle) {
+        attributes.with(SessionAttributes::AUDIT_EXCLUSIVE)
+    } else {
+        attributes
+    }
 }
 
-fn response_hmac(tpm: &Tpm, call: &Call, one: &SessionUse, parameters: &[u8], attributes: SessionAttributes) -> Result<Digest, Rc> {
+fn response_hmac(
+    tpm: &Tpm,
+    call: &Call,
+    one: &SessionUse,
+    parameters: &[u8],
+    attributes: SessionAttributes,
+) -> Result<Digest, Rc> {
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
     let key = authorize::hmac_key(tpm, session, one)?;
     let no_hmac = session.kind != crate::session::SessionType::Hmac && key.is_empty() && one.hmac.is_empty();
@@ -159,7 +171,12 @@ fn end_sessions(tpm: &mut Tpm, call: &Call) {
             continue;
         }
         let now = tpm.ram.time_ms;
-        if let Some(session) = tpm.ram.sessions.get_mut(one.handle).filter(|s| one.authorizes.is_some() && s.kind == crate::session::SessionType::Policy) {
+        if let Some(session) = tpm
+            .ram
+            .sessions
+            .get_mut(one.handle)
+            .filter(|s| one.authorizes.is_some() && s.kind == crate::session::SessionType::Policy)
+        {
             session.policy = crate::policy::PolicyState::new(session.hash, now);
         }
     }

@@ -45,14 +45,21 @@ impl SessionUse {
 /// - `AUTH_CONTEXT`: the command admits no sessions
 /// - `AUTHSIZE`: authorizationSize does not fit the octets
 /// - what `check` says, at the session
-pub(super) fn parse(tpm: &Tpm, info: &CommandInfo, header: &Header<'_>, handles: &Handles, body: &mut Reader<'_>) -> Result<SessionUses, Rc> {
+pub(super) fn parse(
+    tpm: &Tpm,
+    info: &CommandInfo,
+    header: &Header<'_>,
+    handles: &Handles,
+    body: &mut Reader<'_>,
+) -> Result<SessionUses, Rc> {
     let mut uses = SessionUses::new();
     if header.sessions {
         if !info.sessions {
             return Err(Rc::AUTH_CONTEXT);
         }
         let size: u32 = body.get().map_err(|_| Rc::AUTHSIZE)?;
-        let area = usize::try_from(size).ok().filter(|n| *n >= 9).and_then(|n| body.take(n).ok()).ok_or(Rc::AUTHSIZE)?;
+        let area =
+            usize::try_from(size).ok().filter(|n| *n >= 9).and_then(|n| body.take(n).ok()).ok_or(Rc::AUTHSIZE)?;
         let mut area = Reader::new(area);
         while !area.is_empty() {
             let index = uses.len();
@@ -74,7 +81,14 @@ pub(super) fn parse(tpm: &Tpm, info: &CommandInfo, header: &Header<'_>, handles:
 
 fn read(r: &mut Reader<'_>) -> Result<SessionUse, Fmt1> {
     let handle = r.get::<ShAuthSession>().map_err(|e| if e == Fmt1::VALUE { Fmt1::HANDLE } else { e })?.handle();
-    Ok(SessionUse { handle, nonce_caller: r.get()?, attributes: r.get()?, hmac: r.get()?, authorizes: None, bound: false })
+    Ok(SessionUse {
+        handle,
+        nonce_caller: r.get()?,
+        attributes: r.get()?,
+        hmac: r.get()?,
+        authorizes: None,
+        bound: false,
+    })
 }
 
 /// A session that authorizes nothing must be good for something, and cannot be a password.
@@ -100,7 +114,10 @@ fn check(tpm: &Tpm, info: &CommandInfo, uses: &SessionUses, index: usize) -> Res
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(index))?;
     check_attributes(info, one, before, session.symmetric).map_err(|e| at_session(e, index))?;
     let audits = one.attributes.has(SessionAttributes::AUDIT);
-    if audits && one.attributes.has(SessionAttributes::AUDIT_EXCLUSIVE) && !one.attributes.has(SessionAttributes::AUDIT_RESET) {
+    if audits
+        && one.attributes.has(SessionAttributes::AUDIT_EXCLUSIVE)
+        && !one.attributes.has(SessionAttributes::AUDIT_RESET)
+    {
         let fresh = session.audit.is_none();
         if !fresh && tpm.ram.exclusive_audit != Some(one.handle) {
             return Err(Rc::EXCLUSIVE);
@@ -125,7 +142,12 @@ fn check_password(one: &SessionUse) -> Result<(), Fmt1> {
 /// - `ATTRIBUTES`: auditExclusive or auditReset without audit; a second session for decryption, encryption or audit; audit by a policy
 ///   session; no parameter that could be encrypted
 /// - `SYMMETRIC`: the session has no algorithm for encryption
-fn check_attributes(info: &CommandInfo, one: &SessionUse, before: &[SessionUse], symmetric: SymDef) -> Result<(), Fmt1> {
+fn check_attributes(
+    info: &CommandInfo,
+    one: &SessionUse,
+    before: &[SessionUse],
+    symmetric: SymDef,
+) -> Result<(), Fmt1> {
     use SessionAttributes as A;
     if before.iter().any(|b| b.handle == one.handle) {
         return Err(Fmt1::HANDLE);

@@ -74,7 +74,11 @@ impl Assertion {
         if self.cp_hash_a.len() != session.hash.digest_size() {
             return Err(Fmt1::SIZE.at(at.cp_hash_a));
         }
-        if session.policy.bound_hash.is_some_and(|bound| bound != BoundHash::CpHash(self.cp_hash_a)) { Err(Rc::CPHASH) } else { Ok(()) }
+        if session.policy.bound_hash.is_some_and(|bound| bound != BoundHash::CpHash(self.cp_hash_a)) {
+            Err(Rc::CPHASH)
+        } else {
+            Ok(())
+        }
     }
 
     /// PolicyContextUpdate() (Part 3, 23.2.5).
@@ -93,7 +97,13 @@ impl Assertion {
 
 impl Tpm {
     /// Checks the assertion unless the session is a trial, puts it into the session, and answers with a ticket if expiration is negative.
-    pub(crate) fn assert(&mut self, h: Handle, assertion: &Assertion, at: &AssertionAt, (tag, hierarchy): (u16, Handle)) -> Result<(Timeout, Ticket), Rc> {
+    pub(crate) fn assert(
+        &mut self,
+        h: Handle,
+        assertion: &Assertion,
+        at: &AssertionAt,
+        (tag, hierarchy): (u16, Handle),
+    ) -> Result<(Timeout, Ticket), Rc> {
         let now = self.ram.time_ms;
         let session = self.ram.sessions.get_mut(h).ok_or(Rc::reference_h(1))?;
         let trial = session.kind == SessionType::Trial;
@@ -131,7 +141,11 @@ impl Tpm {
     pub(crate) fn hierarchy_of(&self, h: Handle) -> Handle {
         match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => self.object(h).map_or(Handle::NULL, |o| o.hierarchy),
-            HandleKind::Nv if self.nv_index(h).is_some_and(|i| i.public.attributes.has(NvAttributes::PLATFORMCREATE)) => Handle::PLATFORM,
+            HandleKind::Nv
+                if self.nv_index(h).is_some_and(|i| i.public.attributes.has(NvAttributes::PLATFORMCREATE)) =>
+            {
+                Handle::PLATFORM
+            }
             HandleKind::Permanent if matches!(h, Handle::PLATFORM | Handle::ENDORSEMENT | Handle::NULL) => h,
             _ => Handle::OWNER,
         }

@@ -140,7 +140,9 @@ impl Sessions {
     fn load_at(&mut self, index: usize, session: Session) -> Result<Handle, Rc> {
         let slot = self.loaded.iter().position(Option::is_none).ok_or(Rc::SESSION_MEMORY)?;
         let handle = Handle(session.kind.first_handle().0 | u32::try_from(index).unwrap_or(0));
-        let (Some(to), Some(active)) = (self.loaded.get_mut(slot), self.active.get_mut(index)) else { return Err(Rc::SESSION_HANDLES) };
+        let (Some(to), Some(active)) = (self.loaded.get_mut(slot), self.active.get_mut(index)) else {
+            return Err(Rc::SESSION_HANDLES);
+        };
         *to = Some(session);
         *active = Active::Loaded(slot);
         Ok(handle)
@@ -202,7 +204,9 @@ impl Sessions {
 
     fn handles(&self, first: Handle, test: fn(&Active) -> bool) -> impl Iterator<Item = Handle> + '_ {
         let kind = |a: &Active| match a {
-            Active::Loaded(slot) => self.loaded.get(*slot).and_then(Option::as_ref).map_or(SessionType::Hmac, |s| s.kind),
+            Active::Loaded(slot) => {
+                self.loaded.get(*slot).and_then(Option::as_ref).map_or(SessionType::Hmac, |s| s.kind)
+            }
             _ => SessionType::Hmac,
         };
         (0u32..)
@@ -215,14 +219,21 @@ impl Sessions {
     /// Numbers of loaded, saved, and free session handles.
     pub(crate) fn census(&self) -> (usize, usize, usize) {
         let count = |f: fn(&Active) -> bool| self.active.iter().filter(|a| f(a)).count();
-        (count(|a| matches!(a, Active::Loaded(_))), count(|a| matches!(a, Active::Saved(_))), count(|a| *a == Active::Free))
+        (
+            count(|a| matches!(a, Active::Loaded(_))),
+            count(|a| matches!(a, Active::Saved(_))),
+            count(|a| *a == Active::Free),
+        )
     }
 
     /// Every loaded slot is named by exactly one active handle and the other way round.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let loaded = self.loaded.iter().flatten().count();
         let (named, _, _) = self.census();
-        let found = (0u32..).zip(&self.active).filter(|(_, a)| matches!(a, Active::Loaded(s) if self.loaded.get(*s).is_some_and(Option::is_some))).count();
+        let found = (0u32..)
+            .zip(&self.active)
+            .filter(|(_, a)| matches!(a, Active::Loaded(s) if self.loaded.get(*s).is_some_and(Option::is_some)))
+            .count();
         if loaded == named && named == found { Ok(()) } else { Err("session slots and handles disagree") }
     }
 }

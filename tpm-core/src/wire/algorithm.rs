@@ -7,9 +7,9 @@ use crate::rc::Fmt1;
 
 /// TPM_ALG_ID: an identifier that need not be implemented.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct AlgId(pub u16);
+pub(crate) struct AlgId(pub u16);
 
-macro_rules! ids { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl AlgId { $($(#[$m])* pub const $name: Self = Self($v);)* } } }
+macro_rules! ids { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl AlgId { $($(#[$m])* pub(crate) const $name: Self = Self($v);)* } } }
 ids! {
     /// TPM_ALG_RSA
     RSA = 0x0001,
@@ -135,7 +135,7 @@ impl Marshal for Digest {
 
 /// TPMT_HA without TPM_ALG_NULL (10.3.2): a hash identifier and a digest of just its size.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ha {
+pub(crate) struct Ha {
     /// hashAlg
     pub alg: HashAlg,
     /// digest
@@ -173,18 +173,18 @@ impl Marshal for Option<Mode> {
 
 /// TPMT_SYM_DEF_OBJECT (11.1.7) other than TPM_ALG_NULL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SymDefObject {
+pub(crate) struct SymDefObject {
     /// algorithm
     pub alg: SymAlg,
     /// keyBits
     pub key_bits: u16,
     /// mode; None is TPM_ALG_NULL
-    pub mode: Option<Mode>,
+    pub(crate) mode: Option<Mode>,
 }
 
 impl SymDefObject {
     /// Octets of the key.
-    pub fn key_size(&self) -> usize {
+    pub(crate) fn key_size(&self) -> usize {
         usize::from(self.key_bits / 8)
     }
 
@@ -235,7 +235,7 @@ impl Marshal for Option<SymDefObject> {
 
 /// TPMT_SYM_DEF (11.1.6), for sessions: a cipher in CFB mode, XOR obfuscation, or nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SymDef {
+pub(crate) enum SymDef {
     /// TPM_ALG_NULL
     Null,
     /// TPM_ALG_XOR with this hash

@@ -4,11 +4,11 @@ use super::{Buffer, Handle, Marshal, Name, PcrSelection, Tpm2b, Writer, st};
 use crate::crypto::hash::{Digest, MAX_DIGEST};
 
 /// TPM_GENERATED_VALUE: 0xff "TCG" (6.2).
-pub const GENERATED_VALUE: u32 = 0xff54_4347;
+pub(crate) const GENERATED_VALUE: u32 = 0xff54_4347;
 
 /// TPMS_CLOCK_INFO (10.11.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ClockInfo {
+pub(crate) struct ClockInfo {
     /// clock, in milliseconds
     pub clock: u64,
     /// resetCount
@@ -29,7 +29,7 @@ impl Marshal for ClockInfo {
 }
 
 /// TPMU_ATTEST (10.12.11), which carries its selector.
-pub enum Attested<'a> {
+pub(crate) enum Attested<'a> {
     /// TPMS_CERTIFY_INFO
     Certify {
         /// name
@@ -155,7 +155,7 @@ impl Marshal for Attested<'_> {
 }
 
 /// TPMS_ATTEST (10.12.12).
-pub struct Attest<'a> {
+pub(crate) struct Attest<'a> {
     /// qualifiedSigner
     pub qualified_signer: Name,
     /// extraData
@@ -181,8 +181,9 @@ impl Marshal for Attest<'_> {
 }
 
 /// TPM2B_ATTEST (10.12.13) as the TPM makes it: the largest certifies NV_BUFFER_MAX octets of an index.
-pub type AttestBuffer = Buffer<{ 4 + 2 + 66 + 2 + 66 + 2 + 17 + 8 + 66 + 2 + 2 + 2 + crate::profile::NV_BUFFER_MAX }>;
+pub(crate) type AttestBuffer =
+    Buffer<{ 4 + 2 + 66 + 2 + 66 + 2 + 17 + 8 + 66 + 2 + 2 + 2 + crate::profile::NV_BUFFER_MAX }>;
 /// A handle that stands in a Name.
-pub fn handle_name(h: Handle) -> Name {
+pub(crate) fn handle_name(h: Handle) -> Name {
     Name::from_slice(&h.0.to_be_bytes()).unwrap_or_default()
 }

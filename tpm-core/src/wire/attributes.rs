@@ -7,17 +7,17 @@ macro_rules! attributes {
     ($($(#[$m:meta])* $name:ident: $word:ty, reserved $reserved:literal { $($(#[$bm:meta])* $bit:ident = $n:literal),* $(,)? })*) => { $(
         $(#[$m])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-        pub struct $name(pub $word);
+        pub(crate) struct $name(pub(crate) $word);
         impl $name {
-            $($(#[$bm])* pub const $bit: Self = Self(1 << $n);)*
+            $($(#[$bm])* pub(crate) const $bit: Self = Self(1 << $n);)*
             /// Whether all these bits are SET.
-            pub const fn has(self, bits: Self) -> bool { self.0 & bits.0 == bits.0 }
+            pub(crate) const fn has(self, bits: Self) -> bool { self.0 & bits.0 == bits.0 }
             /// Whether any of these bits is SET.
-            pub const fn any(self, bits: Self) -> bool { self.0 & bits.0 != 0 }
+            pub(crate) const fn any(self, bits: Self) -> bool { self.0 & bits.0 != 0 }
             /// With these bits SET.
-            #[must_use] pub const fn with(self, bits: Self) -> Self { Self(self.0 | bits.0) }
+            #[must_use] pub(crate) const fn with(self, bits: Self) -> Self { Self(self.0 | bits.0) }
             /// With these bits CLEAR.
-            #[must_use] pub const fn without(self, bits: Self) -> Self { Self(self.0 & !bits.0) }
+            #[must_use] pub(crate) const fn without(self, bits: Self) -> Self { Self(self.0 & !bits.0) }
         }
         impl Unmarshal<'_> for $name {
             fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {

@@ -6,7 +6,7 @@ use heapless::Vec;
 
 /// A TPM2B of at most `MAX` bytes which borrows them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Tpm2b<'a, const MAX: usize>(pub &'a [u8]);
+pub(crate) struct Tpm2b<'a, const MAX: usize>(pub &'a [u8]);
 
 impl<'a, const MAX: usize> Unmarshal<'a> for Tpm2b<'a, MAX> {
     const SIZED: bool = true;
@@ -28,21 +28,21 @@ impl<const MAX: usize> Marshal for Tpm2b<'_, MAX> {
 
 /// A TPM2B of at most `MAX` bytes which owns them. Not for secrets: those are [`crate::secret::Secret`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Buffer<const MAX: usize>(Vec<u8, MAX>);
+pub(crate) struct Buffer<const MAX: usize>(Vec<u8, MAX>);
 
 impl<const MAX: usize> Buffer<MAX> {
     /// An empty buffer.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// These bytes, or SIZE if they are too many.
-    pub fn from_slice(bytes: &[u8]) -> Result<Self, Fmt1> {
+    pub(crate) fn from_slice(bytes: &[u8]) -> Result<Self, Fmt1> {
         Vec::from_slice(bytes).map(Self).map_err(|_| Fmt1::SIZE)
     }
 
     /// What `f` marshals, or SIZE if it is too long.
-    pub fn of(f: impl FnOnce(&mut Writer<'_>)) -> Result<Self, Fmt1> {
+    pub(crate) fn of(f: impl FnOnce(&mut Writer<'_>)) -> Result<Self, Fmt1> {
         let mut bytes = [0; MAX];
         let mut w = Writer::new(&mut bytes);
         f(&mut w);
@@ -50,27 +50,27 @@ impl<const MAX: usize> Buffer<MAX> {
     }
 
     /// The bytes.
-    pub fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         &self.0
     }
 
     /// The bytes, to change in place.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.0
     }
 
     /// Number of bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether the Empty Buffer.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Borrowed, for a reply.
-    pub fn as_2b(&self) -> Tpm2b<'_, MAX> {
+    pub(crate) fn as_2b(&self) -> Tpm2b<'_, MAX> {
         Tpm2b(&self.0)
     }
 }
@@ -98,7 +98,7 @@ impl<const MAX: usize> From<Tpm2b<'_, MAX>> for Buffer<MAX> {
 
 /// A list with a UINT32 count of at most `MAX` elements (Part 2, 10.9).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct List<T, const MAX: usize>(pub Vec<T, MAX>);
+pub(crate) struct List<T, const MAX: usize>(pub Vec<T, MAX>);
 
 impl<'a, T: Unmarshal<'a>, const MAX: usize> Unmarshal<'a> for List<T, MAX> {
     fn unmarshal(r: &mut Reader<'a>) -> Result<Self, Fmt1> {

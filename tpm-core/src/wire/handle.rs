@@ -5,11 +5,11 @@ use crate::rc::Fmt1;
 
 /// TPM_HANDLE: any handle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Handle(pub u32);
+pub(crate) struct Handle(pub u32);
 
 /// TPM_HT: the most significant octet of a handle (Part 2, 7.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HandleKind {
+pub(crate) enum HandleKind {
     /// PCR
     Pcr,
     /// NV Index
@@ -30,36 +30,36 @@ pub enum HandleKind {
 
 impl Handle {
     /// TPM_RH_OWNER
-    pub const OWNER: Self = Self(0x4000_0001);
+    pub(crate) const OWNER: Self = Self(0x4000_0001);
     /// TPM_RH_NULL
-    pub const NULL: Self = Self(0x4000_0007);
+    pub(crate) const NULL: Self = Self(0x4000_0007);
     /// TPM_RH_UNASSIGNED
-    pub const UNASSIGNED: Self = Self(0x4000_0008);
+    pub(crate) const UNASSIGNED: Self = Self(0x4000_0008);
     /// TPM_RS_PW
-    pub const PW: Self = Self(0x4000_0009);
+    pub(crate) const PW: Self = Self(0x4000_0009);
     /// TPM_RH_LOCKOUT
-    pub const LOCKOUT: Self = Self(0x4000_000a);
+    pub(crate) const LOCKOUT: Self = Self(0x4000_000a);
     /// TPM_RH_ENDORSEMENT
-    pub const ENDORSEMENT: Self = Self(0x4000_000b);
+    pub(crate) const ENDORSEMENT: Self = Self(0x4000_000b);
     /// TPM_RH_PLATFORM
-    pub const PLATFORM: Self = Self(0x4000_000c);
+    pub(crate) const PLATFORM: Self = Self(0x4000_000c);
     /// TPM_RH_PLATFORM_NV
-    pub const PLATFORM_NV: Self = Self(0x4000_000d);
+    pub(crate) const PLATFORM_NV: Self = Self(0x4000_000d);
     /// First handle of an NV Index.
-    pub const NV_FIRST: Self = Self(0x0100_0000);
+    pub(crate) const NV_FIRST: Self = Self(0x0100_0000);
     /// First handle of an HMAC session.
-    pub const HMAC_SESSION_FIRST: Self = Self(0x0200_0000);
+    pub(crate) const HMAC_SESSION_FIRST: Self = Self(0x0200_0000);
     /// First handle of a policy session.
-    pub const POLICY_SESSION_FIRST: Self = Self(0x0300_0000);
+    pub(crate) const POLICY_SESSION_FIRST: Self = Self(0x0300_0000);
     /// First handle of a transient object.
-    pub const TRANSIENT_FIRST: Self = Self(0x8000_0000);
+    pub(crate) const TRANSIENT_FIRST: Self = Self(0x8000_0000);
     /// First handle of a persistent object.
-    pub const PERSISTENT_FIRST: Self = Self(0x8100_0000);
+    pub(crate) const PERSISTENT_FIRST: Self = Self(0x8100_0000);
     /// First handle of a persistent object of the platform.
-    pub const PLATFORM_PERSISTENT: Self = Self(0x8180_0000);
+    pub(crate) const PLATFORM_PERSISTENT: Self = Self(0x8180_0000);
 
     /// What the most significant octet says.
-    pub const fn kind(self) -> HandleKind {
+    pub(crate) const fn kind(self) -> HandleKind {
         match self.0 >> 24 {
             0x00 => HandleKind::Pcr,
             0x01 => HandleKind::Nv,
@@ -73,17 +73,17 @@ impl Handle {
     }
 
     /// The 24 bits below the most significant octet.
-    pub const fn index(self) -> u32 {
+    pub(crate) const fn index(self) -> u32 {
         self.0 & 0x00ff_ffff
     }
 
     /// Whether a transient or persistent object.
-    pub const fn is_object(self) -> bool {
+    pub(crate) const fn is_object(self) -> bool {
         matches!(self.kind(), HandleKind::Transient | HandleKind::Persistent)
     }
 
     /// Whether an HMAC, policy or trial session.
-    pub const fn is_session(self) -> bool {
+    pub(crate) const fn is_session(self) -> bool {
         matches!(self.kind(), HandleKind::HmacSession | HandleKind::PolicySession)
     }
 }
@@ -101,7 +101,7 @@ impl Marshal for Handle {
 }
 
 /// A handle which an interface type restricts.
-pub trait HandleType: Sized + Copy {
+pub(crate) trait HandleType: Sized + Copy {
     /// VALUE if the type does not admit the handle.
     fn from_handle(h: Handle) -> Result<Self, Fmt1>;
     /// The handle.
@@ -112,7 +112,7 @@ macro_rules! handle_types {
     ($($(#[$m:meta])* $name:ident = |$h:ident| $test:expr;)*) => { $(
         $(#[$m])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub struct $name(Handle);
+        pub(crate) struct $name(Handle);
         impl HandleType for $name {
             fn from_handle($h: Handle) -> Result<Self, Fmt1> { if $test { Ok(Self($h)) } else { Err(Fmt1::VALUE) } }
             fn handle(self) -> Handle { self.0 }
@@ -167,7 +167,7 @@ handle_types! {
 }
 
 /// The number of PCR, whose handles are 0 to 23 (PC Client Platform TPM Profile).
-pub const PCR_COUNT: u32 = 24;
+pub(crate) const PCR_COUNT: u32 = 24;
 
 fn is_pcr(h: Handle) -> bool {
     h.0 < PCR_COUNT
@@ -175,7 +175,7 @@ fn is_pcr(h: Handle) -> bool {
 
 /// An interface type with a "+": TPM_RH_NULL is admitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Nullable<H>(pub Option<H>);
+pub(crate) struct Nullable<H>(pub Option<H>);
 
 impl<H: HandleType> HandleType for Nullable<H> {
     fn from_handle(h: Handle) -> Result<Self, Fmt1> {

@@ -1,8 +1,8 @@
 //! Public and sensitive areas of objects (Part 2, 11.2.4, 11.2.5 and 12), and what creation needs.
 
 use super::{
-    AlgId, Buffer, EccScheme, Handle, KdfScheme, KeyedHashScheme, List, Marshal, ObjectAttributes, PcrSelection, Reader, RsaScheme, SymDefObject,
-    Tpm2b, Unmarshal, Writer, structure,
+    AlgId, Buffer, EccScheme, Handle, KdfScheme, KeyedHashScheme, List, Marshal, ObjectAttributes, PcrSelection,
+    Reader, RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
 };
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
@@ -10,23 +10,22 @@ use crate::rc::Fmt1;
 use crate::secret::Secret;
 
 /// Octets of the largest RSA modulus.
-pub const MAX_RSA_KEY_BYTES: usize = 512;
+pub(crate) const MAX_RSA_KEY_BYTES: usize = 512;
 /// Octets of the largest ECC coordinate.
-pub const MAX_ECC_KEY_BYTES: usize = 66;
+pub(crate) const MAX_ECC_KEY_BYTES: usize = 66;
 /// Octets of the largest data a sealed object or a keyed-hash key holds (MAX_SYM_DATA).
-pub const MAX_SYM_DATA: usize = 128;
+pub(crate) const MAX_SYM_DATA: usize = 128;
 /// Octets of the largest symmetric key.
-pub const MAX_SYM_KEY_BYTES: usize = 32;
+pub(crate) const MAX_SYM_KEY_BYTES: usize = 32;
 
 /// An authorization value or an obfuscation value.
-pub type Auth = Secret<64>;
+pub(crate) type Auth = Secret<64>;
 /// A coordinate of a point or a private scalar, big-endian.
-pub type EccParameter = Buffer<MAX_ECC_KEY_BYTES>;
+pub(crate) type EccParameter = Buffer<MAX_ECC_KEY_BYTES>;
 
 /// TPMI_ALG_PUBLIC (12.2.2): the type of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names of the types")]
-pub enum ObjectType {
+pub(crate) enum ObjectType {
     Rsa,
     KeyedHash,
     Ecc,
@@ -35,7 +34,7 @@ pub enum ObjectType {
 
 impl ObjectType {
     /// TPM_ALG_ID of the type.
-    pub fn id(self) -> AlgId {
+    pub(crate) fn id(self) -> AlgId {
         match self {
             Self::Rsa => AlgId::RSA,
             Self::KeyedHash => AlgId::KEYEDHASH,
@@ -45,7 +44,7 @@ impl ObjectType {
     }
 
     /// Whether RSA or ECC.
-    pub fn is_asymmetric(self) -> bool {
+    pub(crate) fn is_asymmetric(self) -> bool {
         matches!(self, Self::Rsa | Self::Ecc)
     }
 }
@@ -79,7 +78,7 @@ impl Marshal for Curve {
 structure! {
     /// TPMS_RSA_PARMS (12.2.3.5)
     #[derive(Clone, PartialEq, Eq, Debug)]
-    pub struct RsaParms {
+    pub(crate) struct RsaParms {
         /// symmetric
         pub symmetric: Option<SymDefObject>,
         /// scheme
@@ -94,7 +93,7 @@ structure! {
 structure! {
     /// TPMS_ECC_PARMS (12.2.3.6)
     #[derive(Clone, PartialEq, Eq, Debug)]
-    pub struct EccParms {
+    pub(crate) struct EccParms {
         /// symmetric
         pub symmetric: Option<SymDefObject>,
         /// scheme
@@ -108,7 +107,7 @@ structure! {
 
 /// TPMI_RSA_KEY_BITS (11.2.4.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RsaKeyBits(pub u16);
+pub(crate) struct RsaKeyBits(pub u16);
 
 impl Unmarshal<'_> for RsaKeyBits {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
@@ -125,7 +124,7 @@ impl Marshal for RsaKeyBits {
 
 /// TPMU_PUBLIC_PARMS (12.2.3.7), which carries its selector.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Parms {
+pub(crate) enum Parms {
     /// TPMS_RSA_PARMS
     Rsa(RsaParms),
     /// TPMS_KEYEDHASH_PARMS
@@ -138,7 +137,7 @@ pub enum Parms {
 
 impl Parms {
     /// The selector.
-    pub fn object_type(&self) -> ObjectType {
+    pub(crate) fn object_type(&self) -> ObjectType {
         match self {
             Self::Rsa(_) => ObjectType::Rsa,
             Self::KeyedHash(_) => ObjectType::KeyedHash,
@@ -184,7 +183,7 @@ impl Marshal for Parms {
 structure! {
     /// TPMS_ECC_POINT (11.2.5.2)
     #[derive(Clone, PartialEq, Eq, Debug, Default)]
-    pub struct EccPoint {
+    pub(crate) struct EccPoint {
         /// X coordinate
         pub x: EccParameter,
         /// Y coordinate
@@ -194,7 +193,7 @@ structure! {
 
 /// TPMU_PUBLIC_ID (12.2.3.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unique {
+pub(crate) enum Unique {
     /// TPM2B_PUBLIC_KEY_RSA
     Rsa(Buffer<MAX_RSA_KEY_BYTES>),
     /// TPM2B_DIGEST
@@ -228,7 +227,7 @@ impl Marshal for Unique {
 
 /// TPMT_PUBLIC (12.2.4). A TPM2B_PUBLIC is `Sized2b<Public>`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Public {
+pub(crate) struct Public {
     /// nameAlg; None is TPM_ALG_NULL
     pub name_alg: Option<HashAlg>,
     /// objectAttributes
@@ -243,15 +242,15 @@ pub struct Public {
 
 impl Public {
     /// Octets of the largest TPMT_PUBLIC.
-    pub const MAX: usize = 2 + 2 + 4 + 2 + MAX_DIGEST + 20 + 2 + MAX_RSA_KEY_BYTES;
+    pub(crate) const MAX: usize = 2 + 2 + 4 + 2 + MAX_DIGEST + 20 + 2 + MAX_RSA_KEY_BYTES;
 
     /// The type.
-    pub fn object_type(&self) -> ObjectType {
+    pub(crate) fn object_type(&self) -> ObjectType {
         self.parms.object_type()
     }
 
     /// The symmetric algorithm with which a storage key protects its children.
-    pub fn symmetric(&self) -> Option<SymDefObject> {
+    pub(crate) fn symmetric(&self) -> Option<SymDefObject> {
         match &self.parms {
             Parms::Rsa(p) => p.symmetric,
             Parms::Ecc(p) => p.symmetric,
@@ -286,7 +285,7 @@ impl Marshal for Public {
 }
 
 /// TPMU_SENSITIVE_COMPOSITE (12.3.2.3).
-pub enum SensitiveComposite {
+pub(crate) enum SensitiveComposite {
     /// one prime of the modulus
     Rsa(Secret<{ MAX_RSA_KEY_BYTES / 2 }>),
     /// the private scalar
@@ -299,7 +298,7 @@ pub enum SensitiveComposite {
 
 impl SensitiveComposite {
     /// The type of the object to which it belongs.
-    pub fn object_type(&self) -> ObjectType {
+    pub(crate) fn object_type(&self) -> ObjectType {
         match self {
             Self::Rsa(_) => ObjectType::Rsa,
             Self::Ecc(_) => ObjectType::Ecc,
@@ -309,7 +308,7 @@ impl SensitiveComposite {
     }
 
     /// The octets.
-    pub fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Rsa(s) => s.as_slice(),
             Self::Ecc(s) => s.as_slice(),
@@ -320,7 +319,7 @@ impl SensitiveComposite {
 }
 
 /// TPMT_SENSITIVE (12.3.2.4).
-pub struct Sensitive {
+pub(crate) struct Sensitive {
     /// authValue
     pub auth: Auth,
     /// seedValue: obfuscation value, or the seed of a storage key
@@ -331,7 +330,7 @@ pub struct Sensitive {
 
 impl Sensitive {
     /// Octets of the largest TPMT_SENSITIVE.
-    pub const MAX: usize = 2 + 2 + 64 + 2 + 64 + 2 + MAX_RSA_KEY_BYTES / 2;
+    pub(crate) const MAX: usize = 2 + 2 + 64 + 2 + 64 + 2 + MAX_RSA_KEY_BYTES / 2;
 }
 
 impl Unmarshal<'_> for Sensitive {
@@ -375,7 +374,7 @@ impl<const N: usize> Marshal for Secret<N> {
 }
 
 /// TPM2B_SENSITIVE: unlike other TPM2B of structures it may be empty (12.3.2.5), as TPM2_LoadExternal allows.
-pub struct OptionalSensitive(pub Option<Sensitive>);
+pub(crate) struct OptionalSensitive(pub Option<Sensitive>);
 
 impl Unmarshal<'_> for OptionalSensitive {
     const SIZED: bool = true;
@@ -391,7 +390,7 @@ impl Unmarshal<'_> for OptionalSensitive {
 }
 
 /// TPMS_SENSITIVE_CREATE (11.1.15), in its TPM2B.
-pub struct SensitiveCreate<'a> {
+pub(crate) struct SensitiveCreate<'a> {
     /// userAuth
     pub user_auth: Tpm2b<'a, 64>,
     /// data
@@ -405,19 +404,19 @@ impl<'a> Unmarshal<'a> for SensitiveCreate<'a> {
 }
 
 /// TPM2B_PRIVATE (12.3.7) as the TPM makes it: integrity HMAC and encrypted sensitive area.
-pub type Private = Buffer<{ 2 + MAX_DIGEST + 2 + 2 + Sensitive::MAX }>;
+pub(crate) type Private = Buffer<{ 2 + MAX_DIGEST + 2 + 2 + Sensitive::MAX }>;
 /// TPM2B_ENCRYPTED_SECRET (11.4.33).
-pub type EncryptedSecret = Buffer<MAX_RSA_KEY_BYTES>;
+pub(crate) type EncryptedSecret = Buffer<MAX_RSA_KEY_BYTES>;
 /// TPM2B_ID_OBJECT (12.4.3).
-pub type IdObject = Buffer<{ 2 + MAX_DIGEST + 2 + MAX_DIGEST }>;
+pub(crate) type IdObject = Buffer<{ 2 + MAX_DIGEST + 2 + MAX_DIGEST }>;
 /// TPM2B_NAME (10.5.3).
-pub type Name = Buffer<{ 2 + MAX_DIGEST }>;
+pub(crate) type Name = Buffer<{ 2 + MAX_DIGEST }>;
 /// TPM2B_DATA (10.4.3).
-pub type Data<'a> = Tpm2b<'a, { 2 + MAX_DIGEST }>;
+pub(crate) type Data<'a> = Tpm2b<'a, { 2 + MAX_DIGEST }>;
 
 /// TPMS_CREATION_DATA (15.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CreationData {
+pub(crate) struct CreationData {
     /// pcrSelect
     pub pcr_select: PcrSelection,
     /// pcrDigest
@@ -447,6 +446,6 @@ impl Marshal for CreationData {
 }
 
 /// TPML_HANDLE, TPML_CC and TPML_ALG of a capability reply hold at most this many elements.
-pub const MAX_CAP_ELEMENTS: usize = 254;
+pub(crate) const MAX_CAP_ELEMENTS: usize = 254;
 /// TPML_HANDLE
-pub type HandleList = List<Handle, MAX_CAP_ELEMENTS>;
+pub(crate) type HandleList = List<Handle, MAX_CAP_ELEMENTS>;

@@ -15,32 +15,31 @@ mod scheme;
 mod signature;
 mod ticket;
 
-pub use algorithm::*;
-pub use attest::*;
-pub use attributes::*;
-pub use bytes::*;
-pub use handle::*;
-pub use key::*;
-pub use nv::*;
-pub use pcr::*;
-pub use scheme::*;
-pub use signature::*;
-pub use ticket::*;
+pub(crate) use algorithm::*;
+pub(crate) use attest::*;
+pub(crate) use attributes::*;
+pub(crate) use bytes::*;
+pub(crate) use handle::*;
+pub(crate) use key::*;
+pub(crate) use nv::*;
+pub(crate) use pcr::*;
+pub(crate) use scheme::*;
+pub(crate) use ticket::*;
 
 use crate::rc::Fmt1;
 
 /// Reads big-endian values from the front of a byte slice.
 #[derive(Clone)]
-pub struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// A reader of these bytes.
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// The next `n` bytes; INSUFFICIENT if there are fewer.
-    pub fn take(&mut self, n: usize) -> Result<&'a [u8], Fmt1> {
+    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Fmt1> {
         let (head, tail) = self.0.split_at_checked(n).ok_or(Fmt1::INSUFFICIENT)?;
         self.0 = tail;
         Ok(head)
@@ -53,35 +52,35 @@ impl<'a> Reader<'a> {
     }
 
     /// What has not been read.
-    pub fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.0
     }
 
     /// Whether everything has been read.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Reads a value.
-    pub fn get<T: Unmarshal<'a>>(&mut self) -> Result<T, Fmt1> {
+    pub(crate) fn get<T: Unmarshal<'a>>(&mut self) -> Result<T, Fmt1> {
         T::unmarshal(self)
     }
 }
 
 /// Writes big-endian values into a byte slice; what does not fit is counted but not written.
-pub struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     buf: &'a mut [u8],
     len: usize,
 }
 
 impl<'a> Writer<'a> {
     /// A writer into this buffer.
-    pub fn new(buf: &'a mut [u8]) -> Self {
+    pub(crate) fn new(buf: &'a mut [u8]) -> Self {
         Self { buf, len: 0 }
     }
 
     /// Appends bytes.
-    pub fn put(&mut self, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
         if let Some(to) = self.buf.get_mut(self.len..end) {
             to.copy_from_slice(bytes);
@@ -90,30 +89,30 @@ impl<'a> Writer<'a> {
     }
 
     /// Overwrites bytes that were written before.
-    pub fn patch(&mut self, at: usize, bytes: &[u8]) {
+    pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
         if let Some(to) = self.buf.get_mut(at..at.saturating_add(bytes.len())) {
             to.copy_from_slice(bytes);
         }
     }
 
     /// Bytes written or counted so far.
-    #[expect(clippy::len_without_is_empty, reason = "a position, not a collection")]
-    pub fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty, reason = "a position, not a collection")]
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Whether everything written so far fitted.
-    pub fn fits(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         self.len <= self.buf.len()
     }
 
     /// What was written from `at` on, if it fitted.
-    pub fn written(&mut self, at: usize) -> &mut [u8] {
+    pub(crate) fn written(&mut self, at: usize) -> &mut [u8] {
         self.buf.get_mut(at..self.len).unwrap_or_default()
     }
 
     /// Writes a TPM2B whose contents `f` marshals.
-    pub fn sized(&mut self, f: impl FnOnce(&mut Self)) {
+    pub(crate) fn sized(&mut self, f: impl FnOnce(&mut Self)) {
         let at = self.len;
         self.put(&[0; 2]);
         f(self);
@@ -123,7 +122,7 @@ impl<'a> Writer<'a> {
 }
 
 /// A type of Part 2 that can be read.
-pub trait Unmarshal<'a>: Sized {
+pub(crate) trait Unmarshal<'a>: Sized {
     /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 21).
     const SIZED: bool = false;
     /// Reads the value; the code has no position yet.
@@ -131,7 +130,7 @@ pub trait Unmarshal<'a>: Sized {
 }
 
 /// A type of Part 2 that can be written.
-pub trait Marshal {
+pub(crate) trait Marshal {
     /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 21).
     const SIZED: bool = false;
     /// Appends the value.
@@ -189,7 +188,7 @@ pub(crate) use structure;
 
 /// A TPM2B around a structure: the size must match exactly (Part 2, 10.4.1).
 #[derive(Clone, Copy)]
-pub struct Sized2b<T>(pub T);
+pub(crate) struct Sized2b<T>(pub T);
 
 impl<'a, T: Unmarshal<'a>> Unmarshal<'a> for Sized2b<T> {
     const SIZED: bool = true;

@@ -6,8 +6,7 @@ use crate::rc::Fmt1;
 
 /// TPM_NT (13.3): the type of an NV Index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names of the types")]
-pub enum NvType {
+pub(crate) enum NvType {
     Ordinary,
     Counter,
     Bits,
@@ -18,7 +17,7 @@ pub enum NvType {
 
 impl NvAttributes {
     /// The type, if it is one of TPM_NT.
-    pub fn nv_type(self) -> Option<NvType> {
+    pub(crate) fn nv_type(self) -> Option<NvType> {
         Some(match self.0 >> 4 & 0xf {
             0 => NvType::Ordinary,
             1 => NvType::Counter,
@@ -33,7 +32,7 @@ impl NvAttributes {
 
 /// TPMS_NV_PUBLIC (13.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NvPublic {
+pub(crate) struct NvPublic {
     /// nvIndex
     pub index: Handle,
     /// nameAlg
@@ -49,7 +48,8 @@ pub struct NvPublic {
 impl Unmarshal<'_> for NvPublic {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let index = r.get::<RhNvIndex>()?.handle();
-        let public = Self { index, name_alg: r.get()?, attributes: r.get()?, auth_policy: r.get()?, data_size: r.get()? };
+        let public =
+            Self { index, name_alg: r.get()?, attributes: r.get()?, auth_policy: r.get()?, data_size: r.get()? };
         if usize::from(public.data_size) > crate::profile::MAX_NV_INDEX_SIZE { Err(Fmt1::SIZE) } else { Ok(public) }
     }
 }

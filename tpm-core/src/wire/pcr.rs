@@ -5,11 +5,11 @@ use crate::crypto::hash::{Digest, HashAlg};
 use crate::rc::Fmt1;
 
 /// Octets of a PCR bit map that the TPM writes: TPMS_PCR_SELECT_MIN and _MAX are the same.
-pub const PCR_SELECT_SIZE: u8 = 3;
+pub(crate) const PCR_SELECT_SIZE: u8 = 3;
 
 /// TPMS_PCR_SELECTION (10.6.2). Bit `n` of `select` is PCR `n`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BankSelection {
+pub(crate) struct BankSelection {
     /// hash
     pub hash: HashAlg,
     /// sizeofSelect as it came, or PCR_SELECT_SIZE
@@ -20,7 +20,7 @@ pub struct BankSelection {
 
 impl BankSelection {
     /// The numbers of the selected PCR, ascending.
-    pub fn iter(self) -> impl Iterator<Item = u32> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = u32> {
         (0..PCR_COUNT).filter(move |n| self.select & (1 << n) != 0)
     }
 }
@@ -47,10 +47,10 @@ impl Marshal for BankSelection {
 }
 
 /// The number of banks a selection may name: one for each hash that is implemented.
-pub const MAX_BANKS: usize = 8;
+pub(crate) const MAX_BANKS: usize = 8;
 /// TPML_PCR_SELECTION (10.9.7)
-pub type PcrSelection = List<BankSelection, MAX_BANKS>;
+pub(crate) type PcrSelection = List<BankSelection, MAX_BANKS>;
 /// TPML_DIGEST (10.9.4) holds at most eight digests.
-pub type DigestList = List<Digest, 8>;
+pub(crate) type DigestList = List<Digest, 8>;
 /// TPML_DIGEST_VALUES (10.9.6): at most one digest for each hash that is implemented.
-pub type DigestValues = List<Ha, 4>;
+pub(crate) type DigestValues = List<Ha, 4>;

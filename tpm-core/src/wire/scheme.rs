@@ -6,8 +6,7 @@ use crate::rc::Fmt1;
 
 /// Any scheme with its details. Which of them an interface type admits is in the types below.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[expect(missing_docs, reason = "the names of the schemes")]
-pub enum Scheme {
+pub(crate) enum Scheme {
     #[default]
     Null,
     Rsassa(HashAlg),
@@ -26,7 +25,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// TPM_ALG_ID of the scheme.
-    pub fn id(self) -> AlgId {
+    pub(crate) fn id(self) -> AlgId {
         match self {
             Self::Null => AlgId::NULL,
             Self::Rsassa(_) => AlgId::RSASSA,
@@ -45,7 +44,7 @@ impl Scheme {
     }
 
     /// The hash of the scheme.
-    pub fn hash(self) -> Option<HashAlg> {
+    pub(crate) fn hash(self) -> Option<HashAlg> {
         match self {
             Self::Null | Self::Rsaes => None,
             Self::Rsassa(h)
@@ -63,12 +62,15 @@ impl Scheme {
     }
 
     /// Whether an asymmetric signature scheme.
-    pub fn signs(self) -> bool {
-        matches!(self, Self::Rsassa(_) | Self::Rsapss(_) | Self::Ecdsa(_) | Self::Ecdaa(..) | Self::Sm2(_) | Self::Ecschnorr(_))
+    pub(crate) fn signs(self) -> bool {
+        matches!(
+            self,
+            Self::Rsassa(_) | Self::Rsapss(_) | Self::Ecdsa(_) | Self::Ecdaa(..) | Self::Sm2(_) | Self::Ecschnorr(_)
+        )
     }
 
     /// Whether a scheme for encryption or key exchange.
-    pub fn decrypts(self) -> bool {
+    pub(crate) fn decrypts(self) -> bool {
         matches!(self, Self::Rsaes | Self::Oaep(_) | Self::Ecdh(_) | Self::Ecmqv(_))
     }
 
@@ -110,7 +112,7 @@ macro_rules! schemes {
     ($($(#[$m:meta])* $name:ident: [$($id:ident),*], else $error:ident;)*) => { $(
         $(#[$m])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-        pub struct $name(pub Scheme);
+        pub(crate) struct $name(pub(crate) Scheme);
         impl Unmarshal<'_> for $name {
             fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
                 let id: AlgId = r.get()?;
@@ -137,8 +139,7 @@ schemes! {
 
 /// TPMI_ALG_KDF (9.33) without TPM_ALG_NULL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names of the functions")]
-pub enum KdfAlg {
+pub(crate) enum KdfAlg {
     Mgf1,
     Kdf1Sp800_56a,
     Kdf2,
@@ -177,7 +178,7 @@ impl Marshal for Option<KdfAlg> {
 
 /// TPMT_KDF_SCHEME (11.2.3.3): the function and its hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KdfScheme {
+pub(crate) struct KdfScheme {
     /// scheme
     pub kdf: KdfAlg,
     /// details

@@ -6,7 +6,7 @@ use crate::rc::Fmt1;
 
 /// TPMT_SIGNATURE (11.3.4); Null stands for TPM_ALG_NULL.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Signature {
+pub(crate) enum Signature {
     /// TPM_ALG_NULL
     Null,
     /// TPM_ALG_RSASSA
@@ -30,7 +30,7 @@ pub enum Signature {
 
 impl Signature {
     /// sigAlg.
-    pub fn id(&self) -> AlgId {
+    pub(crate) fn id(&self) -> AlgId {
         match self {
             Self::Null => AlgId::NULL,
             Self::Rsassa(..) => AlgId::RSASSA,
@@ -41,7 +41,7 @@ impl Signature {
     }
 
     /// The hash of the signature.
-    pub fn hash(&self) -> Option<HashAlg> {
+    pub(crate) fn hash(&self) -> Option<HashAlg> {
         match self {
             Self::Null => None,
             Self::Rsassa(h, _) | Self::Rsapss(h, _) | Self::Ecc { hash: h, .. } => Some(*h),
@@ -55,7 +55,9 @@ impl Unmarshal<'_> for Signature {
         Ok(match r.get()? {
             AlgId::RSASSA => Self::Rsassa(r.get()?, r.get()?),
             AlgId::RSAPSS => Self::Rsapss(r.get()?, r.get()?),
-            scheme @ (AlgId::ECDSA | AlgId::ECDAA | AlgId::SM2 | AlgId::ECSCHNORR) => Self::Ecc { scheme, hash: r.get()?, r: r.get()?, s: r.get()? },
+            scheme @ (AlgId::ECDSA | AlgId::ECDAA | AlgId::SM2 | AlgId::ECSCHNORR) => {
+                Self::Ecc { scheme, hash: r.get()?, r: r.get()?, s: r.get()? }
+            }
             AlgId::HMAC => Self::Hmac(r.get()?),
             _ => return Err(Fmt1::SCHEME),
         })

@@ -5,38 +5,38 @@ use crate::crypto::hash::Digest;
 use crate::rc::Fmt1;
 
 /// TPM_ST: structure tags (6.9).
-pub mod st {
+pub(crate) mod st {
     /// TPM_ST_ATTEST_NV
-    pub const ATTEST_NV: u16 = 0x8014;
+    pub(crate) const ATTEST_NV: u16 = 0x8014;
     /// TPM_ST_ATTEST_COMMAND_AUDIT
-    pub const ATTEST_COMMAND_AUDIT: u16 = 0x8015;
+    pub(crate) const ATTEST_COMMAND_AUDIT: u16 = 0x8015;
     /// TPM_ST_ATTEST_SESSION_AUDIT
-    pub const ATTEST_SESSION_AUDIT: u16 = 0x8016;
+    pub(crate) const ATTEST_SESSION_AUDIT: u16 = 0x8016;
     /// TPM_ST_ATTEST_CERTIFY
-    pub const ATTEST_CERTIFY: u16 = 0x8017;
+    pub(crate) const ATTEST_CERTIFY: u16 = 0x8017;
     /// TPM_ST_ATTEST_QUOTE
-    pub const ATTEST_QUOTE: u16 = 0x8018;
+    pub(crate) const ATTEST_QUOTE: u16 = 0x8018;
     /// TPM_ST_ATTEST_TIME
-    pub const ATTEST_TIME: u16 = 0x8019;
+    pub(crate) const ATTEST_TIME: u16 = 0x8019;
     /// TPM_ST_ATTEST_CREATION
-    pub const ATTEST_CREATION: u16 = 0x801a;
+    pub(crate) const ATTEST_CREATION: u16 = 0x801a;
     /// TPM_ST_ATTEST_NV_DIGEST
-    pub const ATTEST_NV_DIGEST: u16 = 0x801c;
+    pub(crate) const ATTEST_NV_DIGEST: u16 = 0x801c;
     /// TPM_ST_CREATION
-    pub const CREATION: u16 = 0x8021;
+    pub(crate) const CREATION: u16 = 0x8021;
     /// TPM_ST_VERIFIED
-    pub const VERIFIED: u16 = 0x8022;
+    pub(crate) const VERIFIED: u16 = 0x8022;
     /// TPM_ST_AUTH_SECRET
-    pub const AUTH_SECRET: u16 = 0x8023;
+    pub(crate) const AUTH_SECRET: u16 = 0x8023;
     /// TPM_ST_HASHCHECK
-    pub const HASHCHECK: u16 = 0x8024;
+    pub(crate) const HASHCHECK: u16 = 0x8024;
     /// TPM_ST_AUTH_SIGNED
-    pub const AUTH_SIGNED: u16 = 0x8025;
+    pub(crate) const AUTH_SIGNED: u16 = 0x8025;
 }
 
 /// TPMT_TK_CREATION, _VERIFIED, _AUTH and _HASHCHECK, which have one layout. A NULL ticket has hierarchy TPM_RH_NULL and an empty digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     /// tag
     pub tag: u16,
     /// hierarchy
@@ -47,7 +47,7 @@ pub struct Ticket {
 
 impl Ticket {
     /// The NULL Ticket of this tag.
-    pub fn null(tag: u16) -> Self {
+    pub(crate) fn null(tag: u16) -> Self {
         Self { tag, hierarchy: Handle::NULL, digest: Digest::default() }
     }
 }
@@ -64,7 +64,7 @@ macro_rules! tickets {
     ($($(#[$m:meta])* $name:ident: [$($tag:ident),*];)*) => { $(
         $(#[$m])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub struct $name(pub Ticket);
+        pub(crate) struct $name(pub(crate) Ticket);
         impl Unmarshal<'_> for $name {
             fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
                 let tag = r.get()?;

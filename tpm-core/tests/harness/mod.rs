@@ -4,10 +4,10 @@
 use sha2::{Digest, Sha256};
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 
-pub mod codes;
+pub(crate) mod codes;
 
 /// Entropy from a counter: the same in every run.
-pub struct CountedEntropy {
+pub(crate) struct CountedEntropy {
     count: u64,
     /// The source fails from now on.
     pub dry: bool,
@@ -28,7 +28,7 @@ impl Entropy for CountedEntropy {
 }
 
 /// A clock that the test moves.
-pub struct ManualClock(pub u64);
+pub(crate) struct ManualClock(pub u64);
 
 impl Clock for ManualClock {
     fn now_ms(&mut self) -> u64 {
@@ -36,7 +36,7 @@ impl Clock for ManualClock {
     }
 }
 
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub tpm: Box<Tpm>,
     pub entropy: CountedEntropy,
     pub clock: ManualClock,
@@ -44,30 +44,30 @@ pub struct Fixture {
 }
 
 /// The outcome of a command: the response's body behind the header, or the response code.
-pub type Outcome = Result<Vec<u8>, u32>;
+pub(crate) type Outcome = Result<Vec<u8>, u32>;
 
 impl Fixture {
     /// A manufactured TPM before TPM2_Startup.
-    pub fn unstarted() -> Self {
+    pub(crate) fn unstarted() -> Self {
         let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).map(Box::new).unwrap();
         Self { tpm, entropy, clock, locality: 0 }
     }
 
     /// A TPM after TPM2_Startup(CLEAR).
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut f = Self::unstarted();
         assert_eq!(f.run(0x144, &[], &[], &[0, 0]), Ok(vec![]));
         f
     }
 
     /// _TPM_Init.
-    pub fn power_cycle(&mut self) {
+    pub(crate) fn power_cycle(&mut self) {
         self.tpm.init(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
     }
 
     /// TPM2_Shutdown with this TPM_SU, _TPM_Init, TPM2_Startup with that one.
-    pub fn restart(&mut self, shutdown: Option<u8>, startup: u8) {
+    pub(crate) fn restart(&mut self, shutdown: Option<u8>, startup: u8) {
         if let Some(su) = shutdown {
             assert_eq!(self.run(0x145, &[], &[], &[0, su]), Ok(vec![]));
         }
@@ -76,17 +76,22 @@ impl Fixture {
     }
 
     /// Failure mode: the DRBG is due for fresh entropy, of which there is none.
-    pub fn fail(&mut self) {
+    pub(crate) fn fail(&mut self) {
         self.entropy.dry = true;
         while self.run(0x17b, &[], &[], &[0, 1]).is_ok() {}
         assert_eq!(self.run(0x17b, &[], &[], &[0, 1]), Err(codes::FAILURE));
     }
 
     /// Sends raw octets; the whole response.
-    pub fn raw(&mut self, request: &[u8]) -> Vec<u8> {
+    pub(crate) fn raw(&mut self, request: &[u8]) -> Vec<u8> {
         let mut response = vec![0xa5; 4096];
         let locality = Locality::new(self.locality).unwrap();
-        let n = self.tpm.execute(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock }, locality, request, &mut response);
+        let n = self.tpm.execute(
+            &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock },
+            locality,
+            request,
+            &mut response,
+        );
         assert!(response[n..].iter().all(|b| *b == 0xa5) || n >= 10, "nothing is written beyond the response");
         response.truncate(n);
         assert_eq!(u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize, n, "responseSize");
@@ -96,7 +101,7 @@ impl Fixture {
 
     /// A command; `auths` are password authorizations (may be empty passwords). The body is what follows the header, with
     /// parameterSize and response sessions removed if there were sessions; a response handle stays in front.
-    pub fn with(&mut self, code: u32, handles: &[u32], auths: &[&[u8]], params: &[u8]) -> Outcome {
+    pub(crate) fn with(&mut self, code: u32, handles: &[u32], auths: &[&[u8]], params: &[u8]) -> Outcome {
         let mut area = Vec::new();
         for auth in auths {
             area.extend(password(auth));
@@ -105,7 +110,7 @@ impl Fixture {
     }
 
     /// A command with a marshalled authorization area (empty: no sessions).
-    pub fn with_area(&mut self, code: u32, handles: &[u32], area: &[u8], params: &[u8]) -> Outcome {
+    pub(crate) fn with_area(&mut self, code: u32, handles: &[u32], area: &[u8], params: &[u8]) -> Outcome {
         let response = self.raw(&command(code, handles, area, params));
         let rc = u32::from_be_bytes(response[6..10].try_into().unwrap());
         if rc != 0 {
@@ -116,13 +121,13 @@ impl Fixture {
     }
 
     /// A command without authorizations.
-    pub fn run(&mut self, code: u32, handles: &[u32], auths: &[&[u8]], params: &[u8]) -> Outcome {
+    pub(crate) fn run(&mut self, code: u32, handles: &[u32], auths: &[&[u8]], params: &[u8]) -> Outcome {
         self.with(code, handles, auths, params)
     }
 }
 
 /// Marshals a command.
-pub fn command(code: u32, handles: &[u32], area: &[u8], params: &[u8]) -> Vec<u8> {
+pub(crate) fn command(code: u32, handles: &[u32], area: &[u8], params: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     handles.iter().for_each(|h| body.extend(h.to_be_bytes()));
     if !area.is_empty() {
@@ -153,11 +158,11 @@ fn body(code: u32, response: &[u8], sessions: bool) -> Vec<u8> {
 }
 
 /// A password authorization.
-pub fn password(auth: &[u8]) -> Vec<u8> {
+pub(crate) fn password(auth: &[u8]) -> Vec<u8> {
     [&0x4000_0009u32.to_be_bytes()[..], &[0, 0, 1], &(auth.len() as u16).to_be_bytes(), auth].concat()
 }
 
 /// A TPM2B.
-pub fn tpm2b(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn tpm2b(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
 }

@@ -65,16 +65,9 @@ struct Engine {
 impl Engine {
     fn new() -> Result<Self> {
         let (mut entropy, mut clock) = (SystemEntropy, SystemClock(Instant::now()));
-        let tpm = Tpm::manufacture(&mut Hooks {
-            entropy: &mut entropy,
-            clock: &mut clock,
-        })
-        .map_err(|failure| anyhow!("{failure:?}"))?;
-        Ok(Self {
-            tpm: Box::new(tpm),
-            entropy,
-            clock,
-        })
+        let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock })
+            .map_err(|failure| anyhow!("{failure:?}"))?;
+        Ok(Self { tpm: Box::new(tpm), entropy, clock })
     }
 }
 
@@ -82,22 +75,14 @@ impl Backend for Engine {
     fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
         let locality = Locality::new(locality).unwrap_or(Locality::ZERO);
         let mut response = vec![0; tpm_core::profile::MAX_RESPONSE_SIZE];
-        let mut hooks = Hooks {
-            entropy: &mut self.entropy,
-            clock: &mut self.clock,
-        };
-        let length = self
-            .tpm
-            .execute(&mut hooks, locality, command, &mut response);
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let length = self.tpm.execute(&mut hooks, locality, command, &mut response);
         response.truncate(length);
         Ok(response)
     }
 
     fn reset(&mut self) -> bool {
-        self.tpm.init(&mut Hooks {
-            entropy: &mut self.entropy,
-            clock: &mut self.clock,
-        });
+        self.tpm.init(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
         true
     }
 }

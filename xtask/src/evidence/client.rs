@@ -68,19 +68,8 @@ impl<'a> Tpm<'a> {
     pub fn create_primary(&mut self, template: &Public) -> Result<(u32, Vec<u8>)> {
         let sensitive = tpm2b(&[tpm2b(&[]), tpm2b(&[])].concat());
         let no_pcrs = 0_u32.to_be_bytes();
-        let parameters = [
-            sensitive,
-            tpm2b(&template.to_bytes()),
-            tpm2b(&[]),
-            no_pcrs.to_vec(),
-        ]
-        .concat();
-        let response = self.run(
-            Command::CreatePrimary,
-            &[RH_ENDORSEMENT],
-            &[RS_PW],
-            &parameters,
-        )?;
+        let parameters = [sensitive, tpm2b(&template.to_bytes()), tpm2b(&[]), no_pcrs.to_vec()].concat();
+        let response = self.run(Command::CreatePrimary, &[RH_ENDORSEMENT], &[RS_PW], &parameters)?;
         let public = Reader::new(&response.parameters).tpm2b()?.to_vec();
         Ok((response.handle, public))
     }
@@ -127,36 +116,18 @@ impl<'a> Tpm<'a> {
 
     /// `TPM2_Quote` by `key` over all SHA-256 PCRs, with the key's own scheme.
     pub fn quote(&mut self, key: u32, nonce: &[u8]) -> Result<Quote> {
-        let parameters = [
-            tpm2b(nonce),
-            alg::NULL.to_be_bytes().to_vec(),
-            sha256_selection((1 << PCR_COUNT) - 1),
-        ]
-        .concat();
+        let parameters =
+            [tpm2b(nonce), alg::NULL.to_be_bytes().to_vec(), sha256_selection((1 << PCR_COUNT) - 1)].concat();
         let response = self.run(Command::Quote, &[key], &[RS_PW], &parameters)?;
         let mut reader = Reader::new(&response.parameters);
-        Ok(Quote {
-            attest: reader.tpm2b()?.to_vec(),
-            signature: reader.rest().to_vec(),
-        })
+        Ok(Quote { attest: reader.tpm2b()?.to_vec(), signature: reader.rest().to_vec() })
     }
 
     /// `TPM2_ActivateCredential` of the EK profile: the EK is used under a session that has done `TPM2_PolicySecret`.
-    pub fn activate_credential(
-        &mut self,
-        ak: u32,
-        ek: u32,
-        blob: &[u8],
-        encrypted_seed: &[u8],
-    ) -> Result<Vec<u8>> {
+    pub fn activate_credential(&mut self, ak: u32, ek: u32, blob: &[u8], encrypted_seed: &[u8]) -> Result<Vec<u8>> {
         let session = self.endorsement_session()?;
         let parameters = [blob, encrypted_seed].concat();
-        let response = self.run(
-            Command::ActivateCredential,
-            &[ak, ek],
-            &[RS_PW, session],
-            &parameters,
-        )?;
+        let response = self.run(Command::ActivateCredential, &[ak, ek], &[RS_PW, session], &parameters)?;
         let mut reader = Reader::new(&response.parameters);
         let credential = reader.tpm2b()?.to_vec();
         reader.end()?;
@@ -173,12 +144,7 @@ impl<'a> Tpm<'a> {
             alg::SHA256.to_be_bytes().to_vec(),
         ]
         .concat();
-        let response = self.run(
-            Command::StartAuthSession,
-            &[RH_NULL, RH_NULL],
-            &[],
-            &parameters,
-        )?;
+        let response = self.run(Command::StartAuthSession, &[RH_NULL, RH_NULL], &[], &parameters)?;
         let session = response.handle;
         // nonceTPM, cpHashA, policyRef and expiration: none.
         let nothing = [0; 2 + 2 + 2 + 4];
@@ -189,30 +155,17 @@ impl<'a> Tpm<'a> {
 
     /// `TPM2_FlushContext`.
     pub fn flush(&mut self, handle: u32) -> Result<()> {
-        self.run(Command::FlushContext, &[], &[], &handle.to_be_bytes())
-            .map(drop)
+        self.run(Command::FlushContext, &[], &[], &handle.to_be_bytes()).map(drop)
     }
 
-    fn run(
-        &mut self,
-        command: Command,
-        handles: &[u32],
-        sessions: &[u32],
-        parameters: &[u8],
-    ) -> Result<Response> {
+    fn run(&mut self, command: Command, handles: &[u32], sessions: &[u32], parameters: &[u8]) -> Result<Response> {
         let response = self.exchange(command, handles, sessions, parameters)?;
         let rc = code(&response)?;
         ensure!(rc == 0, "TPM2_{command:?}: response code {rc:#05x}");
         parse(command, &response).with_context(|| format!("response to TPM2_{command:?}"))
     }
 
-    fn exchange(
-        &mut self,
-        command: Command,
-        handles: &[u32],
-        sessions: &[u32],
-        parameters: &[u8],
-    ) -> Result<Vec<u8>> {
+    fn exchange(&mut self, command: Command, handles: &[u32], sessions: &[u32], parameters: &[u8]) -> Result<Vec<u8>> {
         let mut body = (command as u32).to_be_bytes().to_vec();
         body.extend(handles.iter().flat_map(|handle| handle.to_be_bytes()));
         if !sessions.is_empty() {
@@ -221,16 +174,10 @@ impl<'a> Tpm<'a> {
             body.extend(area);
         }
         body.extend(parameters);
-        let tag = if sessions.is_empty() {
-            ST_NO_SESSIONS
-        } else {
-            ST_SESSIONS
-        };
+        let tag = if sessions.is_empty() { ST_NO_SESSIONS } else { ST_SESSIONS };
         let size = u32::try_from(2 + 4 + body.len())?;
         let message = [tag.to_be_bytes().as_slice(), &size.to_be_bytes(), &body].concat();
-        self.relay
-            .tpm(&message)
-            .with_context(|| format!("TPM2_{command:?}"))
+        self.relay.tpm(&message).with_context(|| format!("TPM2_{command:?}"))
     }
 }
 
@@ -267,10 +214,7 @@ fn parse(command: Command, response: &[u8]) -> Result<Response> {
     } else {
         reader.rest()
     };
-    Ok(Response {
-        handle,
-        parameters: parameters.to_vec(),
-    })
+    Ok(Response { handle, parameters: parameters.to_vec() })
 }
 
 /// Reads a `TPML_PCR_SELECTION` of at most the SHA-256 bank as a bitmap.

@@ -38,9 +38,7 @@ pub struct Challenge {
 pub fn make(modulus: &[u8], ak_name: &[u8], secrets: &Secrets) -> Result<Challenge> {
     let mut identity = tpm2b(&secrets.credential);
     let key = kdfa(&secrets.seed, "STORAGE", ak_name, 128)?;
-    BufEncryptor::<Aes128>::new_from_slices(&key, &[0; 16])
-        .context("AES key")?
-        .encrypt(&mut identity);
+    BufEncryptor::<Aes128>::new_from_slices(&key, &[0; 16]).context("AES key")?.encrypt(&mut identity);
     let integrity_key = kdfa(&secrets.seed, "INTEGRITY", &[], 256)?;
     let integrity = hmac(&integrity_key, &[&identity, ak_name])?;
     Ok(Challenge {
@@ -54,22 +52,12 @@ fn encrypt_seed(modulus: &[u8], secrets: &Secrets) -> Result<Vec<u8>> {
     let n = BoxedUint::from_be_slice_vartime(modulus);
     let ek = PublicKey::new(n, BoxedUint::from(65537_u32)).context("EK modulus")?;
     let padding = Oaep::<Sha256>::new_with_label(b"IDENTITY\0".as_slice());
-    ek.encrypt(&mut Replay(&secrets.oaep_seed), padding, &secrets.seed)
-        .context("RSAES-OAEP")
+    ek.encrypt(&mut Replay(&secrets.oaep_seed), padding, &secrets.seed).context("RSAES-OAEP")
 }
 
 /// `KDFa` with SHA-256 and no contextV (Part 1, 11.4.10.2), for at most 256 bits.
 fn kdfa(key: &[u8], label: &str, context: &[u8], bits: u32) -> Result<Vec<u8>> {
-    let mut output = hmac(
-        key,
-        &[
-            &1_u32.to_be_bytes(),
-            label.as_bytes(),
-            &[0],
-            context,
-            &bits.to_be_bytes(),
-        ],
-    )?;
+    let mut output = hmac(key, &[&1_u32.to_be_bytes(), label.as_bytes(), &[0], context, &bits.to_be_bytes()])?;
     output.truncate((bits / 8) as usize);
     Ok(output)
 }
@@ -113,11 +101,7 @@ impl TryCryptoRng for Replay<'_> {}
 mod tests {
     use super::{Secrets, make};
 
-    const SECRETS: Secrets = Secrets {
-        credential: [1; 32],
-        seed: [2; 32],
-        oaep_seed: [3; 32],
-    };
+    const SECRETS: Secrets = Secrets { credential: [1; 32], seed: [2; 32], oaep_seed: [3; 32] };
 
     fn modulus() -> [u8; 256] {
         let mut modulus = [0xC3; 256];
@@ -128,10 +112,7 @@ mod tests {
     #[test]
     fn the_same_values_make_the_same_challenge() {
         let name = [7; 34];
-        assert_eq!(
-            make(&modulus(), &name, &SECRETS).unwrap(),
-            make(&modulus(), &name, &SECRETS).unwrap()
-        );
+        assert_eq!(make(&modulus(), &name, &SECRETS).unwrap(), make(&modulus(), &name, &SECRETS).unwrap());
     }
 
     #[test]
@@ -142,10 +123,7 @@ mod tests {
         assert_ne!(other_name.blob, challenge.blob);
         let mut other = SECRETS;
         other.credential[0] = 0;
-        assert_ne!(
-            make(&modulus(), &name, &other).unwrap().blob,
-            challenge.blob
-        );
+        assert_ne!(make(&modulus(), &name, &other).unwrap().blob, challenge.blob);
         let mut other = SECRETS;
         other.oaep_seed[0] = 0;
         let again = make(&modulus(), &name, &other).unwrap();

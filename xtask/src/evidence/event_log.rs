@@ -88,15 +88,11 @@ impl EventLog {
         reader.take(8 + 20).context("header")?;
         let specification = reader.sized().context("header")?;
         let banks = banks(specification).context("header")?;
-        let mut log = Self {
-            banks,
-            events: Vec::new(),
-        };
+        let mut log = Self { banks, events: Vec::new() };
         while !reader.0.is_empty() {
             let number = log.events.len() + 1;
             ensure!(number <= MAX_EVENTS, "more than {MAX_EVENTS} events");
-            let event =
-                event(&mut reader, &log.banks).with_context(|| format!("event {number}"))?;
+            let event = event(&mut reader, &log.banks).with_context(|| format!("event {number}"))?;
             log.events.push(event);
         }
         ensure!(
@@ -110,15 +106,9 @@ impl EventLog {
     pub fn replay(&self) -> Result<[[u8; 32]; PCR_COUNT]> {
         let mut pcrs = initial_pcrs();
         for event in &self.events {
-            let pcr = pcrs
-                .get_mut(event.pcr as usize)
-                .with_context(|| format!("there is no PCR {}", event.pcr))?;
+            let pcr = pcrs.get_mut(event.pcr as usize).with_context(|| format!("there is no PCR {}", event.pcr))?;
             let measured = Sha256::digest(&event.data);
-            *pcr = Sha256::new()
-                .chain_update(*pcr)
-                .chain_update(measured)
-                .finalize()
-                .into();
+            *pcr = Sha256::new().chain_update(*pcr).chain_update(measured).finalize().into();
         }
         Ok(pcrs)
     }
@@ -161,10 +151,7 @@ fn event(reader: &mut Reader<'_>, banks: &[u16]) -> Result<Event> {
         reader.u16()?;
         reader.take(digest(*bank, &[])?.len())?;
     }
-    Ok(Event {
-        pcr,
-        data: reader.sized()?.to_vec(),
-    })
+    Ok(Event { pcr, data: reader.sized()?.to_vec() })
 }
 
 /// Little-endian values from the front of a slice.
@@ -199,16 +186,7 @@ mod tests {
     fn log() -> EventLog {
         EventLog {
             banks: vec![alg::SHA1, alg::SHA256, alg::SHA384],
-            events: vec![
-                Event {
-                    pcr: 8,
-                    data: b"first".to_vec(),
-                },
-                Event {
-                    pcr: 9,
-                    data: b"second".to_vec(),
-                },
-            ],
+            events: vec![Event { pcr: 8, data: b"first".to_vec() }, Event { pcr: 9, data: b"second".to_vec() }],
         }
     }
 
@@ -219,8 +197,7 @@ mod tests {
 
     #[test]
     fn replay_extends_the_digest_of_the_data() {
-        let extended: [u8; 32] =
-            Sha256::digest([[0; 32], Sha256::digest(b"first").into()].concat()).into();
+        let extended: [u8; 32] = Sha256::digest([[0; 32], Sha256::digest(b"first").into()].concat()).into();
         let pcrs = log().replay().unwrap();
         assert_eq!(pcrs[8], extended);
         assert_eq!(pcrs[0], initial_pcrs()[0]);

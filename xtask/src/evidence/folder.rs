@@ -81,9 +81,7 @@ pub const FILES: [(&str, Field); 21] = [
     ("credential/seed", |evidence| &mut evidence.seed),
     ("credential/oaep.seed", |evidence| &mut evidence.oaep_seed),
     ("credential/blob", |evidence| &mut evidence.blob),
-    ("credential/encrypted.seed", |evidence| {
-        &mut evidence.encrypted_seed
-    }),
+    ("credential/encrypted.seed", |evidence| &mut evidence.encrypted_seed),
     ("credential/answer", |evidence| &mut evidence.answer),
 ];
 
@@ -100,13 +98,11 @@ impl Evidence {
     /// Writes a folder, which is made if it does not exist.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let credential = dir.join("credential");
-        fs::create_dir_all(&credential)
-            .with_context(|| format!("cannot make folder {}", credential.display()))?;
+        fs::create_dir_all(&credential).with_context(|| format!("cannot make folder {}", credential.display()))?;
         let mut evidence = self.clone();
         for (name, field) in FILES {
             let path = dir.join(name);
-            fs::write(&path, field(&mut evidence))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            fs::write(&path, field(&mut evidence)).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     }
@@ -117,10 +113,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .with_context(|| format!("cannot read evidence file {}", path.display()))?;
-    ensure!(
-        bytes.len() as u64 <= MAX_FILE,
-        "evidence file {} is longer than {MAX_FILE} bytes",
-        path.display()
-    );
+    ensure!(bytes.len() as u64 <= MAX_FILE, "evidence file {} is longer than {MAX_FILE} bytes", path.display());
     Ok(bytes)
 }

@@ -113,11 +113,7 @@ impl<'a> Reader<'a> {
 
     /// Says that nothing may be left.
     pub fn end(&self) -> Result<()> {
-        ensure!(
-            self.rest.is_empty(),
-            "{} bytes too many at the end",
-            self.rest.len()
-        );
+        ensure!(self.rest.is_empty(), "{} bytes too many at the end", self.rest.len());
         Ok(())
     }
 }
@@ -162,10 +158,7 @@ impl Public {
         let mut reader = Reader::new(bytes);
         let object_type = reader.u16()?;
         let name_alg = reader.u16()?;
-        ensure!(
-            name_alg == alg::SHA256,
-            "nameAlg {name_alg:#06x} is not SHA-256"
-        );
+        ensure!(name_alg == alg::SHA256, "nameAlg {name_alg:#06x} is not SHA-256");
         let attributes = reader.u32()?;
         let policy = reader.tpm2b()?.to_vec();
         let aes_128_cfb = symmetric(&mut reader)?;
@@ -176,14 +169,7 @@ impl Public {
             other => bail!("key type {other:#06x} is neither RSA nor ECC"),
         };
         reader.end()?;
-        Ok(Self {
-            name_alg,
-            attributes,
-            policy,
-            aes_128_cfb,
-            scheme,
-            key,
-        })
+        Ok(Self { name_alg, attributes, policy, aes_128_cfb, scheme, key })
     }
 
     /// Reads a `TPM2B_PUBLIC` that is nothing else.
@@ -205,11 +191,7 @@ impl Public {
         bytes.extend(self.name_alg.to_be_bytes());
         bytes.extend(self.attributes.to_be_bytes());
         bytes.extend(tpm2b(&self.policy));
-        bytes.extend(words(if self.aes_128_cfb {
-            &[alg::AES, 128, alg::CFB]
-        } else {
-            &[alg::NULL]
-        }));
+        bytes.extend(words(if self.aes_128_cfb { &[alg::AES, 128, alg::CFB] } else { &[alg::NULL] }));
         match self.scheme {
             Some((scheme, hash)) => bytes.extend(words(&[scheme, hash])),
             None => bytes.extend(words(&[alg::NULL])),
@@ -230,28 +212,18 @@ impl Public {
 
     /// The object's Name (Part 1, 14): `nameAlg` and the digest of the public area.
     pub fn name(&self) -> Vec<u8> {
-        [
-            self.name_alg.to_be_bytes().as_slice(),
-            &Sha256::digest(self.to_bytes()),
-        ]
-        .concat()
+        [self.name_alg.to_be_bytes().as_slice(), &Sha256::digest(self.to_bytes())].concat()
     }
 
     /// The Qualified Name of a primary key under the endorsement hierarchy (Part 1, 23.5).
     pub fn endorsement_qualified_name(&self) -> Vec<u8> {
-        let digest = Sha256::new()
-            .chain_update(RH_ENDORSEMENT.to_be_bytes())
-            .chain_update(self.name())
-            .finalize();
+        let digest = Sha256::new().chain_update(RH_ENDORSEMENT.to_be_bytes()).chain_update(self.name()).finalize();
         [self.name_alg.to_be_bytes().as_slice(), &digest].concat()
     }
 }
 
 fn words(values: &[u16]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_be_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_be_bytes()).collect()
 }
 
 fn symmetric(reader: &mut Reader<'_>) -> Result<bool> {
@@ -259,10 +231,7 @@ fn symmetric(reader: &mut Reader<'_>) -> Result<bool> {
         alg::NULL => Ok(false),
         alg::AES => {
             let (bits, mode) = (reader.u16()?, reader.u16()?);
-            ensure!(
-                (bits, mode) == (128, alg::CFB),
-                "symmetric algorithm is not AES-128-CFB"
-            );
+            ensure!((bits, mode) == (128, alg::CFB), "symmetric algorithm is not AES-128-CFB");
             Ok(true)
         }
         other => bail!("symmetric algorithm {other:#06x} is neither AES nor NULL"),
@@ -280,10 +249,7 @@ fn scheme(reader: &mut Reader<'_>) -> Result<Option<(u16, u16)>> {
 fn rsa_key(reader: &mut Reader<'_>) -> Result<Key> {
     let (bits, exponent) = (reader.u16()?, reader.u32()?);
     ensure!(bits == 2048, "RSA key of {bits} bits, not 2048");
-    ensure!(
-        exponent == 0,
-        "RSA exponent {exponent}, not the default (0)"
-    );
+    ensure!(exponent == 0, "RSA exponent {exponent}, not the default (0)");
     let modulus = reader.tpm2b()?.to_vec();
     Ok(Key::Rsa2048 { modulus })
 }
@@ -324,13 +290,7 @@ impl Attest {
         let safe = reader.u8()?;
         ensure!(safe <= 1, "clockInfo.safe is {safe}, not a TPMI_YES_NO");
         let _firmware_version = reader.u64()?;
-        Ok(Self {
-            magic,
-            kind,
-            qualified_signer,
-            extra_data,
-            attested: reader.rest().to_vec(),
-        })
+        Ok(Self { magic, kind, qualified_signer, extra_data, attested: reader.rest().to_vec() })
     }
 }
 
@@ -357,10 +317,7 @@ impl QuoteInfo {
         }
         let pcr_digest = reader.tpm2b()?.to_vec();
         reader.end()?;
-        Ok(Self {
-            selections,
-            pcr_digest,
-        })
+        Ok(Self { selections, pcr_digest })
     }
 }
 
@@ -387,10 +344,7 @@ impl Signature {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         let (scheme, hash) = (reader.u16()?, reader.u16()?);
-        ensure!(
-            hash == alg::SHA256,
-            "signature hash {hash:#06x} is not SHA-256"
-        );
+        ensure!(hash == alg::SHA256, "signature hash {hash:#06x} is not SHA-256");
         let signature = match scheme {
             alg::RSASSA => Self::Rsassa(reader.tpm2b()?.to_vec()),
             alg::ECDSA => Self::Ecdsa(reader.tpm2b()?.to_vec(), reader.tpm2b()?.to_vec()),
@@ -408,9 +362,7 @@ mod tests {
 
     fn ek() -> Vec<u8> {
         let mut public = template::ek_rsa_2048();
-        public.key = Key::Rsa2048 {
-            modulus: vec![0xA5; 256],
-        };
+        public.key = Key::Rsa2048 { modulus: vec![0xA5; 256] };
         public.to_bytes()
     }
 

@@ -37,17 +37,13 @@ impl Elf {
     /// Reads `path`.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&path.display().to_string(), &bytes)
-            .with_context(|| format!("{} cannot be packed", path.display()))
+        Self::parse(&path.display().to_string(), &bytes).with_context(|| format!("{} cannot be packed", path.display()))
     }
 
     /// Parses `bytes`; `name` is for messages.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
         let file = ElfFile64::<Endianness>::parse(bytes).context("this is no 64-bit ELF file")?;
-        ensure!(
-            file.architecture() == object::Architecture::X86_64,
-            "this ELF file is not for x86-64"
-        );
+        ensure!(file.architecture() == object::Architecture::X86_64, "this ELF file is not for x86-64");
         let mut elf = Self {
             name: name.to_owned(),
             segments: Vec::new(),
@@ -75,21 +71,14 @@ impl Elf {
         Ok(elf)
     }
 
-    fn load(
-        &mut self,
-        header: &impl ProgramHeader<Endian = Endianness, Word = u64>,
-        data: &[u8],
-    ) -> Result<()> {
+    fn load(&mut self, header: &impl ProgramHeader<Endian = Endianness, Word = u64>, data: &[u8]) -> Result<()> {
         let endian = Endianness::Little;
         let segment = Segment {
             virtual_address: header.p_vaddr(endian),
             gpa: header.p_paddr(endian),
             size: header.p_memsz(endian),
         };
-        let end = segment
-            .gpa
-            .checked_add(segment.size)
-            .filter(|end| end.checked_next_multiple_of(PAGE).is_some());
+        let end = segment.gpa.checked_add(segment.size).filter(|end| end.checked_next_multiple_of(PAGE).is_some());
         let end = end.context("a segment wraps at the end of memory")?;
         for gpa in (segment.gpa / PAGE * PAGE..end).step_by(4096) {
             self.pages.entry(gpa).or_default();
@@ -112,43 +101,27 @@ impl Elf {
     /// The guest-physical address of the symbol `name`.
     pub fn gpa(&self, name: &str) -> Result<u64> {
         let address = self.address(name)?;
-        let holds = |segment: &&Segment| {
-            (segment.virtual_address..=segment.virtual_address + segment.size).contains(&address)
-        };
+        let holds =
+            |segment: &&Segment| (segment.virtual_address..=segment.virtual_address + segment.size).contains(&address);
         let segment = self.segments.iter().find(holds);
-        let segment = segment.with_context(|| {
-            format!(
-                "the symbol `{name}` of {} lies in no loadable segment",
-                self.name
-            )
-        })?;
+        let segment =
+            segment.with_context(|| format!("the symbol `{name}` of {} lies in no loadable segment", self.name))?;
         Ok(address - segment.virtual_address + segment.gpa)
     }
 
     /// The guest-physical address of the page that the symbol `name` marks.
     pub fn page(&self, name: &str) -> Result<u64> {
         let gpa = self.gpa(name)?;
-        ensure!(
-            gpa % PAGE == 0,
-            "the symbol `{name}` of {} is not at the start of a page ({gpa:#x})",
-            self.name
-        );
+        ensure!(gpa % PAGE == 0, "the symbol `{name}` of {} is not at the start of a page ({gpa:#x})", self.name);
         if !self.pages.contains_key(&gpa) {
-            bail!(
-                "the page of `{name}` ({gpa:#x}) is in no loadable segment of {}",
-                self.name
-            );
+            bail!("the page of `{name}` ({gpa:#x}) is in no loadable segment of {}", self.name);
         }
         Ok(gpa)
     }
 
     /// The first and last-plus-one guest-physical address of the pages.
     pub fn span(&self) -> Result<(u64, u64)> {
-        let first = self
-            .pages
-            .keys()
-            .next()
-            .with_context(|| format!("{} loads nothing", self.name))?;
+        let first = self.pages.keys().next().with_context(|| format!("{} loads nothing", self.name))?;
         let last = self.pages.keys().next_back().context("pages vanished")?;
         Ok((*first, last + PAGE))
     }
@@ -166,24 +139,15 @@ mod tests {
     #[test]
     fn pages_are_keyed_by_physical_address_and_hold_what_is_stored() {
         let elf = parse(&[Segment(0x4000_0010, 0x8010, b"abc", 0x1000)], &[]).unwrap();
-        assert_eq!(
-            elf.pages.keys().copied().collect::<Vec<_>>(),
-            [0x8000, 0x9000]
-        );
+        assert_eq!(elf.pages.keys().copied().collect::<Vec<_>>(), [0x8000, 0x9000]);
         assert_eq!(&elf.pages[&0x8000].as_ref().unwrap()[0xF..0x14], b"\0abc\0");
-        assert!(
-            elf.pages[&0x9000].is_none(),
-            "nothing is stored for the second page"
-        );
+        assert!(elf.pages[&0x9000].is_none(), "nothing is stored for the second page");
         assert_eq!(elf.span().unwrap(), (0x8000, 0xA000));
     }
 
     #[test]
     fn two_segments_may_share_a_page() {
-        let segments = [
-            Segment(0x1000, 0x1000, b"a", 1),
-            Segment(0x1800, 0x1800, b"b", 1),
-        ];
+        let segments = [Segment(0x1000, 0x1000, b"a", 1), Segment(0x1800, 0x1800, b"b", 1)];
         let elf = parse(&segments, &[]).unwrap();
         let page = elf.pages[&0x1000].as_ref().unwrap();
         assert_eq!((page[0], page[0x800]), (b'a', b'b'));
@@ -191,26 +155,14 @@ mod tests {
 
     #[test]
     fn symbols_translate_to_physical_addresses() {
-        let elf = parse(
-            &[Segment(0x4000_0000, 0x8000, b"", 0x2000)],
-            &[("x", 0x4000_1000)],
-        )
-        .unwrap();
-        assert_eq!(
-            (elf.address("x").unwrap(), elf.page("x").unwrap()),
-            (0x4000_1000, 0x9000)
-        );
+        let elf = parse(&[Segment(0x4000_0000, 0x8000, b"", 0x2000)], &[("x", 0x4000_1000)]).unwrap();
+        assert_eq!((elf.address("x").unwrap(), elf.page("x").unwrap()), (0x4000_1000, 0x9000));
     }
 
     #[test]
     fn a_missing_symbol_is_named() {
         let elf = parse(&[Segment(0, 0, b"", 1)], &[]).unwrap();
-        assert!(
-            elf.gpa("__entry32")
-                .unwrap_err()
-                .to_string()
-                .contains("`__entry32`")
-        );
+        assert!(elf.gpa("__entry32").unwrap_err().to_string().contains("`__entry32`"));
     }
 
     #[test]
@@ -228,10 +180,7 @@ mod tests {
     #[test]
     fn a_segment_that_wraps_is_refused() {
         for size in [0x1000, 0x1001, u64::MAX] {
-            assert!(
-                parse(&[Segment(0, u64::MAX - 0xFFF, b"", size)], &[]).is_err(),
-                "size {size:#x}"
-            );
+            assert!(parse(&[Segment(0, u64::MAX - 0xFFF, b"", size)], &[]).is_err(), "size {size:#x}");
         }
     }
 

@@ -3,12 +3,10 @@
 use super::elf::{Elf, PAGE, Pages};
 use anyhow::{Context, Result, ensure};
 use igvm::snp_defs::{SevFeatures, SevSelector, SevVmsa};
-use igvm::{
-    IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmPlatformHeader, IgvmRevision,
-};
+use igvm::{IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmPlatformHeader, IgvmRevision};
 use igvm_defs::{
-    IGVM_SEV_SNP_PLATFORM_VERSION, IGVM_VHS_PARAMETER, IGVM_VHS_PARAMETER_INSERT,
-    IGVM_VHS_SUPPORTED_PLATFORM, IgvmPageDataFlags, IgvmPageDataType, IgvmPlatformType,
+    IGVM_SEV_SNP_PLATFORM_VERSION, IGVM_VHS_PARAMETER, IGVM_VHS_PARAMETER_INSERT, IGVM_VHS_SUPPORTED_PLATFORM,
+    IgvmPageDataFlags, IgvmPageDataType, IgvmPlatformType,
 };
 use std::collections::BTreeSet;
 use zerocopy::FromZeros;
@@ -26,12 +24,7 @@ const POLICY: u64 = 0x3_0000;
 /// The one platform of our files.
 const SEV_SNP: u32 = 1;
 /// The firmware's pages that others fill in.
-const SPECIAL: [&str; 4] = [
-    "__cpuid_page",
-    "__secrets_page",
-    "__memory_map",
-    "__launch_params",
-];
+const SPECIAL: [&str; 4] = ["__cpuid_page", "__secrets_page", "__memory_map", "__launch_params"];
 
 /// CPUID leaves that firmware, Linux and OVMF ask for: (EAX, ECX); the launcher puts the values in.
 const CPUID_LEAVES: &[(u32, u32)] = &[
@@ -96,33 +89,20 @@ fn serialize(directives: Vec<IgvmDirectiveHeader>) -> Result<Vec<u8>> {
         platform_version: IGVM_SEV_SNP_PLATFORM_VERSION,
         shared_gpa_boundary: 0,
     });
-    let policy = IgvmInitializationHeader::GuestPolicy {
-        policy: POLICY,
-        compatibility_mask: SEV_SNP,
-    };
+    let policy = IgvmInitializationHeader::GuestPolicy { policy: POLICY, compatibility_mask: SEV_SNP };
     let file = IgvmFile::new(IgvmRevision::V1, vec![platform], vec![policy], directives)
         .context("the igvm crate finds the image invalid")?;
     let mut bytes = Vec::new();
-    file.serialize(&mut bytes)
-        .context("the igvm crate cannot write the image")?;
+    file.serialize(&mut bytes).context("the igvm crate cannot write the image")?;
     Ok(bytes)
 }
 
 fn page_data(gpa: u64, data_type: IgvmPageDataType, data: Vec<u8>) -> IgvmDirectiveHeader {
-    IgvmDirectiveHeader::PageData {
-        gpa,
-        compatibility_mask: SEV_SNP,
-        flags: IgvmPageDataFlags::new(),
-        data_type,
-        data,
-    }
+    IgvmDirectiveHeader::PageData { gpa, compatibility_mask: SEV_SNP, flags: IgvmPageDataFlags::new(), data_type, data }
 }
 
 /// Contiguous zero pages as one directive each.
-fn required_memory(
-    pages: impl IntoIterator<Item = u64>,
-    directives: &mut Vec<IgvmDirectiveHeader>,
-) -> Result<()> {
+fn required_memory(pages: impl IntoIterator<Item = u64>, directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for gpa in pages {
         match runs.last_mut() {
@@ -143,16 +123,10 @@ fn required_memory(
 }
 
 fn stored(pages: &Pages) -> impl Iterator<Item = (u64, &[u8; 4096])> {
-    pages
-        .iter()
-        .filter_map(|(gpa, page)| Some((*gpa, page.as_deref()?)))
+    pages.iter().filter_map(|(gpa, page)| Some((*gpa, page.as_deref()?)))
 }
 
-fn firmware_pages(
-    firmware: &Elf,
-    launch_params: &[u8],
-    directives: &mut Vec<IgvmDirectiveHeader>,
-) -> Result<()> {
+fn firmware_pages(firmware: &Elf, launch_params: &[u8], directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
     for gpa in firmware.pages.keys() {
         ensure!(
             FIRMWARE.contains(gpa) || LOW.contains(gpa),
@@ -161,30 +135,17 @@ fn firmware_pages(
     }
     let special = special(firmware)?;
     let launch_params_gpa = firmware.page("__launch_params")?;
-    let filled = stored(&firmware.pages)
-        .filter(|(gpa, _)| !special.contains(gpa))
-        .map(|(gpa, page)| (gpa, page.to_vec()));
-    let mut pages: Vec<_> = filled
-        .chain([(launch_params_gpa, launch_params.to_vec())])
-        .collect();
+    let filled =
+        stored(&firmware.pages).filter(|(gpa, _)| !special.contains(gpa)).map(|(gpa, page)| (gpa, page.to_vec()));
+    let mut pages: Vec<_> = filled.chain([(launch_params_gpa, launch_params.to_vec())]).collect();
     pages.sort_unstable_by_key(|(gpa, _)| *gpa);
-    directives.extend(
-        pages
-            .into_iter()
-            .map(|(gpa, data)| page_data(gpa, IgvmPageDataType::NORMAL, data)),
-    );
+    directives.extend(pages.into_iter().map(|(gpa, data)| page_data(gpa, IgvmPageDataType::NORMAL, data)));
     Ok(())
 }
 
 fn special(firmware: &Elf) -> Result<BTreeSet<u64>> {
-    let pages = SPECIAL
-        .into_iter()
-        .map(|name| firmware.page(name))
-        .collect::<Result<BTreeSet<_>>>()?;
-    ensure!(
-        pages.len() == SPECIAL.len(),
-        "two of the firmware's special pages are one page"
-    );
+    let pages = SPECIAL.into_iter().map(|name| firmware.page(name)).collect::<Result<BTreeSet<_>>>()?;
+    ensure!(pages.len() == SPECIAL.len(), "two of the firmware's special pages are one page");
     Ok(pages)
 }
 
@@ -194,65 +155,38 @@ fn guest_pages(guest: &Elf, directives: &mut Vec<IgvmDirectiveHeader>) -> Result
         first >= GUEST_BASE && end <= 0x1_0000_0000,
         "the guest payload loads at {first:#x}..{end:#x}: it must lie between 1 MiB and 4 GiB"
     );
-    directives.extend(
-        stored(&guest.pages)
-            .map(|(gpa, page)| page_data(gpa, IgvmPageDataType::NORMAL, page.to_vec())),
-    );
+    directives.extend(stored(&guest.pages).map(|(gpa, page)| page_data(gpa, IgvmPageDataType::NORMAL, page.to_vec())));
     // Holes between segments belong to the image range, which the firmware hands over as a whole.
     required_memory(
-        (first..end)
-            .step_by(4096)
-            .filter(|gpa| !guest.pages.get(gpa).is_some_and(Option::is_some)),
+        (first..end).step_by(4096).filter(|gpa| !guest.pages.get(gpa).is_some_and(Option::is_some)),
         directives,
     )
 }
 
-fn rest_of_firmware_memory(
-    firmware: &Elf,
-    directives: &mut Vec<IgvmDirectiveHeader>,
-) -> Result<()> {
+fn rest_of_firmware_memory(firmware: &Elf, directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
     let special = special(firmware)?;
-    let low = firmware
-        .pages
-        .keys()
-        .copied()
-        .filter(|gpa| LOW.contains(gpa));
+    let low = firmware.pages.keys().copied().filter(|gpa| LOW.contains(gpa));
     let all = low.chain(FIRMWARE.step_by(4096));
     required_memory(
-        all.filter(|gpa| {
-            !special.contains(gpa) && !firmware.pages.get(gpa).is_some_and(Option::is_some)
-        }),
+        all.filter(|gpa| !special.contains(gpa) && !firmware.pages.get(gpa).is_some_and(Option::is_some)),
         directives,
     )
 }
 
 fn special_pages(firmware: &Elf, directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
-    directives.push(page_data(
-        firmware.page("__cpuid_page")?,
-        IgvmPageDataType::CPUID_DATA,
-        cpuid_page(),
-    ));
-    directives.push(page_data(
-        firmware.page("__secrets_page")?,
-        IgvmPageDataType::SECRETS,
-        Vec::new(),
-    ));
+    directives.push(page_data(firmware.page("__cpuid_page")?, IgvmPageDataType::CPUID_DATA, cpuid_page()));
+    directives.push(page_data(firmware.page("__secrets_page")?, IgvmPageDataType::SECRETS, Vec::new()));
     directives.push(IgvmDirectiveHeader::ParameterArea {
         number_of_bytes: PAGE,
         parameter_area_index: 0,
         initial_data: Vec::new(),
     });
-    directives.push(IgvmDirectiveHeader::MemoryMap(IGVM_VHS_PARAMETER {
+    directives.push(IgvmDirectiveHeader::MemoryMap(IGVM_VHS_PARAMETER { parameter_area_index: 0, byte_offset: 0 }));
+    directives.push(IgvmDirectiveHeader::ParameterInsert(IGVM_VHS_PARAMETER_INSERT {
+        gpa: firmware.page("__memory_map")?,
+        compatibility_mask: SEV_SNP,
         parameter_area_index: 0,
-        byte_offset: 0,
     }));
-    directives.push(IgvmDirectiveHeader::ParameterInsert(
-        IGVM_VHS_PARAMETER_INSERT {
-            gpa: firmware.page("__memory_map")?,
-            compatibility_mask: SEV_SNP,
-            parameter_area_index: 0,
-        },
-    ));
     Ok(())
 }
 
@@ -298,16 +232,8 @@ fn launch_params(guest: Option<&Elf>) -> Result<Vec<u8>> {
 /// have the value that it gives them, since they are measured.
 fn vmsa(firmware: &Elf) -> Result<Box<SevVmsa>> {
     let entry = firmware.gpa("__entry32")?;
-    ensure!(
-        LOW.contains(&entry),
-        "the firmware's `__entry32` is at {entry:#x}: it must lie in {LOW:#x?}"
-    );
-    let segment = |selector, attrib, limit| SevSelector {
-        selector,
-        attrib,
-        limit,
-        base: 0,
-    };
+    ensure!(LOW.contains(&entry), "the firmware's `__entry32` is at {entry:#x}: it must lie in {LOW:#x?}");
+    let segment = |selector, attrib, limit| SevSelector { selector, attrib, limit, base: 0 };
     let data = segment(0x10, 0xC93, 0xFFFF_FFFF);
     let mut vmsa = SevVmsa::new_zeroed();
     vmsa.cs = segment(8, 0xC9B, 0xFFFF_FFFF);
@@ -340,10 +266,8 @@ mod tests {
 
     fn firmware(symbols: &[(&str, u64)]) -> Elf {
         let text = [0x90; 0x2000];
-        let segments = [
-            Segment(0x1_0000, 0x1_0000, b"stub", 0x3000),
-            Segment(0x4000_0000, FIRMWARE.start, &text, 0x5000),
-        ];
+        let segments =
+            [Segment(0x1_0000, 0x1_0000, b"stub", 0x3000), Segment(0x4000_0000, FIRMWARE.start, &text, 0x5000)];
         Elf::parse("firmware", &elf(&segments, symbols)).unwrap()
     }
 
@@ -354,31 +278,19 @@ mod tests {
             ("__secrets_page", 0x10_3000),
             ("__calling_area", 0x10_4000),
         ];
-        let segments = [
-            Segment(0x10_0000, 0x10_0000, b"guest", 5),
-            Segment(0x10_2000, 0x10_2000, b"", 0x3000),
-        ];
+        let segments = [Segment(0x10_0000, 0x10_0000, b"guest", 5), Segment(0x10_2000, 0x10_2000, b"", 0x3000)];
         Elf::parse("guest", &elf(&segments, &symbols)).unwrap()
     }
 
     fn directives(image: &[u8]) -> Vec<Directive> {
-        IgvmFile::new_from_binary(image, None)
-            .unwrap()
-            .directives()
-            .to_vec()
+        IgvmFile::new_from_binary(image, None).unwrap().directives().to_vec()
     }
 
     /// GPA and size of everything that a launch places, in order.
     fn places(directives: &[Directive]) -> Vec<(u64, u64)> {
         let place = |directive: &Directive| match directive {
-            Directive::PageData { gpa, .. } | Directive::SnpVpContext { gpa, .. } => {
-                Some((*gpa, 4096))
-            }
-            Directive::RequiredMemory {
-                gpa,
-                number_of_bytes,
-                ..
-            } => Some((*gpa, u64::from(*number_of_bytes))),
+            Directive::PageData { gpa, .. } | Directive::SnpVpContext { gpa, .. } => Some((*gpa, 4096)),
+            Directive::RequiredMemory { gpa, number_of_bytes, .. } => Some((*gpa, u64::from(*number_of_bytes))),
             Directive::ParameterInsert(insert) => Some((insert.gpa, 4096)),
             _ => None,
         };
@@ -387,27 +299,16 @@ mod tests {
 
     #[test]
     fn every_page_of_the_firmware_is_placed_exactly_once() {
-        let places = places(&directives(
-            &pack(&firmware(&SYMBOLS), Some(&guest())).unwrap(),
-        ));
-        let mut pages: Vec<u64> = places
-            .iter()
-            .flat_map(|(gpa, size)| (*gpa..gpa + size).step_by(4096))
-            .collect();
+        let places = places(&directives(&pack(&firmware(&SYMBOLS), Some(&guest())).unwrap()));
+        let mut pages: Vec<u64> = places.iter().flat_map(|(gpa, size)| (*gpa..gpa + size).step_by(4096)).collect();
         let placed = pages.len();
         pages.sort_unstable();
         pages.dedup();
         assert_eq!(pages.len(), placed, "a page is placed twice");
-        assert_eq!(
-            pages.iter().filter(|gpa| FIRMWARE.contains(gpa)).count(),
-            2048
-        );
+        assert_eq!(pages.iter().filter(|gpa| FIRMWARE.contains(gpa)).count(), 2048);
         assert_eq!(pages.iter().filter(|gpa| **gpa < 0x10_0000).count(), 3);
         assert_eq!(
-            pages
-                .iter()
-                .filter(|gpa| (0x10_0000..0x10_5000).contains(*gpa))
-                .count(),
+            pages.iter().filter(|gpa| (0x10_0000..0x10_5000).contains(*gpa)).count(),
             5,
             "the guest's image has no gap"
         );
@@ -416,12 +317,10 @@ mod tests {
 
     #[test]
     fn the_order_is_the_contracts() {
-        let places: Vec<u64> = places(&directives(
-            &pack(&firmware(&SYMBOLS), Some(&guest())).unwrap(),
-        ))
-        .into_iter()
-        .map(|(gpa, _)| gpa)
-        .collect();
+        let places: Vec<u64> = places(&directives(&pack(&firmware(&SYMBOLS), Some(&guest())).unwrap()))
+            .into_iter()
+            .map(|(gpa, _)| gpa)
+            .collect();
         let position = |gpa: u64| places.iter().position(|place| *place == gpa).unwrap();
         let order = [
             0x1_0000,
@@ -435,17 +334,8 @@ mod tests {
             0x80_0000_2000,
             0x80_0000_3000,
         ];
-        assert!(
-            order
-                .windows(2)
-                .all(|pair| position(pair[0]) < position(pair[1])),
-            "{places:#x?}"
-        );
-        assert_eq!(
-            position(0xFFFF_FFFF_F000),
-            places.len() - 1,
-            "the VMSA is last"
-        );
+        assert!(order.windows(2).all(|pair| position(pair[0]) < position(pair[1])), "{places:#x?}");
+        assert_eq!(position(0xFFFF_FFFF_F000), places.len() - 1, "the VMSA is last");
     }
 
     #[test]
@@ -453,64 +343,38 @@ mod tests {
         let directives = directives(&pack(&firmware(&SYMBOLS), None).unwrap());
         let of = |wanted: u64| {
             directives.iter().find_map(|directive| match directive {
-                Directive::PageData {
-                    gpa,
-                    data_type,
-                    data,
-                    ..
-                } if *gpa == wanted => Some((*data_type, data.clone())),
+                Directive::PageData { gpa, data_type, data, .. } if *gpa == wanted => Some((*data_type, data.clone())),
                 _ => None,
             })
         };
         let (cpuid, leaves) = of(0x1_1000).unwrap();
         assert_eq!(cpuid, Type::CPUID_DATA);
-        assert!(
-            (1..=64).contains(&leaves[0]),
-            "the SNP ABI allows 64 leaves"
-        );
+        assert!((1..=64).contains(&leaves[0]), "the SNP ABI allows 64 leaves");
         assert_eq!(of(0x80_0000_2000).unwrap().0, Type::SECRETS);
         let (kind, params) = of(0x80_0000_1000).unwrap();
-        assert_eq!(
-            (kind, &params[..16]),
-            (Type::NORMAL, b"QUOINLP1\x01\0\0\0\0\0\0\0".as_slice())
-        );
+        assert_eq!((kind, &params[..16]), (Type::NORMAL, b"QUOINLP1\x01\0\0\0\0\0\0\0".as_slice()));
     }
 
     #[test]
     fn the_vmsa_is_what_kvm_starts() {
         let directives = directives(&pack(&firmware(&SYMBOLS), None).unwrap());
-        let Some(Directive::SnpVpContext { vmsa, .. }) = directives.last() else {
-            panic!("no VMSA at the end")
-        };
-        assert_eq!(
-            (vmsa.cr0, vmsa.rip, vmsa.vmpl, u64::from(vmsa.sev_features)),
-            (0x31, 0x1_0010, 0, 1)
-        );
+        let Some(Directive::SnpVpContext { vmsa, .. }) = directives.last() else { panic!("no VMSA at the end") };
+        assert_eq!((vmsa.cr0, vmsa.rip, vmsa.vmpl, u64::from(vmsa.sev_features)), (0x31, 0x1_0010, 0, 1));
     }
 
     #[test]
     fn launch_params_name_the_guests_pages() {
         let params = launch_params(Some(&guest())).unwrap();
-        let fields: Vec<u64> = params[16..72]
-            .chunks(8)
-            .map(|field| u64::from_le_bytes(field.try_into().unwrap()))
-            .collect();
-        assert_eq!(
-            fields,
-            [
-                0x10_0004, 0, 0x10_2000, 0x10_3000, 0x10_4000, 0x10_0000, 0x5000
-            ]
-        );
+        let fields: Vec<u64> =
+            params[16..72].chunks(8).map(|field| u64::from_le_bytes(field.try_into().unwrap())).collect();
+        assert_eq!(fields, [0x10_0004, 0, 0x10_2000, 0x10_3000, 0x10_4000, 0x10_0000, 0x5000]);
         assert_eq!((params[12], params.len()), (1, 4096));
     }
 
     #[test]
     fn a_firmware_without_one_of_the_symbols_is_refused() {
         for missing in SYMBOLS {
-            let rest: Vec<_> = SYMBOLS
-                .into_iter()
-                .filter(|symbol| *symbol != missing)
-                .collect();
+            let rest: Vec<_> = SYMBOLS.into_iter().filter(|symbol| *symbol != missing).collect();
             let error = format!("{:#}", pack(&firmware(&rest), None).unwrap_err());
             assert!(error.contains(missing.0), "{error}");
         }
@@ -518,17 +382,10 @@ mod tests {
 
     #[test]
     fn a_page_outside_of_the_firmwares_memory_is_refused() {
-        let segments = [
-            Segment(0x1_0000, 0x1_0000, b"", 0x3000),
-            Segment(0x4000_0000, FIRMWARE.end - 0x4000, b"", 0x5000),
-        ];
+        let segments =
+            [Segment(0x1_0000, 0x1_0000, b"", 0x3000), Segment(0x4000_0000, FIRMWARE.end - 0x4000, b"", 0x5000)];
         let firmware = Elf::parse("firmware", &elf(&segments, &SYMBOLS)).unwrap();
-        assert!(
-            pack(&firmware, None)
-                .unwrap_err()
-                .to_string()
-                .contains("0x8000800000")
-        );
+        assert!(pack(&firmware, None).unwrap_err().to_string().contains("0x8000800000"));
     }
 
     #[test]
@@ -546,12 +403,7 @@ mod tests {
             ),
         )
         .unwrap();
-        assert!(
-            pack(&firmware(&SYMBOLS), Some(&guest))
-                .unwrap_err()
-                .to_string()
-                .contains("1 MiB")
-        );
+        assert!(pack(&firmware(&SYMBOLS), Some(&guest)).unwrap_err().to_string().contains("1 MiB"));
     }
 
     #[test]
@@ -563,11 +415,7 @@ mod tests {
         for bit in 0..32 {
             let mut changed = image.clone();
             changed[at + bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(
-                digest::measure(&changed).unwrap().digest,
-                launch.digest,
-                "bit {bit}"
-            );
+            assert_ne!(digest::measure(&changed).unwrap().digest, launch.digest, "bit {bit}");
         }
     }
 }

@@ -20,12 +20,9 @@ fn crate_of(symbol: &str) -> String {
     if name == symbol {
         return String::from("(no Rust name)");
     }
-    let candidates = name
-        .split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
-        .filter_map(|path| path.split_once("::"));
-    let first = candidates
-        .map(|(first, _)| first)
-        .find(|first| !first.is_empty());
+    let candidates =
+        name.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).filter_map(|path| path.split_once("::"));
+    let first = candidates.map(|(first, _)| first).find(|first| !first.is_empty());
     first.map_or_else(|| String::from("(other)"), str::to_owned)
 }
 
@@ -41,9 +38,7 @@ mod tests {
     #[test]
     fn a_trait_method_belongs_to_the_crate_of_the_type() {
         assert_eq!(
-            crate_of(
-                "_ZN55_$LT$sha2..Sha256$u20$as$u20$digest..update..Update$GT$6update17h0123456789abcdefE"
-            ),
+            crate_of("_ZN55_$LT$sha2..Sha256$u20$as$u20$digest..update..Update$GT$6update17h0123456789abcdefE"),
             "sha2"
         );
     }
@@ -51,9 +46,7 @@ mod tests {
     #[test]
     fn a_method_on_a_built_in_type_belongs_to_the_crate_of_the_trait() {
         assert_eq!(
-            crate_of(
-                "_ZN52_$LT$$u5b$u8$u5d$$u20$as$u20$zerocopy..IntoBytes$GT$8as_bytes17h0123456789abcdefE"
-            ),
+            crate_of("_ZN52_$LT$$u5b$u8$u5d$$u20$as$u20$zerocopy..IntoBytes$GT$8as_bytes17h0123456789abcdefE"),
             "zerocopy"
         );
     }

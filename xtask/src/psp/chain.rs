@@ -99,10 +99,7 @@ struct Template {
 
 impl Template {
     fn sign(&self, key: &impl EncodePublicKey, issuer: &PrivateKey) -> Result<Vec<u8>> {
-        let names = Names {
-            subject: name(self.subject)?,
-            issuer: name(self.issuer)?,
-        };
+        let names = Names { subject: name(self.subject)?, issuer: name(self.issuer)? };
         let validity = Validity::new(Time::from_str(NOT_BEFORE)?, Time::from_str(NOT_AFTER)?);
         let public = SubjectPublicKeyInfo::from_key(key)?;
         let serial = SerialNumber::new(self.serial)?;
@@ -144,19 +141,12 @@ impl BuilderProfile for Names {
 
 /// AMD's name with this common name; RFC 4514 text has the last component first.
 fn name(common: &str) -> Result<Name> {
-    let text =
-        format!("CN={common},O=Advanced Micro Devices,ST=CA,L=Santa Clara,C=US,OU=Engineering");
+    let text = format!("CN={common},O=Advanced Micro Devices,ST=CA,L=Santa Clara,C=US,OU=Engineering");
     Ok(Name::from_str(&text)?)
 }
 
-fn authority_extensions(
-    path_length: Option<u8>,
-    usage: FlagSet<KeyUsages>,
-) -> Result<Vec<Extension>> {
-    let constraints = BasicConstraints {
-        ca: true,
-        path_len_constraint: path_length,
-    };
+fn authority_extensions(path_length: Option<u8>, usage: FlagSet<KeyUsages>) -> Result<Vec<Extension>> {
+    let constraints = BasicConstraints { ca: true, path_len_constraint: path_length };
     let crl = GeneralName::UniformResourceIdentifier(Ia5String::new(CRL)?);
     let points = CrlDistributionPoints(vec![DistributionPoint {
         distribution_point: Some(DistributionPointName::FullName(vec![crl])),
@@ -183,10 +173,8 @@ fn vcek_extensions(tcb: Tcb, chip_id: &[u8; 64]) -> Result<Vec<Extension>> {
         ("3.7", 0),
         ("3.8", tcb.microcode),
     ];
-    let mut extensions = vec![
-        amd_extension("1", 0_u8.to_der()?)?,
-        amd_extension("2", Ia5String::new("Milan-B0")?.to_der()?)?,
-    ];
+    let mut extensions =
+        vec![amd_extension("1", 0_u8.to_der()?)?, amd_extension("2", Ia5String::new("Milan-B0")?.to_der()?)?];
     for (suffix, level) in levels {
         extensions.push(amd_extension(suffix, level.to_der()?)?);
     }

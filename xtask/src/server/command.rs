@@ -54,9 +54,7 @@ fn exchange(mut stream: impl Read + Write, execute: Execute<'_>) -> Result<()> {
                 let response = execute(None, &command)?;
                 stream.write_all(&response)?;
             }
-            other => bail!(
-                "neither a TPM command nor a message of the simulator's protocol: {other:#010x}"
-            ),
+            other => bail!("neither a TPM command nor a message of the simulator's protocol: {other:#010x}"),
         }
     }
     Ok(())
@@ -67,10 +65,7 @@ fn plain_command(stream: &mut impl Read, first: u32) -> Result<Vec<u8>> {
     let rest: [u8; HEADER - 4] = take(stream)?;
     let mut command = [first.to_be_bytes().as_slice(), &rest].concat();
     let size = u32::from_be_bytes([command[2], command[3], command[4], command[5]]);
-    ensure!(
-        (10..=MAX_COMMAND).contains(&size),
-        "a command of {size} bytes"
-    );
+    ensure!((10..=MAX_COMMAND).contains(&size), "a command of {size} bytes");
     command.extend(take_all(stream, size - 10)?);
     Ok(command)
 }
@@ -114,10 +109,7 @@ pub(super) mod tests {
 
     impl Client {
         pub(crate) fn saying(said: &[u8]) -> Self {
-            Self {
-                said: Cursor::new(said.to_vec()),
-                heard: Vec::new(),
-            }
+            Self { said: Cursor::new(said.to_vec()), heard: Vec::new() }
         }
     }
 
@@ -154,8 +146,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_simulators_protocol_carries_length_and_a_trailing_zero() {
-        let (outcome, heard, executed) =
-            talk(&[b"\0\0\0\x08\x03\0\0\0\x0C", COMMAND, b"\0\0\0\x14"].concat());
+        let (outcome, heard, executed) = talk(&[b"\0\0\0\x08\x03\0\0\0\x0C", COMMAND, b"\0\0\0\x14"].concat());
         outcome.unwrap();
         assert_eq!(heard, b"\0\0\0\x02ok\0\0\0\0");
         assert_eq!(executed, [(Some(3), COMMAND.to_vec())]);
@@ -166,10 +157,7 @@ pub(super) mod tests {
         let (outcome, heard, executed) = talk(&[COMMAND, COMMAND].concat());
         outcome.unwrap();
         assert_eq!(heard, b"okok");
-        assert_eq!(
-            executed,
-            [(None, COMMAND.to_vec()), (None, COMMAND.to_vec())]
-        );
+        assert_eq!(executed, [(None, COMMAND.to_vec()), (None, COMMAND.to_vec())]);
     }
 
     #[test]

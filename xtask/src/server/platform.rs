@@ -52,11 +52,7 @@ pub(super) fn serve(mut stream: TcpStream, shared: &Shared) -> Result<()> {
 }
 
 fn reset(shared: &Shared) -> u32 {
-    if shared.backend().reset() {
-        SUCCESS
-    } else {
-        FAIL
-    }
+    if shared.backend().reset() { SUCCESS } else { FAIL }
 }
 
 fn has_flags(stream: &mut TcpStream) -> Result<bool> {

@@ -16,16 +16,7 @@ pub fn host() -> Result<Totals> {
 
 /// The suites of `tests/` that boot the machine: targets with `required-features = ["qemu"]`. One at a time, since each wants a CPU of its own.
 pub fn qemu() -> Result<Totals> {
-    test([
-        "--package",
-        "quoin-tests",
-        "--features",
-        "qemu",
-        "--test",
-        "*",
-        "--",
-        "--test-threads=1",
-    ])
+    test(["--package", "quoin-tests", "--features", "qemu", "--test", "*", "--", "--test-threads=1"])
 }
 
 fn test<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Totals> {
@@ -41,11 +32,7 @@ fn test<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Totals> {
     let totals = totals(&text);
     if !output.status.success() {
         println!("{text}");
-        ensure!(
-            totals.failed > 0,
-            "cargo test ended with {} and named no failed test",
-            output.status
-        );
+        ensure!(totals.failed > 0, "cargo test ended with {} and named no failed test", output.status);
     }
     ensure!(totals != Totals::default(), "cargo test ran no test");
     Ok(totals)
@@ -54,10 +41,7 @@ fn test<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Totals> {
 /// Adds up the lines `test result: ok. 3 passed; 0 failed; 1 ignored; …`; an ignored test has not passed.
 fn totals(text: &str) -> Totals {
     let mut totals = Totals::default();
-    for line in text
-        .lines()
-        .filter_map(|line| line.strip_prefix("test result: "))
-    {
+    for line in text.lines().filter_map(|line| line.strip_prefix("test result: ")) {
         for part in line.split([';', '.']) {
             let mut words = part.split_whitespace();
             let Some(Ok(count)) = words.next().map(str::parse::<u32>) else {
@@ -82,20 +66,11 @@ mod tests {
         let text = "running 3 tests\n\
             test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.10s\n\
             test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s\n";
-        assert_eq!(
-            totals(text),
-            Totals {
-                passed: 7,
-                failed: 3
-            }
-        );
+        assert_eq!(totals(text), Totals { passed: 7, failed: 3 });
     }
 
     #[test]
     fn other_lines_do_not_count() {
-        assert_eq!(
-            totals("test a ... ok\n7 passed; 3 failed\n"),
-            Totals::default()
-        );
+        assert_eq!(totals("test a ... ok\n7 passed; 3 failed\n"), Totals::default());
     }
 }

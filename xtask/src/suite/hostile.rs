@@ -21,10 +21,7 @@ pub fn run(built: &Built) -> Result<Totals> {
 /// Counts the lines, and compares with the total that the payload states: a text that was cut must not pass.
 fn count(text: &str) -> Result<Totals> {
     let mut totals = Totals::default();
-    let (lines, last) = text
-        .trim_end()
-        .rsplit_once('\n')
-        .context("the self-test has reported nothing")?;
+    let (lines, last) = text.trim_end().rsplit_once('\n').context("the self-test has reported nothing")?;
     for line in lines.lines() {
         match line.split_once(' ') {
             Some(("ok", _)) => totals.passed += 1,
@@ -32,10 +29,7 @@ fn count(text: &str) -> Result<Totals> {
             _ => bail!("the self-test has reported `{line}`"),
         }
     }
-    ensure!(
-        last == totals.to_string(),
-        "the self-test states `{last}`, but has reported {totals}"
-    );
+    ensure!(last == totals.to_string(), "the self-test states `{last}`, but has reported {totals}");
     Ok(totals)
 }
 
@@ -47,21 +41,13 @@ mod tests {
     fn lines_are_counted() {
         assert_eq!(
             count("ok a: x\nFAIL b: y\nok c: z\n2 passed, 1 failed\n").unwrap(),
-            Totals {
-                passed: 2,
-                failed: 1
-            }
+            Totals { passed: 2, failed: 1 }
         );
     }
 
     #[test]
     fn a_text_that_was_cut_is_an_error() {
-        for text in [
-            "",
-            "ok a: x\n",
-            "ok a: x\nok b: y\n1 passed, 0 failed\n",
-            "gibberish\n1 passed, 0 failed\n",
-        ] {
+        for text in ["", "ok a: x\n", "ok a: x\nok b: y\n1 passed, 0 failed\n", "gibberish\n1 passed, 0 failed\n"] {
             assert!(count(text).is_err(), "{text}");
         }
     }

@@ -13,15 +13,10 @@ use std::process::Command;
 pub fn run(here: &Image) -> Result<Totals> {
     let copy = copy_sources()?;
     let elsewhere = build_in(&copy);
-    let mut totals = case(
-        "two builds in two folders give the same image",
-        elsewhere.and_then(|there| same(here, &there)),
-    );
+    let mut totals =
+        case("two builds in two folders give the same image", elsewhere.and_then(|there| same(here, &there)));
     fs::remove_dir_all(&copy).context("cannot remove the copy of the sources")?;
-    totals += case(
-        "the launch digest is the committed one, and the image is at most 1.5 MiB",
-        image::check(here),
-    );
+    totals += case("the launch digest is the committed one, and the image is at most 1.5 MiB", image::check(here));
     Ok(totals)
 }
 
@@ -33,10 +28,7 @@ fn same(here: &Image, there: &[u8]) -> Result<()> {
         here.bytes.len(),
         there.len(),
         digest::hex(&here.launch.digest),
-        digest::measure(there).map_or_else(
-            |_| String::from("none"),
-            |launch| digest::hex(&launch.digest)
-        ),
+        digest::measure(there).map_or_else(|_| String::from("none"), |launch| digest::hex(&launch.digest)),
     );
     Ok(())
 }
@@ -46,20 +38,10 @@ fn copy_sources() -> Result<PathBuf> {
     let root = workspace::root()?;
     let listed = Command::new("git")
         .current_dir(&root)
-        .args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ])
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .output();
     let listed = listed.context("cannot start git")?;
-    ensure!(
-        listed.status.success(),
-        "git cannot list the sources: {}",
-        String::from_utf8_lossy(&listed.stderr)
-    );
+    ensure!(listed.status.success(), "git cannot list the sources: {}", String::from_utf8_lossy(&listed.stderr));
     let copy = workspace::target_dir()?.join("a-second-folder-of-another-length");
     if copy.exists() {
         fs::remove_dir_all(&copy)?;
@@ -82,8 +64,8 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
 /// The bytes of the image that is built in the checkout at `root`.
 fn build_in(root: &Path) -> Result<Vec<u8>> {
     let progress = Progress::start("again");
-    let [firmware, guest] = [build::FIRMWARE, build::GUEST]
-        .map(|bundle| build::build_binary_in(root, &root.join("target"), bundle));
+    let [firmware, guest] =
+        [build::FIRMWARE, build::GUEST].map(|bundle| build::build_binary_in(root, &root.join("target"), bundle));
     let image = image::pack(&firmware?, Payload::Elf(&guest?))?;
     progress.done("built in another folder");
     Ok(image.bytes)

@@ -39,18 +39,12 @@ const CASES: &[(&str, &str)] = &[
         "pcrextend: what SHA-256 gives",
         "tpm2_pcrread sha256:23 -o before; data=$(head -c 32 random.1 | od -An -vtx1 | tr -d ' \\n'); tpm2_pcrextend 23:sha256=$data; tpm2_pcrread sha256:23 -o after; cat before random.1 | sha256sum | cut -c 1-64 > wanted; od -An -vtx1 after | tr -d ' \\n' > got; cmp -n 64 wanted got",
     ),
-    (
-        "pcrreset",
-        "tpm2_pcrreset 23; tpm2_pcrread sha256:23 -o after; cmp after before",
-    ),
+    ("pcrreset", "tpm2_pcrreset 23; tpm2_pcrread sha256:23 -o after; cmp after before"),
     (
         "pcrevent: a digest for each bank",
         "tpm2_pcrevent 16 random.1 > event; grep -q $(sha256sum random.1 | cut -c 1-64) event; grep -q $(sha384sum random.1 | cut -c 1-96) event",
     ),
-    (
-        "hash",
-        "tpm2_hash -g sha256 --hex random.1 > got; test \"$(cat got)\" = $(sha256sum random.1 | cut -c 1-64)",
-    ),
+    ("hash", "tpm2_hash -g sha256 --hex random.1 > got; test \"$(cat got)\" = $(sha256sum random.1 | cut -c 1-64)"),
     (
         "createek, RSA and ECC",
         "tpm2_createek -G ecc -c ek.ecc -u ek.ecc.pub; clean; tpm2_createek -G rsa -c ek.ctx -u ek.pub; tpm2_flushcontext -t",
@@ -59,10 +53,7 @@ const CASES: &[(&str, &str)] = &[
         "readpublic: the EK's template",
         "tpm2_readpublic -c ek.ctx > public; grep -q 837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa public; clean",
     ),
-    (
-        "createak",
-        "tpm2_createak -C ek.ctx -c ak.ctx -G rsa -g sha256 -s rsassa -u ak.pem -f pem -n ak.name; clean",
-    ),
+    ("createak", "tpm2_createak -C ek.ctx -c ak.ctx -G rsa -g sha256 -s rsassa -u ak.pem -f pem -n ak.name; clean"),
     (
         "createak: ECC",
         "tpm2_createak -C ek.ctx -c ak.ecc -G ecc -g sha256 -s ecdsa -u ak.ecc.pem -f pem -n ak.ecc.name; clean",
@@ -119,10 +110,7 @@ const CASES: &[(&str, &str)] = &[
         "unseal: refused after the PCR changed",
         "tpm2_pcrextend 23:sha256=0000000000000000000000000000000000000000000000000000000000000001; refused 99d tpm2_unseal -c seal.ctx -p pcr:sha256:16,23; clean",
     ),
-    (
-        "unseal: refused without the policy",
-        "refused 12f tpm2_unseal -c seal.ctx; clean",
-    ),
+    ("unseal: refused without the policy", "refused 12f tpm2_unseal -c seal.ctx; clean"),
     (
         "unseal: works again after the reset",
         "tpm2_pcrreset 23; tpm2_unseal -c seal.ctx -p pcr:sha256:16,23 -o unsealed; cmp unsealed random.2; clean",
@@ -131,10 +119,7 @@ const CASES: &[(&str, &str)] = &[
         "seal with a password, through an encrypting session",
         "tpm2_startauthsession --hmac-session -c primary -S session; tpm2_create -C primary -p 'correct horse' -i random.2 -u word.pub -r word.priv; tpm2_load -C primary -u word.pub -r word.priv -c word.ctx; tpm2_sessionconfig session --enable-encrypt; tpm2_unseal -c word.ctx -p 'session:session+correct horse' -o unsealed; cmp unsealed random.2; clean",
     ),
-    (
-        "seal with a password: refused with another",
-        "refused 98e tpm2_unseal -c word.ctx -p battery; clean",
-    ),
+    ("seal with a password: refused with another", "refused 98e tpm2_unseal -c word.ctx -p battery; clean"),
     (
         "evictcontrol: a persistent key",
         "tpm2_evictcontrol -C o -c primary 0x81000001; tpm2_getcap handles-persistent | grep -qi 0x81000001; tpm2_readpublic -c 0x81000001 > public; tpm2_evictcontrol -C o -c 0x81000001; ! tpm2_getcap handles-persistent | grep -qi 0x81000001; clean",
@@ -143,10 +128,7 @@ const CASES: &[(&str, &str)] = &[
         "nvdefine, nvwrite, nvread",
         "tpm2_nvdefine 0x1500016 -C o -s 32 -a 'ownerread|ownerwrite|authread|authwrite' -p index; tpm2_nvwrite 0x1500016 -C 0x1500016 -P index -i random.1; tpm2_nvread 0x1500016 -C o -s 32 -o read; cmp read random.1",
     ),
-    (
-        "nvread: refused with another password",
-        "refused 98e tpm2_nvread 0x1500016 -C 0x1500016 -P other -s 32",
-    ),
+    ("nvread: refused with another password", "refused 98e tpm2_nvread 0x1500016 -C 0x1500016 -P other -s 32"),
     (
         "nvreadpublic, nvundefine",
         "tpm2_nvreadpublic 0x1500016 > public; grep -q 'size: 32' public; tpm2_nvundefine 0x1500016 -C o; refused 18b tpm2_nvreadpublic 0x1500016",
@@ -196,30 +178,17 @@ pub fn run(built: &Built) -> Result<Totals> {
             totals += case(name, run_one(&tcti, folder.path(), script));
         }
         stop.set();
-        server
-            .join()
-            .map_err(|_| anyhow!("the server has panicked"))??;
+        server.join().map_err(|_| anyhow!("the server has panicked"))??;
         Ok(totals)
     })
 }
 
 fn run_one(tcti: &str, folder: &Path, script: &str) -> Result<()> {
     let mut command = Command::new("bash");
-    command
-        .arg("-c")
-        .arg(format!("{PRELUDE}{script}"))
-        .current_dir(folder);
-    let output = command
-        .env("TPM2TOOLS_TCTI", tcti)
-        .env("TSS2_LOG", "all+ERROR")
-        .output()?;
+    command.arg("-c").arg(format!("{PRELUDE}{script}")).current_dir(folder);
+    let output = command.env("TPM2TOOLS_TCTI", tcti).env("TSS2_LOG", "all+ERROR").output()?;
     let said = [output.stdout, output.stderr].concat();
-    ensure!(
-        output.status.success(),
-        "{}\n{script}\n{}",
-        output.status,
-        String::from_utf8_lossy(&said)
-    );
+    ensure!(output.status.success(), "{}\n{script}\n{}", output.status, String::from_utf8_lossy(&said));
     Ok(())
 }
 
@@ -231,10 +200,7 @@ mod tests {
     #[test]
     fn every_script_is_a_script() {
         for (name, script) in CASES {
-            let checked = Command::new("bash")
-                .args(["-n", "-c", &format!("{PRELUDE}{script}")])
-                .status()
-                .unwrap();
+            let checked = Command::new("bash").args(["-n", "-c", &format!("{PRELUDE}{script}")]).status().unwrap();
             assert!(checked.success(), "{name}");
         }
     }
@@ -262,10 +228,7 @@ mod tests {
         ];
         for tool in tools {
             let call = format!("tpm2_{tool} ");
-            assert!(
-                CASES.iter().any(|(_, script)| script.contains(&call)),
-                "{tool}"
-            );
+            assert!(CASES.iter().any(|(_, script)| script.contains(&call)), "{tool}");
         }
     }
 }

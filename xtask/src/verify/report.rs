@@ -29,28 +29,13 @@ pub(super) fn format(case: &Case<'_>) -> Result<String> {
     let report = &case.evidence.report;
     ensure!(report.len() == SIZE, "{} bytes, not {SIZE}", report.len());
     let version = u32_at(report, 0)?;
-    ensure!(
-        (3..=5).contains(&version),
-        "version {version}, not one of 3 to 5"
-    );
+    ensure!((3..=5).contains(&version), "version {version}, not one of 3 to 5");
     let algorithm = u32_at(report, 0x34)?;
-    ensure!(
-        algorithm == SIGNATURE_ALGORITHM,
-        "signature algorithm {algorithm}, not ECDSA P-384"
-    );
+    ensure!(algorithm == SIGNATURE_ALGORITHM, "signature algorithm {algorithm}, not ECDSA P-384");
     let signature = &report[SIGNED..];
-    let unused = [
-        &signature[SCALAR..COMPONENT],
-        &signature[COMPONENT + SCALAR..],
-    ];
-    ensure!(
-        unused
-            .iter()
-            .all(|bytes| bytes.iter().all(|byte| *byte == 0)),
-        "bytes around the signature are not zero"
-    );
-    AttestationReport::from_bytes(report.as_slice())
-        .context("the sev crate cannot read it")?;
+    let unused = [&signature[SCALAR..COMPONENT], &signature[COMPONENT + SCALAR..]];
+    ensure!(unused.iter().all(|bytes| bytes.iter().all(|byte| *byte == 0)), "bytes around the signature are not zero");
+    AttestationReport::from_bytes(report.as_slice()).context("the sev crate cannot read it")?;
     Ok(format!("version {version}"))
 }
 
@@ -59,16 +44,8 @@ pub(super) fn signature(case: &Case<'_>) -> Result<String> {
     let report = &case.evidence.report;
     let parsed = AttestationReport::from_bytes(report.as_slice())?;
     let vcek = Certificate::from_der(&case.evidence.vcek)?;
-    (&vcek, &parsed)
-        .verify()
-        .context("the sev crate refuses it")?;
-    let component = |at: usize| {
-        report[at..at + SCALAR]
-            .iter()
-            .rev()
-            .copied()
-            .collect::<Vec<u8>>()
-    };
+    (&vcek, &parsed).verify().context("the sev crate refuses it")?;
+    let component = |at: usize| report[at..at + SCALAR].iter().rev().copied().collect::<Vec<u8>>();
     let rs = [component(SIGNED), component(SIGNED + COMPONENT)].concat();
     signature::ecdsa_p384(&chain::vcek_point(case)?, &report[..SIGNED], &rs)?;
     Ok(String::from("by the VCEK"))
@@ -87,75 +64,42 @@ pub(super) fn policy(case: &Case<'_>) -> Result<String> {
     if let Some(expected) = case.expectations.policy {
         ensure!(policy == expected, "{policy:#x}, expected {expected:#x}");
     }
-    ensure!(
-        policy & POLICY_MUST_BE_ONE != 0,
-        "{policy:#x}: bit 17 must be one"
-    );
-    ensure!(
-        policy & POLICY_WEAK == 0,
-        "{policy:#x} allows debugging or a migration agent"
-    );
+    ensure!(policy & POLICY_MUST_BE_ONE != 0, "{policy:#x}: bit 17 must be one");
+    ensure!(policy & POLICY_WEAK == 0, "{policy:#x} allows debugging or a migration agent");
     Ok(format!("{policy:#x}"))
 }
 
 /// No level of the reported TCB is above the committed one's, and none of that above the current one's.
 pub(super) fn tcb(case: &Case<'_>) -> Result<String> {
-    let at = |at: usize| {
-        Ok::<_, anyhow::Error>(Tcb::from_bytes(
-            case.evidence.report[at..at + 8].try_into()?,
-        ))
-    };
+    let at = |at: usize| Ok::<_, anyhow::Error>(Tcb::from_bytes(case.evidence.report[at..at + 8].try_into()?));
     let (reported, committed, current) = (at(0x180)?, at(0x1E0)?, at(0x38)?);
-    ensure!(
-        at_most(reported, committed),
-        "reported ({reported}) is above committed ({committed})"
-    );
-    ensure!(
-        at_most(committed, current),
-        "committed ({committed}) is above current ({current})"
-    );
+    ensure!(at_most(reported, committed), "reported ({reported}) is above committed ({committed})");
+    ensure!(at_most(committed, current), "committed ({committed}) is above current ({current})");
     Ok(reported.to_string())
 }
 
 fn at_most(low: Tcb, high: Tcb) -> bool {
-    low.to_bytes()
-        .iter()
-        .zip(high.to_bytes())
-        .all(|(low, high)| *low <= high)
+    low.to_bytes().iter().zip(high.to_bytes()).all(|(low, high)| *low <= high)
 }
 
 /// MEASUREMENT is the digest that the verifier expects, and the one that the collector did.
 pub(super) fn measurement(case: &Case<'_>) -> Result<String> {
     let measured = &case.evidence.report[0x90..0xC0];
-    ensure_equal(
-        "the measurement that the collector expected",
-        &case.evidence.measurement,
-        measured,
-    )?;
+    ensure_equal("the measurement that the collector expected", &case.evidence.measurement, measured)?;
     match &case.expectations.measurement {
         Some(expected) => {
             ensure_equal("the measurement", measured, expected)?;
             Ok(hex(measured))
         }
-        None => Ok(format!(
-            "{} (the collector's word: bring --igvm or --measurement)",
-            hex(measured)
-        )),
+        None => Ok(format!("{} (the collector's word: bring --igvm or --measurement)", hex(measured))),
     }
 }
 
 /// REPORT_DATA = SHA-512(nonce ‖ manifest) (SVSM specification, attestation protocol).
 pub(super) fn report_data(case: &Case<'_>) -> Result<String> {
     let nonce = &case.evidence.nonce;
-    ensure!(
-        nonce.len() == 64,
-        "a nonce of {} bytes, not 64",
-        nonce.len()
-    );
-    let expected = Sha512::new()
-        .chain_update(nonce)
-        .chain_update(&case.evidence.manifest)
-        .finalize();
+    ensure!(nonce.len() == 64, "a nonce of {} bytes, not 64", nonce.len());
+    let expected = Sha512::new().chain_update(nonce).chain_update(&case.evidence.manifest).finalize();
     ensure_equal("REPORT_DATA", &case.evidence.report[0x50..0x90], &expected)?;
     Ok(String::from("SHA-512(nonce, EK)"))
 }

@@ -26,11 +26,7 @@ pub(super) fn ecdsa_p384(point: &[u8], message: &[u8], signature: &[u8]) -> Resu
 }
 
 /// ECDSA over P-256 with SHA-256; x, y, r and s are big-endian.
-pub(super) fn ecdsa_p256(
-    key: (&[u8], &[u8]),
-    message: &[u8],
-    (r, s): (&[u8], &[u8]),
-) -> Result<()> {
+pub(super) fn ecdsa_p256(key: (&[u8], &[u8]), message: &[u8], (r, s): (&[u8], &[u8])) -> Result<()> {
     let (x, y) = key;
     let point = [&[4], x, y].concat();
     let signature = [scalar(r)?, scalar(s)?].concat();
@@ -42,10 +38,7 @@ pub(super) fn ecdsa_p256(
 
 /// Is (x, y) a point of P-256?
 pub(super) fn on_p256(x: &[u8], y: &[u8]) -> Result<()> {
-    ensure!(
-        x.len() == 32 && y.len() == 32,
-        "coordinates of 32 bytes each"
-    );
+    ensure!(x.len() == 32 && y.len() == 32, "coordinates of 32 bytes each");
     match ecdsa::VerifyingKey::<P256>::from_x962_uncompressed(&[&[4], x, y].concat()) {
         Ok(_) => Ok(()),
         Err(error) => bail!("not a point of P-256: {error:?}"),
@@ -55,9 +48,7 @@ pub(super) fn on_p256(x: &[u8], y: &[u8]) -> Result<()> {
 /// A scalar in 32 bytes: TPMs write it with or without leading zeros.
 fn scalar(bytes: &[u8]) -> Result<[u8; 32]> {
     let mut padded = [0; 32];
-    let start = 32_usize
-        .checked_sub(bytes.len())
-        .context("an ECDSA value of more than 32 bytes")?;
+    let start = 32_usize.checked_sub(bytes.len()).context("an ECDSA value of more than 32 bytes")?;
     padded[start..].copy_from_slice(bytes);
     Ok(padded)
 }

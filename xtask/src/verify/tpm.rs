@@ -18,14 +18,8 @@ pub(super) fn endorsement_key(case: &Case<'_>) -> Result<String> {
         modulus.len() == 256 && modulus[0] & 0x80 != 0 && modulus[255] & 1 != 0,
         "the modulus has not 2048 bits, or is even"
     );
-    let expected = Public {
-        key: ek.key.clone(),
-        ..template::ek_rsa_2048()
-    };
-    ensure!(
-        ek == expected,
-        "its attributes, policy or algorithms are not those of the template"
-    );
+    let expected = Public { key: ek.key.clone(), ..template::ek_rsa_2048() };
+    ensure!(ek == expected, "its attributes, policy or algorithms are not those of the template");
     Ok(format!("Name {}", hex(&ek.name())))
 }
 
@@ -39,27 +33,12 @@ fn modulus(ek: &Public) -> Result<&[u8]> {
 /// The AK is a restricted signing key that cannot leave its TPM.
 pub(super) fn attestation_key(case: &Case<'_>) -> Result<String> {
     let ak = Public::parse_tpm2b(&case.evidence.ak)?;
-    ensure!(
-        tpm2b(&ak.to_bytes()) == case.evidence.ak,
-        "not in the one encoding that it has"
-    );
-    let Key::P256 { x, y } = &ak.key else {
-        bail!("not a P-256 key")
-    };
+    ensure!(tpm2b(&ak.to_bytes()) == case.evidence.ak, "not in the one encoding that it has");
+    let Key::P256 { x, y } = &ak.key else { bail!("not a P-256 key") };
     signature::on_p256(x, y)?;
-    let expected = Public {
-        key: ak.key.clone(),
-        ..template::ak_p256()
-    };
-    ensure!(
-        ak == expected,
-        "its attributes or algorithms are not those of a restricted signing key in this TPM"
-    );
-    ensure_equal(
-        "the AK's Name in the challenge",
-        &case.evidence.ak_name,
-        &ak.name(),
-    )?;
+    let expected = Public { key: ak.key.clone(), ..template::ak_p256() };
+    ensure!(ak == expected, "its attributes or algorithms are not those of a restricted signing key in this TPM");
+    ensure_equal("the AK's Name in the challenge", &case.evidence.ak_name, &ak.name())?;
     Ok(format!("Name {}", hex(&ak.name())))
 }
 
@@ -73,14 +52,8 @@ pub(super) fn credential(case: &Case<'_>) -> Result<String> {
     };
     let ek = Public::parse(&evidence.manifest)?;
     let challenge = credential::make(modulus(&ek)?, &evidence.ak_name, &secrets)?;
-    ensure!(
-        challenge.blob == evidence.blob,
-        "the challenge's blob was not made from this credential, seed and AK"
-    );
-    ensure!(
-        challenge.encrypted_seed == evidence.encrypted_seed,
-        "the challenge's seed was not encrypted for this EK"
-    );
+    ensure!(challenge.blob == evidence.blob, "the challenge's blob was not made from this credential, seed and AK");
+    ensure!(challenge.encrypted_seed == evidence.encrypted_seed, "the challenge's seed was not encrypted for this EK");
     ensure_equal("the answer", &evidence.answer, &evidence.credential)?;
     Ok(String::from("EK and AK are in one TPM"))
 }
@@ -89,8 +62,7 @@ pub(super) fn credential(case: &Case<'_>) -> Result<String> {
 pub(super) fn quote_signature(case: &Case<'_>) -> Result<String> {
     let ak = Public::parse_tpm2b(&case.evidence.ak)?;
     let quote = &case.evidence.quote;
-    let (Key::P256 { x, y }, Signature::Ecdsa(r, s)) =
-        (&ak.key, Signature::parse(&case.evidence.quote_signature)?)
+    let (Key::P256 { x, y }, Signature::Ecdsa(r, s)) = (&ak.key, Signature::parse(&case.evidence.quote_signature)?)
     else {
         bail!("not an ECDSA signature by a P-256 key");
     };
@@ -101,16 +73,8 @@ pub(super) fn quote_signature(case: &Case<'_>) -> Result<String> {
 /// It is a quote, and a TPM made it.
 pub(super) fn quote_type(case: &Case<'_>) -> Result<String> {
     let attest = Attest::parse(&case.evidence.quote)?;
-    ensure!(
-        attest.magic == GENERATED,
-        "magic {:#010x}, not TPM_GENERATED_VALUE",
-        attest.magic
-    );
-    ensure!(
-        attest.kind == ST_ATTEST_QUOTE,
-        "type {:#06x}, not a quote",
-        attest.kind
-    );
+    ensure!(attest.magic == GENERATED, "magic {:#010x}, not TPM_GENERATED_VALUE", attest.magic);
+    ensure!(attest.kind == ST_ATTEST_QUOTE, "type {:#06x}, not a quote", attest.kind);
     Ok(String::from("TPM_ST_ATTEST_QUOTE"))
 }
 
@@ -118,22 +82,14 @@ pub(super) fn quote_type(case: &Case<'_>) -> Result<String> {
 pub(super) fn quote_signer(case: &Case<'_>) -> Result<String> {
     let attest = Attest::parse(&case.evidence.quote)?;
     let ak = Public::parse_tpm2b(&case.evidence.ak)?;
-    ensure_equal(
-        "the qualified signer",
-        &attest.qualified_signer,
-        &ak.endorsement_qualified_name(),
-    )?;
+    ensure_equal("the qualified signer", &attest.qualified_signer, &ak.endorsement_qualified_name())?;
     Ok(String::from("the AK, in the endorsement hierarchy"))
 }
 
 /// It answers this challenger.
 pub(super) fn quote_nonce(case: &Case<'_>) -> Result<String> {
     let attest = Attest::parse(&case.evidence.quote)?;
-    ensure!(
-        case.evidence.quote_nonce.len() == 32,
-        "a nonce of {} bytes, not 32",
-        case.evidence.quote_nonce.len()
-    );
+    ensure!(case.evidence.quote_nonce.len() == 32, "a nonce of {} bytes, not 32", case.evidence.quote_nonce.len());
     ensure_equal("extraData", &attest.extra_data, &case.evidence.quote_nonce)?;
     Ok(hex(&attest.extra_data))
 }
@@ -141,10 +97,7 @@ pub(super) fn quote_nonce(case: &Case<'_>) -> Result<String> {
 /// All PCRs of the SHA-256 bank, and no others.
 pub(super) fn pcr_selection(case: &Case<'_>) -> Result<String> {
     let info = QuoteInfo::parse(&Attest::parse(&case.evidence.quote)?.attested)?;
-    ensure!(
-        info.selections == [(alg::SHA256, vec![0xFF; PCR_COUNT / 8])],
-        "not PCR 0 to 23 of the SHA-256 bank alone"
-    );
+    ensure!(info.selections == [(alg::SHA256, vec![0xFF; PCR_COUNT / 8])], "not PCR 0 to 23 of the SHA-256 bank alone");
     Ok(String::from("PCR 0 to 23, SHA-256"))
 }
 
@@ -157,11 +110,7 @@ pub(super) fn pcr_digest(case: &Case<'_>) -> Result<String> {
         case.evidence.pcrs.len(),
         PCR_COUNT * 32
     );
-    ensure_equal(
-        "pcrDigest",
-        &info.pcr_digest,
-        &Sha256::digest(&case.evidence.pcrs),
-    )?;
+    ensure_equal("pcrDigest", &info.pcr_digest, &Sha256::digest(&case.evidence.pcrs))?;
     Ok(hex(&info.pcr_digest))
 }
 
@@ -172,21 +121,9 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     for (index, (replayed, quoted)) in pcrs.iter().zip(case.evidence.pcrs.chunks(32)).enumerate() {
         ensure_equal(&format!("PCR {index} by the event log"), replayed, quoted)?;
     }
-    let said: Vec<String> = log
-        .events
-        .iter()
-        .map(|event| String::from_utf8_lossy(&event.data).into_owned())
-        .collect();
-    let expected = [
-        format!("report nonce {}", hex(&case.evidence.nonce)),
-        format!("AK name {}", hex(&case.evidence.ak_name)),
-    ];
-    ensure!(
-        said == expected,
-        "the events are not those of this evidence"
-    );
-    Ok(format!(
-        "{} events lead to the quoted PCRs",
-        log.events.len()
-    ))
+    let said: Vec<String> = log.events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
+    let expected =
+        [format!("report nonce {}", hex(&case.evidence.nonce)), format!("AK name {}", hex(&case.evidence.ak_name))];
+    ensure!(said == expected, "the events are not those of this evidence");
+    Ok(format!("{} events lead to the quoted PCRs", log.events.len()))
 }

@@ -24,10 +24,7 @@ fn forbidden() -> [(&'static str, u64); 16] {
     [
         ("null", 0),
         ("the firmware's first page", FIRMWARE.start),
-        (
-            "a page in the firmware's middle",
-            FIRMWARE.start + 0x40_0000,
-        ),
+        ("a page in the firmware's middle", FIRMWARE.start + 0x40_0000),
         ("the firmware's last page", FIRMWARE.end - 0x1000),
         ("the page before the firmware", FIRMWARE.start - 0x1000),
         ("the page after the firmware", FIRMWARE.end),
@@ -53,31 +50,11 @@ pub(super) fn attempts<const N: usize>(report: &mut Report<N>) {
 
 fn core_calls<const N: usize>(report: &mut Report<N>) {
     for (place, gpa) in forbidden() {
-        report.call(
-            format_args!("REMAP_CA to {place}"),
-            REMAP_CA,
-            gpa,
-            INVALID_ADDRESS,
-        );
-        report.call(
-            format_args!("PVALIDATE list at {place}"),
-            PVALIDATE,
-            gpa,
-            INVALID_ADDRESS,
-        );
+        report.call(format_args!("REMAP_CA to {place}"), REMAP_CA, gpa, INVALID_ADDRESS);
+        report.call(format_args!("PVALIDATE list at {place}"), PVALIDATE, gpa, INVALID_ADDRESS);
         pvalidate_entry(report, format_args!("PVALIDATE of {place}"), gpa | 4);
-        pvalidate_entry(
-            report,
-            format_args!("PVALIDATE, rescinding, of {place}"),
-            gpa,
-        );
-        create_vcpu(
-            report,
-            format_args!("CREATE_VCPU with its VMSA at {place}"),
-            gpa,
-            SPARE.gpa(),
-            INVALID_ADDRESS,
-        );
+        pvalidate_entry(report, format_args!("PVALIDATE, rescinding, of {place}"), gpa);
+        create_vcpu(report, format_args!("CREATE_VCPU with its VMSA at {place}"), gpa, SPARE.gpa(), INVALID_ADDRESS);
         create_vcpu(
             report,
             format_args!("CREATE_VCPU with its calling area at {place}"),
@@ -85,12 +62,7 @@ fn core_calls<const N: usize>(report: &mut Report<N>) {
             gpa,
             INVALID_ADDRESS,
         );
-        report.call(
-            format_args!("DELETE_VCPU of {place}"),
-            DELETE_VCPU,
-            gpa,
-            INVALID_PARAMETER,
-        );
+        report.call(format_args!("DELETE_VCPU of {place}"), DELETE_VCPU, gpa, INVALID_PARAMETER);
     }
     let spare = SPARE.gpa();
     for offset in [1, 8, 0x800, 0xFFF] {
@@ -101,13 +73,7 @@ fn core_calls<const N: usize>(report: &mut Report<N>) {
             INVALID_PARAMETER,
         );
         let name = format_args!("CREATE_VCPU with its VMSA misaligned by {offset:#x}");
-        create_vcpu(
-            report,
-            name,
-            spare + offset,
-            calling_area().gpa(),
-            INVALID_ADDRESS,
-        );
+        create_vcpu(report, name, spare + offset, calling_area().gpa(), INVALID_ADDRESS);
     }
     for offset in [1, 2, 4, 7, 0xFFC] {
         report.call(
@@ -117,34 +83,11 @@ fn core_calls<const N: usize>(report: &mut Report<N>) {
             INVALID_ADDRESS,
         );
     }
-    create_vcpu(
-        report,
-        "CREATE_VCPU with one page for both",
-        spare,
-        spare,
-        INVALID_ADDRESS,
-    );
-    create_vcpu(
-        report,
-        "CREATE_VCPU with the calling area as VMSA",
-        calling_area().gpa(),
-        spare,
-        INVALID_ADDRESS,
-    );
+    create_vcpu(report, "CREATE_VCPU with one page for both", spare, spare, INVALID_ADDRESS);
+    create_vcpu(report, "CREATE_VCPU with the calling area as VMSA", calling_area().gpa(), spare, INVALID_ADDRESS);
     SPARE.fill(0);
-    create_vcpu(
-        report,
-        "CREATE_VCPU with a VMSA of zeros",
-        spare,
-        calling_area().gpa(),
-        INVALID_PARAMETER,
-    );
-    report.call(
-        "DELETE_VCPU of a page that is no VMSA",
-        DELETE_VCPU,
-        spare,
-        INVALID_PARAMETER,
-    );
+    create_vcpu(report, "CREATE_VCPU with a VMSA of zeros", spare, calling_area().gpa(), INVALID_PARAMETER);
+    report.call("DELETE_VCPU of a page that is no VMSA", DELETE_VCPU, spare, INVALID_PARAMETER);
 }
 
 /// A list of one entry in our calling area. Page 0 may be RAM of ours, and our shared page has states of its own: these are no errors of address.
@@ -158,71 +101,33 @@ fn pvalidate_entry<const N: usize>(report: &mut Report<N>, name: impl Display, e
     report.call(name, PVALIDATE, calling_area().gpa() + 8, INVALID_ADDRESS);
 }
 
-fn create_vcpu<const N: usize>(
-    report: &mut Report<N>,
-    name: impl Display,
-    vmsa: u64,
-    area: u64,
-    expected: u64,
-) {
-    let registers = Registers {
-        rax: protocol::CORE << 32 | 2,
-        rcx: vmsa,
-        rdx: area,
-        r8: 1,
-        r9: 0,
-    };
+fn create_vcpu<const N: usize>(report: &mut Report<N>, name: impl Display, vmsa: u64, area: u64, expected: u64) {
+    let registers = Registers { rax: protocol::CORE << 32 | 2, rcx: vmsa, rdx: area, r8: 1, r9: 0 };
     report.attempt(name, expected, result(registers));
 }
 
 fn vtpm_buffer<const N: usize>(report: &mut Report<N>) {
     for (place, gpa) in forbidden() {
-        report.call(
-            format_args!("VTPM_CMD buffer at {place}"),
-            VTPM_CMD,
-            gpa,
-            INVALID_PARAMETER,
-        );
+        report.call(format_args!("VTPM_CMD buffer at {place}"), VTPM_CMD, gpa, INVALID_PARAMETER);
     }
     let crossings = [
-        (
-            "crossing into our shared page",
-            calling_area().gpa() + 0x800,
-        ),
+        ("crossing into our shared page", calling_area().gpa() + 0x800),
         ("one byte into our shared page", calling_area().gpa() + 1),
-        (
-            "crossing out of our shared page",
-            calling_area().gpa() + 0x1FFF,
-        ),
+        ("crossing out of our shared page", calling_area().gpa() + 0x1FFF),
         ("crossing into the firmware", FIRMWARE.start - 0x800),
         ("crossing out of the firmware", FIRMWARE.end - 1),
         ("wrapping at 2^64", u64::MAX - 0x7FF),
         ("at the last byte of 2^64", u64::MAX),
     ];
     for (place, gpa) in crossings {
-        report.call(
-            format_args!("VTPM_CMD buffer {place}"),
-            VTPM_CMD,
-            gpa,
-            INVALID_PARAMETER,
-        );
+        report.call(format_args!("VTPM_CMD buffer {place}"), VTPM_CMD, gpa, INVALID_PARAMETER);
     }
 }
 
 fn attestation<const N: usize>(report: &mut Report<N>) {
     for (place, gpa) in forbidden() {
-        report.call(
-            format_args!("ATTEST_SERVICES operation at {place}"),
-            SERVICES,
-            gpa,
-            INVALID_PARAMETER,
-        );
-        report.call(
-            format_args!("ATTEST_SINGLE_SERVICE operation at {place}"),
-            SINGLE,
-            gpa,
-            INVALID_PARAMETER,
-        );
+        report.call(format_args!("ATTEST_SERVICES operation at {place}"), SERVICES, gpa, INVALID_PARAMETER);
+        report.call(format_args!("ATTEST_SINGLE_SERVICE operation at {place}"), SINGLE, gpa, INVALID_PARAMETER);
         let fields = [
             ("report", field::REPORT_GPA),
             ("nonce", field::NONCE_GPA),
@@ -230,45 +135,20 @@ fn attestation<const N: usize>(report: &mut Report<N>) {
             ("certificates", field::CERTIFICATES_GPA),
         ];
         for (name, field) in fields {
-            attest_with(
-                report,
-                format_args!("ATTEST_SERVICES {name} at {place}"),
-                field,
-                gpa,
-            );
+            attest_with(report, format_args!("ATTEST_SERVICES {name} at {place}"), field, gpa);
         }
     }
     let ours = attest::REPORT.gpa();
-    attest_with(
-        report,
-        "ATTEST_SERVICES report misaligned",
-        field::REPORT_GPA,
-        ours + 8,
-    );
-    attest_with(
-        report,
-        "ATTEST_SERVICES manifest misaligned",
-        field::MANIFEST_GPA,
-        attest::MANIFEST.gpa() + 0x800,
-    );
+    attest_with(report, "ATTEST_SERVICES report misaligned", field::REPORT_GPA, ours + 8);
+    attest_with(report, "ATTEST_SERVICES manifest misaligned", field::MANIFEST_GPA, attest::MANIFEST.gpa() + 0x800);
     attest_with(
         report,
         "ATTEST_SERVICES certificates misaligned",
         field::CERTIFICATES_GPA,
         attest::CERTIFICATES.gpa() + 1,
     );
-    attest_with(
-        report,
-        "ATTEST_SERVICES nonce crossing a page",
-        field::NONCE_GPA,
-        attest::NONCE.gpa() + 0xFE0,
-    );
-    attest_with(
-        report,
-        "ATTEST_SERVICES nonce wrapping at 2^64",
-        field::NONCE_GPA,
-        u64::MAX - 31,
-    );
+    attest_with(report, "ATTEST_SERVICES nonce crossing a page", field::NONCE_GPA, attest::NONCE.gpa() + 0xFE0);
+    attest_with(report, "ATTEST_SERVICES nonce wrapping at 2^64", field::NONCE_GPA, u64::MAX - 31);
     attest_with(
         report,
         "ATTEST_SERVICES manifest reaching into our shared page",
@@ -276,27 +156,12 @@ fn attestation<const N: usize>(report: &mut Report<N>) {
         calling_area().gpa(),
     );
     let crossing = attest::OPERATION.gpa() + 0xFC8;
-    report.call(
-        "ATTEST_SERVICES operation crossing a page",
-        SERVICES,
-        crossing,
-        INVALID_PARAMETER,
-    );
-    report.call(
-        "ATTEST_SINGLE_SERVICE operation crossing a page",
-        SINGLE,
-        crossing - 0x10,
-        INVALID_PARAMETER,
-    );
+    report.call("ATTEST_SERVICES operation crossing a page", SERVICES, crossing, INVALID_PARAMETER);
+    report.call("ATTEST_SINGLE_SERVICE operation crossing a page", SINGLE, crossing - 0x10, INVALID_PARAMETER);
 }
 
 /// A request that is right but for one field.
-pub(super) fn attest_with<const N: usize>(
-    report: &mut Report<N>,
-    name: impl Display,
-    field: usize,
-    value: u64,
-) {
+pub(super) fn attest_with<const N: usize>(report: &mut Report<N>, name: impl Display, field: usize, value: u64) {
     attest::request([0; 16], 0, &[0x5A; 64]);
     attest::OPERATION.write(field, value);
     report.call(name, SERVICES, attest::OPERATION.gpa(), INVALID_PARAMETER);
@@ -312,16 +177,7 @@ fn every_firmware_page<const N: usize>(report: &mut Report<N>) {
             got = rax;
         }
     }
-    report.attempt(
-        "VTPM_CMD buffer at each of the firmware's 2048 pages",
-        INVALID_PARAMETER,
-        got,
-    );
+    report.attempt("VTPM_CMD buffer at each of the firmware's 2048 pages", INVALID_PARAMETER, got);
     // And the way that is right still works.
-    report.call(
-        "REMAP_CA to where it is",
-        REMAP_CA,
-        calling_area().gpa(),
-        SUCCESS,
-    );
+    report.call("REMAP_CA to where it is", REMAP_CA, calling_area().gpa(), SUCCESS);
 }

@@ -18,34 +18,14 @@ static SCRATCH: Page = Page::new();
 
 pub(super) fn attempts<const N: usize>(report: &mut Report<N>) {
     let (reads, vmsas) = read_firmware();
-    report.attempt(
-        "read each of the firmware's 2048 pages, but our own VMSA",
-        GENERAL_PROTECTION,
-        reads,
-    );
-    report.attempt(
-        "of the firmware's pages more than one is a VMSA that we can read",
-        0,
-        u64::from(vmsas > 1),
-    );
-    report.attempt(
-        "write each of the firmware's 2048 pages",
-        GENERAL_PROTECTION,
-        write_firmware(),
-    );
-    report.attempt(
-        "bytes that the firmware's entry stub has left behind",
-        0,
-        left_behind(),
-    );
+    report.attempt("read each of the firmware's 2048 pages, but our own VMSA", GENERAL_PROTECTION, reads);
+    report.attempt("of the firmware's pages more than one is a VMSA that we can read", 0, u64::from(vmsas > 1));
+    report.attempt("write each of the firmware's 2048 pages", GENERAL_PROTECTION, write_firmware());
+    report.attempt("bytes that the firmware's entry stub has left behind", 0, left_behind());
 
     let own = SCRATCH.gpa();
     for validate in [false, true] {
-        report.attempt(
-            "PVALIDATE of a page of ours",
-            GENERAL_PROTECTION,
-            vector(entry::pvalidate(own, validate)),
-        );
+        report.attempt("PVALIDATE of a page of ours", GENERAL_PROTECTION, vector(entry::pvalidate(own, validate)));
         report.attempt(
             "PVALIDATE of a page of the firmware's",
             GENERAL_PROTECTION,
@@ -54,17 +34,9 @@ pub(super) fn attempts<const N: usize>(report: &mut Report<N>) {
     }
     for level in 0..=2 {
         let name = format_args!("RMPADJUST of a page of ours for VMPL{level}");
-        report.attempt(
-            name,
-            FAIL_PERMISSION,
-            code(entry::rmpadjust(own, ALL_RIGHTS | level)),
-        );
+        report.attempt(name, FAIL_PERMISSION, code(entry::rmpadjust(own, ALL_RIGHTS | level)));
         let name = format_args!("RMPADJUST of a page of the firmware's for VMPL{level}");
-        report.attempt(
-            name,
-            FAIL_PERMISSION,
-            code(entry::rmpadjust(FIRMWARE.start, ALL_RIGHTS | level)),
-        );
+        report.attempt(name, FAIL_PERMISSION, code(entry::rmpadjust(FIRMWARE.start, ALL_RIGHTS | level)));
     }
 }
 

@@ -54,15 +54,8 @@ impl Psp {
         const REQUEST: usize = 0x60;
         let body = &request.payload[..request.len];
         let (vmpl, key) = (u32_at(body, 0x40), u32_at(body, 0x44));
-        let reserved = body
-            .get(0x48..)
-            .is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
-        let status = if request.len != REQUEST
-            || !reserved
-            || !may_name(request, vmpl)
-            || key >> 2 != 0
-            || key == 3
-        {
+        let reserved = body.get(0x48..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+        let status = if request.len != REQUEST || !reserved || !may_name(request, vmpl) || key >> 2 != 0 || key == 3 {
             Some(Status::InvalidParameter as u64)
         } else if key == 2 {
             // No VLEK is loaded.
@@ -71,11 +64,7 @@ impl Psp {
             lies.report_status
         };
         if let Some(status) = status {
-            put(
-                &mut answer.payload,
-                0,
-                &crate::bits::lo32(status).to_le_bytes(),
-            );
+            put(&mut answer.payload, 0, &crate::bits::lo32(status).to_le_bytes());
             return Some(());
         }
         let mut report_data: [u8; 64] = array(body, 0);
@@ -98,13 +87,8 @@ impl Psp {
         const TCB: u64 = 1 << 5;
         let identity = self.identity.as_ref()?;
         let body = &request.payload[..request.len];
-        let (root, fields, vmpl, svn, tcb) = (
-            u32_at(body, 0),
-            u64_at(body, 8),
-            u32_at(body, 0x10),
-            u32_at(body, 0x14),
-            u64_at(body, 0x18),
-        );
+        let (root, fields, vmpl, svn, tcb) =
+            (u32_at(body, 0), u64_at(body, 8), u32_at(body, 0x10), u32_at(body, 0x14), u64_at(body, 0x18));
         let size = matches!(request.len, 0x20 | 0x28);
         // Only the VCEK is a root here: no migration agent has loaded a VMRK. The guest's SVN is 0, because there is no ID block.
         let sound = size
@@ -114,11 +98,7 @@ impl Psp {
             && svn == 0
             && tcb_at_most(tcb, identity.tcb);
         if !sound {
-            put(
-                &mut answer.payload,
-                0,
-                &(Status::InvalidParameter as u32).to_le_bytes(),
-            );
+            put(&mut answer.payload, 0, &(Status::InvalidParameter as u32).to_le_bytes());
             return Some(());
         }
         let chosen = |bit: u64, value: &[u8; 48]| if fields & bit != 0 { *value } else { [0; 48] };
@@ -150,9 +130,5 @@ fn may_name(request: &Message, vmpl: u32) -> bool {
 
 /// Is every component of `asked` at most that of `have`?
 fn tcb_at_most(asked: u64, have: u64) -> bool {
-    asked
-        .to_le_bytes()
-        .iter()
-        .zip(have.to_le_bytes())
-        .all(|(asked, have)| *asked <= have)
+    asked.to_le_bytes().iter().zip(have.to_le_bytes()).all(|(asked, have)| *asked <= have)
 }

@@ -51,18 +51,12 @@ impl Envelope {
             && usize::from(u16_at(page, HEADER_SIZE)) == HEADER
             && len <= PAYLOAD
             && vmpck < 4;
-        form.then(|| Self {
-            sequence: u64_at(page, SEQUENCE),
-            vmpck,
-            len,
-        })
+        form.then(|| Self { sequence: u64_at(page, SEQUENCE), vmpck, len })
     }
 
     /// Tag, associated data and ciphertext: what an observer sees under this IV.
     pub(super) fn seen(self, page: &[u8; 4096]) -> [u8; 32] {
-        let observed = Sha256::new()
-            .chain_update(&page[..16])
-            .chain_update(&page[SEQUENCE..HEADER + self.len]);
+        let observed = Sha256::new().chain_update(&page[..16]).chain_update(&page[SEQUENCE..HEADER + self.len]);
         observed.finalize().into()
     }
 }
@@ -84,9 +78,7 @@ pub(super) fn open(key: &[u8; 32], page: &[u8; 4096], envelope: Envelope) -> Opt
     let tag: Tag = array::<16>(page, 0).into();
     let associated = &page[ALGORITHM..HEADER];
     let buffer = (&mut payload[..envelope.len]).into();
-    cipher(key)
-        .decrypt_inout_detached(&iv(envelope.sequence), associated, buffer, &tag)
-        .ok()?;
+    cipher(key).decrypt_inout_detached(&iv(envelope.sequence), associated, buffer, &tag).ok()?;
     Some(Message {
         kind: page[TYPE],
         version: page[MESSAGE_VERSION],
@@ -106,11 +98,7 @@ pub(super) fn seal(key: &[u8; 32], message: &Message) -> [u8; 4096] {
     put(&mut page, HEADER_SIZE, &[96, 0]);
     page[TYPE] = message.kind;
     page[MESSAGE_VERSION] = message.version;
-    put(
-        &mut page,
-        SIZE,
-        &crate::bits::lo16(message.len as u64).to_le_bytes(),
-    );
+    put(&mut page, SIZE, &crate::bits::lo16(message.len as u64).to_le_bytes());
     page[VMPCK] = crate::bits::lo8(message.vmpck as u64);
     put(&mut page, HEADER, &message.payload[..message.len]);
     let (header, payload) = page.split_at_mut(HEADER);
@@ -153,20 +141,14 @@ impl Ivs {
     /// Remembers. `false`: the same IV was used with this key for something else.
     pub(super) fn remember(&mut self, envelope: Envelope, seen: [u8; 32]) -> bool {
         let vmpck = envelope.vmpck as u64 + 1;
-        let known = self.used[..self.count]
-            .iter()
-            .find(|iv| iv.vmpck == vmpck && iv.sequence == envelope.sequence);
+        let known = self.used[..self.count].iter().find(|iv| iv.vmpck == vmpck && iv.sequence == envelope.sequence);
         if let Some(known) = known {
             return known.seen == seen;
         }
         let Some(slot) = self.used.get_mut(self.count) else {
             crate::log::fault!("more than {IVS} guest messages");
         };
-        *slot = IvUse {
-            sequence: envelope.sequence,
-            vmpck,
-            seen,
-        };
+        *slot = IvUse { sequence: envelope.sequence, vmpck, seen };
         self.count += 1;
         true
     }

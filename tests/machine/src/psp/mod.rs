@@ -53,13 +53,7 @@ impl Identity {
         let key = SigningKey::from_slice(&scalar).ok()?;
         let len = us(u32_at(bundle, CERTIFICATES).into());
         let certificates = bundle.get(CERTIFICATES + 4..CERTIFICATES + 4 + len)?;
-        Some(Self {
-            key,
-            scalar,
-            chip_id: array(bundle, 48),
-            tcb: u64_at(bundle, 112),
-            certificates,
-        })
+        Some(Self { key, scalar, chip_id: array(bundle, 48), tcb: u64_at(bundle, 112), certificates })
     }
 }
 
@@ -80,11 +74,7 @@ impl Psp {
         };
         let ivs = Ivs::new(pool.slice(message::IVS * size_of::<IvUse>()));
         let random = |label: u8| match seed {
-            Some(seed) => Sha256::new()
-                .chain_update(seed.to_le_bytes())
-                .chain_update([label])
-                .finalize()
-                .into(),
+            Some(seed) => Sha256::new().chain_update(seed.to_le_bytes()).chain_update([label]).finalize().into(),
             None => random(),
         };
         Self {
@@ -125,9 +115,7 @@ impl Psp {
 
     /// Pages that the certificate table needs.
     fn certificate_pages(&self) -> u64 {
-        self.identity.as_ref().map_or(0, |identity| {
-            (identity.certificates.len() as u64).div_ceil(PAGE)
-        })
+        self.identity.as_ref().map_or(0, |identity| (identity.certificates.len() as u64).div_ceil(PAGE))
     }
 
     /// Copies page `index` of the certificate table, zeros behind its end.
@@ -136,11 +124,7 @@ impl Psp {
             return;
         };
         let mut page = [0; 4096];
-        put(
-            &mut page,
-            0,
-            identity.certificates.get(us(index * PAGE)..).unwrap_or(&[]),
-        );
+        put(&mut page, 0, identity.certificates.get(us(index * PAGE)..).unwrap_or(&[]));
         phys::write(hpa, &page);
     }
 }

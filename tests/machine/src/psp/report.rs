@@ -43,11 +43,7 @@ impl Psp {
         put(&mut report, 0, &VERSION.to_le_bytes());
         put(&mut report, at::POLICY, &self.policy.to_le_bytes());
         put(&mut report, at::VMPL, &vmpl.to_le_bytes());
-        put(
-            &mut report,
-            at::SIGNATURE_ALGORITHM,
-            &ECDSA_P384_SHA384.to_le_bytes(),
-        );
+        put(&mut report, at::SIGNATURE_ALGORITHM, &ECDSA_P384_SHA384.to_le_bytes());
         put(&mut report, at::PLATFORM_INFO, &SMT.to_le_bytes());
         put(&mut report, at::REPORT_DATA, report_data);
         put(&mut report, at::MEASUREMENT, &self.digest);
@@ -56,12 +52,7 @@ impl Psp {
         put(&mut report, at::REPORT_ID_MA, &[0xFF; 32]);
         put(&mut report, at::CPUID, &CPU);
         put(&mut report, at::CHIP_ID, &identity.chip_id);
-        for tcb in [
-            at::CURRENT_TCB,
-            at::REPORTED_TCB,
-            at::COMMITTED_TCB,
-            at::LAUNCH_TCB,
-        ] {
+        for tcb in [at::CURRENT_TCB, at::REPORTED_TCB, at::COMMITTED_TCB, at::LAUNCH_TCB] {
             put(&mut report, tcb, &identity.tcb.to_le_bytes());
         }
         put(&mut report, at::CURRENT_VERSION, &FIRMWARE);
@@ -74,10 +65,7 @@ impl Psp {
 /// R and S, each little-endian in 72 bytes.
 fn sign(identity: &Identity, report: &mut [u8; REPORT]) {
     let signature: Signature = identity.key.sign(&report[..SIGNED]);
-    let (mut r, mut s): ([u8; 48], [u8; 48]) = (
-        signature.r().to_bytes().into(),
-        signature.s().to_bytes().into(),
-    );
+    let (mut r, mut s): ([u8; 48], [u8; 48]) = (signature.r().to_bytes().into(), signature.s().to_bytes().into());
     r.reverse();
     s.reverse();
     put(report, SIGNED, &r);

@@ -34,12 +34,8 @@ impl Machine {
         response: u64,
         data: Option<(u64, u64)>,
     ) -> Result<Answer, Refused> {
-        let page = |gpa: u64| {
-            self.memory
-                .shared(gpa)
-                .filter(|_| gpa.is_multiple_of(PAGE))
-                .ok_or(Malformed::InvalidInput)
-        };
+        let page =
+            |gpa: u64| self.memory.shared(gpa).filter(|_| gpa.is_multiple_of(PAGE)).ok_or(Malformed::InvalidInput);
         let (from, to) = (page(request)?, page(response)?);
         if from == to {
             return Err(Malformed::InvalidInput.into());
@@ -75,11 +71,7 @@ impl Machine {
         };
         if !self.psp.ivs.remember(envelope, envelope.seen(message)) {
             let (vmpck, sequence) = (envelope.vmpck, envelope.sequence);
-            self.stop(
-                Rule::IvReused,
-                gpa,
-                format_args!("VMPCK{vmpck}, sequence number {sequence}"),
-            );
+            self.stop(Rule::IvReused, gpa, format_args!("VMPCK{vmpck}, sequence number {sequence}"));
         }
     }
 
@@ -97,28 +89,17 @@ impl Machine {
                 None => (needed > pages).then_some(needed),
             };
             if let Some(claimed) = claimed {
-                return Ok(Way::Answer(Answer {
-                    info2: TOO_SMALL,
-                    ..Answer::registers([(field::RBX, claimed)])
-                }));
+                return Ok(Way::Answer(Answer { info2: TOO_SMALL, ..Answer::registers([(field::RBX, claimed)]) }));
             }
             for index in 0..needed {
-                let to = self
-                    .memory
-                    .shared(buffer + index * PAGE)
-                    .filter(|_| buffer.is_multiple_of(PAGE));
-                self.psp
-                    .copy_certificates(index, to.ok_or(Malformed::InvalidInput)?);
+                let to = self.memory.shared(buffer + index * PAGE).filter(|_| buffer.is_multiple_of(PAGE));
+                self.psp.copy_certificates(index, to.ok_or(Malformed::InvalidInput)?);
             }
         }
         if lies.no_answer == Some(number) {
             return Ok(Way::Answer(Answer::default()));
         }
-        Ok(if lies.stale_answer == Some(number) {
-            Way::Repeat
-        } else {
-            Way::Ask
-        })
+        Ok(if lies.stale_answer == Some(number) { Way::Repeat } else { Way::Ask })
     }
 }
 

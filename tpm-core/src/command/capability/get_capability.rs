@@ -112,14 +112,22 @@ impl Command for GetCapability {
 fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     let (first, count) = (p.property, p.property_count);
     match p.capability {
-        0x0 => Page::of(ALGORITHMS.iter().filter(|(id, _)| u32::from(id.0) >= first).map(|(id, a)| Pair(*id, *a)), count, 6),
+        0x0 => Page::of(
+            ALGORITHMS.iter().filter(|(id, _)| u32::from(id.0) >= first).map(|(id, a)| Pair(*id, *a)),
+            count,
+            6,
+        ),
         0x1 => handles(tpm, Handle(first), count),
         0x2 => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
         0x3 => Page::of(implemented(&[PP_COMMANDS], first), count, 4),
         0x4 => Page::of(implemented(&[SET_COMMAND_CODE_AUDIT_STATUS], first), count, 4),
         0x5 => allocation(tpm, p),
         0x6 => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
-        0x7 => Page::of(pcr::properties().filter(|(pt, _)| *pt >= first).map(|(pt, map)| Pair(pt, PcrSelect(map))), count, 8),
+        0x7 => Page::of(
+            pcr::properties().filter(|(pt, _)| *pt >= first).map(|(pt, map)| Pair(pt, PcrSelect(map))),
+            count,
+            8,
+        ),
         0x8 => Page::of(Curve::ALL.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
         0x9 => auth_policies(tpm, Handle(first), count),
         0xa => acts(first, count),
@@ -150,8 +158,15 @@ fn handles(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
     }
 }
 
-const PERMANENT: [Handle; 7] =
-    [Handle::OWNER, Handle::NULL, Handle::PW, Handle::LOCKOUT, Handle::ENDORSEMENT, Handle::PLATFORM, Handle::PLATFORM_NV];
+const PERMANENT: [Handle; 7] = [
+    Handle::OWNER,
+    Handle::NULL,
+    Handle::PW,
+    Handle::LOCKOUT,
+    Handle::ENDORSEMENT,
+    Handle::PLATFORM,
+    Handle::PLATFORM_NV,
+];
 
 /// TPM_CAP_PCRS: the whole allocation or nothing.
 fn allocation(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
@@ -168,8 +183,13 @@ fn auth_policies(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
     if first.kind() != HandleKind::Permanent {
         return Err(Fmt1::VALUE.at(Params::property));
     }
-    let hierarchies = [Handle::OWNER, Handle::LOCKOUT, Handle::ENDORSEMENT, Handle::PLATFORM].into_iter().filter(|h| *h >= first);
-    Page::of(hierarchies.map(|h| Pair(h, Policy(tpm.auth_policy(h).map(|(alg, digest)| Ha { alg, digest })))), count, 70)
+    let hierarchies =
+        [Handle::OWNER, Handle::LOCKOUT, Handle::ENDORSEMENT, Handle::PLATFORM].into_iter().filter(|h| *h >= first);
+    Page::of(
+        hierarchies.map(|h| Pair(h, Policy(tpm.auth_policy(h).map(|(alg, digest)| Ha { alg, digest })))),
+        count,
+        70,
+    )
 }
 
 /// TPM_CAP_ACT: no Authenticated Countdown Timer is implemented.

@@ -2,10 +2,10 @@
 
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::nv::definition;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::nv::definition;
 use crate::wire::{Auth, Handle, NvPublic, RhProvision, Sized2b};
 
 pub(crate) struct NvDefineSpace;

@@ -3,9 +3,9 @@
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::pipeline::Call;
+use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::profile::NV_BUFFER_MAX;
 use crate::wire::{HandleType, NvType, RhNvAuth, RhNvIndex, Tpm2b};
 
 pub(crate) struct NvExtend;

@@ -2,10 +2,10 @@
 
 use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
-use crate::pipeline::Call;
-use crate::rc::{Rc};
-use crate::tpm::Tpm;
 use crate::pcr;
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
 use crate::wire::{PCR_COUNT, PcrSelection, RhPlatform};
 
 pub(crate) struct PcrAllocate;

@@ -1,12 +1,12 @@
 //! TPM2_PCR_Event (Part 3, 22.3).
 
-use crate::crypto::hash::Hasher;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::crypto::hash::Hasher;
 use crate::pipeline::Call;
-use crate::rc::{Rc};
-use crate::tpm::Tpm;
 use crate::profile::PCR_BANKS;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
 use crate::wire::{DhPcr, DigestValues, Ha, List, Nullable, Tpm2b};
 
 pub(crate) struct PcrEvent;
@@ -27,7 +27,8 @@ impl Command for PcrEvent {
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<DigestValues, Rc> {
         let pcr = Tpm::extendable(h.pcr.handle(), call.locality)?;
         let banks = PCR_BANKS.into_iter().filter(|alg| pcr.is_none_or(|pcr| tpm.ram.pcrs.is_allocated(*alg, pcr)));
-        let digests = List(banks.map(|alg| Ha { alg, digest: Hasher::new(alg).chain(p.event_data.0).finish() }).collect());
+        let digests =
+            List(banks.map(|alg| Ha { alg, digest: Hasher::new(alg).chain(p.event_data.0).finish() }).collect());
         if let Some(pcr) = pcr {
             digests.0.iter().for_each(|d: &Ha| tpm.extend_pcr(d.alg, pcr, d.digest.as_slice()));
         }

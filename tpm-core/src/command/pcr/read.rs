@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::pipeline::Call;
-use crate::rc::{Rc};
+use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::{DigestList, PcrSelection};
 

@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::pipeline::Call;
-use crate::rc::{Rc};
+use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::DhPcr;
 

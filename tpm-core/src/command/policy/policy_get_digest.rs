@@ -2,10 +2,10 @@
 
 use crate::command::Command;
 use crate::command::area::{handles, params};
-use crate::pipeline::Call;
-use crate::rc::{Rc};
-use crate::tpm::Tpm;
 use crate::crypto::hash::Digest;
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 
 pub(crate) struct PolicyGetDigest;

@@ -4,7 +4,7 @@ use super::policy_auth_value::PolicyAuthValue;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::pipeline::Call;
-use crate::rc::{Rc};
+use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 

@@ -2,11 +2,11 @@
 
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::crypto::hash::Digest;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
-use crate::crypto::hash::Digest;
 use crate::session::SessionType;
+use crate::tpm::Tpm;
 use crate::wire::{HandleType, Marshal, PcrSelection, ShPolicy};
 
 pub(crate) struct PolicyPcr;

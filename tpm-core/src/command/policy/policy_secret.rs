@@ -2,11 +2,11 @@
 
 use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
-use crate::pipeline::Call;
-use crate::rc::{Rc};
-use crate::tpm::Tpm;
 use crate::crypto::hash::Digest;
+use crate::pipeline::Call;
 use crate::policy::{Assertion, AssertionAt, Timeout};
+use crate::rc::Rc;
+use crate::tpm::Tpm;
 use crate::wire::{DhEntity, HandleType, ShPolicy, TkAuth, st};
 
 pub(crate) struct PolicySecret;
@@ -29,7 +29,8 @@ impl Command for PolicySecret {
     ///
     /// A negative expiration asks for a ticket. A PIN Pass index would have to be handled here (Part 3, 23.4.1); those come with issue 3.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
-        const AT: AssertionAt = AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
+        const AT: AssertionAt =
+            AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
         let entity = h.auth.handle();
         let assertion = Assertion {
             code: Self::CODE,

@@ -2,11 +2,11 @@
 
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::pipeline::Call;
-use crate::rc::{Rc};
-use crate::tpm::Tpm;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::pipeline::Call;
 use crate::profile::MAX_DIGEST_BUFFER;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
 use crate::wire::{GENERATED_VALUE, Handle, HandleType, RhHierarchy, Ticket, TkHashcheck, Tpm2b, st};
 
 pub(crate) struct Hash;
@@ -27,7 +27,11 @@ impl Command for Hash {
         let out_hash = Hasher::new(p.hash_alg).chain(p.data.0).finish();
         let hierarchy = p.hierarchy.handle();
         let safe = hierarchy != Handle::NULL && !p.data.0.starts_with(&GENERATED_VALUE.to_be_bytes());
-        let validation = if safe { tpm.ticket(st::HASHCHECK, hierarchy, &[out_hash.as_slice()]) } else { Ticket::null(st::HASHCHECK) };
+        let validation = if safe {
+            tpm.ticket(st::HASHCHECK, hierarchy, &[out_hash.as_slice()])
+        } else {
+            Ticket::null(st::HASHCHECK)
+        };
         Ok(Answer { out_hash, validation: TkHashcheck(validation) })
     }
 }

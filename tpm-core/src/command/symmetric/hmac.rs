@@ -2,13 +2,13 @@
 
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::pipeline::Call;
-use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::hmac;
 use crate::object::Object;
+use crate::pipeline::Call;
 use crate::profile::MAX_DIGEST_BUFFER;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
 use crate::wire::{DhObject, ObjectAttributes, Parms, Tpm2b};
 
 pub(crate) struct Hmac;

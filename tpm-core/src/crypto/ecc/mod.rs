@@ -94,10 +94,7 @@ pub struct Number {
 impl Number {
     /// `from` as a number of `len` bytes.
     fn new(from: &[u8], len: usize) -> Result<Self, Error> {
-        let mut number = Self {
-            bytes: [0; MAX_SIZE],
-            len,
-        };
+        let mut number = Self { bytes: [0; MAX_SIZE], len };
         pad_left(from, number.bytes.get_mut(..len).ok_or(Error::Length)?)?;
         Ok(number)
     }
@@ -129,16 +126,8 @@ impl Point {
     /// # Errors
     /// `Error::Length` for a coordinate longer than the curve's size, `Error::Range` for a point that is not on the curve.
     pub fn new(curve: Curve, x: &[u8], y: &[u8]) -> Result<Self, Error> {
-        let point = Self {
-            curve,
-            x: Number::new(x, curve.size())?,
-            y: Number::new(y, curve.size())?,
-        };
-        if curve.ops().contains(&point) {
-            Ok(point)
-        } else {
-            Err(Error::Range)
-        }
+        let point = Self { curve, x: Number::new(x, curve.size())?, y: Number::new(y, curve.size())? };
+        if curve.ops().contains(&point) { Ok(point) } else { Err(Error::Range) }
     }
 
     /// The curve.
@@ -175,10 +164,7 @@ impl Signature {
     /// # Errors
     /// `Error::Length` for a number longer than the curve's size.
     pub fn new(curve: Curve, r: &[u8], s: &[u8]) -> Result<Self, Error> {
-        Ok(Self {
-            r: Number::new(r, curve.size())?,
-            s: Number::new(s, curve.size())?,
-        })
+        Ok(Self { r: Number::new(r, curve.size())?, s: Number::new(s, curve.size())? })
     }
 }
 
@@ -231,12 +217,7 @@ impl Curve {
     ///
     /// # Errors
     /// `Error::Range` unless 0 < `d` < n, `Error::Reseed` from `rng`.
-    pub fn ecdsa_sign(
-        self,
-        d: &[u8],
-        digest: &[u8],
-        rng: &mut dyn Rng,
-    ) -> Result<Signature, Error> {
+    pub fn ecdsa_sign(self, d: &[u8], digest: &[u8], rng: &mut dyn Rng) -> Result<Signature, Error> {
         let mut random = Secret::<32>::zeroed(32)?;
         rng.fill(random.as_mut_slice())?;
         let mut hedged = Drbg::from_seed(&[random.as_slice(), d, digest]);
@@ -253,12 +234,7 @@ impl Curve {
     ///
     /// # Errors
     /// `Error::Invalid` if it does not verify, for whatever reason.
-    pub fn ecdsa_verify(
-        self,
-        public: &Point,
-        digest: &[u8],
-        signature: &Signature,
-    ) -> Result<(), Error> {
+    pub fn ecdsa_verify(self, public: &Point, digest: &[u8], signature: &Signature) -> Result<(), Error> {
         if public.curve != self {
             return Err(Error::Invalid);
         }

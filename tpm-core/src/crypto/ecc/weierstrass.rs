@@ -31,15 +31,9 @@ pub(super) trait Ops {
     /// d · P
     fn multiply(&self, d: &[u8], point: &Point) -> Result<Point, Error>;
     /// ECDSA with a given nonce. `None` if the nonce has to be drawn again (r or s is zero).
-    fn ecdsa_sign(&self, d: &[u8], nonce: &[u8], digest: &[u8])
-    -> Result<Option<Signature>, Error>;
+    fn ecdsa_sign(&self, d: &[u8], nonce: &[u8], digest: &[u8]) -> Result<Option<Signature>, Error>;
     /// ECDSA verification.
-    fn ecdsa_verify(
-        &self,
-        public: &Point,
-        digest: &[u8],
-        signature: &Signature,
-    ) -> Result<(), Error>;
+    fn ecdsa_verify(&self, public: &Point, digest: &[u8], signature: &Signature) -> Result<(), Error>;
 }
 
 /// The implementation for a curve of the RustCrypto project.
@@ -51,16 +45,8 @@ impl<C: Row> Weierstrass<C> {
     /// A private scalar: 0 < d < n.
     fn scalar(d: &[u8]) -> Result<Zeroizing<Scalar<C>>, Error> {
         let bytes = Zeroizing::new(field_bytes::<C>(d)?);
-        let scalar = Zeroizing::new(
-            Scalar::<C>::from_repr(*bytes)
-                .into_option()
-                .ok_or(Error::Range)?,
-        );
-        if bool::from(scalar.is_zero()) {
-            Err(Error::Range)
-        } else {
-            Ok(scalar)
-        }
+        let scalar = Zeroizing::new(Scalar::<C>::from_repr(*bytes).into_option().ok_or(Error::Range)?);
+        if bool::from(scalar.is_zero()) { Err(Error::Range) } else { Ok(scalar) }
     }
 
     /// The digest as a number: its leftmost bits, as many as the order has. (The orders of this table have whole bytes, or more bits than digests.)
@@ -74,10 +60,7 @@ impl<C: Row> Weierstrass<C> {
     }
 
     fn affine(point: &Point) -> Option<AffinePoint<C>> {
-        let (x, y) = (
-            field_bytes::<C>(point.x.as_slice()).ok()?,
-            field_bytes::<C>(point.y.as_slice()).ok()?,
-        );
+        let (x, y) = (field_bytes::<C>(point.x.as_slice()).ok()?, field_bytes::<C>(point.y.as_slice()).ok()?);
         AffinePoint::<C>::from_coordinates(&x, &y).into_option()
     }
 
@@ -85,15 +68,8 @@ impl<C: Row> Weierstrass<C> {
         if bool::from(affine.is_identity()) {
             return Err(Error::Range);
         }
-        let (x, y) = (
-            Number::new(&affine.x(), Self::size())?,
-            Number::new(&affine.y(), Self::size())?,
-        );
-        Ok(Point {
-            curve: C::CURVE,
-            x,
-            y,
-        })
+        let (x, y) = (Number::new(&affine.x(), Self::size())?, Number::new(&affine.y(), Self::size())?);
+        Ok(Point { curve: C::CURVE, x, y })
     }
 }
 
@@ -128,57 +104,33 @@ impl<C: Row> Ops for Weierstrass<C> {
         Self::point(&(point.to_curve() * *d).to_affine())
     }
 
-    fn ecdsa_sign(
-        &self,
-        d: &[u8],
-        nonce: &[u8],
-        digest: &[u8],
-    ) -> Result<Option<Signature>, Error> {
+    fn ecdsa_sign(&self, d: &[u8], nonce: &[u8], digest: &[u8]) -> Result<Option<Signature>, Error> {
         let (d, nonce) = (Self::scalar(d)?, Self::scalar(nonce)?);
         let inverse = Zeroizing::new(invert::<C>(&nonce)?);
-        let r = Scalar::<C>::reduce(
-            &ProjectivePoint::<C>::mul_by_generator(&nonce)
-                .to_affine()
-                .x(),
-        );
+        let r = Scalar::<C>::reduce(&ProjectivePoint::<C>::mul_by_generator(&nonce).to_affine().x());
         let s = *inverse * (Self::message(digest)? + r * *d);
         if bool::from(r.is_zero() | s.is_zero()) {
             return Ok(None);
         }
-        let (r, s) = (
-            Number::new(&r.to_repr(), Self::size())?,
-            Number::new(&s.to_repr(), Self::size())?,
-        );
+        let (r, s) = (Number::new(&r.to_repr(), Self::size())?, Number::new(&s.to_repr(), Self::size())?);
         Ok(Some(Signature { r, s }))
     }
 
-    fn ecdsa_verify(
-        &self,
-        public: &Point,
-        digest: &[u8],
-        signature: &Signature,
-    ) -> Result<(), Error> {
+    fn ecdsa_verify(&self, public: &Point, digest: &[u8], signature: &Signature) -> Result<(), Error> {
         let public = Self::affine(public).ok_or(Error::Invalid)?.to_curve();
         let r = Self::scalar(signature.r.as_slice()).map_err(|_| Error::Invalid)?;
         let s = Self::scalar(signature.s.as_slice()).map_err(|_| Error::Invalid)?;
         let inverse = invert::<C>(&s)?;
         let (u1, u2) = (Self::message(digest)? * inverse, *r * inverse);
-        let sum = ProjectivePoint::<C>::mul_by_generator_and_mul_add_vartime(&u1, &u2, &public)
-            .to_affine();
+        let sum = ProjectivePoint::<C>::mul_by_generator_and_mul_add_vartime(&u1, &u2, &public).to_affine();
         let matches = Scalar::<C>::reduce(&sum.x()) == *r;
-        if matches && !bool::from(sum.is_identity()) {
-            Ok(())
-        } else {
-            Err(Error::Invalid)
-        }
+        if matches && !bool::from(sum.is_identity()) { Ok(()) } else { Err(Error::Invalid) }
     }
 }
 
 /// 1 / scalar, which is not zero.
 fn invert<C: CurveArithmetic>(scalar: &Scalar<C>) -> Result<Scalar<C>, Error> {
-    p256::elliptic_curve::ff::Field::invert(scalar)
-        .into_option()
-        .ok_or(Error::Range)
+    p256::elliptic_curve::ff::Field::invert(scalar).into_option().ok_or(Error::Range)
 }
 
 /// A number as the field element bytes of the curve.

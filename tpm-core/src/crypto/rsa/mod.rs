@@ -58,22 +58,14 @@ impl RsaPublic {
     /// [`is_exponent`] refuses.
     pub fn new(modulus: &[u8], exponent: u32) -> Result<Self, Error> {
         let bits = u16::try_from(modulus.len() * 8).map_err(|_| Error::Key)?;
-        let shaped = modulus.first().is_some_and(|byte| byte >> 7 == 1)
-            && modulus.last().is_some_and(|byte| byte & 1 == 1);
+        let shaped =
+            modulus.first().is_some_and(|byte| byte >> 7 == 1) && modulus.last().is_some_and(|byte| byte & 1 == 1);
         if !has_key_bits(bits) || !shaped || !is_exponent(exponent) {
             return Err(Error::Key);
         }
         let mut n = [0; MAX_LIMBS];
         num::from_be_bytes(modulus, &mut n)?;
-        Ok(Self {
-            n,
-            limbs: modulus.len() / LIMB,
-            e: if exponent == 0 {
-                DEFAULT_EXPONENT
-            } else {
-                exponent
-            },
-        })
+        Ok(Self { n, limbs: modulus.len() / LIMB, e: if exponent == 0 { DEFAULT_EXPONENT } else { exponent } })
     }
 
     /// The length of the modulus, of signatures and of ciphertexts in bytes.
@@ -115,21 +107,10 @@ impl RsaPublic {
     }
 
     /// Reads a block into `value`: a number below n.
-    fn read<'a>(
-        &self,
-        block: &[u8],
-        value: &'a mut [u64; MAX_LIMBS],
-    ) -> Result<&'a mut [u64], Error> {
-        let value = value
-            .get_mut(..self.limbs)
-            .filter(|_| block.len() == self.size())
-            .ok_or(Error::Length)?;
+    fn read<'a>(&self, block: &[u8], value: &'a mut [u64; MAX_LIMBS]) -> Result<&'a mut [u64], Error> {
+        let value = value.get_mut(..self.limbs).filter(|_| block.len() == self.size()).ok_or(Error::Length)?;
         num::from_be_bytes(block, value)?;
-        if num::less(value, self.n()) == 1 {
-            Ok(value)
-        } else {
-            Err(Error::Range)
-        }
+        if num::less(value, self.n()) == 1 { Ok(value) } else { Err(Error::Range) }
     }
 
     /// value = value^e mod n
@@ -213,10 +194,7 @@ impl RsaPrivate {
     pub fn raw(&self, rng: &mut dyn Rng, block: &mut [u8]) -> Result<(), Error> {
         let mut input = Zeroizing::new([0; MAX_LIMBS]);
         let input = &*self.public.read(block, &mut input)?;
-        let (mod_p, mod_q) = (
-            self.p.power(input, self.public.e, rng)?,
-            self.q.power(input, self.public.e, rng)?,
-        );
+        let (mod_p, mod_q) = (self.p.power(input, self.public.e, rng)?, self.q.power(input, self.public.e, rng)?);
         let mut output = Zeroizing::new([0; MAX_LIMBS]);
         let output = output.get_mut(..self.public.limbs).ok_or(Error::Length)?;
         self.recombine(&mod_p, &mod_q, output);
@@ -263,16 +241,8 @@ impl RsaPrivate {
             _ => invert::<32>(&q, &p),
         };
         let q_inverse = q_inverse.ok_or(Error::Key)?;
-        let (p, q) = (
-            Factor::new(p, limbs, public.e)?,
-            Factor::new(q, limbs, public.e)?,
-        );
-        Ok(Self {
-            public,
-            p,
-            q,
-            q_inverse,
-        })
+        let (p, q) = (Factor::new(p, limbs, public.e)?, Factor::new(q, limbs, public.e)?);
+        Ok(Self { public, p, q, q_inverse })
     }
 }
 
@@ -295,16 +265,8 @@ impl Factor {
         }
         num::add_word(&mut *numerator, 1);
         let mut exponent = Prime::new([0; MAX_PRIME_LIMBS]);
-        num::divide_exact(
-            cut_mut(&mut *numerator, limbs + 1),
-            &[e],
-            cut_mut(&mut *exponent, limbs),
-        );
-        Ok(Self {
-            prime,
-            exponent,
-            limbs,
-        })
+        num::divide_exact(cut_mut(&mut *numerator, limbs + 1), &[e], cut_mut(&mut *exponent, limbs));
+        Ok(Self { prime, exponent, limbs })
     }
 
     fn prime(&self) -> &[u64] {
@@ -357,20 +319,12 @@ fn other_factor(public: &RsaPublic, p: &Prime) -> Result<Prime, Error> {
     let limbs = public.limbs / 2;
     let mut q = Prime::new([0; MAX_PRIME_LIMBS]);
     let mut low = Zeroizing::new(public.n);
-    num::divide_exact(
-        cut_mut(&mut *low, limbs),
-        cut(&**p, limbs),
-        cut_mut(&mut *q, limbs),
-    );
+    num::divide_exact(cut_mut(&mut *low, limbs), cut(&**p, limbs), cut_mut(&mut *q, limbs));
     let mut product = Zeroizing::new([0; MAX_LIMBS]);
     let product = cut_mut(&mut *product, public.limbs);
     num::multiply(cut(&**p, limbs), cut(&*q, limbs), product);
     let high = |factor: &Prime| factor.get(limbs - 1).map_or(0, |limb| limb >> 63);
-    if num::equal(product, public.n()) & high(p) & high(&q) == 1 {
-        Ok(q)
-    } else {
-        Err(Error::Key)
-    }
+    if num::equal(product, public.n()) & high(p) & high(&q) == 1 { Ok(q) } else { Err(Error::Key) }
 }
 
 /// a^-1 mod m

@@ -36,11 +36,7 @@ impl<const CAP: usize> Monty<CAP> {
             limbs: m.len().min(CAP),
             n0: num::invert_word(m.first().copied().unwrap_or(1)).wrapping_neg(),
         };
-        monty
-            .modulus
-            .iter_mut()
-            .zip(m)
-            .for_each(|(to, from)| *to = *from);
+        monty.modulus.iter_mut().zip(m).for_each(|(to, from)| *to = *from);
         // The top bit of m is set, so R mod m is R − m.
         num::sub_masked(cut(&mut monty.one, monty.limbs), m, u64::MAX);
         monty.prepare_square();
@@ -91,10 +87,7 @@ impl<const CAP: usize> Monty<CAP> {
     /// out = wide / R, for a number of twice the limbs that is below m · R.
     pub(super) fn reduce_wide(&mut self, wide: &[u64], out: &mut [u64]) {
         let product = cut(self.product.as_flattened_mut(), 2 * self.limbs);
-        product
-            .iter_mut()
-            .zip(wide)
-            .for_each(|(to, from)| *to = *from);
+        product.iter_mut().zip(wide).for_each(|(to, from)| *to = *from);
         self.reduce_product(out);
     }
 
@@ -105,17 +98,9 @@ impl<const CAP: usize> Monty<CAP> {
         let (product, blocks) = (product.as_chunks_mut().0, modulus.as_chunks().0);
         let mut top = false;
         for i in 0..blocks.len() {
-            top = reduce_block(
-                product.get_mut(i..).unwrap_or_default(),
-                blocks,
-                self.n0,
-                top,
-            );
+            top = reduce_block(product.get_mut(i..).unwrap_or_default(), blocks, self.n0, top);
         }
-        num::copy(
-            out,
-            product.as_flattened().get(self.limbs..).unwrap_or_default(),
-        );
+        num::copy(out, product.as_flattened().get(self.limbs..).unwrap_or_default());
         num::reduce_once(out, u64::from(top), modulus);
     }
 
@@ -129,10 +114,7 @@ impl<const CAP: usize> Monty<CAP> {
     pub(super) fn leave(&mut self, a: &mut [u64]) {
         let product = cut(self.product.as_flattened_mut(), 2 * self.limbs);
         product.fill(0);
-        product
-            .iter_mut()
-            .zip(&*a)
-            .for_each(|(to, from)| *to = *from);
+        product.iter_mut().zip(&*a).for_each(|(to, from)| *to = *from);
         self.reduce_product(a);
     }
 
@@ -191,9 +173,7 @@ impl<const CAP: usize> Monty<CAP> {
 /// Adds the multiple of the modulus that makes the product's first block zero. `top` is the carry into the block after the modulus' length,
 /// the answer the carry out of it.
 fn reduce_block(product: &mut [Block], modulus: &[Block], n0: u64, top: bool) -> bool {
-    let (Some((first, product)), Some((lowest, modulus))) =
-        (product.split_first_mut(), modulus.split_first())
-    else {
+    let (Some((first, product)), Some((lowest, modulus))) = (product.split_first_mut(), modulus.split_first()) else {
         return top;
     };
     let (mut quotient, mut acc) = ([0; BLOCK], [0; BLOCK]);
@@ -202,12 +182,9 @@ fn reduce_block(product: &mut [Block], modulus: &[Block], n0: u64, top: bool) ->
         *quotient = limb.wrapping_add(low).wrapping_mul(n0);
         *limb = num::mul_add_shift(&mut acc, lowest, *quotient, *limb);
     }
-    let (Some((last, product)), mut carry) = (
-        product
-            .get_mut(..=modulus.len())
-            .and_then(<[Block]>::split_last_mut),
-        false,
-    ) else {
+    let (Some((last, product)), mut carry) =
+        (product.get_mut(..=modulus.len()).and_then(<[Block]>::split_last_mut), false)
+    else {
         return top;
     };
     for (block, modulus) in product.iter_mut().zip(modulus) {
@@ -227,9 +204,7 @@ fn look_up<const CAP: usize>(table: &[[u64; CAP]], index: u64, out: &mut [u64]) 
     out.fill(0);
     for (i, entry) in (0..).zip(table) {
         let mask = num::mask(num::is_zero_word(index ^ i));
-        out.iter_mut()
-            .zip(entry)
-            .for_each(|(out, entry)| *out |= entry & mask);
+        out.iter_mut().zip(entry).for_each(|(out, entry)| *out |= entry & mask);
     }
 }
 

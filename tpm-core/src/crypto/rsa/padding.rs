@@ -45,13 +45,7 @@ impl RsaPrivate {
     /// # Errors
     /// `Error::Length` if the digest has not its hash's length, the key is too short for it, or `out` for the signature;
     /// `Error::Fault` and `Error::Reseed` as [`RsaPrivate::raw`].
-    pub fn sign(
-        &self,
-        rng: &mut dyn Rng,
-        scheme: SignScheme,
-        digest: &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, Error> {
+    pub fn sign(&self, rng: &mut dyn Rng, scheme: SignScheme, digest: &[u8], out: &mut [u8]) -> Result<usize, Error> {
         let size = self.public().size();
         let block = out.get_mut(..size).ok_or(Error::Length)?;
         match scheme {
@@ -67,12 +61,7 @@ impl RsaPrivate {
     /// # Errors
     /// `Error::Length` or `Error::Range` for a ciphertext that is not a number below n in full length;
     /// `Error::Invalid` for whatever is wrong with the padding; `Error::Fault` and `Error::Reseed` as [`RsaPrivate::raw`].
-    pub fn decrypt(
-        &self,
-        rng: &mut dyn Rng,
-        scheme: CryptScheme<'_>,
-        ciphertext: &[u8],
-    ) -> Result<Message, Error> {
+    pub fn decrypt(&self, rng: &mut dyn Rng, scheme: CryptScheme<'_>, ciphertext: &[u8]) -> Result<Message, Error> {
         let mut block = Block::from_slice(ciphertext)?;
         self.raw(rng, block.as_mut_slice())?;
         match scheme {
@@ -95,11 +84,7 @@ impl RsaPublic {
             SignScheme::Rsassa(hash) => check_rsassa(hash, digest, block.as_slice()),
             SignScheme::Rsapss(hash) => check_pss(hash, digest, block.as_mut_slice()),
         };
-        if good.unwrap_or(false) {
-            Ok(())
-        } else {
-            Err(Error::Invalid)
-        }
+        if good.unwrap_or(false) { Ok(()) } else { Err(Error::Invalid) }
     }
 
     /// Encrypts a message; the ciphertext is written to the first bytes of `out`, whose number is the modulus' length.
@@ -139,26 +124,16 @@ impl RsaPublic {
 const fn digest_info(hash: HashAlg) -> &'static [u8] {
     match hash {
         HashAlg::Sha1 => b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14",
-        HashAlg::Sha256 => {
-            b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20"
-        }
-        HashAlg::Sha384 => {
-            b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30"
-        }
-        HashAlg::Sha512 => {
-            b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40"
-        }
+        HashAlg::Sha256 => b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
+        HashAlg::Sha384 => b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
+        HashAlg::Sha512 => b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
     }
 }
 
 /// 00 01 FF … FF 00 DigestInfo (RFC 8017, 9.2), with at least eight FF.
 fn encode_rsassa(hash: HashAlg, digest: &[u8], block: &mut [u8]) -> Result<(), Error> {
     let info = digest_info(hash);
-    let padding = block
-        .len()
-        .checked_sub(info.len() + digest.len())
-        .filter(|&len| len >= 11)
-        .ok_or(Error::Length)?;
+    let padding = block.len().checked_sub(info.len() + digest.len()).filter(|&len| len >= 11).ok_or(Error::Length)?;
     if digest.len() != hash.digest_size() {
         return Err(Error::Length);
     }
@@ -167,9 +142,7 @@ fn encode_rsassa(hash: HashAlg, digest: &[u8], block: &mut [u8]) -> Result<(), E
     if let [zero, one, .., end] = head {
         (*zero, *one, *end) = (0, 1, 0);
     }
-    tail.iter_mut()
-        .zip(info.iter().chain(digest))
-        .for_each(|(to, from)| *to = *from);
+    tail.iter_mut().zip(info.iter().chain(digest)).for_each(|(to, from)| *to = *from);
     Ok(())
 }
 
@@ -181,21 +154,12 @@ fn check_rsassa(hash: HashAlg, digest: &[u8], block: &[u8]) -> Result<bool, Erro
 
 /// Masked (0 … 0 01 salt), H, BC (RFC 8017, 9.1.1), H = hash(eight zeros ‖ digest ‖ salt). The block's highest bit is clear, as the
 /// encoding has one bit less than the modulus.
-fn encode_pss(
-    hash: HashAlg,
-    digest: &[u8],
-    rng: &mut dyn Rng,
-    block: &mut [u8],
-) -> Result<(), Error> {
-    let mask_len = block
-        .len()
-        .checked_sub(hash.digest_size() + 1)
-        .ok_or(Error::Length)?;
+fn encode_pss(hash: HashAlg, digest: &[u8], rng: &mut dyn Rng, block: &mut [u8]) -> Result<(), Error> {
+    let mask_len = block.len().checked_sub(hash.digest_size() + 1).ok_or(Error::Length)?;
     if digest.len() != hash.digest_size() {
         return Err(Error::Length);
     }
-    let mut salt =
-        Secret::<MAX_DIGEST>::zeroed(mask_len.saturating_sub(1).min(hash.digest_size()))?;
+    let mut salt = Secret::<MAX_DIGEST>::zeroed(mask_len.saturating_sub(1).min(hash.digest_size()))?;
     rng.fill(salt.as_mut_slice())?;
     let (masked, tail) = block.split_at_mut_checked(mask_len).ok_or(Error::Length)?;
     let h = pss_hash(hash, digest, salt.as_slice());
@@ -207,18 +171,13 @@ fn encode_pss(
     if let Some(first) = masked.first_mut() {
         *first &= 0x7F;
     }
-    tail.iter_mut()
-        .zip(h.as_slice().iter().chain(&[0xBC]))
-        .for_each(|(to, from)| *to = *from);
+    tail.iter_mut().zip(h.as_slice().iter().chain(&[0xBC])).for_each(|(to, from)| *to = *from);
     Ok(())
 }
 
 /// RFC 8017, 9.1.2, with any length of salt. All of it is public.
 fn check_pss(hash: HashAlg, digest: &[u8], block: &mut [u8]) -> Result<bool, Error> {
-    let mask_len = block
-        .len()
-        .checked_sub(hash.digest_size() + 1)
-        .ok_or(Error::Length)?;
+    let mask_len = block.len().checked_sub(hash.digest_size() + 1).ok_or(Error::Length)?;
     let (masked, tail) = block.split_at_mut_checked(mask_len).ok_or(Error::Length)?;
     let (trailer, h) = tail.split_last().ok_or(Error::Length)?;
     let top_clear = masked.first().is_some_and(|first| first >> 7 == 0);
@@ -226,14 +185,8 @@ fn check_pss(hash: HashAlg, digest: &[u8], block: &mut [u8]) -> Result<bool, Err
     if let Some(first) = masked.first_mut() {
         *first &= 0x7F;
     }
-    let one = masked
-        .iter()
-        .position(|&byte| byte != 0)
-        .ok_or(Error::Invalid)?;
-    let (one, salt) = masked
-        .get(one..)
-        .and_then(<[u8]>::split_first)
-        .ok_or(Error::Invalid)?;
+    let one = masked.iter().position(|&byte| byte != 0).ok_or(Error::Invalid)?;
+    let (one, salt) = masked.get(one..).and_then(<[u8]>::split_first).ok_or(Error::Invalid)?;
     let right = pss_hash(hash, digest, salt).as_slice() == h;
     Ok(right && top_clear && *one == 1 && *trailer == 0xBC && digest.len() == hash.digest_size())
 }
@@ -244,11 +197,7 @@ fn pss_hash(hash: HashAlg, message: &[u8], salt: &[u8]) -> Digest {
 
 /// 00 02 random 00 message (RFC 8017, 7.2.1); at least eight random bytes, none of them zero.
 fn encode_rsaes(message: &[u8], rng: &mut dyn Rng, block: &mut [u8]) -> Result<(), Error> {
-    let padding = block
-        .len()
-        .checked_sub(message.len())
-        .filter(|&len| len >= 11)
-        .ok_or(Error::Length)?;
+    let padding = block.len().checked_sub(message.len()).filter(|&len| len >= 11).ok_or(Error::Length)?;
     pad_left(message, block)?;
     let Some([zero, two, random @ .., end]) = block.get_mut(..padding) else {
         return Err(Error::Length);
@@ -280,13 +229,7 @@ fn decode_rsaes(block: &[u8]) -> Result<Message, Error> {
 }
 
 /// 00, masked seed, masked (label hash, 0 … 0 01 message) (RFC 8017, 7.1.1).
-fn encode_oaep(
-    hash: HashAlg,
-    label: &[u8],
-    message: &[u8],
-    rng: &mut dyn Rng,
-    block: &mut [u8],
-) -> Result<(), Error> {
+fn encode_oaep(hash: HashAlg, label: &[u8], message: &[u8], rng: &mut dyn Rng, block: &mut [u8]) -> Result<(), Error> {
     let size = hash.digest_size();
     if block.len() < 2 * size + 2 + message.len() {
         return Err(Error::Length);
@@ -295,15 +238,10 @@ fn encode_oaep(
     if let Some(one) = block.iter_mut().rev().nth(message.len()) {
         *one = 1;
     }
-    let Some((seed, db)) = block
-        .get_mut(1..)
-        .and_then(|rest| rest.split_at_mut_checked(size))
-    else {
+    let Some((seed, db)) = block.get_mut(1..).and_then(|rest| rest.split_at_mut_checked(size)) else {
         return Err(Error::Length);
     };
-    db.iter_mut()
-        .zip(digest(hash, &[label]).as_slice())
-        .for_each(|(to, from)| *to = *from);
+    db.iter_mut().zip(digest(hash, &[label]).as_slice()).for_each(|(to, from)| *to = *from);
     rng.fill(seed)?;
     mgf1_xor(hash, seed, db);
     mgf1_xor(hash, db, seed);
@@ -323,10 +261,7 @@ fn decode_oaep(hash: HashAlg, label: &[u8], block: &mut [u8]) -> Result<Message,
     mgf1_xor(hash, db, seed);
     mgf1_xor(hash, seed, db);
     let (label_hash, rest) = db.split_at_checked(size).ok_or(Error::Length)?;
-    let difference = label_hash
-        .iter()
-        .zip(digest(hash, &[label]).as_slice())
-        .fold(0, |all, (a, b)| all | (a ^ b));
+    let difference = label_hash.iter().zip(digest(hash, &[label]).as_slice()).fold(0, |all, (a, b)| all | (a ^ b));
     let one = first_where(rest, |byte| byte_is(byte, 0) ^ 1);
     let good = byte_is(*zero, 0) & byte_is(difference, 0) & one.found & byte_is(one.byte, 1);
     finish(good, rest, one.index)
@@ -342,11 +277,7 @@ struct First {
 
 /// Finds the first byte for which `condition` is 1, looking at all of them.
 fn first_where(bytes: &[u8], condition: impl Fn(u8) -> u64) -> First {
-    let mut first = First {
-        found: 0,
-        index: 0,
-        byte: 0,
-    };
+    let mut first = First { found: 0, index: 0, byte: 0 };
     for (index, &byte) in (0..).zip(bytes) {
         let hit = condition(byte) & (first.found ^ 1);
         let mask = num::mask(hit);
@@ -377,9 +308,6 @@ fn mgf1_xor(hash: HashAlg, seed: &[u8], data: &mut [u8]) {
     for (counter, chunk) in (0_u32..).zip(data.chunks_mut(hash.digest_size())) {
         let mask = seeded.clone().chain(&counter.to_be_bytes()).finish();
         let mask = Zeroizing::new(mask);
-        chunk
-            .iter_mut()
-            .zip(mask.as_slice())
-            .for_each(|(to, mask)| *to ^= mask);
+        chunk.iter_mut().zip(mask.as_slice()).for_each(|(to, mask)| *to ^= mask);
     }
 }

@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::monty::Monty;
 use super::{
-    DEFAULT_EXPONENT, Error, MAX_LIMBS, MAX_PRIME_BYTES, MAX_PRIME_LIMBS, Prime, Rng, RsaPrivate,
-    RsaPublic, has_key_bits, is_exponent,
+    DEFAULT_EXPONENT, Error, MAX_LIMBS, MAX_PRIME_BYTES, MAX_PRIME_LIMBS, Prime, Rng, RsaPrivate, RsaPublic,
+    has_key_bits, is_exponent,
 };
 use crate::crypto::num::{self, LIMB, SmallModulus};
 use crate::secret::Secret;
@@ -29,10 +29,7 @@ const SIEVE_PRIMES: usize = 3510;
 /// The small primes from 5 up.
 static SMALL_PRIMES: [u16; SIEVE_PRIMES] = small_primes();
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "n is below 2^15; no other conversion is const"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "n is below 2^15; no other conversion is const")]
 const fn small_primes() -> [u16; SIEVE_PRIMES] {
     let mut composite = [false; SIEVE_BOUND];
     let mut primes = [0; SIEVE_PRIMES];
@@ -69,29 +66,13 @@ pub(super) fn generate(
     if !has_key_bits(bits) || !is_exponent(exponent) {
         return Err(Error::Key);
     }
-    let e = if exponent == 0 {
-        DEFAULT_EXPONENT
-    } else {
-        exponent
-    };
+    let e = if exponent == 0 { DEFAULT_EXPONENT } else { exponent };
     let limbs = usize::from(bits) / 128;
     let p = find_prime(limbs, e, None, candidates, witnesses)?;
     let q = find_prime(limbs, e, Some(&p), candidates, witnesses)?;
     let mut n = [0; MAX_LIMBS];
-    num::multiply(
-        cut(&*p, limbs),
-        cut(&*q, limbs),
-        n.get_mut(..2 * limbs).unwrap_or_default(),
-    );
-    let key = RsaPrivate::from_factors(
-        RsaPublic {
-            n,
-            limbs: 2 * limbs,
-            e,
-        },
-        p,
-        q,
-    )?;
+    num::multiply(cut(&*p, limbs), cut(&*q, limbs), n.get_mut(..2 * limbs).unwrap_or_default());
+    let key = RsaPrivate::from_factors(RsaPublic { n, limbs: 2 * limbs, e }, p, q)?;
     pairwise_test(&key, witnesses)?;
     Ok(key)
 }
@@ -99,10 +80,7 @@ pub(super) fn generate(
 /// Signs and verifies a random block (FIPS 140-3, 10.3.3): the private operation checks its result with the public key.
 fn pairwise_test(key: &RsaPrivate, rng: &mut dyn Rng) -> Result<(), Error> {
     let mut block = Secret::<{ MAX_LIMBS * LIMB }>::zeroed(key.public().size())?;
-    let (_, low) = block
-        .as_mut_slice()
-        .split_at_mut_checked(1)
-        .ok_or(Error::Length)?;
+    let (_, low) = block.as_mut_slice().split_at_mut_checked(1).ok_or(Error::Length)?;
     rng.fill(low)?;
     key.raw(rng, block.as_mut_slice())
 }
@@ -119,9 +97,7 @@ fn find_prime(
     for _ in 0..DRAWS {
         let value = prime.get_mut(..limbs).ok_or(Error::Length)?;
         draw(value, candidates)?;
-        if search(value, e, witnesses)?
-            && other.is_none_or(|other| far_apart(value, cut(&**other, limbs)))
-        {
+        if search(value, e, witnesses)? && other.is_none_or(|other| far_apart(value, cut(&**other, limbs))) {
             return Ok(prime);
         }
     }
@@ -191,20 +167,12 @@ impl Sieve {
             *residue = low_half(SmallModulus::new(u32::from(prime)).reduce_number(start));
         }
         let (three, e) = (SmallModulus::new(3), SmallModulus::new(e));
-        Self {
-            residues,
-            mod_3: three.reduce_number(start),
-            mod_e: e.reduce_number(start),
-            e,
-        }
+        Self { residues, mod_3: three.reduce_number(start), mod_e: e.reduce_number(start), e }
     }
 
     /// Whether no small prime divides the candidate, nor e divides the candidate − 1.
     fn passes(&self) -> bool {
-        let divided = self
-            .residues
-            .iter()
-            .fold(0_u16, |divided, &residue| divided | u16::from(residue == 0));
+        let divided = self.residues.iter().fold(0_u16, |divided, &residue| divided | u16::from(residue == 0));
         divided == 0 && self.mod_3 != 0 && self.mod_e != 1
     }
 
@@ -259,13 +227,7 @@ fn is_root_of_one<const CAP: usize>(monty: &Monty<CAP>, value: &mut [u64]) -> bo
 pub(super) fn is_prime_word(word: u32) -> bool {
     let word = u64::from(word);
     let no_divisor = |divisor: u64| !word.is_multiple_of(divisor);
-    word == 2
-        || word > 2
-            && no_divisor(2)
-            && (3..)
-                .step_by(2)
-                .take_while(|d| d * d <= word)
-                .all(no_divisor)
+    word == 2 || word > 2 && no_divisor(2) && (3..).step_by(2).take_while(|d| d * d <= word).all(no_divisor)
 }
 
 fn cut(limbs: &[u64], len: usize) -> &[u64] {

@@ -61,21 +61,12 @@ fn a_reseed_gives_the_bits_of_cavp() {
 
 #[test]
 fn too_little_entropy_and_too_long_requests_are_refused() {
-    assert!(matches!(
-        Drbg::new(&[1; 31], b"nonce", b""),
-        Err(Error::Length)
-    ));
+    assert!(matches!(Drbg::new(&[1; 31], b"nonce", b""), Err(Error::Length)));
     let mut drbg = super::rng(1);
-    assert_eq!(
-        drbg.reseed(&[1; 31], b"much more than that"),
-        Err(Error::Length)
-    );
+    assert_eq!(drbg.reseed(&[1; 31], b"much more than that"), Err(Error::Length));
     let mut out = super::std::vec![0xFF; MAX_REQUEST + 1];
     assert_eq!(drbg.generate(&mut out, b""), Err(Error::Length));
-    assert!(
-        out.iter().all(|&byte| byte == 0),
-        "a refused request leaves nothing that looks random"
-    );
+    assert!(out.iter().all(|&byte| byte == 0), "a refused request leaves nothing that looks random");
     drbg.fill(&mut out).unwrap();
     assert!(out.iter().any(|&byte| byte != 0));
 }

@@ -168,16 +168,9 @@ fn signatures_of_another_implementation_verify_with_digests_shorter_and_longer_t
         for (hash, r, s) in vector.signatures {
             let signature = Signature::new(vector.curve, r, s).unwrap();
             let message = digest(hash, &[b"sample"]);
-            let verify = |signature| {
-                vector
-                    .curve
-                    .ecdsa_verify(&vector.public(), message.as_slice(), signature)
-            };
+            let verify = |signature| vector.curve.ecdsa_verify(&vector.public(), message.as_slice(), signature);
             assert_eq!(verify(&signature), Ok(()), "{:?} {hash:?}", vector.curve);
-            let swapped = Signature {
-                r: signature.s,
-                s: signature.r,
-            };
+            let swapped = Signature { r: signature.s, s: signature.r };
             assert_eq!(verify(&swapped), Err(Error::Invalid));
         }
     }
@@ -187,46 +180,21 @@ fn signatures_of_another_implementation_verify_with_digests_shorter_and_longer_t
 fn agreement_gives_the_shared_x_coordinate_from_both_sides() {
     for vector in VECTORS {
         let peer = Point::new(vector.curve, vector.peer[0], vector.peer[1]).unwrap();
-        assert_eq!(
-            vector
-                .curve
-                .multiply(vector.d, &peer)
-                .unwrap()
-                .x()
-                .as_slice(),
-            vector.z
-        );
+        assert_eq!(vector.curve.multiply(vector.d, &peer).unwrap().x().as_slice(), vector.z);
         let other = hex!("1234567890abcdef1234567890abcdef");
-        assert_eq!(
-            vector
-                .curve
-                .multiply(&other, &vector.public())
-                .unwrap()
-                .x()
-                .as_slice(),
-            vector.z
-        );
+        assert_eq!(vector.curve.multiply(&other, &vector.public()).unwrap().x().as_slice(), vector.z);
     }
 }
 
 #[test]
 fn scalars_are_from_one_to_the_order_less_one() {
     for vector in VECTORS {
-        for bad in [
-            &[][..],
-            &[0],
-            &vector.near_order(0),
-            &vector.near_order(1),
-            &[0xFF; 48][..vector.curve.size()],
-        ] {
+        for bad in [&[][..], &[0], &vector.near_order(0), &vector.near_order(1), &[0xFF; 48][..vector.curve.size()]] {
             assert_eq!(vector.curve.public(bad), Err(Error::Range));
             assert!(vector.curve.multiply(bad, &vector.public()).is_err());
             assert!(vector.curve.ecdsa_sign(bad, &[1; 32], &mut rng(1)).is_err());
         }
-        let (one, last) = (
-            vector.curve.public(&[1]).unwrap(),
-            vector.curve.public(&vector.near_order(-1)).unwrap(),
-        );
+        let (one, last) = (vector.curve.public(&[1]).unwrap(), vector.curve.public(&vector.near_order(-1)).unwrap());
         assert_eq!(one.x(), last.x(), "G and −G");
         assert_ne!(one.y(), last.y());
         assert_eq!(vector.curve.public(&[1; 49]), Err(Error::Length));
@@ -241,13 +209,7 @@ fn points_off_the_curve_are_refused() {
         off[5] ^= 1;
         let too_big = [0xFF; 48];
         let too_big = &too_big[..vector.curve.size()];
-        for (x, y) in [
-            (x, &off[..]),
-            (y, x),
-            (&[][..], &[][..]),
-            (too_big, y),
-            (x, too_big),
-        ] {
+        for (x, y) in [(x, &off[..]), (y, x), (&[][..], &[][..]), (too_big, y), (x, too_big)] {
             assert_eq!(Point::new(vector.curve, x, y), Err(Error::Range));
         }
         assert_eq!(Point::new(vector.curve, &[0; 49], y), Err(Error::Length));
@@ -257,16 +219,9 @@ fn points_off_the_curve_are_refused() {
 #[test]
 fn a_point_of_another_curve_is_refused() {
     let [p256, p384] = VECTORS;
-    assert_eq!(
-        p384.curve.multiply(p384.d, &p256.public()),
-        Err(Error::Range)
-    );
+    assert_eq!(p384.curve.multiply(p384.d, &p256.public()), Err(Error::Range));
     let signature = Signature::new(p384.curve, &[1], &[1]).unwrap();
-    assert_eq!(
-        p384.curve
-            .ecdsa_verify(&p256.public(), &[1; 32], &signature),
-        Err(Error::Invalid)
-    );
+    assert_eq!(p384.curve.ecdsa_verify(&p256.public(), &[1; 32], &signature), Err(Error::Invalid));
 }
 
 #[test]
@@ -277,10 +232,7 @@ fn signature_halves_are_from_one_to_the_order_less_one() {
         for bad in [&[0][..], &vector.near_order(0), &vector.near_order(1)] {
             for (r, s) in [(bad, s), (r, bad)] {
                 let signature = Signature::new(vector.curve, r, s).unwrap();
-                let verdict =
-                    vector
-                        .curve
-                        .ecdsa_verify(&vector.public(), message.as_slice(), &signature);
+                let verdict = vector.curve.ecdsa_verify(&vector.public(), message.as_slice(), &signature);
                 assert_eq!(verdict, Err(Error::Invalid));
             }
         }
@@ -298,18 +250,9 @@ fn scalars_are_random_numbers_modulo_the_order_less_one_plus_one() {
     }
     for vector in VECTORS {
         let draw = |c: &[u8]| vector.curve.random_scalar(&mut Fixed(c)).unwrap();
-        let one = |scalar: &[u8]| {
-            scalar
-                .iter()
-                .rev()
-                .enumerate()
-                .all(|(i, &byte)| byte == u8::from(i == 0))
-        };
+        let one = |scalar: &[u8]| scalar.iter().rev().enumerate().all(|(i, &byte)| byte == u8::from(i == 0));
         assert!(one(draw(&[]).as_slice()));
-        assert_eq!(
-            draw(&vector.near_order(-2)).as_slice(),
-            vector.near_order(-1)
-        );
+        assert_eq!(draw(&vector.near_order(-2)).as_slice(), vector.near_order(-1));
         assert!(one(draw(&vector.near_order(-1)).as_slice()));
         assert_eq!(draw(&[5]).as_slice().last(), Some(&6));
     }
@@ -326,10 +269,7 @@ fn a_failing_generator_fails_the_operation() {
     }
     for &curve in Curve::ALL {
         assert!(matches!(curve.generate(&mut Exhausted), Err(Error::Reseed)));
-        assert_eq!(
-            curve.ecdsa_sign(&[1], &[1; 32], &mut Exhausted),
-            Err(Error::Reseed)
-        );
+        assert_eq!(curve.ecdsa_sign(&[1], &[1; 32], &mut Exhausted), Err(Error::Reseed));
     }
 }
 

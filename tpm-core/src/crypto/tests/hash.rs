@@ -12,19 +12,11 @@ use crate::crypto::hmac::{self, hmac};
 #[test]
 fn abc_has_the_digests_of_fips_180() {
     let expected: [(HashAlg, &[u8]); 4] = [
-        (
-            HashAlg::Sha1,
-            &hex!("a9993e364706816aba3e25717850c26c9cd0d89d"),
-        ),
-        (
-            HashAlg::Sha256,
-            &hex!("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-        ),
+        (HashAlg::Sha1, &hex!("a9993e364706816aba3e25717850c26c9cd0d89d")),
+        (HashAlg::Sha256, &hex!("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")),
         (
             HashAlg::Sha384,
-            &hex!(
-                "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7"
-            ),
+            &hex!("cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7"),
         ),
         (
             HashAlg::Sha512,
@@ -36,10 +28,7 @@ fn abc_has_the_digests_of_fips_180() {
     ];
     for (alg, expected) in expected {
         assert_eq!(digest(alg, &[b"a", b"", b"bc"]).as_slice(), expected);
-        assert_eq!(
-            (alg.digest_size(), HashAlg::from_id(alg.id())),
-            (expected.len(), Some(alg))
-        );
+        assert_eq!((alg.digest_size(), HashAlg::from_id(alg.id())), (expected.len(), Some(alg)));
     }
     assert_eq!(HashAlg::from_id(0x0010), None);
     assert_eq!(HashAlg::ALL.len(), expected.len());
@@ -62,9 +51,7 @@ fn hmac_has_the_values_of_rfc_4231() {
             HashAlg::Sha384,
             &[0x0B; 20],
             b"Hi There",
-            &hex!(
-                "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f4af152e8b2fa9cb6"
-            ),
+            &hex!("afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f4af152e8b2fa9cb6"),
         ),
         (
             HashAlg::Sha512,
@@ -83,20 +70,12 @@ fn hmac_has_the_values_of_rfc_4231() {
             &hex!("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
         ),
         // RFC 2202, test case 2
-        (
-            HashAlg::Sha1,
-            b"Jefe",
-            b"what do ya want for nothing?",
-            &hex!("effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
-        ),
+        (HashAlg::Sha1, b"Jefe", b"what do ya want for nothing?", &hex!("effcdf6ae5eb2fa2d27416d5f184df9c259a7c79")),
     ];
     for (alg, key, data, expected) in cases {
         assert_eq!(hmac(alg, key, &[data]).as_slice(), expected);
         assert!(hmac::verify(alg, key, &[data], expected));
-        assert!(
-            !hmac::verify(alg, key, &[data], &expected[1..]),
-            "a shortened HMAC"
-        );
+        assert!(!hmac::verify(alg, key, &[data], &expected[1..]), "a shortened HMAC");
         assert!(!hmac::verify(alg, key, &[data, b"x"], expected));
     }
 }
@@ -105,10 +84,7 @@ fn hmac_has_the_values_of_rfc_4231() {
 fn digests_compare_by_length_and_bytes() {
     assert_ne!(Digest::EMPTY, Digest::zero(HashAlg::Sha1));
     assert_ne!(Digest::zero(HashAlg::Sha1), Digest::zero(HashAlg::Sha256));
-    assert_eq!(
-        Digest::zero(HashAlg::Sha256),
-        Digest::from_slice(&[0; 32]).unwrap()
-    );
+    assert_eq!(Digest::zero(HashAlg::Sha256), Digest::from_slice(&[0; 32]).unwrap());
     assert_eq!(Digest::from_slice(&[0; 65]), None);
 }
 

@@ -7,9 +7,7 @@ use crate::crypto::hash::HashAlg;
 use crate::crypto::kdf::{kdfa, kdfa_bits, kdfe, kdfe_bits};
 use crate::crypto::sym::xor_obfuscate;
 
-const KEY: [u8; 20] = [
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
-];
+const KEY: [u8; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
 const U: &[u8] = b"context u";
 const V: &[u8] = b"v";
 
@@ -96,14 +94,8 @@ fn bits_and_bytes_must_agree() {
     for (bits, len) in [(0, 1), (7, 2), (8, 2), (9, 1), (520, 66)] {
         let mut out = [0; 66];
         let out = &mut out[..len];
-        assert_eq!(
-            kdfa_bits(HashAlg::Sha1, &KEY, b"", [U, V], bits, out),
-            Err(Error::Length)
-        );
-        assert_eq!(
-            kdfe_bits(HashAlg::Sha1, &KEY, b"", [U, V], bits, out),
-            Err(Error::Length)
-        );
+        assert_eq!(kdfa_bits(HashAlg::Sha1, &KEY, b"", [U, V], bits, out), Err(Error::Length));
+        assert_eq!(kdfe_bits(HashAlg::Sha1, &KEY, b"", [U, V], bits, out), Err(Error::Length));
     }
 }
 

@@ -25,12 +25,7 @@ fn rsa_digests(bits: u16) -> [[u8; 32]; 2] {
     let key = derivation().rsa(bits, 0).unwrap();
     let mut modulus = [0; MAX_BYTES];
     let modulus = key.public().modulus(&mut modulus).unwrap();
-    let sha256 = |bytes: &[u8]| {
-        digest(HashAlg::Sha256, &[bytes])
-            .as_slice()
-            .try_into()
-            .unwrap()
-    };
+    let sha256 = |bytes: &[u8]| digest(HashAlg::Sha256, &[bytes]).as_slice().try_into().unwrap();
     [sha256(key.prime().as_slice()), sha256(modulus)]
 }
 
@@ -51,14 +46,7 @@ fn rsa_2048() {
     ];
     assert_eq!(rsa_digests(2048), expected);
     let start = hex!("c9206b378d17e7756a9432a4c9416dfae0b90b17d6acf0fe3d44e33e8b165149");
-    assert!(
-        derivation()
-            .rsa(2048, 0)
-            .unwrap()
-            .prime()
-            .as_slice()
-            .starts_with(&start)
-    );
+    assert!(derivation().rsa(2048, 0).unwrap().prime().as_slice().starts_with(&start));
 }
 
 #[test]
@@ -82,19 +70,10 @@ fn rsa_4096() {
 #[test]
 fn p_256() {
     let (d, public) = derivation().ecc(Curve::NistP256).unwrap();
-    assert_eq!(
-        d.as_slice(),
-        hex!("f7ac1a1873091b4f15702f80621242ae8942c440f68e404d2f45efa8f4415d13")
-    );
+    assert_eq!(d.as_slice(), hex!("f7ac1a1873091b4f15702f80621242ae8942c440f68e404d2f45efa8f4415d13"));
     let (x, y) = (public.x().as_slice(), public.y().as_slice());
-    assert_eq!(
-        x,
-        hex!("42afb9a80a84c115d230b7624eb06fa9c313328c0758803c717c28fd7a508e0e")
-    );
-    assert_eq!(
-        y,
-        hex!("bbbb2d4fbcc6c7717e495782f53aff5c89b1f9709ec371bc6a9ca3e2575baa81")
-    );
+    assert_eq!(x, hex!("42afb9a80a84c115d230b7624eb06fa9c313328c0758803c717c28fd7a508e0e"));
+    assert_eq!(y, hex!("bbbb2d4fbcc6c7717e495782f53aff5c89b1f9709ec371bc6a9ca3e2575baa81"));
 }
 
 #[test]
@@ -139,10 +118,7 @@ fn symmetric_keys_keyed_hash_secrets_and_seed_values() {
 fn any_bit_of_seed_or_template_gives_another_key() {
     let key = |seed: &[u8], template: &[u8]| {
         let mut out = [0; 16];
-        Derivation::new(VERSION, seed, template)
-            .unwrap()
-            .bytes(Purpose::Sensitive, &mut out)
-            .unwrap();
+        Derivation::new(VERSION, seed, template).unwrap().bytes(Purpose::Sensitive, &mut out).unwrap();
         out
     };
     let original = key(&SEED, &TEMPLATE);
@@ -155,32 +131,14 @@ fn any_bit_of_seed_or_template_gives_another_key() {
     }
     // Bytes cannot move from one to the other.
     let joined = [SEED, SEED].concat();
-    assert_ne!(
-        key(&joined[..63], &joined[63..100]),
-        key(&joined[..62], &joined[62..100])
-    );
+    assert_ne!(key(&joined[..63], &joined[63..100]), key(&joined[..62], &joined[62..100]));
 }
 
 #[test]
 fn unknown_versions_and_short_seeds_are_refused() {
-    assert_eq!(
-        Derivation::new(0, &SEED, &TEMPLATE).err(),
-        Some(Error::Range)
-    );
-    assert_eq!(
-        Derivation::new(2, &SEED, &TEMPLATE).err(),
-        Some(Error::Range)
-    );
-    assert_eq!(
-        Derivation::new(VERSION, &SEED[..31], &TEMPLATE).err(),
-        Some(Error::Length)
-    );
-    assert_eq!(
-        Derivation::new(VERSION, &[0; 65], &TEMPLATE).err(),
-        Some(Error::Length)
-    );
-    assert_eq!(
-        Derivation::new(VERSION, &SEED, &[0; 65]).err(),
-        Some(Error::Length)
-    );
+    assert_eq!(Derivation::new(0, &SEED, &TEMPLATE).err(), Some(Error::Range));
+    assert_eq!(Derivation::new(2, &SEED, &TEMPLATE).err(), Some(Error::Range));
+    assert_eq!(Derivation::new(VERSION, &SEED[..31], &TEMPLATE).err(), Some(Error::Length));
+    assert_eq!(Derivation::new(VERSION, &[0; 65], &TEMPLATE).err(), Some(Error::Length));
+    assert_eq!(Derivation::new(VERSION, &SEED, &[0; 65]).err(), Some(Error::Length));
 }

@@ -24,24 +24,13 @@ fn key(bits: u16) -> RsaPrivate {
 
 #[test]
 fn openssl_signatures_are_ours_and_verify() {
-    let expected = [
-        openssl::RSASSA_SHA1,
-        openssl::RSASSA_SHA256,
-        openssl::RSASSA_SHA384,
-        openssl::RSASSA_SHA512,
-    ];
+    let expected = [openssl::RSASSA_SHA1, openssl::RSASSA_SHA256, openssl::RSASSA_SHA384, openssl::RSASSA_SHA512];
     for (&hash, expected) in HashAlg::ALL.iter().zip(expected) {
         let (scheme, message) = (SignScheme::Rsassa(hash), digest(hash, &[b"quoin"]));
         let mut out = [0; MAX_BYTES];
-        assert_eq!(
-            private().sign(&mut rng(1), scheme, message.as_slice(), &mut out),
-            Ok(256)
-        );
+        assert_eq!(private().sign(&mut rng(1), scheme, message.as_slice(), &mut out), Ok(256));
         assert_eq!(out[..256], expected, "{hash:?}");
-        assert_eq!(
-            public().verify(scheme, message.as_slice(), &expected),
-            Ok(())
-        );
+        assert_eq!(public().verify(scheme, message.as_slice(), &expected), Ok(()));
     }
 }
 
@@ -66,15 +55,9 @@ fn openssl_pss_signatures_verify_whatever_their_salt() {
     ];
     for (hash, signature) in cases {
         let message = digest(hash, &[b"quoin"]);
-        assert_eq!(
-            public().verify(SignScheme::Rsapss(hash), message.as_slice(), &signature),
-            Ok(())
-        );
+        assert_eq!(public().verify(SignScheme::Rsapss(hash), message.as_slice(), &signature), Ok(()));
         let other = SignScheme::Rsassa(hash);
-        assert_eq!(
-            public().verify(other, message.as_slice(), &signature),
-            Err(Error::Invalid)
-        );
+        assert_eq!(public().verify(other, message.as_slice(), &signature), Err(Error::Invalid));
     }
 }
 
@@ -82,53 +65,29 @@ fn openssl_pss_signatures_verify_whatever_their_salt() {
 fn openssl_ciphertexts_decrypt() {
     let decrypt = |scheme, ciphertext: &[u8]| private().decrypt(&mut rng(1), scheme, ciphertext);
     let oaep = CryptScheme::Oaep(HashAlg::Sha256, b"DUPLICATE\0");
-    assert_eq!(
-        decrypt(oaep, &openssl::OAEP_SHA256).unwrap().as_slice(),
-        b"secret message"
-    );
+    assert_eq!(decrypt(oaep, &openssl::OAEP_SHA256).unwrap().as_slice(), b"secret message");
     let empty = CryptScheme::Oaep(HashAlg::Sha1, b"");
-    assert_eq!(
-        decrypt(empty, &openssl::OAEP_SHA1_EMPTY)
-            .unwrap()
-            .as_slice(),
-        b""
-    );
-    assert_eq!(
-        decrypt(CryptScheme::Rsaes, &openssl::RSAES)
-            .unwrap()
-            .as_slice(),
-        b"secret message"
-    );
+    assert_eq!(decrypt(empty, &openssl::OAEP_SHA1_EMPTY).unwrap().as_slice(), b"");
+    assert_eq!(decrypt(CryptScheme::Rsaes, &openssl::RSAES).unwrap().as_slice(), b"secret message");
 
     let wrong_label = CryptScheme::Oaep(HashAlg::Sha256, b"DUPLICATE");
-    assert_eq!(
-        decrypt(wrong_label, &openssl::OAEP_SHA256).err(),
-        Some(Error::Invalid)
-    );
+    assert_eq!(decrypt(wrong_label, &openssl::OAEP_SHA256).err(), Some(Error::Invalid));
     assert_eq!(decrypt(oaep, &openssl::RSAES).err(), Some(Error::Invalid));
-    assert_eq!(
-        decrypt(CryptScheme::Rsaes, &openssl::OAEP_SHA256).err(),
-        Some(Error::Invalid)
-    );
+    assert_eq!(decrypt(CryptScheme::Rsaes, &openssl::OAEP_SHA256).err(), Some(Error::Invalid));
 }
 
 /// Encrypts a hand-made block without padding, so that the decoder sees exactly this block.
 fn decrypt_block(scheme: CryptScheme<'_>, block: &[u8; 256]) -> Result<std::vec::Vec<u8>, Error> {
     let mut ciphertext = *block;
     public().raw(&mut ciphertext).unwrap();
-    private()
-        .decrypt(&mut rng(1), scheme, &ciphertext)
-        .map(|message| message.as_slice().to_vec())
+    private().decrypt(&mut rng(1), scheme, &ciphertext).map(|message| message.as_slice().to_vec())
 }
 
 #[test]
 fn every_defect_of_a_pkcs1_block_is_the_same_error() {
     let mut good = [0xA5; 256];
     (good[0], good[1], good[10]) = (0, 2, 0);
-    assert_eq!(
-        decrypt_block(CryptScheme::Rsaes, &good).unwrap(),
-        good[11..]
-    );
+    assert_eq!(decrypt_block(CryptScheme::Rsaes, &good).unwrap(), good[11..]);
     let mut longest = good;
     (longest[10], longest[255]) = (1, 0);
     assert_eq!(decrypt_block(CryptScheme::Rsaes, &longest).unwrap(), b"");
@@ -136,11 +95,7 @@ fn every_defect_of_a_pkcs1_block_is_the_same_error() {
     for (at, value) in [(0, 1), (1, 1), (1, 0), (2, 0), (9, 0), (10, 1)] {
         let mut bad = good;
         bad[at] = value;
-        assert_eq!(
-            decrypt_block(CryptScheme::Rsaes, &bad),
-            Err(Error::Invalid),
-            "byte {at}"
-        );
+        assert_eq!(decrypt_block(CryptScheme::Rsaes, &bad), Err(Error::Invalid), "byte {at}");
     }
 }
 
@@ -156,27 +111,16 @@ fn every_defect_of_an_oaep_block_is_the_same_error() {
         let mut bad = block;
         bad[at] ^= 1;
         // The first byte becomes 1: still below the modulus, as its first byte is 8C.
-        assert_eq!(
-            decrypt_block(scheme, &bad),
-            Err(Error::Invalid),
-            "byte {at}"
-        );
+        assert_eq!(decrypt_block(scheme, &bad), Err(Error::Invalid), "byte {at}");
     }
 }
 
 #[test]
 fn the_null_scheme_pads_with_zeros_and_keeps_the_full_block() {
     let mut ciphertext = [0; MAX_BYTES];
-    let size = public()
-        .encrypt(&mut rng(1), CryptScheme::Null, b"\x01\x02", &mut ciphertext)
-        .unwrap();
-    let message = private()
-        .decrypt(&mut rng(1), CryptScheme::Null, &ciphertext[..size])
-        .unwrap();
-    assert_eq!(
-        (message.len(), &message.as_slice()[253..]),
-        (256, &[0, 1, 2][..])
-    );
+    let size = public().encrypt(&mut rng(1), CryptScheme::Null, b"\x01\x02", &mut ciphertext).unwrap();
+    let message = private().decrypt(&mut rng(1), CryptScheme::Null, &ciphertext[..size]).unwrap();
+    assert_eq!((message.len(), &message.as_slice()[253..]), (256, &[0, 1, 2][..]));
 }
 
 #[test]
@@ -188,10 +132,7 @@ fn numbers_not_below_the_modulus_are_refused() {
     }] {
         let mut unchanged = block;
         assert_eq!(public().raw(&mut unchanged), Err(Error::Range));
-        assert_eq!(
-            private().raw(&mut rng(1), &mut unchanged),
-            Err(Error::Range)
-        );
+        assert_eq!(private().raw(&mut rng(1), &mut unchanged), Err(Error::Range));
         assert_eq!(unchanged, block);
         let null = public().encrypt(&mut rng(1), CryptScheme::Null, &block, &mut [0; 256]);
         assert_eq!(null, Err(Error::Range));
@@ -222,27 +163,18 @@ fn the_edges_of_the_range_come_back() {
 
 #[test]
 fn keys_that_are_none_are_refused() {
-    let refused =
-        |modulus: &[u8], exponent| RsaPublic::new(modulus, exponent).err() == Some(Error::Key);
+    let refused = |modulus: &[u8], exponent| RsaPublic::new(modulus, exponent).err() == Some(Error::Key);
     let mut even = openssl::MODULUS;
     even[255] ^= 1;
     let mut short = openssl::MODULUS;
     short[0] &= 0x7F;
-    assert!(
-        refused(&even, 0)
-            && refused(&short, 0)
-            && refused(&openssl::MODULUS[1..], 0)
-            && refused(&[], 0)
-    );
+    assert!(refused(&even, 0) && refused(&short, 0) && refused(&openssl::MODULUS[1..], 0) && refused(&[], 0));
     // Not above 2^16, even, composite (2^16 + 3 = 65539 is prime, 65541 = 3·…, 0xFFFF_FFFB is the largest prime).
     for exponent in [1, 3, 17, 65535, 65536, 65538, 65541, u32::MAX] {
         assert!(refused(&openssl::MODULUS, exponent), "{exponent}");
     }
     for exponent in [0, 65537, 65539, 0xFFFF_FFFB] {
-        assert!(
-            RsaPublic::new(&openssl::MODULUS, exponent).is_ok(),
-            "{exponent}"
-        );
+        assert!(RsaPublic::new(&openssl::MODULUS, exponent).is_ok(), "{exponent}");
     }
     let mut other = openssl::PRIME_P;
     other[127] ^= 2;
@@ -251,24 +183,14 @@ fn keys_that_are_none_are_refused() {
         one[127] = 1;
         one
     };
-    for prime in [
-        &other[..],
-        &one,
-        &[0; 128],
-        &[0xFF; 128],
-        &openssl::PRIME_P[1..],
-        &[],
-    ] {
+    for prime in [&other[..], &one, &[0; 128], &[0xFF; 128], &openssl::PRIME_P[1..], &[]] {
         assert_eq!(RsaPrivate::new(&public(), prime).err(), Some(Error::Key));
     }
     // n = p² has no key.
     let mut square = [0; 256];
     square_of(&openssl::PRIME_P, &mut square);
     let square = RsaPublic::new(&square, 0).unwrap();
-    assert_eq!(
-        RsaPrivate::new(&square, &openssl::PRIME_P).err(),
-        Some(Error::Key)
-    );
+    assert_eq!(RsaPrivate::new(&square, &openssl::PRIME_P).err(), Some(Error::Key));
 }
 
 fn square_of(prime: &[u8; 128], out: &mut [u8; 256]) {
@@ -299,44 +221,20 @@ fn a_wrong_result_is_withheld() {
 fn messages_and_digests_that_do_not_fit_are_refused() {
     let key = key(1024);
     let (public, mut out) = (key.public(), [0; MAX_BYTES]);
-    for scheme in [
-        CryptScheme::Rsaes,
-        CryptScheme::Oaep(HashAlg::Sha256, b"L\0"),
-    ] {
+    for scheme in [CryptScheme::Rsaes, CryptScheme::Oaep(HashAlg::Sha256, b"L\0")] {
         let longest = public.max_message(scheme).unwrap();
-        assert_eq!(
-            public.encrypt(&mut rng(1), scheme, &[1; 128][..longest], &mut out),
-            Ok(128)
-        );
-        assert_eq!(
-            public.encrypt(&mut rng(1), scheme, &[1; 128][..=longest], &mut out),
-            Err(Error::Length)
-        );
-        assert_eq!(
-            public.encrypt(&mut rng(1), scheme, b"", &mut out[..127]),
-            Err(Error::Length)
-        );
+        assert_eq!(public.encrypt(&mut rng(1), scheme, &[1; 128][..longest], &mut out), Ok(128));
+        assert_eq!(public.encrypt(&mut rng(1), scheme, &[1; 128][..=longest], &mut out), Err(Error::Length));
+        assert_eq!(public.encrypt(&mut rng(1), scheme, b"", &mut out[..127]), Err(Error::Length));
     }
     let none = CryptScheme::Oaep(HashAlg::Sha512, b"");
     assert_eq!(public.max_message(none), None);
-    assert_eq!(
-        public.encrypt(&mut rng(1), none, b"", &mut out),
-        Err(Error::Length)
-    );
-    for scheme in [
-        SignScheme::Rsassa(HashAlg::Sha256),
-        SignScheme::Rsapss(HashAlg::Sha256),
-    ] {
+    assert_eq!(public.encrypt(&mut rng(1), none, b"", &mut out), Err(Error::Length));
+    for scheme in [SignScheme::Rsassa(HashAlg::Sha256), SignScheme::Rsapss(HashAlg::Sha256)] {
         for len in [0, 20, 31, 33, 64] {
-            assert_eq!(
-                key.sign(&mut rng(1), scheme, &[1; 64][..len], &mut out),
-                Err(Error::Length)
-            );
+            assert_eq!(key.sign(&mut rng(1), scheme, &[1; 64][..len], &mut out), Err(Error::Length));
         }
-        assert_eq!(
-            key.sign(&mut rng(1), scheme, &[1; 32], &mut out[..127]),
-            Err(Error::Length)
-        );
+        assert_eq!(key.sign(&mut rng(1), scheme, &[1; 32], &mut out[..127]), Err(Error::Length));
     }
 }
 
@@ -345,18 +243,8 @@ fn messages_and_digests_that_do_not_fit_are_refused() {
 fn a_pss_salt_is_as_long_as_the_room() {
     let key = key(1024);
     let mut out = [0; 128];
-    key.sign(
-        &mut rng(1),
-        SignScheme::Rsapss(HashAlg::Sha512),
-        &[1; 64],
-        &mut out,
-    )
-    .unwrap();
-    assert_eq!(
-        key.public()
-            .verify(SignScheme::Rsapss(HashAlg::Sha512), &[1; 64], &out),
-        Ok(())
-    );
+    key.sign(&mut rng(1), SignScheme::Rsapss(HashAlg::Sha512), &[1; 64], &mut out).unwrap();
+    assert_eq!(key.public().verify(SignScheme::Rsapss(HashAlg::Sha512), &[1; 64], &out), Ok(()));
 }
 
 /// FIPS 186-5, A.1.3: the conditions on primes, for each size of key.
@@ -370,11 +258,7 @@ fn primes_have_the_bits_they_must() {
             assert_eq!((modulus.len() * 8, modulus[0] >> 7), (usize::from(bits), 1));
             let prime = key.prime();
             let prime = prime.as_slice();
-            assert_eq!(
-                (prime[0] >> 6, prime[prime.len() - 1] & 3),
-                (3, 3),
-                "two highest and two lowest bits"
-            );
+            assert_eq!((prime[0] >> 6, prime[prime.len() - 1] & 3), (3, 3), "two highest and two lowest bits");
             let again = RsaPrivate::new(key.public(), prime).unwrap();
             assert!(again.prime().ct_eq(prime));
         }
@@ -396,15 +280,7 @@ fn other_exponents_make_keys_that_work() {
 
 #[test]
 fn sizes_and_exponents_that_do_not_exist_are_refused() {
-    for (bits, exponent) in [
-        (0, 0),
-        (512, 0),
-        (1536, 0),
-        (2047, 0),
-        (8192, 0),
-        (2048, 3),
-        (2048, 65541),
-    ] {
+    for (bits, exponent) in [(0, 0), (512, 0), (1536, 0), (2047, 0), (8192, 0), (2048, 3), (2048, 65541)] {
         let key = RsaPrivate::generate(bits, exponent, &mut rng(1), &mut rng(2));
         assert_eq!(key.err(), Some(Error::Key), "{bits} {exponent}");
     }
@@ -419,22 +295,11 @@ fn a_failing_generator_fails_the_operation() {
             Err(Error::Reseed)
         }
     }
-    assert_eq!(
-        RsaPrivate::generate(1024, 0, &mut Exhausted, &mut rng(1)).err(),
-        Some(Error::Reseed)
-    );
+    assert_eq!(RsaPrivate::generate(1024, 0, &mut Exhausted, &mut rng(1)).err(), Some(Error::Reseed));
     let mut block = [1; 256];
-    assert_eq!(
-        private().raw(&mut Exhausted, &mut block),
-        Err(Error::Reseed)
-    );
+    assert_eq!(private().raw(&mut Exhausted, &mut block), Err(Error::Reseed));
     assert_eq!(block, [1; 256]);
-    let oaep = public().encrypt(
-        &mut Exhausted,
-        CryptScheme::Oaep(HashAlg::Sha1, b""),
-        b"",
-        &mut [0; 256],
-    );
+    let oaep = public().encrypt(&mut Exhausted, CryptScheme::Oaep(HashAlg::Sha1, b""), b"", &mut [0; 256]);
     assert_eq!(oaep, Err(Error::Reseed));
 }
 
@@ -461,10 +326,7 @@ fn a_prime_search_without_luck_ends() {
         }
     }
     // All candidates but the first are longer than a prime may be, and 2^512 − 1 is divisible by 3.
-    assert_eq!(
-        RsaPrivate::generate(1024, 0, &mut AllOnes, &mut rng(1)).err(),
-        Some(Error::Fault)
-    );
+    assert_eq!(RsaPrivate::generate(1024, 0, &mut AllOnes, &mut rng(1)).err(), Some(Error::Fault));
 }
 
 #[test]
@@ -479,10 +341,7 @@ fn three_thousand_and_four_thousand_bits_work() {
         assert_eq!(key.sign(&mut rng(1), scheme, &[7; 48], &mut out), Ok(size));
         assert_eq!(key.public().verify(scheme, &[7; 48], &out[..size]), Ok(()));
         out[size - 1] ^= 1;
-        assert_eq!(
-            key.public().verify(scheme, &[7; 48], &out[..size]),
-            Err(Error::Invalid)
-        );
+        assert_eq!(key.public().verify(scheme, &[7; 48], &out[..size]), Err(Error::Invalid));
     }
 }
 

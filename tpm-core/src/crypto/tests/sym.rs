@@ -146,11 +146,7 @@ fn the_next_iv_is_that_of_the_mode() {
         let expected: Vec<u8> = match mode {
             Mode::Ecb => Vec::new(),
             Mode::Cbc | Mode::Cfb => ciphertext[48..].to_vec(),
-            Mode::Ofb => ciphertext[48..]
-                .iter()
-                .zip(&PLAIN[48..])
-                .map(|(c, p)| c ^ p)
-                .collect(),
+            Mode::Ofb => ciphertext[48..].iter().zip(&PLAIN[48..]).map(|(c, p)| c ^ p).collect(),
             Mode::Ctr => hex!("f0f1f2f3f4f5f6f7f8f9fafbfcfdff03").to_vec(),
         };
         assert_eq!(next, expected, "{mode:?}");
@@ -167,26 +163,15 @@ fn a_counter_wraps_over_the_whole_block() {
 #[test]
 fn wrong_lengths_are_refused() {
     for key in [0, 15, 17, 31, 33] {
-        assert!(matches!(
-            Cipher::new(SymAlg::Aes, &[0; 33][..key]),
-            Err(Error::Key)
-        ));
+        assert!(matches!(Cipher::new(SymAlg::Aes, &[0; 33][..key]), Err(Error::Key)));
     }
     for mode in MODES {
         let mut iv = [0; 16];
         let right: &mut [u8] = if mode == Mode::Ecb { &mut [] } else { &mut iv };
         let partial = aes(KEYS[0]).encrypt(mode, right, &mut [0; 17]);
         assert_eq!(partial.is_err(), mode.whole_blocks(), "{mode:?}");
-        let wrong: &mut [u8] = if mode == Mode::Ecb {
-            &mut [0; 16]
-        } else {
-            &mut [0; 15]
-        };
-        assert_eq!(
-            aes(KEYS[0]).encrypt(mode, wrong, &mut [0; 16]),
-            Err(Error::Length),
-            "{mode:?}"
-        );
+        let wrong: &mut [u8] = if mode == Mode::Ecb { &mut [0; 16] } else { &mut [0; 15] };
+        assert_eq!(aes(KEYS[0]).encrypt(mode, wrong, &mut [0; 16]), Err(Error::Length), "{mode:?}");
         assert_eq!(Mode::from_id(mode.id()), Some(mode));
     }
 }
