@@ -10,15 +10,17 @@
 //! | `wire` | Part 2: bytes and types, no state |
 //! | `pipeline` | what happens around every command |
 //! | `command` | Part 3: a folder a chapter, a file a command, one table |
-//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `dictionary`, `selftest` | the parts of the TPM |
+//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `dictionary`, `selftest` | the parts of the TPM |
 //! | `state` | who survives what |
 //! | [`crypto`] | the only place that names cryptographic crates |
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod command;
+mod context;
 pub mod crypto;
 mod dictionary;
+mod endorsement;
 mod entity;
 mod nv;
 mod object;
@@ -35,5 +37,6 @@ mod state;
 mod tpm;
 mod wire;
 
+pub use endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use tpm::{Failure, Tpm};

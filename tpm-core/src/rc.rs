@@ -255,6 +255,14 @@ impl Rc {
         Self(NonZeroU32::MIN.saturating_add(base - 1 + u32::try_from(index.min(6)).unwrap_or(6)))
     }
 
+    /// The code at a position, if it is one of format one without a position.
+    pub(crate) const fn at(self, at: At) -> Self {
+        let v = self.0.get();
+        #[expect(clippy::cast_possible_truncation, reason = "six bits")]
+        let code = (v & 0x3f) as u8;
+        if v & 0x80 != 0 && v & 0xf40 == 0 { Fmt1(code).at(at) } else { self }
+    }
+
     /// The value on the wire.
     pub(crate) const fn get(self) -> u32 {
         self.0.get()

@@ -158,7 +158,11 @@ macro_rules! table {
 }
 
 mod capability;
+mod context;
+mod duplication;
+mod hierarchy;
 mod nv;
+mod object;
 mod pcr;
 mod policy;
 mod random;
@@ -182,6 +186,21 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     selftest::self_test::SelfTest,
     // 11 Session Commands
     session::policy_restart::PolicyRestart,
+    session::start_auth_session::StartAuthSession,
+    // 12 Object Commands
+    object::create::Create,
+    object::load::Load,
+    object::load_external::LoadExternal,
+    object::read_public::ReadPublic,
+    object::activate_credential::ActivateCredential,
+    object::make_credential::MakeCredential,
+    object::unseal::Unseal,
+    object::object_change_auth::ObjectChangeAuth,
+    object::create_loaded::CreateLoaded,
+    // 13 Duplication Commands
+    duplication::duplicate::Duplicate,
+    duplication::rewrap::Rewrap,
+    duplication::import::Import,
     // 15 Symmetric Primitives
     symmetric::hash::Hash,
     symmetric::hmac::Hmac,
@@ -202,6 +221,13 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     policy::policy_password::PolicyPassword,
     policy::policy_pcr::PolicyPcr,
     policy::policy_secret::PolicySecret,
+    // 24 Hierarchy Commands
+    hierarchy::create_primary::CreatePrimary,
+    // 28 Context Management
+    context::context_save::ContextSave,
+    context::context_load::ContextLoad,
+    context::flush_context::FlushContext,
+    context::evict_control::EvictControl,
     // 30 Capability Commands
     capability::get_capability::GetCapability,
     // 31 Non-volatile Storage

@@ -1,12 +1,18 @@
 //! Objects (Part 1, 27): what is loaded, what is persistent, names.
 
+pub(crate) mod create;
+pub(crate) mod exchange;
+pub(crate) mod load;
+pub(crate) mod protect;
+pub(crate) mod stored;
+pub(crate) mod template;
 mod ticket;
 
 use crate::crypto::hash::{HashAlg, Hasher};
 use crate::profile;
 use crate::rc::Rc;
 use crate::state::Ram;
-use crate::wire::{Handle, HandleKind, Marshal, Name, ObjectAttributes, Public, Sensitive, Writer};
+use crate::wire::{Handle, HandleKind, Marshal, Name, ObjectAttributes, ObjectType, Public, Sensitive, Writer};
 use heapless::Vec;
 
 /// A loaded or persistent object.
@@ -35,11 +41,30 @@ impl Object {
         self.public.attributes.has(attributes)
     }
 
-    /// A parent: restricted decryption key with a symmetric algorithm for its children (Part 1, 27.5.2), and nameAlg.
+    /// A second copy.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            public: self.public.clone(),
+            sensitive: self.sensitive.as_ref().map(Sensitive::duplicate),
+            name: self.name.clone(),
+            qualified_name: self.qualified_name.clone(),
+            ..*self
+        }
+    }
+
+    /// A storage key with its sensitive area: what protects children (Part 1, 27.5.2).
     pub(crate) fn is_parent(&self) -> bool {
-        self.has(ObjectAttributes::RESTRICTED.with(ObjectAttributes::DECRYPT))
-            && !self.has(ObjectAttributes::SIGN)
-            && self.public.name_alg.is_some()
+        self.is_any_parent() && self.public.object_type() != ObjectType::KeyedHash
+    }
+
+    /// A derivation parent (Part 1, 28.2).
+    pub(crate) fn is_derivation_parent(&self) -> bool {
+        self.is_any_parent() && self.public.object_type() == ObjectType::KeyedHash
+    }
+
+    fn is_any_parent(&self) -> bool {
+        let attributes = ObjectAttributes::RESTRICTED.with(ObjectAttributes::DECRYPT);
+        self.has(attributes) && self.sensitive.is_some() && !self.external && self.public.name_alg.is_some()
     }
 }
 

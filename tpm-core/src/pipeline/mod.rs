@@ -6,6 +6,7 @@ mod parameter;
 mod respond;
 mod sessions;
 
+pub(crate) use authorize::bound_entity;
 pub(crate) use sessions::{SessionUse, SessionUses};
 
 use crate::command::area::Handles;

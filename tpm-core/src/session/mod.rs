@@ -1,11 +1,13 @@
 //! Sessions (Part 1, 17): what is loaded, and which handles are in use.
 
+mod stored;
+
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::policy::PolicyState;
 use crate::profile::{MAX_ACTIVE_SESSIONS, MAX_LOADED_SESSIONS};
-use crate::rc::Rc;
+use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::wire::{Handle, SymDef};
+use crate::wire::{Handle, Marshal, Reader, SymDef, Unmarshal, Writer};
 
 /// TPM_SE (Part 2, 6.11).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +18,28 @@ pub(crate) enum SessionType {
     Policy,
     /// TPM_SE_TRIAL
     Trial,
+}
+
+impl Unmarshal<'_> for SessionType {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        match r.get::<u8>()? {
+            0 => Ok(Self::Hmac),
+            1 => Ok(Self::Policy),
+            3 => Ok(Self::Trial),
+            _ => Err(Fmt1::VALUE),
+        }
+    }
+}
+
+impl Marshal for SessionType {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        let id: u8 = match self {
+            Self::Hmac => 0,
+            Self::Policy => 1,
+            Self::Trial => 3,
+        };
+        id.marshal(w);
+    }
 }
 
 impl SessionType {
@@ -163,6 +187,13 @@ impl Sessions {
             *active = Active::Free;
         }
         true
+    }
+
+    /// The counter that the next saved context gets.
+    ///
+    /// - `CONTEXT_GAP`: the oldest saved session must be loaded or flushed first
+    pub(crate) fn next_counter(&self) -> Result<u64, Rc> {
+        self.gap().map(|()| self.counter)
     }
 
     /// Unloads a session whose context is saved: the context's counter.

@@ -5,7 +5,7 @@ use crate::rc::Fmt1;
 use heapless::Vec;
 
 /// A TPM2B of at most `MAX` bytes which borrows them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tpm2b<'a, const MAX: usize>(pub &'a [u8]);
 
 impl<'a, const MAX: usize> Unmarshal<'a> for Tpm2b<'a, MAX> {

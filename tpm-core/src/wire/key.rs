@@ -205,6 +205,15 @@ pub(crate) enum Unique {
 }
 
 impl Unique {
+    fn empty(selector: ObjectType) -> Self {
+        match selector {
+            ObjectType::Rsa => Self::Rsa(Buffer::new()),
+            ObjectType::KeyedHash => Self::KeyedHash(Digest::EMPTY),
+            ObjectType::Ecc => Self::Ecc(EccPoint::default()),
+            ObjectType::SymCipher => Self::SymCipher(Digest::EMPTY),
+        }
+    }
+
     fn unmarshal(selector: ObjectType, r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         Ok(match selector {
             ObjectType::Rsa => Self::Rsa(r.get()?),
@@ -284,6 +293,63 @@ impl Marshal for Public {
     }
 }
 
+/// TPMT_PUBLIC where nameAlg cannot be TPM_ALG_NULL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Named(pub(crate) Public);
+
+impl Unmarshal<'_> for Named {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let public: Public = r.get()?;
+        if public.name_alg.is_some() { Ok(Self(public)) } else { Err(Fmt1::HASH) }
+    }
+}
+
+/// TPMS_DERIVE (11.1.16): label and context of a Derived Object.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Derive<'a> {
+    /// label
+    pub(crate) label: Tpm2b<'a, 32>,
+    /// context
+    pub(crate) context: Tpm2b<'a, 32>,
+}
+
+impl<'a> Derive<'a> {
+    /// From the sensitive data of TPM2_CreateLoaded; SIZE if octets are left over.
+    pub(crate) fn parse(data: &'a [u8]) -> Result<Self, Fmt1> {
+        let mut r = Reader::new(data);
+        let derive = r.get()?;
+        if r.is_empty() { Ok(derive) } else { Err(Fmt1::SIZE) }
+    }
+}
+
+impl<'a> Unmarshal<'a> for Derive<'a> {
+    fn unmarshal(r: &mut Reader<'a>) -> Result<Self, Fmt1> {
+        Ok(Self { label: r.get()?, context: r.get()? })
+    }
+}
+
+/// TPMT_TEMPLATE (12.2.6) for a Derived Object: unique is label and context.
+pub(crate) struct DerivedTemplate<'a> {
+    /// all but unique, which is empty
+    pub(crate) public: Public,
+    /// label and context
+    pub(crate) derive: Derive<'a>,
+}
+
+impl<'a> Unmarshal<'a> for DerivedTemplate<'a> {
+    fn unmarshal(r: &mut Reader<'a>) -> Result<Self, Fmt1> {
+        let selector: ObjectType = r.get()?;
+        let public = Public {
+            name_alg: r.get()?,
+            attributes: r.get()?,
+            auth_policy: r.get()?,
+            parms: Parms::unmarshal(selector, r)?,
+            unique: Unique::empty(selector),
+        };
+        Ok(Self { public, derive: r.get()? })
+    }
+}
+
 /// TPMU_SENSITIVE_COMPOSITE (12.3.2.3).
 pub(crate) enum SensitiveComposite {
     /// one prime of the modulus
@@ -304,6 +370,15 @@ impl SensitiveComposite {
             Self::Ecc(_) => ObjectType::Ecc,
             Self::Bits(_) => ObjectType::KeyedHash,
             Self::Sym(_) => ObjectType::SymCipher,
+        }
+    }
+
+    fn duplicate(&self) -> Self {
+        match self {
+            Self::Rsa(s) => Self::Rsa(s.duplicate()),
+            Self::Ecc(s) => Self::Ecc(s.duplicate()),
+            Self::Bits(s) => Self::Bits(s.duplicate()),
+            Self::Sym(s) => Self::Sym(s.duplicate()),
         }
     }
 
@@ -331,6 +406,11 @@ pub(crate) struct Sensitive {
 impl Sensitive {
     /// Octets of the largest TPMT_SENSITIVE.
     pub(crate) const MAX: usize = 2 + 2 + 64 + 2 + 64 + 2 + MAX_RSA_KEY_BYTES / 2;
+
+    /// A second copy.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self { auth: self.auth.duplicate(), seed: self.seed.duplicate(), composite: self.composite.duplicate() }
+    }
 }
 
 impl Unmarshal<'_> for Sensitive {
@@ -404,7 +484,7 @@ impl<'a> Unmarshal<'a> for SensitiveCreate<'a> {
 }
 
 /// TPM2B_PRIVATE (12.3.7) as the TPM makes it: integrity HMAC and encrypted sensitive area.
-pub(crate) type Private = Buffer<{ 2 + MAX_DIGEST + 2 + 2 + Sensitive::MAX }>;
+pub(crate) type Private = Buffer<{ 2 + MAX_DIGEST + 2 + 16 + 2 + MAX_DIGEST + 2 + Sensitive::MAX }>;
 /// TPM2B_ENCRYPTED_SECRET (11.4.33).
 pub(crate) type EncryptedSecret = Buffer<MAX_RSA_KEY_BYTES>;
 /// TPM2B_ID_OBJECT (12.4.3).

@@ -1,0 +1,48 @@
+//! TPM2_ContextSave (Part 3, 28.2).
+
+use crate::command::Command;
+use crate::command::area::{handles, params};
+use crate::context::{Label, SAVED_OBJECT, SAVED_ST_CLEAR, contents};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{Context, DhContext, Handle, HandleType, Marshal};
+
+pub(crate) struct ContextSave;
+
+handles! { pub(crate) struct Handles { save: DhContext } }
+params! { pub(crate) struct Params {} }
+
+impl Command for ContextSave {
+    const CODE: u32 = 0x162;
+    const SESSIONS: bool = false;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Context;
+
+    /// - `CONTEXT_GAP`: the oldest saved session must be loaded or flushed first
+    /// - `TOO_MANY_CONTEXTS`: no more contexts can be told apart
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Context, Rc> {
+        let handle = h.save.handle();
+        if handle.is_session() { save_session(tpm, handle) } else { save_object(tpm, handle) }
+    }
+}
+
+fn save_session(tpm: &mut Tpm, handle: Handle) -> Result<Context, Rc> {
+    let session = tpm.ram.sessions.get(handle).ok_or(Rc::reference_h(0))?;
+    let contents = contents(|w| session.marshal(w))?;
+    let sequence = tpm.ram.sessions.next_counter()?;
+    let context = tpm.seal_context(&Label { sequence, saved_handle: handle, hierarchy: Handle::NULL }, contents)?;
+    tpm.ram.sessions.save(handle)?;
+    Ok(context)
+}
+
+fn save_object(tpm: &mut Tpm, handle: Handle) -> Result<Context, Rc> {
+    let sequence = tpm.reset.object_context_id.checked_add(1).ok_or(Rc::TOO_MANY_CONTEXTS)?;
+    let object = tpm.ram.object(handle).ok_or(Rc::reference_h(0))?;
+    let saved_handle = if object.st_clear { SAVED_ST_CLEAR } else { SAVED_OBJECT };
+    let label = Label { sequence, saved_handle, hierarchy: object.hierarchy };
+    let contents = contents(|w| object.marshal(w))?;
+    tpm.reset.object_context_id = sequence;
+    tpm.seal_context(&label, contents)
+}

@@ -1,0 +1,128 @@
+//! Which public areas an object may have (Part 1, 27; Part 2, 12.2; Part 3, 12.1.2).
+
+use crate::object::Object;
+use crate::rc::Fmt1;
+use crate::wire::{EccParms, ObjectAttributes as A, ObjectType, Parms, Public, RsaParms, Scheme, SymDefObject};
+
+/// Checks of a template from which an object is to be created, with `data_size` octets of sensitive data from the caller.
+///
+/// - `ATTRIBUTES`: sensitiveDataOrigin does not tell whether there are data from the caller; or a type for which its value is not possible
+/// - what [`check_attributes`] says
+pub(crate) fn check_creation(parent: Option<&Object>, public: &Public, data_size: usize) -> Result<(), Fmt1> {
+    let origin = public.attributes.has(A::SENSITIVE_DATA_ORIGIN);
+    // A Primary Object may depend on data that are not its secret.
+    if !origin && data_size == 0 || parent.is_some() && origin && data_size != 0 {
+        return Err(Fmt1::ATTRIBUTES);
+    }
+    let a = public.attributes;
+    let is_data = public.object_type() == ObjectType::KeyedHash && !a.any(A::SIGN.with(A::DECRYPT));
+    let is_bound = a.any(A::FIXED_PARENT.with(A::FIXED_TPM));
+    let possible = match public.object_type() {
+        _ if is_data => !origin,
+        ObjectType::KeyedHash | ObjectType::SymCipher => origin || !a.has(A::RESTRICTED) || !is_bound,
+        _ => origin,
+    };
+    if !possible {
+        return Err(Fmt1::ATTRIBUTES);
+    }
+    check_attributes(parent, public)
+}
+
+/// Checks of the attributes of an object with a Name and a sensitive area; `parent` is None for a Primary Object.
+///
+/// - `HASH`: no nameAlg
+/// - `SIZE`: authPolicy is neither empty nor of the size of nameAlg's digests
+/// - `ATTRIBUTES`: attributes that do not go together, or not with those of the parent
+/// - what [`check_scheme`] says
+pub(crate) fn check_attributes(parent: Option<&Object>, public: &Public) -> Result<(), Fmt1> {
+    let name_alg = public.name_alg.ok_or(Fmt1::HASH)?;
+    if !public.auth_policy.is_empty() && public.auth_policy.len() != name_alg.digest_size() {
+        return Err(Fmt1::SIZE);
+    }
+    if !is_consistent(public) || !fits_parent(parent, public.attributes) {
+        return Err(Fmt1::ATTRIBUTES);
+    }
+    check_scheme(parent, public)
+}
+
+fn is_consistent(public: &Public) -> bool {
+    let a = public.attributes;
+    let (sign, decrypt) = (a.has(A::SIGN), a.has(A::DECRYPT));
+    let useless = !sign && !decrypt && public.object_type() != ObjectType::KeyedHash;
+    let ambiguous = sign == decrypt && a.has(A::RESTRICTED);
+    let never_duplicated = a.has(A::FIXED_TPM) && a.has(A::ENCRYPTED_DUPLICATION);
+    // No hierarchy of this TPM is limited to a firmware or its SVN, so no object can be.
+    let limited = a.any(A::FIRMWARE_LIMITED.with(A::SVN_LIMITED));
+    !useless && !ambiguous && !never_duplicated && !limited
+}
+
+/// fixedTPM, fixedParent and encryptedDuplication follow from the parent (Part 1, 27.2.2 to 27.2.4); seeds are fixedTPM.
+fn fits_parent(parent: Option<&Object>, a: A) -> bool {
+    let fixed_tpm = parent.is_none_or(|p| p.has(A::FIXED_TPM));
+    let fixed = if fixed_tpm { a.has(A::FIXED_PARENT) == a.has(A::FIXED_TPM) } else { !a.has(A::FIXED_TPM) };
+    let duplication =
+        fixed_tpm || parent.is_none_or(|p| p.has(A::ENCRYPTED_DUPLICATION) == a.has(A::ENCRYPTED_DUPLICATION));
+    let derivation = parent.filter(|p| p.is_derivation_parent());
+    let derived = derivation.is_none_or(|p| p.has(A::FIXED_TPM) == a.has(A::FIXED_TPM) && a.has(A::FIXED_PARENT));
+    fixed && duplication && derived
+}
+
+/// Checks of schemes and algorithms, which also hold for an object without Name.
+///
+/// - `SCHEME`: not one for what the object does
+/// - `HASH`: a storage key with fixedParent and another nameAlg than its parent's
+/// - `KDF`: an ECC key with a KDF
+/// - `SYMMETRIC`: a storage key without algorithm for its children, another key with one, or a storage key with fixedParent and
+///   another algorithm than its parent's
+pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(), Fmt1> {
+    match &public.parms {
+        Parms::Rsa(RsaParms { scheme, symmetric, .. }) => {
+            check_asymmetric(public.attributes, scheme.0)?;
+            check_symmetric(parent, public, *symmetric)
+        }
+        Parms::Ecc(EccParms { scheme, symmetric, kdf, .. }) => {
+            check_asymmetric(public.attributes, scheme.0)?;
+            if kdf.is_some() {
+                return Err(Fmt1::KDF);
+            }
+            check_symmetric(parent, public, *symmetric)
+        }
+        Parms::SymCipher(symmetric) => check_symmetric(parent, public, Some(*symmetric)),
+        Parms::KeyedHash(scheme) => check_keyed_hash(public.attributes, scheme.0),
+    }
+}
+
+/// A restricted signing key names its scheme, a storage key has none; a key that does both has none either.
+fn check_asymmetric(a: A, scheme: Scheme) -> Result<(), Fmt1> {
+    let none = scheme == Scheme::Null;
+    let fits = match (a.has(A::SIGN), a.has(A::DECRYPT)) {
+        (true, false) => scheme.signs() || none && !a.has(A::RESTRICTED),
+        (false, true) => none || scheme.decrypts() && !a.has(A::RESTRICTED),
+        _ => none,
+    };
+    if fits { Ok(()) } else { Err(Fmt1::SCHEME) }
+}
+
+fn check_keyed_hash(a: A, scheme: Scheme) -> Result<(), Fmt1> {
+    let fits = match (a.has(A::SIGN), a.has(A::DECRYPT), scheme) {
+        (true, false, Scheme::Hmac(_)) => true,
+        (false, true, Scheme::Xor(_, kdf)) => !a.has(A::RESTRICTED) || kdf == Some(crate::wire::KdfAlg::Kdf1Sp800_108),
+        (sign, decrypt, Scheme::Null) => sign == decrypt,
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(Fmt1::SCHEME) }
+}
+
+fn check_symmetric(parent: Option<&Object>, public: &Public, symmetric: Option<SymDefObject>) -> Result<(), Fmt1> {
+    let a = public.attributes;
+    if !a.has(A::RESTRICTED.with(A::DECRYPT)) {
+        let misplaced = symmetric.is_some() && public.object_type() != ObjectType::SymCipher;
+        return if misplaced { Err(Fmt1::SYMMETRIC) } else { Ok(()) };
+    }
+    let symmetric = symmetric.ok_or(Fmt1::SYMMETRIC)?;
+    let Some(parent) = parent.filter(|_| a.has(A::FIXED_PARENT)) else { return Ok(()) };
+    if public.name_alg != parent.public.name_alg {
+        return Err(Fmt1::HASH);
+    }
+    if parent.public.symmetric() != Some(symmetric) { Err(Fmt1::SYMMETRIC) } else { Ok(()) }
+}

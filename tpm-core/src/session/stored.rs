@@ -1,0 +1,109 @@
+//! A session as the TPM keeps it for itself: in a saved context and in its state.
+
+use super::{Binding, Session};
+use crate::policy::{BoundHash, PolicyState};
+use crate::rc::Fmt1;
+use crate::wire::{Marshal, Reader, Unmarshal, Writer};
+
+impl Marshal for Session {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.kind.marshal(w);
+        self.hash.marshal(w);
+        self.symmetric.marshal(w);
+        self.nonce_tpm.marshal(w);
+        self.key.marshal(w);
+        self.binding.marshal(w);
+        self.audit.marshal(w);
+        self.policy.marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for Session {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        Ok(Self {
+            kind: r.get()?,
+            hash: r.get()?,
+            symmetric: r.get()?,
+            nonce_tpm: r.get()?,
+            key: r.get()?,
+            binding: r.get()?,
+            audit: r.get()?,
+            policy: r.get()?,
+        })
+    }
+}
+
+impl Marshal for Binding {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.entity.marshal(w);
+        self.da_protected.marshal(w);
+        self.lockout.marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for Binding {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        Ok(Self { entity: r.get()?, da_protected: r.get()?, lockout: r.get()? })
+    }
+}
+
+impl Marshal for PolicyState {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.digest.marshal(w);
+        self.command_code.marshal(w);
+        self.bound_hash.marshal(w);
+        self.locality.marshal(w);
+        self.physical_presence.marshal(w);
+        self.auth_value.marshal(w);
+        self.password.marshal(w);
+        self.pcr_counter.marshal(w);
+        self.nv_written.marshal(w);
+        self.timeout_ms.marshal(w);
+        self.start_ms.marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for PolicyState {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        Ok(Self {
+            digest: r.get()?,
+            command_code: r.get()?,
+            bound_hash: r.get()?,
+            locality: r.get()?,
+            physical_presence: r.get()?,
+            auth_value: r.get()?,
+            password: r.get()?,
+            pcr_counter: r.get()?,
+            nv_written: r.get()?,
+            timeout_ms: r.get()?,
+            start_ms: r.get()?,
+        })
+    }
+}
+
+impl Marshal for BoundHash {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        let (kind, digest) = match self {
+            Self::CpHash(d) => (0u8, d),
+            Self::NameHash(d) => (1, d),
+            Self::Template(d) => (2, d),
+            Self::Parameters(d) => (3, d),
+        };
+        kind.marshal(w);
+        digest.marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for BoundHash {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let kind: u8 = r.get()?;
+        let digest = r.get()?;
+        match kind {
+            0 => Ok(Self::CpHash(digest)),
+            1 => Ok(Self::NameHash(digest)),
+            2 => Ok(Self::Template(digest)),
+            3 => Ok(Self::Parameters(digest)),
+            _ => Err(Fmt1::SELECTOR),
+        }
+    }
+}

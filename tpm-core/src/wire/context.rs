@@ -1,0 +1,38 @@
+//! TPMS_CONTEXT (Part 2, 14.5).
+
+use super::{Buffer, Handle, HandleType, Marshal, Reader, RhHierarchy, Unmarshal, Writer};
+use crate::profile::MAX_CONTEXT_SIZE;
+use crate::rc::Fmt1;
+
+/// TPMS_CONTEXT
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Context {
+    /// sequence
+    pub(crate) sequence: u64,
+    /// savedHandle
+    pub(crate) saved_handle: Handle,
+    /// hierarchy
+    pub(crate) hierarchy: Handle,
+    /// contextBlob
+    pub(crate) blob: Buffer<MAX_CONTEXT_SIZE>,
+}
+
+impl Unmarshal<'_> for Context {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        Ok(Self {
+            sequence: r.get()?,
+            saved_handle: r.get::<super::DhContext>().map(HandleType::handle)?,
+            hierarchy: r.get::<RhHierarchy>().map(HandleType::handle)?,
+            blob: r.get()?,
+        })
+    }
+}
+
+impl Marshal for Context {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.sequence.marshal(w);
+        self.saved_handle.marshal(w);
+        self.hierarchy.marshal(w);
+        self.blob.marshal(w);
+    }
+}
