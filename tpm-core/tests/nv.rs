@@ -36,6 +36,7 @@ mod a {
     pub(crate) const WRITEALL: u32 = 1 << 12;
     pub(crate) const WRITEDEFINE: u32 = 1 << 13;
     pub(crate) const WRITE_STCLEAR: u32 = 1 << 14;
+    pub(crate) const GLOBALLOCK: u32 = 1 << 15;
     pub(crate) const PPREAD: u32 = 1 << 16;
     pub(crate) const OWNERREAD: u32 = 1 << 17;
     pub(crate) const AUTHREAD: u32 = 1 << 18;
@@ -50,6 +51,9 @@ mod a {
     /// authValue may do everything
     pub(crate) const AUTH: u32 = AUTHWRITE | AUTHREAD | NO_DA;
 }
+
+/// What a PIN index needs: the owner writes it.
+const PIN: u32 = a::OWNERWRITE | a::OWNERREAD | a::AUTHREAD | a::NO_DA;
 
 const INDEX: u32 = 0x0150_0000;
 const OTHER: u32 = 0x0150_0001;
@@ -213,9 +217,13 @@ fn attributes_must_go_together() {
         a::AUTH | a::POLICY_DELETE,
         a::AUTH | 3 << 4,
         a::AUTH | 15 << 4,
-        // not supported yet
         a::AUTH | a::PIN_FAIL,
         a::AUTH | a::PIN_PASS,
+        PIN | a::PIN_PASS | a::GLOBALLOCK,
+        PIN | a::PIN_PASS | a::WRITEDEFINE,
+        PIN & !a::NO_DA | a::PIN_FAIL,
+        PIN | a::PIN_FAIL | a::GLOBALLOCK,
+        PIN | a::PIN_FAIL | a::WRITEDEFINE,
     ];
     for attributes in bad {
         assert_eq!(define(&mut tpm, INDEX, attributes, 8), Err(param(2, ATTRIBUTES)), "{attributes:#x}");
@@ -241,8 +249,7 @@ fn platformcreate_tells_who_defines() {
     assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Ok(vec![]), "the platform deletes what is the owner's");
     assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(handle(2, HANDLE)));
     assert_eq!(act(&mut tpm, UNDEFINE_SPACE, INDEX, INDEX), Err(handle(1, VALUE)));
-    // ATTRIBUTES of TPM2_NV_UndefineSpace and HIERARCHY of TPM2_NV_DefineSpace need TPMA_NV_POLICY_DELETE and phEnableNV CLEAR: the commands for that are
-    // TPM2_NV_UndefineSpaceSpecial and TPM2_HierarchyControl.
+    // HIERARCHY of TPM2_NV_DefineSpace needs phEnableNV CLEAR: in hierarchy tests.
 }
 
 #[test]
@@ -349,7 +356,11 @@ fn each_command_is_for_its_type() {
                 SET_BITS => set_bits(&mut tpm, INDEX, INDEX, 1),
                 _ => extend(&mut tpm, INDEX, INDEX, b"x"),
             };
-            let expected = if code == its_own { Ok(vec![]) } else { Err(handle(2, ATTRIBUTES)) };
+            let expected = match code {
+                _ if code == its_own => Ok(vec![]),
+                WRITE => Err(0x82),
+                _ => Err(handle(2, ATTRIBUTES)),
+            };
             assert_eq!(outcome, expected, "command {code:#x}, type {kind:#x}");
         }
         act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
@@ -377,8 +388,8 @@ fn a_counter_starts_above_all_counters_that_ever_were() {
     define(&mut tpm, OTHER, a::AUTH | a::COUNTER | a::ORDERLY, 8).unwrap();
     act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
     assert_eq!(count(&mut tpm, OTHER), 7, "above one that was deleted");
-    tpm.restart(None, 0);
-    assert_eq!(count(&mut tpm, OTHER), 7, "an orderly counter keeps its value without TPM2_Shutdown");
+    tpm.restart(Some(0), 0);
+    assert_eq!(count(&mut tpm, OTHER), 7, "TPM2_Shutdown saves an orderly counter");
     assert_eq!(count(&mut tpm, INDEX), 5);
 }
 
@@ -482,10 +493,11 @@ fn stclear_and_orderly_indices_forget() {
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [1; 8], "TPM Resume");
     tpm.restart(Some(0), 0);
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED), "TPM Reset");
-    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0).unwrap(), [2; 8], "after TPM2_Shutdown");
+    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0), Err(NV_UNINITIALIZED), "TPM Reset, in spite of TPM2_Shutdown");
     write_both(&mut tpm);
-    tpm.restart(None, 0);
-    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0), Err(NV_UNINITIALIZED), "without TPM2_Shutdown");
+    tpm.restart(Some(1), 0);
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED), "TPM Restart");
+    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0).unwrap(), [2; 8], "TPM Restart");
 }
 
 #[test]
