@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 
 pub(crate) mod codes;
+pub(crate) mod nv;
 
 /// Entropy from a counter: the same in every run.
 pub(crate) struct CountedEntropy {
