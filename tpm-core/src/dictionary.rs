@@ -2,7 +2,7 @@
 
 use crate::profile;
 use crate::rc::Rc;
-use crate::state::{Dictionary, Orderly};
+use crate::state::Dictionary;
 use crate::tpm::Tpm;
 
 impl Dictionary {
@@ -36,7 +36,19 @@ impl Tpm {
     /// An authValue under protection is about to be used (Part 1, 19.8.6): if the power goes before TPM2_Shutdown, that counts as a failed try.
     pub(crate) fn da_use(&mut self) {
         self.persistent.da_used = true;
-        self.persistent.orderly = Orderly::No;
+        self.void_shutdown();
+    }
+
+    /// TPM2_Startup (Part 1, 19.8.6): a start enables lockoutAuth if lockoutRecovery is zero, and after a power failure a try counts that may have failed unseen.
+    pub(crate) fn da_startup(&mut self, orderly: bool) {
+        let used = core::mem::take(&mut self.persistent.da_used);
+        let dictionary = &mut self.persistent.dictionary;
+        if dictionary.lockout_recovery_s == 0 {
+            dictionary.lockout_auth_enabled = true;
+        }
+        if used && !orderly {
+            self.da_failure();
+        }
     }
 
     /// An authorization with lockoutAuth failed: it is disabled until lockoutRecovery has passed.

@@ -3,10 +3,11 @@
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvIndex;
 use crate::object::Object;
+use crate::pcr;
 use crate::rc::{At, Fmt1, Nth, Rc};
 use crate::state::{HierarchyPolicy, Seed};
 use crate::tpm::Tpm;
-use crate::wire::{Auth, Handle, HandleKind, Name, NvAttributes, NvType, ObjectAttributes, handle_name};
+use crate::wire::{Auth, Handle, HandleKind, Name, NvAttributes, ObjectAttributes, handle_name};
 
 impl Tpm {
     /// A transient or persistent object that is loaded and whose hierarchy is enabled.
@@ -109,6 +110,7 @@ impl Tpm {
                     self.object(h).and_then(|o| o.sensitive.as_ref()).map(|s| s.auth.duplicate()).unwrap_or_default()
                 }
                 HandleKind::Nv => self.nv_index(h).map(|i| i.auth.duplicate()).unwrap_or_default(),
+                HandleKind::Pcr if pcr::in_auth_group(h) => self.clear.pcr_auth.duplicate(),
                 _ => Auth::new(),
             },
         }
@@ -127,6 +129,7 @@ impl Tpm {
                     self.object(h).and_then(|o| o.public.name_alg.map(|alg| (alg, o.public.auth_policy)))
                 }
                 HandleKind::Nv => self.nv_index(h).map(|i| (i.public.name_alg, i.public.auth_policy)),
+                HandleKind::Pcr if pcr::in_auth_group(h) => hierarchy(&self.persistent.pcr_policy),
                 _ => None,
             },
         }
@@ -139,10 +142,7 @@ impl Tpm {
             HandleKind::Transient | HandleKind::Persistent => {
                 self.object(h).is_some_and(|o| !o.has(ObjectAttributes::NO_DA))
             }
-            HandleKind::Nv => self.nv_index(h).is_some_and(|i| {
-                let pin = matches!(i.public.attributes.nv_type(), Some(NvType::PinFail | NvType::PinPass));
-                !pin && !i.public.attributes.has(NvAttributes::NO_DA)
-            }),
+            HandleKind::Nv => self.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::NO_DA)),
             _ => false,
         }
     }

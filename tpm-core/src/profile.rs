@@ -16,6 +16,8 @@ pub const MAX_NV_INDEX_SIZE: usize = 4096;
 pub const MAX_NV_INDICES: usize = 256;
 /// Octets for the contents of all NV Indices.
 pub const NV_MEMORY_SIZE: usize = 64 * 1024;
+/// How far an ORDERLY counter may count in RAM before it is saved (TPM_PT_ORDERLY_COUNT, MAX_ORDERLY_COUNT): a power of two less one.
+pub const MAX_ORDERLY_COUNT: u64 = 0xff;
 /// Persistent objects.
 pub const MAX_PERSISTENT_OBJECTS: usize = 24;
 /// Transient objects loaded at a time (TPM_PT_HR_TRANSIENT_MIN).

@@ -6,7 +6,7 @@ use crate::crypto::drbg::Drbg;
 use crate::crypto::hash::Digest;
 use crate::nv::NvMemory;
 use crate::object::PersistentObjects;
-use crate::pcr::{self, Pcrs};
+use crate::pcr::{self, Pcrs, Root};
 use crate::pipeline;
 use crate::platform::{Hooks, Locality};
 use crate::profile;
@@ -96,6 +96,11 @@ impl Tpm {
         if fresh { Ok(()) } else { Err(self.fail()) }
     }
 
+    /// What TPM2_Shutdown saved is no longer what there is: the next start is as without it (Part 3, 9.4.1).
+    pub(crate) fn void_shutdown(&mut self) {
+        self.persistent.orderly = Orderly::No;
+    }
+
     /// Enters failure mode.
     pub(crate) fn fail(&mut self) -> Rc {
         self.ram.failure = true;
@@ -169,6 +174,8 @@ impl Persistent {
             dictionary: Dictionary::new(),
             da_used: false,
             pcr_allocation: pcr::DEFAULT_ALLOCATION,
+            pcr_policy: None,
+            saved_clock_safe: true,
             reset_count: 0,
             total_reset_count: 0,
             clock_ms: 0,
@@ -210,6 +217,8 @@ impl Ram {
             objects: [const { None }; profile::MAX_LOADED_OBJECTS],
             sessions: Sessions::new(),
             pcrs: Pcrs::new(persistent.pcr_allocation),
+            root: Root::Locality0,
+            hash_sequence: None,
         }
     }
 

@@ -2,105 +2,17 @@
 
 mod harness;
 use harness::codes::{
-    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, HANDLE, HASH, LOCKOUT, NV_AUTHORIZATION,
-    NV_DEFINED, NV_LOCKED, NV_RANGE, NV_SPACE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SIZE, VALUE, handle,
-    param, session,
+    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, HANDLE, HASH, INSUFFICIENT, LOCKOUT,
+    NV_AUTHORIZATION, NV_DEFINED, NV_LOCKED, NV_RANGE, NV_SPACE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS,
+    SELECTOR, SIZE, VALUE, handle, param, session,
 };
-use harness::{Fixture, Outcome, tpm2b};
+use harness::nv::{
+    CHANGE_AUTH, DEFINE_SPACE_2, EXTEND, GLOBAL_WRITE_LOCK, INCREMENT, INDEX, OTHER, PIN, READ, READ_LOCK, READ_PUBLIC,
+    READ_PUBLIC_2, SET_BITS, UNDEFINE_SPACE, UNDEFINE_SPACE_SPECIAL, WRITE, WRITE_LOCK, a, act, attributes, count,
+    define, define_as, extend, public, read, set_bits, write,
+};
+use harness::{Fixture, tpm2b};
 use sha2::{Digest, Sha256};
-
-const UNDEFINE_SPACE: u32 = 0x122;
-const DEFINE_SPACE: u32 = 0x12a;
-const INCREMENT: u32 = 0x134;
-const SET_BITS: u32 = 0x135;
-const EXTEND: u32 = 0x136;
-const WRITE: u32 = 0x137;
-const WRITE_LOCK: u32 = 0x138;
-const READ: u32 = 0x14e;
-const READ_LOCK: u32 = 0x14f;
-const READ_PUBLIC: u32 = 0x169;
-
-/// TPMA_NV.
-mod a {
-    pub(crate) const PPWRITE: u32 = 1 << 0;
-    pub(crate) const OWNERWRITE: u32 = 1 << 1;
-    pub(crate) const AUTHWRITE: u32 = 1 << 2;
-    pub(crate) const POLICYWRITE: u32 = 1 << 3;
-    pub(crate) const COUNTER: u32 = 1 << 4;
-    pub(crate) const BITS: u32 = 2 << 4;
-    pub(crate) const EXTEND: u32 = 4 << 4;
-    pub(crate) const PIN_FAIL: u32 = 8 << 4;
-    pub(crate) const PIN_PASS: u32 = 9 << 4;
-    pub(crate) const POLICY_DELETE: u32 = 1 << 10;
-    pub(crate) const WRITELOCKED: u32 = 1 << 11;
-    pub(crate) const WRITEALL: u32 = 1 << 12;
-    pub(crate) const WRITEDEFINE: u32 = 1 << 13;
-    pub(crate) const WRITE_STCLEAR: u32 = 1 << 14;
-    pub(crate) const PPREAD: u32 = 1 << 16;
-    pub(crate) const OWNERREAD: u32 = 1 << 17;
-    pub(crate) const AUTHREAD: u32 = 1 << 18;
-    pub(crate) const POLICYREAD: u32 = 1 << 19;
-    pub(crate) const NO_DA: u32 = 1 << 25;
-    pub(crate) const ORDERLY: u32 = 1 << 26;
-    pub(crate) const CLEAR_STCLEAR: u32 = 1 << 27;
-    pub(crate) const READLOCKED: u32 = 1 << 28;
-    pub(crate) const WRITTEN: u32 = 1 << 29;
-    pub(crate) const PLATFORMCREATE: u32 = 1 << 30;
-    pub(crate) const READ_STCLEAR: u32 = 1 << 31;
-    /// authValue may do everything
-    pub(crate) const AUTH: u32 = AUTHWRITE | AUTHREAD | NO_DA;
-}
-
-const INDEX: u32 = 0x0150_0000;
-const OTHER: u32 = 0x0150_0001;
-
-/// TPMS_NV_PUBLIC with SHA-256.
-fn public(index: u32, attributes: u32, policy: &[u8], size: u16) -> Vec<u8> {
-    [&index.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &tpm2b(policy), &size.to_be_bytes()].concat()
-}
-
-fn define_as(tpm: &mut Fixture, by: u32, auth: &[u8], public: &[u8]) -> Outcome {
-    tpm.with(DEFINE_SPACE, &[by], &[b""], &[tpm2b(auth), tpm2b(public)].concat())
-}
-
-/// An index with authValue "pw".
-fn define(tpm: &mut Fixture, index: u32, attributes: u32, size: u16) -> Outcome {
-    let by = if attributes & a::PLATFORMCREATE == 0 { OWNER } else { PLATFORM };
-    define_as(tpm, by, b"pw", &public(index, attributes, &[], size))
-}
-
-/// authValue of what authorizes: "pw" for an index, empty for a hierarchy.
-fn auth_of(h: u32) -> &'static [u8] {
-    if h >> 24 == 1 { b"pw" } else { b"" }
-}
-
-fn write(tpm: &mut Fixture, by: u32, index: u32, data: &[u8], offset: u16) -> Outcome {
-    tpm.with(WRITE, &[by, index], &[auth_of(by)], &[&tpm2b(data)[..], &offset.to_be_bytes()].concat())
-}
-
-fn read(tpm: &mut Fixture, by: u32, index: u32, size: u16, offset: u16) -> Outcome {
-    tpm.with(READ, &[by, index], &[auth_of(by)], &[size.to_be_bytes(), offset.to_be_bytes()].concat()).map(|reply| {
-        assert_eq!(reply[..2], size.to_be_bytes());
-        reply[2..].to_vec()
-    })
-}
-
-fn act(tpm: &mut Fixture, code: u32, by: u32, index: u32) -> Outcome {
-    tpm.with(code, &[by, index], &[auth_of(by)], &[])
-}
-
-fn extend(tpm: &mut Fixture, by: u32, index: u32, data: &[u8]) -> Outcome {
-    tpm.with(EXTEND, &[by, index], &[auth_of(by)], &tpm2b(data))
-}
-
-fn set_bits(tpm: &mut Fixture, by: u32, index: u32, bits: u64) -> Outcome {
-    tpm.with(SET_BITS, &[by, index], &[auth_of(by)], &bits.to_be_bytes())
-}
-
-fn attributes(tpm: &mut Fixture, index: u32) -> u32 {
-    let reply = tpm.run(READ_PUBLIC, &[index], &[], &[]).unwrap();
-    u32::from_be_bytes(reply[8..12].try_into().unwrap())
-}
 
 #[test]
 fn what_is_written_is_read() {
@@ -213,9 +125,13 @@ fn attributes_must_go_together() {
         a::AUTH | a::POLICY_DELETE,
         a::AUTH | 3 << 4,
         a::AUTH | 15 << 4,
-        // not supported yet
         a::AUTH | a::PIN_FAIL,
         a::AUTH | a::PIN_PASS,
+        PIN | a::PIN_PASS | a::GLOBALLOCK,
+        PIN | a::PIN_PASS | a::WRITEDEFINE,
+        PIN & !a::NO_DA | a::PIN_FAIL,
+        PIN | a::PIN_FAIL | a::GLOBALLOCK,
+        PIN | a::PIN_FAIL | a::WRITEDEFINE,
     ];
     for attributes in bad {
         assert_eq!(define(&mut tpm, INDEX, attributes, 8), Err(param(2, ATTRIBUTES)), "{attributes:#x}");
@@ -241,8 +157,7 @@ fn platformcreate_tells_who_defines() {
     assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Ok(vec![]), "the platform deletes what is the owner's");
     assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(handle(2, HANDLE)));
     assert_eq!(act(&mut tpm, UNDEFINE_SPACE, INDEX, INDEX), Err(handle(1, VALUE)));
-    // ATTRIBUTES of TPM2_NV_UndefineSpace and HIERARCHY of TPM2_NV_DefineSpace need TPMA_NV_POLICY_DELETE and phEnableNV CLEAR: the commands for that are
-    // TPM2_NV_UndefineSpaceSpecial and TPM2_HierarchyControl.
+    // HIERARCHY of TPM2_NV_DefineSpace needs phEnableNV CLEAR: in hierarchy tests.
 }
 
 #[test]
@@ -349,15 +264,15 @@ fn each_command_is_for_its_type() {
                 SET_BITS => set_bits(&mut tpm, INDEX, INDEX, 1),
                 _ => extend(&mut tpm, INDEX, INDEX, b"x"),
             };
-            let expected = if code == its_own { Ok(vec![]) } else { Err(handle(2, ATTRIBUTES)) };
+            let expected = match code {
+                _ if code == its_own => Ok(vec![]),
+                WRITE => Err(0x82),
+                _ => Err(handle(2, ATTRIBUTES)),
+            };
             assert_eq!(outcome, expected, "command {code:#x}, type {kind:#x}");
         }
         act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
     }
-}
-
-fn count(tpm: &mut Fixture, index: u32) -> u64 {
-    u64::from_be_bytes(read(tpm, index, index, 8, 0).unwrap().try_into().unwrap())
 }
 
 #[test]
@@ -377,8 +292,8 @@ fn a_counter_starts_above_all_counters_that_ever_were() {
     define(&mut tpm, OTHER, a::AUTH | a::COUNTER | a::ORDERLY, 8).unwrap();
     act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
     assert_eq!(count(&mut tpm, OTHER), 7, "above one that was deleted");
-    tpm.restart(None, 0);
-    assert_eq!(count(&mut tpm, OTHER), 7, "an orderly counter keeps its value without TPM2_Shutdown");
+    tpm.restart(Some(0), 0);
+    assert_eq!(count(&mut tpm, OTHER), 7, "TPM2_Shutdown saves an orderly counter");
     assert_eq!(count(&mut tpm, INDEX), 5);
 }
 
@@ -482,10 +397,11 @@ fn stclear_and_orderly_indices_forget() {
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [1; 8], "TPM Resume");
     tpm.restart(Some(0), 0);
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED), "TPM Reset");
-    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0).unwrap(), [2; 8], "after TPM2_Shutdown");
+    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0), Err(NV_UNINITIALIZED), "TPM Reset, in spite of TPM2_Shutdown");
     write_both(&mut tpm);
-    tpm.restart(None, 0);
-    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0), Err(NV_UNINITIALIZED), "without TPM2_Shutdown");
+    tpm.restart(Some(1), 0);
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED), "TPM Restart");
+    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0).unwrap(), [2; 8], "TPM Restart");
 }
 
 #[test]
@@ -555,4 +471,209 @@ fn undefined_indices_and_missing_authorizations() {
     for code in [UNDEFINE_SPACE, INCREMENT, SET_BITS, EXTEND, WRITE, WRITE_LOCK, READ, READ_LOCK] {
         assert_eq!(tpm.run(code, &[OWNER, INDEX], &[], &[0; 4]), Err(AUTH_MISSING), "command {code:#x}");
     }
+}
+
+#[test]
+fn define_checks_in_the_order_of_the_specification() {
+    let mut tpm = Fixture::new();
+    let all_wrong = a::PLATFORMCREATE | a::POLICY_DELETE | a::WRITEALL | a::WRITTEN | 15 << 4;
+    let mut refused = |auth: &[u8], attributes: u32, policy: &[u8], size: u16| {
+        define_as(&mut tpm, OWNER, auth, &public(INDEX, attributes, policy, size)).unwrap_err()
+    };
+    let good = a::AUTHWRITE | a::AUTHREAD;
+    assert_eq!(refused(&[1; 33], all_wrong, &[1; 31], 2049), param(2, SIZE), "authPolicy");
+    assert_eq!(refused(&[1; 33], all_wrong, &[1; 32], 2049), param(1, SIZE), "auth");
+    assert_eq!(refused(b"", all_wrong, b"", 2049), param(2, ATTRIBUTES), "the type");
+    assert_eq!(refused(b"", all_wrong & !(15 << 4) | a::BITS, b"", 2049), param(2, SIZE), "its size");
+    assert_eq!(refused(b"", all_wrong & !(15 << 4), b"", 2049), param(2, ATTRIBUTES), "TPMA_NV_WRITTEN");
+    let rest = good | a::PLATFORMCREATE | a::POLICY_DELETE | a::WRITEALL;
+    assert_eq!(refused(b"", rest, b"", 2049), handle(1, ATTRIBUTES), "TPMA_NV_PLATFORMCREATE");
+    assert_eq!(refused(b"", rest & !a::PLATFORMCREATE, b"", 2049), param(2, ATTRIBUTES), "TPMA_NV_POLICY_DELETE");
+    assert_eq!(refused(b"", good | a::WRITEALL, b"", 2049), param(2, SIZE), "TPMA_NV_WRITEALL");
+}
+
+#[test]
+fn tn_f_4748_the_policy_must_have_the_size_of_name_alg() {
+    let mut tpm = Fixture::new();
+    for (alg, size) in [(4u16, 20), (0xb, 32), (0xc, 48), (0xd, 64)] {
+        for policy in [20, 32, 48, 64] {
+            let mut area = public(INDEX, a::AUTH, &vec![1; policy], 8);
+            area[4..6].copy_from_slice(&alg.to_be_bytes());
+            let expected = if policy == size { Ok(vec![]) } else { Err(param(2, SIZE)) };
+            assert_eq!(define_as(&mut tpm, OWNER, b"", &area), expected, "{policy} octets for {alg:#x}");
+            let _ = act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX);
+        }
+    }
+}
+
+#[test]
+fn only_undefine_space_special_deletes_what_has_policy_delete() {
+    let mut tpm = Fixture::new();
+    let attributes = a::AUTH | a::PLATFORMCREATE | a::POLICY_DELETE;
+    assert_eq!(define_as(&mut tpm, PLATFORM, b"pw", &public(INDEX, attributes, &[7; 32], 8)), Ok(vec![]));
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(handle(2, ATTRIBUTES)), "before NV_AUTHORIZATION");
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Err(handle(2, ATTRIBUTES)));
+    let special = |tpm: &mut Fixture, index: u32, platform: u32, auths: &[&[u8]]| {
+        tpm.with(UNDEFINE_SPACE_SPECIAL, &[index, platform], auths, &[])
+    };
+    assert_eq!(special(&mut tpm, INDEX, PLATFORM, &[b"pw", b""]), Err(AUTH_TYPE), "the ADMIN role needs a policy");
+    assert_eq!(special(&mut tpm, INDEX, PLATFORM, &[b"pw"]), Err(AUTH_MISSING));
+    assert_eq!(special(&mut tpm, INDEX, OWNER, &[b"pw", b""]), Err(handle(2, VALUE)));
+    assert_eq!(special(&mut tpm, OTHER, PLATFORM, &[b"pw", b""]), Err(handle(1, HANDLE)));
+    // Success and ATTRIBUTES need a policy session: nv_policy.rs.
+}
+
+#[test]
+fn change_auth_needs_a_policy() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
+    assert_eq!(tpm.with(CHANGE_AUTH, &[INDEX], &[b"pw"], &tpm2b(b"new")), Err(AUTH_TYPE));
+    assert_eq!(tpm.with(CHANGE_AUTH, &[OTHER], &[b"pw"], &tpm2b(b"new")), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.with(CHANGE_AUTH, &[OWNER], &[b""], &tpm2b(b"new")), Err(handle(1, VALUE)));
+    assert_eq!(tpm.run(CHANGE_AUTH, &[INDEX], &[], &tpm2b(b"new")), Err(AUTH_MISSING));
+    // Success and SIZE need a policy session: nv_policy.rs.
+}
+
+#[test]
+fn the_global_lock_locks_what_has_globallock_until_the_next_start() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::GLOBALLOCK, 8).unwrap();
+    define(&mut tpm, OTHER, a::AUTH | a::GLOBALLOCK | a::WRITEDEFINE | a::ORDERLY, 8).unwrap();
+    define(&mut tpm, OTHER + 1, a::AUTH, 8).unwrap();
+    let lock = |tpm: &mut Fixture, by: u32| tpm.with(GLOBAL_WRITE_LOCK, &[by], &[b""], &[]);
+    for by in [OWNER, PLATFORM] {
+        assert_eq!(lock(&mut tpm, by), Ok(vec![]));
+    }
+    let attempts = |tpm: &mut Fixture| [INDEX, OTHER, OTHER + 1].map(|index| write(tpm, index, index, &[1; 8], 0));
+    assert_eq!(attempts(&mut tpm), [Err(NV_LOCKED), Err(NV_LOCKED), Ok(vec![])]);
+    tpm.restart(Some(1), 1);
+    assert_eq!(attempts(&mut tpm), [Err(NV_LOCKED), Err(NV_LOCKED), Ok(vec![])], "TPM Resume");
+    tpm.restart(Some(1), 0);
+    assert_eq!(attempts(&mut tpm), [Ok(vec![]), Ok(vec![]), Ok(vec![])], "TPM Restart: none had been written");
+    lock(&mut tpm, OWNER).unwrap();
+    tpm.restart(Some(1), 0);
+    assert_eq!(attempts(&mut tpm), [Ok(vec![]), Err(NV_LOCKED), Ok(vec![])], "TPMA_NV_WRITEDEFINE, written");
+    assert_eq!(lock(&mut tpm, INDEX), Err(handle(1, VALUE)));
+    assert_eq!(tpm.with(GLOBAL_WRITE_LOCK, &[OWNER], &[b"no"], &[]), Err(session(1, BAD_AUTH)));
+    assert_eq!(tpm.run(GLOBAL_WRITE_LOCK, &[OWNER], &[], &[]), Err(AUTH_MISSING));
+}
+
+/// TPM2B_NV_PUBLIC_2.
+fn public_2(handle_type: u8, area: &[u8]) -> Vec<u8> {
+    tpm2b(&[&[handle_type][..], area].concat())
+}
+
+#[test]
+fn define_space_2_and_read_public_2_tell_the_type_of_the_handle() {
+    let mut tpm = Fixture::new();
+    let area = public(INDEX, a::AUTH, &[7; 32], 8);
+    let define_2 = |tpm: &mut Fixture, public: &[u8]| {
+        tpm.with(DEFINE_SPACE_2, &[OWNER], &[b""], &[tpm2b(b"pw"), public.to_vec()].concat())
+    };
+    assert_eq!(define_2(&mut tpm, &public_2(1, &area)), Ok(vec![]));
+    let name = [&[0, 0xb][..], &Sha256::digest(&area)].concat();
+    assert_eq!(tpm.run(READ_PUBLIC_2, &[INDEX], &[], &[]), Ok([public_2(1, &area), tpm2b(&name)].concat()));
+    assert_eq!(tpm.run(READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&area), tpm2b(&name)].concat()), "the same index");
+    assert_eq!(write(&mut tpm, INDEX, INDEX, &[1; 8], 0), Ok(vec![]), "with its authValue");
+    assert_eq!(define_2(&mut tpm, &public_2(1, &area)), Err(NV_DEFINED));
+    assert_eq!(tpm.run(READ_PUBLIC_2, &[OTHER], &[], &[]), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.run(READ_PUBLIC_2, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
+}
+
+#[test]
+fn define_space_2_refuses_other_types_and_what_does_not_unmarshal() {
+    let mut tpm = Fixture::new();
+    let mut refused = |public: &[u8]| {
+        tpm.with(DEFINE_SPACE_2, &[OWNER], &[b""], &[tpm2b(b""), public.to_vec()].concat()).unwrap_err()
+    };
+    let area = public(INDEX, a::AUTH, &[], 8);
+    let external = |index: u32, attributes: u64, size: u16| {
+        [&index.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &tpm2b(b""), &size.to_be_bytes()].concat()
+    };
+    assert_eq!(refused(&public_2(2, &area)), param(2, SELECTOR));
+    assert_eq!(refused(&public_2(0x12, &area)), param(2, HANDLE), "permanent indices are not implemented");
+    assert_eq!(refused(&public_2(0x11, &external(0x1100_0000, 6, 8))), param(2, HANDLE), "nor external ones");
+    assert_eq!(refused(&public_2(0x11, &external(INDEX, 6, 8))), param(2, VALUE));
+    assert_eq!(refused(&public_2(0x11, &external(0x1100_0000, 1 << 35, 8))), param(2, RESERVED_BITS));
+    assert_eq!(refused(&public_2(0x11, &external(0x1100_0000, 6, 4097))), param(2, SIZE));
+    assert_eq!(refused(&public_2(1, &external(0x1100_0000, 6, 8))), param(2, VALUE));
+    assert_eq!(refused(&public_2(1, &[&area[..], &[0]].concat())), param(2, SIZE), "an octet more");
+    assert_eq!(refused(&public_2(1, &area[..13])), param(2, INSUFFICIENT));
+    assert_eq!(refused(&tpm2b(&[])), param(2, SIZE));
+    assert_eq!(
+        refused(&public_2(1, &public(INDEX, a::AUTH | a::BITS, &[], 7))),
+        param(2, SIZE),
+        "as TPM2_NV_DefineSpace"
+    );
+}
+
+#[test]
+fn a_hybrid_counter_skips_what_it_may_have_counted_without_shutdown() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::COUNTER | a::ORDERLY, 8).unwrap();
+    define(&mut tpm, OTHER, a::AUTH | a::COUNTER, 8).unwrap();
+    for _ in 0..3 {
+        act(&mut tpm, INCREMENT, INDEX, INDEX).unwrap();
+    }
+    act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
+    tpm.restart(Some(0), 0);
+    assert_eq!(count(&mut tpm, INDEX), 3, "TPM2_Shutdown saved it");
+    tpm.restart(Some(1), 1);
+    assert_eq!(count(&mut tpm, INDEX), 3);
+    act(&mut tpm, INCREMENT, INDEX, INDEX).unwrap();
+    tpm.restart(None, 0);
+    assert_eq!(count(&mut tpm, INDEX), 0xff, "TPM_PT_ORDERLY_COUNT");
+    act(&mut tpm, INCREMENT, INDEX, INDEX).unwrap();
+    assert_eq!(count(&mut tpm, INDEX), 0x100, "greater than it ever was");
+    tpm.restart(None, 0);
+    assert_eq!(count(&mut tpm, INDEX), 0x1ff);
+    assert_eq!(count(&mut tpm, OTHER), 4, "the other is always saved");
+}
+
+#[test]
+fn an_orderly_index_in_ram_starts_as_zeros() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::ORDERLY, 4).unwrap();
+    write(&mut tpm, INDEX, INDEX, &[9], 1).unwrap();
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 4, 0).unwrap(), [0, 9, 0, 0]);
+}
+
+#[test]
+fn only_a_write_to_an_orderly_index_voids_a_shutdown() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTH | a::ORDERLY | a::WRITE_STCLEAR, 8).unwrap();
+    define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    write(&mut tpm, OTHER, OTHER, &[1; 8], 0).unwrap();
+    act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+    define(&mut tpm, OTHER + 1, a::AUTH, 8).unwrap();
+    tpm.restart(None, 1);
+    assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0).unwrap(), [1; 8]);
+    tpm.restart(Some(1), 0);
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    write(&mut tpm, INDEX, INDEX, &[1; 8], 0).unwrap();
+    tpm.power_cycle();
+    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Err(param(1, VALUE)));
+    assert_eq!(tpm.run(0x144, &[], &[], &[0, 0]), Ok(vec![]));
+    assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED));
+}
+
+#[test]
+fn tn_f_5835_reserved_bits_and_tn_f_4674_size_of_an_index() {
+    let mut tpm = Fixture::new();
+    for bit in [8, 9, 20, 21, 22, 23, 24] {
+        assert_eq!(define(&mut tpm, INDEX, a::AUTH | 1 << bit, 8), Err(param(2, RESERVED_BITS)));
+    }
+    for size in [4097, u16::MAX] {
+        assert_eq!(define(&mut tpm, INDEX, a::AUTH, size), Err(param(2, SIZE)));
+    }
+}
+
+#[test]
+fn tn_f_9188_the_owner_neither_defines_nor_deletes_for_the_platform() {
+    let mut tpm = Fixture::new();
+    let area = public(INDEX, a::AUTH | a::PLATFORMCREATE, &[], 8);
+    assert_eq!(define_as(&mut tpm, OWNER, b"", &area), Err(handle(1, ATTRIBUTES)));
+    define_as(&mut tpm, PLATFORM, b"", &area).unwrap();
+    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(NV_AUTHORIZATION));
 }

@@ -1,13 +1,18 @@
 //! Part 3, 22: PCR commands, with the PCR attributes of the PC Client Platform TPM Profile.
 
 mod harness;
-use harness::codes::{AUTH_MISSING, HASH, LOCALITY, NULL, OWNER, PCR, PLATFORM, SIZE, TYPE, VALUE, handle, param};
+use harness::codes::{
+    AUTH_MISSING, AUTH_TYPE, BAD_AUTH, HASH, LOCALITY, NULL, OWNER, PCR, PLATFORM, SIZE, TYPE, VALUE, handle, param,
+    session,
+};
 use harness::{Fixture, Outcome, tpm2b};
 use sha2::{Digest, Sha256, Sha384};
 
 const EVENT: u32 = 0x13c;
 const RESET: u32 = 0x13d;
 const ALLOCATE: u32 = 0x12b;
+const SET_AUTH_POLICY: u32 = 0x12c;
+const SET_AUTH_VALUE: u32 = 0x183;
 const READ: u32 = 0x17e;
 const EXTEND: u32 = 0x182;
 const SHUTDOWN: u32 = 0x145;
@@ -17,6 +22,9 @@ const SHA1: u16 = 4;
 const SHA256: u16 = 0xb;
 const SHA384: u16 = 0xc;
 const SHA512: u16 = 0xd;
+
+/// pcrUpdateCounter after TPM Reset: 20 PCR count, and TPM2_Startup has set them all.
+const FIRST_COUNT: u32 = 20;
 
 /// TPML_PCR_SELECTION.
 fn selection(banks: &[(u16, u32)]) -> Vec<u8> {
@@ -80,7 +88,7 @@ fn extend_with_rh_null_or_without_digests_does_nothing() {
     let mut tpm = Fixture::new();
     assert_eq!(extend(&mut tpm, NULL, &[(SHA256, &[1; 32])]), Ok(vec![]));
     assert_eq!(extend(&mut tpm, 0, &[]), Ok(vec![]));
-    assert_eq!(update_counter(&mut tpm), 0);
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT);
 }
 
 #[test]
@@ -123,11 +131,10 @@ fn each_pcr_can_be_extended_at_its_localities_only() {
 fn each_pcr_can_be_reset_at_its_localities_only() {
     let mut tpm = Fixture::new();
     let may = |pcr: u32, locality: u8| match pcr {
-        0..=15 => false,
-        16 | 23 => true,
-        17..=19 => locality == 4,
-        20 => locality == 2 || locality == 4,
-        _ => locality == 2,
+        16 | 23 => locality < 4,
+        20..=22 => locality == 2 || locality == 3,
+        // at locality 4 only a D-RTM event resets
+        _ => false,
     };
     for pcr in 0..24 {
         for locality in 0..5 {
@@ -135,7 +142,7 @@ fn each_pcr_can_be_reset_at_its_localities_only() {
             let expected = if may(pcr, locality) { Ok(vec![]) } else { Err(LOCALITY) };
             assert_eq!(tpm.with(RESET, &[pcr], &[b""], &[]), expected, "PCR {pcr} at locality {locality}");
         }
-        if pcr > 15 {
+        if matches!(pcr, 16 | 20..=23) {
             assert_eq!(read(&mut tpm, SHA256, pcr), Some(vec![0; 32]), "PCR {pcr}: zeros, not its first value");
         }
     }
@@ -146,16 +153,17 @@ fn each_pcr_can_be_reset_at_its_localities_only() {
 fn the_update_counter_counts_each_bank_but_not_the_debug_and_application_pcr() {
     let mut tpm = Fixture::new();
     extend(&mut tpm, 0, &[(SHA256, &[1; 32])]).unwrap();
-    assert_eq!(update_counter(&mut tpm), 1);
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT + 1);
     extend(&mut tpm, 0, &[(SHA256, &[1; 32]), (SHA1, &[1; 20])]).unwrap();
-    assert_eq!(update_counter(&mut tpm), 3);
-    extend(&mut tpm, 16, &[(SHA256, &[1; 32])]).unwrap();
-    extend(&mut tpm, 23, &[(SHA256, &[1; 32])]).unwrap();
-    tpm.with(RESET, &[16], &[b""], &[]).unwrap();
-    assert_eq!(update_counter(&mut tpm), 3);
-    tpm.locality = 4;
-    tpm.with(RESET, &[17], &[b""], &[]).unwrap();
-    assert_eq!(update_counter(&mut tpm), 4);
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT + 3);
+    tpm.locality = 2;
+    for pcr in [16, 21, 22, 23] {
+        extend(&mut tpm, pcr, &[(SHA256, &[1; 32])]).unwrap();
+        tpm.with(RESET, &[pcr], &[b""], &[]).unwrap();
+    }
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT + 3, "TPM_PT_PCR_NO_INCREMENT");
+    tpm.with(RESET, &[20], &[b""], &[]).unwrap();
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT + 4);
 }
 
 #[test]
@@ -168,7 +176,7 @@ fn event_answers_with_the_digests_that_it_extends() {
     assert_eq!(reply.len(), 4 + (2 + 20) + (2 + 32) + (2 + 48) + (2 + 64));
     assert_eq!(read(&mut tpm, SHA256, 3), Some(Sha256::digest([&[0; 32][..], &sha256].concat()).to_vec()));
     assert_eq!(tpm.with(EVENT, &[NULL], &[b""], &tpm2b(b"event")), Ok(reply), "the digests alone");
-    assert_eq!(update_counter(&mut tpm), 4);
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT + 4);
     assert!(tpm.with(EVENT, &[3], &[b""], &tpm2b(&[0; 1024])).is_ok());
     assert_eq!(tpm.with(EVENT, &[3], &[b""], &tpm2b(&[0; 1025])), Err(param(1, SIZE)));
 }
@@ -181,7 +189,7 @@ fn read_gives_eight_digests_at_most_and_says_which() {
     assert_eq!(reply[20..24], 8u32.to_be_bytes());
     let rest = tpm.run(READ, &[], &[], &selection(&[(SHA256, 0xff_fff0)])).unwrap();
     assert_eq!(rest[4..14], selection(&[(SHA256, 0xff0)]));
-    assert_eq!(tpm.run(READ, &[], &[], &selection(&[])).unwrap(), [0; 12]);
+    assert_eq!(tpm.run(READ, &[], &[], &selection(&[])).unwrap()[4..], [0; 8]);
 }
 
 #[test]
@@ -208,7 +216,7 @@ fn an_allocation_takes_effect_at_the_next_init() {
     assert_eq!(read(&mut tpm, SHA256, 16), None);
     assert_eq!(read(&mut tpm, SHA512, 23), Some(vec![0; 64]), "a bank that was not named");
     assert_eq!(extend(&mut tpm, 0, &[(SHA1, &[1; 20])]), Ok(vec![]), "nothing to extend");
-    assert_eq!(update_counter(&mut tpm), 0);
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT);
     assert_eq!(
         tpm.with(EVENT, &[16], &[b""], &tpm2b(b"x")).unwrap()[..6],
         [0, 0, 0, 2, 0, 0xc],
@@ -254,11 +262,12 @@ fn resume_preserves_pcr_0_to_15_and_the_counter() {
     tpm.restart(Some(1), 1);
     assert_eq!(read(&mut tpm, SHA256, 15), saved);
     assert_eq!(read(&mut tpm, SHA256, 16), Some(vec![0; 32]));
-    assert_eq!(update_counter(&mut tpm), 1);
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT + 1 + 4, "PCR 17 to 20 have changed by the start");
     tpm.restart(Some(1), 0);
     assert_eq!(read(&mut tpm, SHA256, 15), Some(vec![0; 32]), "TPM Restart");
+    assert_eq!(update_counter(&mut tpm), 2 * FIRST_COUNT + 1 + 4, "so a policy that was saved before does not hold");
     tpm.restart(None, 0);
-    assert_eq!(update_counter(&mut tpm), 0, "TPM Reset");
+    assert_eq!(update_counter(&mut tpm), FIRST_COUNT, "TPM Reset");
 }
 
 #[test]
@@ -269,4 +278,203 @@ fn an_extend_after_shutdown_cannot_be_undone_by_resume() {
     tpm.power_cycle();
     assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)), "the saved state would not have the event");
     assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+}
+
+#[test]
+fn an_extend_of_a_pcr_that_is_not_saved_leaves_the_shutdown_valid() {
+    let mut tpm = Fixture::new();
+    assert_eq!(tpm.run(SHUTDOWN, &[], &[], &[0, 1]), Ok(vec![]));
+    extend(&mut tpm, 16, &[(SHA256, &[1; 32])]).unwrap();
+    tpm.with(RESET, &[23], &[b""], &[]).unwrap();
+    tpm.restart(None, 1);
+    assert_eq!(read(&mut tpm, SHA256, 16), Some(vec![0; 32]));
+}
+
+/// PCR 0 after `TPM2_Startup` and before any extend: zeros and the locality, if there was no H-CRTM.
+fn first_value(locality: u8) -> Vec<u8> {
+    [vec![0; 31], vec![locality]].concat()
+}
+
+/// PCR 0 after an H-CRTM event.
+fn hcrtm_value(event: &[u8]) -> Vec<u8> {
+    Sha256::digest([first_value(4), Sha256::digest(event).to_vec()].concat()).to_vec()
+}
+
+#[test]
+fn pcr_0_starts_from_the_locality_of_startup() {
+    for locality in [0, 3] {
+        let mut tpm = Fixture::unstarted();
+        tpm.locality = locality;
+        assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+        assert_eq!(read(&mut tpm, SHA256, 0), Some(first_value(locality)));
+        assert_eq!(read(&mut tpm, SHA1, 0).unwrap()[19], locality, "in every bank");
+        assert_eq!(read(&mut tpm, SHA256, 1), Some(vec![0; 32]));
+    }
+}
+
+#[test]
+fn an_hcrtm_event_before_startup_extends_pcr_0_from_locality_4() {
+    for locality in [0, 3] {
+        let mut tpm = Fixture::unstarted();
+        tpm.tpm.hash_start();
+        tpm.tpm.hash_data(b"boot ");
+        tpm.tpm.hash_data(b"block");
+        assert!(tpm.tpm.hash_end());
+        tpm.locality = locality;
+        assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+        assert_eq!(
+            read(&mut tpm, SHA256, 0),
+            Some(hcrtm_value(b"boot block")),
+            "whatever the locality of TPM2_Startup"
+        );
+        assert_eq!(read(&mut tpm, SHA256, 17), Some(vec![0xff; 32]), "no D-RTM");
+        assert_eq!(
+            read(&mut tpm, SHA384, 0),
+            Some(Sha384::digest([&[0; 47][..], &[4], &Sha384::digest(b"boot block")].concat()).to_vec())
+        );
+    }
+}
+
+#[test]
+fn a_drtm_event_after_startup_resets_pcr_17_to_22_and_extends_17() {
+    let mut tpm = Fixture::new();
+    extend(&mut tpm, 16, &[(SHA256, &[1; 32])]).unwrap();
+    let kept = read(&mut tpm, SHA256, 16);
+    tpm.tpm.hash_start();
+    tpm.tpm.hash_data(b"launch");
+    assert!(tpm.tpm.hash_end());
+    let launched = Sha256::digest([&[0; 32][..], &Sha256::digest(b"launch")].concat()).to_vec();
+    assert_eq!(read(&mut tpm, SHA256, 17), Some(launched));
+    for pcr in 18..=22 {
+        assert_eq!(read(&mut tpm, SHA256, pcr), Some(vec![0; 32]), "PCR {pcr}");
+    }
+    assert_eq!(read(&mut tpm, SHA256, 16), kept);
+    assert_eq!(read(&mut tpm, SHA256, 0), Some(vec![0; 32]));
+    assert!(update_counter(&mut tpm) > FIRST_COUNT, "a policy over these PCR no longer holds");
+}
+
+#[test]
+fn an_event_needs_its_start_and_no_command_between() {
+    let mut tpm = Fixture::new();
+    tpm.tpm.hash_data(b"x");
+    assert!(!tpm.tpm.hash_end(), "no _TPM_Hash_Start");
+    tpm.tpm.hash_start();
+    read(&mut tpm, SHA256, 0);
+    tpm.tpm.hash_data(b"x");
+    assert!(!tpm.tpm.hash_end(), "a command came between");
+    tpm.tpm.hash_start();
+    tpm.tpm.hash_data(b"forgotten");
+    tpm.tpm.hash_start();
+    assert!(tpm.tpm.hash_end(), "an empty event");
+    let empty = Sha256::digest([&[0; 32][..], &Sha256::digest(b"")].concat()).to_vec();
+    assert_eq!(read(&mut tpm, SHA256, 17), Some(empty));
+    assert!(!tpm.tpm.hash_end(), "it is over");
+    tpm.tpm.hash_start();
+    tpm.power_cycle();
+    assert!(!tpm.tpm.hash_end(), "_TPM_Init ends it");
+}
+
+#[test]
+fn an_event_goes_only_to_banks_that_have_the_pcr() {
+    let mut tpm = Fixture::new();
+    let banks = [(SHA1, 0xff_ffff), (SHA256, 0xff_fffe), (SHA384, 0xff_ffff), (SHA512, 0xff_ffff)];
+    tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&banks)).unwrap();
+    tpm.power_cycle();
+    tpm.tpm.hash_start();
+    assert!(tpm.tpm.hash_end());
+    assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+    assert_eq!(read(&mut tpm, SHA256, 0), None);
+    assert!(read(&mut tpm, SHA1, 0).is_some_and(|value| value != [0; 20]));
+}
+
+#[test]
+fn pcr_20_to_22_have_an_auth_value_until_restart() {
+    let mut tpm = Fixture::new();
+    tpm.locality = 2;
+    for pcr in (0..20).chain([23]) {
+        assert_eq!(tpm.with(SET_AUTH_VALUE, &[pcr], &[b""], &tpm2b(b"pw")), Err(0x84), "PCR {pcr}: VALUE, no position");
+    }
+    assert_eq!(tpm.with(SET_AUTH_VALUE, &[20], &[b""], &tpm2b(b"pw\0\0")), Ok(vec![]));
+    for pcr in 20..=22 {
+        assert_eq!(extend(&mut tpm, pcr, &[]), Err(session(1, BAD_AUTH)), "tn F-4745: PCR {pcr}");
+        assert_eq!(tpm.with(RESET, &[pcr], &[b""], &[]), Err(session(1, BAD_AUTH)));
+        assert_eq!(tpm.with(EXTEND, &[pcr], &[b"pw"], &digests(&[])), Ok(vec![]));
+    }
+    assert_eq!(extend(&mut tpm, 23, &[]), Ok(vec![]), "all others have none");
+    assert_eq!(tpm.with(SET_AUTH_VALUE, &[21], &[b""], &tpm2b(b"")), Err(session(1, BAD_AUTH)));
+    tpm.locality = 0;
+    tpm.restart(Some(1), 1);
+    tpm.locality = 2;
+    assert_eq!(extend(&mut tpm, 20, &[]), Err(session(1, BAD_AUTH)), "TPM Resume");
+    tpm.locality = 0;
+    tpm.restart(Some(1), 0);
+    tpm.locality = 2;
+    assert_eq!(extend(&mut tpm, 20, &[]), Ok(vec![]), "TPM Restart");
+}
+
+#[test]
+fn set_auth_value_refuses_what_does_not_unmarshal() {
+    let mut tpm = Fixture::new();
+    assert_eq!(tpm.with(SET_AUTH_VALUE, &[24], &[b""], &tpm2b(b"")), Err(handle(1, VALUE)));
+    assert_eq!(tpm.with(SET_AUTH_VALUE, &[NULL], &[b""], &tpm2b(b"")), Err(handle(1, VALUE)));
+    assert_eq!(tpm.with(SET_AUTH_VALUE, &[20], &[b""], &tpm2b(&[1; 65])), Err(param(1, SIZE)));
+    assert_eq!(tpm.run(SET_AUTH_VALUE, &[20], &[], &tpm2b(b"")), Err(AUTH_MISSING));
+}
+
+#[test]
+fn set_auth_value_voids_a_shutdown() {
+    let mut tpm = Fixture::new();
+    tpm.run(SHUTDOWN, &[], &[], &[0, 1]).unwrap();
+    tpm.with(SET_AUTH_VALUE, &[20], &[b""], &tpm2b(b"pw")).unwrap();
+    tpm.power_cycle();
+    assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)));
+}
+
+fn set_auth_policy(tpm: &mut Fixture, by: u32, policy: &[u8], alg: u16, pcr: u32) -> Outcome {
+    tpm.with(SET_AUTH_POLICY, &[by], &[b""], &[&tpm2b(policy)[..], &alg.to_be_bytes(), &pcr.to_be_bytes()].concat())
+}
+
+#[test]
+fn pcr_with_a_policy_need_it() {
+    let mut tpm = Fixture::new();
+    tpm.locality = 2;
+    assert_eq!(set_auth_policy(&mut tpm, PLATFORM, &[7; 32], SHA256, 21), Ok(vec![]));
+    for pcr in 20..=22 {
+        assert_eq!(extend(&mut tpm, pcr, &[]), Err(AUTH_TYPE), "PCR {pcr}: a password will not do");
+    }
+    assert_eq!(tpm.with(SET_AUTH_VALUE, &[22], &[b""], &tpm2b(b"")), Err(AUTH_TYPE));
+    assert_eq!(extend(&mut tpm, 23, &[]), Ok(vec![]));
+    tpm.locality = 0;
+    tpm.restart(None, 0);
+    tpm.locality = 2;
+    assert_eq!(extend(&mut tpm, 20, &[]), Err(AUTH_TYPE), "it is persistent");
+    assert_eq!(set_auth_policy(&mut tpm, PLATFORM, &[], 0x10, 20), Ok(vec![]));
+    assert_eq!(extend(&mut tpm, 20, &[]), Ok(vec![]), "no policy");
+}
+
+#[test]
+fn set_auth_policy_checks_its_parameters() {
+    let mut tpm = Fixture::new();
+    assert_eq!(set_auth_policy(&mut tpm, OWNER, &[7; 32], SHA256, 20), Err(handle(1, VALUE)));
+    for size in [0, 31, 33] {
+        assert_eq!(
+            set_auth_policy(&mut tpm, PLATFORM, &vec![7; size], SHA256, 0),
+            Err(param(1, SIZE)),
+            "before the PCR"
+        );
+    }
+    assert_eq!(
+        set_auth_policy(&mut tpm, PLATFORM, &[7; 32], 0x10, 20),
+        Err(param(1, SIZE)),
+        "TPM_ALG_NULL has no digests"
+    );
+    assert_eq!(set_auth_policy(&mut tpm, PLATFORM, &[7; 65], SHA256, 20), Err(param(1, SIZE)));
+    assert_eq!(set_auth_policy(&mut tpm, PLATFORM, &[7; 32], 0x1234, 20), Err(param(2, HASH)));
+    assert_eq!(set_auth_policy(&mut tpm, PLATFORM, &[7; 32], SHA256, 24), Err(param(3, VALUE)));
+    assert_eq!(set_auth_policy(&mut tpm, PLATFORM, &[7; 32], SHA256, NULL), Err(param(3, VALUE)));
+    for pcr in [0, 16, 19, 23] {
+        assert_eq!(set_auth_policy(&mut tpm, PLATFORM, &[7; 32], SHA256, pcr), Err(param(3, VALUE)), "PCR {pcr}");
+    }
+    let missing = tpm.run(SET_AUTH_POLICY, &[PLATFORM], &[], &[]);
+    assert_eq!(missing, Err(AUTH_MISSING));
 }

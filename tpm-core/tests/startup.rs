@@ -109,3 +109,156 @@ fn a_password_that_authorizes_nothing_is_refused() {
     let mut tpm = Fixture::new();
     assert_eq!(tpm.with(GET_RANDOM, &[], &[b""], &[0, 8]), Err(0x98b), "HANDLE, session 1");
 }
+
+const LOCALITY: u32 = 0x907;
+
+/// TPM2_Startup with this TPM_SU at this locality.
+fn startup(tpm: &mut Fixture, su: u8, locality: u8) -> harness::Outcome {
+    tpm.locality = locality;
+    let outcome = tpm.run(0x144, &[], &[], &[0, su]);
+    tpm.locality = 0;
+    outcome
+}
+
+/// TPM2_Shutdown with this TPM_SU, then _TPM_Init.
+fn shutdown(tpm: &mut Fixture, su: u8) {
+    assert_eq!(tpm.run(0x145, &[], &[], &[0, su]), Ok(vec![]));
+    tpm.power_cycle();
+}
+
+/// An H-CRTM event.
+fn measure(tpm: &mut Fixture) {
+    tpm.tpm.hash_start();
+    tpm.tpm.hash_data(b"H-CRTM");
+    assert!(tpm.tpm.hash_end());
+}
+
+#[test]
+fn each_pair_of_shutdown_and_startup() {
+    // (TPM2_Shutdown or none, TPM2_Startup, whether it is possible)
+    let cases = [
+        (None, 0, true),
+        (None, 1, false),
+        (Some(0), 0, true),
+        (Some(0), 1, false),
+        (Some(1), 0, true),
+        (Some(1), 1, true),
+    ];
+    for (before, after, possible) in cases {
+        let mut tpm = Fixture::new();
+        match before {
+            Some(su) => shutdown(&mut tpm, su),
+            None => tpm.power_cycle(),
+        }
+        let expected = if possible { Ok(vec![]) } else { Err(0x1c4) };
+        assert_eq!(startup(&mut tpm, after, 0), expected, "{before:?}, {after}");
+        if !possible {
+            assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]), "TPM_SU_CLEAR is always possible");
+        }
+    }
+}
+
+#[test]
+fn shutdown_refuses_what_does_not_unmarshal() {
+    let mut tpm = Fixture::new();
+    assert_eq!(tpm.run(0x145, &[], &[], &[0, 2]), Err(0x1c4), "no TPM_SU");
+    assert_eq!(tpm.run(0x145, &[], &[], &[0]), Err(0x1da));
+    assert_eq!(tpm.run(0x145, &[], &[], &[0, 0, 0]), Err(0x95));
+    // TYPE after TPM2_PCR_Allocate: pcr.rs. NV_UNINITIALIZED of TPM2_Startup cannot be provoked: a state is taken and restored as a whole.
+}
+
+#[test]
+fn a_state_can_be_resumed_once() {
+    let mut tpm = Fixture::new();
+    shutdown(&mut tpm, 1);
+    assert_eq!(startup(&mut tpm, 1, 0), Ok(vec![]));
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4));
+}
+
+#[test]
+fn a_startup_that_was_refused_leaves_the_saved_state() {
+    let mut tpm = Fixture::new();
+    shutdown(&mut tpm, 1);
+    for locality in [1, 2, 4, 32] {
+        assert_eq!(startup(&mut tpm, 1, locality), Err(LOCALITY));
+    }
+    assert_eq!(startup(&mut tpm, 1, 3), Err(LOCALITY), "it had been started at locality 0");
+    assert_eq!(startup(&mut tpm, 1, 0), Ok(vec![]));
+}
+
+#[test]
+fn resume_is_at_the_locality_of_the_start_before() {
+    let mut tpm = Fixture::unstarted();
+    assert_eq!(startup(&mut tpm, 0, 3), Ok(vec![]));
+    shutdown(&mut tpm, 1);
+    assert_eq!(startup(&mut tpm, 1, 0), Err(LOCALITY));
+    assert_eq!(startup(&mut tpm, 1, 3), Ok(vec![]));
+    shutdown(&mut tpm, 1);
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]), "TPM Restart may be at another");
+}
+
+#[test]
+fn resume_needs_the_hcrtm_as_before() {
+    let mut tpm = Fixture::new();
+    shutdown(&mut tpm, 1);
+    measure(&mut tpm);
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "there was none before");
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
+    shutdown(&mut tpm, 1);
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "there was one before");
+    measure(&mut tpm);
+    assert_eq!(startup(&mut tpm, 1, 3), Ok(vec![]), "with an H-CRTM the locality does not matter");
+}
+
+#[test]
+fn cve_2018_6622_no_old_pcr_without_a_saved_state() {
+    let mut tpm = Fixture::new();
+    let digests = [&[0, 0, 0, 1, 0, 0xb][..], &[7; 32]].concat();
+    let read = |tpm: &mut Fixture| tpm.run(0x17e, &[], &[], &[0, 0, 0, 1, 0, 0xb, 3, 1, 0, 0]).unwrap()[20..].to_vec();
+    tpm.with(0x182, &[0], &[b""], &digests).unwrap();
+    let extended = read(&mut tpm);
+    shutdown(&mut tpm, 1);
+    assert_eq!(startup(&mut tpm, 1, 0), Ok(vec![]));
+    assert_eq!(read(&mut tpm), extended, "resumed");
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "the power went in sleep without TPM2_Shutdown");
+    assert_eq!(tpm.run(0x17e, &[], &[], &[0, 0, 0, 0]), Err(INITIALIZE), "and PCR cannot be used in between");
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
+    assert_ne!(read(&mut tpm), extended);
+}
+
+/// A property of TPM_PT.
+fn property(tpm: &mut Fixture, pt: u32) -> u32 {
+    let params = [&[0, 0, 0, 6][..], &pt.to_be_bytes(), &[0, 0, 0, 1]].concat();
+    let reply = tpm.run(0x17a, &[], &[], &params).unwrap();
+    u32::from_be_bytes(reply[13..17].try_into().unwrap())
+}
+
+#[test]
+fn orderly_tells_whether_a_shutdown_came_before() {
+    const STARTUP_CLEAR: u32 = 0x201;
+    let mut tpm = Fixture::new();
+    for (before, orderly) in [(Some(0), true), (Some(1), true), (None, false)] {
+        tpm.restart(before, 0);
+        assert_eq!(property(&mut tpm, STARTUP_CLEAR) >> 31 == 1, orderly, "{before:?}");
+        assert_eq!(property(&mut tpm, STARTUP_CLEAR) & 0xf, 0xf, "all hierarchies are enabled");
+    }
+}
+
+#[test]
+fn cve_2020_26933_a_use_under_da_protection_voids_the_shutdown() {
+    use harness::codes::{AUTH_FAIL, session};
+    use harness::nv::{INDEX, READ, a, define};
+    const LOCKOUT_COUNTER: u32 = 0x20e;
+    let mut tpm = Fixture::new();
+    define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
+    assert_eq!(tpm.run(0x145, &[], &[], &[0, 1]), Ok(vec![]));
+    assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"no"], &[0; 4]), Err(session(1, AUTH_FAIL)));
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "the state that was saved does not know of the try");
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
+    assert_eq!(property(&mut tpm, LOCKOUT_COUNTER), 2, "the try, and the cut that might have hidden it");
+    tpm.restart(None, 0);
+    assert_eq!(property(&mut tpm, LOCKOUT_COUNTER), 2, "a cut without a use does not count");
+}

@@ -21,6 +21,9 @@ pub(crate) trait Command {
     const EXTENSIVE: bool = false;
     /// TPMA_CC.flushed: a loaded transient object of the handle area will be flushed.
     const FLUSHED: bool = false;
+    /// Whether a TPM2_Shutdown before this command no longer counts, as it may have changed what was saved (Part 3, 9.4.1). A command for which that depends
+    /// says so with `Tpm::void_shutdown`.
+    const VOIDS_SHUTDOWN: bool = Self::NV;
     /// Whether the command admits sessions at all (Part 3, its "Command" table has tag TPM_ST_NO_SESSIONS only).
     const SESSIONS: bool = true;
     /// The handle area.
@@ -48,6 +51,8 @@ pub(crate) struct CommandInfo {
     pub(crate) reply_handle: bool,
     /// sessions are admitted
     pub(crate) sessions: bool,
+    /// a TPM2_Shutdown before the command no longer counts
+    pub(crate) voids_shutdown: bool,
     nv: bool,
     extensive: bool,
     flushed: bool,
@@ -73,6 +78,7 @@ impl CommandInfo {
             encrypt: <C::Reply<'static> as ReplyArea>::FIRST_SIZED,
             reply_handle: <C::Reply<'static> as ReplyArea>::HANDLE,
             sessions: C::SESSIONS,
+            voids_shutdown: C::VOIDS_SHUTDOWN,
             nv: C::NV,
             extensive: C::EXTENSIVE,
             flushed: C::FLUSHED,
@@ -95,11 +101,6 @@ impl CommandInfo {
     /// How many handles need an authorization.
     pub(crate) fn authorizations(&self) -> usize {
         self.roles.iter().filter(|r| **r != Role::None).count()
-    }
-
-    /// Whether a TPM2_Shutdown before this command no longer counts: it may have changed what was saved (Part 3, 9.4.1).
-    pub(crate) fn voids_shutdown(&self) -> bool {
-        self.nv && self.code != startup::shutdown::Shutdown::CODE
     }
 
     /// Reads the handle area: INSUFFICIENT or VALUE at the handle.
@@ -213,6 +214,8 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     pcr::extend::PcrExtend,
     pcr::read::PcrRead,
     pcr::reset::PcrReset,
+    pcr::set_auth_policy::PcrSetAuthPolicy,
+    pcr::set_auth_value::PcrSetAuthValue,
     // 23 Enhanced Authorization (EA) Commands
     policy::policy_auth_value::PolicyAuthValue,
     policy::policy_command_code::PolicyCommandCode,
@@ -231,14 +234,19 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     // 30 Capability Commands
     capability::get_capability::GetCapability,
     // 31 Non-volatile Storage
+    nv::change_auth::NvChangeAuth,
     nv::define_space::NvDefineSpace,
+    nv::define_space_2::NvDefineSpace2,
     nv::extend::NvExtend,
+    nv::global_write_lock::NvGlobalWriteLock,
     nv::increment::NvIncrement,
     nv::read::NvRead,
     nv::read_lock::NvReadLock,
     nv::read_public::NvReadPublic,
+    nv::read_public_2::NvReadPublic2,
     nv::set_bits::NvSetBits,
     nv::undefine_space::NvUndefineSpace,
+    nv::undefine_space_special::NvUndefineSpaceSpecial,
     nv::write::NvWrite,
     nv::write_lock::NvWriteLock,
 ];

@@ -1,6 +1,6 @@
 //! Who may read and write an NV Index now (Part 3, 31.1).
 
-use crate::nv::NvIndex;
+use crate::nv::{NvIndex, NvMemory};
 use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::{Handle, NvAttributes as A, NvPublic};
@@ -39,6 +39,19 @@ impl Tpm {
         }
         admits(&public, auth, A::OWNERREAD, A::PPREAD)?;
         if public.attributes.has(A::WRITTEN) { Ok(public) } else { Err(Rc::NV_UNINITIALIZED) }
+    }
+
+    /// Writes into an index. What is only in RAM is lost without TPM2_Shutdown.
+    pub(crate) fn write_nv(&mut self, h: Handle, offset: usize, bytes: &[u8]) {
+        self.update_nv(h, |nv| nv.write(h, offset, bytes));
+    }
+
+    /// Changes the contents of an index.
+    pub(crate) fn update_nv(&mut self, h: Handle, change: impl FnOnce(&mut NvMemory)) {
+        if self.nv_attributes(h).is_ok_and(|a| a.has(A::ORDERLY)) {
+            self.void_shutdown();
+        }
+        change(&mut self.persistent.nv);
     }
 }
 

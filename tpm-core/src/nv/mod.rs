@@ -1,7 +1,10 @@
 //! NV Indices and where their contents are (Part 1, 37).
 
 mod access;
-pub(crate) mod definition;
+mod definition;
+mod pin;
+
+pub(crate) use definition::DefinitionAt;
 
 use crate::crypto::hash::Hasher;
 use crate::object::hashed_name;
@@ -38,7 +41,7 @@ pub(crate) struct NvMemory {
     greatest_count: u64,
 }
 
-/// What an octet of an ordinary index is that has not been written while others have.
+/// What an octet of an index in NV memory is that has not been written while others have; in RAM it is zero.
 const UNWRITTEN: u8 = 0xff;
 
 impl NvMemory {
@@ -95,7 +98,8 @@ impl NvMemory {
     /// Writes into an ordinary index; nothing if that is not within it.
     pub(crate) fn write(&mut self, h: Handle, offset: usize, bytes: &[u8]) {
         if !self.is_written(h) {
-            self.data_mut(h).fill(UNWRITTEN);
+            let orderly = self.get(h).is_some_and(|i| i.public.attributes.has(NvAttributes::ORDERLY));
+            self.data_mut(h).fill(if orderly { 0 } else { UNWRITTEN });
         }
         if let Some(to) = self.data_mut(h).get_mut(offset..offset.saturating_add(bytes.len())) {
             to.copy_from_slice(bytes);
@@ -104,7 +108,7 @@ impl NvMemory {
     }
 
     /// The number in a counter or bit field.
-    fn number(&self, h: Handle) -> u64 {
+    pub(crate) fn number(&self, h: Handle) -> u64 {
         self.data(h).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
@@ -179,13 +183,32 @@ impl NvMemory {
         self.indices.iter_mut().filter(|i| i.offset >= end).for_each(|i| i.offset -= size);
     }
 
-    /// TPM Reset and TPM Restart (Part 1, 37.2.4): locks for the time until now end, and CLEAR_STCLEAR indices become unwritten. So do ORDERLY ones
-    /// but counters, if no TPM2_Shutdown came before.
-    pub(crate) fn startup_clear(&mut self, orderly: bool) {
+    /// TPM Restart (Part 1, 37.2.4): locks for the time until now end, and indices with CLEAR_STCLEAR become unwritten.
+    pub(crate) fn restart(&mut self) {
+        self.startup_clear(|_| false);
+    }
+
+    /// TPM Reset: as TPM Restart, and all ORDERLY indices but counters become unwritten. If no TPM2_Shutdown came before, an ORDERLY counter
+    /// goes on from the greatest value that it may have had since it was last saved.
+    pub(crate) fn reset(&mut self, orderly: bool) {
+        self.startup_clear(|a| a.has(NvAttributes::ORDERLY) && a.nv_type() != Some(NvType::Counter));
+        if orderly {
+            return;
+        }
+        for at in 0..self.indices.len() {
+            let Some(public) = self.indices.get(at).map(|i| i.public) else { continue };
+            let hybrid = public.attributes.has(NvAttributes::ORDERLY.with(NvAttributes::WRITTEN));
+            if hybrid && public.attributes.nv_type() == Some(NvType::Counter) {
+                let count = self.number(public.index) | profile::MAX_ORDERLY_COUNT;
+                self.write(public.index, 0, &count.to_be_bytes());
+            }
+        }
+    }
+
+    fn startup_clear(&mut self, forgets: impl Fn(NvAttributes) -> bool) {
         for index in &mut self.indices {
             let mut a = index.public.attributes.without(NvAttributes::READLOCKED);
-            let lost = !orderly && a.has(NvAttributes::ORDERLY) && a.nv_type() != Some(NvType::Counter);
-            if lost || a.has(NvAttributes::CLEAR_STCLEAR) {
+            if forgets(a) || a.has(NvAttributes::CLEAR_STCLEAR) {
                 a = a.without(NvAttributes::WRITTEN);
             }
             if !a.has(NvAttributes::WRITEDEFINE.with(NvAttributes::WRITTEN)) {
@@ -193,6 +216,12 @@ impl NvMemory {
             }
             index.public.attributes = a;
         }
+    }
+
+    /// TPM2_NV_GlobalWriteLock: locks all indices that have TPMA_NV_GLOBALLOCK.
+    pub(crate) fn lock_globally(&mut self) {
+        let locked = self.indices.iter_mut().filter(|i| i.public.attributes.has(NvAttributes::GLOBALLOCK));
+        locked.for_each(|i| i.public.attributes = i.public.attributes.with(NvAttributes::WRITELOCKED));
     }
 
     /// Contents lie side by side, within what is used, and handles ascend.

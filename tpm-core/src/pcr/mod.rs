@@ -1,5 +1,9 @@
 //! PCR (Part 1, 17) with the attributes of the PC Client Platform TPM Profile, 4.6.
 
+mod event;
+
+pub(crate) use event::HashSequence;
+
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::platform::Locality;
 use crate::profile::PCR_BANKS;
@@ -25,25 +29,41 @@ struct Attributes {
 }
 
 const fn attributes(pcr: u32) -> Attributes {
-    let (reset, extend, drtm, no_increment) = match pcr {
-        0..=15 => (0, 0b1_1111, false, false),
-        16 => (0b1_1111, 0b1_1111, false, true),
-        17 | 18 => (0b1_0000, 0b1_1100, true, false),
-        19 => (0b1_0000, 0b0_1100, true, false),
-        20 => (0b1_0100, 0b0_1110, true, false),
-        21 | 22 => (0b0_0100, 0b0_0100, true, true),
-        _ => (0b1_1111, 0b1_1111, false, true),
+    let (reset, extend, no_increment) = match pcr {
+        0..=15 => (0, 0b1_1111, false),
+        16 => (0b0_1111, 0b1_1111, true),
+        17 | 18 => (0b1_0000, 0b1_1100, false),
+        19 => (0b1_0000, 0b0_1100, false),
+        20 => (0b1_1100, 0b0_1110, false),
+        21 | 22 => (0b1_1100, 0b0_0100, true),
+        _ => (0b0_1111, 0b1_1111, true),
     };
-    Attributes { reset, extend, drtm, no_increment }
+    Attributes { reset, extend, drtm: reset & 0b1_0000 != 0, no_increment }
+}
+
+/// The PCR that the H-CRTM extends before TPM2_Startup.
+const HCRTM_PCR: u32 = 0;
+/// The PCR that a D-RTM event extends.
+const DRTM_PCR: u32 = 17;
+
+/// Whether TPM2_Shutdown(STATE) saves the PCR.
+const fn is_saved(pcr: u32) -> bool {
+    pcr < 16
+}
+
+/// Whether the PCR belongs to the one group that has an authValue and an authPolicy (TPM2_PCR_SetAuthValue, TPM2_PCR_SetAuthPolicy): those of the
+/// dynamic operating system.
+pub(crate) const fn in_auth_group(pcr: Handle) -> bool {
+    matches!(pcr.0, 20..=22)
 }
 
 const fn admits(map: u8, locality: Locality) -> bool {
     locality.get() < 5 && map & (1 << locality.get()) != 0
 }
 
-/// Whether TPM2_PCR_Reset is possible at this locality.
+/// Whether TPM2_PCR_Reset is possible at this locality: at locality 4 only a D-RTM event resets.
 const fn may_reset(pcr: u32, locality: Locality) -> bool {
-    admits(attributes(pcr).reset, locality)
+    locality.get() != 4 && admits(attributes(pcr).reset, locality)
 }
 
 /// Whether TPM2_PCR_Extend and TPM2_PCR_Event are possible at this locality.
@@ -54,6 +74,17 @@ const fn may_extend(pcr: u32, locality: Locality) -> bool {
 /// Whether a change counts in pcrUpdateCounter.
 const fn counts(pcr: u32) -> bool {
     !attributes(pcr).no_increment
+}
+
+/// The root of trust from which this start of the platform is measured: it decides with what PCR 0 begins (PC Client Platform TPM Profile, 4.6.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Root {
+    /// TPM2_Startup at locality 0
+    Locality0,
+    /// TPM2_Startup at locality 3
+    Locality3,
+    /// an H-CRTM event came before TPM2_Startup
+    HCrtm,
 }
 
 /// The PCR of all banks.
@@ -81,7 +112,11 @@ impl Pcrs {
     /// TPM Resume: PCR 0 to 15 are as they were saved, in the banks that are still allocated.
     pub(crate) fn resume(&mut self, saved: &Self) {
         for (bank, old) in self.banks.iter_mut().zip(&saved.banks) {
-            bank.iter_mut().zip(old).take(16).for_each(|(value, old)| *value = *old);
+            for ((pcr, value), old) in (0..).zip(bank).zip(old) {
+                if is_saved(pcr) {
+                    *value = *old;
+                }
+            }
         }
     }
 
@@ -118,9 +153,17 @@ impl Pcrs {
 
     /// Sets the PCR to zeros in all banks.
     pub(crate) fn reset(&mut self, pcr: u32) {
+        self.start_from(pcr, 0);
+    }
+
+    /// Sets the PCR to zeros and this last octet in all banks.
+    fn start_from(&mut self, pcr: u32, last: u8) {
         for alg in PCR_BANKS {
-            if let Some(value) = self.get_mut(alg, pcr) {
-                value.as_mut_slice().fill(0);
+            if let Some(value) = self.get_mut(alg, pcr).map(Digest::as_mut_slice) {
+                value.fill(0);
+                if let Some(octet) = value.last_mut() {
+                    *octet = last;
+                }
             }
         }
     }
@@ -187,6 +230,7 @@ impl Tpm {
 
     /// Extends a PCR in one bank, and counts that in pcrUpdateCounter; nothing if the PCR is not in this bank.
     pub(crate) fn extend_pcr(&mut self, alg: HashAlg, pcr: u32, digest: &[u8]) {
+        self.will_change_pcr(pcr);
         if self.ram.pcrs.is_allocated(alg, pcr) {
             self.ram.pcrs.extend(alg, pcr, digest);
             self.count_pcr_change(pcr);
@@ -200,9 +244,28 @@ impl Tpm {
         if !may_reset(pcr, locality) {
             return Err(Rc::LOCALITY);
         }
+        self.will_change_pcr(pcr);
         self.ram.pcrs.reset(pcr);
         self.count_pcr_change(pcr);
         Ok(())
+    }
+
+    /// A PCR that TPM2_Shutdown(STATE) saves: what it has saved is void after TPM2_Startup.
+    fn will_change_pcr(&mut self, pcr: u32) {
+        if is_saved(pcr) && self.ram.started {
+            self.void_shutdown();
+        }
+    }
+
+    /// What TPM2_Startup does to the PCR which _TPM_Init has set to their first values: those that were saved come back in TPM Resume; PCR 0 tells at
+    /// which locality TPM2_Startup was, unless the H-CRTM has already extended it. All others have changed.
+    pub(crate) fn start_pcrs(&mut self, saved: Option<&Pcrs>) {
+        match saved {
+            Some(saved) => self.ram.pcrs.resume(saved),
+            None if self.ram.root == Root::Locality3 => self.ram.pcrs.start_from(HCRTM_PCR, 3),
+            None => {}
+        }
+        (0..PCR_COUNT).filter(|pcr| saved.is_none() || !is_saved(*pcr)).for_each(|pcr| self.count_pcr_change(pcr));
     }
 
     fn count_pcr_change(&mut self, pcr: u32) {
@@ -215,7 +278,7 @@ impl Tpm {
 /// TPM_PT_PCR (Part 2, 6.14): the properties that exist, each with the PCR that have it.
 pub(crate) fn properties() -> impl Iterator<Item = (u32, u32)> {
     const EXTEND_L0: u32 = 0x01;
-    let save = (0x00, select(|pcr| pcr < 16));
+    let save = (0x00, select(is_saved));
     let by_locality = (0..5).flat_map(|locality| {
         let at = move |map: u8| map & (1 << locality) != 0;
         let extend = (EXTEND_L0 + 2 * locality, select(move |pcr| at(attributes(pcr).extend)));
@@ -225,8 +288,8 @@ pub(crate) fn properties() -> impl Iterator<Item = (u32, u32)> {
     let others = [
         (0x11, select(|pcr| attributes(pcr).no_increment)),
         (0x12, select(|pcr| attributes(pcr).drtm)),
-        (0x13, 0),
-        (0x14, 0),
+        (0x13, select(|pcr| in_auth_group(Handle(pcr)))),
+        (0x14, select(|pcr| in_auth_group(Handle(pcr)))),
     ];
     core::iter::once(save).chain(by_locality).chain(others)
 }
@@ -239,7 +302,7 @@ fn select(test: impl Fn(u32) -> bool) -> u32 {
 ///
 /// - `PCR`: no bank has PCR 0 for the H-CRTM or none has PCR 17 for D-RTM
 pub(crate) fn reallocate(current: [u32; BANKS], wanted: &PcrSelection) -> Result<[u32; BANKS], Rc> {
-    const REQUIRED: u32 = 1 | 1 << 17;
+    const REQUIRED: u32 = 1 << HCRTM_PCR | 1 << DRTM_PCR;
     let mut allocated = current;
     for bank in &wanted.0 {
         if let Some(map) = Pcrs::bank(bank.hash).and_then(|b| allocated.get_mut(b)) {

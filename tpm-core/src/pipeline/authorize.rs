@@ -31,7 +31,31 @@ pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call, paramete
     Ok(())
 }
 
+/// Checks a session that authorizes a handle, and counts that where the authValue is a PIN.
 fn authorize_handle(
+    tpm: &mut Tpm,
+    call: &Call,
+    index: usize,
+    one: &SessionUse,
+    h: Handle,
+    role: Role,
+    parameters: &[u8],
+) -> Result<(), Rc> {
+    check_admission(tpm, call, index, one, h, role, parameters)?;
+    let session = tpm.ram.sessions.get(one.handle);
+    let password = one.is_password() || session.is_some_and(|s| s.policy.password);
+    let auth_used =
+        password || session.is_some_and(|s| if s.kind == SessionType::Hmac { !one.bound } else { s.policy.auth_value });
+    let outcome =
+        if password { check_password(tpm, index, h, one) } else { check_hmac(tpm, call, index, one, parameters) };
+    if auth_used {
+        tpm.count_pin(h, outcome.is_ok());
+    }
+    outcome
+}
+
+/// Everything but the authValue itself.
+fn check_admission(
     tpm: &mut Tpm,
     call: &Call,
     index: usize,
@@ -59,30 +83,21 @@ fn authorize_handle(
             return Err(Rc::AUTH_UNAVAILABLE);
         }
     }
-    if one.is_password() {
-        return check_password(tpm, index, h, one);
-    }
-    if policy {
-        check_policy(tpm, call, index, one, h, role, parameters)?;
-        if tpm.ram.sessions.get(one.handle).is_some_and(|s| s.policy.password) {
-            return check_password(tpm, index, h, one);
-        }
-    }
-    check_hmac(tpm, call, index, one, parameters)
+    if policy { check_policy(tpm, call, index, one, h, role, parameters) } else { Ok(()) }
 }
 
-/// Whether only a policy session will do: the DUP role, and the ADMIN role of an object with adminWithPolicy or of an NV Index.
+/// Whether only a policy session will do: the DUP role, the ADMIN role of an object with adminWithPolicy or of an NV Index, and PCR that have a policy.
 fn needs_policy(tpm: &Tpm, _call: &Call, h: Handle, role: Role) -> bool {
     match role {
         Role::Dup => true,
         Role::Admin if h.is_object() => tpm.object(h).is_some_and(|o| o.has(ObjectAttributes::ADMIN_WITH_POLICY)),
         Role::Admin => h.kind() == HandleKind::Nv,
-        Role::User | Role::None => false,
+        Role::User | Role::None => h.kind() == HandleKind::Pcr && tpm.auth_policy(h).is_some(),
     }
 }
 
 /// Whether the authValue may authorize: not for an object without userWithAuth in the USER role, one without sensitive area, or an NV Index
-/// whose attributes say otherwise (Part 1, 19.3).
+/// whose attributes say otherwise or whose pinCount has reached pinLimit (Part 1, 19.3 and 37.2.8).
 fn auth_value_available(tpm: &Tpm, call: &Call, h: Handle, role: Role) -> bool {
     match h.kind() {
         HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| match role {
@@ -93,6 +108,7 @@ fn auth_value_available(tpm: &Tpm, call: &Call, h: Handle, role: Role) -> bool {
             Role::Admin => !o.has(ObjectAttributes::ADMIN_WITH_POLICY),
             Role::Dup | Role::None => false,
         }),
+        HandleKind::Nv if !writes_nv(call.code) && tpm.pin_type(h).is_some() => tpm.pin_available(h),
         HandleKind::Nv => tpm.nv_index(h).is_some_and(|i| {
             let needed = if writes_nv(call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
             i.public.attributes.has(needed)

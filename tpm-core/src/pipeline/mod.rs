@@ -15,7 +15,6 @@ use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::platform::{Hooks, Locality};
 use crate::profile::MAX_COMMAND_SIZE;
 use crate::rc::{Fmt1, Rc};
-use crate::state::Orderly;
 use crate::tpm::Tpm;
 use crate::wire::{Reader, Writer};
 use header::Header;
@@ -40,6 +39,7 @@ pub(crate) fn execute(
     request: &[u8],
     response: &mut [u8],
 ) -> usize {
+    tpm.ram.hash_sequence = None;
     tpm.advance_time(hooks);
     let outcome = tpm.reseed_if_due(hooks).and_then(|()| process(tpm, locality, request, response));
     match outcome {
@@ -85,8 +85,8 @@ fn act(
         tpm.ram.failure = true;
         return Err(Rc::FAILURE);
     }
-    if info.voids_shutdown() {
-        tpm.persistent.orderly = Orderly::No;
+    if info.voids_shutdown {
+        tpm.void_shutdown();
     }
     let handle = reply.handle;
     respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)

@@ -10,7 +10,7 @@
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvMemory;
 use crate::object::{Object, PersistentObjects};
-use crate::pcr::Pcrs;
+use crate::pcr::{HashSequence, Pcrs, Root};
 use crate::profile;
 use crate::secret::Secret;
 use crate::session::Sessions;
@@ -83,6 +83,10 @@ pub(crate) struct Persistent {
     pub(crate) da_used: bool,
     /// the banks that are allocated at the next _TPM_Init: a bit map of PCR for each of `profile::PCR_BANKS`
     pub(crate) pcr_allocation: [u32; profile::PCR_BANKS.len()],
+    /// authPolicy of the PCR that may have one
+    pub(crate) pcr_policy: HierarchyPolicy,
+    /// the safe flag of the clock as TPM2_Shutdown found it
+    pub(crate) saved_clock_safe: bool,
     /// resetCount
     pub(crate) reset_count: u32,
     /// totalResetCount: TPM Resets since manufacture
@@ -125,8 +129,12 @@ pub(crate) struct StateClear {
     pub(crate) platform_auth: Auth,
     /// platformPolicy
     pub(crate) platform_policy: HierarchyPolicy,
+    /// authValue of the PCR that may have one
+    pub(crate) pcr_auth: Auth,
     /// PCR as TPM2_Shutdown(STATE) saved them
     pub(crate) saved_pcrs: Option<Pcrs>,
+    /// from where TPM2_Shutdown(STATE) saw the PCR measured
+    pub(crate) saved_root: Root,
 }
 
 impl StateClear {
@@ -139,7 +147,9 @@ impl StateClear {
             platform_nv_enabled: true,
             platform_auth: Auth::new(),
             platform_policy: None,
+            pcr_auth: Auth::new(),
             saved_pcrs: None,
+            saved_root: Root::Locality0,
         }
     }
 }
@@ -176,4 +186,8 @@ pub(crate) struct Ram {
     pub(crate) sessions: Sessions,
     /// PCR
     pub(crate) pcrs: Pcrs,
+    /// from where PCR are measured since _TPM_Init
+    pub(crate) root: Root,
+    /// an event between _TPM_Hash_Start and _TPM_Hash_End
+    pub(crate) hash_sequence: Option<HashSequence>,
 }

@@ -63,3 +63,65 @@ impl Marshal for NvPublic {
         self.data_size.marshal(w);
     }
 }
+
+/// TPM_HT (7.2) of an NV Index, of one that is outside of the TPM, and of a permanent one.
+const HT_NV_INDEX: u8 = 0x01;
+const HT_EXTERNAL_NV: u8 = 0x11;
+const HT_PERMANENT_NV: u8 = 0x12;
+
+/// TPMT_NV_PUBLIC_2 (13.10).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NvPublic2 {
+    handle_type: u8,
+    /// TPMS_NV_PUBLIC; None for types that are not implemented
+    pub public: Option<NvPublic>,
+}
+
+impl NvPublic2 {
+    /// The public area of an index in the TPM.
+    pub(crate) const fn of(public: NvPublic) -> Self {
+        Self { handle_type: HT_NV_INDEX, public: Some(public) }
+    }
+}
+
+impl Unmarshal<'_> for NvPublic2 {
+    /// SELECTOR for a handle type that is none of an index.
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let handle_type = r.get()?;
+        let public = match handle_type {
+            HT_NV_INDEX => Some(r.get()?),
+            HT_PERMANENT_NV => r.get::<NvPublic>().map(|_| None)?,
+            HT_EXTERNAL_NV => r.get::<NvPublicExpAttr>().map(|_| None)?,
+            _ => return Err(Fmt1::SELECTOR),
+        };
+        Ok(Self { handle_type, public })
+    }
+}
+
+impl Marshal for NvPublic2 {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.handle_type.marshal(w);
+        if let Some(public) = &self.public {
+            public.marshal(w);
+        }
+    }
+}
+
+/// TPMS_NV_PUBLIC_EXP_ATTR (13.8), which is only checked.
+struct NvPublicExpAttr;
+
+impl Unmarshal<'_> for NvPublicExpAttr {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        const RESERVED: u64 = 0xffff_fff8_01f0_0300;
+        let index: Handle = r.get()?;
+        if index.0 >> 24 != HT_EXTERNAL_NV.into() {
+            return Err(Fmt1::VALUE);
+        }
+        r.get::<HashAlg>()?;
+        if r.get::<u64>()? & RESERVED != 0 {
+            return Err(Fmt1::RESERVED_BITS);
+        }
+        r.get::<Digest>()?;
+        if usize::from(r.get::<u16>()?) > crate::profile::MAX_NV_INDEX_SIZE { Err(Fmt1::SIZE) } else { Ok(Self) }
+    }
+}

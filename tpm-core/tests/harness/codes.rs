@@ -31,6 +31,7 @@ pub(crate) const NONCE: u32 = 0x0f;
 pub(crate) const SIZE: u32 = 0x15;
 pub(crate) const SYMMETRIC: u32 = 0x16;
 pub(crate) const TAG: u32 = 0x17;
+pub(crate) const SELECTOR: u32 = 0x18;
 pub(crate) const INSUFFICIENT: u32 = 0x1a;
 pub(crate) const KEY: u32 = 0x1c;
 pub(crate) const POLICY_FAIL: u32 = 0x1d;

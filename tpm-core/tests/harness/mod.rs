@@ -6,6 +6,7 @@ use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 
 pub(crate) mod codes;
 pub(crate) mod keys;
+pub(crate) mod nv;
 
 /// Entropy from a counter: the same in every run.
 pub(crate) struct CountedEntropy {

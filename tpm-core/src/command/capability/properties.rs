@@ -60,7 +60,7 @@ fn fixed(pt: u32) -> Option<u32> {
         26 => profile::INTERNAL_HASH.id().into(),
         27 => AlgId::AES.0.into(),
         28 => 256,
-        29 => 255,
+        29 => u32::try_from(profile::MAX_ORDERLY_COUNT).unwrap_or(u32::MAX),
         30 => number(profile::MAX_COMMAND_SIZE),
         31 => number(profile::MAX_RESPONSE_SIZE),
         32 => number(MAX_DIGEST),

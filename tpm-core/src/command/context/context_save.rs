@@ -15,6 +15,7 @@ params! { pub(crate) struct Params {} }
 
 impl Command for ContextSave {
     const CODE: u32 = 0x162;
+    const VOIDS_SHUTDOWN: bool = true;
     const SESSIONS: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -16,6 +16,7 @@ params! { pub(crate) struct Params<'a> { data: Tpm2b<'a, NV_BUFFER_MAX> } }
 impl Command for NvExtend {
     const CODE: u32 = 0x136;
     const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Empty;
@@ -29,7 +30,7 @@ impl Command for NvExtend {
         if public.attributes.nv_type() != Some(NvType::Extend) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
         }
-        tpm.persistent.nv.extend(handle, p.data.0);
+        tpm.update_nv(handle, |nv| nv.extend(handle, p.data.0));
         Ok(Empty)
     }
 }

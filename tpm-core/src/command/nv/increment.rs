@@ -15,6 +15,7 @@ params! { pub(crate) struct Params {} }
 impl Command for NvIncrement {
     const CODE: u32 = 0x134;
     const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;
@@ -30,7 +31,7 @@ impl Command for NvIncrement {
         if public.attributes.nv_type() != Some(NvType::Counter) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
         }
-        tpm.persistent.nv.increment(handle);
+        tpm.update_nv(handle, |nv| nv.increment(handle));
         Ok(Empty)
     }
 }

@@ -15,6 +15,7 @@ params! { pub(crate) struct Params { bits: u64 } }
 impl Command for NvSetBits {
     const CODE: u32 = 0x135;
     const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;
@@ -28,7 +29,7 @@ impl Command for NvSetBits {
         if public.attributes.nv_type() != Some(NvType::Bits) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
         }
-        tpm.persistent.nv.set_bits(handle, p.bits);
+        tpm.update_nv(handle, |nv| nv.set_bits(handle, p.bits));
         Ok(Empty)
     }
 }

@@ -15,6 +15,7 @@ params! { pub(crate) struct Params { digests: DigestValues } }
 impl Command for PcrExtend {
     const CODE: u32 = 0x182;
     const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

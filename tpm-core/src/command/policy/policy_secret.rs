@@ -7,7 +7,7 @@ use crate::pipeline::Call;
 use crate::policy::{Assertion, AssertionAt, Timeout};
 use crate::rc::Rc;
 use crate::tpm::Tpm;
-use crate::wire::{DhEntity, HandleType, ShPolicy, TkAuth, st};
+use crate::wire::{DhEntity, HandleType, NvType, ShPolicy, Ticket, TkAuth, st};
 
 pub(crate) struct PolicySecret;
 
@@ -27,7 +27,7 @@ impl Command for PolicySecret {
     /// - `SIZE` at `cp_hash_a`: it has not the size of the session's digests
     /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
     ///
-    /// A negative expiration asks for a ticket. A PIN Pass index would have to be handled here (Part 3, 23.4.1); those come with issue 3.
+    /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
@@ -42,6 +42,9 @@ impl Command for PolicySecret {
         };
         let hierarchy = tpm.hierarchy_of(entity);
         let (timeout, ticket) = tpm.assert(h.session.handle(), &assertion, &AT, (st::AUTH_SECRET, hierarchy))?;
+        if tpm.pin_type(entity) == Some(NvType::PinPass) {
+            return Ok(Answer { timeout: Timeout(None), ticket: TkAuth(Ticket::null(st::AUTH_SECRET)) });
+        }
         Ok(Answer { timeout, ticket: TkAuth(ticket) })
     }
 }

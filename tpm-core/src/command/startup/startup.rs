@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::pcr::Root;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::state::{Orderly, StateClear, StateReset};
@@ -33,6 +34,7 @@ params! { pub(crate) struct Params { startup_type: Su } }
 impl Command for Startup {
     const CODE: u32 = 0x144;
     const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
     const SESSIONS: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
@@ -40,36 +42,65 @@ impl Command for Startup {
 
     /// - `INITIALIZE`: TPM2_Startup was done since _TPM_Init
     /// - `LOCALITY`: neither locality 0 nor 3
-    /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved
+    /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved and nothing changed since
+    /// - `NV_UNINITIALIZED`: the saved state is not there: TPM_SU_CLEAR must follow
+    /// - `VALUE` at `startup_type`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round
+    /// - `LOCALITY`: TPM_SU_STATE at another locality than the start before
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if tpm.ram.started {
             return Err(Rc::INITIALIZE);
         }
-        if !matches!(call.locality.get(), 0 | 3) {
-            return Err(Rc::LOCALITY);
+        let root = root(tpm, call)?;
+        let orderly = tpm.persistent.orderly;
+        if p.startup_type == Su::State {
+            check_saved(tpm, orderly, root)?;
         }
-        let orderly = tpm.persistent.orderly != Orderly::No;
-        match (p.startup_type, tpm.persistent.orderly) {
-            (Su::State, Orderly::State) => resume(tpm),
-            (Su::State, _) => return Err(Fmt1::VALUE.at(Params::startup_type)),
+        tpm.ram.root = root;
+        match (p.startup_type, orderly) {
+            (Su::State, _) => resume(tpm),
             (Su::Clear, Orderly::State) => restart(tpm),
-            (Su::Clear, _) => reset(tpm)?,
+            (Su::Clear, _) => reset(tpm, orderly == Orderly::Clear)?,
         }
-        tpm.ram.clock_safe = orderly;
+        let orderly = orderly != Orderly::No;
+        tpm.ram.clock_safe = orderly && tpm.persistent.saved_clock_safe;
         tpm.ram.orderly_startup = orderly;
+        tpm.clear.platform_enabled = true;
+        tpm.da_startup(orderly);
         tpm.persistent.orderly = Orderly::No;
-        tpm.persistent.da_used = false;
         tpm.ram.started = true;
         Ok(Empty)
     }
 }
 
+/// From where PCR are measured: an H-CRTM event counts more than the locality.
+fn root(tpm: &Tpm, call: &Call) -> Result<Root, Rc> {
+    match call.locality.get() {
+        0 | 3 if tpm.ram.root == Root::HCrtm => Ok(Root::HCrtm),
+        0 => Ok(Root::Locality0),
+        3 => Ok(Root::Locality3),
+        _ => Err(Rc::LOCALITY),
+    }
+}
+
+fn check_saved(tpm: &Tpm, orderly: Orderly, root: Root) -> Result<(), Rc> {
+    if orderly != Orderly::State {
+        return Err(Fmt1::VALUE.at(Params::startup_type));
+    }
+    if tpm.clear.saved_pcrs.is_none() {
+        return Err(Rc::NV_UNINITIALIZED);
+    }
+    let saved = tpm.clear.saved_root;
+    if (saved == Root::HCrtm) != (root == Root::HCrtm) {
+        return Err(Fmt1::VALUE.at(Params::startup_type));
+    }
+    if saved == root { Ok(()) } else { Err(Rc::LOCALITY) }
+}
+
 /// TPM Resume: PCR come back as TPM2_Shutdown(STATE) saved them.
 fn resume(tpm: &mut Tpm) {
     tpm.reset.restart_count = tpm.reset.restart_count.saturating_add(1);
-    if let Some(saved) = tpm.clear.saved_pcrs.take() {
-        tpm.ram.pcrs.resume(&saved);
-    }
+    let saved = tpm.clear.saved_pcrs.take();
+    tpm.start_pcrs(saved.as_ref());
 }
 
 /// TPM Restart.
@@ -77,19 +108,18 @@ fn restart(tpm: &mut Tpm) {
     tpm.reset.restart_count = tpm.reset.restart_count.saturating_add(1);
     tpm.reset.clear_count = tpm.reset.clear_count.saturating_add(1);
     tpm.clear = StateClear::new();
-    tpm.persistent.nv.startup_clear(true);
+    tpm.start_pcrs(None);
+    tpm.persistent.nv.restart();
 }
 
 /// TPM Reset: a new NULL hierarchy; saved contexts cannot come back.
-fn reset(tpm: &mut Tpm) -> Result<(), Rc> {
+fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
     tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
     tpm.ram.sessions = crate::session::Sessions::new();
     tpm.clear = StateClear::new();
     tpm.persistent.reset_count = tpm.persistent.reset_count.wrapping_add(1);
     tpm.persistent.total_reset_count = tpm.persistent.total_reset_count.saturating_add(1);
-    tpm.persistent.nv.startup_clear(tpm.persistent.orderly != Orderly::No);
-    if tpm.persistent.orderly == Orderly::No && tpm.persistent.da_used {
-        tpm.da_failure();
-    }
+    tpm.start_pcrs(None);
+    tpm.persistent.nv.reset(orderly);
     Ok(())
 }

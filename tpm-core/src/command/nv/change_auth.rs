@@ -1,0 +1,34 @@
+//! TPM2_NV_ChangeAuth (Part 3, 31.15).
+
+use crate::command::Command;
+use crate::command::area::{Admin, Empty, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{Auth, RhNvIndex};
+
+pub(crate) struct NvChangeAuth;
+
+handles! { pub(crate) struct Handles { nv_index: Admin<RhNvIndex> } }
+params! { pub(crate) struct Params { new_auth: Auth } }
+
+impl Command for NvChangeAuth {
+    const CODE: u32 = 0x13b;
+    const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `SIZE` at `new_auth`: longer than nameAlg's digests
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        let index = tpm.persistent.nv.get_mut(h.nv_index.handle()).ok_or(Rc::NV_UNINITIALIZED)?;
+        let mut auth = p.new_auth;
+        auth.trim_trailing_zeros();
+        if auth.len() > index.public.name_alg.digest_size() {
+            return Err(Fmt1::SIZE.at(Params::new_auth));
+        }
+        index.auth = auth;
+        Ok(Empty)
+    }
+}

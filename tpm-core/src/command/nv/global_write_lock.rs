@@ -1,0 +1,28 @@
+//! TPM2_NV_GlobalWriteLock (Part 3, 31.12).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::RhProvision;
+
+pub(crate) struct NvGlobalWriteLock;
+
+handles! { pub(crate) struct Handles { auth_handle: User<RhProvision> } }
+params! { pub(crate) struct Params {} }
+
+impl Command for NvGlobalWriteLock {
+    const CODE: u32 = 0x132;
+    const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// No codes of its own. The locks end with the next TPM Reset or TPM Restart, unless the index has TPMA_NV_WRITEDEFINE and has been written.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
+        tpm.persistent.nv.lock_globally();
+        Ok(Empty)
+    }
+}

@@ -1,0 +1,34 @@
+//! TPM2_NV_UndefineSpaceSpecial (Part 3, 31.5).
+
+use crate::command::Command;
+use crate::command::area::{Admin, Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{NvAttributes, RhNvIndex, RhPlatform};
+
+pub(crate) struct NvUndefineSpaceSpecial;
+
+handles! { pub(crate) struct Handles { nv_index: Admin<RhNvIndex>, platform: User<RhPlatform> } }
+params! { pub(crate) struct Params {} }
+
+impl Command for NvUndefineSpaceSpecial {
+    const CODE: u32 = 0x11f;
+    const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = false;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `ATTRIBUTES` at `nv_index`: no TPMA_NV_POLICY_DELETE
+    ///
+    /// The authValue that is deleted is no longer in the response's HMAC.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
+        let handle = h.nv_index.handle();
+        if !tpm.nv_attributes(handle)?.has(NvAttributes::POLICY_DELETE) {
+            return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
+        }
+        tpm.persistent.nv.undefine(handle);
+        Ok(Empty)
+    }
+}

@@ -1,0 +1,111 @@
+//! NV Indices in tests: commands, attributes, and what is often done with them.
+
+use super::codes::{OWNER, PLATFORM};
+use super::{Fixture, Outcome, tpm2b};
+
+pub(crate) const UNDEFINE_SPACE: u32 = 0x122;
+pub(crate) const DEFINE_SPACE: u32 = 0x12a;
+pub(crate) const INCREMENT: u32 = 0x134;
+pub(crate) const UNDEFINE_SPACE_SPECIAL: u32 = 0x11f;
+pub(crate) const GLOBAL_WRITE_LOCK: u32 = 0x132;
+pub(crate) const CHANGE_AUTH: u32 = 0x13b;
+pub(crate) const DEFINE_SPACE_2: u32 = 0x19d;
+pub(crate) const READ_PUBLIC_2: u32 = 0x19e;
+pub(crate) const SET_BITS: u32 = 0x135;
+pub(crate) const EXTEND: u32 = 0x136;
+pub(crate) const WRITE: u32 = 0x137;
+pub(crate) const WRITE_LOCK: u32 = 0x138;
+pub(crate) const READ: u32 = 0x14e;
+pub(crate) const READ_LOCK: u32 = 0x14f;
+pub(crate) const READ_PUBLIC: u32 = 0x169;
+
+/// TPMA_NV.
+pub(crate) mod a {
+    pub(crate) const PPWRITE: u32 = 1 << 0;
+    pub(crate) const OWNERWRITE: u32 = 1 << 1;
+    pub(crate) const AUTHWRITE: u32 = 1 << 2;
+    pub(crate) const POLICYWRITE: u32 = 1 << 3;
+    pub(crate) const COUNTER: u32 = 1 << 4;
+    pub(crate) const BITS: u32 = 2 << 4;
+    pub(crate) const EXTEND: u32 = 4 << 4;
+    pub(crate) const PIN_FAIL: u32 = 8 << 4;
+    pub(crate) const PIN_PASS: u32 = 9 << 4;
+    pub(crate) const POLICY_DELETE: u32 = 1 << 10;
+    pub(crate) const WRITELOCKED: u32 = 1 << 11;
+    pub(crate) const WRITEALL: u32 = 1 << 12;
+    pub(crate) const WRITEDEFINE: u32 = 1 << 13;
+    pub(crate) const WRITE_STCLEAR: u32 = 1 << 14;
+    pub(crate) const GLOBALLOCK: u32 = 1 << 15;
+    pub(crate) const PPREAD: u32 = 1 << 16;
+    pub(crate) const OWNERREAD: u32 = 1 << 17;
+    pub(crate) const AUTHREAD: u32 = 1 << 18;
+    pub(crate) const POLICYREAD: u32 = 1 << 19;
+    pub(crate) const NO_DA: u32 = 1 << 25;
+    pub(crate) const ORDERLY: u32 = 1 << 26;
+    pub(crate) const CLEAR_STCLEAR: u32 = 1 << 27;
+    pub(crate) const READLOCKED: u32 = 1 << 28;
+    pub(crate) const WRITTEN: u32 = 1 << 29;
+    pub(crate) const PLATFORMCREATE: u32 = 1 << 30;
+    pub(crate) const READ_STCLEAR: u32 = 1 << 31;
+    /// authValue may do everything
+    pub(crate) const AUTH: u32 = AUTHWRITE | AUTHREAD | NO_DA;
+}
+
+/// What a PIN index needs: the owner writes it.
+pub(crate) const PIN: u32 = a::OWNERWRITE | a::OWNERREAD | a::AUTHREAD | a::NO_DA;
+
+pub(crate) const INDEX: u32 = 0x0150_0000;
+pub(crate) const OTHER: u32 = 0x0150_0001;
+
+/// TPMS_NV_PUBLIC with SHA-256.
+pub(crate) fn public(index: u32, attributes: u32, policy: &[u8], size: u16) -> Vec<u8> {
+    [&index.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &tpm2b(policy), &size.to_be_bytes()].concat()
+}
+
+pub(crate) fn define_as(tpm: &mut Fixture, by: u32, auth: &[u8], public: &[u8]) -> Outcome {
+    tpm.with(DEFINE_SPACE, &[by], &[b""], &[tpm2b(auth), tpm2b(public)].concat())
+}
+
+/// An index with authValue "pw".
+pub(crate) fn define(tpm: &mut Fixture, index: u32, attributes: u32, size: u16) -> Outcome {
+    let by = if attributes & a::PLATFORMCREATE == 0 { OWNER } else { PLATFORM };
+    define_as(tpm, by, b"pw", &public(index, attributes, &[], size))
+}
+
+/// authValue of what authorizes: "pw" for an index, empty for a hierarchy.
+pub(crate) fn auth_of(h: u32) -> &'static [u8] {
+    if h >> 24 == 1 { b"pw" } else { b"" }
+}
+
+pub(crate) fn write(tpm: &mut Fixture, by: u32, index: u32, data: &[u8], offset: u16) -> Outcome {
+    tpm.with(WRITE, &[by, index], &[auth_of(by)], &[&tpm2b(data)[..], &offset.to_be_bytes()].concat())
+}
+
+pub(crate) fn read(tpm: &mut Fixture, by: u32, index: u32, size: u16, offset: u16) -> Outcome {
+    tpm.with(READ, &[by, index], &[auth_of(by)], &[size.to_be_bytes(), offset.to_be_bytes()].concat()).map(|reply| {
+        assert_eq!(reply[..2], size.to_be_bytes());
+        reply[2..].to_vec()
+    })
+}
+
+pub(crate) fn act(tpm: &mut Fixture, code: u32, by: u32, index: u32) -> Outcome {
+    tpm.with(code, &[by, index], &[auth_of(by)], &[])
+}
+
+pub(crate) fn extend(tpm: &mut Fixture, by: u32, index: u32, data: &[u8]) -> Outcome {
+    tpm.with(EXTEND, &[by, index], &[auth_of(by)], &tpm2b(data))
+}
+
+pub(crate) fn set_bits(tpm: &mut Fixture, by: u32, index: u32, bits: u64) -> Outcome {
+    tpm.with(SET_BITS, &[by, index], &[auth_of(by)], &bits.to_be_bytes())
+}
+
+pub(crate) fn attributes(tpm: &mut Fixture, index: u32) -> u32 {
+    let reply = tpm.run(READ_PUBLIC, &[index], &[], &[]).unwrap();
+    u32::from_be_bytes(reply[8..12].try_into().unwrap())
+}
+
+/// The UINT64 in an index.
+pub(crate) fn count(tpm: &mut Fixture, index: u32) -> u64 {
+    u64::from_be_bytes(read(tpm, index, index, 8, 0).unwrap().try_into().unwrap())
+}
