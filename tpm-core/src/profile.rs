@@ -34,7 +34,7 @@ pub const RSA_KEY_BITS: &[u16] = &[2048, 3072, 4096];
 /// The hash of context integrity, tickets and object protection inside the TPM (CONTEXT_INTEGRITY_HASH_ALG).
 pub const INTERNAL_HASH: HashAlg = HashAlg::Sha256;
 /// The PCR banks that exist, in the order of TPML_PCR_SELECTION.
-pub const PCR_BANKS: [HashAlg; 4] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
+pub const PCR_BANKS: [HashAlg; 5] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512, HashAlg::Sm3];
 
 /// TPM_PT_MANUFACTURER
 pub const MANUFACTURER: [u8; 4] = *b"QUOI";
