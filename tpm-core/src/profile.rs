@@ -2,10 +2,11 @@
 
 use crate::crypto::hash::HashAlg;
 
-/// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE).
-pub const MAX_COMMAND_SIZE: usize = 4096;
+/// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE): a signature of ML-DSA-87 is longer than 4,096. A transport with smaller buffers (the SVSM
+/// mailbox carries a page) refuses what does not fit; nothing but signatures of ML-DSA-65 and -87 needs more.
+pub const MAX_COMMAND_SIZE: usize = 8192;
 /// Octets of the largest response (TPM_PT_MAX_RESPONSE_SIZE). A response buffer must be at least this long.
-pub const MAX_RESPONSE_SIZE: usize = 4096;
+pub const MAX_RESPONSE_SIZE: usize = 8192;
 /// Octets of a TPM2B_MAX_BUFFER (TPM_PT_INPUT_BUFFER).
 pub const MAX_DIGEST_BUFFER: usize = 1024;
 /// Octets of one NV read or write (TPM_PT_NV_BUFFER_MAX).
@@ -27,7 +28,7 @@ pub const MAX_ACTIVE_SESSIONS: usize = 64;
 /// Greatest distance of the oldest saved session's counter to the newest (TPM_PT_CONTEXT_GAP_MAX).
 pub const CONTEXT_GAP_MAX: u64 = 0xffff;
 /// Octets of the largest saved context.
-pub const MAX_CONTEXT_SIZE: usize = 2816;
+pub const MAX_CONTEXT_SIZE: usize = 3328;
 
 /// keyBits that RSA keys may have.
 pub const RSA_KEY_BITS: &[u16] = &[2048, 3072, 4096];

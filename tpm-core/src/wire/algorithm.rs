@@ -87,6 +87,12 @@ ids! {
     CFB = 0x0043,
     /// TPM_ALG_ECB
     ECB = 0x0044,
+    /// TPM_ALG_MLKEM
+    MLKEM = 0x00a0,
+    /// TPM_ALG_MLDSA
+    MLDSA = 0x00a1,
+    /// TPM_ALG_HASH_MLDSA
+    HASH_MLDSA = 0x00a2,
 }
 
 impl Unmarshal<'_> for AlgId {

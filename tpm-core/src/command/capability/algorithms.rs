@@ -11,7 +11,7 @@ const ENCRYPTING: u32 = 1 << 9;
 const METHOD: u32 = 1 << 10;
 
 /// Every algorithm, by identifier.
-pub(super) const ALGORITHMS: [(AlgId, u32); 37] = [
+pub(super) const ALGORITHMS: [(AlgId, u32); 40] = [
     (AlgId::RSA, ASYMMETRIC | OBJECT),
     (AlgId::SHA1, HASH),
     (AlgId::HMAC, HASH | SIGNING),
@@ -49,6 +49,9 @@ pub(super) const ALGORITHMS: [(AlgId, u32); 37] = [
     (AlgId::CBC, SYMMETRIC | ENCRYPTING),
     (AlgId::CFB, SYMMETRIC | ENCRYPTING),
     (AlgId::ECB, SYMMETRIC | ENCRYPTING),
+    (AlgId::MLKEM, ASYMMETRIC | OBJECT | ENCRYPTING),
+    (AlgId::MLDSA, ASYMMETRIC | OBJECT | SIGNING),
+    (AlgId::HASH_MLDSA, ASYMMETRIC | OBJECT | SIGNING),
 ];
 
 const _: () = {
