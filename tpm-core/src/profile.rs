@@ -2,10 +2,11 @@
 
 use crate::crypto::hash::HashAlg;
 
-/// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE).
-pub const MAX_COMMAND_SIZE: usize = 4096;
+/// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE): a signature of ML-DSA-87 is longer than 4,096. A transport with smaller buffers (the SVSM
+/// mailbox carries a page) refuses what does not fit; nothing but signatures of ML-DSA-65 and -87 needs more.
+pub const MAX_COMMAND_SIZE: usize = 8192;
 /// Octets of the largest response (TPM_PT_MAX_RESPONSE_SIZE). A response buffer must be at least this long.
-pub const MAX_RESPONSE_SIZE: usize = 4096;
+pub const MAX_RESPONSE_SIZE: usize = 8192;
 /// Octets of a TPM2B_MAX_BUFFER (TPM_PT_INPUT_BUFFER).
 pub const MAX_DIGEST_BUFFER: usize = 1024;
 /// Octets of one NV read or write (TPM_PT_NV_BUFFER_MAX).
@@ -29,14 +30,14 @@ pub const MAX_ACTIVE_SESSIONS: usize = 64;
 /// Greatest distance of the oldest saved session's counter to the newest (TPM_PT_CONTEXT_GAP_MAX).
 pub const CONTEXT_GAP_MAX: u64 = 0xffff;
 /// Octets of the largest saved context.
-pub const MAX_CONTEXT_SIZE: usize = 2816;
+pub const MAX_CONTEXT_SIZE: usize = 3328;
 
 /// keyBits that RSA keys may have.
 pub const RSA_KEY_BITS: &[u16] = &[2048, 3072, 4096];
 /// The hash of context integrity, tickets and object protection inside the TPM (CONTEXT_INTEGRITY_HASH_ALG).
 pub const INTERNAL_HASH: HashAlg = HashAlg::Sha256;
 /// The PCR banks that exist, in the order of TPML_PCR_SELECTION.
-pub const PCR_BANKS: [HashAlg; 4] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
+pub const PCR_BANKS: [HashAlg; 5] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512, HashAlg::Sm3];
 
 /// TPM_PT_MANUFACTURER
 pub const MANUFACTURER: [u8; 4] = *b"QUOI";

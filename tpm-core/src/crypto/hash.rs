@@ -8,7 +8,7 @@ use crate::secret::ct_eq;
 /// The longest digest, in bytes.
 pub const MAX_DIGEST: usize = 64;
 /// The longest block, in bytes.
-pub const MAX_BLOCK: usize = 128;
+pub const MAX_BLOCK: usize = 136;
 
 /// From one row per algorithm: the names, the sizes and the streaming state.
 macro_rules! hashes {
@@ -100,6 +100,14 @@ hashes! {
     Sha384 = 0x000C, digest 48, block 128, sha2::Sha384;
     /// SHA-512.
     Sha512 = 0x000D, digest 64, block 128, sha2::Sha512;
+    /// SM3-256.
+    Sm3 = 0x0012, digest 32, block 64, sm3::Sm3;
+    /// SHA3-256.
+    Sha3_256 = 0x0027, digest 32, block 136, sha3::Sha3_256;
+    /// SHA3-384.
+    Sha3_384 = 0x0028, digest 48, block 104, sha3::Sha3_384;
+    /// SHA3-512.
+    Sha3_512 = 0x0029, digest 64, block 72, sha3::Sha3_512;
 }
 
 /// A digest: as many bytes as its algorithm gives.

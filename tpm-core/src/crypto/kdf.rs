@@ -1,4 +1,4 @@
-//! The two key derivation functions of a TPM (Part 1, 11.4.10). Labels are given without their terminating zero, which is added here.
+//! The key derivation functions of a TPM (Part 1, 11.4.10), and those that keys may name as their kdf. Labels are given without their terminating zero, which is added here.
 
 use zeroize::Zeroize;
 
@@ -61,6 +61,11 @@ pub fn kdfe_bits(
     kdfe(alg, z, label, party_u, party_v, out);
     mask_first(bits, out);
     Ok(())
+}
+
+/// KDF2 (IEEE 1363a, 13.2; ISO/IEC 18033-2): fills `out`. Block i is H(`z` ‖ \[i\]₄ ‖ `info`), i from 1.
+pub fn kdf2(alg: HashAlg, z: &[u8], info: &[u8], out: &mut [u8]) {
+    fill(out, alg, |counter| Hasher::new(alg).chain(z).chain(&counter.to_be_bytes()).chain(info).finish());
 }
 
 /// XORs the KDFa stream into `data` instead of storing it.

@@ -19,6 +19,7 @@
 //!   exceed 2^(k − 100) as well; where it does not, q's search starts again with a new draw. p is the prime that the sensitive area holds.
 //! - **ECC**, purpose 1: draw (size of the order in bytes) + 8 bytes as a big-endian number c; d = (c mod (n − 1)) + 1 (FIPS 186-5, A.2.1).
 //! - **Symmetric keys and keyed-hash secrets**, purpose 1: draw as many bytes as the key has.
+//! - **ML-KEM**, purpose 1: draw 64 bytes, d ‖ z of FIPS 203. **ML-DSA**, purpose 1: draw 32 bytes, ξ of FIPS 204.
 //! - **seedValue**, purpose 2: draw as many bytes as it has.
 //! - Purpose 3 gives the bases of the Miller-Rabin tests, which do not change the key.
 
@@ -101,7 +102,7 @@ impl<'a> Derivation<'a> {
         curve.generate(&mut self.rng(Purpose::Sensitive))
     }
 
-    /// A symmetric key, a keyed-hash secret, or a seedValue: fills `out`.
+    /// A symmetric key, a keyed-hash secret, the seed of an ML-KEM or ML-DSA key, or a seedValue: fills `out`.
     ///
     /// # Errors
     /// None in practice.

@@ -1,6 +1,6 @@
 //! Symmetric ciphers in the TPM's modes, and XOR obfuscation.
 //!
-//! The modes are written over [`BlockCipher`], so that another cipher is an implementation of that trait and a row of [`SymAlg`].
+//! The modes are written over [`BlockCipher`]; another cipher is a row of `ciphers!`.
 
 use aes::cipher::array::Array;
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
@@ -16,51 +16,109 @@ pub const MAX_KEY: usize = 32;
 
 type Block = [u8; BLOCK];
 
-/// A block cipher (TPMI_ALG_SYM_OBJECT).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum SymAlg {
-    /// AES with a key of 128, 192 or 256 bits.
-    Aes = 0x0006,
+/// From one row per algorithm: the names, and the implementation for each key size.
+macro_rules! ciphers {
+    ($($(#[$doc:meta])* $name:ident = $id:literal { $($bits:literal => $keyed:ident($cipher:ty)),* })*) => {
+        /// A block cipher (TPMI_ALG_SYM_OBJECT).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum SymAlg {
+            $($(#[$doc])* $name = $id,)*
+        }
+
+        impl SymAlg {
+            /// Every algorithm, in the order of identifiers.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The algorithm with this TPM_ALG_ID, if it is one of ours.
+            #[must_use]
+            pub const fn from_id(id: u16) -> Option<Self> {
+                match id {
+                    $($id => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// The TPM_ALG_ID.
+            #[must_use]
+            pub const fn id(self) -> u16 {
+                match self {
+                    $(Self::$name => $id,)*
+                }
+            }
+
+            /// The sizes of its keys in bits.
+            #[must_use]
+            pub const fn key_bits(self) -> &'static [u16] {
+                match self {
+                    $(Self::$name => &[$($bits),*],)*
+                }
+            }
+
+            /// Whether keys of this many bits exist.
+            #[must_use]
+            pub fn has_key_bits(self, bits: u16) -> bool {
+                self.key_bits().contains(&bits)
+            }
+
+            /// The block size in bytes.
+            #[must_use]
+            pub const fn block_size(self) -> usize {
+                BLOCK
+            }
+        }
+
+        #[derive(Clone)]
+        enum Keyed {
+            $($($keyed($cipher),)*)*
+        }
+
+        impl Keyed {
+            fn new(alg: SymAlg, key: &[u8]) -> Option<Self> {
+                match (alg, key.len() * 8) {
+                    $($((SymAlg::$name, $bits) => <$cipher>::new_from_slice(key).ok().map(Self::$keyed),)*)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl BlockCipher for Cipher {
+            fn encrypt_block(&self, block: &mut Block) {
+                let block: &mut Array<u8, _> = block.into();
+                match &self.0 {
+                    $($(Keyed::$keyed(cipher) => cipher.encrypt_block(block),)*)*
+                }
+            }
+
+            fn decrypt_block(&self, block: &mut Block) {
+                let block: &mut Array<u8, _> = block.into();
+                match &self.0 {
+                    $($(Keyed::$keyed(cipher) => cipher.decrypt_block(block),)*)*
+                }
+            }
+        }
+    };
 }
 
-impl SymAlg {
-    /// The algorithm with this TPM_ALG_ID, if it is one of ours.
-    #[must_use]
-    pub const fn from_id(id: u16) -> Option<Self> {
-        match id {
-            0x0006 => Some(Self::Aes),
-            _ => None,
-        }
-    }
-
-    /// The TPM_ALG_ID.
-    #[must_use]
-    pub const fn id(self) -> u16 {
-        match self {
-            Self::Aes => 0x0006,
-        }
-    }
-
-    /// Whether keys of this many bits exist.
-    #[must_use]
-    pub const fn has_key_bits(self, bits: u16) -> bool {
-        match self {
-            Self::Aes => matches!(bits, 128 | 192 | 256),
-        }
-    }
-
-    /// The block size in bytes.
-    #[must_use]
-    pub const fn block_size(self) -> usize {
-        BLOCK
+ciphers! {
+    /// AES.
+    Aes = 0x0006 { 128 => Aes128(aes::Aes128), 192 => Aes192(aes::Aes192), 256 => Aes256(aes::Aes256) }
+    /// SM4.
+    Sm4 = 0x0013 { 128 => Sm4(sm4::Sm4) }
+    /// Camellia.
+    Camellia = 0x0026 {
+        128 => Camellia128(camellia::Camellia128),
+        192 => Camellia192(camellia::Camellia192),
+        256 => Camellia256(camellia::Camellia256)
     }
 }
 
-/// A mode of operation (TPMI_ALG_CIPHER_MODE).
+/// A mode of operation (TPMI_ALG_SYM_MODE).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Mode {
+    /// The key is for a MAC ([`super::cmac`]), not for encryption.
+    Cmac = 0x003F,
     /// Counter mode: the IV is a big-endian counter of the block's length.
     Ctr = 0x0040,
     /// Output feedback.
@@ -78,6 +136,7 @@ impl Mode {
     #[must_use]
     pub const fn from_id(id: u16) -> Option<Self> {
         match id {
+            0x003F => Some(Self::Cmac),
             0x0040 => Some(Self::Ctr),
             0x0041 => Some(Self::Ofb),
             0x0042 => Some(Self::Cbc),
@@ -91,12 +150,19 @@ impl Mode {
     #[must_use]
     pub const fn id(self) -> u16 {
         match self {
+            Self::Cmac => 0x003F,
             Self::Ctr => 0x0040,
             Self::Ofb => 0x0041,
             Self::Cbc => 0x0042,
             Self::Cfb => 0x0043,
             Self::Ecb => 0x0044,
         }
+    }
+
+    /// Whether the mode encrypts (TPMI_ALG_CIPHER_MODE).
+    #[must_use]
+    pub const fn encrypts(self) -> bool {
+        !matches!(self, Self::Cmac)
     }
 
     /// Whether data must be a multiple of the block size.
@@ -115,13 +181,8 @@ pub trait BlockCipher {
 }
 
 /// A keyed cipher. Its key schedule is wiped when dropped.
+#[derive(Clone)]
 pub struct Cipher(Keyed);
-
-enum Keyed {
-    Aes128(aes::Aes128),
-    Aes192(aes::Aes192),
-    Aes256(aes::Aes256),
-}
 
 impl Cipher {
     /// Expands a key.
@@ -129,19 +190,14 @@ impl Cipher {
     /// # Errors
     /// `Error::Key` if the algorithm has no keys of this length.
     pub fn new(alg: SymAlg, key: &[u8]) -> Result<Self, Error> {
-        let SymAlg::Aes = alg;
-        let keyed = match key.len() {
-            16 => aes::Aes128::new_from_slice(key).map(Keyed::Aes128),
-            24 => aes::Aes192::new_from_slice(key).map(Keyed::Aes192),
-            _ => aes::Aes256::new_from_slice(key).map(Keyed::Aes256),
-        };
-        keyed.map(Self).map_err(|_| Error::Key)
+        Keyed::new(alg, key).map(Self).ok_or(Error::Key)
     }
 
     /// Encrypts `data` in place. `iv` (a block; empty for ECB) becomes the IV with which to go on.
     ///
     /// # Errors
-    /// `Error::Length` for an IV that is not a block (for ECB: not empty), or data that are not whole blocks where the mode needs them.
+    /// `Error::Length` for an IV that is not a block (for ECB: not empty), or data that are not whole blocks where the mode needs them;
+    /// `Error::Key` for a mode that does not encrypt.
     pub fn encrypt(&self, mode: Mode, iv: &mut [u8], data: &mut [u8]) -> Result<(), Error> {
         self.run(mode, Direction::Encrypt, iv, data)
     }
@@ -155,6 +211,9 @@ impl Cipher {
     }
 
     fn run(&self, mode: Mode, direction: Direction, iv: &mut [u8], data: &mut [u8]) -> Result<(), Error> {
+        if !mode.encrypts() {
+            return Err(Error::Key);
+        }
         if mode.whole_blocks() && !data.len().is_multiple_of(BLOCK) {
             return Err(Error::Length);
         }
@@ -165,28 +224,9 @@ impl Cipher {
         match mode {
             Mode::Ctr => ctr(self, iv, data),
             Mode::Ofb => ofb(self, iv, data),
-            Mode::Cbc | Mode::Ecb => cbc(self, direction, iv, data),
+            Mode::Cbc => cbc(self, direction, iv, data),
             Mode::Cfb => cfb(self, direction, iv, data),
-        }
-    }
-}
-
-impl BlockCipher for Cipher {
-    fn encrypt_block(&self, block: &mut Block) {
-        let block: &mut Array<u8, _> = block.into();
-        match &self.0 {
-            Keyed::Aes128(aes) => aes.encrypt_block(block),
-            Keyed::Aes192(aes) => aes.encrypt_block(block),
-            Keyed::Aes256(aes) => aes.encrypt_block(block),
-        }
-    }
-
-    fn decrypt_block(&self, block: &mut Block) {
-        let block: &mut Array<u8, _> = block.into();
-        match &self.0 {
-            Keyed::Aes128(aes) => aes.decrypt_block(block),
-            Keyed::Aes192(aes) => aes.decrypt_block(block),
-            Keyed::Aes256(aes) => aes.decrypt_block(block),
+            Mode::Ecb | Mode::Cmac => Err(Error::Key),
         }
     }
 }

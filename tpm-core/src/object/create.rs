@@ -4,6 +4,8 @@ use crate::crypto::drbg::Drbg;
 use crate::crypto::ecc::{Curve, Point, Scalar};
 use crate::crypto::hash::{Digest, HashAlg, Hasher, MAX_DIGEST};
 use crate::crypto::kdf;
+use crate::crypto::mldsa::{self, MlDsa};
+use crate::crypto::mlkem::{self, MlKem};
 use crate::crypto::primary::{Derivation, Purpose, VERSION};
 use crate::crypto::rsa::{self, RsaPrivate};
 use crate::crypto::{Error, Rng};
@@ -155,6 +157,15 @@ pub(crate) fn create(
         Parms::Ecc(p) => create_ecc(source, p.curve)?,
         Parms::SymCipher(p) => (create_cipher_key(source, p, data)?, None),
         Parms::KeyedHash(p) => (create_keyed_hash(source, *p, template, data)?, None),
+        Parms::MlKem(p) => create_ml_kem(source, p.set)?,
+        Parms::MlDsa(p) => {
+            let (seed, public) = create_ml_dsa(source, p.set)?;
+            (SensitiveComposite::MlDsa(seed), Some(Unique::MlDsa(public)))
+        }
+        Parms::HashMlDsa(p) => {
+            let (seed, public) = create_ml_dsa(source, p.set)?;
+            (SensitiveComposite::HashMlDsa(seed), Some(Unique::HashMlDsa(public)))
+        }
     };
     let mut seed = Secret::new();
     if unique.is_none() || template.attributes.has(A::RESTRICTED.with(A::DECRYPT)) {
@@ -183,6 +194,38 @@ fn create_ecc(source: &mut dyn KeySource, curve: Curve) -> Result<Secrets, Rc> {
     let (d, public) = source.ecc(curve).map_err(creation_error)?;
     let d = Secret::from_slice(d.as_slice()).map_err(|_| Rc::FAILURE)?;
     Ok((SensitiveComposite::Ecc(d), Some(Unique::Ecc(point_of(&public)))))
+}
+
+fn create_ml_kem(source: &mut dyn KeySource, set: MlKem) -> Result<Secrets, Rc> {
+    let mut seed = Secret::zeroed(mlkem::SEED).map_err(|_| Rc::FAILURE)?;
+    source.bytes(Purpose::Sensitive, seed.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+    let unique = ml_kem_public(set, seed.as_slice()).map_err(|_| Rc::FAILURE)?;
+    Ok((SensitiveComposite::MlKem(seed), Some(Unique::MlKem(unique))))
+}
+
+type MlDsaSecrets = (Secret<{ mldsa::SEED }>, Buffer<{ mldsa::MAX_PUBLIC }>);
+
+fn create_ml_dsa(source: &mut dyn KeySource, set: MlDsa) -> Result<MlDsaSecrets, Rc> {
+    let mut seed = Secret::zeroed(mldsa::SEED).map_err(|_| Rc::FAILURE)?;
+    source.bytes(Purpose::Sensitive, seed.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+    let unique = ml_dsa_public(set, seed.as_slice()).map_err(|_| Rc::FAILURE)?;
+    Ok((seed, unique))
+}
+
+/// The public key of an ML-KEM seed.
+pub(crate) fn ml_kem_public(set: MlKem, seed: &[u8]) -> Result<Buffer<{ mlkem::MAX_PUBLIC }>, Error> {
+    let mut public = [0; mlkem::MAX_PUBLIC];
+    let public = public.get_mut(..set.public_size()).ok_or(Error::Length)?;
+    set.public(seed, public)?;
+    Buffer::from_slice(public).map_err(|_| Error::Length)
+}
+
+/// The public key of an ML-DSA seed.
+pub(crate) fn ml_dsa_public(set: MlDsa, seed: &[u8]) -> Result<Buffer<{ mldsa::MAX_PUBLIC }>, Error> {
+    let mut public = [0; mldsa::MAX_PUBLIC];
+    let public = public.get_mut(..set.public_size()).ok_or(Error::Length)?;
+    set.public(seed, public)?;
+    Buffer::from_slice(public).map_err(|_| Error::Length)
 }
 
 /// TPMS_ECC_POINT, its coordinates padded to the curve's size.

@@ -1,13 +1,14 @@
 //! Do the public and sensitive areas of an object belong together? (Part 3, 12.2 and 12.3)
 
-use super::create::{max_keyed_hash, symmetric_unique};
+use super::create::{max_keyed_hash, ml_dsa_public, ml_kem_public, symmetric_unique};
 use super::template;
 use crate::crypto::ecc::Point;
 use crate::crypto::hash::HashAlg;
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
+use crate::crypto::{mldsa, mlkem};
 use crate::object::Object;
 use crate::rc::{At, Fmt1, Rc};
-use crate::wire::{EccPoint, ObjectAttributes as A, Parms, Public, Sensitive, SensitiveComposite, Unique};
+use crate::wire::{EccPoint, HashMlDsaParms, MlDsaParms, ObjectAttributes as A, Parms, Public, Sensitive, SensitiveComposite, Unique};
 
 /// Which parameters are to blame.
 pub(crate) struct Blame {
@@ -67,6 +68,21 @@ fn check_keys(public: &Public, sensitive: Option<&Sensitive>, blame: &Blame) -> 
             check_rsa(size, p.exponent, n.as_slice(), sensitive, blame)?;
         }
         (Parms::Ecc(_), Unique::Ecc(point)) => check_ecc(public, point, sensitive, blame)?,
+        (Parms::MlKem(p), Unique::MlKem(key)) => {
+            if p.set.check_public(key.as_slice()).is_err() {
+                return Err(Fmt1::KEY.at(blame.public));
+            }
+            let own = sensitive.map(|s| ml_kem_public(p.set, s.composite.as_slice()));
+            check_ml(own.map(|own| own.is_ok_and(|own| own == *key)), sensitive, mlkem::SEED, blame)?;
+        }
+        (Parms::MlDsa(MlDsaParms { set, .. }), Unique::MlDsa(key))
+        | (Parms::HashMlDsa(HashMlDsaParms { set, .. }), Unique::HashMlDsa(key)) => {
+            if key.len() != set.public_size() {
+                return Err(Fmt1::KEY.at(blame.public));
+            }
+            let own = sensitive.map(|s| ml_dsa_public(*set, s.composite.as_slice()));
+            check_ml(own.map(|own| own.is_ok_and(|own| own == *key)), sensitive, mldsa::SEED, blame)?;
+        }
         _ => check_symmetric(public, digest_size, sensitive, blame)?,
     }
     let storage = public.attributes.has(A::RESTRICTED.with(A::DECRYPT));
@@ -112,6 +128,15 @@ fn check_ecc(public: &Public, point: &EccPoint, sensitive: Option<&Sensitive>, b
     let same = |a: &[u8], b: &[u8]| trimmed(a) == trimmed(b);
     let bound = same(own.x().as_slice(), point.x.as_slice()) && same(own.y().as_slice(), point.y.as_slice());
     if bound || public.name_alg.is_none() { Ok(()) } else { Err(Fmt1::BINDING.plain()) }
+}
+
+/// - `KEY_SIZE` at the sensitive area: no seed of this type of key
+/// - `BINDING`: the public key is not that of the seed
+fn check_ml(bound: Option<bool>, sensitive: Option<&Sensitive>, seed: usize, blame: &Blame) -> Result<(), Rc> {
+    if sensitive.is_some_and(|s| s.composite.as_slice().len() != seed) {
+        return Err(Fmt1::KEY_SIZE.at(blame.sensitive));
+    }
+    if bound.unwrap_or(true) { Ok(()) } else { Err(Fmt1::BINDING.plain()) }
 }
 
 /// A public number without leading zeros.

@@ -70,6 +70,7 @@ fn fits_parent(parent: Option<&Object>, a: A) -> bool {
 /// Checks of schemes and algorithms, which also hold for an object without Name.
 ///
 /// - `SCHEME`: not one for what the object does
+/// - `ATTRIBUTES`: an ML-KEM key that signs, or an ML-DSA key that decrypts
 /// - `HASH`: a storage key with fixedParent and another nameAlg than its parent's
 /// - `KDF`: an ECC key with a KDF
 /// - `SYMMETRIC`: a storage key without algorithm for its children, another key with one, or a storage key with fixedParent and
@@ -89,6 +90,15 @@ pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(
         }
         Parms::SymCipher(symmetric) => check_symmetric(parent, public, Some(*symmetric)),
         Parms::KeyedHash(scheme) => check_keyed_hash(public.attributes, scheme.0),
+        Parms::MlKem(p) => {
+            if public.attributes.has(A::SIGN) {
+                return Err(Fmt1::ATTRIBUTES);
+            }
+            check_symmetric(parent, public, p.symmetric)
+        }
+        Parms::MlDsa(_) | Parms::HashMlDsa(_) => {
+            if public.attributes.has(A::DECRYPT) { Err(Fmt1::ATTRIBUTES) } else { Ok(()) }
+        }
     }
 }
 

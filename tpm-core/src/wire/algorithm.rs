@@ -33,6 +33,10 @@ ids! {
     SHA512 = 0x000d,
     /// TPM_ALG_NULL
     NULL = 0x0010,
+    /// TPM_ALG_SM3_256
+    SM3 = 0x0012,
+    /// TPM_ALG_SM4
+    SM4 = 0x0013,
     /// TPM_ALG_RSASSA
     RSASSA = 0x0014,
     /// TPM_ALG_RSAES
@@ -63,6 +67,16 @@ ids! {
     ECC = 0x0023,
     /// TPM_ALG_SYMCIPHER
     SYMCIPHER = 0x0025,
+    /// TPM_ALG_CAMELLIA
+    CAMELLIA = 0x0026,
+    /// TPM_ALG_SHA3_256
+    SHA3_256 = 0x0027,
+    /// TPM_ALG_SHA3_384
+    SHA3_384 = 0x0028,
+    /// TPM_ALG_SHA3_512
+    SHA3_512 = 0x0029,
+    /// TPM_ALG_CMAC
+    CMAC = 0x003f,
     /// TPM_ALG_CTR
     CTR = 0x0040,
     /// TPM_ALG_OFB
@@ -73,6 +87,12 @@ ids! {
     CFB = 0x0043,
     /// TPM_ALG_ECB
     ECB = 0x0044,
+    /// TPM_ALG_MLKEM
+    MLKEM = 0x00a0,
+    /// TPM_ALG_MLDSA
+    MLDSA = 0x00a1,
+    /// TPM_ALG_HASH_MLDSA
+    HASH_MLDSA = 0x00a2,
 }
 
 impl Unmarshal<'_> for AlgId {
@@ -157,11 +177,24 @@ impl Marshal for Ha {
     }
 }
 
-/// TPMI_ALG_SYM_MODE+ : None is TPM_ALG_NULL.
+/// TPMI_ALG_CIPHER_MODE+ (9.30): None is TPM_ALG_NULL.
 impl Unmarshal<'_> for Option<Mode> {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let SymMode(mode) = r.get()?;
+        if mode.is_none_or(Mode::encrypts) { Ok(mode) } else { Err(Fmt1::MODE) }
+    }
+}
+
+/// TPMI_ALG_SYM_MODE+ (9.31), which includes TPM_ALG_CMAC; None is TPM_ALG_NULL.
+struct SymMode(Option<Mode>);
+
+impl Unmarshal<'_> for SymMode {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let id: AlgId = r.get()?;
-        if id == AlgId::NULL { Ok(None) } else { Mode::from_id(id.0).map(Some).ok_or(Fmt1::MODE) }
+        if id == AlgId::NULL {
+            return Ok(Self(None));
+        }
+        Mode::from_id(id.0).map(|mode| Self(Some(mode))).ok_or(Fmt1::MODE)
     }
 }
 
@@ -194,7 +227,8 @@ impl SymDefObject {
         if !alg.has_key_bits(key_bits) {
             return Err(Fmt1::VALUE);
         }
-        Ok(Self { alg, key_bits, mode: r.get()? })
+        let SymMode(mode) = r.get()?;
+        Ok(Self { alg, key_bits, mode })
     }
 }
 

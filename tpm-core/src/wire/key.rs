@@ -5,6 +5,8 @@ use super::{
     Reader, RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
 };
 use crate::crypto::ecc::Curve;
+use crate::crypto::mldsa::{self, MlDsa};
+use crate::crypto::mlkem::{self, MlKem};
 use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::rc::Fmt1;
 use crate::secret::Secret;
@@ -30,9 +32,15 @@ pub(crate) enum ObjectType {
     KeyedHash,
     Ecc,
     SymCipher,
+    MlKem,
+    MlDsa,
+    HashMlDsa,
 }
 
 impl ObjectType {
+    const ALL: [Self; 7] =
+        [Self::Rsa, Self::KeyedHash, Self::Ecc, Self::SymCipher, Self::MlKem, Self::MlDsa, Self::HashMlDsa];
+
     /// TPM_ALG_ID of the type.
     pub(crate) fn id(self) -> AlgId {
         match self {
@@ -40,19 +48,22 @@ impl ObjectType {
             Self::KeyedHash => AlgId::KEYEDHASH,
             Self::Ecc => AlgId::ECC,
             Self::SymCipher => AlgId::SYMCIPHER,
+            Self::MlKem => AlgId::MLKEM,
+            Self::MlDsa => AlgId::MLDSA,
+            Self::HashMlDsa => AlgId::HASH_MLDSA,
         }
     }
 
-    /// Whether RSA or ECC.
+    /// Whether an object of this type has a public and a private key.
     pub(crate) fn is_asymmetric(self) -> bool {
-        matches!(self, Self::Rsa | Self::Ecc)
+        !matches!(self, Self::KeyedHash | Self::SymCipher)
     }
 }
 
 impl Unmarshal<'_> for ObjectType {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let id: AlgId = r.get()?;
-        [Self::Rsa, Self::KeyedHash, Self::Ecc, Self::SymCipher].into_iter().find(|t| t.id() == id).ok_or(Fmt1::TYPE)
+        Self::ALL.into_iter().find(|t| t.id() == id).ok_or(Fmt1::TYPE)
     }
 }
 
@@ -105,6 +116,60 @@ structure! {
     }
 }
 
+macro_rules! parameter_sets { ($($(#[$m:meta])* $set:ident),*) => { $(
+    $(#[$m])*
+    impl Unmarshal<'_> for $set {
+        fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+            $set::from_id(r.get()?).ok_or(Fmt1::PARMS)
+        }
+    }
+
+    impl Marshal for $set {
+        fn marshal(&self, w: &mut Writer<'_>) {
+            self.id().marshal(w);
+        }
+    }
+)* } }
+parameter_sets! {
+    /// TPMI_MLKEM_PARMS (1.85)
+    MlKem,
+    /// TPMI_MLDSA_PARMS (1.85)
+    MlDsa
+}
+
+structure! {
+    /// TPMS_MLKEM_PARMS (1.85)
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub(crate) struct MlKemParms {
+        /// symmetric
+        pub symmetric: Option<SymDefObject>,
+        /// parameterSet
+        pub set: MlKem,
+    }
+}
+
+structure! {
+    /// TPMS_MLDSA_PARMS (1.85)
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub(crate) struct MlDsaParms {
+        /// parameterSet
+        pub set: MlDsa,
+        /// allowExternalMu
+        pub allow_external_mu: bool,
+    }
+}
+
+structure! {
+    /// TPMS_HASH_MLDSA_PARMS (1.85)
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub(crate) struct HashMlDsaParms {
+        /// parameterSet
+        pub set: MlDsa,
+        /// hashAlg
+        pub hash: HashAlg,
+    }
+}
+
 /// TPMI_RSA_KEY_BITS (11.2.4.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RsaKeyBits(pub u16);
@@ -133,6 +198,12 @@ pub(crate) enum Parms {
     Ecc(EccParms),
     /// TPMS_SYMCIPHER_PARMS
     SymCipher(SymDefObject),
+    /// TPMS_MLKEM_PARMS
+    MlKem(MlKemParms),
+    /// TPMS_MLDSA_PARMS
+    MlDsa(MlDsaParms),
+    /// TPMS_HASH_MLDSA_PARMS
+    HashMlDsa(HashMlDsaParms),
 }
 
 impl Parms {
@@ -143,6 +214,9 @@ impl Parms {
             Self::KeyedHash(_) => ObjectType::KeyedHash,
             Self::Ecc(_) => ObjectType::Ecc,
             Self::SymCipher(_) => ObjectType::SymCipher,
+            Self::MlKem(_) => ObjectType::MlKem,
+            Self::MlDsa(_) => ObjectType::MlDsa,
+            Self::HashMlDsa(_) => ObjectType::HashMlDsa,
         }
     }
 
@@ -152,6 +226,9 @@ impl Parms {
             ObjectType::KeyedHash => Self::KeyedHash(r.get()?),
             ObjectType::Ecc => Self::Ecc(r.get()?),
             ObjectType::SymCipher => Self::SymCipher(r.get()?),
+            ObjectType::MlKem => Self::MlKem(r.get()?),
+            ObjectType::MlDsa => Self::MlDsa(r.get()?),
+            ObjectType::HashMlDsa => Self::HashMlDsa(r.get()?),
         })
     }
 
@@ -161,6 +238,9 @@ impl Parms {
             Self::KeyedHash(p) => p.marshal(w),
             Self::Ecc(p) => p.marshal(w),
             Self::SymCipher(p) => p.marshal(w),
+            Self::MlKem(p) => p.marshal(w),
+            Self::MlDsa(p) => p.marshal(w),
+            Self::HashMlDsa(p) => p.marshal(w),
         }
     }
 }
@@ -202,6 +282,12 @@ pub(crate) enum Unique {
     Ecc(EccPoint),
     /// TPM2B_DIGEST
     SymCipher(Digest),
+    /// TPM2B_PUBLIC_KEY_MLKEM
+    MlKem(Buffer<{ mlkem::MAX_PUBLIC }>),
+    /// TPM2B_PUBLIC_KEY_MLDSA
+    MlDsa(Buffer<{ mldsa::MAX_PUBLIC }>),
+    /// TPM2B_PUBLIC_KEY_MLDSA
+    HashMlDsa(Buffer<{ mldsa::MAX_PUBLIC }>),
 }
 
 impl Unique {
@@ -211,6 +297,9 @@ impl Unique {
             ObjectType::KeyedHash => Self::KeyedHash(Digest::EMPTY),
             ObjectType::Ecc => Self::Ecc(EccPoint::default()),
             ObjectType::SymCipher => Self::SymCipher(Digest::EMPTY),
+            ObjectType::MlKem => Self::MlKem(Buffer::new()),
+            ObjectType::MlDsa => Self::MlDsa(Buffer::new()),
+            ObjectType::HashMlDsa => Self::HashMlDsa(Buffer::new()),
         }
     }
 
@@ -220,6 +309,9 @@ impl Unique {
             ObjectType::KeyedHash => Self::KeyedHash(r.get()?),
             ObjectType::Ecc => Self::Ecc(r.get()?),
             ObjectType::SymCipher => Self::SymCipher(r.get()?),
+            ObjectType::MlKem => Self::MlKem(r.get()?),
+            ObjectType::MlDsa => Self::MlDsa(r.get()?),
+            ObjectType::HashMlDsa => Self::HashMlDsa(r.get()?),
         })
     }
 }
@@ -230,6 +322,8 @@ impl Marshal for Unique {
             Self::Rsa(n) => n.marshal(w),
             Self::Ecc(point) => point.marshal(w),
             Self::KeyedHash(d) | Self::SymCipher(d) => d.marshal(w),
+            Self::MlKem(key) => key.marshal(w),
+            Self::MlDsa(key) | Self::HashMlDsa(key) => key.marshal(w),
         }
     }
 }
@@ -251,7 +345,7 @@ pub(crate) struct Public {
 
 impl Public {
     /// Octets of the largest TPMT_PUBLIC.
-    pub(crate) const MAX: usize = 2 + 2 + 4 + 2 + MAX_DIGEST + 20 + 2 + MAX_RSA_KEY_BYTES;
+    pub(crate) const MAX: usize = 2 + 2 + 4 + 2 + MAX_DIGEST + 20 + 2 + mldsa::MAX_PUBLIC;
 
     /// The type.
     pub(crate) fn object_type(&self) -> ObjectType {
@@ -264,7 +358,8 @@ impl Public {
             Parms::Rsa(p) => p.symmetric,
             Parms::Ecc(p) => p.symmetric,
             Parms::SymCipher(p) => Some(*p),
-            Parms::KeyedHash(_) => None,
+            Parms::MlKem(p) => p.symmetric,
+            Parms::KeyedHash(_) | Parms::MlDsa(_) | Parms::HashMlDsa(_) => None,
         }
     }
 }
@@ -360,6 +455,12 @@ pub(crate) enum SensitiveComposite {
     Bits(Secret<MAX_SYM_DATA>),
     /// the key of a cipher
     Sym(Secret<MAX_SYM_KEY_BYTES>),
+    /// the seed d ‖ z
+    MlKem(Secret<{ mlkem::SEED }>),
+    /// the seed ξ
+    MlDsa(Secret<{ mldsa::SEED }>),
+    /// the seed ξ
+    HashMlDsa(Secret<{ mldsa::SEED }>),
 }
 
 impl SensitiveComposite {
@@ -370,6 +471,9 @@ impl SensitiveComposite {
             Self::Ecc(_) => ObjectType::Ecc,
             Self::Bits(_) => ObjectType::KeyedHash,
             Self::Sym(_) => ObjectType::SymCipher,
+            Self::MlKem(_) => ObjectType::MlKem,
+            Self::MlDsa(_) => ObjectType::MlDsa,
+            Self::HashMlDsa(_) => ObjectType::HashMlDsa,
         }
     }
 
@@ -379,6 +483,9 @@ impl SensitiveComposite {
             Self::Ecc(s) => Self::Ecc(s.duplicate()),
             Self::Bits(s) => Self::Bits(s.duplicate()),
             Self::Sym(s) => Self::Sym(s.duplicate()),
+            Self::MlKem(s) => Self::MlKem(s.duplicate()),
+            Self::MlDsa(s) => Self::MlDsa(s.duplicate()),
+            Self::HashMlDsa(s) => Self::HashMlDsa(s.duplicate()),
         }
     }
 
@@ -389,6 +496,8 @@ impl SensitiveComposite {
             Self::Ecc(s) => s.as_slice(),
             Self::Bits(s) => s.as_slice(),
             Self::Sym(s) => s.as_slice(),
+            Self::MlKem(s) => s.as_slice(),
+            Self::MlDsa(s) | Self::HashMlDsa(s) => s.as_slice(),
         }
     }
 }
@@ -424,6 +533,9 @@ impl Unmarshal<'_> for Sensitive {
                 ObjectType::Ecc => SensitiveComposite::Ecc(r.get()?),
                 ObjectType::KeyedHash => SensitiveComposite::Bits(r.get()?),
                 ObjectType::SymCipher => SensitiveComposite::Sym(r.get()?),
+                ObjectType::MlKem => SensitiveComposite::MlKem(r.get()?),
+                ObjectType::MlDsa => SensitiveComposite::MlDsa(r.get()?),
+                ObjectType::HashMlDsa => SensitiveComposite::HashMlDsa(r.get()?),
             },
         })
     }
@@ -485,8 +597,8 @@ impl<'a> Unmarshal<'a> for SensitiveCreate<'a> {
 
 /// TPM2B_PRIVATE (12.3.7) as the TPM makes it: integrity HMAC and encrypted sensitive area.
 pub(crate) type Private = Buffer<{ 2 + MAX_DIGEST + 2 + 16 + 2 + MAX_DIGEST + 2 + Sensitive::MAX }>;
-/// TPM2B_ENCRYPTED_SECRET (11.4.33).
-pub(crate) type EncryptedSecret = Buffer<MAX_RSA_KEY_BYTES>;
+/// TPM2B_ENCRYPTED_SECRET (11.4.33), with its mlkem arm.
+pub(crate) type EncryptedSecret = Buffer<{ mlkem::MAX_CIPHERTEXT }>;
 /// TPM2B_ID_OBJECT (12.4.3).
 pub(crate) type IdObject = Buffer<{ 2 + MAX_DIGEST + 2 + MAX_DIGEST }>;
 /// TPM2B_NAME (10.5.3).

@@ -47,10 +47,10 @@ impl Marshal for BankSelection {
 }
 
 /// The number of banks a selection may name: one for each hash that is implemented.
-pub(crate) const MAX_BANKS: usize = 8;
+pub(crate) const MAX_BANKS: usize = HashAlg::ALL.len();
 /// TPML_PCR_SELECTION (10.9.7)
 pub(crate) type PcrSelection = List<BankSelection, MAX_BANKS>;
 /// TPML_DIGEST (10.9.4) holds at most eight digests.
 pub(crate) type DigestList = List<Digest, 8>;
 /// TPML_DIGEST_VALUES (10.9.6): at most one digest for each hash that is implemented.
-pub(crate) type DigestValues = List<Ha, 4>;
+pub(crate) type DigestValues = List<Ha, { HashAlg::ALL.len() }>;

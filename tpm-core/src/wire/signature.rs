@@ -2,6 +2,7 @@
 
 use super::{AlgId, Buffer, EccParameter, Ha, MAX_RSA_KEY_BYTES, Marshal, Reader, Unmarshal, Writer};
 use crate::crypto::hash::HashAlg;
+use crate::crypto::mldsa;
 use crate::rc::Fmt1;
 
 /// TPMT_SIGNATURE (11.3.4); Null stands for TPM_ALG_NULL.
@@ -26,7 +27,14 @@ pub(crate) enum Signature {
     },
     /// TPM_ALG_HMAC
     Hmac(Ha),
+    /// TPM_ALG_MLDSA
+    MlDsa(MlDsaSignature),
+    /// TPM_ALG_HASH_MLDSA
+    HashMlDsa(HashAlg, MlDsaSignature),
 }
+
+/// TPM2B_SIGNATURE_MLDSA (1.85).
+pub(crate) type MlDsaSignature = Buffer<{ mldsa::MAX_SIGNATURE }>;
 
 impl Signature {
     /// sigAlg.
@@ -37,14 +45,16 @@ impl Signature {
             Self::Rsapss(..) => AlgId::RSAPSS,
             Self::Ecc { scheme, .. } => *scheme,
             Self::Hmac(_) => AlgId::HMAC,
+            Self::MlDsa(_) => AlgId::MLDSA,
+            Self::HashMlDsa(..) => AlgId::HASH_MLDSA,
         }
     }
 
     /// The hash of the signature.
     pub(crate) fn hash(&self) -> Option<HashAlg> {
         match self {
-            Self::Null => None,
-            Self::Rsassa(h, _) | Self::Rsapss(h, _) | Self::Ecc { hash: h, .. } => Some(*h),
+            Self::Null | Self::MlDsa(_) => None,
+            Self::Rsassa(h, _) | Self::Rsapss(h, _) | Self::Ecc { hash: h, .. } | Self::HashMlDsa(h, _) => Some(*h),
             Self::Hmac(ha) => Some(ha.alg),
         }
     }
@@ -59,6 +69,8 @@ impl Unmarshal<'_> for Signature {
                 Self::Ecc { scheme, hash: r.get()?, r: r.get()?, s: r.get()? }
             }
             AlgId::HMAC => Self::Hmac(r.get()?),
+            AlgId::MLDSA => Self::MlDsa(r.get()?),
+            AlgId::HASH_MLDSA => Self::HashMlDsa(r.get()?, r.get()?),
             _ => return Err(Fmt1::SCHEME),
         })
     }
@@ -79,6 +91,11 @@ impl Marshal for Signature {
                 s.marshal(w);
             }
             Self::Hmac(ha) => ha.marshal(w),
+            Self::MlDsa(sig) => sig.marshal(w),
+            Self::HashMlDsa(hash, sig) => {
+                hash.marshal(w);
+                sig.marshal(w);
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ const ENCRYPTING: u32 = 1 << 9;
 const METHOD: u32 = 1 << 10;
 
 /// Every algorithm, by identifier.
-pub(super) const ALGORITHMS: [(AlgId, u32); 25] = [
+pub(super) const ALGORITHMS: [(AlgId, u32); 40] = [
     (AlgId::RSA, ASYMMETRIC | OBJECT),
     (AlgId::SHA1, HASH),
     (AlgId::HMAC, HASH | SIGNING),
@@ -22,21 +22,36 @@ pub(super) const ALGORITHMS: [(AlgId, u32); 25] = [
     (AlgId::SHA256, HASH),
     (AlgId::SHA384, HASH),
     (AlgId::SHA512, HASH),
+    (AlgId::SM3, HASH),
+    (AlgId::SM4, SYMMETRIC),
     (AlgId::RSASSA, ASYMMETRIC | SIGNING),
     (AlgId::RSAES, ASYMMETRIC | ENCRYPTING),
     (AlgId::RSAPSS, ASYMMETRIC | SIGNING),
     (AlgId::OAEP, ASYMMETRIC | ENCRYPTING),
     (AlgId::ECDSA, ASYMMETRIC | SIGNING),
     (AlgId::ECDH, ASYMMETRIC | METHOD),
+    (AlgId::ECDAA, ASYMMETRIC | SIGNING),
+    (AlgId::SM2, ASYMMETRIC | SIGNING),
+    (AlgId::ECSCHNORR, ASYMMETRIC | SIGNING),
+    (AlgId::ECMQV, ASYMMETRIC | METHOD),
     (AlgId::KDF1_SP800_56A, HASH | METHOD),
+    (AlgId::KDF2, HASH | METHOD),
     (AlgId::KDF1_SP800_108, HASH | METHOD),
     (AlgId::ECC, ASYMMETRIC | OBJECT),
     (AlgId::SYMCIPHER, SYMMETRIC | OBJECT),
+    (AlgId::CAMELLIA, SYMMETRIC),
+    (AlgId::SHA3_256, HASH),
+    (AlgId::SHA3_384, HASH),
+    (AlgId::SHA3_512, HASH),
+    (AlgId::CMAC, SYMMETRIC | SIGNING),
     (AlgId::CTR, SYMMETRIC | ENCRYPTING),
     (AlgId::OFB, SYMMETRIC | ENCRYPTING),
     (AlgId::CBC, SYMMETRIC | ENCRYPTING),
     (AlgId::CFB, SYMMETRIC | ENCRYPTING),
     (AlgId::ECB, SYMMETRIC | ENCRYPTING),
+    (AlgId::MLKEM, ASYMMETRIC | OBJECT | ENCRYPTING),
+    (AlgId::MLDSA, ASYMMETRIC | OBJECT | SIGNING),
+    (AlgId::HASH_MLDSA, ASYMMETRIC | OBJECT | SIGNING),
 ];
 
 const _: () = {

@@ -26,7 +26,7 @@ const fn number(n: usize) -> u32 {
     }
 }
 
-/// PT_FIXED: what only a firmware update changes. The SVN properties and TPM_PT_ML_PARAMETER_SETS come with what they describe.
+/// PT_FIXED: what only a firmware update changes. The SVN properties come with what they describe.
 fn fixed(pt: u32) -> Option<u32> {
     Some(match pt {
         // TPM_PT_FAMILY_INDICATOR to _YEAR
@@ -79,6 +79,8 @@ fn fixed(pt: u32) -> Option<u32> {
         // TPM_PT_MODES: no FIPS 140 mode
         45 => 0,
         46 => number(MAX_CAP_BUFFER),
+        // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
+        49 => 0b11_1111,
         _ => return None,
     })
 }

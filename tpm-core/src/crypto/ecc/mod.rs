@@ -1,15 +1,31 @@
-//! Elliptic curves: [`Curve`] is the table, `weierstrass` what every curve of it computes.
+//! Elliptic curves: [`Curve`] is the table.
+//!
+//! | module | is |
+//! |---|---|
+//! | `params` | the constants of each curve |
+//! | `weierstrass`, `bn` | what every curve of the table computes: over the RustCrypto curves, and our own arithmetic for the BN curve |
+//! | `scheme` | what is written once over these: ECDAA, ECSchnorr, SM2, ECMQV |
 //!
 //! Scalars and coordinates are big-endian and of the curve's full size; shorter ones from outside are taken as numbers.
 
+mod bn;
+mod params;
+mod scheme;
 mod weierstrass;
 
+pub use params::Parameters;
+
+use weierstrass::{Ops, Weierstrass};
+
 use super::drbg::Drbg;
-use super::{Error, Rng, pad_left};
+use super::{Error, Rng, num, pad_left};
 use crate::secret::Secret;
+use zeroize::Zeroizing;
 
 /// The longest coordinate or scalar, in bytes.
-pub const MAX_SIZE: usize = 48;
+pub const MAX_SIZE: usize = 66;
+/// Limbs for the numbers that a scalar is reduced from.
+const WIDE_LIMBS: usize = MAX_SIZE.div_ceil(num::LIMB) + 1;
 
 /// How often a nonce may turn out useless, which it does with a probability of about 2^-256 each time.
 const NONCE_TRIES: usize = 4;
@@ -19,7 +35,7 @@ pub type Scalar = Secret<MAX_SIZE>;
 
 /// From one row per curve: the names, the sizes and the dispatch to the implementation.
 macro_rules! curves {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, bits $bits:literal, $curve:ty;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, bits $bits:literal, $ops:expr;)*) => {
         /// An elliptic curve (TPMI_ECC_CURVE).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u16)]
@@ -64,24 +80,28 @@ macro_rules! curves {
                 }
             }
 
-            fn ops(self) -> &'static dyn weierstrass::Ops {
+            fn ops(self) -> &'static dyn Ops {
                 match self {
-                    $(Self::$name => &weierstrass::Weierstrass::<$curve>::NEW,)*
+                    $(Self::$name => &$ops,)*
                 }
             }
         }
-
-        $(impl weierstrass::Row for $curve {
-            const CURVE: Curve = Curve::$name;
-        })*
     };
 }
 
 curves! {
+    /// NIST P-224.
+    NistP224 = 0x0002, bits 224, Weierstrass::<p224::NistP224>::NEW;
     /// NIST P-256.
-    NistP256 = 0x0003, bits 256, p256::NistP256;
+    NistP256 = 0x0003, bits 256, Weierstrass::<p256::NistP256>::NEW;
     /// NIST P-384.
-    NistP384 = 0x0004, bits 384, p384::NistP384;
+    NistP384 = 0x0004, bits 384, Weierstrass::<p384::NistP384>::NEW;
+    /// NIST P-521.
+    NistP521 = 0x0005, bits 521, Weierstrass::<p521::NistP521>::NEW;
+    /// BN P-256, a curve with a pairing, for ECDAA.
+    BnP256 = 0x0010, bits 256, bn::Bn;
+    /// SM2 P-256.
+    Sm2P256 = 0x0020, bits 256, Weierstrass::<sm2::Sm2>::NEW;
 }
 
 /// A number of a curve's size that is not secret: a coordinate, or half a signature.
@@ -189,9 +209,27 @@ impl Curve {
     pub fn random_scalar(self, rng: &mut dyn Rng) -> Result<Scalar, Error> {
         let mut wide = Secret::<{ MAX_SIZE + 8 }>::zeroed(self.size() + 8)?;
         rng.fill(wide.as_mut_slice())?;
+        let (mut value, mut rest) = (Zeroizing::new([0; WIDE_LIMBS]), Zeroizing::new([0; WIDE_LIMBS]));
+        let mut last = [0; WIDE_LIMBS];
+        num::from_be_bytes(wide.as_slice(), &mut *value)?;
+        num::from_be_bytes(self.parameters().n, &mut last)?;
+        num::sub_masked(&mut last, &[1], u64::MAX);
+        num::reduce_slowly(&*value, &last, &mut *rest);
+        num::add_word(&mut *rest, 1);
         let mut scalar = Scalar::zeroed(self.size())?;
-        self.ops().reduce(wide.as_slice(), scalar.as_mut_slice())?;
+        num::to_be_bytes(&*rest, scalar.as_mut_slice());
         Ok(scalar)
+    }
+
+    /// `value`, which is not secret (a digest), modulo the order or the field's prime.
+    fn reduce(self, value: &[u8], modulus: &[u8]) -> Result<Number, Error> {
+        let (mut wide, mut rest, mut limbs) = ([0; WIDE_LIMBS], [0; WIDE_LIMBS], [0; WIDE_LIMBS]);
+        num::from_be_bytes(value, &mut wide)?;
+        num::from_be_bytes(modulus, &mut limbs)?;
+        num::reduce_slowly(&wide, &limbs, &mut rest);
+        let mut number = Number { bytes: [0; MAX_SIZE], len: self.size() };
+        num::to_be_bytes(&rest, number.bytes.get_mut(..self.size()).unwrap_or_default());
+        Ok(number)
     }
 
     /// The public point of a private scalar.
@@ -218,9 +256,7 @@ impl Curve {
     /// # Errors
     /// `Error::Range` unless 0 < `d` < n, `Error::Reseed` from `rng`.
     pub fn ecdsa_sign(self, d: &[u8], digest: &[u8], rng: &mut dyn Rng) -> Result<Signature, Error> {
-        let mut random = Secret::<32>::zeroed(32)?;
-        rng.fill(random.as_mut_slice())?;
-        let mut hedged = Drbg::from_seed(&[random.as_slice(), d, digest]);
+        let mut hedged = hedged(d, digest, rng)?;
         for _ in 0..NONCE_TRIES {
             let nonce = self.random_scalar(&mut hedged)?;
             if let Some(signature) = self.ops().ecdsa_sign(d, nonce.as_slice(), digest)? {
@@ -240,4 +276,22 @@ impl Curve {
         }
         self.ops().ecdsa_verify(public, digest, signature)
     }
+}
+
+#[cfg(test)]
+impl Curve {
+    pub(crate) fn number_mod_n(self, value: &[u8]) -> Number {
+        self.reduce(value, self.parameters().n).unwrap()
+    }
+
+    pub(crate) fn sum(self, p: &Point, q: &Point) -> Result<Point, Error> {
+        self.ops().add_multiple(p, &[1], q)
+    }
+}
+
+/// The source of nonces of a signature: what `rng` gives, the key and the digest. A bad `rng` alone does not reveal the key.
+fn hedged(d: &[u8], digest: &[u8], rng: &mut dyn Rng) -> Result<Drbg, Error> {
+    let mut random = Secret::<32>::zeroed(32)?;
+    rng.fill(random.as_mut_slice())?;
+    Ok(Drbg::from_seed(&[random.as_slice(), d, digest]))
 }

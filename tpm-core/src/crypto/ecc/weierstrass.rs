@@ -10,8 +10,7 @@ use p256::elliptic_curve::point::AffineCoordinates as _;
 use p256::elliptic_curve::{AffinePoint, CurveArithmetic, FieldBytes, ProjectivePoint, Scalar};
 use zeroize::Zeroizing;
 
-use super::{Curve, Error, MAX_SIZE, Number, Point, Signature};
-use crate::crypto::num;
+use super::{Curve, Error, Number, Point, Scalar as SecretScalar, Signature};
 use crate::crypto::pad_left;
 
 /// A curve of the table.
@@ -20,12 +19,19 @@ pub(super) trait Row: CurveArithmetic {
     const CURVE: Curve;
 }
 
+macro_rules! rows { ($($curve:ty = $name:ident),*) => { $(impl Row for $curve { const CURVE: Curve = Curve::$name; })* } }
+rows!(
+    p224::NistP224 = NistP224,
+    p256::NistP256 = NistP256,
+    p384::NistP384 = NistP384,
+    p521::NistP521 = NistP521,
+    sm2::Sm2 = Sm2P256
+);
+
 /// The operations of a curve, for dispatch at run time. Private numbers are big-endian.
 pub(super) trait Ops {
     /// Whether the coordinates satisfy the curve's equation.
     fn contains(&self, point: &Point) -> bool;
-    /// (wide mod (n − 1)) + 1
-    fn reduce(&self, wide: &[u8], scalar: &mut [u8]) -> Result<(), Error>;
     /// d · G
     fn base_multiply(&self, d: &[u8]) -> Result<Point, Error>;
     /// d · P
@@ -34,6 +40,14 @@ pub(super) trait Ops {
     fn ecdsa_sign(&self, d: &[u8], nonce: &[u8], digest: &[u8]) -> Result<Option<Signature>, Error>;
     /// ECDSA verification.
     fn ecdsa_verify(&self, public: &Point, digest: &[u8], signature: &Signature) -> Result<(), Error>;
+    /// a · b + c modulo n; each of them below n
+    fn mul_add(&self, a: &[u8], b: &[u8], c: &[u8]) -> Result<SecretScalar, Error>;
+    /// 1 / a modulo n
+    fn invert(&self, a: &[u8]) -> Result<SecretScalar, Error>;
+    /// u · G + v · P, in a time that depends on u and v
+    fn combine(&self, u: &[u8], v: &[u8], point: &Point) -> Result<Point, Error>;
+    /// P + v · Q, in a time that depends on v
+    fn add_multiple(&self, p: &Point, v: &[u8], q: &Point) -> Result<Point, Error>;
 }
 
 /// The implementation for a curve of the RustCrypto project.
@@ -44,9 +58,19 @@ impl<C: Row> Weierstrass<C> {
 
     /// A private scalar: 0 < d < n.
     fn scalar(d: &[u8]) -> Result<Zeroizing<Scalar<C>>, Error> {
-        let bytes = Zeroizing::new(field_bytes::<C>(d)?);
-        let scalar = Zeroizing::new(Scalar::<C>::from_repr(*bytes).into_option().ok_or(Error::Range)?);
+        let scalar = Self::number(d)?;
         if bool::from(scalar.is_zero()) { Err(Error::Range) } else { Ok(scalar) }
+    }
+
+    /// A number below n, which may be zero.
+    fn number(a: &[u8]) -> Result<Zeroizing<Scalar<C>>, Error> {
+        let bytes = Zeroizing::new(field_bytes::<C>(a)?);
+        Scalar::<C>::from_repr(*bytes).into_option().map(Zeroizing::new).ok_or(Error::Range)
+    }
+
+    fn secret(scalar: &Scalar<C>) -> Result<SecretScalar, Error> {
+        let bytes = Zeroizing::new(scalar.to_repr());
+        Ok(SecretScalar::from_slice(&bytes)?)
     }
 
     /// The digest as a number: its leftmost bits, as many as the order has. (The orders of this table have whole bytes, or more bits than digests.)
@@ -76,21 +100,6 @@ impl<C: Row> Weierstrass<C> {
 impl<C: Row> Ops for Weierstrass<C> {
     fn contains(&self, point: &Point) -> bool {
         Self::affine(point).is_some()
-    }
-
-    fn reduce(&self, wide: &[u8], scalar: &mut [u8]) -> Result<(), Error> {
-        let mut bytes = FieldBytes::<C>::default();
-        pad_left(&C::ORDER.as_ref().to_be_byte_array(), &mut bytes)?;
-        let mut order = [0; MAX_SIZE / num::LIMB + 1];
-        num::from_be_bytes(&bytes, &mut order)?;
-        let mut value = Zeroizing::new([0; MAX_SIZE / num::LIMB + 1]);
-        num::from_be_bytes(wide, &mut *value)?;
-        num::sub_masked(&mut order, &[1], u64::MAX);
-        let mut rest = Zeroizing::new([0; MAX_SIZE / num::LIMB + 1]);
-        num::reduce_slowly(&*value, &order, &mut *rest);
-        num::add_word(&mut *rest, 1);
-        num::to_be_bytes(&*rest, scalar);
-        Ok(())
     }
 
     fn base_multiply(&self, d: &[u8]) -> Result<Point, Error> {
@@ -125,6 +134,27 @@ impl<C: Row> Ops for Weierstrass<C> {
         let sum = ProjectivePoint::<C>::mul_by_generator_and_mul_add_vartime(&u1, &u2, &public).to_affine();
         let matches = Scalar::<C>::reduce(&sum.x()) == *r;
         if matches && !bool::from(sum.is_identity()) { Ok(()) } else { Err(Error::Invalid) }
+    }
+
+    fn mul_add(&self, a: &[u8], b: &[u8], c: &[u8]) -> Result<SecretScalar, Error> {
+        let (a, b, c) = (Self::number(a)?, Self::number(b)?, Self::number(c)?);
+        Self::secret(&Zeroizing::new(*a * *b + *c))
+    }
+
+    fn invert(&self, a: &[u8]) -> Result<SecretScalar, Error> {
+        Self::secret(&Zeroizing::new(invert::<C>(&*Self::scalar(a)?)?))
+    }
+
+    fn combine(&self, u: &[u8], v: &[u8], point: &Point) -> Result<Point, Error> {
+        let (u, v) = (Self::number(u)?, Self::number(v)?);
+        let point = Self::affine(point).ok_or(Error::Range)?.to_curve();
+        Self::point(&ProjectivePoint::<C>::mul_by_generator_and_mul_add_vartime(&u, &v, &point).to_affine())
+    }
+
+    fn add_multiple(&self, p: &Point, v: &[u8], q: &Point) -> Result<Point, Error> {
+        let v = Self::number(v)?;
+        let (p, q) = (Self::affine(p).ok_or(Error::Range)?, Self::affine(q).ok_or(Error::Range)?);
+        Self::point(&(q.to_curve() * *v + p.to_curve()).to_affine())
     }
 }
 

@@ -1,4 +1,5 @@
-//! RFC 6979, A.2.5 and A.2.6 ("sample"), and an ECDH agreement; the numbers were made by OpenSSL, which gives the RFC's.
+//! RFC 6979, A.2.4 to A.2.7 ("sample"), and an ECDH agreement; the numbers were made by OpenSSL (P-256, P-384) and by a Python program with affine
+//! arithmetic (the others), which give the RFC's. BN P-256 and SM2 P-256 sign the same message in the same way.
 
 use hex_literal::hex;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, prop_assume, proptest};
@@ -19,7 +20,7 @@ struct Vector {
     order: &'static [u8],
 }
 
-const VECTORS: [Vector; 2] = [
+const VECTORS: [Vector; 6] = [
     Vector {
         curve: Curve::NistP256,
         d: &hex!("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"),
@@ -137,6 +138,195 @@ const VECTORS: [Vector; 2] = [
             "c7634d81f4372ddf581a0db248b0a77aecec196accc52973"
         ),
     },
+    Vector {
+        curve: Curve::NistP224,
+        d: &hex!("f220266e1105bfe3083e03ec7a3a654651f45e37167e88600bf257c1"),
+        public: [
+            &hex!("00cf08da5ad719e42707fa431292dea11244d64fc51610d94b130d6c"),
+            &hex!("eeab6f3debe455e3dbf85416f7030cbd94f34f2d6f232c69f3c1385a"),
+        ],
+        signatures: [
+            (
+                HashAlg::Sha1,
+                &hex!("22226f9d40a96e19c4a301ce5b74b115303c0f3a4fd30fc257fb57ac"),
+                &hex!("66d1cdd83e3af75605dd6e2feff196d30aa7ed7a2edf7af475403d69"),
+            ),
+            (
+                HashAlg::Sha256,
+                &hex!("61aa3da010e8e8406c656bc477a7a7189895e7e840cdfe8ff42307ba"),
+                &hex!("bc814050dab5d23770879494f9e0a680dc1af7161991bde692b10101"),
+            ),
+            (
+                HashAlg::Sha384,
+                &hex!("0b115e5e36f0f9ec81f1325a5952878d745e19d7bb3eabfaba77e953"),
+                &hex!("830f34ccdfe826ccfdc81eb4129772e20e122348a2bbd889a1b1af1d"),
+            ),
+            (
+                HashAlg::Sha512,
+                &hex!("074bd1d979d5f32bf958ddc61e4fb4872adcafeb2256497cdac30397"),
+                &hex!("a4ceca196c3d5a1ff31027b33185dc8ee43f288b21ab342e5d8eb084"),
+            ),
+        ],
+        peer: [
+            &hex!("e0704216cb9247dfd86e98321459db14caaae7783aee9c2327bce0a0"),
+            &hex!("36ae3cea6ef9fca92bad755b42e6d75d64f4d5d8f50c96ca55dc7e28"),
+        ],
+        z: &hex!("0e88d76d1d5fce4a49002063582945436dfc4b7d5701ab828a287362"),
+        order: &hex!("ffffffffffffffffffffffffffff16a2e0b8f03e13dd29455c5c2a3d"),
+    },
+    Vector {
+        curve: Curve::NistP521,
+        d: &hex!(
+        "00fad06daa62ba3b25d2fb40133da757205de67f5bb0018fee8c86e1b68c7e75ca"
+        "a896eb32f1f47c70855836a6d16fcc1466f6d8fbec67db89ec0c08b0e996b83538"
+        ),
+        public: [
+            &hex!(
+            "01894550d0785932e00eaa23b694f213f8c3121f86dc97a04e5a7167db4e5bcd37"
+            "1123d46e45db6b5d5370a7f20fb633155d38ffa16d2bd761dcac474b9a2f5023a4"
+            ),
+            &hex!(
+            "00493101c962cd4d2fddf782285e64584139c2f91b47f87ff82354d6630f746a28"
+            "a0db25741b5b34a828008b22acc23f924faafbd4d33f81ea66956dfeaa2bfdfcf5"
+            ),
+        ],
+        signatures: [
+            (
+                HashAlg::Sha1,
+                &hex!(
+                "00343b6ec45728975ea5cba6659bbb6062a5ff89eea58be3c80b619f322c87910f"
+                "e092f7d45bb0f8eee01ed3f20babec079d202ae677b243ab40b5431d497c55d75d"
+                ),
+                &hex!(
+                "00e7b0e675a9b24413d448b8cc119d2bf7b2d2df032741c096634d6d65d0dbe3d5"
+                "694625fb9e8104d3b842c1b0e2d0b98bea19341e8676aef66ae4eba3d5475d5d16"
+                ),
+            ),
+            (
+                HashAlg::Sha256,
+                &hex!(
+                "01511bb4d675114fe266fc4372b87682baecc01d3cc62cf2303c92b3526012659d"
+                "16876e25c7c1e57648f23b73564d67f61c6f14d527d54972810421e7d87589e1a7"
+                ),
+                &hex!(
+                "004a171143a83163d6df460aaf61522695f207a58b95c0644d87e52aa1a347916e"
+                "4f7a72930b1bc06dbe22ce3f58264afd23704cbb63b29b931f7de6c9d949a7ecfc"
+                ),
+            ),
+            (
+                HashAlg::Sha384,
+                &hex!(
+                "01ea842a0e17d2de4f92c15315c63ddf72685c18195c2bb95e572b9c5136ca4b4b"
+                "576ad712a52be9730627d16054ba40cc0b8d3ff035b12ae75168397f5d50c67451"
+                ),
+                &hex!(
+                "01f21a3cee066e1961025fb048bd5fe2b7924d0cd797babe0a83b66f1e35eeaf5f"
+                "de143fa85dc394a7dee766523393784484bdf3e00114a1c857cde1aa203db65d61"
+                ),
+            ),
+            (
+                HashAlg::Sha512,
+                &hex!(
+                "00c328fafcbd79dd77850370c46325d987cb525569fb63c5d3bc53950e6d4c5f17"
+                "4e25a1ee9017b5d450606add152b534931d7d4e8455cc91f9b15bf05ec36e377fa"
+                ),
+                &hex!(
+                "00617cce7cf5064806c467f678d3b4080d6f1cc50af26ca209417308281b68af28"
+                "2623eaa63e5b5c0723d8b8c37ff0777b1a20f8ccb1dccc43997f1ee0e44da4a67a"
+                ),
+            ),
+        ],
+        peer: [
+            &hex!(
+            "005f2348ed9c333aaa631cb0f191e12a9dcdec540bae343957b1cd4bbda1d125f6"
+            "71eb43980f2f61417bf847c87d05103a105a525532cc0d246342e94a621b6ab4fa"
+            ),
+            &hex!(
+            "01df577468a8c8658e0d99e11d3e11b30b02af1c0359e4e5db3686073b5ef1ee8c"
+            "a621d27eff088cde8e61fd1eb5c7e3e33636f4eea60f10525ee105ab7f85f2b6ba"
+            ),
+        ],
+        z: &hex!(
+        "0097f926174eac78f214f20732a5470ddd7e89e004af782936dc787fd1c61d2e6e"
+        "e3da25952f6cb29da3a30e7ef818f63f9f04e6970ba488505b80c10fb041303f9e"
+        ),
+        order: &hex!(
+        "01ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "fa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409"
+        ),
+    },
+    Vector {
+        curve: Curve::BnP256,
+        d: &hex!("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"),
+        public: [
+            &hex!("c589f712247a818e4f2b0afab58e789b55215a98160050579b823a81fd27046d"),
+            &hex!("8054662a32e9d9f49daa515e4c804e7c2d777edfd970788a25bf31f30a01f0c0"),
+        ],
+        signatures: [
+            (
+                HashAlg::Sha1,
+                &hex!("749696eea4b4fd250b74e0886ceb278965c7b8b295d112e5fa4ca0869d4242f5"),
+                &hex!("dfce06654a84cf742fd155848c9c5ae2985d58e15f1e45f2f71d283efdad0056"),
+            ),
+            (
+                HashAlg::Sha256,
+                &hex!("dd20430e7ebbae36a3d5c59b7151592a9ffe027bdeef310c11f752a0b45ce2e0"),
+                &hex!("74b6ad4f48cd0c61e0270fd0ace00eba3567059305ff0126291d8b0ded6d9856"),
+            ),
+            (
+                HashAlg::Sha384,
+                &hex!("1d429dca430cbe6799c9f5b31c3e2218b480f17bb87cbf14d94be513ec842dcc"),
+                &hex!("711b61a52470e52d88354ac54a448466c92f020bf72629671916d2a19737371e"),
+            ),
+            (
+                HashAlg::Sha512,
+                &hex!("9a9f01b4b822c1ec8d999896985af333c95329a1614ad79b18fef3c1653b0800"),
+                &hex!("9c552a30c7969a602e6a8f33a3cc4f95b722f27b756717bf287936f0c9651c40"),
+            ),
+        ],
+        peer: [
+            &hex!("04d3dafe25ec56121c85504de0c087534394f664c99214af4a008aaee02eb70b"),
+            &hex!("4085fb0d9461e1267fc1d9a8500b98c26055c21c1fb6e30fd68bfb1880a72ea7"),
+        ],
+        z: &hex!("f261c8263483d99c57ca483f1fe2eaf7611c8375ca967adbc52db3e3cf655c40"),
+        order: &hex!("fffffffffffcf0cd46e5f25eee71a49e0cdc65fb1299921af62d536cd10b500d"),
+    },
+    Vector {
+        curve: Curve::Sm2P256,
+        d: &hex!("3945208f7b2144b13f36e38ac6d39f95889393692860b51a42fb81ef4df7c5b8"),
+        public: [
+            &hex!("09f9df311e5421a150dd7d161e4bc5c672179fad1833fc076bb08ff356f35020"),
+            &hex!("ccea490ce26775a52dc6ea718cc1aa600aed05fbf35e084a6632f6072da9ad13"),
+        ],
+        signatures: [
+            (
+                HashAlg::Sha1,
+                &hex!("50598406c121383c145739a69d14df2afcfe90325b7582c6d9ddb559338172e2"),
+                &hex!("b6127fd88673a90c21b31530f25f704c5b6af639c25a618f9e95d53e00d214eb"),
+            ),
+            (
+                HashAlg::Sha256,
+                &hex!("e0b2a84f9d1265e93814ded2326498d5802f92a36087b06519eb519701dcd7af"),
+                &hex!("60c74f43f41e3f6de6d8c550b4152d5cca168a476b827f4c2780654248dbcc40"),
+            ),
+            (
+                HashAlg::Sha384,
+                &hex!("cf3a5e9b4327e536df7303023934a7b7f3a4f3954934dcd43187d086fd146621"),
+                &hex!("69dd303de3fb93947d83fddc7274bc57b89425b50f68a1cfec096fd6376a8fb1"),
+            ),
+            (
+                HashAlg::Sha512,
+                &hex!("ea74564e889b41b78f37148a35cc0ca8d0da39184b2c486c957887d3f02f1951"),
+                &hex!("416b57bc3209f73f80a0eb2dea15ca494593961c53098bc15054aa51df686e4c"),
+            ),
+        ],
+        peer: [
+            &hex!("c8dd58918b34bfed15c42115093d1241fa9dbc6202e024e3e0852f49d9fc71fe"),
+            &hex!("38ece450fff6520d7622b1fbf7a57cb5b755d5e4f25bbdc724a62a293b025011"),
+        ],
+        z: &hex!("0652e4af0fd38869ba7d757296cf763e04fda961ce1ffb958a4cd32771249821"),
+        order: &hex!("fffffffeffffffffffffffffffffffff7203df6b21c6052b53bbf40939d54123"),
+    },
 ];
 
 impl Vector {
@@ -189,7 +379,7 @@ fn agreement_gives_the_shared_x_coordinate_from_both_sides() {
 #[test]
 fn scalars_are_from_one_to_the_order_less_one() {
     for vector in VECTORS {
-        for bad in [&[][..], &[0], &vector.near_order(0), &vector.near_order(1), &[0xFF; 48][..vector.curve.size()]] {
+        for bad in [&[][..], &[0], &vector.near_order(0), &vector.near_order(1), &[0xFF; 66][..vector.curve.size()]] {
             assert_eq!(vector.curve.public(bad), Err(Error::Range));
             assert!(vector.curve.multiply(bad, &vector.public()).is_err());
             assert!(vector.curve.ecdsa_sign(bad, &[1; 32], &mut rng(1)).is_err());
@@ -197,7 +387,7 @@ fn scalars_are_from_one_to_the_order_less_one() {
         let (one, last) = (vector.curve.public(&[1]).unwrap(), vector.curve.public(&vector.near_order(-1)).unwrap());
         assert_eq!(one.x(), last.x(), "G and −G");
         assert_ne!(one.y(), last.y());
-        assert_eq!(vector.curve.public(&[1; 49]), Err(Error::Length));
+        assert_eq!(vector.curve.public(&[1; 67]), Err(Error::Length));
     }
 }
 
@@ -207,18 +397,18 @@ fn points_off_the_curve_are_refused() {
         let [x, y] = vector.public;
         let mut off = y.to_vec();
         off[5] ^= 1;
-        let too_big = [0xFF; 48];
+        let too_big = [0xFF; 66];
         let too_big = &too_big[..vector.curve.size()];
         for (x, y) in [(x, &off[..]), (y, x), (&[][..], &[][..]), (too_big, y), (x, too_big)] {
             assert_eq!(Point::new(vector.curve, x, y), Err(Error::Range));
         }
-        assert_eq!(Point::new(vector.curve, &[0; 49], y), Err(Error::Length));
+        assert_eq!(Point::new(vector.curve, &[0; 67], y), Err(Error::Length));
     }
 }
 
 #[test]
 fn a_point_of_another_curve_is_refused() {
-    let [p256, p384] = VECTORS;
+    let [p256, p384, ..] = VECTORS;
     assert_eq!(p384.curve.multiply(p384.d, &p256.public()), Err(Error::Range));
     let signature = Signature::new(p384.curve, &[1], &[1]).unwrap();
     assert_eq!(p384.curve.ecdsa_verify(&p256.public(), &[1; 32], &signature), Err(Error::Invalid));

@@ -1,4 +1,4 @@
-//! FIPS 180-4 and RFC 4231.
+//! FIPS 180-4, FIPS 202, GB/T 32905 and RFC 4231.
 
 use std::vec;
 
@@ -10,8 +10,8 @@ use crate::crypto::hash::{Digest, HashAlg, Hasher, digest};
 use crate::crypto::hmac::{self, hmac};
 
 #[test]
-fn abc_has_the_digests_of_fips_180() {
-    let expected: [(HashAlg, &[u8]); 4] = [
+fn abc_has_the_digests_of_the_standards() {
+    let expected: [(HashAlg, &[u8]); 8] = [
         (HashAlg::Sha1, &hex!("a9993e364706816aba3e25717850c26c9cd0d89d")),
         (HashAlg::Sha256, &hex!("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")),
         (
@@ -23,6 +23,19 @@ fn abc_has_the_digests_of_fips_180() {
             &hex!(
                 "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
                 "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
+            ),
+        ),
+        (HashAlg::Sm3, &hex!("66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0")),
+        (HashAlg::Sha3_256, &hex!("3a985da74fe225b2045c172d6bd390bd855f086e3e9d525b46bfe24511431532")),
+        (
+            HashAlg::Sha3_384,
+            &hex!("ec01498288516fc926459f58e2c6ad8df9b473cb0fc08c2596da7cf0e49be4b298d88cea927ac7f539f1edf228376d25"),
+        ),
+        (
+            HashAlg::Sha3_512,
+            &hex!(
+                "b751850b1a57168a5693cd924b6b096e08f621827444f70d884f5d0240d2712e"
+                "10e116e9192af3c91a7ec57647e3934057340b4cf408d5a56592f8274eec53f0"
             ),
         ),
     ];
@@ -39,7 +52,7 @@ type Case = (HashAlg, &'static [u8], &'static [u8], &'static [u8]);
 
 #[test]
 fn hmac_has_the_values_of_rfc_4231() {
-    let cases: [Case; 5] = [
+    let cases: [Case; 9] = [
         // Test case 1
         (
             HashAlg::Sha256,
@@ -68,6 +81,34 @@ fn hmac_has_the_values_of_rfc_4231() {
             &[0xAA; 131],
             b"Test Using Larger Than Block-Size Key - Hash Key First",
             &hex!("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
+        ),
+        // the same key and data, by NIST's HMAC_SHA3 examples' construction, and with SM3: made by Python's hashlib
+        (
+            HashAlg::Sm3,
+            &[0x0B; 20],
+            b"Hi There",
+            &hex!("51b00d1fb49832bfb01c3ce27848e59f871d9ba938dc563b338ca964755cce70"),
+        ),
+        (
+            HashAlg::Sha3_256,
+            &[0x0B; 20],
+            b"Hi There",
+            &hex!("ba85192310dffa96e2a3a40e69774351140bb7185e1202cdcc917589f95e16bb"),
+        ),
+        (
+            HashAlg::Sha3_384,
+            &[0x0B; 20],
+            b"Hi There",
+            &hex!("68d2dcf7fd4ddd0a2240c8a437305f61fb7334cfb5d0226e1bc27dc10a2e723a20d370b47743130e26ac7e3d532886bd"),
+        ),
+        (
+            HashAlg::Sha3_512,
+            &[0x0B; 20],
+            b"Hi There",
+            &hex!(
+                "eb3fbd4b2eaab8f5c504bd3a41465aacec15770a7cabac531e482f860b5ec7ba"
+                "47ccb2c6f2afce8f88d22b6dc61380f23a668fd3888bb80537c0a0b86407689e"
+            ),
         ),
         // RFC 2202, test case 2
         (HashAlg::Sha1, b"Jefe", b"what do ya want for nothing?", &hex!("effcdf6ae5eb2fa2d27416d5f184df9c259a7c79")),

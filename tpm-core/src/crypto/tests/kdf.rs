@@ -1,10 +1,10 @@
-//! KDFa and KDFe: answers computed with Python's hmac and hashlib.
+//! KDFa, KDFe and KDF2: answers computed with Python's hmac and hashlib; the first of KDF2 is that of CAVP for ANSI X9.63.
 
 use hex_literal::hex;
 
 use crate::crypto::Error;
 use crate::crypto::hash::HashAlg;
-use crate::crypto::kdf::{kdfa, kdfa_bits, kdfe, kdfe_bits};
+use crate::crypto::kdf::{kdf2, kdfa, kdfa_bits, kdfe, kdfe_bits};
 use crate::crypto::sym::xor_obfuscate;
 
 const KEY: [u8; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
@@ -112,4 +112,20 @@ fn xor_obfuscation_is_kdfa_with_the_label_xor_and_undoes_itself() {
     assert_eq!(data, expected);
     xor_obfuscate(HashAlg::Sha256, &KEY, U, V, &mut data);
     assert_eq!(data, plain);
+}
+
+#[test]
+fn kdf2_has_the_answer_of_x9_63_and_takes_information_after_the_counter() {
+    let z = hex!("96c05619d56c328ab95fe84b18264b08725b85e33fd34f08");
+    let mut out = [0; 16];
+    kdf2(HashAlg::Sha256, &z, b"", &mut out);
+    assert_eq!(out, hex!("443024c3dae66b95e6f5670601558f71"));
+    let mut out = [0; 40];
+    kdf2(HashAlg::Sha256, &z, &[1, 2], &mut out);
+    assert_eq!(out, hex!("41a59aa03d4dbaa136e9cd2f4a610530a04cb61b68a99e2f977189dfc31ab9474adad2a40e4deaaa"));
+    let mut out = [0; 50];
+    kdf2(HashAlg::Sm3, &z, b"", &mut out);
+    let expected =
+        hex!("be40a2cb8911a8146f7542bdd3834d9b986b68da2aa299ca7c151a4476a83dd20e85651fc9ea8de5135b881a37da8b4a6c5c");
+    assert_eq!(out, expected);
 }

@@ -2,13 +2,16 @@
 
 extern crate std;
 
+mod cmac;
 mod drbg;
 mod ecc;
 mod hash;
 mod kdf;
+mod ml;
 mod primary;
 mod rsa;
 mod rsa_vectors;
+mod scheme;
 mod sym;
 
 use super::drbg::Drbg;

@@ -5,6 +5,8 @@ use hex_literal::hex;
 use crate::crypto::Error;
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{HashAlg, digest};
+use crate::crypto::mldsa::MlDsa;
+use crate::crypto::mlkem::MlKem;
 use crate::crypto::primary::{Derivation, Purpose, VERSION};
 use crate::crypto::rsa::MAX_BYTES;
 
@@ -96,6 +98,53 @@ fn p_384() {
     assert_eq!(public.y().as_slice(), expected);
 }
 
+/// Curve, d, x, y.
+type Golden = (Curve, &'static [u8], &'static [u8], &'static [u8]);
+
+#[test]
+fn the_other_curves() {
+    let expected: [Golden; 4] = [
+        (
+            Curve::NistP224,
+            &hex!("6a9432a4c94225528ba84f0b91c1e2268e7eb6293cb6a7d037264bd0"),
+            &hex!("dfcc881851dbb99b8be21a528f8d24a41908ead7550a6f9bff221f40"),
+            &hex!("d4304e53d9c5f842a203cd7c9677cacb3c25fc01c1e4eb494bb126ef"),
+        ),
+        (
+            Curve::NistP521,
+            &hex!(
+            "009432a4c9416dfae0b90b17d6acf0fe3d44e33e8b165149710118034ad2cf75c8"
+            "837f26415deaec9dd10f862245eacdf7ddfdc70975ef5c6145b58ca93bad4ef52d"
+            ),
+            &hex!(
+            "017bd9235842c99988f3f0b0198f58fe4fbdeee87fdcb2f0f175341f5a3fabe1cc"
+            "446f298967b5188f4fdb0189fe3b64799d0c97ff12c702d117a8d5572e89f3695d"
+            ),
+            &hex!(
+            "01b5ac453dc68f59059831c2858092440e5caf5665206f870a24b7a0037ada4f7a"
+            "8caacea04298e9adf7deaf10d830c533d31ebf4e864f2872d7ff13d480680af1d8"
+            ),
+        ),
+        (
+            Curve::BnP256,
+            &hex!("6c44f18d089410726714d27c54145f08d4689f7be78624c0c88b0f22a2eb2d7f"),
+            &hex!("3bf9830f4aca58e09830954cdaf60135cf21c555f9705f9b21f0490d17c5eb4c"),
+            &hex!("e088036e54d4903795a635fa7c0346b4cb051b763e6ac662e28ec567d6ec438d"),
+        ),
+        (
+            Curve::Sm2P256,
+            &hex!("c0cc8551c9416dfb5045fba86c5b879544ab6665fb54951a8a051e8142e826d9"),
+            &hex!("5d5dbc44170f2aef041444bc2379004ed33ee6d0629b16ccade608c6d048082f"),
+            &hex!("5730075ebc468739a8c3433b55f5f1de55e36ed958a9d6a44ac8613e19cdac15"),
+        ),
+    ];
+    for (curve, d, x, y) in expected {
+        let (scalar, public) = derivation().ecc(curve).unwrap();
+        assert_eq!(scalar.as_slice(), d, "{curve:?}");
+        assert_eq!((public.x().as_slice(), public.y().as_slice()), (x, y), "{curve:?}");
+    }
+}
+
 #[test]
 fn symmetric_keys_keyed_hash_secrets_and_seed_values() {
     let derive = |purpose, len: usize| {
@@ -112,6 +161,35 @@ fn symmetric_keys_keyed_hash_secrets_and_seed_values() {
     }
     let expected = hex!("84f09464f68d5c71bc9c6ae8b46a5a6f4e11093a82c4de31ebf42777fd9da921");
     assert_eq!(derive(Purpose::SeedValue, 32)[..32], expected);
+}
+
+/// SHA-256 of the public keys that OpenSSL makes of the first 64 or 32 bytes above (ML-KEM-512: a Python program).
+#[test]
+fn ml_kem_and_ml_dsa() {
+    let mut seed = [0; 64];
+    derivation().bytes(Purpose::Sensitive, &mut seed).unwrap();
+    let kems = [
+        (MlKem::MlKem512, hex!("380f842604a02f782bcab2c4c183bef4ec524d614c8b3af257ac159f05b206e3")),
+        (MlKem::MlKem768, hex!("b2508bf204886c09999ec6197dea76a5c6729c7950d1b6629c45623a11776064")),
+        (MlKem::MlKem1024, hex!("8a7d011f0a38a2dbebca46dd0bfbdfa940539c5349f8a50fa31605681ac59b5c")),
+    ];
+    for (set, expected) in kems {
+        let mut public = [0; 1568];
+        let public = &mut public[..set.public_size()];
+        set.public(&seed, public).unwrap();
+        assert_eq!(digest(HashAlg::Sha256, &[public]).as_slice(), expected, "{set:?}");
+    }
+    let dsas = [
+        (MlDsa::MlDsa44, hex!("3f8e0be7f87f5cb544869652c343022550136eb1e09cb8c2834d73196b0f14b9")),
+        (MlDsa::MlDsa65, hex!("a382c79ee5fa1af7df0e67da3ea212b1d689dc1c34de72123dee8f89ad315e0f")),
+        (MlDsa::MlDsa87, hex!("f4bdc28b8fce4ce3d7ca539aa86101c31217b683e7e07a6d4f154ebf751813d5")),
+    ];
+    for (set, expected) in dsas {
+        let mut public = [0; 2592];
+        let public = &mut public[..set.public_size()];
+        set.public(&seed[..32], public).unwrap();
+        assert_eq!(digest(HashAlg::Sha256, &[public]).as_slice(), expected, "{set:?}");
+    }
 }
 
 #[test]

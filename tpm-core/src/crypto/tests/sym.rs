@@ -116,6 +116,190 @@ const VECTORS: [Vector; 5] = [
     ),
 ];
 
+/// The same plaintext, keys (by their number above) and IVs with the other ciphers, encrypted by OpenSSL.
+const OTHER_CIPHERS: [(SymAlg, usize, Mode, [u8; 64]); 20] = [
+    (
+        SymAlg::Camellia,
+        0,
+        Mode::Ecb,
+        hex!(
+            "432fc5dcd628115b7c388d770b270c960be1f14023782a22e8384c5abb7fab2b"
+            "a0a1abcd1893ab6fe0fe5b65df5f8636e61925e0d5dfaa9bb29f815b3076e51a"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        0,
+        Mode::Cbc,
+        hex!(
+            "1607cf494b36bbf00daeb0b503c831aba2f2cf671629ef7840c5a5dfb5074887"
+            "0f06165008cf8b8b5a63586362543e54e7208a2ca89cc21aacd56aaa6fb98259"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        0,
+        Mode::Cfb,
+        hex!(
+            "14f7646187817eb586599146b82bd719a53d28bb82df741103ea4f921a44880b"
+            "9c2157a664626d1def9ea420fde69b96742a25f0542340c7baef24ca8482bb09"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        0,
+        Mode::Ofb,
+        hex!(
+            "14f7646187817eb586599146b82bd719973291716c4d82d01a079e6df700e6eb"
+            "0ef0603e2ee534c174f44a8678a01f5ba9978a354c35c7a052c38218183cbe71"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        0,
+        Mode::Ctr,
+        hex!(
+            "b809140877dd16c076780904f83ded11bb41e64e9bf176ce05d4186b2586d4c9"
+            "49e82fdc5d6e78ab781363e51781fc9b731a3c0583979a926e7fe0b8a205ac29"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        1,
+        Mode::Ecb,
+        hex!(
+            "cccc6c4e138b45848514d48d0d3439d35713c62c14b2ec0f8393b6afd6f5785a"
+            "b40ed2b60eb54d09d030cf511feef366909dbd95799096748cb27357e73e1d26"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        1,
+        Mode::Cbc,
+        hex!(
+            "2a4830ab5ac4a1a2405955fd2195cf935d5a869bd14ce54264f892a6dd2ec3d5"
+            "37d359c3349836d884e310addf68c44901faaa930b4ab9916e9668e1428c6b08"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        1,
+        Mode::Cfb,
+        hex!(
+            "c832bb9780677daa82d9b6860dcd565e86f8491627906d780c7a6d46ea331f98"
+            "69511cce594cf710cb98bb63d7221f01d5b5378a3abed55803f25565d8907b84"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        1,
+        Mode::Ofb,
+        hex!(
+            "c832bb9780677daa82d9b6860dcd565e3c2d4dd917844e919c637a3ab938b451"
+            "e5a9fb948bc3a757057d3d8ef304ef432c6670555bbdd6c8f89e25df337ca849"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        1,
+        Mode::Ctr,
+        hex!(
+            "564617f8ea0938bb25dc9d199ca57e2a277412da1a840117bb1291458757c37c"
+            "c766846c319f0aa11963588babdc9d5f955441063efc3f046c805e938ebda91b"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        2,
+        Mode::Ecb,
+        hex!(
+            "befd219b112fa00098919cd101c9ccfac91d3a8f1aea08a9386cf4b66c0169ea"
+            "a623d711dc5f25a51bb8a80d56397d287960109fb6dc42947fcfe59ea3c5eb6b"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        2,
+        Mode::Cbc,
+        hex!(
+            "e6cfa35fc02b134a4d2c0b6737ac3eda36cbeb73bd504b4070b1b7de2b21eb50"
+            "e31a6055297d96ca3330cdf1b1860a835d563f6d1cccf236051c0c5c1c58f28f"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        2,
+        Mode::Cfb,
+        hex!(
+            "cf6107bb0cea7d7fb1bd31f5e7b06c9389bedb4ccdd864ea11ba4cbe849b5e2b"
+            "555fc3f34bdd2d54c62d9e3bf338c1c45953adce14db8c7f39f1bd39f359bffa"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        2,
+        Mode::Ofb,
+        hex!(
+            "cf6107bb0cea7d7fb1bd31f5e7b06c9385521db2f6bb677f1eb2244658418340"
+            "23272685ae6049c788114b3c21ca205c5ee78c39291e114699050e3d20db0c4a"
+        ),
+    ),
+    (
+        SymAlg::Camellia,
+        2,
+        Mode::Ctr,
+        hex!(
+            "47ba6eea51b438fcf21c3cc9887628171a7bbbfc7f6e9ee58646c3ef8dabc540"
+            "fad5121ba9aec78ab1005f0a1480aa96f23000ae0286650906ae9e51eae924eb"
+        ),
+    ),
+    (
+        SymAlg::Sm4,
+        0,
+        Mode::Ecb,
+        hex!(
+            "a51411ff04a711443891fce7ab842a29d5b50f46a9a730a0f590ffa776d99855"
+            "c9a86a4d71447f4e873ada4f388af9b92b25557b50514d155939e6ec940ad90e"
+        ),
+    ),
+    (
+        SymAlg::Sm4,
+        0,
+        Mode::Cbc,
+        hex!(
+            "ac529af989a62fce9cddc5ffb84125cab168dd69db3c0eea1ab16de6aea43c59"
+            "2c15567bff8f707486c202c7be59101f74a629b350cd7e11be99998af5206d6c"
+        ),
+    ),
+    (
+        SymAlg::Sm4,
+        0,
+        Mode::Cfb,
+        hex!(
+            "bc710d762d070b26361da82b54565e46a4cd42786a3a5293a3c6cbc123f0b354"
+            "407055b1c1a5d9982c187d5c3ee0ced84b82c40f2f0a4e0341797f1f307b8047"
+        ),
+    ),
+    (
+        SymAlg::Sm4,
+        0,
+        Mode::Ofb,
+        hex!(
+            "bc710d762d070b26361da82b54565e4607a0c62834740ad3240d239125e11621"
+            "d476b21cc9f04951f0741d2ef9e094981584fc142bf13aa626b82f9d7d076cce"
+        ),
+    ),
+    (
+        SymAlg::Sm4,
+        0,
+        Mode::Ctr,
+        hex!(
+            "14ae4a72b97a93ce1216ccd998e371c160f7ef8b6344bd6da1992505e5fc219b"
+            "0bf057f86c5d75103c0f46519c7fb2e7292805035adb9a90ecef145359d7cf0e"
+        ),
+    ),
+];
+
 const MODES: [Mode; 5] = [Mode::Ecb, Mode::Cbc, Mode::Cfb, Mode::Ofb, Mode::Ctr];
 
 fn aes(key: &[u8]) -> Cipher {
@@ -137,6 +321,50 @@ fn every_mode_and_key_size_gives_the_blocks_of_sp_800_38a() {
     }
 }
 
+#[test]
+fn the_other_ciphers_give_what_openssl_gives() {
+    for (alg, key, mode, ciphertext) in OTHER_CIPHERS {
+        let iv = VECTORS.iter().find(|(m, ..)| *m == mode).unwrap().1;
+        let cipher = Cipher::new(alg, KEYS[key]).unwrap();
+        let mut data = PLAIN;
+        cipher.encrypt(mode, &mut iv.to_vec(), &mut data).unwrap();
+        assert_eq!(data, ciphertext, "{alg:?} {mode:?}");
+        cipher.decrypt(mode, &mut iv.to_vec(), &mut data).unwrap();
+        assert_eq!(data, PLAIN, "{alg:?} {mode:?}");
+    }
+}
+
+/// RFC 3713, Appendix A, and GB/T 32907, Appendix A.1.
+#[test]
+fn a_block_of_the_standards_own_examples() {
+    let block = hex!("0123456789abcdeffedcba9876543210");
+    let key = hex!("0123456789abcdeffedcba987654321000112233445566778899aabbccddeeff");
+    let expected = [
+        (SymAlg::Camellia, 16, hex!("67673138549669730857065648eabe43")),
+        (SymAlg::Camellia, 24, hex!("b4993401b3e996f84ee5cee7d79b09b9")),
+        (SymAlg::Camellia, 32, hex!("9acc237dff16d76c20ef7c919e3a7509")),
+        (SymAlg::Sm4, 16, hex!("681edf34d206965e86b3e94f536e4246")),
+    ];
+    for (alg, len, ciphertext) in expected {
+        let mut data = block;
+        Cipher::new(alg, &key[..len]).unwrap().encrypt(Mode::Ecb, &mut [], &mut data).unwrap();
+        assert_eq!(data, ciphertext, "{alg:?} {len}");
+    }
+}
+
+#[test]
+fn ciphers_have_the_keys_of_their_standards_only() {
+    for &alg in SymAlg::ALL {
+        assert_eq!(SymAlg::from_id(alg.id()), Some(alg));
+        for len in 0..40 {
+            assert_eq!(Cipher::new(alg, &[0; 40][..len]).is_ok(), alg.has_key_bits(len as u16 * 8), "{alg:?} {len}");
+        }
+    }
+    assert!(!SymAlg::Sm4.has_key_bits(256));
+    assert_eq!(aes(KEYS[0]).encrypt(Mode::Cmac, &mut [0; 16], &mut [0; 16]), Err(Error::Key));
+    assert!(!Mode::Cmac.encrypts() && Mode::from_id(0x3f) == Some(Mode::Cmac));
+}
+
 /// Part 3, 15.2 and 15.3: ivOut is the IV with which to go on (CVE-2026-21444 is about its absence).
 #[test]
 fn the_next_iv_is_that_of_the_mode() {
@@ -144,7 +372,7 @@ fn the_next_iv_is_that_of_the_mode() {
         let (mut data, mut next) = (PLAIN, iv.to_vec());
         aes(KEYS[0]).encrypt(mode, &mut next, &mut data).unwrap();
         let expected: Vec<u8> = match mode {
-            Mode::Ecb => Vec::new(),
+            Mode::Ecb | Mode::Cmac => Vec::new(),
             Mode::Cbc | Mode::Cfb => ciphertext[48..].to_vec(),
             Mode::Ofb => ciphertext[48..].iter().zip(&PLAIN[48..]).map(|(c, p)| c ^ p).collect(),
             Mode::Ctr => hex!("f0f1f2f3f4f5f6f7f8f9fafbfcfdff03").to_vec(),
