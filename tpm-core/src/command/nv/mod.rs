@@ -1,5 +1,6 @@
 //! Part 3, 31: Non-volatile Storage.
 
+pub(crate) mod certify;
 pub(crate) mod define_space;
 pub(crate) mod extend;
 pub(crate) mod increment;
