@@ -16,6 +16,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod attest;
+mod audit;
 mod command;
 mod context;
 pub mod crypto;

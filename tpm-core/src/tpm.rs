@@ -1,5 +1,6 @@
 //! The TPM as one value: manufacture, _TPM_Init, execution of commands, consistency.
 
+use crate::audit::CommandAudit;
 use crate::command::startup_code;
 use crate::crypto::Rng;
 use crate::crypto::drbg::Drbg;
@@ -127,6 +128,9 @@ impl Tpm {
         if self.persistent.dictionary.failed_tries > self.persistent.dictionary.max_tries {
             return Err("more failed tries than maxTries");
         }
+        if self.reset.audit_digest.is_some_and(|d| d.len() != self.persistent.audit.alg.digest_size()) {
+            return Err("the digest of command audit is not of its algorithm");
+        }
         let sensitive_fits = |o: &crate::object::Object| {
             o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type())
         };
@@ -172,6 +176,7 @@ impl Persistent {
             disable_clear: false,
             orderly: Orderly::Clear,
             dictionary: Dictionary::new(),
+            audit: CommandAudit::new(),
             da_used: false,
             pcr_allocation: pcr::DEFAULT_ALLOCATION,
             pcr_policy: None,
@@ -195,6 +200,7 @@ impl StateReset {
             clear_count: 0,
             object_context_id: 0,
             pcr_update_counter: 0,
+            audit_digest: None,
         })
     }
 }

@@ -158,6 +158,8 @@ macro_rules! table {
     ($($c:ty),* $(,)?) => { sorted([$(CommandInfo::of::<$c>()),*]) };
 }
 
+mod attestation;
+mod audit;
 mod capability;
 mod context;
 mod duplication;
@@ -169,6 +171,7 @@ mod policy;
 mod random;
 mod selftest;
 mod session;
+mod signing;
 mod startup;
 mod symmetric;
 
@@ -208,6 +211,21 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     // 16 Random Number Generator
     random::get_random::GetRandom,
     random::stir_random::StirRandom,
+    // 18 Attestation Commands
+    attestation::certify::Certify,
+    attestation::certify_creation::CertifyCreation,
+    attestation::certify_x509::CertifyX509,
+    attestation::get_command_audit_digest::GetCommandAuditDigest,
+    attestation::get_session_audit_digest::GetSessionAuditDigest,
+    attestation::get_time::GetTime,
+    attestation::quote::Quote,
+    // 20 Signing and Signature Verification
+    signing::sign::Sign,
+    signing::sign_digest::SignDigest,
+    signing::verify_digest_signature::VerifyDigestSignature,
+    signing::verify_signature::VerifySignature,
+    // 21 Command Audit
+    audit::set_command_code_audit_status::SetCommandCodeAuditStatus,
     // 22 Integrity Collection (PCR)
     pcr::allocate::PcrAllocate,
     pcr::event::PcrEvent,
@@ -235,6 +253,7 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     capability::get_capability::GetCapability,
     // 31 Non-volatile Storage
     nv::change_auth::NvChangeAuth,
+    nv::certify::NvCertify,
     nv::define_space::NvDefineSpace,
     nv::define_space_2::NvDefineSpace2,
     nv::extend::NvExtend,

@@ -4,6 +4,7 @@ pub(crate) mod create;
 pub(crate) mod exchange;
 pub(crate) mod load;
 pub(crate) mod protect;
+pub(crate) mod sign;
 pub(crate) mod stored;
 pub(crate) mod template;
 mod ticket;

@@ -1,10 +1,10 @@
 //! Tickets (Part 1, 11.4.6.3; Part 2, 10.7): the TPM's word, to itself, that it has done something.
 
-use crate::crypto::hash::Digest;
+use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::hmac::Hmac;
 use crate::profile::INTERNAL_HASH;
 use crate::tpm::Tpm;
-use crate::wire::{Handle, Ticket};
+use crate::wire::{Handle, Ticket, st};
 
 impl Tpm {
     /// A ticket of a hierarchy: HMAC(proof, tag ‖ parts).
@@ -13,9 +13,19 @@ impl Tpm {
     }
 
     /// Whether this TPM made the ticket, over these parts and while the hierarchy had its present proof. Never true of a NULL Ticket.
-    #[allow(dead_code, reason = "TPM2_Sign and TPM2_CertifyCreation check tickets, and they are in other chapters")]
     pub(crate) fn check_ticket(&self, ticket: &Ticket, parts: &[&[u8]]) -> bool {
         self.ticket_digest(ticket.tag, ticket.hierarchy, parts) == ticket.digest
+    }
+
+    /// TPMT_TK_HASHCHECK: the TPM made this digest with this hash, of data that does not look like a structure of its own. The hash is part of
+    /// it, so that a ticket for one hash is not good for another with digests of the same size.
+    pub(crate) fn hash_check(&self, hierarchy: Handle, hash: HashAlg, digest: &Digest) -> Ticket {
+        self.ticket(st::HASHCHECK, hierarchy, &[&hash.id().to_be_bytes(), digest.as_slice()])
+    }
+
+    /// Whether a TPMT_TK_HASHCHECK is one that `hash_check` makes.
+    pub(crate) fn is_hash_checked(&self, ticket: &Ticket, hash: HashAlg, digest: &Digest) -> bool {
+        self.check_ticket(ticket, &[&hash.id().to_be_bytes(), digest.as_slice()])
     }
 
     fn ticket_digest(&self, tag: u16, hierarchy: Handle, parts: &[&[u8]]) -> Digest {

@@ -150,10 +150,12 @@ pub(crate) fn bound_entity(tpm: &Tpm, h: Handle) -> Digest {
     Hasher::new(crate::profile::INTERNAL_HASH).chain(&length).chain(name.as_slice()).chain(auth.as_slice()).finish()
 }
 
-/// Notes which sessions are bound to what they authorize: the response's HMAC goes by that, whatever the action changes.
+/// Notes which sessions are bound to what they authorize: the response's HMAC goes by that, whatever the action changes. A session that has been
+/// used for audit is bound no longer.
 pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call) {
     for one in &mut call.sessions {
-        let binding = tpm.ram.sessions.get(one.handle).and_then(|s| s.binding);
+        let session = tpm.ram.sessions.get(one.handle).filter(|s| s.audit.is_none());
+        let binding = session.and_then(|s| s.binding);
         one.bound = one.authorizes.zip(binding).is_some_and(|(h, b)| b.entity == bound_entity(tpm, h));
     }
 }

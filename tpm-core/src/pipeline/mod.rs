@@ -75,7 +75,7 @@ fn act(
     parameters: &[u8],
     response: &mut [u8],
 ) -> Result<usize, Rc> {
-    let cp_hashes = respond::audit_cp_hash(tpm, call, received);
+    let cp_hashes = respond::audit_cp_hashes(tpm, call, received);
     let start = respond::parameters_start(info, call);
     let (head, tail) = response.split_at_mut_checked(start).ok_or(Rc::FAILURE)?;
     let mut reply = Reply { handle: None, parameters: Writer::new(tail) };

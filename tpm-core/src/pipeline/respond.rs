@@ -2,7 +2,7 @@
 
 use super::{Call, SessionUse, authorize, cp_hash, header, parameter};
 use crate::command::CommandInfo;
-use crate::crypto::hash::{Digest, Hasher};
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
@@ -29,11 +29,21 @@ pub(super) fn parameters_start(info: &CommandInfo, call: &Call) -> usize {
     HEADER + handle + size
 }
 
-/// cpHash in the algorithm of the audit session, taken before the action changes any Name.
-pub(super) fn audit_cp_hash(tpm: &Tpm, call: &Call, parameters: &[u8]) -> Option<Digest> {
-    let one = audit_session(call)?;
-    let session = tpm.ram.sessions.get(one.handle)?;
-    Some(cp_hash(tpm, session.hash, call, parameters))
+/// cpHash for each kind of audit that the command is subject to, taken before the action changes any Name or what is audited.
+pub(super) struct AuditHashes {
+    /// in the algorithm of the audit session
+    session: Option<Digest>,
+    /// in the algorithm of command audit
+    command: Option<(HashAlg, Digest)>,
+}
+
+pub(super) fn audit_cp_hashes(tpm: &Tpm, call: &Call, parameters: &[u8]) -> AuditHashes {
+    let session = audit_session(call).and_then(|one| tpm.ram.sessions.get(one.handle));
+    let audit = &tpm.persistent.audit;
+    AuditHashes {
+        session: session.map(|s| cp_hash(tpm, s.hash, call, parameters)),
+        command: audit.audits(call.code).then(|| (audit.alg, cp_hash(tpm, audit.alg, call, parameters))),
+    }
 }
 
 fn audit_session(call: &Call) -> Option<&SessionUse> {
@@ -45,7 +55,7 @@ pub(super) fn success(
     tpm: &mut Tpm,
     info: &CommandInfo,
     call: &Call,
-    audit: Option<Digest>,
+    audit: AuditHashes,
     handle: Option<Handle>,
     (head, tail): (&mut [u8], &mut [u8]),
     len: usize,
@@ -53,7 +63,10 @@ pub(super) fn success(
     let parameters = tail.get_mut(..len).ok_or(Rc::FAILURE)?;
     roll_nonces(tpm, call)?;
     parameter::encrypt(tpm, call, parameters)?;
-    update_audit(tpm, call, audit, parameters);
+    update_session_audit(tpm, info, call, audit.session, parameters);
+    if let Some((hash, cp_hash)) = audit.command {
+        tpm.audit_command(hash, &cp_hash, &rp_hash(hash, call, parameters));
+    }
     let (parameters, rest) = tail.split_at_mut_checked(len).ok_or(Rc::FAILURE)?;
     let sessions = write_sessions(tpm, call, parameters, Writer::new(rest))?;
     end_sessions(tpm, call);
@@ -84,14 +97,17 @@ fn roll_nonces(tpm: &mut Tpm, call: &Call) -> Result<(), Rc> {
 }
 
 /// rpHash (Part 1, 16.8): H(responseCode ‖ commandCode ‖ parameters).
-fn rp_hash(hash: crate::crypto::hash::HashAlg, call: &Call, parameters: &[u8]) -> Digest {
+fn rp_hash(hash: HashAlg, call: &Call, parameters: &[u8]) -> Digest {
     Hasher::new(hash).chain(&0u32.to_be_bytes()).chain(&call.code.to_be_bytes()).chain(parameters).finish()
 }
 
-/// Extends the audit session's digest (Part 1, 17.13) and keeps track of exclusivity.
-fn update_audit(tpm: &mut Tpm, call: &Call, cp_hash: Option<Digest>, parameters: &[u8]) {
+/// Extends the audit session's digest (Part 1, 17.13) and keeps track of exclusivity: a command without this session ends it, unless it is one
+/// that admits no sessions.
+fn update_session_audit(tpm: &mut Tpm, info: &CommandInfo, call: &Call, cp_hash: Option<Digest>, parameters: &[u8]) {
     let (Some(one), Some(cp_hash)) = (audit_session(call), cp_hash) else {
-        tpm.ram.exclusive_audit = None;
+        if info.sessions {
+            tpm.ram.exclusive_audit = None;
+        }
         return;
     };
     let exclusive = tpm.ram.exclusive_audit;

@@ -7,6 +7,7 @@
 //! | [`StateClear`] | TPM Resume |
 //! | [`Ram`] | nothing |
 
+use crate::audit::CommandAudit;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvMemory;
 use crate::object::{Object, PersistentObjects};
@@ -79,6 +80,8 @@ pub(crate) struct Persistent {
     pub(crate) orderly: Orderly,
     /// dictionary-attack protection
     pub(crate) dictionary: Dictionary,
+    /// command audit
+    pub(crate) audit: CommandAudit,
     /// an authValue under dictionary-attack protection was used since TPM2_Startup: without TPM2_Shutdown the try may have failed unseen
     pub(crate) da_used: bool,
     /// the banks that are allocated at the next _TPM_Init: a bit map of PCR for each of `profile::PCR_BANKS`
@@ -113,6 +116,8 @@ pub(crate) struct StateReset {
     pub(crate) object_context_id: u64,
     /// pcrUpdateCounter
     pub(crate) pcr_update_counter: u32,
+    /// commandAuditDigest; None until an audited command is executed
+    pub(crate) audit_digest: Option<Digest>,
 }
 
 /// What TPM Resume alone preserves.

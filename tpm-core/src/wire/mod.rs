@@ -27,6 +27,7 @@ pub(crate) use key::*;
 pub(crate) use nv::*;
 pub(crate) use pcr::*;
 pub(crate) use scheme::*;
+pub(crate) use signature::*;
 pub(crate) use ticket::*;
 
 use crate::rc::Fmt1;

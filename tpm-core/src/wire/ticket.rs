@@ -1,6 +1,6 @@
 //! Tickets (Part 2, 10.7).
 
-use super::{Handle, Marshal, Reader, Unmarshal, Writer};
+use super::{AlgId, Handle, Marshal, Reader, Unmarshal, Writer};
 use crate::crypto::hash::Digest;
 use crate::rc::Fmt1;
 
@@ -32,6 +32,8 @@ pub(crate) mod st {
     pub(crate) const HASHCHECK: u16 = 0x8024;
     /// TPM_ST_AUTH_SIGNED
     pub(crate) const AUTH_SIGNED: u16 = 0x8025;
+    /// TPM_ST_DIGEST_VERIFIED (1.85)
+    pub(crate) const DIGEST_VERIFIED: u16 = 0x8027;
 }
 
 /// TPMT_TK_CREATION, _VERIFIED, _AUTH and _HASHCHECK, which have one layout. A NULL ticket has hierarchy TPM_RH_NULL and an empty digest.
@@ -86,4 +88,22 @@ tickets! {
     TkAuth: [AUTH_SIGNED, AUTH_SECRET];
     /// TPMT_TK_HASHCHECK (10.7.6)
     TkHashcheck: [HASHCHECK];
+}
+
+/// TPMT_TK_VERIFIED with TPM_ST_DIGEST_VERIFIED (1.85, 10.6.5), which names the hash of the signature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TkDigestVerified {
+    /// metadata
+    pub metadata: AlgId,
+    /// the rest
+    pub ticket: Ticket,
+}
+
+impl Marshal for TkDigestVerified {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.ticket.tag.marshal(w);
+        self.ticket.hierarchy.marshal(w);
+        self.metadata.marshal(w);
+        self.ticket.digest.marshal(w);
+    }
 }

@@ -120,7 +120,7 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
         0x1 => handles(tpm, Handle(first), count),
         0x2 => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
         0x3 => Page::of(implemented(&[PP_COMMANDS], first), count, 4),
-        0x4 => Page::of(implemented(&[SET_COMMAND_CODE_AUDIT_STATUS], first), count, 4),
+        0x4 => Page::of(tpm.persistent.audit.codes().filter(|code| *code >= first), count, 4),
         0x5 => allocation(tpm, p),
         0x6 => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
         0x7 => Page::of(
@@ -135,9 +135,8 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     }
 }
 
-/// The only command that needs physical presence as long as no TPM2_PP_Commands says otherwise, and the only one that is always audited.
+/// The only command that needs physical presence as long as no TPM2_PP_Commands says otherwise.
 const PP_COMMANDS: u32 = 0x12d;
-const SET_COMMAND_CODE_AUDIT_STATUS: u32 = 0x140;
 
 fn implemented(codes: &'static [u32], first: u32) -> impl Iterator<Item = u32> {
     codes.iter().copied().filter(move |code| *code >= first && find(*code).is_some())

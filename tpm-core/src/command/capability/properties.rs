@@ -114,8 +114,11 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
         15 => dictionary.max_tries,
         16 => dictionary.recovery_time_s,
         17 => dictionary.lockout_recovery_s,
-        // TPM_PT_NV_WRITE_RECOVERY, _AUDIT_COUNTER_0, _AUDIT_COUNTER_1
-        18..=20 => 0,
+        // TPM_PT_NV_WRITE_RECOVERY
+        18 => 0,
+        // TPM_PT_AUDIT_COUNTER_0 and _1: the upper and the lower half
+        19 => u32::try_from(tpm.persistent.audit.counter >> 32).unwrap_or(0),
+        20 => u32::try_from(tpm.persistent.audit.counter & u64::from(u32::MAX)).unwrap_or(0),
         _ => return None,
     })
 }

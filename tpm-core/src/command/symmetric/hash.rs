@@ -27,11 +27,8 @@ impl Command for Hash {
         let out_hash = Hasher::new(p.hash_alg).chain(p.data.0).finish();
         let hierarchy = p.hierarchy.handle();
         let safe = hierarchy != Handle::NULL && !p.data.0.starts_with(&GENERATED_VALUE.to_be_bytes());
-        let validation = if safe {
-            tpm.ticket(st::HASHCHECK, hierarchy, &[out_hash.as_slice()])
-        } else {
-            Ticket::null(st::HASHCHECK)
-        };
+        let validation =
+            if safe { tpm.hash_check(hierarchy, p.hash_alg, &out_hash) } else { Ticket::null(st::HASHCHECK) };
         Ok(Answer { out_hash, validation: TkHashcheck(validation) })
     }
 }

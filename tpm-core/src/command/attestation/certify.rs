@@ -1,0 +1,32 @@
+//! TPM2_Certify (Part 3, 18.2).
+
+use super::Answer;
+use crate::command::Command;
+use crate::command::area::{Admin, User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{Attested, Data, DhObject, Name, Nullable, SigScheme};
+
+pub(crate) struct Certify;
+
+handles! { pub(crate) struct Handles { object_handle: Admin<DhObject>, sign_handle: User<Nullable<DhObject>> } }
+params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: SigScheme } }
+
+impl Command for Certify {
+    const CODE: u32 = 0x148;
+    type Handles = Handles;
+    type Params<'a> = Params<'a>;
+    type Reply<'t> = Answer;
+
+    /// - `KEY` at `sign_handle`: no signing key
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
+    /// - `VALUE`: the key is too small for the scheme's digest
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
+        let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
+        let object = h.object_handle.handle();
+        let qualified_name = if signer.is_anonymous() { Name::new() } else { tpm.qualified_name_of(object) };
+        let certified = Attested::Certify { name: tpm.name_of(object), qualified_name };
+        Answer::of(tpm.attest(&signer, p.qualifying_data, certified)?)
+    }
+}

@@ -1,0 +1,34 @@
+//! TPM2_Quote (Part 3, 18.4).
+
+use super::Answer;
+use crate::command::Command;
+use crate::command::area::{User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{Attested, Data, DhObject, Nullable, PcrSelection, SigScheme};
+
+pub(crate) struct Quote;
+
+handles! { pub(crate) struct Handles { sign_handle: User<Nullable<DhObject>> } }
+params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: SigScheme, pcr_select: PcrSelection } }
+
+impl Command for Quote {
+    const CODE: u32 = 0x158;
+    type Handles = Handles;
+    type Params<'a> = Params<'a>;
+    type Reply<'t> = Answer;
+
+    /// - `KEY` at `sign_handle`: no signing key
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or TPM_RH_NULL, as then no hash
+    ///   is there for pcrDigest
+    /// - `VALUE`: the key is too small for the scheme's digest
+    ///
+    /// PCR that are not allocated count as not selected.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
+        let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
+        let hash = signer.scheme.hash().ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
+        let (pcr_select, pcr_digest) = tpm.ram.pcrs.digest(hash, &p.pcr_select);
+        Answer::of(tpm.attest(&signer, p.qualifying_data, Attested::Quote { pcr_select, pcr_digest })?)
+    }
+}

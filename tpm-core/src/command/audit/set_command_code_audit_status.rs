@@ -1,0 +1,43 @@
+//! TPM2_SetCommandCodeAuditStatus (Part 3, 21.2).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::crypto::hash::HashAlg;
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{List, MAX_CAP_ELEMENTS, RhProvision};
+
+pub(crate) struct SetCommandCodeAuditStatus;
+
+/// TPML_CC (Part 2, 10.9.1).
+type CodeList = List<u32, MAX_CAP_ELEMENTS>;
+
+handles! { #[expect(dead_code, reason = "one handle only authorizes")] pub(crate) struct Handles { auth: User<RhProvision> } }
+params! { pub(crate) struct Params { audit_alg: Option<HashAlg>, set_list: CodeList, clear_list: CodeList } }
+
+impl Command for SetCommandCodeAuditStatus {
+    const CODE: u32 = 0x140;
+    const NV: bool = true;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `VALUE` at `audit_alg`: another algorithm together with changes of the list
+    ///
+    /// Another algorithm empties the log. Commands that are not implemented are passed over.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
+        let audit = &mut tpm.persistent.audit;
+        if let Some(alg) = p.audit_alg.filter(|alg| *alg != audit.alg) {
+            if !p.set_list.0.is_empty() || !p.clear_list.0.is_empty() {
+                return Err(Fmt1::VALUE.at(Params::audit_alg));
+            }
+            audit.alg = alg;
+            tpm.reset.audit_digest = None;
+            return Ok(Empty);
+        }
+        p.set_list.0.iter().for_each(|code| audit.set(*code));
+        p.clear_list.0.iter().for_each(|code| audit.clear(*code));
+        Ok(Empty)
+    }
+}

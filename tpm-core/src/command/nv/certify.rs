@@ -1,0 +1,60 @@
+//! TPM2_NV_Certify (Part 3, 31.16).
+
+use crate::attest::digest_of;
+use crate::command::Command;
+use crate::command::area::{User, handles, params};
+use crate::command::attestation::Answer;
+use crate::object::sign::Signer;
+use crate::pipeline::Call;
+use crate::profile::NV_BUFFER_MAX;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{
+    AttestBuffer, Attested, Data, DhObject, Handle, HandleType, Nullable, RhNvAuth, RhNvIndex, SigScheme,
+};
+
+pub(crate) struct NvCertify;
+
+handles! { pub(crate) struct Handles { sign_handle: User<Nullable<DhObject>>, auth_handle: User<RhNvAuth>, nv_index: RhNvIndex } }
+params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: SigScheme, size: u16, offset: u16 } }
+
+impl Command for NvCertify {
+    const CODE: u32 = 0x184;
+    type Handles = Handles;
+    type Params<'a> = Params<'a>;
+    type Reply<'t> = Answer;
+
+    /// - `KEY` at `sign_handle`: no signing key
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
+    /// - `NV_LOCKED`: the index is read-locked
+    /// - `NV_AUTHORIZATION`: this entity may not read it
+    /// - `NV_UNINITIALIZED`: it has not been written
+    /// - `NV_RANGE`: the end lies beyond the index
+    /// - `VALUE` at `size`: more than one answer can hold
+    /// - `VALUE`: the key is too small for the scheme's digest
+    ///
+    /// Size and offset zero ask for a digest of the whole index in place of its contents.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
+        let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
+        let index = h.nv_index.handle();
+        tpm.check_nv_read(h.auth_handle.handle(), index)?;
+        let attest = certified(tpm, &signer, index, &p)?;
+        let signature = tpm.sign_attest(&signer, p.qualifying_data, &attest)?;
+        Answer::of((attest, signature))
+    }
+}
+
+fn certified(tpm: &Tpm, signer: &Signer, index: Handle, p: &Params<'_>) -> Result<AttestBuffer, Rc> {
+    let (index_name, data) = (tpm.name_of(index), tpm.persistent.nv.data(index));
+    let start = usize::from(p.offset);
+    let contents = data.get(start..start + usize::from(p.size)).ok_or(Rc::NV_RANGE)?;
+    if contents.len() > NV_BUFFER_MAX {
+        return Err(Fmt1::VALUE.at(Params::size));
+    }
+    let attested = if p.size == 0 && p.offset == 0 {
+        Attested::NvDigest { index_name, digest: digest_of(signer.scheme.hash(), data) }
+    } else {
+        Attested::Nv { index_name, offset: p.offset, contents }
+    };
+    tpm.attest_data(signer, p.qualifying_data, attested)
+}

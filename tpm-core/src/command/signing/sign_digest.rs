@@ -1,0 +1,46 @@
+//! TPM2_SignDigest (Part 3 of 1.85, 20.7): TPM2_Sign with the key's own scheme, and with a context for those schemes that take one.
+
+use super::{MAX_SIGNATURE_CONTEXT, Positions, check_digest, external_signer};
+use crate::command::Command;
+use crate::command::area::{User, handles, params};
+use crate::crypto::hash::Digest;
+use crate::object::sign::Signer;
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{DhObject, Scheme, Signature, TkHashcheck, Tpm2b};
+
+pub(crate) struct SignDigest;
+
+handles! { pub(crate) struct Handles { key_handle: User<DhObject> } }
+params! { pub(crate) struct Params<'a> { context: Tpm2b<'a, MAX_SIGNATURE_CONTEXT>, digest: Digest, validation: TkHashcheck } }
+
+impl Command for SignDigest {
+    const CODE: u32 = 0x1a6;
+    type Handles = Handles;
+    type Params<'a> = Params<'a>;
+    type Reply<'t> = Signature;
+
+    /// - `KEY` at `key_handle`: no signing key
+    /// - `ATTRIBUTES` at `key_handle`: it signs certificates only
+    /// - `SCHEME` at `key_handle`: it has no scheme of its own, or one that takes a count
+    /// - `VALUE` at `context`: not empty, and the scheme has no use for it
+    /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made the digest with that hash
+    /// - `SIZE` at `digest`: no digest of the scheme's hash
+    /// - `VALUE`: the key is too small for the digest
+    /// - `BINDING`: the private part is not loaded
+    ///
+    /// Choice: the specification's word on a context that the scheme cannot take was not to be had.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {
+        const AT: Positions =
+            Positions { key: Handles::key_handle, digest: Params::digest, validation: Params::validation };
+        let handle = h.key_handle.handle();
+        let key = external_signer(tpm, handle, AT.key)?;
+        let scheme = key.select_scheme(Scheme::Null).ok_or(Fmt1::SCHEME.at(AT.key))?;
+        if !p.context.0.is_empty() {
+            return Err(Fmt1::VALUE.at(Params::context));
+        }
+        check_digest(tpm, key, scheme, &p.digest, &p.validation.0, &AT)?;
+        tpm.sign(&Signer { key: handle, scheme }, p.digest.as_slice())
+    }
+}

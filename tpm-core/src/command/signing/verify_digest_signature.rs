@@ -1,0 +1,58 @@
+//! TPM2_VerifyDigestSignature (Part 3 of 1.85, 20.4): TPM2_VerifySignature that insists on the key's own scheme.
+
+use super::MAX_SIGNATURE_CONTEXT;
+use crate::command::Command;
+use crate::command::area::{handles, params};
+use crate::crypto::hash::Digest;
+use crate::object::Object;
+use crate::object::sign::{has_size_of, verify};
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{AlgId, DhObject, Handle, HandleType, Signature, Ticket, TkDigestVerified, Tpm2b, st};
+
+pub(crate) struct VerifyDigestSignature;
+
+handles! { pub(crate) struct Handles { key_handle: DhObject } }
+params! { pub(crate) struct Params<'a> { context: Tpm2b<'a, MAX_SIGNATURE_CONTEXT>, digest: Digest, signature: Signature } }
+
+impl Command for VerifyDigestSignature {
+    const CODE: u32 = 0x1a5;
+    type Handles = Handles;
+    type Params<'a> = Params<'a>;
+    type Reply<'t> = TkDigestVerified;
+
+    /// - `KEY` at `key_handle`: no signing key
+    /// - `SCHEME` at `signature`: not the key's own scheme and hash, or one that cannot be verified
+    /// - `VALUE` at `context`: not empty, and the scheme has no use for it
+    /// - `SIZE` at `digest`: no digest of the scheme's hash
+    /// - `HANDLE` at `signature`: an HMAC key without its private part
+    /// - `SIGNATURE` at `signature`: it is not genuine
+    ///
+    /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<TkDigestVerified, Rc> {
+        let key =
+            tpm.object(h.key_handle.handle()).filter(|o| o.can_sign()).ok_or(Fmt1::KEY.at(Handles::key_handle))?;
+        let own = key.own_scheme();
+        if own.id() != p.signature.id() || own.hash() != p.signature.hash() {
+            return Err(Fmt1::SCHEME.at(Params::signature));
+        }
+        if !p.context.0.is_empty() {
+            return Err(Fmt1::VALUE.at(Params::context));
+        }
+        if !has_size_of(&p.digest, own) {
+            return Err(Fmt1::SIZE.at(Params::digest));
+        }
+        verify(key, p.digest.as_slice(), &p.signature).map_err(|e| e.at(Params::signature))?;
+        let metadata = AlgId(own.hash().map_or(AlgId::NULL.0, |hash| hash.id()));
+        Ok(TkDigestVerified { metadata, ticket: ticket(tpm, key, &p.digest, metadata) })
+    }
+}
+
+fn ticket(tpm: &Tpm, key: &Object, digest: &Digest, metadata: AlgId) -> Ticket {
+    if key.hierarchy == Handle::NULL || key.name.is_empty() {
+        return Ticket::null(st::DIGEST_VERIFIED);
+    }
+    let metadata = metadata.0.to_be_bytes();
+    tpm.ticket(st::DIGEST_VERIFIED, key.hierarchy, &[digest.as_slice(), key.name.as_slice(), &metadata])
+}

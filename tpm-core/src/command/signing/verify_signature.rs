@@ -1,0 +1,41 @@
+//! TPM2_VerifySignature (Part 3, 20.1).
+
+use crate::command::Command;
+use crate::command::area::{handles, params};
+use crate::crypto::hash::Digest;
+use crate::object::sign::verify;
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{DhObject, Handle, HandleType, ObjectAttributes, Signature, Ticket, TkVerified, st};
+
+pub(crate) struct VerifySignature;
+
+handles! { pub(crate) struct Handles { key_handle: DhObject } }
+params! { pub(crate) struct Params { digest: Digest, signature: Signature } }
+
+impl Command for VerifySignature {
+    const CODE: u32 = 0x177;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = TkVerified;
+
+    /// - `ATTRIBUTES` at `key_handle`: not for signing
+    /// - `SCHEME` at `signature`: not a scheme of such keys, or one that cannot be verified
+    /// - `HANDLE` at `signature`: an HMAC key without its private part
+    /// - `SIGNATURE` at `signature`: it is not genuine
+    ///
+    /// The ticket is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<TkVerified, Rc> {
+        let key = tpm.object(h.key_handle.handle()).ok_or(Rc::reference_h(0))?;
+        if !key.has(ObjectAttributes::SIGN) {
+            return Err(Fmt1::ATTRIBUTES.at(Handles::key_handle));
+        }
+        verify(key, p.digest.as_slice(), &p.signature).map_err(|e| e.at(Params::signature))?;
+        Ok(TkVerified(if key.hierarchy == Handle::NULL || key.name.is_empty() {
+            Ticket::null(st::VERIFIED)
+        } else {
+            tpm.ticket(st::VERIFIED, key.hierarchy, &[p.digest.as_slice(), key.name.as_slice()])
+        }))
+    }
+}

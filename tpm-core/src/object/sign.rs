@@ -1,0 +1,322 @@
+//! Signing and verifying with a loaded key (Part 1, 25.4.2; Part 3, 18.1 and 20.1): which scheme is used, the signature, and whether one is genuine.
+
+use super::Object;
+use crate::crypto::Error;
+use crate::crypto::ecc::{self, Point};
+use crate::crypto::hash::{Digest, HashAlg};
+use crate::crypto::hmac::{self, hmac};
+use crate::crypto::rsa::padding::SignScheme;
+use crate::crypto::rsa::{RsaPrivate, RsaPublic};
+use crate::rc::{At, Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{
+    AlgId, Buffer, EccParameter, Ha, Handle, MAX_RSA_KEY_BYTES, ObjectAttributes, ObjectType, Parms, Scheme,
+    SensitiveComposite, Signature, Unique,
+};
+
+/// Who signs, and how: a loaded key with a scheme that suits it, or nobody for TPM_RH_NULL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Signer {
+    /// the key, or TPM_RH_NULL
+    pub(crate) key: Handle,
+    /// the scheme; Null for TPM_RH_NULL, and only then
+    pub(crate) scheme: Scheme,
+}
+
+impl Signer {
+    /// Whether there is no key: what is attested to comes without a signature.
+    pub(crate) fn is_null(&self) -> bool {
+        self.key == Handle::NULL
+    }
+
+    /// Whether the scheme does not tell who signed (Part 1, C.4.3: ECDAA).
+    pub(crate) fn is_anonymous(&self) -> bool {
+        matches!(self.scheme, Scheme::Ecdaa(..))
+    }
+}
+
+impl Object {
+    /// A signing key: with sign, and no symmetric cipher, for which that attribute means encryption.
+    pub(crate) fn can_sign(&self) -> bool {
+        self.has(ObjectAttributes::SIGN) && self.public.object_type() != ObjectType::SymCipher
+    }
+
+    /// The scheme of the key itself.
+    pub(crate) fn own_scheme(&self) -> Scheme {
+        match &self.public.parms {
+            Parms::Rsa(p) => p.scheme.0,
+            Parms::Ecc(p) => p.scheme.0,
+            Parms::KeyedHash(p) => p.0,
+            Parms::SymCipher(_) => Scheme::Null,
+        }
+    }
+
+    /// The scheme to sign with, from the key's and the one asked for: the key's decides if it has one, and then a different one, or the same with
+    /// another hash, is refused. None also if the scheme is not for keys of this type.
+    pub(crate) fn select_scheme(&self, wanted: Scheme) -> Option<Scheme> {
+        let own = self.own_scheme();
+        let scheme = match (own, wanted) {
+            (Scheme::Null, wanted) => wanted,
+            // A split scheme needs the count that only the command can give.
+            (Scheme::Ecdaa(..), Scheme::Null) => return None,
+            (own, Scheme::Null) => own,
+            (own, wanted) if own.id() == wanted.id() && own.hash() == wanted.hash() => wanted,
+            _ => return None,
+        };
+        signs_with(self.public.object_type(), scheme).then_some(scheme)
+    }
+}
+
+/// Whether keys of this type sign with this scheme. Never with Null.
+fn signs_with(key: ObjectType, scheme: Scheme) -> bool {
+    match key {
+        ObjectType::Rsa => matches!(scheme, Scheme::Rsassa(_) | Scheme::Rsapss(_)),
+        ObjectType::Ecc => {
+            matches!(scheme, Scheme::Ecdsa(_) | Scheme::Ecdaa(..) | Scheme::Sm2(_) | Scheme::Ecschnorr(_))
+        }
+        ObjectType::KeyedHash => matches!(scheme, Scheme::Hmac(_)),
+        ObjectType::SymCipher => false,
+    }
+}
+
+impl Tpm {
+    /// The key of a command that signs, with the scheme it will use. TPM_RH_NULL is a signer without a key, whatever the scheme.
+    ///
+    /// - `KEY` at the key: no signing key
+    /// - `SCHEME` at the scheme: neither key nor command has one, they differ, or it does not suit the key
+    pub(crate) fn signer(&self, key: Handle, wanted: Scheme, at_key: At, at_scheme: At) -> Result<Signer, Rc> {
+        if key == Handle::NULL {
+            return Ok(Signer { key, scheme: Scheme::Null });
+        }
+        let object = self.object(key).filter(|o| o.can_sign()).ok_or(Fmt1::KEY.at(at_key))?;
+        let scheme = object.select_scheme(wanted).ok_or(Fmt1::SCHEME.at(at_scheme))?;
+        Ok(Signer { key, scheme })
+    }
+
+    /// Signs a digest. A signer without a key gives the NULL Signature.
+    ///
+    /// - `BINDING`: the private part is not loaded, or does not fit the public one
+    /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key
+    /// - `SCHEME`: the scheme cannot be used with this key
+    pub(crate) fn sign(&mut self, signer: &Signer, digest: &[u8]) -> Result<Signature, Rc> {
+        let Some(hash) = signer.scheme.hash() else { return Ok(Signature::Null) };
+        let object = self.object(signer.key).ok_or(Rc::reference_h(0))?;
+        let secret = object.sensitive.as_ref().map(|s| &s.composite).ok_or(Fmt1::BINDING.plain())?;
+        match (&object.public.parms, &object.public.unique, secret) {
+            (Parms::Rsa(p), Unique::Rsa(n), SensitiveComposite::Rsa(prime)) => {
+                let public = RsaPublic::new(n.as_slice(), p.exponent);
+                let key = public.and_then(|public| RsaPrivate::new(&public, prime.as_slice()));
+                self.sign_rsa(key.map_err(|_| Fmt1::BINDING.plain())?, signer.scheme, digest)
+            }
+            (Parms::Ecc(p), _, SensitiveComposite::Ecc(d)) => {
+                let (curve, d) = (p.curve, d.duplicate());
+                self.sign_ecc(curve, d.as_slice(), signer.scheme, hash, digest)
+            }
+            (Parms::KeyedHash(_), _, SensitiveComposite::Bits(key)) => {
+                Ok(Signature::Hmac(Ha { alg: hash, digest: hmac(hash, key.as_slice(), &[digest]) }))
+            }
+            _ => Err(Fmt1::SCHEME.plain()),
+        }
+    }
+
+    fn sign_rsa(&mut self, key: RsaPrivate, scheme: Scheme, digest: &[u8]) -> Result<Signature, Rc> {
+        let padding = match scheme {
+            Scheme::Rsassa(hash) => SignScheme::Rsassa(hash),
+            Scheme::Rsapss(hash) => SignScheme::Rsapss(hash),
+            _ => return Err(Fmt1::SCHEME.plain()),
+        };
+        let mut out = [0; MAX_RSA_KEY_BYTES];
+        let len = key.sign(&mut self.drbg, padding, digest, &mut out).map_err(|e| self.not_signed(e))?;
+        let signature = Buffer::from_slice(out.get(..len).unwrap_or_default()).map_err(|_| Rc::FAILURE)?;
+        Ok(match padding {
+            SignScheme::Rsassa(hash) => Signature::Rsassa(hash, signature),
+            SignScheme::Rsapss(hash) => Signature::Rsapss(hash, signature),
+        })
+    }
+
+    fn sign_ecc(
+        &mut self,
+        curve: ecc::Curve,
+        d: &[u8],
+        scheme: Scheme,
+        hash: HashAlg,
+        digest: &[u8],
+    ) -> Result<Signature, Rc> {
+        let signature = match scheme {
+            Scheme::Ecdsa(_) => curve.ecdsa_sign(d, digest, &mut self.drbg),
+            _ => return Err(Fmt1::SCHEME.plain()),
+        };
+        let signature = signature.map_err(|e| self.not_signed(e))?;
+        let number = |n: &ecc::Number| EccParameter::from_slice(n.as_slice()).map_err(|_| Rc::FAILURE);
+        Ok(Signature::Ecc { scheme: scheme.id(), hash, r: number(&signature.r)?, s: number(&signature.s)? })
+    }
+
+    fn not_signed(&mut self, e: Error) -> Rc {
+        match e {
+            Error::Length => Fmt1::VALUE.plain(),
+            Error::Range | Error::Key => Fmt1::BINDING.plain(),
+            Error::Invalid | Error::Reseed | Error::Fault => self.fail(),
+        }
+    }
+}
+
+/// Whether a signature of a digest is the key's. Which scheme the key has does not matter, but for an HMAC key.
+///
+/// - `SCHEME`: not a scheme of such keys, or one that cannot be verified
+/// - `HANDLE`: an HMAC key without its private part
+/// - `SIGNATURE`: it is not genuine
+pub(crate) fn verify(key: &Object, digest: &[u8], signature: &Signature) -> Result<(), Fmt1> {
+    match (&key.public.parms, &key.public.unique) {
+        (Parms::Rsa(p), Unique::Rsa(n)) => verify_rsa(n.as_slice(), p.exponent, digest, signature),
+        (Parms::Ecc(p), Unique::Ecc(q)) => {
+            let public = Point::new(p.curve, q.x.as_slice(), q.y.as_slice());
+            verify_ecc(p.curve, public, digest, signature)
+        }
+        (Parms::KeyedHash(p), _) => verify_hmac(key, p.0, digest, signature),
+        _ => Err(Fmt1::SCHEME),
+    }
+}
+
+fn verify_rsa(modulus: &[u8], exponent: u32, digest: &[u8], signature: &Signature) -> Result<(), Fmt1> {
+    let (scheme, octets) = match signature {
+        Signature::Rsassa(hash, octets) => (SignScheme::Rsassa(*hash), octets),
+        Signature::Rsapss(hash, octets) => (SignScheme::Rsapss(*hash), octets),
+        _ => return Err(Fmt1::SCHEME),
+    };
+    RsaPublic::new(modulus, exponent)
+        .and_then(|key| key.verify(scheme, digest, octets.as_slice()))
+        .map_err(|_| Fmt1::SIGNATURE)
+}
+
+fn verify_ecc(
+    curve: ecc::Curve,
+    public: Result<Point, Error>,
+    digest: &[u8],
+    signature: &Signature,
+) -> Result<(), Fmt1> {
+    let Signature::Ecc { scheme: AlgId::ECDSA, r, s, .. } = signature else { return Err(Fmt1::SCHEME) };
+    ecc::Signature::new(curve, r.as_slice(), s.as_slice())
+        .and_then(|signature| curve.ecdsa_verify(&public?, digest, &signature))
+        .map_err(|_| Fmt1::SIGNATURE)
+}
+
+/// An HMAC key with a scheme vouches for that one only: a weaker hash cannot be smuggled in.
+fn verify_hmac(key: &Object, own: Scheme, digest: &[u8], signature: &Signature) -> Result<(), Fmt1> {
+    let sensitive = key.sensitive.as_ref().ok_or(Fmt1::HANDLE)?;
+    let Signature::Hmac(ha) = signature else { return Err(Fmt1::SCHEME) };
+    let suits = own == Scheme::Null || own == Scheme::Hmac(ha.alg);
+    if suits && hmac::verify(ha.alg, sensitive.composite.as_slice(), &[digest], ha.digest.as_slice()) {
+        Ok(())
+    } else {
+        Err(Fmt1::SIGNATURE)
+    }
+}
+
+/// Whether this is a digest of the scheme's hash, by its size.
+pub(crate) fn has_size_of(digest: &Digest, scheme: Scheme) -> bool {
+    scheme.hash().is_some_and(|hash| digest.len() == hash.digest_size())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::ecc::Curve;
+    use crate::crypto::sym::{Mode, SymAlg};
+    use crate::wire::{
+        EccParms, EccPoint, EccScheme, KeyedHashScheme, Name, Public, RsaKeyBits, RsaParms, RsaScheme, SymDefObject,
+    };
+
+    const SCHEMES: [Scheme; 9] = [
+        Scheme::Null,
+        Scheme::Rsassa(HashAlg::Sha256),
+        Scheme::Rsapss(HashAlg::Sha256),
+        Scheme::Ecdsa(HashAlg::Sha256),
+        Scheme::Ecdaa(HashAlg::Sha256, 1),
+        Scheme::Sm2(HashAlg::Sha256),
+        Scheme::Ecschnorr(HashAlg::Sha256),
+        Scheme::Hmac(HashAlg::Sha256),
+        Scheme::Rsassa(HashAlg::Sha384),
+    ];
+
+    fn object(parms: Parms, unique: Unique) -> Object {
+        let public = Public {
+            name_alg: Some(HashAlg::Sha256),
+            attributes: ObjectAttributes::SIGN,
+            auth_policy: Digest::EMPTY,
+            parms,
+            unique,
+        };
+        Object {
+            public,
+            sensitive: None,
+            name: Name::new(),
+            qualified_name: Name::new(),
+            hierarchy: Handle::NULL,
+            external: true,
+            primary: false,
+            st_clear: false,
+        }
+    }
+
+    fn rsa(scheme: Scheme) -> Object {
+        let parms = RsaParms { symmetric: None, scheme: RsaScheme(scheme), key_bits: RsaKeyBits(2048), exponent: 0 };
+        object(Parms::Rsa(parms), Unique::Rsa(Buffer::new()))
+    }
+
+    fn ecc(scheme: Scheme) -> Object {
+        let parms = EccParms { symmetric: None, scheme: EccScheme(scheme), curve: Curve::NistP256, kdf: None };
+        object(Parms::Ecc(parms), Unique::Ecc(EccPoint::default()))
+    }
+
+    fn keyed_hash(scheme: Scheme) -> Object {
+        object(Parms::KeyedHash(KeyedHashScheme(scheme)), Unique::KeyedHash(Digest::EMPTY))
+    }
+
+    fn cipher() -> Object {
+        let aes = SymDefObject { alg: SymAlg::Aes, key_bits: 128, mode: Some(Mode::Cfb) };
+        object(Parms::SymCipher(aes), Unique::SymCipher(Digest::EMPTY))
+    }
+
+    fn admitted(key: &Object) -> impl Iterator<Item = usize> + '_ {
+        SCHEMES.iter().enumerate().filter(|(_, s)| key.select_scheme(**s).is_some()).map(|(i, _)| i)
+    }
+
+    /// threats.md 3, rows 4 and 5: a keyed hash must not sign as if it were an RSA key.
+    #[test]
+    fn cve_2025_2884_without_a_scheme_of_its_own_a_key_takes_only_those_of_its_type() {
+        assert!(admitted(&rsa(Scheme::Null)).eq([1, 2, 8]));
+        assert!(admitted(&ecc(Scheme::Null)).eq([3, 4, 5, 6]));
+        assert!(admitted(&keyed_hash(Scheme::Null)).eq([7]));
+        assert!(admitted(&cipher()).eq([]));
+    }
+
+    #[test]
+    fn tn_f_4953_the_scheme_of_the_key_decides() {
+        for own in [1, 2, 8] {
+            assert!(admitted(&rsa(SCHEMES[own])).eq([0, own]), "the same or none");
+        }
+        for own in [3, 5, 6] {
+            assert!(admitted(&ecc(SCHEMES[own])).eq([0, own]));
+        }
+        assert!(admitted(&ecc(SCHEMES[4])).eq([4]), "ECDAA needs the count");
+        assert!(admitted(&keyed_hash(SCHEMES[7])).eq([0, 7]));
+        assert_eq!(rsa(SCHEMES[1]).select_scheme(Scheme::Null), Some(SCHEMES[1]));
+        let count_of_the_command = Scheme::Ecdaa(HashAlg::Sha256, 9);
+        assert_eq!(ecc(SCHEMES[4]).select_scheme(count_of_the_command), Some(count_of_the_command));
+    }
+
+    #[test]
+    fn schemes_that_do_not_sign_are_not_selected() {
+        assert!(admitted(&rsa(Scheme::Oaep(HashAlg::Sha256))).eq([]));
+        assert!(admitted(&rsa(Scheme::Rsaes)).eq([]));
+        assert!(admitted(&ecc(Scheme::Ecdh(HashAlg::Sha256))).eq([]));
+        assert!(admitted(&keyed_hash(Scheme::Xor(HashAlg::Sha256, None))).eq([]));
+    }
+
+    #[test]
+    fn a_cipher_with_the_sign_attribute_does_not_sign() {
+        assert!(!cipher().can_sign());
+        assert!(rsa(Scheme::Null).can_sign());
+        assert_eq!(verify(&cipher(), &[0; 32], &Signature::Null), Err(Fmt1::SCHEME));
+    }
+}
