@@ -3,10 +3,12 @@
 mod harness;
 use harness::codes::{
     AUTH_FAIL, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, EXPIRED, LOCALITY, LOCKOUT, NULL, OWNER, PCR_CHANGED, POLICY_CC,
-    POLICY_FAIL, reference_s, session as at_session,
+    POLICY_FAIL, VALUE, param, reference_s, session as at_session,
 };
 use harness::session::{Alg, Auth, Kind, PolicyDigest, Session, Start, Sym, attr, cp_hash, name};
 use harness::{Fixture, Outcome, tpm2b};
+use p256::ecdsa::signature::hazmat::PrehashSigner;
+use p256::ecdsa::{Signature, SigningKey};
 
 const CREATE_PRIMARY: u32 = 0x131;
 const DEFINE_SPACE: u32 = 0x12a;
@@ -22,12 +24,14 @@ const CONTEXT_LOAD: u32 = 0x161;
 const CONTEXT_SAVE: u32 = 0x162;
 const FLUSH_CONTEXT: u32 = 0x165;
 const LOAD_EXTERNAL: u32 = 0x167;
+const POLICY_AUTHORIZE: u32 = 0x16a;
 const POLICY_AUTH_VALUE: u32 = 0x16b;
 const POLICY_COMMAND_CODE: u32 = 0x16c;
 const POLICY_CP_HASH: u32 = 0x16e;
 const POLICY_LOCALITY: u32 = 0x16f;
 const POLICY_NAME_HASH: u32 = 0x170;
 const POLICY_TICKET: u32 = 0x172;
+const VERIFY_SIGNATURE: u32 = 0x177;
 const GET_RANDOM: u32 = 0x17b;
 const POLICY_PCR: u32 = 0x17f;
 const PCR_EXTEND: u32 = 0x182;
@@ -773,10 +777,6 @@ impl Signed<'_> {
     }
 }
 
-fn param(n: u32, code: u32) -> u32 {
-    harness::codes::param(n, code)
-}
-
 #[test]
 fn policy_signed_by_an_hmac_key() {
     let mut tpm = Fixture::new();
@@ -831,11 +831,8 @@ fn policy_signed_by_an_hmac_key() {
     assert_eq!(tpm.run(POLICY_TICKET, &[other.handle], &[], &forged), Err(param(5, 0x20)), "TICKET");
 }
 
-#[test]
-fn policy_signed_by_an_ecdsa_key() {
-    use p256::ecdsa::signature::hazmat::PrehashSigner;
-    use p256::ecdsa::{Signature, SigningKey};
-    let mut tpm = Fixture::new();
+/// A P-256 key of the caller's, its public area loaded in the owner's hierarchy.
+fn ecdsa_key(tpm: &mut Fixture) -> (SigningKey, u32, Vec<u8>) {
     let signer = SigningKey::from_slice(&[0x42; 32]).unwrap();
     let point = signer.verifying_key().to_sec1_point(false);
     let (x, y) = (&point.as_bytes()[1..33], &point.as_bytes()[33..]);
@@ -850,16 +847,71 @@ fn policy_signed_by_an_ecdsa_key() {
     .concat();
     let params = [tpm2b(b""), tpm2b(&public), OWNER.to_be_bytes().to_vec()].concat();
     let reply = tpm.run(LOAD_EXTERNAL, &[], &[], &params).unwrap();
-    let key = u32::from_be_bytes(reply[..4].try_into().unwrap());
-    let key_name = reply[6..].to_vec();
+    (signer, u32::from_be_bytes(reply[..4].try_into().unwrap()), reply[6..].to_vec())
+}
+
+/// r and s of an ECDSA signature.
+fn ecdsa(signer: &SigningKey, digest: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let signature: Signature = signer.sign_prehash(digest).unwrap();
+    (signature.r().to_bytes().to_vec(), signature.s().to_bytes().to_vec())
+}
+
+fn tpmt_ecdsa((r, s): (&[u8], &[u8])) -> Vec<u8> {
+    [&[0, 0x18, 0, 0xb][..], &tpm2b(r), &tpm2b(s)].concat()
+}
+
+#[test]
+fn policy_signed_by_an_ecdsa_key() {
+    let mut tpm = Fixture::new();
+    let (signer, key, key_name) = ecdsa_key(&mut tpm);
     let s = Session::plain(&mut tpm, Kind::Policy);
     let message = Signed { nonce: &[], cp_hash: &[], reference: &[], expiration: 0 };
-    let signature: Signature = signer.sign_prehash(&message.a_hash()).unwrap();
-    let (r, t) = (signature.r().to_bytes(), signature.s().to_bytes());
-    let wire = |r: &[u8], t: &[u8]| [&[0, 0x18, 0, 0xb][..], &tpm2b(r), &tpm2b(t)].concat();
-    assert_eq!(message.send(&mut tpm, key, &s, &wire(&t, &r)), Err(param(5, SIGNATURE)));
-    assert_eq!(message.send(&mut tpm, key, &s, &wire(&[], &t)), Err(param(5, SIGNATURE)));
-    assert_eq!(message.send(&mut tpm, key, &s, &wire(&r, &t)).unwrap()[..4], [0, 0, 0x80, 0x25]);
+    let (r, t) = ecdsa(&signer, &message.a_hash());
+    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&t, &r))), Err(param(5, SIGNATURE)));
+    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&[], &t))), Err(param(5, SIGNATURE)));
+    let hmac = [&[0, 5, 0, 0xb][..], &[1; 32]].concat();
+    assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, SCHEME)), "an HMAC of an ECC key");
+    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&r, &t))).unwrap()[..4], [0, 0, 0x80, 0x25]);
     let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &key_name, &[]);
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
+}
+
+/// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy, policyRef, key and hierarchy.
+#[test]
+fn policy_authorize_by_ticket() {
+    let mut tpm = Fixture::new();
+    let (signer, key, key_name) = ecdsa_key(&mut tpm);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
+    let approved = trial(&mut tpm, steps);
+    let a_hash = Alg::Sha256.hash(&[&approved, b"ref"]);
+    let (r, t) = ecdsa(&signer, &a_hash);
+    let ticket = tpm.run(VERIFY_SIGNATURE, &[key], &[], &[tpm2b(&a_hash), tpmt_ecdsa((&r, &t))].concat()).unwrap();
+    assert_eq!(ticket[..6], [0x80, 0x22, 0x40, 0, 0, 1]);
+    let s = policy(&mut tpm, steps);
+    let mut authorize = |s: &Session, approved: &[u8], reference: &[u8], key: &[u8], ticket: &[u8]| {
+        let params = [tpm2b(approved), tpm2b(reference), tpm2b(key), ticket.to_vec()].concat();
+        tpm.run(POLICY_AUTHORIZE, &[s.handle], &[], &params)
+    };
+    let other_key = [vec![0, 0xb], vec![9; 32]].concat();
+    assert_eq!(authorize(&s, &[0; 32], b"ref", &key_name, &ticket), Err(param(1, VALUE)));
+    assert_eq!(authorize(&s, &approved, b"REF", &key_name, &ticket), Err(param(4, VALUE)));
+    assert_eq!(authorize(&s, &approved, b"ref", &other_key, &ticket), Err(param(4, VALUE)));
+    for (at, to) in [(5, 0x0b), (5, 0x0c), (5, 7), (20, ticket[20] ^ 1)] {
+        let mut forged = ticket.clone();
+        forged[at] = to;
+        assert_eq!(authorize(&s, &approved, b"ref", &key_name, &forged), Err(param(4, VALUE)));
+    }
+    assert_eq!(authorize(&s, &approved, b"ref", &key_name, &ticket), Ok(vec![]));
+    let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_AUTHORIZE, &key_name, b"ref");
+    assert_eq!(digest_of(&mut tpm, &s), expected.digest);
+    assert_eq!(
+        authorize_again(&mut tpm, &s, &approved, &key_name, &ticket),
+        Err(param(1, VALUE)),
+        "the approval was for what is now forgotten"
+    );
+}
+
+fn authorize_again(tpm: &mut Fixture, s: &Session, approved: &[u8], key: &[u8], ticket: &[u8]) -> Outcome {
+    let params = [tpm2b(approved), tpm2b(b"ref"), tpm2b(key), ticket.to_vec()].concat();
+    tpm.run(POLICY_AUTHORIZE, &[s.handle], &[], &params)
 }

@@ -72,6 +72,16 @@ fn a_password_is_the_auth_value_without_trailing_zeros() {
     }
 }
 
+/// Issue 529 of another implementation: a password's response has continueSession, whatever the command had.
+#[test]
+fn a_password_always_continues() {
+    let mut tpm = written();
+    for attributes in [0, attr::CONTINUE] {
+        let response = tpm.raw(&command(READ, &[INDEX, INDEX], &entry(PW, b"", attributes, b"pw"), &[0, 48, 0, 0]));
+        assert_eq!(response[response.len() - 5..], [0, 0, attr::CONTINUE, 0, 0]);
+    }
+}
+
 /// The session area's octets, up to where authorizations are checked.
 #[test]
 fn session_area_codes() {

@@ -177,17 +177,13 @@ pub(crate) fn bound_entity(tpm: &Tpm, h: Handle) -> Digest {
     Hasher::new(crate::profile::INTERNAL_HASH).chain(&length).chain(name.as_slice()).chain(auth.as_slice()).finish()
 }
 
-/// Notes which sessions are bound to what they authorize, and the authValue of objects that may be flushed: the response's HMAC goes by that,
-/// whatever the action changes. A session that has been used for audit is bound no longer.
+/// Notes which sessions are bound to what they authorize: the response's HMAC goes by that, whatever the action changes. A session that has been
+/// used for audit is bound no longer.
 pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call) {
     for one in &mut call.sessions {
-        let Some(h) = one.authorizes else { continue };
         let session = tpm.ram.sessions.get(one.handle).filter(|s| s.audit.is_none());
         let binding = session.and_then(|s| s.binding);
-        one.bound = binding.is_some_and(|b| b.entity == bound_entity(tpm, h));
-        if h.kind() == HandleKind::Transient {
-            one.auth_before = tpm.auth_value(h);
-        }
+        one.bound = one.authorizes.zip(binding).is_some_and(|(h, b)| b.entity == bound_entity(tpm, h));
     }
 }
 
@@ -205,9 +201,7 @@ pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse) -> Result
     let mut key = Secret::new();
     key.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
     if let Some(h) = one.authorizes.filter(|_| uses_auth_value(session, one)) {
-        let flushed = h.kind() == HandleKind::Transient && tpm.object(h).is_none();
-        let auth = if flushed { one.auth_before.duplicate() } else { tpm.auth_value(h) };
-        key.extend(auth.as_slice()).map_err(|_| Rc::FAILURE)?;
+        key.extend(tpm.auth_value(h).as_slice()).map_err(|_| Rc::FAILURE)?;
     }
     Ok(key)
 }

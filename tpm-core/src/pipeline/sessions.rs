@@ -7,7 +7,7 @@ use crate::crypto::hash::Digest;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::tpm::Tpm;
-use crate::wire::{Auth, Handle, HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef};
+use crate::wire::{Handle, HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef};
 use heapless::Vec;
 
 /// Sessions a command can have (TPM_PT_... MAX_SESSION_NUM).
@@ -27,8 +27,6 @@ pub(crate) struct SessionUse {
     pub(crate) authorizes: Option<Handle>,
     /// the session is bound to that entity, as it was before the action
     pub(crate) bound: bool,
-    /// authValue of a transient object that the session authorizes, as it was before the action, which may flush the object
-    pub(crate) auth_before: Auth,
 }
 
 /// The sessions of a command, in order.
@@ -98,7 +96,6 @@ fn read(r: &mut Reader<'_>) -> Result<SessionUse, Fmt1> {
         hmac: r.get()?,
         authorizes: None,
         bound: false,
-        auth_before: Auth::new(),
     })
 }
 
