@@ -65,7 +65,7 @@ impl Tpm {
     /// Whether the entity of the zero-based `index`-th handle is there (Part 3, 5.4).
     ///
     /// - `REFERENCE_H0`: a transient object or a session that is not loaded
-    /// - `HANDLE`: a persistent object or NV Index that does not exist, or whose hierarchy is disabled
+    /// - `HANDLE`: a persistent object or NV Index that does not exist, or whose hierarchy is disabled; a session of the other type
     /// - `HIERARCHY`: the hierarchy is disabled
     pub(crate) fn check_loaded(&self, h: Handle, index: usize) -> Result<(), Rc> {
         let at = At::Handle(Nth::of_index(index));
@@ -74,6 +74,9 @@ impl Tpm {
             HandleKind::Transient if self.object(h).is_none() => Err(Fmt1::HIERARCHY.at(at)),
             HandleKind::Persistent if self.object(h).is_none() => Err(Fmt1::HANDLE.at(at)),
             HandleKind::Nv if self.nv_index(h).is_none() => Err(Fmt1::HANDLE.at(at)),
+            HandleKind::HmacSession | HandleKind::PolicySession if self.ram.sessions.is_loaded_as_other_type(h) => {
+                Err(Fmt1::HANDLE.at(at))
+            }
             HandleKind::HmacSession | HandleKind::PolicySession if self.ram.sessions.get(h).is_none() => {
                 Err(Rc::reference_h(index))
             }

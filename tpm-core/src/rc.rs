@@ -116,6 +116,10 @@ fmt1! {
     ONE_SHOT_SIGNATURE = 0x2c,
     /// the key is not the one of the sequence (1.85)
     SIGN_CONTEXT_KEY = 0x2d,
+    /// the command must come through a secure channel (1.84)
+    CHANNEL = 0x30,
+    /// the secure channel was not established with the required key (1.84)
+    CHANNEL_KEY = 0x31,
 }
 
 impl Fmt1 {

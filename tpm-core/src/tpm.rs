@@ -211,6 +211,7 @@ impl Ram {
             started: false,
             failure: false,
             time_ms: 0,
+            time_epoch: 0,
             platform_start_ms: hooks.clock.now_ms(),
             clock_safe: false,
             self_heal_ms: 0,

@@ -3,7 +3,7 @@
 use super::{Call, SessionUse, at_session, cp_hash};
 use crate::command::CommandInfo;
 use crate::command::area::Role;
-use crate::crypto::hash::{Digest, Hasher};
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::policy::BoundHash;
 use crate::rc::{Fmt1, Rc};
@@ -14,103 +14,127 @@ use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAtt
 
 /// Checks every session of the command, in order.
 ///
-/// - `LOCKOUT`: the entity is protected and the TPM is in lockout mode
-/// - `AUTH_UNAVAILABLE`: the entity cannot be authorized in this way
-/// - `AUTH_TYPE`: the role needs a policy session
-/// - what [`check_policy`] says, at the session
-/// - `AUTH_FAIL`, `BAD_AUTH` at the session: wrong password or HMAC, with and without consequence for dictionary-attack protection
+/// - `HANDLE` at the session: a password that authorizes no handle
+/// - `ATTRIBUTES` at the session: a trial session, which is good for nothing but policies
+/// - `LOCKOUT`: the session is bound to a protected entity, and the TPM is in lockout mode
+/// - what `authorize_handle` says of a session that authorizes
+/// - `ATTRIBUTES` at the session: it neither authorizes, decrypts, encrypts nor audits
+/// - `AUTH_FAIL`, `BAD_AUTH` at the session: its HMAC is wrong, with and without consequence for dictionary-attack protection
 pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call, parameters: &[u8]) -> Result<(), Rc> {
-    let roles = call.handles.iter().zip(info.roles).filter(|(_, r)| **r != Role::None).map(|(_, r)| *r);
-    let mut roles = roles.fuse();
+    let mut roles = info.roles.iter().copied().filter(|role| *role != Role::None);
     for (index, one) in call.sessions.iter().enumerate() {
+        let check = Check { call, index, one, role: roles.next().unwrap_or(Role::None), parameters };
+        check_session(tpm, &check)?;
         match one.authorizes {
-            Some(h) => authorize_handle(tpm, call, index, one, h, roles.next().unwrap_or(Role::User), parameters)?,
-            None => check_hmac(tpm, call, index, one, parameters)?,
+            Some(h) => authorize_handle(tpm, &check, h)?,
+            None if one.attributes.any(PURPOSES) => check_hmac(tpm, &check)?,
+            None => return Err(check.at(Fmt1::ATTRIBUTES)),
         }
     }
     Ok(())
 }
 
-/// Checks a session that authorizes a handle, and counts that where the authValue is a PIN.
-fn authorize_handle(
-    tpm: &mut Tpm,
-    call: &Call,
+/// What a session that does not authorize may be good for.
+const PURPOSES: SessionAttributes =
+    SessionAttributes::DECRYPT.with(SessionAttributes::ENCRYPT).with(SessionAttributes::AUDIT);
+
+/// A session of the command that is being checked.
+struct Check<'a> {
+    call: &'a Call,
     index: usize,
-    one: &SessionUse,
-    h: Handle,
+    one: &'a SessionUse,
+    /// the role of the handle that it authorizes
     role: Role,
-    parameters: &[u8],
-) -> Result<(), Rc> {
-    check_admission(tpm, call, index, one, h, role, parameters)?;
-    let session = tpm.ram.sessions.get(one.handle);
-    let password = one.is_password() || session.is_some_and(|s| s.policy.password);
-    let auth_used =
-        password || session.is_some_and(|s| if s.kind == SessionType::Hmac { !one.bound } else { s.policy.auth_value });
-    let outcome =
-        if password { check_password(tpm, index, h, one) } else { check_hmac(tpm, call, index, one, parameters) };
+    /// the parameters as received
+    parameters: &'a [u8],
+}
+
+impl Check<'_> {
+    fn at(&self, code: Fmt1) -> Rc {
+        at_session(code, self.index)
+    }
+
+    fn cp_hash(&self, tpm: &Tpm, alg: HashAlg) -> Digest {
+        cp_hash(tpm, alg, self.call, self.parameters)
+    }
+}
+
+fn check_session(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
+    if check.one.is_password() {
+        return if check.one.authorizes.is_some() { Ok(()) } else { Err(check.at(Fmt1::HANDLE)) };
+    }
+    let session = tpm.ram.sessions.get(check.one.handle).ok_or(Rc::reference_s(check.index))?;
+    if session.is_trial() {
+        return Err(check.at(Fmt1::ATTRIBUTES));
+    }
+    match session.binding {
+        Some(Binding { lockout: true, .. }) => tpm.check_lockout(true),
+        Some(Binding { da_protected: true, .. }) => use_protected(tpm),
+        _ => Ok(()),
+    }
+}
+
+/// - `LOCKOUT`: in lockout mode
+fn use_protected(tpm: &mut Tpm) -> Result<(), Rc> {
+    tpm.check_lockout(false)?;
+    tpm.da_use();
+    Ok(())
+}
+
+/// Checks a session that authorizes a handle, and counts that where the authValue is a PIN.
+///
+/// - `LOCKOUT`: authValue is needed, the entity is protected, and the TPM is in lockout mode
+/// - `AUTH_TYPE`: the role needs a policy session
+/// - `AUTH_UNAVAILABLE`: the entity cannot be authorized in this way
+/// - what [`check_policy`] says
+/// - `AUTH_FAIL`, `BAD_AUTH` at the session: wrong password or HMAC, with and without consequence for dictionary-attack protection
+fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
+    let session = tpm.ram.sessions.get(check.one.handle);
+    let policy = session.is_some_and(|s| s.kind != SessionType::Hmac);
+    let password = check.one.is_password() || session.is_some_and(|s| s.policy.password);
+    let auth_used = session.is_none_or(|s| uses_auth_value(s, check.one));
+    if auth_used {
+        if h == Handle::LOCKOUT {
+            tpm.check_lockout(true)?;
+        } else if tpm.is_da_protected(h) {
+            use_protected(tpm)?;
+        }
+    }
+    if policy {
+        check_policy(tpm, check, h)?;
+    } else if needs_policy(tpm, h, check.role) {
+        return Err(Rc::AUTH_TYPE);
+    } else if !auth_value_available(tpm, check, h) {
+        return Err(Rc::AUTH_UNAVAILABLE);
+    }
+    let outcome = if password { check_password(tpm, check, h) } else { check_hmac(tpm, check) };
     if auth_used {
         tpm.count_pin(h, outcome.is_ok());
     }
     outcome
 }
 
-/// Everything but the authValue itself.
-fn check_admission(
-    tpm: &mut Tpm,
-    call: &Call,
-    index: usize,
-    one: &SessionUse,
-    h: Handle,
-    role: Role,
-    parameters: &[u8],
-) -> Result<(), Rc> {
-    let session = tpm.ram.sessions.get(one.handle);
-    let policy = session.is_some_and(|s| s.kind != SessionType::Hmac);
-    let uses_auth_value = !policy || session.is_some_and(|s| s.policy.auth_value || s.policy.password);
-    if uses_auth_value {
-        if h == Handle::LOCKOUT {
-            tpm.check_lockout(true)?;
-        } else if tpm.is_da_protected(h) || session.and_then(|s| s.binding).is_some_and(|b| b.da_protected) {
-            tpm.check_lockout(false)?;
-            tpm.da_use();
-        }
-    }
-    if !policy {
-        if needs_policy(tpm, call, h, role) {
-            return Err(Rc::AUTH_TYPE);
-        }
-        if !auth_value_available(tpm, call, h, role) {
-            return Err(Rc::AUTH_UNAVAILABLE);
-        }
-    }
-    if policy { check_policy(tpm, call, index, one, h, role, parameters) } else { Ok(()) }
-}
-
-/// Whether only a policy session will do: the DUP role, the ADMIN role of an object with adminWithPolicy or of an NV Index, and PCR that have a policy.
-fn needs_policy(tpm: &Tpm, _call: &Call, h: Handle, role: Role) -> bool {
+/// Whether only a policy session will do (Part 1, 19.2): for the DUP role; for the ADMIN role, but of an object without adminWithPolicy; for a PCR
+/// that has a policy.
+fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
     match role {
         Role::Dup => true,
-        Role::Admin if h.is_object() => tpm.object(h).is_some_and(|o| o.has(ObjectAttributes::ADMIN_WITH_POLICY)),
-        Role::Admin => h.kind() == HandleKind::Nv,
+        Role::Admin => tpm.object(h).is_none_or(|o| o.has(ObjectAttributes::ADMIN_WITH_POLICY)),
         Role::User | Role::None => h.kind() == HandleKind::Pcr && tpm.auth_policy(h).is_some(),
     }
 }
 
 /// Whether the authValue may authorize: not for an object without userWithAuth in the USER role, one without sensitive area, or an NV Index
 /// whose attributes say otherwise or whose pinCount has reached pinLimit (Part 1, 19.3 and 37.2.8).
-fn auth_value_available(tpm: &Tpm, call: &Call, h: Handle, role: Role) -> bool {
+fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
-        HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| match role {
-            Role::User => {
-                o.has(ObjectAttributes::USER_WITH_AUTH)
-                    && (o.sensitive.is_some() || !o.public.object_type().is_asymmetric())
-            }
-            Role::Admin => !o.has(ObjectAttributes::ADMIN_WITH_POLICY),
-            Role::Dup | Role::None => false,
+        HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| {
+            let admin = check.role == Role::Admin && !o.has(ObjectAttributes::ADMIN_WITH_POLICY);
+            o.sensitive.is_some() && (o.has(ObjectAttributes::USER_WITH_AUTH) || admin)
         }),
-        HandleKind::Nv if !writes_nv(call.code) && tpm.pin_type(h).is_some() => tpm.pin_available(h),
+        HandleKind::Nv if !writes_nv(check.call.code) && tpm.pin_type(h).is_some() => tpm.pin_available(h),
         HandleKind::Nv => tpm.nv_index(h).is_some_and(|i| {
-            let needed = if writes_nv(call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
+            let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
             i.public.attributes.has(needed)
         }),
         _ => true,
@@ -123,23 +147,26 @@ pub(crate) const fn writes_nv(code: u32) -> bool {
     matches!(code, 0x134 | 0x135 | 0x136 | 0x137 | 0x138)
 }
 
-fn check_password(tpm: &mut Tpm, index: usize, h: Handle, one: &SessionUse) -> Result<(), Rc> {
-    let mut given = one.hmac.duplicate();
+fn check_password(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
+    let mut given = check.one.hmac.duplicate();
     given.trim_trailing_zeros();
-    if tpm.auth_value(h).ct_eq(given.as_slice()) { Ok(()) } else { Err(failed(tpm, index, Some(h), None)) }
+    if tpm.auth_value(h).ct_eq(given.as_slice()) { Ok(()) } else { Err(failed(tpm, check)) }
 }
 
-/// An authorization failed: counts it where it counts.
-fn failed(tpm: &mut Tpm, index: usize, h: Option<Handle>, binding: Option<Binding>) -> Rc {
-    if h == Some(Handle::LOCKOUT) || binding.is_some_and(|b| b.lockout) {
+/// An authorization failed: counts it where it counts. A session that is bound to a protected entity makes every failure count.
+fn failed(tpm: &mut Tpm, check: &Check<'_>) -> Rc {
+    let session = tpm.ram.sessions.get(check.one.handle);
+    let binding = session.and_then(|s| s.binding);
+    let at_stake = check.one.authorizes.filter(|_| session.is_none_or(|s| uses_auth_value(s, check.one)));
+    if at_stake == Some(Handle::LOCKOUT) || binding.is_some_and(|b| b.lockout) {
         tpm.lockout_failure();
-        return at_session(Fmt1::AUTH_FAIL, index);
+        return check.at(Fmt1::AUTH_FAIL);
     }
-    if h.is_some_and(|h| tpm.is_da_protected(h)) || binding.is_some_and(|b| b.da_protected) {
+    if at_stake.is_some_and(|h| tpm.is_da_protected(h)) || binding.is_some_and(|b| b.da_protected) {
         tpm.da_failure();
-        return at_session(Fmt1::AUTH_FAIL, index);
+        return check.at(Fmt1::AUTH_FAIL);
     }
-    at_session(Fmt1::BAD_AUTH, index)
+    check.at(Fmt1::BAD_AUTH)
 }
 
 /// The entity as a session is bound to it.
@@ -160,116 +187,128 @@ pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call) {
     }
 }
 
-/// Key of a session's HMAC (Part 1, 19.6.5): sessionKey, then the authValue of the entity unless an HMAC session is bound to it, or if a policy says so.
+/// Whether the authValue of what the session authorizes is at stake: not if an HMAC session is bound to it, and in a policy session only if the policy
+/// says so.
+fn uses_auth_value(session: &Session, one: &SessionUse) -> bool {
+    match session.kind {
+        SessionType::Hmac => !one.bound,
+        SessionType::Policy | SessionType::Trial => session.policy.auth_value || session.policy.password,
+    }
+}
+
+/// Key of a session's HMAC (Part 1, 19.6.5): sessionKey, then the authValue of the entity if that is at stake.
 pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse) -> Result<Secret<128>, Rc> {
     let mut key = Secret::new();
     key.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
-    let includes_auth = match session.kind {
-        SessionType::Hmac => !one.bound,
-        SessionType::Policy | SessionType::Trial => session.policy.auth_value,
-    };
-    if let Some(h) = one.authorizes.filter(|_| includes_auth) {
+    if let Some(h) = one.authorizes.filter(|_| uses_auth_value(session, one)) {
         key.extend(tpm.auth_value(h).as_slice()).map_err(|_| Rc::FAILURE)?;
     }
     Ok(key)
 }
 
-/// The nonceTPM of the sessions for decryption and encryption, which the first session's HMAC covers when they are others (Part 1, 19.6.5).
-fn companion_nonces(tpm: &Tpm, call: &Call, index: usize, mut hmac: Hmac) -> Hmac {
-    if index != 0 {
+/// The nonceTPM of the sessions for decryption and encryption, which the HMAC of the first session covers if that authorizes and they are others
+/// (Part 1, 19.6.5).
+fn companion_nonces(tpm: &Tpm, check: &Check<'_>, mut hmac: Hmac) -> Hmac {
+    if check.index != 0 || check.one.authorizes.is_none() {
         return hmac;
     }
-    let position = |purpose| call.sessions.iter().position(|s| s.attributes.has(purpose));
+    let sessions = &check.call.sessions;
+    let position = |purpose| sessions.iter().position(|s| s.attributes.has(purpose));
     let decrypt = position(SessionAttributes::DECRYPT);
     let encrypt = position(SessionAttributes::ENCRYPT).filter(|e| Some(*e) != decrypt);
     for other in [decrypt, encrypt].into_iter().flatten().filter(|i| *i != 0) {
-        if let Some(session) = call.sessions.get(other).and_then(|s| tpm.ram.sessions.get(s.handle)) {
+        if let Some(session) = sessions.get(other).and_then(|s| tpm.ram.sessions.get(s.handle)) {
             hmac.update(session.nonce_tpm.as_slice());
         }
     }
     hmac
 }
 
-fn check_hmac(tpm: &mut Tpm, call: &Call, index: usize, one: &SessionUse, parameters: &[u8]) -> Result<(), Rc> {
-    let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(index))?;
+/// Without a key, an empty HMAC does as well.
+fn check_hmac(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
+    let one = check.one;
+    let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(check.index))?;
     let key = hmac_key(tpm, session, one)?;
-    let unkeyed_policy = session.kind != SessionType::Hmac && !session.policy.auth_value && session.key.is_empty();
-    let good = if unkeyed_policy && one.hmac.is_empty() {
-        true
-    } else {
-        let hash = cp_hash(tpm, session.hash, call, parameters);
-        let hmac = Hmac::new(session.hash, key.as_slice())
-            .chain(hash.as_slice())
-            .chain(one.nonce_caller.as_slice())
-            .chain(session.nonce_tpm.as_slice());
-        companion_nonces(tpm, call, index, hmac).chain(&[one.attributes.0]).verify(one.hmac.as_slice())
-    };
-    let binding = session.binding;
-    if good { Ok(()) } else { Err(failed(tpm, index, one.authorizes, binding)) }
+    if key.is_empty() && one.hmac.is_empty() {
+        return Ok(());
+    }
+    let hmac = Hmac::new(session.hash, key.as_slice())
+        .chain(check.cp_hash(tpm, session.hash).as_slice())
+        .chain(one.nonce_caller.as_slice())
+        .chain(session.nonce_tpm.as_slice());
+    let good = companion_nonces(tpm, check, hmac).chain(&[one.attributes.0]).verify(one.hmac.as_slice());
+    if good { Ok(()) } else { Err(failed(tpm, check)) }
 }
 
-/// The checks of a policy session at its use (Part 1, 19.7.11).
+/// TPM_CC_PolicySecret
+const POLICY_SECRET: u32 = 0x151;
+
+/// The checks of a policy session at its use (Part 1, 19.7.11), in the order of the reference.
 ///
 /// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command
-/// - `POLICY_FAIL`: a trial session, another algorithm, another policyDigest, another cpHash, nameHash or template, no command code for
-///   the ADMIN or DUP role, or an index that has (not) been written
-/// - `EXPIRED`: the session has timed out
+/// - `MODE` at the session: TPM2_PolicySecret, which proves knowledge of an authValue, and the policy asks for none
 /// - `PCR_CHANGED`: a PCR has changed since TPM2_PolicyPCR
-/// - `POLICY_CC`: another command
+/// - `POLICY_FAIL` at the session: another policyDigest, another algorithm
+/// - `EXPIRED` at the session: it has timed out, or began before the last _TPM_Init
+/// - `POLICY_CC` at the session: another command
+/// - `POLICY_FAIL` at the session: no command code, which the ADMIN and DUP roles need
 /// - `LOCALITY`: another locality
-/// - `PP`: physical presence is not asserted
-fn check_policy(
-    tpm: &Tpm,
-    call: &Call,
-    index: usize,
-    one: &SessionUse,
-    h: Handle,
-    role: Role,
-    parameters: &[u8],
-) -> Result<(), Rc> {
-    let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(index))?;
+/// - `PP` at the session: physical presence is not asserted
+/// - `POLICY_FAIL` at the session: another cpHash, nameHash, template or parameters; no NV Index, or one that has (not) been written
+/// - `CHANNEL` at the session: no secure channel
+fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
+    let session = tpm.ram.sessions.get(check.one.handle).ok_or(Rc::reference_s(check.index))?;
     let policy = &session.policy;
-    let fail = at_session(Fmt1::POLICY_FAIL, index);
-    if session.kind == SessionType::Trial {
-        return Err(fail);
-    }
-    let (alg, digest) = tpm.auth_policy(h).ok_or(Rc::AUTH_UNAVAILABLE)?;
-    if !policy_available(tpm, call, h) {
+    if !policy_available(tpm, check, h) {
         return Err(Rc::AUTH_UNAVAILABLE);
     }
-    if alg != session.hash || digest != policy.digest {
-        return Err(fail);
-    }
-    if policy.timeout_ms.is_some_and(|t| tpm.ram.time_ms >= t) {
-        return Err(at_session(Fmt1::EXPIRED, index));
+    if check.call.code == POLICY_SECRET && !policy.auth_value && !policy.password {
+        return Err(check.at(Fmt1::MODE));
     }
     if policy.pcr_counter.is_some_and(|c| c != tpm.reset.pcr_update_counter) {
         return Err(Rc::PCR_CHANGED);
     }
-    match policy.command_code {
-        Some(code) if code != call.code => return Err(at_session(Fmt1::POLICY_CC, index)),
-        None if matches!(role, Role::Admin | Role::Dup) => return Err(fail),
-        _ => {}
+    if tpm.auth_policy(h).is_none_or(|(alg, digest)| alg != session.hash || digest != policy.digest) {
+        return Err(check.at(Fmt1::POLICY_FAIL));
     }
-    if !policy.locality.is_none_or(|l| admits_locality(l, call)) {
-        return Err(Rc::LOCALITY);
+    if policy.is_over(policy.timeout_ms, &tpm.ram) {
+        return Err(check.at(Fmt1::EXPIRED));
     }
-    if policy.physical_presence && !tpm.ram.physical_presence {
-        return Err(at_session(Fmt1::PP, index));
+    check_command(tpm, check, session)?;
+    check_bound_hash(tpm, check, session)?;
+    let written = tpm.nv_index(h).map(|i| i.public.attributes.has(NvAttributes::WRITTEN));
+    if policy.nv_written.is_some_and(|demanded| written != Some(demanded)) {
+        return Err(check.at(Fmt1::POLICY_FAIL));
     }
-    if policy.nv_written.is_some_and(|written| nv_written(tpm, h) != Some(written)) {
-        return Err(fail);
-    }
-    check_bound_hash(tpm, session, call, parameters).map_err(|()| fail)
+    if policy.secure_channel { Err(check.at(Fmt1::CHANNEL)) } else { Ok(()) }
 }
 
-fn policy_available(tpm: &Tpm, call: &Call, h: Handle) -> bool {
-    let Some(index) = tpm.nv_index(h) else { return true };
-    // NV_UndefineSpaceSpecial and NV_ChangeAuth act on the index itself and need no POLICYREAD.
-    if matches!(call.code, 0x11f | 0x13b) {
-        return true;
+/// What the policy demands of the command as a whole: its code, its locality, physical presence.
+fn check_command(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(), Rc> {
+    let policy = &session.policy;
+    match policy.command_code {
+        Some(code) if code != check.call.code => return Err(check.at(Fmt1::POLICY_CC)),
+        None if matches!(check.role, Role::Admin | Role::Dup) => return Err(check.at(Fmt1::POLICY_FAIL)),
+        _ => {}
     }
-    index.public.attributes.has(if writes_nv(call.code) { NvAttributes::POLICYWRITE } else { NvAttributes::POLICYREAD })
+    if !policy.locality.is_none_or(|l| admits_locality(l, check.call)) {
+        return Err(Rc::LOCALITY);
+    }
+    if policy.physical_presence && !tpm.ram.physical_presence { Err(check.at(Fmt1::PP)) } else { Ok(()) }
+}
+
+/// Whether the entity may be authorized by policy: a hierarchy or PCR that has one, an object with its sensitive area, an NV Index whose attributes
+/// say so, but for the ADMIN role in any case (Part 1, 19.3).
+fn policy_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
+    match h.kind() {
+        HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| o.sensitive.is_some()),
+        HandleKind::Nv => tpm.nv_index(h).is_some_and(|i| {
+            let needed = if writes_nv(check.call.code) { NvAttributes::POLICYWRITE } else { NvAttributes::POLICYREAD };
+            let admitted = needs_policy(tpm, h, check.role) || i.public.attributes.has(needed);
+            admitted && !i.public.auth_policy.is_empty()
+        }),
+        _ => tpm.auth_policy(h).is_some(),
+    }
 }
 
 fn admits_locality(policy: u8, call: &Call) -> bool {
@@ -280,26 +319,24 @@ fn admits_locality(policy: u8, call: &Call) -> bool {
     }
 }
 
-fn nv_written(tpm: &Tpm, h: Handle) -> Option<bool> {
-    tpm.nv_index(h).map(|i| i.public.attributes.has(NvAttributes::WRITTEN))
-}
-
-/// The cpHash, nameHash, template hash or parameter hash to which the session is limited.
-fn check_bound_hash(tpm: &Tpm, session: &Session, call: &Call, parameters: &[u8]) -> Result<(), ()> {
+/// - `POLICY_FAIL` at the session: not the cpHash, nameHash, template or parameters to which the session is limited
+fn check_bound_hash(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(), Rc> {
+    let (call, parameters) = (check.call, check.parameters);
+    let fail = check.at(Fmt1::POLICY_FAIL);
     let (expected, found) = match session.policy.bound_hash {
         None => return Ok(()),
-        Some(BoundHash::CpHash(d)) => (d, cp_hash(tpm, session.hash, call, parameters)),
+        Some(BoundHash::CpHash(d)) => (d, check.cp_hash(tpm, session.hash)),
         Some(BoundHash::NameHash(d)) => {
             let mut hasher = Hasher::new(session.hash);
             call.handles.iter().for_each(|h| hasher.update(tpm.name_of(*h).as_slice()));
             (d, hasher.finish())
         }
-        Some(BoundHash::Template(d)) => (d, template_hash(session, call, parameters).ok_or(())?),
+        Some(BoundHash::Template(d)) => (d, template_hash(session, call, parameters).ok_or(fail)?),
         Some(BoundHash::Parameters(d)) => {
             (d, Hasher::new(session.hash).chain(&call.code.to_be_bytes()).chain(parameters).finish())
         }
     };
-    if crate::secret::ct_eq(expected.as_slice(), found.as_slice()) { Ok(()) } else { Err(()) }
+    if expected == found { Ok(()) } else { Err(fail) }
 }
 
 /// Hash of the second TPM2B of TPM2_Create, TPM2_CreatePrimary or TPM2_CreateLoaded: the template (Part 3, 23.21).

@@ -81,8 +81,9 @@ fn apply(
 ) -> Result<(), ()> {
     match symmetric {
         SymDef::Null => Err(()),
-        SymDef::Xor(alg) => {
-            sym::xor_obfuscate(alg, key.as_slice(), nonces.newer, nonces.older, data);
+        // The mask is made with authHash, whatever hash the definition names.
+        SymDef::Xor(_) => {
+            sym::xor_obfuscate(hash, key.as_slice(), nonces.newer, nonces.older, data);
             Ok(())
         }
         SymDef::Block(cipher) => cfb(cipher, hash, key, nonces, direction, data),

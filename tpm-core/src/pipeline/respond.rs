@@ -4,7 +4,9 @@ use super::{Call, SessionUse, authorize, cp_hash, header, parameter};
 use crate::command::CommandInfo;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
+use crate::policy::PolicyState;
 use crate::rc::Rc;
+use crate::session::SessionType;
 use crate::tpm::Tpm;
 use crate::wire::{Handle, Marshal, SessionAttributes, Writer};
 
@@ -147,7 +149,7 @@ fn response_attributes(tpm: &Tpm, one: &SessionUse) -> SessionAttributes {
     if !one.attributes.has(SessionAttributes::AUDIT) {
         return one.attributes;
     }
-    let attributes = one.attributes.without(SessionAttributes::AUDIT_RESET).without(SessionAttributes::AUDIT_EXCLUSIVE);
+    let attributes = one.attributes.without(SessionAttributes::AUDIT_EXCLUSIVE);
     if tpm.ram.exclusive_audit == Some(one.handle) {
         attributes.with(SessionAttributes::AUDIT_EXCLUSIVE)
     } else {
@@ -164,7 +166,7 @@ fn response_hmac(
 ) -> Result<Digest, Rc> {
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
     let key = authorize::hmac_key(tpm, session, one)?;
-    let no_hmac = session.kind != crate::session::SessionType::Hmac && key.is_empty() && one.hmac.is_empty();
+    let no_hmac = key.is_empty() && one.hmac.is_empty();
     if no_hmac || session.policy.password {
         return Ok(Digest::EMPTY);
     }
@@ -176,24 +178,21 @@ fn response_hmac(
         .finish())
 }
 
-/// Flushes sessions without continueSession; a policy session that goes on starts anew (Part 1, 19.7.12).
+/// Flushes sessions without continueSession; a policy session that goes on starts anew with its nonceTPM (Part 1, 19.7.12).
 fn end_sessions(tpm: &mut Tpm, call: &Call) {
+    let ram = &mut tpm.ram;
     for one in call.sessions.iter().filter(|s| !s.is_password()) {
         if !one.attributes.has(SessionAttributes::CONTINUE_SESSION) {
-            tpm.ram.sessions.flush(one.handle);
-            if tpm.ram.exclusive_audit == Some(one.handle) {
-                tpm.ram.exclusive_audit = None;
+            ram.sessions.flush(one.handle);
+            if ram.exclusive_audit == Some(one.handle) {
+                ram.exclusive_audit = None;
             }
             continue;
         }
-        let now = tpm.ram.time_ms;
-        if let Some(session) = tpm
-            .ram
-            .sessions
-            .get_mut(one.handle)
-            .filter(|s| one.authorizes.is_some() && s.kind == crate::session::SessionType::Policy)
-        {
-            session.policy = crate::policy::PolicyState::new(session.hash, now);
+        let hash = ram.sessions.get(one.handle).filter(|s| s.kind == SessionType::Policy).map(|s| s.hash);
+        let fresh = hash.map(|hash| PolicyState::new(hash, ram));
+        if let (Some(fresh), Some(session)) = (fresh, ram.sessions.get_mut(one.handle)) {
+            session.policy = fresh;
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::crypto::hash::Digest;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::tpm::Tpm;
-use crate::wire::{Handle, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef};
+use crate::wire::{Handle, HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef};
 use heapless::Vec;
 
 /// Sessions a command can have (TPM_PT_... MAX_SESSION_NUM).
@@ -41,10 +41,11 @@ impl SessionUse {
 
 /// Reads the authorization area and checks what does not depend on authorizations.
 ///
-/// - `AUTH_MISSING`: a handle needs an authorization and there is none
 /// - `AUTH_CONTEXT`: the command admits no sessions
-/// - `AUTHSIZE`: authorizationSize does not fit the octets
+/// - `INSUFFICIENT`, `SIZE`: authorizationSize is missing, too small for one session, or larger than what follows
+/// - `SIZE` at the fourth session
 /// - what `check` says, at the session
+/// - `AUTH_MISSING`: a handle needs an authorization and there is none
 pub(super) fn parse(
     tpm: &Tpm,
     info: &CommandInfo,
@@ -54,18 +55,18 @@ pub(super) fn parse(
 ) -> Result<SessionUses, Rc> {
     let mut uses = SessionUses::new();
     if header.sessions {
+        let mut area = Reader::new(area(body).map_err(Fmt1::plain)?);
         if !info.sessions {
             return Err(Rc::AUTH_CONTEXT);
         }
-        let size: u32 = body.get().map_err(|_| Rc::AUTHSIZE)?;
-        let area =
-            usize::try_from(size).ok().filter(|n| *n >= 9).and_then(|n| body.take(n).ok()).ok_or(Rc::AUTHSIZE)?;
-        let mut area = Reader::new(area);
         while !area.is_empty() {
             let index = uses.len();
+            if uses.is_full() {
+                return Err(at_session(Fmt1::SIZE, index));
+            }
             let one = read(&mut area).map_err(|e| at_session(e, index))?;
+            check(tpm, info, &one, &uses, index)?;
             uses.push(one).map_err(|_| at_session(Fmt1::SIZE, index))?;
-            check(tpm, info, &uses, index)?;
         }
     }
     let needing = info.roles.iter().zip(handles).filter(|(role, _)| **role != Role::None).map(|(_, h)| *h);
@@ -73,14 +74,21 @@ pub(super) fn parse(
     for h in needing {
         uses_iter.next().ok_or(Rc::AUTH_MISSING)?.authorizes = Some(h);
     }
-    for (index, one) in uses.iter().enumerate().filter(|(_, u)| u.authorizes.is_none()) {
-        unassociated(one).map_err(|e| at_session(e, index))?;
-    }
     Ok(uses)
 }
 
+/// Octets of the smallest TPMS_AUTH_COMMAND.
+const MIN_AUTH_SIZE: usize = 4 + 2 + 1 + 2;
+
+/// The octets of the authorization area.
+fn area<'a>(body: &mut Reader<'a>) -> Result<&'a [u8], Fmt1> {
+    let size: u32 = body.get()?;
+    let size = usize::try_from(size).map_err(|_| Fmt1::SIZE)?;
+    if size < MIN_AUTH_SIZE { Err(Fmt1::SIZE) } else { body.take(size).map_err(|_| Fmt1::SIZE) }
+}
+
 fn read(r: &mut Reader<'_>) -> Result<SessionUse, Fmt1> {
-    let handle = r.get::<ShAuthSession>().map_err(|e| if e == Fmt1::VALUE { Fmt1::HANDLE } else { e })?.handle();
+    let handle = r.get::<ShAuthSession>()?.handle();
     Ok(SessionUse {
         handle,
         nonce_caller: r.get()?,
@@ -91,57 +99,40 @@ fn read(r: &mut Reader<'_>) -> Result<SessionUse, Fmt1> {
     })
 }
 
-/// A session that authorizes nothing must be good for something, and cannot be a password.
-///
-/// - `HANDLE`: a password that authorizes no handle
-/// - `ATTRIBUTES`: neither for decryption, encryption nor audit
-fn unassociated(one: &SessionUse) -> Result<(), Fmt1> {
-    let purposes = SessionAttributes::DECRYPT.with(SessionAttributes::ENCRYPT).with(SessionAttributes::AUDIT);
-    if one.is_password() {
-        return Err(Fmt1::HANDLE);
-    }
-    if one.attributes.any(purposes) { Ok(()) } else { Err(Fmt1::ATTRIBUTES) }
-}
-
-fn check(tpm: &Tpm, info: &CommandInfo, uses: &SessionUses, index: usize) -> Result<(), Rc> {
-    let (one, before) = match uses.split_last() {
-        Some((one, before)) => (one, before),
-        None => return Ok(()),
-    };
+/// - `REFERENCE_S0` and following: the session is not loaded
+/// - `HANDLE`: it is loaded, but not as a session of this type
+/// - what `check_attributes` and `check_audit` say
+fn check(tpm: &Tpm, info: &CommandInfo, one: &SessionUse, before: &[SessionUse], index: usize) -> Result<(), Rc> {
     if one.is_password() {
         return check_password(one).map_err(|e| at_session(e, index));
     }
-    let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(index))?;
+    let sessions = &tpm.ram.sessions;
+    let Some(session) = sessions.get(one.handle) else {
+        let other = sessions.is_loaded_as_other_type(one.handle);
+        return Err(if other { at_session(Fmt1::HANDLE, index) } else { Rc::reference_s(index) });
+    };
     check_attributes(info, one, before, session.symmetric).map_err(|e| at_session(e, index))?;
-    let audits = one.attributes.has(SessionAttributes::AUDIT);
-    if audits
-        && one.attributes.has(SessionAttributes::AUDIT_EXCLUSIVE)
-        && !one.attributes.has(SessionAttributes::AUDIT_RESET)
-    {
-        let fresh = session.audit.is_none();
-        if !fresh && tpm.ram.exclusive_audit != Some(one.handle) {
-            return Err(Rc::EXCLUSIVE);
-        }
+    let exclusive = one.attributes.has(SessionAttributes::AUDIT.with(SessionAttributes::AUDIT_EXCLUSIVE))
+        && !one.attributes.has(SessionAttributes::AUDIT_RESET);
+    if exclusive && session.audit.is_some() && tpm.ram.exclusive_audit != Some(one.handle) {
+        return Err(Rc::EXCLUSIVE);
     }
     Ok(())
 }
 
-/// - `NONCE`: a password has no nonce
 /// - `ATTRIBUTES`: a password serves neither encryption nor audit
+/// - `NONCE`: a password has no nonce
 fn check_password(one: &SessionUse) -> Result<(), Fmt1> {
-    if !one.nonce_caller.is_empty() {
-        return Err(Fmt1::NONCE);
-    }
     if one.attributes.without(SessionAttributes::CONTINUE_SESSION) != SessionAttributes(0) {
         return Err(Fmt1::ATTRIBUTES);
     }
-    Ok(())
+    if one.nonce_caller.is_empty() { Ok(()) } else { Err(Fmt1::NONCE) }
 }
 
 /// - `HANDLE`: the session occurs twice
-/// - `ATTRIBUTES`: auditExclusive or auditReset without audit; a second session for decryption, encryption or audit; audit by a policy
-///   session; no parameter that could be encrypted
-/// - `SYMMETRIC`: the session has no algorithm for encryption
+/// - for decryption, then for encryption: `ATTRIBUTES`: no parameter that could be encrypted, or a second session for that; `SYMMETRIC`: the
+///   session has no algorithm for it
+/// - `ATTRIBUTES`: a second session for audit; audit by a policy session; auditExclusive or auditReset without audit (Part 2, 8.4)
 fn check_attributes(
     info: &CommandInfo,
     one: &SessionUse,
@@ -152,23 +143,23 @@ fn check_attributes(
     if before.iter().any(|b| b.handle == one.handle) {
         return Err(Fmt1::HANDLE);
     }
-    let audits = one.attributes.has(A::AUDIT);
-    if !audits && one.attributes.any(A::AUDIT_EXCLUSIVE.with(A::AUDIT_RESET)) {
-        return Err(Fmt1::ATTRIBUTES);
-    }
-    if audits && one.handle.kind() != crate::wire::HandleKind::HmacSession {
-        return Err(Fmt1::ATTRIBUTES);
-    }
-    for purpose in [A::DECRYPT, A::ENCRYPT, A::AUDIT] {
-        if one.attributes.has(purpose) && before.iter().any(|b| b.attributes.has(purpose)) {
+    let second = |purpose| before.iter().any(|b| b.attributes.has(purpose));
+    for (purpose, possible) in [(A::DECRYPT, info.decrypt), (A::ENCRYPT, info.encrypt)] {
+        if !one.attributes.has(purpose) {
+            continue;
+        }
+        if !possible || second(purpose) {
             return Err(Fmt1::ATTRIBUTES);
         }
+        if symmetric == SymDef::Null {
+            return Err(Fmt1::SYMMETRIC);
+        }
     }
-    let encrypts = one.attributes.any(A::DECRYPT.with(A::ENCRYPT));
-    if encrypts && symmetric == SymDef::Null {
-        return Err(Fmt1::SYMMETRIC);
+    let audits = one.attributes.has(A::AUDIT);
+    if audits && (second(A::AUDIT) || one.handle.kind() != HandleKind::HmacSession) {
+        return Err(Fmt1::ATTRIBUTES);
     }
-    if one.attributes.has(A::DECRYPT) && !info.decrypt || one.attributes.has(A::ENCRYPT) && !info.encrypt {
+    if !audits && one.attributes.any(A::AUDIT_EXCLUSIVE.with(A::AUDIT_RESET)) {
         return Err(Fmt1::ATTRIBUTES);
     }
     Ok(())

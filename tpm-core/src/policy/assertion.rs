@@ -1,9 +1,11 @@
-//! What TPM2_PolicySigned and TPM2_PolicySecret have in common (Part 3, 23.2): an entity asserts something, for a time, perhaps with a ticket.
+//! What TPM2_PolicySigned, TPM2_PolicySecret and TPM2_PolicyTicket have in common (Part 3, 23.2): an entity asserts something, for a time,
+//! perhaps with a ticket.
 
 use super::{BoundHash, PolicyState};
 use crate::crypto::hash::Digest;
 use crate::rc::{At, Fmt1, Rc};
-use crate::session::{Session, SessionType};
+use crate::session::Session;
+use crate::state::Ram;
 use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleKind, Marshal, Name, NvAttributes, Ticket, Writer};
 
@@ -54,31 +56,30 @@ impl Assertion {
         if self.expiration == 0 {
             return None;
         }
-        let ms = u64::from(self.expiration.unsigned_abs()) * 1000;
+        let ms = u64::from(self.expiration.unsigned_abs()).saturating_mul(1000);
         // Seconds are too coarse to say when within one it ends; to its end, then.
         let start = if self.nonce_tpm.is_empty() { time_ms % 1000 } else { policy.start_ms };
         Some(start.saturating_add(ms))
     }
 
     /// PolicyParameterChecks() (Part 3, 23.2.2).
-    fn check(&self, session: &Session, timeout_ms: Option<u64>, time_ms: u64, at: &AssertionAt) -> Result<(), Rc> {
+    ///
+    /// - `NONCE` at nonceTPM: it is not empty, and not the session's nonceTPM
+    /// - `EXPIRED` at expiration: that time has passed, or the session began before the last _TPM_Init
+    /// - `SIZE` at cpHashA: it is not empty, and has not the size of the session's digests
+    /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
+    fn check(&self, session: &Session, timeout_ms: Option<u64>, ram: &Ram, at: &AssertionAt) -> Result<(), Rc> {
         if !self.nonce_tpm.is_empty() && self.nonce_tpm != session.nonce_tpm {
             return Err(Fmt1::NONCE.at(at.nonce_tpm));
         }
-        if timeout_ms.is_some_and(|timeout| timeout < time_ms) {
+        if session.policy.is_over(timeout_ms, ram) {
             return Err(Fmt1::EXPIRED.at(at.expiration));
         }
         if self.cp_hash_a.is_empty() {
             return Ok(());
         }
-        if self.cp_hash_a.len() != session.hash.digest_size() {
-            return Err(Fmt1::SIZE.at(at.cp_hash_a));
-        }
-        if session.policy.bound_hash.is_some_and(|bound| bound != BoundHash::CpHash(self.cp_hash_a)) {
-            Err(Rc::CPHASH)
-        } else {
-            Ok(())
-        }
+        session.check_digest_size(&self.cp_hash_a, at.cp_hash_a)?;
+        session.check_bound_hash(BoundHash::CpHash(self.cp_hash_a))
     }
 
     /// PolicyContextUpdate() (Part 3, 23.2.5).
@@ -96,21 +97,31 @@ impl Assertion {
 }
 
 impl Tpm {
-    /// Checks the assertion unless the session is a trial, puts it into the session, and answers with a ticket if expiration is negative.
+    /// When the assertion ends, in a session that is not a trial, and what `Assertion::check` says of it there.
+    pub(crate) fn check_assertion(
+        &self,
+        h: Handle,
+        assertion: &Assertion,
+        at: &AssertionAt,
+    ) -> Result<Option<u64>, Rc> {
+        let session = self.ram.sessions.get(h).ok_or(Rc::reference_h(1))?;
+        if session.is_trial() {
+            return Ok(None);
+        }
+        let timeout_ms = assertion.timeout_ms(&session.policy, self.ram.time_ms);
+        assertion.check(session, timeout_ms, &self.ram, at)?;
+        Ok(timeout_ms)
+    }
+
+    /// Puts a checked assertion into the session, and answers with a ticket if expiration is negative and the session not a trial.
     pub(crate) fn assert(
         &mut self,
         h: Handle,
         assertion: &Assertion,
-        at: &AssertionAt,
+        timeout_ms: Option<u64>,
         (tag, hierarchy): (u16, Handle),
     ) -> Result<(Timeout, Ticket), Rc> {
-        let now = self.ram.time_ms;
         let session = self.ram.sessions.get_mut(h).ok_or(Rc::reference_h(1))?;
-        let trial = session.kind == SessionType::Trial;
-        let timeout_ms = assertion.timeout_ms(&session.policy, now).filter(|_| !trial);
-        if !trial {
-            assertion.check(session, timeout_ms, now, at)?;
-        }
         assertion.apply(session, timeout_ms);
         match timeout_ms.filter(|_| assertion.expiration < 0) {
             Some(ms) => Ok((Timeout(Some(ms)), self.assertion_ticket(tag, hierarchy, ms, assertion))),
@@ -118,7 +129,30 @@ impl Tpm {
         }
     }
 
-    /// TPMT_TK_AUTH (Part 2, 10.7.5). Time starts anew at _TPM_Init, so the ticket says to which start its timeout belongs. Sizes keep the parts apart.
+    /// Puts into the session what a ticket vouches for.
+    ///
+    /// - what `Assertion::check` says, of the timeout that the ticket came with
+    /// - `TICKET` at `ticket_at`: the TPM did not make it for this assertion, hierarchy and time
+    pub(crate) fn redeem(
+        &mut self,
+        h: Handle,
+        assertion: &Assertion,
+        timeout_ms: u64,
+        ticket: &Ticket,
+        (at, ticket_at): (&AssertionAt, At),
+    ) -> Result<(), Rc> {
+        let session = self.ram.sessions.get(h).ok_or(Rc::reference_h(0))?;
+        let timeout = Some(timeout_ms).filter(|ms| *ms != 0);
+        assertion.check(session, timeout, &self.ram, at)?;
+        if self.assertion_ticket(ticket.tag, ticket.hierarchy, timeout_ms, assertion) != *ticket {
+            return Err(Fmt1::TICKET.at(ticket_at));
+        }
+        let session = self.ram.sessions.get_mut(h).ok_or(Rc::reference_h(0))?;
+        assertion.apply(session, timeout);
+        Ok(())
+    }
+
+    /// TPMT_TK_AUTH (Part 2, 10.7.5). Time starts anew at _TPM_Init, so the ticket says to which epoch its timeout belongs. Sizes keep the parts apart.
     fn assertion_ticket(&self, tag: u16, hierarchy: Handle, timeout_ms: u64, assertion: &Assertion) -> Ticket {
         let size = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
         self.ticket(
@@ -126,8 +160,8 @@ impl Tpm {
             hierarchy,
             &[
                 &timeout_ms.to_be_bytes(),
+                &self.ram.time_epoch.to_be_bytes(),
                 &self.persistent.total_reset_count.to_be_bytes(),
-                &u64::from(self.reset.restart_count).to_be_bytes(),
                 &size(assertion.cp_hash_a.len()),
                 assertion.cp_hash_a.as_slice(),
                 &size(assertion.policy_ref.len()),

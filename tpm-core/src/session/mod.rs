@@ -51,7 +51,8 @@ impl SessionType {
     }
 }
 
-/// To which entity a session is bound (Part 1, 17.6.10). It stays bound only while the entity's name and authValue stay what they were.
+/// To which entity a session is bound (Part 1, 17.6.10). It stays bound only while the entity's name and authValue stay what they were, and until it
+/// is used for audit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Binding {
     /// digest over name and authValue
@@ -122,6 +123,11 @@ impl Sessions {
     /// A loaded session.
     pub(crate) fn get(&self, h: Handle) -> Option<&Session> {
         self.loaded_index(h).and_then(|slot| self.loaded.get(slot)?.as_ref())
+    }
+
+    /// Whether a session with this number is loaded, but as one of the other type of handle.
+    pub(crate) fn is_loaded_as_other_type(&self, h: Handle) -> bool {
+        matches!(self.active(h), Active::Loaded(_)) && self.get(h).is_none()
     }
 
     /// A loaded session.

@@ -58,8 +58,10 @@ impl Marshal for PolicyState {
         self.password.marshal(w);
         self.pcr_counter.marshal(w);
         self.nv_written.marshal(w);
+        self.secure_channel.marshal(w);
         self.timeout_ms.marshal(w);
         self.start_ms.marshal(w);
+        self.epoch.marshal(w);
     }
 }
 
@@ -75,8 +77,10 @@ impl Unmarshal<'_> for PolicyState {
             password: r.get()?,
             pcr_counter: r.get()?,
             nv_written: r.get()?,
+            secure_channel: r.get()?,
             timeout_ms: r.get()?,
             start_ms: r.get()?,
+            epoch: r.get()?,
         })
     }
 }

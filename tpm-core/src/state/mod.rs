@@ -167,6 +167,8 @@ pub(crate) struct Ram {
     pub(crate) failure: bool,
     /// time since _TPM_Init, in milliseconds
     pub(crate) time_ms: u64,
+    /// drawn anew at TPM2_Startup: times of different epochs do not compare
+    pub(crate) time_epoch: u64,
     /// what the platform's clock said at _TPM_Init
     pub(crate) platform_start_ms: u64,
     /// Clock and time may not have gone back since the last orderly shutdown

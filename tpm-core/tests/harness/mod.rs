@@ -7,6 +7,7 @@ use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 pub(crate) mod codes;
 pub(crate) mod keys;
 pub(crate) mod nv;
+pub(crate) mod session;
 
 /// Entropy from a counter: the same in every run.
 pub(crate) struct CountedEntropy {
@@ -143,6 +144,14 @@ pub(crate) fn command(code: u32, handles: &[u32], area: &[u8], params: &[u8]) ->
 
 /// Commands whose response starts with a handle.
 const REPLY_HANDLE: [u32; 12] = [0x131, 0x157, 0x161, 0x167, 0x176, 0x186, 0x15b, 0x191, 0x1a9, 0x1aa, 0, 0];
+
+/// A response with sessions: handle, parameters, authorization area.
+pub(crate) fn split(code: u32, response: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let mut rest = &response[10..];
+    let handle = if REPLY_HANDLE.contains(&code) { rest.split_off(..4).unwrap().to_vec() } else { vec![] };
+    let n = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+    (handle, rest[4..4 + n].to_vec(), rest[4 + n..].to_vec())
+}
 
 fn body(code: u32, response: &[u8], sessions: bool) -> Vec<u8> {
     let mut rest = &response[10..];

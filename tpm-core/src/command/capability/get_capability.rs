@@ -207,3 +207,22 @@ fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     let known = properties::all(tpm, p.property).filter(|(pt, _)| (0x105..=0x10c).contains(pt));
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
 }
+
+/// The one element of a group that has this property, as TPM2_GetCapability lists it; None if there is none. For TPM2_PolicyCapability.
+///
+/// - the codes of TPM2_GetCapability
+pub(crate) fn element(tpm: &Tpm, capability: u32, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
+    const COUNT: usize = 4;
+    let page = page(tpm, &Params { capability, property, property_count: 1 })?;
+    let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
+    // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with a UINT32.
+    let found = match capability {
+        0x0 | 0x8 => element.first_chunk().map(|id| u16::from_be_bytes(*id).into()),
+        0x2 => element.first_chunk().map(|cc| u32::from_be_bytes(*cc) & 0x2000_ffff),
+        _ => element.first_chunk().map(|tag| u32::from_be_bytes(*tag)),
+    };
+    if found != Some(property) {
+        return Ok(None);
+    }
+    Buffer::from_slice(element).map(Some).map_err(|_| Rc::FAILURE)
+}

@@ -5,7 +5,6 @@ use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
-use crate::session::SessionType;
 use crate::tpm::Tpm;
 use crate::wire::{HandleType, Marshal, PcrSelection, ShPolicy};
 
@@ -29,7 +28,7 @@ impl Command for PolicyPcr {
         let session = tpm.ram.sessions.get_mut(h.session.handle()).ok_or(Rc::reference_h(0))?;
         let counter = tpm.reset.pcr_update_counter;
         let (pcrs, current) = tpm.ram.pcrs.digest(session.hash, &p.pcrs);
-        let trial = session.kind == SessionType::Trial;
+        let trial = session.is_trial();
         if !trial && session.policy.pcr_counter.is_some_and(|then| then != counter) {
             return Err(Rc::PCR_CHANGED);
         }
@@ -41,7 +40,9 @@ impl Command for PolicyPcr {
             pcrs.marshal(w);
             w.put(digest.as_slice());
         });
-        session.policy.pcr_counter = (!trial).then_some(counter);
+        if !trial {
+            session.policy.pcr_counter = Some(counter);
+        }
         Ok(Empty)
     }
 }

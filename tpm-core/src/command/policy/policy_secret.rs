@@ -23,15 +23,15 @@ impl Command for PolicySecret {
 
     /// Unless the session is a trial:
     /// - `NONCE` at `nonce_tpm`: it is not empty, and not the session's nonceTPM
-    /// - `EXPIRED` at `expiration`: that time has passed
-    /// - `SIZE` at `cp_hash_a`: it has not the size of the session's digests
+    /// - `EXPIRED` at `expiration`: that time has passed, or the session began before the last _TPM_Init
+    /// - `SIZE` at `cp_hash_a`: it is not empty, and has not the size of the session's digests
     /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
     ///
     /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
-        let entity = h.auth.handle();
+        let (entity, session) = (h.auth.handle(), h.session.handle());
         let assertion = Assertion {
             code: Self::CODE,
             name: tpm.name_of(entity),
@@ -40,8 +40,9 @@ impl Command for PolicySecret {
             policy_ref: p.policy_ref,
             expiration: p.expiration,
         };
+        let timeout_ms = tpm.check_assertion(session, &assertion, &AT)?;
         let hierarchy = tpm.hierarchy_of(entity);
-        let (timeout, ticket) = tpm.assert(h.session.handle(), &assertion, &AT, (st::AUTH_SECRET, hierarchy))?;
+        let (timeout, ticket) = tpm.assert(session, &assertion, timeout_ms, (st::AUTH_SECRET, hierarchy))?;
         if tpm.pin_type(entity) == Some(NvType::PinPass) {
             return Ok(Answer { timeout: Timeout(None), ticket: TkAuth(Ticket::null(st::AUTH_SECRET)) });
         }

@@ -3,7 +3,6 @@
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::pipeline::Call;
-use crate::policy::PolicyState;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
@@ -19,11 +18,10 @@ impl Command for PolicyRestart {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// No codes of its own.
+    /// No codes of its own. nonceTPM and the session's time stay what they are.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
-        let now = tpm.ram.time_ms;
-        let session = tpm.ram.sessions.get_mut(h.session.handle()).ok_or(Rc::reference_h(0))?;
-        session.policy = PolicyState::new(session.hash, now);
+        let session = tpm.policy_session(h.session.handle())?;
+        session.policy = session.policy.restarted(session.hash);
         Ok(Empty)
     }
 }

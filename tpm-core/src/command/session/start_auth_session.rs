@@ -54,7 +54,7 @@ impl Command for StartAuthSession {
             return Err(Fmt1::MODE.at(Params::symmetric));
         }
         tpm.ram.sessions.room()?;
-        let nonce_tpm = tpm.random_digest(p.auth_hash.digest_size())?;
+        let nonce_tpm = tpm.random_digest(p.nonce_caller.len())?;
         let key = session_key(tpm, &p, bind, &salt, &nonce_tpm)?;
         let session = Session {
             kind: p.session_type,
@@ -62,9 +62,9 @@ impl Command for StartAuthSession {
             symmetric: p.symmetric,
             nonce_tpm,
             key,
-            binding: bind.filter(|_| p.session_type == SessionType::Hmac).map(|b| binding(tpm, b)),
+            binding: bind.map(|b| binding(tpm, b)),
             audit: None,
-            policy: PolicyState::new(p.auth_hash, tpm.ram.time_ms),
+            policy: PolicyState::new(p.auth_hash, &tpm.ram),
         };
         Ok(WithHandle(tpm.ram.sessions.start(session)?, nonce_tpm))
     }
@@ -122,6 +122,7 @@ fn session_key(tpm: &Tpm, p: &Params, bind: Option<Handle>, salt: &Seed, nonce_t
     Ok(key)
 }
 
+/// A policy session authorizes nothing by being bound, but its failures count if the entity is protected (Part 1, 19.8.3).
 fn binding(tpm: &Tpm, bind: Handle) -> Binding {
     Binding {
         entity: bound_entity(tpm, bind),

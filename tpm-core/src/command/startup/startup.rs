@@ -55,12 +55,15 @@ impl Command for Startup {
         if p.startup_type == Su::State {
             check_saved(tpm, orderly, root)?;
         }
+        let mut epoch = [0; 8];
+        tpm.random(&mut epoch)?;
         tpm.ram.root = root;
         match (p.startup_type, orderly) {
             (Su::State, _) => resume(tpm),
             (Su::Clear, Orderly::State) => restart(tpm),
             (Su::Clear, _) => reset(tpm, orderly == Orderly::Clear)?,
         }
+        tpm.ram.time_epoch = u64::from_be_bytes(epoch);
         let orderly = orderly != Orderly::No;
         tpm.ram.clock_safe = orderly && tpm.persistent.saved_clock_safe;
         tpm.ram.orderly_startup = orderly;

@@ -1,0 +1,72 @@
+//! TPM2_PolicyCapability (Part 3, 23.23).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::command::capability::get_capability::{self, element};
+use crate::pipeline::Call;
+use crate::policy::{Comparison, Operand, Operation};
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{HandleType, Marshal, ShPolicy, Writer};
+
+pub(crate) struct PolicyCapability;
+
+handles! { pub(crate) struct Handles { session: ShPolicy } }
+params! { pub(crate) struct Params { operand_b: Operand, offset: u16, operation: Operation, capability: u32, property: u32 } }
+
+/// TPM_CAP_PCRS, which has no single properties.
+const PCRS: u32 = 5;
+
+impl Command for PolicyCapability {
+    const CODE: u32 = 0x19b;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// Unless the session is a trial:
+    /// - `VALUE` at `capability`: no such group, or TPM_CAP_PCRS
+    /// - `HANDLE`, `VALUE` at `property`: not of that group, as TPM2_GetCapability says it
+    /// - `POLICY`: there is no such property, and operation is not TPM_EO_NEQ
+    /// - `VALUE` at `offset`: beyond the property
+    /// - `SIZE` at `operand_b`: the property ends before operand A does
+    /// - `POLICY`: the comparison does not hold
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        let comparison = Comparison { operand_b: p.operand_b, offset: p.offset, operation: p.operation };
+        if !tpm.policy_session(h.session.handle())?.is_trial() {
+            compare(tpm, p.capability, p.property, &comparison)?;
+        }
+        let session = tpm.policy_session(h.session.handle())?;
+        let mut which = [0; 8];
+        let mut w = Writer::new(&mut which);
+        p.capability.marshal(&mut w);
+        p.property.marshal(&mut w);
+        let args = comparison.args(session.hash, &which);
+        session.policy.extend(session.hash, Self::CODE, |w| w.put(args.as_slice()));
+        Ok(Empty)
+    }
+}
+
+fn compare(tpm: &Tpm, capability: u32, property: u32, comparison: &Comparison) -> Result<(), Rc> {
+    if capability == PCRS {
+        return Err(Fmt1::VALUE.at(Params::capability));
+    }
+    let Some(data) = element(tpm, capability, property).map_err(here)? else {
+        return if comparison.operation == Operation::Neq { Ok(()) } else { Err(Rc::POLICY) };
+    };
+    let room = data.len().checked_sub(comparison.offset.into()).ok_or(Fmt1::VALUE.at(Params::offset))?;
+    if room < comparison.operand_b.len() {
+        return Err(Fmt1::SIZE.at(Params::operand_b));
+    }
+    if comparison.holds(data.as_slice()) { Ok(()) } else { Err(Rc::POLICY) }
+}
+
+/// A code of TPM2_GetCapability with the position that its parameter has here.
+fn here(rc: Rc) -> Rc {
+    use get_capability::Params as There;
+    let positions = [(There::capability, Params::capability), (There::property, Params::property)];
+    [Fmt1::VALUE, Fmt1::HANDLE]
+        .into_iter()
+        .flat_map(|code| positions.map(|(there, here)| (code.at(there), code.at(here))))
+        .find(|(there, _)| *there == rc)
+        .map_or(rc, |(_, here)| here)
+}

@@ -1,0 +1,47 @@
+//! TPM2_PolicyDuplicationSelect (Part 3, 23.15).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::crypto::hash::Hasher;
+use crate::pipeline::Call;
+use crate::policy::BoundHash;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{HandleType, Marshal, Name, ShPolicy};
+
+pub(crate) struct PolicyDuplicationSelect;
+
+handles! { pub(crate) struct Handles { session: ShPolicy } }
+params! { pub(crate) struct Params { object_name: Name, new_parent_name: Name, include_object: bool } }
+
+/// TPM_CC_Duplicate, to which the session is limited.
+const DUPLICATE: u32 = 0x14b;
+
+impl Command for PolicyDuplicationSelect {
+    const CODE: u32 = 0x188;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `CPHASH`: the session is already limited to a cpHash, nameHash, template or parameters
+    /// - `COMMAND_CODE`: the session is already limited to a command
+    ///
+    /// The object stands in nameHash always, in policyDigest only with includeObject.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        let session = tpm.policy_session(h.session.handle())?;
+        session.check_unbound()?;
+        if session.policy.command_code.is_some() {
+            return Err(Rc::COMMAND_CODE);
+        }
+        let (object, parent) = (p.object_name.as_slice(), p.new_parent_name.as_slice());
+        let name_hash = Hasher::new(session.hash).chain(object).chain(parent).finish();
+        session.policy.extend(session.hash, Self::CODE, |w| {
+            w.put(if p.include_object { object } else { &[] });
+            w.put(parent);
+            p.include_object.marshal(w);
+        });
+        session.policy.bound_hash = Some(BoundHash::NameHash(name_hash));
+        session.policy.command_code = Some(DUPLICATE);
+        Ok(Empty)
+    }
+}

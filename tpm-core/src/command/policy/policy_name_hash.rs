@@ -1,0 +1,33 @@
+//! TPM2_PolicyNameHash (Part 3, 23.14).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::crypto::hash::Digest;
+use crate::pipeline::Call;
+use crate::policy::BoundHash;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{HandleType, ShPolicy};
+
+pub(crate) struct PolicyNameHash;
+
+handles! { pub(crate) struct Handles { session: ShPolicy } }
+params! { pub(crate) struct Params { name_hash: Digest } }
+
+impl Command for PolicyNameHash {
+    const CODE: u32 = 0x170;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `SIZE` at `name_hash`: not the size of the session's digests
+    /// - `CPHASH`: the session is already limited to a cpHash, nameHash, template or parameters, even the same
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        let session = tpm.policy_session(h.session.handle())?;
+        session.check_digest_size(&p.name_hash, Params::name_hash)?;
+        session.check_unbound()?;
+        session.policy.extend(session.hash, Self::CODE, |w| w.put(p.name_hash.as_slice()));
+        session.policy.bound_hash = Some(BoundHash::NameHash(p.name_hash));
+        Ok(Empty)
+    }
+}

@@ -1,0 +1,31 @@
+//! TPM2_PolicyNvWritten (Part 3, 23.20).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{HandleType, Marshal, ShPolicy};
+
+pub(crate) struct PolicyNvWritten;
+
+handles! { pub(crate) struct Handles { session: ShPolicy } }
+params! { pub(crate) struct Params { written_set: bool } }
+
+impl Command for PolicyNvWritten {
+    const CODE: u32 = 0x18f;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `VALUE` at `written_set`: the session already demands the opposite
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        let session = tpm.policy_session(h.session.handle())?;
+        if session.policy.nv_written.is_some_and(|written| written != p.written_set) {
+            return Err(Fmt1::VALUE.at(Params::written_set));
+        }
+        session.policy.extend(session.hash, Self::CODE, |w| p.written_set.marshal(w));
+        session.policy.nv_written = Some(p.written_set);
+        Ok(Empty)
+    }
+}

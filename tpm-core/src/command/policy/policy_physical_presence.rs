@@ -1,0 +1,28 @@
+//! TPM2_PolicyPhysicalPresence (Part 3, 23.12).
+
+use crate::command::Command;
+use crate::command::area::{Empty, handles, params};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{HandleType, ShPolicy};
+
+pub(crate) struct PolicyPhysicalPresence;
+
+handles! { pub(crate) struct Handles { session: ShPolicy } }
+params! { pub(crate) struct Params {} }
+
+impl Command for PolicyPhysicalPresence {
+    const CODE: u32 = 0x187;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// No codes of its own: physical presence is looked for when the session is used.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
+        let session = tpm.policy_session(h.session.handle())?;
+        session.policy.extend(session.hash, Self::CODE, |_| ());
+        session.policy.physical_presence = true;
+        Ok(Empty)
+    }
+}

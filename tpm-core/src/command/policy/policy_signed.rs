@@ -1,0 +1,64 @@
+//! TPM2_PolicySigned (Part 3, 23.3).
+
+use crate::command::Command;
+use crate::command::area::{handles, params, reply};
+use crate::crypto::hash::{Digest, Hasher};
+use crate::object::sign;
+use crate::pipeline::Call;
+use crate::policy::{Assertion, AssertionAt, Timeout};
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{DhObject, Handle, HandleType, ShPolicy, Signature, TkAuth, st};
+
+pub(crate) struct PolicySigned;
+
+handles! { pub(crate) struct Handles { auth_object: DhObject, session: ShPolicy } }
+params! { pub(crate) struct Params { nonce_tpm: Digest, cp_hash_a: Digest, policy_ref: Digest, expiration: i32, auth: Signature } }
+reply! { pub(crate) struct Answer { timeout: Timeout, ticket: TkAuth } }
+
+impl Command for PolicySigned {
+    const CODE: u32 = 0x160;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Answer;
+
+    /// Unless the session is a trial:
+    /// - `NONCE` at `nonce_tpm`, `EXPIRED` at `expiration`, `SIZE` at `cp_hash_a`, `CPHASH`: as for TPM2_PolicySecret
+    /// - `SCHEME` at `auth`: a scheme that does not go with the key
+    /// - `HANDLE` at `auth`: an HMAC key of which only the public area is loaded
+    /// - `SIGNATURE` at `auth`: the signature over nonceTPM, expiration, cpHashA and policyRef is not the key's
+    ///
+    /// A negative expiration asks for a ticket.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
+        const AT: AssertionAt =
+            AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
+        let (key, session) = (h.auth_object.handle(), h.session.handle());
+        let assertion = Assertion {
+            code: Self::CODE,
+            name: tpm.name_of(key),
+            nonce_tpm: p.nonce_tpm,
+            cp_hash_a: p.cp_hash_a,
+            policy_ref: p.policy_ref,
+            expiration: p.expiration,
+        };
+        let timeout_ms = tpm.check_assertion(session, &assertion, &AT)?;
+        if !tpm.ram.sessions.get(session).ok_or(Rc::reference_h(1))?.is_trial() {
+            verify(tpm, key, &assertion, &p.auth).map_err(|e| e.at(Params::auth))?;
+        }
+        let hierarchy = tpm.hierarchy_of(key);
+        let (timeout, ticket) = tpm.assert(session, &assertion, timeout_ms, (st::AUTH_SIGNED, hierarchy))?;
+        Ok(Answer { timeout, ticket: TkAuth(ticket) })
+    }
+}
+
+/// Whether the key signed aHash = H(nonceTPM ‖ expiration ‖ cpHashA ‖ policyRef), with the hash of the signature.
+fn verify(tpm: &Tpm, key: Handle, assertion: &Assertion, signature: &Signature) -> Result<(), Fmt1> {
+    let a_hash = Hasher::new(signature.hash().ok_or(Fmt1::SCHEME)?)
+        .chain(assertion.nonce_tpm.as_slice())
+        .chain(&assertion.expiration.to_be_bytes())
+        .chain(assertion.cp_hash_a.as_slice())
+        .chain(assertion.policy_ref.as_slice())
+        .finish();
+    let object = tpm.object(key).ok_or(Fmt1::HANDLE)?;
+    sign::verify(object, a_hash.as_slice(), signature)
+}
