@@ -278,6 +278,15 @@ fn an_extend_after_shutdown_cannot_be_undone_by_resume() {
     tpm.power_cycle();
     assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)), "the saved state would not have the event");
     assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+    tpm.run(SHUTDOWN, &[], &[], &[0, 1]).unwrap();
+    tpm.with(EVENT, &[15], &[b""], &tpm2b(b"x")).unwrap();
+    tpm.power_cycle();
+    assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)));
+    assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+    tpm.run(SHUTDOWN, &[], &[], &[0, 1]).unwrap();
+    tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[])).unwrap();
+    tpm.power_cycle();
+    assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)), "a new bank would be empty");
 }
 
 #[test]
@@ -286,6 +295,7 @@ fn an_extend_of_a_pcr_that_is_not_saved_leaves_the_shutdown_valid() {
     assert_eq!(tpm.run(SHUTDOWN, &[], &[], &[0, 1]), Ok(vec![]));
     extend(&mut tpm, 16, &[(SHA256, &[1; 32])]).unwrap();
     tpm.with(RESET, &[23], &[b""], &[]).unwrap();
+    extend(&mut tpm, NULL, &[]).unwrap();
     tpm.restart(None, 1);
     assert_eq!(read(&mut tpm, SHA256, 16), Some(vec![0; 32]));
 }

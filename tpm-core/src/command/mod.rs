@@ -21,9 +21,9 @@ pub(crate) trait Command {
     const EXTENSIVE: bool = false;
     /// TPMA_CC.flushed: a loaded transient object of the handle area will be flushed.
     const FLUSHED: bool = false;
-    /// Whether a TPM2_Shutdown before this command no longer counts, as it may have changed what was saved (Part 3, 9.4.1). A command for which that depends
-    /// says so with `Tpm::void_shutdown`.
-    const VOIDS_SHUTDOWN: bool = Self::NV;
+    /// The command changes what TPM2_Shutdown(STATE) saves, so that one before it no longer counts (Part 3, 9.4.1). A command for which that depends says so
+    /// with `Tpm::void_shutdown`.
+    const VOIDS_SHUTDOWN: bool = false;
     /// Whether the command admits sessions at all (Part 3, its "Command" table has tag TPM_ST_NO_SESSIONS only).
     const SESSIONS: bool = true;
     /// The handle area.

@@ -251,7 +251,7 @@ impl Tpm {
     }
 
     /// A PCR that TPM2_Shutdown(STATE) saves: what it has saved is void after TPM2_Startup.
-    fn will_change_pcr(&mut self, pcr: u32) {
+    pub(crate) fn will_change_pcr(&mut self, pcr: u32) {
         if is_saved(pcr) && self.ram.started {
             self.void_shutdown();
         }

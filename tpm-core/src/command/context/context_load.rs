@@ -56,5 +56,7 @@ fn load_session(tpm: &mut Tpm, context: &Context, session: Session) -> Result<Ha
     if !tpm.ram.sessions.is_saved(context.saved_handle, context.sequence) {
         return Err(Fmt1::HANDLE.at(Params::context));
     }
-    tpm.ram.sessions.restore(context.saved_handle, session)
+    let handle = tpm.ram.sessions.restore(context.saved_handle, session)?;
+    tpm.void_shutdown();
+    Ok(handle)
 }

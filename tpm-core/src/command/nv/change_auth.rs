@@ -15,7 +15,6 @@ params! { pub(crate) struct Params { new_auth: Auth } }
 impl Command for NvChangeAuth {
     const CODE: u32 = 0x13b;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -16,7 +16,6 @@ params! { pub(crate) struct Params { auth: Auth, public_info: Sized2b<NvPublic> 
 impl Command for NvDefineSpace {
     const CODE: u32 = 0x12a;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

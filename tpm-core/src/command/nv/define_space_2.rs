@@ -16,7 +16,6 @@ params! { pub(crate) struct Params { auth: Auth, public_info: Sized2b<NvPublic2>
 impl Command for NvDefineSpace2 {
     const CODE: u32 = 0x19d;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

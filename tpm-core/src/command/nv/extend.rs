@@ -16,7 +16,6 @@ params! { pub(crate) struct Params<'a> { data: Tpm2b<'a, NV_BUFFER_MAX> } }
 impl Command for NvExtend {
     const CODE: u32 = 0x136;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Empty;

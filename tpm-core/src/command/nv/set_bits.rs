@@ -15,7 +15,6 @@ params! { pub(crate) struct Params { bits: u64 } }
 impl Command for NvSetBits {
     const CODE: u32 = 0x135;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

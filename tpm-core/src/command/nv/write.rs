@@ -16,7 +16,6 @@ params! { pub(crate) struct Params<'a> { data: Tpm2b<'a, NV_BUFFER_MAX>, offset:
 impl Command for NvWrite {
     const CODE: u32 = 0x137;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Empty;

@@ -17,13 +17,15 @@ reply! { pub(crate) struct Answer { success: bool, max_pcr: u32, size_needed: u3
 impl Command for PcrAllocate {
     const CODE: u32 = 0x12b;
     const NV: bool = true;
+    const VOIDS_SHUTDOWN: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
     /// - `PCR`: no bank would have PCR 0, or none PCR 17
     ///
-    /// It takes effect at the next _TPM_Init, before which there can be no TPM2_Shutdown(STATE). There is memory for every PCR of every bank,
+    /// It takes effect at the next _TPM_Init, before which there can be no TPM2_Shutdown(STATE); one that was before is void, or a new bank would come
+    /// without what has been measured. There is memory for every PCR of every bank,
     /// so allocationSuccess is always YES.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let allocated = pcr::reallocate(tpm.persistent.pcr_allocation, &p.allocation)?;

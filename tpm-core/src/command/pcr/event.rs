@@ -17,7 +17,6 @@ params! { pub(crate) struct Params<'a> { event_data: Tpm2b<'a, 1024> } }
 impl Command for PcrEvent {
     const CODE: u32 = 0x13c;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = DigestValues;

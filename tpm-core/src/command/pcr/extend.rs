@@ -15,7 +15,6 @@ params! { pub(crate) struct Params { digests: DigestValues } }
 impl Command for PcrExtend {
     const CODE: u32 = 0x182;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;
@@ -25,6 +24,7 @@ impl Command for PcrExtend {
     /// With TPM_RH_NULL nothing happens; nor for a digest whose bank does not have the PCR.
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         if let Some(pcr) = Tpm::extendable(h.pcr.handle(), call.locality)? {
+            tpm.will_change_pcr(pcr);
             p.digests.0.iter().for_each(|d| tpm.extend_pcr(d.alg, pcr, d.digest.as_slice()));
         }
         Ok(Empty)

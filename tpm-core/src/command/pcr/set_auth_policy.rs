@@ -17,7 +17,6 @@ params! { pub(crate) struct Params { auth_policy: Digest, hash_alg: Option<HashA
 impl Command for PcrSetAuthPolicy {
     const CODE: u32 = 0x12c;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

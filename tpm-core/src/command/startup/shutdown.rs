@@ -16,7 +16,6 @@ params! { pub(crate) struct Params { shutdown_type: Su } }
 impl Command for Shutdown {
     const CODE: u32 = 0x145;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

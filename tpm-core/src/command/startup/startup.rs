@@ -34,7 +34,6 @@ params! { pub(crate) struct Params { startup_type: Su } }
 impl Command for Startup {
     const CODE: u32 = 0x144;
     const NV: bool = true;
-    const VOIDS_SHUTDOWN: bool = false;
     const SESSIONS: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
