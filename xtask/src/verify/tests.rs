@@ -18,6 +18,9 @@ use std::time::SystemTime;
 const POLICY: u64 = 0x3_0000;
 const RH_OWNER: u32 = 0x4000_0001;
 
+/// The step that must fail, what is wrong, and how it becomes so.
+type Wrong<T> = (Step, &'static str, fn(&mut T));
+
 /// What a dishonest platform could make, part by part. Everything is derived from these fields by [`Twin::evidence`].
 struct Twin {
     identity: Identity,
@@ -206,7 +209,7 @@ fn every_flipped_bit_is_refused_at_the_right_step() {
 /// Everything is derived again, and signed, after the twin was changed.
 #[test]
 fn what_is_wrong_and_signed_fails_at_its_own_step() {
-    const CASES: &[(Step, &str, fn(&mut Twin))] = &[
+    const CASES: &[Wrong<Twin>] = &[
         (Step::ReportFormat, "version 2", |twin| twin.report[0] = 2),
         (Step::ReportFormat, "version 6", |twin| twin.report[0] = 6),
         (Step::ReportFormat, "another algorithm", |twin| twin.report[0x34] = 2),
@@ -262,7 +265,7 @@ fn what_is_wrong_and_signed_fails_at_its_own_step() {
 /// Wrong in the folder alone: who writes it has no key.
 #[test]
 fn what_is_exchanged_in_the_folder_fails_at_its_own_step() {
-    const CASES: &[(Step, &str, fn(&mut Evidence))] = &[
+    const CASES: &[Wrong<Evidence>] = &[
         (Step::Root, "another root", |evidence| evidence.ark = evidence.ask.clone()),
         (Step::Chain, "no intermediate", |evidence| evidence.ask = evidence.ark.clone()),
         (Step::Chain, "the ASK as VCEK", |evidence| evidence.vcek = evidence.ask.clone()),
