@@ -6,7 +6,7 @@ use crate::evidence;
 use crate::qemu::{End, Qemu, Source};
 use crate::relay::{AttestCall, Relay, result_name};
 use crate::run::{self, Built};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use core::time::Duration;
 use sha2::{Digest, Sha512};
 
@@ -89,19 +89,17 @@ fn works(qemu: &mut Qemu, built: &Built) -> Result<()> {
 
 fn ends(qemu: &mut Qemu, end: End, line: &str) -> Result<()> {
     let mut said = String::new();
-    let mut ended = false;
-    while !(ended && said.contains(line)) {
-        match qemu.next_event(Duration::from_secs(20)) {
-            Some(event) if event.source == Source::Firmware && event.line.starts_with("quoin: guest ") => {
-                bail!("the guest was started")
-            }
-            Some(event) => said.push_str(&format!("{}\n", event.line)),
-            None if ended => bail!("no line `{line}`:\n{said}"),
-            None => bail!("nothing was said for a long time:\n{said}"),
-        }
-        ended = qemu.has_ended()?;
+    // Until the machine has ended, or is silent.
+    while let Some(event) = qemu.next_event(Duration::from_secs(60)) {
+        let started = event.source == Source::Firmware && event.line.starts_with("quoin: guest ");
+        ensure!(!started, "the guest was started");
+        said.push_str(&event.line);
+        said.push('\n');
     }
     let got = qemu.wait(Duration::from_secs(5)).with_context(|| said.clone())?;
-    ensure!(got == end, "the machine ended with {got:?}, expected {end:?}:\n{said}");
+    ensure!(
+        got == end && said.contains(line),
+        "the machine ended with {got:?}, expected {end:?} and `{line}`:\n{said}"
+    );
     Ok(())
 }
