@@ -31,7 +31,7 @@ use snp::message::Channel;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::svsm::attestation::{VTPM_SERVICE, report_data};
-use tpm_core::{Clock, Entropy};
+use tpm_core::{Clock, EkTemplate, Entropy, MAX_EK_PUBLIC};
 use zerocopy::FromBytes;
 
 use arch::host::{self, PspReports, say};
@@ -156,11 +156,27 @@ fn guest_memory(memory: &mut Memory, launch: &Launch, firmware: Region) -> Resul
     Ok(map)
 }
 
-/// Derives the endorsement keys before the guest can send a command, and makes the manifest of the RSA-2048 one.
+/// Derives the endorsement keys before the guest can send a command; the manifest is that of the RSA-2048 one.
 fn endorse(tpm: &mut Platform<impl Entropy, impl Clock>) -> Result<Services, Fatal> {
-    let services = Services::new(b"TEMP EK").ok_or_else(Fatal::plain(Reason::OutOfMemory));
-    say("tpm", format_args!("ready, TPM2_Startup is the guest's"));
-    services
+    let (rsa, rsa_ms) = endorsement_key(tpm, EkTemplate::Rsa2048)?;
+    let (_, p256_ms) = endorsement_key(tpm, EkTemplate::EccP256)?;
+    let (_, p384_ms) = endorsement_key(tpm, EkTemplate::EccP384)?;
+    say("tpm", format_args!("EK derived: RSA-2048 {rsa_ms} ms, P-256 {p256_ms} ms, P-384 {p384_ms} ms"));
+    Services::new(&rsa).ok_or_else(Fatal::plain(Reason::OutOfMemory))
+}
+
+/// A marshalled TPMT_PUBLIC, and the milliseconds that it took.
+fn endorsement_key(
+    tpm: &mut Platform<impl Entropy, impl Clock>,
+    template: EkTemplate,
+) -> Result<(heapless::Vec<u8, MAX_EK_PUBLIC>, u64), Fatal> {
+    let start = tpm.now_ms();
+    let mut public = heapless::Vec::from_array([0; MAX_EK_PUBLIC]);
+    let len = tpm
+        .with(|tpm, _| tpm.endorsement_key(template, &mut public))
+        .map_err(|_| Fatal::new(Reason::Tpm, format_args!("no endorsement key {template:?}")))?;
+    public.truncate(len);
+    Ok((public, tpm.now_ms().saturating_sub(start)))
 }
 
 /// Copies the secrets page and wipes it where the PSP put it.

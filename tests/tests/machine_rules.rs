@@ -18,8 +18,8 @@ use xtask::psp::Identity;
 use xtask::qemu::{End, Qemu, Settings, Source};
 use xtask::{build, digest, run};
 
-/// A case takes a fraction of a second; a busy host gets a minute.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// A case takes a fraction of a second; a busy host gets two minutes.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Machine and payload, built.
 struct Bench {

@@ -56,7 +56,10 @@ fn install(prefix: &[&str], packages: &[&str]) -> Result<()> {
 }
 
 fn apt_get(prefix: &[&str], arguments: &[&str]) -> Result<()> {
-    let words = [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"], arguments].concat();
+    // Another apt-get may be at work, and a mirror may be slow: neither is a reason to give up at once.
+    let patient = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
+    let words =
+        [prefix, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"], patient.as_slice(), arguments].concat();
     let output =
         Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).output().context("cannot start apt-get")?;
     if output.status.success() {

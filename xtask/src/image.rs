@@ -115,11 +115,11 @@ fn print_sizes(firmware: &Elf) {
 pub fn check(image: &Image) -> Result<()> {
     ensure!(image.bytes.len() <= SIZE_LIMIT, "the image has {} bytes, more than {SIZE_LIMIT}", image.bytes.len());
     let path = workspace::root()?.join(RELEASE_MEASUREMENT);
-    let committed = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let committed = fs::read_to_string(&path).unwrap_or_else(|_| String::from("none"));
+    let (committed, computed) = (committed.trim(), hex(&image.launch.digest));
     ensure!(
-        committed.trim() == hex(&image.launch.digest),
-        "the launch digest is not the committed one ({}).\nIf the change of the image is meant, run `cargo xtask image --accept` and commit {RELEASE_MEASUREMENT}.",
-        committed.trim()
+        committed == computed,
+        "the launch digest is {computed}, the committed one is {committed}.\nIf the change of the image is meant, run `cargo xtask image --accept` and commit {RELEASE_MEASUREMENT}."
     );
     println!("the launch digest is the committed one");
     Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -20,7 +20,7 @@ use std::time::Instant;
 pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 
 /// How long QEMU may take to connect to our sockets.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.
 const RELAY_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -250,10 +250,16 @@ impl Folder {
     pub fn new() -> Result<Self> {
         use core::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("quoin-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
+        loop {
+            let name = format!("quoin-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                // Of a run that was killed, or of a container that shares the folder and not the process numbers.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
+            }
+        }
     }
 
     /// Where it is.

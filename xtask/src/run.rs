@@ -17,7 +17,7 @@ use std::time::{Instant, SystemTime};
 /// RAM of the machine in MiB (docs/boot.md).
 pub const MEMORY_MIB: u32 = 512;
 /// How long the firmware may take to start the payload: an emulated CPU makes a 2048-bit RSA key in seconds.
-const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Options of `cargo xtask run`.
 #[derive(Debug, clap::Args)]

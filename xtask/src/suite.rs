@@ -3,12 +3,18 @@
 //! | module | is |
 //! |---|---|
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`evidence`] | what `xtask verify` accepts, and what it must not |
+//! | [`firmware`] | what the image is made of |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
+//! | [`lies`] | the firmware under a host that lies |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 
 pub mod cargo;
+pub mod evidence;
+pub mod firmware;
 pub mod hostile;
+pub mod lies;
 pub mod reproducible;
 pub mod tools;
 

@@ -22,10 +22,13 @@ type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
-    ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
+    ("image: what it is made of", suite::firmware::run),
+    ("evidence: verified, and refused when a bit is flipped", suite::evidence::run),
     ("hostile guest at VMPL2", suite::hostile::run),
+    ("host that lies to the firmware", suite::lies::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
-    ("machine: rules, lies, launches", |_| suite::cargo::qemu()),
+    ("machine: rules and launches", |_| suite::cargo::qemu()),
+    ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
 ];
 
 /// Runs the verb; the exit status says whether all cases passed.

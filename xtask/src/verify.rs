@@ -7,6 +7,8 @@
 mod chain;
 mod report;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod tpm;
 
 use crate::digest::{self, hex};

@@ -1,7 +1,7 @@
 //! The hostile guest: tests/guest's self-test, in a machine that gives #GP for an access that the RMP forbids.
 
-use super::Totals;
-use crate::relay::Relay;
+use super::{Totals, case};
+use crate::relay::{AttestCall, Relay, result_name};
 use crate::run::{self, Built};
 use anyhow::{Context, Result, bail, ensure};
 
@@ -11,11 +11,21 @@ pub fn run(built: &Built) -> Result<Totals> {
     run::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
     let text = relay.selftest().with_context(|| qemu.last_lines())?;
-    let totals = count(&text)?;
+    let mut totals = count(&text)?;
     for line in text.lines().filter(|line| line.starts_with("FAIL ")) {
         println!("{line}");
     }
+    totals += case("the firmware is alive after it: TPM and attestation answer", alive(&mut relay));
     Ok(totals)
+}
+
+fn alive(relay: &mut dyn Relay) -> Result<()> {
+    // TPM2_GetTestResult.
+    let response = relay.tpm(&[0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x7C])?;
+    ensure!(response.len() >= 10, "the TPM has answered {response:?}");
+    let attested = relay.attest(AttestCall::Services, 0, &[7; 64])?;
+    ensure!(attested.rax == 0, "SVSM_ATTEST_SERVICES: {}", result_name(attested.rax));
+    Ok(())
 }
 
 /// Counts the lines, and compares with the total that the payload states: a text that was cut must not pass.

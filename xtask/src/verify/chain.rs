@@ -47,6 +47,7 @@ pub(super) fn chain(case: &Case<'_>) -> Result<String> {
         signed_by(certificate, issuer).with_context(|| format!("{name} certificate"))?;
         valid_at(certificate, case.expectations.now).with_context(|| format!("{name} certificate"))?;
     }
+    well_formed(&evidence.certificates)?;
     for (name, guid, der) in
         [("ARK", ARK_GUID, &evidence.ark), ("ASK", ASK_GUID, &evidence.ask), ("VCEK", VCEK_GUID, &evidence.vcek)]
     {

@@ -1,0 +1,105 @@
+//! The shipped firmware under a host that lies: it goes on where the protocol lets it, and otherwise ends with a reason, before the guest runs.
+//! Never does it take a wrong answer, reuse an IV (the machine stops for that by name) or panic.
+
+use super::{Totals, case};
+use crate::evidence;
+use crate::qemu::{End, Qemu, Source};
+use crate::relay::{AttestCall, Relay, result_name};
+use crate::run::{self, Built};
+use anyhow::{Context, Result, ensure};
+use core::time::Duration;
+use sha2::{Digest, Sha512};
+
+/// What the firmware does about a lie.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    /// Starts the guest, whose TPM and attestation work.
+    Works,
+    /// Asks for termination with this code (kernel/src/fatal.rs).
+    Ends(u8),
+    /// The machine stops it: the lie cannot be seen from inside.
+    Stopped(&'static str),
+}
+
+/// The set of the firmware's own termination codes.
+const SET: u8 = 10;
+
+/// The lies of tests/machine/src/config.rs.
+const LIES: &[(&str, Then)] = &[
+    // What a host may do, or what asking again repairs.
+    ("busy:1000", Then::Works),
+    ("stale-answer:1", Then::Works),
+    ("stale-answer:2", Then::Works),
+    ("no-answer:1", Then::Works),
+    ("no-answer:2", Then::Works),
+    ("cert-truncated", Then::Works),
+    ("psc-partial:2", Then::Works),
+    ("spurious-run:1", Then::Works),
+    // Features (4), page states (5): no answer counts without the GHCB's valid bits.
+    ("ghcb-invalid", Then::Ends(5)),
+    ("ghcb-invalid:0x80000011", Then::Ends(12)),
+    ("hv-features:0x5", Then::Ends(4)),
+    // The protocol (3), the C-bit (1), the memory map (6).
+    ("ghcb-register-other", Then::Ends(3)),
+    ("cbit-lie:51", Then::Ends(3)),
+    ("cpuid-overflow:65", Then::Ends(1)),
+    ("memory-map-lie", Then::Ends(6)),
+    // No report (12): not authentic, or authentic and not the one that was asked for.
+    ("wrong-seq:1", Then::Ends(12)),
+    ("bit-flip:0", Then::Ends(12)),
+    ("bit-flip:1000", Then::Ends(12)),
+    ("wrong-vmpl-report:3", Then::Ends(12)),
+    ("wrong-report-data:9", Then::Ends(12)),
+    ("report-status:0x2a", Then::Ends(12)),
+    ("psc-refused", Then::Stopped("c-bit")),
+];
+
+/// A boot with each lie.
+pub fn run(built: &Built) -> Result<Totals> {
+    let mut totals = Totals::default();
+    for (lie, then) in LIES {
+        totals += case(lie, boot(built, lie, *then));
+    }
+    Ok(totals)
+}
+
+fn boot(built: &Built, lie: &str, then: Then) -> Result<()> {
+    // Little memory: what is validated at boot is what takes the time.
+    let mut qemu = run::start(built, &format!("ram=32\nfault={lie}"))?;
+    match then {
+        Then::Works => works(&mut qemu, built),
+        Then::Ends(code) => ends(&mut qemu, End::Terminated, &format!("machine: TERMINATED set={SET} code={code} ")),
+        Then::Stopped(rule) => ends(&mut qemu, End::RuleBroken, &format!("machine: STOP rule={rule} ")),
+    }
+}
+
+fn works(qemu: &mut Qemu, built: &Built) -> Result<()> {
+    run::wait_for_guest(qemu, &built.image, false)?;
+    let mut relay = qemu.relay()?;
+    let nonce = [7; 64];
+    let attested = relay.attest(AttestCall::Single(evidence::VTPM_GUID), 0, &nonce)?;
+    ensure!(attested.rax == 0, "SVSM_ATTEST_SINGLE_SERVICE: {}", result_name(attested.rax));
+    let data = Sha512::new().chain_update(nonce).chain_update(&attested.manifest).finalize();
+    ensure!(attested.report.get(0x50..0x90) == Some(data.as_slice()), "the report is not that of this call");
+    // TPM2_GetTestResult.
+    let response = relay.tpm(&[0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x7C])?;
+    ensure!(response.len() >= 10, "the TPM has answered {response:?}");
+    Ok(())
+}
+
+fn ends(qemu: &mut Qemu, end: End, line: &str) -> Result<()> {
+    let mut said = String::new();
+    // Until the machine has ended, or is silent.
+    while let Some(event) = qemu.next_event(Duration::from_secs(60)) {
+        let started = event.source == Source::Firmware && event.line.starts_with("quoin: guest ");
+        ensure!(!started, "the guest was started");
+        said.push_str(&event.line);
+        said.push('\n');
+    }
+    let got = qemu.wait(Duration::from_secs(5)).with_context(|| said.clone())?;
+    ensure!(
+        got == end && said.contains(line),
+        "the machine ended with {got:?}, expected {end:?} and `{line}`:\n{said}"
+    );
+    Ok(())
+}
