@@ -14,6 +14,7 @@ use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAtt
 
 /// Checks every session of the command, in order.
 ///
+/// - `PP` at the session: the platform's authorization, for a command that needs physical presence
 /// - `LOCKOUT`: the entity is protected and the TPM is in lockout mode
 /// - `AUTH_UNAVAILABLE`: the entity cannot be authorized in this way
 /// - `AUTH_TYPE`: the role needs a policy session
@@ -23,12 +24,28 @@ pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call, paramete
     let roles = call.handles.iter().zip(info.roles).filter(|(_, r)| **r != Role::None).map(|(_, r)| *r);
     let mut roles = roles.fuse();
     for (index, one) in call.sessions.iter().enumerate() {
+        check_binding(tpm, one)?;
         match one.authorizes {
             Some(h) => authorize_handle(tpm, call, index, one, h, roles.next().unwrap_or(Role::User), parameters)?,
             None => check_hmac(tpm, call, index, one, parameters)?,
         }
     }
     Ok(())
+}
+
+/// A session that is bound to a protected entity is subject to the protection whatever it is used for.
+///
+/// - `LOCKOUT`: the TPM is in lockout mode, or lockoutAuth to which the session is bound is disabled
+fn check_binding(tpm: &mut Tpm, one: &SessionUse) -> Result<(), Rc> {
+    match tpm.ram.sessions.get(one.handle).and_then(|s| s.binding) {
+        Some(b) if b.lockout => tpm.check_lockout(true),
+        Some(b) if b.da_protected => {
+            tpm.check_lockout(false)?;
+            tpm.da_use();
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks a session that authorizes a handle, and counts that where the authValue is a PIN.
@@ -64,13 +81,16 @@ fn check_admission(
     role: Role,
     parameters: &[u8],
 ) -> Result<(), Rc> {
+    if h == Handle::PLATFORM && !tpm.ram.physical_presence && tpm.persistent.presence.has(call.code) {
+        return Err(at_session(Fmt1::PP, index));
+    }
     let session = tpm.ram.sessions.get(one.handle);
     let policy = session.is_some_and(|s| s.kind != SessionType::Hmac);
     let uses_auth_value = !policy || session.is_some_and(|s| s.policy.auth_value || s.policy.password);
     if uses_auth_value {
         if h == Handle::LOCKOUT {
             tpm.check_lockout(true)?;
-        } else if tpm.is_da_protected(h) || session.and_then(|s| s.binding).is_some_and(|b| b.da_protected) {
+        } else if tpm.is_da_protected(h) {
             tpm.check_lockout(false)?;
             tpm.da_use();
         }
@@ -113,7 +133,7 @@ fn auth_value_available(tpm: &Tpm, call: &Call, h: Handle, role: Role) -> bool {
             let needed = if writes_nv(call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
             i.public.attributes.has(needed)
         }),
-        _ => true,
+        _ => crate::act::position(h).is_none() || tpm.clear.platform_enabled,
     }
 }
 
@@ -205,7 +225,9 @@ fn check_hmac(tpm: &mut Tpm, call: &Call, index: usize, one: &SessionUse, parame
         companion_nonces(tpm, call, index, hmac).chain(&[one.attributes.0]).verify(one.hmac.as_slice())
     };
     let binding = session.binding;
-    if good { Ok(()) } else { Err(failed(tpm, index, one.authorizes, binding)) }
+    let uses_auth_value = session.kind == SessionType::Hmac || session.policy.auth_value;
+    let authorizes = one.authorizes.filter(|_| uses_auth_value);
+    if good { Ok(()) } else { Err(failed(tpm, index, authorizes, binding)) }
 }
 
 /// The checks of a policy session at its use (Part 1, 19.7.11).

@@ -16,6 +16,7 @@ impl Command for NvIncrement {
     const CODE: u32 = 0x134;
     const NV: bool = true;
     const VOIDS_SHUTDOWN: bool = false;
+    const READ_ONLY: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;
