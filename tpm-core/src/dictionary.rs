@@ -14,23 +14,50 @@ impl Dictionary {
             recovery_time_s: profile::DA_RECOVERY_TIME_S,
             lockout_recovery_s: profile::DA_LOCKOUT_RECOVERY_S,
             lockout_auth_enabled: true,
+            healing_ms: 0,
+            lockout_healing_ms: 0,
         }
     }
 
-    /// Whether the TPM is in lockout mode. A recoveryTime of zero switches the protection off.
+    /// Whether the TPM is in lockout mode: with maxTries zero it always is.
     pub(crate) const fn locked_out(&self) -> bool {
-        self.recovery_time_s != 0 && self.failed_tries >= self.max_tries
+        self.failed_tries >= self.max_tries
+    }
+
+    /// Time that has passed heals: a failed try for each recoveryTime (all at once if that is zero: no protection), and lockoutAuth after
+    /// lockoutRecovery (unless that is zero: then only TPM2_Startup does).
+    fn heal(&mut self, passed_ms: u64) {
+        let recovery_ms = u64::from(self.recovery_time_s) * 1000;
+        if self.failed_tries > 0 {
+            self.healing_ms = self.healing_ms.saturating_add(passed_ms);
+            match self.healing_ms.checked_div(recovery_ms) {
+                None => self.failed_tries = 0,
+                Some(healed) => {
+                    self.failed_tries = self.failed_tries.saturating_sub(u32::try_from(healed).unwrap_or(u32::MAX));
+                    self.healing_ms %= recovery_ms;
+                }
+            }
+        }
+        let lockout_ms = u64::from(self.lockout_recovery_s) * 1000;
+        if !self.lockout_auth_enabled && lockout_ms != 0 {
+            self.lockout_healing_ms = self.lockout_healing_ms.saturating_add(passed_ms);
+            self.lockout_auth_enabled = self.lockout_healing_ms >= lockout_ms;
+        }
+    }
+
+    /// One failed try more, unless there is no protection.
+    fn fail(&mut self) {
+        if self.recovery_time_s != 0 {
+            self.failed_tries = self.failed_tries.saturating_add(1);
+        }
+        self.healing_ms = 0;
     }
 }
 
 impl Tpm {
     /// An authorization failed that counts: one try more.
     pub(crate) fn da_failure(&mut self) {
-        let dictionary = &mut self.persistent.dictionary;
-        if dictionary.recovery_time_s != 0 {
-            dictionary.failed_tries = dictionary.failed_tries.saturating_add(1).min(dictionary.max_tries);
-        }
-        self.ram.self_heal_ms = self.ram.time_ms;
+        self.persistent.dictionary.fail();
     }
 
     /// An authValue under protection is about to be used (Part 1, 19.8.6): if the power goes before TPM2_Shutdown, that counts as a failed try.
@@ -39,44 +66,32 @@ impl Tpm {
         self.void_shutdown();
     }
 
-    /// TPM2_Startup (Part 1, 19.8.6): a start enables lockoutAuth if lockoutRecovery is zero, and after a power failure a try counts that may have failed unseen.
+    /// An authorization with lockoutAuth failed: it is disabled until lockoutRecovery has passed.
+    pub(crate) fn lockout_failure(&mut self) {
+        self.persistent.dictionary.lockout_auth_enabled = false;
+        self.persistent.dictionary.lockout_healing_ms = 0;
+    }
+
+    /// What so much time has healed.
+    pub(crate) fn da_heal(&mut self, passed_ms: u64) {
+        self.persistent.dictionary.heal(passed_ms);
+    }
+
+    /// TPM2_Startup (Part 1, 19.8.6). If no TPM2_Shutdown came before, nobody knows how a protected use ended (CVE-2020-26933), nor how long the power was on: one try more
+    /// if there may have been one, and the times count anew.
     pub(crate) fn da_startup(&mut self, orderly: bool) {
-        let used = core::mem::take(&mut self.persistent.da_used);
         let dictionary = &mut self.persistent.dictionary;
         if dictionary.lockout_recovery_s == 0 {
             dictionary.lockout_auth_enabled = true;
         }
-        if used && !orderly {
-            self.da_failure();
-        }
-    }
-
-    /// An authorization with lockoutAuth failed: it is disabled until lockoutRecovery has passed.
-    pub(crate) fn lockout_failure(&mut self) {
-        self.persistent.dictionary.lockout_auth_enabled = false;
-        self.ram.lockout_heal_ms = self.ram.time_ms;
-    }
-
-    /// What time has healed: a failed try for each recoveryTime, and lockoutAuth after lockoutRecovery.
-    pub(crate) fn da_heal(&mut self) {
-        let now = self.ram.time_ms;
-        let dictionary = &mut self.persistent.dictionary;
-        let recovery_ms = u64::from(dictionary.recovery_time_s) * 1000;
-        if dictionary.failed_tries > 0 && recovery_ms != 0 {
-            let healed = now.saturating_sub(self.ram.self_heal_ms) / recovery_ms;
-            if healed > 0 {
-                dictionary.failed_tries =
-                    dictionary.failed_tries.saturating_sub(u32::try_from(healed).unwrap_or(u32::MAX));
-                self.ram.self_heal_ms += healed * recovery_ms;
+        if !orderly {
+            dictionary.healing_ms = 0;
+            dictionary.lockout_healing_ms = 0;
+            if self.persistent.da_used && !dictionary.locked_out() {
+                dictionary.fail();
             }
         }
-        let lockout_ms = u64::from(dictionary.lockout_recovery_s) * 1000;
-        if !dictionary.lockout_auth_enabled
-            && lockout_ms != 0
-            && now.saturating_sub(self.ram.lockout_heal_ms) >= lockout_ms
-        {
-            dictionary.lockout_auth_enabled = true;
-        }
+        self.persistent.da_used = false;
     }
 
     /// - `LOCKOUT`: the TPM is in lockout mode, or lockoutAuth is disabled

@@ -1,5 +1,6 @@
 //! What a handle stands for: its Name, authValue, authPolicy, and whether it is there (Part 1, 13 to 16).
 
+use crate::act;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvIndex;
 use crate::object::Object;
@@ -108,6 +109,7 @@ impl Tpm {
             Handle::ENDORSEMENT => self.persistent.endorsement_auth.duplicate(),
             Handle::PLATFORM => self.clear.platform_auth.duplicate(),
             Handle::LOCKOUT => self.persistent.lockout_auth.duplicate(),
+            _ if act::position(h).is_some() => self.clear.platform_auth.duplicate(),
             _ => match h.kind() {
                 HandleKind::Transient | HandleKind::Persistent => {
                     self.object(h).and_then(|o| o.sensitive.as_ref()).map(|s| s.auth.duplicate()).unwrap_or_default()
@@ -127,6 +129,7 @@ impl Tpm {
             Handle::ENDORSEMENT => hierarchy(&self.persistent.endorsement_policy),
             Handle::PLATFORM => hierarchy(&self.clear.platform_policy),
             Handle::LOCKOUT => hierarchy(&self.persistent.lockout_policy),
+            _ if act::position(h).is_some() => act::position(h).and_then(|i| *self.clear.act_policies.get(i)?),
             _ => match h.kind() {
                 HandleKind::Transient | HandleKind::Persistent => {
                     self.object(h).and_then(|o| o.public.name_alg.map(|alg| (alg, o.public.auth_policy)))

@@ -11,25 +11,30 @@
 //! | `pipeline` | what happens around every command |
 //! | `command` | Part 3: a folder a chapter, a file a command, one table |
 //! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `dictionary`, `selftest` | the parts of the TPM |
+//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `hierarchy`, `dictionary`, `presence`, `clock`, `act`, `selftest` | the parts of the TPM |
 //! | `state` | who survives what |
 //! | [`crypto`] | the only place that names cryptographic crates |
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod act;
 mod attest;
 mod audit;
+mod clock;
 mod command;
 mod context;
 pub mod crypto;
 mod dictionary;
 mod endorsement;
 mod entity;
+mod hierarchy;
 mod nv;
 mod object;
 mod pcr;
 mod pipeline;
 mod platform;
 mod policy;
+mod presence;
 pub mod profile;
 mod rc;
 pub mod secret;

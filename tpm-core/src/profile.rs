@@ -64,3 +64,12 @@ pub const DA_RECOVERY_TIME_S: u32 = 7200;
 pub const DA_LOCKOUT_RECOVERY_S: u32 = 86400;
 /// Generate requests of the DRBG after which it is reseeded.
 pub const DRBG_RESEED_INTERVAL: u64 = 1 << 16;
+/// Which of the Authenticated Countdown Timers TPM_RH_ACT_0 to TPM_RH_ACT_F there are.
+pub const ACTS: [u8; 2] = [0x0, 0xa];
+/// Whether the properties that came with specification 1.83 and later are listed (TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN). Clients that know only older
+/// ones take the whole list for malformed, tss-esapi 7.6 among them.
+pub const SVN_PROPERTIES: bool = false;
+/// TPM_PT_FIRMWARE_SVN and TPM_PT_FIRMWARE_MAX_SVN: the security version number, now and at most.
+pub const FIRMWARE_SVN: [u32; 2] = [0, 0];
+/// Whether TPM_PT_ML_PARAMETER_SETS of specification 1.85 is listed, with the same effect on such clients.
+pub const ML_PROPERTY: bool = false;

@@ -1,7 +1,9 @@
 //! The TPM as one value: manufacture, _TPM_Init, execution of commands, consistency.
 
+use crate::act::{self, Acts};
 use crate::audit::CommandAudit;
-use crate::command::startup_code;
+use crate::clock::Rate;
+use crate::command::{CommandInfo, startup_code};
 use crate::crypto::Rng;
 use crate::crypto::drbg::Drbg;
 use crate::crypto::hash::Digest;
@@ -10,13 +12,14 @@ use crate::object::PersistentObjects;
 use crate::pcr::{self, Pcrs, Root};
 use crate::pipeline;
 use crate::platform::{Hooks, Locality};
+use crate::presence::PresenceList;
 use crate::profile;
 use crate::rc::Rc;
 use crate::secret::Secret;
 use crate::selftest::SelfTest;
 use crate::session::Sessions;
 use crate::state::{Dictionary, Orderly, Persistent, Ram, Seed, StateClear, StateReset};
-use crate::wire::Auth;
+use crate::wire::{Auth, Handle};
 
 /// The TPM cannot be made or used: there is no entropy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +49,7 @@ impl Tpm {
         let mut ram = Ram::new(&self.persistent, hooks);
         core::mem::swap(&mut ram.sessions, &mut self.ram.sessions);
         ram.sessions.power_off();
+        ram.acts = self.ram.acts.after_init();
         self.ram = ram;
     }
 
@@ -60,30 +64,29 @@ impl Tpm {
         self.ram.physical_presence = asserted;
     }
 
+    /// Puts the TPM into failure mode until _TPM_Init, for a platform that finds it or itself at fault, and for tests.
+    pub fn enter_failure_mode(&mut self) {
+        self.ram.failure = true;
+    }
+
+    /// Whether the Authenticated Countdown Timer TPM_RH_ACT_`n` signals: its time is over, and nobody set it anew.
+    pub fn act_signaled(&self, n: u8) -> bool {
+        n < 16 && act::position(Handle::act(n)).and_then(|i| self.ram.acts.get(i)).is_some_and(act::Act::is_signaled)
+    }
+
     /// Whether the command may be executed in this state (Part 3, 5.3).
     ///
     /// - `FAILURE`: in failure mode, all but TPM2_GetTestResult and TPM2_GetCapability without sessions
-    /// - `INITIALIZE`: before TPM2_Startup
-    pub(crate) fn admit(&self, code: u32, sessions: bool) -> Result<(), Rc> {
-        if self.ram.failure && (sessions || !matches!(code, 0x17a | 0x17c)) {
-            return Err(Rc::FAILURE);
+    /// - `READ_ONLY`: in read-only mode, what is not admitted there
+    /// - `INITIALIZE`: before TPM2_Startup anything else, and that one after it
+    pub(crate) fn admit(&self, info: &CommandInfo, sessions: bool) -> Result<(), Rc> {
+        if self.ram.failure {
+            return if !sessions && matches!(info.code, 0x17a | 0x17c) { Ok(()) } else { Err(Rc::FAILURE) };
         }
-        if !self.ram.started && !self.ram.failure && code != startup_code() { Err(Rc::INITIALIZE) } else { Ok(()) }
-    }
-
-    /// Lets the TPM's time follow the platform's.
-    pub(crate) fn advance_time(&mut self, hooks: &mut Hooks<'_>) {
-        let now = hooks.clock.now_ms().saturating_sub(self.ram.platform_start_ms);
-        let passed = now.saturating_sub(self.ram.time_ms);
-        self.ram.time_ms += passed;
-        if self.ram.started {
-            let before = self.persistent.clock_ms / profile::CLOCK_UPDATE_MS;
-            self.persistent.clock_ms = self.persistent.clock_ms.saturating_add(passed);
-            if self.persistent.clock_ms / profile::CLOCK_UPDATE_MS != before {
-                self.ram.clock_safe = true;
-            }
-            self.da_heal();
+        if self.clear.read_only && !info.read_only {
+            return Err(Rc::READ_ONLY);
         }
+        if self.ram.started == (info.code == startup_code()) { Err(Rc::INITIALIZE) } else { Ok(()) }
     }
 
     /// `FAILURE` if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause can still be asked for.
@@ -125,9 +128,6 @@ impl Tpm {
     pub fn check(&self) -> Result<(), &'static str> {
         self.ram.sessions.check()?;
         self.persistent.nv.check()?;
-        if self.persistent.dictionary.failed_tries > self.persistent.dictionary.max_tries {
-            return Err("more failed tries than maxTries");
-        }
         if self.reset.audit_digest.is_some_and(|d| d.len() != self.persistent.audit.alg.digest_size()) {
             return Err("the digest of command audit is not of its algorithm");
         }
@@ -184,6 +184,8 @@ impl Persistent {
             reset_count: 0,
             total_reset_count: 0,
             clock_ms: 0,
+            presence: PresenceList::new(),
+            algorithm_set: 0,
             nv: NvMemory::new(),
             objects: PersistentObjects::default(),
         })
@@ -212,10 +214,10 @@ impl Ram {
             failure: false,
             time_ms: 0,
             time_epoch: 0,
-            platform_start_ms: hooks.clock.now_ms(),
+            platform_now_ms: hooks.clock.now_ms(),
+            clock_rate: Rate::new(),
             clock_safe: false,
-            self_heal_ms: 0,
-            lockout_heal_ms: 0,
+            acts: Acts::new(),
             exclusive_audit: None,
             orderly_startup: false,
             pcrs_reallocated: false,

@@ -1,7 +1,10 @@
 //! TPM2_GetCapability (Part 3, 30.2).
 
 mod harness;
-use harness::codes::{HANDLE, OWNER, PLATFORM, VALUE, param};
+use harness::codes::{
+    AUTH_MISSING, CURVE, HANDLE, HASH, INSUFFICIENT, KDF, MODE, OWNER, PLATFORM, SCHEME, SELECTOR, SIZE, SYMMETRIC,
+    TYPE, VALUE, handle, param,
+};
 use harness::{Fixture, Outcome, tpm2b};
 use proptest::prelude::{ProptestConfig, proptest};
 
@@ -17,6 +20,9 @@ const PCR_PROPERTIES: u32 = 7;
 const ECC_CURVES: u32 = 8;
 const AUTH_POLICIES: u32 = 9;
 const ACT: u32 = 10;
+const VENDOR: u32 = 0x100;
+const ACT_0: u32 = 0x4000_0110;
+const ACT_A: u32 = 0x4000_011a;
 
 fn raw(tpm: &mut Fixture, capability: u32, property: u32, count: u32) -> Outcome {
     tpm.run(GET_CAPABILITY, &[], &[], &[capability, property, count].map(u32::to_be_bytes).concat())
@@ -51,7 +57,7 @@ fn property(tpm: &mut Fixture, pt: u32) -> u32 {
 #[test]
 fn unknown_groups_are_refused() {
     let mut tpm = Fixture::new();
-    for capability in [11, 12, 0xff, 0x100, u32::MAX] {
+    for capability in [11, 12, 13, 0xff, 0x101, u32::MAX] {
         assert_eq!(raw(&mut tpm, capability, 0, 1), Err(param(1, VALUE)));
     }
 }
@@ -107,7 +113,20 @@ fn handles_of_every_type_are_listed_from_the_first() {
     assert_eq!(numbers(&mut tpm, HANDLES, 20, 2), (true, vec![20, 21]));
     assert_eq!(
         numbers(&mut tpm, HANDLES, 0x4000_0000, 100),
-        (false, vec![0x4000_0001, 0x4000_0007, 0x4000_0009, 0x4000_000a, 0x4000_000b, 0x4000_000c, 0x4000_000d])
+        (
+            false,
+            vec![
+                0x4000_0001,
+                0x4000_0007,
+                0x4000_0009,
+                0x4000_000a,
+                0x4000_000b,
+                0x4000_000c,
+                0x4000_000d,
+                ACT_0,
+                ACT_A
+            ]
+        )
     );
     for none in [0x0100_0000, 0x0200_0000, 0x0300_0000, 0x8000_0000, 0x8100_0000] {
         assert_eq!(numbers(&mut tpm, HANDLES, none, 100), (false, vec![]), "{none:#x}");
@@ -129,40 +148,35 @@ fn nv_indices_are_listed_in_order() {
     assert_eq!(property(&mut tpm, 0x202), 3, "TPM_PT_HR_NV_INDEX");
 }
 
-/// Code and TPMA_CC (Part 2, 8.9): nv 0x400000, extensive 0x800000, flushed 0x1000000, cHandles from bit 25, rHandle 0x10000000.
-const ATTRIBUTES: [u32; 32] = [
-    0x0440_0122, // NV_UndefineSpace
-    0x0240_012a, // NV_DefineSpace
-    0x0240_012b, // PCR_Allocate
-    0x0440_0134, // NV_Increment
-    0x0440_0135, // NV_SetBits
-    0x0440_0136, // NV_Extend
-    0x0440_0137, // NV_Write
-    0x0440_0138, // NV_WriteLock
-    0x0240_013c, // PCR_Event
-    0x0240_013d, // PCR_Reset
-    0x0040_0143, // SelfTest
-    0x0040_0144, // Startup
-    0x0040_0145, // Shutdown
-    0x0040_0146, // StirRandom
-    0x0440_014e, // NV_Read
-    0x0440_014f, // NV_ReadLock
-    0x0400_0151, // PolicySecret
-    0x0200_0155, // HMAC
-    0x0200_0169, // NV_ReadPublic
-    0x0200_016b, // PolicyAuthValue
-    0x0200_016c, // PolicyCommandCode
-    0x0200_0171, // PolicyOR
-    0x0000_017a, // GetCapability
-    0x0000_017b, // GetRandom
-    0x0000_017c, // GetTestResult
-    0x0000_017d, // Hash
-    0x0000_017e, // PCR_Read
-    0x0200_017f, // PolicyPCR
-    0x0200_0180, // PolicyRestart
-    0x0240_0182, // PCR_Extend
-    0x0200_0189, // PolicyGetDigest
-    0x0200_018c, // PolicyPassword
+/// Code and TPMA_CC (Part 2, 8.9) of every command of the specification up to 1.83 but those that need hardware: nv 0x400000, extensive 0x800000,
+/// flushed 0x1000000, cHandles from bit 25, rHandle 0x10000000.
+#[rustfmt::skip]
+const ATTRIBUTES: [u32; 121] = [
+    0x0440_011f, 0x0440_0120, 0x02c0_0121, 0x0440_0122, 0x02c0_0124, 0x02c0_0125, 0x02c0_0126, 0x0240_0127,
+    0x0240_0128, 0x0240_0129, 0x0240_012a, 0x0240_012b, 0x0240_012c, 0x0240_012d, 0x0240_012e, 0x0200_0130,
+    0x1200_0131, 0x0240_0132, 0x0440_0133, 0x0440_0134, 0x0440_0135, 0x0440_0136, 0x0440_0137, 0x0440_0138,
+    0x0240_0139, 0x0240_013a, 0x0240_013b, 0x0240_013c, 0x0240_013d, 0x0300_013e, 0x0240_013f, 0x0240_0140,
+    0x0040_0142, 0x0040_0143, 0x0040_0144, 0x0040_0145, 0x0040_0146, 0x0400_0147, 0x0400_0148, 0x0600_0149,
+    0x0400_014a, 0x0400_014b, 0x0400_014c, 0x0600_014d, 0x0400_014e, 0x0440_014f, 0x0400_0150, 0x0400_0151,
+    0x0400_0152, 0x0200_0153, 0x0200_0154, 0x0200_0155, 0x0200_0156, 0x1200_0157, 0x0200_0158, 0x0200_0159,
+    0x1200_015b, 0x0200_015c, 0x0200_015d, 0x0200_015e, 0x0400_0160, 0x1000_0161, 0x0200_0162, 0x0200_0163,
+    0x0200_0164, 0x0000_0165, 0x1000_0167, 0x0200_0168, 0x0200_0169, 0x0200_016a, 0x0200_016b, 0x0200_016c,
+    0x0200_016d, 0x0200_016e, 0x0200_016f, 0x0200_0170, 0x0200_0171, 0x0200_0172, 0x0200_0173, 0x0200_0174,
+    0x1400_0176, 0x0200_0177, 0x0000_0178, 0x0000_017a, 0x0000_017b, 0x0000_017c, 0x0000_017d, 0x0000_017e,
+    0x0200_017f, 0x0200_0180, 0x0000_0181, 0x0240_0182, 0x0200_0183, 0x0600_0184, 0x0540_0185, 0x1000_0186,
+    0x0200_0187, 0x0200_0188, 0x0200_0189, 0x0000_018a, 0x0200_018b, 0x0200_018c, 0x0200_018d, 0x0000_018e,
+    0x0200_018f, 0x0200_0190, 0x1200_0191, 0x0600_0192, 0x0200_0193, 0x0200_0196, 0x0400_0197, 0x0200_0198,
+    0x0200_0199, 0x0200_019a, 0x0200_019b, 0x0200_019c, 0x0240_019d, 0x0200_019e, 0x0240_019f, 0x0240_01a0,
+    0x0200_01a1,
+];
+
+/// What is not yet implemented. A command that lands may be taken off this list.
+#[rustfmt::skip]
+const MISSING: &[u32] = &[
+    0x11f, 0x12c, 0x132, 0x133, 0x13b, 0x13e, 0x140, 0x148, 0x149, 0x14a, 0x14c, 0x14d, 0x154, 0x158, 0x159, 0x15b,
+    0x15c, 0x15d, 0x160, 0x163, 0x164, 0x16a, 0x16d, 0x16e, 0x16f, 0x170, 0x172, 0x174, 0x177, 0x178, 0x183, 0x184,
+    0x185, 0x186, 0x187, 0x188, 0x18b, 0x18d, 0x18e, 0x18f, 0x190, 0x192, 0x193, 0x196, 0x197, 0x199, 0x19a, 0x19b,
+    0x19c, 0x19d, 0x19e, 0x1a1,
 ];
 
 #[test]
@@ -170,13 +184,41 @@ fn commands_have_the_attributes_of_the_specification() {
     let mut tpm = Fixture::new();
     let (_, all) = numbers(&mut tpm, COMMANDS, 0, 1000);
     for attributes in ATTRIBUTES {
-        assert!(all.contains(&attributes), "{attributes:#010x}");
+        match all.iter().find(|a| *a & 0xffff == attributes & 0xffff) {
+            Some(found) => assert_eq!(*found, attributes, "{attributes:#010x}"),
+            None => assert!(MISSING.contains(&(attributes & 0xffff)), "{attributes:#010x} is not implemented"),
+        }
     }
     assert!(all.is_sorted_by_key(|a| a & 0xffff));
     let total = property(&mut tpm, 0x129);
     assert_eq!(total as usize, all.len(), "TPM_PT_TOTAL_COMMANDS");
     assert_eq!(property(&mut tpm, 0x12a) + property(&mut tpm, 0x12b), total, "library and vendor commands");
     assert_eq!(numbers(&mut tpm, COMMANDS, 0x17e, 1), (true, vec![0x17e]));
+}
+
+#[test]
+fn tn_tpma_cc_has_no_reserved_bits() {
+    let mut tpm = Fixture::new();
+    let (_, all) = numbers(&mut tpm, COMMANDS, 0, 1000);
+    let reserved = 0x003f_0000 | 0x2000_0000 | 0xc000_0000;
+    assert!(all.iter().all(|a| a & reserved == 0));
+    for (code, why) in [
+        (0x12f, "FieldUpgradeStart"),
+        (0x141, "FieldUpgradeData"),
+        (0x179, "FirmwareRead"),
+        (0x194, "AC_GetCapability"),
+        (0x195, "AC_Send"),
+    ] {
+        assert!(all.iter().all(|a| a & 0xffff != code), "{why} needs hardware");
+        assert_eq!(tpm.run(code, &[], &[], &[]), Err(0x143), "{why}: COMMAND_CODE");
+    }
+}
+
+/// The handle of TPM2_FlushContext is a parameter, so cHandles is zero.
+#[test]
+fn tn_f_10830_flush_context_has_no_handles() {
+    let mut tpm = Fixture::new();
+    assert_eq!(numbers(&mut tpm, COMMANDS, 0x165, 1).1, [0x165]);
 }
 
 #[test]
@@ -250,10 +292,19 @@ fn fixed_properties_say_what_this_tpm_is() {
     for (pt, value) in expected {
         assert_eq!(property(&mut tpm, pt), value, "TPM_PT {pt:#x}");
     }
-    let (_, all) = page(&mut tpm, TPM_PROPERTIES, 0, 127, 8);
-    let tags: Vec<u32> = all.iter().map(|e| number(&e[..4])).collect();
-    let without_gap = (0x100..=0x12e).filter(|pt| *pt != 0x115).chain(0x200..=0x214);
-    assert_eq!(tags, without_gap.collect::<Vec<_>>());
+    let tags = |tpm: &mut Fixture, first: u32| {
+        let (more, all) = page(tpm, TPM_PROPERTIES, first, 127, 8);
+        assert!(!more);
+        all.iter().map(|e| number(&e[..4])).collect::<Vec<_>>()
+    };
+    // What came later, TPM_PT_FIRMWARE_SVN 0x12f and so on, breaks clients that do not know it.
+    let fixed: Vec<_> = (0x100..=0x12e).filter(|pt| *pt != 0x115).collect();
+    assert_eq!(tags(&mut tpm, 0), fixed);
+    assert_eq!(tags(&mut tpm, 0x100), fixed, "a reply stays within the group");
+    assert_eq!(tags(&mut tpm, 0x12f), []);
+    assert_eq!(tags(&mut tpm, 0x200), (0x200..=0x214).collect::<Vec<_>>());
+    assert_eq!(tags(&mut tpm, 0x300), []);
+    assert_eq!(tags(&mut tpm, u32::MAX), []);
     assert_eq!(page(&mut tpm, TPM_PROPERTIES, 0x115, 1, 8).1[0][..4], 0x116u32.to_be_bytes(), "a gap is stepped over");
     assert_eq!(page(&mut tpm, TPM_PROPERTIES, 0x215, 9, 8), (false, vec![]));
 }
@@ -291,13 +342,77 @@ fn curves_policies_and_timers() {
     assert_eq!(page(&mut tpm, ECC_CURVES, 4, 100, 2), (false, vec![vec![0, 4]]));
     let unset = |h: u32| [&h.to_be_bytes()[..], &[0, 0x10]].concat();
     let (more, policies) = page(&mut tpm, AUTH_POLICIES, OWNER, 100, 6);
-    assert_eq!((more, policies), (false, [OWNER, 0x4000_000a, 0x4000_000b, PLATFORM].map(unset).to_vec()));
+    assert_eq!(
+        (more, policies),
+        (false, [OWNER, 0x4000_000a, 0x4000_000b, PLATFORM, ACT_0, ACT_A].map(unset).to_vec())
+    );
     assert_eq!(page(&mut tpm, AUTH_POLICIES, 0x4000_000b, 1, 6), (true, vec![unset(0x4000_000b)]));
     assert_eq!(raw(&mut tpm, AUTH_POLICIES, 0, 1), Err(param(2, VALUE)));
-    assert_eq!(page(&mut tpm, ACT, 0x4000_0110, 16, 12), (false, vec![]));
+    let idle = |h: u32| [&h.to_be_bytes()[..], &[0; 8]].concat();
+    assert_eq!(page(&mut tpm, ACT, ACT_0, 16, 12), (false, vec![idle(ACT_0), idle(ACT_A)]));
+    assert_eq!(page(&mut tpm, ACT, ACT_0, 1, 12), (true, vec![idle(ACT_0)]));
+    assert_eq!(page(&mut tpm, ACT, ACT_0 + 1, 1, 12), (false, vec![idle(ACT_A)]));
+    assert_eq!(page(&mut tpm, ACT, ACT_A + 1, 9, 12), (false, vec![]));
     for no_act in [0, 0x4000_010f, 0x4000_0120] {
         assert_eq!(raw(&mut tpm, ACT, no_act, 1), Err(param(2, VALUE)));
     }
+}
+
+#[test]
+fn vendor_properties_tell_how_much_nv_is_free() {
+    let mut tpm = Fixture::new();
+    assert_eq!(numbers(&mut tpm, VENDOR, 0, 9), (false, vec![65536, 65536, 256, 256]));
+    let public = [&0x0150_0000u32.to_be_bytes()[..], &[0, 0xb, 0, 4, 0, 4, 0, 0, 1, 0]].concat();
+    tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()).unwrap();
+    assert_eq!(numbers(&mut tpm, VENDOR, 0, 9), (false, vec![65536 - 256, 65536, 255, 256]));
+    assert_eq!(numbers(&mut tpm, VENDOR, 1, 1), (true, vec![65536]));
+    assert_eq!(numbers(&mut tpm, VENDOR, 4, 9), (false, vec![]));
+}
+
+#[test]
+fn test_parms_tells_what_is_supported() {
+    let mut tpm = Fixture::new();
+    let mut test =
+        |parms: &[u16]| tpm.run(0x18a, &[], &[], &parms.iter().flat_map(|p| p.to_be_bytes()).collect::<Vec<_>>());
+    const NULL: u16 = 0x10;
+    for bits in [2048, 3072, 4096] {
+        assert_eq!(test(&[1, NULL, NULL, bits, 0, 0]), Ok(vec![]));
+    }
+    assert_eq!(test(&[1, 6, 128, 0x43, NULL, 2048, 0, 0]), Ok(vec![]), "a storage key");
+    assert_eq!(test(&[1, NULL, 0x14, 0xb, 2048, 1, 1]), Ok(vec![]), "RSASSA, any exponent");
+    for curve in [3, 4] {
+        assert_eq!(test(&[0x23, NULL, 0x18, 0xb, curve, NULL]), Ok(vec![]));
+    }
+    assert_eq!(test(&[8, 5, 0xb]), Ok(vec![]), "HMAC");
+    assert_eq!(test(&[0x25, 6, 256, 0x43]), Ok(vec![]), "AES-256");
+    assert_eq!(test(&[0x99]), Err(param(1, TYPE)));
+    assert_eq!(test(&[NULL]), Err(param(1, TYPE)));
+    assert_eq!(test(&[1, NULL, NULL, 2047, 0, 0]), Err(param(1, VALUE)), "key size");
+    assert_eq!(test(&[1, 6, 129, 0x43, NULL, 2048, 0, 0]), Err(param(1, VALUE)), "symmetric key size");
+    assert_eq!(test(&[1, 0x99, NULL, 2048, 0, 0]), Err(param(1, SYMMETRIC)));
+    assert_eq!(test(&[0x23, NULL, NULL, 0x99, NULL]), Err(param(1, CURVE)));
+    assert_eq!(test(&[0x23, NULL, 0x99, 3, NULL]), Err(param(1, SCHEME)));
+    assert_eq!(test(&[0x23, NULL, 0x18, 0x99, 3, NULL]), Err(param(1, HASH)));
+    assert_eq!(test(&[0x23, NULL, NULL, 3, 0x99]), Err(param(1, KDF)));
+    assert_eq!(test(&[0x25, 6, 128, 0x99]), Err(param(1, MODE)));
+    assert_eq!(test(&[1, NULL, NULL, 2048, 0]), Err(param(1, INSUFFICIENT)));
+    assert_eq!(test(&[8, 5, 0xb, 0]), Err(0x95), "SIZE: nothing may follow");
+}
+
+#[test]
+fn no_capability_can_be_set() {
+    let mut tpm = Fixture::new();
+    let mut set = |h: u32, data: &[u8]| tpm.with(0x19f, &[h], &[b""], data);
+    for capability in [0u32, 6, 0x100, u32::MAX] {
+        for h in [OWNER, 0x4000_000b, PLATFORM, 0x4000_0007] {
+            assert_eq!(set(h, &tpm2b(&capability.to_be_bytes())), Err(param(1, SELECTOR)));
+        }
+    }
+    assert_eq!(set(OWNER, &[0, 0]), Err(param(1, SIZE)));
+    assert_eq!(set(OWNER, &[0]), Err(param(1, INSUFFICIENT)));
+    assert_eq!(set(OWNER, &tpm2b(&[0; 3])), Err(param(1, INSUFFICIENT)));
+    assert_eq!(set(0x4000_000a, &tpm2b(&[0; 4])), Err(handle(1, VALUE)));
+    assert_eq!(tpm.run(0x19f, &[OWNER], &[], &tpm2b(&[0; 4])), Err(AUTH_MISSING));
 }
 
 proptest! {

@@ -6,6 +6,7 @@
 pub(crate) mod area;
 
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{At, Fmt1, Nth, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{Reader, Writer};
@@ -26,6 +27,10 @@ pub(crate) trait Command {
     const VOIDS_SHUTDOWN: bool = false;
     /// Whether the command admits sessions at all (Part 3, its "Command" table has tag TPM_ST_NO_SESSIONS only).
     const SESSIONS: bool = true;
+    /// Whether the command is admitted in read-only mode (Part 3, 24.10).
+    const READ_ONLY: bool = true;
+    /// Whether TPM2_PP_Commands can make the command need physical presence.
+    const PRESENCE: Presence = Presence::Never;
     /// The handle area.
     type Handles: HandleArea;
     /// The parameter area.
@@ -53,6 +58,10 @@ pub(crate) struct CommandInfo {
     pub(crate) sessions: bool,
     /// a TPM2_Shutdown before the command no longer counts
     pub(crate) voids_shutdown: bool,
+    /// admitted in read-only mode
+    pub(crate) read_only: bool,
+    /// may need physical presence
+    pub(crate) presence: Presence,
     nv: bool,
     extensive: bool,
     flushed: bool,
@@ -79,6 +88,8 @@ impl CommandInfo {
             reply_handle: <C::Reply<'static> as ReplyArea>::HANDLE,
             sessions: C::SESSIONS,
             voids_shutdown: C::VOIDS_SHUTDOWN,
+            read_only: C::READ_ONLY,
+            presence: C::PRESENCE,
             nv: C::NV,
             extensive: C::EXTENSIVE,
             flushed: C::FLUSHED,
@@ -158,12 +169,16 @@ macro_rules! table {
     ($($c:ty),* $(,)?) => { sorted([$(CommandInfo::of::<$c>()),*]) };
 }
 
+mod act;
 mod attestation;
 mod audit;
 mod capability;
+mod clock;
 mod context;
+mod dictionary;
 mod duplication;
 mod hierarchy;
+mod management;
 mod nv;
 mod object;
 mod pcr;
@@ -174,6 +189,8 @@ mod session;
 mod signing;
 mod startup;
 mod symmetric;
+
+pub(crate) use capability::algorithms::{identifiers, is_implemented};
 
 /// TPM_CC_Startup.
 pub(crate) const fn startup_code() -> u32 {
@@ -187,6 +204,7 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     startup::startup::Startup,
     // 10 Testing
     selftest::get_test_result::GetTestResult,
+    selftest::incremental_self_test::IncrementalSelfTest,
     selftest::self_test::SelfTest,
     // 11 Session Commands
     session::policy_restart::PolicyRestart,
@@ -256,6 +274,20 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     policy::policy_secret::PolicySecret,
     // 24 Hierarchy Commands
     hierarchy::create_primary::CreatePrimary,
+    hierarchy::change_eps::ChangeEps,
+    hierarchy::change_pps::ChangePps,
+    hierarchy::clear::Clear,
+    hierarchy::clear_control::ClearControl,
+    hierarchy::hierarchy_change_auth::HierarchyChangeAuth,
+    hierarchy::hierarchy_control::HierarchyControl,
+    hierarchy::read_only_control::ReadOnlyControl,
+    hierarchy::set_primary_policy::SetPrimaryPolicy,
+    // 25 Dictionary Attack Functions
+    dictionary::dictionary_attack_lock_reset::DictionaryAttackLockReset,
+    dictionary::dictionary_attack_parameters::DictionaryAttackParameters,
+    // 26 Miscellaneous Management Functions
+    management::pp_commands::PpCommands,
+    management::set_algorithm_set::SetAlgorithmSet,
     // 28 Context Management
     context::context_save::ContextSave,
     context::context_load::ContextLoad,
@@ -266,8 +298,14 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     policy::policy_ticket::PolicyTicket,
     policy::policy_transport_spdm::PolicyTransportSpdm,
     policy::policy_ac_send_select::PolicyAcSendSelect,
+    // 29 Clocks and Timers
+    clock::clock_rate_adjust::ClockRateAdjust,
+    clock::clock_set::ClockSet,
+    clock::read_clock::ReadClock,
     // 30 Capability Commands
     capability::get_capability::GetCapability,
+    capability::set_capability::SetCapability,
+    capability::test_parms::TestParms,
     // 31 Non-volatile Storage
     nv::change_auth::NvChangeAuth,
     nv::certify::NvCertify,
@@ -285,4 +323,6 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     nv::undefine_space_special::NvUndefineSpaceSpecial,
     nv::write::NvWrite,
     nv::write_lock::NvWriteLock,
+    // 32 Authenticated Countdown Timer
+    act::act_set_timeout::ActSetTimeout,
 ];

@@ -55,6 +55,37 @@ impl Test {
             .chain(dsas)
     }
 
+    /// The TPM_ALG_ID of what cannot be used before this test has passed.
+    #[must_use]
+    pub const fn algorithms(self) -> &'static [u16] {
+        match self {
+            Self::Hash(HashAlg::Sha1) => &[0x0004],
+            Self::Hash(HashAlg::Sha256) => &[0x000b, 0x0005, 0x0008, 0x000a],
+            Self::Hash(HashAlg::Sha384) => &[0x000c],
+            Self::Hash(HashAlg::Sha512) => &[0x000d],
+            Self::Hash(HashAlg::Sm3) => &[0x0012],
+            Self::Hash(HashAlg::Sha3_256) => &[0x0027],
+            Self::Hash(HashAlg::Sha3_384) => &[0x0028],
+            Self::Hash(HashAlg::Sha3_512) => &[0x0029],
+            Self::Kdf => &[0x0020, 0x0021, 0x0022],
+            Self::Drbg => &[],
+            Self::Cipher(SymAlg::Aes) => &[0x0006, 0x0025, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044],
+            Self::Cipher(SymAlg::Sm4) => &[0x0013],
+            Self::Cipher(SymAlg::Camellia) => &[0x0026],
+            Self::Rsa => &[0x0001, 0x0007, 0x0014, 0x0015, 0x0016, 0x0017],
+            Self::Ecc(_) => &[0x0023, 0x0018, 0x0019, 0x001a, 0x001d],
+            Self::Schemes => &[0x0023, 0x001b, 0x001c],
+            Self::MlKem(_) => &[0x00a0],
+            Self::MlDsa(_) => &[0x00a1, 0x00a2],
+        }
+    }
+
+    /// Whether the test takes so long that it is put off until such a key is used.
+    #[must_use]
+    pub const fn is_asymmetric(self) -> bool {
+        matches!(self, Self::Rsa | Self::Ecc(_) | Self::Schemes | Self::MlKem(_) | Self::MlDsa(_))
+    }
+
     /// Whether the algorithm gives the known answer.
     #[must_use]
     pub fn passes(self) -> bool {

@@ -47,6 +47,7 @@ impl Object {
             Parms::Rsa(p) => p.scheme.0,
             Parms::Ecc(p) => p.scheme.0,
             Parms::KeyedHash(p) => p.0,
+            // ML-DSA keys sign by their type alone.
             Parms::SymCipher(_) | Parms::MlKem(_) | Parms::MlDsa(_) | Parms::HashMlDsa(_) => Scheme::Null,
         }
     }

@@ -83,12 +83,16 @@ fn use_protected(tpm: &mut Tpm) -> Result<(), Rc> {
 
 /// Checks a session that authorizes a handle, and counts that where the authValue is a PIN.
 ///
+/// - `PP` at the session: the platform's authorization, for a command that needs physical presence
 /// - `LOCKOUT`: authValue is needed, the entity is protected, and the TPM is in lockout mode
 /// - `AUTH_TYPE`: the role needs a policy session
 /// - `AUTH_UNAVAILABLE`: the entity cannot be authorized in this way
 /// - what [`check_policy`] says
 /// - `AUTH_FAIL`, `BAD_AUTH` at the session: wrong password or HMAC, with and without consequence for dictionary-attack protection
 fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
+    if h == Handle::PLATFORM && !tpm.ram.physical_presence && tpm.persistent.presence.has(check.call.code) {
+        return Err(check.at(Fmt1::PP));
+    }
     let session = tpm.ram.sessions.get(check.one.handle);
     let policy = session.is_some_and(|s| s.kind != SessionType::Hmac);
     let password = check.one.is_password() || session.is_some_and(|s| s.policy.password);
@@ -137,7 +141,7 @@ fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
             let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
             i.public.attributes.has(needed)
         }),
-        _ => true,
+        _ => crate::act::position(h).is_none() || tpm.clear.platform_enabled,
     }
 }
 

@@ -44,14 +44,17 @@ pub(crate) fn execute(
     let outcome = tpm.reseed_if_due(hooks).and_then(|()| process(tpm, locality, request, response));
     match outcome {
         Ok(len) => len,
+        // Whatever is wrong with a command, in failure mode that is not told.
+        Err(_) if tpm.ram.failure => respond::error(Rc::FAILURE, response),
         Err(rc) => respond::error(rc, response),
     }
 }
 
 fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8]) -> Result<usize, Rc> {
     let header = Header::parse(request)?;
-    tpm.admit(header.code, header.sessions)?;
     let info = command::find(header.code).ok_or(Rc::COMMAND_CODE)?;
+    tpm.admit(info, header.sessions)?;
+    tpm.test_before(info.code)?;
     let mut body = Reader::new(header.body);
     let handles = info.handles(&mut body)?;
     for (index, h) in handles.iter().enumerate() {
@@ -63,6 +66,7 @@ fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8
     authorize::authorize(tpm, info, &call, body.rest())?;
     let mut plain = [0; MAX_COMMAND_SIZE];
     let parameters = parameter::decrypt(tpm, &call, body.rest(), &mut plain)?;
+    tpm.test_keys_before(&call, parameters)?;
     act(tpm, info, &call, body.rest(), parameters, response)
 }
 

@@ -7,11 +7,14 @@
 //! | [`StateClear`] | TPM Resume |
 //! | [`Ram`] | nothing |
 
+use crate::act;
 use crate::audit::CommandAudit;
+use crate::clock::Rate;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvMemory;
 use crate::object::{Object, PersistentObjects};
 use crate::pcr::{HashSequence, Pcrs, Root};
+use crate::presence::PresenceList;
 use crate::profile;
 use crate::secret::Secret;
 use crate::session::Sessions;
@@ -46,6 +49,10 @@ pub(crate) struct Dictionary {
     pub(crate) lockout_recovery_s: u32,
     /// lockoutAuth may be used
     pub(crate) lockout_auth_enabled: bool,
+    /// milliseconds, with power, since failedTries last changed
+    pub(crate) healing_ms: u64,
+    /// milliseconds, with power, since lockoutAuth failed
+    pub(crate) lockout_healing_ms: u64,
 }
 
 /// What survives everything.
@@ -96,6 +103,10 @@ pub(crate) struct Persistent {
     pub(crate) total_reset_count: u64,
     /// Clock, in milliseconds
     pub(crate) clock_ms: u64,
+    /// which commands need physical presence
+    pub(crate) presence: PresenceList,
+    /// TPM_PT_ALGORITHM_SET
+    pub(crate) algorithm_set: u32,
     /// NV Indices
     pub(crate) nv: NvMemory,
     /// persistent objects
@@ -136,6 +147,12 @@ pub(crate) struct StateClear {
     pub(crate) platform_policy: HierarchyPolicy,
     /// authValue of the PCR that may have one
     pub(crate) pcr_auth: Auth,
+    /// readOnly
+    pub(crate) read_only: bool,
+    /// authPolicy of each ACT
+    pub(crate) act_policies: [HierarchyPolicy; act::COUNT],
+    /// ACT as TPM2_Shutdown(STATE) saved them
+    pub(crate) saved_acts: [act::SavedAct; act::COUNT],
     /// PCR as TPM2_Shutdown(STATE) saved them
     pub(crate) saved_pcrs: Option<Pcrs>,
     /// from where TPM2_Shutdown(STATE) saw the PCR measured
@@ -153,6 +170,9 @@ impl StateClear {
             platform_auth: Auth::new(),
             platform_policy: None,
             pcr_auth: Auth::new(),
+            read_only: false,
+            act_policies: [None; act::COUNT],
+            saved_acts: [act::SavedAct::default(); act::COUNT],
             saved_pcrs: None,
             saved_root: Root::Locality0,
         }
@@ -169,14 +189,14 @@ pub(crate) struct Ram {
     pub(crate) time_ms: u64,
     /// drawn anew at TPM2_Startup: times of different epochs do not compare
     pub(crate) time_epoch: u64,
-    /// what the platform's clock said at _TPM_Init
-    pub(crate) platform_start_ms: u64,
+    /// what the platform's clock said last
+    pub(crate) platform_now_ms: u64,
+    /// how fast time passes
+    pub(crate) clock_rate: Rate,
     /// Clock and time may not have gone back since the last orderly shutdown
     pub(crate) clock_safe: bool,
-    /// when failedTries last went down by itself, in milliseconds of `time_ms`
-    pub(crate) self_heal_ms: u64,
-    /// when lockoutAuth failed, in milliseconds of `time_ms`
-    pub(crate) lockout_heal_ms: u64,
+    /// Authenticated Countdown Timers
+    pub(crate) acts: act::Acts,
     /// the session that is exclusive for audit
     pub(crate) exclusive_audit: Option<Handle>,
     /// TPM2_Startup followed a matching TPM2_Shutdown

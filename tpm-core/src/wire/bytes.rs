@@ -100,6 +100,11 @@ impl<const MAX: usize> From<Tpm2b<'_, MAX>> for Buffer<MAX> {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct List<T, const MAX: usize>(pub Vec<T, MAX>);
 
+impl<T, const MAX: usize> List<T, MAX> {
+    /// How many elements it can hold.
+    pub(crate) const MAX: usize = MAX;
+}
+
 impl<'a, T: Unmarshal<'a>, const MAX: usize> Unmarshal<'a> for List<T, MAX> {
     fn unmarshal(r: &mut Reader<'a>) -> Result<Self, Fmt1> {
         let count: u32 = r.get()?;

@@ -45,6 +45,8 @@ impl Handle {
     pub(crate) const PLATFORM: Self = Self(0x4000_000c);
     /// TPM_RH_PLATFORM_NV
     pub(crate) const PLATFORM_NV: Self = Self(0x4000_000d);
+    /// TPM_RH_ACT_0
+    const ACT_FIRST: Self = Self(0x4000_0110);
     /// First handle of an NV Index.
     pub(crate) const NV_FIRST: Self = Self(0x0100_0000);
     /// First handle of an HMAC session.
@@ -57,6 +59,11 @@ impl Handle {
     pub(crate) const PERSISTENT_FIRST: Self = Self(0x8100_0000);
     /// First handle of a persistent object of the platform.
     pub(crate) const PLATFORM_PERSISTENT: Self = Self(0x8180_0000);
+
+    /// TPM_RH_ACT_0 to TPM_RH_ACT_F.
+    pub(crate) fn act(n: u8) -> Self {
+        Self(Self::ACT_FIRST.0 | u32::from(n & 0xf))
+    }
 
     /// What the most significant octet says.
     pub(crate) const fn kind(self) -> HandleKind {
@@ -150,6 +157,10 @@ handle_types! {
     RhEnables = |h| OWNER_ENDORSEMENT_PLATFORM.contains(&h) || h == Handle::PLATFORM_NV;
     /// TPMI_RH_HIERARCHY_AUTH (9.15)
     RhHierarchyAuth = |h| OWNER_ENDORSEMENT_PLATFORM.contains(&h) || h == Handle::LOCKOUT;
+    /// TPMI_RH_HIERARCHY_POLICY (9.16), of the ACT those that there are
+    RhHierarchyPolicy = |h| OWNER_ENDORSEMENT_PLATFORM.contains(&h) || h == Handle::LOCKOUT || crate::act::position(h).is_some();
+    /// TPMI_RH_BASE_HIERARCHY
+    RhBaseHierarchy = |h| OWNER_ENDORSEMENT_PLATFORM.contains(&h);
     /// TPMI_RH_PLATFORM (9.17)
     RhPlatform = |h| h == Handle::PLATFORM;
     /// TPMI_RH_ENDORSEMENT (9.19)
@@ -162,6 +173,8 @@ handle_types! {
     RhNvAuth = |h| h == Handle::OWNER || h == Handle::PLATFORM || h.kind() == HandleKind::Nv;
     /// TPMI_RH_LOCKOUT (9.23)
     RhLockout = |h| h == Handle::LOCKOUT;
+    /// TPMI_RH_ACT: those that there are
+    RhAct = |h| crate::act::position(h).is_some();
     /// TPMI_RH_NV_INDEX (9.24)
     RhNvIndex = |h| h.kind() == HandleKind::Nv;
 }

@@ -5,9 +5,9 @@ use super::{
     Reader, RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
 };
 use crate::crypto::ecc::Curve;
+use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::crypto::mldsa::{self, MlDsa};
 use crate::crypto::mlkem::{self, MlKem};
-use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::rc::Fmt1;
 use crate::secret::Secret;
 
@@ -641,3 +641,7 @@ impl Marshal for CreationData {
 pub(crate) const MAX_CAP_ELEMENTS: usize = 254;
 /// TPML_HANDLE
 pub(crate) type HandleList = List<Handle, MAX_CAP_ELEMENTS>;
+/// TPML_CC (10.9.1)
+pub(crate) type CommandCodes = List<u32, MAX_CAP_ELEMENTS>;
+/// TPML_ALG (10.9.8), of MAX_ALG_LIST_SIZE
+pub(crate) type AlgList = List<AlgId, 64>;

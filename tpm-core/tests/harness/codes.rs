@@ -24,10 +24,13 @@ pub(crate) const ATTRIBUTES: u32 = 0x02;
 pub(crate) const HASH: u32 = 0x03;
 pub(crate) const VALUE: u32 = 0x04;
 pub(crate) const HIERARCHY: u32 = 0x05;
+pub(crate) const MODE: u32 = 0x09;
 pub(crate) const TYPE: u32 = 0x0a;
 pub(crate) const HANDLE: u32 = 0x0b;
+pub(crate) const KDF: u32 = 0x0c;
 pub(crate) const AUTH_FAIL: u32 = 0x0e;
 pub(crate) const NONCE: u32 = 0x0f;
+pub(crate) const SCHEME: u32 = 0x12;
 pub(crate) const SIZE: u32 = 0x15;
 pub(crate) const SYMMETRIC: u32 = 0x16;
 pub(crate) const TAG: u32 = 0x17;
@@ -39,6 +42,7 @@ pub(crate) const RESERVED_BITS: u32 = 0x21;
 pub(crate) const BAD_AUTH: u32 = 0x22;
 pub(crate) const EXPIRED: u32 = 0x23;
 pub(crate) const POLICY_CC: u32 = 0x24;
+pub(crate) const CURVE: u32 = 0x26;
 
 /// A code at the n-th handle.
 pub(crate) const fn handle(n: u32, code: u32) -> u32 {

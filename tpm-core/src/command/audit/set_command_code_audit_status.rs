@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::crypto::hash::HashAlg;
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{List, MAX_CAP_ELEMENTS, RhProvision};
@@ -19,6 +20,8 @@ params! { pub(crate) struct Params { audit_alg: Option<HashAlg>, set_list: CodeL
 impl Command for SetCommandCodeAuditStatus {
     const CODE: u32 = 0x140;
     const NV: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -54,6 +54,16 @@ pub(super) const ALGORITHMS: [(AlgId, u32); 40] = [
     (AlgId::HASH_MLDSA, ASYMMETRIC | OBJECT | SIGNING),
 ];
 
+/// Whether the algorithm is implemented.
+pub(crate) fn is_implemented(alg: AlgId) -> bool {
+    ALGORITHMS.iter().any(|(id, _)| *id == alg)
+}
+
+/// Every algorithm, by identifier.
+pub(crate) fn identifiers() -> impl Iterator<Item = AlgId> {
+    ALGORITHMS.iter().map(|(id, _)| *id)
+}
+
 const _: () = {
     let mut i = 1;
     while i < ALGORITHMS.len() {

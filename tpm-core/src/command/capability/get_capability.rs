@@ -3,7 +3,7 @@
 use super::algorithms::ALGORITHMS;
 use super::properties;
 use crate::command::area::{handles, params};
-use crate::command::{COMMANDS, Command, find};
+use crate::command::{COMMANDS, Command};
 use crate::crypto::ecc::Curve;
 use crate::pcr;
 use crate::pipeline::Call;
@@ -100,7 +100,7 @@ impl Command for GetCapability {
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// - `VALUE` at `capability`: no such group; in failure mode, anything but TPM_CAP_TPM_PROPERTIES
+    /// - `VALUE` at `capability`: no such group. TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are for TPMs with an SPDM responder.
     /// - `HANDLE` at `property`: TPM_CAP_HANDLES, and no handles have this most significant octet
     /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for TPM_CAP_ACT
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
@@ -119,7 +119,7 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
         ),
         0x1 => handles(tpm, Handle(first), count),
         0x2 => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
-        0x3 => Page::of(implemented(&[PP_COMMANDS], first), count, 4),
+        0x3 => Page::of(tpm.persistent.presence.codes().filter(|code| *code >= first), count, 4),
         0x4 => Page::of(tpm.persistent.audit.codes().filter(|code| *code >= first), count, 4),
         0x5 => allocation(tpm, p),
         0x6 => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
@@ -130,16 +130,10 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
         ),
         0x8 => Page::of(Curve::ALL.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
         0x9 => auth_policies(tpm, Handle(first), count),
-        0xa => acts(first, count),
+        0xa => acts(tpm, Handle(first), count),
+        0x100 => Page::of(properties::vendor(tpm, first), count, 4),
         _ => Err(Fmt1::VALUE.at(Params::capability)),
     }
-}
-
-/// The only command that needs physical presence as long as no TPM2_PP_Commands says otherwise.
-const PP_COMMANDS: u32 = 0x12d;
-
-fn implemented(codes: &'static [u32], first: u32) -> impl Iterator<Item = u32> {
-    codes.iter().copied().filter(move |code| *code >= first && find(*code).is_some())
 }
 
 /// TPM_CAP_HANDLES: those in use, from the most significant octet of the first one.
@@ -150,7 +144,7 @@ fn handles(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
         HandleKind::Nv => from(&mut tpm.persistent.nv.iter().map(|i| i.public.index)),
         HandleKind::HmacSession => Page::of(tpm.ram.sessions.loaded_handles(first), count, 4),
         HandleKind::PolicySession => Page::of(tpm.ram.sessions.saved_handles(first), count, 4),
-        HandleKind::Permanent => from(&mut PERMANENT.into_iter()),
+        HandleKind::Permanent => from(&mut PERMANENT.into_iter().chain(tpm.ram.acts.iter().map(|(h, _)| h))),
         HandleKind::Transient => from(&mut tpm.ram.object_handles()),
         HandleKind::Persistent => from(&mut tpm.persistent.objects.handles()),
         HandleKind::Other => Err(Fmt1::HANDLE.at(Params::property)),
@@ -177,13 +171,15 @@ fn allocation(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     Page::of(all.0.iter().copied(), limit, 6)
 }
 
-/// TPM_CAP_AUTH_POLICIES: the authPolicy of each hierarchy that can have one.
+/// TPM_CAP_AUTH_POLICIES: the authPolicy of each hierarchy and ACT.
 fn auth_policies(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
     if first.kind() != HandleKind::Permanent {
         return Err(Fmt1::VALUE.at(Params::property));
     }
-    let hierarchies =
-        [Handle::OWNER, Handle::LOCKOUT, Handle::ENDORSEMENT, Handle::PLATFORM].into_iter().filter(|h| *h >= first);
+    let hierarchies = [Handle::OWNER, Handle::LOCKOUT, Handle::ENDORSEMENT, Handle::PLATFORM]
+        .into_iter()
+        .chain(tpm.ram.acts.iter().map(|(h, _)| h))
+        .filter(|h| *h >= first);
     Page::of(
         hierarchies.map(|h| Pair(h, Policy(tpm.auth_policy(h).map(|(alg, digest)| Ha { alg, digest })))),
         count,
@@ -191,20 +187,22 @@ fn auth_policies(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
     )
 }
 
-/// TPM_CAP_ACT: no Authenticated Countdown Timer is implemented.
-fn acts(first: u32, count: u32) -> Result<Page, Rc> {
-    if !(0x4000_0110..=0x4000_011f).contains(&first) {
+/// TPM_CAP_ACT: TPMS_ACT_DATA of each timer (Part 2, 10.8.5).
+fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
+    if !(Handle::act(0)..=Handle::act(15)).contains(&first) {
         return Err(Fmt1::VALUE.at(Params::property));
     }
-    Page::of(core::iter::empty::<u32>(), count, 12)
+    let now_ms = tpm.ram.time_ms;
+    let data = |(h, act): (Handle, &crate::act::Act)| Pair(h, Pair(act.remaining_s(now_ms), act.attributes()));
+    Page::of(tpm.ram.acts.iter().filter(|(h, _)| *h >= first).map(data), count, 12)
 }
 
-/// In failure mode only what says which TPM this is (Part 1, 12.4.3): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2.
+/// In failure mode only what says which TPM this is (Part 1, 12.4.3): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2. Any error is told as `FAILURE`.
 fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     if p.capability != 0x6 {
-        return Err(Fmt1::VALUE.at(Params::capability));
+        return Err(Rc::FAILURE);
     }
-    let known = properties::all(tpm, p.property).filter(|(pt, _)| (0x105..=0x10c).contains(pt));
+    let known = properties::all(tpm, p.property.max(0x105)).filter(|(pt, _)| (0x105..=0x10c).contains(pt));
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
 }
 

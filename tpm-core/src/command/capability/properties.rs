@@ -12,11 +12,24 @@ use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear};
 const FIXED: u32 = 0x100;
 const VAR: u32 = 0x200;
 
-/// Every property from `first` on, with its value.
+/// Every property from `first` on, with its value, of the group to which it belongs, PT_FIXED if to none before that: a reply does not go beyond a group (Part 3, 30.2).
 pub(super) fn all(tpm: &Tpm, first: u32) -> impl Iterator<Item = (u32, u32)> {
-    let fixed = (FIXED..VAR).filter_map(|pt| fixed(pt - FIXED).map(|value| (pt, value)));
-    let variable = (VAR..VAR + 0x100).filter_map(|pt| variable(tpm, pt - VAR).map(|value| (pt, value)));
-    fixed.chain(variable).filter(move |(pt, _)| *pt >= first)
+    let first = first.max(FIXED);
+    let end = (first | 0xff).min(VAR + 0xff);
+    (first..=end).filter_map(|pt| value(tpm, pt).map(|value| (pt, value)))
+}
+
+/// The value of a property, if there is such a one.
+fn value(tpm: &Tpm, pt: u32) -> Option<u32> {
+    if pt < VAR { fixed(pt.checked_sub(FIXED)?) } else { variable(tpm, pt - VAR) }
+}
+
+/// TPM_CAP_VENDOR_PROPERTY: a list of UINT32, from the one with that number on. 0: octets of NV memory that are free, 1: octets in all, 2: NV Indices that can
+/// still be defined, 3: in all. What is free is enough for one index of that size.
+pub(super) fn vendor(tpm: &Tpm, first: u32) -> impl Iterator<Item = u32> {
+    let nv = &tpm.persistent.nv;
+    let values = [nv.free(), profile::NV_MEMORY_SIZE, nv.room(), profile::MAX_NV_INDICES];
+    values.map(number).into_iter().skip(usize::try_from(first).unwrap_or(usize::MAX))
 }
 
 const fn number(n: usize) -> u32 {
@@ -79,8 +92,10 @@ fn fixed(pt: u32) -> Option<u32> {
         // TPM_PT_MODES: no FIPS 140 mode
         45 => 0,
         46 => number(MAX_CAP_BUFFER),
+        // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
+        47 | 48 if profile::SVN_PROPERTIES => *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?,
         // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
-        49 => 0b11_1111,
+        49 if profile::ML_PROPERTY => 0b11_1111,
         _ => return None,
     })
 }
@@ -107,7 +122,7 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
         10 => number(nv.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter)).count()),
         11 => number(nv.room().min(nv.free() / 8)),
         // TPM_PT_ALGORITHM_SET, _LOADED_CURVES
-        12 => 0,
+        12 => tpm.persistent.algorithm_set,
         13 => number(Curve::ALL.len()),
         // TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL, _LOCKOUT_RECOVERY
         14 => dictionary.failed_tries,
@@ -145,6 +160,7 @@ fn startup_clear(tpm: &Tpm) -> StartupClear {
         (StartupClear::SH_ENABLE, tpm.clear.storage_enabled),
         (StartupClear::EH_ENABLE, tpm.clear.endorsement_enabled),
         (StartupClear::PH_ENABLE_NV, tpm.clear.platform_nv_enabled),
+        (StartupClear::READ_ONLY, tpm.clear.read_only),
         (StartupClear::ORDERLY, tpm.ram.orderly_startup),
     ];
     bits.into_iter().filter(|(_, set)| *set).fold(StartupClear::default(), |word, (bit, _)| word.with(bit))

@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::object::Object;
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{DhObject, DhPersistent, Handle, HandleKind, HandleType, RhProvision};
@@ -16,6 +17,8 @@ params! { pub(crate) struct Params { persistent_handle: DhPersistent } }
 impl Command for EvictControl {
     const CODE: u32 = 0x120;
     const NV: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -6,6 +6,7 @@ use crate::crypto::hash::Digest;
 use crate::object::create::{Creation, Environment, Primary, create, object_auth};
 use crate::object::template;
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{
@@ -35,6 +36,8 @@ reply! {
 
 impl Command for CreatePrimary {
     const CODE: u32 = 0x131;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = WithHandle<Answer>;

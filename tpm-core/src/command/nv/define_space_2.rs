@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::nv::DefinitionAt;
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{Auth, NvPublic2, RhProvision, Sized2b};
@@ -16,6 +17,8 @@ params! { pub(crate) struct Params { auth: Auth, public_info: Sized2b<NvPublic2>
 impl Command for NvDefineSpace2 {
     const CODE: u32 = 0x19d;
     const NV: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -15,6 +15,7 @@ params! { pub(crate) struct Params {} }
 impl Command for NvIncrement {
     const CODE: u32 = 0x134;
     const NV: bool = true;
+    const READ_ONLY: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

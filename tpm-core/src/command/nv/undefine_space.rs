@@ -3,6 +3,7 @@
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleType, NvAttributes, RhNvIndex, RhProvision};
@@ -15,6 +16,8 @@ params! { pub(crate) struct Params {} }
 impl Command for NvUndefineSpace {
     const CODE: u32 = 0x122;
     const NV: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

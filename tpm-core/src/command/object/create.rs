@@ -35,6 +35,7 @@ reply! {
 
 impl Command for Create {
     const CODE: u32 = 0x153;
+    const READ_ONLY: bool = false;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;

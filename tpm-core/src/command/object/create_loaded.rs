@@ -5,6 +5,7 @@ use crate::command::area::{User, WithHandle, handles, params, reply};
 use crate::object::create::{Derived, Fresh, Primary, create, object_auth};
 use crate::object::template;
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{
@@ -25,6 +26,8 @@ reply! { pub(crate) struct Answer { private: Private, public: Sized2b<Public>, n
 
 impl Command for CreateLoaded {
     const CODE: u32 = 0x191;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = WithHandle<Answer>;

@@ -16,6 +16,7 @@ params! { pub(crate) struct Params { new_auth: Auth } }
 
 impl Command for ObjectChangeAuth {
     const CODE: u32 = 0x150;
+    const READ_ONLY: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Private;

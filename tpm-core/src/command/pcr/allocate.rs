@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
 use crate::pcr;
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::{PCR_COUNT, PcrSelection, RhPlatform};
@@ -18,6 +19,8 @@ impl Command for PcrAllocate {
     const CODE: u32 = 0x12b;
     const NV: bool = true;
     const VOIDS_SHUTDOWN: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;

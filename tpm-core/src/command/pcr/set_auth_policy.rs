@@ -5,6 +5,7 @@ use crate::command::area::{Empty, User, handles, params};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::pcr;
 use crate::pipeline::Call;
+use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{DhPcr, HandleType, RhPlatform};
@@ -17,6 +18,8 @@ params! { pub(crate) struct Params { auth_policy: Digest, hash_alg: Option<HashA
 impl Command for PcrSetAuthPolicy {
     const CODE: u32 = 0x12c;
     const NV: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -16,6 +16,7 @@ params! { pub(crate) struct Params { auth: Auth } }
 impl Command for PcrSetAuthValue {
     const CODE: u32 = 0x183;
     const VOIDS_SHUTDOWN: bool = true;
+    const READ_ONLY: bool = false;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -33,6 +33,7 @@ impl Command for Shutdown {
         };
         tpm.persistent.da_used = false;
         tpm.persistent.saved_clock_safe = tpm.ram.clock_safe;
+        tpm.clear.saved_acts = tpm.ram.acts.save(tpm.ram.time_ms);
         tpm.clear.saved_pcrs = (p.shutdown_type == Su::State).then(|| tpm.ram.pcrs.clone());
         tpm.clear.saved_root = tpm.ram.root;
         Ok(Empty)

@@ -98,9 +98,10 @@ fn check_saved(tpm: &Tpm, orderly: Orderly, root: Root) -> Result<(), Rc> {
     if saved == root { Ok(()) } else { Err(Rc::LOCALITY) }
 }
 
-/// TPM Resume: PCR come back as TPM2_Shutdown(STATE) saved them.
+/// TPM Resume: PCR come back as TPM2_Shutdown(STATE) saved them, and ACT go on.
 fn resume(tpm: &mut Tpm) {
     tpm.reset.restart_count = tpm.reset.restart_count.saturating_add(1);
+    tpm.ram.acts.resume(&tpm.clear.saved_acts, tpm.ram.time_ms);
     let saved = tpm.clear.saved_pcrs.take();
     tpm.start_pcrs(saved.as_ref());
 }

@@ -1,0 +1,88 @@
+//! Time, Clock and the rate at which they advance (Part 1, 36). All of it follows the platform's clock, which is read once per command.
+
+use crate::platform::Hooks;
+use crate::profile;
+use crate::state::Ram;
+use crate::tpm::Tpm;
+
+/// The rate is that many of the platform's units for each unit of the TPM's, at first.
+const NOMINAL: u32 = 30_000;
+/// How far the rate may be adjusted: about a sixth either way, where Part 1, 36.6 asks for 15 %.
+const LIMIT: u32 = 5_000;
+/// Clock can be set up to this value (Part 3, 29.3).
+const MAX_CLOCK: u64 = 0xffff_0000_0000_0000;
+
+/// How the platform's milliseconds become those of the TPM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rate {
+    /// units of the platform's clock, of which `NOMINAL` are a millisecond, that make a millisecond here
+    divisor: u32,
+    /// units that did not yet make a millisecond
+    carry: u64,
+}
+
+impl Rate {
+    /// As the platform's clock.
+    pub(crate) const fn new() -> Self {
+        Self { divisor: NOMINAL, carry: 0 }
+    }
+
+    /// One of the steps of TPM_CLOCK_ADJUST (Part 2, 6.7): 1 %, 0.1 % and the finest there is, slower (below zero) or faster.
+    pub(crate) fn adjust(&mut self, step: i8) {
+        let size = match step.unsigned_abs() {
+            3 => NOMINAL / 100,
+            2 => NOMINAL / 1000,
+            1 => 1,
+            _ => 0,
+        };
+        let divisor = if step < 0 { self.divisor.saturating_add(size) } else { self.divisor.saturating_sub(size) };
+        self.divisor = divisor.clamp(NOMINAL - LIMIT, NOMINAL + LIMIT);
+    }
+
+    /// Milliseconds of the TPM in so many of the platform's.
+    fn convert(&mut self, platform_ms: u64) -> u64 {
+        let units = platform_ms.saturating_mul(NOMINAL.into()).saturating_add(self.carry);
+        let divisor = u64::from(self.divisor);
+        self.carry = units % divisor;
+        units / divisor
+    }
+}
+
+impl Ram {
+    /// What the platform's clock says has passed since it was last asked, at the TPM's rate.
+    fn elapse(&mut self, now_ms: u64) -> u64 {
+        let passed = now_ms.saturating_sub(self.platform_now_ms);
+        self.platform_now_ms = self.platform_now_ms.max(now_ms);
+        self.clock_rate.convert(passed)
+    }
+}
+
+impl Tpm {
+    /// Lets time pass without a command, for a platform that acts on an Authenticated Countdown Timer: see [`Self::act_signaled`].
+    pub fn advance_time(&mut self, hooks: &mut Hooks<'_>) {
+        let passed = self.ram.elapse(hooks.clock.now_ms());
+        self.ram.time_ms = self.ram.time_ms.saturating_add(passed);
+        if self.ram.started {
+            self.set_clock(self.persistent.clock_ms.saturating_add(passed));
+            self.da_heal(passed);
+            self.ram.acts.tick(self.ram.time_ms);
+        }
+    }
+
+    /// Moves Clock on. When it comes to a multiple of the update interval it is recorded, and greater than all that it ever was: it is safe.
+    fn set_clock(&mut self, clock_ms: u64) {
+        if clock_ms / profile::CLOCK_UPDATE_MS > self.persistent.clock_ms / profile::CLOCK_UPDATE_MS {
+            self.ram.clock_safe = true;
+        }
+        self.persistent.clock_ms = clock_ms;
+    }
+
+    /// TPM2_ClockSet: false, and nothing is done, if Clock would go back or too far.
+    pub(crate) fn advance_clock_to(&mut self, clock_ms: u64) -> bool {
+        let possible = clock_ms >= self.persistent.clock_ms && clock_ms <= MAX_CLOCK;
+        if possible {
+            self.set_clock(clock_ms);
+        }
+        possible
+    }
+}

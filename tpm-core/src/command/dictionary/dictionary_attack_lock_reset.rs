@@ -1,0 +1,27 @@
+//! TPM2_DictionaryAttackLockReset (Part 3, 25.2).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::RhLockout;
+
+pub(crate) struct DictionaryAttackLockReset;
+
+handles! { pub(crate) struct Handles { lock_handle: User<RhLockout> } }
+params! { pub(crate) struct Params {} }
+
+impl Command for DictionaryAttackLockReset {
+    const CODE: u32 = 0x139;
+    const NV: bool = true;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// No codes of its own.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
+        tpm.persistent.dictionary.failed_tries = 0;
+        Ok(Empty)
+    }
+}

@@ -1,0 +1,32 @@
+//! TPM2_ChangeEPS (Part 3, 24.5).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::presence::Presence;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::RhPlatform;
+
+pub(crate) struct ChangeEps;
+
+handles! { pub(crate) struct Handles { auth_handle: User<RhPlatform> } }
+params! { pub(crate) struct Params {} }
+
+impl Command for ChangeEps {
+    const CODE: u32 = 0x124;
+    const NV: bool = true;
+    const EXTENSIVE: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `FAILURE`: no new seed
+    ///
+    /// NV Indices stay: they belong to the owner and the platform.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
+        tpm.change_endorsement_seed().map(|()| Empty)
+    }
+}

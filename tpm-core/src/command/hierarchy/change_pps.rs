@@ -1,0 +1,30 @@
+//! TPM2_ChangePPS (Part 3, 24.4).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::presence::Presence;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::RhPlatform;
+
+pub(crate) struct ChangePps;
+
+handles! { pub(crate) struct Handles { auth_handle: User<RhPlatform> } }
+params! { pub(crate) struct Params {} }
+
+impl Command for ChangePps {
+    const CODE: u32 = 0x125;
+    const NV: bool = true;
+    const EXTENSIVE: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `FAILURE`: no new seed
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
+        tpm.change_platform_seed().map(|()| Empty)
+    }
+}

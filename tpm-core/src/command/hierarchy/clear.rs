@@ -1,0 +1,34 @@
+//! TPM2_Clear (Part 3, 24.6).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::presence::Presence;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::RhClear;
+
+pub(crate) struct Clear;
+
+handles! { pub(crate) struct Handles { auth_handle: User<RhClear> } }
+params! { pub(crate) struct Params {} }
+
+impl Command for Clear {
+    const CODE: u32 = 0x126;
+    const NV: bool = true;
+    const EXTENSIVE: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `DISABLED`: TPM2_ClearControl says so
+    /// - `FAILURE`: no new seed
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
+        if tpm.persistent.disable_clear {
+            return Err(Rc::DISABLED);
+        }
+        tpm.clear_owner().map(|()| Empty)
+    }
+}

@@ -1,0 +1,38 @@
+//! TPM2_HierarchyChangeAuth (Part 3, 24.8).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::presence::Presence;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{Auth, Handle, RhHierarchyAuth};
+
+pub(crate) struct HierarchyChangeAuth;
+
+handles! { pub(crate) struct Handles { auth_handle: User<RhHierarchyAuth> } }
+params! { pub(crate) struct Params { new_auth: Auth } }
+
+impl Command for HierarchyChangeAuth {
+    const CODE: u32 = 0x129;
+    const NV: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Listed;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// - `SIZE` at `new_auth`: longer than the largest digest, which unmarshalling has refused
+    ///
+    /// The response's HMAC goes by the new authValue.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+        let mut auth = p.new_auth;
+        auth.trim_trailing_zeros();
+        let hierarchy = h.auth_handle.handle();
+        *tpm.hierarchy_auth_mut(hierarchy).ok_or(Rc::FAILURE)? = auth;
+        if hierarchy == Handle::PLATFORM {
+            tpm.void_shutdown();
+        }
+        Ok(Empty)
+    }
+}

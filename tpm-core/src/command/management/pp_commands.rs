@@ -1,0 +1,34 @@
+//! TPM2_PP_Commands (Part 3, 26.2).
+
+use crate::command::Command;
+use crate::command::area::{Empty, User, handles, params};
+use crate::pipeline::Call;
+use crate::presence::Presence;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{CommandCodes, RhPlatform};
+
+pub(crate) struct PpCommands;
+
+handles! { pub(crate) struct Handles { auth: User<RhPlatform> } }
+params! { pub(crate) struct Params { set_list: CommandCodes, clear_list: CommandCodes } }
+
+impl Command for PpCommands {
+    const CODE: u32 = 0x12d;
+    const NV: bool = true;
+    const READ_ONLY: bool = false;
+    const PRESENCE: Presence = Presence::Always;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Empty;
+
+    /// No codes of its own.
+    ///
+    /// A command that is on both lists is cleared; one that is not implemented, or never needs physical presence, is passed over.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
+        let list = &mut tpm.persistent.presence;
+        p.set_list.0.iter().for_each(|code| list.set(*code, true));
+        p.clear_list.0.iter().for_each(|code| list.set(*code, false));
+        Ok(Empty)
+    }
+}
