@@ -2,8 +2,7 @@
 
 use super::get_capability::MAX_CAP_BUFFER;
 use crate::command::COMMANDS;
-use crate::crypto::ecc::Curve;
-use crate::crypto::hash::MAX_DIGEST;
+use crate::crypto::hash::{HashAlg, MAX_DIGEST};
 use crate::profile;
 use crate::tpm::Tpm;
 use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear};
@@ -63,7 +62,7 @@ fn fixed(pt: u32) -> Option<u32> {
         29 => u32::try_from(profile::MAX_ORDERLY_COUNT).unwrap_or(u32::MAX),
         30 => number(profile::MAX_COMMAND_SIZE),
         31 => number(profile::MAX_RESPONSE_SIZE),
-        32 => number(MAX_DIGEST),
+        32 => number(profile::PROFILE.hashes().map(HashAlg::digest_size).max().unwrap_or(MAX_DIGEST)),
         // TPM_PT_MAX_OBJECT_CONTEXT, _MAX_SESSION_CONTEXT
         33 | 34 => number(profile::MAX_CONTEXT_SIZE),
         // TPM_PT_PS_FAMILY_INDICATOR: PC Client; _PS_LEVEL to _PS_YEAR
@@ -79,8 +78,8 @@ fn fixed(pt: u32) -> Option<u32> {
         // TPM_PT_MODES: no FIPS 140 mode
         45 => 0,
         46 => number(MAX_CAP_BUFFER),
-        // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
-        49 => 0b11_1111,
+        // TPM_PT_ML_PARAMETER_SETS
+        49 => profile::PROFILE.ml_parameter_sets(),
         _ => return None,
     })
 }
@@ -108,7 +107,7 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
         11 => number(nv.room().min(nv.free() / 8)),
         // TPM_PT_ALGORITHM_SET, _LOADED_CURVES
         12 => 0,
-        13 => number(Curve::ALL.len()),
+        13 => number(profile::PROFILE.curves.len()),
         // TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL, _LOCKOUT_RECOVERY
         14 => dictionary.failed_tries,
         15 => dictionary.max_tries,
