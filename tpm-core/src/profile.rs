@@ -1,6 +1,138 @@
 //! Every choice of the implementation: buffer sizes, slot counts, algorithms, PCR banks.
 
+use crate::crypto::ecc::Curve;
 use crate::crypto::hash::HashAlg;
+use crate::crypto::mldsa::MlDsa;
+use crate::crypto::mlkem::MlKem;
+
+/// Which algorithms a TPM offers. What is not in here is unknown to unmarshalling, to capabilities and so to every command; the TPM's own use of
+/// [`INTERNAL_HASH`] and AES does not depend on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Profile {
+    /// Its name, by which a build selects it.
+    pub name: &'static str,
+    /// TPM_ALG_IDs of hashes, ciphers, modes, schemes, key derivation functions and object types, ascending.
+    pub algorithms: &'static [u16],
+    /// TPM_ECC_CURVEs, ascending.
+    pub curves: &'static [Curve],
+    /// keyBits of RSA keys.
+    pub rsa_key_bits: &'static [u16],
+    /// Parameter sets of ML-KEM.
+    pub ml_kem: &'static [MlKem],
+    /// Parameter sets of ML-DSA.
+    pub ml_dsa: &'static [MlDsa],
+    /// Banks in which all PCR are allocated when the TPM is manufactured. TPM2_PCR_Allocate can allocate every bank of [`PCR_BANKS`] whose hash there is.
+    pub allocated_banks: &'static [HashAlg],
+}
+
+/// All that the engine has.
+pub const FULL: Profile = Profile {
+    name: "full",
+    algorithms: &[
+        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0012, 0x0013, 0x0014, 0x0015,
+        0x0016, 0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025, 0x0026,
+        0x0027, 0x0028, 0x0029, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044, 0x00a0, 0x00a1, 0x00a2,
+    ],
+    curves: Curve::ALL,
+    rsa_key_bits: &[1024, 2048, 3072, 4096],
+    ml_kem: MlKem::ALL,
+    ml_dsa: MlDsa::ALL,
+    allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
+};
+
+/// What the PC Client Platform TPM Profile requires and recommends: no algorithm of a region, none of 1.85.
+pub const PC_CLIENT: Profile = Profile {
+    name: "pc-client",
+    algorithms: &[
+        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0014, 0x0015, 0x0016, 0x0017,
+        0x0018, 0x0019, 0x001a, 0x001c, 0x0020, 0x0022, 0x0023, 0x0025, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
+    ],
+    curves: &[Curve::NistP256, Curve::NistP384, Curve::BnP256],
+    rsa_key_bits: &[2048, 3072, 4096],
+    ml_kem: &[],
+    ml_dsa: &[],
+    allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
+};
+
+/// What guests find in the vTPM of an Azure confidential VM.
+pub const AZURE: Profile = Profile {
+    name: "azure",
+    algorithms: &[
+        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x0014, 0x0015, 0x0016, 0x0017, 0x0018,
+        0x0019, 0x001a, 0x001c, 0x0020, 0x0022, 0x0023, 0x0025, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
+    ],
+    curves: &[Curve::NistP224, Curve::NistP256, Curve::NistP384, Curve::BnP256],
+    rsa_key_bits: &[1024, 2048],
+    ml_kem: &[],
+    ml_dsa: &[],
+    allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
+};
+
+/// All but what is too weak by now: SHA-1, RSA with 1024 bits, P-224, ECB.
+pub const NO_LEGACY: Profile = Profile {
+    name: "no-legacy",
+    algorithms: &[
+        0x0001, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0012, 0x0013, 0x0014, 0x0015, 0x0016,
+        0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025, 0x0026, 0x0027,
+        0x0028, 0x0029, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x00a0, 0x00a1, 0x00a2,
+    ],
+    curves: &[Curve::NistP256, Curve::NistP384, Curve::NistP521, Curve::BnP256, Curve::Sm2P256],
+    rsa_key_bits: &[2048, 3072, 4096],
+    ml_kem: MlKem::ALL,
+    ml_dsa: MlDsa::ALL,
+    allocated_banks: &[HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
+};
+
+/// Every profile.
+pub const PROFILES: [Profile; 4] = [FULL, PC_CLIENT, AZURE, NO_LEGACY];
+
+/// The profile of this build: the one that the environment variable QUOIN_PROFILE named when it was built, or else `full`.
+pub const PROFILE: Profile = match option_env!("QUOIN_PROFILE") {
+    Some(name) => named(name),
+    None => FULL,
+};
+
+/// The profile with this name; a build with another name fails.
+const fn named(name: &str) -> Profile {
+    let mut i = 0;
+    while i < PROFILES.len() {
+        if equal(PROFILES[i].name.as_bytes(), name.as_bytes()) {
+            return PROFILES[i];
+        }
+        i += 1;
+    }
+    panic!("QUOIN_PROFILE is none of full, pc-client, azure, no-legacy")
+}
+
+const fn equal(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
+impl Profile {
+    /// Whether the algorithm with this TPM_ALG_ID is on.
+    #[must_use]
+    pub fn has(&self, algorithm: u16) -> bool {
+        self.algorithms.binary_search(&algorithm).is_ok()
+    }
+
+    /// The hashes.
+    pub fn hashes(&self) -> impl Iterator<Item = HashAlg> + use<> {
+        let profile = *self;
+        HashAlg::ALL.iter().copied().filter(move |hash| profile.has(hash.id()))
+    }
+
+    /// TPMA_ML_PARAMETER_SET, with external μ wherever there is ML-DSA.
+    #[must_use]
+    pub fn ml_parameter_sets(&self) -> u32 {
+        let kems = self.ml_kem.iter().fold(0, |sets, set| sets | 1 << (set.id() - 1));
+        let dsas = self.ml_dsa.iter().fold(0, |sets, set| sets | 1 << (set.id() + 2));
+        kems | dsas | if self.ml_dsa.is_empty() { 0 } else { 1 << 6 }
+    }
+}
 
 /// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE): a signature of ML-DSA-87 is longer than 4,096. A transport with smaller buffers (the SVSM
 /// mailbox carries a page) refuses what does not fit; nothing but signatures of ML-DSA-65 and -87 needs more.
@@ -32,11 +164,9 @@ pub const CONTEXT_GAP_MAX: u64 = 0xffff;
 /// Octets of the largest saved context.
 pub const MAX_CONTEXT_SIZE: usize = 3328;
 
-/// keyBits that RSA keys may have.
-pub const RSA_KEY_BITS: &[u16] = &[2048, 3072, 4096];
 /// The hash of context integrity, tickets and object protection inside the TPM (CONTEXT_INTEGRITY_HASH_ALG).
 pub const INTERNAL_HASH: HashAlg = HashAlg::Sha256;
-/// The PCR banks that exist, in the order of TPML_PCR_SELECTION.
+/// The PCR banks that exist in some profile, in the order of TPML_PCR_SELECTION.
 pub const PCR_BANKS: [HashAlg; 5] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512, HashAlg::Sm3];
 
 /// TPM_PT_MANUFACTURER

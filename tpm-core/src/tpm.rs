@@ -178,7 +178,7 @@ impl Persistent {
             dictionary: Dictionary::new(),
             audit: CommandAudit::new(),
             da_used: false,
-            pcr_allocation: pcr::DEFAULT_ALLOCATION,
+            pcr_allocation: pcr::default_allocation(),
             pcr_policy: None,
             saved_clock_safe: true,
             reset_count: 0,

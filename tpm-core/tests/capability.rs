@@ -100,7 +100,11 @@ fn algorithms_come_with_their_attributes() {
     assert!(has(0x6, 0x2), "AES: symmetric");
     assert!(has(0x43, 0x202), "CFB: symmetric, encrypting");
     assert!(has(0x18, 0x101), "ECDSA: asymmetric, signing");
-    for hash in [0x4, 0xb, 0xc, 0xd] {
+    assert!(has(0x26, 0x2) && has(0x13, 0x2), "Camellia and SM4");
+    assert!(has(0x3f, 0x102), "CMAC: symmetric, signing");
+    assert!(has(0xa0, 0x209), "ML-KEM: asymmetric, object, encrypting");
+    assert!(has(0xa1, 0x109) && has(0xa2, 0x109), "ML-DSA: asymmetric, object, signing");
+    for hash in [0x4, 0xb, 0xc, 0xd, 0x12, 0x27, 0x28, 0x29] {
         assert!(has(hash, 0x4));
     }
     assert!(!all.iter().any(|a| a[..2] == [0, 0x10]), "TPM_ALG_NULL is no algorithm");
@@ -236,8 +240,11 @@ fn the_pcr_allocation_comes_as_a_whole() {
     let mut tpm = Fixture::new();
     let all = [
         &[0u8; 4][..],
-        &[5, 0, 0, 0, 4],
-        &[0, 4, 3, 255, 255, 255, 0, 11, 3, 255, 255, 255, 0, 12, 3, 255, 255, 255, 0, 13, 3, 255, 255, 255],
+        &[5, 0, 0, 0, 5],
+        &[
+            0, 4, 3, 255, 255, 255, 0, 11, 3, 255, 255, 255, 0, 12, 3, 255, 255, 255, 0, 13, 3, 255, 255, 255, 0, 18,
+            3, 0, 0, 0,
+        ],
     ]
     .concat();
     assert_eq!(raw(&mut tpm, PCRS, 0, 1), Ok(all));
@@ -269,7 +276,7 @@ fn pcr_properties_are_those_of_the_profile() {
 #[test]
 fn fixed_properties_say_what_this_tpm_is() {
     let mut tpm = Fixture::new();
-    let expected: [(u32, u32); 18] = [
+    let expected: [(u32, u32); 19] = [
         (0x100, 0x322e_3000), // family "2.0"
         (0x101, 0),
         (0x102, 185),
@@ -279,8 +286,8 @@ fn fixed_properties_say_what_this_tpm_is() {
         (0x114, 0xffff),
         (0x116, 0),
         (0x11b, 6),    // AES
-        (0x11e, 4096), // command
-        (0x11f, 4096), // response
+        (0x11e, 8192), // command
+        (0x11f, 8192), // response
         (0x120, 64),   // digest
         (0x123, 1),    // PC Client
         (0x12b, 0),    // no vendor commands
@@ -288,6 +295,7 @@ fn fixed_properties_say_what_this_tpm_is() {
         (0x12d, 0),    // modes
         (0x12e, 1024), // capability buffer
         (0x117, 4096), // NV Index
+        (0x131, 0x7f), // ML-KEM and ML-DSA parameter sets, external mu
     ];
     for (pt, value) in expected {
         assert_eq!(property(&mut tpm, pt), value, "TPM_PT {pt:#x}");
@@ -338,8 +346,8 @@ fn variable_properties_follow_the_state() {
 #[test]
 fn curves_policies_and_timers() {
     let mut tpm = Fixture::new();
-    assert_eq!(page(&mut tpm, ECC_CURVES, 0, 100, 2), (false, vec![vec![0, 3], vec![0, 4]]), "P-256, P-384");
-    assert_eq!(page(&mut tpm, ECC_CURVES, 4, 100, 2), (false, vec![vec![0, 4]]));
+    assert_eq!(page(&mut tpm, ECC_CURVES, 0, 100, 2), (false, [2, 3, 4, 5, 16, 32].map(|id| vec![0, id]).to_vec()));
+    assert_eq!(page(&mut tpm, ECC_CURVES, 6, 100, 2), (false, vec![vec![0, 16], vec![0, 32]]));
     let unset = |h: u32| [&h.to_be_bytes()[..], &[0, 0x10]].concat();
     let (more, policies) = page(&mut tpm, AUTH_POLICIES, OWNER, 100, 6);
     assert_eq!(

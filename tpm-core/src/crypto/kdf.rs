@@ -68,6 +68,30 @@ pub fn kdf2(alg: HashAlg, z: &[u8], info: &[u8], out: &mut [u8]) {
     fill(out, alg, |counter| Hasher::new(alg).chain(z).chain(&counter.to_be_bytes()).chain(info).finish());
 }
 
+/// HKDF-Extract (RFC 5869, 2.2).
+#[must_use]
+pub fn hkdf_extract(alg: HashAlg, salt: &[u8], ikm: &[&[u8]]) -> Digest {
+    super::hmac::hmac(alg, salt, ikm)
+}
+
+/// HKDF-Expand (RFC 5869, 2.3): fills `out`.
+///
+/// # Errors
+/// `Error::Length` for more than 255 digests.
+pub fn hkdf_expand(alg: HashAlg, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
+    let keyed = Hmac::new(alg, prk);
+    let mut last = Digest::EMPTY;
+    for (i, chunk) in out.chunks_mut(alg.digest_size()).enumerate() {
+        let counter = u8::try_from(i + 1).map_err(|_| Error::Length)?;
+        let mut hmac = keyed.clone().chain(last.as_slice());
+        info.iter().for_each(|part| hmac.update(part));
+        last = hmac.chain(&[counter]).finish();
+        chunk.iter_mut().zip(last.as_slice()).for_each(|(to, from)| *to = *from);
+    }
+    last.zeroize();
+    Ok(())
+}
+
 /// XORs the KDFa stream into `data` instead of storing it.
 pub(super) fn kdfa_xor(alg: HashAlg, key: &[u8], label: &[u8], context: [&[u8]; 2], data: &mut [u8]) {
     let [context_u, context_v] = context;

@@ -5,13 +5,14 @@ use super::load;
 use crate::crypto::ecc::Point;
 use crate::crypto::hash::HashAlg;
 use crate::crypto::kdf;
+use crate::crypto::mlkem::{self, SharedSecret};
 use crate::crypto::rsa::padding::CryptScheme;
 use crate::object::Object;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::tpm::Tpm;
 use crate::wire::{
-    EccPoint, EncryptedSecret, Handle, MAX_RSA_KEY_BYTES, Marshal, Parms, Reader, Scheme, SensitiveComposite,
+    EccPoint, EncryptedSecret, Handle, MAX_RSA_KEY_BYTES, Marshal, Parms, Reader, Scheme, SensitiveComposite, Unique,
 };
 
 /// A secret that was exchanged: at most as long as a digest.
@@ -67,6 +68,7 @@ impl Tpm {
         match self.object(key).map(|k| &k.public.parms) {
             Some(Parms::Rsa(_)) => self.new_rsa_secret(key, alg, purpose),
             Some(Parms::Ecc(_)) => self.new_ecc_secret(key, alg, purpose),
+            Some(Parms::MlKem(_)) => self.new_ml_kem_secret(key, alg, purpose),
             _ => Err(Fmt1::KEY.plain()),
         }
     }
@@ -104,6 +106,7 @@ impl Tpm {
         match self.object(key).map(|k| &k.public.parms) {
             Some(Parms::Rsa(_)) => self.open_rsa_secret(key, purpose, secret),
             Some(Parms::Ecc(_)) => self.open_ecc_secret(key, purpose, secret),
+            Some(Parms::MlKem(_)) => self.open_ml_kem_secret(key, purpose, secret),
             _ => Err(Fmt1::KEY.plain()),
         }
     }
@@ -143,6 +146,39 @@ impl Tpm {
         let z = curve.multiply(d.as_slice(), &point).map_err(|_| Fmt1::ECC_POINT.plain())?;
         agreed(alg, &z, purpose, &ephemeral, &public)
     }
+
+    fn new_ml_kem_secret(&mut self, key: Handle, alg: HashAlg, purpose: Use) -> Result<(Seed, EncryptedSecret), Rc> {
+        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let (Parms::MlKem(parms), Unique::MlKem(public)) = (&object.public.parms, &object.public.unique) else {
+            return Err(Fmt1::KEY.plain());
+        };
+        let (set, public) = (parms.set, public.clone());
+        let mut ciphertext = [0; mlkem::MAX_CIPHERTEXT];
+        let ciphertext = ciphertext.get_mut(..set.ciphertext_size()).ok_or(Rc::FAILURE)?;
+        let shared = set.encapsulate(public.as_slice(), &mut self.drbg, ciphertext).map_err(|_| Fmt1::KEY.plain())?;
+        let seed = labeled(alg, &shared, purpose, ciphertext, public.as_slice())?;
+        Ok((seed, EncryptedSecret::from_slice(ciphertext).map_err(|_| Rc::FAILURE)?))
+    }
+
+    fn open_ml_kem_secret(&mut self, key: Handle, purpose: Use, secret: &[u8]) -> Result<Seed, Rc> {
+        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let alg = object.public.name_alg.ok_or(Fmt1::KEY.plain())?;
+        let composite = object.sensitive.as_ref().map(|s| &s.composite);
+        match (&object.public.parms, &object.public.unique, composite) {
+            (Parms::MlKem(parms), Unique::MlKem(public), Some(SensitiveComposite::MlKem(private))) => {
+                let shared = parms.set.decapsulate(private.as_slice(), secret).map_err(|_| Fmt1::SIZE.plain())?;
+                labeled(alg, &shared, purpose, secret, public.as_slice())
+            }
+            _ => Err(Fmt1::KEY.plain()),
+        }
+    }
+}
+
+/// The labeled KEM of 1.85 (Part 1, 47.4): KDFa(nameAlg, shared secret, use, ciphertext, public key, bits of a digest).
+fn labeled(alg: HashAlg, shared: &SharedSecret, purpose: Use, ciphertext: &[u8], public: &[u8]) -> Result<Seed, Rc> {
+    let mut seed = Seed::zeroed(alg.digest_size()).map_err(|_| Rc::FAILURE)?;
+    kdf::kdfa(alg, shared.as_slice(), purpose.without_zero(), ciphertext, public, seed.as_mut_slice());
+    Ok(seed)
 }
 
 /// KDFe(nameAlg, Z.x, use, ephemeral.x, public.x, bits of a digest).

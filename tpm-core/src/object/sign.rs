@@ -76,6 +76,7 @@ fn signs_with(key: ObjectType, scheme: Scheme) -> bool {
             matches!(scheme, Scheme::Ecdsa(_) | Scheme::Ecdaa(..) | Scheme::Sm2(_) | Scheme::Ecschnorr(_))
         }
         ObjectType::KeyedHash => matches!(scheme, Scheme::Hmac(_)),
+        // ML-DSA signs by the commands of 1.85 only.
         ObjectType::SymCipher | ObjectType::MlKem | ObjectType::MlDsa | ObjectType::HashMlDsa => false,
     }
 }
@@ -145,6 +146,8 @@ impl Tpm {
     ) -> Result<Signature, Rc> {
         let signature = match scheme {
             Scheme::Ecdsa(_) => curve.ecdsa_sign(d, digest, &mut self.drbg),
+            Scheme::Sm2(_) => curve.sm2_sign(d, digest, &mut self.drbg),
+            Scheme::Ecschnorr(_) => curve.ecschnorr_sign(d, hash, digest, &mut self.drbg),
             _ => return Err(Fmt1::SCHEME.plain()),
         };
         let signature = signature.map_err(|e| self.not_signed(e))?;
@@ -195,10 +198,16 @@ fn verify_ecc(
     digest: &[u8],
     signature: &Signature,
 ) -> Result<(), Fmt1> {
-    let Signature::Ecc { scheme: AlgId::ECDSA, r, s, .. } = signature else { return Err(Fmt1::SCHEME) };
-    ecc::Signature::new(curve, r.as_slice(), s.as_slice())
-        .and_then(|signature| curve.ecdsa_verify(&public?, digest, &signature))
-        .map_err(|_| Fmt1::SIGNATURE)
+    let Signature::Ecc { scheme, hash, r, s } = signature else { return Err(Fmt1::SCHEME) };
+    let parts = ecc::Signature::new(curve, r.as_slice(), s.as_slice()).and_then(|signature| Ok((signature, public?)));
+    let verdict = parts.and_then(|(signature, public)| match *scheme {
+        AlgId::ECDSA => curve.ecdsa_verify(&public, digest, &signature),
+        AlgId::SM2 => curve.sm2_verify(&public, digest, &signature),
+        AlgId::ECSCHNORR => curve.ecschnorr_verify(&public, *hash, digest, &signature),
+        // ECDAA is verified with the issuer's key, not by a TPM.
+        _ => Err(Error::Key),
+    });
+    verdict.map_err(|e| if e == Error::Key { Fmt1::SCHEME } else { Fmt1::SIGNATURE })
 }
 
 /// An HMAC key with a scheme vouches for that one only: a weaker hash cannot be smuggled in.

@@ -6,7 +6,7 @@ pub(crate) use event::HashSequence;
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::platform::Locality;
-use crate::profile::PCR_BANKS;
+use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::{BankSelection, DigestList, Handle, List, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection};
@@ -15,8 +15,14 @@ const BANKS: usize = PCR_BANKS.len();
 const COUNT: usize = PCR_COUNT as usize;
 /// A bit map of all PCR.
 pub(crate) const ALL_PCR: u32 = (1 << PCR_COUNT) - 1;
-/// Banks that are allocated when the TPM is manufactured: all but SM3, which TPM2_PCR_Allocate can add.
-pub(crate) const DEFAULT_ALLOCATION: [u32; BANKS] = [ALL_PCR, ALL_PCR, ALL_PCR, ALL_PCR, 0];
+
+/// All PCR of all banks: what there is room for.
+pub(crate) const ALL_BANKS: [u32; BANKS] = [ALL_PCR; BANKS];
+
+/// What is allocated when the TPM is manufactured: all PCR of the profile's banks.
+pub(crate) fn default_allocation() -> [u32; BANKS] {
+    PCR_BANKS.map(|alg| if PROFILE.allocated_banks.contains(&alg) { ALL_PCR } else { 0 })
+}
 
 /// What may be done to a PCR; localities as bit maps of 0 to 4.
 struct Attributes {
@@ -195,6 +201,7 @@ impl Pcrs {
             PCR_BANKS
                 .into_iter()
                 .zip(self.allocated)
+                .filter(|(hash, _)| PROFILE.has(hash.id()))
                 .map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select })
                 .collect(),
         )

@@ -3,6 +3,7 @@
 use super::{Marshal, Reader, Unmarshal, Writer};
 use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::crypto::sym::{Mode, SymAlg};
+use crate::profile::PROFILE;
 use crate::rc::Fmt1;
 
 /// TPM_ALG_ID: an identifier that need not be implemented.
@@ -95,6 +96,13 @@ ids! {
     HASH_MLDSA = 0x00a2,
 }
 
+impl AlgId {
+    /// The identifier, if the profile has the algorithm.
+    pub(crate) fn on(self) -> Option<u16> {
+        PROFILE.has(self.0).then_some(self.0)
+    }
+}
+
 impl Unmarshal<'_> for AlgId {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         r.get().map(Self)
@@ -110,7 +118,7 @@ impl Marshal for AlgId {
 /// TPMI_ALG_HASH without TPM_ALG_NULL (9.27).
 impl Unmarshal<'_> for HashAlg {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        HashAlg::from_id(r.get()?).ok_or(Fmt1::HASH)
+        r.get::<Option<Self>>()?.ok_or(Fmt1::HASH)
     }
 }
 
@@ -124,7 +132,7 @@ impl Marshal for HashAlg {
 impl Unmarshal<'_> for Option<HashAlg> {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let id: AlgId = r.get()?;
-        if id == AlgId::NULL { Ok(None) } else { HashAlg::from_id(id.0).map(Some).ok_or(Fmt1::HASH) }
+        if id == AlgId::NULL { Ok(None) } else { id.on().and_then(HashAlg::from_id).map(Some).ok_or(Fmt1::HASH) }
     }
 }
 
@@ -194,7 +202,7 @@ impl Unmarshal<'_> for SymMode {
         if id == AlgId::NULL {
             return Ok(Self(None));
         }
-        Mode::from_id(id.0).map(|mode| Self(Some(mode))).ok_or(Fmt1::MODE)
+        id.on().and_then(Mode::from_id).map(|mode| Self(Some(mode))).ok_or(Fmt1::MODE)
     }
 }
 
@@ -222,7 +230,7 @@ impl SymDefObject {
     }
 
     fn after_id(id: AlgId, r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        let alg = SymAlg::from_id(id.0).ok_or(Fmt1::SYMMETRIC)?;
+        let alg = id.on().and_then(SymAlg::from_id).ok_or(Fmt1::SYMMETRIC)?;
         let key_bits = r.get()?;
         if !alg.has_key_bits(key_bits) {
             return Err(Fmt1::VALUE);

@@ -8,6 +8,7 @@ use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::crypto::mldsa::{self, MlDsa};
 use crate::crypto::mlkem::{self, MlKem};
+use crate::profile::PROFILE;
 use crate::rc::Fmt1;
 use crate::secret::Secret;
 
@@ -63,7 +64,7 @@ impl ObjectType {
 impl Unmarshal<'_> for ObjectType {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let id: AlgId = r.get()?;
-        Self::ALL.into_iter().find(|t| t.id() == id).ok_or(Fmt1::TYPE)
+        Self::ALL.into_iter().find(|t| t.id() == id && id.on().is_some()).ok_or(Fmt1::TYPE)
     }
 }
 
@@ -76,7 +77,7 @@ impl Marshal for ObjectType {
 /// TPM_ECC_CURVE (6.4).
 impl Unmarshal<'_> for Curve {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        Curve::from_id(r.get()?).ok_or(Fmt1::CURVE)
+        Curve::from_id(r.get()?).filter(|curve| PROFILE.curves.contains(curve)).ok_or(Fmt1::CURVE)
     }
 }
 
@@ -116,11 +117,11 @@ structure! {
     }
 }
 
-macro_rules! parameter_sets { ($($(#[$m:meta])* $set:ident),*) => { $(
+macro_rules! parameter_sets { ($($(#[$m:meta])* $set:ident in $sets:ident),*) => { $(
     $(#[$m])*
     impl Unmarshal<'_> for $set {
         fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-            $set::from_id(r.get()?).ok_or(Fmt1::PARMS)
+            $set::from_id(r.get()?).filter(|set| PROFILE.$sets.contains(set)).ok_or(Fmt1::PARMS)
         }
     }
 
@@ -132,9 +133,9 @@ macro_rules! parameter_sets { ($($(#[$m:meta])* $set:ident),*) => { $(
 )* } }
 parameter_sets! {
     /// TPMI_MLKEM_PARMS (1.85)
-    MlKem,
+    MlKem in ml_kem,
     /// TPMI_MLDSA_PARMS (1.85)
-    MlDsa
+    MlDsa in ml_dsa
 }
 
 structure! {
@@ -177,7 +178,7 @@ pub(crate) struct RsaKeyBits(pub u16);
 impl Unmarshal<'_> for RsaKeyBits {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let bits = r.get()?;
-        if crate::profile::RSA_KEY_BITS.contains(&bits) { Ok(Self(bits)) } else { Err(Fmt1::VALUE) }
+        if PROFILE.rsa_key_bits.contains(&bits) { Ok(Self(bits)) } else { Err(Fmt1::VALUE) }
     }
 }
 

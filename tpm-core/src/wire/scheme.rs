@@ -116,7 +116,7 @@ macro_rules! schemes {
         impl Unmarshal<'_> for $name {
             fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
                 let id: AlgId = r.get()?;
-                if id != AlgId::NULL && ![$(AlgId::$id),*].contains(&id) { return Err(Fmt1::$error); }
+                if id != AlgId::NULL && (id.on().is_none() || ![$(AlgId::$id),*].contains(&id)) { return Err(Fmt1::$error); }
                 Scheme::details(id, r).map(Self)
             }
         }
@@ -166,7 +166,7 @@ impl Unmarshal<'_> for Option<KdfAlg> {
         if id == AlgId::NULL {
             return Ok(None);
         }
-        KdfAlg::IDS.iter().find(|(i, _)| *i == id).map(|(_, k)| Some(*k)).ok_or(Fmt1::KDF)
+        KdfAlg::IDS.iter().filter(|_| id.on().is_some()).find(|(i, _)| *i == id).map(|(_, k)| Some(*k)).ok_or(Fmt1::KDF)
     }
 }
 

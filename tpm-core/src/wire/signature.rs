@@ -62,7 +62,11 @@ impl Signature {
 
 impl Unmarshal<'_> for Signature {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        Ok(match r.get()? {
+        let id: AlgId = r.get()?;
+        if id.on().is_none() {
+            return Err(Fmt1::SCHEME);
+        }
+        Ok(match id {
             AlgId::RSASSA => Self::Rsassa(r.get()?, r.get()?),
             AlgId::RSAPSS => Self::Rsapss(r.get()?, r.get()?),
             scheme @ (AlgId::ECDSA | AlgId::ECDAA | AlgId::SM2 | AlgId::ECSCHNORR) => {

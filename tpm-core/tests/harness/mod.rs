@@ -87,7 +87,7 @@ impl Fixture {
 
     /// Sends raw octets; the whole response.
     pub(crate) fn raw(&mut self, request: &[u8]) -> Vec<u8> {
-        let mut response = vec![0xa5; 4096];
+        let mut response = vec![0xa5; tpm_core::profile::MAX_RESPONSE_SIZE];
         let locality = Locality::new(self.locality).unwrap();
         let n = self.tpm.execute(
             &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock },

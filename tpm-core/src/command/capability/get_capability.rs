@@ -4,9 +4,9 @@ use super::algorithms::ALGORITHMS;
 use super::properties;
 use crate::command::area::{handles, params};
 use crate::command::{COMMANDS, Command};
-use crate::crypto::ecc::Curve;
 use crate::pcr;
 use crate::pipeline::Call;
+use crate::profile::PROFILE;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Writer};
@@ -113,7 +113,10 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     let (first, count) = (p.property, p.property_count);
     match p.capability {
         0x0 => Page::of(
-            ALGORITHMS.iter().filter(|(id, _)| u32::from(id.0) >= first).map(|(id, a)| Pair(*id, *a)),
+            ALGORITHMS
+                .iter()
+                .filter(|(id, _)| PROFILE.has(id.0) && u32::from(id.0) >= first)
+                .map(|(id, a)| Pair(*id, *a)),
             count,
             6,
         ),
@@ -128,7 +131,7 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
             count,
             8,
         ),
-        0x8 => Page::of(Curve::ALL.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
+        0x8 => Page::of(PROFILE.curves.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
         0x9 => auth_policies(tpm, Handle(first), count),
         0xa => acts(tpm, Handle(first), count),
         0x100 => Page::of(properties::vendor(tpm, first), count, 4),

@@ -2,8 +2,7 @@
 
 use super::get_capability::MAX_CAP_BUFFER;
 use crate::command::COMMANDS;
-use crate::crypto::ecc::Curve;
-use crate::crypto::hash::MAX_DIGEST;
+use crate::crypto::hash::{HashAlg, MAX_DIGEST};
 use crate::profile;
 use crate::tpm::Tpm;
 use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear};
@@ -76,7 +75,7 @@ fn fixed(pt: u32) -> Option<u32> {
         29 => u32::try_from(profile::MAX_ORDERLY_COUNT).unwrap_or(u32::MAX),
         30 => number(profile::MAX_COMMAND_SIZE),
         31 => number(profile::MAX_RESPONSE_SIZE),
-        32 => number(MAX_DIGEST),
+        32 => number(profile::PROFILE.hashes().map(HashAlg::digest_size).max().unwrap_or(MAX_DIGEST)),
         // TPM_PT_MAX_OBJECT_CONTEXT, _MAX_SESSION_CONTEXT
         33 | 34 => number(profile::MAX_CONTEXT_SIZE),
         // TPM_PT_PS_FAMILY_INDICATOR: PC Client; _PS_LEVEL to _PS_YEAR
@@ -95,7 +94,7 @@ fn fixed(pt: u32) -> Option<u32> {
         // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
         47 | 48 if profile::SVN_PROPERTIES => *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?,
         // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
-        49 if profile::ML_PROPERTY => 0b11_1111,
+        49 if profile::ML_PROPERTY => profile::PROFILE.ml_parameter_sets(),
         _ => return None,
     })
 }
@@ -123,7 +122,7 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
         11 => number(nv.room().min(nv.free() / 8)),
         // TPM_PT_ALGORITHM_SET, _LOADED_CURVES
         12 => tpm.persistent.algorithm_set,
-        13 => number(Curve::ALL.len()),
+        13 => number(profile::PROFILE.curves.len()),
         // TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL, _LOCKOUT_RECOVERY
         14 => dictionary.failed_tries,
         15 => dictionary.max_tries,

@@ -17,6 +17,7 @@ impl Command for Clear {
     const CODE: u32 = 0x126;
     const NV: bool = true;
     const EXTENSIVE: bool = true;
+    const VOIDS_SHUTDOWN: bool = true;
     const READ_ONLY: bool = false;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;

@@ -38,7 +38,7 @@ impl Command for PcrAllocate {
             success: true,
             max_pcr: PCR_COUNT,
             size_needed: pcr::allocation_size(allocated),
-            size_available: pcr::allocation_size(pcr::DEFAULT_ALLOCATION),
+            size_available: pcr::allocation_size(pcr::ALL_BANKS),
         })
     }
 }

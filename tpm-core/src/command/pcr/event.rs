@@ -7,7 +7,7 @@ use crate::pipeline::Call;
 use crate::profile::PCR_BANKS;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
-use crate::wire::{DhPcr, DigestValues, Ha, List, Nullable, Tpm2b};
+use crate::wire::{DhPcr, DigestValues, Ha, List, Nullable, PCR_COUNT, Tpm2b};
 
 pub(crate) struct PcrEvent;
 
@@ -23,10 +23,12 @@ impl Command for PcrEvent {
 
     /// - `LOCALITY`: the PCR cannot be extended at this locality
     ///
-    /// Digests are those of the banks that have the PCR, and of all banks for TPM_RH_NULL.
+    /// Digests are those of the banks that have the PCR, and of all banks with any PCR for TPM_RH_NULL.
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<DigestValues, Rc> {
         let pcr = Tpm::extendable(h.pcr.handle(), call.locality)?;
-        let banks = PCR_BANKS.into_iter().filter(|alg| pcr.is_none_or(|pcr| tpm.ram.pcrs.is_allocated(*alg, pcr)));
+        let banks = PCR_BANKS
+            .into_iter()
+            .filter(|alg| (0..PCR_COUNT).any(|n| pcr.is_none_or(|pcr| pcr == n) && tpm.ram.pcrs.is_allocated(*alg, n)));
         let digests =
             List(banks.map(|alg| Ha { alg, digest: Hasher::new(alg).chain(p.event_data.0).finish() }).collect());
         if let Some(pcr) = pcr {
