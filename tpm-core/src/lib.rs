@@ -11,6 +11,7 @@
 //! | `pipeline` | what happens around every command |
 //! | `command` | Part 3: a folder a chapter, a file a command, one table |
 //! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `dictionary`, `selftest` | the parts of the TPM |
+//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `dictionary`, `selftest`, `commit` | the parts of the TPM |
 //! | `state` | who survives what |
 //! | [`crypto`] | the only place that names cryptographic crates |
 #![no_std]
@@ -19,6 +20,7 @@
 mod attest;
 mod audit;
 mod command;
+mod commit;
 mod context;
 pub mod crypto;
 mod dictionary;

@@ -100,6 +100,7 @@ fn needs_policy(tpm: &Tpm, _call: &Call, h: Handle, role: Role) -> bool {
 /// whose attributes say otherwise or whose pinCount has reached pinLimit (Part 1, 19.3 and 37.2.8).
 fn auth_value_available(tpm: &Tpm, call: &Call, h: Handle, role: Role) -> bool {
     match h.kind() {
+        HandleKind::Transient if tpm.ram.sequence(h).is_some() => true,
         HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| match role {
             Role::User => {
                 o.has(ObjectAttributes::USER_WITH_AUTH)
