@@ -47,7 +47,8 @@ impl Object {
             Parms::Rsa(p) => p.scheme.0,
             Parms::Ecc(p) => p.scheme.0,
             Parms::KeyedHash(p) => p.0,
-            Parms::SymCipher(_) => Scheme::Null,
+            // ML-DSA keys sign by their type alone.
+            Parms::SymCipher(_) | Parms::MlKem(_) | Parms::MlDsa(_) | Parms::HashMlDsa(_) => Scheme::Null,
         }
     }
 
@@ -75,7 +76,7 @@ fn signs_with(key: ObjectType, scheme: Scheme) -> bool {
             matches!(scheme, Scheme::Ecdsa(_) | Scheme::Ecdaa(..) | Scheme::Sm2(_) | Scheme::Ecschnorr(_))
         }
         ObjectType::KeyedHash => matches!(scheme, Scheme::Hmac(_)),
-        ObjectType::SymCipher => false,
+        ObjectType::SymCipher | ObjectType::MlKem | ObjectType::MlDsa | ObjectType::HashMlDsa => false,
     }
 }
 
