@@ -43,7 +43,7 @@ pub(in crate::command) fn start(
     at_scheme: At,
 ) -> Result<object::Mac, Rc> {
     let wrong_type = Fmt1::TYPE.at(at_key);
-    let key = key.filter(|k| !k.public.object_type().is_asymmetric()).ok_or(wrong_type)?;
+    let key = key.filter(|k| has_mac(k.public.object_type())).ok_or(wrong_type)?;
     let scheme = select(key, wanted).map_err(|e| e.at(at_scheme))?;
     if key.has(ObjectAttributes::RESTRICTED) {
         return Err(Fmt1::ATTRIBUTES.at(at_key));
@@ -60,6 +60,11 @@ pub(in crate::command) fn start(
     }
 }
 
+/// Whether keys of this type make message authentication codes.
+const fn has_mac(key: ObjectType) -> bool {
+    matches!(key, ObjectType::KeyedHash | ObjectType::SymCipher)
+}
+
 /// The key's scheme, or the command's if it has none.
 ///
 /// - `VALUE`: not the key's own, or none at all
@@ -68,7 +73,7 @@ fn select(key: &Object, wanted: Option<MacScheme>) -> Result<MacScheme, Fmt1> {
     let own = match &key.public.parms {
         Parms::KeyedHash(scheme) => scheme.0.hash().map(HashAlg::id),
         Parms::SymCipher(parms) => parms.mode.map(crate::crypto::sym::Mode::id),
-        Parms::Rsa(_) | Parms::Ecc(_) => None,
+        _ => None,
     };
     let wanted = wanted.map(MacScheme::id);
     let id = match (own.map(AlgId), wanted) {
