@@ -84,24 +84,13 @@ pub(crate) const LOCKOUT_HIERARCHY: u32 = 0x4000_000a;
 pub(crate) const ENDORSEMENT: u32 = 0x4000_000b;
 pub(crate) const PLATFORM: u32 = 0x4000_000c;
 
-pub(crate) const SEQUENCE: u32 = 0x103;
 pub(crate) const BINDING: u32 = 0x0a5;
 pub(crate) const SENSITIVE: u32 = 0x155;
-pub(crate) const OBJECT_MEMORY: u32 = 0x902;
 pub(crate) const SESSION_MEMORY: u32 = 0x903;
 pub(crate) const CONTEXT_GAP: u32 = 0x901;
 pub(crate) const AUTH_CONTEXT: u32 = 0x145;
 pub(crate) const KEY_SIZE: u32 = 0x07;
 pub(crate) const KDF: u32 = 0x0c;
 pub(crate) const RANGE: u32 = 0x0d;
-pub(crate) const MODE: u32 = 0x09;
-pub(crate) const SCHEME: u32 = 0x12;
 pub(crate) const SIGNATURE: u32 = 0x1b;
-pub(crate) const INTEGRITY: u32 = 0x1f;
 pub(crate) const TICKET: u32 = 0x20;
-pub(crate) const CURVE: u32 = 0x26;
-pub(crate) const ECC_POINT: u32 = 0x27;
-/// A code without a position.
-pub(crate) const fn plain(code: u32) -> u32 {
-    0x080 | code
-}
