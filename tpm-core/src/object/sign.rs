@@ -47,7 +47,7 @@ impl Object {
             Parms::Rsa(p) => p.scheme.0,
             Parms::Ecc(p) => p.scheme.0,
             Parms::KeyedHash(p) => p.0,
-            // ML-DSA keys sign by their type alone.
+            // The type of an ML-DSA key says it all.
             Parms::SymCipher(_) | Parms::MlKem(_) | Parms::MlDsa(_) | Parms::HashMlDsa(_) => Scheme::Null,
         }
     }
@@ -76,7 +76,6 @@ fn signs_with(key: ObjectType, scheme: Scheme) -> bool {
             matches!(scheme, Scheme::Ecdsa(_) | Scheme::Ecdaa(..) | Scheme::Sm2(_) | Scheme::Ecschnorr(_))
         }
         ObjectType::KeyedHash => matches!(scheme, Scheme::Hmac(_)),
-        // ML-DSA signs by the commands of 1.85 only.
         ObjectType::SymCipher | ObjectType::MlKem | ObjectType::MlDsa | ObjectType::HashMlDsa => false,
     }
 }
@@ -146,8 +145,8 @@ impl Tpm {
     ) -> Result<Signature, Rc> {
         let signature = match scheme {
             Scheme::Ecdsa(_) => curve.ecdsa_sign(d, digest, &mut self.drbg),
-            Scheme::Sm2(_) => curve.sm2_sign(d, digest, &mut self.drbg),
             Scheme::Ecschnorr(_) => curve.ecschnorr_sign(d, hash, digest, &mut self.drbg),
+            Scheme::Sm2(_) => curve.sm2_sign(d, digest, &mut self.drbg),
             _ => return Err(Fmt1::SCHEME.plain()),
         };
         let signature = signature.map_err(|e| self.not_signed(e))?;
@@ -198,16 +197,20 @@ fn verify_ecc(
     digest: &[u8],
     signature: &Signature,
 ) -> Result<(), Fmt1> {
-    let Signature::Ecc { scheme, hash, r, s } = signature else { return Err(Fmt1::SCHEME) };
-    let parts = ecc::Signature::new(curve, r.as_slice(), s.as_slice()).and_then(|signature| Ok((signature, public?)));
-    let verdict = parts.and_then(|(signature, public)| match *scheme {
+    let Signature::Ecc { scheme: scheme @ (AlgId::ECDSA | AlgId::ECSCHNORR | AlgId::SM2), hash, r, s } = signature
+    else {
+        // Also ECDAA: that is for those who know its group's public key.
+        return Err(Fmt1::SCHEME);
+    };
+    let (Ok(public), Ok(signature)) = (public, ecc::Signature::new(curve, r.as_slice(), s.as_slice())) else {
+        return Err(Fmt1::SIGNATURE);
+    };
+    let verdict = match *scheme {
         AlgId::ECDSA => curve.ecdsa_verify(&public, digest, &signature),
-        AlgId::SM2 => curve.sm2_verify(&public, digest, &signature),
         AlgId::ECSCHNORR => curve.ecschnorr_verify(&public, *hash, digest, &signature),
-        // ECDAA is verified with the issuer's key, not by a TPM.
-        _ => Err(Error::Key),
-    });
-    verdict.map_err(|e| if e == Error::Key { Fmt1::SCHEME } else { Fmt1::SIGNATURE })
+        _ => curve.sm2_verify(&public, digest, &signature),
+    };
+    verdict.map_err(|_| Fmt1::SIGNATURE)
 }
 
 /// An HMAC key with a scheme vouches for that one only: a weaker hash cannot be smuggled in.
