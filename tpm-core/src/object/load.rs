@@ -8,7 +8,9 @@ use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::crypto::{mldsa, mlkem};
 use crate::object::Object;
 use crate::rc::{At, Fmt1, Rc};
-use crate::wire::{EccPoint, HashMlDsaParms, MlDsaParms, ObjectAttributes as A, Parms, Public, Sensitive, SensitiveComposite, Unique};
+use crate::wire::{
+    EccPoint, HashMlDsaParms, MlDsaParms, ObjectAttributes as A, Parms, Public, Sensitive, SensitiveComposite, Unique,
+};
 
 /// Which parameters are to blame.
 pub(crate) struct Blame {

@@ -97,7 +97,11 @@ pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(
             check_symmetric(parent, public, p.symmetric)
         }
         Parms::MlDsa(_) | Parms::HashMlDsa(_) => {
-            if public.attributes.has(A::DECRYPT) { Err(Fmt1::ATTRIBUTES) } else { Ok(()) }
+            if public.attributes.has(A::DECRYPT) {
+                Err(Fmt1::ATTRIBUTES)
+            } else {
+                Ok(())
+            }
         }
     }
 }

@@ -15,6 +15,8 @@ const BANKS: usize = PCR_BANKS.len();
 const COUNT: usize = PCR_COUNT as usize;
 /// A bit map of all PCR.
 pub(crate) const ALL_PCR: u32 = (1 << PCR_COUNT) - 1;
+/// Every PCR of every bank.
+pub(crate) const FULL_ALLOCATION: [u32; BANKS] = [ALL_PCR; BANKS];
 /// Banks that are allocated when the TPM is manufactured: all but SM3, which TPM2_PCR_Allocate can add.
 pub(crate) const DEFAULT_ALLOCATION: [u32; BANKS] = [ALL_PCR, ALL_PCR, ALL_PCR, ALL_PCR, 0];
 

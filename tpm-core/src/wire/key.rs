@@ -5,9 +5,9 @@ use super::{
     Reader, RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
 };
 use crate::crypto::ecc::Curve;
+use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::crypto::mldsa::{self, MlDsa};
 use crate::crypto::mlkem::{self, MlKem};
-use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::rc::Fmt1;
 use crate::secret::Secret;
 

@@ -1,7 +1,7 @@
 //! Part 3, 31: Non-volatile Storage.
 
-pub(crate) mod change_auth;
 pub(crate) mod certify;
+pub(crate) mod change_auth;
 pub(crate) mod define_space;
 pub(crate) mod define_space_2;
 pub(crate) mod extend;

@@ -35,7 +35,7 @@ impl Command for PcrAllocate {
             success: true,
             max_pcr: PCR_COUNT,
             size_needed: pcr::allocation_size(allocated),
-            size_available: pcr::allocation_size(pcr::DEFAULT_ALLOCATION),
+            size_available: pcr::allocation_size(pcr::FULL_ALLOCATION),
         })
     }
 }
