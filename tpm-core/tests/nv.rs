@@ -72,8 +72,8 @@ fn define_refuses_what_does_not_unmarshal() {
         Err(param(2, VALUE)),
         "no NV handle"
     );
-    let sm3 = [&good[..4], &[0, 0x12], &good[6..]].concat();
-    assert_eq!(define_as(&mut tpm, OWNER, b"", &sm3), Err(param(2, HASH)));
+    let sm4 = [&good[..4], &[0, 0x13], &good[6..]].concat();
+    assert_eq!(define_as(&mut tpm, OWNER, b"", &sm4), Err(param(2, HASH)));
     for reserved in [8, 9, 20, 21, 22, 23, 24] {
         assert_eq!(define(&mut tpm, INDEX, a::AUTH | 1 << reserved, 8), Err(param(2, RESERVED_BITS)), "bit {reserved}");
     }

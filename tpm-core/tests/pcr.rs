@@ -96,8 +96,8 @@ fn extend_refuses_what_does_not_unmarshal() {
     let mut tpm = Fixture::new();
     assert_eq!(extend(&mut tpm, 24, &[]), Err(handle(1, VALUE)));
     assert_eq!(extend(&mut tpm, OWNER, &[]), Err(handle(1, VALUE)));
-    assert_eq!(extend(&mut tpm, 0, &[(0x12, &[0; 32])]), Err(param(1, HASH)), "SM3 is not implemented");
-    assert_eq!(extend(&mut tpm, 0, &[(SHA1, &[0; 20][..]); 5]), Err(param(1, SIZE)), "more digests than banks");
+    assert_eq!(extend(&mut tpm, 0, &[(0x13, &[0; 32])]), Err(param(1, HASH)), "SM4 is no hash");
+    assert_eq!(extend(&mut tpm, 0, &[(SHA1, &[0; 20][..]); 9]), Err(param(1, SIZE)), "more digests than hashes");
     assert_eq!(tpm.run(EXTEND, &[0], &[], &digests(&[])), Err(AUTH_MISSING));
 }
 
@@ -195,7 +195,7 @@ fn read_gives_eight_digests_at_most_and_says_which() {
 #[test]
 fn read_refuses_what_does_not_unmarshal() {
     let mut tpm = Fixture::new();
-    assert_eq!(tpm.run(READ, &[], &[], &selection(&[(0x12, 1)])), Err(param(1, HASH)));
+    assert_eq!(tpm.run(READ, &[], &[], &selection(&[(0x13, 1)])), Err(param(1, HASH)));
     assert_eq!(tpm.run(READ, &[], &[], &[0, 0, 0, 1, 0, 0xb, 4, 0, 0, 0, 0]), Err(param(1, VALUE)), "sizeofSelect");
     assert_eq!(tpm.run(READ, &[], &[], &selection(&[(SHA1, 1); 9])), Err(param(1, SIZE)));
 }
@@ -207,7 +207,8 @@ fn an_allocation_takes_effect_at_the_next_init() {
     let needed = 16 * 32 + 24 * (48 + 64);
     assert_eq!(
         reply,
-        [&[1u8][..], &24u32.to_be_bytes(), &u32::to_be_bytes(needed), &u32::to_be_bytes(24 * 164)].concat()
+        [&[1u8][..], &24u32.to_be_bytes(), &u32::to_be_bytes(needed), &u32::to_be_bytes(24 * (20 + 32 + 48 + 64 + 32))]
+            .concat()
     );
     assert_eq!(read(&mut tpm, SHA1, 0), Some(vec![0; 20]), "still the old one");
     tpm.restart(None, 0);
@@ -222,6 +223,18 @@ fn an_allocation_takes_effect_at_the_next_init() {
         [0, 0, 0, 2, 0, 0xc],
         "the banks that have PCR 16"
     );
+}
+
+#[test]
+fn sm3_is_a_bank_that_can_be_allocated() {
+    const SM3: u16 = 0x12;
+    let mut tpm = Fixture::new();
+    assert_eq!(read(&mut tpm, SM3, 0), None);
+    let reply = tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SM3, 0xff_ffff)])).unwrap();
+    assert_eq!(reply[5..9], reply[9..13], "all that there is");
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, SM3, 0), Some(vec![0; 32]));
+    assert_eq!(tpm.with(EVENT, &[NULL], &[b""], &tpm2b(b"x")).unwrap()[..4], [0, 0, 0, 5]);
 }
 
 #[test]

@@ -4,10 +4,9 @@ use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Hasher;
 use crate::pipeline::Call;
-use crate::profile::PCR_BANKS;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
-use crate::wire::{DhPcr, DigestValues, Ha, List, Nullable, PCR_COUNT, Tpm2b};
+use crate::wire::{DhPcr, DigestValues, Ha, List, Nullable, Tpm2b};
 
 pub(crate) struct PcrEvent;
 
@@ -23,12 +22,11 @@ impl Command for PcrEvent {
 
     /// - `LOCALITY`: the PCR cannot be extended at this locality
     ///
-    /// Digests are those of the banks that have the PCR, and of all banks with any PCR for TPM_RH_NULL.
+    /// Digests are those of the banks that have the PCR, and of all banks that have any for TPM_RH_NULL.
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<DigestValues, Rc> {
         let pcr = Tpm::extendable(h.pcr.handle(), call.locality)?;
-        let banks = PCR_BANKS
-            .into_iter()
-            .filter(|alg| (0..PCR_COUNT).any(|n| pcr.is_none_or(|pcr| pcr == n) && tpm.ram.pcrs.is_allocated(*alg, n)));
+        let pcrs = &tpm.ram.pcrs;
+        let banks = pcrs.allocated_banks().filter(|alg| pcr.is_none_or(|pcr| pcrs.is_allocated(*alg, pcr)));
         let digests =
             List(banks.map(|alg| Ha { alg, digest: Hasher::new(alg).chain(p.event_data.0).finish() }).collect());
         if let Some(pcr) = pcr {
