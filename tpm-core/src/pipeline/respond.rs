@@ -150,7 +150,8 @@ fn response_attributes(tpm: &Tpm, one: &SessionUse) -> SessionAttributes {
     if !one.attributes.has(SessionAttributes::AUDIT) {
         return one.attributes;
     }
-    let attributes = one.attributes.without(SessionAttributes::AUDIT_EXCLUSIVE);
+    // auditReset is always CLEAR in a response (Part 2, 8.4).
+    let attributes = one.attributes.without(SessionAttributes::AUDIT_EXCLUSIVE).without(SessionAttributes::AUDIT_RESET);
     if tpm.ram.exclusive_audit == Some(one.handle) {
         attributes.with(SessionAttributes::AUDIT_EXCLUSIVE)
     } else {

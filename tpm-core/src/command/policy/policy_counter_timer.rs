@@ -6,7 +6,7 @@ use crate::pipeline::Call;
 use crate::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{ClockInfo, HandleType, Marshal, ShPolicy, Writer};
+use crate::wire::{HandleType, Marshal, ShPolicy, Writer};
 
 pub(crate) struct PolicyCounterTimer;
 
@@ -47,12 +47,6 @@ fn time_info(tpm: &Tpm) -> [u8; TIME_INFO_SIZE] {
     let mut bytes = [0; TIME_INFO_SIZE];
     let mut w = Writer::new(&mut bytes);
     tpm.ram.time_ms.marshal(&mut w);
-    ClockInfo {
-        clock: tpm.persistent.clock_ms,
-        reset_count: tpm.persistent.reset_count,
-        restart_count: tpm.reset.restart_count,
-        safe: tpm.ram.clock_safe,
-    }
-    .marshal(&mut w);
+    tpm.clock_info().marshal(&mut w);
     bytes
 }
