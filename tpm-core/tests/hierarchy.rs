@@ -5,6 +5,7 @@ use harness::codes::{
     AUTH_FAIL, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, ENDORSEMENT, HANDLE, HASH, HIERARCHY, INSUFFICIENT,
     LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM, SIZE, VALUE, handle, param, session,
 };
+use harness::keys::ecc_storage;
 use harness::{Fixture, Outcome, tpm2b};
 
 const HIERARCHY_CONTROL: u32 = 0x121;
@@ -21,6 +22,13 @@ const GET_CAPABILITY: u32 = 0x17a;
 const READ_CLOCK: u32 = 0x181;
 const READ_ONLY_CONTROL: u32 = 0x1a0;
 
+const EVICT_CONTROL: u32 = 0x120;
+const CONTEXT_LOAD: u32 = 0x161;
+const CONTEXT_SAVE: u32 = 0x162;
+const READ_PUBLIC: u32 = 0x173;
+
+const REFERENCE_H0: u32 = 0x910;
+const INTEGRITY: u32 = 0x1f;
 const DISABLED: u32 = 0x120;
 const READ_ONLY: u32 = 0x156;
 const PLATFORM_NV: u32 = 0x4000_000d;
@@ -393,6 +401,104 @@ fn only_the_platform_changes_seeds() {
         }
         assert_eq!(tpm.run(code, &[PLATFORM], &[], &[]), Err(AUTH_MISSING));
         assert_eq!(run(&mut tpm, code, PLATFORM, &[0]), Err(0x95), "SIZE: nothing may follow");
+    }
+}
+
+// What becomes of objects
+
+const HIERARCHIES: [u32; 4] = [OWNER, ENDORSEMENT, PLATFORM, NULL];
+
+/// A primary key in each hierarchy: its handle and its saved context; those of all but the NULL hierarchy are persistent too.
+struct Keys {
+    loaded: [u32; 4],
+    contexts: [Vec<u8>; 4],
+    persistent: [u32; 3],
+    names: [Vec<u8>; 4],
+}
+
+impl Keys {
+    fn new(tpm: &mut Fixture) -> Self {
+        let loaded = HIERARCHIES.map(|h| tpm.primary(h, &ecc_storage()).0);
+        let names = loaded.map(|h| tpm.name(h));
+        let contexts = loaded.map(|h| tpm.run(CONTEXT_SAVE, &[h], &[], &[]).unwrap());
+        let persistent = [0x8100_0001, 0x8101_0001, 0x8180_0001];
+        for (i, by) in [OWNER, OWNER, PLATFORM].into_iter().enumerate() {
+            let persistent = persistent[i].to_be_bytes();
+            assert_eq!(tpm.with(EVICT_CONTROL, &[by, loaded[i]], &[b""], &persistent), Ok(vec![]));
+        }
+        Self { loaded, contexts, persistent, names }
+    }
+
+    /// Whether the keys of each hierarchy are still loaded, can be loaded again, are still persistent, and would be the same if made anew.
+    fn state(&self, tpm: &mut Fixture, hierarchy: u32) -> [bool; 4] {
+        let i = HIERARCHIES.iter().position(|h| *h == hierarchy).unwrap();
+        let loaded = tpm.run(READ_PUBLIC, &[self.loaded[i]], &[], &[]).is_ok();
+        let again = tpm.run(CONTEXT_LOAD, &[], &[], &self.contexts[i]);
+        assert!(again.is_ok() || again == Err(param(1, INTEGRITY)));
+        if let Ok(reply) = &again {
+            tpm.flush(harness::keys::handle_of(reply)).unwrap();
+        }
+        let persistent = self.persistent.get(i).is_some_and(|h| tpm.run(READ_PUBLIC, &[*h], &[], &[]).is_ok());
+        let anew = tpm.primary(hierarchy, &ecc_storage()).0;
+        let same = tpm.name(anew) == self.names[i];
+        tpm.flush(anew).unwrap();
+        [loaded, again.is_ok(), persistent, same]
+    }
+}
+
+const GONE: [bool; 4] = [false; 4];
+const THERE: [bool; 4] = [true; 4];
+const THERE_NULL: [bool; 4] = [true, true, false, true];
+
+#[test]
+fn tn_f_10821_clear_deletes_objects_of_owner_and_endorsement() {
+    let mut tpm = Fixture::new();
+    let keys = Keys::new(&mut tpm);
+    run(&mut tpm, CLEAR, LOCKOUT_HIERARCHY, &[]).unwrap();
+    assert_eq!(keys.state(&mut tpm, OWNER), GONE);
+    assert_eq!(keys.state(&mut tpm, ENDORSEMENT), [false, false, false, true], "the EPS stays");
+    assert_eq!(keys.state(&mut tpm, PLATFORM), THERE);
+    assert_eq!(keys.state(&mut tpm, NULL), THERE_NULL);
+}
+
+#[test]
+fn new_seeds_end_the_objects_of_their_hierarchy() {
+    for (code, hierarchy) in [(CHANGE_EPS, ENDORSEMENT), (CHANGE_PPS, PLATFORM)] {
+        let mut tpm = Fixture::new();
+        let keys = Keys::new(&mut tpm);
+        run(&mut tpm, code, PLATFORM, &[]).unwrap();
+        for h in HIERARCHIES {
+            let expected = if h == hierarchy {
+                GONE
+            } else if h == NULL {
+                THERE_NULL
+            } else {
+                THERE
+            };
+            assert_eq!(keys.state(&mut tpm, h), expected, "{code:#x} {h:#x}");
+        }
+    }
+}
+
+#[test]
+fn disabling_a_hierarchy_flushes_and_hides_its_objects() {
+    for (i, hierarchy) in [OWNER, ENDORSEMENT, PLATFORM].into_iter().enumerate() {
+        let mut tpm = Fixture::new();
+        let keys = Keys::new(&mut tpm);
+        control(&mut tpm, hierarchy, hierarchy, 0).unwrap();
+        assert_eq!(tpm.run(READ_PUBLIC, &[keys.loaded[i]], &[], &[]), Err(REFERENCE_H0), "flushed");
+        assert_eq!(tpm.run(READ_PUBLIC, &[keys.persistent[i]], &[], &[]), Err(handle(1, HANDLE)), "hidden");
+        assert_eq!(tpm.run(CONTEXT_LOAD, &[], &[], &keys.contexts[i]), Err(param(1, HIERARCHY)));
+        assert_eq!(tpm.create_primary(hierarchy, &ecc_storage()), Err(handle(1, HIERARCHY)));
+        for other in (0..4).filter(|o| *o != i) {
+            assert!(tpm.run(READ_PUBLIC, &[keys.loaded[other]], &[], &[]).is_ok());
+        }
+        if hierarchy == PLATFORM {
+            tpm.restart(Some(1), 1);
+        } else {
+            control(&mut tpm, PLATFORM, hierarchy, 1).unwrap();
+        }
+        assert_eq!(keys.state(&mut tpm, hierarchy), [false, true, true, true], "all but what was flushed");
     }
 }
 
