@@ -5,6 +5,7 @@ use crate::crypto::Error;
 use crate::crypto::ecc::{self, Point};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::hmac::{self, hmac};
+use crate::crypto::mldsa;
 use crate::crypto::rsa::padding::SignScheme;
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::rc::{At, Fmt1, Rc};
@@ -154,6 +155,26 @@ impl Tpm {
         Ok(Signature::Ecc { scheme: scheme.id(), hash, r: number(&signature.r)?, s: number(&signature.s)? })
     }
 
+    /// Signs μ with an ML-DSA or Hash-ML-DSA key (1.85).
+    ///
+    /// - `BINDING`: the private part is not loaded
+    /// - `KEY`: no such key
+    pub(crate) fn sign_ml_dsa(&mut self, key: Handle, mu: &[u8; mldsa::MU]) -> Result<Signature, Rc> {
+        let object = self.object(key).ok_or(Rc::reference_h(0))?;
+        let secret = object.sensitive.as_ref().map(|s| &s.composite).ok_or(Fmt1::BINDING.plain())?;
+        let (set, hash, seed) = match (&object.public.parms, secret) {
+            (Parms::MlDsa(p), SensitiveComposite::MlDsa(seed)) => (p.set, None, seed.duplicate()),
+            (Parms::HashMlDsa(p), SensitiveComposite::HashMlDsa(seed)) => (p.set, Some(p.hash), seed.duplicate()),
+            _ => return Err(Fmt1::KEY.plain()),
+        };
+        let mut out = [0; mldsa::MAX_SIGNATURE];
+        let out = out.get_mut(..set.signature_size()).ok_or(Rc::FAILURE)?;
+        set.sign(seed.as_slice(), mu, &mut self.drbg, out).map_err(|e| self.not_signed(e))?;
+        let signature = Buffer::from_slice(out).map_err(|_| Rc::FAILURE)?;
+        Ok(hash
+            .map_or_else(|| Signature::MlDsa(signature.clone()), |hash| Signature::HashMlDsa(hash, signature.clone())))
+    }
+
     fn not_signed(&mut self, e: Error) -> Rc {
         match e {
             Error::Length => Fmt1::VALUE.plain(),
@@ -225,9 +246,19 @@ fn verify_hmac(key: &Object, own: Scheme, digest: &[u8], signature: &Signature) 
     }
 }
 
-/// Whether this is a digest of the scheme's hash, by its size.
-pub(crate) fn has_size_of(digest: &Digest, scheme: Scheme) -> bool {
-    scheme.hash().is_some_and(|hash| digest.len() == hash.digest_size())
+/// Whether a signature of μ is that of an ML-DSA or Hash-ML-DSA key (1.85).
+///
+/// - `SCHEME`: not the algorithm, or not the hash, of the key
+/// - `SIGNATURE`: it is not genuine
+pub(crate) fn verify_ml_dsa(key: &Object, mu: &[u8; mldsa::MU], signature: &Signature) -> Result<(), Fmt1> {
+    let (set, public, octets) = match (&key.public.parms, &key.public.unique, signature) {
+        (Parms::MlDsa(p), Unique::MlDsa(public), Signature::MlDsa(octets)) => (p.set, public, octets),
+        (Parms::HashMlDsa(p), Unique::HashMlDsa(public), Signature::HashMlDsa(hash, octets)) if *hash == p.hash => {
+            (p.set, public, octets)
+        }
+        _ => return Err(Fmt1::SCHEME),
+    };
+    set.verify(public.as_slice(), mu, octets.as_slice()).map_err(|_| Fmt1::SIGNATURE)
 }
 
 #[cfg(test)]
