@@ -98,7 +98,7 @@ impl Tpm {
     /// Signs a digest. A signer without a key gives the NULL Signature.
     ///
     /// - `BINDING`: the private part is not loaded, or does not fit the public one
-    /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key
+    /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key; for ECDAA, no open commitment has this count
     /// - `SCHEME`: the scheme cannot be used with this key
     pub(crate) fn sign(&mut self, signer: &Signer, digest: &[u8]) -> Result<Signature, Rc> {
         let Some(hash) = signer.scheme.hash() else { return Ok(Signature::Null) };
@@ -112,6 +112,11 @@ impl Tpm {
             }
             (Parms::Ecc(p), _, SensitiveComposite::Ecc(d)) => {
                 let (curve, d) = (p.curve, d.duplicate());
+                if let Scheme::Ecdaa(_, count) = signer.scheme {
+                    let r = self.reset.commit.reopen(curve, object.name.as_slice(), count);
+                    let r = r.ok_or(Fmt1::VALUE.plain())?;
+                    return self.sign_ecdaa(curve, [d.as_slice(), r.as_slice()], count, hash, digest);
+                }
                 self.sign_ecc(curve, d.as_slice(), signer.scheme, hash, digest)
             }
             (Parms::KeyedHash(_), _, SensitiveComposite::Bits(key)) => {
@@ -151,8 +156,21 @@ impl Tpm {
             _ => return Err(Fmt1::SCHEME.plain()),
         };
         let signature = signature.map_err(|e| self.not_signed(e))?;
-        let number = |n: &ecc::Number| EccParameter::from_slice(n.as_slice()).map_err(|_| Rc::FAILURE);
-        Ok(Signature::Ecc { scheme: scheme.id(), hash, r: number(&signature.r)?, s: number(&signature.s)? })
+        ecc_signature(scheme.id(), hash, &signature)
+    }
+
+    /// ECDAA with the r of an open commitment, which is closed when it has been used (Part 1, C.4.2).
+    fn sign_ecdaa(
+        &mut self,
+        curve: ecc::Curve,
+        [d, r]: [&[u8]; 2],
+        count: u16,
+        hash: HashAlg,
+        digest: &[u8],
+    ) -> Result<Signature, Rc> {
+        let signature = curve.ecdaa_sign(d, r, hash, digest, &mut self.drbg).map_err(|e| self.not_signed(e))?;
+        self.reset.commit.close(count);
+        ecc_signature(AlgId::ECDAA, hash, &signature)
     }
 
     /// Signs μ with an ML-DSA or Hash-ML-DSA key (1.85).
@@ -182,6 +200,11 @@ impl Tpm {
             Error::Invalid | Error::Reseed | Error::Fault => self.fail(),
         }
     }
+}
+
+fn ecc_signature(scheme: AlgId, hash: HashAlg, signature: &ecc::Signature) -> Result<Signature, Rc> {
+    let number = |n: &ecc::Number| EccParameter::from_slice(n.as_slice()).map_err(|_| Rc::FAILURE);
+    Ok(Signature::Ecc { scheme, hash, r: number(&signature.r)?, s: number(&signature.s)? })
 }
 
 /// Whether a signature of a digest is the key's. Which scheme the key has does not matter, but for an HMAC key.
