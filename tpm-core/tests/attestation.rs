@@ -28,6 +28,8 @@ const CERTIFY_X509: u32 = 0x197;
 const SCHEME: u32 = 0x12;
 const ASYMMETRIC: u32 = 0x01;
 const TICKET: u32 = 0x20;
+/// VALUE without a position
+const NO_COMMITMENT: u32 = 0x084;
 
 /// TPM_RH_NULL in a Name.
 const NULL_NAME: [u8; 4] = [0x40, 0, 0, 7];
@@ -476,9 +478,9 @@ fn cve_2026_11824_only_matching_keys_and_schemes_sign() {
                 let outcome = tpm.run(code, &handles, &auths, &params).map(drop);
                 let expected = match (key, id) {
                     (Key::Aes, _) => Err(handle(sign_handle, KEY)),
-                    (Key::Rsa, RSASSA | RSAPSS) | (Key::Ecc, ECDSA) | (Key::Hmac, HMAC) => Ok(()),
-                    // These need a curve or a commitment of their own.
-                    (Key::Ecc, ECDAA | SM2 | ECSCHNORR) => continue,
+                    (Key::Rsa, RSASSA | RSAPSS) | (Key::Ecc, ECDSA | SM2 | ECSCHNORR) | (Key::Hmac, HMAC) => Ok(()),
+                    // There is no open commitment.
+                    (Key::Ecc, ECDAA) => Err(NO_COMMITMENT),
                     _ => Err(param(in_scheme, SCHEME)),
                 };
                 assert_eq!(outcome, expected, "{code:#x} {key:?} {id:#x}");
@@ -486,6 +488,28 @@ fn cve_2026_11824_only_matching_keys_and_schemes_sign() {
         }
         flush(&mut tpm, signer);
     }
+}
+
+/// An anonymous signer is not named: neither by qualifiedSigner nor by extraData, and a certified key not by its Qualified Name. The commitment
+/// serves once.
+#[test]
+fn ecdaa_attests_without_naming_the_signer() {
+    let mut tpm = Fixture::new();
+    let object = primary(&mut tpm, OWNER, SIGN, &NONE);
+    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(ECDAA, SHA256));
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let commit = tpm.run(0x18b, &[key], &[b""], &[0, 4, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        counts.push(commit[commit.len() - 2..].to_vec());
+    }
+    let with_count = |count: &[u8]| [&scheme(ECDAA, SHA256)[..4], count].concat();
+    let attest = parse(&certify(&mut tpm, object, key, &with_count(&counts[1])).unwrap());
+    assert_eq!((&attest.signer[..], &attest.extra[..]), (&[][..], &[][..]));
+    assert_eq!(attest.attested, [tpm2b(&names(&mut tpm, object).0), tpm2b(b"")].concat());
+    assert_eq!(attest.signature[..4], scheme(ECDAA, SHA256)[..4]);
+    assert_eq!(certify(&mut tpm, object, key, &with_count(&counts[1])), Err(NO_COMMITMENT), "used");
+    assert!(certify(&mut tpm, object, key, &with_count(&counts[0])).is_ok());
+    assert_eq!(certify(&mut tpm, object, key, &NONE), Err(param(2, SCHEME)), "the count must be given");
 }
 
 type SigningCommand = (u32, Vec<u32>, usize, Vec<u8>, u32, u32);

@@ -8,8 +8,8 @@ use harness::codes::{
 };
 use harness::{Fixture, Outcome, tpm2b};
 use keys::{
-    DECRYPT, ECDSA, HMAC, Key, NONE, RESTRICTED, RSAPSS, RSASSA, SHA1, SHA256, SHA384, SHA512, SIGN, X509_SIGN, flush,
-    primary, scheme, verifies,
+    DECRYPT, ECDAA, ECDSA, ECSCHNORR, HMAC, Key, NONE, RESTRICTED, RSAPSS, RSASSA, SHA1, SHA256, SHA384, SHA512, SIGN,
+    SM2, X509_SIGN, flush, primary, scheme, verifies,
 };
 use tpm_core::crypto::hash::{HashAlg, digest};
 
@@ -60,7 +60,8 @@ fn hash(tpm: &mut Fixture, data: &[u8], alg: u16, hierarchy: u32) -> (Vec<u8>, V
 #[test]
 fn every_scheme_signs_with_every_hash_and_only_what_was_signed_verifies() {
     let mut tpm = Fixture::new();
-    for (key, id) in [(Key::Rsa, RSASSA), (Key::Rsa, RSAPSS), (Key::Ecc, ECDSA), (Key::Hmac, HMAC)] {
+    let pairs = [(Key::Rsa, RSASSA), (Key::Rsa, RSAPSS), (Key::Ecc, ECDSA), (Key::Ecc, ECSCHNORR), (Key::Ecc, SM2)];
+    for (key, id) in pairs.into_iter().chain([(Key::Hmac, HMAC)]) {
         let handle = key.load(&mut tpm, SIGN, &NONE);
         for (alg_id, alg) in HASHES {
             let message = digest(alg, &[b"message"]);
@@ -258,6 +259,15 @@ fn verification_checks_in_the_order_of_the_specification() {
     assert_eq!(verify(&mut tpm, signer, &digest, &[0, 5, 0, 0x10]), Err(param(2, HASH)));
 }
 
+/// Who knows the public key of the group verifies ECDAA, not the TPM.
+#[test]
+fn an_anonymous_signature_is_not_for_the_tpm_to_verify() {
+    let mut tpm = Fixture::new();
+    let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
+    let signature = [&ECDAA.to_be_bytes()[..], &SHA256.to_be_bytes(), &tpm2b(&[1; 32]), &tpm2b(&[1; 32])].concat();
+    assert_eq!(verify(&mut tpm, key, &sha256(b"message"), &signature), Err(param(2, SCHEME)));
+}
+
 #[test]
 fn an_hmac_key_with_a_scheme_does_not_vouch_for_a_weaker_hash() {
     let mut tpm = Fixture::new();
@@ -351,4 +361,89 @@ fn a_signature_needs_the_private_part() {
     let public = Key::Ecc.load_public(&mut tpm, SIGN, &scheme(ECDSA, SHA256), NULL);
     let outcome = sign(&mut tpm, public, &sha256(b"message"), &NONE, &NULL_TICKET);
     assert_eq!(outcome, Err(harness::codes::AUTH_UNAVAILABLE), "without a policy it cannot even be authorized");
+}
+
+// ML-DSA (1.85)
+
+const ML_DSA: u16 = 0xa1;
+const HASH_ML_DSA: u16 = 0xa2;
+
+/// ML-DSA-44, with external μ or without.
+fn ml_dsa(tpm: &mut Fixture, attributes: u32, external_mu: u8) -> u32 {
+    keys::primary_of(tpm, OWNER, ML_DSA, attributes, &[0, 1, external_mu], &tpm2b(b""))
+}
+
+/// Hash-ML-DSA-44 with SHA-256.
+fn hash_ml_dsa(tpm: &mut Fixture, hierarchy: u32, attributes: u32) -> u32 {
+    keys::primary_of(tpm, hierarchy, HASH_ML_DSA, attributes, &[0, 1, 0, 0x0b], &tpm2b(b""))
+}
+
+#[test]
+fn hash_ml_dsa_signs_a_digest_with_a_context() {
+    let mut tpm = Fixture::new();
+    let digest = sha256(b"message");
+    let key = hash_ml_dsa(&mut tpm, OWNER, SIGN);
+    for context in [&b""[..], b"context", &[7; 255]] {
+        let signature = sign_digest(&mut tpm, key, context, &digest, &NULL_TICKET).unwrap();
+        assert_eq!(signature[..6], [0, 0xa2, 0, 0x0b, 0x09, 0x74], "2,420 octets");
+        let ticket = verify_digest(&mut tpm, key, context, &digest, &signature).unwrap();
+        assert_eq!(ticket[..10], [&[0x80, 0x27][..], &OWNER.to_be_bytes(), &[0, 0x0b, 0, 32]].concat());
+        let outcome = verify_digest(&mut tpm, key, b"another", &digest, &signature);
+        assert_eq!(outcome, Err(param(3, SIGNATURE)));
+        let outcome = verify_digest(&mut tpm, key, context, &sha256(b"massage"), &signature);
+        assert_eq!(outcome, Err(param(3, SIGNATURE)));
+    }
+}
+
+#[test]
+fn hash_ml_dsa_checks_digest_and_hash() {
+    let mut tpm = Fixture::new();
+    let digest = sha256(b"message");
+    let key = hash_ml_dsa(&mut tpm, NULL, SIGN);
+    let signature = sign_digest(&mut tpm, key, b"", &digest, &NULL_TICKET).unwrap();
+    assert_eq!(sign_digest(&mut tpm, key, b"", &digest[1..], &NULL_TICKET), Err(param(2, SIZE)));
+    assert_eq!(verify_digest(&mut tpm, key, b"", &digest[1..], &signature), Err(param(2, SIZE)));
+    let mut other_hash = signature.clone();
+    other_hash[3] = 0x0c;
+    assert_eq!(verify_digest(&mut tpm, key, b"", &digest, &other_hash), Err(param(3, SCHEME)));
+    let ecdsa = [&scheme(ECDSA, SHA256)[..], &tpm2b(&[1; 32]), &tpm2b(&[1; 32])].concat();
+    assert_eq!(verify_digest(&mut tpm, key, b"", &digest, &ecdsa), Err(param(3, SCHEME)));
+    let null = [0x80, 0x27, 0x40, 0, 0, 7, 0, 0x0b, 0, 0];
+    assert_eq!(verify_digest(&mut tpm, key, b"", &digest, &signature), Ok(null.to_vec()));
+}
+
+#[test]
+fn a_restricted_hash_ml_dsa_key_signs_only_what_the_tpm_has_hashed() {
+    let mut tpm = Fixture::new();
+    let key = hash_ml_dsa(&mut tpm, OWNER, SIGN | RESTRICTED);
+    let (digest, ticket) = hash(&mut tpm, b"message", SHA256, OWNER);
+    assert_eq!(sign_digest(&mut tpm, key, b"c", &digest, &NULL_TICKET), Err(param(3, TICKET)));
+    assert!(sign_digest(&mut tpm, key, b"c", &digest, &ticket).is_ok());
+}
+
+#[test]
+fn ml_dsa_signs_external_mu_if_the_key_admits_it() {
+    let mut tpm = Fixture::new();
+    let refuses = ml_dsa(&mut tpm, SIGN, 0);
+    assert_eq!(sign_digest(&mut tpm, refuses, b"", &[5; 64], &NULL_TICKET), Err(handle(1, ATTRIBUTES)));
+    let key = ml_dsa(&mut tpm, SIGN, 1);
+    assert_eq!(sign_digest(&mut tpm, key, b"c", &[5; 64], &NULL_TICKET), Err(param(1, VALUE)), "μ has its context");
+    assert_eq!(sign_digest(&mut tpm, key, b"", &[5; 32], &NULL_TICKET), Err(param(2, SIZE)));
+    let signature = sign_digest(&mut tpm, key, b"", &[5; 64], &NULL_TICKET).unwrap();
+    assert_eq!(signature[..4], [0, 0xa1, 0x09, 0x74]);
+    assert_eq!(verify_digest(&mut tpm, refuses, b"", &[5; 64], &signature), Err(handle(1, ATTRIBUTES)));
+    assert_eq!(verify_digest(&mut tpm, key, b"", &[6; 64], &signature), Err(param(3, SIGNATURE)));
+    assert_eq!(verify_digest(&mut tpm, key, b"", &[5; 32], &signature), Err(param(2, SIZE)));
+    let ticket = verify_digest(&mut tpm, key, b"", &[5; 64], &signature).unwrap();
+    assert_eq!(ticket[..10], [&[0x80, 0x27][..], &OWNER.to_be_bytes(), &[0, 0x10, 0, 32]].concat(), "of no hash");
+}
+
+#[test]
+fn ml_dsa_keys_are_not_for_the_commands_that_came_before_them() {
+    let mut tpm = Fixture::new();
+    let digest = sha256(b"message");
+    let key = hash_ml_dsa(&mut tpm, OWNER, SIGN);
+    assert_eq!(sign(&mut tpm, key, &digest, &NONE, &NULL_TICKET), Err(param(2, SCHEME)));
+    let signature = sign_digest(&mut tpm, key, b"", &digest, &NULL_TICKET).unwrap();
+    assert_eq!(verify(&mut tpm, key, &digest, &signature), Err(param(2, SCHEME)));
 }

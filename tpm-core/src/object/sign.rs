@@ -5,6 +5,7 @@ use crate::crypto::Error;
 use crate::crypto::ecc::{self, Point};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::hmac::{self, hmac};
+use crate::crypto::mldsa;
 use crate::crypto::rsa::padding::SignScheme;
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::rc::{At, Fmt1, Rc};
@@ -97,7 +98,7 @@ impl Tpm {
     /// Signs a digest. A signer without a key gives the NULL Signature.
     ///
     /// - `BINDING`: the private part is not loaded, or does not fit the public one
-    /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key
+    /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key; for ECDAA, no open commitment has this count
     /// - `SCHEME`: the scheme cannot be used with this key
     pub(crate) fn sign(&mut self, signer: &Signer, digest: &[u8]) -> Result<Signature, Rc> {
         let Some(hash) = signer.scheme.hash() else { return Ok(Signature::Null) };
@@ -111,6 +112,11 @@ impl Tpm {
             }
             (Parms::Ecc(p), _, SensitiveComposite::Ecc(d)) => {
                 let (curve, d) = (p.curve, d.duplicate());
+                if let Scheme::Ecdaa(_, count) = signer.scheme {
+                    let r = self.reset.commit.reopen(curve, object.name.as_slice(), count);
+                    let r = r.ok_or(Fmt1::VALUE.plain())?;
+                    return self.sign_ecdaa(curve, [d.as_slice(), r.as_slice()], count, hash, digest);
+                }
                 self.sign_ecc(curve, d.as_slice(), signer.scheme, hash, digest)
             }
             (Parms::KeyedHash(_), _, SensitiveComposite::Bits(key)) => {
@@ -150,8 +156,41 @@ impl Tpm {
             _ => return Err(Fmt1::SCHEME.plain()),
         };
         let signature = signature.map_err(|e| self.not_signed(e))?;
-        let number = |n: &ecc::Number| EccParameter::from_slice(n.as_slice()).map_err(|_| Rc::FAILURE);
-        Ok(Signature::Ecc { scheme: scheme.id(), hash, r: number(&signature.r)?, s: number(&signature.s)? })
+        ecc_signature(scheme.id(), hash, &signature)
+    }
+
+    /// ECDAA with the r of an open commitment, which is closed when it has been used (Part 1, C.4.2).
+    fn sign_ecdaa(
+        &mut self,
+        curve: ecc::Curve,
+        [d, r]: [&[u8]; 2],
+        count: u16,
+        hash: HashAlg,
+        digest: &[u8],
+    ) -> Result<Signature, Rc> {
+        let signature = curve.ecdaa_sign(d, r, hash, digest, &mut self.drbg).map_err(|e| self.not_signed(e))?;
+        self.reset.commit.close(count);
+        ecc_signature(AlgId::ECDAA, hash, &signature)
+    }
+
+    /// Signs μ with an ML-DSA or Hash-ML-DSA key (1.85).
+    ///
+    /// - `BINDING`: the private part is not loaded
+    /// - `KEY`: no such key
+    pub(crate) fn sign_ml_dsa(&mut self, key: Handle, mu: &[u8; mldsa::MU]) -> Result<Signature, Rc> {
+        let object = self.object(key).ok_or(Rc::reference_h(0))?;
+        let secret = object.sensitive.as_ref().map(|s| &s.composite).ok_or(Fmt1::BINDING.plain())?;
+        let (set, hash, seed) = match (&object.public.parms, secret) {
+            (Parms::MlDsa(p), SensitiveComposite::MlDsa(seed)) => (p.set, None, seed.duplicate()),
+            (Parms::HashMlDsa(p), SensitiveComposite::HashMlDsa(seed)) => (p.set, Some(p.hash), seed.duplicate()),
+            _ => return Err(Fmt1::KEY.plain()),
+        };
+        let mut out = [0; mldsa::MAX_SIGNATURE];
+        let out = out.get_mut(..set.signature_size()).ok_or(Rc::FAILURE)?;
+        set.sign(seed.as_slice(), mu, &mut self.drbg, out).map_err(|e| self.not_signed(e))?;
+        let signature = Buffer::from_slice(out).map_err(|_| Rc::FAILURE)?;
+        Ok(hash
+            .map_or_else(|| Signature::MlDsa(signature.clone()), |hash| Signature::HashMlDsa(hash, signature.clone())))
     }
 
     fn not_signed(&mut self, e: Error) -> Rc {
@@ -161,6 +200,11 @@ impl Tpm {
             Error::Invalid | Error::Reseed | Error::Fault => self.fail(),
         }
     }
+}
+
+fn ecc_signature(scheme: AlgId, hash: HashAlg, signature: &ecc::Signature) -> Result<Signature, Rc> {
+    let number = |n: &ecc::Number| EccParameter::from_slice(n.as_slice()).map_err(|_| Rc::FAILURE);
+    Ok(Signature::Ecc { scheme, hash, r: number(&signature.r)?, s: number(&signature.s)? })
 }
 
 /// Whether a signature of a digest is the key's. Which scheme the key has does not matter, but for an HMAC key.
@@ -225,9 +269,19 @@ fn verify_hmac(key: &Object, own: Scheme, digest: &[u8], signature: &Signature) 
     }
 }
 
-/// Whether this is a digest of the scheme's hash, by its size.
-pub(crate) fn has_size_of(digest: &Digest, scheme: Scheme) -> bool {
-    scheme.hash().is_some_and(|hash| digest.len() == hash.digest_size())
+/// Whether a signature of μ is that of an ML-DSA or Hash-ML-DSA key (1.85).
+///
+/// - `SCHEME`: not the algorithm, or not the hash, of the key
+/// - `SIGNATURE`: it is not genuine
+pub(crate) fn verify_ml_dsa(key: &Object, mu: &[u8; mldsa::MU], signature: &Signature) -> Result<(), Fmt1> {
+    let (set, public, octets) = match (&key.public.parms, &key.public.unique, signature) {
+        (Parms::MlDsa(p), Unique::MlDsa(public), Signature::MlDsa(octets)) => (p.set, public, octets),
+        (Parms::HashMlDsa(p), Unique::HashMlDsa(public), Signature::HashMlDsa(hash, octets)) if *hash == p.hash => {
+            (p.set, public, octets)
+        }
+        _ => return Err(Fmt1::SCHEME),
+    };
+    set.verify(public.as_slice(), mu, octets.as_slice()).map_err(|_| Fmt1::SIGNATURE)
 }
 
 #[cfg(test)]

@@ -130,7 +130,30 @@ pub(crate) fn primary(tpm: &mut Fixture, hierarchy: u32, attributes: u32, scheme
 /// The response of TPM2_CreatePrimary for such a key.
 pub(crate) fn create_primary(tpm: &mut Fixture, hierarchy: u32, attributes: u32, scheme: &[u8]) -> Vec<u8> {
     let parms = [&NONE[..], scheme, &[0, 3], &NONE].concat();
-    let public = [head(0x23, FIXED | NO_DA | attributes, &[]), parms, tpm2b(b""), tpm2b(b"")].concat();
+    create_primary_of(tpm, hierarchy, 0x23, attributes, &parms, &[0; 4])
+}
+
+/// A primary key of any type, with these attributes apart from the usual ones, parameters and unique field.
+pub(crate) fn primary_of(
+    tpm: &mut Fixture,
+    hierarchy: u32,
+    object_type: u16,
+    attributes: u32,
+    parms: &[u8],
+    unique: &[u8],
+) -> u32 {
+    handle(&create_primary_of(tpm, hierarchy, object_type, attributes, parms, unique))
+}
+
+fn create_primary_of(
+    tpm: &mut Fixture,
+    hierarchy: u32,
+    object_type: u16,
+    attributes: u32,
+    parms: &[u8],
+    unique: &[u8],
+) -> Vec<u8> {
+    let public = [&head(object_type, FIXED | NO_DA | attributes, &[])[..], parms, unique].concat();
     let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public), &tpm2b(b""), &[0; 4]].concat();
     tpm.run(0x131, &[hierarchy], &[b""], &params).unwrap()
 }

@@ -5,12 +5,13 @@ pub(crate) mod sign_digest;
 pub(crate) mod verify_digest_signature;
 pub(crate) mod verify_signature;
 
-use crate::crypto::hash::Digest;
+use crate::crypto::hash::{Digest, HashAlg};
+use crate::crypto::mldsa;
 use crate::object::Object;
-use crate::object::sign::has_size_of;
+use crate::profile::INTERNAL_HASH;
 use crate::rc::{At, Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{Handle, ObjectAttributes, Scheme, Ticket};
+use crate::wire::{Handle, ObjectAttributes, Parms, Ticket, Unique};
 
 /// TPM2B_SIGNATURE_CTX (1.85) holds at most this many octets.
 const MAX_SIGNATURE_CONTEXT: usize = 255;
@@ -31,6 +32,19 @@ fn external_signer(tpm: &Tpm, key: Handle, at: At) -> Result<&Object, Rc> {
     if object.has(ObjectAttributes::X509_SIGN) { Err(Fmt1::ATTRIBUTES.at(at)) } else { Ok(object) }
 }
 
+/// What kind of digest a key signs: made with this hash, and so long. External μ (1.85) is no digest of a hash; a ticket for it would be one for
+/// nameAlg, which is a choice.
+struct Kind {
+    hash: HashAlg,
+    size: usize,
+}
+
+impl Kind {
+    fn of(hash: HashAlg) -> Self {
+        Self { hash, size: hash.digest_size() }
+    }
+}
+
 /// Whether this digest may be signed with this key: a restricted one signs only what the TPM itself has hashed.
 ///
 /// - `TICKET` at the ticket: it is needed, or given, and does not say that the TPM made the digest with the scheme's hash
@@ -38,14 +52,54 @@ fn external_signer(tpm: &Tpm, key: Handle, at: At) -> Result<&Object, Rc> {
 fn check_digest(
     tpm: &Tpm,
     key: &Object,
-    scheme: Scheme,
+    kind: &Kind,
     digest: &Digest,
     ticket: &Ticket,
     at: &Positions,
 ) -> Result<(), Rc> {
-    if !ticket.digest.is_empty() || key.has(ObjectAttributes::RESTRICTED) {
-        let checked = scheme.hash().is_some_and(|hash| tpm.is_hash_checked(ticket, hash, digest));
-        return if checked { Ok(()) } else { Err(Fmt1::TICKET.at(at.validation)) };
+    let needed = !ticket.digest.is_empty() || key.has(ObjectAttributes::RESTRICTED);
+    if needed && !tpm.is_hash_checked(ticket, kind.hash, digest) {
+        return Err(Fmt1::TICKET.at(at.validation));
     }
-    if has_size_of(digest, scheme) { Ok(()) } else { Err(Fmt1::SIZE.at(at.digest)) }
+    if digest.len() == kind.size { Ok(()) } else { Err(Fmt1::SIZE.at(at.digest)) }
+}
+
+/// What an ML-DSA key signs of a digest with a context: None for other keys (1.85).
+enum MlDsaUse {
+    /// the digest is μ
+    ExternalMu,
+    /// the digest, made with this hash, takes the message's place
+    PreHashed(HashAlg),
+}
+
+impl MlDsaUse {
+    /// - `ATTRIBUTES` at the key: pure ML-DSA, and it does not admit external μ
+    /// - `VALUE` at the context: it is not empty, and μ has been made with one already
+    fn of(key: &Object, context: &[u8], at_key: At, at_context: At) -> Result<Option<Self>, Rc> {
+        match &key.public.parms {
+            Parms::MlDsa(p) if !p.allow_external_mu => Err(Fmt1::ATTRIBUTES.at(at_key)),
+            Parms::MlDsa(_) if !context.is_empty() => Err(Fmt1::VALUE.at(at_context)),
+            Parms::MlDsa(_) => Ok(Some(Self::ExternalMu)),
+            Parms::HashMlDsa(p) => Ok(Some(Self::PreHashed(p.hash))),
+            _ => Ok(None),
+        }
+    }
+
+    fn kind(&self, key: &Object) -> Kind {
+        match self {
+            Self::ExternalMu => Kind { hash: key.public.name_alg.unwrap_or(INTERNAL_HASH), size: mldsa::MU },
+            Self::PreHashed(hash) => Kind::of(*hash),
+        }
+    }
+
+    /// μ; None if the digest has not the right size.
+    fn mu(&self, key: &Object, context: &[u8], digest: &[u8]) -> Option<[u8; mldsa::MU]> {
+        match (self, &key.public.unique) {
+            (Self::ExternalMu, _) => digest.try_into().ok(),
+            (Self::PreHashed(hash), Unique::HashMlDsa(public)) => {
+                mldsa::Mu::pre_hashed(public.as_slice(), context, *hash, digest).ok()
+            }
+            _ => None,
+        }
+    }
 }

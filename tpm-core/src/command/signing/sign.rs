@@ -1,6 +1,6 @@
 //! TPM2_Sign (Part 3, 20.2).
 
-use super::{Positions, check_digest, external_signer};
+use super::{Kind, Positions, check_digest, external_signer};
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
@@ -34,7 +34,8 @@ impl Command for Sign {
         let handle = h.key_handle.handle();
         let key = external_signer(tpm, handle, AT.key)?;
         let scheme = key.select_scheme(p.in_scheme.0).ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
-        check_digest(tpm, key, scheme, &p.digest, &p.validation.0, &AT)?;
+        let kind = Kind::of(scheme.hash().ok_or(Fmt1::SCHEME.at(Params::in_scheme))?);
+        check_digest(tpm, key, &kind, &p.digest, &p.validation.0, &AT)?;
         tpm.sign(&Signer { key: handle, scheme }, p.digest.as_slice())
     }
 }

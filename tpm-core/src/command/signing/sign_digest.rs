@@ -1,6 +1,6 @@
 //! TPM2_SignDigest (Part 3 of 1.85, 20.7): TPM2_Sign with the key's own scheme, and with a context for those schemes that take one.
 
-use super::{MAX_SIGNATURE_CONTEXT, Positions, check_digest, external_signer};
+use super::{Kind, MAX_SIGNATURE_CONTEXT, MlDsaUse, Positions, check_digest, external_signer};
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
@@ -22,11 +22,11 @@ impl Command for SignDigest {
     type Reply<'t> = Signature;
 
     /// - `KEY` at `key_handle`: no signing key
-    /// - `ATTRIBUTES` at `key_handle`: it signs certificates only
+    /// - `ATTRIBUTES` at `key_handle`: it signs certificates only; or pure ML-DSA, and it does not admit external μ
     /// - `SCHEME` at `key_handle`: it has no scheme of its own, or one that takes a count
     /// - `VALUE` at `context`: not empty, and the scheme has no use for it
     /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made the digest with that hash
-    /// - `SIZE` at `digest`: no digest of the scheme's hash
+    /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `VALUE`: the key is too small for the digest
     /// - `BINDING`: the private part is not loaded
     ///
@@ -36,11 +36,17 @@ impl Command for SignDigest {
             Positions { key: Handles::key_handle, digest: Params::digest, validation: Params::validation };
         let handle = h.key_handle.handle();
         let key = external_signer(tpm, handle, AT.key)?;
+        if let Some(ml_dsa) = MlDsaUse::of(key, p.context.0, AT.key, Params::context)? {
+            check_digest(tpm, key, &ml_dsa.kind(key), &p.digest, &p.validation.0, &AT)?;
+            let mu = ml_dsa.mu(key, p.context.0, p.digest.as_slice()).ok_or(Fmt1::SIZE.at(AT.digest))?;
+            return tpm.sign_ml_dsa(handle, &mu);
+        }
         let scheme = key.select_scheme(Scheme::Null).ok_or(Fmt1::SCHEME.at(AT.key))?;
+        let kind = Kind::of(scheme.hash().ok_or(Fmt1::SCHEME.at(AT.key))?);
         if !p.context.0.is_empty() {
             return Err(Fmt1::VALUE.at(Params::context));
         }
-        check_digest(tpm, key, scheme, &p.digest, &p.validation.0, &AT)?;
+        check_digest(tpm, key, &kind, &p.digest, &p.validation.0, &AT)?;
         tpm.sign(&Signer { key: handle, scheme }, p.digest.as_slice())
     }
 }

@@ -1,11 +1,11 @@
 //! TPM2_VerifyDigestSignature (Part 3 of 1.85, 20.4): TPM2_VerifySignature that insists on the key's own scheme.
 
-use super::MAX_SIGNATURE_CONTEXT;
+use super::{MAX_SIGNATURE_CONTEXT, MlDsaUse};
 use crate::command::Command;
 use crate::command::area::{handles, params};
 use crate::crypto::hash::Digest;
 use crate::object::Object;
-use crate::object::sign::{has_size_of, verify};
+use crate::object::sign::{verify, verify_ml_dsa};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
@@ -23,9 +23,10 @@ impl Command for VerifyDigestSignature {
     type Reply<'t> = TkDigestVerified;
 
     /// - `KEY` at `key_handle`: no signing key
+    /// - `ATTRIBUTES` at `key_handle`: pure ML-DSA, and it does not admit external μ
     /// - `SCHEME` at `signature`: not the key's own scheme and hash, or one that cannot be verified
     /// - `VALUE` at `context`: not empty, and the scheme has no use for it
-    /// - `SIZE` at `digest`: no digest of the scheme's hash
+    /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `HANDLE` at `signature`: an HMAC key without its private part
     /// - `SIGNATURE` at `signature`: it is not genuine
     ///
@@ -33,20 +34,29 @@ impl Command for VerifyDigestSignature {
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<TkDigestVerified, Rc> {
         let key =
             tpm.object(h.key_handle.handle()).filter(|o| o.can_sign()).ok_or(Fmt1::KEY.at(Handles::key_handle))?;
-        let own = key.own_scheme();
-        if own.id() != p.signature.id() || own.hash() != p.signature.hash() {
-            return Err(Fmt1::SCHEME.at(Params::signature));
+        match MlDsaUse::of(key, p.context.0, Handles::key_handle, Params::context)? {
+            Some(ml_dsa) => {
+                let mu = ml_dsa.mu(key, p.context.0, p.digest.as_slice()).ok_or(Fmt1::SIZE.at(Params::digest))?;
+                verify_ml_dsa(key, &mu, &p.signature).map_err(|e| e.at(Params::signature))?;
+            }
+            None => verify_classical(key, &p)?,
         }
-        if !p.context.0.is_empty() {
-            return Err(Fmt1::VALUE.at(Params::context));
-        }
-        if !has_size_of(&p.digest, own) {
-            return Err(Fmt1::SIZE.at(Params::digest));
-        }
-        verify(key, p.digest.as_slice(), &p.signature).map_err(|e| e.at(Params::signature))?;
-        let metadata = AlgId(own.hash().map_or(AlgId::NULL.0, |hash| hash.id()));
+        let metadata = AlgId(p.signature.hash().map_or(AlgId::NULL.0, |hash| hash.id()));
         Ok(TkDigestVerified { metadata, ticket: ticket(tpm, key, &p.digest, metadata) })
     }
+}
+
+fn verify_classical(key: &Object, p: &Params<'_>) -> Result<(), Rc> {
+    let own = key.own_scheme();
+    let hash = own.hash().filter(|h| own.id() == p.signature.id() && Some(*h) == p.signature.hash());
+    let hash = hash.ok_or(Fmt1::SCHEME.at(Params::signature))?;
+    if !p.context.0.is_empty() {
+        return Err(Fmt1::VALUE.at(Params::context));
+    }
+    if p.digest.len() != hash.digest_size() {
+        return Err(Fmt1::SIZE.at(Params::digest));
+    }
+    verify(key, p.digest.as_slice(), &p.signature).map_err(|e| e.at(Params::signature))
 }
 
 fn ticket(tpm: &Tpm, key: &Object, digest: &Digest, metadata: AlgId) -> Ticket {
