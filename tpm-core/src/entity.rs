@@ -71,8 +71,10 @@ impl Tpm {
     pub(crate) fn check_loaded(&self, h: Handle, index: usize) -> Result<(), Rc> {
         let at = At::Handle(Nth::of_index(index));
         match h.kind() {
-            HandleKind::Transient if self.ram.object(h).is_none() => Err(Rc::reference_h(index)),
-            HandleKind::Transient if self.object(h).is_none() => Err(Fmt1::HIERARCHY.at(at)),
+            HandleKind::Transient if self.ram.slot(h).is_none() => Err(Rc::reference_h(index)),
+            HandleKind::Transient if self.ram.sequence(h).is_none() && self.object(h).is_none() => {
+                Err(Fmt1::HIERARCHY.at(at))
+            }
             HandleKind::Persistent if self.object(h).is_none() => Err(Fmt1::HANDLE.at(at)),
             HandleKind::Nv if self.nv_index(h).is_none() => Err(Fmt1::HANDLE.at(at)),
             HandleKind::HmacSession | HandleKind::PolicySession if self.ram.sessions.is_loaded_as_other_type(h) => {
@@ -86,7 +88,7 @@ impl Tpm {
         }
     }
 
-    /// Name of an entity (Part 1, 16): the handle itself for PCR, sessions and permanent values.
+    /// Name of an entity (Part 1, 16): the handle itself for PCR, sessions and permanent values, the Empty Buffer for a sequence object.
     pub(crate) fn name_of(&self, h: Handle) -> Name {
         match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => {
@@ -112,7 +114,8 @@ impl Tpm {
             _ if act::position(h).is_some() => self.clear.platform_auth.duplicate(),
             _ => match h.kind() {
                 HandleKind::Transient | HandleKind::Persistent => {
-                    self.object(h).and_then(|o| o.sensitive.as_ref()).map(|s| s.auth.duplicate()).unwrap_or_default()
+                    let of_object = || self.object(h)?.sensitive.as_ref().map(|s| &s.auth);
+                    self.ram.sequence(h).map(|s| &s.auth).or_else(of_object).map(Auth::duplicate).unwrap_or_default()
                 }
                 HandleKind::Nv => self.nv_index(h).map(|i| i.auth.duplicate()).unwrap_or_default(),
                 HandleKind::Pcr if pcr::in_auth_group(h) => self.clear.pcr_auth.duplicate(),

@@ -1,5 +1,6 @@
 //! What becomes of a hierarchy's objects and values when it is disabled, gets a new seed, or is cleared (Part 3, 24).
 
+use crate::object::Slot;
 use crate::rc::Rc;
 use crate::state::{Dictionary, HierarchyPolicy, Seed};
 use crate::tpm::{Tpm, new_seed};
@@ -17,7 +18,7 @@ impl Tpm {
     /// Flushes the loaded objects of a hierarchy.
     pub(crate) fn flush_hierarchy(&mut self, hierarchy: Handle) {
         for slot in &mut self.ram.objects {
-            if slot.as_ref().is_some_and(|o| o.hierarchy == hierarchy) {
+            if slot.as_ref().and_then(Slot::object).is_some_and(|o| o.hierarchy == hierarchy) {
                 *slot = None;
             }
         }

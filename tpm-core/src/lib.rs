@@ -12,6 +12,7 @@
 //! | `command` | Part 3: a folder a chapter, a file a command, one table |
 //! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `dictionary`, `selftest` | the parts of the TPM |
 //! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `hierarchy`, `dictionary`, `presence`, `clock`, `act`, `selftest` | the parts of the TPM |
+//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `dictionary`, `selftest`, `commit` | the parts of the TPM |
 //! | `state` | who survives what |
 //! | [`crypto`] | the only place that names cryptographic crates |
 #![no_std]
@@ -22,6 +23,7 @@ mod attest;
 mod audit;
 mod clock;
 mod command;
+mod commit;
 mod context;
 pub mod crypto;
 mod dictionary;

@@ -4,11 +4,12 @@ use crate::act::{self, Acts};
 use crate::audit::CommandAudit;
 use crate::clock::Rate;
 use crate::command::{CommandInfo, startup_code};
+use crate::commit::Commit;
 use crate::crypto::Rng;
 use crate::crypto::drbg::Drbg;
 use crate::crypto::hash::Digest;
 use crate::nv::NvMemory;
-use crate::object::PersistentObjects;
+use crate::object::{PersistentObjects, Slot};
 use crate::pcr::{self, Pcrs, Root};
 use crate::pipeline;
 use crate::platform::{Hooks, Locality};
@@ -134,7 +135,7 @@ impl Tpm {
         let sensitive_fits = |o: &crate::object::Object| {
             o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type())
         };
-        let objects = self.ram.objects.iter().flatten();
+        let objects = self.ram.objects.iter().flatten().filter_map(Slot::object);
         if !objects.clone().all(sensitive_fits) {
             return Err("an object's public and sensitive areas have different types");
         }
@@ -202,6 +203,7 @@ impl StateReset {
             clear_count: 0,
             object_context_id: 0,
             pcr_update_counter: 0,
+            commit: Commit::new(new_seed(drbg)?),
             audit_digest: None,
         })
     }

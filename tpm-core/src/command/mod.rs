@@ -170,6 +170,7 @@ macro_rules! table {
 }
 
 mod act;
+mod asymmetric;
 mod attestation;
 mod audit;
 mod capability;
@@ -177,6 +178,7 @@ mod clock;
 mod context;
 mod dictionary;
 mod duplication;
+mod ephemeral;
 mod hierarchy;
 mod management;
 mod nv;
@@ -185,6 +187,7 @@ mod pcr;
 mod policy;
 mod random;
 mod selftest;
+mod sequence;
 mod session;
 mod signing;
 mod startup;
@@ -223,12 +226,29 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     duplication::duplicate::Duplicate,
     duplication::rewrap::Rewrap,
     duplication::import::Import,
+    // 14 Asymmetric Primitives
+    asymmetric::ecc_decrypt::EccDecrypt,
+    asymmetric::ecc_encrypt::EccEncrypt,
+    asymmetric::ecc_parameters::EccParameters,
+    asymmetric::ecdh_key_gen::EcdhKeyGen,
+    asymmetric::ecdh_z_gen::EcdhZGen,
+    asymmetric::rsa_decrypt::RsaDecrypt,
+    asymmetric::rsa_encrypt::RsaEncrypt,
+    asymmetric::z_gen_2_phase::ZGen2Phase,
     // 15 Symmetric Primitives
+    symmetric::encrypt_decrypt::EncryptDecrypt,
+    symmetric::encrypt_decrypt_2::EncryptDecrypt2,
     symmetric::hash::Hash,
-    symmetric::hmac::Hmac,
+    symmetric::mac::Mac,
     // 16 Random Number Generator
     random::get_random::GetRandom,
     random::stir_random::StirRandom,
+    // 17 Hash/HMAC/Event Sequences
+    sequence::event_sequence_complete::EventSequenceComplete,
+    sequence::hash_sequence_start::HashSequenceStart,
+    sequence::mac_start::MacStart,
+    sequence::sequence_complete::SequenceComplete,
+    sequence::sequence_update::SequenceUpdate,
     // 18 Attestation Commands
     attestation::certify::Certify,
     attestation::certify_creation::CertifyCreation,
@@ -237,6 +257,9 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     attestation::get_session_audit_digest::GetSessionAuditDigest,
     attestation::get_time::GetTime,
     attestation::quote::Quote,
+    // 19 Ephemeral EC Keys
+    ephemeral::commit::Commit,
+    ephemeral::ec_ephemeral::EcEphemeral,
     // 20 Signing and Signature Verification
     signing::sign::Sign,
     signing::sign_digest::SignDigest,

@@ -69,6 +69,22 @@ impl Cmac {
         self.chain
     }
 
+    /// The chaining value and what is not yet chained, to be saved.
+    #[must_use]
+    pub fn state(&self) -> ([u8; BLOCK], &[u8]) {
+        (self.chain, self.pending.get(..self.len).unwrap_or_default())
+    }
+
+    /// Goes on from [`Cmac::state`].
+    ///
+    /// # Errors
+    /// `Error::Key` as [`Cmac::new`], `Error::Length` if `pending` is longer than a block.
+    pub fn resume(alg: SymAlg, key: &[u8], chain: [u8; BLOCK], pending: &[u8]) -> Result<Self, Error> {
+        let mut cmac = Self { cipher: Cipher::new(alg, key)?, chain, pending: [0; BLOCK], len: pending.len() };
+        cmac.pending.get_mut(..pending.len()).ok_or(Error::Length)?.copy_from_slice(pending);
+        Ok(cmac)
+    }
+
     /// Whether the CMAC of everything taken in is `expected`, in constant time. A shortened CMAC is wrong.
     #[must_use]
     pub fn verify(self, expected: &[u8]) -> bool {

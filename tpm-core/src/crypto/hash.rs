@@ -1,6 +1,7 @@
 //! Hash algorithms: one row of `hashes!` each.
 
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::SerializableState as _;
 use zeroize::Zeroize;
 
 use crate::secret::ct_eq;
@@ -9,6 +10,8 @@ use crate::secret::ct_eq;
 pub const MAX_DIGEST: usize = 64;
 /// The longest block, in bytes.
 pub const MAX_BLOCK: usize = 136;
+/// The longest state of a computation in progress, as [`Hasher::save`] writes it, in bytes.
+pub const MAX_STATE: usize = 400;
 
 /// From one row per algorithm: the names, the sizes and the streaming state.
 macro_rules! hashes {
@@ -87,6 +90,18 @@ macro_rules! hashes {
                     $(Self::$name(state) => Digest::of_state(&state.finalize()),)*
                 }
             }
+
+            fn save(&self, out: &mut [u8]) -> Option<usize> {
+                match self {
+                    $(Self::$name(state) => put(state.serialize().as_mut_slice(), out),)*
+                }
+            }
+
+            fn restore(alg: HashAlg, saved: &[u8]) -> Option<Self> {
+                match alg {
+                    $(HashAlg::$name => <$state>::deserialize(saved.try_into().ok()?).ok().map(Self::$name),)*
+                }
+            }
         }
     };
 }
@@ -108,6 +123,13 @@ hashes! {
     Sha3_384 = 0x0028, digest 48, block 104, sha3::Sha3_384;
     /// SHA3-512.
     Sha3_512 = 0x0029, digest 64, block 72, sha3::Sha3_512;
+}
+
+/// Copies `state` to the front of `out` and wipes it; the length.
+fn put(state: &mut [u8], out: &mut [u8]) -> Option<usize> {
+    out.get_mut(..state.len())?.copy_from_slice(state);
+    state.zeroize();
+    Some(state.len())
 }
 
 /// A digest: as many bytes as its algorithm gives.
@@ -224,6 +246,19 @@ impl Hasher {
     #[must_use]
     pub fn finish(self) -> Digest {
         self.0.finish()
+    }
+
+    /// Writes the computation so far to the front of `out`, at most [`MAX_STATE`] bytes, and returns how many; they are as secret as what was
+    /// taken in. `None` if they do not fit.
+    #[must_use]
+    pub fn save(&self, out: &mut [u8]) -> Option<usize> {
+        self.0.save(out)
+    }
+
+    /// Goes on from what [`Hasher::save`] wrote; `None` if it did not write that.
+    #[must_use]
+    pub fn restore(alg: HashAlg, saved: &[u8]) -> Option<Self> {
+        State::restore(alg, saved).map(Self)
     }
 }
 

@@ -54,6 +54,18 @@ impl Hmac {
         self.outer.chain(self.inner.finish().as_slice()).finish()
     }
 
+    /// The two hash computations of which it consists, inner and outer, to be saved.
+    #[must_use]
+    pub const fn parts(&self) -> (&Hasher, &Hasher) {
+        (&self.inner, &self.outer)
+    }
+
+    /// Goes on from the two hash computations of [`Hmac::parts`]; `None` if they have different algorithms.
+    #[must_use]
+    pub fn from_parts(inner: Hasher, outer: Hasher) -> Option<Self> {
+        (inner.alg() == outer.alg()).then_some(Self { inner, outer })
+    }
+
     /// Whether the HMAC of everything taken in is `expected`, in constant time. A shortened HMAC is wrong.
     #[must_use]
     pub fn verify(self, expected: &[u8]) -> bool {

@@ -2,12 +2,16 @@
 
 pub(crate) mod create;
 pub(crate) mod exchange;
+mod key;
 pub(crate) mod load;
 pub(crate) mod protect;
+mod sequence;
 pub(crate) mod sign;
 pub(crate) mod stored;
 pub(crate) mod template;
 mod ticket;
+
+pub(crate) use sequence::{Mac, Sequence, Work};
 
 use crate::crypto::hash::{HashAlg, Hasher};
 use crate::profile;
@@ -66,6 +70,24 @@ impl Object {
     fn is_any_parent(&self) -> bool {
         let attributes = ObjectAttributes::RESTRICTED.with(ObjectAttributes::DECRYPT);
         self.has(attributes) && self.sensitive.is_some() && !self.external && self.public.name_alg.is_some()
+    }
+}
+
+/// What occupies a slot for transient objects.
+pub(crate) enum Slot {
+    /// an object
+    Object(Object),
+    /// a sequence object
+    Sequence(Sequence),
+}
+
+impl Slot {
+    /// The object, unless it is a sequence.
+    pub(crate) fn object(&self) -> Option<&Object> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Sequence(_) => None,
+        }
     }
 }
 
@@ -143,28 +165,63 @@ impl PersistentObjects {
 }
 
 impl Ram {
-    fn slot(h: Handle) -> Option<usize> {
+    fn index(h: Handle) -> Option<usize> {
         (h.kind() == HandleKind::Transient).then(|| usize::try_from(h.index()).ok()).flatten()
     }
 
-    /// A transient object.
+    /// What a transient handle stands for.
+    pub(crate) fn slot(&self, h: Handle) -> Option<&Slot> {
+        self.objects.get(Self::index(h)?)?.as_ref()
+    }
+
+    fn slot_mut(&mut self, h: Handle) -> Option<&mut Slot> {
+        self.objects.get_mut(Self::index(h)?)?.as_mut()
+    }
+
+    /// A transient object that is no sequence.
     pub(crate) fn object(&self, h: Handle) -> Option<&Object> {
-        self.objects.get(Self::slot(h)?)?.as_ref()
+        self.slot(h)?.object()
     }
 
-    /// A transient object.
+    /// A transient object that is no sequence.
     pub(crate) fn object_mut(&mut self, h: Handle) -> Option<&mut Object> {
-        self.objects.get_mut(Self::slot(h)?)?.as_mut()
+        match self.slot_mut(h)? {
+            Slot::Object(object) => Some(object),
+            Slot::Sequence(_) => None,
+        }
     }
 
-    /// Handles of the transient objects, ascending.
+    /// A sequence object.
+    pub(crate) fn sequence(&self, h: Handle) -> Option<&Sequence> {
+        match self.slot(h)? {
+            Slot::Object(_) => None,
+            Slot::Sequence(sequence) => Some(sequence),
+        }
+    }
+
+    /// A sequence object.
+    pub(crate) fn sequence_mut(&mut self, h: Handle) -> Option<&mut Sequence> {
+        match self.slot_mut(h)? {
+            Slot::Object(_) => None,
+            Slot::Sequence(sequence) => Some(sequence),
+        }
+    }
+
+    /// Handles of the transient objects, sequences among them, ascending.
     pub(crate) fn object_handles(&self) -> impl Iterator<Item = Handle> + '_ {
         (Handle::TRANSIENT_FIRST.0..).zip(&self.objects).filter(|(_, slot)| slot.is_some()).map(|(h, _)| Handle(h))
     }
 
-    /// Flushes a transient object; false if there is none.
+    /// Flushes a transient object or sequence; false if there is none.
     pub(crate) fn flush_object(&mut self, h: Handle) -> bool {
-        Self::slot(h).and_then(|i| self.objects.get_mut(i)).is_some_and(|slot| slot.take().is_some())
+        Self::index(h).and_then(|i| self.objects.get_mut(i)).is_some_and(|slot| slot.take().is_some())
+    }
+
+    /// Flushes the sequences that are complete: after the response, whose HMAC may need their authValue.
+    pub(crate) fn flush_complete_sequences(&mut self) {
+        for slot in &mut self.objects {
+            slot.take_if(|s| matches!(s, Slot::Sequence(s) if s.complete));
+        }
     }
 
     /// - `OBJECT_MEMORY`: no free slot
@@ -176,9 +233,20 @@ impl Ram {
     ///
     /// - `OBJECT_MEMORY`: no free slot
     pub(crate) fn load_object(&mut self, object: Object) -> Result<Handle, Rc> {
+        self.load(Slot::Object(object))
+    }
+
+    /// Loads a sequence object into a free slot.
+    ///
+    /// - `OBJECT_MEMORY`: no free slot
+    pub(crate) fn load_sequence(&mut self, sequence: Sequence) -> Result<Handle, Rc> {
+        self.load(Slot::Sequence(sequence))
+    }
+
+    fn load(&mut self, occupant: Slot) -> Result<Handle, Rc> {
         let slot = self.objects.iter().position(Option::is_none).ok_or(Rc::OBJECT_MEMORY)?;
         if let Some(to) = self.objects.get_mut(slot) {
-            *to = Some(object);
+            *to = Some(occupant);
         }
         Ok(Handle(Handle::TRANSIENT_FIRST.0 | u32::try_from(slot).unwrap_or(0)))
     }

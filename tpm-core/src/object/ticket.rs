@@ -4,7 +4,13 @@ use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::hmac::Hmac;
 use crate::profile::INTERNAL_HASH;
 use crate::tpm::Tpm;
-use crate::wire::{Handle, Ticket, st};
+use crate::wire::{GENERATED_VALUE, Handle, Ticket, st};
+
+/// Whether what begins with this block is none of the TPM's own structures, so that a ticket for it may be given (Part 3, 17.8). Four octets tell: after
+/// fewer the rest could still make it one.
+pub(crate) fn is_safe_to_sign(first_block: &[u8]) -> bool {
+    first_block.len() >= 4 && !first_block.starts_with(&GENERATED_VALUE.to_be_bytes())
+}
 
 impl Tpm {
     /// A ticket of a hierarchy: HMAC(proof, tag ‖ parts).

@@ -132,6 +132,7 @@ fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
 /// whose attributes say otherwise or whose pinCount has reached pinLimit (Part 1, 19.3 and 37.2.8).
 fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
+        HandleKind::Transient if tpm.ram.sequence(h).is_some() => true,
         HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| {
             let admin = check.role == Role::Admin && !o.has(ObjectAttributes::ADMIN_WITH_POLICY);
             o.sensitive.is_some() && (o.has(ObjectAttributes::USER_WITH_AUTH) || admin)

@@ -72,6 +72,7 @@ pub(super) fn success(
     let (parameters, rest) = tail.split_at_mut_checked(len).ok_or(Rc::FAILURE)?;
     let sessions = write_sessions(tpm, call, parameters, Writer::new(rest))?;
     end_sessions(tpm, call);
+    tpm.ram.flush_complete_sequences();
     let total = head.len() + len + sessions;
     let mut w = Writer::new(head);
     (if call.sessions.is_empty() { header::NO_SESSIONS } else { header::SESSIONS }).marshal(&mut w);

@@ -10,9 +10,10 @@
 use crate::act;
 use crate::audit::CommandAudit;
 use crate::clock::Rate;
+use crate::commit::Commit;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvMemory;
-use crate::object::{Object, PersistentObjects};
+use crate::object::{PersistentObjects, Slot};
 use crate::pcr::{HashSequence, Pcrs, Root};
 use crate::presence::PresenceList;
 use crate::profile;
@@ -127,6 +128,8 @@ pub(crate) struct StateReset {
     pub(crate) object_context_id: u64,
     /// pcrUpdateCounter
     pub(crate) pcr_update_counter: u32,
+    /// what TPM2_Commit and TPM2_EC_Ephemeral have committed to
+    pub(crate) commit: Commit,
     /// commandAuditDigest; None until an audited command is executed
     pub(crate) audit_digest: Option<Digest>,
 }
@@ -207,8 +210,8 @@ pub(crate) struct Ram {
     pub(crate) self_test: crate::selftest::SelfTest,
     /// physical presence is asserted
     pub(crate) physical_presence: bool,
-    /// transient objects
-    pub(crate) objects: [Option<Object>; profile::MAX_LOADED_OBJECTS],
+    /// transient objects and sequences
+    pub(crate) objects: [Option<Slot>; profile::MAX_LOADED_OBJECTS],
     /// sessions
     pub(crate) sessions: Sessions,
     /// PCR

@@ -203,3 +203,35 @@ impl Marshal for Option<KdfScheme> {
         }
     }
 }
+
+/// TPMI_ALG_MAC_SCHEME (9.35): a hash stands for HMAC with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MacScheme {
+    /// HMAC
+    Hmac(HashAlg),
+    /// TPM_ALG_CMAC
+    Cmac,
+}
+
+impl MacScheme {
+    /// TPM_ALG_ID of the hash or of CMAC.
+    pub(crate) fn id(self) -> AlgId {
+        match self {
+            Self::Hmac(hash) => AlgId(hash.id()),
+            Self::Cmac => AlgId::CMAC,
+        }
+    }
+
+    /// The scheme of a hash or of CMAC.
+    pub(crate) fn from_id(id: AlgId) -> Option<Self> {
+        if id == AlgId::CMAC { Some(Self::Cmac) } else { HashAlg::from_id(id.0).map(Self::Hmac) }
+    }
+}
+
+/// TPMI_ALG_MAC_SCHEME+ : None is TPM_ALG_NULL.
+impl Unmarshal<'_> for Option<MacScheme> {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let id: AlgId = r.get()?;
+        if id == AlgId::NULL { Ok(None) } else { MacScheme::from_id(id).map(Some).ok_or(Fmt1::SYMMETRIC) }
+    }
+}

@@ -2,6 +2,7 @@
 
 pub(crate) const INITIALIZE: u32 = 0x100;
 pub(crate) const FAILURE: u32 = 0x101;
+pub(crate) const SEQUENCE: u32 = 0x103;
 pub(crate) const EXCLUSIVE: u32 = 0x121;
 pub(crate) const AUTH_TYPE: u32 = 0x124;
 pub(crate) const AUTH_MISSING: u32 = 0x125;
@@ -16,6 +17,7 @@ pub(crate) const NV_SPACE: u32 = 0x14b;
 pub(crate) const NV_DEFINED: u32 = 0x14c;
 pub(crate) const CPHASH: u32 = 0x151;
 pub(crate) const NEEDS_TEST: u32 = 0x153;
+pub(crate) const OBJECT_MEMORY: u32 = 0x902;
 pub(crate) const LOCALITY: u32 = 0x907;
 pub(crate) const LOCKOUT: u32 = 0x921;
 
@@ -38,11 +40,18 @@ pub(crate) const SELECTOR: u32 = 0x18;
 pub(crate) const INSUFFICIENT: u32 = 0x1a;
 pub(crate) const KEY: u32 = 0x1c;
 pub(crate) const POLICY_FAIL: u32 = 0x1d;
+pub(crate) const INTEGRITY: u32 = 0x1f;
 pub(crate) const RESERVED_BITS: u32 = 0x21;
 pub(crate) const BAD_AUTH: u32 = 0x22;
 pub(crate) const EXPIRED: u32 = 0x23;
 pub(crate) const POLICY_CC: u32 = 0x24;
 pub(crate) const CURVE: u32 = 0x26;
+pub(crate) const ECC_POINT: u32 = 0x27;
+
+/// A code of format one without a position.
+pub(crate) const fn plain(code: u32) -> u32 {
+    0x080 | code
+}
 
 /// A code at the n-th handle.
 pub(crate) const fn handle(n: u32, code: u32) -> u32 {
@@ -76,24 +85,12 @@ pub(crate) const LOCKOUT_HIERARCHY: u32 = 0x4000_000a;
 pub(crate) const ENDORSEMENT: u32 = 0x4000_000b;
 pub(crate) const PLATFORM: u32 = 0x4000_000c;
 
-pub(crate) const SEQUENCE: u32 = 0x103;
 pub(crate) const BINDING: u32 = 0x0a5;
 pub(crate) const SENSITIVE: u32 = 0x155;
-pub(crate) const OBJECT_MEMORY: u32 = 0x902;
 pub(crate) const SESSION_MEMORY: u32 = 0x903;
 pub(crate) const CONTEXT_GAP: u32 = 0x901;
 pub(crate) const AUTH_CONTEXT: u32 = 0x145;
 pub(crate) const KEY_SIZE: u32 = 0x07;
-pub(crate) const KDF: u32 = 0x0c;
 pub(crate) const RANGE: u32 = 0x0d;
-pub(crate) const MODE: u32 = 0x09;
-pub(crate) const SCHEME: u32 = 0x12;
 pub(crate) const SIGNATURE: u32 = 0x1b;
-pub(crate) const INTEGRITY: u32 = 0x1f;
 pub(crate) const TICKET: u32 = 0x20;
-pub(crate) const CURVE: u32 = 0x26;
-pub(crate) const ECC_POINT: u32 = 0x27;
-/// A code without a position.
-pub(crate) const fn plain(code: u32) -> u32 {
-    0x080 | code
-}

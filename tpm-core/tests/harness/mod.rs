@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 
 pub(crate) mod codes;
+pub(crate) mod external;
 pub(crate) mod keys;
 pub(crate) mod nv;
 pub(crate) mod session;

@@ -82,8 +82,8 @@ fn fixed(pt: u32) -> Option<u32> {
         35 => 1,
         36 | 38 | 39 => 0,
         37 => profile::PC_CLIENT_REVISION,
-        // TPM_PT_SPLIT_MAX: no split signing
-        40 => 0,
+        // TPM_PT_SPLIT_MAX
+        40 => crate::commit::OPEN_MAX,
         // TPM_PT_TOTAL_COMMANDS, _LIBRARY_COMMANDS, _VENDOR_COMMANDS
         41 | 42 => number(COMMANDS.len()),
         43 => 0,

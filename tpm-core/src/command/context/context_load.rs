@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
-use crate::context::{SAVED_OBJECT, SAVED_ST_CLEAR};
+use crate::context::{SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR};
 use crate::object::Object;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
@@ -38,6 +38,7 @@ impl Command for ContextLoad {
                 return Err(Fmt1::HIERARCHY.at(Params::context));
             }
             match context.saved_handle {
+                SAVED_SEQUENCE => tpm.ram.load_sequence(read(&mut r)?),
                 SAVED_OBJECT | SAVED_ST_CLEAR => tpm.ram.load_object(read::<Object>(&mut r)?),
                 _ => Err(Fmt1::HANDLE.at(Params::context)),
             }

@@ -2,7 +2,8 @@
 
 use crate::command::Command;
 use crate::command::area::{handles, params};
-use crate::context::{Label, SAVED_OBJECT, SAVED_ST_CLEAR, contents};
+use crate::context::{Label, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR, contents};
+use crate::object::Slot;
 use crate::pipeline::Call;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
@@ -40,10 +41,13 @@ fn save_session(tpm: &mut Tpm, handle: Handle) -> Result<Context, Rc> {
 
 fn save_object(tpm: &mut Tpm, handle: Handle) -> Result<Context, Rc> {
     let sequence = tpm.reset.object_context_id.checked_add(1).ok_or(Rc::TOO_MANY_CONTEXTS)?;
-    let object = tpm.ram.object(handle).ok_or(Rc::reference_h(0))?;
-    let saved_handle = if object.st_clear { SAVED_ST_CLEAR } else { SAVED_OBJECT };
-    let label = Label { sequence, saved_handle, hierarchy: object.hierarchy };
-    let contents = contents(|w| object.marshal(w))?;
+    let (saved_handle, hierarchy, contents) = match tpm.ram.slot(handle).ok_or(Rc::reference_h(0))? {
+        Slot::Object(object) => {
+            let saved_handle = if object.st_clear { SAVED_ST_CLEAR } else { SAVED_OBJECT };
+            (saved_handle, object.hierarchy, contents(|w| object.marshal(w))?)
+        }
+        Slot::Sequence(s) => (SAVED_SEQUENCE, Handle::NULL, contents(|w| s.marshal(w))?),
+    };
     tpm.reset.object_context_id = sequence;
-    tpm.seal_context(&label, contents)
+    tpm.seal_context(&Label { sequence, saved_handle, hierarchy }, contents)
 }

@@ -1,0 +1,88 @@
+//! TPM2_HMAC and TPM2_MAC (Part 3, 15.5 and 15.6), which have one command code: the latter with every kind of key.
+
+use crate::command::Command;
+use crate::command::area::{User, handles, params};
+use crate::crypto::hash::{Digest, HashAlg};
+use crate::crypto::hmac::Hmac;
+use crate::object::{self, Object};
+use crate::pipeline::Call;
+use crate::profile::MAX_DIGEST_BUFFER;
+use crate::rc::{At, Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{AlgId, DhObject, MacScheme, ObjectAttributes, ObjectType, Parms, Tpm2b};
+
+pub(crate) struct Mac;
+
+handles! { pub(crate) struct Handles { key: User<DhObject> } }
+params! { pub(crate) struct Params<'a> { buffer: Tpm2b<'a, MAX_DIGEST_BUFFER>, in_scheme: Option<MacScheme> } }
+
+impl Command for Mac {
+    const CODE: u32 = 0x155;
+    type Handles = Handles;
+    type Params<'a> = Params<'a>;
+    type Reply<'t> = Digest;
+
+    /// - what [`start`] says
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Digest, Rc> {
+        let mut mac = start(tpm.object(h.key.handle()), p.in_scheme, Handles::key, Params::in_scheme)?;
+        mac.update(p.buffer.0);
+        Ok(mac.finish())
+    }
+}
+
+/// Starts a code with a key.
+///
+/// - `TYPE` at the key: neither a keyed hash nor a cipher
+/// - what [`select`] says, at the scheme
+/// - `ATTRIBUTES` at the key: it is restricted
+/// - `KEY` at the key: it does not sign
+pub(in crate::command) fn start(
+    key: Option<&Object>,
+    wanted: Option<MacScheme>,
+    at_key: At,
+    at_scheme: At,
+) -> Result<object::Mac, Rc> {
+    let wrong_type = Fmt1::TYPE.at(at_key);
+    let key = key.filter(|k| has_mac(k.public.object_type())).ok_or(wrong_type)?;
+    let scheme = select(key, wanted).map_err(|e| e.at(at_scheme))?;
+    if key.has(ObjectAttributes::RESTRICTED) {
+        return Err(Fmt1::ATTRIBUTES.at(at_key));
+    }
+    let no_key = Fmt1::KEY.at(at_key);
+    if !key.has(ObjectAttributes::SIGN) {
+        return Err(no_key);
+    }
+    let bits = key.symmetric_key().ok_or(no_key)?;
+    match (scheme, &key.public.parms) {
+        (MacScheme::Hmac(hash), _) => Ok(object::Mac::Hmac(Hmac::new(hash, bits))),
+        (MacScheme::Cmac, Parms::SymCipher(parms)) => object::Mac::cmac(parms.alg, bits).ok_or(no_key),
+        (MacScheme::Cmac, _) => Err(no_key),
+    }
+}
+
+/// Whether keys of this type make message authentication codes.
+const fn has_mac(key: ObjectType) -> bool {
+    matches!(key, ObjectType::KeyedHash | ObjectType::SymCipher)
+}
+
+/// The key's scheme, or the command's if it has none.
+///
+/// - `VALUE`: not the key's own, or none at all
+/// - `SCHEME`: not for a key of this type
+fn select(key: &Object, wanted: Option<MacScheme>) -> Result<MacScheme, Fmt1> {
+    let own = match &key.public.parms {
+        Parms::KeyedHash(scheme) => scheme.0.hash().map(HashAlg::id),
+        Parms::SymCipher(parms) => parms.mode.map(crate::crypto::sym::Mode::id),
+        _ => None,
+    };
+    let wanted = wanted.map(MacScheme::id);
+    let id = match (own.map(AlgId), wanted) {
+        (Some(own), Some(wanted)) if own != wanted => return Err(Fmt1::VALUE),
+        (own, wanted) => wanted.or(own).ok_or(Fmt1::VALUE)?,
+    };
+    match MacScheme::from_id(id).ok_or(Fmt1::SCHEME)? {
+        scheme @ MacScheme::Hmac(_) if key.public.object_type() == ObjectType::KeyedHash => Ok(scheme),
+        scheme @ MacScheme::Cmac if key.public.object_type() == ObjectType::SymCipher => Ok(scheme),
+        _ => Err(Fmt1::SCHEME),
+    }
+}
