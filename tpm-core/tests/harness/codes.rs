@@ -47,6 +47,7 @@ pub(crate) const EXPIRED: u32 = 0x23;
 pub(crate) const POLICY_CC: u32 = 0x24;
 pub(crate) const CURVE: u32 = 0x26;
 pub(crate) const ECC_POINT: u32 = 0x27;
+pub(crate) const SIGN_CONTEXT_KEY: u32 = 0x2d;
 
 /// A code of format one without a position.
 pub(crate) const fn plain(code: u32) -> u32 {
