@@ -1,10 +1,10 @@
 //! Part 3, 14: Asymmetric Primitives.
 
 mod harness;
-use harness::codes::{ATTRIBUTES, CURVE, ECC_POINT, INSUFFICIENT, KEY, SCHEME, SIZE, VALUE, handle, param, plain};
+use harness::codes::{ATTRIBUTES, CURVE, ECC_POINT, INSUFFICIENT, KDF, KEY, SCHEME, SIZE, VALUE, handle, param, plain};
 use harness::external::{
-    DECRYPT, RSA, SHA1, SHA256, SIGN, USER, ecc_key, ecc_parms, hmac_key, load_external, point, public,
-    restricted_rsa_key, rsa_key, rsa_parms, storage_key,
+    DECRYPT, MADE_HERE, RESTRICTED, RSA, SHA1, SHA256, SIGN, USER, create_primary, ecc_key, ecc_parms, hmac_key,
+    load_external, point, public, restricted_rsa_key, rsa_key, rsa_parms, storage_key,
 };
 use harness::{Fixture, Outcome, tpm2b};
 use hex_literal::hex;
@@ -450,4 +450,86 @@ fn z_gen_2_phase_agrees_with_the_other_party_of_mqv_and_sm2() {
         assert_eq!(z_a, z_b);
         assert_eq!(z_a[z_a.len() - 6..], [0, 4, 0, 0, 0, 0], "there is one Z");
     }
+}
+
+const ENCAPSULATE: u32 = 0x1a7;
+const DECAPSULATE: u32 = 0x1a8;
+/// HKDF with SHA-256
+const HKDF: [u8; 4] = [0, 0x1f, 0, 0xb];
+
+/// An ML-KEM key of this parameter set, unrestricted.
+fn ml_kem(tpm: &mut Fixture, set: u8) -> u32 {
+    create_primary(tpm, &public(0xa0, USER | MADE_HERE | DECRYPT, &[0, 0x10, 0, set], &[0; 2]))
+}
+
+fn decapsulate(tpm: &mut Fixture, key: u32, ciphertext: &[u8]) -> Outcome {
+    tpm.with(DECAPSULATE, &[key], &[b""], &tpm2b(ciphertext))
+}
+
+#[test]
+fn what_is_encapsulated_can_be_decapsulated() {
+    let mut tpm = Fixture::new();
+    let keys = [
+        (ecc(&mut tpm, DECRYPT, &NO_SCHEME, &HKDF), 65),
+        (ml_kem(&mut tpm, 1), 768),
+        (ml_kem(&mut tpm, 2), 1088),
+        (ml_kem(&mut tpm, 3), 1568),
+    ];
+    for (key, size) in keys {
+        let [secret, ciphertext] = split(&tpm.run(ENCAPSULATE, &[key], &[], &[]).unwrap()).try_into().unwrap();
+        assert_eq!((secret.len(), ciphertext.len()), (32, size));
+        assert_eq!(decapsulate(&mut tpm, key, &ciphertext), Ok(tpm2b(&secret)));
+        assert_eq!(decapsulate(&mut tpm, key, &ciphertext[1..]), Err(param(1, SIZE)));
+        let again = split(&tpm.run(ENCAPSULATE, &[key], &[], &[]).unwrap());
+        assert_ne!(again[0], secret);
+    }
+}
+
+#[test]
+fn the_ecc_kem_is_dhkem() {
+    let mut tpm = Fixture::new();
+    // RFC 9180, A.3.1
+    let sk = hex!("f3ce7fdae57e1a310d87f1ebbde6f328be0a99cdbcadf4d6589cf29de4b8ffd2");
+    let x = hex!("fe8c19ce0905191ebc298a9245792531f26f0cece2460639e8bc39cb7f706a82");
+    let y = hex!("6a779b4cf969b8a0e539c7f62fb3d30ad6aa8f80e30f1d128aafd68a2ce72ea0");
+    let enc = hex!(
+        "04a92719c6195d5085104f469a8b9814d5838ff72b60501e2c4466e5e67b325ac98536d7b61a1af4b78e5b7f951c0900be863c403ce65c9bfcb9382657222d18c4"
+    );
+    let key = ecc_key(&mut tpm, DECRYPT, &ecc_parms(&NO_SCHEME, &HKDF), &point(&x, &y), &sk);
+    let secret = hex!("c0d26aeab536609a572b07695d933b589dcf363ff9d93c93adea537aeabb8cb8");
+    assert_eq!(decapsulate(&mut tpm, key, &enc), Ok(tpm2b(&secret)));
+    let mut no_point = enc;
+    no_point[64] ^= 1;
+    assert_eq!(decapsulate(&mut tpm, key, &no_point), Err(param(1, VALUE)));
+    no_point[0] = 2;
+    assert_eq!(decapsulate(&mut tpm, key, &no_point), Err(param(1, VALUE)));
+}
+
+#[test]
+fn a_wrong_ml_kem_ciphertext_gives_another_secret() {
+    let mut tpm = Fixture::new();
+    let key = ml_kem(&mut tpm, 1);
+    let [secret, mut ciphertext] = split(&tpm.run(ENCAPSULATE, &[key], &[], &[]).unwrap()).try_into().unwrap();
+    ciphertext[100] ^= 1;
+    let other = decapsulate(&mut tpm, key, &ciphertext).unwrap();
+    assert_eq!(other.len(), 34);
+    assert_ne!(other[2..], secret);
+}
+
+#[test]
+fn encapsulation_checks_the_key() {
+    let mut tpm = Fixture::new();
+    let plain_key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
+    assert_eq!(tpm.run(ENCAPSULATE, &[plain_key], &[], &[]), Err(handle(1, KEY)), "it has no HKDF");
+    assert_eq!(decapsulate(&mut tpm, plain_key, b""), Err(handle(1, KEY)));
+    let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
+    assert_eq!(tpm.run(ENCAPSULATE, &[other], &[], &[]), Err(handle(1, KEY)));
+    assert_eq!(decapsulate(&mut tpm, other, b""), Err(handle(1, KEY)));
+    let wrong_hash = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &[0, 0x1f, 0, 0xc]);
+    assert_eq!(tpm.run(ENCAPSULATE, &[wrong_hash], &[], &[]), Err(handle(1, KDF)), "P-256 goes with SHA-256");
+    assert_eq!(decapsulate(&mut tpm, wrong_hash, b""), Err(handle(1, KDF)));
+    let parms = [&[0, 6, 0, 128, 0, 0x43][..], &[0, 1]].concat();
+    let storage = create_primary(&mut tpm, &public(0xa0, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 2]));
+    assert!(tpm.run(ENCAPSULATE, &[storage], &[], &[]).is_ok());
+    assert_eq!(decapsulate(&mut tpm, storage, b""), Err(handle(1, ATTRIBUTES)));
 }

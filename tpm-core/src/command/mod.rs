@@ -227,11 +227,13 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     duplication::rewrap::Rewrap,
     duplication::import::Import,
     // 14 Asymmetric Primitives
+    asymmetric::decapsulate::Decapsulate,
     asymmetric::ecc_decrypt::EccDecrypt,
     asymmetric::ecc_encrypt::EccEncrypt,
     asymmetric::ecc_parameters::EccParameters,
     asymmetric::ecdh_key_gen::EcdhKeyGen,
     asymmetric::ecdh_z_gen::EcdhZGen,
+    asymmetric::encapsulate::Encapsulate,
     asymmetric::rsa_decrypt::RsaDecrypt,
     asymmetric::rsa_encrypt::RsaEncrypt,
     asymmetric::z_gen_2_phase::ZGen2Phase,
@@ -249,6 +251,8 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     sequence::mac_start::MacStart,
     sequence::sequence_complete::SequenceComplete,
     sequence::sequence_update::SequenceUpdate,
+    sequence::sign_sequence_start::SignSequenceStart,
+    sequence::verify_sequence_start::VerifySequenceStart,
     // 18 Attestation Commands
     attestation::certify::Certify,
     attestation::certify_creation::CertifyCreation,
@@ -263,7 +267,9 @@ pub(crate) static COMMANDS: &[CommandInfo] = &table![
     // 20 Signing and Signature Verification
     signing::sign::Sign,
     signing::sign_digest::SignDigest,
+    signing::sign_sequence_complete::SignSequenceComplete,
     signing::verify_digest_signature::VerifyDigestSignature,
+    signing::verify_sequence_complete::VerifySequenceComplete,
     signing::verify_signature::VerifySignature,
     // 21 Command Audit
     audit::set_command_code_audit_status::SetCommandCodeAuditStatus,

@@ -3,6 +3,7 @@
 //! A signature is over μ, the hash of the public key, the context and the message ([`Mu`]), so a message may come in pieces, and a TPM that is given
 //! μ from outside ("external μ") signs it the same way.
 
+use keccak::{Keccak, State1600};
 use ml_dsa::common::rand_core::{TryCryptoRng, TryRng};
 use ml_dsa::{EncodedSignature, EncodedVerifyingKey, MlDsa44, MlDsa65, MlDsa87, MlDsaParams, Seed};
 use shake::Shake256;
@@ -154,9 +155,20 @@ fn copy(from: &[u8], to: &mut [u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// μ in progress: SHAKE256 over the hash of the public key, and what FIPS 204 makes of context and message.
+/// The bytes that SHAKE256 takes in between two permutations.
+const RATE: usize = 136;
+
+/// The bytes of a Keccak state.
+pub const STATE: usize = 200;
+
+/// μ in progress: SHAKE256 over the hash of the public key, and what FIPS 204 makes of context and message. The sponge is our own, over the crate's
+/// permutation, because this state can be saved.
 #[derive(Clone)]
-pub struct Mu(Shake256);
+pub struct Mu {
+    state: State1600,
+    /// where the next byte goes, below [`RATE`]
+    at: usize,
+}
 
 impl Mu {
     /// Starts μ of a message that follows (FIPS 204, algorithm 2).
@@ -187,22 +199,60 @@ impl Mu {
         let mut hash = Shake256::default();
         hash.update(public);
         hash.finalize_xof().read(&mut tr);
-        let mut mu = Self(Shake256::default());
+        let mut mu = Self { state: [0; STATE / 8], at: 0 };
         [&tr, &[domain, len][..], context].iter().for_each(|part| mu.update(part));
         Ok(mu)
     }
 
     /// Takes in a part of the message.
     pub fn update(&mut self, data: &[u8]) {
-        self.0.update(data);
+        for &byte in data {
+            self.combine(self.at, byte);
+            self.at += 1;
+            if self.at == RATE {
+                self.permute();
+            }
+        }
     }
 
     /// μ of everything taken in.
     #[must_use]
-    pub fn finish(self) -> [u8; MU] {
+    pub fn finish(mut self) -> [u8; MU] {
+        self.combine(self.at, 0x1F);
+        self.combine(RATE - 1, 0x80);
+        self.permute();
         let mut mu = [0; MU];
-        self.0.finalize_xof().read(&mut mu);
+        mu.chunks_mut(8).zip(self.state).for_each(|(to, lane)| to.copy_from_slice(&lane.to_le_bytes()));
         mu
+    }
+
+    /// The state, and where the next byte goes, to be saved.
+    #[must_use]
+    pub fn state(&self) -> ([u8; STATE], u8) {
+        let mut bytes = [0; STATE];
+        bytes.chunks_mut(8).zip(self.state).for_each(|(to, lane)| to.copy_from_slice(&lane.to_le_bytes()));
+        (bytes, u8::try_from(self.at).unwrap_or_default())
+    }
+
+    /// Goes on from [`Mu::state`]; `None` if that did not give it.
+    #[must_use]
+    pub fn resume(bytes: &[u8; STATE], at: u8) -> Option<Self> {
+        let mut state = [0; STATE / 8];
+        state.iter_mut().zip(bytes.as_chunks().0).for_each(|(lane, from)| *lane = u64::from_le_bytes(*from));
+        let at = usize::from(at);
+        (at < RATE).then_some(Self { state, at })
+    }
+
+    /// XORs a byte into the state.
+    fn combine(&mut self, at: usize, byte: u8) {
+        if let Some(lane) = self.state.get_mut(at / 8) {
+            *lane ^= u64::from(byte) << (at % 8 * 8);
+        }
+    }
+
+    fn permute(&mut self) {
+        Keccak::new().with_f1600(|f1600| f1600(&mut self.state));
+        self.at = 0;
     }
 }
 

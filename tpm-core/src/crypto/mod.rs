@@ -14,10 +14,12 @@
 //! | [`rsa`] | RSA 1024 to 4096 and its paddings | FIPS 186-5, RFC 8017; Part 1, Annex B |
 //! | [`ecc`] | P-224 to P-521, BN P-256, SM2: ECDSA, ECDAA, ECSchnorr, SM2, ECDH, ECMQV | FIPS 186-5, SP 800-186, GB/T 32918; Part 1, Annex C |
 //! | [`mlkem`], [`mldsa`] | ML-KEM, ML-DSA | FIPS 203, FIPS 204 |
+//! | [`dhkem`] | a KEM over elliptic curves | RFC 9180 |
 //! | [`primary`] | seed and template to primary key, frozen | own, described there |
 //! | [`selftest`] | a known answer per algorithm | |
 
 pub mod cmac;
+pub mod dhkem;
 pub mod drbg;
 pub mod ecc;
 pub mod hash;

@@ -4,6 +4,7 @@ pub(crate) mod create;
 pub(crate) mod exchange;
 mod key;
 pub(crate) mod load;
+pub(crate) mod message;
 pub(crate) mod protect;
 mod sequence;
 pub(crate) mod sign;

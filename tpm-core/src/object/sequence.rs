@@ -1,6 +1,7 @@
 //! Sequence objects (Part 1, 32.4): a hash, MAC or event that is computed over several commands. They take slots of transient objects, have an
 //! authValue but no policy, the Empty Buffer as Name, and no part in dictionary-attack protection.
 
+use super::message::Message;
 use super::ticket::is_safe_to_sign;
 use crate::crypto::cmac::Cmac;
 use crate::crypto::hash::{Digest, HashAlg, Hasher, MAX_STATE};
@@ -34,6 +35,8 @@ pub(crate) enum Work {
     Mac(Mac),
     /// the digest of each PCR bank
     Event([Hasher; PCR_BANKS.len()]),
+    /// a message to be signed, or of which a signature is to be verified (1.85)
+    Message(Message),
 }
 
 /// A message authentication code in progress.
@@ -90,6 +93,7 @@ impl Sequence {
             }
             Work::Mac(mac) => mac.update(data),
             Work::Event(hashers) => hashers.iter_mut().for_each(|hasher| hasher.update(data)),
+            Work::Message(message) => message.update(data),
         }
     }
 }
@@ -129,6 +133,10 @@ impl Marshal for Sequence {
                 w.put(&chain);
                 w.sized(|w| w.put(pending));
             }
+            Work::Message(message) => {
+                w.put(&[4]);
+                message.marshal(w);
+            }
             Work::Event(hashers) => {
                 w.put(&[2]);
                 hashers.iter().for_each(|hasher| hasher.marshal(w));
@@ -163,6 +171,7 @@ impl Unmarshal<'_> for Sequence {
                 Work::Event(hashers)
             }
             3 => Work::Mac(unmarshal_cmac(r)?),
+            4 => Work::Message(r.get()?),
             _ => return Err(Fmt1::SELECTOR),
         };
         Ok(Self { auth, work, complete: false })
@@ -240,6 +249,7 @@ mod tests {
                         };
                         assert_eq!(mac.finish(), expected);
                     }
+                    Work::Message(_) => unreachable!(),
                     Work::Event(hashers) => {
                         for hasher in hashers {
                             assert_eq!(hasher.clone().finish(), digest(hasher.alg(), &[&data]));

@@ -2,7 +2,7 @@
 
 use crate::object::Object;
 use crate::rc::Fmt1;
-use crate::wire::{EccParms, ObjectAttributes as A, ObjectType, Parms, Public, RsaParms, Scheme, SymDefObject};
+use crate::wire::{EccParms, KdfAlg, ObjectAttributes as A, ObjectType, Parms, Public, RsaParms, Scheme, SymDefObject};
 
 /// Checks of a template from which an object is to be created, with `data_size` octets of sensitive data from the caller.
 ///
@@ -72,7 +72,7 @@ fn fits_parent(parent: Option<&Object>, a: A) -> bool {
 /// - `SCHEME`: not one for what the object does
 /// - `ATTRIBUTES`: an ML-KEM key that signs, or an ML-DSA key that decrypts
 /// - `HASH`: a storage key with fixedParent and another nameAlg than its parent's
-/// - `KDF`: an ECC key with a KDF
+/// - `KDF`: an ECC key with a KDF, but HKDF for one with which secrets are encapsulated (1.85)
 /// - `SYMMETRIC`: a storage key without algorithm for its children, another key with one, or a storage key with fixedParent and
 ///   another algorithm than its parent's
 pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(), Fmt1> {
@@ -83,7 +83,8 @@ pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(
         }
         Parms::Ecc(EccParms { scheme, symmetric, kdf, .. }) => {
             check_asymmetric(public.attributes, scheme.0)?;
-            if kdf.is_some() {
+            let encapsulates = public.attributes.has(A::DECRYPT) && !public.attributes.has(A::RESTRICTED);
+            if kdf.is_some_and(|kdf| kdf.kdf != KdfAlg::Hkdf || !encapsulates) {
                 return Err(Fmt1::KDF);
             }
             check_symmetric(parent, public, *symmetric)

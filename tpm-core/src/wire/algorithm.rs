@@ -58,6 +58,8 @@ ids! {
     ECSCHNORR = 0x001c,
     /// TPM_ALG_ECMQV
     ECMQV = 0x001d,
+    /// TPM_ALG_HKDF (1.85)
+    HKDF = 0x001f,
     /// TPM_ALG_KDF1_SP800_56A
     KDF1_SP800_56A = 0x0020,
     /// TPM_ALG_KDF2

@@ -141,14 +141,16 @@ schemes! {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum KdfAlg {
     Mgf1,
+    Hkdf,
     Kdf1Sp800_56a,
     Kdf2,
     Kdf1Sp800_108,
 }
 
 impl KdfAlg {
-    const IDS: [(AlgId, Self); 4] = [
+    const IDS: [(AlgId, Self); 5] = [
         (AlgId::MGF1, Self::Mgf1),
+        (AlgId::HKDF, Self::Hkdf),
         (AlgId::KDF1_SP800_56A, Self::Kdf1Sp800_56a),
         (AlgId::KDF2, Self::Kdf2),
         (AlgId::KDF1_SP800_108, Self::Kdf1Sp800_108),

@@ -32,6 +32,8 @@ pub(crate) mod st {
     pub(crate) const HASHCHECK: u16 = 0x8024;
     /// TPM_ST_AUTH_SIGNED
     pub(crate) const AUTH_SIGNED: u16 = 0x8025;
+    /// TPM_ST_MESSAGE_VERIFIED (1.85)
+    pub(crate) const MESSAGE_VERIFIED: u16 = 0x8026;
     /// TPM_ST_DIGEST_VERIFIED (1.85)
     pub(crate) const DIGEST_VERIFIED: u16 = 0x8027;
 }

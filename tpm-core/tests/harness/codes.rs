@@ -47,6 +47,7 @@ pub(crate) const EXPIRED: u32 = 0x23;
 pub(crate) const POLICY_CC: u32 = 0x24;
 pub(crate) const CURVE: u32 = 0x26;
 pub(crate) const ECC_POINT: u32 = 0x27;
+pub(crate) const SIGN_CONTEXT_KEY: u32 = 0x2d;
 
 /// A code of format one without a position.
 pub(crate) const fn plain(code: u32) -> u32 {
@@ -91,7 +92,6 @@ pub(crate) const SESSION_MEMORY: u32 = 0x903;
 pub(crate) const CONTEXT_GAP: u32 = 0x901;
 pub(crate) const AUTH_CONTEXT: u32 = 0x145;
 pub(crate) const KEY_SIZE: u32 = 0x07;
-pub(crate) const KDF: u32 = 0x0c;
 pub(crate) const RANGE: u32 = 0x0d;
 pub(crate) const SIGNATURE: u32 = 0x1b;
 pub(crate) const TICKET: u32 = 0x20;

@@ -29,7 +29,7 @@ impl Command for SequenceComplete {
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let no_mode = Fmt1::MODE.at(Handles::sequence);
         let sequence = tpm.ram.sequence_mut(h.sequence.handle()).ok_or(no_mode)?;
-        if matches!(sequence.work, Work::Event(_)) {
+        if matches!(sequence.work, Work::Event(_) | Work::Message(_)) {
             return Err(no_mode);
         }
         sequence.update(p.buffer.0);
@@ -37,7 +37,7 @@ impl Command for SequenceComplete {
         let (result, safe_hash) = match &sequence.work {
             Work::Hash { hasher, safe } => (hasher.clone().finish(), (*safe == Some(true)).then_some(hasher.alg())),
             Work::Mac(mac) => (mac.finish(), None),
-            Work::Event(_) => return Err(no_mode),
+            Work::Event(_) | Work::Message(_) => return Err(no_mode),
         };
         let hierarchy = p.hierarchy.handle();
         let validation = match safe_hash.filter(|_| hierarchy != Handle::NULL) {

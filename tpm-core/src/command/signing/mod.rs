@@ -2,7 +2,9 @@
 
 pub(crate) mod sign;
 pub(crate) mod sign_digest;
+pub(crate) mod sign_sequence_complete;
 pub(crate) mod verify_digest_signature;
+pub(crate) mod verify_sequence_complete;
 pub(crate) mod verify_signature;
 
 use crate::crypto::hash::{Digest, HashAlg};

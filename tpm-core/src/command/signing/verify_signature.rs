@@ -27,7 +27,7 @@ impl Command for VerifySignature {
     ///
     /// The ticket is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<TkVerified, Rc> {
-        let key = tpm.object(h.key_handle.handle()).ok_or(Rc::reference_h(0))?;
+        let key = tpm.object(h.key_handle.handle()).ok_or(Fmt1::ATTRIBUTES.at(Handles::key_handle))?;
         if !key.has(ObjectAttributes::SIGN) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::key_handle));
         }

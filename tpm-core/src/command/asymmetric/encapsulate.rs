@@ -1,0 +1,54 @@
+//! TPM2_Encapsulate (1.85: Part 3, 14.10).
+
+use super::dh_kem;
+use crate::command::Command;
+use crate::command::area::{handles, params, reply};
+use crate::crypto::dhkem;
+use crate::crypto::mlkem;
+use crate::pipeline::Call;
+use crate::rc::{Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{Buffer, DhObject, HandleType, Parms, Unique};
+
+pub(crate) struct Encapsulate;
+
+handles! { pub(crate) struct Handles { key_handle: DhObject } }
+params! { pub(crate) struct Params {} }
+reply! { pub(crate) struct Answer { shared_secret: dhkem::SharedSecret, ciphertext: Buffer<{ mlkem::MAX_CIPHERTEXT }> } }
+
+impl Command for Encapsulate {
+    const CODE: u32 = 0x1a7;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = Answer;
+
+    /// - `KEY` at the key: neither an ML-KEM key nor an ECC key with HKDF
+    /// - `KDF` at the key: HKDF with another hash than the curve's KEM
+    ///
+    /// Its attributes do not matter: only the public area is used.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Answer, Rc> {
+        let no_key = Fmt1::KEY.at(Handles::key_handle);
+        let key = tpm.object(h.key_handle.handle()).ok_or(no_key)?;
+        let mut out = [0; mlkem::MAX_CIPHERTEXT];
+        let (shared, size) = match (&key.public.parms, &key.public.unique) {
+            (Parms::MlKem(parms), Unique::MlKem(public)) => {
+                let size = parms.set.ciphertext_size();
+                let (set, public) = (parms.set, public.clone());
+                let out = out.get_mut(..size).ok_or(Rc::FAILURE)?;
+                let shared = set.encapsulate(public.as_slice(), &mut tpm.drbg, out);
+                let shared = shared.map_err(|e| tpm.crypto_failed(e, no_key))?;
+                (dhkem::SharedSecret::from_slice(shared.as_slice()).map_err(|_| Rc::FAILURE)?, size)
+            }
+            (Parms::Ecc(parms), _) => {
+                let kem = dh_kem(parms).map_err(|e| e.at(Handles::key_handle))?;
+                let public = key.ecc_public().ok_or(no_key)?;
+                let out = out.get_mut(..kem.ciphertext_size()).ok_or(Rc::FAILURE)?;
+                let shared = kem.encapsulate(&public, &mut tpm.drbg, out);
+                (shared.map_err(|e| tpm.crypto_failed(e, no_key))?, kem.ciphertext_size())
+            }
+            _ => return Err(no_key),
+        };
+        let ciphertext = Buffer::from_slice(out.get(..size).unwrap_or_default()).map_err(Fmt1::plain)?;
+        Ok(Answer { shared_secret: shared, ciphertext })
+    }
+}

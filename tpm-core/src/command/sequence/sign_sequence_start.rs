@@ -1,0 +1,30 @@
+//! TPM2_SignSequenceStart (1.85: Part 3, 17.5).
+
+use super::{Positions, message};
+use crate::command::Command;
+use crate::command::area::{Empty, WithHandle, handles, params};
+use crate::object::message::Context;
+use crate::pipeline::Call;
+use crate::rc::Rc;
+use crate::tpm::Tpm;
+use crate::wire::{Auth, DhObject, HandleType};
+
+pub(crate) struct SignSequenceStart;
+
+handles! { pub(crate) struct Handles { key_handle: DhObject } }
+params! { pub(crate) struct Params { auth: Auth, context: Context } }
+
+impl Command for SignSequenceStart {
+    const CODE: u32 = 0x1aa;
+    type Handles = Handles;
+    type Params<'a> = Params;
+    type Reply<'t> = WithHandle<Empty>;
+
+    /// - what [`message`] says
+    /// - `OBJECT_MEMORY`: no free slot
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<WithHandle<Empty>, Rc> {
+        const AT: Positions = Positions { key: Handles::key_handle, auth: Params::auth, context: Params::context };
+        let sequence = message(true, tpm.object(h.key_handle.handle()), p.auth, p.context, &AT)?;
+        Ok(WithHandle(tpm.ram.load_sequence(sequence)?, Empty))
+    }
+}
