@@ -33,7 +33,11 @@ impl Report {
     }
 
     /// Takes in a file: its cases, each run (with the verdict) or skipped (with the reason).
-    fn file(&mut self, name: impl Debug, cases: impl IntoIterator<Item = (usize, TestResult, Result<bool, &'static str>)>) {
+    fn file(
+        &mut self,
+        name: impl Debug,
+        cases: impl IntoIterator<Item = (usize, TestResult, Result<bool, &'static str>)>,
+    ) {
         let mut counts = Counts::default();
         for (number, expected, outcome) in cases {
             match outcome {
@@ -152,7 +156,8 @@ fn cipher() {
             let mut data = ciphertext.to_vec();
             Cipher::new(alg, key).ok()?.decrypt(Mode::Cbc, &mut iv.to_vec(), &mut data).ok()?;
             let padding = usize::from(*data.last()?);
-            let good = (1..=16).contains(&padding) && data.iter().rev().take(padding).all(|b| usize::from(*b) == padding);
+            let good =
+                (1..=16).contains(&padding) && data.iter().rev().take(padding).all(|b| usize::from(*b) == padding);
             good.then(|| data[..data.len() - padding].to_vec())
         };
         let set = TestSet::load(name).unwrap();
@@ -237,7 +242,11 @@ fn ecdh() {
                         EcdhEncoding::Asn1 => named_curve_point(curve, &test.public_key),
                     };
                     let Some(octets) = octets else {
-                        return if test.result == TestResult::Valid { Err("a public key in another encoding") } else { Ok(false) };
+                        return if test.result == TestResult::Valid {
+                            Err("a public key in another encoding")
+                        } else {
+                            Ok(false)
+                        };
                     };
                     if octets.first() != Some(&4) && test.result == TestResult::Valid {
                         return Err("a compressed point, which a TPM is not given");
@@ -358,7 +367,7 @@ fn rsapss() {
                     }
                     let message = digest(hash, &[&test.msg]);
                     let good = key.verify(SignScheme::Rsapss(hash), message.as_slice(), &test.sig).is_ok();
-                    if good && test.result == TestResult::Invalid && test.comment.contains("salt") {
+                    if good && test.result == TestResult::Invalid && test.comment.starts_with("s_len changed") {
                         return Err("a salt of another length, which a TPM accepts");
                     }
                     Ok(good)
@@ -385,7 +394,11 @@ fn oaep() {
         let mut cases = Vec::new();
         for group in &set.test_groups {
             let key = rsa_private(&group.key).and_then(|key| {
-                if group.mgf_hash == group.hash { Ok((key, hash_of(group.hash)?)) } else { Err("MGF1 with another hash") }
+                if group.mgf_hash == group.hash {
+                    Ok((key, hash_of(group.hash)?))
+                } else {
+                    Err("MGF1 with another hash")
+                }
             });
             for test in &group.tests {
                 let outcome = match &key {
