@@ -91,7 +91,6 @@ pub(crate) const SESSION_MEMORY: u32 = 0x903;
 pub(crate) const CONTEXT_GAP: u32 = 0x901;
 pub(crate) const AUTH_CONTEXT: u32 = 0x145;
 pub(crate) const KEY_SIZE: u32 = 0x07;
-pub(crate) const KDF: u32 = 0x0c;
 pub(crate) const RANGE: u32 = 0x0d;
 pub(crate) const SIGNATURE: u32 = 0x1b;
 pub(crate) const TICKET: u32 = 0x20;
