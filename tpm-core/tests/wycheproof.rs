@@ -367,7 +367,7 @@ fn rsapss() {
                     }
                     let message = digest(hash, &[&test.msg]);
                     let good = key.verify(SignScheme::Rsapss(hash), message.as_slice(), &test.sig).is_ok();
-                    if good && test.result == TestResult::Invalid && test.comment.contains("salt") {
+                    if good && test.result == TestResult::Invalid && test.comment.starts_with("s_len changed") {
                         return Err("a salt of another length, which a TPM accepts");
                     }
                     Ok(good)
