@@ -16,7 +16,7 @@
 //! | [`run`] | the verb of that name |
 //! | [`server`] | a TPM at two local TCP ports |
 //! | [`suite`] | the suites that are more than `cargo test` |
-//! | [`test`] | the verb of that name |
+//! | [`mod@test`] | the verb of that name |
 //! | [`timeline`] | what a boot says |
 //! | [`tpm`] | the verb of that name |
 //! | [`verify`] | judging evidence |

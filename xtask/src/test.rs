@@ -25,7 +25,7 @@ const IN_QEMU: &[InQemu] = &[
     ("image: what it is made of", suite::firmware::run),
     ("evidence: verified, and refused when a bit is flipped", suite::evidence::run),
     ("hostile guest at VMPL2", suite::hostile::run),
-    ("host that lies to the firmware", suite::lies::run),
+    ("lies of the host to the firmware", suite::lies::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
     ("machine: rules and launches", |_| suite::cargo::qemu()),
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),

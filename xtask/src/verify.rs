@@ -1,7 +1,7 @@
 //! `cargo xtask verify`: judges an evidence folder (see [`crate::evidence`]) offline, with code that the firmware does not share.
 //!
 //! The certificate chain and the report are checked twice: by the `sev` crate, and over the raw bytes with graviola. TPM structures are read by
-//! [`crate::evidence::wire`], and the quote's signature is checked with graviola. The steps of [`STEPS`] are done in order and end with the first
+//! [`crate::evidence::wire`], and the quote's signature is checked with graviola. The steps of `STEPS` are done in order and end with the first
 //! that fails, because what comes after it would rest on what it could not show.
 
 mod chain;
