@@ -28,19 +28,23 @@ pub struct Options {
     /// Take all random numbers from this seed, and let the clock go by steps: a run can be repeated. Keeps no secret.
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
-    /// What the TPM can do.
-    #[arg(long, value_name = "NAME", default_value = "full")]
+    /// What the TPM can do: full, pc-client, azure, no-legacy.
+    #[arg(long, value_name = "NAME", default_value = PROFILE)]
     pub profile: String,
     /// Write what is said as text to FILE, and to FILE.pcap for Wireshark.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 }
 
-/// Builds the server and gives its file.
-pub fn build() -> Result<PathBuf> {
+/// The profile that is built if nothing else is said.
+pub const PROFILE: &str = "full";
+
+/// Builds the server with a profile of the engine and gives its file.
+pub fn build(profile: &str) -> Result<PathBuf> {
     let progress = Progress::start("engine");
     let mut command = Command::new(workspace::cargo());
     command.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--package", "xtask"]);
+    command.env("QUOIN_PROFILE", profile);
     let built = command.args(["--features", "engine", "--bin", "quoin-tpm"]).status().context("cannot start cargo")?;
     ensure!(built.success(), "the engine does not compile");
     progress.done("built");
@@ -48,7 +52,8 @@ pub fn build() -> Result<PathBuf> {
 }
 
 /// Builds the server and runs it until Ctrl-C. The options are its own: they are handed on as they were given.
-pub fn run(_: &Options) -> Result<()> {
-    let status = Command::new(build()?).args(args_os().skip(2)).status().context("cannot start the server")?;
+pub fn run(options: &Options) -> Result<()> {
+    let status =
+        Command::new(build(&options.profile)?).args(args_os().skip(2)).status().context("cannot start the server")?;
     if status.success() { Ok(()) } else { bail!("the server ended with {status}") }
 }

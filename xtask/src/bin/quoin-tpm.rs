@@ -7,6 +7,7 @@ use clap::Parser;
 use sha2::{Digest, Sha256};
 use std::process::ExitCode;
 use std::time::Instant;
+use tpm_core::profile::PROFILE;
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 use xtask::server::{Backend, Ports, Settings, Stop, Trace, serve_with};
 use xtask::tpm::Options;
@@ -32,8 +33,12 @@ fn run(options: &Options) -> Result<()> {
     if let Some(folder) = &options.state {
         bail!("the engine does not export its state yet, so it cannot be kept in {}", folder.display());
     }
-    if options.profile != PROFILE {
-        bail!("this engine has the profile {PROFILE:?} alone, not {:?}", options.profile);
+    if options.profile != PROFILE.name {
+        bail!(
+            "this engine was built with the profile {}, not {}: cargo xtask tpm builds it anew",
+            PROFILE.name,
+            options.profile
+        );
     }
     let mut ports = Ports::listen(options.port)?;
     if let Some(path) = &options.unix {
@@ -48,9 +53,6 @@ fn run(options: &Options) -> Result<()> {
     );
     serve_with(ports, Box::new(engine), Settings { trace, dialect: options.protocol }, &stop)
 }
-
-/// The one profile that this engine is built with.
-const PROFILE: &str = "full";
 
 /// The operating system's random numbers, or those of a seed: the same ones each time, which are no secret.
 enum Source {
@@ -96,6 +98,8 @@ struct Engine {
     tpm: Box<Tpm>,
     entropy: Source,
     clock: Time,
+    /// There was a measured launch.
+    established: bool,
 }
 
 impl Engine {
@@ -106,7 +110,7 @@ impl Engine {
         };
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock })
             .map_err(|failure| anyhow!("{failure:?}"))?;
-        Ok(Self { tpm: Box::new(tpm), entropy, clock })
+        Ok(Self { tpm: Box::new(tpm), entropy, clock, established: false })
     }
 }
 
@@ -125,8 +129,44 @@ impl Backend for Engine {
         true
     }
 
+    fn hash_start(&mut self) -> bool {
+        self.tpm.hash_start();
+        true
+    }
+
+    fn hash_data(&mut self, data: &[u8]) -> bool {
+        self.tpm.hash_data(data);
+        true
+    }
+
+    fn hash_end(&mut self) -> bool {
+        let ended = self.tpm.hash_end();
+        self.established |= ended;
+        ended
+    }
+
     fn set_physical_presence(&mut self, asserted: bool) -> bool {
         self.tpm.set_physical_presence(asserted);
+        true
+    }
+
+    fn fail(&mut self) -> bool {
+        self.tpm.enter_failure_mode();
+        true
+    }
+
+    fn act_signaled(&mut self, act: u32) -> bool {
+        /// `TPM_RH_ACT_0`.
+        const FIRST: u32 = 0x4000_0110;
+        act.checked_sub(FIRST).and_then(|n| u8::try_from(n).ok()).is_some_and(|n| self.tpm.act_signaled(n))
+    }
+
+    fn established(&mut self) -> bool {
+        self.established
+    }
+
+    fn reset_established(&mut self) -> bool {
+        self.established = false;
         true
     }
 }

@@ -58,7 +58,7 @@ impl Servers {
     /// Installs or builds the server.
     pub fn prepare(kind: Kind) -> Result<Self> {
         let program = match kind {
-            Kind::Quoin => tpm::build()?,
+            Kind::Quoin => tpm::build(tpm::PROFILE)?,
             Kind::Swtpm => {
                 debian::ensure(&[("swtpm", "swtpm")])?;
                 PathBuf::from("swtpm")
