@@ -16,21 +16,27 @@ pub fn ensure(wanted: &[Wanted]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let packages = missing.join(" ");
-    let manual = format!("install what is missing with: sudo apt-get install --no-install-recommends {packages}");
-    let Some(prefix) = privilege() else { bail!("{manual}") };
-    eprintln!("installing {packages} (apt-get)");
-    if install(&prefix, &missing).is_err() {
-        // The package lists may be old, or absent as in a fresh container.
-        apt_get(&prefix, &["update"]).context(manual.clone())?;
-        install(&prefix, &missing).context(manual.clone())?;
-    }
+    install_packages(&missing)?;
     match wanted.iter().find(|(program, _)| find(program).is_none()) {
         Some((program, package)) => {
             bail!("{package} is installed, but there is no {program} in PATH")
         }
         None => Ok(()),
     }
+}
+
+/// Installs packages through apt-get, or says what to install where we may not.
+pub fn install_packages(packages: &[&str]) -> Result<()> {
+    let named = packages.join(" ");
+    let manual = format!("install what is missing with: sudo apt-get install --no-install-recommends {named}");
+    let Some(prefix) = privilege() else { bail!("{manual}") };
+    eprintln!("installing {named} (apt-get)");
+    if install(&prefix, packages).is_err() {
+        // The package lists may be old, or absent as in a fresh container.
+        apt_get(&prefix, &["update"]).context(manual.clone())?;
+        install(&prefix, packages).context(manual.clone())?;
+    }
+    Ok(())
 }
 
 /// The program's file, if it is in PATH, or where Debian puts what only root needs.

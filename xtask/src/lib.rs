@@ -16,6 +16,7 @@
 //! | [`run`] | the verb of that name |
 //! | [`server`] | a TPM at two local TCP ports |
 //! | [`suite`] | the suites that are more than `cargo test` |
+//! | [`suites`] | the verb of that name: suites by others |
 //! | [`mod@test`] | the verb of that name |
 //! | [`timeline`] | what a boot says |
 //! | [`tpm`] | the verb of that name |
@@ -37,6 +38,7 @@ pub mod relay;
 pub mod run;
 pub mod server;
 pub mod suite;
+pub mod suites;
 pub mod test;
 pub mod timeline;
 pub mod tpm;

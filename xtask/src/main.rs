@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use xtask::{ci, image, measure, run, test, tpm, verify, wrapper};
+use xtask::{ci, image, measure, run, suites, test, tpm, verify, wrapper};
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
 ///
@@ -37,8 +37,13 @@ enum Verb {
     Verify(verify::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
     Image(image::Args),
-    /// Serve the TPM engine on a local port, without firmware or machine: for developing clients, and for suites by others.
-    Tpm(tpm::Args),
+    /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for suites by others.
+    Tpm(tpm::Options),
+    /// Run test suites by others against the TPM engine's server, and print a table.
+    ///
+    /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients. They are fetched by
+    /// the clients of package registries (apt-get, pip, cargo), built, and kept below target/suites; the first run takes long.
+    Suites(suites::Args),
     /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
     ///
     /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is the MEASUREMENT that
@@ -66,6 +71,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Ci(args) => return ci::run(&args),
         Verb::Image(args) => image::run(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
+        Verb::Suites(args) => return suites::run(&args),
         Verb::Verify(args) => return verify::run(&args),
         Verb::Measure(args) => measure::run(&args)?,
     }

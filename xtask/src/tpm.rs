@@ -3,33 +3,57 @@
 //! The engine is in a program of its own (`src/bin/quoin-tpm.rs`), behind the feature `engine`: whoever boots the firmware need not wait for the
 //! engine to compile for the host, too.
 
+use crate::server::Dialect;
 use crate::{progress::Progress, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use std::env::args_os;
+use std::path::PathBuf;
 use std::process::Command;
 
-/// Options of `cargo xtask tpm`.
+/// Options of `cargo xtask tpm`, and of the program that it starts.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The local TCP port that takes commands; the port after it is taken, too.
+pub struct Options {
+    /// The local TCP port that takes commands; the port after it is the platform's.
     #[arg(long, value_name = "N", default_value_t = 2321)]
-    port: u16,
+    pub port: u16,
+    /// A Unix socket that takes commands, too; swtpm's control channel is at PATH.ctrl, for tpm2-tss and for QEMU's `-tpmdev emulator`.
+    #[arg(long, value_name = "PATH")]
+    pub unix: Option<PathBuf>,
+    /// Whose protocol the platform port speaks; found out if not given, as far as it can be.
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Option<Dialect>,
+    /// Keep the TPM's state in this folder.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Take all random numbers from this seed, and let the clock go by steps: a run can be repeated. Keeps no secret.
+    #[arg(long, value_name = "TEXT")]
+    pub seed: Option<String>,
+    /// What the TPM can do: full, pc-client, azure, no-legacy.
+    #[arg(long, value_name = "NAME", default_value = PROFILE)]
+    pub profile: String,
+    /// Write what is said as text to FILE, and to FILE.pcap for Wireshark.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
-/// Builds the server and runs it until Ctrl-C.
-pub fn run(args: &Args) -> Result<()> {
-    let server = ["--package", "xtask", "--features", "engine", "--bin", "quoin-tpm"];
+/// The profile that is built if nothing else is said.
+pub const PROFILE: &str = "full";
+
+/// Builds the server with a profile of the engine and gives its file.
+pub fn build(profile: &str) -> Result<PathBuf> {
     let progress = Progress::start("engine");
-    let root = workspace::root()?;
-    let cargo = |verb: &str| {
-        let mut command = Command::new(workspace::cargo());
-        command.current_dir(&root).arg(verb).args(["--quiet", "--locked"]).args(server);
-        command
-    };
-    let built = cargo("build").status().context("cannot start cargo")?;
-    if !built.success() {
-        bail!("the engine does not compile");
-    }
+    let mut command = Command::new(workspace::cargo());
+    command.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--package", "xtask"]);
+    command.env("QUOIN_PROFILE", profile);
+    let built = command.args(["--features", "engine", "--bin", "quoin-tpm"]).status().context("cannot start cargo")?;
+    ensure!(built.success(), "the engine does not compile");
     progress.done("built");
-    let status = cargo("run").args(["--", "--port", &args.port.to_string()]).status()?;
+    Ok(workspace::target_dir()?.join("debug/quoin-tpm"))
+}
+
+/// Builds the server and runs it until Ctrl-C. The options are its own: they are handed on as they were given.
+pub fn run(options: &Options) -> Result<()> {
+    let status =
+        Command::new(build(&options.profile)?).args(args_os().skip(2)).status().context("cannot start the server")?;
     if status.success() { Ok(()) } else { bail!("the server ended with {status}") }
 }

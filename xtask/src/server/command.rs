@@ -1,104 +1,106 @@
 //! The command port: the simulator's messages, or plain TPM commands.
+//!
+//! A plain command begins with a tag that is no number of a message, so each message tells what it is.
 
-use super::Shared;
+use super::machine::{Dialect, Machine, Power};
+use super::wire::{first_word, sized, take, take_all, word};
 use anyhow::{Result, bail, ensure};
-use core::sync::atomic::Ordering;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{Read, Write};
 
-/// Longest command that is taken, in bytes; longer ones the firmware's page does not hold either.
-const MAX_COMMAND: u32 = 4096;
+/// Longest command that is taken, in bytes. The engine refuses what is too long for it by a response code.
+pub(super) const MAX_COMMAND: u32 = 8192;
 /// Bytes of a TPM command before its handles: tag, size, code.
 const HEADER: usize = 10;
+/// What an `_TPM_Hash_Data` may bring at a time.
+const MAX_HASH_DATA: u32 = 1 << 20;
 
 /// TCG simulator: messages at the command port.
 mod mssim {
+    pub(super) const HASH_START: u32 = 5;
+    pub(super) const HASH_DATA: u32 = 6;
+    pub(super) const HASH_END: u32 = 7;
     pub(super) const SEND_COMMAND: u32 = 8;
     pub(super) const REMOTE_HANDSHAKE: u32 = 15;
+    pub(super) const SET_ALTERNATIVE_RESULT: u32 = 16;
     pub(super) const SESSION_END: u32 = 20;
     pub(super) const STOP: u32 = 21;
 }
 
+/// Flags of the handshake: the platform port is there.
+const PLATFORM_AVAILABLE: u32 = 1;
+/// What ends each answer of the simulator.
+const END: [u8; 4] = [0; 4];
+
 /// Serves one client to its end.
-pub(super) fn serve(stream: TcpStream, shared: &Shared) -> Result<()> {
-    exchange(stream, &mut |locality, command| {
-        let locality = locality.unwrap_or_else(|| shared.locality.load(Ordering::SeqCst));
-        shared.backend().execute(locality, command)
-    })
-}
-
-/// Executes a command at a locality, if the protocol has named one.
-type Execute<'a> = &'a mut dyn FnMut(Option<u8>, &[u8]) -> Result<Vec<u8>>;
-
-/// Messages until the client has no more.
-fn exchange(mut stream: impl Read + Write, execute: Execute<'_>) -> Result<()> {
+pub(super) fn serve(mut stream: impl Read + Write, machine: &Machine) -> Result<()> {
+    let mut silent = true;
     while let Some(first) = first_word(&mut stream)? {
-        match first {
-            mssim::SEND_COMMAND => {
-                let [locality] = take(&mut stream)?;
-                let length = u32::from_be_bytes(take(&mut stream)?);
-                ensure!(length <= MAX_COMMAND, "a command of {length} bytes");
-                let command = take_all(&mut stream, length)?;
-                let response = execute(Some(locality), &command)?;
-                let length = u32::try_from(response.len())?.to_be_bytes();
-                stream.write_all(&[length.as_slice(), &response, &[0; 4]].concat())?;
+        silent = false;
+        let answer = match first {
+            mssim::SESSION_END => return Ok(()),
+            mssim::STOP => {
+                machine.stop();
+                return Ok(());
             }
-            mssim::REMOTE_HANDSHAKE => {
-                let _client_version: [u8; 4] = take(&mut stream)?;
-                // Server version 1, no flags, and the trailing zero.
-                stream.write_all(&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0])?;
+            tpm if matches!(tpm >> 16, 0x8001 | 0x8002) => plain(&mut stream, tpm, machine)?,
+            message => {
+                machine.heard(Dialect::Simulator);
+                simulator(&mut stream, message, machine)?
             }
-            mssim::SESSION_END | mssim::STOP => return Ok(()),
-            tpm if matches!(tpm >> 16, 0x8001 | 0x8002) => {
-                let command = plain_command(&mut stream, tpm)?;
-                let response = execute(None, &command)?;
-                stream.write_all(&response)?;
-            }
-            other => bail!("neither a TPM command nor a message of the simulator's protocol: {other:#010x}"),
-        }
+        };
+        stream.write_all(&answer)?;
+    }
+    if silent {
+        // So tcti-swtpm looks whether someone is here, before all else: a new client, and a locality is a client's.
+        machine.set_locality(0);
     }
     Ok(())
 }
 
-/// The rest of a command that stands alone; `first` is its tag and half of its size.
-fn plain_command(stream: &mut impl Read, first: u32) -> Result<Vec<u8>> {
+/// A message of the simulator's protocol, and its answer.
+fn simulator(stream: &mut impl Read, message: u32, machine: &Machine) -> Result<Vec<u8>> {
+    match message {
+        mssim::SEND_COMMAND => {
+            let [locality] = take(stream)?;
+            let command = sized(stream, MAX_COMMAND)?;
+            // Without power there is no answer: its length is 0.
+            let response = machine.execute(Some(locality), &command)?.unwrap_or_default();
+            let length = u32::try_from(response.len())?.to_be_bytes();
+            return Ok([length.as_slice(), &response, &END].concat());
+        }
+        mssim::REMOTE_HANDSHAKE => {
+            let version = word(stream)?;
+            ensure!(version != 0, "a handshake of version 0");
+            return Ok([[0, 0, 0, 1], PLATFORM_AVAILABLE.to_be_bytes(), END].concat());
+        }
+        mssim::HASH_START => machine.hash_start(),
+        mssim::HASH_DATA => machine.hash_data(&sized(stream, MAX_HASH_DATA)?),
+        mssim::HASH_END => machine.hash_end(),
+        mssim::SET_ALTERNATIVE_RESULT => {
+            // The simulator takes it and does nothing either.
+            word(stream)?;
+            true
+        }
+        other => bail!("neither a TPM command nor a message of the simulator's protocol: {other:#010x}"),
+    };
+    Ok(END.to_vec())
+}
+
+/// A command that stands alone, and its response; `first` is its tag and half of its size.
+fn plain(stream: &mut impl Read, first: u32, machine: &Machine) -> Result<Vec<u8>> {
     let rest: [u8; HEADER - 4] = take(stream)?;
     let mut command = [first.to_be_bytes().as_slice(), &rest].concat();
     let size = u32::from_be_bytes([command[2], command[3], command[4], command[5]]);
     ensure!((10..=MAX_COMMAND).contains(&size), "a command of {size} bytes");
     command.extend(take_all(stream, size - 10)?);
-    Ok(command)
-}
-
-/// Four bytes, or nothing at the end of the stream.
-pub(super) fn first_word(stream: &mut impl Read) -> Result<Option<u32>> {
-    let mut first = [0; 1];
-    match stream.read(&mut first) {
-        Ok(0) => return Ok(None),
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
-        Err(error) => return Err(error.into()),
-    }
-    let [a, b, c] = take(stream)?;
-    Ok(Some(u32::from_be_bytes([first[0], a, b, c])))
-}
-
-/// Exactly `N` bytes.
-pub(super) fn take<const N: usize>(stream: &mut impl Read) -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    stream.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn take_all(stream: &mut impl Read, length: u32) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length)?];
-    stream.read_exact(&mut bytes)?;
-    Ok(bytes)
+    machine.heard(Dialect::Swtpm);
+    Ok(machine.execute(None, &command)?.unwrap_or_else(|| Power::OFF_RESPONSE.to_vec()))
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::exchange;
+    use super::serve;
+    use crate::server::machine::tests::{Seen, machine};
     use std::io::{Cursor, Read, Result, Write};
 
     /// A client that has said everything, and keeps what it hears.
@@ -129,42 +131,52 @@ pub(super) mod tests {
         }
     }
 
-    /// A locality, if there was one, and a command.
-    type Executed = (Option<u8>, Vec<u8>);
-
-    /// What the client hears, and what was executed; the response is always `ok`.
-    fn talk(said: &[u8]) -> (anyhow::Result<()>, Vec<u8>, Vec<Executed>) {
-        let (mut client, mut executed) = (Client::saying(said), Vec::new());
-        let outcome = exchange(&mut client, &mut |locality, command| {
-            executed.push((locality, command.to_vec()));
-            Ok(b"ok".to_vec())
-        });
-        (outcome, client.heard, executed)
+    /// What the client hears, and what was done; the response is always `ok`.
+    fn talk(said: &[u8]) -> (anyhow::Result<()>, Vec<u8>, Vec<Seen>) {
+        let (machine, seen) = machine();
+        let mut client = Client::saying(said);
+        let outcome = serve(&mut client, &machine);
+        (outcome, client.heard, seen.take())
     }
 
     const COMMAND: &[u8] = b"\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08";
 
     #[test]
     fn the_simulators_protocol_carries_length_and_a_trailing_zero() {
-        let (outcome, heard, executed) = talk(&[b"\0\0\0\x08\x03\0\0\0\x0C", COMMAND, b"\0\0\0\x14"].concat());
+        let (outcome, heard, seen) = talk(&[b"\0\0\0\x08\x03\0\0\0\x0C", COMMAND, b"\0\0\0\x14"].concat());
         outcome.unwrap();
         assert_eq!(heard, b"\0\0\0\x02ok\0\0\0\0");
-        assert_eq!(executed, [(Some(3), COMMAND.to_vec())]);
+        assert_eq!(seen, [Seen::Execute(3, COMMAND.to_vec())]);
     }
 
     #[test]
     fn plain_commands_are_answered_plainly_one_after_another() {
-        let (outcome, heard, executed) = talk(&[COMMAND, COMMAND].concat());
+        let (outcome, heard, seen) = talk(&[COMMAND, COMMAND].concat());
         outcome.unwrap();
         assert_eq!(heard, b"okok");
-        assert_eq!(executed, [(None, COMMAND.to_vec()), (None, COMMAND.to_vec())]);
+        assert_eq!(seen, [Seen::Execute(0, COMMAND.to_vec()), Seen::Execute(0, COMMAND.to_vec())]);
     }
 
     #[test]
-    fn a_handshake_names_version_one() {
+    fn a_handshake_names_version_one_and_the_platform_port() {
         let (outcome, heard, _) = talk(b"\0\0\0\x0F\0\0\0\x01");
         outcome.unwrap();
-        assert_eq!(heard, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(heard, [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_dynamic_launch_is_measured_through_the_command_port() {
+        let (outcome, heard, seen) = talk(b"\0\0\0\x05\0\0\0\x06\0\0\0\x03abc\0\0\0\x07\0\0\0\x10\0\0\0\0");
+        outcome.unwrap();
+        assert_eq!(heard, [0; 16]);
+        assert_eq!(seen, [Seen::HashStart, Seen::HashData(b"abc".to_vec()), Seen::HashEnd]);
+    }
+
+    #[test]
+    fn stop_ends_the_server() {
+        let (machine, _) = machine();
+        serve(&mut Client::saying(b"\0\0\0\x15"), &machine).unwrap();
+        assert!(machine.stops().is_set());
     }
 
     #[test]
@@ -172,17 +184,39 @@ pub(super) mod tests {
         for said in [
             b"GET / HTTP/1.1".as_slice(),
             b"\0\0\0\x08\0\xFF\xFF\xFF\xFF",
+            b"\0\0\0\x08\0\0\0\0\x0C\x80\x01",
+            b"\0\0\0\x08",
+            b"\0\0\0\x06\xFF\xFF\xFF\xFF",
+            b"\0\0\0\x0F\0\0\0\0",
+            b"\0\0\0\x0F\0",
             b"\x80\x01\xFF\xFF\xFF\xFF\0\0\0\0",
             b"\x80\x01\0\0\0\x09\0\0\0\0",
             b"\x80\x01\0",
+            b"\0\0\0\0",
+            b"\0",
         ] {
-            let (outcome, _, executed) = talk(said);
-            assert!(outcome.is_err() && executed.is_empty(), "{said:x?}");
+            let (outcome, heard, seen) = talk(said);
+            assert!(outcome.is_err() && seen.is_empty() && heard.is_empty(), "{said:x?}");
         }
     }
 
     #[test]
-    fn a_client_that_says_nothing_has_ended() {
-        assert!(talk(b"").0.is_ok());
+    fn a_client_that_says_nothing_has_ended_and_the_next_one_is_at_locality_0() {
+        let (machine, seen) = machine();
+        machine.set_locality(3);
+        serve(&mut Client::saying(COMMAND), &machine).unwrap();
+        serve(&mut Client::saying(b""), &machine).unwrap();
+        serve(&mut Client::saying(COMMAND), &machine).unwrap();
+        assert_eq!(seen.take(), [Seen::Execute(3, COMMAND.to_vec()), Seen::Execute(0, COMMAND.to_vec())]);
+    }
+
+    #[test]
+    fn without_power_the_simulator_answers_nothing_and_swtpm_a_failure() {
+        let (machine, seen) = machine();
+        machine.power_off();
+        let mut client = Client::saying(&[b"\0\0\0\x08\0\0\0\0\x0C", COMMAND, COMMAND].concat());
+        serve(&mut client, &machine).unwrap();
+        assert_eq!(client.heard, b"\0\0\0\0\0\0\0\0\x80\x01\0\0\0\x0A\0\0\x01\x01");
+        assert!(seen.take().is_empty());
     }
 }

@@ -1,64 +1,345 @@
-//! The platform port: power, locality, cancelling; the simulator's platform messages and swtpm's control channel.
+//! The platform port: the simulator's platform messages, and swtpm's control channel ([`super::control`]).
 //!
-//! Both number their messages from 1. Where the numbers collide, the meaning is taken that clients use: tcti-mssim sends POWER_ON, NV_ON, CANCEL_ON,
-//! CANCEL_OFF and SESSION_END; tcti-swtpm sends CMD_INIT, CMD_SET_LOCALITY and CMD_CANCEL_TPM_CMD, the first two with more bytes in one piece.
+//! Both number their messages from 1. Whose message it is, is told by what only one of them has: a Unix socket (swtpm), a body (swtpm), a number.
+//! Where nothing tells, it is taken for that of those who spoke last at the command port; `--protocol` settles it from the start.
 
-use super::Shared;
-use super::command::{first_word, take};
-use anyhow::Result;
-use core::sync::atomic::Ordering;
+use super::control;
+use super::machine::{Dialect, Machine};
+use super::wire::{Channel, first_word, word};
+use anyhow::{Result, bail};
 use core::time::Duration;
 use std::io::{Read, Write};
-use std::net::TcpStream;
 
-const SUCCESS: u32 = 0;
-/// `TPM_FAIL` of TPM 1.2, by which swtpm refuses.
-const FAIL: u32 = 9;
+/// TCG simulator: messages at the platform port.
+mod mssim {
+    pub(super) const POWER_ON: u32 = 1;
+    pub(super) const POWER_OFF: u32 = 2;
+    pub(super) const PHYS_PRES_ON: u32 = 3;
+    pub(super) const PHYS_PRES_OFF: u32 = 4;
+    pub(super) const CANCEL_ON: u32 = 9;
+    pub(super) const CANCEL_OFF: u32 = 10;
+    pub(super) const NV_ON: u32 = 11;
+    pub(super) const NV_OFF: u32 = 12;
+    pub(super) const KEY_CACHE_ON: u32 = 13;
+    pub(super) const KEY_CACHE_OFF: u32 = 14;
+    pub(super) const RESET: u32 = 17;
+    pub(super) const RESTART: u32 = 18;
+    pub(super) const SESSION_END: u32 = 20;
+    pub(super) const STOP: u32 = 21;
+    pub(super) const GET_COMMAND_RESPONSE_SIZES: u32 = 25;
+    pub(super) const ACT_GET_SIGNALED: u32 = 26;
+    pub(super) const TEST_FAILURE_MODE: u32 = 30;
+}
 
-/// swtpm: `CMD_INIT`, with 32 bits of flags; the simulator's `POWER_OFF` has none.
-const INIT: u32 = 2;
-/// swtpm: `CMD_SET_LOCALITY`, with a byte; the simulator's `HASH_START` has none, and no client in use sends it.
-const SET_LOCALITY: u32 = 5;
-/// The simulator's `RESET`.
-const RESET: u32 = 17;
-/// The simulator's `SESSION_END`.
-const SESSION_END: u32 = 20;
-/// The simulator's `STOP`.
-const STOP: u32 = 21;
+/// How long a body may take to come: it is sent with its number.
+const BODY_PATIENCE: Duration = Duration::from_millis(50);
+/// How long a client of the simulator may take to say its next word after `POWER_ON`, with nobody at the command port.
+const NEXT_PATIENCE: Duration = Duration::from_millis(250);
 
-/// How long the flags of `CMD_INIT` may take to come: they are sent with it.
-const FLAGS_TIMEOUT: Duration = Duration::from_millis(200);
+/// What ends a connection.
+enum Answer {
+    Bytes(Vec<u8>),
+    End,
+}
 
-/// Serves one client to its end.
-pub(super) fn serve(mut stream: TcpStream, shared: &Shared) -> Result<()> {
-    while let Some(message) = first_word(&mut stream)? {
-        let answer = match message {
-            SESSION_END | STOP => return Ok(()),
-            INIT if has_flags(&mut stream)? => reset(shared),
-            SET_LOCALITY => {
-                let [locality] = take(&mut stream)?;
-                shared.locality.store(locality, Ordering::SeqCst);
-                if locality <= 4 { SUCCESS } else { FAIL }
-            }
-            RESET => reset(shared),
-            // Power and NV are always on, nothing takes so long that it could be cancelled.
-            _ => SUCCESS,
-        };
-        stream.write_all(&answer.to_be_bytes())?;
+/// Where the words of a client come from, and whether more comes.
+pub(super) trait Listen: Read + Write {
+    fn is_unix(&self) -> bool;
+    fn has_more(&mut self, patience: Duration) -> Result<bool>;
+    fn descriptor(&mut self) -> Option<std::os::fd::OwnedFd>;
+}
+
+impl Listen for Channel {
+    fn is_unix(&self) -> bool {
+        Self::is_unix(self)
     }
-    // Locality is a client's: the next one starts at 0.
-    shared.locality.store(0, Ordering::SeqCst);
+
+    fn has_more(&mut self, patience: Duration) -> Result<bool> {
+        Self::has_more(self, patience)
+    }
+
+    fn descriptor(&mut self) -> Option<std::os::fd::OwnedFd> {
+        Self::descriptor(self)
+    }
+}
+
+/// Serves one client to its end; data channels that it sends are served by `adopt`.
+pub(super) fn serve(mut channel: impl Listen, machine: &Machine, adopt: &dyn Fn(std::os::fd::OwnedFd)) -> Result<()> {
+    let mut known = if channel.is_unix() { Some(Dialect::Swtpm) } else { None };
+    while let Some(number) = first_word(&mut channel)? {
+        if known.is_none() && number == mssim::POWER_ON && !machine.is_dialect_fixed() {
+            known = Some(first_of_either(&mut channel, machine)?);
+            continue;
+        }
+        let dialect = match known {
+            Some(dialect) => dialect,
+            None if machine.is_dialect_fixed() => machine.dialect(),
+            None => tell(number, &mut channel, machine)?,
+        };
+        let answer = match dialect {
+            Dialect::Swtpm => Answer::Bytes(control::answer(number, &mut channel, machine, adopt)?),
+            Dialect::Simulator => simulator(number, &mut channel, machine)?,
+        };
+        let Answer::Bytes(bytes) = answer else { return Ok(()) };
+        channel.write_all(&bytes)?;
+    }
     Ok(())
 }
 
-fn reset(shared: &Shared) -> u32 {
-    if shared.backend().reset() { SUCCESS } else { FAIL }
+/// Whose message a number is.
+fn tell(number: u32, channel: &mut impl Listen, machine: &Machine) -> Result<Dialect> {
+    Ok(match number {
+        // With a body it is swtpm's.
+        mssim::POWER_OFF | mssim::NV_ON | mssim::NV_OFF | mssim::KEY_CACHE_ON | mssim::RESET | mssim::RESTART => {
+            if channel.has_more(BODY_PATIENCE)? {
+                Dialect::Swtpm
+            } else {
+                Dialect::Simulator
+            }
+        }
+        // Neither has one, and the answers look the same.
+        mssim::POWER_ON
+        | mssim::PHYS_PRES_ON
+        | mssim::PHYS_PRES_OFF
+        | mssim::CANCEL_ON
+        | mssim::CANCEL_OFF
+        | mssim::KEY_CACHE_OFF => machine.dialect(),
+        5..=8 | 15 | 16 | 19 => Dialect::Swtpm,
+        _ => Dialect::Simulator,
+    })
 }
 
-fn has_flags(stream: &mut TcpStream) -> Result<bool> {
-    stream.set_read_timeout(Some(FLAGS_TIMEOUT))?;
-    let mut flags = [0; 4];
-    let has = stream.read_exact(&mut flags).is_ok();
-    stream.set_read_timeout(None)?;
-    Ok(has)
+/// `POWER_ON` of the simulator, or `CMD_GET_CAPABILITY` of swtpm: the former's answer is half of the latter's. A client of the simulator has a
+/// connection to the command port, or goes on at once; one of swtpm waits for the other half.
+fn first_of_either(channel: &mut impl Listen, machine: &Machine) -> Result<Dialect> {
+    let capabilities = control::capabilities(machine);
+    if machine.dialect() == Dialect::Simulator {
+        machine.power_on();
+    }
+    channel.write_all(&capabilities[..4])?;
+    if machine.has_client() || channel.has_more(NEXT_PATIENCE)? {
+        return Ok(Dialect::Simulator);
+    }
+    // The stream may also have ended: then nobody reads it.
+    let _ = channel.write_all(&capabilities[4..]);
+    Ok(Dialect::Swtpm)
+}
+
+fn simulator(number: u32, channel: &mut impl Listen, machine: &Machine) -> Result<Answer> {
+    let mut answer = Vec::new();
+    let done = match number {
+        mssim::SESSION_END => return Ok(Answer::End),
+        mssim::STOP => {
+            machine.stop();
+            return Ok(Answer::End);
+        }
+        mssim::POWER_ON => machine.power_on(),
+        mssim::POWER_OFF => {
+            machine.power_off();
+            true
+        }
+        mssim::RESET | mssim::RESTART => machine.init(),
+        mssim::PHYS_PRES_ON => machine.set_physical_presence(true),
+        mssim::PHYS_PRES_OFF => machine.set_physical_presence(false),
+        // NV is always there, keys come from no cache, and nothing takes so long that it could be cancelled.
+        mssim::NV_ON
+        | mssim::NV_OFF
+        | mssim::CANCEL_ON
+        | mssim::CANCEL_OFF
+        | mssim::KEY_CACHE_ON
+        | mssim::KEY_CACHE_OFF => true,
+        mssim::GET_COMMAND_RESPONSE_SIZES => {
+            answer.extend(16_u32.to_be_bytes());
+            for (size, code) in machine.take_longest() {
+                answer.extend([size.to_be_bytes(), code.to_be_bytes()].concat());
+            }
+            true
+        }
+        mssim::ACT_GET_SIGNALED => {
+            let signaled = machine.act_signaled(word(channel)?);
+            answer.extend(u32::from(signaled).to_be_bytes());
+            true
+        }
+        mssim::TEST_FAILURE_MODE => machine.fail(),
+        other => bail!("no message of a platform channel: {other:#010x}"),
+    };
+    answer.extend(u32::from(!done).to_be_bytes());
+    Ok(Answer::Bytes(answer))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::{Listen, serve};
+    use crate::server::command::tests::Client;
+    use crate::server::machine::tests::{Seen, machine, machine_of};
+    use crate::server::machine::{Dialect, Machine};
+    use anyhow::Result;
+    use core::time::Duration;
+    use std::io::{Cursor, Read, Write};
+    use std::os::fd::OwnedFd;
+
+    /// A client of TCP or Unix kind that says messages one by one: each is there in one piece.
+    pub(crate) struct Talker {
+        messages: Vec<Vec<u8>>,
+        current: Cursor<Vec<u8>>,
+        heard: Vec<u8>,
+        unix: bool,
+    }
+
+    impl Read for &mut Talker {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if self.current.position() == self.current.get_ref().len() as u64 && !self.messages.is_empty() {
+                self.current = Cursor::new(self.messages.remove(0));
+            }
+            self.current.read(buffer)
+        }
+    }
+
+    impl Write for &mut Talker {
+        fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+            self.heard.write(buffer)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Listen for &mut Talker {
+        fn is_unix(&self) -> bool {
+            self.unix
+        }
+
+        fn has_more(&mut self, patience: Duration) -> Result<bool> {
+            let begun = self.current.position() < self.current.get_ref().len() as u64;
+            // A message that was not said in one piece with the last one comes later, but it comes.
+            Ok(begun || (patience > super::BODY_PATIENCE && !self.messages.is_empty()))
+        }
+
+        fn descriptor(&mut self) -> Option<OwnedFd> {
+            None
+        }
+    }
+
+    /// What a client hears that says these messages, each in one piece.
+    pub(crate) fn say(machine: &Machine, unix: bool, messages: &[&[u8]]) -> (Result<()>, Vec<u8>) {
+        let messages = messages.iter().map(|message| message.to_vec()).collect();
+        let mut talker = Talker { messages, current: Cursor::default(), heard: Vec::new(), unix };
+        let outcome = serve(&mut talker, machine, &|_| {});
+        (outcome, talker.heard)
+    }
+
+    fn number(number: u32) -> Vec<u8> {
+        number.to_be_bytes().to_vec()
+    }
+
+    /// Messages of the simulator one by one, their answers, and what was done.
+    fn simulator(numbers: &[u32]) -> (Vec<u8>, Vec<Seen>) {
+        let (machine, seen) = machine();
+        let messages: Vec<Vec<u8>> = numbers.iter().map(|n| number(*n)).collect();
+        let (outcome, heard) = say(&machine, false, &messages.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        outcome.unwrap();
+        (heard, seen.take())
+    }
+
+    #[test]
+    fn power_on_resets_nothing_that_is_on() {
+        assert_eq!(simulator(&[1, 11]), (vec![0; 8], vec![]));
+        assert_eq!(simulator(&[2, 1, 11]).1, [Seen::Reset]);
+        assert_eq!(simulator(&[2, 2, 1, 1]).1, [Seen::Reset]);
+    }
+
+    #[test]
+    fn what_tcti_mssim_says_is_answered_by_a_zero_each() {
+        for session in [&[1, 11, 20][..], &[9], &[10], &[1, 11, 9, 10, 20]] {
+            let (heard, seen) = simulator(session);
+            let answered = session.iter().filter(|number| **number != 20).count();
+            assert_eq!(heard, vec![0; 4 * answered], "{session:?}");
+            assert!(seen.is_empty());
+        }
+    }
+
+    #[test]
+    fn reset_and_restart_are_power_cycles() {
+        assert_eq!(simulator(&[17]), (vec![0; 4], vec![Seen::Reset]));
+        assert_eq!(simulator(&[18]), (vec![0; 4], vec![Seen::Reset]));
+    }
+
+    #[test]
+    fn physical_presence_and_failure_mode_reach_the_tpm() {
+        let wanted = [Seen::PhysicalPresence(true), Seen::PhysicalPresence(false), Seen::Fail];
+        assert_eq!(simulator(&[3, 4, 30]), (vec![0; 12], wanted.to_vec()));
+    }
+
+    #[test]
+    fn the_key_cache_and_nv_are_acknowledged() {
+        assert_eq!(simulator(&[12, 13, 14]), (vec![0; 12], vec![]));
+    }
+
+    #[test]
+    fn an_act_is_asked_for_by_its_handle() {
+        let (machine, _) = machine();
+        let ask = |handle: u32| [number(26), number(handle)].concat();
+        let (outcome, heard) = say(&machine, false, &[&ask(0x4000_0110), &ask(0x4000_0111)]);
+        outcome.unwrap();
+        assert_eq!(heard, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_longest_command_and_response_are_told_once() {
+        let (machine, _) = machine();
+        let command = b"\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08";
+        super::super::command::serve(Client::saying(command), &machine).unwrap();
+        let (_, heard) = say(&machine, false, &[&number(25), &number(25)]);
+        let wanted = [16, 12, 0x17b, 2, 0x17b, 0, 16, 0, 0, 0, 0, 0].map(u32::to_be_bytes);
+        assert_eq!(heard, wanted.concat());
+    }
+
+    #[test]
+    fn stop_ends_the_server_and_session_end_the_connection() {
+        let (machine, _) = machine();
+        assert!(say(&machine, false, &[&number(20), &number(30)]).1.is_empty());
+        assert!(!machine.stops().is_set());
+        say(&machine, false, &[&number(21)]).0.unwrap();
+        assert!(machine.stops().is_set());
+    }
+
+    #[test]
+    fn a_message_with_a_body_is_swtpms() {
+        let (machine, seen) = machine();
+        let (_, heard) = say(&machine, false, &[b"\0\0\0\x02\0\0\0\x01"]);
+        assert_eq!((heard, seen.take()), (vec![0; 4], vec![Seen::Reset]));
+        let (_, heard) = say(&machine, false, &[b"\0\0\0\x05\x03"]);
+        assert_eq!(heard, [0; 4]);
+    }
+
+    #[test]
+    fn the_first_message_is_swtpms_if_its_client_waits_on() {
+        let (machine, _) = machine();
+        let (_, heard) = say(&machine, false, &[&number(1)]);
+        assert_eq!(heard, super::control::capabilities(&machine));
+        machine.count_client(true);
+        assert_eq!(say(&machine, false, &[&number(1)]).1, [0; 4]);
+    }
+
+    #[test]
+    fn the_dialect_can_be_settled() {
+        let (machine, seen) = machine_of(Some(Dialect::Swtpm));
+        assert_eq!(say(&machine, false, &[&number(1)]).1, super::control::capabilities(&machine));
+        assert_eq!(say(&machine, false, &[&number(3)]).1, [0; 4]);
+        assert!(!machine.is_powered() && seen.take().is_empty());
+        let (machine, _) = machine_of(Some(Dialect::Simulator));
+        assert_eq!(say(&machine, false, &[&number(1)]).1, [0; 4]);
+    }
+
+    #[test]
+    fn what_is_no_message_ends_the_connection() {
+        let (machine, seen) = machine();
+        for said in [&b"GET / HTTP/1.1"[..], b"\0\0\0\0", b"\0\0\0\x1F", b"\0\0", b"\0\0\0\x1A\0", b"\xFF\xFF\xFF\xFF"]
+        {
+            let (outcome, heard) = say(&machine, false, &[said]);
+            assert!(outcome.is_err() && heard.is_empty(), "{said:x?}");
+        }
+        assert!(seen.take().is_empty());
+    }
 }

@@ -1,0 +1,155 @@
+//! What was said to the TPM and what it answered: as decoded text, and as a capture that Wireshark's TPM dissector takes.
+//!
+//! The capture is of one TCP connection that never was, from a client to port 2321 of the simulator, in whose framing Wireshark looks for commands.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`names`] | numbers and what the specification calls them |
+
+mod names;
+
+use anyhow::{Context, Result};
+use core::fmt::Write as _;
+use core::time::Duration;
+use etherparse::PacketBuilder;
+use pcap_file::DataLink;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The simulator's port, by which Wireshark knows it.
+const PORT: u16 = 2321;
+/// The client's.
+const CLIENT_PORT: u16 = 40_000;
+/// The simulator's message for a command.
+const SEND_COMMAND: u32 = 8;
+
+/// The two files.
+pub struct Trace {
+    text: File,
+    capture: PcapWriter<File>,
+    /// Sequence numbers of the client and the server.
+    sent: [u32; 2],
+    count: u64,
+}
+
+impl core::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Trace").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// Where the capture goes: beside the text.
+pub(super) fn capture_path(text: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.pcap", text.display()))
+}
+
+impl Trace {
+    /// Text at `path`, the capture at `path.pcap`.
+    pub fn create(path: &Path) -> Result<Self> {
+        let create = |path: &Path| File::create(path).with_context(|| format!("cannot write {}", path.display()));
+        let header = PcapHeader { datalink: DataLink::ETHERNET, ..PcapHeader::default() };
+        let capture = PcapWriter::with_header(create(&capture_path(path))?, header)?;
+        Ok(Self { text: create(path)?, capture, sent: [1, 1], count: 0 })
+    }
+
+    /// Records a command and its response. Nothing stays in a buffer: a trace is read when something has gone wrong.
+    pub fn record(&mut self, locality: u8, command: &[u8], response: &[u8]) -> Result<()> {
+        self.count += 1;
+        let text = format!("{} {}", self.count, describe(locality, command, response));
+        self.text.write_all(text.as_bytes())?;
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).map(u32::to_be_bytes);
+        let request = [SEND_COMMAND.to_be_bytes().as_slice(), &[locality], &length(command)?, command].concat();
+        let answer = [length(response)?.as_slice(), response, &[0; 4]].concat();
+        self.packet(true, &request)?;
+        self.packet(false, &answer)?;
+        Ok(())
+    }
+
+    fn packet(&mut self, from_client: bool, payload: &[u8]) -> Result<()> {
+        let (client, server) = ([127, 0, 0, 1], [127, 0, 0, 1]);
+        let [mine, theirs] = if from_client { self.sent } else { [self.sent[1], self.sent[0]] };
+        let (from, to) = if from_client { (CLIENT_PORT, PORT) } else { (PORT, CLIENT_PORT) };
+        let builder = PacketBuilder::ethernet2([0; 6], [0; 6]).ipv4(client, server, 64);
+        let builder = builder.tcp(from, to, mine, 0xFFFF).ack(theirs).psh();
+        let mut frame = BufWriter::new(Vec::with_capacity(builder.size(payload.len())));
+        builder.write(&mut frame, payload)?;
+        let frame = frame.into_inner()?;
+        self.sent[usize::from(!from_client)] = mine.wrapping_add(u32::try_from(payload.len())?);
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let length = u32::try_from(frame.len())?;
+        self.capture.write_packet(&PcapPacket { timestamp: time, orig_len: length, data: Cow::Owned(frame) })?;
+        Ok(())
+    }
+}
+
+/// A command and its response in words, a line each, and the bytes after their headers.
+fn describe(locality: u8, command: &[u8], response: &[u8]) -> String {
+    let mut text = String::new();
+    let code = word(command, 6).unwrap_or(0);
+    let sessions = if command.starts_with(&[0x80, 2]) { ", with sessions" } else { "" };
+    let length = command.len();
+    let _ = writeln!(text, "{} at locality {locality}, {length} bytes{sessions}", names::command(code));
+    let _ = writeln!(text, "  > {}", hex(command.get(10..).unwrap_or(command)));
+    let rc = word(response, 6).unwrap_or(u32::MAX);
+    let _ = writeln!(text, "  {}, {} bytes", names::response(rc), response.len());
+    if response.len() > 10 {
+        let _ = writeln!(text, "  < {}", hex(&response[10..]));
+    }
+    text
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Trace, capture_path, describe};
+    use crate::qemu::Folder;
+    use pcap_file::pcap::PcapReader;
+    use std::fs;
+
+    const COMMAND: &[u8] = b"\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08";
+
+    #[test]
+    fn a_command_is_told_in_words() {
+        let text = describe(3, COMMAND, b"\x80\x01\0\0\0\x0A\0\0\x01\0");
+        assert_eq!(text, "GetRandom at locality 3, 12 bytes\n  > 0008\n  TPM_RC_INITIALIZE (0x100), 10 bytes\n");
+    }
+
+    #[test]
+    fn what_is_no_command_is_told_all_the_same() {
+        assert!(describe(0, b"\x80", b"").starts_with("command 0x00000000 at locality 0, 1 bytes\n  > 80\n"));
+    }
+
+    #[test]
+    fn the_capture_has_a_packet_each_way_and_numbers_that_go_on() {
+        let folder = Folder::new().unwrap();
+        let path = folder.path().join("trace");
+        let mut trace = Trace::create(&path).unwrap();
+        for _ in 0..2 {
+            trace.record(0, COMMAND, b"\x80\x01\0\0\0\x0C\0\0\0\0\0\0").unwrap();
+        }
+        let mut reader = PcapReader::new(fs::File::open(capture_path(&path)).unwrap()).unwrap();
+        let mut ends = Vec::new();
+        while let Some(packet) = reader.next_packet() {
+            let packet = packet.unwrap();
+            let sliced = etherparse::SlicedPacket::from_ethernet(&packet.data).unwrap();
+            let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("no TCP") };
+            ends.push((tcp.destination_port(), tcp.sequence_number(), tcp.payload().len()));
+        }
+        assert_eq!(ends, [(2321, 1, 21), (40_000, 1, 20), (2321, 22, 21), (40_000, 21, 20)]);
+        assert_eq!(fs::read_to_string(&path).unwrap().matches("GetRandom").count(), 2);
+    }
+}

@@ -1,0 +1,176 @@
+//! Streams of both kinds, TCP and Unix, read in the pieces that the protocols are made of.
+
+use anyhow::{Context, Result, bail, ensure};
+use core::time::Duration;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Whether only swtpm's clients can be here: the simulator has no Unix sockets.
+    pub(crate) const fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for &Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => (&*stream).read(buffer),
+            Socket::Unix(stream) => (&*stream).read(buffer),
+        }
+    }
+}
+
+impl Write for &Socket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => (&*stream).write(buffer),
+            Socket::Unix(stream) => (&*stream).write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A platform connection: what comes may bring a file descriptor, and whether more comes can matter.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    socket: Socket,
+    descriptor: Option<OwnedFd>,
+}
+
+impl Channel {
+    pub(crate) const fn new(socket: Socket) -> Self {
+        Self { socket, descriptor: None }
+    }
+
+    pub(crate) const fn is_unix(&self) -> bool {
+        self.socket.is_unix()
+    }
+
+    /// The descriptor that came with what was read last, once.
+    pub(crate) fn descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptor.take()
+    }
+
+    /// Whether more comes within `patience`; the end of the stream is not more.
+    pub(crate) fn has_more(&mut self, patience: Duration) -> Result<bool> {
+        Ok(is_readable(&self.socket, patience)? && self.peeks_a_byte()?)
+    }
+
+    fn peeks_a_byte(&self) -> Result<bool> {
+        let mut byte = [0; 1];
+        let (peeked, _) = rustix::net::recv(&self.socket, &mut byte, RecvFlags::PEEK)?;
+        Ok(peeked == 1)
+    }
+}
+
+impl Read for Channel {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut space = [core::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let message = loop {
+            let mut parts = [IoSliceMut::new(buffer)];
+            match recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => {}
+                received => break received?,
+            }
+        };
+        for rights in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = rights {
+                self.descriptor = descriptors.last().or(self.descriptor.take());
+            }
+        }
+        Ok(message.bytes)
+    }
+}
+
+impl Write for Channel {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        (&self.socket).write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether there is something to read, or an end, within `patience`.
+pub(crate) fn is_readable(source: &impl AsFd, patience: Duration) -> Result<bool> {
+    let patience = Timespec::try_from(patience).context("so long cannot be waited")?;
+    match poll(&mut [PollFd::new(source, PollFlags::IN)], Some(&patience)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Four bytes, or nothing at the end of the stream.
+pub(crate) fn first_word(stream: &mut impl Read) -> Result<Option<u32>> {
+    let mut first = [0; 1];
+    match stream.read(&mut first) {
+        Ok(0) => return Ok(None),
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let [a, b, c] = take(stream)?;
+    Ok(Some(u32::from_be_bytes([first[0], a, b, c])))
+}
+
+/// Exactly `N` bytes.
+pub(crate) fn take<const N: usize>(stream: &mut impl Read) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes).context("the message is cut short")?;
+    Ok(bytes)
+}
+
+/// A number of four bytes.
+pub(crate) fn word(stream: &mut impl Read) -> Result<u32> {
+    Ok(u32::from_be_bytes(take(stream)?))
+}
+
+/// Exactly `length` bytes.
+pub(crate) fn take_all(stream: &mut impl Read, length: u32) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length)?];
+    stream.read_exact(&mut bytes).context("the message is cut short")?;
+    Ok(bytes)
+}
+
+/// Bytes after their length, which is at most `limit`.
+pub(crate) fn sized(stream: &mut impl Read, limit: u32) -> Result<Vec<u8>> {
+    let length = word(stream)?;
+    ensure!(length <= limit, "{length} bytes where at most {limit} are taken");
+    take_all(stream, length)
+}
+
+/// A socket from a descriptor that a client has sent.
+pub(crate) fn socket_from(descriptor: OwnedFd) -> Result<Socket> {
+    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&descriptor)?.st_mode).is_socket() {
+        bail!("what was sent as a data channel is no socket");
+    }
+    Ok(Socket::Unix(UnixStream::from(descriptor)))
+}
