@@ -14,8 +14,8 @@ pub(crate) struct PolicyCapability;
 handles! { pub(crate) struct Handles { session: ShPolicy } }
 params! { pub(crate) struct Params { operand_b: Operand, offset: u16, operation: Operation, capability: u32, property: u32 } }
 
-/// TPM_CAP_PCRS, which has no single properties.
-const PCRS: u32 = 5;
+/// TPM_CAP_PCRS and TPM_CAP_VENDOR_PROPERTY, which have no single properties with a number of their own.
+const WITHOUT_PROPERTIES: [u32; 2] = [0x5, 0x100];
 
 impl Command for PolicyCapability {
     const CODE: u32 = 0x19b;
@@ -24,7 +24,7 @@ impl Command for PolicyCapability {
     type Reply<'t> = Empty;
 
     /// Unless the session is a trial:
-    /// - `VALUE` at `capability`: no such group, or TPM_CAP_PCRS
+    /// - `VALUE` at `capability`: no such group, or TPM_CAP_PCRS or TPM_CAP_VENDOR_PROPERTY
     /// - `HANDLE`, `VALUE` at `property`: not of that group, as TPM2_GetCapability says it
     /// - `POLICY`: there is no such property, and operation is not TPM_EO_NEQ
     /// - `VALUE` at `offset`: beyond the property
@@ -47,7 +47,7 @@ impl Command for PolicyCapability {
 }
 
 fn compare(tpm: &Tpm, capability: u32, property: u32, comparison: &Comparison) -> Result<(), Rc> {
-    if capability == PCRS {
+    if WITHOUT_PROPERTIES.contains(&capability) {
         return Err(Fmt1::VALUE.at(Params::capability));
     }
     let Some(data) = element(tpm, capability, property).map_err(here)? else {
