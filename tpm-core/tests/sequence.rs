@@ -354,10 +354,10 @@ fn the_response_to_completion_is_authenticated_with_the_auth_value_of_what_it_fl
     let size = u32::from_be_bytes(response[10..14].try_into().unwrap()) as usize;
     let (params, rest) = response[14..].split_at(size);
     assert_eq!(params[2..34], Sha256::digest(b"abcd")[..]);
-    let nonce_tpm = &rest[2..34];
+    let (nonce_tpm, rest) = rest[2..].split_at(usize::from(rest[1]));
     let rp_hash = Sha256::digest([&[0; 4][..], &COMPLETE.to_be_bytes(), params].concat());
     let mac = hmac(HashAlg::Sha256, b"secret", &[&rp_hash, nonce_tpm, &nonce_caller, &[1]]);
-    assert_eq!(rest[34..], [&[1][..], &tpm2b(mac.as_slice())].concat());
+    assert_eq!(rest, [&[1][..], &tpm2b(mac.as_slice())].concat());
     assert_eq!(update(&mut tpm, sequence, b"secret", b""), Err(reference_h(0)));
 }
 

@@ -11,7 +11,7 @@ const ENCRYPTING: u32 = 1 << 9;
 const METHOD: u32 = 1 << 10;
 
 /// Every algorithm, by identifier.
-pub(super) const ALGORITHMS: [(AlgId, u32); 40] = [
+pub(super) const ALGORITHMS: [(AlgId, u32); 41] = [
     (AlgId::RSA, ASYMMETRIC | OBJECT),
     (AlgId::SHA1, HASH),
     (AlgId::HMAC, HASH | SIGNING),
@@ -34,6 +34,7 @@ pub(super) const ALGORITHMS: [(AlgId, u32); 40] = [
     (AlgId::SM2, ASYMMETRIC | SIGNING),
     (AlgId::ECSCHNORR, ASYMMETRIC | SIGNING),
     (AlgId::ECMQV, ASYMMETRIC | METHOD),
+    (AlgId::HKDF, HASH | METHOD),
     (AlgId::KDF1_SP800_56A, HASH | METHOD),
     (AlgId::KDF2, HASH | METHOD),
     (AlgId::KDF1_SP800_108, HASH | METHOD),
