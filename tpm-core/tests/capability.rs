@@ -255,11 +255,11 @@ fn pcr_properties_are_those_of_the_profile() {
     assert_eq!(map(0x02), 0x81_0000, "RESET_L0");
     assert_eq!(map(0x05), 0xff_ffff, "EXTEND_L2");
     assert_eq!(map(0x06), 0xf1_0000, "RESET_L2");
-    assert_eq!(map(0x0a), 0x9f_0000, "RESET_L4");
+    assert_eq!(map(0x0a), 0x7e_0000, "RESET_L4: by a D-RTM event");
     assert_eq!(map(0x11), 0xe1_0000, "NO_INCREMENT");
     assert_eq!(map(0x12), 0x7e_0000, "DRTM_RESET");
-    assert_eq!(map(0x13), 0, "POLICY");
-    assert_eq!(map(0x14), 0, "AUTH");
+    assert_eq!(map(0x13), 0x70_0000, "POLICY");
+    assert_eq!(map(0x14), 0x70_0000, "AUTH");
 }
 
 #[test]

@@ -421,7 +421,7 @@ impl Keys {
         let loaded = HIERARCHIES.map(|h| tpm.primary(h, &ecc_storage()).0);
         let names = loaded.map(|h| tpm.name(h));
         let contexts = loaded.map(|h| tpm.run(CONTEXT_SAVE, &[h], &[], &[]).unwrap());
-        let persistent = [0x8100_0001, 0x8101_0001, 0x8180_0001];
+        let persistent: [u32; 3] = [0x8100_0001, 0x8101_0001, 0x8180_0001];
         for (i, by) in [OWNER, OWNER, PLATFORM].into_iter().enumerate() {
             let persistent = persistent[i].to_be_bytes();
             assert_eq!(tpm.with(EVICT_CONTROL, &[by, loaded[i]], &[b""], &persistent), Ok(vec![]));
@@ -549,6 +549,22 @@ fn in_read_only_mode_only_indices_that_do_not_outlive_it_are_written() {
     for lock in [0x138, 0x14f] {
         assert_eq!(tpm.with(lock, &[index, index], &[b""], &[]), Ok(vec![]));
     }
+}
+
+#[test]
+fn in_read_only_mode_no_pin_is_counted_by_policy_secret() {
+    use harness::nv::a;
+    let mut tpm = Fixture::new();
+    let attributes = a::PIN_PASS | a::AUTHREAD | a::OWNERREAD | a::OWNERWRITE | a::NO_DA;
+    harness::nv::define(&mut tpm, INDEX, attributes, 8).unwrap();
+    harness::nv::write(&mut tpm, OWNER, INDEX, &[0, 0, 0, 0, 0, 0, 0, 9], 0).unwrap();
+    let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
+    let policy = harness::keys::handle_of(&tpm.run(0x176, &[NULL, NULL], &[], &start).unwrap());
+    let assert = |tpm: &mut Fixture, h: u32, auth: &[u8]| tpm.with(0x151, &[h, policy], &[auth], &[0; 10]).map(drop);
+    assert_eq!(assert(&mut tpm, INDEX, b"pw"), Ok(()));
+    run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
+    assert_eq!(assert(&mut tpm, INDEX, b"pw"), Err(READ_ONLY));
+    assert_eq!(assert(&mut tpm, OWNER, b""), Ok(()));
 }
 
 #[test]

@@ -15,7 +15,6 @@ params! { pub(crate) struct Params { size: u16, offset: u16 } }
 
 impl Command for NvRead {
     const CODE: u32 = 0x14e;
-    const NV: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Tpm2b<'t, NV_BUFFER_MAX>;

@@ -21,6 +21,8 @@ impl Command for PolicySecret {
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
+    /// - `READ_ONLY`: in read-only mode, with a PIN index, whose count would change
+    ///
     /// Unless the session is a trial:
     /// - `NONCE` at `nonce_tpm`: it is not empty, and not the session's nonceTPM
     /// - `EXPIRED` at `expiration`: that time has passed, or the session began before the last _TPM_Init
@@ -32,6 +34,9 @@ impl Command for PolicySecret {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
         let (entity, session) = (h.auth.handle(), h.session.handle());
+        if tpm.clear.read_only && tpm.pin_type(entity).is_some() {
+            return Err(Rc::READ_ONLY);
+        }
         let assertion = Assertion {
             code: Self::CODE,
             name: tpm.name_of(entity),
