@@ -292,7 +292,6 @@ const COMMANDS: &[(u32, &str)] = &[
     (0x1a8, "Decapsulate"),
     (0x1a9, "VerifySequenceStart"),
     (0x1aa, "SignSequenceStart"),
-    (0x20000000, "(vendor, tcg_ref_default)"),
 ];
 
 #[cfg(test)]
