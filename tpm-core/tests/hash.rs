@@ -57,8 +57,8 @@ fn what_looks_like_a_structure_of_the_tpm_gets_no_ticket() {
 fn parameters_are_checked_in_order() {
     let mut tpm = Fixture::new();
     assert!(hash(&mut tpm, &[0; 1024], 0xb, OWNER).is_ok());
-    assert_eq!(hash(&mut tpm, &[0; 1025], 0x12, OWNER), Err(param(1, SIZE)));
-    assert_eq!(hash(&mut tpm, b"", 0x12, LOCKOUT_HIERARCHY), Err(param(2, HASH)));
+    assert_eq!(hash(&mut tpm, &[0; 1025], 0x77, OWNER), Err(param(1, SIZE)));
+    assert_eq!(hash(&mut tpm, b"", 0x77, LOCKOUT_HIERARCHY), Err(param(2, HASH)));
     assert_eq!(hash(&mut tpm, b"", 0x10, LOCKOUT_HIERARCHY), Err(param(2, HASH)), "TPM_ALG_NULL");
     assert_eq!(hash(&mut tpm, b"", 0xb, LOCKOUT_HIERARCHY), Err(param(3, VALUE)));
 }
