@@ -2,7 +2,7 @@
 //!
 //! Each line is the median of several rounds and, where the time varies from key to key, the mean.
 
-use std::hint::black_box;
+use core::hint::black_box;
 use std::time::Instant;
 
 use tpm_core::crypto::drbg::Drbg;

@@ -17,6 +17,9 @@
 //! | [`crypto`] | the only place that names cryptographic crates |
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![expect(clippy::needless_lifetimes, reason = "`run` of every command stands as its trait declares it")]
+#![allow(clippy::large_enum_variant, reason = "there is no heap to put a variant on")]
 
 mod act;
 mod attest;

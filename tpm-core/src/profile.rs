@@ -93,6 +93,7 @@ pub const PROFILE: Profile = match option_env!("QUOIN_PROFILE") {
 };
 
 /// The profile with this name; a build with another name fails.
+#[expect(clippy::indexing_slicing, clippy::panic, reason = "at compile time: what would panic does not compile")]
 const fn named(name: &str) -> Profile {
     let mut i = 0;
     while i < PROFILES.len() {
@@ -104,6 +105,7 @@ const fn named(name: &str) -> Profile {
     panic!("QUOIN_PROFILE is none of full, pc-client, azure, no-legacy")
 }
 
+#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
 const fn equal(a: &[u8], b: &[u8]) -> bool {
     let mut i = 0;
     while i < a.len() && i < b.len() && a[i] == b[i] {

@@ -40,7 +40,7 @@ pub(crate) enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Fmt1(u8);
 
-macro_rules! fmt1 { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl Fmt1 { $($(#[$m])* pub(crate) const $name: Self = Self($v);)* } } }
+macro_rules! fmt1 { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { #[allow(dead_code, reason = "the list of Part 2 is complete, whoever uses it")] impl Fmt1 { $($(#[$m])* pub(crate) const $name: Self = Self($v);)* } } }
 fmt1! {
     /// asymmetric algorithm not supported or not correct
     ASYMMETRIC = 0x01,
@@ -139,7 +139,7 @@ impl Fmt1 {
     }
 }
 
-macro_rules! rc { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl Rc { $($(#[$m])* pub(crate) const $name: Self = Self::raw($v);)* } } }
+macro_rules! rc { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { #[allow(dead_code, reason = "the list of Part 2 is complete, whoever uses it")] impl Rc { $($(#[$m])* pub(crate) const $name: Self = Self::raw($v);)* } } }
 rc! {
     /// bad tag in the header
     BAD_TAG = 0x01e,
@@ -238,6 +238,7 @@ rc! {
 }
 
 impl Rc {
+    #[expect(clippy::panic, reason = "at compile time: every caller gives a constant that is not zero")]
     const fn raw(v: u32) -> Self {
         match NonZeroU32::new(v) {
             Some(v) => Self(v),
@@ -262,7 +263,6 @@ impl Rc {
     /// The code at a position, if it is one of format one without a position.
     pub(crate) const fn at(self, at: At) -> Self {
         let v = self.0.get();
-        #[expect(clippy::cast_possible_truncation, reason = "six bits")]
         let code = (v & 0x3f) as u8;
         if v & 0x80 != 0 && v & 0xf40 == 0 { Fmt1(code).at(at) } else { self }
     }

@@ -232,9 +232,4 @@ impl Ram {
             hash_sequence: None,
         }
     }
-
-    /// Physical presence is asserted by the platform.
-    pub(crate) fn clear_volatile(&mut self) {
-        self.objects.fill_with(|| None);
-    }
 }

@@ -1,4 +1,5 @@
 //! Every type of key and every algorithm of the profile at the interface: primary keys, what is refused and how, signatures of each scheme, the SM3 bank.
+#![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 mod harness;
 

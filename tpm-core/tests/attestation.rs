@@ -1,5 +1,6 @@
 //! Attestation (Part 3, 18): TPM2_Certify, CertifyCreation, Quote, GetTime, CertifyX509, and TPM2_NV_Certify (31.16). The audit digests are in
 //! audit.rs.
+#![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 mod harness;
 mod keys;

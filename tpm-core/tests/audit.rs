@@ -1,4 +1,5 @@
 //! Audit: of commands (Part 1, 30.2; Part 3, 18.6 and 21) and by sessions (Part 1, 17.13 and 30.3; Part 3, 18.5).
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
 mod keys;

@@ -1,4 +1,5 @@
 //! TPM2_GetCapability (Part 3, 30.2).
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
 use harness::codes::{

@@ -1,4 +1,5 @@
 //! Part 3, 29: Clocks and Timers.
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
 use harness::codes::{
@@ -27,7 +28,7 @@ struct Time {
 fn read(tpm: &mut Fixture) -> Time {
     let r = tpm.run(READ_CLOCK, &[], &[], &[]).unwrap();
     assert_eq!(r.len(), 25);
-    let number = |range: std::ops::Range<usize>| r[range].iter().fold(0, |n, b| n << 8 | u64::from(*b));
+    let number = |range: core::ops::Range<usize>| r[range].iter().fold(0, |n, b| n << 8 | u64::from(*b));
     Time {
         time: number(0..8),
         clock: number(8..16),

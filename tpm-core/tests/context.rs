@@ -1,4 +1,5 @@
 //! Part 3, 28 and 13: contexts go out and come back, objects become persistent, duplicates go to another parent.
+#![allow(clippy::type_complexity, clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 mod harness;
 use harness::codes::*;

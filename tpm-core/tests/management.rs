@@ -1,4 +1,5 @@
 //! Part 3, 26: physical presence and the algorithm set.
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
 use harness::codes::{AUTH_MISSING, HIERARCHY, INSUFFICIENT, OWNER, PLATFORM, SIZE, VALUE, handle, param, session};

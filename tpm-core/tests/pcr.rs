@@ -1,4 +1,5 @@
 //! Part 3, 22: PCR commands, with the PCR attributes of the PC Client Platform TPM Profile.
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
 use harness::codes::{

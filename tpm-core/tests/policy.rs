@@ -1,4 +1,5 @@
 //! Part 3, 23: Enhanced Authorization commands, in trial and in policy sessions. What the policies mean when they are used is in policy_use.rs.
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
 use harness::codes::{

@@ -1,4 +1,5 @@
 //! Part 3, 17: Hash/HMAC/Event Sequences.
+#![allow(clippy::type_complexity, clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 mod harness;
 use harness::codes::{
@@ -272,7 +273,7 @@ fn mac_and_mac_start_have_one_way_to_choose_a_scheme() {
 fn mac_and_mac_start_check_the_key() {
     for code in [MAC, MAC_START] {
         let mut tpm = Fixture::new();
-        let mut run = |tpm: &mut Fixture, key: u32, alg: u16| {
+        let run = |tpm: &mut Fixture, key: u32, alg: u16| {
             tpm.with(code, &[key], &[b""], &[&[0, 0][..], &alg.to_be_bytes()].concat()).map(drop)
         };
         let asymmetric = storage_key(&mut tpm);

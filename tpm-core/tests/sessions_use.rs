@@ -1,4 +1,5 @@
 //! Sessions at their use (Part 1, 17 to 21; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption, audit.
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
 use harness::codes::{

@@ -186,7 +186,7 @@ fn the_context_is_signed_where_the_scheme_has_one() {
 fn the_key_must_sign_and_have_a_scheme() {
     let mut tpm = Fixture::new();
     for code in [SIGN_START, VERIFY_START] {
-        let mut start = |tpm: &mut Fixture, key: u32, auth: &[u8]| {
+        let start = |tpm: &mut Fixture, key: u32, auth: &[u8]| {
             let params = [tpm2b(auth), vec![0; if code == SIGN_START { 2 } else { 4 }]].concat();
             tpm.run(code, &[key], &[], &params).map(drop)
         };

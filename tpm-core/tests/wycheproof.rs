@@ -1,8 +1,9 @@
 //! Project Wycheproof's vectors for what the engine has. Every file is run or skipped, every skipped file and case with its reason, and the counts are
 //! printed (`--nocapture`). A case that is "acceptable" may have either outcome.
+#![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
+use core::fmt::Debug;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 
 use tpm_core::crypto::ecc::{Curve, Point, Signature};
 use tpm_core::crypto::hash::{HashAlg, digest};
@@ -200,7 +201,7 @@ fn hkdf() {
 }
 
 /// The octets of an uncompressed point at the end of a DER SubjectPublicKeyInfo whose head is exactly that of a named curve.
-fn named_curve_point<'a>(curve: Curve, spki: &'a [u8]) -> Option<&'a [u8]> {
+fn named_curve_point(curve: Curve, spki: &[u8]) -> Option<&[u8]> {
     let oid: &[u8] = match curve {
         Curve::NistP224 => &[0x06, 5, 0x2b, 0x81, 4, 0, 0x21],
         Curve::NistP256 => &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],

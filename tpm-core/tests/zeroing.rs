@@ -1,7 +1,7 @@
 //! Secrets are wiped when they are dropped: the memory is looked at afterwards.
 
-use std::mem::{ManuallyDrop, MaybeUninit, size_of};
-use std::ptr;
+use core::mem::{ManuallyDrop, MaybeUninit, size_of};
+use core::ptr;
 
 use tpm_core::crypto::Rng;
 use tpm_core::crypto::drbg::Drbg;

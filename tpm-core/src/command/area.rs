@@ -123,10 +123,10 @@ impl Marshal for Empty {
 /// Declares a handle area. A field's name is also the position of an error in that handle.
 macro_rules! handles {
     ($(#[$m:meta])* $v:vis struct $name:ident { $($(#[$fm:meta])* $f:ident: $t:ty),* $(,)? }) => {
+        #[allow(dead_code, reason = "a handle may be there for its authorization alone")]
         $(#[$m])* $v struct $name { $($(#[$fm])* $v $f: $t),* }
         const _: () = {
-            #[expect(non_camel_case_types, reason = "fields as positions")]
-            #[allow(dead_code, reason = "an area may be empty")]
+            #[allow(non_camel_case_types, dead_code, reason = "fields as positions, of which there may be none")]
             enum Index { $($f),* }
             #[allow(non_upper_case_globals, dead_code, reason = "fields as positions, used where a command gives a code for them")]
             impl $name { $($v const $f: $crate::rc::At = $crate::rc::At::Handle($crate::rc::Nth::new(Index::$f as usize + 1));)* }
@@ -163,7 +163,7 @@ macro_rules! params {
             #[allow(non_upper_case_globals, dead_code, reason = "fields as positions, used where a command gives a code for them")]
             impl $any { $($v const $f: $crate::rc::At = $crate::rc::At::Param($crate::rc::Nth::new(Index::$f as usize + 1));)* }
             impl<$lt> $crate::command::area::ParamArea<$lt> for $ty {
-                const FIRST_SIZED: bool = { let s: &[bool] = &[$(<$t as $crate::wire::Unmarshal<$lt>>::SIZED),*]; !s.is_empty() && s[0] };
+                const FIRST_SIZED: bool = matches!(&[$(<$t as $crate::wire::Unmarshal<$lt>>::SIZED),*] as &[bool], [true, ..]);
                 fn unmarshal(r: &mut $crate::wire::Reader<$lt>) -> Result<Self, $crate::rc::Rc> {
                     $(let $f = <$t as $crate::wire::Unmarshal<$lt>>::unmarshal(r).map_err(|e| e.at(<$ty>::$f))?;)*
                     if !r.is_empty() { return Err($crate::rc::Fmt1::SIZE.plain()); }
@@ -180,7 +180,7 @@ macro_rules! reply {
     ($(#[$m:meta])* $v:vis struct $name:ident $(<$lt:lifetime>)? { $($(#[$fm:meta])* $f:ident: $t:ty),+ $(,)? }) => {
         $(#[$m])* $v struct $name $(<$lt>)? { $($(#[$fm])* $v $f: $t),+ }
         impl $(<$lt>)? $crate::wire::Marshal for $name $(<$lt>)? {
-            const SIZED: bool = { let s: &[bool] = &[$(<$t as $crate::wire::Marshal>::SIZED),+]; s[0] };
+            const SIZED: bool = matches!(&[$(<$t as $crate::wire::Marshal>::SIZED),+] as &[bool], [true, ..]);
             fn marshal(&self, w: &mut $crate::wire::Writer<'_>) { $($crate::wire::Marshal::marshal(&self.$f, w);)+ }
         }
     };

@@ -109,11 +109,6 @@ impl CommandInfo {
             | u32::from(self.reply_handle) << 28
     }
 
-    /// How many handles need an authorization.
-    pub(crate) fn authorizations(&self) -> usize {
-        self.roles.iter().filter(|r| **r != Role::None).count()
-    }
-
     /// Reads the handle area: INSUFFICIENT or VALUE at the handle.
     pub(crate) fn handles(&self, r: &mut Reader<'_>) -> Result<Handles, Rc> {
         let mut handles = Handles::new();
@@ -147,6 +142,7 @@ pub(crate) fn find(code: u32) -> Option<&'static CommandInfo> {
 }
 
 /// Puts rows in the order of their codes, for the search by code and for TPM_CAP_COMMANDS; a code that stands twice does not compile.
+#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
 const fn sorted<const N: usize>(mut rows: [CommandInfo; N]) -> [CommandInfo; N] {
     let mut i = 1;
     while i < N {

@@ -1,7 +1,7 @@
 //! ML-KEM (FIPS 203). The private key is the 64-byte seed d ‖ z; everything else is derived from it each time.
 
 use ml_kem::kem::{Ciphertext, Decapsulate as _, Kem, Key, KeyExport as _};
-use ml_kem::{B32, DecapsulationKey, EncapsulationKey, MlKem512, MlKem768, MlKem1024, ParameterSet, Seed};
+use ml_kem::{B32, MlKem512, MlKem768, MlKem1024, ParameterSet, Seed};
 use zeroize::Zeroizing;
 
 use super::{Error, Rng};

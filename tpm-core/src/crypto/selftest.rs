@@ -191,6 +191,7 @@ fn schemes_pass() -> Result<bool, Error> {
 }
 
 /// 00 01 … 3f
+#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
 const ML_SEED: [u8; 64] = {
     let (mut seed, mut i) = ([0; 64], 0);
     while i < 64 {
@@ -247,6 +248,7 @@ fn ml_dsa_passes(set: MlDsa) -> Result<bool, Error> {
 }
 
 /// The bytes of a hexadecimal constant; a wrong one does not compile.
+#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
 pub(super) const fn hex<const N: usize>(digits: &[u8]) -> [u8; N] {
     assert!(digits.len() == 2 * N);
     let (mut bytes, mut i) = ([0; N], 0);
@@ -257,6 +259,7 @@ pub(super) const fn hex<const N: usize>(digits: &[u8]) -> [u8; N] {
     bytes
 }
 
+#[expect(clippy::panic, reason = "at compile time: what would panic does not compile")]
 const fn digit(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',

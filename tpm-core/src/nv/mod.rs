@@ -65,11 +65,6 @@ impl NvMemory {
         self.indices.iter()
     }
 
-    /// All indices, ascending.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut NvIndex> {
-        self.indices.iter_mut()
-    }
-
     /// Contents of an index; empty if there is none.
     pub(crate) fn data(&self, h: Handle) -> &[u8] {
         self.get(h)

@@ -132,11 +132,6 @@ impl PersistentObjects {
         self.0.iter().find(|(k, _)| *k == h).map(|(_, o)| o)
     }
 
-    /// The object with this handle.
-    pub(crate) fn get_mut(&mut self, h: Handle) -> Option<&mut Object> {
-        self.0.iter_mut().find(|(k, _)| *k == h).map(|(_, o)| o)
-    }
-
     /// Adds an object whose handle is not in use; the object back if there is no room.
     pub(crate) fn insert(&mut self, h: Handle, object: Object) -> Result<(), Rc> {
         let at = self.0.iter().position(|(k, _)| *k > h).unwrap_or(self.0.len());
@@ -182,14 +177,6 @@ impl Ram {
     /// A transient object that is no sequence.
     pub(crate) fn object(&self, h: Handle) -> Option<&Object> {
         self.slot(h)?.object()
-    }
-
-    /// A transient object that is no sequence.
-    pub(crate) fn object_mut(&mut self, h: Handle) -> Option<&mut Object> {
-        match self.slot_mut(h)? {
-            Slot::Object(object) => Some(object),
-            Slot::Sequence(_) => None,
-        }
     }
 
     /// A sequence object.

@@ -206,6 +206,7 @@ impl Unmarshal<'_> for Hasher {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 mod tests {
     use super::*;
     use crate::crypto::hash::digest;

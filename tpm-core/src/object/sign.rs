@@ -3,7 +3,7 @@
 use super::Object;
 use crate::crypto::Error;
 use crate::crypto::ecc::{self, Point};
-use crate::crypto::hash::{Digest, HashAlg};
+use crate::crypto::hash::HashAlg;
 use crate::crypto::hmac::{self, hmac};
 use crate::crypto::mldsa;
 use crate::crypto::rsa::padding::SignScheme;
@@ -288,6 +288,7 @@ pub(crate) fn verify_ml_dsa(key: &Object, mu: &[u8; mldsa::MU], signature: &Sign
 mod tests {
     use super::*;
     use crate::crypto::ecc::Curve;
+    use crate::crypto::hash::Digest;
     use crate::crypto::sym::{Mode, SymAlg};
     use crate::wire::{
         EccParms, EccPoint, EccScheme, KeyedHashScheme, Name, Public, RsaKeyBits, RsaParms, RsaScheme, SymDefObject,
@@ -354,7 +355,7 @@ mod tests {
         assert!(admitted(&rsa(Scheme::Null)).eq([1, 2, 8]));
         assert!(admitted(&ecc(Scheme::Null)).eq([3, 4, 5, 6]));
         assert!(admitted(&keyed_hash(Scheme::Null)).eq([7]));
-        assert!(admitted(&cipher()).eq([]));
+        assert!(admitted(&cipher()).eq([0usize; 0]));
     }
 
     #[test]
@@ -374,10 +375,10 @@ mod tests {
 
     #[test]
     fn schemes_that_do_not_sign_are_not_selected() {
-        assert!(admitted(&rsa(Scheme::Oaep(HashAlg::Sha256))).eq([]));
-        assert!(admitted(&rsa(Scheme::Rsaes)).eq([]));
-        assert!(admitted(&ecc(Scheme::Ecdh(HashAlg::Sha256))).eq([]));
-        assert!(admitted(&keyed_hash(Scheme::Xor(HashAlg::Sha256, None))).eq([]));
+        assert!(admitted(&rsa(Scheme::Oaep(HashAlg::Sha256))).eq([0usize; 0]));
+        assert!(admitted(&rsa(Scheme::Rsaes)).eq([0usize; 0]));
+        assert!(admitted(&ecc(Scheme::Ecdh(HashAlg::Sha256))).eq([0usize; 0]));
+        assert!(admitted(&keyed_hash(Scheme::Xor(HashAlg::Sha256, None))).eq([0usize; 0]));
     }
 
     #[test]

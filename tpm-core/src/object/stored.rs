@@ -4,9 +4,6 @@ use super::{Object, name_of};
 use crate::rc::Fmt1;
 use crate::wire::{Handle, Marshal, OptionalSensitive, Public, Reader, Unmarshal, Writer};
 
-/// Octets of the largest stored object.
-pub(crate) const MAX: usize = Public::MAX + 2 + crate::wire::Sensitive::MAX + 2 + 66 + 4 + 1;
-
 const EXTERNAL: u8 = 1;
 const PRIMARY: u8 = 2;
 const ST_CLEAR: u8 = 4;

@@ -182,7 +182,7 @@ impl Pcrs {
         for bank in &mut read.0 {
             let selected = *bank;
             for pcr in selected.iter() {
-                if !self.get(bank.hash, pcr).is_some_and(|value| values.0.push(*value).is_ok()) {
+                if self.get(bank.hash, pcr).is_none_or(|value| values.0.push(*value).is_err()) {
                     bank.select &= !(1 << pcr);
                 }
             }

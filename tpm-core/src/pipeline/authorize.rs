@@ -149,7 +149,7 @@ fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
 /// Whether the command writes or locks an index for writing (TPMA_NV AUTHWRITE and POLICYWRITE apply, otherwise AUTHREAD and POLICYREAD).
 pub(crate) const fn writes_nv(code: u32) -> bool {
     // NV_Increment, NV_SetBits, NV_Extend, NV_Write, NV_WriteLock
-    matches!(code, 0x134 | 0x135 | 0x136 | 0x137 | 0x138)
+    matches!(code, 0x134..=0x138)
 }
 
 fn check_password(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {

@@ -8,6 +8,7 @@ macro_rules! attributes {
         $(#[$m])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         pub(crate) struct $name(pub(crate) $word);
+        #[allow(dead_code, reason = "one set of methods, and the bits of Part 2, for all")]
         impl $name {
             $($(#[$bm])* pub(crate) const $bit: Self = Self(1 << $n);)*
             /// Whether all these bits are SET.
@@ -22,6 +23,7 @@ macro_rules! attributes {
         impl Unmarshal<'_> for $name {
             fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
                 let word: $word = r.get()?;
+                #[allow(clippy::bad_bit_mask, reason = "a word may have no reserved bits")]
                 if word & $reserved == 0 { Ok(Self(word)) } else { Err(Fmt1::RESERVED_BITS) }
             }
         }

@@ -28,6 +28,7 @@ pub(crate) enum HandleKind {
     Other,
 }
 
+#[allow(dead_code, reason = "the handles of Part 2, whoever uses them")]
 impl Handle {
     /// TPM_RH_OWNER
     pub(crate) const OWNER: Self = Self(0x4000_0001);

@@ -1,8 +1,8 @@
 //! Public and sensitive areas of objects (Part 2, 11.2.4, 11.2.5 and 12), and what creation needs.
 
 use super::{
-    AlgId, Buffer, EccScheme, Handle, KdfScheme, KeyedHashScheme, List, Marshal, ObjectAttributes, PcrSelection,
-    Reader, RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
+    AlgId, Buffer, EccScheme, KdfScheme, KeyedHashScheme, List, Marshal, ObjectAttributes, PcrSelection, Reader,
+    RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
 };
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
@@ -640,8 +640,6 @@ impl Marshal for CreationData {
 
 /// TPML_HANDLE, TPML_CC and TPML_ALG of a capability reply hold at most this many elements.
 pub(crate) const MAX_CAP_ELEMENTS: usize = 254;
-/// TPML_HANDLE
-pub(crate) type HandleList = List<Handle, MAX_CAP_ELEMENTS>;
 /// TPML_CC (10.9.1)
 pub(crate) type CommandCodes = List<u32, MAX_CAP_ELEMENTS>;
 /// TPML_ALG (10.9.8), of MAX_ALG_LIST_SIZE

@@ -114,7 +114,7 @@ impl Unmarshal<'_> for NvPublicExpAttr {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         const RESERVED: u64 = 0xffff_fff8_01f0_0300;
         let index: Handle = r.get()?;
-        if index.0 >> 24 != HT_EXTERNAL_NV.into() {
+        if index.0 >> 24 != u32::from(HT_EXTERNAL_NV) {
             return Err(Fmt1::VALUE);
         }
         r.get::<HashAlg>()?;

@@ -1,4 +1,5 @@
 //! A TPM under test: deterministic platform, command builder, and `check()` after every command.
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use sha2::{Digest, Sha256};

@@ -10,7 +10,11 @@ use crate::wire::Parms;
 pub(crate) struct TestParms;
 
 handles! { pub(crate) struct Handles {} }
-params! { pub(crate) struct Params { parameters: Parms } }
+params! {
+    /// Read for its errors alone.
+    #[expect(dead_code, reason = "unmarshalling is all there is to do")]
+    pub(crate) struct Params { parameters: Parms }
+}
 
 impl Command for TestParms {
     const CODE: u32 = 0x18a;

@@ -28,7 +28,7 @@ impl Command for HierarchyControl {
     /// phEnable comes back with the next TPM2_Startup only: while it is CLEAR the platform authorizes nothing.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let (by, enable) = (h.auth_handle.handle(), p.enable.handle());
-        let own = by == enable && !(p.state && !tpm.hierarchy_enabled(enable));
+        let own = by == enable && (!p.state || tpm.hierarchy_enabled(enable));
         if by != Handle::PLATFORM && !own {
             return Err(Rc::AUTH_TYPE);
         }

@@ -2,7 +2,6 @@
 
 use core::marker::PhantomData;
 
-use p256::elliptic_curve::bigint::ArrayEncoding as _;
 use p256::elliptic_curve::ff::{Field as _, PrimeField as _};
 use p256::elliptic_curve::group::{Curve as _, CurveAffine as _, Group as _};
 use p256::elliptic_curve::ops::{MulByGeneratorVartime as _, Reduce as _};

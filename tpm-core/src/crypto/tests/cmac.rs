@@ -3,7 +3,6 @@
 use hex_literal::hex;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
-use super::std;
 use crate::crypto::cmac::Cmac;
 use crate::crypto::sym::SymAlg;
 

@@ -1,4 +1,5 @@
 //! Known answers from NIST and RFCs, answers of independent implementations, and properties.
+#![allow(clippy::type_complexity, clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 extern crate std;
 

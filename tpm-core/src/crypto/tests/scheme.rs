@@ -3,7 +3,7 @@
 use hex_literal::hex;
 use proptest::prelude::{prop_assert_eq, proptest};
 
-use super::{rng, std};
+use super::rng;
 use crate::crypto::Error;
 use crate::crypto::ecc::{Curve, Point, Signature};
 use crate::crypto::hash::{HashAlg, digest};
