@@ -22,7 +22,7 @@ pub mod selftests;
 pub mod servers;
 pub mod tss;
 
-use crate::workspace;
+use crate::{tpm, workspace};
 use anyhow::{Context, Result, bail};
 use servers::{Kind, Servers};
 use std::fs;
@@ -39,6 +39,9 @@ pub struct Args {
     /// The TPM that is judged.
     #[arg(long, value_name = "NAME", default_value = "quoin")]
     server: Kind,
+    /// What our TPM can do: full, pc-client, azure, no-legacy.
+    #[arg(long, value_name = "NAME", default_value = tpm::PROFILE)]
+    profile: String,
     /// Run the tests alone whose name has this in it.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -124,7 +127,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         bail!("there is no suite {unknown:?}; there are {}", names.join(", "));
     }
     let root = workspace::target_dir()?.join("suites");
-    let servers = Servers::prepare(args.server)?;
+    let servers = Servers::prepare(args.server, &args.profile)?;
     let mut reports = Vec::new();
     for suite in SUITES {
         let report = if args.suite.is_empty() || args.suite.iter().any(|name| name == suite.name) {

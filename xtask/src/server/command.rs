@@ -26,6 +26,14 @@ mod mssim {
     pub(super) const STOP: u32 = 21;
 }
 
+/// What a plain command may begin with: the tags of TPM 2.0, and those of TPM 1.2, by which firmware finds out which it has and which the TPM
+/// answers with `TPM_RC_BAD_TAG`.
+const TAGS: [u32; 5] = [0x8001, 0x8002, 0x00c1, 0x00c2, 0x00c3];
+/// `TPM_ST_RSP_COMMAND`, the tag of `TPM_RC_BAD_TAG` as the specification has it. OVMF takes a TPM that answers by it at all for one of version 1.2,
+/// so at swtpm's data channel the tag is what swtpm's is there.
+const TAG_RSP_COMMAND: [u8; 2] = [0, 0xc4];
+/// `TPM_ST_NO_SESSIONS`.
+const TAG_NO_SESSIONS: [u8; 2] = [0x80, 1];
 /// Flags of the handshake: the platform port is there.
 const PLATFORM_AVAILABLE: u32 = 1;
 /// What ends each answer of the simulator.
@@ -42,7 +50,7 @@ pub(super) fn serve(mut stream: impl Read + Write, machine: &Machine) -> Result<
                 machine.stop();
                 return Ok(());
             }
-            tpm if matches!(tpm >> 16, 0x8001 | 0x8002) => plain(&mut stream, tpm, machine)?,
+            tpm if TAGS.contains(&(tpm >> 16)) => plain(&mut stream, tpm, machine)?,
             message => {
                 machine.heard(Dialect::Simulator);
                 simulator(&mut stream, message, machine)?
@@ -94,7 +102,13 @@ fn plain(stream: &mut impl Read, first: u32, machine: &Machine) -> Result<Vec<u8
     ensure!((10..=MAX_COMMAND).contains(&size), "a command of {size} bytes");
     command.extend(take_all(stream, size - 10)?);
     machine.heard(Dialect::Swtpm);
-    Ok(machine.execute(None, &command)?.unwrap_or_else(|| Power::OFF_RESPONSE.to_vec()))
+    let mut response = machine.execute(None, &command)?.unwrap_or_else(|| Power::OFF_RESPONSE.to_vec());
+    if let Some(tag) = response.first_chunk_mut()
+        && *tag == TAG_RSP_COMMAND
+    {
+        *tag = TAG_NO_SESSIONS;
+    }
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -155,6 +169,15 @@ pub(super) mod tests {
         outcome.unwrap();
         assert_eq!(heard, b"okok");
         assert_eq!(seen, [Seen::Execute(0, COMMAND.to_vec()), Seen::Execute(0, COMMAND.to_vec())]);
+    }
+
+    #[test]
+    fn a_command_of_tpm_1_2_reaches_the_tpm() {
+        let get_ticks = b"\0\xC1\0\0\0\x0A\0\0\0\xF1";
+        let (outcome, heard, seen) = talk(get_ticks);
+        outcome.unwrap();
+        assert_eq!(heard, b"ok");
+        assert_eq!(seen, [Seen::Execute(0, get_ticks.to_vec())]);
     }
 
     #[test]

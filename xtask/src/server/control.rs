@@ -5,6 +5,7 @@ use super::machine::Machine;
 use super::platform::Listen;
 use super::wire::{sized, take, take_all, word};
 use anyhow::{Context, Result, bail, ensure};
+use core::time::Duration;
 use std::os::fd::OwnedFd;
 
 /// The numbers of the messages.
@@ -79,7 +80,7 @@ pub(super) fn answer(
         }
         cmd::GET_TPMESTABLISHED => return Ok(established(machine)),
         cmd::SET_LOCALITY => {
-            let [locality] = take(channel)?;
+            let locality = octet(channel)?;
             if machine.set_locality(locality) { result::SUCCESS } else { result::BAD_LOCALITY }
         }
         cmd::HASH_START => running(machine, Machine::hash_start),
@@ -92,7 +93,7 @@ pub(super) fn answer(
         cmd::CANCEL_TPM_CMD => running(machine, |_| true),
         cmd::STORE_VOLATILE => running(machine, Machine::has_state),
         cmd::RESET_TPMESTABLISHED => {
-            let [locality] = take(channel)?;
+            let locality = octet(channel)?;
             if matches!(locality, 3 | 4) { running(machine, Machine::reset_established) } else { result::BAD_LOCALITY }
         }
         cmd::GET_STATEBLOB => return get_state(channel, machine),
@@ -113,6 +114,18 @@ pub(super) fn answer(
         other => bail!("no message of swtpm's control channel: {other:#010x}"),
     };
     Ok(outcome.to_be_bytes().to_vec())
+}
+
+/// A byte, and what fills its structure up to four, where that was sent: QEMU does, tpm2-tss does not.
+fn octet(channel: &mut impl Listen) -> Result<u8> {
+    let [octet] = take(channel)?;
+    for _ in 0..3 {
+        if !channel.has_more(Duration::ZERO)? {
+            break;
+        }
+        let [_padding] = take(channel)?;
+    }
+    Ok(octet)
 }
 
 fn init(flags: u32, machine: &Machine) -> u32 {
@@ -280,6 +293,17 @@ mod tests {
         let (machine, seen) = machine();
         assert_eq!(ask(&machine, 5, &[3]), words([0]));
         assert_eq!(ask(&machine, 5, &[5]), words([0x3d]));
+        machine.execute(None, b"x").unwrap();
+        assert_eq!(seen.take(), [Seen::Execute(3, b"x".to_vec())]);
+    }
+
+    #[test]
+    fn qemu_fills_a_locality_up_to_four_bytes() {
+        let (machine, seen) = machine();
+        let messages = [&b"\0\0\0\x05\x03\0\0\0"[..], b"\0\0\0\x0B\x03\0\0\0", b"\0\0\0\x04"];
+        let (outcome, heard) = say(&machine, true, &messages);
+        outcome.unwrap();
+        assert_eq!(heard, words([0, 0, 0, 0x0100_0000]));
         machine.execute(None, b"x").unwrap();
         assert_eq!(seen.take(), [Seen::Execute(3, b"x".to_vec())]);
     }

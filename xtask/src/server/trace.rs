@@ -1,6 +1,7 @@
 //! What was said to the TPM and what it answered: as decoded text, and as a capture that Wireshark's TPM dissector takes.
 //!
-//! The capture is of one TCP connection that never was, from a client to port 2321 of the simulator, in whose framing Wireshark looks for commands.
+//! The capture is of one TCP connection that never was, from a client to port 2321, where Wireshark looks for commands and responses; each is a packet, without
+//! the framing of any protocol.
 //!
 //! | module | is |
 //! |---|---|
@@ -20,12 +21,10 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The simulator's port, by which Wireshark knows it.
+/// The port by which Wireshark knows TPMs.
 const PORT: u16 = 2321;
 /// The client's.
 const CLIENT_PORT: u16 = 40_000;
-/// The simulator's message for a command.
-const SEND_COMMAND: u32 = 8;
 
 /// The two files.
 pub struct Trace {
@@ -61,11 +60,8 @@ impl Trace {
         self.count += 1;
         let text = format!("{} {}", self.count, describe(locality, command, response));
         self.text.write_all(text.as_bytes())?;
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).map(u32::to_be_bytes);
-        let request = [SEND_COMMAND.to_be_bytes().as_slice(), &[locality], &length(command)?, command].concat();
-        let answer = [length(response)?.as_slice(), response, &[0; 4]].concat();
-        self.packet(true, &request)?;
-        self.packet(false, &answer)?;
+        self.packet(true, command)?;
+        self.packet(false, response)?;
         Ok(())
     }
 
@@ -149,7 +145,7 @@ mod tests {
             let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("no TCP") };
             ends.push((tcp.destination_port(), tcp.sequence_number(), tcp.payload().len()));
         }
-        assert_eq!(ends, [(2321, 1, 21), (40_000, 1, 20), (2321, 22, 21), (40_000, 21, 20)]);
+        assert_eq!(ends, [(2321, 1, 12), (40_000, 1, 12), (2321, 13, 12), (40_000, 13, 12)]);
         assert_eq!(fs::read_to_string(&path).unwrap().matches("GetRandom").count(), 2);
     }
 }

@@ -74,7 +74,13 @@ pub fn run(bench: &Bench) -> Result<Vec<Tested>> {
     let server = bench.servers.start()?;
     server.startup()?;
     let mut command = cargo(bench, &["test", "--no-fail-fast", "--"])?;
-    command.args(&bench.filter).arg("--test-threads=1").env("TEST_TCTI", server.tcti());
+    // What the libraries log would come into the lines of the tests.
+    command
+        .args(&bench.filter)
+        .arg("--test-threads=1")
+        .env("TEST_TCTI", server.tcti())
+        .env("TSS2_LOG", "all+NONE")
+        .env("RUST_LOG", "off");
     let output = within(&mut command, TIMEOUT)?.context("the tests did not end in time")?;
     bench.keep_log("cargo-test", &output.stdout)?;
     Ok(parse(&String::from_utf8_lossy(&output.stdout)))

@@ -44,6 +44,7 @@ static NEXT: AtomicU16 = AtomicU16::new(PORTS.start);
 pub struct Servers {
     kind: Kind,
     program: PathBuf,
+    profile: String,
 }
 
 /// A running server. Dropping it ends it.
@@ -55,23 +56,23 @@ pub struct Server {
 }
 
 impl Servers {
-    /// Installs or builds the server.
-    pub fn prepare(kind: Kind) -> Result<Self> {
+    /// Installs the server, or builds ours with a profile.
+    pub fn prepare(kind: Kind, profile: &str) -> Result<Self> {
         let program = match kind {
-            Kind::Quoin => tpm::build(tpm::PROFILE)?,
+            Kind::Quoin => tpm::build(profile)?,
             Kind::Swtpm => {
                 debian::ensure(&[("swtpm", "swtpm")])?;
                 PathBuf::from("swtpm")
             }
         };
-        Ok(Self { kind, program })
+        Ok(Self { kind, program, profile: profile.to_owned() })
     }
 
     /// The command line of a server: `{port}`, `{next}` (the port after it) and `{state}` (a folder) are to be filled in.
     pub fn command_line(&self) -> Vec<String> {
         let program = self.program.display().to_string();
         let options: &[&str] = match self.kind {
-            Kind::Quoin => &["--port", "{port}", "--protocol", "swtpm"],
+            Kind::Quoin => &["--port", "{port}", "--protocol", "swtpm", "--profile", &self.profile],
             Kind::Swtpm => &[
                 "socket",
                 "--tpm2",
@@ -101,7 +102,7 @@ impl Servers {
     pub fn start_for_qemu(&self) -> Result<Server> {
         let program = self.program.display().to_string();
         let options: &[&str] = match self.kind {
-            Kind::Quoin => &["--port", "{port}", "--unix", "{state}/tpm"],
+            Kind::Quoin => &["--port", "{port}", "--unix", "{state}/tpm", "--profile", &self.profile],
             Kind::Swtpm => {
                 &["socket", "--tpm2", "--ctrl", "type=unixio,path={state}/tpm.ctrl", "--tpmstate", "dir={state}"]
             }
