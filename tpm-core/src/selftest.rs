@@ -23,11 +23,6 @@ impl SelfTest {
         Self { passed: 0, failed: None }
     }
 
-    /// Whether every test has passed.
-    pub(crate) fn is_complete(self) -> bool {
-        Test::all().count() == usize::try_from(self.passed.count_ones()).unwrap_or(0)
-    }
-
     fn has_passed(self, number: u16) -> bool {
         self.passed & (1 << number) != 0
     }

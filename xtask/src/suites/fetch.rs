@@ -2,12 +2,13 @@
 
 use crate::debian;
 use anyhow::{Context, Result, bail, ensure};
+use core::time::Duration;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Runs a command to its end; what it said goes to `log`, and beside the error.
 pub fn must(command: &mut Command, log: &Path) -> Result<()> {
