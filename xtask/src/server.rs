@@ -5,12 +5,12 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`command`] | what comes at the command port |
-//! | [`platform`] | what comes at the platform port, and whose it is |
-//! | [`control`] | swtpm's control channel, at the platform port or the Unix socket of its own |
-//! | [`machine`] | what all connections share: the TPM, its power |
-//! | [`trace`] | what was said, as text and for Wireshark |
-//! | [`wire`] | sockets |
+//! | `command` | what comes at the command port |
+//! | `platform` | what comes at the platform port, and whose it is |
+//! | `control` | swtpm's control channel, at the platform port or the Unix socket of its own |
+//! | `machine` | what all connections share: the TPM, its power |
+//! | `trace` | what was said, as text and for Wireshark |
+//! | `wire` | sockets |
 
 mod command;
 mod control;
@@ -378,7 +378,7 @@ mod tests {
         thread::scope(|scope| {
             let backend = recorder(&log);
             let server = scope.spawn(|| serve(ports, backend, &stop));
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| client(&path)));
+            let outcome = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| client(&path)));
             stop.set();
             server.join().unwrap().unwrap();
             outcome.unwrap();

@@ -256,7 +256,7 @@ mod tests {
         let mut specification = vec![0; 24];
         specification.extend([1, 0, 0, 0, 0x0b, 0, 32, 0, 0]);
         let mut log = vec![0; 28];
-        log.extend((specification.len() as u32).to_le_bytes());
+        log.extend(u32::try_from(specification.len()).unwrap().to_le_bytes());
         log.extend(specification);
         for (pcr, kind) in [(4, 13), (0, 3)] {
             log.extend([pcr, 0, 0, 0, kind, 0, 0, 0, 1, 0, 0, 0, 0x0b, 0]);
