@@ -134,30 +134,41 @@ pub(super) const BLOCK: usize = 8;
 pub(super) type Block = [u64; BLOCK];
 
 /// acc = (acc + a · b + add) / 2^64; the limb that the division loses. The products first, then two chains of additions: compiled,
-/// each is a row of add-with-carry, and all of `acc` stays in registers from one limb b to the next.
+/// each is a row of add-with-carry, and all of `acc` stays in registers from one limb b to the next. No loops: the firmware is optimised
+/// for size, and would not unroll them.
 #[inline(always)]
 pub(super) fn mul_add_shift(acc: &mut Block, a: &Block, b: u64, add: u64) -> u64 {
-    let (mut low, mut high) = ([0; BLOCK], [0; BLOCK]);
-    let adds = [add, 0, 0, 0, 0, 0, 0, 0];
-    for (((low, high), &a), add) in low.iter_mut().zip(&mut high).zip(a).zip(adds) {
-        (*low, *high) = a.carrying_mul(b, add);
-    }
-    let mut chain = false;
-    for (low, acc) in low.iter_mut().zip(&*acc) {
-        (*low, chain) = low.carrying_add(*acc, chain);
-    }
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = *a;
+    let (l0, h0) = a0.carrying_mul(b, add);
+    let (l1, h1) = a1.carrying_mul(b, 0);
+    let (l2, h2) = a2.carrying_mul(b, 0);
+    let (l3, h3) = a3.carrying_mul(b, 0);
+    let (l4, h4) = a4.carrying_mul(b, 0);
+    let (l5, h5) = a5.carrying_mul(b, 0);
+    let (l6, h6) = a6.carrying_mul(b, 0);
+    let (l7, h7) = a7.carrying_mul(b, 0);
+    let mut low = [l0, l1, l2, l3, l4, l5, l6, l7];
+    let carry = add_block(&mut low, acc, false);
     let [lost, l1, l2, l3, l4, l5, l6, l7] = low;
-    *acc = [l1, l2, l3, l4, l5, l6, l7, u64::from(chain)];
-    add_block(acc, &high, false);
+    *acc = [l1, l2, l3, l4, l5, l6, l7, u64::from(carry)];
+    add_block(acc, &[h0, h1, h2, h3, h4, h5, h6, h7], false);
     lost
 }
 
 /// acc += b + carry; the new carry.
 #[inline(always)]
-pub(super) fn add_block(acc: &mut Block, b: &Block, mut carry: bool) -> bool {
-    for (acc, &b) in acc.iter_mut().zip(b) {
-        (*acc, carry) = acc.carrying_add(b, carry);
-    }
+pub(super) fn add_block(acc: &mut Block, b: &Block, carry: bool) -> bool {
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = *acc;
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = *b;
+    let (s0, carry) = a0.carrying_add(b0, carry);
+    let (s1, carry) = a1.carrying_add(b1, carry);
+    let (s2, carry) = a2.carrying_add(b2, carry);
+    let (s3, carry) = a3.carrying_add(b3, carry);
+    let (s4, carry) = a4.carrying_add(b4, carry);
+    let (s5, carry) = a5.carrying_add(b5, carry);
+    let (s6, carry) = a6.carrying_add(b6, carry);
+    let (s7, carry) = a7.carrying_add(b7, carry);
+    *acc = [s0, s1, s2, s3, s4, s5, s6, s7];
     carry
 }
 
