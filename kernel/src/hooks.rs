@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use tpm_core::profile::MAX_RESPONSE_SIZE;
 use tpm_core::{Clock, Entropy, Failure, Hooks, Locality};
 
 use crate::svsm;
@@ -34,7 +35,13 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
 }
 
 impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
+    /// A response that the caller's buffer cannot hold becomes TPM_RC_SIZE: the engine's may be longer than the SVSM mailbox (ML-DSA-65 and -87).
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
-        self.with(|tpm, hooks| tpm.execute(hooks, Locality::ZERO, command, response))
+        const TPM_RC_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0x95];
+        let mut answer = [0; MAX_RESPONSE_SIZE];
+        let len = self.with(|tpm, hooks| tpm.execute(hooks, Locality::ZERO, command, &mut answer));
+        let answer = answer.get(..len).filter(|answer| answer.len() <= response.len()).unwrap_or(&TPM_RC_SIZE);
+        response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
+        answer.len()
     }
 }

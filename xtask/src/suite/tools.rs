@@ -5,7 +5,10 @@ use crate::debian;
 use crate::qemu::Folder;
 use crate::run::{self, Built};
 use crate::server::{self, Firmware, Ports, Stop};
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use core::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -167,6 +170,7 @@ pub fn run(built: &Built) -> Result<Totals> {
     let backend = Box::new(Firmware(qemu.relay()?));
     let (ports, stop) = (Ports::listen_anywhere()?, Stop::default());
     let tcti = ports.tcti()?;
+    let port = tcti.rsplit('=').next().context("no port")?.parse()?;
     let folder = Folder::new()?;
     thread::scope(|scope| {
         let server = scope.spawn(|| server::serve(ports, backend, &stop));
@@ -174,10 +178,43 @@ pub fn run(built: &Built) -> Result<Totals> {
         for (name, script) in CASES {
             totals += case(name, run_one(&tcti, folder.path(), script));
         }
+        totals += case("the largest keys: a signature that the mailbox cannot hold is refused", largest_keys(port));
         stop.set();
         server.join().map_err(|_| anyhow!("the server has panicked"))??;
         Ok(totals)
     })
+}
+
+/// A Hash-ML-DSA-87 key needs most of the firmware's stack, and its signature does not fit into the mailbox: TPM_RC_SIZE, and the TPM goes on.
+fn largest_keys(port: u16) -> Result<()> {
+    const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+    const TEMPLATE: [u8; 16] = [0, 0xa2, 0, 0xb, 0, 4, 4, 0x72, 0, 0, 0, 3, 0, 0xb, 0, 0];
+    let (owner, create_primary, sign_digest) = (0x4000_0001u32, 0x131u32, 0x1a6u32);
+    let sensitive = [0, 4, 0, 0, 0, 0, 0, 16];
+    let create = [&owner.to_be_bytes()[..], &PASSWORD, &sensitive, &TEMPLATE, &[0; 6]].concat();
+    let created = send(port, create_primary, &create)?;
+    ensure!(created.get(6..10) == Some(&[0; 4]), "TPM2_CreatePrimary: {created:02x?}");
+    let key = created.get(10..14).context("a response without handle")?;
+    let digest = [&[0, 0, 0, 32][..], &[7; 32]].concat();
+    let sign = [key, &PASSWORD, &digest, &[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]].concat();
+    let signed = send(port, sign_digest, &sign)?;
+    ensure!(signed.get(6..10) == Some(&[0, 0, 0, 0x95]), "TPM2_SignDigest: {:02x?}", signed.get(..10));
+    let again = send(port, create_primary, &create)?;
+    ensure!(again.get(6..10) == Some(&[0; 4]), "afterwards: {again:02x?}");
+    Ok(())
+}
+
+/// One command with sessions, and its response.
+fn send(port: u16, code: u32, body: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let size = u32::try_from(10 + body.len())?;
+    stream.write_all(&[&[0x80, 2][..], &size.to_be_bytes(), &code.to_be_bytes(), body].concat())?;
+    let mut response = vec![0; 10];
+    stream.read_exact(&mut response)?;
+    let size: [u8; 4] = response[2..6].try_into()?;
+    response.resize(u32::from_be_bytes(size).try_into()?, 0);
+    stream.read_exact(&mut response[10..])?;
+    Ok(response)
 }
 
 fn run_one(tcti: &str, folder: &Path, script: &str) -> Result<()> {
