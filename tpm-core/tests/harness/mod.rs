@@ -14,7 +14,7 @@ pub(crate) mod twin;
 
 /// Entropy from a counter: the same in every run.
 pub(crate) struct CountedEntropy {
-    count: u64,
+    pub count: u64,
     /// The source fails from now on.
     pub dry: bool,
 }
