@@ -106,8 +106,9 @@ impl Marshal for CommandAudit {
 impl Unmarshal<'_> for CommandAudit {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let mut audit = Self { alg: r.get()?, counter: r.get()?, ..Self::new() };
+        let count: u32 = r.get()?;
         let mut last = None;
-        for _ in 0..r.get::<u32>()? {
+        for _ in 0..count {
             let code: u32 = r.get()?;
             if last.is_some_and(|last| last >= code) {
                 return Err(Fmt1::VALUE);
@@ -118,6 +119,7 @@ impl Unmarshal<'_> for CommandAudit {
                 return Err(Fmt1::VALUE);
             }
         }
-        Ok(audit)
+        // What is always on the list is in it.
+        if u32::try_from(audit.codes().count()) == Ok(count) { Ok(audit) } else { Err(Fmt1::VALUE) }
     }
 }

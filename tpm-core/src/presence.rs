@@ -71,8 +71,9 @@ impl Marshal for PresenceList {
 impl Unmarshal<'_> for PresenceList {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let mut list = Self::new();
+        let count: u32 = r.get()?;
         let mut last = None;
-        for _ in 0..r.get::<u32>()? {
+        for _ in 0..count {
             let code: u32 = r.get()?;
             if last.is_some_and(|last| last >= code) {
                 return Err(Fmt1::VALUE);
@@ -83,6 +84,7 @@ impl Unmarshal<'_> for PresenceList {
                 return Err(Fmt1::VALUE);
             }
         }
-        Ok(list)
+        // What is always on the list is in it.
+        if u32::try_from(list.codes().count()) == Ok(count) { Ok(list) } else { Err(Fmt1::VALUE) }
     }
 }

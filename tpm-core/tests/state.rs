@@ -37,7 +37,7 @@ fn ask(tpm: &mut Fixture) {
         .chain([(1, 0x0100_0000), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0x100), (6, 0x200), (7, 0), (9, 0), (0xa, 0)])
     {
         let words = [capability, first, 200u32].map(u32::to_be_bytes).concat();
-        tpm.run(0x17a, &[], &[], &words).unwrap();
+        let _ = tpm.run(0x17a, &[], &[], &words);
     }
     tpm.run(0x181, &[], &[], &[]).unwrap();
     tpm.run(0x17e, &[], &[], &[0, 0, 0, 1, 0, 0xb, 3, 0xff, 0xff, 0xff]).unwrap();
@@ -90,7 +90,7 @@ fn furnish(tpm: &mut Fixture) {
     tpm.set_presence(false);
     tpm.with(0x13f, &[PLATFORM], &[b"platform"], &[0, 0, 0, 9]).unwrap();
     // ACT 0 counts from 100 s.
-    tpm.with(0x198, &[0x4000_0110], &[b""], &100u32.to_be_bytes()).unwrap();
+    tpm.with(0x198, &[0x4000_0110], &[b"platform"], &100u32.to_be_bytes()).unwrap();
     tpm.with(0x130, &[OWNER], &[b""], &[1]).unwrap();
 }
 
@@ -160,7 +160,7 @@ fn sessions_go_on_loaded_or_saved() {
     let mut tpm = mirrored();
     nv::define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
     let write = [&tpm2b(b"12345678")[..], &[0, 0]].concat();
-    let hmac = Start { sym: Sym::Aes128, alg: Alg::Sha384, bind: (INDEX, b"pw"), ..Start::default() };
+    let hmac = Start { sym: Sym::Aes128, alg: Alg::Sha384, bind: (OWNER, b""), ..Start::default() };
     let mut bound = Session::start(&mut tpm, &hmac);
     let mut audit = Session::start(&mut tpm, &Start { sym: Sym::Xor, ..Start::default() });
     let mut policy = Session::plain(&mut tpm, Kind::Policy);
