@@ -13,7 +13,6 @@ use super::{Orderly, Ram, Restore};
 use crate::act::{Act, Acts, COUNT, SavedAct};
 use crate::crypto::hash::{HashAlg, digest};
 use crate::crypto::primary;
-use crate::object::stored::MAX as MAX_OBJECT;
 use crate::pcr::is_possible;
 use crate::platform::Hooks;
 use crate::profile::{
@@ -23,13 +22,16 @@ use crate::profile::{
 use crate::rc::Fmt1;
 use crate::state::HierarchyPolicy;
 use crate::tpm::Tpm;
-use crate::wire::{Marshal, Reader, Unmarshal, Writer};
+use crate::wire::{Marshal, Public, Reader, Sensitive, Unmarshal, Writer};
 
 const MAGIC: &[u8; 8] = b"QUOINTPM";
 const VERSION: u16 = 1;
 const LENGTH_AT: usize = 12;
 const HEADER: usize = 16;
 const DIGEST: usize = 32;
+
+/// Octets of the largest stored object.
+const MAX_OBJECT: usize = Public::MAX + 2 + Sensitive::MAX + 2 + 66 + 4 + 1;
 
 /// The room that any state fits into.
 pub const MAX_STATE_SIZE: usize = NV_MEMORY_SIZE
