@@ -1,7 +1,8 @@
 //! Authenticated Countdown Timers (Part 1, 38): which of TPM_RH_ACT_0 to _F there are says the profile. They count in seconds of the TPM's time.
 
 use crate::profile::ACTS;
-use crate::wire::{Handle, HandleKind};
+use crate::rc::Fmt1;
+use crate::wire::{Handle, HandleKind, Marshal, Reader, Unmarshal, Writer, structure};
 
 /// How many there are.
 pub(crate) const COUNT: usize = ACTS.len();
@@ -25,23 +26,52 @@ enum Countdown {
     Until(u64),
 }
 
-/// One timer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Act {
-    countdown: Countdown,
-    /// TPMA_ACT.signaled
-    signaled: bool,
-    /// TPMA_ACT.preserveSignaled: it was signaled before _TPM_Init
-    preserved: bool,
-    /// TPM2_ACT_SetTimeout was executed since TPM2_Startup
-    updated: bool,
+structure! {
+    /// One timer.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct Act {
+        countdown: Countdown,
+        /// TPMA_ACT.signaled
+        signaled: bool,
+        /// TPMA_ACT.preserveSignaled: it was signaled before _TPM_Init
+        preserved: bool,
+        /// TPM2_ACT_SetTimeout was executed since TPM2_Startup
+        updated: bool,
+    }
 }
 
-/// What TPM2_Shutdown(STATE) keeps of a timer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct SavedAct {
-    remaining_s: u32,
-    signaled: bool,
+/// In the state of the TPM: 0, 1, or 2 with the time.
+impl Marshal for Countdown {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        match self {
+            Self::Stopped => w.put(&[0]),
+            Self::Endless => w.put(&[1]),
+            Self::Until(end) => {
+                w.put(&[2]);
+                end.marshal(w);
+            }
+        }
+    }
+}
+
+impl Unmarshal<'_> for Countdown {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        match r.get::<u8>()? {
+            0 => Ok(Self::Stopped),
+            1 => Ok(Self::Endless),
+            2 => r.get().map(Self::Until),
+            _ => Err(Fmt1::VALUE),
+        }
+    }
+}
+
+structure! {
+    /// What TPM2_Shutdown(STATE) keeps of a timer.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub(crate) struct SavedAct {
+        remaining_s: u32,
+        signaled: bool,
+    }
 }
 
 impl Act {
@@ -103,7 +133,7 @@ impl Act {
 
 /// All timers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Acts([Act; COUNT]);
+pub(crate) struct Acts(pub(crate) [Act; COUNT]);
 
 impl Acts {
     /// None runs or signals.

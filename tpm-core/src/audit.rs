@@ -3,7 +3,9 @@
 use crate::command::{COMMANDS, find};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::profile;
+use crate::rc::Fmt1;
 use crate::tpm::Tpm;
+use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
 /// TPM_CC_SetCommandCodeAuditStatus, which is always audited.
 const SET_COMMAND_CODE_AUDIT_STATUS: u32 = 0x140;
@@ -88,5 +90,36 @@ impl Tpm {
         });
         let new = Hasher::new(hash).chain(old.as_slice()).chain(cp_hash.as_slice()).chain(rp_hash.as_slice()).finish();
         self.reset.audit_digest = Some(new);
+    }
+}
+
+/// Algorithm, counter, and the codes of the audited commands behind their number.
+impl Marshal for CommandAudit {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.alg.marshal(w);
+        self.counter.marshal(w);
+        u32::try_from(self.codes().count()).unwrap_or(u32::MAX).marshal(w);
+        self.codes().for_each(|code| code.marshal(w));
+    }
+}
+
+impl Unmarshal<'_> for CommandAudit {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let mut audit = Self { alg: r.get()?, counter: r.get()?, ..Self::new() };
+        let count: u32 = r.get()?;
+        let mut last = None;
+        for _ in 0..count {
+            let code: u32 = r.get()?;
+            if last.is_some_and(|last| last >= code) {
+                return Err(Fmt1::VALUE);
+            }
+            last = Some(code);
+            audit.set(code);
+            if !audit.audits(code) {
+                return Err(Fmt1::VALUE);
+            }
+        }
+        // What is always on the list is in it.
+        if u32::try_from(audit.codes().count()) == Ok(count) { Ok(audit) } else { Err(Fmt1::VALUE) }
     }
 }

@@ -2,8 +2,10 @@
 
 use crate::platform::Hooks;
 use crate::profile;
+use crate::rc::Fmt1;
 use crate::state::Ram;
 use crate::tpm::Tpm;
+use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
 /// The rate is that many of the platform's units for each unit of the TPM's, at first.
 const NOMINAL: u32 = 30_000;
@@ -84,5 +86,21 @@ impl Tpm {
             self.set_clock(clock_ms);
         }
         possible
+    }
+}
+
+impl Marshal for Rate {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.divisor.marshal(w);
+        self.carry.marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for Rate {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let (divisor, carry): (u32, u64) = (r.get()?, r.get()?);
+        // What carries over may be from before the rate was made faster.
+        let possible = (NOMINAL - LIMIT..=NOMINAL + LIMIT).contains(&divisor) && carry < (NOMINAL + LIMIT).into();
+        if possible { Ok(Self { divisor, carry }) } else { Err(Fmt1::RANGE) }
     }
 }

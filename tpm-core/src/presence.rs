@@ -1,6 +1,8 @@
 //! Which commands need physical presence when the platform authorizes them (Part 3, 26.2).
 
 use crate::command::{COMMANDS, find};
+use crate::rc::Fmt1;
+use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
 /// Whether a command can be put on the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,5 +57,34 @@ impl PresenceList {
     /// TPM_CAP_PP_COMMANDS: the codes of those commands, ascending.
     pub(crate) fn codes(self) -> impl Iterator<Item = u32> {
         COMMANDS.iter().map(|c| c.code).filter(move |code| self.has(*code))
+    }
+}
+
+/// The codes on the list behind their number.
+impl Marshal for PresenceList {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        u32::try_from(self.codes().count()).unwrap_or(u32::MAX).marshal(w);
+        self.codes().for_each(|code| code.marshal(w));
+    }
+}
+
+impl Unmarshal<'_> for PresenceList {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let mut list = Self::new();
+        let count: u32 = r.get()?;
+        let mut last = None;
+        for _ in 0..count {
+            let code: u32 = r.get()?;
+            if last.is_some_and(|last| last >= code) {
+                return Err(Fmt1::VALUE);
+            }
+            last = Some(code);
+            list.set(code, true);
+            if !list.has(code) {
+                return Err(Fmt1::VALUE);
+            }
+        }
+        // What is always on the list is in it.
+        if u32::try_from(list.codes().count()) == Ok(count) { Ok(list) } else { Err(Fmt1::VALUE) }
     }
 }

@@ -6,15 +6,17 @@ use crate::crypto::selftest::Test;
 use crate::pipeline::Call;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
-use crate::wire::{AlgId, AlgList, List, Reader};
+use crate::wire::{AlgId, AlgList, List, Reader, structure};
 
-/// What the self-tests have shown since _TPM_Init.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct SelfTest {
-    /// bit `n` is SET when the `n`-th of [`Test::all`] has passed
-    passed: u64,
-    /// the number, from 1, of the test that failed
-    failed: Option<u16>,
+structure! {
+    /// What the self-tests have shown since _TPM_Init.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct SelfTest {
+        /// bit `n` is SET when the `n`-th of [`Test::all`] has passed
+        passed: u64,
+        /// the number, from 1, of the test that failed
+        failed: Option<u16>,
+    }
 }
 
 impl SelfTest {

@@ -129,6 +129,7 @@ impl Tpm {
     pub fn check(&self) -> Result<(), &'static str> {
         self.ram.sessions.check()?;
         self.persistent.nv.check()?;
+        self.check_stored()?;
         if self.reset.audit_digest.is_some_and(|d| d.len() != self.persistent.audit.alg.digest_size()) {
             return Err("the digest of command audit is not of its algorithm");
         }

@@ -63,16 +63,23 @@ impl Tpm {
     }
 }
 
+impl NvPublic {
+    /// Whether dataSize fits the type, which exists.
+    pub(crate) fn size_suits(&self) -> bool {
+        let size = usize::from(self.data_size);
+        match self.attributes.nv_type() {
+            Some(NvType::Ordinary) => size <= MAX_NV_INDEX_SIZE,
+            Some(NvType::Extend) => size == self.name_alg.digest_size(),
+            Some(NvType::Counter | NvType::Bits | NvType::PinFail | NvType::PinPass) => size == 8,
+            None => false,
+        }
+    }
+}
+
 fn check_attributes(public: &NvPublic) -> Result<(), Fmt1> {
     let a = public.attributes;
     let nv_type = a.nv_type().ok_or(Fmt1::ATTRIBUTES)?;
-    let size = usize::from(public.data_size);
-    let fits = match nv_type {
-        NvType::Ordinary => size <= MAX_NV_INDEX_SIZE,
-        NvType::Extend => size == public.name_alg.digest_size(),
-        NvType::Counter | NvType::Bits | NvType::PinFail | NvType::PinPass => size == 8,
-    };
-    if !fits {
+    if !public.size_suits() {
         return Err(Fmt1::SIZE);
     }
     let fresh = !a.any(A::WRITTEN.with(A::WRITELOCKED).with(A::READLOCKED));

@@ -3,6 +3,7 @@
 mod access;
 mod definition;
 mod pin;
+mod stored;
 
 pub(crate) use definition::DefinitionAt;
 
@@ -230,6 +231,9 @@ impl NvMemory {
         }
         if !self.indices.windows(2).all(|w| matches!(w, [a, b] if a.public.index < b.public.index)) {
             return Err("NV Indices are not in order");
+        }
+        if !self.indices.iter().all(|i| i.public.size_suits()) {
+            return Err("an NV Index has no type, or not its size");
         }
         Ok(())
     }

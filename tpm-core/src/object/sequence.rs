@@ -199,7 +199,8 @@ impl Marshal for Hasher {
 
 impl Unmarshal<'_> for Hasher {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        let alg = r.get()?;
+        // PCR banks are hashed whether or not the profile offers their algorithm.
+        let alg = HashAlg::from_id(r.get()?).ok_or(Fmt1::HASH)?;
         let len: u16 = r.get()?;
         Hasher::restore(alg, r.take(len.into())?).ok_or(Fmt1::VALUE)
     }

@@ -1,8 +1,10 @@
 //! An object as the TPM keeps it for itself: in a saved context and in its state.
 
-use super::{Object, name_of};
+use super::{Object, PersistentObjects, Slot, name_of};
+use crate::profile::MAX_LOADED_OBJECTS;
 use crate::rc::Fmt1;
-use crate::wire::{Handle, Marshal, OptionalSensitive, Public, Reader, Unmarshal, Writer};
+use crate::state::Restore;
+use crate::wire::{Handle, HandleKind, Marshal, OptionalSensitive, Public, Reader, Unmarshal, Writer};
 
 const EXTERNAL: u8 = 1;
 const PRIMARY: u8 = 2;
@@ -46,5 +48,64 @@ impl Unmarshal<'_> for Object {
             primary: flags & PRIMARY != 0,
             st_clear: flags & ST_CLEAR != 0,
         })
+    }
+}
+
+/// A count, and each object behind its handle, ascending.
+impl Marshal for PersistentObjects {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX).marshal(w);
+        for (handle, object) in &self.0 {
+            handle.marshal(w);
+            object.marshal(w);
+        }
+    }
+}
+
+impl Restore for PersistentObjects {
+    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+        let mut last = None;
+        for _ in 0..r.get::<u32>()? {
+            let handle: Handle = r.get()?;
+            if handle.kind() != HandleKind::Persistent || last.is_some_and(|last| last >= handle.0) {
+                return Err(Fmt1::HANDLE);
+            }
+            last = Some(handle.0);
+            self.insert(handle, r.get()?).map_err(|_| Fmt1::SIZE)?;
+        }
+        Ok(())
+    }
+}
+
+/// What occupies each slot: 0 nothing, 1 an object, 2 a sequence.
+impl Marshal for [Option<Slot>; MAX_LOADED_OBJECTS] {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        for slot in self {
+            match slot {
+                None => w.put(&[0]),
+                Some(Slot::Object(object)) => {
+                    w.put(&[1]);
+                    object.marshal(w);
+                }
+                Some(Slot::Sequence(sequence)) => {
+                    w.put(&[2]);
+                    sequence.marshal(w);
+                }
+            }
+        }
+    }
+}
+
+impl Restore for [Option<Slot>; MAX_LOADED_OBJECTS] {
+    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+        for slot in self {
+            *slot = match r.get::<u8>()? {
+                0 => None,
+                1 => Some(Slot::Object(r.get()?)),
+                2 => Some(Slot::Sequence(r.get()?)),
+                _ => return Err(Fmt1::SELECTOR),
+            };
+        }
+        Ok(())
     }
 }

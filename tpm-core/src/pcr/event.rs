@@ -8,7 +8,7 @@ use crate::tpm::Tpm;
 use crate::wire::PCR_COUNT;
 
 /// An event in progress: a hash for each bank.
-pub(crate) struct HashSequence([Hasher; PCR_BANKS.len()]);
+pub(crate) struct HashSequence(pub(super) [Hasher; PCR_BANKS.len()]);
 
 impl HashSequence {
     fn new() -> Self {

@@ -1,8 +1,10 @@
 //! PCR (Part 1, 17) with the attributes of the PC Client Platform TPM Profile, 4.6.
 
 mod event;
+mod stored;
 
 pub(crate) use event::HashSequence;
+pub(crate) use stored::is_possible;
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::platform::Locality;

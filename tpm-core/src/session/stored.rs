@@ -1,8 +1,9 @@
 //! A session as the TPM keeps it for itself: in a saved context and in its state.
 
-use super::{Binding, Session};
+use super::{Active, Binding, Session, Sessions};
 use crate::policy::{BoundHash, PolicyState};
 use crate::rc::Fmt1;
+use crate::state::Restore;
 use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
 impl Marshal for Session {
@@ -109,5 +110,55 @@ impl Unmarshal<'_> for BoundHash {
             3 => Ok(Self::Parameters(digest)),
             _ => Err(Fmt1::SELECTOR),
         }
+    }
+}
+
+impl Sessions {
+    /// The counter, and what each handle is: 0 free, 1 loaded, 2 saved. What _TPM_Init loses is left out on request.
+    pub(crate) fn marshal(&self, w: &mut Writer<'_>, powered_off: bool) {
+        self.counter.marshal(w);
+        for active in &self.active {
+            let loaded = match active {
+                Active::Loaded(slot) if !powered_off => self.loaded.get(*slot).and_then(Option::as_ref),
+                _ => None,
+            };
+            match (active, loaded) {
+                (Active::Saved(counter), _) => {
+                    w.put(&[2]);
+                    counter.marshal(w);
+                }
+                (_, Some(session)) => {
+                    w.put(&[1]);
+                    session.marshal(w);
+                }
+                _ => w.put(&[0]),
+            }
+        }
+    }
+}
+
+/// Into a value without sessions.
+impl Restore for Sessions {
+    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+        self.counter = r.get()?;
+        for index in 0..self.active.len() {
+            match r.get::<u8>()? {
+                0 => {}
+                1 => {
+                    self.load_at(index, r.get()?).map_err(|_| Fmt1::SIZE)?;
+                }
+                2 => {
+                    let counter = r.get()?;
+                    if counter >= self.counter {
+                        return Err(Fmt1::RANGE);
+                    }
+                    if let Some(active) = self.active.get_mut(index) {
+                        *active = Active::Saved(counter);
+                    }
+                }
+                _ => return Err(Fmt1::SELECTOR),
+            }
+        }
+        Ok(())
     }
 }

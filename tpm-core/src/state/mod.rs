@@ -6,6 +6,12 @@
 //! | [`StateReset`] | TPM Restart and TPM Resume |
 //! | [`StateClear`] | TPM Resume |
 //! | [`Ram`] | nothing |
+//!
+//! [`stored`] makes one string of octets of all that, and back.
+
+mod stored;
+
+pub use stored::{MAX_STATE_SIZE, StateError, StateForm};
 
 use crate::act;
 use crate::audit::CommandAudit;
@@ -17,15 +23,45 @@ use crate::object::{PersistentObjects, Slot};
 use crate::pcr::{HashSequence, Pcrs, Root};
 use crate::presence::PresenceList;
 use crate::profile;
+use crate::rc::Fmt1;
 use crate::secret::Secret;
 use crate::session::Sessions;
-use crate::wire::{Auth, Handle};
+use crate::wire::{Auth, Handle, Marshal, Reader, Unmarshal, Writer};
 
 /// A seed of a hierarchy, or a proof.
 pub(crate) type Seed = Secret<64>;
 
 /// authPolicy of a hierarchy (TPM2_SetPrimaryPolicy): algorithm and digest.
 pub(crate) type HierarchyPolicy = Option<(HashAlg, Digest)>;
+
+/// What the state holds in its place, so that large parts need not be moved about on the stack.
+pub(crate) trait Restore {
+    /// Reads what [`Marshal`] wrote into a value that is as manufactured.
+    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1>;
+}
+
+impl<T: for<'a> Unmarshal<'a>> Restore for T {
+    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+        *self = r.get()?;
+        Ok(())
+    }
+}
+
+/// A structure whose stored form is its fields in order: none can be forgotten.
+macro_rules! stored {
+    ($(#[$m:meta])* $v:vis struct $name:ident { $($(#[$fm:meta])* $fv:vis $f:ident: $t:ty),* $(,)? }) => {
+        $(#[$m])* $v struct $name { $($(#[$fm])* $fv $f: $t),* }
+        impl Marshal for $name {
+            fn marshal(&self, w: &mut Writer<'_>) { $(self.$f.marshal(w);)* }
+        }
+        impl Restore for $name {
+            fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+                $(self.$f.restore(r)?;)*
+                Ok(())
+            }
+        }
+    };
+}
 
 /// TPM_SU as TPM2_Shutdown left it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,128 +74,136 @@ pub(crate) enum Orderly {
     State,
 }
 
-/// Parameters and counters of dictionary-attack protection (Part 1, 19.8).
-pub(crate) struct Dictionary {
-    /// failedTries (TPM_PT_LOCKOUT_COUNTER)
-    pub(crate) failed_tries: u32,
-    /// maxTries
-    pub(crate) max_tries: u32,
-    /// recoveryTime in seconds
-    pub(crate) recovery_time_s: u32,
-    /// lockoutRecovery in seconds
-    pub(crate) lockout_recovery_s: u32,
-    /// lockoutAuth may be used
-    pub(crate) lockout_auth_enabled: bool,
-    /// milliseconds, with power, since failedTries last changed
-    pub(crate) healing_ms: u64,
-    /// milliseconds, with power, since lockoutAuth failed
-    pub(crate) lockout_healing_ms: u64,
+crate::wire::structure! {
+    /// Parameters and counters of dictionary-attack protection (Part 1, 19.8).
+    pub(crate) struct Dictionary {
+        /// failedTries (TPM_PT_LOCKOUT_COUNTER)
+        pub(crate) failed_tries: u32,
+        /// maxTries
+        pub(crate) max_tries: u32,
+        /// recoveryTime in seconds
+        pub(crate) recovery_time_s: u32,
+        /// lockoutRecovery in seconds
+        pub(crate) lockout_recovery_s: u32,
+        /// lockoutAuth may be used
+        pub(crate) lockout_auth_enabled: bool,
+        /// milliseconds, with power, since failedTries last changed
+        pub(crate) healing_ms: u64,
+        /// milliseconds, with power, since lockoutAuth failed
+        pub(crate) lockout_healing_ms: u64,
+    }
 }
 
-/// What survives everything.
-pub(crate) struct Persistent {
-    /// EPS
-    pub(crate) endorsement_seed: Seed,
-    /// SPS
-    pub(crate) storage_seed: Seed,
-    /// PPS
-    pub(crate) platform_seed: Seed,
-    /// ehProof
-    pub(crate) endorsement_proof: Seed,
-    /// shProof
-    pub(crate) storage_proof: Seed,
-    /// phProof
-    pub(crate) platform_proof: Seed,
-    /// ownerAuth
-    pub(crate) owner_auth: Auth,
-    /// endorsementAuth
-    pub(crate) endorsement_auth: Auth,
-    /// lockoutAuth
-    pub(crate) lockout_auth: Auth,
-    /// ownerPolicy
-    pub(crate) owner_policy: HierarchyPolicy,
-    /// endorsementPolicy
-    pub(crate) endorsement_policy: HierarchyPolicy,
-    /// lockoutPolicy
-    pub(crate) lockout_policy: HierarchyPolicy,
-    /// disableClear
-    pub(crate) disable_clear: bool,
-    /// how the last shutdown was
-    pub(crate) orderly: Orderly,
-    /// dictionary-attack protection
-    pub(crate) dictionary: Dictionary,
-    /// command audit
-    pub(crate) audit: CommandAudit,
-    /// an authValue under dictionary-attack protection was used since TPM2_Startup: without TPM2_Shutdown the try may have failed unseen
-    pub(crate) da_used: bool,
-    /// the banks that are allocated at the next _TPM_Init: a bit map of PCR for each of `profile::PCR_BANKS`
-    pub(crate) pcr_allocation: [u32; profile::PCR_BANKS.len()],
-    /// authPolicy of the PCR that may have one
-    pub(crate) pcr_policy: HierarchyPolicy,
-    /// the safe flag of the clock as TPM2_Shutdown found it
-    pub(crate) saved_clock_safe: bool,
-    /// resetCount
-    pub(crate) reset_count: u32,
-    /// totalResetCount: TPM Resets since manufacture
-    pub(crate) total_reset_count: u64,
-    /// Clock, in milliseconds
-    pub(crate) clock_ms: u64,
-    /// which commands need physical presence
-    pub(crate) presence: PresenceList,
-    /// TPM_PT_ALGORITHM_SET
-    pub(crate) algorithm_set: u32,
-    /// NV Indices
-    pub(crate) nv: NvMemory,
-    /// persistent objects
-    pub(crate) objects: PersistentObjects,
+stored! {
+    /// What survives everything.
+    pub(crate) struct Persistent {
+        /// EPS
+        pub(crate) endorsement_seed: Seed,
+        /// SPS
+        pub(crate) storage_seed: Seed,
+        /// PPS
+        pub(crate) platform_seed: Seed,
+        /// ehProof
+        pub(crate) endorsement_proof: Seed,
+        /// shProof
+        pub(crate) storage_proof: Seed,
+        /// phProof
+        pub(crate) platform_proof: Seed,
+        /// ownerAuth
+        pub(crate) owner_auth: Auth,
+        /// endorsementAuth
+        pub(crate) endorsement_auth: Auth,
+        /// lockoutAuth
+        pub(crate) lockout_auth: Auth,
+        /// ownerPolicy
+        pub(crate) owner_policy: HierarchyPolicy,
+        /// endorsementPolicy
+        pub(crate) endorsement_policy: HierarchyPolicy,
+        /// lockoutPolicy
+        pub(crate) lockout_policy: HierarchyPolicy,
+        /// disableClear
+        pub(crate) disable_clear: bool,
+        /// how the last shutdown was
+        pub(crate) orderly: Orderly,
+        /// dictionary-attack protection
+        pub(crate) dictionary: Dictionary,
+        /// command audit
+        pub(crate) audit: CommandAudit,
+        /// an authValue under dictionary-attack protection was used since TPM2_Startup: without TPM2_Shutdown the try may have failed unseen
+        pub(crate) da_used: bool,
+        /// the banks that are allocated at the next _TPM_Init: a bit map of PCR for each of `profile::PCR_BANKS`
+        pub(crate) pcr_allocation: [u32; profile::PCR_BANKS.len()],
+        /// authPolicy of the PCR that may have one
+        pub(crate) pcr_policy: HierarchyPolicy,
+        /// the safe flag of the clock as TPM2_Shutdown found it
+        pub(crate) saved_clock_safe: bool,
+        /// resetCount
+        pub(crate) reset_count: u32,
+        /// totalResetCount: TPM Resets since manufacture
+        pub(crate) total_reset_count: u64,
+        /// Clock, in milliseconds
+        pub(crate) clock_ms: u64,
+        /// which commands need physical presence
+        pub(crate) presence: PresenceList,
+        /// TPM_PT_ALGORITHM_SET
+        pub(crate) algorithm_set: u32,
+        /// NV Indices
+        pub(crate) nv: NvMemory,
+        /// persistent objects
+        pub(crate) objects: PersistentObjects,
+    }
 }
 
-/// What TPM Restart and TPM Resume preserve.
-pub(crate) struct StateReset {
-    /// seed of the NULL hierarchy
-    pub(crate) null_seed: Seed,
-    /// nullProof
-    pub(crate) null_proof: Seed,
-    /// restartCount
-    pub(crate) restart_count: u32,
-    /// clearCount: TPM Restarts and Resets, for stClear objects
-    pub(crate) clear_count: u32,
-    /// sequence number of object contexts
-    pub(crate) object_context_id: u64,
-    /// pcrUpdateCounter
-    pub(crate) pcr_update_counter: u32,
-    /// what TPM2_Commit and TPM2_EC_Ephemeral have committed to
-    pub(crate) commit: Commit,
-    /// commandAuditDigest; None until an audited command is executed
-    pub(crate) audit_digest: Option<Digest>,
+stored! {
+    /// What TPM Restart and TPM Resume preserve.
+    pub(crate) struct StateReset {
+        /// seed of the NULL hierarchy
+        pub(crate) null_seed: Seed,
+        /// nullProof
+        pub(crate) null_proof: Seed,
+        /// restartCount
+        pub(crate) restart_count: u32,
+        /// clearCount: TPM Restarts and Resets, for stClear objects
+        pub(crate) clear_count: u32,
+        /// sequence number of object contexts
+        pub(crate) object_context_id: u64,
+        /// pcrUpdateCounter
+        pub(crate) pcr_update_counter: u32,
+        /// what TPM2_Commit and TPM2_EC_Ephemeral have committed to
+        pub(crate) commit: Commit,
+        /// commandAuditDigest; None until an audited command is executed
+        pub(crate) audit_digest: Option<Digest>,
+    }
 }
 
-/// What TPM Resume alone preserves.
-pub(crate) struct StateClear {
-    /// shEnable
-    pub(crate) storage_enabled: bool,
-    /// ehEnable
-    pub(crate) endorsement_enabled: bool,
-    /// phEnable
-    pub(crate) platform_enabled: bool,
-    /// phEnableNV
-    pub(crate) platform_nv_enabled: bool,
-    /// platformAuth
-    pub(crate) platform_auth: Auth,
-    /// platformPolicy
-    pub(crate) platform_policy: HierarchyPolicy,
-    /// authValue of the PCR that may have one
-    pub(crate) pcr_auth: Auth,
-    /// readOnly
-    pub(crate) read_only: bool,
-    /// authPolicy of each ACT
-    pub(crate) act_policies: [HierarchyPolicy; act::COUNT],
-    /// ACT as TPM2_Shutdown(STATE) saved them
-    pub(crate) saved_acts: [act::SavedAct; act::COUNT],
-    /// PCR as TPM2_Shutdown(STATE) saved them
-    pub(crate) saved_pcrs: Option<Pcrs>,
-    /// from where TPM2_Shutdown(STATE) saw the PCR measured
-    pub(crate) saved_root: Root,
+stored! {
+    /// What TPM Resume alone preserves.
+    pub(crate) struct StateClear {
+        /// shEnable
+        pub(crate) storage_enabled: bool,
+        /// ehEnable
+        pub(crate) endorsement_enabled: bool,
+        /// phEnable
+        pub(crate) platform_enabled: bool,
+        /// phEnableNV
+        pub(crate) platform_nv_enabled: bool,
+        /// platformAuth
+        pub(crate) platform_auth: Auth,
+        /// platformPolicy
+        pub(crate) platform_policy: HierarchyPolicy,
+        /// authValue of the PCR that may have one
+        pub(crate) pcr_auth: Auth,
+        /// readOnly
+        pub(crate) read_only: bool,
+        /// authPolicy of each ACT
+        pub(crate) act_policies: [HierarchyPolicy; act::COUNT],
+        /// ACT as TPM2_Shutdown(STATE) saved them
+        pub(crate) saved_acts: [act::SavedAct; act::COUNT],
+        /// PCR as TPM2_Shutdown(STATE) saved them
+        pub(crate) saved_pcrs: Option<Pcrs>,
+        /// from where TPM2_Shutdown(STATE) saw the PCR measured
+        pub(crate) saved_root: Root,
+    }
 }
 
 impl StateClear {

@@ -1,7 +1,7 @@
 //! Optional values in what only the TPM itself reads (contexts, state): a TPMI_YES_NO before the value.
 
-use super::{Marshal, Reader, Unmarshal, Writer};
-use crate::crypto::hash::Digest;
+use super::{Handle, Marshal, Reader, Unmarshal, Writer};
+use crate::crypto::hash::{Digest, HashAlg};
 use crate::rc::Fmt1;
 
 macro_rules! optional { ($($t:ty),* $(,)?) => { $(
@@ -19,4 +19,30 @@ macro_rules! optional { ($($t:ty),* $(,)?) => { $(
         }
     }
 )* } }
-optional!(bool, u8, u32, u64, Digest, crate::session::Binding, crate::policy::BoundHash);
+optional!(
+    bool,
+    u8,
+    u16,
+    u32,
+    u64,
+    Digest,
+    Handle,
+    (HashAlg, Digest),
+    crate::session::Binding,
+    crate::policy::BoundHash
+);
+
+/// An authPolicy with its algorithm.
+impl Marshal for (HashAlg, Digest) {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.0.marshal(w);
+        self.1.marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for (HashAlg, Digest) {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let (alg, digest): (HashAlg, Digest) = (r.get()?, r.get()?);
+        if digest.len() == alg.digest_size() { Ok((alg, digest)) } else { Err(Fmt1::SIZE) }
+    }
+}

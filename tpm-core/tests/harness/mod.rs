@@ -10,10 +10,11 @@ pub(crate) mod external;
 pub(crate) mod keys;
 pub(crate) mod nv;
 pub(crate) mod session;
+pub(crate) mod twin;
 
 /// Entropy from a counter: the same in every run.
 pub(crate) struct CountedEntropy {
-    count: u64,
+    pub count: u64,
     /// The source fails from now on.
     pub dry: bool,
 }
@@ -46,6 +47,10 @@ pub(crate) struct Fixture {
     pub entropy: CountedEntropy,
     pub clock: ManualClock,
     pub locality: u8,
+    /// Before every command and power cycle the state is exported and imported, and the copy does the same.
+    pub mirrored: bool,
+    /// what the clock said to the TPM last
+    pub last_ms: u64,
 }
 
 /// The outcome of a command: the response's body behind the header, or the response code.
@@ -56,7 +61,7 @@ impl Fixture {
     pub(crate) fn unstarted() -> Self {
         let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).map(Box::new).unwrap();
-        Self { tpm, entropy, clock, locality: 0 }
+        Self { tpm, entropy, clock, locality: 0, mirrored: false, last_ms: 0 }
     }
 
     /// A TPM after TPM2_Startup(CLEAR).
@@ -68,7 +73,12 @@ impl Fixture {
 
     /// _TPM_Init.
     pub(crate) fn power_cycle(&mut self) {
+        let twin = self.mirrored.then(|| twin::Twin::powered_off(self));
         self.tpm.init(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
+        self.last_ms = self.clock.0;
+        if let Some(twin) = twin {
+            twin.compare_init(self);
+        }
     }
 
     /// TPM2_Shutdown with this TPM_SU, _TPM_Init, TPM2_Startup with that one.
@@ -89,6 +99,7 @@ impl Fixture {
 
     /// Sends raw octets; the whole response.
     pub(crate) fn raw(&mut self, request: &[u8]) -> Vec<u8> {
+        let twin = self.mirrored.then(|| twin::Twin::running(self));
         let mut response = vec![0xa5; tpm_core::profile::MAX_RESPONSE_SIZE];
         let locality = Locality::new(self.locality).unwrap();
         let n = self.tpm.execute(
@@ -100,7 +111,11 @@ impl Fixture {
         assert!(response[n..].iter().all(|b| *b == 0xa5) || n >= 10, "nothing is written beyond the response");
         response.truncate(n);
         assert_eq!(u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize, n, "responseSize");
+        self.last_ms = self.clock.0;
         self.tpm.check().unwrap();
+        if let Some(twin) = twin {
+            twin.compare(self, request, &response);
+        }
         response
     }
 

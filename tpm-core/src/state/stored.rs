@@ -1,0 +1,293 @@
+//! The state of the TPM as octets, taken and restored between two commands. Version 1, frozen:
+//!
+//! > "QUOINTPM" ‖ version₂ ‖ version of the derivation of primary keys₁ ‖ form₁ ‖ length of all₄ ‖ sections ‖ SHA-256 of all before it
+//!
+//! A section is tag₂ ‖ length₄ ‖ contents; each form has its sections in the order of [`StateForm::sections`]. The contents are the fields of the
+//! structures in order, in the encoding of Part 2. What is not exactly that is refused. The digest finds damage, not malice: whoever keeps a
+//! state encrypts and authenticates it, since all secrets are in it.
+//!
+//! The DRBG is not in it, as no two TPMs may give the same random numbers: it is made anew from the platform's entropy. Nor is the platform's time: the
+//! TPM's goes on from where it was.
+
+use super::{Orderly, Ram, Restore};
+use crate::act::{Act, Acts, COUNT, SavedAct};
+use crate::crypto::hash::{HashAlg, digest};
+use crate::crypto::primary;
+use crate::pcr::is_possible;
+use crate::platform::Hooks;
+use crate::profile::{
+    MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS, NV_MEMORY_SIZE,
+    PCR_BANKS,
+};
+use crate::rc::Fmt1;
+use crate::state::HierarchyPolicy;
+use crate::tpm::Tpm;
+use crate::wire::{Marshal, Public, Reader, Sensitive, Unmarshal, Writer};
+
+const MAGIC: &[u8; 8] = b"QUOINTPM";
+const VERSION: u16 = 1;
+const LENGTH_AT: usize = 12;
+const HEADER: usize = 16;
+const DIGEST: usize = 32;
+
+/// Octets of the largest stored object.
+const MAX_OBJECT: usize = Public::MAX + 2 + Sensitive::MAX + 2 + 66 + 4 + 1;
+
+/// The room that any state fits into.
+pub const MAX_STATE_SIZE: usize = NV_MEMORY_SIZE
+    + 256 * MAX_NV_INDICES
+    + (MAX_OBJECT + 8) * (MAX_PERSISTENT_OBJECTS + MAX_LOADED_OBJECTS)
+    + MAX_CONTEXT_SIZE * MAX_LOADED_SESSIONS
+    + 32 * 1024;
+
+/// How much of the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateForm {
+    /// Everything: the TPM that is made of it goes on.
+    Whole,
+    /// What survives the loss of power: the TPM that is made of it is as after _TPM_Init.
+    PoweredOff,
+}
+
+/// Why a state is not given or taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StateError {
+    /// It needs this many octets.
+    Room(usize),
+    /// It does not begin as a state does.
+    NotAState,
+    /// The version of the state, of the derivation of primary keys, or the form is unknown.
+    Version,
+    /// It is shorter or longer than it says.
+    Length,
+    /// Its digest is not that of what is in it.
+    Digest,
+    /// Something in it cannot be in a state.
+    Contents,
+    /// Its parts do not go together.
+    Inconsistent(&'static str),
+    /// There is no entropy for a new DRBG.
+    Entropy,
+}
+
+impl From<Fmt1> for StateError {
+    fn from(_: Fmt1) -> Self {
+        Self::Contents
+    }
+}
+
+/// A part of the state.
+#[derive(Clone, Copy)]
+enum Section {
+    Persistent,
+    Reset,
+    Clear,
+    Ram,
+    /// What _TPM_Init leaves of RAM: saved sessions and signals of ACT
+    Remains,
+}
+
+impl StateForm {
+    const fn sections(self) -> [(u16, Section); 4] {
+        let last = match self {
+            Self::Whole => (4, Section::Ram),
+            Self::PoweredOff => (5, Section::Remains),
+        };
+        [(1, Section::Persistent), (2, Section::Reset), (3, Section::Clear), last]
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Whole => 0,
+            Self::PoweredOff => 1,
+        }
+    }
+
+    const fn from_number(n: u8) -> Option<Self> {
+        match n {
+            0 => Some(Self::Whole),
+            1 => Some(Self::PoweredOff),
+            _ => None,
+        }
+    }
+}
+
+impl Tpm {
+    /// Writes the state to the front of `out`; its length. The TPM stays as it is.
+    ///
+    /// # Errors
+    /// [`StateError::Room`] if it does not fit; [`MAX_STATE_SIZE`] octets always suffice. `out` is then of no use, but may hold secrets.
+    pub fn export(&self, form: StateForm, out: &mut [u8]) -> Result<usize, StateError> {
+        let mut w = Writer::new(out);
+        w.put(MAGIC);
+        VERSION.marshal(&mut w);
+        w.put(&[primary::VERSION, form.number()]);
+        w.put(&[0; 4]);
+        for (tag, section) in form.sections() {
+            tag.marshal(&mut w);
+            let at = w.len();
+            w.put(&[0; 4]);
+            self.marshal_section(section, &mut w);
+            let length = u32::try_from(w.len() - at - 4).unwrap_or(u32::MAX);
+            w.patch(at, &length.to_be_bytes());
+        }
+        let length = w.len() + DIGEST;
+        w.patch(LENGTH_AT, &u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+        let digest = digest(HashAlg::Sha256, &[w.written(0)]);
+        w.put(digest.as_slice());
+        if w.fits() { Ok(length) } else { Err(StateError::Room(length)) }
+    }
+
+    /// A TPM of a state that [`Tpm::export`] gave, with a new DRBG. One of the form [`StateForm::PoweredOff`] is as after _TPM_Init: TPM2_Startup is to come.
+    ///
+    /// # Errors
+    /// Each of [`StateError`] but `Room`.
+    pub fn import(state: &[u8], hooks: &mut Hooks<'_>) -> Result<Self, StateError> {
+        let (form, sections) = open(state)?;
+        let mut tpm = Self::manufacture(hooks).map_err(|_| StateError::Entropy)?;
+        let mut r = Reader::new(sections);
+        for (tag, section) in form.sections() {
+            if r.get::<u16>()? != tag {
+                return Err(StateError::Contents);
+            }
+            let length = usize::try_from(r.get::<u32>()?).map_err(|_| StateError::Contents)?;
+            let mut contents = Reader::new(r.take(length)?);
+            tpm.restore_section(section, &mut contents, hooks)?;
+            if !contents.is_empty() {
+                return Err(StateError::Contents);
+            }
+        }
+        if !r.is_empty() {
+            return Err(StateError::Contents);
+        }
+        tpm.check().map_err(StateError::Inconsistent)?;
+        Ok(tpm)
+    }
+
+    fn marshal_section(&self, section: Section, w: &mut Writer<'_>) {
+        match section {
+            Section::Persistent => self.persistent.marshal(w),
+            Section::Reset => self.reset.marshal(w),
+            Section::Clear => self.clear.marshal(w),
+            Section::Ram => self.ram.marshal(w),
+            Section::Remains => {
+                self.ram.sessions.marshal(w, true);
+                self.ram.acts.after_init().marshal(w);
+            }
+        }
+    }
+
+    fn restore_section(&mut self, section: Section, r: &mut Reader<'_>, hooks: &mut Hooks<'_>) -> Result<(), Fmt1> {
+        match section {
+            Section::Persistent => self.persistent.restore(r),
+            Section::Reset => self.reset.restore(r),
+            Section::Clear => self.clear.restore(r),
+            Section::Ram => self.ram.restore(r),
+            Section::Remains => {
+                // PCR begin as they are allocated.
+                self.init(hooks);
+                Restore::restore(&mut self.ram.sessions, r)?;
+                self.ram.acts.restore(r)
+            }
+        }
+    }
+
+    /// What a state must be beyond what [`Tpm::check`] finds in its parts.
+    pub(crate) fn check_stored(&self) -> Result<(), &'static str> {
+        let p = &self.persistent;
+        let seeds = [&p.endorsement_seed, &p.storage_seed, &p.platform_seed, &self.reset.null_seed];
+        let proofs = [&p.endorsement_proof, &p.storage_proof, &p.platform_proof, &self.reset.null_proof];
+        if !seeds.iter().chain(&proofs).all(|seed| seed.len() == 64) {
+            return Err("a seed or proof has not its size");
+        }
+        if is_possible(&p.pcr_allocation) { Ok(()) } else { Err("PCR are allocated that do not exist") }
+    }
+}
+
+/// What a state is, and its sections.
+fn open(state: &[u8]) -> Result<(StateForm, &[u8]), StateError> {
+    let mut r = Reader::new(state);
+    if !r.take(MAGIC.len()).is_ok_and(|magic| magic == MAGIC) {
+        return Err(StateError::NotAState);
+    }
+    let (version, derivation, form): (u16, u8, u8) = (r.get()?, r.get()?, r.get()?);
+    let form = StateForm::from_number(form).ok_or(StateError::Version)?;
+    if version != VERSION || derivation != primary::VERSION {
+        return Err(StateError::Version);
+    }
+    let length = usize::try_from(r.get::<u32>()?).map_err(|_| StateError::Length)?;
+    let (body, told) = state.split_last_chunk::<DIGEST>().ok_or(StateError::Length)?;
+    let sections = body.get(HEADER..).ok_or(StateError::Length)?;
+    if length != state.len() {
+        return Err(StateError::Length);
+    }
+    if digest(HashAlg::Sha256, &[body]).as_slice() == told { Ok((form, sections)) } else { Err(StateError::Digest) }
+}
+
+macro_rules! ram { ($($f:ident),*) => {
+    impl Marshal for Ram {
+        fn marshal(&self, w: &mut Writer<'_>) {
+            let Self { platform_now_ms: _, sessions, $($f),* } = self;
+            sessions.marshal(w, false);
+            $($f.marshal(w);)*
+        }
+    }
+    impl Restore for Ram {
+        fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+            Restore::restore(&mut self.sessions, r)?;
+            $(self.$f.restore(r)?;)*
+            Ok(())
+        }
+    }
+} }
+ram! {
+    started, failure, time_ms, time_epoch, clock_rate, clock_safe, acts, exclusive_audit, orderly_startup, pcrs_reallocated, self_test,
+    physical_presence, objects, pcrs, root, hash_sequence
+}
+
+impl Marshal for Orderly {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        w.put(&[match self {
+            Self::No => 0,
+            Self::Clear => 1,
+            Self::State => 2,
+        }]);
+    }
+}
+
+impl Unmarshal<'_> for Orderly {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        match r.get::<u8>()? {
+            0 => Ok(Self::No),
+            1 => Ok(Self::Clear),
+            2 => Ok(Self::State),
+            _ => Err(Fmt1::VALUE),
+        }
+    }
+}
+
+macro_rules! arrays { ($($t:ty; $n:expr),* $(,)?) => { $(
+    impl Marshal for [$t; $n] {
+        fn marshal(&self, w: &mut Writer<'_>) {
+            self.iter().for_each(|element| element.marshal(w));
+        }
+    }
+    impl Restore for [$t; $n] {
+        fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+            self.iter_mut().try_for_each(|element| element.restore(r))
+        }
+    }
+)* } }
+arrays!(u32; PCR_BANKS.len(), HierarchyPolicy; COUNT, SavedAct; COUNT, Act; COUNT);
+
+impl Marshal for Acts {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.0.marshal(w);
+    }
+}
+
+impl Restore for Acts {
+    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+        self.0.restore(r)
+    }
+}
