@@ -36,9 +36,8 @@ struct Outcome {
 
 impl Bench {
     fn new() -> Result<Self> {
-        let machine = build::build_binary(build::MACHINE)?;
-        let rules = build::build(build::RULES)?.join("rules");
-        Ok(Self { machine, image: image::pack(&rules, Payload::Nothing)?.bytes })
+        let programs = build::build(build::RULES)?;
+        Ok(Self { machine: programs.machine(), image: image::pack(&programs.rules(), Payload::Nothing)?.bytes })
     }
 
     fn boot(&self, image: &[u8], config: &str) -> Result<Outcome> {

@@ -1,8 +1,7 @@
 //! Builds what runs without an operating system: the firmware, its payload, the machine.
 //!
-//! The target triple is the host's (facts of the build: docs/boot.md), so the flags are given here, with target directories of their own,
-//! and never workspace-wide. The firmware is built by itself: were the machine built in the same cargo call, the features that the machine wants of a
-//! shared dependency would end up in the measured image.
+//! The target triple is the host's (facts of the build: docs/boot.md), so the flags are given here, with a target directory of their own,
+//! and never workspace-wide.
 
 use crate::progress::Progress;
 use crate::{workspace, wrapper};
@@ -38,72 +37,71 @@ const RUSTFLAGS: &[&str] = &[
     "-Clink-arg=-zmax-page-size=4096",
 ];
 
-/// A set of packages that are built in one cargo call, into a target directory of their own.
+/// A set of packages that are built in one cargo call.
+///
+/// All go to one target directory, and share what they depend on. The machine wants no feature of a shared crate that the firmware does not
+/// want, so building it beside the firmware does not change the image: the suite "image: reproducible and as committed" builds the image once without it.
 #[derive(Debug, Clone, Copy)]
 pub struct Bundle {
     label: &'static str,
-    folder: &'static str,
     packages: &'static [&'static str],
-    binary: Option<&'static str>,
 }
 
-/// The measured image's firmware; its ELF file is `quoin`.
-pub const FIRMWARE: Bundle =
-    Bundle { label: "firmware", folder: "firmware", packages: &["kernel"], binary: Some("quoin") };
-/// The payload at VMPL2; its ELF file is `guest`.
-pub const GUEST: Bundle = Bundle { label: "guest", folder: "guest", packages: &["guest"], binary: Some("guest") };
-/// The software SEV-SNP machine; its ELF file is `machine`.
-pub const MACHINE: Bundle =
-    Bundle { label: "machine", folder: "machine", packages: &["machine"], binary: Some("machine") };
-/// The deliberately wrong firmwares that test the machine's rules.
-pub const RULES: Bundle = Bundle { label: "rules", folder: "machine", packages: &["rules"], binary: None };
+/// What the image is packed from.
+pub const IMAGE: Bundle = Bundle { label: "image", packages: &["kernel", "guest"] };
+/// The image's programs, and the software SEV-SNP machine.
+pub const IMAGE_AND_MACHINE: Bundle = Bundle { label: "firmware", packages: &["kernel", "guest", "machine"] };
+/// All of [`IMAGE_AND_MACHINE`], and the deliberately wrong firmwares that test the machine's rules.
+pub const RULES: Bundle = Bundle { label: "rules", packages: &["kernel", "guest", "machine", "rules"] };
 
-/// Builds `bundle` in this checkout and gives the folder with its ELF files. `CARGO_PROFILE_FIRMWARE_*` variables are obeyed, as by any cargo call.
-pub fn build(bundle: Bundle) -> Result<PathBuf> {
+/// The ELF files of a bundle. Those of packages that were not in it may be missing or old.
+#[derive(Debug, Clone)]
+pub struct Programs(PathBuf);
+
+impl Programs {
+    /// The measured image's firmware.
+    pub fn firmware(&self) -> PathBuf {
+        self.0.join("quoin")
+    }
+
+    /// The payload at VMPL2.
+    pub fn guest(&self) -> PathBuf {
+        self.0.join("guest")
+    }
+
+    /// The software SEV-SNP machine.
+    pub fn machine(&self) -> PathBuf {
+        self.0.join("machine")
+    }
+
+    /// The deliberately wrong firmwares.
+    pub fn rules(&self) -> PathBuf {
+        self.0.join("rules")
+    }
+}
+
+/// Builds `bundle` in this checkout. `CARGO_PROFILE_FIRMWARE_*` variables are obeyed, as by any cargo call.
+pub fn build(bundle: Bundle) -> Result<Programs> {
     build_in(&workspace::root()?, &workspace::target_dir()?, bundle)
 }
 
-/// Builds `bundle`, of which only one binary is wanted, and gives its ELF file.
-pub fn build_binary(bundle: Bundle) -> Result<PathBuf> {
-    build_binary_in(&workspace::root()?, &workspace::target_dir()?, bundle)
-}
-
-/// As [`build_binary`], in the checkout `root` and into a folder of `target_dir`.
-pub fn build_binary_in(root: &Path, target_dir: &Path, bundle: Bundle) -> Result<PathBuf> {
-    let name = bundle.binary.context("this bundle has no single binary")?;
-    Ok(build_in(root, target_dir, bundle)?.join(name))
-}
-
-fn build_in(root: &Path, target_dir: &Path, bundle: Bundle) -> Result<PathBuf> {
-    let target_dir = target_dir.join(bundle.folder);
-    forget_if_scripts_changed(root, bundle, &target_dir)?;
+/// As [`build`], in the checkout `root` and into a folder of `target_dir`.
+pub fn build_in(root: &Path, target_dir: &Path, bundle: Bundle) -> Result<Programs> {
+    let target_dir = target_dir.join("bare-metal");
+    forget_if_scripts_changed(root, &target_dir)?;
     let mut command = cargo("build", root, &target_dir);
     for package in bundle.packages {
         command.args(["--package", package]);
     }
-    if let Some(binary) = bundle.binary {
-        command.args(["--bin", binary]);
-    }
     command
+        .arg("--bins")
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"))
         .env("RUSTC_WRAPPER", own_executable()?)
         .env(wrapper::MARKER, root)
         .env("CARGO_TERM_COLOR", "never")
         .env("CARGO_TERM_PROGRESS_WHEN", "never");
     watch(command, bundle.label)?;
-    Ok(target_dir.join(TARGET).join("firmware"))
-}
-
-/// Builds several bundles at once, each in its own target directory.
-pub fn build_all<const N: usize>(bundles: [Bundle; N]) -> Result<[PathBuf; N]> {
-    let built = thread::scope(|scope| {
-        bundles.map(|bundle| scope.spawn(move || build_binary(bundle))).map(|thread| thread.join())
-    });
-    let mut paths = Vec::with_capacity(N);
-    for result in built {
-        paths.push(result.map_err(|_| anyhow::anyhow!("a build thread panicked"))??);
-    }
-    Ok(paths.try_into().unwrap_or_else(|_| unreachable!("one path a bundle")))
+    Ok(Programs(target_dir.join(TARGET).join("firmware")))
 }
 
 fn cargo(verb: &str, root: &Path, target_dir: &Path) -> Command {
@@ -114,20 +112,20 @@ fn cargo(verb: &str, root: &Path, target_dir: &Path) -> Command {
 }
 
 /// Cargo does not know the linker scripts that the wrapper adds: when one has changed, it must forget what it linked with it.
-fn forget_if_scripts_changed(root: &Path, bundle: Bundle, target_dir: &Path) -> Result<()> {
+fn forget_if_scripts_changed(root: &Path, target_dir: &Path) -> Result<()> {
     let scripts = ["linker.ld", "tests/machine/linker.ld", "tests/guest/linker.ld", "tests/rules/linker.ld"];
     let mut hasher = DefaultHasher::new();
     for script in scripts {
         fs::read(root.join(script)).ok().hash(&mut hasher);
     }
     let now = format!("{:016x}\n", hasher.finish());
-    let stamp = target_dir.join(format!("{}.linker-scripts", bundle.label));
+    let stamp = target_dir.join("linker-scripts");
     if fs::read_to_string(&stamp).is_ok_and(|before| before == now) {
         return Ok(());
     }
     if target_dir.join(TARGET).is_dir() {
         let mut clean = cargo("clean", root, target_dir);
-        for package in bundle.packages {
+        for package in RULES.packages {
             clean.args(["--package", package]);
         }
         run_quietly(clean)?;
@@ -144,14 +142,17 @@ fn run_quietly(mut command: Command) -> Result<()> {
     bail!("{} failed:\n{}", name_of(&command), String::from_utf8_lossy(&output.stderr))
 }
 
-/// xtask itself, which is also the wrapper; the suites, which have another executable, find it beside theirs.
+/// xtask itself, which is also the wrapper; the suites, which have another executable, find it beside theirs: `cargo xtask` puts it into the folder of
+/// its profile, and other cargo calls into that of `dev`.
 fn own_executable() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     if own.file_stem() == Some(OsStr::new("xtask")) {
         return Ok(own);
     }
-    own.ancestors()
-        .map(|folder| folder.join("xtask"))
+    let candidates =
+        ["xtask/xtask", "xtask"].into_iter().flat_map(|name| own.ancestors().map(move |folder| folder.join(name)));
+    candidates
+        .into_iter()
         .find(|file| file.is_file())
         .context("xtask is not built: run this suite by `cargo xtask test`, or build it with `cargo build -p xtask`")
 }

@@ -162,14 +162,14 @@ mod tests {
         record[104..].copy_from_slice(&0x1234_5000_u64.to_le_bytes());
         let mut measurement = Measurement::default();
         measurement.page(PageType::Normal, 0x1234_5000, Some(&[7; 4096]));
-        assert_eq!(measurement.digest.as_slice(), Sha384::digest(record).as_slice());
+        assert_eq!(measurement.digest.as_slice(), &Sha384::digest(record)[..]);
 
         record[..48].copy_from_slice(&measurement.digest);
         record[48..96].fill(0);
         record[98] = 3;
         record[104..].copy_from_slice(&0x8000_u64.to_le_bytes());
         measurement.pages(PageType::Zero, 0x8000, 4096);
-        assert_eq!(measurement.digest.as_slice(), Sha384::digest(record).as_slice());
+        assert_eq!(measurement.digest.as_slice(), &Sha384::digest(record)[..]);
         assert_eq!(measurement.pages, 2);
     }
 

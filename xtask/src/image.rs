@@ -94,12 +94,12 @@ pub fn run(args: &Args) -> Result<()> {
 fn programs(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
     let firmware = match &args.firmware {
         Some(path) => path.clone(),
-        None => build::build_binary(build::FIRMWARE)?,
+        None => build::build(build::IMAGE)?.firmware(),
     };
     let guest = match &args.guest {
         Some(path) => Some(path.clone()),
         None if args.no_guest => None,
-        None => Some(build::build_binary(build::GUEST)?),
+        None => Some(build::build(build::IMAGE)?.guest()),
     };
     Ok((firmware, guest))
 }

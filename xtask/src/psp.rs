@@ -3,8 +3,6 @@
 //! The certificates and the VCEK's private key are committed in `tests/machine/psp` and thus known to everybody: a report under them proves
 //! nothing but that the code works. [`DEVELOPMENT_ROOT_SHA256`] lets `xtask verify` name that root and refuse it unless asked to accept it.
 
-pub mod chain;
-
 use core::fmt;
 
 /// SHA-256 of the mock ARK's DER encoding (`sha256sum tests/machine/psp/ark.der`).

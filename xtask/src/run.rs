@@ -55,11 +55,11 @@ pub struct Built {
 
 /// Builds machine, firmware and payload, and packs the image.
 pub fn build_everything() -> Result<Built> {
-    let [machine, firmware, guest] = build::build_all([build::MACHINE, build::FIRMWARE, build::GUEST])?;
-    let image = image::pack(&firmware, Payload::Elf(&guest))?;
+    let programs = build::build(build::IMAGE_AND_MACHINE)?;
+    let image = image::pack(&programs.firmware(), Payload::Elf(&programs.guest()))?;
     let path = workspace::target_dir()?.join("quoin.igvm");
     fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Built { machine, image, path })
+    Ok(Built { machine: programs.machine(), image, path })
 }
 
 /// Builds the machine, and takes the image from `path`.
@@ -67,7 +67,7 @@ pub fn build_machine_for(path: &Path) -> Result<Built> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let launch = digest::measure(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
     Ok(Built {
-        machine: build::build_binary(build::MACHINE)?,
+        machine: build::build(build::IMAGE_AND_MACHINE)?.machine(),
         image: Image { bytes, launch },
         path: path.to_path_buf(),
     })

@@ -16,14 +16,17 @@ mod command;
 mod control;
 mod machine;
 mod platform;
+#[cfg(feature = "engine")]
 mod trace;
 mod wire;
 
 pub use machine::Dialect;
+#[cfg(feature = "engine")]
 pub use trace::Trace;
 
 use crate::relay::Relay;
 use anyhow::{Context, Result, bail};
+use core::fmt;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -225,11 +228,17 @@ impl Stop {
     }
 }
 
+/// What takes note of all that is said.
+pub trait Record: Send + fmt::Debug {
+    /// Records a command and its response.
+    fn record(&mut self, locality: u8, command: &[u8], response: &[u8]) -> Result<()>;
+}
+
 /// How to serve.
 #[derive(Debug, Default)]
 pub struct Settings {
     /// Records what is said.
-    pub trace: Option<Trace>,
+    pub trace: Option<Box<dyn Record>>,
     /// Whose protocol the platform port speaks, where that shall not be found out.
     pub dialect: Option<Dialect>,
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tpm_core::profile::PROFILE;
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
-use xtask::server::{Backend, Ports, Settings, Stop, Trace, serve_with};
+use xtask::server::{Backend, Ports, Record, Settings, Stop, Trace, serve_with};
 use xtask::tpm::Options;
 
 /// The TPM engine as a server.
@@ -45,6 +45,7 @@ fn run(options: &Options) -> Result<()> {
         ports.listen_unix(path)?;
     }
     let trace = options.trace.as_deref().map(Trace::create).transpose()?;
+    let trace = trace.map(|trace| Box::new(trace) as Box<dyn Record>);
     let stop = Stop::on_signal()?;
     let engine = Engine::new(options.seed.as_deref()).context("there is no entropy")?;
     println!(

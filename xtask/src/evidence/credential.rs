@@ -6,12 +6,9 @@ use super::wire::tpm2b;
 use aes::Aes128;
 use anyhow::{Context, Result};
 use cfb_mode::{BufEncryptor, cipher::KeyIvInit};
-use core::convert::Infallible;
-use hmac::{Hmac, KeyInit, Mac};
-use rsa::{
-    BoxedUint, Oaep, PublicKey,
-    rand_core::{TryCryptoRng, TryRng},
-};
+use hmac::{Hmac, Mac};
+use rsa::rand_core::{self, CryptoRng, RngCore, impls};
+use rsa::{BigUint, Oaep, RsaPublicKey};
 use sha2::Sha256;
 
 /// The three random values of a challenge, 32 bytes each.
@@ -49,9 +46,8 @@ pub fn make(modulus: &[u8], ak_name: &[u8], secrets: &Secrets) -> Result<Challen
 
 /// RSAES-OAEP with the EK's nameAlg and the label of credentials (Part 1, B.10.4).
 fn encrypt_seed(modulus: &[u8], secrets: &Secrets) -> Result<Vec<u8>> {
-    let n = BoxedUint::from_be_slice_vartime(modulus);
-    let ek = PublicKey::new(n, BoxedUint::from(65537_u32)).context("EK modulus")?;
-    let padding = Oaep::<Sha256>::new_with_label(b"IDENTITY\0".as_slice());
+    let ek = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from(65537_u32)).context("EK modulus")?;
+    let padding = Oaep::new_with_label::<Sha256, _>("IDENTITY\0");
     ek.encrypt(&mut Replay(&secrets.oaep_seed), padding, &secrets.seed).context("RSAES-OAEP")
 }
 
@@ -63,7 +59,7 @@ fn kdfa(key: &[u8], label: &str, context: &[u8], bits: u32) -> Result<Vec<u8>> {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).context("HMAC key")?;
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).context("HMAC key")?;
     parts.iter().for_each(|part| mac.update(part));
     Ok(mac.finalize().into_bytes().to_vec())
 }
@@ -71,31 +67,29 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>> {
 /// "Random" bytes that are known beforehand.
 struct Replay<'a>(&'a [u8]);
 
-impl TryRng for Replay<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
+impl RngCore for Replay<'_> {
+    fn next_u32(&mut self) -> u32 {
+        impls::next_u32_via_fill(self)
     }
 
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
+    fn next_u64(&mut self) -> u64 {
+        impls::next_u64_via_fill(self)
     }
 
-    fn try_fill_bytes(&mut self, destination: &mut [u8]) -> Result<(), Infallible> {
+    fn fill_bytes(&mut self, destination: &mut [u8]) {
         let length = destination.len().min(self.0.len());
         let (now, later) = self.0.split_at(length);
         destination[..length].copy_from_slice(now);
         self.0 = later;
+    }
+
+    fn try_fill_bytes(&mut self, destination: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(destination);
         Ok(())
     }
 }
 
-impl TryCryptoRng for Replay<'_> {}
+impl CryptoRng for Replay<'_> {}
 
 #[cfg(test)]
 mod tests {

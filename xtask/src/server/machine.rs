@@ -1,6 +1,6 @@
 //! What all connections share: the TPM, its power, the locality of those who name none.
 
-use super::{Backend, StateBlob, Stop, Trace};
+use super::{Backend, Record, StateBlob, Stop};
 use anyhow::Result;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +30,7 @@ pub(crate) struct Machine {
 
 struct Inner {
     backend: Box<dyn Backend>,
-    trace: Option<Trace>,
+    trace: Option<Box<dyn Record>>,
     powered: bool,
     locality: u8,
     dialect: Dialect,
@@ -45,7 +45,12 @@ struct Inner {
 }
 
 impl Machine {
-    pub(crate) fn new(backend: Box<dyn Backend>, trace: Option<Trace>, dialect: Option<Dialect>, stop: Stop) -> Self {
+    pub(crate) fn new(
+        backend: Box<dyn Backend>,
+        trace: Option<Box<dyn Record>>,
+        dialect: Option<Dialect>,
+        stop: Stop,
+    ) -> Self {
         let inner = Inner {
             backend,
             trace,

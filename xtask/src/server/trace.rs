@@ -9,6 +9,7 @@
 
 mod names;
 
+use super::Record;
 use anyhow::{Context, Result};
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -55,16 +56,6 @@ impl Trace {
         Ok(Self { text: create(path)?, capture, sent: [1, 1], count: 0 })
     }
 
-    /// Records a command and its response. Nothing stays in a buffer: a trace is read when something has gone wrong.
-    pub fn record(&mut self, locality: u8, command: &[u8], response: &[u8]) -> Result<()> {
-        self.count += 1;
-        let text = format!("{} {}", self.count, describe(locality, command, response));
-        self.text.write_all(text.as_bytes())?;
-        self.packet(true, command)?;
-        self.packet(false, response)?;
-        Ok(())
-    }
-
     fn packet(&mut self, from_client: bool, payload: &[u8]) -> Result<()> {
         let (client, server) = ([127, 0, 0, 1], [127, 0, 0, 1]);
         let [mine, theirs] = if from_client { self.sent } else { [self.sent[1], self.sent[0]] };
@@ -78,6 +69,18 @@ impl Trace {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let length = u32::try_from(frame.len())?;
         self.capture.write_packet(&PcapPacket { timestamp: time, orig_len: length, data: Cow::Owned(frame) })?;
+        Ok(())
+    }
+}
+
+impl Record for Trace {
+    /// Nothing stays in a buffer: a trace is read when something has gone wrong.
+    fn record(&mut self, locality: u8, command: &[u8], response: &[u8]) -> Result<()> {
+        self.count += 1;
+        let text = format!("{} {}", self.count, describe(locality, command, response));
+        self.text.write_all(text.as_bytes())?;
+        self.packet(true, command)?;
+        self.packet(false, response)?;
         Ok(())
     }
 }
@@ -111,7 +114,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Trace, capture_path, describe};
+    use super::{Record, Trace, capture_path, describe};
     use crate::qemu::Folder;
     use pcap_file::pcap::PcapReader;
     use std::fs;

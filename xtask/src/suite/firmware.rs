@@ -29,7 +29,7 @@ const UNWANTED: &[(&str, &str)] = &[
 
 /// Looks at cargo's tree, at the linked program, and at the sources.
 pub fn run(built: &Built) -> Result<Totals> {
-    let firmware = build::build_binary(build::FIRMWARE)?;
+    let firmware = build::build(build::IMAGE_AND_MACHINE)?.firmware();
     let elf = Elf::read(&firmware)?;
     let crates: Vec<String> = sizes::by_crate(&elf).into_iter().map(|(name, _)| name).collect();
     let mut totals = case("cargo tree: no getrandom, nothing that compiles or links C", tree());

@@ -80,7 +80,7 @@ fn works(qemu: &mut Qemu, built: &Built) -> Result<()> {
     let attested = relay.attest(AttestCall::Single(evidence::VTPM_GUID), 0, &nonce)?;
     ensure!(attested.rax == 0, "SVSM_ATTEST_SINGLE_SERVICE: {}", result_name(attested.rax));
     let data = Sha512::new().chain_update(nonce).chain_update(&attested.manifest).finalize();
-    ensure!(attested.report.get(0x50..0x90) == Some(data.as_slice()), "the report is not that of this call");
+    ensure!(attested.report.get(0x50..0x90) == Some(&data[..]), "the report is not that of this call");
     // TPM2_GetTestResult.
     let response = relay.tpm(&[0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x7C])?;
     ensure!(response.len() >= 10, "the TPM has answered {response:?}");

@@ -63,12 +63,11 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of the image that is built in the checkout at `root`.
+/// The bytes of the image that is built in the checkout at `root`, without the machine beside it.
 fn build_in(root: &Path) -> Result<Vec<u8>> {
     let progress = Progress::start("again");
-    let [firmware, guest] =
-        [build::FIRMWARE, build::GUEST].map(|bundle| build::build_binary_in(root, &root.join("target"), bundle));
-    let image = image::pack(&firmware?, Payload::Elf(&guest?))?;
+    let programs = build::build_in(root, &root.join("target"), build::IMAGE)?;
+    let image = image::pack(&programs.firmware(), Payload::Elf(&programs.guest()))?;
     progress.done("built in another folder");
     Ok(image.bytes)
 }

@@ -56,7 +56,7 @@ pub(super) fn chain(case: &Case<'_>) -> Result<String> {
             "the host's certificate table has another {name}"
         );
     }
-    Ok(format!("{} signed by {}", vcek.tbs_certificate().subject(), vcek.tbs_certificate().issuer()))
+    Ok(format!("{} signed by {}", vcek.tbs_certificate.subject, vcek.tbs_certificate.issuer))
 }
 
 /// Nothing in the host's table is left unread: entries are not empty and lie behind the last one, which is zeros (GHCB specification).
@@ -81,22 +81,22 @@ fn parse(der: &[u8]) -> Result<Certificate> {
 }
 
 fn signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<()> {
-    let (tbs, issuer) = (certificate.tbs_certificate(), issuer.tbs_certificate());
-    ensure!(tbs.issuer() == issuer.subject(), "issued by {}, not by {}", tbs.issuer(), issuer.subject());
-    let algorithm = certificate.signature_algorithm();
-    ensure!(algorithm == tbs.signature(), "two signature algorithms");
+    let (tbs, issuer) = (&certificate.tbs_certificate, &issuer.tbs_certificate);
+    ensure!(tbs.issuer == issuer.subject, "issued by {}, not by {}", tbs.issuer, issuer.subject);
+    let algorithm = &certificate.signature_algorithm;
+    ensure!(*algorithm == tbs.signature, "two signature algorithms");
     ensure!(algorithm.oid == RSASSA_PSS, "signed with {}, not with RSASSA-PSS", algorithm.oid);
     let key = issuer
-        .subject_public_key_info()
+        .subject_public_key_info
         .subject_public_key
         .as_bytes()
         .context("the issuer's key is no whole number of bytes")?;
-    let signature = certificate.signature().as_bytes().context("the signature is no whole number of bytes")?;
+    let signature = certificate.signature.as_bytes().context("the signature is no whole number of bytes")?;
     signature::rsa_pss_sha384(key, &tbs.to_der()?, signature)
 }
 
 fn valid_at(certificate: &Certificate, now: SystemTime) -> Result<()> {
-    let validity = certificate.tbs_certificate().validity();
+    let validity = &certificate.tbs_certificate.validity;
     ensure!(validity.not_before.to_system_time() <= now, "not valid before {}", validity.not_before);
     ensure!(now <= validity.not_after.to_system_time(), "not valid after {}", validity.not_after);
     Ok(())
@@ -105,7 +105,7 @@ fn valid_at(certificate: &Certificate, now: SystemTime) -> Result<()> {
 /// The VCEK's public key, an uncompressed point of P-384.
 pub(super) fn vcek_point(case: &Case<'_>) -> Result<Vec<u8>> {
     let vcek = parse(&case.evidence.vcek)?;
-    let key = vcek.tbs_certificate().subject_public_key_info().subject_public_key.as_bytes();
+    let key = vcek.tbs_certificate.subject_public_key_info.subject_public_key.as_bytes();
     Ok(key.context("the VCEK's key is no whole number of bytes")?.to_vec())
 }
 
@@ -131,7 +131,7 @@ pub(super) fn chip(case: &Case<'_>) -> Result<String> {
 fn extension<'a>(certificate: &'a Certificate, oid: &str) -> Result<&'a [u8]> {
     let oid = ObjectIdentifier::new(oid)?;
     let mut found =
-        certificate.tbs_certificate().extensions().into_iter().flatten().filter(|extension| extension.extn_id == oid);
+        certificate.tbs_certificate.extensions.iter().flatten().filter(|extension| extension.extn_id == oid);
     match (found.next(), found.next()) {
         (Some(extension), None) => Ok(extension.extn_value.as_bytes()),
         (None, _) => bail!("the VCEK's certificate has no extension {oid}"),

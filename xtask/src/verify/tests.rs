@@ -153,7 +153,7 @@ impl Twin {
 }
 
 fn point(key: &p256::ecdsa::SigningKey) -> Key {
-    let sec1 = key.verifying_key().to_sec1_point(false);
+    let sec1 = key.verifying_key().to_encoded_point(false);
     let bytes = sec1.as_bytes();
     Key::P256 { x: bytes[1..33].to_vec(), y: bytes[33..].to_vec() }
 }

@@ -1,25 +1,24 @@
 //! Makes a throw-away ARK → ASK → VCEK chain with the names and extensions of AMD's (AMD 57230, "Versioned Chip Endorsement Key Certificate
-//! and KDS Interface Specification").
+//! and KDS Interface Specification"): `cargo run -p xtask --example psp-identity -- tests/machine/psp`. The root's digest that it prints is what
+//! `psp::DEVELOPMENT_ROOT_SHA256` must then be.
 
-use super::{Identity, TCB, Tcb, chip_id};
 use anyhow::{Context, Result};
 use core::str::FromStr;
-use getrandom::{SysRng, rand_core::UnwrapErr};
-use p384::elliptic_curve::Generate;
-use rsa::{PrivateKey, pss::SigningKey};
+use p384::SecretKey;
+use rand_core::OsRng;
+use rsa::{RsaPrivateKey, pss::SigningKey};
 use sha2::{Digest, Sha256, Sha384};
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 use x509_cert::{
-    Certificate,
-    builder::{self, Builder, CertificateBuilder, profile::BuilderProfile},
-    certificate::TbsCertificate,
+    builder::{Builder, CertificateBuilder, Profile},
     der::{
-        Encode,
+        self, DateTime, Decode, Encode, Length, Writer,
         asn1::{Ia5String, ObjectIdentifier, OctetString},
         flagset::FlagSet,
+        oid::AssociatedOid,
     },
     ext::{
-        Extension, ToExtension,
+        AsExtension, Extension,
         pkix::{
             BasicConstraints, CrlDistributionPoints, KeyUsage, KeyUsages,
             crl::dp::DistributionPoint,
@@ -28,9 +27,11 @@ use x509_cert::{
     },
     name::Name,
     serial_number::SerialNumber,
-    spki::{EncodePublicKey, SubjectPublicKeyInfo, SubjectPublicKeyInfoRef},
+    spki::{EncodePublicKey, SubjectPublicKeyInfoOwned},
     time::{Time, Validity},
 };
+use xtask::digest::hex;
+use xtask::psp::{Identity, TCB, Tcb};
 
 /// Bits of the ARK's and ASK's RSA modulus.
 const CA_BITS: usize = 4096;
@@ -40,12 +41,18 @@ const CRL: &str = "https://kdsintf.amd.com/vcek/v1/Milan/crl";
 const NOT_BEFORE: &str = "2025-01-01T00:00:00Z";
 const NOT_AFTER: &str = "2049-12-31T23:59:59Z";
 
+fn main() -> Result<()> {
+    let folder = env::args().nth(1).context("usage: psp-identity DIR, the folder that takes certificates and key")?;
+    println!("{}", hex(&write(&generate()?, Path::new(&folder))?));
+    Ok(())
+}
+
 /// Makes a new identity; its ARK's and ASK's private keys are forgotten.
-pub fn generate() -> Result<Identity> {
-    let mut rng = UnwrapErr(SysRng);
-    let ark_key = PrivateKey::new(&mut rng, CA_BITS)?;
-    let ask_key = PrivateKey::new(&mut rng, CA_BITS)?;
-    let vcek_key = p384::SecretKey::generate_from_rng(&mut rng);
+fn generate() -> Result<Identity> {
+    let ark_key = RsaPrivateKey::new(&mut OsRng, CA_BITS)?;
+    let ask_key = RsaPrivateKey::new(&mut OsRng, CA_BITS)?;
+    let vcek_key = SecretKey::random(&mut OsRng);
+    let chip_id = Identity::development().chip_id;
     let ark = Template {
         subject: "ARK-Milan",
         issuer: "ARK-Milan",
@@ -62,11 +69,11 @@ pub fn generate() -> Result<Identity> {
         subject: "SEV-VCEK",
         issuer: "SEV-Milan",
         serial: b"quoin mock vcek",
-        extensions: vcek_extensions(TCB, &chip_id())?,
+        extensions: vcek_extensions(TCB, &chip_id)?,
     };
     Ok(Identity {
         vcek_scalar: vcek_key.to_bytes().into(),
-        chip_id: chip_id(),
+        chip_id,
         tcb: TCB,
         ark: ark.sign(&ark_key.to_public_key(), &ark_key)?,
         ask: ask.sign(&ask_key.to_public_key(), &ark_key)?,
@@ -75,7 +82,7 @@ pub fn generate() -> Result<Identity> {
 }
 
 /// Writes what [`Identity::development`] includes, and gives the SHA-256 of the new root.
-pub fn write(identity: &Identity, dir: &Path) -> Result<[u8; 32]> {
+fn write(identity: &Identity, dir: &Path) -> Result<[u8; 32]> {
     let files: [(&str, &[u8]); 4] = [
         ("ark.der", &identity.ark),
         ("ask.der", &identity.ask),
@@ -98,44 +105,47 @@ struct Template {
 }
 
 impl Template {
-    fn sign(&self, key: &impl EncodePublicKey, issuer: &PrivateKey) -> Result<Vec<u8>> {
-        let names = Names { subject: name(self.subject)?, issuer: name(self.issuer)? };
-        let validity = Validity::new(Time::from_str(NOT_BEFORE)?, Time::from_str(NOT_AFTER)?);
-        let public = SubjectPublicKeyInfo::from_key(key)?;
+    fn sign(&self, key: &impl EncodePublicKey, issuer: &RsaPrivateKey) -> Result<Vec<u8>> {
+        let time = |text| DateTime::from_str(text).map(|time| Time::GeneralTime(time.into()));
+        let validity = Validity { not_before: time(NOT_BEFORE)?, not_after: time(NOT_AFTER)? };
+        let public = SubjectPublicKeyInfoOwned::from_der(key.to_public_key_der()?.as_bytes())?;
         let serial = SerialNumber::new(self.serial)?;
-        let mut builder = CertificateBuilder::new(names, serial, validity, public)?;
-        for extension in &self.extensions {
-            builder.add_extension(extension.clone())?;
-        }
         let signer = SigningKey::<Sha384>::new_with_salt_len(issuer.clone(), SALT);
-        let certificate: Certificate =
-            builder.build_with_rng::<_, rsa::pss::Signature, _>(&signer, &mut UnwrapErr(SysRng))?;
-        Ok(certificate.to_der()?)
+        // The builder shall add no extension of its own: a VCEK has none but AMD's.
+        let profile = Profile::Manual { issuer: Some(name(self.issuer)?) };
+        let mut builder = CertificateBuilder::new(profile, serial, validity, name(self.subject)?, public, &signer)?;
+        for extension in &self.extensions {
+            builder.add_extension(&Ready(extension))?;
+        }
+        Ok(builder.build_with_rng::<rsa::pss::Signature>(&mut OsRng)?.to_der()?)
     }
 }
 
-/// Names for the builder, which shall add no extension of its own: a VCEK has none but AMD's.
-struct Names {
-    subject: Name,
-    issuer: Name,
+/// An extension that is made already, as the builder wants it.
+struct Ready<'a>(&'a Extension);
+
+impl AssociatedOid for Ready<'_> {
+    // AMD's arc; the extension's own OID is in the extension.
+    const OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1");
 }
 
-impl BuilderProfile for Names {
-    fn get_issuer(&self, _subject: &Name) -> Name {
-        self.issuer.clone()
+impl Encode for Ready<'_> {
+    fn encoded_len(&self) -> der::Result<Length> {
+        self.0.extn_value.encoded_len()
     }
 
-    fn get_subject(&self) -> Name {
-        self.subject.clone()
+    fn encode(&self, encoder: &mut impl Writer) -> der::Result<()> {
+        self.0.extn_value.encode(encoder)
+    }
+}
+
+impl AsExtension for Ready<'_> {
+    fn critical(&self, _subject: &Name, _extensions: &[Extension]) -> bool {
+        self.0.critical
     }
 
-    fn build_extensions(
-        &self,
-        _spk: SubjectPublicKeyInfoRef<'_>,
-        _issuer_spk: SubjectPublicKeyInfoRef<'_>,
-        _tbs: &TbsCertificate,
-    ) -> builder::Result<Vec<Extension>> {
-        Ok(Vec::new())
+    fn to_extension(&self, _subject: &Name, _extensions: &[Extension]) -> der::Result<Extension> {
+        Ok(self.0.clone())
     }
 }
 
