@@ -40,6 +40,20 @@ pub const FULL: Profile = Profile {
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
 };
 
+/// `full` without the algorithms that tpm2-tss' FAPI (up to 4.1.3 and its main branch of July 2026) has no word for: SHA-3, ML-KEM, ML-DSA. It refuses to
+/// write down the capabilities of a TPM that lists one of them.
+pub const CLASSIC: Profile = Profile {
+    name: "classic",
+    algorithms: &[
+        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0012, 0x0013, 0x0014, 0x0015,
+        0x0016, 0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x001f, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025,
+        0x0026, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
+    ],
+    ml_kem: &[],
+    ml_dsa: &[],
+    ..FULL
+};
+
 /// What the PC Client Platform TPM Profile requires and recommends: no algorithm of a region, none of 1.85.
 pub const PC_CLIENT: Profile = Profile {
     name: "pc-client",
@@ -84,7 +98,7 @@ pub const NO_LEGACY: Profile = Profile {
 };
 
 /// Every profile.
-pub const PROFILES: [Profile; 4] = [FULL, PC_CLIENT, AZURE, NO_LEGACY];
+pub const PROFILES: [Profile; 5] = [FULL, CLASSIC, PC_CLIENT, AZURE, NO_LEGACY];
 
 /// The profile of this build: the one that the environment variable QUOIN_PROFILE named when it was built, or else `full`.
 pub const PROFILE: Profile = match option_env!("QUOIN_PROFILE") {
@@ -102,7 +116,7 @@ const fn named(name: &str) -> Profile {
         }
         i += 1;
     }
-    panic!("QUOIN_PROFILE is none of full, pc-client, azure, no-legacy")
+    panic!("QUOIN_PROFILE is none of full, classic, pc-client, azure, no-legacy")
 }
 
 #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]

@@ -7,6 +7,7 @@ use crate::server::Dialect;
 use crate::{progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use std::env::args_os;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -28,7 +29,7 @@ pub struct Options {
     /// Take all random numbers from this seed, and let the clock go by steps: a run can be repeated. Keeps no secret.
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
-    /// What the TPM can do: full, pc-client, azure, no-legacy.
+    /// What the TPM can do: full, classic (without SHA-3, ML-KEM and ML-DSA, for tpm2-tss' FAPI), pc-client, azure, no-legacy.
     #[arg(long, value_name = "NAME", default_value = PROFILE)]
     pub profile: String,
     /// Write what is said as text to FILE, and to FILE.pcap for Wireshark.
@@ -47,8 +48,17 @@ pub fn build(profile: &str) -> Result<PathBuf> {
     command.env("QUOIN_PROFILE", profile);
     let built = command.args(["--features", "engine", "--bin", "quoin-tpm"]).status().context("cannot start cargo")?;
     ensure!(built.success(), "the engine does not compile");
-    progress.done("built");
-    Ok(workspace::target_dir()?.join("debug/quoin-tpm"))
+    progress.done(&format!("built, profile {profile}"));
+    // The next profile takes cargo's place for it, and a server that runs must keep its file.
+    let (built, kept) = (
+        workspace::target_dir()?.join("debug/quoin-tpm"),
+        workspace::target_dir()?.join(format!("quoin-tpm-{profile}")),
+    );
+    let new = kept.with_extension("new");
+    fs::copy(&built, &new)
+        .and_then(|_| fs::rename(&new, &kept))
+        .with_context(|| format!("cannot write {}", kept.display()))?;
+    Ok(kept)
 }
 
 /// Builds the server and runs it until Ctrl-C. The options are its own: they are handed on as they were given.
