@@ -93,6 +93,8 @@ fn run_tests(programs: &[PathBuf], variable: &str, file: &Path) -> Result<()> {
     for program in programs {
         let mut test = Command::new(program);
         test.current_dir(workspace::root()?.join("tpm-core")).arg("--quiet").env(variable, file).stdout(Stdio::null());
+        // Counters need room, too.
+        test.env("RUST_MIN_STACK", "16777216");
         ensure!(test.status()?.success(), "tests fail: {}", program.display());
     }
     Ok(())
