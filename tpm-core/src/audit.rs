@@ -1,5 +1,6 @@
 //! Command audit (Part 1, 30.2; Part 3, 21): which commands are audited, and the digest over what they did.
 
+use crate::bounded::count;
 use crate::command::{COMMANDS, find};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::profile;
@@ -98,7 +99,7 @@ impl Marshal for CommandAudit {
     fn marshal(&self, w: &mut Writer<'_>) {
         self.alg.marshal(w);
         self.counter.marshal(w);
-        u32::try_from(self.codes().count()).unwrap_or(u32::MAX).marshal(w);
+        u32::try_from(count(self.codes())).unwrap_or(u32::MAX).marshal(w);
         self.codes().for_each(|code| code.marshal(w));
     }
 }
@@ -106,9 +107,9 @@ impl Marshal for CommandAudit {
 impl Unmarshal<'_> for CommandAudit {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let mut audit = Self { alg: r.get()?, counter: r.get()?, ..Self::new() };
-        let count: u32 = r.get()?;
+        let listed: u32 = r.get()?;
         let mut last = None;
-        for _ in 0..count {
+        for _ in 0..listed {
             let code: u32 = r.get()?;
             if last.is_some_and(|last| last >= code) {
                 return Err(Fmt1::VALUE);
@@ -120,6 +121,6 @@ impl Unmarshal<'_> for CommandAudit {
             }
         }
         // What is always on the list is in it.
-        if u32::try_from(audit.codes().count()) == Ok(count) { Ok(audit) } else { Err(Fmt1::VALUE) }
+        if u32::try_from(count(audit.codes())) == Ok(listed) { Ok(audit) } else { Err(Fmt1::VALUE) }
     }
 }

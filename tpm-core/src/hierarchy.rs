@@ -1,11 +1,11 @@
 //! What becomes of a hierarchy's objects and values when it is disabled, gets a new seed, or is cleared (Part 3, 24).
 
+use crate::nv::NvMemory;
 use crate::object::Slot;
 use crate::rc::Rc;
 use crate::state::{Dictionary, HierarchyPolicy, Seed};
 use crate::tpm::{Tpm, new_seed};
 use crate::wire::{Auth, Handle, NvAttributes};
-use heapless::Vec;
 
 impl Tpm {
     /// A new seed or proof.
@@ -32,15 +32,12 @@ impl Tpm {
 
     /// Deletes every NV Index but those of the platform.
     fn delete_owner_indices(&mut self) {
-        let owners: Vec<Handle, { crate::profile::MAX_NV_INDICES }> = self
-            .persistent
-            .nv
-            .iter()
-            .map(|i| &i.public)
-            .filter(|p| !p.attributes.has(NvAttributes::PLATFORMCREATE))
-            .map(|p| p.index)
-            .collect();
-        owners.iter().for_each(|h| self.persistent.nv.undefine(*h));
+        let owners = |nv: &NvMemory| {
+            nv.iter().map(|i| &i.public).find(|p| !p.attributes.has(NvAttributes::PLATFORMCREATE)).map(|p| p.index)
+        };
+        while let Some(h) = owners(&self.persistent.nv) {
+            self.persistent.nv.undefine(h);
+        }
     }
 
     /// authPolicy of a hierarchy or ACT, to be set.

@@ -24,6 +24,7 @@
 mod act;
 mod attest;
 mod audit;
+mod bounded;
 mod clock;
 mod command;
 mod commit;

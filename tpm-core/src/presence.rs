@@ -1,5 +1,6 @@
 //! Which commands need physical presence when the platform authorizes them (Part 3, 26.2).
 
+use crate::bounded::count;
 use crate::command::{COMMANDS, find};
 use crate::rc::Fmt1;
 use crate::wire::{Marshal, Reader, Unmarshal, Writer};
@@ -63,7 +64,7 @@ impl PresenceList {
 /// The codes on the list behind their number.
 impl Marshal for PresenceList {
     fn marshal(&self, w: &mut Writer<'_>) {
-        u32::try_from(self.codes().count()).unwrap_or(u32::MAX).marshal(w);
+        u32::try_from(count(self.codes())).unwrap_or(u32::MAX).marshal(w);
         self.codes().for_each(|code| code.marshal(w));
     }
 }
@@ -71,9 +72,9 @@ impl Marshal for PresenceList {
 impl Unmarshal<'_> for PresenceList {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let mut list = Self::new();
-        let count: u32 = r.get()?;
+        let listed: u32 = r.get()?;
         let mut last = None;
-        for _ in 0..count {
+        for _ in 0..listed {
             let code: u32 = r.get()?;
             if last.is_some_and(|last| last >= code) {
                 return Err(Fmt1::VALUE);
@@ -85,6 +86,6 @@ impl Unmarshal<'_> for PresenceList {
             }
         }
         // What is always on the list is in it.
-        if u32::try_from(list.codes().count()) == Ok(count) { Ok(list) } else { Err(Fmt1::VALUE) }
+        if u32::try_from(count(list.codes())) == Ok(listed) { Ok(list) } else { Err(Fmt1::VALUE) }
     }
 }

@@ -26,13 +26,18 @@ impl SelfTest {
     }
 
     fn has_passed(self, number: u16) -> bool {
-        self.passed & (1 << number) != 0
+        self.passed & mask(number) != 0
     }
 
     /// The number, from 1, of the test that failed.
     pub(crate) const fn failed(self) -> Option<u16> {
         self.failed
     }
+}
+
+/// The bit of a test.
+fn mask(number: u16) -> u64 {
+    1u64.checked_shl(number.into()).unwrap_or(0)
 }
 
 impl Tpm {
@@ -55,10 +60,10 @@ impl Tpm {
                 continue;
             }
             if !test.passes() {
-                self.ram.self_test.failed = Some(number + 1);
+                self.ram.self_test.failed = Some(number.saturating_add(1));
                 return Err(self.fail());
             }
-            self.ram.self_test.passed |= 1 << number;
+            self.ram.self_test.passed |= mask(number);
         }
         Ok(())
     }
@@ -76,7 +81,7 @@ impl Tpm {
         let pending = |alg: &AlgId| {
             (0u16..64).zip(Test::all()).any(|(n, test)| !state.has_passed(n) && test.algorithms().contains(&alg.0))
         };
-        List(identifiers().filter(pending).take(AlgList::MAX).collect())
+        List::of(identifiers().filter(pending))
     }
 
     /// Before a command is authorized: everything that is quickly tested.

@@ -21,7 +21,7 @@ use std::thread;
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Compiler flags of the bare-metal builds. No paths here: they are part of every symbol's name.
-const RUSTFLAGS: &[&str] = &[
+pub(crate) const RUSTFLAGS: &[&str] = &[
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
     "-Crelocation-model=static",
@@ -144,7 +144,7 @@ fn run_quietly(mut command: Command) -> Result<()> {
 
 /// xtask itself, which is also the wrapper; the suites, which have another executable, find it beside theirs: `cargo xtask` puts it into the folder of
 /// its profile, and other cargo calls into that of `dev`.
-fn own_executable() -> Result<PathBuf> {
+pub(crate) fn own_executable() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     if own.file_stem() == Some(OsStr::new("xtask")) {
         return Ok(own);

@@ -10,6 +10,7 @@
 //! | [`image`] | the IGVM file: packing, sizes |
 //! | [`measure`] | the verb of that name |
 //! | [`progress`] | status lines |
+//! | [`proofs`] | the verbs `panics`, `coverage` and `codes` |
 //! | [`psp`] | the mock secure processor's identity |
 //! | [`qemu`] | the machine in QEMU |
 //! | [`relay`] | the client of the payload at VMPL2 |
@@ -32,6 +33,7 @@ pub mod evidence;
 pub mod image;
 pub mod measure;
 pub mod progress;
+pub mod proofs;
 pub mod psp;
 pub mod qemu;
 pub mod relay;

@@ -12,12 +12,22 @@ use std::process::{Command, ExitStatus};
 /// The variable that tells xtask to be the wrapper, and where the checkout is: cargo starts it for packages of other places, too.
 pub const MARKER: &str = "QUOIN_RUSTC_WRAPPER";
 
+/// The variable that tells xtask to be the wrapper for the packages of this checkout, and to let them count which of their code is run.
+pub const COVERAGE: &str = "QUOIN_COVERAGE";
+
+/// Whether cargo has started xtask as its wrapper: the first argument is then rustc.
+pub fn is_asked_for() -> bool {
+    env::var_os(MARKER).is_some() || env::var_os(COVERAGE).is_some()
+}
+
 /// Runs rustc with `arguments` (the first is rustc itself) and what this module adds to them.
 pub fn run(arguments: &[OsString]) -> Result<ExitStatus> {
     let (rustc, arguments) = arguments.split_first().context("cargo gave its wrapper no rustc")?;
     let mut command = Command::new(rustc);
     command.args(arguments);
-    if has(arguments, "--target") {
+    if env::var_os(COVERAGE).is_some() {
+        command.arg("-Cinstrument-coverage");
+    } else if has(arguments, "--target") {
         command.args(additions(rustc, arguments)?);
     }
     command.status().with_context(|| format!("cannot start {}", rustc.display()))

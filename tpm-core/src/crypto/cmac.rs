@@ -36,9 +36,9 @@ impl Cmac {
             if self.len == BLOCK {
                 self.absorb();
             }
-            let (now, later) = data.split_at(data.len().min(BLOCK - self.len));
+            let (now, later) = data.split_at(data.len().min(BLOCK.saturating_sub(self.len)));
             self.pending.iter_mut().skip(self.len).zip(now).for_each(|(to, from)| *to = *from);
-            self.len += now.len();
+            self.len = self.len.saturating_add(now.len());
             data = later;
         }
     }

@@ -83,7 +83,7 @@ impl Drbg {
             chunk.iter_mut().zip(&self.value).for_each(|(to, from)| *to = *from);
         }
         self.update(&[additional]);
-        self.counter += 1;
+        self.counter = self.counter.saturating_add(1);
         Ok(())
     }
 

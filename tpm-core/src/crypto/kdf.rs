@@ -1,5 +1,6 @@
 //! The key derivation functions of a TPM (Part 1, 11.4.10), and those that keys may name as their kdf. Labels are given without their terminating zero, which is added here.
 
+use crate::bounded::from;
 use zeroize::Zeroize;
 
 use super::Error;
@@ -96,7 +97,7 @@ pub fn hkdf_expand(alg: HashAlg, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> 
 pub(super) fn kdfa_xor(alg: HashAlg, key: &[u8], label: &[u8], context: [&[u8]; 2], data: &mut [u8]) {
     let [context_u, context_v] = context;
     let prf = Kdfa::new(alg, key, label, context_u, context_v, bits_of(data));
-    for (counter, chunk) in (1..).zip(data.chunks_mut(alg.digest_size())) {
+    for (counter, chunk) in from(1).zip(data.chunks_mut(alg.digest_size())) {
         let mut block = prf.block(counter);
         chunk.iter_mut().zip(block.as_slice()).for_each(|(to, mask)| *to ^= mask);
         block.zeroize();
@@ -124,7 +125,7 @@ impl<'a> Kdfa<'a> {
 }
 
 fn fill(out: &mut [u8], alg: HashAlg, block: impl Fn(u32) -> Digest) {
-    for (counter, chunk) in (1..).zip(out.chunks_mut(alg.digest_size())) {
+    for (counter, chunk) in from(1).zip(out.chunks_mut(alg.digest_size())) {
         let mut digest = block(counter);
         chunk.iter_mut().zip(digest.as_slice()).for_each(|(to, from)| *to = *from);
         digest.zeroize();

@@ -208,7 +208,7 @@ impl Mu {
     pub fn update(&mut self, data: &[u8]) {
         for &byte in data {
             self.combine(self.at, byte);
-            self.at += 1;
+            self.at = self.at.saturating_add(1);
             if self.at == RATE {
                 self.permute();
             }

@@ -251,7 +251,7 @@ impl SmallModulus {
     pub(super) fn reduce(self, value: u64) -> u64 {
         // The quotient is right or 1 too small: value · (2^64 / modulus − reciprocal) < 2^64.
         let quotient = value.carrying_mul(self.reciprocal, 0).1;
-        let (rest, borrow) = (value - quotient * self.modulus).overflowing_sub(self.modulus);
+        let (rest, borrow) = value.wrapping_sub(quotient.wrapping_mul(self.modulus)).overflowing_sub(self.modulus);
         rest.wrapping_add(self.modulus & mask(borrow as u64))
     }
 
@@ -266,8 +266,8 @@ impl SmallModulus {
     /// base^exponent mod modulus; the exponent is public.
     pub(super) fn power(self, base: u64, exponent: u64) -> u64 {
         (0..64).rev().fold(1, |value, bit| {
-            let square = self.reduce(value * value);
-            if exponent >> bit & 1 == 1 { self.reduce(square * base) } else { square }
+            let square = self.reduce(value.wrapping_mul(value));
+            if exponent >> bit & 1 == 1 { self.reduce(square.wrapping_mul(base)) } else { square }
         })
     }
 }

@@ -75,7 +75,7 @@ macro_rules! ciphers {
 
         impl Keyed {
             fn new(alg: SymAlg, key: &[u8]) -> Option<Self> {
-                match (alg, key.len() * 8) {
+                match (alg, key.len().saturating_mul(8)) {
                     $($((SymAlg::$name, $bits) => <$cipher>::new_from_slice(key).ok().map(Self::$keyed),)*)*
                     _ => None,
                 }

@@ -68,16 +68,14 @@ impl NvMemory {
 
     /// Contents of an index; empty if there is none.
     pub(crate) fn data(&self, h: Handle) -> &[u8] {
-        self.get(h)
-            .and_then(|i| self.data.get(i.offset..i.offset + usize::from(i.public.data_size)))
-            .unwrap_or_default()
+        self.get(h).and_then(|i| self.data.get(i.offset..)?.get(..i.public.data_size.into())).unwrap_or_default()
     }
 
     fn data_mut(&mut self, h: Handle) -> &mut [u8] {
         let Some((offset, size)) = self.get(h).map(|i| (i.offset, usize::from(i.public.data_size))) else {
             return &mut [];
         };
-        self.data.get_mut(offset..offset + size).unwrap_or_default()
+        self.data.get_mut(offset..).and_then(|rest| rest.get_mut(..size)).unwrap_or_default()
     }
 
     fn is_written(&self, h: Handle) -> bool {
@@ -97,7 +95,7 @@ impl NvMemory {
             let orderly = self.get(h).is_some_and(|i| i.public.attributes.has(NvAttributes::ORDERLY));
             self.data_mut(h).fill(if orderly { 0 } else { UNWRITTEN });
         }
-        if let Some(to) = self.data_mut(h).get_mut(offset..offset.saturating_add(bytes.len())) {
+        if let Some(to) = self.data_mut(h).get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
             to.copy_from_slice(bytes);
         }
         self.set_attributes(h, NvAttributes::WRITTEN);
@@ -138,12 +136,12 @@ impl NvMemory {
 
     /// Octets that further indices may have.
     pub(crate) fn free(&self) -> usize {
-        profile::NV_MEMORY_SIZE - self.used
+        profile::NV_MEMORY_SIZE.saturating_sub(self.used)
     }
 
     /// How many more indices may be defined.
     pub(crate) fn room(&self) -> usize {
-        profile::MAX_NV_INDICES - self.indices.len()
+        profile::MAX_NV_INDICES.saturating_sub(self.indices.len())
     }
 
     /// Defines an index, its contents zero.
@@ -156,11 +154,11 @@ impl NvMemory {
         }
         let size = usize::from(public.data_size);
         let offset = self.used;
-        let contents = self.data.get_mut(offset..offset + size).ok_or(Rc::NV_SPACE)?;
+        let contents = self.data.get_mut(offset..).and_then(|rest| rest.get_mut(..size)).ok_or(Rc::NV_SPACE)?;
         let at = self.indices.iter().position(|i| i.public.index > public.index).unwrap_or(self.indices.len());
         self.indices.insert(at, NvIndex { public, auth, offset }).map_err(|_| Rc::NV_SPACE)?;
         contents.fill(0);
-        self.used += size;
+        self.used = self.used.saturating_add(size);
         Ok(())
     }
 
@@ -170,13 +168,16 @@ impl NvMemory {
         let Some(at) = self.indices.iter().position(|i| i.public.index == h) else { return };
         let gone = self.indices.remove(at);
         let size = usize::from(gone.public.data_size);
-        let end = gone.offset + size;
-        self.data.copy_within(end..self.used, gone.offset);
-        self.used -= size;
-        if let Some(tail) = self.data.get_mut(self.used..self.used + size) {
+        if let Some(space) = self.data.get_mut(gone.offset..self.used).filter(|space| space.len() >= size) {
+            space.copy_within(size.., 0);
+        }
+        self.used = self.used.saturating_sub(size);
+        if let Some(tail) = self.data.get_mut(self.used..).and_then(|rest| rest.get_mut(..size)) {
             tail.fill(0);
         }
-        self.indices.iter_mut().filter(|i| i.offset >= end).for_each(|i| i.offset -= size);
+        for index in self.indices.iter_mut().filter(|i| i.offset > gone.offset) {
+            index.offset = index.offset.saturating_sub(size);
+        }
     }
 
     /// TPM Restart (Part 1, 37.2.4): locks for the time until now end, and indices with CLEAR_STCLEAR become unwritten.
@@ -222,11 +223,11 @@ impl NvMemory {
 
     /// Contents lie side by side, within what is used, and handles ascend.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        let total: usize = self.indices.iter().map(|i| usize::from(i.public.data_size)).sum();
+        let total = self.indices.iter().fold(0, |total: usize, i| total.saturating_add(i.public.data_size.into()));
         if total != self.used || self.used > profile::NV_MEMORY_SIZE {
             return Err("NV space does not add up");
         }
-        if self.indices.iter().any(|i| i.offset + usize::from(i.public.data_size) > self.used) {
+        if self.indices.iter().any(|i| i.offset.saturating_add(i.public.data_size.into()) > self.used) {
             return Err("NV Index beyond the space in use");
         }
         if !self.indices.windows(2).all(|w| matches!(w, [a, b] if a.public.index < b.public.index)) {

@@ -1,6 +1,7 @@
 //! NV Indices in the state of the TPM.
 
 use super::NvMemory;
+use crate::bounded::copy;
 use crate::rc::Fmt1;
 use crate::state::Restore;
 use crate::wire::{Auth, Marshal, NvPublic, Reader, Writer};
@@ -32,7 +33,7 @@ impl Restore for NvMemory {
             last = Some(public.index);
             let contents = r.take(public.data_size.into())?;
             self.define(public, auth).map_err(|_| Fmt1::SIZE)?;
-            self.data_mut(public.index).copy_from_slice(contents);
+            copy(self.data_mut(public.index), contents);
         }
         Ok(())
     }

@@ -115,10 +115,10 @@ impl Derived {
 impl Rng for Derived {
     /// `Error::Reseed` when the stream is used up: no key needs as much.
     fn fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        let end = self.used.saturating_add(out.len());
-        let from = self.stream.as_slice().get(self.used..end).ok_or(Error::Reseed)?;
+        let from =
+            self.stream.as_slice().get(self.used..).and_then(|rest| rest.get(..out.len())).ok_or(Error::Reseed)?;
         out.copy_from_slice(from);
-        self.used = end;
+        self.used = self.used.saturating_add(out.len());
         Ok(())
     }
 }

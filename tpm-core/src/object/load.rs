@@ -113,7 +113,11 @@ fn check_rsa(
     }
     let Some(sensitive) = sensitive else { return Ok(()) };
     let prime = sensitive.composite.as_slice();
-    if prime.len() * 2 != size || !has_top_bit(prime) { Err(Fmt1::KEY_SIZE.at(blame.sensitive)) } else { Ok(()) }
+    if prime.len().saturating_mul(2) != size || !has_top_bit(prime) {
+        Err(Fmt1::KEY_SIZE.at(blame.sensitive))
+    } else {
+        Ok(())
+    }
 }
 
 fn check_ecc(public: &Public, point: &EccPoint, sensitive: Option<&Sensitive>, blame: &Blame) -> Result<(), Rc> {

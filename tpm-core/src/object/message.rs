@@ -72,7 +72,7 @@ impl Message {
 
     /// Takes in data.
     pub(crate) fn update(&mut self, data: &[u8]) {
-        let missing = data.get(..(4 - self.start.len()).min(data.len())).unwrap_or_default();
+        let missing = data.get(..4usize.saturating_sub(self.start.len()).min(data.len())).unwrap_or_default();
         if let Ok(start) = Buffer::of(|w| [self.start.as_slice(), missing].iter().for_each(|part| w.put(part))) {
             self.start = start;
         }

@@ -156,7 +156,7 @@ impl PersistentObjects {
 
     /// How many more fit.
     pub(crate) fn room(&self) -> usize {
-        profile::MAX_PERSISTENT_OBJECTS - self.0.len()
+        profile::MAX_PERSISTENT_OBJECTS.saturating_sub(self.0.len())
     }
 }
 

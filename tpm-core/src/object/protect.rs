@@ -1,5 +1,6 @@
 //! Sensitive areas and credentials outside the TPM: encrypted and authenticated under a seed (Part 1, 22 to 24).
 
+use crate::bounded::copy;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::crypto::kdf;
@@ -88,7 +89,7 @@ impl<'a> Wrapping<'a> {
             if given.0.len() != self.symmetric.alg.block_size() {
                 return Err(Fmt1::SIZE.plain());
             }
-            iv.copy_from_slice(given.0);
+            copy(&mut iv, given.0);
         }
         let mut inner = Inner::from_slice(r.rest()).map_err(|_| Fmt1::SIZE.plain())?;
         self.cipher()?.decrypt(Mode::Cfb, &mut iv, inner.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
@@ -238,7 +239,7 @@ pub(crate) fn unwrap_duplicate(
 
 /// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 24.4).
 pub(crate) fn wrap_credential(wrapping: &Wrapping<'_>, credential: &Digest) -> Result<IdObject, Rc> {
-    let mut inner = Secret::<66>::zeroed(2 + credential.len()).map_err(|_| Rc::FAILURE)?;
+    let mut inner = Secret::<66>::zeroed(credential.len().saturating_add(2)).map_err(|_| Rc::FAILURE)?;
     credential.marshal(&mut Writer::new(inner.as_mut_slice()));
     wrapping.wrap(None, inner.as_mut_slice())
 }

@@ -6,6 +6,7 @@ mod stored;
 pub(crate) use event::HashSequence;
 pub(crate) use stored::is_possible;
 
+use crate::bounded::{bit, from};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::platform::Locality;
 use crate::profile::{PCR_BANKS, PROFILE};
@@ -107,7 +108,7 @@ impl Pcrs {
     pub(crate) fn new(allocated: [u32; BANKS]) -> Self {
         let mut banks = [[Digest::EMPTY; COUNT]; BANKS];
         for (bank, alg) in banks.iter_mut().zip(PCR_BANKS) {
-            for (pcr, value) in (0..).zip(bank) {
+            for (pcr, value) in from(0).zip(bank) {
                 *value = Digest::zero(alg);
                 if attributes(pcr).drtm {
                     value.as_mut_slice().fill(0xff);
@@ -120,7 +121,7 @@ impl Pcrs {
     /// TPM Resume: PCR 0 to 15 are as they were saved, in the banks that are still allocated.
     pub(crate) fn resume(&mut self, saved: &Self) {
         for (bank, old) in self.banks.iter_mut().zip(&saved.banks) {
-            for ((pcr, value), old) in (0..).zip(bank).zip(old) {
+            for ((pcr, value), old) in from(0).zip(bank).zip(old) {
                 if is_saved(pcr) {
                     *value = *old;
                 }
@@ -185,7 +186,7 @@ impl Pcrs {
             let selected = *bank;
             for pcr in selected.iter() {
                 if self.get(bank.hash, pcr).is_none_or(|value| values.0.push(*value).is_err()) {
-                    bank.select &= !(1 << pcr);
+                    bank.select &= !bit(pcr);
                 }
             }
         }
@@ -199,14 +200,8 @@ impl Pcrs {
 
     /// TPM_CAP_PCRS: all banks that are implemented, with the PCR allocated in each.
     pub(crate) fn allocation(&self) -> PcrSelection {
-        List(
-            PCR_BANKS
-                .into_iter()
-                .zip(self.allocated)
-                .filter(|(hash, _)| PROFILE.has(hash.id()))
-                .map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select })
-                .collect(),
-        )
+        let banks = PCR_BANKS.into_iter().zip(self.allocated).filter(|(hash, _)| PROFILE.has(hash.id()));
+        List::of(banks.map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select }))
     }
 
     /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in order.
@@ -218,7 +213,7 @@ impl Pcrs {
             for pcr in selected.iter() {
                 match self.get(bank.hash, pcr) {
                     Some(value) => hasher.update(value.as_slice()),
-                    None => bank.select &= !(1 << pcr),
+                    None => bank.select &= !bit(pcr),
                 }
             }
         }
@@ -289,9 +284,10 @@ pub(crate) fn properties() -> impl Iterator<Item = (u32, u32)> {
     const EXTEND_L0: u32 = 0x01;
     let save = (0x00, select(is_saved));
     let by_locality = (0..5).flat_map(|locality| {
-        let at = move |map: u8| map & (1 << locality) != 0;
-        let extend = (EXTEND_L0 + 2 * locality, select(move |pcr| at(attributes(pcr).extend)));
-        let reset = (EXTEND_L0 + 2 * locality + 1, select(move |pcr| at(attributes(pcr).reset)));
+        let at = move |map: u8| u32::from(map) & bit(locality) != 0;
+        let first = EXTEND_L0.saturating_add(locality.saturating_mul(2));
+        let extend = (first, select(move |pcr| at(attributes(pcr).extend)));
+        let reset = (first.saturating_add(1), select(move |pcr| at(attributes(pcr).reset)));
         [extend, reset]
     });
     let others = [
@@ -304,7 +300,7 @@ pub(crate) fn properties() -> impl Iterator<Item = (u32, u32)> {
 }
 
 fn select(test: impl Fn(u32) -> bool) -> u32 {
-    (0..PCR_COUNT).filter(|pcr| test(*pcr)).fold(0, |map, pcr| map | 1 << pcr)
+    (0..PCR_COUNT).filter(|pcr| test(*pcr)).fold(0, |map, pcr| map | bit(pcr))
 }
 
 /// What TPM2_PCR_Allocate makes of an allocation (Part 3, 22.5): banks that are not named stay, of a bank named twice the last counts.
@@ -327,6 +323,6 @@ pub(crate) fn allocation_size(allocated: [u32; BANKS]) -> u32 {
     PCR_BANKS
         .iter()
         .zip(allocated)
-        .map(|(alg, map)| u32::try_from(alg.digest_size()).unwrap_or(0) * map.count_ones())
-        .sum()
+        .map(|(alg, map)| u32::try_from(alg.digest_size()).unwrap_or(0).saturating_mul(map.count_ones()))
+        .fold(0, u32::saturating_add)
 }

@@ -73,7 +73,7 @@ pub(super) fn success(
     let sessions = write_sessions(tpm, call, parameters, Writer::new(rest))?;
     end_sessions(tpm, call);
     tpm.ram.flush_complete_sequences();
-    let total = head.len() + len + sessions;
+    let total = head.len().saturating_add(len).saturating_add(sessions);
     let mut w = Writer::new(head);
     (if call.sessions.is_empty() { header::NO_SESSIONS } else { header::SESSIONS }).marshal(&mut w);
     u32::try_from(total).map_err(|_| Rc::FAILURE)?.marshal(&mut w);

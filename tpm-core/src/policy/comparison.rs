@@ -109,7 +109,8 @@ impl Comparison {
     /// Whether it holds for these data; false if operand A would lie beyond them.
     pub(crate) fn holds(&self, data: &[u8]) -> bool {
         let start = usize::from(self.offset);
-        data.get(start..start + self.operand_b.len())
+        data.get(start..)
+            .and_then(|rest| rest.get(..self.operand_b.len()))
             .is_some_and(|a| self.operation.holds(a, self.operand_b.as_slice()))
     }
 

@@ -2,6 +2,7 @@
 
 mod stored;
 
+use crate::bounded::{count, from};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::policy::PolicyState;
 use crate::profile::{MAX_ACTIVE_SESSIONS, MAX_LOADED_SESSIONS};
@@ -246,7 +247,7 @@ impl Sessions {
             }
             _ => SessionType::Hmac,
         };
-        (0u32..)
+        from(0)
             .zip(&self.active)
             .filter(move |(_, a)| test(a))
             .map(move |(i, a)| Handle(kind(a).first_handle().0 | i))
@@ -255,22 +256,21 @@ impl Sessions {
 
     /// Numbers of loaded, saved, and free session handles.
     pub(crate) fn census(&self) -> (usize, usize, usize) {
-        let count = |f: fn(&Active) -> bool| self.active.iter().filter(|a| f(a)).count();
+        let that = |f: fn(&Active) -> bool| count(self.active.iter().filter(|a| f(a)));
         (
-            count(|a| matches!(a, Active::Loaded(_))),
-            count(|a| matches!(a, Active::Saved(_))),
-            count(|a| *a == Active::Free),
+            that(|a| matches!(a, Active::Loaded(_))),
+            that(|a| matches!(a, Active::Saved(_))),
+            that(|a| *a == Active::Free),
         )
     }
 
     /// Every loaded slot is named by exactly one active handle and the other way round.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
-        let loaded = self.loaded.iter().flatten().count();
+        let loaded = count(self.loaded.iter().flatten());
         let (named, _, _) = self.census();
-        let found = (0u32..)
-            .zip(&self.active)
-            .filter(|(_, a)| matches!(a, Active::Loaded(s) if self.loaded.get(*s).is_some_and(Option::is_some)))
-            .count();
+        let names_one =
+            |a: &&Active| matches!(a, Active::Loaded(s) if self.loaded.get(*s).is_some_and(Option::is_some));
+        let found = count(self.active.iter().filter(names_one));
         if loaded == named && named == found { Ok(()) } else { Err("session slots and handles disagree") }
     }
 }

@@ -128,10 +128,10 @@ impl Tpm {
             let at = w.len();
             w.put(&[0; 4]);
             self.marshal_section(section, &mut w);
-            let length = u32::try_from(w.len() - at - 4).unwrap_or(u32::MAX);
+            let length = u32::try_from(w.len().saturating_sub(at).saturating_sub(4)).unwrap_or(u32::MAX);
             w.patch(at, &length.to_be_bytes());
         }
-        let length = w.len() + DIGEST;
+        let length = w.len().saturating_add(DIGEST);
         w.patch(LENGTH_AT, &u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
         let digest = digest(HashAlg::Sha256, &[w.written(0)]);
         w.put(digest.as_slice());

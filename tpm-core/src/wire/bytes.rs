@@ -101,8 +101,16 @@ impl<const MAX: usize> From<Tpm2b<'_, MAX>> for Buffer<MAX> {
 pub(crate) struct List<T, const MAX: usize>(pub Vec<T, MAX>);
 
 impl<T, const MAX: usize> List<T, MAX> {
-    /// How many elements it can hold.
-    pub(crate) const MAX: usize = MAX;
+    /// The first elements, as many as it can hold.
+    pub(crate) fn of(items: impl Iterator<Item = T>) -> Self {
+        let mut list = Vec::new();
+        for item in items {
+            if list.push(item).is_err() {
+                break;
+            }
+        }
+        Self(list)
+    }
 }
 
 impl<'a, T: Unmarshal<'a>, const MAX: usize> Unmarshal<'a> for List<T, MAX> {

@@ -86,7 +86,7 @@ impl<'a> Writer<'a> {
     /// Appends bytes.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
-        if let Some(to) = self.buf.get_mut(self.len..end) {
+        if let Some(to) = self.buf.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) {
             to.copy_from_slice(bytes);
         }
         self.len = end;
@@ -94,7 +94,7 @@ impl<'a> Writer<'a> {
 
     /// Overwrites bytes that were written before.
     pub(crate) fn patch(&mut self, at: usize, bytes: &[u8]) {
-        if let Some(to) = self.buf.get_mut(at..at.saturating_add(bytes.len())) {
+        if let Some(to) = self.buf.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len())) {
             to.copy_from_slice(bytes);
         }
     }
@@ -120,7 +120,7 @@ impl<'a> Writer<'a> {
         let at = self.len;
         self.put(&[0; 2]);
         f(self);
-        let size = u16::try_from(self.len - at - 2).unwrap_or(u16::MAX);
+        let size = u16::try_from(self.len.saturating_sub(at).saturating_sub(2)).unwrap_or(u16::MAX);
         self.patch(at, &size.to_be_bytes());
     }
 }

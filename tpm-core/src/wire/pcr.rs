@@ -1,6 +1,7 @@
 //! PCR selections (Part 2, 10.6).
 
 use super::{Ha, List, Marshal, PCR_COUNT, Reader, Unmarshal, Writer};
+use crate::bounded::bit;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::rc::Fmt1;
 
@@ -21,7 +22,7 @@ pub(crate) struct BankSelection {
 impl BankSelection {
     /// The numbers of the selected PCR, ascending.
     pub(crate) fn iter(self) -> impl Iterator<Item = u32> {
-        (0..PCR_COUNT).filter(move |n| self.select & (1 << n) != 0)
+        (0..PCR_COUNT).filter(move |n| self.select & bit(*n) != 0)
     }
 }
 

@@ -1,4 +1,19 @@
-//! Response codes and handles by name (Part 2, 6.6 and 7.4).
+//! Response codes and handles by name (Part 2, 6.6 and 7.4); and which were seen.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Mutex;
+
+/// With `QUOIN_CODES` in the environment, command code and response code go to the file of that name, for `cargo xtask codes`.
+pub(crate) fn record(request: &[u8], response: &[u8]) {
+    static SEEN: Mutex<BTreeSet<[u8; 4]>> = Mutex::new(BTreeSet::new());
+    let Some(file) = std::env::var_os("QUOIN_CODES") else { return };
+    let (Some(&[_, _, a, b]), Some(&[_, _, c, d])) = (request.get(6..10), response.get(6..10)) else { return };
+    if SEEN.lock().unwrap().insert([a, b, c, d]) {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        file.write_all(format!("{a:02x}{b:02x} {c:02x}{d:02x}\n").as_bytes()).unwrap();
+    }
+}
 
 pub(crate) const INITIALIZE: u32 = 0x100;
 pub(crate) const FAILURE: u32 = 0x101;

@@ -112,6 +112,7 @@ impl Fixture {
         response.truncate(n);
         assert_eq!(u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize, n, "responseSize");
         self.last_ms = self.clock.0;
+        codes::record(request, &response);
         self.tpm.check().unwrap();
         if let Some(twin) = twin {
             twin.compare(self, request, &response);

@@ -80,7 +80,7 @@ fn certificate(tpm: &Tpm, signer: &Signer, object: Handle, partial: &[u8]) -> Re
     let front = encode(&mut front, |w| version_and_serial(w, &serial)).ok_or(Rc::FAILURE)?;
     let mut hasher = Hasher::new(signer.scheme.hash().ok_or(Rc::FAILURE)?);
     let mut head = [0; 8];
-    let len = front.len() + rest.iter().map(|part| part.len()).sum::<usize>();
+    let len = rest.iter().fold(front.len(), |len, part| len.saturating_add(part.len()));
     let head = encode(&mut head, |w| {
         der::header(w, der::SEQUENCE, len);
         Some(())

@@ -1,5 +1,6 @@
 //! The little of DER that X.509 certificates need: reading tagged elements, and writing them from the outside in.
 
+use crate::bounded::count;
 use crate::wire::Writer;
 
 /// Tags.
@@ -68,8 +69,8 @@ pub(super) fn bits(value: &[u8]) -> Option<u32> {
         return None;
     }
     let word = octets.iter().chain([0; 4].iter()).take(4).fold(0, |word, octet| word << 8 | u32::from(*octet));
-    let bits = u32::try_from(octets.len()).ok()? * 8 - u32::from(*unused);
-    Some(word & u32::MAX.checked_shl(32 - bits).unwrap_or(0))
+    let bits = u32::try_from(octets.len()).ok()?.checked_mul(8)?.checked_sub(u32::from(*unused))?;
+    Some(word & u32::MAX.checked_shl(32u32.checked_sub(bits)?).unwrap_or(0))
 }
 
 /// Writes an element whose contents `f` writes; `f` runs twice, first for the length.
@@ -92,7 +93,7 @@ pub(super) fn header(w: &mut Writer<'_>, tag: u8, len: usize) {
 
 /// Writes a number that is not negative.
 pub(super) fn integer(w: &mut Writer<'_>, number: &[u8]) {
-    let zeros = number.iter().take_while(|octet| **octet == 0).count();
+    let zeros = count(number.iter().take_while(|octet| **octet == 0));
     let number = number.get(zeros..).filter(|n| !n.is_empty()).unwrap_or(&[0]);
     let positive = number.first().is_some_and(|octet| octet & 0x80 == 0);
     element(w, INTEGER, &|w| {

@@ -53,7 +53,7 @@ impl Page {
             0u32.marshal(w);
             items.by_ref().take(limit).for_each(|item| {
                 item.marshal(w);
-                listed += 1;
+                listed = listed.saturating_add(1);
             });
             more = items.next().is_some();
             w.patch(0, &listed.to_be_bytes());

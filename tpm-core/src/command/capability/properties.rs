@@ -1,6 +1,7 @@
 //! TPM_CAP_TPM_PROPERTIES: TPM_PT (Part 2, 6.13).
 
 use super::get_capability::MAX_CAP_BUFFER;
+use crate::bounded::{bit, count};
 use crate::command::COMMANDS;
 use crate::crypto::hash::{HashAlg, MAX_DIGEST};
 use crate::profile;
@@ -108,17 +109,17 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
         0 => permanent(tpm),
         1 => startup_clear(tpm).0,
         // TPM_PT_HR_NV_INDEX, _HR_LOADED, _HR_LOADED_AVAIL, _HR_ACTIVE, _HR_ACTIVE_AVAIL
-        2 => number(nv.iter().count()),
+        2 => number(count(nv.iter())),
         3 => number(loaded),
-        4 => number(profile::MAX_LOADED_SESSIONS - loaded),
-        5 => number(loaded + saved),
+        4 => number(profile::MAX_LOADED_SESSIONS.saturating_sub(loaded)),
+        5 => number(loaded.saturating_add(saved)),
         6 => number(free),
         // TPM_PT_HR_TRANSIENT_AVAIL, _HR_PERSISTENT, _HR_PERSISTENT_AVAIL
-        7 => number(profile::MAX_LOADED_OBJECTS - tpm.ram.object_handles().count()),
-        8 => number(tpm.persistent.objects.handles().count()),
+        7 => number(profile::MAX_LOADED_OBJECTS.saturating_sub(count(tpm.ram.object_handles()))),
+        8 => number(count(tpm.persistent.objects.handles())),
         9 => number(tpm.persistent.objects.room()),
         // TPM_PT_NV_COUNTERS, _NV_COUNTERS_AVAIL
-        10 => number(nv.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter)).count()),
+        10 => number(count(nv.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter)))),
         11 => number(nv.room().min(nv.free() / 8)),
         // TPM_PT_ALGORITHM_SET, _LOADED_CURVES
         12 => tpm.persistent.algorithm_set,
@@ -149,7 +150,7 @@ fn permanent(tpm: &Tpm) -> u32 {
         // tpmGeneratedEPS
         (10, true),
     ];
-    bits.into_iter().fold(0, |word, (n, set)| word | u32::from(set) << n)
+    bits.into_iter().fold(0, |word, (n, set)| if set { word | bit(n) } else { word })
 }
 
 /// TPMA_STARTUP_CLEAR (Part 2, 8.7).

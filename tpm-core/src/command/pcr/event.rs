@@ -27,8 +27,7 @@ impl Command for PcrEvent {
         let pcr = Tpm::extendable(h.pcr.handle(), call.locality)?;
         let pcrs = &tpm.ram.pcrs;
         let banks = pcrs.allocated_banks().filter(|alg| pcr.is_none_or(|pcr| pcrs.is_allocated(*alg, pcr)));
-        let digests =
-            List(banks.map(|alg| Ha { alg, digest: Hasher::new(alg).chain(p.event_data.0).finish() }).collect());
+        let digests = List::of(banks.map(|alg| Ha { alg, digest: Hasher::new(alg).chain(p.event_data.0).finish() }));
         if let Some(pcr) = pcr {
             digests.0.iter().for_each(|d: &Ha| tpm.extend_pcr(d.alg, pcr, d.digest.as_slice()));
         }

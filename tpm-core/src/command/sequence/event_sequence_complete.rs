@@ -39,7 +39,7 @@ impl Command for EventSequenceComplete {
         sequence.complete = true;
         let Work::Event(hashers) = &sequence.work else { return Err(no_mode) };
         let digest = |hasher: &Hasher| Ha { alg: hasher.alg(), digest: hasher.clone().finish() };
-        let digests = List(hashers.iter().map(digest).collect());
+        let digests = List::of(hashers.iter().map(digest));
         if let Some(pcr) = pcr {
             digests.0.iter().for_each(|d: &Ha| tpm.extend_pcr(d.alg, pcr, d.digest.as_slice()));
         }

@@ -57,7 +57,7 @@ impl RsaPublic {
     /// `Error::Key` for a modulus of another size than ours, one with its top bit clear or an even one, and for an exponent that
     /// [`is_exponent`] refuses.
     pub fn new(modulus: &[u8], exponent: u32) -> Result<Self, Error> {
-        let bits = u16::try_from(modulus.len() * 8).map_err(|_| Error::Key)?;
+        let bits = u16::try_from(modulus.len().saturating_mul(8)).map_err(|_| Error::Key)?;
         let shaped =
             modulus.first().is_some_and(|byte| byte >> 7 == 1) && modulus.last().is_some_and(|byte| byte & 1 == 1);
         if !has_key_bits(bits) || !shaped || !is_exponent(exponent) {
@@ -71,7 +71,7 @@ impl RsaPublic {
     /// The length of the modulus, of signatures and of ciphertexts in bytes.
     #[must_use]
     pub const fn size(&self) -> usize {
-        self.limbs * LIMB
+        self.limbs.saturating_mul(LIMB)
     }
 
     /// The public exponent; never 0.
@@ -150,7 +150,7 @@ impl RsaPrivate {
     pub fn new(public: &RsaPublic, prime: &[u8]) -> Result<Self, Error> {
         let limbs = public.limbs / 2;
         let mut p = Prime::new([0; MAX_PRIME_LIMBS]);
-        if prime.len() != limbs * LIMB {
+        if prime.len() != limbs.saturating_mul(LIMB) {
             return Err(Error::Key);
         }
         num::from_be_bytes(prime, &mut *p)?;
@@ -251,11 +251,11 @@ impl Factor {
     fn new(prime: Prime, limbs: usize, e: u32) -> Result<Self, Error> {
         let modulus = SmallModulus::new(e);
         let e = u64::from(e);
-        let residue = modulus.reduce(modulus.reduce_number(cut(&*prime, limbs)) + e - 1);
+        let residue = modulus.reduce(modulus.reduce_number(cut(&*prime, limbs)).wrapping_add(e).wrapping_sub(1));
         if residue == 0 {
             return Err(Error::Key);
         }
-        let k = e - modulus.power(residue, e - 2);
+        let k = e.wrapping_sub(modulus.power(residue, e.wrapping_sub(2)));
         let mut less_one = prime.clone();
         num::sub_masked(&mut *less_one, &[1], u64::MAX);
         let mut numerator = Zeroizing::new([0; MAX_PRIME_LIMBS + 1]);
@@ -265,7 +265,7 @@ impl Factor {
         }
         num::add_word(&mut *numerator, 1);
         let mut exponent = Prime::new([0; MAX_PRIME_LIMBS]);
-        num::divide_exact(cut_mut(&mut *numerator, limbs + 1), &[e], cut_mut(&mut *exponent, limbs));
+        num::divide_exact(cut_mut(&mut *numerator, limbs.saturating_add(1)), &[e], cut_mut(&mut *exponent, limbs));
         Ok(Self { prime, exponent, limbs })
     }
 
@@ -282,7 +282,7 @@ impl Factor {
         let mut factor = Prime::new([0; MAX_PRIME_LIMBS]);
         let factor = cut_mut(&mut *factor, self.limbs);
         num::copy(factor, blinded);
-        monty.power_word(factor, e - 1);
+        monty.power_word(factor, e.wrapping_sub(1));
 
         let mut result = Prime::new([0; MAX_PRIME_LIMBS]);
         let value = cut_mut(&mut *result, self.limbs);
@@ -302,7 +302,7 @@ impl Factor {
 
     /// A random number from 1 up, below the prime: its highest bit is clear, its lowest is set.
     fn random(&self, rng: &mut dyn Rng) -> Result<Prime, Error> {
-        let mut bytes = Secret::<MAX_PRIME_BYTES>::zeroed(self.limbs * LIMB)?;
+        let mut bytes = Secret::<MAX_PRIME_BYTES>::zeroed(self.limbs.saturating_mul(LIMB))?;
         rng.fill(bytes.as_mut_slice())?;
         if let [first, .., last] = bytes.as_mut_slice() {
             *first &= 0x7F;
@@ -323,7 +323,7 @@ fn other_factor(public: &RsaPublic, p: &Prime) -> Result<Prime, Error> {
     let mut product = Zeroizing::new([0; MAX_LIMBS]);
     let product = cut_mut(&mut *product, public.limbs);
     num::multiply(cut(&**p, limbs), cut(&*q, limbs), product);
-    let high = |factor: &Prime| factor.get(limbs - 1).map_or(0, |limb| limb >> 63);
+    let high = |factor: &Prime| factor.get(limbs.wrapping_sub(1)).map_or(0, |limb| limb >> 63);
     if num::equal(product, public.n()) & high(p) & high(&q) == 1 { Ok(q) } else { Err(Error::Key) }
 }
 

@@ -47,7 +47,7 @@ impl<const CAP: usize> Monty<CAP> {
     fn prepare_square(&mut self) {
         let mut value = Zeroizing::new(self.one);
         let value = cut(&mut *value, self.limbs);
-        for _ in 0..2 * self.limbs {
+        for _ in 0..self.limbs.wrapping_mul(2) {
             self.double(value);
         }
         for _ in 0..5 {
@@ -74,19 +74,19 @@ impl<const CAP: usize> Monty<CAP> {
 
     /// a = a · b / R
     pub(super) fn multiply(&mut self, a: &mut [u64], b: &[u64]) {
-        num::multiply(a, b, cut(self.product.as_flattened_mut(), 2 * self.limbs));
+        num::multiply(a, b, cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2)));
         self.reduce_product(a);
     }
 
     /// a = a² / R
     pub(super) fn square(&mut self, a: &mut [u64]) {
-        num::multiply(a, a, cut(self.product.as_flattened_mut(), 2 * self.limbs));
+        num::multiply(a, a, cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2)));
         self.reduce_product(a);
     }
 
     /// out = wide / R, for a number of twice the limbs that is below m · R.
     pub(super) fn reduce_wide(&mut self, wide: &[u64], out: &mut [u64]) {
-        let product = cut(self.product.as_flattened_mut(), 2 * self.limbs);
+        let product = cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2));
         product.iter_mut().zip(wide).for_each(|(to, from)| *to = *from);
         self.reduce_product(out);
     }
@@ -94,7 +94,7 @@ impl<const CAP: usize> Monty<CAP> {
     /// Montgomery's reduction of the product, a block of quotient limbs at a time.
     fn reduce_product(&mut self, out: &mut [u64]) {
         let modulus = self.modulus.get(..self.limbs).unwrap_or_default();
-        let product = cut(self.product.as_flattened_mut(), 2 * self.limbs);
+        let product = cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2));
         let (product, blocks) = (product.as_chunks_mut().0, modulus.as_chunks().0);
         let mut top = false;
         for i in 0..blocks.len() {
@@ -112,7 +112,7 @@ impl<const CAP: usize> Monty<CAP> {
 
     /// Out of Montgomery form: a = a / R
     pub(super) fn leave(&mut self, a: &mut [u64]) {
-        let product = cut(self.product.as_flattened_mut(), 2 * self.limbs);
+        let product = cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2));
         product.fill(0);
         product.iter_mut().zip(&*a).for_each(|(to, from)| *to = *from);
         self.reduce_product(a);

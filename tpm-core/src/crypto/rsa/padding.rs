@@ -6,6 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::{Error, MAX_BYTES, Rng, RsaPrivate, RsaPublic};
+use crate::bounded::from;
 use crate::crypto::hash::{Digest, HashAlg, Hasher, MAX_DIGEST, digest};
 use crate::crypto::{num, pad_left};
 use crate::secret::Secret;
@@ -302,14 +303,14 @@ fn finish(good: u64, bytes: &[u8], separator: u64) -> Result<Message, Error> {
     if core::hint::black_box(good) != 1 {
         return Err(Error::Invalid);
     }
-    let start = usize::try_from(separator + 1).map_err(|_| Error::Invalid)?;
+    let start = usize::try_from(separator.saturating_add(1)).map_err(|_| Error::Invalid)?;
     Ok(Message::from_slice(bytes.get(start..).unwrap_or_default())?)
 }
 
 /// XORs MGF1 of `seed` (RFC 8017, B.2.1) into `data`.
 fn mgf1_xor(hash: HashAlg, seed: &[u8], data: &mut [u8]) {
     let seeded = Hasher::new(hash).chain(seed);
-    for (counter, chunk) in (0_u32..).zip(data.chunks_mut(hash.digest_size())) {
+    for (counter, chunk) in from(0).zip(data.chunks_mut(hash.digest_size())) {
         let mask = seeded.clone().chain(&counter.to_be_bytes()).finish();
         let mask = Zeroizing::new(mask);
         chunk.iter_mut().zip(mask.as_slice()).for_each(|(to, mask)| *to ^= mask);

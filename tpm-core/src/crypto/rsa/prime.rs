@@ -180,12 +180,12 @@ impl Sieve {
     /// To the next candidate.
     fn advance(&mut self) {
         for (residue, &prime) in self.residues.iter_mut().zip(&SMALL_PRIMES) {
-            let next = *residue + STEP;
+            let next = residue.wrapping_add(STEP);
             // The smaller one of next and next − prime, which wraps if next is below prime.
             *residue = next.min(next.wrapping_sub(prime));
         }
-        self.mod_3 = SmallModulus::new(3).reduce(self.mod_3 + u64::from(STEP));
-        self.mod_e = self.e.reduce(self.mod_e + u64::from(STEP));
+        self.mod_3 = SmallModulus::new(3).reduce(self.mod_3.wrapping_add(STEP.into()));
+        self.mod_e = self.e.reduce(self.mod_e.wrapping_add(STEP.into()));
     }
 }
 
@@ -228,7 +228,10 @@ fn is_root_of_one<const CAP: usize>(monty: &Monty<CAP>, value: &mut [u64]) -> bo
 pub(super) fn is_prime_word(word: u32) -> bool {
     let word = u64::from(word);
     let no_divisor = |divisor: u64| !word.is_multiple_of(divisor);
-    word == 2 || word > 2 && no_divisor(2) && (3..).step_by(2).take_while(|d| d * d <= word).all(no_divisor)
+    word == 2
+        || word > 2
+            && no_divisor(2)
+            && (3..1_u64 << 16).step_by(2).take_while(|d| d.wrapping_mul(*d) <= word).all(no_divisor)
 }
 
 fn cut(limbs: &[u64], len: usize) -> &[u64] {

@@ -1,0 +1,124 @@
+//! `cargo xtask panics`, `cargo xtask coverage`, `cargo xtask codes`: what is proved about the engine by looking at it as it is compiled.
+//!
+//! The tools are programs of `tests/proofs`, which has the libraries for it; here the engine is compiled as they need it.
+
+use crate::build::{self, RUSTFLAGS, TARGET};
+use crate::suite::Totals;
+use crate::{workspace, wrapper};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// The linker keeps every reference as a relocation, and leaves what only a platform has undefined: nobody runs these programs.
+const LINK: [&str; 2] = ["-Clink-arg=--emit-relocs", "-Clink-arg=--unresolved-symbols=ignore-all"];
+
+/// Links the engine as the firmware is linked, and looks for panics in it; and in a program that has one.
+pub fn panics() -> Result<ExitCode> {
+    let (root, target) = (workspace::root()?, workspace::target_dir()?.join("panics"));
+    let mut link = cargo("build")?;
+    link.args(["--profile", "firmware", "--package", "panics", "--target", TARGET, "--target-dir"]).arg(&target);
+    link.env("CARGO_PROFILE_FIRMWARE_DEBUG", "line-tables-only");
+    link.env("CARGO_ENCODED_RUSTFLAGS", [RUSTFLAGS, &LINK].concat().join("\x1f"));
+    ensure!(link.status()?.success(), "the engine does not link");
+    let found = Command::new(tool("panics")?).arg(&root).arg(target.join(TARGET).join("firmware")).status()?;
+    Ok(if found.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// [`panics`], as a suite of one case.
+pub fn panics_suite() -> Result<Totals> {
+    Ok(Totals::one(panics()? == ExitCode::SUCCESS))
+}
+
+/// Options of `cargo xtask coverage`.
+#[derive(Debug, clap::Args)]
+pub struct Coverage {
+    /// Print every line that no test runs.
+    #[arg(long)]
+    missing: bool,
+}
+
+/// Runs the engine's tests with counters compiled in, and prints how many of its lines they run.
+pub fn coverage(options: &Coverage) -> Result<ExitCode> {
+    let profiles = fresh_folder("coverage")?;
+    let mut build = test_build()?;
+    build.env("RUSTC_WORKSPACE_WRAPPER", build::own_executable()?).env(wrapper::COVERAGE, "1");
+    let programs = test_programs(build)?;
+    // A file for each process.
+    run_tests(&programs, "LLVM_PROFILE_FILE", &profiles.join("%p.profraw"))?;
+    let mut judge = Command::new(tool("coverage")?);
+    judge.arg(workspace::root()?).arg(profiles).arg(options.missing.to_string()).args(programs);
+    Ok(if judge.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the engine's tests, and prints the response codes that are documented at commands and that no test got.
+pub fn codes() -> Result<ExitCode> {
+    let seen = fresh_folder("codes")?.join("seen");
+    run_tests(&test_programs(test_build()?)?, "QUOIN_CODES", &seen)?;
+    let judged = Command::new(tool("codes")?).arg(workspace::root()?).arg(seen).status()?;
+    Ok(if judged.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the engine's tests. Wycheproof's cases, which run long and for primitives only, are left out.
+fn test_build() -> Result<Command> {
+    let mut tests: Vec<_> = fs::read_dir(workspace::root()?.join("tpm-core/tests"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter_map(|path| Some(path.file_stem()?.to_owned()))
+        .filter(|name| name != "wycheproof")
+        .collect();
+    tests.sort();
+    let mut command = Command::new(workspace::cargo());
+    command.current_dir(workspace::root()?).args(["test", "--locked", "--no-run", "--package", "tpm-core", "--lib"]);
+    tests.iter().for_each(|name| {
+        command.arg("--test").arg(name);
+    });
+    Ok(command)
+}
+
+/// The files that a build of tests names.
+fn test_programs(mut build: Command) -> Result<Vec<PathBuf>> {
+    let output = build.stderr(Stdio::piped()).spawn().context("cannot start cargo")?.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the engine's tests do not compile:\n{said}");
+    let executables = said.lines().filter(|line| line.trim_start().starts_with("Executable "));
+    let root = workspace::root()?;
+    let programs: Vec<_> =
+        executables.filter_map(|line| line.rsplit_once('(')?.1.strip_suffix(')')).map(|file| root.join(file)).collect();
+    ensure!(!programs.is_empty(), "cargo named no test program:\n{said}");
+    Ok(programs)
+}
+
+fn run_tests(programs: &[PathBuf], variable: &str, file: &Path) -> Result<()> {
+    for program in programs {
+        let mut test = Command::new(program);
+        test.current_dir(workspace::root()?.join("tpm-core")).arg("--quiet").env(variable, file).stdout(Stdio::null());
+        // Counters need room, too.
+        test.env("RUST_MIN_STACK", "16777216");
+        ensure!(test.status()?.success(), "tests fail: {}", program.display());
+    }
+    Ok(())
+}
+
+/// An empty folder in the target directory.
+fn fresh_folder(name: &str) -> Result<PathBuf> {
+    let folder = workspace::target_dir()?.join("proofs").join(name);
+    if folder.is_dir() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn cargo(verb: &str) -> Result<Command> {
+    let mut command = Command::new(workspace::cargo());
+    command.current_dir(workspace::root()?).args([verb, "--quiet", "--locked"]);
+    Ok(command)
+}
+
+/// Builds a program of `tests/proofs` and gives its file.
+fn tool(name: &str) -> Result<PathBuf> {
+    let built = cargo("build")?.args(["--package", "proofs", "--bin", name]).status().context("cannot start cargo")?;
+    ensure!(built.success(), "tests/proofs does not compile");
+    Ok(workspace::target_dir()?.join("debug").join(name))
+}
