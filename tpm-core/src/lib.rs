@@ -14,6 +14,7 @@
 //! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `hierarchy`, `dictionary`, `presence`, `clock`, `act`, `selftest` | the parts of the TPM |
 //! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `dictionary`, `selftest`, `commit` | the parts of the TPM |
 //! | `state` | who survives what |
+//! | [`store`] | keeps the state on a disk |
 //! | [`crypto`] | the only place that names cryptographic crates |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -47,6 +48,7 @@ pub mod secret;
 mod selftest;
 mod session;
 mod state;
+pub mod store;
 mod tpm;
 mod wire;
 

@@ -70,6 +70,12 @@ impl Tpm {
         self.ram.failure = true;
     }
 
+    /// Whether it is in failure mode. What the command that failed has left behind is not to be kept: the platform saves nothing until _TPM_Init.
+    #[must_use]
+    pub fn is_in_failure_mode(&self) -> bool {
+        self.ram.failure
+    }
+
     /// Whether the Authenticated Countdown Timer TPM_RH_ACT_`n` signals: its time is over, and nobody set it anew.
     pub fn act_signaled(&self, n: u8) -> bool {
         n < 16 && act::position(Handle::act(n)).and_then(|i| self.ram.acts.get(i)).is_some_and(act::Act::is_signaled)

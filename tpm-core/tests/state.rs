@@ -316,6 +316,47 @@ fn a_damaged_state_with_the_right_digest_is_refused_or_exact() {
     assert!(accepted > 100, "{accepted}");
 }
 
+/// States of version 1 as they were when it was frozen, in hexadecimal digits: a TPM as manufactured, without power, and one with something of everything.
+/// `UPDATE_GOLDEN=1` writes them anew, for a new version alone.
+const GOLDEN: [(&str, StateForm); 2] = [("manufactured", StateForm::PoweredOff), ("furnished", StateForm::Whole)];
+
+fn golden(name: &str) -> (std::path::PathBuf, Vec<u8>) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/state-1-{name}.hex"));
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let octets = digits.chunks(2).map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap()).collect();
+    (path, octets)
+}
+
+#[test]
+fn states_of_version_1_are_read_for_ever() {
+    for (name, form) in GOLDEN {
+        let (path, mut state) = golden(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            state = if form == StateForm::Whole { large() } else { small() };
+            let digits: Vec<String> = state.iter().map(|octet| format!("{octet:02x}")).collect();
+            let lines: Vec<String> = digits.chunks(64).map(<[String]>::concat).collect();
+            std::fs::write(path, lines.join("\n") + "\n").unwrap();
+        }
+        let tpm = import(&state, 0).unwrap();
+        assert!(export(&tpm, form) == state, "{name}");
+    }
+    // What the furnished one holds is there, and as it was.
+    let mut tpm = Fixture::unstarted();
+    tpm.tpm = import(&golden("furnished").1, 0).unwrap();
+    assert_eq!(nv::read(&mut tpm, INDEX + 20, INDEX + 20, 8, 7), Ok(b"contents".to_vec()));
+    assert_eq!(nv::count(&mut tpm, INDEX + 16), 2);
+    let key = tpm.run(0x173, &[0x8100_0001], &[], &[]).unwrap();
+    let (primary, public) = tpm.primary(OWNER, &ecc_storage());
+    assert!(key[2..].starts_with(&public), "the same primary key from the same seed");
+    tpm.flush(primary).unwrap();
+}
+
+#[test]
+fn a_tpm_made_from_the_same_entropy_has_the_state_that_it_always_had() {
+    assert!(golden("manufactured").1 == small());
+}
+
 #[test]
 fn unknown_versions_and_strangers_are_refused() {
     let state = small();

@@ -16,13 +16,14 @@ use crate::crypto::primary;
 use crate::pcr::is_possible;
 use crate::platform::Hooks;
 use crate::profile::{
-    MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS, NV_MEMORY_SIZE,
-    PCR_BANKS,
+    CLOCK_UPDATE_MS, MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS,
+    NV_MEMORY_SIZE, PCR_BANKS,
 };
 use crate::rc::Fmt1;
 use crate::state::HierarchyPolicy;
 use crate::tpm::Tpm;
 use crate::wire::{Marshal, Public, Reader, Sensitive, Unmarshal, Writer};
+use zeroize::Zeroize;
 
 const MAGIC: &[u8; 8] = b"QUOINTPM";
 const VERSION: u16 = 1;
@@ -162,6 +163,38 @@ impl Tpm {
         }
         tpm.check().map_err(StateError::Inconsistent)?;
         Ok(tpm)
+    }
+
+    /// SHA-256 of what must be written down before a response is given, lest the loss of power undo what the response says. `room` is overwritten; it
+    /// has room for [`MAX_STATE_SIZE`] octets.
+    ///
+    /// After TPM2_Shutdown that is all that the next start may find. Otherwise it is what survives TPM Reset, since that will come: without what only
+    /// TPM Resume and TPM Restart preserve, and with the time as it is recorded, every [`CLOCK_UPDATE_MS`].
+    ///
+    /// # Errors
+    /// [`StateError::Room`] if it does not fit.
+    pub fn lasting_digest(&mut self, room: &mut [u8]) -> Result<[u8; DIGEST], StateError> {
+        let mut w = Writer::new(room);
+        if self.persistent.orderly == Orderly::No {
+            let p = &mut self.persistent;
+            let times = (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms);
+            p.clock_ms /= CLOCK_UPDATE_MS;
+            (p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = (0, 0);
+            self.persistent.marshal(&mut w);
+            let p = &mut self.persistent;
+            (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = times;
+            self.ram.acts.after_init().marshal(&mut w);
+        } else {
+            StateForm::PoweredOff.sections().into_iter().for_each(|(_, section)| self.marshal_section(section, &mut w));
+        }
+        let length = w.len();
+        if !w.fits() {
+            return Err(StateError::Room(length));
+        }
+        let written = w.written(0);
+        let digest = digest(HashAlg::Sha256, &[written]);
+        written.zeroize();
+        digest.as_slice().try_into().map_err(|_| StateError::Digest)
     }
 
     fn marshal_section(&self, section: Section, w: &mut Writer<'_>) {
