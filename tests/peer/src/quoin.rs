@@ -34,6 +34,7 @@ pub struct Quoin {
     entropy: Counted,
     clock: Stepping,
     checked: bool,
+    response: [u8; MAX_RESPONSE_SIZE],
 }
 
 impl Quoin {
@@ -45,7 +46,7 @@ impl Quoin {
     pub fn new(checked: bool) -> Self {
         let (mut entropy, mut clock) = (Counted(0), Stepping(0));
         let tpm = manufacture(&mut entropy, &mut clock);
-        Self { tpm, entropy, clock, checked }
+        Self { tpm, entropy, clock, checked, response: [0; MAX_RESPONSE_SIZE] }
     }
 }
 
@@ -61,11 +62,11 @@ impl Peer for Quoin {
 
     fn execute(&mut self, request: &[u8], locality: u8, response: &mut Vec<u8>) {
         self.clock.0 += 1;
-        response.resize(MAX_RESPONSE_SIZE, 0);
         let hooks = &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         let locality = Locality::new(locality).expect("a locality");
-        let length = self.tpm.execute(hooks, locality, request, response);
-        response.truncate(length);
+        let length = self.tpm.execute(hooks, locality, request, &mut self.response);
+        response.clear();
+        response.extend_from_slice(&self.response[..length]);
         if self.checked {
             self.tpm.check().expect("the state is consistent");
         }
