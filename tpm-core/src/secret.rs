@@ -3,7 +3,7 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, zeroize_bytes};
 
 /// The value offered is longer than the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub fn ct_eq(a: &[u8], b: &[u8]) -> bool {
 /// a comparison by [`Secret::ct_eq`]. The bytes are wiped when the value is dropped; a move may leave the old bytes
 /// behind on the stack, so keep a secret where it was made, or pass references.
 pub struct Secret<const N: usize> {
+    /// after `len` nothing but zeros
     bytes: [u8; N],
     len: usize,
 }
@@ -101,10 +102,10 @@ impl<const N: usize> Secret<N> {
 
     /// Forgets, and wipes, all bytes after the first `len`.
     pub fn truncate(&mut self, len: usize) {
-        if let Some(tail) = self.bytes.get_mut(len..) {
-            tail.zeroize();
+        if let Some(tail) = self.bytes.get_mut(len..self.len) {
+            zeroize_bytes(tail);
+            self.len = len;
         }
-        self.len = self.len.min(len);
     }
 
     /// Forgets the last zero bytes, as an authValue is kept (Part 1, 19.6.4.3). The time depends on how many there are.
@@ -125,9 +126,9 @@ impl<const N: usize> Secret<N> {
         ct_eq(self.as_slice(), other)
     }
 
-    /// Overwrites the whole buffer with zeros and leaves it empty.
+    /// Overwrites the bytes with zeros, after which there are none but zeros in any case, and leaves the secret empty.
     pub fn wipe(&mut self) {
-        self.bytes.zeroize();
+        zeroize_bytes(self.as_mut_slice());
         self.len = 0;
         compiler_fence(Ordering::SeqCst);
     }

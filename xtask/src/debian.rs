@@ -25,6 +25,23 @@ pub fn ensure(wanted: &[Wanted]) -> Result<()> {
     }
 }
 
+/// Makes sure that a library is where the dynamic linker looks for it; installs its package if not, as [`ensure`] does.
+pub fn ensure_library(file: &str, package: &str) -> Result<()> {
+    if has_library(file) {
+        return Ok(());
+    }
+    install_packages(&[package])?;
+    if has_library(file) { Ok(()) } else { bail!("{package} is installed, but there is no {file} in /usr/lib") }
+}
+
+fn has_library(file: &str) -> bool {
+    let triple = format!("{}-linux-gnu", env::consts::ARCH);
+    ["/usr/lib", "/usr/local/lib", "/lib", "/usr/lib64"]
+        .iter()
+        .map(PathBuf::from)
+        .any(|folder| folder.join(file).exists() || folder.join(&triple).join(file).exists())
+}
+
 /// Installs packages through apt-get, or says what to install where we may not.
 pub fn install_packages(packages: &[&str]) -> Result<()> {
     let named = packages.join(" ");
@@ -76,12 +93,18 @@ fn apt_get(prefix: &[&str], arguments: &[&str]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ensure, find};
+    use super::{ensure, find, has_library};
 
     #[test]
     fn what_is_there_needs_no_installation() {
         assert!(find("sh").is_some());
         ensure(&[("sh", "dash")]).unwrap();
+    }
+
+    #[test]
+    fn libraries_are_found_where_debian_puts_them() {
+        assert!(has_library("libc.so.6"));
+        assert!(!has_library("no-library-of-this-name.so"));
     }
 
     #[test]

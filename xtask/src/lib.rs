@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`bench`] | the verb of that name: speed, beside libtpms |
 //! | [`build`] | cargo calls for what runs without an operating system |
 //! | [`ci`] | the verb of that name |
 //! | [`debian`] | programs from Debian packages |
@@ -25,6 +26,7 @@
 //! | [`workspace`] | where things lie |
 //! | [`wrapper`] | what makes two checkouts give the same image |
 
+pub mod bench;
 pub mod build;
 pub mod ci;
 pub mod debian;

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use xtask::{ci, image, measure, proofs, run, suites, test, tpm, verify, wrapper};
+use xtask::{bench, ci, image, measure, proofs, run, suites, test, tpm, verify, wrapper};
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
 ///
@@ -53,6 +53,10 @@ enum Verb {
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients. They are fetched by
     /// the clients of package registries (apt-get, pip, cargo), built, and kept below target/suites; the first run takes long.
     Suites(suites::Args),
+    /// Measure the speed of every common command, by turns with Debian's libtpms in the same process, and print a table.
+    ///
+    /// The engine is measured as the firmware builds it and as a release build. libtpms is installed through apt-get where that needs no password.
+    Bench(bench::Args),
     /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
     ///
     /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is the MEASUREMENT that
@@ -84,6 +88,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Coverage(args) => return proofs::coverage(&args),
         Verb::Codes => return proofs::codes(),
         Verb::Suites(args) => return suites::run(&args),
+        Verb::Bench(args) => return bench::run(&args),
         Verb::Verify(args) => return verify::run(&args),
         Verb::Measure(args) => measure::run(&args)?,
     }

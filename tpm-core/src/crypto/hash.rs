@@ -202,7 +202,7 @@ impl Eq for Digest {}
 
 impl Zeroize for Digest {
     fn zeroize(&mut self) {
-        self.bytes.zeroize();
+        self.bytes.as_mut_slice().zeroize();
         self.len = 0;
     }
 }

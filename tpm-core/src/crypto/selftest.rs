@@ -38,21 +38,33 @@ pub enum Test {
 }
 
 impl Test {
+    /// How many tests there are.
+    const COUNT: usize =
+        HashAlg::ALL.len() + 2 + SymAlg::ALL.len() + 1 + Curve::ALL.len() + 1 + MlKem::ALL.len() + MlDsa::ALL.len();
+
     /// Every test.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let hashes = HashAlg::ALL.iter().map(|&hash| Self::Hash(hash));
-        let curves = Curve::ALL.iter().map(|&curve| Self::Ecc(curve));
-        let kems = MlKem::ALL.iter().map(|&set| Self::MlKem(set));
-        let dsas = MlDsa::ALL.iter().map(|&set| Self::MlDsa(set));
-        let ciphers = SymAlg::ALL.iter().map(|&alg| Self::Cipher(alg));
-        hashes
-            .chain([Self::Kdf, Self::Drbg])
-            .chain(ciphers)
-            .chain([Self::Rsa])
-            .chain(curves)
-            .chain([Self::Schemes])
-            .chain(kems)
-            .chain(dsas)
+    pub const ALL: [Self; Self::COUNT] = Self::all();
+
+    #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
+    const fn all() -> [Self; Self::COUNT] {
+        let (mut all, mut n) = ([Self::Kdf; Self::COUNT], 0);
+        macro_rules! put { ($test:ident for each of $each:expr) => {
+            let mut i = 0;
+            while i < $each.len() {
+                all[n] = Self::$test($each[i]);
+                (n, i) = (n + 1, i + 1);
+            }
+        }; ($($test:ident),*) => { $(all[n] = Self::$test; n += 1;)* } }
+        put!(Hash for each of HashAlg::ALL);
+        put!(Kdf, Drbg);
+        put!(Cipher for each of SymAlg::ALL);
+        put!(Rsa);
+        put!(Ecc for each of Curve::ALL);
+        put!(Schemes);
+        put!(MlKem for each of MlKem::ALL);
+        put!(MlDsa for each of MlDsa::ALL);
+        assert!(n == Self::COUNT, "every test has its place");
+        all
     }
 
     /// The TPM_ALG_ID of what cannot be used before this test has passed.

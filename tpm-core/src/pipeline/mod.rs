@@ -64,8 +64,14 @@ fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8
     let mut call = Call { code: header.code, locality, handles, sessions };
     authorize::note_bindings(tpm, &mut call);
     authorize::authorize(tpm, info, &call, body.rest())?;
-    let mut plain = [0; MAX_COMMAND_SIZE];
-    let parameters = parameter::decrypt(tpm, &call, body.rest(), &mut plain)?;
+    let mut plain;
+    let parameters = match parameter::decrypting(&call) {
+        None => body.rest(),
+        Some(session) => {
+            plain = [0; MAX_COMMAND_SIZE];
+            parameter::decrypt(tpm, session, body.rest(), &mut plain)?
+        }
+    };
     tpm.test_keys_before(&call, parameters)?;
     act(tpm, info, &call, body.rest(), parameters, response)
 }

@@ -20,16 +20,20 @@ enum Direction {
     Decrypt,
 }
 
-/// The parameters with the first one decrypted into `plain`, if a session says so.
+/// The session with which the first parameter is encrypted, and its place.
+pub(super) fn decrypting(call: &Call) -> Option<(usize, &SessionUse)> {
+    session_with(call, SessionAttributes::DECRYPT)
+}
+
+/// The parameters with the first one decrypted into `plain`.
 ///
 /// - `SIZE` at the session: the first parameter's size field is missing or larger than what follows
 pub(super) fn decrypt<'p>(
     tpm: &Tpm,
-    call: &Call,
-    parameters: &'p [u8],
+    (index, one): (usize, &SessionUse),
+    parameters: &[u8],
     plain: &'p mut [u8; MAX_COMMAND_SIZE],
 ) -> Result<&'p [u8], Rc> {
-    let Some((index, one)) = session_with(call, SessionAttributes::DECRYPT) else { return Ok(parameters) };
     let plain = plain.get_mut(..parameters.len()).ok_or(Rc::COMMAND_SIZE)?;
     plain.copy_from_slice(parameters);
     let first = sized_contents(plain).map_err(|e| at_session(e, index))?;

@@ -1,0 +1,48 @@
+//! The speed of our engine beside that of Debian's libtpms, in one process, by turns. `cargo xtask bench` builds this twice and prints a table of both.
+//!
+//! Prints a line for each command, its columns separated by tabs: name, kind, then for ours and theirs the time in microseconds, its spread, and the
+//! number of samples. Before them a line for the memory of each. Usage: `bench SECONDS [FILTER]`.
+
+mod cases;
+mod measure;
+mod wire;
+
+use anyhow::{Context, Result};
+use cases::{CASES, Kind};
+use peer::{Libtpms, Quoin};
+use std::fs;
+use std::time::Duration;
+use wire::Tpm;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let seconds: f64 = arguments.next().context("how many seconds for each command?")?.parse()?;
+    let filter = arguments.next().unwrap_or_default().to_lowercase();
+
+    let before = resident();
+    let mut theirs = Libtpms::new()?;
+    let [major, minor, micro] = theirs.version();
+    println!("libtpms\t{major}.{minor}.{micro}\t{}", resident().saturating_sub(before));
+    println!("quoin\t{}\t{}", env!("CARGO_PKG_VERSION"), size_of::<tpm_core::Tpm>() / 1024);
+
+    let mut ours = Quoin::new(false);
+    let (mut ours, mut theirs) = (Tpm::new(&mut ours), Tpm::new(&mut theirs));
+    for case in CASES.iter().filter(|case| case.name.to_lowercase().contains(&filter)) {
+        let times = measure::measure(case, &mut ours, &mut theirs, Duration::from_secs_f64(seconds));
+        let kind = match case.kind {
+            Kind::Ordinary => "ordinary",
+            Kind::RsaPrivate => "rsa-private",
+            Kind::Search => "search",
+        };
+        let columns = times.map(|t| format!("\t{:.3}\t{:.3}\t{}", t.middle, t.spread, t.samples));
+        println!("{}\t{kind}{}", case.name, columns.concat());
+    }
+    Ok(())
+}
+
+/// The memory of this process that is in RAM, in KiB.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()).and_then(|size| size.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,24 @@
+//! Two TPMs in one process, with one interface: ours ([`Quoin`]) and Debian's libtpms ([`Libtpms`]) through its C library.
+//!
+//! Not a default member of the workspace: the engine is wanted optimised here (`cargo build --release -p peer`).
+
+mod libtpms;
+mod quoin;
+
+pub use libtpms::Libtpms;
+pub use quoin::Quoin;
+
+/// A TPM, from the platform's side.
+pub trait Peer {
+    /// A new TPM, as after manufacture and _TPM_Init.
+    fn manufacture(&mut self);
+
+    /// Executes a command that came at a locality; `response` is overwritten.
+    fn execute(&mut self, request: &[u8], locality: u8, response: &mut Vec<u8>);
+
+    /// The loss of power, and _TPM_Init.
+    fn power_cycle(&mut self);
+
+    /// Asserts or withdraws physical presence.
+    fn set_physical_presence(&mut self, asserted: bool);
+}

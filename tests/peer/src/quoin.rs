@@ -1,0 +1,82 @@
+//! Our TPM on a platform that is the same in every run.
+
+use crate::Peer;
+use sha2::{Digest, Sha256};
+use tpm_core::profile::MAX_RESPONSE_SIZE;
+use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
+
+/// Entropy from a counter.
+struct Counted(u64);
+
+impl Entropy for Counted {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
+        for chunk in out.chunks_mut(32) {
+            self.0 += 1;
+            let block = Sha256::digest(self.0.to_be_bytes());
+            chunk.iter_mut().zip(block).for_each(|(to, from)| *to = from);
+        }
+        Ok(())
+    }
+}
+
+/// A clock that goes on by a millisecond every 16 commands.
+struct Stepping(u64);
+
+impl Clock for Stepping {
+    fn now_ms(&mut self) -> u64 {
+        self.0 / 16
+    }
+}
+
+/// Our engine.
+pub struct Quoin {
+    tpm: Box<Tpm>,
+    entropy: Counted,
+    clock: Stepping,
+    checked: bool,
+    response: [u8; MAX_RESPONSE_SIZE],
+}
+
+impl Quoin {
+    /// A manufactured TPM. If `checked`, its consistency is checked after every command.
+    ///
+    /// # Panics
+    /// Later, by a command after which the state is not consistent.
+    #[must_use]
+    pub fn new(checked: bool) -> Self {
+        let (mut entropy, mut clock) = (Counted(0), Stepping(0));
+        let tpm = manufacture(&mut entropy, &mut clock);
+        Self { tpm, entropy, clock, checked, response: [0; MAX_RESPONSE_SIZE] }
+    }
+}
+
+fn manufacture(entropy: &mut Counted, clock: &mut Stepping) -> Box<Tpm> {
+    Box::new(Tpm::manufacture(&mut Hooks { entropy, clock }).expect("there is entropy"))
+}
+
+impl Peer for Quoin {
+    fn manufacture(&mut self) {
+        (self.entropy, self.clock) = (Counted(0), Stepping(0));
+        self.tpm = manufacture(&mut self.entropy, &mut self.clock);
+    }
+
+    fn execute(&mut self, request: &[u8], locality: u8, response: &mut Vec<u8>) {
+        self.clock.0 += 1;
+        let hooks = &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let locality = Locality::new(locality).expect("a locality");
+        let length = self.tpm.execute(hooks, locality, request, &mut self.response);
+        response.clear();
+        response.extend_from_slice(&self.response[..length]);
+        if self.checked {
+            self.tpm.check().expect("the state is consistent");
+        }
+    }
+
+    fn power_cycle(&mut self) {
+        self.tpm.init(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
+    }
+
+    fn set_physical_presence(&mut self, asserted: bool) {
+        self.tpm.set_physical_presence(asserted);
+    }
+}
