@@ -4,6 +4,7 @@
 mod harness;
 use harness::codes::{FAILURE, INSUFFICIENT, SIZE, VALUE, param};
 use harness::{Fixture, Outcome};
+use tpm_core::profile::PROFILE;
 
 const INCREMENTAL_SELF_TEST: u32 = 0x142;
 const SELF_TEST: u32 = 0x143;
@@ -66,6 +67,7 @@ fn incremental_tests_are_taken_off_the_list() {
     tpm.restart(None, 0);
     let all = to_do(&mut tpm, &[]);
     assert!([RSA, ECC, ECDSA].iter().all(|alg| all.contains(alg)));
+    assert!(all.iter().all(|alg| PROFILE.has(*alg)), "none that the profile has not: {all:04x?}");
     assert_eq!(to_do(&mut tpm, &[]), all, "an empty list tests nothing");
     let rest = to_do(&mut tpm, &[ECC]);
     assert!([ECC, ECDSA].iter().all(|alg| !rest.contains(alg)) && rest.contains(&RSA));

@@ -1,5 +1,6 @@
 //! TPM_CAP_ALGS: what is implemented, with TPMA_ALGORITHM (Part 2, 8.2).
 
+use crate::profile::PROFILE;
 use crate::wire::AlgId;
 
 const ASYMMETRIC: u32 = 1 << 0;
@@ -55,14 +56,14 @@ pub(super) const ALGORITHMS: [(AlgId, u32); 41] = [
     (AlgId::HASH_MLDSA, ASYMMETRIC | OBJECT | SIGNING),
 ];
 
-/// Whether the algorithm is implemented.
+/// Whether the profile has the algorithm.
 pub(crate) fn is_implemented(alg: AlgId) -> bool {
-    ALGORITHMS.iter().any(|(id, _)| *id == alg)
+    identifiers().any(|id| id == alg)
 }
 
-/// Every algorithm, by identifier.
+/// Every algorithm of the profile, by identifier.
 pub(crate) fn identifiers() -> impl Iterator<Item = AlgId> {
-    ALGORITHMS.iter().map(|(id, _)| *id)
+    ALGORITHMS.iter().map(|(id, _)| *id).filter(|alg| PROFILE.has(alg.0))
 }
 
 #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
