@@ -45,6 +45,9 @@ use wire::{Channel, Socket};
 /// How often the server looks whether it shall end. A client never waits for it.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Bytes of stack for a connection: a TPM that is made of a state passes over it a few times before it has its place.
+const STACK: usize = 16 << 20;
+
 /// A part of the state, as swtpm's control channel divides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateBlob {
@@ -320,7 +323,7 @@ fn connected(socket: Socket, door: Door, machine: Arc<Machine>) {
     if matches!(door, Door::Command) {
         machine.count_client(true);
     }
-    thread::spawn(move || {
+    let client = move || {
         let outcome = match door {
             Door::Command => {
                 let outcome = command::serve(Both(&socket), &machine);
@@ -338,7 +341,10 @@ fn connected(socket: Socket, door: Door, machine: Arc<Machine>) {
         if let Err(error) = outcome {
             eprintln!("a client's connection has ended: {error:#}");
         }
-    });
+    };
+    if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(client) {
+        eprintln!("a client is turned away: {error}");
+    }
 }
 
 /// A shared socket, as one stream.

@@ -1,6 +1,6 @@
 //! `cargo xtask tpm`: the TPM engine as a server, without firmware or machine.
 //!
-//! The engine is in a program of its own (`src/bin/quoin-tpm.rs`), behind the feature `engine`: whoever boots the firmware need not wait for the
+//! The engine is in a program of its own (`src/bin/quoin-tpm`), behind the feature `engine`: whoever boots the firmware need not wait for the
 //! engine to compile for the host, too.
 
 use crate::server::Dialect;
@@ -23,7 +23,8 @@ pub struct Options {
     /// Whose protocol the platform port speaks; found out if not given, as far as it can be.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<Dialect>,
-    /// Keep the TPM's state in this folder.
+    /// Keep the TPM in this folder, secrets included: what a command has changed is on the disk before its response. A new TPM is made in a folder that is not
+    /// there or empty; one that has lost its state, or whose state is damaged, is refused.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// Take all random numbers from this seed, and let the clock go by steps: a run can be repeated. Keeps no secret.

@@ -43,7 +43,6 @@ mod result {
 
 /// A bit for each group of messages that is served, in the order of tpm_ioctl.h.
 mod capability {
-    pub(super) const STORE_VOLATILE: u64 = 1 << 6;
     pub(super) const STATEBLOBS: u64 = 0b11 << 8;
     /// INIT, SHUTDOWN, GET_TPMESTABLISHED, SET_LOCALITY, HASHING, CANCEL_TPM_CMD, RESET_TPMESTABLISHED, STOP, GET_CONFIG, SET_DATAFD,
     /// SET_BUFFERSIZE, GET_INFO, LOCK_STORAGE.
@@ -59,7 +58,7 @@ const MAX_DATA: u32 = 1 << 20;
 
 /// What `CMD_GET_CAPABILITY` answers.
 pub(super) fn capabilities(machine: &Machine) -> [u8; 8] {
-    let state = if machine.has_state() { capability::STORE_VOLATILE | capability::STATEBLOBS } else { 0 };
+    let state = if machine.has_state() { capability::STATEBLOBS } else { 0 };
     (capability::ALWAYS | state).to_be_bytes()
 }
 
@@ -91,7 +90,8 @@ pub(super) fn answer(
         cmd::HASH_END => running(machine, Machine::hash_end),
         // A command is answered before anyone can cancel it.
         cmd::CANCEL_TPM_CMD => running(machine, |_| true),
-        cmd::STORE_VOLATILE => running(machine, Machine::has_state),
+        // What is lost without power is given to who asks for it, and kept nowhere.
+        cmd::STORE_VOLATILE => running(machine, |_| false),
         cmd::RESET_TPMESTABLISHED => {
             let locality = octet(channel)?;
             if matches!(locality, 3 | 4) { running(machine, Machine::reset_established) } else { result::BAD_LOCALITY }
@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(ask(&machine, 0xf, &[]), words([0, 0]));
         assert_eq!(ask(&machine, 0x13, &words([3])), words([0]));
         assert_eq!(ask(&machine, 9, &[]), words([0]));
-        assert_eq!(ask(&machine, 0xa, &[]), words([0]));
+        assert_eq!(ask(&machine, 0xa, &[]), words([9]));
     }
 
     #[test]

@@ -11,7 +11,8 @@ const HOST: [&str; 5] = ["tpm-core", "snp", "kernel", "xtask", "quoin-tests"];
 /// Unit tests, properties, documentation examples.
 pub fn host() -> Result<Totals> {
     let packages = HOST.iter().flat_map(|package| ["--package", package]);
-    test(packages)
+    // The engine's server is tested, too.
+    test(packages.chain(["--features", "xtask/engine"]))
 }
 
 /// The suites of `tests/` that boot the machine: targets with `required-features = ["qemu"]`. One at a time, since each wants a CPU of its own.
