@@ -45,6 +45,8 @@ mod presence;
 pub mod profile;
 mod rc;
 pub mod secret;
+#[cfg(test)]
+mod secrets;
 mod selftest;
 mod session;
 mod state;

@@ -20,6 +20,23 @@ pub fn ct_eq(a: &[u8], b: &[u8]) -> bool {
 /// It has no `Debug`, `Clone`, `Copy` or `PartialEq`: a copy is made by [`Secret::duplicate`], where a reader sees it, and
 /// a comparison by [`Secret::ct_eq`]. The bytes are wiped when the value is dropped; a move may leave the old bytes
 /// behind on the stack, so keep a secret where it was made, or pass references.
+///
+/// ```compile_fail,E0599
+/// let secret = tpm_core::secret::Secret::<4>::new();
+/// let copy = secret.clone();
+/// ```
+/// ```compile_fail,E0277
+/// println!("{:?}", tpm_core::secret::Secret::<4>::new());
+/// ```
+/// ```compile_fail,E0369
+/// let (a, b) = (tpm_core::secret::Secret::<4>::new(), tpm_core::secret::Secret::<4>::new());
+/// assert!(a == b);
+/// ```
+///
+/// For all types with secrets this is asserted as here, where it is wrong and so does not compile:
+/// ```compile_fail,E0283
+/// static_assertions::assert_not_impl_any!(tpm_core::crypto::hash::Digest: Clone);
+/// ```
 pub struct Secret<const N: usize> {
     /// after `len` nothing but zeros
     bytes: [u8; N],

@@ -212,7 +212,7 @@ fn ciphertexts_have_the_length_of_the_modulus_and_are_below_it() {
 }
 
 #[test]
-fn rsa_checks_the_key() {
+fn tn_f_4956_rsa_checks_the_key() {
     let mut tpm = Fixture::new();
     let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
     assert_eq!(encrypt(&mut tpm, other, MESSAGE, &NO_SCHEME, b"x"), Err(handle(1, KEY)));
@@ -257,7 +257,7 @@ fn ecdh_key_gen_and_z_gen_agree() {
 }
 
 #[test]
-fn ecdh_checks_key_and_point() {
+fn tn_f_5097_ecdh_checks_key_and_point() {
     let mut tpm = Fixture::new();
     let z_gen = |tpm: &mut Fixture, key: u32, point: &[u8]| tpm.with(ECDH_Z_GEN, &[key], &[b""], point);
     let good = point_2b(&OTHER_X, &OTHER_Y);

@@ -462,7 +462,7 @@ fn nv_certify_answers_at_most_one_buffer() {
 
 /// threats.md 3, row 5: each command that signs, with each type of key and each scheme; only matching pairs sign.
 #[test]
-fn cve_2026_11824_only_matching_keys_and_schemes_sign() {
+fn cve_2026_6726_only_matching_keys_and_schemes_sign() {
     let mut tpm = Fixture::new();
     define(&mut tpm);
     write(&mut tpm, &[1; 16]);

@@ -367,7 +367,7 @@ fn vendor_properties_tell_how_much_nv_is_free() {
 }
 
 #[test]
-fn test_parms_tells_what_is_supported() {
+fn tn_test_parms_tells_what_is_supported() {
     let mut tpm = Fixture::new();
     let mut test =
         |parms: &[u16]| tpm.run(0x18a, &[], &[], &parms.iter().flat_map(|p| p.to_be_bytes()).collect::<Vec<_>>());

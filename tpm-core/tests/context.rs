@@ -15,6 +15,7 @@ const START_AUTH_SESSION: u32 = 0x176;
 const DUPLICATE: u32 = 0x14b;
 const REWRAP: u32 = 0x152;
 const IMPORT: u32 = 0x156;
+const CONTEXT_GAP: u32 = 0x901;
 
 fn save(tpm: &mut Fixture, handle: u32) -> Outcome {
     tpm.run(SAVE, &[handle], &[], &[])
@@ -116,6 +117,38 @@ fn sessions_survive_restart_in_their_contexts() {
     let context = save(&mut tpm, s).unwrap();
     tpm.restart(None, 0);
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
+}
+
+/// Contexts of sessions are told apart by 16 bits of a counter (CONTEXT_GAP_MAX): the oldest one that is saved has to come back before it comes round.
+#[test]
+fn the_oldest_saved_session_stops_the_counter() {
+    let mut tpm = Fixture::new();
+    let (oldest, other) = (start(&mut tpm).unwrap(), start(&mut tpm).unwrap());
+    let oldest = save(&mut tpm, oldest).unwrap();
+    // By the engine itself: the harness looks at the whole state after every command.
+    let mut execute = |command: &[u8]| {
+        let mut response = vec![0; tpm_core::profile::MAX_RESPONSE_SIZE];
+        let mut hooks = tpm_core::Hooks { entropy: &mut tpm.entropy, clock: &mut tpm.clock };
+        let n = tpm.tpm.execute(&mut hooks, tpm_core::Locality::ZERO, command, &mut response);
+        response.truncate(n);
+        response
+    };
+    let mut saved = 0;
+    loop {
+        let response = execute(&harness::command(SAVE, &[other], &[], &[]));
+        if response[6..10] != [0; 4] {
+            break;
+        }
+        saved += 1;
+        let response = execute(&harness::command(LOAD, &[], &[], &response[10..]));
+        assert_eq!(response[6..10], [0; 4]);
+    }
+    assert_eq!(saved, 0xfffe);
+    assert_eq!(save(&mut tpm, other), Err(CONTEXT_GAP));
+    assert_eq!(start(&mut tpm), Err(CONTEXT_GAP));
+    load(&mut tpm, &oldest).unwrap();
+    assert!(save(&mut tpm, other).is_ok());
+    assert!(start(&mut tpm).is_ok());
 }
 
 #[test]
@@ -297,7 +330,7 @@ fn import_wants_wrappers_that_fit() {
 }
 
 #[test]
-fn rewrap_changes_the_outer_wrapper() {
+fn tn_f_5120_rewrap_changes_the_outer_wrapper() {
     let mut tpm = Fixture::new();
     let (old, _) = tpm.primary(OWNER, &ecc_storage());
     let (new, _) = tpm.primary(ENDORSEMENT, &rsa_storage());

@@ -246,7 +246,7 @@ fn with_lockout_recovery_zero_only_startup_enables_lockout_auth() {
 }
 
 #[test]
-fn lockout_auth_stays_disabled_over_power_cycles() {
+fn tn_lockout_auth_stays_disabled_over_power_cycles() {
     let mut tpm = fixture();
     lock_reset(&mut tpm, b"no").unwrap_err();
     for _ in 0..5 {

@@ -535,7 +535,7 @@ fn change_auth_needs_a_policy() {
 }
 
 #[test]
-fn the_global_lock_locks_what_has_globallock_until_the_next_start() {
+fn tn_the_global_lock_locks_what_has_globallock_until_the_next_start() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTH | a::GLOBALLOCK, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH | a::GLOBALLOCK | a::WRITEDEFINE | a::ORDERLY, 8).unwrap();

@@ -103,7 +103,7 @@ fn extend_refuses_what_does_not_unmarshal() {
 }
 
 #[test]
-fn each_pcr_can_be_extended_at_its_localities_only() {
+fn tn_f_4378_each_pcr_can_be_extended_at_its_localities_only() {
     let mut tpm = Fixture::new();
     let may = |pcr: u32, locality: u8| match pcr {
         0..=16 | 23 => true,
@@ -129,7 +129,7 @@ fn each_pcr_can_be_extended_at_its_localities_only() {
 }
 
 #[test]
-fn each_pcr_can_be_reset_at_its_localities_only() {
+fn tn_f_5721_each_pcr_can_be_reset_at_its_localities_only() {
     let mut tpm = Fixture::new();
     let may = |pcr: u32, locality: u8| match pcr {
         16 | 23 => locality < 4,
@@ -412,7 +412,7 @@ fn an_event_goes_only_to_banks_that_have_the_pcr() {
 }
 
 #[test]
-fn pcr_20_to_22_have_an_auth_value_until_restart() {
+fn tn_f_4745_pcr_20_to_22_have_an_auth_value_until_restart() {
     let mut tpm = Fixture::new();
     tpm.locality = 2;
     for pcr in (0..20).chain([23]) {

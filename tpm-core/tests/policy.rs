@@ -221,7 +221,7 @@ fn policy_locality_only_narrows() {
 
 /// cpHash, nameHash, template and parameters exclude each other; cpHash and template may be repeated.
 #[test]
-fn bound_hashes_exclude_each_other() {
+fn tn_bound_hashes_exclude_each_other() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     let (d, other) = (tpm2b(&[5; 32]), tpm2b(&[6; 32]));
@@ -392,7 +392,7 @@ fn policy_pcr() {
 
 /// i128 and u128 judge every operation; libtpms issue 367 was a wrong order of two negative numbers.
 #[test]
-fn policy_nv_all_operations_libtpms_367() {
+fn libtpms_367_policy_nv_all_operations() {
     let edges: [u128; 9] =
         [0, 1, 0x7f, 0x80, 0xff << 8, u128::MAX >> 1, (u128::MAX >> 1) + 1, u128::MAX - 1, u128::MAX];
     let mut tpm = Fixture::new();
@@ -513,7 +513,7 @@ fn policy_authorize_nv_too_short_an_index() {
 }
 
 #[test]
-fn policy_counter_timer() {
+fn tn_policy_counter_timer_compares_right() {
     let mut tpm = Fixture::new();
     tpm.clock.0 = 0x1234;
     let s = Session::plain(&mut tpm, Kind::Policy);

@@ -205,7 +205,7 @@ fn a_policy_index_needs_a_policy() {
 }
 
 #[test]
-fn the_command_code_at_use() {
+fn tn_the_command_code_at_use() {
     let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_COMMAND_CODE, s, &READ.to_be_bytes());
     let mut tpm = guarded(steps, b"");
     assert_eq!(read(&mut tpm, steps), contents());
@@ -272,7 +272,7 @@ fn trial(tpm: &mut Fixture, steps: Steps<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn name_hash_at_use() {
+fn tn_name_hash_at_use() {
     let mut tpm = Fixture::new();
     let free = sealed(&mut tpm, &[], USER_WITH_AUTH);
     let parameters = Alg::Sha256.hash(&[&UNSEAL.to_be_bytes()]);
@@ -604,7 +604,7 @@ fn tn_f_10819_order_of_the_deferred_checks() {
 }
 
 #[test]
-fn user_role() {
+fn tn_user_role() {
     let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
     let mut tpm = Fixture::new();
     let digest = trial(&mut tpm, steps);
@@ -624,7 +624,7 @@ fn user_role() {
 
 /// The ADMIN role: authValue unless adminWithPolicy; a policy only with a command code.
 #[test]
-fn admin_role() {
+fn tn_admin_role() {
     let change = tpm2b(b"new");
     let bare: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
     let coded: Steps<'_> = &|tpm, s| say(tpm, POLICY_COMMAND_CODE, s, &OBJECT_CHANGE_AUTH.to_be_bytes());
@@ -879,7 +879,7 @@ fn policy_signed_by_an_ecdsa_key() {
 
 /// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy, policyRef, key and hierarchy.
 #[test]
-fn policy_authorize_by_ticket() {
+fn tn_policy_authorize_by_ticket_in_the_right_algorithm() {
     let mut tpm = Fixture::new();
     let (signer, key, key_name) = ecdsa_key(&mut tpm);
     let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);

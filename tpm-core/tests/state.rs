@@ -265,7 +265,7 @@ fn large() -> Vec<u8> {
 }
 
 #[test]
-fn every_truncation_and_every_flipped_bit_is_refused() {
+fn cve_2021_3623_tn_f_5102_every_truncation_and_every_flipped_bit_is_refused() {
     let mut small = small();
     assert!(import(&small, 0).is_ok());
     for bit in 0..8 * small.len() {
@@ -295,7 +295,7 @@ fn with_digest(state: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_damaged_state_with_the_right_digest_is_refused_or_exact() {
+fn cve_2022_23645_a_damaged_state_with_the_right_digest_is_refused_or_exact() {
     let mut accepted = 0;
     for (mut state, step, form) in [(small(), 13, StateForm::PoweredOff), (large(), 499, StateForm::Whole)] {
         for bit in (0..8 * (state.len() - 32)).step_by(step) {
@@ -414,7 +414,7 @@ fn a_state_needs_room_and_any_fits_into_the_greatest() {
 
 /// A long history: cheap commands chosen by a number generator, power lost now and then.
 #[test]
-fn a_long_history_can_be_interrupted_anywhere() {
+fn cve_2021_3746_a_long_history_can_be_interrupted_anywhere() {
     let mut tpm = mirrored();
     let mut random = 0x1234_5678_9abc_def0_u64;
     for _ in 0..1500 {

@@ -33,7 +33,7 @@ fn holds(memory: &[u8], secret: &[u8]) -> bool {
 }
 
 #[test]
-fn a_secret() {
+fn tn_f_3269_a_secret() {
     let (before, after) =
         bytes_around_drop(Secret::<40>::from_slice(b"an auth value of 32 bytes, secret").ok().unwrap());
     assert!(holds(&before, b"auth value"));
@@ -41,7 +41,7 @@ fn a_secret() {
 }
 
 #[test]
-fn the_state_of_the_drbg() {
+fn tn_f_3716_the_state_of_the_drbg() {
     let mut drbg = Drbg::new(&[7; 32], b"nonce", b"").unwrap();
     drbg.fill(&mut [0; 40]).unwrap();
     let (before, after) = bytes_around_drop(drbg);
@@ -50,7 +50,7 @@ fn the_state_of_the_drbg() {
 }
 
 #[test]
-fn a_private_rsa_key() {
+fn tn_f_3717_a_private_rsa_key() {
     let mut rng = Drbg::new(&[7; 32], b"", b"").unwrap();
     let mut witnesses = Drbg::new(&[8; 32], b"", b"").unwrap();
     let key = RsaPrivate::generate(1024, 0, &mut rng, &mut witnesses).unwrap();
@@ -63,7 +63,7 @@ fn a_private_rsa_key() {
 }
 
 #[test]
-fn the_state_of_an_hmac() {
+fn tn_f_3928_the_state_of_an_hmac() {
     let (before, after) = bytes_around_drop(Hmac::new(HashAlg::Sha256, b"key").chain(b"a part of the secret data"));
     assert!(holds(&before, b"secret data"));
     assert!(!holds(&after, b"secret data"));

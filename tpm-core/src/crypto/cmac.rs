@@ -10,7 +10,6 @@ use crate::secret::ct_eq;
 pub const SIZE: usize = BLOCK;
 
 /// A CMAC computation in progress. Its state is wiped when dropped.
-#[derive(Clone)]
 pub struct Cmac {
     cipher: Cipher,
     /// the chaining value
@@ -27,6 +26,13 @@ impl Cmac {
     /// `Error::Key` if the algorithm has no keys of this length.
     pub fn new(alg: SymAlg, key: &[u8]) -> Result<Self, Error> {
         Ok(Self { cipher: Cipher::new(alg, key)?, chain: [0; BLOCK], pending: [0; BLOCK], len: 0 })
+    }
+
+    /// A second copy of the computation.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let Self { cipher, chain, pending, len } = self;
+        Self { cipher: cipher.duplicate(), chain: *chain, pending: *pending, len: *len }
     }
 
     /// Takes in `data`.

@@ -6,7 +6,6 @@ use super::hash::{Digest, HashAlg, Hasher, MAX_BLOCK};
 use crate::secret::ct_eq;
 
 /// An HMAC computation in progress. Its state is wiped when dropped.
-#[derive(Clone)]
 pub struct Hmac {
     inner: Hasher,
     outer: Hasher,
@@ -34,6 +33,12 @@ impl Hmac {
     #[must_use]
     pub const fn alg(&self) -> HashAlg {
         self.inner.alg()
+    }
+
+    /// A second copy of the computation.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { inner: self.inner.clone(), outer: self.outer.clone() }
     }
 
     /// Takes in `data`.

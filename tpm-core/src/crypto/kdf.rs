@@ -84,7 +84,7 @@ pub fn hkdf_expand(alg: HashAlg, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> 
     let mut last = Digest::EMPTY;
     for (i, chunk) in out.chunks_mut(alg.digest_size()).enumerate() {
         let counter = u8::try_from(i + 1).map_err(|_| Error::Length)?;
-        let mut hmac = keyed.clone().chain(last.as_slice());
+        let mut hmac = keyed.duplicate().chain(last.as_slice());
         info.iter().for_each(|part| hmac.update(part));
         last = hmac.chain(&[counter]).finish();
         chunk.iter_mut().zip(last.as_slice()).for_each(|(to, from)| *to = *from);
@@ -119,7 +119,7 @@ impl<'a> Kdfa<'a> {
     }
 
     fn block(&self, counter: u32) -> Digest {
-        let start = self.keyed.clone().chain(&counter.to_be_bytes()).chain(self.label).chain(&[0]);
+        let start = self.keyed.duplicate().chain(&counter.to_be_bytes()).chain(self.label).chain(&[0]);
         start.chain(self.context_u).chain(self.context_v).chain(&self.bits.to_be_bytes()).finish()
     }
 }

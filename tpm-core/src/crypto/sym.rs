@@ -68,7 +68,6 @@ macro_rules! ciphers {
             }
         }
 
-        #[derive(Clone)]
         enum Keyed {
             $($($keyed($cipher),)*)*
         }
@@ -79,6 +78,16 @@ macro_rules! ciphers {
                     $($((SymAlg::$name, $bits) => <$cipher>::new_from_slice(key).ok().map(Self::$keyed),)*)*
                     _ => None,
                 }
+            }
+        }
+
+        impl Cipher {
+            /// A second copy of the key schedule.
+            #[must_use]
+            pub fn duplicate(&self) -> Self {
+                Self(match &self.0 {
+                    $($(Keyed::$keyed(cipher) => Keyed::$keyed(cipher.clone()),)*)*
+                })
             }
         }
 
@@ -181,7 +190,6 @@ pub trait BlockCipher {
 }
 
 /// A keyed cipher. Its key schedule is wiped when dropped.
-#[derive(Clone)]
 pub struct Cipher(Keyed);
 
 impl Cipher {

@@ -64,7 +64,7 @@ impl Message {
         let Self { signs, key, context, start, summary } = self;
         let summary = match summary {
             Summary::Digest(hasher) => Summary::Digest(hasher.clone()),
-            Summary::Hmac(hmac) => Summary::Hmac(hmac.clone()),
+            Summary::Hmac(hmac) => Summary::Hmac(hmac.duplicate()),
             Summary::Mu(mu) => Summary::Mu(mu.clone()),
         };
         Self { signs: *signs, key: *key, context: context.clone(), start: start.clone(), summary }
@@ -97,7 +97,7 @@ impl Message {
     pub(crate) fn digest(&self) -> Digest {
         match &self.summary {
             Summary::Digest(hasher) => hasher.clone().finish(),
-            Summary::Hmac(hmac) => hmac.clone().finish(),
+            Summary::Hmac(hmac) => hmac.duplicate().finish(),
             Summary::Mu(mu) => Digest::from_slice(&mu.clone().finish()).unwrap_or_default(),
         }
     }
@@ -124,7 +124,7 @@ impl Tpm {
     pub(crate) fn sign_message(&mut self, key: Handle, message: &Message) -> Result<Signature, Rc> {
         let object = self.object(key).ok_or(Fmt1::KEY.plain())?;
         match (&message.summary, &object.public.parms) {
-            (Summary::Hmac(hmac), _) => Ok(Signature::Hmac(Ha { alg: hmac.alg(), digest: hmac.clone().finish() })),
+            (Summary::Hmac(hmac), _) => Ok(Signature::Hmac(Ha { alg: hmac.alg(), digest: hmac.duplicate().finish() })),
             (Summary::Mu(mu), Parms::MlDsa(parms)) => {
                 let (set, mu) = (parms.set, mu.clone().finish());
                 self.sign_mu(key, set, &mu).map(Signature::MlDsa)
@@ -163,7 +163,7 @@ impl Tpm {
 pub(crate) fn verify_message(key: &Object, message: &Message, signature: &Signature) -> Result<(), Fmt1> {
     match (&message.summary, &key.public.parms, &key.public.unique, signature) {
         (Summary::Hmac(hmac), _, _, Signature::Hmac(ha)) if ha.alg == hmac.alg() => {
-            if hmac.clone().verify(ha.digest.as_slice()) { Ok(()) } else { Err(Fmt1::SIGNATURE) }
+            if hmac.duplicate().verify(ha.digest.as_slice()) { Ok(()) } else { Err(Fmt1::SIGNATURE) }
         }
         (Summary::Mu(mu), Parms::MlDsa(parms), Unique::MlDsa(public), Signature::MlDsa(signature)) => {
             let mu = mu.clone().finish();

@@ -6,7 +6,7 @@ mod key;
 pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod protect;
-mod sequence;
+pub(crate) mod sequence;
 pub(crate) mod sign;
 pub(crate) mod stored;
 pub(crate) mod template;

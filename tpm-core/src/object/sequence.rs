@@ -71,8 +71,8 @@ impl Mac {
     /// The code over everything taken in.
     pub(crate) fn finish(&self) -> Digest {
         match self {
-            Self::Hmac(hmac) => hmac.clone().finish(),
-            Self::Cmac { cmac, .. } => Digest::from_slice(&cmac.clone().finish()).unwrap_or_default(),
+            Self::Hmac(hmac) => hmac.duplicate().finish(),
+            Self::Cmac { cmac, .. } => Digest::from_slice(&cmac.duplicate().finish()).unwrap_or_default(),
         }
     }
 }

@@ -4,7 +4,7 @@ mod authorize;
 mod header;
 mod parameter;
 mod respond;
-mod sessions;
+pub(crate) mod sessions;
 
 pub(crate) use authorize::bound_entity;
 pub(crate) use sessions::{SessionUse, SessionUses};

@@ -36,6 +36,20 @@ pub(crate) const OBJECT_MEMORY: u32 = 0x902;
 pub(crate) const LOCALITY: u32 = 0x907;
 pub(crate) const LOCKOUT: u32 = 0x921;
 
+/// With `QUOIN_RECORD` in the environment, what a test of a threat sends goes to a file of its name in that folder, for `cargo xtask beside`: a line
+/// "I" for _TPM_Init, and "C", locality, command and response code in hexadecimal for a command.
+pub(crate) fn write_down(fixture: &super::Fixture, line: &str) {
+    let Some(folder) = std::env::var_os("QUOIN_RECORD").map(std::path::PathBuf::from) else { return };
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    if ["cve_", "tn_", "libtpms_"].iter().any(|start| name.starts_with(start)) {
+        // Each TPM of a test has its place in memory.
+        let file = folder.join(format!("{name}.{:x}", core::ptr::from_ref(&*fixture.tpm).addr()));
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+}
+
 /// Codes of format one, to be given a position.
 pub(crate) const ATTRIBUTES: u32 = 0x02;
 pub(crate) const HASH: u32 = 0x03;

@@ -76,6 +76,7 @@ impl Fixture {
         let twin = self.mirrored.then(|| twin::Twin::powered_off(self));
         self.tpm.init(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
         self.last_ms = self.clock.0;
+        codes::write_down(self, "I");
         if let Some(twin) = twin {
             twin.compare_init(self);
         }
@@ -113,6 +114,8 @@ impl Fixture {
         assert_eq!(u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize, n, "responseSize");
         self.last_ms = self.clock.0;
         codes::record(request, &response);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        codes::write_down(self, &format!("C {} {} {}", self.locality, hex(request), hex(&response[6..10])));
         self.tpm.check().unwrap();
         if let Some(twin) = twin {
             twin.compare(self, request, &response);

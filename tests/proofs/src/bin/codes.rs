@@ -65,7 +65,17 @@ fn main() -> Result<ExitCode> {
         let Some(command) = one.command else { continue };
         let mut items = BTreeSet::new();
         collect(one, &all, &names, fields.get(&one.file), At::Anywhere, 0, &mut items);
+        // What a command says of codes that others document counts, too; and a code is one, wherever it is documented.
+        let own = format!("{}:{}", one.file.display(), one.line);
+        let excuses: Vec<_> = items.iter().filter(|item| item.excused && item.place == own).cloned().collect();
+        let is_excused =
+            |item: &Item| excuses.iter().any(|e| e.code == item.code && (e.at == At::Anywhere || e.at == item.at));
+        items.retain(|item| item.excused || item.place == own || !is_excused(item));
+        let mut told = BTreeSet::new();
         for item in items {
+            if !told.insert((item.code.clone(), item.at)) {
+                continue;
+            }
             if item.excused {
                 excused += 1;
                 continue;
@@ -166,6 +176,7 @@ fn field_positions(text: &str) -> BTreeMap<String, At> {
 
 fn documented(file: &Path, text: &str) -> Vec<Documented> {
     let (mut found, mut items, mut start, mut command) = (Vec::new(), Vec::<String>::new(), 0, None);
+    let mut ended = false;
     for (line, source) in (1..).zip(text.lines()) {
         let source = source.trim();
         if let Some(value) = source.strip_prefix("const CODE: u32 = 0x") {
@@ -177,8 +188,11 @@ fn documented(file: &Path, text: &str) -> Vec<Documented> {
                 if items.is_empty() {
                     start = line;
                 }
+                ended = false;
                 items.push(item.to_owned());
-            } else if let Some(last) = items.last_mut().filter(|_| !comment.is_empty()) {
+            } else if comment.is_empty() {
+                ended = true;
+            } else if let Some(last) = items.last_mut().filter(|_| !ended) {
                 last.push(' ');
                 last.push_str(comment);
             }

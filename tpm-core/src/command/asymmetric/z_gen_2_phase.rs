@@ -48,7 +48,7 @@ impl Command for ZGen2Phase {
     /// - `SCHEME` at the scheme: not the key's own, or none at all
     /// - `ECC_POINT` at each point: not on the key's curve
     /// - `VALUE` at the counter: TPM2_EC_Ephemeral did not give it, or it has been used
-    /// - `NO_RESULT`: a product is the point at infinity
+    /// - `NO_RESULT`: a product is the point at infinity, which cannot be provoked: all orders are prime, and the scalars are below them
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         let (key, parms) = ecc_key(tpm, h.key_a.handle(), Handles::key_a)?;
         check_decrypts(key, Handles::key_a)?;

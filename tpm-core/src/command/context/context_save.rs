@@ -23,7 +23,7 @@ impl Command for ContextSave {
     type Reply<'t> = Context;
 
     /// - `CONTEXT_GAP`: the oldest saved session must be loaded or flushed first
-    /// - `TOO_MANY_CONTEXTS`: no more contexts can be told apart
+    /// - `TOO_MANY_CONTEXTS`: no more contexts can be told apart, which cannot be provoked: there are 2^64
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Context, Rc> {
         let handle = h.save.handle();
         if handle.is_session() { save_session(tpm, handle) } else { save_object(tpm, handle) }

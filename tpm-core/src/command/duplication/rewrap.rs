@@ -28,6 +28,7 @@ impl Command for Rewrap {
     /// - `SIZE`, `INSUFFICIENT`, `INTEGRITY` at `in_duplicate`: not wrapped with that seed for that Name
     /// - `TYPE` at `new_parent`: no storage key
     /// - what [`Tpm::new_secret`] says
+    /// - `SCHEME` of these cannot be provoked: a storage key has no scheme
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         let old_parent = h.old_parent.0.0.map(HandleType::handle);
         if old_parent.is_some() == p.in_sym_seed.is_empty() {

@@ -21,7 +21,7 @@ impl Command for EcEphemeral {
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// - `NO_RESULT`: there is no r
+    /// - `NO_RESULT`: there is no r, which cannot be provoked: every counter gives one
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let r = tpm.reset.commit.next(p.curve_id, &[]).map_err(|_| Rc::NO_RESULT)?;
         let q = p.curve_id.public(r.as_slice()).map_err(|_| Rc::NO_RESULT)?;

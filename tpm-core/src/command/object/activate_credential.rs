@@ -24,6 +24,7 @@ impl Command for ActivateCredential {
 
     /// - `TYPE` at `key`: no asymmetric storage key
     /// - at `secret`: what [`Tpm::open_secret`] says
+    /// - `KEY`, `SCHEME` of these cannot be provoked: the key is an asymmetric storage key, which has no scheme
     /// - at `credential_blob`: what [`unwrap_credential`] says
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Digest, Rc> {
         let handle = h.key.handle();

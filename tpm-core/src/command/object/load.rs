@@ -24,8 +24,10 @@ impl Command for Load {
     /// - `OBJECT_MEMORY`: no slot
     /// - `SIZE` at `private`: empty
     /// - `TYPE` at `parent`: no storage key
-    /// - `SIZE`, `INSUFFICIENT`, `INTEGRITY` at `private`, `SENSITIVE`: what [`unprotect`] says
+    /// - `SIZE`, `INSUFFICIENT`, `INTEGRITY` at `private`: what [`unprotect`] says
     /// - what [`check`] says
+    /// - `ECC_POINT` cannot be provoked: with a sensitive area, a public key that is no point is not that of the secret
+    /// - `SENSITIVE` cannot be provoked without the parent's seed: the HMAC is right for what a TPM has protected
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<WithHandle<Name>, Rc> {
         tpm.ram.room_for_object()?;
         if p.private.is_empty() {

@@ -25,6 +25,7 @@ impl Command for LoadExternal {
     /// - `HIERARCHY` at `hierarchy`: it is disabled; or there is a sensitive area, and it is not TPM_RH_NULL
     /// - `ATTRIBUTES` at `public`: a sensitive area with fixedTPM, fixedParent or restricted
     /// - what [`check`] says
+    /// - `HASH` cannot be provoked: an object without nameAlg is let be, and there is no parent
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<WithHandle<Name>, Rc> {
         tpm.ram.room_for_object()?;
         let (public, hierarchy) = (p.public.0, p.hierarchy.handle());

@@ -31,6 +31,7 @@ impl Command for MakeCredential {
     /// - `TYPE` at `key`: no asymmetric storage key
     /// - `SIZE` at `credential`: longer than the digests of the key's nameAlg
     /// - what [`Tpm::new_secret`] says
+    /// - `KEY`, `SCHEME` of these cannot be provoked: the key is an asymmetric storage key, which has no scheme
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         let handle = h.key.handle();
         let key = tpm.object(handle).filter(|k| protects_credentials(k)).ok_or(Fmt1::TYPE.at(Handles::key))?;

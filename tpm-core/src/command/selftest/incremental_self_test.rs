@@ -21,7 +21,7 @@ impl Command for IncrementalSelfTest {
     type Reply<'t> = Answer;
 
     /// - `VALUE` at `to_test`: an algorithm that is not implemented
-    /// - `FAILURE`: a test failed
+    /// - `FAILURE`: a test failed, which cannot be provoked: the algorithms are right
     ///
     /// The tests are done when the response comes; what has already been tested is not tested again.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {

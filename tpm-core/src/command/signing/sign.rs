@@ -27,7 +27,7 @@ impl Command for Sign {
     /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made the digest with that hash
     /// - `SIZE` at `digest`: no digest of the scheme's hash
     /// - `VALUE`: the key is too small for the digest
-    /// - `BINDING`: the private part is not loaded
+    /// - `BINDING`: the private part is not loaded, which cannot be provoked: a key without it has no authorization
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Signature, Rc> {
         const AT: Positions =
             Positions { key: Handles::key_handle, digest: Params::digest, validation: Params::validation };

@@ -28,7 +28,7 @@ impl Command for SignDigest {
     /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made the digest with that hash
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `VALUE`: the key is too small for the digest
-    /// - `BINDING`: the private part is not loaded
+    /// - `BINDING`: the private part is not loaded, which cannot be provoked: a key without it has no authorization
     ///
     /// Choice: the specification's word on a context that the scheme cannot take was not to be had.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {

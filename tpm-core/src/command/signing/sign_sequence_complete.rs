@@ -27,6 +27,7 @@ impl Command for SignSequenceComplete {
     /// - `SIGN_CONTEXT_KEY` at the key: the sequence was started for another
     /// - `VALUE` at the buffer: the key is restricted, and the message begins with TPM_GENERATED_VALUE
     /// - what [`Tpm::sign_message`] says
+    /// - `BINDING`, `SCHEME` of these cannot be provoked: a key without its private part has no authorization, and the sequence began with this key's scheme
     ///
     /// Choice: the specification's positions of these codes were not to be had.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {
