@@ -11,7 +11,7 @@
 //! | [`image`] | the IGVM file: packing, sizes |
 //! | [`measure`] | the verb of that name |
 //! | [`progress`] | status lines |
-//! | [`proofs`] | the verbs `panics`, `coverage` and `codes` |
+//! | [`proofs`] | the verbs `panics`, `coverage`, `codes` and `beside` |
 //! | [`psp`] | the mock secure processor's identity |
 //! | [`qemu`] | the machine in QEMU |
 //! | [`relay`] | the client of the payload at VMPL2 |

@@ -42,6 +42,8 @@ enum Verb {
     Coverage(proofs::Coverage),
     /// List the response codes that are documented at commands and that no test has got.
     Codes,
+    /// Send what the tests of published attacks and known mistakes send to Debian's swtpm, and print where it answers otherwise.
+    Beside,
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(verify::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
@@ -87,6 +89,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),
         Verb::Codes => return proofs::codes(),
+        Verb::Beside => return proofs::beside(),
         Verb::Suites(args) => return suites::run(&args),
         Verb::Bench(args) => return bench::run(&args),
         Verb::Verify(args) => return verify::run(&args),

@@ -1,10 +1,10 @@
-//! `cargo xtask panics`, `cargo xtask coverage`, `cargo xtask codes`: what is proved about the engine by looking at it as it is compiled.
+//! `cargo xtask panics`, `cargo xtask coverage`, `cargo xtask codes`, `cargo xtask beside`: what is proved about the engine by looking at it as it is compiled.
 //!
 //! The tools are programs of `tests/proofs`, which has the libraries for it; here the engine is compiled as they need it.
 
 use crate::build::{self, RUSTFLAGS, TARGET};
 use crate::suite::Totals;
-use crate::{workspace, wrapper};
+use crate::{debian, workspace, wrapper};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,15 @@ pub fn codes() -> Result<ExitCode> {
     run_tests(&test_programs(test_build()?)?, "QUOIN_CODES", &seen)?;
     let judged = Command::new(tool("codes")?).arg(workspace::root()?).arg(seen).status()?;
     Ok(if judged.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sends what the tests of threats send to Debian's swtpm, too, and prints where it answers with another code.
+pub fn beside() -> Result<ExitCode> {
+    debian::ensure(&[("swtpm", "swtpm")])?;
+    let sent = fresh_folder("beside")?;
+    run_tests(&test_programs(test_build()?)?, "QUOIN_RECORD", &sent)?;
+    ensure!(Command::new(tool("beside")?).arg(sent).status()?.success(), "swtpm could not be asked");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Builds the engine's tests. Wycheproof's cases, which run long and for primitives only, are left out.

@@ -37,7 +37,7 @@ pub(crate) const LOCALITY: u32 = 0x907;
 pub(crate) const LOCKOUT: u32 = 0x921;
 
 /// With `QUOIN_RECORD` in the environment, what a test of a threat sends goes to a file of its name in that folder, for `cargo xtask beside`: a line
-/// "I" for _TPM_Init, and "C", locality, command and response code in hexadecimal for a command.
+/// "N" for a new TPM, "I" for _TPM_Init, and "C", locality, command and response code in hexadecimal for a command.
 pub(crate) fn write_down(fixture: &super::Fixture, line: &str) {
     let Some(folder) = std::env::var_os("QUOIN_RECORD").map(std::path::PathBuf::from) else { return };
     let thread = std::thread::current();

@@ -61,7 +61,9 @@ impl Fixture {
     pub(crate) fn unstarted() -> Self {
         let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).map(Box::new).unwrap();
-        Self { tpm, entropy, clock, locality: 0, mirrored: false, last_ms: 0 }
+        let fixture = Self { tpm, entropy, clock, locality: 0, mirrored: false, last_ms: 0 };
+        codes::write_down(&fixture, "N");
+        fixture
     }
 
     /// A TPM after TPM2_Startup(CLEAR).
