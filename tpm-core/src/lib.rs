@@ -33,6 +33,8 @@ pub mod crypto;
 mod dictionary;
 mod endorsement;
 mod entity;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hierarchy;
 mod nv;
 mod object;

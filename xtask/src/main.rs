@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use xtask::{ci, image, measure, run, suites, test, tpm, verify, wrapper};
+use xtask::{ci, fuzz, image, measure, run, suites, test, tpm, verify, wrapper};
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
 ///
@@ -44,6 +44,10 @@ enum Verb {
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients. They are fetched by
     /// the clients of package registries (apt-get, pip, cargo), built, and kept below target/suites; the first run takes long.
     Suites(suites::Args),
+    /// Fuzz the engine: the unmarshaller, the import of a state, or commands in a row, with the engine's own invariants as judge.
+    ///
+    /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is kept below target/fuzz.
+    Fuzz(fuzz::Args),
     /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
     ///
     /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is the MEASUREMENT that
@@ -71,6 +75,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Ci(args) => return ci::run(&args),
         Verb::Image(args) => image::run(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
+        Verb::Fuzz(args) => fuzz::run(&args)?,
         Verb::Suites(args) => return suites::run(&args),
         Verb::Verify(args) => return verify::run(&args),
         Verb::Measure(args) => measure::run(&args)?,
