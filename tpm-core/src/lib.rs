@@ -34,6 +34,8 @@ pub mod crypto;
 mod dictionary;
 mod endorsement;
 mod entity;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hierarchy;
 mod nv;
 mod object;

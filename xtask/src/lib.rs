@@ -8,6 +8,7 @@
 //! | [`debian`] | programs from Debian packages |
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | collecting what a verifier needs |
+//! | [`fuzz`] | the verb of that name |
 //! | [`image`] | the IGVM file: packing, sizes |
 //! | [`measure`] | the verb of that name |
 //! | [`progress`] | status lines |
@@ -32,6 +33,7 @@ pub mod ci;
 pub mod debian;
 pub mod digest;
 pub mod evidence;
+pub mod fuzz;
 pub mod image;
 pub mod measure;
 pub mod progress;

@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use xtask::{bench, ci, image, measure, proofs, run, suites, test, tpm, verify, wrapper};
+use xtask::{bench, ci, fuzz, image, measure, proofs, run, suites, test, tpm, verify, wrapper};
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
 ///
@@ -59,6 +59,10 @@ enum Verb {
     ///
     /// The engine is measured as the firmware builds it and as a release build. libtpms is installed through apt-get where that needs no password.
     Bench(bench::Args),
+    /// Fuzz the engine: the unmarshaller, the import of a state, or commands in a row, with the engine's own invariants as judge.
+    ///
+    /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is kept below target/fuzz.
+    Fuzz(fuzz::Args),
     /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
     ///
     /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is the MEASUREMENT that
@@ -90,6 +94,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Coverage(args) => return proofs::coverage(&args),
         Verb::Codes => return proofs::codes(),
         Verb::Beside => return proofs::beside(),
+        Verb::Fuzz(args) => fuzz::run(&args)?,
         Verb::Suites(args) => return suites::run(&args),
         Verb::Bench(args) => return bench::run(&args),
         Verb::Verify(args) => return verify::run(&args),

@@ -67,6 +67,8 @@ pub(crate) struct CommandInfo {
     flushed: bool,
     check_handles: fn(&[crate::wire::Handle]) -> Result<(), Rc>,
     run: fn(&mut Tpm, &Call, &[u8], &mut Reply<'_>) -> Result<(), Rc>,
+    #[cfg(feature = "fuzz")]
+    unmarshal: fn(&[u8]) -> Result<(), Rc>,
 }
 
 /// Where a reply goes.
@@ -95,6 +97,8 @@ impl CommandInfo {
             flushed: C::FLUSHED,
             check_handles: |handles| C::Handles::from_handles(handles).map(drop),
             run: run::<C>,
+            #[cfg(feature = "fuzz")]
+            unmarshal: |parameters| C::Params::unmarshal(&mut Reader::new(parameters)).map(drop),
         }
     }
 
@@ -119,6 +123,12 @@ impl CommandInfo {
         }
         (self.check_handles)(&handles)?;
         Ok(handles)
+    }
+
+    /// Reads the parameters.
+    #[cfg(feature = "fuzz")]
+    pub(crate) fn unmarshal(&self, parameters: &[u8]) -> Result<(), Rc> {
+        (self.unmarshal)(parameters)
     }
 
     /// Runs the action.

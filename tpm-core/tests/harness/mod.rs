@@ -9,6 +9,7 @@ pub(crate) mod codes;
 pub(crate) mod external;
 pub(crate) mod keys;
 pub(crate) mod nv;
+pub(crate) mod record;
 pub(crate) mod session;
 pub(crate) mod twin;
 
@@ -51,6 +52,7 @@ pub(crate) struct Fixture {
     pub mirrored: bool,
     /// what the clock said to the TPM last
     pub last_ms: u64,
+    recording: record::Recording,
 }
 
 /// The outcome of a command: the response's body behind the header, or the response code.
@@ -61,7 +63,15 @@ impl Fixture {
     pub(crate) fn unstarted() -> Self {
         let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).map(Box::new).unwrap();
-        let fixture = Self { tpm, entropy, clock, locality: 0, mirrored: false, last_ms: 0 };
+        let fixture = Self {
+            tpm,
+            entropy,
+            clock,
+            locality: 0,
+            mirrored: false,
+            last_ms: 0,
+            recording: record::Recording::default(),
+        };
         codes::write_down(&fixture, "N");
         fixture
     }
@@ -76,6 +86,7 @@ impl Fixture {
     /// _TPM_Init.
     pub(crate) fn power_cycle(&mut self) {
         let twin = self.mirrored.then(|| twin::Twin::powered_off(self));
+        self.recording.init(self.clock.0);
         self.tpm.init(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
         self.last_ms = self.clock.0;
         codes::write_down(self, "I");
@@ -103,6 +114,7 @@ impl Fixture {
     /// Sends raw octets; the whole response.
     pub(crate) fn raw(&mut self, request: &[u8]) -> Vec<u8> {
         let twin = self.mirrored.then(|| twin::Twin::running(self));
+        self.recording.command(self.clock.0, self.locality, request);
         let mut response = vec![0xa5; tpm_core::profile::MAX_RESPONSE_SIZE];
         let locality = Locality::new(self.locality).unwrap();
         let n = self.tpm.execute(
@@ -137,6 +149,7 @@ impl Fixture {
 
     /// A command with a marshalled authorization area (empty: no sessions).
     pub(crate) fn with_area(&mut self, code: u32, handles: &[u32], area: &[u8], params: &[u8]) -> Outcome {
+        self.recording.parameters(code, params);
         let response = self.raw(&command(code, handles, area, params));
         let rc = u32::from_be_bytes(response[6..10].try_into().unwrap());
         if rc != 0 {

@@ -1,0 +1,15 @@
+//! What the fuzz targets do with an input. Each panics where the engine is wrong.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`engine`] | commands in a row, with losses of power between them |
+//! | [`import`] | a state that was tampered with |
+//! | [`unmarshal`] | parameters and structures |
+//! | [`platform`] | entropy and time that are the same in every run |
+//! | [`response`] | what every response must be |
+
+pub mod engine;
+pub mod import;
+pub mod platform;
+pub mod response;
+pub mod unmarshal;

@@ -1,0 +1,135 @@
+//! `cargo xtask fuzz`: random inputs for the engine, for as long as one likes.
+//!
+//! The targets of tests/fuzz run in libFuzzer, whose mutations are led by what they cover: the engine is compiled with the compiler's own
+//! instrumentation, which a stable one has, too. The corpus begins with what the tests say to their TPMs and is kept, with every input that was worth it.
+
+use crate::{debian, progress::Progress, workspace};
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Options of `cargo xtask fuzz`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to fuzz.
+    target: Target,
+    /// For how many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    time: u32,
+    /// Only this input, such as one that was found.
+    #[arg(long, value_name = "FILE")]
+    input: Option<std::path::PathBuf>,
+}
+
+/// A fuzz target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Target {
+    /// Parameters of every command, and structures of Part 2.
+    Unmarshal,
+    /// States that were tampered with.
+    Import,
+    /// Commands in a row, with losses of power between them.
+    Engine,
+}
+
+impl Target {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unmarshal => "unmarshal",
+            Self::Import => "import",
+            Self::Engine => "engine",
+        }
+    }
+
+    /// Octets of the longest input.
+    const fn max_length(self) -> u32 {
+        match self {
+            Self::Unmarshal => 8192,
+            Self::Import => 65536,
+            Self::Engine => 16384,
+        }
+    }
+}
+
+/// Coverage of edges and operands of comparisons, and all checks that a release build leaves out.
+const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions=yes -Coverflow-checks=yes --cfg fuzzing";
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds the target, makes its corpus where there is none, and runs it.
+pub fn run(args: &Args) -> Result<()> {
+    debian::ensure(&[("g++", "g++")])?;
+    let name = args.target.name();
+    let folder = workspace::target_dir()?.join("fuzz");
+    let progress = Progress::start("fuzz target");
+    let mut build = Command::new(workspace::cargo());
+    // With a named triple the flags are not for what runs at build time.
+    build.current_dir(workspace::root()?).env("RUSTFLAGS", FLAGS).env("CARGO_TARGET_DIR", &folder).args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--package",
+        "fuzz",
+        "--target",
+        TRIPLE,
+        "--bin",
+        name,
+    ]);
+    ensure!(build.status().context("cannot start cargo")?.success(), "the fuzz target does not compile");
+    progress.done("built");
+    let mut fuzzer = Command::new(folder.join(TRIPLE).join("release").join(name));
+    if let Some(input) = &args.input {
+        fuzzer.arg(input);
+    } else {
+        let corpus = folder.join("corpus").join(name);
+        if !corpus.exists() {
+            make_corpus(args.target, &folder.join("corpus"))?;
+        }
+        let found = folder.join("found");
+        fs::create_dir_all(&found)?;
+        fuzzer
+            .arg(corpus)
+            .arg(format!("-max_total_time={}", args.time))
+            .arg(format!("-max_len={}", args.target.max_length()))
+            // An input that makes RSA keys takes long, and one that never ends longer.
+            .args(["-timeout=300", "-rss_limit_mb=2048", "-print_final_stats=1"])
+            .arg(format!("-artifact_prefix={}/{name}-", found.display()));
+    }
+    let status = fuzzer.status().context("cannot start the fuzz target")?;
+    if status.success() { Ok(()) } else { bail!("the engine is wrong: the input is in the file that is named above") }
+}
+
+/// The first inputs: golden states, or what the tests say.
+fn make_corpus(target: Target, corpora: &Path) -> Result<()> {
+    let root = workspace::root()?;
+    if target == Target::Import {
+        let corpus = corpora.join("import");
+        fs::create_dir_all(&corpus)?;
+        for entry in fs::read_dir(root.join("tpm-core/tests/golden"))? {
+            let path = entry?.path();
+            let text: String = fs::read_to_string(&path)?.split_whitespace().collect();
+            let octets: Result<Vec<u8>, _> =
+                (0..text.len() / 2).map(|n| u8::from_str_radix(&text[2 * n..2 * n + 2], 16)).collect();
+            let octets = octets.with_context(|| format!("{} is no golden state", path.display()))?;
+            // The target puts the digest to it.
+            fs::write(corpus.join(path.file_stem().unwrap_or_default()), &octets[..octets.len().saturating_sub(32)])?;
+        }
+        return Ok(());
+    }
+    let progress = Progress::start("corpus");
+    let mut tests = Command::new(workspace::cargo());
+    tests.current_dir(&root).env("QUOIN_RECORD", corpora).args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "tpm-core",
+    ]);
+    let output = tests.arg("--tests").output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "the tests of tpm-core fail:\n{}", String::from_utf8_lossy(&output.stdout));
+    progress.done("of the tests");
+    Ok(())
+}
