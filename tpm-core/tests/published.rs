@@ -29,7 +29,7 @@ fn vectors<const N: usize>(package: &str, file: &str) -> Vec<[Vec<u8>; N]> {
     let octets = std::fs::read(path).unwrap();
     let blobs = blobby::parse_into_vec(&octets).unwrap();
     assert_eq!(blobs.len() % N, 0);
-    blobs.chunks(N).map(|vector| std::array::from_fn(|i| vector[i].to_vec())).collect()
+    blobs.chunks(N).map(|vector| core::array::from_fn(|i| vector[i].to_vec())).collect()
 }
 
 #[test]
