@@ -4,26 +4,32 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
 use tpm_core::crypto::cmac::Cmac;
 use tpm_core::crypto::hash::{HashAlg, digest};
 use tpm_core::crypto::hmac::hmac;
 use tpm_core::crypto::sym::{Cipher, Mode, SymAlg};
 
-/// The vectors in a file of a package (its name and version as far as that tells the format), of `N` fields each.
-fn vectors<const N: usize>(package: &str, file: &str) -> Vec<[Vec<u8>; N]> {
+/// What cargo says of all packages of the workspace.
+fn metadata() -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["metadata", "--format-version", "1", "--locked", "--offline"];
     let output = Command::new(cargo).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata = String::from_utf8(output.stdout).unwrap();
-    let folders = metadata.split("\"manifest_path\":\"").skip(1).filter_map(|rest| rest.split_once("/Cargo.toml\""));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The vectors in a file of a package (its name and version as far as that tells the format), of `N` fields each.
+fn vectors<const N: usize>(package: &str, file: &str) -> Vec<[Vec<u8>; N]> {
+    static METADATA: LazyLock<String> = LazyLock::new(metadata);
+    let folders = METADATA.split("\"manifest_path\":\"").skip(1).filter_map(|rest| rest.split_once("/Cargo.toml\""));
     let is_it = |folder: &&str| folder.rsplit('/').next().is_some_and(|name| name.starts_with(&format!("{package}.")));
     let folder = folders.map(|(folder, _)| folder).filter(is_it).map(PathBuf::from);
     let path = folder.map(|folder| folder.join("tests/data").join(file)).find(|path| path.is_file()).expect(file);
     let octets = std::fs::read(path).unwrap();
     let blobs = blobby::parse_into_vec(&octets).unwrap();
     assert_eq!(blobs.len() % N, 0);
-    blobs.chunks(N).map(|vector| std::array::from_fn(|i| vector[i].to_vec())).collect()
+    blobs.chunks(N).map(|vector| core::array::from_fn(|i| vector[i].to_vec())).collect()
 }
 
 #[test]

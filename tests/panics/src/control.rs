@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-mod platform;
+mod handler;
 
 use tpm_core::Tpm;
 

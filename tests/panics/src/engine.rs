@@ -2,6 +2,7 @@
 #![no_std]
 #![no_main]
 
+mod handler;
 mod platform;
 
 use core::mem::MaybeUninit;

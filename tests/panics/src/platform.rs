@@ -1,13 +1,10 @@
-//! A platform of which the optimiser knows nothing, and the end of every panic.
+//! A platform of which the optimiser knows nothing.
 
-use core::panic::{Location, PanicInfo};
 use tpm_core::{Clock, Entropy, EntropyFailure};
 
-// Nobody runs these programs: what is outside the engine stays undefined.
 unsafe extern "C" {
     safe fn platform_entropy(out: *mut u8, len: usize) -> bool;
     safe fn platform_now_ms() -> u64;
-    safe fn platform_panicked(at: Option<&Location<'_>>) -> !;
 }
 
 pub(crate) struct Platform;
@@ -22,10 +19,4 @@ impl Clock for Platform {
     fn now_ms(&mut self) -> u64 {
         platform_now_ms()
     }
-}
-
-/// What it does with the place keeps the optimiser from making one panic of many.
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    platform_panicked(info.location())
 }

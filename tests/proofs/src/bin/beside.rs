@@ -4,6 +4,7 @@
 //! says where. Time does not pass, and hardware events are left out.
 
 use anyhow::{Context, Result, ensure};
+use core::time::Duration;
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +12,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
 
 /// A fresh swtpm in a folder of its own.
 struct Swtpm {
