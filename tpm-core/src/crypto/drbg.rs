@@ -6,8 +6,9 @@
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::hash::{Digest, HashAlg};
-use super::hmac::Hmac;
+use super::hmac::{hmac, hmac_of};
 use super::{Error, Rng};
+use crate::bounded;
 
 const SIZE: usize = 32;
 /// Requests between reseeds (SP 800-90A, table 2).
@@ -80,7 +81,7 @@ impl Drbg {
         }
         for chunk in out.chunks_mut(SIZE) {
             self.next_value();
-            chunk.iter_mut().zip(&self.value).for_each(|(to, from)| *to = *from);
+            bounded::copy(chunk, &self.value);
         }
         self.update(&[additional]);
         self.counter = self.counter.saturating_add(1);
@@ -95,7 +96,7 @@ impl Drbg {
 
     /// V = HMAC(K, V)
     fn next_value(&mut self) {
-        let next = self.keyed().chain(&self.value).finish();
+        let next = hmac(HashAlg::Sha256, &self.key, &[&self.value]);
         store(&mut self.value, next);
     }
 
@@ -109,19 +110,20 @@ impl Drbg {
 
     /// K = HMAC(K, V ‖ round ‖ data), V = HMAC(K, V)
     fn update_round(&mut self, round: u8, data: &[&[u8]]) {
-        let mut hmac = self.keyed().chain(&self.value).chain(&[round]);
-        data.iter().for_each(|part| hmac.update(part));
-        store(&mut self.key, hmac.finish());
+        let key = hmac_of(HashAlg::Sha256, &self.key, |hasher| {
+            hasher.update(&self.value);
+            hasher.update(&[round]);
+            data.iter().for_each(|part| hasher.update(part));
+        });
+        store(&mut self.key, key);
         self.next_value();
-    }
-
-    fn keyed(&self) -> Hmac {
-        Hmac::new(HashAlg::Sha256, &self.key)
     }
 }
 
 fn store(to: &mut [u8; SIZE], mut from: Digest) {
-    to.iter_mut().zip(from.as_slice()).for_each(|(to, from)| *to = *from);
+    if let Some(bytes) = from.as_slice().first_chunk() {
+        *to = *bytes;
+    }
     from.zeroize();
 }
 

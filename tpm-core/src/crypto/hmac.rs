@@ -1,9 +1,9 @@
 //! HMAC (FIPS 198-1) over any [`HashAlg`].
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-use super::hash::{Digest, HashAlg, Hasher, MAX_BLOCK};
-use crate::secret::ct_eq;
+use super::hash::{Digest, HashAlg, Hasher, MAX_BLOCK, digest};
+use crate::secret::{Secret, ct_eq};
 
 /// An HMAC computation in progress. Its state is wiped when dropped.
 pub struct Hmac {
@@ -15,18 +15,11 @@ impl Hmac {
     /// Starts a computation with a key of any length.
     #[must_use]
     pub fn new(alg: HashAlg, key: &[u8]) -> Self {
-        let mut block = Zeroizing::new([0; MAX_BLOCK]);
-        let mut hashed = Digest::EMPTY;
-        let key = if key.len() > alg.block_size() {
-            hashed = Hasher::new(alg).chain(key).finish();
-            hashed.as_slice()
-        } else {
-            key
-        };
-        block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
-        let hmac = Self { inner: padded(alg, &block, 0x36), outer: padded(alg, &block, 0x5C) };
-        hashed.zeroize();
-        hmac
+        let mut block = key_block(alg, key);
+        combine(block.as_mut_slice(), INNER);
+        let inner = started(alg, block.as_slice());
+        combine(block.as_mut_slice(), INNER ^ OUTER);
+        Self { inner, outer: started(alg, block.as_slice()) }
     }
 
     /// The hash algorithm.
@@ -55,8 +48,23 @@ impl Hmac {
 
     /// The HMAC of everything taken in.
     #[must_use]
-    pub fn finish(self) -> Digest {
-        self.outer.chain(self.inner.finish().as_slice()).finish()
+    pub fn finish(mut self) -> Digest {
+        let mut inner = self.inner.finish();
+        self.outer.update(inner.as_slice());
+        inner.zeroize();
+        self.outer.finish()
+    }
+
+    /// The HMAC of everything taken in and then of `parts`. The computation can go on without them.
+    #[must_use]
+    pub fn with(&self, parts: &[&[u8]]) -> Digest {
+        let mut inner = self.inner.clone();
+        parts.iter().for_each(|part| inner.update(part));
+        let mut inner = inner.finish();
+        let mut outer = self.outer.clone();
+        outer.update(inner.as_slice());
+        inner.zeroize();
+        outer.finish()
     }
 
     /// The two hash computations of which it consists, inner and outer, to be saved.
@@ -78,19 +86,54 @@ impl Hmac {
     }
 }
 
-/// A hash computation that has taken in the key block, each byte combined with `pad`.
-fn padded(alg: HashAlg, block: &[u8; MAX_BLOCK], pad: u8) -> Hasher {
-    let mut block = Zeroizing::new(*block);
-    block.iter_mut().for_each(|byte| *byte ^= pad);
-    Hasher::new(alg).chain(block.get(..alg.block_size()).unwrap_or_default())
+/// ipad and opad, eight at a time: the blocks of all hashes are multiples of that.
+const INNER: u64 = u64::from_ne_bytes([0x36; 8]);
+const OUTER: u64 = u64::from_ne_bytes([0x5C; 8]);
+
+/// Combines a key block with a pad.
+fn combine(block: &mut [u8], pad: u64) {
+    for word in block.as_chunks_mut().0 {
+        *word = (u64::from_ne_bytes(*word) ^ pad).to_ne_bytes();
+    }
+}
+
+/// The key, padded or hashed to the length of a block.
+fn key_block(alg: HashAlg, key: &[u8]) -> Secret<MAX_BLOCK> {
+    let mut block = Secret::<MAX_BLOCK>::zeroed(alg.block_size()).unwrap_or_default();
+    if let Some(start) = block.as_mut_slice().get_mut(..key.len()) {
+        start.copy_from_slice(key);
+    } else {
+        let mut hashed = digest(alg, &[key]);
+        block.as_mut_slice().iter_mut().zip(hashed.as_slice()).for_each(|(to, from)| *to = *from);
+        hashed.zeroize();
+    }
+    block
+}
+
+/// A hash computation that has taken in a block.
+fn started(alg: HashAlg, block: &[u8]) -> Hasher {
+    let mut hasher = Hasher::new(alg);
+    hasher.update(block);
+    hasher
 }
 
 /// The HMAC of the concatenation of `parts`.
 #[must_use]
 pub fn hmac(alg: HashAlg, key: &[u8], parts: &[&[u8]]) -> Digest {
-    let mut hmac = Hmac::new(alg, key);
-    parts.iter().for_each(|part| hmac.update(part));
-    hmac.finish()
+    hmac_of(alg, key, |hasher| parts.iter().for_each(|part| hasher.update(part)))
+}
+
+/// The HMAC of what `message` lets the hash take in: in one go, without an [`Hmac`] that would be moved about.
+pub(super) fn hmac_of(alg: HashAlg, key: &[u8], message: impl FnOnce(&mut Hasher)) -> Digest {
+    let mut block = key_block(alg, key);
+    combine(block.as_mut_slice(), INNER);
+    let mut hasher = started(alg, block.as_slice());
+    message(&mut hasher);
+    let mut inner = hasher.finish();
+    combine(block.as_mut_slice(), INNER ^ OUTER);
+    let outer = digest(alg, &[block.as_slice(), inner.as_slice()]);
+    inner.zeroize();
+    outer
 }
 
 /// Whether the HMAC of the concatenation of `parts` is `expected`, in constant time.

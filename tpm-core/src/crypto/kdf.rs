@@ -1,10 +1,10 @@
 //! The key derivation functions of a TPM (Part 1, 11.4.10), and those that keys may name as their kdf. Labels are given without their terminating zero, which is added here.
 
-use crate::bounded::from;
+use crate::bounded::{self, from};
 use zeroize::Zeroize;
 
 use super::Error;
-use super::hash::{Digest, HashAlg, Hasher};
+use super::hash::{Digest, HashAlg, digest};
 use super::hmac::Hmac;
 
 /// KDFa (Part 1, 11.4.10.2; SP 800-108 in counter mode with HMAC): fills `out`; bits = 8 × its length.
@@ -39,10 +39,7 @@ pub fn kdfa_bits(
 ///
 /// Block i is H(\[i\]₄ ‖ `z` ‖ `label` ‖ 0 ‖ `party_u` ‖ `party_v`), i from 1. `z` is the x coordinate of the shared point, in full length.
 pub fn kdfe(alg: HashAlg, z: &[u8], label: &[u8], party_u: &[u8], party_v: &[u8], out: &mut [u8]) {
-    fill(out, alg, |counter| {
-        let start = Hasher::new(alg).chain(&counter.to_be_bytes()).chain(z);
-        start.chain(label).chain(&[0]).chain(party_u).chain(party_v).finish()
-    });
+    fill(out, alg, |counter| digest(alg, &[&counter.to_be_bytes(), z, label, &[0], party_u, party_v]));
 }
 
 /// KDFe for a number of bits that need not be a multiple of 8: the excess high bits of the first byte are zero.
@@ -66,7 +63,7 @@ pub fn kdfe_bits(
 
 /// KDF2 (IEEE 1363a, 13.2; ISO/IEC 18033-2): fills `out`. Block i is H(`z` ‖ \[i\]₄ ‖ `info`), i from 1.
 pub fn kdf2(alg: HashAlg, z: &[u8], info: &[u8], out: &mut [u8]) {
-    fill(out, alg, |counter| Hasher::new(alg).chain(z).chain(&counter.to_be_bytes()).chain(info).finish());
+    fill(out, alg, |counter| digest(alg, &[z, &counter.to_be_bytes(), info]));
 }
 
 /// HKDF-Extract (RFC 5869, 2.2).
@@ -119,15 +116,15 @@ impl<'a> Kdfa<'a> {
     }
 
     fn block(&self, counter: u32) -> Digest {
-        let start = self.keyed.duplicate().chain(&counter.to_be_bytes()).chain(self.label).chain(&[0]);
-        start.chain(self.context_u).chain(self.context_v).chain(&self.bits.to_be_bytes()).finish()
+        let (counter, bits) = (counter.to_be_bytes(), self.bits.to_be_bytes());
+        self.keyed.with(&[&counter, self.label, &[0], self.context_u, self.context_v, &bits])
     }
 }
 
 fn fill(out: &mut [u8], alg: HashAlg, block: impl Fn(u32) -> Digest) {
     for (counter, chunk) in from(1).zip(out.chunks_mut(alg.digest_size())) {
         let mut digest = block(counter);
-        chunk.iter_mut().zip(digest.as_slice()).for_each(|(to, from)| *to = *from);
+        bounded::copy(chunk, digest.as_slice());
         digest.zeroize();
     }
 }
