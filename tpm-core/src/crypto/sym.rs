@@ -278,15 +278,25 @@ fn cbc(cipher: &impl BlockCipher, direction: Direction, iv: &mut Block, data: &m
 /// SP 800-38A, 6.3, segments of a block. The next IV is the last ciphertext block; a short one is filled with zeros, as in the TCG
 /// reference code.
 fn cfb(cipher: &impl BlockCipher, direction: Direction, iv: &mut Block, data: &mut [u8]) -> Result<(), Error> {
-    for chunk in data.chunks_mut(BLOCK) {
-        let mut mask = Zeroizing::new(*iv);
+    let mut mask = Zeroizing::new([0; BLOCK]);
+    let (blocks, rest) = data.as_chunks_mut();
+    for block in blocks {
+        *mask = *iv;
         cipher.encrypt_block(&mut mask);
-        *iv = [0; BLOCK];
-        for ((byte, mask), next) in chunk.iter_mut().zip(mask.iter()).zip(iv.iter_mut()) {
-            let out = *byte ^ mask;
-            *next = if direction == Direction::Encrypt { out } else { *byte };
-            *byte = out;
-        }
+        let out = (u128::from_ne_bytes(*block) ^ u128::from_ne_bytes(*mask)).to_ne_bytes();
+        *iv = if direction == Direction::Encrypt { out } else { *block };
+        *block = out;
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    *mask = *iv;
+    cipher.encrypt_block(&mut mask);
+    *iv = [0; BLOCK];
+    for ((byte, mask), next) in rest.iter_mut().zip(mask.iter()).zip(iv) {
+        let out = *byte ^ mask;
+        *next = if direction == Direction::Encrypt { out } else { *byte };
+        *byte = out;
     }
     Ok(())
 }
