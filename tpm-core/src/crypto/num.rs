@@ -172,6 +172,34 @@ pub(super) fn add_block(acc: &mut Block, b: &Block, carry: bool) -> bool {
     carry
 }
 
+/// acc −= b & mask + borrow; the new borrow.
+#[inline(always)]
+fn sub_block(acc: &mut Block, b: &Block, mask: u64, borrow: bool) -> bool {
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = *acc;
+    let [b0, b1, b2, b3, b4, b5, b6, b7] = *b;
+    let (d0, borrow) = a0.borrowing_sub(b0 & mask, borrow);
+    let (d1, borrow) = a1.borrowing_sub(b1 & mask, borrow);
+    let (d2, borrow) = a2.borrowing_sub(b2 & mask, borrow);
+    let (d3, borrow) = a3.borrowing_sub(b3 & mask, borrow);
+    let (d4, borrow) = a4.borrowing_sub(b4 & mask, borrow);
+    let (d5, borrow) = a5.borrowing_sub(b5 & mask, borrow);
+    let (d6, borrow) = a6.borrowing_sub(b6 & mask, borrow);
+    let (d7, borrow) = a7.borrowing_sub(b7 & mask, borrow);
+    *acc = [d0, d1, d2, d3, d4, d5, d6, d7];
+    borrow
+}
+
+/// [`reduce_once`] for numbers of whole blocks.
+pub(super) fn reduce_blocks_once(a: &mut [u64], carry: u64, m: &[u64]) {
+    let (a, m) = (a.as_chunks_mut().0, m.as_chunks().0);
+    let borrow = a.iter().zip(m).fold(false, |borrow, (a, m)| {
+        let mut difference = *a;
+        sub_block(&mut difference, m, u64::MAX, borrow)
+    });
+    let mask = mask(u64::from(!borrow) | carry);
+    a.iter_mut().zip(m).fold(false, |borrow, (a, m)| sub_block(a, m, mask, borrow));
+}
+
 /// out = a · b; `a` and `b` have whole blocks, `out` the limbs of both.
 pub(super) fn multiply(a: &[u64], b: &[u64], out: &mut [u64]) {
     out.fill(0);
@@ -182,6 +210,31 @@ pub(super) fn multiply(a: &[u64], b: &[u64], out: &mut [u64]) {
             *out = mul_add_shift(&mut acc, a, b, *out);
         }
         end.iter_mut().zip(acc).for_each(|(end, acc)| *end = acc);
+    }
+}
+
+/// out = a²; `a` has whole blocks, `out` twice its limbs. The products of different blocks are taken once and doubled.
+pub(super) fn square(a: &[u64], out: &mut [u64]) {
+    out.fill(0);
+    let (mut rest, mut to) = (a, out.get_mut(BLOCK..).unwrap_or_default());
+    while let Some((block, others)) = rest.split_first_chunk() {
+        let mut acc = [0; BLOCK];
+        let (low, high) = to.split_at_mut_checked(others.len()).unwrap_or_default();
+        for (low, &limb) in low.iter_mut().zip(others) {
+            *low = mul_add_shift(&mut acc, block, limb, *low);
+        }
+        high.iter_mut().zip(acc).for_each(|(high, acc)| *high = acc);
+        rest = others;
+        to = core::mem::take(&mut to).get_mut(2 * BLOCK..).unwrap_or_default();
+    }
+    double(out, 0);
+    let mut carry = false;
+    for (block, [low, high]) in a.as_chunks().0.iter().zip(out.as_chunks_mut::<BLOCK>().0.as_chunks_mut().0) {
+        let mut acc = [u64::from(carry), 0, 0, 0, 0, 0, 0, 0];
+        for (low, &limb) in low.iter_mut().zip(block) {
+            *low = mul_add_shift(&mut acc, block, limb, *low);
+        }
+        carry = add_block(high, &acc, false);
     }
 }
 
@@ -269,5 +322,47 @@ impl SmallModulus {
             let square = self.reduce(value.wrapping_mul(value));
             if exponent >> bit & 1 == 1 { self.reduce(square.wrapping_mul(base)) } else { square }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    /// Limbs that look random, and limbs full of ones: carries from everywhere.
+    fn numbers(limbs: usize) -> [Vec<u64>; 3] {
+        let mixed = (1_u64..).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29));
+        let sparse = (0_u64..).map(|i| if i % 3 == 0 { u64::MAX } else { 0 });
+        [mixed.take(limbs).collect(), sparse.take(limbs).collect(), vec![u64::MAX; limbs]]
+    }
+
+    #[test]
+    fn a_square_is_a_product() {
+        for limbs in [8, 16, 24, 32, 64] {
+            for a in numbers(limbs) {
+                let (mut square_of, mut product) = (vec![1; 2 * limbs], vec![2; 2 * limbs]);
+                square(&a, &mut square_of);
+                multiply(&a, &a, &mut product);
+                assert_eq!(square_of, product, "{limbs} limbs");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_reduced_as_limbs_are() {
+        for limbs in [8, 16, 64] {
+            let [mixed, sparse, ones] = numbers(limbs);
+            for (a, m) in [(&mixed, &sparse), (&sparse, &mixed), (&ones, &mixed), (&mixed, &mixed), (&mixed, &ones)] {
+                for carry in [0, 1] {
+                    let (mut by_limb, mut by_block) = (a.clone(), a.clone());
+                    reduce_once(&mut by_limb, carry, m);
+                    reduce_blocks_once(&mut by_block, carry, m);
+                    assert_eq!(by_limb, by_block);
+                }
+            }
+        }
     }
 }

@@ -115,10 +115,7 @@ impl RsaPublic {
 
     /// value = value^e mod n
     fn power(&self, value: &mut [u64]) {
-        let mut monty = Monty::<MAX_LIMBS>::new(self.n());
-        monty.enter(value);
-        monty.power_word(value, self.e);
-        monty.leave(value);
+        Monty::<MAX_LIMBS>::new(self.n()).power_public(value, self.e);
     }
 }
 

@@ -43,14 +43,14 @@ impl<const CAP: usize> Monty<CAP> {
         monty
     }
 
-    /// R² mod m is 2^(64·limbs) in Montgomery form: from 1, 2·limbs doublings and five squarings.
+    /// R² mod m is 2^(64·limbs) in Montgomery form: from 1, as many doublings as limbs and six squarings.
     fn prepare_square(&mut self) {
         let mut value = Zeroizing::new(self.one);
         let value = cut(&mut *value, self.limbs);
-        for _ in 0..self.limbs.wrapping_mul(2) {
+        for _ in 0..self.limbs {
             self.double(value);
         }
-        for _ in 0..5 {
+        for _ in 0..6 {
             self.square(value);
         }
         num::copy(cut(&mut self.square, self.limbs), value);
@@ -69,7 +69,7 @@ impl<const CAP: usize> Monty<CAP> {
     /// a = 2a
     pub(super) fn double(&self, a: &mut [u64]) {
         let carry = num::double(a, 0);
-        num::reduce_once(a, carry, self.modulus());
+        num::reduce_blocks_once(a, carry, self.modulus());
     }
 
     /// a = a · b / R
@@ -80,7 +80,7 @@ impl<const CAP: usize> Monty<CAP> {
 
     /// a = a² / R
     pub(super) fn square(&mut self, a: &mut [u64]) {
-        num::multiply(a, a, cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2)));
+        num::square(a, cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2)));
         self.reduce_product(a);
     }
 
@@ -101,7 +101,7 @@ impl<const CAP: usize> Monty<CAP> {
             top = reduce_block(product.get_mut(i..).unwrap_or_default(), blocks, self.n0, top);
         }
         num::copy(out, product.as_flattened().get(self.limbs..).unwrap_or_default());
-        num::reduce_once(out, u64::from(top), modulus);
+        num::reduce_blocks_once(out, u64::from(top), modulus);
     }
 
     /// Into Montgomery form: a = a · R
@@ -141,7 +141,7 @@ impl<const CAP: usize> Monty<CAP> {
             for bit in (0..64).rev() {
                 self.square(a);
                 let carry = num::double_masked(a, num::mask(limb >> bit & 1));
-                num::reduce_once(a, carry, self.modulus());
+                num::reduce_blocks_once(a, carry, self.modulus());
             }
         }
     }
@@ -154,6 +154,16 @@ impl<const CAP: usize> Monty<CAP> {
             num::copy(cut(entry, self.limbs), power);
             self.multiply(power, a);
         }
+    }
+
+    /// a = a^exponent for a public exponent above 1, all outside of Montgomery form: multiplying by what has not entered it leaves it.
+    pub(super) fn power_public(&mut self, a: &mut [u64], exponent: u32) {
+        let mut outside = Zeroizing::new([0; CAP]);
+        let outside = cut(&mut *outside, self.limbs);
+        num::copy(outside, a);
+        self.enter(a);
+        self.power_word(a, exponent.saturating_sub(1));
+        self.multiply(a, outside);
     }
 
     /// a = a^exponent for a public exponent, in and out of Montgomery form outside.
