@@ -7,12 +7,12 @@ pub(crate) use event::HashSequence;
 pub(crate) use stored::is_possible;
 
 use crate::bounded::{bit, from};
-use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::crypto::hash::{self, Digest, HashAlg, Hasher};
 use crate::platform::Locality;
 use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Rc;
 use crate::tpm::Tpm;
-use crate::wire::{BankSelection, DigestList, Handle, List, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection};
+use crate::wire::{BankSelection, Handle, List, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection};
 
 const BANKS: usize = PCR_BANKS.len();
 const COUNT: usize = PCR_COUNT as usize;
@@ -156,7 +156,7 @@ impl Pcrs {
     /// PCR_new = H(PCR_old ‖ digest); nothing if the PCR is not in this bank.
     pub(crate) fn extend(&mut self, alg: HashAlg, pcr: u32, digest: &[u8]) {
         if let Some(value) = self.get_mut(alg, pcr) {
-            *value = Hasher::new(alg).chain(value.as_slice()).chain(digest).finish();
+            *value = hash::digest(alg, &[value.as_slice(), digest]);
         }
     }
 
@@ -177,20 +177,18 @@ impl Pcrs {
         }
     }
 
-    /// TPM2_PCR_Read (Part 3, 22.4): the values of the first selected PCR that are allocated, as many as a TPML_DIGEST holds, and the selection
-    /// of just those.
-    pub(crate) fn read(&self, selection: &PcrSelection) -> (PcrSelection, DigestList) {
-        let mut values = DigestList::default();
-        let mut read = selection.clone();
-        for bank in &mut read.0 {
-            let selected = *bank;
-            for pcr in selected.iter() {
-                if self.get(bank.hash, pcr).is_none_or(|value| values.0.push(*value).is_err()) {
-                    bank.select &= !bit(pcr);
-                }
-            }
+    /// Of a selection the PCR that are allocated (Part 3, 22.4.1).
+    pub(crate) fn allocated_of(&self, selection: &PcrSelection) -> PcrSelection {
+        let mut allocated = selection.clone();
+        for bank in &mut allocated.0 {
+            bank.select &= Self::bank(bank.hash).and_then(|b| self.allocated.get(b)).unwrap_or(&0);
         }
-        (read, values)
+        allocated
+    }
+
+    /// The values of selected PCR that are allocated, in order.
+    pub(crate) fn values<'p>(&'p self, selection: &'p PcrSelection) -> impl Iterator<Item = &'p Digest> {
+        selection.0.iter().flat_map(|bank| bank.iter().filter_map(|pcr| self.get(bank.hash, pcr)))
     }
 
     /// The banks with allocated PCR.
@@ -206,18 +204,10 @@ impl Pcrs {
 
     /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in order.
     pub(crate) fn digest(&self, alg: HashAlg, selection: &PcrSelection) -> (PcrSelection, Digest) {
+        let allocated = self.allocated_of(selection);
         let mut hasher = Hasher::new(alg);
-        let mut filtered = selection.clone();
-        for bank in &mut filtered.0 {
-            let selected = *bank;
-            for pcr in selected.iter() {
-                match self.get(bank.hash, pcr) {
-                    Some(value) => hasher.update(value.as_slice()),
-                    None => bank.select &= !bit(pcr),
-                }
-            }
-        }
-        (filtered, hasher.finish())
+        self.values(&allocated).for_each(|value| hasher.update(value.as_slice()));
+        (allocated, hasher.finish())
     }
 }
 

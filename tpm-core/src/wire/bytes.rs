@@ -2,6 +2,7 @@
 
 use super::{Marshal, Reader, Unmarshal, Writer};
 use crate::rc::Fmt1;
+use core::marker::PhantomData;
 use heapless::Vec;
 
 /// A TPM2B of at most `MAX` bytes which borrows them.
@@ -131,5 +132,35 @@ impl<T: Marshal, const MAX: usize> Marshal for List<T, MAX> {
     fn marshal(&self, w: &mut Writer<'_>) {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX).marshal(w);
         self.0.iter().for_each(|e| e.marshal(w));
+    }
+}
+
+/// A list of a command as [`List`]. It is checked when it is read, and its elements are read again one after the other: what is long is not moved.
+pub(crate) struct Each<'a, T, const MAX: usize> {
+    count: u32,
+    octets: &'a [u8],
+    elements: PhantomData<T>,
+}
+
+impl<'a, T: Unmarshal<'a>, const MAX: usize> Each<'a, T, MAX> {
+    /// The elements.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = T> + use<'a, T, MAX> {
+        let mut r = Reader::new(self.octets);
+        (0..self.count).map_while(move |_| r.get().ok())
+    }
+}
+
+impl<'a, T: Unmarshal<'a>, const MAX: usize> Unmarshal<'a> for Each<'a, T, MAX> {
+    fn unmarshal(r: &mut Reader<'a>) -> Result<Self, Fmt1> {
+        let count: u32 = r.get()?;
+        if usize::try_from(count).map_or(true, |n| n > MAX) {
+            return Err(Fmt1::SIZE);
+        }
+        let octets = r.rest();
+        for _ in 0..count {
+            r.get::<T>()?;
+        }
+        let octets = octets.get(..octets.len().saturating_sub(r.rest().len())).unwrap_or_default();
+        Ok(Self { count, octets, elements: PhantomData })
     }
 }

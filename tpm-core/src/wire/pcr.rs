@@ -1,7 +1,6 @@
 //! PCR selections (Part 2, 10.6).
 
-use super::{Ha, List, Marshal, PCR_COUNT, Reader, Unmarshal, Writer};
-use crate::bounded::bit;
+use super::{Each, Ha, List, Marshal, PCR_COUNT, Reader, Unmarshal, Writer};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::rc::Fmt1;
 
@@ -22,7 +21,12 @@ pub(crate) struct BankSelection {
 impl BankSelection {
     /// The numbers of the selected PCR, ascending.
     pub(crate) fn iter(self) -> impl Iterator<Item = u32> {
-        (0..PCR_COUNT).filter(move |n| self.select & bit(*n) != 0)
+        let mut rest = self.select;
+        core::iter::from_fn(move || {
+            let next = rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+            (next < PCR_COUNT).then_some(next)
+        })
     }
 }
 
@@ -54,4 +58,6 @@ pub(crate) type PcrSelection = List<BankSelection, MAX_BANKS>;
 /// TPML_DIGEST (10.9.4) holds at most eight digests.
 pub(crate) type DigestList = List<Digest, 8>;
 /// TPML_DIGEST_VALUES (10.9.6): at most one digest for each hash that is implemented.
+pub(crate) type EachDigestValue<'a> = Each<'a, Ha, { HashAlg::ALL.len() }>;
+/// TPML_DIGEST_VALUES of a response.
 pub(crate) type DigestValues = List<Ha, { HashAlg::ALL.len() }>;
