@@ -148,7 +148,25 @@ fn run<C: Command>(tpm: &mut Tpm, call: &Call, parameters: &[u8], reply: &mut Re
 
 /// The command with this code.
 pub(crate) fn find(code: u32) -> Option<&'static CommandInfo> {
-    COMMANDS.binary_search_by_key(&code, |c| c.code).ok().and_then(|i| COMMANDS.get(i))
+    let place = PLACES.get(usize::try_from(code.checked_sub(FIRST_CODE)?).ok()?)?;
+    COMMANDS.get(usize::from(*place))
+}
+
+/// The lowest code: TPM_CC_NV_UndefineSpaceSpecial.
+const FIRST_CODE: u32 = 0x11f;
+/// Where the command with each code from the first on stands in [`COMMANDS`]; beyond its end if there is none.
+static PLACES: [u8; 256] = places(COMMANDS);
+
+#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
+#[expect(clippy::cast_possible_truncation, reason = "there are fewer commands than that")]
+const fn places(commands: &[CommandInfo]) -> [u8; 256] {
+    assert!(commands.len() < u8::MAX as usize, "places have eight bits");
+    let (mut places, mut i) = ([u8::MAX; 256], 0);
+    while i < commands.len() {
+        places[(commands[i].code - FIRST_CODE) as usize] = i as u8;
+        i += 1;
+    }
+    places
 }
 
 /// Puts rows in the order of their codes, for the search by code and for TPM_CAP_COMMANDS; a code that stands twice does not compile.
