@@ -43,6 +43,9 @@ impl Rate {
 
     /// Milliseconds of the TPM in so many of the platform's.
     fn convert(&mut self, platform_ms: u64) -> u64 {
+        if platform_ms == 0 {
+            return 0;
+        }
         let units = platform_ms.saturating_mul(NOMINAL.into()).saturating_add(self.carry);
         let divisor = u64::from(self.divisor.max(1));
         self.carry = units % divisor;

@@ -51,7 +51,9 @@ impl Tpm {
         let mut running = iv;
         let cipher = self.context_cipher(label)?;
         cipher.encrypt(Mode::Cfb, &mut running, contents.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
-        let integrity = self.context_hmac(label).chain(&iv).chain(contents.as_slice()).finish();
+        let mut hmac = self.context_hmac(label);
+        [&iv, contents.as_slice()].iter().for_each(|part| hmac.update(part));
+        let integrity = hmac.finish();
         let blob = Buffer::of(|w| {
             integrity.marshal(w);
             w.put(&iv);
@@ -98,8 +100,9 @@ impl Tpm {
         if label.saved_handle == SAVED_ST_CLEAR {
             hmac.update(&self.reset.clear_count.to_be_bytes());
         }
-        hmac.chain(&label.sequence.to_be_bytes())
-            .chain(&label.saved_handle.0.to_be_bytes())
-            .chain(&label.hierarchy.0.to_be_bytes())
+        hmac.update(&label.sequence.to_be_bytes());
+        hmac.update(&label.saved_handle.0.to_be_bytes());
+        hmac.update(&label.hierarchy.0.to_be_bytes());
+        hmac
     }
 }

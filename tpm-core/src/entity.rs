@@ -104,24 +104,25 @@ impl Tpm {
         self.object(h).map_or_else(|| handle_name(h), |o| o.qualified_name.clone())
     }
 
-    /// authValue of an entity. The Empty Buffer for what has none.
-    pub(crate) fn auth_value(&self, h: Handle) -> Auth {
-        match h {
-            Handle::OWNER => self.persistent.owner_auth.duplicate(),
-            Handle::ENDORSEMENT => self.persistent.endorsement_auth.duplicate(),
-            Handle::PLATFORM => self.clear.platform_auth.duplicate(),
-            Handle::LOCKOUT => self.persistent.lockout_auth.duplicate(),
-            _ if act::position(h).is_some() => self.clear.platform_auth.duplicate(),
+    /// authValue of an entity; empty for what has none.
+    pub(crate) fn auth_value(&self, h: Handle) -> &[u8] {
+        let auth = match h {
+            Handle::OWNER => Some(&self.persistent.owner_auth),
+            Handle::ENDORSEMENT => Some(&self.persistent.endorsement_auth),
+            Handle::PLATFORM => Some(&self.clear.platform_auth),
+            Handle::LOCKOUT => Some(&self.persistent.lockout_auth),
+            _ if act::position(h).is_some() => Some(&self.clear.platform_auth),
             _ => match h.kind() {
                 HandleKind::Transient | HandleKind::Persistent => {
                     let of_object = || self.object(h)?.sensitive.as_ref().map(|s| &s.auth);
-                    self.ram.sequence(h).map(|s| &s.auth).or_else(of_object).map(Auth::duplicate).unwrap_or_default()
+                    self.ram.sequence(h).map(|s| &s.auth).or_else(of_object)
                 }
-                HandleKind::Nv => self.nv_index(h).map(|i| i.auth.duplicate()).unwrap_or_default(),
-                HandleKind::Pcr if pcr::in_auth_group(h) => self.clear.pcr_auth.duplicate(),
-                _ => Auth::new(),
+                HandleKind::Nv => self.nv_index(h).map(|i| &i.auth),
+                HandleKind::Pcr if pcr::in_auth_group(h) => Some(&self.clear.pcr_auth),
+                _ => None,
             },
-        }
+        };
+        auth.map(Auth::as_slice).unwrap_or_default()
     }
 
     /// authPolicy of an entity: algorithm and digest, if it has one.

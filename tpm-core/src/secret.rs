@@ -15,6 +15,13 @@ pub fn ct_eq(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
+/// The bytes up to the last that is not zero. The time depends on how many zeros there are.
+#[must_use]
+pub fn without_trailing_zeros(bytes: &[u8]) -> &[u8] {
+    let kept = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    bytes.get(..kept).unwrap_or_default()
+}
+
 /// At most `N` secret bytes.
 ///
 /// It has no `Debug`, `Clone`, `Copy` or `PartialEq`: a copy is made by [`Secret::duplicate`], where a reader sees it, and
@@ -127,7 +134,7 @@ impl<const N: usize> Secret<N> {
 
     /// Forgets the last zero bytes, as an authValue is kept (Part 1, 19.6.4.3). The time depends on how many there are.
     pub fn trim_trailing_zeros(&mut self) {
-        let kept = self.as_slice().iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let kept = without_trailing_zeros(self.as_slice()).len();
         self.truncate(kept);
     }
 

@@ -14,7 +14,7 @@ mod ticket;
 
 pub(crate) use sequence::{Mac, Sequence, Work};
 
-use crate::crypto::hash::{HashAlg, Hasher};
+use crate::crypto::hash::{HashAlg, digest};
 use crate::profile;
 use crate::rc::Rc;
 use crate::state::Ram;
@@ -103,7 +103,7 @@ pub(crate) fn name_of(public: &Public) -> Name {
 
 /// alg ‖ H(parts).
 pub(crate) fn hashed_name(alg: HashAlg, bytes: &[u8]) -> Name {
-    let digest = Hasher::new(alg).chain(bytes).finish();
+    let digest = digest(alg, &[bytes]);
     Name::of(|w| {
         alg.marshal(w);
         w.put(digest.as_slice());
@@ -114,7 +114,7 @@ pub(crate) fn hashed_name(alg: HashAlg, bytes: &[u8]) -> Name {
 /// Qualified Name: nameAlg ‖ H(QN of the parent ‖ Name) (Part 1, 26.5).
 pub(crate) fn qualified_name_of(parent: &[u8], alg: Option<HashAlg>, name: &Name) -> Name {
     let Some(alg) = alg else { return Name::new() };
-    let digest = Hasher::new(alg).chain(parent).chain(name.as_slice()).finish();
+    let digest = digest(alg, &[parent, name.as_slice()]);
     Name::of(|w| {
         alg.marshal(w);
         w.put(digest.as_slice());
@@ -205,10 +205,12 @@ impl Ram {
         Self::index(h).and_then(|i| self.objects.get_mut(i)).is_some_and(|slot| slot.take().is_some())
     }
 
-    /// Flushes the sequences that are complete: after the response, whose HMAC may need their authValue.
-    pub(crate) fn flush_complete_sequences(&mut self) {
-        for slot in &mut self.objects {
-            slot.take_if(|s| matches!(s, Slot::Sequence(s) if s.complete));
+    /// Flushes those of a command's handles that are complete sequences: after the response, whose HMAC may need their authValue.
+    pub(crate) fn flush_complete_sequences(&mut self, handles: &[Handle]) {
+        for h in handles {
+            if self.sequence(*h).is_some_and(|sequence| sequence.complete) {
+                self.flush_object(*h);
+            }
         }
     }
 

@@ -35,7 +35,8 @@ impl Tpm {
     }
 
     fn ticket_digest(&self, tag: u16, hierarchy: Handle, parts: &[&[u8]]) -> Digest {
-        let mut hmac = Hmac::new(INTERNAL_HASH, self.proof(hierarchy).as_slice()).chain(&tag.to_be_bytes());
+        let mut hmac = Hmac::new(INTERNAL_HASH, self.proof(hierarchy).as_slice());
+        hmac.update(&tag.to_be_bytes());
         parts.iter().for_each(|part| hmac.update(part));
         hmac.finish()
     }

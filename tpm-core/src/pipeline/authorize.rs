@@ -3,11 +3,11 @@
 use super::{Call, SessionUse, at_session, cp_hash};
 use crate::command::CommandInfo;
 use crate::command::area::Role;
-use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::crypto::hash::{Digest, HashAlg, Hasher, digest};
 use crate::crypto::hmac::Hmac;
 use crate::policy::BoundHash;
 use crate::rc::{Fmt1, Rc};
-use crate::secret::Secret;
+use crate::secret::{Secret, ct_eq, without_trailing_zeros};
 use crate::session::{Binding, Session, SessionType};
 use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAttributes};
@@ -20,7 +20,7 @@ use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAtt
 /// - what `authorize_handle` says of a session that authorizes
 /// - `ATTRIBUTES` at the session: it neither authorizes, decrypts, encrypts nor audits
 /// - `AUTH_FAIL`, `BAD_AUTH` at the session: its HMAC is wrong, with and without consequence for dictionary-attack protection
-pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call, parameters: &[u8]) -> Result<(), Rc> {
+pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call<'_>, parameters: &[u8]) -> Result<(), Rc> {
     let mut roles = info.roles.iter().copied().filter(|role| *role != Role::None);
     for (index, one) in call.sessions.iter().enumerate() {
         let check = Check { call, index, one, role: roles.next().unwrap_or(Role::None), parameters };
@@ -40,9 +40,9 @@ const PURPOSES: SessionAttributes =
 
 /// A session of the command that is being checked.
 struct Check<'a> {
-    call: &'a Call,
+    call: &'a Call<'a>,
     index: usize,
-    one: &'a SessionUse,
+    one: &'a SessionUse<'a>,
     /// the role of the handle that it authorizes
     role: Role,
     /// the parameters as received
@@ -153,9 +153,8 @@ pub(crate) const fn writes_nv(code: u32) -> bool {
 }
 
 fn check_password(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
-    let mut given = check.one.hmac.duplicate();
-    given.trim_trailing_zeros();
-    if tpm.auth_value(h).ct_eq(given.as_slice()) { Ok(()) } else { Err(failed(tpm, check)) }
+    let given = without_trailing_zeros(check.one.hmac);
+    if ct_eq(tpm.auth_value(h), given) { Ok(()) } else { Err(failed(tpm, check)) }
 }
 
 /// An authorization failed: counts it where it counts. A session that is bound to a protected entity makes every failure count.
@@ -179,12 +178,12 @@ pub(crate) fn bound_entity(tpm: &Tpm, h: Handle) -> Digest {
     let auth = tpm.auth_value(h);
     let name = tpm.name_of(h);
     let length = [u8::try_from(name.len()).unwrap_or(u8::MAX)];
-    Hasher::new(crate::profile::INTERNAL_HASH).chain(&length).chain(name.as_slice()).chain(auth.as_slice()).finish()
+    digest(crate::profile::INTERNAL_HASH, &[&length, name.as_slice(), auth])
 }
 
 /// Notes which sessions are bound to what they authorize: the response's HMAC goes by that, whatever the action changes. A session that has been
 /// used for audit is bound no longer.
-pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call) {
+pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call<'_>) {
     for one in &mut call.sessions {
         let session = tpm.ram.sessions.get(one.handle).filter(|s| s.audit.is_none());
         let binding = session.and_then(|s| s.binding);
@@ -194,7 +193,7 @@ pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call) {
 
 /// Whether the authValue of what the session authorizes is at stake: not if an HMAC session is bound to it, and in a policy session only if the policy
 /// says so.
-fn uses_auth_value(session: &Session, one: &SessionUse) -> bool {
+fn uses_auth_value(session: &Session, one: &SessionUse<'_>) -> bool {
     match session.kind {
         SessionType::Hmac => !one.bound,
         SessionType::Policy | SessionType::Trial => session.policy.auth_value || session.policy.password,
@@ -202,20 +201,20 @@ fn uses_auth_value(session: &Session, one: &SessionUse) -> bool {
 }
 
 /// Key of a session's HMAC (Part 1, 19.6.5): sessionKey, then the authValue of the entity if that is at stake.
-pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse) -> Result<Secret<128>, Rc> {
+pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut key = Secret::new();
     key.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
     if let Some(h) = one.authorizes.filter(|_| uses_auth_value(session, one)) {
-        key.extend(tpm.auth_value(h).as_slice()).map_err(|_| Rc::FAILURE)?;
+        key.extend(tpm.auth_value(h)).map_err(|_| Rc::FAILURE)?;
     }
     Ok(key)
 }
 
 /// The nonceTPM of the sessions for decryption and encryption, which the HMAC of the first session covers if that authorizes and they are others
 /// (Part 1, 19.6.5).
-fn companion_nonces(tpm: &Tpm, check: &Check<'_>, mut hmac: Hmac) -> Hmac {
+fn companion_nonces(tpm: &Tpm, check: &Check<'_>, hmac: &mut Hmac) {
     if check.index != 0 || check.one.authorizes.is_none() {
-        return hmac;
+        return;
     }
     let sessions = &check.call.sessions;
     let position = |purpose| sessions.iter().position(|s| s.attributes.has(purpose));
@@ -226,7 +225,6 @@ fn companion_nonces(tpm: &Tpm, check: &Check<'_>, mut hmac: Hmac) -> Hmac {
             hmac.update(session.nonce_tpm.as_slice());
         }
     }
-    hmac
 }
 
 /// Without a key, an empty HMAC does as well.
@@ -237,12 +235,14 @@ fn check_hmac(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
     if key.is_empty() && one.hmac.is_empty() {
         return Ok(());
     }
-    let hmac = Hmac::new(session.hash, key.as_slice())
-        .chain(check.cp_hash(tpm, session.hash).as_slice())
-        .chain(one.nonce_caller.as_slice())
-        .chain(session.nonce_tpm.as_slice());
-    let good = companion_nonces(tpm, check, hmac).chain(&[one.attributes.0]).verify(one.hmac.as_slice());
-    if good { Ok(()) } else { Err(failed(tpm, check)) }
+    let cp_hash = check.cp_hash(tpm, session.hash);
+    let mut hmac = Hmac::new(session.hash, key.as_slice());
+    for part in [cp_hash.as_slice(), one.nonce_caller, session.nonce_tpm.as_slice()] {
+        hmac.update(part);
+    }
+    companion_nonces(tpm, check, &mut hmac);
+    hmac.update(&[one.attributes.0]);
+    if hmac.verify(one.hmac) { Ok(()) } else { Err(failed(tpm, check)) }
 }
 
 /// TPM_CC_PolicySecret
@@ -316,7 +316,7 @@ fn policy_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     }
 }
 
-fn admits_locality(policy: u8, call: &Call) -> bool {
+fn admits_locality(policy: u8, call: &Call<'_>) -> bool {
     if policy < 32 {
         call.locality.get() < 5 && policy & call.locality.attribute() != 0
     } else {
@@ -345,7 +345,7 @@ fn check_bound_hash(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(
 }
 
 /// Hash of the second TPM2B of TPM2_Create, TPM2_CreatePrimary or TPM2_CreateLoaded: the template (Part 3, 23.21).
-fn template_hash(session: &Session, call: &Call, parameters: &[u8]) -> Option<Digest> {
+fn template_hash(session: &Session, call: &Call<'_>, parameters: &[u8]) -> Option<Digest> {
     if !matches!(call.code, 0x131 | 0x153 | 0x191) {
         return None;
     }

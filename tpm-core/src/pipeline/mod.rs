@@ -20,7 +20,7 @@ use crate::wire::{Reader, Writer};
 use header::Header;
 
 /// The command that is being executed, as its action sees it.
-pub(crate) struct Call {
+pub(crate) struct Call<'a> {
     /// commandCode
     pub(crate) code: u32,
     /// locality
@@ -28,7 +28,7 @@ pub(crate) struct Call {
     /// the handle area
     pub(crate) handles: Handles,
     /// the authorization area, in order
-    pub(crate) sessions: SessionUses,
+    pub(crate) sessions: SessionUses<'a>,
 }
 
 /// Executes a command; always writes a well-formed response and returns its length.
@@ -60,8 +60,8 @@ fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8
     for (index, h) in handles.iter().enumerate() {
         tpm.check_loaded(*h, index)?;
     }
-    let sessions = sessions::parse(tpm, info, &header, &handles, &mut body)?;
-    let mut call = Call { code: header.code, locality, handles, sessions };
+    let mut call = Call { code: header.code, locality, handles, sessions: SessionUses::new() };
+    sessions::parse(tpm, info, &header, &mut body, &mut call)?;
     authorize::note_bindings(tpm, &mut call);
     authorize::authorize(tpm, info, &call, body.rest())?;
     let mut plain;
@@ -80,7 +80,7 @@ fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8
 fn act(
     tpm: &mut Tpm,
     info: &CommandInfo,
-    call: &Call,
+    call: &Call<'_>,
     received: &[u8],
     parameters: &[u8],
     response: &mut [u8],
@@ -103,12 +103,14 @@ fn act(
 }
 
 /// cpHash (Part 1, 16.7): H(commandCode ‖ Names ‖ parameters).
-pub(crate) fn cp_hash(tpm: &Tpm, alg: HashAlg, call: &Call, parameters: &[u8]) -> Digest {
-    let mut hasher = Hasher::new(alg).chain(&call.code.to_be_bytes());
+pub(crate) fn cp_hash(tpm: &Tpm, alg: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(alg);
+    hasher.update(&call.code.to_be_bytes());
     for h in &call.handles {
         hasher.update(tpm.name_of(*h).as_slice());
     }
-    hasher.chain(parameters).finish()
+    hasher.update(parameters);
+    hasher.finish()
 }
 
 /// A code at a session, for codes of format one; others stay as they are.

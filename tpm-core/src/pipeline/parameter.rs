@@ -21,7 +21,7 @@ enum Direction {
 }
 
 /// The session with which the first parameter is encrypted, and its place.
-pub(super) fn decrypting(call: &Call) -> Option<(usize, &SessionUse)> {
+pub(super) fn decrypting<'c>(call: &'c Call<'_>) -> Option<(usize, &'c SessionUse<'c>)> {
     session_with(call, SessionAttributes::DECRYPT)
 }
 
@@ -30,7 +30,7 @@ pub(super) fn decrypting(call: &Call) -> Option<(usize, &SessionUse)> {
 /// - `SIZE` at the session: the first parameter's size field is missing or larger than what follows
 pub(super) fn decrypt<'p>(
     tpm: &Tpm,
-    (index, one): (usize, &SessionUse),
+    (index, one): (usize, &SessionUse<'_>),
     parameters: &[u8],
     plain: &'p mut [u8; MAX_COMMAND_SIZE],
 ) -> Result<&'p [u8], Rc> {
@@ -38,33 +38,33 @@ pub(super) fn decrypt<'p>(
     plain.copy_from_slice(parameters);
     let first = sized_contents(plain).map_err(|e| at_session(e, index))?;
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(index))?;
-    let nonces = Nonces { newer: one.nonce_caller.as_slice(), older: session.nonce_tpm.as_slice() };
+    let nonces = Nonces { newer: one.nonce_caller, older: session.nonce_tpm.as_slice() };
     let key = session_value(tpm, one)?;
     apply(session.symmetric, session.hash, &key, &nonces, &Direction::Decrypt, first).map_err(|()| Rc::FAILURE)?;
     Ok(plain)
 }
 
 /// Encrypts the first response parameter in place. `nonce_tpm` is the one that goes with this response.
-pub(super) fn encrypt(tpm: &Tpm, call: &Call, parameters: &mut [u8]) -> Result<(), Rc> {
+pub(super) fn encrypt(tpm: &Tpm, call: &Call<'_>, parameters: &mut [u8]) -> Result<(), Rc> {
     let Some((_, one)) = session_with(call, SessionAttributes::ENCRYPT) else { return Ok(()) };
     let first = sized_contents(parameters).map_err(Fmt1::plain)?;
     let Some(session) = tpm.ram.sessions.get(one.handle) else { return Err(Rc::FAILURE) };
-    let nonces = Nonces { newer: session.nonce_tpm.as_slice(), older: one.nonce_caller.as_slice() };
+    let nonces = Nonces { newer: session.nonce_tpm.as_slice(), older: one.nonce_caller };
     let key = session_value(tpm, one)?;
     apply(session.symmetric, session.hash, &key, &nonces, &Direction::Encrypt, first).map_err(|()| Rc::FAILURE)
 }
 
-fn session_with(call: &Call, purpose: SessionAttributes) -> Option<(usize, &SessionUse)> {
+fn session_with<'c>(call: &'c Call<'_>, purpose: SessionAttributes) -> Option<(usize, &'c SessionUse<'c>)> {
     call.sessions.iter().enumerate().find(|(_, s)| s.attributes.has(purpose))
 }
 
 /// sessionValue: sessionKey ‖ authValue of the entity that the session authorizes (Part 1, 21.2).
-fn session_value(tpm: &Tpm, one: &SessionUse) -> Result<Secret<128>, Rc> {
+fn session_value(tpm: &Tpm, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut value = Secret::new();
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
     value.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
     if let Some(h) = one.authorizes {
-        value.extend(tpm.auth_value(h).as_slice()).map_err(|_| Rc::FAILURE)?;
+        value.extend(tpm.auth_value(h)).map_err(|_| Rc::FAILURE)?;
     }
     Ok(value)
 }

@@ -2,8 +2,8 @@
 
 use super::{Call, SessionUse, authorize, cp_hash, header, parameter};
 use crate::command::CommandInfo;
-use crate::crypto::hash::{Digest, HashAlg, Hasher};
-use crate::crypto::hmac::Hmac;
+use crate::crypto::hash::{Digest, HashAlg, digest};
+use crate::crypto::hmac::hmac;
 use crate::policy::PolicyState;
 use crate::rc::Rc;
 use crate::session::SessionType;
@@ -25,7 +25,7 @@ pub(super) fn error(rc: Rc, response: &mut [u8]) -> usize {
 }
 
 /// Where the response parameters start.
-pub(super) fn parameters_start(info: &CommandInfo, call: &Call) -> usize {
+pub(super) fn parameters_start(info: &CommandInfo, call: &Call<'_>) -> usize {
     let handle = if info.reply_handle { 4 } else { 0 };
     let size = if call.sessions.is_empty() { 0 } else { 4 };
     HEADER + handle + size
@@ -39,16 +39,19 @@ pub(super) struct AuditHashes {
     command: Option<(HashAlg, Digest)>,
 }
 
-pub(super) fn audit_cp_hashes(tpm: &Tpm, call: &Call, parameters: &[u8]) -> AuditHashes {
+pub(super) fn audit_cp_hashes(tpm: &Tpm, call: &Call<'_>, parameters: &[u8]) -> AuditHashes {
     let session = audit_session(call).and_then(|one| tpm.ram.sessions.get(one.handle));
     let audit = &tpm.persistent.audit;
+    if session.is_none() && !audit.audits(call.code) {
+        return AuditHashes { session: None, command: None };
+    }
     AuditHashes {
         session: session.map(|s| cp_hash(tpm, s.hash, call, parameters)),
         command: audit.audits(call.code).then(|| (audit.alg, cp_hash(tpm, audit.alg, call, parameters))),
     }
 }
 
-fn audit_session(call: &Call) -> Option<&SessionUse> {
+fn audit_session<'c>(call: &'c Call<'_>) -> Option<&'c SessionUse<'c>> {
     call.sessions.iter().find(|s| s.attributes.has(SessionAttributes::AUDIT))
 }
 
@@ -56,7 +59,7 @@ fn audit_session(call: &Call) -> Option<&SessionUse> {
 pub(super) fn success(
     tpm: &mut Tpm,
     info: &CommandInfo,
-    call: &Call,
+    call: &Call<'_>,
     audit: AuditHashes,
     handle: Option<Handle>,
     (head, tail): (&mut [u8], &mut [u8]),
@@ -72,7 +75,7 @@ pub(super) fn success(
     let (parameters, rest) = tail.split_at_mut_checked(len).ok_or(Rc::FAILURE)?;
     let sessions = write_sessions(tpm, call, parameters, Writer::new(rest))?;
     end_sessions(tpm, call);
-    tpm.ram.flush_complete_sequences();
+    tpm.ram.flush_complete_sequences(&call.handles);
     let total = head.len().saturating_add(len).saturating_add(sessions);
     let mut w = Writer::new(head);
     (if call.sessions.is_empty() { header::NO_SESSIONS } else { header::SESSIONS }).marshal(&mut w);
@@ -88,7 +91,7 @@ pub(super) fn success(
 }
 
 /// A new nonceTPM for every session that is not a password.
-fn roll_nonces(tpm: &mut Tpm, call: &Call) -> Result<(), Rc> {
+fn roll_nonces(tpm: &mut Tpm, call: &Call<'_>) -> Result<(), Rc> {
     for one in call.sessions.iter().filter(|s| !s.is_password()) {
         let Some(size) = tpm.ram.sessions.get(one.handle).map(|s| s.nonce_tpm.len()) else { continue };
         let nonce = tpm.random_digest(size)?;
@@ -100,13 +103,19 @@ fn roll_nonces(tpm: &mut Tpm, call: &Call) -> Result<(), Rc> {
 }
 
 /// rpHash (Part 1, 16.8): H(responseCode ‖ commandCode ‖ parameters).
-fn rp_hash(hash: HashAlg, call: &Call, parameters: &[u8]) -> Digest {
-    Hasher::new(hash).chain(&0u32.to_be_bytes()).chain(&call.code.to_be_bytes()).chain(parameters).finish()
+fn rp_hash(hash: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
+    digest(hash, &[&0u32.to_be_bytes(), &call.code.to_be_bytes(), parameters])
 }
 
 /// Extends the audit session's digest (Part 1, 17.13) and keeps track of exclusivity: a command without this session ends it, unless it is one
 /// that admits no sessions.
-fn update_session_audit(tpm: &mut Tpm, info: &CommandInfo, call: &Call, cp_hash: Option<Digest>, parameters: &[u8]) {
+fn update_session_audit(
+    tpm: &mut Tpm,
+    info: &CommandInfo,
+    call: &Call<'_>,
+    cp_hash: Option<Digest>,
+    parameters: &[u8],
+) {
     let (Some(one), Some(cp_hash)) = (audit_session(call), cp_hash) else {
         if info.sessions {
             tpm.ram.exclusive_audit = None;
@@ -118,20 +127,19 @@ fn update_session_audit(tpm: &mut Tpm, info: &CommandInfo, call: &Call, cp_hash:
     let first = session.audit.is_none() || one.attributes.has(SessionAttributes::AUDIT_RESET);
     let old = session.audit.filter(|_| !first).unwrap_or_else(|| Digest::zero(session.hash));
     let rp_hash = rp_hash(session.hash, call, parameters);
-    session.audit = Some(
-        Hasher::new(session.hash).chain(old.as_slice()).chain(cp_hash.as_slice()).chain(rp_hash.as_slice()).finish(),
-    );
+    session.audit = Some(digest(session.hash, &[old.as_slice(), cp_hash.as_slice(), rp_hash.as_slice()]));
     tpm.ram.exclusive_audit = if first || exclusive == Some(one.handle) { Some(one.handle) } else { None };
 }
 
 /// TPMS_AUTH_RESPONSE of each session (Part 2, 10.13.3).
-fn write_sessions(tpm: &Tpm, call: &Call, parameters: &[u8], mut w: Writer<'_>) -> Result<usize, Rc> {
+fn write_sessions(tpm: &Tpm, call: &Call<'_>, parameters: &[u8], mut w: Writer<'_>) -> Result<usize, Rc> {
     for one in &call.sessions {
         let attributes = response_attributes(tpm, one);
         if one.is_password() {
-            Digest::EMPTY.marshal(&mut w);
+            // An empty nonce and an empty HMAC.
+            0u16.marshal(&mut w);
             attributes.marshal(&mut w);
-            Digest::EMPTY.marshal(&mut w);
+            0u16.marshal(&mut w);
             continue;
         }
         let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
@@ -143,7 +151,7 @@ fn write_sessions(tpm: &Tpm, call: &Call, parameters: &[u8], mut w: Writer<'_>) 
     if w.fits() { Ok(w.len()) } else { Err(Rc::FAILURE) }
 }
 
-fn response_attributes(tpm: &Tpm, one: &SessionUse) -> SessionAttributes {
+fn response_attributes(tpm: &Tpm, one: &SessionUse<'_>) -> SessionAttributes {
     if one.is_password() {
         return one.attributes.with(SessionAttributes::CONTINUE_SESSION);
     }
@@ -161,8 +169,8 @@ fn response_attributes(tpm: &Tpm, one: &SessionUse) -> SessionAttributes {
 
 fn response_hmac(
     tpm: &Tpm,
-    call: &Call,
-    one: &SessionUse,
+    call: &Call<'_>,
+    one: &SessionUse<'_>,
     parameters: &[u8],
     attributes: SessionAttributes,
 ) -> Result<Digest, Rc> {
@@ -172,16 +180,13 @@ fn response_hmac(
     if no_hmac || session.policy.password {
         return Ok(Digest::EMPTY);
     }
-    Ok(Hmac::new(session.hash, key.as_slice())
-        .chain(rp_hash(session.hash, call, parameters).as_slice())
-        .chain(session.nonce_tpm.as_slice())
-        .chain(one.nonce_caller.as_slice())
-        .chain(&[attributes.0])
-        .finish())
+    let rp_hash = rp_hash(session.hash, call, parameters);
+    let parts = [rp_hash.as_slice(), session.nonce_tpm.as_slice(), one.nonce_caller, &[attributes.0]];
+    Ok(hmac(session.hash, key.as_slice(), &parts))
 }
 
 /// Flushes sessions without continueSession; a policy session that goes on starts anew with its nonceTPM (Part 1, 19.7.12).
-fn end_sessions(tpm: &mut Tpm, call: &Call) {
+fn end_sessions(tpm: &mut Tpm, call: &Call<'_>) {
     let ram = &mut tpm.ram;
     for one in call.sessions.iter().filter(|s| !s.is_password()) {
         if !one.attributes.has(SessionAttributes::CONTINUE_SESSION) {

@@ -1,28 +1,27 @@
 //! The authorization area of a command (Part 1, 18; Part 3, 5.5).
 
-use super::{at_session, header::Header};
+use super::{Call, at_session, header::Header};
 use crate::command::CommandInfo;
-use crate::command::area::{Handles, Role};
-use crate::crypto::hash::Digest;
+use crate::command::area::Role;
+use crate::crypto::hash::MAX_DIGEST;
 use crate::rc::{Fmt1, Rc};
-use crate::secret::Secret;
 use crate::tpm::Tpm;
-use crate::wire::{Handle, HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef};
+use crate::wire::{Handle, HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef, Tpm2b};
 use heapless::Vec;
 
 /// Sessions a command can have (TPM_PT_... MAX_SESSION_NUM).
 pub(crate) const MAX_SESSIONS: usize = 3;
 
-/// TPMS_AUTH_COMMAND (Part 2, 10.13.2), and what it authorizes.
-pub(crate) struct SessionUse {
+/// TPMS_AUTH_COMMAND (Part 2, 10.13.2), and what it authorizes. A password stays where it came.
+pub(crate) struct SessionUse<'a> {
     /// sessionHandle
     pub(crate) handle: Handle,
     /// nonceCaller
-    pub(crate) nonce_caller: Digest,
+    pub(crate) nonce_caller: &'a [u8],
     /// sessionAttributes
     pub(crate) attributes: SessionAttributes,
     /// hmac, or the password
-    pub(crate) hmac: Secret<64>,
+    pub(crate) hmac: &'a [u8],
     /// the handle that this session authorizes
     pub(crate) authorizes: Option<Handle>,
     /// the session is bound to that entity, as it was before the action
@@ -30,9 +29,9 @@ pub(crate) struct SessionUse {
 }
 
 /// The sessions of a command, in order.
-pub(crate) type SessionUses = Vec<SessionUse, MAX_SESSIONS>;
+pub(crate) type SessionUses<'a> = Vec<SessionUse<'a>, MAX_SESSIONS>;
 
-impl SessionUse {
+impl SessionUse<'_> {
     /// Whether a password authorization.
     pub(crate) fn is_password(&self) -> bool {
         self.handle == Handle::PW
@@ -46,14 +45,14 @@ impl SessionUse {
 /// - `SIZE` at the fourth session
 /// - what `check` says, at the session
 /// - `AUTH_MISSING`: a handle needs an authorization and there is none
-pub(super) fn parse(
+pub(super) fn parse<'a>(
     tpm: &Tpm,
     info: &CommandInfo,
     header: &Header<'_>,
-    handles: &Handles,
-    body: &mut Reader<'_>,
-) -> Result<SessionUses, Rc> {
-    let mut uses = SessionUses::new();
+    body: &mut Reader<'a>,
+    call: &mut Call<'a>,
+) -> Result<(), Rc> {
+    let uses = &mut call.sessions;
     if header.sessions {
         let mut area = Reader::new(area(body).map_err(Fmt1::plain)?);
         if !info.sessions {
@@ -65,16 +64,16 @@ pub(super) fn parse(
                 return Err(at_session(Fmt1::SIZE, index));
             }
             let one = read(&mut area).map_err(|e| at_session(e, index))?;
-            check(tpm, info, &one, &uses, index)?;
+            check(tpm, info, &one, uses, index)?;
             uses.push(one).map_err(|_| at_session(Fmt1::SIZE, index))?;
         }
     }
-    let needing = info.roles.iter().zip(handles).filter(|(role, _)| **role != Role::None).map(|(_, h)| *h);
-    let mut uses_iter = uses.iter_mut();
+    let needing = info.roles.iter().zip(&call.handles).filter(|(role, _)| **role != Role::None).map(|(_, h)| *h);
+    let mut uses = uses.iter_mut();
     for h in needing {
-        uses_iter.next().ok_or(Rc::AUTH_MISSING)?.authorizes = Some(h);
+        uses.next().ok_or(Rc::AUTH_MISSING)?.authorizes = Some(h);
     }
-    Ok(uses)
+    Ok(())
 }
 
 /// Octets of the smallest TPMS_AUTH_COMMAND.
@@ -87,13 +86,13 @@ fn area<'a>(body: &mut Reader<'a>) -> Result<&'a [u8], Fmt1> {
     if size < MIN_AUTH_SIZE { Err(Fmt1::SIZE) } else { body.take(size).map_err(|_| Fmt1::SIZE) }
 }
 
-fn read(r: &mut Reader<'_>) -> Result<SessionUse, Fmt1> {
+fn read<'a>(r: &mut Reader<'a>) -> Result<SessionUse<'a>, Fmt1> {
     let handle = r.get::<ShAuthSession>()?.handle();
     Ok(SessionUse {
         handle,
-        nonce_caller: r.get()?,
+        nonce_caller: r.get::<Tpm2b<'_, MAX_DIGEST>>()?.0,
         attributes: r.get()?,
-        hmac: r.get()?,
+        hmac: r.get::<Tpm2b<'_, MAX_DIGEST>>()?.0,
         authorizes: None,
         bound: false,
     })
@@ -102,7 +101,13 @@ fn read(r: &mut Reader<'_>) -> Result<SessionUse, Fmt1> {
 /// - `REFERENCE_S0` and following: the session is not loaded
 /// - `HANDLE`: it is loaded, but not as a session of this type
 /// - what `check_attributes` and `check_audit` say
-fn check(tpm: &Tpm, info: &CommandInfo, one: &SessionUse, before: &[SessionUse], index: usize) -> Result<(), Rc> {
+fn check(
+    tpm: &Tpm,
+    info: &CommandInfo,
+    one: &SessionUse<'_>,
+    before: &[SessionUse<'_>],
+    index: usize,
+) -> Result<(), Rc> {
     if one.is_password() {
         return check_password(one).map_err(|e| at_session(e, index));
     }
@@ -122,7 +127,7 @@ fn check(tpm: &Tpm, info: &CommandInfo, one: &SessionUse, before: &[SessionUse],
 
 /// - `ATTRIBUTES`: a password serves neither encryption nor audit
 /// - `NONCE`: a password has no nonce
-fn check_password(one: &SessionUse) -> Result<(), Fmt1> {
+fn check_password(one: &SessionUse<'_>) -> Result<(), Fmt1> {
     if one.attributes.without(SessionAttributes::CONTINUE_SESSION) != SessionAttributes(0) {
         return Err(Fmt1::ATTRIBUTES);
     }
@@ -135,8 +140,8 @@ fn check_password(one: &SessionUse) -> Result<(), Fmt1> {
 /// - `ATTRIBUTES`: a second session for audit; audit by a policy session; auditExclusive or auditReset without audit (Part 2, 8.4)
 fn check_attributes(
     info: &CommandInfo,
-    one: &SessionUse,
-    before: &[SessionUse],
+    one: &SessionUse<'_>,
+    before: &[SessionUse<'_>],
     symmetric: SymDef,
 ) -> Result<(), Fmt1> {
     use SessionAttributes as A;

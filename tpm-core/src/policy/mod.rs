@@ -6,7 +6,7 @@ mod comparison;
 pub(crate) use assertion::{Assertion, AssertionAt, Timeout};
 pub(crate) use comparison::{Comparison, Operand, Operation};
 
-use crate::crypto::hash::{Digest, HashAlg, Hasher, MAX_DIGEST};
+use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST, digest};
 use crate::rc::{At, Fmt1, Rc};
 use crate::session::{Session, SessionType};
 use crate::state::Ram;
@@ -80,7 +80,7 @@ impl PolicyState {
         let mut w = Writer::new(&mut bytes);
         code.marshal(&mut w);
         f(&mut w);
-        self.digest = Hasher::new(hash).chain(self.digest.as_slice()).chain(w.written(0)).finish();
+        self.digest = digest(hash, &[self.digest.as_slice(), w.written(0)]);
     }
 
     /// The digest becomes H(Zero Digest ‖ what follows): of TPM2_PolicyOR, PolicyAuthorize and PolicyAuthorizeNV, which stand for what led to them.
@@ -91,7 +91,7 @@ impl PolicyState {
     /// PolicyUpdate() (Part 3, 23.2.3): extends with the code and a first value, then again with policyRef.
     pub(crate) fn update(&mut self, hash: HashAlg, code: u32, arg2: &[u8], arg3: &[u8]) {
         self.extend(hash, code, |w| w.put(arg2));
-        self.digest = Hasher::new(hash).chain(self.digest.as_slice()).chain(arg3).finish();
+        self.digest = digest(hash, &[self.digest.as_slice(), arg3]);
     }
 }
 

@@ -5,7 +5,7 @@ mod stored;
 use crate::bounded::{count, from};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::policy::PolicyState;
-use crate::profile::{MAX_ACTIVE_SESSIONS, MAX_LOADED_SESSIONS};
+use crate::profile::{CONTEXT_GAP_MAX, MAX_ACTIVE_SESSIONS, MAX_LOADED_SESSIONS};
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::wire::{Handle, Marshal, Reader, SymDef, Unmarshal, Writer};
@@ -154,20 +154,24 @@ impl Sessions {
 
     /// `CONTEXT_GAP` if another saved context would be too far from the oldest one.
     fn gap(&self) -> Result<(), Rc> {
+        if self.counter < CONTEXT_GAP_MAX {
+            return Ok(());
+        }
         let oldest = self.active.iter().filter_map(|a| if let Active::Saved(n) = a { Some(*n) } else { None }).min();
         match oldest {
-            Some(n) if self.counter.saturating_sub(n) >= crate::profile::CONTEXT_GAP_MAX => Err(Rc::CONTEXT_GAP),
+            Some(n) if self.counter.saturating_sub(n) >= CONTEXT_GAP_MAX => Err(Rc::CONTEXT_GAP),
             _ => Ok(()),
         }
     }
 
-    /// Starts a session; errors as for `room`.
+    /// Starts a session, for which the caller has asked for `room`.
+    #[inline(always)]
     pub(crate) fn start(&mut self, session: Session) -> Result<Handle, Rc> {
-        self.room()?;
         let index = self.active.iter().position(|a| *a == Active::Free).ok_or(Rc::SESSION_HANDLES)?;
         self.load_at(index, session)
     }
 
+    #[inline(always)]
     fn load_at(&mut self, index: usize, session: Session) -> Result<Handle, Rc> {
         let slot = self.loaded.iter().position(Option::is_none).ok_or(Rc::SESSION_MEMORY)?;
         let handle = Handle(session.kind.first_handle().0 | u32::try_from(index).unwrap_or(0));

@@ -600,6 +600,8 @@ impl<'a> Unmarshal<'a> for SensitiveCreate<'a> {
 pub(crate) type Private = Buffer<{ 2 + MAX_DIGEST + 2 + 16 + 2 + MAX_DIGEST + 2 + Sensitive::MAX }>;
 /// TPM2B_ENCRYPTED_SECRET (11.4.33), with its mlkem arm.
 pub(crate) type EncryptedSecret = Buffer<{ mlkem::MAX_CIPHERTEXT }>;
+/// TPM2B_ENCRYPTED_SECRET, in a command.
+pub(crate) type EncryptedSecret2b<'a> = Tpm2b<'a, { mlkem::MAX_CIPHERTEXT }>;
 /// TPM2B_ID_OBJECT (12.4.3).
 pub(crate) type IdObject = Buffer<{ 2 + MAX_DIGEST + 2 + MAX_DIGEST }>;
 /// TPM2B_NAME (10.5.3).

@@ -5,7 +5,7 @@ use crate::command::area::{Empty, User, WithHandle, handles, params};
 use crate::command::symmetric::mac;
 use crate::object::{Sequence, Work};
 use crate::pipeline::Call;
-use crate::rc::Rc;
+use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{Auth, DhObject, MacScheme};
 
@@ -20,10 +20,11 @@ impl Command for MacStart {
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Empty>;
 
-    /// - what [`mac::start`] says
+    /// - what [`mac::choose`] says
     /// - `OBJECT_MEMORY`: no free slot
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<WithHandle<Empty>, Rc> {
-        let mac = mac::start(tpm.object(h.key.handle()), p.in_scheme, Handles::key, Params::in_scheme)?;
+        let key = mac::choose(tpm.object(h.key.handle()), p.in_scheme, Handles::key, Params::in_scheme)?;
+        let mac = key.start().ok_or(Fmt1::KEY.at(Handles::key))?;
         let handle = tpm.ram.load_sequence(Sequence::new(p.auth, Work::Mac(mac)))?;
         Ok(WithHandle(handle, Empty))
     }

@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use crate::session::{Binding, Session, SessionType};
 use crate::tpm::Tpm;
 use crate::wire::{
-    DhEntity, DhObject, EncryptedSecret, Handle, HandleKind, HandleType, Nullable, NvType, ObjectAttributes as A,
+    DhEntity, DhObject, EncryptedSecret2b, Handle, HandleKind, HandleType, Nullable, NvType, ObjectAttributes as A,
     SymDef,
 };
 
@@ -21,9 +21,9 @@ pub(crate) struct StartAuthSession;
 
 handles! { pub(crate) struct Handles { tpm_key: Nullable<DhObject>, bind: Nullable<DhEntity> } }
 params! {
-    pub(crate) struct Params {
+    pub(crate) struct Params<'a> {
         nonce_caller: Digest,
-        encrypted_salt: EncryptedSecret,
+        encrypted_salt: EncryptedSecret2b<'a>,
         session_type: SessionType,
         symmetric: SymDef,
         auth_hash: HashAlg,
@@ -33,7 +33,7 @@ params! {
 impl Command for StartAuthSession {
     const CODE: u32 = 0x176;
     type Handles = Handles;
-    type Params<'a> = Params;
+    type Params<'a> = Params<'a>;
     type Reply<'t> = WithHandle<Digest>;
 
     /// - `SIZE` at `nonce_caller`: fewer than 16 octets, or more than a digest of `auth_hash`
@@ -41,11 +41,11 @@ impl Command for StartAuthSession {
     /// - `HANDLE` at `bind`: an object without sensitive area, or a PIN Index
     /// - `MODE` at `symmetric`: a block cipher not in CFB mode
     /// - `SESSION_MEMORY`, `SESSION_HANDLES`, `CONTEXT_GAP`: no room
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<WithHandle<Digest>, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<WithHandle<Digest>, Rc> {
         if p.nonce_caller.len() < 16 || p.nonce_caller.len() > p.auth_hash.digest_size() {
             return Err(Fmt1::SIZE.at(Params::nonce_caller));
         }
-        let salt = salt(tpm, h.tpm_key.0, &p.encrypted_salt)?;
+        let salt = salt(tpm, h.tpm_key.0, p.encrypted_salt.0)?;
         let bind = h.bind.0.map(HandleType::handle);
         if bind.is_some_and(|b| !can_bind(tpm, b)) {
             return Err(Fmt1::HANDLE.at(Handles::bind));
@@ -77,7 +77,7 @@ impl Command for StartAuthSession {
 /// - `HANDLE` at `tpm_key`: only its public area is loaded
 /// - `ATTRIBUTES` at `tpm_key`: it does not decrypt
 /// - `VALUE` at `encrypted_salt`: the key does not give a salt from it
-fn salt(tpm: &mut Tpm, key: Option<DhObject>, encrypted: &EncryptedSecret) -> Result<Seed, Rc> {
+fn salt(tpm: &mut Tpm, key: Option<DhObject>, encrypted: &[u8]) -> Result<Seed, Rc> {
     let Some(handle) = key.map(HandleType::handle) else {
         return if encrypted.is_empty() { Ok(Seed::new()) } else { Err(Fmt1::VALUE.at(Params::encrypted_salt)) };
     };
@@ -92,7 +92,7 @@ fn salt(tpm: &mut Tpm, key: Option<DhObject>, encrypted: &EncryptedSecret) -> Re
     if !key.has(A::DECRYPT) {
         return Err(Fmt1::ATTRIBUTES.at(Handles::tpm_key));
     }
-    let salt = tpm.open_secret(handle, Use::Secret, encrypted.as_slice());
+    let salt = tpm.open_secret(handle, Use::Secret, encrypted);
     salt.map_err(|e| if e == Rc::FAILURE { e } else { Fmt1::VALUE.at(Params::encrypted_salt) })
 }
 
@@ -107,13 +107,19 @@ fn can_bind(tpm: &Tpm, bind: Handle) -> bool {
 }
 
 /// sessionKey (Part 1, 17.6.8): KDFa(authHash, authValue ‖ salt, "ATH", nonceTPM, nonceCaller); empty if neither bound nor salted.
-fn session_key(tpm: &Tpm, p: &Params, bind: Option<Handle>, salt: &Seed, nonce_tpm: &Digest) -> Result<Secret<64>, Rc> {
+fn session_key(
+    tpm: &Tpm,
+    p: &Params<'_>,
+    bind: Option<Handle>,
+    salt: &Seed,
+    nonce_tpm: &Digest,
+) -> Result<Secret<64>, Rc> {
     if bind.is_none() && salt.is_empty() {
         return Ok(Secret::new());
     }
     let mut secret = Secret::<128>::new();
     if let Some(bind) = bind {
-        secret.extend(tpm.auth_value(bind).as_slice()).map_err(|_| Rc::FAILURE)?;
+        secret.extend(tpm.auth_value(bind)).map_err(|_| Rc::FAILURE)?;
     }
     secret.extend(salt.as_slice()).map_err(|_| Rc::FAILURE)?;
     let mut key = Secret::zeroed(p.auth_hash.digest_size()).map_err(|_| Rc::FAILURE)?;

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::crypto::hash::{Digest, HashAlg, digest};
 use crate::pipeline::Call;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::Rc;
@@ -24,7 +24,7 @@ impl Command for Hash {
     /// No codes of its own. The ticket is the NULL Ticket for TPM_RH_NULL, and for what could be a structure made by the TPM: data that begins with
     /// TPM_GENERATED_VALUE.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
-        let out_hash = Hasher::new(p.hash_alg).chain(p.data.0).finish();
+        let out_hash = digest(p.hash_alg, &[p.data.0]);
         let hierarchy = p.hierarchy.handle();
         let safe = hierarchy != Handle::NULL && !p.data.0.starts_with(&GENERATED_VALUE.to_be_bytes());
         let validation =

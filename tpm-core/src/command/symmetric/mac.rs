@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::{Digest, HashAlg};
-use crate::crypto::hmac::Hmac;
+use crate::crypto::hmac::{Hmac, hmac};
 use crate::object::{self, Object};
 use crate::pipeline::Call;
 use crate::profile::MAX_DIGEST_BUFFER;
@@ -22,26 +22,50 @@ impl Command for Mac {
     type Params<'a> = Params<'a>;
     type Reply<'t> = Digest;
 
-    /// - what [`start`] says
+    /// - what [`choose`] says
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Digest, Rc> {
-        let mut mac = start(tpm.object(h.key.handle()), p.in_scheme, Handles::key, Params::in_scheme)?;
-        mac.update(p.buffer.0);
-        Ok(mac.finish())
+        let key = choose(tpm.object(h.key.handle()), p.in_scheme, Handles::key, Params::in_scheme)?;
+        match key.scheme {
+            MacScheme::Hmac(hash) => Ok(hmac(hash, key.bits, &[p.buffer.0])),
+            MacScheme::Cmac => {
+                let mut mac = key.start().ok_or(Fmt1::KEY.at(Handles::key))?;
+                mac.update(p.buffer.0);
+                Ok(mac.finish())
+            }
+        }
     }
 }
 
-/// Starts a code with a key.
+/// A key with the scheme for which it is chosen.
+pub(in crate::command) struct Chosen<'k> {
+    scheme: MacScheme,
+    bits: &'k [u8],
+    parms: &'k Parms,
+}
+
+impl Chosen<'_> {
+    /// Starts a code; `None` if the key is none of a cipher that the scheme needs.
+    pub(in crate::command) fn start(&self) -> Option<object::Mac> {
+        match (self.scheme, self.parms) {
+            (MacScheme::Hmac(hash), _) => Some(object::Mac::Hmac(Hmac::new(hash, self.bits))),
+            (MacScheme::Cmac, Parms::SymCipher(parms)) => object::Mac::cmac(parms.alg, self.bits),
+            (MacScheme::Cmac, _) => None,
+        }
+    }
+}
+
+/// The key with the scheme that is used with it.
 ///
 /// - `TYPE` at the key: neither a keyed hash nor a cipher
 /// - what [`select`] says, at the scheme
 /// - `ATTRIBUTES` at the key: it is restricted
 /// - `KEY` at the key: it does not sign
-pub(in crate::command) fn start(
+pub(in crate::command) fn choose(
     key: Option<&Object>,
     wanted: Option<MacScheme>,
     at_key: At,
     at_scheme: At,
-) -> Result<object::Mac, Rc> {
+) -> Result<Chosen<'_>, Rc> {
     let wrong_type = Fmt1::TYPE.at(at_key);
     let key = key.filter(|k| has_mac(k.public.object_type())).ok_or(wrong_type)?;
     let scheme = select(key, wanted).map_err(|e| e.at(at_scheme))?;
@@ -53,11 +77,7 @@ pub(in crate::command) fn start(
         return Err(no_key);
     }
     let bits = key.symmetric_key().ok_or(no_key)?;
-    match (scheme, &key.public.parms) {
-        (MacScheme::Hmac(hash), _) => Ok(object::Mac::Hmac(Hmac::new(hash, bits))),
-        (MacScheme::Cmac, Parms::SymCipher(parms)) => object::Mac::cmac(parms.alg, bits).ok_or(no_key),
-        (MacScheme::Cmac, _) => Err(no_key),
-    }
+    Ok(Chosen { scheme, bits, parms: &key.public.parms })
 }
 
 /// Whether keys of this type make message authentication codes.
