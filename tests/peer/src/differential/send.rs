@@ -212,22 +212,19 @@ impl World {
         let damage = if !command.plain && !self.busy && self.once_in(12) { Some(self.damage(&command)) } else { None };
         let mut command = command;
         let mut auths = auths;
+        let aligned = command.params.aligned();
         match damage {
             Some(Damage::Handle(i, value)) => {
                 let old = command.handles[i].clone();
                 command.handles[i] = Entity { handle: [value, value], ..old };
             }
-            Some(Damage::Bit(at)) => command.params.0.iter_mut().for_each(|side| {
-                if !side.is_empty() {
-                    let n = at % (side.len() * 8);
-                    side[n / 8] ^= 1 << (n % 8);
-                }
+            Some(Damage::Bit(at)) if aligned > 0 => command.params.0.iter_mut().for_each(|side| {
+                let n = at % (aligned * 8);
+                side[n / 8] ^= 1 << (n % 8);
             }),
-            Some(Damage::Word(at, value)) => command.params.0.iter_mut().for_each(|side| {
-                if side.len() >= 2 {
-                    let n = at % (side.len() - 1);
-                    side[n..n + 2].copy_from_slice(&value.to_be_bytes());
-                }
+            Some(Damage::Word(at, value)) if aligned > 1 => command.params.0.iter_mut().for_each(|side| {
+                let n = at % (aligned - 1);
+                side[n..n + 2].copy_from_slice(&value.to_be_bytes());
             }),
             Some(Damage::Resize(by)) => command.params.0.iter_mut().for_each(|side| resize(side, by)),
             Some(Damage::Without) => drop(auths.pop()),
@@ -246,7 +243,7 @@ impl World {
         match damage {
             Some(Damage::Tail(by)) => request.iter_mut().for_each(|side| resize(side, by)),
             Some(Damage::Octet(at, mask)) => {
-                let n = at % request[0].len().min(request[1].len());
+                let n = at % (request[0].len() - command.params.0[0].len() + aligned.min(command.params.0[0].len()));
                 request.iter_mut().for_each(|side| side[n] ^= mask);
             }
             Some(Damage::Tag(tag)) => request.iter_mut().for_each(|side| side[..2].copy_from_slice(&tag.to_be_bytes())),
@@ -393,10 +390,10 @@ impl World {
         }
         if command.equal {
             self.tally.compared += 1;
-            if plain[0] != plain[1] {
+            if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
                 let what = format!("{}: answers differ", cc::name(command.code));
                 let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
-                if let Some(why) = explained::explain_answer(command.code, &plain) {
+                if let Some(why) = explained::explain_answer(command, &plain) {
                     *self.tally.explained.entry(why.into()).or_default() += 1;
                 } else {
                     self.tally.label.push_str(&values);
@@ -528,7 +525,7 @@ impl World {
             0..3 if !command.handles.is_empty() => {
                 let others = [0, 1, 23, 24, 0x0100_0000, 0x0150_0001, 0x0200_0000, 0x0300_0000, 0x4000_0000, 0x4000_0006];
                 let known = [rh::OWNER, rh::NULL, rh::PW, rh::LOCKOUT, rh::ENDORSEMENT, rh::PLATFORM, rh::PLATFORM_NV];
-                let objects = [0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0003, 0x8100_0000, 0x8180_0000, 0x80ff_ffff];
+                let objects = [0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0008, 0x8100_0000, 0x8180_0000, 0x80ff_ffff];
                 let all = [&others[..], &known, &objects].concat();
                 Damage::Handle(at % command.handles.len(), self.one_of(&all))
             }

@@ -3,9 +3,9 @@
 /// A value for our TPM and one for libtpms.
 pub type Two<T> = [T; 2];
 
-/// Octets of a command.
+/// Octets of a command, and from where on the two sides no longer have the same layout.
 #[derive(Clone, Default, Debug)]
-pub struct Bytes(pub Two<Vec<u8>>);
+pub struct Bytes(pub Two<Vec<u8>>, Option<usize>);
 
 impl Bytes {
     pub fn new() -> Self {
@@ -38,14 +38,27 @@ impl Bytes {
         self.u16(short(octets.len())).raw(octets)
     }
 
+    /// How many octets from the front have the same meaning on both sides.
+    pub fn aligned(&self) -> usize {
+        self.1.unwrap_or(self.0[0].len())
+    }
+
+    fn note_lengths(&mut self, octets: &Two<Vec<u8>>) {
+        if octets[0].len() != octets[1].len() {
+            self.1 = self.1.or(Some(self.0[0].len()));
+        }
+    }
+
     /// What differs by side.
     pub fn each(mut self, octets: &Two<Vec<u8>>) -> Self {
+        self.note_lengths(octets);
         self.0.iter_mut().zip(octets).for_each(|(to, from)| to.extend_from_slice(from));
         self
     }
 
     /// A TPM2B that differs by side.
     pub fn each_sized(mut self, octets: &Two<Vec<u8>>) -> Self {
+        self.note_lengths(octets);
         for (to, from) in self.0.iter_mut().zip(octets) {
             to.extend_from_slice(&short(from.len()).to_be_bytes());
             to.extend_from_slice(from);

@@ -117,7 +117,8 @@ pub fn clock(world: &mut World) {
             world.send(Command::new(cc::READ_CLOCK));
         }
         1 => {
-            let value = world.one_of(&[0u64, 1 << 40, u64::MAX, 0xffff_0000_0000_0000]);
+            // Never one that is over or not by now.
+            let value = world.one_of(&[1u64 << 40, 1 << 41, u64::MAX, 0xffff_0000_0000_0000]);
             world.send(Command::new(cc::CLOCK_SET).auth(&auth).params(Bytes::new().u64(value)));
         }
         2 => {

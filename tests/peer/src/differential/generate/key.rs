@@ -127,7 +127,7 @@ pub fn encrypt_decrypt(world: &mut World) {
 pub fn rsa_encrypt(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == 1) else { return };
     let scheme: Vec<u8> = world.one_of(&[vec![0, 0x10], vec![0, 0x15], vec![0, 0x17, 0, 0xb], vec![0, 0x14, 0, 0xb], vec![0, 5]]);
-    let n = world.one_of(&[0, 16, 190, 191, 245, 246, 256]);
+    let n = world.one_of(&[0, 16, 16, 190, 190, 256]);
     let mut message = world.octets(n);
     if n == 256 {
         message[0] = world.one_of(&[0, 0xff]);

@@ -105,6 +105,8 @@ pub fn define(world: &mut World) {
     if world.once_in(12) {
         attributes ^= 1 << world.rng.u32(0..32);
     }
+    // libtpms has 512 octets of RAM for orderly Indices.
+    let size = if attributes & a::ORDERLY != 0 && size > 34 { 34 } else { size };
     let fits: Vec<usize> = (0..world.policies.len()).filter(|n| world.policies[*n].alg.id() == name_alg).collect();
     let policy = if fits.is_empty() || world.once_in(2) { None } else { Some(world.one_of(&fits)) };
     let head = Bytes::new().u32(handle).u16(name_alg).u32(attributes);
@@ -169,7 +171,7 @@ pub fn authorizing(world: &mut World, index: &Index, read: bool) -> Entity {
 /// A size and an offset, most often inside.
 pub fn range(world: &mut World, index: &Index) -> (u16, u16) {
     if world.once_in(10) {
-        return (world.one_of(&[0, 1, 8, 1025, 0xffff]), world.one_of(&[0, 1, 0xffff, 8]));
+        return (world.one_of(&[0, 1, 8, 1024]), world.one_of(&[0, 1, 0xffff, 8]));
     }
     let offset = if world.once_in(3) { world.rng.u16(0..=index.size) } else { 0 };
     let left = index.size - offset;
@@ -180,11 +182,12 @@ pub fn write(world: &mut World) {
     let Some(index) = world.index(|i| !matches!(kind(i), nt::COUNTER | nt::BITS | nt::EXTEND)) else { return };
     let auth = authorizing(world, &index, false);
     let (size, offset) = range(world, &index);
-    let mut data = world.octets(usize::from(size.min(1100)));
+    let mut data = world.octets(usize::from(size.min(1024)));
     if kind(&index) >= nt::PIN_FAIL && !world.once_in(10) {
         let (count, limit) = (world.rng.u8(0..3), world.rng.u8(0..5));
         data = vec![0, 0, 0, count, 0, 0, 0, limit];
     }
+    let offset = if kind(&index) >= nt::PIN_FAIL && !world.once_in(20) { 0 } else { offset };
     let params = Bytes::new().sized(&data).u16(offset);
     world.send(Command::new(cc::NV_WRITE).auth(&auth).handle(&index.entity).params(params));
     world.touched(index.entity.handle[0]);

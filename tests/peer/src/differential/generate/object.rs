@@ -98,7 +98,7 @@ fn template(world: &mut World, parent: bool) -> Template {
         5 | 6 => {
             t.kind = SYM_CIPHER;
             t.attributes |= world.one_of(&[a::SIGN | a::DECRYPT, a::DECRYPT, a::SIGN]);
-            let bits = world.one_of(&[128u16, 128, 256, 192]);
+            let bits = world.one_of(&[128u16, 128, 256]);
             let mode = world.one_of(&[0x10u16, 0x40, 0x41, 0x42, 0x43, 0x44, 0x3f]);
             let alg = world.one_of(&[6u16, 6, 6, 0x26]);
             t.parms = [alg.to_be_bytes(), bits.to_be_bytes(), mode.to_be_bytes()].concat();
