@@ -18,6 +18,8 @@ const fn fmt1(rc: u32) -> Option<u32> {
 const VALUE: u32 = 0x04;
 const SIZE: u32 = 0x15;
 const INSUFFICIENT: u32 = 0x1a;
+const TAG: u32 = 0x17;
+const RESERVED_BITS: u32 = 0x21;
 
 /// What a command says, from our side.
 struct Said<'a> {
@@ -84,7 +86,14 @@ pub fn explain(case: &Case, _trail: &[Case]) -> Option<&'static str> {
     {
         return Some("keys of 192 bits");
     }
+    if fmt1(ours) == Some(TAG) && their_fmt1 == Some(VALUE) && ours & 0xf40 == theirs & 0xf40 {
+        return Some("a ticket's tag that is no tag");
+    }
+    if their_fmt1 == Some(RESERVED_BITS) && matches!(case.code, cc::CREATE_PRIMARY | cc::CREATE | cc::CREATE_LOADED | cc::LOAD | cc::LOAD_EXTERNAL | cc::IMPORT) {
+        return Some("attributes of later revisions");
+    }
     match (case.code, ours, theirs) {
+        (cc::FLUSH_CONTEXT, 0x1cb, 0) => Some("FlushContext of a session by its other handle"),
         (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) => Some("commands that libtpms has not"),
         (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
@@ -107,6 +116,11 @@ pub fn is_same(code: u32, answers: &Two<Vec<u8>>) -> bool {
         cc::GET_CAPABILITY if answers[0].starts_with(&[0, 0, 0, 0, 5]) => {
             let [ours, theirs] = answers.each_ref().map(|answer| banks(answer));
             ours.iter().filter(|bank| bank.0 != 0x12).eq(theirs.iter())
+        }
+        // Where a persistent object is used, a slot is taken for it, and a new object may come to another.
+        cc::GET_CAPABILITY if answers[0].starts_with(&[0, 0, 0, 0, 1]) || answers[0].starts_with(&[1, 0, 0, 0, 1]) => {
+            let transient = |answer: &Vec<u8>| answer.get(9..).is_some_and(|all| all.chunks(4).all(|h| h[0] == 0x80));
+            answers[0].len() == answers[1].len() && answers.iter().all(transient)
         }
         _ => false,
     }

@@ -173,10 +173,11 @@ impl Tally {
         for (n, case) in self.trail.iter().enumerate().skip(from) {
             let _ = writeln!(
                 out,
-                "    {n:5} {} -> {:03x} {:03x}  {}{}",
+                "    {n:5} {} -> {:03x} {:03x} @{} {}{}",
                 cc::name(case.code),
                 case.rc[0],
                 case.rc[1],
+                case.locality,
                 hex(&case.request[0]),
                 if case.damaged { " (damaged)" } else { "" },
             );

@@ -189,6 +189,8 @@ pub struct World {
     /// timeout, cpHashA, policyRef, name and ticket of policies
     pub tickets: Vec<PolicyTicket>,
     pub locality: u8,
+    /// what Clock was last set to
+    pub clock: u64,
 }
 
 impl World {
@@ -212,6 +214,7 @@ impl World {
             hashed: vec![],
             tickets: vec![],
             locality: 0,
+            clock: 0,
         }
     }
 
@@ -230,6 +233,7 @@ impl World {
         self.indices.clear();
         self.signatures.clear();
         self.hashed.clear();
+        self.clock = 0;
         self.tickets.clear();
         self.auths = rh::AUTHORIZED.map(|handle| (handle, vec![], None));
         self.tally.begin();

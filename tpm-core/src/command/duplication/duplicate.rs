@@ -9,7 +9,8 @@ use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::tpm::Tpm;
 use crate::wire::{
-    DhObject, EncryptedSecret, HandleType, MAX_SYM_KEY_BYTES, Nullable, ObjectAttributes as A, Private, SymDefObject,
+    DhObject, EncryptedSecret, HandleType, MAX_SYM_KEY_BYTES, Nullable, ObjectAttributes as A, ObjectType, Private,
+    SymDefObject,
 };
 
 pub(crate) struct Duplicate;
@@ -69,9 +70,10 @@ impl Command for Duplicate {
     }
 }
 
-/// A storage key, be it only its public area: the new parent is often in another TPM.
+/// An asymmetric storage key, be it only its public area: the new parent is often in another TPM. To a symmetric one no secret can be sent.
 pub(super) fn is_storage(public: &crate::wire::Public) -> bool {
-    public.attributes.has(A::RESTRICTED.with(A::DECRYPT)) && public.symmetric().is_some() && public.name_alg.is_some()
+    let symmetric = matches!(public.object_type(), ObjectType::SymCipher | ObjectType::KeyedHash);
+    !symmetric && public.attributes.has(A::RESTRICTED.with(A::DECRYPT)) && public.symmetric().is_some() && public.name_alg.is_some()
 }
 
 type Key = Secret<MAX_SYM_KEY_BYTES>;

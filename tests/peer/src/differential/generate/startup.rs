@@ -30,7 +30,11 @@ pub fn restart(world: &mut World) {
     if world.stop {
         return;
     }
-    world.tpms.iter_mut().for_each(|tpm| tpm.power_cycle());
+    let presence = world.presence;
+    world.tpms.iter_mut().for_each(|tpm| {
+        tpm.power_cycle();
+        tpm.set_physical_presence(presence);
+    });
     world.forget_volatile();
     let locality = world.locality;
     world.locality = 0;
