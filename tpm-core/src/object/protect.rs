@@ -233,7 +233,11 @@ pub(crate) fn unwrap_duplicate(
     if let Some(inner) = inner {
         octets = inner.unwrap(octets, name)?;
     }
-    parse_sensitive(octets.as_slice())
+    let mut r = Reader::new(octets.as_slice());
+    let sensitive: OptionalSensitive = r.get().map_err(Fmt1::plain)?;
+    let mut sensitive = sensitive.0.filter(|_| r.is_empty()).ok_or(Fmt1::SIZE.plain())?;
+    sensitive.auth.trim_trailing_zeros();
+    Ok(sensitive)
 }
 
 /// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 24.4).

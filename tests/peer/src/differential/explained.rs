@@ -92,6 +92,21 @@ pub fn explain(case: &Case, _trail: &[Case]) -> Option<&'static str> {
     if their_fmt1 == Some(RESERVED_BITS) && matches!(case.code, cc::CREATE_PRIMARY | cc::CREATE | cc::CREATE_LOADED | cc::LOAD | cc::LOAD_EXTERNAL | cc::IMPORT) {
         return Some("attributes of later revisions");
     }
+    let signed = case.request[0].get(case.request[0].len().saturating_sub(2)..).is_some_and(|end| matches!(end, [0, 2 | 4 | 6 | 8]));
+    if signed && matches!(case.code, cc::POLICY_NV | cc::POLICY_COUNTER_TIMER) && matches!((ours, theirs), (0, 0x126) | (0x126, 0)) {
+        return Some("signed comparison of negative numbers");
+    }
+    let limited = matches!(case.code, cc::START_AUTH_SESSION | cc::NV_WRITE | cc::NV_EXTEND | cc::IMPORT | cc::REWRAP | cc::ACTIVATE_CREDENTIAL);
+    if limited && fmt1(ours) == Some(INSUFFICIENT) && their_fmt1 == Some(SIZE) && ours & 0xf40 == theirs & 0xf40 {
+        return Some("buffers that are larger than those of libtpms");
+    }
+    if case.damaged && case.request[0][10.min(case.request[0].len())..22.min(case.request[0].len())] != case.request[1][10.min(case.request[1].len())..22.min(case.request[1].len())] {
+        return Some("slots for objects");
+    }
+    let pcr = said.u32(10);
+    if (20..=22).contains(&pcr) && ours == 0x12f && matches!(theirs, 0x99d | 0x128) {
+        return Some("PCR with an authPolicy");
+    }
     match (case.code, ours, theirs) {
         (cc::FLUSH_CONTEXT, 0x1cb, 0) => Some("FlushContext of a session by its other handle"),
         (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),

@@ -85,6 +85,9 @@ impl Worker {
             if !without.contains(&step) {
                 world.rng = fastrand::Rng::with_seed(seed << 20 | step);
                 generate::step(world);
+                if std::mem::take(&mut world.lost) {
+                    generate::context::find_ourselves(world);
+                }
             }
             step += 1;
         }

@@ -171,6 +171,8 @@ pub struct World {
     pub tally: Tally,
     /// the sequence is over
     pub stop: bool,
+    /// what is loaded may be other than what is known
+    pub lost: bool,
     /// while a policy is being satisfied: no other is
     pub busy: bool,
     pub started: bool,
@@ -200,6 +202,7 @@ impl World {
             rng: fastrand::Rng::with_seed(0),
             tally: Tally::default(),
             stop: false,
+            lost: false,
             busy: false,
             started: false,
             presence: false,
@@ -224,6 +227,7 @@ impl World {
             tpm.manufacture();
             tpm.set_physical_presence(false);
         });
+        self.lost = false;
         (self.stop, self.busy, self.started, self.presence) = (false, false, false, false);
         self.objects.clear();
         self.blobs.clear();

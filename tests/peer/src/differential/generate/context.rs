@@ -16,6 +16,37 @@ pub fn flush(world: &mut World, handle: Two<u32>) {
     world.sessions.retain(|s| s.handle != handle);
 }
 
+/// Asks what is loaded, and flushes what is not known.
+pub fn find_ourselves(world: &mut World) {
+    for first in [0x8000_0000u32, 0x0200_0000] {
+        let params = Bytes::new().u32(1).u32(first).u32(64);
+        let Some(mut reply) = world.send(Command::new(cc::GET_CAPABILITY).params(params).plain()) else { return };
+        let _head = reply.octets(5);
+        let counts = reply.octets(4).map(|count| count.try_into().map_or(0, u32::from_be_bytes));
+        if counts[0] != counts[1] {
+            return world.same("GetCapability: handles that are loaded", &counts.map(|n| n.to_be_bytes().to_vec()));
+        }
+        let handles: Vec<Two<u32>> = (0..counts[0])
+            .map(|_| reply.octets(4).map(|handle| handle.try_into().map_or(0, u32::from_be_bytes)))
+            .collect();
+        if first == 0x8000_0000 {
+            world.objects.retain(|o| o.is_persistent() || handles.contains(&o.entity.handle));
+        } else {
+            world.sessions.retain(|s| handles.contains(&s.handle));
+        }
+        let known: Vec<Two<u32>> =
+            world.objects.iter().map(|o| o.entity.handle).chain(world.sessions.iter().map(|s| s.handle)).collect();
+        // Handles may be in another order on the two sides: those that only one side knows are paired in theirs.
+        let unknown = |side: usize| {
+            let handles = handles.iter().map(move |two| two[side]);
+            handles.filter(|handle| !known.iter().any(|two| two[side] == *handle)).collect::<Vec<u32>>()
+        };
+        for (ours, theirs) in unknown(0).into_iter().zip(unknown(1)) {
+            flush(world, [ours, theirs]);
+        }
+    }
+}
+
 pub fn flush_session(world: &mut World) {
     if world.sessions.is_empty() {
         return;
