@@ -59,7 +59,7 @@ const NO_ALGORITHM: [u32; 10] = [0x01, 0x03, 0x04, 0x26, 0x09, 0x0a, 0x0c, 0x12,
 const MORE_COMMANDS: std::ops::RangeInclusive<u32> = 0x194..=0x1aa;
 
 /// The row of docs/differences.md that explains why the response codes differ.
-pub fn explain(case: &Case, _trail: &[Case]) -> Option<&'static str> {
+pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let said = Said { request: &case.request[0] };
     let their_fmt1 = fmt1(theirs);
@@ -106,6 +106,16 @@ pub fn explain(case: &Case, _trail: &[Case]) -> Option<&'static str> {
     let pcr = said.u32(10);
     if (20..=22).contains(&pcr) && ours == 0x12f && matches!(theirs, 0x99d | 0x128) {
         return Some("PCR with an authPolicy");
+    }
+    let pin_in_part = |index: u32| {
+        trail.iter().any(|earlier| {
+            let wrote = Said { request: &earlier.request[0] };
+            earlier.code == cc::NV_WRITE && earlier.rc == [0, 0] && wrote.u32(14) == index && !wrote.request.ends_with(&[0, 0])
+                || earlier.code == cc::NV_WRITE && wrote.u32(14) == index && wrote.request.len() < 39
+        })
+    };
+    if matches!((ours, theirs), (0, 0x12f) | (0x12f, 0)) && said.u32(10) >> 24 == 1 && pin_in_part(said.u32(10)) {
+        return Some("a PIN index that was first written in part");
     }
     match (case.code, ours, theirs) {
         (cc::FLUSH_CONTEXT, 0x1cb, 0) => Some("FlushContext of a session by its other handle"),

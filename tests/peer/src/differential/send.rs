@@ -426,7 +426,9 @@ impl World {
         }
         let used: Vec<u32> = command.handles.iter().map(|h| h.handle[0]).collect();
         let persistent = used.iter().filter(|h| **h >> 24 == 0x81).count();
-        let needed = persistent + usize::from(cc::loads(command.code));
+        // libtpms needs a slot for what TPM2_Create and TPM2_Import make, too.
+        let makes = cc::loads(command.code) || matches!(command.code, cc::CREATE | cc::IMPORT);
+        let needed = persistent + usize::from(makes);
         while self.objects.iter().filter(|o| !o.is_persistent()).count() + needed > 3 {
             let free: Vec<Two<u32>> = self
                 .objects

@@ -44,7 +44,9 @@ pub fn allocate(world: &mut World) {
         let all = !world.once_in(3);
         params = params.u16(alg).u8(3).raw(&if all { [0xff; 3] } else { [0; 3] });
     }
-    world.send(Command::new(cc::PCR_ALLOCATE).auth(&platform).params(params));
+    let Some(mut reply) = world.send(Command::new(cc::PCR_ALLOCATE).auth(&platform).params(params)) else { return };
+    let success = reply.octets(1);
+    world.same("PCR_Allocate: allocationSuccess differs", &success);
 }
 
 /// Authorization of PCR.
