@@ -235,6 +235,7 @@ impl Report {
             println!("  {n:>9} {command}: {first}");
         }
         println!("answers compared octet by octet: {}", tally.compared);
+        println!("time in ours and in libtpms: {:.0?}", tally.time);
         println!("unexplained:");
         let mut all: Vec<_> = tally.unexplained.iter().collect();
         all.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));

@@ -8,6 +8,7 @@ use super::world::{Entity, Session, World, rh};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 /// A command before it is authorized.
 #[derive(Clone, Debug)]
@@ -133,6 +134,8 @@ pub struct Tally {
     pub unexplained: BTreeMap<String, (u64, String)>,
     /// octets of answers that were compared
     pub compared: u64,
+    /// time in the two TPMs
+    pub time: Two<Duration>,
     /// what came since the beginning of the sequence
     #[serde(skip)]
     pub trail: Vec<Case>,
@@ -155,6 +158,7 @@ impl Tally {
         self.commands += other.commands;
         self.resynchronised += other.resynchronised;
         self.compared += other.compared;
+        self.time = [self.time[0] + other.time[0], self.time[1] + other.time[1]];
         for (code, (all, good)) in other.by_code {
             let by = self.by_code.entry(code).or_default();
             (by.0, by.1) = (by.0 + all, by.1 + good);
@@ -263,7 +267,9 @@ impl World {
             eprintln!("{} {} {}", self.tally.label, cc::name(command.code), hex(&request[1]));
         }
         for side in [0, 1] {
+            let begin = Instant::now();
             self.tpms[side].execute(&request[side], locality, &mut responses[side]);
+            self.tally.time[side] += begin.elapsed();
         }
         if code_of(&responses[1]) == RETRY {
             *self.tally.explained.entry(explained::RETRY.into()).or_default() += 1;
@@ -407,7 +413,7 @@ impl World {
             if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
                 let what = format!("{}: answers differ", cc::name(command.code));
                 let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
-                if let Some(why) = explained::explain_answer(command, &plain) {
+                if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
                     *self.tally.explained.entry(why.into()).or_default() += 1;
                 } else {
                     self.tally.label.push_str(&values);

@@ -131,7 +131,7 @@ fn damaged(world: &mut World, mut octets: Two<Vec<u8>>) -> Two<Vec<u8>> {
         let front = world.rng.bool();
         let size = octets[0].len().min(octets[1].len()).max(1);
         for side in &mut octets {
-            let n = if front { at % size.min(16) } else { (side.len() - 1).saturating_sub(at % size) };
+            let n = if front { at % size.min(16) } else { (side.len() - 1).saturating_sub(at % size.min(32)) };
             if let Some(octet) = side.get_mut(n) {
                 *octet ^= 1 << (at % 8);
             }

@@ -56,8 +56,12 @@ pub fn restart(world: &mut World) {
 
 pub fn test(world: &mut World) {
     match world.rng.u8(0..4) {
-        0 => world.send(Command::new(cc::SELF_TEST).params(Bytes::new().u8(0))),
-        1 => world.send(Command::new(cc::INCREMENTAL_SELF_TEST).params(Bytes::new().u32(1).u16(0xb))),
+        // This one takes long.
+        0 if world.once_in(20) => {
+            let full = world.rng.u8(0..2);
+            world.send(Command::new(cc::SELF_TEST).params(Bytes::new().u8(full)))
+        }
+        0 | 1 => world.send(Command::new(cc::INCREMENTAL_SELF_TEST).params(Bytes::new().u32(1).u16(0xb))),
         2 => world.send(Command::new(cc::GET_TEST_RESULT)),
         _ => world.send(Command::new(cc::SHUTDOWN).params(Bytes::new().u16(1))),
     };
