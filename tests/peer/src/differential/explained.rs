@@ -45,6 +45,22 @@ impl Said<'_> {
         self.request.get(10..).is_some_and(|rest| rest.windows(octets.len()).any(|window| window == octets))
     }
 
+    /// Whether a session has auditExclusive or auditReset without audit.
+    fn has_misplaced_audit_attributes(&self) -> bool {
+        (0..=3).any(|handles| {
+            let start = 14 + 4 * handles;
+            let end = start + self.u32(start - 4) as usize;
+            let (mut at, mut found) = (start, false);
+            while at < end && at < self.request.len() {
+                at += 6 + usize::from(self.u16(at + 4));
+                let attributes = self.request.get(at).copied().unwrap_or_default();
+                found |= attributes & 0x06 != 0 && attributes & 0x80 == 0;
+                at += 3 + usize::from(self.u16(at + 1));
+            }
+            found && at == end
+        })
+    }
+
     /// Whether a handle of the handle area is one of these. Commands have three at most.
     fn handle(&self, test: impl Fn(u32) -> bool) -> bool {
         (0..3).any(|n| test(self.u32(10 + 4 * n)))
@@ -92,7 +108,13 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     if their_fmt1 == Some(RESERVED_BITS) && matches!(case.code, cc::CREATE_PRIMARY | cc::CREATE | cc::CREATE_LOADED | cc::LOAD | cc::LOAD_EXTERNAL | cc::IMPORT) {
         return Some("attributes of later revisions");
     }
-    if case.code == cc::NV_READ && ours == 0x146 && their_fmt1 == Some(VALUE) || case.code == cc::NV_READ && fmt1(ours) == Some(VALUE) && theirs == 0x12f {
+    if matches!(ours, 0x982 | 0xa82 | 0xb82) && said.has_misplaced_audit_attributes() {
+        return Some("auditExclusive or auditReset without audit");
+    }
+    if case.code == cc::GET_CAPABILITY && said.u32(10) == 0x100 && theirs == 0x1c4 {
+        return Some("TPM_CAP_VENDOR_PROPERTY");
+    }
+    if case.code == cc::NV_READ && theirs == 0x1c4 || case.code == cc::NV_READ && fmt1(ours) == Some(VALUE) && theirs == 0x12f {
         return Some("buffers and lists that are larger");
     }
     let signed = case.request[0].get(case.request[0].len().saturating_sub(2)..).is_some_and(|end| matches!(end, [0, 2 | 4 | 6 | 8]));

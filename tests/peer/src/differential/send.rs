@@ -378,7 +378,8 @@ impl World {
                 let rp_hash = session.alg.hash(&[&[0; 4], &command.code.to_be_bytes(), &encrypted]);
                 let key = [&session.key[side][..], hmac_auth].concat();
                 let expected = session.alg.hmac(&key, &[&rp_hash, &nonce, &nonces[n], &[attributes]]);
-                hmac_ok[side].push((hmac.is_empty(), hmac == expected, attributes, nonce.len()));
+                // In a response libtpms leaves auditReset as it was in the command.
+                hmac_ok[side].push((hmac.is_empty(), hmac == expected, attributes & !4, nonce.len()));
                 if attributes & attr::ENCRYPT != 0
                     && let Some((size, data)) = parameters.split_first_chunk_mut::<2>()
                     && let Some(data) = data.get_mut(..u16::from_be_bytes(*size).into())
@@ -542,8 +543,11 @@ impl World {
 
     fn damage(&mut self, command: &Command) -> Damage {
         let at = self.rng.usize(..);
+        // Whether a handle means the same on both sides.
+        let aligned = self.objects.iter().all(|o| o.entity.handle[0] == o.entity.handle[1]);
         let few = self.one_of(&[-1, -1, 1, 1, 2, -2, 4, -4, 16, -16]);
         match self.rng.u8(0..24) {
+            0..3 | 17..19 if !aligned => Damage::Without,
             0..3 if !command.handles.is_empty() => {
                 let others = [0, 1, 23, 24, 0x0100_0000, 0x0150_0001, 0x0200_0000, 0x0300_0000, 0x4000_0000, 0x4000_0006];
                 let known = [rh::OWNER, rh::NULL, rh::PW, rh::LOCKOUT, rh::ENDORSEMENT, rh::PLATFORM, rh::PLATFORM_NV];

@@ -47,6 +47,7 @@ pub fn allocate(world: &mut World) {
     let Some(mut reply) = world.send(Command::new(cc::PCR_ALLOCATE).auth(&platform).params(params)) else { return };
     let success = reply.octets(1);
     world.same("PCR_Allocate: allocationSuccess differs", &success);
+    super::startup::reset(world);
 }
 
 /// Authorization of PCR.

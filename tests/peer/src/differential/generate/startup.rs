@@ -17,15 +17,21 @@ pub fn startup_again(world: &mut World) {
     world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(su)));
 }
 
+/// TPM Reset after TPM2_Shutdown(CLEAR).
+pub fn reset(world: &mut World) {
+    again(world, Some(0), 0);
+}
+
 /// TPM2_Shutdown or none, the loss of power, TPM2_Startup.
 pub fn restart(world: &mut World) {
     let shutdown = world.one_of(&[Some(0u16), Some(1), Some(1), None]);
     let startup = world.one_of(&[0u16, 0, 1, 1]);
+    again(world, shutdown, startup);
+}
+
+fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
     if let Some(su) = shutdown {
         world.send(Command::new(cc::SHUTDOWN).params(Bytes::new().u16(su)).plain());
-    }
-    if world.once_in(4) {
-        super::step(world);
     }
     if world.stop {
         return;
