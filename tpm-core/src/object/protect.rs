@@ -222,7 +222,8 @@ pub(crate) fn rewrap(mut octets: Inner, outer: Option<&Wrapping<'_>>) -> Result<
 
 /// The sensitive area in a duplication blob.
 ///
-/// - as [`unprotect`]
+/// - `INTEGRITY`, `SIZE`, `INSUFFICIENT`: as [`unwrap_outer`] and the inner wrapper say
+/// - `SIZE`, `INSUFFICIENT`, `VALUE`, `TYPE`: no TPM2B_SENSITIVE
 pub(crate) fn unwrap_duplicate(
     blob: &[u8],
     name: &[u8],
@@ -234,8 +235,14 @@ pub(crate) fn unwrap_duplicate(
         octets = inner.unwrap(octets, name)?;
     }
     let mut r = Reader::new(octets.as_slice());
-    let sensitive: OptionalSensitive = r.get().map_err(Fmt1::plain)?;
-    let mut sensitive = sensitive.0.filter(|_| r.is_empty()).ok_or(Fmt1::SIZE.plain())?;
+    let size: u16 = r.get().map_err(Fmt1::plain)?;
+    if usize::from(size) != r.rest().len() {
+        return Err(Fmt1::SIZE.plain());
+    }
+    let mut sensitive: Sensitive = r.get().map_err(Fmt1::plain)?;
+    if !r.is_empty() {
+        return Err(Fmt1::SIZE.plain());
+    }
     sensitive.auth.trim_trailing_zeros();
     Ok(sensitive)
 }

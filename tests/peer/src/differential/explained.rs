@@ -19,6 +19,7 @@ const VALUE: u32 = 0x04;
 const SIZE: u32 = 0x15;
 const INSUFFICIENT: u32 = 0x1a;
 const TAG: u32 = 0x17;
+const CURVE: u32 = 0x26;
 const RESERVED_BITS: u32 = 0x21;
 
 /// What a command says, from our side.
@@ -149,6 +150,16 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     }
     if matches!((ours, theirs), (0, 0x12f) | (0x12f, 0)) && said.u32(10) >> 24 == 1 && in_part(said.u32(10), trail) {
         return Some(IN_PART);
+    }
+    if fmt1(ours) == Some(CURVE) && said.has(&[0, 1, 0, 0x10]) {
+        return Some("P-192");
+    }
+    let data_size = said.u16(said.request.len().saturating_sub(2));
+    if case.code == cc::NV_DEFINE_SPACE && theirs == 0x2d5 && data_size > 2048 {
+        return Some("buffers and lists that are larger");
+    }
+    if said.handle(|h| h >> 24 == 0x81) && said.handle(|h| h >> 24 == 0x80) && matches!(ours, 0x910..=0x912) {
+        return Some("slots for objects");
     }
     match (case.code, ours, theirs) {
         (cc::FLUSH_CONTEXT, 0x1cb, 0) => Some("FlushContext of a session by its other handle"),
