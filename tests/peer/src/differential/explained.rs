@@ -18,6 +18,7 @@ const fn fmt1(rc: u32) -> Option<u32> {
 const VALUE: u32 = 0x04;
 const SIZE: u32 = 0x15;
 const INSUFFICIENT: u32 = 0x1a;
+const SYMMETRIC: u32 = 0x16;
 const TAG: u32 = 0x17;
 const CURVE: u32 = 0x26;
 const RESERVED_BITS: u32 = 0x21;
@@ -106,7 +107,12 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     if fmt1(ours) == Some(TAG) && their_fmt1 == Some(VALUE) && ours & 0xf40 == theirs & 0xf40 {
         return Some("a ticket's tag that is no tag");
     }
-    if their_fmt1 == Some(RESERVED_BITS) && matches!(case.code, cc::CREATE_PRIMARY | cc::CREATE | cc::CREATE_LOADED | cc::LOAD | cc::LOAD_EXTERNAL | cc::IMPORT) {
+    if their_fmt1 == Some(RESERVED_BITS)
+        && matches!(
+            case.code,
+            cc::CREATE_PRIMARY | cc::CREATE | cc::CREATE_LOADED | cc::LOAD | cc::LOAD_EXTERNAL | cc::IMPORT
+        )
+    {
         return Some("attributes of later revisions");
     }
     if matches!(ours, 0x982 | 0xa82 | 0xb82) && said.has_misplaced_audit_attributes() {
@@ -115,14 +121,22 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     if case.code == cc::GET_CAPABILITY && said.u32(10) == 0x100 && theirs == 0x1c4 {
         return Some("TPM_CAP_VENDOR_PROPERTY");
     }
-    if case.code == cc::NV_READ && theirs == 0x1c4 || case.code == cc::NV_READ && fmt1(ours) == Some(VALUE) && theirs == 0x12f {
+    if case.code == cc::NV_READ && theirs == 0x1c4
+        || case.code == cc::NV_READ && fmt1(ours) == Some(VALUE) && theirs == 0x12f
+    {
         return Some("buffers and lists that are larger");
     }
-    let signed = case.request[0].get(case.request[0].len().saturating_sub(2)..).is_some_and(|end| matches!(end, [0, 2 | 4 | 6 | 8]));
-    if signed && matches!(case.code, cc::POLICY_NV | cc::POLICY_COUNTER_TIMER) && matches!((ours, theirs), (0, 0x126) | (0x126, 0)) {
+    let signed = case.request[0]
+        .get(case.request[0].len().saturating_sub(2)..)
+        .is_some_and(|end| matches!(end, [0, 2 | 4 | 6 | 8]));
+    if signed
+        && matches!(case.code, cc::POLICY_NV | cc::POLICY_COUNTER_TIMER)
+        && matches!((ours, theirs), (0, 0x126) | (0x126, 0))
+    {
         return Some("signed comparison of negative numbers");
     }
-    let limited = matches!(case.code, 
+    let limited = matches!(
+        case.code,
         cc::START_AUTH_SESSION
             | cc::NV_WRITE
             | cc::IMPORT
@@ -130,6 +144,7 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
             | cc::LOAD
             | cc::ACTIVATE_CREDENTIAL
             | cc::CREATE
+            | cc::CREATE_LOADED
             | cc::CREATE_PRIMARY
             | cc::QUOTE
             | cc::POLICY_PCR
@@ -138,18 +153,31 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
             | cc::PCR_EXTEND
             | cc::CONTEXT_LOAD
     );
-    if limited && fmt1(ours) == Some(INSUFFICIENT) && their_fmt1 == Some(SIZE) && ours & 0xf40 == theirs & 0xf40 {
+    let beyond = fmt1(ours) == Some(INSUFFICIENT) && their_fmt1 == Some(SIZE) && ours & 0xf40 == theirs & 0xf40
+        || case.damaged && fmt1(ours) == Some(SIZE) && their_fmt1 == Some(INSUFFICIENT)
+        || case.damaged && case.code == cc::PCR_READ && theirs == 0x1d5;
+    if limited && beyond {
         return Some("buffers and lists that are larger");
     }
-    if case.damaged && case.request[0][10.min(case.request[0].len())..22.min(case.request[0].len())] != case.request[1][10.min(case.request[1].len())..22.min(case.request[1].len())] {
+    if case.damaged
+        && case.request[0][10.min(case.request[0].len())..22.min(case.request[0].len())]
+            != case.request[1][10.min(case.request[1].len())..22.min(case.request[1].len())]
+    {
         return Some("slots for objects");
     }
     let pcr = said.u32(10);
     if (20..=22).contains(&pcr) && ours == 0x12f && matches!(theirs, 0x99d | 0x128) {
         return Some("PCR with an authPolicy");
     }
-    if matches!((ours, theirs), (0, 0x12f) | (0x12f, 0)) && said.u32(10) >> 24 == 1 && in_part(said.u32(10), trail) {
+    if (theirs == 0x12f || (ours, theirs) == (0x12f, 0)) && said.u32(10) >> 24 == 1 && in_part(said.u32(10), trail) {
         return Some(IN_PART);
+    }
+    if matches!(fmt1(ours), Some(SYMMETRIC | VALUE))
+        && (said.has(&[0, 3, 0, 0x80])
+            || said.has(&[0, 3, 0, 0xc0])
+            || case.code == cc::INCREMENTAL_SELF_TEST && said.request.ends_with(&[0, 3]))
+    {
+        return Some("TDES");
     }
     if fmt1(ours) == Some(CURVE) && said.has(&[0, 1, 0, 0x10]) {
         return Some("P-192");
@@ -200,7 +228,7 @@ pub fn is_same(code: u32, answers: &Two<Vec<u8>>) -> bool {
         // Where a persistent object is used, a slot is taken for it, and a new object may come to another.
         cc::GET_CAPABILITY if answers[0].starts_with(&[0, 0, 0, 0, 1]) || answers[0].starts_with(&[1, 0, 0, 0, 1]) => {
             let transient = |answer: &Vec<u8>| answer.get(9..).is_some_and(|all| all.chunks(4).all(|h| h[0] == 0x80));
-            answers.iter().any(|answer| answer.len() > 9) && answers.iter().all(transient)
+            answers[0].len() == answers[1].len() && answers[0].len() > 9 && answers.iter().all(transient)
         }
         _ => false,
     }

@@ -48,8 +48,9 @@ pub fn command(world: &mut World, session: &Session, step: &Step) -> Option<Comm
         Step::CpHash(digest) => one(cc::POLICY_CP_HASH).params(Bytes::new().sized(digest)),
         Step::NameHash(digest) => one(cc::POLICY_NAME_HASH).params(Bytes::new().sized(digest)),
         Step::Template(digest) => one(cc::POLICY_TEMPLATE).params(Bytes::new().sized(digest)),
-        Step::Duplication(object, parent, include) => one(cc::POLICY_DUPLICATION_SELECT)
-            .params(Bytes::new().each_sized(object).each_sized(parent).u8(*include)),
+        Step::Duplication(object, parent, include) => {
+            one(cc::POLICY_DUPLICATION_SELECT).params(Bytes::new().each_sized(object).each_sized(parent).u8(*include))
+        }
         Step::CounterTimer(operand, offset, operation) => {
             one(cc::POLICY_COUNTER_TIMER).params(Bytes::new().sized(operand).u16(*offset).u16(*operation))
         }
@@ -79,7 +80,8 @@ pub fn command(world: &mut World, session: &Session, step: &Step) -> Option<Comm
 /// Makes an assertion in a session.
 pub fn assert(world: &mut World, session: &Session, step: &Step) -> bool {
     let Some(command) = command(world, session, step) else { return false };
-    let common = command.params.is_common() && command.handles.iter().all(|h| h.name[0] == h.name[1] || h.handle == session.handle);
+    let common = command.params.is_common()
+        && command.handles.iter().all(|h| h.name[0] == h.name[1] || h.handle == session.handle);
     let done = world.send(command).is_some();
     if done && let Some(session) = world.session_mut(session.handle) {
         if *step == Step::Password || *step == Step::AuthValue {

@@ -191,7 +191,7 @@ impl Tally {
 }
 
 /// Commands of a printed trail.
-const TRAIL: usize = 2000;
+const TRAIL: usize = 60;
 
 fn hex(octets: &[u8]) -> String {
     octets.iter().fold(String::new(), |mut out, octet| {
@@ -288,7 +288,8 @@ impl World {
             return None;
         }
         let reply = self.accept(&command, damage.is_some(), &auths, &nonces, &responses);
-        self.lost |= damage.is_some() && matches!(command.code, cc::FLUSH_CONTEXT | cc::CONTEXT_LOAD | cc::EVICT_CONTROL);
+        self.lost |=
+            damage.is_some() && matches!(command.code, cc::FLUSH_CONTEXT | cc::CONTEXT_LOAD | cc::EVICT_CONTROL);
         if matches!(damage, Some(Damage::Code(_) | Damage::Octet(_, _))) {
             // What it did is not what the caller believes.
             self.lost = true;
@@ -396,7 +397,12 @@ impl World {
             plain[side] = parameters;
         }
         if hmac_ok[0] != hmac_ok[1] {
-            self.unexplained(format!("{}: sessions of the response {:?} {:?}", cc::name(command.code), hmac_ok[0], hmac_ok[1]));
+            self.unexplained(format!(
+                "{}: sessions of the response {:?} {:?}",
+                cc::name(command.code),
+                hmac_ok[0],
+                hmac_ok[1]
+            ));
             self.stop = true;
             return None;
         }
@@ -496,7 +502,13 @@ impl World {
                 Some(_) => (entity.auth.clone(), How::Hmac),
                 None => (vec![], How::Hmac),
             };
-            return Auth::Session { handle: session.handle, attributes, hmac_auth, crypt_auth: entity.auth.clone(), how };
+            return Auth::Session {
+                handle: session.handle,
+                attributes,
+                hmac_auth,
+                crypt_auth: entity.auth.clone(),
+                how,
+            };
         }
         let mut auth = entity.auth.clone();
         if !command.plain && self.once_in(150) {
@@ -548,10 +560,13 @@ impl World {
         let few = self.one_of(&[-1, -1, 1, 1, 2, -2, 4, -4, 16, -16]);
         match self.rng.u8(0..24) {
             0..3 | 17..19 if !aligned => Damage::Without,
+            _ if !aligned && command.code == cc::FLUSH_CONTEXT => Damage::Without,
             0..3 if !command.handles.is_empty() => {
-                let others = [0, 1, 23, 24, 0x0100_0000, 0x0150_0001, 0x0200_0000, 0x0300_0000, 0x4000_0000, 0x4000_0006];
+                let others =
+                    [0, 1, 23, 24, 0x0100_0000, 0x0150_0001, 0x0200_0000, 0x0300_0000, 0x4000_0000, 0x4000_0006];
                 let known = [rh::OWNER, rh::NULL, rh::PW, rh::LOCKOUT, rh::ENDORSEMENT, rh::PLATFORM, rh::PLATFORM_NV];
-                let objects = [0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0008, 0x8100_0000, 0x8180_0000, 0x80ff_ffff];
+                let objects =
+                    [0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0008, 0x8100_0000, 0x8180_0000, 0x80ff_ffff];
                 let all = [&others[..], &known, &objects].concat();
                 Damage::Handle(at % command.handles.len(), self.one_of(&all))
             }
@@ -570,9 +585,8 @@ impl World {
     /// The octets of the command for one side.
     fn marshal(&self, command: &Command, auths: &[Auth], nonces: &[Vec<u8>], side: usize) -> Vec<u8> {
         let mut params = command.params.0[side].clone();
-        let with = |bit| {
-            auths.iter().position(|a| matches!(a, Auth::Session { attributes, .. } if attributes & bit != 0))
-        };
+        let with =
+            |bit| auths.iter().position(|a| matches!(a, Auth::Session { attributes, .. } if attributes & bit != 0));
         let (decrypt, encrypt) = (with(attr::DECRYPT), with(attr::ENCRYPT));
         if let Some(i) = decrypt
             && let Auth::Session { handle, crypt_auth, .. } = &auths[i]
@@ -605,8 +619,13 @@ impl World {
                             let key = [&session.key[side][..], hmac_auth].concat();
                             let cp_hash = session.alg.hash(&[&command.code.to_be_bytes(), &names, &params]);
                             let extra: &[u8] = if i == 0 && command.authorized > 0 { &extra } else { &[] };
-                            let parts =
-                                [&cp_hash[..], &nonces[i], &session.nonce[side], extra, std::slice::from_ref(attributes)];
+                            let parts = [
+                                &cp_hash[..],
+                                &nonces[i],
+                                &session.nonce[side],
+                                extra,
+                                std::slice::from_ref(attributes),
+                            ];
                             session.alg.hmac(&key, &parts)
                         }
                         (How::Hmac, None) => vec![],

@@ -145,12 +145,18 @@ pub fn evict(world: &mut World) {
     let auth = world.hierarchy();
     let persistent = world.objects.iter().filter(|o| o.is_persistent()).count();
     if world.rng.bool() && persistent < 5 {
-        let Some(object) = world.object(|o| !o.is_persistent() && o.sequence.is_none() && o.hierarchy != rh::NULL) else {
+        let Some(object) = world.object(|o| !o.is_persistent() && o.sequence.is_none() && o.hierarchy != rh::NULL)
+        else {
             return;
         };
-        let auth = if world.once_in(10) { auth } else { world.permanent(if object.hierarchy == rh::PLATFORM { rh::PLATFORM } else { rh::OWNER }) };
+        let auth = if world.once_in(10) {
+            auth
+        } else {
+            world.permanent(if object.hierarchy == rh::PLATFORM { rh::PLATFORM } else { rh::OWNER })
+        };
         let base = if auth.handle[0] == rh::PLATFORM { 0x8180_0000 } else { 0x8100_0000 };
-        let base = if world.once_in(20) { world.one_of(&[0x8000_0000, 0x8100_0000, 0x8180_0000, 0x817f_fffd]) } else { base };
+        let base =
+            if world.once_in(20) { world.one_of(&[0x8000_0000, 0x8100_0000, 0x8180_0000, 0x817f_fffd]) } else { base };
         let to = base + world.rng.u32(0..4);
         let command = Command::new(cc::EVICT_CONTROL).auth(&auth).handle(&object.entity).params(Bytes::new().u32(to));
         if world.send(command).is_some() {
@@ -163,7 +169,8 @@ pub fn evict(world: &mut World) {
     } else {
         let Some(object) = world.object(super::super::world::Object::is_persistent) else { return };
         let platform = object.entity.handle[0] >= 0x8180_0000;
-        let auth = if world.once_in(10) { auth } else { world.permanent(if platform { rh::PLATFORM } else { rh::OWNER }) };
+        let auth =
+            if world.once_in(10) { auth } else { world.permanent(if platform { rh::PLATFORM } else { rh::OWNER }) };
         let handle = if world.once_in(20) { [0x8100_0000; 2] } else { object.entity.handle };
         let command = Command::new(cc::EVICT_CONTROL).auth(&auth).handle(&object.entity).params(handle_octets(handle));
         if world.send(command).is_some() {

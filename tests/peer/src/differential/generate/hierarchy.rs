@@ -19,7 +19,8 @@ pub fn set_policy(world: &mut World) {
     let handle = world.one_of(&rh::AUTHORIZED);
     let entity = world.permanent(handle);
     let (policy, params) = if world.policies.is_empty() || world.once_in(3) {
-        let params = if world.once_in(3) { Bytes::new().sized(&[1; 20]).u16(0xb) } else { Bytes::new().sized(&[]).u16(0x10) };
+        let params =
+            if world.once_in(3) { Bytes::new().sized(&[1; 20]).u16(0xb) } else { Bytes::new().sized(&[]).u16(0x10) };
         (None, params)
     } else {
         let n = world.rng.usize(0..world.policies.len());

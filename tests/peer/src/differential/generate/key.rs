@@ -49,7 +49,9 @@ pub fn sign(world: &mut World) {
     };
     let params = Bytes::new().sized(&digest).raw(&scheme).each(&ticket.0);
     let equal = key.common && key.kind == 8;
-    let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params).equal_if(equal)) else { return };
+    let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params).equal_if(equal)) else {
+        return;
+    };
     if world.signatures.len() >= 6 {
         world.signatures.remove(0);
     }
@@ -126,7 +128,8 @@ pub fn encrypt_decrypt(world: &mut World) {
 
 pub fn rsa_encrypt(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == 1) else { return };
-    let scheme: Vec<u8> = world.one_of(&[vec![0, 0x10], vec![0, 0x15], vec![0, 0x17, 0, 0xb], vec![0, 0x14, 0, 0xb], vec![0, 5]]);
+    let scheme: Vec<u8> =
+        world.one_of(&[vec![0, 0x10], vec![0, 0x15], vec![0, 0x17, 0, 0xb], vec![0, 0x14, 0, 0xb], vec![0, 5]]);
     let n = world.one_of(&[0, 16, 16, 190, 190, 256]);
     let mut message = world.octets(n);
     if n == 256 {

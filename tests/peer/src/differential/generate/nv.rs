@@ -133,7 +133,8 @@ pub fn read_public(world: &mut World, index: &Index) -> Option<Index> {
     let mut reply = world.send(command.plain())?;
     let public = reply.sized();
     let name = reply.sized();
-    let common = world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
+    let common =
+        world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
     if common {
         world.same("NV_ReadPublic: answers differ", &public);
     }
@@ -148,7 +149,8 @@ pub fn read_public(world: &mut World, index: &Index) -> Option<Index> {
 
 pub fn public(world: &mut World) {
     if let Some(index) = world.index(|_| true) {
-        let common = world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
+        let common =
+            world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
         world.send(Command::new(cc::NV_READ_PUBLIC).handle(&index.entity).equal_if(common));
     }
 }
@@ -197,7 +199,8 @@ pub fn read(world: &mut World) {
     let Some(index) = world.index(|_| true) else { return };
     let auth = authorizing(world, &index, true);
     let (size, offset) = range(world, &index);
-    let command = Command::new(cc::NV_READ).auth(&auth).handle(&index.entity).params(Bytes::new().u16(size).u16(offset));
+    let command =
+        Command::new(cc::NV_READ).auth(&auth).handle(&index.entity).params(Bytes::new().u16(size).u16(offset));
     world.send(command.equal_if(kind(&index) != nt::COUNTER && index.size != 34));
 }
 

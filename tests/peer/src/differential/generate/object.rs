@@ -58,7 +58,8 @@ fn template(world: &mut World, parent: bool) -> Template {
         unique: vec![0, 0],
         data: 0,
     };
-    let sort = if parent { world.one_of(&[0, 0, 0, 0, 0, 1, 7]) } else { world.one_of(&[0, 2, 2, 2, 3, 3, 4, 5, 5, 6, 8]) };
+    let sort =
+        if parent { world.one_of(&[0, 0, 0, 0, 0, 1, 7]) } else { world.one_of(&[0, 2, 2, 2, 3, 3, 4, 5, 5, 6, 8]) };
     match sort {
         // symmetric parent
         0 => {
@@ -306,10 +307,8 @@ pub fn load(world: &mut World) {
     }
     let blobs = world.blobs.clone();
     let any = world.once_in(20);
-    let fits: Vec<Blob> = blobs
-        .into_iter()
-        .filter(|b| any || world.objects.iter().any(|o| o.entity.name == b.parent))
-        .collect();
+    let fits: Vec<Blob> =
+        blobs.into_iter().filter(|b| any || world.objects.iter().any(|o| o.entity.name == b.parent)).collect();
     if fits.is_empty() {
         return create(world);
     }
@@ -371,12 +370,12 @@ const MODULUS: [u8; 256] = {
 /// The generator of P-256, as a public key.
 const P256: [&[u8]; 2] = [
     &[
-        0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03, 0x7d,
-        0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96,
+        0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03,
+        0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96,
     ],
     &[
-        0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33,
-        0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5,
+        0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce,
+        0x33, 0x57, 0x6b, 0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5,
     ],
 ];
 
@@ -391,9 +390,14 @@ pub fn load_external(world: &mut World) {
     if sort < 2 {
         t.kind = if sort == 0 { RSA } else { ECC };
         let signs = world.rng.bool();
-        t.attributes = t.attributes & !(a::RESTRICTED | a::DECRYPT | a::SIGN) | if signs { a::SIGN } else { a::DECRYPT };
+        t.attributes =
+            t.attributes & !(a::RESTRICTED | a::DECRYPT | a::SIGN) | if signs { a::SIGN } else { a::DECRYPT };
         if sort == 0 {
-            let scheme = if signs { [0, 0x14, 0, 0xb].to_vec() } else { world.one_of(&[vec![0, 0x15], vec![0, 0x17, 0, 0xb], NULL.to_vec()]) };
+            let scheme = if signs {
+                [0, 0x14, 0, 0xb].to_vec()
+            } else {
+                world.one_of(&[vec![0, 0x15], vec![0, 0x17, 0, 0xb], NULL.to_vec()])
+            };
             t.parms = [&NULL[..], &scheme, &[8, 0, 0, 0, 0, 0]].concat();
             t.unique = Bytes::new().sized(&MODULUS).0[0].clone();
         } else {
@@ -404,7 +408,8 @@ pub fn load_external(world: &mut World) {
         hierarchy = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM, rh::NULL, rh::LOCKOUT]);
     } else if t.kind == KEYED_HASH || t.kind == SYM_CIPHER {
         let hash = Alg::ALL.into_iter().find(|alg| alg.id() == t.name_alg).unwrap_or(Alg::Sha256);
-        let bits = if t.kind == SYM_CIPHER && t.parms.len() >= 4 { u16::from_be_bytes([t.parms[2], t.parms[3]]) } else { 128 };
+        let bits =
+            if t.kind == SYM_CIPHER && t.parms.len() >= 4 { u16::from_be_bytes([t.parms[2], t.parms[3]]) } else { 128 };
         let key = world.octets(usize::from(bits / 8).min(64));
         let seed_size = if world.once_in(15) { 16 } else { hash.size() };
         let seed = world.octets(seed_size);
@@ -422,7 +427,10 @@ pub fn load_external(world: &mut World) {
     }
     let public = t.bytes(world);
     let params = Bytes::new().sized(&private).each_sized(&public.0).u32(hierarchy);
-    let Some(mut reply) = world.send(Command::new(cc::LOAD_EXTERNAL).params(params).equal_if(public.is_common())) else { return };
+    let Some(mut reply) = world.send(Command::new(cc::LOAD_EXTERNAL).params(params).equal_if(public.is_common()))
+    else {
+        return;
+    };
     let mut object = object(&t, &auth, hierarchy);
     object.private = !private.is_empty();
     object.entity.public_only = private.is_empty();
@@ -443,7 +451,12 @@ pub fn read_public(world: &mut World) {
 
 pub fn change_auth(world: &mut World) {
     let Some(object) = world.object(|o| o.sequence.is_none() && o.private) else { return };
-    let parents: Vec<Object> = world.blobs.iter().filter(|b| b.object.public == object.public).filter_map(|b| world.objects.iter().find(|o| o.entity.name == b.parent).cloned()).collect();
+    let parents: Vec<Object> = world
+        .blobs
+        .iter()
+        .filter(|b| b.object.public == object.public)
+        .filter_map(|b| world.objects.iter().find(|o| o.entity.name == b.parent).cloned())
+        .collect();
     let Some(parent) = (if parents.is_empty() { parent(world) } else { Some(world.one_of(&parents)) }) else { return };
     let auth = world.auth_value();
     let params = Bytes::new().sized(&auth);
@@ -456,7 +469,8 @@ pub fn change_auth(world: &mut World) {
 }
 
 pub fn unseal(world: &mut World) {
-    let sealed = |o: &Object| o.kind == KEYED_HASH && o.attributes & (a::SIGN | a::DECRYPT) == 0 && o.sequence.is_none();
+    let sealed =
+        |o: &Object| o.kind == KEYED_HASH && o.attributes & (a::SIGN | a::DECRYPT) == 0 && o.sequence.is_none();
     if let Some(object) = world.object(sealed) {
         world.send(Command::new(cc::UNSEAL).auth(&object.entity).equal());
     }
@@ -473,7 +487,9 @@ pub fn make_credential(world: &mut World) {
     let Some(object) = world.object(|o| o.sequence.is_none()) else { return };
     let credential = world.octets(16);
     let params = Bytes::new().sized(&credential).each_sized(&object.entity.name);
-    let Some(mut reply) = world.send(Command::new(cc::MAKE_CREDENTIAL).handle(&key.entity).params(params)) else { return };
+    let Some(mut reply) = world.send(Command::new(cc::MAKE_CREDENTIAL).handle(&key.entity).params(params)) else {
+        return;
+    };
     let (blob, secret) = (reply.sized(), reply.sized());
     let params = Bytes::new().each_sized(&blob).each_sized(&secret);
     world.send(Command::new(cc::ACTIVATE_CREDENTIAL).auth(&object.entity).auth(&key.entity).params(params).equal());
@@ -498,12 +514,8 @@ pub fn duplicate(world: &mut World) {
     let (private, secret) = (reply.sized(), reply.sized());
     let used = if key.is_empty() { out_key } else { both(key) };
     let Some(target) = parent(world) else { return };
-    let import = Bytes::new()
-        .each_sized(&used)
-        .each_sized(&object.public)
-        .each_sized(&private)
-        .each_sized(&secret)
-        .raw(sym);
+    let import =
+        Bytes::new().each_sized(&used).each_sized(&object.public).each_sized(&private).each_sized(&secret).raw(sym);
     let Some(mut reply) = world.send(Command::new(cc::IMPORT).auth(&target.entity).params(import)) else { return };
     let private = reply.sized();
     let mut object = object;
@@ -521,7 +533,8 @@ pub fn import(world: &mut World) {
         return;
     }
     let hash = Alg::ALL.into_iter().find(|alg| alg.id() == t.name_alg).unwrap_or(Alg::Sha256);
-    let bits = if t.kind == SYM_CIPHER && t.parms.len() >= 4 { u16::from_be_bytes([t.parms[2], t.parms[3]]) } else { 128 };
+    let bits =
+        if t.kind == SYM_CIPHER && t.parms.len() >= 4 { u16::from_be_bytes([t.parms[2], t.parms[3]]) } else { 128 };
     let key = world.octets(usize::from(bits / 8).min(64));
     let seed = world.octets(hash.size());
     let unique = if world.once_in(15) { world.octets(hash.size()) } else { hash.hash(&[&seed, &key]) };

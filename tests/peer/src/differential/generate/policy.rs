@@ -53,9 +53,8 @@ fn step(world: &mut World, alg: Alg) -> Step {
         20 => Step::Template(digest),
         21 => Step::PhysicalPresence,
         22 => {
-            let names = [0, 1].map(|_| {
-                world.object(|o| o.sequence.is_none()).map_or([vec![], vec![]], |o| o.entity.name)
-            });
+            let names =
+                [0, 1].map(|_| world.object(|o| o.sequence.is_none()).map_or([vec![], vec![]], |o| o.entity.name));
             let [object, parent] = names;
             Step::Duplication(object, parent, world.one_of(&[0, 1, 1, 2]))
         }
@@ -92,8 +91,7 @@ fn step(world: &mut World, alg: Alg) -> Step {
 
 fn policy_session(world: &mut World) -> Option<Session> {
     let any = world.once_in(40);
-    let found: Vec<Session> =
-        world.sessions.iter().filter(|s| any || s.kind != Session::HMAC).cloned().collect();
+    let found: Vec<Session> = world.sessions.iter().filter(|s| any || s.kind != Session::HMAC).cloned().collect();
     if found.is_empty() {
         let kind = world.one_of(&[Session::POLICY, Session::TRIAL]);
         return super::session::start(world, kind, Alg::Sha256, Sym::Null, &[]);
@@ -170,7 +168,8 @@ fn other(world: &mut World, session: &Session, common: bool) {
 pub fn signed(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
-    let Some(key) = world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
+    let Some(key) =
+        world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
     else {
         return;
     };
@@ -186,12 +185,7 @@ pub fn signed(world: &mut World) {
     let params = Bytes::new().each_sized(&digest).raw(&[0, 5, 0, 0xb]).raw(&[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]);
     let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params)) else { return };
     let signature = reply.rest();
-    let params = Bytes::new()
-        .each_sized(&nonce)
-        .sized(&cp_hash)
-        .sized(&reference)
-        .u32(expiration)
-        .each(&signature);
+    let params = Bytes::new().each_sized(&nonce).sized(&cp_hash).sized(&reference).u32(expiration).each(&signature);
     let command = Command::new(cc::POLICY_SIGNED).handle(&key.entity).handle(&Entity::each(session.handle));
     let Some(mut reply) = world.send(command.params(params)) else { return };
     other(world, &session, key.common);
@@ -236,8 +230,7 @@ pub fn ticket_again(world: &mut World) {
     let tickets = world.tickets.clone();
     let (timeout, cp_hash, reference, name, ticket) = world.one_of(&tickets);
     let Some(session) = policy_session(world) else { return };
-    let params =
-        Bytes::new().each_sized(&timeout).sized(&cp_hash).sized(&reference).each_sized(&name).each(&ticket);
+    let params = Bytes::new().each_sized(&timeout).sized(&cp_hash).sized(&reference).each_sized(&name).each(&ticket);
     let command = Command::new(cc::POLICY_TICKET).handle(&Entity::each(session.handle)).params(params);
     if world.send(command).is_some() {
         other(world, &session, name[0] == name[1]);
@@ -249,7 +242,8 @@ pub fn authorize(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
     let handle = Entity::each(session.handle);
-    let Some(key) = world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
+    let Some(key) =
+        world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
     else {
         return;
     };
@@ -261,10 +255,11 @@ pub fn authorize(world: &mut World) {
     let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params)) else { return };
     let signature = reply.rest();
     let params = Bytes::new().each_sized(&digest).each(&signature);
-    let Some(mut reply) = world.send(Command::new(cc::VERIFY_SIGNATURE).handle(&key.entity).params(params)) else { return };
+    let Some(mut reply) = world.send(Command::new(cc::VERIFY_SIGNATURE).handle(&key.entity).params(params)) else {
+        return;
+    };
     let ticket = ticket(&mut reply);
-    let params =
-        Bytes::new().each_sized(&approved).sized(&reference).each_sized(&key.entity.name).each(&ticket);
+    let params = Bytes::new().each_sized(&approved).sized(&reference).each_sized(&key.entity.name).each(&ticket);
     if world.send(Command::new(cc::POLICY_AUTHORIZE).handle(&handle).params(params)).is_some() {
         other(world, &session, key.entity.name[0] == key.entity.name[1]);
     }

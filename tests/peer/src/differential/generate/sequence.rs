@@ -11,9 +11,7 @@ pub fn start(world: &mut World) {
     let mut alg = if world.once_in(25) { world.rng.u16(0..0x30) } else { world.one_of(&Alg::ALL).id() };
     let key = world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.sequence.is_none());
     let (code, common, command) = match key {
-        Some(key) if world.rng.bool() => {
-            (cc::HMAC_START, key.common, Command::new(cc::HMAC_START).auth(&key.entity))
-        }
+        Some(key) if world.rng.bool() => (cc::HMAC_START, key.common, Command::new(cc::HMAC_START).auth(&key.entity)),
         _ => {
             if world.once_in(4) {
                 alg = 0x10;
@@ -58,7 +56,11 @@ pub fn complete(world: &mut World) {
     let event = sequence.sequence == Some(cc::EVENT_SEQUENCE_COMPLETE);
     let command = if event != world.once_in(20) {
         let pcr = if world.once_in(3) { Entity::of(rh::NULL) } else { world.pcr() };
-        Command::new(cc::EVENT_SEQUENCE_COMPLETE).auth(&pcr).auth(&sequence.entity).params(Bytes::new().sized(&data)).equal()
+        Command::new(cc::EVENT_SEQUENCE_COMPLETE)
+            .auth(&pcr)
+            .auth(&sequence.entity)
+            .params(Bytes::new().sized(&data))
+            .equal()
     } else {
         let hierarchy = world.one_of(&[rh::OWNER, rh::NULL, rh::PLATFORM, rh::ENDORSEMENT]);
         Command::new(cc::SEQUENCE_COMPLETE).auth(&sequence.entity).params(Bytes::new().sized(&data).u32(hierarchy))

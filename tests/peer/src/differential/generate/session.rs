@@ -29,20 +29,15 @@ fn begin(world: &mut World, kind: u8, alg: Alg, sym: Sym, bind: &Entity, used: &
     let kind = if world.once_in(100) { world.rng.u8(..) } else { kind };
     let salt = if world.once_in(60) { world.octets(8) } else { vec![] };
     let mut reply = world.send(
-        Command::new(cc::START_AUTH_SESSION).handle(&Entity::of(rh::NULL)).handle(bind).params(
-            Bytes::new()
-                .sized(&nonce_caller)
-                .sized(&salt)
-                .u8(kind)
-                .raw(&sym.wire(alg))
-                .u16(alg.id()),
-        ),
+        Command::new(cc::START_AUTH_SESSION)
+            .handle(&Entity::of(rh::NULL))
+            .handle(bind)
+            .params(Bytes::new().sized(&nonce_caller).sized(&salt).u8(kind).raw(&sym.wire(alg)).u16(alg.id())),
     )?;
     let nonce = reply.sized();
     let bound = bind.handle[0] != rh::NULL;
-    let key = [0, 1].map(|side| {
-        if bound { alg.kdfa(&bind.auth, b"ATH", &nonce[side], &nonce_caller, alg.size()) } else { vec![] }
-    });
+    let key = [0, 1]
+        .map(|side| if bound { alg.kdfa(&bind.auth, b"ATH", &nonce[side], &nonce_caller, alg.size()) } else { vec![] });
     let session = Session {
         handle: reply.handle,
         kind,
