@@ -111,7 +111,6 @@ codes! {
     TEST_PARMS = 0x18a, "TestParms";
     COMMIT = 0x18b, "Commit";
     POLICY_PASSWORD = 0x18c, "PolicyPassword";
-    ZGEN_2PHASE = 0x18d, "ZGen_2Phase";
     EC_EPHEMERAL = 0x18e, "EC_Ephemeral";
     POLICY_NV_WRITTEN = 0x18f, "PolicyNvWritten";
     POLICY_TEMPLATE = 0x190, "PolicyTemplate";

@@ -126,6 +126,12 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     {
         return Some("buffers and lists that are larger");
     }
+    let positioned = |rc: u32| fmt1(rc).is_some() && rc & 0x800 == 0;
+    let octet = case.octet && ours != 0 && theirs != 0;
+    let parameter = case.damaged && !case.aligned && positioned(ours) && positioned(theirs);
+    if case.request[0] != case.request[1] && (octet || parameter) {
+        return Some("octets of one side's own read as sizes");
+    }
     let signed = case.request[0]
         .get(case.request[0].len().saturating_sub(2)..)
         .is_some_and(|end| matches!(end, [0, 2 | 4 | 6 | 8]));
@@ -139,6 +145,7 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
         case.code,
         cc::START_AUTH_SESSION
             | cc::NV_WRITE
+            | cc::NV_EXTEND
             | cc::IMPORT
             | cc::REWRAP
             | cc::LOAD

@@ -77,6 +77,7 @@ impl Worker {
         let world = &mut self.world;
         world.renew();
         world.locality = 0;
+        world.ecc = seed.is_multiple_of(4);
         world.tally.label = format!("seed {seed}");
         world.rng = fastrand::Rng::with_seed(seed);
         generate::startup::begin(world);

@@ -114,6 +114,10 @@ pub struct Case {
     /// response codes
     pub rc: Two<u32>,
     pub damaged: bool,
+    /// an octet anywhere, or the end, is another
+    pub octet: bool,
+    /// the parameters are the same on both sides
+    pub aligned: bool,
     pub locality: u8,
 }
 
@@ -277,7 +281,7 @@ impl World {
             self.tpms[1].execute(&request[1], locality, theirs);
         }
         let rc = [code_of(&responses[0]), code_of(&responses[1])];
-        let case = Case { code: command.code, request, rc, damaged: damage.is_some(), locality };
+        let case = Case { code: command.code, request, rc, damaged: damage.is_some(), octet: matches!(damage, Some(Damage::Octet(..) | Damage::Tail(_))), aligned: command.params.is_common(), locality };
         self.count(&case, rc);
         self.tally.trail.push(case);
         if rc[0] != rc[1] {

@@ -175,7 +175,8 @@ pub struct World {
     pub lost: bool,
     /// while a policy is being satisfied: no other is
     pub busy: bool,
-    pub started: bool,
+    /// the sequence uses elliptic curves, which take most of the time
+    pub ecc: bool,
     pub presence: bool,
     pub objects: Vec<Object>,
     pub blobs: Vec<Blob>,
@@ -204,7 +205,7 @@ impl World {
             stop: false,
             lost: false,
             busy: false,
-            started: false,
+            ecc: false,
             presence: false,
             objects: vec![],
             blobs: vec![],
@@ -228,7 +229,7 @@ impl World {
             tpm.set_physical_presence(false);
         });
         self.lost = false;
-        (self.stop, self.busy, self.started, self.presence) = (false, false, false, false);
+        (self.stop, self.busy, self.presence) = (false, false, false);
         self.objects.clear();
         self.blobs.clear();
         self.sessions.clear();

@@ -9,7 +9,9 @@ use crate::pipeline::Call;
 use crate::profile::PROFILE;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Reader, Unmarshal, Writer};
+use crate::wire::{
+    AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Reader, Unmarshal, Writer,
+};
 
 pub(crate) struct GetCapability;
 

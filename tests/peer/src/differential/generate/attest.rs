@@ -76,7 +76,7 @@ pub fn command_audit(world: &mut World) {
 pub fn audit_status(world: &mut World) {
     let handle = world.one_of(&[rh::OWNER, rh::PLATFORM, rh::PLATFORM, rh::ENDORSEMENT]);
     let auth = world.permanent(handle);
-    let alg = world.one_of(&[0x10u16, 0x10, 0x10, 0xb, 4, 0x12]);
+    let alg = world.one_of(&[0x10u16, 0x10, 0x10, 0xb, 4, 0x2f]);
     let (set, clear) = if alg == 0x10 { (world.rng.u8(0..3), world.rng.u8(0..3)) } else { (0, world.rng.u8(0..2) / 2) };
     let mut list = |n: u8| {
         let start = Bytes::new().u32(n.into());

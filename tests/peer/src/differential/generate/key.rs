@@ -87,7 +87,7 @@ pub fn hash(world: &mut World) {
         data[..4].copy_from_slice(&[0xff, b'T', b'C', b'G']);
     }
     let alg = world.one_of(&Alg::ALL);
-    let id = if world.once_in(20) { world.rng.u16(0..0x40) } else { alg.id() };
+    let id = if world.once_in(20) { world.one_of(&[0, 0x10, 5, 0x2f, 0x43]) } else { alg.id() };
     let hierarchy = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM, rh::NULL]);
     let params = Bytes::new().sized(&data).u16(id).u32(hierarchy);
     let Some(mut reply) = world.send(Command::new(cc::HASH).params(params)) else { return };
@@ -149,6 +149,9 @@ pub fn ecdh(world: &mut World) {
 }
 
 pub fn ephemeral(world: &mut World) {
+    if !world.ecc {
+        return;
+    }
     if world.rng.bool() {
         let curve = world.one_of(&[3u16, 3, 0, 9]);
         world.send(Command::new(cc::EC_EPHEMERAL).params(Bytes::new().u16(curve)));

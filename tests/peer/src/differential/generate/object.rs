@@ -109,14 +109,14 @@ fn template(world: &mut World, parent: bool) -> Template {
             }
         }
         // ECC storage
-        7 if world.once_in(4) => {
+        7 if world.ecc && world.once_in(4) => {
             t.kind = ECC;
             t.attributes |= a::RESTRICTED | a::DECRYPT;
             t.parms = [&AES_128_CFB[..], &NULL, &[0, 3], &NULL].concat();
             t.unique = vec![0; 4];
         }
         // ECC signing or agreement
-        8 if world.once_in(4) => {
+        8 if world.ecc && world.once_in(4) => {
             t.kind = ECC;
             let curve = world.one_of(&[3u8, 3, 3, 4]);
             if world.rng.bool() {
@@ -180,7 +180,7 @@ fn spoil(world: &mut World, t: &mut Template) {
             let bits = [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 16, 17, 18, 31];
             t.attributes ^= 1u32 << world.one_of(&bits);
         }
-        4 => t.name_alg = world.one_of(&[0, 0x10, 0x12, 4, 0xd, 0xc]),
+        4 => t.name_alg = world.one_of(&[0, 0x10, 0x2f, 4, 0xd, 0xc]),
         5 => t.kind = world.one_of(&[RSA, KEYED_HASH, ECC, SYM_CIPHER, 0x10, 0]),
         6 => t.data = world.one_of(&[0, 1, 16, 129, 160]),
         7 => {
@@ -220,7 +220,8 @@ fn object(t: &Template, auth: &[u8], hierarchy: u32) -> Object {
         sequence: None,
         private: true,
         creation: None,
-        common: false,
+        // With a secret from the caller the key is the same on both sides.
+        common: t.data > 0 && t.attributes & a::ORIGIN == 0,
     }
 }
 
@@ -357,6 +358,7 @@ pub fn create_loaded(world: &mut World) {
     let mut object = object(&t, &auth, hierarchy);
     let _private = reply.sized();
     object.public = reply.sized();
+    object.common &= !derived;
     let name = reply.sized();
     loaded(world, object, reply.handle, name);
 }
@@ -388,6 +390,7 @@ pub fn load_external(world: &mut World) {
     let mut private = Vec::new();
     let sort = world.rng.u8(0..10);
     if sort < 2 {
+        let sort = if world.ecc { sort } else { 0 };
         t.kind = if sort == 0 { RSA } else { ECC };
         let signs = world.rng.bool();
         t.attributes =
@@ -472,7 +475,7 @@ pub fn unseal(world: &mut World) {
     let sealed =
         |o: &Object| o.kind == KEYED_HASH && o.attributes & (a::SIGN | a::DECRYPT) == 0 && o.sequence.is_none();
     if let Some(object) = world.object(sealed) {
-        world.send(Command::new(cc::UNSEAL).auth(&object.entity).equal());
+        world.send(Command::new(cc::UNSEAL).auth(&object.entity).equal_if(object.common));
     }
 }
 
@@ -564,6 +567,9 @@ pub fn rewrap(world: &mut World) {
 
 /// A primary ECC key: a storage key, or one that signs.
 pub fn ecc(world: &mut World) {
+    if !world.ecc {
+        return;
+    }
     let fixed = a::FIXED_TPM | a::FIXED_PARENT | a::ORIGIN | a::USER | a::NO_DA;
     let storage = world.rng.bool();
     let (attributes, parms) = if storage {

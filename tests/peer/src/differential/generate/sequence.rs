@@ -8,7 +8,7 @@ use crate::differential::world::{Entity, Object, World, attribute as a, rh};
 
 pub fn start(world: &mut World) {
     let auth = world.auth_value();
-    let mut alg = if world.once_in(25) { world.rng.u16(0..0x30) } else { world.one_of(&Alg::ALL).id() };
+    let mut alg = if world.once_in(25) { world.one_of(&[0, 5, 0x2f, 0x43]) } else { world.one_of(&Alg::ALL).id() };
     let key = world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.sequence.is_none());
     let (code, common, command) = match key {
         Some(key) if world.rng.bool() => (cc::HMAC_START, key.common, Command::new(cc::HMAC_START).auth(&key.entity)),
