@@ -11,11 +11,14 @@ use crate::tpm::Tpm;
 use crate::wire::{Auth, Handle, HandleKind, Name, NvAttributes, ObjectAttributes, handle_name};
 
 impl Tpm {
-    /// A transient or persistent object that is loaded and whose hierarchy is enabled.
+    /// A transient or persistent object that is loaded and whose hierarchy is enabled; of a persistent one also that of who made it so.
     pub(crate) fn object(&self, h: Handle) -> Option<&Object> {
         let object = match h.kind() {
             HandleKind::Transient => self.ram.object(h),
-            HandleKind::Persistent => self.persistent.objects.get(h),
+            HandleKind::Persistent => {
+                let by = if h >= Handle::PLATFORM_PERSISTENT { Handle::PLATFORM } else { Handle::OWNER };
+                self.persistent.objects.get(h).filter(|_| self.hierarchy_enabled(by))
+            }
             _ => None,
         }?;
         self.hierarchy_enabled(object.hierarchy).then_some(object)

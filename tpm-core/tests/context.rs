@@ -326,7 +326,7 @@ fn import_wants_wrappers_that_fit() {
     bad[10] ^= 1;
     assert_eq!(import(&mut tpm, parent, b"", &public, &blob, &bad, NONE), Err(param(4, ECC_POINT)));
     assert_eq!(import(&mut tpm, parent, b"", &public, &blob[..40], &seed, NONE), Err(param(3, INTEGRITY)));
-    assert_eq!(import(&mut tpm, parent, b"", &public, &[1; 40], b"", NONE), Err(SENSITIVE));
+    assert_eq!(import(&mut tpm, parent, b"", &public, &[1; 40], b"", NONE), Err(param(3, SIZE)));
 }
 
 #[test]

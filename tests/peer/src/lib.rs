@@ -2,6 +2,7 @@
 //!
 //! Not a default member of the workspace: the engine is wanted optimised here (`cargo build --release -p peer`).
 
+pub mod differential;
 mod libtpms;
 mod quoin;
 

@@ -7,7 +7,7 @@ pub(crate) mod area;
 
 use crate::pipeline::Call;
 use crate::presence::Presence;
-use crate::rc::{At, Fmt1, Nth, Rc};
+use crate::rc::Rc;
 use crate::tpm::Tpm;
 use crate::wire::{Reader, Writer};
 use area::{HandleArea, Handles, ParamArea, ReplyArea, Role};
@@ -113,12 +113,11 @@ impl CommandInfo {
             | u32::from(self.reply_handle) << 28
     }
 
-    /// Reads the handle area: INSUFFICIENT or VALUE at the handle.
+    /// Reads the handle area: VALUE or INSUFFICIENT at the first handle that is not right or not there.
     pub(crate) fn handles(&self, r: &mut Reader<'_>) -> Result<Handles, Rc> {
         let mut handles = Handles::new();
-        for index in 0..self.roles.len() {
-            let at = At::Handle(Nth::of_index(index));
-            let handle = r.get().map_err(|e: Fmt1| e.at(at))?;
+        for _ in self.roles {
+            let Ok(handle) = r.get() else { break };
             handles.push(handle).map_err(|_| Rc::FAILURE)?;
         }
         (self.check_handles)(&handles)?;

@@ -3,6 +3,7 @@
 use crate::crypto::drbg::Drbg;
 use crate::crypto::ecc::{Curve, Point, Scalar};
 use crate::crypto::hash::{Digest, HashAlg, Hasher, MAX_DIGEST};
+use crate::crypto::hmac::Hmac;
 use crate::crypto::kdf;
 use crate::crypto::mldsa::{self, MlDsa};
 use crate::crypto::mlkem::{self, MlKem};
@@ -173,7 +174,7 @@ pub(crate) fn create(
         source.bytes(Purpose::SeedValue, seed.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
     }
     let sensitive = Sensitive { auth, seed, composite };
-    let unique = unique.unwrap_or_else(|| symmetric_unique(alg, template.object_type(), &sensitive));
+    let unique = unique.unwrap_or_else(|| symmetric_unique(alg, template, &sensitive));
     Ok((Public { unique, ..template.clone() }, sensitive))
 }
 
@@ -273,10 +274,16 @@ pub(crate) fn max_keyed_hash(scheme: KeyedHashScheme) -> usize {
     if scheme.0 == Scheme::Null { MAX_SYM_DATA } else { scheme.0.hash().map_or(MAX_SYM_DATA, HashAlg::block_size) }
 }
 
-/// unique of a symmetric object (Part 1, 27.5.3.2): H(seedValue ‖ sensitive).
-pub(crate) fn symmetric_unique(alg: HashAlg, object_type: ObjectType, sensitive: &Sensitive) -> Unique {
-    let digest = Hasher::new(alg).chain(sensitive.seed.as_slice()).chain(sensitive.composite.as_slice()).finish();
-    if object_type == ObjectType::SymCipher { Unique::SymCipher(digest) } else { Unique::KeyedHash(digest) }
+/// unique of a symmetric object (Part 1, 27.5.3.2): H(seedValue ‖ sensitive), or for a parent HMAC(seedValue, sensitive).
+pub(crate) fn symmetric_unique(alg: HashAlg, public: &Public, sensitive: &Sensitive) -> Unique {
+    let (seed, secret) = (sensitive.seed.as_slice(), sensitive.composite.as_slice());
+    let is_parent = public.attributes.has(A::RESTRICTED.with(A::DECRYPT));
+    let digest = if is_parent {
+        Hmac::new(alg, seed).chain(secret).finish()
+    } else {
+        Hasher::new(alg).chain(seed).chain(secret).finish()
+    };
+    if public.object_type() == ObjectType::SymCipher { Unique::SymCipher(digest) } else { Unique::KeyedHash(digest) }
 }
 
 /// userAuth of a new object: trailing zeros do not count, and it is at most as long as nameAlg's digests.

@@ -173,11 +173,7 @@ fn check_symmetric(
     if sensitive.seed.len() != digest_size {
         return Err(Fmt1::KEY_SIZE.at(blame.sensitive));
     }
-    if symmetric_unique(alg, public.object_type(), sensitive) == public.unique {
-        Ok(())
-    } else {
-        Err(Fmt1::BINDING.plain())
-    }
+    if symmetric_unique(alg, public, sensitive) == public.unique { Ok(()) } else { Err(Fmt1::BINDING.plain()) }
 }
 
 /// The RSA public key of an object.

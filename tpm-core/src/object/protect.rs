@@ -223,7 +223,8 @@ pub(crate) fn rewrap(mut octets: Inner, outer: Option<&Wrapping<'_>>) -> Result<
 
 /// The sensitive area in a duplication blob.
 ///
-/// - as [`unprotect`]
+/// - `INTEGRITY`, `SIZE`, `INSUFFICIENT`: as [`unwrap_outer`] and the inner wrapper say
+/// - `SIZE`, `INSUFFICIENT`, `VALUE`, `TYPE`: no TPM2B_SENSITIVE
 pub(crate) fn unwrap_duplicate(
     blob: &[u8],
     name: &[u8],
@@ -234,7 +235,17 @@ pub(crate) fn unwrap_duplicate(
     if let Some(inner) = inner {
         octets = inner.unwrap(octets, name)?;
     }
-    parse_sensitive(octets.as_slice())
+    let mut r = Reader::new(octets.as_slice());
+    let size: u16 = r.get().map_err(Fmt1::plain)?;
+    if usize::from(size) != r.rest().len() {
+        return Err(Fmt1::SIZE.plain());
+    }
+    let mut sensitive: Sensitive = r.get().map_err(Fmt1::plain)?;
+    if !r.is_empty() {
+        return Err(Fmt1::SIZE.plain());
+    }
+    sensitive.auth.trim_trailing_zeros();
+    Ok(sensitive)
 }
 
 /// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 24.4).

@@ -1,5 +1,6 @@
 //! Which public areas an object may have (Part 1, 27; Part 2, 12.2; Part 3, 12.1.2).
 
+use crate::crypto::sym::Mode;
 use crate::object::Object;
 use crate::rc::Fmt1;
 use crate::wire::{EccParms, KdfAlg, ObjectAttributes as A, ObjectType, Parms, Public, RsaParms, Scheme, SymDefObject};
@@ -88,6 +89,9 @@ pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(
                 return Err(Fmt1::KDF);
             }
             check_symmetric(parent, public, *symmetric)
+        }
+        Parms::SymCipher(symmetric) if public.attributes.has(A::DECRYPT) && symmetric.mode == Some(Mode::Cmac) => {
+            Err(Fmt1::SCHEME)
         }
         Parms::SymCipher(symmetric) => check_symmetric(parent, public, Some(*symmetric)),
         Parms::KeyedHash(scheme) => check_keyed_hash(public.attributes, scheme.0),

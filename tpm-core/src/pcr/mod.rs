@@ -43,8 +43,8 @@ const fn attributes(pcr: u32) -> Attributes {
         16 => (0b0_1111, 0b1_1111, true),
         17 | 18 => (0b1_0000, 0b1_1100, false),
         19 => (0b1_0000, 0b0_1100, false),
-        20 => (0b1_1100, 0b0_1110, false),
-        21 | 22 => (0b1_1100, 0b0_0100, true),
+        20 => (0b1_0100, 0b0_1110, false),
+        21 | 22 => (0b1_0100, 0b0_0100, true),
         _ => (0b0_1111, 0b1_1111, true),
     };
     Attributes { reset, extend, drtm: reset & 0b1_0000 != 0, no_increment }

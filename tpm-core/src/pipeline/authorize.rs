@@ -118,11 +118,12 @@ fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), R
     outcome
 }
 
-/// Whether only a policy session will do (Part 1, 19.2): for the DUP role; for the ADMIN role, but of an object without adminWithPolicy; for a PCR
-/// that has a policy.
+/// Whether only a policy session will do (Part 1, 19.2): for the DUP role; for the ADMIN role, but of an object without adminWithPolicy or a sequence
+/// object; for a PCR that has a policy.
 fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
     match role {
         Role::Dup => true,
+        Role::Admin if tpm.ram.sequence(h).is_some() => false,
         Role::Admin => tpm.object(h).is_none_or(|o| o.has(ObjectAttributes::ADMIN_WITH_POLICY)),
         Role::User | Role::None => h.kind() == HandleKind::Pcr && tpm.auth_policy(h).is_some(),
     }

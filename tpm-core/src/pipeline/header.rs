@@ -1,7 +1,7 @@
 //! The command header (Part 3, 5.2).
 
 use crate::profile::MAX_COMMAND_SIZE;
-use crate::rc::Rc;
+use crate::rc::{Fmt1, Rc};
 use crate::wire::Reader;
 
 /// TPM_ST_NO_SESSIONS
@@ -16,17 +16,18 @@ pub(super) struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// - `BAD_TAG`: neither TPM_ST_NO_SESSIONS nor TPM_ST_SESSIONS, or no tag at all
-    /// - `COMMAND_SIZE`: commandSize is not the number of octets received, or they are too many or too few
+    /// - `INSUFFICIENT`: shorter than a header
+    /// - `BAD_TAG`: neither TPM_ST_NO_SESSIONS nor TPM_ST_SESSIONS
+    /// - `COMMAND_SIZE`: commandSize is not the number of octets received, or they are too many
     pub(super) fn parse(request: &'a [u8]) -> Result<Self, Rc> {
         let mut r = Reader::new(request);
-        let sessions = match r.get::<u16>() {
-            Ok(NO_SESSIONS) => false,
-            Ok(SESSIONS) => true,
+        let sessions = match r.get::<u16>().map_err(Fmt1::plain)? {
+            NO_SESSIONS => false,
+            SESSIONS => true,
             _ => return Err(Rc::BAD_TAG),
         };
-        let size: u32 = r.get().map_err(|_| Rc::COMMAND_SIZE)?;
-        let code = r.get().map_err(|_| Rc::COMMAND_SIZE)?;
+        let size: u32 = r.get().map_err(Fmt1::plain)?;
+        let code = r.get().map_err(Fmt1::plain)?;
         if usize::try_from(size) != Ok(request.len()) || request.len() > MAX_COMMAND_SIZE {
             return Err(Rc::COMMAND_SIZE);
         }

@@ -21,7 +21,7 @@ impl Unmarshal<'_> for Context {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         Ok(Self {
             sequence: r.get()?,
-            saved_handle: r.get::<super::DhContext>().map(HandleType::handle)?,
+            saved_handle: r.get::<super::DhSaved>().map(HandleType::handle)?,
             hierarchy: r.get::<RhHierarchy>().map(HandleType::handle)?,
             blob: r.get()?,
         })

@@ -1,6 +1,7 @@
 //! Handles (Part 2, 7) and the interface types that restrict them (Part 2, 9).
 
 use super::{Marshal, Reader, Unmarshal, Writer};
+use crate::profile::{MAX_ACTIVE_SESSIONS, MAX_LOADED_OBJECTS};
 use crate::rc::Fmt1;
 
 /// TPM_HANDLE: any handle.
@@ -85,14 +86,20 @@ impl Handle {
         self.0 & 0x00ff_ffff
     }
 
-    /// Whether a transient or persistent object.
-    pub(crate) const fn is_object(self) -> bool {
-        matches!(self.kind(), HandleKind::Transient | HandleKind::Persistent)
+    /// Whether a transient object, up to TRANSIENT_LAST.
+    const fn is_transient(self) -> bool {
+        matches!(self.kind(), HandleKind::Transient) && (self.index() as usize) < MAX_LOADED_OBJECTS
     }
 
-    /// Whether an HMAC, policy or trial session.
+    /// Whether a transient or persistent object.
+    pub(crate) const fn is_object(self) -> bool {
+        self.is_transient() || matches!(self.kind(), HandleKind::Persistent)
+    }
+
+    /// Whether an HMAC, policy or trial session, up to HMAC_SESSION_LAST and POLICY_SESSION_LAST.
     pub(crate) const fn is_session(self) -> bool {
         matches!(self.kind(), HandleKind::HmacSession | HandleKind::PolicySession)
+            && (self.index() as usize) < MAX_ACTIVE_SESSIONS
     }
 }
 
@@ -147,11 +154,13 @@ handle_types! {
     /// TPMI_SH_AUTH_SESSION (9.8)
     ShAuthSession = |h| h.is_session() || h == Handle::PW;
     /// TPMI_SH_HMAC (9.9)
-    ShHmac = |h| h.kind() == HandleKind::HmacSession;
+    ShHmac = |h| h.is_session() && h.kind() == HandleKind::HmacSession;
     /// TPMI_SH_POLICY (9.10)
-    ShPolicy = |h| h.kind() == HandleKind::PolicySession;
+    ShPolicy = |h| h.is_session() && h.kind() == HandleKind::PolicySession;
     /// TPMI_DH_CONTEXT (9.11)
-    DhContext = |h| h.is_session() || h.kind() == HandleKind::Transient;
+    DhContext = |h| h.is_session() || h.is_transient();
+    /// TPMI_DH_SAVED (9.12): a session, an object, a sequence object, an object with stClear
+    DhSaved = |h| h.is_session() || (Handle::TRANSIENT_FIRST.0..=Handle::TRANSIENT_FIRST.0 + 2).contains(&h.0);
     /// TPMI_RH_HIERARCHY (9.13), with TPM_RH_NULL
     RhHierarchy = |h| OWNER_ENDORSEMENT_PLATFORM.contains(&h) || h == Handle::NULL;
     /// TPMI_RH_ENABLES (9.14)

@@ -576,9 +576,9 @@ impl Unmarshal<'_> for OptionalSensitive {
         if size == 0 {
             return Ok(Self(None));
         }
-        let mut inner = Reader::new(r.take(size.into())?);
-        let sensitive = inner.get()?;
-        if inner.is_empty() { Ok(Self(Some(sensitive))) } else { Err(Fmt1::SIZE) }
+        let before = r.rest().len();
+        let sensitive = r.get()?;
+        if before - r.rest().len() == usize::from(size) { Ok(Self(Some(sensitive))) } else { Err(Fmt1::SIZE) }
     }
 }
 

@@ -201,9 +201,10 @@ impl<'a, T: Unmarshal<'a>> Unmarshal<'a> for Sized2b<T> {
         if size == 0 {
             return Err(Fmt1::SIZE);
         }
-        let mut inner = Reader::new(r.take(size.into())?);
-        let value = inner.get()?;
-        if inner.is_empty() { Ok(Self(value)) } else { Err(Fmt1::SIZE) }
+        // What goes beyond the size is found by the size alone, as if the structure were not in a TPM2B.
+        let before = r.rest().len();
+        let value = r.get()?;
+        if before - r.rest().len() == usize::from(size) { Ok(Self(value)) } else { Err(Fmt1::SIZE) }
     }
 }
 

@@ -9,7 +9,9 @@ use crate::pipeline::Call;
 use crate::profile::PROFILE;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Writer};
+use crate::wire::{
+    AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Reader, Unmarshal, Writer,
+};
 
 pub(crate) struct GetCapability;
 
@@ -19,7 +21,18 @@ pub(crate) const MAX_CAP_BUFFER: usize = 1024;
 const MAX_CAP_DATA: usize = MAX_CAP_BUFFER - 4 - 4;
 
 handles! { pub(crate) struct Handles {} }
-params! { pub(crate) struct Params { capability: u32, property: u32, property_count: u32 } }
+params! { pub(crate) struct Params { capability: Group, property: u32, property_count: u32 } }
+
+/// TPM_CAP (Part 2, 6.12): a group that there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Group(u32);
+
+impl Unmarshal<'_> for Group {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let group: u32 = r.get()?;
+        if group <= 0xa || group == 0x100 { Ok(Self(group)) } else { Err(Fmt1::VALUE) }
+    }
+}
 
 /// moreData, and TPMS_CAPABILITY_DATA (Part 2, 10.10.2) as capability, count and elements.
 pub(crate) struct Answer {
@@ -105,13 +118,13 @@ impl Command for GetCapability {
     /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for TPM_CAP_ACT
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let page = if tpm.ram.failure { in_failure_mode(tpm, &p) } else { page(tpm, &p) }?;
-        Ok(Answer { more_data: page.more, capability: p.capability, page: page.data })
+        Ok(Answer { more_data: page.more, capability: p.capability.0, page: page.data })
     }
 }
 
 fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     let (first, count) = (p.property, p.property_count);
-    match p.capability {
+    match p.capability.0 {
         0x0 => Page::of(
             ALGORITHMS
                 .iter()
@@ -202,7 +215,7 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
 
 /// In failure mode only what says which TPM this is (Part 1, 12.4.3): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2. Any error is told as `FAILURE`.
 fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
-    if p.capability != 0x6 {
+    if p.capability != Group(0x6) {
         return Err(Rc::FAILURE);
     }
     let known = properties::all(tpm, p.property.max(0x105)).filter(|(pt, _)| (0x105..=0x10c).contains(pt));
@@ -214,7 +227,7 @@ fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
 /// - the codes of TPM2_GetCapability
 pub(crate) fn element(tpm: &Tpm, capability: u32, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
     const COUNT: usize = 4;
-    let page = page(tpm, &Params { capability, property, property_count: 1 })?;
+    let page = page(tpm, &Params { capability: Group(capability), property, property_count: 1 })?;
     let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
     // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with a UINT32.
     let found = match capability {

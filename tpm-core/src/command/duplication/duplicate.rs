@@ -4,19 +4,21 @@ use crate::command::Command;
 use crate::command::area::{Dup, handles, params, reply};
 use crate::object::exchange::{Seed, Use};
 use crate::object::protect::{InnerWrapper, Wrapping, wrap_duplicate};
+use crate::crypto::hash::MAX_DIGEST;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::tpm::Tpm;
 use crate::wire::{
-    DhObject, EncryptedSecret, HandleType, MAX_SYM_KEY_BYTES, Nullable, ObjectAttributes as A, Private, SymDefObject,
+    DhObject, EncryptedSecret, HandleType, MAX_SYM_KEY_BYTES, Nullable, ObjectAttributes as A, ObjectType, Private,
+    SymDefObject,
 };
 
 pub(crate) struct Duplicate;
 
 handles! { pub(crate) struct Handles { object: Dup<DhObject>, new_parent: Nullable<DhObject> } }
 params! {
-    pub(crate) struct Params { encryption_key_in: Secret<MAX_SYM_KEY_BYTES>, symmetric_alg: Option<SymDefObject> }
+    pub(crate) struct Params { encryption_key_in: Secret<{ MAX_DIGEST + 2 }>, symmetric_alg: Option<SymDefObject> }
 }
 reply! {
     pub(crate) struct Answer { encryption_key_out: Secret<MAX_SYM_KEY_BYTES>, duplicate: Private, out_sym_seed: EncryptedSecret }
@@ -70,16 +72,22 @@ impl Command for Duplicate {
     }
 }
 
-/// A storage key, be it only its public area: the new parent is often in another TPM.
+/// An asymmetric storage key, be it only its public area: the new parent is often in another TPM. To a symmetric one no secret can be sent.
 pub(super) fn is_storage(public: &crate::wire::Public) -> bool {
-    public.attributes.has(A::RESTRICTED.with(A::DECRYPT)) && public.symmetric().is_some() && public.name_alg.is_some()
+    let symmetric = matches!(public.object_type(), ObjectType::SymCipher | ObjectType::KeyedHash);
+    !symmetric
+        && public.attributes.has(A::RESTRICTED.with(A::DECRYPT))
+        && public.symmetric().is_some()
+        && public.name_alg.is_some()
 }
 
 type Key = Secret<MAX_SYM_KEY_BYTES>;
 
 /// The key of the inner wrapper, and what of it the caller does not know.
-fn inner_key(tpm: &mut Tpm, symmetric: Option<SymDefObject>, given: &Key) -> Result<(Key, Key), Rc> {
-    let Some(symmetric) = symmetric.filter(|_| given.is_empty()) else { return Ok((given.duplicate(), Key::new())) };
+fn inner_key(tpm: &mut Tpm, symmetric: Option<SymDefObject>, given: &Secret<{ MAX_DIGEST + 2 }>) -> Result<(Key, Key), Rc> {
+    let Some(symmetric) = symmetric.filter(|_| given.is_empty()) else {
+        return Ok((Key::from_slice(given.as_slice()).map_err(|_| Rc::FAILURE)?, Key::new()));
+    };
     let mut key = Key::zeroed(symmetric.key_size()).map_err(|_| Rc::FAILURE)?;
     tpm.random(key.as_mut_slice())?;
     let out = key.duplicate();

@@ -6,12 +6,13 @@ use crate::object::exchange::{Seed, Use};
 use crate::object::load::{Blame, check};
 use crate::object::name_of;
 use crate::object::protect::{InnerWrapper, Wrapping, unwrap_duplicate};
+use crate::crypto::hash::MAX_DIGEST;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::tpm::Tpm;
 use crate::wire::{
-    DhObject, EncryptedSecret, MAX_SYM_KEY_BYTES, Named, ObjectAttributes as A, ObjectType, Private, Sized2b,
+    DhObject, EncryptedSecret, Named, ObjectAttributes as A, ObjectType, Private, Sized2b,
     SymDefObject,
 };
 
@@ -20,7 +21,7 @@ pub(crate) struct Import;
 handles! { pub(crate) struct Handles { parent: User<DhObject> } }
 params! {
     pub(crate) struct Params {
-        encryption_key: Secret<MAX_SYM_KEY_BYTES>,
+        encryption_key: Secret<{ MAX_DIGEST + 2 }>,
         object_public: Sized2b<Named>,
         duplicate: Private,
         in_sym_seed: EncryptedSecret,

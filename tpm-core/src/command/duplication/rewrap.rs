@@ -37,7 +37,9 @@ impl Command for Rewrap {
         let name = p.name.as_slice();
         let mut old_seed = Seed::new();
         if let Some(old) = old_parent {
-            tpm.object(old).filter(|o| o.is_parent()).ok_or(Fmt1::TYPE.at(Handles::old_parent))?;
+            tpm.object(old)
+                .filter(|o| o.is_parent() && is_storage(&o.public))
+                .ok_or(Fmt1::TYPE.at(Handles::old_parent))?;
             let seed = tpm.open_secret(old, Use::Duplicate, p.in_sym_seed.as_slice());
             old_seed = seed.map_err(|_| Fmt1::VALUE.at(Params::in_sym_seed))?;
         }

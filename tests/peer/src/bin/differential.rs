@@ -1,0 +1,62 @@
+//! `cargo xtask fuzz differential`.
+
+use anyhow::Result;
+use clap::Parser;
+use peer::differential::{Limits, Report, Worker};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Sequences of commands to our TPM and to Debian's libtpms, whose answers are compared.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Seconds.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    time: u64,
+    /// Commands.
+    #[arg(long, value_name = "N", default_value_t = u64::MAX)]
+    commands: u64,
+    /// The first sequence's seed.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Commands of a sequence.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    length: u64,
+    /// Kinds of unexplained disagreements after which the run ends.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    kinds: usize,
+    /// Only this seed's sequence, with as few steps as still show its disagreement.
+    #[arg(long)]
+    shrink: bool,
+    /// Run sequences in this process until nobody reads.
+    #[arg(long, hide = true)]
+    worker: bool,
+    /// Say every command before it is sent.
+    #[arg(long, hide = true)]
+    loud: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    let report = if options.worker {
+        let mut worker = Worker::new()?;
+        if options.loud {
+            worker.loud();
+        }
+        worker.serve(options.seed, options.length);
+        return Ok(ExitCode::SUCCESS);
+    } else if options.shrink {
+        let mut worker = Worker::new()?;
+        worker.shrink(options.seed, options.length);
+        worker.report()
+    } else {
+        let limits = Limits {
+            commands: options.commands,
+            time: Duration::from_secs(options.time),
+            length: options.length,
+            kinds: options.kinds,
+        };
+        Report::of(options.seed, &limits)?
+    };
+    report.print();
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,151 @@
+//! Hierarchies, dictionary attacks, clock, physical presence.
+
+use crate::differential::cc;
+use crate::differential::send::Command;
+use crate::differential::wire::Bytes;
+use crate::differential::world::{World, rh};
+
+pub fn change_auth(world: &mut World) {
+    let handle = world.one_of(&rh::AUTHORIZED);
+    let entity = world.permanent(handle);
+    let value = world.auth_value();
+    let command = Command::new(cc::HIERARCHY_CHANGE_AUTH).auth(&entity).params(Bytes::new().sized(&value));
+    if world.send(command).is_some() {
+        world.auths.iter_mut().filter(|(known, ..)| *known == handle).for_each(|known| known.1.clone_from(&value));
+    }
+}
+
+pub fn set_policy(world: &mut World) {
+    let handle = world.one_of(&rh::AUTHORIZED);
+    let entity = world.permanent(handle);
+    let (policy, params) = if world.policies.is_empty() || world.once_in(3) {
+        let params =
+            if world.once_in(3) { Bytes::new().sized(&[1; 20]).u16(0xb) } else { Bytes::new().sized(&[]).u16(0x10) };
+        (None, params)
+    } else {
+        let n = world.rng.usize(0..world.policies.len());
+        let policy = &world.policies[n];
+        (Some(n), Bytes::new().each_sized(&policy.digest).u16(policy.alg.id()))
+    };
+    if world.send(Command::new(cc::SET_PRIMARY_POLICY).auth(&entity).params(params)).is_some() {
+        world.auths.iter_mut().filter(|(known, ..)| *known == handle).for_each(|known| known.2 = policy);
+    }
+}
+
+pub fn control(world: &mut World) {
+    let handle = world.one_of(&[rh::PLATFORM, rh::PLATFORM, rh::OWNER, rh::ENDORSEMENT]);
+    let auth = world.permanent(handle);
+    let enable = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM_NV, rh::PLATFORM, rh::NULL]);
+    let state = world.rng.u8(0..2);
+    if enable == rh::PLATFORM && state == 0 && !world.once_in(5) {
+        return;
+    }
+    let params = Bytes::new().u32(enable).u8(state);
+    if world.send(Command::new(cc::HIERARCHY_CONTROL).auth(&auth).params(params)).is_some() && state == 0 {
+        world.objects.retain(|o| o.hierarchy != enable);
+        // It does not stay so for long.
+        let platform = world.permanent(rh::PLATFORM);
+        if world.rng.bool() {
+            let params = Bytes::new().u32(enable).u8(1);
+            world.send(Command::new(cc::HIERARCHY_CONTROL).auth(&platform).params(params));
+        }
+    }
+}
+
+/// The parameters of lockout that both understand in the same way whatever the time.
+pub fn usual_lockout(world: &mut World) {
+    let lockout = world.permanent(rh::LOCKOUT);
+    let params = Bytes::new().u32(100).u32(1_000_000).u32(1_000_000);
+    world.send(Command::new(cc::DICTIONARY_ATTACK_PARAMETERS).auth(&lockout).params(params).plain());
+}
+
+pub fn clear(world: &mut World) {
+    let handle = world.one_of(&[rh::PLATFORM, rh::LOCKOUT]);
+    let auth = world.permanent(handle);
+    if world.send(Command::new(cc::CLEAR).auth(&auth)).is_some() {
+        world.objects.retain(|o| o.hierarchy == rh::PLATFORM || o.hierarchy == rh::NULL);
+        for known in &mut world.auths {
+            if known.0 != rh::PLATFORM {
+                (known.1, known.2) = (vec![], None);
+            }
+        }
+        world.indices.retain(|i| i.attributes & 1 << 30 != 0);
+        usual_lockout(world);
+    }
+}
+
+pub fn clear_control(world: &mut World) {
+    let handle = world.one_of(&[rh::PLATFORM, rh::PLATFORM, rh::LOCKOUT]);
+    let auth = world.permanent(handle);
+    let disable = world.one_of(&[0, 0, 1]);
+    world.send(Command::new(cc::CLEAR_CONTROL).auth(&auth).params(Bytes::new().u8(disable)));
+}
+
+/// TPM2_ChangePPS and TPM2_ChangeEPS.
+pub fn change_seed(world: &mut World) {
+    let auth = world.permanent(rh::PLATFORM);
+    let (code, handle) = world.one_of(&[(cc::CHANGE_PPS, rh::PLATFORM), (cc::CHANGE_EPS, rh::ENDORSEMENT)]);
+    if world.send(Command::new(code).auth(&auth)).is_some() {
+        world.objects.retain(|o| o.hierarchy != handle);
+        for known in &mut world.auths {
+            if known.0 == handle && handle == rh::ENDORSEMENT {
+                (known.1, known.2) = (vec![], None);
+            }
+            if known.0 == handle && handle == rh::PLATFORM {
+                known.2 = None;
+            }
+        }
+    }
+}
+
+pub fn lock_reset(world: &mut World) {
+    let lockout = world.permanent(rh::LOCKOUT);
+    world.send(Command::new(cc::DICTIONARY_ATTACK_LOCK_RESET).auth(&lockout));
+}
+
+pub fn lockout_parameters(world: &mut World) {
+    let lockout = world.permanent(rh::LOCKOUT);
+    let tries = world.one_of(&[100u32, 100, 3, 0, 1000]);
+    let params = Bytes::new().u32(tries).u32(1_000_000).u32(1_000_000);
+    world.send(Command::new(cc::DICTIONARY_ATTACK_PARAMETERS).auth(&lockout).params(params));
+}
+
+pub fn clock(world: &mut World) {
+    let handle = world.one_of(&[rh::OWNER, rh::PLATFORM]);
+    let auth = world.permanent(handle);
+    match world.rng.u8(0..4) {
+        0 => {
+            world.send(Command::new(cc::READ_CLOCK));
+        }
+        1 => {
+            // Never one that may be over by now on one side only.
+            world.clock += 1 << 36;
+            let value = world.one_of(&[world.clock, world.clock, u64::MAX, 0xffff_0000_0000_0000]);
+            world.send(Command::new(cc::CLOCK_SET).auth(&auth).params(Bytes::new().u64(value)));
+        }
+        2 => {
+            let by = world.one_of(&[0u8, 1, 2, 3, 0xff, 0xfd, 4, 0xfc]);
+            world.send(Command::new(cc::CLOCK_RATE_ADJUST).auth(&auth).params(Bytes::new().u8(by)));
+        }
+        _ => {
+            let platform = world.permanent(rh::PLATFORM);
+            let set = world.one_of(&[0u32, 0, 0, 1]);
+            world.send(Command::new(cc::SET_ALGORITHM_SET).auth(&platform).params(Bytes::new().u32(set)));
+        }
+    }
+}
+
+pub fn presence(world: &mut World) {
+    if world.rng.bool() {
+        world.presence = !world.presence;
+        let asserted = world.presence;
+        world.tpms.iter_mut().for_each(|tpm| tpm.set_physical_presence(asserted));
+        return;
+    }
+    let platform = world.permanent(rh::PLATFORM);
+    let (set, clear) = (world.rng.u32(0..2), world.rng.u32(0..2));
+    let mut list = |n: u32| (0..n).fold(Bytes::new().u32(n), |list, _| list.u32(world.one_of(cc::ALL).0));
+    let (set, clear) = (list(set), list(clear));
+    let params = Bytes::new().each(&set.0).each(&clear.0);
+    world.send(Command::new(cc::PP_COMMANDS).auth(&platform).params(params));
+}

@@ -1,0 +1,138 @@
+//! What is done next: each function sends one or a few commands.
+
+pub mod attest;
+pub mod capability;
+pub mod context;
+pub mod hierarchy;
+pub mod key;
+pub mod nv;
+pub mod object;
+pub mod pcr;
+pub mod policy;
+pub mod sequence;
+pub mod session;
+pub mod startup;
+
+use super::world::World;
+
+type Action = fn(&mut World);
+
+/// What is done how often.
+const ACTIONS: &[(u32, Action)] = &[
+    (14, object::create_primary),
+    (20, object::create),
+    (30, object::load),
+    (10, object::create_loaded),
+    (30, object::load_external),
+    (22, object::read_public),
+    (10, object::change_auth),
+    (25, object::unseal),
+    (4, object::make_credential),
+    (8, object::duplicate),
+    (8, object::import),
+    (3, object::rewrap),
+    (4, object::ecc),
+    (30, key::sign),
+    (30, key::verify),
+    (30, key::hash),
+    (30, key::hmac),
+    (40, key::encrypt_decrypt),
+    (8, key::rsa_encrypt),
+    (2, key::ecdh),
+    (1, key::ephemeral),
+    (8, key::ecc_parameters),
+    (15, key::random),
+    (10, key::test_parms),
+    (45, sequence::start),
+    (90, sequence::update),
+    (45, sequence::complete),
+    (15, attest::certify),
+    (10, attest::certify_creation),
+    (15, attest::quote),
+    (10, attest::time),
+    (10, attest::nv),
+    (8, attest::session_audit),
+    (6, attest::command_audit),
+    (5, attest::audit_status),
+    (40, pcr::extend),
+    (15, pcr::event),
+    (50, pcr::read),
+    (15, pcr::reset),
+    (2, pcr::allocate),
+    (8, pcr::auth),
+    (60, policy::assert),
+    (25, policy::digest),
+    (15, policy::learn),
+    (12, policy::signed),
+    (12, policy::secret),
+    (8, policy::ticket_again),
+    (8, policy::authorize),
+    (6, policy::authorize_nv),
+    (10, policy::restart),
+    (35, session::start_any),
+    (10, context::flush_session),
+    (10, context::flush_object),
+    (35, context::save),
+    (35, context::load),
+    (14, context::evict),
+    (45, nv::define),
+    (60, nv::write),
+    (60, nv::read),
+    (30, nv::increment),
+    (30, nv::extend),
+    (25, nv::set_bits),
+    (14, nv::lock),
+    (3, nv::global_lock),
+    (15, nv::change_auth),
+    (18, nv::undefine),
+    (30, nv::public),
+    (8, hierarchy::change_auth),
+    (6, hierarchy::set_policy),
+    (3, hierarchy::control),
+    (2, hierarchy::clear),
+    (3, hierarchy::clear_control),
+    (1, hierarchy::change_seed),
+    (8, hierarchy::lock_reset),
+    (5, hierarchy::lockout_parameters),
+    (6, hierarchy::clock),
+    (3, hierarchy::presence),
+    (40, capability::get),
+    (3, startup::test),
+    (1, startup::restart),
+    (1, startup::startup_again),
+    (4, startup::locality),
+];
+
+/// Does something.
+pub fn step(world: &mut World) {
+    let all: u32 = ACTIONS.iter().map(|(weight, _)| weight).sum();
+    let mut at = world.rng.u32(0..all);
+    for (weight, action) in ACTIONS {
+        if at < *weight {
+            return action(world);
+        }
+        at -= weight;
+    }
+}
+
+/// TPML_PCR_SELECTION of a few PCR.
+pub fn selection(world: &mut World) -> Vec<u8> {
+    let count = world.one_of(&[1, 1, 1, 2, 0, 3]);
+    let mut out = vec![0, 0, 0, count];
+    for _ in 0..count {
+        let alg: u16 = if world.once_in(40) { world.rng.u16(..) } else { world.one_of(&[4, 0xb, 0xb, 0xc, 0xd]) };
+        out.extend(alg.to_be_bytes());
+        if world.once_in(40) {
+            let n = world.rng.u8(0..6);
+            out.push(n);
+            let bits = world.octets(n.into());
+            out.extend(bits);
+        } else {
+            let bit = world.one_of(&[0u32, 7, 10, 16, 17, 23]);
+            let bits = 1u32 << bit | if world.once_in(3) { 1 << world.rng.u32(0..24) } else { 0 };
+            out.push(3);
+            out.extend(&bits.to_le_bytes()[..3]);
+        }
+    }
+    out
+}

@@ -1,0 +1,78 @@
+//! Start, end, and self-tests.
+
+use crate::differential::cc;
+use crate::differential::send::Command;
+use crate::differential::wire::Bytes;
+use crate::differential::world::{World, rh};
+
+/// What every sequence begins with.
+pub fn begin(world: &mut World) {
+    world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(0)).plain());
+    super::hierarchy::usual_lockout(world);
+    super::policy::usual(world);
+}
+
+pub fn startup_again(world: &mut World) {
+    let su = world.rng.u16(0..3);
+    world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(su)));
+}
+
+/// TPM Reset after TPM2_Shutdown(CLEAR).
+pub fn reset(world: &mut World) {
+    again(world, Some(0), 0);
+}
+
+/// TPM2_Shutdown or none, the loss of power, TPM2_Startup.
+pub fn restart(world: &mut World) {
+    let shutdown = world.one_of(&[Some(0u16), Some(1), Some(1), None]);
+    let startup = world.one_of(&[0u16, 0, 1, 1]);
+    again(world, shutdown, startup);
+}
+
+fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
+    if let Some(su) = shutdown {
+        world.send(Command::new(cc::SHUTDOWN).params(Bytes::new().u16(su)).plain());
+    }
+    if world.stop {
+        return;
+    }
+    let presence = world.presence;
+    world.tpms.iter_mut().for_each(|tpm| {
+        tpm.power_cycle();
+        tpm.set_physical_presence(presence);
+    });
+    world.forget_volatile();
+    let locality = world.locality;
+    world.locality = 0;
+    let startup = if world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(startup)).plain()).is_some() {
+        startup
+    } else {
+        world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(0)).plain());
+        0
+    };
+    world.locality = locality;
+    world.indices.iter_mut().for_each(|i| i.stale = true);
+    if startup == 0 {
+        // Platform authorization does not survive TPM Reset and TPM Restart.
+        world.auths.iter_mut().filter(|(handle, ..)| *handle == rh::PLATFORM).for_each(|known| {
+            (known.1, known.2) = (vec![], None);
+        });
+    }
+}
+
+pub fn test(world: &mut World) {
+    match world.rng.u8(0..4) {
+        // This one takes long.
+        0 if world.once_in(20) => {
+            let full = world.rng.u8(0..2);
+            world.send(Command::new(cc::SELF_TEST).params(Bytes::new().u8(full)))
+        }
+        0 | 1 => world.send(Command::new(cc::INCREMENTAL_SELF_TEST).params(Bytes::new().u32(1).u16(0xb))),
+        2 => world.send(Command::new(cc::GET_TEST_RESULT)),
+        _ => world.send(Command::new(cc::SHUTDOWN).params(Bytes::new().u16(1))),
+    };
+}
+
+pub fn locality(world: &mut World) {
+    world.locality = world.one_of(&[0, 0, 0, 1, 3, 4, 2]);
+}

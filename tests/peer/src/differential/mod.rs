@@ -1,0 +1,261 @@
+//! Differential fuzzing: sequences of commands to our TPM and to libtpms, whose answers are compared.
+//!
+//! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at the time ([`world`]); each step has its
+//! own stream of random numbers, so that a step can be left out and the others remain. A command is built once for each side, since handles, nonces,
+//! names and blobs differ, and may be damaged on its way ([`send`]).
+//!
+//! libtpms 0.9.2 can leave its failure mode's longjmp with a broken stack, so that it ends the process. So both TPMs are in a worker, of which a new
+//! one is started then, from the next seed on.
+
+mod alg;
+mod cc;
+mod explained;
+mod generate;
+mod policy;
+mod send;
+mod wire;
+mod world;
+
+use crate::{Libtpms, Quoin};
+use anyhow::{Context, Result, ensure};
+use send::Tally;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use world::World;
+
+/// How far a run goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// commands
+    pub commands: u64,
+    /// time
+    pub time: Duration,
+    /// commands of a sequence
+    pub length: u64,
+    /// kinds of unexplained disagreements after which a run ends
+    pub kinds: usize,
+}
+
+/// Both TPMs in this process.
+pub struct Worker {
+    world: World,
+}
+
+impl Worker {
+    /// Both TPMs.
+    ///
+    /// # Errors
+    /// Without libtpms.
+    pub fn new() -> Result<Self> {
+        Ok(Self { world: World::new([Box::new(Quoin::new(true)), Box::new(Libtpms::new()?)]) })
+    }
+
+    /// Says every command before it is sent.
+    pub const fn loud(&mut self) {
+        self.world.tally.loud = true;
+    }
+
+    /// Sequences from this seed on, until nobody reads any more what comes of each: a line of JSON.
+    pub fn serve(&mut self, seed: u64, length: u64) {
+        let none = BTreeSet::new();
+        let mut out = std::io::stdout().lock();
+        for n in seed.. {
+            self.sequence(n, length, &none);
+            let tally = std::mem::take(&mut self.world.tally);
+            self.world.tally.loud = tally.loud;
+            let line = serde_json::to_string(&tally).expect("a tally is JSON");
+            if writeln!(out, "{line}").is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One sequence, without some of its steps.
+    fn sequence(&mut self, seed: u64, length: u64, without: &BTreeSet<u64>) -> u64 {
+        let world = &mut self.world;
+        world.renew();
+        world.locality = 0;
+        world.ecc = seed.is_multiple_of(4);
+        world.tally.label = format!("seed {seed}");
+        world.rng = fastrand::Rng::with_seed(seed);
+        generate::startup::begin(world);
+        let mut step = 0;
+        while !world.stop && world.tally.sent < length {
+            if !without.contains(&step) {
+                world.rng = fastrand::Rng::with_seed(seed << 20 | step);
+                generate::step(world);
+                if std::mem::take(&mut world.lost) {
+                    generate::context::find_ourselves(world);
+                }
+            }
+            step += 1;
+        }
+        step
+    }
+
+    /// One sequence again, with as few steps as still show a disagreement.
+    pub fn shrink(&mut self, seed: u64, length: u64) {
+        let mut without = BTreeSet::new();
+        let steps = self.sequence(seed, length, &without);
+        let Some(what) = self.world.tally.unexplained.keys().next().cloned() else { return };
+        let mut size = steps / 2;
+        while size > 0 {
+            let mut at = 0;
+            while at < steps {
+                let mut more = without.clone();
+                more.extend(at..(at + size).min(steps));
+                self.world.tally.unexplained.clear();
+                self.sequence(seed, length.min(steps * 40), &more);
+                if more.len() > without.len() && self.world.tally.unexplained.contains_key(&what) {
+                    without = more;
+                }
+                at += size;
+            }
+            size /= 2;
+        }
+        self.world.tally.unexplained.clear();
+        self.sequence(seed, length, &without);
+    }
+
+    /// What came of it.
+    #[must_use]
+    pub fn report(self) -> Report {
+        Report { tally: self.world.tally, begin: Instant::now(), ended: BTreeMap::new() }
+    }
+}
+
+/// A run: workers, of which a new one is started where libtpms ends its process.
+pub struct Report {
+    tally: Tally,
+    begin: Instant,
+    /// commands at which libtpms ended the process, and the first of each
+    ended: BTreeMap<String, (u64, String)>,
+}
+
+impl Report {
+    /// Runs sequences from this seed on.
+    ///
+    /// # Errors
+    /// If a worker does not start, or does not say what it should.
+    pub fn of(mut seed: u64, limits: &Limits) -> Result<Self> {
+        let mut report = Self { tally: Tally::default(), begin: Instant::now(), ended: BTreeMap::new() };
+        let mut said = Instant::now();
+        while !report.is_over(limits) {
+            let mut worker = worker(seed, limits.length, false)?;
+            let lines = BufReader::new(worker.stdout.take().context("no pipe")?).lines();
+            let first = seed;
+            for line in lines {
+                report.tally.add(serde_json::from_str(&line?)?);
+                seed += 1;
+                if said.elapsed() > Duration::from_secs(60) {
+                    said = Instant::now();
+                    eprintln!("seed {seed}: {}", report.line());
+                }
+                if report.is_over(limits) {
+                    worker.kill()?;
+                    break;
+                }
+            }
+            let status = worker.wait()?;
+            if !report.is_over(limits) {
+                ensure!(status.code().is_none(), "a worker ended after {} sequences: {status}", seed - first);
+                report.note_end(seed, limits.length)?;
+                seed += 1;
+            }
+        }
+        Ok(report)
+    }
+
+    fn is_over(&self, limits: &Limits) -> bool {
+        self.tally.commands >= limits.commands
+            || self.begin.elapsed() >= limits.time
+            || self.tally.unexplained.len() >= limits.kinds
+    }
+
+    /// The sequence of this seed ended the process: at which command?
+    fn note_end(&mut self, seed: u64, length: u64) -> Result<()> {
+        let mut again = worker(seed, length, true)?;
+        let mut last = String::new();
+        let mut errors = BufReader::new(again.stderr.take().context("no pipe")?).lines();
+        for line in errors.by_ref() {
+            let line = line?;
+            if line.starts_with(&format!("seed {seed} ")) {
+                last = line;
+            } else if line.starts_with("seed ") {
+                // Libtpms' random numbers are others now, and it did not happen again.
+                "not the second time".clone_into(&mut last);
+                again.kill()?;
+                break;
+            }
+        }
+        drop(errors);
+        again.wait()?;
+        let command = last.split(' ').nth(2).unwrap_or("?").to_owned();
+        self.ended.entry(command).or_insert((0, last)).0 += 1;
+        Ok(())
+    }
+
+    fn line(&self) -> String {
+        let tally = &self.tally;
+        let good: u64 = tally.by_code.values().map(|(_, good)| good).sum();
+        let seconds = self.begin.elapsed().as_secs_f64();
+        let explained: u64 = tally.explained.values().sum();
+        let unexplained: u64 = tally.unexplained.values().map(|(n, _)| n).sum();
+        format!(
+            "{} commands in {seconds:.0} s, {} successful, {explained} disagreements explained, {unexplained} unexplained",
+            tally.commands, good
+        )
+    }
+
+    /// Whether there was nothing unexplained.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.tally.unexplained.is_empty()
+    }
+
+    /// The report.
+    pub fn print(&self) {
+        let tally = &self.tally;
+        println!("commands (all, successful):");
+        for (code, (all, good)) in &tally.by_code {
+            println!("  {:<28} {all:>9} {good:>9}", if *code == 0 { "unknown" } else { cc::name(*code) });
+        }
+        println!("response codes (without position):");
+        for (rc, n) in &tally.by_rc {
+            println!("  {rc:#05x} {n:>9}");
+        }
+        println!("explained (docs/differences.md):");
+        for (rule, n) in &tally.explained {
+            println!("  {n:>9} {rule}");
+        }
+        println!("sequences that ended at an explained difference of states: {}", tally.resynchronised);
+        println!("sequences in which libtpms ended its process, by the last command:");
+        for (command, (n, first)) in &self.ended {
+            println!("  {n:>9} {command}: {first}");
+        }
+        println!("answers compared octet by octet: {}", tally.compared);
+        println!("time in ours and in libtpms: {:.0?}", tally.time);
+        println!("unexplained:");
+        let mut all: Vec<_> = tally.unexplained.iter().collect();
+        all.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
+        for (what, (n, trail)) in all {
+            println!("  {n:>9} {what}\n    {trail}");
+        }
+        println!("{}", self.line());
+    }
+}
+
+/// This program as a worker.
+fn worker(seed: u64, length: u64, loud: bool) -> Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--worker", "--seed", &seed.to_string(), "--length", &length.to_string()]);
+    command.stdin(Stdio::null());
+    if loud {
+        command.arg("--loud").stdout(Stdio::null()).stderr(Stdio::piped());
+    } else {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+    }
+    command.spawn().context("cannot start a worker")
+}

@@ -1,0 +1,690 @@
+//! A command on its way to both TPMs: authorization, damage, comparison of the answers.
+
+use super::alg::Sym;
+use super::cc;
+use super::explained;
+use super::wire::{Bytes, Reply, Two};
+use super::world::{Entity, Session, World, rh};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+/// A command before it is authorized.
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub code: u32,
+    pub handles: Vec<Entity>,
+    /// how many of the handles are authorized: the first ones
+    pub authorized: usize,
+    pub params: Bytes,
+    /// the response parameters are the same on both sides
+    pub equal: bool,
+    /// goes out as it is
+    pub plain: bool,
+}
+
+impl Command {
+    pub fn new(code: u32) -> Self {
+        Self { code, handles: vec![], authorized: 0, params: Bytes::new(), equal: false, plain: false }
+    }
+
+    /// A handle that needs authorization; before the others.
+    pub fn auth(mut self, entity: &Entity) -> Self {
+        self.handles.push(entity.clone());
+        self.authorized += 1;
+        self
+    }
+
+    pub fn handle(mut self, entity: &Entity) -> Self {
+        self.handles.push(entity.clone());
+        self
+    }
+
+    pub fn params(self, params: Bytes) -> Self {
+        Self { params, ..self }
+    }
+
+    /// Both TPMs give the same answer.
+    pub fn equal(self) -> Self {
+        Self { equal: true, ..self }
+    }
+
+    pub fn equal_if(self, equal: bool) -> Self {
+        Self { equal, ..self }
+    }
+
+    /// Neither damaged nor with sessions that it does not need.
+    pub fn plain(self) -> Self {
+        Self { plain: true, ..self }
+    }
+}
+
+/// TPMA_SESSION
+mod attr {
+    pub(super) const CONTINUE: u8 = 0x01;
+    pub(super) const DECRYPT: u8 = 0x20;
+    pub(super) const ENCRYPT: u8 = 0x40;
+    pub(super) const AUDIT: u8 = 0x80;
+}
+
+/// An entry of the authorization area.
+#[derive(Clone, Debug)]
+enum Auth {
+    Password(Vec<u8>),
+    Session { handle: Two<u32>, attributes: u8, hmac_auth: Vec<u8>, crypt_auth: Vec<u8>, how: How },
+}
+
+/// What stands in the hmac field of a session.
+#[derive(Clone, Debug)]
+enum How {
+    Hmac,
+    Raw(Vec<u8>),
+}
+
+/// Damage to a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Damage {
+    /// a handle is another
+    Handle(usize, u32),
+    /// a bit of the parameters, before authorization
+    Bit(usize),
+    /// two octets of the parameters, before authorization
+    Word(usize, u16),
+    /// the parameters are shorter, or longer by so many octets
+    Resize(isize),
+    /// the whole command is cut, or longer
+    Tail(isize),
+    /// an octet of the command, after authorization
+    Octet(usize, u8),
+    /// commandSize
+    Size(isize),
+    Tag(u16),
+    /// the authorization area has one entry less
+    Without,
+    /// another command code
+    Code(u32),
+}
+
+/// One command and its answers.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub code: u32,
+    pub request: Two<Vec<u8>>,
+    /// response codes
+    pub rc: Two<u32>,
+    pub damaged: bool,
+    /// an octet anywhere, or the end, is another
+    pub octet: bool,
+    /// the parameters are the same on both sides
+    pub aligned: bool,
+    pub locality: u8,
+}
+
+/// What happened so far.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Tally {
+    pub commands: u64,
+    /// every command is said before it is sent
+    #[serde(skip)]
+    pub loud: bool,
+    /// by command code: all, and the successful
+    pub by_code: BTreeMap<u32, (u64, u64)>,
+    pub by_rc: BTreeMap<u32, u64>,
+    pub explained: BTreeMap<String, u64>,
+    /// sequences that ended early since the two TPMs are in different states for an explained reason
+    pub resynchronised: u64,
+    /// disagreements without explanation: a short form, how many, and the first with its trail
+    pub unexplained: BTreeMap<String, (u64, String)>,
+    /// octets of answers that were compared
+    pub compared: u64,
+    /// time in the two TPMs
+    pub time: Two<Duration>,
+    /// what came since the beginning of the sequence
+    #[serde(skip)]
+    pub trail: Vec<Case>,
+    /// where it began
+    #[serde(skip)]
+    pub label: String,
+    /// commands of this sequence
+    #[serde(skip)]
+    pub sent: u64,
+}
+
+impl Tally {
+    pub fn begin(&mut self) {
+        self.trail.clear();
+        self.sent = 0;
+    }
+
+    /// Adds another one, that of a later sequence.
+    pub fn add(&mut self, other: Self) {
+        self.commands += other.commands;
+        self.resynchronised += other.resynchronised;
+        self.compared += other.compared;
+        self.time = [self.time[0] + other.time[0], self.time[1] + other.time[1]];
+        for (code, (all, good)) in other.by_code {
+            let by = self.by_code.entry(code).or_default();
+            (by.0, by.1) = (by.0 + all, by.1 + good);
+        }
+        other.by_rc.into_iter().for_each(|(rc, n)| *self.by_rc.entry(rc).or_default() += n);
+        other.explained.into_iter().for_each(|(why, n)| *self.explained.entry(why).or_default() += n);
+        for (what, (n, trail)) in other.unexplained {
+            self.unexplained.entry(what).or_insert((0, trail)).0 += n;
+        }
+    }
+
+    /// The last commands in words.
+    fn story(&self) -> String {
+        let mut out = String::new();
+        let from = self.trail.len().saturating_sub(TRAIL);
+        for (n, case) in self.trail.iter().enumerate().skip(from) {
+            let _ = writeln!(
+                out,
+                "    {n:5} {} -> {:03x} {:03x} @{} {}{}",
+                cc::name(case.code),
+                case.rc[0],
+                case.rc[1],
+                case.locality,
+                hex(&case.request[0]),
+                if case.damaged { " (damaged)" } else { "" },
+            );
+        }
+        out
+    }
+}
+
+/// Commands of a printed trail.
+const TRAIL: usize = 60;
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut out, octet| {
+        let _ = write!(out, "{octet:02x}");
+        out
+    })
+}
+
+/// TPM_RC_RETRY: libtpms wants the same command again.
+const RETRY: u32 = 0x922;
+
+impl World {
+    /// Sends a command to both. The answers, if both say success.
+    pub fn send(&mut self, command: Command) -> Option<Reply> {
+        if self.stop {
+            return None;
+        }
+        self.make_room(&command);
+        let auths = self.authorize(&command);
+        if self.stop {
+            return None;
+        }
+        let damage = if !command.plain && !self.busy && self.once_in(12) { Some(self.damage(&command)) } else { None };
+        let mut command = command;
+        let mut auths = auths;
+        let aligned = command.params.aligned();
+        match damage {
+            Some(Damage::Handle(i, value)) => {
+                let old = command.handles[i].clone();
+                command.handles[i] = Entity { handle: [value, value], ..old };
+            }
+            Some(Damage::Bit(at)) if aligned > 0 => command.params.0.iter_mut().for_each(|side| {
+                let n = at % (aligned * 8);
+                side[n / 8] ^= 1 << (n % 8);
+            }),
+            Some(Damage::Word(at, value)) if aligned > 1 => command.params.0.iter_mut().for_each(|side| {
+                let n = at % (aligned - 1);
+                side[n..n + 2].copy_from_slice(&value.to_be_bytes());
+            }),
+            Some(Damage::Resize(by)) => command.params.0.iter_mut().for_each(|side| resize(side, by)),
+            Some(Damage::Without) => drop(auths.pop()),
+            Some(Damage::Code(code)) => command.code = code,
+            _ => {}
+        }
+        let nonces: Vec<Vec<u8>> = auths
+            .iter()
+            .map(|auth| match auth {
+                Auth::Password(_) => vec![],
+                Auth::Session { .. } => vec![0; 16],
+            })
+            .map(|nonce: Vec<u8>| self.octets(nonce.len()))
+            .collect();
+        let mut request = [0, 1].map(|side| self.marshal(&command, &auths, &nonces, side));
+        match damage {
+            Some(Damage::Tail(by)) => request.iter_mut().for_each(|side| resize(side, by)),
+            Some(Damage::Octet(at, mask)) => {
+                let n = at % (request[0].len() - command.params.0[0].len() + aligned.min(command.params.0[0].len()));
+                request.iter_mut().for_each(|side| side[n] ^= mask);
+            }
+            Some(Damage::Tag(tag)) => request.iter_mut().for_each(|side| side[..2].copy_from_slice(&tag.to_be_bytes())),
+            _ => {}
+        }
+        for side in &mut request {
+            let by = if let Some(Damage::Size(by)) = damage { by } else { 0 };
+            let size = side.len().saturating_add_signed(by);
+            if side.len() >= 6 && !matches!(damage, Some(Damage::Octet(2..6, _))) {
+                side[2..6].copy_from_slice(&u32::try_from(size).expect("short").to_be_bytes());
+            }
+        }
+        let locality = self.locality;
+        let mut responses = [Vec::new(), Vec::new()];
+        if self.tally.loud {
+            eprintln!("{} {} {}", self.tally.label, cc::name(command.code), hex(&request[1]));
+        }
+        for side in [0, 1] {
+            let begin = Instant::now();
+            self.tpms[side].execute(&request[side], locality, &mut responses[side]);
+            self.tally.time[side] += begin.elapsed();
+        }
+        if code_of(&responses[1]) == RETRY {
+            *self.tally.explained.entry(explained::RETRY.into()).or_default() += 1;
+            let [_, theirs] = &mut responses;
+            self.tpms[1].execute(&request[1], locality, theirs);
+        }
+        let rc = [code_of(&responses[0]), code_of(&responses[1])];
+        let case = Case { code: command.code, request, rc, damaged: damage.is_some(), octet: matches!(damage, Some(Damage::Octet(..) | Damage::Tail(_))), aligned: command.params.is_common(), locality };
+        self.count(&case, rc);
+        self.tally.trail.push(case);
+        if rc[0] != rc[1] {
+            self.disagreement(rc);
+            return None;
+        }
+        if rc[0] != 0 {
+            return None;
+        }
+        let reply = self.accept(&command, damage.is_some(), &auths, &nonces, &responses);
+        self.lost |=
+            damage.is_some() && matches!(command.code, cc::FLUSH_CONTEXT | cc::CONTEXT_LOAD | cc::EVICT_CONTROL);
+        if matches!(damage, Some(Damage::Code(_) | Damage::Octet(_, _))) {
+            // What it did is not what the caller believes.
+            self.lost = true;
+            return None;
+        }
+        reply
+    }
+
+    fn count(&mut self, case: &Case, rc: Two<u32>) {
+        let tally = &mut self.tally;
+        tally.commands += 1;
+        tally.sent += 1;
+        let code = if cc::name(case.code) == "?" { 0 } else { case.code };
+        let by = tally.by_code.entry(code).or_default();
+        by.0 += 1;
+        by.1 += u64::from(rc == [0, 0]);
+        *tally.by_rc.entry(class(rc[0])).or_default() += 1;
+    }
+
+    /// The response codes are not the same.
+    fn disagreement(&mut self, rc: Two<u32>) {
+        let case = self.tally.trail.last().cloned().expect("the command");
+        if let Some(why) = explained::explain(&case, &self.tally.trail) {
+            *self.tally.explained.entry(why.into()).or_default() += 1;
+            if rc.contains(&0) {
+                self.tally.resynchronised += 1;
+                self.stop = true;
+            }
+            return;
+        }
+        self.unexplained(format!("{} {:03x} {:03x}", cc::name(case.code), rc[0], rc[1]));
+        self.stop = true;
+    }
+
+    /// Two values that should be the same.
+    pub fn same(&mut self, what: &str, values: &Two<Vec<u8>>) {
+        self.tally.compared += 1;
+        if values[0] != values[1] {
+            self.unexplained(format!("{what}: {} {}", hex(&values[0]), hex(&values[1])));
+            self.stop = true;
+        }
+    }
+
+    /// Notes a disagreement that no rule explains.
+    fn unexplained(&mut self, what: String) {
+        let tally = &mut self.tally;
+        let place = (tally.unexplained.get(&what).is_none()).then(|| format!("{}\n{}", tally.label, tally.story()));
+        let entry = tally.unexplained.entry(what).or_default();
+        entry.0 += 1;
+        if let Some(place) = place {
+            entry.1 = place;
+        }
+    }
+
+    /// Both said success: sessions go on, parameters are decrypted and compared.
+    fn accept(
+        &mut self,
+        command: &Command,
+        damaged: bool,
+        auths: &[Auth],
+        nonces: &[Vec<u8>],
+        responses: &Two<Vec<u8>>,
+    ) -> Option<Reply> {
+        let has_handle = cc::replies_handle(command.code);
+        let mut handle = [0; 2];
+        let mut plain = [Vec::new(), Vec::new()];
+        let mut hmac_ok = [Vec::new(), Vec::new()];
+        let mut rolled: Vec<(Two<u32>, Two<Vec<u8>>, u8)> = Vec::new();
+        for side in [0, 1] {
+            let mut rest = Rest(responses[side].get(10..)?);
+            if has_handle {
+                handle[side] = rest.u32()?;
+            }
+            if responses[side].starts_with(&[0x80, 1]) {
+                plain[side] = rest.0.to_vec();
+                continue;
+            }
+            let size = rest.u32()? as usize;
+            let encrypted = rest.take(size)?.to_vec();
+            let mut parameters = encrypted.clone();
+            for (n, auth) in auths.iter().enumerate() {
+                let nonce = rest.sized()?.to_vec();
+                let attributes = rest.take(1)?[0];
+                let hmac = rest.sized()?;
+                let Auth::Session { handle, hmac_auth, crypt_auth, .. } = auth else { continue };
+                let Some(session) = self.session(*handle) else { continue };
+                let rp_hash = session.alg.hash(&[&[0; 4], &command.code.to_be_bytes(), &encrypted]);
+                let key = [&session.key[side][..], hmac_auth].concat();
+                let expected = session.alg.hmac(&key, &[&rp_hash, &nonce, &nonces[n], &[attributes]]);
+                // In a response libtpms leaves auditReset as it was in the command.
+                hmac_ok[side].push((hmac.is_empty(), hmac == expected, attributes & !4, nonce.len()));
+                if attributes & attr::ENCRYPT != 0
+                    && let Some((size, data)) = parameters.split_first_chunk_mut::<2>()
+                    && let Some(data) = data.get_mut(..u16::from_be_bytes(*size).into())
+                {
+                    let value = [&session.key[side][..], crypt_auth].concat();
+                    session.sym.crypt(session.alg, &value, &nonce, &nonces[n], false, data);
+                }
+                if side == 0 {
+                    rolled.push((*handle, [nonce, vec![]], attributes));
+                } else if let Some(known) = rolled.iter_mut().find(|r| r.0 == *handle) {
+                    known.1[1] = nonce;
+                }
+            }
+            plain[side] = parameters;
+        }
+        if hmac_ok[0] != hmac_ok[1] {
+            self.unexplained(format!(
+                "{}: sessions of the response {:?} {:?}",
+                cc::name(command.code),
+                hmac_ok[0],
+                hmac_ok[1]
+            ));
+            self.stop = true;
+            return None;
+        }
+        for (handle, nonce, attributes) in rolled {
+            if attributes & attr::CONTINUE == 0 {
+                self.sessions.retain(|s| s.handle != handle);
+            } else if let Some(session) = self.session_mut(handle) {
+                session.nonce = nonce;
+                session.steps.clear();
+                session.common = true;
+            }
+        }
+        if command.equal && !(damaged && command.code == cc::GET_CAPABILITY) {
+            self.tally.compared += 1;
+            if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
+                let what = format!("{}: answers differ", cc::name(command.code));
+                let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
+                if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
+                    *self.tally.explained.entry(why.into()).or_default() += 1;
+                } else {
+                    self.tally.label.push_str(&values);
+                    self.unexplained(what);
+                    self.stop = true;
+                }
+            }
+        }
+        Some(Reply::new(handle, plain))
+    }
+
+    /// libtpms has three slots for objects and three for sessions.
+    fn make_room(&mut self, command: &Command) {
+        if self.busy {
+            return;
+        }
+        let used: Vec<u32> = command.handles.iter().map(|h| h.handle[0]).collect();
+        let persistent = used.iter().filter(|h| **h >> 24 == 0x81).count();
+        // libtpms needs a slot for what TPM2_Create and TPM2_Import make, too.
+        let makes = cc::loads(command.code) || matches!(command.code, cc::CREATE | cc::IMPORT);
+        let needed = persistent + usize::from(makes);
+        while self.objects.iter().filter(|o| !o.is_persistent()).count() + needed > 3 {
+            let free: Vec<Two<u32>> = self
+                .objects
+                .iter()
+                .filter(|o| !o.is_persistent() && !used.contains(&o.entity.handle[0]))
+                .map(|o| o.entity.handle)
+                .collect();
+            if free.is_empty() {
+                return;
+            }
+            let one = self.one_of(&free);
+            super::generate::context::flush(self, one);
+            if self.stop {
+                return;
+            }
+        }
+    }
+
+    /// How the command's handles are authorized, and what other sessions go with it.
+    fn authorize(&mut self, command: &Command) -> Vec<Auth> {
+        let mut auths = Vec::new();
+        let mut used: Vec<Two<u32>> = command.handles.iter().map(|h| h.handle).collect();
+        for entity in &command.handles[..command.authorized] {
+            let auth = self.authorization(command, entity, &used);
+            if let Auth::Session { handle, .. } = auth {
+                used.push(handle);
+            }
+            auths.push(auth);
+        }
+        if !command.plain && self.once_in(12) && auths.len() < 3 {
+            let free: Vec<Two<u32>> = self
+                .sessions
+                .iter()
+                .filter(|s| s.kind == Session::HMAC && !used.contains(&s.handle))
+                .map(|s| s.handle)
+                .collect();
+            if !free.is_empty() {
+                let handle = self.one_of(&free);
+                let attributes = self.attributes(command, handle, &auths, true);
+                auths.push(Auth::Session { handle, attributes, hmac_auth: vec![], crypt_auth: vec![], how: How::Hmac });
+            }
+        }
+        auths
+    }
+
+    fn authorization(&mut self, command: &Command, entity: &Entity, used: &[Two<u32>]) -> Auth {
+        if let Some(policy) = entity.policy
+            && !self.busy
+            && !entity.public_only
+            && (entity.policy_only || self.once_in(3))
+            && let Some(session) = super::policy::satisfy(self, policy, command, used)
+        {
+            let attributes = self.attributes(command, session.handle, &[], false);
+            let (auth_value, password) = (super::policy::Step::AuthValue, super::policy::Step::Password);
+            let last = session.steps.iter().rev().find(|s| **s == auth_value || **s == password).cloned();
+            let (hmac_auth, how) = match last {
+                Some(step) if step == password => (vec![], How::Raw(entity.auth.clone())),
+                Some(_) => (entity.auth.clone(), How::Hmac),
+                None => (vec![], How::Hmac),
+            };
+            return Auth::Session {
+                handle: session.handle,
+                attributes,
+                hmac_auth,
+                crypt_auth: entity.auth.clone(),
+                how,
+            };
+        }
+        let mut auth = entity.auth.clone();
+        if !command.plain && self.once_in(150) {
+            auth = self.octets(5);
+        }
+        let free: Vec<Session> = self.sessions.iter().filter(|s| !used.contains(&s.handle)).cloned().collect();
+        let free: Vec<Session> =
+            free.into_iter().filter(|s| s.kind == Session::HMAC || self.rng.u32(0..60) == 0).collect();
+        if self.busy || entity.public_only || free.is_empty() || !self.once_in(3) {
+            return Auth::Password(auth);
+        }
+        let session = self.one_of(&free);
+        let attributes = self.attributes(command, session.handle, &[], false);
+        let is_bound = session.bind.as_ref().is_some_and(|(name, value)| *name == entity.name && *value == entity.auth);
+        let hmac_auth = if is_bound { vec![] } else { auth.clone() };
+        let how = if self.once_in(200) { How::Raw(self.octets(20)) } else { How::Hmac };
+        Auth::Session { handle: session.handle, attributes, hmac_auth, crypt_auth: auth, how }
+    }
+
+    /// TPMA_SESSION for a use.
+    fn attributes(&mut self, command: &Command, handle: Two<u32>, others: &[Auth], extra: bool) -> u8 {
+        if self.once_in(300) {
+            return self.rng.u8(..);
+        }
+        let taken = others.iter().fold(0, |all, auth| match auth {
+            Auth::Session { attributes, .. } => all | attributes,
+            Auth::Password(_) => all,
+        });
+        let mut attributes = if self.once_in(15) { 0 } else { attr::CONTINUE };
+        let Some(session) = self.session(handle).cloned() else { return attributes };
+        if session.sym != Sym::Null && !command.plain {
+            if cc::encrypts_command(command.code) && taken & attr::DECRYPT == 0 && (extra || self.once_in(3)) {
+                attributes |= attr::DECRYPT;
+            }
+            if cc::encrypts_response(command.code) && taken & attr::ENCRYPT == 0 && (extra || self.once_in(3)) {
+                attributes |= attr::ENCRYPT;
+            }
+        }
+        if session.kind == Session::HMAC && taken & attr::AUDIT == 0 && self.once_in(if extra { 2 } else { 12 }) {
+            attributes |= attr::AUDIT;
+        }
+        attributes
+    }
+
+    fn damage(&mut self, command: &Command) -> Damage {
+        let at = self.rng.usize(..);
+        // Whether a handle means the same on both sides.
+        let aligned = self.objects.iter().all(|o| o.entity.handle[0] == o.entity.handle[1]);
+        let few = self.one_of(&[-1, -1, 1, 1, 2, -2, 4, -4, 16, -16]);
+        match self.rng.u8(0..24) {
+            0..3 | 17..19 if !aligned => Damage::Without,
+            _ if !aligned && command.code == cc::FLUSH_CONTEXT => Damage::Without,
+            0..3 if !command.handles.is_empty() => {
+                let others =
+                    [0, 1, 23, 24, 0x0100_0000, 0x0150_0001, 0x0200_0000, 0x0300_0000, 0x4000_0000, 0x4000_0006];
+                let known = [rh::OWNER, rh::NULL, rh::PW, rh::LOCKOUT, rh::ENDORSEMENT, rh::PLATFORM, rh::PLATFORM_NV];
+                let objects =
+                    [0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0008, 0x8100_0000, 0x8180_0000, 0x80ff_ffff];
+                let all = [&others[..], &known, &objects].concat();
+                Damage::Handle(at % command.handles.len(), self.one_of(&all))
+            }
+            0..9 => Damage::Bit(at),
+            9..14 => Damage::Word(at, self.one_of(&[0, 0, 1, 0x10, 0xffff, 0x8000, 0x0b, 0x0c, 0x400])),
+            14..16 => Damage::Resize(few),
+            16 => Damage::Tail(few),
+            17..19 => Damage::Octet(at, 1 << (at % 8)),
+            19 => Damage::Size(few),
+            20 => Damage::Tag(self.one_of(&[0x8001, 0x8002, 0x8000, 0xc4, 0x8003])),
+            21..23 => Damage::Without,
+            _ => Damage::Code(self.one_of(cc::ALL).0),
+        }
+    }
+
+    /// The octets of the command for one side.
+    fn marshal(&self, command: &Command, auths: &[Auth], nonces: &[Vec<u8>], side: usize) -> Vec<u8> {
+        let mut params = command.params.0[side].clone();
+        let with =
+            |bit| auths.iter().position(|a| matches!(a, Auth::Session { attributes, .. } if attributes & bit != 0));
+        let (decrypt, encrypt) = (with(attr::DECRYPT), with(attr::ENCRYPT));
+        if let Some(i) = decrypt
+            && let Auth::Session { handle, crypt_auth, .. } = &auths[i]
+            && let Some(session) = self.session(*handle)
+            && let Some((size, data)) = params.split_first_chunk_mut::<2>()
+            && let Some(data) = data.get_mut(..u16::from_be_bytes(*size).into())
+        {
+            let value = [&session.key[side][..], crypt_auth].concat();
+            session.sym.crypt(session.alg, &value, &nonces[i], &session.nonce[side], true, data);
+        }
+        let extra: Vec<u8> = [decrypt, encrypt.filter(|e| Some(*e) != decrypt)]
+            .into_iter()
+            .flatten()
+            .filter(|i| *i != 0)
+            .filter_map(|i| match &auths[i] {
+                Auth::Session { handle, .. } => self.session(*handle),
+                Auth::Password(_) => None,
+            })
+            .flat_map(|session| session.nonce[side].clone())
+            .collect();
+        let names: Vec<u8> = command.handles.iter().flat_map(|h| h.name[side].clone()).collect();
+        let mut area = Vec::new();
+        for (i, auth) in auths.iter().enumerate() {
+            let (handle, nonce, attributes, hmac) = match auth {
+                Auth::Password(value) => (rh::PW, &[][..], attr::CONTINUE, value.clone()),
+                Auth::Session { handle, attributes, hmac_auth, how, .. } => {
+                    let hmac = match (how, self.session(*handle)) {
+                        (How::Raw(octets), _) => octets.clone(),
+                        (How::Hmac, Some(session)) => {
+                            let key = [&session.key[side][..], hmac_auth].concat();
+                            let cp_hash = session.alg.hash(&[&command.code.to_be_bytes(), &names, &params]);
+                            let extra: &[u8] = if i == 0 && command.authorized > 0 { &extra } else { &[] };
+                            let parts = [
+                                &cp_hash[..],
+                                &nonces[i],
+                                &session.nonce[side],
+                                extra,
+                                std::slice::from_ref(attributes),
+                            ];
+                            session.alg.hmac(&key, &parts)
+                        }
+                        (How::Hmac, None) => vec![],
+                    };
+                    (handle[side], &nonces[i][..], *attributes, hmac)
+                }
+            };
+            area.extend(handle.to_be_bytes());
+            area.extend(super::wire::short(nonce.len()).to_be_bytes());
+            area.extend(nonce);
+            area.push(attributes);
+            area.extend(super::wire::short(hmac.len()).to_be_bytes());
+            area.extend(hmac);
+        }
+        let tag: u16 = if auths.is_empty() { 0x8001 } else { 0x8002 };
+        let mut out = [&tag.to_be_bytes()[..], &[0; 4], &command.code.to_be_bytes()].concat();
+        command.handles.iter().for_each(|h| out.extend(h.handle[side].to_be_bytes()));
+        if !auths.is_empty() {
+            out.extend(u32::try_from(area.len()).expect("short").to_be_bytes());
+            out.extend(area);
+        }
+        out.extend(params);
+        out
+    }
+}
+
+fn resize(octets: &mut Vec<u8>, by: isize) {
+    octets.resize(octets.len().saturating_add_signed(by), 0);
+}
+
+fn code_of(response: &[u8]) -> u32 {
+    response.get(6..10).and_then(|code| code.try_into().ok()).map_or(0xffff_ffff, u32::from_be_bytes)
+}
+
+/// A response code without position.
+const fn class(rc: u32) -> u32 {
+    if rc & 0x80 != 0 { rc & 0xbf } else { rc }
+}
+
+/// What is left of a response.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(n)?;
+        self.0 = tail;
+        Some(head)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn sized(&mut self) -> Option<&'a [u8]> {
+        let size = u16::from_be_bytes(self.take(2)?.try_into().ok()?);
+        self.take(size.into())
+    }
+}
