@@ -281,7 +281,15 @@ impl World {
             self.tpms[1].execute(&request[1], locality, theirs);
         }
         let rc = [code_of(&responses[0]), code_of(&responses[1])];
-        let case = Case { code: command.code, request, rc, damaged: damage.is_some(), octet: matches!(damage, Some(Damage::Octet(..) | Damage::Tail(_))), aligned: command.params.is_common(), locality };
+        let case = Case {
+            code: command.code,
+            request,
+            rc,
+            damaged: damage.is_some(),
+            octet: matches!(damage, Some(Damage::Octet(..) | Damage::Tail(_))),
+            aligned: command.params.is_common(),
+            locality,
+        };
         self.count(&case, rc);
         self.tally.trail.push(case);
         if rc[0] != rc[1] {
@@ -297,6 +305,10 @@ impl World {
         if matches!(damage, Some(Damage::Code(_) | Damage::Octet(_, _))) {
             // What it did is not what the caller believes.
             self.lost = true;
+            self.sessions.iter_mut().for_each(|session| {
+                session.steps.push(super::policy::Step::Other);
+                session.common = false;
+            });
             return None;
         }
         reply

@@ -2,18 +2,17 @@
 
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::crypto::hash::MAX_DIGEST;
 use crate::object::exchange::{Seed, Use};
 use crate::object::load::{Blame, check};
 use crate::object::name_of;
 use crate::object::protect::{InnerWrapper, Wrapping, unwrap_duplicate};
-use crate::crypto::hash::MAX_DIGEST;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::tpm::Tpm;
 use crate::wire::{
-    DhObject, EncryptedSecret, Named, ObjectAttributes as A, ObjectType, Private, Sized2b,
-    SymDefObject,
+    DhObject, EncryptedSecret, Named, ObjectAttributes as A, ObjectType, Private, Sized2b, SymDefObject,
 };
 
 pub(crate) struct Import;
@@ -40,9 +39,7 @@ impl Command for Import {
     /// - `SIZE` at `encryption_key`: not the size of the algorithm's keys, or not empty without algorithm
     /// - `ATTRIBUTES` at `encryption_key`, `in_sym_seed`: encryptedDuplication, and one of the wrappers is missing
     /// - `TYPE` at `parent`: a seed, and the parent is not asymmetric
-    /// - `HASH` at `object_public`: no nameAlg
     /// - at `in_sym_seed`: what [`Tpm::open_secret`] says
-    /// - `KEY`, `SCHEME` at `in_sym_seed` cannot be provoked: the parent is an asymmetric storage key, which has no scheme
     /// - at `duplicate`: what [`unwrap_duplicate`] says
     /// - what [`check`] says, if the parent is fixedTPM: it will not be asked again
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Private, Rc> {
