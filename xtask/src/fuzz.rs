@@ -2,6 +2,8 @@
 //!
 //! The targets of tests/fuzz run in libFuzzer, whose mutations are led by what they cover: the engine is compiled with the compiler's own
 //! instrumentation, which a stable one has, too. The corpus begins with what the tests say to their TPMs and is kept, with every input that was worth it.
+//!
+//! `differential` is another kind: tests/peer makes sequences of commands from a seed for the engine and for Debian's libtpms.
 
 use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +22,15 @@ pub struct Args {
     /// Only this input, such as one that was found.
     #[arg(long, value_name = "FILE")]
     input: Option<std::path::PathBuf>,
+    /// The seed of the first sequence, for `differential`.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// At most so many commands, for `differential`.
+    #[arg(long, value_name = "N")]
+    commands: Option<u64>,
+    /// Only the seed's sequence, with as few steps as still show its disagreement, for `differential`.
+    #[arg(long)]
+    shrink: bool,
 }
 
 /// A fuzz target.
@@ -31,6 +42,8 @@ pub enum Target {
     Import,
     /// Commands in a row, with losses of power between them.
     Engine,
+    /// Sequences of commands to the engine and to Debian's libtpms in one process: their answers are compared.
+    Differential,
 }
 
 impl Target {
@@ -39,6 +52,7 @@ impl Target {
             Self::Unmarshal => "unmarshal",
             Self::Import => "import",
             Self::Engine => "engine",
+            Self::Differential => "differential",
         }
     }
 
@@ -48,6 +62,7 @@ impl Target {
             Self::Unmarshal => 8192,
             Self::Import => 65536,
             Self::Engine => 16384,
+            Self::Differential => 0,
         }
     }
 }
@@ -60,6 +75,9 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds the target, makes its corpus where there is none, and runs it.
 pub fn run(args: &Args) -> Result<()> {
+    if args.target == Target::Differential {
+        return differential(args);
+    }
     debian::ensure(&[("g++", "g++")])?;
     let name = args.target.name();
     let folder = workspace::target_dir()?.join("fuzz");
@@ -100,6 +118,27 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let status = fuzzer.status().context("cannot start the fuzz target")?;
     if status.success() { Ok(()) } else { bail!("the engine is wrong: the input is in the file that is named above") }
+}
+
+/// Builds tests/peer and runs its fuzzer.
+fn differential(args: &Args) -> Result<()> {
+    debian::ensure_library("libtpms.so.0", "libtpms0")?;
+    let progress = Progress::start("differential fuzzer");
+    let mut build = Command::new(workspace::cargo());
+    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--release", "--package", "peer"]);
+    build.args(["--bin", "differential"]);
+    ensure!(build.status().context("cannot start cargo")?.success(), "the differential fuzzer does not compile");
+    progress.done("built");
+    let mut fuzzer = Command::new(workspace::target_dir()?.join("release/differential"));
+    fuzzer.args(["--time", &args.time.to_string(), "--seed", &args.seed.to_string()]);
+    if let Some(commands) = args.commands {
+        fuzzer.args(["--commands", &commands.to_string()]);
+    }
+    if args.shrink {
+        fuzzer.arg("--shrink");
+    }
+    let status = fuzzer.status().context("cannot start the differential fuzzer")?;
+    if status.success() { Ok(()) } else { bail!("the two TPMs disagree, and no rule of tests/peer explains it") }
 }
 
 /// The first inputs: golden states, or what the tests say.

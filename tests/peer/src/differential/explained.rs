@@ -176,7 +176,8 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     if (20..=22).contains(&pcr) && ours == 0x12f && matches!(theirs, 0x99d | 0x128) {
         return Some("PCR with an authPolicy");
     }
-    if (theirs == 0x12f || (ours, theirs) == (0x12f, 0)) && said.u32(10) >> 24 == 1 && in_part(said.u32(10), trail) {
+    let partly_written = (0..2).map(|n| said.u32(10 + 4 * n)).any(|h| h >> 24 == 1 && in_part(h, trail));
+    if (theirs == 0x12f || (ours, theirs) == (0x12f, 0)) && partly_written {
         return Some(IN_PART);
     }
     if matches!(fmt1(ours), Some(SYMMETRIC | VALUE))
@@ -190,7 +191,7 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
         return Some("P-192");
     }
     let data_size = said.u16(said.request.len().saturating_sub(2));
-    if case.code == cc::NV_DEFINE_SPACE && theirs == 0x2d5 && data_size > 2048 {
+    if case.code == cc::NV_DEFINE_SPACE && theirs == 0x2d5 && data_size > 1024 {
         return Some("buffers and lists that are larger");
     }
     if said.handle(|h| h >> 24 == 0x81) && said.handle(|h| h >> 24 == 0x80) && matches!(ours, 0x910..=0x912) {
@@ -203,6 +204,7 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
         (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
         (cc::ECC_PARAMETERS, 0x1e6, 0) if case.request[0].ends_with(&[0, 1]) => Some("P-192"),
         (cc::NV_DEFINE_SPACE, 0, 0x14b) => Some("RAM for orderly Indices"),
+        (cc::RSA_ENCRYPT, 0x19c, 0) => Some("RSA public keys that are none"),
         (cc::RSA_ENCRYPT, 0x84, 0x101) => Some("failure mode of libtpms"),
         _ => None,
     }
