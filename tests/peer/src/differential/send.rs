@@ -237,7 +237,7 @@ impl World {
             }),
             Some(Damage::Resize(by)) => command.params.0.iter_mut().for_each(|side| resize(side, by)),
             Some(Damage::Without) => drop(auths.pop()),
-            Some(Damage::Code(code)) => command.code = code,
+            Some(Damage::Code(code)) => (command.code, command.equal) = (code, false),
             _ => {}
         }
         let nonces: Vec<Vec<u8>> = auths

@@ -188,7 +188,7 @@ pub fn signed(world: &mut World) {
     let params = Bytes::new().each_sized(&nonce).sized(&cp_hash).sized(&reference).u32(expiration).each(&signature);
     let command = Command::new(cc::POLICY_SIGNED).handle(&key.entity).handle(&Entity::each(session.handle));
     let Some(mut reply) = world.send(command.params(params)) else { return };
-    other(world, &session, key.common);
+    other(world, &session, key.entity.name[0] == key.entity.name[1]);
     let timeout = reply.sized();
     let ticket = ticket(&mut reply);
     world.tickets.push((timeout, cp_hash, reference, key.entity.name, ticket));
