@@ -67,6 +67,9 @@ impl<E> From<StateError> for StoreError<E> {
     }
 }
 
+/// What a disk has, and the state of the newest record there, if there is one.
+pub type Loaded<'a, D, T> = Result<(T, Option<&'a [u8]>), StoreError<<D as Disk>::Error>>;
+
 /// A disk with a TPM's state on it.
 #[derive(Debug)]
 pub struct Store<D> {
@@ -83,10 +86,9 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// `Disk` and `Damaged`.
-    pub fn open(mut disk: D, buffer: &mut [u8]) -> Result<(Self, Option<&[u8]>), StoreError<D::Error>> {
-        let newest = load(&mut disk, buffer)?;
-        let generation = newest.map_or(0, |(generation, _)| generation);
-        Ok((Self { disk, generation, saved: None }, newest.map(|(_, state)| state)))
+    pub fn open(mut disk: D, buffer: &mut [u8]) -> Loaded<'_, D, Self> {
+        let (generation, state) = load(&mut disk, buffer)?;
+        Ok((Self { disk, generation, saved: None }, state))
     }
 
     /// Writes what must survive the loss of power, if it is not what was written last; whether it was written. When this returns it is there whatever
@@ -128,8 +130,8 @@ fn slot<D: Disk>(generation: u64) -> usize {
     usize::try_from(generation % slots).unwrap_or(0)
 }
 
-/// The generation and the state of the newest record on a disk; none if nothing was ever written there.
-fn load<'a, D: Disk>(disk: &mut D, buffer: &'a mut [u8]) -> Result<Option<(u64, &'a [u8])>, StoreError<D::Error>> {
+/// The generation and the state of the newest record on a disk; 0 and none if nothing was ever written there.
+fn load<'a, D: Disk>(disk: &mut D, buffer: &'a mut [u8]) -> Loaded<'a, D, u64> {
     let (mut below, mut empty) = (u64::MAX, true);
     loop {
         // The newest of what claims to be a record and has not been looked at.
@@ -141,10 +143,10 @@ fn load<'a, D: Disk>(disk: &mut D, buffer: &'a mut [u8]) -> Result<Option<(u64, 
             // A record in the slot of others was put there by someone else.
             newest = newest.max(claimed.filter(|generation| *generation < below && slot::<D>(*generation) == at));
         }
-        let Some(generation) = newest else { return if empty { Ok(None) } else { Err(StoreError::Damaged) } };
+        let Some(generation) = newest else { return if empty { Ok((0, None)) } else { Err(StoreError::Damaged) } };
         let length = disk.read(slot::<D>(generation), buffer).map_err(StoreError::Disk)?;
         if buffer.get(..length).is_some_and(is_whole) {
-            return Ok(buffer.get(..length).and_then(header).map(|(generation, state, _)| (generation, state)));
+            return Ok((generation, buffer.get(..length).and_then(header).map(|(_, state, _)| state)));
         }
         below = generation;
     }

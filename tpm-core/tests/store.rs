@@ -10,7 +10,7 @@ use harness::nv::{self, INDEX, a};
 use harness::session::{Kind, Session};
 use harness::twin::{export, import};
 use harness::{Fixture, tpm2b};
-use std::cell::Cell;
+use core::cell::Cell;
 use std::rc::Rc;
 use tpm_core::store::{Disk, MAX_RECORD_SIZE, Store, StoreError};
 use tpm_core::{MAX_STATE_SIZE, StateError, StateForm, Tpm};
@@ -224,7 +224,9 @@ fn history(mut each: impl FnMut(&Torn, &Torn)) -> Kept<2> {
 }
 
 /// What is found on a disk: the generation, and the state.
-fn found<'a, D: Disk>(disk: &mut D, buffer: &'a mut [u8]) -> Result<Option<(u64, &'a [u8])>, StoreError<D::Error>> {
+type Found<'a, D> = Result<Option<(u64, &'a [u8])>, StoreError<<D as Disk>::Error>>;
+
+fn found<'a, D: Disk>(disk: &mut D, buffer: &'a mut [u8]) -> Found<'a, D> {
     Store::open(disk, buffer).map(|(store, state)| state.map(|state| (store.generation(), state)))
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
-use std::fmt::Write;
+use core::fmt::Write;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};

@@ -202,7 +202,9 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
         (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) => Some("commands that libtpms has not"),
         (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
-        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0) if matches!(case.request[0][..], [.., 0, 1 | 0x11]) => Some("P-192, TDES"),
+        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0) if matches!(case.request[0][..], [.., 0, 1 | 0x11]) => {
+            Some("P-192, TDES")
+        }
         (cc::NV_DEFINE_SPACE, 0, 0x14b) => Some("RAM for orderly Indices"),
         (cc::RSA_ENCRYPT, 0x19c, 0) => Some("RSA public keys that are none"),
         (cc::RSA_ENCRYPT, 0x84, 0x101) => Some("failure mode of libtpms"),
