@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::codes::{ATTRIBUTES, HASH, MODE, SYMMETRIC, TYPE, VALUE, param};
+use harness::codes::{ATTRIBUTES, HASH, MODE, SCHEME, SYMMETRIC, TYPE, VALUE, param};
 use harness::{Fixture, Outcome, tpm2b};
 use tpm_core::profile::{PROFILE, PROFILES};
 
@@ -115,8 +115,12 @@ fn ml_keys_of_the_wrong_kind_are_refused() {
 #[test]
 fn ciphers_have_their_key_sizes_and_modes() {
     let mut tpm = Fixture::new();
+    let with = |attributes: u32, alg: u16, bits: u16, mode: u16| {
+        template(0x25, 0xb, FIXED | attributes, &words(&[alg, bits, mode]), &[0, 0])
+    };
     let key = |alg: u16, bits: u16, mode: u16| {
-        template(0x25, 0xb, FIXED | 1 << 17 | 1 << 18, &words(&[alg, bits, mode]), &[0, 0])
+        // A key for CMAC only signs.
+        with(if mode == 0x3f { 1 << 18 } else { 1 << 17 | 1 << 18 }, alg, bits, mode)
     };
     for (alg, bits) in [(6, 128), (6, 192), (6, 256), (0x26, 128), (0x26, 192), (0x26, 256), (0x13, 128)] {
         for mode in [0x10, 0x3f, 0x40, 0x41, 0x42, 0x43, 0x44] {
@@ -124,6 +128,7 @@ fn ciphers_have_their_key_sizes_and_modes() {
             flush(&mut tpm, handle);
         }
     }
+    assert_eq!(create(&mut tpm, &with(1 << 17 | 1 << 18, 6, 128, 0x3f)), Err(param(2, SCHEME)));
     assert_eq!(create(&mut tpm, &key(0x13, 256, 0x43)), Err(param(2, VALUE)));
     assert_eq!(create(&mut tpm, &key(0x26, 64, 0x43)), Err(param(2, VALUE)));
     assert_eq!(create(&mut tpm, &key(3, 128, 0x43)), Err(param(2, SYMMETRIC)), "TDES");

@@ -3,8 +3,8 @@
 mod harness;
 
 use harness::codes::{
-    ATTRIBUTES, AUTH_TYPE, HANDLE, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE,
-    OBJECT_MEMORY, OWNER, PLATFORM, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
+    ATTRIBUTES, HANDLE, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE, OBJECT_MEMORY,
+    OWNER, PLATFORM, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
 };
 use harness::keys::{
     AES_128_CFB, ECC, NONE, RSA, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of, hmac_key,
@@ -170,7 +170,7 @@ fn duplicate_and_rewrap_want_an_asymmetric_new_parent() {
     assert_eq!(duplicate(&mut tpm, fixed, parent), Err(handle(1, ATTRIBUTES)));
     let item = tpm.child(parent, b"", b"x", &duplicable(0));
     let (sym, _) = tpm.primary(OWNER, &sym_storage());
-    assert_eq!(duplicate(&mut tpm, item, sym), Err(plain(KEY)));
+    assert_eq!(duplicate(&mut tpm, item, sym), Err(handle(2, TYPE)));
     let reply = duplicate(&mut tpm, item, parent).unwrap();
     let rest = &mut &reply[..];
     let (_, blob, seed) = (take_2b(rest), take_2b(rest), take_2b(rest));
@@ -178,7 +178,7 @@ fn duplicate_and_rewrap_want_an_asymmetric_new_parent() {
     let mut rewrap = |new: u32, blob: &[u8]| {
         tpm.with(0x152, &[parent, new], &[b""], &[tpm2b(blob), tpm2b(&name), tpm2b(seed)].concat())
     };
-    assert_eq!(rewrap(sym, blob), Err(plain(KEY)));
+    assert_eq!(rewrap(sym, blob), Err(handle(2, TYPE)));
     assert_eq!(rewrap(parent, &[0]), Err(param(1, INSUFFICIENT)));
     assert_eq!(rewrap(parent, &[0xff; 40]), Err(param(1, SIZE)));
     // Without new parent what is within the outer wrapper comes out, as it went in: not encrypted, for it has no inner wrapper.
@@ -262,12 +262,11 @@ fn without_a_slot_there_is_no_ninth_object() {
 }
 
 #[test]
-fn a_sequence_has_no_auth_value_to_change() {
+fn the_auth_value_of_a_sequence_is_not_changed() {
     let mut tpm = Fixture::new();
     let (parent, _) = tpm.primary(OWNER, &ecc_storage());
     let sequence = handle_of(&tpm.run(0x186, &[], &[], &[0, 0, 0, 0xb]).unwrap());
-    // Nobody has the ADMIN role for it.
-    assert_eq!(tpm.with(0x150, &[sequence, parent], &[b""], &tpm2b(b"new")), Err(AUTH_TYPE));
+    assert_eq!(tpm.with(0x150, &[sequence, parent], &[b""], &tpm2b(b"new")), Err(handle(1, TYPE)));
 }
 
 #[test]

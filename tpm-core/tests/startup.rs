@@ -52,7 +52,7 @@ fn startup_admits_no_sessions() {
 fn malformed_headers_are_refused() {
     let mut tpm = Fixture::new();
     let good = command(GET_RANDOM, &[], &[], &[0, 8]);
-    assert_eq!(tpm.raw(&[]), [0, 0xc4, 0, 0, 0, 10, 0, 0, 0, 0x9a], "no tag at all");
+    assert_eq!(tpm.raw(&[]), [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0x9a], "no tag at all");
     assert_eq!(rc(&tpm.raw(&good[..9])), 0x9a, "INSUFFICIENT");
     for tag in [0u16, 0x00c1, 0x8000, 0x8003] {
         let bad = [&tag.to_be_bytes(), &good[2..]].concat();

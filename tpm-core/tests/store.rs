@@ -4,13 +4,13 @@
 //! have reordered its sectors: what is there then must be the state before or the one after, and nothing else.
 
 mod harness;
+use core::cell::Cell;
 use harness::codes::{OWNER, PLATFORM};
 use harness::keys::{handle_of, hmac_key};
 use harness::nv::{self, INDEX, a};
 use harness::session::{Kind, Session};
 use harness::twin::{export, import};
 use harness::{Fixture, tpm2b};
-use core::cell::Cell;
 use std::rc::Rc;
 use tpm_core::store::{Disk, MAX_RECORD_SIZE, Store, StoreError};
 use tpm_core::{MAX_STATE_SIZE, StateError, StateForm, Tpm};

@@ -173,7 +173,7 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
         return Some("slots for objects");
     }
     let pcr = said.u32(10);
-    if (20..=22).contains(&pcr) && ours == 0x12f && matches!(theirs, 0x99d | 0x128) {
+    if (20..=22).contains(&pcr) && ours == 0x12f && matches!(theirs, 0x99d | 0x128 | 0x989) {
         return Some("PCR with an authPolicy");
     }
     let partly_written = (0..2).map(|n| said.u32(10 + 4 * n)).any(|h| h >> 24 == 1 && in_part(h, trail));

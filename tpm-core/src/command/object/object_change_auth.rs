@@ -21,7 +21,7 @@ impl Command for ObjectChangeAuth {
     type Params<'a> = Params;
     type Reply<'t> = Private;
 
-    /// - `TYPE` at `object`: a sequence object, which cannot be provoked: nobody has the ADMIN role for it
+    /// - `TYPE` at `object`: a sequence object
     /// - `SIZE` at `new_auth`: longer than nameAlg's digests
     /// - `TYPE` at `parent`: not the object's parent, or no storage key
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Private, Rc> {
