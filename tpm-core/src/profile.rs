@@ -40,14 +40,14 @@ pub const FULL: Profile = Profile {
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
 };
 
-/// `full` without the algorithms that tpm2-tss' FAPI (up to 4.1.3 and its main branch of July 2026) has no word for: SHA-3, ML-KEM, ML-DSA. It refuses to
-/// write down the capabilities of a TPM that lists one of them.
+/// `full` without the algorithms that tpm2-tss' FAPI (up to 4.1.3 and its main branch of July 2026) has no word for: HKDF, SHA-3, ML-KEM, ML-DSA. It refuses
+/// to write down the capabilities of a TPM that lists one of them.
 pub const CLASSIC: Profile = Profile {
     name: "classic",
     algorithms: &[
         0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0012, 0x0013, 0x0014, 0x0015,
-        0x0016, 0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x001f, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025,
-        0x0026, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
+        0x0016, 0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025, 0x0026,
+        0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
     ],
     ml_kem: &[],
     ml_dsa: &[],
