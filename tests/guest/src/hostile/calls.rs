@@ -10,7 +10,7 @@ use crate::vtpm::{self, MAX_COMMAND, SEND_COMMAND};
 
 /// TPM2_GetCapability of one TPM property.
 const COMMAND: [u8; 22] = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7A, 0, 0, 0, 6, 0, 0, 1, 5, 0, 0, 0, 1];
-const TPM_RC_BAD_TAG: u64 = 0x01E;
+const TPM_RC_INSUFFICIENT: u64 = 0x09A;
 const TPM_RC_COMMAND_SIZE: u64 = 0x142;
 const VTPM_CMD: (u64, u64) = (protocol::VTPM, 1);
 
@@ -61,8 +61,8 @@ fn vtpm_sizes<const N: usize>(report: &mut Report<N>) {
         vtpm::request(SEND_COMMAND, 0, u32::try_from(size).unwrap_or(0), &COMMAND);
         let rax = result(Registers::call(protocol::VTPM, 1, vtpm::BUFFER.gpa()));
         let got = if rax == SUCCESS { response_code() } else { rax };
-        // Below two bytes there is not even a tag.
-        let expected = if size < 2 { TPM_RC_BAD_TAG } else { TPM_RC_COMMAND_SIZE };
+        // Below ten bytes there is no header.
+        let expected = if size < 10 { TPM_RC_INSUFFICIENT } else { TPM_RC_COMMAND_SIZE };
         report.attempt(format_args!("VTPM_CMD of size {size}, which is not the command's"), expected, got);
     }
     for size in [4088, 4096, 0x7FFF_FFFF, 0xFFFF_FFF7, 0xFFFF_FFFF] {
