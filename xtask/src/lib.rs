@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`bench`] | the verb of that name: speed, beside libtpms |
+//! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
 //! | [`build`] | cargo calls for what runs without an operating system |
 //! | [`ci`] | the verb of that name |
 //! | [`debian`] | programs from Debian packages |
