@@ -171,6 +171,9 @@ fn duplicate_and_rewrap_want_an_asymmetric_new_parent() {
     let item = tpm.child(parent, b"", b"x", &duplicable(0));
     let (sym, _) = tpm.primary(OWNER, &sym_storage());
     assert_eq!(duplicate(&mut tpm, item, sym), Err(handle(2, TYPE)));
+    let even = Template { unique: tpm2b(&[0x80; 256]), ..rsa_storage().without(a::FIXED) };
+    let no_key = tpm.load_external(&[], &even.bytes(), OWNER).unwrap();
+    assert_eq!(duplicate(&mut tpm, item, no_key), Err(plain(KEY)), "an even modulus");
     let reply = duplicate(&mut tpm, item, parent).unwrap();
     let rest = &mut &reply[..];
     let (_, blob, seed) = (take_2b(rest), take_2b(rest), take_2b(rest));
@@ -179,6 +182,7 @@ fn duplicate_and_rewrap_want_an_asymmetric_new_parent() {
         tpm.with(0x152, &[parent, new], &[b""], &[tpm2b(blob), tpm2b(&name), tpm2b(seed)].concat())
     };
     assert_eq!(rewrap(sym, blob), Err(handle(2, TYPE)));
+    assert_eq!(rewrap(no_key, blob), Err(plain(KEY)));
     assert_eq!(rewrap(parent, &[0]), Err(param(1, INSUFFICIENT)));
     assert_eq!(rewrap(parent, &[0xff; 40]), Err(param(1, SIZE)));
     // Without new parent what is within the outer wrapper comes out, as it went in: not encrypted, for it has no inner wrapper.

@@ -2,7 +2,7 @@
 
 use crate::run::{self, Built};
 use crate::suite::{self, Totals};
-use crate::{debian, qemu};
+use crate::{debian, proofs, qemu};
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -19,6 +19,12 @@ pub struct Args {
 
 /// A suite in QEMU: its name and its cases.
 type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
+
+/// What is proved about the engine as it is compiled: each as a suite of one case.
+const PROOFS: &[(&str, fn() -> Result<Totals>)] = &[
+    ("engine: every documented response code is seen in its tests", || proofs::as_suite(proofs::codes)),
+    ("engine: no panic survives linking", || proofs::as_suite(proofs::panics)),
+];
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
@@ -37,6 +43,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let host = "host: unit tests, properties, examples";
     if host.contains(&args.suite) {
         totals += suite::run(host, suite::cargo::host);
+    }
+    for (name, cases) in PROOFS.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)) {
+        totals += suite::run(name, cases);
     }
     let in_qemu: Vec<&InQemu> = IN_QEMU.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)).collect();
     if !in_qemu.is_empty() {

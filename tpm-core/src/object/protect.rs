@@ -205,7 +205,8 @@ pub(crate) fn wrap_duplicate(
 
 /// The octets within an outer wrapper, if there is one.
 ///
-/// - as [`unprotect`]
+/// - `SIZE`, `INSUFFICIENT`: no such structure
+/// - `INTEGRITY`: not made with this seed, or for another Name
 pub(crate) fn unwrap_outer(blob: &[u8], outer: Option<&Wrapping<'_>>) -> Result<Inner, Rc> {
     match outer {
         Some(outer) => outer.unwrap(blob, false),

@@ -576,9 +576,7 @@ impl Unmarshal<'_> for OptionalSensitive {
         if size == 0 {
             return Ok(Self(None));
         }
-        let before = r.rest().len();
-        let sensitive = r.get()?;
-        if before - r.rest().len() == usize::from(size) { Ok(Self(Some(sensitive))) } else { Err(Fmt1::SIZE) }
+        super::structure_of(r, size).map(|sensitive| Self(Some(sensitive)))
     }
 }
 

@@ -201,11 +201,16 @@ impl<'a, T: Unmarshal<'a>> Unmarshal<'a> for Sized2b<T> {
         if size == 0 {
             return Err(Fmt1::SIZE);
         }
-        // What goes beyond the size is found by the size alone, as if the structure were not in a TPM2B.
-        let before = r.rest().len();
-        let value = r.get()?;
-        if before - r.rest().len() == usize::from(size) { Ok(Self(value)) } else { Err(Fmt1::SIZE) }
+        structure_of(r, size).map(Self)
     }
+}
+
+/// A structure that must have as many octets as the size before it says. What goes beyond them is found by the size alone, as if the structure were not
+/// in a TPM2B.
+fn structure_of<'a, T: Unmarshal<'a>>(r: &mut Reader<'a>, size: u16) -> Result<T, Fmt1> {
+    let before = r.rest().len();
+    let value = r.get()?;
+    if before.checked_sub(r.rest().len()) == Some(size.into()) { Ok(value) } else { Err(Fmt1::SIZE) }
 }
 
 impl<T: Marshal> Marshal for Sized2b<T> {

@@ -31,11 +31,12 @@ impl Command for Duplicate {
     type Reply<'t> = Answer;
 
     /// - `ATTRIBUTES` at `object`: fixedParent
-    /// - `TYPE` at `object`: no nameAlg
+    /// - `TYPE` at `object`: no nameAlg, which cannot be provoked: without one there is no policy, and the DUP role needs one
     /// - `TYPE` at `new_parent`: no storage key
     /// - `SYMMETRIC` at `symmetric_alg`, `HIERARCHY` at `new_parent`: encryptedDuplication, and one of the wrappers is missing
     /// - `SIZE` at `encryption_key_in`: not the size of the algorithm's keys, or not empty without algorithm
     /// - what [`Tpm::new_secret`] says
+    /// - `SCHEME` of these cannot be provoked: a storage key has no scheme
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         let object = tpm.object(h.object.handle()).ok_or(Fmt1::TYPE.at(Handles::object))?;
         if object.has(A::FIXED_PARENT) {
