@@ -75,15 +75,6 @@ pub(super) fn add_word(a: &mut [u64], word: u64) -> u64 {
     })
 }
 
-/// a = 2a where mask is all ones; the carry.
-pub(super) fn double_masked(a: &mut [u64], mask: u64) -> u64 {
-    let mut carry = false;
-    for a in a {
-        (*a, carry) = a.carrying_add(*a & mask, carry);
-    }
-    u64::from(carry)
-}
-
 /// a = 2a + bit; the carry.
 pub(super) fn double(a: &mut [u64], bit: u64) -> u64 {
     a.iter_mut().fold(bit, |carry, a| {
@@ -127,55 +118,32 @@ pub(super) fn mul_add_row(acc: &mut [u64], a: &[u64], b: u64) -> u64 {
     carry
 }
 
-/// Limbs that are multiplied at a time: the numbers of RSA have multiples of it.
-pub(super) const BLOCK: usize = 8;
+/// a = 2a mod m, for a below m: numbers of blocks of eight limbs. No loops over these, for what is optimised for size has them as they are written.
+pub(super) fn double_modulo(a: &mut [[u64; 8]], m: &[[u64; 8]]) {
+    let (mut carry, mut borrow) = (0, false);
+    for (a, m) in a.iter_mut().zip(m) {
+        carry = double_block(a, carry);
+        let mut difference = *a;
+        borrow = sub_block(&mut difference, m, u64::MAX, borrow);
+    }
+    let mask = mask(u64::from(!borrow) | carry);
+    a.iter_mut().zip(m).fold(false, |borrow, (a, m)| sub_block(a, m, mask, borrow));
+}
 
-/// A block of limbs.
-pub(super) type Block = [u64; BLOCK];
-
-/// acc = (acc + a · b + add) / 2^64; the limb that the division loses. The products first, then two chains of additions: compiled,
-/// each is a row of add-with-carry, and all of `acc` stays in registers from one limb b to the next. No loops: the firmware is optimised
-/// for size, and would not unroll them.
 #[inline(always)]
-pub(super) fn mul_add_shift(acc: &mut Block, a: &Block, b: u64, add: u64) -> u64 {
+const fn double_block(a: &mut [u64; 8], carry: u64) -> u64 {
     let [a0, a1, a2, a3, a4, a5, a6, a7] = *a;
-    let (l0, h0) = a0.carrying_mul(b, add);
-    let (l1, h1) = a1.carrying_mul(b, 0);
-    let (l2, h2) = a2.carrying_mul(b, 0);
-    let (l3, h3) = a3.carrying_mul(b, 0);
-    let (l4, h4) = a4.carrying_mul(b, 0);
-    let (l5, h5) = a5.carrying_mul(b, 0);
-    let (l6, h6) = a6.carrying_mul(b, 0);
-    let (l7, h7) = a7.carrying_mul(b, 0);
-    let mut low = [l0, l1, l2, l3, l4, l5, l6, l7];
-    let carry = add_block(&mut low, acc, false);
-    let [lost, l1, l2, l3, l4, l5, l6, l7] = low;
-    *acc = [l1, l2, l3, l4, l5, l6, l7, u64::from(carry)];
-    add_block(acc, &[h0, h1, h2, h3, h4, h5, h6, h7], false);
-    lost
+    let (low, high) = (a0 << 1 | carry, a7 << 1 | a6 >> 63);
+    let (b1, b2, b3) = (a1 << 1 | a0 >> 63, a2 << 1 | a1 >> 63, a3 << 1 | a2 >> 63);
+    let (b4, b5, b6) = (a4 << 1 | a3 >> 63, a5 << 1 | a4 >> 63, a6 << 1 | a5 >> 63);
+    *a = [low, b1, b2, b3, b4, b5, b6, high];
+    a7 >> 63
 }
 
-/// acc += b + carry; the new carry.
+/// a −= b & mask + borrow; the new borrow.
 #[inline(always)]
-pub(super) fn add_block(acc: &mut Block, b: &Block, carry: bool) -> bool {
-    let [a0, a1, a2, a3, a4, a5, a6, a7] = *acc;
-    let [b0, b1, b2, b3, b4, b5, b6, b7] = *b;
-    let (s0, carry) = a0.carrying_add(b0, carry);
-    let (s1, carry) = a1.carrying_add(b1, carry);
-    let (s2, carry) = a2.carrying_add(b2, carry);
-    let (s3, carry) = a3.carrying_add(b3, carry);
-    let (s4, carry) = a4.carrying_add(b4, carry);
-    let (s5, carry) = a5.carrying_add(b5, carry);
-    let (s6, carry) = a6.carrying_add(b6, carry);
-    let (s7, carry) = a7.carrying_add(b7, carry);
-    *acc = [s0, s1, s2, s3, s4, s5, s6, s7];
-    carry
-}
-
-/// acc −= b & mask + borrow; the new borrow.
-#[inline(always)]
-fn sub_block(acc: &mut Block, b: &Block, mask: u64, borrow: bool) -> bool {
-    let [a0, a1, a2, a3, a4, a5, a6, a7] = *acc;
+fn sub_block(a: &mut [u64; 8], b: &[u64; 8], mask: u64, borrow: bool) -> bool {
+    let [a0, a1, a2, a3, a4, a5, a6, a7] = *a;
     let [b0, b1, b2, b3, b4, b5, b6, b7] = *b;
     let (d0, borrow) = a0.borrowing_sub(b0 & mask, borrow);
     let (d1, borrow) = a1.borrowing_sub(b1 & mask, borrow);
@@ -185,56 +153,17 @@ fn sub_block(acc: &mut Block, b: &Block, mask: u64, borrow: bool) -> bool {
     let (d5, borrow) = a5.borrowing_sub(b5 & mask, borrow);
     let (d6, borrow) = a6.borrowing_sub(b6 & mask, borrow);
     let (d7, borrow) = a7.borrowing_sub(b7 & mask, borrow);
-    *acc = [d0, d1, d2, d3, d4, d5, d6, d7];
+    *a = [d0, d1, d2, d3, d4, d5, d6, d7];
     borrow
 }
 
-/// [`reduce_once`] for numbers of whole blocks.
-pub(super) fn reduce_blocks_once(a: &mut [u64], carry: u64, m: &[u64]) {
-    let (a, m) = (a.as_chunks_mut().0, m.as_chunks().0);
-    let borrow = a.iter().zip(m).fold(false, |borrow, (a, m)| {
-        let mut difference = *a;
-        sub_block(&mut difference, m, u64::MAX, borrow)
-    });
-    let mask = mask(u64::from(!borrow) | carry);
-    a.iter_mut().zip(m).fold(false, |borrow, (a, m)| sub_block(a, m, mask, borrow));
-}
-
-/// out = a · b; `a` and `b` have whole blocks, `out` the limbs of both.
+/// out = a · b; `out` has the limbs of both.
 pub(super) fn multiply(a: &[u64], b: &[u64], out: &mut [u64]) {
     out.fill(0);
-    for (i, a) in a.as_chunks().0.iter().enumerate() {
-        let mut acc = [0; BLOCK];
-        let (out, end) = out.get_mut(i * BLOCK..).and_then(|out| out.split_at_mut_checked(b.len())).unwrap_or_default();
-        for (out, &b) in out.iter_mut().zip(b) {
-            *out = mul_add_shift(&mut acc, a, b, *out);
-        }
-        end.iter_mut().zip(acc).for_each(|(end, acc)| *end = acc);
-    }
-}
-
-/// out = a²; `a` has whole blocks, `out` twice its limbs. The products of different blocks are taken once and doubled.
-pub(super) fn square(a: &[u64], out: &mut [u64]) {
-    out.fill(0);
-    let (mut rest, mut to) = (a, out.get_mut(BLOCK..).unwrap_or_default());
-    while let Some((block, others)) = rest.split_first_chunk() {
-        let mut acc = [0; BLOCK];
-        let (low, high) = to.split_at_mut_checked(others.len()).unwrap_or_default();
-        for (low, &limb) in low.iter_mut().zip(others) {
-            *low = mul_add_shift(&mut acc, block, limb, *low);
-        }
-        high.iter_mut().zip(acc).for_each(|(high, acc)| *high = acc);
-        rest = others;
-        to = core::mem::take(&mut to).get_mut(2 * BLOCK..).unwrap_or_default();
-    }
-    double(out, 0);
-    let mut carry = false;
-    for (block, [low, high]) in a.as_chunks().0.iter().zip(out.as_chunks_mut::<BLOCK>().0.as_chunks_mut().0) {
-        let mut acc = [u64::from(carry), 0, 0, 0, 0, 0, 0, 0];
-        for (low, &limb) in low.iter_mut().zip(block) {
-            *low = mul_add_shift(&mut acc, block, limb, *low);
-        }
-        carry = add_block(high, &acc, false);
+    for (i, &b) in b.iter().enumerate() {
+        let (out, end) = out.get_mut(i..).and_then(|out| out.split_at_mut_checked(a.len())).unwrap_or_default();
+        let carry = mul_add_row(out, a, b);
+        end.iter_mut().take(1).for_each(|end| *end = carry);
     }
 }
 
@@ -322,47 +251,5 @@ impl SmallModulus {
             let square = self.reduce(value.wrapping_mul(value));
             if exponent >> bit & 1 == 1 { self.reduce(square.wrapping_mul(base)) } else { square }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use std::{vec, vec::Vec};
-
-    /// Limbs that look random, and limbs full of ones: carries from everywhere.
-    fn numbers(limbs: usize) -> [Vec<u64>; 3] {
-        let mixed = (1_u64..).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29));
-        let sparse = (0_u64..).map(|i| if i % 3 == 0 { u64::MAX } else { 0 });
-        [mixed.take(limbs).collect(), sparse.take(limbs).collect(), vec![u64::MAX; limbs]]
-    }
-
-    #[test]
-    fn a_square_is_a_product() {
-        for limbs in [8, 16, 24, 32, 64] {
-            for a in numbers(limbs) {
-                let (mut square_of, mut product) = (vec![1; 2 * limbs], vec![2; 2 * limbs]);
-                square(&a, &mut square_of);
-                multiply(&a, &a, &mut product);
-                assert_eq!(square_of, product, "{limbs} limbs");
-            }
-        }
-    }
-
-    #[test]
-    fn blocks_are_reduced_as_limbs_are() {
-        for limbs in [8, 16, 64] {
-            let [mixed, sparse, ones] = numbers(limbs);
-            for (a, m) in [(&mixed, &sparse), (&sparse, &mixed), (&ones, &mixed), (&mixed, &mixed), (&mixed, &ones)] {
-                for carry in [0, 1] {
-                    let (mut by_limb, mut by_block) = (a.clone(), a.clone());
-                    reduce_once(&mut by_limb, carry, m);
-                    reduce_blocks_once(&mut by_block, carry, m);
-                    assert_eq!(by_limb, by_block);
-                }
-            }
-        }
     }
 }

@@ -3,10 +3,12 @@
 //! | module | is |
 //! |---|---|
 //! | [`mod@self`] | the keys and the raw operations |
+//! | `block` | products of blocks of limbs |
 //! | `monty` | Montgomery arithmetic, the same code for every size |
 //! | [`padding`] | RSASSA and RSAES of PKCS #1, and PSS and OAEP |
 //! | `prime` | the prime search |
 
+mod block;
 mod monty;
 pub mod padding;
 mod prime;
@@ -14,7 +16,7 @@ mod prime;
 use crypto_bigint::{Odd, Uint};
 use zeroize::Zeroizing;
 
-use self::monty::{MAX_LIMBS, Monty};
+use self::monty::{MAX_BLOCKS, MAX_LIMBS, Monty};
 use super::num::{self, LIMB, SmallModulus};
 use super::{Error, Rng};
 use crate::secret::Secret;
@@ -28,6 +30,8 @@ pub const DEFAULT_EXPONENT: u32 = 65537;
 
 /// The limbs of the longest prime.
 const MAX_PRIME_LIMBS: usize = MAX_LIMBS / 2;
+/// The blocks of the longest prime.
+const MAX_PRIME_BLOCKS: usize = MAX_BLOCKS / 2;
 
 /// Whether keys of this many bits exist here.
 #[must_use]
@@ -115,7 +119,7 @@ impl RsaPublic {
 
     /// value = value^e mod n
     fn power(&self, value: &mut [u64]) {
-        Monty::<MAX_LIMBS>::new(self.n()).power_public(value, self.e);
+        Monty::<MAX_BLOCKS>::new(self.n()).power_public(value, self.e);
     }
 }
 
@@ -220,9 +224,11 @@ impl RsaPrivate {
         let h = cut_mut(&mut *h, limbs);
         let borrow = num::sub_masked(h, reduced, u64::MAX);
         num::add_masked(h, p, num::mask(borrow));
-        let mut monty = Monty::<MAX_PRIME_LIMBS>::new(p);
-        monty.enter(h);
-        monty.multiply(h, cut(&*self.q_inverse, limbs));
+        let mut monty = Monty::<MAX_PRIME_BLOCKS>::new(p);
+        let mut product = monty.enter(h);
+        let q_inverse = monty.residue(cut(&*self.q_inverse, limbs));
+        monty.multiply(&mut product, &q_inverse);
+        monty.write(&product, h);
         num::multiply(self.q.prime(), h, out);
         let carry = num::add_masked(cut_mut(out, limbs), mod_q, u64::MAX);
         num::add_word(out.get_mut(limbs..).unwrap_or_default(), carry);
@@ -273,27 +279,24 @@ impl Factor {
     /// input^d mod prime, blinded without an inversion: with a random r and ρ = r^(e−1), the exponentiation sees (input · r · ρ)^(d−1), which is
     /// input^(d−1) · ρ^-1 because r^(ed) = r. Multiplied by input · ρ it is input^d.
     fn power(&self, input: &[u64], e: u32, rng: &mut dyn Rng) -> Result<Prime, Error> {
-        let mut monty = Monty::<MAX_PRIME_LIMBS>::new(self.prime());
-        let mut blinded = self.random(rng)?;
-        let blinded = cut_mut(&mut *blinded, self.limbs);
-        let mut factor = Prime::new([0; MAX_PRIME_LIMBS]);
-        let factor = cut_mut(&mut *factor, self.limbs);
-        num::copy(factor, blinded);
-        monty.power_word(factor, e.wrapping_sub(1));
+        let mut monty = Monty::<MAX_PRIME_BLOCKS>::new(self.prime());
+        let random = self.random(rng)?;
+        let mut blinded = monty.residue(cut(&*random, self.limbs));
+        let mut factor = blinded.clone();
+        monty.power_word(&mut factor, e.wrapping_sub(1));
 
-        let mut result = Prime::new([0; MAX_PRIME_LIMBS]);
-        let value = cut_mut(&mut *result, self.limbs);
-        monty.reduce_wide(input, value);
-        monty.enter(value);
-        monty.enter(value);
-        monty.multiply(value, factor);
-        monty.multiply(blinded, value);
+        let mut value = monty.reduce_wide(input);
+        monty.raise(&mut value);
+        monty.raise(&mut value);
+        monty.multiply(&mut value, &factor);
+        monty.multiply(&mut blinded, &value);
 
         let mut exponent = self.exponent.clone();
         num::sub_masked(&mut *exponent, &[1], u64::MAX);
-        monty.power(blinded, cut(&*exponent, self.limbs));
-        monty.multiply(value, blinded);
-        monty.leave(value);
+        monty.power(&mut blinded, cut(&*exponent, self.limbs));
+        monty.multiply(&mut value, &blinded);
+        let mut result = Prime::new([0; MAX_PRIME_LIMBS]);
+        monty.leave(&value, cut_mut(&mut *result, self.limbs));
         Ok(result)
     }
 

@@ -1,223 +1,310 @@
-//! Montgomery arithmetic with an odd modulus of 8 to 64 limbs whose top bit is set. In constant time, but for the exponent of
-//! [`Monty::power_word`]. R is 2^(64·limbs).
+//! Montgomery arithmetic with an odd modulus of whole blocks of 512 bits whose top bit is set. In constant time, but for the exponent of
+//! [`Monty::power_word`].
+//!
+//! R is 2^522 for each block: the [blocks](super::block) have bits to spare. Between operations a number is below 2m and in the residue class of what
+//! it stands for. The product of two such numbers is again one, for (4m² + R·m) / R < 2m, so nothing is ever compared with the modulus but what
+//! leaves this module.
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::num::{self, BLOCK, Block};
+use super::block::{self, Block, Columns, MASK, SPARE};
+use crate::crypto::num;
 
-/// The limbs of the longest modulus.
+/// The limbs of the longest modulus, of 64 bits.
 pub(super) const MAX_LIMBS: usize = 64;
+/// The blocks of the longest modulus.
+pub(super) const MAX_BLOCKS: usize = MAX_LIMBS / LIMBS;
+/// 64-bit limbs of a block.
+const LIMBS: usize = 8;
 /// Bits of exponent per multiplication.
-const WINDOW: usize = 4;
+const WINDOW: u32 = 4;
 
-/// A modulus of at most `CAP` limbs, and scratch space. Wiped when dropped.
+/// A number of at most `N` blocks. Wiped when dropped.
+pub(super) type Residue<const N: usize> = Zeroizing<[Block; N]>;
+
+/// A modulus of at most `N` blocks, and scratch space. Wiped when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub(super) struct Monty<const CAP: usize> {
-    modulus: [u64; CAP],
+pub(super) struct Monty<const N: usize> {
+    limbs: [[u64; LIMBS]; N],
+    modulus: [Block; N],
     /// R mod m: 1 in Montgomery form.
-    one: [u64; CAP],
+    one: [Block; N],
     /// R² mod m
-    square: [u64; CAP],
-    /// A product before its reduction: the low half and the high half, next to each other.
-    product: [[u64; CAP]; 2],
-    limbs: usize,
-    /// −m^-1 mod 2^64
+    square: [Block; N],
+    /// A product before its reduction.
+    product: [Columns; N],
+    blocks: usize,
+    /// −m^-1 mod 2^58
     n0: u64,
 }
 
-impl<const CAP: usize> Monty<CAP> {
-    /// Prepares for the modulus `m` of at most `CAP` limbs.
+impl<const N: usize> Monty<N> {
+    /// Prepares for the modulus `m` of at most `N` blocks, given in 64-bit limbs.
     pub(super) fn new(m: &[u64]) -> Self {
         let mut monty = Self {
-            modulus: [0; CAP],
-            one: [0; CAP],
-            square: [0; CAP],
-            product: [[0; CAP]; 2],
-            limbs: m.len().min(CAP),
-            n0: num::invert_word(m.first().copied().unwrap_or(1)).wrapping_neg(),
+            limbs: [[0; LIMBS]; N],
+            modulus: [[0; block::BLOCK]; N],
+            one: [[0; block::BLOCK]; N],
+            square: [[0; block::BLOCK]; N],
+            product: [[0; 2 * block::BLOCK]; N],
+            blocks: (m.len() / LIMBS).min(N),
+            n0: num::invert_word(m.first().copied().unwrap_or(1)).wrapping_neg() & MASK,
         };
-        monty.modulus.iter_mut().zip(m).for_each(|(to, from)| *to = *from);
-        // The top bit of m is set, so R mod m is R − m.
-        num::sub_masked(cut(&mut monty.one, monty.limbs), m, u64::MAX);
-        monty.prepare_square();
+        num::copy(monty.limbs.as_flattened_mut(), m);
+        monty.modulus = *monty.residue(m);
+        monty.prepare();
         monty
     }
 
-    /// R² mod m is 2^(64·limbs) in Montgomery form: from 1, as many doublings as limbs and six squarings.
-    fn prepare_square(&mut self) {
-        let mut value = Zeroizing::new(self.one);
-        let value = cut(&mut *value, self.limbs);
-        for _ in 0..self.limbs {
-            self.double(value);
+    /// Finds R mod m and R² mod m.
+    fn prepare(&mut self) {
+        let mut number = Zeroizing::new([[0; LIMBS]; N]);
+        let number = cut(&mut *number, self.blocks);
+        // The top bit of m is set, so 2^(512·blocks) mod m is that less m. As many doublings as R has bits more.
+        num::sub_masked(number.as_flattened_mut(), self.limbs(), u64::MAX);
+        let modulus = self.limbs.get(..self.blocks).unwrap_or_default();
+        (0..SPARE.wrapping_mul(self.blocks)).for_each(|_| num::double_modulo(number, modulus));
+        self.one = *self.residue(number.as_flattened());
+        // R is the power of two with this exponent: the first bits of it by doubling, six bits by squaring.
+        let exponent = block::BLOCK_BITS.wrapping_mul(self.blocks);
+        (0..exponent >> 6).for_each(|_| num::double_modulo(number, modulus));
+        let mut square = self.residue(number.as_flattened());
+        for bit in (0..6).rev() {
+            self.square(&mut square);
+            // Below 4m at most: no matter to the next product.
+            block::shift(cut(&mut *square, self.blocks), u32::from(exponent >> bit & 1 == 1));
         }
-        for _ in 0..6 {
-            self.square(value);
-        }
-        num::copy(cut(&mut self.square, self.limbs), value);
+        self.square = *square;
     }
 
-    /// The modulus.
-    pub(super) fn modulus(&self) -> &[u64] {
-        self.modulus.get(..self.limbs).unwrap_or_default()
+    fn limbs(&self) -> &[u64] {
+        self.limbs.get(..self.blocks).unwrap_or_default().as_flattened()
     }
 
-    /// 1 in Montgomery form.
-    pub(super) fn one(&self) -> &[u64] {
-        self.one.get(..self.limbs).unwrap_or_default()
+    /// A number of as many 64-bit limbs as the modulus has, in blocks: not in Montgomery form.
+    pub(super) fn residue(&self, limbs: &[u64]) -> Residue<N> {
+        let mut residue = Residue::new([[0; block::BLOCK]; N]);
+        block::read(limbs, cut(&mut *residue, self.blocks));
+        residue
     }
 
-    /// a = 2a
-    pub(super) fn double(&self, a: &mut [u64]) {
-        let carry = num::double(a, 0);
-        num::reduce_blocks_once(a, carry, self.modulus());
+    /// A number of as many 64-bit limbs as the modulus has, into Montgomery form.
+    pub(super) fn enter(&mut self, limbs: &[u64]) -> Residue<N> {
+        let mut residue = self.residue(limbs);
+        self.raise(&mut residue);
+        residue
+    }
+
+    /// a = a · R
+    pub(super) fn raise(&mut self, a: &mut Residue<N>) {
+        let square = Residue::new(self.square);
+        self.multiply(a, &square);
+    }
+
+    /// Out of Montgomery form: out = a / R, below the modulus.
+    pub(super) fn leave(&mut self, a: &Residue<N>, out: &mut [u64]) {
+        let product = cut(&mut self.product, self.blocks).as_flattened_mut();
+        product.fill(0);
+        product.iter_mut().zip(a.as_flattened()).for_each(|(to, from)| *to = u128::from(*from));
+        let mut reduced = Residue::new([[0; block::BLOCK]; N]);
+        self.reduce(&mut reduced);
+        self.write(&reduced, out);
+    }
+
+    /// out = a, below the modulus.
+    pub(super) fn write(&self, a: &Residue<N>, out: &mut [u64]) {
+        let carry = block::write(a.get(..self.blocks).unwrap_or_default(), out);
+        num::reduce_once(out, carry, self.limbs());
     }
 
     /// a = a · b / R
-    pub(super) fn multiply(&mut self, a: &mut [u64], b: &[u64]) {
-        num::multiply(a, b, cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2)));
-        self.reduce_product(a);
+    pub(super) fn multiply(&mut self, a: &mut Residue<N>, b: &Residue<N>) {
+        let (blocks, product) = (self.blocks, cut(&mut self.product, self.blocks));
+        block::multiply(a.get(..blocks).unwrap_or_default(), b.get(..blocks).unwrap_or_default(), product);
+        self.reduce(a);
     }
 
     /// a = a² / R
-    pub(super) fn square(&mut self, a: &mut [u64]) {
-        num::square(a, cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2)));
-        self.reduce_product(a);
+    pub(super) fn square(&mut self, a: &mut Residue<N>) {
+        block::square(a.get(..self.blocks).unwrap_or_default(), cut(&mut self.product, self.blocks));
+        self.reduce(a);
     }
 
-    /// out = wide / R, for a number of twice the limbs that is below m · R.
-    pub(super) fn reduce_wide(&mut self, wide: &[u64], out: &mut [u64]) {
-        let product = cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2));
-        product.iter_mut().zip(wide).for_each(|(to, from)| *to = *from);
-        self.reduce_product(out);
+    /// wide / R, for a number of twice the 64-bit limbs that is below m · R.
+    pub(super) fn reduce_wide(&mut self, wide: &[u64]) -> Residue<N> {
+        let mut limbs = Zeroizing::new([[[0; block::BLOCK]; 2]; N]);
+        let limbs = limbs.as_flattened_mut();
+        block::read(wide, limbs);
+        let product = self.product.as_flattened_mut();
+        product.iter_mut().zip(limbs.as_flattened()).for_each(|(to, from)| *to = u128::from(*from));
+        let mut reduced = Residue::new([[0; block::BLOCK]; N]);
+        self.reduce(&mut reduced);
+        reduced
     }
 
-    /// Montgomery's reduction of the product, a block of quotient limbs at a time.
-    fn reduce_product(&mut self, out: &mut [u64]) {
-        let modulus = self.modulus.get(..self.limbs).unwrap_or_default();
-        let product = cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2));
-        let (product, blocks) = (product.as_chunks_mut().0, modulus.as_chunks().0);
-        let mut top = false;
-        for i in 0..blocks.len() {
-            top = reduce_block(product.get_mut(i..).unwrap_or_default(), blocks, self.n0, top);
-        }
-        num::copy(out, product.as_flattened().get(self.limbs..).unwrap_or_default());
-        num::reduce_blocks_once(out, u64::from(top), modulus);
-    }
-
-    /// Into Montgomery form: a = a · R
-    pub(super) fn enter(&mut self, a: &mut [u64]) {
-        let square = Zeroizing::new(self.square);
-        self.multiply(a, square.get(..self.limbs).unwrap_or_default());
-    }
-
-    /// Out of Montgomery form: a = a / R
-    pub(super) fn leave(&mut self, a: &mut [u64]) {
-        let product = cut(self.product.as_flattened_mut(), self.limbs.wrapping_mul(2));
-        product.fill(0);
-        product.iter_mut().zip(&*a).for_each(|(to, from)| *to = *from);
-        self.reduce_product(a);
+    /// out = product / R
+    fn reduce(&mut self, out: &mut Residue<N>) {
+        let modulus = self.modulus.get(..self.blocks).unwrap_or_default();
+        block::reduce(cut(&mut self.product, self.blocks), modulus, self.n0, cut(&mut **out, self.blocks));
     }
 
     /// a = a^exponent, in and out of Montgomery form outside; the time depends on the length of the exponent only.
-    pub(super) fn power(&mut self, a: &mut [u64], exponent: &[u64]) {
-        let mut table = Zeroizing::new([[0; CAP]; 1 << WINDOW]);
+    pub(super) fn power(&mut self, a: &mut Residue<N>, exponent: &[u64]) {
+        let mut table = Zeroizing::new([[[0; block::BLOCK]; N]; 1 << WINDOW]);
         self.fill_table(a, &mut *table);
-        let mut factor = Zeroizing::new([0; CAP]);
-        let factor = cut(&mut *factor, self.limbs);
-        num::copy(a, self.one());
-        for &limb in exponent.iter().rev() {
-            for shift in (0..64).step_by(WINDOW).rev() {
-                (0..WINDOW).for_each(|_| self.square(a));
-                look_up(&*table, limb >> shift & ((1 << WINDOW) - 1), factor);
-                self.multiply(a, factor);
-            }
-        }
-    }
-
-    /// a = 2^exponent in Montgomery form; the time depends on the length of the exponent only.
-    pub(super) fn power_of_two(&mut self, a: &mut [u64], exponent: &[u64]) {
-        num::copy(a, self.one());
-        for &limb in exponent.iter().rev() {
-            for bit in (0..64).rev() {
-                self.square(a);
-                let carry = num::double_masked(a, num::mask(limb >> bit & 1));
-                num::reduce_blocks_once(a, carry, self.modulus());
-            }
+        let mut factor = Residue::new([[0; block::BLOCK]; N]);
+        **a = self.one;
+        for digit in digits(exponent, WINDOW) {
+            (0..WINDOW).for_each(|_| self.square(a));
+            look_up(&*table, digit, &mut factor);
+            self.multiply(a, &factor);
         }
     }
 
     /// The powers of `a` from 0 up.
-    fn fill_table(&mut self, a: &[u64], table: &mut [[u64; CAP]]) {
-        let mut power = Zeroizing::new(self.one);
-        let power = cut(&mut *power, self.limbs);
+    fn fill_table(&mut self, a: &Residue<N>, table: &mut [[Block; N]]) {
+        let mut power = Residue::new(self.one);
         for entry in table {
-            num::copy(cut(entry, self.limbs), power);
-            self.multiply(power, a);
+            *entry = *power;
+            self.multiply(&mut power, a);
         }
     }
 
-    /// a = a^exponent for a public exponent above 1, all outside of Montgomery form: multiplying by what has not entered it leaves it.
+    /// 2^exponent in Montgomery form; the time depends on the length of the exponent only.
+    ///
+    /// Doubling is shifting, without a reduction: a number of b blocks that was below 2m and then shifted by k bits is below m · 2^(k + 1), and
+    /// its squares, until the next digit is due, are below m · (2^(2k + 2 − 10b) + 1) and so on, which ends below 2m.
+    pub(super) fn power_of_two(&mut self, exponent: &[u64]) -> Residue<N> {
+        let window = if self.blocks == 1 { 2 } else { 4 };
+        let mut a = Residue::new(self.one);
+        for digit in digits(exponent, window) {
+            (0..window).for_each(|_| self.square(&mut a));
+            block::shift(cut(&mut *a, self.blocks), digit);
+        }
+        // Once more, so that it is below 2m: 1 in Montgomery form does not change it.
+        let one = Residue::new(self.one);
+        self.multiply(&mut a, &one);
+        a
+    }
+
+    /// a = a^exponent for a public exponent above 1, 64-bit limbs outside of Montgomery form: multiplying by what has not entered it leaves it.
     pub(super) fn power_public(&mut self, a: &mut [u64], exponent: u32) {
-        let mut outside = Zeroizing::new([0; CAP]);
-        let outside = cut(&mut *outside, self.limbs);
-        num::copy(outside, a);
-        self.enter(a);
-        self.power_word(a, exponent.saturating_sub(1));
-        self.multiply(a, outside);
+        let outside = self.residue(a);
+        let mut power = self.enter(a);
+        self.power_word(&mut power, exponent.saturating_sub(1));
+        self.multiply(&mut power, &outside);
+        self.write(&power, a);
     }
 
     /// a = a^exponent for a public exponent, in and out of Montgomery form outside.
-    pub(super) fn power_word(&mut self, a: &mut [u64], exponent: u32) {
-        let mut base = Zeroizing::new([0; CAP]);
-        let base = cut(&mut *base, self.limbs);
-        num::copy(base, a);
+    pub(super) fn power_word(&mut self, a: &mut Residue<N>, exponent: u32) {
+        let base = a.clone();
         for bit in (0..exponent.checked_ilog2().unwrap_or(0)).rev() {
             self.square(a);
             if exponent >> bit & 1 == 1 {
-                self.multiply(a, base);
+                self.multiply(a, &base);
             }
         }
     }
 }
 
-/// Adds the multiple of the modulus that makes the product's first block zero. `top` is the carry into the block after the modulus' length,
-/// the answer the carry out of it.
-fn reduce_block(product: &mut [Block], modulus: &[Block], n0: u64, top: bool) -> bool {
-    let (Some((first, product)), Some((lowest, modulus))) = (product.split_first_mut(), modulus.split_first()) else {
-        return top;
-    };
-    let (mut quotient, mut acc) = ([0; BLOCK], [0; BLOCK]);
-    for (quotient, limb) in quotient.iter_mut().zip(first) {
-        let [low, ..] = acc;
-        *quotient = limb.wrapping_add(low).wrapping_mul(n0);
-        *limb = num::mul_add_shift(&mut acc, lowest, *quotient, *limb);
-    }
-    let (Some((last, product)), mut carry) =
-        (product.get_mut(..=modulus.len()).and_then(<[Block]>::split_last_mut), false)
-    else {
-        return top;
-    };
-    for (block, modulus) in product.iter_mut().zip(modulus) {
-        carry = num::add_block(block, &acc, carry);
-        acc = [0; BLOCK];
-        for (limb, &quotient) in block.iter_mut().zip(&quotient) {
-            *limb = num::mul_add_shift(&mut acc, modulus, quotient, *limb);
-        }
-    }
-    let first = num::add_block(last, &acc, carry);
-    let second = num::add_block(last, &[0; BLOCK], top);
-    first | second
+/// The digits of `window` bits of an exponent, the highest first.
+fn digits(exponent: &[u64], window: u32) -> impl Iterator<Item = u32> {
+    let digits = u64::BITS.checked_div(window).unwrap_or(0);
+    let mask = !u64::MAX.wrapping_shl(window);
+    exponent.iter().rev().flat_map(move |limb| {
+        (0..digits).rev().map(move |i| u32::try_from(limb.wrapping_shr(i.wrapping_mul(window)) & mask).unwrap_or(0))
+    })
 }
 
 /// out = table\[index\], reading all of the table.
-fn look_up<const CAP: usize>(table: &[[u64; CAP]], index: u64, out: &mut [u64]) {
-    out.fill(0);
+fn look_up<const N: usize>(table: &[[Block; N]], index: u32, out: &mut Residue<N>) {
+    out.as_flattened_mut().fill(0);
     for (i, entry) in (0..).zip(table) {
-        let mask = num::mask(num::is_zero_word(index ^ i));
-        out.iter_mut().zip(entry).for_each(|(out, entry)| *out |= entry & mask);
+        let mask = num::mask(num::is_zero_word(u64::from(index ^ i)));
+        let limbs = out.as_flattened_mut().iter_mut().zip(entry.as_flattened());
+        limbs.for_each(|(out, entry)| *out |= entry & mask);
     }
 }
 
-fn cut(limbs: &mut [u64], len: usize) -> &mut [u64] {
-    limbs.get_mut(..len).unwrap_or_default()
+fn cut<T>(blocks: &mut [T], len: usize) -> &mut [T] {
+    blocks.get_mut(..len).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    /// An odd modulus with its top bit set, and a number that may be above it.
+    fn numbers(limbs: usize, seed: u64) -> (Vec<u64>, Vec<u64>) {
+        let mut limb = (seed..).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29));
+        let mut modulus: Vec<u64> = limb.by_ref().take(limbs).collect();
+        modulus[0] |= 1;
+        modulus[limbs - 1] |= 1 << 63;
+        (modulus, limb.take(limbs).collect())
+    }
+
+    #[test]
+    fn a_power_of_two_is_a_power() {
+        for (limbs, seed) in [(8, 1), (8, 1000), (16, 2), (24, 3), (32, 4), (64, 5)] {
+            let (mut modulus, mut exponent) = numbers(limbs, seed);
+            for ones in [false, true] {
+                if ones {
+                    modulus.fill(u64::MAX);
+                    exponent.fill(u64::MAX);
+                }
+                let mut monty = Monty::<MAX_BLOCKS>::new(&modulus);
+                let by_shifts = monty.power_of_two(&exponent);
+                let mut two = vec![0; limbs];
+                two[0] = 2;
+                let mut by_products = monty.enter(&two);
+                monty.power(&mut by_products, &exponent);
+                let (mut a, mut b) = (vec![0; limbs], vec![0; limbs]);
+                monty.leave(&by_shifts, &mut a);
+                monty.leave(&by_products, &mut b);
+                assert_eq!(a, b, "{limbs} limbs");
+            }
+        }
+    }
+
+    #[test]
+    fn what_leaves_is_below_the_modulus() {
+        for (limbs, seed) in [(8, 6), (16, 7), (48, 9), (64, 8)] {
+            let (modulus, number) = numbers(limbs, seed);
+            let mut monty = Monty::<MAX_BLOCKS>::new(&modulus);
+            for value in [number, modulus.clone(), vec![u64::MAX; limbs]] {
+                let mut reduced = value.clone();
+                num::reduce_once(&mut reduced, 0, &modulus);
+                let inside = monty.enter(&value);
+                let mut out = vec![1; limbs];
+                monty.leave(&inside, &mut out);
+                assert_eq!(out, reduced);
+                // The same by a wide number: value · R / R² · R
+                let mut wide = value.clone();
+                wide.resize(2 * limbs, 0);
+                let mut back = monty.reduce_wide(&wide);
+                monty.raise(&mut back);
+                monty.write(&back, &mut out);
+                assert_eq!(out, reduced);
+            }
+        }
+    }
+
+    #[test]
+    fn one_is_what_a_product_does_not_change() {
+        for (limbs, seed) in [(8, 10), (16, 11), (24, 12), (64, 13)] {
+            let (modulus, number) = numbers(limbs, seed);
+            let mut monty = Monty::<MAX_BLOCKS>::new(&modulus);
+            let mut value = monty.residue(&number);
+            let one = Residue::new(monty.one);
+            monty.multiply(&mut value, &one);
+            let (mut out, mut reduced) = (vec![0; limbs], number);
+            monty.write(&value, &mut out);
+            num::reduce_once(&mut reduced, 0, &modulus);
+            assert_eq!(out, reduced);
+        }
+    }
 }

@@ -6,10 +6,10 @@
 
 use zeroize::Zeroizing;
 
-use super::monty::Monty;
+use super::monty::{Monty, Residue};
 use super::{
-    DEFAULT_EXPONENT, Error, MAX_LIMBS, MAX_PRIME_BYTES, MAX_PRIME_LIMBS, Prime, Rng, RsaPrivate, RsaPublic,
-    has_key_bits, is_exponent,
+    DEFAULT_EXPONENT, Error, MAX_LIMBS, MAX_PRIME_BLOCKS, MAX_PRIME_BYTES, MAX_PRIME_LIMBS, Prime, Rng, RsaPrivate,
+    RsaPublic, has_key_bits, is_exponent,
 };
 use crate::crypto::num::{self, LIMB, SmallModulus};
 use crate::secret::Secret;
@@ -23,13 +23,18 @@ const DISTINCT_BITS: usize = 100;
 /// Draws until a source counts as broken: one suffices but for one case in 10^4 to 10^20.
 const DRAWS: usize = 64;
 /// Small primes are below this bound.
-const SIEVE_BOUND: usize = 1 << 15;
-/// π(2^15) − 2: all odd primes below the bound but 3.
-const SIEVE_PRIMES: usize = 3510;
+const SIEVE_BOUND: usize = 1 << 16;
+/// π(2^16) − 2: all odd primes below the bound but 3.
+const SIEVE_PRIMES: usize = 6540;
 /// The small primes from 5 up.
 static SMALL_PRIMES: [u16; SIEVE_PRIMES] = small_primes();
+/// How many of them every candidate is divided by; the others only divide what these leave, a seventh.
+const FIRST_PRIMES: usize = 304;
+/// A distance of candidates below all the other primes.
+const LEAP: u16 = 2000;
+const _: () = assert!(small_primes()[FIRST_PRIMES] > LEAP);
 
-#[expect(clippy::cast_possible_truncation, reason = "n is below 2^15; no other conversion is const")]
+#[expect(clippy::cast_possible_truncation, reason = "n is below 2^16; no other conversion is const")]
 #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
 const fn small_primes() -> [u16; SIEVE_PRIMES] {
     let mut composite = [false; SIEVE_BOUND];
@@ -153,9 +158,13 @@ fn search(value: &mut [u64], e: u32, witnesses: &mut dyn Rng) -> Result<bool, Er
     Ok(false)
 }
 
-/// The residues of a candidate modulo the small primes, 3 and e. Each candidate costs a pass over all of them, so that no address depends on a residue.
+/// The residues of a candidate modulo the small primes, 3 and e. Each candidate costs a pass over the first of them, and one over all others if it
+/// passes, so that no address depends on a residue.
 struct Sieve {
-    residues: Zeroizing<[u16; SIEVE_PRIMES]>,
+    first: Zeroizing<[u16; FIRST_PRIMES]>,
+    /// Of the candidate that was `behind` before this one.
+    others: Zeroizing<[u16; SIEVE_PRIMES - FIRST_PRIMES]>,
+    behind: u16,
     mod_3: u64,
     mod_e: u64,
     e: SmallModulus,
@@ -163,54 +172,91 @@ struct Sieve {
 
 impl Sieve {
     fn new(start: &[u64], e: u32) -> Self {
-        let mut residues = Zeroizing::new([0; SIEVE_PRIMES]);
-        for (residue, &prime) in residues.iter_mut().zip(&SMALL_PRIMES) {
-            *residue = low_half(SmallModulus::new(u32::from(prime)).reduce_number(start));
+        let mut first = Zeroizing::new([0; FIRST_PRIMES]);
+        let mut others = Zeroizing::new([0; SIEVE_PRIMES - FIRST_PRIMES]);
+        // Modulo two primes at a time first, which is a division less.
+        let pairs = first.as_chunks_mut().0.iter_mut().chain(others.as_chunks_mut().0);
+        for ([one, other], [p, q]) in pairs.zip(SMALL_PRIMES.as_chunks().0) {
+            let (p, q) = (u32::from(*p), u32::from(*q));
+            let residue = SmallModulus::new(p.wrapping_mul(q)).reduce_number(start);
+            *one = low_half(SmallModulus::new(p).reduce(residue));
+            *other = low_half(SmallModulus::new(q).reduce(residue));
         }
         let (three, e) = (SmallModulus::new(3), SmallModulus::new(e));
-        Self { residues, mod_3: three.reduce_number(start), mod_e: e.reduce_number(start), e }
+        Self { first, others, behind: 0, mod_3: three.reduce_number(start), mod_e: e.reduce_number(start), e }
     }
 
     /// Whether no small prime divides the candidate, nor e divides the candidate − 1.
-    fn passes(&self) -> bool {
-        let divided = self.residues.iter().fold(0_u16, |divided, &residue| divided | u16::from(residue == 0));
-        divided == 0 && self.mod_3 != 0 && self.mod_e != 1
+    fn passes(&mut self) -> bool {
+        self.mod_3 != 0 && self.mod_e != 1 && none_is_zero(&*self.first) && {
+            self.catch_up();
+            none_is_zero(&*self.others)
+        }
     }
 
     /// To the next candidate.
     fn advance(&mut self) {
-        for (residue, &prime) in self.residues.iter_mut().zip(&SMALL_PRIMES) {
-            let next = residue.wrapping_add(STEP);
-            // The smaller one of next and next − prime, which wraps if next is below prime.
-            *residue = next.min(next.wrapping_sub(prime));
+        for (residue, &prime) in self.first.iter_mut().zip(&SMALL_PRIMES) {
+            *residue = add(*residue, STEP, prime);
+        }
+        self.behind = self.behind.wrapping_add(STEP);
+        if self.behind >= LEAP {
+            self.catch_up();
         }
         self.mod_3 = SmallModulus::new(3).reduce(self.mod_3.wrapping_add(STEP.into()));
         self.mod_e = self.e.reduce(self.mod_e.wrapping_add(STEP.into()));
     }
+
+    /// Brings the other residues to the candidate.
+    fn catch_up(&mut self) {
+        let (_, primes) = SMALL_PRIMES.split_at(FIRST_PRIMES);
+        for (residue, &prime) in self.others.iter_mut().zip(primes) {
+            *residue = add(*residue, self.behind, prime);
+        }
+        self.behind = 0;
+    }
 }
 
-/// Miller-Rabin: base 2, then as many random bases as make the error less than 2^-128 for random candidates (Damgård, Landrock, Pomerance:
-/// p(k, t) < k^(3/2) · 2^t · t^(-1/2) · 4^(2 − √(tk)), with k² to spare for the incremental search).
+/// (residue + distance) mod prime, for a distance below the prime.
+fn add(residue: u16, distance: u16, prime: u16) -> u16 {
+    // What the residue lacks to the prime is from 1 to the prime.
+    let lack = prime.wrapping_sub(residue);
+    let wraps = u16::from(lack <= distance).wrapping_neg();
+    residue.wrapping_add(distance).wrapping_sub(prime & wraps)
+}
+
+fn none_is_zero(residues: &[u16]) -> bool {
+    residues.iter().fold(0_u16, |divided, &residue| divided | u16::from(residue == 0)) == 0
+}
+
+/// Miller-Rabin: base 2, then as many random bases as FIPS 186-5, table B.1, asks for, or more. The error for random candidates is
+/// p(k, t) < k^(3/2) · 2^t · t^(-1/2) · 4^(2 − √(tk)) (Damgård, Landrock, Pomerance), without base 2: 2^-120 for 1024 bits and 5 bases,
+/// 2^-133 for 1536 bits and 4.
 fn is_prime(candidate: &[u64], witnesses: &mut dyn Rng) -> Result<bool, Error> {
-    let rounds = if candidate.len() <= 8 { 16 } else { 8 };
-    let mut monty = Monty::<MAX_PRIME_LIMBS>::new(candidate);
+    let rounds = match candidate.len() {
+        0..=8 => 16,
+        9..=16 => 5,
+        _ => 4,
+    };
+    let mut monty = Monty::<MAX_PRIME_BLOCKS>::new(candidate);
     let mut half = Prime::new([0; MAX_PRIME_LIMBS]);
     let half = half.get_mut(..candidate.len()).unwrap_or_default();
     num::copy(half, candidate);
     num::halve(half);
 
-    let mut base = Prime::new([0; MAX_PRIME_LIMBS]);
-    let base = base.get_mut(..candidate.len()).unwrap_or_default();
-    monty.power_of_two(base, half);
-    if !is_root_of_one(&monty, base) {
+    let power = monty.power_of_two(half);
+    if !is_root_of_one(&mut monty, &power, candidate) {
         return Ok(false);
     }
+    let mut base = Prime::new([0; MAX_PRIME_LIMBS]);
+    let base = base.get_mut(..candidate.len()).unwrap_or_default();
     for _ in 0..rounds {
         draw(base, witnesses)?;
         // Below the candidate, whose highest bit is set. A random number in Montgomery form is as random as outside it.
         num::halve(base);
-        monty.power(base, half);
-        if !is_root_of_one(&monty, base) {
+        let mut power = monty.residue(base);
+        monty.power(&mut power, half);
+        if !is_root_of_one(&mut monty, &power, candidate) {
             return Ok(false);
         }
     }
@@ -218,11 +264,21 @@ fn is_prime(candidate: &[u64], witnesses: &mut dyn Rng) -> Result<bool, Error> {
 }
 
 /// Whether `value` is 1 or −1 in Montgomery form.
-fn is_root_of_one<const CAP: usize>(monty: &Monty<CAP>, value: &mut [u64]) -> bool {
-    let one = num::equal(value, monty.one());
-    num::add_masked(value, monty.one(), u64::MAX);
-    one | num::equal(value, monty.modulus()) == 1
+fn is_root_of_one<const N: usize>(monty: &mut Monty<N>, value: &Residue<N>, modulus: &[u64]) -> bool {
+    let mut outside = Prime::new([0; MAX_PRIME_LIMBS]);
+    let outside = outside.get_mut(..modulus.len()).unwrap_or_default();
+    monty.leave(value, outside);
+    let one = num::equal(outside, cut(&ONE, modulus.len()));
+    num::add_word(outside, 1);
+    one | num::equal(outside, modulus) == 1
 }
+
+/// 1
+static ONE: [u64; MAX_PRIME_LIMBS] = {
+    let mut one = [0; MAX_PRIME_LIMBS];
+    one[0] = 1;
+    one
+};
 
 /// Whether a word is prime, by trial division: for public exponents.
 pub(super) fn is_prime_word(word: u32) -> bool {
