@@ -4,7 +4,7 @@
 //! The judges are programs of `tests/primitives`; here the vectors are fetched, by the clients of package registries, and kept below `target/vectors`.
 
 use crate::suites::fetch::{Archive, ensure_packages, find, must};
-use crate::workspace;
+use crate::{debian, workspace};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,33 @@ use std::process::{Command, ExitCode};
 const CRYPTOGRAPHY: &str = "cryptography_vectors==50.0.2";
 /// Debian's release whose sources of OpenSSL and Mbed TLS have CAVP's DRBG vectors.
 const DEBIAN: &str = "bookworm";
+
+/// Options of `cargo xtask keys`.
+#[derive(Debug, clap::Args)]
+pub struct Keys {
+    /// So many keys.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    count: u64,
+}
+
+/// Options of `cargo xtask timing`.
+#[derive(Debug, clap::Args)]
+pub struct Timing {
+    /// How long each pair of classes is measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    time: f64,
+}
+
+/// Makes RSA keys and prints statistics of them.
+pub fn keys(options: &Keys) -> Result<ExitCode> {
+    judge(Command::new(program("keys")?).arg(options.count.to_string()))
+}
+
+/// Looks for secrets in the time that operations take.
+pub fn timing(options: &Timing) -> Result<ExitCode> {
+    debian::ensure(&[("valgrind", "valgrind")])?;
+    judge(Command::new(program("timing")?).arg(options.time.to_string()))
+}
 
 /// Fetches the vectors and runs them.
 pub fn vectors() -> Result<ExitCode> {
