@@ -44,6 +44,26 @@ const CHECKS: &[Check] = &[
         &[],
     ),
     (
+        "clippy, host: tools and targets below tests",
+        &[
+            "clippy",
+            "--locked",
+            "--all-targets",
+            "-p",
+            "fuzz",
+            "-p",
+            "peer",
+            "-p",
+            "primitives",
+            "-p",
+            "proofs",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    ),
+    (
         "clippy, bare metal",
         &[
             "clippy",

@@ -23,6 +23,7 @@
 //! | [`mod@test`] | the verb of that name |
 //! | [`timeline`] | what a boot says |
 //! | [`tpm`] | the verb of that name |
+//! | [`vectors`] | the verbs about the engine's cryptography: vectors, keys, timing |
 //! | [`verify`] | judging evidence |
 //! | [`workspace`] | where things lie |
 //! | [`wrapper`] | what makes two checkouts give the same image |
@@ -48,6 +49,7 @@ pub mod suites;
 pub mod test;
 pub mod timeline;
 pub mod tpm;
+pub mod vectors;
 pub mod verify;
 pub mod workspace;
 pub mod wrapper;

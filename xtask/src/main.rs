@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use xtask::{bench, ci, fuzz, image, measure, proofs, run, suites, test, tpm, verify, wrapper};
+use xtask::{bench, ci, fuzz, image, measure, proofs, run, suites, test, tpm, vectors, verify, wrapper};
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
 ///
@@ -55,6 +55,18 @@ enum Verb {
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients. They are fetched by
     /// the clients of package registries (apt-get, pip, cargo), built, and kept below target/suites; the first run takes long.
     Suites(suites::Args),
+    /// Run NIST's published vectors (CAVP) and those of RFCs through the engine's cryptography, and print a table.
+    ///
+    /// Hashes, MACs, key derivations, the generator, ciphers, RSA, elliptic curves, ML-KEM and ML-DSA. They are fetched by the clients of package
+    /// registries (pip, apt-get) and kept below target/vectors. Wycheproof's cases are one of the engine's tests.
+    Vectors,
+    /// Make thousands of RSA primary keys and print statistics of them: common factors, distributions, ROCA's fingerprint.
+    Keys(vectors::Keys),
+    /// Look for secrets in the time of RSA decryption, ECDSA and authorization: Welch's t-test between two classes, and counted instructions.
+    ///
+    /// A comparison that ends at the first difference is the control, which must be found. valgrind is installed through apt-get where that needs no
+    /// password.
+    Timing(vectors::Timing),
     /// Measure the speed of every common command, by turns with Debian's libtpms in the same process, and print a table.
     ///
     /// The engine is measured as the firmware builds it and as a release build. libtpms is installed through apt-get where that needs no password.
@@ -96,6 +108,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,
         Verb::Suites(args) => return suites::run(&args),
+        Verb::Vectors => return vectors::vectors(),
+        Verb::Keys(args) => return vectors::keys(&args),
+        Verb::Timing(args) => return vectors::timing(&args),
         Verb::Bench(args) => return bench::run(&args),
         Verb::Verify(args) => return verify::run(&args),
         Verb::Measure(args) => measure::run(&args)?,

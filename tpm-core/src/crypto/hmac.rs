@@ -57,9 +57,9 @@ impl Hmac {
 
     /// The HMAC of everything taken in and then of `parts`. The computation can go on without them.
     #[must_use]
-    pub fn with(&self, parts: &[&[u8]]) -> Digest {
+    pub fn with<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
         let mut inner = self.inner.clone();
-        parts.iter().for_each(|part| inner.update(part));
+        parts.into_iter().for_each(|part| inner.update(part));
         let mut inner = inner.finish();
         let mut outer = self.outer.clone();
         outer.update(inner.as_slice());

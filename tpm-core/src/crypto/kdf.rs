@@ -1,18 +1,25 @@
 //! The key derivation functions of a TPM (Part 1, 11.4.10), and those that keys may name as their kdf. Labels are given without their terminating zero, which is added here.
 
+use core::iter::once;
+
 use crate::bounded::{self, from};
 use zeroize::Zeroize;
 
 use super::Error;
-use super::hash::{Digest, HashAlg, digest};
+use super::hash::{Digest, HashAlg, Hasher, digest};
 use super::hmac::Hmac;
 
 /// KDFa (Part 1, 11.4.10.2; SP 800-108 in counter mode with HMAC): fills `out`; bits = 8 × its length.
 ///
 /// Block i is HMAC(`key`, \[i\]₄ ‖ `label` ‖ 0 ‖ `context_u` ‖ `context_v` ‖ \[bits\]₄), i from 1, integers big-endian.
 pub fn kdfa(alg: HashAlg, key: &[u8], label: &[u8], context_u: &[u8], context_v: &[u8], out: &mut [u8]) {
-    let prf = Kdfa::new(alg, key, label, context_u, context_v, bits_of(out));
-    fill(out, alg, |counter| prf.block(counter));
+    counter_mode(alg, key, &[label, &[0], context_u, context_v, &bits_of(out).to_be_bytes()], out);
+}
+
+/// SP 800-108 in counter mode with HMAC, the counter of 32 bits before the fixed input, which is the concatenation of `fixed`: fills `out`.
+pub fn counter_mode(alg: HashAlg, key: &[u8], fixed: &[&[u8]], out: &mut [u8]) {
+    let keyed = Hmac::new(alg, key);
+    fill(out, alg, |counter| block(&keyed, counter, fixed));
 }
 
 /// KDFa for a number of bits that need not be a multiple of 8: the excess high bits of the first byte are zero.
@@ -29,8 +36,7 @@ pub fn kdfa_bits(
 ) -> Result<(), Error> {
     check_bits(bits, out)?;
     let [context_u, context_v] = context;
-    let prf = Kdfa::new(alg, key, label, context_u, context_v, bits);
-    fill(out, alg, |counter| prf.block(counter));
+    counter_mode(alg, key, &[label, &[0], context_u, context_v, &bits.to_be_bytes()], out);
     mask_first(bits, out);
     Ok(())
 }
@@ -39,7 +45,16 @@ pub fn kdfa_bits(
 ///
 /// Block i is H(\[i\]₄ ‖ `z` ‖ `label` ‖ 0 ‖ `party_u` ‖ `party_v`), i from 1. `z` is the x coordinate of the shared point, in full length.
 pub fn kdfe(alg: HashAlg, z: &[u8], label: &[u8], party_u: &[u8], party_v: &[u8], out: &mut [u8]) {
-    fill(out, alg, |counter| digest(alg, &[&counter.to_be_bytes(), z, label, &[0], party_u, party_v]));
+    one_step(alg, z, &[label, &[0], party_u, party_v], out);
+}
+
+/// The one-step derivation of SP 800-56C with a hash, whose fixed input is the concatenation of `fixed`: fills `out`.
+pub fn one_step(alg: HashAlg, z: &[u8], fixed: &[&[u8]], out: &mut [u8]) {
+    fill(out, alg, |counter| {
+        let mut hasher = Hasher::new(alg);
+        once(&counter.to_be_bytes()[..]).chain([z]).chain(fixed.iter().copied()).for_each(|part| hasher.update(part));
+        hasher.finish()
+    });
 }
 
 /// KDFe for a number of bits that need not be a multiple of 8: the excess high bits of the first byte are zero.
@@ -93,32 +108,17 @@ pub fn hkdf_expand(alg: HashAlg, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> 
 /// XORs the KDFa stream into `data` instead of storing it.
 pub(super) fn kdfa_xor(alg: HashAlg, key: &[u8], label: &[u8], context: [&[u8]; 2], data: &mut [u8]) {
     let [context_u, context_v] = context;
-    let prf = Kdfa::new(alg, key, label, context_u, context_v, bits_of(data));
+    let (keyed, bits) = (Hmac::new(alg, key), bits_of(data).to_be_bytes());
     for (counter, chunk) in from(1).zip(data.chunks_mut(alg.digest_size())) {
-        let mut block = prf.block(counter);
+        let mut block = block(&keyed, counter, &[label, &[0], context_u, context_v, &bits]);
         chunk.iter_mut().zip(block.as_slice()).for_each(|(to, mask)| *to ^= mask);
         block.zeroize();
     }
 }
 
-/// KDFa with everything fixed but the counter.
-struct Kdfa<'a> {
-    keyed: Hmac,
-    label: &'a [u8],
-    context_u: &'a [u8],
-    context_v: &'a [u8],
-    bits: u32,
-}
-
-impl<'a> Kdfa<'a> {
-    fn new(alg: HashAlg, key: &[u8], label: &'a [u8], context_u: &'a [u8], context_v: &'a [u8], bits: u32) -> Self {
-        Self { keyed: Hmac::new(alg, key), label, context_u, context_v, bits }
-    }
-
-    fn block(&self, counter: u32) -> Digest {
-        let (counter, bits) = (counter.to_be_bytes(), self.bits.to_be_bytes());
-        self.keyed.with(&[&counter, self.label, &[0], self.context_u, self.context_v, &bits])
-    }
+/// HMAC(key, \[counter\]₄ ‖ `fixed`)
+fn block(keyed: &Hmac, counter: u32, fixed: &[&[u8]]) -> Digest {
+    keyed.with(once(&counter.to_be_bytes()[..]).chain(fixed.iter().copied()))
 }
 
 fn fill(out: &mut [u8], alg: HashAlg, block: impl Fn(u32) -> Digest) {

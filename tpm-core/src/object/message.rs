@@ -7,13 +7,13 @@ use super::sign::Signer;
 use super::{Object, sign};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
-use crate::crypto::mldsa::{self, MlDsa, Mu};
+use crate::crypto::mldsa::{self, Mu};
 use crate::profile::INTERNAL_HASH;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{
-    AlgId, Buffer, GENERATED_VALUE, Ha, Handle, Marshal, MlDsaSignature, ObjectType, Parms, Public, Reader, Scheme,
-    SensitiveComposite, Signature, Unique, Unmarshal, Writer,
+    AlgId, Buffer, GENERATED_VALUE, Ha, Handle, Marshal, ObjectType, Parms, Public, Reader, Scheme, Signature, Unique,
+    Unmarshal, Writer,
 };
 
 /// A message in progress.
@@ -125,14 +125,13 @@ impl Tpm {
         let object = self.object(key).ok_or(Fmt1::KEY.plain())?;
         match (&message.summary, &object.public.parms) {
             (Summary::Hmac(hmac), _) => Ok(Signature::Hmac(Ha { alg: hmac.alg(), digest: hmac.duplicate().finish() })),
-            (Summary::Mu(mu), Parms::MlDsa(parms)) => {
-                let (set, mu) = (parms.set, mu.clone().finish());
-                self.sign_mu(key, set, &mu).map(Signature::MlDsa)
+            (Summary::Mu(mu), Parms::MlDsa(_)) => {
+                let mu = mu.clone().finish();
+                self.sign_ml_dsa(key, &mu)
             }
             (Summary::Digest(hasher), Parms::HashMlDsa(parms)) => {
-                let (set, hash) = (parms.set, parms.hash);
-                let mu = hashed_mu(object, message, hash, hasher).ok_or(Fmt1::KEY.plain())?;
-                self.sign_mu(key, set, &mu).map(|signature| Signature::HashMlDsa(hash, signature))
+                let mu = hashed_mu(object, message, parms.hash, hasher).ok_or(Fmt1::KEY.plain())?;
+                self.sign_ml_dsa(key, &mu)
             }
             (Summary::Digest(hasher), _) => {
                 let scheme = own_scheme(object).map_err(Fmt1::plain)?;
@@ -141,18 +140,6 @@ impl Tpm {
             }
             (Summary::Mu(_), _) => Err(Fmt1::KEY.plain()),
         }
-    }
-
-    fn sign_mu(&mut self, key: Handle, set: MlDsa, mu: &[u8; mldsa::MU]) -> Result<MlDsaSignature, Rc> {
-        let secret = self.object(key).and_then(|o| o.sensitive.as_ref()).map(|s| &s.composite);
-        let seed = match secret {
-            Some(SensitiveComposite::MlDsa(seed) | SensitiveComposite::HashMlDsa(seed)) => seed.duplicate(),
-            _ => return Err(Fmt1::BINDING.plain()),
-        };
-        let mut out = [0; mldsa::MAX_SIGNATURE];
-        let out = out.get_mut(..set.signature_size()).ok_or(Rc::FAILURE)?;
-        set.sign(seed.as_slice(), mu, &mut self.drbg, out).map_err(|e| self.crypto_failed(e, Fmt1::BINDING.plain()))?;
-        Buffer::from_slice(out).map_err(Fmt1::plain)
     }
 }
 

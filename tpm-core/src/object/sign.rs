@@ -189,8 +189,10 @@ impl Tpm {
         let out = out.get_mut(..set.signature_size()).ok_or(Rc::FAILURE)?;
         set.sign(seed.as_slice(), mu, &mut self.drbg, out).map_err(|e| self.not_signed(e))?;
         let signature = Buffer::from_slice(out).map_err(|_| Rc::FAILURE)?;
-        Ok(hash
-            .map_or_else(|| Signature::MlDsa(signature.clone()), |hash| Signature::HashMlDsa(hash, signature.clone())))
+        Ok(match hash {
+            None => Signature::MlDsa(signature),
+            Some(hash) => Signature::HashMlDsa(hash, signature),
+        })
     }
 
     fn not_signed(&mut self, e: Error) -> Rc {

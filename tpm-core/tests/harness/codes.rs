@@ -1,19 +1,4 @@
-//! Response codes and handles by name (Part 2, 6.6 and 7.4); and which were seen.
-
-use std::collections::BTreeSet;
-use std::io::Write;
-use std::sync::Mutex;
-
-/// With `QUOIN_CODES` in the environment, command code and response code go to the file of that name, for `cargo xtask codes`.
-pub(crate) fn record(request: &[u8], response: &[u8]) {
-    static SEEN: Mutex<BTreeSet<[u8; 4]>> = Mutex::new(BTreeSet::new());
-    let Some(file) = std::env::var_os("QUOIN_CODES") else { return };
-    let (Some(&[_, _, a, b]), Some(&[_, _, c, d])) = (request.get(6..10), response.get(6..10)) else { return };
-    if SEEN.lock().unwrap().insert([a, b, c, d]) {
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
-        file.write_all(format!("{a:02x}{b:02x} {c:02x}{d:02x}\n").as_bytes()).unwrap();
-    }
-}
+//! Response codes and handles by name (Part 2, 6.6 and 7.4).
 
 pub(crate) const INITIALIZE: u32 = 0x100;
 pub(crate) const FAILURE: u32 = 0x101;
@@ -35,20 +20,6 @@ pub(crate) const NEEDS_TEST: u32 = 0x153;
 pub(crate) const OBJECT_MEMORY: u32 = 0x902;
 pub(crate) const LOCALITY: u32 = 0x907;
 pub(crate) const LOCKOUT: u32 = 0x921;
-
-/// With `QUOIN_RECORD` in the environment, what a test of a threat sends goes to a file of its name in that folder, for `cargo xtask beside`: a line
-/// "N" for a new TPM, "I" for _TPM_Init, and "C", locality, command and response code in hexadecimal for a command.
-pub(crate) fn write_down(fixture: &super::Fixture, line: &str) {
-    let Some(folder) = std::env::var_os("QUOIN_RECORD").map(std::path::PathBuf::from) else { return };
-    let thread = std::thread::current();
-    let name = thread.name().unwrap_or_default();
-    if ["cve_", "tn_", "libtpms_"].iter().any(|start| name.starts_with(start)) {
-        // Each TPM of a test has its place in memory.
-        let file = folder.join(format!("{name}.{:x}", core::ptr::from_ref(&*fixture.tpm).addr()));
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file).unwrap();
-        file.write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-}
 
 /// Codes of format one, to be given a position.
 pub(crate) const ATTRIBUTES: u32 = 0x02;

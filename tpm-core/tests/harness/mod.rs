@@ -63,17 +63,7 @@ impl Fixture {
     pub(crate) fn unstarted() -> Self {
         let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).map(Box::new).unwrap();
-        let fixture = Self {
-            tpm,
-            entropy,
-            clock,
-            locality: 0,
-            mirrored: false,
-            last_ms: 0,
-            recording: record::Recording::default(),
-        };
-        codes::write_down(&fixture, "N");
-        fixture
+        Self { tpm, entropy, clock, locality: 0, mirrored: false, last_ms: 0, recording: record::Recording::new() }
     }
 
     /// A TPM after TPM2_Startup(CLEAR).
@@ -89,7 +79,6 @@ impl Fixture {
         self.recording.init(self.clock.0);
         self.tpm.init(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
         self.last_ms = self.clock.0;
-        codes::write_down(self, "I");
         if let Some(twin) = twin {
             twin.compare_init(self);
         }
@@ -127,9 +116,7 @@ impl Fixture {
         response.truncate(n);
         assert_eq!(u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize, n, "responseSize");
         self.last_ms = self.clock.0;
-        codes::record(request, &response);
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        codes::write_down(self, &format!("C {} {} {}", self.locality, hex(request), hex(&response[6..10])));
+        self.recording.answer(request, &response);
         self.tpm.check().unwrap();
         if let Some(twin) = twin {
             twin.compare(self, request, &response);

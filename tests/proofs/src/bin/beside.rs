@@ -1,4 +1,4 @@
-//! `beside FOLDER`: what tests of threats have sent (`QUOIN_RECORD`), sent to Debian's swtpm: a line for each TPM of a test.
+//! `beside FOLDER`: what tests of threats have sent (`threats` in `QUOIN_RECORD`), sent to Debian's swtpm: a line for each TPM of a test.
 //!
 //! What depends on random numbers of the TPM, as an HMAC over its nonce does, cannot be right for another TPM: from there on the codes differ, and the line
 //! says where. Time does not pass, and hardware events are left out.
@@ -23,7 +23,8 @@ struct Swtpm {
 
 fn main() -> Result<()> {
     let folder = env::args_os().nth(1).map(PathBuf::from).context("usage: beside FOLDER")?;
-    let mut files: Vec<_> = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let mut files: Vec<_> =
+        fs::read_dir(folder.join("threats"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.sort();
     for file in files {
         let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
