@@ -82,7 +82,7 @@ pub const AZURE: Profile = Profile {
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
 };
 
-/// All but what is too weak by now: SHA-1, RSA with 1024 bits, P-224, ECB.
+/// All but what is too weak by now: SHA-1, RSA with 1024 bits, P-192, P-224, ECB.
 pub const NO_LEGACY: Profile = Profile {
     name: "no-legacy",
     algorithms: &[

@@ -150,8 +150,11 @@ impl Drop for UnixPorts {
 }
 
 impl Ports {
-    /// Listens at `port` and the one after it, on this computer alone.
+    /// Listens at `port` and the one after it, on this computer alone; at any two that are free for port 0.
     pub fn listen(port: u16) -> Result<Self> {
+        if port == 0 {
+            return Self::listen_anywhere();
+        }
         let next = port.checked_add(1).context("the last port has none after it: choose another with --port")?;
         // The library sets SO_REUSEADDR and a backlog of 128: a server may follow another at once, and clients may come in crowds.
         let listen = |port| {
@@ -444,6 +447,88 @@ mod tests {
         for _ in 0..3 {
             served(19_120, |_| say(&mut TcpStream::connect(("127.0.0.1", 19_120)).unwrap(), COMMAND, b"ok"));
         }
+    }
+
+    #[test]
+    fn port_0_is_any_two_that_are_free() {
+        let ports = [Ports::listen(0).unwrap(), Ports::listen(0).unwrap()];
+        for ports in &ports {
+            let [command, platform] = [&ports.command, &ports.platform].map(|at| at.local_addr().unwrap().port());
+            assert_eq!(command + 1, platform);
+            assert!(ports.tcti().unwrap().ends_with(&format!("port={command}")));
+        }
+        assert!(Ports::listen(u16::MAX).is_err());
+    }
+
+    #[test]
+    fn whoever_is_silent_or_stops_midway_keeps_nobody_waiting() {
+        let seen = served(19_150, |path| {
+            let connect = |port: u16| TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let idle: Vec<TcpStream> = (0..100).map(|n| connect(19_150 + n % 2)).collect();
+            let halves = [
+                (19_150, &COMMAND[..4]),
+                (19_150, &COMMAND[..11]),
+                (19_150, b"\0\0\0\x08\0\0\0\0\x0C\x80"),
+                (19_151, b"\0\0"),
+                (19_151, b"\0\0\0\x05"),
+            ];
+            let begun: Vec<TcpStream> = halves
+                .iter()
+                .map(|(port, half)| {
+                    let mut stream = connect(*port);
+                    stream.write_all(half).unwrap();
+                    stream
+                })
+                .collect();
+            let mut unix = UnixStream::connect(path).unwrap();
+            for _ in 0..3 {
+                say(&mut connect(19_150), COMMAND, b"ok");
+                say(&mut unix, COMMAND, b"ok");
+            }
+            drop(begun);
+            say(&mut connect(19_150), COMMAND, b"ok");
+            drop(idle);
+        });
+        assert_eq!(seen, vec![Seen::Execute(0, COMMAND.to_vec()); 7]);
+    }
+
+    #[test]
+    fn a_client_that_leaves_before_its_answer_ends_its_own_connection() {
+        let seen = served(19_160, |_| {
+            for _ in 0..20 {
+                let mut stream = TcpStream::connect(("127.0.0.1", 19_160)).unwrap();
+                stream.write_all(COMMAND).unwrap();
+                drop(stream);
+            }
+            say(&mut TcpStream::connect(("127.0.0.1", 19_160)).unwrap(), COMMAND, b"ok");
+        });
+        // Whether the server has heard a client that has gone is the system's affair.
+        assert!((1..=21).contains(&seen.len()));
+    }
+
+    #[test]
+    fn the_simulators_power_is_lost_and_comes_back_for_clients_that_stay() {
+        let seen = served(19_170, |_| {
+            let mut command = TcpStream::connect(("127.0.0.1", 19_170)).unwrap();
+            let mut platform = TcpStream::connect(("127.0.0.1", 19_171)).unwrap();
+            let message = [b"\0\0\0\x08\0\0\0\0\x0C", COMMAND].concat();
+            say(&mut command, &message, b"\0\0\0\x02ok\0\0\0\0");
+            // NV off and on, power off twice, on twice, in an order of no client.
+            for number in [12, 2, 11, 2] {
+                say(&mut platform, &[0, 0, 0, number], &[0; 4]);
+            }
+            say(&mut command, &message, &[0; 8]);
+            for number in [1, 11, 1, 4, 10] {
+                say(&mut platform, &[0, 0, 0, number], &[0; 4]);
+            }
+            say(&mut command, &message, b"\0\0\0\x02ok\0\0\0\0");
+            // The end of one session is not that of another.
+            platform.write_all(&[0, 0, 0, 20]).unwrap();
+            assert_eq!(platform.read(&mut [0]).unwrap(), 0);
+            say(&mut command, &message, b"\0\0\0\x02ok\0\0\0\0");
+        });
+        let executed = Seen::Execute(0, COMMAND.to_vec());
+        assert_eq!(seen, [executed.clone(), Seen::Reset, Seen::PhysicalPresence(false), executed.clone(), executed]);
     }
 
     #[test]

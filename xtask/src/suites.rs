@@ -22,7 +22,7 @@ pub mod selftests;
 pub mod servers;
 pub mod tss;
 
-use crate::{tpm, workspace};
+use crate::workspace;
 use anyhow::{Context, Result, bail};
 use servers::{Kind, Servers};
 use std::fs;
@@ -39,9 +39,9 @@ pub struct Args {
     /// The TPM that is judged.
     #[arg(long, value_name = "NAME", default_value = "quoin")]
     server: Kind,
-    /// What our TPM can do: full, classic, pc-client, azure, no-legacy [default: classic for those that use tpm2-tss' FAPI, otherwise full].
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
+    /// What our TPM can do: full, classic, pc-client, azure, no-legacy.
+    #[arg(long, value_name = "NAME", default_value = PROFILE)]
+    profile: String,
     /// Run the tests alone whose name has this in it.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -98,24 +98,23 @@ impl Bench {
     }
 }
 
-/// A suite: what it is called, the profile of our TPM that it can judge, what brings it here, what runs it.
+/// A suite: what it is called, what brings it here, what runs it.
 struct Suite {
     name: &'static str,
-    profile: &'static str,
     prepare: fn(&Bench) -> Result<()>,
     run: fn(&Bench) -> Result<Vec<Tested>>,
 }
 
-/// tpm2-tss' FAPI refuses a TPM that lists an algorithm it has no word for (`ifapi_json_TPM2_ALG_ID_serialize`), as `full` does.
-const CLASSIC: &str = "classic";
+/// The profile that all suites can judge. tpm2-tss' FAPI and tss-esapi refuse a TPM that lists an algorithm they have no word for, as `full` does.
+const PROFILE: &str = "classic";
 
 const SUITES: &[Suite] = &[
-    Suite { name: "tpm2-tss", profile: CLASSIC, prepare: tss::prepare, run: tss::run },
-    Suite { name: "tpm2-pytss", profile: CLASSIC, prepare: pytss::prepare, run: pytss::run },
-    Suite { name: "tss-esapi", profile: tpm::PROFILE, prepare: esapi::prepare, run: esapi::run },
-    Suite { name: "kernel", profile: tpm::PROFILE, prepare: selftests::prepare, run: selftests::run },
-    Suite { name: "clients", profile: tpm::PROFILE, prepare: clients::prepare, run: clients::run },
-    Suite { name: "measured-boot", profile: tpm::PROFILE, prepare: measured::prepare, run: measured::run },
+    Suite { name: "tpm2-tss", prepare: tss::prepare, run: tss::run },
+    Suite { name: "tpm2-pytss", prepare: pytss::prepare, run: pytss::run },
+    Suite { name: "tss-esapi", prepare: esapi::prepare, run: esapi::run },
+    Suite { name: "kernel", prepare: selftests::prepare, run: selftests::run },
+    Suite { name: "clients", prepare: clients::prepare, run: clients::run },
+    Suite { name: "measured-boot", prepare: measured::prepare, run: measured::run },
 ];
 
 /// What became of a suite.
@@ -138,8 +137,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         } else {
             Report::NotRun("not asked for".into())
         };
-        let profile = args.profile.as_deref().unwrap_or(suite.profile);
-        reports.push((suite.name, if args.server == Kind::Quoin { profile } else { "" }, report));
+        reports.push((suite.name, if args.server == Kind::Quoin { args.profile.as_str() } else { "" }, report));
     }
     println!("{}", table(&reports, args.server));
     let failed = reports.iter().any(|(_, _, report)| matches!(report, Report::Ran(tests, _) if count(tests)[1] > 0));
@@ -150,7 +148,7 @@ fn one(suite: &Suite, args: &Args, root: &Path) -> Result<Report> {
     let logs = root.join("logs").join(args.server.name()).join(suite.name);
     fs::create_dir_all(&logs)?;
     println!("== {}", suite.name);
-    let servers = Servers::prepare(args.server, args.profile.as_deref().unwrap_or(suite.profile))?;
+    let servers = Servers::prepare(args.server, &args.profile)?;
     let bench = Bench { root: root.to_path_buf(), logs, servers, filter: args.filter.clone() };
     if let Err(error) = (suite.prepare)(&bench) {
         return Ok(Report::NotRun(format!("{error:#}")));

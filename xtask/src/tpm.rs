@@ -14,7 +14,7 @@ use std::process::Command;
 /// Options of `cargo xtask tpm`, and of the program that it starts.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The local TCP port that takes commands; the port after it is the platform's.
+    /// The local TCP port that takes commands; the port after it is the platform's. 0 takes two that are free.
     #[arg(long, value_name = "N", default_value_t = 2321)]
     pub port: u16,
     /// A Unix socket that takes commands, too; swtpm's control channel is at PATH.ctrl, for tpm2-tss and for QEMU's `-tpmdev emulator`.

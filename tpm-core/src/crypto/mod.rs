@@ -12,7 +12,7 @@
 //! | [`sym`] | AES, Camellia, SM4 in five modes, XOR obfuscation | FIPS 197, RFC 3713, GB/T 32907, SP 800-38A; Part 1, 11.4.7 |
 //! | [`cmac`] | CMAC over these ciphers | SP 800-38B |
 //! | [`rsa`] | RSA 1024 to 4096 and its paddings | FIPS 186-5, RFC 8017; Part 1, Annex B |
-//! | [`ecc`] | P-224 to P-521, BN P-256, SM2: ECDSA, ECDAA, ECSchnorr, SM2, ECDH, ECMQV | FIPS 186-5, SP 800-186, GB/T 32918; Part 1, Annex C |
+//! | [`ecc`] | P-192 to P-521, BN P-256, SM2: ECDSA, ECDAA, ECSchnorr, SM2, ECDH, ECMQV | FIPS 186-5, SP 800-186, GB/T 32918; Part 1, Annex C |
 //! | [`mlkem`], [`mldsa`] | ML-KEM, ML-DSA | FIPS 203, FIPS 204 |
 //! | [`dhkem`] | a KEM over elliptic curves | RFC 9180 |
 //! | [`primary`] | seed and template to primary key, frozen | own, described there |

@@ -177,6 +177,7 @@ fn ecc_passes(curve: Curve) -> Result<bool, Error> {
     let [d, x, y, r, s]: [&[u8]; 5] = match curve {
         Curve::NistP256 => [&P256_D, &P256_X, &P256_Y, &P256_R, &P256_S],
         Curve::NistP384 => [&P384_D, &P384_X, &P384_Y, &P384_R, &P384_S],
+        Curve::NistP192 => [&P192_D, &P192_X, &P192_Y, &P192_R, &P192_S],
         Curve::NistP224 => [&P224_D, &P224_X, &P224_Y, &P224_R, &P224_S],
         Curve::NistP521 => [&P521_D, &P521_X, &P521_Y, &P521_R, &P521_S],
         Curve::BnP256 => [&BN_D, &BN_X, &BN_Y, &BN_R, &BN_S],
@@ -334,6 +335,11 @@ const P384_R: [u8; 48] =
     hex(b"21b13d1e013c7fa1392d03c5f99af8b30c570c6f98d4ea8e354b63a21d3daa33bde1e888e63355d92fa2b3c36d8fb2cd");
 const P384_S: [u8; 48] =
     hex(b"f3aa443fb107745bf4bd77cb3891674632068a10ca67e3d45db2266fa7d1feebefdc63eccd1ac42ec0cb8668a4fa0ab0");
+const P192_D: [u8; 24] = hex(b"6fab034934e4c0fc9ae67f5b5659a9d7d1fefd187ee09fd4");
+const P192_X: [u8; 24] = hex(b"ac2c77f529f91689fea0ea5efec7f210d8eea0b9e047ed56");
+const P192_Y: [u8; 24] = hex(b"3bc723e57670bd4887ebc732c523063d0a7c957bc97c1c43");
+const P192_R: [u8; 24] = hex(b"4b0b8ce98a92866a2820e20aa6b75b56382e0f9bfd5ecb55");
+const P192_S: [u8; 24] = hex(b"ccdb006926ea9565cbadc840829d8c384e06de1f1e381b85");
 const P224_D: [u8; 28] = hex(b"f220266e1105bfe3083e03ec7a3a654651f45e37167e88600bf257c1");
 const P224_X: [u8; 28] = hex(b"00cf08da5ad719e42707fa431292dea11244d64fc51610d94b130d6c");
 const P224_Y: [u8; 28] = hex(b"eeab6f3debe455e3dbf85416f7030cbd94f34f2d6f232c69f3c1385a");

@@ -185,10 +185,10 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
             || said.has(&[0, 3, 0, 0xc0])
             || case.code == cc::INCREMENTAL_SELF_TEST && said.request.ends_with(&[0, 3]))
     {
-        return Some("P-192, TDES");
+        return Some("BN P-638, TDES");
     }
-    if fmt1(ours) == Some(CURVE) && said.has(&[0, 1, 0, 0x10]) {
-        return Some("P-192, TDES");
+    if fmt1(ours) == Some(CURVE) && said.has(&[0, 0x11, 0, 0x10]) {
+        return Some("BN P-638, TDES");
     }
     let data_size = said.u16(said.request.len().saturating_sub(2));
     if case.code == cc::NV_DEFINE_SPACE && theirs == 0x2d5 && data_size > 1024 {
@@ -202,8 +202,8 @@ pub fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
         (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) => Some("commands that libtpms has not"),
         (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
-        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0) if matches!(case.request[0][..], [.., 0, 1 | 0x11]) => {
-            Some("P-192, TDES")
+        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0) if matches!(case.request[0][..], [.., 0, 0x11]) => {
+            Some("BN P-638, TDES")
         }
         (cc::NV_DEFINE_SPACE, 0, 0x14b) => Some("RAM for orderly Indices"),
         (cc::RSA_ENCRYPT, 0x19c, 0) => Some("RSA public keys that are none"),

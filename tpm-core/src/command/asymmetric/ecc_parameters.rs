@@ -46,7 +46,7 @@ impl Marshal for AlgorithmDetailEcc {
 /// The key derivation function that goes with a curve: with a hash of its strength, none for the pairing-friendly one.
 fn default_kdf(curve: Curve) -> Option<KdfScheme> {
     let hash = match curve {
-        Curve::NistP224 | Curve::NistP256 => HashAlg::Sha256,
+        Curve::NistP192 | Curve::NistP224 | Curve::NistP256 => HashAlg::Sha256,
         Curve::NistP384 => HashAlg::Sha384,
         Curve::NistP521 => HashAlg::Sha512,
         Curve::Sm2P256 => HashAlg::Sm3,

@@ -90,6 +90,8 @@ macro_rules! curves {
 }
 
 curves! {
+    /// NIST P-192.
+    NistP192 = 0x0001, bits 192, Weierstrass::<p192::NistP192>::NEW;
     /// NIST P-224.
     NistP224 = 0x0002, bits 224, Weierstrass::<p224::NistP224>::NEW;
     /// NIST P-256.

@@ -28,6 +28,7 @@ impl Curve {
     #[must_use]
     pub const fn parameters(self) -> &'static Parameters {
         match self {
+            Self::NistP192 => &NIST_P192,
             Self::NistP224 => &NIST_P224,
             Self::NistP256 => &NIST_P256,
             Self::NistP384 => &NIST_P384,
@@ -37,6 +38,16 @@ impl Curve {
         }
     }
 }
+
+const NIST_P192: Parameters = Parameters {
+    p: &hex::<24>(b"fffffffffffffffffffffffffffffffeffffffffffffffff"),
+    a: &hex::<24>(b"fffffffffffffffffffffffffffffffefffffffffffffffc"),
+    b: &hex::<24>(b"64210519e59c80e70fa7e9ab72243049feb8deecc146b9b1"),
+    gx: &hex::<24>(b"188da80eb03090f67cbf20eb43a18800f4ff0afd82ff1012"),
+    gy: &hex::<24>(b"07192b95ffc8da78631011ed6b24cdd573f977a11e794811"),
+    n: &hex::<24>(b"ffffffffffffffffffffffff99def836146bc9b1b4d22831"),
+    h: &[1],
+};
 
 const NIST_P224: Parameters = Parameters {
     p: &hex::<28>(b"ffffffffffffffffffffffffffffffff000000000000000000000001"),

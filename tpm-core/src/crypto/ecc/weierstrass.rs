@@ -20,6 +20,7 @@ pub(super) trait Row: CurveArithmetic {
 
 macro_rules! rows { ($($curve:ty = $name:ident),*) => { $(impl Row for $curve { const CURVE: Curve = Curve::$name; })* } }
 rows!(
+    p192::NistP192 = NistP192,
     p224::NistP224 = NistP224,
     p256::NistP256 = NistP256,
     p384::NistP384 = NistP384,

@@ -1,4 +1,4 @@
-//! RFC 6979, A.2.4 to A.2.7 ("sample"), and an ECDH agreement; the numbers were made by OpenSSL (P-256, P-384) and by a Python program with affine
+//! RFC 6979, A.2.3 to A.2.7 ("sample"), and an ECDH agreement; the numbers were made by OpenSSL (P-256, P-384) and by a Python program with affine
 //! arithmetic (the others), which give the RFC's. BN P-256 and SM2 P-256 sign the same message in the same way.
 
 use hex_literal::hex;
@@ -20,7 +20,7 @@ struct Vector {
     order: &'static [u8],
 }
 
-const VECTORS: [Vector; 6] = [
+const VECTORS: [Vector; 7] = [
     Vector {
         curve: Curve::NistP256,
         d: &hex!("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"),
@@ -137,6 +137,42 @@ const VECTORS: [Vector; 6] = [
             "ffffffffffffffffffffffffffffffffffffffffffffffff"
             "c7634d81f4372ddf581a0db248b0a77aecec196accc52973"
         ),
+    },
+    Vector {
+        curve: Curve::NistP192,
+        d: &hex!("6fab034934e4c0fc9ae67f5b5659a9d7d1fefd187ee09fd4"),
+        public: [
+            &hex!("ac2c77f529f91689fea0ea5efec7f210d8eea0b9e047ed56"),
+            &hex!("3bc723e57670bd4887ebc732c523063d0a7c957bc97c1c43"),
+        ],
+        signatures: [
+            (
+                HashAlg::Sha1,
+                &hex!("98c6bd12b23eaf5e2a2045132086be3eb8ebd62abf6698ff"),
+                &hex!("57a22b07dea9530f8de9471b1dc6624472e8e2844bc25b64"),
+            ),
+            (
+                HashAlg::Sha256,
+                &hex!("4b0b8ce98a92866a2820e20aa6b75b56382e0f9bfd5ecb55"),
+                &hex!("ccdb006926ea9565cbadc840829d8c384e06de1f1e381b85"),
+            ),
+            (
+                HashAlg::Sha384,
+                &hex!("da63bf0b9abcf948fbb1e9167f136145f7a20426dcc287d5"),
+                &hex!("c3aa2c960972bd7a2003a57e1c4c77f0578f8ae95e31ec5e"),
+            ),
+            (
+                HashAlg::Sha512,
+                &hex!("4d60c5ab1996bd848343b31c00850205e2ea6922dac2e4b8"),
+                &hex!("3f6e837448f027a1bf4b34e796e32a811cbb4050908d8f67"),
+            ),
+        ],
+        peer: [
+            &hex!("bedac67fb3e84eb498a1703b7f3fb0a0aaab39ca554c2ce9"),
+            &hex!("c19ec031fb537035b750105fc0bbe37e839d65ded6595639"),
+        ],
+        z: &hex!("d8f1f49f93c29ee7643ff80b20047fe07c6a1a1816e16a4f"),
+        order: &hex!("ffffffffffffffffffffffff99def836146bc9b1b4d22831"),
     },
     Vector {
         curve: Curve::NistP224,

@@ -103,7 +103,13 @@ type Golden = (Curve, &'static [u8], &'static [u8], &'static [u8]);
 
 #[test]
 fn the_other_curves() {
-    let expected: [Golden; 4] = [
+    let expected: [Golden; 5] = [
+        (
+            Curve::NistP192,
+            &hex!("6a9432a5197e4bff5b91a8b30e0c487f3f80a9893876a35a"),
+            &hex!("fa2436b3e9cd47f830edfac6e859545aea7117e6c34c8570"),
+            &hex!("0850ea3706d7cb1b777f5d0643aa2871afc9fcd766b7b107"),
+        ),
         (
             Curve::NistP224,
             &hex!("6a9432a4c94225528ba84f0b91c1e2268e7eb6293cb6a7d037264bd0"),

@@ -20,7 +20,28 @@ struct Case {
     sm2: (&'static [u8], &'static [u8]),
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
+    Case {
+        curve: Curve::NistP192,
+        scalars: [
+            &hex!("457ca4cfb4dfbb71a14042ce4b03832cb84c40f7839fb194"),
+            &hex!("3c5e79898276a3c1da4caa8a303f8b27400dadf5842a1fa0"),
+            &hex!("7fef2f0ef29953d404e51a6d9f45ecdd24aa4124c54e0f29"),
+            &hex!("3e3af0dce6f34189446bc46705eefc07ee8a1938c6315d69"),
+        ],
+        mqv: &hex!("5bc7c5426f94e52c1932d2400406215bfa5ee82ec2a4bd47"),
+        sm2_exchange: &hex!("0282ca6f9fde2422cd7ad6c2db4a393fe88f5c6cea39c2e2"),
+        schnorr: (
+            HashAlg::Sha512,
+            &hex!("eb2316c27e354e5d0a69927394a032583b8ba593cb4410b8"),
+            &hex!("79efb49f415c2557be0063b4d113ae80b0dd2f2aca5736e1"),
+        ),
+        nonce: &hex!("c2bab491c8737900452ec42a5663485a0de1e9f403e31f84"),
+        sm2: (
+            &hex!("cbb7d71fa4f38124b31c52cf8bb83e59e4aba2b4a3763347"),
+            &hex!("a21e46500e2c86205bb19d333735318ff06cde1178aa80f8"),
+        ),
+    },
     Case {
         curve: Curve::NistP224,
         scalars: [
