@@ -415,15 +415,6 @@ fn a_state_needs_room_and_any_fits_into_the_greatest() {
 /// A long history: cheap commands chosen by a number generator, power lost now and then.
 #[test]
 fn cve_2021_3746_a_long_history_can_be_interrupted_anywhere() {
-    // The twin's states lie on the stack, which holds more of them when the compiler was asked for less.
-    let test = std::thread::current();
-    let thread = std::thread::Builder::new().name(test.name().unwrap_or_default().into()).stack_size(16 << 20);
-    if let Err(panic) = thread.spawn(long_history).unwrap().join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn long_history() {
     let mut tpm = mirrored();
     let mut random = 0x1234_5678_9abc_def0_u64;
     for _ in 0..1500 {
