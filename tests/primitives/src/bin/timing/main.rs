@@ -1,4 +1,4 @@
-//! `timing SECONDS`: whether the time of an operation tells secrets.
+//! `timing SECONDS [TEXT]`: whether the time of an operation tells secrets.
 //!
 //! As dudect does it (Reparaz, Balasch, Verbauwhede, 2017): two classes of inputs by turns that chance chooses, times, and Welch's t-test between them. The
 //! crate dudect-bencher is not used because it wants the class before the operation, and the nonce of a signature is known only afterwards. A second
@@ -20,8 +20,8 @@ use subjects::{Kind, SUBJECTS, Subject};
 const BOUND: f64 = 10.0;
 /// Inputs of each class.
 const INPUTS: usize = 32;
-/// Parts of the times, from the shortest, that are looked at: what interrupts lengthen is not looked at in all of them.
-const PARTS: [f64; 4] = [1.0, 0.95, 0.8, 0.5];
+/// Parts of the times in percent, from the shortest, that are looked at: what interrupts lengthen is not looked at in all of them.
+const PARTS: [usize; 4] = [100, 95, 80, 50];
 /// Inputs of each class whose instructions are counted.
 const COUNTED: usize = 3;
 
@@ -29,8 +29,9 @@ fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["once", subject, class, input] => once(subject.parse()?, class.parse()?, input.parse()?),
-        [seconds] => all(Duration::from_secs_f64(seconds.parse()?)),
-        _ => bail!("timing SECONDS"),
+        [seconds] => all(Duration::from_secs_f64(seconds.parse()?), ""),
+        [seconds, filter] => all(Duration::from_secs_f64(seconds.parse()?), filter),
+        _ => bail!("timing SECONDS [TEXT]"),
     }
 }
 
@@ -48,10 +49,10 @@ fn once(subject: usize, class: usize, input: usize) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn all(time: Duration) -> Result<ExitCode> {
+fn all(time: Duration, filter: &str) -> Result<ExitCode> {
     let mut bad = 0;
-    println!("{:<46} {:>9} {:>9} {:>8} {:>10}  {}", "classes", "samples", "mean us", "t", "diff. us", "instructions");
-    for (number, row) in SUBJECTS.iter().enumerate() {
+    println!("{:<46} {:>9} {:>9} {:>8} {:>10}  instructions", "classes", "samples", "mean us", "t", "diff. us");
+    for (number, row) in SUBJECTS.iter().enumerate().filter(|(_, row)| row.name.contains(filter)) {
         let samples = sample(&mut *(row.make)()?, time);
         let (t, mean, difference) = test(&samples);
         let counts = instructions(number)?;
@@ -116,12 +117,13 @@ impl Coin {
 fn test(samples: &[Vec<f64>; 2]) -> (f64, f64, f64) {
     let mut pooled = samples.concat();
     pooled.sort_by(f64::total_cmp);
-    let part = |share: f64| {
-        let limit = pooled[((pooled.len() as f64 * share) as usize).clamp(1, pooled.len()) - 1];
+    let part = |percent: usize| {
+        let limit = pooled[(pooled.len() * percent / 100).clamp(1, pooled.len()) - 1];
         samples.each_ref().map(|times| times.iter().copied().filter(|time| *time <= limit).collect::<Vec<f64>>())
     };
-    let t = PARTS.iter().map(|share| welch(&part(*share))).max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
-    let [a, b] = part(0.8).map(|times| moments(&times).0);
+    let t =
+        PARTS.iter().map(|percent| welch(&part(*percent))).max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(0.0);
+    let [a, b] = part(80).map(|times| moments(&times).0);
     (t, moments(&pooled).0, b - a)
 }
 

@@ -316,7 +316,8 @@ struct Commands {
     entropy: Platform,
     response: [u8; MAX_RESPONSE_SIZE],
     requests: [Vec<u8>; 2],
-    class: usize,
+    /// what is sent: of both classes at one address, for addresses have times of their own
+    request: Vec<u8>,
 }
 
 const OWNER: [u8; 4] = [0x40, 0, 0, 1];
@@ -356,15 +357,16 @@ fn with_password(password: &[u8]) -> Vec<u8> {
 }
 
 /// The request that is right, and the two that are not, for a TPM whose owner's authorization is set.
-type Requests = fn(&mut Commands) -> Result<(Vec<u8>, [Vec<u8>; 2])>;
+type Requests = fn(&mut Commands) -> Result<Prepared>;
+type Prepared = (Vec<u8>, [Vec<u8>; 2]);
 
-fn password(_: &mut Commands) -> Result<(Vec<u8>, [Vec<u8>; 2])> {
+fn password(_: &mut Commands) -> Result<Prepared> {
     let right = owner_auth();
     Ok((with_password(&right), ends(&right).map(|wrong| with_password(&wrong))))
 }
 
 /// An HMAC session that is neither bound nor salted. What fails changes neither its nonce nor it.
-fn session(commands: &mut Commands) -> Result<(Vec<u8>, [Vec<u8>; 2])> {
+fn session(commands: &mut Commands) -> Result<Prepared> {
     let nonce = random(b"nonce", 32);
     let body = [&NULL[..], &NULL, &sized(&nonce), &sized(b""), &[0, 0, 0x10, 0, 0x0b]].concat();
     let started = commands.execute(&framed(1, &[0, 0, 1, 0x76], &body));
@@ -391,13 +393,13 @@ fn command(requests: Requests) -> Result<Box<dyn Subject>> {
     Ok(Box::new(commands))
 }
 
-fn set_up(requests: Requests) -> Result<(Commands, (Vec<u8>, [Vec<u8>; 2]))> {
+fn set_up(requests: Requests) -> Result<(Commands, Prepared)> {
     let mut entropy = Platform(0);
     let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut Stopped });
     let tpm = Box::new(tpm.ok().context("no TPM")?);
     let requests_of_none = [Vec::new(), Vec::new()];
     let mut commands =
-        Commands { tpm, entropy, response: [0; MAX_RESPONSE_SIZE], requests: requests_of_none, class: 0 };
+        Commands { tpm, entropy, response: [0; MAX_RESPONSE_SIZE], requests: requests_of_none, request: Vec::new() };
     for request in [framed(1, &[0, 0, 1, 0x44], &[0, 0]), with_password(b"")] {
         let answer = commands.execute(&request);
         ensure!(answer.get(6..10) == Some(&[0; 4]), "{answer:02x?}");
@@ -408,12 +410,11 @@ fn set_up(requests: Requests) -> Result<(Commands, (Vec<u8>, [Vec<u8>; 2]))> {
 
 impl Subject for Commands {
     fn prepare(&mut self, class: usize, _input: usize) {
-        self.class = class;
+        self.request.clone_from(&self.requests[class]);
     }
 
     fn run(&mut self) {
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut Stopped };
-        let request = &self.requests[self.class];
-        black_box(self.tpm.execute(&mut hooks, Locality::ZERO, request, &mut self.response));
+        black_box(self.tpm.execute(&mut hooks, Locality::ZERO, &self.request, &mut self.response));
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn verified(file: &File) -> Result<Vec<Outcome>> {
 pub(crate) fn ecdh(file: &File) -> Result<Vec<Outcome>> {
     paragraphs(&file.text, &["Result"], |record| {
         let (name, hash) = record.section.split_once('-').unwrap_or((&record.section, ""));
-        match curve(name).and_then(|curve| Ok((curve, named(hash)))) {
+        match curve(name).map(|curve| (curve, named(hash))) {
             Ok((curve, hash)) => agrees(curve, hash, record),
             Err(reason) => Ok(Err(reason)),
         }
