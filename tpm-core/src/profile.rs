@@ -5,7 +5,7 @@ use crate::crypto::hash::HashAlg;
 use crate::crypto::mldsa::MlDsa;
 use crate::crypto::mlkem::MlKem;
 
-/// Which algorithms a TPM offers. What is not in here is unknown to unmarshalling, to capabilities and so to every command; the TPM's own use of
+/// What a TPM offers. What is not in here is unknown to unmarshalling, to capabilities and so to every command; the TPM's own use of
 /// [`INTERNAL_HASH`] and AES does not depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
@@ -23,6 +23,8 @@ pub struct Profile {
     pub ml_dsa: &'static [MlDsa],
     /// Banks in which all PCR are allocated when the TPM is manufactured. TPM2_PCR_Allocate can allocate every bank of [`PCR_BANKS`] whose hash there is.
     pub allocated_banks: &'static [HashAlg],
+    /// Octets of the largest NV Index (TPM_PT_NV_INDEX_MAX).
+    pub max_nv_index_size: usize,
 }
 
 /// All that the engine has.
@@ -38,10 +40,11 @@ pub const FULL: Profile = Profile {
     ml_kem: MlKem::ALL,
     ml_dsa: MlDsa::ALL,
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
+    max_nv_index_size: 4096,
 };
 
 /// `full` without the algorithms that tpm2-tss' FAPI (up to 4.1.3 and its main branch of July 2026) has no word for: HKDF, SHA-3, ML-KEM, ML-DSA. It refuses
-/// to write down the capabilities of a TPM that lists one of them.
+/// to write down the capabilities of a TPM that lists one of them. Its NV Indices are as long as those of other TPMs: tpm2-tools have a buffer for that much.
 pub const CLASSIC: Profile = Profile {
     name: "classic",
     algorithms: &[
@@ -51,6 +54,7 @@ pub const CLASSIC: Profile = Profile {
     ],
     ml_kem: &[],
     ml_dsa: &[],
+    max_nv_index_size: 2048,
     ..FULL
 };
 
@@ -66,6 +70,7 @@ pub const PC_CLIENT: Profile = Profile {
     ml_kem: &[],
     ml_dsa: &[],
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
+    max_nv_index_size: 4096,
 };
 
 /// What guests find in the vTPM of an Azure confidential VM.
@@ -80,6 +85,7 @@ pub const AZURE: Profile = Profile {
     ml_kem: &[],
     ml_dsa: &[],
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
+    max_nv_index_size: 4096,
 };
 
 /// All but what is too weak by now: SHA-1, RSA with 1024 bits, P-192, P-224, ECB.
@@ -95,6 +101,7 @@ pub const NO_LEGACY: Profile = Profile {
     ml_kem: MlKem::ALL,
     ml_dsa: MlDsa::ALL,
     allocated_banks: &[HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
+    max_nv_index_size: 4096,
 };
 
 /// Every profile.
@@ -159,8 +166,8 @@ pub const MAX_RESPONSE_SIZE: usize = 8192;
 pub const MAX_DIGEST_BUFFER: usize = 1024;
 /// Octets of one NV read or write (TPM_PT_NV_BUFFER_MAX).
 pub const NV_BUFFER_MAX: usize = 2048;
-/// Octets of the largest NV Index (TPM_PT_NV_INDEX_MAX).
-pub const MAX_NV_INDEX_SIZE: usize = 4096;
+/// Octets of the largest NV Index of this build's profile.
+pub const MAX_NV_INDEX_SIZE: usize = PROFILE.max_nv_index_size;
 /// NV Indices that can be defined at a time.
 pub const MAX_NV_INDICES: usize = 256;
 /// Octets for the contents of all NV Indices.

@@ -267,4 +267,5 @@ fn profiles_are_ordered_and_consistent() {
     }
     assert!(PROFILES.iter().all(|p| p.has(4) == (p.name != "no-legacy")), "SHA-1");
     assert_eq!(PROFILES.map(|p| p.ml_parameter_sets()), [0x7f, 0, 0, 0, 0x7f]);
+    assert!(PROFILES.iter().all(|p| p.max_nv_index_size == if p.name == "classic" { 2048 } else { 4096 }));
 }

@@ -30,7 +30,7 @@ pub struct Options {
     /// Take all random numbers from this seed, and let the clock go by steps: a run can be repeated. Keeps no secret.
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,
-    /// What the TPM can do: full, classic (without HKDF, SHA-3, ML-KEM and ML-DSA, for tpm2-tss' FAPI), pc-client, azure, no-legacy.
+    /// What the TPM can do: full, classic (without HKDF, SHA-3, ML-KEM and ML-DSA, for clients without a word for them), pc-client, azure, no-legacy.
     #[arg(long, value_name = "NAME", default_value = PROFILE)]
     pub profile: String,
     /// Write what is said as text to FILE, and to FILE.pcap for Wireshark.
