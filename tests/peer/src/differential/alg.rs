@@ -56,6 +56,11 @@ impl Alg {
         }
     }
 
+    /// KDFe for a digest's octets; the label without its zero.
+    pub fn kdfe(self, z: &[u8], label: &[u8], u: &[u8], v: &[u8]) -> Vec<u8> {
+        self.hash(&[&[0, 0, 0, 1], z, label, &[0], u, v])
+    }
+
     /// KDFa for whole octets; the label without its zero.
     pub fn kdfa(self, key: &[u8], label: &[u8], u: &[u8], v: &[u8], octets: usize) -> Vec<u8> {
         let bits = u32::try_from(octets * 8).expect("few").to_be_bytes();

@@ -111,12 +111,14 @@ codes! {
     TEST_PARMS = 0x18a, "TestParms";
     COMMIT = 0x18b, "Commit";
     POLICY_PASSWORD = 0x18c, "PolicyPassword";
+    ZGEN_2PHASE = 0x18d, "ZGen_2Phase";
     EC_EPHEMERAL = 0x18e, "EC_Ephemeral";
     POLICY_NV_WRITTEN = 0x18f, "PolicyNvWritten";
     POLICY_TEMPLATE = 0x190, "PolicyTemplate";
     CREATE_LOADED = 0x191, "CreateLoaded";
     POLICY_AUTHORIZE_NV = 0x192, "PolicyAuthorizeNV";
     ENCRYPT_DECRYPT_2 = 0x193, "EncryptDecrypt2";
+    CERTIFY_X509 = 0x197, "CertifyX509";
 }
 
 /// The name of a command code.
@@ -189,6 +191,8 @@ pub const fn encrypts_command(code: u32) -> bool {
             | NV_CERTIFY
             | ENCRYPT_DECRYPT_2
             | PCR_SET_AUTH_VALUE
+            | COMMIT
+            | CERTIFY_X509
     )
 }
 
@@ -228,5 +232,11 @@ pub const fn encrypts_response(code: u32) -> bool {
             | ACTIVATE_CREDENTIAL
             | ENCRYPT_DECRYPT
             | ENCRYPT_DECRYPT_2
+            | COMMIT
+            | EC_EPHEMERAL
+            | CERTIFY_CREATION
+            | CERTIFY_X509
+            | GET_SESSION_AUDIT_DIGEST
+            | GET_COMMAND_AUDIT_DIGEST
     )
 }

@@ -78,6 +78,7 @@ impl Worker {
         world.renew();
         world.locality = 0;
         world.ecc = seed.is_multiple_of(4);
+        world.rsa = seed % 4 == 1;
         world.tally.label = format!("seed {seed}");
         world.rng = fastrand::Rng::with_seed(seed);
         generate::startup::begin(world);

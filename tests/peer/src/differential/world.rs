@@ -32,6 +32,7 @@ pub mod attribute {
     pub const RESTRICTED: u32 = 1 << 16;
     pub const DECRYPT: u32 = 1 << 17;
     pub const SIGN: u32 = 1 << 18;
+    pub const X509_SIGN: u32 = 1 << 19;
 }
 
 /// An entity as a command's handle: with what goes into an authorization.
@@ -177,6 +178,8 @@ pub struct World {
     pub busy: bool,
     /// the sequence uses elliptic curves, which take most of the time
     pub ecc: bool,
+    /// the sequence uses private RSA keys
+    pub rsa: bool,
     pub presence: bool,
     pub objects: Vec<Object>,
     pub blobs: Vec<Blob>,
@@ -206,6 +209,7 @@ impl World {
             lost: false,
             busy: false,
             ecc: false,
+            rsa: false,
             presence: false,
             objects: vec![],
             blobs: vec![],

@@ -1,9 +1,11 @@
 //! Hierarchies, dictionary attacks, clock, physical presence.
 
+use crate::differential::alg::Alg;
 use crate::differential::cc;
+use crate::differential::policy::Step;
 use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{World, rh};
+use crate::differential::world::{Entity, World, rh};
 
 pub fn change_auth(world: &mut World) {
     let handle = world.one_of(&rh::AUTHORIZED);
@@ -148,4 +150,57 @@ pub fn presence(world: &mut World) {
     let (set, clear) = (list(set), list(clear));
     let params = Bytes::new().each(&set.0).each(&clear.0);
     world.send(Command::new(cc::PP_COMMANDS).auth(&platform).params(params));
+}
+
+/// A command that a hierarchy's policy allows: the policy is made for it, set, and satisfied.
+pub fn by_policy(world: &mut World) {
+    let handle = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM]);
+    let entity = world.permanent(handle);
+    let alg = world.one_of(&[Alg::Sha256, Alg::Sha256, Alg::Sha1, Alg::Sha384]);
+    let template = [&[0, 8, 0, 0xb, 0, 4, 4, 0x72, 0, 0, 0, 5, 0, 0xb][..], &[0, 0]].concat();
+    let (command, own) = match world.rng.u8(0..3) {
+        0 => {
+            let params = Bytes::new().sized(&[0; 4]).sized(&template).raw(&[0; 6]);
+            (Command::new(cc::CREATE_PRIMARY).params(params), Step::Template(alg.hash(&[&template])))
+        }
+        1 => {
+            let params = Bytes::new().u8(0);
+            let cp_hash = alg.hash(&[&cc::CLOCK_RATE_ADJUST.to_be_bytes(), &handle.to_be_bytes(), &[0]]);
+            (Command::new(cc::CLOCK_RATE_ADJUST).params(params), Step::CpHash(cp_hash))
+        }
+        _ => {
+            let params = Bytes::new().u8(0);
+            (Command::new(cc::CLOCK_RATE_ADJUST).params(params), Step::NameHash(alg.hash(&[&handle.to_be_bytes()])))
+        }
+    };
+    let more = [
+        Step::AuthValue,
+        Step::Password,
+        Step::CommandCode(command.code),
+        Step::Locality(1),
+        Step::Secret(rh::ENDORSEMENT, vec![]),
+        Step::Pcr(vec![0, 0, 0, 1, 0, 0xb, 3, 1, 0, 0], vec![]),
+    ];
+    let steps = if world.once_in(3) { vec![own] } else { vec![world.one_of(&more), own] };
+    let known = world.policies.iter().position(|p| p.alg == alg && p.steps == steps);
+    let policy = known.unwrap_or_else(|| {
+        super::policy::learn_steps(world, alg, &steps);
+        world.policies.len() - 1
+    });
+    if world.stop || world.policies[policy].steps != steps {
+        return;
+    }
+    let known = &world.policies[policy];
+    let params = Bytes::new().each_sized(&known.digest).u16(alg.id());
+    if world.send(Command::new(cc::SET_PRIMARY_POLICY).auth(&entity).params(params)).is_none() {
+        return;
+    }
+    world.auths.iter_mut().filter(|(known, ..)| *known == handle).for_each(|known| known.2 = Some(policy));
+    let entity = Entity { policy_only: true, ..world.permanent(handle) };
+    let creates = command.code == cc::CREATE_PRIMARY;
+    if let Some(reply) = world.send(command.auth(&entity).plain())
+        && creates
+    {
+        super::context::flush(world, reply.handle);
+    }
 }

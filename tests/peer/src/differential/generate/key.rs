@@ -4,7 +4,7 @@ use super::object::ticket;
 use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::send::Command;
-use crate::differential::wire::Bytes;
+use crate::differential::wire::{Bytes, both};
 use crate::differential::world::{Object, Signature, World, attribute as a, rh};
 
 const NULL: [u8; 2] = [0, 0x10];
@@ -76,7 +76,11 @@ pub fn verify(world: &mut World) {
         return;
     }
     let digest = if world.once_in(20) { world.octets(32) } else { signature.digest };
-    let params = Bytes::new().sized(&digest).each(&signature.signature);
+    let signature = match world.rng.usize(0..3) {
+        side @ 0..2 if key.common && key.entity.name[0] == key.entity.name[1] => both(signature.signature[side].clone()),
+        _ => signature.signature,
+    };
+    let params = Bytes::new().sized(&digest).each(&signature);
     world.send(Command::new(cc::VERIFY_SIGNATURE).handle(&key.entity).params(params));
 }
 
@@ -138,14 +142,6 @@ pub fn rsa_encrypt(world: &mut World) {
     let label: Vec<u8> = world.one_of(&[vec![], vec![], b"label\0".to_vec(), b"label".to_vec()]);
     let params = Bytes::new().sized(&message).raw(&scheme).sized(&label);
     world.send(Command::new(cc::RSA_ENCRYPT).handle(&key.entity).params(params));
-}
-
-pub fn ecdh(world: &mut World) {
-    let Some(key) = world.object(|o| o.kind == 0x23) else { return };
-    let Some(mut reply) = world.send(Command::new(cc::ECDH_KEY_GEN).handle(&key.entity)) else { return };
-    let _z = reply.sized();
-    let point = reply.sized();
-    world.send(Command::new(cc::ECDH_ZGEN).auth(&key.entity).params(Bytes::new().each_sized(&point)));
 }
 
 pub fn ephemeral(world: &mut World) {

@@ -5,6 +5,7 @@ pub mod capability;
 pub mod context;
 pub mod hierarchy;
 pub mod key;
+pub mod known;
 pub mod nv;
 pub mod object;
 pub mod pcr;
@@ -38,7 +39,16 @@ const ACTIONS: &[(u32, Action)] = &[
     (30, key::hmac),
     (40, key::encrypt_decrypt),
     (8, key::rsa_encrypt),
-    (2, key::ecdh),
+    (6, known::ecdh),
+    (6, known::external),
+    (8, known::parent),
+    (10, known::duplicable),
+    (14, known::duplicate),
+    (8, known::credential),
+    (5, known::rsa),
+    (8, known::two_phases),
+    (3, known::certify_x509),
+    (6, hierarchy::by_policy),
     (1, key::ephemeral),
     (8, key::ecc_parameters),
     (15, key::random),

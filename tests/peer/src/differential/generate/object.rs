@@ -12,21 +12,23 @@ const ECC: u16 = 0x23;
 const SYM_CIPHER: u16 = 0x25;
 const AES_128_CFB: [u8; 6] = [0, 6, 0, 128, 0, 0x43];
 const NULL: [u8; 2] = [0, 0x10];
+/// The policy of objects that can be duplicated, in the list that every sequence begins with.
+pub const DUPLICATION: usize = 1;
 
 /// A template (TPMT_PUBLIC), and what it says.
-struct Template {
-    kind: u16,
-    name_alg: u16,
-    attributes: u32,
-    policy: Option<usize>,
-    parms: Vec<u8>,
-    unique: Vec<u8>,
+pub struct Template {
+    pub kind: u16,
+    pub name_alg: u16,
+    pub attributes: u32,
+    pub policy: Option<usize>,
+    pub parms: Vec<u8>,
+    pub unique: Vec<u8>,
     /// wants data in TPMS_SENSITIVE_CREATE
-    data: usize,
+    pub data: usize,
 }
 
 impl Template {
-    fn bytes(&self, world: &World) -> Bytes {
+    pub fn bytes(&self, world: &World) -> Bytes {
         let head = Bytes::new().u16(self.kind).u16(self.name_alg).u32(self.attributes);
         match self.policy.and_then(|n| world.policies.get(n)) {
             Some(policy) => head.each_sized(&policy.digest),
@@ -206,7 +208,7 @@ fn sensitive(auth: &[u8], data: &[u8]) -> Bytes {
     Bytes::new().each_sized(&inner.0)
 }
 
-fn object(t: &Template, auth: &[u8], hierarchy: u32) -> Object {
+pub fn object(t: &Template, auth: &[u8], hierarchy: u32) -> Object {
     let mut entity = Entity::each([0, 0]);
     entity.auth = auth.to_vec();
     entity.policy = t.policy;
@@ -234,7 +236,7 @@ fn creation(world: &mut World) -> Vec<u8> {
 }
 
 /// The object is loaded now.
-fn loaded(world: &mut World, mut object: Object, handle: Two<u32>, name: Two<Vec<u8>>) {
+pub fn loaded(world: &mut World, mut object: Object, handle: Two<u32>, name: Two<Vec<u8>>) {
     object.entity.handle = handle;
     object.entity.name = name;
     world.objects.retain(|o| o.entity.handle != handle);
@@ -268,7 +270,7 @@ pub fn ticket(reply: &mut Reply) -> Two<Vec<u8>> {
 }
 
 /// A loaded parent that is not a derivation parent, if there is one.
-fn parent(world: &mut World) -> Option<Object> {
+pub fn parent(world: &mut World) -> Option<Object> {
     world.object(|o| o.is_parent() && o.kind != KEYED_HASH)
 }
 
@@ -294,7 +296,7 @@ pub fn create(world: &mut World) {
     keep(world, Blob { private, parent: parent.entity.name, object });
 }
 
-fn keep(world: &mut World, blob: Blob) {
+pub fn keep(world: &mut World, blob: Blob) {
     if world.blobs.len() >= 10 {
         let n = world.rng.usize(0..world.blobs.len());
         world.blobs.remove(n);
@@ -363,7 +365,7 @@ pub fn create_loaded(world: &mut World) {
     loaded(world, object, reply.handle, name);
 }
 
-/// A known RSA-2048 key's modulus: any odd number of that size does for a public key.
+/// A modulus of RSA-2048: any odd number of that size does for a public key.
 const MODULUS: [u8; 256] = {
     let mut n = [0xc5; 256];
     n[255] = 0x1b;
@@ -419,7 +421,7 @@ pub fn load_external(world: &mut World) {
         let unique = if world.once_in(25) { world.octets(hash.size()) } else { hash.hash(&[&seed, &key]) };
         t.unique = Bytes::new().sized(&unique).0[0].clone();
         if !world.once_in(12) {
-            private = Bytes::new().u16(t.kind).sized(&auth).sized(&seed).sized(&key).0[0].clone();
+            private = sensitive_of(t.kind, &auth, &seed, &key);
         }
         if world.once_in(20) {
             hierarchy = rh::OWNER;
@@ -443,12 +445,48 @@ pub fn load_external(world: &mut World) {
     loaded(world, object, reply.handle, name);
 }
 
+/// TPMT_SENSITIVE.
+pub fn sensitive_of(kind: u16, auth: &[u8], seed: &[u8], key: &[u8]) -> Vec<u8> {
+    let [sensitive, _] = Bytes::new().u16(kind).sized(auth).sized(seed).sized(key).0;
+    sensitive
+}
+
+/// The public area of the known RSA key, loaded to encrypt with OAEP.
+pub fn external_rsa(world: &mut World, alg: Alg, modulus: &[u8]) -> Option<Object> {
+    let [unique, _] = Bytes::new().sized(modulus).0;
+    let parms = [&NULL[..], &NULL, &[8, 0, 0, 0, 0, 0]].concat();
+    let attributes = a::DECRYPT | a::USER;
+    let t = Template { kind: RSA, name_alg: alg.id(), attributes, policy: None, parms, unique, data: 0 };
+    let public = t.bytes(world);
+    let is_it = |o: &&Object| o.kind == RSA && !o.private && o.public == public.0;
+    if let Some(known) = world.objects.iter().find(is_it) {
+        return Some(known.clone());
+    }
+    let params = Bytes::new().sized(&[]).each_sized(&public.0).u32(rh::OWNER);
+    let mut reply = world.send(Command::new(cc::LOAD_EXTERNAL).params(params).equal().plain())?;
+    let mut known = object(&t, &[], rh::OWNER);
+    (known.private, known.entity.public_only, known.common) = (false, true, true);
+    known.public = public.0;
+    let name = reply.sized();
+    let handle = reply.handle;
+    loaded(world, known, handle, name);
+    world.objects.iter().find(|o| o.entity.handle == handle).cloned()
+}
+
+/// The x coordinate of an ECC key.
+pub fn ecc_x(public: &[u8]) -> Vec<u8> {
+    let Some(end) = public.len().checked_sub(68) else { return vec![] };
+    public[end + 2..end + 34].to_vec()
+}
+
 pub fn read_public(world: &mut World) {
     if let Some(object) = world.object(|o| o.sequence.is_none()) {
-        let command = Command::new(cc::READ_PUBLIC).handle(&object.entity);
-        let equal = object.common && object.public[0] == object.public[1] && !object.public[0].is_empty();
-        let _ = equal;
-        world.send(command);
+        let equal = object.common && object.entity.name[0] == object.entity.name[1];
+        let Some(mut reply) = world.send(Command::new(cc::READ_PUBLIC).handle(&object.entity)) else { return };
+        let public = reply.sized();
+        if equal && !world.stop {
+            world.same("ReadPublic: public areas differ", &public);
+        }
     }
 }
 
@@ -542,7 +580,7 @@ pub fn import(world: &mut World) {
     let seed = world.octets(hash.size());
     let unique = if world.once_in(15) { world.octets(hash.size()) } else { hash.hash(&[&seed, &key]) };
     t.unique = Bytes::new().sized(&unique).0[0].clone();
-    let sensitive = Bytes::new().u16(t.kind).sized(&auth).sized(&seed).sized(&key).0[0].clone();
+    let sensitive = sensitive_of(t.kind, &auth, &seed, &key);
     let private = Bytes::new().sized(&sensitive).0[0].clone();
     let public = t.bytes(world);
     let params = Bytes::new().sized(&[]).each_sized(&public.0).sized(&private).sized(&[]).raw(&NULL);

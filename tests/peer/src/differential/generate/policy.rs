@@ -6,7 +6,7 @@ use crate::differential::cc;
 use crate::differential::policy::{Step, assert as make};
 use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{Entity, Policy, Session, World, attribute as a, rh};
+use crate::differential::world::{Entity, Object, Policy, Session, World, attribute as a, rh};
 
 /// Commands that policies allow.
 const ALLOWED: &[u32] = &[
@@ -164,15 +164,22 @@ fn other(world: &mut World, session: &Session, common: bool) {
     }
 }
 
-/// TPM2_PolicySigned with an HMAC key, whose signature comes from TPM2_Sign or TPM2_HMAC of the key itself.
+/// A key that signs what it is given, of any type.
+fn signing_key(world: &mut World) -> Option<Object> {
+    world.object(|o| {
+        matches!(o.kind, 1 | 8 | 0x23)
+            && o.has(a::SIGN)
+            && !o.has(a::RESTRICTED)
+            && o.private
+            && o.sequence.is_none()
+    })
+}
+
+/// TPM2_PolicySigned with a key, whose signature comes from TPM2_Sign or TPM2_HMAC of the key itself.
 pub fn signed(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
-    let Some(key) =
-        world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
-    else {
-        return;
-    };
+    let Some(key) = signing_key(world) else { return };
     let with_nonce = world.rng.bool();
     let n = world.one_of(&[0, 0, 32, 31]);
     let cp_hash = if n == 0 { vec![] } else { world.octets(n) };
@@ -182,9 +189,7 @@ pub fn signed(world: &mut World) {
     // aHash
     let to_sign = Bytes::new().each(&nonce).u32(expiration).raw(&cp_hash).raw(&reference);
     let digest = to_sign.0.map(|octets| Alg::Sha256.hash(&[&octets]));
-    let params = Bytes::new().each_sized(&digest).raw(&[0, 5, 0, 0xb]).raw(&[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]);
-    let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params)) else { return };
-    let signature = reply.rest();
+    let Some(signature) = super::known::signature(world, &key, &digest) else { return };
     let params = Bytes::new().each_sized(&nonce).sized(&cp_hash).sized(&reference).u32(expiration).each(&signature);
     let command = Command::new(cc::POLICY_SIGNED).handle(&key.entity).handle(&Entity::each(session.handle));
     let Some(mut reply) = world.send(command.params(params)) else { return };
@@ -242,23 +247,13 @@ pub fn authorize(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
     let handle = Entity::each(session.handle);
-    let Some(key) =
-        world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
-    else {
-        return;
-    };
+    let Some(key) = signing_key(world) else { return };
     let Some(mut reply) = world.send(Command::new(cc::POLICY_GET_DIGEST).handle(&handle)) else { return };
     let approved = reply.sized();
     let reference = if world.rng.bool() { world.octets(8) } else { vec![] };
     let digest = [0, 1].map(|side| Alg::Sha256.hash(&[&approved[side], &reference]));
-    let params = Bytes::new().each_sized(&digest).raw(&[0, 5, 0, 0xb]).raw(&[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]);
-    let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params)) else { return };
-    let signature = reply.rest();
-    let params = Bytes::new().each_sized(&digest).each(&signature);
-    let Some(mut reply) = world.send(Command::new(cc::VERIFY_SIGNATURE).handle(&key.entity).params(params)) else {
-        return;
-    };
-    let ticket = ticket(&mut reply);
+    let Some(signature) = super::known::signature(world, &key, &digest) else { return };
+    let Some(ticket) = super::known::verified(world, &key, &digest, &signature) else { return };
     let params = Bytes::new().each_sized(&approved).sized(&reference).each_sized(&key.entity.name).each(&ticket);
     if world.send(Command::new(cc::POLICY_AUTHORIZE).handle(&handle).params(params)).is_some() {
         other(world, &session, key.entity.name[0] == key.entity.name[1]);
