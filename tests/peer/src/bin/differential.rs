@@ -21,6 +21,9 @@ struct Options {
     /// Commands of a sequence.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     length: u64,
+    /// Processes at a time.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
     /// Kinds of unexplained disagreements after which the run ends.
     #[arg(long, value_name = "N", default_value_t = 200)]
     kinds: usize,
@@ -42,7 +45,7 @@ fn main() -> Result<ExitCode> {
         if options.loud {
             worker.loud();
         }
-        worker.serve(options.seed, options.length);
+        worker.serve(options.seed, options.workers, options.length);
         return Ok(ExitCode::SUCCESS);
     } else if options.shrink {
         let mut worker = Worker::new()?;
@@ -53,6 +56,7 @@ fn main() -> Result<ExitCode> {
             commands: options.commands,
             time: Duration::from_secs(options.time),
             length: options.length,
+            workers: options.workers,
             kinds: options.kinds,
         };
         Report::of(options.seed, &limits)?

@@ -139,6 +139,11 @@ pub const fn loads(code: u32) -> bool {
     )
 }
 
+/// Whether libtpms needs a slot for an object that the command makes and does not load.
+pub const fn makes(code: u32) -> bool {
+    matches!(code, CREATE | IMPORT)
+}
+
 /// Whether the first parameter is a TPM2B.
 pub const fn encrypts_command(code: u32) -> bool {
     matches!(

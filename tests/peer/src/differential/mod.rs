@@ -22,6 +22,7 @@ use send::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use world::World;
 
@@ -34,6 +35,8 @@ pub struct Limits {
     pub time: Duration,
     /// commands of a sequence
     pub length: u64,
+    /// processes at a time
+    pub workers: usize,
     /// kinds of unexplained disagreements after which a run ends
     pub kinds: usize,
 }
@@ -49,7 +52,9 @@ impl Worker {
     /// # Errors
     /// Without libtpms.
     pub fn new() -> Result<Self> {
-        Ok(Self { world: World::new([Box::new(Quoin::new(true)), Box::new(Libtpms::new()?)]) })
+        let mut world = World::new([Box::new(Quoin::new(true)), Box::new(Libtpms::new()?)]);
+        world.learn_commands();
+        Ok(Self { world })
     }
 
     /// Says every command before it is sent.
@@ -58,10 +63,10 @@ impl Worker {
     }
 
     /// Sequences from this seed on, until nobody reads any more what comes of each: a line of JSON.
-    pub fn serve(&mut self, seed: u64, length: u64) {
+    pub fn serve(&mut self, seed: u64, stride: usize, length: u64) {
         let none = BTreeSet::new();
         let mut out = std::io::stdout().lock();
-        for n in seed.. {
+        for n in (seed..).step_by(stride) {
             self.sequence(n, length, &none);
             let tally = std::mem::take(&mut self.world.tally);
             self.world.tally.loud = tally.loud;
@@ -140,16 +145,29 @@ impl Report {
     ///
     /// # Errors
     /// If a worker does not start, or does not say what it should.
-    pub fn of(mut seed: u64, limits: &Limits) -> Result<Self> {
-        let mut report = Self { tally: Tally::default(), begin: Instant::now(), ended: BTreeMap::new() };
+    pub fn of(seed: u64, limits: &Limits) -> Result<Self> {
+        let report = Self { tally: Tally::default(), begin: Instant::now(), ended: BTreeMap::new() };
+        let report = Mutex::new(report);
+        std::thread::scope(|scope| {
+            let (report, first) = (&report, seed..seed + limits.workers as u64);
+            let threads: Vec<_> = first.map(|seed| scope.spawn(move || Self::collect(report, seed, limits))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("a thread that does not panic"))
+        })?;
+        Ok(report.into_inner().expect("no thread panicked"))
+    }
+
+    /// Workers one after the other, for every so manieth sequence.
+    fn collect(report: &Mutex<Self>, mut seed: u64, limits: &Limits) -> Result<()> {
+        let locked = || report.lock().expect("no thread panicked");
         let mut said = Instant::now();
-        while !report.is_over(limits) {
-            let mut worker = worker(seed, limits.length, false)?;
+        while !locked().is_over(limits) {
+            let mut worker = worker(seed, limits, false)?;
             let lines = BufReader::new(worker.stdout.take().context("no pipe")?).lines();
-            let first = seed;
             for line in lines {
-                report.tally.add(serde_json::from_str(&line?)?);
-                seed += 1;
+                let tally = serde_json::from_str(&line?)?;
+                seed += limits.workers as u64;
+                let mut report = locked();
+                report.tally.add(tally);
                 if said.elapsed() > Duration::from_secs(60) {
                     said = Instant::now();
                     eprintln!("seed {seed}: {}", report.line());
@@ -160,13 +178,15 @@ impl Report {
                 }
             }
             let status = worker.wait()?;
-            if !report.is_over(limits) {
-                ensure!(status.code().is_none(), "a worker ended after {} sequences: {status}", seed - first);
-                report.note_end(seed, limits.length)?;
-                seed += 1;
+            if !locked().is_over(limits) {
+                ensure!(status.code().is_none(), "the worker of seed {seed} ended: {status}");
+                let command = ended_at(seed, limits)?;
+                let name = command.split(' ').nth(2).unwrap_or("?").to_owned();
+                locked().ended.entry(name).or_insert((0, command)).0 += 1;
+                seed += limits.workers as u64;
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     fn is_over(&self, limits: &Limits) -> bool {
@@ -175,32 +195,9 @@ impl Report {
             || self.tally.unexplained.len() >= limits.kinds
     }
 
-    /// The sequence of this seed ended the process: at which command?
-    fn note_end(&mut self, seed: u64, length: u64) -> Result<()> {
-        let mut again = worker(seed, length, true)?;
-        let mut last = String::new();
-        let mut errors = BufReader::new(again.stderr.take().context("no pipe")?).lines();
-        for line in errors.by_ref() {
-            let line = line?;
-            if line.starts_with(&format!("seed {seed} ")) {
-                last = line;
-            } else if line.starts_with("seed ") {
-                // Libtpms' random numbers are others now, and it did not happen again.
-                "not the second time".clone_into(&mut last);
-                again.kill()?;
-                break;
-            }
-        }
-        drop(errors);
-        again.wait()?;
-        let command = last.split(' ').nth(2).unwrap_or("?").to_owned();
-        self.ended.entry(command).or_insert((0, last)).0 += 1;
-        Ok(())
-    }
-
     fn line(&self) -> String {
         let tally = &self.tally;
-        let good: u64 = tally.by_code.values().map(|(_, good)| good).sum();
+        let good: u64 = tally.by_code.values().map(|by| by.good).sum();
         let seconds = self.begin.elapsed().as_secs_f64();
         let explained: u64 = tally.explained.values().sum();
         let unexplained: u64 = tally.unexplained.values().map(|(n, _)| n).sum();
@@ -219,10 +216,14 @@ impl Report {
     /// The report.
     pub fn print(&self) {
         let tally = &self.tally;
-        println!("commands (all, successful):");
-        for (code, (all, good)) in &tally.by_code {
-            println!("  {:<28} {all:>9} {good:>9}", if *code == 0 { "unknown" } else { cc::name(*code) });
+        println!("commands: sent, successful on both sides, compared octet by octet");
+        for (code, by) in &tally.by_code {
+            let name = if *code == 0 { "unknown" } else { cc::name(*code) };
+            println!("  {name:<28} {:>9} {:>9} {:>9}", by.sent, by.good, by.compared);
         }
+        let never = tally.common.iter().filter(|code| tally.by_code.get(code).is_none_or(|by| by.good == 0));
+        let never: Vec<String> = never.map(|code| format!("{} ({code:#x})", cc::name(*code))).collect();
+        println!("of {} commands that both have, never successful: {}", tally.common.len(), never.join(", "));
         println!("response codes (without position):");
         for (rc, n) in &tally.by_rc {
             println!("  {rc:#05x} {n:>9}");
@@ -248,10 +249,32 @@ impl Report {
     }
 }
 
+/// The sequence of this seed ended the process: at which command?
+fn ended_at(seed: u64, limits: &Limits) -> Result<String> {
+    let mut again = worker(seed, limits, true)?;
+    let mut last = String::new();
+    let mut errors = BufReader::new(again.stderr.take().context("no pipe")?).lines();
+    for line in errors.by_ref() {
+        let line = line?;
+        if line.starts_with(&format!("seed {seed} ")) {
+            last = line;
+        } else if line.starts_with("seed ") {
+            // Libtpms' random numbers are others now, and it did not happen again.
+            "not the second time".clone_into(&mut last);
+            again.kill()?;
+            break;
+        }
+    }
+    drop(errors);
+    again.wait()?;
+    Ok(last)
+}
+
 /// This program as a worker.
-fn worker(seed: u64, length: u64, loud: bool) -> Result<Child> {
+fn worker(seed: u64, limits: &Limits, loud: bool) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--worker", "--seed", &seed.to_string(), "--length", &length.to_string()]);
+    command.args(["--worker", "--seed", &seed.to_string(), "--length", &limits.length.to_string()]);
+    command.args(["--workers", &limits.workers.to_string()]);
     command.stdin(Stdio::null());
     if loud {
         command.arg("--loud").stdout(Stdio::null()).stderr(Stdio::piped());

@@ -6,8 +6,9 @@ use super::explained;
 use super::wire::{Bytes, Reply, Two};
 use super::world::{Entity, Session, World, rh};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// A command before it is authorized.
@@ -110,15 +111,49 @@ enum Damage {
 #[derive(Clone, Debug)]
 pub struct Case {
     pub code: u32,
+    /// what was sent, with the parameters as they were before encryption
     pub request: Two<Vec<u8>>,
     /// response codes
     pub rc: Two<u32>,
     pub damaged: bool,
-    /// an octet anywhere, or the end, is another
-    pub octet: bool,
-    /// the parameters are the same on both sides
-    pub aligned: bool,
+    /// octets of the request that are other than they were meant; to its end if it is shorter or longer
+    pub hit: Option<Range<usize>>,
+    /// how many handles the command has, as the TPMs say
+    pub handles: usize,
+    /// the parameters were encrypted
+    pub encrypted: bool,
     pub locality: u8,
+}
+
+/// What both TPMs say of the commands that they have: TPMA_CC by command code.
+#[derive(Default)]
+pub struct Commands(pub Two<BTreeMap<u32, u32>>);
+
+impl Commands {
+    /// Handles of a command, none if neither has it.
+    pub fn handles(&self, code: u32) -> usize {
+        self.0.iter().find_map(|side| side.get(&code)).map_or(0, |attributes| (attributes >> 25 & 7) as usize)
+    }
+
+    /// Whether we have a command that libtpms has not.
+    pub fn only_ours(&self, code: u32) -> bool {
+        self.0[0].contains_key(&code) && !self.0[1].contains_key(&code)
+    }
+
+    /// The commands of both.
+    pub fn common(&self) -> BTreeSet<u32> {
+        self.0[0].keys().filter(|code| self.0[1].contains_key(code)).copied().collect()
+    }
+}
+
+/// What came of a command code.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Count {
+    pub sent: u64,
+    /// successful on both sides
+    pub good: u64,
+    /// answers, or what they contain, compared octet by octet
+    pub compared: u64,
 }
 
 /// What happened so far.
@@ -128,8 +163,9 @@ pub struct Tally {
     /// every command is said before it is sent
     #[serde(skip)]
     pub loud: bool,
-    /// by command code: all, and the successful
-    pub by_code: BTreeMap<u32, (u64, u64)>,
+    pub by_code: BTreeMap<u32, Count>,
+    /// commands that both TPMs have
+    pub common: BTreeSet<u32>,
     pub by_rc: BTreeMap<u32, u64>,
     pub explained: BTreeMap<String, u64>,
     /// sequences that ended early since the two TPMs are in different states for an explained reason
@@ -163,10 +199,13 @@ impl Tally {
         self.resynchronised += other.resynchronised;
         self.compared += other.compared;
         self.time = [self.time[0] + other.time[0], self.time[1] + other.time[1]];
-        for (code, (all, good)) in other.by_code {
+        for (code, more) in other.by_code {
             let by = self.by_code.entry(code).or_default();
-            (by.0, by.1) = (by.0 + all, by.1 + good);
+            by.sent += more.sent;
+            by.good += more.good;
+            by.compared += more.compared;
         }
+        self.common.extend(other.common);
         other.by_rc.into_iter().for_each(|(rc, n)| *self.by_rc.entry(rc).or_default() += n);
         other.explained.into_iter().for_each(|(why, n)| *self.explained.entry(why).or_default() += n);
         for (what, (n, trail)) in other.unexplained {
@@ -249,19 +288,49 @@ impl World {
             .map(|nonce: Vec<u8>| self.octets(nonce.len()))
             .collect();
         let mut request = [0, 1].map(|side| self.marshal(&command, &auths, &nonces, side));
-        match damage {
-            Some(Damage::Tail(by)) => request.iter_mut().for_each(|side| resize(side, by)),
-            Some(Damage::Octet(at, mask)) => {
-                let n = at % (request[0].len() - command.params.0[0].len() + aligned.min(command.params.0[0].len()));
-                request.iter_mut().for_each(|side| side[n] ^= mask);
+        let params_at = request[0].len() - command.params.0[0].len();
+        let mut plain = [0, 1].map(|side| {
+            let octets = &command.params.0[side];
+            let mut plain = request[side].clone();
+            let at = plain.len() - octets.len();
+            plain[at..].copy_from_slice(octets);
+            plain
+        });
+        let encrypted = plain != request;
+        let hit = match damage {
+            Some(Damage::Handle(i, _)) => Some(10 + 4 * i..14 + 4 * i),
+            Some(Damage::Bit(at)) if aligned > 0 => {
+                let n = params_at + at % (aligned * 8) / 8;
+                Some(n..n + 1)
             }
-            Some(Damage::Tag(tag)) => request.iter_mut().for_each(|side| side[..2].copy_from_slice(&tag.to_be_bytes())),
-            _ => {}
-        }
-        for side in &mut request {
+            Some(Damage::Word(at, _)) if aligned > 1 => {
+                let n = params_at + at % (aligned - 1);
+                Some(n..n + 2)
+            }
+            Some(Damage::Resize(by) | Damage::Tail(by)) => {
+                let end = request[0].len();
+                Some(end.saturating_add_signed(by.min(0))..end.saturating_add_signed(by.max(0)))
+            }
+            Some(Damage::Octet(at, _)) => {
+                let n = at % (params_at + aligned.min(command.params.0[0].len()));
+                Some(n..n + 1)
+            }
+            Some(Damage::Size(_)) => Some(2..6),
+            Some(Damage::Tag(_)) => Some(0..2),
+            Some(Damage::Code(_)) => Some(6..10),
+            Some(Damage::Without) => Some(0..params_at),
+            _ => None,
+        };
+        for side in request.iter_mut().chain(&mut plain) {
+            match damage {
+                Some(Damage::Tail(by)) => resize(side, by),
+                Some(Damage::Octet(_, mask)) => side[hit.clone().map_or(0, |hit| hit.start)] ^= mask,
+                Some(Damage::Tag(tag)) => side[..2].copy_from_slice(&tag.to_be_bytes()),
+                _ => {}
+            }
             let by = if let Some(Damage::Size(by)) = damage { by } else { 0 };
             let size = side.len().saturating_add_signed(by);
-            if side.len() >= 6 && !matches!(damage, Some(Damage::Octet(2..6, _))) {
+            if side.len() >= 6 && !matches!(hit, Some(Range { start: 2..6, .. })) || by != 0 {
                 side[2..6].copy_from_slice(&u32::try_from(size).expect("short").to_be_bytes());
             }
         }
@@ -283,11 +352,12 @@ impl World {
         let rc = [code_of(&responses[0]), code_of(&responses[1])];
         let case = Case {
             code: command.code,
-            request,
+            handles: self.commands.handles(sent_code(&plain[0])),
+            request: plain,
             rc,
             damaged: damage.is_some(),
-            octet: matches!(damage, Some(Damage::Octet(..) | Damage::Tail(_))),
-            aligned: command.params.is_common(),
+            hit,
+            encrypted,
             locality,
         };
         self.count(&case, rc);
@@ -320,15 +390,16 @@ impl World {
         tally.sent += 1;
         let code = if cc::name(case.code) == "?" { 0 } else { case.code };
         let by = tally.by_code.entry(code).or_default();
-        by.0 += 1;
-        by.1 += u64::from(rc == [0, 0]);
+        by.sent += 1;
+        by.good += u64::from(rc == [0, 0]);
         *tally.by_rc.entry(class(rc[0])).or_default() += 1;
     }
 
     /// The response codes are not the same.
     fn disagreement(&mut self, rc: Two<u32>) {
         let case = self.tally.trail.last().cloned().expect("the command");
-        if let Some(why) = explained::explain(&case, &self.tally.trail) {
+        let why = explained::explain(&case, &self.tally.trail, &self.commands).or_else(|| self.explain_by_slots(&case));
+        if let Some(why) = why {
             *self.tally.explained.entry(why.into()).or_default() += 1;
             if rc.contains(&0) {
                 self.tally.resynchronised += 1;
@@ -340,9 +411,58 @@ impl World {
         self.stop = true;
     }
 
-    /// Two values that should be the same.
-    pub fn same(&mut self, what: &str, values: &Two<Vec<u8>>) {
+    /// libtpms says that it has no slot: whether they are all taken, as it says itself.
+    fn explain_by_slots(&mut self, case: &Case) -> Option<&'static str> {
+        let (first, needed, why) = match case.rc[1] {
+            0x902 => {
+                let said = case.request[0].get(10..10 + 4 * case.handles).unwrap_or_default();
+                let persistent = said.chunks(4).filter(|handle| handle[0] == 0x81).count();
+                let makes = cc::loads(case.code) || cc::makes(case.code);
+                (0x8000_0000, persistent + usize::from(makes), "slots for objects")
+            }
+            0x903 => (0x0200_0000, 1, "slots for sessions"),
+            _ => return None,
+        };
+        (self.loaded(first)[1] + needed > 3).then_some(why)
+    }
+
+    /// How many objects, or sessions, each TPM says are loaded.
+    fn loaded(&mut self, first: u32) -> Two<usize> {
+        let ask =
+            [&[0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 1][..], &first.to_be_bytes(), &[0, 0, 0, 64]].concat();
+        [0, 1].map(|side| {
+            let mut response = Vec::new();
+            self.tpms[side].execute(&ask, 0, &mut response);
+            response.get(15..19).and_then(|n| n.try_into().ok()).map_or(0, |n| u32::from_be_bytes(n) as usize)
+        })
+    }
+
+    /// Asks both for the commands that they have.
+    pub fn learn_commands(&mut self) {
+        self.commands.0 = [0, 1].map(|side| {
+            let tpm = &mut self.tpms[side];
+            let mut response = Vec::new();
+            tpm.manufacture();
+            tpm.execute(&[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0], 0, &mut response);
+            let ask = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 254];
+            tpm.execute(&ask, 0, &mut response);
+            let list = response.get(19..).unwrap_or_default().chunks_exact(4);
+            let attributes = list.map(|four| u32::from_be_bytes(four.try_into().expect("four")));
+            attributes.map(|attributes| (attributes & 0x2000_ffff, attributes)).collect()
+        });
+    }
+
+    /// Something of the last command's answers was compared.
+    fn count_compared(&mut self, code: u32) {
         self.tally.compared += 1;
+        let code = if cc::name(code) == "?" { 0 } else { code };
+        self.tally.by_code.entry(code).or_default().compared += 1;
+    }
+
+    /// Two values of the last command that should be the same.
+    pub fn same(&mut self, what: &str, values: &Two<Vec<u8>>) {
+        let code = self.tally.trail.last().map_or(0, |case| case.code);
+        self.count_compared(code);
         if values[0] != values[1] {
             self.unexplained(format!("{what}: {} {}", hex(&values[0]), hex(&values[1])));
             self.stop = true;
@@ -432,7 +552,7 @@ impl World {
             }
         }
         if command.equal && !(damaged && command.code == cc::GET_CAPABILITY) {
-            self.tally.compared += 1;
+            self.count_compared(command.code);
             if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
                 let what = format!("{}: answers differ", cc::name(command.code));
                 let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
@@ -456,7 +576,7 @@ impl World {
         let used: Vec<u32> = command.handles.iter().map(|h| h.handle[0]).collect();
         let persistent = used.iter().filter(|h| **h >> 24 == 0x81).count();
         // libtpms needs a slot for what TPM2_Create and TPM2_Import make, too.
-        let makes = cc::loads(command.code) || matches!(command.code, cc::CREATE | cc::IMPORT);
+        let makes = cc::loads(command.code) || cc::makes(command.code);
         let needed = persistent + usize::from(makes);
         while self.objects.iter().filter(|o| !o.is_persistent()).count() + needed > 3 {
             let free: Vec<Two<u32>> = self
@@ -670,6 +790,11 @@ impl World {
 
 fn resize(octets: &mut Vec<u8>, by: isize) {
     octets.resize(octets.len().saturating_add_signed(by), 0);
+}
+
+/// The command code as it was sent.
+fn sent_code(request: &[u8]) -> u32 {
+    request.get(6..10).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 fn code_of(response: &[u8]) -> u32 {

@@ -2,7 +2,7 @@
 
 use super::alg::{Alg, Sym};
 use super::policy::Step;
-use super::send::Tally;
+use super::send::{Commands, Tally};
 use super::wire::{Two, both};
 use crate::Peer;
 
@@ -170,6 +170,7 @@ pub struct World {
     pub tpms: Two<Box<dyn Peer>>,
     pub rng: fastrand::Rng,
     pub tally: Tally,
+    pub commands: Commands,
     /// the sequence is over
     pub stop: bool,
     /// what is loaded may be other than what is known
@@ -205,6 +206,7 @@ impl World {
             tpms,
             rng: fastrand::Rng::with_seed(0),
             tally: Tally::default(),
+            commands: Commands::default(),
             stop: false,
             lost: false,
             busy: false,
@@ -245,6 +247,7 @@ impl World {
         self.clock = 0;
         self.tickets.clear();
         self.auths = rh::AUTHORIZED.map(|handle| (handle, vec![], None));
+        self.tally.common = self.commands.common();
         self.tally.begin();
     }
 

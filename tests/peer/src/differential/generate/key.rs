@@ -77,7 +77,9 @@ pub fn verify(world: &mut World) {
     }
     let digest = if world.once_in(20) { world.octets(32) } else { signature.digest };
     let signature = match world.rng.usize(0..3) {
-        side @ 0..2 if key.common && key.entity.name[0] == key.entity.name[1] => both(signature.signature[side].clone()),
+        side @ 0..2 if key.common && key.entity.name[0] == key.entity.name[1] => {
+            both(signature.signature[side].clone())
+        }
         _ => signature.signature,
     };
     let params = Bytes::new().sized(&digest).each(&signature);

@@ -26,7 +26,6 @@ const X: &str = "0f575729eebc279323d050600a4c27221917e75e0eb9aee620cdafa6e734bd9
 /// The same.
 const Y: &str = "0037709f226dee35dc59ff97e7cc8130fd744370e038b3853f3c003bb505ea36";
 
-
 fn octets(hex: &str) -> Vec<u8> {
     (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).expect("hexadecimal")).collect()
 }
@@ -74,10 +73,16 @@ fn template(world: &mut World, kind: u16, attributes: u32, parms: Vec<u8>) -> Te
 fn unrestricted(world: &mut World, kind: u16, signs: bool) -> Vec<u8> {
     let ecdaa = vec![0, 0x1a, 0, 0xb, 0, 0];
     let scheme: Vec<u8> = match (kind, signs) {
-        (RSA, true) => world.one_of(&[vec![0, 0x14, 0, 0xb], vec![0, 0x14, 0, 0xb], vec![0, 0x16, 0, 0xb], NULL.to_vec()]),
+        (RSA, true) => {
+            world.one_of(&[vec![0, 0x14, 0, 0xb], vec![0, 0x14, 0, 0xb], vec![0, 0x16, 0, 0xb], NULL.to_vec()])
+        }
         (RSA, false) => world.one_of(&[NULL.to_vec(), NULL.to_vec(), vec![0, 0x17, 0, 0xb], vec![0, 0x15]]),
-        (_, true) => world.one_of(&[vec![0, 0x18, 0, 0xb], vec![0, 0x18, 0, 0xb], ecdaa, vec![0, 0x1c, 0, 0xb], NULL.to_vec()]),
-        (_, false) => world.one_of(&[NULL.to_vec(), NULL.to_vec(), NULL.to_vec(), vec![0, 0x19, 0, 0xb], vec![0, 0x1d, 0, 0xb]]),
+        (_, true) => {
+            world.one_of(&[vec![0, 0x18, 0, 0xb], vec![0, 0x18, 0, 0xb], ecdaa, vec![0, 0x1c, 0, 0xb], NULL.to_vec()])
+        }
+        (_, false) => {
+            world.one_of(&[NULL.to_vec(), NULL.to_vec(), NULL.to_vec(), vec![0, 0x19, 0, 0xb], vec![0, 0x1d, 0, 0xb]])
+        }
     };
     let end: &[u8] = if kind == RSA { &[8, 0, 0, 0, 0, 0] } else { &[0, 3, 0, 0x10] };
     [&NULL[..], &scheme, end].concat()
@@ -94,7 +99,13 @@ pub fn external(world: &mut World) {
     } else {
         unrestricted(world, kind, signs)
     };
-    let uses = if both_uses { a::SIGN | a::DECRYPT } else if signs { a::SIGN } else { a::DECRYPT };
+    let uses = if both_uses {
+        a::SIGN | a::DECRYPT
+    } else if signs {
+        a::SIGN
+    } else {
+        a::DECRYPT
+    };
     let x509 = if uses & a::SIGN != 0 && world.rng.bool() { a::X509_SIGN } else { 0 };
     let no_da = if world.rng.bool() { a::NO_DA } else { 0 };
     let t = template(world, kind, uses | x509 | a::USER | no_da, parms);
@@ -283,9 +294,9 @@ pub fn two_phases(world: &mut World) {
 }
 
 fn ecdaa(world: &mut World) {
-    let Some(key) = world.object(|o| {
-        o.kind == ECC && o.private && o.has(a::SIGN) && matches!(own_scheme(o)[..], [0, 0x1a | 0x10, ..])
-    }) else {
+    let Some(key) = world
+        .object(|o| o.kind == ECC && o.private && o.has(a::SIGN) && matches!(own_scheme(o)[..], [0, 0x1a | 0x10, ..]))
+    else {
         return external(world);
     };
     let params = match world.rng.u8(0..4) {
@@ -328,7 +339,9 @@ fn z_gen(world: &mut World) {
 /// TPM2_ECDH_KeyGen and TPM2_ECDH_ZGen of its point, which may be the other side's.
 pub fn ecdh(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == ECC && o.private && o.has(a::DECRYPT) && !o.has(a::RESTRICTED)) else {
-        return if world.ecc { external(world) };
+        return if world.ecc {
+            external(world)
+        };
     };
     let Some(mut reply) = world.send(Command::new(cc::ECDH_KEY_GEN).handle(&key.entity)) else { return };
     let (z, point) = (reply.sized(), reply.sized());
@@ -379,9 +392,9 @@ pub fn salt(world: &mut World) -> Option<(Entity, Two<Vec<u8>>, Two<Vec<u8>>)> {
 
 /// TPM2_CertifyX509 of a key by itself: libtpms 0.9.2 has the two handles swapped.
 pub fn certify_x509(world: &mut World) {
-    let Some(key) = world.object(|o| {
-        matches!(o.kind, RSA | ECC) && o.private && o.has(a::SIGN | a::X509_SIGN) && o.sequence.is_none()
-    }) else {
+    let Some(key) = world
+        .object(|o| matches!(o.kind, RSA | ECC) && o.private && o.has(a::SIGN | a::X509_SIGN) && o.sequence.is_none())
+    else {
         return external(world);
     };
     let usage = [&[0x30, 0x0e, 6, 3, 0x55, 0x1d, 0x0f, 1, 1, 0xff, 4, 4, 3, 2, 0][..], &[0x80]].concat();
@@ -415,7 +428,12 @@ pub fn signature(world: &mut World, key: &Object, digest: &Two<Vec<u8>>) -> Opti
 }
 
 /// TPM2_VerifySignature: the ticket.
-pub fn verified(world: &mut World, key: &Object, digest: &Two<Vec<u8>>, signature: &Two<Vec<u8>>) -> Option<Two<Vec<u8>>> {
+pub fn verified(
+    world: &mut World,
+    key: &Object,
+    digest: &Two<Vec<u8>>,
+    signature: &Two<Vec<u8>>,
+) -> Option<Two<Vec<u8>>> {
     let params = Bytes::new().each_sized(digest).each(signature);
     let mut reply = world.send(Command::new(cc::VERIFY_SIGNATURE).handle(&key.entity).params(params))?;
     Some(ticket(&mut reply))

@@ -167,11 +167,7 @@ fn other(world: &mut World, session: &Session, common: bool) {
 /// A key that signs what it is given, of any type.
 fn signing_key(world: &mut World) -> Option<Object> {
     world.object(|o| {
-        matches!(o.kind, 1 | 8 | 0x23)
-            && o.has(a::SIGN)
-            && !o.has(a::RESTRICTED)
-            && o.private
-            && o.sequence.is_none()
+        matches!(o.kind, 1 | 8 | 0x23) && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none()
     })
 }
 

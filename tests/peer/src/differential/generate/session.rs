@@ -44,12 +44,10 @@ fn begin(
         None => (Entity::of(rh::NULL), both(vec![]), both(vec![])),
     };
     let salted = key.handle[0] != rh::NULL;
-    let mut reply = world.send(
-        Command::new(cc::START_AUTH_SESSION)
-            .handle(&key)
-            .handle(bind)
-            .params(Bytes::new().sized(&nonce_caller).each_sized(&secret).u8(kind).raw(&sym.wire(alg)).u16(alg.id())),
-    )?;
+    let mut reply =
+        world.send(Command::new(cc::START_AUTH_SESSION).handle(&key).handle(bind).params(
+            Bytes::new().sized(&nonce_caller).each_sized(&secret).u8(kind).raw(&sym.wire(alg)).u16(alg.id()),
+        ))?;
     let nonce = reply.sized();
     let bound = bind.handle[0] != rh::NULL;
     let key = [0, 1].map(|side| {
