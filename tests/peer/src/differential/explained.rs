@@ -111,6 +111,31 @@ impl<'a> Said<'a> {
     }
 }
 
+impl Said<'_> {
+    /// Whether a TPM2B begins with a type of object and no nameAlg.
+    fn has_template_without_name_alg(&self) -> bool {
+        [1, 8, 0x23, 0x25].into_iter().any(|kind| self.has(&[0, kind, 0, 0x10]))
+    }
+
+    /// The third parameter, if it and those before are TPM2Bs.
+    fn third_sized(&self) -> Option<&[u8]> {
+        let from = 10 + 4 * self.handles;
+        let area = if self.u16(0) == 0x8002 { 4 + self.u32(from) as usize } else { 0 };
+        let mut rest = self.request.get(from + area..)?;
+        let mut one = &[][..];
+        for _ in 0..3 {
+            let (size, after) = rest.split_first_chunk::<2>()?;
+            (one, rest) = after.split_at_checked(u16::from_be_bytes(*size).into())?;
+        }
+        Some(one)
+    }
+
+    /// Whether damage has made a size that only libtpms takes for a Name's: its TPMU_NAME has 68 octets, ours 66.
+    fn has_made_a_name_too_long(&self) -> bool {
+        [67, 68].into_iter().any(|size| self.has_made(&[0, size]))
+    }
+}
+
 /// Algorithms that we have and libtpms 0.9.2 has not: SM3, SM4, the three SHA-3.
 const MORE_ALGORITHMS: [[u8; 2]; 5] = [[0, 0x12], [0, 0x13], [0, 0x27], [0, 0x28], [0, 0x29]];
 /// What libtpms says to an algorithm that it has not: ASYMMETRIC, HASH, VALUE, CURVE, MODE, TYPE, KDF, SCHEME, SYMMETRIC, SIZE of its digest
@@ -169,8 +194,8 @@ fn of_the_header(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&'
 fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let their_fmt1 = fmt1(theirs);
-    if their_fmt1.is_some_and(|code| NO_ALGORITHM.contains(&code)) && MORE_ALGORITHMS.iter().any(|id| said.has_made(id))
-    {
+    let has_made = |id: &[u8; 2]| said.has_made(id) || said.is_hit(6..10) && said.has(id);
+    if their_fmt1.is_some_and(|code| NO_ALGORITHM.contains(&code)) && MORE_ALGORITHMS.iter().any(has_made) {
         return Some("algorithms that libtpms has not");
     }
     if !DEFINES.contains(&said.code()) {
@@ -195,14 +220,26 @@ fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
 fn of_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     const LARGER: Option<&str> = Some("buffers and lists that are larger");
     let [ours, theirs] = case.rc;
-    let same_place = ours & 0xf40 == theirs & 0xf40;
-    let cut_short = fmt1(ours) == Some(INSUFFICIENT) && fmt1(theirs) == Some(SIZE) && same_place;
+    let not_before = ours & 0x40 != 0 && theirs & 0x40 != 0 && ours & 0xf00 >= theirs & 0xf00;
+    let cut_short = fmt1(ours) == Some(INSUFFICIENT) && fmt1(theirs) == Some(SIZE) && not_before;
     // The least of the limits that are larger here, by what the command has.
     let least = match said.code() {
         cc::NV_WRITE | cc::NV_EXTEND => 1024,
-        cc::START_AUTH_SESSION | cc::IMPORT | cc::REWRAP | cc::ACTIVATE_CREDENTIAL => 0x100,
-        cc::LOAD | cc::CREATE | cc::CREATE_LOADED | cc::CREATE_PRIMARY => 0x20,
-        cc::QUOTE | cc::POLICY_PCR | cc::PCR_READ | cc::PCR_ALLOCATE | cc::PCR_EXTEND => 3,
+        cc::RSA_ENCRYPT
+        | cc::RSA_DECRYPT
+        | cc::START_AUTH_SESSION
+        | cc::IMPORT
+        | cc::REWRAP
+        | cc::ACTIVATE_CREDENTIAL => 0x100,
+        cc::LOAD
+        | cc::CREATE
+        | cc::CREATE_LOADED
+        | cc::CREATE_PRIMARY
+        | cc::QUOTE
+        | cc::POLICY_PCR
+        | cc::PCR_READ
+        | cc::PCR_ALLOCATE
+        | cc::PCR_EXTEND => 3,
         cc::CONTEXT_LOAD => 0x800,
         _ => u16::MAX,
     };
@@ -214,6 +251,9 @@ fn of_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         cc::NV_READ if theirs == 0x1c4 && size > 1024 => LARGER,
         cc::NV_DEFINE_SPACE if theirs == 0x2d5 && said.last_u16() > 1024 => LARGER,
         cc::PCR_READ if theirs == 0x1d5 && said.has_made_more_than(4) => LARGER,
+        cc::CREATE | cc::CREATE_PRIMARY if theirs == 0x4d5 && said.has_made_more_than(4) => LARGER,
+        cc::QUOTE if theirs == 0x3d5 && said.has_made_more_than(4) => LARGER,
+        cc::POLICY_PCR if theirs == 0x2d5 && said.has_made_more_than(4) => LARGER,
         _ => None,
     }
 }
@@ -253,15 +293,39 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
     let end = said.request.len().saturating_sub(4);
     match (case.code, ours, theirs) {
         (cc::GET_CAPABILITY, _, 0x1c4) if said.u32(10) == 0x100 => Some("TPM_CAP_VENDOR_PROPERTY"),
+        (cc::FLUSH_CONTEXT, _, 0x1c4) if MORE_OBJECTS.contains(&said.u32(10)) => Some("slots for objects"),
         (cc::FLUSH_CONTEXT, 0x1cb, 0) => Some("FlushContext of a session by its other handle"),
         (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) if commands.only_ours(said.u32(end)) => {
             Some("commands that libtpms has not")
         }
         (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
-        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0) if matches!(said.last_u16(), 1 | 0x11) => Some("P-192, TDES"),
+        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95)
+            if matches!(said.u16(10), 1 | 0x11) || matches!(said.last_u16(), 1 | 0x11) =>
+        {
+            Some("P-192, TDES")
+        }
         (cc::RSA_ENCRYPT, 0x19c, 0) => Some("RSA public keys that are none"),
         (cc::RSA_ENCRYPT, 0x84, 0x101) => Some("failure mode of libtpms"),
+        (cc::ACTIVATE_CREDENTIAL | cc::IMPORT | cc::REWRAP | cc::RSA_DECRYPT | cc::START_AUTH_SESSION, _, 0x101)
+            if fmt1(ours) == Some(VALUE) && (said.hit.is_some() || case.code == cc::RSA_DECRYPT) =>
+        {
+            Some("RSA ciphertexts that are none")
+        }
+        (cc::IMPORT, 0x3df | 0x3d5 | 0x3da, 0x3df | 0x3d5 | 0x3da | 0x3c4)
+            if said.hit.is_some() || said.request.ends_with(&[0, 6, 0, 0x80, 0, 0x43]) =>
+        {
+            Some("an inner wrapper that is none")
+        }
+        (cc::CREATE_LOADED, _, 0x2c3) if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() => {
+            Some("a template without nameAlg and with another fault")
+        }
+        (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.third_sized().is_some_and(|name| name.len() < 2) => {
+            Some("PolicyAuthorize with a name of less than two octets")
+        }
+        _ if fmt1(ours) == Some(SIZE) && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_a_name_too_long() => {
+            Some("names of 67 and 68 octets")
+        }
         (cc::ZGEN_2PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
         (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x200, 0x100] => {
             Some("CertifyX509: positions of handles")

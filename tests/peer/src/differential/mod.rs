@@ -82,8 +82,8 @@ impl Worker {
         let world = &mut self.world;
         world.renew();
         world.locality = 0;
-        world.ecc = seed.is_multiple_of(4);
-        world.rsa = seed % 4 == 1;
+        world.ecc = seed.is_multiple_of(10);
+        world.rsa = seed % 10 == 1;
         world.tally.label = format!("seed {seed}");
         world.rng = fastrand::Rng::with_seed(seed);
         generate::startup::begin(world);
@@ -92,6 +92,9 @@ impl Worker {
             if !without.contains(&step) {
                 world.rng = fastrand::Rng::with_seed(seed << 20 | step);
                 generate::step(world);
+                if std::mem::take(&mut world.cleared) {
+                    generate::hierarchy::forget_cleared(world);
+                }
                 if std::mem::take(&mut world.lost) {
                     generate::context::find_ourselves(world);
                 }

@@ -369,6 +369,11 @@ impl World {
         if rc[0] != 0 {
             return None;
         }
+        let done = sent_code(&self.tally.trail.last().expect("the command").request[0]);
+        self.unsure |= damage.is_some()
+            && matches!(done, cc::NV_DEFINE_SPACE | cc::NV_UNDEFINE_SPACE | cc::NV_UNDEFINE_SPACE_SPECIAL);
+        self.shut |= done == cc::SHUTDOWN;
+        self.cleared |= done == cc::CLEAR;
         let reply = self.accept(&command, damage.is_some(), &auths, &nonces, &responses);
         self.lost |=
             damage.is_some() && matches!(command.code, cc::FLUSH_CONTEXT | cc::CONTEXT_LOAD | cc::EVICT_CONTROL);
@@ -409,6 +414,23 @@ impl World {
         }
         self.unexplained(format!("{} {:03x} {:03x}", cc::name(case.code), rc[0], rc[1]));
         self.stop = true;
+    }
+
+    /// Whether the objects that a command used are those that were meant, by their names: damage to an earlier command may have exchanged them.
+    fn is_as_known(&mut self, command: &Command) -> bool {
+        let objects =
+            command.handles.iter().filter(|h| matches!(h.handle[0] >> 24, 0x80 | 0x81) && !h.name[0].is_empty());
+        objects.cloned().collect::<Vec<_>>().into_iter().all(|entity| {
+            [0, 1].into_iter().all(|side| {
+                let handle = entity.handle[side].to_be_bytes();
+                let ask = [&[0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x73][..], &handle].concat();
+                let mut response = Vec::new();
+                self.tpms[side].execute(&ask, 0, &mut response);
+                let mut rest = Rest(response.get(10..).unwrap_or_default());
+                let _public = rest.sized();
+                rest.sized() == Some(&entity.name[side])
+            })
+        })
     }
 
     /// libtpms says that it has no slot: whether they are all taken, as it says itself.
@@ -551,12 +573,14 @@ impl World {
                 session.common = true;
             }
         }
-        if command.equal && !(damaged && command.code == cc::GET_CAPABILITY) {
+        if command.equal && !(damaged && matches!(command.code, cc::GET_CAPABILITY | cc::NV_READ_PUBLIC)) {
             self.count_compared(command.code);
             if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
                 let what = format!("{}: answers differ", cc::name(command.code));
                 let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
-                if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
+                if !self.is_as_known(command) {
+                    self.lost = true;
+                } else if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
                     *self.tally.explained.entry(why.into()).or_default() += 1;
                 } else {
                     self.tally.label.push_str(&values);

@@ -175,6 +175,12 @@ pub struct World {
     pub stop: bool,
     /// what is loaded may be other than what is known
     pub lost: bool,
+    /// TPM2_Clear was successful, perhaps where another command was meant
+    pub cleared: bool,
+    /// TPM2_Shutdown was successful since TPM2_Startup
+    pub shut: bool,
+    /// a damaged command may have defined or deleted another NV Index than is known
+    pub unsure: bool,
     /// while a policy is being satisfied: no other is
     pub busy: bool,
     /// the sequence uses elliptic curves, which take most of the time
@@ -209,6 +215,9 @@ impl World {
             commands: Commands::default(),
             stop: false,
             lost: false,
+            cleared: false,
+            shut: false,
+            unsure: false,
             busy: false,
             ecc: false,
             rsa: false,
@@ -234,7 +243,7 @@ impl World {
             tpm.manufacture();
             tpm.set_physical_presence(false);
         });
-        self.lost = false;
+        (self.lost, self.cleared, self.unsure, self.shut) = (false, false, false, false);
         (self.stop, self.busy, self.presence) = (false, false, false);
         self.objects.clear();
         self.blobs.clear();

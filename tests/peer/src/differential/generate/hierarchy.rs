@@ -58,22 +58,28 @@ pub fn control(world: &mut World) {
 pub fn usual_lockout(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     let params = Bytes::new().u32(100).u32(1_000_000).u32(1_000_000);
+    // By password: nothing shall go wrong with it.
+    let busy = std::mem::replace(&mut world.busy, true);
     world.send(Command::new(cc::DICTIONARY_ATTACK_PARAMETERS).auth(&lockout).params(params).plain());
+    world.busy = busy;
 }
 
 pub fn clear(world: &mut World) {
     let handle = world.one_of(&[rh::PLATFORM, rh::LOCKOUT]);
     let auth = world.permanent(handle);
-    if world.send(Command::new(cc::CLEAR).auth(&auth)).is_some() {
-        world.objects.retain(|o| o.hierarchy == rh::PLATFORM || o.hierarchy == rh::NULL);
-        for known in &mut world.auths {
-            if known.0 != rh::PLATFORM {
-                (known.1, known.2) = (vec![], None);
-            }
+    world.send(Command::new(cc::CLEAR).auth(&auth));
+}
+
+/// What TPM2_Clear takes. The parameters of lockout are each TPM's own after it, and made the same again.
+pub fn forget_cleared(world: &mut World) {
+    world.objects.retain(|o| o.hierarchy == rh::PLATFORM || o.hierarchy == rh::NULL);
+    for known in &mut world.auths {
+        if known.0 != rh::PLATFORM {
+            (known.1, known.2) = (vec![], None);
         }
-        world.indices.retain(|i| i.attributes & 1 << 30 != 0);
-        usual_lockout(world);
     }
+    world.indices.retain(|i| i.attributes & 1 << 30 != 0);
+    usual_lockout(world);
 }
 
 pub fn clear_control(world: &mut World) {

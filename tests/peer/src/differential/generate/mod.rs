@@ -107,6 +107,7 @@ const ACTIONS: &[(u32, Action)] = &[
     (6, hierarchy::clock),
     (3, hierarchy::presence),
     (40, capability::get),
+    (15, capability::state),
     (3, startup::test),
     (1, startup::restart),
     (1, startup::startup_again),
@@ -130,7 +131,11 @@ pub fn selection(world: &mut World) -> Vec<u8> {
     let count = world.one_of(&[1, 1, 1, 2, 0, 3]);
     let mut out = vec![0, 0, 0, count];
     for _ in 0..count {
-        let alg: u16 = if world.once_in(40) { world.rng.u16(..) } else { world.one_of(&[4, 0xb, 0xb, 0xc, 0xd]) };
+        let alg: u16 = if world.once_in(40) {
+            world.one_of(&[0, 0x10, 5, 0x23, 0x2f, 0x43, 0xffff])
+        } else {
+            world.one_of(&[4, 0xb, 0xb, 0xc, 0xd])
+        };
         out.extend(alg.to_be_bytes());
         if world.once_in(40) {
             let n = world.rng.u8(0..6);

@@ -483,8 +483,8 @@ pub fn read_public(world: &mut World) {
     if let Some(object) = world.object(|o| o.sequence.is_none()) {
         let equal = object.common && object.entity.name[0] == object.entity.name[1];
         let Some(mut reply) = world.send(Command::new(cc::READ_PUBLIC).handle(&object.entity)) else { return };
-        let public = reply.sized();
-        if equal && !world.stop {
+        let (public, name) = (reply.sized(), reply.sized());
+        if equal && name == object.entity.name && !world.stop {
             world.same("ReadPublic: public areas differ", &public);
         }
     }

@@ -30,6 +30,7 @@ pub fn restart(world: &mut World) {
 }
 
 fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
+    let shut_before = std::mem::take(&mut world.shut);
     if let Some(su) = shutdown {
         world.send(Command::new(cc::SHUTDOWN).params(Bytes::new().u16(su)).plain());
     }
@@ -48,8 +49,13 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
         startup
     } else {
         world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(0)).plain());
+        forget_tries(world);
         0
     };
+    if shutdown.is_none() && shut_before {
+        forget_tries(world);
+    }
+    world.shut = false;
     world.locality = locality;
     world.indices.iter_mut().for_each(|i| i.stale = true);
     if startup == 0 {
@@ -57,6 +63,16 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
         world.auths.iter_mut().filter(|(handle, ..)| *handle == rh::PLATFORM).for_each(|known| {
             (known.1, known.2) = (vec![], None);
         });
+    }
+}
+
+/// Two cases in which libtpms counts another number of failed tries at TPM2_Startup, so that none is left for the two to agree again: where TPM2_Startup(STATE)
+/// was refused after an unorderly shutdown, it forgets that a protected object was in use; where a TPM2_Shutdown no longer counts, it remembers what was in
+/// use before that.
+fn forget_tries(world: &mut World) {
+    let lockout = world.permanent(rh::LOCKOUT);
+    if world.send(Command::new(cc::DICTIONARY_ATTACK_LOCK_RESET).auth(&lockout).plain()).is_none() {
+        world.stop = true;
     }
 }
 
