@@ -372,6 +372,12 @@ impl World {
         let done = sent_code(&self.tally.trail.last().expect("the command").request[0]);
         self.unsure |= damage.is_some()
             && matches!(done, cc::NV_DEFINE_SPACE | cc::NV_UNDEFINE_SPACE | cc::NV_UNDEFINE_SPACE_SPECIAL);
+        self.unsure |= damage.is_some() && matches!(done, cc::NV_WRITE | cc::NV_EXTEND) && !command.params.is_common();
+        if matches!(damage, Some(Damage::Handle(..))) {
+            self.sessions.iter_mut().for_each(|session| session.common = false);
+        }
+        // libtpms may keep the old allocation over the next TPM2_Startup.
+        self.stop |= done == cc::PCR_ALLOCATE && matches!(damage, Some(Damage::Code(_) | Damage::Octet(..)));
         self.shut |= done == cc::SHUTDOWN;
         self.cleared |= done == cc::CLEAR;
         let reply = self.accept(&command, damage.is_some(), &auths, &nonces, &responses);
@@ -406,7 +412,8 @@ impl World {
         let why = explained::explain(&case, &self.tally.trail, &self.commands).or_else(|| self.explain_by_slots(&case));
         if let Some(why) = why {
             *self.tally.explained.entry(why.into()).or_default() += 1;
-            if rc.contains(&0) {
+            // A failed authorization may count on one side only.
+            if rc.contains(&0) || rc.iter().any(|rc| rc & 0xbf == 0x8e) {
                 self.tally.resynchronised += 1;
                 self.stop = true;
             }
@@ -685,7 +692,8 @@ impl World {
         let is_bound = session.bind.as_ref().is_some_and(|(name, value)| *name == entity.name && *value == entity.auth);
         let hmac_auth = if is_bound { vec![] } else { auth.clone() };
         let how = if self.once_in(200) { How::Raw(self.octets(20)) } else { How::Hmac };
-        Auth::Session { handle: session.handle, attributes, hmac_auth, crypt_auth: auth, how }
+        let crypt_auth = if is_bound { entity.auth.clone() } else { auth };
+        Auth::Session { handle: session.handle, attributes, hmac_auth, crypt_auth, how }
     }
 
     /// TPMA_SESSION for a use.

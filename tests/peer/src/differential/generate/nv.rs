@@ -201,7 +201,7 @@ pub fn read(world: &mut World) {
     let (size, offset) = range(world, &index);
     let command =
         Command::new(cc::NV_READ).auth(&auth).handle(&index.entity).params(Bytes::new().u16(size).u16(offset));
-    world.send(command.equal_if(kind(&index) != nt::COUNTER && index.size != 34));
+    world.send(command.equal_if(kind(&index) != nt::COUNTER && index.size != 34 && !world.unsure));
 }
 
 /// A command of a special type of Index.
