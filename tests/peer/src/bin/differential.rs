@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::Parser;
+use core::time::Duration;
 use peer::differential::{Limits, Report, Worker};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Sequences of commands to our TPM and to Debian's libtpms, whose answers are compared.
 #[derive(Debug, Parser)]

@@ -2,9 +2,9 @@
 
 macro_rules! codes {
     ($($name:ident = $code:literal, $title:literal;)*) => {
-        $(pub const $name: u32 = $code;)*
+        $(pub(crate) const $name: u32 = $code;)*
         /// Every code that the generator knows, with its name.
-        pub const ALL: &[(u32, &str)] = &[$(($code, $title)),*];
+        pub(crate) const ALL: &[(u32, &str)] = &[$(($code, $title)),*];
     };
 }
 
@@ -122,17 +122,17 @@ codes! {
 }
 
 /// The name of a command code.
-pub fn name(code: u32) -> &'static str {
+pub(crate) fn name(code: u32) -> &'static str {
     ALL.iter().find(|(known, _)| *known == code).map_or("?", |(_, name)| name)
 }
 
 /// Whether the response starts with a handle.
-pub const fn replies_handle(code: u32) -> bool {
+pub(crate) const fn replies_handle(code: u32) -> bool {
     loads(code) || code == START_AUTH_SESSION
 }
 
 /// Whether the command loads an object or starts a sequence. TPM2_ContextLoad may load a session.
-pub const fn loads(code: u32) -> bool {
+pub(crate) const fn loads(code: u32) -> bool {
     matches!(
         code,
         CREATE_PRIMARY | LOAD | LOAD_EXTERNAL | CREATE_LOADED | HMAC_START | HASH_SEQUENCE_START | CONTEXT_LOAD
@@ -140,12 +140,12 @@ pub const fn loads(code: u32) -> bool {
 }
 
 /// Whether libtpms needs a slot for an object that the command makes and does not load.
-pub const fn makes(code: u32) -> bool {
+pub(crate) const fn makes(code: u32) -> bool {
     matches!(code, CREATE | IMPORT)
 }
 
 /// Whether the first parameter is a TPM2B.
-pub const fn encrypts_command(code: u32) -> bool {
+pub(crate) const fn encrypts_command(code: u32) -> bool {
     matches!(
         code,
         HIERARCHY_CHANGE_AUTH
@@ -202,7 +202,7 @@ pub const fn encrypts_command(code: u32) -> bool {
 }
 
 /// Whether the first response parameter is a TPM2B.
-pub const fn encrypts_response(code: u32) -> bool {
+pub(crate) const fn encrypts_response(code: u32) -> bool {
     matches!(
         code,
         CREATE_PRIMARY

@@ -3,13 +3,13 @@
 use super::cc;
 use super::send::{Case, Command, Commands};
 use super::wire::Two;
-use std::ops::Range;
+use core::ops::Range;
 
 /// TPM_RC_RETRY of libtpms.
-pub const RETRY: &str = "first use of a protected object after TPM2_Startup";
+pub(crate) const RETRY: &str = "first use of a protected object after TPM2_Startup";
 
 /// Handles of objects that we have and libtpms has not: it has three slots, we have eight.
-const MORE_OBJECTS: std::ops::RangeInclusive<u32> = 0x8000_0003..=0x8000_0007;
+const MORE_OBJECTS: core::ops::RangeInclusive<u32> = 0x8000_0003..=0x8000_0007;
 
 /// A code of format one, without its position.
 const fn fmt1(rc: u32) -> Option<u32> {
@@ -158,7 +158,7 @@ const DEFINES: [u32; 11] = [
 const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc::POLICY_AUTHORIZE];
 
 /// The row of docs/differences.md that explains why the response codes differ.
-pub fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
+pub(crate) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
     let said = Said::of(case);
     of_the_header(case, &said, commands)
         .or_else(|| of_algorithms(case, &said))
@@ -270,6 +270,9 @@ fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     if partly_written && (ours == 0x12f || theirs == 0x12f) {
         return Some(IN_PART);
     }
+    if (ours, theirs) == (0x148, 0) && said.handle_area().any(|h| h >> 24 == 1 && is_orderly(h, trail)) {
+        return Some("WRITELOCKED of an orderly Index");
+    }
     let signed = matches!(said.last_u16(), 2 | 4 | 6 | 8);
     if matches!(case.code, cc::POLICY_NV | cc::POLICY_COUNTER_TIMER)
         && signed
@@ -323,7 +326,9 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         {
             Some("an inner wrapper that is none")
         }
-        (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3) if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() => {
+        (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3)
+            if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() =>
+        {
             Some("a template without nameAlg and with another fault")
         }
         (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.third_sized().is_some_and(|name| name.len() < 2) => {
@@ -378,6 +383,17 @@ fn reads_octets(rc: u32) -> bool {
 
 const IN_PART: &str = "a PIN index that was first written in part";
 
+/// Whether an NV Index was last defined with ORDERLY and WRITEDEFINE.
+fn is_orderly(index: u32, trail: &[Case]) -> bool {
+    const BITS: u32 = 1 << 26 | 1 << 13;
+    let defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
+    let attributes = defined.filter_map(|case| {
+        let said = Said::of(case);
+        said.places(&index.to_be_bytes()).last().map(|at| said.u32(at + 6))
+    });
+    attributes.into_iter().next().is_some_and(|attributes| attributes & BITS == BITS)
+}
+
 /// Whether a part of an NV Index of eight octets has been written.
 fn in_part(index: u32, trail: &[Case]) -> bool {
     trail.iter().any(|earlier| {
@@ -389,7 +405,7 @@ fn in_part(index: u32, trail: &[Case]) -> bool {
 }
 
 /// Whether two answers say the same but for what one side has more: banks of PCR.
-pub fn is_same(code: u32, answers: &Two<Vec<u8>>) -> bool {
+pub(crate) fn is_same(code: u32, answers: &Two<Vec<u8>>) -> bool {
     match code {
         cc::PCR_EVENT | cc::EVENT_SEQUENCE_COMPLETE => {
             let [ours, theirs] = answers.each_ref().map(|answer| digests(answer));
@@ -440,7 +456,7 @@ fn banks(answer: &[u8]) -> Vec<(u16, &[u8])> {
 }
 
 /// The row that explains why the answers differ, although both say success.
-pub fn explain_answer(command: &Command, answers: &Two<Vec<u8>>, trail: &[Case]) -> Option<&'static str> {
+pub(crate) fn explain_answer(command: &Command, answers: &Two<Vec<u8>>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = answers;
     match command.code {
         cc::NV_READ if command.handles.get(1).is_some_and(|index| in_part(index.handle[0], trail)) => Some(IN_PART),

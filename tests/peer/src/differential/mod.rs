@@ -18,12 +18,13 @@ mod world;
 
 use crate::{Libtpms, Quoin};
 use anyhow::{Context, Result, ensure};
+use core::time::Duration;
 use send::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use world::World;
 
 /// How far a run goes.
@@ -68,7 +69,7 @@ impl Worker {
         let mut out = std::io::stdout().lock();
         for n in (seed..).step_by(stride) {
             self.sequence(n, length, &none);
-            let tally = std::mem::take(&mut self.world.tally);
+            let tally = core::mem::take(&mut self.world.tally);
             self.world.tally.loud = tally.loud;
             let line = serde_json::to_string(&tally).expect("a tally is JSON");
             if writeln!(out, "{line}").is_err() {
@@ -92,10 +93,10 @@ impl Worker {
             if !without.contains(&step) {
                 world.rng = fastrand::Rng::with_seed(seed << 20 | step);
                 generate::step(world);
-                if std::mem::take(&mut world.cleared) {
+                if core::mem::take(&mut world.cleared) {
                     generate::hierarchy::forget_cleared(world);
                 }
-                if std::mem::take(&mut world.lost) {
+                if core::mem::take(&mut world.lost) {
                     generate::context::find_ourselves(world);
                 }
             }
@@ -244,7 +245,7 @@ impl Report {
         println!("time in ours and in libtpms: {:.0?}", tally.time);
         println!("unexplained:");
         let mut all: Vec<_> = tally.unexplained.iter().collect();
-        all.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
+        all.sort_by_key(|(_, (n, _))| core::cmp::Reverse(*n));
         for (what, (n, trail)) in all {
             println!("  {n:>9} {what}\n    {trail}");
         }

@@ -5,58 +5,59 @@ use super::cc;
 use super::explained;
 use super::wire::{Bytes, Reply, Two};
 use super::world::{Entity, Session, World, rh};
+use core::fmt::Write;
+use core::ops::Range;
+use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
-use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// A command before it is authorized.
 #[derive(Clone, Debug)]
-pub struct Command {
-    pub code: u32,
-    pub handles: Vec<Entity>,
+pub(crate) struct Command {
+    pub(crate) code: u32,
+    pub(crate) handles: Vec<Entity>,
     /// how many of the handles are authorized: the first ones
-    pub authorized: usize,
-    pub params: Bytes,
+    pub(crate) authorized: usize,
+    pub(crate) params: Bytes,
     /// the response parameters are the same on both sides
-    pub equal: bool,
+    pub(crate) equal: bool,
     /// goes out as it is
-    pub plain: bool,
+    pub(crate) plain: bool,
 }
 
 impl Command {
-    pub fn new(code: u32) -> Self {
+    pub(crate) fn new(code: u32) -> Self {
         Self { code, handles: vec![], authorized: 0, params: Bytes::new(), equal: false, plain: false }
     }
 
     /// A handle that needs authorization; before the others.
-    pub fn auth(mut self, entity: &Entity) -> Self {
+    pub(crate) fn auth(mut self, entity: &Entity) -> Self {
         self.handles.push(entity.clone());
         self.authorized += 1;
         self
     }
 
-    pub fn handle(mut self, entity: &Entity) -> Self {
+    pub(crate) fn handle(mut self, entity: &Entity) -> Self {
         self.handles.push(entity.clone());
         self
     }
 
-    pub fn params(self, params: Bytes) -> Self {
+    pub(crate) fn params(self, params: Bytes) -> Self {
         Self { params, ..self }
     }
 
     /// Both TPMs give the same answer.
-    pub fn equal(self) -> Self {
+    pub(crate) fn equal(self) -> Self {
         Self { equal: true, ..self }
     }
 
-    pub fn equal_if(self, equal: bool) -> Self {
+    pub(crate) fn equal_if(self, equal: bool) -> Self {
         Self { equal, ..self }
     }
 
     /// Neither damaged nor with sessions that it does not need.
-    pub fn plain(self) -> Self {
+    pub(crate) fn plain(self) -> Self {
         Self { plain: true, ..self }
     }
 }
@@ -109,92 +110,90 @@ enum Damage {
 
 /// One command and its answers.
 #[derive(Clone, Debug)]
-pub struct Case {
-    pub code: u32,
+pub(crate) struct Case {
+    pub(crate) code: u32,
     /// what was sent, with the parameters as they were before encryption
-    pub request: Two<Vec<u8>>,
+    pub(crate) request: Two<Vec<u8>>,
     /// response codes
-    pub rc: Two<u32>,
-    pub damaged: bool,
+    pub(crate) rc: Two<u32>,
+    pub(crate) damaged: bool,
     /// octets of the request that are other than they were meant; to its end if it is shorter or longer
-    pub hit: Option<Range<usize>>,
+    pub(crate) hit: Option<Range<usize>>,
     /// how many handles the command has, as the TPMs say
-    pub handles: usize,
-    /// the parameters were encrypted
-    pub encrypted: bool,
-    pub locality: u8,
+    pub(crate) handles: usize,
+    pub(crate) locality: u8,
 }
 
 /// What both TPMs say of the commands that they have: TPMA_CC by command code.
 #[derive(Default)]
-pub struct Commands(pub Two<BTreeMap<u32, u32>>);
+pub(crate) struct Commands(pub(crate) Two<BTreeMap<u32, u32>>);
 
 impl Commands {
     /// Handles of a command, none if neither has it.
-    pub fn handles(&self, code: u32) -> usize {
+    pub(crate) fn handles(&self, code: u32) -> usize {
         self.0.iter().find_map(|side| side.get(&code)).map_or(0, |attributes| (attributes >> 25 & 7) as usize)
     }
 
     /// Whether we have a command that libtpms has not.
-    pub fn only_ours(&self, code: u32) -> bool {
+    pub(crate) fn only_ours(&self, code: u32) -> bool {
         self.0[0].contains_key(&code) && !self.0[1].contains_key(&code)
     }
 
     /// The commands of both.
-    pub fn common(&self) -> BTreeSet<u32> {
+    pub(crate) fn common(&self) -> BTreeSet<u32> {
         self.0[0].keys().filter(|code| self.0[1].contains_key(code)).copied().collect()
     }
 }
 
 /// What came of a command code.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Count {
-    pub sent: u64,
+pub(crate) struct Count {
+    pub(crate) sent: u64,
     /// successful on both sides
-    pub good: u64,
+    pub(crate) good: u64,
     /// answers, or what they contain, compared octet by octet
-    pub compared: u64,
+    pub(crate) compared: u64,
 }
 
 /// What happened so far.
 #[derive(Default, Serialize, Deserialize)]
-pub struct Tally {
-    pub commands: u64,
+pub(crate) struct Tally {
+    pub(crate) commands: u64,
     /// every command is said before it is sent
     #[serde(skip)]
-    pub loud: bool,
-    pub by_code: BTreeMap<u32, Count>,
+    pub(crate) loud: bool,
+    pub(crate) by_code: BTreeMap<u32, Count>,
     /// commands that both TPMs have
-    pub common: BTreeSet<u32>,
-    pub by_rc: BTreeMap<u32, u64>,
-    pub explained: BTreeMap<String, u64>,
+    pub(crate) common: BTreeSet<u32>,
+    pub(crate) by_rc: BTreeMap<u32, u64>,
+    pub(crate) explained: BTreeMap<String, u64>,
     /// sequences that ended early since the two TPMs are in different states for an explained reason
-    pub resynchronised: u64,
+    pub(crate) resynchronised: u64,
     /// disagreements without explanation: a short form, how many, and the first with its trail
-    pub unexplained: BTreeMap<String, (u64, String)>,
+    pub(crate) unexplained: BTreeMap<String, (u64, String)>,
     /// octets of answers that were compared
-    pub compared: u64,
+    pub(crate) compared: u64,
     /// time in the two TPMs
-    pub time: Two<Duration>,
+    pub(crate) time: Two<Duration>,
     /// what came since the beginning of the sequence
     #[serde(skip)]
-    pub trail: Vec<Case>,
+    pub(crate) trail: Vec<Case>,
     /// where it began
     #[serde(skip)]
-    pub label: String,
+    pub(crate) label: String,
     /// commands of this sequence
     #[serde(skip)]
-    pub sent: u64,
+    pub(crate) sent: u64,
 }
 
 impl Tally {
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.trail.clear();
         self.sent = 0;
     }
 
     /// Adds another one, that of a later sequence.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.commands += other.commands;
         self.resynchronised += other.resynchronised;
         self.compared += other.compared;
@@ -248,7 +247,7 @@ const RETRY: u32 = 0x922;
 
 impl World {
     /// Sends a command to both. The answers, if both say success.
-    pub fn send(&mut self, command: Command) -> Option<Reply> {
+    pub(crate) fn send(&mut self, command: Command) -> Option<Reply> {
         if self.stop {
             return None;
         }
@@ -296,7 +295,6 @@ impl World {
             plain[at..].copy_from_slice(octets);
             plain
         });
-        let encrypted = plain != request;
         let hit = match damage {
             Some(Damage::Handle(i, _)) => Some(10 + 4 * i..14 + 4 * i),
             Some(Damage::Bit(at)) if aligned > 0 => {
@@ -357,7 +355,6 @@ impl World {
             rc,
             damaged: damage.is_some(),
             hit,
-            encrypted,
             locality,
         };
         self.count(&case, rc);
@@ -378,6 +375,8 @@ impl World {
         }
         // libtpms may keep the old allocation over the next TPM2_Startup.
         self.stop |= done == cc::PCR_ALLOCATE && matches!(damage, Some(Damage::Code(_) | Damage::Octet(..)));
+        self.lost |=
+            damage.is_some() && matches!(done, cc::HIERARCHY_CONTROL | cc::CLEAR | cc::CHANGE_PPS | cc::CHANGE_EPS);
         self.shut |= done == cc::SHUTDOWN;
         self.cleared |= done == cc::CLEAR;
         let reply = self.accept(&command, damage.is_some(), &auths, &nonces, &responses);
@@ -467,7 +466,7 @@ impl World {
     }
 
     /// Asks both for the commands that they have.
-    pub fn learn_commands(&mut self) {
+    pub(crate) fn learn_commands(&mut self) {
         self.commands.0 = [0, 1].map(|side| {
             let tpm = &mut self.tpms[side];
             let mut response = Vec::new();
@@ -489,7 +488,7 @@ impl World {
     }
 
     /// Two values of the last command that should be the same.
-    pub fn same(&mut self, what: &str, values: &Two<Vec<u8>>) {
+    pub(crate) fn same(&mut self, what: &str, values: &Two<Vec<u8>>) {
         let code = self.tally.trail.last().map_or(0, |case| case.code);
         self.count_compared(code);
         if values[0] != values[1] {
@@ -501,7 +500,7 @@ impl World {
     /// Notes a disagreement that no rule explains.
     fn unexplained(&mut self, what: String) {
         let tally = &mut self.tally;
-        let place = (tally.unexplained.get(&what).is_none()).then(|| format!("{}\n{}", tally.label, tally.story()));
+        let place = (!tally.unexplained.contains_key(&what)).then(|| format!("{}\n{}", tally.label, tally.story()));
         let entry = tally.unexplained.entry(what).or_default();
         entry.0 += 1;
         if let Some(place) = place {
@@ -792,7 +791,7 @@ impl World {
                                 &nonces[i],
                                 &session.nonce[side],
                                 extra,
-                                std::slice::from_ref(attributes),
+                                core::slice::from_ref(attributes),
                             ];
                             session.alg.hmac(&key, &parts)
                         }

@@ -7,7 +7,7 @@ use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Entity, World, rh};
 
-pub fn change_auth(world: &mut World) {
+pub(crate) fn change_auth(world: &mut World) {
     let handle = world.one_of(&rh::AUTHORIZED);
     let entity = world.permanent(handle);
     let value = world.auth_value();
@@ -17,7 +17,7 @@ pub fn change_auth(world: &mut World) {
     }
 }
 
-pub fn set_policy(world: &mut World) {
+pub(crate) fn set_policy(world: &mut World) {
     let handle = world.one_of(&rh::AUTHORIZED);
     let entity = world.permanent(handle);
     let (policy, params) = if world.policies.is_empty() || world.once_in(3) {
@@ -34,7 +34,7 @@ pub fn set_policy(world: &mut World) {
     }
 }
 
-pub fn control(world: &mut World) {
+pub(crate) fn control(world: &mut World) {
     let handle = world.one_of(&[rh::PLATFORM, rh::PLATFORM, rh::OWNER, rh::ENDORSEMENT]);
     let auth = world.permanent(handle);
     let enable = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM_NV, rh::PLATFORM, rh::NULL]);
@@ -55,23 +55,23 @@ pub fn control(world: &mut World) {
 }
 
 /// The parameters of lockout that both understand in the same way whatever the time.
-pub fn usual_lockout(world: &mut World) {
+pub(crate) fn usual_lockout(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     let params = Bytes::new().u32(100).u32(1_000_000).u32(1_000_000);
     // By password: nothing shall go wrong with it.
-    let busy = std::mem::replace(&mut world.busy, true);
+    let busy = core::mem::replace(&mut world.busy, true);
     world.send(Command::new(cc::DICTIONARY_ATTACK_PARAMETERS).auth(&lockout).params(params).plain());
     world.busy = busy;
 }
 
-pub fn clear(world: &mut World) {
+pub(crate) fn clear(world: &mut World) {
     let handle = world.one_of(&[rh::PLATFORM, rh::LOCKOUT]);
     let auth = world.permanent(handle);
     world.send(Command::new(cc::CLEAR).auth(&auth));
 }
 
 /// What TPM2_Clear takes. The parameters of lockout are each TPM's own after it, and made the same again.
-pub fn forget_cleared(world: &mut World) {
+pub(crate) fn forget_cleared(world: &mut World) {
     world.objects.retain(|o| o.hierarchy == rh::PLATFORM || o.hierarchy == rh::NULL);
     for known in &mut world.auths {
         if known.0 != rh::PLATFORM {
@@ -82,7 +82,7 @@ pub fn forget_cleared(world: &mut World) {
     usual_lockout(world);
 }
 
-pub fn clear_control(world: &mut World) {
+pub(crate) fn clear_control(world: &mut World) {
     let handle = world.one_of(&[rh::PLATFORM, rh::PLATFORM, rh::LOCKOUT]);
     let auth = world.permanent(handle);
     let disable = world.one_of(&[0, 0, 1]);
@@ -90,7 +90,7 @@ pub fn clear_control(world: &mut World) {
 }
 
 /// TPM2_ChangePPS and TPM2_ChangeEPS.
-pub fn change_seed(world: &mut World) {
+pub(crate) fn change_seed(world: &mut World) {
     let auth = world.permanent(rh::PLATFORM);
     let (code, handle) = world.one_of(&[(cc::CHANGE_PPS, rh::PLATFORM), (cc::CHANGE_EPS, rh::ENDORSEMENT)]);
     if world.send(Command::new(code).auth(&auth)).is_some() {
@@ -106,19 +106,19 @@ pub fn change_seed(world: &mut World) {
     }
 }
 
-pub fn lock_reset(world: &mut World) {
+pub(crate) fn lock_reset(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     world.send(Command::new(cc::DICTIONARY_ATTACK_LOCK_RESET).auth(&lockout));
 }
 
-pub fn lockout_parameters(world: &mut World) {
+pub(crate) fn lockout_parameters(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     let tries = world.one_of(&[100u32, 100, 3, 0, 1000]);
     let params = Bytes::new().u32(tries).u32(1_000_000).u32(1_000_000);
     world.send(Command::new(cc::DICTIONARY_ATTACK_PARAMETERS).auth(&lockout).params(params));
 }
 
-pub fn clock(world: &mut World) {
+pub(crate) fn clock(world: &mut World) {
     let handle = world.one_of(&[rh::OWNER, rh::PLATFORM]);
     let auth = world.permanent(handle);
     match world.rng.u8(0..4) {
@@ -143,7 +143,7 @@ pub fn clock(world: &mut World) {
     }
 }
 
-pub fn presence(world: &mut World) {
+pub(crate) fn presence(world: &mut World) {
     if world.rng.bool() {
         world.presence = !world.presence;
         let asserted = world.presence;
@@ -159,7 +159,7 @@ pub fn presence(world: &mut World) {
 }
 
 /// A command that a hierarchy's policy allows: the policy is made for it, set, and satisfied.
-pub fn by_policy(world: &mut World) {
+pub(crate) fn by_policy(world: &mut World) {
     let handle = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM]);
     let entity = world.permanent(handle);
     let alg = world.one_of(&[Alg::Sha256, Alg::Sha256, Alg::Sha1, Alg::Sha384]);

@@ -87,7 +87,7 @@ fn unrestricted(world: &mut World, kind: u16, signs: bool) -> Vec<u8> {
 }
 
 /// TPM2_LoadExternal of both areas.
-pub fn external(world: &mut World) {
+pub(crate) fn external(world: &mut World) {
     let Some(kind) = kind(world) else { return };
     let signs = world.rng.bool();
     let both_uses = world.once_in(6);
@@ -120,7 +120,7 @@ pub fn external(world: &mut World) {
 }
 
 /// A storage key that both have: TPM2_Import in the clear, TPM2_Load.
-pub fn parent(world: &mut World) {
+pub(crate) fn parent(world: &mut World) {
     let Some(kind) = kind(world) else { return };
     let Some(target) = object::parent(world) else { return object::create_primary(world) };
     let end: &[u8] = if kind == RSA { &[0, 0x10, 8, 0, 0, 0, 0, 0] } else { &[0, 0x10, 0, 3, 0, 0x10] };
@@ -134,7 +134,7 @@ pub fn parent(world: &mut World) {
 }
 
 /// A key or data that both have and that can be duplicated, by the policy that every sequence begins with.
-pub fn duplicable(world: &mut World) {
+pub(crate) fn duplicable(world: &mut World) {
     let Some(target) = object::parent(world) else { return object::create_primary(world) };
     let (parms, size) = world.one_of(&[(vec![0, 5, 0, 0xb], 32), (NULL.to_vec(), 16)]);
     let key = world.octets(size);
@@ -188,7 +188,7 @@ fn is_same(object: &Object) -> bool {
 }
 
 /// TPM2_RSA_Encrypt and TPM2_RSA_Decrypt of what came of it.
-pub fn rsa(world: &mut World) {
+pub(crate) fn rsa(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == RSA && o.private && o.has(a::DECRYPT) && !o.has(a::RESTRICTED)) else {
         return external(world);
     };
@@ -221,7 +221,7 @@ fn own_scheme(key: &Object) -> Vec<u8> {
 }
 
 /// TPM2_MakeCredential with a storage key that both have, and TPM2_ActivateCredential.
-pub fn credential(world: &mut World) {
+pub(crate) fn credential(world: &mut World) {
     let asymmetric = |o: &Object| o.is_parent() && matches!(o.kind, RSA | ECC);
     let Some(key) = world.object(asymmetric) else { return parent(world) };
     let Some(object) = world.object(|o| o.private && o.sequence.is_none()) else { return };
@@ -239,7 +239,7 @@ pub fn credential(world: &mut World) {
 }
 
 /// TPM2_Duplicate to a new parent that both have, perhaps TPM2_Rewrap to another, TPM2_Import and TPM2_Load.
-pub fn duplicate(world: &mut World) {
+pub(crate) fn duplicate(world: &mut World) {
     let Some(object) = world.object(|o| {
         o.entity.policy == Some(object::DUPLICATION) && !o.has(a::FIXED_PARENT) && o.private && o.sequence.is_none()
     }) else {
@@ -280,7 +280,7 @@ fn rewrap(world: &mut World, object: &Object, old: &Object, private: &Two<Vec<u8
 }
 
 /// TPM2_Commit and an ECDAA signature, or TPM2_EC_Ephemeral and TPM2_ZGen_2Phase.
-pub fn two_phases(world: &mut World) {
+pub(crate) fn two_phases(world: &mut World) {
     if !world.ecc {
         return;
     }
@@ -335,7 +335,7 @@ fn z_gen(world: &mut World) {
 }
 
 /// TPM2_ECDH_KeyGen and TPM2_ECDH_ZGen of its point, which may be the other side's.
-pub fn ecdh(world: &mut World) {
+pub(crate) fn ecdh(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == ECC && o.private && o.has(a::DECRYPT) && !o.has(a::RESTRICTED)) else {
         return if world.ecc {
             external(world)
@@ -353,8 +353,11 @@ pub fn ecdh(world: &mut World) {
     }
 }
 
+/// The key, what is encrypted to it, and that in the clear.
+pub(crate) type Salt = (Entity, Two<Vec<u8>>, Two<Vec<u8>>);
+
 /// The salt of a session: its secret as it is encrypted to a key, and in the clear.
-pub fn salt(world: &mut World) -> Option<(Entity, Two<Vec<u8>>, Two<Vec<u8>>)> {
+pub(crate) fn salt(world: &mut World) -> Option<Salt> {
     let fits = |o: &Object| {
         matches!(o.kind, RSA | ECC)
             && o.private
@@ -389,7 +392,7 @@ pub fn salt(world: &mut World) -> Option<(Entity, Two<Vec<u8>>, Two<Vec<u8>>)> {
 }
 
 /// TPM2_CertifyX509 of a key by itself: libtpms 0.9.2 has the two handles swapped.
-pub fn certify_x509(world: &mut World) {
+pub(crate) fn certify_x509(world: &mut World) {
     let Some(key) = world
         .object(|o| matches!(o.kind, RSA | ECC) && o.private && o.has(a::SIGN | a::X509_SIGN) && o.sequence.is_none())
     else {
@@ -412,7 +415,7 @@ pub fn certify_x509(world: &mut World) {
 }
 
 /// A digest signed by a key with the usual scheme of its type; TPMT_SIGNATURE.
-pub fn signature(world: &mut World, key: &Object, digest: &Two<Vec<u8>>) -> Option<Two<Vec<u8>>> {
+pub(crate) fn signature(world: &mut World, key: &Object, digest: &Two<Vec<u8>>) -> Option<Two<Vec<u8>>> {
     let scheme: &[u8] = match key.kind {
         RSA => &[0, 0x14, 0, 0xb],
         ECC => &[0, 0x18, 0, 0xb],
@@ -426,7 +429,7 @@ pub fn signature(world: &mut World, key: &Object, digest: &Two<Vec<u8>>) -> Opti
 }
 
 /// TPM2_VerifySignature: the ticket.
-pub fn verified(
+pub(crate) fn verified(
     world: &mut World,
     key: &Object,
     digest: &Two<Vec<u8>>,

@@ -1,18 +1,18 @@
 //! What is done next: each function sends one or a few commands.
 
-pub mod attest;
-pub mod capability;
-pub mod context;
-pub mod hierarchy;
-pub mod key;
-pub mod known;
-pub mod nv;
-pub mod object;
-pub mod pcr;
-pub mod policy;
-pub mod sequence;
-pub mod session;
-pub mod startup;
+pub(crate) mod attest;
+pub(crate) mod capability;
+pub(crate) mod context;
+pub(crate) mod hierarchy;
+pub(crate) mod key;
+pub(crate) mod known;
+pub(crate) mod nv;
+pub(crate) mod object;
+pub(crate) mod pcr;
+pub(crate) mod policy;
+pub(crate) mod sequence;
+pub(crate) mod session;
+pub(crate) mod startup;
 
 use super::world::World;
 
@@ -115,7 +115,7 @@ const ACTIONS: &[(u32, Action)] = &[
 ];
 
 /// Does something.
-pub fn step(world: &mut World) {
+pub(crate) fn step(world: &mut World) {
     let all: u32 = ACTIONS.iter().map(|(weight, _)| weight).sum();
     let mut at = world.rng.u32(0..all);
     for (weight, action) in ACTIONS {
@@ -127,7 +127,7 @@ pub fn step(world: &mut World) {
 }
 
 /// TPML_PCR_SELECTION of a few PCR.
-pub fn selection(world: &mut World) -> Vec<u8> {
+pub(crate) fn selection(world: &mut World) -> Vec<u8> {
     let count = world.one_of(&[1, 1, 1, 2, 0, 3]);
     let mut out = vec![0, 0, 0, count];
     for _ in 0..count {

@@ -99,13 +99,13 @@ fn policy_session(world: &mut World) -> Option<Session> {
     Some(world.one_of(&found))
 }
 
-pub fn assert(world: &mut World) {
+pub(crate) fn assert(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let step = step(world, session.alg);
     make(world, &session, &step);
 }
 
-pub fn digest(world: &mut World) {
+pub(crate) fn digest(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
     let command = Command::new(cc::POLICY_GET_DIGEST).handle(&Entity::each(session.handle)).equal_if(session.common);
@@ -116,7 +116,7 @@ pub fn digest(world: &mut World) {
 }
 
 /// A policy of these assertions, by a trial session.
-pub fn learn_steps(world: &mut World, alg: Alg, steps: &[Step]) {
+pub(crate) fn learn_steps(world: &mut World, alg: Alg, steps: &[Step]) {
     let Some(session) = super::session::start(world, Session::TRIAL, alg, Sym::Null, &[]) else { return };
     for step in steps {
         if !make(world, &session, step) {
@@ -131,7 +131,7 @@ pub fn learn_steps(world: &mut World, alg: Alg, steps: &[Step]) {
     super::context::flush(world, session.handle);
 }
 
-pub fn learn(world: &mut World) {
+pub(crate) fn learn(world: &mut World) {
     if world.policies.len() >= 24 {
         return;
     }
@@ -142,7 +142,7 @@ pub fn learn(world: &mut World) {
 }
 
 /// The policies that every sequence starts with.
-pub fn usual(world: &mut World) {
+pub(crate) fn usual(world: &mut World) {
     for steps in [
         vec![Step::AuthValue],
         vec![Step::CommandCode(cc::DUPLICATE)],
@@ -172,7 +172,7 @@ fn signing_key(world: &mut World) -> Option<Object> {
 }
 
 /// TPM2_PolicySigned with a key, whose signature comes from TPM2_Sign or TPM2_HMAC of the key itself.
-pub fn signed(world: &mut World) {
+pub(crate) fn signed(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
     let Some(key) = signing_key(world) else { return };
@@ -196,7 +196,7 @@ pub fn signed(world: &mut World) {
 }
 
 /// TPM2_PolicySecret with all its parameters.
-pub fn secret(world: &mut World) {
+pub(crate) fn secret(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let entity = match world.rng.u8(0..4) {
         0 => world.object(|o| o.private && o.sequence.is_none()).map(|o| o.entity),
@@ -224,7 +224,7 @@ pub fn secret(world: &mut World) {
 }
 
 /// TPM2_PolicyTicket with what TPM2_PolicySigned or TPM2_PolicySecret gave.
-pub fn ticket_again(world: &mut World) {
+pub(crate) fn ticket_again(world: &mut World) {
     if world.tickets.is_empty() {
         return;
     }
@@ -239,7 +239,7 @@ pub fn ticket_again(world: &mut World) {
 }
 
 /// TPM2_PolicyAuthorize with a ticket of TPM2_VerifySignature.
-pub fn authorize(world: &mut World) {
+pub(crate) fn authorize(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
     let handle = Entity::each(session.handle);
@@ -256,7 +256,7 @@ pub fn authorize(world: &mut World) {
     }
 }
 
-pub fn authorize_nv(world: &mut World) {
+pub(crate) fn authorize_nv(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(index) = world.index(|i| i.attributes >> 4 & 15 == 0 && i.size >= 34) else { return };
     let auth = super::nv::authorizing(world, &index, true);
@@ -282,7 +282,7 @@ pub fn authorize_nv(world: &mut World) {
     }
 }
 
-pub fn restart(world: &mut World) {
+pub(crate) fn restart(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     if world.send(Command::new(cc::POLICY_RESTART).handle(&Entity::each(session.handle))).is_some()
         && let Some(session) = world.session_mut(session.handle)

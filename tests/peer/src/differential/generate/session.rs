@@ -1,5 +1,6 @@
 //! TPM2_StartAuthSession.
 
+use super::known::Salt;
 use crate::differential::alg::{Alg, Sym};
 use crate::differential::cc;
 use crate::differential::send::Command;
@@ -7,12 +8,9 @@ use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Entity, Session, World, rh};
 
 /// A session that is neither bound nor salted.
-pub fn start(world: &mut World, kind: u8, alg: Alg, sym: Sym, used: &[Two<u32>]) -> Option<Session> {
+pub(crate) fn start(world: &mut World, kind: u8, alg: Alg, sym: Sym, used: &[Two<u32>]) -> Option<Session> {
     begin(world, kind, alg, sym, &Entity::of(rh::NULL), None, used)
 }
-
-/// The key, what is encrypted to it, and that in the clear.
-type Salt = (Entity, Two<Vec<u8>>, Two<Vec<u8>>);
 
 fn begin(
     world: &mut World,
@@ -71,7 +69,7 @@ fn begin(
 }
 
 /// Any session, often bound to something.
-pub fn start_any(world: &mut World) {
+pub(crate) fn start_any(world: &mut World) {
     let kind = world.one_of(&[Session::HMAC, Session::HMAC, Session::POLICY, Session::POLICY, Session::TRIAL]);
     let alg = world.one_of(&[Alg::Sha1, Alg::Sha256, Alg::Sha256, Alg::Sha256, Alg::Sha384, Alg::Sha512]);
     let sym = world.one_of(&Sym::ALL);

@@ -6,31 +6,31 @@ use crate::differential::wire::Bytes;
 use crate::differential::world::{World, rh};
 
 /// What every sequence begins with.
-pub fn begin(world: &mut World) {
+pub(crate) fn begin(world: &mut World) {
     world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(0)).plain());
     super::hierarchy::usual_lockout(world);
     super::policy::usual(world);
 }
 
-pub fn startup_again(world: &mut World) {
+pub(crate) fn startup_again(world: &mut World) {
     let su = world.rng.u16(0..3);
     world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(su)));
 }
 
 /// TPM Reset after TPM2_Shutdown(CLEAR).
-pub fn reset(world: &mut World) {
+pub(crate) fn reset(world: &mut World) {
     again(world, Some(0), 0);
 }
 
 /// TPM2_Shutdown or none, the loss of power, TPM2_Startup.
-pub fn restart(world: &mut World) {
+pub(crate) fn restart(world: &mut World) {
     let shutdown = world.one_of(&[Some(0u16), Some(1), Some(1), None]);
     let startup = world.one_of(&[0u16, 0, 1, 1]);
     again(world, shutdown, startup);
 }
 
 fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
-    let shut_before = std::mem::take(&mut world.shut);
+    let shut_before = core::mem::take(&mut world.shut);
     if let Some(su) = shutdown {
         world.send(Command::new(cc::SHUTDOWN).params(Bytes::new().u16(su)).plain());
     }
@@ -76,7 +76,7 @@ fn forget_tries(world: &mut World) {
     }
 }
 
-pub fn test(world: &mut World) {
+pub(crate) fn test(world: &mut World) {
     match world.rng.u8(0..4) {
         // This one takes long.
         0 if world.once_in(20) => {
@@ -89,6 +89,6 @@ pub fn test(world: &mut World) {
     };
 }
 
-pub fn locality(world: &mut World) {
+pub(crate) fn locality(world: &mut World) {
     world.locality = world.one_of(&[0, 0, 0, 1, 3, 4, 2]);
 }
