@@ -19,11 +19,11 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Commands of a sequence.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 3000)]
     length: u64,
-    /// Processes at a time.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    workers: usize,
+    /// Processes at a time: as many as there are processors if not given.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
     /// Kinds of unexplained disagreements after which the run ends.
     #[arg(long, value_name = "N", default_value_t = 200)]
     kinds: usize,
@@ -40,12 +40,13 @@ struct Options {
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    let workers = options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let report = if options.worker {
         let mut worker = Worker::new()?;
         if options.loud {
             worker.loud();
         }
-        worker.serve(options.seed, options.workers, options.length);
+        worker.serve(options.seed, workers, options.length);
         return Ok(ExitCode::SUCCESS);
     } else if options.shrink {
         let mut worker = Worker::new()?;
@@ -56,7 +57,7 @@ fn main() -> Result<ExitCode> {
             commands: options.commands,
             time: Duration::from_secs(options.time),
             length: options.length,
-            workers: options.workers,
+            workers,
             kinds: options.kinds,
         };
         Report::of(options.seed, &limits)?
