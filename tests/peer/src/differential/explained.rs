@@ -211,10 +211,10 @@ fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         return Some("BN P-638, TDES");
     }
     if fmt1(ours) == Some(SYMMETRIC) && their_fmt1 == Some(VALUE) && said.hit.is_some() && said.has(&[0, 3, 0, 0x10]) {
-        return Some("P-192, TDES");
+        return Some("BN P-638, TDES");
     }
-    if fmt1(ours) == Some(CURVE) && said.has(&[0, 1, 0, 0x10]) {
-        return Some("P-192, TDES");
+    if fmt1(ours) == Some(CURVE) && said.has(&[0, 0x11, 0, 0x10]) {
+        return Some("BN P-638, TDES");
     }
     (their_fmt1 == Some(RESERVED_BITS) && said.has_made_later_attributes()).then_some("attributes of later revisions")
 }
@@ -309,10 +309,8 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
             Some("commands that libtpms has not")
         }
         (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
-        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95)
-            if matches!(said.u16(10), 1 | 0x11) || matches!(said.last_u16(), 1 | 0x11) =>
-        {
-            Some("P-192, TDES")
+        (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95) if said.u16(10) == 0x11 || said.last_u16() == 0x11 => {
+            Some("BN P-638, TDES")
         }
         (cc::RSA_ENCRYPT, 0x19c, 0) => Some("RSA public keys that are none"),
         (cc::RSA_ENCRYPT, 0x84, 0x101) => Some("failure mode of libtpms"),
