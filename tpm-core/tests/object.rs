@@ -383,6 +383,17 @@ fn a_new_auth_value_is_in_the_new_private_area() {
 }
 
 #[test]
+fn an_object_without_a_name_is_nobodys_child() {
+    let mut tpm = Fixture::new();
+    let (parent, _) = tpm.primary(OWNER, &sym_storage());
+    let mut nameless = sealed().without(a::FIXED_TPM | a::FIXED_PARENT);
+    nameless.name_alg = 0x10;
+    let secret = [&[0, 8][..], &tpm2b(b""), &tpm2b(b""), &tpm2b(b"data")].concat();
+    let item = tpm.known(&secret, &nameless.bytes());
+    assert_eq!(tpm.with(CHANGE_AUTH, &[item, parent], &[b""], &tpm2b(b"")), Err(handle(2, TYPE)));
+}
+
+#[test]
 fn create_loaded_makes_primary_ordinary_and_derived_objects() {
     let mut tpm = Fixture::new();
     let loaded = |tpm: &mut Fixture, parent: u32, data: &[u8], template: &Template| {

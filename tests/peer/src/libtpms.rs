@@ -5,12 +5,12 @@
 
 use crate::Peer;
 use anyhow::{Context, Result, ensure};
+use core::cell::{Cell, RefCell};
+use core::ffi::{CStr, c_char, c_int, c_uchar};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use libloading::{Library, Symbol};
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::{CStr, c_char, c_int, c_uchar};
-use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The library's file name, as the dynamic linker looks for it.
 const FILE: &str = "libtpms.so.0";
@@ -68,7 +68,7 @@ unsafe extern "C" fn load(data: *mut *mut c_uchar, length: *mut u32, _: u32, nam
 
 unsafe extern "C" fn store(data: *const c_uchar, length: u32, _: u32, name: *const c_char) -> u32 {
     // SAFETY: libtpms gives `length` octets and a name that ends with zero, both for the time of the call.
-    let (data, name) = unsafe { (std::slice::from_raw_parts(data, length as usize), CStr::from_ptr(name)) };
+    let (data, name) = unsafe { (core::slice::from_raw_parts(data, length as usize), CStr::from_ptr(name)) };
     NVRAM.with_borrow_mut(|files| {
         let file = files.entry(name.to_bytes().to_vec()).or_default();
         file.clear();
@@ -209,7 +209,7 @@ impl Peer for Libtpms {
                 size,
             );
             assert_eq!(result, SUCCESS, "TPMLIB_Process");
-            response.extend_from_slice(std::slice::from_raw_parts(self.buffer, length as usize));
+            response.extend_from_slice(core::slice::from_raw_parts(self.buffer, length as usize));
         }
     }
 

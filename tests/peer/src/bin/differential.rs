@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::Parser;
+use core::time::Duration;
 use peer::differential::{Limits, Report, Worker};
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Sequences of commands to our TPM and to Debian's libtpms, whose answers are compared.
 #[derive(Debug, Parser)]
@@ -19,8 +19,11 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Commands of a sequence.
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 3000)]
     length: u64,
+    /// Processes at a time: as many as there are processors if not given.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
     /// Kinds of unexplained disagreements after which the run ends.
     #[arg(long, value_name = "N", default_value_t = 200)]
     kinds: usize,
@@ -37,12 +40,13 @@ struct Options {
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    let workers = options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let report = if options.worker {
         let mut worker = Worker::new()?;
         if options.loud {
             worker.loud();
         }
-        worker.serve(options.seed, options.length);
+        worker.serve(options.seed, workers, options.length);
         return Ok(ExitCode::SUCCESS);
     } else if options.shrink {
         let mut worker = Worker::new()?;
@@ -53,6 +57,7 @@ fn main() -> Result<ExitCode> {
             commands: options.commands,
             time: Duration::from_secs(options.time),
             length: options.length,
+            workers,
             kinds: options.kinds,
         };
         Report::of(options.seed, &limits)?

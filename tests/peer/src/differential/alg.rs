@@ -8,7 +8,7 @@ use sha2::Digest;
 
 /// A hash algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Alg {
+pub(crate) enum Alg {
     Sha1,
     Sha256,
     Sha384,
@@ -26,19 +26,19 @@ fn mac<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 }
 
 impl Alg {
-    pub const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
+    pub(crate) const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
 
     /// TPM_ALG_ID
-    pub const fn id(self) -> u16 {
+    pub(crate) const fn id(self) -> u16 {
         [0x04, 0x0b, 0x0c, 0x0d][self as usize]
     }
 
     /// octets of a digest
-    pub const fn size(self) -> usize {
+    pub(crate) const fn size(self) -> usize {
         [20, 32, 48, 64][self as usize]
     }
 
-    pub fn hash(self, parts: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn hash(self, parts: &[&[u8]]) -> Vec<u8> {
         match self {
             Self::Sha1 => digest::<sha1::Sha1>(parts),
             Self::Sha256 => digest::<sha2::Sha256>(parts),
@@ -47,7 +47,7 @@ impl Alg {
         }
     }
 
-    pub fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
         match self {
             Self::Sha1 => mac::<Hmac<sha1::Sha1>>(key, parts),
             Self::Sha256 => mac::<Hmac<sha2::Sha256>>(key, parts),
@@ -56,8 +56,13 @@ impl Alg {
         }
     }
 
+    /// KDFe for a digest's octets; the label without its zero.
+    pub(crate) fn kdfe(self, z: &[u8], label: &[u8], u: &[u8], v: &[u8]) -> Vec<u8> {
+        self.hash(&[&[0, 0, 0, 1], z, label, &[0], u, v])
+    }
+
     /// KDFa for whole octets; the label without its zero.
-    pub fn kdfa(self, key: &[u8], label: &[u8], u: &[u8], v: &[u8], octets: usize) -> Vec<u8> {
+    pub(crate) fn kdfa(self, key: &[u8], label: &[u8], u: &[u8], v: &[u8], octets: usize) -> Vec<u8> {
         let bits = u32::try_from(octets * 8).expect("few").to_be_bytes();
         let mut out = Vec::new();
         let mut counter = 0u32;
@@ -72,7 +77,7 @@ impl Alg {
 
 /// A session's algorithm for the encryption of parameters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sym {
+pub(crate) enum Sym {
     Null,
     Xor,
     Aes128,
@@ -80,10 +85,10 @@ pub enum Sym {
 }
 
 impl Sym {
-    pub const ALL: [Self; 4] = [Self::Null, Self::Xor, Self::Aes128, Self::Aes256];
+    pub(crate) const ALL: [Self; 4] = [Self::Null, Self::Xor, Self::Aes128, Self::Aes256];
 
     /// TPMT_SYM_DEF
-    pub fn wire(self, alg: Alg) -> Vec<u8> {
+    pub(crate) fn wire(self, alg: Alg) -> Vec<u8> {
         match self {
             Self::Null => vec![0, 0x10],
             Self::Xor => [[0, 0x0a], alg.id().to_be_bytes()].concat(),
@@ -93,7 +98,7 @@ impl Sym {
     }
 
     /// Encrypts or decrypts a parameter under the session value.
-    pub fn crypt(self, alg: Alg, value: &[u8], newer: &[u8], older: &[u8], encrypt: bool, data: &mut [u8]) {
+    pub(crate) fn crypt(self, alg: Alg, value: &[u8], newer: &[u8], older: &[u8], encrypt: bool, data: &mut [u8]) {
         let key_size = match self {
             Self::Null => return,
             Self::Xor => {

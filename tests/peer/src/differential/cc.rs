@@ -2,9 +2,9 @@
 
 macro_rules! codes {
     ($($name:ident = $code:literal, $title:literal;)*) => {
-        $(pub const $name: u32 = $code;)*
+        $(pub(crate) const $name: u32 = $code;)*
         /// Every code that the generator knows, with its name.
-        pub const ALL: &[(u32, &str)] = &[$(($code, $title)),*];
+        pub(crate) const ALL: &[(u32, &str)] = &[$(($code, $title)),*];
     };
 }
 
@@ -111,34 +111,41 @@ codes! {
     TEST_PARMS = 0x18a, "TestParms";
     COMMIT = 0x18b, "Commit";
     POLICY_PASSWORD = 0x18c, "PolicyPassword";
+    ZGEN_2PHASE = 0x18d, "ZGen_2Phase";
     EC_EPHEMERAL = 0x18e, "EC_Ephemeral";
     POLICY_NV_WRITTEN = 0x18f, "PolicyNvWritten";
     POLICY_TEMPLATE = 0x190, "PolicyTemplate";
     CREATE_LOADED = 0x191, "CreateLoaded";
     POLICY_AUTHORIZE_NV = 0x192, "PolicyAuthorizeNV";
     ENCRYPT_DECRYPT_2 = 0x193, "EncryptDecrypt2";
+    CERTIFY_X509 = 0x197, "CertifyX509";
 }
 
 /// The name of a command code.
-pub fn name(code: u32) -> &'static str {
+pub(crate) fn name(code: u32) -> &'static str {
     ALL.iter().find(|(known, _)| *known == code).map_or("?", |(_, name)| name)
 }
 
 /// Whether the response starts with a handle.
-pub const fn replies_handle(code: u32) -> bool {
+pub(crate) const fn replies_handle(code: u32) -> bool {
     loads(code) || code == START_AUTH_SESSION
 }
 
 /// Whether the command loads an object or starts a sequence. TPM2_ContextLoad may load a session.
-pub const fn loads(code: u32) -> bool {
+pub(crate) const fn loads(code: u32) -> bool {
     matches!(
         code,
         CREATE_PRIMARY | LOAD | LOAD_EXTERNAL | CREATE_LOADED | HMAC_START | HASH_SEQUENCE_START | CONTEXT_LOAD
     )
 }
 
+/// Whether libtpms needs a slot for an object that the command makes and does not load.
+pub(crate) const fn makes(code: u32) -> bool {
+    matches!(code, CREATE | IMPORT)
+}
+
 /// Whether the first parameter is a TPM2B.
-pub const fn encrypts_command(code: u32) -> bool {
+pub(crate) const fn encrypts_command(code: u32) -> bool {
     matches!(
         code,
         HIERARCHY_CHANGE_AUTH
@@ -189,11 +196,13 @@ pub const fn encrypts_command(code: u32) -> bool {
             | NV_CERTIFY
             | ENCRYPT_DECRYPT_2
             | PCR_SET_AUTH_VALUE
+            | COMMIT
+            | CERTIFY_X509
     )
 }
 
 /// Whether the first response parameter is a TPM2B.
-pub const fn encrypts_response(code: u32) -> bool {
+pub(crate) const fn encrypts_response(code: u32) -> bool {
     matches!(
         code,
         CREATE_PRIMARY
@@ -228,5 +237,11 @@ pub const fn encrypts_response(code: u32) -> bool {
             | ACTIVATE_CREDENTIAL
             | ENCRYPT_DECRYPT
             | ENCRYPT_DECRYPT_2
+            | COMMIT
+            | EC_EPHEMERAL
+            | CERTIFY_CREATION
+            | CERTIFY_X509
+            | GET_SESSION_AUDIT_DIGEST
+            | GET_COMMAND_AUDIT_DIGEST
     )
 }

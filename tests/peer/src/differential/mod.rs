@@ -18,11 +18,13 @@ mod world;
 
 use crate::{Libtpms, Quoin};
 use anyhow::{Context, Result, ensure};
+use core::time::Duration;
 use send::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::Instant;
 use world::World;
 
 /// How far a run goes.
@@ -34,6 +36,8 @@ pub struct Limits {
     pub time: Duration,
     /// commands of a sequence
     pub length: u64,
+    /// processes at a time
+    pub workers: usize,
     /// kinds of unexplained disagreements after which a run ends
     pub kinds: usize,
 }
@@ -49,7 +53,9 @@ impl Worker {
     /// # Errors
     /// Without libtpms.
     pub fn new() -> Result<Self> {
-        Ok(Self { world: World::new([Box::new(Quoin::new(true)), Box::new(Libtpms::new()?)]) })
+        let mut world = World::new([Box::new(Quoin::new(true)), Box::new(Libtpms::new()?)]);
+        world.learn_commands();
+        Ok(Self { world })
     }
 
     /// Says every command before it is sent.
@@ -58,12 +64,12 @@ impl Worker {
     }
 
     /// Sequences from this seed on, until nobody reads any more what comes of each: a line of JSON.
-    pub fn serve(&mut self, seed: u64, length: u64) {
+    pub fn serve(&mut self, seed: u64, stride: usize, length: u64) {
         let none = BTreeSet::new();
         let mut out = std::io::stdout().lock();
-        for n in seed.. {
+        for n in (seed..).step_by(stride) {
             self.sequence(n, length, &none);
-            let tally = std::mem::take(&mut self.world.tally);
+            let tally = core::mem::take(&mut self.world.tally);
             self.world.tally.loud = tally.loud;
             let line = serde_json::to_string(&tally).expect("a tally is JSON");
             if writeln!(out, "{line}").is_err() {
@@ -77,7 +83,8 @@ impl Worker {
         let world = &mut self.world;
         world.renew();
         world.locality = 0;
-        world.ecc = seed.is_multiple_of(4);
+        world.ecc = seed.is_multiple_of(10);
+        world.rsa = seed % 10 == 1;
         world.tally.label = format!("seed {seed}");
         world.rng = fastrand::Rng::with_seed(seed);
         generate::startup::begin(world);
@@ -86,7 +93,10 @@ impl Worker {
             if !without.contains(&step) {
                 world.rng = fastrand::Rng::with_seed(seed << 20 | step);
                 generate::step(world);
-                if std::mem::take(&mut world.lost) {
+                if core::mem::take(&mut world.cleared) {
+                    generate::hierarchy::forget_cleared(world);
+                }
+                if core::mem::take(&mut world.lost) {
                     generate::context::find_ourselves(world);
                 }
             }
@@ -139,16 +149,29 @@ impl Report {
     ///
     /// # Errors
     /// If a worker does not start, or does not say what it should.
-    pub fn of(mut seed: u64, limits: &Limits) -> Result<Self> {
-        let mut report = Self { tally: Tally::default(), begin: Instant::now(), ended: BTreeMap::new() };
+    pub fn of(seed: u64, limits: &Limits) -> Result<Self> {
+        let report = Self { tally: Tally::default(), begin: Instant::now(), ended: BTreeMap::new() };
+        let report = Mutex::new(report);
+        std::thread::scope(|scope| {
+            let (report, first) = (&report, seed..seed + limits.workers as u64);
+            let threads: Vec<_> = first.map(|seed| scope.spawn(move || Self::collect(report, seed, limits))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("a thread that does not panic"))
+        })?;
+        Ok(report.into_inner().expect("no thread panicked"))
+    }
+
+    /// Workers one after the other, for every so manieth sequence.
+    fn collect(report: &Mutex<Self>, mut seed: u64, limits: &Limits) -> Result<()> {
+        let locked = || report.lock().expect("no thread panicked");
         let mut said = Instant::now();
-        while !report.is_over(limits) {
-            let mut worker = worker(seed, limits.length, false)?;
+        while !locked().is_over(limits) {
+            let mut worker = worker(seed, limits, false)?;
             let lines = BufReader::new(worker.stdout.take().context("no pipe")?).lines();
-            let first = seed;
             for line in lines {
-                report.tally.add(serde_json::from_str(&line?)?);
-                seed += 1;
+                let tally = serde_json::from_str(&line?)?;
+                seed += limits.workers as u64;
+                let mut report = locked();
+                report.tally.add(tally);
                 if said.elapsed() > Duration::from_secs(60) {
                     said = Instant::now();
                     eprintln!("seed {seed}: {}", report.line());
@@ -159,13 +182,15 @@ impl Report {
                 }
             }
             let status = worker.wait()?;
-            if !report.is_over(limits) {
-                ensure!(status.code().is_none(), "a worker ended after {} sequences: {status}", seed - first);
-                report.note_end(seed, limits.length)?;
-                seed += 1;
+            if !locked().is_over(limits) {
+                ensure!(status.code().is_none(), "the worker of seed {seed} ended: {status}");
+                let command = ended_at(seed, limits)?;
+                let name = command.split(' ').nth(2).unwrap_or("?").to_owned();
+                locked().ended.entry(name).or_insert((0, command)).0 += 1;
+                seed += limits.workers as u64;
             }
         }
-        Ok(report)
+        Ok(())
     }
 
     fn is_over(&self, limits: &Limits) -> bool {
@@ -174,32 +199,9 @@ impl Report {
             || self.tally.unexplained.len() >= limits.kinds
     }
 
-    /// The sequence of this seed ended the process: at which command?
-    fn note_end(&mut self, seed: u64, length: u64) -> Result<()> {
-        let mut again = worker(seed, length, true)?;
-        let mut last = String::new();
-        let mut errors = BufReader::new(again.stderr.take().context("no pipe")?).lines();
-        for line in errors.by_ref() {
-            let line = line?;
-            if line.starts_with(&format!("seed {seed} ")) {
-                last = line;
-            } else if line.starts_with("seed ") {
-                // Libtpms' random numbers are others now, and it did not happen again.
-                "not the second time".clone_into(&mut last);
-                again.kill()?;
-                break;
-            }
-        }
-        drop(errors);
-        again.wait()?;
-        let command = last.split(' ').nth(2).unwrap_or("?").to_owned();
-        self.ended.entry(command).or_insert((0, last)).0 += 1;
-        Ok(())
-    }
-
     fn line(&self) -> String {
         let tally = &self.tally;
-        let good: u64 = tally.by_code.values().map(|(_, good)| good).sum();
+        let good: u64 = tally.by_code.values().map(|by| by.good).sum();
         let seconds = self.begin.elapsed().as_secs_f64();
         let explained: u64 = tally.explained.values().sum();
         let unexplained: u64 = tally.unexplained.values().map(|(n, _)| n).sum();
@@ -218,10 +220,14 @@ impl Report {
     /// The report.
     pub fn print(&self) {
         let tally = &self.tally;
-        println!("commands (all, successful):");
-        for (code, (all, good)) in &tally.by_code {
-            println!("  {:<28} {all:>9} {good:>9}", if *code == 0 { "unknown" } else { cc::name(*code) });
+        println!("commands: sent, successful on both sides, compared octet by octet");
+        for (code, by) in &tally.by_code {
+            let name = if *code == 0 { "unknown" } else { cc::name(*code) };
+            println!("  {name:<28} {:>9} {:>9} {:>9}", by.sent, by.good, by.compared);
         }
+        let never = tally.common.iter().filter(|code| tally.by_code.get(code).is_none_or(|by| by.good == 0));
+        let never: Vec<String> = never.map(|code| format!("{} ({code:#x})", cc::name(*code))).collect();
+        println!("of {} commands that both have, never successful: {}", tally.common.len(), never.join(", "));
         println!("response codes (without position):");
         for (rc, n) in &tally.by_rc {
             println!("  {rc:#05x} {n:>9}");
@@ -239,7 +245,7 @@ impl Report {
         println!("time in ours and in libtpms: {:.0?}", tally.time);
         println!("unexplained:");
         let mut all: Vec<_> = tally.unexplained.iter().collect();
-        all.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
+        all.sort_by_key(|(_, (n, _))| core::cmp::Reverse(*n));
         for (what, (n, trail)) in all {
             println!("  {n:>9} {what}\n    {trail}");
         }
@@ -247,10 +253,32 @@ impl Report {
     }
 }
 
+/// The sequence of this seed ended the process: at which command?
+fn ended_at(seed: u64, limits: &Limits) -> Result<String> {
+    let mut again = worker(seed, limits, true)?;
+    let mut last = String::new();
+    let mut errors = BufReader::new(again.stderr.take().context("no pipe")?).lines();
+    for line in errors.by_ref() {
+        let line = line?;
+        if line.starts_with(&format!("seed {seed} ")) {
+            last = line;
+        } else if line.starts_with("seed ") {
+            // Libtpms' random numbers are others now, and it did not happen again.
+            "not the second time".clone_into(&mut last);
+            again.kill()?;
+            break;
+        }
+    }
+    drop(errors);
+    again.wait()?;
+    Ok(last)
+}
+
 /// This program as a worker.
-fn worker(seed: u64, length: u64, loud: bool) -> Result<Child> {
+fn worker(seed: u64, limits: &Limits, loud: bool) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--worker", "--seed", &seed.to_string(), "--length", &length.to_string()]);
+    command.args(["--worker", "--seed", &seed.to_string(), "--length", &limits.length.to_string()]);
+    command.args(["--workers", &limits.workers.to_string()]);
     command.stdin(Stdio::null());
     if loud {
         command.arg("--loud").stdout(Stdio::null()).stderr(Stdio::piped());

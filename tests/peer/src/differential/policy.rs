@@ -9,7 +9,7 @@ use super::world::{Entity, Policy, Session, World};
 
 /// An assertion that can be made again.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     AuthValue,
     Password,
     CommandCode(u32),
@@ -34,7 +34,7 @@ pub enum Step {
 }
 
 /// The command of an assertion.
-pub fn command(world: &mut World, session: &Session, step: &Step) -> Option<Command> {
+pub(crate) fn command(world: &mut World, session: &Session, step: &Step) -> Option<Command> {
     let entity = Entity::each(session.handle);
     let one = |code| Command::new(code).handle(&entity);
     Some(match step {
@@ -78,7 +78,7 @@ pub fn command(world: &mut World, session: &Session, step: &Step) -> Option<Comm
 }
 
 /// Makes an assertion in a session.
-pub fn assert(world: &mut World, session: &Session, step: &Step) -> bool {
+pub(crate) fn assert(world: &mut World, session: &Session, step: &Step) -> bool {
     let Some(command) = command(world, session, step) else { return false };
     let common = command.params.is_common()
         && command.handles.iter().all(|h| h.name[0] == h.name[1] || h.handle == session.handle);
@@ -94,7 +94,7 @@ pub fn assert(world: &mut World, session: &Session, step: &Step) -> bool {
 }
 
 /// A policy session in which the policy has been satisfied, as far as assertions do it.
-pub fn satisfy(world: &mut World, policy: usize, command: &Command, used: &[Two<u32>]) -> Option<Session> {
+pub(crate) fn satisfy(world: &mut World, policy: usize, command: &Command, used: &[Two<u32>]) -> Option<Session> {
     let policy = world.policies.get(policy)?.clone();
     let fits = |s: &&Session| {
         s.kind == Session::POLICY && s.alg == policy.alg && s.steps == policy.steps && !used.contains(&s.handle)

@@ -5,57 +5,59 @@ use super::cc;
 use super::explained;
 use super::wire::{Bytes, Reply, Two};
 use super::world::{Entity, Session, World, rh};
+use core::fmt::Write;
+use core::ops::Range;
+use core::time::Duration;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// A command before it is authorized.
 #[derive(Clone, Debug)]
-pub struct Command {
-    pub code: u32,
-    pub handles: Vec<Entity>,
+pub(crate) struct Command {
+    pub(crate) code: u32,
+    pub(crate) handles: Vec<Entity>,
     /// how many of the handles are authorized: the first ones
-    pub authorized: usize,
-    pub params: Bytes,
+    pub(crate) authorized: usize,
+    pub(crate) params: Bytes,
     /// the response parameters are the same on both sides
-    pub equal: bool,
+    pub(crate) equal: bool,
     /// goes out as it is
-    pub plain: bool,
+    pub(crate) plain: bool,
 }
 
 impl Command {
-    pub fn new(code: u32) -> Self {
+    pub(crate) fn new(code: u32) -> Self {
         Self { code, handles: vec![], authorized: 0, params: Bytes::new(), equal: false, plain: false }
     }
 
     /// A handle that needs authorization; before the others.
-    pub fn auth(mut self, entity: &Entity) -> Self {
+    pub(crate) fn auth(mut self, entity: &Entity) -> Self {
         self.handles.push(entity.clone());
         self.authorized += 1;
         self
     }
 
-    pub fn handle(mut self, entity: &Entity) -> Self {
+    pub(crate) fn handle(mut self, entity: &Entity) -> Self {
         self.handles.push(entity.clone());
         self
     }
 
-    pub fn params(self, params: Bytes) -> Self {
+    pub(crate) fn params(self, params: Bytes) -> Self {
         Self { params, ..self }
     }
 
     /// Both TPMs give the same answer.
-    pub fn equal(self) -> Self {
+    pub(crate) fn equal(self) -> Self {
         Self { equal: true, ..self }
     }
 
-    pub fn equal_if(self, equal: bool) -> Self {
+    pub(crate) fn equal_if(self, equal: bool) -> Self {
         Self { equal, ..self }
     }
 
     /// Neither damaged nor with sessions that it does not need.
-    pub fn plain(self) -> Self {
+    pub(crate) fn plain(self) -> Self {
         Self { plain: true, ..self }
     }
 }
@@ -108,65 +110,101 @@ enum Damage {
 
 /// One command and its answers.
 #[derive(Clone, Debug)]
-pub struct Case {
-    pub code: u32,
-    pub request: Two<Vec<u8>>,
+pub(crate) struct Case {
+    pub(crate) code: u32,
+    /// what was sent, with the parameters as they were before encryption
+    pub(crate) request: Two<Vec<u8>>,
     /// response codes
-    pub rc: Two<u32>,
-    pub damaged: bool,
-    /// an octet anywhere, or the end, is another
-    pub octet: bool,
-    /// the parameters are the same on both sides
-    pub aligned: bool,
-    pub locality: u8,
+    pub(crate) rc: Two<u32>,
+    pub(crate) damaged: bool,
+    /// octets of the request that are other than they were meant; to its end if it is shorter or longer
+    pub(crate) hit: Option<Range<usize>>,
+    /// how many handles the command has, as the TPMs say
+    pub(crate) handles: usize,
+    pub(crate) locality: u8,
+}
+
+/// What both TPMs say of the commands that they have: TPMA_CC by command code.
+#[derive(Default)]
+pub(crate) struct Commands(pub(crate) Two<BTreeMap<u32, u32>>);
+
+impl Commands {
+    /// Handles of a command, none if neither has it.
+    pub(crate) fn handles(&self, code: u32) -> usize {
+        self.0.iter().find_map(|side| side.get(&code)).map_or(0, |attributes| (attributes >> 25 & 7) as usize)
+    }
+
+    /// Whether we have a command that libtpms has not.
+    pub(crate) fn only_ours(&self, code: u32) -> bool {
+        self.0[0].contains_key(&code) && !self.0[1].contains_key(&code)
+    }
+
+    /// The commands of both.
+    pub(crate) fn common(&self) -> BTreeSet<u32> {
+        self.0[0].keys().filter(|code| self.0[1].contains_key(code)).copied().collect()
+    }
+}
+
+/// What came of a command code.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Count {
+    pub(crate) sent: u64,
+    /// successful on both sides
+    pub(crate) good: u64,
+    /// answers, or what they contain, compared octet by octet
+    pub(crate) compared: u64,
 }
 
 /// What happened so far.
 #[derive(Default, Serialize, Deserialize)]
-pub struct Tally {
-    pub commands: u64,
+pub(crate) struct Tally {
+    pub(crate) commands: u64,
     /// every command is said before it is sent
     #[serde(skip)]
-    pub loud: bool,
-    /// by command code: all, and the successful
-    pub by_code: BTreeMap<u32, (u64, u64)>,
-    pub by_rc: BTreeMap<u32, u64>,
-    pub explained: BTreeMap<String, u64>,
+    pub(crate) loud: bool,
+    pub(crate) by_code: BTreeMap<u32, Count>,
+    /// commands that both TPMs have
+    pub(crate) common: BTreeSet<u32>,
+    pub(crate) by_rc: BTreeMap<u32, u64>,
+    pub(crate) explained: BTreeMap<String, u64>,
     /// sequences that ended early since the two TPMs are in different states for an explained reason
-    pub resynchronised: u64,
+    pub(crate) resynchronised: u64,
     /// disagreements without explanation: a short form, how many, and the first with its trail
-    pub unexplained: BTreeMap<String, (u64, String)>,
+    pub(crate) unexplained: BTreeMap<String, (u64, String)>,
     /// octets of answers that were compared
-    pub compared: u64,
+    pub(crate) compared: u64,
     /// time in the two TPMs
-    pub time: Two<Duration>,
+    pub(crate) time: Two<Duration>,
     /// what came since the beginning of the sequence
     #[serde(skip)]
-    pub trail: Vec<Case>,
+    pub(crate) trail: Vec<Case>,
     /// where it began
     #[serde(skip)]
-    pub label: String,
+    pub(crate) label: String,
     /// commands of this sequence
     #[serde(skip)]
-    pub sent: u64,
+    pub(crate) sent: u64,
 }
 
 impl Tally {
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.trail.clear();
         self.sent = 0;
     }
 
     /// Adds another one, that of a later sequence.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.commands += other.commands;
         self.resynchronised += other.resynchronised;
         self.compared += other.compared;
         self.time = [self.time[0] + other.time[0], self.time[1] + other.time[1]];
-        for (code, (all, good)) in other.by_code {
+        for (code, more) in other.by_code {
             let by = self.by_code.entry(code).or_default();
-            (by.0, by.1) = (by.0 + all, by.1 + good);
+            by.sent += more.sent;
+            by.good += more.good;
+            by.compared += more.compared;
         }
+        self.common.extend(other.common);
         other.by_rc.into_iter().for_each(|(rc, n)| *self.by_rc.entry(rc).or_default() += n);
         other.explained.into_iter().for_each(|(why, n)| *self.explained.entry(why).or_default() += n);
         for (what, (n, trail)) in other.unexplained {
@@ -209,7 +247,7 @@ const RETRY: u32 = 0x922;
 
 impl World {
     /// Sends a command to both. The answers, if both say success.
-    pub fn send(&mut self, command: Command) -> Option<Reply> {
+    pub(crate) fn send(&mut self, command: Command) -> Option<Reply> {
         if self.stop {
             return None;
         }
@@ -249,19 +287,48 @@ impl World {
             .map(|nonce: Vec<u8>| self.octets(nonce.len()))
             .collect();
         let mut request = [0, 1].map(|side| self.marshal(&command, &auths, &nonces, side));
-        match damage {
-            Some(Damage::Tail(by)) => request.iter_mut().for_each(|side| resize(side, by)),
-            Some(Damage::Octet(at, mask)) => {
-                let n = at % (request[0].len() - command.params.0[0].len() + aligned.min(command.params.0[0].len()));
-                request.iter_mut().for_each(|side| side[n] ^= mask);
+        let params_at = request[0].len() - command.params.0[0].len();
+        let mut plain = [0, 1].map(|side| {
+            let octets = &command.params.0[side];
+            let mut plain = request[side].clone();
+            let at = plain.len() - octets.len();
+            plain[at..].copy_from_slice(octets);
+            plain
+        });
+        let hit = match damage {
+            Some(Damage::Handle(i, _)) => Some(10 + 4 * i..14 + 4 * i),
+            Some(Damage::Bit(at)) if aligned > 0 => {
+                let n = params_at + at % (aligned * 8) / 8;
+                Some(n..n + 1)
             }
-            Some(Damage::Tag(tag)) => request.iter_mut().for_each(|side| side[..2].copy_from_slice(&tag.to_be_bytes())),
-            _ => {}
-        }
-        for side in &mut request {
+            Some(Damage::Word(at, _)) if aligned > 1 => {
+                let n = params_at + at % (aligned - 1);
+                Some(n..n + 2)
+            }
+            Some(Damage::Resize(by) | Damage::Tail(by)) => {
+                let end = request[0].len();
+                Some(end.saturating_add_signed(by.min(0))..end.saturating_add_signed(by.max(0)))
+            }
+            Some(Damage::Octet(at, _)) => {
+                let n = at % (params_at + aligned.min(command.params.0[0].len()));
+                Some(n..n + 1)
+            }
+            Some(Damage::Size(_)) => Some(2..6),
+            Some(Damage::Tag(_)) => Some(0..2),
+            Some(Damage::Code(_)) => Some(6..10),
+            Some(Damage::Without) => Some(0..params_at),
+            _ => None,
+        };
+        for side in request.iter_mut().chain(&mut plain) {
+            match damage {
+                Some(Damage::Tail(by)) => resize(side, by),
+                Some(Damage::Octet(_, mask)) => side[hit.clone().map_or(0, |hit| hit.start)] ^= mask,
+                Some(Damage::Tag(tag)) => side[..2].copy_from_slice(&tag.to_be_bytes()),
+                _ => {}
+            }
             let by = if let Some(Damage::Size(by)) = damage { by } else { 0 };
             let size = side.len().saturating_add_signed(by);
-            if side.len() >= 6 && !matches!(damage, Some(Damage::Octet(2..6, _))) {
+            if side.len() >= 6 && !matches!(hit, Some(Range { start: 2..6, .. })) || by != 0 {
                 side[2..6].copy_from_slice(&u32::try_from(size).expect("short").to_be_bytes());
             }
         }
@@ -283,11 +350,11 @@ impl World {
         let rc = [code_of(&responses[0]), code_of(&responses[1])];
         let case = Case {
             code: command.code,
-            request,
+            handles: self.commands.handles(sent_code(&plain[0])),
+            request: plain,
             rc,
             damaged: damage.is_some(),
-            octet: matches!(damage, Some(Damage::Octet(..) | Damage::Tail(_))),
-            aligned: command.params.is_common(),
+            hit,
             locality,
         };
         self.count(&case, rc);
@@ -299,6 +366,19 @@ impl World {
         if rc[0] != 0 {
             return None;
         }
+        let done = sent_code(&self.tally.trail.last().expect("the command").request[0]);
+        self.unsure |= damage.is_some()
+            && matches!(done, cc::NV_DEFINE_SPACE | cc::NV_UNDEFINE_SPACE | cc::NV_UNDEFINE_SPACE_SPECIAL);
+        self.unsure |= damage.is_some() && matches!(done, cc::NV_WRITE | cc::NV_EXTEND) && !command.params.is_common();
+        if matches!(damage, Some(Damage::Handle(..))) {
+            self.sessions.iter_mut().for_each(|session| session.common = false);
+        }
+        // libtpms may keep the old allocation over the next TPM2_Startup.
+        self.stop |= done == cc::PCR_ALLOCATE && matches!(damage, Some(Damage::Code(_) | Damage::Octet(..)));
+        self.lost |=
+            damage.is_some() && matches!(done, cc::HIERARCHY_CONTROL | cc::CLEAR | cc::CHANGE_PPS | cc::CHANGE_EPS);
+        self.shut |= done == cc::SHUTDOWN;
+        self.cleared |= done == cc::CLEAR;
         let reply = self.accept(&command, damage.is_some(), &auths, &nonces, &responses);
         self.lost |=
             damage.is_some() && matches!(command.code, cc::FLUSH_CONTEXT | cc::CONTEXT_LOAD | cc::EVICT_CONTROL);
@@ -320,17 +400,19 @@ impl World {
         tally.sent += 1;
         let code = if cc::name(case.code) == "?" { 0 } else { case.code };
         let by = tally.by_code.entry(code).or_default();
-        by.0 += 1;
-        by.1 += u64::from(rc == [0, 0]);
+        by.sent += 1;
+        by.good += u64::from(rc == [0, 0]);
         *tally.by_rc.entry(class(rc[0])).or_default() += 1;
     }
 
     /// The response codes are not the same.
     fn disagreement(&mut self, rc: Two<u32>) {
         let case = self.tally.trail.last().cloned().expect("the command");
-        if let Some(why) = explained::explain(&case, &self.tally.trail) {
+        let why = explained::explain(&case, &self.tally.trail, &self.commands).or_else(|| self.explain_by_slots(&case));
+        if let Some(why) = why {
             *self.tally.explained.entry(why.into()).or_default() += 1;
-            if rc.contains(&0) {
+            // A failed authorization may count on one side only.
+            if rc.contains(&0) || rc.iter().any(|rc| rc & 0xbf == 0x8e) {
                 self.tally.resynchronised += 1;
                 self.stop = true;
             }
@@ -340,9 +422,75 @@ impl World {
         self.stop = true;
     }
 
-    /// Two values that should be the same.
-    pub fn same(&mut self, what: &str, values: &Two<Vec<u8>>) {
+    /// Whether the objects that a command used are those that were meant, by their names: damage to an earlier command may have exchanged them.
+    fn is_as_known(&mut self, command: &Command) -> bool {
+        let objects =
+            command.handles.iter().filter(|h| matches!(h.handle[0] >> 24, 0x80 | 0x81) && !h.name[0].is_empty());
+        objects.cloned().collect::<Vec<_>>().into_iter().all(|entity| {
+            [0, 1].into_iter().all(|side| {
+                let handle = entity.handle[side].to_be_bytes();
+                let ask = [&[0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x73][..], &handle].concat();
+                let mut response = Vec::new();
+                self.tpms[side].execute(&ask, 0, &mut response);
+                let mut rest = Rest(response.get(10..).unwrap_or_default());
+                let _public = rest.sized();
+                rest.sized() == Some(&entity.name[side])
+            })
+        })
+    }
+
+    /// libtpms says that it has no slot: whether they are all taken, as it says itself.
+    fn explain_by_slots(&mut self, case: &Case) -> Option<&'static str> {
+        let (first, needed, why) = match case.rc[1] {
+            0x902 => {
+                let said = case.request[0].get(10..10 + 4 * case.handles).unwrap_or_default();
+                let persistent = said.chunks(4).filter(|handle| handle[0] == 0x81).count();
+                let makes = cc::loads(case.code) || cc::makes(case.code);
+                (0x8000_0000, persistent + usize::from(makes), "slots for objects")
+            }
+            0x903 => (0x0200_0000, 1, "slots for sessions"),
+            _ => return None,
+        };
+        (self.loaded(first)[1] + needed > 3).then_some(why)
+    }
+
+    /// How many objects, or sessions, each TPM says are loaded.
+    fn loaded(&mut self, first: u32) -> Two<usize> {
+        let ask =
+            [&[0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 1][..], &first.to_be_bytes(), &[0, 0, 0, 64]].concat();
+        [0, 1].map(|side| {
+            let mut response = Vec::new();
+            self.tpms[side].execute(&ask, 0, &mut response);
+            response.get(15..19).and_then(|n| n.try_into().ok()).map_or(0, |n| u32::from_be_bytes(n) as usize)
+        })
+    }
+
+    /// Asks both for the commands that they have.
+    pub(crate) fn learn_commands(&mut self) {
+        self.commands.0 = [0, 1].map(|side| {
+            let tpm = &mut self.tpms[side];
+            let mut response = Vec::new();
+            tpm.manufacture();
+            tpm.execute(&[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0], 0, &mut response);
+            let ask = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 254];
+            tpm.execute(&ask, 0, &mut response);
+            let list = response.get(19..).unwrap_or_default().chunks_exact(4);
+            let attributes = list.map(|four| u32::from_be_bytes(four.try_into().expect("four")));
+            attributes.map(|attributes| (attributes & 0x2000_ffff, attributes)).collect()
+        });
+    }
+
+    /// Something of the last command's answers was compared.
+    fn count_compared(&mut self, code: u32) {
         self.tally.compared += 1;
+        let code = if cc::name(code) == "?" { 0 } else { code };
+        self.tally.by_code.entry(code).or_default().compared += 1;
+    }
+
+    /// Two values of the last command that should be the same.
+    pub(crate) fn same(&mut self, what: &str, values: &Two<Vec<u8>>) {
+        let code = self.tally.trail.last().map_or(0, |case| case.code);
+        self.count_compared(code);
         if values[0] != values[1] {
             self.unexplained(format!("{what}: {} {}", hex(&values[0]), hex(&values[1])));
             self.stop = true;
@@ -352,7 +500,7 @@ impl World {
     /// Notes a disagreement that no rule explains.
     fn unexplained(&mut self, what: String) {
         let tally = &mut self.tally;
-        let place = (tally.unexplained.get(&what).is_none()).then(|| format!("{}\n{}", tally.label, tally.story()));
+        let place = (!tally.unexplained.contains_key(&what)).then(|| format!("{}\n{}", tally.label, tally.story()));
         let entry = tally.unexplained.entry(what).or_default();
         entry.0 += 1;
         if let Some(place) = place {
@@ -431,12 +579,14 @@ impl World {
                 session.common = true;
             }
         }
-        if command.equal && !(damaged && command.code == cc::GET_CAPABILITY) {
-            self.tally.compared += 1;
+        if command.equal && !(damaged && matches!(command.code, cc::GET_CAPABILITY | cc::NV_READ_PUBLIC)) {
+            self.count_compared(command.code);
             if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
                 let what = format!("{}: answers differ", cc::name(command.code));
                 let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
-                if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
+                if !self.is_as_known(command) {
+                    self.lost = true;
+                } else if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
                     *self.tally.explained.entry(why.into()).or_default() += 1;
                 } else {
                     self.tally.label.push_str(&values);
@@ -456,7 +606,7 @@ impl World {
         let used: Vec<u32> = command.handles.iter().map(|h| h.handle[0]).collect();
         let persistent = used.iter().filter(|h| **h >> 24 == 0x81).count();
         // libtpms needs a slot for what TPM2_Create and TPM2_Import make, too.
-        let makes = cc::loads(command.code) || matches!(command.code, cc::CREATE | cc::IMPORT);
+        let makes = cc::loads(command.code) || cc::makes(command.code);
         let needed = persistent + usize::from(makes);
         while self.objects.iter().filter(|o| !o.is_persistent()).count() + needed > 3 {
             let free: Vec<Two<u32>> = self
@@ -541,7 +691,8 @@ impl World {
         let is_bound = session.bind.as_ref().is_some_and(|(name, value)| *name == entity.name && *value == entity.auth);
         let hmac_auth = if is_bound { vec![] } else { auth.clone() };
         let how = if self.once_in(200) { How::Raw(self.octets(20)) } else { How::Hmac };
-        Auth::Session { handle: session.handle, attributes, hmac_auth, crypt_auth: auth, how }
+        let crypt_auth = if is_bound { entity.auth.clone() } else { auth };
+        Auth::Session { handle: session.handle, attributes, hmac_auth, crypt_auth, how }
     }
 
     /// TPMA_SESSION for a use.
@@ -640,7 +791,7 @@ impl World {
                                 &nonces[i],
                                 &session.nonce[side],
                                 extra,
-                                std::slice::from_ref(attributes),
+                                core::slice::from_ref(attributes),
                             ];
                             session.alg.hmac(&key, &parts)
                         }
@@ -670,6 +821,11 @@ impl World {
 
 fn resize(octets: &mut Vec<u8>, by: isize) {
     octets.resize(octets.len().saturating_add_signed(by), 0);
+}
+
+/// The command code as it was sent.
+fn sent_code(request: &[u8]) -> u32 {
+    request.get(6..10).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 fn code_of(response: &[u8]) -> u32 {

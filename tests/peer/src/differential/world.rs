@@ -2,210 +2,228 @@
 
 use super::alg::{Alg, Sym};
 use super::policy::Step;
-use super::send::Tally;
+use super::send::{Commands, Tally};
 use super::wire::{Two, both};
 use crate::Peer;
 
 /// TPM_RH
-pub mod rh {
-    pub const OWNER: u32 = 0x4000_0001;
-    pub const NULL: u32 = 0x4000_0007;
-    pub const PW: u32 = 0x4000_0009;
-    pub const LOCKOUT: u32 = 0x4000_000a;
-    pub const ENDORSEMENT: u32 = 0x4000_000b;
-    pub const PLATFORM: u32 = 0x4000_000c;
-    pub const PLATFORM_NV: u32 = 0x4000_000d;
+pub(crate) mod rh {
+    pub(crate) const OWNER: u32 = 0x4000_0001;
+    pub(crate) const NULL: u32 = 0x4000_0007;
+    pub(crate) const PW: u32 = 0x4000_0009;
+    pub(crate) const LOCKOUT: u32 = 0x4000_000a;
+    pub(crate) const ENDORSEMENT: u32 = 0x4000_000b;
+    pub(crate) const PLATFORM: u32 = 0x4000_000c;
+    pub(crate) const PLATFORM_NV: u32 = 0x4000_000d;
     /// the hierarchies with an authValue
-    pub const AUTHORIZED: [u32; 4] = [OWNER, LOCKOUT, ENDORSEMENT, PLATFORM];
+    pub(crate) const AUTHORIZED: [u32; 4] = [OWNER, LOCKOUT, ENDORSEMENT, PLATFORM];
 }
 
 /// TPMA_OBJECT
-pub mod attribute {
-    pub const FIXED_TPM: u32 = 1 << 1;
-    pub const ST_CLEAR: u32 = 1 << 2;
-    pub const FIXED_PARENT: u32 = 1 << 4;
-    pub const ORIGIN: u32 = 1 << 5;
-    pub const USER: u32 = 1 << 6;
-    pub const ADMIN_POLICY: u32 = 1 << 7;
-    pub const NO_DA: u32 = 1 << 10;
-    pub const ENCRYPTED_DUPLICATION: u32 = 1 << 11;
-    pub const RESTRICTED: u32 = 1 << 16;
-    pub const DECRYPT: u32 = 1 << 17;
-    pub const SIGN: u32 = 1 << 18;
+pub(crate) mod attribute {
+    pub(crate) const FIXED_TPM: u32 = 1 << 1;
+    pub(crate) const ST_CLEAR: u32 = 1 << 2;
+    pub(crate) const FIXED_PARENT: u32 = 1 << 4;
+    pub(crate) const ORIGIN: u32 = 1 << 5;
+    pub(crate) const USER: u32 = 1 << 6;
+    pub(crate) const ADMIN_POLICY: u32 = 1 << 7;
+    pub(crate) const NO_DA: u32 = 1 << 10;
+    pub(crate) const ENCRYPTED_DUPLICATION: u32 = 1 << 11;
+    pub(crate) const RESTRICTED: u32 = 1 << 16;
+    pub(crate) const DECRYPT: u32 = 1 << 17;
+    pub(crate) const SIGN: u32 = 1 << 18;
+    pub(crate) const X509_SIGN: u32 = 1 << 19;
 }
 
 /// An entity as a command's handle: with what goes into an authorization.
 #[derive(Clone, Debug)]
-pub struct Entity {
-    pub handle: Two<u32>,
-    pub name: Two<Vec<u8>>,
-    pub auth: Vec<u8>,
+pub(crate) struct Entity {
+    pub(crate) handle: Two<u32>,
+    pub(crate) name: Two<Vec<u8>>,
+    pub(crate) auth: Vec<u8>,
     /// an index into the known policies
-    pub policy: Option<usize>,
+    pub(crate) policy: Option<usize>,
     /// only a policy authorizes it, as far as is known
-    pub policy_only: bool,
+    pub(crate) policy_only: bool,
     /// it has no sensitive area: libtpms 0.9.2 goes into failure mode if a session that encrypts should be authorized by it
-    pub public_only: bool,
+    pub(crate) public_only: bool,
 }
 
 impl Entity {
     /// Something whose name is its handle.
-    pub fn of(handle: u32) -> Self {
+    pub(crate) fn of(handle: u32) -> Self {
         Self::each(both(handle))
     }
 
-    pub fn each(handle: Two<u32>) -> Self {
+    pub(crate) fn each(handle: Two<u32>) -> Self {
         let name = handle.map(|handle| handle.to_be_bytes().to_vec());
         Self { handle, name, auth: Vec::new(), policy: None, policy_only: false, public_only: false }
     }
 }
 
+/// creationHash and creationTicket.
+type Creation = (Two<Vec<u8>>, Two<Vec<u8>>);
+
 /// A loaded or persistent object.
 #[derive(Clone, Debug)]
-pub struct Object {
-    pub entity: Entity,
+pub(crate) struct Object {
+    pub(crate) entity: Entity,
     /// TPMT_PUBLIC
-    pub public: Two<Vec<u8>>,
-    pub kind: u16,
-    pub attributes: u32,
-    pub hierarchy: u32,
+    pub(crate) public: Two<Vec<u8>>,
+    pub(crate) kind: u16,
+    pub(crate) attributes: u32,
+    pub(crate) hierarchy: u32,
     /// a sequence object, by its command
-    pub sequence: Option<u32>,
+    pub(crate) sequence: Option<u32>,
     /// has a sensitive area
-    pub private: bool,
+    pub(crate) private: bool,
     /// creationHash and creationTicket
-    pub creation: Option<(Two<Vec<u8>>, Two<Vec<u8>>)>,
+    pub(crate) creation: Option<Creation>,
     /// its key is the same on both sides
-    pub common: bool,
+    pub(crate) common: bool,
 }
 
 impl Object {
-    pub const fn has(&self, attributes: u32) -> bool {
+    pub(crate) const fn has(&self, attributes: u32) -> bool {
         self.attributes & attributes == attributes
     }
 
-    pub const fn is_persistent(&self) -> bool {
+    pub(crate) const fn is_persistent(&self) -> bool {
         self.entity.handle[0] >> 24 == 0x81
     }
 
     /// A parent of other objects.
-    pub const fn is_parent(&self) -> bool {
+    pub(crate) const fn is_parent(&self) -> bool {
         self.has(attribute::RESTRICTED | attribute::DECRYPT) && self.private && self.sequence.is_none()
     }
 }
 
 /// A created object outside of the TPM.
 #[derive(Clone, Debug)]
-pub struct Blob {
-    pub private: Two<Vec<u8>>,
-    pub parent: Two<Vec<u8>>,
+pub(crate) struct Blob {
+    pub(crate) private: Two<Vec<u8>>,
+    pub(crate) parent: Two<Vec<u8>>,
     /// what it will be
-    pub object: Object,
+    pub(crate) object: Object,
 }
 
 /// A session.
 #[derive(Clone, Debug)]
-pub struct Session {
-    pub handle: Two<u32>,
+pub(crate) struct Session {
+    pub(crate) handle: Two<u32>,
     /// TPM_SE
-    pub kind: u8,
-    pub alg: Alg,
-    pub sym: Sym,
-    pub nonce: Two<Vec<u8>>,
-    pub key: Two<Vec<u8>>,
+    pub(crate) kind: u8,
+    pub(crate) alg: Alg,
+    pub(crate) sym: Sym,
+    pub(crate) nonce: Two<Vec<u8>>,
+    pub(crate) key: Two<Vec<u8>>,
     /// name and authValue of the entity that it is bound to
-    pub bind: Option<(Two<Vec<u8>>, Vec<u8>)>,
+    pub(crate) bind: Option<(Two<Vec<u8>>, Vec<u8>)>,
     /// what has been asserted in it
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// its policyDigest is the same on both sides
-    pub common: bool,
+    pub(crate) common: bool,
 }
 
 impl Session {
-    pub const HMAC: u8 = 0;
-    pub const POLICY: u8 = 1;
-    pub const TRIAL: u8 = 3;
+    pub(crate) const HMAC: u8 = 0;
+    pub(crate) const POLICY: u8 = 1;
+    pub(crate) const TRIAL: u8 = 3;
 }
 
 /// A policyDigest and how to come to it.
 #[derive(Clone, Debug)]
-pub struct Policy {
-    pub alg: Alg,
-    pub digest: Two<Vec<u8>>,
-    pub steps: Vec<Step>,
+pub(crate) struct Policy {
+    pub(crate) alg: Alg,
+    pub(crate) digest: Two<Vec<u8>>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// An NV Index.
 #[derive(Clone, Debug)]
-pub struct Index {
-    pub entity: Entity,
-    pub attributes: u32,
-    pub size: u16,
+pub(crate) struct Index {
+    pub(crate) entity: Entity,
+    pub(crate) attributes: u32,
+    pub(crate) size: u16,
     /// its name may have changed
-    pub stale: bool,
+    pub(crate) stale: bool,
 }
 
 /// A saved context.
 #[derive(Clone, Debug)]
-pub enum Saved {
+pub(crate) enum Saved {
     Object(Box<Object>),
     Session(Box<Session>),
 }
 
 /// A signature and what it is of.
 #[derive(Clone, Debug)]
-pub struct Signature {
-    pub key: Two<Vec<u8>>,
-    pub digest: Vec<u8>,
+pub(crate) struct Signature {
+    pub(crate) key: Two<Vec<u8>>,
+    pub(crate) digest: Vec<u8>,
     /// TPMT_SIGNATURE
-    pub signature: Two<Vec<u8>>,
+    pub(crate) signature: Two<Vec<u8>>,
 }
 
 /// What TPM2_PolicyTicket takes: timeout, cpHashA, policyRef, authName and ticket.
 type PolicyTicket = (Two<Vec<u8>>, Vec<u8>, Vec<u8>, Two<Vec<u8>>, Two<Vec<u8>>);
 
 /// Both TPMs, and what the caller knows of them.
-pub struct World {
-    pub tpms: Two<Box<dyn Peer>>,
-    pub rng: fastrand::Rng,
-    pub tally: Tally,
+pub(crate) struct World {
+    pub(crate) tpms: Two<Box<dyn Peer>>,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) tally: Tally,
+    pub(crate) commands: Commands,
     /// the sequence is over
-    pub stop: bool,
+    pub(crate) stop: bool,
     /// what is loaded may be other than what is known
-    pub lost: bool,
+    pub(crate) lost: bool,
+    /// TPM2_Clear was successful, perhaps where another command was meant
+    pub(crate) cleared: bool,
+    /// TPM2_Shutdown was successful since TPM2_Startup
+    pub(crate) shut: bool,
+    /// a damaged command may have defined or deleted another NV Index than is known
+    pub(crate) unsure: bool,
     /// while a policy is being satisfied: no other is
-    pub busy: bool,
+    pub(crate) busy: bool,
     /// the sequence uses elliptic curves, which take most of the time
-    pub ecc: bool,
-    pub presence: bool,
-    pub objects: Vec<Object>,
-    pub blobs: Vec<Blob>,
-    pub sessions: Vec<Session>,
-    pub saved: Vec<(Two<Vec<u8>>, Saved)>,
-    pub policies: Vec<Policy>,
-    pub indices: Vec<Index>,
-    pub signatures: Vec<Signature>,
+    pub(crate) ecc: bool,
+    /// the sequence uses private RSA keys
+    pub(crate) rsa: bool,
+    pub(crate) presence: bool,
+    pub(crate) objects: Vec<Object>,
+    pub(crate) blobs: Vec<Blob>,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) saved: Vec<(Two<Vec<u8>>, Saved)>,
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) indices: Vec<Index>,
+    pub(crate) signatures: Vec<Signature>,
     /// authValues of the hierarchies
-    pub auths: [(u32, Vec<u8>, Option<usize>); 4],
+    pub(crate) auths: [(u32, Vec<u8>, Option<usize>); 4],
     /// digests of TPM2_Hash with their tickets
-    pub hashed: Vec<(Alg, Vec<u8>, Two<Vec<u8>>)>,
+    pub(crate) hashed: Vec<(Alg, Vec<u8>, Two<Vec<u8>>)>,
     /// timeout, cpHashA, policyRef, name and ticket of policies
-    pub tickets: Vec<PolicyTicket>,
-    pub locality: u8,
+    pub(crate) tickets: Vec<PolicyTicket>,
+    pub(crate) locality: u8,
     /// what Clock was last set to
-    pub clock: u64,
+    pub(crate) clock: u64,
 }
 
 impl World {
-    pub fn new(tpms: Two<Box<dyn Peer>>) -> Self {
+    pub(crate) fn new(tpms: Two<Box<dyn Peer>>) -> Self {
         Self {
             tpms,
             rng: fastrand::Rng::with_seed(0),
             tally: Tally::default(),
+            commands: Commands::default(),
             stop: false,
             lost: false,
+            cleared: false,
+            shut: false,
+            unsure: false,
             busy: false,
             ecc: false,
+            rsa: false,
             presence: false,
             objects: vec![],
             blobs: vec![],
@@ -223,12 +241,12 @@ impl World {
     }
 
     /// Two new TPMs of which nothing is known.
-    pub fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.tpms.iter_mut().for_each(|tpm| {
             tpm.manufacture();
             tpm.set_physical_presence(false);
         });
-        self.lost = false;
+        (self.lost, self.cleared, self.unsure, self.shut) = (false, false, false, false);
         (self.stop, self.busy, self.presence) = (false, false, false);
         self.objects.clear();
         self.blobs.clear();
@@ -241,21 +259,22 @@ impl World {
         self.clock = 0;
         self.tickets.clear();
         self.auths = rh::AUTHORIZED.map(|handle| (handle, vec![], None));
+        self.tally.common = self.commands.common();
         self.tally.begin();
     }
 
     /// Happens once in `n` times.
-    pub fn once_in(&mut self, n: u32) -> bool {
+    pub(crate) fn once_in(&mut self, n: u32) -> bool {
         self.rng.u32(0..n) == 0
     }
 
     /// One of them.
-    pub fn one_of<T: Clone>(&mut self, from: &[T]) -> T {
+    pub(crate) fn one_of<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.rng.usize(0..from.len())].clone()
     }
 
     /// So many random octets; the last is not zero.
-    pub fn octets(&mut self, n: usize) -> Vec<u8> {
+    pub(crate) fn octets(&mut self, n: usize) -> Vec<u8> {
         let mut octets = vec![0; n];
         self.rng.fill(&mut octets);
         if let Some(last) = octets.last_mut() {
@@ -265,13 +284,13 @@ impl World {
     }
 
     /// An authValue: often the empty one.
-    pub fn auth_value(&mut self) -> Vec<u8> {
+    pub(crate) fn auth_value(&mut self) -> Vec<u8> {
         let n = self.one_of(&[0, 0, 0, 4, 8, 20, 32]);
         self.octets(n)
     }
 
     /// A hierarchy or another permanent entity.
-    pub fn permanent(&self, handle: u32) -> Entity {
+    pub(crate) fn permanent(&self, handle: u32) -> Entity {
         let mut entity = Entity::of(handle);
         if let Some((_, auth, policy)) = self.auths.iter().find(|(known, ..)| *known == handle) {
             entity.auth.clone_from(auth);
@@ -281,26 +300,26 @@ impl World {
     }
 
     /// A hierarchy that authorizes: often the owner's or the platform's.
-    pub fn hierarchy(&mut self) -> Entity {
+    pub(crate) fn hierarchy(&mut self) -> Entity {
         let handle = self.one_of(&[rh::OWNER, rh::OWNER, rh::PLATFORM, rh::PLATFORM, rh::ENDORSEMENT, rh::NULL]);
         self.permanent(handle)
     }
 
     /// A PCR.
-    pub fn pcr(&mut self) -> Entity {
+    pub(crate) fn pcr(&mut self) -> Entity {
         let n = if self.once_in(40) { self.rng.u32(0..30) } else { self.one_of(&[0, 7, 10, 16, 16, 20, 22, 23, 23]) };
         Entity::of(n)
     }
 
     /// A loaded object that fits; once in a while any one.
-    pub fn object(&mut self, fits: impl Fn(&Object) -> bool) -> Option<Object> {
+    pub(crate) fn object(&mut self, fits: impl Fn(&Object) -> bool) -> Option<Object> {
         let any = self.once_in(50);
         let found: Vec<_> = self.objects.iter().filter(|o| any || fits(o)).cloned().collect();
         (!found.is_empty()).then(|| self.one_of(&found))
     }
 
     /// A key that signs, or TPM_RH_NULL.
-    pub fn signer(&mut self) -> Entity {
+    pub(crate) fn signer(&mut self) -> Entity {
         if self.once_in(5) {
             return Entity::of(rh::NULL);
         }
@@ -309,7 +328,7 @@ impl World {
     }
 
     /// An NV Index that fits, with its name.
-    pub fn index(&mut self, fits: impl Fn(&Index) -> bool) -> Option<Index> {
+    pub(crate) fn index(&mut self, fits: impl Fn(&Index) -> bool) -> Option<Index> {
         let any = self.once_in(30);
         let found: Vec<_> = self.indices.iter().filter(|i| any || fits(i)).cloned().collect();
         if found.is_empty() {
@@ -320,27 +339,27 @@ impl World {
     }
 
     /// The name of an NV Index as the TPMs say it now.
-    pub fn refresh(&mut self, index: &Index) -> Option<Index> {
+    pub(crate) fn refresh(&mut self, index: &Index) -> Option<Index> {
         super::generate::nv::read_public(self, index)
     }
 
     /// Notes that an Index may have changed its name.
-    pub fn touched(&mut self, handle: u32) {
+    pub(crate) fn touched(&mut self, handle: u32) {
         self.indices.iter_mut().filter(|i| i.entity.handle[0] == handle).for_each(|i| i.stale = true);
     }
 
     /// A session by its handle.
-    pub fn session(&self, handle: Two<u32>) -> Option<&Session> {
+    pub(crate) fn session(&self, handle: Two<u32>) -> Option<&Session> {
         self.sessions.iter().find(|s| s.handle == handle)
     }
 
     /// The same, to change it.
-    pub fn session_mut(&mut self, handle: Two<u32>) -> Option<&mut Session> {
+    pub(crate) fn session_mut(&mut self, handle: Two<u32>) -> Option<&mut Session> {
         self.sessions.iter_mut().find(|s| s.handle == handle)
     }
 
     /// What the loss of power takes.
-    pub fn forget_volatile(&mut self) {
+    pub(crate) fn forget_volatile(&mut self) {
         self.objects.retain(Object::is_persistent);
         self.sessions.clear();
     }

@@ -29,7 +29,8 @@ impl Command for ObjectChangeAuth {
         let auth = object_auth(p.new_auth.as_slice(), object.public.name_alg).ok_or(Fmt1::SIZE.at(Params::new_auth))?;
         let parent = tpm.object(h.parent.handle()).filter(|p| p.is_parent()).ok_or(Fmt1::TYPE.at(Handles::parent))?;
         let expected = qualified_name_of(parent.qualified_name.as_slice(), object.public.name_alg, &object.name);
-        if expected != object.qualified_name {
+        // An object without a Name has no qualified Name either, and is nobody's child.
+        if object.name.is_empty() || expected != object.qualified_name {
             return Err(Fmt1::TYPE.at(Handles::parent));
         }
         let old = object.sensitive.as_ref().ok_or(Rc::FAILURE)?;

@@ -9,9 +9,9 @@ mod wire;
 
 use anyhow::{Context, Result};
 use cases::{CASES, Kind};
+use core::time::Duration;
 use peer::{Libtpms, Quoin};
 use std::fs;
-use std::time::Duration;
 use wire::Tpm;
 
 fn main() -> Result<()> {

@@ -2,7 +2,8 @@
 
 use crate::cases::{Case, Kind, Prepared};
 use crate::wire::{Tpm, handle_of, response_code};
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::time::Instant;
 
 /// The least samples of each TPM, if that takes longer than the time that is given.
 const MIN_SAMPLES: usize = 31;

@@ -42,7 +42,7 @@ impl<'a> Tpm<'a> {
 
     /// Flushes what [`Tpm::load`] loaded.
     pub(crate) fn flush_all(&mut self) {
-        for handle in std::mem::take(&mut self.loaded) {
+        for handle in core::mem::take(&mut self.loaded) {
             self.flush(handle);
         }
     }

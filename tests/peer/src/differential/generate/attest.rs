@@ -14,14 +14,14 @@ fn signer(world: &mut World) -> (Entity, Vec<u8>, Vec<u8>) {
     (key, scheme(world, kind), world.octets(n))
 }
 
-pub fn certify(world: &mut World) {
+pub(crate) fn certify(world: &mut World) {
     let Some(object) = world.object(|o| o.sequence.is_none()) else { return };
     let (key, scheme, data) = signer(world);
     let params = Bytes::new().sized(&data).raw(&scheme);
     world.send(Command::new(cc::CERTIFY).auth(&object.entity).auth(&key).params(params));
 }
 
-pub fn certify_creation(world: &mut World) {
+pub(crate) fn certify_creation(world: &mut World) {
     let Some(object) = world.object(|o| o.creation.is_some()) else { return };
     let Some((hash, ticket)) = object.creation.clone() else { return };
     let (key, scheme, data) = signer(world);
@@ -29,21 +29,21 @@ pub fn certify_creation(world: &mut World) {
     world.send(Command::new(cc::CERTIFY_CREATION).auth(&key).handle(&object.entity).params(params));
 }
 
-pub fn quote(world: &mut World) {
+pub(crate) fn quote(world: &mut World) {
     let (key, scheme, data) = signer(world);
     let selection = super::selection(world);
     let params = Bytes::new().sized(&data).raw(&scheme).raw(&selection);
     world.send(Command::new(cc::QUOTE).auth(&key).params(params));
 }
 
-pub fn time(world: &mut World) {
+pub(crate) fn time(world: &mut World) {
     let (key, scheme, data) = signer(world);
     let privacy = world.permanent(rh::ENDORSEMENT);
     let params = Bytes::new().sized(&data).raw(&scheme);
     world.send(Command::new(cc::GET_TIME).auth(&privacy).auth(&key).params(params));
 }
 
-pub fn nv(world: &mut World) {
+pub(crate) fn nv(world: &mut World) {
     let Some(index) = world.index(|_| true) else { return };
     let (key, scheme, data) = signer(world);
     let auth = super::nv::authorizing(world, &index, true);
@@ -53,7 +53,7 @@ pub fn nv(world: &mut World) {
     world.touched(index.entity.handle[0]);
 }
 
-pub fn session_audit(world: &mut World) {
+pub(crate) fn session_audit(world: &mut World) {
     let sessions: Vec<Session> = world.sessions.clone();
     if sessions.is_empty() {
         return;
@@ -66,14 +66,14 @@ pub fn session_audit(world: &mut World) {
     world.send(command.auth(&privacy).auth(&key).handle(&Entity::each(session.handle)).params(params));
 }
 
-pub fn command_audit(world: &mut World) {
+pub(crate) fn command_audit(world: &mut World) {
     let (key, scheme, data) = signer(world);
     let privacy = world.permanent(rh::ENDORSEMENT);
     let params = Bytes::new().sized(&data).raw(&scheme);
     world.send(Command::new(cc::GET_COMMAND_AUDIT_DIGEST).auth(&privacy).auth(&key).params(params));
 }
 
-pub fn audit_status(world: &mut World) {
+pub(crate) fn audit_status(world: &mut World) {
     let handle = world.one_of(&[rh::OWNER, rh::PLATFORM, rh::PLATFORM, rh::ENDORSEMENT]);
     let auth = world.permanent(handle);
     let alg = world.one_of(&[0x10u16, 0x10, 0x10, 0xb, 4, 0x2f]);

@@ -5,7 +5,15 @@ use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::World;
 
-pub fn get(world: &mut World) {
+/// Flags, and what dictionary attacks have come to: the same on both sides at any time.
+pub(crate) fn state(world: &mut World) {
+    for (property, count) in [(0x200u32, 2u32), (0x20e, 4)] {
+        let params = Bytes::new().u32(6).u32(property).u32(count);
+        world.send(Command::new(cc::GET_CAPABILITY).params(params).plain().equal());
+    }
+}
+
+pub(crate) fn get(world: &mut World) {
     let (capability, property, equal) = match world.rng.u8(0..14) {
         0 => (0u32, world.rng.u32(0..0x30), false),
         1 | 2 => (1, world.one_of(&[0x8000_0000u32, 0x8000_0001, 0x80ff_ffff]), true),

@@ -10,14 +10,14 @@ fn handle_octets(handle: Two<u32>) -> Bytes {
 }
 
 /// TPM2_FlushContext without damage.
-pub fn flush(world: &mut World, handle: Two<u32>) {
+pub(crate) fn flush(world: &mut World, handle: Two<u32>) {
     let _ = world.send(Command::new(cc::FLUSH_CONTEXT).params(handle_octets(handle)).plain());
     world.objects.retain(|o| o.entity.handle != handle);
     world.sessions.retain(|s| s.handle != handle);
 }
 
 /// Asks what is loaded, and flushes what is not known.
-pub fn find_ourselves(world: &mut World) {
+pub(crate) fn find_ourselves(world: &mut World) {
     for first in [0x8000_0000u32, 0x0200_0000] {
         let params = Bytes::new().u32(1).u32(first).u32(64);
         let Some(mut reply) = world.send(Command::new(cc::GET_CAPABILITY).params(params).plain()) else { return };
@@ -47,7 +47,7 @@ pub fn find_ourselves(world: &mut World) {
     }
 }
 
-pub fn flush_session(world: &mut World) {
+pub(crate) fn flush_session(world: &mut World) {
     if world.sessions.is_empty() {
         return;
     }
@@ -56,7 +56,7 @@ pub fn flush_session(world: &mut World) {
     flush_any(world, one.handle);
 }
 
-pub fn flush_object(world: &mut World) {
+pub(crate) fn flush_object(world: &mut World) {
     if let Some(one) = world.object(|o| !o.is_persistent()) {
         flush_any(world, one.entity.handle);
     }
@@ -69,7 +69,7 @@ fn flush_any(world: &mut World, handle: Two<u32>) {
     }
 }
 
-pub fn save(world: &mut World) {
+pub(crate) fn save(world: &mut World) {
     let (handle, saved) = if world.rng.bool() {
         let Some(object) = world.object(|o| !o.is_persistent()) else { return };
         (object.entity.handle, Saved::Object(Box::new(object)))
@@ -94,7 +94,7 @@ pub fn save(world: &mut World) {
     world.saved.push((reply.rest(), saved));
 }
 
-pub fn load(world: &mut World) {
+pub(crate) fn load(world: &mut World) {
     if world.saved.is_empty() {
         return;
     }
@@ -141,7 +141,7 @@ fn damaged(world: &mut World, mut octets: Two<Vec<u8>>) -> Two<Vec<u8>> {
 }
 
 /// TPM2_EvictControl: makes an object persistent, or removes it.
-pub fn evict(world: &mut World) {
+pub(crate) fn evict(world: &mut World) {
     let auth = world.hierarchy();
     let persistent = world.objects.iter().filter(|o| o.is_persistent()).count();
     if world.rng.bool() && persistent < 5 {

@@ -1,11 +1,13 @@
 //! Hierarchies, dictionary attacks, clock, physical presence.
 
+use crate::differential::alg::Alg;
 use crate::differential::cc;
+use crate::differential::policy::Step;
 use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{World, rh};
+use crate::differential::world::{Entity, World, rh};
 
-pub fn change_auth(world: &mut World) {
+pub(crate) fn change_auth(world: &mut World) {
     let handle = world.one_of(&rh::AUTHORIZED);
     let entity = world.permanent(handle);
     let value = world.auth_value();
@@ -15,7 +17,7 @@ pub fn change_auth(world: &mut World) {
     }
 }
 
-pub fn set_policy(world: &mut World) {
+pub(crate) fn set_policy(world: &mut World) {
     let handle = world.one_of(&rh::AUTHORIZED);
     let entity = world.permanent(handle);
     let (policy, params) = if world.policies.is_empty() || world.once_in(3) {
@@ -32,7 +34,7 @@ pub fn set_policy(world: &mut World) {
     }
 }
 
-pub fn control(world: &mut World) {
+pub(crate) fn control(world: &mut World) {
     let handle = world.one_of(&[rh::PLATFORM, rh::PLATFORM, rh::OWNER, rh::ENDORSEMENT]);
     let auth = world.permanent(handle);
     let enable = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM_NV, rh::PLATFORM, rh::NULL]);
@@ -53,28 +55,34 @@ pub fn control(world: &mut World) {
 }
 
 /// The parameters of lockout that both understand in the same way whatever the time.
-pub fn usual_lockout(world: &mut World) {
+pub(crate) fn usual_lockout(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     let params = Bytes::new().u32(100).u32(1_000_000).u32(1_000_000);
+    // By password: nothing shall go wrong with it.
+    let busy = core::mem::replace(&mut world.busy, true);
     world.send(Command::new(cc::DICTIONARY_ATTACK_PARAMETERS).auth(&lockout).params(params).plain());
+    world.busy = busy;
 }
 
-pub fn clear(world: &mut World) {
+pub(crate) fn clear(world: &mut World) {
     let handle = world.one_of(&[rh::PLATFORM, rh::LOCKOUT]);
     let auth = world.permanent(handle);
-    if world.send(Command::new(cc::CLEAR).auth(&auth)).is_some() {
-        world.objects.retain(|o| o.hierarchy == rh::PLATFORM || o.hierarchy == rh::NULL);
-        for known in &mut world.auths {
-            if known.0 != rh::PLATFORM {
-                (known.1, known.2) = (vec![], None);
-            }
-        }
-        world.indices.retain(|i| i.attributes & 1 << 30 != 0);
-        usual_lockout(world);
-    }
+    world.send(Command::new(cc::CLEAR).auth(&auth));
 }
 
-pub fn clear_control(world: &mut World) {
+/// What TPM2_Clear takes. The parameters of lockout are each TPM's own after it, and made the same again.
+pub(crate) fn forget_cleared(world: &mut World) {
+    world.objects.retain(|o| o.hierarchy == rh::PLATFORM || o.hierarchy == rh::NULL);
+    for known in &mut world.auths {
+        if known.0 != rh::PLATFORM {
+            (known.1, known.2) = (vec![], None);
+        }
+    }
+    world.indices.retain(|i| i.attributes & 1 << 30 != 0);
+    usual_lockout(world);
+}
+
+pub(crate) fn clear_control(world: &mut World) {
     let handle = world.one_of(&[rh::PLATFORM, rh::PLATFORM, rh::LOCKOUT]);
     let auth = world.permanent(handle);
     let disable = world.one_of(&[0, 0, 1]);
@@ -82,7 +90,7 @@ pub fn clear_control(world: &mut World) {
 }
 
 /// TPM2_ChangePPS and TPM2_ChangeEPS.
-pub fn change_seed(world: &mut World) {
+pub(crate) fn change_seed(world: &mut World) {
     let auth = world.permanent(rh::PLATFORM);
     let (code, handle) = world.one_of(&[(cc::CHANGE_PPS, rh::PLATFORM), (cc::CHANGE_EPS, rh::ENDORSEMENT)]);
     if world.send(Command::new(code).auth(&auth)).is_some() {
@@ -98,19 +106,19 @@ pub fn change_seed(world: &mut World) {
     }
 }
 
-pub fn lock_reset(world: &mut World) {
+pub(crate) fn lock_reset(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     world.send(Command::new(cc::DICTIONARY_ATTACK_LOCK_RESET).auth(&lockout));
 }
 
-pub fn lockout_parameters(world: &mut World) {
+pub(crate) fn lockout_parameters(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     let tries = world.one_of(&[100u32, 100, 3, 0, 1000]);
     let params = Bytes::new().u32(tries).u32(1_000_000).u32(1_000_000);
     world.send(Command::new(cc::DICTIONARY_ATTACK_PARAMETERS).auth(&lockout).params(params));
 }
 
-pub fn clock(world: &mut World) {
+pub(crate) fn clock(world: &mut World) {
     let handle = world.one_of(&[rh::OWNER, rh::PLATFORM]);
     let auth = world.permanent(handle);
     match world.rng.u8(0..4) {
@@ -135,7 +143,7 @@ pub fn clock(world: &mut World) {
     }
 }
 
-pub fn presence(world: &mut World) {
+pub(crate) fn presence(world: &mut World) {
     if world.rng.bool() {
         world.presence = !world.presence;
         let asserted = world.presence;
@@ -148,4 +156,57 @@ pub fn presence(world: &mut World) {
     let (set, clear) = (list(set), list(clear));
     let params = Bytes::new().each(&set.0).each(&clear.0);
     world.send(Command::new(cc::PP_COMMANDS).auth(&platform).params(params));
+}
+
+/// A command that a hierarchy's policy allows: the policy is made for it, set, and satisfied.
+pub(crate) fn by_policy(world: &mut World) {
+    let handle = world.one_of(&[rh::OWNER, rh::ENDORSEMENT, rh::PLATFORM]);
+    let entity = world.permanent(handle);
+    let alg = world.one_of(&[Alg::Sha256, Alg::Sha256, Alg::Sha1, Alg::Sha384]);
+    let template = [&[0, 8, 0, 0xb, 0, 4, 4, 0x72, 0, 0, 0, 5, 0, 0xb][..], &[0, 0]].concat();
+    let (command, own) = match world.rng.u8(0..3) {
+        0 => {
+            let params = Bytes::new().sized(&[0; 4]).sized(&template).raw(&[0; 6]);
+            (Command::new(cc::CREATE_PRIMARY).params(params), Step::Template(alg.hash(&[&template])))
+        }
+        1 => {
+            let params = Bytes::new().u8(0);
+            let cp_hash = alg.hash(&[&cc::CLOCK_RATE_ADJUST.to_be_bytes(), &handle.to_be_bytes(), &[0]]);
+            (Command::new(cc::CLOCK_RATE_ADJUST).params(params), Step::CpHash(cp_hash))
+        }
+        _ => {
+            let params = Bytes::new().u8(0);
+            (Command::new(cc::CLOCK_RATE_ADJUST).params(params), Step::NameHash(alg.hash(&[&handle.to_be_bytes()])))
+        }
+    };
+    let more = [
+        Step::AuthValue,
+        Step::Password,
+        Step::CommandCode(command.code),
+        Step::Locality(1),
+        Step::Secret(rh::ENDORSEMENT, vec![]),
+        Step::Pcr(vec![0, 0, 0, 1, 0, 0xb, 3, 1, 0, 0], vec![]),
+    ];
+    let steps = if world.once_in(3) { vec![own] } else { vec![world.one_of(&more), own] };
+    let known = world.policies.iter().position(|p| p.alg == alg && p.steps == steps);
+    let policy = known.unwrap_or_else(|| {
+        super::policy::learn_steps(world, alg, &steps);
+        world.policies.len() - 1
+    });
+    if world.stop || world.policies[policy].steps != steps {
+        return;
+    }
+    let known = &world.policies[policy];
+    let params = Bytes::new().each_sized(&known.digest).u16(alg.id());
+    if world.send(Command::new(cc::SET_PRIMARY_POLICY).auth(&entity).params(params)).is_none() {
+        return;
+    }
+    world.auths.iter_mut().filter(|(known, ..)| *known == handle).for_each(|known| known.2 = Some(policy));
+    let entity = Entity { policy_only: true, ..world.permanent(handle) };
+    let creates = command.code == cc::CREATE_PRIMARY;
+    if let Some(reply) = world.send(command.auth(&entity).plain())
+        && creates
+    {
+        super::context::flush(world, reply.handle);
+    }
 }

@@ -4,7 +4,7 @@ use super::object::ticket;
 use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::send::Command;
-use crate::differential::wire::Bytes;
+use crate::differential::wire::{Bytes, both};
 use crate::differential::world::{Object, Signature, World, attribute as a, rh};
 
 const NULL: [u8; 2] = [0, 0x10];
@@ -18,7 +18,7 @@ fn signing_key(world: &mut World) -> Option<Object> {
 }
 
 /// TPMT_SIG_SCHEME that a key of this type takes.
-pub fn scheme(world: &mut World, kind: u16) -> Vec<u8> {
+pub(crate) fn scheme(world: &mut World, kind: u16) -> Vec<u8> {
     match (kind, world.rng.u8(0..8)) {
         (_, 0..3) => NULL.to_vec(),
         (8, 3..7) => vec![0, 5, 0, 0x0b],
@@ -36,7 +36,7 @@ pub fn scheme(world: &mut World, kind: u16) -> Vec<u8> {
     }
 }
 
-pub fn sign(world: &mut World) {
+pub(crate) fn sign(world: &mut World) {
     let Some(key) = signing_key(world) else { return };
     let scheme = scheme(world, key.kind);
     let (digest, ticket) = if key.has(a::RESTRICTED) && !world.hashed.is_empty() {
@@ -58,7 +58,7 @@ pub fn sign(world: &mut World) {
     world.signatures.push(Signature { key: key.entity.name, digest, signature: reply.rest() });
 }
 
-pub fn verify(world: &mut World) {
+pub(crate) fn verify(world: &mut World) {
     let known: Vec<Signature> = world.signatures.clone();
     let loaded: Vec<(Object, Signature)> = known
         .iter()
@@ -76,11 +76,17 @@ pub fn verify(world: &mut World) {
         return;
     }
     let digest = if world.once_in(20) { world.octets(32) } else { signature.digest };
-    let params = Bytes::new().sized(&digest).each(&signature.signature);
+    let signature = match world.rng.usize(0..3) {
+        side @ 0..2 if key.common && key.entity.name[0] == key.entity.name[1] => {
+            both(signature.signature[side].clone())
+        }
+        _ => signature.signature,
+    };
+    let params = Bytes::new().sized(&digest).each(&signature);
     world.send(Command::new(cc::VERIFY_SIGNATURE).handle(&key.entity).params(params));
 }
 
-pub fn hash(world: &mut World) {
+pub(crate) fn hash(world: &mut World) {
     let n = world.one_of(&[0, 1, 3, 4, 32, 100, 1024, 1025]);
     let mut data = world.octets(n);
     if world.once_in(20) && n > 3 {
@@ -101,7 +107,7 @@ pub fn hash(world: &mut World) {
     world.hashed.push((alg, digest, ticket));
 }
 
-pub fn hmac(world: &mut World) {
+pub(crate) fn hmac(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == 8 && o.has(a::SIGN) && o.sequence.is_none()) else { return };
     let n = world.one_of(&[0, 1, 32, 300, 1024]);
     let data = world.octets(n);
@@ -110,7 +116,7 @@ pub fn hmac(world: &mut World) {
     world.send(Command::new(cc::HMAC).auth(&key.entity).params(params).equal_if(key.common));
 }
 
-pub fn encrypt_decrypt(world: &mut World) {
+pub(crate) fn encrypt_decrypt(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == 0x25 && !o.has(a::RESTRICTED)) else { return };
     let n = world.one_of(&[0, 1, 15, 16, 16, 32, 33, 48, 1024]);
     let data = world.octets(n);
@@ -126,7 +132,7 @@ pub fn encrypt_decrypt(world: &mut World) {
     world.send(Command::new(code).auth(&key.entity).params(params).equal_if(key.common));
 }
 
-pub fn rsa_encrypt(world: &mut World) {
+pub(crate) fn rsa_encrypt(world: &mut World) {
     let Some(key) = world.object(|o| o.kind == 1) else { return };
     let scheme: Vec<u8> =
         world.one_of(&[vec![0, 0x10], vec![0, 0x15], vec![0, 0x17, 0, 0xb], vec![0, 0x14, 0, 0xb], vec![0, 5]]);
@@ -140,15 +146,7 @@ pub fn rsa_encrypt(world: &mut World) {
     world.send(Command::new(cc::RSA_ENCRYPT).handle(&key.entity).params(params));
 }
 
-pub fn ecdh(world: &mut World) {
-    let Some(key) = world.object(|o| o.kind == 0x23) else { return };
-    let Some(mut reply) = world.send(Command::new(cc::ECDH_KEY_GEN).handle(&key.entity)) else { return };
-    let _z = reply.sized();
-    let point = reply.sized();
-    world.send(Command::new(cc::ECDH_ZGEN).auth(&key.entity).params(Bytes::new().each_sized(&point)));
-}
-
-pub fn ephemeral(world: &mut World) {
+pub(crate) fn ephemeral(world: &mut World) {
     if !world.ecc {
         return;
     }
@@ -160,12 +158,12 @@ pub fn ephemeral(world: &mut World) {
     }
 }
 
-pub fn ecc_parameters(world: &mut World) {
+pub(crate) fn ecc_parameters(world: &mut World) {
     let curve = world.one_of(&[3u16, 4, 5, 0x10, 0, 6, 0xffff, 0x30]);
     world.send(Command::new(cc::ECC_PARAMETERS).params(Bytes::new().u16(curve)).equal());
 }
 
-pub fn random(world: &mut World) {
+pub(crate) fn random(world: &mut World) {
     if world.rng.bool() {
         let n = world.rng.u16(0..80);
         world.send(Command::new(cc::GET_RANDOM).params(Bytes::new().u16(n)));
@@ -177,7 +175,7 @@ pub fn random(world: &mut World) {
 }
 
 /// TPM2_TestParms of what there is on both sides, and of nonsense.
-pub fn test_parms(world: &mut World) {
+pub(crate) fn test_parms(world: &mut World) {
     let parms: Vec<u8> = match world.rng.u8(0..6) {
         0 => vec![0, 8, 0, 5, 0, 0xb],
         1 => vec![0, 8, 0, 0x10],

@@ -1,17 +1,18 @@
 //! What is done next: each function sends one or a few commands.
 
-pub mod attest;
-pub mod capability;
-pub mod context;
-pub mod hierarchy;
-pub mod key;
-pub mod nv;
-pub mod object;
-pub mod pcr;
-pub mod policy;
-pub mod sequence;
-pub mod session;
-pub mod startup;
+pub(crate) mod attest;
+pub(crate) mod capability;
+pub(crate) mod context;
+pub(crate) mod hierarchy;
+pub(crate) mod key;
+pub(crate) mod known;
+pub(crate) mod nv;
+pub(crate) mod object;
+pub(crate) mod pcr;
+pub(crate) mod policy;
+pub(crate) mod sequence;
+pub(crate) mod session;
+pub(crate) mod startup;
 
 use super::world::World;
 
@@ -38,7 +39,16 @@ const ACTIONS: &[(u32, Action)] = &[
     (30, key::hmac),
     (40, key::encrypt_decrypt),
     (8, key::rsa_encrypt),
-    (2, key::ecdh),
+    (6, known::ecdh),
+    (6, known::external),
+    (8, known::parent),
+    (10, known::duplicable),
+    (14, known::duplicate),
+    (8, known::credential),
+    (5, known::rsa),
+    (8, known::two_phases),
+    (3, known::certify_x509),
+    (6, hierarchy::by_policy),
     (1, key::ephemeral),
     (8, key::ecc_parameters),
     (15, key::random),
@@ -97,6 +107,7 @@ const ACTIONS: &[(u32, Action)] = &[
     (6, hierarchy::clock),
     (3, hierarchy::presence),
     (40, capability::get),
+    (15, capability::state),
     (3, startup::test),
     (1, startup::restart),
     (1, startup::startup_again),
@@ -104,7 +115,7 @@ const ACTIONS: &[(u32, Action)] = &[
 ];
 
 /// Does something.
-pub fn step(world: &mut World) {
+pub(crate) fn step(world: &mut World) {
     let all: u32 = ACTIONS.iter().map(|(weight, _)| weight).sum();
     let mut at = world.rng.u32(0..all);
     for (weight, action) in ACTIONS {
@@ -116,11 +127,15 @@ pub fn step(world: &mut World) {
 }
 
 /// TPML_PCR_SELECTION of a few PCR.
-pub fn selection(world: &mut World) -> Vec<u8> {
+pub(crate) fn selection(world: &mut World) -> Vec<u8> {
     let count = world.one_of(&[1, 1, 1, 2, 0, 3]);
     let mut out = vec![0, 0, 0, count];
     for _ in 0..count {
-        let alg: u16 = if world.once_in(40) { world.rng.u16(..) } else { world.one_of(&[4, 0xb, 0xb, 0xc, 0xd]) };
+        let alg: u16 = if world.once_in(40) {
+            world.one_of(&[0, 0x10, 5, 0x23, 0x2f, 0x43, 0xffff])
+        } else {
+            world.one_of(&[4, 0xb, 0xb, 0xc, 0xd])
+        };
         out.extend(alg.to_be_bytes());
         if world.once_in(40) {
             let n = world.rng.u8(0..6);

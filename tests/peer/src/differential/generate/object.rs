@@ -12,21 +12,23 @@ const ECC: u16 = 0x23;
 const SYM_CIPHER: u16 = 0x25;
 const AES_128_CFB: [u8; 6] = [0, 6, 0, 128, 0, 0x43];
 const NULL: [u8; 2] = [0, 0x10];
+/// The policy of objects that can be duplicated, in the list that every sequence begins with.
+pub(crate) const DUPLICATION: usize = 1;
 
 /// A template (TPMT_PUBLIC), and what it says.
-struct Template {
-    kind: u16,
-    name_alg: u16,
-    attributes: u32,
-    policy: Option<usize>,
-    parms: Vec<u8>,
-    unique: Vec<u8>,
+pub(crate) struct Template {
+    pub(crate) kind: u16,
+    pub(crate) name_alg: u16,
+    pub(crate) attributes: u32,
+    pub(crate) policy: Option<usize>,
+    pub(crate) parms: Vec<u8>,
+    pub(crate) unique: Vec<u8>,
     /// wants data in TPMS_SENSITIVE_CREATE
-    data: usize,
+    pub(crate) data: usize,
 }
 
 impl Template {
-    fn bytes(&self, world: &World) -> Bytes {
+    pub(crate) fn bytes(&self, world: &World) -> Bytes {
         let head = Bytes::new().u16(self.kind).u16(self.name_alg).u32(self.attributes);
         match self.policy.and_then(|n| world.policies.get(n)) {
             Some(policy) => head.each_sized(&policy.digest),
@@ -206,7 +208,7 @@ fn sensitive(auth: &[u8], data: &[u8]) -> Bytes {
     Bytes::new().each_sized(&inner.0)
 }
 
-fn object(t: &Template, auth: &[u8], hierarchy: u32) -> Object {
+pub(crate) fn object(t: &Template, auth: &[u8], hierarchy: u32) -> Object {
     let mut entity = Entity::each([0, 0]);
     entity.auth = auth.to_vec();
     entity.policy = t.policy;
@@ -234,14 +236,14 @@ fn creation(world: &mut World) -> Vec<u8> {
 }
 
 /// The object is loaded now.
-fn loaded(world: &mut World, mut object: Object, handle: Two<u32>, name: Two<Vec<u8>>) {
+pub(crate) fn loaded(world: &mut World, mut object: Object, handle: Two<u32>, name: Two<Vec<u8>>) {
     object.entity.handle = handle;
     object.entity.name = name;
     world.objects.retain(|o| o.entity.handle != handle);
     world.objects.push(object);
 }
 
-pub fn create_primary(world: &mut World) {
+pub(crate) fn create_primary(world: &mut World) {
     let parent = !world.once_in(3);
     let t = template(world, parent);
     let (auth, hierarchy) = (world.auth_value(), world.hierarchy());
@@ -261,18 +263,18 @@ pub fn create_primary(world: &mut World) {
 }
 
 /// A ticket: tag, hierarchy, digest.
-pub fn ticket(reply: &mut Reply) -> Two<Vec<u8>> {
+pub(crate) fn ticket(reply: &mut Reply) -> Two<Vec<u8>> {
     let head = reply.octets(6);
     let digest = reply.sized();
     Bytes::new().each(&head).each_sized(&digest).0
 }
 
 /// A loaded parent that is not a derivation parent, if there is one.
-fn parent(world: &mut World) -> Option<Object> {
+pub(crate) fn parent(world: &mut World) -> Option<Object> {
     world.object(|o| o.is_parent() && o.kind != KEYED_HASH)
 }
 
-pub fn create(world: &mut World) {
+pub(crate) fn create(world: &mut World) {
     let Some(parent) = parent(world) else { return create_primary(world) };
     let is_parent = world.once_in(4);
     let mut t = template(world, is_parent);
@@ -294,7 +296,7 @@ pub fn create(world: &mut World) {
     keep(world, Blob { private, parent: parent.entity.name, object });
 }
 
-fn keep(world: &mut World, blob: Blob) {
+pub(crate) fn keep(world: &mut World, blob: Blob) {
     if world.blobs.len() >= 10 {
         let n = world.rng.usize(0..world.blobs.len());
         world.blobs.remove(n);
@@ -302,7 +304,7 @@ fn keep(world: &mut World, blob: Blob) {
     world.blobs.push(blob);
 }
 
-pub fn load(world: &mut World) {
+pub(crate) fn load(world: &mut World) {
     if world.blobs.is_empty() {
         return create(world);
     }
@@ -326,7 +328,7 @@ pub fn load(world: &mut World) {
     loaded(world, object, reply.handle, name);
 }
 
-pub fn create_loaded(world: &mut World) {
+pub(crate) fn create_loaded(world: &mut World) {
     let parent = world.object(Object::is_parent);
     let (parent, hierarchy, derived) = match parent {
         Some(parent) if !world.once_in(3) => {
@@ -363,7 +365,7 @@ pub fn create_loaded(world: &mut World) {
     loaded(world, object, reply.handle, name);
 }
 
-/// A known RSA-2048 key's modulus: any odd number of that size does for a public key.
+/// A modulus of RSA-2048: any odd number of that size does for a public key.
 const MODULUS: [u8; 256] = {
     let mut n = [0xc5; 256];
     n[255] = 0x1b;
@@ -382,7 +384,7 @@ const P256: [&[u8]; 2] = [
 ];
 
 /// TPM2_LoadExternal of a public key, or of a symmetric one with its sensitive area: the same key on both sides.
-pub fn load_external(world: &mut World) {
+pub(crate) fn load_external(world: &mut World) {
     let auth = world.auth_value();
     let mut t = template(world, false);
     t.attributes &= !(a::FIXED_TPM | a::FIXED_PARENT | a::ORIGIN | a::ENCRYPTED_DUPLICATION);
@@ -419,7 +421,7 @@ pub fn load_external(world: &mut World) {
         let unique = if world.once_in(25) { world.octets(hash.size()) } else { hash.hash(&[&seed, &key]) };
         t.unique = Bytes::new().sized(&unique).0[0].clone();
         if !world.once_in(12) {
-            private = Bytes::new().u16(t.kind).sized(&auth).sized(&seed).sized(&key).0[0].clone();
+            private = sensitive_of(t.kind, &auth, &seed, &key);
         }
         if world.once_in(20) {
             hierarchy = rh::OWNER;
@@ -443,16 +445,52 @@ pub fn load_external(world: &mut World) {
     loaded(world, object, reply.handle, name);
 }
 
-pub fn read_public(world: &mut World) {
+/// TPMT_SENSITIVE.
+pub(crate) fn sensitive_of(kind: u16, auth: &[u8], seed: &[u8], key: &[u8]) -> Vec<u8> {
+    let [sensitive, _] = Bytes::new().u16(kind).sized(auth).sized(seed).sized(key).0;
+    sensitive
+}
+
+/// The public area of the known RSA key, loaded to encrypt with OAEP.
+pub(crate) fn external_rsa(world: &mut World, alg: Alg, modulus: &[u8]) -> Option<Object> {
+    let [unique, _] = Bytes::new().sized(modulus).0;
+    let parms = [&NULL[..], &NULL, &[8, 0, 0, 0, 0, 0]].concat();
+    let attributes = a::DECRYPT | a::USER;
+    let t = Template { kind: RSA, name_alg: alg.id(), attributes, policy: None, parms, unique, data: 0 };
+    let public = t.bytes(world);
+    let is_it = |o: &&Object| o.kind == RSA && !o.private && o.public == public.0;
+    if let Some(known) = world.objects.iter().find(is_it) {
+        return Some(known.clone());
+    }
+    let params = Bytes::new().sized(&[]).each_sized(&public.0).u32(rh::OWNER);
+    let mut reply = world.send(Command::new(cc::LOAD_EXTERNAL).params(params).equal().plain())?;
+    let mut known = object(&t, &[], rh::OWNER);
+    (known.private, known.entity.public_only, known.common) = (false, true, true);
+    known.public = public.0;
+    let name = reply.sized();
+    let handle = reply.handle;
+    loaded(world, known, handle, name);
+    world.objects.iter().find(|o| o.entity.handle == handle).cloned()
+}
+
+/// The x coordinate of an ECC key.
+pub(crate) fn ecc_x(public: &[u8]) -> Vec<u8> {
+    let Some(end) = public.len().checked_sub(68) else { return vec![] };
+    public[end + 2..end + 34].to_vec()
+}
+
+pub(crate) fn read_public(world: &mut World) {
     if let Some(object) = world.object(|o| o.sequence.is_none()) {
-        let command = Command::new(cc::READ_PUBLIC).handle(&object.entity);
-        let equal = object.common && object.public[0] == object.public[1] && !object.public[0].is_empty();
-        let _ = equal;
-        world.send(command);
+        let equal = object.common && object.entity.name[0] == object.entity.name[1];
+        let Some(mut reply) = world.send(Command::new(cc::READ_PUBLIC).handle(&object.entity)) else { return };
+        let (public, name) = (reply.sized(), reply.sized());
+        if equal && name == object.entity.name && !world.stop {
+            world.same("ReadPublic: public areas differ", &public);
+        }
     }
 }
 
-pub fn change_auth(world: &mut World) {
+pub(crate) fn change_auth(world: &mut World) {
     let Some(object) = world.object(|o| o.sequence.is_none() && o.private) else { return };
     let parents: Vec<Object> = world
         .blobs
@@ -471,7 +509,7 @@ pub fn change_auth(world: &mut World) {
     keep(world, Blob { private, parent: parent.entity.name, object: changed });
 }
 
-pub fn unseal(world: &mut World) {
+pub(crate) fn unseal(world: &mut World) {
     let sealed =
         |o: &Object| o.kind == KEYED_HASH && o.attributes & (a::SIGN | a::DECRYPT) == 0 && o.sequence.is_none();
     if let Some(object) = world.object(sealed) {
@@ -479,7 +517,7 @@ pub fn unseal(world: &mut World) {
     }
 }
 
-pub fn make_credential(world: &mut World) {
+pub(crate) fn make_credential(world: &mut World) {
     let Some(key) = world.object(|o| o.has(a::RESTRICTED | a::DECRYPT) && o.kind == ECC) else {
         if let Some(key) = world.object(|o| o.sequence.is_none()) {
             let params = Bytes::new().sized(&[1; 16]).sized(&[0; 34]);
@@ -499,7 +537,7 @@ pub fn make_credential(world: &mut World) {
 }
 
 /// TPM2_Duplicate, most often to nowhere.
-pub fn duplicate(world: &mut World) {
+pub(crate) fn duplicate(world: &mut World) {
     let Some(object) = world.object(|o| !o.has(a::FIXED_PARENT) && o.sequence.is_none() && o.private) else { return };
     let new_parent = if world.once_in(3) { parent(world).map(|o| o.entity) } else { None };
     let new_parent = new_parent.unwrap_or_else(|| Entity::of(rh::NULL));
@@ -527,7 +565,7 @@ pub fn duplicate(world: &mut World) {
 }
 
 /// TPM2_Import of a key in the clear.
-pub fn import(world: &mut World) {
+pub(crate) fn import(world: &mut World) {
     let Some(target) = parent(world) else { return };
     let auth = world.auth_value();
     let mut t = template(world, false);
@@ -542,7 +580,7 @@ pub fn import(world: &mut World) {
     let seed = world.octets(hash.size());
     let unique = if world.once_in(15) { world.octets(hash.size()) } else { hash.hash(&[&seed, &key]) };
     t.unique = Bytes::new().sized(&unique).0[0].clone();
-    let sensitive = Bytes::new().u16(t.kind).sized(&auth).sized(&seed).sized(&key).0[0].clone();
+    let sensitive = sensitive_of(t.kind, &auth, &seed, &key);
     let private = Bytes::new().sized(&sensitive).0[0].clone();
     let public = t.bytes(world);
     let params = Bytes::new().sized(&[]).each_sized(&public.0).sized(&private).sized(&[]).raw(&NULL);
@@ -555,7 +593,7 @@ pub fn import(world: &mut World) {
 }
 
 /// TPM2_Rewrap of what was not wrapped.
-pub fn rewrap(world: &mut World) {
+pub(crate) fn rewrap(world: &mut World) {
     let (Some(old), Some(new)) = (parent(world), parent(world)) else { return };
     let Some(blob) = world.blobs.first().cloned() else { return };
     let old = if world.rng.bool() { Entity::of(rh::NULL) } else { old.entity };
@@ -566,7 +604,7 @@ pub fn rewrap(world: &mut World) {
 }
 
 /// A primary ECC key: a storage key, or one that signs.
-pub fn ecc(world: &mut World) {
+pub(crate) fn ecc(world: &mut World) {
     if !world.ecc {
         return;
     }

@@ -6,7 +6,7 @@ use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{World, rh};
 
-pub fn extend(world: &mut World) {
+pub(crate) fn extend(world: &mut World) {
     let pcr = if world.once_in(20) { crate::differential::world::Entity::of(rh::NULL) } else { world.pcr() };
     let count = world.one_of(&[1u32, 1, 1, 2, 0, 4]);
     let mut params = Bytes::new().u32(count);
@@ -18,24 +18,24 @@ pub fn extend(world: &mut World) {
     world.send(Command::new(cc::PCR_EXTEND).auth(&pcr).params(params));
 }
 
-pub fn event(world: &mut World) {
+pub(crate) fn event(world: &mut World) {
     let pcr = if world.once_in(10) { crate::differential::world::Entity::of(rh::NULL) } else { world.pcr() };
     let n = world.one_of(&[0, 1, 100, 1024, 1025]);
     let data = world.octets(n);
     world.send(Command::new(cc::PCR_EVENT).auth(&pcr).params(Bytes::new().sized(&data)).equal());
 }
 
-pub fn read(world: &mut World) {
+pub(crate) fn read(world: &mut World) {
     let selection = super::selection(world);
     world.send(Command::new(cc::PCR_READ).params(Bytes::new().raw(&selection)).equal());
 }
 
-pub fn reset(world: &mut World) {
+pub(crate) fn reset(world: &mut World) {
     let pcr = world.pcr();
     world.send(Command::new(cc::PCR_RESET).auth(&pcr));
 }
 
-pub fn allocate(world: &mut World) {
+pub(crate) fn allocate(world: &mut World) {
     let platform = world.permanent(rh::PLATFORM);
     let mut params = Bytes::new();
     let algs: Vec<u16> = world.one_of(&[vec![4, 0xb], vec![0xb], vec![0xc, 0xb], vec![4, 0xb, 0xc, 0xd]]);
@@ -51,7 +51,7 @@ pub fn allocate(world: &mut World) {
 }
 
 /// Authorization of PCR.
-pub fn auth(world: &mut World) {
+pub(crate) fn auth(world: &mut World) {
     if world.rng.bool() {
         let pcr = world.pcr();
         let value = world.auth_value();

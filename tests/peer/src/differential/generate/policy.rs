@@ -6,7 +6,7 @@ use crate::differential::cc;
 use crate::differential::policy::{Step, assert as make};
 use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{Entity, Policy, Session, World, attribute as a, rh};
+use crate::differential::world::{Entity, Object, Policy, Session, World, attribute as a, rh};
 
 /// Commands that policies allow.
 const ALLOWED: &[u32] = &[
@@ -99,13 +99,13 @@ fn policy_session(world: &mut World) -> Option<Session> {
     Some(world.one_of(&found))
 }
 
-pub fn assert(world: &mut World) {
+pub(crate) fn assert(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let step = step(world, session.alg);
     make(world, &session, &step);
 }
 
-pub fn digest(world: &mut World) {
+pub(crate) fn digest(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
     let command = Command::new(cc::POLICY_GET_DIGEST).handle(&Entity::each(session.handle)).equal_if(session.common);
@@ -116,7 +116,7 @@ pub fn digest(world: &mut World) {
 }
 
 /// A policy of these assertions, by a trial session.
-pub fn learn_steps(world: &mut World, alg: Alg, steps: &[Step]) {
+pub(crate) fn learn_steps(world: &mut World, alg: Alg, steps: &[Step]) {
     let Some(session) = super::session::start(world, Session::TRIAL, alg, Sym::Null, &[]) else { return };
     for step in steps {
         if !make(world, &session, step) {
@@ -131,7 +131,7 @@ pub fn learn_steps(world: &mut World, alg: Alg, steps: &[Step]) {
     super::context::flush(world, session.handle);
 }
 
-pub fn learn(world: &mut World) {
+pub(crate) fn learn(world: &mut World) {
     if world.policies.len() >= 24 {
         return;
     }
@@ -142,7 +142,7 @@ pub fn learn(world: &mut World) {
 }
 
 /// The policies that every sequence starts with.
-pub fn usual(world: &mut World) {
+pub(crate) fn usual(world: &mut World) {
     for steps in [
         vec![Step::AuthValue],
         vec![Step::CommandCode(cc::DUPLICATE)],
@@ -164,15 +164,18 @@ fn other(world: &mut World, session: &Session, common: bool) {
     }
 }
 
-/// TPM2_PolicySigned with an HMAC key, whose signature comes from TPM2_Sign or TPM2_HMAC of the key itself.
-pub fn signed(world: &mut World) {
+/// A key that signs what it is given, of any type.
+fn signing_key(world: &mut World) -> Option<Object> {
+    world.object(|o| {
+        matches!(o.kind, 1 | 8 | 0x23) && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none()
+    })
+}
+
+/// TPM2_PolicySigned with a key, whose signature comes from TPM2_Sign or TPM2_HMAC of the key itself.
+pub(crate) fn signed(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
-    let Some(key) =
-        world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
-    else {
-        return;
-    };
+    let Some(key) = signing_key(world) else { return };
     let with_nonce = world.rng.bool();
     let n = world.one_of(&[0, 0, 32, 31]);
     let cp_hash = if n == 0 { vec![] } else { world.octets(n) };
@@ -182,9 +185,7 @@ pub fn signed(world: &mut World) {
     // aHash
     let to_sign = Bytes::new().each(&nonce).u32(expiration).raw(&cp_hash).raw(&reference);
     let digest = to_sign.0.map(|octets| Alg::Sha256.hash(&[&octets]));
-    let params = Bytes::new().each_sized(&digest).raw(&[0, 5, 0, 0xb]).raw(&[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]);
-    let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params)) else { return };
-    let signature = reply.rest();
+    let Some(signature) = super::known::signature(world, &key, &digest) else { return };
     let params = Bytes::new().each_sized(&nonce).sized(&cp_hash).sized(&reference).u32(expiration).each(&signature);
     let command = Command::new(cc::POLICY_SIGNED).handle(&key.entity).handle(&Entity::each(session.handle));
     let Some(mut reply) = world.send(command.params(params)) else { return };
@@ -195,7 +196,7 @@ pub fn signed(world: &mut World) {
 }
 
 /// TPM2_PolicySecret with all its parameters.
-pub fn secret(world: &mut World) {
+pub(crate) fn secret(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let entity = match world.rng.u8(0..4) {
         0 => world.object(|o| o.private && o.sequence.is_none()).map(|o| o.entity),
@@ -223,7 +224,7 @@ pub fn secret(world: &mut World) {
 }
 
 /// TPM2_PolicyTicket with what TPM2_PolicySigned or TPM2_PolicySecret gave.
-pub fn ticket_again(world: &mut World) {
+pub(crate) fn ticket_again(world: &mut World) {
     if world.tickets.is_empty() {
         return;
     }
@@ -238,34 +239,24 @@ pub fn ticket_again(world: &mut World) {
 }
 
 /// TPM2_PolicyAuthorize with a ticket of TPM2_VerifySignature.
-pub fn authorize(world: &mut World) {
+pub(crate) fn authorize(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(session) = world.session(session.handle).cloned() else { return };
     let handle = Entity::each(session.handle);
-    let Some(key) =
-        world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.private && o.sequence.is_none())
-    else {
-        return;
-    };
+    let Some(key) = signing_key(world) else { return };
     let Some(mut reply) = world.send(Command::new(cc::POLICY_GET_DIGEST).handle(&handle)) else { return };
     let approved = reply.sized();
     let reference = if world.rng.bool() { world.octets(8) } else { vec![] };
     let digest = [0, 1].map(|side| Alg::Sha256.hash(&[&approved[side], &reference]));
-    let params = Bytes::new().each_sized(&digest).raw(&[0, 5, 0, 0xb]).raw(&[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]);
-    let Some(mut reply) = world.send(Command::new(cc::SIGN).auth(&key.entity).params(params)) else { return };
-    let signature = reply.rest();
-    let params = Bytes::new().each_sized(&digest).each(&signature);
-    let Some(mut reply) = world.send(Command::new(cc::VERIFY_SIGNATURE).handle(&key.entity).params(params)) else {
-        return;
-    };
-    let ticket = ticket(&mut reply);
+    let Some(signature) = super::known::signature(world, &key, &digest) else { return };
+    let Some(ticket) = super::known::verified(world, &key, &digest, &signature) else { return };
     let params = Bytes::new().each_sized(&approved).sized(&reference).each_sized(&key.entity.name).each(&ticket);
     if world.send(Command::new(cc::POLICY_AUTHORIZE).handle(&handle).params(params)).is_some() {
         other(world, &session, key.entity.name[0] == key.entity.name[1]);
     }
 }
 
-pub fn authorize_nv(world: &mut World) {
+pub(crate) fn authorize_nv(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     let Some(index) = world.index(|i| i.attributes >> 4 & 15 == 0 && i.size >= 34) else { return };
     let auth = super::nv::authorizing(world, &index, true);
@@ -291,7 +282,7 @@ pub fn authorize_nv(world: &mut World) {
     }
 }
 
-pub fn restart(world: &mut World) {
+pub(crate) fn restart(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
     if world.send(Command::new(cc::POLICY_RESTART).handle(&Entity::each(session.handle))).is_some()
         && let Some(session) = world.session_mut(session.handle)

@@ -6,7 +6,7 @@ use crate::differential::send::Command;
 use crate::differential::wire::{Bytes, both};
 use crate::differential::world::{Entity, Object, World, attribute as a, rh};
 
-pub fn start(world: &mut World) {
+pub(crate) fn start(world: &mut World) {
     let auth = world.auth_value();
     let mut alg = if world.once_in(25) { world.one_of(&[0, 5, 0x2f, 0x43]) } else { world.one_of(&Alg::ALL).id() };
     let key = world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.sequence.is_none());
@@ -39,7 +39,7 @@ pub fn start(world: &mut World) {
     world.objects.push(object);
 }
 
-pub fn update(world: &mut World) {
+pub(crate) fn update(world: &mut World) {
     let Some(sequence) = world.object(|o| o.sequence.is_some()) else { return };
     let n = world.one_of(&[0, 1, 3, 32, 64, 65, 500, 1024]);
     let mut data = world.octets(n);
@@ -49,7 +49,7 @@ pub fn update(world: &mut World) {
     world.send(Command::new(cc::SEQUENCE_UPDATE).auth(&sequence.entity).params(Bytes::new().sized(&data)));
 }
 
-pub fn complete(world: &mut World) {
+pub(crate) fn complete(world: &mut World) {
     let Some(sequence) = world.object(|o| o.sequence.is_some()) else { return };
     let n = world.one_of(&[0, 1, 32, 200]);
     let data = world.octets(n);

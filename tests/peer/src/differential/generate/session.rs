@@ -1,17 +1,26 @@
 //! TPM2_StartAuthSession.
 
+use super::known::Salt;
 use crate::differential::alg::{Alg, Sym};
 use crate::differential::cc;
 use crate::differential::send::Command;
-use crate::differential::wire::{Bytes, Two};
+use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Entity, Session, World, rh};
 
 /// A session that is neither bound nor salted.
-pub fn start(world: &mut World, kind: u8, alg: Alg, sym: Sym, used: &[Two<u32>]) -> Option<Session> {
-    begin(world, kind, alg, sym, &Entity::of(rh::NULL), used)
+pub(crate) fn start(world: &mut World, kind: u8, alg: Alg, sym: Sym, used: &[Two<u32>]) -> Option<Session> {
+    begin(world, kind, alg, sym, &Entity::of(rh::NULL), None, used)
 }
 
-fn begin(world: &mut World, kind: u8, alg: Alg, sym: Sym, bind: &Entity, used: &[Two<u32>]) -> Option<Session> {
+fn begin(
+    world: &mut World,
+    kind: u8,
+    alg: Alg,
+    sym: Sym,
+    bind: &Entity,
+    salt: Option<Salt>,
+    used: &[Two<u32>],
+) -> Option<Session> {
     // libtpms has three slots.
     while world.sessions.len() >= 3 {
         let free: Vec<Two<u32>> = world.sessions.iter().map(|s| s.handle).filter(|h| !used.contains(h)).collect();
@@ -27,17 +36,22 @@ fn begin(world: &mut World, kind: u8, alg: Alg, sym: Sym, bind: &Entity, used: &
     let n = if world.once_in(30) { world.rng.usize(0..40) } else { 16 };
     let nonce_caller = world.octets(n);
     let kind = if world.once_in(100) { world.rng.u8(..) } else { kind };
-    let salt = if world.once_in(60) { world.octets(8) } else { vec![] };
-    let mut reply = world.send(
-        Command::new(cc::START_AUTH_SESSION)
-            .handle(&Entity::of(rh::NULL))
-            .handle(bind)
-            .params(Bytes::new().sized(&nonce_caller).sized(&salt).u8(kind).raw(&sym.wire(alg)).u16(alg.id())),
-    )?;
+    let (key, secret, salt) = match salt {
+        Some(salt) => salt,
+        None if world.once_in(60) => (Entity::of(rh::NULL), both(world.octets(8)), both(vec![])),
+        None => (Entity::of(rh::NULL), both(vec![]), both(vec![])),
+    };
+    let salted = key.handle[0] != rh::NULL;
+    let mut reply =
+        world.send(Command::new(cc::START_AUTH_SESSION).handle(&key).handle(bind).params(
+            Bytes::new().sized(&nonce_caller).each_sized(&secret).u8(kind).raw(&sym.wire(alg)).u16(alg.id()),
+        ))?;
     let nonce = reply.sized();
     let bound = bind.handle[0] != rh::NULL;
-    let key = [0, 1]
-        .map(|side| if bound { alg.kdfa(&bind.auth, b"ATH", &nonce[side], &nonce_caller, alg.size()) } else { vec![] });
+    let key = [0, 1].map(|side| {
+        let from = [&bind.auth[..], &salt[side]].concat();
+        if bound || salted { alg.kdfa(&from, b"ATH", &nonce[side], &nonce_caller, alg.size()) } else { vec![] }
+    });
     let session = Session {
         handle: reply.handle,
         kind,
@@ -55,7 +69,7 @@ fn begin(world: &mut World, kind: u8, alg: Alg, sym: Sym, bind: &Entity, used: &
 }
 
 /// Any session, often bound to something.
-pub fn start_any(world: &mut World) {
+pub(crate) fn start_any(world: &mut World) {
     let kind = world.one_of(&[Session::HMAC, Session::HMAC, Session::POLICY, Session::POLICY, Session::TRIAL]);
     let alg = world.one_of(&[Alg::Sha1, Alg::Sha256, Alg::Sha256, Alg::Sha256, Alg::Sha384, Alg::Sha512]);
     let sym = world.one_of(&Sym::ALL);
@@ -65,5 +79,8 @@ pub fn start_any(world: &mut World) {
         2 => world.index(|_| true).map_or(Entity::of(rh::NULL), |i| i.entity),
         _ => Entity::of(rh::NULL),
     };
-    begin(world, kind, alg, sym, &bind, &[bind.handle]);
+    let salt = if world.once_in(3) { super::known::salt(world) } else { None };
+    if !world.stop {
+        begin(world, kind, alg, sym, &bind, salt, &[bind.handle]);
+    }
 }
