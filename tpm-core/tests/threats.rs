@@ -1,4 +1,4 @@
-//! Published attacks on TPMs and known mistakes of new ones that no other test file shows; docs/threats.md lists all of them.
+//! Published attacks on TPMs and known mistakes of new ones that no other test file shows; README.md lists all of them.
 
 mod harness;
 

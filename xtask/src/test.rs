@@ -20,8 +20,11 @@ pub struct Args {
 /// A suite in QEMU: its name and its cases.
 type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
 
+/// A proof: its name, and what looks for it.
+type Proof = (&'static str, fn() -> Result<Totals>);
+
 /// What is proved about the engine as it is compiled: each as a suite of one case.
-const PROOFS: &[(&str, fn() -> Result<Totals>)] = &[
+const PROOFS: &[Proof] = &[
     ("engine: every documented response code is seen in its tests", || proofs::as_suite(proofs::codes)),
     ("engine: no panic survives linking", || proofs::as_suite(proofs::panics)),
 ];

@@ -255,6 +255,7 @@ fn of_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let size = said.u16(said.request.len().saturating_sub(4));
     match said.code() {
         cc::NV_READ if theirs == 0x1c4 && size > 1024 => LARGER,
+        cc::NV_CERTIFY if theirs == 0x3c4 && size > 1024 => LARGER,
         cc::NV_DEFINE_SPACE if theirs == 0x2d5 && said.last_u16() > 1024 => LARGER,
         cc::PCR_READ if theirs == 0x1d5 && said.has_made_more_than(4) => LARGER,
         cc::CREATE | cc::CREATE_PRIMARY if theirs == 0x4d5 && said.has_made_more_than(4) => LARGER,
@@ -345,6 +346,8 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
             Some("Time and Clock of each TPM")
         }
         (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
+        // An HMAC session, of which libtpms asks whether it is bound to the object before it asks for the object's sensitive area.
+        (_, 0x12f, 0x101) if said.u32(14 + 4 * case.handles) >> 24 == 2 => Some("failure mode of libtpms"),
         (cc::ZGEN_2PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
         (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x200, 0x100] => {
             Some("CertifyX509: positions of handles")

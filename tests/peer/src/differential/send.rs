@@ -242,8 +242,29 @@ fn hex(octets: &[u8]) -> String {
     })
 }
 
+/// The last three words of a command.
+fn last_words(request: &[u8]) -> [u32; 3] {
+    let mut words = request.rchunks_exact(4).map(|word| u32::from_be_bytes(word.try_into().expect("four")));
+    let [third, second, first] = [(); 3].map(|()| words.next().unwrap_or_default());
+    [first, second, third]
+}
+
+/// Where those octets of a command end that decide on an authValue or on a session's key.
+fn secret_end(command: &Command, params_at: usize) -> usize {
+    match command.code {
+        cc::START_AUTH_SESSION | cc::OBJECT_CHANGE_AUTH => usize::MAX,
+        cc::CREATE_PRIMARY | cc::CREATE | cc::CREATE_LOADED | cc::LOAD_EXTERNAL => {
+            let sensitive = command.params.0[0].first_chunk().map_or(0, |size| u16::from_be_bytes(*size));
+            params_at + 2 + usize::from(sensitive)
+        }
+        _ => 0,
+    }
+}
+
 /// TPM_RC_RETRY: libtpms wants the same command again.
 const RETRY: u32 = 0x922;
+/// TPM_RC_FAILURE: what libtpms' failure mode says.
+const FAILURE: u32 = 0x101;
 
 impl World {
     /// Sends a command to both. The answers, if both say success.
@@ -348,6 +369,7 @@ impl World {
             self.tpms[1].execute(&request[1], locality, theirs);
         }
         let rc = [code_of(&responses[0]), code_of(&responses[1])];
+        let secret = hit.as_ref().is_some_and(|hit| hit.start < secret_end(&command, params_at));
         let case = Case {
             code: command.code,
             handles: self.commands.handles(sent_code(&plain[0])),
@@ -378,11 +400,18 @@ impl World {
         self.lost |=
             damage.is_some() && matches!(done, cc::HIERARCHY_CONTROL | cc::CLEAR | cc::CHANGE_PPS | cc::CHANGE_EPS);
         self.shut |= done == cc::SHUTDOWN;
+        if done == cc::DICTIONARY_ATTACK_PARAMETERS
+            && let Some([tries, recovery, _]) = self.tally.trail.last().map(|case| last_words(&case.request[0]))
+        {
+            self.few_tries = tries < 100 || recovery == 0;
+            self.few_tries_since |= self.few_tries;
+        }
         self.cleared |= done == cc::CLEAR;
         let reply = self.accept(&command, damage.is_some(), &auths, &nonces, &responses);
         self.lost |=
             damage.is_some() && matches!(command.code, cc::FLUSH_CONTEXT | cc::CONTEXT_LOAD | cc::EVICT_CONTROL);
-        if matches!(damage, Some(Damage::Code(_) | Damage::Octet(_, _))) {
+        // An authValue or a session's key that is not what the caller believes shows in nothing that could be asked for.
+        if matches!(damage, Some(Damage::Code(_) | Damage::Octet(_, _))) || secret {
             // What it did is not what the caller believes.
             self.lost = true;
             self.sessions.iter_mut().for_each(|session| {
@@ -411,8 +440,8 @@ impl World {
         let why = explained::explain(&case, &self.tally.trail, &self.commands).or_else(|| self.explain_by_slots(&case));
         if let Some(why) = why {
             *self.tally.explained.entry(why.into()).or_default() += 1;
-            // A failed authorization may count on one side only.
-            if rc.contains(&0) || rc.iter().any(|rc| rc & 0xbf == 0x8e) {
+            // A failed authorization may count on one side only, and failure mode is for all that follows.
+            if rc.contains(&0) || rc[1] == FAILURE || rc.iter().any(|rc| rc & 0xbf == 0x8e) {
                 self.tally.resynchronised += 1;
                 self.stop = true;
             }
@@ -579,7 +608,9 @@ impl World {
                 session.common = true;
             }
         }
-        if command.equal && !(damaged && matches!(command.code, cc::GET_CAPABILITY | cc::NV_READ_PUBLIC)) {
+        if command.equal
+            && !(damaged && matches!(command.code, cc::GET_CAPABILITY | cc::NV_READ_PUBLIC | cc::POLICY_GET_DIGEST))
+        {
             self.count_compared(command.code);
             if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
                 let what = format!("{}: answers differ", cc::name(command.code));

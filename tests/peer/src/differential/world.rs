@@ -178,6 +178,10 @@ pub(crate) struct World {
     pub(crate) stop: bool,
     /// what is loaded may be other than what is known
     pub(crate) lost: bool,
+    /// whether so few failed tries are allowed, or so little time to forget them, that libtpms may not have counted a loss of power
+    pub(crate) few_tries: bool,
+    /// whether it was so at any time since the last TPM2_Startup after an orderly shutdown
+    pub(crate) few_tries_since: bool,
     /// TPM2_Clear was successful, perhaps where another command was meant
     pub(crate) cleared: bool,
     /// TPM2_Shutdown was successful since TPM2_Startup
@@ -218,6 +222,8 @@ impl World {
             commands: Commands::default(),
             stop: false,
             lost: false,
+            few_tries: false,
+            few_tries_since: false,
             cleared: false,
             shut: false,
             unsure: false,
@@ -247,6 +253,7 @@ impl World {
             tpm.set_physical_presence(false);
         });
         (self.lost, self.cleared, self.unsure, self.shut) = (false, false, false, false);
+        (self.few_tries, self.few_tries_since) = (false, false);
         (self.stop, self.busy, self.presence) = (false, false, false);
         self.objects.clear();
         self.blobs.clear();

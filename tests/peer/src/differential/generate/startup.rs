@@ -52,8 +52,11 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
         forget_tries(world);
         0
     };
-    if shutdown.is_none() && shut_before {
+    if shutdown.is_none() && (shut_before || world.few_tries_since) {
         forget_tries(world);
+    }
+    if shutdown.is_some() {
+        world.few_tries_since = world.few_tries;
     }
     world.shut = false;
     world.locality = locality;
@@ -66,9 +69,9 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
     }
 }
 
-/// Two cases in which libtpms counts another number of failed tries at TPM2_Startup, so that none is left for the two to agree again: where TPM2_Startup(STATE)
+/// Three cases in which libtpms counts another number of failed tries at TPM2_Startup, so that none is left for the two to agree again: where TPM2_Startup(STATE)
 /// was refused after an unorderly shutdown, it forgets that a protected object was in use; where a TPM2_Shutdown no longer counts, it remembers what was in
-/// use before that.
+/// use before that; and where the tries were used up, or no time was to pass until they are forgotten, it does not note the next use.
 fn forget_tries(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     if world.send(Command::new(cc::DICTIONARY_ATTACK_LOCK_RESET).auth(&lockout).plain()).is_none() {
