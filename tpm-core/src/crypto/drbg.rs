@@ -3,14 +3,15 @@
 //! HMAC_DRBG and not CTR_DRBG: it needs no derivation function and no cipher whose software form has tables, it has a security proof that covers
 //! additional input, and its state is two values of 32 bytes. The TPM needs few random bytes at a time, so speed does not decide.
 
+use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::hash::{Digest, HashAlg};
-use super::hmac::{hmac, hmac_of};
 use super::{Error, Rng};
 use crate::bounded;
 
 const SIZE: usize = 32;
+/// SHA-256's block.
+const BLOCK: usize = 64;
 /// Requests between reseeds (SP 800-90A, table 2).
 const RESEED_INTERVAL: u64 = 1 << 48;
 /// Bytes per request (SP 800-90A, table 2: 2^19 bits).
@@ -21,7 +22,9 @@ pub const MIN_ENTROPY: usize = 32;
 /// HMAC_DRBG. Its state is wiped when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Drbg {
-    key: [u8; SIZE],
+    /// The two hash computations of HMAC with the key K, which have taken in its pads: half of the work. They wipe themselves.
+    #[zeroize(skip)]
+    keyed: [Sha256; 2],
     value: [u8; SIZE],
     /// Requests since the last seed, plus one (`reseed_counter`).
     counter: u64,
@@ -41,7 +44,7 @@ impl Drbg {
 
     /// Instantiates from seed material of any length: for derivations, whose seed has been checked by the caller.
     pub(super) fn from_seed(seed: &[&[u8]]) -> Self {
-        let mut drbg = Self { key: [0; SIZE], value: [1; SIZE], counter: 1 };
+        let mut drbg = Self { keyed: keyed(&[0; SIZE]), value: [1; SIZE], counter: 1 };
         drbg.update(seed);
         drbg
     }
@@ -96,8 +99,7 @@ impl Drbg {
 
     /// V = HMAC(K, V)
     fn next_value(&mut self) {
-        let next = hmac(HashAlg::Sha256, &self.key, &[&self.value]);
-        store(&mut self.value, next);
+        self.value = hmac(&self.keyed, [&self.value[..]].into_iter());
     }
 
     /// HMAC_DRBG_Update (10.1.2.2) with the concatenation of `data`.
@@ -110,21 +112,34 @@ impl Drbg {
 
     /// K = HMAC(K, V ‖ round ‖ data), V = HMAC(K, V)
     fn update_round(&mut self, round: u8, data: &[&[u8]]) {
-        let key = hmac_of(HashAlg::Sha256, &self.key, |hasher| {
-            hasher.update(&self.value);
-            hasher.update(&[round]);
-            data.iter().for_each(|part| hasher.update(part));
-        });
-        store(&mut self.key, key);
+        let round = [round];
+        let parts = [&self.value[..], &round].into_iter().chain(data.iter().copied());
+        let mut key = hmac(&self.keyed, parts);
+        self.keyed = keyed(&key);
+        key.zeroize();
         self.next_value();
     }
 }
 
-fn store(to: &mut [u8; SIZE], mut from: Digest) {
-    if let Some(bytes) = from.as_slice().first_chunk() {
-        *to = *bytes;
-    }
-    from.zeroize();
+/// HMAC with SHA-256 (FIPS 198-1), as far as it goes without a message.
+fn keyed(key: &[u8; SIZE]) -> [Sha256; 2] {
+    [0x36, 0x5C].map(|pad| {
+        let mut block = [pad; BLOCK];
+        block.iter_mut().zip(key).for_each(|(pad, key)| *pad ^= key);
+        let hash = Sha256::new_with_prefix(block);
+        block.zeroize();
+        hash
+    })
+}
+
+/// The HMAC of the concatenation of `parts`.
+fn hmac<'a>(keyed: &[Sha256; 2], parts: impl Iterator<Item = &'a [u8]>) -> [u8; SIZE] {
+    let [mut inner, mut outer] = keyed.clone();
+    parts.for_each(|part| inner.update(part));
+    let mut digest = inner.finalize();
+    outer.update(digest);
+    digest.zeroize();
+    outer.finalize().into()
 }
 
 impl Rng for Drbg {

@@ -5,13 +5,13 @@
 //!   line "N" for a new TPM, "I" for _TPM_Init, and "C", locality, command and response code in hexadecimal for a command.
 //! - `QUOIN_CODES` names a file: command code and response code go there, each pair once, for `cargo xtask codes`.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How the names of tests of threats begin.
 const THREATS: [&str; 3] = ["cve_", "tn_", "libtpms_"];
