@@ -27,8 +27,8 @@ extern "C" fn _start(
     match call {
         0 => drop(slot.write(Tpm::manufacture(hooks).ok())),
         1 => drop(slot.write(Tpm::import(input, hooks).ok())),
-        // SAFETY: the caller, if there were one, would have begun with one of the calls above.
         _ => {
+            // SAFETY: the caller, if there were one, would have begun with one of the calls above.
             if let Some(tpm) = unsafe { slot.assume_init_mut() } {
                 *result = call_on(tpm, hooks, call, number, input, out);
             }
