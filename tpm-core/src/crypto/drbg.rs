@@ -20,9 +20,10 @@ pub const MAX_REQUEST: usize = 1 << 16;
 pub const MIN_ENTROPY: usize = 32;
 
 /// HMAC_DRBG. Its state is wiped when dropped.
-#[derive(Zeroize, ZeroizeOnDrop)]
+#[derive(ZeroizeOnDrop)]
 pub struct Drbg {
-    /// The two hash computations of HMAC with the key K, which have taken in its pads: half of the work. They wipe themselves.
+    /// The two hash computations of HMAC with the key K, which have taken in its pads: half of the work. They wipe themselves. Not a `Hmac`: that has
+    /// room for every hash, and its moves leave in it what the stack had there.
     #[zeroize(skip)]
     keyed: [Sha256; 2],
     value: [u8; SIZE],
