@@ -103,10 +103,11 @@ pub(super) fn select(a: &mut [u64], b: &[u64], mask: u64) {
     a.iter_mut().zip(b).for_each(|(a, b)| *a ^= (*a ^ b) & mask);
 }
 
-/// a = carry·2^(64·len) + a, reduced once by m: a value below 2m becomes one below m.
-pub(super) fn reduce_once(a: &mut [u64], carry: u64, m: &[u64]) {
-    let smaller = less(a, m) & (carry ^ 1);
-    sub_masked(a, m, mask(smaller ^ 1));
+/// carry·2^(64·len) + a, reduced once by m, in the same form: a value below 2m becomes one below m. The carry.
+pub(super) fn reduce_once(a: &mut [u64], carry: u64, m: &[u64]) -> u64 {
+    let smaller = less(a, m) & is_zero_word(carry);
+    let borrow = sub_masked(a, m, mask(smaller ^ 1));
+    carry.wrapping_sub(borrow)
 }
 
 /// acc += a · b for one limb b; the carry out of `acc`, which is as long as `a`.

@@ -4,6 +4,12 @@
 //! No loops over the limbs of a block: the firmware is optimised for size, and would not unroll them. Written in this order each product costs a
 //! multiplication and two additions, and nothing waits for a carry.
 
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::crypto::num;
+
+/// 64-bit limbs of a block.
+pub(super) const LIMBS: usize = 8;
 /// Bits of a limb.
 const BITS: u32 = 58;
 /// Limbs of a block.
@@ -13,7 +19,7 @@ pub(super) const BLOCK_BITS: usize = 58 * BLOCK;
 /// How many of them are beyond the block's 512.
 pub(super) const SPARE: usize = BLOCK_BITS - 512;
 /// The bits of a limb.
-pub(super) const MASK: u64 = (1 << BITS) - 1;
+const MASK: u64 = (1 << BITS) - 1;
 
 /// A block of limbs, all below 2^58.
 pub(super) type Block = [u64; BLOCK];
@@ -33,87 +39,155 @@ macro_rules! sum {
     };
 }
 
-/// Adds a · b to the columns.
+/// A sum, and for each two limbs of a and those of b what the two products of unequal index have more than those of equal index:
+/// (a − c) · (d − b) = a · d + c · b − a · b − c · d.
+macro_rules! cross {
+    ($own:ident $(, $a:ident $c:ident $b:ident $d:ident)*) => {
+        $own$(.wrapping_add(signed_product($a.wrapping_sub($c), $d.wrapping_sub($b))))*
+    };
+}
+
+#[inline(always)]
+fn signed_product(a: u64, b: u64) -> u128 {
+    i128::from(a.cast_signed()).wrapping_mul(b.cast_signed().into()).cast_unsigned()
+}
+
+#[inline(always)]
+fn add(column: &mut u128, sum: u128) {
+    *column = column.wrapping_add(sum);
+}
+
+/// Adds a · b to the columns. By Karatsuba's way for each two limbs, which spares 36 of 81 multiplications: two products that meet in a column are
+/// one, and two of limbs with equal index, of which each column has a run. Intermediate sums may be above 2^128; the last are not.
 #[inline(never)]
 fn multiply_block(a: &Block, b: &Block, columns: &mut [u128]) {
+    let Some([c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16]) = columns.first_chunk_mut()
+    else {
+        return;
+    };
+    let [a0, a1, a2, a3, a4, a5, a6, a7, a8] = *a;
     let [b0, b1, b2, b3, b4, b5, b6, b7, b8] = *b;
-    let mut rest = columns;
-    for &a in a {
-        let Some([t0, t1, t2, t3, t4, t5, t6, t7, t8]) = rest.first_chunk_mut() else { return };
-        *t0 = t0.wrapping_add(product(a, b0));
-        *t1 = t1.wrapping_add(product(a, b1));
-        *t2 = t2.wrapping_add(product(a, b2));
-        *t3 = t3.wrapping_add(product(a, b3));
-        *t4 = t4.wrapping_add(product(a, b4));
-        *t5 = t5.wrapping_add(product(a, b5));
-        *t6 = t6.wrapping_add(product(a, b6));
-        *t7 = t7.wrapping_add(product(a, b7));
-        *t8 = t8.wrapping_add(product(a, b8));
-        rest = core::mem::take(&mut rest).get_mut(1..).unwrap_or_default();
-    }
+    let d0 = product(a0, b0);
+    let d1 = product(a1, b1);
+    let d2 = product(a2, b2);
+    let d3 = product(a3, b3);
+    let d4 = product(a4, b4);
+    let d5 = product(a5, b5);
+    let d6 = product(a6, b6);
+    let d7 = product(a7, b7);
+    let d8 = product(a8, b8);
+    let own = d0;
+    add(c0, own);
+    let own = own.wrapping_add(d1);
+    add(c1, cross!(own, a0 a1 b0 b1));
+    let own = own.wrapping_add(d2);
+    add(c2, cross!(own, a0 a2 b0 b2));
+    let own = own.wrapping_add(d3);
+    add(c3, cross!(own, a0 a3 b0 b3, a1 a2 b1 b2));
+    let own = own.wrapping_add(d4);
+    add(c4, cross!(own, a0 a4 b0 b4, a1 a3 b1 b3));
+    let own = own.wrapping_add(d5);
+    add(c5, cross!(own, a0 a5 b0 b5, a1 a4 b1 b4, a2 a3 b2 b3));
+    let own = own.wrapping_add(d6);
+    add(c6, cross!(own, a0 a6 b0 b6, a1 a5 b1 b5, a2 a4 b2 b4));
+    let own = own.wrapping_add(d7);
+    add(c7, cross!(own, a0 a7 b0 b7, a1 a6 b1 b6, a2 a5 b2 b5, a3 a4 b3 b4));
+    let own = own.wrapping_add(d8);
+    add(c8, cross!(own, a0 a8 b0 b8, a1 a7 b1 b7, a2 a6 b2 b6, a3 a5 b3 b5));
+    let own = own.wrapping_sub(d0);
+    add(c9, cross!(own, a1 a8 b1 b8, a2 a7 b2 b7, a3 a6 b3 b6, a4 a5 b4 b5));
+    let own = own.wrapping_sub(d1);
+    add(c10, cross!(own, a2 a8 b2 b8, a3 a7 b3 b7, a4 a6 b4 b6));
+    let own = own.wrapping_sub(d2);
+    add(c11, cross!(own, a3 a8 b3 b8, a4 a7 b4 b7, a5 a6 b5 b6));
+    let own = own.wrapping_sub(d3);
+    add(c12, cross!(own, a4 a8 b4 b8, a5 a7 b5 b7));
+    let own = own.wrapping_sub(d4);
+    add(c13, cross!(own, a5 a8 b5 b8, a6 a7 b6 b7));
+    let own = own.wrapping_sub(d5);
+    add(c14, cross!(own, a6 a8 b6 b8));
+    let own = own.wrapping_sub(d6);
+    add(c15, cross!(own, a7 a8 b7 b8));
+    let own = own.wrapping_sub(d7);
+    add(c16, own);
 }
 
-/// a²
+/// Adds a · b to the columns.
+#[inline(always)]
+fn multiply_limb(a: u64, b: &Block, columns: &mut [u128]) {
+    let [b0, b1, b2, b3, b4, b5, b6, b7, b8] = *b;
+    let Some([c0, c1, c2, c3, c4, c5, c6, c7, c8]) = columns.first_chunk_mut() else { return };
+    add(c0, product(a, b0));
+    add(c1, product(a, b1));
+    add(c2, product(a, b2));
+    add(c3, product(a, b3));
+    add(c4, product(a, b4));
+    add(c5, product(a, b5));
+    add(c6, product(a, b6));
+    add(c7, product(a, b7));
+    add(c8, product(a, b8));
+}
+
+/// columns = a²
 #[inline(never)]
-fn square_block(a: &Block) -> Columns {
+fn square_block(a: &Block, columns: &mut Columns) {
     let [a0, a1, a2, a3, a4, a5, a6, a7, a8] = *a;
     let [d0, d1, d2, d3, d4, d5, d6, d7] = [a0 << 1, a1 << 1, a2 << 1, a3 << 1, a4 << 1, a5 << 1, a6 << 1, a7 << 1];
-    [
-        sum!(a0 a0),
-        sum!(d0 a1),
-        sum!(d0 a2, a1 a1),
-        sum!(d0 a3, d1 a2),
-        sum!(d0 a4, d1 a3, a2 a2),
-        sum!(d0 a5, d1 a4, d2 a3),
-        sum!(d0 a6, d1 a5, d2 a4, a3 a3),
-        sum!(d0 a7, d1 a6, d2 a5, d3 a4),
-        sum!(d0 a8, d1 a7, d2 a6, d3 a5, a4 a4),
-        sum!(d1 a8, d2 a7, d3 a6, d4 a5),
-        sum!(d2 a8, d3 a7, d4 a6, a5 a5),
-        sum!(d3 a8, d4 a7, d5 a6),
-        sum!(d4 a8, d5 a7, a6 a6),
-        sum!(d5 a8, d6 a7),
-        sum!(d6 a8, a7 a7),
-        sum!(d7 a8),
-        sum!(a8 a8),
-        0,
-    ]
+    let [c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17] = columns;
+    *c0 = sum!(a0 a0);
+    *c1 = sum!(d0 a1);
+    *c2 = sum!(d0 a2, a1 a1);
+    *c3 = sum!(d0 a3, d1 a2);
+    *c4 = sum!(d0 a4, d1 a3, a2 a2);
+    *c5 = sum!(d0 a5, d1 a4, d2 a3);
+    *c6 = sum!(d0 a6, d1 a5, d2 a4, a3 a3);
+    *c7 = sum!(d0 a7, d1 a6, d2 a5, d3 a4);
+    *c8 = sum!(d0 a8, d1 a7, d2 a6, d3 a5, a4 a4);
+    *c9 = sum!(d1 a8, d2 a7, d3 a6, d4 a5);
+    *c10 = sum!(d2 a8, d3 a7, d4 a6, a5 a5);
+    *c11 = sum!(d3 a8, d4 a7, d5 a6);
+    *c12 = sum!(d4 a8, d5 a7, a6 a6);
+    *c13 = sum!(d5 a8, d6 a7);
+    *c14 = sum!(d6 a8, a7 a7);
+    *c15 = sum!(d7 a8);
+    *c16 = sum!(a8 a8);
+    *c17 = 0;
 }
 
-/// Montgomery's reduction of a block: adds a multiple of `modulus` that brings zeros into the first nine columns; what they carry goes into the tenth.
-/// The multiple, for the rest of the modulus. `n0` is −modulus^-1 mod 2^58.
+/// A step of Montgomery's reduction for each of the quotients: adds a multiple of a modulus that is −1 mod 2^58, which brings zeros into their columns;
+/// what they carry goes into the column after them. `modulus` is the block above that lowest limb, less the borrow of the −1. So a quotient is the
+/// limb of its column, and waits for nothing but one product with the quotient before it.
 #[inline(never)]
-fn reduce_block(columns: &mut [u128], modulus: &Block, n0: u64) -> Block {
+fn reduce_block(columns: &mut [u128], modulus: &Block, quotients: &mut [u64]) {
     let [m0, m1, m2, m3, m4, m5, m6, m7, m8] = *modulus;
-    let (mut quotients, mut carry) = ([0; BLOCK], 0);
+    let mut column = columns.first().copied().unwrap_or(0);
     let mut rest = columns;
-    for quotient in &mut quotients {
-        let Some([t0, t1, t2, t3, t4, t5, t6, t7, t8]) = rest.first_chunk_mut() else { return quotients };
-        let column = t0.wrapping_add(carry);
-        *quotient = low(column).wrapping_mul(n0) & MASK;
-        carry = column.wrapping_add(product(*quotient, m0)) >> BITS;
-        *t1 = t1.wrapping_add(product(*quotient, m1));
-        *t2 = t2.wrapping_add(product(*quotient, m2));
-        *t3 = t3.wrapping_add(product(*quotient, m3));
-        *t4 = t4.wrapping_add(product(*quotient, m4));
-        *t5 = t5.wrapping_add(product(*quotient, m5));
-        *t6 = t6.wrapping_add(product(*quotient, m6));
-        *t7 = t7.wrapping_add(product(*quotient, m7));
-        *t8 = t8.wrapping_add(product(*quotient, m8));
+    for quotient in quotients {
+        let Some([_, c1, c2, c3, c4, c5, c6, c7, c8, c9]) = rest.first_chunk_mut() else { return };
+        *quotient = cut(column);
+        column = c1.wrapping_add(product(*quotient, m0)).wrapping_add(column >> BITS);
+        add(c2, product(*quotient, m1));
+        add(c3, product(*quotient, m2));
+        add(c4, product(*quotient, m3));
+        add(c5, product(*quotient, m4));
+        add(c6, product(*quotient, m5));
+        add(c7, product(*quotient, m6));
+        add(c8, product(*quotient, m7));
+        add(c9, product(*quotient, m8));
         rest = core::mem::take(&mut rest).get_mut(1..).unwrap_or_default();
     }
     if let Some(next) = rest.first_mut() {
-        *next = next.wrapping_add(carry);
+        *next = column;
     }
-    quotients
 }
 
 /// columns = a · b
 pub(super) fn multiply(a: &[Block], b: &[Block], columns: &mut [Columns]) {
-    columns.as_flattened_mut().fill(0);
+    let columns = columns.as_flattened_mut();
+    columns.fill(0);
     for (i, a) in a.iter().enumerate() {
         for (j, b) in b.iter().enumerate() {
-            multiply_block(a, b, from_block(columns, i.wrapping_add(j)));
+            multiply_block(a, b, from(columns, BLOCK.wrapping_mul(i.wrapping_add(j))));
         }
     }
 }
@@ -121,18 +195,18 @@ pub(super) fn multiply(a: &[Block], b: &[Block], columns: &mut [Columns]) {
 /// columns = a². The products of different blocks are taken once, with one of them doubled: limbs have room for that.
 pub(super) fn square(a: &[Block], columns: &mut [Columns]) {
     for (block, columns) in a.iter().zip(&mut *columns) {
-        *columns = square_block(block);
+        square_block(block, columns);
     }
-    let (mut rest, mut from) = (a, columns.as_flattened_mut());
+    let (mut rest, mut columns) = (a, columns.as_flattened_mut());
     while let Some((block, others)) = rest.split_first() {
         let doubled = double(block);
-        let mut to = from.get_mut(BLOCK..).unwrap_or_default();
+        let mut to = from(columns, BLOCK);
         for other in others {
             multiply_block(&doubled, other, to);
-            to = core::mem::take(&mut to).get_mut(BLOCK..).unwrap_or_default();
+            to = from(to, BLOCK);
         }
         rest = others;
-        from = core::mem::take(&mut from).get_mut(2 * BLOCK..).unwrap_or_default();
+        columns = from(columns, 2 * BLOCK);
     }
 }
 
@@ -142,18 +216,65 @@ const fn double(a: &Block) -> Block {
     [a0 << 1, a1 << 1, a2 << 1, a3 << 1, a4 << 1, a5 << 1, a6 << 1, a7 << 1, a8 << 1]
 }
 
-/// out = columns / R mod modulus, by Montgomery's reduction; R is 2^58 for each limb of the modulus. The answer is below columns / R + modulus.
-pub(super) fn reduce(columns: &mut [Columns], modulus: &[Block], n0: u64, out: &mut [Block]) {
-    let Some((lowest, others)) = modulus.split_first() else { return };
-    for i in 0..modulus.len() {
-        let quotients = reduce_block(from_block(columns, i), lowest, n0);
-        for (j, block) in (1..).zip(others) {
-            multiply_block(&quotients, block, from_block(columns, i.wrapping_add(j)));
+/// An odd modulus of at most `N` blocks, as Montgomery's reduction takes it. Wiped when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct Modulus<const N: usize> {
+    blocks: [Block; N],
+    /// (modulus · n0 + 1) / 2^58: what a multiple of the modulus that is −1 mod 2^58 has above its lowest limb, and 1.
+    multiple: [Block; N],
+    /// −modulus^-1 mod 2^58
+    n0: u64,
+    len: usize,
+}
+
+impl<const N: usize> Modulus<N> {
+    /// The modulus from 64-bit limbs of whole blocks.
+    pub(super) fn new(limbs: &[u64]) -> Self {
+        let n0 = num::invert_word(limbs.first().copied().unwrap_or(1)).wrapping_neg() & MASK;
+        let len = (limbs.len() / LIMBS).min(N);
+        let mut modulus = Self { blocks: [[0; BLOCK]; N], multiple: [[0; BLOCK]; N], n0, len };
+        read(limbs, modulus.blocks.get_mut(..len).unwrap_or_default());
+        let mut limbs = modulus.blocks.as_flattened().iter().copied();
+        let mut column = product(limbs.next().unwrap_or(0), n0).wrapping_add(1);
+        for (to, limb) in modulus.multiple.as_flattened_mut().iter_mut().zip(limbs.chain([0])) {
+            column = (column >> BITS).wrapping_add(product(limb, n0));
+            *to = cut(column);
         }
+        modulus
     }
-    let mut carry = 0;
-    for (block, columns) in out.iter_mut().zip(from_block(columns, modulus.len()).as_chunks().0) {
-        (*block, carry) = carry_block(columns, carry);
+
+    /// How many blocks it has.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// out = columns / R mod the modulus, by Montgomery's reduction; R is 2^58 for each limb of the modulus. The answer is below columns / R + 2 · the
+    /// modulus: all steps but the last add less than R · modulus together, and so does the last, which takes the modulus as it is.
+    pub(super) fn reduce(&self, columns: &mut [Columns], out: &mut [Block]) {
+        let columns = columns.as_flattened_mut();
+        let Some((lowest, others)) = self.multiple.get(..self.len).unwrap_or_default().split_first() else { return };
+        let last = self.len.wrapping_mul(BLOCK).wrapping_sub(1);
+        for start in (0..=last).step_by(BLOCK) {
+            let steps = last.wrapping_sub(start).min(BLOCK);
+            let mut quotients = [0; BLOCK];
+            reduce_block(from(columns, start), lowest, quotients.get_mut(..steps).unwrap_or_default());
+            let mut to = from(columns, start.wrapping_add(BLOCK + 1));
+            for block in others {
+                multiply_block(&quotients, block, to);
+                to = from(to, BLOCK);
+            }
+        }
+        let mut to = from(columns, last);
+        let quotient = cut(to.first().copied().unwrap_or(0)).wrapping_mul(self.n0) & MASK;
+        for block in self.blocks.get(..self.len).unwrap_or_default() {
+            multiply_limb(quotient, block, to);
+            to = from(to, BLOCK);
+        }
+        let (done, rest) = columns.split_at_mut_checked(last.wrapping_add(1)).unwrap_or_default();
+        let mut carry = done.last().map_or(0, |column| column >> BITS);
+        for (block, columns) in out.iter_mut().zip(rest.as_chunks().0) {
+            (*block, carry) = carry_block(columns, carry);
+        }
     }
 }
 
@@ -180,10 +301,10 @@ const fn cut(column: u128) -> u64 {
     low(column) & MASK
 }
 
-/// The columns from a block on.
+/// The columns from one on.
 #[inline(always)]
-fn from_block(columns: &mut [Columns], block: usize) -> &mut [u128] {
-    columns.as_flattened_mut().get_mut(block.wrapping_mul(BLOCK)..).unwrap_or_default()
+fn from(columns: &mut [u128], first: usize) -> &mut [u128] {
+    columns.get_mut(first..).unwrap_or_default()
 }
 
 /// a = a · 2^k, for k below 58 and a product that has not more blocks.
@@ -240,7 +361,6 @@ mod tests {
     extern crate std;
 
     use super::*;
-    use crate::crypto::num;
     use std::{vec, vec::Vec};
 
     /// Limbs that look random, and limbs full of ones: the largest sums.
@@ -307,8 +427,7 @@ mod tests {
         for limbs in [8, 16, 24, 32, 48, 64] {
             for mut modulus in numbers(limbs) {
                 modulus[0] |= 1;
-                let modulus = blocks(&modulus);
-                let n0 = num::invert_word(modulus[0][0]).wrapping_neg();
+                let modulus = Modulus::<8>::new(&modulus);
                 // R · x / R is x, when R · x is given as columns.
                 let x = blocks(&numbers(limbs)[0]);
                 let mut columns = vec![[0; 2 * BLOCK]; limbs / 8];
@@ -317,7 +436,7 @@ mod tests {
                     *column = limb.into();
                 }
                 let mut out = vec![[7; BLOCK]; x.len()];
-                reduce(&mut columns, &modulus, n0, &mut out);
+                modulus.reduce(&mut columns, &mut out);
                 assert_eq!(out, x);
             }
         }

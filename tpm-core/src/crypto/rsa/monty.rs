@@ -1,21 +1,19 @@
 //! Montgomery arithmetic with an odd modulus of whole blocks of 512 bits whose top bit is set. In constant time, but for the exponent of
 //! [`Monty::power_word`].
 //!
-//! R is 2^522 for each block: the [blocks](super::block) have bits to spare. Between operations a number is below 2m and in the residue class of what
-//! it stands for. The product of two such numbers is again one, for (4m² + R·m) / R < 2m, so nothing is ever compared with the modulus but what
+//! R is 2^522 for each block: the [blocks](super::block) have bits to spare. Between operations a number is below 3m and in the residue class of what
+//! it stands for. The product of two such numbers is again one, for (9m² + 2R·m) / R < 3m, so nothing is ever compared with the modulus but what
 //! leaves this module.
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::block::{self, Block, Columns, MASK, SPARE};
+use super::block::{self, BLOCK, BLOCK_BITS, Block, Columns, LIMBS, Modulus, SPARE};
 use crate::crypto::num;
 
 /// The limbs of the longest modulus, of 64 bits.
 pub(super) const MAX_LIMBS: usize = 64;
 /// The blocks of the longest modulus.
 pub(super) const MAX_BLOCKS: usize = MAX_LIMBS / LIMBS;
-/// 64-bit limbs of a block.
-const LIMBS: usize = 8;
 /// Bits of exponent per multiplication.
 const WINDOW: u32 = 4;
 
@@ -26,7 +24,7 @@ pub(super) type Residue<const N: usize> = Zeroizing<[Block; N]>;
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Monty<const N: usize> {
     limbs: [[u64; LIMBS]; N],
-    modulus: [Block; N],
+    modulus: Modulus<N>,
     /// R mod m: 1 in Montgomery form.
     one: [Block; N],
     /// R² mod m
@@ -34,30 +32,33 @@ pub(super) struct Monty<const N: usize> {
     /// A product before its reduction.
     product: [Columns; N],
     blocks: usize,
-    /// −m^-1 mod 2^58
-    n0: u64,
 }
 
 impl<const N: usize> Monty<N> {
     /// Prepares for the modulus `m` of at most `N` blocks, given in 64-bit limbs.
     pub(super) fn new(m: &[u64]) -> Self {
-        let mut monty = Self {
-            limbs: [[0; LIMBS]; N],
-            modulus: [[0; block::BLOCK]; N],
-            one: [[0; block::BLOCK]; N],
-            square: [[0; block::BLOCK]; N],
-            product: [[0; 2 * block::BLOCK]; N],
-            blocks: (m.len() / LIMBS).min(N),
-            n0: num::invert_word(m.first().copied().unwrap_or(1)).wrapping_neg() & MASK,
-        };
-        num::copy(monty.limbs.as_flattened_mut(), m);
-        monty.modulus = *monty.residue(m);
+        let mut monty = Self::bare(m);
         monty.prepare();
         monty
     }
 
+    /// A modulus without R mod m and R² mod m. Until it is [prepared](Self::prepare), nothing but [`Self::root_of_two`] is right.
+    pub(super) fn bare(m: &[u64]) -> Self {
+        let modulus = Modulus::new(m);
+        let mut monty = Self {
+            limbs: [[0; LIMBS]; N],
+            one: [[0; BLOCK]; N],
+            square: [[0; BLOCK]; N],
+            product: [[0; 2 * BLOCK]; N],
+            blocks: modulus.len(),
+            modulus,
+        };
+        num::copy(monty.limbs.as_flattened_mut(), m);
+        monty
+    }
+
     /// Finds R mod m and R² mod m.
-    fn prepare(&mut self) {
+    pub(super) fn prepare(&mut self) {
         let mut number = Zeroizing::new([[0; LIMBS]; N]);
         let number = cut(&mut *number, self.blocks);
         // The top bit of m is set, so 2^(512·blocks) mod m is that less m. As many doublings as R has bits more.
@@ -66,12 +67,12 @@ impl<const N: usize> Monty<N> {
         (0..SPARE.wrapping_mul(self.blocks)).for_each(|_| num::double_modulo(number, modulus));
         self.one = *self.residue(number.as_flattened());
         // R is the power of two with this exponent: the first bits of it by doubling, six bits by squaring.
-        let exponent = block::BLOCK_BITS.wrapping_mul(self.blocks);
+        let exponent = BLOCK_BITS.wrapping_mul(self.blocks);
         (0..exponent >> 6).for_each(|_| num::double_modulo(number, modulus));
         let mut square = self.residue(number.as_flattened());
         for bit in (0..6).rev() {
             self.square(&mut square);
-            // Below 4m at most: no matter to the next product.
+            // Below 6m at most: no matter to the next product.
             block::shift(cut(&mut *square, self.blocks), u32::from(exponent >> bit & 1 == 1));
         }
         self.square = *square;
@@ -83,7 +84,7 @@ impl<const N: usize> Monty<N> {
 
     /// A number of as many 64-bit limbs as the modulus has, in blocks: not in Montgomery form.
     pub(super) fn residue(&self, limbs: &[u64]) -> Residue<N> {
-        let mut residue = Residue::new([[0; block::BLOCK]; N]);
+        let mut residue = Residue::new([[0; BLOCK]; N]);
         block::read(limbs, cut(&mut *residue, self.blocks));
         residue
     }
@@ -106,7 +107,7 @@ impl<const N: usize> Monty<N> {
         let product = cut(&mut self.product, self.blocks).as_flattened_mut();
         product.fill(0);
         product.iter_mut().zip(a.as_flattened()).for_each(|(to, from)| *to = u128::from(*from));
-        let mut reduced = Residue::new([[0; block::BLOCK]; N]);
+        let mut reduced = Residue::new([[0; BLOCK]; N]);
         self.reduce(&mut reduced);
         self.write(&reduced, out);
     }
@@ -114,6 +115,7 @@ impl<const N: usize> Monty<N> {
     /// out = a, below the modulus.
     pub(super) fn write(&self, a: &Residue<N>, out: &mut [u64]) {
         let carry = block::write(a.get(..self.blocks).unwrap_or_default(), out);
+        let carry = num::reduce_once(out, carry, self.limbs());
         num::reduce_once(out, carry, self.limbs());
     }
 
@@ -132,27 +134,26 @@ impl<const N: usize> Monty<N> {
 
     /// wide / R, for a number of twice the 64-bit limbs that is below m · R.
     pub(super) fn reduce_wide(&mut self, wide: &[u64]) -> Residue<N> {
-        let mut limbs = Zeroizing::new([[[0; block::BLOCK]; 2]; N]);
+        let mut limbs = Zeroizing::new([[[0; BLOCK]; 2]; N]);
         let limbs = limbs.as_flattened_mut();
         block::read(wide, limbs);
         let product = self.product.as_flattened_mut();
         product.iter_mut().zip(limbs.as_flattened()).for_each(|(to, from)| *to = u128::from(*from));
-        let mut reduced = Residue::new([[0; block::BLOCK]; N]);
+        let mut reduced = Residue::new([[0; BLOCK]; N]);
         self.reduce(&mut reduced);
         reduced
     }
 
     /// out = product / R
     fn reduce(&mut self, out: &mut Residue<N>) {
-        let modulus = self.modulus.get(..self.blocks).unwrap_or_default();
-        block::reduce(cut(&mut self.product, self.blocks), modulus, self.n0, cut(&mut **out, self.blocks));
+        self.modulus.reduce(cut(&mut self.product, self.blocks), cut(&mut **out, self.blocks));
     }
 
     /// a = a^exponent, in and out of Montgomery form outside; the time depends on the length of the exponent only.
     pub(super) fn power(&mut self, a: &mut Residue<N>, exponent: &[u64]) {
-        let mut table = Zeroizing::new([[[0; block::BLOCK]; N]; 1 << WINDOW]);
+        let mut table = Zeroizing::new([[[0; BLOCK]; N]; 1 << WINDOW]);
         self.fill_table(a, &mut *table);
-        let mut factor = Residue::new([[0; block::BLOCK]; N]);
+        let mut factor = Residue::new([[0; BLOCK]; N]);
         **a = self.one;
         for digit in digits(exponent, WINDOW) {
             (0..WINDOW).for_each(|_| self.square(a));
@@ -170,20 +171,33 @@ impl<const N: usize> Monty<N> {
         }
     }
 
-    /// 2^exponent in Montgomery form; the time depends on the length of the exponent only.
+    /// The inverse of 2^((m − 1)/2) in Montgomery form, which is ±1 if m is prime. For a modulus of at most nine blocks; the time depends on its
+    /// length only.
     ///
-    /// Doubling is shifting, without a reduction: a number of b blocks that was below 2m and then shifted by k bits is below m · 2^(k + 1), and
-    /// its squares, until the next digit is due, are below m · (2^(2k + 2 − 10b) + 1) and so on, which ends below 2m.
-    pub(super) fn power_of_two(&mut self, exponent: &[u64]) -> Residue<N> {
-        let window = if self.blocks == 1 { 2 } else { 4 };
-        let mut a = Residue::new(self.one);
-        for digit in digits(exponent, window) {
-            (0..window).for_each(|_| self.square(&mut a));
-            block::shift(cut(&mut *a, self.blocks), digit);
+    /// A power of two below R is the inverse of another in Montgomery form, so that the first eight bits of the exponent cost nothing. From there on
+    /// its bits are inverted: −E is −(H + 1) · 2^k + (2^k − 1 − L) + 1, if H is those bits and L the other k.
+    ///
+    /// Doubling is shifting, without a reduction: a number of b blocks that was below 3m and then shifted by k bits is below 3m · 2^k, and its
+    /// squares, until the next digit is due, are below m · (9 · 2^(2k − 10b) + 2) and so on, which ends below 3m.
+    pub(super) fn root_of_two(&mut self) -> Residue<N> {
+        let (window, first) = if self.blocks == 1 { (2, 4) } else { (4, 2) };
+        let mut exponent = Zeroizing::new(self.limbs);
+        let exponent = cut(&mut *exponent, self.blocks).as_flattened_mut();
+        num::halve(exponent);
+        let inverted = exponent.last().map_or(0, |limb| u32::try_from(!limb >> 56).unwrap_or(0));
+
+        // R / 2^(H + 1), where H is from 64 to 127: R / 2^128, shifted by what H lacks to 127.
+        let mut a = Residue::new([[0; BLOCK]; N]);
+        if let Some(limb) = cut(&mut *a, self.blocks).as_flattened_mut().iter_mut().nth_back(2) {
+            *limb = 1 << (3 * BLOCK_BITS / BLOCK - 128);
         }
-        // Once more, so that it is below 2m: 1 in Montgomery form does not change it.
-        let one = Residue::new(self.one);
-        self.multiply(&mut a, &one);
+        block::shift(cut(&mut *a, self.blocks), inverted & 15);
+        block::shift(cut(&mut *a, self.blocks), inverted & 48);
+        for digit in digits(exponent, window).skip(first) {
+            (0..window).for_each(|_| self.square(&mut a));
+            block::shift(cut(&mut *a, self.blocks), digit ^ !u32::MAX.wrapping_shl(window));
+        }
+        block::shift(cut(&mut *a, self.blocks), 1);
         a
     }
 
@@ -248,24 +262,24 @@ mod tests {
     }
 
     #[test]
-    fn a_power_of_two_is_a_power() {
+    fn a_root_of_two_is_a_power() {
         for (limbs, seed) in [(8, 1), (8, 1000), (16, 2), (24, 3), (32, 4), (64, 5)] {
-            let (mut modulus, mut exponent) = numbers(limbs, seed);
-            for ones in [false, true] {
-                if ones {
-                    modulus.fill(u64::MAX);
-                    exponent.fill(u64::MAX);
-                }
+            let (modulus, _) = numbers(limbs, seed);
+            let mut least = vec![0; limbs];
+            (least[0], least[limbs - 1]) = (1, 1 << 63);
+            for modulus in [modulus, vec![u64::MAX; limbs], least] {
                 let mut monty = Monty::<MAX_BLOCKS>::new(&modulus);
-                let by_shifts = monty.power_of_two(&exponent);
+                let mut exponent = modulus.clone();
+                num::halve(&mut exponent);
                 let mut two = vec![0; limbs];
                 two[0] = 2;
-                let mut by_products = monty.enter(&two);
-                monty.power(&mut by_products, &exponent);
-                let (mut a, mut b) = (vec![0; limbs], vec![0; limbs]);
-                monty.leave(&by_shifts, &mut a);
-                monty.leave(&by_products, &mut b);
-                assert_eq!(a, b, "{limbs} limbs");
+                let mut power = monty.enter(&two);
+                monty.power(&mut power, &exponent);
+                let root = Monty::bare(&modulus).root_of_two();
+                monty.multiply(&mut power, &root);
+                let mut product = vec![0; limbs];
+                monty.leave(&power, &mut product);
+                assert!(product[0] == 1 && product[1..].iter().all(|limb| *limb == 0), "{limbs} limbs");
             }
         }
     }

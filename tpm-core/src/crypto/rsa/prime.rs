@@ -238,16 +238,16 @@ fn is_prime(candidate: &[u64], witnesses: &mut dyn Rng) -> Result<bool, Error> {
         9..=16 => 5,
         _ => 4,
     };
-    let mut monty = Monty::<MAX_PRIME_BLOCKS>::new(candidate);
+    let mut monty = Monty::<MAX_PRIME_BLOCKS>::bare(candidate);
+    let root = monty.root_of_two();
+    if !is_root_of_one(&mut monty, &root, candidate) {
+        return Ok(false);
+    }
+    monty.prepare();
     let mut half = Prime::new([0; MAX_PRIME_LIMBS]);
     let half = half.get_mut(..candidate.len()).unwrap_or_default();
     num::copy(half, candidate);
     num::halve(half);
-
-    let power = monty.power_of_two(half);
-    if !is_root_of_one(&mut monty, &power, candidate) {
-        return Ok(false);
-    }
     let mut base = Prime::new([0; MAX_PRIME_LIMBS]);
     let base = base.get_mut(..candidate.len()).unwrap_or_default();
     for _ in 0..rounds {
