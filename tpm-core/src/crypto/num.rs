@@ -215,6 +215,29 @@ fn sub_row(acc: &mut [u64], a: &[u64], b: u64) {
     }
 }
 
+/// What `a`, a number of 8, 16, 24 or 32 limbs, lacks to a multiple of an odd public `modulus` below 2^54: from 1 up to twice the modulus.
+/// By Montgomery's reduction, of a limb at a time: nothing is divided whose size is secret.
+pub(super) fn lack(a: &[u64], modulus: u64) -> u64 {
+    let n0 = invert_word(modulus).wrapping_neg();
+    // (2^64 · high + low) / 2^64
+    let reduce = |low: u64, high: u64| low.wrapping_mul(n0).carrying_mul(modulus, low).1.wrapping_add(high);
+    // a / 2^(64 · limbs), at most the modulus + 1
+    let scaled = a.iter().fold(0, |rest: u64, &limb| {
+        let (low, carry) = rest.overflowing_add(limb);
+        reduce(low, carry.into())
+    });
+    // 2^(64 · (limbs + 1)), by squares that are divided by 2^64: exponents are 64 more than what is doubled, which starts with four to six.
+    let bits = a.len().wrapping_mul(64);
+    let squares = bits.checked_ilog2().unwrap_or(0).saturating_sub(2);
+    let one = u64::MAX.checked_rem(modulus).unwrap_or(0).wrapping_add(1);
+    let scale = (0..squares).fold(one << (bits.wrapping_shr(squares) & 7), |scale, _| {
+        let (low, high) = scale.carrying_mul(scale, 0);
+        reduce(low, high)
+    });
+    let (low, high) = scaled.carrying_mul(scale, 0);
+    modulus.wrapping_mul(2).wrapping_sub(reduce(low, high))
+}
+
 /// Reduction modulo a public word of at most 32 bits, without a division whose time depends on the value.
 #[derive(Clone, Copy)]
 pub(super) struct SmallModulus {
