@@ -254,7 +254,8 @@ impl<const N: usize> Modulus<N> {
         let columns = columns.as_flattened_mut();
         let Some((lowest, others)) = self.multiple.get(..self.len).unwrap_or_default().split_first() else { return };
         let last = self.len.wrapping_mul(BLOCK).wrapping_sub(1);
-        for start in (0..=last).step_by(BLOCK) {
+        for i in 0..self.len {
+            let start = i.wrapping_mul(BLOCK);
             let steps = last.wrapping_sub(start).min(BLOCK);
             let mut quotients = [0; BLOCK];
             reduce_block(from(columns, start), lowest, quotients.get_mut(..steps).unwrap_or_default());
