@@ -9,6 +9,7 @@
 
 mod alg;
 mod cc;
+mod damage;
 mod explained;
 mod generate;
 mod policy;

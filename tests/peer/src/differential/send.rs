@@ -1,7 +1,8 @@
-//! A command on its way to both TPMs: authorization, damage, comparison of the answers.
+//! A command on its way to both TPMs: authorization, comparison of the answers.
 
 use super::alg::Sym;
 use super::cc;
+use super::damage::Damage;
 use super::explained;
 use super::wire::{Bytes, Reply, Two};
 use super::world::{Entity, Session, World, rh};
@@ -82,30 +83,6 @@ enum Auth {
 enum How {
     Hmac,
     Raw(Vec<u8>),
-}
-
-/// Damage to a command.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Damage {
-    /// a handle is another
-    Handle(usize, u32),
-    /// a bit of the parameters, before authorization
-    Bit(usize),
-    /// two octets of the parameters, before authorization
-    Word(usize, u16),
-    /// the parameters are shorter, or longer by so many octets
-    Resize(isize),
-    /// the whole command is cut, or longer
-    Tail(isize),
-    /// an octet of the command, after authorization
-    Octet(usize, u8),
-    /// commandSize
-    Size(isize),
-    Tag(u16),
-    /// the authorization area has one entry less
-    Without,
-    /// another command code
-    Code(u32),
 }
 
 /// One command and its answers.
@@ -278,26 +255,13 @@ impl World {
             return None;
         }
         let damage = if !command.plain && !self.busy && self.once_in(12) { Some(self.damage(&command)) } else { None };
-        let mut command = command;
-        let mut auths = auths;
+        let (mut command, mut auths) = (command, auths);
         let aligned = command.params.aligned();
-        match damage {
-            Some(Damage::Handle(i, value)) => {
-                let old = command.handles[i].clone();
-                command.handles[i] = Entity { handle: [value, value], ..old };
-            }
-            Some(Damage::Bit(at)) if aligned > 0 => command.params.0.iter_mut().for_each(|side| {
-                let n = at % (aligned * 8);
-                side[n / 8] ^= 1 << (n % 8);
-            }),
-            Some(Damage::Word(at, value)) if aligned > 1 => command.params.0.iter_mut().for_each(|side| {
-                let n = at % (aligned - 1);
-                side[n..n + 2].copy_from_slice(&value.to_be_bytes());
-            }),
-            Some(Damage::Resize(by)) => command.params.0.iter_mut().for_each(|side| resize(side, by)),
-            Some(Damage::Without) => drop(auths.pop()),
-            Some(Damage::Code(code)) => (command.code, command.equal) = (code, false),
-            _ => {}
+        if let Some(damage) = damage {
+            damage.before_authorization(&mut command, aligned);
+        }
+        if damage == Some(Damage::Without) {
+            auths.pop();
         }
         let nonces: Vec<Vec<u8>> = auths
             .iter()
@@ -316,36 +280,11 @@ impl World {
             plain[at..].copy_from_slice(octets);
             plain
         });
-        let hit = match damage {
-            Some(Damage::Handle(i, _)) => Some(10 + 4 * i..14 + 4 * i),
-            Some(Damage::Bit(at)) if aligned > 0 => {
-                let n = params_at + at % (aligned * 8) / 8;
-                Some(n..n + 1)
-            }
-            Some(Damage::Word(at, _)) if aligned > 1 => {
-                let n = params_at + at % (aligned - 1);
-                Some(n..n + 2)
-            }
-            Some(Damage::Resize(by) | Damage::Tail(by)) => {
-                let end = request[0].len();
-                Some(end.saturating_add_signed(by.min(0))..end.saturating_add_signed(by.max(0)))
-            }
-            Some(Damage::Octet(at, _)) => {
-                let n = at % (params_at + aligned.min(command.params.0[0].len()));
-                Some(n..n + 1)
-            }
-            Some(Damage::Size(_)) => Some(2..6),
-            Some(Damage::Tag(_)) => Some(0..2),
-            Some(Damage::Code(_)) => Some(6..10),
-            Some(Damage::Without) => Some(0..params_at),
-            _ => None,
-        };
+        let params = params_at..request[0].len();
+        let hit = damage.and_then(|damage| damage.hit(params, aligned));
         for side in request.iter_mut().chain(&mut plain) {
-            match damage {
-                Some(Damage::Tail(by)) => resize(side, by),
-                Some(Damage::Octet(_, mask)) => side[hit.clone().map_or(0, |hit| hit.start)] ^= mask,
-                Some(Damage::Tag(tag)) => side[..2].copy_from_slice(&tag.to_be_bytes()),
-                _ => {}
+            if let Some(damage) = damage {
+                damage.after_authorization(side, hit.as_ref());
             }
             let by = if let Some(Damage::Size(by)) = damage { by } else { 0 };
             let size = side.len().saturating_add_signed(by);
@@ -751,35 +690,6 @@ impl World {
         attributes
     }
 
-    fn damage(&mut self, command: &Command) -> Damage {
-        let at = self.rng.usize(..);
-        // Whether a handle means the same on both sides.
-        let aligned = self.objects.iter().all(|o| o.entity.handle[0] == o.entity.handle[1]);
-        let few = self.one_of(&[-1, -1, 1, 1, 2, -2, 4, -4, 16, -16]);
-        match self.rng.u8(0..24) {
-            0..3 | 17..19 if !aligned => Damage::Without,
-            _ if !aligned && command.code == cc::FLUSH_CONTEXT => Damage::Without,
-            0..3 if !command.handles.is_empty() => {
-                let others =
-                    [0, 1, 23, 24, 0x0100_0000, 0x0150_0001, 0x0200_0000, 0x0300_0000, 0x4000_0000, 0x4000_0006];
-                let known = [rh::OWNER, rh::NULL, rh::PW, rh::LOCKOUT, rh::ENDORSEMENT, rh::PLATFORM, rh::PLATFORM_NV];
-                let objects =
-                    [0x8000_0000, 0x8000_0001, 0x8000_0002, 0x8000_0008, 0x8100_0000, 0x8180_0000, 0x80ff_ffff];
-                let all = [&others[..], &known, &objects].concat();
-                Damage::Handle(at % command.handles.len(), self.one_of(&all))
-            }
-            0..9 => Damage::Bit(at),
-            9..14 => Damage::Word(at, self.one_of(&[0, 0, 1, 0x10, 0xffff, 0x8000, 0x0b, 0x0c, 0x400])),
-            14..16 => Damage::Resize(few),
-            16 => Damage::Tail(few),
-            17..19 => Damage::Octet(at, 1 << (at % 8)),
-            19 => Damage::Size(few),
-            20 => Damage::Tag(self.one_of(&[0x8001, 0x8002, 0x8000, 0xc4, 0x8003])),
-            21..23 => Damage::Without,
-            _ => Damage::Code(self.one_of(cc::ALL).0),
-        }
-    }
-
     /// The octets of the command for one side.
     fn marshal(&self, command: &Command, auths: &[Auth], nonces: &[Vec<u8>], side: usize) -> Vec<u8> {
         let mut params = command.params.0[side].clone();
@@ -848,10 +758,6 @@ impl World {
         out.extend(params);
         out
     }
-}
-
-fn resize(octets: &mut Vec<u8>, by: isize) {
-    octets.resize(octets.len().saturating_add_signed(by), 0);
 }
 
 /// The command code as it was sent.
