@@ -117,11 +117,21 @@ impl Said<'_> {
         [1, 8, 0x23, 0x25].into_iter().any(|kind| self.has(&[0, kind, 0, 0x10]))
     }
 
+    /// Where the parameters begin.
+    fn parameters(&self) -> usize {
+        let from = 10 + 4 * self.handles;
+        from + if self.u16(0) == 0x8002 { 4 + self.u32(from) as usize } else { 0 }
+    }
+
+    /// The octets of the first parameter, if it is a TPM2B.
+    fn first_sized(&self) -> Range<usize> {
+        let from = self.parameters() + 2;
+        from..from + usize::from(self.u16(from - 2))
+    }
+
     /// The third parameter, if it and those before are TPM2Bs.
     fn third_sized(&self) -> Option<&[u8]> {
-        let from = 10 + 4 * self.handles;
-        let area = if self.u16(0) == 0x8002 { 4 + self.u32(from) as usize } else { 0 };
-        let mut rest = self.request.get(from + area..)?;
+        let mut rest = self.request.get(self.parameters()..)?;
         let mut one = &[][..];
         for _ in 0..3 {
             let (size, after) = rest.split_first_chunk::<2>()?;
@@ -210,7 +220,8 @@ fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     {
         return Some("BN P-638, TDES");
     }
-    if fmt1(ours) == Some(SYMMETRIC) && their_fmt1 == Some(VALUE) && said.hit.is_some() && said.has(&[0, 3, 0, 0x10]) {
+    // A definition of TDES, of another number of bits, that damage has led to.
+    if fmt1(ours) == Some(SYMMETRIC) && their_fmt1 == Some(VALUE) && said.hit.is_some() && said.has(&[0, 3]) {
         return Some("BN P-638, TDES");
     }
     if fmt1(ours) == Some(CURVE) && said.has(&[0, 0x11, 0, 0x10]) {
@@ -313,7 +324,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95) if said.u16(10) == 0x11 || said.last_u16() == 0x11 => {
             Some("BN P-638, TDES")
         }
-        (cc::RSA_ENCRYPT, 0x19c, 0) => Some("RSA public keys that are none"),
+        (cc::RSA_ENCRYPT, 0x19c, 0 | 0x101) => Some("RSA public keys that are none"),
         (cc::RSA_ENCRYPT, 0x84, 0x101) => Some("failure mode of libtpms"),
         (cc::ACTIVATE_CREDENTIAL | cc::IMPORT | cc::REWRAP | cc::RSA_DECRYPT | cc::START_AUTH_SESSION, _, 0x101)
             if fmt1(ours) == Some(VALUE) && (said.hit.is_some() || case.code == cc::RSA_DECRYPT) =>
@@ -340,6 +351,10 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
             Some("CertifyX509: what keyUsage asks of the key")
         }
         (cc::CLOCK_SET, 0x1c4, 0) if said.hit.is_some() && said.u32(end.saturating_sub(4)) == 0 => {
+            Some("Time and Clock of each TPM")
+        }
+        // A timeout that damage has made: it was the one's own already, or has passed for the one.
+        (cc::POLICY_TICKET, 0 | 0x1e3 | 0x5e0, 0 | 0x1e3 | 0x5e0) if said.is_hit(said.first_sized()) => {
             Some("Time and Clock of each TPM")
         }
         (cc::POLICY_COUNTER_TIMER, 0, 0x126) | (cc::POLICY_COUNTER_TIMER, 0x126, 0) if said.u16(end) < 16 => {

@@ -92,6 +92,13 @@ impl Object {
         self.entity.handle[0] >> 24 == 0x81
     }
 
+    /// The public area as the TPMs have made it. What they say of the key's origin counts: damage may have changed the template.
+    pub(crate) fn is_made(&mut self, public: Two<Vec<u8>>) {
+        let attributes = public[0].get(4..8).and_then(|four| four.try_into().ok()).map_or(0, u32::from_be_bytes);
+        self.common &= attributes & attribute::ORIGIN == 0;
+        self.public = public;
+    }
+
     /// A parent of other objects.
     pub(crate) const fn is_parent(&self) -> bool {
         self.has(attribute::RESTRICTED | attribute::DECRYPT) && self.private && self.sequence.is_none()

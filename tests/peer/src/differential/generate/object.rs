@@ -253,7 +253,7 @@ pub(crate) fn create_primary(world: &mut World) {
     let params = Bytes::new().each(&sensitive(&auth, &data).0).each_sized(&public.0).raw(&creation);
     let Some(mut reply) = world.send(Command::new(cc::CREATE_PRIMARY).auth(&hierarchy).params(params)) else { return };
     let mut object = object(&t, &auth, hierarchy.handle[0]);
-    object.public = reply.sized();
+    object.is_made(reply.sized());
     let _creation_data = reply.sized();
     let hash = reply.sized();
     let ticket = ticket(&mut reply);
@@ -289,7 +289,7 @@ pub(crate) fn create(world: &mut World) {
     let Some(mut reply) = world.send(Command::new(cc::CREATE).auth(&parent.entity).params(params)) else { return };
     let mut object = object(&t, &auth, parent.hierarchy);
     let private = reply.sized();
-    object.public = reply.sized();
+    object.is_made(reply.sized());
     let _creation_data = reply.sized();
     let hash = reply.sized();
     object.creation = Some((hash, ticket(&mut reply)));
@@ -359,7 +359,7 @@ pub(crate) fn create_loaded(world: &mut World) {
     let Some(mut reply) = world.send(Command::new(cc::CREATE_LOADED).auth(&parent).params(params)) else { return };
     let mut object = object(&t, &auth, hierarchy);
     let _private = reply.sized();
-    object.public = reply.sized();
+    object.is_made(reply.sized());
     object.common &= !derived;
     let name = reply.sized();
     loaded(world, object, reply.handle, name);
