@@ -1,10 +1,10 @@
 //! Attestation structures (Part 1, 31; Part 3, 18.1): what is the same in all of them, and their signature.
 
-use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::crypto::hash::Hasher;
 use crate::crypto::kdf;
 use crate::object::sign::Signer;
 use crate::profile;
-use crate::rc::Rc;
+use crate::rc::{Fmt1, Rc};
 use crate::state::Orderly;
 use crate::tpm::Tpm;
 use crate::wire::{
@@ -78,12 +78,20 @@ impl Tpm {
         qualifying_data: Data<'_>,
         attest: &AttestBuffer,
     ) -> Result<Signature, Rc> {
-        let Some(hash) = signer.scheme.hash() else { return Ok(Signature::Null) };
-        let mut digest = Hasher::new(hash).chain(attest.as_slice()).finish();
-        if signer.is_anonymous() && !qualifying_data.0.is_empty() {
-            digest = Hasher::new(hash).chain(qualifying_data.0).chain(digest.as_slice()).finish();
+        if signer.is_null() {
+            return Ok(Signature::Null);
         }
-        let signature = self.sign(signer, digest.as_slice())?;
+        let signature = if let Some(hash) = signer.scheme.hash() {
+            let mut digest = Hasher::new(hash).chain(attest.as_slice()).finish();
+            if signer.is_anonymous() && !qualifying_data.0.is_empty() {
+                digest = Hasher::new(hash).chain(qualifying_data.0).chain(digest.as_slice()).finish();
+            }
+            self.sign(signer, digest.as_slice())?
+        } else {
+            let key = self.object(signer.key).ok_or(Rc::FAILURE)?;
+            let mu = key.mu(&[attest.as_slice()]).ok_or(Fmt1::SCHEME.plain())?;
+            self.sign_ml_dsa(signer.key, &mu)?
+        };
         self.persistent.orderly = Orderly::No;
         Ok(signature)
     }
@@ -107,9 +115,4 @@ impl Tpm {
 pub(crate) fn firmware_version() -> u64 {
     let [first, second] = profile::FIRMWARE_VERSION;
     u64::from(first) << 32 | u64::from(second)
-}
-
-/// The digest over some data in the signer's hash; the Empty Digest without a key.
-pub(crate) fn digest_of(hash: Option<HashAlg>, data: &[u8]) -> Digest {
-    hash.map_or(Digest::EMPTY, |hash| Hasher::new(hash).chain(data).finish())
 }

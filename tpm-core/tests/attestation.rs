@@ -310,8 +310,11 @@ fn quote_checks_in_order() {
     assert_eq!(quote(&mut tpm, decrypts, &NONE, &selection([1, 0, 0])), Err(handle(1, KEY)));
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(quote(&mut tpm, key, &NONE, &selection([1, 0, 0])), Err(param(2, SCHEME)));
-    let outcome = quote(&mut tpm, NULL, &scheme(ECDSA, SHA256), &selection([1, 0, 0]));
-    assert_eq!(outcome, Err(param(2, SCHEME)), "without a key there is no hash");
+    assert_eq!(quote(&mut tpm, NULL, &NONE, &selection([1, 0, 0])), Err(param(2, SCHEME)), "no key and no hash");
+    let nobody = parse(&quote(&mut tpm, NULL, &scheme(ECDSA, SHA384), &selection([1, 0, 0])).unwrap());
+    let values = digest(HashAlg::Sha384, &[&[0; 32]]);
+    assert_eq!(nobody.attested, [selection([1, 0, 0]), tpm2b(values.as_slice())].concat(), "the hash of the command");
+    assert_eq!(nobody.signature, NULL_SIGNATURE);
     assert_eq!(quote(&mut tpm, key, &scheme(ECDSA, SHA256), &[0, 0, 0, 9]), Err(param(3, SIZE)));
 }
 
@@ -419,8 +422,9 @@ fn tn_f_3503_size_and_offset_zero_ask_for_a_digest() {
     let attest = parse(&nv_certify(&mut tpm, key, &scheme(ECDSA, SHA256), 0, 0).unwrap());
     assert_eq!(attest.tag, 0x801c);
     assert!(attest.attested.ends_with(&tpm2b(&sha256(b"0123456789abcdef"))));
-    let nobody = parse(&nv_certify(&mut tpm, NULL, &NONE, 0, 0).unwrap());
-    assert_eq!((nobody.tag, nobody.attested.len()), (0x801c, 2 + 34 + 2), "no hash, no digest");
+    let nobody = parse(&nv_certify(&mut tpm, NULL, &scheme(ECDSA, SHA256), 0, 0).unwrap());
+    assert!(nobody.attested.ends_with(&tpm2b(&sha256(b"0123456789abcdef"))) && nobody.signature == NULL_SIGNATURE);
+    assert_eq!(nv_certify(&mut tpm, NULL, &NONE, 0, 0), Err(param(2, SCHEME)), "no key and no hash");
 }
 
 #[test]
@@ -555,6 +559,72 @@ fn start_audit_session(tpm: &mut Fixture) -> u32 {
     let area = [&session.to_be_bytes()[..], &tpm2b(&[2; 16]), &[attributes], &tpm2b(hmac.as_slice())].concat();
     assert!(tpm.with_area(0x17b, &[], &area, &parameters).is_ok());
     session
+}
+
+// ML-DSA (1.85)
+
+const ML_DSA: u16 = 0xa1;
+const HASH_ML_DSA: u16 = 0xa2;
+
+/// ML-DSA-44 without external μ, or Hash-ML-DSA-44 with SHA-384.
+fn ml_dsa(tpm: &mut Fixture, kind: u16, attributes: u32) -> u32 {
+    let parms: &[u8] = if kind == ML_DSA { &[0, 1, 0] } else { &[0, 1, 0, 0x0c] };
+    keys::primary_of(tpm, OWNER, kind, attributes, parms, &tpm2b(b""))
+}
+
+/// Whether a signature of a message is the key's, by a sequence.
+fn verifies_message(tpm: &mut Fixture, key: u32, message: &[u8], signature: &[u8]) -> bool {
+    let started = tpm.run(0x1a9, &[key], &[], &[tpm2b(b""), tpm2b(b""), tpm2b(b"")].concat()).unwrap();
+    let sequence = u32::from_be_bytes(started[..4].try_into().unwrap());
+    tpm.run(0x15c, &[sequence], &[b""], &tpm2b(message)).unwrap();
+    let outcome = tpm.with(0x1a3, &[sequence, key], &[b""], signature);
+    if outcome.is_err() {
+        flush(tpm, sequence);
+    }
+    outcome.is_ok()
+}
+
+/// The structure itself is the message, with an empty context. Digests in it are by the hash of Hash-ML-DSA, or by nameAlg.
+#[test]
+fn ml_dsa_keys_attest() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm);
+    write(&mut tpm, b"0123456789abcdef");
+    let object = primary(&mut tpm, OWNER, SIGN, &NONE);
+    for (kind, hash) in [(ML_DSA, HashAlg::Sha256), (HASH_ML_DSA, HashAlg::Sha384)] {
+        let key = ml_dsa(&mut tpm, kind, SIGN | RESTRICTED);
+        for in_scheme in [&NONE[..], &kind.to_be_bytes()] {
+            let certify = [&tpm2b(DATA)[..], in_scheme].concat();
+            let responses = [
+                tpm.run(CERTIFY, &[object, key], &[b"", b""], &certify),
+                quote(&mut tpm, key, in_scheme, &selection([1, 0, 0])),
+                get_time(&mut tpm, key, in_scheme),
+                nv_certify(&mut tpm, key, in_scheme, 4, 2),
+                nv_certify(&mut tpm, key, in_scheme, 0, 0),
+            ];
+            let attested = responses.map(|response| parse(&response.unwrap()));
+            for attest in &attested {
+                assert_eq!(attest.signature[..2], kind.to_be_bytes());
+                assert!(verifies_message(&mut tpm, key, &attest.whole, &attest.signature));
+                let mut other = attest.whole.clone();
+                *other.last_mut().unwrap() ^= 1;
+                assert!(!verifies_message(&mut tpm, key, &other, &attest.signature));
+            }
+            assert!(attested[1].attested.ends_with(&tpm2b(digest(hash, &[&[0; 32]]).as_slice())));
+            assert!(attested[4].attested.ends_with(&tpm2b(digest(hash, &[b"0123456789abcdef"]).as_slice())));
+        }
+        let other = if kind == ML_DSA { HASH_ML_DSA } else { ML_DSA };
+        for wrong in [&other.to_be_bytes()[..], &scheme(ECDSA, SHA256)] {
+            assert_eq!(quote(&mut tpm, key, wrong, &selection([1, 0, 0])), Err(param(2, SCHEME)));
+        }
+        let x509 = ml_dsa(&mut tpm, kind, SIGN | X509_SIGN);
+        let outcome = certify_x509(&mut tpm, object, x509, &NONE, &partial(true, &key_usage(0x80)));
+        assert_eq!(outcome, Err(param(2, SCHEME)), "it signs no digest");
+        flush(&mut tpm, key);
+        flush(&mut tpm, x509);
+    }
+    let ecc = Key::Ecc.load(&mut tpm, SIGN, &NONE);
+    assert_eq!(get_time(&mut tpm, ecc, &ML_DSA.to_be_bytes()), Err(param(2, SCHEME)));
 }
 
 // TPM2_CertifyX509

@@ -877,6 +877,31 @@ fn policy_signed_by_an_ecdsa_key() {
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
 }
 
+/// ML-DSA signs what is to be signed itself, Hash-ML-DSA its digest with the key's hash (1.85).
+#[test]
+fn policy_signed_by_ml_dsa_keys() {
+    let mut tpm = Fixture::new();
+    for (kind, parms) in [(0xa1, &[0, 1, 0][..]), (0xa2, &[0, 1, 0, 0xc])] {
+        let public = [&[0, kind, 0, 0xb][..], &(1u32 << 5 | 1 << 6 | 1 << 18).to_be_bytes(), &[0, 0], parms, &[0, 0]];
+        let params = [&[0, 4, 0, 0, 0, 0][..], &tpm2b(&public.concat()), &[0; 6]].concat();
+        let reply = tpm.run(0x131, &[OWNER], &[b""], &params).unwrap();
+        let key = u32::from_be_bytes(reply[..4].try_into().unwrap());
+        let key_name = name(&mut tpm, key);
+        let s = Session::plain(&mut tpm, Kind::Policy);
+        let message = Signed { nonce: &s.nonce_tpm.clone(), cp_hash: &[], reference: b"ref", expiration: 0 };
+        let octets = [message.nonce, &[0; 4], b"ref"].concat();
+        let started = tpm.run(0x1aa, &[key], &[], &[0; 4]).unwrap();
+        let sequence = u32::from_be_bytes(started[..4].try_into().unwrap());
+        let signature = tpm.run(0x1a4, &[sequence, key], &[b"", b""], &tpm2b(&octets)).unwrap();
+        assert_eq!(Signed { reference: b"", ..message }.send(&mut tpm, key, &s, &signature), Err(param(5, SIGNATURE)));
+        let hmac = [&[0, 5, 0, 0xb][..], &[1; 32]].concat();
+        assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, SCHEME)));
+        message.send(&mut tpm, key, &s, &signature).unwrap();
+        let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &key_name, b"ref");
+        assert_eq!(digest_of(&mut tpm, &s), expected.digest);
+    }
+}
+
 /// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy, policyRef, key and hierarchy.
 #[test]
 fn tn_policy_authorize_by_ticket_in_the_right_algorithm() {

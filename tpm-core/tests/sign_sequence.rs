@@ -7,7 +7,7 @@ use harness::codes::{
 };
 use harness::external::{
     DECRYPT, MADE_HERE, RESTRICTED, SHA256, SIGN, USER, create_primary, ecc_key, ecc_parms, handle_of, hmac_key, point,
-    public, rsa_key, storage_key,
+    public, restricted_hmac_key, rsa_key, storage_key,
 };
 use harness::{Fixture, Outcome, tpm2b};
 use hex_literal::hex;
@@ -30,6 +30,7 @@ const X509_SIGN: u32 = 1 << 19;
 const RSASSA: [u8; 4] = [0, 0x14, 0, 0xb];
 const RSAPSS: [u8; 4] = [0, 0x16, 0, 0xb];
 const ECDSA: [u8; 4] = [0, 0x18, 0, 0xb];
+const ECDAA: [u8; 6] = [0, 0x1a, 0, 0xb, 0, 0];
 const NO_SCHEME: [u8; 2] = [0, 0x10];
 const MESSAGE: &[u8] = b"what do ya want for nothing?";
 
@@ -196,8 +197,13 @@ fn the_key_must_sign_and_have_a_scheme() {
         assert_eq!(start(&mut tpm, none, b""), Err(handle(1, SCHEME)));
         let any_hmac = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
         assert_eq!(start(&mut tpm, any_hmac, b""), Err(handle(1, SCHEME)));
-        let anonymous = ecc(&mut tpm, &[0, 0x1a, 0, 0xb, 0, 0]);
-        assert_eq!(start(&mut tpm, anonymous, b""), Err(handle(1, SCHEME)), "ECDAA needs a commitment");
+        let anonymous = ecc(&mut tpm, &ECDAA);
+        let outcome = if code == SIGN_START { param(2, SIZE) } else { handle(1, SCHEME) };
+        assert_eq!(start(&mut tpm, anonymous, b""), Err(outcome), "no count, or not for the TPM to verify");
+        let restricted = restricted_hmac_key(&mut tpm);
+        let outcome = if code == SIGN_START { Err(handle(1, ATTRIBUTES)) } else { Ok(()) };
+        assert_eq!(start(&mut tpm, restricted, b""), outcome);
+        tpm.run(FLUSH_CONTEXT, &[], &[], &restricted.to_be_bytes()).unwrap();
         assert_eq!(start(&mut tpm, none, &[1; 33]), Err(param(1, SIZE)), "longer than nameAlg's digests");
         for key in [storage, none, any_hmac, anonymous] {
             tpm.run(FLUSH_CONTEXT, &[], &[], &key.to_be_bytes()).unwrap();
@@ -256,6 +262,55 @@ fn keys_for_certificates_and_restricted_keys() {
         assert_eq!(sign_complete(&mut tpm, sequence, restricted, last).map(drop), rc);
         tpm.run(FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).ok();
     }
+}
+
+/// What the TPM attests to with an HMAC key is the HMAC of a digest. If the key signed messages, a message like that digest would make it attest to
+/// anything.
+#[test]
+fn a_restricted_hmac_key_signs_no_message() {
+    let mut tpm = Fixture::new();
+    let key = restricted_hmac_key(&mut tpm);
+    let digest = Sha256::digest([&b"\xffTCG"[..], b"what the TPM never said"].concat());
+    assert_eq!(sign_start(&mut tpm, key, b"", b""), Err(handle(1, ATTRIBUTES)));
+    let free = hmac_key(&mut tpm, SIGN, Some(SHA256), b"", b"Jefe");
+    let sequence = handle_of(sign_start(&mut tpm, free, b"", b""));
+    assert_eq!(sign_complete(&mut tpm, sequence, key, &digest), Err(handle(2, ATTRIBUTES)));
+}
+
+/// Without nameAlg nothing binds an HMAC key's secret to its public area: a key of one's own may have the public area of another's.
+#[test]
+fn an_hmac_key_without_a_name_is_not_authorized_by_another() {
+    let mut tpm = Fixture::new();
+    let nameless = |tpm: &mut Fixture, auth: &[u8], secret: &[u8]| {
+        let public = [&[0, 8, 0, 0x10][..], &(SIGN | USER).to_be_bytes(), &[0, 0, 0, 5, 0, 0xb, 0, 0]].concat();
+        let sensitive = [&[0, 8][..], &tpm2b(auth), &tpm2b(b""), &tpm2b(secret)].concat();
+        let params = [&tpm2b(&sensitive)[..], &tpm2b(&public), &NULL.to_be_bytes()].concat();
+        handle_of(tpm.run(0x167, &[], &[], &params))
+    };
+    let victim = nameless(&mut tpm, b"secret", b"a key that is not mine");
+    let mine = nameless(&mut tpm, b"", b"mine");
+    let sequence = handle_of(sign_start(&mut tpm, victim, b"", b""));
+    assert_eq!(sign_complete(&mut tpm, sequence, mine, MESSAGE), Err(handle(2, SIGN_CONTEXT_KEY)));
+    assert!(tpm.with(SIGN_COMPLETE, &[sequence, victim], &[b"", b"secret"], &tpm2b(MESSAGE)).is_ok());
+}
+
+/// The context of an ECDAA key is the count of TPM2_Commit, and the commitment serves once.
+#[test]
+fn ecdaa_signs_a_message_with_a_commitment() {
+    let mut tpm = Fixture::new();
+    let key = ecc(&mut tpm, &ECDAA);
+    let committed = tpm.with(0x18b, &[key], &[b""], &[&[0, 4, 0, 0, 0, 0][..], &[0; 4]].concat()).unwrap();
+    let count = committed[committed.len() - 2..].to_vec();
+    let complete = |tpm: &mut Fixture| {
+        let sequence = handle_of(sign_start(tpm, key, b"", &count));
+        let outcome = sign_complete(tpm, sequence, key, MESSAGE);
+        tpm.run(FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).ok();
+        outcome
+    };
+    let signature = complete(&mut tpm).unwrap();
+    assert_eq!(signature[..4], ECDAA[..4]);
+    assert_eq!(complete(&mut tpm), Err(0x84), "VALUE: the commitment is closed");
+    assert_eq!(sign_start(&mut tpm, key, b"", &[0]), Err(param(2, SIZE)));
 }
 
 #[test]

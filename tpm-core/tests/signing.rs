@@ -300,7 +300,7 @@ fn a_signature_of_another_length_is_not_genuine() {
 fn sign_digest_uses_the_keys_own_scheme() {
     let mut tpm = Fixture::new();
     let digest = sha256(b"message");
-    for key in [Key::Rsa, Key::Ecc, Key::Hmac] {
+    for key in [Key::Rsa, Key::Ecc] {
         let handle = key.load(&mut tpm, SIGN, &key.usual());
         let signature = sign_digest(&mut tpm, handle, b"", &digest, &NULL_TICKET).unwrap();
         assert_eq!(signature[..4], key.usual());
@@ -319,6 +319,10 @@ fn sign_digest_checks_in_order() {
     assert_eq!(sign_digest(&mut tpm, decrypts, b"c", b"d", &NULL_TICKET), Err(handle(1, KEY)));
     let free = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(sign_digest(&mut tpm, free, b"c", b"d", &NULL_TICKET), Err(handle(1, SCHEME)), "no scheme of its own");
+    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(HMAC, SHA256));
+    let outcome = sign_digest(&mut tpm, hmac, b"", &digest, &NULL_TICKET);
+    assert_eq!(outcome, Err(handle(1, SCHEME)), "HMAC keys sign messages");
+    flush(&mut tpm, hmac);
     let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
     assert_eq!(sign_digest(&mut tpm, key, b"c", b"d", &NULL_TICKET), Err(param(1, VALUE)), "ECDSA takes no context");
     assert_eq!(sign_digest(&mut tpm, key, b"", &digest, &NULL_TICKET), Err(param(3, TICKET)));
@@ -346,13 +350,29 @@ fn verify_digest_signature_checks_in_order_and_names_the_hash_in_its_ticket() {
     assert_eq!(verify_digest(&mut tpm, signer, b"c", &digest, &signature), Err(param(1, VALUE)));
     assert_eq!(verify_digest(&mut tpm, signer, b"", &digest[1..], &signature), Err(param(2, SIZE)));
     assert_eq!(verify_digest(&mut tpm, signer, b"", &sha256(b"other"), &signature), Err(param(3, SIGNATURE)));
-    let hmac = Key::Hmac.load_public(&mut tpm, SIGN, &scheme(HMAC, SHA256), OWNER);
+    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(HMAC, SHA256));
     let hmac_signature = [&scheme(HMAC, SHA256)[..], &[0; 32]].concat();
-    assert_eq!(verify_digest(&mut tpm, hmac, b"", &digest, &hmac_signature), Err(param(3, HANDLE)));
+    let outcome = verify_digest(&mut tpm, hmac, b"", &digest, &hmac_signature);
+    assert_eq!(outcome, Err(param(3, SCHEME)), "HMAC keys sign messages");
+    flush(&mut tpm, hmac);
     let key = Key::Ecc.load_public(&mut tpm, SIGN, &ecdsa, OWNER);
     let ticket = verify_digest(&mut tpm, key, b"", &digest, &signature).unwrap();
     assert_eq!(ticket[..10], [&[0x80, 0x27][..], &OWNER.to_be_bytes(), &[0, 0x0b, 0, 32]].concat());
     assert_eq!(ticket.len(), 42);
+}
+
+/// The context is the count of TPM2_Commit.
+#[test]
+fn sign_digest_with_a_commitment() {
+    let mut tpm = Fixture::new();
+    let digest = sha256(b"message");
+    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(ECDAA, SHA256));
+    let committed = tpm.with(0x18b, &[key], &[b""], &[&[0, 4, 0, 0, 0, 0][..], &[0; 4]].concat()).unwrap();
+    let count = &committed[committed.len() - 2..];
+    assert_eq!(sign_digest(&mut tpm, key, b"", &digest, &NULL_TICKET), Err(param(1, SIZE)));
+    let signature = sign_digest(&mut tpm, key, count, &digest, &NULL_TICKET).unwrap();
+    assert_eq!(signature[..4], scheme(ECDAA, SHA256)[..4]);
+    assert_eq!(sign_digest(&mut tpm, key, count, &digest, &NULL_TICKET), Err(0x84), "VALUE: it serves once");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::profile::INTERNAL_HASH;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{
-    AlgId, Buffer, GENERATED_VALUE, Ha, Handle, Marshal, ObjectType, Parms, Public, Reader, Scheme, Signature, Unique,
-    Unmarshal, Writer,
+    AlgId, Buffer, GENERATED_VALUE, Ha, Handle, Marshal, ObjectAttributes, ObjectType, Parms, Public, Reader, Scheme,
+    Signature, Unique, Unmarshal, Writer,
 };
 
 /// A message in progress.
@@ -42,7 +42,7 @@ enum Summary {
 impl Message {
     /// A message for a key.
     ///
-    /// - `SCHEME`: the key has no scheme of its own, or one that takes a count
+    /// - `SCHEME`: the key has no scheme of its own
     /// - `KEY`: an HMAC key without its private part
     pub(crate) fn new(signs: bool, key: &Object, context: Context) -> Result<Self, Fmt1> {
         let summary = match (&key.public.parms, &key.public.unique) {
@@ -54,9 +54,9 @@ impl Message {
                 let Scheme::Hmac(hash) = scheme.0 else { return Err(Fmt1::SCHEME) };
                 Summary::Hmac(Hmac::new(hash, key.symmetric_key().ok_or(Fmt1::KEY)?))
             }
-            _ => Summary::Digest(Hasher::new(own_scheme(key)?.hash().ok_or(Fmt1::SCHEME)?)),
+            _ => Summary::Digest(Hasher::new(key.own_scheme().hash().ok_or(Fmt1::SCHEME)?)),
         };
-        Ok(Self { signs, key: identity(&key.public), context, start: Buffer::new(), summary })
+        Ok(Self { signs, key: identity(key), context, start: Buffer::new(), summary })
     }
 
     /// A second copy.
@@ -85,7 +85,7 @@ impl Message {
 
     /// Whether this is the key for which it was started.
     pub(crate) fn is_for(&self, key: &Object) -> bool {
-        self.key == identity(&key.public)
+        self.key == identity(key)
     }
 
     /// Whether it could be a structure of the TPM: it begins with TPM_GENERATED_VALUE.
@@ -103,17 +103,14 @@ impl Message {
     }
 }
 
-/// The key by its public area: Names may be empty.
-fn identity(public: &Public) -> Digest {
+/// The key by its public area, as Names may be empty, and by the secret of an HMAC key: without nameAlg that is not bound to the public area, and
+/// the authorization of a key of one's own would do for another's.
+fn identity(key: &Object) -> Digest {
     let mut bytes = [0; Public::MAX];
     let mut w = Writer::new(&mut bytes);
-    public.marshal(&mut w);
-    Hasher::new(INTERNAL_HASH).chain(w.written(0)).finish()
-}
-
-/// - `SCHEME`: none of its own, or one that takes a count
-fn own_scheme(key: &Object) -> Result<Scheme, Fmt1> {
-    key.select_scheme(Scheme::Null).ok_or(Fmt1::SCHEME)
+    key.public.marshal(&mut w);
+    let secret = key.symmetric_key().unwrap_or_default();
+    Hasher::new(INTERNAL_HASH).chain(w.written(0)).chain(secret).finish()
 }
 
 impl Tpm {
@@ -134,9 +131,9 @@ impl Tpm {
                 self.sign_ml_dsa(key, &mu)
             }
             (Summary::Digest(hasher), _) => {
-                let scheme = own_scheme(object).map_err(Fmt1::plain)?;
+                let scheme = object.scheme_with(message.context.as_slice()).map_err(Fmt1::plain)?;
                 let digest = hasher.clone().finish();
-                self.sign(&Signer { key, scheme }, digest.as_slice())
+                self.sign(&Signer::new(key, scheme), digest.as_slice())
             }
             (Summary::Mu(_), _) => Err(Fmt1::KEY.plain()),
         }
@@ -166,7 +163,7 @@ pub(crate) fn verify_message(key: &Object, message: &Message, signature: &Signat
             parms.set.verify(public.as_slice(), &mu, signature.as_slice()).map_err(|_| Fmt1::SIGNATURE)
         }
         (Summary::Digest(hasher), ..) if key.public.object_type() != ObjectType::HashMlDsa => {
-            let own = own_scheme(key)?;
+            let own = key.own_scheme();
             if own.id() != signature.id() || own.hash() != signature.hash() {
                 return Err(Fmt1::SCHEME);
             }
@@ -180,6 +177,14 @@ fn hashed_mu(key: &Object, message: &Message, hash: HashAlg, hasher: &Hasher) ->
     let Unique::HashMlDsa(public) = &key.public.unique else { return None };
     let digest = hasher.clone().finish();
     Mu::pre_hashed(public.as_slice(), message.context.as_slice(), hash, digest.as_slice()).ok()
+}
+
+impl Object {
+    /// Whether a message from outside may be signed by this key, if it does not begin with TPM_GENERATED_VALUE. Not by a restricted HMAC key: the TPM
+    /// signs what it makes with it by an HMAC of the digest, and that digest, taken for a message, would have the same signature.
+    pub(crate) fn signs_messages(&self) -> bool {
+        self.public.object_type() != ObjectType::KeyedHash || !self.has(ObjectAttributes::RESTRICTED)
+    }
 }
 
 /// Whether signatures of this key take a context: only those of FIPS 204 do.

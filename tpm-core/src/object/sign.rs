@@ -3,9 +3,9 @@
 use super::Object;
 use crate::crypto::Error;
 use crate::crypto::ecc::{self, Point};
-use crate::crypto::hash::HashAlg;
+use crate::crypto::hash::{HashAlg, Hasher};
 use crate::crypto::hmac::{self, hmac};
-use crate::crypto::mldsa;
+use crate::crypto::mldsa::{self, Mu};
 use crate::crypto::rsa::padding::SignScheme;
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::rc::{At, Fmt1, Rc};
@@ -22,9 +22,16 @@ pub(crate) struct Signer {
     pub(crate) key: Handle,
     /// the scheme; Null for TPM_RH_NULL, and only then
     pub(crate) scheme: Scheme,
+    /// the hash for digests that are attested to
+    pub(crate) hash: Option<HashAlg>,
 }
 
 impl Signer {
+    /// A key with a scheme that has a hash.
+    pub(crate) fn new(key: Handle, scheme: Scheme) -> Self {
+        Self { key, scheme, hash: scheme.hash() }
+    }
+
     /// Whether there is no key: what is attested to comes without a signature.
     pub(crate) fn is_null(&self) -> bool {
         self.key == Handle::NULL
@@ -48,8 +55,9 @@ impl Object {
             Parms::Rsa(p) => p.scheme.0,
             Parms::Ecc(p) => p.scheme.0,
             Parms::KeyedHash(p) => p.0,
-            // The type of an ML-DSA key says it all.
-            Parms::SymCipher(_) | Parms::MlKem(_) | Parms::MlDsa(_) | Parms::HashMlDsa(_) => Scheme::Null,
+            Parms::MlDsa(_) => Scheme::MlDsa,
+            Parms::HashMlDsa(_) => Scheme::HashMlDsa,
+            Parms::SymCipher(_) | Parms::MlKem(_) => Scheme::Null,
         }
     }
 
@@ -67,6 +75,23 @@ impl Object {
         };
         signs_with(self.public.object_type(), scheme).then_some(scheme)
     }
+
+    /// The key's own scheme for what comes with a context (1.85), of which this takes nothing but a count.
+    ///
+    /// - `SCHEME`: none of its own, or one that is not for digests
+    /// - `SIZE`: the scheme takes a count, and the context is none
+    /// - `VALUE`: there is a context, and the scheme has no use for it
+    pub(crate) fn scheme_with(&self, context: &[u8]) -> Result<Scheme, Fmt1> {
+        match self.own_scheme() {
+            Scheme::Ecdaa(hash, _) => {
+                let count = context.try_into().map_err(|_| Fmt1::SIZE)?;
+                Ok(Scheme::Ecdaa(hash, u16::from_be_bytes(count)))
+            }
+            own if own.hash().is_none() || !signs_with(self.public.object_type(), own) => Err(Fmt1::SCHEME),
+            _ if !context.is_empty() => Err(Fmt1::VALUE),
+            own => Ok(own),
+        }
+    }
 }
 
 /// Whether keys of this type sign with this scheme. Never with Null.
@@ -77,31 +102,39 @@ fn signs_with(key: ObjectType, scheme: Scheme) -> bool {
             matches!(scheme, Scheme::Ecdsa(_) | Scheme::Ecdaa(..) | Scheme::Sm2(_) | Scheme::Ecschnorr(_))
         }
         ObjectType::KeyedHash => matches!(scheme, Scheme::Hmac(_)),
-        ObjectType::SymCipher | ObjectType::MlKem | ObjectType::MlDsa | ObjectType::HashMlDsa => false,
+        ObjectType::MlDsa => scheme == Scheme::MlDsa,
+        ObjectType::HashMlDsa => scheme == Scheme::HashMlDsa,
+        ObjectType::SymCipher | ObjectType::MlKem => false,
     }
 }
 
 impl Tpm {
-    /// The key of a command that signs, with the scheme it will use. TPM_RH_NULL is a signer without a key, whatever the scheme.
+    /// The key of a command that signs, with the scheme it will use. TPM_RH_NULL is a signer without a key, of whose scheme only the hash counts.
+    /// Pure ML-DSA has no hash for digests; that of the key's Name is taken (1.85, Errata 1, 2.6).
     ///
     /// - `KEY` at the key: no signing key
     /// - `SCHEME` at the scheme: neither key nor command has one, they differ, or it does not suit the key
     pub(crate) fn signer(&self, key: Handle, wanted: Scheme, at_key: At, at_scheme: At) -> Result<Signer, Rc> {
         if key == Handle::NULL {
-            return Ok(Signer { key, scheme: Scheme::Null });
+            return Ok(Signer { key, scheme: Scheme::Null, hash: wanted.hash() });
         }
         let object = self.object(key).filter(|o| o.can_sign()).ok_or(Fmt1::KEY.at(at_key))?;
         let scheme = object.select_scheme(wanted).ok_or(Fmt1::SCHEME.at(at_scheme))?;
-        Ok(Signer { key, scheme })
+        let hash = match &object.public.parms {
+            Parms::MlDsa(_) => object.public.name_alg,
+            Parms::HashMlDsa(p) => Some(p.hash),
+            _ => scheme.hash(),
+        };
+        Ok(Signer { key, scheme, hash })
     }
 
-    /// Signs a digest. A signer without a key gives the NULL Signature.
+    /// Signs a digest.
     ///
     /// - `BINDING`: the private part is not loaded, or does not fit the public one
     /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key; for ECDAA, no open commitment has this count
     /// - `SCHEME`: the scheme cannot be used with this key
     pub(crate) fn sign(&mut self, signer: &Signer, digest: &[u8]) -> Result<Signature, Rc> {
-        let Some(hash) = signer.scheme.hash() else { return Ok(Signature::Null) };
+        let hash = signer.scheme.hash().ok_or(Fmt1::SCHEME.plain())?;
         let object = self.object(signer.key).ok_or(Rc::reference_h(0))?;
         let secret = object.sensitive.as_ref().map(|s| &s.composite).ok_or(Fmt1::BINDING.plain())?;
         match (&object.public.parms, &object.public.unique, secret) {
@@ -268,6 +301,24 @@ fn verify_hmac(key: &Object, own: Scheme, digest: &[u8], signature: &Signature) 
         Ok(())
     } else {
         Err(Fmt1::SIGNATURE)
+    }
+}
+
+impl Object {
+    /// μ of a message in parts, with an empty context, for an ML-DSA or Hash-ML-DSA key (1.85).
+    pub(crate) fn mu(&self, message: &[&[u8]]) -> Option<[u8; mldsa::MU]> {
+        match (&self.public.parms, &self.public.unique) {
+            (Parms::MlDsa(_), Unique::MlDsa(public)) => {
+                let mut mu = Mu::pure(public.as_slice(), &[]).ok()?;
+                message.iter().for_each(|part| mu.update(part));
+                Some(mu.finish())
+            }
+            (Parms::HashMlDsa(p), Unique::HashMlDsa(public)) => {
+                let digest = message.iter().fold(Hasher::new(p.hash), |hasher, part| hasher.chain(part)).finish();
+                Mu::pre_hashed(public.as_slice(), &[], p.hash, digest.as_slice()).ok()
+            }
+            _ => None,
+        }
     }
 }
 

@@ -21,6 +21,10 @@ pub(crate) enum Scheme {
     Ecmqv(HashAlg),
     Hmac(HashAlg),
     Xor(HashAlg, Option<KdfAlg>),
+    /// ML-DSA: no details, the key says all (1.85)
+    MlDsa,
+    /// Hash-ML-DSA: no details either
+    HashMlDsa,
 }
 
 impl Scheme {
@@ -40,13 +44,15 @@ impl Scheme {
             Self::Ecmqv(_) => AlgId::ECMQV,
             Self::Hmac(_) => AlgId::HMAC,
             Self::Xor(..) => AlgId::XOR,
+            Self::MlDsa => AlgId::MLDSA,
+            Self::HashMlDsa => AlgId::HASH_MLDSA,
         }
     }
 
     /// The hash of the scheme.
     pub(crate) fn hash(self) -> Option<HashAlg> {
         match self {
-            Self::Null | Self::Rsaes => None,
+            Self::Null | Self::Rsaes | Self::MlDsa | Self::HashMlDsa => None,
             Self::Rsassa(h)
             | Self::Rsapss(h)
             | Self::Oaep(h)
@@ -89,6 +95,8 @@ impl Scheme {
             AlgId::ECMQV => Self::Ecmqv(r.get()?),
             AlgId::HMAC => Self::Hmac(r.get()?),
             AlgId::XOR => Self::Xor(r.get()?, r.get()?),
+            AlgId::MLDSA => Self::MlDsa,
+            AlgId::HASH_MLDSA => Self::HashMlDsa,
             _ => return Err(Fmt1::SCHEME),
         })
     }
@@ -128,7 +136,7 @@ schemes! {
     /// TPMT_KEYEDHASH_SCHEME+ (11.1.23)
     KeyedHashScheme: [HMAC, XOR], else VALUE;
     /// TPMT_SIG_SCHEME+ (11.2.1.5)
-    SigScheme: [RSASSA, RSAPSS, ECDSA, ECDAA, SM2, ECSCHNORR, HMAC], else SCHEME;
+    SigScheme: [RSASSA, RSAPSS, ECDSA, ECDAA, SM2, ECSCHNORR, HMAC, MLDSA, HASH_MLDSA], else SCHEME;
     /// TPMT_RSA_SCHEME+ (11.2.4.2)
     RsaScheme: [RSASSA, RSAPSS, RSAES, OAEP], else VALUE;
     /// TPMT_RSA_DECRYPT+ (11.2.4.4)

@@ -3,6 +3,7 @@
 use super::cc;
 use super::send::{Case, Command, Commands};
 use super::wire::Two;
+use super::world::rh;
 use core::ops::Range;
 
 /// TPM_RC_RETRY of libtpms.
@@ -146,8 +147,8 @@ impl Said<'_> {
     }
 }
 
-/// Algorithms that we have and libtpms 0.9.2 has not: SM3, SM4, the three SHA-3.
-const MORE_ALGORITHMS: [[u8; 2]; 5] = [[0, 0x12], [0, 0x13], [0, 0x27], [0, 0x28], [0, 0x29]];
+/// Algorithms that we have and libtpms 0.9.2 has not: SM3, SM4, the three SHA-3, ML-DSA and Hash-ML-DSA.
+const MORE_ALGORITHMS: [[u8; 2]; 7] = [[0, 0x12], [0, 0x13], [0, 0x27], [0, 0x28], [0, 0x29], [0, 0xa1], [0, 0xa2]];
 /// What libtpms says to an algorithm that it has not: ASYMMETRIC, HASH, VALUE, CURVE, MODE, TYPE, KDF, SCHEME, SYMMETRIC, SIZE of its digest
 const NO_ALGORITHM: [u32; 10] = [0x01, 0x03, 0x04, 0x26, 0x09, 0x0a, 0x0c, 0x12, 0x16, 0x15];
 /// Commands that take a definition of a symmetric algorithm or of a curve.
@@ -359,6 +360,9 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         }
         (cc::POLICY_COUNTER_TIMER, 0, 0x126) | (cc::POLICY_COUNTER_TIMER, 0x126, 0) if said.u16(end) < 16 => {
             Some("Time and Clock of each TPM")
+        }
+        (cc::QUOTE, 0, 0x2d2) | (cc::NV_CERTIFY, 0x2d2, 0) if said.u32(10) == rh::NULL => {
+            Some("digests that are attested to without a key")
         }
         (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
         // An HMAC session, of which libtpms asks whether it is bound to the object before it asks for the object's sensitive area.

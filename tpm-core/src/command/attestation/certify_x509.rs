@@ -36,7 +36,7 @@ impl Command for CertifyX509 {
 
     /// - `SIZE` at `reserved`: not empty
     /// - `KEY` at `sign_handle`: no signing key, or TPM_RH_NULL
-    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or ML-DSA, which signs no digest
     /// - `ASYMMETRIC` at `object_handle`: a certificate cannot hold such a key
     /// - what [`Partial::read`] says, at `partial_certificate`
     /// - `SCHEME` at `sign_handle`: there is no AlgorithmIdentifier, and the TPM does not know one for the scheme
@@ -50,15 +50,16 @@ impl Command for CertifyX509 {
         if signer.is_null() {
             return Err(Fmt1::KEY.at(Handles::sign_handle));
         }
+        let hash = signer.scheme.hash().ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
         let (added_to_certificate, tbs_digest) =
-            certificate(tpm, &signer, h.object_handle.handle(), p.partial_certificate.0)?;
+            certificate(tpm, &signer, hash, h.object_handle.handle(), p.partial_certificate.0)?;
         let signature = tpm.sign(&signer, tbs_digest.as_slice())?;
         Ok(Answer { added_to_certificate, tbs_digest, signature })
     }
 }
 
 /// addedToCertificate, and the digest over all of TBSCertificate.
-fn certificate(tpm: &Tpm, signer: &Signer, object: Handle, partial: &[u8]) -> Result<(Der, Digest), Rc> {
+fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partial: &[u8]) -> Result<(Der, Digest), Rc> {
     let object = tpm.object(object).ok_or(Rc::reference_h(0))?;
     let key = tpm.object(signer.key).ok_or(Rc::reference_h(1))?;
     let mut spki = [0; MAX_DIGEST_BUFFER];
@@ -78,7 +79,7 @@ fn certificate(tpm: &Tpm, signer: &Signer, object: Handle, partial: &[u8]) -> Re
     let serial = serial_number(key, object, &rest).ok_or(Rc::FAILURE)?;
     let mut front = [0; 32];
     let front = encode(&mut front, |w| version_and_serial(w, &serial)).ok_or(Rc::FAILURE)?;
-    let mut hasher = Hasher::new(signer.scheme.hash().ok_or(Rc::FAILURE)?);
+    let mut hasher = Hasher::new(hash);
     let mut head = [0; 8];
     let len = rest.iter().fold(front.len(), |len, part| len.saturating_add(part.len()));
     let head = encode(&mut head, |w| {

@@ -20,14 +20,14 @@ impl Command for Quote {
     type Reply<'t> = Answer;
 
     /// - `KEY` at `sign_handle`: no signing key
-    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or TPM_RH_NULL, as then no hash
-    ///   is there for pcrDigest
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or there is no hash for pcrDigest:
+    ///   TPM_RH_NULL and no scheme, or an ML-DSA key without nameAlg
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
     /// PCR that are not allocated count as not selected.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
-        let hash = signer.scheme.hash().ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
+        let hash = signer.hash.ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
         let (pcr_select, pcr_digest) = tpm.ram.pcrs.digest(hash, &p.pcr_select);
         Answer::of(tpm.attest(&signer, p.qualifying_data, Attested::Quote { pcr_select, pcr_digest })?)
     }

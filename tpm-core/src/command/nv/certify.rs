@@ -1,9 +1,9 @@
 //! TPM2_NV_Certify (Part 3, 31.16).
 
-use crate::attest::digest_of;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::command::attestation::Answer;
+use crate::crypto::hash::Hasher;
 use crate::object::sign::Signer;
 use crate::pipeline::Call;
 use crate::profile::NV_BUFFER_MAX;
@@ -26,6 +26,7 @@ impl Command for NvCertify {
 
     /// - `KEY` at `sign_handle`: no signing key
     /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
+    ///   - and, for a digest, if there is no hash: TPM_RH_NULL without a scheme, or an ML-DSA key without nameAlg
     /// - `NV_LOCKED`: the index is read-locked
     /// - `NV_AUTHORIZATION`: this entity may not read it
     /// - `NV_UNINITIALIZED`: it has not been written
@@ -52,7 +53,8 @@ fn certified(tpm: &Tpm, signer: &Signer, index: Handle, p: &Params<'_>) -> Resul
         return Err(Fmt1::VALUE.at(Params::size));
     }
     let attested = if p.size == 0 && p.offset == 0 {
-        Attested::NvDigest { index_name, digest: digest_of(signer.scheme.hash(), data) }
+        let hash = signer.hash.ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
+        Attested::NvDigest { index_name, digest: Hasher::new(hash).chain(data).finish() }
     } else {
         Attested::Nv { index_name, offset: p.offset, contents }
     };

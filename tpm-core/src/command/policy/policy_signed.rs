@@ -51,14 +51,16 @@ impl Command for PolicySigned {
     }
 }
 
-/// Whether the key signed aHash = H(nonceTPM ‖ expiration ‖ cpHashA ‖ policyRef), with the hash of the signature.
+/// Whether the key signed nonceTPM ‖ expiration ‖ cpHashA ‖ policyRef: its digest by the hash of the signature, or ML-DSA itself.
 fn verify(tpm: &Tpm, key: Handle, assertion: &Assertion, signature: &Signature) -> Result<(), Fmt1> {
-    let a_hash = Hasher::new(signature.hash().ok_or(Fmt1::SCHEME)?)
-        .chain(assertion.nonce_tpm.as_slice())
-        .chain(&assertion.expiration.to_be_bytes())
-        .chain(assertion.cp_hash_a.as_slice())
-        .chain(assertion.policy_ref.as_slice())
-        .finish();
+    let expiration = assertion.expiration.to_be_bytes();
+    let to_be_signed =
+        [assertion.nonce_tpm.as_slice(), &expiration, assertion.cp_hash_a.as_slice(), assertion.policy_ref.as_slice()];
     let object = tpm.object(key).ok_or(Fmt1::HANDLE)?;
+    if let Some(mu) = object.mu(&to_be_signed) {
+        return sign::verify_ml_dsa(object, &mu, signature);
+    }
+    let hasher = Hasher::new(signature.hash().ok_or(Fmt1::SCHEME)?);
+    let a_hash = to_be_signed.iter().fold(hasher, |hasher, part| hasher.chain(part)).finish();
     sign::verify(object, a_hash.as_slice(), signature)
 }

@@ -11,7 +11,7 @@ pub(crate) mod verify_sequence_start;
 use crate::object::message::{Context, Message, takes_context};
 use crate::object::{Object, Sequence, Work};
 use crate::rc::{At, Fmt1, Rc};
-use crate::wire::Auth;
+use crate::wire::{Auth, Scheme};
 
 /// Where a command that starts a message has its parts.
 struct Positions {
@@ -23,15 +23,20 @@ struct Positions {
 /// A sequence for a message that is signed or verified.
 ///
 /// - `KEY` at the key: no signing key
-/// - `SCHEME`, `KEY` at the key: what [`Message::new`] says
 /// - `SIZE` at the authValue: longer than digests of the key's nameAlg
+/// - `SCHEME`, `KEY` at the key: what [`Message::new`] says; `SCHEME` also for ECDAA, if it is to be verified
 /// - `VALUE` at the context: not empty, and the scheme has no use for it
+/// - `SIZE` at the context: the scheme takes a count of TPM2_Commit, and that is none
 fn message(signs: bool, key: Option<&Object>, auth: Auth, context: Context, at: &Positions) -> Result<Sequence, Rc> {
     let key = key.filter(|key| key.can_sign()).ok_or(Fmt1::KEY.at(at.key))?;
     if key.public.name_alg.is_some_and(|alg| auth.len() > alg.digest_size()) {
         return Err(Fmt1::SIZE.at(at.auth));
     }
-    let useless = !context.is_empty() && !takes_context(key);
+    let scheme = if takes_context(key) { Ok(Scheme::Null) } else { key.scheme_with(context.as_slice()) };
+    if matches!(key.own_scheme(), Scheme::Ecdaa(..)) && !signs {
+        return Err(Fmt1::SCHEME.at(at.key));
+    }
     let message = Message::new(signs, key, context).map_err(|e| e.at(at.key))?;
-    if useless { Err(Fmt1::VALUE.at(at.context)) } else { Ok(Sequence::new(auth, Work::Message(message))) }
+    scheme.map_err(|e| if e == Fmt1::SCHEME { e.at(at.key) } else { e.at(at.context) })?;
+    Ok(Sequence::new(auth, Work::Message(message)))
 }

@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
 use crate::object::message::Context;
 use crate::pipeline::Call;
-use crate::rc::Rc;
+use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{Auth, DhObject, HandleType};
 
@@ -20,11 +20,16 @@ impl Command for SignSequenceStart {
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Empty>;
 
+    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as [`Object::signs_messages`](crate::object::Object::signs_messages) has it
     /// - what [`message`] says
     /// - `OBJECT_MEMORY`: no free slot
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<WithHandle<Empty>, Rc> {
         const AT: Positions = Positions { key: Handles::key_handle, auth: Params::auth, context: Params::context };
-        let sequence = message(true, tpm.object(h.key_handle.handle()), p.auth, p.context, &AT)?;
+        let key = tpm.object(h.key_handle.handle());
+        if key.is_some_and(|key| key.can_sign() && !key.signs_messages()) {
+            return Err(Fmt1::ATTRIBUTES.at(AT.key));
+        }
+        let sequence = message(true, key, p.auth, p.context, &AT)?;
         Ok(WithHandle(tpm.ram.load_sequence(sequence)?, Empty))
     }
 }

@@ -36,6 +36,6 @@ impl Command for Sign {
         let scheme = key.select_scheme(p.in_scheme.0).ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
         let kind = Kind::of(scheme.hash().ok_or(Fmt1::SCHEME.at(Params::in_scheme))?);
         check_digest(tpm, key, &kind, &p.digest, &p.validation.0, &AT)?;
-        tpm.sign(&Signer { key: handle, scheme }, p.digest.as_slice())
+        tpm.sign(&Signer::new(handle, scheme), p.digest.as_slice())
     }
 }

@@ -23,8 +23,9 @@ impl Command for SignDigest {
 
     /// - `KEY` at `key_handle`: no signing key
     /// - `ATTRIBUTES` at `key_handle`: it signs certificates only; or pure ML-DSA, and it does not admit external μ
-    /// - `SCHEME` at `key_handle`: it has no scheme of its own, or one that takes a count
+    /// - `SCHEME` at `key_handle`: it has no scheme of its own, or HMAC, which signs messages
     /// - `VALUE` at `context`: not empty, and the scheme has no use for it
+    /// - `SIZE` at `context`: the scheme takes a count of TPM2_Commit, and that is none
     /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made the digest with that hash
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `VALUE`: the key is too small for the digest
@@ -41,12 +42,13 @@ impl Command for SignDigest {
             let mu = ml_dsa.mu(key, p.context.0, p.digest.as_slice()).ok_or(Fmt1::SIZE.at(AT.digest))?;
             return tpm.sign_ml_dsa(handle, &mu);
         }
-        let scheme = key.select_scheme(Scheme::Null).ok_or(Fmt1::SCHEME.at(AT.key))?;
-        let kind = Kind::of(scheme.hash().ok_or(Fmt1::SCHEME.at(AT.key))?);
-        if !p.context.0.is_empty() {
-            return Err(Fmt1::VALUE.at(Params::context));
-        }
+        let scheme = key.scheme_with(p.context.0).map_err(|e| match e {
+            Fmt1::SCHEME => e.at(AT.key),
+            _ => e.at(Params::context),
+        })?;
+        let hash = scheme.hash().filter(|_| !matches!(scheme, Scheme::Hmac(_))).ok_or(Fmt1::SCHEME.at(AT.key))?;
+        let kind = Kind::of(hash);
         check_digest(tpm, key, &kind, &p.digest, &p.validation.0, &AT)?;
-        tpm.sign(&Signer { key: handle, scheme }, p.digest.as_slice())
+        tpm.sign(&Signer::new(handle, scheme), p.digest.as_slice())
     }
 }

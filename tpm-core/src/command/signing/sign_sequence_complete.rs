@@ -24,6 +24,7 @@ impl Command for SignSequenceComplete {
 
     /// - `MODE` at the sequence: not of a message to be signed
     /// - `KEY`, `ATTRIBUTES` at the key: what [`external_signer`] says
+    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as [`Object::signs_messages`](crate::object::Object::signs_messages) has it
     /// - `SIGN_CONTEXT_KEY` at the key: the sequence was started for another
     /// - `VALUE` at the buffer: the key is restricted, and the message begins with TPM_GENERATED_VALUE
     /// - what [`Tpm::sign_message`] says
@@ -37,6 +38,9 @@ impl Command for SignSequenceComplete {
             return Err(no_mode);
         }
         let key = external_signer(tpm, h.key.handle(), Handles::key)?;
+        if !key.signs_messages() {
+            return Err(Fmt1::ATTRIBUTES.at(Handles::key));
+        }
         if !message.is_for(key) {
             return Err(Fmt1::SIGN_CONTEXT_KEY.at(Handles::key));
         }

@@ -9,7 +9,7 @@ use crate::object::sign::{verify, verify_ml_dsa};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{AlgId, DhObject, Handle, HandleType, Signature, Ticket, TkDigestVerified, Tpm2b, st};
+use crate::wire::{AlgId, DhObject, Handle, HandleType, Scheme, Signature, Ticket, TkDigestVerified, Tpm2b, st};
 
 pub(crate) struct VerifyDigestSignature;
 
@@ -27,7 +27,6 @@ impl Command for VerifyDigestSignature {
     /// - `SCHEME` at `signature`: not the key's own scheme and hash, or one that cannot be verified
     /// - `VALUE` at `context`: not empty, and the scheme has no use for it
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
-    /// - `HANDLE` at `signature`: an HMAC key without its private part
     /// - `SIGNATURE` at `signature`: it is not genuine
     ///
     /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
@@ -48,7 +47,9 @@ impl Command for VerifyDigestSignature {
 
 fn verify_classical(key: &Object, p: &Params<'_>) -> Result<(), Rc> {
     let own = key.own_scheme();
-    let hash = own.hash().filter(|h| own.id() == p.signature.id() && Some(*h) == p.signature.hash());
+    // HMAC keys sign messages, not digests (Table 115).
+    let signs_digests = !matches!(own, Scheme::Hmac(_));
+    let hash = own.hash().filter(|h| signs_digests && own.id() == p.signature.id() && Some(*h) == p.signature.hash());
     let hash = hash.ok_or(Fmt1::SCHEME.at(Params::signature))?;
     if !p.context.0.is_empty() {
         return Err(Fmt1::VALUE.at(Params::context));
