@@ -200,15 +200,30 @@ fn a_persistent_object_stays_until_it_is_evicted() {
     assert_eq!(evict(&mut tpm, OWNER, at, at), Err(handle(2, HANDLE)));
 }
 
+/// Since 1.85. It verifies signatures, and authorizes nothing.
+#[test]
+fn a_public_area_alone_can_be_persistent() {
+    let mut tpm = Fixture::new();
+    let (h, public) = tpm.primary(OWNER, &ecc_storage());
+    tpm.flush(h).unwrap();
+    let only_public = tpm.load_external(b"", &public, OWNER).unwrap();
+    let at = 0x8100_0001;
+    assert_eq!(evict(&mut tpm, OWNER, only_public, at), Ok(vec![]));
+    tpm.restart(None, 0);
+    let reply = tpm.run(0x173, &[at], &[], &[]).unwrap();
+    assert_eq!(take_2b(&mut &reply[..]), public);
+    assert!(tpm.create(at, b"", b"x", &sealed()).is_err(), "it is no parent");
+    assert_eq!(evict(&mut tpm, OWNER, at, at), Ok(vec![]));
+}
+
 #[test]
 fn not_everything_becomes_persistent() {
     let mut tpm = Fixture::new();
-    let (owner, public) = tpm.primary(OWNER, &ecc_storage());
+    let (owner, _) = tpm.primary(OWNER, &ecc_storage());
     let (platform, _) = tpm.primary(PLATFORM, &ecc_storage());
     let (null, _) = tpm.primary(NULL, &ecc_storage());
     let (st_clear, _) = tpm.primary(OWNER, &ecc_storage().with(a::ST_CLEAR));
-    let only_public = tpm.load_external(b"", &public, OWNER).unwrap();
-    for bad in [null, st_clear, only_public] {
+    for bad in [null, st_clear] {
         assert_eq!(evict(&mut tpm, OWNER, bad, 0x8100_0000), Err(handle(2, ATTRIBUTES)));
     }
     assert_eq!(evict(&mut tpm, OWNER, platform, 0x8100_0000), Err(handle(2, HIERARCHY)));

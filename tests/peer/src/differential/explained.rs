@@ -361,6 +361,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::POLICY_COUNTER_TIMER, 0, 0x126) | (cc::POLICY_COUNTER_TIMER, 0x126, 0) if said.u16(end) < 16 => {
             Some("Time and Clock of each TPM")
         }
+        (cc::EVICT_CONTROL, 0, 0x282) => Some("a public area alone that is made persistent"),
         (cc::QUOTE, 0, 0x2d2) | (cc::NV_CERTIFY, 0x2d2, 0) if said.u32(10) == rh::NULL => {
             Some("digests that are attested to without a key")
         }

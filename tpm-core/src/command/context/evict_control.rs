@@ -23,7 +23,7 @@ impl Command for EvictControl {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `ATTRIBUTES` at `object`: of the NULL hierarchy, stClear, or without sensitive area
+    /// - `ATTRIBUTES` at `object`: of the NULL hierarchy, or stClear
     /// - `HANDLE` at `object`: persistent under another handle
     /// - `HIERARCHY` at `object`: the platform can make persistent only its own, the owner neither make nor delete the platform's
     /// - `RANGE` at `persistent_handle`: not in the range of who authorizes
@@ -32,7 +32,7 @@ impl Command for EvictControl {
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let (handle, to) = (h.object.handle(), p.persistent_handle.handle());
         let object = tpm.object(handle).ok_or(Fmt1::ATTRIBUTES.at(Handles::object))?;
-        if object.hierarchy == Handle::NULL || object.st_clear || object.sensitive.is_none() {
+        if object.hierarchy == Handle::NULL || object.st_clear {
             return Err(Fmt1::ATTRIBUTES.at(Handles::object));
         }
         let persistent = handle.kind() == HandleKind::Persistent;
