@@ -27,6 +27,8 @@ pub(crate) struct Message {
     /// its first octets
     start: Buffer<4>,
     summary: Summary,
+    /// the message itself, if it is to be verified: what the ticket is for
+    whole: Option<Hasher>,
 }
 
 /// TPM2B_SIGNATURE_CTX.
@@ -56,18 +58,25 @@ impl Message {
             }
             _ => Summary::Digest(Hasher::new(key.own_scheme().hash().ok_or(Fmt1::SCHEME)?)),
         };
-        Ok(Self { signs, key: identity(key), context, start: Buffer::new(), summary })
+        Ok(Self {
+            signs,
+            key: identity(key),
+            context,
+            start: Buffer::new(),
+            summary,
+            whole: (!signs).then(|| Hasher::new(INTERNAL_HASH)),
+        })
     }
 
     /// A second copy.
     pub(crate) fn duplicate(&self) -> Self {
-        let Self { signs, key, context, start, summary } = self;
+        let Self { signs, key, context, start, summary, whole } = self;
         let summary = match summary {
             Summary::Digest(hasher) => Summary::Digest(hasher.clone()),
             Summary::Hmac(hmac) => Summary::Hmac(hmac.duplicate()),
             Summary::Mu(mu) => Summary::Mu(mu.clone()),
         };
-        Self { signs: *signs, key: *key, context: context.clone(), start: start.clone(), summary }
+        Self { signs: *signs, key: *key, context: context.clone(), start: start.clone(), summary, whole: whole.clone() }
     }
 
     /// Takes in data.
@@ -75,6 +84,9 @@ impl Message {
         let missing = data.get(..4usize.saturating_sub(self.start.len()).min(data.len())).unwrap_or_default();
         if let Ok(start) = Buffer::of(|w| [self.start.as_slice(), missing].iter().for_each(|part| w.put(part))) {
             self.start = start;
+        }
+        if let Some(whole) = &mut self.whole {
+            whole.update(data);
         }
         match &mut self.summary {
             Summary::Digest(hasher) => hasher.update(data),
@@ -93,13 +105,9 @@ impl Message {
         self.start.as_slice() == GENERATED_VALUE.to_be_bytes()
     }
 
-    /// What is signed, for the ticket.
-    pub(crate) fn digest(&self) -> Digest {
-        match &self.summary {
-            Summary::Digest(hasher) => hasher.clone().finish(),
-            Summary::Hmac(hmac) => hmac.duplicate().finish(),
-            Summary::Mu(mu) => Digest::from_slice(&mu.clone().finish()).unwrap_or_default(),
-        }
+    /// The digest, with our own hash, of a message that is to be verified, for the ticket; None if it is to be signed.
+    pub(crate) fn to_verify(&self) -> Option<Digest> {
+        self.whole.as_ref().map(|whole| whole.clone().finish())
     }
 }
 
@@ -198,6 +206,9 @@ impl Marshal for Message {
         self.key.marshal(w);
         self.context.marshal(w);
         self.start.marshal(w);
+        if let Some(whole) = &self.whole {
+            whole.marshal(w);
+        }
         match &self.summary {
             Summary::Digest(hasher) => {
                 AlgId(hasher.alg().id()).marshal(w);
@@ -222,6 +233,7 @@ impl Marshal for Message {
 impl Unmarshal<'_> for Message {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let (signs, key, context, start) = (r.get()?, r.get()?, r.get()?, r.get()?);
+        let whole = if signs { None } else { Some(r.get()?) };
         let summary = match r.get()? {
             AlgId::HMAC => Summary::Hmac(Hmac::from_parts(r.get()?, r.get()?).ok_or(Fmt1::HASH)?),
             AlgId::MLDSA => {
@@ -230,6 +242,6 @@ impl Unmarshal<'_> for Message {
             }
             _ => Summary::Digest(r.get()?),
         };
-        Ok(Self { signs, key, context, start, summary })
+        Ok(Self { signs, key, context, start, summary, whole })
     }
 }

@@ -38,7 +38,7 @@ pub(crate) mod st {
     pub(crate) const DIGEST_VERIFIED: u16 = 0x8027;
 }
 
-/// TPMT_TK_CREATION, _VERIFIED, _AUTH and _HASHCHECK, which have one layout. A NULL ticket has hierarchy TPM_RH_NULL and an empty digest.
+/// TPMT_TK_CREATION, _AUTH and _HASHCHECK, which have one layout, and most of TPMT_TK_VERIFIED. A NULL ticket has hierarchy TPM_RH_NULL and an empty digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ticket {
     /// tag
@@ -84,28 +84,47 @@ macro_rules! tickets {
 tickets! {
     /// TPMT_TK_CREATION (10.7.3)
     TkCreation: [CREATION];
-    /// TPMT_TK_VERIFIED (10.7.4)
-    TkVerified: [VERIFIED];
     /// TPMT_TK_AUTH (10.7.5)
     TkAuth: [AUTH_SIGNED, AUTH_SECRET];
     /// TPMT_TK_HASHCHECK (10.7.6)
     TkHashcheck: [HASHCHECK];
 }
 
-/// TPMT_TK_VERIFIED with TPM_ST_DIGEST_VERIFIED (1.85, 10.6.5), which names the hash of the signature.
+/// TPMT_TK_VERIFIED (1.85: 10.6.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TkDigestVerified {
-    /// metadata
-    pub metadata: AlgId,
+pub(crate) struct TkVerified {
+    /// the hash of the digest of which a TPM_ST_DIGEST_VERIFIED tells; no other ticket has this, nor a NULL Ticket, which is three parts whatever its tag
+    pub metadata: Option<AlgId>,
     /// the rest
     pub ticket: Ticket,
 }
 
-impl Marshal for TkDigestVerified {
+impl TkVerified {
+    /// The NULL Ticket of this tag.
+    pub(crate) fn null(tag: u16) -> Self {
+        Self { metadata: None, ticket: Ticket::null(tag) }
+    }
+}
+
+impl Marshal for TkVerified {
     fn marshal(&self, w: &mut Writer<'_>) {
         self.ticket.tag.marshal(w);
         self.ticket.hierarchy.marshal(w);
-        self.metadata.marshal(w);
+        if let Some(metadata) = self.metadata {
+            metadata.marshal(w);
+        }
         self.ticket.digest.marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for TkVerified {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let tag = r.get()?;
+        if ![st::VERIFIED, st::MESSAGE_VERIFIED, st::DIGEST_VERIFIED].contains(&tag) {
+            return Err(Fmt1::TAG);
+        }
+        let hierarchy = r.get::<super::RhHierarchy>().map(super::HandleType::handle)?;
+        let metadata = if tag == st::DIGEST_VERIFIED && hierarchy != Handle::NULL { Some(r.get()?) } else { None };
+        Ok(Self { metadata, ticket: Ticket { tag, hierarchy, digest: r.get()? } })
     }
 }

@@ -345,6 +345,8 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.third_sized().is_some_and(|name| name.len() < 2) => {
             Some("PolicyAuthorize with a name of less than two octets")
         }
+        // TPM_ST_MESSAGE_VERIFIED is one bit from TPM_ST_VERIFIED.
+        (cc::POLICY_AUTHORIZE, _, 0x4c4) if said.has_made(&[0x80, 0x26]) => Some("tickets of later revisions"),
         _ if fmt1(ours) == Some(SIZE) && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_a_name_too_long() => {
             Some("names of 67 and 68 octets")
         }

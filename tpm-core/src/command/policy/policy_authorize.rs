@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::crypto::hash::{Digest, Hasher};
+use crate::crypto::hash::Digest;
 use crate::pipeline::Call;
 use crate::policy::name_alg_of;
 use crate::rc::{Fmt1, Rc};
@@ -32,8 +32,8 @@ impl Command for PolicyAuthorize {
             if session.policy.digest != p.approved_policy {
                 return Err(Fmt1::VALUE.at(Params::approved_policy));
             }
-            let a_hash = Hasher::new(alg).chain(p.approved_policy.as_slice()).chain(p.policy_ref.as_slice()).finish();
-            if !tpm.check_ticket(&p.check_ticket.0, &[a_hash.as_slice(), p.key_sign.as_slice()]) {
+            let to_be_signed = [p.approved_policy.as_slice(), p.policy_ref.as_slice()];
+            if !tpm.is_verified(&p.check_ticket, &p.key_sign, alg, &to_be_signed) {
                 return Err(Fmt1::VALUE.at(Params::check_ticket));
             }
         }

@@ -9,7 +9,7 @@ use crate::object::sign::{verify, verify_ml_dsa};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{AlgId, DhObject, Handle, HandleType, Scheme, Signature, Ticket, TkDigestVerified, Tpm2b, st};
+use crate::wire::{DhObject, HandleType, Scheme, Signature, TkVerified, Tpm2b, st};
 
 pub(crate) struct VerifyDigestSignature;
 
@@ -20,7 +20,7 @@ impl Command for VerifyDigestSignature {
     const CODE: u32 = 0x1a5;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
-    type Reply<'t> = TkDigestVerified;
+    type Reply<'t> = TkVerified;
 
     /// - `KEY` at `key_handle`: no signing key
     /// - `ATTRIBUTES` at `key_handle`: pure ML-DSA, and it does not admit external μ
@@ -29,8 +29,8 @@ impl Command for VerifyDigestSignature {
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `SIGNATURE` at `signature`: it is not genuine
     ///
-    /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<TkDigestVerified, Rc> {
+    /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name, and for μ, which is no digest of a hash.
+    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<TkVerified, Rc> {
         let key =
             tpm.object(h.key_handle.handle()).filter(|o| o.can_sign()).ok_or(Fmt1::KEY.at(Handles::key_handle))?;
         match MlDsaUse::of(key, p.context.0, Handles::key_handle, Params::context)? {
@@ -40,8 +40,10 @@ impl Command for VerifyDigestSignature {
             }
             None => verify_classical(key, &p)?,
         }
-        let metadata = AlgId(p.signature.hash().map_or(AlgId::NULL.0, |hash| hash.id()));
-        Ok(TkDigestVerified { metadata, ticket: ticket(tpm, key, &p.digest, metadata) })
+        Ok(match p.signature.hash() {
+            Some(hash) => tpm.verified(key, st::DIGEST_VERIFIED, &p.digest, Some(hash)),
+            None => TkVerified::null(st::DIGEST_VERIFIED),
+        })
     }
 }
 
@@ -58,12 +60,4 @@ fn verify_classical(key: &Object, p: &Params<'_>) -> Result<(), Rc> {
         return Err(Fmt1::SIZE.at(Params::digest));
     }
     verify(key, p.digest.as_slice(), &p.signature).map_err(|e| e.at(Params::signature))
-}
-
-fn ticket(tpm: &Tpm, key: &Object, digest: &Digest, metadata: AlgId) -> Ticket {
-    if key.hierarchy == Handle::NULL || key.name.is_empty() {
-        return Ticket::null(st::DIGEST_VERIFIED);
-    }
-    let metadata = metadata.0.to_be_bytes();
-    tpm.ticket(st::DIGEST_VERIFIED, key.hierarchy, &[digest.as_slice(), key.name.as_slice(), &metadata])
 }

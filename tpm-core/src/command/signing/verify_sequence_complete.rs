@@ -7,7 +7,7 @@ use crate::object::message::verify_message;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{DhObject, Handle, HandleType, Signature, Ticket, TkVerified, st};
+use crate::wire::{DhObject, HandleType, Signature, TkVerified, st};
 
 pub(crate) struct VerifySequenceComplete;
 
@@ -25,25 +25,18 @@ impl Command for VerifySequenceComplete {
     /// - `SIGN_CONTEXT_KEY` at the key: the sequence was started for another
     /// - what [`verify_message`] says, at the signature
     ///
-    /// The ticket, with TPM_ST_MESSAGE_VERIFIED, is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
+    /// The ticket, for the message with TPM_ST_MESSAGE_VERIFIED, is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<TkVerified, Rc> {
         let (handle, no_mode) = (h.sequence.handle(), Fmt1::MODE.at(Handles::sequence));
         let Some(Work::Message(message)) = tpm.ram.sequence(handle).map(|s| &s.work) else { return Err(no_mode) };
-        if message.signs {
-            return Err(no_mode);
-        }
+        let digest = message.to_verify().ok_or(no_mode)?;
         let other = Fmt1::SIGN_CONTEXT_KEY.at(Handles::key);
         let key = tpm.object(h.key.handle()).filter(|key| message.is_for(key)).ok_or(other)?;
         verify_message(key, message, &p.signature).map_err(|e| e.at(Params::signature))?;
-        let ticket = if key.hierarchy == Handle::NULL || key.name.is_empty() {
-            Ticket::null(st::MESSAGE_VERIFIED)
-        } else {
-            let digest = message.digest();
-            tpm.ticket(st::MESSAGE_VERIFIED, key.hierarchy, &[digest.as_slice(), key.name.as_slice()])
-        };
+        let ticket = tpm.verified(key, st::MESSAGE_VERIFIED, &digest, None);
         if let Some(sequence) = tpm.ram.sequence_mut(handle) {
             sequence.complete = true;
         }
-        Ok(TkVerified(ticket))
+        Ok(ticket)
     }
 }

@@ -7,7 +7,7 @@ use crate::object::sign::verify;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{DhObject, Handle, HandleType, ObjectAttributes, Signature, Ticket, TkVerified, st};
+use crate::wire::{DhObject, HandleType, ObjectAttributes, Signature, TkVerified, st};
 
 pub(crate) struct VerifySignature;
 
@@ -32,10 +32,6 @@ impl Command for VerifySignature {
             return Err(Fmt1::ATTRIBUTES.at(Handles::key_handle));
         }
         verify(key, p.digest.as_slice(), &p.signature).map_err(|e| e.at(Params::signature))?;
-        Ok(TkVerified(if key.hierarchy == Handle::NULL || key.name.is_empty() {
-            Ticket::null(st::VERIFIED)
-        } else {
-            tpm.ticket(st::VERIFIED, key.hierarchy, &[p.digest.as_slice(), key.name.as_slice()])
-        }))
+        Ok(tpm.verified(key, st::VERIFIED, &p.digest, None))
     }
 }
