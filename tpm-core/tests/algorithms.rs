@@ -5,9 +5,11 @@ mod harness;
 
 use harness::codes::{ATTRIBUTES, HASH, MODE, SCHEME, SYMMETRIC, TYPE, VALUE, param};
 use harness::{Fixture, Outcome, tpm2b};
+use tpm_core::crypto::hash::HashAlg;
 use tpm_core::profile::{PROFILE, PROFILES};
 
 const OWNER: u32 = 0x4000_0001;
+const NULL: u32 = 0x4000_0007;
 const CREATE_PRIMARY: u32 = 0x131;
 const FLUSH_CONTEXT: u32 = 0x165;
 const CURVE: u32 = 0x26;
@@ -254,6 +256,61 @@ fn the_sm3_bank_can_be_allocated() {
     let digest = [&[0, 0, 0, 1, 0, 0x12][..], &[0x11; 32]].concat();
     tpm.with(0x182, &[0], &[b""], &digest).unwrap();
     assert_ne!(read(&mut tpm).unwrap()[20..], [0; 32]);
+}
+
+/// What a profile lacks is refused also where an identifier stands alone: as a MAC scheme, as a key exchange, in front of a Name.
+#[test]
+fn identifiers_that_the_profile_lacks_are_refused_everywhere() {
+    const MAC: u32 = 0x155;
+    const MAC_START: u32 = 0x15b;
+    const EC_EPHEMERAL: u32 = 0x18e;
+    const Z_GEN_2_PHASE: u32 = 0x18d;
+    const POLICY_AUTHORIZE: u32 = 0x16a;
+    const POLICY_TRANSPORT_SPDM: u32 = 0x1a1;
+    let mut tpm = Fixture::new();
+    let expected = |id: u16, refusal: u32| if PROFILE.has(id) { Ok(()) } else { Err(refusal) };
+
+    let (hmac, _) = created(&mut tpm, &template(8, 0xb, FIXED | 1 << 17 | 1 << 18, &words(&[0x10]), &[0, 0]));
+    let (cmac, _) = created(&mut tpm, &template(0x25, 0xb, SIGNING, &words(&[6, 128, 0x10]), &[0, 0]));
+    let hashes = HashAlg::ALL.iter().map(|hash| hash.id());
+    for (key, id) in hashes.clone().map(|id| (hmac, id)).chain([(cmac, 0x3f)]) {
+        let params = [tpm2b(b"text"), words(&[id])].concat();
+        let mac = tpm.with(MAC, &[key], &[b""], &params).map(drop);
+        assert_eq!(mac, expected(id, param(2, SYMMETRIC)), "MAC {id:#x}");
+        let sequence = tpm.with(MAC_START, &[key], &[b""], &params);
+        if let Ok(reply) = &sequence {
+            flush(&mut tpm, u32::from_be_bytes(reply[..4].try_into().unwrap()));
+        }
+        assert_eq!(sequence.map(drop), expected(id, param(2, SYMMETRIC)), "MAC_Start {id:#x}");
+    }
+
+    let (key, _) = created(&mut tpm, &ecc(3, DECRYPTING));
+    let generator = tpm_core::crypto::ecc::Curve::NistP256.parameters();
+    let point = tpm2b(&[tpm2b(generator.gx), tpm2b(generator.gy)].concat());
+    for id in [0x19, 0x1d, 0x1b] {
+        let reply = tpm.run(EC_EPHEMERAL, &[], &[], &words(&[3])).unwrap();
+        let params = [&point[..], &point, &words(&[id]), &reply[reply.len() - 2..]].concat();
+        let exchange = tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params).map(drop);
+        assert_eq!(exchange, expected(id, param(3, SCHEME)), "ZGen_2Phase {id:#x}");
+    }
+
+    let start = [&tpm2b(&[1; 16])[..], &[0, 0], &[3], &words(&[0x10, 0xb])].concat();
+    let reply = tpm.run(0x176, &[NULL, NULL], &[], &start).unwrap();
+    let trial = u32::from_be_bytes(reply[..4].try_into().unwrap());
+    for hash in HashAlg::ALL {
+        let name = tpm2b(&[&words(&[hash.id()])[..], &vec![7; hash.digest_size()]].concat());
+        let ticket = [&words(&[0x8022])[..], &NULL.to_be_bytes(), &[0, 0]].concat();
+        let authorize = [&tpm2b(&[0; 32])[..], &[0, 0], &name, &ticket].concat();
+        let outcome = tpm.run(POLICY_AUTHORIZE, &[trial], &[], &authorize).map(drop);
+        assert_eq!(outcome, expected(hash.id(), param(3, HASH)), "PolicyAuthorize {hash:?}");
+        let again = tpm.run(0x180, &[trial], &[], &[]);
+        assert_eq!(again, Ok(vec![]), "PolicyRestart");
+        for (at, names) in [(1, [&name[..], &[0, 0]]), (2, [&[0, 0], &name[..]])] {
+            let outcome = tpm.run(POLICY_TRANSPORT_SPDM, &[trial], &[], &names.concat()).map(drop);
+            assert_eq!(outcome, expected(hash.id(), param(at, HASH)), "PolicyTransportSPDM {hash:?}");
+            assert_eq!(tpm.run(0x180, &[trial], &[], &[]), Ok(vec![]));
+        }
+    }
 }
 
 #[test]

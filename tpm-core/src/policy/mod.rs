@@ -11,7 +11,7 @@ use crate::rc::{At, Fmt1, Rc};
 use crate::session::{Session, SessionType};
 use crate::state::Ram;
 use crate::tpm::Tpm;
-use crate::wire::{Handle, Marshal, Name, Writer};
+use crate::wire::{AlgId, Handle, Marshal, Name, Writer};
 
 /// A hash of the command to which a policy session is limited; only one kind at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +123,7 @@ impl Session {
 /// - `HASH` at `at`: no such nameAlg
 pub(crate) fn name_alg_of(name: &Name, at: At) -> Result<HashAlg, Rc> {
     let (id, digest) = name.as_slice().split_first_chunk::<2>().ok_or(Fmt1::SIZE.at(at))?;
-    let alg = HashAlg::from_id(u16::from_be_bytes(*id)).ok_or(Fmt1::HASH.at(at))?;
+    let alg = AlgId(u16::from_be_bytes(*id)).on().and_then(HashAlg::from_id).ok_or(Fmt1::HASH.at(at))?;
     if digest.len() == alg.digest_size() { Ok(alg) } else { Err(Fmt1::SIZE.at(at)) }
 }
 

@@ -232,9 +232,10 @@ impl MacScheme {
         }
     }
 
-    /// The scheme of a hash or of CMAC.
+    /// The scheme of a hash or of CMAC, if the profile has it.
     pub(crate) fn from_id(id: AlgId) -> Option<Self> {
-        if id == AlgId::CMAC { Some(Self::Cmac) } else { HashAlg::from_id(id.0).map(Self::Hmac) }
+        let on = id.on()?;
+        if id == AlgId::CMAC { Some(Self::Cmac) } else { HashAlg::from_id(on).map(Self::Hmac) }
     }
 }
 

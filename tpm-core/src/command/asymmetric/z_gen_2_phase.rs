@@ -28,8 +28,8 @@ pub(crate) struct KeyExchange(AlgId);
 
 impl Unmarshal<'_> for KeyExchange {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        let id = r.get()?;
-        if matches!(id, AlgId::ECDH | AlgId::ECMQV | AlgId::SM2 | AlgId::NULL) {
+        let id: AlgId = r.get()?;
+        if id == AlgId::NULL || id.on().is_some() && matches!(id, AlgId::ECDH | AlgId::ECMQV | AlgId::SM2) {
             Ok(Self(id))
         } else {
             Err(Fmt1::SCHEME)
