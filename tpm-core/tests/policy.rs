@@ -618,7 +618,21 @@ fn policy_capability_codes_and_digest() {
         tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
     let trial = Session::plain(&mut tpm, Kind::Trial);
-    assert_eq!(capability(&mut tpm, &trial, &[], (0, 0), 0x100, 0), Ok(vec![]), "a trial checks nothing");
+    assert_eq!(capability(&mut tpm, &trial, &[], (0, 0), 0x100, 0), Ok(vec![]), "a trial compares nothing");
+}
+
+#[test]
+fn policy_capability_reads_a_group_that_there_is_also_in_a_trial() {
+    let mut tpm = Fixture::new();
+    for kind in [Kind::Policy, Kind::Trial] {
+        let s = Session::plain(&mut tpm, kind);
+        for unknown in [0xb, 0xff, 0x101, u32::MAX] {
+            assert_eq!(capability(&mut tpm, &s, &[], (0, 1), unknown, 0), Err(param(4, VALUE)), "{unknown:#x}");
+            let cut = [comparison(&[], 0, 1), unknown.to_be_bytes().to_vec()].concat();
+            assert_eq!(policy(&mut tpm, POLICY_CAPABILITY, &s, &cut), Err(param(4, VALUE)), "before property is read");
+        }
+        assert_eq!(digest(&mut tpm, &s), [0; 32]);
+    }
 }
 
 #[test]

@@ -27,6 +27,19 @@ params! { pub(crate) struct Params { capability: Group, property: u32, property_
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Group(u32);
 
+impl Group {
+    /// Whether there are single properties with a number of their own: not in TPM_CAP_PCRS and TPM_CAP_VENDOR_PROPERTY.
+    pub(crate) fn has_properties(self) -> bool {
+        !matches!(self.0, 0x5 | 0x100)
+    }
+}
+
+impl Marshal for Group {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.0.marshal(w);
+    }
+}
+
 impl Unmarshal<'_> for Group {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let group: u32 = r.get()?;
@@ -225,12 +238,12 @@ fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
 /// The one element of a group that has this property, as TPM2_GetCapability lists it; None if there is none. For TPM2_PolicyCapability.
 ///
 /// - the codes of TPM2_GetCapability
-pub(crate) fn element(tpm: &Tpm, capability: u32, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
+pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
     const COUNT: usize = 4;
-    let page = page(tpm, &Params { capability: Group(capability), property, property_count: 1 })?;
+    let page = page(tpm, &Params { capability, property, property_count: 1 })?;
     let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
     // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with a UINT32.
-    let found = match capability {
+    let found = match capability.0 {
         0x0 | 0x8 => element.first_chunk().map(|id| u16::from_be_bytes(*id).into()),
         0x2 => element.first_chunk().map(|cc| u32::from_be_bytes(*cc) & 0x2000_ffff),
         _ => element.first_chunk().map(|tag| u32::from_be_bytes(*tag)),

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::command::capability::get_capability::{self, element};
+use crate::command::capability::get_capability::{self, Group, element};
 use crate::pipeline::Call;
 use crate::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
@@ -12,10 +12,7 @@ use crate::wire::{HandleType, Marshal, ShPolicy, Writer};
 pub(crate) struct PolicyCapability;
 
 handles! { pub(crate) struct Handles { session: ShPolicy } }
-params! { pub(crate) struct Params { operand_b: Operand, offset: u16, operation: Operation, capability: u32, property: u32 } }
-
-/// TPM_CAP_PCRS and TPM_CAP_VENDOR_PROPERTY, which have no single properties with a number of their own.
-const WITHOUT_PROPERTIES: [u32; 2] = [0x5, 0x100];
+params! { pub(crate) struct Params { operand_b: Operand, offset: u16, operation: Operation, capability: Group, property: u32 } }
 
 impl Command for PolicyCapability {
     const CODE: u32 = 0x19b;
@@ -23,8 +20,10 @@ impl Command for PolicyCapability {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// - `VALUE` at `capability`: no such group
+    ///
     /// Unless the session is a trial:
-    /// - `VALUE` at `capability`: no such group, or TPM_CAP_PCRS or TPM_CAP_VENDOR_PROPERTY
+    /// - `VALUE` at `capability`: TPM_CAP_PCRS or TPM_CAP_VENDOR_PROPERTY
     /// - `HANDLE`, `VALUE` at `property`: not of that group, as TPM2_GetCapability says it
     /// - `POLICY`: there is no such property, and operation is not TPM_EO_NEQ
     /// - `VALUE` at `offset`: beyond the property
@@ -46,8 +45,8 @@ impl Command for PolicyCapability {
     }
 }
 
-fn compare(tpm: &Tpm, capability: u32, property: u32, comparison: &Comparison) -> Result<(), Rc> {
-    if WITHOUT_PROPERTIES.contains(&capability) {
+fn compare(tpm: &Tpm, capability: Group, property: u32, comparison: &Comparison) -> Result<(), Rc> {
+    if !capability.has_properties() {
         return Err(Fmt1::VALUE.at(Params::capability));
     }
     let Some(data) = element(tpm, capability, property).map_err(here)? else {
@@ -60,13 +59,11 @@ fn compare(tpm: &Tpm, capability: u32, property: u32, comparison: &Comparison) -
     if comparison.holds(data.as_slice()) { Ok(()) } else { Err(Rc::POLICY) }
 }
 
-/// A code of TPM2_GetCapability with the position that its parameter has here.
+/// A code of TPM2_GetCapability with the position that `property` has here.
 fn here(rc: Rc) -> Rc {
-    use get_capability::Params as There;
-    let positions = [(There::capability, Params::capability), (There::property, Params::property)];
+    let there = get_capability::Params::property;
     [Fmt1::VALUE, Fmt1::HANDLE]
         .into_iter()
-        .flat_map(|code| positions.map(|(there, here)| (code.at(there), code.at(here))))
-        .find(|(there, _)| *there == rc)
-        .map_or(rc, |(_, here)| here)
+        .find(|code| code.at(there) == rc)
+        .map_or(rc, |code| code.at(Params::property))
 }
