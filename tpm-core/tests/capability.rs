@@ -400,9 +400,12 @@ fn tn_test_parms_tells_what_is_supported() {
 fn no_capability_can_be_set() {
     let mut tpm = Fixture::new();
     let mut set = |h: u32, data: &[u8]| tpm.with(0x19f, &[h], &[b""], data);
-    for capability in [0u32, 6, 0x100, u32::MAX] {
-        for h in [OWNER, 0x4000_000b, PLATFORM, 0x4000_0007] {
+    for h in [OWNER, 0x4000_000b, PLATFORM, 0x4000_0007] {
+        for capability in [0u32, 6, 0xa, 0x100] {
             assert_eq!(set(h, &tpm2b(&capability.to_be_bytes())), Err(param(1, SELECTOR)));
+        }
+        for unknown in [0xbu32, 0xff, 0x101, u32::MAX] {
+            assert_eq!(set(h, &tpm2b(&unknown.to_be_bytes())), Err(param(1, VALUE)), "no TPM_CAP");
         }
     }
     assert_eq!(set(OWNER, &[0, 0]), Err(param(1, SIZE)));

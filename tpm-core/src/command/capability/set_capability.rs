@@ -1,5 +1,6 @@
 //! TPM2_SetCapability (Part 3, 30.4).
 
+use super::get_capability::Group;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::pipeline::Call;
@@ -14,7 +15,7 @@ pub(crate) enum SetCapabilityData {}
 
 impl Unmarshal<'_> for SetCapabilityData {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        let _capability: u32 = r.get()?;
+        let _capability: Group = r.get()?;
         Err(Fmt1::SELECTOR)
     }
 }
@@ -31,6 +32,7 @@ impl Command for SetCapability {
     type Reply<'t> = Empty;
 
     /// - `SIZE` at `set_capability_data`: it is empty
+    /// - `VALUE` at `set_capability_data`: no such group
     /// - `SELECTOR` at `set_capability_data`: no capability of this TPM can be set
     fn run<'t>(_tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         match p.set_capability_data.0 {}
