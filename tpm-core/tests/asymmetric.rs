@@ -348,20 +348,22 @@ fn z_gen_2_phase_checks_in_order() {
     let mut tpm = Fixture::new();
     let run = |tpm: &mut Fixture, key: u32, params: &[u8]| tpm.with(Z_GEN_2_PHASE, &[key], &[b""], params).map(drop);
     let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
-    let wrong = two_phase(&OTHER_X, &OTHER_X, 0x10, 9);
+    for none in [0x10, 0x18_u16] {
+        let params = two_phase(&OTHER_X, &OTHER_X, none, 9);
+        assert_eq!(run(&mut tpm, other, &params), Err(param(3, SCHEME)), "not TPMI_ECC_KEY_EXCHANGE: {none:#x}");
+        assert_eq!(run(&mut tpm, other, &params[..params.len() - 2]), Err(param(3, SCHEME)), "before the counter");
+    }
+    let wrong = two_phase(&OTHER_X, &OTHER_X, 0x19, 9);
     assert_eq!(run(&mut tpm, other, &wrong), Err(handle(1, KEY)));
     let signs = ecc(&mut tpm, SIGN, &NO_SCHEME, &NO_SCHEME);
     assert_eq!(run(&mut tpm, signs, &wrong), Err(handle(1, ATTRIBUTES)));
     let key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
-    assert_eq!(run(&mut tpm, key, &wrong), Err(param(3, SCHEME)), "no scheme at all");
-    assert_eq!(run(&mut tpm, key, &two_phase(&OTHER_X, &OTHER_X, 0x18, 9)), Err(param(3, SCHEME)), "ECDSA");
-    assert_eq!(run(&mut tpm, key, &two_phase(&OTHER_X, &OTHER_X, 0x19, 9)), Err(param(1, ECC_POINT)));
+    assert_eq!(run(&mut tpm, key, &wrong), Err(param(1, ECC_POINT)));
     let params = [&point_2b(&QX, &QY)[..], &point_2b(&QX, &QX), &[0, 0x19], &[0, 9]].concat();
     assert_eq!(run(&mut tpm, key, &params), Err(param(2, ECC_POINT)));
     assert_eq!(run(&mut tpm, key, &two_phase(&QX, &QY, 0x19, 9)), Err(param(4, VALUE)), "never given");
     let own = ecc(&mut tpm, DECRYPT, &ECDH, &NO_SCHEME);
     assert_eq!(run(&mut tpm, own, &two_phase(&QX, &QY, 0x1d, 9)), Err(param(3, SCHEME)), "not the key's own");
-    assert_eq!(run(&mut tpm, own, &two_phase(&QX, &QY, 0x10, 9)), Err(param(3, SCHEME)));
     let (_, counter) = ephemeral(&mut tpm);
     assert_eq!(run(&mut tpm, own, &two_phase(&QX, &QX, 0x19, counter)), Err(param(1, ECC_POINT)));
     assert_eq!(run(&mut tpm, own, &two_phase(&QX, &QY, 0x19, counter)), Ok(()), "what was refused used nothing up");

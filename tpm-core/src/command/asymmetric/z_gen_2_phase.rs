@@ -22,14 +22,14 @@ params! {
 }
 reply! { pub(crate) struct Answer { out_z1: Sized2b<EccPoint>, out_z2: Sized2b<EccPoint> } }
 
-/// TPMI_ECC_KEY_EXCHANGE+ (Part 2, 11.2.5.4).
+/// TPMI_ECC_KEY_EXCHANGE without TPM_ALG_NULL (Part 2, 11.2.5.4).
 #[derive(Clone, Copy)]
 pub(crate) struct KeyExchange(AlgId);
 
 impl Unmarshal<'_> for KeyExchange {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let id: AlgId = r.get()?;
-        if id == AlgId::NULL || id.on().is_some() && matches!(id, AlgId::ECDH | AlgId::ECMQV | AlgId::SM2) {
+        if id.on().is_some() && matches!(id, AlgId::ECDH | AlgId::ECMQV | AlgId::SM2) {
             Ok(Self(id))
         } else {
             Err(Fmt1::SCHEME)
@@ -45,14 +45,17 @@ impl Command for ZGen2Phase {
 
     /// - `KEY` at the key: no ECC key
     /// - `ATTRIBUTES` at the key: it is restricted, or does not decrypt
-    /// - `SCHEME` at the scheme: not the key's own, or none at all
+    /// - `SCHEME` at the scheme: not the key's own; before all others if it is none
     /// - `ECC_POINT` at each point: not on the key's curve
     /// - `VALUE` at the counter: TPM2_EC_Ephemeral did not give it, or it has been used
     /// - `NO_RESULT`: a product is the point at infinity, which cannot be provoked: all orders are prime, and the scalars are below them
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         let (key, parms) = ecc_key(tpm, h.key_a.handle(), Handles::key_a)?;
         check_decrypts(key, Handles::key_a)?;
-        let scheme = select_scheme(parms.scheme.0, p.in_scheme).ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
+        let KeyExchange(scheme) = p.in_scheme;
+        if parms.scheme.0 != Scheme::Null && parms.scheme.0.id() != scheme {
+            return Err(Fmt1::SCHEME.at(Params::in_scheme));
+        }
         let curve = parms.curve;
         let qs_b = p.in_qs_b.0.on(curve).map_err(|_| Fmt1::ECC_POINT.at(Params::in_qs_b))?;
         let qe_b = p.in_qe_b.0.on(curve).map_err(|_| Fmt1::ECC_POINT.at(Params::in_qe_b))?;
@@ -72,10 +75,4 @@ impl Command for ZGen2Phase {
         tpm.reset.commit.close(p.counter);
         Ok(Answer { out_z1: Sized2b(out_z1), out_z2: Sized2b(out_z2) })
     }
-}
-
-/// The key's scheme, or the command's if it has none.
-fn select_scheme(key: Scheme, KeyExchange(wanted): KeyExchange) -> Option<AlgId> {
-    let fits = key == Scheme::Null || key.id() == wanted;
-    (fits && wanted != AlgId::NULL).then_some(wanted)
 }
