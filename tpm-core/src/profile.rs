@@ -198,12 +198,12 @@ pub const MANUFACTURER: [u8; 4] = *b"QUOI";
 pub const VENDOR_STRING: [&[u8; 4]; 4] = [b"Quoi", b"n vT", b"PM\0\0", b"\0\0\0\0"];
 /// TPM_PT_FIRMWARE_VERSION_1 and _2
 pub const FIRMWARE_VERSION: [u32; 2] = [0x0000_0001, 0x0000_0000];
-/// TPM_PT_REVISION: the revision of the Library specification, times 100.
+/// TPM_PT_REVISION: the version of the Library specification.
 pub const SPEC_REVISION: u32 = 185;
-/// TPM_PT_YEAR
-pub const SPEC_YEAR: u32 = 2026;
-/// TPM_PT_DAY_OF_YEAR
-pub const SPEC_DAY_OF_YEAR: u32 = 1;
+/// TPM_PT_ERRATA: the version of the errata to it. Before specification 1.85 this was TPM_PT_DAY_OF_YEAR.
+pub const SPEC_ERRATA: u32 = 0;
+/// TPM_PT_YEAR: zero since specification 1.85, to say that there are no days but errata.
+pub const SPEC_YEAR: u32 = 0;
 /// TPM_PT_PS_REVISION and relatives: PC Client Platform TPM Profile.
 pub const PC_CLIENT_REVISION: u32 = 0x0000_0106;
 

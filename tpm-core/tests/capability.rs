@@ -266,10 +266,12 @@ fn pcr_properties_are_those_of_the_profile() {
 #[test]
 fn fixed_properties_say_what_this_tpm_is() {
     let mut tpm = Fixture::new();
-    let expected: [(u32, u32); 18] = [
+    let expected: [(u32, u32); 20] = [
         (0x100, 0x322e_3000), // family "2.0"
         (0x101, 0),
         (0x102, 185),
+        (0x103, 0),    // errata
+        (0x104, 0),    // year
         (0x10d, 1024), // input buffer
         (0x112, 24),   // PCR
         (0x113, 3),    // PCR select

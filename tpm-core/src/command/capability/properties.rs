@@ -46,7 +46,7 @@ fn fixed(pt: u32) -> Option<u32> {
         0 => u32::from_be_bytes(*b"2.0\0"),
         1 => 0,
         2 => profile::SPEC_REVISION,
-        3 => profile::SPEC_DAY_OF_YEAR,
+        3 => profile::SPEC_ERRATA,
         4 => profile::SPEC_YEAR,
         // TPM_PT_MANUFACTURER to _FIRMWARE_VERSION_2
         5 => u32::from_be_bytes(profile::MANUFACTURER),
