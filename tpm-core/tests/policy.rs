@@ -636,6 +636,33 @@ fn policy_capability_reads_a_group_that_there_is_also_in_a_trial() {
 }
 
 #[test]
+fn policy_capability_finds_a_session_by_its_index() {
+    let mut tpm = Fixture::new();
+    let s = Session::plain(&mut tpm, Kind::Policy);
+    let hmac = Session::plain(&mut tpm, Kind::Hmac).handle;
+    let saved = Session::plain(&mut tpm, Kind::Policy).handle;
+    tpm.run(0x162, &[saved], &[], &[]).unwrap();
+    let index = |h: u32| h & 0xff_ffff;
+    // TPM_HT_LOADED_SESSION and TPM_HT_SAVED_SESSION are the types of handles of HMAC and of policy sessions, so what is found has the handle that was asked
+    // for, and not always the one of the session.
+    let (loaded, unloaded) = (0x0200_0000, 0x0300_0000);
+    for there in [loaded | index(s.handle), loaded | index(hmac), unloaded | index(saved)] {
+        assert_eq!(capability(&mut tpm, &s, &there.to_be_bytes(), (0, 0), 1, there), Ok(vec![]), "{there:#x}");
+        assert_eq!(capability(&mut tpm, &s, &there.to_be_bytes(), (0, 1), 1, there), Err(POLICY));
+        assert_eq!(capability(&mut tpm, &s, &[0], (4, 0), 1, there), Err(param(1, SIZE)));
+    }
+    let missing = [unloaded | index(s.handle), unloaded | index(hmac), loaded | index(saved), loaded | 9, unloaded | 9];
+    for property in missing {
+        assert_eq!(
+            capability(&mut tpm, &s, &property.to_be_bytes(), (0, 0), 1, property),
+            Err(POLICY),
+            "{property:#x}"
+        );
+        assert_eq!(capability(&mut tpm, &s, &property.to_be_bytes(), (0, 1), 1, property), Ok(vec![]));
+    }
+}
+
+#[test]
 fn policy_secret_digest_and_codes() {
     let mut tpm = Fixture::new();
     for (alg, kind) in Alg::ALL.into_iter().flat_map(|alg| [(alg, Kind::Policy), (alg, Kind::Trial)]) {

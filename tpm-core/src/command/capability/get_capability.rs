@@ -242,13 +242,17 @@ pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Opt
     const COUNT: usize = 4;
     let page = page(tpm, &Params { capability, property, property_count: 1 })?;
     let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
-    // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with a UINT32.
-    let found = match capability.0 {
-        0x0 | 0x8 => element.first_chunk().map(|id| u16::from_be_bytes(*id).into()),
-        0x2 => element.first_chunk().map(|cc| u32::from_be_bytes(*cc) & 0x2000_ffff),
-        _ => element.first_chunk().map(|tag| u32::from_be_bytes(*tag)),
+    let number = || element.first_chunk().map(|tag| u32::from_be_bytes(*tag));
+    let asked = Handle(property);
+    // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with a UINT32. The type of a handle selects
+    // a list, so its index finds it: loaded and saved sessions are listed with a type of their own, but are an element with the handle that was asked for.
+    let (is_found, element) = match capability.0 {
+        0x0 | 0x8 => (element.first_chunk().map(|id| u16::from_be_bytes(*id).into()) == Some(property), element),
+        0x1 => (number().map(|h| Handle(h).index()) == Some(asked.index()), &property.to_be_bytes()[..]),
+        0x2 => (number().map(|cc| cc & 0x2000_ffff) == Some(property), element),
+        _ => (number() == Some(property), element),
     };
-    if found != Some(property) {
+    if !is_found {
         return Ok(None);
     }
     Buffer::from_slice(element).map(Some).map_err(|_| Rc::FAILURE)
