@@ -112,6 +112,9 @@ fn ml_keys_of_the_wrong_kind_are_refused() {
     assert_eq!(create(&mut tpm, &kem(DECRYPTING, &[6, 128, 0x43], 1)), Err(param(2, SYMMETRIC)), "no other has one");
     let decrypting = template(0xa1, 0xb, DECRYPTING, &[0, 1, 0], &[0, 0]);
     assert_eq!(create(&mut tpm, &decrypting), Err(param(2, ATTRIBUTES)));
+    let restricted = |external_mu| template(0xa1, 0xb, SIGNING | 1 << 16, &[0, 1, external_mu], &[0, 0]);
+    assert!(create(&mut tpm, &restricted(0)).is_ok());
+    assert_eq!(create(&mut tpm, &restricted(1)), Err(param(2, ATTRIBUTES)), "what μ is made of nobody sees");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn fits_parent(parent: Option<&Object>, a: A) -> bool {
 /// Checks of schemes and algorithms, which also hold for an object without Name.
 ///
 /// - `SCHEME`: not one for what the object does
-/// - `ATTRIBUTES`: an ML-KEM key that signs, or an ML-DSA key that decrypts
+/// - `ATTRIBUTES`: an ML-KEM key that signs, an ML-DSA key that decrypts, or a restricted one that signs an external μ (Part 3, 20.1)
 /// - `HASH`: a storage key with fixedParent and another nameAlg than its parent's
 /// - `KDF`: an ECC key with a KDF, but HKDF for one with which secrets are encapsulated (1.85)
 /// - `SYMMETRIC`: a storage key without algorithm for its children, another key with one, or a storage key with fixedParent and
@@ -101,13 +101,9 @@ pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(
             }
             check_symmetric(parent, public, p.symmetric)
         }
-        Parms::MlDsa(_) | Parms::HashMlDsa(_) => {
-            if public.attributes.has(A::DECRYPT) {
-                Err(Fmt1::ATTRIBUTES)
-            } else {
-                Ok(())
-            }
-        }
+        Parms::MlDsa(p) if p.allow_external_mu && public.attributes.has(A::RESTRICTED) => Err(Fmt1::ATTRIBUTES),
+        Parms::MlDsa(_) | Parms::HashMlDsa(_) if public.attributes.has(A::DECRYPT) => Err(Fmt1::ATTRIBUTES),
+        Parms::MlDsa(_) | Parms::HashMlDsa(_) => Ok(()),
     }
 }
 
