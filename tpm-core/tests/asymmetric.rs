@@ -1,7 +1,9 @@
 //! Part 3, 14: Asymmetric Primitives.
 
 mod harness;
-use harness::codes::{ATTRIBUTES, CURVE, ECC_POINT, INSUFFICIENT, KDF, KEY, SCHEME, SIZE, VALUE, handle, param, plain};
+use harness::codes::{
+    ATTRIBUTES, CURVE, ECC_POINT, INSUFFICIENT, KDF, KEY, OWNER, SCHEME, SIZE, VALUE, handle, param, plain,
+};
 use harness::external::{
     DECRYPT, MADE_HERE, RESTRICTED, RSA, SHA1, SHA256, SIGN, USER, create_primary, ecc_key, ecc_parms, hmac_key,
     load_external, point, public, restricted_rsa_key, rsa_key, rsa_parms, storage_key,
@@ -518,6 +520,43 @@ fn a_wrong_ml_kem_ciphertext_gives_another_secret() {
     assert_ne!(other[2..], secret);
 }
 
+/// Part 2, 12.2.3.5 (1.85): an unrestricted key that exchanges may name the KDF of DHKEM. RFC 9180 has one hash for each curve that it has.
+#[test]
+fn an_ecc_key_names_only_the_kdf_of_its_curves_kem() {
+    let mut tpm = Fixture::new();
+    let mut create = |attributes: u32, parms: &[u8]| {
+        let public = tpm2b(&public(0x23, USER | MADE_HERE | attributes, parms, &[0; 4]));
+        let reply = tpm.with(0x131, &[OWNER], &[b""], &[&tpm2b(&[0; 4])[..], &public, &[0, 0], &[0; 4]].concat());
+        reply.map(|reply| tpm.flush(u32::from_be_bytes(reply[..4].try_into().unwrap())).unwrap()).map(drop)
+    };
+    let parms = |scheme: &[u8], curve: u8, kdf: &[u8]| [&NO_SCHEME[..], scheme, &[0, curve], kdf].concat();
+    let mut all = Vec::new();
+    for (curve, own) in [(1, 0), (3, 0xb), (4, 0xc), (5, 0xd), (0x10, 0), (0x20, 0)] {
+        for hash in [4, 0xb, 0xc, 0xd, 0x12, 0x27] {
+            all.push((parms(&NO_SCHEME, curve, &[0, 0x1f, 0, hash]), hash == own));
+        }
+    }
+    all.extend([0x07, 0x20, 0x21, 0x22].map(|kdf| (parms(&NO_SCHEME, 3, &[0, kdf, 0, 0xb]), false)));
+    for (parms, is_kem) in &all {
+        let expected = |at| if *is_kem { Ok(()) } else { Err(param(at, KDF)) };
+        assert_eq!(create(DECRYPT, parms), expected(2), "{parms:x?}");
+    }
+    assert_eq!(create(DECRYPT, &parms(&ECDH, 3, &HKDF)), Ok(()));
+    assert_eq!(create(DECRYPT, &parms(&[0, 0x1d, 0, 0xb], 3, &HKDF)), Err(param(2, KDF)), "ECMQV is no ECDH");
+    assert_eq!(create(SIGN, &parms(&NO_SCHEME, 3, &HKDF)), Err(param(2, KDF)));
+    let storage = [&[0, 6, 0, 128, 0, 0x43][..], &NO_SCHEME, &[0, 3], &HKDF].concat();
+    assert_eq!(create(RESTRICTED | DECRYPT, &storage), Err(param(2, KDF)));
+    for (parms, is_kem) in &all {
+        let expected = if *is_kem { Ok(vec![]) } else { Err(param(1, KDF)) };
+        assert_eq!(tpm.run(0x18a, &[], &[], &[&[0, 0x23], &parms[..]].concat()), expected, "TestParms {parms:x?}");
+    }
+    let with_point = |kdf: &[u8]| public(0x23, USER | DECRYPT, &ecc_parms(&NO_SCHEME, kdf), &point(&QX, &QY));
+    for (kdf, expected) in [(HKDF, Ok(())), ([0, 0x1f, 0, 0xc], Err(param(2, KDF)))] {
+        let params = [&[0, 0][..], &tpm2b(&with_point(&kdf)), &OWNER.to_be_bytes()].concat();
+        assert_eq!(tpm.run(0x167, &[], &[], &params).map(drop), expected, "LoadExternal of a public area");
+    }
+}
+
 #[test]
 fn encapsulation_checks_the_key() {
     let mut tpm = Fixture::new();
@@ -527,9 +566,6 @@ fn encapsulation_checks_the_key() {
     let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
     assert_eq!(tpm.run(ENCAPSULATE, &[other], &[], &[]), Err(handle(1, KEY)));
     assert_eq!(decapsulate(&mut tpm, other, b""), Err(handle(1, KEY)));
-    let wrong_hash = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &[0, 0x1f, 0, 0xc]);
-    assert_eq!(tpm.run(ENCAPSULATE, &[wrong_hash], &[], &[]), Err(handle(1, KDF)), "P-256 goes with SHA-256");
-    assert_eq!(decapsulate(&mut tpm, wrong_hash, b""), Err(handle(1, KDF)));
     let parms = [&[0, 6, 0, 128, 0, 0x43][..], &[0, 1]].concat();
     let storage = create_primary(&mut tpm, &public(0xa0, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 2]));
     assert!(tpm.run(ENCAPSULATE, &[storage], &[], &[]).is_ok());

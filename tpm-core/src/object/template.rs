@@ -73,7 +73,7 @@ fn fits_parent(parent: Option<&Object>, a: A) -> bool {
 /// - `SCHEME`: not one for what the object does
 /// - `ATTRIBUTES`: an ML-KEM key that signs, an ML-DSA key that decrypts, or a restricted one that signs an external μ (Part 3, 20.1)
 /// - `HASH`: a storage key with fixedParent and another nameAlg than its parent's
-/// - `KDF`: an ECC key with a KDF, but HKDF for one with which secrets are encapsulated (1.85)
+/// - `KDF`: an ECC key with a KDF, but one that makes it a key with which secrets are encapsulated
 /// - `SYMMETRIC`: a storage key without algorithm for its children, another key with one, or a storage key with fixedParent and
 ///   another algorithm than its parent's
 pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(), Fmt1> {
@@ -82,13 +82,10 @@ pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(
             check_asymmetric(public.attributes, scheme.0)?;
             check_symmetric(parent, public, *symmetric)
         }
-        Parms::Ecc(EccParms { scheme, symmetric, kdf, .. }) => {
-            check_asymmetric(public.attributes, scheme.0)?;
-            let encapsulates = public.attributes.has(A::DECRYPT) && !public.attributes.has(A::RESTRICTED);
-            if kdf.is_some_and(|kdf| kdf.kdf != KdfAlg::Hkdf || !encapsulates) {
-                return Err(Fmt1::KDF);
-            }
-            check_symmetric(parent, public, *symmetric)
+        Parms::Ecc(parms) => {
+            check_asymmetric(public.attributes, parms.scheme.0)?;
+            check_kdf(public.attributes, parms)?;
+            check_symmetric(parent, public, parms.symmetric)
         }
         Parms::SymCipher(symmetric) if public.attributes.has(A::DECRYPT) && symmetric.mode == Some(Mode::Cmac) => {
             Err(Fmt1::SCHEME)
@@ -118,10 +115,17 @@ fn check_asymmetric(a: A, scheme: Scheme) -> Result<(), Fmt1> {
     if fits { Ok(()) } else { Err(Fmt1::SCHEME) }
 }
 
+/// Only an unrestricted key for ECDH may have a KDF, that of its curve's KEM (1.85). A key without scheme is one, too.
+fn check_kdf(a: A, parms: &EccParms) -> Result<(), Fmt1> {
+    let exchanges = matches!(parms.scheme.0, Scheme::Null | Scheme::Ecdh(_));
+    let encapsulates = exchanges && a.has(A::DECRYPT) && !a.has(A::RESTRICTED);
+    if parms.kdf.is_none() || encapsulates && parms.kem().is_some() { Ok(()) } else { Err(Fmt1::KDF) }
+}
+
 fn check_keyed_hash(a: A, scheme: Scheme) -> Result<(), Fmt1> {
     let fits = match (a.has(A::SIGN), a.has(A::DECRYPT), scheme) {
         (true, false, Scheme::Hmac(_)) => true,
-        (false, true, Scheme::Xor(_, kdf)) => !a.has(A::RESTRICTED) || kdf == Some(crate::wire::KdfAlg::Kdf1Sp800_108),
+        (false, true, Scheme::Xor(_, kdf)) => !a.has(A::RESTRICTED) || kdf == Some(KdfAlg::Kdf1Sp800_108),
         (sign, decrypt, Scheme::Null) => sign == decrypt,
         _ => false,
     };

@@ -1,9 +1,10 @@
 //! Public and sensitive areas of objects (Part 2, 11.2.4, 11.2.5 and 12), and what creation needs.
 
 use super::{
-    AlgId, Buffer, EccScheme, KdfScheme, KeyedHashScheme, List, Marshal, ObjectAttributes, PcrSelection, Reader,
-    RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
+    AlgId, Buffer, EccScheme, KdfAlg, KdfScheme, KeyedHashScheme, List, Marshal, ObjectAttributes, PcrSelection,
+    Reader, RsaScheme, SymDefObject, Tpm2b, Unmarshal, Writer, structure,
 };
+use crate::crypto::dhkem::DhKem;
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use crate::crypto::mldsa::{self, MlDsa};
@@ -114,6 +115,13 @@ structure! {
         pub curve: Curve,
         /// kdf
         pub kdf: Option<KdfScheme>,
+    }
+}
+
+impl EccParms {
+    /// The KEM that kdf makes of the curve: DHKEM with HKDF, and the hash that goes with the curve.
+    pub(crate) fn kem(&self) -> Option<DhKem> {
+        self.kdf.filter(|kdf| kdf.kdf == KdfAlg::Hkdf).and_then(|kdf| DhKem::new(self.curve, kdf.hash))
     }
 }
 

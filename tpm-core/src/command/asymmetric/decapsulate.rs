@@ -1,6 +1,6 @@
 //! TPM2_Decapsulate (1.85: Part 3, 14.11).
 
-use super::{check_decrypts, dh_kem};
+use super::check_decrypts;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::Error;
@@ -22,9 +22,8 @@ impl Command for Decapsulate {
     type Params<'a> = Params<'a>;
     type Reply<'t> = SharedSecret;
 
-    /// - `KEY` at the key: neither an ML-KEM key nor an ECC key with HKDF
+    /// - `KEY` at the key: neither an ML-KEM key nor an ECC key with a KDF
     /// - `ATTRIBUTES` at the key: it is restricted, or does not decrypt
-    /// - `KDF` at the key: HKDF with another hash than the curve's KEM
     /// - `SIZE` at the ciphertext: not of the key's KEM
     /// - `VALUE` at the ciphertext: no point of the curve. A wrong one for ML-KEM gives another secret
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<SharedSecret, Rc> {
@@ -45,12 +44,8 @@ impl Command for Decapsulate {
                 SharedSecret::from_slice(shared.as_slice()).map_err(|_| Rc::FAILURE)
             }
             Parms::Ecc(parms) => {
-                let kem = dh_kem(parms);
-                if kem == Err(Fmt1::KEY) {
-                    return Err(no_key);
-                }
+                let kem = parms.kem().ok_or(no_key)?;
                 check_decrypts(key, Handles::key_handle)?;
-                let kem = kem.map_err(|e| e.at(Handles::key_handle))?;
                 let (d, public) = (key.ecc_private().ok_or(no_key)?, key.ecc_public().ok_or(no_key)?);
                 kem.decapsulate(d.as_slice(), &public, p.ciphertext.0).map_err(refused)
             }

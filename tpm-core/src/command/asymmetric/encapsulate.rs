@@ -1,6 +1,5 @@
 //! TPM2_Encapsulate (1.85: Part 3, 14.10).
 
-use super::dh_kem;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::dhkem;
@@ -22,8 +21,7 @@ impl Command for Encapsulate {
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// - `KEY` at the key: neither an ML-KEM key nor an ECC key with HKDF
-    /// - `KDF` at the key: HKDF with another hash than the curve's KEM
+    /// - `KEY` at the key: neither an ML-KEM key nor an ECC key with a KDF
     ///
     /// Its attributes do not matter: only the public area is used.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Answer, Rc> {
@@ -40,7 +38,7 @@ impl Command for Encapsulate {
                 (dhkem::SharedSecret::from_slice(shared.as_slice()).map_err(|_| Rc::FAILURE)?, size)
             }
             (Parms::Ecc(parms), _) => {
-                let kem = dh_kem(parms).map_err(|e| e.at(Handles::key_handle))?;
+                let kem = parms.kem().ok_or(no_key)?;
                 let public = key.ecc_public().ok_or(no_key)?;
                 let out = out.get_mut(..kem.ciphertext_size()).ok_or(Rc::FAILURE)?;
                 let shared = kem.encapsulate(&public, &mut tpm.drbg, out);

@@ -11,7 +11,6 @@ pub(crate) mod rsa_decrypt;
 pub(crate) mod rsa_encrypt;
 pub(crate) mod z_gen_2_phase;
 
-use crate::crypto::dhkem::DhKem;
 use crate::crypto::ecc::{Curve, Point};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::rsa::padding::CryptScheme;
@@ -76,15 +75,6 @@ fn kdf2_hash(key: Option<KdfScheme>, wanted: Option<KdfScheme>, at: At) -> Resul
     };
     let scheme = scheme.ok_or(Fmt1::SCHEME.at(at))?;
     if scheme.kdf == KdfAlg::Kdf2 { Ok(scheme.hash) } else { Err(Fmt1::SCHEME.plain()) }
-}
-
-/// The KEM of an ECC key: its kdf is HKDF, with the hash that goes with its curve.
-///
-/// - `KEY`: its kdf is another, or none
-/// - `KDF`: HKDF with another hash, or a curve without KEM
-fn dh_kem(parms: &EccParms) -> Result<DhKem, Fmt1> {
-    let kdf = parms.kdf.filter(|kdf| kdf.kdf == KdfAlg::Hkdf).ok_or(Fmt1::KEY)?;
-    DhKem::new(parms.curve, kdf.hash).ok_or(Fmt1::KDF)
 }
 
 /// Octets of the largest shared point.
