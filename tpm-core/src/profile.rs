@@ -202,8 +202,8 @@ pub const FIRMWARE_VERSION: [u32; 2] = [0x0000_0001, 0x0000_0000];
 pub const SPEC_REVISION: u32 = 185;
 /// TPM_PT_ERRATA: the version of the errata to it. Before specification 1.85 this was TPM_PT_DAY_OF_YEAR.
 pub const SPEC_ERRATA: u32 = 0;
-/// TPM_PT_YEAR: zero since specification 1.85, to say that there are no days but errata.
-pub const SPEC_YEAR: u32 = 0;
+/// TPM_PT_YEAR. Specification 1.85 has zero here, to say that there are no days but errata; clients still want a year.
+pub const SPEC_YEAR: u32 = 2026;
 /// TPM_PT_PS_REVISION and relatives: PC Client Platform TPM Profile.
 pub const PC_CLIENT_REVISION: u32 = 0x0000_0106;
 

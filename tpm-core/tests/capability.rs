@@ -271,7 +271,7 @@ fn fixed_properties_say_what_this_tpm_is() {
         (0x101, 0),
         (0x102, 185),
         (0x103, 0),    // errata
-        (0x104, 0),    // year
+        (0x104, 2026), // year: clients want one
         (0x10d, 1024), // input buffer
         (0x112, 24),   // PCR
         (0x113, 3),    // PCR select
