@@ -82,18 +82,23 @@ impl<'a> Said<'a> {
         self.hit.is_some_and(|hit| (hit.start.saturating_sub(1)..hit.end).any(|at| self.u16(at) > limit))
     }
 
-    /// Whether a session has auditExclusive or auditReset without audit.
-    fn has_misplaced_audit_attributes(&self) -> bool {
+    /// Handles and attributes of the authorization area's entries; none if its size is not theirs.
+    fn sessions(&self) -> Vec<(u32, u8)> {
         let start = 14 + 4 * self.handles;
         let end = start + self.u32(start - 4) as usize;
-        let (mut at, mut found) = (start, false);
+        let (mut at, mut found) = (start, Vec::new());
         while at < end && at < self.request.len() {
+            let handle = self.u32(at);
             at += 6 + usize::from(self.u16(at + 4));
-            let attributes = self.request.get(at).copied().unwrap_or_default();
-            found |= attributes & 0x06 != 0 && attributes & 0x80 == 0;
+            found.push((handle, self.request.get(at).copied().unwrap_or_default()));
             at += 3 + usize::from(self.u16(at + 1));
         }
-        found && at == end
+        if at == end { found } else { Vec::new() }
+    }
+
+    /// Whether a session has auditExclusive or auditReset without audit.
+    fn has_misplaced_audit_attributes(&self) -> bool {
+        self.sessions().iter().any(|(_, attributes)| attributes & 0x06 != 0 && attributes & 0x80 == 0)
     }
 
     /// The handle area.
@@ -264,6 +269,10 @@ fn of_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     if cut_short && said.code() == cc::START_AUTH_SESSION && said.hit.is_some() {
         return LARGER;
     }
+    if said.code() == cc::LOAD && ours == 0x1d5 && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_more_than(0x300)
+    {
+        return Some("private areas that are longer than any");
+    }
     let size = said.u16(said.request.len().saturating_sub(4));
     match said.code() {
         cc::NV_READ if theirs == 0x1c4 && size > 1024 => LARGER,
@@ -285,6 +294,10 @@ fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     }
     if (ours, theirs) == (0x148, 0) && said.handle_area().any(|h| h >> 24 == 1 && is_orderly(h, trail)) {
         return Some("WRITELOCKED of an orderly Index");
+    }
+    let index = said.u32(14);
+    if case.code == cc::POLICY_NV && matches!((ours, theirs), (0, 0x126) | (0x126, 0)) && is_incremented(index, trail) {
+        return Some("first NV_Increment of a counter");
     }
     let signed = matches!(said.last_u16(), 2 | 4 | 6 | 8);
     if matches!(case.code, cc::POLICY_NV | cc::POLICY_COUNTER_TIMER)
@@ -363,13 +376,15 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::POLICY_COUNTER_TIMER, 0, 0x126) | (cc::POLICY_COUNTER_TIMER, 0x126, 0) if said.u16(end) < 16 => {
             Some("Time and Clock of each TPM")
         }
-        (cc::EVICT_CONTROL, 0, 0x282) => Some("a public area alone that is made persistent"),
+        (cc::EVICT_CONTROL, 0 | 0x285 | 0x14c | 0x1cd, 0x282) => Some("a public area alone that is made persistent"),
         (cc::QUOTE, 0, 0x2d2) | (cc::NV_CERTIFY, 0x2d2, 0) if said.u32(10) == rh::NULL => {
             Some("digests that are attested to without a key")
         }
         (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
         // An HMAC session, of which libtpms asks whether it is bound to the object before it asks for the object's sensitive area.
-        (_, 0x12f, 0x101) if said.u32(14 + 4 * case.handles) >> 24 == 2 => Some("failure mode of libtpms"),
+        (_, 0x12f | 0x921, 0x101) if said.sessions().iter().any(|(handle, _)| handle >> 24 == 2) => {
+            Some("failure mode of libtpms")
+        }
         (cc::ZGEN_2PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
         (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x200, 0x100] => {
             Some("CertifyX509: positions of handles")
@@ -408,14 +423,33 @@ const IN_PART: &str = "a PIN index that was first written in part";
 
 /// Whether an NV Index was last defined with ORDERLY and WRITEDEFINE.
 fn is_orderly(index: u32, trail: &[Case]) -> bool {
-    const BITS: u32 = 1 << 26 | 1 << 13;
     let defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
     let attributes = defined.filter_map(|case| {
         let said = Said::of(case);
         said.places(&index.to_be_bytes()).last().map(|at| said.u32(at + 6))
     });
-    attributes.into_iter().next().is_some_and(|attributes| attributes & BITS == BITS)
+    attributes.into_iter().next().is_some_and(|attributes| attributes & ORDERLY_WRITEDEFINE == ORDERLY_WRITEDEFINE)
 }
+
+/// Whether an NV Index is a counter that has been incremented.
+fn is_incremented(index: u32, trail: &[Case]) -> bool {
+    let mut increments = trail.iter().filter(|case| case.code == cc::NV_INCREMENT && case.rc == [0, 0]);
+    increments.any(|case| Said::of(case).u32(14) == index)
+}
+
+/// Whether two public areas of an NV Index are the same but for WRITELOCKED, and it is one with ORDERLY and WRITEDEFINE.
+pub(crate) fn is_lock_of_orderly(public: &Two<Vec<u8>>) -> bool {
+    let attributes = |side: &Vec<u8>| Said { request: side, handles: 0, hit: None }.u32(6);
+    let [ours, theirs] = public.each_ref().map(attributes);
+    let rest = |side: &Vec<u8>| [&side[..6], &side[10..]].concat();
+    public.iter().all(|side| side.len() >= 10)
+        && ours ^ theirs == 1 << 11
+        && ours & ORDERLY_WRITEDEFINE == ORDERLY_WRITEDEFINE
+        && rest(&public[0]) == rest(&public[1])
+}
+
+/// TPMA_NV_ORDERLY and TPMA_NV_WRITEDEFINE
+const ORDERLY_WRITEDEFINE: u32 = 1 << 26 | 1 << 13;
 
 /// Whether a part of an NV Index of eight octets has been written.
 fn in_part(index: u32, trail: &[Case]) -> bool {

@@ -338,6 +338,7 @@ impl World {
         self.stop |= done == cc::PCR_ALLOCATE && matches!(damage, Some(Damage::Code(_) | Damage::Octet(..)));
         self.lost |=
             damage.is_some() && matches!(done, cc::HIERARCHY_CONTROL | cc::CLEAR | cc::CHANGE_PPS | cc::CHANGE_EPS);
+        self.lost |= damage.is_some() && matches!(done, cc::HIERARCHY_CHANGE_AUTH | cc::NV_CHANGE_AUTH);
         self.shut |= done == cc::SHUTDOWN;
         if done == cc::DICTIONARY_ATTACK_PARAMETERS
             && let Some([tries, recovery, _]) = self.tally.trail.last().map(|case| last_words(&case.request[0]))

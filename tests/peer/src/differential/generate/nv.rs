@@ -1,6 +1,7 @@
 //! Non-volatile storage.
 
 use crate::differential::cc;
+use crate::differential::explained;
 use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Entity, Index, World, rh};
@@ -136,6 +137,11 @@ pub(crate) fn read_public(world: &mut World, index: &Index) -> Option<Index> {
     let common =
         world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
     if common && !world.unsure {
+        if explained::is_lock_of_orderly(&public) {
+            *world.tally.explained.entry("WRITELOCKED of an orderly Index".into()).or_default() += 1;
+            world.stop = true;
+            return None;
+        }
         world.same("NV_ReadPublic: answers differ", &public);
     }
     let known = world.indices.iter_mut().find(|i| i.entity.handle == index.entity.handle)?;
