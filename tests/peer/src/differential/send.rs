@@ -338,7 +338,8 @@ impl World {
         self.stop |= done == cc::PCR_ALLOCATE && matches!(damage, Some(Damage::Code(_) | Damage::Octet(..)));
         self.lost |=
             damage.is_some() && matches!(done, cc::HIERARCHY_CONTROL | cc::CLEAR | cc::CHANGE_PPS | cc::CHANGE_EPS);
-        self.lost |= damage.is_some() && matches!(done, cc::HIERARCHY_CHANGE_AUTH | cc::NV_CHANGE_AUTH);
+        // A new authValue that the caller does not know decrypts parameters to something of each side's own.
+        self.stop |= damage.is_some() && matches!(done, cc::HIERARCHY_CHANGE_AUTH | cc::NV_CHANGE_AUTH);
         self.shut |= done == cc::SHUTDOWN;
         if done == cc::DICTIONARY_ATTACK_PARAMETERS
             && let Some([tries, recovery, _]) = self.tally.trail.last().map(|case| last_words(&case.request[0]))

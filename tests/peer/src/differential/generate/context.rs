@@ -149,6 +149,10 @@ pub(crate) fn evict(world: &mut World) {
         else {
             return;
         };
+        // A difference, after which the sequence ends.
+        if !object.private && !world.once_in(40) {
+            return;
+        }
         let auth = if world.once_in(10) {
             auth
         } else {

@@ -481,7 +481,9 @@ pub(crate) fn ecc_x(public: &[u8]) -> Vec<u8> {
 
 pub(crate) fn read_public(world: &mut World) {
     if let Some(object) = world.object(|o| o.sequence.is_none()) {
-        let equal = object.common && object.entity.name[0] == object.entity.name[1];
+        // An empty Name does not tell whether an authPolicy is one of each side's own.
+        let [ours, theirs] = &object.entity.name;
+        let equal = object.common && ours == theirs && !ours.is_empty();
         let Some(mut reply) = world.send(Command::new(cc::READ_PUBLIC).handle(&object.entity)) else { return };
         let (public, name) = (reply.sized(), reply.sized());
         if equal && name == object.entity.name && !world.stop {
