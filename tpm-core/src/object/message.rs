@@ -1,6 +1,6 @@
 //! Messages that are signed, or verified, over several commands (1.85: Part 3, 17.5, 17.6, 20.3 and 20.6), with any key that signs.
 //!
-//! Choice: the scheme is the key's own, which it must have. RSA and ECC keys sign the digest of the message, HMAC keys give the HMAC of the message itself, ML-DSA keys
+//! The scheme is the key's own, which it must have. RSA and ECC keys sign the digest of the message, HMAC keys give the HMAC of the message itself, ML-DSA keys
 //! sign μ, which takes the message in as it comes, and Hash-ML-DSA keys the digest.
 
 use super::sign::Signer;

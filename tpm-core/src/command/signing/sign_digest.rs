@@ -31,7 +31,7 @@ impl Command for SignDigest {
     /// - `VALUE`: the key is too small for the digest
     /// - `BINDING`: the private part is not loaded, which cannot be provoked: a key without it has no authorization
     ///
-    /// Choice: the specification's word on a context that the scheme cannot take was not to be had.
+    /// Choice: the codes for a context that the scheme cannot take, of which the specification says nothing.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {
         const AT: Positions =
             Positions { key: Handles::key_handle, digest: Params::digest, validation: Params::validation };

@@ -30,7 +30,7 @@ impl Command for SignSequenceComplete {
     /// - what [`Tpm::sign_message`] says
     /// - `BINDING`, `SCHEME` of these cannot be provoked: a key without its private part has no authorization, and the sequence began with this key's scheme
     ///
-    /// Choice: the specification's positions of these codes were not to be had.
+    /// Choice: the positions of these codes, which the specification leaves open.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {
         let (handle, no_mode) = (h.sequence.handle(), Fmt1::MODE.at(Handles::sequence));
         let Some(Work::Message(message)) = tpm.ram.sequence(handle).map(|s| &s.work) else { return Err(no_mode) };
