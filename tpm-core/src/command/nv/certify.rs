@@ -26,12 +26,12 @@ impl Command for NvCertify {
 
     /// - `KEY` at `sign_handle`: no signing key
     /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
-    ///   - and, for a digest, if there is no hash: TPM_RH_NULL without a scheme, or an ML-DSA key without nameAlg
     /// - `NV_LOCKED`: the index is read-locked
     /// - `NV_AUTHORIZATION`: this entity may not read it
     /// - `NV_UNINITIALIZED`: it has not been written
     /// - `NV_RANGE`: the end lies beyond the index
     /// - `VALUE` at `size`: more than one answer can hold
+    /// - `SCHEME` at `in_scheme`: a digest is asked for, and there is no hash: TPM_RH_NULL without a scheme, or an ML-DSA key without nameAlg
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
     /// Size and offset zero ask for a digest of the whole index in place of its contents.
