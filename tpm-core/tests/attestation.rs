@@ -627,6 +627,25 @@ fn ml_dsa_keys_attest() {
     assert_eq!(get_time(&mut tpm, ecc, &ML_DSA.to_be_bytes()), Err(param(2, SCHEME)));
 }
 
+/// Without nameAlg there is no hash for the digests of a pure ML-DSA key: what has none is attested to all the same.
+#[test]
+fn an_ml_dsa_key_without_name_alg_attests_to_no_digest() {
+    let mut tpm = Fixture::new();
+    define(&mut tpm);
+    write(&mut tpm, &[1; 16]);
+    let (set, seed) = (tpm_core::crypto::mldsa::MlDsa::MlDsa44, [7; 32]);
+    let mut point = [0; 1312];
+    set.public(&seed, &mut point).unwrap();
+    let attributes = (SIGN | 1 << 6).to_be_bytes();
+    let public = [&[0, 0xa1, 0, 0x10][..], &attributes, &[0, 0], &[0, 1, 0], &tpm2b(&point)].concat();
+    let sensitive = [&[0, 0xa1, 0, 0, 0, 0][..], &tpm2b(&seed)].concat();
+    let key = keys::load_external(&mut tpm, &sensitive, &public, NULL);
+    assert_eq!(quote(&mut tpm, key, &NONE, &selection([1, 0, 0])), Err(param(2, SCHEME)));
+    assert_eq!(nv_certify(&mut tpm, key, &NONE, 0, 0), Err(param(2, SCHEME)));
+    let attest = parse(&nv_certify(&mut tpm, key, &NONE, 4, 0).unwrap());
+    assert!(verifies_message(&mut tpm, key, &attest.whole, &attest.signature));
+}
+
 // TPM2_CertifyX509
 
 fn der(tag: u8, contents: &[u8]) -> Vec<u8> {

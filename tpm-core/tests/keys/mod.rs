@@ -117,7 +117,7 @@ impl Key {
     }
 }
 
-fn load_external(tpm: &mut Fixture, sensitive: &[u8], public: &[u8], hierarchy: u32) -> u32 {
+pub(crate) fn load_external(tpm: &mut Fixture, sensitive: &[u8], public: &[u8], hierarchy: u32) -> u32 {
     let params = [&tpm2b(sensitive)[..], &tpm2b(public), &hierarchy.to_be_bytes()].concat();
     handle(&tpm.run(0x167, &[], &[], &params).unwrap())
 }
