@@ -1,18 +1,22 @@
-//! `LaunchParams`: the measured page that says how to start the guest (docs/boot.md, "IGVM file").
+//! `LaunchParams`: the measured page that says what is started as the guest, and how (docs/boot.md, "LaunchParams").
 
 use core::mem::{offset_of, size_of};
 
-use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::mm::{PAGE_SIZE, Region};
+use crate::mm::{PAGE, PAGE_SIZE, Region};
 
 /// First eight bytes of the page.
-pub const MAGIC: [u8; 8] = *b"QUOINLP1";
-/// The only version there is.
-pub const VERSION: u32 = 1;
+pub const MAGIC: [u8; 8] = *b"QUOINLP2";
+/// The only version that this firmware reads.
+pub const VERSION: u32 = 2;
+/// Regions that a page has room for.
+pub const MAX_REGIONS: usize = 49;
+/// [`RegionEntry::pcr`] of what is not measured into a PCR.
+pub const NO_PCR: u32 = u32::MAX;
 
-/// How the guest's first vCPU is entered: [`LaunchParams::entry_kind`].
+/// How the guest's first vCPU is entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// There is no guest: the firmware ends after its own boot.
@@ -21,45 +25,117 @@ pub enum EntryKind {
     Protected32,
     /// Real mode at the reset vector that `rip` names.
     RealReset,
+    /// 64-bit mode on the page tables of a region of kind [`Kind::PageTables`].
+    Long64,
 }
 
-/// The page as it lies in memory, little-endian, zero after the last field.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// Which memory the firmware validates, zeroes and gives to the guest before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// All RAM of the host's memory map.
+    Everything,
+    /// Only what the list of regions has; the guest asks for the rest.
+    Listed,
+}
+
+/// What a region is, and who puts what into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The IGVM file has placed it: valid and measured.
+    Measured,
+    /// The firmware validates and zeroes it.
+    Validated,
+    /// The firmware leaves it alone: the guest validates it, or shares it with the host.
+    LeftAlone,
+    /// The firmware writes its CPUID page.
+    Cpuid,
+    /// The firmware writes a secrets page without its own key.
+    Secrets,
+    /// The first vCPU's calling area.
+    CallingArea,
+    /// The firmware writes page tables that map the first 4 GiB to themselves, private, with pages of 2 MiB.
+    PageTables,
+    /// The firmware writes the memory map as entries of E820; their count, one octet, goes to [`Area::aux`]. Lies in a measured region.
+    E820,
+}
+
+/// A region as it lies in the page.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct RegionEntry {
+    /// First octet.
+    pub gpa: U64,
+    /// Octets; whole pages belong to the guest, so many octets are measured into a PCR.
+    pub size: U64,
+    /// 1 measured, 2 validated, 3 left alone, 4 CPUID, 5 secrets, 6 calling area, 7 page tables, 8 E820.
+    pub kind: U16,
+    /// What the guest's memory map says of it: a type of E820 (1 RAM, 2 reserved, 3 ACPI).
+    pub memory_type: U16,
+    /// The PCR that its contents are measured into, or [`NO_PCR`].
+    pub pcr: U32,
+    /// Type of its event in the log (TCG PC Client Platform Firmware Profile, 10.4.1).
+    pub event_type: U32,
+    /// 1: the event's data is the name and then the contents; 0: the name.
+    pub event_flags: U32,
+    /// For E820: where the count goes.
+    pub aux: U64,
+    /// Name of the event: ASCII, the rest zero.
+    pub name: [u8; 40],
+}
+
+const _: () = assert!(size_of::<RegionEntry>() == 80);
+
+/// The page, little-endian.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct LaunchParams {
     /// [`MAGIC`].
     pub magic: [u8; 8],
     /// [`VERSION`].
     pub version: U32,
-    /// 0 none, 1 32-bit protected mode, 2 real mode at the reset vector.
+    /// 0 none, 1 32-bit protected mode, 2 real mode at the reset vector, 3 64-bit mode.
     pub entry_kind: U32,
     /// First instruction.
     pub rip: U64,
     /// First stack pointer.
     pub rsp: U64,
-    /// GPA of the guest's CPUID page, which the firmware fills in; 0 for none.
-    pub cpuid_page: U64,
-    /// GPA of the guest's secrets page, which the firmware fills in; 0 for none.
-    pub secrets_page: U64,
-    /// GPA of the first vCPU's calling area.
-    pub calling_area: U64,
-    /// First byte of what the IGVM file places for the guest.
-    pub image_base: U64,
-    /// Bytes that the IGVM file places for the guest, without a gap.
-    pub image_size: U64,
+    /// RSI at the entry.
+    pub rsi: U64,
+    /// RDI at the entry.
+    pub rdi: U64,
+    /// 0 everything, 1 what is listed.
+    pub validation: U32,
+    /// 1: the firmware starts the TPM, measures regions into PCRs, and keeps the event log; 0: it leaves the TPM unstarted.
+    pub measure: U32,
+    /// How many of `regions` count.
+    pub region_count: U32,
+    /// Zero.
+    pub reserved: [u8; 0x80 - 0x3C],
+    /// What the guest consists of.
+    pub regions: [RegionEntry; MAX_REGIONS],
+    /// Zero.
+    pub rest: [u8; PAGE - 0x80 - MAX_REGIONS * 80],
 }
 
-const _: () = assert!(offset_of!(LaunchParams, magic) == 0);
-const _: () = assert!(offset_of!(LaunchParams, version) == 8);
-const _: () = assert!(offset_of!(LaunchParams, entry_kind) == 12);
-const _: () = assert!(offset_of!(LaunchParams, rip) == 16);
-const _: () = assert!(offset_of!(LaunchParams, rsp) == 24);
-const _: () = assert!(offset_of!(LaunchParams, cpuid_page) == 32);
-const _: () = assert!(offset_of!(LaunchParams, secrets_page) == 40);
-const _: () = assert!(offset_of!(LaunchParams, calling_area) == 48);
-const _: () = assert!(offset_of!(LaunchParams, image_base) == 56);
-const _: () = assert!(offset_of!(LaunchParams, image_size) == 64);
-const _: () = assert!(size_of::<LaunchParams>() == 72);
+const _: () = assert!(offset_of!(LaunchParams, rip) == 0x10);
+const _: () = assert!(offset_of!(LaunchParams, validation) == 0x30);
+const _: () = assert!(offset_of!(LaunchParams, region_count) == 0x38);
+const _: () = assert!(offset_of!(LaunchParams, regions) == 0x80);
+const _: () = assert!(size_of::<LaunchParams>() == PAGE);
+
+impl RegionEntry {
+    const NONE: RegionEntry = RegionEntry {
+        gpa: U64::ZERO,
+        size: U64::ZERO,
+        kind: U16::ZERO,
+        memory_type: U16::ZERO,
+        pcr: U32::ZERO,
+        event_type: U32::ZERO,
+        event_flags: U32::ZERO,
+        aux: U64::ZERO,
+        name: [0; 40],
+    };
+}
 
 impl LaunchParams {
     /// A page that starts no guest: what stands in the ELF until `xtask image` writes the real one.
@@ -69,15 +145,17 @@ impl LaunchParams {
         entry_kind: U32::ZERO,
         rip: U64::ZERO,
         rsp: U64::ZERO,
-        cpuid_page: U64::ZERO,
-        secrets_page: U64::ZERO,
-        calling_area: U64::ZERO,
-        image_base: U64::ZERO,
-        image_size: U64::ZERO,
+        rsi: U64::ZERO,
+        rdi: U64::ZERO,
+        validation: U32::ZERO,
+        measure: U32::ZERO,
+        region_count: U32::ZERO,
+        reserved: [0; 0x80 - 0x3C],
+        regions: [RegionEntry::NONE; MAX_REGIONS],
+        rest: [0; PAGE - 0x80 - MAX_REGIONS * 80],
     };
 
-    /// The parameters as the boot sequence uses them. They are measured, so a mistake here is the packer's, not an attack;
-    /// it ends the boot all the same.
+    /// The parameters as the boot sequence uses them. They are measured, so a mistake here is the packer's, not an attack; it ends the boot all the same.
     pub fn check(&self) -> Result<Launch, LaunchError> {
         if self.magic != MAGIC {
             return Err(LaunchError::Magic);
@@ -89,37 +167,109 @@ impl LaunchParams {
             0 => EntryKind::None,
             1 => EntryKind::Protected32,
             2 => EntryKind::RealReset,
+            3 => EntryKind::Long64,
             _ => return Err(LaunchError::EntryKind),
         };
-        Ok(Launch {
-            entry,
-            rip: self.rip.get(),
-            rsp: self.rsp.get(),
-            cpuid_page: page_or_none(self.cpuid_page.get())?,
-            secrets_page: page_or_none(self.secrets_page.get())?,
-            calling_area: page_or_none(self.calling_area.get())?,
-            image: self.image()?,
-        })
-    }
-
-    fn image(&self) -> Result<Option<Region>, LaunchError> {
-        match self.image_size.get() {
-            0 => Ok(None),
-            size => Region::covering(self.image_base.get(), size).map(Some).ok_or(LaunchError::Image),
+        let validation = match self.validation.get() {
+            0 => Validation::Everything,
+            1 => Validation::Listed,
+            _ => return Err(LaunchError::Validation),
+        };
+        let measure = match self.measure.get() {
+            0 => false,
+            1 => true,
+            _ => return Err(LaunchError::Measure),
+        };
+        let entries = usize::try_from(self.region_count.get()).ok().and_then(|count| self.regions.get(..count));
+        let mut areas = heapless::Vec::new();
+        for entry in entries.ok_or(LaunchError::TooMany)? {
+            areas.push(area(entry)?).map_err(|_| LaunchError::TooMany)?;
         }
+        let [rip, rsp, rsi, rdi] = [self.rip, self.rsp, self.rsi, self.rdi].map(U64::get);
+        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, areas };
+        launch.check_pages()?;
+        Ok(launch)
     }
 }
 
-fn page_or_none(gpa: u64) -> Result<Option<u64>, LaunchError> {
-    match gpa {
-        0 => Ok(None),
-        gpa if gpa % PAGE_SIZE == 0 => Ok(Some(gpa)),
-        _ => Err(LaunchError::Page),
+fn area(entry: &RegionEntry) -> Result<Area, LaunchError> {
+    let kind = match entry.kind.get() {
+        1 => Kind::Measured,
+        2 => Kind::Validated,
+        3 => Kind::LeftAlone,
+        4 => Kind::Cpuid,
+        5 => Kind::Secrets,
+        6 => Kind::CallingArea,
+        7 => Kind::PageTables,
+        8 => Kind::E820,
+        _ => return Err(LaunchError::Kind),
+    };
+    let (gpa, size) = (entry.gpa.get(), entry.size.get());
+    if kind != Kind::E820 && !gpa.is_multiple_of(PAGE_SIZE) {
+        return Err(LaunchError::Page);
+    }
+    let pcr = match entry.pcr.get() {
+        NO_PCR => None,
+        pcr if pcr < 24 && kind == Kind::Measured => Some(pcr),
+        _ => return Err(LaunchError::Pcr),
+    };
+    Ok(Area {
+        region: Region::covering(gpa, size).ok_or(LaunchError::Region)?,
+        gpa,
+        size,
+        kind,
+        memory_type: entry.memory_type.get(),
+        event: pcr.map(|pcr| EventOf {
+            pcr,
+            event_type: entry.event_type.get(),
+            with_contents: entry.event_flags.get() == 1,
+            name: entry.name,
+        }),
+        aux: entry.aux.get(),
+    })
+}
+
+/// A checked region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// The whole pages that it lies in.
+    pub region: Region,
+    /// First octet.
+    pub gpa: u64,
+    /// Octets.
+    pub size: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Its type in the guest's memory map.
+    pub memory_type: u16,
+    /// What is measured of it.
+    pub event: Option<EventOf>,
+    /// Where the count of E820 goes.
+    pub aux: u64,
+}
+
+/// How a region is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventOf {
+    /// The PCR.
+    pub pcr: u32,
+    /// Type of the event.
+    pub event_type: u32,
+    /// Whether the contents follow the name in the event's data.
+    pub with_contents: bool,
+    name: [u8; 40],
+}
+
+impl EventOf {
+    /// The event's name, without the zeros behind it.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.name.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 }
 
 /// Checked [`LaunchParams`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// How the guest is entered.
     pub entry: EntryKind,
@@ -127,14 +277,50 @@ pub struct Launch {
     pub rip: u64,
     /// First stack pointer.
     pub rsp: u64,
-    /// The guest's CPUID page.
-    pub cpuid_page: Option<u64>,
-    /// The guest's secrets page.
-    pub secrets_page: Option<u64>,
-    /// The first vCPU's calling area.
-    pub calling_area: Option<u64>,
-    /// The pages that the IGVM file placed for the guest, already validated and measured.
-    pub image: Option<Region>,
+    /// RSI at the entry.
+    pub rsi: u64,
+    /// RDI at the entry.
+    pub rdi: u64,
+    /// Which memory is made ready for the guest.
+    pub validation: Validation,
+    /// Whether regions are measured into PCRs.
+    pub measure: bool,
+    /// What the guest consists of.
+    pub areas: heapless::Vec<Area, MAX_REGIONS>,
+}
+
+impl Launch {
+    /// The regions of one kind.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Area> {
+        self.areas.iter().filter(move |area| area.kind == kind)
+    }
+
+    /// First octet of the first region of a kind.
+    #[must_use]
+    pub fn page(&self, kind: Kind) -> Option<u64> {
+        self.of_kind(kind).map(|area| area.gpa).next()
+    }
+
+    /// No page is in two regions; what the firmware writes into lies in a page that is the guest's.
+    fn check_pages(&self) -> Result<(), LaunchError> {
+        let mut own = self.areas.iter().filter(|area| area.kind != Kind::E820);
+        while let Some(area) = own.next() {
+            if own.clone().any(|other| other.region.overlaps(area.region)) {
+                return Err(LaunchError::Overlap);
+            }
+        }
+        let measured = |region: Region| self.of_kind(Kind::Measured).any(|area| area.region.covers(region));
+        for map in self.of_kind(Kind::E820) {
+            let count = Region::covering(map.aux, 1).ok_or(LaunchError::Region)?;
+            if !measured(map.region) || !measured(count) {
+                return Err(LaunchError::Region);
+            }
+        }
+        if self.entry == EntryKind::Long64 && self.page(Kind::PageTables).is_none() {
+            return Err(LaunchError::EntryKind);
+        }
+        Ok(())
+    }
 }
 
 /// What is wrong with a [`LaunchParams`].
@@ -144,45 +330,98 @@ pub enum LaunchError {
     Magic,
     /// Not [`VERSION`].
     Version,
-    /// An entry kind that does not exist.
+    /// An entry kind that does not exist, or 64-bit mode without page tables.
     EntryKind,
+    /// A validation policy that does not exist.
+    Validation,
+    /// Neither to measure nor not to.
+    Measure,
+    /// More regions than there is room for.
+    TooMany,
+    /// A kind of region that does not exist.
+    Kind,
     /// A page's address is not a multiple of 4096.
     Page,
-    /// The image wraps or lies beyond what the firmware can address.
-    Image,
+    /// A region is empty, wraps, lies beyond what the firmware can address, or E820 lies in no measured one.
+    Region,
+    /// Two regions have a page in common.
+    Overlap,
+    /// A PCR that does not exist, or for a region that nobody has measured.
+    Pcr,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_empty_page_starts_no_guest() {
-        let launch = LaunchParams::EMPTY.check().unwrap();
-        assert_eq!(launch.entry, EntryKind::None);
-        assert_eq!(launch.image, None);
+    fn entry(gpa: u64, size: u64, kind: u16) -> RegionEntry {
+        RegionEntry { gpa: gpa.into(), size: size.into(), kind: kind.into(), pcr: NO_PCR.into(), ..RegionEntry::NONE }
+    }
+
+    fn params(entries: &[RegionEntry]) -> LaunchParams {
+        let mut params = LaunchParams::EMPTY;
+        params.region_count = u32::try_from(entries.len()).unwrap().into();
+        params.regions[..entries.len()].copy_from_slice(entries);
+        params
     }
 
     #[test]
-    fn an_image_is_rounded_to_whole_pages() {
-        let mut params = LaunchParams::EMPTY;
-        params.image_base = U64::new(0x10_0000);
-        params.image_size = U64::new(0x1001);
-        let image = params.check().unwrap().image.unwrap();
-        assert_eq!((image.start(), image.end()), (0x10_0000, 0x10_2000));
+    fn the_empty_page_starts_no_guest() {
+        let launch = LaunchParams::EMPTY.check().unwrap();
+        assert_eq!((launch.entry, launch.validation, launch.measure), (EntryKind::None, Validation::Everything, false));
+        assert!(launch.areas.is_empty());
+    }
+
+    #[test]
+    fn a_region_is_rounded_to_whole_pages_and_keeps_its_octets() {
+        let launch = params(&[entry(0x10_0000, 0x1001, 1), entry(0x20_0000, 1, 4)]).check().unwrap();
+        let image = launch.of_kind(Kind::Measured).next().unwrap();
+        assert_eq!((image.region.start(), image.region.end(), image.size), (0x10_0000, 0x10_2000, 0x1001));
+        assert_eq!(launch.page(Kind::Cpuid), Some(0x20_0000));
+        assert_eq!(launch.page(Kind::Secrets), None);
+    }
+
+    #[test]
+    fn an_event_has_the_name_up_to_the_first_zero() {
+        let mut kernel = entry(0x10_0000, 100, 1);
+        kernel.pcr = 9.into();
+        kernel.event_type = 13.into();
+        kernel.name[..6].copy_from_slice(b"kernel");
+        let launch = params(&[kernel]).check().unwrap();
+        let event = launch.areas[0].event.unwrap();
+        assert_eq!((event.pcr, event.event_type, event.name(), event.with_contents), (9, 13, &b"kernel"[..], false));
+    }
+
+    #[test]
+    fn the_memory_map_goes_into_a_measured_region() {
+        let mut map = entry(0x10_02d0, 128 * 20, 8);
+        map.aux = 0x10_01e8.into();
+        assert!(params(&[entry(0x10_0000, 4096, 1), map]).check().is_ok());
+        assert_eq!(params(&[entry(0x10_0000, 4096, 2), map]).check(), Err(LaunchError::Region));
+        map.aux = 0x20_0000.into();
+        assert_eq!(params(&[entry(0x10_0000, 4096, 1), map]).check(), Err(LaunchError::Region));
     }
 
     #[test]
     fn each_mistake_has_its_own_name() {
         let wrong = |change: fn(&mut LaunchParams)| {
-            let mut params = LaunchParams::EMPTY;
+            let mut params = params(&[entry(0x10_0000, 0x2000, 1), entry(0x20_0000, 0x1000, 6)]);
             change(&mut params);
             params.check().unwrap_err()
         };
-        assert_eq!(wrong(|p| p.magic[7] = b'2'), LaunchError::Magic);
-        assert_eq!(wrong(|p| p.version = U32::new(2)), LaunchError::Version);
-        assert_eq!(wrong(|p| p.entry_kind = U32::new(3)), LaunchError::EntryKind);
-        assert_eq!(wrong(|p| p.calling_area = U64::new(0x1008)), LaunchError::Page);
-        assert_eq!(wrong(|p| p.image_size = U64::new(u64::MAX)), LaunchError::Image);
+        assert_eq!(wrong(|p| p.magic[7] = b'1'), LaunchError::Magic);
+        assert_eq!(wrong(|p| p.version = 1.into()), LaunchError::Version);
+        assert_eq!(wrong(|p| p.entry_kind = 4.into()), LaunchError::EntryKind);
+        assert_eq!(wrong(|p| p.entry_kind = 3.into()), LaunchError::EntryKind);
+        assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
+        assert_eq!(wrong(|p| p.measure = 2.into()), LaunchError::Measure);
+        assert_eq!(wrong(|p| p.region_count = 50.into()), LaunchError::TooMany);
+        assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
+        assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);
+        assert_eq!(wrong(|p| p.regions[0].size = u64::MAX.into()), LaunchError::Region);
+        assert_eq!(wrong(|p| p.regions[0].size = 0.into()), LaunchError::Region);
+        assert_eq!(wrong(|p| p.regions[1].gpa = 0x10_1000.into()), LaunchError::Overlap);
+        assert_eq!(wrong(|p| p.regions[0].pcr = 24.into()), LaunchError::Pcr);
+        assert_eq!(wrong(|p| p.regions[1].pcr = 4.into()), LaunchError::Pcr);
     }
 }

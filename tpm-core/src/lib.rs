@@ -34,6 +34,7 @@ pub mod crypto;
 mod dictionary;
 mod endorsement;
 mod entity;
+mod firmware;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod hierarchy;
@@ -57,6 +58,7 @@ mod tpm;
 mod wire;
 
 pub use endorsement::{EkTemplate, MAX_EK_PUBLIC};
+pub use firmware::{EventDigests, Measurement};
 pub use platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use state::{MAX_STATE_SIZE, StateError, StateForm};
 pub use tpm::{Failure, Tpm};

@@ -2,41 +2,30 @@
 //! a command. Before TPM2_Startup they are those of the H-CRTM, afterwards those of a D-RTM.
 
 use super::{DRTM_PCR, HCRTM_PCR, Root, attributes};
-use crate::crypto::hash::Hasher;
-use crate::profile::PCR_BANKS;
+use crate::firmware::Measurement;
 use crate::tpm::Tpm;
 use crate::wire::PCR_COUNT;
-
-/// An event in progress: a hash for each bank.
-pub(crate) struct HashSequence(pub(super) [Hasher; PCR_BANKS.len()]);
-
-impl HashSequence {
-    fn new() -> Self {
-        Self(PCR_BANKS.map(Hasher::new))
-    }
-}
 
 impl Tpm {
     /// _TPM_Hash_Start: an event begins. One that was in progress is forgotten. A command that comes before _TPM_Hash_End ends it without effect.
     pub fn hash_start(&mut self) {
-        self.ram.hash_sequence = (!self.ram.failure).then(HashSequence::new);
+        self.ram.hash_sequence = (!self.ram.failure).then(Measurement::new);
     }
 
     /// _TPM_Hash_Data: more octets of the event. Without _TPM_Hash_Start nothing happens.
     pub fn hash_data(&mut self, data: &[u8]) {
-        if let Some(HashSequence(hashers)) = &mut self.ram.hash_sequence {
-            hashers.iter_mut().for_each(|hasher| hasher.update(data));
+        if let Some(event) = &mut self.ram.hash_sequence {
+            event.update(data);
         }
     }
 
     /// _TPM_Hash_End: the event is complete. Before TPM2_Startup PCR 0 starts from the locality, 4, and is extended; afterwards the D-RTM PCR are reset, PCR 17 is
     /// extended, and restartCount goes up. False if there was no _TPM_Hash_Start.
     pub fn hash_end(&mut self) -> bool {
-        let Some(HashSequence(hashers)) = self.ram.hash_sequence.take() else { return false };
+        let Some(event) = self.ram.hash_sequence.take() else { return false };
         let pcr = if self.ram.started { self.begin_drtm() } else { self.begin_hcrtm() };
-        for hasher in hashers {
-            let alg = hasher.alg();
-            self.extend_pcr(alg, pcr, hasher.finish().as_slice());
+        for (alg, digest) in event.finish() {
+            self.extend_pcr(alg, pcr, digest.as_slice());
         }
         true
     }

@@ -3,7 +3,6 @@
 mod event;
 mod stored;
 
-pub(crate) use event::HashSequence;
 pub(crate) use stored::is_possible;
 
 use crate::bounded::{bit, from};

@@ -1,6 +1,7 @@
 //! PCR in the state of the TPM.
 
-use super::{ALL_PCR, HashSequence, Pcrs, Root};
+use super::{ALL_PCR, Pcrs, Root};
+use crate::firmware::Measurement;
 use crate::crypto::hash::{Digest, Hasher};
 use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Fmt1;
@@ -71,16 +72,16 @@ impl Unmarshal<'_> for Root {
     }
 }
 
-impl Marshal for Option<HashSequence> {
+impl Marshal for Option<Measurement> {
     fn marshal(&self, w: &mut Writer<'_>) {
         self.is_some().marshal(w);
-        if let Some(HashSequence(hashers)) = self {
+        if let Some(Measurement(hashers)) = self {
             hashers.iter().for_each(|hasher| hasher.marshal(w));
         }
     }
 }
 
-impl Unmarshal<'_> for Option<HashSequence> {
+impl Unmarshal<'_> for Option<Measurement> {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         if !r.get::<bool>()? {
             return Ok(None);
@@ -93,6 +94,6 @@ impl Unmarshal<'_> for Option<HashSequence> {
             }
             *hasher = stored;
         }
-        Ok(Some(HashSequence(hashers)))
+        Ok(Some(Measurement(hashers)))
     }
 }

@@ -20,7 +20,8 @@ use crate::commit::Commit;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvMemory;
 use crate::object::{PersistentObjects, Slot};
-use crate::pcr::{HashSequence, Pcrs, Root};
+use crate::firmware::Measurement;
+use crate::pcr::{Pcrs, Root};
 use crate::presence::PresenceList;
 use crate::profile;
 use crate::rc::Fmt1;
@@ -263,5 +264,5 @@ pub(crate) struct Ram {
     /// from where PCR are measured since _TPM_Init
     pub(crate) root: Root,
     /// an event between _TPM_Hash_Start and _TPM_Hash_End
-    pub(crate) hash_sequence: Option<HashSequence>,
+    pub(crate) hash_sequence: Option<Measurement>,
 }
