@@ -38,6 +38,17 @@ pub enum Validation {
     Listed,
 }
 
+/// What the firmware measures into PCRs, beside the launch digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Nothing: the guest starts the TPM.
+    Nothing,
+    /// Regions, before a firmware that measures what it starts itself.
+    Firmware,
+    /// Regions, and separators in PCR 0 to 7: an operating system comes next.
+    OperatingSystem,
+}
+
 /// What a region is, and who puts what into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -105,7 +116,7 @@ pub struct LaunchParams {
     pub rdi: U64,
     /// 0 everything, 1 what is listed.
     pub validation: U32,
-    /// 1: the firmware starts the TPM, measures regions into PCRs, and keeps the event log; 0: it leaves the TPM unstarted.
+    /// 0: the TPM is left unstarted; 1: the firmware starts it, measures regions into PCRs and keeps the log; 2: separators, too.
     pub measure: U32,
     /// How many of `regions` count.
     pub region_count: U32,
@@ -176,8 +187,9 @@ impl LaunchParams {
             _ => return Err(LaunchError::Validation),
         };
         let measure = match self.measure.get() {
-            0 => false,
-            1 => true,
+            0 => Measure::Nothing,
+            1 => Measure::Firmware,
+            2 => Measure::OperatingSystem,
             _ => return Err(LaunchError::Measure),
         };
         let entries = usize::try_from(self.region_count.get()).ok().and_then(|count| self.regions.get(..count));
@@ -205,7 +217,7 @@ fn area(entry: &RegionEntry) -> Result<Area, LaunchError> {
         _ => return Err(LaunchError::Kind),
     };
     let (gpa, size) = (entry.gpa.get(), entry.size.get());
-    if kind != Kind::E820 && !gpa.is_multiple_of(PAGE_SIZE) {
+    if !matches!(kind, Kind::Measured | Kind::E820) && !gpa.is_multiple_of(PAGE_SIZE) {
         return Err(LaunchError::Page);
     }
     let pcr = match entry.pcr.get() {
@@ -283,8 +295,8 @@ pub struct Launch {
     pub rdi: u64,
     /// Which memory is made ready for the guest.
     pub validation: Validation,
-    /// Whether regions are measured into PCRs.
-    pub measure: bool,
+    /// What is measured into PCRs.
+    pub measure: Measure,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
 }
@@ -334,7 +346,7 @@ pub enum LaunchError {
     EntryKind,
     /// A validation policy that does not exist.
     Validation,
-    /// Neither to measure nor not to.
+    /// A word about measuring that does not exist.
     Measure,
     /// More regions than there is room for.
     TooMany,
@@ -368,7 +380,10 @@ mod tests {
     #[test]
     fn the_empty_page_starts_no_guest() {
         let launch = LaunchParams::EMPTY.check().unwrap();
-        assert_eq!((launch.entry, launch.validation, launch.measure), (EntryKind::None, Validation::Everything, false));
+        assert_eq!(
+            (launch.entry, launch.validation, launch.measure),
+            (EntryKind::None, Validation::Everything, Measure::Nothing)
+        );
         assert!(launch.areas.is_empty());
     }
 
@@ -414,7 +429,7 @@ mod tests {
         assert_eq!(wrong(|p| p.entry_kind = 4.into()), LaunchError::EntryKind);
         assert_eq!(wrong(|p| p.entry_kind = 3.into()), LaunchError::EntryKind);
         assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
-        assert_eq!(wrong(|p| p.measure = 2.into()), LaunchError::Measure);
+        assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
         assert_eq!(wrong(|p| p.region_count = 50.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);

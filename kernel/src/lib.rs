@@ -17,6 +17,7 @@
 //! | [`hooks`] | the TPM with its platform, as a service |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
+//! | [`measure`], [`event_log`] | what is measured into PCRs, and the log of it |
 //! | [`console`], [`fatal`] | what the host gets to read, and how it ends |
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -32,10 +33,12 @@ pub mod attest;
 pub mod clock;
 pub mod console;
 pub mod entropy;
+pub mod event_log;
 pub mod fatal;
 pub mod guest;
 pub mod hooks;
 pub mod launch;
+pub mod measure;
 pub mod mm;
 pub mod start;
 pub mod svsm;

@@ -221,6 +221,23 @@ impl Vmsa {
         vmsa
     }
 
+    /// A vCPU in 64-bit mode on the page tables at `cr3` (with the C-bit), flat segments (selectors 0x10 and 0x18, those of the Linux boot protocol),
+    /// interrupts off. There is no GDT behind them: the code loads its own before it loads a segment.
+    #[must_use]
+    pub fn long_mode_64(vmpl: Vmpl, sev_features: u64, cr3: u64, rip: u64, rsp: u64) -> Self {
+        let mut vmsa = Self::reset(vmpl, sev_features);
+        // PG, WP, NE, ET, MP, PE; PAE; NXE, LMA, LME.
+        vmsa.cr0 = U64::new(0x8001_0033);
+        vmsa.cr4 = U64::new(0x20);
+        vmsa.efer = U64::new(0xD00);
+        vmsa.cr3 = U64::new(cr3);
+        vmsa.cs = Segment::new(0x10, 0xA9B, 0xFFFF_FFFF, 0);
+        vmsa.set_data_segments(Segment::new(0x18, 0xC93, 0xFFFF_FFFF, 0));
+        vmsa.rip = U64::new(rip);
+        vmsa.rsp = U64::new(rsp);
+        vmsa
+    }
+
     /// Sets or clears EFER.SVME.
     pub fn set_runnable(&mut self, runnable: bool) {
         let efer = self.efer.get() & !EFER_SVME;

@@ -1,7 +1,7 @@
 //! What the firmware that the TPM lives in does with it before an operating system runs, without commands: it measures what it starts, and leaves data in
 //! NV Indices for whoever comes after.
 
-use crate::crypto::hash::{Digest, Hasher, HashAlg};
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::profile::PCR_BANKS;
 use crate::tpm::{Failure, Tpm};
 use crate::wire::{Auth, Handle, NvAttributes as A, NvPublic, PCR_COUNT};
@@ -67,7 +67,8 @@ impl Tpm {
     /// # Errors
     /// [`Failure`] if `index` is no handle of an NV Index, or there is no room for the contents.
     pub fn platform_index(&mut self, index: u32, contents: &[u8]) -> Result<(), Failure> {
-        let attributes = [A::PLATFORMCREATE, A::PPWRITE, A::PPREAD, A::OWNERREAD, A::AUTHREAD, A::NO_DA, A::WRITEDEFINE];
+        let attributes =
+            [A::PLATFORMCREATE, A::PPWRITE, A::PPREAD, A::OWNERREAD, A::AUTHREAD, A::NO_DA, A::WRITEDEFINE];
         let public = NvPublic {
             index: Handle(index),
             name_alg: HashAlg::Sha256,

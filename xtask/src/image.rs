@@ -1,6 +1,10 @@
 //! `cargo xtask image`: builds the measured image, and says what it is made of.
 
+pub mod acpi;
 pub mod elf;
+pub mod guest;
+pub mod linux;
+pub mod ovmf;
 pub mod pack;
 pub mod sizes;
 #[cfg(test)]

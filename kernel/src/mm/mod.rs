@@ -3,11 +3,13 @@
 //! | module | is |
 //! |---|---|
 //! | [`region`] | half-open page ranges with checked arithmetic |
+//! | [`e820`] | the memory map that an operating system is given |
 //! | [`memory_map`] | the host's memory map, checked |
 //! | [`ownership`] | who owns each page, and whether it is validated |
 //! | [`validate`] | a page's way from the host to the guest and back |
 //! | [`page_table`] | the firmware's own page tables |
 
+pub mod e820;
 pub mod memory_map;
 pub mod ownership;
 pub mod page_table;

@@ -1,8 +1,8 @@
 //! PCR in the state of the TPM.
 
 use super::{ALL_PCR, Pcrs, Root};
-use crate::firmware::Measurement;
 use crate::crypto::hash::{Digest, Hasher};
+use crate::firmware::Measurement;
 use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Fmt1;
 use crate::wire::{Marshal, Reader, Unmarshal, Writer};
