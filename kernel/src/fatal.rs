@@ -50,6 +50,8 @@ pub enum Reason {
     Panic = 18,
     /// There is no guest to run: the image's parameters say so.
     NoGuest = 19,
+    /// The guest could not be measured into PCRs.
+    Measurement = 20,
 }
 
 impl Reason {
@@ -80,6 +82,7 @@ impl Reason {
             Reason::OutOfMemory => "out of memory",
             Reason::Panic => "defect",
             Reason::NoGuest => "the image has no guest",
+            Reason::Measurement => "the guest cannot be measured",
         }
     }
 }

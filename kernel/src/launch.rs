@@ -313,6 +313,12 @@ impl Launch {
         self.of_kind(kind).map(|area| area.gpa).next()
     }
 
+    /// How many regions are measured into PCRs.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.areas.iter().filter(|area| area.event.is_some()).count()
+    }
+
     /// No page is in two regions; what the firmware writes into lies in a page that is the guest's.
     fn check_pages(&self) -> Result<(), LaunchError> {
         let mut own = self.areas.iter().filter(|area| area.kind != Kind::E820);

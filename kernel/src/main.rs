@@ -17,9 +17,10 @@ use kernel::clock::TickClock;
 use kernel::entropy::Conditioner;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
-use kernel::launch::{Launch, LaunchParams};
-use kernel::mm::ownership::Ownership;
-use kernel::mm::validate::{give_region, grant_region};
+use kernel::launch::{Kind, Launch, LaunchParams, Measure, Validation};
+use kernel::measure::{LOG_INDEX, measure};
+use kernel::mm::ownership::{NoMap, Ownership};
+use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::start;
 use kernel::svsm::Machine;
@@ -71,7 +72,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;
     let launch = launch_params(&mut memory)?;
-    let mut map = guest_memory(&mut memory, &launch, firmware)?;
+    let ranges = memory_ranges(&mut memory, firmware)?;
+    let mut map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
     let mut tpm = Platform::manufacture(entropy, TickClock::new(rdtsc, host::tsc_khz(sev_status)))
         .map_err(Fatal::because(Reason::Tpm))?;
@@ -82,10 +84,16 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut reports = psp(secrets)?;
     self_check(&mut reports, &services)?;
 
-    let vmsa = start::register_state(&launch, sev_status >> SEV_FEATURES_SHIFT)
+    let c_bit = 1 << c_bit;
+    let vmsa = start::register_state(&launch, sev_status >> SEV_FEATURES_SHIFT, c_bit)
         .map_err(Fatal::because(Reason::LaunchParams))?;
     let vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
-    let filled = start::fill_pages(&mut memory, &map, &launch, &cpuid_page, secrets, firmware);
+    if launch.measure != Measure::Nothing {
+        measure(&mut memory, &map, &mut tpm, &launch).map_err(Fatal::because(Reason::Measurement))?;
+        say("measured", format_args!("{} events, log in NV Index {LOG_INDEX:#x}", launch.events()));
+    }
+    let filling = start::Filling { cpuid: &cpuid_page, secrets, firmware, ranges: &ranges, c_bit };
+    let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
     secrets.wipe();
     filled.map_err(|_| Fatal::new(Reason::LaunchParams, format_args!("a page to be filled in is not the guest's")))?;
     let mut vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
@@ -125,20 +133,24 @@ fn launch_params(memory: &mut Memory) -> Result<Launch, Fatal> {
     params.check().map_err(Fatal::because(Reason::LaunchParams))
 }
 
-/// Gives the guest its memory: all RAM of the checked memory map, zeroed, but for its image, which stays as it was measured. The entry
-/// stub's pages are used up by now and go to it too.
-fn guest_memory(memory: &mut Memory, launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
+/// The RAM of the host's memory map, checked.
+fn memory_ranges(memory: &mut Memory, firmware: Region) -> Result<memory_map::Ranges, Fatal> {
     let page = copy_page(memory, layout::gpa_of(layout::memory_map()));
-    let ranges = memory_map::check(&page, &[firmware]).map_err(Fatal::because(Reason::MemoryMap))?;
+    memory_map::check(&page, firmware).map_err(Fatal::because(Reason::MemoryMap))
+}
+
+/// Gives the guest its memory, as the launch parameters say: what is validated is zeroed, what the IGVM file has placed stays as it was measured. The entry
+/// stub's pages are used up by now: where all RAM is the guest's they go to it too, elsewhere they become what the rest is.
+fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
     let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
-    let placed = [Some(low), launch.image];
-    if launch.image.is_some_and(|image| image.overlaps(low) || image.overlaps(firmware)) {
-        return Err(Fatal::new(Reason::LaunchParams, format_args!("the guest's image overlaps the firmware")));
+    if launch.areas.iter().any(|area| area.region.overlaps(low) || area.region.overlaps(firmware)) {
+        return Err(Fatal::new(Reason::LaunchParams, format_args!("a region of the guest's overlaps the firmware")));
     }
-    let mut map = Ownership::new(&ranges, &[firmware]).map_err(Fatal::because(Reason::OutOfMemory))?;
-    let holes: alloc::vec::Vec<Region> = placed.into_iter().flatten().collect();
+    let too_many = Fatal::plain(Reason::MemoryMap);
+    let all = start::with_placed(ranges, launch).ok_or_else(&too_many)?;
+    let mut map = Ownership::new(&all, &[firmware]).map_err(no_map)?;
     let mut validated = 0;
-    for part in start::without(&ranges, &holes) {
+    for part in start::to_validate(ranges, launch, low).ok_or_else(too_many)? {
         host::make_private(part)?;
         give_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
         validated += part.len();
@@ -147,13 +159,25 @@ fn guest_memory(memory: &mut Memory, launch: &Launch, firmware: Region) -> Resul
         memory.zero(page, PageSize::Size4K);
     }
     // Where the host lists no RAM below 1 MiB, the stub's pages stay nobody's.
-    let low = ranges.iter().any(|range| range.covers(low)).then_some(low);
-    for part in [low, launch.image].into_iter().flatten() {
-        grant_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
+    if ranges.iter().any(|range| range.covers(low)) {
+        match launch.validation {
+            Validation::Everything => grant_region(memory, &mut map, low),
+            Validation::Listed => invalidate(memory, low),
+        }
+        .map_err(Fatal::because(Reason::Validation))?;
     }
-    let image = launch.image.map_or(0, Region::len);
-    say("memory", format_args!("{} MiB validated, {} KiB of guest image owned", validated >> 20, image >> 10));
+    let mut placed = 0;
+    for area in launch.of_kind(Kind::Measured) {
+        grant_region(memory, &mut map, area.region).map_err(Fatal::because(Reason::Validation))?;
+        placed += area.region.len();
+    }
+    say("memory", format_args!("{} MiB validated, {} KiB of guest image owned", validated >> 20, placed >> 10));
     Ok(map)
+}
+
+fn no_map(why: NoMap) -> Fatal {
+    let reason = if why == NoMap::Heap { Reason::OutOfMemory } else { Reason::MemoryMap };
+    Fatal::because(reason)(why)
 }
 
 /// Derives the endorsement keys before the guest can send a command; the manifest is that of the RSA-2048 one.

@@ -8,12 +8,14 @@ pub mod ovmf;
 pub mod pack;
 pub mod sizes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::digest::{self, Launch, hex};
 use crate::{build, workspace};
 use anyhow::{Context, Result, ensure};
 use elf::Elf;
+use guest::Guest;
+use linux::Linux;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +34,18 @@ pub struct Args {
     /// Packs no payload: the firmware starts nothing at VMPL2.
     #[arg(long)]
     no_guest: bool,
+    /// Packs this Linux kernel (a bzImage or vmlinuz with a 64-bit entry) as the guest.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest", "ovmf"])]
+    linux: Option<PathBuf>,
+    /// The initial file system of --linux.
+    #[arg(long, value_name = "FILE", requires = "linux")]
+    initrd: Option<PathBuf>,
+    /// The command line of --linux. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
+    #[arg(long, value_name = "TEXT", requires = "linux", default_value = "console=ttyS1 quiet")]
+    cmdline: String,
+    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
+    ovmf: Option<PathBuf>,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -62,23 +76,33 @@ pub enum Payload<'a> {
     Nothing,
     /// The one of this ELF file.
     Elf(&'a Path),
+    /// One that is laid out already.
+    Guest(&'a Guest),
 }
 
 /// Packs and measures the ELF file `firmware` with `payload`.
 pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
-    let guest = match payload {
-        Payload::Nothing => None,
-        Payload::Elf(path) => Some(Elf::read(path)?),
+    let firmware = Elf::read(firmware)?;
+    let bytes = match payload {
+        Payload::Nothing => pack::pack(&firmware, None)?,
+        Payload::Elf(path) => pack::pack(&firmware, Some(&Guest::from_elf(&Elf::read(path)?)?))?,
+        Payload::Guest(guest) => pack::pack(&firmware, Some(guest))?,
     };
-    let bytes = pack::pack(&Elf::read(firmware)?, guest.as_ref())?;
     let launch = digest::measure(&bytes).context("the image that was just packed cannot be measured")?;
     Ok(Image { bytes, launch })
 }
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
-    let (firmware, guest) = programs(args)?;
-    let image = pack(&firmware, guest.as_deref().map_or(Payload::Nothing, Payload::Elf))?;
+    // Before the long part: what cannot be booted should be said at once.
+    let system = operating_system(args)?;
+    let (firmware, elf) = programs(args, system.is_some())?;
+    let payload = match (&system, &elf) {
+        (Some(guest), _) => Payload::Guest(guest),
+        (None, Some(path)) => Payload::Elf(path),
+        (None, None) => Payload::Nothing,
+    };
+    let image = pack(&firmware, payload)?;
     let output = match &args.output {
         Some(path) => path.clone(),
         None => workspace::target_dir()?.join("quoin.igvm"),
@@ -95,14 +119,29 @@ pub fn run(args: &Args) -> Result<()> {
     if args.check { check(&image) } else { Ok(()) }
 }
 
-fn programs(args: &Args) -> Result<(PathBuf, Option<PathBuf>)> {
+/// The guest that the arguments name, if it is not a payload of ours.
+fn operating_system(args: &Args) -> Result<Option<Guest>> {
+    if let Some(path) = &args.ovmf {
+        return Ok(Some(ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?));
+    }
+    let Some(path) = &args.linux else { return Ok(None) };
+    let linux = Linux {
+        kernel: fs::read(path)?,
+        initrd: args.initrd.as_ref().map(fs::read).transpose()?,
+        command_line: args.cmdline.clone(),
+        vcpus: 1,
+    };
+    Ok(Some(linux.guest().with_context(|| format!("{}", path.display()))?))
+}
+
+fn programs(args: &Args, has_system: bool) -> Result<(PathBuf, Option<PathBuf>)> {
     let firmware = match &args.firmware {
         Some(path) => path.clone(),
         None => build::build(build::IMAGE)?.firmware(),
     };
     let guest = match &args.guest {
         Some(path) => Some(path.clone()),
-        None if args.no_guest => None,
+        None if args.no_guest || has_system => None,
         None => Some(build::build(build::IMAGE)?.guest()),
     };
     Ok((firmware, guest))

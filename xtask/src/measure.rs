@@ -1,7 +1,7 @@
 //! `cargo xtask measure`: the launch digest of an IGVM file.
 
-use crate::digest::{self, hex};
-use anyhow::{Context, Result};
+use crate::digest::{self, Host, hex};
+use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::PathBuf;
 
@@ -10,15 +10,42 @@ use std::path::PathBuf;
 pub struct Args {
     /// The IGVM file.
     file: PathBuf,
+    /// vCPUs of the guest. KVM measures the register state of each: the first one's is the file's, the others' are as QEMU resets them.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    vcpus: u32,
+    /// CPUID leaf 1, EAX, of the CPU model that QEMU shows (-cpu): it is in the register state of every vCPU but the first. EPYC-v4
+    /// 0x800f12, EPYC-Rome 0x830f10, EPYC-Milan 0xa00f11, EPYC-Genoa 0xa10f10.
+    #[arg(long, value_name = "HEX", value_parser = signature)]
+    cpu_signature: Option<u32>,
+    /// Measures pages without contents as zero pages (type 3), as hosts other than KVM launch them, not as normal pages full of zeros.
+    #[arg(long)]
+    native_zero: bool,
     /// Prints a JSON object with the digest, the policy and the number of measured pages.
     #[arg(long)]
     json: bool,
 }
 
+fn signature(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u32::from_str_radix(digits, 16).map_err(|_| String::from("eight hexadecimal digits at most, such as 0xa00f11"))
+}
+
+impl Args {
+    fn host(&self) -> Result<Host> {
+        let cpu_signature = match self.cpu_signature {
+            Some(signature) => signature,
+            None if self.vcpus == 1 => 0,
+            None => bail!("the digest of more than one vCPU depends on the CPU model: give --cpu-signature"),
+        };
+        Ok(Host { vcpus: self.vcpus, cpu_signature, native_zero: self.native_zero })
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
+    let host = args.host()?;
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let launch = digest::measure(&bytes).with_context(|| format!("cannot measure {}", args.file.display()))?;
+    let launch = digest::measure_on(&bytes, host).with_context(|| format!("cannot measure {}", args.file.display()))?;
     let digest = hex(&launch.digest);
     if args.json {
         println!("{{\"launch_digest\":\"{digest}\",\"policy\":\"{:#x}\",\"pages\":{}}}", launch.policy, launch.pages);

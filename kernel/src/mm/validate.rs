@@ -47,6 +47,18 @@ pub fn grant_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) 
     Ok(())
 }
 
+/// Pages that the firmware has used and zeroed become as those that were never validated.
+pub fn invalidate(pages: &mut dyn Pages, region: Region) -> Result<(), BootError> {
+    for gpa in region.pages() {
+        match pages.pvalidate(gpa, PageSize::Size4K, false) {
+            Err(failure) => return Err(BootError::Pvalidate(gpa, failure)),
+            Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
+            Ok(Pvalidated::Changed) => (),
+        }
+    }
+    Ok(())
+}
+
 /// `false` if the host backs the block with small pages.
 fn give_large(pages: &mut dyn Pages, gpa: u64) -> Result<bool, BootError> {
     match pages.pvalidate(gpa, PageSize::Size2M, true) {
@@ -137,6 +149,15 @@ mod tests {
         assert_eq!(machine.pvalidate(0x30_0000, PageSize::Size4K, true), Ok(Pvalidated::Changed));
         let region = Region::new(0x20_0000, 0x40_0000).unwrap();
         assert_eq!(give_region(&mut machine, &mut map, region), Err(BootError::Unchanged(0x30_0000)));
+    }
+
+    #[test]
+    fn a_page_of_the_firmwares_is_given_back_once() {
+        let (mut machine, _) = unvalidated();
+        let page = Region::new(0x30_0000, 0x30_1000).unwrap();
+        assert_eq!(machine.pvalidate(page.start(), PageSize::Size4K, true), Ok(Pvalidated::Changed));
+        assert_eq!(invalidate(&mut machine, page), Ok(()));
+        assert_eq!(invalidate(&mut machine, page), Err(BootError::Unchanged(0x30_0000)));
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub(crate) const CASES: &[Case] = &[
     ok("halt-until-interrupt", ""),
     ok("rdseed", ""),
     ok("launch-pages", ""),
+    ok("launch-map", ""),
     ok("launch-pages-seeded", "seed=7"),
+    ok("required-memory", ""),
     ok("memory-map-ram", "ram=64"),
     ok("run-vmpl", ""),
     ok("run-vmpl-by-msr", ""),
@@ -69,6 +71,7 @@ pub(crate) const CASES: &[Case] = &[
     // A rule broken.
     stop("unvalidated-access", "unvalidated-access"),
     stop("unvalidated-rescinded", "unvalidated-access"),
+    stop("unvalidated-required", "unvalidated-access"),
     stop("unvalidated-rmpadjust", "unvalidated-access"),
     stop("no-memory", "unvalidated-access"),
     stop("shared-as-private", "c-bit"),
@@ -134,6 +137,10 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-cpuid-overflow", "fault=cpuid-overflow:65"),
     ok("lie-spurious-run", "fault=spurious-run:1"),
     ok("lie-memory-map", "fault=memory-map-lie"),
+    ok("lie-map-pages", "fault=map-pages:659013632"),
+    ok("lie-map-ranges", "ram=64 fault=map-ranges:100"),
+    ok("lie-map-overlap", "fault=map-overlap"),
+    ok("lie-map-unsorted", "fault=map-unsorted fault=map-pages:1"),
     // Configurations that are no configuration.
     Case { name: "memory", expect: Expect::BadLaunch, config: "fault=no-such-lie" },
     Case { name: "memory", expect: Expect::BadLaunch, config: "no-such-key=1" },

@@ -242,7 +242,8 @@ fn entry(region: &Region) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
+    use super::{Elf, Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
+    use crate::image::testing::{Segment, elf};
 
     fn guest(regions: Vec<Region>) -> Guest {
         Guest {
@@ -266,6 +267,27 @@ mod tests {
         assert_eq!(page[0x80..0x90], [0x10_0000_u64.to_le_bytes(), 5_u64.to_le_bytes()].concat());
         assert_eq!(page[0x90..0xA0], [1, 0, 1, 0, 9, 0, 0, 0, 13, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(page[0xA8..0xAF], *b"kernel\0");
+    }
+
+    #[test]
+    fn a_payload_of_ours_names_its_pages_and_is_entered_with_two_of_them() {
+        let symbols = [
+            ("__entry32", 0x10_0004),
+            ("__cpuid_page", 0x10_2000),
+            ("__secrets_page", 0x10_3000),
+            ("__calling_area", 0x10_4000),
+        ];
+        let segments = [Segment(0x10_0000, 0x10_0000, b"guest", 0x2000), Segment(0x10_2000, 0x10_2000, b"", 0x3000)];
+        let guest = Guest::from_elf(&Elf::parse("guest", &elf(&segments, &symbols)).unwrap()).unwrap();
+        assert_eq!((guest.entry, guest.registers), (Entry::Protected32, [0x10_0004, 0, 0x10_3000, 0x10_2000]));
+        let regions: Vec<_> = guest.regions.iter().map(|region| (region.gpa, region.size, region.kind)).collect();
+        let expected = [
+            (0x10_2000, 0x1000, Kind::Cpuid),
+            (0x10_3000, 0x1000, Kind::Secrets),
+            (0x10_4000, 0x1000, Kind::CallingArea),
+            (0x10_0000, 0x1000, Kind::Measured),
+        ];
+        assert_eq!(regions, expected);
     }
 
     #[test]
