@@ -2,7 +2,7 @@
 
 use crate::digest::{self, hex};
 use anyhow::{Context, Result};
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 
 /// Options of `cargo xtask measure`.
