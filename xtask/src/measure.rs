@@ -2,7 +2,7 @@
 
 use crate::digest::{self, Host, hex};
 use anyhow::{Context, Result, bail};
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 
 /// Options of `cargo xtask measure`.

@@ -218,7 +218,8 @@ fn runs(gpa: u64, contents: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let (head, tail) = contents.split_at(first);
     let rest = tail.chunks(4096).enumerate();
     let start = gpa + first as u64;
-    core::iter::once((gpa, head)).chain(rest.map(move |(index, run)| (start + index as u64 * PAGE, run)))
+    let head = Some((gpa, head)).filter(|(_, head)| !head.is_empty());
+    head.into_iter().chain(rest.map(move |(index, run)| (start + index as u64 * PAGE, run)))
 }
 
 fn entry(region: &Region) -> Result<Vec<u8>> {

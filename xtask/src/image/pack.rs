@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_guest_in_pieces_is_placed_as_such() {
         let segments: Vec<_> =
-            (0..3).map(|n| 0x10_0000 + n * 0x4000_0000).map(|gpa| Segment(gpa, gpa, b"piece", 0x1800)).collect();
+            (0..3).map(|n| 0x10_0000 + n * 0x4000_0000).map(|gpa| Segment(gpa, gpa, b"piece", 0x5000)).collect();
         let symbols = [
             ("__entry32", 0x10_1000),
             ("__cpuid_page", 0x10_2000),

@@ -1,0 +1,118 @@
+//! `cargo xtask guest`: boots an operating system at VMPL2 in the software SEV-SNP machine, and shows its serial console.
+
+use crate::image::Image;
+use crate::qemu::End;
+use crate::run::{self, Built};
+use crate::{build, digest, screen};
+use anyhow::{Context, Result, bail};
+use core::time::Duration;
+use fs_err as fs;
+use std::io::{Read, Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Instant;
+
+/// Options of `cargo xtask guest`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The image, made by `cargo xtask image --linux` or `--ovmf`.
+    image: PathBuf,
+    /// MiB of RAM of the machine, of which the guest has 128 less.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    memory: u32,
+    /// Ends the guest when it takes longer than so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    timeout: u64,
+    /// Prints every line of the firmware and the machine, not only the timeline.
+    #[arg(short, long)]
+    verbose: bool,
+    /// Further options of QEMU, such as a disk.
+    #[arg(last = true)]
+    qemu: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    crate::debian::ensure(&[crate::qemu::PROGRAM])?;
+    let built = run::build_machine_for(&args.image)?;
+    screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
+    screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
+    let mut console = stdout();
+    let outcome = boot(&built, args, |bytes| {
+        // A console that nobody reads any more is no reason to stop the guest.
+        let _ = console.write_all(bytes).and_then(|()| console.flush());
+    })?;
+    println!();
+    screen::say(&format!("{:>8.2} s  ", outcome.elapsed.as_secs_f64()), &outcome.to_string());
+    Ok(if outcome.end == End::Orderly { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How a guest has ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the machine has ended.
+    pub end: End,
+    /// After so much time.
+    pub elapsed: Duration,
+    /// What the machine and the firmware said last.
+    pub last_lines: String,
+    /// Bytes that the guest wrote to its serial port.
+    pub said: usize,
+}
+
+impl core::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.end {
+            End::Orderly => write!(f, "the guest has powered off"),
+            End::RuleBroken => write!(f, "stopped: a rule of SEV-SNP was broken\n{}", self.last_lines),
+            End::BadLaunch => write!(f, "the machine cannot launch this image\n{}", self.last_lines),
+            End::Terminated => write!(f, "the guest or the firmware asked for termination\n{}", self.last_lines),
+            End::MachineFault => write!(f, "the machine has met an error of its own\n{}", self.last_lines),
+            End::Qemu(status) => write!(f, "QEMU ended with status {status:?}\n{}", self.last_lines),
+        }
+    }
+}
+
+/// Boots, gives what the guest writes to its serial port to `console`, and waits for the end.
+pub fn boot(built: &Built, args: &Args, mut console: impl FnMut(&[u8])) -> Result<Outcome> {
+    let mut qemu = run::start_with(built, "", args.memory, &args.qemu)?;
+    run::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
+    let mut serial = qemu.guest_serial()?;
+    serial.set_read_timeout(None)?;
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(len @ 1..) = serial.read(&mut bytes) {
+            if sender.send(bytes[..len].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    let (deadline, mut said) = (Instant::now() + Duration::from_secs(args.timeout), 0);
+    loop {
+        match receiver.recv_timeout(Duration::from_millis(200)) {
+            Ok(bytes) => {
+                said += bytes.len();
+                console(&bytes);
+            }
+            // QEMU has closed the port: it ends.
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
+                bail!("the guest is still running after {} seconds\n{}", args.timeout, qemu.last_lines())
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    let elapsed = qemu.elapsed();
+    let end = qemu.wait(Duration::from_secs(10)).context("QEMU closed its serial ports and did not end")?;
+    Ok(Outcome { end, elapsed, last_lines: qemu.last_lines(), said })
+}
+
+/// Builds the machine, and takes an image that is in memory already.
+pub fn with_machine(image: Image, path: PathBuf) -> Result<Built> {
+    let machine = build::build(build::IMAGE_AND_MACHINE)?.machine();
+    fs::write(&path, &image.bytes)?;
+    Ok(Built { machine, image, path })
+}
