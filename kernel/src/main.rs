@@ -146,11 +146,10 @@ fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmwar
     if launch.areas.iter().any(|area| area.region.overlaps(low) || area.region.overlaps(firmware)) {
         return Err(Fatal::new(Reason::LaunchParams, format_args!("a region of the guest's overlaps the firmware")));
     }
-    let too_many = Fatal::plain(Reason::MemoryMap);
-    let all = start::with_placed(ranges, launch).ok_or_else(&too_many)?;
+    let all = start::with_placed(ranges, launch).ok_or_else(Fatal::plain(Reason::MemoryMap))?;
     let mut map = Ownership::new(&all, &[firmware]).map_err(no_map)?;
     let mut validated = 0;
-    for part in start::to_validate(ranges, launch, low).ok_or_else(too_many)? {
+    for part in start::to_validate(ranges, launch, low).ok_or_else(Fatal::plain(Reason::MemoryMap))? {
         host::make_private(part)?;
         give_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
         validated += part.len();
