@@ -137,6 +137,7 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-cpuid-overflow", "fault=cpuid-overflow:65"),
     ok("lie-spurious-run", "fault=spurious-run:1"),
     ok("lie-memory-map", "fault=memory-map-lie"),
+    ok("lie-required-validated", "fault=required-validated"),
     ok("lie-map-pages", "fault=map-pages:659013632"),
     ok("lie-map-ranges", "ram=64 fault=map-ranges:100"),
     ok("lie-map-overlap", "fault=map-overlap"),

@@ -149,6 +149,7 @@ fn function(name: &str) -> fn() {
         "lie-cpuid-overflow" lies::cpuid_overflow
         "lie-spurious-run" lies::spurious_run
         "lie-memory-map" lies::memory_map_lie
+        "lie-required-validated" lies::required_validated
         "lie-map-pages" lies::map_pages
         "lie-map-ranges" lies::map_ranges
         "lie-map-overlap" lies::map_overlap

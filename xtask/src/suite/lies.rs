@@ -46,6 +46,10 @@ const LIES: &[(&str, Then)] = &[
     ("map-pages:659013632", Then::Ends(5)),
     ("map-pages:1", Then::Ends(5)),
     ("hv-features:0x5", Then::Ends(4)),
+    // The entry stub's validation of the firmware's own memory (7): a page of the stack, one of the heap, the last.
+    ("required-validated:0x200000", Then::Ends(7)),
+    ("required-validated", Then::Ends(7)),
+    ("required-validated:0x7ff000", Then::Ends(7)),
     // The protocol (3), the C-bit (1), the memory map (6).
     ("ghcb-register-other", Then::Ends(3)),
     ("cbit-lie:51", Then::Ends(3)),
