@@ -102,5 +102,8 @@ pub(crate) fn map_overlap() {
 }
 
 pub(crate) fn map_unsorted() {
-    check(entry(0) == (0x10_0000, 1) && entry(1).0 == 0, 20);
+    check(entry(0) == (0x10_0000, 1), 20);
+    let count = (0..8).take_while(|index| entry(*index).1 != 0).count() as u64;
+    check(count > 1 && entry(count - 1).0 == 0, 21);
+    check((1..count).all(|index| entry(index).0 < entry(index - 1).0), 22);
 }
