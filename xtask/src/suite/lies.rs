@@ -42,8 +42,9 @@ const LIES: &[(&str, Then)] = &[
     // Features (4), page states (5): no answer counts without the GHCB's valid bits.
     ("ghcb-invalid", Then::Ends(5)),
     ("ghcb-invalid:0x80000011", Then::Ends(12)),
-    // 2.45 TiB, the firmware's place among them, that are not there.
+    // 2.45 TiB, the firmware's place among them, that are not there; as much as track can be kept of, which the heap must hold.
     ("map-pages:659013632", Then::Ends(5)),
+    ("map-pages:0xfff00000", Then::Ends(5)),
     ("map-pages:1", Then::Ends(5)),
     ("hv-features:0x5", Then::Ends(4)),
     // The entry stub's validation of the firmware's own memory (7): a page of the stack, one of the heap, the last.
