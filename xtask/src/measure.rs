@@ -46,6 +46,11 @@ pub fn run(args: &Args) -> Result<()> {
     let host = args.host()?;
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let launch = digest::measure_on(&bytes, host).with_context(|| format!("cannot measure {}", args.file.display()))?;
+    if launch.insert_behind_pages {
+        eprintln!(
+            "note: a parameter area is inserted behind page data: QEMU launches it before the last run of pages, and its digest is another"
+        );
+    }
     let digest = hex(&launch.digest);
     if args.json {
         println!("{{\"launch_digest\":\"{digest}\",\"policy\":\"{:#x}\",\"pages\":{}}}", launch.policy, launch.pages);
