@@ -18,7 +18,7 @@ use kernel::entropy::Conditioner;
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
 use kernel::launch::{Launch, LaunchParams};
-use kernel::mm::ownership::Ownership;
+use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region};
 use kernel::mm::{GUEST_VMPL, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::start;
@@ -125,20 +125,22 @@ fn launch_params(memory: &mut Memory) -> Result<Launch, Fatal> {
     params.check().map_err(Fatal::because(Reason::LaunchParams))
 }
 
-/// Gives the guest its memory: all RAM of the checked memory map, zeroed, but for its image, which stays as it was measured. The entry
-/// stub's pages are used up by now and go to it too.
+/// Gives the guest its memory: all RAM of the checked memory map, zeroed, but for the pieces of its image, which stay as they were measured. The
+/// entry stub's pages are used up by now and go to it too.
 fn guest_memory(memory: &mut Memory, launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
     let page = copy_page(memory, layout::gpa_of(layout::memory_map()));
-    let ranges = memory_map::check(&page, &[firmware]).map_err(Fatal::because(Reason::MemoryMap))?;
+    let ranges = memory_map::check(&page, firmware).map_err(Fatal::because(Reason::MemoryMap))?;
     let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
-    let placed = [Some(low), launch.image];
-    if launch.image.is_some_and(|image| image.overlaps(low) || image.overlaps(firmware)) {
+    let image = &launch.image;
+    if image.iter().any(|piece| piece.overlaps(low) || piece.overlaps(firmware)) {
         return Err(Fatal::new(Reason::LaunchParams, format_args!("the guest's image overlaps the firmware")));
     }
-    let mut map = Ownership::new(&ranges, &[firmware]).map_err(Fatal::because(Reason::OutOfMemory))?;
-    let holes: alloc::vec::Vec<Region> = placed.into_iter().flatten().collect();
+    let mut map = Ownership::new(&ranges, &[firmware]).map_err(no_map)?;
+    let unplaced = start::without(&ranges, &[low])
+        .and_then(|parts| start::without(&parts, image))
+        .ok_or_else(Fatal::plain(Reason::MemoryMap))?;
     let mut validated = 0;
-    for part in start::without(&ranges, &holes) {
+    for part in unplaced {
         host::make_private(part)?;
         give_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
         validated += part.len();
@@ -148,12 +150,17 @@ fn guest_memory(memory: &mut Memory, launch: &Launch, firmware: Region) -> Resul
     }
     // Where the host lists no RAM below 1 MiB, the stub's pages stay nobody's.
     let low = ranges.iter().any(|range| range.covers(low)).then_some(low);
-    for part in [low, launch.image].into_iter().flatten() {
-        grant_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
+    for part in low.iter().chain(image) {
+        grant_region(memory, &mut map, *part).map_err(Fatal::because(Reason::Validation))?;
     }
-    let image = launch.image.map_or(0, Region::len);
+    let image: u64 = image.iter().map(|piece| piece.len()).sum();
     say("memory", format_args!("{} MiB validated, {} KiB of guest image owned", validated >> 20, image >> 10));
     Ok(map)
+}
+
+fn no_map(why: NoMap) -> Fatal {
+    let reason = if why == NoMap::Heap { Reason::OutOfMemory } else { Reason::MemoryMap };
+    Fatal::because(reason)(why)
 }
 
 /// Derives the endorsement keys before the guest can send a command; the manifest is that of the RSA-2048 one.

@@ -4,7 +4,7 @@ pub mod elf;
 pub mod pack;
 pub mod sizes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::digest::{self, Launch, hex};
 use crate::{build, screen, workspace};

@@ -251,6 +251,7 @@ mod tests {
     const QUERY: u64 = 6;
     const INVALID_ADDRESS: u64 = 0x8000_0003;
     const INVALID_PARAMETER: u64 = 0x8000_0005;
+    const BUSY: u64 = 0x8000_0007;
     const UNCHANGED: u64 = 0x8000_1010;
     const LIST: u64 = GIVEN + 0x5000;
 
@@ -353,6 +354,21 @@ mod tests {
         assert_eq!(scene.machine.bytes(page, 4), b"kept");
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE]), (UNCHANGED, 0));
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | IGNORE]), (0, 1));
+    }
+
+    /// The map is asked before the CPU is told, so the two never disagree.
+    #[test]
+    fn without_room_in_the_map_no_page_is_touched() {
+        let mut scene = Scene::new();
+        scene.map.fill_up();
+        let whole = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
+        let before = scene.machine.states();
+        assert_eq!(pvalidate(&mut scene, &[whole + 0x3000]), (BUSY, 0));
+        assert!(scene.machine.states() == before, "a page changed its state");
+        assert_eq!(scene.map.owner(whole + 0x3000), Owner::Guest);
+        // A block that changes as a whole needs none, nor does one that is in mixed use.
+        assert_eq!(pvalidate(&mut scene, &[whole | LARGE]), (0, 1));
+        assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE + 0x1000]), (0, 1));
     }
 
     /// MM-01: the CPU says "valid already" of a page that the map knows as invalid.

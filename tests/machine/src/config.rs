@@ -52,6 +52,11 @@ lies! {
     cpuid_overflow "cpuid-overflow" 65 "the CPUID page's count is ARG"
     spurious_run "spurious-run" 1 "every Nth intercept of VMPL2 that is no VMGEXIT makes the host run VMPL0"
     memory_map_lie "memory-map-lie" 0 "the memory map offers the firmware's own pages as RAM"
+    required_validated "required-validated" 0x700000 "the page at offset ARG of required memory has been validated at the launch"
+    map_pages "map-pages" 1 "the memory map offers ARG pages of RAM from 4 GiB up that are not there"
+    map_ranges "map-ranges" 2 "the memory map has the RAM from 4 MiB up in ARG pieces with a page between each two"
+    map_overlap "map-overlap" 0 "the memory map lists a page at 1 MiB a second time"
+    map_unsorted "map-unsorted" 0 "the memory map begins with its last range and ends with its first"
 }
 
 /// What a VMPL violation by VMPL1–3 does.

@@ -70,7 +70,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let mut memory = Memory::new(rmp, pool);
     let secrets = psp.secrets_page();
-    let launch = Launch::new(&mut memory, &secrets, cpuid::Policy, &config.lies);
+    let launch = Launch::new(&mut memory, &secrets, cpuid::Policy, config.lies);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),

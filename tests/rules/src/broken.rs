@@ -20,6 +20,11 @@ pub(crate) fn unvalidated_rescinded() {
     peek(FREE);
 }
 
+pub(crate) fn unvalidated_required() {
+    // Required memory of the image that nobody has validated.
+    peek(sys::image_end());
+}
+
 pub(crate) fn unvalidated_rmpadjust() {
     check(page_state(FREE, 1) == 0x015, 20);
     rmpadjust(FREE, 0, FULL);

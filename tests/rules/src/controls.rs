@@ -313,6 +313,32 @@ pub(crate) fn launch_pages() {
     check((0..8).all(|index| ranges(index).0 < 0x800_0000), 25);
 }
 
+pub(crate) fn launch_map() {
+    // As QEMU has it: low memory is one range, across video memory and BIOS, which no page state change reaches.
+    check(peek(memory_map()) == 0 && peek(memory_map() + 8) > 0x1000, 20);
+    for gpa in [0xA_0000, 0xB_8000, 0xC_0000, 0xF_F000] {
+        check(page_state(gpa, 1) == 1 << 32 | 0x015, 21);
+    }
+    own_zeroed(0x9_F000);
+}
+
+pub(crate) fn required_memory() {
+    // Behind what this program has validated: private, not validated, and not zeroed.
+    let page = sys::image_end();
+    check(pvalidate(page, 0, true) == (0, false), 20);
+    check((0..PAGE).step_by(8).all(|offset| peek(page + offset) != 0), 21);
+    // It was private, so there is nothing that the hypervisor would have to do.
+    check(page_state(page - 0x4000_0000 + 0x80_0000_0000 + PAGE, 1) == 0x015, 22);
+    check(pvalidate(page + PAGE, 0, true) == (0, false), 23);
+}
+
+/// The host's suite has added a page without contents 7 MiB into the firmware's memory.
+pub(crate) fn empty_page() {
+    let page = 0x4070_0000;
+    check((0..PAGE).step_by(8).all(|offset| peek(page + offset) == 0), 20);
+    check(pvalidate(page, 0, false) == (0, false), 21);
+}
+
 pub(crate) fn memory_map_ram() {
     let end = (0..8).map(|index| peek(memory_map() + 24 * index) + peek(memory_map() + 24 * index + 8)).max();
     check(end == Some(64 << 8), 20);

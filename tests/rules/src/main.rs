@@ -65,6 +65,9 @@ fn function(name: &str) -> fn() {
         "rdseed" controls::rdseed
         "launch-pages" controls::launch_pages
         "launch-pages-seeded" controls::launch_pages
+        "launch-map" controls::launch_map
+        "empty-page" controls::empty_page
+        "required-memory" controls::required_memory
         "memory-map-ram" controls::memory_map_ram
         "run-vmpl" controls::run_vmpl
         "run-vmpl-by-msr" controls::run_vmpl_by_msr
@@ -81,6 +84,7 @@ fn function(name: &str) -> fn() {
         "terminate-by-page" terminate_by_page
         "unvalidated-access" broken::unvalidated_access
         "unvalidated-rescinded" broken::unvalidated_rescinded
+        "unvalidated-required" broken::unvalidated_required
         "unvalidated-rmpadjust" broken::unvalidated_rmpadjust
         "no-memory" broken::no_memory
         "shared-as-private" broken::shared_as_private
@@ -145,6 +149,11 @@ fn function(name: &str) -> fn() {
         "lie-cpuid-overflow" lies::cpuid_overflow
         "lie-spurious-run" lies::spurious_run
         "lie-memory-map" lies::memory_map_lie
+        "lie-required-validated" lies::required_validated
+        "lie-map-pages" lies::map_pages
+        "lie-map-ranges" lies::map_ranges
+        "lie-map-overlap" lies::map_overlap
+        "lie-map-unsorted" lies::map_unsorted
     }
 }
 
