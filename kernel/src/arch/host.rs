@@ -146,11 +146,11 @@ pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_f
     for level in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3] {
         // SAFETY: the firmware's own page; taking rights that nobody has makes nothing worse.
         let revoked =
-            unsafe { snp::instr::rmpadjust(address, PageSize::Size4K, Attributes::page(level, Permissions::NONE)) };
+            unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::page(level, Permissions::NONE)) };
         revoked.map_err(Fatal::because(Reason::GuestStart))?;
     }
     // SAFETY: the page holds no Rust object, as the caller says.
-    unsafe { snp::instr::rmpadjust(address, PageSize::Size4K, Attributes::vmsa(vmpl)) }
+    unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::vmsa(vmpl)) }
         .map_err(Fatal::because(Reason::GuestStart))?;
     with(Reason::GuestStart, |host| {
         host.ghcb
