@@ -59,9 +59,9 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let cpuid_page = copy_page(&mut memory, layout::cpuid_page())?;
     let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
     exceptions::answer_cpuid_from(cpuid.clone());
-    let ghcb = host::connect(&mut memory, cpuid.c_bit())?;
+    let (ghcb, features) = host::connect(&mut memory, cpuid.c_bit())?;
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
-    say("ghcb", format_args!("registered at {ghcb:#x}"));
+    say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
     heap::start();
 
     let entropy =

@@ -12,6 +12,7 @@ use kernel::mm::{Attributes, PageSize, Permissions, Vmpl};
 use kernel::mm::{PAGE, PAGE_SIZE, Region};
 use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
 use snp::ghcb::msr::{self, PageState};
+use snp::ghcb::exit::GhcbError;
 use snp::ghcb::{Ghcb, SharedMemory};
 use snp::instr::{Hardware, MSR_SEV_STATUS, SharedBytes, rdmsr, rdtsc, snp_active};
 use snp::message::channel::CertificateResult;
@@ -56,14 +57,15 @@ pub(crate) fn sev_status() -> Result<u64, Fatal> {
     }
 }
 
-/// Negotiates, shares the pages, registers the GHCB. Returns its GPA.
-pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<u64, Fatal> {
+/// Negotiates, shares the pages, registers the GHCB. Returns its GPA, and the host's features.
+pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fatal> {
     let shared = SHARED.take().ok_or_else(Fatal::plain(Reason::Protocol))?;
     let start = NonNull::from(shared).cast::<u8>();
     // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages that `Memory` hands over.
     let mut hardware = unsafe { Hardware::new() };
     msr::negotiate(&mut hardware, c_bit).map_err(Fatal::because(Reason::Protocol))?;
-    msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
+    let features =
+        msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
     for index in 0..SHARED_PAGES as u64 {
         let address = start.as_ptr() as u64 + index * PAGE_SIZE;
         // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
@@ -82,7 +84,7 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<u64, Fatal> {
         GuestRequestPages { request: gpa(1), answer: gpa(2), certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)) };
     let host = Host { ghcb, request: part(1, 1), answer: part(2, 1), certificates: part(3, CERTIFICATE_PAGES), pages };
     *HOST.lock() = Some(host);
-    Ok(gpa(0))
+    Ok((gpa(0), features))
 }
 
 fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> Result<R, Fatal> {
@@ -155,13 +157,24 @@ pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_f
     with(Reason::GuestStart, |host| {
         host.ghcb
             .ap_create(ApCreation::OnInit, vmpl, apic_id, layout::gpa_of(address), sev_features)
-            .map_err(Fatal::because(Reason::GuestStart))
+            .map_err(no_vmpls)
     })
 }
 
+/// A host kernel without VMPLs, such as upstream's of 2026, does not take the guest's register state.
+fn no_vmpls(error: GhcbError) -> Fatal {
+    Fatal::new(Reason::GuestStart, format_args!("{error:x?}; does this host kernel run VMPLs?"))
+}
+
 /// Runs the guest until it, or the host, comes back to VMPL0.
+///
+/// The guest can have the host take the GHCB's page while it runs, and with it the answer. Then it is run by the MSR protocol, whose answer no
+/// guest can take; a call that it may have made is not taken, as its pending byte says.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
-    with(Reason::RunGuest, |host| host.ghcb.run_vmpl(vmpl).map_err(Fatal::because(Reason::RunGuest)))
+    with(Reason::RunGuest, |host| {
+        let ran = host.ghcb.run_vmpl(vmpl).or_else(|_| msr::run_vmpl(host.ghcb.hypervisor(), vmpl));
+        ran.map_err(Fatal::because(Reason::RunGuest))
+    })
 }
 
 /// Reports from the PSP, over VMPL0's channel.

@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use kernel::mm::page_table::{Access, Placement, Tables};
+use kernel::mm::page_table::{Access, DIRECT_MAP, Placement, Tables};
 use kernel::mm::{Attributes, Inaccessible, PageSize, Pages, Pvalidated, Region, RmpError};
 use snp::instr::access;
 use x86_64::VirtAddr;
@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     tables: &'static mut Tables,
     placement: Placement,
     own: u64,
+    /// GPA of the 2 MiB block that stays in the direct map.
+    held: Option<u64>,
 }
 
 impl Memory {
@@ -33,7 +35,7 @@ impl Memory {
         let root = tables.build(placement, own, &parts);
         // SAFETY: the new tables map all of the firmware where it is, code as executable, and data and this stack as writable; the guard pages are never used.
         unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-        Some(Memory { tables, placement, own })
+        Some(Memory { tables, placement, own, held: None })
     }
 
     /// Takes the firmware's page at `address` out of private use: after it, the page is the host's as soon as the host is told.
@@ -51,6 +53,12 @@ impl Memory {
     /// Runs `access` while the page is in the direct map; `access` gets the address of the byte at `gpa`.
     fn with<R>(&mut self, gpa: u64, size: PageSize, access: impl FnOnce(u64) -> R) -> R {
         let page = gpa - gpa % size.bytes();
+        let block = page - page % PageSize::Size2M.bytes();
+        if self.held == Some(block) {
+            return access(DIRECT_MAP + gpa);
+        }
+        // There is one page in the direct map at a time.
+        self.release();
         let address = self.tables.open(self.placement, self.own, page, size);
         // The instruction keeps the compiler from moving accesses across the change of the tables.
         tlb::flush(VirtAddr::new_truncate(address));
@@ -92,6 +100,20 @@ impl Pages for Memory {
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
         // SAFETY: as for `pvalidate`.
         self.with(gpa, size, |address| unsafe { access::rmpadjust(address, size, attributes) })
+    }
+
+    fn hold(&mut self, gpa: u64) {
+        self.release();
+        let address = self.tables.open(self.placement, self.own, gpa, PageSize::Size2M);
+        tlb::flush(VirtAddr::new_truncate(address));
+        self.held = Some(gpa - gpa % PageSize::Size2M.bytes());
+    }
+
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.tables.close(held);
+            tlb::flush(VirtAddr::new_truncate(DIRECT_MAP + held));
+        }
     }
 
     fn flush(&mut self) {

@@ -48,6 +48,10 @@ pub trait Pages {
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError>;
     /// RMPADJUST.
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError>;
+    /// Keeps the 2 MiB block at `gpa`, all of whose pages are to be given away, within reach until [`Pages::release`], which makes each access to it cheaper.
+    fn hold(&mut self, _gpa: u64) {}
+    /// Ends what [`Pages::hold`] began.
+    fn release(&mut self) {}
     /// Makes the CPU forget the translations, and with them the rights, that it remembers for any VMPL.
     fn flush(&mut self);
 }

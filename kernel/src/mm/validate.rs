@@ -30,8 +30,13 @@ pub fn give_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -
     while gpa < region.end() {
         let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(region.end());
         let block = Region::new(gpa, next).ok_or(BootError::Map(gpa, OwnershipError::State))?;
-        if block.len() != LARGE_PAGE_SIZE || !give_large(pages, gpa)? {
+        if block.len() != LARGE_PAGE_SIZE {
             give_small(pages, block)?;
+        } else if !give_large(pages, gpa)? {
+            pages.hold(gpa);
+            let given = give_small(pages, block);
+            pages.release();
+            given?;
         }
         map.give(block).map_err(|error| BootError::Map(gpa, error))?;
         gpa = next;

@@ -191,7 +191,7 @@ mod tests {
                 }
             }
         }
-        assert!(refused > 30 && served > 30, "{refused} refused, {served} served");
+        assert!(refused >= 30 && served >= 30, "{refused} refused, {served} served");
     }
 
     /// Half of the mailbox is gone when the response is written: the command has been executed, and the first half of the response is there.

@@ -1,10 +1,12 @@
 //! What to do at each exit of the guest.
 
+use crate::config::WrongState;
 use crate::log::{fault, log};
 use crate::machine::Machine;
 use crate::npt::C;
 use crate::phys::PAGE;
 use crate::rules::Rule;
+use crate::steal::Moment;
 use crate::svm::{control, exit, save};
 use crate::walk::{Access, Physical, Refusal};
 
@@ -29,6 +31,9 @@ impl Machine {
             }
             exit::EXCEPTION_UD => self.undefined_opcode(),
             exit::CR0_SELECTIVE => self.write_cr0(),
+            exit::CR3_WRITE => self.write_cr3(),
+            exit::CR4_WRITE => self.write_cr4(),
+            exit::INVLPG => self.invlpg(),
             exit::HLT => self.halt(),
             exit::SHUTDOWN => self.stop(Rule::TripleFault, 0, format_args!("the processor shut down")),
             _ if code & exit::INVALID == exit::INVALID => {
@@ -92,7 +97,56 @@ impl Machine {
         vmcb.set_save(save::CR0, value | ET);
         vmcb.set_save(save::EFER, if long { efer | LMA } else { efer & !LMA });
         vmcb.set(control::NESTED_CR3, self.memory.root(self.current, value & PG != 0));
+        self.memory.flush(|_| true);
         self.skip(length);
+    }
+
+    /// The register that a MOV to control register `number` moves, and the instruction's length.
+    fn moved_to_control_register(&self, number: u8) -> (u64, u64) {
+        match self.instruction::<4>() {
+            [0x0F, 0x22, modrm, _] if modrm >> 3 & 7 == number => (self.gpr(modrm & 7), 3),
+            [rex @ 0x40..=0x4F, 0x0F, 0x22, modrm] if modrm >> 3 & 7 == number => {
+                (self.gpr(modrm & 7 | (rex & 1) << 3), 4)
+            }
+            bytes => fault!("CR{number} written by an unknown instruction: {bytes:02x?} at rip={:#x}", self.rip()),
+        }
+    }
+
+    fn write_cr3(&mut self) {
+        let (value, length) = self.moved_to_control_register(3);
+        self.vmcb().set_save(save::CR3, value);
+        let current = self.current;
+        self.memory.flush(|stale| stale.vmpl == current);
+        self.skip(length);
+    }
+
+    fn write_cr4(&mut self) {
+        const PGE_PSE_PAE: u64 = 1 << 7 | 1 << 4 | 1 << 5;
+        let (value, length) = self.moved_to_control_register(4);
+        let old = self.vmcb().save(save::CR4);
+        self.vmcb().set_save(save::CR4, value);
+        if (old ^ value) & PGE_PSE_PAE != 0 {
+            self.memory.flush(|_| true);
+        }
+        self.skip(length);
+    }
+
+    /// INVLPG of an address that is in a register, which is how compilers write it; anything else flushes nothing here.
+    fn invlpg(&mut self) {
+        let (rex, [_, opcode, modrm]) = match self.instruction::<4>() {
+            [rex @ 0x40..=0x4F, rest @ ..] => (rex, rest),
+            [first, second, third, _] => (0, [first, second, third]),
+        };
+        if opcode != 0x01 || modrm >> 6 != 0 || matches!(modrm & 7, 4 | 5) {
+            fault!("INVLPG in an unknown form at rip={:#x}", self.rip());
+        }
+        let linear = self.gpr(modrm & 7 | (rex & 1) << 3) & !(PAGE - 1);
+        let gpa = self.translate(linear).ok().map(|at| at.gpa & !(PAGE - 1));
+        let current = self.current;
+        self.memory.flush(|stale| {
+            stale.vmpl == current && stale.linear.map_or(Some(stale.gpa) == gpa, |operand| operand == linear)
+        });
+        self.skip(if rex == 0 { 3 } else { 4 });
     }
 
     /// A general register by its number.
@@ -118,6 +172,10 @@ impl Machine {
             _ => Access::Read,
         };
         self.count_fault(address, same_fault);
+        if self.current == 0 && at.private && info & (FETCH | WALK) == 0 {
+            let moment = if access == Access::Write { Moment::Write } else { Moment::Access };
+            self.memory.steal(at.gpa, moment);
+        }
         match self.judge(at, access) {
             Ok(_) if !at.private => self.memory.map_shared(at.gpa),
             Ok(_) if access == Access::Fetch && (!paging || address & C != 0) => {
@@ -130,9 +188,25 @@ impl Machine {
             }
             Ok(_) => fault!("nested page fault {info:#x} at gpa={address:#x}, although the page is accessible"),
             Err(Refusal::NoMemory) if !at.private || (!paging && access != Access::Fetch) => self.vc(exit::NPF),
+            Err(Refusal::Rule(rule @ (Rule::CBit | Rule::UnvalidatedAccess), _)) if self.config.access == WrongState::Kvm => {
+                self.convert(at, rule);
+            }
             Err(_) => {
                 let _ = self.reach(at, access);
             }
+        }
+    }
+
+    /// What KVM does about an access that is meant for a page in another state: it converts the page, and the access is tried again. Where it was private,
+    /// it then finds a page that is not validated.
+    fn convert(&mut self, at: Physical, rule: Rule) {
+        if rule == Rule::CBit {
+            let to = if at.private { "private" } else { "shared" };
+            log!("the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}", at.gpa, self.current, self.rip());
+            self.memory.change_state(at.gpa, at.private, false);
+        }
+        if at.private {
+            self.vc(exit::NOT_VALIDATED);
         }
     }
 
