@@ -44,6 +44,8 @@ struct Host {
     answer: SharedBytes,
     certificates: SharedBytes,
     pages: GuestRequestPages,
+    /// The guest is to be run by the MSR protocol: the page's last answer was none.
+    run_by_msr: bool,
 }
 
 /// SEV_STATUS, if SNP is active.
@@ -82,7 +84,7 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fata
     let ghcb = Ghcb::register(hardware, part(0, 1), gpa(0)).map_err(Fatal::because(Reason::Protocol))?;
     let pages =
         GuestRequestPages { request: gpa(1), answer: gpa(2), certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)) };
-    let host = Host { ghcb, request: part(1, 1), answer: part(2, 1), certificates: part(3, CERTIFICATE_PAGES), pages };
+    let host = Host { ghcb, request: part(1, 1), answer: part(2, 1), certificates: part(3, CERTIFICATE_PAGES), pages, run_by_msr: false };
     *HOST.lock() = Some(host);
     Ok((gpa(0), features))
 }
@@ -168,12 +170,15 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 
 /// Runs the guest until it, or the host, comes back to VMPL0.
 ///
-/// The guest can have the host take the GHCB's page while it runs, and with it the answer. Then it is run by the MSR protocol, whose answer no
-/// guest can take; a call that it may have made is not taken, as its pending byte says.
+/// The guest can have the host take the GHCB's page while it runs, and the answer with it. So a page without a good answer counts as having come back, which
+/// is safe whenever it happens, and the guest is run next by the MSR protocol, whose answer no guest can take.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
     with(Reason::RunGuest, |host| {
-        let ran = host.ghcb.run_vmpl(vmpl).or_else(|_| msr::run_vmpl(host.ghcb.hypervisor(), vmpl));
-        ran.map_err(Fatal::because(Reason::RunGuest))
+        if core::mem::take(&mut host.run_by_msr) {
+            return msr::run_vmpl(host.ghcb.hypervisor(), vmpl).map_err(Fatal::because(Reason::RunGuest));
+        }
+        host.run_by_msr = host.ghcb.run_vmpl(vmpl).is_err();
+        Ok(())
     })
 }
 

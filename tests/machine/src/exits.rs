@@ -171,7 +171,9 @@ impl Machine {
             _ if info & WRITE != 0 => Access::Write,
             _ => Access::Read,
         };
-        self.count_fault(address, same_fault);
+        if count_fault(address, same_fault) > SAME_FAULT {
+            self.no_end(at, access, info);
+        }
         if self.current == 0 && at.private && info & (FETCH | WALK) == 0 {
             let moment = if access == Access::Write { Moment::Write } else { Moment::Access };
             self.memory.steal(at.gpa, moment);
@@ -210,12 +212,22 @@ impl Machine {
         }
     }
 
-    fn count_fault(&self, address: u64, same_fault: &mut (u64, u32)) {
-        let page = address & !(PAGE - 1);
-        *same_fault = if same_fault.0 == page { (page, same_fault.1 + 1) } else { (page, 1) };
-        if same_fault.1 > SAME_FAULT {
-            log!("info1={:#x}", self.vmcb().get(control::EXIT_INFO_1));
-            fault!("nested page fault at gpa={address:#x} does not go away, rip={:#x}", self.rip());
+    /// The same page fault again and again: the guest's, if it has no right to the page, or a mistake of the machine's.
+    fn no_end(&self, at: Physical, access: Access, info: u64) -> ! {
+        if self.judge(at, access).is_err() {
+            self.stop(Rule::TripleFault, at.gpa, format_args!("the handler of #VC raises it again and again"));
         }
+        fault!(
+            "nested page fault {info:#x} at gpa={:#x} does not go away, rip={:#x}",
+            at.gpa,
+            self.rip()
+        );
     }
+}
+
+/// How often the page has faulted in a row.
+fn count_fault(address: u64, same_fault: &mut (u64, u32)) -> u32 {
+    let page = address & !(PAGE - 1);
+    *same_fault = if same_fault.0 == page { (page, same_fault.1 + 1) } else { (page, 1) };
+    same_fault.1
 }
