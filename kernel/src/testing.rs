@@ -10,8 +10,8 @@ use zerocopy::FromZeros;
 use crate::attest::{Certificates, ReportError, Reports, Services};
 use crate::mm::ownership::Ownership;
 use crate::mm::{
-    Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region,
-    RmpError, Vmpl,
+    Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
+    Region, RmpError, Vmpl,
 };
 use crate::svsm::{self, Machine, Registers, Vcpu};
 

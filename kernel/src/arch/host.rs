@@ -11,8 +11,8 @@ use kernel::fatal::{Fatal, Reason};
 use kernel::mm::{Attributes, PageSize, Permissions, Vmpl};
 use kernel::mm::{PAGE, PAGE_SIZE, Region};
 use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
-use snp::ghcb::msr::{self, PageState};
 use snp::ghcb::exit::GhcbError;
+use snp::ghcb::msr::{self, PageState};
 use snp::ghcb::{Ghcb, SharedMemory};
 use snp::instr::{Hardware, MSR_SEV_STATUS, SharedBytes, rdmsr, rdtsc, snp_active};
 use snp::message::channel::CertificateResult;
@@ -66,8 +66,7 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fata
     // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages that `Memory` hands over.
     let mut hardware = unsafe { Hardware::new() };
     msr::negotiate(&mut hardware, c_bit).map_err(Fatal::because(Reason::Protocol))?;
-    let features =
-        msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
+    let features = msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
     for index in 0..SHARED_PAGES as u64 {
         let address = start.as_ptr() as u64 + index * PAGE_SIZE;
         // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
@@ -84,7 +83,14 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fata
     let ghcb = Ghcb::register(hardware, part(0, 1), gpa(0)).map_err(Fatal::because(Reason::Protocol))?;
     let pages =
         GuestRequestPages { request: gpa(1), answer: gpa(2), certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)) };
-    let host = Host { ghcb, request: part(1, 1), answer: part(2, 1), certificates: part(3, CERTIFICATE_PAGES), pages, run_by_msr: false };
+    let host = Host {
+        ghcb,
+        request: part(1, 1),
+        answer: part(2, 1),
+        certificates: part(3, CERTIFICATE_PAGES),
+        pages,
+        run_by_msr: false,
+    };
     *HOST.lock() = Some(host);
     Ok((gpa(0), features))
 }
@@ -149,17 +155,16 @@ fn largest_page(gpa: u64, end: u64) -> PageSize {
 pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
     for level in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3] {
         // SAFETY: the firmware's own page; taking rights that nobody has makes nothing worse.
-        let revoked =
-            unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::page(level, Permissions::NONE)) };
+        let revoked = unsafe {
+            snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::page(level, Permissions::NONE))
+        };
         revoked.map_err(Fatal::because(Reason::GuestStart))?;
     }
     // SAFETY: the page holds no Rust object, as the caller says.
     unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::vmsa(vmpl)) }
         .map_err(Fatal::because(Reason::GuestStart))?;
     with(Reason::GuestStart, |host| {
-        host.ghcb
-            .ap_create(ApCreation::OnInit, vmpl, apic_id, layout::gpa_of(address), sev_features)
-            .map_err(no_vmpls)
+        host.ghcb.ap_create(ApCreation::OnInit, vmpl, apic_id, layout::gpa_of(address), sev_features).map_err(no_vmpls)
     })
 }
 

@@ -5,8 +5,8 @@
 
 use super::ownership::{Ownership, OwnershipError};
 use super::{
-    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region,
-    RmpError, Vmpl,
+    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
+    Region, RmpError, Vmpl,
 };
 
 /// Why the guest's memory cannot be made ready at boot. Each ends the boot.

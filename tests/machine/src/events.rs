@@ -178,7 +178,12 @@ impl Machine {
     /// AP creation: names the VMSA page of a VMPL of the one vCPU there is.
     fn ap_creation(&mut self, ghcb: Ghcb, info1: u64, vmsa: u64) -> Outcome {
         let (request, vmpl, apic_id) = (lo16(info1), us(info1 >> 16 & 15), info1 >> 32);
-        if apic_id != 0 || vmpl > 3 || (vmpl != 0 && self.config.no_vmpls) || vmpl <= self.current || !vmsa.is_multiple_of(PAGE) {
+        if apic_id != 0
+            || vmpl > 3
+            || (vmpl != 0 && self.config.no_vmpls)
+            || vmpl <= self.current
+            || !vmsa.is_multiple_of(PAGE)
+        {
             return Err(Malformed::InvalidInput.into());
         }
         match request {

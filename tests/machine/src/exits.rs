@@ -131,22 +131,32 @@ impl Machine {
         self.skip(length);
     }
 
-    /// INVLPG of an address that is in a register, which is how compilers write it; anything else flushes nothing here.
+    /// INVLPG. Of an address that is not simply in a register, everything of the VMPL's own is flushed: a processor may always flush more.
     fn invlpg(&mut self) {
-        let (rex, [_, opcode, modrm]) = match self.instruction::<4>() {
+        let (rex, [_, _, modrm, sib]) = match self.instruction::<5>() {
             [rex @ 0x40..=0x4F, rest @ ..] => (rex, rest),
-            [first, second, third, _] => (0, [first, second, third]),
+            [rest @ .., _] => (0, rest),
         };
-        if opcode != 0x01 || modrm >> 6 != 0 || matches!(modrm & 7, 4 | 5) {
-            fault!("INVLPG in an unknown form at rip={:#x}", self.rip());
-        }
-        let linear = self.gpr(modrm & 7 | (rex & 1) << 3) & !(PAGE - 1);
-        let gpa = self.translate(linear).ok().map(|at| at.gpa & !(PAGE - 1));
+        let (mode, register) = (modrm >> 6, modrm & 7);
+        let has_sib = register == 4;
+        let displacement = match mode {
+            0 if register == 5 || (has_sib && sib & 7 == 5) => 4,
+            0 => 0,
+            1 => 1,
+            _ => 4,
+        };
+        let simple = mode == 0 && !matches!(register, 4 | 5);
+        let linear = simple.then(|| self.gpr(register | (rex & 1) << 3) & !(PAGE - 1));
+        let gpa = linear.and_then(|linear| self.translate(linear).ok()).map(|at| at.gpa & !(PAGE - 1));
         let current = self.current;
         self.memory.flush(|stale| {
-            stale.vmpl == current && stale.linear.map_or(Some(stale.gpa) == gpa, |operand| operand == linear)
+            let named = match stale.linear {
+                Some(operand) => linear.is_none_or(|linear| linear == operand),
+                None => linear.is_none() || Some(stale.gpa) == gpa,
+            };
+            stale.vmpl == current && named
         });
-        self.skip(if rex == 0 { 3 } else { 4 });
+        self.skip(u64::from(rex != 0) + 3 + u64::from(has_sib) + displacement);
     }
 
     /// A general register by its number.
@@ -190,7 +200,9 @@ impl Machine {
             }
             Ok(_) => fault!("nested page fault {info:#x} at gpa={address:#x}, although the page is accessible"),
             Err(Refusal::NoMemory) if !at.private || (!paging && access != Access::Fetch) => self.vc(exit::NPF),
-            Err(Refusal::Rule(rule @ (Rule::CBit | Rule::UnvalidatedAccess), _)) if self.config.access == WrongState::Kvm => {
+            Err(Refusal::Rule(rule @ (Rule::CBit | Rule::UnvalidatedAccess), _))
+                if self.config.access == WrongState::Kvm =>
+            {
                 self.convert(at, rule);
             }
             Err(_) => {
@@ -217,11 +229,7 @@ impl Machine {
         if self.judge(at, access).is_err() {
             self.stop(Rule::TripleFault, at.gpa, format_args!("the handler of #VC raises it again and again"));
         }
-        fault!(
-            "nested page fault {info:#x} at gpa={:#x} does not go away, rip={:#x}",
-            at.gpa,
-            self.rip()
-        );
+        fault!("nested page fault {info:#x} at gpa={:#x} does not go away, rip={:#x}", at.gpa, self.rip());
     }
 }
 

@@ -93,7 +93,7 @@ impl Machine {
         self.check_flushed(gpa, pages);
         let mut changed = false;
         for page in 0..pages {
-            changed |= self.pvalidate_page(gpa + page * PAGE, address + page * PAGE, action == 1);
+            changed |= self.pvalidate_page(gpa + page * PAGE, address, action == 1);
         }
         self.finish(Code::Success, !changed);
     }
@@ -103,7 +103,8 @@ impl Machine {
         if self.current == 0 {
             self.memory.steal(gpa, Moment::Instruction);
         }
-        if self.config.access == WrongState::Kvm && self.memory.rmp.entry(gpa).is_some_and(|entry| !entry.is(ASSIGNED)) {
+        if self.config.access == WrongState::Kvm && self.memory.rmp.entry(gpa).is_some_and(|entry| !entry.is(ASSIGNED))
+        {
             // A nested page fault, by which KVM makes the page private; then the instruction is tried again.
             self.memory.change_state(gpa, true, false);
         }
@@ -153,8 +154,13 @@ impl Machine {
 
     /// Pages that change hands while another VMPL may still reach them are not secure, whatever is done afterwards.
     fn check_flushed(&self, gpa: u64, pages: u64) {
-        if let Some(gpa) = (0..pages).map(|page| gpa + page * PAGE).find(|gpa| self.memory.is_stale(*gpa, self.current)) {
-            self.stop(Rule::StaleTranslation, gpa, format_args!("the TLB has not been flushed since the page was revoked"));
+        if let Some(gpa) = (0..pages).map(|page| gpa + page * PAGE).find(|gpa| self.memory.is_stale(*gpa, self.current))
+        {
+            self.stop(
+                Rule::StaleTranslation,
+                gpa,
+                format_args!("the TLB has not been flushed since the page was revoked"),
+            );
         }
     }
 
@@ -218,7 +224,7 @@ impl Machine {
             if self.current == 0 {
                 entry.flags = entry.flags & !VMSA | if vmsa { VMSA } else { 0 };
             }
-            self.memory.set_by_guest(at, entry, self.current, linear + page * PAGE);
+            self.memory.set_by_guest(at, entry, self.current, linear);
         }
         Code::Success
     }

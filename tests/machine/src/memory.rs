@@ -2,12 +2,12 @@
 
 use crate::bits::u64_at;
 use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
-use crate::steal::{Moment, Theft};
-use crate::tlb::{self, Tlb};
 use crate::phys::{self, PAGE, Pool};
 use crate::rmp::{
     ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED, UNCHANGED, VALIDATED, WRITE,
 };
+use crate::steal::{Moment, Theft};
+use crate::tlb::{self, Tlb};
 use heapless::Vec;
 
 /// First half of every 16 bytes of a page whose state has changed (`unzeroed-grant` looks for it); the second half depends on the address.

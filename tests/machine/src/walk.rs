@@ -122,7 +122,9 @@ impl Machine {
                 self.vmpl_violation(at.gpa, format_args!("{detail} ({access:?})"));
                 None
             }
-            Err(Refusal::Rule(Rule::CBit | Rule::UnvalidatedAccess, _)) if self.config.access == WrongState::Kvm => None,
+            Err(Refusal::Rule(Rule::CBit | Rule::UnvalidatedAccess, _)) if self.config.access == WrongState::Kvm => {
+                None
+            }
             // Which of the firmware's pages are the host's is nothing that a guest can know before it tries.
             Err(Refusal::Rule(Rule::CBit, detail)) if self.gives_gp() => {
                 self.vmpl_violation(at.gpa, format_args!("{detail} ({access:?})"));

@@ -291,7 +291,9 @@ pub(crate) fn reload_cr3() {
 /// Sets CR4.PGE and clears it again.
 pub(crate) fn toggle_global_pages() {
     // SAFETY: no mapping is global.
-    unsafe { asm!("mov {0}, cr4", "xor {0}, 0x80", "mov cr4, {0}", "xor {0}, 0x80", "mov cr4, {0}", out(reg) _, options(nostack)) };
+    unsafe {
+        asm!("mov {0}, cr4", "xor {0}, 0x80", "mov cr4, {0}", "xor {0}, 0x80", "mov cr4, {0}", out(reg) _, options(nostack))
+    };
 }
 
 /// HLT with interrupts disabled.

@@ -1,8 +1,8 @@
 //! The hostile guest: tests/guest's self-test, in a machine that gives #GP for an access that the RMP forbids.
 
 use super::{Totals, case};
-use crate::relay::{AttestCall, Relay, result_name};
 use crate::qemu::Qemu;
+use crate::relay::{AttestCall, Relay, result_name};
 use crate::run::{self, Built};
 use anyhow::{Context, Result, bail, ensure};
 
