@@ -136,7 +136,7 @@ mod tests {
     fn bytes_are_copied_exchanged_and_zeroed() {
         #[repr(align(64))]
         struct Bytes([u8; 192]);
-        let from: [u8; 100] = core::array::from_fn(|index| index as u8 + 1);
+        let from: [u8; 100] = core::array::from_fn(|index| u8::try_from(index + 1).unwrap_or(0));
         let mut to = Bytes([0xee; 192]);
         let start = to.0.as_mut_ptr() as u64;
         for len in 0..100 {
@@ -165,7 +165,7 @@ mod tests {
                 assert_eq!(resumed(vector, error, at), wanted(vector, error), "vector {vector} error {error:#x}");
             }
         }
-        let (start, end) = (__access_copy as u64, &raw const __access_refused as u64);
+        let (start, end) = (__access_copy as *const () as u64, &raw const __access_refused as u64);
         let taken: vec::Vec<u64> = (start - 64..end + 64).filter(|rip| resumed(29, 0x404, *rip)).collect();
         let zero = &raw const __access_zero_end as u64 - &raw const __access_zero_at as u64;
         assert_eq!(taken.len() as u64, 4 + zero, "four instructions, and the loop that zeroes");
