@@ -35,6 +35,8 @@ const LIES: &[(&str, Then)] = &[
     ("cert-truncated", Then::Works),
     ("psc-partial:2", Then::Works),
     ("spurious-run:1", Then::Works),
+    // Run-VMPL has another protocol.
+    ("ghcb-invalid:0x80000018", Then::Works),
     // Features (4), page states (5): no answer counts without the GHCB's valid bits.
     ("ghcb-invalid", Then::Ends(5)),
     ("ghcb-invalid:0x80000011", Then::Ends(12)),
