@@ -3,7 +3,7 @@
 
 mod harness;
 use harness::codes::{
-    ATTRIBUTES, AUTH_UNAVAILABLE, BAD_AUTH, CPHASH, EXPIRED, HANDLE, HASH, INSUFFICIENT, NONCE, NULL, NV_AUTHORIZATION,
+    ATTRIBUTES, AUTH_UNAVAILABLE, BAD_AUTH, CPHASH, EXPIRED, HANDLE, HASH, INSUFFICIENT, NULL, NV_AUTHORIZATION,
     NV_LOCKED, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM, POLICY_CC, SIZE, TAG, VALUE, handle, param, reference_h,
     session as at_session,
 };
@@ -626,12 +626,30 @@ fn policy_capability_reads_a_group_that_there_is_also_in_a_trial() {
     let mut tpm = Fixture::new();
     for kind in [Kind::Policy, Kind::Trial] {
         let s = Session::plain(&mut tpm, kind);
-        for unknown in [0xb, 0xff, 0x101, u32::MAX] {
+        for unknown in [0xd, 0xff, 0x101, u32::MAX] {
             assert_eq!(capability(&mut tpm, &s, &[], (0, 1), unknown, 0), Err(param(4, VALUE)), "{unknown:#x}");
             let cut = [comparison(&[], 0, 1), unknown.to_be_bytes().to_vec()].concat();
             assert_eq!(policy(&mut tpm, POLICY_CAPABILITY, &s, &cut), Err(param(4, VALUE)), "before property is read");
         }
         assert_eq!(digest(&mut tpm, &s), [0; 32]);
+    }
+}
+
+/// Part 3, 23.23.1: TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are groups of Table 184; "if the requested TPM property does not exist, the TPM will return
+/// TPM_RC_POLICY unless the operation is TPM_EO_NEQ", and none of theirs exists without an SPDM responder. 23.1: in a trial nothing is compared.
+#[test]
+fn policy_capability_knows_the_groups_of_which_nothing_exists() {
+    let mut tpm = Fixture::new();
+    for group in [0xb, 0xc] {
+        for operation in 0..12 {
+            let s = Session::plain(&mut tpm, Kind::Policy);
+            let expected = if operation == 1 { Ok(vec![]) } else { Err(POLICY) };
+            assert_eq!(capability(&mut tpm, &s, &[0], (0, operation), group, 0), expected, "{group} {operation}");
+            tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        }
+        let trial = Session::plain(&mut tpm, Kind::Trial);
+        assert_eq!(capability(&mut tpm, &trial, &[0], (0, 0), group, 0), Ok(vec![]));
+        tpm.run(0x165, &[], &[], &trial.handle.to_be_bytes()).unwrap();
     }
 }
 
@@ -675,7 +693,7 @@ fn policy_secret_digest_and_codes() {
     }
     tpm.clock.0 = 10_000;
     let s = Session::plain(&mut tpm, Kind::Policy);
-    assert_eq!(secret(&mut tpm, &s, &[1; 16], &[], &[], 0), Err(param(1, NONCE)));
+    assert_eq!(secret(&mut tpm, &s, &[1; 16], &[], &[], 0), Err(param(1, VALUE)), "Part 3, 23.2.2");
     assert_eq!(secret(&mut tpm, &s, &[], &[], &[], 9), Err(param(4, EXPIRED)), "Time is 10 s");
     assert!(secret(&mut tpm, &s, &[], &[], &[], 10).is_ok());
     assert_eq!(secret(&mut tpm, &s, &[], &[1; 20], &[], 0), Err(param(2, SIZE)));
