@@ -118,6 +118,14 @@ impl<'a> Said<'a> {
 }
 
 impl Said<'_> {
+    /// Whether damage has made a public area with x509sign: type, nameAlg and attributes.
+    fn has_made_x509_sign(&self) -> bool {
+        let kinds = [1, 8, 0x23, 0x25];
+        let is_area =
+            |at: usize| kinds.contains(&self.u16(at)) && self.u16(at + 2) < 0x30 && self.u32(at + 4) & 1 << 19 != 0;
+        (0..self.request.len()).any(|at| is_area(at) && self.is_hit(at..at + 8))
+    }
+
     /// Whether a TPM2B begins with a type of object and no nameAlg.
     fn has_template_without_name_alg(&self) -> bool {
         [1, 8, 0x23, 0x25].into_iter().any(|kind| self.has(&[0, kind, 0, 0x10]))
@@ -177,11 +185,47 @@ const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc
 pub(crate) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
     let said = Said::of(case);
     of_the_header(case, &said, commands)
+        .or_else(|| of_the_text(case, &said))
         .or_else(|| of_algorithms(case, &said))
         .or_else(|| of_limits(case, &said))
         .or_else(|| of_nv(case, &said, trail))
         .or_else(|| of_one_command(case, &said, commands))
         .or_else(|| of_own_octets(case, &said))
+}
+
+/// Where the text of 1.85 and both peers differ: which objects and public areas are taken, and what is said to those that are not.
+fn of_the_text(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    match (case.code, ours, theirs) {
+        (cc::POLICY_SIGNED, 0x5dd, 0x5db | 0x5d2 | 0x5cb) => Some("PolicySigned with what is no valid signature"),
+        (cc::POLICY_SIGNED | cc::POLICY_SECRET, 0x1c4, 0x1cf) => Some("nonceTPM that is not the session's"),
+        (cc::CERTIFY, 0x103 | 0x18b, 0 | 0x84) | (cc::CERTIFY_CREATION, 0x103 | 0x28b, 0 | 0x4e0) => {
+            Some("Certify and CertifyCreation of external and sequence objects")
+        }
+        (cc::CERTIFY_X509, 0x182, 0x3c4) => Some("CertifyX509: uses that the key's attributes do not admit"),
+        (_, 0x2c2, _) if DEFINES.contains(&case.code) && said.has_made_x509_sign() => {
+            Some("x509sign of what is no asymmetric signing key")
+        }
+        (cc::LOAD_EXTERNAL, 0x0a5 | 0x2e7, 0) if said.has(&[0, 0x23, 0, 0x10]) => {
+            Some("LoadExternal of ECC keys without nameAlg")
+        }
+        (cc::LOAD_EXTERNAL, 0x2c2, _) if said.has_template_without_name_alg() => {
+            Some("attributes of external keys without nameAlg")
+        }
+        (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0, 0x08d)
+        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0x2c4, 0)
+        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0, 0x2c4)
+        | (cc::TEST_PARMS, 0x1c4, 0)
+            if said.hit.is_some() =>
+        {
+            Some("RSA public exponents")
+        }
+        (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0x095, 0x087) => {
+            Some("symmetric data of the caller's that are not as long as the key")
+        }
+        (cc::IMPORT, 0x2c2, 0) => Some("Import below a parent without fixedTPM"),
+        _ => None,
+    }
 }
 
 /// Tags, command codes, handles, sessions.
@@ -363,7 +407,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         _ if fmt1(ours) == Some(SIZE) && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_a_name_too_long() => {
             Some("names of 67 and 68 octets")
         }
-        (cc::CERTIFY_X509, 0x3c4, 0) | (cc::CERTIFY_X509, 0, 0x3c4) if said.is_hit(end..end + 4) => {
+        (cc::CERTIFY_X509, 0x182, 0) | (cc::CERTIFY_X509, 0, 0x3c4) if said.is_hit(end..end + 4) => {
             Some("CertifyX509: what keyUsage asks of the key")
         }
         (cc::CLOCK_SET, 0x1c4, 0) if said.hit.is_some() && said.u32(end.saturating_sub(4)) == 0 => {
