@@ -9,6 +9,7 @@ use harness::codes::{
     ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL, NV_AUTHORIZATION, NV_LOCKED,
     NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SEQUENCE, SIZE, VALUE, handle, param,
 };
+use harness::session::Alg;
 use harness::{Fixture, Outcome, tpm2b};
 use keys::{
     Cursor, DECRYPT, ECDAA, ECDSA, ECSCHNORR, FIXED, HMAC, Key, NONE, RESTRICTED, RSAPSS, RSASSA, SHA1, SHA256, SHA384,
@@ -434,6 +435,48 @@ fn only_endorsement_and_platform_keys_state_counters_and_firmware_in_the_clear()
     let nobody = parse(&get_time(&mut tpm, NULL, &NONE).unwrap());
     shifts.push((nobody.resets, nobody.restarts, nobody.firmware));
     assert!(shifts[0] != shifts[1] && shifts[1] != shifts[2] && shifts[0] != shifts[2]);
+}
+
+/// Part 3, 18.1: the obfuscation value is KDFa(signHandle→nameAlg, shProof, "OBFUSCATE", signHandle→QN, 0, 128), and for TPM_RH_NULL it is made with the hash of
+/// context integrity. shProof is looked for in the state that leaves the TPM.
+#[test]
+fn the_shift_is_made_with_name_alg() {
+    let mut tpm = Fixture::new();
+    let state = harness::twin::export(&tpm.tpm, tpm_core::StateForm::Whole);
+    let plain = |attest: &Attest| {
+        let mut r = Cursor(&attest.attested);
+        r.take(16);
+        let (resets, restarts) = (r.u32(), r.u32());
+        r.take(1);
+        (
+            attest.firmware.wrapping_sub(r.u64()),
+            attest.resets.wrapping_sub(resets),
+            attest.restarts.wrapping_sub(restarts),
+        )
+    };
+    let mut proofs = Vec::new();
+    for (name_alg, alg) in
+        [(SHA1, Some(Alg::Sha1)), (SHA256, Some(Alg::Sha256)), (SHA384, Some(Alg::Sha384)), (0, None)]
+    {
+        let key = if alg.is_some() {
+            let parms = [&NONE[..], &NONE, &[0, 3], &NONE].concat();
+            let public =
+                [&[0, 0x23][..], &name_alg.to_be_bytes(), &(FIXED | SIGN).to_be_bytes(), &[0, 0], &parms, &[0; 4]];
+            let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public.concat()), &tpm2b(b""), &[0; 4]].concat();
+            keys::handle(&tpm.run(0x131, &[OWNER], &[b""], &params).unwrap())
+        } else {
+            NULL
+        };
+        let shift = plain(&parse(&get_time(&mut tpm, key, &scheme(ECDSA, SHA256)).unwrap()));
+        let signer = if key == NULL { NULL_NAME.to_vec() } else { names(&mut tpm, key).1 };
+        let explains = |proof: &&[u8]| {
+            let octets = alg.unwrap_or(Alg::Sha256).kdfa(proof, b"OBFUSCATE", &signer, &[], 16);
+            let mut r = Cursor(&octets);
+            (r.u64(), r.u32(), r.u32()) == shift
+        };
+        proofs.push(state.windows(64).find(explains).expect("shProof").to_vec());
+    }
+    assert!(proofs.iter().all(|proof| *proof == proofs[0]));
 }
 
 #[test]
