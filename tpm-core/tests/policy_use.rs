@@ -436,7 +436,7 @@ fn pcr_may_not_change_between_assertion_and_use() {
 fn a_session_expires() {
     let steps: Steps<'_> = &|tpm, s| secret(tpm, s, &[], &[], 0);
     let mut tpm = guarded(steps, b"");
-    tpm.clock.0 = 100_500;
+    tpm.clock.0 = 100_000;
     // From the session's start with nonceTPM, from the start of Time without.
     for (with_nonce, expiration) in [(true, 10i32), (true, -10), (false, 110), (false, -110)] {
         for (at, expected) in [(10_000, contents()), (10_001, Err(at_session(1, EXPIRED)))] {
@@ -444,7 +444,7 @@ fn a_session_expires() {
             let seconds = if with_nonce {
                 expiration
             } else {
-                expiration + expiration.signum() * ((begin - 100_500) / 1000) as i32
+                expiration + expiration.signum() * ((begin - 100_000) / 1000) as i32
             };
             let mut s = policy(&mut tpm, &|tpm, s| {
                 let nonce = if with_nonce { s.nonce_tpm.clone() } else { vec![] };
@@ -822,6 +822,9 @@ fn policy_signed_by_an_hmac_key() {
     assert_eq!(Signed { nonce: &[1; 16], ..message }.send(&mut tpm, key, &s, &good), Err(param(1, VALUE)));
     assert_eq!(Signed { cp_hash: &[1; 20], ..message }.send(&mut tpm, key, &s, &good), Err(param(2, 0x15)), "SIZE");
     assert_eq!(Signed { nonce: &[], expiration: 2, ..message }.send(&mut tpm, key, &s, &good), Err(param(4, EXPIRED)));
+    tpm.clock.0 = 3_001;
+    let absolute = Signed { nonce: &[], expiration: 3, ..message };
+    assert_eq!(absolute.send(&mut tpm, key, &s, &sign(&absolute)), Err(param(4, EXPIRED)), "23.2.2: 3,000 ms of Time");
     assert_eq!(digest_of(&mut tpm, &s), [0; 32]);
 
     let reply = message.send(&mut tpm, key, &s, &good).unwrap();

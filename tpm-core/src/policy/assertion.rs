@@ -51,14 +51,13 @@ impl Marshal for Timeout {
 }
 
 impl Assertion {
-    /// authTimeout in milliseconds of Time (Part 3, 23.2.4): counted from the session's start, or without nonceTPM from the start of Time.
-    fn timeout_ms(&self, policy: &PolicyState, time_ms: u64) -> Option<u64> {
+    /// timeout in milliseconds of Time (Part 3, 23.2.2): counted from the session's start, or without nonceTPM from the start of Time.
+    fn timeout_ms(&self, policy: &PolicyState) -> Option<u64> {
         if self.expiration == 0 {
             return None;
         }
         let ms = u64::from(self.expiration.unsigned_abs()).saturating_mul(1000);
-        // Seconds are too coarse to say when within one it ends; to its end, then.
-        let start = if self.nonce_tpm.is_empty() { time_ms % 1000 } else { policy.start_ms };
+        let start = if self.nonce_tpm.is_empty() { 0 } else { policy.start_ms };
         Some(start.saturating_add(ms))
     }
 
@@ -89,10 +88,7 @@ impl Assertion {
         if !self.cp_hash_a.is_empty() {
             policy.bound_hash = Some(BoundHash::CpHash(self.cp_hash_a));
         }
-        policy.timeout_ms = match (policy.timeout_ms, timeout_ms) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        policy.limit_to(timeout_ms);
     }
 }
 
@@ -108,7 +104,7 @@ impl Tpm {
         if session.is_trial() {
             return Ok(None);
         }
-        let timeout_ms = assertion.timeout_ms(&session.policy, self.ram.time_ms);
+        let timeout_ms = assertion.timeout_ms(&session.policy);
         assertion.check(session, timeout_ms, &self.ram, at)?;
         Ok(timeout_ms)
     }
@@ -128,6 +124,13 @@ impl Tpm {
             Some((ms, hierarchy)) => Ok((Timeout(Some(ms)), self.assertion_ticket(tag, hierarchy, ms, assertion))),
             None => Ok((Timeout(None), Ticket::null(tag))),
         }
+    }
+
+    /// Puts an assertion into a trial session, for which nothing is checked.
+    pub(crate) fn assert_in_trial(&mut self, h: Handle, assertion: &Assertion) -> Result<(), Rc> {
+        let session = self.ram.sessions.get_mut(h).ok_or(Rc::reference_h(0))?;
+        assertion.apply(session, None);
+        Ok(())
     }
 
     /// Puts into the session what a ticket vouches for.

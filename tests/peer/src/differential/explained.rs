@@ -185,7 +185,7 @@ const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc
 pub(crate) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
     let said = Said::of(case);
     of_the_header(case, &said, commands)
-        .or_else(|| of_the_text(case, &said))
+        .or_else(|| of_the_text(case, &said, trail))
         .or_else(|| of_algorithms(case, &said))
         .or_else(|| of_limits(case, &said))
         .or_else(|| of_nv(case, &said, trail))
@@ -194,11 +194,32 @@ pub(crate) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Optio
 }
 
 /// Where the text of 1.85 and both peers differ: which objects and public areas are taken, and what is said to those that are not.
-fn of_the_text(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn of_the_text(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     match (case.code, ours, theirs) {
         (cc::POLICY_SIGNED, 0x5dd, 0x5db | 0x5d2 | 0x5cb) => Some("PolicySigned with what is no valid signature"),
         (cc::POLICY_SIGNED | cc::POLICY_SECRET, 0x1c4, 0x1cf) => Some("nonceTPM that is not the session's"),
+        (cc::POLICY_NV, 0x146, 0x1d5) => Some("PolicyNV beyond the Index"),
+        (cc::POLICY_COUNTER_TIMER, 0 | 0x0a3 | 0x1c4, 0 | 0x126) if is_limit_of_time(said) => {
+            Some("PolicyCounterTimer: TPM_EO_UNSIGNED_LT of Time")
+        }
+        (cc::POLICY_DUPLICATION_SELECT, 0 | 0x0a4, 0x143) => {
+            Some("PolicyDuplicationSelect after a limit to another command")
+        }
+        (
+            cc::POLICY_TICKET
+            | cc::POLICY_LOCALITY
+            | cc::POLICY_COMMAND_CODE
+            | cc::POLICY_CP_HASH
+            | cc::POLICY_NAME_HASH
+            | cc::POLICY_TEMPLATE
+            | cc::POLICY_DUPLICATION_SELECT
+            | cc::POLICY_NV_WRITTEN
+            | cc::POLICY_AUTHORIZE
+            | cc::POLICY_COUNTER_TIMER,
+            0,
+            _,
+        ) if has_trial(trail) => Some("trial sessions"),
         (cc::CERTIFY, 0x103 | 0x18b, 0 | 0x84) | (cc::CERTIFY_CREATION, 0x103 | 0x28b, 0 | 0x4e0) => {
             Some("Certify and CertifyCreation of external and sequence objects")
         }
@@ -226,6 +247,21 @@ fn of_the_text(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (cc::IMPORT, 0x2c2, 0) => Some("Import below a parent without fixedTPM"),
         _ => None,
     }
+}
+
+/// Whether TPM2_PolicyCounterTimer limits Time: eight octets, offset 0, TPM_EO_UNSIGNED_LT.
+fn is_limit_of_time(said: &Said<'_>) -> bool {
+    said.first_sized().len() == 8 && said.request.ends_with(&[0, 0, 0, 5])
+}
+
+/// Whether a trial session has been started.
+fn has_trial(trail: &[Case]) -> bool {
+    let mut started = trail.iter().filter(|case| case.code == cc::START_AUTH_SESSION && case.rc == [0, 0]);
+    started.any(|case| {
+        let said = Said::of(case);
+        let salt = said.first_sized().end;
+        said.request.get(salt + 2 + usize::from(said.u16(salt))) == Some(&3)
+    })
 }
 
 /// Tags, command codes, handles, sessions.
@@ -378,7 +414,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) if commands.only_ours(said.u32(end)) => {
             Some("commands that libtpms has not")
         }
-        (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
+        (cc::POLICY_TEMPLATE, 0x1c4, 0x151) => Some("PolicyTemplate with another template"),
         (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95) if said.u16(10) == 0x11 || said.last_u16() == 0x11 => {
             Some("BN P-638, TDES")
         }
