@@ -234,13 +234,9 @@ fn of_the_text(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static 
             Some("attributes of external keys without nameAlg")
         }
         (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0, 0x08d)
-        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0x2c4, 0)
+        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0x2c4, 0 | 0x0a5)
         | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0, 0x2c4)
-        | (cc::TEST_PARMS, 0x1c4, 0)
-            if said.hit.is_some() =>
-        {
-            Some("RSA public exponents")
-        }
+        | (cc::TEST_PARMS, 0x1c4, 0) => Some("RSA public exponents"),
         (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0x095, 0x087) => {
             Some("symmetric data of the caller's that are not as long as the key")
         }
@@ -600,6 +596,9 @@ pub(crate) fn explain_answer(command: &Command, answers: &Two<Vec<u8>>, trail: &
         cc::ENCRYPT_DECRYPT | cc::ENCRYPT_DECRYPT_2 if ours.len() == theirs.len() => {
             let size = usize::from(u16::from_be_bytes([ours[0], ours[1]]));
             (size % 16 != 0 && ours[..2 + size] == theirs[..2 + size]).then_some("ivOut after a block that is not full")
+        }
+        cc::POLICY_GET_DIGEST if has_trial(trail) && trail.iter().any(|case| case.code == cc::POLICY_PCR) => {
+            Some("PolicyPCR in a trial session")
         }
         cc::ECC_PARAMETERS if ours.starts_with(&[0, 0x10]) => Some("zeros before the numbers of ECC_Parameters"),
         _ => None,
