@@ -199,6 +199,9 @@ fn of_the_text(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static 
     match (case.code, ours, theirs) {
         (cc::POLICY_SIGNED, 0x5dd, 0x5db | 0x5d2 | 0x5cb) => Some("PolicySigned with what is no valid signature"),
         (cc::POLICY_SIGNED | cc::POLICY_SECRET, 0x1c4, 0x1cf) => Some("nonceTPM that is not the session's"),
+        (cc::GET_CAPABILITY, 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
+            Some("SPDM groups of GetCapability")
+        }
         (cc::POLICY_NV, 0x146, 0x1d5) => Some("PolicyNV beyond the Index"),
         (cc::POLICY_COUNTER_TIMER, 0 | 0x0a3 | 0x1c4, 0 | 0x126) if is_limit_of_time(said) => {
             Some("PolicyCounterTimer: TPM_EO_UNSIGNED_LT of Time")
