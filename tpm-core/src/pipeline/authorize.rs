@@ -69,16 +69,9 @@ fn check_session(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
     }
     match session.binding {
         Some(Binding { lockout: true, .. }) => tpm.check_lockout(true),
-        Some(Binding { da_protected: true, .. }) => use_protected(tpm),
+        Some(Binding { da_protected: true, .. }) => tpm.check_lockout(false),
         _ => Ok(()),
     }
-}
-
-/// - `LOCKOUT`: in lockout mode
-fn use_protected(tpm: &mut Tpm) -> Result<(), Rc> {
-    tpm.check_lockout(false)?;
-    tpm.da_use();
-    Ok(())
 }
 
 /// Checks a session that authorizes a handle, and counts that where the authValue is a PIN.
@@ -101,7 +94,7 @@ fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), R
         if h == Handle::LOCKOUT {
             tpm.check_lockout(true)?;
         } else if tpm.is_da_protected(h) {
-            use_protected(tpm)?;
+            tpm.check_lockout(false)?;
         }
     }
     if policy {
@@ -130,7 +123,7 @@ fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
 }
 
 /// Whether the authValue may authorize: not for an object without userWithAuth in the USER role, one without sensitive area, or an NV Index
-/// whose attributes say otherwise or whose pinCount has reached pinLimit (Part 1, 19.3 and 37.2.8).
+/// that says otherwise (Part 1, 19.3).
 fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
         HandleKind::Transient if tpm.ram.sequence(h).is_some() => true,
@@ -138,13 +131,16 @@ fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
             let admin = check.role == Role::Admin && !o.has(ObjectAttributes::ADMIN_WITH_POLICY);
             o.sensitive.is_some() && (o.has(ObjectAttributes::USER_WITH_AUTH) || admin)
         }),
-        HandleKind::Nv if !writes_nv(check.call.code) && tpm.pin_type(h).is_some() => tpm.pin_available(h),
-        HandleKind::Nv => tpm.nv_index(h).is_some_and(|i| {
-            let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
-            i.public.attributes.has(needed)
-        }),
+        HandleKind::Nv => tpm.pin_available(h) && index_admits_auth_value(tpm, check, h),
         _ => crate::act::position(h).is_none() || tpm.clear.platform_enabled,
     }
+}
+
+/// Whether the attributes of an index admit its authValue. In TPM2_PolicySecret that of a PIN index is not for reading (Part 3, 23.4.1).
+fn index_admits_auth_value(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
+    let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
+    let pin = check.call.code == POLICY_SECRET && tpm.pin_type(h).is_some();
+    pin || tpm.nv_index(h).is_some_and(|i| i.public.attributes.has(needed))
 }
 
 /// Whether the command writes or locks an index for writing (TPMA_NV AUTHWRITE and POLICYWRITE apply, otherwise AUTHREAD and POLICYREAD).
@@ -154,24 +150,51 @@ pub(crate) const fn writes_nv(code: u32) -> bool {
 }
 
 fn check_password(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
+    note_use(tpm, check);
     let given = without_trailing_zeros(check.one.hmac);
     if ct_eq(tpm.auth_value(h), given) { Ok(()) } else { Err(failed(tpm, check)) }
 }
 
-/// An authorization failed: counts it where it counts. A session that is bound to a protected entity makes every failure count.
-fn failed(tpm: &mut Tpm, check: &Check<'_>) -> Rc {
+/// What a wrong password or HMAC would be a guess at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stake {
+    /// lockoutAuth
+    Lockout,
+    /// an authValue under dictionary-attack protection
+    Protected,
+    /// neither
+    Nothing,
+}
+
+/// The authValue of what the session authorizes, if that is used, and that of what it is bound to: everything is then at stake.
+fn stake(tpm: &Tpm, check: &Check<'_>) -> Stake {
     let session = tpm.ram.sessions.get(check.one.handle);
     let binding = session.and_then(|s| s.binding);
-    let at_stake = check.one.authorizes.filter(|_| session.is_none_or(|s| uses_auth_value(s, check.one)));
-    if at_stake == Some(Handle::LOCKOUT) || binding.is_some_and(|b| b.lockout) {
-        tpm.lockout_failure();
-        return check.at(Fmt1::AUTH_FAIL);
+    let used = check.one.authorizes.filter(|_| session.is_none_or(|s| uses_auth_value(s, check.one)));
+    if used == Some(Handle::LOCKOUT) || binding.is_some_and(|b| b.lockout) {
+        Stake::Lockout
+    } else if used.is_some_and(|h| tpm.is_da_protected(h)) || binding.is_some_and(|b| b.da_protected) {
+        Stake::Protected
+    } else {
+        Stake::Nothing
     }
-    if at_stake.is_some_and(|h| tpm.is_da_protected(h)) || binding.is_some_and(|b| b.da_protected) {
-        tpm.da_failure();
-        return check.at(Fmt1::AUTH_FAIL);
+}
+
+/// A password or HMAC is about to be compared. A command that was refused before that has used nothing.
+fn note_use(tpm: &mut Tpm, check: &Check<'_>) {
+    if stake(tpm, check) == Stake::Protected {
+        tpm.da_use();
     }
-    check.at(Fmt1::BAD_AUTH)
+}
+
+/// An authorization failed: counts it where it counts.
+fn failed(tpm: &mut Tpm, check: &Check<'_>) -> Rc {
+    match stake(tpm, check) {
+        Stake::Lockout => tpm.lockout_failure(),
+        Stake::Protected => tpm.da_failure(),
+        Stake::Nothing => return check.at(Fmt1::BAD_AUTH),
+    }
+    check.at(Fmt1::AUTH_FAIL)
 }
 
 /// The entity as a session is bound to it.
@@ -230,6 +253,7 @@ fn companion_nonces(tpm: &Tpm, check: &Check<'_>, hmac: &mut Hmac) {
 
 /// Without a key, an empty HMAC does as well.
 fn check_hmac(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
+    note_use(tpm, check);
     let one = check.one;
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(check.index))?;
     let key = hmac_key(tpm, session, one)?;
@@ -251,8 +275,9 @@ const POLICY_SECRET: u32 = 0x151;
 
 /// The checks of a policy session at its use (Part 1, 19.7.11), in the order of the reference.
 ///
-/// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command
+/// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command; the policy asks for a PIN that cannot be used
 /// - `MODE` at the session: TPM2_PolicySecret, which proves knowledge of an authValue, and the policy asks for none
+/// - `AUTH_UNAVAILABLE`: TPM2_PolicySecret, and the authValue could not prove it without a policy either
 /// - `PCR_CHANGED`: a PCR has changed since TPM2_PolicyPCR
 /// - `POLICY_FAIL` at the session: another policyDigest, another algorithm
 /// - `EXPIRED` at the session: it has timed out, or began before the last _TPM_Init
@@ -265,11 +290,17 @@ const POLICY_SECRET: u32 = 0x151;
 fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     let session = tpm.ram.sessions.get(check.one.handle).ok_or(Rc::reference_s(check.index))?;
     let policy = &session.policy;
-    if !policy_available(tpm, check, h) {
+    let asks = policy.auth_value || policy.password;
+    if !policy_available(tpm, check, h) || asks && !tpm.pin_available(h) {
         return Err(Rc::AUTH_UNAVAILABLE);
     }
-    if check.call.code == POLICY_SECRET && !policy.auth_value && !policy.password {
-        return Err(check.at(Fmt1::MODE));
+    if check.call.code == POLICY_SECRET {
+        // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too (Part 3, 23.4.1).
+        match asks {
+            false => return Err(check.at(Fmt1::MODE)),
+            true if !auth_value_available(tpm, check, h) => return Err(Rc::AUTH_UNAVAILABLE),
+            true => {}
+        }
     }
     if policy.pcr_counter.is_some_and(|c| c != tpm.reset.pcr_update_counter) {
         return Err(Rc::PCR_CHANGED);
