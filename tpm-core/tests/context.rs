@@ -67,6 +67,25 @@ fn an_st_clear_object_does_not_outlive_tpm_restart() {
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
 }
 
+/// Part 1, 34.4.4: only TPM2_Startup(CLEAR) changes clearCount, and Part 3, 24.6.1, does not name it among what TPM2_Clear sets to zero.
+#[test]
+fn tpm2_clear_brings_no_st_clear_object_back() {
+    let mut tpm = Fixture::new();
+    let (parent, _) = tpm.primary(PLATFORM, &ecc_storage());
+    let item = tpm.child(parent, b"", b"secret", &sealed().with(a::ST_CLEAR));
+    let context = save(&mut tpm, item).unwrap();
+    restart(&mut tpm);
+    assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
+    tpm.with(0x126, &[PLATFORM], &[b""], &[]).unwrap();
+    assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
+    // What was saved since the start stays good: the platform's objects are not the owner's.
+    let (parent, _) = tpm.primary(PLATFORM, &ecc_storage());
+    let item = tpm.child(parent, b"", b"secret", &sealed().with(a::ST_CLEAR));
+    let context = save(&mut tpm, item).unwrap();
+    tpm.with(0x126, &[PLATFORM], &[b""], &[]).unwrap();
+    assert!(load(&mut tpm, &context).is_ok());
+}
+
 /// threats.md 4, F-9205.
 #[test]
 fn tn_f_9205_every_bit_of_a_context_counts() {
