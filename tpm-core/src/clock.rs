@@ -3,7 +3,7 @@
 use crate::platform::Hooks;
 use crate::profile;
 use crate::rc::Fmt1;
-use crate::state::Ram;
+use crate::state::{Orderly, Ram};
 use crate::tpm::Tpm;
 use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
@@ -80,6 +80,13 @@ impl Tpm {
             self.ram.clock_safe = true;
         }
         self.persistent.clock_ms = clock_ms;
+    }
+
+    /// A command has used Clock after TPM2_Shutdown: without another one the next start begins with a Clock that may have been seen before (Part 1, 33.3.3).
+    pub(crate) fn note_clock_use(&mut self) {
+        if self.persistent.orderly != Orderly::No {
+            self.persistent.saved_clock_safe = false;
+        }
     }
 
     /// TPM2_ClockSet: false, and nothing is done, if Clock would go back or too far.

@@ -322,3 +322,44 @@ fn power_cuts_without_a_protected_use_do_not_count() {
     tpm.restart(None, 0);
     assert_eq!(failed_tries(&mut tpm), 0, "a use before TPM2_Shutdown is over and done with");
 }
+
+/// Part 1, 16.8.6: the flag that a protected authValue was used costs a failed try after a non-orderly restart only; a platform that ends in order sends
+/// TPM2_Shutdown for a system that did not.
+#[test]
+fn an_orderly_end_of_the_platform_costs_no_try() {
+    let mut tpm = fixture();
+    for _ in 0..2 * TRIES {
+        assert_eq!(right(&mut tpm).as_deref(), Ok(READ));
+        tpm.shut_down();
+        tpm.restart(None, 0);
+        assert_eq!(failed_tries(&mut tpm), 0);
+    }
+    // What was wrong before stays so, and a use after it counts again.
+    assert_eq!(wrong(&mut tpm), DENIED);
+    tpm.shut_down();
+    assert_eq!(right(&mut tpm).as_deref(), Ok(READ));
+    tpm.restart(None, 0);
+    assert_eq!(failed_tries(&mut tpm), 2);
+}
+
+/// The command that was refused before the password was looked at has used no authValue (Part 1, 16.8.6), and voids no shutdown.
+#[test]
+fn a_command_that_is_refused_before_its_authorization_is_compared_is_no_use() {
+    use harness::codes::{AUTH_TYPE, AUTH_UNAVAILABLE};
+    let mut tpm = fixture();
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    assert_eq!(
+        tpm.with(0x13b, &[PROTECTED], &[b"no"], &tpm2b(b"new")),
+        Err(AUTH_TYPE),
+        "TPM2_NV_ChangeAuth by password"
+    );
+    tpm.power_cycle();
+    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Ok(vec![]));
+    let public =
+        [&0x0150_0002_u32.to_be_bytes()[..], &[0, 0xb], &0x0002_0004_u32.to_be_bytes(), &[0, 0, 0, 1]].concat();
+    tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
+    tpm.restart(Some(0), 0);
+    assert_eq!(read(&mut tpm, 0x0150_0002, b"no"), Err(AUTH_UNAVAILABLE), "no TPMA_NV_AUTHREAD");
+    tpm.restart(None, 0);
+    assert_eq!(failed_tries(&mut tpm), 0);
+}

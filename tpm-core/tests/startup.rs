@@ -261,3 +261,31 @@ fn cve_2020_26933_a_use_under_da_protection_voids_the_shutdown() {
     tpm.restart(None, 0);
     assert_eq!(property(&mut tpm, LOCKOUT_COUNTER), 2, "a cut without a use does not count");
 }
+
+/// A platform that ends in order announces TPM Reset, unless its software has announced TPM Resume and that still counts (Part 3, 9.4.1).
+#[test]
+fn an_orderly_end_of_the_platform_is_a_shutdown() {
+    const STARTUP_CLEAR: u32 = 0x201;
+    let mut tpm = Fixture::unstarted();
+    tpm.shut_down();
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]), "before TPM2_Startup there is nothing to save");
+    tpm.shut_down();
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "TPM_SU_STATE");
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
+    assert_eq!(property(&mut tpm, STARTUP_CLEAR) >> 31, 1, "orderly");
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.shut_down();
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Ok(vec![]), "TPM2_Shutdown(STATE) of the system counts");
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.with(0x182, &[0], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[7; 32]].concat()).unwrap();
+    tpm.shut_down();
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "it was void");
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
+    tpm.tpm.enter_failure_mode();
+    tpm.shut_down();
+    tpm.restart(None, 0);
+    assert_eq!(property(&mut tpm, STARTUP_CLEAR) >> 31, 0, "one that has failed saves nothing");
+}

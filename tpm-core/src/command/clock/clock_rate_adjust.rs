@@ -1,7 +1,7 @@
 //! TPM2_ClockRateAdjust (Part 3, 29.4).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
@@ -27,7 +27,7 @@ params! { pub(crate) struct Params { rate_adjust: ClockAdjust } }
 
 impl Command for ClockRateAdjust {
     const CODE: u32 = 0x130;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
