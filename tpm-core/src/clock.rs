@@ -29,8 +29,9 @@ impl Rate {
         Self { divisor: NOMINAL, carry: 0 }
     }
 
-    /// One of the steps of TPM_CLOCK_ADJUST (Part 2, 6.7): 1 %, 0.1 % and the finest there is, slower (below zero) or faster.
-    pub(crate) fn adjust(&mut self, step: i8) {
+    /// One of the steps of TPM_CLOCK_ADJUST (Part 2, 6.7): 1 %, 0.1 % and the finest there is, slower (below zero) or faster; false, and nothing is done, if
+    /// that would be beyond the limit.
+    pub(crate) fn adjust(&mut self, step: i8) -> bool {
         let size = match step.unsigned_abs() {
             3 => NOMINAL / 100,
             2 => NOMINAL / 1000,
@@ -38,7 +39,11 @@ impl Rate {
             _ => 0,
         };
         let divisor = if step < 0 { self.divisor.saturating_add(size) } else { self.divisor.saturating_sub(size) };
-        self.divisor = divisor.clamp(NOMINAL - LIMIT, NOMINAL + LIMIT);
+        let possible = (NOMINAL - LIMIT..=NOMINAL + LIMIT).contains(&divisor);
+        if possible {
+            self.divisor = divisor;
+        }
+        possible
     }
 
     /// Milliseconds of the TPM in so many of the platform's.

@@ -203,6 +203,23 @@ fn flush_context_wants_what_is_there() {
     assert_eq!(tpm.with(SAVE, &[s], &[b""], &[]), Err(reference_h(0)));
 }
 
+/// Part 3, 28.4.1: when a session is flushed, the upper octet of the handle is ignored, be it loaded or saved.
+#[test]
+fn flush_context_ignores_the_type_of_a_sessions_handle() {
+    let mut tpm = Fixture::new();
+    for kind in [0, 1] {
+        let params = [&tpm2b(&[1; 16])[..], &[0, 0], &[kind], NONE, &[0, 0xb]].concat();
+        let begin = |tpm: &mut Fixture| handle_of(&tpm.run(START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap());
+        let s = begin(&mut tpm);
+        assert_eq!(tpm.flush(s ^ 0x0100_0000), Ok(vec![]));
+        assert_eq!(tpm.flush(s), Err(param(1, HANDLE)), "it is gone");
+        let s = begin(&mut tpm);
+        let context = save(&mut tpm, s).unwrap();
+        assert_eq!(tpm.flush(s ^ 0x0100_0000), Ok(vec![]));
+        assert_eq!(load(&mut tpm, &context), Err(param(1, HANDLE)));
+    }
+}
+
 #[test]
 fn a_persistent_object_stays_until_it_is_evicted() {
     let mut tpm = Fixture::new();

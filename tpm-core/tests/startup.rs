@@ -74,7 +74,7 @@ fn malformed_headers_are_refused() {
             &[0, 8],
         ]
         .concat();
-        assert_eq!(rc(&tpm.raw(&bad)), 0x095, "SIZE, authorizationSize {area}");
+        assert_eq!(rc(&tpm.raw(&bad)), harness::codes::AUTHSIZE, "authorizationSize {area}");
     }
 }
 
@@ -248,10 +248,11 @@ fn orderly_tells_whether_a_shutdown_came_before() {
 #[test]
 fn cve_2020_26933_a_use_under_da_protection_voids_the_shutdown() {
     use harness::codes::{AUTH_FAIL, session};
-    use harness::nv::{INDEX, READ, a, define};
+    use harness::nv::{INDEX, READ, a, define, write};
     const LOCKOUT_COUNTER: u32 = 0x20e;
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
+    write(&mut tpm, INDEX, INDEX, &[0; 8], 0).unwrap();
     assert_eq!(tpm.run(0x145, &[], &[], &[0, 1]), Ok(vec![]));
     assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"no"], &[0; 4]), Err(session(1, AUTH_FAIL)));
     tpm.power_cycle();

@@ -81,6 +81,7 @@ fn check_session(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
 /// - `AUTH_TYPE`: the role needs a policy session
 /// - `AUTH_UNAVAILABLE`: the entity cannot be authorized in this way
 /// - what [`check_policy`] says
+/// - `NV_UNINITIALIZED`: an index that has not been written is to be read by its own authorization
 /// - `AUTH_FAIL`, `BAD_AUTH` at the session: wrong password or HMAC, with and without consequence for dictionary-attack protection
 fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if h == Handle::PLATFORM && !tpm.ram.physical_presence && tpm.persistent.presence.has(check.call.code) {
@@ -103,6 +104,9 @@ fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), R
         return Err(Rc::AUTH_TYPE);
     } else if !auth_value_available(tpm, check, h) {
         return Err(Rc::AUTH_UNAVAILABLE);
+    }
+    if reads_unwritten(tpm, check, h) {
+        return Err(Rc::NV_UNINITIALIZED);
     }
     let outcome = if password { check_password(tpm, check, h) } else { check_hmac(tpm, check) };
     if auth_used {
@@ -141,6 +145,18 @@ fn index_admits_auth_value(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
     let pin = check.call.code == POLICY_SECRET && tpm.pin_type(h).is_some();
     pin || tpm.nv_index(h).is_some_and(|i| i.public.attributes.has(needed))
+}
+
+/// Whether the contents of an index are asked for that has none: that is told before its authValue is looked at, and counts nowhere (Part 3, 31.1). A trial
+/// policy does not look at them.
+fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
+    // PolicyNV, NV_Read, NV_Certify, PolicyAuthorizeNV
+    let reads = matches!(check.call.code, 0x149 | 0x14e | 0x184 | 0x192);
+    let handles = &check.call.handles;
+    let trial = handles.iter().filter_map(|h| tpm.ram.sessions.get(*h)).any(Session::is_trial);
+    // As authHandle and as nvIndex: another index may not authorize.
+    let own = handles.iter().filter(|other| **other == h).count() > 1;
+    reads && own && !trial && tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN))
 }
 
 /// Whether the command writes or locks an index for writing (TPMA_NV AUTHWRITE and POLICYWRITE apply, otherwise AUTHREAD and POLICYREAD).
@@ -275,9 +291,8 @@ const POLICY_SECRET: u32 = 0x151;
 
 /// The checks of a policy session at its use (Part 1, 19.7.11), in the order of the reference.
 ///
-/// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command; the policy asks for a PIN that cannot be used
+/// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command
 /// - `MODE` at the session: TPM2_PolicySecret, which proves knowledge of an authValue, and the policy asks for none
-/// - `AUTH_UNAVAILABLE`: TPM2_PolicySecret, and the authValue could not prove it without a policy either
 /// - `PCR_CHANGED`: a PCR has changed since TPM2_PolicyPCR
 /// - `POLICY_FAIL` at the session: another policyDigest, another algorithm
 /// - `EXPIRED` at the session: it has timed out, or began before the last _TPM_Init
@@ -287,20 +302,16 @@ const POLICY_SECRET: u32 = 0x151;
 /// - `PP` at the session: physical presence is not asserted
 /// - `POLICY_FAIL` at the session: another cpHash, nameHash, template or parameters; no NV Index, or one that has (not) been written
 /// - `CHANNEL` at the session: no secure channel
+/// - `AUTH_UNAVAILABLE`: the policy asks for a PIN that cannot be used, or, in TPM2_PolicySecret, for an authValue that could not prove it without a policy
 fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     let session = tpm.ram.sessions.get(check.one.handle).ok_or(Rc::reference_s(check.index))?;
     let policy = &session.policy;
     let asks = policy.auth_value || policy.password;
-    if !policy_available(tpm, check, h) || asks && !tpm.pin_available(h) {
+    if !policy_available(tpm, check, h) {
         return Err(Rc::AUTH_UNAVAILABLE);
     }
-    if check.call.code == POLICY_SECRET {
-        // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too (Part 3, 23.4.1).
-        match asks {
-            false => return Err(check.at(Fmt1::MODE)),
-            true if !auth_value_available(tpm, check, h) => return Err(Rc::AUTH_UNAVAILABLE),
-            true => {}
-        }
+    if check.call.code == POLICY_SECRET && !asks {
+        return Err(check.at(Fmt1::MODE));
     }
     if policy.pcr_counter.is_some_and(|c| c != tpm.reset.pcr_update_counter) {
         return Err(Rc::PCR_CHANGED);
@@ -317,7 +328,12 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if policy.nv_written.is_some_and(|demanded| written != Some(demanded)) {
         return Err(check.at(Fmt1::POLICY_FAIL));
     }
-    if policy.secure_channel { Err(check.at(Fmt1::CHANNEL)) } else { Ok(()) }
+    if policy.secure_channel {
+        return Err(check.at(Fmt1::CHANNEL));
+    }
+    // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too, where an authValue is to be proven (Part 3, 23.4.1).
+    let unproven = check.call.code == POLICY_SECRET && !auth_value_available(tpm, check, h);
+    if asks && (unproven || !tpm.pin_available(h)) { Err(Rc::AUTH_UNAVAILABLE) } else { Ok(()) }
 }
 
 /// What the policy demands of the command as a whole: its code, its locality, physical presence.

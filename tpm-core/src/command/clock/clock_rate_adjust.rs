@@ -33,11 +33,11 @@ impl Command for ClockRateAdjust {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `VALUE` at `rate_adjust`: no TPM_CLOCK_ADJUST
+    /// - `VALUE` at `rate_adjust`: no TPM_CLOCK_ADJUST, or beyond the limit of the rate
     ///
-    /// At its limit the rate stays where it is. _TPM_Init brings back the nominal one.
+    /// _TPM_Init brings back the nominal rate.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
-        tpm.ram.clock_rate.adjust(p.rate_adjust.0);
-        Ok(Empty)
+        let possible = tpm.ram.clock_rate.adjust(p.rate_adjust.0);
+        if possible { Ok(Empty) } else { Err(Fmt1::VALUE.at(Params::rate_adjust)) }
     }
 }
