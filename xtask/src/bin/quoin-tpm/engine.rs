@@ -240,7 +240,7 @@ impl Backend for Engine {
 mod tests {
     use super::{Backend, Engine, FAILURE, StateBlob};
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
     /// Extends PCR 16.
@@ -261,11 +261,11 @@ mod tests {
         answer[answer.len() - 1]
     }
 
-    fn engine(path: &PathBuf) -> Engine {
+    fn engine(path: &Path) -> Engine {
         Engine::new(None, Some(path)).unwrap()
     }
 
-    fn refused(path: &PathBuf) -> String {
+    fn refused(path: &Path) -> String {
         match Engine::new(None, Some(path)) {
             Ok(_) => panic!("a TPM"),
             Err(error) => format!("{error:#}"),
