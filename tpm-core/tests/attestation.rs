@@ -542,13 +542,13 @@ fn nv_certify_checks_in_order() {
     let ecdsa = scheme(ECDSA, SHA256);
     let decrypts = Key::Rsa.load(&mut tpm, DECRYPT, &NONE);
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
+    assert_eq!(nv_certify(&mut tpm, decrypts, &NONE, 17, 0), Err(NV_UNINITIALIZED), "before the index' authValue");
+    write(&mut tpm, &[0; 16]);
     assert_eq!(nv_certify(&mut tpm, decrypts, &NONE, 17, 0), Err(handle(1, KEY)));
     assert_eq!(nv_certify(&mut tpm, key, &NONE, 17, 0), Err(param(2, SCHEME)));
     let by_platform = [&tpm2b(DATA)[..], &ecdsa, &[0, 17, 0, 0]].concat();
     let outcome = tpm.run(NV_CERTIFY, &[key, PLATFORM, INDEX], &[b"", b""], &by_platform);
     assert_eq!(outcome, Err(NV_AUTHORIZATION));
-    assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 17, 0), Err(NV_UNINITIALIZED));
-    write(&mut tpm, &[0; 16]);
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 17, 0), Err(NV_RANGE));
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 1, 16), Err(NV_RANGE));
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 0xffff, 0xffff), Err(NV_RANGE), "no wrap");

@@ -573,6 +573,36 @@ fn in_read_only_mode_no_pin_is_counted_by_policy_secret() {
     assert_eq!(assert(&mut tpm, OWNER, b""), Ok(()));
 }
 
+/// Part 1, 42.2: READ_ONLY comes before authorization checks; 42.3: what is not permitted has no effect on the TPM's state.
+#[test]
+fn what_read_only_mode_refuses_is_refused_before_its_authorization_and_counts_nothing() {
+    use harness::nv::a;
+    const PIN: u32 = INDEX + 1;
+    let mut tpm = Fixture::new();
+    let attributes = a::PIN_FAIL | a::AUTHREAD | a::OWNERREAD | a::OWNERWRITE | a::NO_DA;
+    harness::nv::define(&mut tpm, PIN, attributes, 8).unwrap();
+    harness::nv::write(&mut tpm, OWNER, PIN, &[0, 0, 0, 1, 0, 0, 0, 9], 0).unwrap();
+    // Under dictionary-attack protection.
+    harness::nv::define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE | a::WRITE_STCLEAR | a::READ_STCLEAR, 8).unwrap();
+    let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
+    let policy = harness::keys::handle_of(&tpm.run(0x176, &[NULL, NULL], &[], &start).unwrap());
+    run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    for auth in [&b"pw"[..], b"no"] {
+        assert_eq!(tpm.with(0x151, &[PIN, policy], &[auth], &[0; 10]), Err(READ_ONLY), "TPM2_PolicySecret");
+        let data = [&tpm2b(&[7; 8])[..], &[0, 0]].concat();
+        for (code, params) in [(0x137, &data[..]), (0x136, &[0, 0]), (0x135, &[0; 8]), (0x138, &[]), (0x14f, &[])] {
+            assert_eq!(tpm.with(code, &[INDEX, INDEX], &[auth], params), Err(READ_ONLY), "command {code:#x}");
+        }
+    }
+    assert_eq!(tpm.run(0x151, &[PIN, policy], &[], &[0; 10]), Err(READ_ONLY), "nor is there an authorization to miss");
+    assert_eq!(harness::nv::read(&mut tpm, OWNER, PIN, 8, 0), Ok(vec![0, 0, 0, 1, 0, 0, 0, 9]));
+    let tries = capability(&mut tpm, 6, 0x20e, 1);
+    assert_eq!(tries[tries.len() - 4..], [0; 4], "TPM_PT_LOCKOUT_COUNTER");
+    tpm.power_cycle();
+    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Ok(vec![]), "the shutdown before them still counts");
+}
+
 #[test]
 fn read_only_mode_ends_with_a_reset_and_is_the_platforms() {
     for (shutdown, startup, word) in [(None, 0, 0xf), (Some(1), 0, 0xf), (Some(1), 1, 0x1f)] {

@@ -546,14 +546,37 @@ fn dictionary_attack_protection_and_policies() {
 fn policy_secret_by_policy_needs_an_auth_value() {
     let bare: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
     let valued: Steps<'_> = &|tpm, s| say(tpm, POLICY_AUTH_VALUE, s, &[]);
+    const AUTHREAD: u32 = 1 << 18;
     for (steps, expected) in [(bare, Some(at_session(1, MODE))), (valued, None)] {
-        let mut tpm = guarded(steps, b"pw");
+        let mut tpm = guarded_with(steps, b"pw", POLICY_RIGHTS | AUTHREAD);
         let target = Session::plain(&mut tpm, Kind::Policy);
         let mut s = policy(&mut tpm, steps);
         let params = [0; 10];
         let auth = if expected.is_none() { &b"pw"[..] } else { b"" };
         let outcome = tpm.exec(POLICY_SECRET, &[INDEX, target.handle], vec![s.auth(0, auth).into()], &params);
         assert_eq!(outcome.err(), expected);
+    }
+}
+
+/// Part 3, 23.4.1: an Ordinary Object must have userWithAuth SET, and that in a policy session, too.
+#[test]
+fn policy_secret_through_a_policy_session_needs_user_with_auth() {
+    for code in [POLICY_AUTH_VALUE, POLICY_PASSWORD] {
+        for (attributes, outcome) in [(USER_WITH_AUTH, Ok(())), (0, Err(AUTH_UNAVAILABLE))] {
+            let steps: Steps<'_> = &|tpm, s| say(tpm, code, s, &[]);
+            let mut tpm = Fixture::new();
+            let digest = trial(&mut tpm, steps);
+            let object = sealed(&mut tpm, &digest, attributes);
+            let target = Session::plain(&mut tpm, Kind::Policy);
+            let mut s = policy(&mut tpm, steps);
+            let one = if code == POLICY_PASSWORD { s.with(0).raw(b"pw") } else { s.auth(0, b"pw") };
+            let secret = tpm.exec(POLICY_SECRET, &[object, target.handle], vec![one.into()], &[0; 10]);
+            assert_eq!(secret.map(drop), outcome);
+            // For other commands a policy does without userWithAuth (Part 1, 16.2).
+            let mut s = policy(&mut tpm, steps);
+            let one = if code == POLICY_PASSWORD { s.with(0).raw(b"pw") } else { s.auth(0, b"pw") };
+            assert_eq!(tpm.exec(0x15e, &[object], vec![one.into()], &[]), Ok(tpm2b(b"sealed")));
+        }
     }
 }
 

@@ -67,6 +67,8 @@ pub trait Backend: Send {
     fn reset(&mut self) -> bool {
         false
     }
+    /// The platform ends in order, and the power goes: the TPM may do what `TPM2_Shutdown` does, where the system did not.
+    fn shut_down(&mut self) {}
     /// `_TPM_Hash_Start`.
     fn hash_start(&mut self) -> bool {
         false
@@ -266,6 +268,7 @@ pub fn serve_with(ports: Ports, backend: Box<dyn Backend>, settings: Settings, s
             connected(socket, door, Arc::clone(&machine));
         }
     }
+    machine.shut_down();
     Ok(())
 }
 
@@ -402,6 +405,7 @@ mod tests {
             outcome.unwrap();
         });
         assert!(!path.exists());
+        assert!(log.take_shut_downs() > 0, "with the server the platform ends in order");
         log.take()
     }
 

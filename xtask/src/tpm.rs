@@ -27,6 +27,10 @@ pub struct Options {
     /// there or empty; one that has lost its state, or whose state is damaged, is refused.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Do not send TPM2_Shutdown for a system that did not, when the platform ends in order: the server's end, and INIT, STOP and SHUTDOWN of swtpm's control
+    /// channel. Each use of a protected authorization before such an end then costs a try.
+    #[arg(long)]
+    pub no_shutdown: bool,
     /// Take all random numbers from this seed, and let the clock go by steps: a run can be repeated. Keeps no secret.
     #[arg(long, value_name = "TEXT")]
     pub seed: Option<String>,

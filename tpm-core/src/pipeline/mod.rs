@@ -60,6 +60,7 @@ fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8
     for (index, h) in handles.iter().enumerate() {
         tpm.check_loaded(*h, index)?;
     }
+    tpm.admit_handles(info, &handles)?;
     let mut call = Call { code: header.code, locality, handles, sessions: SessionUses::new() };
     sessions::parse(tpm, info, &header, &mut body, &mut call)?;
     authorize::note_bindings(tpm, &mut call);
@@ -97,6 +98,9 @@ fn act(
     }
     if info.voids_shutdown {
         tpm.void_shutdown();
+    }
+    if info.clock {
+        tpm.note_clock_use();
     }
     let handle = reply.handle;
     respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)

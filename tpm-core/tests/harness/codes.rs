@@ -9,6 +9,7 @@ pub(crate) const AUTH_MISSING: u32 = 0x125;
 pub(crate) const PCR: u32 = 0x127;
 pub(crate) const PCR_CHANGED: u32 = 0x128;
 pub(crate) const AUTH_UNAVAILABLE: u32 = 0x12f;
+pub(crate) const AUTHSIZE: u32 = 0x144;
 pub(crate) const NV_RANGE: u32 = 0x146;
 pub(crate) const NV_LOCKED: u32 = 0x148;
 pub(crate) const NV_AUTHORIZATION: u32 = 0x149;

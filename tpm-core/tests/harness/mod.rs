@@ -84,6 +84,12 @@ impl Fixture {
         }
     }
 
+    /// The platform ends in order.
+    pub(crate) fn shut_down(&mut self) {
+        self.tpm.shut_down(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
+        self.last_ms = self.clock.0;
+    }
+
     /// TPM2_Shutdown with this TPM_SU, _TPM_Init, TPM2_Startup with that one.
     pub(crate) fn restart(&mut self, shutdown: Option<u8>, startup: u8) {
         if let Some(su) = shutdown {

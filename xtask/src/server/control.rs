@@ -74,6 +74,7 @@ pub(super) fn answer(
         cmd::INIT => init(word(channel)?, machine),
         // swtpm ends here, if it was told to; a power switch that ends the server would end its state, too.
         cmd::SHUTDOWN | cmd::STOP => {
+            machine.shut_down();
             machine.power_off();
             result::SUCCESS
         }
@@ -132,6 +133,7 @@ fn init(flags: u32, machine: &Machine) -> u32 {
     if flags & !DELETE_VOLATILE != 0 {
         return result::BAD_PARAMETER;
     }
+    machine.shut_down();
     // Volatile state is kept nowhere, so there is none to delete.
     if machine.init() { result::SUCCESS } else { result::FAIL }
 }
@@ -259,14 +261,19 @@ mod tests {
         assert_eq!(ask(&machine, 2, &words([1])), words([0]));
         machine.execute(None, b"x").unwrap();
         assert_eq!(seen.take(), [Seen::Reset, Seen::Execute(0, b"x".to_vec())]);
+        assert_eq!(seen.take_shut_downs(), 1, "the platform before it ended in order");
         assert_eq!(ask(&machine, 2, &words([2])), words([3]));
+        assert_eq!(seen.take_shut_downs(), 0);
     }
 
     #[test]
     fn shutdown_and_stop_take_the_power() {
         for number in [3, 0xe] {
-            let (machine, _) = machine();
-            assert_eq!(ask(&machine, number, &[]), words([0]));
+            let (machine, seen) = machine();
+            for _ in 0..2 {
+                assert_eq!(ask(&machine, number, &[]), words([0]));
+            }
+            assert_eq!(seen.take_shut_downs(), 1, "the platform ends in order, and once");
             assert_eq!(machine.execute(None, b"x").unwrap(), None);
             for (number, body) in [(4, &[][..]), (6, &[]), (7, &[0; 4]), (8, &[]), (9, &[]), (0xa, &[]), (0xb, &[3])] {
                 assert_eq!(ask(&machine, number, body)[..4], [0, 0, 0, 0xa], "{number}");

@@ -126,6 +126,14 @@ impl Machine {
         powered || self.init()
     }
 
+    /// The platform ends in order: to be said before the power goes. Without power there is nothing to end.
+    pub(super) fn shut_down(&self) {
+        let mut inner = self.inner();
+        if inner.powered {
+            inner.backend.shut_down();
+        }
+    }
+
     pub(super) fn power_off(&self) {
         self.inner().powered = false;
     }
@@ -227,6 +235,7 @@ impl Machine {
 pub(super) mod tests {
     use super::{Backend, Dialect, Machine, StateBlob, Stop};
     use anyhow::Result;
+    use core::sync::atomic::{AtomicU32, Ordering};
     use std::sync::{Arc, Mutex};
 
     /// What a backend was asked to do.
@@ -242,14 +251,18 @@ pub(super) mod tests {
         SetState(StateBlob, Vec<u8>),
     }
 
-    /// What was seen so far.
+    /// What was seen so far, and how often the platform has ended in order.
     #[derive(Clone, Default)]
-    pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
+    pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>, Arc<AtomicU32>);
 
     impl Log {
         fn push(&self, seen: Seen) -> bool {
             self.0.lock().unwrap().push(seen);
             true
+        }
+
+        pub(crate) fn take_shut_downs(&self) -> u32 {
+            self.1.swap(0, Ordering::SeqCst)
         }
 
         pub(crate) fn take(&self) -> Vec<Seen> {
@@ -267,6 +280,10 @@ pub(super) mod tests {
 
         fn reset(&mut self) -> bool {
             self.0.push(Seen::Reset)
+        }
+
+        fn shut_down(&mut self) {
+            self.0.1.fetch_add(1, Ordering::SeqCst);
         }
 
         fn hash_start(&mut self) -> bool {

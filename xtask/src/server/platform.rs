@@ -263,6 +263,11 @@ pub(super) mod tests {
     fn reset_and_restart_are_power_cycles() {
         assert_eq!(simulator(&[17]), (vec![0; 4], vec![Seen::Reset]));
         assert_eq!(simulator(&[18]), (vec![0; 4], vec![Seen::Reset]));
+        let (machine, seen) = machine();
+        for number in [2, 1, 17, 18] {
+            say(&machine, false, &[&[0, 0, 0, number]]).0.unwrap();
+        }
+        assert_eq!(seen.take_shut_downs(), 0, "the simulator's power goes without warning");
     }
 
     #[test]

@@ -374,6 +374,21 @@ fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     if (ours, theirs) == (0x148, 0) && said.handle_area().any(|h| h >> 24 == 1 && is_orderly(h, trail)) {
         return Some("WRITELOCKED of an orderly Index");
     }
+    let by_policy = said.sessions().iter().any(|(handle, _)| handle >> 24 == 3);
+    let of_index = said.handle_area().any(|h| h >> 24 == 1);
+    if ours == 0x12f && by_policy && (case.code == cc::POLICY_SECRET || of_index) {
+        return Some("PIN indices and PolicySecret by policy session");
+    }
+    if ours == 0x12f && said.handle_area().any(|h| h >> 24 == 1 && is_pin_without_authread(h, trail)) {
+        return Some("a PIN without TPMA_NV_AUTHREAD");
+    }
+    if ours == 0x14a && of_index && READS_NV.contains(&case.code) {
+        return Some("reading an Index that has not been written");
+    }
+    let cleared = trail.iter().any(|case| case.code == cc::CLEAR && case.rc == [0, 0]);
+    if case.code == cc::CONTEXT_LOAD && said.u32(18) == 0x8000_0002 && cleared && (ours == 0x1df || theirs == 0x1df) {
+        return Some("contexts of stClear objects after Clear");
+    }
     let index = said.u32(14);
     if case.code == cc::POLICY_NV && matches!((ours, theirs), (0, 0x126) | (0x126, 0)) && is_incremented(index, trail) {
         return Some("first NV_Increment of a counter");
@@ -406,9 +421,11 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
     }
     let end = said.request.len().saturating_sub(4);
     match (case.code, ours, theirs) {
+        _ if ours == 0x144 && fmt1(theirs) == Some(SIZE) => Some("authorizationSize out of range"),
+        (cc::RSA_ENCRYPT, _, 0x182) => Some("RSA_Encrypt with a key that does not decrypt"),
+        (cc::CLOCK_RATE_ADJUST, 0x1c4, 0) => Some("ClockRateAdjust beyond the limit"),
         (cc::GET_CAPABILITY, _, 0x1c4) if said.u32(10) == 0x100 => Some("TPM_CAP_VENDOR_PROPERTY"),
         (cc::FLUSH_CONTEXT, _, 0x1c4) if MORE_OBJECTS.contains(&said.u32(10)) => Some("slots for objects"),
-        (cc::FLUSH_CONTEXT, 0x1cb, 0) => Some("FlushContext of a session by its other handle"),
         (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) if commands.only_ours(said.u32(end)) => {
             Some("commands that libtpms has not")
@@ -500,14 +517,27 @@ fn reads_octets(rc: u32) -> bool {
 
 const IN_PART: &str = "a PIN index that was first written in part";
 
-/// Whether an NV Index was last defined with ORDERLY and WRITEDEFINE.
-fn is_orderly(index: u32, trail: &[Case]) -> bool {
-    let defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
-    let attributes = defined.filter_map(|case| {
+/// The commands that read the contents of an NV Index.
+const READS_NV: [u32; 4] = [cc::NV_READ, cc::NV_CERTIFY, cc::POLICY_NV, cc::POLICY_AUTHORIZE_NV];
+
+/// TPMA_NV with which an NV Index was last defined.
+fn defined_with(index: u32, trail: &[Case]) -> Option<u32> {
+    let mut defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
+    defined.find_map(|case| {
         let said = Said::of(case);
         said.places(&index.to_be_bytes()).last().map(|at| said.u32(at + 6))
-    });
-    attributes.into_iter().next().is_some_and(|attributes| attributes & ORDERLY_WRITEDEFINE == ORDERLY_WRITEDEFINE)
+    })
+}
+
+/// Whether an NV Index was last defined with ORDERLY and WRITEDEFINE.
+fn is_orderly(index: u32, trail: &[Case]) -> bool {
+    defined_with(index, trail).is_some_and(|attributes| attributes & ORDERLY_WRITEDEFINE == ORDERLY_WRITEDEFINE)
+}
+
+/// Whether an NV Index was last defined as PIN Fail or PIN Pass without AUTHREAD.
+fn is_pin_without_authread(index: u32, trail: &[Case]) -> bool {
+    defined_with(index, trail)
+        .is_some_and(|attributes| matches!(attributes >> 4 & 0xf, 8 | 9) && attributes & 1 << 18 == 0)
 }
 
 /// Whether an NV Index is a counter that has been incremented.

@@ -16,6 +16,7 @@ params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, creation_has
 
 impl Command for CertifyCreation {
     const CODE: u32 = 0x14a;
+    const CLOCK: bool = true;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;

@@ -16,6 +16,7 @@ params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: S
 
 impl Command for GetCommandAuditDigest {
     const CODE: u32 = 0x133;
+    const CLOCK: bool = true;
     const NV: bool = true;
     type Handles = Handles;
     type Params<'a> = Params<'a>;

@@ -1,7 +1,7 @@
 //! TPM2_CreatePrimary (Part 3, 24.1).
 
-use crate::command::Command;
 use crate::command::area::{User, WithHandle, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::object::create::{Creation, Environment, Primary, create, object_auth};
 use crate::object::template;
@@ -36,7 +36,7 @@ reply! {
 
 impl Command for CreatePrimary {
     const CODE: u32 = 0x131;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params<'a>;

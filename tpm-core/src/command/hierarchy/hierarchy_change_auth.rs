@@ -1,7 +1,7 @@
 //! TPM2_HierarchyChangeAuth (Part 3, 24.8).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::presence::Presence;
 use crate::profile::INTERNAL_HASH;
@@ -17,7 +17,7 @@ params! { pub(crate) struct Params { new_auth: Auth } }
 impl Command for HierarchyChangeAuth {
     const CODE: u32 = 0x129;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -1,7 +1,7 @@
 //! TPM2_Create (Part 3, 12.1).
 
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::object::create::{Creation, Environment, Fresh, create, object_auth};
 use crate::object::template;
@@ -35,7 +35,7 @@ reply! {
 
 impl Command for Create {
     const CODE: u32 = 0x153;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;

@@ -1,7 +1,7 @@
 //! TPM2_CreateLoaded (Part 3, 12.9).
 
-use crate::command::Command;
 use crate::command::area::{User, WithHandle, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::object::create::{Derived, Fresh, Primary, create, object_auth};
 use crate::object::template;
 use crate::pipeline::Call;
@@ -26,7 +26,7 @@ reply! { pub(crate) struct Answer { private: Private, public: Sized2b<Public>, n
 
 impl Command for CreateLoaded {
     const CODE: u32 = 0x191;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params<'a>;

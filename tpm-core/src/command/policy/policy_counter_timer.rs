@@ -18,6 +18,7 @@ const TIME_INFO_SIZE: usize = 8 + 8 + 4 + 4 + 1;
 
 impl Command for PolicyCounterTimer {
     const CODE: u32 = 0x16d;
+    const CLOCK: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

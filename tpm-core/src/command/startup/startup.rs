@@ -1,5 +1,6 @@
 //! TPM2_Startup (Part 3, 9.3).
 
+use crate::act::Acts;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::pcr::Root;
@@ -105,8 +106,7 @@ fn resume(tpm: &mut Tpm) {
 fn restart(tpm: &mut Tpm) {
     tpm.reset.restart_count = tpm.reset.restart_count.saturating_add(1);
     tpm.reset.clear_count = tpm.reset.clear_count.saturating_add(1);
-    tpm.clear = StateClear::new();
-    tpm.start_pcrs(None);
+    clear(tpm);
     tpm.persistent.nv.restart();
 }
 
@@ -114,10 +114,16 @@ fn restart(tpm: &mut Tpm) {
 fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
     tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
     tpm.ram.sessions = crate::session::Sessions::new();
-    tpm.clear = StateClear::new();
     tpm.persistent.reset_count = tpm.persistent.reset_count.wrapping_add(1);
     tpm.persistent.total_reset_count = tpm.persistent.total_reset_count.saturating_add(1);
-    tpm.start_pcrs(None);
+    clear(tpm);
     tpm.persistent.nv.reset(orderly);
     Ok(())
+}
+
+/// What TPM Reset and TPM Restart have in common.
+fn clear(tpm: &mut Tpm) {
+    tpm.clear = StateClear::new();
+    tpm.ram.acts = Acts::new();
+    tpm.start_pcrs(None);
 }

@@ -19,6 +19,8 @@ pub(crate) struct Engine {
     established: bool,
     kept: Option<Kept>,
     brought: Option<Brought>,
+    /// At an orderly end of the platform there is a TPM2_Shutdown.
+    shuts_down: bool,
 }
 
 /// Where the state is kept.
@@ -47,7 +49,12 @@ impl Engine {
                 (tpm, Some(kept))
             }
         };
-        Ok(Self { tpm, platform, established: false, kept, brought: None })
+        Ok(Self { tpm, platform, established: false, kept, brought: None, shuts_down: true })
+    }
+
+    /// One for which an orderly end of the platform is as the loss of power.
+    pub(crate) fn without_shutdown(self) -> Self {
+        Self { shuts_down: false, ..self }
     }
 
     /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be lost with the power: nothing more is
@@ -108,7 +115,7 @@ impl Kept {
         let (store, state) = self.find()?;
         let state = state.context("there is no state in it")?;
         let tpm =
-            Tpm::import(state, &mut platform.hooks()).map_err(|error| anyhow!("its state is refused: {error:?}"))?;
+            Tpm::import(state, &mut platform.hooks()).map_err(|error| anyhow!("its state is refused: {error}"))?;
         self.buffer.fill(0);
         self.store = Some(store);
         Ok(Box::new(tpm))
@@ -148,6 +155,13 @@ impl Backend for Engine {
             },
         }
         true
+    }
+
+    fn shut_down(&mut self) {
+        if self.shuts_down {
+            self.tpm.shut_down(&mut self.platform.hooks());
+            self.save();
+        }
     }
 
     fn hash_start(&mut self) -> bool {
@@ -203,7 +217,7 @@ impl Backend for Engine {
             StateBlob::Saved => return Ok(Vec::new()),
         };
         let mut state = vec![0; MAX_STATE_SIZE];
-        let length = self.tpm.export(form, &mut state).map_err(|error| anyhow!("no state: {error:?}"))?;
+        let length = self.tpm.export(form, &mut state).map_err(|error| anyhow!("no state: {error}"))?;
         state.truncate(length);
         Ok(state)
     }
@@ -216,8 +230,7 @@ impl Backend for Engine {
         }
         // If this part is refused, none of the others counts.
         self.brought = None;
-        let tpm =
-            Tpm::import(bytes, &mut self.platform.hooks()).map_err(|error| anyhow!("no such state: {error:?}"))?;
+        let tpm = Tpm::import(bytes, &mut self.platform.hooks()).map_err(|error| anyhow!("no such state: {error}"))?;
         self.brought = Some(Brought { tpm: Box::new(tpm), whole });
         Ok(())
     }
@@ -227,7 +240,7 @@ impl Backend for Engine {
 mod tests {
     use super::{Backend, Engine, FAILURE, StateBlob};
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
     /// Extends PCR 16.
@@ -248,11 +261,11 @@ mod tests {
         answer[answer.len() - 1]
     }
 
-    fn engine(path: &PathBuf) -> Engine {
+    fn engine(path: &Path) -> Engine {
         Engine::new(None, Some(path)).unwrap()
     }
 
-    fn refused(path: &PathBuf) -> String {
+    fn refused(path: &Path) -> String {
         match Engine::new(None, Some(path)) {
             Ok(_) => panic!("a TPM"),
             Err(error) => format!("{error:#}"),
@@ -384,6 +397,50 @@ mod tests {
             fs::remove_file(path.join("README")).unwrap();
             drop(engine(&path));
             assert!(path.join("README").exists());
+        });
+    }
+
+    /// Defines an index with authValue "pw" under dictionary-attack protection, and uses it.
+    fn use_protected(engine: &mut Engine) {
+        let define = b"\x80\x02\0\0\0\x2f\0\0\x01\x2a\x40\0\0\x01\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x02pw\0\x0e\x01\x50\0\0\0\x0b\0\x04\0\x04\0\0\0\x01";
+        let write =
+            b"\x80\x02\0\0\0\x26\0\0\x01\x37\x01\x50\0\0\x01\x50\0\0\0\0\0\x0b\x40\0\0\x09\0\0\0\0\x02pw\0\x01x\0\0";
+        engine.execute(0, define).unwrap();
+        assert_eq!(engine.execute(0, write).unwrap()[6..10], [0; 4]);
+    }
+
+    /// TPM_PT_LOCKOUT_COUNTER.
+    fn failed_tries(engine: &mut Engine) -> u8 {
+        let command = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 2, 14, 0, 0, 0, 1];
+        let answer = engine.execute(0, &command).unwrap();
+        answer[answer.len() - 1]
+    }
+
+    #[test]
+    fn an_orderly_end_of_the_platform_costs_no_try_unless_it_is_turned_off() {
+        roomy(|| {
+            let (_place, path) = place();
+            let mut tries = 0;
+            for (shuts_down, ends) in [(true, true), (true, false), (false, true), (false, false)] {
+                let mut tpm = engine(&path);
+                tpm = if shuts_down { tpm } else { tpm.without_shutdown() };
+                tpm.execute(0, STARTUP).unwrap();
+                assert_eq!(failed_tries(&mut tpm), tries);
+                use_protected(&mut tpm);
+                if ends {
+                    tpm.shut_down();
+                }
+                tries += u8::from(!(shuts_down && ends));
+            }
+            let mut tpm = engine(&path);
+            tpm.execute(0, STARTUP).unwrap();
+            assert_eq!(failed_tries(&mut tpm), 3);
+            // The same server goes on, as after swtpm's INIT.
+            use_protected(&mut tpm);
+            tpm.shut_down();
+            assert!(tpm.reset());
+            tpm.execute(0, STARTUP).unwrap();
+            assert_eq!(failed_tries(&mut tpm), 3);
         });
     }
 

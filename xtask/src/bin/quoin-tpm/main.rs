@@ -53,6 +53,7 @@ fn run(options: &Options) -> Result<()> {
     let trace = trace.map(|trace| Box::new(trace) as Box<dyn Record>);
     let stop = Stop::on_signal()?;
     let engine = Engine::new(options.seed.as_deref(), options.state.as_deref()).context("there is no TPM")?;
+    let engine = if options.no_shutdown { engine.without_shutdown() } else { engine };
     println!(
         "The engine's TPM is served until Ctrl-C. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
         ports.tcti()?
