@@ -260,7 +260,7 @@ fn open(state: &[u8]) -> Result<(StateForm, &[u8]), StateError> {
 macro_rules! ram { ($($f:ident),*) => {
     impl Marshal for Ram {
         fn marshal(&self, w: &mut Writer<'_>) {
-            let Self { platform_now_ms: _, sessions, $($f),* } = self;
+            let Self { platform_now_ms: _, buffer_size: _, sessions, $($f),* } = self;
             sessions.marshal(w, false);
             $($f.marshal(w);)*
         }
