@@ -30,7 +30,7 @@ impl Drop for Server {
 
 fn server(port: u16, state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quoin-tpm"));
-    command.args(["--port", &port.to_string(), "--state"]).arg(state).stdout(Stdio::null());
+    command.args(["--startup", "off", "--port", &port.to_string(), "--state"]).arg(state).stdout(Stdio::null());
     command
 }
 
