@@ -282,7 +282,6 @@ impl Folder {
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
-
 }
 
 /// All that is in a file.

@@ -1,7 +1,7 @@
 //! `cargo xtask run`: the whole way, from a measured launch to a verified quote, and then a TPM for real clients.
 
-use crate::evidence::folder::Evidence;
 use crate::child::{self, Ending};
+use crate::evidence::folder::Evidence;
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
 use crate::qemu::{self, End, Qemu, Settings};

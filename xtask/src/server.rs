@@ -296,8 +296,9 @@ fn connected(socket: Socket, door: Door, machine: &Arc<Machine>, guests: &Guests
 #[cfg(test)]
 mod tests {
     use super::machine::tests::{Log, Seen, recorder};
-    use super::{Ports, Stop, serve};
+    use super::{Backend, Firmware, Ports, Settings, Stop, serve, serve_with};
     use crate::qemu::Folder;
+    use crate::relay::{AttestCall, Attestation, Relay, SvsmRegisters};
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::io::{IoSlice, Read, Write};
     use std::net::TcpStream;
@@ -513,5 +514,60 @@ mod tests {
             say(&mut ioctl, b"\0\0\0\x01", &[0, 0, 0, 0, 0, 1, 0x7f, 0xbf]);
         });
         assert_eq!(seen, [Seen::Reset, Seen::Execute(0, COMMAND.to_vec())]);
+    }
+
+    /// Section 3, row 9: `cargo xtask run` went on for ever when QEMU had died.
+    #[test]
+    fn the_server_ends_when_what_it_serves_has() {
+        let ports = Ports::reserve(19_230, None).unwrap().listen().unwrap();
+        let mut looks = 0;
+        let watch = move || {
+            looks += 1;
+            if looks > 2 { anyhow::bail!("the machine has ended") } else { Ok(()) }
+        };
+        let settings = Settings { watch: Some(Box::new(watch)), ..Settings::default() };
+        let outcome = serve_with(ports, recorder(&Log::default()), settings, &Stop::default());
+        assert_eq!(outcome.unwrap_err().to_string(), "the machine has ended");
+        assert!(TcpStream::connect(("127.0.0.1", 19_230)).is_err());
+    }
+
+    /// A relay that was asked for nothing but commands, none too long for its page.
+    struct Page;
+
+    impl Relay for Page {
+        fn tpm(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
+            anyhow::ensure!(command.len() <= 4087, "the payload finds it too long");
+            Ok(b"ok".to_vec())
+        }
+
+        fn attest(&mut self, _call: AttestCall, _version: u32, _nonce: &[u8]) -> anyhow::Result<Attestation> {
+            unreachable!()
+        }
+
+        fn selftest(&mut self) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
+        fn svsm(&mut self, _registers: SvsmRegisters) -> anyhow::Result<(SvsmRegisters, u8)> {
+            unreachable!()
+        }
+
+        fn write(&mut self, _gpa: u64, _bytes: &[u8]) -> anyhow::Result<()> {
+            unreachable!()
+        }
+
+        fn read(&mut self, _gpa: u64, _length: u32) -> anyhow::Result<Vec<u8>> {
+            unreachable!()
+        }
+    }
+
+    /// Section 3, row 3: the connection was closed.
+    #[test]
+    fn a_command_that_the_firmwares_page_cannot_hold_is_a_response_code() {
+        let mut firmware = Firmware(Page);
+        assert_eq!(firmware.execute(0, &[0; 4087]).unwrap(), b"ok");
+        for size in [4088, 8192] {
+            assert_eq!(firmware.execute(0, &vec![0; size]).unwrap(), [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42]);
+        }
     }
 }

@@ -133,7 +133,8 @@ fn a_running_key_search_can_be_canceled_over_the_control_channel() {
     let (_server, mut commands, mut channel) = for_qemu(folder.path());
     say(&mut commands, STARTUP);
     // TPM2_CreatePrimary in the NULL hierarchy: RSA-4096, another each time.
-    let mut create = b"\x80\x02\0\0\0\x3d\0\0\x01\x31\x40\0\0\x07\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x04\0\0\0\0".to_vec();
+    let mut create =
+        b"\x80\x02\0\0\0\x3d\0\0\x01\x31\x40\0\0\x07\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x04\0\0\0\0".to_vec();
     create.extend(b"\0\x1a\0\x01\0\x0b\0\x04\x04\x72\0\0\0\x10\0\x10\x10\0\0\0\0\0\0\x04");
     let began = Instant::now();
     for turn in 0_u32.. {
@@ -238,7 +239,8 @@ fn whatever_signal_ends_cargo_xtask_run_ends_its_children() {
     for how in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
         let folder = Folder::new().unwrap();
         let told = folder.path().join("pid");
-        let mut xtask = cargo(folder.path(), &format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", told.display()));
+        let mut xtask =
+            cargo(folder.path(), &format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", told.display()));
         let mut xtask = xtask.args(["run", "--once"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while !told.exists() {
             assert!(xtask.try_wait().unwrap().is_none());

@@ -66,7 +66,16 @@ impl Fixture {
     pub(crate) fn unstarted() -> Self {
         let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).map(Box::new).unwrap();
-        Self { tpm, entropy, clock, locality: 0, mirrored: false, canceled: AtomicBool::new(false), last_ms: 0, recording: record::Recording::new() }
+        Self {
+            tpm,
+            entropy,
+            clock,
+            locality: 0,
+            mirrored: false,
+            canceled: AtomicBool::new(false),
+            last_ms: 0,
+            recording: record::Recording::new(),
+        }
     }
 
     /// A TPM after TPM2_Startup(CLEAR).

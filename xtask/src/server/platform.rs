@@ -263,7 +263,9 @@ pub(super) mod tests {
     /// Section 3, row 6: an INIT whose flags came later was taken for POWER_OFF.
     #[test]
     fn a_message_is_the_same_however_it_comes() {
-        for pieces in [&[&b"\0\0\0\x02\0\0\0\x01"[..]][..], &[b"\0\0\0\x02", b"\0\0\0\x01"], &[b"\0\0\0\x02\0", b"\0\0\x01"]] {
+        for pieces in
+            [&[&b"\0\0\0\x02\0\0\0\x01"[..]][..], &[b"\0\0\0\x02", b"\0\0\0\x01"], &[b"\0\0\0\x02\0", b"\0\0\x01"]]
+        {
             let (machine, seen) = machine();
             let (outcome, heard) = say(&machine, false, pieces);
             outcome.unwrap();
@@ -272,7 +274,8 @@ pub(super) mod tests {
         }
         // A locality, which some fill up to four octets, whatever is in them; then swtpm's STOP, and its INIT.
         for padding in [&b""[..], b"\0\0\0", b"\xAB\xCD\xEF"] {
-            let said = [b"\0\0\0\x05\x03", padding, b"\0\0\0\x0E", b"\0\0\0\x02\0\0\0\0", b"\0\0\0\x05\x01", padding].concat();
+            let said =
+                [b"\0\0\0\x05\x03", padding, b"\0\0\0\x0E", b"\0\0\0\x02\0\0\0\0", b"\0\0\0\x05\x01", padding].concat();
             let octets: Vec<&[u8]> = said.chunks(1).collect();
             for pieces in [&[&said[..]][..], &octets] {
                 let (machine, seen) = machine();

@@ -145,9 +145,7 @@ fn anywhere() -> Result<[TcpListener; 2]> {
     const PAIRS: u16 = 6_000;
     let pair = |port| Ok::<_, anyhow::Error>([listening(bound(port)?)?, listening(bound(port + 1)?)?]);
     let start = u16::try_from(std::process::id() % u32::from(PAIRS))?;
-    (0..PAIRS)
-        .find_map(|turn| pair(FIRST + 2 * ((start + turn) % PAIRS)).ok())
-        .context("no two local ports are free")
+    (0..PAIRS).find_map(|turn| pair(FIRST + 2 * ((start + turn) % PAIRS)).ok()).context("no two local ports are free")
 }
 
 fn listen_unix(path: &Path) -> Result<UnixPorts> {
@@ -227,7 +225,9 @@ mod tests {
     /// Section 3, row 4: the server ended.
     #[test]
     fn an_error_of_accept_that_passes_is_waited_out() {
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::CONNABORTED, Errno::PERM, Errno::PROTO] {
+        for errno in
+            [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::CONNABORTED, Errno::PERM, Errno::PROTO]
+        {
             assert!(come::<()>(Err(errno.into())).unwrap().is_none(), "{errno}");
         }
         assert!(come::<()>(Err(Errno::BADF.into())).is_err());

@@ -10,10 +10,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-/// How long a client that has used the TPM less is waited for after its last turn.
-const PATIENCE: Duration = Duration::from_millis(1);
-/// By how much less it must have used it.
+/// By how much less a client must have used the TPM to be waited for.
 const MARGIN: Duration = Duration::from_millis(2);
+/// How long it is waited for after its last turn: this part of what it has used less,
+const SHARE: u32 = 16;
+/// and no longer than that.
+const LONGEST: Duration = Duration::from_millis(10);
 
 /// The queue.
 #[derive(Default)]
@@ -110,7 +112,7 @@ impl Queue {
     fn come(&mut self, client: Client, now: Instant) {
         let clock = self.clock;
         let account = self.clients.entry(client).or_default();
-        if !account.left.is_some_and(|left| now.duration_since(left) < PATIENCE) {
+        if !account.left.is_some_and(|left| now.duration_since(left) < LONGEST) {
             account.used = account.used.max(clock);
         }
     }
@@ -129,7 +131,8 @@ impl Queue {
         let absent = self.clients.iter().filter(|(client, account)| {
             account.used + MARGIN < used && !self.waiting.iter().any(|one| one.client == **client)
         });
-        let until = absent.filter_map(|(_, account)| account.left).max().map(|left| left + PATIENCE);
+        let patience = |account: &Account| (used.saturating_sub(account.used) / SHARE).min(LONGEST);
+        let until = absent.filter_map(|(_, account)| Some(account.left? + patience(account))).max();
         Some((first.number, Some(until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)))))
     }
 

@@ -179,7 +179,10 @@ pub fn run(built: &Built) -> Result<Totals> {
             totals += case(name, run_one(&tcti, folder.path(), script));
         }
         totals += case("the largest keys: a signature that the mailbox cannot hold is refused", largest_keys(port));
-        totals += case("commands that the mailbox cannot hold, or that lie about their size, are refused", refused_sizes(port));
+        totals += case(
+            "commands that the mailbox cannot hold, or that lie about their size, are refused",
+            refused_sizes(port),
+        );
         stop.set();
         server.join().map_err(|_| anyhow!("the server has panicked"))??;
         Ok(totals)

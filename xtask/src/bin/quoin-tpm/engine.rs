@@ -149,11 +149,7 @@ impl Backend for Engine {
 
     fn buffer_sizes(&self) -> BufferSizes {
         let octets = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        BufferSizes {
-            now: octets(self.buffer_size),
-            least: octets(MIN_BUFFER_SIZE),
-            most: octets(MAX_COMMAND_SIZE),
-        }
+        BufferSizes { now: octets(self.buffer_size), least: octets(MIN_BUFFER_SIZE), most: octets(MAX_COMMAND_SIZE) }
     }
 
     fn set_buffer_size(&mut self, octets: u32) {
