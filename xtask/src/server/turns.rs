@@ -112,7 +112,7 @@ impl Queue {
     fn come(&mut self, client: Client, now: Instant) {
         let clock = self.clock;
         let account = self.clients.entry(client).or_default();
-        if !account.left.is_some_and(|left| now.duration_since(left) < LONGEST) {
+        if account.left.is_none_or(|left| now.duration_since(left) >= LONGEST) {
             account.used = account.used.max(clock);
         }
     }
