@@ -430,6 +430,6 @@ mod tests {
                 Ok(())
             }
         }
-        assert_eq!(search(&mut [u64::MAX; 8], 65537, &mut Same), Ok(false));
+        assert_eq!(search(&mut [u64::MAX; 8], 65537, &mut Same, &AtomicBool::new(false)), Ok(false));
     }
 }
