@@ -65,7 +65,8 @@ pub(crate) struct Primary<'a> {
 }
 
 impl<'a> Primary<'a> {
-    /// The source for a template in a hierarchy, whose search for a key ends when `canceled` is set; FAILURE without nameAlg, which the checks of the template refuse before.
+    /// The source for a template in a hierarchy, whose search for a key ends when `canceled` is set; FAILURE without nameAlg, which the checks of the
+    /// template refuse before.
     pub(crate) fn new(
         tpm: &'a Tpm,
         hierarchy: Handle,

@@ -202,6 +202,10 @@ fn plain(
     let said = u64::from(size.max(HEADER)) - SIZED as u64;
     if (HEADER..=limit).contains(&size) {
         command.extend(take_all(line, size - 6)?);
+        // What came with it is a part of it: it was longer than it says.
+        if whole && !line.buffer().is_empty() {
+            gather(line, u64::MAX, beyond(limit), &mut command)?;
+        }
     } else if whole {
         gather(line, u64::MAX, beyond(limit), &mut command)?;
     } else {
@@ -449,6 +453,7 @@ pub(super) mod tests {
             b"\0\0\0\x0F\0\0\0\x01",
             b"\0\0\0\x14",
             b"\0\0\0\x15",
+            b"\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08",
             b"GET / HTTP/1.1\r\n",
             b"\x80\x01\xFF\xFF\xFF\xFF\0\0\0\0",
             b"\0",
