@@ -3,11 +3,12 @@ mod harness;
 mod keys;
 
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 use harness::codes::{CANCELED, COMMAND_SIZE, ENDORSEMENT, NULL, OWNER};
 use harness::keys::{self as templates, handle_of};
 use harness::{Fixture, Outcome, command, password, tpm2b};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const CREATE: u32 = 0x153;
 const CREATE_LOADED: u32 = 0x191;

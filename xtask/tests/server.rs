@@ -1,5 +1,6 @@
 //! The server as a process, and `cargo xtask tpm` and `run` as their users end them (issue 9, section 3).
 
+use core::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use xtask::qemu::Folder;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_quoin-tpm");
