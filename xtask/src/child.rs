@@ -70,13 +70,22 @@ pub fn end_on_signals() -> Result<Ending> {
 #[cfg(test)]
 mod tests {
     use super::command;
+    use std::fs;
     use std::os::unix::process::ExitStatusExt;
     use std::thread;
 
     /// Section 3, row 9: QEMU went on.
     #[test]
     fn a_child_ends_with_who_has_started_it() {
-        let started = thread::spawn(|| command("sleep").arg("600").spawn().unwrap());
+        let started = thread::spawn(|| {
+            let child = command("sleep").arg("600").spawn().unwrap();
+            // It has asked for the signal when it is what it shall be.
+            let name = format!("/proc/{}/comm", child.id());
+            while fs::read_to_string(&name).unwrap() != "sleep\n" {
+                thread::yield_now();
+            }
+            child
+        });
         let mut child = started.join().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
     }

@@ -333,7 +333,7 @@ pub(super) mod tests {
     #[test]
     fn stop_ends_the_server() {
         let (machine, _) = machine();
-        serve(&mut Client::saying(b"\0\0\0\x15"), &machine).unwrap();
+        serve(Client::saying(b"\0\0\0\x15"), &machine).unwrap();
         assert!(machine.stops().is_set());
     }
 
@@ -361,9 +361,9 @@ pub(super) mod tests {
     fn a_client_that_says_nothing_has_ended_and_the_next_one_is_at_locality_0() {
         let (machine, seen) = machine();
         machine.set_locality(3);
-        serve(&mut Client::saying(COMMAND), &machine).unwrap();
-        serve(&mut Client::saying(b""), &machine).unwrap();
-        serve(&mut Client::saying(COMMAND), &machine).unwrap();
+        serve(Client::saying(COMMAND), &machine).unwrap();
+        serve(Client::saying(b""), &machine).unwrap();
+        serve(Client::saying(COMMAND), &machine).unwrap();
         assert_eq!(seen.take(), [Seen::Execute(3, COMMAND.to_vec()), Seen::Execute(0, COMMAND.to_vec())]);
     }
 
