@@ -170,6 +170,10 @@ impl Profile {
 pub const MAX_COMMAND_SIZE: usize = 8192;
 /// Octets of the largest response (TPM_PT_MAX_RESPONSE_SIZE). A response buffer must be at least this long.
 pub const MAX_RESPONSE_SIZE: usize = 8192;
+/// The least octets that a transport's buffer may have (QEMU's CRB): what needs more is a signature by ML-DSA-65 or -87, or a long one of a long structure, and
+/// no command that makes an object.
+pub const MIN_BUFFER_SIZE: usize = 3968;
+const _: () = assert!(MAX_COMMAND_SIZE == MAX_RESPONSE_SIZE, "a transport has one buffer for both");
 /// Octets of a TPM2B_MAX_BUFFER (TPM_PT_INPUT_BUFFER).
 pub const MAX_DIGEST_BUFFER: usize = 1024;
 /// Octets of one NV read or write (TPM_PT_NV_BUFFER_MAX).

@@ -1,5 +1,7 @@
 //! The TPM as one value: manufacture, _TPM_Init, execution of commands, consistency.
 
+use core::sync::atomic::AtomicBool;
+
 use crate::act::{self, Acts};
 use crate::audit::CommandAudit;
 use crate::clock::Rate;
@@ -51,6 +53,7 @@ impl Tpm {
         core::mem::swap(&mut ram.sessions, &mut self.ram.sessions);
         ram.sessions.power_off();
         ram.acts = self.acts_after_init();
+        ram.buffer_size = self.ram.buffer_size;
         self.ram = ram;
     }
 
@@ -62,7 +65,27 @@ impl Tpm {
     /// Executes a command, and always writes a well-formed response: its length is returned. `response` holds at least
     /// [`profile::MAX_RESPONSE_SIZE`] octets.
     pub fn execute(&mut self, hooks: &mut Hooks<'_>, locality: Locality, request: &[u8], response: &mut [u8]) -> usize {
-        pipeline::execute(self, hooks, locality, request, response)
+        self.execute_unless(hooks, locality, request, response, &AtomicBool::new(false))
+    }
+
+    /// The same, with a flag by which the platform cancels the command, from another thread or an interrupt: a search for an RSA key, the one thing that
+    /// may take seconds, ends with `TPM_RC_CANCELED` and has changed nothing. Other commands go on to their end, as if it had come too late.
+    pub fn execute_unless(
+        &mut self,
+        hooks: &mut Hooks<'_>,
+        locality: Locality,
+        request: &[u8],
+        response: &mut [u8],
+        canceled: &AtomicBool,
+    ) -> usize {
+        pipeline::execute(self, hooks, locality, request, response, canceled)
+    }
+
+    /// How many octets a command or response can have on its way (TPM_PT_MAX_COMMAND_SIZE and _RESPONSE_SIZE), for a platform whose transport has a smaller
+    /// buffer than the engine: longer ones are `TPM_RC_COMMAND_SIZE`. From [`profile::MIN_BUFFER_SIZE`] to [`profile::MAX_COMMAND_SIZE`], to which others
+    /// are raised or cut; _TPM_Init leaves it, and it is no part of the state that is exported.
+    pub fn set_buffer_size(&mut self, octets: usize) {
+        self.ram.buffer_size = octets.clamp(profile::MIN_BUFFER_SIZE, profile::MAX_COMMAND_SIZE);
     }
 
     /// The platform ends in order: what TPM2_Shutdown(CLEAR) does, unless the platform's software has sent TPM2_Shutdown(STATE) and nothing has made that void.
@@ -266,6 +289,7 @@ impl Ram {
             pcrs: Pcrs::new(persistent.pcr_allocation),
             root: Root::Locality0,
             hash_sequence: None,
+            buffer_size: profile::MAX_COMMAND_SIZE,
         }
     }
 }

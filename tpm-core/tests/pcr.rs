@@ -399,6 +399,17 @@ fn a_drtm_event_after_startup_resets_pcr_17_to_22_and_extends_17() {
     assert!(update_counter(&mut tpm) > FIRST_COUNT, "a policy over these PCR no longer holds");
 }
 
+/// Part 3, 22.1 and 22.11: the event extends one PCR in each bank, which counts once for each; what it resets before is no command's reset.
+#[test]
+fn a_drtm_event_counts_once_for_each_bank() {
+    let mut tpm = Fixture::new();
+    let before = update_counter(&mut tpm);
+    tpm.tpm.hash_start();
+    tpm.tpm.hash_data(b"launch");
+    assert!(tpm.tpm.hash_end());
+    assert_eq!(update_counter(&mut tpm), before + 4);
+}
+
 #[test]
 fn an_event_needs_its_start_and_no_command_between() {
     let mut tpm = Fixture::new();

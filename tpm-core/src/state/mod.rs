@@ -266,4 +266,6 @@ pub(crate) struct Ram {
     pub(crate) root: Root,
     /// an event between _TPM_Hash_Start and _TPM_Hash_End
     pub(crate) hash_sequence: Option<HashSequence>,
+    /// octets of the longest command and response that the transport carries; _TPM_Init leaves it
+    pub(crate) buffer_size: usize,
 }

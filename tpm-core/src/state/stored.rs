@@ -359,7 +359,7 @@ fn open(state: &[u8]) -> Result<(u16, StateForm, &[u8]), StateError> {
 macro_rules! ram { ($($f:ident),*) => {
     impl Marshal for Ram {
         fn marshal(&self, w: &mut Writer<'_>) {
-            let Self { platform_now_ms: _, shutdown_clock_ms: _, sessions, $($f),* } = self;
+            let Self { platform_now_ms: _, shutdown_clock_ms: _, buffer_size: _, sessions, $($f),* } = self;
             sessions.marshal(w, false);
             $($f.marshal(w);)*
         }

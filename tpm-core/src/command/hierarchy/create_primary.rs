@@ -53,7 +53,8 @@ impl Command for CreatePrimary {
         let data = sensitive.data.0;
         template::check_creation(None, &template, data.len()).map_err(|e| e.at(Params::public))?;
         let auth = object_auth(sensitive.user_auth.0, template.name_alg).ok_or(Fmt1::SIZE.at(Params::sensitive))?;
-        let (public, sensitive) = create(&mut Primary::new(tpm, hierarchy, &template, data)?, &template, auth, data)?;
+        let mut source = Primary::new(tpm, hierarchy, &template, data, call.canceled)?;
+        let (public, sensitive) = create(&mut source, &template, auth, data)?;
         let object = tpm.new_object(hierarchy, public, Some(sensitive));
         let environment = Environment { parent: hierarchy, outside_info: p.outside_info.0, pcr: &p.creation_pcr };
         let Creation { data, hash, ticket } = tpm.creation(call, &environment, &object)?;

@@ -53,7 +53,7 @@ impl Command for Create {
         let data = sensitive.data.0;
         template::check_creation(Some(parent), &template, data.len()).map_err(|e| e.at(Params::public))?;
         let auth = object_auth(sensitive.user_auth.0, template.name_alg).ok_or(Fmt1::SIZE.at(Params::sensitive))?;
-        let (public, sensitive) = create(&mut Fresh(&mut tpm.drbg), &template, auth, data)?;
+        let (public, sensitive) = create(&mut Fresh(&mut tpm.drbg, call.canceled), &template, auth, data)?;
         let object = tpm.new_object(handle, public, None);
         let environment = Environment { parent: handle, outside_info: p.outside_info.0, pcr: &p.creation_pcr };
         let Creation { data, hash, ticket } = tpm.creation(call, &environment, &object)?;

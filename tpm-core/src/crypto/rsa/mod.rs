@@ -13,6 +13,8 @@ mod monty;
 pub mod padding;
 mod prime;
 
+use core::sync::atomic::AtomicBool;
+
 use crypto_bigint::{Odd, Uint};
 use zeroize::Zeroizing;
 
@@ -170,7 +172,21 @@ impl RsaPrivate {
         candidates: &mut dyn Rng,
         witnesses: &mut dyn Rng,
     ) -> Result<Self, Error> {
-        prime::generate(bits, exponent, candidates, witnesses)
+        Self::generate_unless(bits, exponent, candidates, witnesses, &AtomicBool::new(false))
+    }
+
+    /// The same, given up when `canceled` is set.
+    ///
+    /// # Errors
+    /// As there; `Error::Canceled` when it was given up.
+    pub fn generate_unless(
+        bits: u16,
+        exponent: u32,
+        candidates: &mut dyn Rng,
+        witnesses: &mut dyn Rng,
+        canceled: &AtomicBool,
+    ) -> Result<Self, Error> {
+        prime::generate(bits, exponent, candidates, witnesses, canceled)
     }
 
     /// The public key.

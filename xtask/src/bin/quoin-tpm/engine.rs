@@ -3,10 +3,13 @@
 use crate::folder::Folder;
 use crate::hooks::Platform;
 use anyhow::{Context, Result, anyhow};
+use core::sync::atomic::AtomicBool;
 use std::path::Path;
+use std::sync::Arc;
+use tpm_core::profile::{MAX_COMMAND_SIZE, MIN_BUFFER_SIZE};
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
 use tpm_core::{Locality, MAX_STATE_SIZE, StateForm, Tpm};
-use xtask::server::{Backend, StateBlob};
+use xtask::server::{Backend, BufferSizes, StateBlob};
 
 /// `TPM_RC_FAILURE`.
 const FAILURE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1];
@@ -21,6 +24,9 @@ pub(crate) struct Engine {
     brought: Option<Brought>,
     /// At an orderly end of the platform there is a TPM2_Shutdown.
     shuts_down: bool,
+    canceled: Arc<AtomicBool>,
+    /// Octets of commands and responses.
+    buffer_size: usize,
 }
 
 /// Where the state is kept.
@@ -49,7 +55,16 @@ impl Engine {
                 (tpm, Some(kept))
             }
         };
-        Ok(Self { tpm, platform, established: false, kept, brought: None, shuts_down: true })
+        Ok(Self {
+            tpm,
+            platform,
+            established: false,
+            kept,
+            brought: None,
+            shuts_down: true,
+            canceled: Arc::default(),
+            buffer_size: MAX_COMMAND_SIZE,
+        })
     }
 
     /// One for which an orderly end of the platform is as the loss of power.
@@ -134,20 +149,39 @@ impl Backend for Engine {
     fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
         let locality = Locality::new(locality).context("there are no localities from 5 to 31")?;
         let mut response = vec![0; tpm_core::profile::MAX_RESPONSE_SIZE];
-        let length = self.tpm.execute(&mut self.platform.hooks(), locality, command, &mut response);
+        let hooks = &mut self.platform.hooks();
+        let length = self.tpm.execute_unless(hooks, locality, command, &mut response, &self.canceled);
         response.truncate(length);
         Ok(if self.save() { response } else { FAILURE.to_vec() })
+    }
+
+    fn buffer_sizes(&self) -> BufferSizes {
+        let octets = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        BufferSizes { now: octets(self.buffer_size), least: octets(MIN_BUFFER_SIZE), most: octets(MAX_COMMAND_SIZE) }
+    }
+
+    fn set_buffer_size(&mut self, octets: u32) {
+        self.buffer_size = usize::try_from(octets).map_or(MAX_COMMAND_SIZE, |octets| octets);
+        self.tpm.set_buffer_size(self.buffer_size);
+    }
+
+    fn cancel_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.canceled)
     }
 
     fn reset(&mut self) -> bool {
         if let Some(brought) = self.brought.take() {
             self.tpm = brought.tpm;
+            self.tpm.set_buffer_size(self.buffer_size);
             return self.save();
         }
         match self.kept.as_mut().filter(|_| self.tpm.is_in_failure_mode()) {
             None => self.tpm.init(&mut self.platform.hooks()),
             Some(kept) => match kept.load(&mut self.platform) {
-                Ok(tpm) => self.tpm = tpm,
+                Ok(tpm) => {
+                    self.tpm = tpm;
+                    self.tpm.set_buffer_size(self.buffer_size);
+                }
                 Err(error) => {
                     eprintln!("the TPM that has failed cannot be loaded again: {error:#}");
                     return false;
