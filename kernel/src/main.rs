@@ -21,10 +21,10 @@ use kernel::launch::{Kind, Launch, LaunchParams, Measure, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
-use kernel::mm::{GUEST_VMPL, PAGE, PageSize, Pages, Region, memory_map};
+use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::start;
 use kernel::svsm::Machine;
-use kernel::svsm::request::after_stop;
+use kernel::svsm::request::{Stop, after_stop};
 use snp::Page;
 use snp::cpuid::CpuidTable;
 use snp::instr::rdtsc;
@@ -57,12 +57,12 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut memory = Memory::start(c_bit).ok_or_else(Fatal::plain(Reason::Panic))?;
     descriptors::load().ok_or_else(Fatal::plain(Reason::Panic))?;
     let sev_status = host::sev_status()?;
-    let cpuid_page = copy_page(&mut memory, layout::cpuid_page());
+    let cpuid_page = copy_page(&mut memory, layout::cpuid_page())?;
     let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
     exceptions::answer_cpuid_from(cpuid.clone());
-    let ghcb = host::connect(&mut memory, cpuid.c_bit())?;
+    let (ghcb, features) = host::connect(&mut memory, cpuid.c_bit())?;
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
-    say("ghcb", format_args!("registered at {ghcb:#x}"));
+    say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
     heap::start();
 
     let entropy =
@@ -79,7 +79,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         .map_err(Fatal::because(Reason::Tpm))?;
     let services = endorse(&mut tpm)?;
 
-    let mut secrets_page = take_secrets_page(&mut memory);
+    let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets)?;
     self_check(&mut reports, &services)?;
@@ -110,7 +110,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     loop {
         host::run(GUEST_VMPL)?;
-        after_stop(&mut Machine {
+        let stop = after_stop(&mut Machine {
             pages: &mut memory,
             map: &mut map,
             vcpu: &mut vcpu,
@@ -118,24 +118,33 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
             services: &services,
             reports: &mut reports,
         });
+        if stop == Stop::Lost {
+            return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
+        }
     }
 }
 
-fn copy_page(memory: &mut Memory, gpa: u64) -> Page {
+/// A copy of one of the firmware's own pages.
+fn copy_page(memory: &mut Memory, gpa: u64) -> Result<Page, Fatal> {
     let mut page = [0; PAGE];
-    memory.read(gpa, &mut page);
-    page
+    memory.read(gpa, &mut page).map_err(taken(gpa))?;
+    Ok(page)
+}
+
+/// The host has taken a page without which there is no boot.
+fn taken(gpa: u64) -> impl FnOnce(Inaccessible) -> Fatal {
+    move |Inaccessible| Fatal::new(Reason::PageState, format_args!("{gpa:#x} is inaccessible"))
 }
 
 fn launch_params(memory: &mut Memory) -> Result<Launch, Fatal> {
-    let page = copy_page(memory, layout::gpa_of(layout::launch_params()));
+    let page = copy_page(memory, layout::gpa_of(layout::launch_params()))?;
     let (params, _) = LaunchParams::ref_from_prefix(&page).map_err(|_| Fatal::plain(Reason::LaunchParams)())?;
     params.check().map_err(Fatal::because(Reason::LaunchParams))
 }
 
 /// The RAM of the host's memory map, checked.
 fn memory_ranges(memory: &mut Memory, firmware: Region) -> Result<memory_map::Ranges, Fatal> {
-    let page = copy_page(memory, layout::gpa_of(layout::memory_map()));
+    let page = copy_page(memory, layout::gpa_of(layout::memory_map()))?;
     memory_map::check(&page, firmware).map_err(Fatal::because(Reason::MemoryMap))
 }
 
@@ -155,7 +164,7 @@ fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmwar
         validated += part.len();
     }
     for page in low.pages() {
-        memory.zero(page, PageSize::Size4K);
+        memory.zero(page, PageSize::Size4K).map_err(taken(page))?;
     }
     // Where the host lists no RAM below 1 MiB, the stub's pages stay nobody's.
     if ranges.iter().any(|range| range.covers(low)) {
@@ -203,12 +212,12 @@ fn endorsement_key(
 }
 
 /// Copies the secrets page and wipes it where the PSP put it.
-fn take_secrets_page(memory: &mut Memory) -> Box<Page> {
+fn take_secrets_page(memory: &mut Memory) -> Result<Box<Page>, Fatal> {
     let gpa = layout::gpa_of(layout::secrets_page());
     let mut page = Box::new([0; PAGE]);
-    memory.read(gpa, page.as_mut_slice());
-    memory.zero(gpa, PageSize::Size4K);
-    page
+    memory.read(gpa, page.as_mut_slice()).map_err(taken(gpa))?;
+    memory.zero(gpa, PageSize::Size4K).map_err(taken(gpa))?;
+    Ok(page)
 }
 
 /// The way to the PSP, with VMPL0's key, which leaves the page.

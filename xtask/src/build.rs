@@ -4,7 +4,7 @@
 //! and never workspace-wide.
 
 use crate::progress::Progress;
-use crate::{workspace, wrapper};
+use crate::{child, workspace, wrapper};
 use anyhow::{Context, Result, bail};
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
@@ -106,7 +106,7 @@ pub fn build_in(root: &Path, target_dir: &Path, bundle: Bundle) -> Result<Progra
 }
 
 fn cargo(verb: &str, root: &Path, target_dir: &Path) -> Command {
-    let mut command = Command::new(workspace::cargo());
+    let mut command = child::command(workspace::cargo());
     command.current_dir(root).arg(verb);
     command.args(["--locked", "--profile", "firmware", "--target", TARGET, "--target-dir"]).arg(target_dir);
     command

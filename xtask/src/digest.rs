@@ -41,6 +41,8 @@ pub struct Launch {
     pub pages: usize,
     /// The guest policy.
     pub policy: u64,
+    /// A parameter area is inserted behind page data. The digest is that of the file's order; QEMU inserts before the last run of pages is launched.
+    pub insert_behind_pages: bool,
 }
 
 /// What of a launch is the host's and not the file's.
@@ -90,6 +92,7 @@ pub fn measure_on(file: &[u8], host: Host) -> Result<Launch> {
         digest: measurement.digest,
         pages: measurement.pages,
         policy: policy.context("the file has no guest policy")?,
+        insert_behind_pages: measurement.insert_behind_pages,
     })
 }
 
@@ -100,11 +103,22 @@ struct Measurement {
     finished: bool,
     parameter_areas: HashMap<u32, u64>,
     id_block: Option<LaunchDigest>,
+    page_data: bool,
+    insert_behind_pages: bool,
 }
 
 impl Measurement {
     fn new(host: Host) -> Self {
-        Self { host, digest: [0; 48], pages: 0, finished: false, parameter_areas: HashMap::new(), id_block: None }
+        Self {
+            host,
+            digest: [0; 48],
+            pages: 0,
+            finished: false,
+            parameter_areas: HashMap::new(),
+            id_block: None,
+            page_data: false,
+            insert_behind_pages: false,
+        }
     }
 
     fn directive(&mut self, directive: &IgvmDirectiveHeader) -> Result<()> {
@@ -115,6 +129,7 @@ impl Measurement {
         );
         match directive {
             IgvmDirectiveHeader::PageData { gpa, flags, data_type, data, .. } => {
+                self.page_data = true;
                 self.page_data(*gpa, *flags, *data_type, data)?;
             }
             // Set aside as private memory: neither validated nor measured.
@@ -125,6 +140,7 @@ impl Measurement {
             IgvmDirectiveHeader::ParameterInsert(insert) => {
                 let size = self.parameter_areas.get(&insert.parameter_area_index).copied();
                 let size = size.context("a parameter area is inserted that does not exist")?;
+                self.insert_behind_pages |= self.page_data;
                 self.pages(PageType::Unmeasured, insert.gpa, size);
             }
             IgvmDirectiveHeader::SnpVpContext { gpa, vp_index, vmsa, .. } => self.vmsas(*gpa, *vp_index, vmsa)?,
@@ -313,6 +329,16 @@ mod tests {
         assert_eq!(on(NATIVE_ZERO, &igvm(&[page, required, Header::Vmsa])), expected);
         assert_eq!(on(Host::ONE_VCPU, &igvm(&[page, Header::Vmsa])), expected);
         assert_eq!(measure(&igvm(&[required, page, Header::Vmsa])).unwrap().pages, 2);
+    }
+
+    #[test]
+    fn an_insert_behind_page_data_is_told() {
+        let page = Header::Page { gpa: 0x1000, kind: 0, flags: 0, data: None };
+        let (area, insert) = (Header::Area { bytes: 0x1000 }, Header::Insert { gpa: 0x5000 });
+        let told = |headers: &[Header<'_>]| measure(&igvm(headers)).unwrap().insert_behind_pages;
+        assert!(told(&[page, area, insert, Header::Vmsa]));
+        assert!(told(&[area, page, insert, page, Header::Vmsa]));
+        assert!(!told(&[area, insert, page, Header::Vmsa]));
     }
 
     /// KVM launches it as a normal page full of zeros, other hosts as a zero page: igvmmeasure's `--native-zero`.

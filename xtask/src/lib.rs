@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
 //! | [`build`] | cargo calls for what runs without an operating system |
+//! | [`child`] | children that end with us |
 //! | [`ci`] | the verb of that name |
 //! | [`debian`] | programs from Debian packages |
 //! | [`deny`] | licences, sources and advisories of crates by others |
@@ -34,6 +35,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod child;
 pub mod ci;
 pub mod debian;
 pub mod deny;

@@ -46,6 +46,11 @@ pub fn run(args: &Args) -> Result<()> {
     let host = args.host()?;
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let launch = digest::measure_on(&bytes, host).with_context(|| format!("cannot measure {}", args.file.display()))?;
+    if launch.insert_behind_pages {
+        eprintln!(
+            "note: a parameter area is inserted behind page data: QEMU launches it before the last run of pages, and its digest is another"
+        );
+    }
     let digest = hex(&launch.digest);
     if args.json {
         println!("{{\"launch_digest\":\"{digest}\",\"policy\":\"{:#x}\",\"pages\":{}}}", launch.policy, launch.pages);
@@ -53,4 +58,38 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{digest}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, Host};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn host(line: &str) -> Result<Host, String> {
+        let words = ["measure"].into_iter().chain(line.split_whitespace()).chain(["x.igvm"]);
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        line.args.host().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn one_vcpu_of_qemu_on_kvm_is_what_is_measured() {
+        assert_eq!(host("").unwrap(), Host::ONE_VCPU);
+        assert_eq!(host("--native-zero").unwrap(), Host { native_zero: true, ..Host::ONE_VCPU });
+    }
+
+    #[test]
+    fn more_vcpus_need_the_signature_of_their_model() {
+        let four = Host { vcpus: 4, cpu_signature: 0x00A0_0F11, native_zero: false };
+        assert_eq!(host("--vcpus 4 --cpu-signature 0xa00f11").unwrap(), four);
+        assert_eq!(host("--vcpus 4 --cpu-signature A00F11").unwrap(), four);
+        assert!(host("--vcpus 2").unwrap_err().contains("--cpu-signature"));
+        assert!(host("--vcpus 0").is_err());
+        assert!(host("--vcpus 2 --cpu-signature 0x1234567890").unwrap_err().contains("hexadecimal"));
+    }
 }

@@ -1,11 +1,12 @@
 //! `cargo xtask run`: the whole way, from a measured launch to a verified quote, and then a TPM for real clients.
 
+use crate::child::{self, Ending};
 use crate::evidence::folder::Evidence;
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
 use crate::qemu::{self, End, Qemu, Settings};
 use crate::relay::Relay;
-use crate::server::{self, Firmware, Ports, Stop};
+use crate::server::{self, Firmware, Ports, Reserved, Stop};
 use crate::verify::{self, Expectations, Failure};
 use crate::{build, debian, digest, evidence, screen, timeline, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -94,9 +95,10 @@ pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[Strin
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    debian::ensure(&[qemu::PROGRAM])?;
+    let ending = child::end_on_signals()?;
     // Before the long part: a port that is taken should be said at once.
-    let ports = if args.once { None } else { Some(Ports::listen(args.port)?) };
+    let ports = if args.once { None } else { Some(Ports::reserve(args.port, None)?) };
+    debian::ensure(&[qemu::PROGRAM])?;
     let built = match &args.image {
         Some(path) => build_machine_for(path)?,
         None => build_everything()?,
@@ -114,7 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     verify_evidence(&mut qemu, &mut relay, &built, &folder)?;
     println!("done in {:.1} s", started.elapsed().as_secs_f64());
     match ports {
-        Some(ports) => serve(ports, relay),
+        Some(ports) => serve(ports, relay, qemu, ending),
         None => Ok(()),
     }
 }
@@ -193,12 +195,22 @@ fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder
     Ok(())
 }
 
-/// Serves the firmware's TPM until Ctrl-C.
-fn serve(ports: Ports, relay: impl Relay + Send + 'static) -> Result<()> {
+/// Serves the firmware's TPM until Ctrl-C. It fails when the machine ends.
+fn serve(ports: Reserved, relay: impl Relay + Send + 'static, mut qemu: Qemu, ending: Ending) -> Result<()> {
     let stop = Stop::on_signal()?;
+    ending.hand_over();
+    let ports = ports.listen()?;
     println!(
-        "\nThe firmware's TPM is served until Ctrl-C. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
+        "\nThe firmware's TPM is served until Ctrl-C; TPM2_Startup was sent. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
         ports.tcti()?
     );
-    server::serve(ports, Box::new(Firmware(relay)), &stop)
+    let ended = stop.clone();
+    let watch = move || {
+        if qemu.has_ended()? && !ended.is_set() {
+            bail!("{}", last_words(&mut qemu));
+        }
+        Ok(())
+    };
+    let settings = server::Settings { watch: Some(Box::new(watch)), ..server::Settings::default() };
+    server::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
 }

@@ -189,6 +189,12 @@ impl Ownership {
         Ok(())
     }
 
+    /// No block that is whole now may come into mixed use.
+    #[cfg(test)]
+    pub(crate) fn fill_up(&mut self) {
+        self.max_mixed = 0;
+    }
+
     /// The owner of the page around `gpa`, and a GPA up to which all pages are that owner's.
     fn run(&self, gpa: u64) -> (Owner, u64) {
         let page = gpa - gpa % PAGE_SIZE;

@@ -129,6 +129,9 @@ impl<'a> Launch<'a> {
             if !entry.is(ASSIGNED) {
                 self.memory.change_state(gpa, true, false);
             }
+            if self.lies.required_validated.is_some_and(|offset| offset / PAGE == page) {
+                self.memory.set(gpa, Entry::new(ASSIGNED | VALIDATED));
+            }
         }
         Ok(())
     }

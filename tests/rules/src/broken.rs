@@ -17,6 +17,8 @@ pub(crate) fn unvalidated_access() {
 pub(crate) fn unvalidated_rescinded() {
     own_zeroed(FREE);
     check(pvalidate(FREE, 0, false) == (0, false), 20);
+    // Until here the TLB remembers.
+    sys::invlpg(FREE);
     peek(FREE);
 }
 

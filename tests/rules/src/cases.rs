@@ -31,6 +31,11 @@ const fn stop(name: &'static str, rule: &'static str) -> Case {
     Case { name, expect: Expect::Stop(rule), config: "" }
 }
 
+/// A rule that stops a machine only if it is asked to be stricter than KVM.
+const fn strict(name: &'static str, rule: &'static str) -> Case {
+    Case { name, expect: Expect::Stop(rule), config: "access=stop" }
+}
+
 /// All cases.
 pub(crate) const CASES: &[Case] = &[
     // Correct firmware: the same instructions in the right order pass.
@@ -38,7 +43,20 @@ pub(crate) const CASES: &[Case] = &[
     ok("pvalidate-codes", ""),
     ok("pvalidate-rescued", ""),
     ok("rmpadjust-codes", ""),
-    ok("two-mebibytes", ""),
+    ok("two-mebibytes", "rmp-pages=2m"),
+    ok("four-kibibytes", ""),
+    ok("implicit-conversion", ""),
+    ok("page-state-of-validated", ""),
+    ok("page-state-by-guest", ""),
+    ok("page-state-of-vmsa", ""),
+    ok("tlb-remembers", "vmpl-fault=gp"),
+    ok("tlb-write-is-walked", "vmpl-fault=gp"),
+    ok("tlb-of-its-own", ""),
+    ok("tlb-host-flushes", ""),
+    ok("cpuid-page", ""),
+    ok("cpuid-page-of-image", "cpuid=image"),
+    ok("vmpls-none", "vmpls=no"),
+    ok("steal", "steal=1"),
     ok("ghcb-refusals", ""),
     ok("ghcb-services", ""),
     ok("msr-protocol", ""),
@@ -58,7 +76,7 @@ pub(crate) const CASES: &[Case] = &[
     ok("run-vmpl", ""),
     ok("run-vmpl-by-msr", ""),
     ok("guest-refusals", ""),
-    ok("guest-faults", "vmpl-fault=gp"),
+    ok("guest-faults", "vmpl-fault=gp access=stop"),
     ok("report", ""),
     ok("report-refusals", ""),
     ok("message-refusals", ""),
@@ -69,15 +87,15 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "terminate", expect: Expect::Terminated(9, 77), config: "" },
     Case { name: "terminate-by-page", expect: Expect::Terminated(9, 77), config: "" },
     // A rule broken.
-    stop("unvalidated-access", "unvalidated-access"),
-    stop("unvalidated-rescinded", "unvalidated-access"),
-    stop("unvalidated-required", "unvalidated-access"),
-    stop("unvalidated-rmpadjust", "unvalidated-access"),
+    strict("unvalidated-access", "unvalidated-access"),
+    strict("unvalidated-rescinded", "unvalidated-access"),
+    strict("unvalidated-required", "unvalidated-access"),
+    strict("unvalidated-rmpadjust", "unvalidated-access"),
     stop("no-memory", "unvalidated-access"),
-    stop("shared-as-private", "c-bit"),
-    stop("private-as-shared", "c-bit"),
-    stop("private-write-as-shared", "c-bit"),
-    stop("execute-shared", "c-bit"),
+    strict("shared-as-private", "c-bit"),
+    strict("private-as-shared", "c-bit"),
+    strict("private-write-as-shared", "c-bit"),
+    strict("execute-shared", "c-bit"),
     stop("pvalidate-twice-used", "pvalidate-twice"),
     stop("pvalidate-twice-again", "pvalidate-twice"),
     stop("vmpl-read", "vmpl-permission"),
@@ -86,10 +104,13 @@ pub(crate) const CASES: &[Case] = &[
     stop("vmpl-revoked", "vmpl-permission"),
     stop("vmpl-own-vmsa", "vmpl-permission"),
     stop("rmpadjust-level", "rmpadjust-level"),
-    stop("page-state-validated", "page-state"),
-    stop("page-state-list-validated", "page-state"),
-    stop("pvalidate-unassigned", "page-state"),
-    stop("rmpadjust-unassigned", "page-state"),
+    strict("page-state-validated", "page-state"),
+    strict("page-state-list-validated", "page-state"),
+    strict("pvalidate-unassigned", "page-state"),
+    strict("rmpadjust-unassigned", "page-state"),
+    stop("stale-rescinded", "stale-translation"),
+    stop("stale-vmsa", "stale-translation"),
+    stop("stale-after-cr3", "stale-translation"),
     stop("vmsa-no-attribute", "vmsa-attribute"),
     stop("vmsa-attribute-revoked", "vmsa-attribute"),
     stop("vmsa-shared", "vmsa-attribute"),
@@ -127,7 +148,7 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-bit-flip", "fault=bit-flip:1000"),
     ok("lie-cert-truncated", "fault=cert-truncated"),
     ok("lie-psc-partial", "fault=psc-partial:2"),
-    Case { name: "lie-psc-refused", expect: Expect::Stop("page-state"), config: "fault=psc-refused" },
+    Case { name: "lie-psc-refused", expect: Expect::Stop("page-state"), config: "fault=psc-refused access=stop" },
     ok("lie-hv-features", "fault=hv-features:0x5"),
     ok("lie-ghcb-register-other", "fault=ghcb-register-other"),
     ok("lie-wrong-vmpl-report", "fault=wrong-vmpl-report:3"),
@@ -137,6 +158,7 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-cpuid-overflow", "fault=cpuid-overflow:65"),
     ok("lie-spurious-run", "fault=spurious-run:1"),
     ok("lie-memory-map", "fault=memory-map-lie"),
+    ok("lie-required-validated", "fault=required-validated"),
     ok("lie-map-pages", "fault=map-pages:659013632"),
     ok("lie-map-ranges", "ram=64 fault=map-ranges:100"),
     ok("lie-map-overlap", "fault=map-overlap"),
@@ -145,4 +167,5 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "memory", expect: Expect::BadLaunch, config: "fault=no-such-lie" },
     Case { name: "memory", expect: Expect::BadLaunch, config: "no-such-key=1" },
     Case { name: "memory", expect: Expect::BadLaunch, config: "fault=busy:many" },
+    Case { name: "memory", expect: Expect::BadLaunch, config: "access=maybe" },
 ];

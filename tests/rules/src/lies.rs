@@ -78,6 +78,13 @@ pub(crate) fn memory_map_lie() {
     check((0..8).any(|index| entry(index) == (0x800_0000, 0x800)), 20);
 }
 
+pub(crate) fn required_validated() {
+    check(pvalidate(0x4070_0000 + PAGE, 0, true) == (0, false), 20);
+    check(pvalidate(0x4070_0000, 0, true) == (0, true), 21);
+    // The way back, so that the page is known to be the only one.
+    check(pvalidate(0x4070_0000, 0, false) == (0, false), 22);
+}
+
 pub(crate) fn map_pages() {
     check((0..8).any(|index| entry(index) == (0x10_0000, 659_013_632)), 20);
     // And they are not there.
@@ -95,5 +102,8 @@ pub(crate) fn map_overlap() {
 }
 
 pub(crate) fn map_unsorted() {
-    check(entry(0) == (0x10_0000, 1) && entry(1).0 == 0, 20);
+    check(entry(0) == (0x10_0000, 1), 20);
+    let count = (0..8).take_while(|index| entry(*index).1 != 0).count() as u64;
+    check(count > 1 && entry(count - 1).0 == 0, 21);
+    check((1..count).all(|index| entry(index).0 < entry(index - 1).0), 22);
 }
