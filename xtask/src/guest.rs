@@ -14,6 +14,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
+/// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a Linux without EFI looks for ROMs; and
+/// a host that says that it has several VMPLs (GHCB hypervisor feature 5), without which Linux ends itself at VMPL2.
+const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x23";
+
 /// Options of `cargo xtask guest`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -77,7 +81,7 @@ impl core::fmt::Display for Outcome {
 
 /// Boots, gives what the guest writes to its serial port to `console`, and waits for the end.
 pub fn boot(built: &Built, args: &Args, mut console: impl FnMut(&[u8])) -> Result<Outcome> {
-    let mut qemu = run::start_with(built, "", args.memory, &args.qemu)?;
+    let mut qemu = run::start_with(built, CONFIG, args.memory, &args.qemu)?;
     run::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
     let mut serial = qemu.guest_serial()?;
     serial.set_read_timeout(None)?;

@@ -7,6 +7,7 @@
 //! | `vmpls` | `yes` (default): the host runs VMPLs, whether its features say so or not; `no`: it is an upstream KVM, which runs none |
 //! | `cpuid` | `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`: it fills in the image's leaves, and hides what TCG has not |
 //! | `steal` | `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at which VMPL0 reaches for it |
+//! | `legacy` | `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a Linux without EFI, which looks for option ROMs |
 //! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
@@ -94,6 +95,8 @@ pub(crate) struct Config {
     pub(crate) no_vmpls: bool,
     pub(crate) cpuid: crate::cpuid::Policy,
     pub(crate) steal: bool,
+    /// There is RAM from 640 KiB to 1 MiB.
+    pub(crate) legacy_ram: bool,
     pub(crate) vmpl_fault: VmplFault,
     /// MiB.
     pub(crate) ram: Option<u64>,
@@ -128,6 +131,8 @@ impl Config {
             ("vmpls", "no") => self.no_vmpls = true,
             ("cpuid", "epyc") => self.cpuid = crate::cpuid::Policy::Epyc,
             ("cpuid", "image") => self.cpuid = crate::cpuid::Policy::Image,
+            ("legacy", "hole") => self.legacy_ram = false,
+            ("legacy", "ram") => self.legacy_ram = true,
             ("steal", value) => self.steal = number(value)? != 0,
             ("ram", value) => self.ram = Some(number(value)?),
             ("trace", value) => self.trace = number(value)? != 0,

@@ -127,6 +127,8 @@ impl Policy {
         const RDSEED: u32 = 1 << 18;
         const AVX2: u32 = 1 << 5;
         const VAES_VPCLMUL_LA57: u32 = 1 << 9 | 1 << 10 | 1 << 16;
+        // Its register is part of XSAVE's state.
+        const PKU_OSPKE: u32 = 1 << 3 | 1 << 4;
         const SVM: u32 = 1 << 2;
         const SEV_ES_SNP_VMPL: u32 = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5;
         let hypervisor = leaf & 0xFFFF_0000 == 0x4000_0000;
@@ -140,7 +142,7 @@ impl Policy {
             1 => result.ecx &= !XSAVE_AVX_FMA_F16C,
             7 if subleaf == 0 => {
                 result.ebx = result.ebx & !AVX2 | RDSEED;
-                result.ecx &= !VAES_VPCLMUL_LA57;
+                result.ecx &= !(VAES_VPCLMUL_LA57 | PKU_OSPKE);
             }
             0x8000_0000 => result.eax = MAX_EXTENDED,
             0x8000_0001 => result.ecx &= !SVM,

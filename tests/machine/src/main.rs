@@ -71,6 +71,9 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let ram = config.ram.map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let mut memory = Memory::new(rmp, pool);
+    if config.legacy_ram {
+        memory.back_legacy_hole();
+    }
     let secrets = psp.secrets_page();
     let launch = Launch::new(&mut memory, &secrets, config.cpuid, config.lies);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {

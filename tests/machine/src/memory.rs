@@ -1,10 +1,12 @@
 //! The guest's memory: reverse map, nested page tables and what the TLB remembers of them, changed together.
 
-use crate::bits::u64_at;
+use crate::bits::{u64_at, us};
 use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
 use crate::phys::{self, PAGE, Pool};
+use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use crate::rmp::{
-    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED, UNCHANGED, VALIDATED, WRITE,
+    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FULL, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED, UNCHANGED, VALIDATED,
+    WRITE,
 };
 use crate::steal::{Moment, Theft};
 use crate::tlb::{self, Tlb};
@@ -39,6 +41,15 @@ impl Memory {
     /// Zeroed pages of the machine's own.
     pub(crate) fn frames(&mut self, pages: u64) -> u64 {
         self.pool.frames(pages, PAGE)
+    }
+
+    /// Puts RAM behind the legacy hole: valid, and for every VMPL.
+    pub(crate) fn back_legacy_hole(&mut self) {
+        let hpa = self.frames((LEGACY_HOLE_END - LEGACY_HOLE) / PAGE);
+        self.rmp.back_legacy_hole(hpa);
+        for gpa in (LEGACY_HOLE..LEGACY_HOLE_END).step_by(us(PAGE)) {
+            self.set(gpa, Entry { flags: ASSIGNED | VALIDATED, permissions: [FULL; 4] });
+        }
     }
 
     /// The nested page-table root.

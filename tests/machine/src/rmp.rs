@@ -2,6 +2,7 @@
 
 use crate::bits::us;
 use crate::phys::{PAGE, Pool, RESERVE_END, RESERVE_START};
+use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use heapless::Vec;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -61,6 +62,8 @@ impl Entry {
 pub(crate) struct Rmp {
     ranges: Vec<(u64, u64), 16>,
     firmware: u64,
+    /// Where the RAM behind the legacy hole is, if there is any.
+    legacy: Option<u64>,
     entries: &'static mut [Entry],
     low_pages: u64,
 }
@@ -83,12 +86,17 @@ impl Rmp {
         let bytes = pool.slice(count * size_of::<Entry>());
         let Ok(entries) = <[Entry]>::mut_from_bytes(bytes) else { crate::log::fault!("reverse map misaligned") };
         entries.fill(Entry::new(0));
-        Self { ranges: usable, firmware: 0, entries, low_pages }
+        Self { ranges: usable, firmware: 0, legacy: None, entries, low_pages }
     }
 
     /// Tells where the 8 MiB at [`FIRMWARE`] are in the machine's memory.
     pub(crate) fn back_firmware(&mut self, hpa: u64) {
         self.firmware = hpa;
+    }
+
+    /// Tells where the RAM behind the legacy hole is in the machine's memory.
+    pub(crate) fn back_legacy_hole(&mut self, hpa: u64) {
+        self.legacy = Some(hpa);
     }
 
     /// The ranges of RAM, without the firmware's.
@@ -100,6 +108,9 @@ impl Rmp {
     pub(crate) fn hpa(&self, gpa: u64) -> Option<u64> {
         if (FIRMWARE..FIRMWARE + FIRMWARE_SIZE).contains(&gpa) {
             return Some(self.firmware + (gpa - FIRMWARE));
+        }
+        if (LEGACY_HOLE..LEGACY_HOLE_END).contains(&gpa) {
+            return self.legacy.map(|hpa| hpa + (gpa - LEGACY_HOLE));
         }
         self.ranges.iter().any(|&(start, end)| (start..end).contains(&gpa)).then_some(gpa)
     }
