@@ -7,7 +7,7 @@ pub(crate) use event::HashSequence;
 pub(crate) use stored::is_possible;
 
 use crate::bounded::{bit, from};
-use crate::crypto::hash::{self, Digest, HashAlg, Hasher};
+use crate::crypto::hash::{self, Digest, HashAlg};
 use crate::platform::Locality;
 use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Rc;
@@ -205,9 +205,8 @@ impl Pcrs {
     /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in order.
     pub(crate) fn digest(&self, alg: HashAlg, selection: &PcrSelection) -> (PcrSelection, Digest) {
         let allocated = self.allocated_of(selection);
-        let mut hasher = Hasher::new(alg);
-        self.values(&allocated).for_each(|value| hasher.update(value.as_slice()));
-        (allocated, hasher.finish())
+        let digest = hash::digest_of(alg, self.values(&allocated).map(Digest::as_slice));
+        (allocated, digest)
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::Instant;
 const MIN_SAMPLES: usize = 31;
 /// The same of a prime search, the mean of which is that of many keys.
 const MIN_KEYS: usize = 200;
-/// How long a TPM is at it before it is the other's turn.
-const TURN: Duration = Duration::from_micros(100);
-/// At most so many commands at a time.
+/// How long a TPM is at it before it is the other's turn, in microseconds.
+const TURN: f64 = 100.0;
+/// At most so many commands at a time, and so many that load something.
 const MAX_TURN: usize = 32;
+const MAX_LOADED: usize = 2;
 /// The share of samples that are shorter than what counts: other load lengthens times, and nothing shortens them.
 const PERCENTILE: usize = 5;
 /// Parts into which samples are cut in the order in which they were taken, for the spread.
@@ -86,28 +87,31 @@ impl<'a, 'p> Runner<'a, 'p> {
         Self { tpm, prepared, count: 0, overhead: overhead(), samples: Vec::new() }
     }
 
-    /// Runs the command once.
-    fn once(&mut self) -> Duration {
-        self.count += 1;
-        if let Some(at) = self.prepared.counter {
-            self.prepared.command[at..at + 4].copy_from_slice(&self.count.to_be_bytes());
-        }
+    /// Runs the command some times; the time of each on average, in microseconds. What they load is flushed afterwards.
+    fn run(&mut self, times: usize) -> f64 {
+        let mut handles = Vec::with_capacity(times);
         let start = thread_time();
-        let response = self.tpm.execute(&self.prepared.command);
-        let took = (thread_time() - start).saturating_sub(self.overhead);
-        assert_eq!(response_code(response), self.prepared.expected, "{:02x?}", self.prepared.command);
-        if self.prepared.loads {
-            let handle = handle_of(response);
-            self.tpm.flush(handle);
+        for _ in 0..times {
+            self.count += 1;
+            if let Some(at) = self.prepared.counter {
+                self.prepared.command[at..at + 4].copy_from_slice(&self.count.to_be_bytes());
+            }
+            let response = self.tpm.execute(&self.prepared.command);
+            assert_eq!(response_code(response), self.prepared.expected, "{:02x?}", self.prepared.command);
+            if self.prepared.loads {
+                handles.push(handle_of(response));
+            }
         }
-        took
+        let took = (thread_time() - start).saturating_sub(self.overhead);
+        handles.into_iter().for_each(|handle| self.tpm.flush(handle));
+        took.as_secs_f64() * 1e6 / f64::from(u32::try_from(times).unwrap_or(u32::MAX))
     }
 
-    fn turn(&mut self, times: usize) {
-        for _ in 0..times {
-            let took = self.once();
-            self.samples.push(took.as_secs_f64() * 1e6);
-        }
+    /// How many commands make a sample: the clock takes as long as a short one. Libtpms has few slots for what is loaded.
+    fn turn(&mut self) -> usize {
+        let most = if self.prepared.loads { MAX_LOADED } else { MAX_TURN };
+        let took = (0..3).map(|_| self.run(1)).fold(TURN, f64::min);
+        (1..most).take_while(|&times| f64::from(u32::try_from(times).unwrap_or(u32::MAX)) * took < TURN).count() + 1
     }
 }
 
@@ -116,15 +120,15 @@ pub(crate) fn measure<'p>(case: &Case, ours: &mut Tpm<'p>, theirs: &mut Tpm<'p>,
     let mut runners = [Runner::new(ours, case), Runner::new(theirs, case)];
     // The first time a TPM tests itself, and memory is cold.
     let turns = runners.each_mut().map(|runner| {
-        runner.once();
-        let took = (0..3).map(|_| runner.once()).min().unwrap_or(TURN);
-        usize::try_from(TURN.as_nanos() / took.as_nanos().max(1)).unwrap_or(1).clamp(1, MAX_TURN)
+        runner.run(1);
+        if case.kind == Kind::Search { 1 } else { runner.turn() }
     });
     let least = if case.kind == Kind::Search { MIN_KEYS } else { MIN_SAMPLES };
     let start = Instant::now();
     while start.elapsed() < time || runners.iter().any(|runner| runner.samples.len() < least) {
         for (runner, times) in runners.iter_mut().zip(turns) {
-            runner.turn(times);
+            let took = runner.run(times);
+            runner.samples.push(took);
         }
     }
     runners.map(move |runner| {
