@@ -5,7 +5,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::sha256::{self, Scratch, State, hmac, scratch};
+use super::sha256::{self, Scratch, State, hmac, hmac_of_digest, scratch};
 use super::{Error, Rng};
 use crate::bounded;
 
@@ -98,7 +98,7 @@ impl Drbg {
 
     /// V = HMAC(K, V)
     fn next_value(&mut self, scratch: &mut Scratch) {
-        self.value = hmac(&self.keyed, [&self.value[..]].into_iter(), scratch);
+        self.value = hmac_of_digest(&self.keyed, &self.value, scratch);
     }
 
     /// HMAC_DRBG_Update (10.1.2.2) with the concatenation of `data`.

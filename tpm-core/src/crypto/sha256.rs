@@ -60,9 +60,43 @@ pub(super) fn hmac<'a>(
     scratch: &mut Scratch,
 ) -> [u8; SIZE] {
     let mut digest = finish(*inner, BLOCK, parts, scratch);
-    let mac = finish(*outer, BLOCK, [&digest[..]].into_iter(), scratch);
+    let mac = finish_digest(*outer, &digest, scratch);
     digest.zeroize();
     mac
+}
+
+/// The HMAC of a value of a digest's length.
+pub(super) fn hmac_of_digest([inner, outer]: &[State; 2], value: &[u8; SIZE], scratch: &mut Scratch) -> [u8; SIZE] {
+    let mut digest = finish_digest(*inner, value, scratch);
+    let mac = finish_digest(*outer, &digest, scratch);
+    digest.zeroize();
+    mac
+}
+
+/// What stands behind a block and a digest: their length is known, so the padding is.
+const BEHIND_DIGEST: [u8; BLOCK - SIZE] = {
+    let mut padding = [0; BLOCK - SIZE];
+    padding[0] = 0x80;
+    padding[BLOCK - SIZE - 2] = 3;
+    padding
+};
+const _: () = assert!((BLOCK + SIZE) * 8 == 0x300);
+
+/// The digest of a block, which is in `state`, and of a digest.
+fn finish_digest(mut state: State, value: &[u8; SIZE], block: &mut Scratch) -> [u8; SIZE] {
+    if let [front, behind] = block.as_chunks_mut::<SIZE>().0 {
+        (*front, *behind) = (*value, BEHIND_DIGEST);
+    }
+    compress256(&mut state, core::slice::from_ref(block));
+    let digest = to_bytes(&state);
+    state.zeroize();
+    digest
+}
+
+fn to_bytes(state: &State) -> [u8; SIZE] {
+    let mut digest = [0; SIZE];
+    digest.as_chunks_mut().0.iter_mut().zip(state).for_each(|(to, word)| *to = word.to_be_bytes());
+    digest
 }
 
 /// The digest of `bytes` octets, which are in `state`, and of `parts`.
@@ -97,8 +131,7 @@ fn finish<'a>(
         *end = bits.to_be_bytes();
     }
     compress256(&mut state, core::slice::from_ref(block));
-    let mut digest = [0; SIZE];
-    digest.as_chunks_mut().0.iter_mut().zip(state).for_each(|(to, word)| *to = word.to_be_bytes());
+    let digest = to_bytes(&state);
     state.zeroize();
     digest
 }

@@ -139,13 +139,6 @@ impl Pcrs {
     }
 
     /// The value, if the PCR is allocated in this bank.
-    pub(crate) fn get(&self, alg: HashAlg, pcr: u32) -> Option<&Digest> {
-        if !self.is_allocated(alg, pcr) {
-            return None;
-        }
-        self.banks.get(Self::bank(alg)?)?.get(usize::try_from(pcr).ok()?)
-    }
-
     fn get_mut(&mut self, alg: HashAlg, pcr: u32) -> Option<&mut Digest> {
         if !self.is_allocated(alg, pcr) {
             return None;
@@ -188,7 +181,13 @@ impl Pcrs {
 
     /// The values of selected PCR that are allocated, in order.
     pub(crate) fn values<'p>(&'p self, selection: &'p PcrSelection) -> impl Iterator<Item = &'p Digest> {
-        selection.0.iter().flat_map(|bank| bank.iter().filter_map(|pcr| self.get(bank.hash, pcr)))
+        selection.0.iter().flat_map(|bank| {
+            let found = Self::bank(bank.hash).and_then(|b| Some((self.banks.get(b)?, self.allocated.get(b)?)));
+            found.into_iter().flat_map(|(values, allocated)| {
+                let selected = BankSelection { select: bank.select & allocated, ..*bank };
+                selected.iter().filter_map(|pcr| values.get(usize::try_from(pcr).ok()?))
+            })
+        })
     }
 
     /// The banks with allocated PCR.
