@@ -1,8 +1,10 @@
 //! SHA-256 and HMAC over it in one go, for what is short and frequent: there the streaming state, its moves and its wiping take as long as the
 //! compression function. Everything else is [`super::hash`]'s and [`super::hmac`]'s.
 
+use core::ops::{Deref, DerefMut};
+
 use sha2::block_api::compress256;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::bounded;
 
@@ -11,15 +13,36 @@ const BLOCK: usize = 64;
 
 /// The chaining value.
 pub(super) type State = [u32; 8];
-/// A block to be filled, which is wiped when dropped.
-pub(super) type Scratch = Zeroizing<[u8; BLOCK]>;
+/// A block to be filled, which is wiped when dropped: at once, not octet by octet.
+pub(super) struct Scratch([u8; BLOCK]);
+
+impl Deref for Scratch {
+    type Target = [u8; BLOCK];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        zeroize::optimization_barrier(&self.0);
+    }
+}
 
 /// The chaining value at the beginning (FIPS 180-4, 5.3.3).
 const INITIAL: State =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 pub(super) fn scratch() -> Scratch {
-    Zeroizing::new([0; BLOCK])
+    Scratch([0; BLOCK])
 }
 
 /// The digest of the concatenation of `parts`.
@@ -48,7 +71,7 @@ pub(super) fn keyed(block: &mut Scratch) -> [State; 2] {
     [0x36, 0x36 ^ 0x5C].map(|pad| {
         block.iter_mut().for_each(|byte| *byte ^= pad);
         let mut state = INITIAL;
-        compress256(&mut state, core::slice::from_ref(block));
+        compress256(&mut state, core::slice::from_ref(&**block));
         state
     })
 }
@@ -87,7 +110,7 @@ fn finish_digest(mut state: State, value: &[u8; SIZE], block: &mut Scratch) -> [
     if let [front, behind] = block.as_chunks_mut::<SIZE>().0 {
         (*front, *behind) = (*value, BEHIND_DIGEST);
     }
-    compress256(&mut state, core::slice::from_ref(block));
+    compress256(&mut state, core::slice::from_ref(&**block));
     let digest = to_bytes(&state);
     state.zeroize();
     digest
@@ -120,7 +143,7 @@ fn finish<'a>(
             bounded::copy(room, now);
             (used, part) = (used.saturating_add(now.len()), later);
             if used >= BLOCK {
-                compress256(&mut state, core::slice::from_ref(block));
+                compress256(&mut state, core::slice::from_ref(&**block));
                 used = 0;
             }
         }
@@ -130,7 +153,7 @@ fn finish<'a>(
     if let Some(end) = block.last_chunk_mut() {
         *end = bits.to_be_bytes();
     }
-    compress256(&mut state, core::slice::from_ref(block));
+    compress256(&mut state, core::slice::from_ref(&**block));
     let digest = to_bytes(&state);
     state.zeroize();
     digest
@@ -144,7 +167,7 @@ fn pad(state: &mut State, block: &mut Scratch, used: usize) {
         *first = 0x80;
     }
     if free.len() <= size_of::<u64>() {
-        compress256(state, core::slice::from_ref(block));
+        compress256(state, core::slice::from_ref(&**block));
         block.fill(0);
     }
 }
