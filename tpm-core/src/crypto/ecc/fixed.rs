@@ -120,7 +120,7 @@ impl<C: Row + FieldArithmetic> Sum<C> {
         let xy = (p.x + p.y) * (q.x + q.y) - xx - yy;
         let xz = (p.x + p.z) * (q.x + q.z) - xx - zz;
         let yz = (p.y + p.z) * (q.y + q.z) - yy - zz;
-        self.from_products([xx, yy, zz], [xy, xz, yz])
+        self.sum_of_products([xx, yy, zz], [xy, xz, yz])
     }
 
     /// The sum and a point with these affine coordinates.
@@ -128,11 +128,11 @@ impl<C: Row + FieldArithmetic> Sum<C> {
         let p = &self.point;
         let (xx, yy) = (p.x * x, p.y * y);
         let xy = (p.x + p.y) * (x + y) - xx - yy;
-        self.from_products([xx, yy, p.z], [xy, x * p.z + p.x, y * p.z + p.y])
+        self.sum_of_products([xx, yy, p.z], [xy, x * p.z + p.x, y * p.z + p.y])
     }
 
     /// The sum of two points from the products of their coordinates of one name, and from those of two names, crosswise.
-    fn from_products(&self, [xx, yy, zz]: [Field<C>; 3], [xy, xz, yz]: [Field<C>; 3]) -> Projective<C> {
+    fn sum_of_products(&self, [xx, yy, zz]: [Field<C>; 3], [xy, xz, yz]: [Field<C>; 3]) -> Projective<C> {
         let s = triple(self.b * zz - xz);
         let t = triple(self.b * xz - xx - triple(zz));
         let u = triple(xx - zz);
