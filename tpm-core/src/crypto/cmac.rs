@@ -43,8 +43,11 @@ impl Cmac {
         }
         self.absorb();
         // Whole blocks, but for the last one: it waits.
-        let (now, later) = data.split_at(data.len().saturating_sub(1) / BLOCK * BLOCK);
-        self.cipher.chain_blocks(&mut self.chain, now.as_chunks().0);
+        let (now, later) = match data.as_chunks() {
+            ([blocks @ .., last], []) => (blocks, &last[..]),
+            whole => whole,
+        };
+        self.cipher.chain_blocks(&mut self.chain, now);
         self.fill(later);
     }
 
