@@ -2,10 +2,12 @@
 //!
 //! Not a default member of the workspace: the engine is wanted optimised here (`cargo build --release -p peer`).
 
+mod clock;
 pub mod differential;
 mod libtpms;
 mod quoin;
 
+pub use clock::thread_time;
 pub use libtpms::Libtpms;
 pub use quoin::Quoin;
 

@@ -1,4 +1,4 @@
-//! Debian's libtpms (package libtpms0), loaded at run time; all `unsafe` of this package.
+//! Debian's libtpms (package libtpms0) or another one, loaded at run time; all `unsafe` of this package but for a clock.
 //!
 //! libtpms keeps its TPM in globals. So there is one [`Libtpms`] in a process, of which neither a second one can be made nor the first be sent to another
 //! thread. What its callbacks ask for (NVRAM, locality, physical presence) is in thread-local variables for the same reason.
@@ -11,8 +11,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use libloading::{Library, Symbol};
 use std::collections::BTreeMap;
+use std::path::Path;
 
-/// The library's file name, as the dynamic linker looks for it.
+/// The file name of Debian's, as the dynamic linker looks for it.
 const FILE: &str = "libtpms.so.0";
 
 const SUCCESS: u32 = 0;
@@ -114,17 +115,25 @@ pub struct Libtpms {
 }
 
 impl Libtpms {
-    /// Loads the library and makes a TPM.
+    /// Loads Debian's library and makes a TPM.
     ///
     /// # Errors
     /// If the library is not there, if it does not do what it should, or if this process has made one before.
     pub fn new() -> Result<Self> {
+        Self::of_library(Path::new(FILE)).context("Debian's package libtpms0 has it")
+    }
+
+    /// Loads a library and makes a TPM. A path without a slash is looked for as the dynamic linker does.
+    ///
+    /// # Errors
+    /// As [`Libtpms::new`].
+    pub fn of_library(file: &Path) -> Result<Self> {
         static MADE: AtomicBool = AtomicBool::new(false);
         ensure!(!MADE.swap(true, Ordering::SeqCst), "libtpms has one TPM in a process");
         // SAFETY: the library's initialisers ask nothing of us, and the types of its functions are those of its header tpm_library.h. The functions
         // that are copied out of the symbols live as long as the library, which `Self` keeps.
         unsafe {
-            let library = Library::new(FILE).context("cannot load libtpms.so.0 (Debian's package libtpms0)")?;
+            let library = Library::new(file).with_context(|| format!("cannot load {}", file.display()))?;
             let choose: Symbol<'_, unsafe extern "C" fn(c_int) -> u32> = library.get(b"TPMLIB_ChooseTPMVersion\0")?;
             let register: Symbol<'_, unsafe extern "C" fn(*mut Callbacks) -> u32> =
                 library.get(b"TPMLIB_RegisterCallbacks\0")?;
