@@ -1,9 +1,9 @@
 //! Differences that are meant, each as narrow as it can be said, with the row of docs/differences.md that tells why.
 
-use super::cc;
-use super::send::{Case, Command, Commands};
-use super::wire::Two;
-use super::world::rh;
+use crate::differential::cc;
+use crate::differential::send::{Case, Command, Commands};
+use crate::differential::wire::Two;
+use crate::differential::world::rh;
 use core::ops::Range;
 
 /// TPM_RC_RETRY of libtpms.
