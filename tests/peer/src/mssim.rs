@@ -131,7 +131,9 @@ impl Mssim {
                     self.connection = Some(connection);
                     return;
                 }
-                Err(error) => assert!(begin.elapsed() < PATIENCE, "no simulator at {}:{}: {error}", self.host, self.port),
+                Err(error) => {
+                    assert!(begin.elapsed() < PATIENCE, "no simulator at {}:{}: {error}", self.host, self.port)
+                }
             }
             sleep(Duration::from_millis(2));
         }

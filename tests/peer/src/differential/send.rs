@@ -3,7 +3,7 @@
 use super::alg::Sym;
 use super::cc;
 use super::damage::Damage;
-use super::explained;
+use super::explained::{self, Maker};
 use super::wire::{Bytes, Reply, Two};
 use super::world::{Entity, Session, World, rh};
 use core::fmt::Write;
@@ -378,7 +378,8 @@ impl World {
     /// The response codes are not the same.
     fn disagreement(&mut self, rc: Two<u32>) {
         let case = self.tally.trail.last().cloned().expect("the command");
-        let why = explained::explain(&case, &self.tally.trail, &self.commands).or_else(|| self.explain_by_slots(&case));
+        let why = explained::explain(self.maker, &case, &self.tally.trail, &self.commands)
+            .or_else(|| self.explain_by_slots(&case));
         if let Some(why) = why {
             *self.tally.explained.entry(why.into()).or_default() += 1;
             // A failed authorization may count on one side only, and failure mode is for all that follows.
@@ -435,7 +436,7 @@ impl World {
         })
     }
 
-    /// Asks both for the commands that they have.
+    /// Asks both for the commands that they have, and the other one whose it is.
     pub(crate) fn learn_commands(&mut self) {
         self.commands.0 = [0, 1].map(|side| {
             let tpm = &mut self.tpms[side];
@@ -448,6 +449,10 @@ impl World {
             let attributes = list.map(|four| u32::from_be_bytes(four.try_into().expect("four")));
             attributes.map(|attributes| (attributes & 0x2000_ffff, attributes)).collect()
         });
+        let ask = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 1, 5, 0, 0, 0, 1];
+        let mut response = Vec::new();
+        self.tpms[1].execute(&ask, 0, &mut response);
+        self.maker = response.get(23..27).and_then(|four| four.try_into().ok()).map_or_else(Maker::default, Maker::of);
     }
 
     /// Something of the last command's answers was compared.
@@ -558,7 +563,7 @@ impl World {
                 let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
                 if !self.is_as_known(command) {
                     self.lost = true;
-                } else if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
+                } else if let Some(why) = explained::explain_answer(self.maker, command, &plain, &self.tally.trail) {
                     *self.tally.explained.entry(why.into()).or_default() += 1;
                 } else {
                     self.tally.label.push_str(&values);
