@@ -50,7 +50,6 @@ impl Tpm {
     fn begin_drtm(&mut self) -> u32 {
         for pcr in (0..PCR_COUNT).filter(|pcr| attributes(*pcr).drtm) {
             self.ram.pcrs.reset(pcr);
-            self.count_pcr_change(pcr);
         }
         self.reset.restart_count = self.reset.restart_count.saturating_add(1);
         DRTM_PCR

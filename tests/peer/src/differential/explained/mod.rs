@@ -1,16 +1,15 @@
 //! Differences that are meant, each as narrow as it can be said, with the row of docs/differences.md that tells why: those of one other TPM in a file of
-//! its own, and in `shared` those of both that stem from the TCG's code.
+//! its own, in `shared` those of both that stem from the TCG's code, and in `text` those that the text of 1.85 has led to.
 
 mod libtpms;
 mod reference;
 mod said;
 mod shared;
+mod text;
 
 use crate::differential::cc;
 use crate::differential::send::{Case, Command, Commands};
 use crate::differential::wire::Two;
-
-pub(crate) use libtpms::is_lock_of_orderly;
 
 /// TPM_RC_RETRY of both others.
 pub(crate) const RETRY: &str = "first use of a protected object after TPM2_Startup";
@@ -44,7 +43,7 @@ pub(crate) fn explain(maker: Maker, case: &Case, trail: &[Case], commands: &Comm
         Maker::Reference => reference::explain(case, trail),
         Maker::Other => None,
     };
-    own.or_else(|| shared::explain(case, commands))
+    own.or_else(|| text::explain(case)).or_else(|| shared::explain(case, trail, commands))
 }
 
 /// The row that explains why the answers differ, although both say success.
@@ -54,11 +53,12 @@ pub(crate) fn explain_answer(
     answers: &Two<Vec<u8>>,
     trail: &[Case],
 ) -> Option<&'static str> {
-    match maker {
-        Maker::Libtpms => libtpms::explain_answer(command, answers, trail),
+    let own = match maker {
+        Maker::Libtpms => libtpms::explain_answer(command, answers),
         Maker::Reference => reference::explain_answer(command, answers),
         Maker::Other => None,
-    }
+    };
+    own.or_else(|| shared::explain_answer(command, trail))
 }
 
 /// Whether two answers say the same but for what one side has more: banks of PCR.
@@ -110,4 +110,22 @@ fn banks(answer: &[u8]) -> Vec<(u16, &[u8])> {
         .chunks_exact(6)
         .map(|bank| (u16::from_be_bytes([bank[0], bank[1]]), &bank[2..]))
         .collect()
+}
+
+/// The row that explains why two public areas of an NV Index differ: a lock that only we still have.
+pub(crate) fn explain_lock(maker: Maker, public: &Two<Vec<u8>>) -> Option<&'static str> {
+    let [ours, theirs] = public.each_ref().map(|side| side.get(6..10).and_then(|four| four.try_into().ok()));
+    let [ours, theirs] = [u32::from_be_bytes(ours?), u32::from_be_bytes(theirs?)];
+    let rest = |side: &Vec<u8>| [&side[..6], &side[10..]].concat();
+    if rest(&public[0]) != rest(&public[1]) {
+        return None;
+    }
+    let (lock, needs, why) = match maker {
+        // TPMA_NV_WRITELOCKED; TPMA_NV_ORDERLY and TPMA_NV_WRITEDEFINE
+        Maker::Libtpms => (1 << 11, 1 << 26 | 1 << 13, "WRITELOCKED of an orderly Index"),
+        // TPMA_NV_READLOCKED; TPMA_NV_ORDERLY and TPMA_NV_READ_STCLEAR
+        Maker::Reference => (1 << 28, 1 << 26 | 1 << 31, "READLOCKED of an orderly Index"),
+        Maker::Other => return None,
+    };
+    (ours ^ theirs == lock && ours & (lock | needs) == lock | needs).then_some(why)
 }

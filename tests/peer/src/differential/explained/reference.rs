@@ -21,12 +21,19 @@ fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
         {
             Some("resetCount of a new TPM")
         }
-        (cc::HIERARCHY_CONTROL, 0x184, 0x125 | 0x1c4) if said.u32(10) == crate::differential::world::rh::NULL => {
+        (cc::HIERARCHY_CONTROL, 0x184, _) if said.u32(10) == crate::differential::world::rh::NULL => {
             Some("HierarchyControl by TPM_RH_NULL")
         }
-        (cc::GET_CAPABILITY, 0x1c4, 0 | 0x2c4) if matches!(said.u32(10), 0x0b | 0x0c) => {
+        (cc::GET_CAPABILITY, 0x1c4, _) if matches!(said.u32(said.parameters()), 0x0b | 0x0c) => {
             Some("SPDM groups of GetCapability")
         }
+        (cc::POLICY_CP_HASH | cc::POLICY_NAME_HASH | cc::POLICY_TEMPLATE | cc::POLICY_PARAMETERS, 0x151, 0)
+        | (cc::POLICY_DUPLICATION_SELECT, 0x151, 0)
+            if has_selected(said.u32(10), trail) =>
+        {
+            Some("what Policy_AC_SendSelect limits a session to")
+        }
+        (cc::ACT_SET_TIMEOUT, 0, 0x922) => Some("ACT_SetTimeout while the timer is being set"),
         (cc::IMPORT, 0, GONE) => Some("Import of an authValue that is longer than digests of nameAlg"),
         _ => None,
     }
@@ -44,6 +51,13 @@ fn of_parameters(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         return Some("hierarchies limited to a firmware");
     }
     None
+}
+
+/// Whether TPM2_Policy_AC_SendSelect was the last to begin something in a policy session.
+fn has_selected(session: u32, trail: &[Case]) -> bool {
+    let mut own = trail.iter().rev().filter(|case| case.rc == [0, 0] && Said::of(case).u32(10) == session);
+    own.find(|case| matches!(said_code(case), cc::POLICY_RESTART | cc::POLICY_AC_SEND_SELECT))
+        .is_some_and(|case| said_code(case) == cc::POLICY_AC_SEND_SELECT)
 }
 
 /// What stands for a response code where there was no answer: the simulator has ended.

@@ -1,5 +1,6 @@
 //! What a rule asks of a command.
 
+use crate::differential::cc;
 use crate::differential::send::Case;
 use core::ops::Range;
 
@@ -16,6 +17,20 @@ pub(super) const TAG: u32 = 0x17;
 pub(super) const CURVE: u32 = 0x26;
 pub(super) const RESERVED_BITS: u32 = 0x21;
 
+/// Commands that take a definition of a symmetric algorithm or of a curve.
+pub(super) const DEFINES: [u32; 11] = [
+    cc::START_AUTH_SESSION,
+    cc::CREATE_PRIMARY,
+    cc::CREATE,
+    cc::CREATE_LOADED,
+    cc::LOAD,
+    cc::LOAD_EXTERNAL,
+    cc::IMPORT,
+    cc::DUPLICATE,
+    cc::TEST_PARMS,
+    cc::INCREMENTAL_SELF_TEST,
+    cc::CONTEXT_LOAD,
+];
 /// What a command says, from our side, and what was done to it.
 pub(super) struct Said<'a> {
     pub(super) request: &'a [u8],
@@ -169,5 +184,13 @@ impl Said<'_> {
             let limited = matches!(self.u32(at.start), 0x4000_0140..=0x4000_0143 | 0x4001_0000..=0x4004_ffff);
             limited && (self.is_hit(at) || self.is_hit(6..10))
         })
+    }
+
+    /// Whether damage has made a public area with x509sign: type, nameAlg and attributes.
+    pub(super) fn has_made_x509_sign(&self) -> bool {
+        let kinds = [1, 8, 0x23, 0x25];
+        let is_area =
+            |at: usize| kinds.contains(&self.u16(at)) && self.u16(at + 2) < 0x30 && self.u32(at + 4) & 1 << 19 != 0;
+        (0..self.request.len()).any(|at| is_area(at) && self.is_hit(at..at + 8))
     }
 }

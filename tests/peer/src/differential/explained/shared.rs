@@ -2,7 +2,7 @@
 
 use super::said::{INSUFFICIENT, RESERVED_BITS, SIZE, SYMMETRIC, Said, TAG, VALUE, fmt1};
 use crate::differential::cc;
-use crate::differential::send::{Case, Commands};
+use crate::differential::send::{Case, Command, Commands};
 use crate::differential::world::rh;
 
 /// Algorithms that we have and libtpms 0.9.2 has not: SM3, SM4, the three SHA-3, ML-DSA and Hash-ML-DSA.
@@ -10,11 +10,12 @@ const MORE_ALGORITHMS: [[u8; 2]; 7] = [[0, 0x12], [0, 0x13], [0, 0x27], [0, 0x28
 /// What libtpms says to an algorithm that it has not: ASYMMETRIC, HASH, VALUE, CURVE, MODE, TYPE, KDF, SCHEME, SYMMETRIC, SIZE of its digest
 const NO_ALGORITHM: [u32; 10] = [0x01, 0x03, 0x04, 0x26, 0x09, 0x0a, 0x0c, 0x12, 0x16, 0x15];
 /// The row of docs/differences.md that explains why the response codes differ.
-pub(super) fn explain(case: &Case, commands: &Commands) -> Option<&'static str> {
+pub(super) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
     let said = Said::of(case);
     of_the_header(case, &said, commands)
         .or_else(|| of_algorithms(case, &said))
         .or_else(|| of_limits(case, &said))
+        .or_else(|| of_nv(case, &said, trail))
         .or_else(|| of_one_command(case, &said, commands))
         .or_else(|| of_own_octets(case, &said))
 }
@@ -27,6 +28,11 @@ fn of_the_header(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&'
     }
     if matches!(ours, 0x982 | 0xa82 | 0xb82) && said.has_misplaced_audit_attributes() {
         return Some("auditExclusive or auditReset without audit");
+    }
+    // A persistent object in use takes a slot there, and has its handle.
+    let missing = (0x910..=0x912).contains(&ours).then(|| said.u32(10 + 4 * (ours as usize - 0x910)));
+    if missing.is_some_and(|h| h >> 24 == 0x80) && said.handle_area().any(|h| h >> 24 == 0x81) {
+        return Some("slots for objects");
     }
     None
 }
@@ -110,8 +116,19 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95) if said.u16(10) == 0x11 || said.last_u16() == 0x11 => {
             Some("BN P-638, TDES")
         }
+        (cc::RSA_ENCRYPT, 0x19c, 0 | 0x101) => Some("RSA public keys that are none"),
+        // An HMAC session, of which the other asks whether it is bound to the object before it asks for the object's sensitive area.
+        (_, 0x12f | 0x921, 0x101) if said.sessions().iter().any(|(handle, _)| handle >> 24 == 2) => {
+            Some("failure mode of the other")
+        }
         _ if fmt1(ours) == Some(SIZE) && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_a_name_too_long() => {
             Some("names of 67 and 68 octets")
+        }
+        // What damage makes of a nonceTPM may be what the one had.
+        (cc::POLICY_SECRET | cc::POLICY_SIGNED, 0 | 0x1cf | 0x1c4, 0 | 0x1cf | 0x1c4)
+            if said.is_hit(said.first_sized()) =>
+        {
+            Some("octets of one side's own read as sizes")
         }
         (cc::CLOCK_SET, 0x1c4, 0) if said.hit.is_some() && said.u32(end.saturating_sub(4)) == 0 => {
             Some("Time and Clock of each TPM")
@@ -149,4 +166,30 @@ fn reads_octets(rc: u32) -> bool {
     const READ: [u32; 13] =
         [0x02, 0x03, VALUE, 0x0b, 0x0d, 0x12, SIZE, SYMMETRIC, TAG, 0x18, INSUFFICIENT, 0x1b, RESERVED_BITS];
     fmt1(rc).is_some_and(|code| READ.contains(&code)) || matches!(rc, 0x144 | 0x145)
+}
+
+fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    let partly_written = said.handle_area().any(|h| h >> 24 == 1 && in_part(h, trail));
+    if partly_written && (ours == 0x12f || theirs == 0x12f) {
+        return Some(IN_PART);
+    }
+    None
+}
+
+const IN_PART: &str = "a PIN index that was first written in part";
+/// Whether a part of an NV Index of eight octets has been written.
+fn in_part(index: u32, trail: &[Case]) -> bool {
+    trail.iter().any(|earlier| {
+        let wrote = Said::of(earlier);
+        let end = wrote.request.len();
+        let whole = wrote.u16(end.saturating_sub(2)) == 0 && wrote.u16(end.saturating_sub(12)) == 8;
+        earlier.code == cc::NV_WRITE && earlier.rc == [0, 0] && wrote.u32(14) == index && !whole
+    })
+}
+
+/// The row that explains why the answers differ, although both say success.
+pub(super) fn explain_answer(command: &Command, trail: &[Case]) -> Option<&'static str> {
+    let index = command.handles.get(1).filter(|_| command.code == cc::NV_READ)?;
+    in_part(index.handle[0], trail).then_some(IN_PART)
 }
