@@ -74,9 +74,11 @@ impl Connection {
 
     /// Ends the simulator, and waits until it has.
     fn stop(mut self) {
-        let told = self.command.write_all(&STOP.to_be_bytes());
-        // Its end is that of its connections: whatever this reads, it is none of an answer.
-        let _ = told.and_then(|()| self.platform.read(&mut [0]));
+        // Some end by the one, some by the other. Their end is that of the connections: whatever this reads, it is none of an answer.
+        for stream in [&mut self.command, &mut self.platform] {
+            let told = stream.write_all(&STOP.to_be_bytes());
+            let _ = told.and_then(|()| stream.read(&mut [0; 4]));
+        }
     }
 }
 

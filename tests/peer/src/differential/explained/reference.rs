@@ -13,6 +13,7 @@ pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
 
 fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
+    let end = said.request.len().saturating_sub(4);
     let cleared = trail.iter().any(|earlier| said_code(earlier) == cc::CLEAR && earlier.rc == [0, 0]);
     match (case.code, ours, theirs) {
         // The offset is 16, or the octets of resetCount are among those from an earlier one on.
@@ -32,6 +33,15 @@ fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
             if has_selected(said.u32(10), trail) =>
         {
             Some("what Policy_AC_SendSelect limits a session to")
+        }
+        // TPM_CAP_ALGS and TPM_CAP_ECC_CURVES
+        (cc::POLICY_CAPABILITY, _, 0x2c4)
+            if matches!(said.u32(end - 4), 0 | 8) && said.u32(end) > u32::from(u16::MAX) =>
+        {
+            Some("PolicyCapability of an algorithm beyond 16 bits")
+        }
+        (cc::RSA_ENCRYPT, 0x084, 0x095) if said.request.ends_with(&[0, 0x10, 0, 0]) => {
+            Some("RSA_Encrypt of a number that is not below the modulus")
         }
         (cc::ACT_SET_TIMEOUT, 0, 0x922) => Some("ACT_SetTimeout while the timer is being set"),
         (cc::IMPORT, 0, GONE) => Some("Import of an authValue that is longer than digests of nameAlg"),

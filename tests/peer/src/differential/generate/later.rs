@@ -88,7 +88,7 @@ pub(crate) fn ecc(world: &mut World) {
     let n = world.one_of(&[0, 1, 20, 32, 64, 200]);
     let message = world.octets(n);
     let scheme: Vec<u8> =
-        world.one_of(&[vec![0, 0x20, 0, 0x0b], vec![0, 0x20, 0, 0x0b], vec![0, 0x22, 0, 4], vec![0, 0x10]]);
+        world.one_of(&[vec![0, 0x21, 0, 0x0b], vec![0, 0x21, 0, 4], vec![0, 0x21, 0, 0x0c], vec![0, 0x20, 0, 0x0b]]);
     let params = Bytes::new().sized(&message).raw(&scheme);
     let Some(mut reply) = world.send(Command::new(cc::ECC_ENCRYPT).handle(&key.entity).params(params)) else { return };
     let made = [reply.sized(), reply.sized(), reply.sized()];
