@@ -40,7 +40,13 @@ fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
         {
             Some("PolicyCapability of an algorithm beyond 16 bits")
         }
-        (cc::RSA_ENCRYPT, 0x084, 0x095) if said.request.ends_with(&[0, 0x10, 0, 0]) => {
+        // The other has a Name for it, which no caller learns.
+        (cc::ACTIVATE_CREDENTIAL, 0, 0x1df) if is_for_no_name(trail) => {
+            Some("ActivateCredential for a sequence object")
+        }
+        (cc::RSA_ENCRYPT, 0x084, 0x095)
+            if said.first_sized().len() >= 128 && said.u16(said.first_sized().end) == 0x10 =>
+        {
             Some("RSA_Encrypt of a number that is not below the modulus")
         }
         (cc::ACT_SET_TIMEOUT, 0, 0x922) => Some("ACT_SetTimeout while the timer is being set"),
@@ -68,6 +74,12 @@ fn has_selected(session: u32, trail: &[Case]) -> bool {
     let mut own = trail.iter().rev().filter(|case| case.rc == [0, 0] && Said::of(case).u32(10) == session);
     own.find(|case| matches!(said_code(case), cc::POLICY_RESTART | cc::POLICY_AC_SEND_SELECT))
         .is_some_and(|case| said_code(case) == cc::POLICY_AC_SEND_SELECT)
+}
+
+/// Whether the last credential was made for no Name.
+fn is_for_no_name(trail: &[Case]) -> bool {
+    let made = trail.iter().rev().find(|case| case.code == cc::MAKE_CREDENTIAL && case.rc == [0, 0]);
+    made.is_some_and(|case| case.request[0].ends_with(&[0, 0]))
 }
 
 /// What stands for a response code where there was no answer: the simulator has ended.

@@ -35,6 +35,7 @@ pub(super) fn explain(case: &Case) -> Option<&'static str> {
         (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0x095, 0x087) => {
             Some("symmetric data of the caller's that are not as long as the key")
         }
+        (cc::ACTIVATE_CREDENTIAL, 0x103, 0 | 0x1df) => Some("ActivateCredential for a sequence object"),
         (cc::STARTUP, 0x907, 0x1c4) => Some("H-CRTM mismatch at TPM Resume"),
         (cc::IMPORT, 0x2c2, 0) => Some("Import below a parent without fixedTPM"),
         _ => None,
