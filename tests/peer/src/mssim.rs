@@ -3,10 +3,11 @@
 //! The simulator is the user's: it runs in a loop, so that a new one, just manufactured, comes when the last one was told to stop or ended by itself.
 
 use crate::Peer;
+use core::time::Duration;
 use std::io::{ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 // TPM_* of the protocol
 const POWER_ON: u32 = 1;

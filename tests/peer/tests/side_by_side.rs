@@ -1,9 +1,10 @@
 //! Both TPMs answer, keep what is in NV over the loss of power, and forget it when they are manufactured.
 
+use core::net::Ipv4Addr;
 use peer::differential::Beside;
 use peer::{Libtpms, Mssim, Peer, Quoin};
 use std::io::{Read, Result, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::thread;
 

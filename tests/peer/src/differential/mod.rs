@@ -1,4 +1,4 @@
-//! Differential fuzzing: sequences of commands to our TPM and to libtpms, whose answers are compared.
+//! Differential fuzzing: sequences of commands to our TPM and to another, whose answers are compared: libtpms, or a simulator that the user runs.
 //!
 //! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at the time ([`world`]); each step has its
 //! own stream of random numbers, so that a step can be left out and the others remain. A command is built once for each side, since handles, nonces,
