@@ -359,7 +359,8 @@ fn an_hcrtm_event_before_startup_extends_pcr_0_from_locality_4() {
     }
 }
 
-/// Part 3, 22.11: an event after TPM2_Startup increments pcrUpdateCounter. One before it is part of what TPM2_Startup counts.
+/// Part 3, 22.11: an event after TPM2_Startup increments pcrUpdateCounter. One before it is part of what TPM2_Startup
+/// counts.
 #[test]
 fn an_hcrtm_event_before_a_tpm_restart_does_not_count_twice() {
     let [with, without] = [true, false].map(|event| {

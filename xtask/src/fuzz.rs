@@ -3,7 +3,8 @@
 //! The targets of tests/fuzz run in libFuzzer, whose mutations are led by what they cover: the engine is compiled with the compiler's own
 //! instrumentation, which a stable one has, too. The corpus begins with what the tests say to their TPMs and is kept, with every input that was worth it.
 //!
-//! `differential` is another kind: tests/peer makes sequences of commands from a seed for the engine and for Debian's libtpms, or for a simulator that the user runs.
+//! `differential` is another kind: tests/peer makes sequences of commands from a seed for the engine and for Debian's
+//! libtpms, or for a simulator that the user runs.
 
 use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -31,8 +32,8 @@ pub struct Args {
     /// Only the seed's sequence, with as few steps as still show its disagreement, for `differential`.
     #[arg(long)]
     shrink: bool,
-    /// The other TPM, for `differential`: `libtpms`, or `tcp:HOST:PORT`, a simulator that speaks mssim and runs in a loop that starts it anew,
-    /// manufactured, whenever it ends. Each sequence ends it first.
+    /// The other TPM, for `differential`: `libtpms`, or `tcp:HOST:PORT`, a simulator that speaks mssim and runs in a
+    /// loop that starts it anew, manufactured, whenever it ends. Each sequence ends it first.
     #[arg(long, value_name = "PEER", default_value = "libtpms")]
     peer: String,
     /// Processes at a time, for `differential`; each further one has its simulator two ports further on.
@@ -49,7 +50,8 @@ pub enum Target {
     Import,
     /// Commands in a row, with losses of power between them.
     Engine,
-    /// Sequences of commands to the engine and to another TPM, mostly Debian's libtpms in one process with it: their answers are compared.
+    /// Sequences of commands to the engine and to another TPM, mostly Debian's libtpms in one process with it: their
+    /// answers are compared.
     Differential,
 }
 

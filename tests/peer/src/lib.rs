@@ -1,4 +1,5 @@
-//! TPMs with one interface: ours ([`Quoin`]) and Debian's libtpms ([`Libtpms`], through its C library), both in this process, and a simulator by TCP ([`Mssim`]).
+//! TPMs with one interface: ours ([`Quoin`]) and Debian's libtpms ([`Libtpms`], through its C library), both in this
+//! process, and a simulator by TCP ([`Mssim`]).
 //!
 //! Not a default member of the workspace: the engine is wanted optimised here (`cargo build --release -p peer`).
 

@@ -124,8 +124,9 @@ impl Libtpms {
     pub fn new() -> Result<Self> {
         static MADE: AtomicBool = AtomicBool::new(false);
         ensure!(!MADE.swap(true, Ordering::SeqCst), "libtpms has one TPM in a process");
-        // SAFETY: the library's initialisers ask nothing of us, and the types of its functions are those of its headers tpm_library.h and tpm_tis.h. The functions
-        // that are copied out of the symbols live as long as the library, which `Self` keeps.
+        // SAFETY: the library's initialisers ask nothing of us, and the types of its functions are those of its headers
+        // tpm_library.h and tpm_tis.h. The functions that are copied out of the symbols live as long as the library,
+        // which `Self` keeps.
         unsafe {
             let library = Library::new(FILE).context("cannot load libtpms.so.0 (Debian's package libtpms0)")?;
             let choose: Symbol<'_, unsafe extern "C" fn(c_int) -> u32> = library.get(b"TPMLIB_ChooseTPMVersion\0")?;

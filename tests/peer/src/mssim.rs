@@ -1,6 +1,7 @@
 //! A simulator that speaks the TCG's TCP protocol (mssim): commands at one port, what the platform does at the next.
 //!
-//! The simulator is the user's: it runs in a loop, so that a new one, just manufactured, comes when the last one was told to stop or ended by itself.
+//! The simulator is the user's: it runs in a loop, so that a new one, just manufactured, comes when the last one was
+//! told to stop or ended by itself.
 
 use crate::Peer;
 use core::time::Duration;
@@ -75,7 +76,8 @@ impl Connection {
 
     /// Ends the simulator, and waits until it has.
     fn stop(mut self) {
-        // Some end by the one, some by the other. Their end is that of the connections: whatever this reads, it is none of an answer.
+        // Some end by the one, some by the other. Their end is that of the connections: whatever this reads, it is none
+        // of an answer.
         for stream in [&mut self.command, &mut self.platform] {
             let told = stream.write_all(&STOP.to_be_bytes());
             let _ = told.and_then(|()| stream.read(&mut [0; 4]));

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 /// Sequences of commands to our TPM and to another, whose answers are compared.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The other TPM: `libtpms`, Debian's, or `tcp:HOST:PORT`, a simulator that speaks mssim; each further worker has one two ports further on.
+    /// The other TPM: `libtpms`, Debian's, or `tcp:HOST:PORT`, a simulator that speaks mssim; each further worker has
+    /// one two ports further on.
     ///
     /// Each must run in a loop that starts it anew, manufactured, whenever it ends: every sequence stops it first.
     #[arg(long, value_name = "PEER", default_value = "libtpms")]

@@ -1,4 +1,5 @@
-//! Differential fuzzing: sequences of commands to our TPM and to another, whose answers are compared: libtpms, or a simulator that the user runs.
+//! Differential fuzzing: sequences of commands to our TPM and to another, whose answers are compared: libtpms, or a
+//! simulator that the user runs.
 //!
 //! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at the time ([`world`]); each step has its
 //! own stream of random numbers, so that a step can be left out and the others remain. A command is built once for each side, since handles, nonces,
@@ -49,7 +50,8 @@ pub struct Limits {
 pub enum Beside {
     /// Debian's libtpms
     Libtpms,
-    /// simulators that speak mssim: a host, and the first one's command port; each worker has its own, two ports further on
+    /// simulators that speak mssim: a host, and the first one's command port; each worker has its own, two ports
+    /// further on
     Tcp(String, u16),
 }
 

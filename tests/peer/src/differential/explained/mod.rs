@@ -1,5 +1,6 @@
-//! Differences that are meant, each as narrow as it can be said, with the row of docs/differences.md that tells why: those of one other TPM in a file of
-//! its own, in `shared` those of both that stem from the TCG's code, and in `text` those that the text of 1.85 has led to.
+//! Differences that are meant, each as narrow as it can be said, with the row of docs/differences.md that tells why:
+//! those of one other TPM in a file of its own, in `shared` those of both that stem from the TCG's code, and in `text`
+//! those that the text of 1.85 has led to.
 
 mod libtpms;
 mod reference;

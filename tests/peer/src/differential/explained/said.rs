@@ -157,7 +157,8 @@ impl Said<'_> {
         [67, 68].into_iter().any(|size| self.has_made(&[0, size]))
     }
 
-    /// Whether the authorization area's entry that a response code blames decrypts, and the first parameter is an empty TPM2B.
+    /// Whether the authorization area's entry that a response code blames decrypts, and the first parameter is an empty
+    /// TPM2B.
     pub(super) fn has_empty_encrypted(&self, rc: u32) -> bool {
         let blamed = (rc >> 8 & 7).checked_sub(1).and_then(|n| self.sessions().get(n as usize).copied());
         blamed.is_some_and(|(_, attributes)| attributes & 0x20 != 0) && self.u16(self.parameters()) == 0

@@ -7,7 +7,8 @@ use crate::differential::world::rh;
 
 /// Algorithms that we have and libtpms 0.9.2 has not: SM3, SM4, the three SHA-3, ML-DSA and Hash-ML-DSA.
 const MORE_ALGORITHMS: [[u8; 2]; 7] = [[0, 0x12], [0, 0x13], [0, 0x27], [0, 0x28], [0, 0x29], [0, 0xa1], [0, 0xa2]];
-/// What libtpms says to an algorithm that it has not: ASYMMETRIC, HASH, VALUE, CURVE, MODE, TYPE, KDF, SCHEME, SYMMETRIC, SIZE of its digest
+/// What libtpms says to an algorithm that it has not: ASYMMETRIC, HASH, VALUE, CURVE, MODE, TYPE, KDF, SCHEME,
+/// SYMMETRIC, SIZE of its digest
 const NO_ALGORITHM: [u32; 10] = [0x01, 0x03, 0x04, 0x26, 0x09, 0x0a, 0x0c, 0x12, 0x16, 0x15];
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
@@ -117,7 +118,8 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
             Some("BN P-638, TDES")
         }
         (cc::RSA_ENCRYPT, 0x19c, 0 | 0x101) => Some("RSA public keys that are none"),
-        // An HMAC session, of which the other asks whether it is bound to the object before it asks for the object's sensitive area.
+        // An HMAC session, of which the other asks whether it is bound to the object before it asks for the object's
+        // sensitive area.
         (_, 0x12f | 0x921, 0x101) if said.sessions().iter().any(|(handle, _)| handle >> 24 == 2) => {
             Some("failure mode of the other")
         }
@@ -148,7 +150,8 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
     }
 }
 
-/// Both refuse a command in which a damaged size has made nonces or blobs, which each TPM has its own of, read as something else.
+/// Both refuse a command in which a damaged size has made nonces or blobs, which each TPM has its own of, read as
+/// something else.
 fn of_own_octets(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if ours == 0 || theirs == 0 || !reads_octets(ours) && !reads_octets(theirs) {

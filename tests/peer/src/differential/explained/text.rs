@@ -1,4 +1,5 @@
-//! Where the text of 1.85 and all the others differ: which objects and public areas are taken, and what is said to those that are not.
+//! Where the text of 1.85 and all the others differ: which objects and public areas are taken, and what is said to
+//! those that are not.
 
 use super::said::{DEFINES, Said};
 use crate::differential::cc;
