@@ -41,17 +41,15 @@ impl Connection {
             stream.set_read_timeout(Some(PATIENCE))?;
             Ok::<_, std::io::Error>(stream)
         };
-        Ok(Self { command: connect(port)?, platform: connect(port + 1)? })
+        // One that serves the platform is no longer on its way out, so that the other port is its own, too.
+        let mut platform = connect(port + 1)?;
+        power_on(&mut platform)?;
+        Ok(Self { command: connect(port)?, platform })
     }
 
     /// What the platform does, and the simulator's answer to it.
     fn signal(&mut self, code: u32) -> Result<()> {
         ask(&mut self.platform, &code.to_be_bytes())
-    }
-
-    fn power_on(&mut self) -> Result<()> {
-        self.signal(POWER_ON)?;
-        self.signal(NV_ON)
     }
 
     fn execute(&mut self, request: &[u8], locality: u8, response: &mut Vec<u8>) -> Result<()> {
@@ -95,6 +93,11 @@ fn number(stream: &mut TcpStream) -> Result<u32> {
     Ok(u32::from_be_bytes(four))
 }
 
+fn power_on(platform: &mut TcpStream) -> Result<()> {
+    ask(platform, &POWER_ON.to_be_bytes())?;
+    ask(platform, &NV_ON.to_be_bytes())
+}
+
 /// The zero at the end of each answer.
 fn acknowledged(stream: &mut TcpStream) -> Result<()> {
     if number(stream)? == 0 { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
@@ -127,10 +130,7 @@ impl Mssim {
     fn connect(&mut self) {
         let begin = Instant::now();
         loop {
-            let opened = Connection::open(&self.host, self.port).and_then(|mut connection| {
-                connection.power_on()?;
-                Ok(connection)
-            });
+            let opened = Connection::open(&self.host, self.port);
             match opened {
                 Ok(connection) => {
                     self.connection = Some(connection);
@@ -175,7 +175,7 @@ impl Peer for Mssim {
     fn power_cycle(&mut self) {
         self.with(|connection| {
             connection.signal(POWER_OFF)?;
-            connection.power_on()
+            power_on(&mut connection.platform)
         });
     }
 

@@ -86,11 +86,11 @@ fn simulator() -> u16 {
     thread::spawn(move || {
         loop {
             let tpm = Mutex::new(Quoin::new(true));
-            let streams = [commands.accept().unwrap().0, platform.accept().unwrap().0];
             thread::scope(|scope| {
-                for mut stream in streams {
+                for listener in [&commands, &platform] {
                     let tpm = &tpm;
                     scope.spawn(move || {
+                        let (mut stream, _) = listener.accept().unwrap();
                         let mut event = Vec::new();
                         while served(&mut stream, tpm, &mut event).unwrap_or(false) {}
                     });

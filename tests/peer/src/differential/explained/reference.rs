@@ -34,9 +34,12 @@ fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
         {
             Some("what Policy_AC_SendSelect limits a session to")
         }
+        (cc::POLICY_CAPABILITY, 0 | 0x126 | 0x4c4, _) if matches!(said.u32(end.saturating_sub(4)), 0x0b | 0x0c) => {
+            Some("SPDM groups of PolicyCapability")
+        }
         // TPM_CAP_ALGS and TPM_CAP_ECC_CURVES
-        (cc::POLICY_CAPABILITY, _, 0x2c4)
-            if matches!(said.u32(end - 4), 0 | 8) && said.u32(end) > u32::from(u16::MAX) =>
+        (cc::POLICY_CAPABILITY, _, 0 | 0x126 | 0x1d5 | 0x2c4)
+            if matches!(said.u32(end.saturating_sub(4)), 0 | 8) && said.u32(end) > u32::from(u16::MAX) =>
         {
             Some("PolicyCapability of an algorithm beyond 16 bits")
         }
