@@ -44,7 +44,7 @@ pub(crate) fn explain(maker: Maker, case: &Case, trail: &[Case], commands: &Comm
         Maker::Reference => reference::explain(case, trail),
         Maker::Other => None,
     };
-    own.or_else(|| text::explain(case)).or_else(|| shared::explain(case, trail, commands))
+    own.or_else(|| text::explain(case, trail)).or_else(|| shared::explain(case, trail, commands))
 }
 
 /// The row that explains why the answers differ, although both say success.
@@ -59,7 +59,7 @@ pub(crate) fn explain_answer(
         Maker::Reference => reference::explain_answer(command, answers),
         Maker::Other => None,
     };
-    own.or_else(|| shared::explain_answer(command, trail))
+    own.or_else(|| text::explain_answer(command.code, trail)).or_else(|| shared::explain_answer(command, trail))
 }
 
 /// Whether two answers say the same but for what one side has more: banks of PCR.
