@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 
+use snp::svsm::vtpm::COMMAND_MAX;
 use tpm_core::profile::MAX_RESPONSE_SIZE;
 use tpm_core::{Clock, Entropy, Failure, Hooks, Locality};
 
@@ -18,7 +19,8 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     /// Makes a TPM with new seeds, as after _TPM_Init: whoever uses it begins with TPM2_Startup.
     pub fn manufacture(mut entropy: E, mut clock: C) -> Result<Self, Failure> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
-        let tpm = Box::new(tpm_core::Tpm::manufacture(&mut hooks)?);
+        let mut tpm = Box::new(tpm_core::Tpm::manufacture(&mut hooks)?);
+        tpm.set_buffer_size(COMMAND_MAX);
         Ok(Self { tpm, entropy, clock })
     }
 
@@ -35,7 +37,8 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
 }
 
 impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
-    /// A response that the caller's buffer cannot hold becomes TPM_RC_SIZE: the engine's may be longer than the SVSM mailbox (ML-DSA-65 and -87).
+    /// The engine knows how much the SVSM mailbox holds, and refuses by itself what is longer (ML-DSA-65 and -87). A response that the caller's buffer cannot
+    /// hold would become TPM_RC_SIZE.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         const TPM_RC_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0x95];
         let mut answer = [0; MAX_RESPONSE_SIZE];

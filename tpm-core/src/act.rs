@@ -141,9 +141,9 @@ impl Acts {
         Self([Act::STOPPED; COUNT])
     }
 
-    /// After _TPM_Init: stopped, and remembering what was signaled.
+    /// After the _TPM_Init that follows a start: stopped, and remembering what was signaled. TPM Resume alone keeps that (Part 2, 8.12).
     pub(crate) fn after_init(&self) -> Self {
-        Self(self.0.map(|act| Act { preserved: act.preserved || act.signaled, ..Act::STOPPED }))
+        Self(self.0.map(|act| Act { preserved: act.signaled, ..Act::STOPPED }))
     }
 
     /// The timer at this position.

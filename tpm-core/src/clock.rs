@@ -3,7 +3,7 @@
 use crate::platform::Hooks;
 use crate::profile;
 use crate::rc::Fmt1;
-use crate::state::Ram;
+use crate::state::{Orderly, Ram};
 use crate::tpm::Tpm;
 use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
@@ -29,8 +29,9 @@ impl Rate {
         Self { divisor: NOMINAL, carry: 0 }
     }
 
-    /// One of the steps of TPM_CLOCK_ADJUST (Part 2, 6.7): 1 %, 0.1 % and the finest there is, slower (below zero) or faster.
-    pub(crate) fn adjust(&mut self, step: i8) {
+    /// One of the steps of TPM_CLOCK_ADJUST (Part 2, 6.7): 1 %, 0.1 % and the finest there is, slower (below zero) or faster; false, and nothing is done, if
+    /// that would be beyond the limit.
+    pub(crate) fn adjust(&mut self, step: i8) -> bool {
         let size = match step.unsigned_abs() {
             3 => NOMINAL / 100,
             2 => NOMINAL / 1000,
@@ -38,7 +39,11 @@ impl Rate {
             _ => 0,
         };
         let divisor = if step < 0 { self.divisor.saturating_add(size) } else { self.divisor.saturating_sub(size) };
-        self.divisor = divisor.clamp(NOMINAL - LIMIT, NOMINAL + LIMIT);
+        let possible = (NOMINAL - LIMIT..=NOMINAL + LIMIT).contains(&divisor);
+        if possible {
+            self.divisor = divisor;
+        }
+        possible
     }
 
     /// Milliseconds of the TPM in so many of the platform's.
@@ -80,6 +85,13 @@ impl Tpm {
             self.ram.clock_safe = true;
         }
         self.persistent.clock_ms = clock_ms;
+    }
+
+    /// A command has used Clock after TPM2_Shutdown: without another one the next start begins with a Clock that may have been seen before (Part 1, 33.3.3).
+    pub(crate) fn note_clock_use(&mut self) {
+        if self.persistent.orderly != Orderly::No {
+            self.persistent.saved_clock_safe = false;
+        }
     }
 
     /// TPM2_ClockSet: false, and nothing is done, if Clock would go back or too far.

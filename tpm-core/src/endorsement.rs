@@ -3,6 +3,8 @@
 //! They are what TPM2_CreatePrimary in the endorsement hierarchy makes of the same templates, with no sensitive data: the firmware binds
 //! them into its reports before anybody can send a command.
 
+use core::sync::atomic::AtomicBool;
+
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::sym::{Mode, SymAlg};
@@ -80,7 +82,8 @@ impl Tpm {
     /// [`Failure`] if `out` is too short, or the derivation fails, which it does not.
     pub fn endorsement_key(&self, template: EkTemplate, out: &mut [u8]) -> Result<usize, Failure> {
         let template = template.public();
-        let mut source = Primary::new(self, Handle::ENDORSEMENT, &template, &[]).map_err(|_| Failure)?;
+        let never = AtomicBool::new(false);
+        let mut source = Primary::new(self, Handle::ENDORSEMENT, &template, &[], &never).map_err(|_| Failure)?;
         let (public, _) = create(&mut source, &template, Auth::new(), &[]).map_err(|_| Failure)?;
         let mut w = Writer::new(out);
         public.marshal(&mut w);

@@ -125,7 +125,6 @@ impl Tpm {
         self.ram.clock_safe = true;
         self.persistent.reset_count = 0;
         self.reset.restart_count = 0;
-        self.reset.clear_count = 0;
         self.persistent.audit.counter = 0;
         self.clear.pcr_auth = Auth::new();
         self.reset.pcr_update_counter = self.reset.pcr_update_counter.wrapping_add(1);

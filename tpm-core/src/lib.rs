@@ -58,5 +58,5 @@ mod wire;
 
 pub use endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
-pub use state::{MAX_STATE_SIZE, StateError, StateForm};
+pub use state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
 pub use tpm::{Failure, Tpm};

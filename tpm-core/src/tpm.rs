@@ -1,9 +1,11 @@
 //! The TPM as one value: manufacture, _TPM_Init, execution of commands, consistency.
 
+use core::sync::atomic::AtomicBool;
+
 use crate::act::{self, Acts};
 use crate::audit::CommandAudit;
 use crate::clock::Rate;
-use crate::command::{CommandInfo, startup_code};
+use crate::command::{CommandInfo, ReadOnly, Su, startup_code};
 use crate::commit::Commit;
 use crate::crypto::Rng;
 use crate::crypto::drbg::Drbg;
@@ -50,14 +52,50 @@ impl Tpm {
         let mut ram = Ram::new(&self.persistent, hooks);
         core::mem::swap(&mut ram.sessions, &mut self.ram.sessions);
         ram.sessions.power_off();
-        ram.acts = self.ram.acts.after_init();
+        ram.acts = self.acts_after_init();
+        ram.buffer_size = self.ram.buffer_size;
         self.ram = ram;
+    }
+
+    /// What _TPM_Init leaves of the timers: two in a row are as one.
+    pub(crate) fn acts_after_init(&self) -> Acts {
+        if self.ram.started { self.ram.acts.after_init() } else { self.ram.acts }
     }
 
     /// Executes a command, and always writes a well-formed response: its length is returned. `response` holds at least
     /// [`profile::MAX_RESPONSE_SIZE`] octets.
     pub fn execute(&mut self, hooks: &mut Hooks<'_>, locality: Locality, request: &[u8], response: &mut [u8]) -> usize {
-        pipeline::execute(self, hooks, locality, request, response)
+        self.execute_unless(hooks, locality, request, response, &AtomicBool::new(false))
+    }
+
+    /// The same, with a flag by which the platform cancels the command, from another thread or an interrupt: a search for an RSA key, the one thing that
+    /// may take seconds, ends with `TPM_RC_CANCELED` and has changed nothing. Other commands go on to their end, as if it had come too late.
+    pub fn execute_unless(
+        &mut self,
+        hooks: &mut Hooks<'_>,
+        locality: Locality,
+        request: &[u8],
+        response: &mut [u8],
+        canceled: &AtomicBool,
+    ) -> usize {
+        pipeline::execute(self, hooks, locality, request, response, canceled)
+    }
+
+    /// How many octets a command or response can have on its way (TPM_PT_MAX_COMMAND_SIZE and _RESPONSE_SIZE), for a platform whose transport has a smaller
+    /// buffer than the engine: longer ones are `TPM_RC_COMMAND_SIZE`. From [`profile::MIN_BUFFER_SIZE`] to [`profile::MAX_COMMAND_SIZE`], to which others
+    /// are raised or cut; _TPM_Init leaves it, and it is no part of the state that is exported.
+    pub fn set_buffer_size(&mut self, octets: usize) {
+        self.ram.buffer_size = octets.clamp(profile::MIN_BUFFER_SIZE, profile::MAX_COMMAND_SIZE);
+    }
+
+    /// The platform ends in order: what TPM2_Shutdown(CLEAR) does, unless the platform's software has sent TPM2_Shutdown(STATE) and nothing has made that void.
+    /// Without one each use of an authValue under dictionary-attack protection costs a failed try at the next start. To be called before the state is saved
+    /// for the last time; the TPM goes on if commands still come.
+    pub fn shut_down(&mut self, hooks: &mut Hooks<'_>) {
+        self.advance_time(hooks);
+        if self.ram.started && !self.ram.failure && self.persistent.orderly != Orderly::State {
+            self.save_for(Su::Clear);
+        }
     }
 
     /// Asserts or withdraws physical presence.
@@ -84,16 +122,29 @@ impl Tpm {
     /// Whether the command may be executed in this state (Part 3, 5.3).
     ///
     /// - `FAILURE`: in failure mode, all but TPM2_GetTestResult and TPM2_GetCapability without sessions
-    /// - `READ_ONLY`: in read-only mode, what is not admitted there
+    /// - `READ_ONLY`: in read-only mode, what is never admitted there
     /// - `INITIALIZE`: before TPM2_Startup anything else, and that one after it
     pub(crate) fn admit(&self, info: &CommandInfo, sessions: bool) -> Result<(), Rc> {
         if self.ram.failure {
             return if !sessions && matches!(info.code, 0x17a | 0x17c) { Ok(()) } else { Err(Rc::FAILURE) };
         }
-        if self.clear.read_only && !info.read_only {
+        if self.clear.read_only && info.read_only == ReadOnly::Refused {
             return Err(Rc::READ_ONLY);
         }
         if self.ram.started == (info.code == startup_code()) { Err(Rc::INITIALIZE) } else { Ok(()) }
+    }
+
+    /// Whether read-only mode admits the command with these handles: that is asked before any authorization is checked (Part 1, 42.2).
+    ///
+    /// - `READ_ONLY`: in read-only mode, and something would change that outlives it
+    pub(crate) fn admit_handles(&self, info: &CommandInfo, handles: &[Handle]) -> Result<(), Rc> {
+        let admitted = match (info.read_only, handles) {
+            _ if !self.clear.read_only => true,
+            (ReadOnly::PassingIndex, [_, index, ..]) => self.is_passing_nv(*index),
+            (ReadOnly::NoPin, [entity, ..]) => self.pin_type(*entity).is_none(),
+            _ => true,
+        };
+        if admitted { Ok(()) } else { Err(Rc::READ_ONLY) }
     }
 
     /// `FAILURE` if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause can still be asked for.
@@ -224,6 +275,7 @@ impl Ram {
             time_ms: 0,
             time_epoch: 0,
             platform_now_ms: hooks.clock.now_ms(),
+            shutdown_clock_ms: 0,
             clock_rate: Rate::new(),
             clock_safe: false,
             acts: Acts::new(),
@@ -237,6 +289,7 @@ impl Ram {
             pcrs: Pcrs::new(persistent.pcr_allocation),
             root: Root::Locality0,
             hash_sequence: None,
+            buffer_size: profile::MAX_COMMAND_SIZE,
         }
     }
 }

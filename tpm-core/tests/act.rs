@@ -107,8 +107,9 @@ fn set_timeout_refuses_what_is_no_act_and_who_is_not_authorized() {
     assert_eq!(tpm.with(SET_TIMEOUT, &[ACT_0], &[b"p"], &1u32.to_be_bytes()), Ok(vec![]));
 }
 
+/// Part 2, 8.12, and Part 3, 9.3.1: on TPM Reset and TPM Restart timeout is zero, and both signaled and preserveSignaled are CLEAR.
 #[test]
-fn a_reset_stops_timers_and_remembers_their_signal() {
+fn a_reset_or_restart_stops_timers_and_forgets_their_signal() {
     for (shutdown, startup) in [(None, 0), (Some(0), 0), (Some(1), 0)] {
         let mut tpm = Fixture::new();
         set(&mut tpm, ACT_0, 1).unwrap();
@@ -116,11 +117,57 @@ fn a_reset_stops_timers_and_remembers_their_signal() {
         pass(&mut tpm, 2000);
         assert_eq!(state(&mut tpm, ACT_0), (0, SIGNALED));
         tpm.restart(shutdown, startup);
-        assert_eq!(state(&mut tpm, ACT_0), (0, PRESERVED));
+        assert_eq!(state(&mut tpm, ACT_0), (0, 0));
         assert_eq!(state(&mut tpm, ACT_A), (0, 0));
-        set(&mut tpm, ACT_0, 9).unwrap();
-        assert_eq!(state(&mut tpm, ACT_0), (9, 0), "until the timer is set");
     }
+    // Zero lets a running timer signal at once.
+    for shutdown in [None, Some(0), Some(1)] {
+        let mut tpm = Fixture::new();
+        set(&mut tpm, ACT_0, 5000).unwrap();
+        set(&mut tpm, ACT_0, 0).unwrap();
+        assert_eq!(state(&mut tpm, ACT_0), (0, SIGNALED));
+        tpm.restart(shutdown, 0);
+        assert_eq!(state(&mut tpm, ACT_0), (0, 0));
+    }
+}
+
+/// Part 2, 8.12: on TPM Resume signaled is preserved, and copied to preserveSignaled. Part 3, 33.2.1: TPM2_ACT_SetTimeout clears both.
+#[test]
+fn a_resume_keeps_a_signal_until_the_timer_is_set() {
+    let mut tpm = Fixture::new();
+    set(&mut tpm, ACT_0, 1).unwrap();
+    pass(&mut tpm, 1000);
+    tpm.restart(Some(1), 1);
+    assert_eq!(state(&mut tpm, ACT_0), (0, SIGNALED | PRESERVED));
+    assert_eq!(state(&mut tpm, ACT_A), (0, 0));
+    tpm.restart(Some(1), 1);
+    assert_eq!(state(&mut tpm, ACT_0), (0, SIGNALED | PRESERVED));
+    set(&mut tpm, ACT_0, 9).unwrap();
+    assert_eq!(state(&mut tpm, ACT_0), (9, 0));
+    tpm.restart(Some(1), 1);
+    assert_eq!(state(&mut tpm, ACT_0), (9, 0));
+    pass(&mut tpm, 9000);
+    tpm.restart(Some(1), 1);
+    assert_eq!(state(&mut tpm, ACT_0), (0, SIGNALED | PRESERVED));
+    tpm.restart(Some(1), 0);
+    assert_eq!(state(&mut tpm, ACT_0), (0, 0), "what a resume has preserved does not outlive a restart");
+}
+
+/// The signal that may have made the platform reset came after TPM2_Shutdown(STATE), which saved a running timer: preserveSignaled is a copy of the
+/// last signal, and the next TPM Resume copies again.
+#[test]
+fn preserve_signaled_is_that_of_the_last_resume() {
+    let mut tpm = Fixture::new();
+    set(&mut tpm, ACT_0, 2).unwrap();
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    pass(&mut tpm, 2000);
+    tpm.run(0x17b, &[], &[], &[0, 1]).unwrap();
+    assert!(tpm.tpm.act_signaled(0));
+    tpm.power_cycle();
+    tpm.run(0x144, &[], &[], &[0, 1]).unwrap();
+    assert_eq!(state(&mut tpm, ACT_0), (2, PRESERVED));
+    tpm.restart(Some(1), 1);
+    assert_eq!(state(&mut tpm, ACT_0), (1, 0));
 }
 
 #[test]

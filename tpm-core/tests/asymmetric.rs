@@ -220,7 +220,7 @@ fn tn_f_4956_rsa_checks_the_key() {
     assert_eq!(encrypt(&mut tpm, other, MESSAGE, &NO_SCHEME, b"x"), Err(handle(1, KEY)));
     assert_eq!(decrypt(&mut tpm, other, &RSAES, &NO_SCHEME, b"x"), Err(handle(1, KEY)));
     let signs = rsa(&mut tpm, SIGN, &NO_SCHEME);
-    assert_eq!(encrypt(&mut tpm, signs, MESSAGE, &NO_SCHEME, b"x"), Err(handle(1, ATTRIBUTES)));
+    assert_eq!(encrypt(&mut tpm, signs, MESSAGE, &NO_SCHEME, b"x"), Err(param(3, VALUE)));
     assert_eq!(decrypt(&mut tpm, signs, &RSAES, &NO_SCHEME, b"x"), Err(handle(1, ATTRIBUTES)), "TN F-4956");
     let restricted = restricted_rsa_key(&mut tpm);
     assert!(encrypt(&mut tpm, restricted, MESSAGE, &OAEP, b"").is_ok(), "TPM2_RSA_Encrypt takes a storage key");
@@ -304,6 +304,60 @@ fn ecc_parameters_are_those_of_the_curve() {
     assert_eq!(split(&p384[10..]).iter().map(Vec::len).collect::<Vec<_>>(), [48, 48, 48, 48, 48, 48, 1]);
     for unknown in [0, 0x11, 0xffff_u16] {
         assert_eq!(tpm.run(ECC_PARAMETERS, &[], &[], &unknown.to_be_bytes()), Err(param(1, CURVE)));
+    }
+}
+
+/// Part 3, 14.2.1: the TPM shall not check the attributes of the key, which the caller can load as it wants.
+#[test]
+fn rsa_encrypt_takes_a_key_of_any_attributes() {
+    let mut tpm = Fixture::new();
+    for attributes in [SIGN, DECRYPT, SIGN | DECRYPT] {
+        let key = rsa(&mut tpm, attributes, &NO_SCHEME);
+        let encrypted = encrypt(&mut tpm, key, MESSAGE, &NO_SCHEME, b"").unwrap();
+        assert_eq!(encrypted.len(), 2 + 256);
+        tpm.run(0x165, &[], &[], &key.to_be_bytes()).unwrap();
+    }
+}
+
+/// Part 3, 14.7.1: where a computation of Z gives the point at infinity, Z is an Empty Point. The other party can choose its static point so.
+#[test]
+fn z_gen_2_phase_at_infinity_gives_an_empty_point() {
+    use p256::elliptic_curve::PrimeField;
+    use p256::elliptic_curve::sec1::ToSec1Point;
+    let mut tpm = Fixture::new();
+    let key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
+    let ephemeral_scalar = p256::Scalar::from(77_u64);
+    let coordinates = |scalar: p256::Scalar| {
+        let point = (p256::ProjectivePoint::GENERATOR * scalar).to_affine().to_sec1_point(false);
+        (point.x().unwrap().to_vec(), point.y().unwrap().to_vec())
+    };
+    let (x, y) = coordinates(ephemeral_scalar);
+    // The associated value of a point: 2^w + (x mod 2^w), w 128 for MQV and 127 for SM2.
+    let associated = |w: u32| {
+        let low = u128::from_be_bytes(x[16..].try_into().unwrap());
+        let mut octets = [0; 32];
+        if w == 128 {
+            octets[15] = 1;
+            octets[16..].copy_from_slice(&low.to_be_bytes());
+        } else {
+            octets[16..].copy_from_slice(&(low | 1 << 127).to_be_bytes());
+        }
+        p256::Scalar::from_repr(octets.into()).unwrap()
+    };
+    // MQV multiplies Q_e + w · Q_s, SM2 Q_s + w · Q_e.
+    let statics = [
+        (0x1d_u16, -(ephemeral_scalar * associated(128).invert().unwrap())),
+        (0x1b, -(ephemeral_scalar * associated(127))),
+    ];
+    for (scheme, scalar) in statics {
+        let (sx, sy) = coordinates(scalar);
+        let (_, counter) = ephemeral(&mut tpm);
+        let points = [point_2b(&sx, &sy), point_2b(&x, &y)].concat();
+        let params = [&points[..], &scheme.to_be_bytes(), &counter.to_be_bytes()].concat();
+        let empty = tpm2b(&[0; 4]);
+        let outcome = tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params);
+        assert_eq!(outcome, Ok([empty.clone(), empty].concat()), "scheme {scheme:#x}");
+        assert_eq!(tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params), Err(param(4, VALUE)), "and is used up");
     }
 }
 

@@ -140,20 +140,24 @@ fn the_rate_is_adjusted_in_three_step_sizes() {
     }
 }
 
+/// The rate is adjusted until that is refused (Part 3, 29.3.1: `VALUE`, if it would be beyond what is nominal): first by large steps, then by small ones.
+fn adjust_to_the_limit(tpm: &mut Fixture, sign: i8) {
+    for step in [3, 2, 1] {
+        while adjust(tpm, sign * step) == Ok(vec![]) {}
+        assert_eq!(adjust(tpm, sign * step), Err(param(1, VALUE)));
+    }
+}
+
 #[test]
 fn many_small_readings_lose_nothing_and_the_rate_has_a_limit() {
     let mut tpm = Fixture::new();
-    for _ in 0..100 {
-        adjust(&mut tpm, -3).unwrap();
-    }
+    adjust_to_the_limit(&mut tpm, -1);
     for _ in 0..7000 {
         tpm.clock.0 += 1;
         read(&mut tpm);
     }
     assert_eq!(read(&mut tpm).time, 6000, "30000 / 35000 of 7000 ms");
-    for _ in 0..100 {
-        adjust(&mut tpm, 3).unwrap();
-    }
+    adjust_to_the_limit(&mut tpm, 1);
     tpm.clock.0 += 5000;
     assert_eq!(read(&mut tpm).time, 12000, "30000 / 25000 of 5000 ms");
 }

@@ -67,6 +67,25 @@ fn an_st_clear_object_does_not_outlive_tpm_restart() {
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
 }
 
+/// Part 1, 34.4.4: only TPM2_Startup(CLEAR) changes clearCount, and Part 3, 24.6.1, does not name it among what TPM2_Clear sets to zero.
+#[test]
+fn tpm2_clear_brings_no_st_clear_object_back() {
+    let mut tpm = Fixture::new();
+    let (parent, _) = tpm.primary(PLATFORM, &ecc_storage());
+    let item = tpm.child(parent, b"", b"secret", &sealed().with(a::ST_CLEAR));
+    let context = save(&mut tpm, item).unwrap();
+    restart(&mut tpm);
+    assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
+    tpm.with(0x126, &[PLATFORM], &[b""], &[]).unwrap();
+    assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
+    // What was saved since the start stays good: the platform's objects are not the owner's.
+    let (parent, _) = tpm.primary(PLATFORM, &ecc_storage());
+    let item = tpm.child(parent, b"", b"secret", &sealed().with(a::ST_CLEAR));
+    let context = save(&mut tpm, item).unwrap();
+    tpm.with(0x126, &[PLATFORM], &[b""], &[]).unwrap();
+    assert!(load(&mut tpm, &context).is_ok());
+}
+
 /// threats.md 4, F-9205.
 #[test]
 fn tn_f_9205_every_bit_of_a_context_counts() {
@@ -182,6 +201,23 @@ fn flush_context_wants_what_is_there() {
     assert_eq!(tpm.flush(s), Ok(vec![]));
     assert_eq!(tpm.with(FLUSH, &[], &[b""], &h.to_be_bytes()), Err(AUTH_CONTEXT));
     assert_eq!(tpm.with(SAVE, &[s], &[b""], &[]), Err(reference_h(0)));
+}
+
+/// Part 3, 28.4.1: when a session is flushed, the upper octet of the handle is ignored, be it loaded or saved.
+#[test]
+fn flush_context_ignores_the_type_of_a_sessions_handle() {
+    let mut tpm = Fixture::new();
+    for kind in [0, 1] {
+        let params = [&tpm2b(&[1; 16])[..], &[0, 0], &[kind], NONE, &[0, 0xb]].concat();
+        let begin = |tpm: &mut Fixture| handle_of(&tpm.run(START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap());
+        let s = begin(&mut tpm);
+        assert_eq!(tpm.flush(s ^ 0x0100_0000), Ok(vec![]));
+        assert_eq!(tpm.flush(s), Err(param(1, HANDLE)), "it is gone");
+        let s = begin(&mut tpm);
+        let context = save(&mut tpm, s).unwrap();
+        assert_eq!(tpm.flush(s ^ 0x0100_0000), Ok(vec![]));
+        assert_eq!(load(&mut tpm, &context), Err(param(1, HANDLE)));
+    }
 }
 
 #[test]

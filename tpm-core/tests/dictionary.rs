@@ -6,6 +6,7 @@ use harness::codes::{
     AUTH_FAIL, AUTH_MISSING, BAD_AUTH, INSUFFICIENT, LOCKOUT, LOCKOUT_HIERARCHY, OWNER, PLATFORM, VALUE, handle, param,
     session,
 };
+use harness::session::{Kind, Session};
 use harness::{Fixture, Outcome, tpm2b};
 
 const LOCK_RESET: u32 = 0x139;
@@ -219,6 +220,30 @@ fn only_the_lockout_hierarchy_resets_and_sets_parameters() {
     assert_eq!([0x20f, 0x210, 0x211].map(|pt| property(&mut tpm, pt)), [4, 100, 1000]);
 }
 
+/// Part 1, 16.8.5: the lockout of lockoutAuth ends "when TPM2_DictionaryAttackLockReset() is used with a successful lockoutPolicy", whatever lockoutRecovery is.
+#[test]
+fn a_reset_by_lockout_policy_enables_lockout_auth_again() {
+    let mut tpm = fixture();
+    let only_reset = |tpm: &mut Fixture, kind| {
+        let s = Session::plain(tpm, kind);
+        assert_eq!(tpm.run(0x16c, &[s.handle], &[], &LOCK_RESET.to_be_bytes()), Ok(vec![]));
+        s
+    };
+    let trial = only_reset(&mut tpm, Kind::Trial);
+    let policy = tpm.run(0x189, &[trial.handle], &[], &[]).unwrap();
+    tpm.with(0x12e, &[LOCKOUT_HIERARCHY], &[b"lock"], &[&policy[..], &[0, 0xb]].concat()).unwrap();
+    for lockout_recovery_s in [LOCKOUT_RECOVERY_S, 0] {
+        parameters(&mut tpm, TRIES, RECOVERY_S, lockout_recovery_s).unwrap();
+        assert_eq!(wrong(&mut tpm), DENIED);
+        assert_eq!(lock_reset(&mut tpm, b"no"), DENIED);
+        assert_eq!(lock_reset(&mut tpm, b"lock"), LOCKED);
+        let mut s = only_reset(&mut tpm, Kind::Policy);
+        let reset = tpm.exec(LOCK_RESET, &[LOCKOUT_HIERARCHY], vec![s.with(0).last().into()], &[]);
+        assert_eq!((reset, failed_tries(&mut tpm)), (Ok(vec![]), 0));
+        assert_eq!(lock_reset(&mut tpm, b"lock"), Ok(vec![]));
+    }
+}
+
 #[test]
 fn one_failure_of_lockout_auth_disables_it_for_a_time() {
     let mut tpm = fixture();
@@ -321,4 +346,76 @@ fn power_cuts_without_a_protected_use_do_not_count() {
     tpm.restart(Some(0), 0);
     tpm.restart(None, 0);
     assert_eq!(failed_tries(&mut tpm), 0, "a use before TPM2_Shutdown is over and done with");
+}
+
+/// Part 3, 31.1: that an index has not been written is told before its authValue is checked, and an authorization failure for that is not logged.
+#[test]
+fn guesses_at_an_index_that_has_not_been_written_do_not_count() {
+    use harness::codes::{BAD_AUTH, NV_UNINITIALIZED};
+    use harness::nv::{a, define};
+    const INDEX: u32 = 0x0150_0005;
+    let mut tpm = fixture();
+    tpm.restart(Some(0), 0);
+    define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE | a::READ_STCLEAR, 1).unwrap();
+    for auth in [&b"no"[..], b"pw"] {
+        assert_eq!(read(&mut tpm, INDEX, auth), Err(NV_UNINITIALIZED));
+        let certify = [&tpm2b(b"")[..], &[0, 0x10, 0, 1, 0, 0]].concat();
+        let certified = tpm.with(0x184, &[0x4000_0007, INDEX, INDEX], &[b"", auth], &certify);
+        assert_eq!(certified, Err(NV_UNINITIALIZED));
+        let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
+        let policy = tpm.run(0x176, &[0x4000_0007, 0x4000_0007], &[], &start).unwrap();
+        let policy = u32::from_be_bytes(policy[..4].try_into().unwrap());
+        let operand = [&tpm2b(b"x")[..], &[0, 0, 0, 0]].concat();
+        assert_eq!(tpm.with(0x149, &[INDEX, INDEX, policy], &[auth], &operand), Err(NV_UNINITIALIZED), "TPM2_PolicyNV");
+        assert_eq!(tpm.with(0x192, &[INDEX, INDEX, policy], &[auth], &[]), Err(NV_UNINITIALIZED));
+        tpm.run(0x165, &[], &[], &policy.to_be_bytes()).unwrap();
+    }
+    assert_eq!(failed_tries(&mut tpm), 0);
+    // The owner's authorization is checked as ever, and what does not read the contents asks for the index' own.
+    let by_owner = tpm.with(0x14e, &[OWNER, INDEX], &[b"no"], &[0, 1, 0, 0]);
+    assert_eq!(by_owner, Err(session(1, BAD_AUTH)));
+    assert_eq!(tpm.with(0x14f, &[INDEX, INDEX], &[b"no"], &[]), DENIED, "TPM2_NV_ReadLock");
+    tpm.restart(None, 0);
+    assert_eq!(failed_tries(&mut tpm), 2, "the guess, and the power cut after it");
+}
+
+/// Part 1, 16.8.6: the flag that a protected authValue was used costs a failed try after a non-orderly restart only; a platform that ends in order sends
+/// TPM2_Shutdown for a system that did not.
+#[test]
+fn an_orderly_end_of_the_platform_costs_no_try() {
+    let mut tpm = fixture();
+    for _ in 0..2 * TRIES {
+        assert_eq!(right(&mut tpm).as_deref(), Ok(READ));
+        tpm.shut_down();
+        tpm.restart(None, 0);
+        assert_eq!(failed_tries(&mut tpm), 0);
+    }
+    // What was wrong before stays so, and a use after it counts again.
+    assert_eq!(wrong(&mut tpm), DENIED);
+    tpm.shut_down();
+    assert_eq!(right(&mut tpm).as_deref(), Ok(READ));
+    tpm.restart(None, 0);
+    assert_eq!(failed_tries(&mut tpm), 2);
+}
+
+/// The command that was refused before the password was looked at has used no authValue (Part 1, 16.8.6), and voids no shutdown.
+#[test]
+fn a_command_that_is_refused_before_its_authorization_is_compared_is_no_use() {
+    use harness::codes::{AUTH_TYPE, AUTH_UNAVAILABLE};
+    let mut tpm = fixture();
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    assert_eq!(
+        tpm.with(0x13b, &[PROTECTED], &[b"no"], &tpm2b(b"new")),
+        Err(AUTH_TYPE),
+        "TPM2_NV_ChangeAuth by password"
+    );
+    tpm.power_cycle();
+    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Ok(vec![]));
+    let public =
+        [&0x0150_0002_u32.to_be_bytes()[..], &[0, 0xb], &0x0002_0004_u32.to_be_bytes(), &[0, 0, 0, 1]].concat();
+    tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
+    tpm.restart(Some(0), 0);
+    assert_eq!(read(&mut tpm, 0x0150_0002, b"no"), Err(AUTH_UNAVAILABLE), "no TPMA_NV_AUTHREAD");
+    tpm.restart(None, 0);
+    assert_eq!(failed_tries(&mut tpm), 0);
 }

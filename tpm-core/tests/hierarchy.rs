@@ -231,18 +231,24 @@ fn auth_values_change_and_lose_trailing_zeros() {
         assert_eq!(change_auth(&mut tpm, h, b"", b"new\0\0"), Ok(vec![]));
         assert_eq!(property(&mut tpm, 0x200) & 7, bit, "TPM_PT_PERMANENT");
         let wrong = if h == LOCKOUT_HIERARCHY { AUTH_FAIL } else { BAD_AUTH };
-        assert_eq!(change_auth(&mut tpm, h, b"new", &[7; 64]), Ok(vec![]));
-        assert_eq!(change_auth(&mut tpm, h, &[7; 64], b"\0\0"), Ok(vec![]));
+        assert_eq!(change_auth(&mut tpm, h, b"new", &[7; 32]), Ok(vec![]));
+        assert_eq!(change_auth(&mut tpm, h, &[7; 32], b"\0\0"), Ok(vec![]));
         assert_eq!(property(&mut tpm, 0x200) & 7, 0, "empty again");
         change_auth(&mut tpm, h, b"", b"last").unwrap();
         assert_eq!(change_auth(&mut tpm, h, b"", b""), Err(session(1, wrong)));
     }
 }
 
+/// Part 3, 24.8.1: "no larger than the digest produced by the hash algorithm used for context integrity", which TPM_PT_CONTEXT_HASH says is SHA-256.
 #[test]
 fn change_auth_refuses_what_is_too_long_and_what_has_no_auth_value() {
     let mut tpm = Fixture::new();
-    assert_eq!(change_auth(&mut tpm, OWNER, b"", &[7; 65]), Err(param(1, SIZE)));
+    for (h, n) in [OWNER, ENDORSEMENT, PLATFORM, LOCKOUT_HIERARCHY].into_iter().zip([33, 48, 64, 65]) {
+        assert_eq!(change_auth(&mut tpm, h, b"", &vec![7; n]), Err(param(1, SIZE)), "{n}");
+    }
+    let padded = [&[7; 32][..], &[0; 32]].concat();
+    assert_eq!(change_auth(&mut tpm, OWNER, b"", &padded), Ok(vec![]), "trailing zeros do not count");
+    assert_eq!(change_auth(&mut tpm, OWNER, &[7; 32], b""), Ok(vec![]));
     for h in [NULL, PLATFORM_NV, ACT_0, INDEX] {
         assert_eq!(change_auth(&mut tpm, h, b"", b"x"), Err(handle(1, VALUE)));
     }
@@ -565,6 +571,36 @@ fn in_read_only_mode_no_pin_is_counted_by_policy_secret() {
     run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
     assert_eq!(assert(&mut tpm, INDEX, b"pw"), Err(READ_ONLY));
     assert_eq!(assert(&mut tpm, OWNER, b""), Ok(()));
+}
+
+/// Part 1, 42.2: READ_ONLY comes before authorization checks; 42.3: what is not permitted has no effect on the TPM's state.
+#[test]
+fn what_read_only_mode_refuses_is_refused_before_its_authorization_and_counts_nothing() {
+    use harness::nv::a;
+    const PIN: u32 = INDEX + 1;
+    let mut tpm = Fixture::new();
+    let attributes = a::PIN_FAIL | a::AUTHREAD | a::OWNERREAD | a::OWNERWRITE | a::NO_DA;
+    harness::nv::define(&mut tpm, PIN, attributes, 8).unwrap();
+    harness::nv::write(&mut tpm, OWNER, PIN, &[0, 0, 0, 1, 0, 0, 0, 9], 0).unwrap();
+    // Under dictionary-attack protection.
+    harness::nv::define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE | a::WRITE_STCLEAR | a::READ_STCLEAR, 8).unwrap();
+    let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
+    let policy = harness::keys::handle_of(&tpm.run(0x176, &[NULL, NULL], &[], &start).unwrap());
+    run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    for auth in [&b"pw"[..], b"no"] {
+        assert_eq!(tpm.with(0x151, &[PIN, policy], &[auth], &[0; 10]), Err(READ_ONLY), "TPM2_PolicySecret");
+        let data = [&tpm2b(&[7; 8])[..], &[0, 0]].concat();
+        for (code, params) in [(0x137, &data[..]), (0x136, &[0, 0]), (0x135, &[0; 8]), (0x138, &[]), (0x14f, &[])] {
+            assert_eq!(tpm.with(code, &[INDEX, INDEX], &[auth], params), Err(READ_ONLY), "command {code:#x}");
+        }
+    }
+    assert_eq!(tpm.run(0x151, &[PIN, policy], &[], &[0; 10]), Err(READ_ONLY), "nor is there an authorization to miss");
+    assert_eq!(harness::nv::read(&mut tpm, OWNER, PIN, 8, 0), Ok(vec![0, 0, 0, 1, 0, 0, 0, 9]));
+    let tries = capability(&mut tpm, 6, 0x20e, 1);
+    assert_eq!(tries[tries.len() - 4..], [0; 4], "TPM_PT_LOCKOUT_COUNTER");
+    tpm.power_cycle();
+    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Ok(vec![]), "the shutdown before them still counts");
 }
 
 #[test]

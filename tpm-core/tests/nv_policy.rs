@@ -8,6 +8,7 @@ use harness::codes::{
 use harness::nv::{
     CHANGE_AUTH, INDEX, OTHER, PIN, READ, UNDEFINE_SPACE_SPECIAL, a, define, define_as, public, read, write,
 };
+use harness::session::{Auth, Kind, Session, Start};
 use harness::{Fixture, Outcome, password, tpm2b};
 use sha2::{Digest, Sha256};
 
@@ -272,4 +273,192 @@ fn an_index_written_to_write_lock_by_policy() {
     let policy = start_for(&mut tpm, READ);
     let read = tpm.with_area(READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0; 4]);
     assert_eq!(read, Err(AUTH_UNAVAILABLE), "no TPMA_NV_POLICYREAD");
+}
+
+/// How the authValue of an index comes to the TPM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum By {
+    Password,
+    /// an HMAC session
+    Hmac,
+    /// a policy session with TPM2_PolicyPassword
+    PolicyPassword,
+    /// a policy session with TPM2_PolicyAuthValue
+    PolicyAuthValue,
+    /// the same, bound to the owner
+    Bound,
+}
+
+const EACH: [By; 5] = [By::Password, By::Hmac, By::PolicyPassword, By::PolicyAuthValue, By::Bound];
+
+/// A command that the index authorizes with this as its authValue, in a session of its own. Its policy is TPM2_PolicyAuthValue, after
+/// TPM2_PolicyCommandCode for the ADMIN role.
+fn authorized_by(tpm: &mut Fixture, by: By, code: u32, handles: &[u32], auth: &[u8], params: &[u8]) -> Outcome {
+    if by == By::Password {
+        return tpm.exec(code, handles, vec![Auth::Password(auth)], params);
+    }
+    let kind = if by == By::Hmac { Kind::Hmac } else { Kind::Policy };
+    let bind: (u32, &[u8]) = if by == By::Bound { (OWNER, b"") } else { (harness::codes::NULL, b"") };
+    let mut s = Session::start(tpm, &Start { kind, bind, ..Start::default() });
+    if kind == Kind::Policy {
+        if code == CHANGE_AUTH {
+            tpm.run(POLICY_COMMAND_CODE, &[s.handle], &[], &code.to_be_bytes()).unwrap();
+        }
+        let step = if by == By::PolicyPassword { POLICY_PASSWORD } else { POLICY_AUTH_VALUE };
+        tpm.run(step, &[s.handle], &[], &[]).unwrap();
+    }
+    let one = if by == By::PolicyPassword { s.with(0).raw(auth) } else { s.auth(0, auth) };
+    let outcome = tpm.exec(code, handles, vec![one.into()], params);
+    tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+    outcome
+}
+
+/// A PIN index whose authValue "pw" reads it in each way.
+fn pin_for_all(tpm: &mut Fixture, kind: u32) {
+    let digest = step(&[0; 32], &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+    define_as(tpm, OWNER, b"pw", &public(INDEX, PIN | kind | a::POLICYREAD | a::POLICYWRITE, &digest, 8)).unwrap();
+}
+
+/// Part 1, 34.2.6.6: authorization fails if pinCount is not less than pinLimit; a failure counts for PIN Fail. 34.2.8.2: a PIN has its own
+/// protection against guessing.
+#[test]
+fn guesses_at_a_pin_fail_index_end_at_its_limit_whatever_the_session() {
+    for by in EACH {
+        let mut tpm = Fixture::new();
+        pin_for_all(&mut tpm, a::PIN_FAIL);
+        set_pin(&mut tpm, INDEX, 0, 3);
+        let mut attempt = |auth: &[u8]| authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], auth, &[0; 4]).map(drop);
+        for _ in 0..3 {
+            assert_eq!(attempt(b"no"), Err(session(1, BAD_AUTH)), "{by:?}");
+        }
+        for _ in 0..20 {
+            assert_eq!(attempt(b"no"), Err(AUTH_UNAVAILABLE), "{by:?}");
+        }
+        assert_eq!(attempt(b"pw"), Err(AUTH_UNAVAILABLE), "{by:?}");
+        assert_eq!(pin_count(&mut tpm, INDEX), 3, "{by:?}: what was not admitted does not count");
+        set_pin(&mut tpm, INDEX, 2, 3);
+        let right = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]);
+        assert_eq!((right, pin_count(&mut tpm, INDEX)), (Ok(vec![0, 0]), 0), "{by:?}");
+    }
+}
+
+/// Part 1, 34.2.8.1: pinLimit is the number of correct authorization attempts that are permitted.
+#[test]
+fn uses_of_a_pin_pass_index_end_at_its_limit_whatever_the_session() {
+    for by in EACH {
+        let mut tpm = Fixture::new();
+        pin_for_all(&mut tpm, a::PIN_PASS);
+        set_pin(&mut tpm, INDEX, 0, 2);
+        for n in 1..=2 {
+            assert_eq!(authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]), Ok(vec![0, 0]), "{by:?}");
+            assert_eq!(pin_count(&mut tpm, INDEX), n, "{by:?}");
+        }
+        for auth in [&b"pw"[..], b"no"] {
+            let outcome = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], auth, &[0; 4]);
+            assert_eq!(outcome, Err(AUTH_UNAVAILABLE), "{by:?}");
+        }
+        assert_eq!(pin_count(&mut tpm, INDEX), 2, "{by:?}");
+    }
+}
+
+/// Part 1, 34.2.8.3: the authorization check of an unwritten PIN index must fail, and TPM2_PolicyAuthValue and TPM2_PolicyPassword cannot be used for its first
+/// write.
+#[test]
+fn an_unwritten_pin_index_authorizes_nothing_whatever_the_session() {
+    for by in EACH {
+        for kind in [a::PIN_FAIL, a::PIN_PASS] {
+            let mut tpm = Fixture::new();
+            pin_for_all(&mut tpm, kind);
+            let target = start(&mut tpm);
+            let read = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]);
+            assert_eq!(read, Err(AUTH_UNAVAILABLE), "{by:?}");
+            let data = [&tpm2b(&[0, 0, 0, 0, 0, 0, 0, 9])[..], &[0, 0]].concat();
+            let write = authorized_by(&mut tpm, by, harness::nv::WRITE, &[INDEX, INDEX], b"pw", &data);
+            assert_eq!(write, Err(AUTH_UNAVAILABLE), "{by:?}");
+            let secret = authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]);
+            assert_eq!(secret, Err(AUTH_UNAVAILABLE), "{by:?}");
+        }
+    }
+}
+
+/// Part 3, 23.4.1: a successful authorization counts for PIN Pass, a failing one for PIN Fail, in the session of TPM2_PolicySecret, too.
+#[test]
+fn policy_secret_through_a_policy_session_counts_and_ends_at_the_limit() {
+    for by in EACH {
+        let mut tpm = Fixture::new();
+        let target = start(&mut tpm);
+        pin_for_all(&mut tpm, a::PIN_PASS);
+        set_pin(&mut tpm, INDEX, 0, 1);
+        let mut assert_secret =
+            |auth: &[u8]| authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], auth, &[0; 10]).map(drop);
+        assert_eq!(assert_secret(b"no"), Err(session(1, BAD_AUTH)), "{by:?}");
+        assert_eq!(assert_secret(b"pw"), Ok(()), "{by:?}");
+        assert_eq!(assert_secret(b"pw"), Err(AUTH_UNAVAILABLE), "{by:?}");
+        assert_eq!(pin_count(&mut tpm, INDEX), 1, "{by:?}");
+    }
+}
+
+/// Part 1, 34.2.6.6, in the ADMIN role, for which there must be a policy.
+#[test]
+fn the_admin_role_of_a_pin_index_is_held_to_its_limit() {
+    for by in [By::PolicyPassword, By::PolicyAuthValue, By::Bound] {
+        let mut tpm = Fixture::new();
+        let digest = step(&command_code(CHANGE_AUTH), &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+        define_as(&mut tpm, OWNER, b"pw", &public(INDEX, PIN | a::PIN_FAIL, &digest, 8)).unwrap();
+        set_pin(&mut tpm, INDEX, 0, 2);
+        let mut change = |auth: &[u8]| authorized_by(&mut tpm, by, CHANGE_AUTH, &[INDEX], auth, &tpm2b(b"pw"));
+        for _ in 0..2 {
+            assert_eq!(change(b"no"), Err(session(1, BAD_AUTH)), "{by:?}");
+        }
+        assert_eq!(change(b"pw"), Err(AUTH_UNAVAILABLE), "{by:?}");
+    }
+}
+
+/// Part 3, 5.6 and 31.13: the authValue reads an index with TPMA_NV_AUTHREAD only. 23.4.1 asks that of a PIN index in TPM2_PolicySecret neither.
+#[test]
+fn without_authread_a_pin_is_good_for_policy_secret_alone() {
+    let mut tpm = Fixture::new();
+    let target = start(&mut tpm);
+    define(&mut tpm, INDEX, (PIN | a::PIN_PASS) & !a::AUTHREAD, 8).unwrap();
+    set_pin(&mut tpm, INDEX, 0, 9);
+    for by in [By::Password, By::Hmac] {
+        let read = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]);
+        assert_eq!(read, Err(AUTH_UNAVAILABLE), "{by:?}");
+        assert!(authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]).is_ok(), "{by:?}");
+    }
+    assert_eq!(pin_count(&mut tpm, INDEX), 2);
+}
+
+/// Part 1, 34.2.8.3: a PIN index cannot be a bind entity, or a session that authorizes something else would be a guess that does not count.
+#[test]
+fn no_session_is_bound_to_a_pin_index() {
+    let mut tpm = Fixture::new();
+    for kind in [a::PIN_FAIL, a::PIN_PASS] {
+        define(&mut tpm, INDEX, PIN | kind, 8).unwrap();
+        for _ in 0..2 {
+            for kind in [0, 1, 3] {
+                let params = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[kind, 0, 0x10, 0, 0xb]].concat();
+                let outcome = tpm.run(0x176, &[harness::codes::NULL, INDEX], &[], &params);
+                assert_eq!(outcome, Err(handle(2, harness::codes::HANDLE)));
+            }
+            set_pin(&mut tpm, INDEX, 0, 9);
+        }
+        harness::nv::act(&mut tpm, harness::nv::UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+    }
+}
+
+/// Part 3, 23.4.1: TPMA_NV_AUTHREAD is required to be SET in an index that is no PIN, and that in a policy session, too.
+#[test]
+fn policy_secret_through_a_policy_session_needs_authread() {
+    for by in EACH {
+        for (attributes, outcome) in [(a::AUTHREAD, Ok(())), (0, Err(AUTH_UNAVAILABLE))] {
+            let mut tpm = Fixture::new();
+            let target = start(&mut tpm);
+            let digest = step(&[0; 32], &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+            let attributes = attributes | a::OWNERWRITE | a::POLICYREAD | a::NO_DA;
+            define_as(&mut tpm, OWNER, b"pw", &public(INDEX, attributes, &digest, 8)).unwrap();
+            let secret = authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]);
+            assert_eq!(secret.map(drop), outcome, "{by:?}");
+        }
+    }
 }

@@ -247,6 +247,28 @@ fn of_a_bank_named_twice_the_last_allocation_counts() {
     assert_eq!(read(&mut tpm, SHA1, 1), None);
 }
 
+/// Part 3, 22.5.1: each TPM2_PCR_Allocate before _TPM_Init overwrites the stored one, and the banks that it does not list stay as they are.
+#[test]
+fn a_second_allocation_overwrites_the_first() {
+    let mut tpm = Fixture::new();
+    tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SHA384, 0)])).unwrap();
+    let reply = tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SHA512, 0)])).unwrap();
+    assert_eq!(reply[5..9], u32::to_be_bytes(24 * (20 + 32 + 48)), "sizeNeeded");
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, SHA384, 0), Some(vec![0; 48]), "of the first nothing is left");
+    assert_eq!(read(&mut tpm, SHA512, 0), None);
+    // One that is refused overwrites nothing; the last one may take all back.
+    tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SHA384, 0)])).unwrap();
+    let refused = selection(&[(SHA1, 0), (SHA256, 0), (SHA384, 0)]);
+    assert_eq!(tpm.with(ALLOCATE, &[PLATFORM], &[b""], &refused), Err(PCR));
+    tpm.restart(None, 0);
+    assert_eq!((read(&mut tpm, SHA384, 0), read(&mut tpm, SHA512, 0)), (None, None));
+    tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[(SHA384, 0xff_ffff)])).unwrap();
+    tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection(&[])).unwrap();
+    tpm.restart(None, 0);
+    assert_eq!(read(&mut tpm, SHA384, 0), None);
+}
+
 #[test]
 fn an_allocation_must_leave_pcr_0_and_17() {
     let mut tpm = Fixture::new();
@@ -393,6 +415,17 @@ fn a_drtm_event_after_startup_resets_pcr_17_to_22_and_extends_17() {
     assert_eq!(read(&mut tpm, SHA256, 16), kept);
     assert_eq!(read(&mut tpm, SHA256, 0), Some(vec![0; 32]));
     assert!(update_counter(&mut tpm) > FIRST_COUNT, "a policy over these PCR no longer holds");
+}
+
+/// Part 3, 22.1 and 22.11: the event extends one PCR in each bank, which counts once for each; what it resets before is no command's reset.
+#[test]
+fn a_drtm_event_counts_once_for_each_bank() {
+    let mut tpm = Fixture::new();
+    let before = update_counter(&mut tpm);
+    tpm.tpm.hash_start();
+    tpm.tpm.hash_data(b"launch");
+    assert!(tpm.tpm.hash_end());
+    assert_eq!(update_counter(&mut tpm), before + 4);
 }
 
 #[test]

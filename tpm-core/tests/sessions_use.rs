@@ -3,8 +3,8 @@
 
 mod harness;
 use harness::codes::{
-    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, EXCLUSIVE, HANDLE, INSUFFICIENT, LOCKOUT,
-    LOCKOUT_HIERARCHY, NONCE, NULL, OWNER, PW, RESERVED_BITS, SIZE, SYMMETRIC, VALUE, reference_s,
+    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, AUTHSIZE, BAD_AUTH, EXCLUSIVE, HANDLE, INSUFFICIENT,
+    LOCKOUT, LOCKOUT_HIERARCHY, NONCE, NULL, OWNER, PW, RESERVED_BITS, SIZE, SYMMETRIC, VALUE, reference_s,
     session as at_session,
 };
 use harness::session::{Alg, Auth, Kind, Session, Start, Sym, attr, name};
@@ -96,7 +96,7 @@ fn session_area_codes() {
     let mut read = |area: &[u8]| tpm.with_area(READ, &[INDEX, INDEX], area, &[0, 48, 0, 0]).map(|_| ());
     let at = |n, code| Err(at_session(n, code));
     let rows: Vec<(&str, Vec<u8>, Result<(), u32>)> = vec![
-        ("less than one entry", vec![0; 8], Err(0x80 | SIZE)),
+        ("less than one entry", vec![0; 8], Err(AUTHSIZE)),
         ("no session handle", entry(0x8000_0000, b"", 1, b""), at(1, VALUE)),
         ("a hierarchy", entry(OWNER, b"", 1, b""), at(1, VALUE)),
         ("not loaded", entry(0x0200_0030, b"", 1, b""), Err(reference_s(0))),
@@ -119,7 +119,7 @@ fn session_area_codes() {
             [entry(hmac.handle, b"", 1, b""), entry(hmac.handle, b"", 0x21, b"")].concat(),
             at(2, HANDLE),
         ),
-        ("four", [&pw[..], &pw, &pw, &[1]].concat(), at(4, SIZE)),
+        ("four", [&pw[..], &pw, &pw, &[1]].concat(), Err(AUTHSIZE)),
         ("no first parameter to decrypt", [&pw[..], &entry(hmac.handle, b"", 0x21, b"")].concat(), at(2, ATTRIBUTES)),
         ("no algorithm", [&pw[..], &entry(plain.handle, b"", 0x41, b"")].concat(), at(2, SYMMETRIC)),
         (
@@ -166,10 +166,11 @@ fn authorization_size_codes() {
     };
     assert_eq!(with(&[]), 0x80 | INSUFFICIENT);
     assert_eq!(with(&[0, 0, 0]), 0x80 | INSUFFICIENT);
-    assert_eq!(with(&[0; 4]), 0x80 | SIZE);
-    assert_eq!(with(&[&[0, 0, 0, 8][..], &[0; 20]].concat()), 0x80 | SIZE);
-    assert_eq!(with(&[&[0, 0, 0, 10][..], &[0; 9]].concat()), 0x80 | SIZE);
-    assert_eq!(with(&[&[0xff; 4][..], &[0; 9]].concat()), 0x80 | SIZE);
+    // Part 3, 5.5: authorizationSize is not within an acceptable range.
+    for area in [&[0; 4][..], &[&[0, 0, 0, 8][..], &[0; 20]].concat(), &[0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+        assert_eq!(with(area), AUTHSIZE);
+    }
+    assert_eq!(with(&[&[0xff; 4][..], &[0; 9]].concat()), AUTHSIZE);
     let area = password(b"pw");
     assert_eq!(tpm.with_area(FLUSH_CONTEXT, &[], &area, &[0x80, 0, 0, 0]), Err(AUTH_CONTEXT), "no sessions here");
 }

@@ -74,7 +74,7 @@ fn malformed_headers_are_refused() {
             &[0, 8],
         ]
         .concat();
-        assert_eq!(rc(&tpm.raw(&bad)), 0x095, "SIZE, authorizationSize {area}");
+        assert_eq!(rc(&tpm.raw(&bad)), harness::codes::AUTHSIZE, "authorizationSize {area}");
     }
 }
 
@@ -202,10 +202,10 @@ fn resume_needs_the_hcrtm_as_before() {
     let mut tpm = Fixture::new();
     shutdown(&mut tpm, 1);
     measure(&mut tpm);
-    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "there was none before");
+    assert_eq!(startup(&mut tpm, 1, 0), Err(LOCALITY), "there was none before");
     assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
     shutdown(&mut tpm, 1);
-    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "there was one before");
+    assert_eq!(startup(&mut tpm, 1, 0), Err(LOCALITY), "there was one before");
     measure(&mut tpm);
     assert_eq!(startup(&mut tpm, 1, 3), Ok(vec![]), "with an H-CRTM the locality does not matter");
 }
@@ -248,10 +248,11 @@ fn orderly_tells_whether_a_shutdown_came_before() {
 #[test]
 fn cve_2020_26933_a_use_under_da_protection_voids_the_shutdown() {
     use harness::codes::{AUTH_FAIL, session};
-    use harness::nv::{INDEX, READ, a, define};
+    use harness::nv::{INDEX, READ, a, define, write};
     const LOCKOUT_COUNTER: u32 = 0x20e;
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
+    write(&mut tpm, INDEX, INDEX, &[0; 8], 0).unwrap();
     assert_eq!(tpm.run(0x145, &[], &[], &[0, 1]), Ok(vec![]));
     assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"no"], &[0; 4]), Err(session(1, AUTH_FAIL)));
     tpm.power_cycle();
@@ -260,4 +261,32 @@ fn cve_2020_26933_a_use_under_da_protection_voids_the_shutdown() {
     assert_eq!(property(&mut tpm, LOCKOUT_COUNTER), 2, "the try, and the cut that might have hidden it");
     tpm.restart(None, 0);
     assert_eq!(property(&mut tpm, LOCKOUT_COUNTER), 2, "a cut without a use does not count");
+}
+
+/// A platform that ends in order announces TPM Reset, unless its software has announced TPM Resume and that still counts (Part 3, 9.4.1).
+#[test]
+fn an_orderly_end_of_the_platform_is_a_shutdown() {
+    const STARTUP_CLEAR: u32 = 0x201;
+    let mut tpm = Fixture::unstarted();
+    tpm.shut_down();
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]), "before TPM2_Startup there is nothing to save");
+    tpm.shut_down();
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "TPM_SU_STATE");
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
+    assert_eq!(property(&mut tpm, STARTUP_CLEAR) >> 31, 1, "orderly");
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.shut_down();
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Ok(vec![]), "TPM2_Shutdown(STATE) of the system counts");
+    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.with(0x182, &[0], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[7; 32]].concat()).unwrap();
+    tpm.shut_down();
+    tpm.power_cycle();
+    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "it was void");
+    assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
+    tpm.tpm.enter_failure_mode();
+    tpm.shut_down();
+    tpm.restart(None, 0);
+    assert_eq!(property(&mut tpm, STARTUP_CLEAR) >> 31, 0, "one that has failed saves nothing");
 }

@@ -9,6 +9,7 @@ use harness::session::{Alg, Kind, Session, Start, Sym, attr};
 use harness::twin::{export, import};
 use harness::{Fixture, tpm2b};
 use sha2::{Digest, Sha256};
+use tpm_core::profile::PROFILE;
 use tpm_core::{MAX_STATE_SIZE, StateError, StateForm};
 
 const CONTEXT_SAVE: u32 = 0x162;
@@ -317,11 +318,12 @@ fn cve_2022_23645_a_damaged_state_with_the_right_digest_is_refused_or_exact() {
 }
 
 /// States of version 1 as they were when it was frozen, in hexadecimal digits: a TPM as manufactured, without power, and one with something of everything.
-/// `UPDATE_GOLDEN=1` writes them anew, for a new version alone.
+/// `UPDATE_GOLDEN=1` writes those of the newest version anew, for a new version alone.
 const GOLDEN: [(&str, StateForm); 2] = [("manufactured", StateForm::PoweredOff), ("furnished", StateForm::Whole)];
 
-fn golden(name: &str) -> (std::path::PathBuf, Vec<u8>) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/state-1-{name}.hex"));
+fn golden(version: u8, name: &str) -> (std::path::PathBuf, Vec<u8>) {
+    let name = format!("tests/golden/state-{version}-{name}.hex");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let octets = digits.chunks(2).map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap()).collect();
@@ -331,7 +333,18 @@ fn golden(name: &str) -> (std::path::PathBuf, Vec<u8>) {
 #[test]
 fn states_of_version_1_are_read_for_ever() {
     for (name, form) in GOLDEN {
-        let (path, mut state) = golden(name);
+        let tpm = import(&golden(1, name).1, 0).unwrap();
+        let state = export(&tpm, form);
+        assert_eq!(state[8..10], [0, 2], "and written as version 2");
+        assert!(export(&import(&state, 0).unwrap(), form) == state, "{name}");
+    }
+    furnished(&golden(1, "furnished").1);
+}
+
+#[test]
+fn states_of_version_2_are_read_for_ever() {
+    for (name, form) in GOLDEN {
+        let (path, mut state) = golden(2, name);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             state = if form == StateForm::Whole { large() } else { small() };
             let digits: Vec<String> = state.iter().map(|octet| format!("{octet:02x}")).collect();
@@ -341,9 +354,13 @@ fn states_of_version_1_are_read_for_ever() {
         let tpm = import(&state, 0).unwrap();
         assert!(export(&tpm, form) == state, "{name}");
     }
-    // What the furnished one holds is there, and as it was.
+    furnished(&golden(2, "furnished").1);
+}
+
+/// What the furnished one holds is there, and as it was.
+fn furnished(state: &[u8]) {
     let mut tpm = Fixture::unstarted();
-    tpm.tpm = import(&golden("furnished").1, 0).unwrap();
+    tpm.tpm = import(state, 0).unwrap();
     assert_eq!(nv::read(&mut tpm, INDEX + 20, INDEX + 20, 8, 7), Ok(b"contents".to_vec()));
     assert_eq!(nv::count(&mut tpm, INDEX + 16), 2);
     let key = tpm.run(0x173, &[0x8100_0001], &[], &[]).unwrap();
@@ -354,7 +371,7 @@ fn states_of_version_1_are_read_for_ever() {
 
 #[test]
 fn a_tpm_made_from_the_same_entropy_has_the_state_that_it_always_had() {
-    assert!(golden("manufactured").1 == small());
+    assert!(golden(2, "manufactured").1 == small());
 }
 
 #[test]
@@ -365,8 +382,8 @@ fn unknown_versions_and_strangers_are_refused() {
         state[at] = octet;
         import(&with_digest(&state), 0).err()
     };
-    assert_eq!(state[8..12], [0, 1, 1, 1]);
-    for (at, octet) in [(8, 1), (9, 0), (9, 2), (10, 0), (10, 2), (11, 2)] {
+    assert_eq!(state[8..12], [0, 2, 1, 1]);
+    for (at, octet) in [(8, 1), (9, 0), (9, 3), (10, 0), (10, 2), (11, 2)] {
         assert_eq!(changed(at, octet), Some(StateError::Version), "{at}");
     }
     // The other form has other sections.
@@ -381,17 +398,49 @@ fn unknown_versions_and_strangers_are_refused() {
     assert_eq!(import(&damaged, 0).err(), Some(StateError::Digest));
 }
 
-#[test]
-fn an_inconsistent_state_is_refused() {
-    // The endorsement seed is the first thing of the first section: a TPM2B of 64 octets. One of 63 makes everything one shorter.
-    let mut state = small();
-    assert_eq!(state[22..24], [0, 64]);
-    state[23] = 63;
-    state.remove(87);
+/// Where the section of the profile ends: header, tag, length, and a TPM2B of its name.
+const PROFILE_END: usize = 16 + 2 + 4 + 2 + PROFILE.name.len();
+
+/// The state, as one of a TPM of another profile.
+fn of_profile(state: &[u8], name: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(2 + name.len()).unwrap();
+    let section = [&[0, 6][..], &length.to_be_bytes(), &tpm2b(name)].concat();
+    let mut state = [&state[..16], &section, &state[PROFILE_END..]].concat();
     let length = u32::try_from(state.len()).unwrap();
     state[12..16].copy_from_slice(&length.to_be_bytes());
-    let section = u32::from_be_bytes(state[18..22].try_into().unwrap()) - 1;
-    state[18..22].copy_from_slice(&section.to_be_bytes());
+    with_digest(&state)
+}
+
+/// A TPM of another profile would gain or lose algorithms: the one of `no-legacy` SHA-1 and RSA with 1024 bits.
+#[test]
+fn a_state_is_that_of_its_profile_and_the_refusal_names_both() {
+    for state in [small(), large()] {
+        assert!(of_profile(&state, PROFILE.name.as_bytes()) == state);
+        for name in ["no-legacy", "classic", "a-profile-of-a-later-version"] {
+            let refused = import(&of_profile(&state, name.as_bytes()), 0).err().unwrap();
+            let StateError::Profile { state, build } = refused else { panic!("{refused:?}") };
+            assert_eq!((state.as_str(), build), (name, PROFILE.name));
+            let text = refused.to_string();
+            assert!(text.contains(name) && text.contains(PROFILE.name), "{text}");
+        }
+        for name in [&b"full\0"[..], b"\xff", &[b'a'; 33]] {
+            assert_eq!(import(&of_profile(&state, name), 0).err(), Some(StateError::Contents));
+        }
+    }
+}
+
+#[test]
+fn an_inconsistent_state_is_refused() {
+    // The endorsement seed is the first thing of the section behind the profile's: a TPM2B of 64 octets. One of 63 makes everything one shorter.
+    let mut state = small();
+    let at = PROFILE_END;
+    assert_eq!(state[at + 6..at + 8], [0, 64]);
+    state[at + 7] = 63;
+    state.remove(at + 71);
+    let length = u32::try_from(state.len()).unwrap();
+    state[12..16].copy_from_slice(&length.to_be_bytes());
+    let section = u32::from_be_bytes(state[at + 2..at + 6].try_into().unwrap()) - 1;
+    state[at + 2..at + 6].copy_from_slice(&section.to_be_bytes());
     assert_eq!(
         import(&with_digest(&state), 0).err(),
         Some(StateError::Inconsistent("a seed or proof has not its size"))

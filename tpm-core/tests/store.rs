@@ -426,6 +426,57 @@ fn only_what_lasts_is_saved_and_all_of_it_before_an_orderly_end() {
     run(&mut kept, false, extend).unwrap();
 }
 
+/// Part 1, 33.3.3: after an orderly shutdown Clock is recorded at the normal rate; the first command that uses it changes a flag, which is written. Nothing else is.
+#[test]
+fn after_a_shutdown_one_write_tells_that_the_clock_was_used() {
+    for su in [0, 1] {
+        let mut kept = Kept::<1>::new();
+        kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+        kept.tpm.clock.0 += 100;
+        kept.tpm.run(0x145, &[], &[], &[0, su]).unwrap();
+        assert!(kept.save());
+        // TPM2_GetRandom, then TPM2_ReadClock as well.
+        for (commands, writes) in [(&[(0x17b, &[0, 8][..])][..], 0), (&[(0x17b, &[0, 8]), (0x181, &[])], 1)] {
+            let before = kept.store.generation();
+            for _ in 0..200 {
+                for (code, params) in commands {
+                    kept.tpm.clock.0 += 7;
+                    kept.tpm.run(*code, &[], &[], params).unwrap();
+                    kept.save();
+                }
+            }
+            assert_eq!(kept.store.generation() - before, writes, "TPM_SU {su}");
+        }
+        kept.tpm.clock.0 += 7;
+        kept.tpm.run(0x145, &[], &[], &[0, su]).unwrap();
+        assert!(kept.save(), "another TPM2_Shutdown saves Clock");
+        let shown = u64::from_be_bytes(kept.tpm.run(0x181, &[], &[], &[]).unwrap()[8..16].try_into().unwrap());
+        kept.save();
+        kept.lose_power();
+        kept.tpm.run(0x144, &[], &[], &[0, su]).unwrap();
+        let read = kept.tpm.run(0x181, &[], &[], &[]).unwrap();
+        assert_eq!(u64::from_be_bytes(read[8..16].try_into().unwrap()), shown, "Clock as TPM2_Shutdown saved it");
+        assert_eq!(read[24], 0, "Safe is CLEAR: Clock was used after that");
+    }
+}
+
+/// Part 1, 33.3.3: without such a command Clock is safe, though time has passed after TPM2_Shutdown.
+#[test]
+fn what_nobody_has_seen_leaves_the_clock_safe() {
+    for (between, safe) in [((0x17b, &[0, 8][..]), 1), ((0x181, &[]), 0)] {
+        let mut kept = Kept::<1>::new();
+        kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+        kept.tpm.run(0x145, &[], &[], &[0, 0]).unwrap();
+        kept.save();
+        kept.tpm.clock.0 += 500;
+        kept.tpm.run(between.0, &[], &[], between.1).unwrap();
+        kept.save();
+        kept.lose_power();
+        kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+        assert_eq!(kept.tpm.run(0x181, &[], &[], &[]).unwrap()[24], safe);
+    }
+}
+
 fn extend(tpm: &mut Fixture) -> Result<Vec<u8>, u32> {
     tpm.with(0x182, &[10], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[7; 32]].concat())
 }

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
 //! | [`build`] | cargo calls for what runs without an operating system |
+//! | [`child`] | children that end with us |
 //! | [`ci`] | the verb of that name |
 //! | [`debian`] | programs from Debian packages |
+//! | [`deny`] | licences, sources and advisories of crates by others |
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | collecting what a verifier needs |
 //! | [`fuzz`] | the verb of that name |
@@ -17,7 +19,9 @@
 //! | [`qemu`] | the machine in QEMU |
 //! | [`relay`] | the client of the payload at VMPL2 |
 //! | [`run`] | the verb of that name |
+//! | [`screen`] | lines for a reader |
 //! | [`server`] | a TPM at two local TCP ports |
+//! | [`status`] | what exit statuses mean |
 //! | [`suite`] | the suites that are more than `cargo test` |
 //! | [`suites`] | the verb of that name: suites by others |
 //! | [`mod@test`] | the verb of that name |
@@ -30,8 +34,10 @@
 
 pub mod bench;
 pub mod build;
+pub mod child;
 pub mod ci;
 pub mod debian;
+pub mod deny;
 pub mod digest;
 pub mod evidence;
 pub mod fuzz;
@@ -43,7 +49,9 @@ pub mod psp;
 pub mod qemu;
 pub mod relay;
 pub mod run;
+pub mod screen;
 pub mod server;
+pub mod status;
 pub mod suite;
 pub mod suites;
 pub mod test;

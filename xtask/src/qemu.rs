@@ -3,15 +3,19 @@
 //! Three unix sockets in a folder of our own: the firmware's console (COM1), the guest's relay (COM2), the machine's log (debug console).
 //! We listen and QEMU connects, so that no byte is lost and nothing has to be tried again.
 
+use crate::child;
 use crate::relay::SerialRelay;
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
+use fs_err as fs;
+use fs_err::os::unix::fs::FileExt;
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
+
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
@@ -95,9 +99,12 @@ pub struct Qemu {
     child: Child,
     started: Instant,
     events: Receiver<Event>,
+    recent: Recent,
     relay: Option<UnixStream>,
-    // Held to the end: the sockets and QEMU's own messages are in it.
-    folder: Folder,
+    /// What QEMU itself says.
+    messages: fs::File,
+    /// Gone when the machine runs: QEMU has read and connected all that is in it.
+    folder: Option<Folder>,
 }
 
 impl Qemu {
@@ -108,12 +115,12 @@ impl Qemu {
         for (name, bytes) in [("igvm", settings.image), ("psp", settings.psp), ("config", settings.config.as_bytes())] {
             fs::write(folder.0.join(name), bytes).context("cannot write to the temporary folder")?;
         }
-        let messages = fs::File::create(folder.0.join("messages"))?;
-        let mut child = Command::new(PROGRAM.0)
+        let messages = fs::File::options().read(true).write(true).create_new(true).open(folder.0.join("messages"))?;
+        let mut child = child::command(PROGRAM.0)
             .args(arguments(settings, &folder.0))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(messages)
+            .stderr(messages.try_clone()?.into_file())
             .spawn()
             .with_context(|| format!("cannot start {}: install it with `apt-get install {}`", PROGRAM.0, PROGRAM.1))?;
         let started = Instant::now();
@@ -121,20 +128,31 @@ impl Qemu {
             Ok(streams) => streams,
             Err(error) => {
                 let _ = child.kill().and_then(|()| child.wait());
-                bail!("{error:#}; QEMU says:\n{}", folder.messages());
+                bail!("{error:#}; QEMU says:\n{}", text(&messages));
             }
         };
         relay.set_read_timeout(Some(RELAY_TIMEOUT))?;
         let (sender, events) = channel();
         listen_for_lines(console, Source::Firmware, started, sender.clone());
         listen_for_lines(log, Source::Machine, started, sender);
-        Ok(Self { child, started, events, relay: Some(relay), folder })
+        Ok(Self {
+            child,
+            started,
+            events,
+            recent: Recent::default(),
+            relay: Some(relay),
+            messages,
+            folder: Some(folder),
+        })
     }
 
     /// The next line of the firmware or the machine; `None` when there was none in time, or when there will be none any more
     /// ([`Self::has_ended`] tells).
     pub fn next_event(&mut self, timeout: Duration) -> Option<Event> {
-        self.events.recv_timeout(timeout).ok()
+        let event = self.events.recv_timeout(timeout).ok()?;
+        self.folder = None;
+        self.recent.push(&event.line);
+        Some(event)
     }
 
     /// Whether the machine has ended.
@@ -162,14 +180,16 @@ impl Qemu {
         bail!("the machine did not end within {} seconds", timeout.as_secs())
     }
 
-    /// The last lines that were not asked for, as one text: what goes beside an error.
+    /// The last lines that were said, as one text, whether somebody has asked for them or not: what goes beside an error.
     pub fn last_lines(&mut self) -> String {
-        const MANY: usize = 12;
-        let mut lines = Vec::new();
-        while let Some(event) = self.next_event(Duration::from_millis(300)) {
-            lines.push(event.line);
-        }
-        lines.split_off(lines.len().saturating_sub(MANY)).join("\n")
+        while self.next_event(Duration::from_millis(300)).is_some() {}
+        self.recent.text()
+    }
+
+    /// Why the machine does not launch the image; empty if it has not said so.
+    pub fn launch_refusal(&mut self) -> String {
+        while self.next_event(Duration::from_millis(300)).is_some() {}
+        self.recent.after("machine: BAD LAUNCH ")
     }
 
     /// Time since QEMU was started.
@@ -179,7 +199,7 @@ impl Qemu {
 
     /// What QEMU itself has complained about.
     pub fn messages(&self) -> String {
-        self.folder.messages()
+        text(&self.messages)
     }
 }
 
@@ -241,6 +261,30 @@ fn listen_for_lines(stream: impl Read + Send + 'static, source: Source, started:
     });
 }
 
+/// The last lines that were said.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<String>);
+
+impl Recent {
+    const MANY: usize = 12;
+
+    fn push(&mut self, line: &str) {
+        if self.0.len() == Self::MANY {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.to_owned());
+    }
+
+    fn text(&self) -> String {
+        Vec::from_iter(self.0.iter().map(String::as_str)).join("\n")
+    }
+
+    /// What follows `start` in the newest line that begins with it.
+    fn after(&self, start: &str) -> String {
+        self.0.iter().rev().find_map(|line| line.strip_prefix(start)).unwrap_or_default().to_owned()
+    }
+}
+
 /// A temporary folder that goes when its owner does.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -254,7 +298,10 @@ impl Folder {
             let name = format!("quoin-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => {
+                    child::keep_clean(&path);
+                    return Ok(Self(path));
+                }
                 // Of a run that was killed, or of a container that shares the folder and not the process numbers.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
@@ -273,21 +320,28 @@ impl Folder {
         listener.set_nonblocking(true)?;
         Ok(listener)
     }
+}
 
-    fn messages(&self) -> String {
-        fs::read_to_string(self.0.join("messages")).unwrap_or_default()
+/// All that is in a file.
+fn text(file: &fs::File) -> String {
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => String::new(),
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+        child::forget(&self.0);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Folder, Source, listen_for_lines};
+    use super::{Folder, Recent, Source, listen_for_lines};
     use std::io::Cursor;
     use std::sync::mpsc::channel;
     use std::time::Instant;
@@ -303,6 +357,14 @@ mod tests {
         );
         let lines: Vec<String> = events.iter().map(|event| event.line).collect();
         assert_eq!(lines, ["quoin: vmpl0 entered", "not \u{FFFD} text", "unfinished"]);
+    }
+
+    #[test]
+    fn the_last_twelve_lines_are_kept_also_those_that_were_asked_for() {
+        let mut recent = Recent::default();
+        (0..20).for_each(|number| recent.push(&format!("line {number}")));
+        assert!(recent.text().starts_with("line 8\n") && recent.text().ends_with("\nline 19"), "{}", recent.text());
+        assert_eq!((recent.after("line 1").as_str(), recent.after("nothing").as_str()), ("9", ""));
     }
 
     #[test]

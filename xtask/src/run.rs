@@ -1,16 +1,17 @@
 //! `cargo xtask run`: the whole way, from a measured launch to a verified quote, and then a TPM for real clients.
 
+use crate::child::{self, Ending};
 use crate::evidence::folder::Evidence;
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
 use crate::qemu::{self, End, Qemu, Settings};
 use crate::relay::Relay;
-use crate::server::{self, Firmware, Ports, Stop};
+use crate::server::{self, Firmware, Ports, Reserved, Stop};
 use crate::verify::{self, Expectations, Failure};
-use crate::{build, debian, digest, evidence, timeline, workspace};
+use crate::{build, debian, digest, evidence, screen, timeline, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -88,15 +89,16 @@ pub fn start(built: &Built, config: &str) -> Result<Qemu> {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    debian::ensure(&[qemu::PROGRAM])?;
+    let ending = child::end_on_signals()?;
     // Before the long part: a port that is taken should be said at once.
-    let ports = if args.once { None } else { Some(Ports::listen(args.port)?) };
+    let ports = if args.once { None } else { Some(Ports::reserve(args.port, None)?) };
+    debian::ensure(&[qemu::PROGRAM])?;
     let built = match &args.image {
         Some(path) => build_machine_for(path)?,
         None => build_everything()?,
     };
-    println!("image        {} ({} bytes)", built.path.display(), built.image.bytes.len());
-    println!("measurement  {}", digest::hex(&built.image.launch.digest));
+    screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
+    screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
 
     let mut qemu = start(&built, &args.config.join("\n"))?;
     wait_for_guest(&mut qemu, &built.image, args.verbose)?;
@@ -108,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
     verify_evidence(&mut qemu, &mut relay, &built, &folder)?;
     println!("done in {:.1} s", started.elapsed().as_secs_f64());
     match ports {
-        Some(ports) => serve(ports, relay),
+        Some(ports) => serve(ports, relay, qemu, ending),
         None => Ok(()),
     }
 }
@@ -117,12 +119,12 @@ pub fn run(args: &Args) -> Result<()> {
 pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
     while qemu.elapsed() < BOOT_TIMEOUT {
         let Some(event) = qemu.next_event(Duration::from_millis(200)) else {
-            ensure!(!qemu.has_ended()?, "{}", last_words(qemu, Vec::new())?);
+            ensure!(!qemu.has_ended()?, "{}", last_words(qemu));
             continue;
         };
         let step = timeline::step(&event);
         match &step {
-            Some(step) => println!("{step}"),
+            Some(step) => step.say(),
             None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
             None => {}
         }
@@ -139,33 +141,31 @@ pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<(
             return Ok(());
         }
         if ["RULE BROKEN", "TERMINATED", "FATAL"].contains(&step.title) {
-            bail!("{}", last_words(qemu, vec![event.line])?);
+            bail!("{}", last_words(qemu));
         }
     }
     bail!("the firmware did not start the payload within {} seconds", BOOT_TIMEOUT.as_secs())
 }
 
-/// How the machine ended, with everything that was still said.
-fn last_words(qemu: &mut Qemu, mut lines: Vec<String>) -> Result<String> {
-    let end = qemu.wait(Duration::from_secs(5));
-    lines.push(qemu.last_lines());
-    let reason = match end {
+/// How the machine ended, why, and what was said last.
+fn last_words(qemu: &mut Qemu) -> String {
+    let reason = match qemu.wait(Duration::from_secs(5)) {
         Ok(End::Orderly) => "the machine has ended before it should".to_owned(),
         Ok(End::RuleBroken) => "the machine was stopped: a rule of SEV-SNP was broken".to_owned(),
-        Ok(End::BadLaunch) => "the machine cannot launch this image".to_owned(),
+        Ok(End::BadLaunch) => format!("the machine cannot launch this image: {}", qemu.launch_refusal()),
         Ok(End::Terminated) => "the firmware asked for termination".to_owned(),
         Ok(End::MachineFault) => "the machine has met an error of its own".to_owned(),
         Ok(End::Qemu(status)) => format!("QEMU ended with status {status:?}: {}", qemu.messages()),
         Err(error) => format!("{error:#}"),
     };
-    Ok(format!("{reason}\n{}", lines.join("\n")))
+    format!("{reason}\n{}", qemu.last_lines())
 }
 
 /// Collects evidence through the relay, and verifies what was written to `folder`.
 fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder: &Path) -> Result<()> {
     evidence::collect(relay, &built.path, folder)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
-    println!("{:>8.2} s  {:<24} {}", qemu.elapsed().as_secs_f64(), "evidence collected", folder.display());
+    timeline::say(qemu.elapsed(), "evidence collected", &folder.display().to_string());
     let expectations = Expectations {
         development_root: true,
         measurement: Some(built.image.launch.digest),
@@ -175,27 +175,36 @@ fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder
     let mut steps = 0;
     let verdict = verify::verify(&Evidence::read(folder)?, &expectations, |step, seen| {
         steps += 1;
-        println!("{:>12}ok  {:<22} {seen}", "", step.to_string());
+        screen::say(&format!("{:>12}ok  {:<22} ", "", step.to_string()), seen);
     });
     if let Err(Failure { step, why }) = verdict {
         bail!("the evidence fails at the step `{step}`: {why:#}");
     }
-    println!(
-        "{:>8.2} s  {:<24} {steps} steps; again at any time: cargo xtask verify --development-root --igvm {} {}",
-        qemu.elapsed().as_secs_f64(),
-        "evidence verified",
+    let again = format!(
+        "{steps} steps; again at any time: cargo xtask verify --development-root --igvm {} {}",
         built.path.display(),
         folder.display()
     );
+    timeline::say(qemu.elapsed(), "evidence verified", &again);
     Ok(())
 }
 
-/// Serves the firmware's TPM until Ctrl-C.
-fn serve(ports: Ports, relay: impl Relay + Send + 'static) -> Result<()> {
+/// Serves the firmware's TPM until Ctrl-C. It fails when the machine ends.
+fn serve(ports: Reserved, relay: impl Relay + Send + 'static, mut qemu: Qemu, ending: Ending) -> Result<()> {
     let stop = Stop::on_signal()?;
+    ending.hand_over();
+    let ports = ports.listen()?;
     println!(
-        "\nThe firmware's TPM is served until Ctrl-C. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
+        "\nThe firmware's TPM is served until Ctrl-C; TPM2_Startup was sent. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
         ports.tcti()?
     );
-    server::serve(ports, Box::new(Firmware(relay)), &stop)
+    let ended = stop.clone();
+    let watch = move || {
+        if qemu.has_ended()? && !ended.is_set() {
+            bail!("{}", last_words(&mut qemu));
+        }
+        Ok(())
+    };
+    let settings = server::Settings { watch: Some(Box::new(watch)), ..server::Settings::default() };
+    server::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
 }

@@ -1,43 +1,45 @@
 //! A TPM at two local TCP ports, and at two Unix sockets, for any client of tpm2-tss and its kin, and for QEMU's `-tpmdev emulator`.
 //!
 //! One port takes commands, the next one what a platform does. Two protocols are in use for each, and a client of either is served at the same
-//! ports, since what it says tells them apart: that of the TCG simulator (`mssim`) and that of swtpm (`swtpm`, whose data port is TPM bytes alone).
+//! ports, since what it says first tells them apart: that of the TCG simulator (`mssim`) and that of swtpm (`swtpm`, whose data port is TPM bytes alone).
+//! All who reach the ports are equals. What a guest says comes over a data channel that QEMU hands over, where nothing is found out.
 //!
 //! | module | is |
 //! |---|---|
 //! | `command` | what comes at the command port |
 //! | `platform` | what comes at the platform port, and whose it is |
 //! | `control` | swtpm's control channel, at the platform port or the Unix socket of its own |
+//! | `guests` | who is connected, and how many may be |
 //! | `machine` | what all connections share: the TPM, its power |
+//! | `ports` | where clients come |
 //! | `trace` | what was said, as text and for Wireshark |
+//! | `turns` | whose turn it is at the TPM |
 //! | `wire` | sockets |
 
 mod command;
 mod control;
+mod guests;
 mod machine;
 mod platform;
+mod ports;
 #[cfg(feature = "engine")]
 mod trace;
+mod turns;
 mod wire;
 
 pub use machine::Dialect;
+pub use ports::{Ports, Reserved};
 #[cfg(feature = "engine")]
 pub use trace::Trace;
 
 use crate::relay::Relay;
 use anyhow::{Context, Result, bail};
+use command::Framing;
 use core::fmt;
-use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use guests::Guests;
 use machine::Machine;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use std::fs;
-use std::io::ErrorKind;
-use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use wire::{Channel, Socket};
@@ -59,14 +61,39 @@ pub enum StateBlob {
     Saved,
 }
 
+/// Octets of a command or response: what the way to the TPM carries, and from where to where that can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// The longest.
+    pub now: u32,
+    /// The least that `now` can be.
+    pub least: u32,
+    /// The most.
+    pub most: u32,
+}
+
 /// What stands behind the ports. What a backend cannot do it says by false, and the client hears of it.
 pub trait Backend: Send {
     /// Executes one TPM command at `locality` and gives the response. An error ends the client's connection.
     fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>>;
-    /// Power off and on again (`_TPM_Init`).
+    /// How long commands and responses may be; what is longer the TPM refuses by itself.
+    fn buffer_sizes(&self) -> BufferSizes;
+    /// Sets how long they may be from now on, within what is possible.
+    fn set_buffer_size(&mut self, _octets: u32) {}
+    /// What cancels a command that is being executed; one that nobody looks at if it cannot be.
+    fn cancel_flag(&self) -> Arc<AtomicBool> {
+        Arc::default()
+    }
+    /// Whether it can be without power: a client may switch that off and on then.
+    fn can_power_off(&self) -> bool {
+        true
+    }
+    /// Power off and on again (`_TPM_Init`). If that is refused all is as before.
     fn reset(&mut self) -> bool {
         false
     }
+    /// The platform ends in order, and the power goes: the TPM may do what `TPM2_Shutdown` does, where the system did not.
+    fn shut_down(&mut self) {}
     /// `_TPM_Hash_Start`.
     fn hash_start(&mut self) -> bool {
         false
@@ -113,99 +140,33 @@ pub trait Backend: Send {
     }
 }
 
-/// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone.
+/// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone, and its power is the machine's.
 #[derive(Debug)]
 pub struct Firmware<R>(pub R);
 
+/// Octets of a command that a page of the vTPM protocol carries, behind its head (docs/boot.md).
+const MAX_FIRMWARE_COMMAND: u32 = 4087;
+
 impl<R: Relay + Send> Backend for Firmware<R> {
     fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
-        // TPM_RC_LOCALITY, without sessions: what a TPM says to a command that its locality may not give.
+        // What a TPM says to a command that its locality may not give, and to one beyond its buffer: without sessions.
         const TPM_RC_LOCALITY: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 9, 7];
-        if locality == 0 { self.0.tpm(command) } else { Ok(TPM_RC_LOCALITY.to_vec()) }
-    }
-}
-
-/// Where the server listens.
-#[derive(Debug)]
-pub struct Ports {
-    command: TcpListener,
-    platform: TcpListener,
-    unix: Option<UnixPorts>,
-}
-
-/// Two Unix sockets, whose files go with them.
-#[derive(Debug)]
-struct UnixPorts {
-    command: UnixListener,
-    control: UnixListener,
-    paths: [PathBuf; 2],
-}
-
-impl Drop for UnixPorts {
-    fn drop(&mut self) {
-        for path in &self.paths {
-            let _ = fs::remove_file(path);
+        const TPM_RC_COMMAND_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42];
+        if locality != 0 {
+            return Ok(TPM_RC_LOCALITY.to_vec());
         }
-    }
-}
-
-impl Ports {
-    /// Listens at `port` and the one after it, on this computer alone; at any two that are free for port 0.
-    pub fn listen(port: u16) -> Result<Self> {
-        if port == 0 {
-            return Self::listen_anywhere();
+        if command.len() > MAX_FIRMWARE_COMMAND as usize {
+            return Ok(TPM_RC_COMMAND_SIZE.to_vec());
         }
-        let next = port.checked_add(1).context("the last port has none after it: choose another with --port")?;
-        // The library sets SO_REUSEADDR and a backlog of 128: a server may follow another at once, and clients may come in crowds.
-        let listen = |port| {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-            listener.with_context(|| format!("cannot listen at port {port}: choose another with --port"))
-        };
-        let ports = Self { command: listen(port)?, platform: listen(next)?, unix: None };
-        ports.command.set_nonblocking(true)?;
-        ports.platform.set_nonblocking(true)?;
-        Ok(ports)
+        self.0.tpm(command)
     }
 
-    /// Listens at two ports that nobody uses, below those that the system gives to clients.
-    pub fn listen_anywhere() -> Result<Self> {
-        const FIRST: u16 = 20_000;
-        const PAIRS: u16 = 6_000;
-        let start = u16::try_from(std::process::id() % u32::from(PAIRS))?;
-        (0..PAIRS)
-            .find_map(|turn| Self::listen(FIRST + 2 * ((start + turn) % PAIRS)).ok())
-            .context("no two local ports are free")
+    fn buffer_sizes(&self) -> BufferSizes {
+        BufferSizes { now: MAX_FIRMWARE_COMMAND, least: MAX_FIRMWARE_COMMAND, most: MAX_FIRMWARE_COMMAND }
     }
 
-    /// Listens at the Unix socket `path`, too, and at `path.ctrl` for swtpm's control channel.
-    pub fn listen_unix(&mut self, path: &Path) -> Result<()> {
-        let control = PathBuf::from(format!("{}.ctrl", path.display()));
-        let paths = [path.to_path_buf(), control];
-        let listen = |path: &Path| -> Result<UnixListener> {
-            let listener = bind_unix(path).with_context(|| format!("cannot listen at {}", path.display()))?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        self.unix = Some(UnixPorts { command: listen(&paths[0])?, control: listen(&paths[1])?, paths });
-        Ok(())
-    }
-
-    /// What tpm2-tss calls this TPM: the value of TPM2TOOLS_TCTI.
-    pub fn tcti(&self) -> Result<String> {
-        Ok(format!("swtpm:host=127.0.0.1,port={}", self.command.local_addr()?.port()))
-    }
-}
-
-/// A Unix socket; one whose server has ended is replaced.
-fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error)
-            if error.kind() == ErrorKind::AddrInUse && std::os::unix::net::UnixStream::connect(path).is_err() =>
-        {
-            fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
+    fn can_power_off(&self) -> bool {
+        false
     }
 }
 
@@ -214,10 +175,10 @@ fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// One that Ctrl-C and SIGTERM set.
+    /// One that Ctrl-C, SIGTERM and SIGHUP set.
     pub fn on_signal() -> Result<Self> {
         let stop = Self::default();
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        for signal in crate::child::SIGNALS {
             signal_hook::flag::register(signal, Arc::clone(&stop.0)).context("cannot listen for signals")?;
         }
         Ok(stop)
@@ -241,12 +202,20 @@ pub trait Record: Send + fmt::Debug {
 }
 
 /// How to serve.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Settings {
     /// Records what is said.
     pub trace: Option<Box<dyn Record>>,
     /// Whose protocol the platform port speaks, where that shall not be found out.
     pub dialect: Option<Dialect>,
+    /// Looked at often: why the server has to end, if it has.
+    pub watch: Option<Box<dyn FnMut() -> Result<()>>>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("trace", &self.trace).field("dialect", &self.dialect).finish_non_exhaustive()
+    }
 }
 
 /// Serves `backend` until `stop` is set. Connections come and go; commands are executed one at a time.
@@ -254,128 +223,82 @@ pub fn serve(ports: Ports, backend: Box<dyn Backend>, stop: &Stop) -> Result<()>
     serve_with(ports, backend, Settings::default(), stop)
 }
 
-/// Serves `backend` as `settings` say until `stop` is set.
+/// Serves `backend` as `settings` say until `stop` is set, or its watch fails.
 pub fn serve_with(ports: Ports, backend: Box<dyn Backend>, settings: Settings, stop: &Stop) -> Result<()> {
-    let machine = Arc::new(Machine::new(backend, settings.trace, settings.dialect, stop.clone()));
-    while !stop.is_set() {
-        if !ports.wait()? {
-            continue;
+    let Settings { trace, dialect, mut watch } = settings;
+    let machine = Arc::new(Machine::new(backend, trace, dialect, stop.clone()));
+    let guests = Guests::new();
+    let mut serve_on = || -> Result<()> {
+        while !stop.is_set() {
+            if let Some(watch) = &mut watch {
+                watch()?;
+            }
+            if !ports.wait(STOP_INTERVAL)? {
+                continue;
+            }
+            // The platform's connections last: tcti-mssim's to the command port is open when it asks for power.
+            while let Some((socket, door)) = ports.accept()? {
+                connected(socket, door, &machine, &guests);
+            }
         }
-        // The platform's connections first: tcti-mssim's to the command port is open when it asks for power.
-        while let Some((socket, door)) = ports.accept()? {
-            connected(socket, door, Arc::clone(&machine));
-        }
-    }
-    Ok(())
+        Ok(())
+    };
+    let outcome = serve_on();
+    // Nothing is cut off in the midst of a command.
+    machine.end();
+    outcome
 }
 
-/// What kind of client a listener is for.
+/// What a connection is for.
 #[derive(Debug, Clone, Copy)]
 enum Door {
+    /// Commands, over TCP.
     Command,
+    /// Commands, over the Unix socket.
+    Unix,
+    /// Commands, over a connection that QEMU has handed over.
+    Data,
     Platform,
 }
 
-impl Ports {
-    /// Whether a client has come within the interval.
-    fn wait(&self) -> Result<bool> {
-        let interval = Timespec::try_from(STOP_INTERVAL)?;
-        let mut doors = vec![PollFd::new(&self.command, PollFlags::IN), PollFd::new(&self.platform, PollFlags::IN)];
-        if let Some(unix) = &self.unix {
-            doors.extend([PollFd::new(&unix.command, PollFlags::IN), PollFd::new(&unix.control, PollFlags::IN)]);
-        }
-        match poll(&mut doors, Some(&interval)) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::INTR) => Ok(false),
-            Err(error) => Err(error).context("cannot wait for connections any more"),
-        }
-    }
-
-    /// The next client, if one waits; the command ports' first.
-    fn accept(&self) -> Result<Option<(Socket, Door)>> {
-        for (listener, door) in [(&self.command, Door::Command), (&self.platform, Door::Platform)] {
-            if let Some((stream, _)) = come(listener.accept())? {
-                stream.set_nonblocking(false)?;
-                // Small messages go back and forth: waiting to fill a packet costs 40 ms each.
-                stream.set_nodelay(true)?;
-                return Ok(Some((Socket::Tcp(stream), door)));
-            }
-        }
-        let Some(unix) = &self.unix else { return Ok(None) };
-        for (listener, door) in [(&unix.command, Door::Command), (&unix.control, Door::Platform)] {
-            if let Some((stream, _)) = come(listener.accept())? {
-                stream.set_nonblocking(false)?;
-                return Ok(Some((Socket::Unix(stream), door)));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Who has come; nobody if there was none, or one that went before it was accepted.
-fn come<T>(accepted: std::io::Result<T>) -> Result<Option<T>> {
-    match accepted {
-        Ok(client) => Ok(Some(client)),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted) => Ok(None),
-        Err(error) => Err(error).context("cannot accept connections any more"),
-    }
-}
-
 /// Serves a client in a thread of its own; what ends its connection is logged.
-fn connected(socket: Socket, door: Door, machine: Arc<Machine>) {
-    if matches!(door, Door::Command) {
-        machine.count_client(true);
-    }
-    let client = move || {
+fn connected(socket: Socket, door: Door, machine: &Arc<Machine>, guests: &Guests) {
+    let Some(guest) = guests.welcome(socket) else {
+        eprintln!("a client is turned away: {} others are connected, and none of them idle", guests.most());
+        return;
+    };
+    let (machine, guests) = (Arc::clone(machine), guests.clone());
+    // From here on, not when its thread begins: the platform's client may come next, and whose it is depends on this.
+    let client = machine.enter(matches!(door, Door::Command));
+    let serve = move || {
         let outcome = match door {
-            Door::Command => {
-                let outcome = command::serve(Both(&socket), &machine);
-                machine.count_client(false);
-                outcome
-            }
+            Door::Command => command::serve(&guest, Framing::at_port(machine.settled()), client, &machine),
+            Door::Unix => command::serve(&guest, Framing::Plain, client, &machine),
+            Door::Data => command::serve(&guest, Framing::Data, client, &machine),
             Door::Platform => {
                 let adopt = |descriptor| match wire::socket_from(descriptor) {
-                    Ok(socket) => connected(socket, Door::Command, Arc::clone(&machine)),
+                    Ok(socket) => connected(socket, Door::Data, &machine, &guests),
                     Err(error) => eprintln!("a client's data channel is refused: {error:#}"),
                 };
-                platform::serve(Channel::new(socket), &machine, &adopt)
+                platform::serve(Channel::new(&guest), &machine, &adopt)
             }
         };
+        machine.leave(client);
         if let Err(error) = outcome {
             eprintln!("a client's connection has ended: {error:#}");
         }
     };
-    if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(client) {
+    if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(serve) {
         eprintln!("a client is turned away: {error}");
-    }
-}
-
-/// A shared socket, as one stream.
-struct Both<'a>(&'a Socket);
-
-impl std::io::Read for Both<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let mut socket = self.0;
-        socket.read(buffer)
-    }
-}
-
-impl std::io::Write for Both<'_> {
-    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
-        let mut socket = self.0;
-        socket.write(buffer)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::machine::tests::{Log, Seen, recorder};
-    use super::{Ports, Stop, serve};
+    use super::{Backend, Firmware, Ports, Settings, Stop, serve, serve_with};
     use crate::qemu::Folder;
+    use crate::relay::{AttestCall, Attestation, Relay, SvsmRegisters};
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::io::{IoSlice, Read, Write};
     use std::net::TcpStream;
@@ -390,9 +313,8 @@ mod tests {
     /// A server at a port that is free, and at a Unix socket; what it was asked to do is given back.
     fn served(port: u16, client: impl FnOnce(&Path)) -> Vec<Seen> {
         let (folder, log, stop) = (Folder::new().unwrap(), Log::default(), Stop::default());
-        let mut ports = Ports::listen(port).unwrap();
         let path = folder.path().join("tpm");
-        ports.listen_unix(&path).unwrap();
+        let ports = Ports::reserve(port, Some(&path)).unwrap().listen().unwrap();
         thread::scope(|scope| {
             let backend = recorder(&log);
             let server = scope.spawn(|| serve(ports, backend, &stop));
@@ -402,6 +324,7 @@ mod tests {
             outcome.unwrap();
         });
         assert!(!path.exists());
+        assert!(log.take_shut_downs() > 0, "with the server the platform ends in order");
         log.take()
     }
 
@@ -447,17 +370,6 @@ mod tests {
         for _ in 0..3 {
             served(19_120, |_| say(&mut TcpStream::connect(("127.0.0.1", 19_120)).unwrap(), COMMAND, b"ok"));
         }
-    }
-
-    #[test]
-    fn port_0_is_any_two_that_are_free() {
-        let ports = [Ports::listen(0).unwrap(), Ports::listen(0).unwrap()];
-        for ports in &ports {
-            let [command, platform] = [&ports.command, &ports.platform].map(|at| at.local_addr().unwrap().port());
-            assert_eq!(command + 1, platform);
-            assert!(ports.tcti().unwrap().ends_with(&format!("port={command}")));
-        }
-        assert!(Ports::listen(u16::MAX).is_err());
     }
 
     #[test]
@@ -543,22 +455,124 @@ mod tests {
         assert_eq!(seen, [Seen::Execute(0, COMMAND.to_vec())]);
     }
 
+    /// CMD_SET_DATAFD.
+    fn hand_over(control: &mut UnixStream) -> UnixStream {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let descriptors = [theirs.as_fd()];
+        let mut space = [core::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        sendmsg(&*control, &[IoSlice::new(b"\0\0\0\x10")], &mut ancillary, SendFlags::empty()).unwrap();
+        say(control, b"", &[0; 4]);
+        ours
+    }
+
     #[test]
     fn qemu_sends_its_data_channel_over_the_control_channel() {
         let seen = served(19_140, |path| {
             let mut control = UnixStream::connect(format!("{}.ctrl", path.display())).unwrap();
-            let (mut ours, theirs) = UnixStream::pair().unwrap();
-            let descriptors = [theirs.as_fd()];
-            let mut space = [core::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
-            sendmsg(&control, &[IoSlice::new(b"\0\0\0\x10")], &mut ancillary, SendFlags::empty()).unwrap();
-            say(&mut control, b"", &[0; 4]);
-            drop(theirs);
+            let mut ours = hand_over(&mut control);
             say(&mut control, b"\0\0\0\x02\0\0\0\0", &[0; 4]);
             say(&mut control, b"\0\0\0\x05\x03", &[0; 4]);
             say(&mut ours, COMMAND, b"ok");
         });
         assert_eq!(seen, [Seen::Reset, Seen::Execute(3, COMMAND.to_vec())]);
+    }
+
+    /// Section 3, row 1: a guest's CRB.
+    #[test]
+    fn what_a_guest_writes_into_its_buffer_is_no_message_to_the_server() {
+        let seen = served(19_180, |path| {
+            let mut control = UnixStream::connect(format!("{}.ctrl", path.display())).unwrap();
+            let mut guest = hand_over(&mut control);
+            say(&mut control, b"\0\0\0\x02\0\0\0\0", &[0; 4]);
+            for forged in [
+                &b"\0\0\0\x05"[..],
+                b"\0\0\0\x06\0\0\0\x04evil",
+                b"\0\0\0\x07",
+                b"\0\0\0\x08\x04\0\0\0\x0C\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08",
+                b"\0\0\0\x15",
+            ] {
+                say(&mut guest, forged, b"ok");
+            }
+            say(&mut guest, COMMAND, b"ok");
+        });
+        assert!(seen[1..].iter().all(|seen| matches!(seen, Seen::Execute(0, _))), "{seen:?}");
+        assert_eq!(seen.len(), 7);
+    }
+
+    #[test]
+    fn an_init_that_comes_in_pieces_is_one() {
+        let seen = served(19_190, |_| {
+            let mut control = TcpStream::connect(("127.0.0.1", 19_191)).unwrap();
+            control.write_all(b"\0\0\0\x02").unwrap();
+            thread::sleep(core::time::Duration::from_millis(100));
+            say(&mut control, b"\0\0\0\0", &[0; 4]);
+            let mut command = TcpStream::connect(("127.0.0.1", 19_190)).unwrap();
+            say(&mut command, COMMAND, b"ok");
+            // swtpm_ioctl --tcp 127.0.0.1:19191 -c, while someone is at the command port.
+            let mut ioctl = TcpStream::connect(("127.0.0.1", 19_191)).unwrap();
+            say(&mut ioctl, b"\0\0\0\x01", &[0, 0, 0, 0, 0, 1, 0x7f, 0xbf]);
+        });
+        assert_eq!(seen, [Seen::Reset, Seen::Execute(0, COMMAND.to_vec())]);
+    }
+
+    /// Section 3, row 9: `cargo xtask run` went on for ever when QEMU had died.
+    #[test]
+    fn the_server_ends_when_what_it_serves_has() {
+        let ports = Ports::reserve(19_230, None).unwrap().listen().unwrap();
+        let mut looks = 0;
+        let watch = move || {
+            looks += 1;
+            if looks > 2 { anyhow::bail!("the machine has ended") } else { Ok(()) }
+        };
+        let settings = Settings { watch: Some(Box::new(watch)), ..Settings::default() };
+        let outcome = serve_with(ports, recorder(&Log::default()), settings, &Stop::default());
+        assert_eq!(outcome.unwrap_err().to_string(), "the machine has ended");
+        assert!(TcpStream::connect(("127.0.0.1", 19_230)).is_err());
+    }
+
+    /// A relay that was asked for nothing but commands, none too long for its page.
+    struct Page;
+
+    impl Relay for Page {
+        fn tpm(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
+            anyhow::ensure!(command.len() <= 4087, "the payload finds it too long");
+            Ok(b"ok".to_vec())
+        }
+
+        fn attest(&mut self, _call: AttestCall, _version: u32, _nonce: &[u8]) -> anyhow::Result<Attestation> {
+            unreachable!()
+        }
+
+        fn selftest(&mut self) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
+        fn last_selftest(&mut self) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
+        fn svsm(&mut self, _registers: SvsmRegisters) -> anyhow::Result<(SvsmRegisters, u8)> {
+            unreachable!()
+        }
+
+        fn write(&mut self, _gpa: u64, _bytes: &[u8]) -> anyhow::Result<()> {
+            unreachable!()
+        }
+
+        fn read(&mut self, _gpa: u64, _length: u32) -> anyhow::Result<Vec<u8>> {
+            unreachable!()
+        }
+    }
+
+    /// Section 3, row 3: the connection was closed.
+    #[test]
+    fn a_command_that_the_firmwares_page_cannot_hold_is_a_response_code() {
+        let mut firmware = Firmware(Page);
+        assert_eq!(firmware.execute(0, &[0; 4087]).unwrap(), b"ok");
+        for size in [4088, 8192] {
+            assert_eq!(firmware.execute(0, &vec![0; size]).unwrap(), [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42]);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The server with `--state`, as a process that is killed: what it has said is true when it comes back.
 
+use core::time::Duration;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use xtask::qemu::Folder;
 
 const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
@@ -30,7 +31,7 @@ impl Drop for Server {
 
 fn server(port: u16, state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quoin-tpm"));
-    command.args(["--port", &port.to_string(), "--state"]).arg(state).stdout(Stdio::null());
+    command.args(["--startup", "off", "--port", &port.to_string(), "--state"]).arg(state).stdout(Stdio::null());
     command
 }
 

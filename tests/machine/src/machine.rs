@@ -109,6 +109,7 @@ impl Machine {
         let mut same_fault = (0, 0u32);
         loop {
             let level = &mut self.levels[self.current];
+            level.vmcb.intercept_flushes(self.memory.is_any_stale());
             level.vmcb.enter(&self.svm, &mut level.regs);
             level.vmcb.set(control::EVENT_INJECT, 0);
             let code = level.vmcb.get(control::EXIT_CODE);

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine: all `unsafe` |
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
-//! | `rmp`, `npt`, `memory`, `walk` | who owns which page, and who may reach it |
+//! | `rmp`, `npt`, `tlb`, `memory`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
 //! | `svm`, `machine`, `exits`, `vc`, `insn`, `switch` | running the guest, #VC, PVALIDATE and RMPADJUST, VMPLs |
 //! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
@@ -39,8 +39,10 @@ mod psp;
 mod pvh;
 mod rmp;
 mod rules;
+mod steal;
 mod svm;
 mod switch;
+mod tlb;
 mod vc;
 mod walk;
 
@@ -70,7 +72,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let mut memory = Memory::new(rmp, pool);
     let secrets = psp.secrets_page();
-    let launch = Launch::new(&mut memory, &secrets, cpuid::Policy, &config.lies);
+    let launch = Launch::new(&mut memory, &secrets, config.cpuid, config.lies);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),
@@ -79,7 +81,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
     let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
-    let mut machine = Machine { config, policy: cpuid::Policy, memory, svm, levels, current: 0, psp, intercepts: 0 };
+    let mut machine = Machine { config, policy: config.cpuid, memory, svm, levels, current: 0, psp, intercepts: 0 };
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     machine.load(0);
     machine.run()

@@ -25,10 +25,12 @@ pub(crate) trait Command {
     /// The command changes what TPM2_Shutdown(STATE) saves, so that one before it no longer counts (Part 3, 9.4.1). A command for which that depends says so
     /// with `Tpm::void_shutdown`.
     const VOIDS_SHUTDOWN: bool = false;
+    /// The command uses the value of Clock: that may have gone on since TPM2_Shutdown.
+    const CLOCK: bool = false;
     /// Whether the command admits sessions at all (Part 3, its "Command" table has tag TPM_ST_NO_SESSIONS only).
     const SESSIONS: bool = true;
-    /// Whether the command is admitted in read-only mode (Part 3, 24.10).
-    const READ_ONLY: bool = true;
+    /// Whether the command is admitted in read-only mode.
+    const READ_ONLY: ReadOnly = ReadOnly::Admitted;
     /// Whether TPM2_PP_Commands can make the command need physical presence.
     const PRESENCE: Presence = Presence::Never;
     /// The handle area.
@@ -39,6 +41,19 @@ pub(crate) trait Command {
     type Reply<'t>: ReplyArea;
     /// The action, after authorization. An error leaves the TPM as it was.
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Self::Handles, p: Self::Params<'_>) -> Result<Self::Reply<'t>, Rc>;
+}
+
+/// Whether a command is admitted in read-only mode (Part 3, 24.9.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReadOnly {
+    /// always
+    Admitted,
+    /// never
+    Refused,
+    /// with an NV Index as second handle of which nothing outlives the mode
+    PassingIndex,
+    /// with anything but a PIN index as first handle, whose count would change
+    NoPin,
 }
 
 /// What the pipeline knows of a command; made only by `of`, thus never out of step with it.
@@ -58,8 +73,10 @@ pub(crate) struct CommandInfo {
     pub(crate) sessions: bool,
     /// a TPM2_Shutdown before the command no longer counts
     pub(crate) voids_shutdown: bool,
+    /// the command uses Clock
+    pub(crate) clock: bool,
     /// admitted in read-only mode
-    pub(crate) read_only: bool,
+    pub(crate) read_only: ReadOnly,
     /// may need physical presence
     pub(crate) presence: Presence,
     nv: bool,
@@ -90,6 +107,7 @@ impl CommandInfo {
             reply_handle: <C::Reply<'static> as ReplyArea>::HANDLE,
             sessions: C::SESSIONS,
             voids_shutdown: C::VOIDS_SHUTDOWN,
+            clock: C::CLOCK,
             read_only: C::READ_ONLY,
             presence: C::PRESENCE,
             nv: C::NV,
@@ -217,6 +235,7 @@ mod startup;
 mod symmetric;
 
 pub(crate) use capability::algorithms::{identifiers, is_implemented};
+pub(crate) use startup::startup::Su;
 
 /// TPM_CC_Startup.
 pub(crate) const fn startup_code() -> u32 {

@@ -50,6 +50,8 @@ pub enum Error {
     Invalid,
     /// The random number generator has to be reseeded first.
     Reseed,
+    /// The platform has asked that the search be given up.
+    Canceled,
     /// The result of a private operation does not fit the public key: a fault, the result was withheld.
     Fault,
 }

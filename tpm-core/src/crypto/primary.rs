@@ -23,6 +23,8 @@
 //! - **seedValue**, purpose 2: draw as many bytes as it has.
 //! - Purpose 3 gives the bases of the Miller-Rabin tests, which do not change the key.
 
+use core::sync::atomic::AtomicBool;
+
 use super::drbg::Drbg;
 use super::ecc::{Curve, Point, Scalar};
 use super::rsa::RsaPrivate;
@@ -91,7 +93,16 @@ impl<'a> Derivation<'a> {
     /// # Errors
     /// `Error::Key` for a size or exponent that does not exist.
     pub fn rsa(&self, bits: u16, exponent: u32) -> Result<RsaPrivate, Error> {
-        RsaPrivate::generate(bits, exponent, &mut self.rng(Purpose::Sensitive), &mut self.rng(Purpose::Witness))
+        self.rsa_unless(bits, exponent, &AtomicBool::new(false))
+    }
+
+    /// The RSA key, unless `canceled` is set before it is found.
+    ///
+    /// # Errors
+    /// As [`Self::rsa`]; `Error::Canceled` when it was given up.
+    pub fn rsa_unless(&self, bits: u16, exponent: u32, canceled: &AtomicBool) -> Result<RsaPrivate, Error> {
+        let (candidates, witnesses) = (&mut self.rng(Purpose::Sensitive), &mut self.rng(Purpose::Witness));
+        RsaPrivate::generate_unless(bits, exponent, candidates, witnesses, canceled)
     }
 
     /// The elliptic curve key.

@@ -15,21 +15,16 @@ impl Tpm {
         self.defined(h).map(|i| i.public.attributes)
     }
 
-    /// What is done to an index in read-only mode must be gone after the next start (Part 3, 24.10).
-    ///
-    /// - `READ_ONLY`: in read-only mode, unless TPMA_NV_ORDERLY and TPMA_NV_CLEAR_STCLEAR
-    pub(crate) fn check_nv_read_only(&self, index: Handle) -> Result<(), Rc> {
-        let passing = self.nv_attributes(index)?.has(A::ORDERLY.with(A::CLEAR_STCLEAR));
-        if self.clear.read_only && !passing { Err(Rc::READ_ONLY) } else { Ok(()) }
+    /// Whether what is written into an index now is gone after the next start.
+    pub(crate) fn is_passing_nv(&self, index: Handle) -> bool {
+        self.nv_attributes(index).is_ok_and(|a| a.has(A::ORDERLY.with(A::CLEAR_STCLEAR)))
     }
 
     /// NvWriteAccessChecks(). That authValue or authPolicy may authorize writing was checked with the authorization.
     ///
-    /// - `READ_ONLY`: what [`Self::check_nv_read_only`] says
     /// - `NV_LOCKED`: TPMA_NV_WRITELOCKED
     /// - `NV_AUTHORIZATION`: the authorization is that of the owner or platform without TPMA_NV_OWNERWRITE or _PPWRITE, or of another index
     pub(crate) fn check_nv_write(&self, auth: Handle, index: Handle) -> Result<NvPublic, Rc> {
-        self.check_nv_read_only(index)?;
         let public = self.defined(index)?.public;
         if public.attributes.has(A::WRITELOCKED) {
             return Err(Rc::NV_LOCKED);

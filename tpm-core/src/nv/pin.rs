@@ -33,9 +33,10 @@ impl Tpm {
         written.then(|| Pin::of(self.persistent.nv.number(h)))
     }
 
-    /// Whether a PIN index admits one more use of its authValue: not before it has been written.
+    /// Whether the authValue may be used once more, by whatever kind of session: that of a PIN index not before it has been written, and while pinCount is
+    /// less than pinLimit; any other always (Part 1, 34.2.6.6).
     pub(crate) fn pin_available(&self, h: Handle) -> bool {
-        self.pin(h).is_some_and(|pin| pin.count < pin.limit)
+        self.pin_type(h).is_none() || self.pin(h).is_some_and(|pin| pin.count < pin.limit)
     }
 
     /// The authValue of an index was used. PIN Fail counts failures, until a success; PIN Pass counts successes.

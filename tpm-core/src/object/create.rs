@@ -1,5 +1,7 @@
 //! New objects: secrets from a source, public area from secrets (Part 1, 27; Part 3, 12.1).
 
+use core::sync::atomic::AtomicBool;
+
 use crate::crypto::drbg::Drbg;
 use crate::crypto::ecc::{Curve, Point, Scalar};
 use crate::crypto::hash::{Digest, HashAlg, Hasher, MAX_DIGEST};
@@ -31,15 +33,15 @@ pub(crate) trait KeySource {
     fn bytes(&mut self, purpose: Purpose, out: &mut [u8]) -> Result<(), Error>;
 }
 
-/// Ordinary Objects: everything is random.
-pub(crate) struct Fresh<'a>(pub(crate) &'a mut Drbg);
+/// Ordinary Objects: everything is random. The search for a key ends when the command is canceled.
+pub(crate) struct Fresh<'a>(pub(crate) &'a mut Drbg, pub(crate) &'a AtomicBool);
 
 impl KeySource for Fresh<'_> {
     fn rsa(&mut self, bits: u16, exponent: u32) -> Result<RsaPrivate, Error> {
         let mut seed = Secret::<48>::zeroed(48)?;
         self.0.fill(seed.as_mut_slice())?;
         let mut witnesses = Drbg::new(seed.as_slice(), &[], b"witnesses")?;
-        RsaPrivate::generate(bits, exponent, self.0, &mut witnesses)
+        RsaPrivate::generate_unless(bits, exponent, self.0, &mut witnesses, self.1)
     }
 
     fn ecc(&mut self, curve: Curve) -> Result<(Scalar, Point), Error> {
@@ -59,11 +61,19 @@ pub(crate) struct Primary<'a> {
     seed: &'a [u8],
     key: Digest,
     seed_value: Digest,
+    canceled: &'a AtomicBool,
 }
 
 impl<'a> Primary<'a> {
-    /// The source for a template in a hierarchy; FAILURE without nameAlg, which the checks of the template refuse before.
-    pub(crate) fn new(tpm: &'a Tpm, hierarchy: Handle, template: &Public, data: &[u8]) -> Result<Self, Rc> {
+    /// The source for a template in a hierarchy, whose search for a key ends when `canceled` is set; FAILURE without nameAlg, which the checks of the
+    /// template refuse before.
+    pub(crate) fn new(
+        tpm: &'a Tpm,
+        hierarchy: Handle,
+        template: &Public,
+        data: &[u8],
+        canceled: &'a AtomicBool,
+    ) -> Result<Self, Rc> {
         let alg = template.name_alg.ok_or(Rc::FAILURE)?;
         let mut bytes = [0; Public::MAX];
         let mut w = Writer::new(&mut bytes);
@@ -75,7 +85,7 @@ impl<'a> Primary<'a> {
         } else {
             key
         };
-        Ok(Self { seed: tpm.seed(hierarchy).as_slice(), key, seed_value })
+        Ok(Self { seed: tpm.seed(hierarchy).as_slice(), key, seed_value, canceled })
     }
 
     fn derivation(&self, purpose: Purpose) -> Result<Derivation<'_>, Error> {
@@ -86,7 +96,7 @@ impl<'a> Primary<'a> {
 
 impl KeySource for Primary<'_> {
     fn rsa(&mut self, bits: u16, exponent: u32) -> Result<RsaPrivate, Error> {
-        self.derivation(Purpose::Sensitive)?.rsa(bits, exponent)
+        self.derivation(Purpose::Sensitive)?.rsa_unless(bits, exponent, self.canceled)
     }
 
     fn ecc(&mut self, curve: Curve) -> Result<(Scalar, Point), Error> {
@@ -143,8 +153,10 @@ impl KeySource for Derived {
 ///
 /// - `RANGE`: an RSA exponent that cannot be one
 /// - `TYPE`: a type that the source cannot give
-/// - `KEY_SIZE`: data that are not as long as the symmetric key
+/// - `SIZE`: data that are longer than the symmetric key
+/// - `KEY_SIZE`: data that are shorter than it: such a key could not be loaded
 /// - `SIZE`: data that are longer than the block of the scheme's hash
+/// - `CANCELED`: the platform has canceled the command while an RSA key was searched for
 pub(crate) fn create(
     source: &mut dyn KeySource,
     template: &Public,
@@ -236,17 +248,23 @@ pub(crate) fn point_of(point: &Point) -> EccPoint {
 }
 
 fn creation_error(error: Error) -> Rc {
-    if error == Error::Key { Fmt1::TYPE.plain() } else { Rc::FAILURE }
+    match error {
+        Error::Key => Fmt1::TYPE.plain(),
+        Error::Canceled => Rc::CANCELED,
+        _ => Rc::FAILURE,
+    }
 }
 
 fn create_cipher_key(source: &mut dyn KeySource, cipher: &SymDefObject, data: &[u8]) -> Result<SensitiveComposite, Rc> {
     let mut key = Secret::zeroed(cipher.key_size()).map_err(|_| Rc::FAILURE)?;
     if data.is_empty() {
         source.bytes(Purpose::Sensitive, key.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
-    } else if data.len() == cipher.key_size() {
-        key.set(data).map_err(|_| Rc::FAILURE)?;
-    } else {
+    } else if data.len() > cipher.key_size() {
+        return Err(Fmt1::SIZE.plain());
+    } else if data.len() < cipher.key_size() {
         return Err(Fmt1::KEY_SIZE.plain());
+    } else {
+        key.set(data).map_err(|_| Rc::FAILURE)?;
     }
     Ok(SensitiveComposite::Sym(key))
 }

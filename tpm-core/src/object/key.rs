@@ -72,7 +72,7 @@ impl Tpm {
     pub(crate) fn crypto_failed(&mut self, error: Error, otherwise: Rc) -> Rc {
         match error {
             Error::Reseed | Error::Fault => self.fail(),
-            Error::Length | Error::Range | Error::Key | Error::Invalid => otherwise,
+            Error::Length | Error::Range | Error::Key | Error::Invalid | Error::Canceled => otherwise,
         }
     }
 }

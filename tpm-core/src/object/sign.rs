@@ -232,7 +232,7 @@ impl Tpm {
         match e {
             Error::Length => Fmt1::VALUE.plain(),
             Error::Range | Error::Key => Fmt1::BINDING.plain(),
-            Error::Invalid | Error::Reseed | Error::Fault => self.fail(),
+            Error::Invalid | Error::Reseed | Error::Fault | Error::Canceled => self.fail(),
         }
     }
 }

@@ -129,6 +129,11 @@ impl Pcrs {
         }
     }
 
+    /// The PCR of each bank since _TPM_Init.
+    pub(crate) const fn allocated(&self) -> [u32; BANKS] {
+        self.allocated
+    }
+
     fn bank(alg: HashAlg) -> Option<usize> {
         PCR_BANKS.iter().position(|a| *a == alg)
     }

@@ -69,16 +69,9 @@ fn check_session(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
     }
     match session.binding {
         Some(Binding { lockout: true, .. }) => tpm.check_lockout(true),
-        Some(Binding { da_protected: true, .. }) => use_protected(tpm),
+        Some(Binding { da_protected: true, .. }) => tpm.check_lockout(false),
         _ => Ok(()),
     }
-}
-
-/// - `LOCKOUT`: in lockout mode
-fn use_protected(tpm: &mut Tpm) -> Result<(), Rc> {
-    tpm.check_lockout(false)?;
-    tpm.da_use();
-    Ok(())
 }
 
 /// Checks a session that authorizes a handle, and counts that where the authValue is a PIN.
@@ -88,6 +81,7 @@ fn use_protected(tpm: &mut Tpm) -> Result<(), Rc> {
 /// - `AUTH_TYPE`: the role needs a policy session
 /// - `AUTH_UNAVAILABLE`: the entity cannot be authorized in this way
 /// - what [`check_policy`] says
+/// - `NV_UNINITIALIZED`: an index that has not been written is to be read by its own authorization
 /// - `AUTH_FAIL`, `BAD_AUTH` at the session: wrong password or HMAC, with and without consequence for dictionary-attack protection
 fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if h == Handle::PLATFORM && !tpm.ram.physical_presence && tpm.persistent.presence.has(check.call.code) {
@@ -101,7 +95,7 @@ fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), R
         if h == Handle::LOCKOUT {
             tpm.check_lockout(true)?;
         } else if tpm.is_da_protected(h) {
-            use_protected(tpm)?;
+            tpm.check_lockout(false)?;
         }
     }
     if policy {
@@ -110,6 +104,9 @@ fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), R
         return Err(Rc::AUTH_TYPE);
     } else if !auth_value_available(tpm, check, h) {
         return Err(Rc::AUTH_UNAVAILABLE);
+    }
+    if reads_unwritten(tpm, check, h) {
+        return Err(Rc::NV_UNINITIALIZED);
     }
     let outcome = if password { check_password(tpm, check, h) } else { check_hmac(tpm, check) };
     if auth_used {
@@ -130,7 +127,7 @@ fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
 }
 
 /// Whether the authValue may authorize: not for an object without userWithAuth in the USER role, one without sensitive area, or an NV Index
-/// whose attributes say otherwise or whose pinCount has reached pinLimit (Part 1, 19.3 and 37.2.8).
+/// that says otherwise (Part 1, 19.3).
 fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
         HandleKind::Transient if tpm.ram.sequence(h).is_some() => true,
@@ -138,13 +135,28 @@ fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
             let admin = check.role == Role::Admin && !o.has(ObjectAttributes::ADMIN_WITH_POLICY);
             o.sensitive.is_some() && (o.has(ObjectAttributes::USER_WITH_AUTH) || admin)
         }),
-        HandleKind::Nv if !writes_nv(check.call.code) && tpm.pin_type(h).is_some() => tpm.pin_available(h),
-        HandleKind::Nv => tpm.nv_index(h).is_some_and(|i| {
-            let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
-            i.public.attributes.has(needed)
-        }),
+        HandleKind::Nv => tpm.pin_available(h) && index_admits_auth_value(tpm, check, h),
         _ => crate::act::position(h).is_none() || tpm.clear.platform_enabled,
     }
+}
+
+/// Whether the attributes of an index admit its authValue. In TPM2_PolicySecret that of a PIN index is not for reading (Part 3, 23.4.1).
+fn index_admits_auth_value(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
+    let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
+    let pin = check.call.code == POLICY_SECRET && tpm.pin_type(h).is_some();
+    pin || tpm.nv_index(h).is_some_and(|i| i.public.attributes.has(needed))
+}
+
+/// Whether the contents of an index are asked for that has none: that is told before its authValue is looked at, and counts nowhere (Part 3, 31.1). A trial
+/// policy does not look at them.
+fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
+    // PolicyNV, NV_Read, NV_Certify, PolicyAuthorizeNV
+    let reads = matches!(check.call.code, 0x149 | 0x14e | 0x184 | 0x192);
+    let handles = &check.call.handles;
+    let trial = handles.iter().filter_map(|h| tpm.ram.sessions.get(*h)).any(Session::is_trial);
+    // As authHandle and as nvIndex: another index may not authorize.
+    let own = handles.iter().filter(|other| **other == h).count() > 1;
+    reads && own && !trial && tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN))
 }
 
 /// Whether the command writes or locks an index for writing (TPMA_NV AUTHWRITE and POLICYWRITE apply, otherwise AUTHREAD and POLICYREAD).
@@ -154,24 +166,51 @@ pub(crate) const fn writes_nv(code: u32) -> bool {
 }
 
 fn check_password(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
+    note_use(tpm, check);
     let given = without_trailing_zeros(check.one.hmac);
     if ct_eq(tpm.auth_value(h), given) { Ok(()) } else { Err(failed(tpm, check)) }
 }
 
-/// An authorization failed: counts it where it counts. A session that is bound to a protected entity makes every failure count.
-fn failed(tpm: &mut Tpm, check: &Check<'_>) -> Rc {
+/// What a wrong password or HMAC would be a guess at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stake {
+    /// lockoutAuth
+    Lockout,
+    /// an authValue under dictionary-attack protection
+    Protected,
+    /// neither
+    Nothing,
+}
+
+/// The authValue of what the session authorizes, if that is used, and that of what it is bound to: everything is then at stake.
+fn stake(tpm: &Tpm, check: &Check<'_>) -> Stake {
     let session = tpm.ram.sessions.get(check.one.handle);
     let binding = session.and_then(|s| s.binding);
-    let at_stake = check.one.authorizes.filter(|_| session.is_none_or(|s| uses_auth_value(s, check.one)));
-    if at_stake == Some(Handle::LOCKOUT) || binding.is_some_and(|b| b.lockout) {
-        tpm.lockout_failure();
-        return check.at(Fmt1::AUTH_FAIL);
+    let used = check.one.authorizes.filter(|_| session.is_none_or(|s| uses_auth_value(s, check.one)));
+    if used == Some(Handle::LOCKOUT) || binding.is_some_and(|b| b.lockout) {
+        Stake::Lockout
+    } else if used.is_some_and(|h| tpm.is_da_protected(h)) || binding.is_some_and(|b| b.da_protected) {
+        Stake::Protected
+    } else {
+        Stake::Nothing
     }
-    if at_stake.is_some_and(|h| tpm.is_da_protected(h)) || binding.is_some_and(|b| b.da_protected) {
-        tpm.da_failure();
-        return check.at(Fmt1::AUTH_FAIL);
+}
+
+/// A password or HMAC is about to be compared. A command that was refused before that has used nothing.
+fn note_use(tpm: &mut Tpm, check: &Check<'_>) {
+    if stake(tpm, check) == Stake::Protected {
+        tpm.da_use();
     }
-    check.at(Fmt1::BAD_AUTH)
+}
+
+/// An authorization failed: counts it where it counts.
+fn failed(tpm: &mut Tpm, check: &Check<'_>) -> Rc {
+    match stake(tpm, check) {
+        Stake::Lockout => tpm.lockout_failure(),
+        Stake::Protected => tpm.da_failure(),
+        Stake::Nothing => return check.at(Fmt1::BAD_AUTH),
+    }
+    check.at(Fmt1::AUTH_FAIL)
 }
 
 /// The entity as a session is bound to it.
@@ -230,6 +269,7 @@ fn companion_nonces(tpm: &Tpm, check: &Check<'_>, hmac: &mut Hmac) {
 
 /// Without a key, an empty HMAC does as well.
 fn check_hmac(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
+    note_use(tpm, check);
     let one = check.one;
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(check.index))?;
     let key = hmac_key(tpm, session, one)?;
@@ -262,13 +302,15 @@ const POLICY_SECRET: u32 = 0x151;
 /// - `PP` at the session: physical presence is not asserted
 /// - `POLICY_FAIL` at the session: another cpHash, nameHash, template or parameters; no NV Index, or one that has (not) been written
 /// - `CHANNEL` at the session: no secure channel
+/// - `AUTH_UNAVAILABLE`: the policy asks for a PIN that cannot be used, or, in TPM2_PolicySecret, for an authValue that could not prove it without a policy
 fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     let session = tpm.ram.sessions.get(check.one.handle).ok_or(Rc::reference_s(check.index))?;
     let policy = &session.policy;
+    let asks = policy.auth_value || policy.password;
     if !policy_available(tpm, check, h) {
         return Err(Rc::AUTH_UNAVAILABLE);
     }
-    if check.call.code == POLICY_SECRET && !policy.auth_value && !policy.password {
+    if check.call.code == POLICY_SECRET && !asks {
         return Err(check.at(Fmt1::MODE));
     }
     if policy.pcr_counter.is_some_and(|c| c != tpm.reset.pcr_update_counter) {
@@ -286,7 +328,12 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if policy.nv_written.is_some_and(|demanded| written != Some(demanded)) {
         return Err(check.at(Fmt1::POLICY_FAIL));
     }
-    if policy.secure_channel { Err(check.at(Fmt1::CHANNEL)) } else { Ok(()) }
+    if policy.secure_channel {
+        return Err(check.at(Fmt1::CHANNEL));
+    }
+    // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too, where an authValue is to be proven (Part 3, 23.4.1).
+    let unproven = check.call.code == POLICY_SECRET && !auth_value_available(tpm, check, h);
+    if asks && (unproven || !tpm.pin_available(h)) { Err(Rc::AUTH_UNAVAILABLE) } else { Ok(()) }
 }
 
 /// What the policy demands of the command as a whole: its code, its locality, physical presence.

@@ -1,6 +1,5 @@
 //! The command header (Part 3, 5.2).
 
-use crate::profile::MAX_COMMAND_SIZE;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::Reader;
 
@@ -18,8 +17,8 @@ pub(super) struct Header<'a> {
 impl<'a> Header<'a> {
     /// - `INSUFFICIENT`: shorter than a header
     /// - `BAD_TAG`: neither TPM_ST_NO_SESSIONS nor TPM_ST_SESSIONS
-    /// - `COMMAND_SIZE`: commandSize is not the number of octets received, or they are too many
-    pub(super) fn parse(request: &'a [u8]) -> Result<Self, Rc> {
+    /// - `COMMAND_SIZE`: commandSize is not the number of octets received, or they are more than the buffer has
+    pub(super) fn parse(request: &'a [u8], buffer_size: usize) -> Result<Self, Rc> {
         let mut r = Reader::new(request);
         let sessions = match r.get::<u16>().map_err(Fmt1::plain)? {
             NO_SESSIONS => false,
@@ -28,7 +27,7 @@ impl<'a> Header<'a> {
         };
         let size: u32 = r.get().map_err(Fmt1::plain)?;
         let code = r.get().map_err(Fmt1::plain)?;
-        if usize::try_from(size) != Ok(request.len()) || request.len() > MAX_COMMAND_SIZE {
+        if usize::try_from(size) != Ok(request.len()) || request.len() > buffer_size {
             return Err(Rc::COMMAND_SIZE);
         }
         Ok(Self { sessions, code, body: r.rest() })

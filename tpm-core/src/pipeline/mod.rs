@@ -9,7 +9,9 @@ pub(crate) mod sessions;
 pub(crate) use authorize::bound_entity;
 pub(crate) use sessions::{SessionUse, SessionUses};
 
-use crate::command::area::Handles;
+use core::sync::atomic::AtomicBool;
+
+use crate::command::area::{Handles, ReplyArea};
 use crate::command::{self, CommandInfo, Reply};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::platform::{Hooks, Locality};
@@ -29,6 +31,21 @@ pub(crate) struct Call<'a> {
     pub(crate) handles: Handles,
     /// the authorization area, in order
     pub(crate) sessions: SessionUses<'a>,
+    /// the platform no longer wants the command
+    pub(crate) canceled: &'a AtomicBool,
+    /// octets that the transport has for the response parameters
+    pub(crate) room: usize,
+}
+
+impl Call<'_> {
+    /// What a command asks that changes something and has a long reply, before it changes anything; of others the pipeline asks it.
+    ///
+    /// - `COMMAND_SIZE`: the response would be longer than the transport's buffer
+    pub(crate) fn room_for(&self, reply: &impl ReplyArea) -> Result<(), Rc> {
+        let mut count = Writer::new(&mut []);
+        reply.marshal(&mut count);
+        if count.len() <= self.room { Ok(()) } else { Err(Rc::COMMAND_SIZE) }
+    }
 }
 
 /// Executes a command; always writes a well-formed response and returns its length.
@@ -38,10 +55,11 @@ pub(crate) fn execute(
     locality: Locality,
     request: &[u8],
     response: &mut [u8],
+    canceled: &AtomicBool,
 ) -> usize {
     tpm.ram.hash_sequence = None;
     tpm.advance_time(hooks);
-    let outcome = tpm.reseed_if_due(hooks).and_then(|()| process(tpm, locality, request, response));
+    let outcome = tpm.reseed_if_due(hooks).and_then(|()| process(tpm, locality, request, response, canceled));
     match outcome {
         Ok(len) => len,
         // Whatever is wrong with a command, in failure mode that is not told.
@@ -50,8 +68,14 @@ pub(crate) fn execute(
     }
 }
 
-fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8]) -> Result<usize, Rc> {
-    let header = Header::parse(request)?;
+fn process(
+    tpm: &mut Tpm,
+    locality: Locality,
+    request: &[u8],
+    response: &mut [u8],
+    canceled: &AtomicBool,
+) -> Result<usize, Rc> {
+    let header = Header::parse(request, tpm.ram.buffer_size)?;
     let info = command::find(header.code).ok_or(Rc::COMMAND_CODE)?;
     tpm.admit(info, header.sessions)?;
     tpm.test_before(info.code)?;
@@ -60,8 +84,10 @@ fn process(tpm: &mut Tpm, locality: Locality, request: &[u8], response: &mut [u8
     for (index, h) in handles.iter().enumerate() {
         tpm.check_loaded(*h, index)?;
     }
-    let mut call = Call { code: header.code, locality, handles, sessions: SessionUses::new() };
+    tpm.admit_handles(info, &handles)?;
+    let mut call = Call { code: header.code, locality, handles, sessions: SessionUses::new(), canceled, room: 0 };
     sessions::parse(tpm, info, &header, &mut body, &mut call)?;
+    call.room = respond::room(tpm, info, &call);
     authorize::note_bindings(tpm, &mut call);
     authorize::authorize(tpm, info, &call, body.rest())?;
     let mut plain;
@@ -95,8 +121,14 @@ fn act(
         tpm.ram.failure = true;
         return Err(Rc::FAILURE);
     }
+    if len > call.room {
+        return Err(Rc::COMMAND_SIZE);
+    }
     if info.voids_shutdown {
         tpm.void_shutdown();
+    }
+    if info.clock {
+        tpm.note_clock_use();
     }
     let handle = reply.handle;
     respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)

@@ -31,6 +31,17 @@ pub(super) fn parameters_start(info: &CommandInfo, call: &Call<'_>) -> usize {
     HEADER + handle + size
 }
 
+/// Octets that the transport's buffer has for response parameters, when the rest is as long as it can be.
+pub(super) fn room(tpm: &Tpm, info: &CommandInfo, call: &Call<'_>) -> usize {
+    let of_session = |one: &SessionUse<'_>| {
+        // Nonce and HMAC with their sizes, and the attributes between them.
+        let session = if one.is_password() { None } else { tpm.ram.sessions.get(one.handle) };
+        session.map_or(5, |s| s.nonce_tpm.len().saturating_add(s.hash.digest_size()).saturating_add(5))
+    };
+    let sessions = call.sessions.iter().map(of_session).fold(0, usize::saturating_add);
+    tpm.ram.buffer_size.saturating_sub(parameters_start(info, call)).saturating_sub(sessions)
+}
+
 /// cpHash for each kind of audit that the command is subject to, taken before the action changes any Name or what is audited.
 pub(super) struct AuditHashes {
     /// in the algorithm of the audit session

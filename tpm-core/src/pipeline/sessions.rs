@@ -41,8 +41,8 @@ impl SessionUse<'_> {
 /// Reads the authorization area and checks what does not depend on authorizations.
 ///
 /// - `AUTH_CONTEXT`: the command admits no sessions
-/// - `INSUFFICIENT`, `SIZE`: authorizationSize is missing, too small for one session, or larger than what follows
-/// - `SIZE` at the fourth session
+/// - `INSUFFICIENT`: authorizationSize is missing
+/// - `AUTHSIZE`: it is too small for one session, larger than what follows, or larger than three sessions need (Part 3, 5.5)
 /// - what `check` says, at the session
 /// - `AUTH_MISSING`: a handle needs an authorization and there is none
 pub(super) fn parse<'a>(
@@ -54,14 +54,14 @@ pub(super) fn parse<'a>(
 ) -> Result<(), Rc> {
     let uses = &mut call.sessions;
     if header.sessions {
-        let mut area = Reader::new(area(body).map_err(Fmt1::plain)?);
+        let mut area = Reader::new(area(body)?);
         if !info.sessions {
             return Err(Rc::AUTH_CONTEXT);
         }
         while !area.is_empty() {
             let index = uses.len();
             if uses.is_full() {
-                return Err(at_session(Fmt1::SIZE, index));
+                return Err(Rc::AUTHSIZE);
             }
             let one = read(&mut area).map_err(|e| at_session(e, index))?;
             check(tpm, info, &one, uses, index)?;
@@ -80,10 +80,10 @@ pub(super) fn parse<'a>(
 const MIN_AUTH_SIZE: usize = 4 + 2 + 1 + 2;
 
 /// The octets of the authorization area.
-fn area<'a>(body: &mut Reader<'a>) -> Result<&'a [u8], Fmt1> {
-    let size: u32 = body.get()?;
-    let size = usize::try_from(size).map_err(|_| Fmt1::SIZE)?;
-    if size < MIN_AUTH_SIZE { Err(Fmt1::SIZE) } else { body.take(size).map_err(|_| Fmt1::SIZE) }
+fn area<'a>(body: &mut Reader<'a>) -> Result<&'a [u8], Rc> {
+    let size: u32 = body.get().map_err(Fmt1::plain)?;
+    let size = usize::try_from(size).map_err(|_| Rc::AUTHSIZE)?;
+    if size < MIN_AUTH_SIZE { Err(Rc::AUTHSIZE) } else { body.take(size).map_err(|_| Rc::AUTHSIZE) }
 }
 
 fn read<'a>(r: &mut Reader<'a>) -> Result<SessionUse<'a>, Fmt1> {

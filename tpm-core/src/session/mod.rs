@@ -183,16 +183,16 @@ impl Sessions {
         Ok(handle)
     }
 
-    /// Flushes a loaded or saved session; false if there is none with this handle.
+    /// Flushes a loaded or saved session, of whichever type its handle says it is; false if there is none with this number.
     pub(crate) fn flush(&mut self, h: Handle) -> bool {
-        let slot = self.loaded_index(h);
         match self.active(h) {
             Active::Free => return false,
-            Active::Loaded(_) if slot.is_none() => return false,
-            _ => {}
-        }
-        if let Some(to) = slot.and_then(|s| self.loaded.get_mut(s)) {
-            *to = None;
+            Active::Saved(_) => {}
+            Active::Loaded(slot) => {
+                if let Some(to) = self.loaded.get_mut(slot) {
+                    *to = None;
+                }
+            }
         }
         if let Some(active) = usize::try_from(h.index()).ok().and_then(|i| self.active.get_mut(i)) {
             *active = Active::Free;

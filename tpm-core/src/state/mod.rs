@@ -11,7 +11,7 @@
 
 mod stored;
 
-pub use stored::{MAX_STATE_SIZE, StateError, StateForm};
+pub use stored::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
 
 use crate::act;
 use crate::audit::CommandAudit;
@@ -135,7 +135,7 @@ stored! {
         pub(crate) pcr_allocation: [u32; profile::PCR_BANKS.len()],
         /// authPolicy of the PCR that may have one
         pub(crate) pcr_policy: HierarchyPolicy,
-        /// the safe flag of the clock as TPM2_Shutdown found it
+        /// the safe flag of the clock as TPM2_Shutdown found it, and no command has used the clock since
         pub(crate) saved_clock_safe: bool,
         /// resetCount
         pub(crate) reset_count: u32,
@@ -238,6 +238,8 @@ pub(crate) struct Ram {
     pub(crate) time_epoch: u64,
     /// what the platform's clock said last
     pub(crate) platform_now_ms: u64,
+    /// Clock as TPM2_Shutdown found it
+    pub(crate) shutdown_clock_ms: u64,
     /// how fast time passes
     pub(crate) clock_rate: Rate,
     /// Clock and time may not have gone back since the last orderly shutdown
@@ -264,4 +266,6 @@ pub(crate) struct Ram {
     pub(crate) root: Root,
     /// an event between _TPM_Hash_Start and _TPM_Hash_End
     pub(crate) hash_sequence: Option<HashSequence>,
+    /// octets of the longest command and response that the transport carries; _TPM_Init leaves it
+    pub(crate) buffer_size: usize,
 }

@@ -1,10 +1,13 @@
-//! The state of the TPM as octets, taken and restored between two commands. Version 1, frozen:
+//! The state of the TPM as octets, taken and restored between two commands. Version 2, frozen:
 //!
 //! > "QUOINTPM" ‖ version₂ ‖ version of the derivation of primary keys₁ ‖ form₁ ‖ length of all₄ ‖ sections ‖ SHA-256 of all before it
 //!
 //! A section is tag₂ ‖ length₄ ‖ contents; each form has its sections in the order of [`StateForm::sections`]. The contents are the fields of the
 //! structures in order, in the encoding of Part 2. What is not exactly that is refused. The digest finds damage, not malice: whoever keeps a
 //! state encrypts and authenticates it, since all secrets are in it.
+//!
+//! The first section is the name of the profile of which the TPM is: under another one it would gain or lose algorithms, and keys that are too weak for the one
+//! would be good for the other. Version 1 has not this section, and a TPM of it is taken to be of the profile that reads it.
 //!
 //! The DRBG is not in it, as no two TPMs may give the same random numbers: it is made anew from the platform's entropy. Nor is the platform's time: the
 //! TPM's goes on from where it was.
@@ -17,16 +20,19 @@ use crate::pcr::is_possible;
 use crate::platform::Hooks;
 use crate::profile::{
     CLOCK_UPDATE_MS, MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS,
-    NV_MEMORY_SIZE, PCR_BANKS,
+    NV_MEMORY_SIZE, PCR_BANKS, PROFILE,
 };
 use crate::rc::Fmt1;
 use crate::state::HierarchyPolicy;
 use crate::tpm::Tpm;
 use crate::wire::{Marshal, Public, Reader, Sensitive, Unmarshal, Writer};
+use core::fmt;
 use zeroize::Zeroize;
 
 const MAGIC: &[u8; 8] = b"QUOINTPM";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// The version without the name of the profile.
+const WITHOUT_PROFILE: u16 = 1;
 const LENGTH_AT: usize = 12;
 const HEADER: usize = 16;
 const DIGEST: usize = 32;
@@ -65,10 +71,80 @@ pub enum StateError {
     Digest,
     /// Something in it cannot be in a state.
     Contents,
+    /// It is that of a TPM of another profile than the one of this build.
+    Profile {
+        /// of the state
+        state: ProfileName,
+        /// of this build
+        build: &'static str,
+    },
     /// Its parts do not go together.
     Inconsistent(&'static str),
     /// There is no entropy for a new DRBG.
     Entropy,
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room(octets) => write!(f, "it needs {octets} octets"),
+            Self::NotAState => f.write_str("it does not begin as a state does"),
+            Self::Version => f.write_str("its version is unknown"),
+            Self::Length => f.write_str("it has not the length that it says"),
+            Self::Digest => f.write_str("it is damaged: its digest is another"),
+            Self::Contents => f.write_str("something is in it that cannot be in a state"),
+            Self::Profile { state, build } => {
+                write!(f, "it is that of a TPM of the profile {state}, and this TPM is of the profile {build}")
+            }
+            Self::Inconsistent(what) => write!(f, "its parts do not go together: {what}"),
+            Self::Entropy => f.write_str("there is no entropy"),
+        }
+    }
+}
+
+/// The name of a profile, in a state of a build that may know others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ProfileName {
+    octets: [u8; Self::MAX],
+    length: u8,
+}
+
+impl ProfileName {
+    const MAX: usize = 32;
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.octets.get(..self.length.into()).and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// A TPM2B of letters, digits and hyphens.
+impl Unmarshal<'_> for ProfileName {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        let length = r.get::<u16>()?;
+        let name = r.take(length.into())?;
+        let mut octets = [0; Self::MAX];
+        octets.get_mut(..name.len()).ok_or(Fmt1::SIZE)?.copy_from_slice(name);
+        let possible = name.iter().all(|octet| octet.is_ascii_alphanumeric() || *octet == b'-');
+        if possible {
+            Ok(Self { octets, length: u8::try_from(length).map_err(|_| Fmt1::SIZE)? })
+        } else {
+            Err(Fmt1::VALUE)
+        }
+    }
 }
 
 impl From<Fmt1> for StateError {
@@ -80,6 +156,8 @@ impl From<Fmt1> for StateError {
 /// A part of the state.
 #[derive(Clone, Copy)]
 enum Section {
+    /// The name of the profile
+    Profile,
     Persistent,
     Reset,
     Clear,
@@ -89,12 +167,12 @@ enum Section {
 }
 
 impl StateForm {
-    const fn sections(self) -> [(u16, Section); 4] {
+    const fn sections(self) -> [(u16, Section); 5] {
         let last = match self {
             Self::Whole => (4, Section::Ram),
             Self::PoweredOff => (5, Section::Remains),
         };
-        [(1, Section::Persistent), (2, Section::Reset), (3, Section::Clear), last]
+        [(6, Section::Profile), (1, Section::Persistent), (2, Section::Reset), (3, Section::Clear), last]
     }
 
     const fn number(self) -> u8 {
@@ -144,10 +222,11 @@ impl Tpm {
     /// # Errors
     /// Each of [`StateError`] but `Room`.
     pub fn import(state: &[u8], hooks: &mut Hooks<'_>) -> Result<Self, StateError> {
-        let (form, sections) = open(state)?;
+        let (version, form, contents) = open(state)?;
         let mut tpm = Self::manufacture(hooks).map_err(|_| StateError::Entropy)?;
-        let mut r = Reader::new(sections);
-        for (tag, section) in form.sections() {
+        let mut r = Reader::new(contents);
+        let first = usize::from(version == WITHOUT_PROFILE);
+        for (tag, section) in form.sections().into_iter().skip(first) {
             if r.get::<u16>()? != tag {
                 return Err(StateError::Contents);
             }
@@ -168,24 +247,28 @@ impl Tpm {
     /// SHA-256 of what must be written down before a response is given, lest the loss of power undo what the response says. `room` is overwritten; it
     /// has room for [`MAX_STATE_SIZE`] octets.
     ///
-    /// After TPM2_Shutdown that is all that the next start may find. Otherwise it is what survives TPM Reset, since that will come: without what only
-    /// TPM Resume and TPM Restart preserve, and with the time as it is recorded, every [`CLOCK_UPDATE_MS`].
+    /// After TPM2_Shutdown(STATE) that is all that the next start may find. Otherwise it is what survives TPM Reset, since that will come: without what only
+    /// TPM Resume and TPM Restart preserve. Times are those of TPM2_Shutdown, and else as they are recorded, every [`CLOCK_UPDATE_MS`].
     ///
     /// # Errors
     /// [`StateError::Room`] if it does not fit.
     pub fn lasting_digest(&mut self, room: &mut [u8]) -> Result<[u8; DIGEST], StateError> {
         let mut w = Writer::new(room);
-        if self.persistent.orderly == Orderly::No {
-            let p = &mut self.persistent;
-            let times = (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms);
-            p.clock_ms /= CLOCK_UPDATE_MS;
-            (p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = (0, 0);
-            self.persistent.marshal(&mut w);
-            let p = &mut self.persistent;
-            (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = times;
-            self.ram.acts.after_init().marshal(&mut w);
-        } else {
-            StateForm::PoweredOff.sections().into_iter().for_each(|(_, section)| self.marshal_section(section, &mut w));
+        let p = &mut self.persistent;
+        let times = (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms);
+        p.clock_ms /= CLOCK_UPDATE_MS;
+        (p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = (0, 0);
+        self.persistent.marshal(&mut w);
+        let p = &mut self.persistent;
+        (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = times;
+        if self.persistent.orderly != Orderly::No {
+            // The times as TPM2_Shutdown found them.
+            self.ram.shutdown_clock_ms.marshal(&mut w);
+        }
+        if self.persistent.orderly == Orderly::State {
+            for section in [Section::Reset, Section::Clear, Section::Remains] {
+                self.marshal_section(section, &mut w);
+            }
         }
         let length = w.len();
         if !w.fits() {
@@ -199,30 +282,38 @@ impl Tpm {
 
     fn marshal_section(&self, section: Section, w: &mut Writer<'_>) {
         match section {
+            Section::Profile => w.sized(|w| w.put(PROFILE.name.as_bytes())),
             Section::Persistent => self.persistent.marshal(w),
             Section::Reset => self.reset.marshal(w),
             Section::Clear => self.clear.marshal(w),
             Section::Ram => self.ram.marshal(w),
             Section::Remains => {
                 self.ram.sessions.marshal(w, true);
-                self.ram.acts.after_init().marshal(w);
+                self.acts_after_init().marshal(w);
             }
         }
     }
 
-    fn restore_section(&mut self, section: Section, r: &mut Reader<'_>, hooks: &mut Hooks<'_>) -> Result<(), Fmt1> {
+    fn restore_section(
+        &mut self,
+        section: Section,
+        r: &mut Reader<'_>,
+        hooks: &mut Hooks<'_>,
+    ) -> Result<(), StateError> {
         match section {
-            Section::Persistent => self.persistent.restore(r),
-            Section::Reset => self.reset.restore(r),
-            Section::Clear => self.clear.restore(r),
-            Section::Ram => self.ram.restore(r),
+            Section::Profile => check_profile(r.get()?)?,
+            Section::Persistent => self.persistent.restore(r)?,
+            Section::Reset => self.reset.restore(r)?,
+            Section::Clear => self.clear.restore(r)?,
+            Section::Ram => self.ram.restore(r)?,
             Section::Remains => {
                 // PCR begin as they are allocated.
                 self.init(hooks);
                 Restore::restore(&mut self.ram.sessions, r)?;
-                self.ram.acts.restore(r)
+                self.ram.acts.restore(r)?;
             }
         }
+        Ok(())
     }
 
     /// What a state must be beyond what [`Tpm::check`] finds in its parts.
@@ -237,15 +328,19 @@ impl Tpm {
     }
 }
 
-/// What a state is, and its sections.
-fn open(state: &[u8]) -> Result<(StateForm, &[u8]), StateError> {
+fn check_profile(state: ProfileName) -> Result<(), StateError> {
+    if state.as_str() == PROFILE.name { Ok(()) } else { Err(StateError::Profile { state, build: PROFILE.name }) }
+}
+
+/// The version of a state, its form, and its sections.
+fn open(state: &[u8]) -> Result<(u16, StateForm, &[u8]), StateError> {
     let mut r = Reader::new(state);
     if !r.take(MAGIC.len()).is_ok_and(|magic| magic == MAGIC) {
         return Err(StateError::NotAState);
     }
     let (version, derivation, form): (u16, u8, u8) = (r.get()?, r.get()?, r.get()?);
     let form = StateForm::from_number(form).ok_or(StateError::Version)?;
-    if version != VERSION || derivation != primary::VERSION {
+    if !matches!(version, WITHOUT_PROFILE | VERSION) || derivation != primary::VERSION {
         return Err(StateError::Version);
     }
     let length = usize::try_from(r.get::<u32>()?).map_err(|_| StateError::Length)?;
@@ -254,13 +349,17 @@ fn open(state: &[u8]) -> Result<(StateForm, &[u8]), StateError> {
     if length != state.len() {
         return Err(StateError::Length);
     }
-    if digest(HashAlg::Sha256, &[body]).as_slice() == told { Ok((form, sections)) } else { Err(StateError::Digest) }
+    if digest(HashAlg::Sha256, &[body]).as_slice() == told {
+        Ok((version, form, sections))
+    } else {
+        Err(StateError::Digest)
+    }
 }
 
 macro_rules! ram { ($($f:ident),*) => {
     impl Marshal for Ram {
         fn marshal(&self, w: &mut Writer<'_>) {
-            let Self { platform_now_ms: _, sessions, $($f),* } = self;
+            let Self { platform_now_ms: _, shutdown_clock_ms: _, buffer_size: _, sessions, $($f),* } = self;
             sessions.marshal(w, false);
             $($f.marshal(w);)*
         }

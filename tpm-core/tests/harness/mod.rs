@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use core::sync::atomic::AtomicBool;
 use sha2::{Digest, Sha256};
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 
@@ -50,6 +51,8 @@ pub(crate) struct Fixture {
     pub locality: u8,
     /// Before every command and power cycle the state is exported and imported, and the copy does the same.
     pub mirrored: bool,
+    /// The platform cancels every command.
+    pub canceled: AtomicBool,
     /// what the clock said to the TPM last
     pub last_ms: u64,
     recording: record::Recording,
@@ -63,7 +66,16 @@ impl Fixture {
     pub(crate) fn unstarted() -> Self {
         let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
         let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).map(Box::new).unwrap();
-        Self { tpm, entropy, clock, locality: 0, mirrored: false, last_ms: 0, recording: record::Recording::new() }
+        Self {
+            tpm,
+            entropy,
+            clock,
+            locality: 0,
+            mirrored: false,
+            canceled: AtomicBool::new(false),
+            last_ms: 0,
+            recording: record::Recording::new(),
+        }
     }
 
     /// A TPM after TPM2_Startup(CLEAR).
@@ -82,6 +94,12 @@ impl Fixture {
         if let Some(twin) = twin {
             twin.compare_init(self);
         }
+    }
+
+    /// The platform ends in order.
+    pub(crate) fn shut_down(&mut self) {
+        self.tpm.shut_down(&mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock });
+        self.last_ms = self.clock.0;
     }
 
     /// TPM2_Shutdown with this TPM_SU, _TPM_Init, TPM2_Startup with that one.
@@ -106,11 +124,12 @@ impl Fixture {
         self.recording.command(self.clock.0, self.locality, request);
         let mut response = vec![0xa5; tpm_core::profile::MAX_RESPONSE_SIZE];
         let locality = Locality::new(self.locality).unwrap();
-        let n = self.tpm.execute(
+        let n = self.tpm.execute_unless(
             &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock },
             locality,
             request,
             &mut response,
+            &self.canceled,
         );
         assert!(response[n..].iter().all(|b| *b == 0xa5) || n >= 10, "nothing is written beyond the response");
         response.truncate(n);

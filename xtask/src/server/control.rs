@@ -5,7 +5,7 @@ use super::machine::Machine;
 use super::platform::Listen;
 use super::wire::{sized, take, take_all, word};
 use anyhow::{Context, Result, bail, ensure};
-use core::time::Duration;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 /// The numbers of the messages.
@@ -51,8 +51,6 @@ mod capability {
 
 /// `PTM_INIT_FLAG_DELETE_VOLATILE`, the only flag that there is.
 const DELETE_VOLATILE: u32 = 1;
-/// Bytes of a command or response that the buffer may be set to.
-const BUFFER_SIZES: core::ops::RangeInclusive<u32> = 1024..=super::command::MAX_COMMAND;
 /// The longest piece of data for the H-CRTM, and the longest state.
 const MAX_DATA: u32 = 1 << 20;
 
@@ -74,12 +72,12 @@ pub(super) fn answer(
         cmd::INIT => init(word(channel)?, machine),
         // swtpm ends here, if it was told to; a power switch that ends the server would end its state, too.
         cmd::SHUTDOWN | cmd::STOP => {
-            machine.power_off();
-            result::SUCCESS
+            machine.shut_down();
+            if machine.power_off() { result::SUCCESS } else { result::FAIL }
         }
         cmd::GET_TPMESTABLISHED => return Ok(established(machine)),
         cmd::SET_LOCALITY => {
-            let locality = octet(channel)?;
+            let [locality] = take(channel)?;
             if machine.set_locality(locality) { result::SUCCESS } else { result::BAD_LOCALITY }
         }
         cmd::HASH_START => running(machine, Machine::hash_start),
@@ -88,12 +86,14 @@ pub(super) fn answer(
             running(machine, |machine| machine.hash_data(&data))
         }
         cmd::HASH_END => running(machine, Machine::hash_end),
-        // A command is answered before anyone can cancel it.
-        cmd::CANCEL_TPM_CMD => running(machine, |_| true),
+        cmd::CANCEL_TPM_CMD => running(machine, |machine| {
+            machine.cancel();
+            true
+        }),
         // What is lost without power is given to who asks for it, and kept nowhere.
         cmd::STORE_VOLATILE => running(machine, |_| false),
         cmd::RESET_TPMESTABLISHED => {
-            let locality = octet(channel)?;
+            let [locality] = take(channel)?;
             if matches!(locality, 3 | 4) { running(machine, Machine::reset_established) } else { result::BAD_LOCALITY }
         }
         cmd::GET_STATEBLOB => return get_state(channel, machine),
@@ -116,22 +116,33 @@ pub(super) fn answer(
     Ok(outcome.to_be_bytes().to_vec())
 }
 
-/// A byte, and what fills its structure up to four, where that was sent: QEMU does, tpm2-tss does not.
-fn octet(channel: &mut impl Listen) -> Result<u8> {
-    let [octet] = take(channel)?;
-    for _ in 0..3 {
-        if !channel.has_more(Duration::ZERO)? {
-            break;
+/// Whether a message ends in an octet: QEMU fills its structure up to four, tpm2-tss does not.
+pub(super) const fn ends_in_octet(number: u32) -> bool {
+    matches!(number, cmd::SET_LOCALITY | cmd::RESET_TPMESTABLISHED)
+}
+
+/// The number of the next message after such a one, behind what fills that up if that was sent: then the first word is no number, as these begin with three
+/// zeros and are no zero.
+pub(super) fn after_octet(channel: &mut impl Listen) -> Result<Option<u32>> {
+    let mut word = Vec::new();
+    Read::take(&mut *channel, 4).read_to_end(&mut word)?;
+    Ok(match *word {
+        // The stream ends.
+        [] | [_, _, _] => None,
+        [0, 0, 0, number] if number != 0 => Some(number.into()),
+        [_, _, _, first] => {
+            let [b, c, d] = take(channel)?;
+            Some(u32::from_be_bytes([first, b, c, d]))
         }
-        let [_padding] = take(channel)?;
-    }
-    Ok(octet)
+        _ => bail!("the message is cut short"),
+    })
 }
 
 fn init(flags: u32, machine: &Machine) -> u32 {
     if flags & !DELETE_VOLATILE != 0 {
         return result::BAD_PARAMETER;
     }
+    machine.shut_down();
     // Volatile state is kept nowhere, so there is none to delete.
     if machine.init() { result::SUCCESS } else { result::FAIL }
 }
@@ -160,11 +171,11 @@ fn set_buffer_size(wanted: u32, machine: &Machine) -> Result<Vec<u8>> {
     } else if machine.is_powered() {
         result::BAD_ORDINAL
     } else {
-        machine.set_buffer_size(wanted.clamp(*BUFFER_SIZES.start(), *BUFFER_SIZES.end()));
+        machine.set_buffer_size(wanted);
         result::SUCCESS
     };
-    let sizes = [outcome, machine.buffer_size(), *BUFFER_SIZES.start(), *BUFFER_SIZES.end()];
-    Ok(sizes.map(u32::to_be_bytes).concat())
+    let sizes = machine.sizes();
+    Ok([outcome, sizes.now, sizes.least, sizes.most].map(u32::to_be_bytes).concat())
 }
 
 fn blob(kind: u32) -> Option<StateBlob> {
@@ -229,7 +240,7 @@ fn info(channel: &mut impl Listen) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::machine::Machine;
-    use super::super::machine::tests::{Seen, machine};
+    use super::super::machine::tests::{Seen, execute, machine};
     use super::super::platform::tests::say;
 
     /// A message with its body over the Unix socket, and the answer.
@@ -257,22 +268,27 @@ mod tests {
         let (machine, seen) = machine();
         assert_eq!(ask(&machine, 5, &[4]), words([0]));
         assert_eq!(ask(&machine, 2, &words([1])), words([0]));
-        machine.execute(None, b"x").unwrap();
+        execute(&machine, b"x");
         assert_eq!(seen.take(), [Seen::Reset, Seen::Execute(0, b"x".to_vec())]);
+        assert_eq!(seen.take_shut_downs(), 1, "the platform before it ended in order");
         assert_eq!(ask(&machine, 2, &words([2])), words([3]));
+        assert_eq!(seen.take_shut_downs(), 0);
     }
 
     #[test]
     fn shutdown_and_stop_take_the_power() {
         for number in [3, 0xe] {
-            let (machine, _) = machine();
-            assert_eq!(ask(&machine, number, &[]), words([0]));
-            assert_eq!(machine.execute(None, b"x").unwrap(), None);
+            let (machine, seen) = machine();
+            for _ in 0..2 {
+                assert_eq!(ask(&machine, number, &[]), words([0]));
+            }
+            assert_eq!(seen.take_shut_downs(), 1, "the platform ends in order, and once");
+            assert_eq!(execute(&machine, b"x"), None);
             for (number, body) in [(4, &[][..]), (6, &[]), (7, &[0; 4]), (8, &[]), (9, &[]), (0xa, &[]), (0xb, &[3])] {
                 assert_eq!(ask(&machine, number, body)[..4], [0, 0, 0, 0xa], "{number}");
             }
             assert_eq!(ask(&machine, 2, &[0; 4]), words([0]));
-            assert!(machine.execute(None, b"x").unwrap().is_some());
+            assert!(execute(&machine, b"x").is_some());
         }
     }
 
@@ -293,7 +309,7 @@ mod tests {
         let (machine, seen) = machine();
         assert_eq!(ask(&machine, 5, &[3]), words([0]));
         assert_eq!(ask(&machine, 5, &[5]), words([0x3d]));
-        machine.execute(None, b"x").unwrap();
+        execute(&machine, b"x");
         assert_eq!(seen.take(), [Seen::Execute(3, b"x".to_vec())]);
     }
 
@@ -304,7 +320,7 @@ mod tests {
         let (outcome, heard) = say(&machine, true, &messages);
         outcome.unwrap();
         assert_eq!(heard, words([0, 0, 0, 0x0100_0000]));
-        machine.execute(None, b"x").unwrap();
+        execute(&machine, b"x");
         assert_eq!(seen.take(), [Seen::Execute(3, b"x".to_vec())]);
     }
 

@@ -1,10 +1,13 @@
 //! What all connections share: the TPM, its power, the locality of those who name none.
 
-use super::{Backend, Record, StateBlob, Stop};
+use super::turns::{Client, Turn, Turns};
+use super::{Backend, BufferSizes, Record, StateBlob, Stop};
 use anyhow::Result;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who speaks at the platform port cannot always be told from the words; then it is who spoke last at the command port.
+/// Whose protocol is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Dialect {
     /// The TCG simulator's (`mssim`).
@@ -24,24 +27,60 @@ impl Power {
 
 /// The shared part.
 pub(crate) struct Machine {
-    inner: Mutex<Inner>,
+    turns: Turns,
+    tpm: Mutex<Inner>,
+    /// What is known while a command runs. Taken after the TPM where both are.
+    state: Mutex<State>,
+    canceled: Arc<AtomicBool>,
+    has_state: bool,
+    can_power_off: bool,
+    /// Who resets, measures and migrates.
+    platform: Client,
     stop: Stop,
 }
 
 struct Inner {
     backend: Box<dyn Backend>,
     trace: Option<Box<dyn Record>>,
-    powered: bool,
-    locality: u8,
-    dialect: Dialect,
-    fixed: bool,
-    buffer_size: u32,
     /// Bytes and command code of the longest command and of the longest response since they were last asked for.
     longest: [(u32, u32); 2],
-    /// Connections at the command port.
-    clients: u32,
     /// State that was brought and waits for power.
     brought: Vec<(StateBlob, Vec<u8>)>,
+}
+
+struct State {
+    powered: bool,
+    locality: u8,
+    /// Who spoke last at the command port, or the only one that may.
+    dialect: Dialect,
+    fixed: bool,
+    sizes: BufferSizes,
+    /// Who has come last to the command port, and has not said anything yet.
+    newcomer: Option<Client>,
+    /// A command is being executed.
+    running: bool,
+    /// The simulator's platform cancels whatever runs.
+    cancels: bool,
+}
+
+/// The TPM, for as long as a turn lasts.
+struct Taken<'a> {
+    inner: MutexGuard<'a, Inner>,
+    _turn: Turn<'a>,
+}
+
+impl Deref for Taken<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl DerefMut for Taken<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.inner
+    }
 }
 
 impl Machine {
@@ -51,24 +90,41 @@ impl Machine {
         dialect: Option<Dialect>,
         stop: Stop,
     ) -> Self {
-        let inner = Inner {
-            backend,
-            trace,
+        let turns = Turns::default();
+        let state = State {
             powered: true,
             locality: 0,
-            dialect: dialect.unwrap_or(Dialect::Simulator),
+            dialect: dialect.unwrap_or(Dialect::Swtpm),
             fixed: dialect.is_some(),
-            buffer_size: super::command::MAX_COMMAND,
-            longest: [(0, 0); 2],
-            clients: 0,
-            brought: Vec::new(),
+            sizes: backend.buffer_sizes(),
+            newcomer: None,
+            running: false,
+            cancels: false,
         };
-        Self { inner: Mutex::new(inner), stop }
+        Self {
+            platform: turns.enter(),
+            turns,
+            canceled: backend.cancel_flag(),
+            has_state: backend.has_state(),
+            can_power_off: backend.can_power_off(),
+            tpm: Mutex::new(Inner { backend, trace, longest: [(0, 0); 2], brought: Vec::new() }),
+            state: Mutex::new(state),
+            stop,
+        }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn take(&self, client: Client) -> Taken<'_> {
+        let turn = self.turns.take(client);
         // A panic in one connection's command is no reason for others to fail.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        Taken { inner: self.tpm.lock().unwrap_or_else(PoisonError::into_inner), _turn: turn }
+    }
+
+    fn inner(&self) -> Taken<'_> {
+        self.take(self.platform)
+    }
+
+    fn state_now(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn stop(&self) {
@@ -80,44 +136,98 @@ impl Machine {
         &self.stop
     }
 
-    /// Executes a command at a locality, or at that which was set; nothing without power.
-    pub(super) fn execute(&self, locality: Option<u8>, command: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut inner = self.inner();
-        if !inner.powered {
-            return Ok(None);
+    /// Someone has come who gives commands, perhaps a client of the simulator.
+    pub(super) fn enter(&self, either: bool) -> Client {
+        let client = self.turns.enter();
+        if either {
+            self.state_now().newcomer = Some(client);
         }
-        let locality = locality.unwrap_or(inner.locality);
-        let response = inner.backend.execute(locality, command)?;
+        client
+    }
+
+    /// And has gone.
+    pub(super) fn leave(&self, client: Client) {
+        self.turns.leave(client);
+        self.is_no_newcomer(client);
+    }
+
+    fn is_no_newcomer(&self, client: Client) {
+        let mut state = self.state_now();
+        if state.newcomer == Some(client) {
+            state.newcomer = None;
+        }
+    }
+
+    /// What a client of the command port speaks.
+    pub(super) fn heard(&self, client: Client, dialect: Dialect) {
+        self.is_no_newcomer(client);
+        let mut state = self.state_now();
+        if !state.fixed {
+            state.dialect = dialect;
+        }
+    }
+
+    /// Whose words a platform message is taken for that both have. A client of the simulator opens its connection to the command port first, and says
+    /// nothing there until the platform has answered; otherwise it is who spoke last at the command port, at first swtpm's.
+    pub(super) fn dialect(&self) -> Dialect {
+        let state = self.state_now();
+        if !state.fixed && state.newcomer.is_some() { Dialect::Simulator } else { state.dialect }
+    }
+
+    /// The dialect that was settled from the start.
+    pub(super) fn settled(&self) -> Option<Dialect> {
+        let state = self.state_now();
+        state.fixed.then_some(state.dialect)
+    }
+
+    /// Executes a command at a locality, or at that which was set; nothing without power.
+    pub(super) fn execute(&self, client: Client, locality: Option<u8>, command: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut inner = self.take(client);
+        let locality = {
+            let mut state = self.state_now();
+            if !state.powered {
+                return Ok(None);
+            }
+            state.running = true;
+            self.canceled.store(state.cancels, Ordering::SeqCst);
+            locality.unwrap_or(state.locality)
+        };
+        let response = inner.backend.execute(locality, command);
+        self.state_now().running = false;
+        let response = response?;
         let code = command.get(6..10).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes);
         for (longest, bytes) in inner.longest.iter_mut().zip([command, &response]) {
             *longest = (*longest).max((u32::try_from(bytes.len())?, code));
         }
-        if let Some(trace) = &mut inner.trace {
-            trace.record(locality, command, &response)?;
-        }
+        inner.record(locality, command, &response);
         Ok(Some(response))
     }
 
-    /// Who spoke at the command port.
-    pub(super) fn heard(&self, dialect: Dialect) {
-        let mut inner = self.inner();
-        if !inner.fixed {
-            inner.dialect = dialect;
+    /// Cancels the command that is executed now, if there is one.
+    pub(super) fn cancel(&self) {
+        let state = self.state_now();
+        if state.running {
+            self.canceled.store(true, Ordering::SeqCst);
         }
     }
 
-    /// Whose words a platform message is taken for that both have.
-    pub(super) fn dialect(&self) -> Dialect {
-        self.inner().dialect
+    /// Cancels whatever is executed from now on, or no longer does.
+    pub(super) fn set_cancels(&self, cancels: bool) {
+        let mut state = self.state_now();
+        state.cancels = cancels;
+        self.canceled.store(cancels, Ordering::SeqCst);
     }
 
-    /// Whether the dialect is known without listening.
-    pub(super) fn is_dialect_fixed(&self) -> bool {
-        self.inner().fixed
+    /// Waits for the end of what runs, canceled if it can be; the TPM does nothing after it.
+    pub(super) fn end(&self) {
+        self.set_cancels(true);
+        self.shut_down();
+        let _between_commands = self.inner();
+        self.state_now().powered = false;
     }
 
     pub(super) fn is_powered(&self) -> bool {
-        self.inner().powered
+        self.state_now().powered
     }
 
     /// `_TPM_Init` at power on; nothing if the power is on.
@@ -126,29 +236,45 @@ impl Machine {
         powered || self.init()
     }
 
-    pub(super) fn power_off(&self) {
-        self.inner().powered = false;
+    /// The platform ends in order: to be said before the power goes. Without power there is nothing to end.
+    pub(super) fn shut_down(&self) {
+        let mut inner = self.inner();
+        if self.is_powered() {
+            inner.backend.shut_down();
+        }
     }
 
-    /// Power off and on again. The locality of a client that went does not stay.
+    /// False where there is no switch.
+    pub(super) fn power_off(&self) -> bool {
+        if self.can_power_off {
+            let _between_commands = self.inner();
+            self.state_now().powered = false;
+        }
+        self.can_power_off
+    }
+
+    /// Power off and on again. The locality of a client that went does not stay. What is refused changes nothing.
     pub(super) fn init(&self) -> bool {
         let mut inner = self.inner();
-        inner.locality = 0;
         for (blob, bytes) in core::mem::take(&mut inner.brought) {
             if let Err(error) = inner.backend.set_state(blob, &bytes) {
                 eprintln!("the state that was brought is refused: {error:#}");
                 return false;
             }
         }
-        inner.powered = inner.backend.reset();
-        inner.powered
+        let done = inner.backend.reset();
+        if done {
+            let mut state = self.state_now();
+            (state.powered, state.locality) = (true, 0);
+        }
+        done
     }
 
     /// False for one that does not exist.
     pub(super) fn set_locality(&self, locality: u8) -> bool {
         let exists = locality <= 4;
         if exists {
-            self.inner().locality = locality;
+            self.state_now().locality = locality;
         }
         exists
     }
@@ -194,27 +320,21 @@ impl Machine {
         self.inner().brought.push((blob, bytes));
     }
 
-    pub(super) fn has_state(&self) -> bool {
-        self.inner().backend.has_state()
+    pub(super) const fn has_state(&self) -> bool {
+        self.has_state
     }
 
-    pub(super) fn buffer_size(&self) -> u32 {
-        self.inner().buffer_size
+    /// Octets of the longest command and response.
+    pub(super) fn sizes(&self) -> BufferSizes {
+        self.state_now().sizes
     }
 
-    pub(super) fn set_buffer_size(&self, size: u32) {
-        self.inner().buffer_size = size;
-    }
-
-    /// A client has come to the command port, or gone.
-    pub(super) fn count_client(&self, come: bool) {
+    /// Sets that to what is possible and nearest.
+    pub(super) fn set_buffer_size(&self, wanted: u32) {
         let mut inner = self.inner();
-        inner.clients = if come { inner.clients.saturating_add(1) } else { inner.clients.saturating_sub(1) };
-    }
-
-    /// Whether someone is at the command port.
-    pub(super) fn has_client(&self) -> bool {
-        self.inner().clients > 0
+        let sizes = inner.backend.buffer_sizes();
+        inner.backend.set_buffer_size(wanted.clamp(sizes.least, sizes.most));
+        self.state_now().sizes = inner.backend.buffer_sizes();
     }
 
     /// The longest command and response, size and command code each, which then start anew.
@@ -223,10 +343,24 @@ impl Machine {
     }
 }
 
+impl Inner {
+    /// What cannot be recorded was executed all the same, and is answered.
+    fn record(&mut self, locality: u8, command: &[u8], response: &[u8]) {
+        if let Some(trace) = &mut self.trace
+            && let Err(error) = trace.record(locality, command, response)
+        {
+            eprintln!("the trace ends here, the TPM goes on: {error:#}");
+            self.trace = None;
+        }
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::BufferSizes;
     use super::{Backend, Dialect, Machine, StateBlob, Stop};
     use anyhow::Result;
+    use core::sync::atomic::{AtomicU32, Ordering};
     use std::sync::{Arc, Mutex};
 
     /// What a backend was asked to do.
@@ -242,9 +376,9 @@ pub(super) mod tests {
         SetState(StateBlob, Vec<u8>),
     }
 
-    /// What was seen so far.
+    /// What was seen so far, and how often the platform has ended in order.
     #[derive(Clone, Default)]
-    pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>);
+    pub(crate) struct Log(Arc<Mutex<Vec<Seen>>>, Arc<AtomicU32>);
 
     impl Log {
         fn push(&self, seen: Seen) -> bool {
@@ -252,12 +386,16 @@ pub(super) mod tests {
             true
         }
 
+        pub(crate) fn take_shut_downs(&self) -> u32 {
+            self.1.swap(0, Ordering::SeqCst)
+        }
+
         pub(crate) fn take(&self) -> Vec<Seen> {
             core::mem::take(&mut self.0.lock().unwrap())
         }
     }
 
-    struct Recorder(Log);
+    struct Recorder(Log, u32);
 
     impl Backend for Recorder {
         fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
@@ -267,6 +405,18 @@ pub(super) mod tests {
 
         fn reset(&mut self) -> bool {
             self.0.push(Seen::Reset)
+        }
+
+        fn shut_down(&mut self) {
+            self.0.1.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn buffer_sizes(&self) -> BufferSizes {
+            BufferSizes { now: self.1, least: 1024, most: 8192 }
+        }
+
+        fn set_buffer_size(&mut self, octets: u32) {
+            self.1 = octets;
         }
 
         fn hash_start(&mut self) -> bool {
@@ -314,7 +464,7 @@ pub(super) mod tests {
 
     /// A backend that records what it is asked.
     pub(crate) fn recorder(log: &Log) -> Box<dyn Backend> {
-        Box::new(Recorder(log.clone()))
+        Box::new(Recorder(log.clone(), 8192))
     }
 
     /// A machine whose backend records what it is asked, and the record.
@@ -325,6 +475,59 @@ pub(super) mod tests {
     /// The same, where the dialect is told.
     pub(crate) fn machine_of(dialect: Option<Dialect>) -> (Machine, Log) {
         let log = Log::default();
-        (Machine::new(Box::new(Recorder(log.clone())), None, dialect, Stop::default()), log)
+        (Machine::new(Box::new(Recorder(log.clone(), 8192)), None, dialect, Stop::default()), log)
+    }
+
+    /// A command from someone at the command port.
+    pub(crate) fn execute(machine: &Machine, command: &[u8]) -> Option<Vec<u8>> {
+        let client = machine.enter(true);
+        let response = machine.execute(client, None, command).unwrap();
+        machine.leave(client);
+        response
+    }
+
+    #[derive(Debug)]
+    struct FullDisk;
+
+    impl super::Record for FullDisk {
+        fn record(&mut self, _locality: u8, _command: &[u8], _response: &[u8]) -> Result<()> {
+            anyhow::bail!("no space left on device")
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_traced_is_answered() {
+        let log = Log::default();
+        let machine = Machine::new(recorder(&log), Some(Box::new(FullDisk)), None, Stop::default());
+        for _ in 0..2 {
+            assert_eq!(execute(&machine, b"x"), Some(b"ok".to_vec()));
+        }
+        assert_eq!(log.take().len(), 2);
+    }
+
+    /// `cargo xtask run`: there is no switch for the firmware's power.
+    struct Fixed;
+
+    impl Backend for Fixed {
+        fn execute(&mut self, _locality: u8, _command: &[u8]) -> Result<Vec<u8>> {
+            Ok(b"ok".to_vec())
+        }
+
+        fn can_power_off(&self) -> bool {
+            false
+        }
+
+        fn buffer_sizes(&self) -> BufferSizes {
+            BufferSizes { now: 4087, least: 4087, most: 4087 }
+        }
+    }
+
+    #[test]
+    fn a_refused_reset_or_power_off_changes_nothing() {
+        let machine = Machine::new(Box::new(Fixed), None, None, Stop::default());
+        assert!(machine.set_locality(3));
+        assert!(!machine.init() && !machine.power_off());
+        assert!(machine.power_on() && machine.is_powered());
+        assert_eq!(execute(&machine, b"x"), Some(b"ok".to_vec()));
     }
 }

@@ -1,13 +1,13 @@
 //! The platform port: the simulator's platform messages, and swtpm's control channel ([`super::control`]).
 //!
-//! Both number their messages from 1. Whose message it is, is told by what only one of them has: a Unix socket (swtpm), a body (swtpm), a number.
-//! Where nothing tells, it is taken for that of those who spoke last at the command port; `--protocol` settles it from the start.
+//! Both number their messages from 1. Whose a connection is, is told by its first message, and by what only one of them has: a Unix socket (swtpm), a number.
+//! Where nothing tells, it is the simulator's if its client has just come to the command port and waits there, and otherwise that of those who spoke last at the
+//! command port, at first swtpm's. When octets come decides nothing. `--protocol` settles it from the start.
 
 use super::control;
 use super::machine::{Dialect, Machine};
 use super::wire::{Channel, first_word, word};
 use anyhow::{Result, bail};
-use core::time::Duration;
 use std::io::{Read, Write};
 
 /// TCG simulator: messages at the platform port.
@@ -31,31 +31,21 @@ mod mssim {
     pub(super) const TEST_FAILURE_MODE: u32 = 30;
 }
 
-/// How long a body may take to come: it is sent with its number.
-const BODY_PATIENCE: Duration = Duration::from_millis(50);
-/// How long a client of the simulator may take to say its next word after `POWER_ON`, with nobody at the command port.
-const NEXT_PATIENCE: Duration = Duration::from_millis(250);
-
 /// What ends a connection.
 enum Answer {
     Bytes(Vec<u8>),
     End,
 }
 
-/// Where the words of a client come from, and whether more comes.
+/// Where the words of a client come from.
 pub(super) trait Listen: Read + Write {
     fn is_unix(&self) -> bool;
-    fn has_more(&mut self, patience: Duration) -> Result<bool>;
     fn descriptor(&mut self) -> Option<std::os::fd::OwnedFd>;
 }
 
-impl Listen for Channel {
+impl Listen for Channel<'_> {
     fn is_unix(&self) -> bool {
         Self::is_unix(self)
-    }
-
-    fn has_more(&mut self, patience: Duration) -> Result<bool> {
-        Self::has_more(self, patience)
     }
 
     fn descriptor(&mut self) -> Option<std::os::fd::OwnedFd> {
@@ -65,17 +55,11 @@ impl Listen for Channel {
 
 /// Serves one client to its end; data channels that it sends are served by `adopt`.
 pub(super) fn serve(mut channel: impl Listen, machine: &Machine, adopt: &dyn Fn(std::os::fd::OwnedFd)) -> Result<()> {
-    let mut known = if channel.is_unix() { Some(Dialect::Swtpm) } else { None };
-    while let Some(number) = first_word(&mut channel)? {
-        if known.is_none() && number == mssim::POWER_ON && !machine.is_dialect_fixed() {
-            known = Some(first_of_either(&mut channel, machine)?);
-            continue;
-        }
-        let dialect = match known {
-            Some(dialect) => dialect,
-            None if machine.is_dialect_fixed() => machine.dialect(),
-            None => tell(number, &mut channel, machine)?,
-        };
+    let mut known = if channel.is_unix() { Some(Dialect::Swtpm) } else { machine.settled() };
+    let mut padded = false;
+    while let Some(number) = if padded { control::after_octet(&mut channel)? } else { first_word(&mut channel)? } {
+        let dialect = *known.get_or_insert_with(|| tell(number, machine));
+        padded = dialect == Dialect::Swtpm && control::ends_in_octet(number);
         let answer = match dialect {
             Dialect::Swtpm => Answer::Bytes(control::answer(number, &mut channel, machine, adopt)?),
             Dialect::Simulator => simulator(number, &mut channel, machine)?,
@@ -86,43 +70,25 @@ pub(super) fn serve(mut channel: impl Listen, machine: &Machine, adopt: &dyn Fn(
     Ok(())
 }
 
-/// Whose message a number is.
-fn tell(number: u32, channel: &mut impl Listen, machine: &Machine) -> Result<Dialect> {
-    Ok(match number {
-        // With a body it is swtpm's.
-        mssim::POWER_OFF | mssim::NV_ON | mssim::NV_OFF | mssim::KEY_CACHE_ON | mssim::RESET | mssim::RESTART => {
-            if channel.has_more(BODY_PATIENCE)? {
-                Dialect::Swtpm
-            } else {
-                Dialect::Simulator
-            }
-        }
-        // Neither has one, and the answers look the same.
+/// Whose message the first of a connection is; all that follow are of the same.
+fn tell(number: u32, machine: &Machine) -> Dialect {
+    match number {
+        // What both have.
         mssim::POWER_ON
+        | mssim::POWER_OFF
         | mssim::PHYS_PRES_ON
         | mssim::PHYS_PRES_OFF
         | mssim::CANCEL_ON
         | mssim::CANCEL_OFF
-        | mssim::KEY_CACHE_OFF => machine.dialect(),
+        | mssim::NV_ON
+        | mssim::NV_OFF
+        | mssim::KEY_CACHE_ON
+        | mssim::KEY_CACHE_OFF
+        | mssim::RESET
+        | mssim::RESTART => machine.dialect(),
         5..=8 | 15 | 16 | 19 => Dialect::Swtpm,
         _ => Dialect::Simulator,
-    })
-}
-
-/// `POWER_ON` of the simulator, or `CMD_GET_CAPABILITY` of swtpm: the former's answer is half of the latter's. A client of the simulator has a
-/// connection to the command port, or goes on at once; one of swtpm waits for the other half.
-fn first_of_either(channel: &mut impl Listen, machine: &Machine) -> Result<Dialect> {
-    let capabilities = control::capabilities(machine);
-    if machine.dialect() == Dialect::Simulator {
-        machine.power_on();
     }
-    channel.write_all(&capabilities[..4])?;
-    if machine.has_client() || channel.has_more(NEXT_PATIENCE)? {
-        return Ok(Dialect::Simulator);
-    }
-    // The stream may also have ended: then nobody reads it.
-    let _ = channel.write_all(&capabilities[4..]);
-    Ok(Dialect::Swtpm)
 }
 
 fn simulator(number: u32, channel: &mut impl Listen, machine: &Machine) -> Result<Answer> {
@@ -134,20 +100,16 @@ fn simulator(number: u32, channel: &mut impl Listen, machine: &Machine) -> Resul
             return Ok(Answer::End);
         }
         mssim::POWER_ON => machine.power_on(),
-        mssim::POWER_OFF => {
-            machine.power_off();
+        mssim::POWER_OFF => machine.power_off(),
+        mssim::CANCEL_ON | mssim::CANCEL_OFF => {
+            machine.set_cancels(number == mssim::CANCEL_ON);
             true
         }
         mssim::RESET | mssim::RESTART => machine.init(),
         mssim::PHYS_PRES_ON => machine.set_physical_presence(true),
         mssim::PHYS_PRES_OFF => machine.set_physical_presence(false),
-        // NV is always there, keys come from no cache, and nothing takes so long that it could be cancelled.
-        mssim::NV_ON
-        | mssim::NV_OFF
-        | mssim::CANCEL_ON
-        | mssim::CANCEL_OFF
-        | mssim::KEY_CACHE_ON
-        | mssim::KEY_CACHE_OFF => true,
+        // NV is always there, and keys come from no cache.
+        mssim::NV_ON | mssim::NV_OFF | mssim::KEY_CACHE_ON | mssim::KEY_CACHE_OFF => true,
         mssim::GET_COMMAND_RESPONSE_SIZES => {
             answer.extend(16_u32.to_be_bytes());
             for (size, code) in machine.take_longest() {
@@ -174,7 +136,6 @@ pub(super) mod tests {
     use crate::server::machine::tests::{Seen, machine, machine_of};
     use crate::server::machine::{Dialect, Machine};
     use anyhow::Result;
-    use core::time::Duration;
     use std::io::{Cursor, Read, Write};
     use std::os::fd::OwnedFd;
 
@@ -210,12 +171,6 @@ pub(super) mod tests {
             self.unix
         }
 
-        fn has_more(&mut self, patience: Duration) -> Result<bool> {
-            let begun = self.current.position() < self.current.get_ref().len() as u64;
-            // A message that was not said in one piece with the last one comes later, but it comes.
-            Ok(begun || (patience > super::BODY_PATIENCE && !self.messages.is_empty()))
-        }
-
         fn descriptor(&mut self) -> Option<OwnedFd> {
             None
         }
@@ -233,9 +188,10 @@ pub(super) mod tests {
         number.to_be_bytes().to_vec()
     }
 
-    /// Messages of the simulator one by one, their answers, and what was done.
+    /// Messages of the simulator one by one, their answers, and what was done. Its client waits at the command port.
     fn simulator(numbers: &[u32]) -> (Vec<u8>, Vec<Seen>) {
         let (machine, seen) = machine();
+        machine.enter(true);
         let messages: Vec<Vec<u8>> = numbers.iter().map(|n| number(*n)).collect();
         let (outcome, heard) = say(&machine, false, &messages.iter().map(Vec::as_slice).collect::<Vec<_>>());
         outcome.unwrap();
@@ -263,6 +219,11 @@ pub(super) mod tests {
     fn reset_and_restart_are_power_cycles() {
         assert_eq!(simulator(&[17]), (vec![0; 4], vec![Seen::Reset]));
         assert_eq!(simulator(&[18]), (vec![0; 4], vec![Seen::Reset]));
+        let (machine, seen) = machine();
+        for number in [2, 1, 17, 18] {
+            say(&machine, false, &[&[0, 0, 0, number]]).0.unwrap();
+        }
+        assert_eq!(seen.take_shut_downs(), 0, "the simulator's power goes without warning");
     }
 
     #[test]
@@ -289,7 +250,7 @@ pub(super) mod tests {
     fn the_longest_command_and_response_are_told_once() {
         let (machine, _) = machine();
         let command = b"\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08";
-        super::super::command::serve(Client::saying(command), &machine).unwrap();
+        super::super::command::tests::serve(Client::saying(command), &machine).unwrap();
         let (_, heard) = say(&machine, false, &[&number(25), &number(25)]);
         let wanted = [16, 12, 0x17b, 2, 0x17b, 0, 16, 0, 0, 0, 0, 0].map(u32::to_be_bytes);
         assert_eq!(heard, wanted.concat());
@@ -304,22 +265,49 @@ pub(super) mod tests {
         assert!(machine.stops().is_set());
     }
 
+    /// Section 3, row 6: an INIT whose flags came later was taken for POWER_OFF.
     #[test]
-    fn a_message_with_a_body_is_swtpms() {
-        let (machine, seen) = machine();
-        let (_, heard) = say(&machine, false, &[b"\0\0\0\x02\0\0\0\x01"]);
-        assert_eq!((heard, seen.take()), (vec![0; 4], vec![Seen::Reset]));
-        let (_, heard) = say(&machine, false, &[b"\0\0\0\x05\x03"]);
-        assert_eq!(heard, [0; 4]);
+    fn a_message_is_the_same_however_it_comes() {
+        for pieces in
+            [&[&b"\0\0\0\x02\0\0\0\x01"[..]][..], &[b"\0\0\0\x02", b"\0\0\0\x01"], &[b"\0\0\0\x02\0", b"\0\0\x01"]]
+        {
+            let (machine, seen) = machine();
+            let (outcome, heard) = say(&machine, false, pieces);
+            outcome.unwrap();
+            assert_eq!((heard, seen.take()), (vec![0; 4], vec![Seen::Reset]));
+            assert!(machine.is_powered());
+        }
+        // A locality, which some fill up to four octets, whatever is in them; then swtpm's STOP, and its INIT.
+        for padding in [&b""[..], b"\0\0\0", b"\xAB\xCD\xEF"] {
+            let said =
+                [b"\0\0\0\x05\x03", padding, b"\0\0\0\x0E", b"\0\0\0\x02\0\0\0\0", b"\0\0\0\x05\x01", padding].concat();
+            let octets: Vec<&[u8]> = said.chunks(1).collect();
+            for pieces in [&[&said[..]][..], &octets] {
+                let (machine, seen) = machine();
+                let (outcome, heard) = say(&machine, false, pieces);
+                outcome.unwrap();
+                assert_eq!((heard, seen.take()), (vec![0; 16], vec![Seen::Reset]), "{padding:?}");
+            }
+        }
     }
 
+    /// `swtpm_ioctl --tcp … -c` printed 0x0 while someone was at the command port.
     #[test]
-    fn the_first_message_is_swtpms_if_its_client_waits_on() {
+    fn who_has_spoken_as_swtpms_client_stays_one() {
         let (machine, _) = machine();
-        let (_, heard) = say(&machine, false, &[&number(1)]);
-        assert_eq!(heard, super::control::capabilities(&machine));
-        machine.count_client(true);
+        let capabilities = super::control::capabilities(&machine);
+        assert_eq!(say(&machine, false, &[&number(1)]).1, capabilities);
+        let client = machine.enter(true);
+        machine.heard(client, Dialect::Swtpm);
+        assert_eq!(say(&machine, false, &[&number(1)]).1, capabilities);
+        // And a connection is what its first message was.
+        let (_, heard) = say(&machine, false, &[b"\0\0\0\x05\x03", &number(1)]);
+        assert_eq!(heard, [&[0; 4][..], &capabilities].concat());
+        machine.heard(client, Dialect::Simulator);
         assert_eq!(say(&machine, false, &[&number(1)]).1, [0; 4]);
+        machine.heard(client, Dialect::Swtpm);
+        machine.enter(true);
+        assert_eq!(say(&machine, false, &[&number(1), &number(11)]).1, [0; 8], "tcti-mssim");
     }
 
     #[test]

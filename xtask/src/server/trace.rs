@@ -17,8 +17,9 @@ use etherparse::PacketBuilder;
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,7 +51,7 @@ pub(super) fn capture_path(text: &Path) -> PathBuf {
 impl Trace {
     /// Text at `path`, the capture at `path.pcap`.
     pub fn create(path: &Path) -> Result<Self> {
-        let create = |path: &Path| File::create(path).with_context(|| format!("cannot write {}", path.display()));
+        let create = |path: &Path| secret_file(path).with_context(|| format!("cannot write {}", path.display()));
         let header = PcapHeader { datalink: DataLink::ETHERNET, ..PcapHeader::default() };
         let capture = PcapWriter::with_header(create(&capture_path(path))?, header)?;
         Ok(Self { text: create(path)?, capture, sent: [1, 1], count: 0 })
@@ -71,6 +72,15 @@ impl Trace {
         self.capture.write_packet(&PcapPacket { timestamp: time, orig_len: length, data: Cow::Owned(frame) })?;
         Ok(())
     }
+}
+
+/// A file for secrets: what was unsealed is in it. One that was there loses its contents, and its readers.
+fn secret_file(path: &Path) -> std::io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 impl Record for Trace {
@@ -130,6 +140,21 @@ mod tests {
     #[test]
     fn what_is_no_command_is_told_all_the_same() {
         assert!(describe(0, b"\x80", b"").starts_with("command 0x00000000 at locality 0, 1 bytes\n  > 80\n"));
+    }
+
+    /// Section 4, row 4: they hold what was unsealed.
+    #[test]
+    fn nobody_else_may_read_a_trace() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = Folder::new().unwrap();
+        let path = folder.path().join("trace");
+        fs::write(&path, b"of another run").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        drop(Trace::create(&path).unwrap());
+        for path in [path.clone(), capture_path(&path)] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert!(fs::read(&path).unwrap().is_empty());
     }
 
     #[test]

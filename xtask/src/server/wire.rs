@@ -33,6 +33,22 @@ impl AsFd for Socket {
     }
 }
 
+/// Whether there is something to read, or an end, within a time.
+pub(super) trait Pending {
+    fn is_pending(&self, patience: Duration) -> Result<bool>;
+}
+
+impl Pending for &Socket {
+    fn is_pending(&self, patience: Duration) -> Result<bool> {
+        let patience = Timespec::try_from(patience).context("so long cannot be waited")?;
+        match poll(&mut [PollFd::new(*self, PollFlags::IN)], Some(&patience)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
@@ -55,15 +71,15 @@ impl Write for &Socket {
     }
 }
 
-/// A platform connection: what comes may bring a file descriptor, and whether more comes can matter.
+/// A platform connection: what comes may bring a file descriptor.
 #[derive(Debug)]
-pub(crate) struct Channel {
-    socket: Socket,
+pub(crate) struct Channel<'a> {
+    socket: &'a Socket,
     descriptor: Option<OwnedFd>,
 }
 
-impl Channel {
-    pub(crate) const fn new(socket: Socket) -> Self {
+impl<'a> Channel<'a> {
+    pub(crate) const fn new(socket: &'a Socket) -> Self {
         Self { socket, descriptor: None }
     }
 
@@ -75,26 +91,15 @@ impl Channel {
     pub(crate) fn descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptor.take()
     }
-
-    /// Whether more comes within `patience`; the end of the stream is not more.
-    pub(crate) fn has_more(&mut self, patience: Duration) -> Result<bool> {
-        Ok(is_readable(&self.socket, patience)? && self.peeks_a_byte()?)
-    }
-
-    fn peeks_a_byte(&self) -> Result<bool> {
-        let mut byte = [0; 1];
-        let (peeked, _) = rustix::net::recv(&self.socket, &mut byte, RecvFlags::PEEK)?;
-        Ok(peeked == 1)
-    }
 }
 
-impl Read for Channel {
+impl Read for Channel<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut space = [core::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let message = loop {
             let mut parts = [IoSliceMut::new(buffer)];
-            match recvmsg(&self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            match recvmsg(self.socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Err(Errno::INTR) => {}
                 received => break received?,
             }
@@ -108,23 +113,14 @@ impl Read for Channel {
     }
 }
 
-impl Write for Channel {
+impl Write for Channel<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        (&self.socket).write(buffer)
+        let mut socket = self.socket;
+        socket.write(buffer)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Whether there is something to read, or an end, within `patience`.
-pub(crate) fn is_readable(source: &impl AsFd, patience: Duration) -> Result<bool> {
-    let patience = Timespec::try_from(patience).context("so long cannot be waited")?;
-    match poll(&mut [PollFd::new(source, PollFlags::IN)], Some(&patience)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
     }
 }
 

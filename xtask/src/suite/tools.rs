@@ -168,7 +168,7 @@ pub fn run(built: &Built) -> Result<Totals> {
     let mut qemu = run::start(built, "")?;
     run::wait_for_guest(&mut qemu, &built.image, false)?;
     let backend = Box::new(Firmware(qemu.relay()?));
-    let (ports, stop) = (Ports::listen_anywhere()?, Stop::default());
+    let (ports, stop) = (Ports::reserve(0, None)?.listen()?, Stop::default());
     let tcti = ports.tcti()?;
     let port = tcti.rsplit('=').next().context("no port")?.parse()?;
     let folder = Folder::new()?;
@@ -179,13 +179,17 @@ pub fn run(built: &Built) -> Result<Totals> {
             totals += case(name, run_one(&tcti, folder.path(), script));
         }
         totals += case("the largest keys: a signature that the mailbox cannot hold is refused", largest_keys(port));
+        totals += case(
+            "commands that the mailbox cannot hold, or that lie about their size, are refused",
+            refused_sizes(port),
+        );
         stop.set();
         server.join().map_err(|_| anyhow!("the server has panicked"))??;
         Ok(totals)
     })
 }
 
-/// A Hash-ML-DSA-87 key needs most of the firmware's stack, and its signature does not fit into the mailbox: TPM_RC_SIZE, and the TPM goes on.
+/// A Hash-ML-DSA-87 key needs most of the firmware's stack, and its signature does not fit into the mailbox: TPM_RC_COMMAND_SIZE, and the TPM goes on.
 fn largest_keys(port: u16) -> Result<()> {
     const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
     const TEMPLATE: [u8; 16] = [0, 0xa2, 0, 0xb, 0, 4, 4, 0x72, 0, 0, 0, 3, 0, 0xb, 0, 0];
@@ -198,10 +202,30 @@ fn largest_keys(port: u16) -> Result<()> {
     let digest = [&[0, 0, 0, 32][..], &[7; 32]].concat();
     let sign = [key, &PASSWORD, &digest, &[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]].concat();
     let signed = send(port, sign_digest, &sign)?;
-    ensure!(signed.get(6..10) == Some(&[0, 0, 0, 0x95]), "TPM2_SignDigest: {:02x?}", signed.get(..10));
+    ensure!(signed.get(6..10) == Some(&[0, 0, 1, 0x42]), "TPM2_SignDigest: {:02x?}", signed.get(..10));
     let again = send(port, create_primary, &create)?;
     ensure!(again.get(6..10) == Some(&[0; 4]), "afterwards: {again:02x?}");
     Ok(())
+}
+
+/// TPM_RC_COMMAND_SIZE on one connection, which goes on.
+fn refused_sizes(port: u16) -> Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let mut say = |size: u32, length: usize, code: u16| -> Result<()> {
+        let mut command = [&[0x80, 1][..], &size.to_be_bytes(), &[0, 0, 1, 0x7b, 0, 8]].concat();
+        command.resize(length, 0);
+        stream.write_all(&command)?;
+        let mut response = [0; 10];
+        stream.read_exact(&mut response)?;
+        ensure!(response[8..] == code.to_be_bytes(), "{length} octets that say {size}: {response:02x?}");
+        let rest = u32::from_be_bytes(response[2..6].try_into()?) - 10;
+        stream.read_exact(&mut vec![0; rest.try_into()?]).context("the rest of the response")
+    };
+    for size in [4088, 4096, 8192, 8193] {
+        say(size, size.try_into()?, 0x142)?;
+    }
+    say(9, 10, 0x142)?;
+    say(12, 12, 0)
 }
 
 /// One command with sessions, and its response.

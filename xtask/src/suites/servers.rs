@@ -72,7 +72,7 @@ impl Servers {
     pub fn command_line(&self) -> Vec<String> {
         let program = self.program.display().to_string();
         let options: &[&str] = match self.kind {
-            Kind::Quoin => &["--port", "{port}", "--protocol", "swtpm", "--profile", &self.profile],
+            Kind::Quoin => &["--port", "{port}", "--protocol", "swtpm", "--startup", "off", "--profile", &self.profile],
             Kind::Swtpm => &[
                 "socket",
                 "--tpm2",

@@ -6,7 +6,7 @@ use crate::command::area::{handles, params};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{Buffer, Data, DhObject, HandleType, MAX_RSA_KEY_BYTES, ObjectAttributes, RsaDecrypt, Tpm2b};
+use crate::wire::{Buffer, Data, DhObject, HandleType, MAX_RSA_KEY_BYTES, RsaDecrypt, Tpm2b};
 
 pub(crate) struct RsaEncrypt;
 
@@ -20,15 +20,13 @@ impl Command for RsaEncrypt {
     type Reply<'t> = Buffer<MAX_RSA_KEY_BYTES>;
 
     /// - `KEY` at the key: no RSA key
-    /// - `ATTRIBUTES` at the key: it does not decrypt
     /// - `VALUE` at the label: it does not end in a zero octet
     /// - `SCHEME` at the scheme: not the key's own
     /// - `VALUE`: the message is too long for key and scheme, or without a scheme not below the modulus
+    ///
+    /// Its attributes do not matter: only the public area is used, and that is what the caller wants it to be.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Self::Reply<'t>, Rc> {
         let (key, parms) = rsa_key(tpm, h.key.handle(), Handles::key)?;
-        if !key.has(ObjectAttributes::DECRYPT) {
-            return Err(Fmt1::ATTRIBUTES.at(Handles::key));
-        }
         if !is_label(p.label.0) {
             return Err(Fmt1::VALUE.at(Params::label));
         }

@@ -48,7 +48,8 @@ impl Command for ZGen2Phase {
     /// - `SCHEME` at the scheme: not the key's own; before all others if it is none
     /// - `ECC_POINT` at each point: not on the key's curve
     /// - `VALUE` at the counter: TPM2_EC_Ephemeral did not give it, or it has been used
-    /// - `NO_RESULT`: a product is the point at infinity, which cannot be provoked: all orders are prime, and the scalars are below them
+    ///
+    /// A point at infinity is an Empty Point: the other party's points can be such that MQV and SM2 give it.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         let (key, parms) = ecc_key(tpm, h.key_a.handle(), Handles::key_a)?;
         check_decrypts(key, Handles::key_a)?;
@@ -67,11 +68,8 @@ impl Command for ZGen2Phase {
             AlgId::SM2 => (curve.sm2_exchange(ds_a, de_a, &qs_b, &qe_b), None),
             _ => (curve.multiply(ds_a, &qs_b), Some(curve.multiply(de_a, &qe_b))),
         };
-        let out_z1 = point_of(&z1.map_err(|_| Rc::NO_RESULT)?);
-        let out_z2 = match z2 {
-            Some(z2) => point_of(&z2.map_err(|_| Rc::NO_RESULT)?),
-            None => EccPoint::default(),
-        };
+        let [out_z1, out_z2] =
+            [Some(z1), z2].map(|z| z.and_then(Result::ok).map_or_else(EccPoint::default, |z| point_of(&z)));
         tpm.reset.commit.close(p.counter);
         Ok(Answer { out_z1: Sized2b(out_z1), out_z2: Sized2b(out_z2) })
     }

@@ -16,6 +16,7 @@ params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: S
 
 impl Command for GetCommandAuditDigest {
     const CODE: u32 = 0x133;
+    const CLOCK: bool = true;
     const NV: bool = true;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
@@ -26,7 +27,7 @@ impl Command for GetCommandAuditDigest {
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
     /// Once it is signed, the log starts anew.
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
         let audit = &tpm.persistent.audit;
         let audited = Attested::CommandAudit {
@@ -35,10 +36,11 @@ impl Command for GetCommandAuditDigest {
             audit_digest: tpm.reset.audit_digest.unwrap_or(Digest::EMPTY),
             command_digest: audit.command_digest(),
         };
-        let answer = tpm.attest(&signer, p.qualifying_data, audited)?;
+        let answer = Answer::of(tpm.attest(&signer, p.qualifying_data, audited)?)?;
+        call.room_for(&answer)?;
         if !signer.is_null() {
             tpm.reset.audit_digest = None;
         }
-        Answer::of(answer)
+        Ok(answer)
     }
 }

@@ -15,6 +15,7 @@ params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: S
 
 impl Command for GetSessionAuditDigest {
     const CODE: u32 = 0x14d;
+    const CLOCK: bool = true;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;

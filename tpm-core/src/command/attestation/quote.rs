@@ -15,6 +15,7 @@ params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: S
 
 impl Command for Quote {
     const CODE: u32 = 0x158;
+    const CLOCK: bool = true;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;

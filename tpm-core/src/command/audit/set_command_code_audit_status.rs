@@ -1,7 +1,7 @@
 //! TPM2_SetCommandCodeAuditStatus (Part 3, 21.2).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::HashAlg;
 use crate::pipeline::Call;
 use crate::presence::Presence;
@@ -20,7 +20,7 @@ params! { pub(crate) struct Params { audit_alg: Option<HashAlg>, set_list: CodeL
 impl Command for SetCommandCodeAuditStatus {
     const CODE: u32 = 0x140;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -21,7 +21,7 @@ pub(super) fn all(tpm: &Tpm, first: u32) -> impl Iterator<Item = (u32, u32)> {
 
 /// The value of a property, if there is such a one.
 fn value(tpm: &Tpm, pt: u32) -> Option<u32> {
-    if pt < VAR { fixed(pt.checked_sub(FIXED)?) } else { variable(tpm, pt - VAR) }
+    if pt < VAR { fixed(tpm, pt.checked_sub(FIXED)?) } else { variable(tpm, pt - VAR) }
 }
 
 /// TPM_CAP_VENDOR_PROPERTY: a list of UINT32, from the one with that number on. 0: octets of NV memory that are free, 1: octets in all, 2: NV Indices that can
@@ -39,8 +39,8 @@ const fn number(n: usize) -> u32 {
     }
 }
 
-/// PT_FIXED: what only a firmware update changes. The SVN properties come with what they describe.
-fn fixed(pt: u32) -> Option<u32> {
+/// PT_FIXED: what only a firmware update changes, or the transport's buffer. The SVN properties come with what they describe.
+fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
     Some(match pt {
         // TPM_PT_FAMILY_INDICATOR to _YEAR
         0 => u32::from_be_bytes(*b"2.0\0"),
@@ -74,8 +74,7 @@ fn fixed(pt: u32) -> Option<u32> {
         27 => AlgId::AES.0.into(),
         28 => 256,
         29 => u32::try_from(profile::MAX_ORDERLY_COUNT).unwrap_or(u32::MAX),
-        30 => number(profile::MAX_COMMAND_SIZE),
-        31 => number(profile::MAX_RESPONSE_SIZE),
+        30 | 31 => number(tpm.ram.buffer_size),
         32 => number(profile::PROFILE.hashes().map(HashAlg::digest_size).max().unwrap_or(MAX_DIGEST)),
         // TPM_PT_MAX_OBJECT_CONTEXT, _MAX_SESSION_CONTEXT
         33 | 34 => number(profile::MAX_CONTEXT_SIZE),
@@ -93,9 +92,11 @@ fn fixed(pt: u32) -> Option<u32> {
         45 => 0,
         46 => number(MAX_CAP_BUFFER),
         // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
-        47 | 48 if profile::SVN_PROPERTIES => *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?,
+        47 | 48 if profile::PROFILE.lists_later_properties => {
+            *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?
+        }
         // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
-        49 if profile::ML_PROPERTY => profile::PROFILE.ml_parameter_sets(),
+        49 if profile::PROFILE.lists_later_properties => profile::PROFILE.ml_parameter_sets(),
         _ => return None,
     })
 }

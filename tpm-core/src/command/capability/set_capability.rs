@@ -1,8 +1,8 @@
 //! TPM2_SetCapability (Part 3, 30.4).
 
 use super::get_capability::Group;
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
@@ -26,7 +26,7 @@ params! { pub(crate) struct Params { set_capability_data: Sized2b<SetCapabilityD
 impl Command for SetCapability {
     const CODE: u32 = 0x19f;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -1,7 +1,7 @@
 //! TPM2_ClockRateAdjust (Part 3, 29.4).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
@@ -27,17 +27,17 @@ params! { pub(crate) struct Params { rate_adjust: ClockAdjust } }
 
 impl Command for ClockRateAdjust {
     const CODE: u32 = 0x130;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `VALUE` at `rate_adjust`: no TPM_CLOCK_ADJUST
+    /// - `VALUE` at `rate_adjust`: no TPM_CLOCK_ADJUST, or beyond the limit of the rate
     ///
-    /// At its limit the rate stays where it is. _TPM_Init brings back the nominal one.
+    /// _TPM_Init brings back the nominal rate.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
-        tpm.ram.clock_rate.adjust(p.rate_adjust.0);
-        Ok(Empty)
+        let possible = tpm.ram.clock_rate.adjust(p.rate_adjust.0);
+        if possible { Ok(Empty) } else { Err(Fmt1::VALUE.at(Params::rate_adjust)) }
     }
 }

@@ -1,7 +1,7 @@
 //! TPM2_ClockSet (Part 3, 29.3).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
@@ -15,8 +15,9 @@ params! { pub(crate) struct Params { new_time: u64 } }
 
 impl Command for ClockSet {
     const CODE: u32 = 0x128;
+    const CLOCK: bool = true;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

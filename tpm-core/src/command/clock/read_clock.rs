@@ -18,6 +18,7 @@ reply! {
 
 impl Command for ReadClock {
     const CODE: u32 = 0x181;
+    const CLOCK: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;

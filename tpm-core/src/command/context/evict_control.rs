@@ -1,7 +1,7 @@
 //! TPM2_EvictControl (Part 3, 28.5).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::object::Object;
 use crate::pipeline::Call;
 use crate::presence::Presence;
@@ -17,7 +17,7 @@ params! { pub(crate) struct Params { persistent_handle: DhPersistent } }
 impl Command for EvictControl {
     const CODE: u32 = 0x120;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -23,7 +23,8 @@ impl Command for FlushContext {
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         let handle = p.flush_handle.handle();
         let flushed = if handle.is_session() {
-            if tpm.ram.exclusive_audit == Some(handle) {
+            // The upper octet of a session's handle is ignored (Part 3, 28.4.1).
+            if tpm.ram.exclusive_audit.is_some_and(|exclusive| exclusive.index() == handle.index()) {
                 tpm.ram.exclusive_audit = None;
             }
             tpm.ram.sessions.flush(handle)

@@ -1,7 +1,7 @@
 //! TPM2_DictionaryAttackParameters (Part 3, 25.3).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::rc::Rc;
 use crate::tpm::Tpm;
@@ -15,7 +15,7 @@ params! { pub(crate) struct Params { new_max_tries: u32, new_recovery_time_s: u3
 impl Command for DictionaryAttackParameters {
     const CODE: u32 = 0x13a;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -1,7 +1,7 @@
 //! TPM2_ChangeEPS (Part 3, 24.5).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::presence::Presence;
 use crate::rc::Rc;
@@ -18,7 +18,7 @@ impl Command for ChangeEps {
     const NV: bool = true;
     const EXTENSIVE: bool = true;
     const VOIDS_SHUTDOWN: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -1,7 +1,7 @@
 //! TPM2_ClearControl (Part 3, 24.7).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::presence::Presence;
 use crate::rc::{Fmt1, Rc};
@@ -16,7 +16,7 @@ params! { pub(crate) struct Params { disable: bool } }
 impl Command for ClearControl {
     const CODE: u32 = 0x127;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -1,7 +1,7 @@
 //! TPM2_CreatePrimary (Part 3, 24.1).
 
-use crate::command::Command;
 use crate::command::area::{User, WithHandle, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::object::create::{Creation, Environment, Primary, create, object_auth};
 use crate::object::template;
@@ -36,7 +36,7 @@ reply! {
 
 impl Command for CreatePrimary {
     const CODE: u32 = 0x131;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
@@ -53,7 +53,8 @@ impl Command for CreatePrimary {
         let data = sensitive.data.0;
         template::check_creation(None, &template, data.len()).map_err(|e| e.at(Params::public))?;
         let auth = object_auth(sensitive.user_auth.0, template.name_alg).ok_or(Fmt1::SIZE.at(Params::sensitive))?;
-        let (public, sensitive) = create(&mut Primary::new(tpm, hierarchy, &template, data)?, &template, auth, data)?;
+        let mut source = Primary::new(tpm, hierarchy, &template, data, call.canceled)?;
+        let (public, sensitive) = create(&mut source, &template, auth, data)?;
         let object = tpm.new_object(hierarchy, public, Some(sensitive));
         let environment = Environment { parent: hierarchy, outside_info: p.outside_info.0, pcr: &p.creation_pcr };
         let Creation { data, hash, ticket } = tpm.creation(call, &environment, &object)?;

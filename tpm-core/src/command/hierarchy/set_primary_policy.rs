@@ -1,8 +1,8 @@
 //! TPM2_SetPrimaryPolicy (Part 3, 24.3).
 
 use crate::act;
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::pipeline::Call;
 use crate::presence::Presence;
@@ -18,7 +18,7 @@ params! { pub(crate) struct Params { auth_policy: Digest, hash_alg: Option<HashA
 impl Command for SetPrimaryPolicy {
     const CODE: u32 = 0x12e;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

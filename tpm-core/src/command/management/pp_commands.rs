@@ -1,7 +1,7 @@
 //! TPM2_PP_Commands (Part 3, 26.2).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::presence::Presence;
 use crate::rc::Rc;
@@ -16,7 +16,7 @@ params! { pub(crate) struct Params { set_list: CommandCodes, clear_list: Command
 impl Command for PpCommands {
     const CODE: u32 = 0x12d;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Always;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -20,6 +20,7 @@ params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: S
 
 impl Command for NvCertify {
     const CODE: u32 = 0x184;
+    const CLOCK: bool = true;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;

@@ -1,7 +1,7 @@
 //! TPM2_NV_ChangeAuth (Part 3, 31.15).
 
-use crate::command::Command;
 use crate::command::area::{Admin, Empty, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
@@ -15,7 +15,7 @@ params! { pub(crate) struct Params { new_auth: Auth } }
 impl Command for NvChangeAuth {
     const CODE: u32 = 0x13b;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -1,7 +1,7 @@
 //! TPM2_NV_DefineSpace (Part 3, 31.3).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::nv::DefinitionAt;
 use crate::pipeline::Call;
 use crate::presence::Presence;
@@ -17,7 +17,7 @@ params! { pub(crate) struct Params { auth: Auth, public_info: Sized2b<NvPublic> 
 impl Command for NvDefineSpace {
     const CODE: u32 = 0x12a;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -1,7 +1,7 @@
 //! TPM2_NV_DefineSpace2 (Part 3, 31.17).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::nv::DefinitionAt;
 use crate::pipeline::Call;
 use crate::presence::Presence;
@@ -17,7 +17,7 @@ params! { pub(crate) struct Params { auth: Auth, public_info: Sized2b<NvPublic2>
 impl Command for NvDefineSpace2 {
     const CODE: u32 = 0x19d;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -1,7 +1,7 @@
 //! TPM2_NV_ReadLock (Part 3, 31.14).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
@@ -15,17 +15,16 @@ params! { pub(crate) struct Params {} }
 impl Command for NvReadLock {
     const CODE: u32 = 0x14f;
     const NV: bool = true;
+    const READ_ONLY: ReadOnly = ReadOnly::PassingIndex;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `READ_ONLY`: read-only mode, and the index outlives it
     /// - `NV_AUTHORIZATION`: this entity may not read the index
     /// - `ATTRIBUTES` at `nv_index`: no TPMA_NV_READ_STCLEAR
     ///
     /// An index that is locked stays so, without an error; one that has not been written can be locked.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
-        tpm.check_nv_read_only(h.nv_index.handle())?;
         let handle = h.nv_index.handle();
         match tpm.check_nv_read(h.auth_handle.handle(), handle) {
             Err(Rc::NV_LOCKED) => return Ok(Empty),

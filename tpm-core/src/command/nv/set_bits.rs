@@ -1,7 +1,7 @@
 //! TPM2_NV_SetBits (Part 3, 31.10).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
@@ -15,6 +15,7 @@ params! { pub(crate) struct Params { bits: u64 } }
 impl Command for NvSetBits {
     const CODE: u32 = 0x135;
     const NV: bool = true;
+    const READ_ONLY: ReadOnly = ReadOnly::PassingIndex;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -1,7 +1,7 @@
 //! TPM2_NV_Write (Part 3, 31.7).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
@@ -16,6 +16,7 @@ params! { pub(crate) struct Params<'a> { data: Tpm2b<'a, NV_BUFFER_MAX>, offset:
 impl Command for NvWrite {
     const CODE: u32 = 0x137;
     const NV: bool = true;
+    const READ_ONLY: ReadOnly = ReadOnly::PassingIndex;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Empty;

@@ -1,7 +1,7 @@
 //! TPM2_NV_WriteLock (Part 3, 31.11).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
@@ -15,6 +15,7 @@ params! { pub(crate) struct Params {} }
 impl Command for NvWriteLock {
     const CODE: u32 = 0x138;
     const NV: bool = true;
+    const READ_ONLY: ReadOnly = ReadOnly::PassingIndex;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -1,7 +1,7 @@
 //! TPM2_Create (Part 3, 12.1).
 
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::object::create::{Creation, Environment, Fresh, create, object_auth};
 use crate::object::template;
@@ -35,7 +35,7 @@ reply! {
 
 impl Command for Create {
     const CODE: u32 = 0x153;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;
@@ -53,7 +53,7 @@ impl Command for Create {
         let data = sensitive.data.0;
         template::check_creation(Some(parent), &template, data.len()).map_err(|e| e.at(Params::public))?;
         let auth = object_auth(sensitive.user_auth.0, template.name_alg).ok_or(Fmt1::SIZE.at(Params::sensitive))?;
-        let (public, sensitive) = create(&mut Fresh(&mut tpm.drbg), &template, auth, data)?;
+        let (public, sensitive) = create(&mut Fresh(&mut tpm.drbg, call.canceled), &template, auth, data)?;
         let object = tpm.new_object(handle, public, None);
         let environment = Environment { parent: handle, outside_info: p.outside_info.0, pcr: &p.creation_pcr };
         let Creation { data, hash, ticket } = tpm.creation(call, &environment, &object)?;

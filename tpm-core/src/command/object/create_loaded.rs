@@ -1,7 +1,7 @@
 //! TPM2_CreateLoaded (Part 3, 12.9).
 
-use crate::command::Command;
 use crate::command::area::{User, WithHandle, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::object::create::{Derived, Fresh, Primary, create, object_auth};
 use crate::object::template;
 use crate::pipeline::Call;
@@ -26,7 +26,7 @@ reply! { pub(crate) struct Answer { private: Private, public: Sized2b<Public>, n
 
 impl Command for CreateLoaded {
     const CODE: u32 = 0x191;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
@@ -40,7 +40,7 @@ impl Command for CreateLoaded {
     ///   [`template::check_attributes`] says, and what the sensitive data say as TPMS_DERIVE does not unmarshal
     /// - at `public`: what [`template::check_creation`] says
     /// - what [`create`] says
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<WithHandle<Answer>, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<WithHandle<Answer>, Rc> {
         let parent = h.parent.handle();
         let derivation = tpm.object(parent).is_some_and(|p| p.is_derivation_parent());
         if parent.is_object() && !derivation && !tpm.object(parent).is_some_and(|p| p.is_parent()) {
@@ -56,9 +56,10 @@ impl Command for CreateLoaded {
             template::check_creation(tpm.object(parent), &template, given.data.0.len())
                 .map_err(|e| e.at(Params::public))?;
             if parent.is_object() {
-                create(&mut Fresh(&mut tpm.drbg), &template, auth, given.data.0)?
+                create(&mut Fresh(&mut tpm.drbg, call.canceled), &template, auth, given.data.0)?
             } else {
-                create(&mut Primary::new(tpm, parent, &template, given.data.0)?, &template, auth, given.data.0)?
+                let mut source = Primary::new(tpm, parent, &template, given.data.0, call.canceled)?;
+                create(&mut source, &template, auth, given.data.0)?
             }
         };
         finish(tpm, parent, derivation, public, sensitive)

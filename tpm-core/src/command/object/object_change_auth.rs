@@ -1,7 +1,7 @@
 //! TPM2_ObjectChangeAuth (Part 3, 12.8).
 
-use crate::command::Command;
 use crate::command::area::{Admin, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::object::create::object_auth;
 use crate::object::qualified_name_of;
 use crate::pipeline::Call;
@@ -16,7 +16,7 @@ params! { pub(crate) struct Params { new_auth: Auth } }
 
 impl Command for ObjectChangeAuth {
     const CODE: u32 = 0x150;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Private;

@@ -1,7 +1,7 @@
 //! TPM2_PCR_Allocate (Part 3, 22.5).
 
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::pcr;
 use crate::pipeline::Call;
 use crate::presence::Presence;
@@ -19,7 +19,7 @@ impl Command for PcrAllocate {
     const CODE: u32 = 0x12b;
     const NV: bool = true;
     const VOIDS_SHUTDOWN: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;
@@ -27,11 +27,12 @@ impl Command for PcrAllocate {
 
     /// - `PCR`: no bank would have PCR 0, or none PCR 17
     ///
-    /// It takes effect at the next _TPM_Init, before which there can be no TPM2_Shutdown(STATE); one that was before is void, or a new bank would come
+    /// Banks that are not named stay as they are now, whatever another TPM2_PCR_Allocate has said since _TPM_Init: each overwrites the one before. It takes
+    /// effect at the next _TPM_Init, before which there can be no TPM2_Shutdown(STATE); one that was before is void, or a new bank would come
     /// without what has been measured. There is memory for every PCR of every bank,
     /// so allocationSuccess is always YES.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
-        let allocated = pcr::reallocate(tpm.persistent.pcr_allocation, &p.allocation)?;
+        let allocated = pcr::reallocate(tpm.ram.pcrs.allocated(), &p.allocation)?;
         tpm.persistent.pcr_allocation = allocated;
         tpm.ram.pcrs_reallocated = true;
         Ok(Answer {

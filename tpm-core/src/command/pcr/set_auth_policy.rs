@@ -1,7 +1,7 @@
 //! TPM2_PCR_SetAuthPolicy (Part 3, 22.6).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::pcr;
 use crate::pipeline::Call;
@@ -18,7 +18,7 @@ params! { pub(crate) struct Params { auth_policy: Digest, hash_alg: Option<HashA
 impl Command for PcrSetAuthPolicy {
     const CODE: u32 = 0x12c;
     const NV: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -1,7 +1,7 @@
 //! TPM2_PCR_SetAuthValue (Part 3, 22.7).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Command, ReadOnly};
 use crate::pcr;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
@@ -16,7 +16,7 @@ params! { pub(crate) struct Params { auth: Auth } }
 impl Command for PcrSetAuthValue {
     const CODE: u32 = 0x183;
     const VOIDS_SHUTDOWN: bool = true;
-    const READ_ONLY: bool = false;
+    const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

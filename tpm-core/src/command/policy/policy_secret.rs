@@ -1,7 +1,7 @@
 //! TPM2_PolicySecret (Part 3, 23.4).
 
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::pipeline::Call;
 use crate::policy::{Assertion, AssertionAt, Timeout};
@@ -17,26 +17,23 @@ reply! { pub(crate) struct Answer { timeout: Timeout, ticket: TkAuth } }
 
 impl Command for PolicySecret {
     const CODE: u32 = 0x151;
+    const READ_ONLY: ReadOnly = ReadOnly::NoPin;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// - `READ_ONLY`: in read-only mode, with a PIN index, whose count would change
-    ///
     /// Unless the session is a trial:
-    /// - `NONCE` at `nonce_tpm`: it is not empty, and not the session's nonceTPM
+    /// - `VALUE` at `nonce_tpm`: it is not empty, and not the session's nonceTPM
     /// - `EXPIRED` at `expiration`: that time has passed, or the session began before the last _TPM_Init
     /// - `SIZE` at `cp_hash_a`: it is not empty, and has not the size of the session's digests
     /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
     ///
-    /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted.
+    /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted, nor for what
+    /// [`Tpm::hierarchy_of`] has none.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
         let (entity, session) = (h.auth.handle(), h.session.handle());
-        if tpm.clear.read_only && tpm.pin_type(entity).is_some() {
-            return Err(Rc::READ_ONLY);
-        }
         let assertion = Assertion {
             code: Self::CODE,
             name: tpm.name_of(entity),

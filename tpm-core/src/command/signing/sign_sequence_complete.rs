@@ -31,7 +31,7 @@ impl Command for SignSequenceComplete {
     /// - `BINDING`, `SCHEME` of these cannot be provoked: a key without its private part has no authorization, and the sequence began with this key's scheme
     ///
     /// Choice: the positions of these codes, which the specification leaves open.
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {
         let (handle, no_mode) = (h.sequence.handle(), Fmt1::MODE.at(Handles::sequence));
         let Some(Work::Message(message)) = tpm.ram.sequence(handle).map(|s| &s.work) else { return Err(no_mode) };
         if !message.signs {
@@ -51,6 +51,7 @@ impl Command for SignSequenceComplete {
             return Err(Fmt1::VALUE.at(Params::buffer));
         }
         let signature = tpm.sign_message(h.key.handle(), &message)?;
+        call.room_for(&signature)?;
         if let Some(sequence) = tpm.ram.sequence_mut(handle) {
             sequence.complete = true;
         }

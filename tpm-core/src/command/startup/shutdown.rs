@@ -27,15 +27,23 @@ impl Command for Shutdown {
         if p.shutdown_type == Su::State && tpm.ram.pcrs_reallocated {
             return Err(Fmt1::TYPE.at(Params::shutdown_type));
         }
-        tpm.persistent.orderly = match p.shutdown_type {
+        tpm.save_for(p.shutdown_type);
+        Ok(Empty)
+    }
+}
+
+impl Tpm {
+    /// Saves what the start that is announced needs.
+    pub(crate) fn save_for(&mut self, startup: Su) {
+        self.persistent.orderly = match startup {
             Su::Clear => Orderly::Clear,
             Su::State => Orderly::State,
         };
-        tpm.persistent.da_used = false;
-        tpm.persistent.saved_clock_safe = tpm.ram.clock_safe;
-        tpm.clear.saved_acts = tpm.ram.acts.save(tpm.ram.time_ms);
-        tpm.clear.saved_pcrs = (p.shutdown_type == Su::State).then(|| tpm.ram.pcrs.clone());
-        tpm.clear.saved_root = tpm.ram.root;
-        Ok(Empty)
+        self.persistent.da_used = false;
+        self.persistent.saved_clock_safe = self.ram.clock_safe;
+        self.ram.shutdown_clock_ms = self.persistent.clock_ms;
+        self.clear.saved_acts = self.ram.acts.save(self.ram.time_ms);
+        self.clear.saved_pcrs = (startup == Su::State).then(|| self.ram.pcrs.clone());
+        self.clear.saved_root = self.ram.root;
     }
 }

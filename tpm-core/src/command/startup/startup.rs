@@ -1,5 +1,6 @@
 //! TPM2_Startup (Part 3, 9.3).
 
+use crate::act::Acts;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::pcr::Root;
@@ -43,8 +44,7 @@ impl Command for Startup {
     /// - `LOCALITY`: neither locality 0 nor 3
     /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved and nothing changed since
     /// - `NV_UNINITIALIZED`: the saved state is not there: TPM_SU_CLEAR must follow. It cannot be provoked: what is saved is saved as a whole
-    /// - `VALUE` at `startup_type`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round
-    /// - `LOCALITY`: TPM_SU_STATE at another locality than the start before
+    /// - `LOCALITY`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round; or at another locality than that
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if tpm.ram.started {
             return Err(Rc::INITIALIZE);
@@ -91,11 +91,7 @@ fn check_saved(tpm: &Tpm, orderly: Orderly, root: Root) -> Result<(), Rc> {
     if tpm.clear.saved_pcrs.is_none() {
         return Err(Rc::NV_UNINITIALIZED);
     }
-    let saved = tpm.clear.saved_root;
-    if (saved == Root::HCrtm) != (root == Root::HCrtm) {
-        return Err(Fmt1::VALUE.at(Params::startup_type));
-    }
-    if saved == root { Ok(()) } else { Err(Rc::LOCALITY) }
+    if tpm.clear.saved_root == root { Ok(()) } else { Err(Rc::LOCALITY) }
 }
 
 /// TPM Resume: PCR come back as TPM2_Shutdown(STATE) saved them, and ACT go on.
@@ -110,8 +106,7 @@ fn resume(tpm: &mut Tpm) {
 fn restart(tpm: &mut Tpm) {
     tpm.reset.restart_count = tpm.reset.restart_count.saturating_add(1);
     tpm.reset.clear_count = tpm.reset.clear_count.saturating_add(1);
-    tpm.clear = StateClear::new();
-    tpm.start_pcrs(None);
+    clear(tpm);
     tpm.persistent.nv.restart();
 }
 
@@ -119,10 +114,16 @@ fn restart(tpm: &mut Tpm) {
 fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
     tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
     tpm.ram.sessions = crate::session::Sessions::new();
-    tpm.clear = StateClear::new();
     tpm.persistent.reset_count = tpm.persistent.reset_count.wrapping_add(1);
     tpm.persistent.total_reset_count = tpm.persistent.total_reset_count.saturating_add(1);
-    tpm.start_pcrs(None);
+    clear(tpm);
     tpm.persistent.nv.reset(orderly);
     Ok(())
+}
+
+/// What TPM Reset and TPM Restart have in common.
+fn clear(tpm: &mut Tpm) {
+    tpm.clear = StateClear::new();
+    tpm.ram.acts = Acts::new();
+    tpm.start_pcrs(None);
 }

@@ -13,6 +13,8 @@ mod monty;
 pub mod padding;
 mod prime;
 
+use core::sync::atomic::AtomicBool;
+
 use crypto_bigint::{Odd, Uint};
 use zeroize::Zeroizing;
 
@@ -39,10 +41,10 @@ pub const fn has_key_bits(bits: u16) -> bool {
     matches!(bits, 1024 | 2048 | 3072 | 4096)
 }
 
-/// Whether `exponent` may be a public exponent: 0 for 65537, or a prime above 2^16.
+/// Whether `exponent` may be a public exponent: 0 for 65537, or an odd prime.
 #[must_use]
 pub fn is_exponent(exponent: u32) -> bool {
-    exponent == 0 || exponent > 1 << 16 && prime::is_prime_word(exponent)
+    exponent == 0 || exponent > 2 && prime::is_prime_word(exponent)
 }
 
 /// A public key: modulus and exponent.
@@ -170,7 +172,21 @@ impl RsaPrivate {
         candidates: &mut dyn Rng,
         witnesses: &mut dyn Rng,
     ) -> Result<Self, Error> {
-        prime::generate(bits, exponent, candidates, witnesses)
+        Self::generate_unless(bits, exponent, candidates, witnesses, &AtomicBool::new(false))
+    }
+
+    /// The same, given up when `canceled` is set.
+    ///
+    /// # Errors
+    /// As there; `Error::Canceled` when it was given up.
+    pub fn generate_unless(
+        bits: u16,
+        exponent: u32,
+        candidates: &mut dyn Rng,
+        witnesses: &mut dyn Rng,
+        canceled: &AtomicBool,
+    ) -> Result<Self, Error> {
+        prime::generate(bits, exponent, candidates, witnesses, canceled)
     }
 
     /// The public key.

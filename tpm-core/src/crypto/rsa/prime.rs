@@ -4,6 +4,7 @@
 //! Primes are 3 modulo 4. The Miller-Rabin test is then one exponentiation to (p − 1)/2 with a result of ±1, without steps that depend on how
 //! often 2 divides p − 1. The condition costs one bit of some thousand.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 use super::monty::{Monty, Residue};
@@ -81,19 +82,21 @@ const fn small_primes() -> ([Lanes; FIRST_GROUPS], [[u8; 3]; GROUPS]) {
 }
 
 /// Makes a key: draws, as [`crate::crypto::primary`] describes them, from `candidates`; bases of the Miller-Rabin test from `witnesses`.
+/// Looks at `canceled` before each candidate that the sieves leave.
 pub(super) fn generate(
     bits: u16,
     exponent: u32,
     candidates: &mut dyn Rng,
     witnesses: &mut dyn Rng,
+    canceled: &AtomicBool,
 ) -> Result<RsaPrivate, Error> {
     if !has_key_bits(bits) || !is_exponent(exponent) {
         return Err(Error::Key);
     }
     let e = if exponent == 0 { DEFAULT_EXPONENT } else { exponent };
     let limbs = usize::from(bits) / 128;
-    let p = find_prime(limbs, e, None, candidates, witnesses)?;
-    let q = find_prime(limbs, e, Some(&p), candidates, witnesses)?;
+    let p = find_prime(limbs, e, None, candidates, witnesses, canceled)?;
+    let q = find_prime(limbs, e, Some(&p), candidates, witnesses, canceled)?;
     let mut n = [0; MAX_LIMBS];
     num::multiply(cut(&*p, limbs), cut(&*q, limbs), n.get_mut(..2 * limbs).unwrap_or_default());
     let key = RsaPrivate::from_factors(RsaPublic { n, limbs: 2 * limbs, e }, p, q)?;
@@ -116,12 +119,13 @@ fn find_prime(
     other: Option<&Prime>,
     candidates: &mut dyn Rng,
     witnesses: &mut dyn Rng,
+    canceled: &AtomicBool,
 ) -> Result<Prime, Error> {
     let mut prime = Prime::new([0; MAX_PRIME_LIMBS]);
     for _ in 0..DRAWS {
         let value = prime.get_mut(..limbs).ok_or(Error::Length)?;
         draw(value, candidates)?;
-        if search(value, e, witnesses)? && other.is_none_or(|other| far_apart(value, cut(&**other, limbs))) {
+        if search(value, e, witnesses, canceled)? && other.is_none_or(|other| far_apart(value, cut(&**other, limbs))) {
             return Ok(prime);
         }
     }
@@ -162,7 +166,7 @@ fn far_apart(a: &[u64], b: &[u64]) -> bool {
 }
 
 /// Advances `value` to the first good prime of the candidates from it. `false` if there is none, or it would get longer.
-fn search(value: &mut [u64], e: u32, witnesses: &mut dyn Rng) -> Result<bool, Error> {
+fn search(value: &mut [u64], e: u32, witnesses: &mut dyn Rng, canceled: &AtomicBool) -> Result<bool, Error> {
     let mut sieve = Sieve::new(value, e);
     for _ in 0..CANDIDATES / WINDOW {
         let left = sieve.window(value);
@@ -170,6 +174,9 @@ fn search(value: &mut [u64], e: u32, witnesses: &mut dyn Rng) -> Result<bool, Er
         for distance in left {
             if num::add_word(value, u64::from(distance.wrapping_sub(passed))) != 0 {
                 return Ok(false);
+            }
+            if canceled.load(Ordering::Relaxed) {
+                return Err(Error::Canceled);
             }
             if is_prime(value, witnesses)? {
                 return Ok(true);
@@ -423,6 +430,6 @@ mod tests {
                 Ok(())
             }
         }
-        assert_eq!(search(&mut [u64::MAX; 8], 65537, &mut Same), Ok(false));
+        assert_eq!(search(&mut [u64::MAX; 8], 65537, &mut Same, &AtomicBool::new(false)), Ok(false));
     }
 }

@@ -3,10 +3,13 @@
 use crate::folder::Folder;
 use crate::hooks::Platform;
 use anyhow::{Context, Result, anyhow};
+use core::sync::atomic::AtomicBool;
 use std::path::Path;
+use std::sync::Arc;
+use tpm_core::profile::{MAX_COMMAND_SIZE, MIN_BUFFER_SIZE};
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
 use tpm_core::{Locality, MAX_STATE_SIZE, StateForm, Tpm};
-use xtask::server::{Backend, StateBlob};
+use xtask::server::{Backend, BufferSizes, StateBlob};
 
 /// `TPM_RC_FAILURE`.
 const FAILURE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1];
@@ -19,6 +22,11 @@ pub(crate) struct Engine {
     established: bool,
     kept: Option<Kept>,
     brought: Option<Brought>,
+    /// At an orderly end of the platform there is a TPM2_Shutdown.
+    shuts_down: bool,
+    canceled: Arc<AtomicBool>,
+    /// Octets of commands and responses.
+    buffer_size: usize,
 }
 
 /// Where the state is kept.
@@ -47,7 +55,21 @@ impl Engine {
                 (tpm, Some(kept))
             }
         };
-        Ok(Self { tpm, platform, established: false, kept, brought: None })
+        Ok(Self {
+            tpm,
+            platform,
+            established: false,
+            kept,
+            brought: None,
+            shuts_down: true,
+            canceled: Arc::default(),
+            buffer_size: MAX_COMMAND_SIZE,
+        })
+    }
+
+    /// One for which an orderly end of the platform is as the loss of power.
+    pub(crate) fn without_shutdown(self) -> Self {
+        Self { shuts_down: false, ..self }
     }
 
     /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be lost with the power: nothing more is
@@ -108,7 +130,7 @@ impl Kept {
         let (store, state) = self.find()?;
         let state = state.context("there is no state in it")?;
         let tpm =
-            Tpm::import(state, &mut platform.hooks()).map_err(|error| anyhow!("its state is refused: {error:?}"))?;
+            Tpm::import(state, &mut platform.hooks()).map_err(|error| anyhow!("its state is refused: {error}"))?;
         self.buffer.fill(0);
         self.store = Some(store);
         Ok(Box::new(tpm))
@@ -127,20 +149,39 @@ impl Backend for Engine {
     fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
         let locality = Locality::new(locality).context("there are no localities from 5 to 31")?;
         let mut response = vec![0; tpm_core::profile::MAX_RESPONSE_SIZE];
-        let length = self.tpm.execute(&mut self.platform.hooks(), locality, command, &mut response);
+        let hooks = &mut self.platform.hooks();
+        let length = self.tpm.execute_unless(hooks, locality, command, &mut response, &self.canceled);
         response.truncate(length);
         Ok(if self.save() { response } else { FAILURE.to_vec() })
+    }
+
+    fn buffer_sizes(&self) -> BufferSizes {
+        let octets = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        BufferSizes { now: octets(self.buffer_size), least: octets(MIN_BUFFER_SIZE), most: octets(MAX_COMMAND_SIZE) }
+    }
+
+    fn set_buffer_size(&mut self, octets: u32) {
+        self.buffer_size = usize::try_from(octets).map_or(MAX_COMMAND_SIZE, |octets| octets);
+        self.tpm.set_buffer_size(self.buffer_size);
+    }
+
+    fn cancel_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.canceled)
     }
 
     fn reset(&mut self) -> bool {
         if let Some(brought) = self.brought.take() {
             self.tpm = brought.tpm;
+            self.tpm.set_buffer_size(self.buffer_size);
             return self.save();
         }
         match self.kept.as_mut().filter(|_| self.tpm.is_in_failure_mode()) {
             None => self.tpm.init(&mut self.platform.hooks()),
             Some(kept) => match kept.load(&mut self.platform) {
-                Ok(tpm) => self.tpm = tpm,
+                Ok(tpm) => {
+                    self.tpm = tpm;
+                    self.tpm.set_buffer_size(self.buffer_size);
+                }
                 Err(error) => {
                     eprintln!("the TPM that has failed cannot be loaded again: {error:#}");
                     return false;
@@ -148,6 +189,13 @@ impl Backend for Engine {
             },
         }
         true
+    }
+
+    fn shut_down(&mut self) {
+        if self.shuts_down {
+            self.tpm.shut_down(&mut self.platform.hooks());
+            self.save();
+        }
     }
 
     fn hash_start(&mut self) -> bool {
@@ -203,7 +251,7 @@ impl Backend for Engine {
             StateBlob::Saved => return Ok(Vec::new()),
         };
         let mut state = vec![0; MAX_STATE_SIZE];
-        let length = self.tpm.export(form, &mut state).map_err(|error| anyhow!("no state: {error:?}"))?;
+        let length = self.tpm.export(form, &mut state).map_err(|error| anyhow!("no state: {error}"))?;
         state.truncate(length);
         Ok(state)
     }
@@ -216,8 +264,7 @@ impl Backend for Engine {
         }
         // If this part is refused, none of the others counts.
         self.brought = None;
-        let tpm =
-            Tpm::import(bytes, &mut self.platform.hooks()).map_err(|error| anyhow!("no such state: {error:?}"))?;
+        let tpm = Tpm::import(bytes, &mut self.platform.hooks()).map_err(|error| anyhow!("no such state: {error}"))?;
         self.brought = Some(Brought { tpm: Box::new(tpm), whole });
         Ok(())
     }
@@ -227,7 +274,7 @@ impl Backend for Engine {
 mod tests {
     use super::{Backend, Engine, FAILURE, StateBlob};
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
     /// Extends PCR 16.
@@ -248,11 +295,11 @@ mod tests {
         answer[answer.len() - 1]
     }
 
-    fn engine(path: &PathBuf) -> Engine {
+    fn engine(path: &Path) -> Engine {
         Engine::new(None, Some(path)).unwrap()
     }
 
-    fn refused(path: &PathBuf) -> String {
+    fn refused(path: &Path) -> String {
         match Engine::new(None, Some(path)) {
             Ok(_) => panic!("a TPM"),
             Err(error) => format!("{error:#}"),
@@ -384,6 +431,50 @@ mod tests {
             fs::remove_file(path.join("README")).unwrap();
             drop(engine(&path));
             assert!(path.join("README").exists());
+        });
+    }
+
+    /// Defines an index with authValue "pw" under dictionary-attack protection, and uses it.
+    fn use_protected(engine: &mut Engine) {
+        let define = b"\x80\x02\0\0\0\x2f\0\0\x01\x2a\x40\0\0\x01\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x02pw\0\x0e\x01\x50\0\0\0\x0b\0\x04\0\x04\0\0\0\x01";
+        let write =
+            b"\x80\x02\0\0\0\x26\0\0\x01\x37\x01\x50\0\0\x01\x50\0\0\0\0\0\x0b\x40\0\0\x09\0\0\0\0\x02pw\0\x01x\0\0";
+        engine.execute(0, define).unwrap();
+        assert_eq!(engine.execute(0, write).unwrap()[6..10], [0; 4]);
+    }
+
+    /// TPM_PT_LOCKOUT_COUNTER.
+    fn failed_tries(engine: &mut Engine) -> u8 {
+        let command = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 2, 14, 0, 0, 0, 1];
+        let answer = engine.execute(0, &command).unwrap();
+        answer[answer.len() - 1]
+    }
+
+    #[test]
+    fn an_orderly_end_of_the_platform_costs_no_try_unless_it_is_turned_off() {
+        roomy(|| {
+            let (_place, path) = place();
+            let mut tries = 0;
+            for (shuts_down, ends) in [(true, true), (true, false), (false, true), (false, false)] {
+                let mut tpm = engine(&path);
+                tpm = if shuts_down { tpm } else { tpm.without_shutdown() };
+                tpm.execute(0, STARTUP).unwrap();
+                assert_eq!(failed_tries(&mut tpm), tries);
+                use_protected(&mut tpm);
+                if ends {
+                    tpm.shut_down();
+                }
+                tries += u8::from(!(shuts_down && ends));
+            }
+            let mut tpm = engine(&path);
+            tpm.execute(0, STARTUP).unwrap();
+            assert_eq!(failed_tries(&mut tpm), 3);
+            // The same server goes on, as after swtpm's INIT.
+            use_protected(&mut tpm);
+            tpm.shut_down();
+            assert!(tpm.reset());
+            tpm.execute(0, STARTUP).unwrap();
+            assert_eq!(failed_tries(&mut tpm), 3);
         });
     }
 

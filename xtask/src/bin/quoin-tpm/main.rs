@@ -12,13 +12,13 @@ mod engine;
 mod folder;
 mod hooks;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use engine::Engine;
 use std::process::ExitCode;
 use tpm_core::profile::PROFILE;
-use xtask::server::{Ports, Record, Settings, Stop, Trace, serve_with};
-use xtask::tpm::Options;
+use xtask::server::{Backend, Ports, Record, Settings, Stop, Trace, serve_with};
+use xtask::tpm::{Options, Startup};
 
 /// The TPM engine as a server.
 #[derive(Debug, Parser)]
@@ -45,17 +45,36 @@ fn run(options: &Options) -> Result<()> {
             options.profile
         );
     }
-    let mut ports = Ports::listen(options.port)?;
-    if let Some(path) = &options.unix {
-        ports.listen_unix(path)?;
-    }
+    let ports = Ports::reserve(options.port, options.unix.as_deref())?;
     let trace = options.trace.as_deref().map(Trace::create).transpose()?;
     let trace = trace.map(|trace| Box::new(trace) as Box<dyn Record>);
     let stop = Stop::on_signal()?;
     let engine = Engine::new(options.seed.as_deref(), options.state.as_deref()).context("there is no TPM")?;
+    let mut engine = if options.no_shutdown { engine.without_shutdown() } else { engine };
+    let started = match options.startup() {
+        Startup::Clear => start(&mut engine)?,
+        Startup::Off => "its clients send TPM2_Startup (--startup clear: it is sent before they come)",
+    };
+    let ports = ports.listen()?;
     println!(
-        "The engine's TPM is served until Ctrl-C. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
+        "The engine's TPM is served until Ctrl-C; {started}. Its clients need:\n\n  export TPM2TOOLS_TCTI={}\n",
         ports.tcti()?
     );
-    serve_with(ports, Box::new(engine), Settings { trace, dialect: options.protocol }, &stop)
+    serve_with(ports, Box::new(engine), Settings { trace, dialect: options.protocol, watch: None }, &stop)
+}
+
+/// TPM2_Startup(CLEAR), and what is said of it.
+fn start(engine: &mut Engine) -> Result<&'static str> {
+    const STARTUP: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+    let response = engine.execute(0, &STARTUP)?;
+    ensure!(response.get(6..10) == Some(&[0; 4]), "TPM2_Startup is refused: {response:02x?}");
+    Ok("TPM2_Startup(CLEAR) was sent (--startup off: its clients send it, as they do after a reset)")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_profiles_that_the_command_line_takes_are_those_of_the_engine() {
+        assert_eq!(xtask::tpm::PROFILES, tpm_core::profile::PROFILES.map(|profile| profile.name));
+    }
 }

@@ -35,6 +35,7 @@ fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
             Some("symmetric data of the caller's that are not as long as the key")
         }
         (cc::ACTIVATE_CREDENTIAL, 0x103, 0 | 0x1df) => Some("ActivateCredential for a sequence object"),
+        (_, 0x156, theirs) if theirs != 0 => Some("read-only mode is asked for before authorization"),
         (_, 0x144, _) if fmt1(theirs) == Some(SIZE) => Some("authorizationSize out of range"),
         (cc::RSA_ENCRYPT, _, 0x182) => Some("RSA_Encrypt with a key that does not decrypt"),
         (cc::CLOCK_RATE_ADJUST, 0x1c4, 0) => Some("ClockRateAdjust beyond the limit"),
@@ -70,7 +71,11 @@ fn of_policies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static 
             | cc::POLICY_DUPLICATION_SELECT
             | cc::POLICY_NV_WRITTEN
             | cc::POLICY_AUTHORIZE
-            | cc::POLICY_COUNTER_TIMER,
+            | cc::POLICY_COUNTER_TIMER
+            | cc::POLICY_PARAMETERS
+            | cc::POLICY_CAPABILITY
+            | cc::POLICY_TRANSPORT_SPDM
+            | cc::POLICY_AC_SEND_SELECT,
             0,
             _,
         ) if has_trial(trail) => Some("trial sessions"),

@@ -1,0 +1,92 @@
+//! Children that end with us, whatever ends us, and folders that are removed then.
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// What ends a program that may clear up.
+pub const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// util-linux', which every Debian has: the signal that the kernel sends when the parent is gone has to be asked for between fork and exec, where nothing safe
+/// can be done from here.
+const SETPRIV: &str = "/usr/bin/setpriv";
+
+/// A program that is killed when the thread that starts it is gone, or all of us. That thread has to stay as long as the child.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    if !Path::new(SETPRIV).exists() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(SETPRIV);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Folders to be removed.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// From now on the folder goes when a signal ends us.
+pub(crate) fn keep_clean(folder: &Path) {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_path_buf());
+}
+
+/// The folder has gone.
+pub(crate) fn forget(folder: &Path) {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| one != folder);
+}
+
+/// What [`end_on_signals`] does, until it is told that others see to the signals.
+#[derive(Debug)]
+pub struct Ending(Handle);
+
+impl Ending {
+    /// Signals no longer end us.
+    pub fn hand_over(self) {
+        self.0.close();
+    }
+}
+
+/// On a signal the folders are removed, and we end; the children do, too.
+pub fn end_on_signals() -> Result<Ending> {
+    let mut signals = Signals::new(SIGNALS).context("cannot listen for signals")?;
+    let handle = signals.handle();
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            // Whoever uses a folder now makes nothing new in it that matters.
+            for folder in FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                let _ = fs::remove_dir_all(folder);
+            }
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(Ending(handle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+    use std::fs;
+    use std::os::unix::process::ExitStatusExt;
+    use std::thread;
+
+    /// Section 3, row 9: QEMU went on.
+    #[test]
+    fn a_child_ends_with_who_has_started_it() {
+        let started = thread::spawn(|| {
+            let child = command("sleep").arg("600").spawn().unwrap();
+            // It has asked for the signal when it is what it shall be.
+            let name = format!("/proc/{}/comm", child.id());
+            while fs::read_to_string(&name).unwrap() != "sleep\n" {
+                thread::yield_now();
+            }
+            child
+        });
+        let mut child = started.join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+}

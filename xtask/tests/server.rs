@@ -1,0 +1,277 @@
+//! The server as a process, and `cargo xtask tpm` and `run` as their users end them (issue 9, section 3).
+
+use core::time::Duration;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
+use xtask::qemu::Folder;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_quoin-tpm");
+const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
+const RANDOM: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8];
+const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+
+/// A server, killed at its end.
+struct Server {
+    process: Child,
+    port: u16,
+    /// What it says before it serves.
+    said: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        Self::of(Command::new(PROGRAM).args(["--port", "0"]).args(options))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("port=") {
+            assert!(lines.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        let port = said.trim_end().rsplit('=').next().unwrap().parse().unwrap();
+        Self { process, port, said }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    }
+}
+
+/// A response without its length.
+fn say(stream: &mut (impl Read + Write), command: &[u8]) -> Vec<u8> {
+    stream.write_all(command).unwrap();
+    let mut response = vec![0; 10];
+    stream.read_exact(&mut response).unwrap();
+    let size = u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize;
+    response.resize(size, 0);
+    stream.read_exact(&mut response[10..]).unwrap();
+    response
+}
+
+fn code(response: &[u8]) -> u32 {
+    u32::from_be_bytes(response[6..10].try_into().unwrap())
+}
+
+/// A message of the control channel, and so much of an answer.
+fn control(stream: &mut UnixStream, said: &[u8], answer: usize) -> Vec<u32> {
+    stream.write_all(said).unwrap();
+    let mut heard = vec![0; answer];
+    stream.read_exact(&mut heard).unwrap();
+    heard.chunks(4).map(|word| u32::from_be_bytes(word.try_into().unwrap())).collect()
+}
+
+/// A server at a Unix socket: commands, and the control channel.
+fn for_qemu(folder: &Path) -> (Server, UnixStream, UnixStream) {
+    let path = folder.join("tpm");
+    let server = Server::start(&["--unix", path.to_str().unwrap()]);
+    let connect = |path: &str| UnixStream::connect(path).unwrap();
+    let (commands, channel) = (connect(path.to_str().unwrap()), connect(&format!("{}.ctrl", path.display())));
+    (server, commands, channel)
+}
+
+/// Row 4. It was ended by the error of accept.
+#[test]
+fn clients_that_are_idle_take_nobodys_place_and_do_not_end_the_server() {
+    let mut shell = Command::new("sh");
+    let server = Server::of(shell.args(["-c", "ulimit -n 64; exec \"$0\" --port 0", PROGRAM]).stderr(Stdio::null()));
+    let mut first = server.connect();
+    assert_eq!(code(&say(&mut first, RANDOM)), 0);
+    let _idle: Vec<TcpStream> = (0..80).map(|_| server.connect()).collect();
+    assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
+    assert_eq!(code(&say(&mut first, RANDOM)), 0, "who has said something stays");
+}
+
+/// Row 7. The command was executed, and its client got the end of the stream.
+#[test]
+fn a_trace_that_cannot_be_written_costs_no_answer() {
+    let folder = Folder::new().unwrap();
+    let trace = folder.path().join("trace");
+    symlink("/dev/full", &trace).unwrap();
+    let server = Server::start(&["--trace", trace.to_str().unwrap()]);
+    let mut stream = server.connect();
+    for _ in 0..2 {
+        assert_eq!(code(&say(&mut stream, RANDOM)), 0);
+    }
+}
+
+/// Section 4, row 3. The first client got TPM_RC_INITIALIZE.
+#[test]
+fn the_tpm_is_started_for_clients_and_not_for_qemu() {
+    let server = Server::start(&[]);
+    assert!(server.said.contains("TPM2_Startup(CLEAR) was sent"), "{}", server.said);
+    assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
+    let server = Server::start(&["--startup", "off"]);
+    assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0x100);
+    let folder = Folder::new().unwrap();
+    let (server, mut commands, _) = for_qemu(folder.path());
+    assert!(server.said.contains("its clients send TPM2_Startup"), "{}", server.said);
+    assert_eq!(code(&say(&mut commands, STARTUP)), 0);
+}
+
+/// Row 2. It was answered after the command, and cancelled nothing.
+#[test]
+fn a_running_key_search_can_be_canceled_over_the_control_channel() {
+    let folder = Folder::new().unwrap();
+    let (_server, mut commands, mut channel) = for_qemu(folder.path());
+    say(&mut commands, STARTUP);
+    // TPM2_CreatePrimary in the NULL hierarchy: RSA-4096, another each time.
+    let mut create =
+        b"\x80\x02\0\0\0\x3d\0\0\x01\x31\x40\0\0\x07\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x04\0\0\0\0".to_vec();
+    create.extend(b"\0\x1a\0\x01\0\x0b\0\x04\x04\x72\0\0\0\x10\0\x10\x10\0\0\0\0\0\0\x04");
+    let began = Instant::now();
+    for turn in 0_u32.. {
+        let command = [&create[..], &turn.to_be_bytes(), &[0; 6]].concat();
+        let size = u32::try_from(command.len()).unwrap().to_be_bytes();
+        let command = [&command[..2], &size, &command[6..]].concat();
+        commands.write_all(&command).unwrap();
+        thread::sleep(Duration::from_millis(5));
+        assert_eq!(control(&mut channel, &[0, 0, 0, 9], 4), [0]);
+        let response = say(&mut commands, b"");
+        if code(&response) == 0x909 {
+            break;
+        }
+        // One that was found at once.
+        assert_eq!(code(&response), 0);
+        say(&mut commands, &[&[0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x65][..], &response[10..14]].concat());
+        assert!(began.elapsed() < Duration::from_secs(100));
+    }
+    // What comes after it is not canceled.
+    assert_eq!(code(&say(&mut commands, RANDOM)), 0);
+}
+
+/// Row 2. QEMU's tpm-tis ended on a response that was longer than its buffer.
+#[test]
+fn the_size_that_qemu_sets_holds() {
+    let folder = Folder::new().unwrap();
+    let (_server, mut commands, mut channel) = for_qemu(folder.path());
+    assert_eq!(control(&mut channel, &[0, 0, 0, 0x0e], 4), [0]);
+    let size = 3968_u32.to_be_bytes();
+    let sizes = control(&mut channel, &[&[0, 0, 0, 0x11][..], &size].concat(), 16);
+    assert_eq!(sizes, [0, 3968, 3968, 8192]);
+    assert_eq!(control(&mut channel, &[0, 0, 0, 2, 0, 0, 0, 0], 4), [0]);
+    say(&mut commands, STARTUP);
+    let property = say(&mut commands, b"\x80\x01\0\0\0\x16\0\0\x01\x7a\0\0\0\x06\0\0\x01\x1e\0\0\0\x01");
+    assert!(property.ends_with(&size));
+    let mut long = RANDOM.to_vec();
+    long.resize(3969, 0);
+    long[2..6].copy_from_slice(&3969_u32.to_be_bytes());
+    assert_eq!(code(&say(&mut commands, &long)), 0x142);
+    assert_eq!(code(&say(&mut commands, RANDOM)), 0);
+}
+
+/// Row 3, over the data port of swtpm's clients: the connection was closed.
+#[test]
+fn a_wrong_tag_or_size_is_a_response_code() {
+    let server = Server::start(&[]);
+    let mut stream = server.connect();
+    let wrong_tag = b"\x80\x04\0\0\0\x0c\0\0\x01\x7b\0\x08";
+    for (said, wanted) in [
+        (wrong_tag.to_vec(), 0x1e),
+        (b"\x80\x01\0\0\x20\x01\0\0\x01\x7b\0\x08".to_vec(), 0x142),
+        (b"\x80\x01\0\0\0\x09\0\0\x01\x7b".to_vec(), 0x142),
+        (RANDOM.to_vec(), 0),
+    ] {
+        assert_eq!(code(&say(&mut stream, &said)), wanted, "{said:x?}");
+    }
+}
+
+fn ends(process: &mut Child) -> std::process::ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "it goes on");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(process: &Child, signal: Signal) {
+    kill_process(Pid::from_child(process), signal).unwrap();
+}
+
+/// What stands for cargo: a script, which is told where the server is that it "builds".
+fn cargo(folder: &Path, script: &str) -> Command {
+    let path = folder.join("cargo");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(folder.join("release")).unwrap();
+    fs::copy(PROGRAM, folder.join("release/quoin-tpm")).unwrap();
+    let mut xtask = Command::new(XTASK);
+    xtask.env("CARGO", path).env("CARGO_TARGET_DIR", folder).env("TMPDIR", folder);
+    xtask
+}
+
+/// Row 9. The server stayed at its port.
+#[test]
+fn whatever_signal_ends_cargo_xtask_tpm_ends_its_server() {
+    for how in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
+        let folder = Folder::new().unwrap();
+        let mut server = Server::of(cargo(folder.path(), "exit 0").args(["tpm", "--port", "0"]));
+        assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
+        signal(&server.process, how);
+        assert_eq!(ends(&mut server.process).success(), how != Signal::KILL);
+        assert!(TcpStream::connect(("127.0.0.1", server.port)).is_err(), "{how:?}");
+    }
+}
+
+/// Row 9, before there is a machine: what was started went on.
+#[test]
+fn whatever_signal_ends_cargo_xtask_run_ends_its_children() {
+    for how in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
+        let folder = Folder::new().unwrap();
+        let told = folder.path().join("pid");
+        let mut xtask =
+            cargo(folder.path(), &format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", told.display()));
+        let mut xtask = xtask.args(["run", "--once"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !told.exists() {
+            assert!(xtask.try_wait().unwrap().is_none());
+            thread::sleep(Duration::from_millis(5));
+        }
+        let child = fs::read_to_string(&told).unwrap().trim().to_owned();
+        signal(&xtask, how);
+        assert!(!ends(&mut xtask).success());
+        let began = Instant::now();
+        let alive = || fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        while alive() {
+            assert!(began.elapsed() < Duration::from_secs(10), "{how:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Section 4, row 7: both were looked at after the build.
+#[test]
+fn port_and_profile_are_looked_at_before_the_build() {
+    let server = Server::start(&[]);
+    let folder = Folder::new().unwrap();
+    let built = folder.path().join("built");
+    let mut xtask = cargo(folder.path(), &format!("touch {}", built.display()));
+    let output = xtask.args(["tpm", "--port", &server.port.to_string()]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains(&format!("cannot listen at port {}", server.port)), "{said}");
+    let mut xtask = Command::new(XTASK);
+    let output = xtask.env("CARGO", "/nowhere").args(["tpm", "--profile", "nosuch"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("no-legacy"), "{said}");
+    assert!(!built.exists());
+}
