@@ -104,6 +104,9 @@ pub struct Libtpms {
     main_init: unsafe extern "C" fn() -> u32,
     terminate: unsafe extern "C" fn(),
     process: Process,
+    hash_start: unsafe extern "C" fn() -> u32,
+    hash_data: unsafe extern "C" fn(*const c_uchar, u32) -> u32,
+    hash_end: unsafe extern "C" fn() -> u32,
     version: u32,
     /// libtpms' buffer for responses, and its size
     buffer: *mut c_uchar,
@@ -130,8 +133,9 @@ impl Libtpms {
     pub fn of_library(file: &Path) -> Result<Self> {
         static MADE: AtomicBool = AtomicBool::new(false);
         ensure!(!MADE.swap(true, Ordering::SeqCst), "libtpms has one TPM in a process");
-        // SAFETY: the library's initialisers ask nothing of us, and the types of its functions are those of its header tpm_library.h. The functions
-        // that are copied out of the symbols live as long as the library, which `Self` keeps.
+        // SAFETY: the library's initialisers ask nothing of us, and the types of its functions are those of its headers
+        // tpm_library.h and tpm_tis.h. The functions that are copied out of the symbols live as long as the library,
+        // which `Self` keeps.
         unsafe {
             let library = Library::new(file).with_context(|| format!("cannot load {}", file.display()))?;
             let choose: Symbol<'_, unsafe extern "C" fn(c_int) -> u32> = library.get(b"TPMLIB_ChooseTPMVersion\0")?;
@@ -154,6 +158,9 @@ impl Libtpms {
                 main_init: *library.get(b"TPMLIB_MainInit\0")?,
                 terminate: *library.get(b"TPMLIB_Terminate\0")?,
                 process: *library.get(b"TPMLIB_Process\0")?,
+                hash_start: *library.get(b"TPM_IO_Hash_Start\0")?,
+                hash_data: *library.get(b"TPM_IO_Hash_Data\0")?,
+                hash_end: *library.get(b"TPM_IO_Hash_End\0")?,
                 version: version(),
                 buffer: ptr::null_mut(),
                 capacity: 0,
@@ -229,5 +236,17 @@ impl Peer for Libtpms {
 
     fn set_physical_presence(&mut self, asserted: bool) {
         PRESENCE.set(asserted);
+    }
+
+    fn hash(&mut self, parts: &[&[u8]]) {
+        // SAFETY: the TPM has been started, and each part is readable for the time of its call.
+        unsafe {
+            assert_eq!((self.hash_start)(), SUCCESS, "TPM_IO_Hash_Start");
+            for part in parts {
+                let size = u32::try_from(part.len()).expect("a short part");
+                assert_eq!((self.hash_data)(part.as_ptr(), size), SUCCESS, "TPM_IO_Hash_Data");
+            }
+            assert_eq!((self.hash_end)(), SUCCESS, "TPM_IO_Hash_End");
+        }
     }
 }
