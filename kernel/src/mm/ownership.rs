@@ -18,6 +18,9 @@ pub const MAX_FIRMWARE_RANGES: usize = 4;
 /// 2 MiB blocks that may be in mixed use at once; 64 bytes each.
 const MAX_MIXED_BLOCKS: usize = 16 * 1024;
 
+/// Pages, of either size, that are remembered as poisoned; after one more, no page that is not validated ever is again.
+pub const MAX_POISONED: usize = 64;
+
 /// What a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -29,6 +32,8 @@ pub enum Owner {
     Vmsa,
     /// The firmware's.
     Firmware,
+    /// RAM of which the CPU and this map did not say the same: the host has swapped it. Nobody's, for ever (MM-01).
+    Poisoned,
     /// No RAM: a device, a hole, or beyond the memory map.
     Unbacked,
 }
@@ -82,6 +87,8 @@ pub struct Ownership {
     ram: FixedVec<Ram, MAX_RANGES>,
     firmware: FixedVec<Region, MAX_FIRMWARE_RANGES>,
     vmsas: FixedVec<u64, MAX_VMSAS>,
+    poisoned: FixedVec<Region, MAX_POISONED>,
+    all_poisoned: bool,
     mixed: Vec<Bits>,
     free: Vec<u16>,
 }
@@ -97,6 +104,8 @@ impl Ownership {
             ram,
             firmware: FixedVec::from_slice(firmware).map_err(|_| OwnershipError::NoRoom)?,
             vmsas: FixedVec::new(),
+            poisoned: FixedVec::new(),
+            all_poisoned: false,
             mixed: Vec::new(),
             free: Vec::new(),
         })
@@ -111,9 +120,13 @@ impl Ownership {
         if self.vmsas.contains(&(gpa - gpa % PAGE_SIZE)) {
             return Owner::Vmsa;
         }
+        if self.poisoned.iter().any(|page| page.contains(gpa)) {
+            return Owner::Poisoned;
+        }
         match self.ram.iter().find(|ram| ram.region.contains(gpa)) {
             None => Owner::Unbacked,
             Some(ram) if self.is_guest(ram, gpa) => Owner::Guest,
+            Some(_) if self.all_poisoned => Owner::Poisoned,
             Some(_) => Owner::Unvalidated,
         }
     }
@@ -141,6 +154,15 @@ impl Ownership {
         let mixed = |ram: &Ram| matches!(ram.block(region.start()), Some(Block::Mixed(_)));
         let room = whole || !self.free.is_empty() || self.mixed.len() < MAX_MIXED_BLOCKS;
         self.ram.iter().any(|ram| ram.region.covers(region) && (room || mixed(ram)))
+    }
+
+    /// The page is nobody's from here on. This cannot fail: when there is no room to remember it, its like is refused altogether.
+    pub fn poison(&mut self, page: Region) {
+        if self.poisoned.push(page).is_err() {
+            self.all_poisoned = true;
+            // It may have been the guest's.
+            let _ = self.take(page);
+        }
     }
 
     /// The guest's page at `gpa` becomes a VMSA.
@@ -350,6 +372,35 @@ mod tests {
         assert_eq!(map.unmake_vmsa(0x20_2000), Err(OwnershipError::State));
         map.unmake_vmsa(0x20_1000).unwrap();
         assert_eq!(map.owner(0x20_1000), Owner::Guest);
+    }
+
+    #[test]
+    fn a_poisoned_page_is_nobodys() {
+        let mut map = map();
+        let (given, not) = (region(0x20_0000, 0x20_1000), region(0x20_1000, 0x20_2000));
+        map.give(given).unwrap();
+        for page in [given, not] {
+            map.poison(page);
+            assert_eq!(map.owner(page.start()), Owner::Poisoned);
+            assert_eq!((map.give(page), map.take(page)), (Err(OwnershipError::State), Err(OwnershipError::State)));
+            assert_eq!(map.make_vmsa(page.start()), Err(OwnershipError::State));
+        }
+        assert_eq!(map.owner(0x20_2000), Owner::Unvalidated);
+    }
+
+    #[test]
+    fn a_host_that_swaps_more_pages_than_are_remembered_gets_none_validated() {
+        let mut map = map();
+        map.give(region(0x20_0000, 0x40_0000)).unwrap();
+        let pages: StdVec<Region> = region(0x20_0000, 0x40_0000).pages().map(|page| region(page, page + PAGE_SIZE)).collect();
+        for page in &pages[..=MAX_POISONED] {
+            assert_eq!(map.owner(0x50_0000), Owner::Unvalidated);
+            map.poison(*page);
+            assert_eq!(map.owner(page.start()), Owner::Poisoned);
+        }
+        assert_eq!(map.owner(0x50_0000), Owner::Poisoned);
+        assert_eq!(map.give(region(0x50_0000, 0x50_1000)), Err(OwnershipError::State));
+        assert_eq!(map.owner(0x3f_f000), Owner::Guest, "what the guest has stays its own");
     }
 
     #[test]

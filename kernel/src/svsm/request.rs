@@ -45,7 +45,8 @@ fn is_call(machine: &mut Machine<'_>) -> bool {
     exit_code == code::VMGEXIT && machine.map.owner(area) == Owner::Guest && machine.pages.exchange(area, 0) == 1
 }
 
-fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) {
+/// Sets or clears EFER.SVME in a register state.
+pub(super) fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) {
     let field = vmsa + offset_of!(Vmsa, efer) as u64;
     let efer = read_u64(pages, field) & !EFER_SVME;
     write_u64(pages, field, if runnable { efer | EFER_SVME } else { efer });
