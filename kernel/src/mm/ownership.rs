@@ -392,7 +392,8 @@ mod tests {
     fn a_host_that_swaps_more_pages_than_are_remembered_gets_none_validated() {
         let mut map = map();
         map.give(region(0x20_0000, 0x40_0000)).unwrap();
-        let pages: StdVec<Region> = region(0x20_0000, 0x40_0000).pages().map(|page| region(page, page + PAGE_SIZE)).collect();
+        let pages: StdVec<Region> =
+            region(0x20_0000, 0x40_0000).pages().map(|page| region(page, page + PAGE_SIZE)).collect();
         for page in &pages[..=MAX_POISONED] {
             assert_eq!(map.owner(0x50_0000), Owner::Unvalidated);
             map.poison(*page);
