@@ -51,6 +51,12 @@ lies! {
     cbit_lie "cbit-lie" 51 "the MSR protocol (SEV information) and host CPUID name ARG as the C-bit"
     cpuid_overflow "cpuid-overflow" 65 "the CPUID page's count is ARG"
     spurious_run "spurious-run" 1 "every Nth intercept of VMPL2 that is no VMGEXIT makes the host run VMPL0"
+    swap_before_rescind "swap-before-rescind" 1 "the Nth page of RAM that VMPL0 rescinds is another by then, and not validated"
+    no_rdseed "no-rdseed" 1 "CPUID says that there is no RDSEED"
+    no_rdrand "no-rdrand" 1 "CPUID says that there is no RDRAND"
+    cpuid_repeats "cpuid-repeats" 4 "the CPUID page has subleaves 0 to ARG of leaf 4, and its first entries twice"
+    cpuid_contradicts "cpuid-contradicts" 1 "the CPUID page has leaf ARG twice, not alike"
+    inject "inject" 1000 "every exception is made up at every Nth exit of VMPL0 (inject.rs)"
     memory_map_lie "memory-map-lie" 0 "the memory map offers the firmware's own pages as RAM"
 }
 

@@ -44,13 +44,29 @@ const DEFAULT: &[(u32, u32)] = &[
 
 /// What the secure processor would let a hypervisor tell the guest.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Policy;
+pub(crate) struct Policy {
+    no_rdseed: bool,
+    no_rdrand: bool,
+    repeats: Option<u64>,
+    contradicts: Option<u64>,
+}
 
 impl Policy {
+    /// With what the host lies about.
+    pub(crate) fn new(lies: &crate::config::Lies) -> Self {
+        Self {
+            no_rdseed: lies.no_rdseed.is_some(),
+            no_rdrand: lies.no_rdrand.is_some(),
+            repeats: lies.cpuid_repeats,
+            contradicts: lies.cpuid_contradicts,
+        }
+    }
+
     /// A leaf, corrected.
     pub(crate) fn leaf(self, leaf: u32, subleaf: u32) -> CpuidResult {
         const XSAVE_AVX_FMA_F16C: u32 = 1 << 26 | 1 << 27 | 1 << 28 | 1 << 12 | 1 << 29;
         const RDSEED: u32 = 1 << 18;
+        const RDRAND: u32 = 1 << 30;
         const AVX2: u32 = 1 << 5;
         const VAES_VPCLMUL_LA57: u32 = 1 << 9 | 1 << 10 | 1 << 16;
         const SVM: u32 = 1 << 2;
@@ -63,10 +79,11 @@ impl Policy {
         let mut result = cpuid(leaf, subleaf);
         match leaf {
             0 => result.eax = result.eax.min(MAX_BASIC),
-            1 => result.ecx &= !XSAVE_AVX_FMA_F16C,
+            1 => result.ecx &= !(XSAVE_AVX_FMA_F16C | if self.no_rdrand { RDRAND } else { 0 }),
             7 if subleaf == 0 => {
                 result.ebx = result.ebx & !AVX2 | RDSEED;
                 result.ecx &= !VAES_VPCLMUL_LA57;
+                result.ebx &= if self.no_rdseed { !RDSEED } else { u32::MAX };
             }
             0x8000_0000 => result.eax = MAX_EXTENDED,
             0x8000_0001 => result.ecx &= !SVM,
@@ -102,6 +119,38 @@ impl Policy {
             }
         }
         page[16 + count * ENTRY..].fill(0);
+        self.lie(page);
+    }
+
+    /// Entries that a host may well list, or that no processor would: behind the others, as far as there is room.
+    fn lie(self, page: &mut [u8; 4096]) {
+        let first: [u8; 2 * ENTRY] = crate::bits::array(page, 16);
+        if let Some(last) = self.repeats {
+            first.chunks_exact(ENTRY).for_each(|entry| append(page, entry));
+            for subleaf in 0..=crate::bits::lo32(last) {
+                let mut entry = [0; ENTRY];
+                for (at, word) in [(0, 4), (4, subleaf), (0x18, 0x100 + subleaf)] {
+                    crate::bits::put(&mut entry, at, &word.to_le_bytes());
+                }
+                append(page, &entry);
+            }
+        }
+        if let Some(leaf) = self.contradicts {
+            let mut entry = [0; ENTRY];
+            for (at, word) in [(0, crate::bits::lo32(leaf)), (0x18, 0xBAD)] {
+                crate::bits::put(&mut entry, at, &word.to_le_bytes());
+            }
+            append(page, &entry);
+        }
+    }
+}
+
+fn append(page: &mut [u8; 4096], entry: &[u8]) {
+    let count = crate::bits::u32_at(page, 0);
+    let at = crate::bits::us(count.into());
+    if at < ENTRIES {
+        crate::bits::put(page, 16 + at * ENTRY, entry);
+        crate::bits::put(page, 0, &(count + 1).to_le_bytes());
     }
 }
 

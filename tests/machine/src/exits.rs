@@ -27,6 +27,7 @@ impl Machine {
                     self.vc(code);
                 }
             }
+            exit::EXCEPTION_DB => self.stepped(),
             exit::EXCEPTION_UD => self.undefined_opcode(),
             exit::CR0_SELECTIVE => self.write_cr0(),
             exit::HLT => self.halt(),
@@ -118,6 +119,9 @@ impl Machine {
             _ => Access::Read,
         };
         self.count_fault(address, same_fault);
+        if info & WRITE != 0 {
+            self.memory.keep(at.gpa);
+        }
         match self.judge(at, access) {
             Ok(_) if !at.private => self.memory.map_shared(at.gpa),
             Ok(_) if access == Access::Fetch && (!paging || address & C != 0) => {
@@ -125,6 +129,7 @@ impl Machine {
             }
             Ok(_) if paging && address & C == 0 => self.memory.alias(at.gpa, self.current),
             // QEMU's walk wants to write the guest's page tables, which this VMPL may only read.
+            Ok(_) if self.memory.is_watched() => {}
             Ok(_) if info & WALK != 0 => {
                 self.vmpl_violation(at.gpa, format_args!("page tables in a page that is not writable"))
             }

@@ -45,6 +45,7 @@ const SAVE_AREA: u64 = 0x400;
 
 /// Exit codes that the machine expects.
 pub(crate) mod exit {
+    pub(crate) const EXCEPTION_DB: u64 = 0x41;
     pub(crate) const EXCEPTION_UD: u64 = 0x46;
     pub(crate) const CR0_SELECTIVE: u64 = 0x65;
     pub(crate) const CPUID: u64 = 0x72;
@@ -264,6 +265,16 @@ impl Vmcb {
         let now = crate::bits::lo32(self.get(control::INTERCEPTS));
         let bit = crate::bits::lo32(HLT_INTERCEPT);
         self.set32(control::INTERCEPTS, u64::from(if on { now | bit } else { now & !bit }));
+    }
+
+    /// Has #DB exit, besides #UD.
+    pub(crate) fn intercept_debug(&self) {
+        self.set32(control::EXCEPTIONS, 1 << 6 | 1 << 1);
+    }
+
+    /// The control block's page.
+    pub(crate) fn page(&self) -> u64 {
+        self.0
     }
 
     /// Runs the guest until it exits.
