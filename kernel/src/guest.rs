@@ -5,7 +5,7 @@
 //! held) until the last access is done. Memory is copied in and copied out; there is no way to a reference (GU-01, GU-02).
 
 use crate::mm::ownership::{Owner, Ownership};
-use crate::mm::{PAGE_SIZE, Pages, Region};
+use crate::mm::{Inaccessible, PAGE_SIZE, Pages, Region};
 
 /// The bytes `gpa .. gpa + len` as a guest names them, unchecked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +14,15 @@ pub struct Claim {
     len: u64,
 }
 
-/// The claim is not to `len` bytes of memory that the guest may use.
+/// The claim is not to `len` bytes of memory that the guest may use, or the host has taken that memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
+
+impl From<Inaccessible> for Refused {
+    fn from(_: Inaccessible) -> Self {
+        Self
+    }
+}
 
 impl Claim {
     /// What the guest says.
@@ -59,28 +65,29 @@ impl Checked<'_> {
         self.claim.gpa
     }
 
-    /// Copies the first bytes in; `out` is no longer than the claim, or nothing is copied.
+    /// Copies the first bytes in; `out` is no longer than the claim, or nothing is copied. Where a page is inaccessible, `out` is of no use.
     pub fn read(&self, pages: &mut dyn Pages, out: &mut [u8]) -> Result<(), Refused> {
         self.fits(out.len())?;
         let mut gpa = self.claim.gpa;
         let mut rest = out;
         while !rest.is_empty() {
             let (now, later) = rest.split_at_mut(in_this_page(gpa, rest.len()));
-            pages.read(gpa, now);
+            pages.read(gpa, now)?;
             gpa += now.len() as u64;
             rest = later;
         }
         Ok(())
     }
 
-    /// Copies out to the first bytes; `bytes` is no longer than the claim, or nothing is copied.
+    /// Copies out to the first bytes; `bytes` is no longer than the claim, or nothing is copied. Where a page is inaccessible, the bytes before it
+    /// have been written.
     pub fn write(&self, pages: &mut dyn Pages, bytes: &[u8]) -> Result<(), Refused> {
         self.fits(bytes.len())?;
         let mut gpa = self.claim.gpa;
         let mut rest = bytes;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(in_this_page(gpa, rest.len()));
-            pages.write(gpa, now);
+            pages.write(gpa, now)?;
             gpa += now.len() as u64;
             rest = later;
         }

@@ -2,6 +2,7 @@
 
 use core::mem::{offset_of, size_of};
 
+use heapless::Vec;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -9,8 +10,10 @@ use crate::mm::{PAGE_SIZE, Region};
 
 /// First eight bytes of the page.
 pub const MAGIC: [u8; 8] = *b"QUOINLP1";
-/// The only version there is.
-pub const VERSION: u32 = 1;
+/// The version that is understood: the second, in which the guest's image is a list of pieces.
+pub const VERSION: u32 = 2;
+/// Pieces of the guest's image, at most.
+pub const MAX_PIECES: usize = 16;
 
 /// How the guest's first vCPU is entered: [`LaunchParams::entry_kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +46,20 @@ pub struct LaunchParams {
     pub secrets_page: U64,
     /// GPA of the first vCPU's calling area.
     pub calling_area: U64,
-    /// First byte of what the IGVM file places for the guest.
-    pub image_base: U64,
-    /// Bytes that the IGVM file places for the guest, without a gap.
-    pub image_size: U64,
+    /// How many of `pieces` there are.
+    pub piece_count: U64,
+    /// What the IGVM file places for the guest, each without a gap. None overlaps another.
+    pub pieces: [Piece; MAX_PIECES],
+}
+
+/// A run of pages that the IGVM file places.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Piece {
+    /// First byte.
+    pub base: U64,
+    /// Bytes.
+    pub size: U64,
 }
 
 const _: () = assert!(offset_of!(LaunchParams, magic) == 0);
@@ -57,9 +70,9 @@ const _: () = assert!(offset_of!(LaunchParams, rsp) == 24);
 const _: () = assert!(offset_of!(LaunchParams, cpuid_page) == 32);
 const _: () = assert!(offset_of!(LaunchParams, secrets_page) == 40);
 const _: () = assert!(offset_of!(LaunchParams, calling_area) == 48);
-const _: () = assert!(offset_of!(LaunchParams, image_base) == 56);
-const _: () = assert!(offset_of!(LaunchParams, image_size) == 64);
-const _: () = assert!(size_of::<LaunchParams>() == 72);
+const _: () = assert!(offset_of!(LaunchParams, piece_count) == 56);
+const _: () = assert!(offset_of!(LaunchParams, pieces) == 64);
+const _: () = assert!(size_of::<LaunchParams>() == 64 + 16 * MAX_PIECES);
 
 impl LaunchParams {
     /// A page that starts no guest: what stands in the ELF until `xtask image` writes the real one.
@@ -72,8 +85,8 @@ impl LaunchParams {
         cpuid_page: U64::ZERO,
         secrets_page: U64::ZERO,
         calling_area: U64::ZERO,
-        image_base: U64::ZERO,
-        image_size: U64::ZERO,
+        piece_count: U64::ZERO,
+        pieces: [Piece { base: U64::ZERO, size: U64::ZERO }; MAX_PIECES],
     };
 
     /// The parameters as the boot sequence uses them. They are measured, so a mistake here is the packer's, not an attack;
@@ -102,11 +115,17 @@ impl LaunchParams {
         })
     }
 
-    fn image(&self) -> Result<Option<Region>, LaunchError> {
-        match self.image_size.get() {
-            0 => Ok(None),
-            size => Region::covering(self.image_base.get(), size).map(Some).ok_or(LaunchError::Image),
+    fn image(&self) -> Result<Vec<Region, MAX_PIECES>, LaunchError> {
+        let count = usize::try_from(self.piece_count.get()).map_err(|_| LaunchError::Image)?;
+        let mut image: Vec<Region, MAX_PIECES> = Vec::new();
+        for piece in self.pieces.get(..count).ok_or(LaunchError::Image)? {
+            let region = Region::covering(piece.base.get(), piece.size.get()).ok_or(LaunchError::Image)?;
+            if image.iter().any(|other| other.overlaps(region)) {
+                return Err(LaunchError::Image);
+            }
+            image.push(region).map_err(|_| LaunchError::Image)?;
         }
+        Ok(image)
     }
 }
 
@@ -119,7 +138,7 @@ fn page_or_none(gpa: u64) -> Result<Option<u64>, LaunchError> {
 }
 
 /// Checked [`LaunchParams`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// How the guest is entered.
     pub entry: EntryKind,
@@ -134,7 +153,7 @@ pub struct Launch {
     /// The first vCPU's calling area.
     pub calling_area: Option<u64>,
     /// The pages that the IGVM file placed for the guest, already validated and measured.
-    pub image: Option<Region>,
+    pub image: Vec<Region, MAX_PIECES>,
 }
 
 /// What is wrong with a [`LaunchParams`].
@@ -148,7 +167,7 @@ pub enum LaunchError {
     EntryKind,
     /// A page's address is not a multiple of 4096.
     Page,
-    /// The image wraps or lies beyond what the firmware can address.
+    /// A piece of the image is empty, wraps, lies beyond what the firmware can address or overlaps another; or there are too many.
     Image,
 }
 
@@ -160,16 +179,36 @@ mod tests {
     fn the_empty_page_starts_no_guest() {
         let launch = LaunchParams::EMPTY.check().unwrap();
         assert_eq!(launch.entry, EntryKind::None);
-        assert_eq!(launch.image, None);
+        assert_eq!(launch.image, []);
+    }
+
+    fn pieces(pieces: &[(u64, u64)]) -> LaunchParams {
+        let mut params = LaunchParams::EMPTY;
+        params.piece_count = (pieces.len() as u64).into();
+        for (slot, (base, size)) in params.pieces.iter_mut().zip(pieces) {
+            *slot = Piece { base: (*base).into(), size: (*size).into() };
+        }
+        params
     }
 
     #[test]
-    fn an_image_is_rounded_to_whole_pages() {
+    fn the_pieces_of_an_image_are_rounded_to_whole_pages() {
+        let image = pieces(&[(0x20_0000, 0x3000), (0x10_0000, 0x1001)]).check().unwrap().image;
+        let bounds: std::vec::Vec<_> = image.iter().map(|piece| (piece.start(), piece.end())).collect();
+        assert_eq!(bounds, [(0x20_0000, 0x20_3000), (0x10_0000, 0x10_2000)]);
+        let most: std::vec::Vec<_> = (0..17).map(|n| (n * 0x1_0000, 1)).collect();
+        assert_eq!(pieces(&most[..16]).check().unwrap().image.len(), MAX_PIECES);
+        assert_eq!(pieces(&most).check(), Err(LaunchError::Image));
+    }
+
+    #[test]
+    fn pieces_that_are_none_are_refused() {
+        for wrong in [&[(0x1000, u64::MAX)][..], &[(0x1000, 0)], &[(0x1000, 0x1000), (0x1fff, 1)], &[(1 << 47, 1)]] {
+            assert_eq!(pieces(wrong).check(), Err(LaunchError::Image), "{wrong:x?}");
+        }
         let mut params = LaunchParams::EMPTY;
-        params.image_base = U64::new(0x10_0000);
-        params.image_size = U64::new(0x1001);
-        let image = params.check().unwrap().image.unwrap();
-        assert_eq!((image.start(), image.end()), (0x10_0000, 0x10_2000));
+        params.piece_count = u64::MAX.into();
+        assert_eq!(params.check(), Err(LaunchError::Image));
     }
 
     #[test]
@@ -180,9 +219,9 @@ mod tests {
             params.check().unwrap_err()
         };
         assert_eq!(wrong(|p| p.magic[7] = b'2'), LaunchError::Magic);
-        assert_eq!(wrong(|p| p.version = U32::new(2)), LaunchError::Version);
+        assert_eq!(wrong(|p| p.version = U32::new(1)), LaunchError::Version);
         assert_eq!(wrong(|p| p.entry_kind = U32::new(3)), LaunchError::EntryKind);
         assert_eq!(wrong(|p| p.calling_area = U64::new(0x1008)), LaunchError::Page);
-        assert_eq!(wrong(|p| p.image_size = U64::new(u64::MAX)), LaunchError::Image);
+        assert_eq!(wrong(|p| p.piece_count = U64::new(1)), LaunchError::Image);
     }
 }

@@ -18,12 +18,12 @@ use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
 use kernel::launch::{Launch, LaunchParams};
-use kernel::mm::ownership::Ownership;
+use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region};
-use kernel::mm::{GUEST_VMPL, PAGE, PageSize, Pages, Region, memory_map};
+use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::start;
 use kernel::svsm::Machine;
-use kernel::svsm::request::after_stop;
+use kernel::svsm::request::{Stop, after_stop};
 use snp::Page;
 use snp::cpuid::CpuidTable;
 use snp::instr::rdtsc;
@@ -56,13 +56,13 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut memory = Memory::start(c_bit).ok_or_else(Fatal::plain(Reason::Panic))?;
     descriptors::load().ok_or_else(Fatal::plain(Reason::Panic))?;
     let sev_status = host::sev_status()?;
-    let cpuid_page = copy_page(&mut memory, layout::cpuid_page());
     // The console first: a page that is refused is refused aloud.
-    let ghcb = host::connect(&mut memory, u8::try_from(c_bit).map_err(Fatal::because(Reason::CpuidPage))?)?;
+    let (ghcb, features) = host::connect(&mut memory, u8::try_from(c_bit).map_err(Fatal::because(Reason::CpuidPage))?)?;
+    let cpuid_page = copy_page(&mut memory, layout::cpuid_page())?;
     let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
     exceptions::answer_cpuid_from(cpuid.clone());
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
-    say("ghcb", format_args!("registered at {ghcb:#x}"));
+    say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
     heap::start();
 
     both_exist(&cpuid)
@@ -79,7 +79,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         .map_err(Fatal::because(Reason::Tpm))?;
     let services = endorse(&mut tpm)?;
 
-    let mut secrets_page = take_secrets_page(&mut memory);
+    let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets)?;
     self_check(&mut reports, &services)?;
@@ -104,7 +104,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     loop {
         host::run(GUEST_VMPL)?;
-        after_stop(&mut Machine {
+        let stop = after_stop(&mut Machine {
             pages: &mut memory,
             map: &mut map,
             vcpu: &mut vcpu,
@@ -112,50 +112,66 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
             services: &services,
             reports: &mut reports,
         });
+        if stop == Stop::Lost {
+            return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
+        }
     }
 }
 
-fn copy_page(memory: &mut Memory, gpa: u64) -> Page {
+/// A copy of one of the firmware's own pages.
+fn copy_page(memory: &mut Memory, gpa: u64) -> Result<Page, Fatal> {
     let mut page = [0; PAGE];
-    memory.read(gpa, &mut page);
-    page
+    memory.read(gpa, &mut page).map_err(taken(gpa))?;
+    Ok(page)
+}
+
+/// The host has taken a page without which there is no boot.
+fn taken(gpa: u64) -> impl FnOnce(Inaccessible) -> Fatal {
+    move |Inaccessible| Fatal::new(Reason::PageState, format_args!("{gpa:#x} is inaccessible"))
 }
 
 fn launch_params(memory: &mut Memory) -> Result<Launch, Fatal> {
-    let page = copy_page(memory, layout::gpa_of(layout::launch_params()));
+    let page = copy_page(memory, layout::gpa_of(layout::launch_params()))?;
     let (params, _) = LaunchParams::ref_from_prefix(&page).map_err(|_| Fatal::plain(Reason::LaunchParams)())?;
     params.check().map_err(Fatal::because(Reason::LaunchParams))
 }
 
-/// Gives the guest its memory: all RAM of the checked memory map, zeroed, but for its image, which stays as it was measured. The entry
-/// stub's pages are used up by now and go to it too.
+/// Gives the guest its memory: all RAM of the checked memory map, zeroed, but for the pieces of its image, which stay as they were measured. The
+/// entry stub's pages are used up by now and go to it too.
 fn guest_memory(memory: &mut Memory, launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
-    let page = copy_page(memory, layout::gpa_of(layout::memory_map()));
-    let ranges = memory_map::check(&page, &[firmware]).map_err(Fatal::because(Reason::MemoryMap))?;
+    let page = copy_page(memory, layout::gpa_of(layout::memory_map()))?;
+    let ranges = memory_map::check(&page, firmware).map_err(Fatal::because(Reason::MemoryMap))?;
     let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
-    let placed = [Some(low), launch.image];
-    if launch.image.is_some_and(|image| image.overlaps(low) || image.overlaps(firmware)) {
+    let image = &launch.image;
+    if image.iter().any(|piece| piece.overlaps(low) || piece.overlaps(firmware)) {
         return Err(Fatal::new(Reason::LaunchParams, format_args!("the guest's image overlaps the firmware")));
     }
-    let mut map = Ownership::new(&ranges, &[firmware]).map_err(Fatal::because(Reason::OutOfMemory))?;
-    let holes: alloc::vec::Vec<Region> = placed.into_iter().flatten().collect();
+    let mut map = Ownership::new(&ranges, &[firmware]).map_err(no_map)?;
+    let unplaced = start::without(&ranges, &[low])
+        .and_then(|parts| start::without(&parts, image))
+        .ok_or_else(Fatal::plain(Reason::MemoryMap))?;
     let mut validated = 0;
-    for part in start::without(&ranges, &holes) {
+    for part in unplaced {
         host::make_private(part)?;
         give_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
         validated += part.len();
     }
     for page in low.pages() {
-        memory.zero(page, PageSize::Size4K);
+        memory.zero(page, PageSize::Size4K).map_err(taken(page))?;
     }
     // Where the host lists no RAM below 1 MiB, the stub's pages stay nobody's.
     let low = ranges.iter().any(|range| range.covers(low)).then_some(low);
-    for part in [low, launch.image].into_iter().flatten() {
-        grant_region(memory, &mut map, part).map_err(Fatal::because(Reason::Validation))?;
+    for part in low.iter().chain(image) {
+        grant_region(memory, &mut map, *part).map_err(Fatal::because(Reason::Validation))?;
     }
-    let image = launch.image.map_or(0, Region::len);
+    let image: u64 = image.iter().map(|piece| piece.len()).sum();
     say("memory", format_args!("{} MiB validated, {} KiB of guest image owned", validated >> 20, image >> 10));
     Ok(map)
+}
+
+fn no_map(why: NoMap) -> Fatal {
+    let reason = if why == NoMap::Heap { Reason::OutOfMemory } else { Reason::MemoryMap };
+    Fatal::because(reason)(why)
 }
 
 /// Derives the endorsement keys before the guest can send a command; the manifest is that of the RSA-2048 one.
@@ -182,12 +198,12 @@ fn endorsement_key(
 }
 
 /// Copies the secrets page and wipes it where the PSP put it.
-fn take_secrets_page(memory: &mut Memory) -> Box<Page> {
+fn take_secrets_page(memory: &mut Memory) -> Result<Box<Page>, Fatal> {
     let gpa = layout::gpa_of(layout::secrets_page());
     let mut page = Box::new([0; PAGE]);
-    memory.read(gpa, page.as_mut_slice());
-    memory.zero(gpa, PageSize::Size4K);
-    page
+    memory.read(gpa, page.as_mut_slice()).map_err(taken(gpa))?;
+    memory.zero(gpa, PageSize::Size4K).map_err(taken(gpa))?;
+    Ok(page)
 }
 
 /// The way to the PSP, with VMPL0's key, which leaves the page.

@@ -1,31 +1,24 @@
 //! The guest's start: which memory it gets, the pages that are filled in for it, and the register state of its first vCPU.
 
-use alloc::vec::Vec;
-
+use heapless::Vec;
 use snp::secrets::{Secrets, SvsmArea};
 use snp::vmsa::{Vmsa, guest_features};
 use snp::{PAGE_SIZE as PAGE_BYTES, Page};
 
 use crate::guest::{Claim, Refused};
-use crate::launch::{EntryKind, Launch, LaunchError};
+use crate::launch::{EntryKind, Launch, LaunchError, MAX_PIECES};
+use crate::mm::memory_map::{self, MAX_RANGES};
 use crate::mm::ownership::Ownership;
 use crate::mm::{GUEST_VMPL, PAGE_SIZE, Pages, Region};
 
-/// The parts of `ranges` that none of `holes` touches: the memory that is validated at boot.
-#[must_use]
-pub fn without(ranges: &[Region], holes: &[Region]) -> Vec<Region> {
-    let mut parts: Vec<Region> = ranges.to_vec();
-    for hole in holes {
-        parts = parts.into_iter().flat_map(|part| cut(part, *hole)).flatten().collect();
-    }
-    parts
-}
+/// Parts of the RAM in which nothing was placed: what can come of a memory map, and one more for each thing that was placed.
+pub const MAX_PARTS: usize = MAX_RANGES + MAX_PIECES + 1;
 
-fn cut(part: Region, hole: Region) -> [Option<Region>; 2] {
-    if !part.overlaps(hole) {
-        return [Some(part), None];
-    }
-    [Region::new(part.start(), hole.start()), Region::new(hole.end(), part.end())]
+/// The parts of `ranges` that nothing of `placed` touches: the memory that is validated at boot. `None`: more than [`MAX_PARTS`].
+#[must_use]
+pub fn without(ranges: &[Region], placed: &[Region]) -> Option<Vec<Region, MAX_PARTS>> {
+    let all = Vec::from_slice(ranges).ok()?;
+    placed.iter().try_fold(all, |parts, hole| memory_map::without(&parts, *hole))
 }
 
 /// Writes what the guest finds at its start: CPUID page, secrets page without the firmware's key, an empty calling area.
@@ -99,9 +92,9 @@ mod tests {
     fn holes_are_cut_out_of_ranges() {
         let ram = [region(0, 0xa_0000), region(0x10_0000, 0x100_0000)];
         let holes = [region(0x1_0000, 0x1_6000), region(0x10_0000, 0x20_0000), region(0xf0_0000, 0x200_0000)];
-        let parts = without(&ram, &holes);
+        let parts = without(&ram, &holes).unwrap();
         assert_eq!(parts, [region(0, 0x1_0000), region(0x1_6000, 0xa_0000), region(0x20_0000, 0xf0_0000)]);
-        assert_eq!(without(&[region(0x1000, 0x2000)], &[region(0, 0x3000)]), []);
+        assert_eq!(without(&[region(0x1000, 0x2000)], &[region(0, 0x3000)]).unwrap(), []);
     }
 
     fn launch() -> Launch {

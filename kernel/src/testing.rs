@@ -10,8 +10,8 @@ use zerocopy::FromZeros;
 use crate::attest::{Certificates, ReportError, Reports, Services};
 use crate::mm::ownership::Ownership;
 use crate::mm::{
-    Attributes, GPA_LIMIT, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region,
-    RmpError, Vmpl,
+    Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
+    Region, RmpError, Vmpl,
 };
 use crate::svsm::{self, Machine, Registers, Vcpu};
 
@@ -168,6 +168,8 @@ pub(crate) struct FakeMachine {
     pub(crate) swap_at_next_pvalidate: bool,
     /// A page for which RMPADJUST gives out no rights.
     pub(crate) refuse_grant_of: Option<u64>,
+    /// A page that the host takes, and the accesses to it that it lets through before that.
+    pub(crate) taken: Option<(u64, u32)>,
 }
 
 impl FakeMachine {
@@ -191,6 +193,7 @@ impl FakeMachine {
             in_use: None,
             swap_at_next_pvalidate: false,
             refuse_grant_of: None,
+            taken: None,
         }
     }
 
@@ -284,10 +287,23 @@ impl FakeMachine {
         assert!(state.validated && state.vmsa && state.rights == [0xf, 0, 1, 0], "{page:#x}: {state:?}");
     }
 
-    fn check_access(&self, gpa: u64, len: usize) {
+    fn check_access(&mut self, gpa: u64, len: usize) -> Result<(), Inaccessible> {
         assert!(gpa % PAGE_SIZE + len as u64 <= PAGE_SIZE, "access across pages at {gpa:#x}");
         let page = gpa - gpa % PAGE_SIZE;
+        self.reach(page, PageSize::Size4K)?;
         assert!(self.state(page).validated, "access to {page:#x}, which is not validated");
+        Ok(())
+    }
+
+    /// Every access, PVALIDATE and RMPADJUST comes through here.
+    fn reach(&mut self, gpa: u64, size: PageSize) -> Result<(), Inaccessible> {
+        match &mut self.taken {
+            Some((page, left)) if (gpa..gpa + size.bytes()).contains(page) => {
+                *left = left.checked_sub(1).ok_or(Inaccessible)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn each(&mut self, gpa: u64, size: PageSize, change: impl Fn(&mut State, &mut [u8; PAGE])) {
@@ -305,35 +321,39 @@ impl FakeMachine {
 }
 
 impl Pages for FakeMachine {
-    fn read(&mut self, gpa: u64, out: &mut [u8]) {
-        self.check_access(gpa, out.len());
+    fn read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), Inaccessible> {
+        self.check_access(gpa, out.len())?;
         out.copy_from_slice(&self.bytes(gpa, out.len()));
         if let Some(reads) = &mut self.reads {
             (gpa..gpa + out.len() as u64).for_each(|byte| *reads.entry(byte).or_default() += 1);
         }
+        Ok(())
     }
 
-    fn write(&mut self, gpa: u64, bytes: &[u8]) {
-        self.check_access(gpa, bytes.len());
+    fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), Inaccessible> {
+        self.check_access(gpa, bytes.len())?;
         self.place(gpa, bytes);
+        Ok(())
     }
 
-    fn exchange(&mut self, gpa: u64, value: u8) -> u8 {
-        self.check_access(gpa, 1);
+    fn exchange(&mut self, gpa: u64, value: u8) -> Result<u8, Inaccessible> {
+        self.check_access(gpa, 1)?;
         let old = self.bytes(gpa, 1)[0];
         self.place(gpa, &[value]);
-        old
+        Ok(old)
     }
 
-    fn zero(&mut self, gpa: u64, size: PageSize) {
+    fn zero(&mut self, gpa: u64, size: PageSize) -> Result<(), Inaccessible> {
         for page in (gpa..gpa + size.bytes()).step_by(PAGE) {
-            self.check_access(page, PAGE);
+            self.check_access(page, PAGE)?;
         }
         self.each(gpa, size, |_, contents| contents.fill(0));
+        Ok(())
     }
 
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
         self.check_size(gpa, size)?;
+        self.reach(gpa, size)?;
         if core::mem::take(&mut self.swap_at_next_pvalidate) {
             self.each(gpa, size, |state, _| state.validated = false);
         }
@@ -351,6 +371,7 @@ impl Pages for FakeMachine {
 
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
         self.check_size(gpa, size)?;
+        self.reach(gpa, size)?;
         assert!(self.state(gpa).validated, "RMPADJUST of {gpa:#x}, which is not validated");
         // Whoever could be running it while it changes: the firmware must clear EFER.SVME first.
         let runnable = self.bytes(gpa + 0xd0, 2)[1] & 0x10 != 0;

@@ -7,67 +7,19 @@
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _mm_pause, _rdtsc};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, Ordering};
 
 use crate::bits::{byte_at, high32, join, low32};
 use crate::cpuid::CpuidRegisters;
 use crate::ghcb::{Hypervisor, SharedMemory, msr};
 use crate::rmp::{Attributes, PageSize, Pvalidated, RmpError};
 
+#[path = "access.rs"]
+pub mod access;
+
 /// MSR of the GHCB protocol.
 pub const MSR_GHCB: u32 = 0xC001_0130;
 /// MSR that says which SEV features are active.
 pub const MSR_SEV_STATUS: u32 = 0xC001_0131;
-
-/// Sets or clears the validated bit of the page at `address` (F2 0F 01 FF).
-///
-/// # Errors
-/// The instruction's FAIL codes.
-///
-/// # Safety
-/// `address` is mapped as private memory, aligned to `size`, and CPL is 0. When validating, no live Rust object may lie in the page, as its contents
-/// are undefined; when invalidating, the caller owns the page and will not touch it through a private mapping.
-pub unsafe fn pvalidate(address: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
-    let eax: u64;
-    let carry: u8;
-    // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
-    unsafe {
-        asm!(
-            ".byte 0xF2, 0x0F, 0x01, 0xFF",
-            "setc {carry}",
-            carry = out(reg_byte) carry,
-            inout("rax") address => eax,
-            in("ecx") u32::from(size as u8),
-            in("edx") u32::from(validate),
-            options(nostack),
-        );
-    }
-    RmpError::check(low32(eax))?;
-    Ok(if carry == 0 { Pvalidated::Changed } else { Pvalidated::Unchanged })
-}
-
-/// Sets what a lower VMPL may do with the page at `address` (F3 0F 01 FE).
-///
-/// # Errors
-/// The instruction's FAIL codes.
-///
-/// # Safety
-/// `address` is mapped as private validated memory, aligned to `size`, and CPL is 0. The caller owns the page, and if the attributes let a lower VMPL
-/// write, no Rust reference to the page exists while that VMPL may run.
-pub unsafe fn rmpadjust(address: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
-    let eax: u64;
-    // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
-    unsafe {
-        asm!(
-            ".byte 0xF3, 0x0F, 0x01, 0xFE",
-            inout("rax") address => eax,
-            in("rcx") u64::from(size as u8),
-            in("rdx") attributes.bits(),
-            options(nostack),
-        );
-    }
-    RmpError::check(low32(eax))
-}
 
 /// Exits to the hypervisor (`rep vmmcall`, F3 0F 01 D9).
 ///
@@ -147,16 +99,6 @@ pub fn rdtsc() -> u64 {
 /// A hint to the CPU within a polling loop.
 pub fn pause() {
     _mm_pause();
-}
-
-/// Exchanges one byte atomically, as both sides of the calling area's first byte do.
-///
-/// # Safety
-/// `byte` is mapped, and all concurrent accesses to it are atomic or come from outside the firmware.
-#[must_use]
-pub unsafe fn exchange_byte(byte: NonNull<u8>, value: u8) -> u8 {
-    // SAFETY: valid for reads and writes by the caller's promise; an `AtomicU8` has no alignment.
-    unsafe { AtomicU8::from_ptr(byte.as_ptr()) }.swap(value, Ordering::AcqRel)
 }
 
 /// Asks the hypervisor to end the guest, and does not come back even if the hypervisor does not comply.
@@ -322,14 +264,6 @@ mod tests {
             }
         }
         assert_eq!(backing[5], 0, "the byte after the end was written");
-    }
-
-    #[test]
-    fn calling_byte_is_exchanged_once() {
-        let mut byte = 1_u8;
-        // SAFETY: `byte` is a live local.
-        let first = unsafe { exchange_byte(NonNull::from(&mut byte), 0) };
-        assert_eq!((first, byte), (1, 0));
     }
 
     #[test]

@@ -120,6 +120,18 @@ pub enum RmpError {
     SizeMismatch,
     /// A code that the manual does not list.
     Unknown(u32),
+    /// The instruction did not end: its operand's page cannot be reached (#VC, #PF, #GP).
+    Inaccessible,
+}
+
+/// Memory that the firmware may use cannot be reached: the host has taken the page, or given another that is not validated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inaccessible;
+
+impl From<Inaccessible> for RmpError {
+    fn from(_: Inaccessible) -> Self {
+        Self::Inaccessible
+    }
 }
 
 impl RmpError {
@@ -135,15 +147,16 @@ impl RmpError {
         }
     }
 
-    /// The code as the instruction gave it.
+    /// The code as the instruction gave it; `None` if it gave none.
     #[must_use]
-    pub const fn code(self) -> u32 {
+    pub const fn code(self) -> Option<u32> {
         match self {
-            Self::Input => 1,
-            Self::Permission => 2,
-            Self::InUse => 3,
-            Self::SizeMismatch => 6,
-            Self::Unknown(code) => code,
+            Self::Input => Some(1),
+            Self::Permission => Some(2),
+            Self::InUse => Some(3),
+            Self::SizeMismatch => Some(6),
+            Self::Unknown(code) => Some(code),
+            Self::Inaccessible => None,
         }
     }
 }
@@ -175,7 +188,7 @@ mod tests {
     fn every_code_survives_the_round_trip() {
         assert_eq!(RmpError::check(0), Ok(()));
         for code in 1..=0x40 {
-            assert_eq!(RmpError::check(code).map_err(RmpError::code), Err(code));
+            assert_eq!(RmpError::check(code).map_err(RmpError::code), Err(Some(code)));
         }
     }
 

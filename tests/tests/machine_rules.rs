@@ -104,6 +104,7 @@ struct Parts {
 const PLATFORM: u32 = 0x001;
 const POLICY: u32 = 0x101;
 const PAGE_DATA: u32 = 0x302;
+const REQUIRED_MEMORY: u32 = 0x305;
 const VP_CONTEXT: u32 = 0x304;
 
 fn u32_at(bytes: &[u8], offset: usize) -> usize {
@@ -132,6 +133,36 @@ impl Parts {
 
     fn position(&self, kind: u32) -> Result<usize> {
         self.headers.iter().position(|header| u32_at(header, 0) == kind as usize).context("the file has no such header")
+    }
+
+    /// Changes a byte of the VMSA.
+    fn change_vmsa(&mut self, field: usize, value: u8) -> Result<()> {
+        let contents = u32_at(&self.headers[self.position(VP_CONTEXT)?], 20);
+        let data = self.fixed.len() + self.headers.concat().len();
+        self.data[contents - data + field] = value;
+        Ok(())
+    }
+
+    /// Puts a header before the VMSA's, with `contents` at the end of the file if there are some. All other contents move.
+    fn add_page(&mut self, mut header: Vec<u8>, contents: &[u8]) -> Result<()> {
+        let size = header.len();
+        for other in &mut self.headers {
+            // IGVM_VHS_PAGE_DATA and IGVM_VHS_VP_CONTEXT have the offset of their contents at the same place.
+            if [PAGE_DATA as usize, VP_CONTEXT as usize].contains(&u32_at(other, 0)) && u32_at(other, 20) != 0 {
+                let moved = u32::try_from(u32_at(other, 20) + size)?;
+                other[20..24].copy_from_slice(&moved.to_le_bytes());
+            }
+        }
+        let headers = self.headers.concat().len() + size;
+        let end = self.fixed.len() + headers + self.data.len();
+        let at = if contents.is_empty() { 0 } else { u32::try_from(end)? };
+        header[20..24].copy_from_slice(&at.to_le_bytes());
+        let vmsa = self.position(VP_CONTEXT)?;
+        self.headers.insert(vmsa, header);
+        self.data.extend_from_slice(contents);
+        self.fixed[12..16].copy_from_slice(&u32::try_from(headers)?.to_le_bytes());
+        self.fixed[16..20].copy_from_slice(&u32::try_from(end + contents.len())?.to_le_bytes());
+        Ok(())
     }
 
     /// The file, with a right checksum.
@@ -164,6 +195,21 @@ const NO_LAUNCH: &[(&str, &str, Change)] = &[
         parts.headers[first][8..16].copy_from_slice(&0x1800_0000u64.to_le_bytes());
         Ok(())
     }),
+    ("page-shared", "a page is shared", |parts| {
+        let first = parts.position(PAGE_DATA)?;
+        parts.headers[first][24] = 4;
+        Ok(())
+    }),
+    ("required-without-memory", "no memory", |parts| {
+        let first = parts.position(REQUIRED_MEMORY)?;
+        parts.headers[first][8..16].copy_from_slice(&0x7000_0000u64.to_le_bytes());
+        Ok(())
+    }),
+    ("required-misaligned", "whole pages", |parts| {
+        let first = parts.position(REQUIRED_MEMORY)?;
+        parts.headers[first][20] = 8;
+        Ok(())
+    }),
     ("page-misaligned", "misaligned", |parts| {
         let first = parts.position(PAGE_DATA)?;
         parts.headers[first][8] = 8;
@@ -183,6 +229,17 @@ const NO_LAUNCH: &[(&str, &str, Change)] = &[
     ("vmsa-elsewhere", "VMSA", |parts| {
         let vmsa = parts.position(VP_CONTEXT)?;
         parts.headers[vmsa][9] ^= 0x10;
+        Ok(())
+    }),
+    ("vmsa-with-another-field", "does not give to KVM", |parts| {
+        // CR2.
+        parts.change_vmsa(0x240, 1)
+    }),
+    ("vmsa-with-paging", "as KVM makes them", |parts| parts.change_vmsa(0x15B, 0x80)),
+    ("vmsa-without-snp", "as KVM makes them", |parts| parts.change_vmsa(0x3B0, 0)),
+    ("directive-of-nobody", "QEMU does not know", |parts| {
+        let first = parts.position(PAGE_DATA)?;
+        parts.headers[first][..4].copy_from_slice(&0x30Du32.to_le_bytes());
         Ok(())
     }),
     ("no-platform", "no VMSA for SEV-SNP", |parts| {
@@ -239,6 +296,39 @@ fn digests(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// Required memory is not measured, and may come before the pages or behind them; without it, what the file has no contents for is not private.
+fn required(bench: &Bench) -> Result<()> {
+    let expected = format!("machine: launch digest {}", digest::hex(&digest::measure(&bench.image)?.digest));
+    let mut parts = Parts::of(&bench.image);
+    let first = parts.position(REQUIRED_MEMORY)?;
+    ensure!(first < parts.position(PAGE_DATA)?, "required memory does not come first");
+    let header = parts.headers.remove(first);
+    let vmsa = parts.position(VP_CONTEXT)?;
+    parts.headers.insert(vmsa, header);
+    bench.boot(&parts.join(), "case=memory\n")?.expect(End::Orderly, &expected)?;
+    // Of the same length, for another platform.
+    parts.headers[vmsa][16] = 2;
+    bench.boot(&parts.join(), "case=memory\n")?.expect(End::RuleBroken, "machine: STOP rule=page-state")
+}
+
+/// A page of data without contents is one of zeros, validated: another file, the same launch and the same digest.
+fn empty(bench: &Bench) -> Result<()> {
+    let mut seen = Vec::new();
+    for contents in [&[][..], &[0; 4096]] {
+        let mut parts = Parts::of(&bench.image);
+        let mut header = parts.headers[parts.position(PAGE_DATA)?].clone();
+        header[8..16].copy_from_slice(&0x80_0070_0000u64.to_le_bytes());
+        parts.add_page(header, contents)?;
+        let file = parts.join();
+        let expected = digest::hex(&digest::measure(&file)?.digest);
+        let line = format!("machine: launch digest {expected}");
+        bench.boot(&file, "case=empty-page\n")?.expect(End::Orderly, &line)?;
+        seen.push(expected);
+    }
+    ensure!(seen[0] == seen[1], "{seen:?}");
+    Ok(())
+}
+
 /// Whatever is in the headers, the machine says something and ends, and it is not its own fault.
 fn mutated(bench: &Bench, seed: u64) -> Result<()> {
     let mut parts = Parts::of(&bench.image);
@@ -285,7 +375,12 @@ fn main() -> Result<()> {
     });
     let mutations =
         (1..=48).map(|seed| trial(&bench, format!("launch::mutated-{seed}"), move |bench| mutated(bench, seed)));
-    let others = [trial(&bench, "launch::checksum".into(), checksum), trial(&bench, "launch::digests".into(), digests)];
+    let others = [
+        trial(&bench, "launch::checksum".into(), checksum),
+        trial(&bench, "launch::digests".into(), digests),
+        trial(&bench, "launch::required-memory-anywhere".into(), required),
+        trial(&bench, "launch::page-without-contents".into(), empty),
+    ];
     let trials = cases.chain(launches).chain(mutations).chain(others).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -1,6 +1,6 @@
 //! Attestation structures (Part 1, 31; Part 3, 18.1): what is the same in all of them, and their signature.
 
-use crate::crypto::hash::Hasher;
+use crate::crypto::hash::{HashAlg, Hasher};
 use crate::crypto::kdf;
 use crate::object::sign::Signer;
 use crate::profile;
@@ -47,7 +47,8 @@ impl Tpm {
         let mut firmware = firmware_version();
         let hierarchy = self.object(signer.key).map_or(Handle::NULL, |o| o.hierarchy);
         if !matches!(hierarchy, Handle::ENDORSEMENT | Handle::PLATFORM) {
-            let [a, b, c, d] = self.obfuscation(qualified_signer);
+            let name_alg = self.object(signer.key).and_then(|o| o.public.name_alg);
+            let [a, b, c, d] = self.obfuscation(name_alg.unwrap_or(profile::INTERNAL_HASH), qualified_signer);
             firmware = firmware.wrapping_add(u64::from(a) << 32 | u64::from(b));
             clock.reset_count = clock.reset_count.wrapping_add(c);
             clock.restart_count = clock.restart_count.wrapping_add(d);
@@ -55,17 +56,10 @@ impl Tpm {
         (clock, firmware)
     }
 
-    fn obfuscation(&self, qualified_signer: &Name) -> [u32; 4] {
+    fn obfuscation(&self, alg: HashAlg, qualified_signer: &Name) -> [u32; 4] {
         let mut words = [[0; 4]; 4];
         let proof = self.persistent.storage_proof.as_slice();
-        kdf::kdfa(
-            profile::INTERNAL_HASH,
-            proof,
-            b"OBFUSCATE",
-            qualified_signer.as_slice(),
-            &[],
-            words.as_flattened_mut(),
-        );
+        kdf::kdfa(alg, proof, b"OBFUSCATE", qualified_signer.as_slice(), &[], words.as_flattened_mut());
         words.map(u32::from_be_bytes)
     }
 

@@ -25,6 +25,9 @@ pub struct Profile {
     pub allocated_banks: &'static [HashAlg],
     /// Octets of the largest NV Index (TPM_PT_NV_INDEX_MAX).
     pub max_nv_index_size: usize,
+    /// Whether the properties that came with versions 1.83 and 1.85 of the specification are listed: TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN,
+    /// TPM_PT_ML_PARAMETER_SETS. Clients that know only older ones take the whole list for malformed, tss-esapi 7.6 among them.
+    pub lists_later_properties: bool,
 }
 
 /// All that the engine has.
@@ -41,10 +44,11 @@ pub const FULL: Profile = Profile {
     ml_dsa: MlDsa::ALL,
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
     max_nv_index_size: 4096,
+    lists_later_properties: true,
 };
 
 /// `full` without the algorithms that tpm2-tss' FAPI (up to 4.1.3 and its main branch of July 2026) has no word for: HKDF, SHA-3, ML-KEM, ML-DSA. It refuses
-/// to write down the capabilities of a TPM that lists one of them. Its NV Indices are as long as those of other TPMs: tpm2-tools have a buffer for that much.
+/// to write down the capabilities of a TPM that lists one of them. Nor does it list properties that older clients do not know. Its NV Indices are as long as those of other TPMs: tpm2-tools have a buffer for that much.
 pub const CLASSIC: Profile = Profile {
     name: "classic",
     algorithms: &[
@@ -55,6 +59,7 @@ pub const CLASSIC: Profile = Profile {
     ml_kem: &[],
     ml_dsa: &[],
     max_nv_index_size: 2048,
+    lists_later_properties: false,
     ..FULL
 };
 
@@ -71,6 +76,7 @@ pub const PC_CLIENT: Profile = Profile {
     ml_dsa: &[],
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
     max_nv_index_size: 4096,
+    lists_later_properties: false,
 };
 
 /// What guests find in the vTPM of an Azure confidential VM.
@@ -86,6 +92,7 @@ pub const AZURE: Profile = Profile {
     ml_dsa: &[],
     allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
     max_nv_index_size: 4096,
+    lists_later_properties: false,
 };
 
 /// All but what is too weak by now: SHA-1, RSA with 1024 bits, P-192, P-224, ECB.
@@ -102,6 +109,7 @@ pub const NO_LEGACY: Profile = Profile {
     ml_dsa: MlDsa::ALL,
     allocated_banks: &[HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
     max_nv_index_size: 4096,
+    lists_later_properties: true,
 };
 
 /// Every profile.
@@ -219,10 +227,5 @@ pub const DA_LOCKOUT_RECOVERY_S: u32 = 86400;
 pub const DRBG_RESEED_INTERVAL: u64 = 1 << 16;
 /// Which of the Authenticated Countdown Timers TPM_RH_ACT_0 to TPM_RH_ACT_F there are.
 pub const ACTS: [u8; 2] = [0x0, 0xa];
-/// Whether the properties that came with specification 1.83 and later are listed (TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN). Clients that know only older
-/// ones take the whole list for malformed, tss-esapi 7.6 among them.
-pub const SVN_PROPERTIES: bool = false;
 /// TPM_PT_FIRMWARE_SVN and TPM_PT_FIRMWARE_MAX_SVN: the security version number, now and at most.
 pub const FIRMWARE_SVN: [u32; 2] = [0, 0];
-/// Whether TPM_PT_ML_PARAMETER_SETS of specification 1.85 is listed, with the same effect on such clients.
-pub const ML_PROPERTY: bool = false;

@@ -87,7 +87,7 @@ fn the_auth_value_of_a_sequence_object_does_for_the_admin_role() {
     let changed = tpm.with(0x150, &[sequence, parent], &[b""], &tpm2b(b"new"));
     assert_eq!(changed, Err(handle(1, TYPE)), "TPM2_ObjectChangeAuth says itself that it is none to be changed");
     let certified = tpm.with(0x148, &[sequence, NULL], &[b"", b""], &[&tpm2b(b"")[..], NONE].concat());
-    assert!(certified.is_ok(), "TPM2_Certify does not mind");
+    assert_eq!(certified, Err(SEQUENCE), "and so does TPM2_Certify");
 }
 
 #[test]

@@ -6,9 +6,10 @@ mod harness;
 mod keys;
 
 use harness::codes::{
-    ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, ENDORSEMENT, KEY, NULL, NV_AUTHORIZATION, NV_LOCKED, NV_RANGE,
-    NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SIZE, VALUE, handle, param,
+    ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL, NV_AUTHORIZATION, NV_LOCKED,
+    NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SEQUENCE, SIZE, VALUE, handle, param,
 };
+use harness::session::Alg;
 use harness::{Fixture, Outcome, tpm2b};
 use keys::{
     Cursor, DECRYPT, ECDAA, ECDSA, ECSCHNORR, FIXED, HMAC, Key, NONE, RESTRICTED, RSAPSS, RSASSA, SHA1, SHA256, SHA384,
@@ -208,6 +209,70 @@ fn a_key_for_certificates_may_attest() {
     assert!(quote(&mut tpm, key, &scheme(ECDSA, SHA256), &selection([1, 0, 0])).is_ok());
 }
 
+/// A sequence object, a key of the caller's with and without nameAlg, and its public area alone: what is no object that the TPM has made or protects.
+fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
+    let sequence = keys::handle(&tpm.run(0x186, &[], &[], &[0, 0, 0, 0x0b]).unwrap());
+    let mut unnamed = Key::Ecc.public(SIGN | keys::USER_WITH_AUTH, &NONE);
+    unnamed[2..4].copy_from_slice(&NONE);
+    [
+        ("a sequence object", sequence),
+        ("an external key", Key::Ecc.load(tpm, SIGN, &NONE)),
+        ("an external key without nameAlg", keys::load_external(tpm, &Key::Ecc.sensitive(), &unnamed, NULL)),
+        ("a public area", Key::Ecc.load_public(tpm, SIGN, &NONE, OWNER)),
+    ]
+}
+
+/// Part 3, 18.2.1: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()", and not one of which only the public area is loaded.
+#[test]
+fn only_objects_of_the_tpm_are_certified() {
+    let mut tpm = Fixture::new();
+    let key = primary(&mut tpm, OWNER, SIGN, &scheme(ECDSA, SHA256));
+    let [sequence, external, unnamed, public] = strangers(&mut tpm).map(|(_, handle)| handle);
+    assert_eq!(certify(&mut tpm, sequence, key, &NONE), Err(SEQUENCE));
+    assert_eq!(certify(&mut tpm, external, key, &NONE), Err(handle(1, HANDLE)));
+    assert_eq!(certify(&mut tpm, unnamed, key, &NONE), Err(handle(1, HANDLE)));
+    assert_eq!(certify(&mut tpm, public, key, &NONE), Err(AUTH_UNAVAILABLE));
+    assert!(certify(&mut tpm, key, key, &NONE).is_ok());
+}
+
+/// Part 3, 18.3.1: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()". A ticket for a Name and a hash does not do for no Name and both.
+#[test]
+fn only_objects_of_the_tpm_have_a_certified_creation() {
+    let mut tpm = Fixture::new();
+    let response = {
+        let parms = [&NONE[..], &NONE, &[0, 3], &NONE].concat();
+        let public = [&[0, 0x23][..], &SHA1.to_be_bytes(), &(FIXED | SIGN).to_be_bytes(), &[0, 0], &parms, &[0; 4]];
+        let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public.concat()), &tpm2b(b""), &[0; 4]].concat();
+        tpm.run(0x131, &[OWNER], &[b""], &params).unwrap()
+    };
+    let mut r = Cursor(&response);
+    let object = r.u32();
+    r.tpm2b();
+    r.tpm2b();
+    let (hash, rest) = (r.tpm2b().to_vec(), r.0);
+    r.take(6);
+    let ticket = rest[..8 + r.tpm2b().len()].to_vec();
+    let name = names(&mut tpm, object).0;
+    assert!(certify_creation(&mut tpm, NULL, object, &hash, &NONE, &ticket).is_ok());
+    let both = [&name[..], &hash].concat();
+    for (what, stranger) in strangers(&mut tpm) {
+        let expected = if what == "a sequence object" { SEQUENCE } else { handle(2, HANDLE) };
+        for hash in [&hash, &both] {
+            assert_eq!(certify_creation(&mut tpm, NULL, stranger, hash, &NONE, &ticket), Err(expected), "{what}");
+        }
+    }
+}
+
+/// Part 3, 18.8.1: the certificate has "the public key associated with objectHandle"; a sequence object has none (Part 2, 6.6.3: TPM_RC_SEQUENCE).
+#[test]
+fn a_sequence_object_has_no_certificate() {
+    let mut tpm = Fixture::new();
+    let key = primary(&mut tpm, OWNER, SIGN, &scheme(ECDSA, SHA256));
+    let [(_, sequence), ..] = strangers(&mut tpm);
+    let outcome = certify_x509(&mut tpm, sequence, key, &NONE, &partial(false, &key_usage(0x80)));
+    assert_eq!(outcome, Err(SEQUENCE));
+}
+
 /// A primary key with creationHash and creationTicket.
 fn created(tpm: &mut Fixture, hierarchy: u32) -> (u32, Vec<u8>, Vec<u8>) {
     let response = create_primary(tpm, hierarchy, SIGN, &NONE);
@@ -257,7 +322,8 @@ fn certify_creation_checks_in_order() {
     assert_eq!(certify_creation(&mut tpm, key, object, &hash, &NONE, &bad), Err(param(3, SCHEME)));
     assert_eq!(certify_creation(&mut tpm, key, object, &hash, &ecdsa, &bad), Err(param(4, TICKET)));
     assert_eq!(certify_creation(&mut tpm, key, object, &sha256(b""), &ecdsa, &ticket), Err(param(4, TICKET)));
-    assert_eq!(certify_creation(&mut tpm, key, key, &hash, &ecdsa, &ticket), Err(param(4, TICKET)), "another object");
+    let other = primary(&mut tpm, OWNER, SIGN, &ecdsa);
+    assert_eq!(certify_creation(&mut tpm, key, other, &hash, &ecdsa, &ticket), Err(param(4, TICKET)), "another object");
     assert!(certify_creation(&mut tpm, key, object, &hash, &ecdsa, &ticket).is_ok());
 }
 
@@ -369,6 +435,48 @@ fn only_endorsement_and_platform_keys_state_counters_and_firmware_in_the_clear()
     let nobody = parse(&get_time(&mut tpm, NULL, &NONE).unwrap());
     shifts.push((nobody.resets, nobody.restarts, nobody.firmware));
     assert!(shifts[0] != shifts[1] && shifts[1] != shifts[2] && shifts[0] != shifts[2]);
+}
+
+/// Part 3, 18.1: the obfuscation value is KDFa(signHandle→nameAlg, shProof, "OBFUSCATE", signHandle→QN, 0, 128), and for TPM_RH_NULL it is made with the hash of
+/// context integrity. shProof is looked for in the state that leaves the TPM.
+#[test]
+fn the_shift_is_made_with_name_alg() {
+    let mut tpm = Fixture::new();
+    let state = harness::twin::export(&tpm.tpm, tpm_core::StateForm::Whole);
+    let plain = |attest: &Attest| {
+        let mut r = Cursor(&attest.attested);
+        r.take(16);
+        let (resets, restarts) = (r.u32(), r.u32());
+        r.take(1);
+        (
+            attest.firmware.wrapping_sub(r.u64()),
+            attest.resets.wrapping_sub(resets),
+            attest.restarts.wrapping_sub(restarts),
+        )
+    };
+    let mut proofs = Vec::new();
+    for (name_alg, alg) in
+        [(SHA1, Some(Alg::Sha1)), (SHA256, Some(Alg::Sha256)), (SHA384, Some(Alg::Sha384)), (0, None)]
+    {
+        let key = if alg.is_some() {
+            let parms = [&NONE[..], &NONE, &[0, 3], &NONE].concat();
+            let public =
+                [&[0, 0x23][..], &name_alg.to_be_bytes(), &(FIXED | SIGN).to_be_bytes(), &[0, 0], &parms, &[0; 4]];
+            let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public.concat()), &tpm2b(b""), &[0; 4]].concat();
+            keys::handle(&tpm.run(0x131, &[OWNER], &[b""], &params).unwrap())
+        } else {
+            NULL
+        };
+        let shift = plain(&parse(&get_time(&mut tpm, key, &scheme(ECDSA, SHA256)).unwrap()));
+        let signer = if key == NULL { NULL_NAME.to_vec() } else { names(&mut tpm, key).1 };
+        let explains = |proof: &&[u8]| {
+            let octets = alg.unwrap_or(Alg::Sha256).kdfa(proof, b"OBFUSCATE", &signer, &[], 16);
+            let mut r = Cursor(&octets);
+            (r.u64(), r.u32(), r.u32()) == shift
+        };
+        proofs.push(state.windows(64).find(explains).expect("shProof").to_vec());
+    }
+    assert!(proofs.iter().all(|proof| *proof == proofs[0]));
 }
 
 #[test]
@@ -842,28 +950,33 @@ fn certify_x509_refuses_what_is_no_partial_certificate() {
     assert_eq!(code(&partial(false, &extension(&[0x55, 0x1d, 0x0f], &[0, 0x80, 0x40]))), Err(param(3, RESERVED_BITS)));
 }
 
+/// Part 3, 18.8.1: "verify that the attributes of objectHandle are consistent with the selected values (TPM_RC_ATTRIBUTES)", and so for TPMA_OBJECT.
 #[test]
 fn extensions_may_not_claim_what_the_key_is_not() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     let primary = primary(&mut tpm, OWNER, SIGN, &NONE);
     let ecdsa = scheme(ECDSA, SHA256);
-    let value = Err(param(3, VALUE));
+    let (value, attributes_of_key) = (Err(param(3, VALUE)), Err(handle(1, ATTRIBUTES)));
     let mut code =
         |object, extensions: &[u8]| certify_x509(&mut tpm, object, key, &ecdsa, &partial(false, extensions)).map(drop);
     for signs in [0x80, 0x04, 0x02] {
         assert_eq!(code(key, &key_usage(signs)), Ok(()), "digitalSignature, keyCertSign, cRLSign");
     }
     for decrypts in [0x20, 0x10, 0x08, 0x01] {
-        assert_eq!(code(key, &key_usage(decrypts)), value, "key and data encipherment, keyAgreement, encipherOnly");
+        assert_eq!(
+            code(key, &key_usage(decrypts)),
+            attributes_of_key,
+            "key and data encipherment, keyAgreement, encipherOnly"
+        );
     }
-    assert_eq!(code(key, &key_usage(0x40)), value, "nonRepudiation without fixedTPM");
+    assert_eq!(code(key, &key_usage(0x40)), attributes_of_key, "nonRepudiation without fixedTPM");
     assert_eq!(code(primary, &key_usage(0x40)), Ok(()));
     const TPMA_OBJECT: [u8; 7] = [0x67, 0x81, 0x05, 0x0a, 0x01, 0x01, 0x01];
     let attributes: u32 = FIXED | SIGN | keys::NO_DA;
     let stated = |a: u32| [extension(&TPMA_OBJECT, &[&[0][..], &a.to_be_bytes()].concat()), key_usage(0x80)].concat();
     assert_eq!(code(primary, &stated(attributes)), Ok(()));
-    assert_eq!(code(primary, &stated(attributes ^ RESTRICTED)), Err(handle(1, ATTRIBUTES)));
+    assert_eq!(code(primary, &stated(attributes ^ RESTRICTED)), attributes_of_key);
     let no_octets = [sequence(&[&der(6, &TPMA_OBJECT)]), key_usage(0x80)].concat();
     assert_eq!(code(primary, &no_octets), value);
 }

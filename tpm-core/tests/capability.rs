@@ -8,6 +8,7 @@ use harness::codes::{
 };
 use harness::{Fixture, Outcome, tpm2b};
 use proptest::prelude::{ProptestConfig, proptest};
+use tpm_core::profile::{PROFILE, PROFILES};
 
 const GET_CAPABILITY: u32 = 0x17a;
 const ALGS: u32 = 0;
@@ -296,16 +297,29 @@ fn fixed_properties_say_what_this_tpm_is() {
         assert!(!more);
         all.iter().map(|e| number(&e[..4])).collect::<Vec<_>>()
     };
-    // What came later, TPM_PT_FIRMWARE_SVN 0x12f and so on, breaks clients that do not know it.
-    let fixed: Vec<_> = (0x100..=0x12e).filter(|pt| *pt != 0x115).collect();
+    // What came later breaks clients that do not know it, so profiles for them do not list it.
+    let last = if PROFILE.lists_later_properties { 0x131 } else { 0x12e };
+    let fixed: Vec<_> = (0x100..=last).filter(|pt| *pt != 0x115).collect();
     assert_eq!(tags(&mut tpm, 0), fixed);
     assert_eq!(tags(&mut tpm, 0x100), fixed, "a reply stays within the group");
-    assert_eq!(tags(&mut tpm, 0x12f), []);
+    assert_eq!(tags(&mut tpm, last + 1), []);
     assert_eq!(tags(&mut tpm, 0x200), (0x200..=0x214).collect::<Vec<_>>());
     assert_eq!(tags(&mut tpm, 0x300), []);
     assert_eq!(tags(&mut tpm, u32::MAX), []);
     assert_eq!(page(&mut tpm, TPM_PROPERTIES, 0x115, 1, 8).1[0][..4], 0x116u32.to_be_bytes(), "a gap is stepped over");
     assert_eq!(page(&mut tpm, TPM_PROPERTIES, 0x215, 9, 8), (false, vec![]));
+}
+
+/// Part 2, 6.13 and 8.13: TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN and TPM_PT_ML_PARAMETER_SETS, by which clients learn which keys there are.
+#[test]
+fn the_later_properties_are_listed_where_clients_may_know_them() {
+    let mut tpm = Fixture::new();
+    let listed = page(&mut tpm, TPM_PROPERTIES, 0x12f, 9, 8);
+    let expected: &[[u32; 2]] =
+        if PROFILE.lists_later_properties { &[[0x12f, 0], [0x130, 0], [0x131, 0x7f]] } else { &[] };
+    assert_eq!(listed, (false, expected.iter().map(|pair| pair.map(u32::to_be_bytes).concat()).collect()));
+    let profiles = PROFILES.iter().filter(|profile| profile.lists_later_properties);
+    assert!(profiles.map(|profile| profile.name).eq(["full", "no-legacy"]));
 }
 
 #[test]
@@ -378,7 +392,7 @@ fn tn_test_parms_tells_what_is_supported() {
         assert_eq!(test(&[1, NULL, NULL, bits, 0, 0]), Ok(vec![]));
     }
     assert_eq!(test(&[1, 6, 128, 0x43, NULL, 2048, 0, 0]), Ok(vec![]), "a storage key");
-    assert_eq!(test(&[1, NULL, 0x14, 0xb, 2048, 1, 1]), Ok(vec![]), "RSASSA, any exponent");
+    assert_eq!(test(&[1, NULL, 0x14, 0xb, 2048, 1, 1]), Ok(vec![]), "RSASSA, 65537");
     for curve in [3, 4] {
         assert_eq!(test(&[0x23, NULL, 0x18, 0xb, curve, NULL]), Ok(vec![]));
     }
@@ -403,10 +417,10 @@ fn no_capability_can_be_set() {
     let mut tpm = Fixture::new();
     let mut set = |h: u32, data: &[u8]| tpm.with(0x19f, &[h], &[b""], data);
     for h in [OWNER, 0x4000_000b, PLATFORM, 0x4000_0007] {
-        for capability in [0u32, 6, 0xa, 0x100] {
+        for capability in [0u32, 6, 0xa, 0xc, 0x100] {
             assert_eq!(set(h, &tpm2b(&capability.to_be_bytes())), Err(param(1, SELECTOR)));
         }
-        for unknown in [0xbu32, 0xff, 0x101, u32::MAX] {
+        for unknown in [0xdu32, 0xff, 0x101, u32::MAX] {
             assert_eq!(set(h, &tpm2b(&unknown.to_be_bytes())), Err(param(1, VALUE)), "no TPM_CAP");
         }
     }

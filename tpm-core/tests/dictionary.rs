@@ -6,6 +6,7 @@ use harness::codes::{
     AUTH_FAIL, AUTH_MISSING, BAD_AUTH, INSUFFICIENT, LOCKOUT, LOCKOUT_HIERARCHY, OWNER, PLATFORM, VALUE, handle, param,
     session,
 };
+use harness::session::{Kind, Session};
 use harness::{Fixture, Outcome, tpm2b};
 
 const LOCK_RESET: u32 = 0x139;
@@ -217,6 +218,30 @@ fn only_the_lockout_hierarchy_resets_and_sets_parameters() {
         );
     }
     assert_eq!([0x20f, 0x210, 0x211].map(|pt| property(&mut tpm, pt)), [4, 100, 1000]);
+}
+
+/// Part 1, 16.8.5: the lockout of lockoutAuth ends "when TPM2_DictionaryAttackLockReset() is used with a successful lockoutPolicy", whatever lockoutRecovery is.
+#[test]
+fn a_reset_by_lockout_policy_enables_lockout_auth_again() {
+    let mut tpm = fixture();
+    let only_reset = |tpm: &mut Fixture, kind| {
+        let s = Session::plain(tpm, kind);
+        assert_eq!(tpm.run(0x16c, &[s.handle], &[], &LOCK_RESET.to_be_bytes()), Ok(vec![]));
+        s
+    };
+    let trial = only_reset(&mut tpm, Kind::Trial);
+    let policy = tpm.run(0x189, &[trial.handle], &[], &[]).unwrap();
+    tpm.with(0x12e, &[LOCKOUT_HIERARCHY], &[b"lock"], &[&policy[..], &[0, 0xb]].concat()).unwrap();
+    for lockout_recovery_s in [LOCKOUT_RECOVERY_S, 0] {
+        parameters(&mut tpm, TRIES, RECOVERY_S, lockout_recovery_s).unwrap();
+        assert_eq!(wrong(&mut tpm), DENIED);
+        assert_eq!(lock_reset(&mut tpm, b"no"), DENIED);
+        assert_eq!(lock_reset(&mut tpm, b"lock"), LOCKED);
+        let mut s = only_reset(&mut tpm, Kind::Policy);
+        let reset = tpm.exec(LOCK_RESET, &[LOCKOUT_HIERARCHY], vec![s.with(0).last().into()], &[]);
+        assert_eq!((reset, failed_tries(&mut tpm)), (Ok(vec![]), 0));
+        assert_eq!(lock_reset(&mut tpm, b"lock"), Ok(vec![]));
+    }
 }
 
 #[test]

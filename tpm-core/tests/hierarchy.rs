@@ -231,18 +231,24 @@ fn auth_values_change_and_lose_trailing_zeros() {
         assert_eq!(change_auth(&mut tpm, h, b"", b"new\0\0"), Ok(vec![]));
         assert_eq!(property(&mut tpm, 0x200) & 7, bit, "TPM_PT_PERMANENT");
         let wrong = if h == LOCKOUT_HIERARCHY { AUTH_FAIL } else { BAD_AUTH };
-        assert_eq!(change_auth(&mut tpm, h, b"new", &[7; 64]), Ok(vec![]));
-        assert_eq!(change_auth(&mut tpm, h, &[7; 64], b"\0\0"), Ok(vec![]));
+        assert_eq!(change_auth(&mut tpm, h, b"new", &[7; 32]), Ok(vec![]));
+        assert_eq!(change_auth(&mut tpm, h, &[7; 32], b"\0\0"), Ok(vec![]));
         assert_eq!(property(&mut tpm, 0x200) & 7, 0, "empty again");
         change_auth(&mut tpm, h, b"", b"last").unwrap();
         assert_eq!(change_auth(&mut tpm, h, b"", b""), Err(session(1, wrong)));
     }
 }
 
+/// Part 3, 24.8.1: "no larger than the digest produced by the hash algorithm used for context integrity", which TPM_PT_CONTEXT_HASH says is SHA-256.
 #[test]
 fn change_auth_refuses_what_is_too_long_and_what_has_no_auth_value() {
     let mut tpm = Fixture::new();
-    assert_eq!(change_auth(&mut tpm, OWNER, b"", &[7; 65]), Err(param(1, SIZE)));
+    for (h, n) in [OWNER, ENDORSEMENT, PLATFORM, LOCKOUT_HIERARCHY].into_iter().zip([33, 48, 64, 65]) {
+        assert_eq!(change_auth(&mut tpm, h, b"", &vec![7; n]), Err(param(1, SIZE)), "{n}");
+    }
+    let padded = [&[7; 32][..], &[0; 32]].concat();
+    assert_eq!(change_auth(&mut tpm, OWNER, b"", &padded), Ok(vec![]), "trailing zeros do not count");
+    assert_eq!(change_auth(&mut tpm, OWNER, &[7; 32], b""), Ok(vec![]));
     for h in [NULL, PLATFORM_NV, ACT_0, INDEX] {
         assert_eq!(change_auth(&mut tpm, h, b"", b"x"), Err(handle(1, VALUE)));
     }

@@ -313,7 +313,7 @@ fn an_external_rsa_key_is_checked_against_its_public_area() {
     assert_eq!(tpm.load_external(&prime(&[0xfe; 128]), &public.bytes(), NULL), Err(BINDING));
     let mut exponent = public.clone();
     let end = exponent.parms.len();
-    exponent.parms[end - 1] = 3;
+    exponent.parms[end - 1] = 9;
     assert_eq!(tpm.load_external(b"", &exponent.bytes(), OWNER), Err(param(2, VALUE)));
 }
 

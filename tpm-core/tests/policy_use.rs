@@ -48,9 +48,6 @@ const POLICY_TRANSPORT_SPDM: u32 = 0x1a1;
 const MODE: u32 = 0x09;
 const PP: u32 = 0x10;
 const CHANNEL: u32 = 0x30;
-const NONCE: u32 = 0x0f;
-const SIGNATURE: u32 = 0x1b;
-const SCHEME: u32 = 0x12;
 const INDEX: u32 = 0x0150_0000;
 /// OWNERWRITE, POLICYWRITE, OWNERREAD, POLICYREAD, NO_DA
 const POLICY_RIGHTS: u32 = 1 << 1 | 1 << 3 | 1 << 17 | 1 << 19 | NO_DA;
@@ -82,6 +79,10 @@ fn say(tpm: &mut Fixture, code: u32, s: &Session, params: &[u8]) {
 
 fn digest_of(tpm: &mut Fixture, s: &Session) -> Vec<u8> {
     tpm.run(POLICY_GET_DIGEST, &[s.handle], &[], &[]).unwrap()[2..].to_vec()
+}
+
+fn handle_of(reply: &[u8]) -> u32 {
+    u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
 /// An index whose authPolicy is what the steps make of a trial session, written.
@@ -435,7 +436,7 @@ fn pcr_may_not_change_between_assertion_and_use() {
 fn a_session_expires() {
     let steps: Steps<'_> = &|tpm, s| secret(tpm, s, &[], &[], 0);
     let mut tpm = guarded(steps, b"");
-    tpm.clock.0 = 100_500;
+    tpm.clock.0 = 100_000;
     // From the session's start with nonceTPM, from the start of Time without.
     for (with_nonce, expiration) in [(true, 10i32), (true, -10), (false, 110), (false, -110)] {
         for (at, expected) in [(10_000, contents()), (10_001, Err(at_session(1, EXPIRED)))] {
@@ -443,7 +444,7 @@ fn a_session_expires() {
             let seconds = if with_nonce {
                 expiration
             } else {
-                expiration + expiration.signum() * ((begin - 100_500) / 1000) as i32
+                expiration + expiration.signum() * ((begin - 100_000) / 1000) as i32
             };
             let mut s = policy(&mut tpm, &|tpm, s| {
                 let nonce = if with_nonce { s.nonce_tpm.clone() } else { vec![] };
@@ -742,18 +743,29 @@ fn an_object_without_sensitive_area() {
     assert_eq!(tpm.exec(UNSEAL, &[object], vec![s.with(0).into()], &[]), Err(AUTH_UNAVAILABLE));
 }
 
-/// A loaded HMAC key, and what it signs with: TPM2_PolicySigned takes TPMT_SIGNATURE of any kind that the key can verify.
-fn hmac_key(tpm: &mut Fixture, secret: &[u8]) -> u32 {
+/// TPMT_SENSITIVE and TPMT_PUBLIC of an HMAC key with SHA-256.
+fn hmac_pair(secret: &[u8]) -> [Vec<u8>; 2] {
     let seed = [5; 32];
     let unique = Alg::Sha256.hash(&[&seed, secret]);
     let public =
         [&[0, 8, 0, 0xb][..], &(1u32 << 6 | 1 << 18).to_be_bytes(), &[0, 0], &[0, 5, 0, 0xb], &tpm2b(&unique)].concat();
-    let sensitive = [&[0, 8][..], &tpm2b(b""), &tpm2b(&seed), &tpm2b(secret)].concat();
-    let params = [tpm2b(&sensitive), tpm2b(&public), NULL.to_be_bytes().to_vec()].concat();
-    let reply = tpm.run(LOAD_EXTERNAL, &[], &[], &params).unwrap();
-    u32::from_be_bytes(reply[..4].try_into().unwrap())
+    [[&[0, 8][..], &tpm2b(b""), &tpm2b(&seed), &tpm2b(secret)].concat(), public]
 }
 
+fn load_external(tpm: &mut Fixture, sensitive: &[u8], public: &[u8], hierarchy: u32) -> u32 {
+    let params = [tpm2b(sensitive), tpm2b(public), hierarchy.to_be_bytes().to_vec()].concat();
+    handle_of(&tpm.run(LOAD_EXTERNAL, &[], &[], &params).unwrap())
+}
+
+/// A primary HMAC key of the owner's hierarchy with a secret of the caller's.
+fn hmac_key(tpm: &mut Fixture, secret: &[u8]) -> u32 {
+    let public =
+        [&[0, 8, 0, 0xb][..], &(1u32 << 6 | 1 << 18).to_be_bytes(), &[0, 0], &[0, 5, 0, 0xb], &[0, 0]].concat();
+    let params = [tpm2b(&[tpm2b(b""), tpm2b(secret)].concat()), tpm2b(&public), vec![0; 6]].concat();
+    handle_of(&tpm.with(CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap())
+}
+
+#[derive(Clone, Copy)]
 struct Signed<'a> {
     nonce: &'a [u8],
     cp_hash: &'a [u8],
@@ -778,6 +790,8 @@ impl Signed<'_> {
     }
 }
 
+/// Part 1, 16.7.12: "the signature is with a key value (symmetric or asymmetric)"; Part 3, 23.3.1: what is no valid signature is TPM_RC_POLICY_FAIL, and
+/// 23.2.2: another nonceTPM is TPM_RC_VALUE.
 #[test]
 fn policy_signed_by_an_hmac_key() {
     let mut tpm = Fixture::new();
@@ -792,7 +806,7 @@ fn policy_signed_by_an_hmac_key() {
     let good = sign(&message);
     let mut wrong = good.clone();
     wrong[10] ^= 1;
-    assert_eq!(message.send(&mut tpm, key, &s, &wrong), Err(param(5, SIGNATURE)));
+    assert_eq!(message.send(&mut tpm, key, &s, &wrong), Err(param(5, POLICY_FAIL)));
     for other in [
         Signed { cp_hash: &[4; 32], ..message },
         Signed { reference: b"", ..message },
@@ -800,14 +814,17 @@ fn policy_signed_by_an_hmac_key() {
         Signed { expiration: 60, ..message },
         Signed { nonce: &[], ..message },
     ] {
-        assert_eq!(other.send(&mut tpm, key, &s, &good), Err(param(5, SIGNATURE)));
+        assert_eq!(other.send(&mut tpm, key, &s, &good), Err(param(5, POLICY_FAIL)));
     }
-    assert_eq!(message.send(&mut tpm, key, &s, &[0, 0x10]), Err(param(5, SCHEME)), "TPM_ALG_NULL");
+    assert_eq!(message.send(&mut tpm, key, &s, &[0, 0x10]), Err(param(5, 0x12)), "SCHEME: TPM_ALG_NULL");
     let rsassa = [&[0, 0x14, 0, 0xb][..], &tpm2b(&[1; 256])].concat();
-    assert!(message.send(&mut tpm, key, &s, &rsassa).is_err(), "an RSA signature of an HMAC key");
-    assert_eq!(Signed { nonce: &[1; 16], ..message }.send(&mut tpm, key, &s, &good), Err(param(1, NONCE)));
+    assert_eq!(message.send(&mut tpm, key, &s, &rsassa), Err(param(5, POLICY_FAIL)), "an RSA signature of an HMAC key");
+    assert_eq!(Signed { nonce: &[1; 16], ..message }.send(&mut tpm, key, &s, &good), Err(param(1, VALUE)));
     assert_eq!(Signed { cp_hash: &[1; 20], ..message }.send(&mut tpm, key, &s, &good), Err(param(2, 0x15)), "SIZE");
     assert_eq!(Signed { nonce: &[], expiration: 2, ..message }.send(&mut tpm, key, &s, &good), Err(param(4, EXPIRED)));
+    tpm.clock.0 = 3_001;
+    let absolute = Signed { nonce: &[], expiration: 3, ..message };
+    assert_eq!(absolute.send(&mut tpm, key, &s, &sign(&absolute)), Err(param(4, EXPIRED)), "23.2.2: 3,000 ms of Time");
     assert_eq!(digest_of(&mut tpm, &s), [0; 32]);
 
     let reply = message.send(&mut tpm, key, &s, &good).unwrap();
@@ -832,8 +849,8 @@ fn policy_signed_by_an_hmac_key() {
     assert_eq!(tpm.run(POLICY_TICKET, &[other.handle], &[], &forged), Err(param(5, 0x20)), "TICKET");
 }
 
-/// A P-256 key of the caller's, its public area loaded in the owner's hierarchy.
-fn ecdsa_key(tpm: &mut Fixture) -> (SigningKey, u32, Vec<u8>) {
+/// A P-256 key of the caller's, and its public area.
+fn ecdsa_pair() -> (SigningKey, Vec<u8>) {
     let signer = SigningKey::from_slice(&[0x42; 32]).unwrap();
     let point = signer.verifying_key().to_sec1_point(false);
     let (x, y) = (&point.as_bytes()[1..33], &point.as_bytes()[33..]);
@@ -846,9 +863,14 @@ fn ecdsa_key(tpm: &mut Fixture) -> (SigningKey, u32, Vec<u8>) {
         &tpm2b(y),
     ]
     .concat();
-    let params = [tpm2b(b""), tpm2b(&public), OWNER.to_be_bytes().to_vec()].concat();
-    let reply = tpm.run(LOAD_EXTERNAL, &[], &[], &params).unwrap();
-    (signer, u32::from_be_bytes(reply[..4].try_into().unwrap()), reply[6..].to_vec())
+    (signer, public)
+}
+
+/// That key loaded in the owner's hierarchy, and its Name.
+fn ecdsa_key(tpm: &mut Fixture) -> (SigningKey, u32, Vec<u8>) {
+    let (signer, public) = ecdsa_pair();
+    let key = load_external(tpm, b"", &public, OWNER);
+    (signer, key, name(tpm, key))
 }
 
 /// r and s of an ECDSA signature.
@@ -868,13 +890,70 @@ fn policy_signed_by_an_ecdsa_key() {
     let s = Session::plain(&mut tpm, Kind::Policy);
     let message = Signed { nonce: &[], cp_hash: &[], reference: &[], expiration: 0 };
     let (r, t) = ecdsa(&signer, &message.a_hash());
-    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&t, &r))), Err(param(5, SIGNATURE)));
-    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&[], &t))), Err(param(5, SIGNATURE)));
+    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&t, &r))), Err(param(5, POLICY_FAIL)));
+    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&[], &t))), Err(param(5, POLICY_FAIL)));
     let hmac = [&[0, 5, 0, 0xb][..], &[1; 32]].concat();
-    assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, SCHEME)), "an HMAC of an ECC key");
+    assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, POLICY_FAIL)), "an HMAC of an ECC key");
     assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&r, &t))).unwrap()[..4], [0, 0, 0x80, 0x25]);
     let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &key_name, &[]);
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
+}
+
+/// Part 3, 23.3.1 asks for a valid signature and for no attribute of the key: its private part may be anywhere.
+#[test]
+fn policy_signed_by_a_key_without_sign() {
+    let mut tpm = Fixture::new();
+    let (signer, mut public) = ecdsa_pair();
+    public[4..8].copy_from_slice(&(1u32 << 6 | 1 << 17).to_be_bytes());
+    public.splice(12..16, [0, 0x10]);
+    let key = load_external(&mut tpm, b"", &public, OWNER);
+    let s = Session::plain(&mut tpm, Kind::Policy);
+    let message = Signed { nonce: &[], cp_hash: &[], reference: &[], expiration: 0 };
+    let (r, t) = ecdsa(&signer, &message.a_hash());
+    assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&t, &r))), Err(param(5, POLICY_FAIL)));
+    assert!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&r, &t))).is_ok());
+    let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &name(&mut tpm, key), &[]);
+    assert_eq!(digest_of(&mut tpm, &s), expected.digest);
+}
+
+/// Part 3, 12.3.1: "If hierarchy is TPM_RH_NULL or nameAlg is TPM_ALG_NULL, a ticket produced using the object shall be a NULL Ticket."
+#[test]
+fn an_external_key_without_hierarchy_or_name_gives_null_tickets() {
+    const NULL_TICKET: [u8; 6] = [0x40, 0, 0, 7, 0, 0];
+    let mut tpm = Fixture::new();
+    let (signer, public) = ecdsa_pair();
+    let unnamed = [&public[..2], &[0, 0x10], &public[4..]].concat();
+    let message = Signed { nonce: &[], cp_hash: &[], reference: b"ref", expiration: -60 };
+    let (r, t) = ecdsa(&signer, &message.a_hash());
+    let signature = tpmt_ecdsa((&r, &t));
+    for (public, hierarchy, real) in
+        [(&public, OWNER, true), (&public, NULL, false), (&unnamed, OWNER, false), (&unnamed, NULL, false)]
+    {
+        let key = load_external(&mut tpm, b"", public, hierarchy);
+        let s = Session::plain(&mut tpm, Kind::Policy);
+        let reply = message.send(&mut tpm, key, &s, &signature).unwrap();
+        let null = [&[0, 0, 0x80, 0x25][..], &NULL_TICKET].concat();
+        assert_eq!(reply != null, real, "TPM2_PolicySigned");
+        let verified = tpm.run(VERIFY_SIGNATURE, &[key], &[], &[tpm2b(&message.a_hash()), signature.clone()].concat());
+        assert_eq!(verified.unwrap() != [&[0x80, 0x22][..], &NULL_TICKET].concat(), real, "TPM2_VerifySignature");
+        for handle in [key, s.handle] {
+            tpm.run(FLUSH_CONTEXT, &[], &[], &handle.to_be_bytes()).unwrap();
+        }
+    }
+    // A key with both areas is in no hierarchy; a sequence object neither, and has no Name.
+    let [sensitive, public] = hmac_pair(b"0123456789abcdef");
+    let unnamed = [&public[..2], &[0, 0x10], &public[4..]].concat();
+    let sequence = handle_of(&tpm.run(0x186, &[], &[], &[0, 0, 0, 0xb]).unwrap());
+    let null =
+        [load_external(&mut tpm, &sensitive, &public, NULL), load_external(&mut tpm, &sensitive, &unnamed, NULL)];
+    let made_here = hmac_key(&mut tpm, b"0123456789abcdef");
+    let params = [&[0; 6][..], &(-60i32).to_be_bytes()].concat();
+    for (entity, real) in [(null[0], false), (null[1], false), (sequence, false), (made_here, true)] {
+        let s = Session::plain(&mut tpm, Kind::Policy);
+        let reply = tpm.with(POLICY_SECRET, &[entity, s.handle], &[b""], &params).unwrap();
+        let null = [&[0, 0, 0x80, 0x23][..], &NULL_TICKET].concat();
+        assert_eq!(reply != null, real, "TPM2_PolicySecret");
+    }
 }
 
 /// ML-DSA signs what is to be signed itself, Hash-ML-DSA its digest with the key's hash (1.85).
@@ -893,13 +972,33 @@ fn policy_signed_by_ml_dsa_keys() {
         let started = tpm.run(0x1aa, &[key], &[], &[0; 4]).unwrap();
         let sequence = u32::from_be_bytes(started[..4].try_into().unwrap());
         let signature = tpm.run(0x1a4, &[sequence, key], &[b"", b""], &tpm2b(&octets)).unwrap();
-        assert_eq!(Signed { reference: b"", ..message }.send(&mut tpm, key, &s, &signature), Err(param(5, SIGNATURE)));
+        assert_eq!(
+            Signed { reference: b"", ..message }.send(&mut tpm, key, &s, &signature),
+            Err(param(5, POLICY_FAIL))
+        );
         let hmac = [&[0, 5, 0, 0xb][..], &[1; 32]].concat();
-        assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, SCHEME)));
+        assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, POLICY_FAIL)));
         message.send(&mut tpm, key, &s, &signature).unwrap();
         let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &key_name, b"ref");
         assert_eq!(digest_of(&mut tpm, &s), expected.digest);
     }
+}
+
+/// Part 1, 14.9: pcrUpdateCounter "is incremented each time a PCR is modified (either extended or reset)", and so by TPM Restart, which resets all. Part 3,
+/// 9.3.1 notes that it is not modified: a policy session that was saved would then vouch for PCR that are no longer there.
+#[test]
+fn a_policy_over_pcr_does_not_outlive_their_reset_by_tpm_restart() {
+    // SHA-256, PCR 23: a change of it does not count
+    let selection = [0, 0, 0, 1, 0, 0xb, 3, 0, 0, 0x80];
+    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_PCR, s, &[&[0, 0][..], &selection].concat());
+    let mut tpm = guarded(steps, b"");
+    let mut s = policy(&mut tpm, steps);
+    let context = tpm.run(CONTEXT_SAVE, &[s.handle], &[], &[]).unwrap();
+    tpm.restart(Some(1), 0);
+    tpm.run(CONTEXT_LOAD, &[], &[], &context).unwrap();
+    assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(PCR_CHANGED));
+    tpm.run(FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
+    assert!(read(&mut tpm, steps).is_ok(), "a new session sees them as they are");
 }
 
 /// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy, policyRef, key and hierarchy.

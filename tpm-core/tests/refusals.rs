@@ -3,8 +3,8 @@
 mod harness;
 
 use harness::codes::{
-    ATTRIBUTES, HANDLE, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE, OBJECT_MEMORY,
-    OWNER, PLATFORM, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
+    ATTRIBUTES, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE, OBJECT_MEMORY, OWNER,
+    PLATFORM, POLICY_FAIL, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
 };
 use harness::keys::{
     AES_128_CFB, ECC, NONE, RSA, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of, hmac_key,
@@ -30,10 +30,9 @@ fn free(template: Template) -> Template {
 
 const MODULUS: [u8; 256] = [0xc5; 256];
 
-/// A 2048-bit public key for signing or decryption with this modulus and exponent.
-fn rsa_public(modulus: &[u8], exponent: u32) -> Template {
-    let parms = [NONE, NONE, &[8, 0], &exponent.to_be_bytes()].concat();
-    Template { parms, unique: tpm2b(modulus), ..free(rsa_any()) }
+/// A 2048-bit public key for signing or decryption with this modulus.
+fn rsa_public(modulus: &[u8]) -> Template {
+    Template { unique: tpm2b(modulus), ..free(rsa_any()) }
 }
 
 enum Where {
@@ -86,11 +85,10 @@ fn impossible() -> Vec<(&'static str, Template, Vec<u8>, Where, u32)> {
             Where::Nowhere,
             BINDING,
         ),
-        ("a short modulus", rsa_public(&MODULUS[1..], 0), secret(RSA, b"", &[0xc5; 128]), Where::Public, KEY),
-        ("exponent 3", rsa_public(&MODULUS, 3), secret(RSA, b"", &[0xc5; 128]), Where::Public, VALUE),
-        ("a short prime", rsa_public(&MODULUS, 0), secret(RSA, b"", &[0xc5; 127]), Where::Secret, KEY_SIZE),
+        ("a short modulus", rsa_public(&MODULUS[1..]), secret(RSA, b"", &[0xc5; 128]), Where::Public, KEY),
+        ("a short prime", rsa_public(&MODULUS), secret(RSA, b"", &[0xc5; 127]), Where::Secret, KEY_SIZE),
         ("a long seed", Template { unique: point, ..ecc() }, secret(ECC, &[1; 33], &[1; 32]), Where::Secret, KEY_SIZE),
-        ("no prime of it", rsa_public(&MODULUS, 0), secret(RSA, b"", &[0xc7; 128]), Where::Nowhere, BINDING),
+        ("no prime of it", rsa_public(&MODULUS), secret(RSA, b"", &[0xc7; 128]), Where::Nowhere, BINDING),
         ("another type", ecc(), secret(RSA, b"", &[0xc5; 128]), Where::Secret, TYPE),
     ]
 }
@@ -339,7 +337,7 @@ fn policy_signed_wants_the_key_and_the_same_cp_hash() {
     let hmac = [&[0, 5, 0, 0xb][..], &[0; 32]].concat();
     let only_public = Template { unique: tpm2b(&[1; 32]), ..free(hmac_key()) };
     let key = tpm.load_external(b"", &only_public.bytes(), OWNER).unwrap();
-    assert_eq!(tpm.run(0x160, &[key, session], &[], &params(b"", &hmac)), Err(param(5, HANDLE)));
+    assert_eq!(tpm.run(0x160, &[key, session], &[], &params(b"", &hmac)), Err(param(5, POLICY_FAIL)));
     // TPM2_PolicyCpHash, and then another one.
     tpm.run(0x16e, &[session], &[], &tpm2b(&[1; 32])).unwrap();
     assert_eq!(tpm.run(0x160, &[key, session], &[], &params(&[2; 32], &hmac)), Err(CPHASH));

@@ -3,8 +3,9 @@
 
 mod harness;
 use harness::codes::{
-    ATTRIBUTES, AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, HASH, INTEGRITY, KEY, LOCALITY, MODE, NULL, OBJECT_MEMORY,
-    OWNER, PLATFORM, SCHEME, SEQUENCE, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, reference_h, session,
+    ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, HASH, INTEGRITY, KEY, LOCALITY, MODE, NULL,
+    OBJECT_MEMORY, OWNER, PLATFORM, POLICY_FAIL, SCHEME, SEQUENCE, SIZE, SYMMETRIC, TYPE, VALUE, handle, param,
+    reference_h, session,
 };
 use harness::external::{
     ALG_NULL, DECRYPT, SHA1, SHA256, SHA384, SHA512, SIGN, cipher_key, handle_of, hmac_key, restricted_hmac_key,
@@ -418,4 +419,90 @@ fn cmac_is_for_cipher_keys() {
     // TPM2_EncryptDecrypt with a key for CMAC
     let encrypt = [&[0][..], &[0, 0x43], &tpm2b(&[0; 16]), &tpm2b(b"data")].concat();
     assert_eq!(tpm.with(0x164, &[own], &[b""], &encrypt), Err(handle(1, MODE)));
+}
+
+/// Part 2, 6.6.3: TPM_RC_SEQUENCE is "improper use of a sequence handle"; Part 3 says so of TPM2_ReadPublic only, and of others what is wrong with a key or object
+/// that is none. No command but those for sequences takes a sequence object.
+#[test]
+fn a_sequence_object_is_no_object_for_any_other_command() {
+    const ENDORSEMENT: u32 = 0x4000_000b;
+    const ASYMMETRIC_SCHEME: [u8; 2] = [0, 0x10];
+    let mut tpm = Fixture::new();
+    let s = start(&mut tpm, b"", SHA256);
+    let key = storage_key(&mut tpm);
+    let signer = hmac_key(&mut tpm, SIGN, Some(SHA256), b"", b"key");
+    let [hmac_session, session] = [0, 1].map(|kind| {
+        let params = [&[0, 16][..], &[1; 16], &[0, 0, kind, 0, 0x10, 0, 0xb]].concat();
+        handle_of(tpm.run(0x176, &[NULL, NULL], &[], &params))
+    });
+    let index = 0x0150_0000u32;
+    let public = [&index.to_be_bytes()[..], &[0, 0xb, 0x02, 0x06, 0, 0x06, 0, 0, 0, 8]].concat();
+    tpm.with(0x12a, &[OWNER], &[b""], &[&[0, 0][..], &tpm2b(&public)].concat()).unwrap();
+    let point = tpm2b(&[tpm2b(&[1; 32]), tpm2b(&[1; 32])].concat());
+    let digest = tpm2b(&[0; 32]);
+    let none = &ASYMMETRIC_SCHEME;
+    let hmac = [&[0, 5, 0, 0xb][..], &[0; 32]].concat();
+    let hash_check = [&[0x80, 0x24][..], &NULL.to_be_bytes(), &[0, 0]].concat();
+    let creation = [&[0x80, 0x21][..], &OWNER.to_be_bytes(), &digest].concat();
+    let storage = |attributes: u8| {
+        let head = [0, 0x23, 0, 0xb, 0, 3, 4, attributes, 0, 0];
+        tpm2b(&[&head[..], &[0, 6, 0, 128, 0, 0x43, 0, 0x10, 0, 3, 0, 0x10], &[0; 4]].concat())
+    };
+    let (template, duplicable) = (storage(0x72), storage(0x40));
+    let (e, sensitive) = (&tpm2b(b"")[..], &tpm2b(&[0; 4])[..]);
+    let cases: Vec<(&str, u32, Vec<u32>, usize, Vec<u8>, u32)> = vec![
+        ("Decapsulate", 0x1a8, vec![s], 1, digest.clone(), handle(1, KEY)),
+        ("Encapsulate", 0x1a7, vec![s], 0, vec![], handle(1, KEY)),
+        ("ECC_Decrypt", 0x19a, vec![s], 1, [&point, e, &digest, none].concat(), handle(1, KEY)),
+        ("ECC_Encrypt", 0x199, vec![s], 0, [e, none].concat(), handle(1, KEY)),
+        ("ECDH_KeyGen", 0x163, vec![s], 0, vec![], handle(1, KEY)),
+        ("ECDH_ZGen", 0x154, vec![s], 1, point.clone(), handle(1, KEY)),
+        ("RSA_Decrypt", 0x159, vec![s], 1, [e, none, e].concat(), handle(1, KEY)),
+        ("RSA_Encrypt", 0x174, vec![s], 0, [e, none, e].concat(), handle(1, KEY)),
+        ("ZGen_2Phase", 0x18d, vec![s], 1, [&point[..], &point, &[0, 0x19, 0, 0]].concat(), handle(1, KEY)),
+        ("Certify", 0x148, vec![s, NULL], 2, [e, none].concat(), SEQUENCE),
+        ("Certify by it", 0x148, vec![key, s], 2, [e, none].concat(), handle(2, KEY)),
+        ("CertifyCreation", 0x14a, vec![NULL, s], 1, [e, &digest, none, &creation].concat(), SEQUENCE),
+        ("CertifyCreation by it", 0x14a, vec![s, key], 1, [e, &digest, none, &creation].concat(), handle(1, KEY)),
+        ("CertifyX509", 0x197, vec![s, signer], 2, [e, none, e].concat(), SEQUENCE),
+        ("CertifyX509 by it", 0x197, vec![key, s], 2, [e, none, e].concat(), handle(2, KEY)),
+        ("GetCommandAuditDigest", 0x133, vec![ENDORSEMENT, s], 2, [e, none].concat(), handle(2, KEY)),
+        ("GetSessionAuditDigest", 0x14d, vec![ENDORSEMENT, s, hmac_session], 2, [e, none].concat(), handle(2, KEY)),
+        ("GetTime", 0x14c, vec![ENDORSEMENT, s], 2, [e, none].concat(), handle(2, KEY)),
+        ("Quote", 0x158, vec![s], 1, [e, none, &[0; 4]].concat(), handle(1, KEY)),
+        ("NV_Certify", 0x184, vec![s, index, index], 2, [e, none, &[0, 8, 0, 0]].concat(), handle(1, KEY)),
+        ("EvictControl", 0x120, vec![OWNER, s], 1, 0x8100_0000u32.to_be_bytes().to_vec(), handle(2, ATTRIBUTES)),
+        ("Duplicate below it", 0x14b, vec![key, s], 1, [e, none].concat(), AUTH_TYPE),
+        ("Import", 0x156, vec![s], 1, [e, &duplicable, e, e, none].concat(), handle(1, TYPE)),
+        ("Rewrap from it", 0x152, vec![s, NULL], 1, [e, e, &digest].concat(), handle(1, TYPE)),
+        ("Rewrap for it", 0x152, vec![NULL, s], 1, [e, e, e].concat(), handle(2, TYPE)),
+        ("Commit", 0x18b, vec![s], 1, [&tpm2b(&[0; 4]), e, e].concat(), handle(1, KEY)),
+        ("ActivateCredential for it", 0x147, vec![s, key], 2, [e, e].concat(), SEQUENCE),
+        ("ActivateCredential by it", 0x147, vec![key, s], 2, [e, e].concat(), handle(2, TYPE)),
+        ("MakeCredential", 0x168, vec![s], 0, [e, e].concat(), handle(1, TYPE)),
+        ("Create", 0x153, vec![s], 1, [sensitive, &template, e, &[0; 4]].concat(), handle(1, TYPE)),
+        ("CreateLoaded", 0x191, vec![s], 1, [sensitive, &template].concat(), handle(1, TYPE)),
+        ("Load", 0x157, vec![s], 1, [&digest, &template[..]].concat(), handle(1, TYPE)),
+        ("ObjectChangeAuth", 0x150, vec![s, key], 1, e.to_vec(), handle(1, TYPE)),
+        ("ObjectChangeAuth below it", 0x150, vec![key, s], 1, e.to_vec(), handle(2, TYPE)),
+        ("ReadPublic", 0x173, vec![s], 0, vec![], SEQUENCE),
+        ("Unseal", 0x15e, vec![s], 1, vec![], handle(1, TYPE)),
+        ("PolicySigned", 0x160, vec![s, session], 0, [e, e, e, &[0; 4], &hmac].concat(), param(5, POLICY_FAIL)),
+        ("MAC_Start", 0x15b, vec![s], 1, [e, none].concat(), handle(1, TYPE)),
+        ("SignSequenceStart", 0x1aa, vec![s], 0, [e, e].concat(), handle(1, KEY)),
+        ("VerifySequenceStart", 0x1a9, vec![s], 0, [e, e, e].concat(), handle(1, KEY)),
+        ("StartAuthSession", 0x176, vec![s, NULL], 0, [&digest, e, &[0, 0, 0x10, 0, 0xb]].concat(), handle(1, KEY)),
+        ("Sign", 0x15d, vec![s], 1, [&digest, &none[..], &hash_check].concat(), handle(1, KEY)),
+        ("SignDigest", 0x1a6, vec![s], 1, [e, &digest, &hash_check].concat(), handle(1, KEY)),
+        ("VerifyDigestSignature", 0x1a5, vec![s], 0, [e, &digest, &hmac].concat(), handle(1, KEY)),
+        ("VerifySignature", 0x177, vec![s], 0, [&digest[..], &hmac].concat(), handle(1, ATTRIBUTES)),
+        ("EncryptDecrypt", 0x164, vec![s], 1, [&[0], &none[..], e, e].concat(), handle(1, KEY)),
+        ("EncryptDecrypt2", 0x193, vec![s], 1, [e, &[0], none, e].concat(), handle(1, KEY)),
+        ("MAC", 0x155, vec![s], 1, [e, none].concat(), handle(1, TYPE)),
+    ];
+    for (what, code, handles, auths, params, expected) in cases {
+        let refused = tpm.with(code, &handles, &[b"".as_slice(); 2][..auths], &params);
+        assert_eq!(refused, Err(expected), "{what}");
+    }
+    assert!(complete(&mut tpm, s, b"", b"", NULL).is_ok(), "it is still there");
 }

@@ -202,10 +202,10 @@ fn resume_needs_the_hcrtm_as_before() {
     let mut tpm = Fixture::new();
     shutdown(&mut tpm, 1);
     measure(&mut tpm);
-    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "there was none before");
+    assert_eq!(startup(&mut tpm, 1, 0), Err(LOCALITY), "there was none before");
     assert_eq!(startup(&mut tpm, 0, 0), Ok(vec![]));
     shutdown(&mut tpm, 1);
-    assert_eq!(startup(&mut tpm, 1, 0), Err(0x1c4), "there was one before");
+    assert_eq!(startup(&mut tpm, 1, 0), Err(LOCALITY), "there was one before");
     measure(&mut tpm);
     assert_eq!(startup(&mut tpm, 1, 3), Ok(vec![]), "with an H-CRTM the locality does not matter");
 }

@@ -8,10 +8,10 @@ use crate::{workspace, wrapper};
 use anyhow::{Context, Result, bail};
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
+use fs_err as fs;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -99,7 +99,8 @@ pub fn build_in(root: &Path, target_dir: &Path, bundle: Bundle) -> Result<Progra
         .env("RUSTC_WRAPPER", own_executable()?)
         .env(wrapper::MARKER, root)
         .env("CARGO_TERM_COLOR", "never")
-        .env("CARGO_TERM_PROGRESS_WHEN", "never");
+        .env("CARGO_TERM_PROGRESS_WHEN", "always")
+        .env("CARGO_TERM_PROGRESS_WIDTH", "120");
     watch(command, bundle.label)?;
     Ok(Programs(target_dir.join(TARGET).join("firmware")))
 }
@@ -157,24 +158,27 @@ pub(crate) fn own_executable() -> Result<PathBuf> {
         .context("xtask is not built: run this suite by `cargo xtask test`, or build it with `cargo build -p xtask`")
 }
 
-/// Runs a cargo command, shows what it is compiling, and on failure what it said.
+/// Runs a cargo command, shows how far it is, and on failure what it said.
 fn watch(mut command: Command, label: &str) -> Result<()> {
     let mut progress = Progress::start(label);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start cargo")?;
     let stderr = child.stderr.take().context("cargo has no standard error")?;
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || BufReader::new(stderr).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    thread::spawn(move || pieces(stderr, |piece| sender.send(piece).is_ok()));
 
     let (mut said, mut compiled, mut state) = (Vec::new(), 0, String::from("waiting for cargo"));
     loop {
         match receiver.recv_timeout(Duration::from_millis(500)) {
-            Ok(line) => {
-                if let Some(package) = line.trim_start().strip_prefix("Compiling ") {
-                    compiled += 1;
-                    state = format!("compiling {}, {compiled} so far", package.split(" (").next().unwrap_or(package));
+            Ok(piece) => match how_far(&piece) {
+                Some(far) => {
+                    state = far;
+                    progress.update(&state);
                 }
-                said.push(line);
-            }
+                None => {
+                    compiled += u32::from(piece.trim_start().starts_with("Compiling "));
+                    said.push(piece);
+                }
+            },
             Err(mpsc::RecvTimeoutError::Timeout) => progress.update(&state),
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
@@ -190,6 +194,25 @@ fn watch(mut command: Command, label: &str) -> Result<()> {
     Ok(())
 }
 
+/// Gives what cargo says, a line or a state of its progress bar (which ends with a carriage return) at a time, until nobody wants it any more.
+fn pieces(said: impl Read, mut wanted: impl FnMut(String) -> bool) {
+    let mut said = BufReader::new(said).bytes().map_while(Result::ok).peekable();
+    while said.peek().is_some() {
+        let piece: Vec<u8> = said.by_ref().take_while(|byte| !matches!(byte, b'\n' | b'\r')).collect();
+        if !wanted(String::from_utf8_lossy(&piece).into_owned()) {
+            return;
+        }
+    }
+}
+
+/// What cargo's progress bar says, as in `Building [==>   ] 8/57: syn, typenum`.
+fn how_far(piece: &str) -> Option<String> {
+    let (_, state) = piece.trim_start().strip_prefix("Building [")?.split_once("] ")?;
+    let (count, crates) = state.split_once(':').unwrap_or((state, ""));
+    let (done, total) = count.trim().split_once('/')?;
+    Some(format!("{done} of {total} steps, compiling {}", crates.trim()))
+}
+
 /// What rustc said, without its warnings: `cargo xtask ci` is the place for those.
 fn without_warnings(said: &str) -> String {
     let paragraphs = said.split("\n\n").filter(|paragraph| !paragraph.starts_with("warning"));
@@ -199,4 +222,22 @@ fn without_warnings(said: &str) -> String {
 fn name_of(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{how_far, pieces};
+
+    #[test]
+    fn lines_and_states_of_the_progress_bar_are_told_apart() {
+        let said = "   Compiling syn v2.0.1\n    Building [=>     ] 8/57: syn, typenum   \r   Compiling quote v1.0.47";
+        let mut heard = Vec::new();
+        pieces(said.as_bytes(), |piece| {
+            heard.push(piece);
+            true
+        });
+        assert_eq!(heard.len(), 3);
+        let states: Vec<_> = heard.iter().map(|piece| how_far(piece)).collect();
+        assert_eq!(states, [None, Some(String::from("8 of 57 steps, compiling syn, typenum")), None]);
+    }
 }

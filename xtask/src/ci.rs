@@ -1,8 +1,9 @@
 //! `cargo xtask ci`: what a change must pass.
 
 use crate::suite::{self, Totals, case};
-use crate::{build, test, workspace};
+use crate::{build, deny, test, workspace};
 use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// A check: what it is called, cargo's arguments, and cargo's environment.
@@ -110,17 +111,30 @@ const CHECKS: &[Check] = &[
     ),
 ];
 
-/// Runs the verb.
-pub fn run(args: &test::Args) -> Result<ExitCode> {
-    let checks = suite::run("sources: format, lints, documentation", || Ok(sources()));
-    let tests = test::run(args)?;
-    Ok(if checks.failed == 0 { tests } else { ExitCode::FAILURE })
+/// Options of `cargo xtask ci`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    tests: test::Args,
+    /// A copy of RustSec's advisories (the repository rustsec/advisory-db): no crate of ours may be named in it.
+    #[arg(long, value_name = "DIR")]
+    advisories: Option<PathBuf>,
 }
 
-fn sources() -> Totals {
+/// Runs the verb; the last line is the total of checks and tests.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let checks = suite::run("sources: format, lints, documentation, crates by others", || Ok(sources(args)));
+    test::run_after(checks, &args.tests)
+}
+
+fn sources(args: &Args) -> Totals {
     let mut totals = Totals::default();
     for (name, arguments, environment) in CHECKS {
         totals += case(name, check(arguments, environment));
+    }
+    totals += case("licences, sources and bans", deny::crates());
+    if let Some(database) = &args.advisories {
+        totals += case("advisories", deny::advisories(database));
     }
     totals
 }

@@ -7,7 +7,7 @@
 
 use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
-use std::fs;
+use fs_err as fs;
 use std::path::Path;
 use std::process::Command;
 

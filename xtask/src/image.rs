@@ -4,13 +4,13 @@ pub mod elf;
 pub mod pack;
 pub mod sizes;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::digest::{self, Launch, hex};
-use crate::{build, workspace};
+use crate::{build, screen, workspace};
 use anyhow::{Context, Result, ensure};
 use elf::Elf;
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 
 /// The committed launch digest of the image that a clean checkout builds.
@@ -81,10 +81,10 @@ pub fn run(args: &Args) -> Result<()> {
     };
     fs::write(&output, &image.bytes).with_context(|| format!("cannot write {}", output.display()))?;
     print_sizes(&Elf::read(&firmware)?);
-    println!("image        {}", output.display());
+    screen::say("image        ", &output.display().to_string());
     println!("size         {} bytes, {} pages measured", image.bytes.len(), image.launch.pages);
     println!("policy       {:#x}", image.launch.policy);
-    println!("measurement  {}", hex(&image.launch.digest));
+    screen::say("measurement  ", &hex(&image.launch.digest));
     if args.accept {
         return accept(&image);
     }

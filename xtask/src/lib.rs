@@ -6,6 +6,7 @@
 //! | [`build`] | cargo calls for what runs without an operating system |
 //! | [`ci`] | the verb of that name |
 //! | [`debian`] | programs from Debian packages |
+//! | [`deny`] | licences, sources and advisories of crates by others |
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | collecting what a verifier needs |
 //! | [`fuzz`] | the verb of that name |
@@ -17,7 +18,9 @@
 //! | [`qemu`] | the machine in QEMU |
 //! | [`relay`] | the client of the payload at VMPL2 |
 //! | [`run`] | the verb of that name |
+//! | [`screen`] | lines for a reader |
 //! | [`server`] | a TPM at two local TCP ports |
+//! | [`status`] | what exit statuses mean |
 //! | [`suite`] | the suites that are more than `cargo test` |
 //! | [`suites`] | the verb of that name: suites by others |
 //! | [`mod@test`] | the verb of that name |
@@ -32,6 +35,7 @@ pub mod bench;
 pub mod build;
 pub mod ci;
 pub mod debian;
+pub mod deny;
 pub mod digest;
 pub mod evidence;
 pub mod fuzz;
@@ -43,7 +47,9 @@ pub mod psp;
 pub mod qemu;
 pub mod relay;
 pub mod run;
+pub mod screen;
 pub mod server;
+pub mod status;
 pub mod suite;
 pub mod suites;
 pub mod test;

@@ -6,14 +6,14 @@ use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use xtask::suite::exceptions;
-use xtask::{bench, ci, fuzz, image, measure, proofs, run, suites, test, tpm, vectors, verify, wrapper};
+use xtask::{bench, ci, fuzz, image, measure, proofs, run, status, suites, test, tpm, vectors, verify, wrapper};
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
 ///
 /// No confidential hardware is needed: the image boots in a software SEV-SNP machine (tests/machine) on plain QEMU.
 /// That machine is for development and tests; it protects nothing.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, after_help = status::TABLE)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -32,8 +32,8 @@ enum Verb {
     /// Unit tests and properties on the host; then the image (the same bytes from two folders, the committed launch digest), the hostile
     /// guest and the machine's rules in QEMU. What is missing of Debian's packages is installed through apt-get where that needs no password.
     Test(test::Args),
-    /// Everything that a change must pass: format, lints, documentation, then all tests.
-    Ci(test::Args),
+    /// Everything that a change must pass: format, lints, documentation, licences of crates by others, then all tests.
+    Ci(ci::Args),
     /// Show that no panic survives in the linked engine: print those that do, with their places in the sources.
     ///
     /// What stays of other people's crates is in tests/panics/allowed.txt, with the reason why it cannot be reached. The control, a program with a
@@ -91,13 +91,14 @@ fn main() -> ExitCode {
     if wrapper::is_asked_for() {
         return as_wrapper();
     }
-    match run(Cli::parse().verb) {
+    let verb = Cli::parse().verb;
+    status::until_the_pipe_is_closed(|| match run(verb) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
 fn run(verb: Verb) -> Result<ExitCode> {

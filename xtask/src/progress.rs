@@ -6,6 +6,8 @@ use std::time::Instant;
 
 /// How often a line is printed where nothing can be redrawn.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
+/// How often a line is redrawn.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One thing that takes long.
 #[derive(Debug)]
@@ -28,11 +30,10 @@ impl Progress {
 
     /// Shows `state`; call it as often as you like.
     pub fn update(&mut self, state: &str) {
-        if self.terminal {
-            self.print(&format!("{state} ({:.0} s)", self.seconds()), true);
-        } else if self.printed.elapsed() >= PLAIN_INTERVAL {
+        let interval = if self.terminal { REDRAW_INTERVAL } else { PLAIN_INTERVAL };
+        if self.printed.elapsed() >= interval {
             self.printed = Instant::now();
-            self.print(&format!("{state} ({:.0} s)", self.seconds()), false);
+            self.print(&format!("{state} ({:.0} s)", self.seconds()), self.terminal);
         }
     }
 

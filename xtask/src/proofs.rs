@@ -6,7 +6,7 @@ use crate::build::{self, RUSTFLAGS, TARGET};
 use crate::suite::Totals;
 use crate::{debian, workspace, wrapper};
 use anyhow::{Context, Result, ensure};
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 

@@ -6,8 +6,9 @@
 use crate::relay::SerialRelay;
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
+use fs_err as fs;
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -95,6 +96,7 @@ pub struct Qemu {
     child: Child,
     started: Instant,
     events: Receiver<Event>,
+    recent: Recent,
     relay: Option<UnixStream>,
     // Held to the end: the sockets and QEMU's own messages are in it.
     folder: Folder,
@@ -108,7 +110,7 @@ impl Qemu {
         for (name, bytes) in [("igvm", settings.image), ("psp", settings.psp), ("config", settings.config.as_bytes())] {
             fs::write(folder.0.join(name), bytes).context("cannot write to the temporary folder")?;
         }
-        let messages = fs::File::create(folder.0.join("messages"))?;
+        let messages = fs::File::create(folder.0.join("messages"))?.into_file();
         let mut child = Command::new(PROGRAM.0)
             .args(arguments(settings, &folder.0))
             .stdin(Stdio::null())
@@ -128,13 +130,15 @@ impl Qemu {
         let (sender, events) = channel();
         listen_for_lines(console, Source::Firmware, started, sender.clone());
         listen_for_lines(log, Source::Machine, started, sender);
-        Ok(Self { child, started, events, relay: Some(relay), folder })
+        Ok(Self { child, started, events, recent: Recent::default(), relay: Some(relay), folder })
     }
 
     /// The next line of the firmware or the machine; `None` when there was none in time, or when there will be none any more
     /// ([`Self::has_ended`] tells).
     pub fn next_event(&mut self, timeout: Duration) -> Option<Event> {
-        self.events.recv_timeout(timeout).ok()
+        let event = self.events.recv_timeout(timeout).ok()?;
+        self.recent.push(&event.line);
+        Some(event)
     }
 
     /// Whether the machine has ended.
@@ -162,14 +166,16 @@ impl Qemu {
         bail!("the machine did not end within {} seconds", timeout.as_secs())
     }
 
-    /// The last lines that were not asked for, as one text: what goes beside an error.
+    /// The last lines that were said, as one text, whether somebody has asked for them or not: what goes beside an error.
     pub fn last_lines(&mut self) -> String {
-        const MANY: usize = 12;
-        let mut lines = Vec::new();
-        while let Some(event) = self.next_event(Duration::from_millis(300)) {
-            lines.push(event.line);
-        }
-        lines.split_off(lines.len().saturating_sub(MANY)).join("\n")
+        while self.next_event(Duration::from_millis(300)).is_some() {}
+        self.recent.text()
+    }
+
+    /// Why the machine does not launch the image; empty if it has not said so.
+    pub fn launch_refusal(&mut self) -> String {
+        while self.next_event(Duration::from_millis(300)).is_some() {}
+        self.recent.after("machine: BAD LAUNCH ")
     }
 
     /// Time since QEMU was started.
@@ -241,6 +247,30 @@ fn listen_for_lines(stream: impl Read + Send + 'static, source: Source, started:
     });
 }
 
+/// The last lines that were said.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<String>);
+
+impl Recent {
+    const MANY: usize = 12;
+
+    fn push(&mut self, line: &str) {
+        if self.0.len() == Self::MANY {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.to_owned());
+    }
+
+    fn text(&self) -> String {
+        Vec::from_iter(self.0.iter().map(String::as_str)).join("\n")
+    }
+
+    /// What follows `start` in the newest line that begins with it.
+    fn after(&self, start: &str) -> String {
+        self.0.iter().rev().find_map(|line| line.strip_prefix(start)).unwrap_or_default().to_owned()
+    }
+}
+
 /// A temporary folder that goes when its owner does.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -287,7 +317,7 @@ impl Drop for Folder {
 
 #[cfg(test)]
 mod tests {
-    use super::{Folder, Source, listen_for_lines};
+    use super::{Folder, Recent, Source, listen_for_lines};
     use std::io::Cursor;
     use std::sync::mpsc::channel;
     use std::time::Instant;
@@ -303,6 +333,14 @@ mod tests {
         );
         let lines: Vec<String> = events.iter().map(|event| event.line).collect();
         assert_eq!(lines, ["quoin: vmpl0 entered", "not \u{FFFD} text", "unfinished"]);
+    }
+
+    #[test]
+    fn the_last_twelve_lines_are_kept_also_those_that_were_asked_for() {
+        let mut recent = Recent::default();
+        (0..20).for_each(|number| recent.push(&format!("line {number}")));
+        assert!(recent.text().starts_with("line 8\n") && recent.text().ends_with("\nline 19"), "{}", recent.text());
+        assert_eq!((recent.after("line 1").as_str(), recent.after("nothing").as_str()), ("9", ""));
     }
 
     #[test]

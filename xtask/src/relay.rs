@@ -56,6 +56,8 @@ pub trait Relay {
     fn attest(&mut self, call: AttestCall, version: u32, nonce: &[u8]) -> Result<Attestation>;
     /// Lets the payload try what a hostile guest would, and gives its text, a line per attempt.
     fn selftest(&mut self) -> Result<String>;
+    /// Has the payload try what ends all its calls; gives the text of it.
+    fn last_selftest(&mut self) -> Result<String>;
     /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware took the call.
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)>;
     /// Writes `bytes` to the payload's private memory at `gpa`.
@@ -163,6 +165,10 @@ impl<S: Read + Write> Relay for SerialRelay<S> {
 
     fn selftest(&mut self) -> Result<String> {
         String::from_utf8(self.request(Kind::Selftest, &[])?).context("the self-test's text is not UTF-8")
+    }
+
+    fn last_selftest(&mut self) -> Result<String> {
+        String::from_utf8(self.request(Kind::Selftest, &[1])?).context("the self-test's text is not UTF-8")
     }
 
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)> {

@@ -7,10 +7,10 @@ use crate::qemu::{self, End, Qemu, Settings};
 use crate::relay::Relay;
 use crate::server::{self, Firmware, Ports, Stop};
 use crate::verify::{self, Expectations, Failure};
-use crate::{build, debian, digest, evidence, timeline, workspace};
+use crate::{build, debian, digest, evidence, screen, timeline, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -95,8 +95,8 @@ pub fn run(args: &Args) -> Result<()> {
         Some(path) => build_machine_for(path)?,
         None => build_everything()?,
     };
-    println!("image        {} ({} bytes)", built.path.display(), built.image.bytes.len());
-    println!("measurement  {}", digest::hex(&built.image.launch.digest));
+    screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
+    screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
 
     let mut qemu = start(&built, &args.config.join("\n"))?;
     wait_for_guest(&mut qemu, &built.image, args.verbose)?;
@@ -117,12 +117,12 @@ pub fn run(args: &Args) -> Result<()> {
 pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
     while qemu.elapsed() < BOOT_TIMEOUT {
         let Some(event) = qemu.next_event(Duration::from_millis(200)) else {
-            ensure!(!qemu.has_ended()?, "{}", last_words(qemu, Vec::new())?);
+            ensure!(!qemu.has_ended()?, "{}", last_words(qemu));
             continue;
         };
         let step = timeline::step(&event);
         match &step {
-            Some(step) => println!("{step}"),
+            Some(step) => step.say(),
             None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
             None => {}
         }
@@ -139,33 +139,31 @@ pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<(
             return Ok(());
         }
         if ["RULE BROKEN", "TERMINATED", "FATAL"].contains(&step.title) {
-            bail!("{}", last_words(qemu, vec![event.line])?);
+            bail!("{}", last_words(qemu));
         }
     }
     bail!("the firmware did not start the payload within {} seconds", BOOT_TIMEOUT.as_secs())
 }
 
-/// How the machine ended, with everything that was still said.
-fn last_words(qemu: &mut Qemu, mut lines: Vec<String>) -> Result<String> {
-    let end = qemu.wait(Duration::from_secs(5));
-    lines.push(qemu.last_lines());
-    let reason = match end {
+/// How the machine ended, why, and what was said last.
+fn last_words(qemu: &mut Qemu) -> String {
+    let reason = match qemu.wait(Duration::from_secs(5)) {
         Ok(End::Orderly) => "the machine has ended before it should".to_owned(),
         Ok(End::RuleBroken) => "the machine was stopped: a rule of SEV-SNP was broken".to_owned(),
-        Ok(End::BadLaunch) => "the machine cannot launch this image".to_owned(),
+        Ok(End::BadLaunch) => format!("the machine cannot launch this image: {}", qemu.launch_refusal()),
         Ok(End::Terminated) => "the firmware asked for termination".to_owned(),
         Ok(End::MachineFault) => "the machine has met an error of its own".to_owned(),
         Ok(End::Qemu(status)) => format!("QEMU ended with status {status:?}: {}", qemu.messages()),
         Err(error) => format!("{error:#}"),
     };
-    Ok(format!("{reason}\n{}", lines.join("\n")))
+    format!("{reason}\n{}", qemu.last_lines())
 }
 
 /// Collects evidence through the relay, and verifies what was written to `folder`.
 fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder: &Path) -> Result<()> {
     evidence::collect(relay, &built.path, folder)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
-    println!("{:>8.2} s  {:<24} {}", qemu.elapsed().as_secs_f64(), "evidence collected", folder.display());
+    timeline::say(qemu.elapsed(), "evidence collected", &folder.display().to_string());
     let expectations = Expectations {
         development_root: true,
         measurement: Some(built.image.launch.digest),
@@ -175,18 +173,17 @@ fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder
     let mut steps = 0;
     let verdict = verify::verify(&Evidence::read(folder)?, &expectations, |step, seen| {
         steps += 1;
-        println!("{:>12}ok  {:<22} {seen}", "", step.to_string());
+        screen::say(&format!("{:>12}ok  {:<22} ", "", step.to_string()), seen);
     });
     if let Err(Failure { step, why }) = verdict {
         bail!("the evidence fails at the step `{step}`: {why:#}");
     }
-    println!(
-        "{:>8.2} s  {:<24} {steps} steps; again at any time: cargo xtask verify --development-root --igvm {} {}",
-        qemu.elapsed().as_secs_f64(),
-        "evidence verified",
+    let again = format!(
+        "{steps} steps; again at any time: cargo xtask verify --development-root --igvm {} {}",
         built.path.display(),
         folder.display()
     );
+    timeline::say(qemu.elapsed(), "evidence verified", &again);
     Ok(())
 }
 

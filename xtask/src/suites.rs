@@ -24,8 +24,8 @@ pub mod tss;
 
 use crate::workspace;
 use anyhow::{Context, Result, bail};
+use fs_err as fs;
 use servers::{Kind, Servers};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;

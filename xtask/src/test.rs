@@ -3,7 +3,7 @@
 use crate::run::{self, Built};
 use crate::suite::{self, Totals};
 use crate::{debian, proofs, qemu};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::process::ExitCode;
 
 /// Options of `cargo xtask test`.
@@ -13,7 +13,7 @@ pub struct Args {
     #[arg(long)]
     fast: bool,
     /// Only the suites whose names contain this, such as `hostile`.
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
 }
 
@@ -40,12 +40,32 @@ const IN_QEMU: &[InQemu] = &[
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
 ];
 
-/// Runs the verb; the exit status says whether all cases passed.
+/// The suite that needs neither proof tools nor QEMU.
+const HOST: &str = "host: unit tests, properties, examples";
+
+/// Runs the verb; the exit status says whether all cases passed. A run of no case is a failure.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    run_after(Totals::default(), args)
+}
+
+/// As [`run`], after other checks, whose totals count too.
+pub fn run_after(checks: Totals, args: &Args) -> Result<ExitCode> {
+    let tests = suites(args)?;
+    let mut totals = checks;
+    totals += tests;
+    println!("{totals}");
+    ensure!(
+        tests != Totals::default(),
+        "no test was run: --fast leaves out every suite that contains `{}`",
+        args.suite
+    );
+    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn suites(args: &Args) -> Result<Totals> {
     let mut totals = Totals::default();
-    let host = "host: unit tests, properties, examples";
-    if host.contains(&args.suite) {
-        totals += suite::run(host, suite::cargo::host);
+    if HOST.contains(&args.suite) {
+        totals += suite::run(HOST, suite::cargo::host);
     }
     for (name, cases) in PROOFS.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)) {
         totals += suite::run(name, cases);
@@ -58,6 +78,36 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             totals += suite::run(name, || cases(&built));
         }
     }
-    println!("{totals}");
-    Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(totals)
+}
+
+/// The names of all suites, in the order in which they run.
+fn names() -> impl Iterator<Item = &'static str> {
+    let (proofs, in_qemu) = (PROOFS.iter().map(|(name, _)| *name), IN_QEMU.iter().map(|(name, _)| *name));
+    [HOST].into_iter().chain(proofs).chain(in_qemu)
+}
+
+/// A value of `--suite`: refuses what is part of no suite's name, before anything is built.
+fn part_of_a_name(part: &str) -> Result<String> {
+    let list = || names().collect::<Vec<_>>().join("\n  ");
+    ensure!(names().any(|name| name.contains(part)), "no suite has this in its name; there are\n  {}", list());
+    Ok(part.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, part_of_a_name, run};
+
+    #[test]
+    fn a_suite_that_does_not_exist_is_an_error_that_lists_those_that_do() {
+        let error = part_of_a_name("nosuch").unwrap_err().to_string();
+        assert!(error.contains("no suite") && error.contains("hostile guest at VMPL2"), "{error}");
+        part_of_a_name("hostile").unwrap();
+        part_of_a_name("").unwrap();
+    }
+
+    #[test]
+    fn a_run_of_no_test_is_a_failure() {
+        assert!(run(&Args { fast: true, suite: String::from("hostile") }).is_err());
+    }
 }

@@ -6,7 +6,7 @@
 use crate::suites::fetch::{Archive, ensure_packages, find, must};
 use crate::{debian, workspace};
 use anyhow::{Context, Result, ensure};
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 

@@ -13,18 +13,18 @@ mod tpm;
 
 use crate::digest::{self, hex};
 use crate::evidence::folder::Evidence;
+use crate::{screen, status};
 use anyhow::{Context, Result, ensure};
 use core::fmt;
-use std::{fs, path::PathBuf, process::ExitCode, time::SystemTime};
-
-/// Exit status of a failed first step; the next step's is one more.
-const FIRST_STEP_STATUS: u8 = 10;
+use fs_err as fs;
+use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
 /// Options of `cargo xtask verify`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 when every step is ok; otherwise 10 for the first step of the list that is printed, 11 for the second and so on; \
-                  1 when the folder or the IGVM file cannot be read."
+    after_help = "Exit status: 0 when every step is ok and --igvm or --measurement said which launch digest is right; 3 when every step is ok but neither \
+                  did; otherwise 10 for the first step of the list that is printed, 11 for the second and so on; 1 when the folder or the IGVM file \
+                  cannot be read; 2 when the arguments are wrong."
 )]
 pub struct Args {
     /// The evidence folder.
@@ -34,9 +34,9 @@ pub struct Args {
     igvm: Option<PathBuf>,
     /// The launch digest that the report must show, 96 hexadecimal digits.
     ///
-    /// Without it and without --igvm, the digest that the collector expected is taken from the folder; the output says so.
-    #[arg(long, value_name = "HEX")]
-    measurement: Option<String>,
+    /// Without it and without --igvm the digest that the collector expected is taken from the folder: what comes out is "consistent, not verified".
+    #[arg(long, value_name = "HEX", value_parser = launch_digest)]
+    measurement: Option<LaunchDigest>,
     /// Accept the committed mock root, whose chip key is public. For development and tests: it proves nothing.
     #[arg(long)]
     development_root: bool,
@@ -44,6 +44,9 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", value_parser = number)]
     policy: Option<u64>,
 }
+
+/// A launch digest as an argument.
+type LaunchDigest = [u8; 48];
 
 fn number(text: &str) -> Result<u64> {
     let value = match text.strip_prefix("0x") {
@@ -169,38 +172,47 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(print(&evidence, &expectations))
 }
 
-/// Judges and prints a line a step; gives the exit status that the manual of the verb promises.
+/// Judges and prints a line a step; gives the exit status of [`crate::status`].
 pub fn print(evidence: &Evidence, expectations: &Expectations) -> ExitCode {
-    let mut status = FIRST_STEP_STATUS;
+    let mut status = status::FIRST_STEP;
     let verdict = verify(evidence, expectations, |step, seen| {
-        println!("ok      {:<22} {seen}", step.to_string());
+        screen::say(&format!("ok      {:<22} ", step.to_string()), seen);
         status += 1;
     });
     let Err(Failure { step, why }) = verdict else {
-        println!("verified: {} steps ok", STEPS.len());
-        return ExitCode::SUCCESS;
+        return conclude(expectations);
     };
-    println!("FAILED  {:<22} {why:#}", step.to_string());
+    screen::say(&format!("FAILED  {:<22} ", step.to_string()), &format!("{why:#}"));
     println!("not verified: steps after the failed one were not judged");
     ExitCode::from(status)
 }
 
-fn expected_measurement(args: &Args) -> Result<Option<[u8; 48]>> {
-    if let Some(path) = &args.igvm {
-        let file = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let launch = digest::measure(&file).with_context(|| format!("cannot measure {}", path.display()))?;
-        return Ok(Some(launch.digest));
+/// What it means that every step is ok.
+fn conclude(expectations: &Expectations) -> ExitCode {
+    if expectations.measurement.is_some() {
+        println!("verified: {} steps ok", STEPS.len());
+        return ExitCode::SUCCESS;
     }
-    args.measurement.as_deref().map(parse_hex).transpose()
+    let missing =
+        "but the launch digest is the collector's own word; what is missing is --igvm FILE or --measurement HEX";
+    screen::say("consistent, not verified: ", &format!("{} steps ok, {missing}", STEPS.len()));
+    ExitCode::from(status::NOT_VERIFIED)
 }
 
-fn parse_hex(text: &str) -> Result<[u8; 48]> {
+fn expected_measurement(args: &Args) -> Result<Option<LaunchDigest>> {
+    if let Some(path) = &args.igvm {
+        let launch = digest::measure(&fs::read(path)?).with_context(|| format!("cannot measure {}", path.display()))?;
+        return Ok(Some(launch.digest));
+    }
+    Ok(args.measurement)
+}
+
+fn launch_digest(text: &str) -> Result<LaunchDigest> {
     let mut bytes = [0; 48];
-    ensure!(text.len() == 96 && text.is_ascii(), "--measurement: a launch digest has 96 hexadecimal digits");
+    ensure!(text.len() == 96 && text.is_ascii(), "a launch digest has 96 hexadecimal digits");
     for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
         let digits = core::str::from_utf8(digits)?;
-        *byte =
-            u8::from_str_radix(digits, 16).with_context(|| format!("--measurement: {digits} is not hexadecimal"))?;
+        *byte = u8::from_str_radix(digits, 16).with_context(|| format!("{digits} is not hexadecimal"))?;
     }
     Ok(bytes)
 }

@@ -1,6 +1,6 @@
 # The first instructions. The CPU is in 32-bit protected mode with flat segments and paging off, where every access is private and none reaches
-# beyond 4 GiB. The stub takes the C-bit's position from the CPUID page (never a constant), completes the page tables below with it, and
-# continues at 0x4000_0000 in long mode with SSE on. It trusts nothing of the registers' contents.
+# beyond 4 GiB. The stub takes the C-bit's position from the CPUID page (never a constant), completes the page tables below with it, validates
+# the memory that the image does not fill, and continues at 0x4000_0000 in long mode with SSE on. It trusts nothing of the registers' contents.
 
     .section .low.entry, "ax"
     .code32
@@ -78,6 +78,24 @@ __long_mode:
     mov ss, eax
     mov fs, eax
     mov gs, eax
+
+    # What the image has no contents for, the stack among it, is private memory that nobody has validated: no page of it may be touched before
+    # PVALIDATE, and none may have been validated before (CF). A page that the host has prepared holds whatever it likes, so each is zeroed.
+    movabs rdi, offset __unmeasured
+    movabs rsi, offset __firmware_limit
+7:  mov rax, rdi
+    xor ecx, ecx
+    mov edx, 1
+    # PVALIDATE: address, 4 KiB, validate.
+    .byte 0xf2, 0x0f, 0x01, 0xff
+    jc 10f
+    test eax, eax
+    jnz 10f
+    mov ecx, 512
+    rep stosq
+    cmp rdi, rsi
+    jb 7b
+
     movabs rsp, offset __stack_top
     xor ebp, ebp
     fninit
@@ -88,6 +106,15 @@ __long_mode:
     push 0
     movabs rax, offset kernel_main
     jmp rax
+
+    # A page of the firmware's own cannot be validated, or was: terminate (set 10, code 7).
+10: mov ecx, 0xc0010130
+    mov eax, 0x0007a100
+    xor edx, edx
+    wrmsr
+    rep vmmcall
+11: hlt
+    jmp 11b
 
     # No usable CPUID page, thus no page tables, thus no console: terminate by the MSR protocol alone (set 10, code 1).
     .code32

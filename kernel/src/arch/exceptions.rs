@@ -1,10 +1,12 @@
-//! All vectors. One is expected: #VC from a CPUID instruction of the firmware's own, answered from the CPUID page. Every other ends the firmware,
-//! whoever raised it (IN-01, IN-02).
+//! All vectors. Two kinds are expected: #VC from a CPUID instruction of the firmware's own, answered from the CPUID page, and what an access to a page
+//! of the guest's raises that the host has taken, which is refused (`snp::instr::access`). Every other ends the firmware, whoever raised it (IN-01,
+//! IN-02).
 
 use core::arch::global_asm;
 
 use kernel::fatal::{Fatal, Reason};
 use snp::cpuid::{CpuState, CpuidTable};
+use snp::instr::access::resume_at;
 use snp::vc::{Decoded, Instruction, decode};
 use spin::Mutex;
 
@@ -63,6 +65,10 @@ struct Frame {
 
 #[unsafe(no_mangle)]
 extern "C" fn exception_entry(frame: &mut Frame) {
+    if let Some(rip) = resume_at(frame.vector, frame.error, frame.rip) {
+        frame.rip = rip;
+        return;
+    }
     let outcome = if frame.vector == VC { vc(frame) } else { Err(unexpected(frame)) };
     if let Err(reason) = outcome {
         fatal::end(&reason);

@@ -11,6 +11,7 @@ use kernel::console;
 use kernel::fatal::{Fatal, Reason};
 use kernel::mm::{Attributes, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
 use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
+use snp::ghcb::exit::GhcbError;
 use snp::ghcb::msr::{self, PageState};
 use snp::ghcb::{Ghcb, SharedMemory};
 use snp::instr::{Hardware, MSR_SEV_STATUS, SharedBytes, rdmsr, rdtsc, snp_active};
@@ -45,6 +46,8 @@ struct Host {
     answer: SharedBytes,
     certificates: SharedBytes,
     pages: GuestRequestPages,
+    /// The guest is to be run by the MSR protocol: the page's last answer was none.
+    run_by_msr: bool,
 }
 
 /// SEV_STATUS, if SNP is active.
@@ -58,14 +61,14 @@ pub(crate) fn sev_status() -> Result<u64, Fatal> {
     }
 }
 
-/// Negotiates, shares the pages, registers the GHCB. Returns its GPA.
-pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<u64, Fatal> {
+/// Negotiates, shares the pages, registers the GHCB. Returns its GPA, and the host's features.
+pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fatal> {
     let shared = SHARED.take().ok_or_else(Fatal::plain(Reason::Protocol))?;
     let start = NonNull::from(shared).cast::<u8>();
     // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages that `Memory` hands over.
     let mut hardware = unsafe { Hardware::new() };
     msr::negotiate(&mut hardware, c_bit).map_err(Fatal::because(Reason::Protocol))?;
-    msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
+    let features = msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
     for index in 0..SHARED_PAGES as u64 {
         let address = start.as_ptr() as u64 + index * PAGE_SIZE;
         // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
@@ -85,10 +88,17 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<u64, Fatal> {
     let ghcb = Ghcb::register(hardware, part(0, 1), gpa(0)).map_err(Fatal::because(Reason::Protocol))?;
     let pages =
         GuestRequestPages { request: gpa(1), answer: gpa(2), certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)) };
-    let host = Host { ghcb, request: part(1, 1), answer: part(2, 1), certificates: part(3, CERTIFICATE_PAGES), pages };
+    let host = Host {
+        ghcb,
+        request: part(1, 1),
+        answer: part(2, 1),
+        certificates: part(3, CERTIFICATE_PAGES),
+        pages,
+        run_by_msr: false,
+    };
     *HOST.lock() = Some(host);
     CONNECTED.store(true, Ordering::Release);
-    Ok(gpa(0))
+    Ok((gpa(0), features))
 }
 
 fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> Result<R, Fatal> {
@@ -165,23 +175,36 @@ fn largest_page(gpa: u64, end: u64) -> PageSize {
 pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
     for level in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3] {
         // SAFETY: the firmware's own page; taking rights that nobody has makes nothing worse.
-        let revoked =
-            unsafe { snp::instr::rmpadjust(address, PageSize::Size4K, Attributes::page(level, Permissions::NONE)) };
+        let revoked = unsafe {
+            snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::page(level, Permissions::NONE))
+        };
         revoked.map_err(Fatal::because(Reason::GuestStart))?;
     }
     // SAFETY: the page holds no Rust object, as the caller says.
-    unsafe { snp::instr::rmpadjust(address, PageSize::Size4K, Attributes::vmsa(vmpl)) }
+    unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::vmsa(vmpl)) }
         .map_err(Fatal::because(Reason::GuestStart))?;
     with(Reason::GuestStart, |host| {
-        host.ghcb
-            .ap_create(ApCreation::OnInit, vmpl, apic_id, layout::gpa_of(address), sev_features)
-            .map_err(Fatal::because(Reason::GuestStart))
+        host.ghcb.ap_create(ApCreation::OnInit, vmpl, apic_id, layout::gpa_of(address), sev_features).map_err(no_vmpls)
     })
 }
 
+/// A host kernel without VMPLs, such as upstream's of 2026, does not take the guest's register state.
+fn no_vmpls(error: GhcbError) -> Fatal {
+    Fatal::new(Reason::GuestStart, format_args!("{error:x?}; does this host kernel run VMPLs?"))
+}
+
 /// Runs the guest until it, or the host, comes back to VMPL0.
+///
+/// The guest can have the host take the GHCB's page while it runs, and the answer with it. So a page without a good answer counts as having come back, which
+/// is safe whenever it happens, and the guest is run next by the MSR protocol, whose answer no guest can take.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
-    with(Reason::RunGuest, |host| host.ghcb.run_vmpl(vmpl).map_err(Fatal::because(Reason::RunGuest)))
+    with(Reason::RunGuest, |host| {
+        if core::mem::take(&mut host.run_by_msr) {
+            return msr::run_vmpl(host.ghcb.hypervisor(), vmpl).map_err(Fatal::because(Reason::RunGuest));
+        }
+        host.run_by_msr = host.ghcb.run_vmpl(vmpl).is_err();
+        Ok(())
+    })
 }
 
 /// Reports from the PSP, over VMPL0's channel.

@@ -2,9 +2,9 @@
 
 use core::arch::asm;
 
-use kernel::mm::page_table::{Access, Placement, Tables};
-use kernel::mm::{Attributes, PageSize, Pages, Pvalidated, Region, RmpError};
-use snp::instr;
+use kernel::mm::page_table::{Access, DIRECT_MAP, Placement, Tables};
+use kernel::mm::{Attributes, Inaccessible, PageSize, Pages, Pvalidated, Region, RmpError};
+use snp::instr::access;
 use x86_64::VirtAddr;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr4, Cr4Flags};
@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     tables: &'static mut Tables,
     placement: Placement,
     own: u64,
+    /// GPA of the 2 MiB block that stays in the direct map.
+    held: Option<u64>,
 }
 
 impl Memory {
@@ -33,7 +35,7 @@ impl Memory {
         let root = tables.build(placement, own, &parts);
         // SAFETY: the new tables map all of the firmware where it is, code as executable, and data and this stack as writable; the guard pages are never used.
         unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-        Some(Memory { tables, placement, own })
+        Some(Memory { tables, placement, own, held: None })
     }
 
     /// Takes the firmware's page at `address` out of private use: after it, the page is the host's as soon as the host is told.
@@ -42,7 +44,7 @@ impl Memory {
     /// The page holds no Rust object, now or later.
     pub(crate) unsafe fn unvalidate_own(&mut self, address: u64) -> Result<Pvalidated, RmpError> {
         // SAFETY: mapped as private data; its contents are nobody's, as the caller says.
-        let changed = unsafe { instr::pvalidate(address, PageSize::Size4K, false) }?;
+        let changed = unsafe { access::pvalidate(address, PageSize::Size4K, false) }?;
         self.tables.set_own(self.placement, address, Access::Shared);
         tlb::flush(VirtAddr::new(address));
         Ok(changed)
@@ -51,6 +53,12 @@ impl Memory {
     /// Runs `access` while the page is in the direct map; `access` gets the address of the byte at `gpa`.
     fn with<R>(&mut self, gpa: u64, size: PageSize, access: impl FnOnce(u64) -> R) -> R {
         let page = gpa - gpa % size.bytes();
+        let block = page - page % PageSize::Size2M.bytes();
+        if self.held == Some(block) {
+            return access(DIRECT_MAP + gpa);
+        }
+        // There is one page in the direct map at a time.
+        self.release();
         let address = self.tables.open(self.placement, self.own, page, size);
         // The instruction keeps the compiler from moving accesses across the change of the tables.
         tlb::flush(VirtAddr::new_truncate(address));
@@ -61,69 +69,51 @@ impl Memory {
     }
 }
 
-/// Copies bytes in one instruction that the compiler does not see through: memory that a guest may write to meanwhile is read exactly once.
-///
-/// # Safety
-/// `len` bytes are readable at `from` and writable at `to`, and no Rust reference to the guest's side exists.
-unsafe fn copy(from: u64, to: u64, len: usize) {
-    // SAFETY: as the caller promises; the direction flag is clear by the ABI.
-    unsafe {
-        asm!("rep movsb", inout("rcx") len => _, inout("rsi") from => _, inout("rdi") to => _, options(nostack, preserves_flags));
-    }
-}
-
 impl Pages for Memory {
-    fn read(&mut self, gpa: u64, out: &mut [u8]) {
+    fn read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), Inaccessible> {
         let (to, len) = (out.as_mut_ptr() as u64, within_page(gpa, out.len()));
         // SAFETY: the bytes lie in the one page that is mapped, and `out` is ours.
-        self.with(gpa, PageSize::Size4K, |from| unsafe { copy(from, to, len) });
+        self.with(gpa, PageSize::Size4K, |from| unsafe { access::copy(to, from, len) })
     }
 
-    fn write(&mut self, gpa: u64, bytes: &[u8]) {
+    fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), Inaccessible> {
         let (from, len) = (bytes.as_ptr() as u64, within_page(gpa, bytes.len()));
         // SAFETY: the bytes lie in the one page that is mapped; `Pages`' callers write to memory that they have checked to be no Rust object's.
-        self.with(gpa, PageSize::Size4K, |to| unsafe { copy(from, to, len) });
+        self.with(gpa, PageSize::Size4K, |to| unsafe { access::copy(to, from, len) })
     }
 
-    fn exchange(&mut self, gpa: u64, value: u8) -> u8 {
-        self.with(gpa, PageSize::Size4K, |address| match core::ptr::NonNull::new(address as *mut u8) {
-            // SAFETY: the byte is mapped; guest and firmware both access it by exchange.
-            Some(byte) => unsafe { instr::exchange_byte(byte, value) },
-            None => 0,
-        })
+    fn exchange(&mut self, gpa: u64, value: u8) -> Result<u8, Inaccessible> {
+        // SAFETY: the byte is mapped; guest and firmware both access it by exchange.
+        self.with(gpa, PageSize::Size4K, |byte| unsafe { access::exchange(byte, value) })
     }
 
-    fn zero(&mut self, gpa: u64, size: PageSize) {
-        self.with(gpa, size, |address| {
-            // SAFETY: a whole page that is mapped, a multiple of 64 bytes; no Rust object lies in it.
-            unsafe {
-                asm!(
-                    "xorps {zero}, {zero}",
-                    "2:",
-                    "movaps [{at}], {zero}",
-                    "movaps [{at} + 16], {zero}",
-                    "movaps [{at} + 32], {zero}",
-                    "movaps [{at} + 48], {zero}",
-                    "add {at}, 64",
-                    "cmp {at}, {end}",
-                    "jne 2b",
-                    zero = out(xmm_reg) _,
-                    at = inout(reg) address => _,
-                    end = in(reg) address.wrapping_add(size.bytes()),
-                    options(nostack),
-                );
-            }
-        });
+    fn zero(&mut self, gpa: u64, size: PageSize) -> Result<(), Inaccessible> {
+        // SAFETY: a whole page that is mapped; no Rust object lies in it.
+        self.with(gpa, size, |start| unsafe { access::zero(start, size.bytes()) })
     }
 
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
         // SAFETY: mapped as private, aligned by `with`; the ownership map, which the caller asked, lets only pages without Rust objects come here.
-        self.with(gpa, size, |address| unsafe { instr::pvalidate(address, size, validate) })
+        self.with(gpa, size, |address| unsafe { access::pvalidate(address, size, validate) })
     }
 
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
         // SAFETY: as for `pvalidate`.
-        self.with(gpa, size, |address| unsafe { instr::rmpadjust(address, size, attributes) })
+        self.with(gpa, size, |address| unsafe { access::rmpadjust(address, size, attributes) })
+    }
+
+    fn hold(&mut self, gpa: u64) {
+        self.release();
+        let address = self.tables.open(self.placement, self.own, gpa, PageSize::Size2M);
+        tlb::flush(VirtAddr::new_truncate(address));
+        self.held = Some(gpa - gpa % PageSize::Size2M.bytes());
+    }
+
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.tables.close(held);
+            tlb::flush(VirtAddr::new_truncate(DIRECT_MAP + held));
+        }
     }
 
     fn flush(&mut self) {

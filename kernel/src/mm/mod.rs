@@ -15,7 +15,7 @@ pub mod region;
 pub mod validate;
 
 pub use region::Region;
-pub use snp::rmp::{Attributes, PageSize, Permissions, Pvalidated, RmpError, Vmpl};
+pub use snp::rmp::{Attributes, Inaccessible, PageSize, Permissions, Pvalidated, RmpError, Vmpl};
 
 /// Bytes in a page.
 pub const PAGE_SIZE: u64 = 4096;
@@ -33,31 +33,37 @@ pub const GUEST_VMPL: Vmpl = Vmpl::Vmpl2;
 /// Access to guest-physical pages, without judging: the caller has asked [`ownership::Ownership`] first.
 ///
 /// All accesses are private (with the C-bit). Implemented by the image over its direct map, and by a plain array in tests.
+///
+/// The host can take any page at any moment, also because the guest has asked it to. The access then ends where it is, as [`Inaccessible`].
 pub trait Pages {
     /// Copies from one page.
-    fn read(&mut self, gpa: u64, out: &mut [u8]);
+    fn read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), Inaccessible>;
     /// Copies to one page.
-    fn write(&mut self, gpa: u64, bytes: &[u8]);
+    fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), Inaccessible>;
     /// Exchanges one byte atomically and returns the old one.
-    fn exchange(&mut self, gpa: u64, value: u8) -> u8;
+    fn exchange(&mut self, gpa: u64, value: u8) -> Result<u8, Inaccessible>;
     /// Fills with zeros.
-    fn zero(&mut self, gpa: u64, size: PageSize);
+    fn zero(&mut self, gpa: u64, size: PageSize) -> Result<(), Inaccessible>;
     /// PVALIDATE.
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError>;
     /// RMPADJUST.
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError>;
+    /// Keeps the 2 MiB block at `gpa`, all of whose pages are to be given away, within reach until [`Pages::release`], which makes each access to it cheaper.
+    fn hold(&mut self, _gpa: u64) {}
+    /// Ends what [`Pages::hold`] began.
+    fn release(&mut self) {}
     /// Makes the CPU forget the translations, and with them the rights, that it remembers for any VMPL.
     fn flush(&mut self);
 }
 
 /// Little-endian u64 at `gpa`, which does not cross a page.
-pub fn read_u64(pages: &mut dyn Pages, gpa: u64) -> u64 {
+pub fn read_u64(pages: &mut dyn Pages, gpa: u64) -> Result<u64, Inaccessible> {
     let mut bytes = [0; 8];
-    pages.read(gpa, &mut bytes);
-    u64::from_le_bytes(bytes)
+    pages.read(gpa, &mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 /// Writes a little-endian u64 at `gpa`, which does not cross a page.
-pub fn write_u64(pages: &mut dyn Pages, gpa: u64, value: u64) {
-    pages.write(gpa, &value.to_le_bytes());
+pub fn write_u64(pages: &mut dyn Pages, gpa: u64, value: u64) -> Result<(), Inaccessible> {
+    pages.write(gpa, &value.to_le_bytes())
 }

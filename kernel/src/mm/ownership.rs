@@ -1,8 +1,11 @@
 //! Who owns each page of guest-physical memory, and whether it is validated. Every GPA that a guest names is judged by [`Ownership::owner`].
 //!
 //! A page of RAM is either in the guest's use (validated and granted to VMPL2) or not (shared with the host, or never validated): the
-//! firmware must not touch the latter, since that access would fault. One bit a page is kept, and only for 2 MiB blocks that
-//! are neither wholly the guest's nor wholly not, so that a terabyte of RAM costs 2 MiB here.
+//! firmware must not touch the latter, since that access would fault. One bit is kept for each 2 MiB block of RAM, and one for each page of
+//! the blocks that are neither wholly the guest's nor wholly not.
+//!
+//! All memory is reserved by [`Ownership::new`], within [`MAX_BLOCKS`] and [`MAX_MIXED_BLOCKS`]: no later change allocates, so none that
+//! [`Ownership::can_change`] has announced can fail.
 
 use alloc::vec::Vec;
 
@@ -15,9 +18,10 @@ use super::{LARGE_PAGE_SIZE, PAGE_SIZE, Region};
 pub const MAX_VMSAS: usize = 64;
 /// Ranges of the firmware's own.
 pub const MAX_FIRMWARE_RANGES: usize = 4;
-/// 2 MiB blocks that may be in mixed use at once; 64 bytes each.
-const MAX_MIXED_BLOCKS: usize = 16 * 1024;
-
+/// 2 MiB blocks of RAM that can be kept track of: 16 TiB, by 1 MiB of bits.
+pub const MAX_BLOCKS: usize = 8 * 1024 * 1024;
+/// 2 MiB blocks that may be in mixed use at once: 74 bytes each, thus 1.2 MiB.
+pub const MAX_MIXED_BLOCKS: usize = 16 * 1024;
 /// Pages, of either size, that are remembered as poisoned; after one more, no page that is not validated ever is again.
 pub const MAX_POISONED: usize = 64;
 
@@ -47,94 +51,112 @@ pub enum OwnershipError {
     NoRoom,
 }
 
-/// One 2 MiB block of a range of RAM.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Block {
-    AllUnvalidated,
-    AllGuest,
-    Mixed(u16),
+/// No map can be made of so much RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMap {
+    /// More than [`MAX_BLOCKS`] or too many ranges; the number is that of the blocks.
+    TooMuchRam(usize),
+    /// The heap has not as much as the map of these ranges needs.
+    Heap,
 }
 
 type Bits = [u64; 8];
 
+/// A range of RAM, and the number of its first block: blocks are counted through all ranges, so a 2 MiB block in which a range ends and another
+/// begins is two.
 struct Ram {
     region: Region,
-    blocks: Vec<Block>,
+    first: usize,
 }
 
 impl Ram {
-    fn new(region: Region) -> Result<Ram, OwnershipError> {
-        let count = usize::try_from(region.end().div_ceil(LARGE_PAGE_SIZE) - region.start() / LARGE_PAGE_SIZE)
-            .map_err(|_| OwnershipError::NoRoom)?;
-        let mut blocks = Vec::new();
-        blocks.try_reserve_exact(count).map_err(|_| OwnershipError::NoRoom)?;
-        blocks.resize(count, Block::AllUnvalidated);
-        Ok(Ram { region, blocks })
+    /// The block that holds the page at `gpa`, which the range contains.
+    fn block(&self, gpa: u64) -> usize {
+        // No range has more blocks than `usize` has numbers: `MAX_BLOCKS` was checked.
+        let within = gpa / LARGE_PAGE_SIZE - self.region.start() / LARGE_PAGE_SIZE;
+        self.first + usize::try_from(within).unwrap_or(usize::MAX - self.first)
     }
 
-    fn index(&self, gpa: u64) -> Option<usize> {
-        let blocks = (gpa / LARGE_PAGE_SIZE).checked_sub(self.region.start() / LARGE_PAGE_SIZE)?;
-        usize::try_from(blocks).ok()
+    /// The part of the range in the 2 MiB block around `gpa`, as start and end.
+    fn part(&self, gpa: u64) -> (u64, u64) {
+        let block = gpa - gpa % LARGE_PAGE_SIZE;
+        (self.region.start().max(block), self.region.end().min(block + LARGE_PAGE_SIZE))
     }
+}
 
-    fn block(&self, gpa: u64) -> Option<Block> {
-        self.blocks.get(self.index(gpa)?).copied()
-    }
+/// Where [`Ownership::change`] works: a block, which 2 MiB it is of, and whether all of it changes.
+struct Place {
+    block: usize,
+    part: (u64, u64),
+    whole: bool,
 }
 
 /// The map of all memory. There is one, behind one lock; whoever decides something by it keeps the lock until the last access is done.
 pub struct Ownership {
+    /// In ascending order.
     ram: FixedVec<Ram, MAX_RANGES>,
     firmware: FixedVec<Region, MAX_FIRMWARE_RANGES>,
     vmsas: FixedVec<u64, MAX_VMSAS>,
     poisoned: FixedVec<Region, MAX_POISONED>,
     all_poisoned: bool,
-    mixed: Vec<Bits>,
+    /// One bit a block: wholly the guest's. It does not count for blocks that are in `mixed`.
+    guest: Vec<u64>,
+    /// Blocks in mixed use, in ascending order, and where their bits are.
+    mixed: Vec<(u32, u16)>,
+    bits: Vec<Bits>,
     free: Vec<u16>,
+    max_mixed: usize,
 }
 
 impl Ownership {
-    /// A map in which all RAM is unvalidated. `ranges` have been checked against each other and `firmware`.
-    pub fn new(ranges: &[Region], firmware: &[Region]) -> Result<Ownership, OwnershipError> {
+    /// A map in which all RAM is unvalidated. `ranges` are those of [`super::memory_map::check`]: ascending, and without `firmware`.
+    pub fn new(ranges: &[Region], firmware: &[Region]) -> Result<Ownership, NoMap> {
         let mut ram = FixedVec::new();
-        for range in ranges {
-            ram.push(Ram::new(*range)?).map_err(|_| OwnershipError::NoRoom)?;
+        let mut blocks = 0_usize;
+        for region in ranges.iter().copied() {
+            let first = blocks;
+            let count = region.end().div_ceil(LARGE_PAGE_SIZE) - region.start() / LARGE_PAGE_SIZE;
+            blocks = blocks.saturating_add(usize::try_from(count).unwrap_or(usize::MAX));
+            ram.push(Ram { region, first }).map_err(|_| NoMap::TooMuchRam(blocks))?;
         }
+        if blocks > MAX_BLOCKS {
+            return Err(NoMap::TooMuchRam(blocks));
+        }
+        let max_mixed = blocks.min(MAX_MIXED_BLOCKS);
+        let mut guest = reserved(blocks.div_ceil(64))?;
+        guest.resize(blocks.div_ceil(64), 0);
         Ok(Ownership {
             ram,
-            firmware: FixedVec::from_slice(firmware).map_err(|_| OwnershipError::NoRoom)?,
+            firmware: FixedVec::from_slice(firmware).map_err(|_| NoMap::TooMuchRam(blocks))?,
             vmsas: FixedVec::new(),
             poisoned: FixedVec::new(),
             all_poisoned: false,
-            mixed: Vec::new(),
-            free: Vec::new(),
+            guest,
+            mixed: reserved(max_mixed)?,
+            bits: reserved(max_mixed)?,
+            free: reserved(max_mixed)?,
+            max_mixed,
         })
     }
 
     /// Who owns the page that the byte at `gpa` lies in.
     #[must_use]
     pub fn owner(&self, gpa: u64) -> Owner {
-        if self.firmware.iter().any(|own| own.contains(gpa)) {
-            return Owner::Firmware;
-        }
-        if self.vmsas.contains(&(gpa - gpa % PAGE_SIZE)) {
-            return Owner::Vmsa;
-        }
-        if self.poisoned.iter().any(|page| page.contains(gpa)) {
-            return Owner::Poisoned;
-        }
-        match self.ram.iter().find(|ram| ram.region.contains(gpa)) {
-            None => Owner::Unbacked,
-            Some(ram) if self.is_guest(ram, gpa) => Owner::Guest,
-            Some(_) if self.all_poisoned => Owner::Poisoned,
-            Some(_) => Owner::Unvalidated,
-        }
+        self.run(gpa).0
     }
 
     /// Whether each page of `region` is owned by `owner`.
     #[must_use]
     pub fn all(&self, region: Region, owner: Owner) -> bool {
-        region.pages().all(|page| self.owner(page) == owner)
+        let mut gpa = region.start();
+        while gpa < region.end() {
+            let (found, next) = self.run(gpa);
+            if found != owner {
+                return false;
+            }
+            gpa = next;
+        }
+        true
     }
 
     /// Every page of `region` becomes the guest's. The region may be a whole 2 MiB block or lie in one.
@@ -150,10 +172,8 @@ impl Ownership {
     /// Whether `region`, all in one 2 MiB block, could change hands: asked before the hardware is told, so that the map cannot fail after it.
     #[must_use]
     pub fn can_change(&self, region: Region) -> bool {
-        let whole = region.len() == LARGE_PAGE_SIZE && region.start().is_multiple_of(LARGE_PAGE_SIZE);
-        let mixed = |ram: &Ram| matches!(ram.block(region.start()), Some(Block::Mixed(_)));
-        let room = whole || !self.free.is_empty() || self.mixed.len() < MAX_MIXED_BLOCKS;
-        self.ram.iter().any(|ram| ram.region.covers(region) && (room || mixed(ram)))
+        let room = self.mixed.len() < self.max_mixed;
+        self.place(region).is_ok_and(|place| place.whole || room || self.slot(place.block).is_some())
     }
 
     /// The page is nobody's from here on. This cannot fail: when there is no room to remember it, its like is refused altogether.
@@ -186,101 +206,144 @@ impl Ownership {
         Ok(())
     }
 
-    /// Pages that are the guest's, VMSAs included.
-    #[must_use]
-    pub fn guest_pages(&self) -> u64 {
-        let in_ram = |ram: &Ram| ram.region.pages().filter(|page| self.is_guest(ram, *page)).count() as u64;
-        self.ram.iter().map(in_ram).sum()
+    /// No block that is whole now may come into mixed use.
+    #[cfg(test)]
+    pub(crate) fn fill_up(&mut self) {
+        self.max_mixed = 0;
     }
 
-    fn is_guest(&self, ram: &Ram, gpa: u64) -> bool {
-        match ram.block(gpa) {
-            Some(Block::AllGuest) => true,
-            Some(Block::Mixed(at)) => self.mixed.get(usize::from(at)).is_some_and(|bits| bit(bits, gpa)),
-            Some(Block::AllUnvalidated) | None => false,
+    /// The owner of the page around `gpa`, and a GPA up to which all pages are that owner's.
+    fn run(&self, gpa: u64) -> (Owner, u64) {
+        let page = gpa - gpa % PAGE_SIZE;
+        let next = page.saturating_add(PAGE_SIZE);
+        if let Some(own) = self.firmware.iter().find(|own| own.contains(page)) {
+            return (Owner::Firmware, own.end());
         }
+        if self.vmsas.contains(&page) {
+            return (Owner::Vmsa, next);
+        }
+        if self.poisoned.iter().any(|region| region.contains(page)) {
+            return (Owner::Poisoned, next);
+        }
+        let Some(ram) = self.ram_of(page) else { return (Owner::Unbacked, next) };
+        let block = ram.block(page);
+        if let Some(bits) = self.slot(block).and_then(|slot| self.bits.get(slot)) {
+            return (self.owner_of(bit(bits, page)), next);
+        }
+        // Up to the end of the block, or a page in it that is another's.
+        let regions = self.firmware.iter().chain(&self.poisoned);
+        let others = self.vmsas.iter().copied().chain(regions.map(|other| other.start()));
+        let end = others.filter(|other| *other > page).fold(ram.part(page).1, u64::min);
+        (self.owner_of(self.is_guest(block)), end)
+    }
+
+    const fn owner_of(&self, guest: bool) -> Owner {
+        match guest {
+            true => Owner::Guest,
+            false if self.all_poisoned => Owner::Poisoned,
+            false => Owner::Unvalidated,
+        }
+    }
+
+    fn ram_of(&self, gpa: u64) -> Option<&Ram> {
+        let above = self.ram.partition_point(|ram| ram.region.start() <= gpa);
+        self.ram.get(above.checked_sub(1)?).filter(|ram| ram.region.contains(gpa))
+    }
+
+    fn is_guest(&self, block: usize) -> bool {
+        self.guest.get(block / 64).is_some_and(|word| word >> (block % 64) & 1 != 0)
+    }
+
+    fn set_guest(&mut self, block: usize, guest: bool) {
+        if let Some(word) = self.guest.get_mut(block / 64) {
+            *word = *word & !(1 << (block % 64)) | u64::from(guest) << (block % 64);
+        }
+    }
+
+    /// Where the block is, or would be, in `mixed`.
+    fn search(&self, block: usize) -> Result<usize, usize> {
+        self.mixed.binary_search_by(|(number, _)| (*number as usize).cmp(&block))
+    }
+
+    /// Where the bits of the block's pages are, if it is in mixed use.
+    fn slot(&self, block: usize) -> Option<usize> {
+        let at = self.search(block).ok()?;
+        self.mixed.get(at).map(|(_, slot)| usize::from(*slot))
     }
 
     fn change(&mut self, region: Region, from: Owner, to_guest: bool) -> Result<(), OwnershipError> {
-        let one_block = region.start() / LARGE_PAGE_SIZE == (region.end() - 1) / LARGE_PAGE_SIZE;
-        if !one_block || !self.all(region, from) {
+        let place = self.place(region)?;
+        if !self.all(region, from) {
             return Err(OwnershipError::State);
         }
-        let (at, index, whole) = self.locate(region)?;
-        let wanted = if to_guest { Block::AllGuest } else { Block::AllUnvalidated };
-        let slot = match self.block_mut(at, index)? {
-            Block::Mixed(slot) => *slot,
-            block if whole => {
-                *block = wanted;
-                return Ok(());
-            }
-            _ => self.split(at, index)?,
-        };
-        let bits = self.mixed.get_mut(usize::from(slot)).ok_or(OwnershipError::State)?;
+        if place.whole {
+            self.set_guest(place.block, to_guest);
+            self.unmix(place.block);
+            return Ok(());
+        }
+        let slot = self.mix(place.block)?;
+        let bits = self.bits.get_mut(slot).ok_or(OwnershipError::State)?;
         for page in region.pages() {
             set_bit(bits, page, to_guest);
         }
-        self.merge(at, index, slot)
-    }
-
-    /// The range of RAM, the block in it, and whether the region is all of that block.
-    fn locate(&self, region: Region) -> Result<(usize, usize, bool), OwnershipError> {
-        let covers = |ram: &Ram| ram.region.covers(region);
-        let at = self.ram.iter().position(covers).ok_or(OwnershipError::State)?;
-        let ram = self.ram.get(at).ok_or(OwnershipError::State)?;
-        let index = ram.index(region.start()).ok_or(OwnershipError::State)?;
-        let block = region.start() - region.start() % LARGE_PAGE_SIZE;
-        let whole = region.start() == ram.region.start().max(block)
-            && region.end() == ram.region.end().min(block + LARGE_PAGE_SIZE);
-        Ok((at, index, whole))
-    }
-
-    fn block_mut(&mut self, at: usize, index: usize) -> Result<&mut Block, OwnershipError> {
-        self.ram.get_mut(at).and_then(|ram| ram.blocks.get_mut(index)).ok_or(OwnershipError::State)
-    }
-
-    /// Gives the block its own bits, with the state that it had as a whole.
-    fn split(&mut self, at: usize, index: usize) -> Result<u16, OwnershipError> {
-        let was_guest = *self.block_mut(at, index)? == Block::AllGuest;
-        let bits = if was_guest { [u64::MAX; 8] } else { [0; 8] };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                *self.mixed.get_mut(usize::from(slot)).ok_or(OwnershipError::State)? = bits;
-                slot
-            }
-            None => self.push_bits(bits)?,
-        };
-        *self.block_mut(at, index)? = Block::Mixed(slot);
-        Ok(slot)
-    }
-
-    fn push_bits(&mut self, bits: Bits) -> Result<u16, OwnershipError> {
-        if self.mixed.len() >= MAX_MIXED_BLOCKS {
-            return Err(OwnershipError::NoRoom);
-        }
-        let slot = u16::try_from(self.mixed.len()).map_err(|_| OwnershipError::NoRoom)?;
-        self.mixed.try_reserve(1).map_err(|_| OwnershipError::NoRoom)?;
-        self.free.try_reserve(self.mixed.len() + 1).map_err(|_| OwnershipError::NoRoom)?;
-        self.mixed.push(bits);
-        Ok(slot)
-    }
-
-    /// A block whose pages are all alike needs no bits of its own.
-    fn merge(&mut self, at: usize, index: usize, slot: u16) -> Result<(), OwnershipError> {
-        let bits = *self.mixed.get(usize::from(slot)).ok_or(OwnershipError::State)?;
-        let ram = self.ram.get(at).ok_or(OwnershipError::State)?;
-        let block = (ram.region.start() / LARGE_PAGE_SIZE + index as u64) * LARGE_PAGE_SIZE;
-        let start = ram.region.start().max(block);
-        let end = ram.region.end().min(block + LARGE_PAGE_SIZE);
-        let mut pages = (start / PAGE_SIZE..end / PAGE_SIZE).map(|page| bit(&bits, page * PAGE_SIZE));
-        let first = pages.next().ok_or(OwnershipError::State)?;
-        if pages.all(|page| page == first) {
-            *self.block_mut(at, index)? = if first { Block::AllGuest } else { Block::AllUnvalidated };
-            // Room was reserved when the bits were made.
-            self.free.push(slot);
+        let (start, end) = place.part;
+        let alike = (start..end).step_by(super::PAGE).all(|page| bit(bits, page) == to_guest);
+        if alike {
+            self.set_guest(place.block, to_guest);
+            self.unmix(place.block);
         }
         Ok(())
     }
+
+    /// The block that `region` lies in.
+    fn place(&self, region: Region) -> Result<Place, OwnershipError> {
+        let ram = self.ram_of(region.start()).ok_or(OwnershipError::State)?;
+        let (start, end) = ram.part(region.start());
+        if region.end() > end {
+            return Err(OwnershipError::State);
+        }
+        let whole = (start, end) == (region.start(), region.end());
+        Ok(Place { block: ram.block(region.start()), part: (start, end), whole })
+    }
+
+    /// Gives the block bits of its own, with the state that it had as a whole. Nothing allocates: `new` has reserved the room.
+    fn mix(&mut self, block: usize) -> Result<usize, OwnershipError> {
+        let at = match self.search(block) {
+            Ok(_) => return self.slot(block).ok_or(OwnershipError::State),
+            Err(at) => at,
+        };
+        let number = u32::try_from(block).map_err(|_| OwnershipError::NoRoom)?;
+        if self.mixed.len() >= self.max_mixed {
+            return Err(OwnershipError::NoRoom);
+        }
+        let bits = if self.is_guest(block) { [u64::MAX; 8] } else { [0; 8] };
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                let slot = u16::try_from(self.bits.len()).map_err(|_| OwnershipError::NoRoom)?;
+                self.bits.push(bits);
+                slot
+            }
+        };
+        *self.bits.get_mut(usize::from(slot)).ok_or(OwnershipError::State)? = bits;
+        self.mixed.insert(at, (number, slot));
+        Ok(usize::from(slot))
+    }
+
+    /// A block whose pages are all alike needs no bits of its own.
+    fn unmix(&mut self, block: usize) {
+        if let Ok(at) = self.search(block) {
+            let (_, slot) = self.mixed.remove(at);
+            self.free.push(slot);
+        }
+    }
+}
+
+/// Room for `count` values, and no more.
+fn reserved<T>(count: usize) -> Result<Vec<T>, NoMap> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count).map_err(|_| NoMap::Heap)?;
+    Ok(room)
 }
 
 fn position(gpa: u64) -> (usize, u32) {
@@ -353,7 +416,7 @@ mod tests {
                 map.give(region(page, page + PAGE_SIZE)).unwrap();
             }
             map.take(region(0x40_0000, 0x60_0000)).unwrap();
-            assert_eq!((map.mixed.len(), map.free.len()), (1, 1), "round {round}");
+            assert_eq!((map.mixed.len(), map.bits.len(), map.free.len()), (0, 1, 1), "round {round}");
         }
         // The last page of RAM is a block of one page.
         map.give(region(0x100_0000, 0x100_1000)).unwrap();
@@ -432,9 +495,91 @@ mod tests {
                 }
             }
         }
-        assert_eq!(map.guest_pages(), model.len() as u64);
         for page in region(0, 0x110_0000).pages() {
             assert_eq!(map.owner(page) == Owner::Guest, model.contains(&page));
         }
+    }
+
+    const GIB: u64 = 1 << 30;
+    const TIB: u64 = 1 << 40;
+
+    /// What the map has on the heap, by capacity.
+    fn bytes(map: &Ownership) -> usize {
+        map.guest.capacity() * 8 + map.mixed.capacity() * 8 + map.bits.capacity() * 64 + map.free.capacity() * 2
+    }
+
+    #[test]
+    fn the_map_has_a_budget_that_is_checked_before() {
+        let of = |end| Ownership::new(&[region(4 * GIB, end)], &[]);
+        // 2.45 TiB; the most; one block more; all that can be addressed.
+        let most = 4 * GIB + 16 * TIB;
+        assert!(bytes(&of(4 * GIB + 659_013_632 * 4096).unwrap()) < 1_500_000);
+        assert!(bytes(&of(most).unwrap()) <= 2_300_000);
+        assert_eq!(of(most + PAGE_SIZE).err(), Some(NoMap::TooMuchRam(MAX_BLOCKS + 1)));
+        assert_eq!(of(1 << 47).err(), Some(NoMap::TooMuchRam((1 << 26) - 2048)));
+    }
+
+    #[test]
+    fn a_change_that_was_announced_neither_fails_nor_allocates() {
+        // More blocks than can be mixed.
+        let end = (MAX_MIXED_BLOCKS as u64 + 8) * LARGE_PAGE_SIZE;
+        let mut map = Ownership::new(&[region(0, end)], &[]).unwrap();
+        let before = bytes(&map);
+        let block = |number: u64| region(number * LARGE_PAGE_SIZE, (number + 1) * LARGE_PAGE_SIZE);
+        let first = |number: u64| region(number * LARGE_PAGE_SIZE, number * LARGE_PAGE_SIZE + PAGE_SIZE);
+        // Backwards, so that each goes to the front of the list.
+        for number in (8..MAX_MIXED_BLOCKS as u64 + 8).rev() {
+            assert!(map.can_change(first(number)));
+            map.give(first(number)).unwrap();
+        }
+        // No room for one more: that is said before, and a whole block or one that is mixed already can change.
+        assert!(!map.can_change(first(0)));
+        assert_eq!(map.give(first(0)), Err(OwnershipError::NoRoom));
+        assert_eq!(map.owner(0), Owner::Unvalidated);
+        assert!(map.can_change(block(0)) && map.can_change(first(8)));
+        map.give(block(0)).unwrap();
+        map.take(first(8)).unwrap();
+        assert!(map.can_change(first(1)));
+        map.give(first(1)).unwrap();
+        assert_eq!(bytes(&map), before);
+    }
+
+    #[test]
+    fn two_ranges_in_one_block_are_two_blocks() {
+        let mut map = map();
+        map.give(region(0, 0xa_0000)).unwrap();
+        assert_eq!((map.owner(0), map.owner(0x10_0000)), (Owner::Guest, Owner::Unvalidated));
+        map.give(region(0x10_0000, 0x20_0000)).unwrap();
+        map.take(region(0, 0xa_0000)).unwrap();
+        assert_eq!((map.owner(0), map.owner(0x10_0000)), (Owner::Unvalidated, Owner::Guest));
+        assert!(map.mixed.is_empty() && map.bits.is_empty());
+    }
+
+    #[test]
+    fn the_firmware_amid_ram_is_the_firmwares() {
+        let own = region(0x80_0000_0000, 0x80_0080_0000);
+        let ram = [region(4 * GIB, own.start()), region(own.end(), TIB)];
+        let mut map = Ownership::new(&ram, &[own]).unwrap();
+        for range in ram {
+            let (first, last) = (range.start(), range.end() - LARGE_PAGE_SIZE);
+            map.give(region(first, first + LARGE_PAGE_SIZE)).unwrap();
+            map.give(region(last, last + LARGE_PAGE_SIZE)).unwrap();
+        }
+        assert_eq!(map.owner(own.start() - 1), Owner::Guest);
+        assert!(map.all(own, Owner::Firmware));
+        assert_eq!(map.owner(own.end()), Owner::Guest);
+        assert!(!map.can_change(region(own.start(), own.start() + PAGE_SIZE)));
+        assert!(!map.all(region(own.start() - PAGE_SIZE, own.end()), Owner::Guest));
+    }
+
+    #[test]
+    fn a_vmsa_is_seen_in_a_block_that_is_wholly_the_guests() {
+        let mut map = map();
+        map.give(region(0x20_0000, 0x40_0000)).unwrap();
+        map.make_vmsa(0x30_0000).unwrap();
+        assert!(map.all(region(0x20_0000, 0x30_0000), Owner::Guest));
+        assert!(map.all(region(0x30_1000, 0x40_0000), Owner::Guest));
+        assert!(!map.all(region(0x20_0000, 0x40_0000), Owner::Guest));
+        assert_eq!(map.take(region(0x20_0000, 0x40_0000)), Err(OwnershipError::State));
     }
 }

@@ -74,6 +74,15 @@ impl Region {
         self.start < other.end && other.start < self.end
     }
 
+    /// What is left of the region without `hole`: the parts below and above it.
+    #[must_use]
+    pub fn without(self, hole: Region) -> [Option<Region>; 2] {
+        if !self.overlaps(hole) {
+            return [Some(self), None];
+        }
+        [Region::new(self.start, hole.start), Region::new(hole.end, self.end)]
+    }
+
     /// The GPAs of the pages.
     pub fn pages(self) -> impl Iterator<Item = u64> {
         (self.start / PAGE_SIZE..self.end / PAGE_SIZE).map(|page| page * PAGE_SIZE)
@@ -101,6 +110,18 @@ mod tests {
         let region = Region::covering(0x1fff, 2).unwrap();
         assert_eq!((region.start(), region.end()), (0x1000, 0x3000));
         assert_eq!(region.pages().collect::<std::vec::Vec<_>>(), [0x1000, 0x2000]);
+    }
+
+    #[test]
+    fn a_hole_leaves_what_is_below_and_above_it() {
+        let region = |start, end| Region::new(start, end);
+        let all = Region::new(0x1000, 0x5000).unwrap();
+        let without = |start, end| all.without(Region::new(start, end).unwrap());
+        assert_eq!(without(0x2000, 0x3000), [region(0x1000, 0x2000), region(0x3000, 0x5000)]);
+        assert_eq!(without(0, 0x2000), [None, region(0x2000, 0x5000)]);
+        assert_eq!(without(0x4000, 0x6000), [region(0x1000, 0x4000), None]);
+        assert_eq!(without(0, 0x8000), [None, None]);
+        assert_eq!(without(0x5000, 0x6000), [Some(all), None]);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use super::ownership::{Ownership, OwnershipError};
 use super::{
-    Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region,
-    RmpError, Vmpl,
+    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
+    Region, RmpError, Vmpl,
 };
 
 /// Why the guest's memory cannot be made ready at boot. Each ends the boot.
@@ -20,6 +20,8 @@ pub enum BootError {
     Rmpadjust(u64, RmpError),
     /// The ownership map refused this GPA.
     Map(u64, OwnershipError),
+    /// The host took the page at this GPA.
+    Inaccessible(u64),
 }
 
 /// Validates, zeroes and grants to the guest every page of `region`, 2 MiB at a time where the host backs it so.
@@ -28,8 +30,13 @@ pub fn give_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -
     while gpa < region.end() {
         let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(region.end());
         let block = Region::new(gpa, next).ok_or(BootError::Map(gpa, OwnershipError::State))?;
-        if block.len() != LARGE_PAGE_SIZE || !give_large(pages, gpa)? {
+        if block.len() != LARGE_PAGE_SIZE {
             give_small(pages, block)?;
+        } else if !give_large(pages, gpa)? {
+            pages.hold(gpa);
+            let given = give_small(pages, block);
+            pages.release();
+            given?;
         }
         map.give(block).map_err(|error| BootError::Map(gpa, error))?;
         gpa = next;
@@ -55,7 +62,7 @@ fn give_large(pages: &mut dyn Pages, gpa: u64) -> Result<bool, BootError> {
         Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
         Ok(Pvalidated::Changed) => (),
     }
-    pages.zero(gpa, PageSize::Size2M);
+    pages.zero(gpa, PageSize::Size2M).map_err(|Inaccessible| BootError::Inaccessible(gpa))?;
     match grant(pages, gpa, PageSize::Size2M) {
         Ok(()) => Ok(true),
         Err(RmpError::SizeMismatch) => {
@@ -75,7 +82,7 @@ fn give_small(pages: &mut dyn Pages, block: Region) -> Result<(), BootError> {
             Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
             Ok(Pvalidated::Changed) => (),
         }
-        pages.zero(gpa, PageSize::Size4K);
+        pages.zero(gpa, PageSize::Size4K).map_err(|Inaccessible| BootError::Inaccessible(gpa))?;
         grant(pages, gpa, PageSize::Size4K).map_err(|failure| BootError::Rmpadjust(gpa, failure))?;
     }
     Ok(())
@@ -145,7 +152,7 @@ mod tests {
         machine.launch(0x10_0000, b"payload");
         grant_region(&mut machine, &mut map, Region::new(0x10_0000, 0x10_1000).unwrap()).unwrap();
         let mut bytes = [0; 7];
-        machine.read(0x10_0000, &mut bytes);
+        machine.read(0x10_0000, &mut bytes).unwrap();
         assert_eq!((&bytes, map.owner(GIVEN)), (b"payload", Owner::Guest));
     }
 }

@@ -44,7 +44,8 @@ fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_
 /// All of both calls that is alike.
 ///
 /// - `INVALID_PARAMETER`: an operation or nonce that is not in one page of the guest's; a reserved field that is not zero; a service or manifest version that
-///   does not exist; a buffer that is too small (then the registers say what is needed), or not all the guest's memory
+///   does not exist; a buffer that is too small (then the registers say what is needed), or not all the guest's memory; a page of any of these that is
+///   inaccessible: report, manifest and certificates are written in this order, up to that page
 /// - `BUSY`: the host was busy all the time
 /// - `0x80001000`: no report from the PSP
 fn attest(

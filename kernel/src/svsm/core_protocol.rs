@@ -12,7 +12,7 @@ use super::{Machine, Registers, find};
 use crate::guest::Claim;
 use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
-use crate::mm::{Attributes, GUEST_VMPL, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region};
+use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region};
 
 /// Whether a vCPU can be told to forget the translations that it remembers. While it cannot, there is one vCPU: another one could go on writing to
 /// a page whose rights [`revoke`] has taken, between the judgement of a register state and RMPADJUST (docs/decisions.md).
@@ -42,14 +42,19 @@ fn query_protocol(query: ProtocolQuery) -> u64 {
     find(query.protocol).map_or(0, |protocol| query.answer(protocol.min_version, protocol.max_version))
 }
 
+/// A page that the host has taken, whoever asked it to.
+const fn inaccessible(_: Inaccessible) -> ResultCode {
+    ResultCode::INVALID_ADDRESS
+}
+
 /// The caller's next calls come through another page.
 ///
 /// - `INVALID_PARAMETER`: not page aligned
-/// - `INVALID_ADDRESS`: not the guest's
+/// - `INVALID_ADDRESS`: not the guest's, or inaccessible; the calling area is what it was
 fn remap_calling_area(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let page = page_of_the_guest(machine.map, gpa)?;
     // A pending byte that stood there by accident would be a call that nobody made.
-    machine.pages.exchange(page, 0);
+    machine.pages.exchange(page, 0).map_err(inaccessible)?;
     machine.vcpu.calling_area = page;
     Ok(())
 }
@@ -64,7 +69,8 @@ fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
 
 /// Validates and invalidates the pages of a list in order. `next` in the guest's list is moved on to the first entry that was not done.
 ///
-/// - `INVALID_ADDRESS`: a list that is not aligned to 8 or not the guest's; an entry whose page is not the guest's RAM
+/// - `INVALID_ADDRESS`: a list that is not aligned to 8 or not the guest's; an entry whose page is not the guest's RAM; one of these that is inaccessible.
+///   Where that is the list, when `next` is to be written, the entries have been done all the same
 /// - `INVALID_PARAMETER`: a head with no entry left, with more than its page can hold, or with reserved bits; an entry that is malformed
 /// - `0x80001006`: a 2 MiB page of which parts are validated and parts not
 /// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that; or the CPU says so and the firmware does not: from then
@@ -146,7 +152,9 @@ fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -
         Pvalidated::Changed => (),
         Pvalidated::Unchanged => return poisoned(machine, region, ResultCode::FAIL_UNCHANGED),
     }
-    machine.pages.zero(gpa, entry.size);
+    if let Err(error) = machine.pages.zero(gpa, entry.size) {
+        return poisoned(machine, region, inaccessible(error));
+    }
     match each(region, entry.size, |page, size| grant(machine.pages, page, size)) {
         Ok(()) => machine.map.give(region).map_err(map_failed),
         Err(error) => poisoned(machine, region, ResultCode::from_rmp(error)),
@@ -198,7 +206,8 @@ const fn map_failed(error: OwnershipError) -> ResultCode {
 ///
 /// The order is the point: the guest loses the page first, then its contents are judged, then it becomes a VMSA (GU-04).
 ///
-/// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB boundary, where hardware fails
+/// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB boundary, where hardware fails, or that is
+///   inaccessible
 /// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too many vCPUs
 fn create_vcpu(machine: &mut Machine<'_>, vmsa: u64, calling_area: u64) -> Result<(), ResultCode> {
     let invalid = |_| ResultCode::INVALID_ADDRESS;
@@ -221,7 +230,7 @@ fn create_vcpu(machine: &mut Machine<'_>, vmsa: u64, calling_area: u64) -> Resul
 
 fn turn_into_vmsa(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let mut vmsa = Vmsa::new_zeroed();
-    machine.pages.read(gpa, vmsa.as_mut_bytes());
+    machine.pages.read(gpa, vmsa.as_mut_bytes()).map_err(inaccessible)?;
     let judged = vmsa.check_offered(GUEST_VMPL, machine.vcpu.sev_features);
     judged.map_err(|_| ResultCode::INVALID_PARAMETER)?;
     machine.pages.rmpadjust(gpa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)).map_err(ResultCode::from_rmp)?;
@@ -232,17 +241,18 @@ fn turn_into_vmsa(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode>
 ///
 /// - `INVALID_PARAMETER`: no VMSA of CREATE_VCPU's, the caller's own included
 /// - `0x80001003`: the vCPU is running
+/// - `INVALID_ADDRESS`: the page is inaccessible; it is nobody's then
 fn delete_vcpu(machine: &mut Machine<'_>, vmsa: u64) -> Result<(), ResultCode> {
     if !vmsa.is_multiple_of(PAGE_SIZE) || machine.map.owner(vmsa) != Owner::Vmsa || vmsa == machine.vcpu.vmsa {
         return Err(ResultCode::INVALID_PARAMETER);
     }
     // Without EFER.SVME no CPU can begin to run it; RMPADJUST refuses while one still does, and then it may go on.
-    set_runnable(machine.pages, vmsa, false);
+    set_runnable(machine.pages, vmsa, false).map_err(inaccessible)?;
     if let Err(error) = revoke(machine.pages, vmsa, PageSize::Size4K) {
-        set_runnable(machine.pages, vmsa, true);
+        set_runnable(machine.pages, vmsa, true).map_err(inaccessible)?;
         return Err(if error == snp::rmp::RmpError::InUse { FAIL_INUSE } else { ResultCode::from_rmp(error) });
     }
-    machine.pages.zero(vmsa, PageSize::Size4K);
+    machine.pages.zero(vmsa, PageSize::Size4K).map_err(inaccessible)?;
     grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
     machine.map.unmake_vmsa(vmsa).map_err(map_failed)
 }
@@ -264,6 +274,7 @@ mod tests {
     const UNSUPPORTED_CALL: u64 = 0x8000_0002;
     const INVALID_ADDRESS: u64 = 0x8000_0003;
     const INVALID_PARAMETER: u64 = 0x8000_0005;
+    const BUSY: u64 = 0x8000_0007;
     const UNCHANGED: u64 = 0x8000_1010;
     const LIST: u64 = GIVEN + 0x5000;
 
@@ -366,6 +377,21 @@ mod tests {
         assert_eq!(scene.machine.bytes(page, 4), b"kept");
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE]), (UNCHANGED, 0));
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | IGNORE]), (0, 1));
+    }
+
+    /// The map is asked before the CPU is told, so the two never disagree.
+    #[test]
+    fn without_room_in_the_map_no_page_is_touched() {
+        let mut scene = Scene::new();
+        scene.map.fill_up();
+        let whole = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
+        let before = scene.machine.states();
+        assert_eq!(pvalidate(&mut scene, &[whole + 0x3000]), (BUSY, 0));
+        assert!(scene.machine.states() == before, "a page changed its state");
+        assert_eq!(scene.map.owner(whole + 0x3000), Owner::Guest);
+        // A block that changes as a whole needs none, nor does one that is in mixed use.
+        assert_eq!(pvalidate(&mut scene, &[whole | LARGE]), (0, 1));
+        assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE + 0x1000]), (0, 1));
     }
 
     /// MM-01: the CPU says "valid already" of a page that the map knows as invalid.
@@ -528,6 +554,32 @@ mod tests {
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0);
         scene.machine.assert_granted_zeroed(NEW_VMSA);
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, INVALID_PARAMETER, "twice");
+    }
+
+    #[test]
+    fn a_register_state_that_the_host_takes_at_any_access_is_a_refusal() {
+        let mut outcomes = Vec::new();
+        for accesses in 0..12 {
+            let mut scene = Scene::new();
+            scene.machine.place(NEW_VMSA, offered().as_bytes());
+            scene.machine.taken = Some((NEW_VMSA, accesses));
+            outcomes.push(create(&mut scene, NEW_VMSA, NEW_AREA));
+        }
+        let refused = outcomes.iter().take_while(|code| **code == INVALID_ADDRESS).count();
+        assert!((3..12).contains(&refused) && outcomes[refused..].iter().all(|code| *code == 0), "{outcomes:x?}");
+    }
+
+    /// What was validated and has gone may come back, valid, behind a page that is validated later (MM-01).
+    #[test]
+    fn a_page_that_is_gone_amid_its_validation_is_poisoned() {
+        for accesses in 1..3 {
+            let mut scene = Scene::new();
+            scene.machine.taken = Some((SHARED_PAGE, accesses));
+            assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | 4]), (INVALID_ADDRESS, 0));
+            assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Poisoned);
+            scene.machine.taken = None;
+            assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | 4]), (INVALID_ADDRESS, 0), "never again");
+        }
     }
 
     #[test]

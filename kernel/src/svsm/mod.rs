@@ -99,7 +99,10 @@ pub fn serve(machine: &mut Machine<'_>, registers: &mut Registers) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scene, forbidden_gpas};
+    use crate::testing::{GIVEN, OTHER_VMSA, SHARED_PAGE, Scene, forbidden_gpas};
+    use snp::vmsa::Vmsa;
+    use std::vec::Vec;
+    use zerocopy::IntoBytes;
 
     /// GU-01 asks for 20,000 cases: the calls' address fields with the bytes that each names, and at which of them the handlers' tests try
     /// every forbidden address.
@@ -129,5 +132,78 @@ mod tests {
                 assert_eq!(after, Registers { rax: 0x8000_0002, rcx: 1, rdx: 2, r8: 3, r9: 4 });
             }
         }
+    }
+
+    const LIST: u64 = GIVEN + 0x5000;
+    const PAGE: u64 = GIVEN + 0x9000;
+    const BUFFER: u64 = GIVEN + 0xa800;
+    const OPERATION: u64 = GIVEN + 0x1_0000;
+
+    fn attestation() -> Vec<u8> {
+        let buffer = |gpa: u64, size: u64| gpa.to_le_bytes().into_iter().chain(size.to_le_bytes());
+        buffer(OPERATION + 0x1000, 4096)
+            .chain(buffer(OPERATION + 0x2000, 64))
+            .chain(buffer(OPERATION + 0x3000, 4096))
+            .chain(buffer(OPERATION + 0x4000, 4096))
+            .collect()
+    }
+
+    /// A call, what it finds in memory, the pages that it reaches, and the code for a page that is gone.
+    type Taken = (u64, [u64; 2], Vec<(u64, Vec<u8>)>, Vec<u64>, u64);
+
+    fn calls() -> Vec<Taken> {
+        let mut vmsa = Vmsa::real_mode(crate::mm::GUEST_VMPL, 1, 0xffff_fff0);
+        vmsa.set_runnable(true);
+        let list = |entry: u64| [[1, 0, 0, 0, 0, 0, 0, 0], entry.to_le_bytes()].concat();
+        let command = [&[8, 0, 0, 0, 0, 12, 0, 0, 0][..], &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8]].concat();
+        let mailbox = [BUFFER - 0x800, BUFFER + 0x800];
+        let operation = (0..5).map(|page| OPERATION + page * 0x1000).collect();
+        vec![
+            (0, [PAGE, 0], vec![], vec![PAGE], 0x8000_0003),
+            (1, [LIST, 0], vec![(LIST, list(PAGE))], vec![LIST, PAGE], 0x8000_0003),
+            (1, [LIST, 0], vec![(LIST, list(SHARED_PAGE | 4))], vec![LIST, SHARED_PAGE], 0x8000_0003),
+            (2, [PAGE, BUFFER & !0xfff], vec![(PAGE, vmsa.as_bytes().to_vec())], vec![PAGE], 0x8000_0002),
+            (3, [OTHER_VMSA, 0], vec![], vec![OTHER_VMSA], 0x8000_0003),
+            (1 << 32, [OPERATION, 0], vec![(OPERATION, attestation())], operation, 0x8000_0005),
+            (2 << 32 | 1, [BUFFER, 0], vec![(BUFFER, command)], mailbox.to_vec(), 0x8000_0005),
+        ]
+    }
+
+    /// The host takes each page that a call reaches, before each of the call's accesses to it: the call is refused with the documented code, and the next
+    /// one is served. A page is never the guest's in the map and validated without having been zeroed.
+    #[test]
+    fn a_page_that_the_host_takes_at_any_access_is_a_refusal() {
+        let (mut refused, mut served) = (0, 0);
+        for (rax, [rcx, rdx], memory, pages, code) in calls() {
+            for page in pages {
+                for accesses in 0..12 {
+                    let mut scene = Scene::new();
+                    memory.iter().for_each(|(gpa, bytes)| scene.machine.place(*gpa, bytes));
+                    scene.machine.taken = Some((page, accesses));
+                    match scene.call(rax, [rcx, rdx, 1, 0]).rax {
+                        0 => served += 1,
+                        other => {
+                            assert_eq!(other, code, "call {rax:#x}, page {page:#x}, after {accesses} accesses");
+                            refused += 1;
+                        }
+                    }
+                    assert_eq!(scene.call(2 << 32, [0; 4]).rax, 0, "the next call");
+                }
+            }
+        }
+        assert!(refused >= 30 && served >= 30, "{refused} refused, {served} served");
+    }
+
+    /// Half of the mailbox is gone when the response is written: the command has been executed, and the first half of the response is there.
+    #[test]
+    fn a_response_is_written_up_to_the_page_that_is_gone() {
+        let mut scene = Scene::new();
+        let at = BUFFER + 0x7fa;
+        scene.machine.place(at, &[8, 0, 0, 0, 0, 12, 0, 0, 0, 0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8]);
+        scene.machine.taken = Some((BUFFER + 0x800, 1));
+        assert_eq!(scene.call(2 << 32 | 1, [at, 0, 0, 0]).rax, 0x8000_0005);
+        assert_eq!(scene.tpm.calls, 1);
+        assert_eq!(scene.machine.bytes(at, 6), [14, 0, 0, 0, 0x80, 1]);
+        assert_eq!(scene.machine.bytes(at + 6, 4), [0, 0, 0, 0x80], "the command's bytes");
     }
 }

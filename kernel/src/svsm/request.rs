@@ -7,15 +7,18 @@ use snp::vmsa::{EFER_SVME, Vmsa};
 
 use super::{Machine, Registers, serve};
 use crate::mm::ownership::Owner;
-use crate::mm::{Pages, read_u64, write_u64};
+use crate::mm::{Inaccessible, Pages, read_u64, write_u64};
 
 /// Why the guest is run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// It made a call, which was served.
     Served,
-    /// It made none: the host came back on its own, the guest asked for something else, or the calling area says that nothing is pending.
+    /// It made none: the host came back on its own, the guest asked for something else, or the calling area says that nothing is pending. A calling
+    /// area that the host has taken says nothing: its vCPU's calls are not taken any more, and it runs on.
     NoCall,
+    /// Its register state is inaccessible, and with it the vCPU can neither be served nor run.
+    Lost,
 }
 
 /// Serves the call that the calling vCPU may have made.
@@ -24,32 +27,38 @@ pub enum Stop {
 /// in one exchange (so that no call is served twice, or at the host's will). While the register state is looked at, EFER.SVME is clear in it,
 /// and no CPU can run it.
 pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
+    look_and_serve(machine).unwrap_or(Stop::Lost)
+}
+
+fn look_and_serve(machine: &mut Machine<'_>) -> Result<Stop, Inaccessible> {
     let vmsa = machine.vcpu.vmsa;
-    set_runnable(machine.pages, vmsa, false);
-    let stop = if is_call(machine) {
-        let mut registers = read_registers(machine.pages, vmsa);
+    set_runnable(machine.pages, vmsa, false)?;
+    let stop = if is_call(machine)? {
+        let mut registers = read_registers(machine.pages, vmsa)?;
         serve(machine, &mut registers);
-        write_registers(machine.pages, vmsa, &registers);
+        write_registers(machine.pages, vmsa, &registers)?;
         Stop::Served
     } else {
         Stop::NoCall
     };
-    set_runnable(machine.pages, vmsa, true);
-    stop
+    set_runnable(machine.pages, vmsa, true)?;
+    Ok(stop)
 }
 
-fn is_call(machine: &mut Machine<'_>) -> bool {
-    let exit_code = read_u64(machine.pages, machine.vcpu.vmsa + offset_of!(Vmsa, guest_exit_code) as u64);
+fn is_call(machine: &mut Machine<'_>) -> Result<bool, Inaccessible> {
+    let exit_code = read_u64(machine.pages, machine.vcpu.vmsa + offset_of!(Vmsa, guest_exit_code) as u64)?;
     let area = machine.vcpu.calling_area;
-    // The guest may have given away the page of its own calling area.
-    exit_code == code::VMGEXIT && machine.map.owner(area) == Owner::Guest && machine.pages.exchange(area, 0) == 1
+    // The guest may have given away the page of its own calling area, with our knowledge or without it.
+    Ok(exit_code == code::VMGEXIT
+        && machine.map.owner(area) == Owner::Guest
+        && machine.pages.exchange(area, 0).unwrap_or(0) == 1)
 }
 
 /// Sets or clears EFER.SVME in a register state.
-pub(super) fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) {
+pub(super) fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) -> Result<(), Inaccessible> {
     let field = vmsa + offset_of!(Vmsa, efer) as u64;
-    let efer = read_u64(pages, field) & !EFER_SVME;
-    write_u64(pages, field, if runnable { efer | EFER_SVME } else { efer });
+    let efer = read_u64(pages, field)? & !EFER_SVME;
+    write_u64(pages, field, if runnable { efer | EFER_SVME } else { efer })
 }
 
 const RAX: u64 = offset_of!(Vmsa, rax) as u64;
@@ -58,16 +67,15 @@ const RDX: u64 = offset_of!(Vmsa, rdx) as u64;
 const R8: u64 = offset_of!(Vmsa, r8) as u64;
 const R9: u64 = offset_of!(Vmsa, r9) as u64;
 
-fn read_registers(pages: &mut dyn Pages, vmsa: u64) -> Registers {
+fn read_registers(pages: &mut dyn Pages, vmsa: u64) -> Result<Registers, Inaccessible> {
     let mut field = |offset| read_u64(pages, vmsa + offset);
-    Registers { rax: field(RAX), rcx: field(RCX), rdx: field(RDX), r8: field(R8), r9: field(R9) }
+    Ok(Registers { rax: field(RAX)?, rcx: field(RCX)?, rdx: field(RDX)?, r8: field(R8)?, r9: field(R9)? })
 }
 
-fn write_registers(pages: &mut dyn Pages, vmsa: u64, registers: &Registers) {
+fn write_registers(pages: &mut dyn Pages, vmsa: u64, registers: &Registers) -> Result<(), Inaccessible> {
     let Registers { rax, rcx, rdx, r8, r9 } = *registers;
-    for (offset, value) in [(RAX, rax), (RCX, rcx), (RDX, rdx), (R8, r8), (R9, r9)] {
-        write_u64(pages, vmsa + offset, value);
-    }
+    let fields = [(RAX, rax), (RCX, rcx), (RDX, rdx), (R8, r8), (R9, r9)];
+    fields.into_iter().try_for_each(|(offset, value)| write_u64(pages, vmsa + offset, value))
 }
 
 #[cfg(test)]
@@ -85,15 +93,15 @@ mod tests {
         vmsa.set_runnable(true);
         vmsa.guest_exit_code = exit_code.into();
         scene.machine.place(scene.vcpu.vmsa, vmsa.as_bytes());
-        write_registers(&mut scene.machine, scene.vcpu.vmsa, &QUERY_CORE);
+        write_registers(&mut scene.machine, scene.vcpu.vmsa, &QUERY_CORE).unwrap();
         scene.machine.place(scene.vcpu.calling_area, &[pending]);
         scene
     }
 
     fn stop(scene: &mut Scene) -> (Stop, Registers) {
         let stop = after_stop(&mut scene.parts());
-        let registers = read_registers(&mut scene.machine, scene.vcpu.vmsa);
-        let efer = read_u64(&mut scene.machine, scene.vcpu.vmsa + 0xd0);
+        let registers = read_registers(&mut scene.machine, scene.vcpu.vmsa).unwrap();
+        let efer = read_u64(&mut scene.machine, scene.vcpu.vmsa + 0xd0).unwrap();
         assert_eq!(efer & EFER_SVME, EFER_SVME, "the guest can run again");
         (stop, registers)
     }
@@ -123,21 +131,21 @@ mod tests {
     }
 
     impl Pages for Strict {
-        fn read(&mut self, gpa: u64, out: &mut [u8]) {
+        fn read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), Inaccessible> {
             self.touches(gpa);
-            self.machine.read(gpa, out);
+            self.machine.read(gpa, out)
         }
-        fn write(&mut self, gpa: u64, bytes: &[u8]) {
+        fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), Inaccessible> {
             self.touches(gpa);
-            self.machine.write(gpa, bytes);
+            self.machine.write(gpa, bytes)
         }
-        fn exchange(&mut self, gpa: u64, value: u8) -> u8 {
+        fn exchange(&mut self, gpa: u64, value: u8) -> Result<u8, Inaccessible> {
             self.touches(gpa);
             self.machine.exchange(gpa, value)
         }
-        fn zero(&mut self, gpa: u64, size: PageSize) {
+        fn zero(&mut self, gpa: u64, size: PageSize) -> Result<(), Inaccessible> {
             self.touches(gpa);
-            self.machine.zero(gpa, size);
+            self.machine.zero(gpa, size)
         }
         fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
             self.touches(gpa);
@@ -162,7 +170,7 @@ mod tests {
             let mut parts = scene.parts();
             parts.pages = &mut strict;
             after_stop(&mut parts);
-            assert_eq!(read_u64(&mut strict.machine, vmsa + 0xd0) & EFER_SVME, EFER_SVME);
+            assert_eq!(read_u64(&mut strict.machine, vmsa + 0xd0).unwrap() & EFER_SVME, EFER_SVME);
         }
     }
 
@@ -189,5 +197,22 @@ mod tests {
         scene.map.take(Region::covering(area, 1).unwrap()).unwrap();
         assert!(scene.machine.pvalidate(area, PageSize::Size4K, false).is_ok());
         assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
+    }
+
+    /// The guest has made its calling area shared without telling us: no call is taken through it, and the vCPU runs on.
+    #[test]
+    fn a_calling_area_that_the_host_has_taken_is_no_call() {
+        let mut scene = stopped(0x403, 1);
+        scene.machine.taken = Some((scene.vcpu.calling_area, 0));
+        assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
+    }
+
+    #[test]
+    fn a_register_state_that_the_host_has_taken_is_lost() {
+        for accesses in 0..15 {
+            let mut scene = stopped(0x403, 1);
+            scene.machine.taken = Some((scene.vcpu.vmsa, accesses));
+            assert_eq!(after_stop(&mut scene.parts()), Stop::Lost, "after {accesses} accesses");
+        }
     }
 }

@@ -82,7 +82,10 @@ impl ResultCode {
 
     /// The code for what PVALIDATE or RMPADJUST answered to a page of a core PVALIDATE call.
     pub const fn from_rmp(error: RmpError) -> Self {
-        Self(0x8000_1000 + error.code() as u64)
+        match error.code() {
+            Some(code) => Self(0x8000_1000 + code as u64),
+            None => Self::INVALID_ADDRESS,
+        }
     }
 
     /// The code for a PVALIDATE that was carried out.

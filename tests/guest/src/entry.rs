@@ -9,6 +9,9 @@ global_asm!(include_str!("entry.s"), start = sym crate::start, fault = sym fault
 /// The exception that the machine gives for an access that the RMP forbids (`vmpl-fault=gp`).
 pub(crate) const GENERAL_PROTECTION: u64 = 13;
 
+/// #VC: an access to a page that is not validated, among others.
+pub(crate) const VMM_COMMUNICATION: u64 = 29;
+
 /// One descriptor of an exception handler in `entry.s`.
 #[repr(C)]
 struct Vector {

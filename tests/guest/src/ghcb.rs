@@ -9,6 +9,7 @@ const MSR_GHCB: u32 = 0xC001_0130;
 /// Offsets in the GHCB.
 mod field {
     pub(super) const RAX: usize = 0x1F8;
+    pub(super) const RBX: usize = 0x318;
     pub(super) const SW_EXIT_CODE: usize = 0x390;
     pub(super) const SW_EXIT_INFO_1: usize = 0x398;
     pub(super) const SW_EXIT_INFO_2: usize = 0x3A0;
@@ -18,6 +19,10 @@ mod field {
 
 /// `SVM_EXIT_IOIO`.
 const EXIT_IOIO: u64 = 0x7B;
+/// `VMMCALL`.
+const EXIT_VMMCALL: u64 = 0x81;
+/// RAX of the hypercall by which the software machine's host is told to take a page (tests/machine/src/steal.rs).
+const STEAL: u64 = 0x494F_5551;
 /// `SNP Run VMPL`.
 const EXIT_RUN_VMPL: u64 = 0x8000_0018;
 
@@ -46,6 +51,46 @@ pub(crate) fn set_up() -> Result<(), HostError> {
     write_msr(gpa);
     ghcb().fill(0);
     Ok(())
+}
+
+/// A state that a page can be changed to without asking the firmware.
+#[derive(Clone, Copy)]
+pub(crate) enum State {
+    Private = 1,
+    Shared = 2,
+}
+
+/// Has the host change the state of a page, whosever it is.
+pub(crate) fn change_state(gpa: u64, state: State) -> Result<(), HostError> {
+    let answer = msr_call(0x014 | gpa | (state as u64) << 52);
+    write_msr(ghcb().gpa());
+    expect(answer, 0x015)
+}
+
+/// When the host shall take a page.
+#[derive(Clone, Copy)]
+pub(crate) enum Moment {
+    /// When the firmware reads or writes it.
+    Access,
+    /// When the firmware writes it.
+    Write,
+    /// At the firmware's PVALIDATE or RMPADJUST of it, after this many others.
+    Instruction(u64),
+}
+
+/// Has the host take a page at that moment.
+pub(crate) fn take_at(gpa: u64, moment: Moment) -> Result<(), HostError> {
+    let bits = match moment {
+        Moment::Access => 0,
+        Moment::Write => 1,
+        Moment::Instruction(after) => 2 | after << 4,
+    };
+    prepare(EXIT_VMMCALL, 0, 0);
+    set(field::RAX, STEAL);
+    set(field::RBX, gpa | bits);
+    vmgexit();
+    answer()?;
+    expect(ghcb().read(field::RAX), 0)
 }
 
 fn expect(answer: u64, wanted: u64) -> Result<(), HostError> {

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `memory` | the firmware's pages by plain accesses, PVALIDATE and RMPADJUST |
 //! | `addresses` | every call's addresses: firmware, VMSA, MMIO, shared, beyond RAM, misaligned, crossing, wrapping |
+//! | `taken` | pages that the host takes from the guest, before a call or at the firmware's access: every access of every call |
 //! | `calls` | protocols and calls that do not exist, sizes, malformed structures, a call without the pending byte |
 
 mod addresses;
 mod calls;
 mod memory;
+mod taken;
 
 use crate::page::Area;
 use crate::svsm::{self, Registers, Taken};
@@ -38,6 +40,16 @@ pub(crate) fn run<const N: usize>(text: &'static Area<N>) -> usize {
     memory::attempts(&mut report);
     addresses::attempts(&mut report);
     calls::attempts(&mut report);
+    taken::attempts(&mut report);
+    let (passed, failed) = (report.passed, report.failed);
+    report.line(format_args!("{passed} passed, {failed} failed"));
+    report.text.length
+}
+
+/// What ends all calls of this vCPU, so that it comes last: its calling area is the host's.
+pub(crate) fn run_last<const N: usize>(text: &'static Area<N>) -> usize {
+    let mut report = Report { text: Text { area: text, length: 0 }, passed: 0, failed: 0 };
+    taken::without_calling_area(&mut report);
     let (passed, failed) = (report.passed, report.failed);
     report.line(format_args!("{passed} passed, {failed} failed"));
     report.text.length
@@ -54,6 +66,10 @@ impl<const N: usize> Report<N> {
     /// One attempt: its name, the code that it must have, the code that it has.
     fn attempt(&mut self, name: impl Display, expected: u64, got: u64) {
         let alive = vtpm::is_alive();
+        self.judge(name, expected, got, alive);
+    }
+
+    fn judge(&mut self, name: impl Display, expected: u64, got: u64, alive: bool) {
         if expected == got && alive {
             self.passed += 1;
             self.line(format_args!("ok {name}: expected {expected:#x} got {got:#x}"));

@@ -2,6 +2,11 @@
 //!
 //! | key | value |
 //! |---|---|
+//! | `access` | `kvm` (default): a private access to a page that is not private and validated, and a shared access to a private one, go as KVM lets them go, and the host changes the state of any page that it is told to; `stop`: each stops the machine by its rule |
+//! | `rmp-pages` | `4k` (default): entries of the reverse map are of 4 KiB, as those of guest_memfd; `2m`: a page-state change of 2 MiB makes one of 2 MiB |
+//! | `vmpls` | `yes` (default): the host runs VMPLs, whether its features say so or not; `no`: it is an upstream KVM, which runs none |
+//! | `cpuid` | `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`: it fills in the image's leaves, and hides what TCG has not |
+//! | `steal` | `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at which VMPL0 reaches for it |
 //! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
@@ -54,10 +59,15 @@ lies! {
     swap_before_rescind "swap-before-rescind" 1 "the Nth page of RAM that VMPL0 rescinds is another by then, and not validated"
     no_rdseed "no-rdseed" 1 "CPUID says that there is no RDSEED"
     no_rdrand "no-rdrand" 1 "CPUID says that there is no RDRAND"
-    cpuid_repeats "cpuid-repeats" 4 "the CPUID page has subleaves 0 to ARG of leaf 4, and its first entries twice"
+    cpuid_repeats "cpuid-repeats" 4 "the CPUID page has its first ARG entries twice"
     cpuid_contradicts "cpuid-contradicts" 1 "the CPUID page has leaf ARG twice, not alike"
     inject "inject" 1000 "every exception is made up at every Nth exit of VMPL0 (inject.rs)"
     memory_map_lie "memory-map-lie" 0 "the memory map offers the firmware's own pages as RAM"
+    required_validated "required-validated" 0x700000 "the page at offset ARG of required memory has been validated at the launch"
+    map_pages "map-pages" 1 "the memory map offers ARG pages of RAM from 4 GiB up that are not there"
+    map_ranges "map-ranges" 2 "the memory map has the RAM from 4 MiB up in ARG pieces with a page between each two"
+    map_overlap "map-overlap" 0 "the memory map lists a page at 1 MiB a second time"
+    map_unsorted "map-unsorted" 0 "the memory map begins with its last range and ends with its first"
 }
 
 /// What a VMPL violation by VMPL1–3 does.
@@ -70,9 +80,26 @@ pub(crate) enum VmplFault {
     Gp,
 }
 
+/// What an access does that finds the page in another state than it is meant for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) enum WrongState {
+    /// What KVM does: the page is converted, and #VC says that it is not validated.
+    #[default]
+    Kvm,
+    /// Stop the machine.
+    Stop,
+}
+
 /// All of it.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Config {
+    pub(crate) access: WrongState,
+    /// The reverse map may have entries of 2 MiB.
+    pub(crate) huge_entries: bool,
+    /// The host has no VMPLs.
+    pub(crate) no_vmpls: bool,
+    pub(crate) cpuid: crate::cpuid::Source,
+    pub(crate) steal: bool,
     pub(crate) vmpl_fault: VmplFault,
     /// MiB.
     pub(crate) ram: Option<u64>,
@@ -99,6 +126,15 @@ impl Config {
         match (key, value) {
             ("vmpl-fault", "stop") => self.vmpl_fault = VmplFault::Stop,
             ("vmpl-fault", "gp") => self.vmpl_fault = VmplFault::Gp,
+            ("access", "kvm") => self.access = WrongState::Kvm,
+            ("access", "stop") => self.access = WrongState::Stop,
+            ("rmp-pages", "4k") => self.huge_entries = false,
+            ("rmp-pages", "2m") => self.huge_entries = true,
+            ("vmpls", "yes") => self.no_vmpls = false,
+            ("vmpls", "no") => self.no_vmpls = true,
+            ("cpuid", "epyc") => self.cpuid = crate::cpuid::Source::Epyc,
+            ("cpuid", "image") => self.cpuid = crate::cpuid::Source::Image,
+            ("steal", value) => self.steal = number(value)? != 0,
             ("ram", value) => self.ram = Some(number(value)?),
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}

@@ -1,4 +1,7 @@
-//! CPUID as the machine offers it: QEMU's processor, without what its TCG cannot keep, with the leaves of an SEV-SNP guest.
+//! CPUID as the machine offers it: QEMU's processor with the leaves of an SEV-SNP guest.
+//!
+//! As QEMU's launcher with KVM does, the machine writes the page by itself, whatever the image has in it: an EPYC's leaves, with XSAVE and AVX, of which
+//! QEMU's TCG lacks XSAVEC. An operating system that would use that takes `cpuid=image`.
 
 use crate::cpu::cpuid;
 use crate::log::bad_launch;
@@ -6,8 +9,12 @@ use crate::machine::Machine;
 use crate::npt::C_BIT;
 use core::arch::x86_64::CpuidResult;
 
-/// Highest basic leaf: XSAVE's (0xD) is beyond, because QEMU's TCG has no XSAVEC.
+/// Highest basic leaf with `cpuid=image`: XSAVE's (0xD) is beyond, because QEMU's TCG has no XSAVEC.
 const MAX_BASIC: u32 = 0xB;
+/// Highest basic leaf of an EPYC.
+const MAX_BASIC_EPYC: u32 = 0x10;
+/// Highest extended leaf of an EPYC.
+const MAX_EXTENDED_EPYC: u32 = 0x8000_0023;
 /// Highest extended leaf: memory encryption.
 const MAX_EXTENDED: u32 = 0x8000_001F;
 /// Entries that fit in a CPUID page.
@@ -42,9 +49,60 @@ const DEFAULT: &[(u32, u32)] = &[
     (0x8000_001F, 0),
 ];
 
-/// What the secure processor would let a hypervisor tell the guest.
+/// What an EPYC's page has beside them, whose values are in [`xsave`] or zero.
+const BESIDE: &[(u32, u32)] = &[
+    (3, 0),
+    (4, 0),
+    (4, 1),
+    (4, 2),
+    (4, 3),
+    (0xB, 2),
+    (0xD, 0),
+    (0xD, 1),
+    (0xD, 2),
+    (0xD, 9),
+    (0xF, 0),
+    (0xF, 1),
+    (0x10, 0),
+    (0x10, 1),
+    (0x8000_0008, 0),
+    (0x8000_000A, 0),
+    (0x8000_0019, 0),
+    (0x8000_001A, 0),
+    (0x8000_001B, 0),
+    (0x8000_001D, 4),
+    (0x8000_0020, 0),
+    (0x8000_0020, 1),
+    (0x8000_0021, 0),
+    (0x8000_0022, 0),
+    (0x8000_0023, 0),
+];
+
+/// Leaf 0xD with XCR0 0x207 (x87, SSE, AVX, PKRU): offset and size of each part, XSAVEC among the instructions.
+const fn xsave(subleaf: u32) -> CpuidResult {
+    match subleaf {
+        0 => CpuidResult { eax: 0x207, ebx: 0x240, ecx: 0x988, edx: 0 },
+        1 => CpuidResult { eax: 0xF, ebx: 0x240, ecx: 0x1800, edx: 0 },
+        2 => CpuidResult { eax: 0x100, ebx: 0x240, ecx: 0, edx: 0 },
+        9 => CpuidResult { eax: 8, ebx: 0x980, ecx: 0, edx: 0 },
+        _ => NONE,
+    }
+}
+
+/// What the launcher makes of CPUID.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The processor that the machine stands for.
+    #[default]
+    Epyc,
+    /// What TCG keeps, in the leaves that the image names.
+    Image,
+}
+
+/// What a hypervisor tells the guest, and the secure processor would let it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
+    source: Source,
     no_rdseed: bool,
     no_rdrand: bool,
     repeats: Option<u64>,
@@ -53,8 +111,9 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// With what the host lies about.
-    pub(crate) fn new(lies: &crate::config::Lies) -> Self {
+    pub(crate) fn new(source: Source, lies: &crate::config::Lies) -> Self {
         Self {
+            source,
             no_rdseed: lies.no_rdseed.is_some(),
             no_rdrand: lies.no_rdrand.is_some(),
             repeats: lies.cpuid_repeats,
@@ -64,6 +123,31 @@ impl Policy {
 
     /// A leaf, corrected.
     pub(crate) fn leaf(self, leaf: u32, subleaf: u32) -> CpuidResult {
+        match self.source {
+            Source::Image => self.kept_by_tcg(leaf, subleaf),
+            Source::Epyc => self.of_an_epyc(leaf, subleaf),
+        }
+    }
+
+    fn of_an_epyc(self, leaf: u32, subleaf: u32) -> CpuidResult {
+        const XSAVE_AVX_FMA_F16C: u32 = 1 << 26 | 1 << 28 | 1 << 12 | 1 << 29;
+        const AVX2: u32 = 1 << 5;
+        let mut result = match leaf {
+            0xC | 0xE | 0xF | 0x10 | 0x8000_0020..=MAX_EXTENDED_EPYC => return NONE,
+            0xD => return xsave(subleaf),
+            _ => self.kept_by_tcg(leaf, subleaf),
+        };
+        match leaf {
+            0 => result.eax = MAX_BASIC_EPYC,
+            0x8000_0000 => result.eax = MAX_EXTENDED_EPYC,
+            1 => result.ecx |= XSAVE_AVX_FMA_F16C,
+            7 if subleaf == 0 => result.ebx |= AVX2,
+            _ => {}
+        }
+        result
+    }
+
+    fn kept_by_tcg(self, leaf: u32, subleaf: u32) -> CpuidResult {
         const XSAVE_AVX_FMA_F16C: u32 = 1 << 26 | 1 << 27 | 1 << 28 | 1 << 12 | 1 << 29;
         const RDSEED: u32 = 1 << 18;
         const RDRAND: u32 = 1 << 30;
@@ -97,8 +181,18 @@ impl Policy {
         result
     }
 
-    /// Corrects the CPUID page of the image: known leaves get their true values; an empty page gets the default leaves.
+    /// Writes the CPUID page. With [`Source::Image`], the image's leaves get their values; an empty page gets the default leaves.
     pub(crate) fn correct(self, page: &mut [u8; 4096]) {
+        if self.source == Source::Epyc {
+            page.fill(0);
+            let mut count = 0;
+            for (leaf, subleaf) in DEFAULT.iter().chain(BESIDE.iter().filter(|leaf| !DEFAULT.contains(leaf))) {
+                crate::bits::put(page, 16 + count * ENTRY, &leaf.to_le_bytes());
+                crate::bits::put(page, 16 + count * ENTRY + 4, &subleaf.to_le_bytes());
+                count += 1;
+            }
+            crate::bits::put(page, 0, &crate::bits::lo32(count as u64).to_le_bytes());
+        }
         let count = crate::bits::us(u64::from(crate::bits::u32_at(page, 0)));
         if count > ENTRIES {
             bad_launch!("the CPUID page has {count} entries");
@@ -124,17 +218,9 @@ impl Policy {
 
     /// Entries that a host may well list, or that no processor would: behind the others, as far as there is room.
     fn lie(self, page: &mut [u8; 4096]) {
-        let first: [u8; 2 * ENTRY] = crate::bits::array(page, 16);
-        if let Some(last) = self.repeats {
-            first.chunks_exact(ENTRY).for_each(|entry| append(page, entry));
-            for subleaf in 0..=crate::bits::lo32(last) {
-                let mut entry = [0; ENTRY];
-                for (at, word) in [(0, 4), (4, subleaf), (0x18, 0x100 + subleaf)] {
-                    crate::bits::put(&mut entry, at, &word.to_le_bytes());
-                }
-                append(page, &entry);
-            }
-        }
+        let before = *page;
+        let repeated = crate::bits::us(self.repeats.unwrap_or(0));
+        before[16..].chunks_exact(ENTRY).take(repeated).for_each(|entry| append(page, entry));
         if let Some(leaf) = self.contradicts {
             let mut entry = [0; ENTRY];
             for (at, word) in [(0, crate::bits::lo32(leaf)), (0x18, 0xBAD)] {

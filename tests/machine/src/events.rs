@@ -7,6 +7,7 @@ use crate::log::log;
 use crate::machine::{Machine, VmsaPage};
 use crate::phys::{self, PAGE};
 use crate::rules::Rule;
+use crate::steal::{self, Theft};
 use crate::svm::exit;
 
 type Outcome = Result<Answer, Refused>;
@@ -42,18 +43,14 @@ impl Machine {
         if !matches!(code, exit::IOIO | code::TERMINATE) {
             self.only_the_end(format_args!("exit code {code:#x}"));
         }
-        if code == code::RUN_VMPL {
+        if code == code::RUN_VMPL && !self.config.no_vmpls {
             return self.run_vmpl_event(ghcb, info1);
         }
         Some(match code {
             exit::CPUID => self.cpuid_event(ghcb),
             exit::IOIO => self.io(ghcb, info1, info2),
             exit::MSR => self.msr_event(ghcb, info1),
-            // KVM's answer to a hypercall that it does not know.
-            exit::VMMCALL => ghcb
-                .get(field::RAX)
-                .map(|_| Answer::registers([(field::RAX, (-1000i64).cast_unsigned())]))
-                .map_err(Refused::from),
+            exit::VMMCALL => self.hypercall(ghcb),
             code::RDTSC | code::RDTSCP => Ok(time(code)),
             code::DR7_READ => Ok(Answer::registers([(field::RAX, 0x400)])),
             code::DR7_WRITE | code::INVD | code::WBINVD | code::MONITOR | code::MWAIT | code::NMI_COMPLETE => {
@@ -98,6 +95,17 @@ impl Machine {
             (field::RCX, result.ecx.into()),
             (field::RDX, result.edx.into()),
         ]))
+    }
+
+    /// KVM's answer to a hypercall that it does not know, and the one that only this machine has.
+    fn hypercall(&mut self, ghcb: Ghcb) -> Outcome {
+        const UNKNOWN: u64 = (-1000i64).cast_unsigned();
+        if ghcb.get(field::RAX)? != steal::HYPERCALL || !self.config.steal {
+            return Ok(Answer::registers([(field::RAX, UNKNOWN)]));
+        }
+        let theft = Theft::decode(ghcb.get(field::RBX)?).ok_or(Malformed::InvalidInput)?;
+        self.memory.arm(theft);
+        Ok(Answer::registers([(field::RAX, 0)]))
     }
 
     fn msr_event(&self, ghcb: Ghcb, info1: u64) -> Outcome {
@@ -173,7 +181,12 @@ impl Machine {
     /// AP creation: names the VMSA page of a VMPL of the one vCPU there is.
     fn ap_creation(&mut self, ghcb: Ghcb, info1: u64, vmsa: u64) -> Outcome {
         let (request, vmpl, apic_id) = (lo16(info1), us(info1 >> 16 & 15), info1 >> 32);
-        if apic_id != 0 || vmpl > 3 || vmpl <= self.current || !vmsa.is_multiple_of(PAGE) {
+        if apic_id != 0
+            || vmpl > 3
+            || (vmpl != 0 && self.config.no_vmpls)
+            || vmpl <= self.current
+            || !vmsa.is_multiple_of(PAGE)
+        {
             return Err(Malformed::InvalidInput.into());
         }
         match request {

@@ -1,10 +1,12 @@
 //! What to do at each exit of the guest.
 
+use crate::config::WrongState;
 use crate::log::{fault, log};
 use crate::machine::Machine;
 use crate::npt::C;
 use crate::phys::PAGE;
 use crate::rules::Rule;
+use crate::steal::Moment;
 use crate::svm::{control, exit, save};
 use crate::walk::{Access, Physical, Refusal};
 
@@ -30,6 +32,9 @@ impl Machine {
             exit::EXCEPTION_DB => self.stepped(),
             exit::EXCEPTION_UD => self.undefined_opcode(),
             exit::CR0_SELECTIVE => self.write_cr0(),
+            exit::CR3_WRITE => self.write_cr3(),
+            exit::CR4_WRITE => self.write_cr4(),
+            exit::INVLPG => self.invlpg(),
             exit::HLT => self.halt(),
             exit::SHUTDOWN => self.stop(Rule::TripleFault, 0, format_args!("the processor shut down")),
             _ if code & exit::INVALID == exit::INVALID => {
@@ -93,7 +98,66 @@ impl Machine {
         vmcb.set_save(save::CR0, value | ET);
         vmcb.set_save(save::EFER, if long { efer | LMA } else { efer & !LMA });
         vmcb.set(control::NESTED_CR3, self.memory.root(self.current, value & PG != 0));
+        self.memory.flush(|_| true);
         self.skip(length);
+    }
+
+    /// The register that a MOV to control register `number` moves, and the instruction's length.
+    fn moved_to_control_register(&self, number: u8) -> (u64, u64) {
+        match self.instruction::<4>() {
+            [0x0F, 0x22, modrm, _] if modrm >> 3 & 7 == number => (self.gpr(modrm & 7), 3),
+            [rex @ 0x40..=0x4F, 0x0F, 0x22, modrm] if modrm >> 3 & 7 == number => {
+                (self.gpr(modrm & 7 | (rex & 1) << 3), 4)
+            }
+            bytes => fault!("CR{number} written by an unknown instruction: {bytes:02x?} at rip={:#x}", self.rip()),
+        }
+    }
+
+    fn write_cr3(&mut self) {
+        let (value, length) = self.moved_to_control_register(3);
+        self.vmcb().set_save(save::CR3, value);
+        let current = self.current;
+        self.memory.flush(|stale| stale.vmpl == current);
+        self.skip(length);
+    }
+
+    fn write_cr4(&mut self) {
+        const PGE_PSE_PAE: u64 = 1 << 7 | 1 << 4 | 1 << 5;
+        let (value, length) = self.moved_to_control_register(4);
+        let old = self.vmcb().save(save::CR4);
+        self.vmcb().set_save(save::CR4, value);
+        if (old ^ value) & PGE_PSE_PAE != 0 {
+            self.memory.flush(|_| true);
+        }
+        self.skip(length);
+    }
+
+    /// INVLPG. Of an address that is not simply in a register, everything of the VMPL's own is flushed: a processor may always flush more.
+    fn invlpg(&mut self) {
+        let (rex, [_, _, modrm, sib]) = match self.instruction::<5>() {
+            [rex @ 0x40..=0x4F, rest @ ..] => (rex, rest),
+            [rest @ .., _] => (0, rest),
+        };
+        let (mode, register) = (modrm >> 6, modrm & 7);
+        let has_sib = register == 4;
+        let displacement = match mode {
+            0 if register == 5 || (has_sib && sib & 7 == 5) => 4,
+            0 => 0,
+            1 => 1,
+            _ => 4,
+        };
+        let simple = mode == 0 && !matches!(register, 4 | 5);
+        let linear = simple.then(|| self.gpr(register | (rex & 1) << 3) & !(PAGE - 1));
+        let gpa = linear.and_then(|linear| self.translate(linear).ok()).map(|at| at.gpa & !(PAGE - 1));
+        let current = self.current;
+        self.memory.flush(|stale| {
+            let named = match stale.linear {
+                Some(operand) => linear.is_none_or(|linear| linear == operand),
+                None => linear.is_none() || Some(stale.gpa) == gpa,
+            };
+            stale.vmpl == current && named
+        });
+        self.skip(u64::from(rex != 0) + 3 + u64::from(has_sib) + displacement);
     }
 
     /// A general register by its number.
@@ -118,9 +182,15 @@ impl Machine {
             _ if info & WRITE != 0 => Access::Write,
             _ => Access::Read,
         };
-        self.count_fault(address, same_fault);
+        if count_fault(address, same_fault) > SAME_FAULT {
+            self.no_end(at, access, info);
+        }
         if info & WRITE != 0 {
             self.memory.keep(at.gpa);
+        }
+        if self.current == 0 && at.private && info & (FETCH | WALK) == 0 {
+            let moment = if access == Access::Write { Moment::Write } else { Moment::Access };
+            self.memory.steal(at.gpa, moment);
         }
         match self.judge(at, access) {
             Ok(_) if !at.private => self.memory.map_shared(at.gpa),
@@ -135,18 +205,43 @@ impl Machine {
             }
             Ok(_) => fault!("nested page fault {info:#x} at gpa={address:#x}, although the page is accessible"),
             Err(Refusal::NoMemory) if !at.private || (!paging && access != Access::Fetch) => self.vc(exit::NPF),
+            Err(Refusal::Rule(rule @ (Rule::CBit | Rule::UnvalidatedAccess), _))
+                if self.config.access == WrongState::Kvm =>
+            {
+                self.convert(at, rule);
+            }
             Err(_) => {
                 let _ = self.reach(at, access);
             }
         }
     }
 
-    fn count_fault(&self, address: u64, same_fault: &mut (u64, u32)) {
-        let page = address & !(PAGE - 1);
-        *same_fault = if same_fault.0 == page { (page, same_fault.1 + 1) } else { (page, 1) };
-        if same_fault.1 > SAME_FAULT {
-            log!("info1={:#x}", self.vmcb().get(control::EXIT_INFO_1));
-            fault!("nested page fault at gpa={address:#x} does not go away, rip={:#x}", self.rip());
+    /// What KVM does about an access that is meant for a page in another state: it converts the page, and the access is tried again. Where it was private,
+    /// it then finds a page that is not validated.
+    fn convert(&mut self, at: Physical, rule: Rule) {
+        if rule == Rule::CBit {
+            self.only_the_end(format_args!("the page at {:#x} would change its state", at.gpa));
+            let to = if at.private { "private" } else { "shared" };
+            log!("the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}", at.gpa, self.current, self.rip());
+            self.memory.change_state(at.gpa, at.private, false);
+        }
+        if at.private {
+            self.vc(exit::NOT_VALIDATED);
         }
     }
+
+    /// The same page fault again and again: the guest's, if it has no right to the page, or a mistake of the machine's.
+    fn no_end(&self, at: Physical, access: Access, info: u64) -> ! {
+        if self.judge(at, access).is_err() {
+            self.stop(Rule::TripleFault, at.gpa, format_args!("the handler of #VC raises it again and again"));
+        }
+        fault!("nested page fault {info:#x} at gpa={:#x} does not go away, rip={:#x}", at.gpa, self.rip());
+    }
+}
+
+/// How often the page has faulted in a row.
+fn count_fault(address: u64, same_fault: &mut (u64, u32)) -> u32 {
+    let page = address & !(PAGE - 1);
+    *same_fault = if same_fault.0 == page { (page, same_fault.1 + 1) } else { (page, 1) };
+    same_fault.1
 }

@@ -154,6 +154,9 @@ impl<'a> Igvm<'a> {
                 need(8)?;
                 Header::MemoryMap { index: u32_at(body, 0), offset: u32_at(body, 4) }
             }
+            // ACPI's MADT, the ID block, the environment: QEMU knows them, and nothing of them concerns this launch.
+            0x309 | 0x30B | 0x313 => Header::Other,
+            0x101..=0x200 | 0x301..=0x400 => return Err(Bad("a header that QEMU does not know")),
             _ => Header::Other,
         })
     }

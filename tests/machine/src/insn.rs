@@ -1,11 +1,13 @@
 //! The instructions that QEMU does not know and reports as #UD: PVALIDATE, RMPADJUST, and RDSEED, which an EPYC has.
 
 use crate::bits::{lo8, lo32};
+use crate::config::WrongState;
 use crate::machine::Machine;
 use crate::phys::PAGE;
 use crate::rmp::{ASSIGNED, FIRMWARE, FULL, HUGE, HUGE_PAGES, SWAPPED, UNCHANGED, VALIDATED, VMSA};
 use crate::rules::Rule;
-use crate::svm::{RAX, RCX, RDX, SVME, save};
+use crate::steal::Moment;
+use crate::svm::{RAX, RCX, RDX, SVME, exit, save};
 
 /// Result codes in EAX (APM volume 3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,18 +93,27 @@ impl Machine {
         let Some(pages) = self.pages_of(gpa, huge) else {
             return self.finish(Code::SizeMismatch, false);
         };
+        self.check_flushed(gpa, pages);
         if action == 0 {
             self.lie_swap(gpa, pages);
         }
         let mut changed = false;
         for page in 0..pages {
-            changed |= self.pvalidate_page(gpa + page * PAGE, action == 1);
+            changed |= self.pvalidate_page(gpa + page * PAGE, address, action == 1);
         }
         self.finish(Code::Success, !changed);
     }
 
     /// How many 4 KiB pages the operation is about. `None`: 2 MiB asked for, and the reverse map has 4 KiB pages.
     fn pages_of(&mut self, gpa: u64, huge: bool) -> Option<u64> {
+        if self.current == 0 {
+            self.memory.steal(gpa, Moment::Instruction);
+        }
+        if self.config.access == WrongState::Kvm && self.memory.rmp.entry(gpa).is_some_and(|entry| !entry.is(ASSIGNED))
+        {
+            // A nested page fault, by which KVM makes the page private; then the instruction is tried again.
+            self.memory.change_state(gpa, true, false);
+        }
         let entry = self.memory.rmp.entry(gpa)?;
         if !entry.is(ASSIGNED) {
             self.stop(
@@ -139,7 +150,7 @@ impl Machine {
     }
 
     /// True when the page changed.
-    fn pvalidate_page(&mut self, gpa: u64, validate: bool) -> bool {
+    fn pvalidate_page(&mut self, gpa: u64, linear: u64, validate: bool) -> bool {
         let Some(mut entry) = self.memory.rmp.entry(gpa) else {
             return false;
         };
@@ -163,8 +174,20 @@ impl Machine {
             return false;
         }
         entry.flags = entry.flags & !(UNCHANGED | VALIDATED) | if validate { VALIDATED } else { 0 };
-        self.memory.set(gpa, entry);
+        self.memory.set_by_guest(gpa, entry, 0, linear);
         true
+    }
+
+    /// Pages that change hands while another VMPL may still reach them are not secure, whatever is done afterwards.
+    fn check_flushed(&self, gpa: u64, pages: u64) {
+        if let Some(gpa) = (0..pages).map(|page| gpa + page * PAGE).find(|gpa| self.memory.is_stale(*gpa, self.current))
+        {
+            self.stop(
+                Rule::StaleTranslation,
+                gpa,
+                format_args!("the TLB has not been flushed since the page was revoked"),
+            );
+        }
     }
 
     /// RAX: address; RCX: size; RDX: VMPL, permissions, VMSA attribute.
@@ -192,11 +215,26 @@ impl Machine {
         let Some(pages) = self.pages_of(gpa, huge) else {
             return self.finish(Code::SizeMismatch, false);
         };
-        let code = self.rmpadjust_pages(gpa, pages, crate::bits::us(target), permissions, vmsa);
+        if vmsa {
+            self.check_flushed(gpa, pages);
+        }
+        let not_validated = |page| self.memory.rmp.entry(gpa + page * PAGE).is_some_and(|entry| !entry.is(VALIDATED));
+        if self.config.access == WrongState::Kvm && (0..pages).any(not_validated) {
+            return self.vc(exit::NOT_VALIDATED);
+        }
+        let code = self.rmpadjust_pages(gpa, address, pages, crate::bits::us(target), permissions, vmsa);
         self.finish(code, false);
     }
 
-    fn rmpadjust_pages(&mut self, gpa: u64, pages: u64, target: usize, permissions: u8, vmsa: bool) -> Code {
+    fn rmpadjust_pages(
+        &mut self,
+        gpa: u64,
+        linear: u64,
+        pages: u64,
+        target: usize,
+        permissions: u8,
+        vmsa: bool,
+    ) -> Code {
         for page in 0..pages {
             let at = gpa + page * PAGE;
             let Some(mut entry) = self.memory.rmp.entry(at) else {
@@ -215,7 +253,7 @@ impl Machine {
             if self.current == 0 {
                 entry.flags = entry.flags & !VMSA | if vmsa { VMSA } else { 0 };
             }
-            self.memory.set(at, entry);
+            self.memory.set_by_guest(at, entry, self.current, linear);
         }
         Code::Success
     }

@@ -1,10 +1,13 @@
-//! The launch, as the secure processor does it: pages become the guest's in the order of the file, each measured into the launch digest; the VMSA last.
+//! The launch, as QEMU and KVM do it with the secure processor: required memory becomes the guest's, neither validated nor measured, with whatever is
+//! in it; pages of data become the guest's in the order of the file, validated, each measured into the launch digest; the VMSA last.
 
-use crate::bits::{lo16, put, us};
+use crate::bits::{lo16, put, u64_at, us};
+use crate::config::Lies;
 use crate::cpuid::Policy;
 use crate::igvm::{Bad, Header, Igvm, PageKind};
 use crate::memory::Memory;
 use crate::phys::{self, PAGE};
+use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use crate::rmp::{ASSIGNED, Entry, FIRMWARE, FIRMWARE_SIZE, VALIDATED};
 use heapless::Vec;
 use sha2::{Digest, Sha384};
@@ -14,13 +17,15 @@ pub(crate) const VMSA_GPA: u64 = 0xFFFF_FFFF_F000;
 /// Policy when the file has none: SMT allowed, the bit that must be one.
 const DEFAULT_POLICY: u64 = 0x30000;
 const MAX_AREAS: usize = 8;
+/// Bytes of an entry of the memory map, and how many fit in a page.
+const MAP_ENTRY: usize = 24;
+const MAX_MAP: usize = 4096 / MAP_ENTRY;
 
 /// Page types of the launch digest's records (SNP firmware ABI, 8.17.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum PageType {
     Normal = 1,
     Vmsa = 2,
-    Zero = 3,
     Unmeasured = 4,
     Secrets = 5,
     Cpuid = 6,
@@ -39,8 +44,7 @@ pub(crate) struct Launch<'a> {
     memory: &'a mut Memory,
     secrets: &'a [u8; 4096],
     cpuid: Policy,
-    cpuid_overflow: Option<u64>,
-    map_lie: bool,
+    lies: Lies,
     digest: [u8; 48],
     areas: Vec<(u32, [u8; 4096]), MAX_AREAS>,
     vmsa: Option<u64>,
@@ -48,14 +52,8 @@ pub(crate) struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     /// Nothing launched yet.
-    pub(crate) fn new(
-        memory: &'a mut Memory,
-        secrets: &'a [u8; 4096],
-        cpuid: Policy,
-        lies: &crate::config::Lies,
-    ) -> Self {
-        let (cpuid_overflow, map_lie) = (lies.cpuid_overflow, lies.memory_map_lie.is_some());
-        Self { memory, secrets, cpuid, cpuid_overflow, map_lie, digest: [0; 48], areas: Vec::new(), vmsa: None }
+    pub(crate) fn new(memory: &'a mut Memory, secrets: &'a [u8; 4096], cpuid: Policy, lies: Lies) -> Self {
+        Self { memory, secrets, cpuid, lies, digest: [0; 48], areas: Vec::new(), vmsa: None }
     }
 
     /// Launches the file.
@@ -85,7 +83,7 @@ impl<'a> Launch<'a> {
         }
         match header {
             Header::Page { gpa, mask, data, unmeasured, shared, kind } if ours(mask) => match kind {
-                PageKind::Normal if shared => self.shared(gpa, data),
+                _ if shared => Err(Bad("a page is shared, which the launch of an SEV-SNP guest cannot make")),
                 PageKind::Normal if unmeasured => self.page(gpa, data, PageType::Unmeasured),
                 PageKind::Normal => self.page(gpa, data, PageType::Normal),
                 PageKind::Secrets => self.page(gpa, Some(self.secrets), PageType::Secrets),
@@ -103,12 +101,7 @@ impl<'a> Launch<'a> {
                 put(&mut self.areas[position].1, us(offset.into()), &1u32.to_le_bytes());
                 Ok(())
             }
-            Header::Required { gpa, mask, bytes } if ours(mask) => {
-                if bytes % PAGE != 0 {
-                    return Err(Bad("required memory is not whole pages"));
-                }
-                (0..bytes / PAGE).try_for_each(|page| self.page(gpa.saturating_add(page * PAGE), None, PageType::Zero))
-            }
+            Header::Required { gpa, mask, bytes } if ours(mask) => self.required(gpa, bytes),
             Header::Vmsa { gpa, mask, data, processor } if ours(mask) => self.vmsa(gpa, data, processor),
             _ => Ok(()),
         }
@@ -125,12 +118,30 @@ impl<'a> Launch<'a> {
         self.digest = Sha384::digest(record).into();
     }
 
+    /// Sets memory aside as the guest's. It is not validated, not measured and not zeroed; pages that were launched before stay as they are.
+    fn required(&mut self, gpa: u64, bytes: u64) -> Result<(), Bad> {
+        if bytes == 0 || !(gpa | bytes).is_multiple_of(PAGE) {
+            return Err(Bad("required memory is not whole pages"));
+        }
+        for page in 0..bytes / PAGE {
+            let gpa = gpa.saturating_add(page * PAGE);
+            let entry = self.memory.rmp.entry(gpa).ok_or(Bad("required memory is where no memory is"))?;
+            if !entry.is(ASSIGNED) {
+                self.memory.change_state(gpa, true, false);
+            }
+            if self.lies.required_validated.is_some_and(|offset| offset / PAGE == page) {
+                self.memory.set(gpa, Entry::new(ASSIGNED | VALIDATED));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a page the guest's, validated, with these contents (`None`: zeros).
     fn page(&mut self, gpa: u64, data: Option<&[u8]>, kind: PageType) -> Result<(), Bad> {
         const ZERO: [u8; 4096] = [0; 4096];
         let entry = self.memory.rmp.entry(gpa).ok_or(Bad("a page is where no memory is"))?;
         let hpa = self.memory.rmp.hpa(gpa).ok_or(Bad("a page is where no memory is"))?;
-        if !gpa.is_multiple_of(PAGE) || entry.is(ASSIGNED) {
+        if !gpa.is_multiple_of(PAGE) || entry.is(VALIDATED) {
             return Err(Bad("a page is misaligned or launched twice"));
         }
         let data = data.unwrap_or(&ZERO);
@@ -141,19 +152,11 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
-    fn shared(&mut self, gpa: u64, data: Option<&[u8]>) -> Result<(), Bad> {
-        let hpa = self.memory.shared(gpa).ok_or(Bad("a shared page is where no memory is"))?;
-        if let Some(data) = data {
-            phys::write(hpa, data);
-        }
-        Ok(())
-    }
-
     fn cpuid_page(&mut self, gpa: u64, data: Option<&[u8]>) -> Result<(), Bad> {
         let mut page = [0; 4096];
         put(&mut page, 0, data.unwrap_or(&[]));
         self.cpuid.correct(&mut page);
-        if let Some(count) = self.cpuid_overflow {
+        if let Some(count) = self.lies.cpuid_overflow {
             put(&mut page, 0, &crate::bits::lo32(count).to_le_bytes());
         }
         self.page(gpa, Some(&page), PageType::Cpuid)
@@ -175,13 +178,12 @@ impl<'a> Launch<'a> {
     /// Entries of 24 bytes: u64 first page, u64 pages, u16 type (0 memory), u16 flags, u32 reserved; a zero entry ends the list.
     fn memory_map(&mut self, index: u32, offset: usize) -> Result<(), Bad> {
         let position = self.position(index)?;
-        let lie = self.map_lie.then_some((FIRMWARE, FIRMWARE + FIRMWARE_SIZE));
-        let ranges = self.memory.rmp.ranges().iter().copied().chain(lie);
+        let ranges = map(self.memory.rmp.ranges(), self.lies);
         let page = &mut self.areas[position].1;
-        for (n, (start, end)) in ranges.enumerate() {
-            let at = offset + 24 * n;
-            put(page, at, &(start / PAGE).to_le_bytes());
-            put(page, at + 8, &((end - start) / PAGE).to_le_bytes());
+        for (n, (first, pages)) in ranges.iter().enumerate() {
+            let at = offset + MAP_ENTRY * n;
+            put(page, at, &first.to_le_bytes());
+            put(page, at + 8, &pages.to_le_bytes());
             put(page, at + 16, &lo16(0).to_le_bytes());
         }
         Ok(())
@@ -191,10 +193,75 @@ impl<'a> Launch<'a> {
         if gpa != VMSA_GPA || processor != 0 {
             return Err(Bad("the VMSA is not that of processor 0 at its one place"));
         }
+        check_vmsa(data)?;
         let hpa = self.memory.frames(1);
         phys::write(hpa, data);
         self.measure(PageType::Vmsa, &Sha384::digest(data).into(), gpa);
         self.vmsa = Some(hpa);
         Ok(())
     }
+}
+
+/// QEMU gives KVM these fields and refuses a VMSA with others; KVM has its own mind about CR0, EFER.SVME and CR4.MCE, and measures what it makes of them.
+fn check_vmsa(vmsa: &[u8]) -> Result<(), Bad> {
+    const SEGMENTS: usize = 0xA0;
+    const EFER: usize = 0xD0;
+    const CR4: usize = 0x148;
+    const CR0: usize = 0x158;
+    const SEV_FEATURES: usize = 0x3B0;
+    // CR4, CR3, CR0, DR7, DR6, RFLAGS, RIP; RCX, RDX, RBX; RBP to R15.
+    let ranges = [(0x148, 0x180), (0x308, 0x320), (0x328, 0x380)];
+    // RSP, RAX, PAT, XCR0; MXCSR and the x87 control word are smaller.
+    let fields = [EFER, 0x1D8, 0x1F8, 0x268, SEV_FEATURES, 0x3E8].map(|at| (at, at + 8));
+    let small = [(0, SEGMENTS), (0x408, 0x40C), (0x410, 0x412)];
+    let known = |at: usize| ranges.iter().chain(&fields).chain(&small).any(|&(from, to)| (from..to).contains(&at));
+    if vmsa.iter().enumerate().any(|(at, byte)| *byte != 0 && !known(at)) {
+        return Err(Bad("the VMSA has a field that QEMU does not give to KVM"));
+    }
+    let kvms =
+        matches!(u64_at(vmsa, CR0), 0x30 | 0x31) && u64_at(vmsa, EFER) & 0x1000 != 0 && u64_at(vmsa, CR4) & 0x40 != 0;
+    if !kvms || u64_at(vmsa, SEV_FEATURES) & 1 == 0 {
+        return Err(Bad("CR0, EFER, CR4 or SEV_FEATURES of the VMSA are not as KVM makes them"));
+    }
+    Ok(())
+}
+
+/// First page and number of pages of each entry of the memory map. As in QEMU's, low memory is one range across the legacy hole.
+fn map(ranges: &[(u64, u64)], lies: Lies) -> Vec<(u64, u64), MAX_MAP> {
+    const LOW_END: u64 = LEGACY_HOLE / PAGE;
+    let mut map: Vec<(u64, u64), MAX_MAP> = Vec::new();
+    for &(start, end) in ranges {
+        let (first, pages) = (start / PAGE, (end - start) / PAGE);
+        match map.last_mut() {
+            Some((from, count)) if *from + *count == LOW_END && start == LEGACY_HOLE_END => *count = end / PAGE - *from,
+            // More entries than fit are not offered.
+            _ => map.push((first, pages)).unwrap_or_default(),
+        }
+    }
+    if let (Some(pieces), Some(first)) = (lies.map_ranges, map.first_mut()) {
+        split(first, pieces).into_iter().for_each(|piece| map.push(piece).unwrap_or_default());
+    }
+    let others = [
+        lies.memory_map_lie.map(|_| (FIRMWARE / PAGE, FIRMWARE_SIZE / PAGE)),
+        lies.map_pages.map(|pages| ((4 << 30) / PAGE, pages)),
+        lies.map_overlap.map(|_| (LEGACY_HOLE_END / PAGE, 1)),
+    ];
+    others.into_iter().flatten().for_each(|entry| map.push(entry).unwrap_or_default());
+    if lies.map_unsorted.is_some() {
+        map.reverse();
+    }
+    map
+}
+
+/// Ends `range` at 4 MiB, and makes `pieces` of the rest, with a page between each two.
+fn split(range: &mut (u64, u64), pieces: u64) -> Vec<(u64, u64), MAX_MAP> {
+    const FROM: u64 = (4 << 20) / PAGE;
+    let mut all = Vec::new();
+    let end = range.0 + range.1;
+    let Some(size) = end.checked_sub(FROM).and_then(|rest| rest.checked_div(pieces)).filter(|size| *size > 1) else {
+        return all;
+    };
+    range.1 = FROM - 1 - range.0;
+    (0..pieces).for_each(|n| all.push((FROM + n * size, size - 1)).unwrap_or_default());
+    all
 }

@@ -121,6 +121,7 @@ impl Machine {
     /// Until the next exit, and what is to be done about that. `same_fault` as for `exit`.
     pub(crate) fn turn(&mut self, same_fault: &mut (u64, u32)) {
         let level = &mut self.levels[self.current];
+        level.vmcb.intercept_flushes(self.memory.is_any_stale());
         level.vmcb.enter(&self.svm, &mut level.regs);
         level.vmcb.set(control::EVENT_INJECT, 0);
         let code = level.vmcb.get(control::EXIT_CODE);

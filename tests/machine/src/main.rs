@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine: all `unsafe` |
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
-//! | `rmp`, `npt`, `memory`, `walk` | who owns which page, and who may reach it |
+//! | `rmp`, `npt`, `tlb`, `memory`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
 //! | `svm`, `machine`, `exits`, `vc`, `insn`, `switch` | running the guest, #VC, PVALIDATE and RMPADJUST, VMPLs |
 //! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
@@ -41,8 +41,10 @@ mod psp;
 mod pvh;
 mod rmp;
 mod rules;
+mod steal;
 mod svm;
 mod switch;
+mod tlb;
 mod vc;
 mod walk;
 
@@ -72,8 +74,8 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let mut memory = Memory::new(rmp, pool);
     let secrets = psp.secrets_page();
-    let policy = cpuid::Policy::new(&config.lies);
-    let launch = Launch::new(&mut memory, &secrets, policy, &config.lies);
+    let policy = cpuid::Policy::new(config.cpuid, &config.lies);
+    let launch = Launch::new(&mut memory, &secrets, policy, config.lies);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),

@@ -1,4 +1,4 @@
-//! The guest's memory: reverse map and nested page tables, changed together.
+//! The guest's memory: reverse map, nested page tables and what the TLB remembers of them, changed together.
 
 use crate::bits::u64_at;
 use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
@@ -7,6 +7,8 @@ use crate::rmp::{
     ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED,
     UNCHANGED, VALIDATED, WRITE,
 };
+use crate::steal::{Moment, Theft};
+use crate::tlb::{self, Tlb};
 use heapless::Vec;
 
 /// First half of every 16 bytes of a page whose state has changed (`unzeroed-grant` looks for it); the second half depends on the address.
@@ -25,6 +27,10 @@ pub(crate) struct Memory {
     /// While it is watched: the pages that were written, by the machine's address; their contents of before are in `kept_at`.
     kept: Option<Vec<u64, KEPT>>,
     kept_at: Option<u64>,
+    /// Of each CPU: there is one. The nested page tables are what it remembers, so that another CPU needs tables of its own.
+    tlb: Tlb,
+    /// The page that the host will take.
+    theft: Option<Theft>,
 }
 
 impl Memory {
@@ -34,7 +40,7 @@ impl Memory {
         let firmware = pool.frames(crate::rmp::FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE);
         rmp.back_firmware(firmware);
         let npt = Npt::new(&mut pool);
-        Self { rmp, npt, pool, aliases: Vec::new(), kept: None, kept_at: None }
+        Self { rmp, npt, pool, aliases: Vec::new(), kept: None, kept_at: None, tlb: Tlb::new(), theft: None }
     }
 
     /// Zeroed pages of the machine's own.
@@ -59,17 +65,90 @@ impl Memory {
         if fits { self.shared(gpa) } else { None }
     }
 
-    /// Changes a page's entry and what the nested page tables make of it.
+    /// Changes a page's entry and what the nested page tables make of it, and has every CPU forget the page: what the host does.
     pub(crate) fn set(&mut self, gpa: u64, entry: Entry) {
+        self.change(gpa, entry, None);
+    }
+
+    /// The same by an instruction of the guest's, whose operand was the address `linear`: what the TLB remembers stays in use until it is flushed.
+    pub(crate) fn set_by_guest(&mut self, gpa: u64, entry: Entry, vmpl: usize, linear: u64) {
+        self.change(gpa, entry, Some((vmpl, linear)));
+    }
+
+    fn change(&mut self, gpa: u64, entry: Entry, by: Option<(usize, u64)>) {
         let gpa = gpa & !(PAGE - 1);
         let Some(hpa) = self.rmp.hpa(gpa) else { return };
         self.rmp.set(gpa, entry);
         for vmpl in 0..4 {
-            let leaf = self.watched(hpa, private_leaf(hpa, entry, vmpl));
-            self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, leaf);
+            let old = self.npt.get(Side::Private(vmpl), gpa);
+            let mut leaf = self.private_leaf(gpa, hpa, entry, vmpl);
+            if self.is_any_stale() {
+                self.tlb.forget(|stale| stale.gpa == gpa && stale.vmpl == vmpl);
+            }
+            if let Some((by, linear)) = by
+                && let Some(remembered) = tlb::remembered(old, leaf)
+            {
+                let linear = (by == vmpl).then_some(linear & !(PAGE - 1));
+                if self.tlb.remember(tlb::Stale { vmpl, gpa, linear }) {
+                    leaf = remembered;
+                }
+            }
+            self.npt.change(&mut self.pool, Side::Private(vmpl), gpa, old, leaf);
         }
         // The shared side is filled on demand.
         self.npt.set(&mut self.pool, Side::Shared, gpa, 0);
+    }
+
+    /// Whether the TLB may still let another VMPL than `vmpl` reach the page by rights that it has no more.
+    pub(crate) fn is_stale(&self, gpa: u64, vmpl: usize) -> bool {
+        self.tlb.stale().iter().any(|stale| stale.gpa == gpa && stale.vmpl != vmpl)
+    }
+
+    /// Whether the TLB remembers anything that is no more.
+    pub(crate) fn is_any_stale(&self) -> bool {
+        !self.tlb.stale().is_empty()
+    }
+
+    /// Flushes what `which` says: rights are then those of the reverse map.
+    pub(crate) fn flush(&mut self, which: impl Fn(&tlb::Stale) -> bool) {
+        while let Some(stale) = self.tlb.take(&which) {
+            if let (Some(entry), Some(hpa)) = (self.rmp.entry(stale.gpa), self.rmp.hpa(stale.gpa)) {
+                let leaf = self.private_leaf(stale.gpa, hpa, entry, stale.vmpl);
+                self.npt.set(&mut self.pool, Side::Private(stale.vmpl), stale.gpa, leaf);
+            }
+        }
+    }
+
+    /// The host will take this page.
+    pub(crate) fn arm(&mut self, theft: Theft) {
+        self.theft = Some(theft);
+        if let Some(entry) = self.rmp.entry(theft.gpa) {
+            self.set(theft.gpa, entry);
+        }
+    }
+
+    /// Takes the page, if this is the moment.
+    pub(crate) fn steal(&mut self, gpa: u64, moment: Moment) {
+        let gpa = gpa & !(PAGE - 1);
+        let Some(theft) = self.theft.as_mut().filter(|theft| theft.gpa == gpa && theft.moment.is(moment)) else {
+            return;
+        };
+        if theft.after > 0 {
+            theft.after -= 1;
+            return;
+        }
+        self.theft = None;
+        self.change_state(gpa, false, false);
+        crate::log::log!("the host takes the page at {gpa:#x}, which VMPL0 reaches for ({moment:?})");
+    }
+
+    fn private_leaf(&self, gpa: u64, hpa: u64, entry: Entry, vmpl: usize) -> u64 {
+        let leaf = private_leaf(hpa, entry, vmpl);
+        let leaf = match self.theft {
+            Some(theft) if theft.gpa == gpa && vmpl == 0 => theft.moment.leaf(leaf),
+            _ => leaf,
+        };
+        self.watched(hpa, leaf)
     }
 
     /// Maps a page of the hypervisor's on the shared side: not to be executed, because instruction fetches are always private.
@@ -107,14 +186,19 @@ impl Memory {
             self.drop_aliases();
         }
         let _ = self.aliases.push((Side::Private(vmpl), gpa));
-        self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, private_leaf(hpa, entry, vmpl) & !LEAF_NX);
+        let leaf = self.watched(hpa, private_leaf(hpa, entry, vmpl) & !LEAF_NX);
+        self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, leaf);
     }
 
     /// Takes back what [`Self::alias`] and [`Self::execute_once`] gave.
     pub(crate) fn drop_aliases(&mut self) {
-        while let Some((_, gpa)) = self.aliases.pop() {
-            if let Some(entry) = self.rmp.entry(gpa) {
-                self.set(gpa, entry);
+        while let Some((side, gpa)) = self.aliases.pop() {
+            if let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) {
+                let leaf = match side {
+                    Side::Private(vmpl) => self.private_leaf(gpa, hpa, entry, vmpl),
+                    Side::Shared => 0,
+                };
+                self.npt.set(&mut self.pool, side, gpa, leaf);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The GHCB MSR, its protocol (GHCB specification, 2.3.1) and SEV_STATUS.
 
 use crate::bits::{lo8, lo32, us};
+use crate::config::WrongState;
 use crate::log::{End, end, log};
-use crate::machine::Machine;
+use crate::machine::{Machine, VmsaPage};
 use crate::npt::C_BIT;
 use crate::phys::PAGE;
 use crate::rmp::{ASSIGNED, VALIDATED};
@@ -12,8 +13,8 @@ use crate::svm::{RAX, RCX, RDX, control, exit};
 const GHCB: u32 = 0xC001_0130;
 const SEV_STATUS: u32 = 0xC001_0131;
 
-/// Features of the hypervisor: SNP, AP creation, APIC ids, several VMPLs.
-pub(crate) const HV_FEATURES: u64 = 1 | 1 << 1 | 1 << 4 | 1 << 5;
+/// Features of the hypervisor as upstream KVM has them: SNP and AP creation. Several VMPLs (bit 5) are not named, also by kernels that have them.
+pub(crate) const HV_FEATURES: u64 = 1 | 1 << 1;
 
 impl Machine {
     /// RDMSR or WRMSR of the two MSRs that the processor itself answers. `false`: another one.
@@ -53,7 +54,7 @@ impl Machine {
         if request & 0xFFF != 0x100 {
             self.only_the_end(format_args!("MSR request {request:#x}"));
         }
-        if request & 0xFFF == 0x016 {
+        if request & 0xFFF == 0x016 && !self.config.no_vmpls {
             return self.msr_run_vmpl(request);
         }
         self.level().ghcb = self.msr_call(request);
@@ -141,11 +142,17 @@ impl Machine {
             return Err(INVALID);
         }
         let entries = || (0..pages).filter_map(|page| self.memory.rmp.entry(gpa + page * PAGE));
-        if operation == 2 && self.gives_gp() && entries().any(|entry| entry.is(VALIDATED)) {
+        let strict = self.config.access == WrongState::Stop;
+        if operation == 2 && strict && self.gives_gp() && entries().any(|entry| entry.is(VALIDATED)) {
+            return Err(INVALID);
+        }
+        // RMPUPDATE fails for a VMSA that is in use.
+        let in_use = |level: &crate::machine::Level| matches!(level.vmsa, Some(VmsaPage::Guest(vmsa)) if (gpa..gpa + pages * PAGE).contains(&vmsa));
+        if operation == 2 && self.levels.iter().any(in_use) {
             return Err(INVALID);
         }
         // One page of 2 MiB in the reverse map only if none of it was the guest's before.
-        let huge = huge && entries().all(|entry| !entry.is(ASSIGNED));
+        let huge = huge && self.config.huge_entries && entries().all(|entry| !entry.is(ASSIGNED));
         for page in 0..pages {
             self.change_one(gpa + page * PAGE, operation, huge);
         }
@@ -159,7 +166,7 @@ impl Machine {
         match operation {
             1 if !entry.is(ASSIGNED) => self.memory.change_state(gpa, true, huge),
             2 if entry.is(ASSIGNED) => {
-                if entry.is(VALIDATED) {
+                if entry.is(VALIDATED) && self.config.access == WrongState::Stop {
                     self.stop(Rule::PageState, gpa, format_args!("still validated when it was made shared"));
                 }
                 self.memory.change_state(gpa, false, false);

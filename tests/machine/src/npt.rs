@@ -16,6 +16,10 @@ const TABLE: u64 = 7;
 pub(crate) const LEAF_READ: u64 = 5;
 /// Writable leaf.
 pub(crate) const LEAF_WRITE: u64 = 2;
+/// The processor has used the leaf.
+pub(crate) const LEAF_ACCESSED: u64 = 1 << 5;
+/// The processor has written through the leaf.
+pub(crate) const LEAF_DIRTY: u64 = 1 << 6;
 /// No-execute leaf.
 pub(crate) const LEAF_NX: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
@@ -64,13 +68,36 @@ impl Npt {
         if paging { self.paging_on[vmpl] } else { self.paging_off[vmpl] }
     }
 
-    /// Writes the leaf for `gpa` (below 1 TiB, without C-bit). A zero leaf makes no tables.
-    pub(crate) fn set(&self, pool: &mut Pool, side: Side, gpa: u64, leaf: u64) {
-        let tree = match side {
+    /// The leaf for `gpa`, with what the processor has noted in it; 0 for none.
+    pub(crate) fn get(&self, side: Side, gpa: u64) -> u64 {
+        let mut table = self.tree(side)[crate::bits::us(gpa >> 39 & 1)];
+        for shift in [30, 21] {
+            let entry = read_u64(table + 8 * (gpa >> shift & 511));
+            if entry & 1 == 0 {
+                return 0;
+            }
+            table = entry & ADDRESS;
+        }
+        read_u64(table + 8 * (gpa >> 12 & 511))
+    }
+
+    /// [`Self::set`], where the leaf is not so already.
+    pub(crate) fn change(&self, pool: &mut Pool, side: Side, gpa: u64, old: u64, leaf: u64) {
+        if old != leaf {
+            self.set(pool, side, gpa, leaf);
+        }
+    }
+
+    const fn tree(&self, side: Side) -> Tree {
+        match side {
             Side::Private(vmpl) => self.private[vmpl],
             Side::Shared => self.shared,
-        };
-        let mut table = tree[crate::bits::us(gpa >> 39 & 1)];
+        }
+    }
+
+    /// Writes the leaf for `gpa` (below 1 TiB, without C-bit). A zero leaf makes no tables.
+    pub(crate) fn set(&self, pool: &mut Pool, side: Side, gpa: u64, leaf: u64) {
+        let mut table = self.tree(side)[crate::bits::us(gpa >> 39 & 1)];
         for shift in [30, 21] {
             let slot = table + 8 * (gpa >> shift & 511);
             let entry = read_u64(slot);

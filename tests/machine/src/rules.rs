@@ -30,6 +30,7 @@ rules! {
     VmplPermission "vmpl-permission" "a VMPL accesses only what RMPADJUST has granted to it"
     RmpadjustLevel "rmpadjust-level" "RMPADJUST changes only VMPLs less privileged than the caller's, and grants no more than the caller has"
     PageState "page-state" "a page is invalidated before its state is changed to shared"
+    StaleTranslation "stale-translation" "a page changes hands only after the translations by which another VMPL has reached it are flushed"
     VmsaAttribute "vmsa-attribute" "only a validated page with the VMSA attribute can be run"
     VmsaWritable "vmsa-writable" "a VMSA page is not writable by any VMPL but VMPL0"
     VmsaInvalid "vmsa-invalid" "a VMSA that is run has EFER.SVME, its own VMPL, supported SEV features and a state that VMRUN accepts"

@@ -6,6 +6,7 @@ use core::arch::global_asm;
 
 /// Offsets of the control area that are used (APM volume 2, appendix B).
 pub(crate) mod control {
+    pub(crate) const CONTROL_REGISTERS: u64 = 0x00;
     pub(crate) const EXCEPTIONS: u64 = 0x08;
     pub(crate) const INTERCEPTS: u64 = 0x0C;
     pub(crate) const INTERCEPTS_SVM: u64 = 0x10;
@@ -45,11 +46,14 @@ const SAVE_AREA: u64 = 0x400;
 
 /// Exit codes that the machine expects.
 pub(crate) mod exit {
+    pub(crate) const CR3_WRITE: u64 = 0x13;
+    pub(crate) const CR4_WRITE: u64 = 0x14;
     pub(crate) const EXCEPTION_DB: u64 = 0x41;
     pub(crate) const EXCEPTION_UD: u64 = 0x46;
     pub(crate) const CR0_SELECTIVE: u64 = 0x65;
     pub(crate) const CPUID: u64 = 0x72;
     pub(crate) const HLT: u64 = 0x78;
+    pub(crate) const INVLPG: u64 = 0x79;
     pub(crate) const INVLPGA: u64 = 0x7A;
     pub(crate) const IOIO: u64 = 0x7B;
     pub(crate) const MSR: u64 = 0x7C;
@@ -59,6 +63,8 @@ pub(crate) mod exit {
     pub(crate) const VMLOAD: u64 = 0x82;
     pub(crate) const SKINIT: u64 = 0x86;
     pub(crate) const NPF: u64 = 0x400;
+    /// Error code of #VC: a private access to a page that is not validated.
+    pub(crate) const NOT_VALIDATED: u64 = 0x404;
     /// What the VMSA's GUEST_EXITCODE has after a VMGEXIT.
     pub(crate) const VMGEXIT: u64 = 0x403;
     /// VMEXIT_INVALID (-1); QEMU before 8 writes the low half only.
@@ -265,6 +271,15 @@ impl Vmcb {
         let now = crate::bits::lo32(self.get(control::INTERCEPTS));
         let bit = crate::bits::lo32(HLT_INTERCEPT);
         self.set32(control::INTERCEPTS, u64::from(if on { now | bit } else { now & !bit }));
+    }
+
+    /// Whether the instructions that flush the TLB are intercepted.
+    pub(crate) fn intercept_flushes(&self, on: bool) {
+        const CR3_AND_CR4_WRITES: u64 = 3 << (16 + 3);
+        const INVLPG: u64 = 1 << 25;
+        self.set32(control::CONTROL_REGISTERS, if on { CR3_AND_CR4_WRITES } else { 0 });
+        let now = u64::from(crate::bits::lo32(self.get(control::INTERCEPTS)));
+        self.set32(control::INTERCEPTS, if on { now | INVLPG } else { now & !INVLPG });
     }
 
     /// Has #DB exit, besides #UD.

@@ -1,6 +1,7 @@
 //! The guest's memory as the guest sees it: page-table walks, and who may access what.
 
 use crate::bits::us;
+use crate::config::WrongState;
 use crate::machine::Machine;
 use crate::npt::C;
 use crate::phys::{self, PAGE, read_u64};
@@ -121,6 +122,9 @@ impl Machine {
                 self.vmpl_violation(at.gpa, format_args!("{detail} ({access:?})"));
                 None
             }
+            Err(Refusal::Rule(Rule::CBit | Rule::UnvalidatedAccess, _)) if self.config.access == WrongState::Kvm => {
+                None
+            }
             // Which of the firmware's pages are the host's is nothing that a guest can know before it tries.
             Err(Refusal::Rule(Rule::CBit, detail)) if self.gives_gp() => {
                 self.vmpl_violation(at.gpa, format_args!("{detail} ({access:?})"));
@@ -168,18 +172,20 @@ impl Machine {
         let base = self.vmcb().save(save::CS + 8);
         let long = self.vmcb().save(save::EFER) & (1 << 10) != 0;
         let mut bytes = [0; N];
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            let linear = self.rip().wrapping_add(base).wrapping_add(index as u64);
+        let mut done = 0;
+        while done < N {
+            let linear = self.rip().wrapping_add(base).wrapping_add(done as u64);
             let linear = if long { linear } else { linear & 0xFFFF_FFFF };
-            // One at a time: the page behind the instruction may not be the guest's.
-            let mut one = [0];
-            if index > 0 && linear.is_multiple_of(PAGE) && !self.may_fetch(linear) {
+            // A page at a time: the one behind the instruction may not be the guest's.
+            if done > 0 && !self.may_fetch(linear) {
                 break;
             }
-            if self.guest_read(linear, &mut one, Access::Fetch).is_err() {
+            let part = &mut bytes[done..];
+            let n = part.len().min(us(PAGE - linear % PAGE));
+            if self.guest_read(linear, &mut part[..n], Access::Fetch).is_err() {
                 break;
             }
-            *byte = one[0];
+            done += n;
         }
         bytes
     }

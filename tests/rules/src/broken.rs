@@ -17,7 +17,14 @@ pub(crate) fn unvalidated_access() {
 pub(crate) fn unvalidated_rescinded() {
     own_zeroed(FREE);
     check(pvalidate(FREE, 0, false) == (0, false), 20);
+    // Until here the TLB remembers.
+    sys::invlpg(FREE);
     peek(FREE);
+}
+
+pub(crate) fn unvalidated_required() {
+    // Required memory of the image that nobody has validated.
+    peek(sys::image_end());
 }
 
 pub(crate) fn unvalidated_rmpadjust() {

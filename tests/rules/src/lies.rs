@@ -2,7 +2,7 @@
 
 use crate::controls::FREE;
 use crate::guest::{self, FULL, VMSA, field};
-use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, own_zeroed};
+use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, own_zeroed, page_state};
 use crate::sys::{self, PAGE, SHARED, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust};
 
 pub(crate) fn ghcb_invalid() {
@@ -69,10 +69,43 @@ pub(crate) fn spurious_run() {
     check(sys::rdmsr(0xC001_0131) == 7, 23);
 }
 
+/// First page and number of pages of an entry of the memory map.
+fn entry(index: u64) -> (u64, u64) {
+    (peek(memory_map() + 24 * index), peek(memory_map() + 24 * index + 8))
+}
+
 pub(crate) fn memory_map_lie() {
-    let own = (0..8)
-        .any(|index| peek(memory_map() + 24 * index) == 0x800_0000 && peek(memory_map() + 24 * index + 8) == 0x800);
-    check(own, 20);
+    check((0..8).any(|index| entry(index) == (0x800_0000, 0x800)), 20);
+}
+
+pub(crate) fn required_validated() {
+    check(pvalidate(0x4070_0000 + PAGE, 0, true) == (0, false), 20);
+    check(pvalidate(0x4070_0000, 0, true) == (0, true), 21);
+    // The way back, so that the page is known to be the only one.
+    check(pvalidate(0x4070_0000, 0, false) == (0, false), 22);
+}
+
+pub(crate) fn map_pages() {
+    check((0..8).any(|index| entry(index) == (0x10_0000, 659_013_632)), 20);
+    // And they are not there.
+    check(page_state(4 << 30, 1) == 1 << 32 | 0x015, 21);
+}
+
+pub(crate) fn map_ranges() {
+    check(entry(0) == (0, 0x3FF) && entry(1).0 == 0x400, 20);
+    (1..100).for_each(|index| check(entry(index).0 + entry(index).1 + 1 == entry(index + 1).0, 21));
+    check(entry(100).1 > 100 && entry(101) == (0, 0), 22);
+}
+
+pub(crate) fn map_overlap() {
+    check(entry(0).0 + entry(0).1 > 0x100 && (1..8).any(|index| entry(index) == (0x100, 1)), 20);
+}
+
+pub(crate) fn map_unsorted() {
+    check(entry(0) == (0x10_0000, 1), 20);
+    let count = (0..8).take_while(|index| entry(*index).1 != 0).count() as u64;
+    check(count > 1 && entry(count - 1).0 == 0, 21);
+    check((1..count).all(|index| entry(index).0 < entry(index - 1).0), 22);
 }
 
 /// The entries of the CPUID page: (leaf, subleaf, EAX, EBX, ECX).
@@ -93,10 +126,10 @@ pub(crate) fn no_rdrand() {
 }
 
 pub(crate) fn cpuid_repeats() {
-    let leaf_4 = |subleaf| entries().filter(|entry| entry[..3] == [4, subleaf, 0x100 + subleaf]).count();
-    (0..4).for_each(|subleaf| check(leaf_4(subleaf) == 1, 20));
-    let first = entries().next();
-    check(entries().filter(|entry| Some(*entry) == first).count() == 2, 21);
+    let times = |wanted: [u64; 5]| entries().filter(|entry| *entry == wanted).count();
+    check(entries().take(3).all(|entry| times(entry) == 2), 20);
+    let of_leaf_4 = |subleaf| entries().filter(|entry| entry[..2] == [4, subleaf]).count();
+    (0..4).for_each(|subleaf| check(of_leaf_4(subleaf) == 1, 21));
 }
 
 pub(crate) fn cpuid_contradicts() {

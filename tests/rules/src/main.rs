@@ -9,7 +9,7 @@
 //! | module | is |
 //! |---|---|
 //! | `cases` | the table, which the host's suite reads, too |
-//! | `controls`, `broken`, `lies`, `psp` | the cases |
+//! | `controls`, `kvm`, `tlb`, `broken`, `lies`, `psp` | the cases |
 //! | `guest` | a context at VMPL2 |
 //! | `hypervisor`, `sys`, `entry` | GHCB, instructions, start |
 
@@ -21,11 +21,13 @@ mod controls;
 mod entry;
 mod guest;
 mod hypervisor;
+mod kvm;
 mod lies;
 #[path = "../../machine/src/mem.rs"]
 mod mem;
 mod psp;
 mod sys;
+mod tlb;
 
 use hypervisor::{GHCB, check, fw_cfg, power_off, say, terminate};
 
@@ -53,6 +55,19 @@ fn function(name: &str) -> fn() {
         "vmsa-in-use" controls::vmsa_in_use
         "rmpadjust-codes" controls::rmpadjust_codes
         "two-mebibytes" controls::two_mebibytes
+        "four-kibibytes" kvm::four_kibibytes
+        "implicit-conversion" kvm::implicit_conversion
+        "page-state-of-validated" kvm::page_state_of_validated
+        "page-state-by-guest" kvm::page_state_by_guest
+        "page-state-of-vmsa" kvm::page_state_of_vmsa
+        "tlb-remembers" tlb::remembers
+        "tlb-write-is-walked" tlb::write_is_walked
+        "tlb-of-its-own" tlb::of_its_own
+        "tlb-host-flushes" tlb::host_flushes
+        "cpuid-page" kvm::cpuid_page
+        "cpuid-page-of-image" kvm::cpuid_page_of_image
+        "vmpls-none" kvm::vmpls_none
+        "steal" kvm::steal
         "ghcb-refusals" controls::ghcb_refusals
         "ghcb-services" controls::ghcb_services
         "msr-protocol" controls::msr_protocol
@@ -66,6 +81,9 @@ fn function(name: &str) -> fn() {
         "rdseed" controls::rdseed
         "launch-pages" controls::launch_pages
         "launch-pages-seeded" controls::launch_pages
+        "launch-map" controls::launch_map
+        "empty-page" controls::empty_page
+        "required-memory" controls::required_memory
         "memory-map-ram" controls::memory_map_ram
         "run-vmpl" controls::run_vmpl
         "run-vmpl-by-msr" controls::run_vmpl_by_msr
@@ -82,6 +100,7 @@ fn function(name: &str) -> fn() {
         "terminate-by-page" terminate_by_page
         "unvalidated-access" broken::unvalidated_access
         "unvalidated-rescinded" broken::unvalidated_rescinded
+        "unvalidated-required" broken::unvalidated_required
         "unvalidated-rmpadjust" broken::unvalidated_rmpadjust
         "no-memory" broken::no_memory
         "shared-as-private" broken::shared_as_private
@@ -101,6 +120,9 @@ fn function(name: &str) -> fn() {
         "page-state-list-validated" broken::page_state_list_validated
         "pvalidate-unassigned" broken::pvalidate_unassigned
         "rmpadjust-unassigned" broken::rmpadjust_unassigned
+        "stale-rescinded" tlb::stale_rescinded
+        "stale-vmsa" tlb::stale_vmsa
+        "stale-after-cr3" tlb::stale_after_cr3
         "vmsa-no-attribute" broken::vmsa_no_attribute
         "vmsa-attribute-revoked" broken::vmsa_attribute_revoked
         "vmsa-shared" broken::vmsa_shared
@@ -154,6 +176,11 @@ fn function(name: &str) -> fn() {
         "lie-swap-before-rescind" lies::swap_before_rescind
         "lie-inject" lies::inject
         "lie-inject-ignored" lies::inject_ignored
+        "lie-required-validated" lies::required_validated
+        "lie-map-pages" lies::map_pages
+        "lie-map-ranges" lies::map_ranges
+        "lie-map-overlap" lies::map_overlap
+        "lie-map-unsorted" lies::map_unsorted
     }
 }
 

@@ -297,6 +297,26 @@ pub(crate) fn call(address: u64) {
     unsafe { asm!("call {}", in(reg) address, clobber_abi("sysv64")) };
 }
 
+/// INVLPG.
+pub(crate) fn invlpg(address: u64) {
+    // SAFETY: what is forgotten is walked again.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack)) };
+}
+
+/// Writes CR3 as it is.
+pub(crate) fn reload_cr3() {
+    // SAFETY: the same page tables.
+    unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack)) };
+}
+
+/// Sets CR4.PGE and clears it again.
+pub(crate) fn toggle_global_pages() {
+    // SAFETY: no mapping is global.
+    unsafe {
+        asm!("mov {0}, cr4", "xor {0}, 0x80", "mov cr4, {0}", "xor {0}, 0x80", "mov cr4, {0}", out(reg) _, options(nostack))
+    };
+}
+
 /// HLT with interrupts disabled.
 pub(crate) fn halt() {
     // SAFETY: stops.

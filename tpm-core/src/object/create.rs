@@ -143,7 +143,8 @@ impl KeySource for Derived {
 ///
 /// - `RANGE`: an RSA exponent that cannot be one
 /// - `TYPE`: a type that the source cannot give
-/// - `KEY_SIZE`: data that are not as long as the symmetric key
+/// - `SIZE`: data that are longer than the symmetric key
+/// - `KEY_SIZE`: data that are shorter than it: such a key could not be loaded
 /// - `SIZE`: data that are longer than the block of the scheme's hash
 pub(crate) fn create(
     source: &mut dyn KeySource,
@@ -243,10 +244,12 @@ fn create_cipher_key(source: &mut dyn KeySource, cipher: &SymDefObject, data: &[
     let mut key = Secret::zeroed(cipher.key_size()).map_err(|_| Rc::FAILURE)?;
     if data.is_empty() {
         source.bytes(Purpose::Sensitive, key.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
-    } else if data.len() == cipher.key_size() {
-        key.set(data).map_err(|_| Rc::FAILURE)?;
-    } else {
+    } else if data.len() > cipher.key_size() {
+        return Err(Fmt1::SIZE.plain());
+    } else if data.len() < cipher.key_size() {
         return Err(Fmt1::KEY_SIZE.plain());
+    } else {
+        key.set(data).map_err(|_| Rc::FAILURE)?;
     }
     Ok(SensitiveComposite::Sym(key))
 }

@@ -23,7 +23,8 @@ pub(crate) struct Blame {
 /// Checks of an object that is to be loaded. What a parent with fixedTPM has protected came from this TPM, and is not checked again.
 ///
 /// - `KEY_SIZE` at the sensitive area: a seedValue longer than nameAlg's digests
-/// - at the public area: what [`template::check_attributes`] says; without Name or sensitive area only what [`template::check_scheme`] says
+/// - at the public area: what [`template::check_attributes`] says; without Name what [`template::check_external`] and [`template::check_scheme`] say, and
+///   without sensitive area only the latter
 /// - what [`check_keys`] says
 /// - `BINDING`: the prime is not one of the modulus
 pub(crate) fn check(
@@ -39,7 +40,10 @@ pub(crate) fn check(
             }
             template::check_attributes(parent, public).map_err(|e| e.at(blame.public))?;
         }
-        _ => template::check_scheme(None, public).map_err(|e| e.at(blame.public))?,
+        (Some(_), None) => template::check_external(public)
+            .and_then(|()| template::check_scheme(None, public))
+            .map_err(|e| e.at(blame.public))?,
+        (None, _) => template::check_scheme(None, public).map_err(|e| e.at(blame.public))?,
     }
     if parent.is_none_or(|p| !p.has(A::FIXED_TPM)) {
         check_keys(public, sensitive, blame)?;
@@ -66,8 +70,7 @@ fn check_keys(public: &Public, sensitive: Option<&Sensitive>, blame: &Blame) -> 
     }
     match (&public.parms, &public.unique) {
         (Parms::Rsa(p), Unique::Rsa(n)) => {
-            let size = usize::from(p.key_bits.0 / 8);
-            check_rsa(size, p.exponent, n.as_slice(), sensitive, blame)?;
+            check_rsa(&public.parms, usize::from(p.key_bits.0 / 8), n.as_slice(), sensitive, blame)?;
         }
         (Parms::Ecc(_), Unique::Ecc(point)) => check_ecc(public, point, sensitive, blame)?,
         (Parms::MlKem(p), Unique::MlKem(key)) => {
@@ -99,8 +102,8 @@ fn has_top_bit(number: &[u8]) -> bool {
 }
 
 fn check_rsa(
+    parms: &Parms,
     size: usize,
-    exponent: u32,
     modulus: &[u8],
     sensitive: Option<&Sensitive>,
     blame: &Blame,
@@ -108,9 +111,7 @@ fn check_rsa(
     if modulus.len() != size || !has_top_bit(modulus) {
         return Err(Fmt1::KEY.at(blame.public));
     }
-    if exponent != 0 && exponent < 7 {
-        return Err(Fmt1::VALUE.at(blame.public));
-    }
+    template::check_exponent(parms).map_err(|e| e.at(blame.public))?;
     let Some(sensitive) = sensitive else { return Ok(()) };
     let prime = sensitive.composite.as_slice();
     if prime.len().saturating_mul(2) != size || !has_top_bit(prime) {
@@ -127,13 +128,12 @@ fn check_ecc(public: &Public, point: &EccPoint, sensitive: Option<&Sensitive>, b
         if point.x.len() != curve.size() || point.y.len() != curve.size() {
             return Err(Fmt1::KEY.at(blame.public));
         }
-        let good = public.name_alg.is_none() || Point::new(curve, point.x.as_slice(), point.y.as_slice()).is_ok();
-        return if good { Ok(()) } else { Err(Fmt1::ECC_POINT.at(blame.public)) };
+        return ecc_public(public).map(drop).map_err(|e| e.at(blame.public));
     };
     let own = curve.public(sensitive.composite.as_slice()).map_err(|_| Fmt1::KEY_SIZE.plain())?;
     let same = |a: &[u8], b: &[u8]| trimmed(a) == trimmed(b);
     let bound = same(own.x().as_slice(), point.x.as_slice()) && same(own.y().as_slice(), point.y.as_slice());
-    if bound || public.name_alg.is_none() { Ok(()) } else { Err(Fmt1::BINDING.plain()) }
+    if bound { Ok(()) } else { Err(Fmt1::BINDING.plain()) }
 }
 
 /// - `KEY_SIZE` at the sensitive area: no seed of this type of key

@@ -1,5 +1,6 @@
 //! Which public areas an object may have (Part 1, 27; Part 2, 12.2; Part 3, 12.1.2).
 
+use crate::crypto::rsa::is_exponent;
 use crate::crypto::sym::Mode;
 use crate::object::Object;
 use crate::rc::Fmt1;
@@ -50,11 +51,47 @@ fn is_consistent(public: &Public) -> bool {
     let a = public.attributes;
     let (sign, decrypt) = (a.has(A::SIGN), a.has(A::DECRYPT));
     let useless = !sign && !decrypt && public.object_type() != ObjectType::KeyedHash;
-    let ambiguous = sign == decrypt && a.has(A::RESTRICTED);
+    let pointless = !sign && !decrypt && a.has(A::RESTRICTED);
     let never_duplicated = a.has(A::FIXED_TPM) && a.has(A::ENCRYPTED_DUPLICATION);
+    !useless && !pointless && !never_duplicated && is_possible(public)
+}
+
+/// Attributes that exclude each other in every object, wherever it comes from (Part 2, 8.3.3).
+fn is_possible(public: &Public) -> bool {
+    let a = public.attributes;
+    let ambiguous = a.has(A::SIGN.with(A::DECRYPT).with(A::RESTRICTED));
     // No hierarchy of this TPM is limited to a firmware or its SVN, so no object can be.
     let limited = a.any(A::FIRMWARE_LIMITED.with(A::SVN_LIMITED));
-    !useless && !ambiguous && !never_duplicated && !limited
+    let certifies = a.has(A::SIGN) && public.object_type().is_asymmetric();
+    !ambiguous && !limited && (certifies || !a.has(A::X509_SIGN))
+}
+
+/// The rules for an object of which both areas come from outside, with or without a Name (Part 2, 8.3.3: External). Those of fixedTPM, fixedParent and
+/// restricted are the caller's.
+///
+/// - `ATTRIBUTES`: attributes that exclude each other
+pub(crate) fn check_external(public: &Public) -> Result<(), Fmt1> {
+    if is_possible(public) { Ok(()) } else { Err(Fmt1::ATTRIBUTES) }
+}
+
+/// The rules for an object that is imported below a parent without fixedTPM, where all else waits until it is loaded (Part 2, 8.3.3: Import). Those of
+/// fixedTPM and fixedParent are the caller's.
+///
+/// - `ATTRIBUTES`: attributes that exclude each other, or encryptedDuplication is not as in the parent
+/// - `VALUE`: an RSA exponent that cannot be one
+pub(crate) fn check_import(parent: &Object, public: &Public) -> Result<(), Fmt1> {
+    if !is_possible(public) || !fits_parent(Some(parent), public.attributes) {
+        return Err(Fmt1::ATTRIBUTES);
+    }
+    check_exponent(&public.parms)
+}
+
+/// - `VALUE`: an RSA exponent that cannot be one
+pub(crate) fn check_exponent(parms: &Parms) -> Result<(), Fmt1> {
+    match parms {
+        Parms::Rsa(p) if !is_exponent(p.exponent) => Err(Fmt1::VALUE),
+        _ => Ok(()),
+    }
 }
 
 /// fixedTPM, fixedParent and encryptedDuplication follow from the parent (Part 1, 27.2.2 to 27.2.4); seeds are fixedTPM.

@@ -51,26 +51,25 @@ impl Marshal for Timeout {
 }
 
 impl Assertion {
-    /// authTimeout in milliseconds of Time (Part 3, 23.2.4): counted from the session's start, or without nonceTPM from the start of Time.
-    fn timeout_ms(&self, policy: &PolicyState, time_ms: u64) -> Option<u64> {
+    /// timeout in milliseconds of Time (Part 3, 23.2.2): counted from the session's start, or without nonceTPM from the start of Time.
+    fn timeout_ms(&self, policy: &PolicyState) -> Option<u64> {
         if self.expiration == 0 {
             return None;
         }
         let ms = u64::from(self.expiration.unsigned_abs()).saturating_mul(1000);
-        // Seconds are too coarse to say when within one it ends; to its end, then.
-        let start = if self.nonce_tpm.is_empty() { time_ms % 1000 } else { policy.start_ms };
+        let start = if self.nonce_tpm.is_empty() { 0 } else { policy.start_ms };
         Some(start.saturating_add(ms))
     }
 
     /// PolicyParameterChecks() (Part 3, 23.2.2).
     ///
-    /// - `NONCE` at nonceTPM: it is not empty, and not the session's nonceTPM
+    /// - `VALUE` at nonceTPM: it is not empty, and not the session's nonceTPM
     /// - `EXPIRED` at expiration: that time has passed, or the session began before the last _TPM_Init
     /// - `SIZE` at cpHashA: it is not empty, and has not the size of the session's digests
     /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
     fn check(&self, session: &Session, timeout_ms: Option<u64>, ram: &Ram, at: &AssertionAt) -> Result<(), Rc> {
         if !self.nonce_tpm.is_empty() && self.nonce_tpm != session.nonce_tpm {
-            return Err(Fmt1::NONCE.at(at.nonce_tpm));
+            return Err(Fmt1::VALUE.at(at.nonce_tpm));
         }
         if session.policy.is_over(timeout_ms, ram) {
             return Err(Fmt1::EXPIRED.at(at.expiration));
@@ -89,10 +88,7 @@ impl Assertion {
         if !self.cp_hash_a.is_empty() {
             policy.bound_hash = Some(BoundHash::CpHash(self.cp_hash_a));
         }
-        policy.timeout_ms = match (policy.timeout_ms, timeout_ms) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        policy.limit_to(timeout_ms);
     }
 }
 
@@ -108,25 +104,33 @@ impl Tpm {
         if session.is_trial() {
             return Ok(None);
         }
-        let timeout_ms = assertion.timeout_ms(&session.policy, self.ram.time_ms);
+        let timeout_ms = assertion.timeout_ms(&session.policy);
         assertion.check(session, timeout_ms, &self.ram, at)?;
         Ok(timeout_ms)
     }
 
-    /// Puts a checked assertion into the session, and answers with a ticket if expiration is negative and the session not a trial.
+    /// Puts a checked assertion into the session, and answers with a ticket if expiration is negative, the session not a trial, and the entity in a
+    /// hierarchy.
     pub(crate) fn assert(
         &mut self,
         h: Handle,
         assertion: &Assertion,
         timeout_ms: Option<u64>,
-        (tag, hierarchy): (u16, Handle),
+        (tag, hierarchy): (u16, Option<Handle>),
     ) -> Result<(Timeout, Ticket), Rc> {
         let session = self.ram.sessions.get_mut(h).ok_or(Rc::reference_h(1))?;
         assertion.apply(session, timeout_ms);
-        match timeout_ms.filter(|_| assertion.expiration < 0) {
-            Some(ms) => Ok((Timeout(Some(ms)), self.assertion_ticket(tag, hierarchy, ms, assertion))),
+        match timeout_ms.filter(|_| assertion.expiration < 0).zip(hierarchy) {
+            Some((ms, hierarchy)) => Ok((Timeout(Some(ms)), self.assertion_ticket(tag, hierarchy, ms, assertion))),
             None => Ok((Timeout(None), Ticket::null(tag))),
         }
+    }
+
+    /// Puts an assertion into a trial session, for which nothing is checked.
+    pub(crate) fn assert_in_trial(&mut self, h: Handle, assertion: &Assertion) -> Result<(), Rc> {
+        let session = self.ram.sessions.get_mut(h).ok_or(Rc::reference_h(0))?;
+        assertion.apply(session, None);
+        Ok(())
     }
 
     /// Puts into the session what a ticket vouches for.
@@ -171,10 +175,17 @@ impl Tpm {
         )
     }
 
-    /// The hierarchy in whose name an entity speaks: for tickets.
-    pub(crate) fn hierarchy_of(&self, h: Handle) -> Handle {
-        match h.kind() {
-            HandleKind::Transient | HandleKind::Persistent => self.object(h).map_or(Handle::NULL, |o| o.hierarchy),
+    /// The hierarchy in whose name an entity speaks: for tickets. None for what gives NULL Tickets only: an external object of the NULL hierarchy or
+    /// without Name (Part 3, 12.3.1), and a sequence object.
+    pub(crate) fn hierarchy_of(&self, h: Handle) -> Option<Handle> {
+        Some(match h.kind() {
+            HandleKind::Transient | HandleKind::Persistent => {
+                let object = self.object(h)?;
+                if object.external && object.hierarchy == Handle::NULL || object.name.is_empty() {
+                    return None;
+                }
+                object.hierarchy
+            }
             HandleKind::Nv
                 if self.nv_index(h).is_some_and(|i| i.public.attributes.has(NvAttributes::PLATFORMCREATE)) =>
             {
@@ -182,6 +193,6 @@ impl Tpm {
             }
             HandleKind::Permanent if matches!(h, Handle::PLATFORM | Handle::ENDORSEMENT | Handle::NULL) => h,
             _ => Handle::OWNER,
-        }
+        })
     }
 }

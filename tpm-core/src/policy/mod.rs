@@ -73,6 +73,14 @@ impl PolicyState {
         timeout_ms.is_some_and(|end| end < ram.time_ms || self.epoch != ram.time_epoch)
     }
 
+    /// The session expires at this time, if it does not before (Part 3, 23.2.4).
+    pub(crate) fn limit_to(&mut self, timeout_ms: Option<u64>) {
+        self.timeout_ms = match (self.timeout_ms, timeout_ms) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
     /// policyDigest_new = H(policyDigest_old ‖ commandCode ‖ what `f` marshals).
     pub(crate) fn extend(&mut self, hash: HashAlg, code: u32, f: impl FnOnce(&mut Writer<'_>)) {
         // The longest: TPM2_PolicyOR with eight digests.

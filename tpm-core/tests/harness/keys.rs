@@ -16,6 +16,9 @@ pub(crate) mod a {
     pub(crate) const RESTRICTED: u32 = 1 << 16;
     pub(crate) const DECRYPT: u32 = 1 << 17;
     pub(crate) const SIGN: u32 = 1 << 18;
+    pub(crate) const X509_SIGN: u32 = 1 << 19;
+    pub(crate) const FIRMWARE_LIMITED: u32 = 1 << 8;
+    pub(crate) const SVN_LIMITED: u32 = 1 << 9;
     pub(crate) const FIXED: u32 = FIXED_TPM | FIXED_PARENT;
     pub(crate) const STORAGE: u32 = FIXED | ORIGIN | USER | RESTRICTED | DECRYPT | NO_DA;
 }

@@ -198,7 +198,7 @@ impl Session {
 }
 
 /// CFB-128 (SP 800-38A, 6.3).
-fn cfb(key: &[u8], iv: &[u8], encrypt: bool, data: &mut [u8]) {
+pub(crate) fn cfb(key: &[u8], iv: &[u8], encrypt: bool, data: &mut [u8]) {
     let mut feedback: [u8; 16] = iv.try_into().unwrap();
     for chunk in data.chunks_mut(16) {
         let mut block = Array::from(feedback);

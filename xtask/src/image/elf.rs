@@ -1,10 +1,10 @@
 //! What the packer wants of an ELF file: loadable bytes by guest-physical page, and symbols.
 
 use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSymbol};
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 
 /// Size of a page in bytes.

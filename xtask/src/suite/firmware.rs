@@ -7,7 +7,7 @@ use crate::image::sizes;
 use crate::run::Built;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
-use std::fs;
+use fs_err as fs;
 use std::process::Command;
 
 /// Where the firmware may lie (docs/boot.md): its own 8 MiB, and its entry stub.

@@ -1,13 +1,14 @@
 //! The hostile guest: tests/guest's self-test, in a machine that gives #GP for an access that the RMP forbids.
 
 use super::{Totals, case};
+use crate::qemu::Qemu;
 use crate::relay::{AttestCall, Relay, result_name};
 use crate::run::{self, Built};
 use anyhow::{Context, Result, bail, ensure};
 
 /// Boots, lets the payload try, and counts its lines.
 pub fn run(built: &Built) -> Result<Totals> {
-    let mut qemu = run::start(built, "vmpl-fault=gp")?;
+    let mut qemu = run::start(built, "vmpl-fault=gp\nsteal=1")?;
     run::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
     let text = relay.selftest().with_context(|| qemu.last_lines())?;
@@ -16,7 +17,18 @@ pub fn run(built: &Built) -> Result<Totals> {
         println!("{line}");
     }
     totals += case("the firmware is alive after it: TPM and attestation answer", alive(&mut relay));
+    let text = relay.last_selftest().with_context(|| qemu.last_lines())?;
+    text.lines().filter(|line| line.starts_with("FAIL ")).for_each(|line| println!("{line}"));
+    totals += count(&text)?;
+    totals += case("the firmware has not ended", running(&mut qemu));
     Ok(totals)
+}
+
+/// The relay's answers come from VMPL2: it goes on without the firmware's services.
+fn running(qemu: &mut Qemu) -> Result<()> {
+    let said = qemu.last_lines();
+    ensure!(!said.contains("quoin: fatal") && !qemu.has_ended()?, "the firmware has ended:\n{said}");
+    Ok(())
 }
 
 fn alive(relay: &mut dyn Relay) -> Result<()> {

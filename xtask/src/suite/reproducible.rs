@@ -5,7 +5,7 @@ use crate::image::{self, Image, Payload};
 use crate::progress::Progress;
 use crate::{build, debian, digest, workspace};
 use anyhow::{Context, Result, ensure};
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

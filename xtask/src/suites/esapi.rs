@@ -5,7 +5,7 @@ use super::{Bench, Tested, Verdict, tested, tss};
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 use std::process::Command;
 

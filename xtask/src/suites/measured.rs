@@ -5,10 +5,10 @@ use super::fetch::{ensure_packages, must, within};
 use super::{Bench, Tested, Verdict, tested};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
+use fs_err as fs;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -3,7 +3,7 @@
 use super::fetch::{ensure_packages, find, must};
 use super::{Bench, Tested, Verdict, tss};
 use anyhow::{Context, Result, ensure};
-use std::fs;
+use fs_err as fs;
 use std::path::PathBuf;
 use std::process::Command;
 

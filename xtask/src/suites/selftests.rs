@@ -5,7 +5,7 @@ use super::{Bench, Tested, Verdict, tested};
 use crate::debian;
 use anyhow::{Context, Result};
 use core::time::Duration;
-use std::fs;
+use fs_err as fs;
 use std::process::Command;
 
 /// The Debian package with the kernel's source.

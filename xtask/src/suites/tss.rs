@@ -4,7 +4,7 @@ use super::fetch::{Archive, ensure_packages, must, within};
 use super::{Bench, Tested, Verdict, tested};
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
-use std::fs;
+use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -2,7 +2,7 @@
 //!
 //! [`Twin`] is a firmware, a PSP and a TPM in one: it holds the private keys and so can sign what no honest one would.
 
-use super::{Expectations, STEPS, Step, verify};
+use super::{Expectations, STEPS, Step, print, verify};
 use crate::evidence::event_log::{Event, EventLog};
 use crate::evidence::folder::Evidence;
 use crate::evidence::wire::{Key, PCR_COUNT, Public, RH_ENDORSEMENT, alg, attribute, sha256_selection, tpm2b};
@@ -12,6 +12,7 @@ use crate::suite::evidence::flips;
 use core::time::Duration;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use std::process::ExitCode;
 use std::time::SystemTime;
 
 /// Bits of the policy: the one that must be one, and SMT allowed.
@@ -190,6 +191,14 @@ fn expectations() -> Expectations {
 /// The step at which `evidence` is refused.
 fn refused_at(evidence: &Evidence, expectations: &Expectations) -> Option<Step> {
     verify(evidence, expectations, |_, _| {}).err().map(|failure| failure.step)
+}
+
+#[test]
+fn evidence_without_an_expected_measurement_is_consistent_and_not_verified() {
+    let evidence = Twin::new().evidence();
+    assert_eq!(print(&evidence, &expectations()), ExitCode::SUCCESS);
+    let nothing_said = Expectations { measurement: None, ..expectations() };
+    assert_eq!(print(&evidence, &nothing_said), ExitCode::from(3));
 }
 
 #[test]

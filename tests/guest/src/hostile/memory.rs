@@ -1,7 +1,8 @@
 //! Accesses without asking anybody.
 
 use super::{FIRMWARE, Report};
-use crate::entry::{self, GENERAL_PROTECTION};
+use crate::entry::{self, GENERAL_PROTECTION, VMM_COMMUNICATION};
+use crate::ghcb::{self, State};
 use crate::page::{PAGE_SIZE, Page};
 
 /// EAX of RMPADJUST: the executing VMPL may not do this.
@@ -17,10 +18,13 @@ const LOW: core::ops::Range<u64> = 0x1_0000..0x2_0000;
 static SCRATCH: Page = Page::new();
 
 pub(super) fn attempts<const N: usize>(report: &mut Report<N>) {
-    let (reads, vmsas) = read_firmware();
+    let (reads, vmsas, hosts) = read_firmware();
     report.attempt("read each of the firmware's 2048 pages, but our own VMSA", GENERAL_PROTECTION, reads);
     report.attempt("of the firmware's pages more than one is a VMSA that we can read", 0, u64::from(vmsas > 1));
+    // The firmware shares its GHCB and the pages for guest messages. Our access has made them private, which it must survive.
+    report.attempt("of the firmware's pages more than 8 were the host's", 0, u64::from(hosts > 8));
     report.attempt("write each of the firmware's 2048 pages", GENERAL_PROTECTION, write_firmware());
+    report.attempt("have the host make each of the firmware's 2048 pages private", 0, make_private());
     report.attempt("bytes that the firmware's entry stub has left behind", 0, left_behind());
 
     let own = SCRATCH.gpa();
@@ -44,18 +48,25 @@ fn firmware_pages() -> impl Iterator<Item = u64> {
     FIRMWARE.step_by(PAGE_SIZE)
 }
 
-/// The vector that all reads give, 0 if one does not fault; and how many pages that are VMSAs of our level can be read.
-fn read_firmware() -> (u64, u64) {
-    let (mut vector, mut vmsas) = (GENERAL_PROTECTION, 0);
+/// How many of the firmware's pages the host has refused to make private.
+fn make_private() -> u64 {
+    firmware_pages().filter(|gpa| ghcb::change_state(*gpa, State::Private).is_err()).count() as u64
+}
+
+/// The vector that all reads of private pages give, 0 if one does not fault; how many pages that are VMSAs of our level can be read; and how many are the
+/// host's.
+fn read_firmware() -> (u64, u64, u64) {
+    let (mut vector, mut vmsas, mut hosts) = (GENERAL_PROTECTION, 0, 0);
     for gpa in firmware_pages() {
         match read(gpa + VMSA_VMPL) {
             Ok(2) => vmsas += 1,
             Ok(_) => vector = 0,
+            Err(VMM_COMMUNICATION) => hosts += 1,
             Err(other) if other != GENERAL_PROTECTION => vector = other,
             Err(_) => {}
         }
     }
-    (vector, vmsas)
+    (vector, vmsas, hosts)
 }
 
 fn read(gpa: u64) -> Result<u8, u64> {
@@ -72,7 +83,7 @@ fn write_firmware() -> u64 {
     for gpa in firmware_pages() {
         // SAFETY: the write must fault; where it does not, the test has failed, and nothing of ours is there.
         let outcome = unsafe { entry::copy(gpa, SCRATCH.gpa(), 1) };
-        if outcome != Err(GENERAL_PROTECTION) {
+        if !matches!(outcome, Err(GENERAL_PROTECTION | VMM_COMMUNICATION)) {
             vector = outcome.err().unwrap_or(0);
         }
     }

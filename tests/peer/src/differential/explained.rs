@@ -118,6 +118,14 @@ impl<'a> Said<'a> {
 }
 
 impl Said<'_> {
+    /// Whether damage has made a public area with x509sign: type, nameAlg and attributes.
+    fn has_made_x509_sign(&self) -> bool {
+        let kinds = [1, 8, 0x23, 0x25];
+        let is_area =
+            |at: usize| kinds.contains(&self.u16(at)) && self.u16(at + 2) < 0x30 && self.u32(at + 4) & 1 << 19 != 0;
+        (0..self.request.len()).any(|at| is_area(at) && self.is_hit(at..at + 8))
+    }
+
     /// Whether a TPM2B begins with a type of object and no nameAlg.
     fn has_template_without_name_alg(&self) -> bool {
         [1, 8, 0x23, 0x25].into_iter().any(|kind| self.has(&[0, kind, 0, 0x10]))
@@ -177,11 +185,82 @@ const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc
 pub(crate) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
     let said = Said::of(case);
     of_the_header(case, &said, commands)
+        .or_else(|| of_the_text(case, &said, trail))
         .or_else(|| of_algorithms(case, &said))
         .or_else(|| of_limits(case, &said))
         .or_else(|| of_nv(case, &said, trail))
         .or_else(|| of_one_command(case, &said, commands))
         .or_else(|| of_own_octets(case, &said))
+}
+
+/// Where the text of 1.85 and both peers differ: which objects and public areas are taken, and what is said to those that are not.
+fn of_the_text(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    match (case.code, ours, theirs) {
+        (cc::POLICY_SIGNED, 0x5dd, 0x5db | 0x5d2 | 0x5cb) => Some("PolicySigned with what is no valid signature"),
+        (cc::POLICY_SIGNED | cc::POLICY_SECRET, 0x1c4, 0x1cf) => Some("nonceTPM that is not the session's"),
+        (cc::GET_CAPABILITY, 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
+            Some("SPDM groups of GetCapability")
+        }
+        (cc::POLICY_NV, 0x146, 0x1d5) => Some("PolicyNV beyond the Index"),
+        (cc::POLICY_COUNTER_TIMER, 0 | 0x0a3 | 0x1c4, 0 | 0x126) if is_limit_of_time(said) => {
+            Some("PolicyCounterTimer: TPM_EO_UNSIGNED_LT of Time")
+        }
+        (cc::POLICY_DUPLICATION_SELECT, 0 | 0x0a4, 0x143) => {
+            Some("PolicyDuplicationSelect after a limit to another command")
+        }
+        (
+            cc::POLICY_TICKET
+            | cc::POLICY_LOCALITY
+            | cc::POLICY_COMMAND_CODE
+            | cc::POLICY_CP_HASH
+            | cc::POLICY_NAME_HASH
+            | cc::POLICY_TEMPLATE
+            | cc::POLICY_DUPLICATION_SELECT
+            | cc::POLICY_NV_WRITTEN
+            | cc::POLICY_AUTHORIZE
+            | cc::POLICY_COUNTER_TIMER,
+            0,
+            _,
+        ) if has_trial(trail) => Some("trial sessions"),
+        (cc::CERTIFY, 0x103 | 0x18b, 0 | 0x84) | (cc::CERTIFY_CREATION, 0x103 | 0x28b, 0 | 0x4e0) => {
+            Some("Certify and CertifyCreation of external and sequence objects")
+        }
+        (cc::CERTIFY_X509, 0x182, 0x3c4) => Some("CertifyX509: uses that the key's attributes do not admit"),
+        (_, 0x2c2, _) if DEFINES.contains(&case.code) && said.has_made_x509_sign() => {
+            Some("x509sign of what is no asymmetric signing key")
+        }
+        (cc::LOAD_EXTERNAL, 0x0a5 | 0x2e7, 0) if said.has(&[0, 0x23, 0, 0x10]) => {
+            Some("LoadExternal of ECC keys without nameAlg")
+        }
+        (cc::LOAD_EXTERNAL, 0x2c2, _) if said.has_template_without_name_alg() => {
+            Some("attributes of external keys without nameAlg")
+        }
+        (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0, 0x08d)
+        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0x2c4, 0 | 0x0a5)
+        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0, 0x2c4)
+        | (cc::TEST_PARMS, 0x1c4, 0) => Some("RSA public exponents"),
+        (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0x095, 0x087) => {
+            Some("symmetric data of the caller's that are not as long as the key")
+        }
+        (cc::IMPORT, 0x2c2, 0) => Some("Import below a parent without fixedTPM"),
+        _ => None,
+    }
+}
+
+/// Whether TPM2_PolicyCounterTimer limits Time: eight octets, offset 0, TPM_EO_UNSIGNED_LT.
+fn is_limit_of_time(said: &Said<'_>) -> bool {
+    said.first_sized().len() == 8 && said.request.ends_with(&[0, 0, 0, 5])
+}
+
+/// Whether a trial session has been started.
+fn has_trial(trail: &[Case]) -> bool {
+    let mut started = trail.iter().filter(|case| case.code == cc::START_AUTH_SESSION && case.rc == [0, 0]);
+    started.any(|case| {
+        let said = Said::of(case);
+        let salt = said.first_sized().end;
+        said.request.get(salt + 2 + usize::from(said.u16(salt))) == Some(&3)
+    })
 }
 
 /// Tags, command codes, handles, sessions.
@@ -334,7 +413,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) if commands.only_ours(said.u32(end)) => {
             Some("commands that libtpms has not")
         }
-        (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
+        (cc::POLICY_TEMPLATE, 0x1c4, 0x151) => Some("PolicyTemplate with another template"),
         (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95) if said.u16(10) == 0x11 || said.last_u16() == 0x11 => {
             Some("BN P-638, TDES")
         }
@@ -363,7 +442,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         _ if fmt1(ours) == Some(SIZE) && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_a_name_too_long() => {
             Some("names of 67 and 68 octets")
         }
-        (cc::CERTIFY_X509, 0x3c4, 0) | (cc::CERTIFY_X509, 0, 0x3c4) if said.is_hit(end..end + 4) => {
+        (cc::CERTIFY_X509, 0x182, 0) | (cc::CERTIFY_X509, 0, 0x3c4) if said.is_hit(end..end + 4) => {
             Some("CertifyX509: what keyUsage asks of the key")
         }
         (cc::CLOCK_SET, 0x1c4, 0) if said.hit.is_some() && said.u32(end.saturating_sub(4)) == 0 => {
@@ -520,6 +599,9 @@ pub(crate) fn explain_answer(command: &Command, answers: &Two<Vec<u8>>, trail: &
         cc::ENCRYPT_DECRYPT | cc::ENCRYPT_DECRYPT_2 if ours.len() == theirs.len() => {
             let size = usize::from(u16::from_be_bytes([ours[0], ours[1]]));
             (size % 16 != 0 && ours[..2 + size] == theirs[..2 + size]).then_some("ivOut after a block that is not full")
+        }
+        cc::POLICY_GET_DIGEST if has_trial(trail) && trail.iter().any(|case| case.code == cc::POLICY_PCR) => {
+            Some("PolicyPCR in a trial session")
         }
         cc::ECC_PARAMETERS if ours.starts_with(&[0, 0x10]) => Some("zeros before the numbers of ECC_Parameters"),
         _ => None,

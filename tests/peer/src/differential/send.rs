@@ -560,6 +560,8 @@ impl World {
                     self.lost = true;
                 } else if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
                     *self.tally.explained.entry(why.into()).or_default() += 1;
+                    // Other policyDigests make other policies.
+                    self.stop |= command.code == cc::POLICY_GET_DIGEST;
                 } else {
                     self.tally.label.push_str(&values);
                     self.unexplained(what);

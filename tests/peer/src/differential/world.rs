@@ -173,7 +173,7 @@ pub(crate) struct Signature {
 }
 
 /// What TPM2_PolicyTicket takes: timeout, cpHashA, policyRef, authName and ticket.
-type PolicyTicket = (Two<Vec<u8>>, Vec<u8>, Vec<u8>, Two<Vec<u8>>, Two<Vec<u8>>);
+pub(crate) type PolicyTicket = (Two<Vec<u8>>, Vec<u8>, Vec<u8>, Two<Vec<u8>>, Two<Vec<u8>>);
 
 /// Both TPMs, and what the caller knows of them.
 pub(crate) struct World {

@@ -1,6 +1,6 @@
 //! TPM2_CertifyCreation (Part 3, 18.3).
 
-use super::Answer;
+use super::{Answer, own_object};
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
@@ -22,11 +22,12 @@ impl Command for CertifyCreation {
 
     /// - `KEY` at `sign_handle`: no signing key
     /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
+    /// - `SEQUENCE`, `HANDLE` at `object_handle`: what [`own_object`] says
     /// - `TICKET` at `creation_ticket`: not the one this TPM made when it created the object with this creation data
     /// - `VALUE`: the key is too small for the scheme's digest
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
-        let object_name = tpm.name_of(h.object_handle.handle());
+        let object_name = own_object(tpm, h.object_handle.handle(), Handles::object_handle)?.name.clone();
         if !tpm.check_ticket(&p.creation_ticket.0, &[object_name.as_slice(), p.creation_hash.as_slice()]) {
             return Err(Fmt1::TICKET.at(Params::creation_ticket));
         }

@@ -37,6 +37,7 @@ impl Command for CertifyX509 {
     /// - `SIZE` at `reserved`: not empty
     /// - `KEY` at `sign_handle`: no signing key, or TPM_RH_NULL
     /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or ML-DSA, which signs no digest
+    /// - `SEQUENCE`: the object is a sequence object
     /// - `ASYMMETRIC` at `object_handle`: a certificate cannot hold such a key
     /// - what [`Partial::read`] says, at `partial_certificate`
     /// - `SCHEME` at `sign_handle`: there is no AlgorithmIdentifier, and the TPM does not know one for the scheme
@@ -60,7 +61,7 @@ impl Command for CertifyX509 {
 
 /// addedToCertificate, and the digest over all of TBSCertificate.
 fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partial: &[u8]) -> Result<(Der, Digest), Rc> {
-    let object = tpm.object(object).ok_or(Rc::reference_h(0))?;
+    let object = tpm.object(object).ok_or(Rc::SEQUENCE)?;
     let key = tpm.object(signer.key).ok_or(Rc::reference_h(1))?;
     let mut spki = [0; MAX_DIGEST_BUFFER];
     let spki = encode(&mut spki, |w| public_key(w, object)).ok_or(Fmt1::ASYMMETRIC.at(Handles::object_handle))?;
@@ -171,8 +172,8 @@ mod usage {
 
 /// The extensions must not say of the key what is not true.
 ///
-/// - `VALUE`: no list of extensions, or an extension of interest without BIT STRING; no keyUsage; a use that the key's attributes do not admit
-/// - `ATTRIBUTES`: not the key's TPMA_OBJECT
+/// - `VALUE`: no list of extensions, or an extension of interest without BIT STRING; no keyUsage
+/// - `ATTRIBUTES`: not the key's TPMA_OBJECT, or a use that the key's attributes do not admit
 /// - `RESERVED_BITS`: an unknown use
 fn check_extensions(attributes: A, extensions: &[u8]) -> Result<(), Fmt1> {
     let list = der::read(extensions).and_then(|(e, _)| der::read(e.value)).map(|(e, _)| e);
@@ -191,7 +192,7 @@ fn check_extensions(attributes: A, extensions: &[u8]) -> Result<(), Fmt1> {
         (usage::KEY_ENCIPHERMENT, A::RESTRICTED),
     ];
     let admitted = needs.into_iter().all(|(uses, needed)| usage & uses == 0 || attributes.has(needed));
-    if admitted { Ok(()) } else { Err(Fmt1::VALUE) }
+    if admitted { Ok(()) } else { Err(Fmt1::ATTRIBUTES) }
 }
 
 /// The BIT STRING in the OCTET STRING of the extension with this identifier.

@@ -10,12 +10,23 @@ pub(crate) mod get_time;
 pub(crate) mod quote;
 
 use crate::command::area::reply;
-use crate::rc::Rc;
-use crate::wire::{AttestBuffer, Signature};
+use crate::object::Object;
+use crate::rc::{At, Fmt1, Rc};
+use crate::tpm::Tpm;
+use crate::wire::{AttestBuffer, Handle, Signature};
 
 reply! {
     /// What all attestation commands but one answer: TPM2B_ATTEST and TPMT_SIGNATURE.
     pub(crate) struct Answer { attest: AttestBuffer, signature: Signature }
+}
+
+/// An object about which the TPM says something as one that it has made or protects: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()".
+///
+/// - `SEQUENCE`: a sequence object
+/// - `HANDLE` at the handle: an external object
+fn own_object(tpm: &Tpm, h: Handle, at: At) -> Result<&Object, Rc> {
+    let object = tpm.object(h).ok_or(Rc::SEQUENCE)?;
+    if object.external { Err(Fmt1::HANDLE.at(at)) } else { Ok(object) }
 }
 
 impl Answer {

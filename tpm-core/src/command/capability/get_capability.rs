@@ -23,7 +23,7 @@ const MAX_CAP_DATA: usize = MAX_CAP_BUFFER - 4 - 4;
 handles! { pub(crate) struct Handles {} }
 params! { pub(crate) struct Params { capability: Group, property: u32, property_count: u32 } }
 
-/// TPM_CAP (Part 2, 6.12): a group that there is.
+/// TPM_CAP (Part 2, 6.12): a group, be it one of those that only a TPM with an SPDM responder has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Group(u32);
 
@@ -31,6 +31,11 @@ impl Group {
     /// Whether there are single properties with a number of their own: not in TPM_CAP_PCRS and TPM_CAP_VENDOR_PROPERTY.
     pub(crate) fn has_properties(self) -> bool {
         !matches!(self.0, 0x5 | 0x100)
+    }
+
+    /// TPM_CAP_PUB_KEYS or TPM_CAP_SPDM_SESSION_INFO: without an SPDM responder no property of them exists.
+    fn is_of_spdm(self) -> bool {
+        matches!(self.0, 0xb | 0xc)
     }
 }
 
@@ -43,7 +48,7 @@ impl Marshal for Group {
 impl Unmarshal<'_> for Group {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let group: u32 = r.get()?;
-        if group <= 0xa || group == 0x100 { Ok(Self(group)) } else { Err(Fmt1::VALUE) }
+        if group <= 0xc || group == 0x100 { Ok(Self(group)) } else { Err(Fmt1::VALUE) }
     }
 }
 
@@ -240,6 +245,9 @@ fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
 /// - the codes of TPM2_GetCapability
 pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
     const COUNT: usize = 4;
+    if capability.is_of_spdm() {
+        return Ok(None);
+    }
     let page = page(tpm, &Params { capability, property, property_count: 1 })?;
     let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
     let number = || element.first_chunk().map(|tag| u32::from_be_bytes(*tag));

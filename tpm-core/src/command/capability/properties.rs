@@ -93,9 +93,11 @@ fn fixed(pt: u32) -> Option<u32> {
         45 => 0,
         46 => number(MAX_CAP_BUFFER),
         // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
-        47 | 48 if profile::SVN_PROPERTIES => *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?,
+        47 | 48 if profile::PROFILE.lists_later_properties => {
+            *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?
+        }
         // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
-        49 if profile::ML_PROPERTY => profile::PROFILE.ml_parameter_sets(),
+        49 if profile::PROFILE.lists_later_properties => profile::PROFILE.ml_parameter_sets(),
         _ => return None,
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::object::template::check_exponent;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
@@ -20,10 +21,11 @@ impl Command for TestParms {
 
     /// What unmarshalling says at `parameters`: a type, size, curve, scheme or hash that is not supported; and
     /// - `KDF` at `parameters`: not that of the KEM of an ECC key's curve
+    /// - `VALUE` at `parameters`: an RSA exponent that cannot be one
     fn run<'t>(_tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         match p.parameters {
             Parms::Ecc(parms) if parms.kdf.is_some() && parms.kem().is_none() => Err(Fmt1::KDF.at(Params::parameters)),
-            _ => Ok(Empty),
+            parms => check_exponent(&parms).map(|()| Empty).map_err(|e| e.at(Params::parameters)),
         }
     }
 }

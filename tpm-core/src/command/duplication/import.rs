@@ -7,6 +7,7 @@ use crate::object::exchange::{Seed, Use};
 use crate::object::load::{Blame, check};
 use crate::object::name_of;
 use crate::object::protect::{InnerWrapper, Wrapping, unwrap_duplicate};
+use crate::object::template;
 use crate::pipeline::Call;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
@@ -44,6 +45,7 @@ impl Command for Import {
     /// - `HASH` at `object_public`: no nameAlg
     /// - at `duplicate`: what [`unwrap_duplicate`] says
     /// - what [`check`] says, if the parent is fixedTPM: it will not be asked again
+    /// - at `object_public`: otherwise what [`template::check_import`] says
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Private, Rc> {
         let public = p.object_public.0.0;
         if public.attributes.any(A::FIXED_TPM.with(A::FIXED_PARENT)) {
@@ -82,6 +84,8 @@ impl Command for Import {
         if fixed_tpm {
             let blame = Blame { public: Params::object_public, sensitive: Params::duplicate };
             check(None, &public, Some(&sensitive), &blame)?;
+        } else {
+            template::check_import(parent, &public).map_err(|e| e.at(Params::object_public))?;
         }
         tpm.protect(handle, &public, &name, &sensitive)
     }

@@ -4,7 +4,8 @@ use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
 use crate::pipeline::Call;
 use crate::presence::Presence;
-use crate::rc::Rc;
+use crate::profile::INTERNAL_HASH;
+use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{Auth, Handle, RhHierarchyAuth};
 
@@ -22,12 +23,15 @@ impl Command for HierarchyChangeAuth {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `SIZE` at `new_auth`: longer than the largest digest, which unmarshalling has refused
+    /// - `SIZE` at `new_auth`: longer than the digests of the hash of context integrity
     ///
     /// The response's HMAC goes by the new authValue.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let mut auth = p.new_auth;
         auth.trim_trailing_zeros();
+        if auth.len() > INTERNAL_HASH.digest_size() {
+            return Err(Fmt1::SIZE.at(Params::new_auth));
+        }
         let hierarchy = h.auth_handle.handle();
         *tpm.hierarchy_auth_mut(hierarchy).ok_or(Rc::FAILURE)? = auth;
         if hierarchy == Handle::PLATFORM {

@@ -23,14 +23,15 @@ impl Command for ActivateCredential {
     type Reply<'t> = Digest;
 
     /// - `TYPE` at `key`: no asymmetric storage key
+    /// - `SEQUENCE`: what a credential is to be for is a sequence object
     /// - at `secret`: what [`Tpm::open_secret`] says
     /// - `KEY`, `SCHEME` of these cannot be provoked: the key is an asymmetric storage key, which has no scheme
     /// - at `credential_blob`: what [`unwrap_credential`] says
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Digest, Rc> {
         let handle = h.key.handle();
         tpm.object(handle).filter(|k| protects_credentials(k)).ok_or(Fmt1::TYPE.at(Handles::key))?;
+        let name = tpm.object(h.activate.handle()).ok_or(Rc::SEQUENCE)?.name.clone();
         let seed = tpm.open_secret(handle, Use::Identity, p.secret.as_slice()).map_err(|e| e.at(Params::secret))?;
-        let name = tpm.name_of(h.activate.handle());
         let key = tpm.object(handle).ok_or(Rc::FAILURE)?;
         let wrapping = Wrapping::under_seed(key, seed.as_slice(), name.as_slice())?;
         unwrap_credential(&wrapping, p.credential_blob.as_slice()).map_err(|e| e.at(Params::credential_blob))

@@ -20,15 +20,14 @@ impl Command for PolicyAuthorize {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `SIZE`, `HASH` at `key_sign`: it is not the Name of a key
-    ///
     /// Unless the session is a trial:
+    /// - `SIZE`, `HASH` at `key_sign`: it is not the Name of a key
     /// - `VALUE` at `approved_policy`: it is not policyDigest
     /// - `VALUE` at `check_ticket`: the TPM did not verify with this key that it signed approvedPolicy and policyRef; a NULL Ticket never says so
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
-        let alg = name_alg_of(&p.key_sign, Params::key_sign)?;
         let session = tpm.policy_session(h.session.handle())?;
         if !session.is_trial() {
+            let alg = name_alg_of(&p.key_sign, Params::key_sign)?;
             if session.policy.digest != p.approved_policy {
                 return Err(Fmt1::VALUE.at(Params::approved_policy));
             }

@@ -18,18 +18,21 @@ impl Command for PolicyCommandCode {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// Unless the session is a trial:
     /// - `VALUE` at `code`: the session is already limited to another command
     /// - `POLICY_CC` at `code`: there is no such command
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
-        if session.policy.command_code.is_some_and(|code| code != p.code) {
-            return Err(Fmt1::VALUE.at(Params::code));
-        }
-        if crate::command::find(p.code).is_none() {
-            return Err(Fmt1::POLICY_CC.at(Params::code));
+        if !session.is_trial() {
+            if session.policy.command_code.is_some_and(|code| code != p.code) {
+                return Err(Fmt1::VALUE.at(Params::code));
+            }
+            if crate::command::find(p.code).is_none() {
+                return Err(Fmt1::POLICY_CC.at(Params::code));
+            }
+            session.policy.command_code = Some(p.code);
         }
         session.policy.extend(session.hash, Self::CODE, |w| p.code.marshal(w));
-        session.policy.command_code = Some(p.code);
         Ok(Empty)
     }
 }

@@ -6,7 +6,7 @@ use crate::pipeline::Call;
 use crate::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
-use crate::wire::{HandleType, Marshal, ShPolicy, Writer};
+use crate::wire::{Handle, HandleType, Marshal, ShPolicy, Writer};
 
 pub(crate) struct PolicyCounterTimer;
 
@@ -22,24 +22,53 @@ impl Command for PolicyCounterTimer {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// Unless the session is a trial:
     /// - `VALUE` at `offset`: beyond TPMS_TIME_INFO
     /// - `RANGE`: operand A would end beyond it
-    /// - `POLICY`: the comparison does not hold, and the session is not a trial
+    /// - `POLICY`: the comparison does not hold
+    ///
+    /// A limit of Time (UNSIGNED_LT of all of it) is one of the session, in seconds from its start:
+    /// - `VALUE` at `operand_b`: more than 2^31 − 1 seconds
+    /// - `EXPIRED`: they have passed, or the session began before the last _TPM_Init
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let comparison = Comparison { operand_b: p.operand_b, offset: p.offset, operation: p.operation };
-        let room = TIME_INFO_SIZE.checked_sub(p.offset.into()).ok_or(Fmt1::VALUE.at(Params::offset))?;
-        if room < comparison.operand_b.len() {
-            return Err(Fmt1::RANGE.plain());
+        if !tpm.policy_session(h.session.handle())?.is_trial() {
+            check(tpm, h.session.handle(), &comparison)?;
         }
-        let info = time_info(tpm);
         let session = tpm.policy_session(h.session.handle())?;
-        if !session.is_trial() && !comparison.holds(&info) {
-            return Err(Rc::POLICY);
-        }
         let args = comparison.args(session.hash, &[]);
         session.policy.extend(session.hash, Self::CODE, |w| w.put(args.as_slice()));
         Ok(Empty)
     }
+}
+
+fn check(tpm: &mut Tpm, session: Handle, comparison: &Comparison) -> Result<(), Rc> {
+    let room = TIME_INFO_SIZE.checked_sub(comparison.offset.into()).ok_or(Fmt1::VALUE.at(Params::offset))?;
+    if room < comparison.operand_b.len() {
+        return Err(Fmt1::RANGE.plain());
+    }
+    if let Some(seconds) = limit_of_time(comparison) {
+        return limit_session(tpm, session, seconds);
+    }
+    if comparison.holds(&time_info(tpm)) { Ok(()) } else { Err(Rc::POLICY) }
+}
+
+/// operandB, if it is a limit of Time (Part 3, 23.10.1).
+fn limit_of_time(comparison: &Comparison) -> Option<u64> {
+    let of_time = comparison.offset == 0 && comparison.operation == Operation::UnsignedLt;
+    comparison.operand_b.as_slice().try_into().ok().filter(|_| of_time).map(u64::from_be_bytes)
+}
+
+/// Lets the session expire so many seconds after its start.
+fn limit_session(tpm: &mut Tpm, session: Handle, seconds: u64) -> Result<(), Rc> {
+    let policy = tpm.policy_session(session)?.policy;
+    let seconds = i32::try_from(seconds).map_err(|_| Fmt1::VALUE.at(Params::operand_b))?.unsigned_abs();
+    let limit = policy.start_ms.saturating_add(u64::from(seconds).saturating_mul(1000));
+    if policy.is_over(Some(limit), &tpm.ram) {
+        return Err(Fmt1::EXPIRED.plain());
+    }
+    tpm.policy_session(session)?.policy.limit_to(Some(limit));
+    Ok(())
 }
 
 /// TPMS_TIME_INFO (Part 2, 10.11.6) as it is now, nothing obfuscated.

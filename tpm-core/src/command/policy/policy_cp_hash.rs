@@ -20,15 +20,18 @@ impl Command for PolicyCpHash {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// Unless the session is a trial:
     /// - `SIZE` at `cp_hash_a`: not the size of the session's digests
     /// - `CPHASH`: the session is limited to another cpHash, or to a nameHash, template or parameters
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
-        let bound = BoundHash::CpHash(p.cp_hash_a);
-        session.check_digest_size(&p.cp_hash_a, Params::cp_hash_a)?;
-        session.check_bound_hash(bound)?;
+        if !session.is_trial() {
+            let bound = BoundHash::CpHash(p.cp_hash_a);
+            session.check_digest_size(&p.cp_hash_a, Params::cp_hash_a)?;
+            session.check_bound_hash(bound)?;
+            session.policy.bound_hash = Some(bound);
+        }
         session.policy.extend(session.hash, Self::CODE, |w| w.put(p.cp_hash_a.as_slice()));
-        session.policy.bound_hash = Some(bound);
         Ok(Empty)
     }
 }

@@ -5,7 +5,7 @@ use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Hasher;
 use crate::pipeline::Call;
 use crate::policy::BoundHash;
-use crate::rc::Rc;
+use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{HandleType, Marshal, Name, ShPolicy};
 
@@ -23,25 +23,28 @@ impl Command for PolicyDuplicationSelect {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// Unless the session is a trial:
     /// - `CPHASH`: the session is already limited to a cpHash, nameHash, template or parameters
-    /// - `COMMAND_CODE`: the session is already limited to a command
+    /// - `POLICY_CC`: the session is already limited to another command
     ///
     /// The object stands in nameHash always, in policyDigest only with includeObject.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
-        session.check_unbound()?;
-        if session.policy.command_code.is_some() {
-            return Err(Rc::COMMAND_CODE);
-        }
         let (object, parent) = (p.object_name.as_slice(), p.new_parent_name.as_slice());
-        let name_hash = Hasher::new(session.hash).chain(object).chain(parent).finish();
+        if !session.is_trial() {
+            session.check_unbound()?;
+            if session.policy.command_code.is_some_and(|code| code != DUPLICATE) {
+                return Err(Fmt1::POLICY_CC.plain());
+            }
+            let name_hash = Hasher::new(session.hash).chain(object).chain(parent).finish();
+            session.policy.bound_hash = Some(BoundHash::NameHash(name_hash));
+            session.policy.command_code = Some(DUPLICATE);
+        }
         session.policy.extend(session.hash, Self::CODE, |w| {
             w.put(if p.include_object { object } else { &[] });
             w.put(parent);
             p.include_object.marshal(w);
         });
-        session.policy.bound_hash = Some(BoundHash::NameHash(name_hash));
-        session.policy.command_code = Some(DUPLICATE);
         Ok(Empty)
     }
 }

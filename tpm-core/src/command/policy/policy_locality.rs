@@ -21,12 +21,15 @@ impl Command for PolicyLocality {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// Unless the session is a trial:
     /// - `RANGE` at `locality`: none, or none that an earlier TPM2_PolicyLocality left
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
-        let left = remaining(session.policy.locality, p.locality.0).ok_or(Fmt1::RANGE.at(Params::locality))?;
+        if !session.is_trial() {
+            let left = remaining(session.policy.locality, p.locality.0).ok_or(Fmt1::RANGE.at(Params::locality))?;
+            session.policy.locality = Some(left);
+        }
         session.policy.extend(session.hash, Self::CODE, |w| p.locality.marshal(w));
-        session.policy.locality = Some(left);
         Ok(Empty)
     }
 }

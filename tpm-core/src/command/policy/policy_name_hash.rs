@@ -20,14 +20,17 @@ impl Command for PolicyNameHash {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// Unless the session is a trial:
     /// - `SIZE` at `name_hash`: not the size of the session's digests
     /// - `CPHASH`: the session is already limited to a cpHash, nameHash, template or parameters, even the same
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
-        session.check_digest_size(&p.name_hash, Params::name_hash)?;
-        session.check_unbound()?;
+        if !session.is_trial() {
+            session.check_digest_size(&p.name_hash, Params::name_hash)?;
+            session.check_unbound()?;
+            session.policy.bound_hash = Some(BoundHash::NameHash(p.name_hash));
+        }
         session.policy.extend(session.hash, Self::CODE, |w| w.put(p.name_hash.as_slice()));
-        session.policy.bound_hash = Some(BoundHash::NameHash(p.name_hash));
         Ok(Empty)
     }
 }

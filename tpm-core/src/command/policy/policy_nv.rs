@@ -22,7 +22,7 @@ impl Command for PolicyNv {
     /// Unless the session is a trial:
     /// - `NV_LOCKED`, `NV_AUTHORIZATION`, `NV_UNINITIALIZED`: the index cannot be read, or not with this authorization
     /// - `VALUE` at `offset`: beyond the index
-    /// - `SIZE` at `operand_b`: the index ends before operand A does
+    /// - `NV_RANGE`: the index ends before operand A does
     /// - `POLICY`: the comparison does not hold
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let index = h.nv_index.handle();
@@ -45,7 +45,7 @@ fn compare(tpm: &Tpm, auth: Handle, index: Handle, comparison: &Comparison) -> R
     let public = tpm.check_nv_read(auth, index)?;
     let room = public.data_size.checked_sub(comparison.offset).ok_or(Fmt1::VALUE.at(Params::offset))?;
     if usize::from(room) < comparison.operand_b.len() {
-        return Err(Fmt1::SIZE.at(Params::operand_b));
+        return Err(Rc::NV_RANGE);
     }
     if comparison.holds(tpm.persistent.nv.data(index)) { Ok(()) } else { Err(Rc::POLICY) }
 }

@@ -18,14 +18,17 @@ impl Command for PolicyNvWritten {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
+    /// Unless the session is a trial:
     /// - `VALUE` at `written_set`: the session already demands the opposite
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
-        if session.policy.nv_written.is_some_and(|written| written != p.written_set) {
-            return Err(Fmt1::VALUE.at(Params::written_set));
+        if !session.is_trial() {
+            if session.policy.nv_written.is_some_and(|written| written != p.written_set) {
+                return Err(Fmt1::VALUE.at(Params::written_set));
+            }
+            session.policy.nv_written = Some(p.written_set);
         }
         session.policy.extend(session.hash, Self::CODE, |w| p.written_set.marshal(w));
-        session.policy.nv_written = Some(p.written_set);
         Ok(Empty)
     }
 }

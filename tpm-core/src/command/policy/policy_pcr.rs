@@ -23,7 +23,7 @@ impl Command for PolicyPcr {
     /// - `PCR_CHANGED`: a PCR has changed since the session's last TPM2_PolicyPCR
     /// - `VALUE` at `pcr_digest`: it is not empty, and not the digest of the selected PCR
     ///
-    /// A trial session takes any pcrDigest, and the current one if it is empty. PCR that are not allocated count as not selected.
+    /// PCR that are not allocated count as not selected. A trial session takes any pcrDigest, the current one if it is empty, and the selection as it is.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.ram.sessions.get_mut(h.session.handle()).ok_or(Rc::reference_h(0))?;
         let counter = tpm.reset.pcr_update_counter;
@@ -37,7 +37,7 @@ impl Command for PolicyPcr {
             return Err(Fmt1::VALUE.at(Params::pcr_digest));
         }
         session.policy.extend(session.hash, Self::CODE, |w| {
-            pcrs.marshal(w);
+            if trial { &p.pcrs } else { &pcrs }.marshal(w);
             w.put(digest.as_slice());
         });
         if !trial {

@@ -23,12 +23,11 @@ impl Command for PolicySigned {
     type Reply<'t> = Answer;
 
     /// Unless the session is a trial:
-    /// - `NONCE` at `nonce_tpm`, `EXPIRED` at `expiration`, `SIZE` at `cp_hash_a`, `CPHASH`: as for TPM2_PolicySecret
-    /// - `SCHEME` at `auth`: a scheme that does not go with the key
-    /// - `HANDLE` at `auth`: an HMAC key of which only the public area is loaded
-    /// - `SIGNATURE` at `auth`: the signature over nonceTPM, expiration, cpHashA and policyRef is not the key's
+    /// - `VALUE` at `nonce_tpm`, `EXPIRED` at `expiration`, `SIZE` at `cp_hash_a`, `CPHASH`: as for TPM2_PolicySecret
+    /// - `POLICY_FAIL` at `auth`: no valid signature of the key over nonceTPM, expiration, cpHashA and policyRef
     ///
-    /// A negative expiration asks for a ticket.
+    /// A negative expiration asks for a ticket. There is none by a key for which [`Tpm::hierarchy_of`] has none. The key need not have sign: its private
+    /// part may be anywhere. That of an HMAC key must be loaded.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
@@ -43,7 +42,7 @@ impl Command for PolicySigned {
         };
         let timeout_ms = tpm.check_assertion(session, &assertion, &AT)?;
         if !tpm.ram.sessions.get(session).ok_or(Rc::reference_h(1))?.is_trial() {
-            verify(tpm, key, &assertion, &p.auth).map_err(|e| e.at(Params::auth))?;
+            verify(tpm, key, &assertion, &p.auth).map_err(|_| Fmt1::POLICY_FAIL.at(Params::auth))?;
         }
         let hierarchy = tpm.hierarchy_of(key);
         let (timeout, ticket) = tpm.assert(session, &assertion, timeout_ms, (st::AUTH_SIGNED, hierarchy))?;

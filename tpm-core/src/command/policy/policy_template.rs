@@ -5,7 +5,7 @@ use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
 use crate::pipeline::Call;
 use crate::policy::BoundHash;
-use crate::rc::Rc;
+use crate::rc::{Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 
@@ -20,15 +20,24 @@ impl Command for PolicyTemplate {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `CPHASH`: the session is limited to another template, or to a cpHash, nameHash or parameters
+    /// Unless the session is a trial:
+    /// - `VALUE` at `template_hash`: the session is limited to another template
+    /// - `CPHASH`: it is limited to a cpHash, nameHash or parameters
     /// - `SIZE` at `template_hash`: not the size of the session's digests
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
-        let bound = BoundHash::Template(p.template_hash);
-        session.check_bound_hash(bound)?;
-        session.check_digest_size(&p.template_hash, Params::template_hash)?;
+        if !session.is_trial() {
+            match session.policy.bound_hash {
+                Some(BoundHash::Template(old)) if old != p.template_hash => {
+                    return Err(Fmt1::VALUE.at(Params::template_hash));
+                }
+                Some(BoundHash::Template(_)) | None => {}
+                Some(_) => return Err(Rc::CPHASH),
+            }
+            session.check_digest_size(&p.template_hash, Params::template_hash)?;
+            session.policy.bound_hash = Some(BoundHash::Template(p.template_hash));
+        }
         session.policy.extend(session.hash, Self::CODE, |w| w.put(p.template_hash.as_slice()));
-        session.policy.bound_hash = Some(bound);
         Ok(Empty)
     }
 }

@@ -23,7 +23,7 @@ impl Command for PolicyTicket {
     type Params<'a> = Params<'a>;
     type Reply<'t> = Empty;
 
-    /// - `ATTRIBUTES` at `session`: a trial, in which the assertion itself needs no proof
+    /// Unless the session is a trial:
     /// - `SIZE` at `timeout`: not as the TPM made it
     /// - `EXPIRED` at `timeout`: that time has passed, or the session began before the last _TPM_Init
     /// - `SIZE` at `cp_hash_a`, `CPHASH`: as for TPM2_PolicySecret
@@ -31,10 +31,6 @@ impl Command for PolicyTicket {
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Empty, Rc> {
         let at = AssertionAt { nonce_tpm: Params::timeout, cp_hash_a: Params::cp_hash_a, expiration: Params::timeout };
         let session = h.session.handle();
-        if tpm.policy_session(session)?.is_trial() {
-            return Err(Fmt1::ATTRIBUTES.at(Handles::session));
-        }
-        let timeout = <[u8; 8]>::try_from(p.timeout.0).map_err(|_| Fmt1::SIZE.at(Params::timeout))?;
         let ticket = p.ticket.0;
         let assertion = Assertion {
             code: if ticket.tag == st::AUTH_SIGNED { PolicySigned::CODE } else { PolicySecret::CODE },
@@ -44,7 +40,12 @@ impl Command for PolicyTicket {
             policy_ref: p.policy_ref,
             expiration: 0,
         };
-        tpm.redeem(session, &assertion, u64::from_be_bytes(timeout), &ticket, (&at, Params::ticket))?;
+        if tpm.policy_session(session)?.is_trial() {
+            tpm.assert_in_trial(session, &assertion)?;
+        } else {
+            let timeout = <[u8; 8]>::try_from(p.timeout.0).map_err(|_| Fmt1::SIZE.at(Params::timeout))?;
+            tpm.redeem(session, &assertion, u64::from_be_bytes(timeout), &ticket, (&at, Params::ticket))?;
+        }
         Ok(Empty)
     }
 }

@@ -43,8 +43,7 @@ impl Command for Startup {
     /// - `LOCALITY`: neither locality 0 nor 3
     /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved and nothing changed since
     /// - `NV_UNINITIALIZED`: the saved state is not there: TPM_SU_CLEAR must follow. It cannot be provoked: what is saved is saved as a whole
-    /// - `VALUE` at `startup_type`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round
-    /// - `LOCALITY`: TPM_SU_STATE at another locality than the start before
+    /// - `LOCALITY`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round; or at another locality than that
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if tpm.ram.started {
             return Err(Rc::INITIALIZE);
@@ -91,11 +90,7 @@ fn check_saved(tpm: &Tpm, orderly: Orderly, root: Root) -> Result<(), Rc> {
     if tpm.clear.saved_pcrs.is_none() {
         return Err(Rc::NV_UNINITIALIZED);
     }
-    let saved = tpm.clear.saved_root;
-    if (saved == Root::HCrtm) != (root == Root::HCrtm) {
-        return Err(Fmt1::VALUE.at(Params::startup_type));
-    }
-    if saved == root { Ok(()) } else { Err(Rc::LOCALITY) }
+    if tpm.clear.saved_root == root { Ok(()) } else { Err(Rc::LOCALITY) }
 }
 
 /// TPM Resume: PCR come back as TPM2_Shutdown(STATE) saved them, and ACT go on.

@@ -39,10 +39,10 @@ pub const fn has_key_bits(bits: u16) -> bool {
     matches!(bits, 1024 | 2048 | 3072 | 4096)
 }
 
-/// Whether `exponent` may be a public exponent: 0 for 65537, or a prime above 2^16.
+/// Whether `exponent` may be a public exponent: 0 for 65537, or an odd prime.
 #[must_use]
 pub fn is_exponent(exponent: u32) -> bool {
-    exponent == 0 || exponent > 1 << 16 && prime::is_prime_word(exponent)
+    exponent == 0 || exponent > 2 && prime::is_prime_word(exponent)
 }
 
 /// A public key: modulus and exponent.

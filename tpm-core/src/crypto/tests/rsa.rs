@@ -169,11 +169,11 @@ fn keys_that_are_none_are_refused() {
     let mut short = openssl::MODULUS;
     short[0] &= 0x7F;
     assert!(refused(&even, 0) && refused(&short, 0) && refused(&openssl::MODULUS[1..], 0) && refused(&[], 0));
-    // Not above 2^16, even, composite (2^16 + 3 = 65539 is prime, 65541 = 3·…, 0xFFFF_FFFB is the largest prime).
-    for exponent in [1, 3, 17, 65535, 65536, 65538, 65541, u32::MAX] {
+    // Even, composite (65541 = 3·…), or too small; 2^16 + 3 = 65539 is prime, 0xFFFF_FFFB the largest prime.
+    for exponent in [1, 2, 4, 9, 65535, 65536, 65538, 65541, u32::MAX] {
         assert!(refused(&openssl::MODULUS, exponent), "{exponent}");
     }
-    for exponent in [0, 65537, 65539, 0xFFFF_FFFB] {
+    for exponent in [0, 3, 17, 257, 65537, 65539, 0xFFFF_FFFB] {
         assert!(RsaPublic::new(&openssl::MODULUS, exponent).is_ok(), "{exponent}");
     }
     let mut other = openssl::PRIME_P;
@@ -268,7 +268,7 @@ fn primes_have_the_bits_they_must() {
 /// The exponent does not divide p − 1 or q − 1, else no private exponent would exist.
 #[test]
 fn other_exponents_make_keys_that_work() {
-    for exponent in [65539, 0xFFFF_FFFB] {
+    for exponent in [3, 5, 7, 17, 257, 65539, 0xFFFF_FFFB] {
         let key = RsaPrivate::generate(1024, exponent, &mut rng(3), &mut rng(4)).unwrap();
         assert_eq!(key.public().exponent(), exponent);
         let mut block = [0x11; 128];
@@ -280,7 +280,7 @@ fn other_exponents_make_keys_that_work() {
 
 #[test]
 fn sizes_and_exponents_that_do_not_exist_are_refused() {
-    for (bits, exponent) in [(0, 0), (512, 0), (1536, 0), (2047, 0), (8192, 0), (2048, 3), (2048, 65541)] {
+    for (bits, exponent) in [(0, 0), (512, 0), (1536, 0), (2047, 0), (8192, 0), (2048, 9), (2048, 65541)] {
         let key = RsaPrivate::generate(bits, exponent, &mut rng(1), &mut rng(2));
         assert_eq!(key.err(), Some(Error::Key), "{bits} {exponent}");
     }

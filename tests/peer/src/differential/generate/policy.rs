@@ -6,7 +6,7 @@ use crate::differential::cc;
 use crate::differential::policy::{Step, assert as make};
 use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{Entity, Object, Policy, Session, World, attribute as a, rh};
+use crate::differential::world::{Entity, Object, Policy, PolicyTicket, Session, World, attribute as a, rh};
 
 /// Commands that policies allow.
 const ALLOWED: &[u32] = &[
@@ -171,6 +171,14 @@ fn signing_key(world: &mut World) -> Option<Object> {
     })
 }
 
+/// Keeps a ticket that both have given: libtpms gives one for an external key that is in no hierarchy, we a NULL Ticket.
+fn keep_ticket(world: &mut World, ticket: PolicyTicket) {
+    let [ours, theirs] = ticket.0.each_ref().map(Vec::is_empty);
+    if ours == theirs {
+        world.tickets.push(ticket);
+    }
+}
+
 /// TPM2_PolicySigned with a key, whose signature comes from TPM2_Sign or TPM2_HMAC of the key itself.
 pub(crate) fn signed(world: &mut World) {
     let Some(session) = policy_session(world) else { return };
@@ -192,7 +200,7 @@ pub(crate) fn signed(world: &mut World) {
     other(world, &session, key.entity.name[0] == key.entity.name[1]);
     let timeout = reply.sized();
     let ticket = ticket(&mut reply);
-    world.tickets.push((timeout, cp_hash, reference, key.entity.name, ticket));
+    keep_ticket(world, (timeout, cp_hash, reference, key.entity.name, ticket));
 }
 
 /// TPM2_PolicySecret with all its parameters.
@@ -220,7 +228,7 @@ pub(crate) fn secret(world: &mut World) {
     other(world, &session, entity.name[0] == entity.name[1]);
     let timeout = reply.sized();
     let ticket = ticket(&mut reply);
-    world.tickets.push((timeout, cp_hash, reference, entity.name, ticket));
+    keep_ticket(world, (timeout, cp_hash, reference, entity.name, ticket));
 }
 
 /// TPM2_PolicyTicket with what TPM2_PolicySigned or TPM2_PolicySecret gave.

@@ -1,0 +1,80 @@
+//! The program as a user calls it: exit statuses, and what is said of wrong arguments.
+
+use std::fs;
+use std::io::pipe;
+use std::process::{Command, Output};
+
+fn xtask(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments);
+    command
+}
+
+fn status_and_stderr(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_suite_that_does_not_exist_is_a_wrong_argument_and_the_suites_are_listed() {
+    for verb in ["test", "ci"] {
+        let (status, said) = status_and_stderr(&xtask(&[verb, "--suite", "nosuch"]).output().unwrap());
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains("nosuch") && said.contains("hostile guest at VMPL2"), "{said}");
+    }
+}
+
+#[test]
+fn a_launch_digest_or_a_policy_that_is_none_is_a_wrong_argument() {
+    for wrong in [["--measurement", "00ff"], ["--measurement", &"zz".repeat(48)], ["--policy", "much"]] {
+        let (status, said) = status_and_stderr(&xtask(&["verify", "folder", wrong[0], wrong[1]]).output().unwrap());
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains(wrong[0]), "{said}");
+    }
+}
+
+#[test]
+fn a_target_directory_that_cannot_be_is_named() {
+    let output = xtask(&["image"]).env("CARGO_TARGET_DIR", "/dev/null/nowhere").output().unwrap();
+    let (status, said) = status_and_stderr(&output);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("/dev/null/nowhere"), "{said}");
+}
+
+#[test]
+fn output_that_nobody_reads_is_a_quiet_end() {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let output = xtask(&["verify", "no-such-folder"]).stderr(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(141));
+
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let output = xtask(&["measure", file]).stdout(writer).output().unwrap();
+    let (status, said) = status_and_stderr(&output);
+    assert_eq!(
+        status,
+        Some(1),
+        "what is no IGVM file is an error, and a reader of standard output is not missed: {said}"
+    );
+}
+
+#[test]
+fn no_line_of_the_manual_is_longer_than_a_terminal() {
+    let manual = xtask(&["help"]).env("COLUMNS", "80").output().unwrap();
+    let manual = String::from_utf8(manual.stdout).unwrap();
+    let long: Vec<_> = manual.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(manual.lines().count() > 20 && long.is_empty(), "{long:?}");
+}
+
+/// A digest in the README goes out of date with the next change of the image, and nobody sees it.
+#[test]
+fn the_readme_shows_no_launch_digest_but_the_committed_one() {
+    let committed = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/release-measurement.txt")).unwrap();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let words = readme.split(|c: char| !c.is_ascii_alphanumeric());
+    let digests = words.filter(|word| word.len() >= 9 && word.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let others: Vec<_> =
+        digests.filter(|word| word.bytes().any(|b| b.is_ascii_alphabetic()) && !committed.starts_with(word)).collect();
+    assert!(committed.trim().len() == 96 && others.is_empty(), "{others:?}");
+}
