@@ -7,6 +7,8 @@
 //! | `vmpls` | `yes` (default): the host runs VMPLs, whether its features say so or not; `no`: it is an upstream KVM, which runs none |
 //! | `cpuid` | `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`: it fills in the image's leaves, and hides what TCG has not |
 //! | `steal` | `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at which VMPL0 reaches for it |
+//! | `refusable` | `FIRST-LAST`, up to 5 times: instructions of VMPL0 that may reach a page that the host has taken; for `fault=inject` |
+//! | `refused` | the address where VMPL0 goes on after such an access has faulted |
 //! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
@@ -100,6 +102,9 @@ pub(crate) struct Config {
     pub(crate) no_vmpls: bool,
     pub(crate) cpuid: crate::cpuid::Source,
     pub(crate) steal: bool,
+    /// First and last address.
+    refusable: [Option<(u64, u64)>; 5],
+    pub(crate) refused: Option<u64>,
     pub(crate) vmpl_fault: VmplFault,
     /// MiB.
     pub(crate) ram: Option<u64>,
@@ -121,6 +126,11 @@ impl Config {
         config
     }
 
+    /// Whether the instruction at `rip` may reach a page that the host has taken.
+    pub(crate) fn is_refusable(&self, rip: u64) -> bool {
+        self.refusable.iter().flatten().any(|(first, last)| (*first..=*last).contains(&rip))
+    }
+
     fn line(&mut self, line: &str) -> Option<()> {
         let (key, value) = line.split_once('=')?;
         match (key, value) {
@@ -135,6 +145,11 @@ impl Config {
             ("cpuid", "epyc") => self.cpuid = crate::cpuid::Source::Epyc,
             ("cpuid", "image") => self.cpuid = crate::cpuid::Source::Image,
             ("steal", value) => self.steal = number(value)? != 0,
+            ("refusable", value) => {
+                let (first, last) = value.split_once('-')?;
+                *self.refusable.iter_mut().find(|free| free.is_none())? = Some((number(first)?, number(last)?));
+            }
+            ("refused", value) => self.refused = Some(number(value)?),
             ("ram", value) => self.ram = Some(number(value)?),
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}

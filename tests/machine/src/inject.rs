@@ -4,6 +4,10 @@
 //! if nothing had been. What may happen between exception and end is a line on the console and the termination request, and nothing else: no page
 //! changes its state, nobody else is asked or run ([`Rule::InjectedException`]).
 //!
+//! There is one exception to the exceptions: where an access may reach a page that the host has taken (`refusable`), what that raises is refused. Whether it
+//! is, is seen step by step: the handler comes back, at `refused`, with every register as it was. No other event does that there, and these do it
+//! nowhere else.
+//!
 //! The log has a line for each point (`INJECT`), and for some of the exceptions (`INJECTED`), which docs/boot.md explains.
 
 use crate::ghcb::Refused;
@@ -17,6 +21,8 @@ use heapless::{String, Vec};
 
 /// Exits within which a firmware has said why and ended; a line takes two a byte.
 const PATIENCE: u32 = 4000;
+/// Single steps within which a firmware has refused an access.
+const SHORT_WAY: u32 = 20_000;
 /// Points at each such exit, with single steps between them.
 const POINTS: usize = 3;
 /// Most single steps behind an exit: points amid the preparation of a request, too.
@@ -51,6 +57,13 @@ impl fmt::Display for Event {
     }
 }
 
+impl Event {
+    /// What an access to a page that the host has taken may raise.
+    const fn may_be_refused(self) -> bool {
+        matches!(self, Self::Exception(13 | 14) | Self::Vc(0x400 | 0x404))
+    }
+}
+
 /// All of them: each exception, each vector as an interrupt, and #VC with each exit code that AMD's manual or the GHCB's has.
 fn events() -> impl Iterator<Item = Event> {
     let codes = (0..=0xA3).chain(0x400..=0x406).chain(0x8000_0000..=0x8000_001A).chain([0x8000_FFFF, u64::MAX]);
@@ -66,6 +79,8 @@ struct Trial {
     asked: u32,
     said: String<256>,
     end: Option<(u8, u8)>,
+    /// It has gone on, behind an access that was refused.
+    refused: bool,
 }
 
 /// The mode's state.
@@ -90,9 +105,10 @@ impl Machine {
     /// After an exit: whether this is a point, and all of it, if so.
     pub(crate) fn inject_all(&mut self) {
         let Some(stride) = self.config.lies.inject else { return };
-        // Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too.
+        // Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch is at 0, in no memory.
         const WHOLE: u64 = 256 * 16 - 1;
-        if self.current != 0 || self.vmcb().save(save::IDTR) >> 32 < WHOLE {
+        let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));
+        if self.current != 0 || limit < WHOLE || base == 0 {
             return;
         }
         self.inject.exits += 1;
@@ -114,14 +130,19 @@ impl Machine {
     fn steps(&mut self, steps: u64) -> bool {
         self.vmcb().intercept_debug();
         for _ in 0..steps {
-            self.vmcb().set_save(save::RFLAGS, self.vmcb().save(save::RFLAGS) | TF);
-            self.turn(&mut (0, 0));
+            self.step(&mut (0, 0));
             if self.current != 0 {
                 return false;
             }
         }
         self.stepped();
         true
+    }
+
+    /// At most one instruction.
+    fn step(&mut self, same_fault: &mut (u64, u32)) {
+        self.vmcb().set_save(save::RFLAGS, self.vmcb().save(save::RFLAGS) | TF);
+        self.turn(same_fault);
     }
 
     /// #DB of a single step.
@@ -138,7 +159,7 @@ impl Machine {
         self.keep_what_the_machine_writes();
         let is_cpuid = self.instruction::<2>() == [0x0F, 0xA2];
         let mut ends: Vec<((u8, u8), u32), 8> = Vec::new();
-        let (mut trials, mut heard, mut silent, mut unheard) = (0, 0, 0, 0);
+        let (mut trials, mut heard, mut silent, mut unheard, mut refused) = (0, 0, 0, 0, 0);
         for event in events() {
             // That one is what the processor itself would raise here.
             if is_cpuid && matches!(event, Event::Vc(0x72)) {
@@ -154,13 +175,19 @@ impl Machine {
                 trial = self.trial(event);
                 unheard += 1;
             }
+            trials += 1;
+            if trial.refused {
+                refused += 1;
+                self.memory.put_back();
+                self.go_back(&before);
+                continue;
+            }
             let end = trial.end.unwrap_or((0, 0));
             match ends.iter_mut().find(|known| known.0 == end) {
                 Some(known) => known.1 += 1,
                 // More kinds of end than that are not told apart.
                 None => drop(ends.push((end, 1))),
             }
-            trials += 1;
             let mute = self.is_mute(&trial);
             silent += u32::from(mute);
             heard += u32::from(trial.heard);
@@ -173,7 +200,7 @@ impl Machine {
         }
         self.memory.unwatch();
         log!(
-            "INJECT point={} exit={exit} steps={steps} rip={rip:#x} trials={trials} heard={heard} silent={silent} unheard={unheard} speaks={} ends={ends:?}",
+            "INJECT point={} exit={exit} steps={steps} rip={rip:#x} trials={trials} refused={refused} heard={heard} silent={silent} unheard={unheard} speaks={} ends={ends:?}",
             self.inject.points,
             self.inject.speaks
         );
@@ -181,7 +208,7 @@ impl Machine {
 
     /// It could have said why, and has not.
     fn is_mute(&self, trial: &Trial) -> bool {
-        trial.heard && self.inject.speaks && !trial.said.contains("fatal")
+        trial.heard && self.inject.speaks && !trial.refused && !trial.said.contains("fatal")
     }
 
     fn before(&self) -> Before {
@@ -222,18 +249,56 @@ impl Machine {
         self.inject.trials += 1;
         let heard = self.inject.trials.is_multiple_of(HEARD);
         self.inject.trial = Some(Trial { heard, ..Trial::default() });
-        self.make_up(event);
-        let mut same_fault = (0, 0);
-        for _ in 0..PATIENCE {
-            self.turn(&mut same_fault);
-            if self.inject.trial.as_ref().is_some_and(|trial| trial.end.is_some()) {
-                break;
-            }
-        }
-        if self.inject.trial.as_ref().is_none_or(|trial| trial.end.is_none()) {
+        let done = if event.may_be_refused() && self.config.is_refusable(self.rip()) {
+            self.is_refused_or_ends(event)
+        } else {
+            self.make_up(event);
+            self.ends()
+        };
+        if !done {
             self.only_the_end(format_args!("{event} has not ended it"));
         }
         self.inject.trial.take().unwrap_or_default()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.inject.trial.as_ref().is_some_and(|trial| trial.end.is_some())
+    }
+
+    fn ends(&mut self) -> bool {
+        let mut same_fault = (0, 0);
+        for _ in 0..PATIENCE {
+            self.turn(&mut same_fault);
+            if self.has_ended() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Step by step, until it has come back at `refused` with all of its registers, or has ended.
+    fn is_refused_or_ends(&mut self, event: Event) -> bool {
+        let before = self.levels[0].regs.gpr;
+        let mut same_fault = (0, 0);
+        match event {
+            // By a frame of the machine's: event injection would push TF.
+            Event::Exception(vector) => self.deliver(vector.into(), 0),
+            _ => self.make_up(event),
+        }
+        for _ in 0..SHORT_WAY {
+            self.step(&mut same_fault);
+            if self.has_ended() {
+                return true;
+            }
+            if self.config.refused == Some(self.rip()) {
+                let same = before == self.levels[0].regs.gpr;
+                if let (true, Some(trial)) = (same, &mut self.inject.trial) {
+                    trial.refused = true;
+                }
+                return same;
+            }
+        }
+        false
     }
 
     fn make_up(&mut self, event: Event) {

@@ -6,7 +6,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// How it must end.
     pub(crate) expect: Expect,
-    /// More lines of the configuration, separated by spaces.
+    /// More lines of the configuration, separated by spaces; `{NAME}` stands for the address of a symbol.
     pub(crate) config: &'static str,
 }
 
@@ -35,6 +35,8 @@ const fn stop(name: &'static str, rule: &'static str) -> Case {
 const fn strict(name: &'static str, rule: &'static str) -> Case {
     Case { name, expect: Expect::Stop(rule), config: "access=stop" }
 }
+
+const REFUSES: &str = "fault=inject:5 refusable={__refusable}-{__refusable_last} refused={__refused}";
 
 /// All cases.
 pub(crate) const CASES: &[Case] = &[
@@ -166,6 +168,9 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-cpuid-contradicts", "fault=cpuid-contradicts:1"),
     ok("lie-swap-before-rescind", "fault=swap-before-rescind:2"),
     ok("lie-inject", "fault=inject:20"),
+    ok("lie-inject-refused", REFUSES),
+    Case { name: "lie-inject-refused-elsewhere", expect: Expect::Stop("injected-exception"), config: "fault=inject:5" },
+    Case { name: "lie-inject-refused-for-all", expect: Expect::Stop("injected-exception"), config: REFUSES },
     Case { name: "lie-inject-ignored", expect: Expect::Stop("injected-exception"), config: "fault=inject:20" },
     ok("lie-required-validated", "fault=required-validated"),
     ok("lie-map-pages", "fault=map-pages:659013632"),

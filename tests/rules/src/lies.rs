@@ -168,3 +168,29 @@ pub(crate) fn inject_ignored() {
     sys::on_every_exception(sys::handler_ignores());
     (0..60).for_each(|_| check(GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0), 20));
 }
+
+unsafe extern "sysv64" {
+    fn __refusable_access() -> u64;
+}
+
+/// Whether one of many accesses was refused.
+fn is_any_refused() -> bool {
+    // SAFETY: two exits and many instructions that do nothing.
+    let refused = (0..30).filter(|_| unsafe { __refusable_access() } == u64::MAX).count();
+    sys::install_exceptions(0);
+    refused > 0
+}
+
+/// A firmware that refuses an access where a page may be gone, and ends on all else.
+pub(crate) fn inject_refused() {
+    let refuses = sys::handler_refuses();
+    sys::on_exceptions(sys::handler_ends(), &[(13, refuses), (14, refuses), (29, sys::handler_refuses_vc())]);
+    check(!is_any_refused(), 20);
+}
+
+/// The same, whatever the error code of #VC.
+pub(crate) fn inject_refused_for_all() {
+    let refuses = sys::handler_refuses();
+    sys::on_exceptions(sys::handler_ends(), &[(13, refuses), (14, refuses), (29, refuses)]);
+    check(!is_any_refused(), 20);
+}

@@ -176,6 +176,9 @@ fn function(name: &str) -> fn() {
         "lie-swap-before-rescind" lies::swap_before_rescind
         "lie-inject" lies::inject
         "lie-inject-ignored" lies::inject_ignored
+        "lie-inject-refused" lies::inject_refused
+        "lie-inject-refused-elsewhere" lies::inject_refused
+        "lie-inject-refused-for-all" lies::inject_refused_for_all
         "lie-required-validated" lies::required_validated
         "lie-map-pages" lies::map_pages
         "lie-map-ranges" lies::map_ranges

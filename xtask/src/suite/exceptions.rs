@@ -4,6 +4,8 @@
 //! anything but end; here its account is read, and at last the guest must run as if nothing had been.
 
 use super::{Totals, case};
+use crate::build;
+use crate::image::elf::Elf;
 use crate::qemu::Qemu;
 use crate::run::{self, Built};
 use crate::{debian, qemu};
@@ -45,6 +47,8 @@ pub(super) fn short(built: &Built) -> Totals {
 struct Account {
     points: u32,
     trials: u32,
+    /// What a page raises that the host has taken, at an access that refuses it.
+    refused: u32,
     heard: u32,
     told: u32,
     /// The last exception whose reason was not heard.
@@ -57,6 +61,7 @@ impl Account {
         if let Some(point) = line.strip_prefix("machine: INJECT ") {
             self.points += 1;
             self.trials += number(point, "trials")?;
+            self.refused += number(point, "refused")?;
             self.heard += number(point, "heard")?;
             ensure!(number(point, "silent")? == 0, "an end without a reason: {line}\nafter {}", self.silent);
             let (_, ends) = point.split_once("ends=").context("no ends")?;
@@ -98,13 +103,27 @@ fn number(text: &str, key: &str) -> Result<u32> {
 }
 
 fn boot(built: &Built, every: u32) -> Result<()> {
-    let mut qemu = run::start(built, &format!("ram=32\nfault=inject:{every}"))?;
+    let mut qemu = run::start(built, &format!("ram=32\nfault=inject:{every}\n{}", accesses()?))?;
     let mut account = Account::default();
     until_the_guest_runs(&mut qemu, &mut account)?;
     ensure!(account.points > 0 && account.told > 0, "there was no point: {account:?}");
-    let Account { points, trials, heard, told, .. } = account;
-    println!("     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read");
+    let Account { points, trials, refused, heard, told, .. } = account;
+    println!(
+        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
+    );
     super::lies::answers(&mut qemu)
+}
+
+/// Where an access to a page that the host has taken is refused (snp/src/access.s), for the machine.
+fn accesses() -> Result<String> {
+    let elf = Elf::read(&build::build(build::IMAGE_AND_MACHINE)?.firmware())?;
+    let at = |name: &str| elf.address(&format!("__access_{name}"));
+    let mut lines =
+        format!("refused={:#x}\nrefusable={:#x}-{:#x}", at("refused")?, at("zero_at")?, at("zero_end")? - 1);
+    for one in ["copy_at", "exchange_at", "pvalidate_at", "rmpadjust_at"] {
+        lines += &format!("\nrefusable={0:#x}-{0:#x}", at(one)?);
+    }
+    Ok(lines)
 }
 
 fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
@@ -126,7 +145,7 @@ fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
 mod tests {
     use super::Account;
 
-    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=7 heard=1 silent=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
+    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=9 refused=2 heard=1 silent=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
 
     #[test]
     fn points_are_added_up() {
@@ -134,7 +153,7 @@ mod tests {
         account.line(POINT).unwrap();
         account.line("machine: something else").unwrap();
         account.line(POINT).unwrap();
-        assert_eq!(account, Account { points: 2, trials: 14, heard: 2, ..Account::default() });
+        assert_eq!(account, Account { points: 2, trials: 18, refused: 4, heard: 2, ..Account::default() });
     }
 
     #[test]
