@@ -48,6 +48,7 @@ const SAVE_AREA: u64 = 0x400;
 pub(crate) mod exit {
     pub(crate) const CR3_WRITE: u64 = 0x13;
     pub(crate) const CR4_WRITE: u64 = 0x14;
+    pub(crate) const EXCEPTION_DB: u64 = 0x41;
     pub(crate) const EXCEPTION_UD: u64 = 0x46;
     pub(crate) const CR0_SELECTIVE: u64 = 0x65;
     pub(crate) const CPUID: u64 = 0x72;
@@ -279,6 +280,16 @@ impl Vmcb {
         self.set32(control::CONTROL_REGISTERS, if on { CR3_AND_CR4_WRITES } else { 0 });
         let now = u64::from(crate::bits::lo32(self.get(control::INTERCEPTS)));
         self.set32(control::INTERCEPTS, if on { now | INVLPG } else { now & !INVLPG });
+    }
+
+    /// Has #DB exit, besides #UD.
+    pub(crate) fn intercept_debug(&self) {
+        self.set32(control::EXCEPTIONS, 1 << 6 | 1 << 1);
+    }
+
+    /// The control block's page.
+    pub(crate) fn page(&self) -> u64 {
+        self.0
     }
 
     /// Runs the guest until it exits.
