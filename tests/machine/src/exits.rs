@@ -1,6 +1,7 @@
 //! What to do at each exit of the guest.
 
 use crate::config::WrongState;
+use crate::entry;
 use crate::log::{fault, log};
 use crate::machine::Machine;
 use crate::npt::C;
@@ -21,7 +22,6 @@ impl Machine {
         }
         *same_fault = (0, 0);
         self.memory.drop_aliases();
-        self.vmcb().intercept_hlt(true);
         match code {
             exit::VMMCALL => self.vmmcall(),
             exit::CPUID | exit::IOIO | exit::MSR => {
@@ -66,7 +66,10 @@ impl Machine {
         if self.vmcb().save(save::RFLAGS) & IF == 0 {
             self.stop(Rule::Halted, 0, format_args!("HLT with RFLAGS.IF=0"));
         }
-        self.vmcb().intercept_hlt(false);
+        // The machine waits, not the guest's processor: an interrupt that came between a STI of the guest's and its HLT would be lost otherwise.
+        let vector = entry::wait_for_interrupt();
+        self.skip(1);
+        self.deliver_interrupt(vector);
     }
 
     /// MOV to CR0, which also chooses between the two nested page-table roots.

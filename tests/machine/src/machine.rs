@@ -109,6 +109,13 @@ impl Machine {
         self.vmcb().set(control::EVENT_INJECT, VALID | EXCEPTION | u64::from(vector) | error);
     }
 
+    /// Lets the guest begin with an interrupt that the interrupt controllers have handed to the machine: behind a STI, without its shadow.
+    pub(crate) fn deliver_interrupt(&self, vector: u8) {
+        const VALID: u64 = 1 << 31;
+        self.vmcb().set(control::INTERRUPT_SHADOW, 0);
+        self.vmcb().set(control::EVENT_INJECT, VALID | u64::from(vector));
+    }
+
     /// Runs for ever, until something ends QEMU.
     pub(crate) fn run(&mut self) -> ! {
         let mut same_fault = (0, 0u32);

@@ -13,6 +13,7 @@ pub(crate) mod control {
     pub(crate) const IOPM: u64 = 0x40;
     pub(crate) const MSRPM: u64 = 0x48;
     pub(crate) const ASID: u64 = 0x58;
+    pub(crate) const INTERRUPT_SHADOW: u64 = 0x68;
     pub(crate) const EXIT_CODE: u64 = 0x70;
     pub(crate) const EXIT_INFO_1: u64 = 0x78;
     pub(crate) const EXIT_INFO_2: u64 = 0x80;
@@ -74,7 +75,6 @@ pub(crate) mod exit {
 /// EFER.SVME.
 pub(crate) const SVME: u64 = 1 << 12;
 const EFER: u32 = 0xC000_0080;
-const HLT_INTERCEPT: u64 = 1 << 24;
 
 /// Registers that VMRUN does not switch.
 #[repr(C, align(16))]
@@ -208,7 +208,7 @@ impl Vmcb {
     pub(crate) fn new(page: u64, svm: &Svm, asid: u64) -> Self {
         let vmcb = Self(page);
         // Selective CR0 writes, CPUID, HLT, INVLPGA, IOIO, MSR, SHUTDOWN.
-        let intercepts = 1 << 5 | 1 << 18 | HLT_INTERCEPT | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31;
+        let intercepts = 1 << 5 | 1 << 18 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31;
         vmcb.set32(control::INTERCEPTS, intercepts);
         vmcb.set32(control::EXCEPTIONS, 1 << 6);
         // VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT.
@@ -264,13 +264,6 @@ impl Vmcb {
     /// Copies bytes of the save area in.
     pub(crate) fn copy_save_in(&self, offset: u64, from: &[u8]) {
         phys::write(self.0 + SAVE_AREA + offset, from);
-    }
-
-    /// Whether HLT is intercepted.
-    pub(crate) fn intercept_hlt(&self, on: bool) {
-        let now = crate::bits::lo32(self.get(control::INTERCEPTS));
-        let bit = crate::bits::lo32(HLT_INTERCEPT);
-        self.set32(control::INTERCEPTS, u64::from(if on { now | bit } else { now & !bit }));
     }
 
     /// Whether the instructions that flush the TLB are intercepted.
