@@ -7,6 +7,7 @@
 //! faults and never a nuisance: a false alarm has a probability of 2^-60 a sample or less.
 
 use sha2::{Digest, Sha512};
+use snp::cpuid::CpuidTable;
 use tpm_core::EntropyFailure;
 use zeroize::Zeroize;
 
@@ -31,6 +32,30 @@ const STARTUP_SAMPLES: u32 = 1024;
 const SAMPLES_PER_BLOCK: usize = 16;
 /// Bytes of a block: half of SHA-512's, so that the output has full entropy (SP 800-90C: input at least 64 bits above the output).
 const BLOCK: usize = 32;
+
+/// An instruction of which the checked CPUID page says that the CPU lacks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// Leaf 7, EBX[18]: the entropy source through its conditioner.
+    RDSEED,
+    /// Leaf 1, ECX[30]: the CPU's DRBG.
+    RDRAND,
+}
+
+/// Every CPU with SEV-SNP has both instructions, so one that is missing was hidden. RDRAND is the output of a DRBG and no entropy source (SP 800-90B), and
+/// the same source twice is one: nothing takes the place of the other (docs/decisions.md).
+///
+/// # Errors
+/// The instruction that is missing.
+pub fn both_exist(cpuid: &CpuidTable) -> Result<(), Hidden> {
+    let bit = |leaf, register: fn(&snp::cpuid::CpuidRegisters) -> u32, bit: u32| {
+        cpuid.raw(leaf, 0).is_some_and(|found| register(&found) >> bit & 1 != 0)
+    };
+    if !bit(7, |leaf| leaf.ebx, 18) {
+        return Err(Hidden::RDSEED);
+    }
+    if bit(1, |leaf| leaf.ecx, 30) { Ok(()) } else { Err(Hidden::RDRAND) }
+}
 
 /// A source with its health tests.
 struct Tested<S> {
@@ -162,6 +187,29 @@ mod tests {
 
     fn good(state: u64) -> Faulty<fn(u64) -> Option<u64>> {
         Faulty { state, good: u32::MAX, fault: |_| None }
+    }
+
+    /// A CPUID page of three leaves: 1 with this ECX, 7 with this EBX, and that of the C-bit.
+    fn cpuid(leaf_1_ecx: u32, leaf_7_ebx: u32) -> CpuidTable {
+        let mut page = [0; snp::PAGE_SIZE];
+        page[0] = 3;
+        let words = [[1, 0, 0, leaf_1_ecx], [7, 0, leaf_7_ebx, 0], [0x8000_001f, 0, 51, 0]];
+        for (index, entry) in words.into_iter().enumerate() {
+            for (offset, word) in [0, 0x18, 0x1c, 0x20].into_iter().zip(entry) {
+                page[16 + 48 * index + offset..][..4].copy_from_slice(&word.to_le_bytes());
+            }
+        }
+        CpuidTable::parse(&page).unwrap()
+    }
+
+    /// A host that hides one instruction gets no TPM whose two sources are one.
+    #[test]
+    fn an_instruction_that_is_hidden_is_not_replaced_by_the_other() {
+        let (rdrand, rdseed) = (1 << 30, 1 << 18);
+        assert_eq!(both_exist(&cpuid(rdrand, rdseed)), Ok(()));
+        assert_eq!(both_exist(&cpuid(u32::MAX, !rdseed)), Err(Hidden::RDSEED));
+        assert_eq!(both_exist(&cpuid(!rdrand, u32::MAX)), Err(Hidden::RDRAND));
+        assert_eq!(both_exist(&cpuid(0, 0)), Err(Hidden::RDSEED));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use core::convert::Infallible;
 
 use kernel::attest::{Reports, Services, VTPM_MANIFEST_VERSION};
 use kernel::clock::TickClock;
-use kernel::entropy::Conditioner;
+use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Validation};
@@ -57,17 +57,19 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut memory = Memory::start(c_bit).ok_or_else(Fatal::plain(Reason::Panic))?;
     descriptors::load().ok_or_else(Fatal::plain(Reason::Panic))?;
     let sev_status = host::sev_status()?;
+    // The console first: a page that is refused is refused aloud.
+    let (ghcb, features) = host::connect(&mut memory, u8::try_from(c_bit).map_err(Fatal::because(Reason::CpuidPage))?)?;
     let cpuid_page = copy_page(&mut memory, layout::cpuid_page())?;
     let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
     exceptions::answer_cpuid_from(cpuid.clone());
-    let (ghcb, features) = host::connect(&mut memory, cpuid.c_bit())?;
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
     say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
     heap::start();
 
+    both_exist(&cpuid)
+        .map_err(|hidden| Fatal::new(Reason::Entropy, format_args!("the CPUID page hides {hidden:?}")))?;
     let entropy =
-        Conditioner::start(source::find(&cpuid, Instruction::Rdseed)?, source::find(&cpuid, Instruction::Rdrand)?)
-            .map_err(Fatal::because(Reason::Entropy))?;
+        Conditioner::start(Instruction::Rdseed, Instruction::Rdrand).map_err(Fatal::because(Reason::Entropy))?;
     say("entropy", format_args!("RDSEED and RDRAND passed their start-up tests"));
 
     let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;

@@ -164,6 +164,10 @@ pub(crate) struct FakeMachine {
     pub(crate) small_pages_only: bool,
     /// A VMSA that a CPU is running.
     pub(crate) in_use: Option<u64>,
+    /// The host puts another page, which is not validated, in the place of the next one that PVALIDATE gets.
+    pub(crate) swap_at_next_pvalidate: bool,
+    /// A page for which RMPADJUST gives out no rights.
+    pub(crate) refuse_grant_of: Option<u64>,
     /// A page that the host takes, and the accesses to it that it lets through before that.
     pub(crate) taken: Option<(u64, u32)>,
 }
@@ -187,6 +191,8 @@ impl FakeMachine {
             remembered: BTreeSet::new(),
             small_pages_only: false,
             in_use: None,
+            swap_at_next_pvalidate: false,
+            refuse_grant_of: None,
             taken: None,
         }
     }
@@ -348,6 +354,9 @@ impl Pages for FakeMachine {
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
         self.check_size(gpa, size)?;
         self.reach(gpa, size)?;
+        if core::mem::take(&mut self.swap_at_next_pvalidate) {
+            self.each(gpa, size, |state, _| state.validated = false);
+        }
         if self.state(gpa).validated == validate {
             return Ok(Pvalidated::Unchanged);
         }
@@ -364,8 +373,13 @@ impl Pages for FakeMachine {
         self.check_size(gpa, size)?;
         self.reach(gpa, size)?;
         assert!(self.state(gpa).validated, "RMPADJUST of {gpa:#x}, which is not validated");
-        if self.in_use == Some(gpa) {
+        // Whoever could be running it while it changes: the firmware must clear EFER.SVME first.
+        let runnable = self.bytes(gpa + 0xd0, 2)[1] & 0x10 != 0;
+        if self.in_use == Some(gpa) || (self.state(gpa).vmsa && runnable) {
             return Err(RmpError::InUse);
+        }
+        if self.refuse_grant_of == Some(gpa) {
+            return Err(RmpError::Permission);
         }
         let bits = attributes.bits();
         let vmpl = Vmpl::from_number(bits & 0xff).ok_or(RmpError::Input)?;

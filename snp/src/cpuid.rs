@@ -80,8 +80,8 @@ pub struct CpuState {
 pub enum CpuidError {
     /// More than 64 entries, or none.
     Count(u32),
-    /// Two entries answer the same question.
-    Duplicate {
+    /// Two entries answer the same question, and not alike.
+    Contradiction {
         /// Leaf.
         leaf: u32,
         /// Subleaf.
@@ -93,9 +93,13 @@ pub enum CpuidError {
     CBit,
 }
 
-/// The leaves for which the subleaf in ECX matters.
+/// Whether the subleaf in ECX matters. It does for every leaf that is not known to have none, so that a launcher may list the subleaves of a leaf that
+/// is not known here (leaf 4, say, which QEMU lists and an AMD processor has not).
 const fn is_indexed(leaf: u32) -> bool {
-    matches!(leaf, 7 | 0xB | 0xD | 0xF | 0x10 | 0x8000_001D | 0x8000_0020)
+    let plain = matches!(leaf, 0..=3 | 5 | 6 | 8..=0xA | 0xC | 0xE | 0x11 | 0x13 | 0x15 | 0x16 | 0x19..=0x1C);
+    let extended = matches!(leaf, 0x8000_0000..=0x8000_001C | 0x8000_001E | 0x8000_001F | 0x8000_0021 | 0x8000_0022);
+    let hypervisor = matches!(leaf, 0x4000_0000..=0x4000_FFFF);
+    !(plain || extended || hypervisor)
 }
 
 /// A checked private copy of the CPUID page.
@@ -129,9 +133,9 @@ impl CpuidTable {
         }
         for (index, entry) in self.entries().iter().enumerate() {
             let earlier = self.entries().get(..index).unwrap_or_default();
-            if earlier.iter().any(|other| same_question(entry, other)) {
+            if earlier.iter().any(|other| same_question(entry, other) && !same_answer(entry, other)) {
                 let (leaf, subleaf) = (entry.eax_in.get(), entry.ecx_in.get());
-                return Err(CpuidError::Duplicate { leaf, subleaf });
+                return Err(CpuidError::Contradiction { leaf, subleaf });
             }
         }
         Ok(())
@@ -226,9 +230,15 @@ impl CpuidTable {
 /// Legacy area (512) and XSAVE header (64).
 const XSAVE_HEADER_END: u32 = 576;
 
+/// XCR0 and XSS are part of the question for the sizes of the save area only.
 fn same_question(a: &CpuidEntry, b: &CpuidEntry) -> bool {
     let subleaf = !is_indexed(a.eax_in.get()) || a.ecx_in == b.ecx_in;
-    a.eax_in == b.eax_in && subleaf && a.xcr0_in == b.xcr0_in && a.xss_in == b.xss_in
+    let save_area = a.eax_in == 0xD && a.ecx_in.get() < 2;
+    a.eax_in == b.eax_in && subleaf && (!save_area || (a.xcr0_in == b.xcr0_in && a.xss_in == b.xss_in))
+}
+
+fn same_answer(a: &CpuidEntry, b: &CpuidEntry) -> bool {
+    (a.eax, a.ebx, a.ecx, a.edx) == (b.eax, b.ebx, b.ecx, b.edx)
 }
 
 /// Replaces what depends on the vCPU's identity and control registers.

@@ -106,18 +106,67 @@ fn every_count_of_16_bits_is_judged() {
     }
 }
 
+fn verdict(rows: &[Row]) -> Result<(), CpuidError> {
+    CpuidTable::parse(&page(rows)).map(drop)
+}
+
+/// QEMU lists leaf 4 by its subleaves.
 #[test]
-fn duplicates_and_reserved_bytes_are_refused() {
-    let parse = |rows: &[Row]| CpuidTable::parse(&page(rows)).map(drop);
-    assert_eq!(
-        parse(&[SEV, [1, 0, 0, 0, 0, 0], [1, 5, 0, 0, 0, 0]]),
-        Err(CpuidError::Duplicate { leaf: 1, subleaf: 5 })
-    );
-    assert_eq!(
-        parse(&[SEV, [7, 0, 0, 0, 0, 0], [7, 0, 1, 0, 0, 0]]),
-        Err(CpuidError::Duplicate { leaf: 7, subleaf: 0 })
-    );
-    assert_eq!(parse(&[SEV, [7, 0, 0, 0, 0, 0], [7, 1, 0, 0, 0, 0]]), Ok(()));
+fn subleaves_of_a_leaf_are_no_contradiction() {
+    for leaf in [4, 7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x18, 0x1F, 0x24, 0x8000_001D, 0x8000_0020, 0x8000_0026] {
+        let rows = [[leaf, 0, 1, 0, 0, 0], SEV, [0, 0, 0x40, 0, 0, 0], [leaf, 1, 2, 0, 0, 0], [leaf, 2, 3, 0, 0, 0]];
+        assert_eq!(verdict(&rows), Ok(()), "leaf {leaf:#x}");
+        let eax = |subleaf| lookup(&rows, leaf, subleaf, &STATE).map(|found| found[0]);
+        assert_eq!([eax(0), eax(1), eax(2)], [Some(1), Some(2), Some(3)], "leaf {leaf:#x}");
+        let again = [SEV, [leaf, 1, 2, 0, 0, 0], [leaf, 1, 3, 0, 0, 0]];
+        assert_eq!(verdict(&again), Err(CpuidError::Contradiction { leaf, subleaf: 1 }));
+    }
+}
+
+#[test]
+fn what_repeats_is_taken_and_what_contradicts_is_refused() {
+    let leaves = [0, 1, 2, 4, 7, 0xB, 0xD, 0x21, 0x4000_0000, 0x8000_0001, 0x8000_001D, 0x8000_001E];
+    for leaf in leaves {
+        let row = [leaf, 0, 1, 2, 3, 4];
+        assert_eq!(verdict(&[SEV, row, row, [5, 0, 0, 0, 0, 0], row]), Ok(()), "leaf {leaf:#x} repeats");
+        for word in 2..6 {
+            let mut other = row;
+            other[word] ^= 0x8000;
+            let expected = Err(CpuidError::Contradiction { leaf, subleaf: 0 });
+            assert_eq!(verdict(&[SEV, row, [5, 0, 0, 0, 0, 0], other]), expected, "leaf {leaf:#x} word {word}");
+        }
+    }
+    assert_eq!(verdict(&[SEV; 64]), Ok(()));
+    // A leaf without subleaves is the same question whatever ECX is.
+    let expected = Err(CpuidError::Contradiction { leaf: 1, subleaf: 5 });
+    assert_eq!(verdict(&[SEV, [1, 0, 0, 0, 0, 0], [1, 5, 1, 0, 0, 0]]), expected);
+    assert_eq!(verdict(&[SEV, [1, 0, 9, 0, 0, 0], [1, 5, 9, 0, 0, 0]]), Ok(()));
+}
+
+/// XCR0 and XSS tell entries apart for the sizes of the save area, and for nothing else.
+#[test]
+fn an_entry_for_another_xcr0_is_another_only_for_the_save_area() {
+    for (leaf, subleaf, other) in [(0xD, 0, true), (0xD, 1, true), (0xD, 2, false), (1, 0, false), (7, 0, false)] {
+        let mut page = page(&[SEV, [leaf, subleaf, 1, 0, 0, 0], [leaf, subleaf, 2, 0, 0, 0]]);
+        page[0x10 + 48 + 8] = 3;
+        let expected = if other { Ok(()) } else { Err(CpuidError::Contradiction { leaf, subleaf }) };
+        assert_eq!(CpuidTable::parse(&page).map(drop), expected, "leaf {leaf:#x}, {subleaf}");
+    }
+}
+
+#[test]
+fn entries_come_in_any_order() {
+    let mut rows: Vec<Row> = (0..63_u32).map(|leaf| [leaf * 29 % 63, 0, leaf * 29 % 63 + 1, 0, 0, 0]).collect();
+    rows.insert(31, SEV);
+    rows.reverse();
+    assert_eq!(rows.len(), 64);
+    for leaf in 2..63 {
+        assert_eq!(lookup(&rows, leaf, 0, &STATE).map(|found| found[0]), Some(leaf + 1));
+    }
+}
+
+#[test]
+fn reserved_bytes_are_refused() {
     for offset in (4..16).chain(0x10 + 0x28..0x10 + 0x30) {
         let mut page = page(&[SEV]);
         page[offset] = 1;
@@ -141,7 +190,7 @@ proptest! {
     fn random_pages_are_survived(rows in prop::collection::vec(prop::array::uniform6(0..0x10_u32), 0..64), leaf in 0..0x10_u32, subleaf in 0..4_u32, noise in prop::collection::vec(any::<u8>(), 64)) {
         let mut page = page(&rows.iter().copied().chain([SEV]).collect::<Vec<_>>());
         if let Ok(table) = CpuidTable::parse(&page) {
-            let indexed = [7, 0xB, 0xD, 0xF].contains(&leaf);
+            let indexed = [4, 7, 0xB, 0xD, 0xF].contains(&leaf);
             let expected = rows.iter().find(|row| row[0] == leaf && (!indexed || row[1] == subleaf));
             let got = table.raw(leaf, subleaf).map(|r| [r.eax, r.ebx, r.ecx, r.edx]);
             prop_assert_eq!(got, expected.map(|row| [row[2], row[3], row[4], row[5]]));

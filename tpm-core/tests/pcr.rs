@@ -381,6 +381,24 @@ fn an_hcrtm_event_before_startup_extends_pcr_0_from_locality_4() {
     }
 }
 
+/// Part 3, 22.11: an event after TPM2_Startup increments pcrUpdateCounter. One before it is part of what TPM2_Startup
+/// counts.
+#[test]
+fn an_hcrtm_event_before_a_tpm_restart_does_not_count_twice() {
+    let [with, without] = [true, false].map(|event| {
+        let mut tpm = Fixture::new();
+        assert_eq!(tpm.run(SHUTDOWN, &[], &[], &[0, 1]), Ok(vec![]));
+        tpm.power_cycle();
+        if event {
+            tpm.tpm.hash_start();
+            assert!(tpm.tpm.hash_end());
+        }
+        assert_eq!(tpm.run(STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
+        update_counter(&mut tpm)
+    });
+    assert_eq!(with, without);
+}
+
 #[test]
 fn a_drtm_event_after_startup_resets_pcr_17_to_22_and_extends_17() {
     let mut tpm = Fixture::new();

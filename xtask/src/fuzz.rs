@@ -3,7 +3,8 @@
 //! The targets of tests/fuzz run in libFuzzer, whose mutations are led by what they cover: the engine is compiled with the compiler's own
 //! instrumentation, which a stable one has, too. The corpus begins with what the tests say to their TPMs and is kept, with every input that was worth it.
 //!
-//! `differential` is another kind: tests/peer makes sequences of commands from a seed for the engine and for Debian's libtpms.
+//! `differential` is another kind: tests/peer makes sequences of commands from a seed for the engine and for Debian's
+//! libtpms, or for a simulator that the user runs.
 
 use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -31,6 +32,13 @@ pub struct Args {
     /// Only the seed's sequence, with as few steps as still show its disagreement, for `differential`.
     #[arg(long)]
     shrink: bool,
+    /// The other TPM, for `differential`: `libtpms`, or `tcp:HOST:PORT`, a simulator that speaks mssim and runs in a
+    /// loop that starts it anew, manufactured, whenever it ends. Each sequence ends it first.
+    #[arg(long, value_name = "PEER", default_value = "libtpms")]
+    peer: String,
+    /// Processes at a time, for `differential`; each further one has its simulator two ports further on.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
 }
 
 /// A fuzz target.
@@ -42,7 +50,8 @@ pub enum Target {
     Import,
     /// Commands in a row, with losses of power between them.
     Engine,
-    /// Sequences of commands to the engine and to Debian's libtpms in one process: their answers are compared.
+    /// Sequences of commands to the engine and to another TPM, mostly Debian's libtpms in one process with it: their
+    /// answers are compared.
     Differential,
 }
 
@@ -125,7 +134,9 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds tests/peer and runs its fuzzer.
 fn differential(args: &Args) -> Result<()> {
-    debian::ensure_library("libtpms.so.0", "libtpms0")?;
+    if args.peer == "libtpms" {
+        debian::ensure_library("libtpms.so.0", "libtpms0")?;
+    }
     let progress = Progress::start("differential fuzzer");
     let mut build = Command::new(workspace::cargo());
     build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--release", "--package", "peer"]);
@@ -133,9 +144,12 @@ fn differential(args: &Args) -> Result<()> {
     ensure!(build.status().context("cannot start cargo")?.success(), "the differential fuzzer does not compile");
     progress.done("built");
     let mut fuzzer = Command::new(workspace::target_dir()?.join("release/differential"));
-    fuzzer.args(["--time", &args.time.to_string(), "--seed", &args.seed.to_string()]);
+    fuzzer.args(["--time", &args.time.to_string(), "--seed", &args.seed.to_string(), "--peer", &args.peer]);
     if let Some(commands) = args.commands {
         fuzzer.args(["--commands", &commands.to_string()]);
+    }
+    if let Some(workers) = args.workers {
+        fuzzer.args(["--workers", &workers.to_string()]);
     }
     if args.shrink {
         fuzzer.arg("--shrink");

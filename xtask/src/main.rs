@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use xtask::suite::exceptions;
 use xtask::{bench, ci, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm, vectors, verify, wrapper};
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -44,6 +45,10 @@ enum Verb {
     Codes,
     /// Send what the tests of published attacks and known mistakes send to Debian's swtpm, and print where it answers otherwise.
     Beside,
+    /// Make up every exception that a host can, at more than a thousand points of the firmware's boot: each must end it with a reason.
+    ///
+    /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes half an hour; the suite of lies has a short form.
+    Exceptions(exceptions::Args),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(verify::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
@@ -108,6 +113,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Tpm(args) => tpm::run(&args)?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),
+        Verb::Exceptions(args) => return exceptions::run(&args),
         Verb::Codes => return proofs::codes(),
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,

@@ -199,6 +199,15 @@ impl Qemu {
         self.recent.after("machine: BAD LAUNCH ")
     }
 
+    /// CPU time that QEMU has used so far (proc_pid_stat(5): fields 14 and 15, in clock ticks).
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The second field is a name in brackets, which may have blanks in it.
+        let (_, fields) = stat.rsplit_once(')').context("the kernel's word about QEMU cannot be read")?;
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map_while(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+    }
+
     /// Time since QEMU was started.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
 //! | [`evidence`] | what `xtask verify` accepts, and what it must not |
+//! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
 //! | [`lies`] | the firmware under a host that lies |
@@ -12,6 +13,7 @@
 
 pub mod cargo;
 pub mod evidence;
+pub mod exceptions;
 pub mod firmware;
 pub mod hostile;
 pub mod lies;

@@ -36,11 +36,14 @@ exception_common:
     push r15
     cld
     mov rdi, rsp
+    # A host that makes up a vector without its error code leaves the stack askew, and FXSAVE would fault.
+    mov rbx, rsp
+    and rsp, -16
     sub rsp, 512
     fxsave64 [rsp]
     call exception_entry
     fxrstor64 [rsp]
-    add rsp, 512
+    mov rsp, rbx
     pop r15
     pop r14
     pop r13

@@ -3,13 +3,13 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::clock::measure_khz;
 use kernel::console;
 use kernel::fatal::{Fatal, Reason};
-use kernel::mm::{Attributes, PageSize, Permissions, Vmpl};
-use kernel::mm::{PAGE, PAGE_SIZE, Region};
+use kernel::mm::{Attributes, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
 use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
 use snp::ghcb::exit::GhcbError;
 use snp::ghcb::msr::{self, PageState};
@@ -36,6 +36,8 @@ struct Shared([u8; SHARED_PAGES * PAGE]);
 static SHARED: TakeOnce<Shared> = TakeOnce::new(Shared([0; SHARED_PAGES * PAGE]));
 
 static HOST: Mutex<Option<Host>> = Mutex::new(None);
+/// [`HOST`] holds the host, and is never written again.
+static CONNECTED: AtomicBool = AtomicBool::new(false);
 
 /// The registered GHCB and the shared pages for guest messages.
 struct Host {
@@ -71,7 +73,10 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fata
         let address = start.as_ptr() as u64 + index * PAGE_SIZE;
         // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
         let changed = unsafe { memory.unvalidate_own(address) };
-        changed.map(drop).map_err(Fatal::because(Reason::PageState))?;
+        // A page that was not valid any more is another one than that which was launched (MM-01).
+        if changed.map_err(Fatal::because(Reason::PageState))? == Pvalidated::Unchanged {
+            return Err(Fatal::new(Reason::PageState, format_args!("{:#x} was swapped", layout::gpa_of(address))));
+        }
         msr::page_state_change(&mut hardware, layout::gpa_of(address), PageState::Shared)
             .map_err(Fatal::because(Reason::PageState))?;
     }
@@ -92,6 +97,7 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fata
         run_by_msr: false,
     };
     *HOST.lock() = Some(host);
+    CONNECTED.store(true, Ordering::Release);
     Ok((gpa(0), features))
 }
 
@@ -107,6 +113,20 @@ pub(crate) fn say(word: &str, text: fmt::Arguments<'_>) {
     if let Some(host) = HOST.try_lock().as_mut().and_then(|host| host.as_mut()) {
         console::line(&mut host.ghcb, word, text);
     }
+}
+
+/// The line that says why the firmware ends. Whatever ends it, an exception amid a call to the host too, in which the lock is held, is to be told.
+///
+/// # Safety
+/// Nothing of the firmware runs after it but the termination request.
+pub(crate) unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
+    if !CONNECTED.load(Ordering::Acquire) {
+        return;
+    }
+    // SAFETY: there is one vCPU, and what it was doing is never gone on with, as the caller says: nobody uses the host in the place of whoever has the
+    // lock. A call that was interrupted leaves nothing half done that a new one rests on: each writes its whole request.
+    unsafe { HOST.force_unlock() };
+    say(word, text);
 }
 
 /// Asks the host to back `region` as private memory, 2 MiB at a time where it can.

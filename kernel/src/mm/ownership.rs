@@ -22,6 +22,8 @@ pub const MAX_FIRMWARE_RANGES: usize = 4;
 pub const MAX_BLOCKS: usize = 8 * 1024 * 1024;
 /// 2 MiB blocks that may be in mixed use at once: 74 bytes each, thus 1.2 MiB.
 pub const MAX_MIXED_BLOCKS: usize = 16 * 1024;
+/// Pages, of either size, that are remembered as poisoned; after one more, no page that is not validated ever is again.
+pub const MAX_POISONED: usize = 64;
 
 /// What a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub enum Owner {
     Vmsa,
     /// The firmware's.
     Firmware,
+    /// RAM of which the CPU and this map did not say the same: the host has swapped it. Nobody's, for ever (MM-01).
+    Poisoned,
     /// No RAM: a device, a hole, or beyond the memory map.
     Unbacked,
 }
@@ -93,6 +97,8 @@ pub struct Ownership {
     ram: FixedVec<Ram, MAX_RANGES>,
     firmware: FixedVec<Region, MAX_FIRMWARE_RANGES>,
     vmsas: FixedVec<u64, MAX_VMSAS>,
+    poisoned: FixedVec<Region, MAX_POISONED>,
+    all_poisoned: bool,
     /// One bit a block: wholly the guest's. It does not count for blocks that are in `mixed`.
     guest: Vec<u64>,
     /// Blocks in mixed use, in ascending order, and where their bits are.
@@ -123,6 +129,8 @@ impl Ownership {
             ram,
             firmware: FixedVec::from_slice(firmware).map_err(|_| NoMap::TooMuchRam(blocks))?,
             vmsas: FixedVec::new(),
+            poisoned: FixedVec::new(),
+            all_poisoned: false,
             guest,
             mixed: reserved(max_mixed)?,
             bits: reserved(max_mixed)?,
@@ -168,6 +176,15 @@ impl Ownership {
         self.place(region).is_ok_and(|place| place.whole || room || self.slot(place.block).is_some())
     }
 
+    /// The page is nobody's from here on. This cannot fail: when there is no room to remember it, its like is refused altogether.
+    pub fn poison(&mut self, page: Region) {
+        if self.poisoned.push(page).is_err() {
+            self.all_poisoned = true;
+            // It may have been the guest's.
+            let _ = self.take(page);
+        }
+    }
+
     /// The guest's page at `gpa` becomes a VMSA.
     pub fn make_vmsa(&mut self, gpa: u64) -> Result<(), OwnershipError> {
         if self.owner(gpa) != Owner::Guest || !gpa.is_multiple_of(PAGE_SIZE) {
@@ -205,15 +222,27 @@ impl Ownership {
         if self.vmsas.contains(&page) {
             return (Owner::Vmsa, next);
         }
+        if self.poisoned.iter().any(|region| region.contains(page)) {
+            return (Owner::Poisoned, next);
+        }
         let Some(ram) = self.ram_of(page) else { return (Owner::Unbacked, next) };
         let block = ram.block(page);
         if let Some(bits) = self.slot(block).and_then(|slot| self.bits.get(slot)) {
-            return (owner_of(bit(bits, page)), next);
+            return (self.owner_of(bit(bits, page)), next);
         }
         // Up to the end of the block, or a page in it that is another's.
-        let others = self.vmsas.iter().copied().chain(self.firmware.iter().map(|own| own.start()));
+        let regions = self.firmware.iter().chain(&self.poisoned);
+        let others = self.vmsas.iter().copied().chain(regions.map(|other| other.start()));
         let end = others.filter(|other| *other > page).fold(ram.part(page).1, u64::min);
-        (owner_of(self.is_guest(block)), end)
+        (self.owner_of(self.is_guest(block)), end)
+    }
+
+    const fn owner_of(&self, guest: bool) -> Owner {
+        match guest {
+            true => Owner::Guest,
+            false if self.all_poisoned => Owner::Poisoned,
+            false => Owner::Unvalidated,
+        }
     }
 
     fn ram_of(&self, gpa: u64) -> Option<&Ram> {
@@ -317,10 +346,6 @@ fn reserved<T>(count: usize) -> Result<Vec<T>, NoMap> {
     Ok(room)
 }
 
-const fn owner_of(guest: bool) -> Owner {
-    if guest { Owner::Guest } else { Owner::Unvalidated }
-}
-
 fn position(gpa: u64) -> (usize, u32) {
     let page = (gpa % LARGE_PAGE_SIZE) / PAGE_SIZE;
     ((page / 64) as usize, (page % 64) as u32)
@@ -410,6 +435,36 @@ mod tests {
         assert_eq!(map.unmake_vmsa(0x20_2000), Err(OwnershipError::State));
         map.unmake_vmsa(0x20_1000).unwrap();
         assert_eq!(map.owner(0x20_1000), Owner::Guest);
+    }
+
+    #[test]
+    fn a_poisoned_page_is_nobodys() {
+        let mut map = map();
+        let (given, not) = (region(0x20_0000, 0x20_1000), region(0x20_1000, 0x20_2000));
+        map.give(given).unwrap();
+        for page in [given, not] {
+            map.poison(page);
+            assert_eq!(map.owner(page.start()), Owner::Poisoned);
+            assert_eq!((map.give(page), map.take(page)), (Err(OwnershipError::State), Err(OwnershipError::State)));
+            assert_eq!(map.make_vmsa(page.start()), Err(OwnershipError::State));
+        }
+        assert_eq!(map.owner(0x20_2000), Owner::Unvalidated);
+    }
+
+    #[test]
+    fn a_host_that_swaps_more_pages_than_are_remembered_gets_none_validated() {
+        let mut map = map();
+        map.give(region(0x20_0000, 0x40_0000)).unwrap();
+        let pages: StdVec<Region> =
+            region(0x20_0000, 0x40_0000).pages().map(|page| region(page, page + PAGE_SIZE)).collect();
+        for page in &pages[..=MAX_POISONED] {
+            assert_eq!(map.owner(0x50_0000), Owner::Unvalidated);
+            map.poison(*page);
+            assert_eq!(map.owner(page.start()), Owner::Poisoned);
+        }
+        assert_eq!(map.owner(0x50_0000), Owner::Poisoned);
+        assert_eq!(map.give(region(0x50_0000, 0x50_1000)), Err(OwnershipError::State));
+        assert_eq!(map.owner(0x3f_f000), Owner::Guest, "what the guest has stays its own");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use snp::guid::Guid;
 use snp::message::MessageError;
 use snp::report::REPORT_SIZE;
 use snp::svsm::ResultCode;
-use snp::svsm::attestation::{AttestAnswer, AttestServices, AttestSingleService, NONCE_MAX, call, report_data};
+use snp::svsm::attestation::{AttestAnswer, AttestServices, AttestSingleService, NONCE_SIZE, call, report_data};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Machine, Registers};
@@ -54,8 +54,7 @@ fn attest(
     service: Option<(Guid, u32)>,
     registers: &mut Registers,
 ) -> Result<(), ResultCode> {
-    let mut nonce = [0; NONCE_MAX];
-    let nonce = read_nonce(machine.pages, machine.map, operation, &mut nonce)?;
+    let nonce = read_nonce(machine.pages, machine.map, operation)?;
     let manifest = match service {
         None => Some(machine.services.all()),
         Some((guid, version)) => machine.services.single(guid, version),
@@ -66,7 +65,7 @@ fn attest(
     let buffers = Buffers::check(machine.map, operation)?;
     let mut certificates = Certificates::new();
     let wanted = (operation.certificates_size != 0).then_some(&mut certificates);
-    let data = report_data(nonce, manifest);
+    let data = report_data(&nonce, manifest);
     let report = machine.reports.report(&data, wanted).map_err(no_report)?;
     answer.certificates = length(certificates.bytes().len())?;
     fits(&answer, operation, registers)?;
@@ -85,16 +84,15 @@ fn length(bytes: usize) -> Result<u32, ResultCode> {
     u32::try_from(bytes).map_err(|_| ResultCode::INVALID_REQUEST)
 }
 
-fn read_nonce<'n>(
+/// The operation has been checked: its nonce is of the one size.
+fn read_nonce(
     pages: &mut dyn Pages,
     map: &Ownership,
     operation: &AttestServices,
-    nonce: &'n mut [u8; NONCE_MAX],
-) -> Result<&'n [u8], ResultCode> {
-    let size = operation.nonce_size.get();
-    let nonce = nonce.get_mut(..usize::from(size)).ok_or(ResultCode::INVALID_PARAMETER)?;
-    let claim = Claim::new(operation.nonce_gpa.get(), size.into()).check_in_one_page(map).map_err(refused)?;
-    claim.read(pages, nonce).map_err(refused)?;
+) -> Result<[u8; NONCE_SIZE], ResultCode> {
+    let mut nonce = [0; NONCE_SIZE];
+    let claim = Claim::new(operation.nonce_gpa.get(), NONCE_SIZE as u64).check_in_one_page(map).map_err(refused)?;
+    claim.read(pages, &mut nonce).map_err(refused)?;
     Ok(nonce)
 }
 
@@ -223,7 +221,7 @@ mod tests {
 
     #[test]
     fn reserved_fields_services_and_versions_that_do_not_exist_are_refused() {
-        let wrong: [fn(&mut AttestSingleService); 10] = [
+        let wrong: [fn(&mut AttestSingleService); 11] = [
             |op| op.common.reserved_0c = 1.into(),
             |op| op.common.reserved_1a[5] = 1,
             |op| op.common.reserved_2c = 1.into(),
@@ -232,6 +230,7 @@ mod tests {
             |op| op.service = Guid::ZERO,
             |op| op.manifest_version = 1.into(),
             |op| op.common.nonce_size = 0.into(),
+            |op| op.common.nonce_size = 63.into(),
             |op| op.common.nonce_size = 65.into(),
             |op| op.common.nonce_size = u16::MAX.into(),
         ];

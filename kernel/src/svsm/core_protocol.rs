@@ -7,11 +7,16 @@ use snp::svsm::core_protocol::{
 use snp::vmsa::Vmsa;
 use zerocopy::{FromZeros, IntoBytes};
 
+use super::request::set_runnable;
 use super::{Machine, Registers, find};
 use crate::guest::Claim;
 use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
 use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region};
+
+/// Whether a vCPU can be told to forget the translations that it remembers. While it cannot, there is one vCPU: another one could go on writing to
+/// a page whose rights [`revoke`] has taken, between the judgement of a register state and RMPADJUST (docs/decisions.md).
+const SHOOTDOWN: bool = false;
 
 /// DELETE_VCPU: the vCPU is running.
 const FAIL_INUSE: ResultCode = ResultCode::specific(3);
@@ -22,12 +27,13 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
     match call {
         call::REMAP_CA => remap_calling_area(machine, registers.rcx),
         call::PVALIDATE => pvalidate(machine, registers.rcx),
-        call::CREATE_VCPU => create_vcpu(machine, registers.rcx, registers.rdx),
+        call::CREATE_VCPU if SHOOTDOWN => create_vcpu(machine, registers.rcx, registers.rdx),
         call::DELETE_VCPU => delete_vcpu(machine, registers.rcx),
         call::QUERY_PROTOCOL => {
             registers.rcx = query_protocol(ProtocolQuery::from_rcx(registers.rcx));
             Ok(())
         }
+        // CREATE_VCPU too: not BUSY, on which Linux calls again for ever.
         _ => Err(ResultCode::UNSUPPORTED_CALL),
     }
 }
@@ -67,7 +73,8 @@ fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
 ///   Where that is the list, when `next` is to be written, the entries have been done all the same
 /// - `INVALID_PARAMETER`: a head with no entry left, with more than its page can hold, or with reserved bits; an entry that is malformed
 /// - `0x80001006`: a 2 MiB page of which parts are validated and parts not
-/// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that
+/// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that; or the CPU says so and the firmware does not: from then
+///   on the page is no RAM of the guest's
 /// - `0x80001000 + n`: PVALIDATE or RMPADJUST answered n
 fn pvalidate(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let mut list = [0; PAGE];
@@ -137,36 +144,42 @@ const fn unchanged(ignored: bool) -> Result<(), ResultCode> {
     if ignored { Ok(()) } else { Err(ResultCode::FAIL_UNCHANGED) }
 }
 
-/// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page (MM-01), and the guest is told.
+/// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page (MM-01), and the guest is told. A page of which
+/// CPU and map do not say the same is nobody's from then on.
 fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -> Result<(), ResultCode> {
     let gpa = region.start();
     match machine.pages.pvalidate(gpa, entry.size, true).map_err(ResultCode::from_rmp)? {
         Pvalidated::Changed => (),
-        Pvalidated::Unchanged => return Err(ResultCode::FAIL_UNCHANGED),
+        Pvalidated::Unchanged => return poisoned(machine, region, ResultCode::FAIL_UNCHANGED),
     }
-    machine.pages.zero(gpa, entry.size).map_err(inaccessible)?;
-    each(region, entry.size, |page, size| grant(machine.pages, page, size)).map_err(ResultCode::from_rmp)?;
-    machine.map.give(region).map_err(map_failed)
+    if let Err(error) = machine.pages.zero(gpa, entry.size) {
+        return poisoned(machine, region, inaccessible(error));
+    }
+    match each(region, entry.size, |page, size| grant(machine.pages, page, size)) {
+        Ok(()) => machine.map.give(region).map_err(map_failed),
+        Err(error) => poisoned(machine, region, ResultCode::from_rmp(error)),
+    }
 }
 
-/// The guest's rights go before the page does. A page that PVALIDATE refuses is the guest's as it was.
+/// The guest's rights go before the page does. A page that PVALIDATE refuses is the guest's as it was. One that is not valid any more was swapped by the
+/// host: what the guest had may still be valid elsewhere, and come back after the next validation, so there is none (MM-01).
 fn invalidate(machine: &mut Machine<'_>, region: Region, size: PageSize) -> Result<(), ResultCode> {
     let gpa = region.start();
     let refused = match revoke(machine.pages, gpa, size) {
         Ok(()) => match machine.pages.pvalidate(gpa, size, false) {
-            Ok(changed) => {
-                machine.map.take(region).map_err(map_failed)?;
-                return match changed {
-                    Pvalidated::Changed => Ok(()),
-                    Pvalidated::Unchanged => Err(ResultCode::FAIL_UNCHANGED),
-                };
-            }
+            Ok(Pvalidated::Changed) => return machine.map.take(region).map_err(map_failed),
+            Ok(Pvalidated::Unchanged) => return poisoned(machine, region, ResultCode::FAIL_UNCHANGED),
             Err(error) => error,
         },
         Err(error) => error,
     };
     each(region, size, |page, size| grant(machine.pages, page, size)).map_err(ResultCode::from_rmp)?;
     Err(ResultCode::from_rmp(refused))
+}
+
+fn poisoned(machine: &mut Machine<'_>, region: Region, code: ResultCode) -> Result<(), ResultCode> {
+    machine.map.poison(region);
+    Err(code)
 }
 
 /// Does `work` to the page, or, if the host backs a 2 MiB page with small ones, to each of these.
@@ -233,10 +246,11 @@ fn delete_vcpu(machine: &mut Machine<'_>, vmsa: u64) -> Result<(), ResultCode> {
     if !vmsa.is_multiple_of(PAGE_SIZE) || machine.map.owner(vmsa) != Owner::Vmsa || vmsa == machine.vcpu.vmsa {
         return Err(ResultCode::INVALID_PARAMETER);
     }
-    // The attribute goes first: RMPADJUST refuses while the CPU has the page in use.
-    match revoke(machine.pages, vmsa, PageSize::Size4K) {
-        Err(snp::rmp::RmpError::InUse) => return Err(FAIL_INUSE),
-        outcome => outcome.map_err(ResultCode::from_rmp)?,
+    // Without EFER.SVME no CPU can begin to run it; RMPADJUST refuses while one still does, and then it may go on.
+    set_runnable(machine.pages, vmsa, false).map_err(inaccessible)?;
+    if let Err(error) = revoke(machine.pages, vmsa, PageSize::Size4K) {
+        set_runnable(machine.pages, vmsa, true).map_err(inaccessible)?;
+        return Err(if error == snp::rmp::RmpError::InUse { FAIL_INUSE } else { ResultCode::from_rmp(error) });
     }
     machine.pages.zero(vmsa, PageSize::Size4K).map_err(inaccessible)?;
     grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
@@ -257,6 +271,7 @@ mod tests {
     const CREATE: u64 = 2;
     const DELETE: u64 = 3;
     const QUERY: u64 = 6;
+    const UNSUPPORTED_CALL: u64 = 0x8000_0002;
     const INVALID_ADDRESS: u64 = 0x8000_0003;
     const INVALID_PARAMETER: u64 = 0x8000_0005;
     const BUSY: u64 = 0x8000_0007;
@@ -385,9 +400,44 @@ mod tests {
         let mut scene = Scene::new();
         assert_eq!(scene.machine.pvalidate(SHARED_PAGE, PageSize::Size4K, true), Ok(Pvalidated::Changed));
         for ignore in [0, IGNORE] {
-            assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE | ignore]), (UNCHANGED, 0));
-            assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Unvalidated);
+            let again = pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE | ignore]);
+            assert_eq!(again, (if ignore == 0 { UNCHANGED } else { INVALID_ADDRESS }, 0));
+            assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Poisoned);
         }
+    }
+
+    /// MM-01: the CPU says "not valid" of a page that was the guest's: the host has put another in its place.
+    #[test]
+    fn a_page_that_was_swapped_before_it_was_given_up_is_never_validated_again() {
+        let large = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
+        for (page, size, bit) in [(GIVEN + 0x9000, PageSize::Size4K, 0), (large, PageSize::Size2M, LARGE)] {
+            for ignore in [0, IGNORE] {
+                let mut scene = Scene::new();
+                scene.machine.swap_at_next_pvalidate = true;
+                assert_eq!(pvalidate(&mut scene, &[page | bit | ignore]), (UNCHANGED, 0));
+                let before = scene.machine.states();
+                for action in [0, VALIDATE, IGNORE, VALIDATE | IGNORE] {
+                    assert_eq!(pvalidate(&mut scene, &[page | bit | action]), (INVALID_ADDRESS, 0));
+                    let last = page + size.bytes() - 4096;
+                    assert_eq!(pvalidate(&mut scene, &[last | action]), (INVALID_ADDRESS, 0));
+                }
+                assert!(scene.machine.states() == before, "no page changed its state");
+                assert_eq!(scene.map.owner(page), Owner::Poisoned);
+                assert_eq!(scene.call(REMAP, [page, 0, 0, 0]).rax, INVALID_ADDRESS);
+                assert_eq!(pvalidate(&mut scene, &[page - 4096]), (0, 1), "its neighbour is as ever");
+            }
+        }
+    }
+
+    /// A page that was validated and could not be granted is valid for the CPU and not for the map.
+    #[test]
+    fn a_page_whose_grant_fails_is_never_handed_out() {
+        let mut scene = Scene::new();
+        scene.machine.refuse_grant_of = Some(SHARED_PAGE);
+        assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE]), (0x8000_1002, 0));
+        scene.machine.refuse_grant_of = None;
+        assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE]), (INVALID_ADDRESS, 0));
+        assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Poisoned);
     }
 
     #[test]
@@ -472,14 +522,33 @@ mod tests {
         vmsa
     }
 
+    /// CREATE_VCPU as it will be once there is a shootdown.
+    fn create(scene: &mut Scene, vmsa: u64, area: u64) -> u64 {
+        create_vcpu(&mut scene.parts(), vmsa, area).err().unwrap_or(ResultCode::SUCCESS).rax()
+    }
+
+    /// GU-04: without a shootdown a vCPU could write to its own register state after it was judged.
+    #[test]
+    fn a_second_vcpu_is_refused_until_there_is_a_shootdown() {
+        let mut scene = Scene::new();
+        scene.machine.place(NEW_VMSA, offered().as_bytes());
+        let before = (scene.machine.states(), scene.machine.snapshot());
+        for (vmsa, area) in [(NEW_VMSA, NEW_AREA), (FIRMWARE, NEW_AREA), (NEW_VMSA + 8, 0), (0, u64::MAX)] {
+            let after = scene.call(CREATE, [vmsa, area, 1, 4]);
+            assert_eq!(after, Registers { rax: UNSUPPORTED_CALL, rcx: vmsa, rdx: area, r8: 1, r9: 4 });
+        }
+        assert_eq!(scene.map.owner(NEW_VMSA), Owner::Guest);
+        assert!((scene.machine.states(), scene.machine.snapshot()) == before, "nothing was touched");
+    }
+
     #[test]
     fn a_vcpu_is_made_and_unmade() {
         let mut scene = Scene::new();
         scene.machine.place(NEW_VMSA, offered().as_bytes());
-        assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, 0);
+        assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), 0);
         assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
         scene.machine.assert_vmsa(NEW_VMSA);
-        assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, INVALID_ADDRESS, "twice");
+        assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), INVALID_ADDRESS, "twice");
         assert_eq!(scene.call(2 << 32 | 1, [NEW_VMSA, 0, 0, 0]).rax, INVALID_PARAMETER, "no mailbox");
         assert_eq!(pvalidate(&mut scene, &[NEW_VMSA]).0, INVALID_ADDRESS);
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0);
@@ -488,13 +557,42 @@ mod tests {
     }
 
     #[test]
+    fn a_register_state_that_the_host_takes_at_any_access_is_a_refusal() {
+        let mut outcomes = Vec::new();
+        for accesses in 0..12 {
+            let mut scene = Scene::new();
+            scene.machine.place(NEW_VMSA, offered().as_bytes());
+            scene.machine.taken = Some((NEW_VMSA, accesses));
+            outcomes.push(create(&mut scene, NEW_VMSA, NEW_AREA));
+        }
+        let refused = outcomes.iter().take_while(|code| **code == INVALID_ADDRESS).count();
+        assert!((3..12).contains(&refused) && outcomes[refused..].iter().all(|code| *code == 0), "{outcomes:x?}");
+    }
+
+    /// What was validated and has gone may come back, valid, behind a page that is validated later (MM-01).
+    #[test]
+    fn a_page_that_is_gone_amid_its_validation_is_poisoned() {
+        for accesses in 1..3 {
+            let mut scene = Scene::new();
+            scene.machine.taken = Some((SHARED_PAGE, accesses));
+            assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | 4]), (INVALID_ADDRESS, 0));
+            assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Poisoned);
+            scene.machine.taken = None;
+            assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | 4]), (INVALID_ADDRESS, 0), "never again");
+        }
+    }
+
+    #[test]
     fn a_vcpu_in_use_is_not_deleted() {
         let mut scene = Scene::new();
         scene.machine.place(NEW_VMSA, offered().as_bytes());
-        assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, 0);
+        assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), 0);
         scene.machine.in_use = Some(NEW_VMSA);
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0x8000_1003);
         assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
+        assert_eq!(scene.machine.bytes(NEW_VMSA, 4096), offered().as_bytes(), "it goes on as it was");
+        scene.machine.in_use = None;
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0);
     }
 
     #[test]
@@ -513,7 +611,7 @@ mod tests {
         let forbidden = forbidden_gpas(4096);
         let pairs = pairs.into_iter().chain(forbidden.iter().flat_map(|gpa| [(*gpa, NEW_AREA), (NEW_VMSA, *gpa)]));
         for (vmsa, area) in pairs {
-            assert_eq!(scene.call(CREATE, [vmsa, area, 1, 0]).rax, INVALID_ADDRESS, "{vmsa:#x} {area:#x}");
+            assert_eq!(create(&mut scene, vmsa, area), INVALID_ADDRESS, "{vmsa:#x} {area:#x}");
         }
         for gpa in forbidden.into_iter().filter(|gpa| *gpa != OTHER_VMSA) {
             assert_eq!(scene.call(DELETE, [gpa, 0, 0, 0]).rax, INVALID_PARAMETER, "{gpa:#x}");
@@ -535,7 +633,7 @@ mod tests {
             let (mut scene, mut vmsa) = (Scene::new(), offered());
             change(&mut vmsa);
             scene.machine.place(NEW_VMSA, vmsa.as_bytes());
-            assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, 1, 0]).rax, INVALID_PARAMETER);
+            assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), INVALID_PARAMETER);
             assert_eq!(scene.map.owner(NEW_VMSA), Owner::Guest);
             scene.machine.assert_granted(NEW_VMSA);
         }

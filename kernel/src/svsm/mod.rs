@@ -162,7 +162,7 @@ mod tests {
             (0, [PAGE, 0], vec![], vec![PAGE], 0x8000_0003),
             (1, [LIST, 0], vec![(LIST, list(PAGE))], vec![LIST, PAGE], 0x8000_0003),
             (1, [LIST, 0], vec![(LIST, list(SHARED_PAGE | 4))], vec![LIST, SHARED_PAGE], 0x8000_0003),
-            (2, [PAGE, BUFFER & !0xfff], vec![(PAGE, vmsa.as_bytes().to_vec())], vec![PAGE], 0x8000_0003),
+            (2, [PAGE, BUFFER & !0xfff], vec![(PAGE, vmsa.as_bytes().to_vec())], vec![PAGE], 0x8000_0002),
             (3, [OTHER_VMSA, 0], vec![], vec![OTHER_VMSA], 0x8000_0003),
             (1 << 32, [OPERATION, 0], vec![(OPERATION, attestation())], operation, 0x8000_0005),
             (2 << 32 | 1, [BUFFER, 0], vec![(BUFFER, command)], mailbox.to_vec(), 0x8000_0005),

@@ -54,7 +54,8 @@ fn is_call(machine: &mut Machine<'_>) -> Result<bool, Inaccessible> {
         && machine.pages.exchange(area, 0).unwrap_or(0) == 1)
 }
 
-fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) -> Result<(), Inaccessible> {
+/// Sets or clears EFER.SVME in a register state.
+pub(super) fn set_runnable(pages: &mut dyn Pages, vmsa: u64, runnable: bool) -> Result<(), Inaccessible> {
     let field = vmsa + offset_of!(Vmsa, efer) as u64;
     let efer = read_u64(pages, field)? & !EFER_SVME;
     write_u64(pages, field, if runnable { efer | EFER_SVME } else { efer })
@@ -80,8 +81,8 @@ fn write_registers(pages: &mut dyn Pages, vmsa: u64, registers: &Registers) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mm::{PageSize, Region};
-    use crate::testing::Scene;
+    use crate::mm::{Attributes, PageSize, Pvalidated, Region, RmpError};
+    use crate::testing::{FakeMachine, Scene};
     use zerocopy::IntoBytes;
 
     const QUERY_CORE: Registers = Registers { rax: 6, rcx: 1, rdx: 2, r8: 3, r9: 4 };
@@ -112,6 +113,65 @@ mod tests {
         assert_eq!(stop(&mut scene), (Stop::Served, after));
         assert_eq!(scene.machine.bytes(scene.vcpu.calling_area, 1), [0]);
         assert_eq!(stop(&mut scene).0, Stop::NoCall);
+    }
+
+    /// Memory in which a register state that can be run is not touched, but to clear and set EFER.SVME.
+    struct Strict {
+        machine: FakeMachine,
+        vmsa: u64,
+    }
+
+    impl Strict {
+        fn touches(&self, gpa: u64) {
+            let efer = self.vmsa + offset_of!(Vmsa, efer) as u64;
+            let page = self.vmsa..self.vmsa + crate::mm::PAGE_SIZE;
+            let runnable = self.machine.bytes(efer + 1, 1)[0] & 0x10 != 0;
+            assert!(!page.contains(&gpa) || gpa == efer || !runnable, "{gpa:#x} is touched while it can be run");
+        }
+    }
+
+    impl Pages for Strict {
+        fn read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), Inaccessible> {
+            self.touches(gpa);
+            self.machine.read(gpa, out)
+        }
+        fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), Inaccessible> {
+            self.touches(gpa);
+            self.machine.write(gpa, bytes)
+        }
+        fn exchange(&mut self, gpa: u64, value: u8) -> Result<u8, Inaccessible> {
+            self.touches(gpa);
+            self.machine.exchange(gpa, value)
+        }
+        fn zero(&mut self, gpa: u64, size: PageSize) -> Result<(), Inaccessible> {
+            self.touches(gpa);
+            self.machine.zero(gpa, size)
+        }
+        fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
+            self.touches(gpa);
+            self.machine.pvalidate(gpa, size, validate)
+        }
+        fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
+            self.touches(gpa);
+            self.machine.rmpadjust(gpa, size, attributes)
+        }
+        fn flush(&mut self) {
+            self.machine.flush();
+        }
+    }
+
+    #[test]
+    fn a_register_state_is_touched_only_while_it_cannot_be_run() {
+        for (exit_code, pending) in [(0x403, 1), (0x403, 0), (0x60, 1)] {
+            let mut scene = stopped(exit_code, pending);
+            let machine = core::mem::replace(&mut scene.machine, FakeMachine::new());
+            let vmsa = scene.vcpu.vmsa;
+            let mut strict = Strict { machine, vmsa };
+            let mut parts = scene.parts();
+            parts.pages = &mut strict;
+            after_stop(&mut parts);
+            assert_eq!(read_u64(&mut strict.machine, vmsa + 0xd0).unwrap() & EFER_SVME, EFER_SVME);
+        }
     }
 
     #[test]

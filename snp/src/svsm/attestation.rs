@@ -21,8 +21,9 @@ pub const SERVICES_MANIFEST: Guid = Guid::new(0x6384_9ebb, 0x3d92, 0x4670, 0xa1f
 /// The vTPM service.
 pub const VTPM_SERVICE: Guid = Guid::new(0xc476_f1eb, 0x0123, 0x45a5, 0x9641_b4e7_dde5_bfe3);
 
-/// Longest nonce: REPORT_DATA has 64 bytes, and configfs-tsm takes no more.
-pub const NONCE_MAX: usize = 64;
+/// Bytes of a nonce, neither more nor less: REPORT_DATA is the hash of nonce and manifest one after the other, so that with nonces of two lengths one
+/// REPORT_DATA could stand for two manifests. Linux' configfs-tsm takes 64 bytes and no others.
+pub const NONCE_SIZE: usize = 64;
 
 /// The attestation operation, 0x40 bytes, as the guest wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -72,8 +73,8 @@ impl AttestServices {
     /// Checks what can be checked without knowing the guest's memory: reserved bytes, alignment, nonce.
     ///
     /// # Errors
-    /// `INVALID_PARAMETER`: reserved bytes not zero; a report, manifest or certificate buffer that is not page aligned; a nonce that is empty,
-    /// longer than [`NONCE_MAX`] or crosses a page.
+    /// `INVALID_PARAMETER`: reserved bytes not zero; a report, manifest or certificate buffer that is not page aligned; a nonce that is not
+    /// of [`NONCE_SIZE`] or crosses a page.
     pub fn check(&self) -> Result<(), ResultCode> {
         const PAGE: u64 = crate::PAGE_SIZE as u64;
         let reserved =
@@ -81,7 +82,7 @@ impl AttestServices {
         let buffers = [self.report_gpa, self.manifest_gpa, self.certificates_gpa];
         let wanted = if self.certificates_size == 0 { 2 } else { 3 };
         let aligned = buffers.iter().take(wanted).all(|gpa| gpa.get().is_multiple_of(PAGE));
-        let nonce = usize::from(self.nonce_size.get()) <= NONCE_MAX
+        let nonce = usize::from(self.nonce_size.get()) == NONCE_SIZE
             && super::within_page(self.nonce_gpa.get(), self.nonce_size.get().into());
         if reserved && aligned && nonce { Ok(()) } else { Err(ResultCode::INVALID_PARAMETER) }
     }
@@ -122,7 +123,7 @@ impl AttestAnswer {
 
 /// REPORT_DATA of both calls: SHA-512 of nonce and manifest.
 #[must_use]
-pub fn report_data(nonce: &[u8], manifest: &[u8]) -> [u8; 64] {
+pub fn report_data(nonce: &[u8; NONCE_SIZE], manifest: &[u8]) -> [u8; 64] {
     Sha512::new().chain_update(nonce).chain_update(manifest).finalize().into()
 }
 

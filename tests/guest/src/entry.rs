@@ -20,7 +20,7 @@ struct Vector {
 }
 
 unsafe extern "sysv64" {
-    static __vectors: [Vector; 7];
+    static __vectors: [Vector; 10];
     static __c_bit: u64;
     fn __probe_copy(destination: u64, source: u64, length: u64) -> u64;
     fn __probe_pvalidate(address: u64, validate: u64) -> u64;

@@ -139,6 +139,10 @@ vector 13, 1
 vector 14, 1
 vector 29, 1
 
+# An interrupt: the controllers need no word of its end, and whoever waits looks for what it was.
+interrupt:
+    iretq
+
 common:                            # vector, error code, RIP, CS, RFLAGS, RSP, SS
     push rax
     lea rax, [rip + __probe_start]
@@ -256,6 +260,9 @@ __vectors:                         # number, handler
     .quad 13, vector_13
     .quad 14, vector_14
     .quad 29, vector_29
+    .quad 0x23, interrupt          # COM2
+    .quad 0x27, interrupt          # spurious
+    .quad 0x2F, interrupt
     .quad 0, 0
 
 .section .data

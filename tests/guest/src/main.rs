@@ -7,6 +7,7 @@
 //! | [`entry`] | from 32-bit protected mode to Rust, exceptions, and accesses that may fault |
 //! | [`page`] | memory that others write, too |
 //! | [`ghcb`] | requests to the host |
+//! | [`interrupts`] | the interrupt of the second serial port |
 //! | [`serial`] | the second serial port |
 //! | [`svsm`] | calls to the firmware through the calling area |
 //! | [`relay`] | the host's requests |
@@ -19,6 +20,7 @@ mod attest;
 mod entry;
 mod ghcb;
 mod hostile;
+mod interrupts;
 mod page;
 mod relay;
 mod serial;

@@ -1,6 +1,7 @@
-//! The second serial port, a 16550, polled.
+//! The second serial port, a 16550: polled while bytes come, and waited for by its interrupt when none does.
 
 use crate::ghcb::{self, HostError};
+use crate::interrupts;
 
 const DATA: u16 = 0x2F8;
 const INTERRUPT_ENABLE: u16 = DATA + 1;
@@ -16,7 +17,12 @@ const TRANSMITTER_EMPTY: u8 = 1 << 5;
 /// Bytes that an empty transmitter's FIFO takes.
 const FIFO: usize = 16;
 
-/// 115200 baud, 8 data bits, no parity, no interrupts, FIFOs on.
+/// Interrupt enable: a byte has come.
+const RECEIVED: u8 = 1;
+/// Looks between which a byte that follows another comes.
+const LOOKS: u32 = 20;
+
+/// 115200 baud, 8 data bits, no parity, FIFOs on, an interrupt for the first byte.
 pub(crate) fn set_up() {
     let settings = [
         (INTERRUPT_ENABLE, 0),
@@ -24,20 +30,22 @@ pub(crate) fn set_up() {
         (DATA, 1),
         (INTERRUPT_ENABLE, 0),
         (LINE_CONTROL, 3),
-        (FIFO_CONTROL, 0xC7),
-        (MODEM_CONTROL, 3),
+        (FIFO_CONTROL, 7),
+        (MODEM_CONTROL, 0xB),
+        (INTERRUPT_ENABLE, RECEIVED),
     ];
-    for (port, value) in settings {
+    for (port, value) in interrupts::COM2_ONLY.into_iter().chain(settings) {
         or_terminate(ghcb::port_write(port, value));
     }
 }
 
-/// Waits for a byte.
+/// Waits for a byte. Who waits long uses no CPU.
 pub(crate) fn read() -> u8 {
+    let mut looks = 0;
     while or_terminate(ghcb::port_read(LINE_STATUS)) & DATA_READY == 0 {
-        // Between two looks: the host has one CPU for all of this.
-        for _ in 0..200 {
-            core::hint::spin_loop();
+        looks += 1;
+        if looks > LOOKS {
+            interrupts::wait();
         }
     }
     or_terminate(ghcb::port_read(DATA))

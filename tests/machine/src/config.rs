@@ -8,6 +8,8 @@
 //! | `cpuid` | `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`: it fills in the image's leaves, and hides what TCG has not |
 //! | `steal` | `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at which VMPL0 reaches for it |
 //! | `legacy` | `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a Linux without EFI, which looks for option ROMs |
+//! | `refusable` | `FIRST-LAST`, up to 5 times: instructions of VMPL0 that may reach a page that the host has taken; for `fault=inject` |
+//! | `refused` | the address where VMPL0 goes on after such an access has faulted |
 //! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
@@ -57,6 +59,12 @@ lies! {
     cbit_lie "cbit-lie" 51 "the MSR protocol (SEV information) and host CPUID name ARG as the C-bit"
     cpuid_overflow "cpuid-overflow" 65 "the CPUID page's count is ARG"
     spurious_run "spurious-run" 1 "every Nth intercept of VMPL2 that is no VMGEXIT makes the host run VMPL0"
+    swap_before_rescind "swap-before-rescind" 1 "the Nth page of RAM that VMPL0 rescinds is another by then, and not validated"
+    no_rdseed "no-rdseed" 1 "CPUID says that there is no RDSEED"
+    no_rdrand "no-rdrand" 1 "CPUID says that there is no RDRAND"
+    cpuid_repeats "cpuid-repeats" 4 "the CPUID page has its first ARG entries twice"
+    cpuid_contradicts "cpuid-contradicts" 1 "the CPUID page has leaf ARG twice, not alike"
+    inject "inject" 1000 "every exception is made up at every Nth exit of VMPL0 (inject.rs)"
     memory_map_lie "memory-map-lie" 0 "the memory map offers the firmware's own pages as RAM"
     required_validated "required-validated" 0x700000 "the page at offset ARG of required memory has been validated at the launch"
     map_pages "map-pages" 1 "the memory map offers ARG pages of RAM from 4 GiB up that are not there"
@@ -93,10 +101,13 @@ pub(crate) struct Config {
     pub(crate) huge_entries: bool,
     /// The host has no VMPLs.
     pub(crate) no_vmpls: bool,
-    pub(crate) cpuid: crate::cpuid::Policy,
+    pub(crate) cpuid: crate::cpuid::Source,
     pub(crate) steal: bool,
     /// There is RAM from 640 KiB to 1 MiB.
     pub(crate) legacy_ram: bool,
+    /// First and last address.
+    refusable: [Option<(u64, u64)>; 5],
+    pub(crate) refused: Option<u64>,
     pub(crate) vmpl_fault: VmplFault,
     /// MiB.
     pub(crate) ram: Option<u64>,
@@ -118,6 +129,11 @@ impl Config {
         config
     }
 
+    /// Whether the instruction at `rip` may reach a page that the host has taken.
+    pub(crate) fn is_refusable(&self, rip: u64) -> bool {
+        self.refusable.iter().flatten().any(|(first, last)| (*first..=*last).contains(&rip))
+    }
+
     fn line(&mut self, line: &str) -> Option<()> {
         let (key, value) = line.split_once('=')?;
         match (key, value) {
@@ -129,11 +145,16 @@ impl Config {
             ("rmp-pages", "2m") => self.huge_entries = true,
             ("vmpls", "yes") => self.no_vmpls = false,
             ("vmpls", "no") => self.no_vmpls = true,
-            ("cpuid", "epyc") => self.cpuid = crate::cpuid::Policy::Epyc,
-            ("cpuid", "image") => self.cpuid = crate::cpuid::Policy::Image,
+            ("cpuid", "epyc") => self.cpuid = crate::cpuid::Source::Epyc,
+            ("cpuid", "image") => self.cpuid = crate::cpuid::Source::Image,
             ("legacy", "hole") => self.legacy_ram = false,
             ("legacy", "ram") => self.legacy_ram = true,
             ("steal", value) => self.steal = number(value)? != 0,
+            ("refusable", value) => {
+                let (first, last) = value.split_once('-')?;
+                *self.refusable.iter_mut().find(|free| free.is_none())? = Some((number(first)?, number(last)?));
+            }
+            ("refused", value) => self.refused = Some(number(value)?),
             ("ram", value) => self.ram = Some(number(value)?),
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}

@@ -52,6 +52,10 @@ const DEFAULT: &[(u32, u32)] = &[
 /// What an EPYC's page has beside them, whose values are in [`xsave`] or zero.
 const BESIDE: &[(u32, u32)] = &[
     (3, 0),
+    (4, 0),
+    (4, 1),
+    (4, 2),
+    (4, 3),
     (0xB, 2),
     (0xD, 0),
     (0xD, 1),
@@ -87,7 +91,7 @@ const fn xsave(subleaf: u32) -> CpuidResult {
 
 /// What the launcher makes of CPUID.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub(crate) enum Policy {
+pub(crate) enum Source {
     /// The processor that the machine stands for.
     #[default]
     Epyc,
@@ -95,22 +99,43 @@ pub(crate) enum Policy {
     Image,
 }
 
+/// What a hypervisor tells the guest, and the secure processor would let it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    source: Source,
+    no_rdseed: bool,
+    no_rdrand: bool,
+    repeats: Option<u64>,
+    contradicts: Option<u64>,
+}
+
 impl Policy {
-    /// A leaf, corrected.
-    pub(crate) fn leaf(self, leaf: u32, subleaf: u32) -> CpuidResult {
-        match self {
-            Self::Image => self.kept_by_tcg(leaf, subleaf),
-            Self::Epyc => Self::of_an_epyc(leaf, subleaf),
+    /// With what the host lies about.
+    pub(crate) fn new(source: Source, lies: &crate::config::Lies) -> Self {
+        Self {
+            source,
+            no_rdseed: lies.no_rdseed.is_some(),
+            no_rdrand: lies.no_rdrand.is_some(),
+            repeats: lies.cpuid_repeats,
+            contradicts: lies.cpuid_contradicts,
         }
     }
 
-    fn of_an_epyc(leaf: u32, subleaf: u32) -> CpuidResult {
+    /// A leaf, corrected.
+    pub(crate) fn leaf(self, leaf: u32, subleaf: u32) -> CpuidResult {
+        match self.source {
+            Source::Image => self.kept_by_tcg(leaf, subleaf),
+            Source::Epyc => self.of_an_epyc(leaf, subleaf),
+        }
+    }
+
+    fn of_an_epyc(self, leaf: u32, subleaf: u32) -> CpuidResult {
         const XSAVE_AVX_FMA_F16C: u32 = 1 << 26 | 1 << 28 | 1 << 12 | 1 << 29;
         const AVX2: u32 = 1 << 5;
         let mut result = match leaf {
             0xC | 0xE | 0xF | 0x10 | 0x8000_0020..=MAX_EXTENDED_EPYC => return NONE,
             0xD => return xsave(subleaf),
-            _ => Self::Image.kept_by_tcg(leaf, subleaf),
+            _ => self.kept_by_tcg(leaf, subleaf),
         };
         match leaf {
             0 => result.eax = MAX_BASIC_EPYC,
@@ -125,6 +150,7 @@ impl Policy {
     fn kept_by_tcg(self, leaf: u32, subleaf: u32) -> CpuidResult {
         const XSAVE_AVX_FMA_F16C: u32 = 1 << 26 | 1 << 27 | 1 << 28 | 1 << 12 | 1 << 29;
         const RDSEED: u32 = 1 << 18;
+        const RDRAND: u32 = 1 << 30;
         const AVX2: u32 = 1 << 5;
         const VAES_VPCLMUL_LA57: u32 = 1 << 9 | 1 << 10 | 1 << 16;
         // Its register is part of XSAVE's state.
@@ -139,10 +165,11 @@ impl Policy {
         let mut result = cpuid(leaf, subleaf);
         match leaf {
             0 => result.eax = result.eax.min(MAX_BASIC),
-            1 => result.ecx &= !XSAVE_AVX_FMA_F16C,
+            1 => result.ecx &= !(XSAVE_AVX_FMA_F16C | if self.no_rdrand { RDRAND } else { 0 }),
             7 if subleaf == 0 => {
                 result.ebx = result.ebx & !AVX2 | RDSEED;
                 result.ecx &= !(VAES_VPCLMUL_LA57 | PKU_OSPKE);
+                result.ebx &= if self.no_rdseed { !RDSEED } else { u32::MAX };
             }
             0x8000_0000 => result.eax = MAX_EXTENDED,
             0x8000_0001 => result.ecx &= !SVM,
@@ -156,9 +183,9 @@ impl Policy {
         result
     }
 
-    /// Writes the CPUID page. With [`Self::Image`], the image's leaves get their values; an empty page gets the default leaves.
+    /// Writes the CPUID page. With [`Source::Image`], the image's leaves get their values; an empty page gets the default leaves.
     pub(crate) fn correct(self, page: &mut [u8; 4096]) {
-        if self == Self::Epyc {
+        if self.source == Source::Epyc {
             page.fill(0);
             let mut count = 0;
             for (leaf, subleaf) in DEFAULT.iter().chain(BESIDE.iter().filter(|leaf| !DEFAULT.contains(leaf))) {
@@ -188,6 +215,30 @@ impl Policy {
             }
         }
         page[16 + count * ENTRY..].fill(0);
+        self.lie(page);
+    }
+
+    /// Entries that a host may well list, or that no processor would: behind the others, as far as there is room.
+    fn lie(self, page: &mut [u8; 4096]) {
+        let before = *page;
+        let repeated = crate::bits::us(self.repeats.unwrap_or(0));
+        before[16..].chunks_exact(ENTRY).take(repeated).for_each(|entry| append(page, entry));
+        if let Some(leaf) = self.contradicts {
+            let mut entry = [0; ENTRY];
+            for (at, word) in [(0, crate::bits::lo32(leaf)), (0x18, 0xBAD)] {
+                crate::bits::put(&mut entry, at, &word.to_le_bytes());
+            }
+            append(page, &entry);
+        }
+    }
+}
+
+fn append(page: &mut [u8; 4096], entry: &[u8]) {
+    let count = crate::bits::u32_at(page, 0);
+    let at = crate::bits::us(count.into());
+    if at < ENTRIES {
+        crate::bits::put(page, 16 + at * ENTRY, entry);
+        crate::bits::put(page, 0, &(count + 1).to_le_bytes());
     }
 }
 

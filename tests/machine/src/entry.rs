@@ -92,12 +92,54 @@ global_asm!(
     "call machine_exception",
     "5: hlt",
     "jmp 5b",
+    // One for each interrupt: its vector is kept, and what was interrupted, the HLT below, goes on.
+    ".align 16",
+    "__interrupt_stubs:",
+    ".set vector, 32",
+    ".rept 224",
+    ".align 16",
+    "pushq $vector",
+    "jmp __interrupt_common",
+    ".set vector, vector + 1",
+    ".endr",
+    "__interrupt_common:",
+    "popq __interrupt(%rip)",
+    "iretq",
+    ".section .bss.entry, \"aw\", @nobits",
+    ".align 8",
+    "__interrupt: .skip 8",
+    ".section .text.entry, \"ax\"",
+    // Returns the vector of the interrupt that has come. STI takes effect behind the HLT, so that none is lost between the two.
+    ".global __wait_for_interrupt",
+    "__wait_for_interrupt:",
+    "movq $0, __interrupt(%rip)",
+    "stgi",
+    "6: sti",
+    "hlt",
+    "cli",
+    "movq __interrupt(%rip), %rax",
+    "testq %rax, %rax",
+    "jz 6b",
+    "clgi",
+    "ret",
     stack = const STACK,
     options(att_syntax)
 );
 
 unsafe extern "C" {
     static __exception_stubs: u8;
+    static __interrupt_stubs: u8;
+}
+
+unsafe extern "sysv64" {
+    fn __wait_for_interrupt() -> u64;
+}
+
+/// Halts the processor until an interrupt comes, and gives its vector, 32 or more. The interrupt controllers have handed it over: it is in service, and
+/// whoever handles it says when it ends.
+pub(crate) fn wait_for_interrupt() -> u8 {
+    // SAFETY: the stubs of interrupts change nothing but the word that the function returns, and it leaves interrupts off as it has found them.
+    crate::bits::lo8(unsafe { __wait_for_interrupt() })
 }
 
 /// A gate of the interrupt descriptor table.
@@ -108,14 +150,20 @@ struct Gate {
     high: u64,
 }
 
-/// Loads an interrupt descriptor table whose 32 gates lead to `machine_exception`.
+/// Vectors of exceptions; those from here on are of interrupts.
+const EXCEPTIONS: usize = 32;
+/// All vectors.
+const VECTORS: usize = 256;
+
+/// Loads an interrupt descriptor table: exceptions lead to `machine_exception`, interrupts back to where they are waited for.
 pub(crate) fn install_exceptions() {
     const INTERRUPT_GATE: u64 = 0x8E00 << 32;
     const CODE: u64 = 8 << 16;
     static TABLE: spin_once::Table = spin_once::Table::new();
-    let stubs = (&raw const __exception_stubs) as u64;
+    let (exceptions, interrupts) = ((&raw const __exception_stubs) as u64, (&raw const __interrupt_stubs) as u64);
     let gates = core::array::from_fn(|vector| {
-        let at = stubs + 16 * vector as u64;
+        let (stubs, index) = if vector < EXCEPTIONS { (exceptions, vector) } else { (interrupts, vector - EXCEPTIONS) };
+        let at = stubs + 16 * index as u64;
         Gate { low: at & 0xFFFF | CODE | INTERRUPT_GATE | (at >> 16 & 0xFFFF) << 48, high: at >> 32 }
     });
     TABLE.load(gates);
@@ -123,27 +171,27 @@ pub(crate) fn install_exceptions() {
 
 /// A table that is written once, before it is loaded.
 mod spin_once {
-    use super::Gate;
+    use super::{Gate, VECTORS};
     use core::cell::UnsafeCell;
 
-    pub(super) struct Table(UnsafeCell<[Gate; 32]>);
+    pub(super) struct Table(UnsafeCell<[Gate; VECTORS]>);
 
     // SAFETY: written by `load` alone, on the only processor, before the processor reads it.
     unsafe impl Sync for Table {}
 
     impl Table {
         pub(super) const fn new() -> Self {
-            Self(UnsafeCell::new([Gate { low: 0, high: 0 }; 32]))
+            Self(UnsafeCell::new([Gate { low: 0, high: 0 }; VECTORS]))
         }
 
-        pub(super) fn load(&'static self, gates: [Gate; 32]) {
+        pub(super) fn load(&'static self, gates: [Gate; VECTORS]) {
             let at = self.0.get();
             // SAFETY: see `Sync`; nobody holds a reference into the table.
             unsafe { at.write(gates) };
             let mut pointer = [0; 10];
-            crate::bits::put(&mut pointer, 0, &511u16.to_le_bytes());
+            crate::bits::put(&mut pointer, 0, &4095u16.to_le_bytes());
             crate::bits::put(&mut pointer, 2, &(at as u64).to_le_bytes());
-            // SAFETY: the table is static and its gates lead to code that never returns.
+            // SAFETY: the table is static and its gates lead to code that never returns, or changes no register.
             unsafe { core::arch::asm!("lidt [{}]", in(reg) pointer.as_ptr(), options(nostack, preserves_flags)) };
         }
     }

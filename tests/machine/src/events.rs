@@ -3,7 +3,7 @@
 use crate::bits::{lo8, lo16, lo32, u16_at, us};
 use crate::cpu;
 use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
-use crate::log::{End, end, log};
+use crate::log::log;
 use crate::machine::{Machine, VmsaPage};
 use crate::phys::{self, PAGE};
 use crate::rules::Rule;
@@ -40,6 +40,9 @@ mod code {
 impl Machine {
     /// Carries out one event. `None`: another VMPL runs now, and the answer is written already.
     pub(crate) fn event(&mut self, ghcb: Ghcb, code: u64, info1: u64, info2: u64) -> Option<Outcome> {
+        if !matches!(code, exit::IOIO | code::TERMINATE) {
+            self.only_the_end(format_args!("exit code {code:#x}"));
+        }
         if code == code::RUN_VMPL && !self.config.no_vmpls {
             return self.run_vmpl_event(ghcb, info1);
         }
@@ -64,8 +67,8 @@ impl Machine {
             code::APIC_IDS => self.apic_ids(ghcb, info1),
             code::HV_FEATURES => Ok(Answer::info2(self.config.lies.hv_features.unwrap_or(crate::msr::HV_FEATURES))),
             code::TERMINATE => {
-                log!("TERMINATED set={} code={} vmpl={}", info1 & 15, info1 >> 4 & 0xFF, self.current);
-                end(End::Terminated)
+                self.terminated(lo8(info1 & 15), lo8(info1 >> 4));
+                Ok(Answer::default())
             }
             _ => Err(Malformed::InvalidEvent.into()),
         })

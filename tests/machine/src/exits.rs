@@ -1,6 +1,7 @@
 //! What to do at each exit of the guest.
 
 use crate::config::WrongState;
+use crate::entry;
 use crate::log::{fault, log};
 use crate::machine::Machine;
 use crate::npt::C;
@@ -21,7 +22,6 @@ impl Machine {
         }
         *same_fault = (0, 0);
         self.memory.drop_aliases();
-        self.vmcb().intercept_hlt(true);
         match code {
             exit::VMMCALL => self.vmmcall(),
             exit::CPUID | exit::IOIO | exit::MSR => {
@@ -29,6 +29,7 @@ impl Machine {
                     self.vc(code);
                 }
             }
+            exit::EXCEPTION_DB => self.stepped(),
             exit::EXCEPTION_UD => self.undefined_opcode(),
             exit::CR0_SELECTIVE => self.write_cr0(),
             exit::CR3_WRITE => self.write_cr3(),
@@ -65,7 +66,10 @@ impl Machine {
         if self.vmcb().save(save::RFLAGS) & IF == 0 {
             self.stop(Rule::Halted, 0, format_args!("HLT with RFLAGS.IF=0"));
         }
-        self.vmcb().intercept_hlt(false);
+        // The machine waits, not the guest's processor: an interrupt that came between a STI of the guest's and its HLT would be lost otherwise.
+        let vector = entry::wait_for_interrupt();
+        self.skip(1);
+        self.deliver_interrupt(vector);
     }
 
     /// MOV to CR0, which also chooses between the two nested page-table roots.
@@ -184,6 +188,9 @@ impl Machine {
         if count_fault(address, same_fault) > SAME_FAULT {
             self.no_end(at, access, info);
         }
+        if info & WRITE != 0 {
+            self.memory.keep(at.gpa);
+        }
         if self.current == 0 && at.private && info & (FETCH | WALK) == 0 {
             let moment = if access == Access::Write { Moment::Write } else { Moment::Access };
             self.memory.steal(at.gpa, moment);
@@ -195,6 +202,7 @@ impl Machine {
             }
             Ok(_) if paging && address & C == 0 => self.memory.alias(at.gpa, self.current),
             // QEMU's walk wants to write the guest's page tables, which this VMPL may only read.
+            Ok(_) if self.memory.is_watched() => {}
             Ok(_) if info & WALK != 0 => {
                 self.vmpl_violation(at.gpa, format_args!("page tables in a page that is not writable"))
             }
@@ -215,6 +223,7 @@ impl Machine {
     /// it then finds a page that is not validated.
     fn convert(&mut self, at: Physical, rule: Rule) {
         if rule == Rule::CBit {
+            self.only_the_end(format_args!("the page at {:#x} would change its state", at.gpa));
             let to = if at.private { "private" } else { "shared" };
             log!("the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}", at.gpa, self.current, self.rip());
             self.memory.change_state(at.gpa, at.private, false);

@@ -4,10 +4,10 @@ use crate::bits::{lo8, lo32};
 use crate::config::WrongState;
 use crate::machine::Machine;
 use crate::phys::PAGE;
-use crate::rmp::{ASSIGNED, FULL, HUGE, HUGE_PAGES, UNCHANGED, VALIDATED, VMSA};
+use crate::rmp::{ASSIGNED, FIRMWARE, FULL, HUGE, HUGE_PAGES, SWAPPED, UNCHANGED, VALIDATED, VMSA};
 use crate::rules::Rule;
 use crate::steal::Moment;
-use crate::svm::{RAX, RCX, RDX, exit, save};
+use crate::svm::{RAX, RCX, RDX, SVME, exit, save};
 
 /// Result codes in EAX (APM volume 3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +15,7 @@ enum Code {
     Success = 0,
     Input = 1,
     Permission = 2,
+    InUse = 3,
     SizeMismatch = 6,
 }
 
@@ -26,7 +27,9 @@ const UD: u8 = 6;
 impl Machine {
     /// #UD: one of ours, or the guest's to handle.
     pub(crate) fn undefined_opcode(&mut self) {
-        match self.instruction::<4>() {
+        let bytes = self.instruction::<4>();
+        self.only_the_end(format_args!("{bytes:02x?} was executed"));
+        match bytes {
             [0xF2, 0x0F, 0x01, 0xFF] => self.pvalidate(),
             [0xF3, 0x0F, 0x01, 0xFE] => self.rmpadjust(),
             // VMGEXIT while EFER.SVME is clear.
@@ -91,6 +94,9 @@ impl Machine {
             return self.finish(Code::SizeMismatch, false);
         };
         self.check_flushed(gpa, pages);
+        if action == 0 {
+            self.lie_swap(gpa, pages);
+        }
         let mut changed = false;
         for page in 0..pages {
             changed |= self.pvalidate_page(gpa + page * PAGE, address, action == 1);
@@ -128,6 +134,21 @@ impl Machine {
         }
     }
 
+    /// `fault=swap-before-rescind:N`: another page, which is not validated, lies there now. Not among the firmware's own.
+    fn lie_swap(&mut self, gpa: u64, pages: u64) {
+        self.rescinded += u64::from(gpa < FIRMWARE);
+        if gpa >= FIRMWARE || self.config.lies.swap_before_rescind != Some(self.rescinded) {
+            return;
+        }
+        crate::log::log!("LIE swap-before-rescind: gpa={gpa:#x}");
+        for at in (0..pages).map(|page| gpa + page * PAGE) {
+            if let Some(mut entry) = self.memory.rmp.entry(at) {
+                entry.flags &= !VALIDATED;
+                self.memory.set(at, entry);
+            }
+        }
+    }
+
     /// True when the page changed.
     fn pvalidate_page(&mut self, gpa: u64, linear: u64, validate: bool) -> bool {
         let Some(mut entry) = self.memory.rmp.entry(gpa) else {
@@ -144,7 +165,12 @@ impl Machine {
             }
             return false;
         }
+        if validate && entry.is(SWAPPED) {
+            self.stop(Rule::PvalidateTwice, gpa, format_args!("validated after it could not be rescinded (CF=1)"));
+        }
         if validate == entry.is(VALIDATED) {
+            entry.flags |= SWAPPED;
+            self.memory.set(gpa, entry);
             return false;
         }
         entry.flags = entry.flags & !(UNCHANGED | VALIDATED) | if validate { VALIDATED } else { 0 };
@@ -220,6 +246,9 @@ impl Machine {
             if permissions & !entry.permissions[self.current] != 0 {
                 return Code::Permission;
             }
+            if self.may_be_running(at, entry) {
+                return Code::InUse;
+            }
             entry.permissions[target] = permissions;
             if self.current == 0 {
                 entry.flags = entry.flags & !VMSA | if vmsa { VMSA } else { 0 };
@@ -227,5 +256,12 @@ impl Machine {
             self.memory.set_by_guest(at, entry, self.current, linear);
         }
         Code::Success
+    }
+
+    /// A register state that can be run is taken for one that is run: there is no other processor, but a firmware must not rest on that. EFER.SVME is
+    /// clear where nobody can begin to run it.
+    fn may_be_running(&self, gpa: u64, entry: crate::rmp::Entry) -> bool {
+        let efer = || self.memory.rmp.hpa(gpa).map_or(0, |hpa| crate::phys::read_u64(hpa + save::EFER));
+        entry.is(VMSA) && efer() & SVME != 0
     }
 }

@@ -48,12 +48,17 @@ impl Machine {
         }
         if info1 & STRING == 0 {
             let rax = ghcb.get(field::RAX);
-            if info1 & IN == 0 {
-                output(port, size, lo32(rax?));
+            let write = if info1 & IN == 0 { Some(lo32(rax?)) } else { None };
+            if let Some(value) = self.trial_port(port, write) {
+                return value.map(|value| Answer::registers([(field::RAX, value.into())]));
+            }
+            if let Some(value) = write {
+                output(port, size, value);
                 return Ok(Answer::default());
             }
             return Ok(Answer::registers([(field::RAX, input(port, size).into())]));
         }
+        self.only_the_end(format_args!("string I/O"));
         let bytes = count.checked_mul(size.into()).filter(|bytes| *bytes <= LIMIT).ok_or(Malformed::Scratch)?;
         let buffer = self.scratch(ghcb, bytes)?;
         for index in 0..count {

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, VmplFault};
 use crate::cpuid::Policy;
+use crate::inject::Inject;
 use crate::log::{End, end, log};
 use crate::memory::Memory;
 use crate::psp::Psp;
@@ -46,6 +47,10 @@ pub(crate) struct Machine {
     pub(crate) psp: Psp,
     /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
     pub(crate) intercepts: u64,
+    /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
+    pub(crate) rescinded: u64,
+    /// For `fault=inject`.
+    pub(crate) inject: Inject,
 }
 
 impl Machine {
@@ -104,19 +109,32 @@ impl Machine {
         self.vmcb().set(control::EVENT_INJECT, VALID | EXCEPTION | u64::from(vector) | error);
     }
 
+    /// Lets the guest begin with an interrupt that the interrupt controllers have handed to the machine: behind a STI, without its shadow.
+    pub(crate) fn deliver_interrupt(&self, vector: u8) {
+        const VALID: u64 = 1 << 31;
+        self.vmcb().set(control::INTERRUPT_SHADOW, 0);
+        self.vmcb().set(control::EVENT_INJECT, VALID | u64::from(vector));
+    }
+
     /// Runs for ever, until something ends QEMU.
     pub(crate) fn run(&mut self) -> ! {
         let mut same_fault = (0, 0u32);
         loop {
-            let level = &mut self.levels[self.current];
-            level.vmcb.intercept_flushes(self.memory.is_any_stale());
-            level.vmcb.enter(&self.svm, &mut level.regs);
-            level.vmcb.set(control::EVENT_INJECT, 0);
-            let code = level.vmcb.get(control::EXIT_CODE);
-            let pending = level.vmcb.get(control::EXIT_INT_INFO);
-            self.exit(code, &mut same_fault);
-            self.redeliver(code, pending);
+            self.turn(&mut same_fault);
+            self.inject_all();
         }
+    }
+
+    /// Until the next exit, and what is to be done about that. `same_fault` as for `exit`.
+    pub(crate) fn turn(&mut self, same_fault: &mut (u64, u32)) {
+        let level = &mut self.levels[self.current];
+        level.vmcb.intercept_flushes(self.memory.is_any_stale());
+        level.vmcb.enter(&self.svm, &mut level.regs);
+        level.vmcb.set(control::EVENT_INJECT, 0);
+        let code = level.vmcb.get(control::EXIT_CODE);
+        let pending = level.vmcb.get(control::EXIT_INT_INFO);
+        self.exit(code, same_fault);
+        self.redeliver(code, pending);
     }
 
     /// An event whose delivery was cut short by a nested page fault is delivered again.

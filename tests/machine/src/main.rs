@@ -14,6 +14,7 @@
 //! | `svm`, `machine`, `exits`, `vc`, `insn`, `switch` | running the guest, #VC, PVALIDATE and RMPADJUST, VMPLs |
 //! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
+//! | `inject` | exceptions that the host makes up |
 
 mod bits;
 mod config;
@@ -25,6 +26,7 @@ mod exits;
 mod fwcfg;
 mod ghcb;
 mod igvm;
+mod inject;
 mod insn;
 mod io;
 mod launch;
@@ -75,7 +77,8 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         memory.back_legacy_hole();
     }
     let secrets = psp.secrets_page();
-    let launch = Launch::new(&mut memory, &secrets, config.cpuid, config.lies);
+    let policy = cpuid::Policy::new(config.cpuid, &config.lies);
+    let launch = Launch::new(&mut memory, &secrets, policy, config.lies);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),
@@ -84,7 +87,18 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
     let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
-    let mut machine = Machine { config, policy: config.cpuid, memory, svm, levels, current: 0, psp, intercepts: 0 };
+    let mut machine = Machine {
+        config,
+        policy,
+        memory,
+        svm,
+        levels,
+        current: 0,
+        psp,
+        intercepts: 0,
+        rescinded: 0,
+        inject: inject::Inject::default(),
+    };
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     machine.load(0);
     machine.run()

@@ -5,8 +5,8 @@ use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
 use crate::phys::{self, PAGE, Pool};
 use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use crate::rmp::{
-    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FULL, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED, UNCHANGED, VALIDATED,
-    WRITE,
+    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, FULL, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED,
+    UNCHANGED, VALIDATED, WRITE,
 };
 use crate::steal::{Moment, Theft};
 use crate::tlb::{self, Tlb};
@@ -15,6 +15,9 @@ use heapless::Vec;
 /// First half of every 16 bytes of a page whose state has changed (`unzeroed-grant` looks for it); the second half depends on the address.
 const SCRAMBLED: u64 = 0x5C2A_4B1E_D0D0_CAFE;
 
+/// Pages that may be written while memory is watched.
+const KEPT: usize = 256;
+
 /// Guest memory.
 pub(crate) struct Memory {
     pub(crate) rmp: Rmp,
@@ -22,6 +25,9 @@ pub(crate) struct Memory {
     pool: Pool,
     /// Pages of the private side that page-table walks and instruction fetches see without C-bit, until the next exit that is no page fault.
     aliases: Vec<(Side, u64), 16>,
+    /// While it is watched: the pages that were written, by the machine's address; their contents of before are in `kept_at`.
+    kept: Option<Vec<u64, KEPT>>,
+    kept_at: Option<u64>,
     /// Of each CPU: there is one. The nested page tables are what it remembers, so that another CPU needs tables of its own.
     tlb: Tlb,
     /// The page that the host will take.
@@ -35,7 +41,7 @@ impl Memory {
         let firmware = pool.frames(crate::rmp::FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE);
         rmp.back_firmware(firmware);
         let npt = Npt::new(&mut pool);
-        Self { rmp, npt, pool, aliases: Vec::new(), tlb: Tlb::new(), theft: None }
+        Self { rmp, npt, pool, aliases: Vec::new(), kept: None, kept_at: None, tlb: Tlb::new(), theft: None }
     }
 
     /// Zeroed pages of the machine's own.
@@ -148,10 +154,11 @@ impl Memory {
 
     fn private_leaf(&self, gpa: u64, hpa: u64, entry: Entry, vmpl: usize) -> u64 {
         let leaf = private_leaf(hpa, entry, vmpl);
-        match self.theft {
+        let leaf = match self.theft {
             Some(theft) if theft.gpa == gpa && vmpl == 0 => theft.moment.leaf(leaf),
             _ => leaf,
-        }
+        };
+        self.watched(hpa, leaf)
     }
 
     /// Maps a page of the hypervisor's on the shared side: not to be executed, because instruction fetches are always private.
@@ -160,7 +167,8 @@ impl Memory {
         if let (Some(hpa), Some(mut entry)) = (self.shared(gpa), self.rmp.entry(gpa)) {
             entry.flags |= TOUCHED;
             self.rmp.set(gpa, entry);
-            self.npt.set(&mut self.pool, Side::Shared, gpa, hpa | LEAF_READ | LEAF_WRITE | LEAF_NX);
+            let leaf = self.watched(hpa, hpa | LEAF_READ | LEAF_WRITE | LEAF_NX);
+            self.npt.set(&mut self.pool, Side::Shared, gpa, leaf);
         }
     }
 
@@ -174,7 +182,8 @@ impl Memory {
             self.drop_aliases();
         }
         let _ = self.aliases.push((Side::Shared, gpa));
-        self.npt.set(&mut self.pool, Side::Shared, gpa, private_leaf(hpa, entry, vmpl));
+        let leaf = self.watched(hpa, private_leaf(hpa, entry, vmpl));
+        self.npt.set(&mut self.pool, Side::Shared, gpa, leaf);
     }
 
     /// Lets a page be executed for which the two execute permissions differ, until the next exit: nested page tables cannot tell them apart.
@@ -187,7 +196,8 @@ impl Memory {
             self.drop_aliases();
         }
         let _ = self.aliases.push((Side::Private(vmpl), gpa));
-        self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, private_leaf(hpa, entry, vmpl) & !LEAF_NX);
+        let leaf = self.watched(hpa, private_leaf(hpa, entry, vmpl) & !LEAF_NX);
+        self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, leaf);
     }
 
     /// Takes back what [`Self::alias`] and [`Self::execute_once`] gave.
@@ -201,6 +211,65 @@ impl Memory {
                 self.npt.set(&mut self.pool, side, gpa, leaf);
             }
         }
+    }
+
+    /// From here on the firmware's own pages are kept as they are before they are written, for [`Self::put_back`].
+    pub(crate) fn watch(&mut self) {
+        if self.kept_at.is_none() {
+            self.kept_at = Some(self.frames(KEPT as u64));
+        }
+        self.kept = Some(Vec::new());
+        self.set_firmware_again();
+    }
+
+    /// No more; what was written since the last [`Self::put_back`] stays.
+    pub(crate) fn unwatch(&mut self) {
+        self.kept = None;
+        self.set_firmware_again();
+    }
+
+    /// Whether writes are watched.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// A page is about to be written.
+    pub(crate) fn keep(&mut self, gpa: u64) {
+        let gpa = gpa & !(PAGE - 1);
+        let (Some(kept), Some(at), Some(hpa), Some(entry)) =
+            (&mut self.kept, self.kept_at, self.rmp.hpa(gpa), self.rmp.entry(gpa))
+        else {
+            return;
+        };
+        if kept.contains(&hpa) {
+            return;
+        }
+        copy_page(hpa, at + PAGE * kept.len() as u64);
+        if kept.push(hpa).is_err() {
+            crate::log::fault!("more pages written than can be kept");
+        }
+        self.set(gpa, entry);
+    }
+
+    /// Every page that was written is as it was when watching began.
+    pub(crate) fn put_back(&self) {
+        if let (Some(kept), Some(at)) = (&self.kept, self.kept_at) {
+            kept.iter().enumerate().for_each(|(n, hpa)| copy_page(at + PAGE * n as u64, *hpa));
+        }
+    }
+
+    fn set_firmware_again(&mut self) {
+        for gpa in (FIRMWARE..FIRMWARE + FIRMWARE_SIZE).step_by(4096) {
+            if let Some(entry) = self.rmp.entry(gpa) {
+                self.set(gpa, entry);
+            }
+        }
+    }
+
+    /// The leaf, without the right to write where that is to be noticed.
+    fn watched(&self, hpa: u64, leaf: u64) -> u64 {
+        let free = self.kept.as_ref().is_none_or(|kept| kept.contains(&hpa));
+        if free { leaf } else { leaf & !LEAF_WRITE }
     }
 
     /// Gives a page to the guest or back to the hypervisor. Its bytes are lost, as a change of the encryption key loses them.
@@ -268,6 +337,12 @@ fn private_leaf(hpa: u64, entry: Entry, vmpl: usize) -> u64 {
 /// The second half of a scrambled 16 bytes at this address.
 fn mix(hpa: u64) -> u64 {
     hpa.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xA5A5_5A5A_C3C3_3C3C
+}
+
+fn copy_page(from: u64, to: u64) {
+    let mut page = [0; 4096];
+    phys::read(from, &mut page);
+    phys::write(to, &page);
 }
 
 fn scramble(hpa: u64) {

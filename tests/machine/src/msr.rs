@@ -51,6 +51,9 @@ impl Machine {
         if self.config.trace {
             log!("vmgexit vmpl={} msr={request:#x} rip={:#x}", self.current, self.rip());
         }
+        if request & 0xFFF != 0x100 {
+            self.only_the_end(format_args!("MSR request {request:#x}"));
+        }
         if request & 0xFFF == 0x016 && !self.config.no_vmpls {
             return self.msr_run_vmpl(request);
         }
@@ -77,7 +80,10 @@ impl Machine {
             0x012 => self.msr_register(request),
             0x014 => self.msr_page_state(request),
             0x080 => self.config.lies.hv_features.unwrap_or(HV_FEATURES) << 12 | 0x081,
-            0x100 => self.terminate(request),
+            0x100 => {
+                self.terminated(lo8(request >> 12 & 15), lo8(request >> 16));
+                request
+            }
             other => {
                 log!("unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}", self.current, self.rip());
                 // 2.3.1: a request that the hypervisor does not know leaves the MSR as it is; no response code equals a request.
@@ -171,8 +177,12 @@ impl Machine {
         }
     }
 
-    fn terminate(&mut self, request: u64) -> ! {
-        log!("TERMINATED set={} code={} vmpl={}", request >> 12 & 15, request >> 16 & 0xFF, self.current);
+    /// The guest asks for termination. Comes back only where that was asked for after an exception that was made up.
+    pub(crate) fn terminated(&mut self, set: u8, code: u8) {
+        if self.ends_a_trial(set, code) {
+            return;
+        }
+        log!("TERMINATED set={set} code={code} vmpl={}", self.current);
         end(End::Terminated)
     }
 }

@@ -26,6 +26,9 @@ pub(crate) const UNCHANGED: u16 = 16;
 /// A shared page that the guest has reached since its state last changed.
 pub(crate) const TOUCHED: u16 = 32;
 
+/// PVALIDATE was to rescind it and found that it was not validated (CF=1): the host has swapped it.
+pub(crate) const SWAPPED: u16 = 64;
+
 /// Permission bits of RMPADJUST.
 pub(crate) const READ: u8 = 1;
 /// Write.

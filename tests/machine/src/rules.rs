@@ -43,5 +43,6 @@ rules! {
     RunVmplBad "run-vmpl-bad" "run-VMPL names another VMPL of this vCPU that has a VMSA"
     TripleFault "triple-fault" "an exception finds a usable IDT, gate and stack"
     Halted "halted" "a vCPU does not halt with interrupts disabled"
+    InjectedException "injected-exception" "an exception that the host makes up ends the firmware, and nothing is done after it but to say so"
     SvmInstruction "svm-instruction" "a guest does not execute instructions of a hypervisor"
 }

@@ -13,6 +13,7 @@ pub(crate) mod control {
     pub(crate) const IOPM: u64 = 0x40;
     pub(crate) const MSRPM: u64 = 0x48;
     pub(crate) const ASID: u64 = 0x58;
+    pub(crate) const INTERRUPT_SHADOW: u64 = 0x68;
     pub(crate) const EXIT_CODE: u64 = 0x70;
     pub(crate) const EXIT_INFO_1: u64 = 0x78;
     pub(crate) const EXIT_INFO_2: u64 = 0x80;
@@ -48,6 +49,7 @@ const SAVE_AREA: u64 = 0x400;
 pub(crate) mod exit {
     pub(crate) const CR3_WRITE: u64 = 0x13;
     pub(crate) const CR4_WRITE: u64 = 0x14;
+    pub(crate) const EXCEPTION_DB: u64 = 0x41;
     pub(crate) const EXCEPTION_UD: u64 = 0x46;
     pub(crate) const CR0_SELECTIVE: u64 = 0x65;
     pub(crate) const CPUID: u64 = 0x72;
@@ -73,7 +75,6 @@ pub(crate) mod exit {
 /// EFER.SVME.
 pub(crate) const SVME: u64 = 1 << 12;
 const EFER: u32 = 0xC000_0080;
-const HLT_INTERCEPT: u64 = 1 << 24;
 
 /// Registers that VMRUN does not switch.
 #[repr(C, align(16))]
@@ -207,7 +208,7 @@ impl Vmcb {
     pub(crate) fn new(page: u64, svm: &Svm, asid: u64) -> Self {
         let vmcb = Self(page);
         // Selective CR0 writes, CPUID, HLT, INVLPGA, IOIO, MSR, SHUTDOWN.
-        let intercepts = 1 << 5 | 1 << 18 | HLT_INTERCEPT | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31;
+        let intercepts = 1 << 5 | 1 << 18 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31;
         vmcb.set32(control::INTERCEPTS, intercepts);
         vmcb.set32(control::EXCEPTIONS, 1 << 6);
         // VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT.
@@ -265,13 +266,6 @@ impl Vmcb {
         phys::write(self.0 + SAVE_AREA + offset, from);
     }
 
-    /// Whether HLT is intercepted.
-    pub(crate) fn intercept_hlt(&self, on: bool) {
-        let now = crate::bits::lo32(self.get(control::INTERCEPTS));
-        let bit = crate::bits::lo32(HLT_INTERCEPT);
-        self.set32(control::INTERCEPTS, u64::from(if on { now | bit } else { now & !bit }));
-    }
-
     /// Whether the instructions that flush the TLB are intercepted.
     pub(crate) fn intercept_flushes(&self, on: bool) {
         const CR3_AND_CR4_WRITES: u64 = 3 << (16 + 3);
@@ -279,6 +273,16 @@ impl Vmcb {
         self.set32(control::CONTROL_REGISTERS, if on { CR3_AND_CR4_WRITES } else { 0 });
         let now = u64::from(crate::bits::lo32(self.get(control::INTERCEPTS)));
         self.set32(control::INTERCEPTS, if on { now | INVLPG } else { now & !INVLPG });
+    }
+
+    /// Has #DB exit, besides #UD.
+    pub(crate) fn intercept_debug(&self) {
+        self.set32(control::EXCEPTIONS, 1 << 6 | 1 << 1);
+    }
+
+    /// The control block's page.
+    pub(crate) fn page(&self) -> u64 {
+        self.0
     }
 
     /// Runs the guest until it exits.

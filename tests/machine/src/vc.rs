@@ -37,7 +37,7 @@ impl Machine {
             return;
         }
         let long = self.vmcb().save(save::EFER) & LMA != 0;
-        let done = if long { self.vc_long(code) } else { self.vc_legacy(code) };
+        let done = if long { self.exception_long(VECTOR, code) } else { self.vc_legacy(code) };
         if done.is_err() {
             self.stop(Rule::TripleFault, 0, format_args!("#VC {code:#x} cannot be delivered"));
         }
@@ -46,9 +46,18 @@ impl Machine {
         self.levels[self.current].regs.gpr[4] = rsp;
     }
 
-    fn vc_long(&self, code: u64) -> Result<(), NotMapped> {
+    /// An exception with this error code, in long mode, by the handler's own frame.
+    pub(crate) fn deliver(&mut self, vector: u64, error: u64) {
+        if self.exception_long(vector, error).is_err() {
+            self.stop(Rule::TripleFault, 0, format_args!("vector {vector} cannot be delivered"));
+        }
+        let rsp = self.vmcb().save(save::RSP);
+        self.levels[self.current].regs.gpr[4] = rsp;
+    }
+
+    fn exception_long(&self, vector: u64, code: u64) -> Result<(), NotMapped> {
         let vmcb = self.vmcb();
-        let gate = self.gate_long()?;
+        let gate = self.gate_long(vector)?;
         let segment = self.code_segment(gate.selector)?;
         let cpl = vmcb.cpl();
         let new_cpl = segment.dpl.min(cpl);
@@ -119,10 +128,10 @@ impl Machine {
         if last > limit { Err(NotMapped) } else { Ok(self.vmcb().save(register + 8)) }
     }
 
-    fn gate_long(&self) -> Result<Gate, NotMapped> {
-        let base = self.table(save::IDTR, VECTOR * 16 + 15)?;
+    fn gate_long(&self, vector: u64) -> Result<Gate, NotMapped> {
+        let base = self.table(save::IDTR, vector * 16 + 15)?;
         let mut raw = [0; 16];
-        self.guest_read(base.wrapping_add(VECTOR * 16), &mut raw, Access::Read)?;
+        self.guest_read(base.wrapping_add(vector * 16), &mut raw, Access::Read)?;
         let offset = u64::from(u16_at(&raw, 0)) | u64::from(u16_at(&raw, 6)) << 16 | u64::from(u32_at(&raw, 8)) << 32;
         gate(&raw, offset, u64::from(raw[4] & 7))
     }
@@ -153,7 +162,8 @@ impl Machine {
         })
     }
 
-    fn guest_u64(&self, gva: u64) -> Result<u64, NotMapped> {
+    /// Eight bytes of guest-virtual memory.
+    pub(crate) fn guest_u64(&self, gva: u64) -> Result<u64, NotMapped> {
         let mut bytes = [0; 8];
         self.guest_read(gva, &mut bytes, Access::Read)?;
         Ok(u64_at(&bytes, 0))

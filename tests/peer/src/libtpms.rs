@@ -1,4 +1,4 @@
-//! Debian's libtpms (package libtpms0), loaded at run time; all `unsafe` of this package.
+//! Debian's libtpms (package libtpms0) or another one, loaded at run time; all `unsafe` of this package but for a clock.
 //!
 //! libtpms keeps its TPM in globals. So there is one [`Libtpms`] in a process, of which neither a second one can be made nor the first be sent to another
 //! thread. What its callbacks ask for (NVRAM, locality, physical presence) is in thread-local variables for the same reason.
@@ -11,8 +11,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use libloading::{Library, Symbol};
 use std::collections::BTreeMap;
+use std::path::Path;
 
-/// The library's file name, as the dynamic linker looks for it.
+/// The file name of Debian's, as the dynamic linker looks for it.
 const FILE: &str = "libtpms.so.0";
 
 const SUCCESS: u32 = 0;
@@ -103,6 +104,9 @@ pub struct Libtpms {
     main_init: unsafe extern "C" fn() -> u32,
     terminate: unsafe extern "C" fn(),
     process: Process,
+    hash_start: unsafe extern "C" fn() -> u32,
+    hash_data: unsafe extern "C" fn(*const c_uchar, u32) -> u32,
+    hash_end: unsafe extern "C" fn() -> u32,
     version: u32,
     /// libtpms' buffer for responses, and its size
     buffer: *mut c_uchar,
@@ -114,17 +118,26 @@ pub struct Libtpms {
 }
 
 impl Libtpms {
-    /// Loads the library and makes a TPM.
+    /// Loads Debian's library and makes a TPM.
     ///
     /// # Errors
     /// If the library is not there, if it does not do what it should, or if this process has made one before.
     pub fn new() -> Result<Self> {
+        Self::of_library(Path::new(FILE)).context("Debian's package libtpms0 has it")
+    }
+
+    /// Loads a library and makes a TPM. A path without a slash is looked for as the dynamic linker does.
+    ///
+    /// # Errors
+    /// As [`Libtpms::new`].
+    pub fn of_library(file: &Path) -> Result<Self> {
         static MADE: AtomicBool = AtomicBool::new(false);
         ensure!(!MADE.swap(true, Ordering::SeqCst), "libtpms has one TPM in a process");
-        // SAFETY: the library's initialisers ask nothing of us, and the types of its functions are those of its header tpm_library.h. The functions
-        // that are copied out of the symbols live as long as the library, which `Self` keeps.
+        // SAFETY: the library's initialisers ask nothing of us, and the types of its functions are those of its headers
+        // tpm_library.h and tpm_tis.h. The functions that are copied out of the symbols live as long as the library,
+        // which `Self` keeps.
         unsafe {
-            let library = Library::new(FILE).context("cannot load libtpms.so.0 (Debian's package libtpms0)")?;
+            let library = Library::new(file).with_context(|| format!("cannot load {}", file.display()))?;
             let choose: Symbol<'_, unsafe extern "C" fn(c_int) -> u32> = library.get(b"TPMLIB_ChooseTPMVersion\0")?;
             let register: Symbol<'_, unsafe extern "C" fn(*mut Callbacks) -> u32> =
                 library.get(b"TPMLIB_RegisterCallbacks\0")?;
@@ -145,6 +158,9 @@ impl Libtpms {
                 main_init: *library.get(b"TPMLIB_MainInit\0")?,
                 terminate: *library.get(b"TPMLIB_Terminate\0")?,
                 process: *library.get(b"TPMLIB_Process\0")?,
+                hash_start: *library.get(b"TPM_IO_Hash_Start\0")?,
+                hash_data: *library.get(b"TPM_IO_Hash_Data\0")?,
+                hash_end: *library.get(b"TPM_IO_Hash_End\0")?,
                 version: version(),
                 buffer: ptr::null_mut(),
                 capacity: 0,
@@ -220,5 +236,17 @@ impl Peer for Libtpms {
 
     fn set_physical_presence(&mut self, asserted: bool) {
         PRESENCE.set(asserted);
+    }
+
+    fn hash(&mut self, parts: &[&[u8]]) {
+        // SAFETY: the TPM has been started, and each part is readable for the time of its call.
+        unsafe {
+            assert_eq!((self.hash_start)(), SUCCESS, "TPM_IO_Hash_Start");
+            for part in parts {
+                let size = u32::try_from(part.len()).expect("a short part");
+                assert_eq!((self.hash_data)(part.as_ptr(), size), SUCCESS, "TPM_IO_Hash_Data");
+            }
+            assert_eq!((self.hash_end)(), SUCCESS, "TPM_IO_Hash_End");
+        }
     }
 }

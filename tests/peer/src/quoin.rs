@@ -79,4 +79,10 @@ impl Peer for Quoin {
     fn set_physical_presence(&mut self, asserted: bool) {
         self.tpm.set_physical_presence(asserted);
     }
+
+    fn hash(&mut self, parts: &[&[u8]]) {
+        self.tpm.hash_start();
+        parts.iter().for_each(|part| self.tpm.hash_data(part));
+        self.tpm.hash_end();
+    }
 }

@@ -69,6 +69,12 @@ pub(crate) fn pvalidate_twice_again() {
     pvalidate(FREE, 0, true);
 }
 
+pub(crate) fn pvalidate_after_failed_rescind() {
+    check(page_state(FREE, 1) == 0x015, 20);
+    check(pvalidate(FREE, 0, false) == (0, true), 21);
+    pvalidate(FREE, 0, true);
+}
+
 fn guest_reads() -> ! {
     peek(FREE);
     loop {
@@ -174,7 +180,9 @@ pub(crate) fn vmsa_no_attribute() {
 
 pub(crate) fn vmsa_attribute_revoked() {
     guest::prepare(guest::done);
+    poke(VMSA + field::EFER, 0xD00);
     check(rmpadjust(VMSA, 0, 0x102) == 0, 20);
+    poke(VMSA + field::EFER, 0x1D00);
     guest::run();
 }
 

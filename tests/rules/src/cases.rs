@@ -6,7 +6,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// How it must end.
     pub(crate) expect: Expect,
-    /// More lines of the configuration, separated by spaces.
+    /// More lines of the configuration, separated by spaces; `{NAME}` stands for the address of a symbol.
     pub(crate) config: &'static str,
 }
 
@@ -36,12 +36,15 @@ const fn strict(name: &'static str, rule: &'static str) -> Case {
     Case { name, expect: Expect::Stop(rule), config: "access=stop" }
 }
 
+const REFUSES: &str = "fault=inject:5 refusable={__refusable}-{__refusable_last} refused={__refused}";
+
 /// All cases.
 pub(crate) const CASES: &[Case] = &[
     // Correct firmware: the same instructions in the right order pass.
     ok("memory", ""),
     ok("pvalidate-codes", ""),
     ok("pvalidate-rescued", ""),
+    ok("vmsa-in-use", ""),
     ok("rmpadjust-codes", ""),
     ok("two-mebibytes", "rmp-pages=2m"),
     ok("four-kibibytes", ""),
@@ -98,6 +101,7 @@ pub(crate) const CASES: &[Case] = &[
     strict("execute-shared", "c-bit"),
     stop("pvalidate-twice-used", "pvalidate-twice"),
     stop("pvalidate-twice-again", "pvalidate-twice"),
+    stop("pvalidate-after-failed-rescind", "pvalidate-twice"),
     stop("vmpl-read", "vmpl-permission"),
     stop("vmpl-write", "vmpl-permission"),
     stop("vmpl-execute", "vmpl-permission"),
@@ -158,6 +162,16 @@ pub(crate) const CASES: &[Case] = &[
     ok("lie-cpuid-overflow", "fault=cpuid-overflow:65"),
     ok("lie-spurious-run", "fault=spurious-run:1"),
     ok("lie-memory-map", "fault=memory-map-lie"),
+    ok("lie-no-rdseed", "fault=no-rdseed"),
+    ok("lie-no-rdrand", "fault=no-rdrand"),
+    ok("lie-cpuid-repeats", "fault=cpuid-repeats:3"),
+    ok("lie-cpuid-contradicts", "fault=cpuid-contradicts:1"),
+    ok("lie-swap-before-rescind", "fault=swap-before-rescind:2"),
+    ok("lie-inject", "fault=inject:20"),
+    ok("lie-inject-refused", REFUSES),
+    Case { name: "lie-inject-refused-elsewhere", expect: Expect::Stop("injected-exception"), config: "fault=inject:5" },
+    Case { name: "lie-inject-refused-for-all", expect: Expect::Stop("injected-exception"), config: REFUSES },
+    Case { name: "lie-inject-ignored", expect: Expect::Stop("injected-exception"), config: "fault=inject:20" },
     ok("lie-required-validated", "fault=required-validated"),
     ok("lie-map-pages", "fault=map-pages:659013632"),
     ok("lie-map-ranges", "ram=64 fault=map-ranges:100"),

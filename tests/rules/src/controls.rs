@@ -35,9 +35,9 @@ pub(crate) fn pvalidate_codes() {
     // Operands: a size or an action that does not exist cannot be written by `pvalidate`, but by the size.
     check(pvalidate(FREE, 2, true).0 == 1, 20);
     check(pvalidate(FREE_HUGE + PAGE, 1, true).0 == 1, 21);
-    check(page_state(FREE, 1) == 0x015, 22);
+    check(page_state(FREE, 1) == 0x015 && page_state(FREE + PAGE, 1) == 0x015, 22);
     // Rescinding what is not validated changes nothing.
-    check(pvalidate(FREE, 0, false) == (0, true), 23);
+    check(pvalidate(FREE + PAGE, 0, false) == (0, true), 23);
     check(pvalidate(FREE, 0, true) == (0, false), 24);
     // 2 MiB asked for, the reverse map has 4 KiB.
     check(page_state(FREE_HUGE, 1) == 0x015, 25);
@@ -49,6 +49,22 @@ pub(crate) fn pvalidate_codes() {
             == Some(14),
         27,
     );
+}
+
+/// RMPADJUST of a VMSA that can be run is refused, whatever it wants; without EFER.SVME it is done.
+pub(crate) fn vmsa_in_use() {
+    own_zeroed(FREE);
+    check(rmpadjust(FREE, 0, FULL) == 0, 19);
+    guest::prepare(guest_by_msr);
+    for (step, attributes) in [(20, guest::VMSA_READ), (21, 0x102), (22, 2), (23, FULL)] {
+        check(rmpadjust(VMSA, 0, attributes) == 3, step);
+    }
+    check(msr_call(2 << 32 | 0x016) == 0x017, 24);
+    let efer = peek(VMSA + field::EFER);
+    poke(VMSA + field::EFER, efer & !0x1000);
+    check(rmpadjust(VMSA, 0, 2) == 0 && rmpadjust(VMSA, 0, guest::VMSA_READ) == 0, 25);
+    poke(VMSA + field::EFER, efer);
+    check(msr_call(2 << 32 | 0x016) == 0x017 && peek(FREE) == 0x017, 26);
 }
 
 pub(crate) fn pvalidate_rescued() {

@@ -3,7 +3,7 @@
 use crate::controls::FREE;
 use crate::guest::{self, FULL, VMSA, field};
 use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, own_zeroed, page_state};
-use crate::sys::{self, PAGE, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust};
+use crate::sys::{self, PAGE, SHARED, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust};
 
 pub(crate) fn ghcb_invalid() {
     check(GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]) == Back(0, 0) && !GHCB.any_valid(), 20);
@@ -106,4 +106,91 @@ pub(crate) fn map_unsorted() {
     let count = (0..8).take_while(|index| entry(*index).1 != 0).count() as u64;
     check(count > 1 && entry(count - 1).0 == 0, 21);
     check((1..count).all(|index| entry(index).0 < entry(index - 1).0), 22);
+}
+
+/// The entries of the CPUID page: (leaf, subleaf, EAX, EBX, ECX).
+fn entries() -> impl Iterator<Item = [u64; 5]> {
+    let count = peek(cpuid_page()) & 0xFFFF_FFFF;
+    let half = |at: u64| peek(at & !7) >> (8 * (at & 4)) & 0xFFFF_FFFF;
+    (0..count).map(move |index| [0, 4, 0x18, 0x1C, 0x20].map(|offset| half(cpuid_page() + 16 + 48 * index + offset)))
+}
+
+pub(crate) fn no_rdseed() {
+    check(entries().any(|entry| entry[0] == 7 && entry[1] == 0 && entry[3] >> 18 & 1 == 0), 20);
+    check(entries().any(|entry| entry[0] == 1 && entry[4] >> 30 & 1 == 1), 21);
+}
+
+pub(crate) fn no_rdrand() {
+    check(entries().any(|entry| entry[0] == 7 && entry[1] == 0 && entry[3] >> 18 & 1 == 1), 20);
+    check(entries().any(|entry| entry[0] == 1 && entry[4] >> 30 & 1 == 0), 21);
+}
+
+pub(crate) fn cpuid_repeats() {
+    let times = |wanted: [u64; 5]| entries().filter(|entry| *entry == wanted).count();
+    check(entries().take(3).all(|entry| times(entry) == 2), 20);
+    let of_leaf_4 = |subleaf| entries().filter(|entry| entry[..2] == [4, subleaf]).count();
+    (0..4).for_each(|subleaf| check(of_leaf_4(subleaf) == 1, 21));
+}
+
+pub(crate) fn cpuid_contradicts() {
+    check(entries().filter(|entry| entry[0] == 1).count() == 2, 20);
+}
+
+pub(crate) fn swap_before_rescind() {
+    own_zeroed(FREE);
+    own_zeroed(FREE + PAGE);
+    check(pvalidate(FREE, 0, false) == (0, false), 20);
+    check(pvalidate(FREE + PAGE, 0, false) == (0, true), 21);
+    own_zeroed(FREE + 2 * PAGE);
+    check(pvalidate(FREE + 2 * PAGE, 0, false) == (0, false), 22);
+}
+
+/// A firmware that ends on every exception, and sees nothing of those that were made up and taken back.
+pub(crate) fn inject() {
+    sys::on_every_exception(sys::handler_ends());
+    let (mut sum, mut tsc) = (1_u64, 0);
+    for turn in 0..60 {
+        check(GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0) && GHCB.get(RAX) != tsc, 20);
+        tsc = GHCB.get(RAX);
+        sum = sum.wrapping_mul(31).wrapping_add(turn);
+        poke(SHARED + FREE + 8 * turn, sum);
+    }
+    let mut again = 1_u64;
+    for turn in 0..60 {
+        again = again.wrapping_mul(31).wrapping_add(turn);
+        check(peek(SHARED + FREE + 8 * turn) == again, 21);
+    }
+    sys::install_exceptions(0);
+}
+
+/// A firmware that goes on as if nothing had been.
+pub(crate) fn inject_ignored() {
+    sys::on_every_exception(sys::handler_ignores());
+    (0..60).for_each(|_| check(GHCB.exit(0x6E, 0, 0, &[]) == Back(0, 0), 20));
+}
+
+unsafe extern "sysv64" {
+    fn __refusable_access() -> u64;
+}
+
+/// Whether one of many accesses was refused.
+fn is_any_refused() -> bool {
+    // SAFETY: two exits and many instructions that do nothing.
+    let refused = (0..30).filter(|_| unsafe { __refusable_access() } == u64::MAX).count();
+    sys::install_exceptions(0);
+    refused > 0
+}
+
+/// A firmware that refuses an access where a page may be gone, and ends on all else.
+pub(crate) fn inject_refused() {
+    let refuses = sys::handler_refuses();
+    sys::on_exceptions(sys::handler_ends(), &[(13, refuses), (14, refuses), (29, sys::handler_refuses_vc())]);
+    check(!is_any_refused(), 20);
+}
+
+/// The same, whatever the error code of #VC.
+pub(crate) fn inject_refused_for_all() {
+    let refuses = sys::handler_refuses();
+    sys::on_exceptions(sys::handler_ends(), &[(13, refuses), (14, refuses), (29, refuses)]);
+    check(!is_any_refused(), 20);
 }

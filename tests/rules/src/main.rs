@@ -52,6 +52,7 @@ fn function(name: &str) -> fn() {
         "memory" controls::memory
         "pvalidate-codes" controls::pvalidate_codes
         "pvalidate-rescued" controls::pvalidate_rescued
+        "vmsa-in-use" controls::vmsa_in_use
         "rmpadjust-codes" controls::rmpadjust_codes
         "two-mebibytes" controls::two_mebibytes
         "four-kibibytes" kvm::four_kibibytes
@@ -108,6 +109,7 @@ fn function(name: &str) -> fn() {
         "execute-shared" broken::execute_shared
         "pvalidate-twice-used" broken::pvalidate_twice_used
         "pvalidate-twice-again" broken::pvalidate_twice_again
+        "pvalidate-after-failed-rescind" broken::pvalidate_after_failed_rescind
         "vmpl-read" broken::vmpl_read
         "vmpl-write" broken::vmpl_write
         "vmpl-execute" broken::vmpl_execute
@@ -167,6 +169,16 @@ fn function(name: &str) -> fn() {
         "lie-cpuid-overflow" lies::cpuid_overflow
         "lie-spurious-run" lies::spurious_run
         "lie-memory-map" lies::memory_map_lie
+        "lie-no-rdseed" lies::no_rdseed
+        "lie-no-rdrand" lies::no_rdrand
+        "lie-cpuid-repeats" lies::cpuid_repeats
+        "lie-cpuid-contradicts" lies::cpuid_contradicts
+        "lie-swap-before-rescind" lies::swap_before_rescind
+        "lie-inject" lies::inject
+        "lie-inject-ignored" lies::inject_ignored
+        "lie-inject-refused" lies::inject_refused
+        "lie-inject-refused-elsewhere" lies::inject_refused
+        "lie-inject-refused-for-all" lies::inject_refused_for_all
         "lie-required-validated" lies::required_validated
         "lie-map-pages" lies::map_pages
         "lie-map-ranges" lies::map_ranges

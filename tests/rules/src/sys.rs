@@ -25,6 +25,10 @@ unsafe extern "C" {
     static __handler_14: u8;
     static __handler_64: u8;
     static __handler_vc: u8;
+    static __handler_ends: u8;
+    static __handler_ignores: u8;
+    static __handler_refuses: u8;
+    static __handler_refuses_vc: u8;
     static __vc_stack_top: u8;
     static __ring0_stack_top: u8;
     static __guest_stack_top: u8;
@@ -65,6 +69,10 @@ symbols! {
     guest_stack_top __guest_stack_top
     vc_stack_top __vc_stack_top
     ring0_stack_top __ring0_stack_top
+    handler_ends __handler_ends
+    handler_ignores __handler_ignores
+    handler_refuses __handler_refuses
+    handler_refuses_vc __handler_refuses_vc
 }
 
 /// What the processor reads and this program writes.
@@ -123,6 +131,30 @@ pub(crate) fn install_exceptions(vc_ist: u64) {
         pointer[..2].copy_from_slice(&1039u16.to_le_bytes());
         pointer[2..].copy_from_slice(&idt.to_le_bytes());
         asm!("lidt [{}]", "mov {t:e}, 0x28", "ltr {t:x}", in(reg) &raw const pointer, t = out(reg) _, options(nostack));
+    }
+}
+
+/// An IDT of 256 gates that all lead to one handler.
+pub(crate) fn on_every_exception(handler: u64) {
+    on_exceptions(handler, &[]);
+}
+
+/// The same, but for some vectors.
+pub(crate) fn on_exceptions(handler: u64, others: &[(usize, u64)]) {
+    #[repr(C, align(4096))]
+    struct Table(UnsafeCell<[[u64; 2]; 256]>);
+    // SAFETY: one processor, and no reference is ever made.
+    unsafe impl Sync for Table {}
+    static TABLE: Table = Table(UnsafeCell::new([[0; 2]; 256]));
+    let mut pointer = [0u8; 10];
+    pointer[..2].copy_from_slice(&4095u16.to_le_bytes());
+    pointer[2..].copy_from_slice(&(TABLE.0.get() as u64).to_le_bytes());
+    // SAFETY: the table is static; the handlers use no more than the stack.
+    unsafe {
+        let mut gates = [gate(handler as *const u8, 0); 256];
+        others.iter().for_each(|(vector, handler)| gates[*vector] = gate(*handler as *const u8, 0));
+        TABLE.0.get().write(gates);
+        asm!("lidt [{}]", in(reg) &raw const pointer, options(nostack));
     }
 }
 

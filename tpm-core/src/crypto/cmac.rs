@@ -3,7 +3,7 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Error;
-use super::sym::{BLOCK, BlockCipher as _, Cipher, SymAlg};
+use super::sym::{BLOCK, Cipher, SymAlg};
 use crate::secret::ct_eq;
 
 /// The bytes of a CMAC.
@@ -37,16 +37,26 @@ impl Cmac {
 
     /// Takes in `data`.
     pub fn update(&mut self, data: &[u8]) {
-        let mut data = data;
-        while !data.is_empty() {
-            if self.len == BLOCK {
-                self.absorb();
-            }
-            let (now, later) = data.split_at(data.len().min(BLOCK.saturating_sub(self.len)));
-            self.pending.iter_mut().skip(self.len).zip(now).for_each(|(to, from)| *to = *from);
-            self.len = self.len.saturating_add(now.len());
-            data = later;
+        let data = self.fill(data);
+        if data.is_empty() {
+            return;
         }
+        self.absorb();
+        // Whole blocks, but for the last one: it waits.
+        let (now, later) = match data.as_chunks() {
+            ([blocks @ .., last], []) => (blocks, &last[..]),
+            whole => whole,
+        };
+        self.cipher.chain_blocks(&mut self.chain, now);
+        self.fill(later);
+    }
+
+    /// Takes in what there is room for; the rest.
+    fn fill<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
+        let (now, later) = data.split_at(data.len().min(BLOCK.saturating_sub(self.len)));
+        self.pending.iter_mut().skip(self.len).zip(now).for_each(|(to, from)| *to = *from);
+        self.len = self.len.saturating_add(now.len());
+        later
     }
 
     /// [`Cmac::update`], as part of an expression.

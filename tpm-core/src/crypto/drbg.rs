@@ -3,15 +3,13 @@
 //! HMAC_DRBG and not CTR_DRBG: it needs no derivation function and no cipher whose software form has tables, it has a security proof that covers
 //! additional input, and its state is two values of 32 bytes. The TPM needs few random bytes at a time, so speed does not decide.
 
-use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::sha256::{self, Scratch, State, hmac, hmac_of_digest, scratch};
 use super::{Error, Rng};
 use crate::bounded;
 
 const SIZE: usize = 32;
-/// SHA-256's block.
-const BLOCK: usize = 64;
 /// Requests between reseeds (SP 800-90A, table 2).
 const RESEED_INTERVAL: u64 = 1 << 48;
 /// Bytes per request (SP 800-90A, table 2: 2^19 bits).
@@ -22,10 +20,8 @@ pub const MIN_ENTROPY: usize = 32;
 /// HMAC_DRBG. Its state is wiped when dropped.
 #[derive(ZeroizeOnDrop)]
 pub struct Drbg {
-    /// The two hash computations of HMAC with the key K, which have taken in its pads: half of the work. They wipe themselves. Not a `Hmac`: that has
-    /// room for every hash, and its moves leave in it what the stack had there.
-    #[zeroize(skip)]
-    keyed: [Sha256; 2],
+    /// The two hash computations of HMAC with the key K, which have taken in its pads: half of the work.
+    keyed: [State; 2],
     value: [u8; SIZE],
     /// Requests since the last seed, plus one (`reseed_counter`).
     counter: u64,
@@ -45,8 +41,9 @@ impl Drbg {
 
     /// Instantiates from seed material of any length: for derivations, whose seed has been checked by the caller.
     pub(super) fn from_seed(seed: &[&[u8]]) -> Self {
-        let mut drbg = Self { keyed: keyed(&[0; SIZE]), value: [1; SIZE], counter: 1 };
-        drbg.update(seed);
+        let mut scratch = scratch();
+        let mut drbg = Self { keyed: keyed(&[0; SIZE], &mut scratch), value: [1; SIZE], counter: 1 };
+        drbg.update(seed, &mut scratch);
         drbg
     }
 
@@ -58,14 +55,14 @@ impl Drbg {
         if entropy.len() < MIN_ENTROPY {
             return Err(Error::Length);
         }
-        self.update(&[entropy, additional]);
+        self.update(&[entropy, additional], &mut scratch());
         self.counter = 1;
         Ok(())
     }
 
     /// Stirs `data` into the state without counting on its entropy (TPM2_StirRandom).
     pub fn stir(&mut self, data: &[u8]) {
-        self.update(&[data]);
+        self.update(&[data], &mut scratch());
     }
 
     /// Generates random bytes; `additional` input is mixed in before and after.
@@ -80,14 +77,15 @@ impl Drbg {
         if self.counter > RESEED_INTERVAL {
             return Err(Error::Reseed);
         }
+        let mut scratch = scratch();
         if !additional.is_empty() {
-            self.update(&[additional]);
+            self.update(&[additional], &mut scratch);
         }
         for chunk in out.chunks_mut(SIZE) {
-            self.next_value();
+            self.next_value(&mut scratch);
             bounded::copy(chunk, &self.value);
         }
-        self.update(&[additional]);
+        self.update(&[additional], &mut scratch);
         self.counter = self.counter.saturating_add(1);
         Ok(())
     }
@@ -99,48 +97,34 @@ impl Drbg {
     }
 
     /// V = HMAC(K, V)
-    fn next_value(&mut self) {
-        self.value = hmac(&self.keyed, [&self.value[..]].into_iter());
+    fn next_value(&mut self, scratch: &mut Scratch) {
+        self.value = hmac_of_digest(&self.keyed, &self.value, scratch);
     }
 
     /// HMAC_DRBG_Update (10.1.2.2) with the concatenation of `data`.
-    fn update(&mut self, data: &[&[u8]]) {
-        self.update_round(0, data);
+    fn update(&mut self, data: &[&[u8]], scratch: &mut Scratch) {
+        self.update_round(0, data, scratch);
         if data.iter().any(|part| !part.is_empty()) {
-            self.update_round(1, data);
+            self.update_round(1, data, scratch);
         }
     }
 
     /// K = HMAC(K, V ‖ round ‖ data), V = HMAC(K, V)
-    fn update_round(&mut self, round: u8, data: &[&[u8]]) {
+    fn update_round(&mut self, round: u8, data: &[&[u8]], scratch: &mut Scratch) {
         let round = [round];
         let parts = [&self.value[..], &round].into_iter().chain(data.iter().copied());
-        let mut key = hmac(&self.keyed, parts);
-        self.keyed = keyed(&key);
+        let mut key = hmac(&self.keyed, parts, scratch);
+        self.keyed = keyed(&key, scratch);
         key.zeroize();
-        self.next_value();
+        self.next_value(scratch);
     }
 }
 
-/// HMAC with SHA-256 (FIPS 198-1), as far as it goes without a message.
-fn keyed(key: &[u8; SIZE]) -> [Sha256; 2] {
-    [0x36, 0x5C].map(|pad| {
-        let mut block = [pad; BLOCK];
-        block.iter_mut().zip(key).for_each(|(pad, key)| *pad ^= key);
-        let hash = Sha256::new_with_prefix(block);
-        block.zeroize();
-        hash
-    })
-}
-
-/// The HMAC of the concatenation of `parts`.
-fn hmac<'a>(keyed: &[Sha256; 2], parts: impl Iterator<Item = &'a [u8]>) -> [u8; SIZE] {
-    let [mut inner, mut outer] = keyed.clone();
-    parts.for_each(|part| inner.update(part));
-    let mut digest = inner.finalize();
-    outer.update(digest);
-    digest.zeroize();
-    outer.finalize().into()
+/// HMAC, as far as it goes without a message.
+fn keyed(key: &[u8; SIZE], scratch: &mut Scratch) -> [State; 2] {
+    scratch.fill(0);
+    bounded::copy(&mut **scratch, key);
+    sha256::keyed(scratch)
 }
 
 impl Rng for Drbg {

@@ -4,6 +4,7 @@ use sha2::Digest as _;
 use sha2::digest::common::hazmat::SerializableState as _;
 use zeroize::Zeroize;
 
+use super::sha256;
 use crate::secret::ct_eq;
 
 /// The longest digest, in bytes.
@@ -157,7 +158,7 @@ impl Digest {
         Some(digest)
     }
 
-    fn of_state(output: &[u8]) -> Self {
+    pub(super) fn of_state(output: &[u8]) -> Self {
         Self::from_slice(output).unwrap_or(Self::EMPTY)
     }
 
@@ -265,7 +266,16 @@ impl Hasher {
 /// The digest of the concatenation of `parts`.
 #[must_use]
 pub fn digest(alg: HashAlg, parts: &[&[u8]]) -> Digest {
+    digest_of(alg, parts.iter().copied())
+}
+
+/// The digest of the concatenation of all `parts`.
+#[must_use]
+pub fn digest_of<'a>(alg: HashAlg, parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+    if alg == HashAlg::Sha256 {
+        return Digest::of_state(&sha256::digest(parts.into_iter()));
+    }
     let mut hasher = Hasher::new(alg);
-    parts.iter().for_each(|part| hasher.update(part));
+    parts.into_iter().for_each(|part| hasher.update(part));
     hasher.finish()
 }

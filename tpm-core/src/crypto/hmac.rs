@@ -3,6 +3,7 @@
 use zeroize::Zeroize;
 
 use super::hash::{Digest, HashAlg, Hasher, MAX_BLOCK, digest};
+use super::sha256;
 use crate::secret::{Secret, ct_eq};
 
 /// An HMAC computation in progress. Its state is wiped when dropped.
@@ -120,6 +121,9 @@ fn started(alg: HashAlg, block: &[u8]) -> Hasher {
 /// The HMAC of the concatenation of `parts`.
 #[must_use]
 pub fn hmac(alg: HashAlg, key: &[u8], parts: &[&[u8]]) -> Digest {
+    if alg == HashAlg::Sha256 {
+        return Digest::of_state(&sha256::hmac_with_key(key, parts.iter().copied()));
+    }
     hmac_of(alg, key, |hasher| parts.iter().for_each(|part| hasher.update(part)))
 }
 

@@ -31,6 +31,7 @@ mod num;
 pub mod primary;
 pub mod rsa;
 pub mod selftest;
+mod sha256;
 pub mod sym;
 #[cfg(test)]
 mod tests;

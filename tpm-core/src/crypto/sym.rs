@@ -1,13 +1,19 @@
 //! Symmetric ciphers in the TPM's modes, and XOR obfuscation.
 //!
-//! The modes are written over [`BlockCipher`]; another cipher is a row of `ciphers!`.
+//! The modes are closures that run inside of a cipher's backend: which cipher it is, and what the processor can do for it, is asked once for all blocks.
+//! Another cipher is a row of `ciphers!`.
 
 use aes::cipher::array::Array;
-use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use aes::cipher::consts::U16;
+use aes::cipher::{
+    BlockCipherDecBackend, BlockCipherDecClosure, BlockCipherDecrypt, BlockCipherEncBackend, BlockCipherEncClosure,
+    BlockCipherEncrypt, BlockSizeUser, KeyInit,
+};
 use zeroize::Zeroizing;
 
 use super::hash::HashAlg;
 use super::{Error, kdf};
+use crate::bounded;
 
 /// The block of every cipher here, in bytes.
 pub const BLOCK: usize = 16;
@@ -91,18 +97,16 @@ macro_rules! ciphers {
             }
         }
 
-        impl BlockCipher for Cipher {
-            fn encrypt_block(&self, block: &mut Block) {
-                let block: &mut Array<u8, _> = block.into();
+        impl Cipher {
+            fn with_encryption(&self, work: impl BlockCipherEncClosure<BlockSize = U16>) {
                 match &self.0 {
-                    $($(Keyed::$keyed(cipher) => cipher.encrypt_block(block),)*)*
+                    $($(Keyed::$keyed(cipher) => cipher.encrypt_with_backend(work),)*)*
                 }
             }
 
-            fn decrypt_block(&self, block: &mut Block) {
-                let block: &mut Array<u8, _> = block.into();
+            fn with_decryption(&self, work: impl BlockCipherDecClosure<BlockSize = U16>) {
                 match &self.0 {
-                    $($(Keyed::$keyed(cipher) => cipher.decrypt_block(block),)*)*
+                    $($(Keyed::$keyed(cipher) => cipher.decrypt_with_backend(work),)*)*
                 }
             }
         }
@@ -181,14 +185,6 @@ impl Mode {
     }
 }
 
-/// What a mode needs of a cipher.
-pub trait BlockCipher {
-    /// Encrypts a block in place.
-    fn encrypt_block(&self, block: &mut [u8; BLOCK]);
-    /// Decrypts a block in place.
-    fn decrypt_block(&self, block: &mut [u8; BLOCK]);
-}
-
 /// A keyed cipher. Its key schedule is wiped when dropped.
 pub struct Cipher(Keyed);
 
@@ -225,19 +221,49 @@ impl Cipher {
         if mode.whole_blocks() && !data.len().is_multiple_of(BLOCK) {
             return Err(Error::Length);
         }
-        if mode == Mode::Ecb {
-            return if iv.is_empty() { ecb(self, direction, data) } else { Err(Error::Length) };
+        let mut unused = [0; BLOCK];
+        let iv: &mut Block = match mode {
+            Mode::Ecb if iv.is_empty() => &mut unused,
+            Mode::Ecb => return Err(Error::Length),
+            _ => iv.try_into().map_err(|_| Error::Length)?,
+        };
+        let Some(step) = Step::of(mode, direction) else {
+            self.with_decryption(Decryption { chained: mode == Mode::Cbc, iv, blocks: data.as_chunks_mut().0 });
+            return Ok(());
+        };
+        let (blocks, rest) = data.as_chunks_mut();
+        self.with_encryption(Encryption { step, iv, blocks });
+        if !rest.is_empty() {
+            let mut block = Zeroizing::new([0; BLOCK]);
+            bounded::copy(&mut *block, rest);
+            self.with_encryption(Encryption { step, iv, blocks: core::slice::from_mut(&mut block) });
+            bounded::copy(rest, &*block);
+            if matches!(step, Step::CfbEncrypt | Step::CfbDecrypt) {
+                // What goes on is the ciphertext, filled with zeros as in the TCG reference code.
+                iv.iter_mut().skip(rest.len()).for_each(|byte| *byte = 0);
+            }
         }
-        let iv: &mut Block = iv.try_into().map_err(|_| Error::Length)?;
-        match mode {
-            Mode::Ctr => ctr(self, iv, data),
-            Mode::Ofb => ofb(self, iv, data),
-            Mode::Cbc => cbc(self, direction, iv, data),
-            Mode::Cfb => cfb(self, direction, iv, data),
-            Mode::Ecb | Mode::Cmac => Err(Error::Key),
+        Ok(())
+    }
+
+    /// Encrypts a block in place.
+    pub(super) fn encrypt_block(&self, block: &mut Block) {
+        self.with_encryption(Encryption { step: Step::Ecb, iv: &mut [0; BLOCK], blocks: core::slice::from_mut(block) });
+    }
+
+    /// CBC-MAC: `chain` becomes that of whole blocks behind it.
+    pub(super) fn chain_blocks(&self, chain: &mut Block, blocks: &[Block]) {
+        let mut copies = Zeroizing::new([[0; BLOCK]; CHAINED]);
+        for blocks in blocks.chunks(CHAINED) {
+            let copies = copies.get_mut(..blocks.len()).unwrap_or_default();
+            copies.copy_from_slice(blocks);
+            self.with_encryption(Encryption { step: Step::CbcEncrypt, iv: chain, blocks: copies });
         }
     }
 }
+
+/// How many blocks of a CMAC are copied at a time.
+const CHAINED: usize = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -245,84 +271,108 @@ enum Direction {
     Decrypt,
 }
 
-/// SP 800-38A, 6.1.
-fn ecb(cipher: &impl BlockCipher, direction: Direction, data: &mut [u8]) -> Result<(), Error> {
-    data.chunks_exact_mut(BLOCK).try_for_each(|chunk| {
-        let block: &mut Block = chunk.try_into().map_err(|_| Error::Length)?;
-        match direction {
-            Direction::Encrypt => cipher.encrypt_block(block),
-            Direction::Decrypt => cipher.decrypt_block(block),
+/// What a mode does that encrypts blocks, in one direction or in both (SP 800-38A, 6).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Ecb,
+    CbcEncrypt,
+    CfbEncrypt,
+    CfbDecrypt,
+    Ofb,
+    Ctr,
+}
+
+impl Step {
+    /// `None` if blocks are decrypted.
+    const fn of(mode: Mode, direction: Direction) -> Option<Self> {
+        match (mode, direction) {
+            (Mode::Ecb, Direction::Encrypt) => Some(Self::Ecb),
+            (Mode::Cbc, Direction::Encrypt) => Some(Self::CbcEncrypt),
+            (Mode::Cfb, Direction::Encrypt) => Some(Self::CfbEncrypt),
+            (Mode::Cfb, Direction::Decrypt) => Some(Self::CfbDecrypt),
+            (Mode::Ofb, _) => Some(Self::Ofb),
+            (Mode::Ctr, _) => Some(Self::Ctr),
+            (Mode::Ecb | Mode::Cbc | Mode::Cmac, _) => None,
         }
-        Ok(())
-    })
-}
+    }
 
-/// SP 800-38A, 6.2. The next IV is the last ciphertext block.
-fn cbc(cipher: &impl BlockCipher, direction: Direction, iv: &mut Block, data: &mut [u8]) -> Result<(), Error> {
-    data.chunks_exact_mut(BLOCK).try_for_each(|chunk| {
-        let block: &mut Block = chunk.try_into().map_err(|_| Error::Length)?;
-        if direction == Direction::Encrypt {
-            xor(block, iv);
-            cipher.encrypt_block(block);
-            *iv = *block;
-        } else {
-            let ciphertext = *block;
-            cipher.decrypt_block(block);
-            xor(block, iv);
-            *iv = ciphertext;
+    /// What is encrypted.
+    #[inline(always)]
+    const fn input(self, iv: u128, data: u128) -> u128 {
+        match self {
+            Self::Ecb => data,
+            Self::CbcEncrypt => iv ^ data,
+            Self::CfbEncrypt | Self::CfbDecrypt | Self::Ofb | Self::Ctr => iv,
         }
-        Ok(())
-    })
+    }
+
+    /// What comes out, and the next IV.
+    #[inline(always)]
+    const fn output(self, iv: u128, data: u128, encrypted: u128) -> (u128, u128) {
+        match self {
+            Self::Ecb => (encrypted, iv),
+            Self::CbcEncrypt => (encrypted, encrypted),
+            Self::CfbEncrypt => (data ^ encrypted, data ^ encrypted),
+            Self::CfbDecrypt => (data ^ encrypted, data),
+            Self::Ofb => (data ^ encrypted, encrypted),
+            Self::Ctr => (data ^ encrypted, u128::from_be(iv).wrapping_add(1).to_be()),
+        }
+    }
 }
 
-/// SP 800-38A, 6.3, segments of a block. The next IV is the last ciphertext block; a short one is filled with zeros, as in the TCG
-/// reference code.
-fn cfb(cipher: &impl BlockCipher, direction: Direction, iv: &mut Block, data: &mut [u8]) -> Result<(), Error> {
-    let mut mask = Zeroizing::new([0; BLOCK]);
-    let (blocks, rest) = data.as_chunks_mut();
-    for block in blocks {
-        *mask = *iv;
-        cipher.encrypt_block(&mut mask);
-        let out = (u128::from_ne_bytes(*block) ^ u128::from_ne_bytes(*mask)).to_ne_bytes();
-        *iv = if direction == Direction::Encrypt { out } else { *block };
-        *block = out;
-    }
-    if rest.is_empty() {
-        return Ok(());
-    }
-    *mask = *iv;
-    cipher.encrypt_block(&mut mask);
-    *iv = [0; BLOCK];
-    for ((byte, mask), next) in rest.iter_mut().zip(mask.iter()).zip(iv) {
-        let out = *byte ^ mask;
-        *next = if direction == Direction::Encrypt { out } else { *byte };
-        *byte = out;
-    }
-    Ok(())
+/// A mode over blocks that are encrypted, in place.
+struct Encryption<'a> {
+    step: Step,
+    iv: &'a mut Block,
+    blocks: &'a mut [Block],
 }
 
-/// SP 800-38A, 6.4. The next IV is the last keystream block.
-fn ofb(cipher: &impl BlockCipher, iv: &mut Block, data: &mut [u8]) -> Result<(), Error> {
-    for chunk in data.chunks_mut(BLOCK) {
-        cipher.encrypt_block(iv);
-        xor(chunk, iv);
-    }
-    Ok(())
+impl BlockSizeUser for Encryption<'_> {
+    type BlockSize = U16;
 }
 
-/// SP 800-38A, 6.5. The next IV is the counter of the next block.
-fn ctr(cipher: &impl BlockCipher, iv: &mut Block, data: &mut [u8]) -> Result<(), Error> {
-    for chunk in data.chunks_mut(BLOCK) {
-        let mut mask = Zeroizing::new(*iv);
-        cipher.encrypt_block(&mut mask);
-        xor(chunk, &*mask);
-        *iv = u128::from_be_bytes(*iv).wrapping_add(1).to_be_bytes();
+impl BlockCipherEncClosure for Encryption<'_> {
+    // The backend's instructions are inlined only into what is inlined into its own function.
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let mut work = Zeroizing::new([0; BLOCK]);
+        let mut iv = u128::from_ne_bytes(*self.iv);
+        for block in self.blocks {
+            let data = u128::from_ne_bytes(*block);
+            *work = self.step.input(iv, data).to_ne_bytes();
+            backend.encrypt_block(<&mut Array<u8, U16>>::from(&mut *work).into());
+            let (out, next) = self.step.output(iv, data, u128::from_ne_bytes(*work));
+            (*block, iv) = (out.to_ne_bytes(), next);
+        }
+        *self.iv = iv.to_ne_bytes();
     }
-    Ok(())
 }
 
-fn xor(data: &mut [u8], mask: &[u8]) {
-    data.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+/// ECB, or CBC if `chained`, over blocks that are decrypted, in place.
+struct Decryption<'a> {
+    chained: bool,
+    iv: &'a mut Block,
+    blocks: &'a mut [Block],
+}
+
+impl BlockSizeUser for Decryption<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherDecClosure for Decryption<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherDecBackend<BlockSize = U16>>(self, backend: &B) {
+        let mut iv = u128::from_ne_bytes(*self.iv);
+        for block in self.blocks {
+            let data = u128::from_ne_bytes(*block);
+            backend.decrypt_block(<&mut Array<u8, U16>>::from(&mut *block).into());
+            if self.chained {
+                *block = (u128::from_ne_bytes(*block) ^ iv).to_ne_bytes();
+                iv = data;
+            }
+        }
+        *self.iv = iv.to_ne_bytes();
+    }
 }
 
 /// XOR obfuscation (Part 1, 11.4.7.2): `data` XOR KDFa(`hash`, `key`, "XOR", `context_u`, `context_v`). Applied twice it undoes itself.

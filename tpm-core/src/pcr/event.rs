@@ -23,9 +23,14 @@ impl Tpm {
     /// extended, and restartCount goes up. False if there was no _TPM_Hash_Start.
     pub fn hash_end(&mut self) -> bool {
         let Some(event) = self.ram.hash_sequence.take() else { return false };
-        let pcr = if self.ram.started { self.begin_drtm() } else { self.begin_hcrtm() };
+        let (started, counter) = (self.ram.started, self.reset.pcr_update_counter);
+        let pcr = if started { self.begin_drtm() } else { self.begin_hcrtm() };
         for (alg, digest) in event.finish() {
             self.extend_pcr(alg, pcr, digest.as_slice());
+        }
+        if !started {
+            // TPM2_Startup counts this PCR, as every other.
+            self.reset.pcr_update_counter = counter;
         }
         true
     }

@@ -6,7 +6,7 @@ mod stored;
 pub(crate) use stored::is_possible;
 
 use crate::bounded::{bit, from};
-use crate::crypto::hash::{self, Digest, HashAlg, Hasher};
+use crate::crypto::hash::{self, Digest, HashAlg};
 use crate::platform::Locality;
 use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Rc;
@@ -143,13 +143,6 @@ impl Pcrs {
     }
 
     /// The value, if the PCR is allocated in this bank.
-    pub(crate) fn get(&self, alg: HashAlg, pcr: u32) -> Option<&Digest> {
-        if !self.is_allocated(alg, pcr) {
-            return None;
-        }
-        self.banks.get(Self::bank(alg)?)?.get(usize::try_from(pcr).ok()?)
-    }
-
     fn get_mut(&mut self, alg: HashAlg, pcr: u32) -> Option<&mut Digest> {
         if !self.is_allocated(alg, pcr) {
             return None;
@@ -192,7 +185,13 @@ impl Pcrs {
 
     /// The values of selected PCR that are allocated, in order.
     pub(crate) fn values<'p>(&'p self, selection: &'p PcrSelection) -> impl Iterator<Item = &'p Digest> {
-        selection.0.iter().flat_map(|bank| bank.iter().filter_map(|pcr| self.get(bank.hash, pcr)))
+        selection.0.iter().flat_map(|bank| {
+            let found = Self::bank(bank.hash).and_then(|b| Some((self.banks.get(b)?, self.allocated.get(b)?)));
+            found.into_iter().flat_map(|(values, allocated)| {
+                let selected = BankSelection { select: bank.select & allocated, ..*bank };
+                selected.iter().filter_map(|pcr| values.get(usize::try_from(pcr).ok()?))
+            })
+        })
     }
 
     /// The banks with allocated PCR.
@@ -209,9 +208,8 @@ impl Pcrs {
     /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in order.
     pub(crate) fn digest(&self, alg: HashAlg, selection: &PcrSelection) -> (PcrSelection, Digest) {
         let allocated = self.allocated_of(selection);
-        let mut hasher = Hasher::new(alg);
-        self.values(&allocated).for_each(|value| hasher.update(value.as_slice()));
-        (allocated, hasher.finish())
+        let digest = hash::digest_of(alg, self.values(&allocated).map(Digest::as_slice));
+        (allocated, digest)
     }
 }
 

@@ -101,9 +101,22 @@ ids! {
 impl AlgId {
     /// The identifier, if the profile has the algorithm.
     pub(crate) fn on(self) -> Option<u16> {
-        PROFILE.has(self.0).then_some(self.0)
+        let has = if self.0 < 64 { LOW >> self.0 & 1 == 1 } else { PROFILE.has(self.0) };
+        has.then_some(self.0)
     }
 }
+
+/// The algorithms of the profile that have an identifier below 64, a bit each: hashes are looked for in every selection of PCR.
+const LOW: u64 = {
+    let (mut low, mut rest) = (0, PROFILE.algorithms);
+    while let [id, behind @ ..] = rest {
+        if *id < 64 {
+            low |= 1 << *id;
+        }
+        rest = behind;
+    }
+    low
+};
 
 impl Unmarshal<'_> for AlgId {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
@@ -307,6 +320,18 @@ impl Marshal for SymDef {
                 hash.marshal(w);
             }
             Self::Block(b) => b.marshal(w),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AlgId, PROFILE};
+
+    #[test]
+    fn an_algorithm_is_on_if_the_profile_has_it() {
+        for id in 0..=u16::MAX {
+            assert_eq!(AlgId(id).on(), PROFILE.has(id).then_some(id), "{id:#x}");
         }
     }
 }

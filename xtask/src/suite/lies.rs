@@ -1,10 +1,10 @@
 //! The shipped firmware under a host that lies: it goes on where the protocol lets it, and otherwise ends with a reason, before the guest runs.
 //! Never does it take a wrong answer, reuse an IV (the machine stops for that by name) or panic.
 
-use super::{Totals, case};
+use super::{Totals, case, exceptions};
 use crate::evidence;
 use crate::qemu::{End, Qemu, Source};
-use crate::relay::{AttestCall, Relay, result_name};
+use crate::relay::{AttestCall, Relay, SvsmRegisters, result_name};
 use crate::run::{self, Built};
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
@@ -17,6 +17,10 @@ enum Then {
     Works,
     /// Asks for termination with this code (kernel/src/fatal.rs).
     Ends(u8),
+    /// The same, with this on the console.
+    Says(u8, &'static str),
+    /// Starts the guest, and never gives it the page that was swapped again.
+    Poisons,
     /// The machine stops it: the lie cannot be seen from inside.
     Stopped(&'static str),
 }
@@ -72,6 +76,13 @@ const LIES: &[(&str, Then)] = &[
     // What is not done at once is done at the first access, as KVM does it; in a machine that does not, the lie shows.
     ("psc-refused", Then::Works),
     ("psc-refused\naccess=stop", Then::Stopped("c-bit")),
+    // The CPUID page: what repeats is taken, what contradicts itself is not (9), and no source of entropy stands for two (10).
+    ("cpuid-repeats:3", Then::Works),
+    ("cpuid-contradicts:1", Then::Says(9, "Contradiction { leaf: 1, subleaf: 0 }")),
+    ("no-rdseed", Then::Says(10, "the CPUID page hides RDSEED")),
+    ("no-rdrand", Then::Says(10, "the CPUID page hides RDRAND")),
+    // The payload has given up one page itself, for its GHCB.
+    ("swap-before-rescind:2", Then::Poisons),
 ];
 
 /// Other hosts, by lines of the machine's configuration.
@@ -94,6 +105,7 @@ pub fn run(built: &Built) -> Result<Totals> {
     for (host, then) in HOSTS {
         totals += case(host, boot(built, host, *then));
     }
+    totals += exceptions::short(built);
     Ok(totals)
 }
 
@@ -102,14 +114,29 @@ fn boot(built: &Built, config: &str, then: Then) -> Result<()> {
     let mut qemu = run::start(built, &format!("ram=32\n{config}"))?;
     match then {
         Then::Works => works(&mut qemu, built),
-        Then::Ends(code) => ends(&mut qemu, End::Terminated, &format!("machine: TERMINATED set={SET} code={code} ")),
-        Then::Stopped(rule) => ends(&mut qemu, End::RuleBroken, &format!("machine: STOP rule={rule} ")),
+        Then::Ends(code) => {
+            ends(&mut qemu, End::Terminated, &format!("machine: TERMINATED set={SET} code={code} "), "")
+        }
+        Then::Says(code, reason) => {
+            ends(&mut qemu, End::Terminated, &format!("machine: TERMINATED set={SET} code={code} "), reason)
+        }
+        Then::Poisons => poisons(&mut qemu, built),
+        Then::Stopped(rule) => ends(&mut qemu, End::RuleBroken, &format!("machine: STOP rule={rule} "), ""),
     }
 }
 
 fn works(qemu: &mut Qemu, built: &Built) -> Result<()> {
     run::wait_for_guest(qemu, &built.image, false)?;
+    answers(qemu)
+}
+
+/// TPM and attestation work.
+pub(super) fn answers(qemu: &mut Qemu) -> Result<()> {
     let mut relay = qemu.relay()?;
+    answer(&mut relay)
+}
+
+fn answer(relay: &mut dyn Relay) -> Result<()> {
     let nonce = [7; 64];
     let attested = relay.attest(AttestCall::Single(evidence::VTPM_GUID), 0, &nonce)?;
     ensure!(attested.rax == 0, "SVSM_ATTEST_SINGLE_SERVICE: {}", result_name(attested.rax));
@@ -121,7 +148,35 @@ fn works(qemu: &mut Qemu, built: &Built) -> Result<()> {
     Ok(())
 }
 
-fn ends(qemu: &mut Qemu, end: End, line: &str) -> Result<()> {
+/// Gives up and asks back two pages of the guest's, of which the host swaps the first.
+fn poisons(qemu: &mut Qemu, built: &Built) -> Result<()> {
+    const LIST: u64 = 0x180_0000;
+    const SWAPPED: u64 = LIST + 0x1000;
+    const OTHER: u64 = LIST + 0x2000;
+    const VALIDATE: u64 = 4;
+    const INVALID_ADDRESS: u64 = 0x8000_0003;
+    const UNCHANGED: u64 = 0x8000_1010;
+    run::wait_for_guest(qemu, &built.image, false)?;
+    let mut relay = qemu.relay()?;
+    let mut pvalidate = |entry: u64| -> Result<u64> {
+        relay.write(LIST, &[1_u64.to_le_bytes(), entry.to_le_bytes()].concat())?;
+        let (after, _) = relay.svsm(SvsmRegisters { rax: 1, rcx: LIST, ..SvsmRegisters::default() })?;
+        Ok(after.rax)
+    };
+    for (what, entry, expected) in [
+        ("giving up the page that the host swaps", SWAPPED, UNCHANGED),
+        ("asking for it back", SWAPPED | VALIDATE, INVALID_ADDRESS),
+        ("giving it up again", SWAPPED, INVALID_ADDRESS),
+        ("giving up another", OTHER, 0),
+        ("asking for that back", OTHER | VALIDATE, 0),
+    ] {
+        let rax = pvalidate(entry)?;
+        ensure!(rax == expected, "{what}: {}, expected {}", result_name(rax), result_name(expected));
+    }
+    answer(&mut relay)
+}
+
+fn ends(qemu: &mut Qemu, end: End, line: &str, reason: &str) -> Result<()> {
     let mut said = String::new();
     // Until the machine has ended, or is silent.
     while let Some(event) = qemu.next_event(Duration::from_secs(60)) {
@@ -132,8 +187,8 @@ fn ends(qemu: &mut Qemu, end: End, line: &str) -> Result<()> {
     }
     let got = qemu.wait(Duration::from_secs(5)).with_context(|| said.clone())?;
     ensure!(
-        got == end && said.contains(line),
-        "the machine ended with {got:?}, expected {end:?} and `{line}`:\n{said}"
+        got == end && said.contains(line) && said.contains(reason),
+        "the machine ended with {got:?}, expected {end:?}, `{line}` and `{reason}`:\n{said}"
     );
     Ok(())
 }

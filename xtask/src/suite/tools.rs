@@ -2,11 +2,12 @@
 
 use super::{Totals, case};
 use crate::debian;
-use crate::qemu::Folder;
+use crate::qemu::{Folder, Qemu};
 use crate::run::{self, Built};
 use crate::server::{self, Firmware, Ports, Stop};
 use anyhow::{Context, Result, anyhow, ensure};
 use core::net::Ipv4Addr;
+use core::time::Duration;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -183,10 +184,21 @@ pub fn run(built: &Built) -> Result<Totals> {
             "commands that the mailbox cannot hold, or that lie about their size, are refused",
             refused_sizes(port),
         );
+        totals += case("without a client nothing uses a processor", idle(&qemu));
         stop.set();
         server.join().map_err(|_| anyhow!("the server has panicked"))??;
         Ok(totals)
     })
+}
+
+/// The payload waits for its serial port's interrupt, the machine for the payload's.
+fn idle(qemu: &Qemu) -> Result<()> {
+    const WATCHED: Duration = Duration::from_secs(2);
+    let before = qemu.cpu_time()?;
+    thread::sleep(WATCHED);
+    let used = qemu.cpu_time()?.saturating_sub(before);
+    ensure!(used < WATCHED / 10, "QEMU has used {used:?} of a processor in {WATCHED:?}");
+    Ok(())
 }
 
 /// A Hash-ML-DSA-87 key needs most of the firmware's stack, and its signature does not fit into the mailbox: TPM_RC_COMMAND_SIZE, and the TPM goes on.

@@ -2,7 +2,7 @@
 //! the firmware reaches for it. A page that is gone is a refusal, never the end. It stays gone: to the firmware it is ours, so each attempt takes
 //! pages of RAM that nobody has used.
 
-use super::code::{FAIL_UNCHANGED, INVALID_ADDRESS, INVALID_PARAMETER};
+use super::code::{FAIL_UNCHANGED, INVALID_ADDRESS, INVALID_PARAMETER, UNSUPPORTED_CALL};
 use super::{NOT_TAKEN, Report, result};
 use crate::attest::{self, field};
 use crate::entry::{self, VMM_COMMUNICATION};
@@ -161,9 +161,8 @@ fn validated<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
     }
 }
 
-/// Whatever its reason, it is a refusal.
+/// Refused without a look at either page.
 fn create_vcpu<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
-    const REFUSED: u64 = 1;
     let instructions = (0..4).map(|after| Loss::At(Moment::Instruction(after)));
     for loss in READ_OR_WRITE.into_iter().chain(instructions) {
         for (which, offset) in [("VMSA", 0x1000), ("calling area", 0x2000)] {
@@ -171,9 +170,8 @@ fn create_vcpu<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
             lose(page + offset, loss);
             let registers =
                 Registers { rax: protocol::CORE << 32 | 2, rcx: page + 0x1000, rdx: page + 0x2000, r8: 1, r9: 0 };
-            let got = result(registers);
-            let refused = (0x8000_0001..0x8000_2000).contains(&got);
-            report.attempt(format_args!("CREATE_VCPU with its {which} {loss}"), REFUSED, u64::from(refused));
+            let name = format_args!("CREATE_VCPU with its {which} {loss}");
+            report.attempt(name, UNSUPPORTED_CALL, result(registers));
         }
     }
 }

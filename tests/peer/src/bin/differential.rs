@@ -3,12 +3,18 @@
 use anyhow::Result;
 use clap::Parser;
 use core::time::Duration;
-use peer::differential::{Limits, Report, Worker};
+use peer::differential::{Beside, Limits, Report, Worker};
 use std::process::ExitCode;
 
-/// Sequences of commands to our TPM and to Debian's libtpms, whose answers are compared.
+/// Sequences of commands to our TPM and to another, whose answers are compared.
 #[derive(Debug, Parser)]
 struct Options {
+    /// The other TPM: `libtpms`, Debian's, or `tcp:HOST:PORT`, a simulator that speaks mssim; each further worker has
+    /// one two ports further on.
+    ///
+    /// Each must run in a loop that starts it anew, manufactured, whenever it ends: every sequence stops it first.
+    #[arg(long, value_name = "PEER", default_value = "libtpms")]
+    peer: Beside,
     /// Seconds.
     #[arg(long, value_name = "N", default_value_t = 60)]
     time: u64,
@@ -42,14 +48,14 @@ fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let workers = options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let report = if options.worker {
-        let mut worker = Worker::new()?;
+        let mut worker = Worker::new(&options.peer)?;
         if options.loud {
             worker.loud();
         }
         worker.serve(options.seed, workers, options.length);
         return Ok(ExitCode::SUCCESS);
     } else if options.shrink {
-        let mut worker = Worker::new()?;
+        let mut worker = Worker::new(&options.peer)?;
         worker.shrink(options.seed, options.length);
         worker.report()
     } else {
@@ -60,7 +66,7 @@ fn main() -> Result<ExitCode> {
             workers,
             kinds: options.kinds,
         };
-        Report::of(options.seed, &limits)?
+        Report::of(options.seed, &limits, &options.peer)?
     };
     report.print();
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

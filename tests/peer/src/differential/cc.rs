@@ -118,7 +118,17 @@ codes! {
     CREATE_LOADED = 0x191, "CreateLoaded";
     POLICY_AUTHORIZE_NV = 0x192, "PolicyAuthorizeNV";
     ENCRYPT_DECRYPT_2 = 0x193, "EncryptDecrypt2";
+    POLICY_AC_SEND_SELECT = 0x196, "Policy_AC_SendSelect";
     CERTIFY_X509 = 0x197, "CertifyX509";
+    ACT_SET_TIMEOUT = 0x198, "ACT_SetTimeout";
+    ECC_ENCRYPT = 0x199, "ECC_Encrypt";
+    ECC_DECRYPT = 0x19a, "ECC_Decrypt";
+    POLICY_CAPABILITY = 0x19b, "PolicyCapability";
+    POLICY_PARAMETERS = 0x19c, "PolicyParameters";
+    NV_DEFINE_SPACE_2 = 0x19d, "NV_DefineSpace2";
+    NV_READ_PUBLIC_2 = 0x19e, "NV_ReadPublic2";
+    READ_ONLY_CONTROL = 0x1a0, "ReadOnlyControl";
+    POLICY_TRANSPORT_SPDM = 0x1a1, "PolicyTransportSPDM";
 }
 
 /// The name of a command code.
@@ -198,6 +208,13 @@ pub(crate) const fn encrypts_command(code: u32) -> bool {
             | PCR_SET_AUTH_VALUE
             | COMMIT
             | CERTIFY_X509
+            | ECC_ENCRYPT
+            | ECC_DECRYPT
+            | POLICY_CAPABILITY
+            | POLICY_PARAMETERS
+            | POLICY_TRANSPORT_SPDM
+            | POLICY_AC_SEND_SELECT
+            | NV_DEFINE_SPACE_2
     )
 }
 
@@ -243,5 +260,8 @@ pub(crate) const fn encrypts_response(code: u32) -> bool {
             | CERTIFY_X509
             | GET_SESSION_AUDIT_DIGEST
             | GET_COMMAND_AUDIT_DIGEST
+            | ECC_ENCRYPT
+            | ECC_DECRYPT
+            | NV_READ_PUBLIC_2
     )
 }

@@ -1,4 +1,5 @@
-//! Differential fuzzing: sequences of commands to our TPM and to libtpms, whose answers are compared.
+//! Differential fuzzing: sequences of commands to our TPM and to another, whose answers are compared: libtpms, or a
+//! simulator that the user runs.
 //!
 //! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at the time ([`world`]); each step has its
 //! own stream of random numbers, so that a step can be left out and the others remain. A command is built once for each side, since handles, nonces,
@@ -17,8 +18,9 @@ mod send;
 mod wire;
 mod world;
 
-use crate::{Libtpms, Quoin};
+use crate::{Libtpms, Mssim, Peer, Quoin};
 use anyhow::{Context, Result, ensure};
+use core::str::FromStr;
 use core::time::Duration;
 use send::Tally;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +45,57 @@ pub struct Limits {
     pub kinds: usize,
 }
 
-/// Both TPMs in this process.
+/// The TPM beside ours.
+#[derive(Clone, Debug)]
+pub enum Beside {
+    /// Debian's libtpms
+    Libtpms,
+    /// simulators that speak mssim: a host, and the first one's command port; each worker has its own, two ports
+    /// further on
+    Tcp(String, u16),
+}
+
+impl FromStr for Beside {
+    type Err = String;
+
+    fn from_str(from: &str) -> Result<Self, String> {
+        if from == "libtpms" {
+            return Ok(Self::Libtpms);
+        }
+        let place = from.strip_prefix("tcp:").and_then(|place| place.rsplit_once(':'));
+        let known = place.and_then(|(host, port)| Some(Self::Tcp(host.to_owned(), port.parse().ok()?)));
+        known.ok_or_else(|| "neither `libtpms` nor `tcp:HOST:PORT`".to_owned())
+    }
+}
+
+impl core::fmt::Display for Beside {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Libtpms => f.write_str("libtpms"),
+            Self::Tcp(host, port) => write!(f, "tcp:{host}:{port}"),
+        }
+    }
+}
+
+impl Beside {
+    /// The one for the n-th worker.
+    #[must_use]
+    pub fn of_worker(&self, n: usize) -> Self {
+        match self {
+            Self::Libtpms => Self::Libtpms,
+            Self::Tcp(host, port) => Self::Tcp(host.clone(), port + 2 * u16::try_from(n).expect("few workers")),
+        }
+    }
+
+    fn start(&self) -> Result<Box<dyn Peer>> {
+        Ok(match self {
+            Self::Libtpms => Box::new(Libtpms::new()?),
+            Self::Tcp(host, port) => Box::new(Mssim::new(host.clone(), *port)),
+        })
+    }
+}
+
+/// Both TPMs of one process.
 pub struct Worker {
     world: World,
 }
@@ -52,9 +104,9 @@ impl Worker {
     /// Both TPMs.
     ///
     /// # Errors
-    /// Without libtpms.
-    pub fn new() -> Result<Self> {
-        let mut world = World::new([Box::new(Quoin::new(true)), Box::new(Libtpms::new()?)]);
+    /// Without libtpms, if that is the other one.
+    pub fn new(beside: &Beside) -> Result<Self> {
+        let mut world = World::new([Box::new(Quoin::new(true)), beside.start()?]);
         world.learn_commands();
         Ok(Self { world })
     }
@@ -150,23 +202,26 @@ impl Report {
     ///
     /// # Errors
     /// If a worker does not start, or does not say what it should.
-    pub fn of(seed: u64, limits: &Limits) -> Result<Self> {
+    pub fn of(seed: u64, limits: &Limits, beside: &Beside) -> Result<Self> {
         let report = Self { tally: Tally::default(), begin: Instant::now(), ended: BTreeMap::new() };
         let report = Mutex::new(report);
         std::thread::scope(|scope| {
-            let (report, first) = (&report, seed..seed + limits.workers as u64);
-            let threads: Vec<_> = first.map(|seed| scope.spawn(move || Self::collect(report, seed, limits))).collect();
+            let start = |n| {
+                let (report, seed, beside) = (&report, seed + n as u64, beside.of_worker(n));
+                scope.spawn(move || Self::collect(report, seed, limits, &beside))
+            };
+            let threads: Vec<_> = (0..limits.workers).map(start).collect();
             threads.into_iter().try_for_each(|thread| thread.join().expect("a thread that does not panic"))
         })?;
         Ok(report.into_inner().expect("no thread panicked"))
     }
 
     /// Workers one after the other, for every so manieth sequence.
-    fn collect(report: &Mutex<Self>, mut seed: u64, limits: &Limits) -> Result<()> {
+    fn collect(report: &Mutex<Self>, mut seed: u64, limits: &Limits, beside: &Beside) -> Result<()> {
         let locked = || report.lock().expect("no thread panicked");
         let mut said = Instant::now();
         while !locked().is_over(limits) {
-            let mut worker = worker(seed, limits, false)?;
+            let mut worker = worker(seed, limits, beside, false)?;
             let lines = BufReader::new(worker.stdout.take().context("no pipe")?).lines();
             for line in lines {
                 let tally = serde_json::from_str(&line?)?;
@@ -185,7 +240,7 @@ impl Report {
             let status = worker.wait()?;
             if !locked().is_over(limits) {
                 ensure!(status.code().is_none(), "the worker of seed {seed} ended: {status}");
-                let command = ended_at(seed, limits)?;
+                let command = ended_at(seed, limits, beside)?;
                 let name = command.split(' ').nth(2).unwrap_or("?").to_owned();
                 locked().ended.entry(name).or_insert((0, command)).0 += 1;
                 seed += limits.workers as u64;
@@ -243,7 +298,7 @@ impl Report {
             println!("  {n:>9} {command}: {first}");
         }
         println!("answers compared octet by octet: {}", tally.compared);
-        println!("time in ours and in libtpms: {:.0?}", tally.time);
+        println!("time in ours and in theirs: {:.0?}", tally.time);
         println!("unexplained:");
         let mut all: Vec<_> = tally.unexplained.iter().collect();
         all.sort_by_key(|(_, (n, _))| core::cmp::Reverse(*n));
@@ -255,8 +310,8 @@ impl Report {
 }
 
 /// The sequence of this seed ended the process: at which command?
-fn ended_at(seed: u64, limits: &Limits) -> Result<String> {
-    let mut again = worker(seed, limits, true)?;
+fn ended_at(seed: u64, limits: &Limits, beside: &Beside) -> Result<String> {
+    let mut again = worker(seed, limits, beside, true)?;
     let mut last = String::new();
     let mut errors = BufReader::new(again.stderr.take().context("no pipe")?).lines();
     for line in errors.by_ref() {
@@ -276,10 +331,10 @@ fn ended_at(seed: u64, limits: &Limits) -> Result<String> {
 }
 
 /// This program as a worker.
-fn worker(seed: u64, limits: &Limits, loud: bool) -> Result<Child> {
+fn worker(seed: u64, limits: &Limits, beside: &Beside, loud: bool) -> Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--worker", "--seed", &seed.to_string(), "--length", &limits.length.to_string()]);
-    command.args(["--workers", &limits.workers.to_string()]);
+    command.args(["--workers", &limits.workers.to_string(), "--peer", &beside.to_string()]);
     command.stdin(Stdio::null());
     if loud {
         command.arg("--loud").stdout(Stdio::null()).stderr(Stdio::piped());

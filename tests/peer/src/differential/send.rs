@@ -3,7 +3,7 @@
 use super::alg::Sym;
 use super::cc;
 use super::damage::Damage;
-use super::explained;
+use super::explained::{self, Maker};
 use super::wire::{Bytes, Reply, Two};
 use super::world::{Entity, Session, World, rh};
 use core::fmt::Write;
@@ -240,8 +240,10 @@ fn secret_end(command: &Command, params_at: usize) -> usize {
 
 /// TPM_RC_RETRY: libtpms wants the same command again.
 const RETRY: u32 = 0x922;
-/// TPM_RC_FAILURE: what libtpms' failure mode says.
+/// TPM_RC_FAILURE: what the other one's failure mode says.
 const FAILURE: u32 = 0x101;
+/// TPM_RC_SVN_LIMITED: the reference asks for the hierarchy's proof after it has completed a sequence.
+const SVN_LIMITED: u32 = 0x0a9;
 
 impl World {
     /// Sends a command to both. The answers, if both say success.
@@ -329,7 +331,10 @@ impl World {
         }
         let done = sent_code(&self.tally.trail.last().expect("the command").request[0]);
         self.unsure |= damage.is_some()
-            && matches!(done, cc::NV_DEFINE_SPACE | cc::NV_UNDEFINE_SPACE | cc::NV_UNDEFINE_SPACE_SPECIAL);
+            && matches!(
+                done,
+                cc::NV_DEFINE_SPACE | cc::NV_DEFINE_SPACE_2 | cc::NV_UNDEFINE_SPACE | cc::NV_UNDEFINE_SPACE_SPECIAL
+            );
         self.unsure |= damage.is_some() && matches!(done, cc::NV_WRITE | cc::NV_EXTEND) && !command.params.is_common();
         if matches!(damage, Some(Damage::Handle(..))) {
             self.sessions.iter_mut().for_each(|session| session.common = false);
@@ -378,11 +383,12 @@ impl World {
     /// The response codes are not the same.
     fn disagreement(&mut self, rc: Two<u32>) {
         let case = self.tally.trail.last().cloned().expect("the command");
-        let why = explained::explain(&case, &self.tally.trail, &self.commands).or_else(|| self.explain_by_slots(&case));
+        let why = explained::explain(self.maker, &case, &self.tally.trail, &self.commands)
+            .or_else(|| self.explain_by_slots(&case));
         if let Some(why) = why {
             *self.tally.explained.entry(why.into()).or_default() += 1;
             // A failed authorization may count on one side only, and failure mode is for all that follows.
-            if rc.contains(&0) || rc[1] == FAILURE || rc.iter().any(|rc| rc & 0xbf == 0x8e) {
+            if rc.contains(&0) || rc[1] == FAILURE || rc[1] == SVN_LIMITED || rc.iter().any(|rc| rc & 0xbf == 0x8e) {
                 self.tally.resynchronised += 1;
                 self.stop = true;
             }
@@ -435,7 +441,7 @@ impl World {
         })
     }
 
-    /// Asks both for the commands that they have.
+    /// Asks both for the commands that they have, and the other one whose it is.
     pub(crate) fn learn_commands(&mut self) {
         self.commands.0 = [0, 1].map(|side| {
             let tpm = &mut self.tpms[side];
@@ -448,6 +454,10 @@ impl World {
             let attributes = list.map(|four| u32::from_be_bytes(four.try_into().expect("four")));
             attributes.map(|attributes| (attributes & 0x2000_ffff, attributes)).collect()
         });
+        let ask = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 1, 5, 0, 0, 0, 1];
+        let mut response = Vec::new();
+        self.tpms[1].execute(&ask, 0, &mut response);
+        self.maker = response.get(23..27).and_then(|four| four.try_into().ok()).map_or_else(Maker::default, Maker::of);
     }
 
     /// Something of the last command's answers was compared.
@@ -550,7 +560,11 @@ impl World {
             }
         }
         if command.equal
-            && !(damaged && matches!(command.code, cc::GET_CAPABILITY | cc::NV_READ_PUBLIC | cc::POLICY_GET_DIGEST))
+            && !(damaged
+                && matches!(
+                    command.code,
+                    cc::GET_CAPABILITY | cc::NV_READ_PUBLIC | cc::NV_READ_PUBLIC_2 | cc::POLICY_GET_DIGEST
+                ))
         {
             self.count_compared(command.code);
             if plain[0] != plain[1] && !explained::is_same(command.code, &plain) {
@@ -558,7 +572,7 @@ impl World {
                 let values = format!("\n      ours   {}\n      theirs {}", hex(&plain[0]), hex(&plain[1]));
                 if !self.is_as_known(command) {
                     self.lost = true;
-                } else if let Some(why) = explained::explain_answer(command, &plain, &self.tally.trail) {
+                } else if let Some(why) = explained::explain_answer(self.maker, command, &plain, &self.tally.trail) {
                     *self.tally.explained.entry(why.into()).or_default() += 1;
                     // Other policyDigests make other policies.
                     self.stop |= command.code == cc::POLICY_GET_DIGEST;
@@ -581,7 +595,11 @@ impl World {
         let persistent = used.iter().filter(|h| **h >> 24 == 0x81).count();
         // libtpms needs a slot for what TPM2_Create and TPM2_Import make, too.
         let makes = cc::loads(command.code) || cc::makes(command.code);
-        let needed = persistent + usize::from(makes);
+        self.make_slots(persistent + usize::from(makes), &used);
+    }
+
+    /// Flushes objects other than the used ones until so many of three slots are free.
+    pub(crate) fn make_slots(&mut self, needed: usize, used: &[u32]) {
         while self.objects.iter().filter(|o| !o.is_persistent()).count() + needed > 3 {
             let free: Vec<Two<u32>> = self
                 .objects

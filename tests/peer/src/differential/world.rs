@@ -1,6 +1,7 @@
 //! What the caller knows of both TPMs: every value that they made up themselves is kept once for each.
 
 use super::alg::{Alg, Sym};
+use super::explained::Maker;
 use super::policy::Step;
 use super::send::{Commands, Tally};
 use super::wire::{Two, both};
@@ -181,6 +182,8 @@ pub(crate) struct World {
     pub(crate) rng: fastrand::Rng,
     pub(crate) tally: Tally,
     pub(crate) commands: Commands,
+    /// whose the other TPM is
+    pub(crate) maker: Maker,
     /// the sequence is over
     pub(crate) stop: bool,
     /// what is loaded may be other than what is known
@@ -227,6 +230,7 @@ impl World {
             rng: fastrand::Rng::with_seed(0),
             tally: Tally::default(),
             commands: Commands::default(),
+            maker: Maker::default(),
             stop: false,
             lost: false,
             few_tries: false,

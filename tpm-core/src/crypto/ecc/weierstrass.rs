@@ -9,24 +9,42 @@ use p256::elliptic_curve::point::AffineCoordinates as _;
 use p256::elliptic_curve::{AffinePoint, CurveArithmetic, FieldBytes, ProjectivePoint, Scalar};
 use zeroize::Zeroizing;
 
-use super::{Curve, Error, Number, Point, Scalar as SecretScalar, Signature};
+use super::{Curve, Error, Number, Point, Scalar as SecretScalar, Signature, fixed};
 use crate::crypto::pad_left;
 
 /// A curve of the table.
 pub(super) trait Row: CurveArithmetic {
     /// Its name there.
     const CURVE: Curve;
+
+    /// d · G, for a d that is not zero.
+    fn base_multiply(d: &Scalar<Self>) -> Result<Point, Error>;
 }
 
-macro_rules! rows { ($($curve:ty = $name:ident),*) => { $(impl Row for $curve { const CURVE: Curve = Curve::$name; })* } }
+macro_rules! rows {
+    ($($curve:ty = $name:ident, $base:expr;)*) => { $(
+        impl Row for $curve {
+            const CURVE: Curve = Curve::$name;
+
+            fn base_multiply(d: &Scalar<Self>) -> Result<Point, Error> {
+                $base(d)
+            }
+        }
+    )* }
+}
 rows!(
-    p192::NistP192 = NistP192,
-    p224::NistP224 = NistP224,
-    p256::NistP256 = NistP256,
-    p384::NistP384 = NistP384,
-    p521::NistP521 = NistP521,
-    sm2::Sm2 = Sm2P256
+    p192::NistP192 = NistP192, any_multiply::<Self>;
+    p224::NistP224 = NistP224, any_multiply::<Self>;
+    p256::NistP256 = NistP256, |d: &Scalar<Self>| fixed::p256(&Zeroizing::new(d.to_repr()));
+    p384::NistP384 = NistP384, |d: &Scalar<Self>| fixed::p384(&Zeroizing::new(d.to_repr()));
+    p521::NistP521 = NistP521, any_multiply::<Self>;
+    sm2::Sm2 = Sm2P256, any_multiply::<Self>;
 );
+
+/// d · G without a table.
+fn any_multiply<C: Row>(d: &Scalar<C>) -> Result<Point, Error> {
+    Weierstrass::<C>::point(&ProjectivePoint::<C>::mul_by_generator(d).to_affine())
+}
 
 /// The operations of a curve, for dispatch at run time. Private numbers are big-endian.
 pub(super) trait Ops {
@@ -104,7 +122,7 @@ impl<C: Row> Ops for Weierstrass<C> {
 
     fn base_multiply(&self, d: &[u8]) -> Result<Point, Error> {
         let d = Self::scalar(d)?;
-        Self::point(&ProjectivePoint::<C>::mul_by_generator(&d).to_affine())
+        C::base_multiply(&d)
     }
 
     fn multiply(&self, d: &[u8], point: &Point) -> Result<Point, Error> {
@@ -116,7 +134,7 @@ impl<C: Row> Ops for Weierstrass<C> {
     fn ecdsa_sign(&self, d: &[u8], nonce: &[u8], digest: &[u8]) -> Result<Option<Signature>, Error> {
         let (d, nonce) = (Self::scalar(d)?, Self::scalar(nonce)?);
         let inverse = Zeroizing::new(invert::<C>(&nonce)?);
-        let r = Scalar::<C>::reduce(&ProjectivePoint::<C>::mul_by_generator(&nonce).to_affine().x());
+        let r = Scalar::<C>::reduce(&field_bytes::<C>(C::base_multiply(&nonce)?.x.as_slice())?);
         let s = *inverse * (Self::message(digest)? + r * *d);
         if bool::from(r.is_zero() | s.is_zero()) {
             return Ok(None);

@@ -121,7 +121,12 @@ impl RsaPublic {
 
     /// value = value^e mod n
     fn power(&self, value: &mut [u64]) {
-        Monty::<MAX_BLOCKS>::new(self.n()).power_public(value, self.e);
+        // What is made, moved and wiped is half as much for a modulus that has as many blocks as the longest prime.
+        if self.limbs <= MAX_PRIME_LIMBS {
+            Monty::<MAX_PRIME_BLOCKS>::new(self.n()).power_public(value, self.e);
+        } else {
+            Monty::<MAX_BLOCKS>::new(self.n()).power_public(value, self.e);
+        }
     }
 }
 

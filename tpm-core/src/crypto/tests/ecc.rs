@@ -1,7 +1,13 @@
 //! RFC 6979, A.2.3 to A.2.7 ("sample"), and an ECDH agreement; the numbers were made by OpenSSL (P-256, P-384) and by a Python program with affine
 //! arithmetic (the others), which give the RFC's. BN P-256 and SM2 P-256 sign the same message in the same way.
 
+use std::vec::Vec;
+
 use hex_literal::hex;
+use p256::elliptic_curve::ff::PrimeField as _;
+use p256::elliptic_curve::group::{Curve as _, Group as _};
+use p256::elliptic_curve::point::AffineCoordinates as _;
+use p256::elliptic_curve::{CurveArithmetic, FieldBytes, ProjectivePoint, Scalar};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, prop_assume, proptest};
 
 use super::{rng, std};
@@ -549,5 +555,62 @@ proptest! {
             prop_assert_eq!(shared, curve.multiply(db.as_slice(), &qa).unwrap());
             prop_assert!(Point::new(curve, shared.x().as_slice(), shared.y().as_slice()).is_ok());
         }
+    }
+}
+
+/// d · G by the curve's crate, without a table.
+fn without_a_table<C: CurveArithmetic>(d: &[u8]) -> [Vec<u8>; 2] {
+    let mut bytes = FieldBytes::<C>::default();
+    let start = bytes.len() - d.len();
+    bytes[start..].copy_from_slice(d);
+    let point = ProjectivePoint::<C>::generator() * Scalar::<C>::from_repr(bytes).unwrap();
+    let affine = point.to_affine();
+    [affine.x().to_vec(), affine.y().to_vec()]
+}
+
+fn assert_table(curve: Curve, d: &[u8]) {
+    let point = curve.public(d).unwrap();
+    let expected = match curve {
+        Curve::NistP256 => without_a_table::<p256::NistP256>(d),
+        _ => without_a_table::<p384::NistP384>(d),
+    };
+    assert_eq!([point.x().as_slice(), point.y().as_slice()], expected, "{curve:?} {d:02x?}");
+}
+
+/// Each digit alone, from 1 to 15 at every place, reads every entry of the tables, with both signs; then scalars at the ends of the range.
+#[test]
+fn tables_of_base_points_give_what_multiplication_without_one_gives() {
+    for curve in [Curve::NistP256, Curve::NistP384] {
+        let order = curve.parameters().n;
+        for place in 0..2 * order.len() {
+            for digit in (1..=8).chain([15]) {
+                let mut d = std::vec![0; order.len()];
+                d[order.len() - 1 - place / 2] = digit << (place % 2 * 4);
+                if d.as_slice() < order {
+                    assert_table(curve, &d);
+                }
+            }
+        }
+        for below in 1..=17 {
+            let mut d = order.to_vec();
+            *d.last_mut().unwrap() -= below;
+            assert_table(curve, &d);
+        }
+        for byte in [0x77, 0x78, 0x87, 0x88, 0x0f, 0xf0, 0xfe] {
+            assert_table(curve, &std::vec![byte; order.len()]);
+        }
+        assert_eq!(curve.public(order), Err(Error::Range));
+        assert_eq!(curve.public(&[0]), Err(Error::Range));
+    }
+}
+
+proptest! {
+    #[test]
+    fn tables_of_base_points_give_the_same_for_any_scalar(d in any::<[u8; 48]>()) {
+        let mut d = d;
+        d[0] &= 0x7f;
+        prop_assume!(d[..32].iter().any(|&byte| byte != 0));
+        assert_table(Curve::NistP384, &d);
+        assert_table(Curve::NistP256, &d[..32]);
     }
 }

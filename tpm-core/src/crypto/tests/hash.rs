@@ -1,13 +1,14 @@
 //! FIPS 180-4, FIPS 202, GB/T 32905 and RFC 4231.
 
 use std::vec;
+use std::vec::Vec;
 
 use hex_literal::hex;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
 use super::std;
 use crate::crypto::hash::{Digest, HashAlg, Hasher, digest};
-use crate::crypto::hmac::{self, hmac};
+use crate::crypto::hmac::{self, Hmac, hmac};
 
 #[test]
 fn abc_has_the_digests_of_the_standards() {
@@ -148,6 +149,23 @@ proptest! {
         for &alg in HashAlg::ALL {
             let same = hmac(alg, &key, &[b"m"]) == hmac(alg, digest(alg, &[&key]).as_slice(), &[b"m"]);
             prop_assert!(same == (len > alg.block_size()));
+        }
+    }
+}
+
+/// What is hashed in one go and what is hashed as a stream: all lengths around a block, cut anywhere.
+#[test]
+fn one_go_and_a_stream_give_the_same() {
+    let data: Vec<u8> = (0..200).map(|i| i as u8 ^ 0x5a).collect();
+    for len in 0..data.len() {
+        for cut in [0, 1, 31, 55, 56, 63, 64, 65, 119, 128, len] {
+            let (head, tail) = data[..len].split_at(cut.min(len));
+            for &alg in HashAlg::ALL {
+                let stream = Hasher::new(alg).chain(head).chain(tail).finish();
+                assert_eq!(digest(alg, &[head, tail]), stream, "{alg:?} {len} {cut}");
+                let stream = Hmac::new(alg, &data[..len]).chain(head).chain(tail).finish();
+                assert_eq!(hmac(alg, &data[..len], &[head, tail]), stream, "{alg:?} {len} {cut}");
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The speed of our engine beside that of Debian's libtpms, in one process, by turns. `cargo xtask bench` builds this twice and prints a table of both.
 //!
-//! Prints a line for each command, its columns separated by tabs: name, kind, then for ours and theirs the time in microseconds, its spread, and the
-//! number of samples. Before them a line for the memory of each. Usage: `bench SECONDS [FILTER]`.
+//! Prints a line for each command, its columns separated by tabs: name, kind, then for ours and theirs the processor time in microseconds, its spread, and
+//! the number of samples. Before them a line for the memory of each. Usage: `bench SECONDS [FILTER [LIBRARY]]`; LIBRARY is another libtpms.
 
 mod cases;
 mod measure;
@@ -12,6 +12,7 @@ use cases::{CASES, Kind};
 use core::time::Duration;
 use peer::{Libtpms, Quoin};
 use std::fs;
+use std::path::Path;
 use wire::Tpm;
 
 fn main() -> Result<()> {
@@ -19,8 +20,12 @@ fn main() -> Result<()> {
     let seconds: f64 = arguments.next().context("how many seconds for each command?")?.parse()?;
     let filter = arguments.next().unwrap_or_default().to_lowercase();
 
+    let library = arguments.next();
     let before = resident();
-    let mut theirs = Libtpms::new()?;
+    let mut theirs = match &library {
+        Some(file) => Libtpms::of_library(Path::new(file))?,
+        None => Libtpms::new()?,
+    };
     let [major, minor, micro] = theirs.version();
     println!("libtpms\t{major}.{minor}.{micro}\t{}", resident().saturating_sub(before));
     println!("quoin\t{}\t{}", env!("CARGO_PKG_VERSION"), size_of::<tpm_core::Tpm>() / 1024);
@@ -31,7 +36,7 @@ fn main() -> Result<()> {
         let times = measure::measure(case, &mut ours, &mut theirs, Duration::from_secs_f64(seconds));
         let kind = match case.kind {
             Kind::Ordinary => "ordinary",
-            Kind::RsaPrivate => "rsa-private",
+            Kind::Curve => "curve",
             Kind::Search => "search",
         };
         let columns = times.map(|t| format!("\t{:.3}\t{:.3}\t{}", t.middle, t.spread, t.samples));

@@ -175,7 +175,11 @@ fn load(world: &mut World, blob: Blob, parent: &Object) {
 }
 
 /// Values that one TPM made are given to both, if they mean the same to both; now and then each gets its own.
-fn exchanged<const N: usize>(world: &mut World, common: bool, values: [Two<Vec<u8>>; N]) -> [Two<Vec<u8>>; N] {
+pub(super) fn exchanged<const N: usize>(
+    world: &mut World,
+    common: bool,
+    values: [Two<Vec<u8>>; N],
+) -> [Two<Vec<u8>>; N] {
     match world.rng.u8(0..3) {
         side @ 0..2 if common => values.map(|two| both(two[usize::from(side)].clone())),
         _ => values,
@@ -183,7 +187,7 @@ fn exchanged<const N: usize>(world: &mut World, common: bool, values: [Two<Vec<u
 }
 
 /// Whether the object is the same on both sides, with its name.
-fn is_same(object: &Object) -> bool {
+pub(super) fn is_same(object: &Object) -> bool {
     object.common && object.entity.name[0] == object.entity.name[1]
 }
 

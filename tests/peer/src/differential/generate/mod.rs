@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod hierarchy;
 pub(crate) mod key;
 pub(crate) mod known;
+pub(crate) mod later;
 pub(crate) mod nv;
 pub(crate) mod object;
 pub(crate) mod pcr;
@@ -71,6 +72,10 @@ const ACTIONS: &[(u32, Action)] = &[
     (2, pcr::allocate),
     (8, pcr::auth),
     (60, policy::assert),
+    (20, later::assert),
+    (4, later::ecc),
+    (1, later::read_only),
+    (3, later::timer),
     (25, policy::digest),
     (15, policy::learn),
     (12, policy::signed),
@@ -110,6 +115,7 @@ const ACTIONS: &[(u32, Action)] = &[
     (15, capability::state),
     (3, startup::test),
     (1, startup::restart),
+    (2, startup::dynamic_root),
     (1, startup::startup_again),
     (4, startup::locality),
 ];

@@ -117,8 +117,16 @@ pub(crate) fn define(world: &mut World) {
         None => head.sized(&[]),
     }
     .u16(size);
+    let later = world.once_in(4) && super::later::is_common(world, cc::NV_DEFINE_SPACE_2);
+    // TPM2B_NV_PUBLIC_2 begins with the handle's type.
+    let ht = if world.once_in(20) { world.rng.u8(..) } else { 1 };
+    let (code, public) = if later {
+        (cc::NV_DEFINE_SPACE_2, Bytes::new().u8(ht).each(&public.0))
+    } else {
+        (cc::NV_DEFINE_SPACE, public)
+    };
     let params = Bytes::new().sized(&value).each_sized(&public.0);
-    if world.send(Command::new(cc::NV_DEFINE_SPACE).auth(&auth).params(params)).is_none() {
+    if world.send(Command::new(code).auth(&auth).params(params)).is_none() {
         return;
     }
     let mut entity = Entity::of(handle);
@@ -137,8 +145,8 @@ pub(crate) fn read_public(world: &mut World, index: &Index) -> Option<Index> {
     let common =
         world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
     if common && !world.unsure {
-        if explained::is_lock_of_orderly(&public) {
-            *world.tally.explained.entry("WRITELOCKED of an orderly Index".into()).or_default() += 1;
+        if let Some(why) = explained::explain_lock(world.maker, &public) {
+            *world.tally.explained.entry(why.into()).or_default() += 1;
             world.stop = true;
             return None;
         }
@@ -157,7 +165,9 @@ pub(crate) fn public(world: &mut World) {
     if let Some(index) = world.index(|_| true) {
         let common =
             world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
-        world.send(Command::new(cc::NV_READ_PUBLIC).handle(&index.entity).equal_if(common && !world.unsure));
+        let later = world.once_in(4) && super::later::is_common(world, cc::NV_READ_PUBLIC_2);
+        let code = if later { cc::NV_READ_PUBLIC_2 } else { cc::NV_READ_PUBLIC };
+        world.send(Command::new(code).handle(&index.entity).equal_if(common && !world.unsure));
     }
 }
 

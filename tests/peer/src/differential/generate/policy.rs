@@ -89,7 +89,7 @@ fn step(world: &mut World, alg: Alg) -> Step {
     }
 }
 
-fn policy_session(world: &mut World) -> Option<Session> {
+pub(super) fn policy_session(world: &mut World) -> Option<Session> {
     let any = world.once_in(40);
     let found: Vec<Session> = world.sessions.iter().filter(|s| any || s.kind != Session::HMAC).cloned().collect();
     if found.is_empty() {
@@ -157,7 +157,7 @@ pub(crate) fn usual(world: &mut World) {
 }
 
 /// Something that is not in the list of steps was asserted.
-fn other(world: &mut World, session: &Session, common: bool) {
+pub(super) fn other(world: &mut World, session: &Session, common: bool) {
     if let Some(session) = world.session_mut(session.handle) {
         session.steps.push(Step::Other);
         session.common &= common;

@@ -22,6 +22,19 @@ pub(crate) fn reset(world: &mut World) {
     again(world, Some(0), 0);
 }
 
+/// The platform measures a dynamic root of trust, for which libtpms needs a slot.
+pub(crate) fn dynamic_root(world: &mut World) {
+    world.make_slots(1, &[]);
+    if world.stop {
+        return;
+    }
+    let n = world.rng.usize(0..100);
+    let root = world.octets(n);
+    world.tpms.iter_mut().for_each(|tpm| tpm.hash(&[&root[..n / 2], &root[n / 2..]]));
+    let params = Bytes::new().raw(&[0, 0, 0, 2, 0, 4, 3, 0, 0, 0x7e, 0, 0x0b, 3, 0, 0, 0x02]);
+    world.send(Command::new(cc::PCR_READ).params(params).plain().equal());
+}
+
 /// TPM2_Shutdown or none, the loss of power, TPM2_Startup.
 pub(crate) fn restart(world: &mut World) {
     let shutdown = world.one_of(&[Some(0u16), Some(1), Some(1), None]);
@@ -38,9 +51,13 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
         return;
     }
     let presence = world.presence;
+    let root = world.once_in(4).then(|| world.octets(40));
     world.tpms.iter_mut().for_each(|tpm| {
         tpm.power_cycle();
         tpm.set_physical_presence(presence);
+        if let Some(root) = &root {
+            tpm.hash(&[&root[..7], &root[7..]]);
+        }
     });
     world.forget_volatile();
     let locality = world.locality;

@@ -66,6 +66,8 @@ pub(crate) const SUBJECTS: &[Row] = &[
     Row { name: "RSAES: good, second octet", kind: Kind::Public, make: || rsaes(Fault::None, Fault::Label) },
     Row { name: "ECDSA P-256: nonces with 4 zero bits, others", kind: Kind::Equal, make: || sign(Curve::NistP256) },
     Row { name: "ECDSA P-384: nonces with 4 zero bits, others", kind: Kind::Equal, make: || sign(Curve::NistP384) },
+    Row { name: "P-256 base point: scalars of few digits, others", kind: Kind::Equal, make: || base(Curve::NistP256) },
+    Row { name: "P-384 base point: scalars of few digits, others", kind: Kind::Equal, make: || base(Curve::NistP384) },
     Row { name: "HMAC verify: first octet, last octet", kind: Kind::Equal, make: mac },
     Row { name: "password of a command: first octet, last octet", kind: Kind::Equal, make: || command(password) },
     Row { name: "HMAC of a command: first octet, last octet", kind: Kind::Equal, make: || command(session) },
@@ -266,6 +268,41 @@ impl Subject for Sign {
         // s = (h + r d) / k
         let nonce = (number(&SIGNED) + r * number(self.d.as_slice())) * s.modinv(&self.order)? % &self.order;
         Some(usize::from(nonce.bits() + 4 > self.order.bits()))
+    }
+}
+
+/// Multiples of a base point, by its table: scalars of which most digits are zero, so that most look-ups choose nothing, and any.
+struct Base {
+    curve: Curve,
+    scalars: [Vec<Vec<u8>>; 2],
+    now: (usize, usize),
+}
+
+fn base(curve: Curve) -> Result<Box<dyn Subject>> {
+    let any = |input: usize| {
+        let mut scalar = random(&[b"scalar", &input.to_be_bytes()[..]].concat(), curve.size());
+        scalar[0] &= 0x7f;
+        scalar
+    };
+    let few = |input: usize| {
+        let mut scalar = any(input);
+        let last = scalar.len() - 1;
+        scalar.iter_mut().enumerate().for_each(|(i, byte)| *byte &= if i % 16 == 3 || i == last { 0x1f } else { 0 });
+        scalar[last] |= 1;
+        scalar
+    };
+    let scalars = [(0..INPUTS).map(few).collect(), (0..INPUTS).map(any).collect()];
+    Ok(Box::new(Base { curve, scalars, now: (0, 0) }))
+}
+
+impl Subject for Base {
+    fn prepare(&mut self, class: usize, input: usize) {
+        self.now = (class, input);
+    }
+
+    fn run(&mut self) {
+        let (class, input) = self.now;
+        black_box(self.curve.public(black_box(&self.scalars[class][input])).is_ok());
     }
 }
 

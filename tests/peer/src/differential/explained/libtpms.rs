@@ -1,0 +1,160 @@
+//! Differences from Debian's libtpms 0.9.2.
+
+use super::said::{CURVE, DEFINES, RESERVED_BITS, SIZE, SYMMETRIC, Said, TAG, VALUE, fmt1};
+use crate::differential::cc;
+use crate::differential::send::{Case, Command};
+use crate::differential::wire::Two;
+
+/// Handles of objects that we have and libtpms has not: it has three slots, we have eight.
+const MORE_OBJECTS: core::ops::RangeInclusive<u32> = 0x8000_0003..=0x8000_0007;
+
+/// Commands with a ticket.
+const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc::POLICY_AUTHORIZE];
+
+/// The row of docs/differences.md that explains why the response codes differ.
+pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
+    let said = Said::of(case);
+    of_the_header(case, &said)
+        .or_else(|| of_algorithms(case, &said))
+        .or_else(|| of_nv(case, &said, trail))
+        .or_else(|| of_one_command(case, &said))
+}
+
+/// Tags, command codes, handles, sessions.
+fn of_the_header(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    if ours == 0x1e && fmt1(theirs) == Some(VALUE) && !matches!(said.u16(0), 0x8001 | 0x8002) {
+        return Some("a tag that is none");
+    }
+    if said.handle_area().any(|h| MORE_OBJECTS.contains(&h)) && fmt1(theirs) == Some(VALUE) {
+        return Some("slots for objects");
+    }
+    None
+}
+
+fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    let their_fmt1 = fmt1(theirs);
+    if !DEFINES.contains(&said.code()) {
+        return None;
+    }
+    if matches!(their_fmt1, Some(VALUE | SIZE)) && (said.has(&[0, 6, 0, 0xc0]) || said.has(&[0, 0x26, 0, 0xc0])) {
+        return Some("keys of 192 bits");
+    }
+    let is_tdes = said.has(&[0, 3, 0, 0x80]) || said.has(&[0, 3, 0, 0xc0]);
+    if matches!(fmt1(ours), Some(SYMMETRIC | VALUE))
+        && (is_tdes || case.code == cc::INCREMENTAL_SELF_TEST && said.request.ends_with(&[0, 3]))
+    {
+        return Some("BN P-638, TDES");
+    }
+    // A definition of TDES, of another number of bits, that damage has led to.
+    if fmt1(ours) == Some(SYMMETRIC) && their_fmt1 == Some(VALUE) && said.hit.is_some() && said.has(&[0, 3]) {
+        return Some("BN P-638, TDES");
+    }
+    if fmt1(ours) == Some(CURVE) && said.has(&[0, 0x11, 0, 0x10]) {
+        return Some("BN P-638, TDES");
+    }
+    (their_fmt1 == Some(RESERVED_BITS) && said.has_made_later_attributes()).then_some("attributes of later revisions")
+}
+
+fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    if (ours, theirs) == (0x148, 0) && said.handle_area().any(|h| h >> 24 == 1 && is_orderly(h, trail)) {
+        return Some("WRITELOCKED of an orderly Index");
+    }
+    let index = said.u32(14);
+    if case.code == cc::POLICY_NV && matches!((ours, theirs), (0, 0x126) | (0x126, 0)) && is_incremented(index, trail) {
+        return Some("first NV_Increment of a counter");
+    }
+    let signed = matches!(said.last_u16(), 2 | 4 | 6 | 8);
+    if matches!(case.code, cc::POLICY_NV | cc::POLICY_COUNTER_TIMER)
+        && signed
+        && matches!((ours, theirs), (0, 0x126) | (0x126, 0))
+    {
+        return Some("signed comparison of negative numbers");
+    }
+    if case.code == cc::NV_DEFINE_SPACE && (ours, theirs) == (0, 0x14b) && said.request.len() > 12 {
+        return Some("RAM for orderly Indices");
+    }
+    None
+}
+
+fn of_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    if TICKETS.contains(&case.code)
+        && fmt1(ours) == Some(TAG)
+        && fmt1(theirs) == Some(VALUE)
+        && ours & 0xf40 == theirs & 0xf40
+    {
+        return Some("a ticket's tag that is no tag");
+    }
+    let end = said.request.len().saturating_sub(4);
+    match (case.code, ours, theirs) {
+        (cc::FLUSH_CONTEXT, _, 0x1c4) if MORE_OBJECTS.contains(&said.u32(10)) => Some("slots for objects"),
+        (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),
+        (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),
+        (cc::RSA_ENCRYPT, 0x84, 0x101) => Some("failure mode of libtpms"),
+        (cc::ACTIVATE_CREDENTIAL | cc::IMPORT | cc::REWRAP | cc::RSA_DECRYPT | cc::START_AUTH_SESSION, _, 0x101)
+            if fmt1(ours) == Some(VALUE) && (said.hit.is_some() || case.code == cc::RSA_DECRYPT) =>
+        {
+            Some("RSA ciphertexts that are none")
+        }
+        (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3)
+            if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() =>
+        {
+            Some("a template without nameAlg and with another fault")
+        }
+        (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.third_sized().is_some_and(|name| name.len() < 2) => {
+            Some("PolicyAuthorize with a name of less than two octets")
+        }
+        // TPM_ST_MESSAGE_VERIFIED is one bit from TPM_ST_VERIFIED.
+        (cc::POLICY_AUTHORIZE, _, 0x4c4) if said.has_made(&[0x80, 0x26]) => Some("tickets of later revisions"),
+        (cc::CERTIFY_X509, 0x3c4 | 0x182, 0) | (cc::CERTIFY_X509, 0, 0x3c4) if said.is_hit(end..end + 4) => {
+            Some("CertifyX509: what keyUsage asks of the key")
+        }
+        (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
+        (cc::ZGEN_2PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
+        (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x200, 0x100] => {
+            Some("CertifyX509: positions of handles")
+        }
+        (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x100, 0x200] => {
+            Some("CertifyX509: positions of handles")
+        }
+        (cc::IMPORT, 0x0a5, 0) if said.hit.is_some() && said.has(&[0, 0x10, 8, 0, 0, 0, 0, 0, 1, 0]) => {
+            Some("Import of an RSA key of another modulus")
+        }
+        _ => None,
+    }
+}
+
+/// Whether an NV Index was last defined with ORDERLY and WRITEDEFINE.
+fn is_orderly(index: u32, trail: &[Case]) -> bool {
+    let defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
+    let attributes = defined.filter_map(|case| {
+        let said = Said::of(case);
+        said.places(&index.to_be_bytes()).last().map(|at| said.u32(at + 6))
+    });
+    attributes.into_iter().next().is_some_and(|attributes| attributes & ORDERLY_WRITEDEFINE == ORDERLY_WRITEDEFINE)
+}
+
+/// Whether an NV Index is a counter that has been incremented.
+fn is_incremented(index: u32, trail: &[Case]) -> bool {
+    let mut increments = trail.iter().filter(|case| case.code == cc::NV_INCREMENT && case.rc == [0, 0]);
+    increments.any(|case| Said::of(case).u32(14) == index)
+}
+
+/// TPMA_NV_ORDERLY and TPMA_NV_WRITEDEFINE
+const ORDERLY_WRITEDEFINE: u32 = 1 << 26 | 1 << 13;
+
+/// The row that explains why the answers differ, although both say success.
+pub(super) fn explain_answer(command: &Command, answers: &Two<Vec<u8>>) -> Option<&'static str> {
+    let [ours, theirs] = answers;
+    match command.code {
+        cc::ENCRYPT_DECRYPT | cc::ENCRYPT_DECRYPT_2 if ours.len() == theirs.len() => {
+            let size = usize::from(u16::from_be_bytes([ours[0], ours[1]]));
+            (size % 16 != 0 && ours[..2 + size] == theirs[..2 + size]).then_some("ivOut after a block that is not full")
+        }
+        cc::ECC_PARAMETERS if ours.starts_with(&[0, 0x10]) => Some("zeros before the numbers of ECC_Parameters"),
+        _ => None,
+    }
+}

@@ -1,0 +1,143 @@
+//! Where the text of 1.85 and all the others differ: which objects and public areas are taken, and what is said to
+//! those that are not.
+
+use super::said::{DEFINES, SIZE, Said, fmt1};
+use crate::differential::cc;
+use crate::differential::send::Case;
+
+/// The row of docs/differences.md that explains why the response codes differ.
+pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
+    let said = &Said::of(case);
+    of_nv(case, said, trail).or_else(|| of_policies(case, said, trail)).or_else(|| of_objects(case, said))
+}
+
+fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    match (case.code, ours, theirs) {
+        (cc::CERTIFY, 0x103 | 0x18b, 0 | 0x84) | (cc::CERTIFY_CREATION, 0x103 | 0x28b, 0 | 0x4e0) => {
+            Some("Certify and CertifyCreation of external and sequence objects")
+        }
+        (cc::CERTIFY_X509, 0x182, 0x3c4) => Some("CertifyX509: uses that the key's attributes do not admit"),
+        (_, 0x2c2, _) if DEFINES.contains(&case.code) && said.has_made_x509_sign() => {
+            Some("x509sign of what is no asymmetric signing key")
+        }
+        (cc::LOAD_EXTERNAL, 0x0a5 | 0x2e7, 0) if said.has(&[0, 0x23, 0, 0x10]) => {
+            Some("LoadExternal of ECC keys without nameAlg")
+        }
+        (cc::LOAD_EXTERNAL, 0x2c2, _) if said.has_template_without_name_alg() => {
+            Some("attributes of external keys without nameAlg")
+        }
+        (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0, 0x08d)
+        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0x2c4, 0 | 0x0a5)
+        | (cc::LOAD_EXTERNAL | cc::IMPORT | cc::LOAD, 0, 0x2c4)
+        | (cc::TEST_PARMS, 0x1c4, 0) => Some("RSA public exponents"),
+        (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0x095, 0x087) => {
+            Some("symmetric data of the caller's that are not as long as the key")
+        }
+        (cc::ACTIVATE_CREDENTIAL, 0x103, 0 | 0x1df) => Some("ActivateCredential for a sequence object"),
+        (_, 0x156, theirs) if theirs != 0 => Some("read-only mode is asked for before authorization"),
+        (_, 0x144, _) if fmt1(theirs) == Some(SIZE) => Some("authorizationSize out of range"),
+        (cc::RSA_ENCRYPT, _, 0x182) => Some("RSA_Encrypt with a key that does not decrypt"),
+        (cc::CLOCK_RATE_ADJUST, 0x1c4, 0) => Some("ClockRateAdjust beyond the limit"),
+        (cc::GET_CAPABILITY, 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
+            Some("SPDM groups of GetCapability")
+        }
+        (cc::STARTUP, 0x907, 0x1c4) => Some("H-CRTM mismatch at TPM Resume"),
+        (cc::IMPORT, 0x2c2, 0) => Some("Import below a parent without fixedTPM"),
+        _ => None,
+    }
+}
+
+fn of_policies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    match (case.code, ours, theirs) {
+        (cc::POLICY_SIGNED, 0x5dd, 0x5db | 0x5d2 | 0x5cb) => Some("PolicySigned with what is no valid signature"),
+        (cc::POLICY_SIGNED | cc::POLICY_SECRET, 0x1c4, 0x1cf) => Some("nonceTPM that is not the session's"),
+        (cc::POLICY_TEMPLATE, 0x1c4, 0x151) => Some("PolicyTemplate with another template"),
+        (cc::POLICY_NV, 0x146, 0x1d5) => Some("PolicyNV beyond the Index"),
+        (cc::POLICY_COUNTER_TIMER, 0 | 0x0a3 | 0x1c4, 0 | 0x126) if is_limit_of_time(said) => {
+            Some("PolicyCounterTimer: TPM_EO_UNSIGNED_LT of Time")
+        }
+        (cc::POLICY_DUPLICATION_SELECT, 0 | 0x0a4, 0x143) => {
+            Some("PolicyDuplicationSelect after a limit to another command")
+        }
+        (
+            cc::POLICY_TICKET
+            | cc::POLICY_LOCALITY
+            | cc::POLICY_COMMAND_CODE
+            | cc::POLICY_CP_HASH
+            | cc::POLICY_NAME_HASH
+            | cc::POLICY_TEMPLATE
+            | cc::POLICY_DUPLICATION_SELECT
+            | cc::POLICY_NV_WRITTEN
+            | cc::POLICY_AUTHORIZE
+            | cc::POLICY_COUNTER_TIMER
+            | cc::POLICY_PARAMETERS
+            | cc::POLICY_CAPABILITY
+            | cc::POLICY_TRANSPORT_SPDM
+            | cc::POLICY_AC_SEND_SELECT,
+            0,
+            _,
+        ) if has_trial(trail) => Some("trial sessions"),
+        _ => None,
+    }
+}
+
+/// Whether TPM2_PolicyCounterTimer limits Time: eight octets, offset 0, TPM_EO_UNSIGNED_LT.
+fn is_limit_of_time(said: &Said<'_>) -> bool {
+    said.first_sized().len() == 8 && said.request.ends_with(&[0, 0, 0, 5])
+}
+
+/// Whether a trial session has been started.
+fn has_trial(trail: &[Case]) -> bool {
+    let mut started = trail.iter().filter(|case| case.code == cc::START_AUTH_SESSION && case.rc == [0, 0]);
+    started.any(|case| {
+        let said = Said::of(case);
+        let salt = said.first_sized().end;
+        said.request.get(salt + 2 + usize::from(said.u16(salt))) == Some(&3)
+    })
+}
+
+/// The commands that read the contents of an NV Index.
+const READS_NV: [u32; 4] = [cc::NV_READ, cc::NV_CERTIFY, cc::POLICY_NV, cc::POLICY_AUTHORIZE_NV];
+
+fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    let by_policy = said.sessions().iter().any(|(handle, _)| handle >> 24 == 3);
+    let of_index = said.handle_area().any(|h| h >> 24 == 1);
+    if ours == 0x12f && by_policy && (case.code == cc::POLICY_SECRET || of_index) {
+        return Some("PIN indices and PolicySecret by policy session");
+    }
+    if ours == 0x12f && said.handle_area().any(|h| h >> 24 == 1 && is_pin_without_authread(h, trail)) {
+        return Some("a PIN without TPMA_NV_AUTHREAD");
+    }
+    if ours == 0x14a && of_index && READS_NV.contains(&case.code) {
+        return Some("reading an Index that has not been written");
+    }
+    let cleared = trail.iter().any(|case| case.code == cc::CLEAR && case.rc == [0, 0]);
+    if case.code == cc::CONTEXT_LOAD && said.u32(18) == 0x8000_0002 && cleared && (ours == 0x1df || theirs == 0x1df) {
+        return Some("contexts of stClear objects after Clear");
+    }
+    None
+}
+
+/// TPMA_NV with which an NV Index was last defined.
+pub(super) fn defined_with(index: u32, trail: &[Case]) -> Option<u32> {
+    let mut defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
+    defined.find_map(|case| {
+        let said = Said::of(case);
+        said.places(&index.to_be_bytes()).last().map(|at| said.u32(at + 6))
+    })
+}
+
+/// Whether an NV Index was last defined as PIN Fail or PIN Pass without AUTHREAD.
+fn is_pin_without_authread(index: u32, trail: &[Case]) -> bool {
+    defined_with(index, trail)
+        .is_some_and(|attributes| matches!(attributes >> 4 & 0xf, 8 | 9) && attributes & 1 << 18 == 0)
+}
+
+/// The row that explains why the answers differ, although both say success.
+pub(super) fn explain_answer(code: u32, trail: &[Case]) -> Option<&'static str> {
+    (code == cc::POLICY_GET_DIGEST && has_trial(trail) && trail.iter().any(|case| case.code == cc::POLICY_PCR))
+        .then_some("PolicyPCR in a trial session")
+}
