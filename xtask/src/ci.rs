@@ -27,6 +27,8 @@ const CHECKS: &[Check] = &[
             "--tests",
             "--examples",
             "-p",
+            "cpufeatures",
+            "-p",
             "tpm-core",
             "-p",
             "snp",
