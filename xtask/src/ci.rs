@@ -99,6 +99,8 @@ const CHECKS: &[Check] = &[
             "--locked",
             "--no-deps",
             "-p",
+            "cpufeatures",
+            "-p",
             "tpm-core",
             "-p",
             "snp",
