@@ -19,7 +19,8 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     /// Makes a TPM with new seeds, as after _TPM_Init: whoever uses it begins with TPM2_Startup.
     pub fn manufacture(mut entropy: E, mut clock: C) -> Result<Self, Failure> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
-        let mut tpm = Box::new(tpm_core::Tpm::manufacture(&mut hooks)?);
+        let mut tpm = Box::new(tpm_core::Tpm::blank());
+        tpm.manufacture(&mut hooks)?;
         tpm.set_buffer_size(COMMAND_MAX);
         Ok(Self { tpm, entropy, clock })
     }

@@ -67,11 +67,16 @@ impl Unmarshal<'_> for Countdown {
 
 structure! {
     /// What TPM2_Shutdown(STATE) keeps of a timer.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
     pub(crate) struct SavedAct {
         remaining_s: u32,
         signaled: bool,
     }
+}
+
+impl SavedAct {
+    /// Neither runs nor signals.
+    pub(crate) const NONE: Self = Self { remaining_s: 0, signaled: false };
 }
 
 impl Act {

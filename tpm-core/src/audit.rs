@@ -32,9 +32,14 @@ fn place(code: u32) -> Option<(usize, u64)> {
 }
 
 impl CommandAudit {
+    /// Nothing is audited.
+    pub(crate) const fn none() -> Self {
+        Self { alg: profile::INTERNAL_HASH, counter: 0, commands: [0; 4] }
+    }
+
     /// As when the TPM is made: only TPM2_SetCommandCodeAuditStatus is audited.
     pub(crate) fn new() -> Self {
-        let mut audit = Self { alg: profile::INTERNAL_HASH, counter: 0, commands: [0; 4] };
+        let mut audit = Self::none();
         audit.set(SET_COMMAND_CODE_AUDIT_STATUS);
         audit
     }

@@ -79,8 +79,11 @@ impl Tpm {
     /// first octets of `out` (at most [`MAX_EK_PUBLIC`]), whose number is returned.
     ///
     /// # Errors
-    /// [`Failure`] if `out` is too short, or the derivation fails, which it does not.
+    /// [`Failure`] if `out` is too short, or this is [`Tpm::blank`], or the derivation fails, which it does not.
     pub fn endorsement_key(&self, template: EkTemplate, out: &mut [u8]) -> Result<usize, Failure> {
+        if !self.persistent.is_made() {
+            return Err(Failure);
+        }
         let template = template.public();
         let never = AtomicBool::new(false);
         let mut source = Primary::new(self, Handle::ENDORSEMENT, &template, &[], &never).map_err(|_| Failure)?;

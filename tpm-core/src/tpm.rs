@@ -28,7 +28,8 @@ use crate::wire::{Auth, Handle};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure;
 
-/// A TPM 2.0. A few hundred KiB: keep it in one place.
+/// A TPM 2.0, of some 230 KiB. It is made where it is to stay, and not moved from there: a blank one in a `Box` or a `static`, then
+/// [`Tpm::manufacture`] or [`Tpm::import`].
 pub struct Tpm {
     pub(crate) drbg: Drbg,
     pub(crate) persistent: Persistent,
@@ -38,23 +39,53 @@ pub struct Tpm {
 }
 
 impl Tpm {
-    /// A new TPM with new seeds, as after _TPM_Init: TPM2_Startup is to come.
-    pub fn manufacture(hooks: &mut Hooks<'_>) -> Result<Self, Failure> {
-        let mut drbg = new_drbg(hooks)?;
-        let persistent = Persistent::manufacture(&mut drbg)?;
-        let reset = StateReset::new(&mut drbg)?;
-        let ram = Ram::new(&persistent, hooks);
-        Ok(Self { drbg, persistent, reset, clear: StateClear::new(), ram })
+    /// The place of a TPM that has not been made: it has no seeds, and is in failure mode until [`Tpm::manufacture`] or [`Tpm::import`] has made one there.
+    #[must_use]
+    pub const fn blank() -> Self {
+        Self {
+            drbg: Drbg::blank(),
+            persistent: Persistent::blank(),
+            reset: StateReset::blank(),
+            clear: StateClear::new(),
+            ram: Ram::blank(),
+        }
+    }
+
+    /// Makes a new TPM with new seeds here, as after _TPM_Init: TPM2_Startup is to come. What was here is wiped.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is no entropy: this is blank then.
+    pub fn manufacture(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Failure> {
+        self.erase();
+        let made = self.make(hooks);
+        if made.is_err() {
+            self.erase();
+        }
+        made
+    }
+
+    fn make(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Failure> {
+        self.drbg = new_drbg(hooks)?;
+        self.persistent.make(&mut self.drbg)?;
+        self.reset = StateReset::new(&mut self.drbg)?;
+        self.init(hooks);
+        Ok(())
+    }
+
+    /// Wipes all and leaves it blank, part by part: without optimisation each has a copy in its own frame, which is gone before the next.
+    pub(crate) fn erase(&mut self) {
+        self.drbg = Drbg::blank();
+        self.persistent.erase();
+        self.reset = StateReset::blank();
+        self.clear = StateClear::new();
+        self.ram.erase();
     }
 
     /// _TPM_Init: the platform was reset or its power came back.
     pub fn init(&mut self, hooks: &mut Hooks<'_>) {
-        let mut ram = Ram::new(&self.persistent, hooks);
-        core::mem::swap(&mut ram.sessions, &mut self.ram.sessions);
-        ram.sessions.power_off();
-        ram.acts = self.acts_after_init();
-        ram.buffer_size = self.ram.buffer_size;
-        self.ram = ram;
+        let acts = self.acts_after_init();
+        self.ram.lose_power(acts, self.persistent.pcr_allocation, hooks);
+        self.ram.failure = !self.persistent.is_made();
     }
 
     /// What _TPM_Init leaves of the timers: two in a row are as one.
@@ -218,14 +249,14 @@ pub(crate) fn new_seed(drbg: &mut Drbg) -> Result<Seed, Failure> {
 }
 
 impl Persistent {
-    fn manufacture(drbg: &mut Drbg) -> Result<Self, Failure> {
-        Ok(Self {
-            endorsement_seed: new_seed(drbg)?,
-            storage_seed: new_seed(drbg)?,
-            platform_seed: new_seed(drbg)?,
-            endorsement_proof: new_seed(drbg)?,
-            storage_proof: new_seed(drbg)?,
-            platform_proof: new_seed(drbg)?,
+    const fn blank() -> Self {
+        Self {
+            endorsement_seed: Seed::new(),
+            storage_seed: Seed::new(),
+            platform_seed: Seed::new(),
+            endorsement_proof: Seed::new(),
+            storage_proof: Seed::new(),
+            platform_proof: Seed::new(),
             owner_auth: Auth::new(),
             endorsement_auth: Auth::new(),
             lockout_auth: Auth::new(),
@@ -235,9 +266,9 @@ impl Persistent {
             disable_clear: false,
             orderly: Orderly::Clear,
             dictionary: Dictionary::new(),
-            audit: CommandAudit::new(),
+            audit: CommandAudit::none(),
             da_used: false,
-            pcr_allocation: pcr::default_allocation(),
+            pcr_allocation: [0; profile::PCR_BANKS.len()],
             pcr_policy: None,
             saved_clock_safe: true,
             reset_count: 0,
@@ -246,35 +277,67 @@ impl Persistent {
             presence: PresenceList::new(),
             algorithm_set: 0,
             nv: NvMemory::new(),
-            objects: PersistentObjects::default(),
-        })
+            objects: PersistentObjects::new(),
+        }
+    }
+
+    #[inline(never)]
+    fn erase(&mut self) {
+        *self = Self::blank();
+    }
+
+    /// What a manufactured TPM has that a blank one has not.
+    fn make(&mut self, drbg: &mut Drbg) -> Result<(), Failure> {
+        self.endorsement_seed = new_seed(drbg)?;
+        self.storage_seed = new_seed(drbg)?;
+        self.platform_seed = new_seed(drbg)?;
+        self.endorsement_proof = new_seed(drbg)?;
+        self.storage_proof = new_seed(drbg)?;
+        self.platform_proof = new_seed(drbg)?;
+        self.audit = CommandAudit::new();
+        self.pcr_allocation = pcr::default_allocation();
+        Ok(())
+    }
+
+    /// Whether this is of a TPM, and not blank.
+    pub(crate) const fn is_made(&self) -> bool {
+        !self.endorsement_seed.is_empty()
     }
 }
 
 impl StateReset {
+    const fn blank() -> Self {
+        Self {
+            null_seed: Seed::new(),
+            null_proof: Seed::new(),
+            restart_count: 0,
+            clear_count: 0,
+            object_context_id: 0,
+            pcr_update_counter: 0,
+            commit: Commit::new(Seed::new()),
+            audit_digest: None,
+        }
+    }
+
     /// As after TPM Reset: a new NULL hierarchy, and counters at zero.
     pub(crate) fn new(drbg: &mut Drbg) -> Result<Self, Failure> {
         Ok(Self {
             null_seed: new_seed(drbg)?,
             null_proof: new_seed(drbg)?,
-            restart_count: 0,
-            clear_count: 0,
-            object_context_id: 0,
-            pcr_update_counter: 0,
             commit: Commit::new(new_seed(drbg)?),
-            audit_digest: None,
+            ..Self::blank()
         })
     }
 }
 
 impl Ram {
-    fn new(persistent: &Persistent, hooks: &mut Hooks<'_>) -> Self {
+    const fn blank() -> Self {
         Self {
             started: false,
-            failure: false,
+            failure: true,
             time_ms: 0,
             time_epoch: 0,
-            platform_now_ms: hooks.clock.now_ms(),
+            platform_now_ms: 0,
             shutdown_clock_ms: 0,
             clock_rate: Rate::new(),
             clock_safe: false,
@@ -286,10 +349,28 @@ impl Ram {
             physical_presence: false,
             objects: [const { None }; profile::MAX_LOADED_OBJECTS],
             sessions: Sessions::new(),
-            pcrs: Pcrs::new(persistent.pcr_allocation),
+            pcrs: Pcrs::NONE,
             root: Root::Locality0,
             hash_sequence: None,
             buffer_size: profile::MAX_COMMAND_SIZE,
         }
+    }
+
+    #[inline(never)]
+    fn erase(&mut self) {
+        *self = Self::blank();
+    }
+
+    /// What _TPM_Init leaves: the places of saved sessions, and how long commands may be.
+    fn lose_power(&mut self, acts: Acts, pcrs: [u32; profile::PCR_BANKS.len()], hooks: &mut Hooks<'_>) {
+        let mut sessions = core::mem::replace(&mut self.sessions, Sessions::new());
+        sessions.power_off();
+        let buffer_size = self.buffer_size;
+        self.erase();
+        self.sessions = sessions;
+        self.buffer_size = buffer_size;
+        self.acts = acts;
+        self.platform_now_ms = hooks.clock.now_ms();
+        self.pcrs = Pcrs::new(pcrs);
     }
 }

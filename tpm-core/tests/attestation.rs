@@ -222,16 +222,19 @@ fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
     ]
 }
 
-/// Part 3, 18.2.1: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()", and not one of which only the public area is loaded.
+/// Part 3, 18.2.1: "An object that only has its public area loaded cannot be certified", nor what has no Name to tell. Part 1, 26.4: an external object of both
+/// parts can be used "in any command that is valid for the type including certification", with a Qualified Name that is its Name (Part 3, 12.3.1).
 #[test]
-fn only_objects_of_the_tpm_are_certified() {
+fn whole_objects_with_a_name_are_certified() {
     let mut tpm = Fixture::new();
     let key = primary(&mut tpm, OWNER, SIGN, &scheme(ECDSA, SHA256));
     let [sequence, external, unnamed, public] = strangers(&mut tpm).map(|(_, handle)| handle);
     assert_eq!(certify(&mut tpm, sequence, key, &NONE), Err(SEQUENCE));
-    assert_eq!(certify(&mut tpm, external, key, &NONE), Err(handle(1, HANDLE)));
     assert_eq!(certify(&mut tpm, unnamed, key, &NONE), Err(handle(1, HANDLE)));
     assert_eq!(certify(&mut tpm, public, key, &NONE), Err(AUTH_UNAVAILABLE));
+    let name = names(&mut tpm, external).0;
+    let certified = certify(&mut tpm, external, key, &NONE).unwrap();
+    assert!(certified.windows(2 * (2 + name.len())).any(|w| w == [tpm2b(&name), tpm2b(&name)].concat()));
     assert!(certify(&mut tpm, key, key, &NONE).is_ok());
 }
 

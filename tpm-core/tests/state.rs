@@ -249,7 +249,52 @@ fn the_drbg_is_never_duplicated() {
     assert_ne!(tpm.run(0x17b, &[], &[], &[0, 32]).unwrap(), first);
     let mut dry = harness::CountedEntropy { count: 0, dry: true };
     let mut hooks = tpm_core::Hooks { entropy: &mut dry, clock: &mut harness::ManualClock(0) };
-    assert_eq!(tpm_core::Tpm::import(&state, &mut hooks).err(), Some(StateError::Entropy));
+    assert_eq!(tpm.tpm.import(&state, &mut hooks), Err(StateError::Entropy));
+    assert_blank(&mut tpm);
+}
+
+/// There is nothing of a TPM left: its failure mode outlives _TPM_Init, and there is neither a state nor an endorsement key.
+fn assert_blank(tpm: &mut Fixture) {
+    for _ in 0..2 {
+        assert_eq!(tpm.run(0x144, &[], &[], &[0, 0]), Err(0x101));
+        assert_eq!(tpm.run(0x17b, &[], &[], &[0, 4]), Err(0x101));
+        assert!(tpm.tpm.endorsement_key(tpm_core::EkTemplate::EccP256, &mut [0; 1024]).is_err());
+        assert!(import(&export(&tpm.tpm, StateForm::PoweredOff), 0).is_err());
+        tpm.power_cycle();
+    }
+}
+
+#[test]
+fn a_blank_tpm_is_in_failure_mode_until_one_is_made_there() {
+    let mut tpm = Fixture::new();
+    furnish(&mut tpm);
+    let state = export(&tpm.tpm, StateForm::Whole);
+    let mut tpm = Fixture::new();
+    *tpm.tpm = tpm_core::Tpm::blank();
+    assert_blank(&mut tpm);
+    let mut clock = harness::ManualClock(0);
+    let mut dry = harness::CountedEntropy { count: 0, dry: true };
+    let hooks = &mut tpm_core::Hooks { entropy: &mut dry, clock: &mut clock };
+    assert_eq!(tpm.tpm.manufacture(hooks), Err(tpm_core::Failure));
+    assert_blank(&mut tpm);
+
+    let mut entropy = harness::CountedEntropy { count: 0, dry: false };
+    let hooks = &mut tpm_core::Hooks { entropy: &mut entropy, clock: &mut clock };
+    tpm.tpm.import(&state, hooks).unwrap();
+    assert!(export(&tpm.tpm, StateForm::Whole) == state);
+    // One that is manufactured where another was has nothing of it.
+    tpm.tpm
+        .manufacture(&mut tpm_core::Hooks {
+            entropy: &mut harness::CountedEntropy { count: 0, dry: false },
+            clock: &mut clock,
+        })
+        .unwrap();
+    assert!(export(&tpm.tpm, StateForm::PoweredOff) == small());
+    let (last, damaged) = (state.len() - 1, &mut state.clone());
+    damaged[last] ^= 1;
+    let hooks = &mut tpm_core::Hooks { entropy: &mut entropy, clock: &mut clock };
+    assert_eq!(tpm.tpm.import(damaged, hooks), Err(StateError::Digest));
+    assert_blank(&mut tpm);
 }
 
 fn small() -> Vec<u8> {

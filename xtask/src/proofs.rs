@@ -68,6 +68,14 @@ pub fn beside() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Looks for instructions in the linked firmware that its processor, as the firmware sets it up, cannot execute.
+pub fn instructions(firmware: &Path) -> Result<()> {
+    let judged = Command::new(tool("instructions")?).arg(firmware).output()?;
+    let said = String::from_utf8_lossy(&judged.stdout) + String::from_utf8_lossy(&judged.stderr);
+    ensure!(judged.status.success(), "{said}");
+    Ok(())
+}
+
 /// Builds the engine's tests. Wycheproof's cases, which run long and for primitives only, are left out.
 fn test_build() -> Result<Command> {
     let mut tests: Vec<_> = fs::read_dir(workspace::root()?.join("tpm-core/tests"))?

@@ -39,16 +39,18 @@ impl Machine {
     #[must_use]
     pub fn manufacture() -> Self {
         let (mut entropy, mut clock) = (Counted(0), Manual(0));
-        let tpm = Tpm::manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock });
-        Self { tpm: Box::new(tpm.expect("entropy")), entropy, clock }
+        let mut tpm = Box::new(Tpm::blank());
+        tpm.manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).expect("entropy");
+        Self { tpm, entropy, clock }
     }
 
     /// The TPM of a state, if it is one.
     #[must_use]
     pub fn import(state: &[u8]) -> Option<Self> {
         let (mut entropy, mut clock) = (Counted(0), Manual(0));
-        let tpm = Tpm::import(state, &mut Hooks { entropy: &mut entropy, clock: &mut clock });
-        tpm.ok().map(|tpm| Self { tpm: Box::new(tpm), entropy, clock })
+        let mut tpm = Box::new(Tpm::blank());
+        tpm.import(state, &mut Hooks { entropy: &mut entropy, clock: &mut clock }).ok()?;
+        Some(Self { tpm, entropy, clock })
     }
 
     /// Executes a command and checks the TPM.

@@ -41,7 +41,7 @@ const TRANSMITTER_EMPTY: u32 = 0x60;
 enum Event {
     /// By event injection, type 3 (2 for the NMI), with an error code where the vector has one. Above 30 there is none that VMRUN would take.
     Exception(u8),
-    /// By event injection, type 0: no error code, whatever the vector.
+    /// What event injection of type 0 does: no error code, whatever the vector.
     Interrupt(u8),
     /// #VC with this error code.
     Vc(u64),
@@ -282,7 +282,7 @@ impl Machine {
         let mut same_fault = (0, 0);
         match event {
             // By a frame of the machine's: event injection would push TF.
-            Event::Exception(vector) => self.deliver(vector.into(), 0),
+            Event::Exception(vector) => self.deliver(vector.into(), Some(0)),
             _ => self.make_up(event),
         }
         for _ in 0..SHORT_WAY {
@@ -304,21 +304,22 @@ impl Machine {
     fn make_up(&mut self, event: Event) {
         match event {
             // QEMU's event injection pushes no error code for these.
-            Event::Exception(vector @ (21 | 29 | 30)) => self.deliver(vector.into(), 0),
-            Event::Vc(code) => self.deliver(29, code),
-            Event::Exception(2) => self.raise(2, 2),
+            Event::Exception(vector @ (21 | 29 | 30)) => self.deliver(vector.into(), Some(0)),
+            Event::Vc(code) => self.deliver(29, Some(code)),
+            Event::Exception(2) => self.raise_nmi(),
             Event::Exception(vector) => {
                 let has_error = matches!(vector, 8 | 10..=14 | 17);
                 self.inject(vector, has_error.then_some(0));
             }
-            Event::Interrupt(vector) => self.raise(vector, 0),
+            // TCG would deliver it a second time, at any moment before the next exit (machine.rs, `redeliver`).
+            Event::Interrupt(vector) => self.deliver(vector.into(), None),
         }
     }
 
-    /// By event injection, without error code.
-    fn raise(&self, vector: u8, kind: u64) {
-        const VALID: u64 = 1 << 31;
-        self.vmcb().set(control::EVENT_INJECT, VALID | kind << 8 | u64::from(vector));
+    /// By event injection.
+    fn raise_nmi(&self) {
+        const VALID_NMI: u64 = 1 << 31 | 2 << 8 | 2;
+        self.vmcb().set(control::EVENT_INJECT, VALID_NMI);
     }
 
     /// Stops, if the firmware should be ending: it was about to do something else.

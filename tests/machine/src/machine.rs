@@ -138,13 +138,17 @@ impl Machine {
     }
 
     /// An event whose delivery was cut short by a nested page fault is delivered again.
-    fn redeliver(&self, code: u64, pending: u64) {
+    fn redeliver(&mut self, code: u64, pending: u64) {
         const VALID: u64 = 1 << 31;
         if code != crate::svm::exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0
         {
             return;
         }
-        // An external interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts.
+        // An interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts. Not by event injection: TCG delivers an
+        // interrupt that was injected once more, as an exception, if it looks for work before the next exit.
+        if pending & 0xFF >= 32 && self.has_delivered(pending & 0xFF, None) {
+            return;
+        }
         let pending = if pending & 0xFF >= 32 { pending & !(7 << 8) } else { pending };
         self.vmcb().set(control::EVENT_INJECT, pending);
     }

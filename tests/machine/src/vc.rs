@@ -37,7 +37,7 @@ impl Machine {
             return;
         }
         let long = self.vmcb().save(save::EFER) & LMA != 0;
-        let done = if long { self.exception_long(VECTOR, code) } else { self.vc_legacy(code) };
+        let done = if long { self.exception_long(VECTOR, Some(code)) } else { self.vc_legacy(code) };
         if done.is_err() {
             self.stop(Rule::TripleFault, 0, format_args!("#VC {code:#x} cannot be delivered"));
         }
@@ -46,16 +46,23 @@ impl Machine {
         self.levels[self.current].regs.gpr[4] = rsp;
     }
 
-    /// An exception with this error code, in long mode, by the handler's own frame.
-    pub(crate) fn deliver(&mut self, vector: u64, error: u64) {
-        if self.exception_long(vector, error).is_err() {
+    /// An exception or, without an error code, an interrupt, in long mode, by a frame of the machine's.
+    pub(crate) fn deliver(&mut self, vector: u64, error: Option<u64>) {
+        if !self.has_delivered(vector, error) {
             self.stop(Rule::TripleFault, 0, format_args!("vector {vector} cannot be delivered"));
         }
-        let rsp = self.vmcb().save(save::RSP);
-        self.levels[self.current].regs.gpr[4] = rsp;
     }
 
-    fn exception_long(&self, vector: u64, code: u64) -> Result<(), NotMapped> {
+    /// The same, if it can be done.
+    pub(crate) fn has_delivered(&mut self, vector: u64, error: Option<u64>) -> bool {
+        let long = self.vmcb().save(save::EFER) & LMA != 0;
+        let done = long && self.exception_long(vector, error).is_ok();
+        let rsp = self.vmcb().save(save::RSP);
+        self.levels[self.current].regs.gpr[4] = rsp;
+        done
+    }
+
+    fn exception_long(&self, vector: u64, code: Option<u64>) -> Result<(), NotMapped> {
         let vmcb = self.vmcb();
         let gate = self.gate_long(vector)?;
         let segment = self.code_segment(gate.selector)?;
@@ -69,19 +76,20 @@ impl Machine {
         };
         let rflags = vmcb.save(save::RFLAGS);
         let frame = [
-            code,
+            code.unwrap_or(0),
             vmcb.save(save::RIP),
             vmcb.save(save::CS) & 0xFFFF,
-            rflags | RF,
+            rflags | if code.is_some() { RF } else { 0 },
             vmcb.save(save::RSP),
             vmcb.save(save::SS) & 0xFFFF,
         ];
-        let rsp = (stack & !15).wrapping_sub(48);
         let mut bytes = [0; 48];
         for (index, value) in frame.iter().enumerate() {
             crate::bits::put(&mut bytes, index * 8, &value.to_le_bytes());
         }
-        self.guest_write(rsp, &bytes)?;
+        let frame = if code.is_some() { &bytes[..] } else { &bytes[8..] };
+        let rsp = (stack & !15).wrapping_sub(frame.len() as u64);
+        self.guest_write(rsp, frame)?;
         vmcb.set_save(save::RSP, rsp);
         if new_cpl != cpl {
             // A null selector with the new CPL.

@@ -5,39 +5,21 @@
 mod handler;
 mod platform;
 
-use core::mem::MaybeUninit;
 use platform::Platform;
 use tpm_core::{EkTemplate, Hooks, Locality, StateForm, Tpm};
 
-/// Where the caller keeps a TPM: there, or not yet.
-type Slot = Option<Tpm>;
-
 /// Each call of the engine, with arguments that could be anything.
 #[unsafe(no_mangle)]
-extern "C" fn _start(
-    call: u32,
-    slot: &mut MaybeUninit<Slot>,
-    number: u8,
-    input: &&[u8],
-    out: &mut &mut [u8],
-    result: &mut usize,
-) {
+extern "C" fn _start(call: u32, tpm: &mut Tpm, number: u8, input: &&[u8], out: &mut &mut [u8], result: &mut usize) {
     let (mut entropy, mut clock) = (Platform, Platform);
     let hooks = &mut Hooks { entropy: &mut entropy, clock: &mut clock };
-    match call {
-        0 => drop(slot.write(Tpm::manufacture(hooks).ok())),
-        1 => drop(slot.write(Tpm::import(input, hooks).ok())),
-        _ => {
-            // SAFETY: the caller, if there were one, would have begun with one of the calls above.
-            if let Some(tpm) = unsafe { slot.assume_init_mut() } {
-                *result = call_on(tpm, hooks, call, number, input, out);
-            }
-        }
-    }
+    *result = call_on(tpm, hooks, call, number, input, out);
 }
 
 fn call_on(tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, number: u8, input: &[u8], out: &mut [u8]) -> usize {
     match call {
+        0 => return tpm.manufacture(hooks).is_ok().into(),
+        1 => return tpm.import(input, hooks).is_ok().into(),
         2 => tpm.init(hooks),
         3 => return tpm.execute(hooks, Locality::new(number).unwrap_or_default(), input, out),
         4 => tpm.set_physical_presence(number != 0),
@@ -53,6 +35,7 @@ fn call_on(tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, number: u8, input: &
         14 => return tpm.endorsement_key(EkTemplate::Rsa2048, out).unwrap_or(0),
         15 => return tpm.endorsement_key(EkTemplate::EccP256, out).unwrap_or(0),
         16 => return tpm.endorsement_key(EkTemplate::EccP384, out).unwrap_or(0),
+        17 => *tpm = Tpm::blank(),
         _ => {}
     }
     0

@@ -51,7 +51,9 @@ impl Quoin {
 }
 
 fn manufacture(entropy: &mut Counted, clock: &mut Stepping) -> Box<Tpm> {
-    Box::new(Tpm::manufacture(&mut Hooks { entropy, clock }).expect("there is entropy"))
+    let mut tpm = Box::new(Tpm::blank());
+    tpm.manufacture(&mut Hooks { entropy, clock }).expect("there is entropy");
+    tpm
 }
 
 impl Peer for Quoin {

@@ -28,6 +28,11 @@ pub struct Drbg {
 }
 
 impl Drbg {
+    /// One that is not instantiated: a reseed is due before it generates anything.
+    pub(crate) const fn blank() -> Self {
+        Self { keyed: [[0; 8]; 2], value: [0; SIZE], counter: u64::MAX }
+    }
+
     /// Instantiates from entropy (at least 256 bits of it in at least 32 bytes), a nonce and a personalization string.
     ///
     /// # Errors

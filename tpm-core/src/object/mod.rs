@@ -123,10 +123,14 @@ pub(crate) fn qualified_name_of(parent: &[u8], alg: Option<HashAlg>, name: &Name
 }
 
 /// Persistent objects, in the order of their handles.
-#[derive(Default)]
 pub(crate) struct PersistentObjects(Vec<(Handle, Object), { profile::MAX_PERSISTENT_OBJECTS }>);
 
 impl PersistentObjects {
+    /// No object.
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// The object with this handle.
     pub(crate) fn get(&self, h: Handle) -> Option<&Object> {
         self.0.iter().find(|(k, _)| *k == h).map(|(_, o)| o)

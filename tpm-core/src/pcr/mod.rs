@@ -103,6 +103,9 @@ pub(crate) struct Pcrs {
 }
 
 impl Pcrs {
+    /// None is allocated.
+    pub(crate) const NONE: Self = Self { banks: [[Digest::EMPTY; COUNT]; BANKS], allocated: [0; BANKS] };
+
     /// As after _TPM_Init with this allocation: zeros, and ones where only D-RTM may reset.
     pub(crate) fn new(allocated: [u32; BANKS]) -> Self {
         let mut banks = [[Digest::EMPTY; COUNT]; BANKS];

@@ -209,7 +209,7 @@ stored! {
 
 impl StateClear {
     /// As after TPM Reset or TPM Restart.
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             storage_enabled: true,
             endorsement_enabled: true,
@@ -220,7 +220,7 @@ impl StateClear {
             pcr_auth: Auth::new(),
             read_only: false,
             act_policies: [None; act::COUNT],
-            saved_acts: [act::SavedAct::default(); act::COUNT],
+            saved_acts: [act::SavedAct::NONE; act::COUNT],
             saved_pcrs: None,
             saved_root: Root::Locality0,
         }

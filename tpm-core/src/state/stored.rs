@@ -217,13 +217,22 @@ impl Tpm {
         if w.fits() { Ok(length) } else { Err(StateError::Room(length)) }
     }
 
-    /// A TPM of a state that [`Tpm::export`] gave, with a new DRBG. One of the form [`StateForm::PoweredOff`] is as after _TPM_Init: TPM2_Startup is to come.
+    /// Makes a TPM here of a state that [`Tpm::export`] gave, with a new DRBG. One of the form [`StateForm::PoweredOff`] is as after _TPM_Init: TPM2_Startup
+    /// is to come. What was here is wiped.
     ///
     /// # Errors
-    /// Each of [`StateError`] but `Room`.
-    pub fn import(state: &[u8], hooks: &mut Hooks<'_>) -> Result<Self, StateError> {
+    /// Each of [`StateError`] but `Room`: this is blank then.
+    pub fn import(&mut self, state: &[u8], hooks: &mut Hooks<'_>) -> Result<(), StateError> {
+        let imported = self.restore(state, hooks);
+        if imported.is_err() {
+            self.erase();
+        }
+        imported
+    }
+
+    fn restore(&mut self, state: &[u8], hooks: &mut Hooks<'_>) -> Result<(), StateError> {
         let (version, form, contents) = open(state)?;
-        let mut tpm = Self::manufacture(hooks).map_err(|_| StateError::Entropy)?;
+        self.manufacture(hooks).map_err(|_| StateError::Entropy)?;
         let mut r = Reader::new(contents);
         let first = usize::from(version == WITHOUT_PROFILE);
         for (tag, section) in form.sections().into_iter().skip(first) {
@@ -232,7 +241,7 @@ impl Tpm {
             }
             let length = usize::try_from(r.get::<u32>()?).map_err(|_| StateError::Contents)?;
             let mut contents = Reader::new(r.take(length)?);
-            tpm.restore_section(section, &mut contents, hooks)?;
+            self.restore_section(section, &mut contents, hooks)?;
             if !contents.is_empty() {
                 return Err(StateError::Contents);
             }
@@ -240,8 +249,7 @@ impl Tpm {
         if !r.is_empty() {
             return Err(StateError::Contents);
         }
-        tpm.check().map_err(StateError::Inconsistent)?;
-        Ok(tpm)
+        self.check().map_err(StateError::Inconsistent)
     }
 
     /// SHA-256 of what must be written down before a response is given, lest the loss of power undo what the response says. `room` is overwritten; it

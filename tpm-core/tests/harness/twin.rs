@@ -14,7 +14,9 @@ pub(crate) fn export(tpm: &Tpm, form: StateForm) -> Vec<u8> {
 /// A TPM of the state, at this time.
 pub(crate) fn import(state: &[u8], now_ms: u64) -> Result<Box<Tpm>, StateError> {
     let mut entropy = CountedEntropy { count: 1 << 32, dry: false };
-    Tpm::import(state, &mut Hooks { entropy: &mut entropy, clock: &mut ManualClock(now_ms) }).map(Box::new)
+    let mut tpm = Box::new(Tpm::blank());
+    tpm.import(state, &mut Hooks { entropy: &mut entropy, clock: &mut ManualClock(now_ms) })?;
+    Ok(tpm)
 }
 
 pub(crate) struct Twin {

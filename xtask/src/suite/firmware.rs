@@ -1,9 +1,10 @@
-//! What the image is made of, as figures that a test holds: no standard library, no C, no foreign entropy; how large it is, and how much memory it wants.
+//! What the image is made of, as figures that a test holds: no standard library, no C, no foreign entropy; nothing that its processor cannot execute; how large it is.
 
 use super::{Totals, case};
 use crate::build;
 use crate::image::elf::Elf;
 use crate::image::sizes;
+use crate::proofs;
 use crate::run::Built;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -36,6 +37,7 @@ pub fn run(built: &Built) -> Result<Totals> {
     totals += case("cargo tree: no crate has its feature `std` on", features());
     totals += case("the linked firmware has no function of std, libc or getrandom", linked(&crates));
     totals += case("the crates of the engine forbid unsafe code and std", forbids());
+    totals += case("no instruction that needs XSAVE is linked, AES-NI and SHA-NI are", proofs::instructions(&firmware));
     totals += case("the firmware lies in its 8 MiB and its entry stub", within(&elf));
     println!("     image: {} bytes, {} crates linked", built.image.bytes.len(), crates.len());
     Ok(totals)

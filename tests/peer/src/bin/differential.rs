@@ -45,6 +45,7 @@ struct Options {
 }
 
 fn main() -> Result<ExitCode> {
+    sigpipe::reset();
     let options = Options::parse();
     let workers = options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let report = if options.worker {

@@ -87,6 +87,7 @@ fn distance(counts: &[usize]) -> f64 {
 }
 
 fn main() -> Result<ExitCode> {
+    sigpipe::reset();
     let count = env::args().nth(1).context("keys COUNT")?.parse()?;
     let keys = make_all(count)?;
     let primes: Vec<&BigUint> = keys.iter().flat_map(|key| [&key.p, &key.q]).collect();

@@ -22,6 +22,7 @@ struct Swtpm {
 }
 
 fn main() -> Result<()> {
+    sigpipe::reset();
     let folder = env::args_os().nth(1).map(PathBuf::from).context("usage: beside FOLDER")?;
     let mut files: Vec<_> =
         fs::read_dir(folder.join("threats"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;

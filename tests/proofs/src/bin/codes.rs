@@ -45,6 +45,7 @@ struct Documented {
 }
 
 fn main() -> Result<ExitCode> {
+    sigpipe::reset();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let (Some(root), Some(seen)) = (arguments.next(), arguments.next()) else { bail!("usage: codes ROOT SEEN") };
     let sources = root.join("tpm-core/src");

@@ -17,6 +17,7 @@ const WANTED: f64 = 95.0;
 type Lines = BTreeMap<usize, bool>;
 
 fn main() -> Result<ExitCode> {
+    sigpipe::reset();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let (Some(root), Some(profiles), Some(missing)) = (arguments.next(), arguments.next(), arguments.next()) else {
         bail!("usage: coverage ROOT PROFILES MISSING PROGRAM…")

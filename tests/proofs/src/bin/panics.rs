@@ -41,6 +41,7 @@ struct Reference {
 }
 
 fn main() -> Result<ExitCode> {
+    sigpipe::reset();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let (Some(root), Some(folder)) = (arguments.next(), arguments.next()) else { bail!("usage: panics ROOT FOLDER") };
     let sources = root.join("tests/panics");

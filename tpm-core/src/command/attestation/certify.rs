@@ -1,6 +1,6 @@
 //! TPM2_Certify (Part 3, 18.2).
 
-use super::{Answer, own_object};
+use super::{Answer, whole_object};
 use crate::command::Command;
 use crate::command::area::{Admin, User, handles, params};
 use crate::pipeline::Call;
@@ -22,11 +22,11 @@ impl Command for Certify {
 
     /// - `KEY` at `sign_handle`: no signing key
     /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
-    /// - `SEQUENCE`, `HANDLE` at `object_handle`: what [`own_object`] says
+    /// - `SEQUENCE`, `HANDLE` at `object_handle`: what [`whole_object`] says
     /// - `VALUE`: the key is too small for the scheme's digest
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
-        let object = own_object(tpm, h.object_handle.handle(), Handles::object_handle)?;
+        let object = whole_object(tpm, h.object_handle.handle(), Handles::object_handle)?;
         let qualified_name = if signer.is_anonymous() { Name::new() } else { object.qualified_name.clone() };
         let certified = Attested::Certify { name: object.name.clone(), qualified_name };
         Answer::of(tpm.attest(&signer, p.qualifying_data, certified)?)

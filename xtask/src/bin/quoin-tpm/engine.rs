@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tpm_core::profile::{MAX_COMMAND_SIZE, MIN_BUFFER_SIZE};
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
-use tpm_core::{Locality, MAX_STATE_SIZE, StateForm, Tpm};
+use tpm_core::{Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
 use xtask::server::{Backend, BufferSizes, StateBlob};
 
 /// `TPM_RC_FAILURE`.
@@ -91,7 +91,15 @@ impl Engine {
 }
 
 fn manufacture(platform: &mut Platform) -> Result<Box<Tpm>> {
-    Tpm::manufacture(&mut platform.hooks()).map(Box::new).map_err(|_| anyhow!("there is no entropy"))
+    let mut tpm = Box::new(Tpm::blank());
+    tpm.manufacture(&mut platform.hooks()).map_err(|_| anyhow!("there is no entropy"))?;
+    Ok(tpm)
+}
+
+fn import(state: &[u8], platform: &mut Platform) -> Result<Box<Tpm>, StateError> {
+    let mut tpm = Box::new(Tpm::blank());
+    tpm.import(state, &mut platform.hooks())?;
+    Ok(tpm)
 }
 
 impl Kept {
@@ -129,11 +137,10 @@ impl Kept {
         self.store = None;
         let (store, state) = self.find()?;
         let state = state.context("there is no state in it")?;
-        let tpm =
-            Tpm::import(state, &mut platform.hooks()).map_err(|error| anyhow!("its state is refused: {error}"))?;
+        let tpm = import(state, platform).map_err(|error| anyhow!("its state is refused: {error}"))?;
         self.buffer.fill(0);
         self.store = Some(store);
-        Ok(Box::new(tpm))
+        Ok(tpm)
     }
 
     fn save(&mut self, tpm: &mut Tpm) -> Result<()> {
@@ -264,8 +271,8 @@ impl Backend for Engine {
         }
         // If this part is refused, none of the others counts.
         self.brought = None;
-        let tpm = Tpm::import(bytes, &mut self.platform.hooks()).map_err(|error| anyhow!("no such state: {error}"))?;
-        self.brought = Some(Brought { tpm: Box::new(tpm), whole });
+        let tpm = import(bytes, &mut self.platform).map_err(|error| anyhow!("no such state: {error}"))?;
+        self.brought = Some(Brought { tpm, whole });
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use std::path::Path;
 use wire::Tpm;
 
 fn main() -> Result<()> {
+    sigpipe::reset();
     let mut arguments = std::env::args().skip(1);
     let seconds: f64 = arguments.next().context("how many seconds for each command?")?.parse()?;
     let filter = arguments.next().unwrap_or_default().to_lowercase();

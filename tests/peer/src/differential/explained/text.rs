@@ -14,9 +14,10 @@ pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
 fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     match (case.code, ours, theirs) {
-        (cc::CERTIFY, 0x103 | 0x18b, 0 | 0x84) | (cc::CERTIFY_CREATION, 0x103 | 0x28b, 0 | 0x4e0) => {
-            Some("Certify and CertifyCreation of external and sequence objects")
+        (cc::CERTIFY, 0x103 | 0x18b, 0 | 0x84) => {
+            Some("Certify of sequence objects and of external objects without nameAlg")
         }
+        (cc::CERTIFY_CREATION, 0x103 | 0x28b, 0 | 0x4e0) => Some("CertifyCreation of external and sequence objects"),
         (cc::CERTIFY_X509, 0x182, 0x3c4) => Some("CertifyX509: uses that the key's attributes do not admit"),
         (_, 0x2c2, _) if DEFINES.contains(&case.code) && said.has_made_x509_sign() => {
             Some("x509sign of what is no asymmetric signing key")

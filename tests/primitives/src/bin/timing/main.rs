@@ -28,6 +28,7 @@ const PARTS: [usize; 4] = [100, 95, 80, 50];
 const COUNTED: usize = 3;
 
 fn main() -> Result<ExitCode> {
+    sigpipe::reset();
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["once", subject, class, input] => once(subject.parse()?, class.parse()?, input.parse()?),

@@ -50,6 +50,7 @@ struct Totals {
 }
 
 fn main() -> Result<ExitCode> {
+    sigpipe::reset();
     let folders: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     let [cryptography, openssl, mbedtls] = folders.as_slice() else {
         anyhow::bail!("vectors CRYPTOGRAPHY OPENSSL MBEDTLS")
