@@ -2,6 +2,7 @@
 
 use crate::config::{Config, VmplFault};
 use crate::cpuid::Policy;
+use crate::fwcfg::Mediated;
 use crate::log::{End, end, log};
 use crate::memory::Memory;
 use crate::psp::Psp;
@@ -44,6 +45,7 @@ pub(crate) struct Machine {
     /// The VMPL that runs.
     pub(crate) current: usize,
     pub(crate) psp: Psp,
+    pub(crate) fwcfg: Mediated,
     /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
     pub(crate) intercepts: u64,
 }

@@ -67,8 +67,9 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let Some(file) = fwcfg::file(&mut pool, "opt/org.quoin/igvm") else {
         bad_launch!("no IGVM file: start QEMU with -fw_cfg name=opt/org.quoin/igvm,file=FILE");
     };
-    let mut psp = Psp::new(&mut pool, config.seed);
     let ram = config.ram.map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
+    let mediated = fwcfg::Mediated::new(&mut pool, ram.min(phys::RESERVE_START));
+    let mut psp = Psp::new(&mut pool, config.seed);
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let mut memory = Memory::new(rmp, pool);
     if config.legacy_ram {
@@ -84,7 +85,8 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
     let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
-    let mut machine = Machine { config, policy: config.cpuid, memory, svm, levels, current: 0, psp, intercepts: 0 };
+    let mut machine =
+        Machine { config, policy: config.cpuid, memory, svm, levels, current: 0, psp, fwcfg: mediated, intercepts: 0 };
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     machine.load(0);
     machine.run()
