@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use fs_err as fs;
 use std::io::{Read, Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -26,6 +26,9 @@ pub struct Args {
     /// MiB of RAM of the machine, of which the guest has 128 less.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
+    /// A disk for the guest (virtio-blk); what the guest writes to it is gone in the end.
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
     /// Ends the guest when it takes longer than so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -81,7 +84,9 @@ impl core::fmt::Display for Outcome {
 
 /// Boots, gives what the guest writes to its serial port to `console`, and waits for the end.
 pub fn boot(built: &Built, args: &Args, mut console: impl FnMut(&[u8])) -> Result<Outcome> {
-    let mut qemu = run::start_with(built, CONFIG, args.memory, &args.qemu)?;
+    let mut options = args.disk.as_deref().map_or_else(Vec::new, disk);
+    options.extend_from_slice(&args.qemu);
+    let mut qemu = run::start_with(built, CONFIG, args.memory, &options)?;
     run::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
     let mut serial = qemu.guest_serial()?;
     serial.set_read_timeout(None)?;
@@ -112,6 +117,14 @@ pub fn boot(built: &Built, args: &Args, mut console: impl FnMut(&[u8])) -> Resul
     let elapsed = qemu.elapsed();
     let end = qemu.wait(Duration::from_secs(10)).context("QEMU closed its serial ports and did not end")?;
     Ok(Outcome { end, elapsed, last_lines: qemu.last_lines(), said })
+}
+
+/// QEMU's options for a disk: with encrypted memory, virtio must go by the platform's rules of DMA.
+fn disk(path: &Path) -> Vec<String> {
+    let drive =
+        format!("if=none,id=disk,format=raw,snapshot=on,file={}", path.display().to_string().replace(',', ",,"));
+    let device = "virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on";
+    ["-drive", &drive, "-device", device].map(String::from).into()
 }
 
 /// Builds the machine, and takes an image that is in memory already.

@@ -2,6 +2,7 @@
 
 pub mod acpi;
 pub mod elf;
+pub mod fat;
 pub mod guest;
 pub mod linux;
 pub mod ovmf;
@@ -9,6 +10,7 @@ pub mod pack;
 pub mod sizes;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod uki;
 
 use crate::digest::{self, Launch, hex};
 use crate::{build, screen, workspace};
@@ -35,7 +37,7 @@ pub struct Args {
     #[arg(long)]
     no_guest: bool,
     /// Packs this Linux kernel (a bzImage or vmlinuz with a 64-bit entry) as the guest.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest", "ovmf"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     linux: Option<PathBuf>,
     /// The initial file system of --linux.
     #[arg(long, value_name = "FILE", requires = "linux")]
@@ -43,9 +45,13 @@ pub struct Args {
     /// The command line of --linux. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
     #[arg(long, value_name = "TEXT", requires = "linux", default_value = "console=ttyS1 quiet")]
     cmdline: String,
-    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest.
+    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest. With --linux, the kernel is not in the image: it goes to a disk beside it (OUTPUT with the ending
+    /// .disk), as a unified kernel image that OVMF starts and measures.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     ovmf: Option<PathBuf>,
+    /// The stub that the unified kernel image is made of.
+    #[arg(long, value_name = "FILE", requires_all = ["ovmf", "linux"], default_value = uki::STUB)]
+    stub: PathBuf,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -96,6 +102,7 @@ pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
 pub fn run(args: &Args) -> Result<()> {
     // Before the long part: what cannot be booted should be said at once.
     let system = operating_system(args)?;
+    let disk = disk(args)?;
     let (firmware, elf) = programs(args, system.is_some())?;
     let payload = match (&system, &elf) {
         (Some(guest), _) => Payload::Guest(guest),
@@ -109,6 +116,11 @@ pub fn run(args: &Args) -> Result<()> {
     };
     fs::write(&output, &image.bytes).with_context(|| format!("cannot write {}", output.display()))?;
     print_sizes(&Elf::read(&firmware)?);
+    if let Some(disk) = disk {
+        let path = output.with_extension("disk");
+        fs::write(&path, disk).with_context(|| format!("cannot write {}", path.display()))?;
+        screen::say("disk         ", &path.display().to_string());
+    }
     screen::say("image        ", &output.display().to_string());
     println!("size         {} bytes, {} pages measured", image.bytes.len(), image.launch.pages);
     println!("policy       {:#x}", image.launch.policy);
@@ -132,6 +144,20 @@ fn operating_system(args: &Args) -> Result<Option<Guest>> {
         vcpus: 1,
     };
     Ok(Some(linux.guest().with_context(|| format!("{}", path.display()))?))
+}
+
+/// The disk for OVMF, if there is a kernel for it.
+fn disk(args: &Args) -> Result<Option<Vec<u8>>> {
+    let (Some(_), Some(kernel)) = (&args.ovmf, &args.linux) else { return Ok(None) };
+    let stub = fs::read(&args.stub).context(
+        "the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere",
+    )?;
+    let kernel = fs::read(kernel)?;
+    let initrd = args.initrd.as_ref().map(fs::read).transpose()?;
+    let mut sections = vec![(".cmdline", args.cmdline.as_bytes()), (".linux", kernel.as_slice())];
+    sections.extend(initrd.as_deref().map(|initrd| (".initrd", initrd)));
+    let program = uki::with_sections(&stub, &sections).with_context(|| format!("{}", args.stub.display()))?;
+    fat::disk_with(&program).map(Some)
 }
 
 fn programs(args: &Args, has_system: bool) -> Result<(PathBuf, Option<PathBuf>)> {
