@@ -35,6 +35,13 @@ pub(crate) struct Level {
     pub(crate) has_run: bool,
 }
 
+/// How often the guest has been left.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Exits {
+    pub(crate) all: u64,
+    pub(crate) nested_page_faults: u64,
+}
+
 /// The machine.
 pub(crate) struct Machine {
     pub(crate) config: Config,
@@ -46,6 +53,7 @@ pub(crate) struct Machine {
     pub(crate) current: usize,
     pub(crate) psp: Psp,
     pub(crate) fwcfg: Mediated,
+    pub(crate) exits: Exits,
     /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
     pub(crate) intercepts: u64,
 }
@@ -116,6 +124,8 @@ impl Machine {
             level.vmcb.set(control::EVENT_INJECT, 0);
             let code = level.vmcb.get(control::EXIT_CODE);
             let pending = level.vmcb.get(control::EXIT_INT_INFO);
+            self.exits.all += 1;
+            self.exits.nested_page_faults += u64::from(code == crate::svm::exit::NPF);
             self.exit(code, &mut same_fault);
             self.redeliver(code, pending);
         }

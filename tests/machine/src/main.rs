@@ -49,7 +49,7 @@ mod walk;
 use crate::config::Config;
 use crate::launch::Launch;
 use crate::log::{bad_launch, fault, log};
-use crate::machine::{Level, Machine, VmsaPage};
+use crate::machine::{Exits, Level, Machine, VmsaPage};
 use crate::memory::Memory;
 use crate::phys::Pool;
 use crate::psp::Psp;
@@ -85,8 +85,18 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
     let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
-    let mut machine =
-        Machine { config, policy: config.cpuid, memory, svm, levels, current: 0, psp, fwcfg: mediated, intercepts: 0 };
+    let mut machine = Machine {
+        config,
+        policy: config.cpuid,
+        memory,
+        svm,
+        levels,
+        current: 0,
+        psp,
+        fwcfg: mediated,
+        exits: Exits::default(),
+        intercepts: 0,
+    };
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     machine.load(0);
     machine.run()
