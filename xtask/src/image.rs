@@ -11,6 +11,7 @@ pub mod sizes;
 pub(crate) mod testing;
 
 use crate::digest::{self, Launch, hex};
+use crate::guest::System;
 use crate::{build, screen, workspace};
 use anyhow::{Context, Result, ensure};
 use elf::Elf;
@@ -37,11 +38,16 @@ pub struct Args {
     /// Packs this Linux kernel (a bzImage or vmlinuz with a 64-bit entry) as the guest.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest", "ovmf"])]
     linux: Option<PathBuf>,
+    /// Packs Debian's newest cloud kernel and a small system with tpm2-tools, fetched through apt-get, as the guest.
+    ///
+    /// `quoin=shell` on the command line gives a shell on the serial port, `quoin=check` tries TPM and attestation.
+    #[arg(long, conflicts_with_all = ["guest", "no_guest", "ovmf", "linux", "initrd"])]
+    debian: bool,
     /// The initial file system of --linux.
     #[arg(long, value_name = "FILE", requires = "linux")]
     initrd: Option<PathBuf>,
-    /// The command line of --linux. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
-    #[arg(long, value_name = "TEXT", requires = "linux", default_value = "console=ttyS1 quiet")]
+    /// The command line of --linux or --debian. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
+    #[arg(long, value_name = "TEXT", default_value = "console=ttyS1 quiet quoin=shell")]
     cmdline: String,
     /// Packs this OVMF.fd or OVMF_CODE.fd as the guest.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
@@ -123,6 +129,11 @@ pub fn run(args: &Args) -> Result<()> {
 fn operating_system(args: &Args) -> Result<Option<Guest>> {
     if let Some(path) = &args.ovmf {
         return Ok(Some(ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?));
+    }
+    if args.debian {
+        let system = System::prepare()?;
+        println!("kernel       {}", system.release);
+        return Ok(Some(system.linux(&args.cmdline).guest()?));
     }
     let Some(path) = &args.linux else { return Ok(None) };
     let linux = Linux {
