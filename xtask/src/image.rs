@@ -13,6 +13,7 @@ pub(crate) mod testing;
 pub mod uki;
 
 use crate::digest::{self, Launch, hex};
+use crate::guest::System;
 use crate::{build, screen, workspace};
 use anyhow::{Context, Result, ensure};
 use elf::Elf;
@@ -39,18 +40,23 @@ pub struct Args {
     /// Packs this Linux kernel (a bzImage or vmlinuz with a 64-bit entry) as the guest.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     linux: Option<PathBuf>,
+    /// Packs Debian's newest cloud kernel and a small system with tpm2-tools, fetched through apt-get, as the guest.
+    ///
+    /// `quoin=shell` on the command line gives a shell on the serial port, `quoin=check` tries TPM and attestation.
+    #[arg(long, conflicts_with_all = ["guest", "no_guest", "linux", "initrd"])]
+    debian: bool,
     /// The initial file system of --linux.
     #[arg(long, value_name = "FILE", requires = "linux")]
     initrd: Option<PathBuf>,
-    /// The command line of --linux. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
-    #[arg(long, value_name = "TEXT", requires = "linux", default_value = "console=ttyS1 quiet")]
+    /// The command line of --linux or --debian. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
+    #[arg(long, value_name = "TEXT", default_value = "console=ttyS1 quiet quoin=shell")]
     cmdline: String,
-    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest. With --linux, the kernel is not in the image: it goes to a disk beside it (OUTPUT with the ending
+    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest. With --linux or --debian, the kernel is not in the image: it goes to a disk beside it (OUTPUT with the ending
     /// .disk), as a unified kernel image that OVMF starts and measures.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     ovmf: Option<PathBuf>,
     /// The stub that the unified kernel image is made of.
-    #[arg(long, value_name = "FILE", requires_all = ["ovmf", "linux"], default_value = uki::STUB)]
+    #[arg(long, value_name = "FILE", requires = "ovmf", default_value = uki::STUB)]
     stub: PathBuf,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
@@ -101,8 +107,7 @@ pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     // Before the long part: what cannot be booted should be said at once.
-    let system = operating_system(args)?;
-    let disk = disk(args)?;
+    let (system, disk) = operating_system(args)?;
     let (firmware, elf) = programs(args, system.is_some())?;
     let payload = match (&system, &elf) {
         (Some(guest), _) => Payload::Guest(guest),
@@ -131,33 +136,31 @@ pub fn run(args: &Args) -> Result<()> {
     if args.check { check(&image) } else { Ok(()) }
 }
 
-/// The guest that the arguments name, if it is not a payload of ours.
-fn operating_system(args: &Args) -> Result<Option<Guest>> {
-    if let Some(path) = &args.ovmf {
-        return Ok(Some(ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?));
+/// The guest that the arguments name, if it is not a payload of ours; and a disk for it.
+fn operating_system(args: &Args) -> Result<(Option<Guest>, Option<Vec<u8>>)> {
+    let linux = linux(args)?;
+    let Some(path) = &args.ovmf else { return Ok((linux.map(|linux| linux.guest()).transpose()?, None)) };
+    let guest = ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?;
+    let Some(linux) = linux else { return Ok((Some(guest), None)) };
+    let stub = fs::read(&args.stub).context(
+        "the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere",
+    )?;
+    Ok((Some(guest), Some(uki::disk(&stub, &linux).with_context(|| format!("{}", args.stub.display()))?)))
+}
+
+fn linux(args: &Args) -> Result<Option<Linux>> {
+    if args.debian {
+        let system = System::prepare()?;
+        println!("kernel       {}", system.release);
+        return Ok(Some(system.linux(&args.cmdline)));
     }
     let Some(path) = &args.linux else { return Ok(None) };
-    let linux = Linux {
+    Ok(Some(Linux {
         kernel: fs::read(path)?,
         initrd: args.initrd.as_ref().map(fs::read).transpose()?,
         command_line: args.cmdline.clone(),
         vcpus: 1,
-    };
-    Ok(Some(linux.guest().with_context(|| format!("{}", path.display()))?))
-}
-
-/// The disk for OVMF, if there is a kernel for it.
-fn disk(args: &Args) -> Result<Option<Vec<u8>>> {
-    let (Some(_), Some(kernel)) = (&args.ovmf, &args.linux) else { return Ok(None) };
-    let stub = fs::read(&args.stub).context(
-        "the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere",
-    )?;
-    let kernel = fs::read(kernel)?;
-    let initrd = args.initrd.as_ref().map(fs::read).transpose()?;
-    let mut sections = vec![(".cmdline", args.cmdline.as_bytes()), (".linux", kernel.as_slice())];
-    sections.extend(initrd.as_deref().map(|initrd| (".initrd", initrd)));
-    let program = uki::with_sections(&stub, &sections).with_context(|| format!("{}", args.stub.display()))?;
-    fat::disk_with(&program).map(Some)
+    }))
 }
 
 fn programs(args: &Args, has_system: bool) -> Result<(PathBuf, Option<PathBuf>)> {

@@ -1,6 +1,8 @@
 //! A unified kernel image: systemd's stub with the kernel, its initial file system and its command line as further sections (UAPI group, "Unified Kernel
 //! Image"). OVMF starts it as any program, and the stub measures each section into PCR 11.
 
+use super::fat;
+use super::linux::Linux;
 use anyhow::{Context, Result, ensure};
 
 /// Where Debian's package systemd-boot-efi has the stub.
@@ -23,6 +25,13 @@ mod at {
 const SECTION: usize = 40;
 /// Initialized data, to be read.
 const DATA: u32 = 0x4000_0040;
+
+/// A disk from which a UEFI firmware boots `linux`, by `stub`.
+pub fn disk(stub: &[u8], linux: &Linux) -> Result<Vec<u8>> {
+    let mut sections = vec![(".cmdline", linux.command_line.as_bytes()), (".linux", linux.kernel.as_slice())];
+    sections.extend(linux.initrd.as_deref().map(|initrd| (".initrd", initrd)));
+    fat::disk_with(&with_sections(stub, &sections)?)
+}
 
 /// `stub` with `sections` (name, contents) behind its own.
 pub fn with_sections(stub: &[u8], sections: &[(&str, &[u8])]) -> Result<Vec<u8>> {
