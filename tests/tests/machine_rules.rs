@@ -65,6 +65,7 @@ impl Bench {
             psp: &psp,
             config,
             memory_mib: run::MEMORY_MIB,
+            options: &[],
         })?;
         let end = qemu.wait(TIMEOUT)?;
         let (mut machine, mut console) = (String::new(), String::new());
@@ -346,6 +347,20 @@ fn empty(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// Where no memory is, a file may place pages of a firmware that ends at 4 GiB, as QEMU makes memory there.
+fn below_4_gib(bench: &Bench) -> Result<()> {
+    for gpa in [0xFF00_0000_u64, 0xFFFF_F000] {
+        let mut parts = Parts::of(&bench.image);
+        let mut header = parts.headers[parts.position(PAGE_DATA)?].clone();
+        header[8..16].copy_from_slice(&gpa.to_le_bytes());
+        parts.add_page(header, &[7; 4096])?;
+        let file = parts.join();
+        let line = format!("machine: launch digest {}", digest::hex(&digest::measure(&file)?.digest));
+        bench.boot(&file, "case=memory\n")?.expect(End::Orderly, &line)?;
+    }
+    Ok(())
+}
+
 /// Whatever is in the headers, the machine says something and ends, and it is not its own fault.
 fn mutated(bench: &Bench, seed: u64) -> Result<()> {
     let mut parts = Parts::of(&bench.image);
@@ -397,6 +412,7 @@ fn main() -> Result<()> {
         trial(&bench, "launch::digests".into(), digests),
         trial(&bench, "launch::required-memory-anywhere".into(), required),
         trial(&bench, "launch::page-without-contents".into(), empty),
+        trial(&bench, "launch::page-below-4-gib".into(), below_4_gib),
     ];
     let trials = cases.chain(launches).chain(mutations).chain(others).collect();
     libtest_mimic::run(&arguments, trials).exit();

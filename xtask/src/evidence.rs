@@ -15,11 +15,13 @@
 //! | `credential/answer` | what `TPM2_ActivateCredential` returned |
 //! | `events.bin` | TCG event log (crypto agile) of what was measured; `tpm2_eventlog` reads it |
 //! | `pcrs.bin` | PCR 0–23, SHA-256 bank |
+//! | `boot-events.bin` | TCG event log of the boot that the firmware kept; missing where it measured nothing |
 //! | `quote.msg`, `quote.sig`, `quote.nonce` | `TPMS_ATTEST` and `TPMT_SIGNATURE` over all those PCRs, with the challenger's second nonce |
 //!
 //! The credential's secret lies in the folder, so that the challenge can be made again: that shows what was asked, and that the answer is right.
 //! That the answer came from the TPM is the collector's word, as it is in any protocol whose challenger is somebody else.
 
+pub mod boot_log;
 pub mod client;
 pub mod credential;
 pub mod event_log;
@@ -152,7 +154,7 @@ fn quote(tpm: &mut Tpm<'_>, ak: u32, evidence: &mut Evidence) -> Result<()> {
     Ok(())
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
     Ok(bytes)

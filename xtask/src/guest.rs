@@ -1,14 +1,21 @@
 //! `cargo xtask guest`: boots an operating system at VMPL2 in the software SEV-SNP machine, and shows its serial console.
 
-use crate::image::Image;
+pub mod challenger;
+pub mod debian;
+pub mod initrd;
+pub mod module;
+pub mod ovmf;
+
+use crate::image::{self, Image, Payload, linux::Linux};
 use crate::qemu::End;
 use crate::run::{self, Built};
-use crate::{build, digest, screen};
+use crate::{build, digest, screen, workspace};
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use fs_err as fs;
-use std::io::{Read, Write, stdout};
-use std::path::PathBuf;
+use std::io::{Read, Write, stdin, stdout};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -23,18 +30,28 @@ const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x23";
 pub struct Args {
     /// The image, made by `cargo xtask image --linux` or `--ovmf`.
     image: PathBuf,
+    #[command(flatten)]
+    boot: Boot,
+}
+
+/// How an operating system is booted.
+#[derive(Debug, clap::Args)]
+pub struct Boot {
     /// MiB of RAM of the machine, of which the guest has 128 less.
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    memory: u32,
+    pub memory: u32,
+    /// A disk for the guest (virtio-blk); what the guest writes to it is gone in the end.
+    #[arg(long, value_name = "FILE")]
+    pub disk: Option<PathBuf>,
     /// Ends the guest when it takes longer than so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    timeout: u64,
+    pub timeout: u64,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]
-    verbose: bool,
+    pub verbose: bool,
     /// Further options of QEMU, such as a disk.
     #[arg(last = true)]
-    qemu: Vec<String>,
+    pub qemu: Vec<String>,
 }
 
 /// Runs the verb.
@@ -44,9 +61,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
     let mut console = stdout();
-    let outcome = boot(&built, args, |bytes| {
+    let mut typed = None;
+    let outcome = boot(&built, &args.boot, |bytes, serial| {
+        // What is typed goes to the guest, once it is there to read it.
+        if typed.is_none() {
+            let mut serial = serial.try_clone()?;
+            typed = Some(thread::spawn(move || std::io::copy(&mut stdin(), &mut serial)));
+        }
         // A console that nobody reads any more is no reason to stop the guest.
         let _ = console.write_all(bytes).and_then(|()| console.flush());
+        Ok(())
     })?;
     println!();
     screen::say(&format!("{:>8.2} s  ", outcome.elapsed.as_secs_f64()), &outcome.to_string());
@@ -79,12 +103,19 @@ impl core::fmt::Display for Outcome {
     }
 }
 
-/// Boots, gives what the guest writes to its serial port to `console`, and waits for the end.
-pub fn boot(built: &Built, args: &Args, mut console: impl FnMut(&[u8])) -> Result<Outcome> {
-    let mut qemu = run::start_with(built, CONFIG, args.memory, &args.qemu)?;
+/// Boots, gives what the guest writes to its serial port to `console`, with the port to answer, and waits for the end.
+pub fn boot(
+    built: &Built,
+    args: &Boot,
+    mut console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
+) -> Result<Outcome> {
+    let mut options = args.disk.as_deref().map_or_else(Vec::new, disk);
+    options.extend_from_slice(&args.qemu);
+    let mut qemu = run::start_with(built, CONFIG, args.memory, &options)?;
     run::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
     let mut serial = qemu.guest_serial()?;
     serial.set_read_timeout(None)?;
+    let mut answers = serial.try_clone()?;
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let mut bytes = [0; 4096];
@@ -99,7 +130,7 @@ pub fn boot(built: &Built, args: &Args, mut console: impl FnMut(&[u8])) -> Resul
         match receiver.recv_timeout(Duration::from_millis(200)) {
             Ok(bytes) => {
                 said += bytes.len();
-                console(&bytes);
+                console(&bytes, &mut answers)?;
             }
             // QEMU has closed the port: it ends.
             Err(RecvTimeoutError::Disconnected) => break,
@@ -114,9 +145,51 @@ pub fn boot(built: &Built, args: &Args, mut console: impl FnMut(&[u8])) -> Resul
     Ok(Outcome { end, elapsed, last_lines: qemu.last_lines(), said })
 }
 
-/// Builds the machine, and takes an image that is in memory already.
-pub fn with_machine(image: Image, path: PathBuf) -> Result<Built> {
-    let machine = build::build(build::IMAGE_AND_MACHINE)?.machine();
-    fs::write(&path, &image.bytes)?;
-    Ok(Built { machine, image, path })
+/// QEMU's options for a disk: with encrypted memory, virtio must go by the platform's rules of DMA.
+fn disk(path: &Path) -> Vec<String> {
+    let drive =
+        format!("if=none,id=disk,format=raw,snapshot=on,file={}", path.display().to_string().replace(',', ",,"));
+    let device = "virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on";
+    ["-drive", &drive, "-device", device].map(String::from).into()
+}
+
+/// Debian's newest cloud kernel with the small system of tests/guest/linux.
+#[derive(Debug)]
+pub struct System {
+    /// The kernel's release.
+    pub release: String,
+    kernel: Vec<u8>,
+    initrd: Vec<u8>,
+}
+
+impl System {
+    /// Fetches and builds what is not there.
+    pub fn prepare() -> Result<Self> {
+        let packages = debian::Debian::fetch()?;
+        let modules = module::build(&packages)?;
+        Ok(Self {
+            release: packages.release().to_owned(),
+            kernel: fs::read(packages.kernel())?,
+            initrd: initrd::make(&packages, &modules)?,
+        })
+    }
+
+    /// As a guest on one vCPU.
+    pub fn linux(&self, command_line: &str) -> Linux {
+        Linux {
+            kernel: self.kernel.clone(),
+            initrd: Some(self.initrd.clone()),
+            command_line: command_line.to_owned(),
+            vcpus: 1,
+        }
+    }
+
+    /// Builds firmware and machine, and packs an image with this command line to the file `name` below `target/guest`.
+    pub fn build(&self, command_line: &str, name: &str) -> Result<Built> {
+        let programs = build::build(build::IMAGE_AND_MACHINE)?;
+        let image: Image = image::pack(&programs.firmware(), Payload::Guest(&self.linux(command_line).guest()?))?;
+        let path = workspace::target_dir()?.join("guest").join(name);
+        fs::write(&path, &image.bytes)?;
+        Ok(Built { machine: programs.machine(), image, path })
+    }
 }

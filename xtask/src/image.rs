@@ -2,6 +2,7 @@
 
 pub mod acpi;
 pub mod elf;
+pub mod fat;
 pub mod guest;
 pub mod linux;
 pub mod ovmf;
@@ -9,8 +10,10 @@ pub mod pack;
 pub mod sizes;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod uki;
 
 use crate::digest::{self, Launch, hex};
+use crate::guest::System;
 use crate::{build, screen, workspace};
 use anyhow::{Context, Result, ensure};
 use elf::Elf;
@@ -35,17 +38,26 @@ pub struct Args {
     #[arg(long)]
     no_guest: bool,
     /// Packs this Linux kernel (a bzImage or vmlinuz with a 64-bit entry) as the guest.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest", "ovmf"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     linux: Option<PathBuf>,
+    /// Packs Debian's newest cloud kernel and a small system with tpm2-tools, fetched through apt-get, as the guest.
+    ///
+    /// `quoin=shell` on the command line gives a shell on the serial port, `quoin=check` tries TPM and attestation.
+    #[arg(long, conflicts_with_all = ["guest", "no_guest", "linux", "initrd"])]
+    debian: bool,
     /// The initial file system of --linux.
     #[arg(long, value_name = "FILE", requires = "linux")]
     initrd: Option<PathBuf>,
-    /// The command line of --linux. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
-    #[arg(long, value_name = "TEXT", requires = "linux", default_value = "console=ttyS1 quiet")]
+    /// The command line of --linux or --debian. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
+    #[arg(long, value_name = "TEXT", default_value = "console=ttyS1 quiet quoin=shell")]
     cmdline: String,
-    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest.
+    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest. With --linux or --debian, the kernel is not in the image: it goes to a disk beside it (OUTPUT with the ending
+    /// .disk), as a unified kernel image that OVMF starts and measures.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     ovmf: Option<PathBuf>,
+    /// The stub that the unified kernel image is made of.
+    #[arg(long, value_name = "FILE", requires = "ovmf", default_value = uki::STUB)]
+    stub: PathBuf,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -95,7 +107,7 @@ pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     // Before the long part: what cannot be booted should be said at once.
-    let system = operating_system(args)?;
+    let (system, disk) = operating_system(args)?;
     let (firmware, elf) = programs(args, system.is_some())?;
     let payload = match (&system, &elf) {
         (Some(guest), _) => Payload::Guest(guest),
@@ -109,6 +121,11 @@ pub fn run(args: &Args) -> Result<()> {
     };
     fs::write(&output, &image.bytes).with_context(|| format!("cannot write {}", output.display()))?;
     print_sizes(&Elf::read(&firmware)?);
+    if let Some(disk) = disk {
+        let path = output.with_extension("disk");
+        fs::write(&path, disk).with_context(|| format!("cannot write {}", path.display()))?;
+        screen::say("disk         ", &path.display().to_string());
+    }
     screen::say("image        ", &output.display().to_string());
     println!("size         {} bytes, {} pages measured", image.bytes.len(), image.launch.pages);
     println!("policy       {:#x}", image.launch.policy);
@@ -119,19 +136,31 @@ pub fn run(args: &Args) -> Result<()> {
     if args.check { check(&image) } else { Ok(()) }
 }
 
-/// The guest that the arguments name, if it is not a payload of ours.
-fn operating_system(args: &Args) -> Result<Option<Guest>> {
-    if let Some(path) = &args.ovmf {
-        return Ok(Some(ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?));
+/// The guest that the arguments name, if it is not a payload of ours; and a disk for it.
+fn operating_system(args: &Args) -> Result<(Option<Guest>, Option<Vec<u8>>)> {
+    let linux = linux(args)?;
+    let Some(path) = &args.ovmf else { return Ok((linux.map(|linux| linux.guest()).transpose()?, None)) };
+    let guest = ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?;
+    let Some(linux) = linux else { return Ok((Some(guest), None)) };
+    let stub = fs::read(&args.stub).context(
+        "the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere",
+    )?;
+    Ok((Some(guest), Some(uki::disk(&stub, &linux).with_context(|| format!("{}", args.stub.display()))?)))
+}
+
+fn linux(args: &Args) -> Result<Option<Linux>> {
+    if args.debian {
+        let system = System::prepare()?;
+        println!("kernel       {}", system.release);
+        return Ok(Some(system.linux(&args.cmdline)));
     }
     let Some(path) = &args.linux else { return Ok(None) };
-    let linux = Linux {
+    Ok(Some(Linux {
         kernel: fs::read(path)?,
         initrd: args.initrd.as_ref().map(fs::read).transpose()?,
         command_line: args.cmdline.clone(),
         vcpus: 1,
-    };
-    Ok(Some(linux.guest().with_context(|| format!("{}", path.display()))?))
+    }))
 }
 
 fn programs(args: &Args, has_system: bool) -> Result<(PathBuf, Option<PathBuf>)> {

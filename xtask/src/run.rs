@@ -1,6 +1,7 @@
 //! `cargo xtask run`: the whole way, from a measured launch to a verified quote, and then a TPM for real clients.
 
 use crate::child::{self, Ending};
+use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
@@ -176,6 +177,7 @@ fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder
         development_root: true,
         measurement: Some(built.image.launch.digest),
         policy: Some(built.image.launch.policy),
+        boot_events: Some(boot_log::expected(&built.image.bytes)?),
         now: SystemTime::now(),
     };
     let mut steps = 0;

@@ -8,6 +8,7 @@
 //! | [`firmware`] | what the image is made of |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
 //! | [`lies`] | the firmware under a host that lies |
+//! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 
@@ -17,6 +18,8 @@ pub mod exceptions;
 pub mod firmware;
 pub mod hostile;
 pub mod lies;
+pub mod linux;
+pub mod ovmf;
 pub mod reproducible;
 pub mod tools;
 

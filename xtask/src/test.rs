@@ -36,6 +36,9 @@ const IN_QEMU: &[InQemu] = &[
     ("hostile guest at VMPL2", suite::hostile::run),
     ("lies of the host to the firmware", suite::lies::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
+    ("guest: Linux at VMPL2", |_| suite::linux::run()),
+    ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
+    ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
     ("machine: rules and launches", |_| suite::cargo::qemu()),
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
 ];

@@ -12,6 +12,7 @@ mod tests;
 mod tpm;
 
 use crate::digest::{self, hex};
+use crate::evidence::boot_log::{self, Expected};
 use crate::evidence::folder::Evidence;
 use crate::{screen, status};
 use anyhow::{Context, Result, ensure};
@@ -65,6 +66,8 @@ pub struct Expectations {
     pub measurement: Option<[u8; 48]>,
     /// The exact guest policy; `None` takes any that neither debugging nor a migration agent weakens.
     pub policy: Option<u64>,
+    /// The events that a boot of the image measures; `None` if only the launch digest is known.
+    pub boot_events: Option<Vec<Expected>>,
     /// When certificates must be valid.
     pub now: SystemTime,
 }
@@ -163,10 +166,12 @@ pub fn verify(
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let evidence = Evidence::read(&args.dir)?;
+    let image = args.igvm.as_ref().map(fs::read).transpose()?;
     let expectations = Expectations {
         development_root: args.development_root,
-        measurement: expected_measurement(args)?,
+        measurement: expected_measurement(args, image.as_deref())?,
         policy: args.policy,
+        boot_events: image.as_deref().map(boot_log::expected).transpose()?,
         now: SystemTime::now(),
     };
     Ok(print(&evidence, &expectations))
@@ -199,12 +204,11 @@ fn conclude(expectations: &Expectations) -> ExitCode {
     ExitCode::from(status::NOT_VERIFIED)
 }
 
-fn expected_measurement(args: &Args) -> Result<Option<LaunchDigest>> {
-    if let Some(path) = &args.igvm {
-        let launch = digest::measure(&fs::read(path)?).with_context(|| format!("cannot measure {}", path.display()))?;
-        return Ok(Some(launch.digest));
+fn expected_measurement(args: &Args, image: Option<&[u8]>) -> Result<Option<LaunchDigest>> {
+    match image {
+        Some(image) => Ok(Some(digest::measure(image).context("the IGVM file cannot be measured")?.digest)),
+        None => Ok(args.measurement),
     }
-    Ok(args.measurement)
 }
 
 fn launch_digest(text: &str) -> Result<LaunchDigest> {

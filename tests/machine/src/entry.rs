@@ -16,6 +16,8 @@ global_asm!(
     ".align 4096",
     "__boot_pml4: .skip 4096",
     "__boot_pdpt: .skip 4096",
+    ".global __window_pdpt",
+    "__window_pdpt: .skip 4096",
     "__boot_stack: .skip {stack}",
     "__boot_stack_top:",
     ".section .rodata.entry, \"a\"",
@@ -34,6 +36,10 @@ global_asm!(
     "movl $__boot_pdpt, %eax",
     "orl $3, %eax",
     "movl %eax, __boot_pml4",
+    // Behind them, a table for one entry: the window.
+    "movl $__window_pdpt, %eax",
+    "orl $3, %eax",
+    "movl %eax, __boot_pml4+8",
     // 512 entries of 1 GiB, identity.
     "xorl %ecx, %ecx",
     "2: movl %ecx, %eax",
@@ -129,6 +135,7 @@ global_asm!(
 unsafe extern "C" {
     static __exception_stubs: u8;
     static __interrupt_stubs: u8;
+    static mut __window_pdpt: u64;
 }
 
 unsafe extern "sysv64" {
@@ -140,6 +147,16 @@ unsafe extern "sysv64" {
 pub(crate) fn wait_for_interrupt() -> u8 {
     // SAFETY: the stubs of interrupts change nothing but the word that the function returns, and it leaves interrupts off as it has found them.
     crate::bits::lo8(unsafe { __wait_for_interrupt() })
+}
+
+/// Has the GiB behind the identity map lead to the one at `hpa`, a device's, uncached.
+pub(crate) fn map_window(hpa: u64) {
+    const LARGE_UNCACHED: u64 = 0x80 | 0x10 | 3;
+    // SAFETY: the table is nobody else's, and what it maps is no memory of this program; the machine's own tables have been loaded since its start.
+    unsafe {
+        (&raw mut __window_pdpt).write_volatile(hpa | LARGE_UNCACHED);
+        core::arch::asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags));
+    }
 }
 
 /// A gate of the interrupt descriptor table.

@@ -5,6 +5,7 @@ use crate::cpu;
 use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
 use crate::log::log;
 use crate::machine::{Machine, VmsaPage};
+use crate::npt;
 use crate::phys::{self, PAGE};
 use crate::rules::Rule;
 use crate::steal::{self, Theft};
@@ -128,7 +129,7 @@ impl Machine {
     }
 
     fn mmio(&self, ghcb: Ghcb, gpa: u64, size: u64, write: bool) -> Outcome {
-        let device = (0xA_0000..0x10_0000).contains(&gpa) || (0xB000_0000..1 << 38).contains(&gpa);
+        let device = (0xA_0000..0x10_0000).contains(&gpa) || (0x8000_0000..npt::C).contains(&gpa);
         if !matches!(size, 1 | 2 | 4 | 8) || !device || self.memory.rmp.hpa(gpa).is_some() {
             return Err(Malformed::InvalidInput.into());
         }

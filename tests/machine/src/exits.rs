@@ -196,7 +196,7 @@ impl Machine {
             self.memory.steal(at.gpa, moment);
         }
         match self.judge(at, access) {
-            Ok(_) if !at.private => self.memory.map_shared(at.gpa),
+            Ok(_) if !at.private => self.memory.map_shared(at.gpa, self.current),
             Ok(_) if access == Access::Fetch && (!paging || address & C != 0) => {
                 self.memory.execute_once(at.gpa, self.current)
             }

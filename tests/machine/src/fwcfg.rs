@@ -1,6 +1,6 @@
-//! QEMU's fw_cfg device, by DMA: the machine's only input.
+//! QEMU's fw_cfg device, by DMA: the machine's only input; and what the guest sees of it, by its ports.
 
-use crate::bits::us;
+use crate::bits::{put, u64_at, us};
 use crate::cpu::port_out;
 use crate::log::fault;
 use crate::phys::Pool;
@@ -70,4 +70,66 @@ pub(crate) fn file(pool: &mut Pool, name: &str) -> Option<&'static [u8]> {
     let to = pool.slice(file.size);
     read(file.selector, to);
     Some(to)
+}
+
+/// Port of the selector, and of the data, an octet at a time.
+pub(crate) const SELECTOR: u16 = 0x510;
+/// See [`SELECTOR`].
+pub(crate) const DATA: u16 = 0x511;
+
+/// What the guest does not see of fw_cfg as it is: that there is DMA, which would reach around the machine; and the memory map, in which the machine's own
+/// memory is the guest's.
+pub(crate) struct Mediated {
+    selector: u16,
+    /// Octets read since the selection.
+    read: usize,
+    e820: Option<(u16, &'static [u8])>,
+}
+
+impl Mediated {
+    /// With RAM up to `end` in the memory map.
+    pub(crate) fn new(pool: &mut Pool, end: u64) -> Self {
+        let e820 = find("etc/e820").map(|file| {
+            let map = pool.slice(file.size);
+            read(file.selector, map);
+            shorten(map, end);
+            (file.selector, &*map)
+        });
+        Self { selector: 0, read: 0, e820 }
+    }
+
+    /// The guest selects an item; bit 14 is for writing.
+    pub(crate) fn select(&mut self, selector: u16) {
+        (self.selector, self.read) = (selector, 0);
+    }
+
+    /// What the guest gets when the device has given `octet`.
+    pub(crate) fn corrected(&mut self, octet: u8) -> u8 {
+        const ID: u16 = 1;
+        const DMA: u8 = 2;
+        let at = self.read;
+        self.read += 1;
+        match self.e820 {
+            _ if self.selector == ID && at == 0 => octet & !DMA,
+            Some((selector, map)) if selector == self.selector => map.get(at).copied().unwrap_or(0),
+            _ => octet,
+        }
+    }
+}
+
+/// Entries of `etc/e820`: u64 address, u64 size, u32 type. RAM ends at `end`; what is wholly behind it is reserved.
+fn shorten(map: &mut [u8], end: u64) {
+    const RAM: u32 = 1;
+    const RESERVED: u32 = 2;
+    for entry in map.chunks_exact_mut(20) {
+        let (start, size) = (u64_at(entry, 0), u64_at(entry, 8));
+        if crate::bits::u32_at(entry, 16) != RAM || start.saturating_add(size) <= end {
+            continue;
+        }
+        if start < end {
+            put(entry, 8, &(end - start).to_le_bytes());
+        } else {
+            put(entry, 16, &RESERVED.to_le_bytes());
+        }
+    }
 }

@@ -143,7 +143,8 @@ impl Machine {
         let mut tail = [0; 8];
         phys::read(ghcb.hpa + field::VERSION_AND_USAGE, &mut tail);
         let (version, usage) = (u64_at(&tail, 0) >> 16 & 0xFFFF, lo32(u64_at(&tail, 0) >> 32));
-        if version == 0 || version > 2 || usage != 0 {
+        // KVM looks at the usage alone, and OVMF has version 0 there until it knows of one.
+        if version > 2 || usage != 0 {
             return Some(Err(Malformed::Usage.into()));
         }
         let request =

@@ -2,6 +2,7 @@
 
 use crate::bits::{lo8, lo16, lo32, us};
 use crate::cpu::{port_in, port_out};
+use crate::fwcfg;
 use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
 use crate::log::{End, end, log};
 use crate::machine::Machine;
@@ -22,21 +23,29 @@ fn is_end(port: u16, value: u32) -> bool {
     }
 }
 
-fn input(port: u16, size: u8) -> u32 {
-    if is_kept(port) { u32::MAX >> (32 - 8 * u32::from(size)) } else { port_in(port, size) }
-}
-
-fn output(port: u16, size: u8, value: u32) {
-    if is_end(port, value) {
-        log!("END the guest powers off or resets (port {port:#x})");
-        end(End::Orderly);
-    }
-    if !is_kept(port) {
-        port_out(port, size, value);
-    }
-}
-
 impl Machine {
+    fn input(&mut self, port: u16, size: u8) -> u32 {
+        if is_kept(port) {
+            return u32::MAX >> (32 - 8 * u32::from(size));
+        }
+        let value = port_in(port, size);
+        if port == fwcfg::DATA && size == 1 { self.fwcfg.corrected(lo8(value.into())).into() } else { value }
+    }
+
+    fn output(&mut self, port: u16, size: u8, value: u32) {
+        if port == fwcfg::SELECTOR {
+            self.fwcfg.select(lo16(value.into()));
+        }
+        if is_end(port, value) {
+            log!("{} exits, {} of them nested page faults", self.exits.all, self.exits.nested_page_faults);
+            log!("END the guest powers off or resets (port {port:#x})");
+            end(End::Orderly);
+        }
+        if !is_kept(port) {
+            port_out(port, size, value);
+        }
+    }
+
     /// IOIO: `info1` as EXITINFO1 of the intercept has it; `count` repetitions of a string operation.
     pub(crate) fn io(&mut self, ghcb: Ghcb, info1: u64, count: u64) -> Result<Answer, Refused> {
         const IN: u64 = 1;
@@ -53,10 +62,10 @@ impl Machine {
                 return value.map(|value| Answer::registers([(field::RAX, value.into())]));
             }
             if let Some(value) = write {
-                output(port, size, value);
+                self.output(port, size, value);
                 return Ok(Answer::default());
             }
-            return Ok(Answer::registers([(field::RAX, input(port, size).into())]));
+            return Ok(Answer::registers([(field::RAX, self.input(port, size).into())]));
         }
         self.only_the_end(format_args!("string I/O"));
         let bytes = count.checked_mul(size.into()).filter(|bytes| *bytes <= LIMIT).ok_or(Malformed::Scratch)?;
@@ -65,11 +74,11 @@ impl Machine {
             let at = buffer + index * u64::from(size);
             let mut value = [0; 4];
             if info1 & IN != 0 {
-                value = input(port, size).to_le_bytes();
+                value = self.input(port, size).to_le_bytes();
                 phys::write(at, &value[..usize::from(size)]);
             } else {
                 phys::read(at, &mut value[..us(size.into())]);
-                output(port, size, u32::from_le_bytes(value));
+                self.output(port, size, u32::from_le_bytes(value));
             }
         }
         Ok(Answer::default())

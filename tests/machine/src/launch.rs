@@ -8,7 +8,7 @@ use crate::igvm::{Bad, Header, Igvm, PageKind};
 use crate::memory::Memory;
 use crate::phys::{self, PAGE};
 use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
-use crate::rmp::{ASSIGNED, Entry, FIRMWARE, FIRMWARE_SIZE, VALIDATED};
+use crate::rmp::{ASSIGNED, Entry, FIRMWARE, FIRMWARE_SIZE, PLACED, PLACED_END, VALIDATED};
 use heapless::Vec;
 use sha2::{Digest, Sha384};
 
@@ -62,6 +62,7 @@ impl<'a> Launch<'a> {
         const MUST_BE_ONE: u64 = 1 << 17;
         let mut platform = 0;
         let mut policy = DEFAULT_POLICY;
+        self.prepare_placed(file)?;
         for header in file.headers() {
             match header? {
                 Header::Platform { mask, kind: SNP } => platform = mask,
@@ -74,6 +75,23 @@ impl<'a> Launch<'a> {
         }
         let vmsa = self.vmsa.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
         Ok(Launched { digest: self.digest, policy, vmsa })
+    }
+
+    /// Gives memory to a firmware that ends at 4 GiB.
+    fn prepare_placed(&mut self, file: Igvm<'_>) -> Result<(), Bad> {
+        let mut lowest = PLACED_END;
+        for header in file.headers() {
+            if let Header::Page { gpa, .. } = header?
+                && (PLACED..lowest).contains(&gpa)
+                && self.memory.rmp.hpa(gpa).is_none()
+            {
+                lowest = gpa & !(PAGE - 1);
+            }
+        }
+        if lowest < PLACED_END {
+            self.memory.back_placed(lowest);
+        }
+        Ok(())
     }
 
     fn directive(&mut self, header: Header<'_>, platform: u32) -> Result<(), Bad> {

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, VmplFault};
 use crate::cpuid::Policy;
+use crate::fwcfg::Mediated;
 use crate::inject::Inject;
 use crate::log::{End, end, log};
 use crate::memory::Memory;
@@ -35,6 +36,13 @@ pub(crate) struct Level {
     pub(crate) has_run: bool,
 }
 
+/// How often the guest has been left.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Exits {
+    pub(crate) all: u64,
+    pub(crate) nested_page_faults: u64,
+}
+
 /// The machine.
 pub(crate) struct Machine {
     pub(crate) config: Config,
@@ -45,6 +53,8 @@ pub(crate) struct Machine {
     /// The VMPL that runs.
     pub(crate) current: usize,
     pub(crate) psp: Psp,
+    pub(crate) fwcfg: Mediated,
+    pub(crate) exits: Exits,
     /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
     pub(crate) intercepts: u64,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
@@ -133,6 +143,8 @@ impl Machine {
         level.vmcb.set(control::EVENT_INJECT, 0);
         let code = level.vmcb.get(control::EXIT_CODE);
         let pending = level.vmcb.get(control::EXIT_INT_INFO);
+        self.exits.all += 1;
+        self.exits.nested_page_faults += u64::from(code == crate::svm::exit::NPF);
         self.exit(code, same_fault);
         self.redeliver(code, pending);
     }

@@ -51,7 +51,7 @@ mod walk;
 use crate::config::Config;
 use crate::launch::Launch;
 use crate::log::{bad_launch, fault, log};
-use crate::machine::{Level, Machine, VmsaPage};
+use crate::machine::{Exits, Level, Machine, VmsaPage};
 use crate::memory::Memory;
 use crate::phys::Pool;
 use crate::psp::Psp;
@@ -69,8 +69,9 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let Some(file) = fwcfg::file(&mut pool, "opt/org.quoin/igvm") else {
         bad_launch!("no IGVM file: start QEMU with -fw_cfg name=opt/org.quoin/igvm,file=FILE");
     };
-    let mut psp = Psp::new(&mut pool, config.seed);
     let ram = config.ram.map_or(u64::MAX, |mib| mib.saturating_mul(1 << 20));
+    let mediated = fwcfg::Mediated::new(&mut pool, ram.min(phys::RESERVE_START));
+    let mut psp = Psp::new(&mut pool, config.seed);
     let rmp = Rmp::new(&mut pool, &ranges, ram);
     let mut memory = Memory::new(rmp, pool);
     if config.legacy_ram {
@@ -95,6 +96,8 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         levels,
         current: 0,
         psp,
+        fwcfg: mediated,
+        exits: Exits::default(),
         intercepts: 0,
         rescinded: 0,
         inject: inject::Inject::default(),

@@ -5,8 +5,8 @@ use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
 use crate::phys::{self, PAGE, Pool};
 use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use crate::rmp::{
-    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, FULL, HUGE, HUGE_PAGES, READ, Rmp, TOUCHED,
-    UNCHANGED, VALIDATED, WRITE,
+    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, FULL, HUGE, HUGE_PAGES, PLACED_END, READ,
+    Rmp, TOUCHED, UNCHANGED, VALIDATED, WRITE,
 };
 use crate::steal::{Moment, Theft};
 use crate::tlb::{self, Tlb};
@@ -23,7 +23,7 @@ pub(crate) struct Memory {
     pub(crate) rmp: Rmp,
     npt: Npt,
     pool: Pool,
-    /// Pages of the private side that page-table walks and instruction fetches see without C-bit, until the next exit that is no page fault.
+    /// What [`Self::alias`] and [`Self::execute_once`] have given until the next exit that is no page fault.
     aliases: Vec<(Side, u64), 16>,
     /// While it is watched: the pages that were written, by the machine's address; their contents of before are in `kept_at`.
     kept: Option<Vec<u64, KEPT>>,
@@ -56,6 +56,12 @@ impl Memory {
         for gpa in (LEGACY_HOLE..LEGACY_HOLE_END).step_by(us(PAGE)) {
             self.set(gpa, Entry { flags: ASSIGNED | VALIDATED, permissions: [FULL; 4] });
         }
+    }
+
+    /// Puts RAM between `gpa` and 4 GiB, as QEMU does where a file places pages and no memory is.
+    pub(crate) fn back_placed(&mut self, gpa: u64) {
+        let hpa = self.frames((PLACED_END - gpa) / PAGE);
+        self.rmp.back_placed(gpa, hpa);
     }
 
     /// The nested page-table root.
@@ -104,9 +110,9 @@ impl Memory {
                 }
             }
             self.npt.change(&mut self.pool, Side::Private(vmpl), gpa, old, leaf);
+            // The shared side is filled on demand.
+            self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, 0);
         }
-        // The shared side is filled on demand.
-        self.npt.set(&mut self.pool, Side::Shared, gpa, 0);
     }
 
     /// Whether the TLB may still let another VMPL than `vmpl` reach the page by rights that it has no more.
@@ -161,18 +167,19 @@ impl Memory {
         self.watched(hpa, leaf)
     }
 
-    /// Maps a page of the hypervisor's on the shared side: not to be executed, because instruction fetches are always private.
-    pub(crate) fn map_shared(&mut self, gpa: u64) {
+    /// Maps a page of the hypervisor's on the shared side of `vmpl`: not to be executed, because instruction fetches are always private.
+    pub(crate) fn map_shared(&mut self, gpa: u64, vmpl: usize) {
         let gpa = gpa & !(PAGE - 1);
         if let (Some(hpa), Some(mut entry)) = (self.shared(gpa), self.rmp.entry(gpa)) {
             entry.flags |= TOUCHED;
             self.rmp.set(gpa, entry);
             let leaf = self.watched(hpa, hpa | LEAF_READ | LEAF_WRITE | LEAF_NX);
-            self.npt.set(&mut self.pool, Side::Shared, gpa, leaf);
+            self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, leaf);
         }
     }
 
-    /// Lets a page-table walk or instruction fetch without C-bit reach the private page (both are always private, APM volume 2, 15.34.5).
+    /// Lets a page-table walk or instruction fetch without C-bit reach the private page (both are always private, APM volume 2, 15.34.5): for VMPL0
+    /// until the next exit, for a guest, whose tables may be made so all over, while the page's entry stays as it is.
     pub(crate) fn alias(&mut self, gpa: u64, vmpl: usize) {
         let gpa = gpa & !(PAGE - 1);
         let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
@@ -181,9 +188,11 @@ impl Memory {
         if self.aliases.is_full() {
             self.drop_aliases();
         }
-        let _ = self.aliases.push((Side::Shared, gpa));
+        if vmpl == 0 {
+            let _ = self.aliases.push((Side::Shared(vmpl), gpa));
+        }
         let leaf = self.watched(hpa, private_leaf(hpa, entry, vmpl));
-        self.npt.set(&mut self.pool, Side::Shared, gpa, leaf);
+        self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, leaf);
     }
 
     /// Lets a page be executed for which the two execute permissions differ, until the next exit: nested page tables cannot tell them apart.
@@ -206,7 +215,7 @@ impl Memory {
             if let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) {
                 let leaf = match side {
                     Side::Private(vmpl) => self.private_leaf(gpa, hpa, entry, vmpl),
-                    Side::Shared => 0,
+                    Side::Shared(_) => 0,
                 };
                 self.npt.set(&mut self.pool, side, gpa, leaf);
             }

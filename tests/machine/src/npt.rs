@@ -1,4 +1,4 @@
-//! Nested page tables: for every VMPL the private tree (C-bit set) and, common to all, the shared tree (C-bit clear), in 4 KiB leaves.
+//! Nested page tables: for every VMPL the private tree (C-bit set) and the shared tree (C-bit clear), in 4 KiB leaves.
 //!
 //! With guest paging on, the upper half of the nested PML4 (C-bit 47) leads to the private tree and the lower half to the shared one. With guest
 //! paging off every access is private (APM volume 2, 15.34.5), so there is a second root whose lower half leads to the private tree.
@@ -32,14 +32,14 @@ type Tree = [u64; 2];
 pub(crate) enum Side {
     /// C-bit set, for this VMPL.
     Private(usize),
-    /// C-bit clear.
-    Shared,
+    /// C-bit clear, for this VMPL.
+    Shared(usize),
 }
 
 /// All the tables.
 pub(crate) struct Npt {
     private: [Tree; 4],
-    shared: Tree,
+    shared: [Tree; 4],
     paging_on: [u64; 4],
     paging_off: [u64; 4],
 }
@@ -49,11 +49,11 @@ impl Npt {
     pub(crate) fn new(pool: &mut Pool) -> Self {
         let mut page = || pool.frames(1, PAGE);
         let private: [Tree; 4] = core::array::from_fn(|_| [page(), page()]);
-        let shared = [page(), page()];
+        let shared: [Tree; 4] = core::array::from_fn(|_| [page(), page()]);
         let paging_on = core::array::from_fn(|_| page());
         let paging_off = core::array::from_fn(|_| page());
         for vmpl in 0..4 {
-            for (index, (private, shared)) in private[vmpl].iter().zip(shared).enumerate() {
+            for (index, (private, shared)) in private[vmpl].iter().zip(shared[vmpl]).enumerate() {
                 let slot = 8 * index as u64;
                 write_u64(paging_on[vmpl] + slot, shared | TABLE);
                 write_u64(paging_on[vmpl] + 8 * 256 + slot, private | TABLE);
@@ -91,7 +91,7 @@ impl Npt {
     const fn tree(&self, side: Side) -> Tree {
         match side {
             Side::Private(vmpl) => self.private[vmpl],
-            Side::Shared => self.shared,
+            Side::Shared(vmpl) => self.shared[vmpl],
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) const RESERVE_END: u64 = 0x1FF0_0000;
 pub(crate) const PAGE: u64 = 4096;
 /// The identity map's end.
 const MAPPED: u64 = 512 << 30;
+/// Bytes of the window behind it.
+const WINDOW: u64 = 1 << 30;
 
 /// First address of the frames: everything in the reserve below it belongs to Rust objects.
 static FRAMES: AtomicU64 = AtomicU64::new(RESERVE_END);
@@ -65,10 +67,20 @@ pub(crate) fn fill(hpa: u64, len: u64, byte: u8) {
     unsafe { core::ptr::write_bytes(hpa as *mut u8, byte, crate::bits::us(len)) }
 }
 
+/// Where a device register at `hpa` is seen: beyond the identity map, through a window of 1 GiB behind it.
+fn device(hpa: u64, size: u64) -> u64 {
+    if hpa.saturating_add(size) <= MAPPED {
+        check(hpa, size);
+        return hpa;
+    }
+    crate::entry::map_window(hpa & !(WINDOW - 1));
+    MAPPED + hpa % WINDOW
+}
+
 /// Reads a device register of `size` (1, 2, 4 or 8) bytes.
 pub(crate) fn device_read(hpa: u64, size: u64) -> u64 {
-    check(hpa, size);
-    // SAFETY: `check`: mapped; volatile, of the width that the guest asked for.
+    let hpa = device(hpa, size);
+    // SAFETY: `device`: mapped; volatile, of the width that the guest asked for.
     unsafe {
         match size {
             1 => u64::from((hpa as *const u8).read_volatile()),
@@ -82,7 +94,7 @@ pub(crate) fn device_read(hpa: u64, size: u64) -> u64 {
 /// Writes a device register of `size` (1, 2, 4 or 8) bytes.
 pub(crate) fn device_write(hpa: u64, size: u64, value: u64) {
     use crate::bits::{lo8, lo16, lo32};
-    check(hpa, size);
+    let hpa = device(hpa, size);
     // SAFETY: as for `device_read`.
     unsafe {
         match size {

@@ -10,6 +10,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub(crate) const FIRMWARE: u64 = 512 << 30;
 /// Bytes of it.
 pub(crate) const FIRMWARE_SIZE: u64 = 8 << 20;
+/// Where the launch may place pages although no memory is there: a firmware that ends at 4 GiB.
+pub(crate) const PLACED: u64 = PLACED_END - 0x100_0000;
+/// And its end.
+pub(crate) const PLACED_END: u64 = 4 << 30;
 /// Pages of 4 KiB in a page of 2 MiB.
 pub(crate) const HUGE_PAGES: u64 = 512;
 
@@ -67,6 +71,8 @@ pub(crate) struct Rmp {
     firmware: u64,
     /// Where the RAM behind the legacy hole is, if there is any.
     legacy: Option<u64>,
+    /// Where the RAM below 4 GiB is that the launch has placed a firmware in, if there is any: (GPA, machine's address).
+    placed: Option<(u64, u64)>,
     entries: &'static mut [Entry],
     low_pages: u64,
 }
@@ -85,11 +91,11 @@ impl Rmp {
             }
         }
         let low_pages = usable.iter().map(|range: &(u64, u64)| range.1).max().unwrap_or(0) / PAGE;
-        let count = us(low_pages + FIRMWARE_SIZE / PAGE);
+        let count = us(low_pages + (FIRMWARE_SIZE + PLACED_END - PLACED) / PAGE);
         let bytes = pool.slice(count * size_of::<Entry>());
         let Ok(entries) = <[Entry]>::mut_from_bytes(bytes) else { crate::log::fault!("reverse map misaligned") };
         entries.fill(Entry::new(0));
-        Self { ranges: usable, firmware: 0, legacy: None, entries, low_pages }
+        Self { ranges: usable, firmware: 0, legacy: None, placed: None, entries, low_pages }
     }
 
     /// Tells where the 8 MiB at [`FIRMWARE`] are in the machine's memory.
@@ -100,6 +106,11 @@ impl Rmp {
     /// Tells where the RAM behind the legacy hole is in the machine's memory.
     pub(crate) fn back_legacy_hole(&mut self, hpa: u64) {
         self.legacy = Some(hpa);
+    }
+
+    /// Tells where the RAM from `gpa` to 4 GiB is in the machine's memory.
+    pub(crate) fn back_placed(&mut self, gpa: u64, hpa: u64) {
+        self.placed = Some((gpa, hpa));
     }
 
     /// The ranges of RAM, without the firmware's.
@@ -115,12 +126,20 @@ impl Rmp {
         if (LEGACY_HOLE..LEGACY_HOLE_END).contains(&gpa) {
             return self.legacy.map(|hpa| hpa + (gpa - LEGACY_HOLE));
         }
-        self.ranges.iter().any(|&(start, end)| (start..end).contains(&gpa)).then_some(gpa)
+        if self.ranges.iter().any(|&(start, end)| (start..end).contains(&gpa)) {
+            return Some(gpa);
+        }
+        let (start, hpa) = self.placed?;
+        (start..PLACED_END).contains(&gpa).then(|| hpa + (gpa - start))
     }
 
     fn index(&self, gpa: u64) -> Option<usize> {
         self.hpa(gpa)?;
-        Some(us(if gpa >= FIRMWARE { self.low_pages + (gpa - FIRMWARE) / PAGE } else { gpa / PAGE }))
+        Some(us(match gpa {
+            FIRMWARE.. => self.low_pages + (gpa - FIRMWARE) / PAGE,
+            PLACED..PLACED_END => self.low_pages + (FIRMWARE_SIZE + gpa - PLACED) / PAGE,
+            _ => gpa / PAGE,
+        }))
     }
 
     /// The entry of the page at `gpa`. `None`: no RAM.
@@ -138,7 +157,8 @@ impl Rmp {
     /// Every page of RAM: (GPA, entry).
     pub(crate) fn pages(&self) -> impl Iterator<Item = (u64, Entry)> + '_ {
         let firmware = core::iter::once((FIRMWARE, FIRMWARE + FIRMWARE_SIZE));
-        let ranges = self.ranges.iter().copied().chain(firmware);
+        let placed = self.placed.map(|(start, _)| (start, PLACED_END));
+        let ranges = self.ranges.iter().copied().chain(firmware).chain(placed);
         ranges.flat_map(|(start, end)| (start..end).step_by(us(PAGE))).filter_map(|gpa| Some((gpa, self.entry(gpa)?)))
     }
 }

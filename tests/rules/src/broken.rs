@@ -3,6 +3,7 @@
 use crate::controls::{FREE, FREE_HUGE, own_page};
 use crate::guest::{self, FULL, VMSA, VMSA_READ, field};
 use crate::hypervisor::{GHCB, GUEST_GHCB, Ghcb, SCRATCH, check, clear_shared, own, own_zeroed, page_state};
+use crate::kvm;
 use crate::psp;
 use crate::sys::{
     self, PAGE, SHARED, forget_exceptions, msr_call, peek, peek_bytes, poke, poke_bytes, pvalidate, rmpadjust,
@@ -134,6 +135,21 @@ pub(crate) fn vmpl_revoked() {
 pub(crate) fn vmpl_own_vmsa() {
     guest::prepare(guest_writes_vmsa);
     guest::run();
+}
+
+/// The alias goes with the permission.
+pub(crate) fn alias_of_revoked() {
+    kvm::prepare_ret(kvm::guest_calls_without_c_bit);
+    guest::run();
+    check(rmpadjust(FREE, 0, 2) == 0, 21);
+    guest::run();
+}
+
+/// And is VMPL2's alone.
+pub(crate) fn alias_of_another() {
+    kvm::prepare_ret(kvm::guest_calls_without_c_bit);
+    guest::run();
+    peek(SHARED + FREE);
 }
 
 pub(crate) fn rmpadjust_level() {

@@ -1,9 +1,9 @@
 //! What the machine does as KVM and QEMU's launcher do: page states, conversions by a wrong access, entries of 4 KiB, the CPUID page, a host without VMPLs;
-//! and a host that takes a page at a given moment.
+//! a host that takes a page at a given moment; and what OVMF wants.
 
 use crate::controls::{FREE, FREE_HUGE};
 use crate::guest::{self, FULL, VMSA};
-use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, SCRATCH, check, own_zeroed, page_state};
+use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, fw_cfg, own_zeroed, page_state};
 use crate::sys::{self, PAGE, Raised, SHARED, cpuid_page as page, msr_call, peek, poke, probe, pvalidate, rmpadjust};
 
 /// #VC, page not validated.
@@ -157,4 +157,77 @@ pub(crate) fn steal() {
     check(not_validated(adjust), 25);
     check(GHCB.exit(0x81, 0, 0, &[(RAX, 0x494F_5551), (RBX, FREE | 3)]) == Back(2, 5), 26);
     check(sys::rdmsr(0xC001_0131) == 7, 27);
+}
+
+/// The machine's memory, 0x1800_0000 to 0x1FF0_0000, is not the guest's RAM; and DMA, which would reach around the machine, is not offered.
+pub(crate) fn fw_cfg_of_the_guest() {
+    GHCB.out(0x510, 2, 1);
+    let mut features = [0; 4];
+    GHCB.read_port(0x511, &mut features);
+    check(u32::from_le_bytes(features) & 3 == 1, 20);
+    let mut map = [0; 20 * 16];
+    let len = fw_cfg("etc/e820", &mut map).unwrap_or(0);
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let (mut last, mut entries) = (0, 0);
+    for entry in map[..len].chunks_exact(20) {
+        entries += 1;
+        if number(&entry[16..]) == 1 {
+            last = last.max(number(&entry[..8]) + number(&entry[8..16]));
+        }
+    }
+    check(entries > 0 && last == 0x1800_0000, 21);
+}
+
+/// KVM looks at the usage, not at the version.
+pub(crate) fn ghcb_version_0() {
+    GHCB.exit(0x72, 0, 0, &[(RAX, 0), (RCX, 0)]);
+    for (field, value) in [(RAX, 0x8000_001F), (RCX, 0), (0x390, 0x72), (0x398, 0), (0x3A0, 0)] {
+        GHCB.set(field, value);
+    }
+    poke(GHCB.at() + 0xFF8, 0);
+    check(GHCB.go() == Back(0, 0) && GHCB.get(RBX) & 0x3F == 47, 20);
+}
+
+/// Devices may be from 2 GiB up to the C-bit.
+pub(crate) fn mmio_windows() {
+    let reads = |gpa| GHCB.exit(0x8000_0001, gpa, 4, &[(SCRATCH, GHCB.0 + 0x800)]);
+    for gpa in [0x8000_0000, 0xFFC0_0000, 0x10_0000_0000, 0x100_0000_0000, (1 << 47) - 4] {
+        check(reads(gpa) == Back(0, 0), 20);
+    }
+    for gpa in [0x7FFF_F000, 0x80_0000_0000, 1 << 47, u64::MAX - 3] {
+        check(reads(gpa) == Back(2, 5), 21);
+    }
+}
+
+/// Executes a private page through a mapping without C-bit, as the tables of some guests are.
+pub(crate) fn guest_calls_without_c_bit() -> ! {
+    loop {
+        sys::call(SHARED + FREE);
+        msr_call(0x016);
+    }
+}
+
+/// RET in a page that VMPL2 may do everything with.
+pub(crate) fn prepare_ret(function: fn() -> !) {
+    own_zeroed(FREE);
+    poke(FREE, 0xC3);
+    check(rmpadjust(FREE, 0, FULL) == 0, 20);
+    guest::prepare(function);
+}
+
+fn guest_reads_through_alias() -> ! {
+    sys::call(SHARED + FREE);
+    msr_call(0x004);
+    let seen = peek(SHARED + FREE);
+    poke(FREE + 8, seen);
+    loop {
+        msr_call(0x016);
+    }
+}
+
+/// What is different from hardware: the mapping without C-bit goes on leading to the private page, also after an exit.
+pub(crate) fn alias_stays() {
+    prepare_ret(guest_reads_through_alias);
+    guest::run();
+    check(peek(FREE) == 0xC3 && peek(FREE + 8) == 0xC3, 21);
 }

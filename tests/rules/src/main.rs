@@ -57,6 +57,12 @@ fn function(name: &str) -> fn() {
         "two-mebibytes" controls::two_mebibytes
         "four-kibibytes" kvm::four_kibibytes
         "implicit-conversion" kvm::implicit_conversion
+        "fw-cfg-of-the-guest" kvm::fw_cfg_of_the_guest
+        "ghcb-version-0" kvm::ghcb_version_0
+        "mmio-windows" kvm::mmio_windows
+        "alias-stays" kvm::alias_stays
+        "alias-of-revoked" broken::alias_of_revoked
+        "alias-of-another" broken::alias_of_another
         "page-state-of-validated" kvm::page_state_of_validated
         "page-state-by-guest" kvm::page_state_by_guest
         "page-state-of-vmsa" kvm::page_state_of_vmsa

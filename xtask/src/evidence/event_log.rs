@@ -104,7 +104,11 @@ impl EventLog {
 
     /// The SHA-256 PCRs that the events lead to, from the values that PCRs have after startup (PC Client Platform TPM Profile, 4.6.1).
     pub fn replay(&self) -> Result<[[u8; 32]; PCR_COUNT]> {
-        let mut pcrs = initial_pcrs();
+        self.replay_after(initial_pcrs())
+    }
+
+    /// As [`EventLog::replay`], from other values, such as those that a boot has left.
+    pub fn replay_after(&self, mut pcrs: [[u8; 32]; PCR_COUNT]) -> Result<[[u8; 32]; PCR_COUNT]> {
         for event in &self.events {
             let pcr = pcrs.get_mut(event.pcr as usize).with_context(|| format!("there is no PCR {}", event.pcr))?;
             let measured = Sha256::digest(&event.data);

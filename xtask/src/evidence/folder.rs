@@ -55,7 +55,12 @@ pub struct Evidence {
     pub encrypted_seed: Vec<u8>,
     /// What `TPM2_ActivateCredential` gave back, 32 bytes.
     pub answer: Vec<u8>,
+    /// TCG event log of the boot, by the firmware; empty if it measured nothing.
+    pub boot_events: Vec<u8>,
 }
+
+/// The file with [`Evidence::boot_events`], which only a measured boot has.
+pub const BOOT_EVENTS: &str = "boot-events.bin";
 
 /// A field of [`Evidence`].
 pub type Field = fn(&mut Evidence) -> &mut Vec<u8>;
@@ -92,6 +97,9 @@ impl Evidence {
         for (name, field) in FILES {
             *field(&mut evidence) = read_file(&dir.join(name))?;
         }
+        if dir.join(BOOT_EVENTS).exists() {
+            evidence.boot_events = read_file(&dir.join(BOOT_EVENTS))?;
+        }
         Ok(evidence)
     }
 
@@ -103,6 +111,13 @@ impl Evidence {
         for (name, field) in FILES {
             let path = dir.join(name);
             fs::write(&path, field(&mut evidence)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        let boot_events = dir.join(BOOT_EVENTS);
+        if !evidence.boot_events.is_empty() {
+            fs::write(&boot_events, &evidence.boot_events)?;
+        } else if boot_events.exists() {
+            // Of another boot, whose folder this was.
+            fs::remove_file(&boot_events)?;
         }
         Ok(())
     }

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, ensure};
 const END: u64 = 0x1_0000_0000;
 /// The reset vector.
 const RESET: u64 = 0xFFFF_FFF0;
-/// EV_S_CRTM_CONTENTS, in PCR 0: what comes first, and measures what comes next.
-const EV_S_CRTM_CONTENTS: u32 = 7;
+/// EV_POST_CODE, in PCR 0: the platform's firmware, measured by what comes before it; its data is a string (TCG PC Client Platform Firmware Profile,
+/// 10.4.1). tpm2_eventlog takes the data of EV_S_CRTM_CONTENTS for an address and a length.
+const EV_POST_CODE: u32 = 1;
 
 /// The table of entries with GUIDs ends so far before the end of the image (edk2, OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm).
 const TABLE_END: usize = 0x20;
@@ -23,7 +24,7 @@ const VARIABLES: [u8; 16] = *b"\x8d\x2b\xf1\xff\x96\x76\x8b\x4c\xa9\x85\x27\x47\
 /// The guest that `image`, an OVMF.fd or OVMF_CODE.fd, is.
 pub fn guest(image: &[u8]) -> Result<Guest> {
     let code = code(image)?;
-    let event = Event { pcr: 0, event_type: EV_S_CRTM_CONTENTS, name: String::from("OVMF"), with_contents: false };
+    let event = Event { pcr: 0, event_type: EV_POST_CODE, name: String::from("OVMF"), with_contents: false };
     let place = Region::measured(END - code.len() as u64, memory_type::RESERVED, code.to_vec());
     let mut regions = vec![place.with_event(event)];
     for section in sections(image)? {

@@ -5,6 +5,7 @@
 
 use super::{Totals, case};
 use crate::digest::hex;
+use crate::evidence::boot_log;
 use crate::evidence::folder::{Evidence, FILES};
 use crate::run::{self, Built};
 use crate::verify::{self, Expectations, Step};
@@ -23,18 +24,24 @@ pub fn run(built: &Built) -> Result<Totals> {
     let gathered = evidence::gather(&mut qemu.relay()?, &built.image.launch.digest)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
     drop(qemu);
-    let expectations = Expectations {
-        development_root: true,
-        measurement: Some(built.image.launch.digest),
-        policy: Some(built.image.launch.policy),
-        now: SystemTime::now(),
-    };
+    let expectations = expectations(built)?;
     let mut totals =
         case("`xtask verify` accepts genuine evidence", verb(built, &gathered, 0, "verified: 20 steps ok"));
     totals += case("`xtask measure` prints the digest that the report has signed", measured(built, &gathered));
     totals += case("`xtask verify` names the step that fails, by text and exit status", named(built, &gathered));
     totals += flips(&gathered, &expectations);
     Ok(totals)
+}
+
+/// What a verifier brings who has the image.
+pub(super) fn expectations(built: &Built) -> Result<Expectations> {
+    Ok(Expectations {
+        development_root: true,
+        measurement: Some(built.image.launch.digest),
+        policy: Some(built.image.launch.policy),
+        boot_events: Some(boot_log::expected(&built.image.bytes)?),
+        now: SystemTime::now(),
+    })
 }
 
 /// The report's MEASUREMENT is the machine's word; the file's digest is that of [`crate::digest`], which shares nothing with it.
@@ -53,8 +60,12 @@ fn named(built: &Built, evidence: &Evidence) -> Result<()> {
     verb(built, &replayed, 26, "FAILED  quote nonce")
 }
 
-/// Calls the verb as a user does.
 fn verb(built: &Built, evidence: &Evidence, status: i32, says: &str) -> Result<()> {
+    verb_with(built, evidence, status, &[says])
+}
+
+/// Calls the verb as a user does; it must end with `status` and say all of `says`, wherever its lines break.
+pub(super) fn verb_with(built: &Built, evidence: &Evidence, status: i32, says: &[&str]) -> Result<()> {
     let folder = Folder::new()?;
     evidence.write(folder.path())?;
     let mut command = Command::new(std::env::current_exe()?);
@@ -62,7 +73,14 @@ fn verb(built: &Built, evidence: &Evidence, status: i32, says: &str) -> Result<(
     let Output { status: ended, stdout, stderr } = command.output()?;
     let said = [stdout, stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    ensure!(ended.code() == Some(status) && said.contains(says), "{ended}, expected {status} and `{says}`:\n{said}");
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in says {
+        let wanted = expected.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(
+            ended.code() == Some(status) && words.contains(&wanted),
+            "{ended}, expected {status} and `{expected}`:\n{said}"
+        );
+    }
     Ok(())
 }
 

@@ -95,6 +95,15 @@ pub struct Archive {
 impl Archive {
     /// The archive's sources of `suite`, listed in `folder`; brought up to date if it was not there.
     pub fn sources(folder: &Path, suite: &str) -> Result<Self> {
+        Self::open(folder, "deb-src", suite)
+    }
+
+    /// The archive's packages of `suites`, listed in `folder`; brought up to date if it was not there.
+    pub fn packages(folder: &Path, suites: &str) -> Result<Self> {
+        Self::open(folder, "deb", suites)
+    }
+
+    fn open(folder: &Path, types: &str, suites: &str) -> Result<Self> {
         let archive = Self { root: folder.to_path_buf() };
         if folder.join("complete").exists() {
             return Ok(archive);
@@ -110,10 +119,37 @@ impl Archive {
             fs::create_dir_all(folder.join(made))?;
         }
         fs::write(folder.join("status"), "")?;
-        fs::write(folder.join("etc/apt/sources.list.d/suites.sources"), source(suite)?)?;
-        must(archive.apt_get(folder).arg("update"), &folder.join("update.log"))?;
+        fs::write(folder.join("etc/apt/sources.list.d/suites.sources"), source(types, suites)?)?;
+        archive.update()?;
         fs::write(folder.join("complete"), "")?;
         Ok(archive)
+    }
+
+    /// Brings the lists up to date.
+    pub fn update(&self) -> Result<()> {
+        must(self.apt_get(&self.root).arg("update"), &self.root.join("update.log"))
+    }
+
+    /// The names of the packages that an installation of `packages` would bring to an empty system; those of `suite` where it has them.
+    pub fn closure(&self, packages: &[&str], suite: &str) -> Result<Vec<String>> {
+        let mut command = self.apt_get(&self.root);
+        command.args(["--simulate", "--no-install-recommends", "-t", suite, "install"]).args(packages);
+        let output = command.stdin(Stdio::null()).output().context("cannot start apt-get")?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(
+            output.status.success(),
+            "apt-get finds no way to install {}: {}",
+            packages.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        let names = said.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_whitespace().next());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// Downloads `packages` to `folder`; those of `suite` where it has them.
+    pub fn download(&self, packages: &[String], suite: &str, folder: &Path) -> Result<()> {
+        let mut command = self.apt_get(folder);
+        must(command.args(["-t", suite, "download"]).args(packages), &self.root.join("download.log"))
     }
 
     fn apt_get(&self, folder: &Path) -> Command {
@@ -123,7 +159,7 @@ impl Archive {
         command.arg("-o").arg(setting("Dir::State::status", &self.root.join("status")));
         // The system's proxies and checks stay as they are.
         command.arg("-o").arg("Dir::Etc::main=/etc/apt/apt.conf").arg("-o").arg("Dir::Etc::parts=/etc/apt/apt.conf.d");
-        command.arg("-o").arg("APT::Sandbox::User=root");
+        command.args(["-o", "APT::Sandbox::User=root", "-o", "Acquire::Languages=none", "-o", "Acquire::Retries=3"]);
         command
     }
 
@@ -149,8 +185,8 @@ pub fn find(folder: &Path, extension: &str) -> Result<PathBuf> {
         .with_context(|| format!("there is no .{extension} in {}", folder.display()))
 }
 
-/// The system's first source, but for sources of `suite`.
-fn source(suite: &str) -> Result<String> {
+/// The system's first source, but of `suites`.
+fn source(types: &str, suites: &str) -> Result<String> {
     let deb822 = fs::read_to_string("/etc/apt/sources.list.d/debian.sources");
     let uri = match &deb822 {
         Ok(text) => {
@@ -165,5 +201,5 @@ fn source(suite: &str) -> Result<String> {
     let uri = uri.or_else(listed).context("apt's sources name no archive")?;
     const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
     ensure!(Path::new(KEYS).exists(), "the archive's keys are not here: install debian-archive-keyring");
-    Ok(format!("Types: deb-src\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYS}\n"))
+    Ok(format!("Types: {types}\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYS}\n"))
 }

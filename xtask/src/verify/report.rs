@@ -2,6 +2,7 @@
 
 use super::{Case, chain, ensure_equal, signature};
 use crate::digest::hex;
+use crate::evidence::boot_log::BootLog;
 use crate::psp::Tcb;
 use anyhow::{Context, Result, ensure};
 use sev::certs::snp::{Certificate, Verifiable};
@@ -88,10 +89,22 @@ pub(super) fn measurement(case: &Case<'_>) -> Result<String> {
     ensure_equal("the measurement that the collector expected", &case.evidence.measurement, measured)?;
     match &case.expectations.measurement {
         Some(expected) => {
-            ensure_equal("the measurement", measured, expected)?;
+            ensure_equal("the measurement", measured, expected).map_err(|error| explained(error, case))?;
             Ok(hex(measured))
         }
         None => Ok(format!("{} (the collector's word: bring --igvm or --measurement)", hex(measured))),
+    }
+}
+
+/// Another launch digest is an answer; that of the boot log is why. It is no evidence here, since what comes before it has failed.
+fn explained(error: anyhow::Error, case: &Case<'_>) -> anyhow::Error {
+    let Some(expected) = &case.expectations.boot_events else { return error };
+    if case.evidence.boot_events.is_empty() {
+        return error;
+    }
+    match BootLog::parse(&case.evidence.boot_events).and_then(|log| log.check_expected(expected)) {
+        Ok(()) => error,
+        Err(why) => anyhow::anyhow!("{error:#}; by the boot log: {why:#}"),
     }
 }
 

@@ -110,6 +110,7 @@ impl Twin {
             blob: challenge.blob,
             encrypted_seed: challenge.encrypted_seed,
             answer: self.secrets.credential.to_vec(),
+            boot_events: Vec::new(),
             manifest,
         }
     }
@@ -184,6 +185,7 @@ fn expectations() -> Expectations {
         development_root: true,
         measurement: Some(measurement()),
         policy: Some(POLICY),
+        boot_events: None,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Case, ensure_equal, signature};
 use crate::digest::hex;
-use crate::evidence::event_log::EventLog;
+use crate::evidence::boot_log::BootLog;
+use crate::evidence::event_log::{EventLog, initial_pcrs};
 use crate::evidence::wire::{
     Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_QUOTE, Signature, alg, tpm2b,
 };
@@ -114,10 +115,17 @@ pub(super) fn pcr_digest(case: &Case<'_>) -> Result<String> {
     Ok(hex(&info.pcr_digest))
 }
 
-/// The event log leads to these PCRs, and its events name this report's nonce and this AK.
+/// The boot log is the image's, it and the event log lead to these PCRs, and the latter's events name this report's nonce and this AK.
 pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     let log = EventLog::parse(&case.evidence.events)?;
-    let pcrs = log.replay()?;
+    let boot = BootLog::parse(&case.evidence.boot_events)?;
+    boot.check_data()?;
+    if let Some(expected) = &case.expectations.boot_events {
+        boot.check_expected(expected)?;
+    }
+    let mut pcrs = initial_pcrs();
+    boot.replay(&mut pcrs)?;
+    let pcrs = log.replay_after(pcrs)?;
     for (index, (replayed, quoted)) in pcrs.iter().zip(case.evidence.pcrs.chunks(32)).enumerate() {
         ensure_equal(&format!("PCR {index} by the event log"), replayed, quoted)?;
     }
@@ -125,5 +133,7 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     let expected =
         [format!("report nonce {}", hex(&case.evidence.nonce)), format!("AK name {}", hex(&case.evidence.ak_name))];
     ensure!(said == expected, "the events are not those of this evidence");
-    Ok(format!("{} events lead to the quoted PCRs", log.events.len()))
+    let events = boot.events.len() + log.events.len();
+    let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
+    Ok(format!("{events} events lead to the quoted PCRs{command_line}"))
 }

@@ -1,0 +1,179 @@
+//! The initial file system: busybox, tpm2-tools with their libraries, modules, and `init` of tests/guest/linux. The same files give the same bytes.
+
+use super::debian::Debian;
+use super::module;
+use crate::workspace;
+use anyhow::{Context, Result};
+use cpio::newc::{Builder, ModeFileType, trailer};
+use flate2::{Compression, GzBuilder};
+use fs_err as fs;
+use object::Endianness;
+use object::read::elf::{Dyn, ElfFile64};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Kernel modules that give reports through configfs.
+const KERNEL_MODULES: [&str; 3] = ["configfs", "tsm_report", "sev-guest"];
+/// The library that tpm2-tools load by name to reach /dev/tpm*.
+const TCTI: &str = "libtss2-tcti-device.so.0";
+/// The program that all of tpm2-tools are; each has a name of its own.
+const TPM2: &str = "tpm2";
+/// Tools that `init` calls.
+const TOOLS: [&str; 20] = [
+    "activatecredential",
+    "checkquote",
+    "create",
+    "createak",
+    "createek",
+    "createpolicy",
+    "createprimary",
+    "eventlog",
+    "flushcontext",
+    "getcap",
+    "getrandom",
+    "load",
+    "nvread",
+    "pcrevent",
+    "pcrread",
+    "policysecret",
+    "quote",
+    "readpublic",
+    "startauthsession",
+    "unseal",
+];
+
+/// A file of the archive.
+enum File {
+    Folder,
+    Program(Vec<u8>),
+    Link(String),
+}
+
+/// Everything that the archive holds, by its path.
+type Files = BTreeMap<String, File>;
+
+/// The archive with modules built from `modules`, compressed.
+pub fn make(system: &Debian, modules: &Path) -> Result<Vec<u8>> {
+    let mut files = Files::new();
+    add(&mut files, "init", File::Program(fs::read(workspace::root()?.join(module::SOURCES).join("init"))?));
+    add(&mut files, "bin/busybox", File::Program(fs::read(system.program("busybox"))?));
+    add(&mut files, &format!("usr/bin/{TPM2}"), File::Program(fs::read(system.program(TPM2))?));
+    for tool in TOOLS {
+        add(&mut files, &format!("usr/bin/tpm2_{tool}"), File::Link(TPM2.into()));
+    }
+    let loader = "lib64/ld-linux-x86-64.so.2";
+    add(&mut files, loader, File::Program(fs::read(system.library("ld-linux-x86-64.so.2"))?));
+    for (name, bytes) in libraries(system)? {
+        add(&mut files, &format!("usr/lib/x86_64-linux-gnu/{name}"), File::Program(bytes));
+    }
+    for name in KERNEL_MODULES {
+        add(&mut files, &format!("lib/modules/{name}.ko"), File::Program(system.module(name)?));
+    }
+    for name in module::MODULES {
+        add(
+            &mut files,
+            &format!("lib/modules/{name}.ko"),
+            File::Program(fs::read(modules.join(format!("{name}.ko")))?),
+        );
+    }
+    for folder in ["dev", "proc", "sys", "tmp"] {
+        add(&mut files, folder, File::Folder);
+    }
+    archive(&files)
+}
+
+/// Adds a file, and the folders that it lies in.
+fn add(files: &mut Files, path: &str, file: File) {
+    for (end, _) in path.match_indices('/') {
+        files.entry(path[..end].to_owned()).or_insert(File::Folder);
+    }
+    files.insert(path.to_owned(), file);
+}
+
+/// What tpm2-tools are linked to, and what that is linked to.
+fn libraries(system: &Debian) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut wanted = vec![TCTI.to_owned()];
+    wanted.extend(needed(&fs::read(system.program(TPM2))?, &system.program(TPM2))?);
+    while let Some(name) = wanted.pop() {
+        if found.contains_key(&name) {
+            continue;
+        }
+        let path = system.library(&name);
+        let bytes = fs::read(&path)?;
+        wanted.extend(needed(&bytes, &path)?);
+        found.insert(name, bytes);
+    }
+    Ok(found)
+}
+
+/// The libraries that an ELF file names.
+fn needed(bytes: &[u8], path: &Path) -> Result<Vec<String>> {
+    names(bytes).with_context(|| format!("the libraries of {} cannot be read", path.display()))
+}
+
+fn names(bytes: &[u8]) -> Result<Vec<String>> {
+    let endian = Endianness::Little;
+    let file = ElfFile64::<Endianness>::parse(bytes)?;
+    let sections = file.elf_section_table();
+    let Some((entries, strings)) = sections.dynamic(endian, bytes)? else { return Ok(Vec::new()) };
+    let strings = sections.strings(endian, bytes, strings)?;
+    let mut names = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.d_tag(endian) == object::elf::DT_NEEDED) {
+        let offset = u32::try_from(entry.d_val(endian))?;
+        let name = strings.get(offset).ok().context("a name lies beyond the strings")?;
+        names.push(String::from_utf8(name.to_vec())?);
+    }
+    Ok(names)
+}
+
+/// A newc archive in the order of the paths; no time, no owner but root.
+fn archive(files: &Files) -> Result<Vec<u8>> {
+    let mut packed = GzBuilder::new().write(Vec::new(), Compression::new(6));
+    for ((path, file), inode) in files.iter().zip(1..) {
+        let (kind, mode, bytes): (_, _, &[u8]) = match file {
+            File::Folder => (ModeFileType::Directory, 0o755, &[]),
+            File::Program(bytes) => (ModeFileType::Regular, 0o755, bytes),
+            File::Link(target) => (ModeFileType::Symlink, 0o777, target.as_bytes()),
+        };
+        let entry = Builder::new(path).ino(inode).mode(mode).set_mode_file_type(kind);
+        let mut writer = entry.write(&mut packed, u32::try_from(bytes.len())?);
+        writer.write_all(bytes)?;
+        writer.finish()?;
+    }
+    trailer(&mut packed)?;
+    Ok(packed.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{File, Files, add, archive};
+    use flate2::read::GzDecoder;
+    use std::io::Read;
+
+    #[test]
+    fn folders_come_before_what_lies_in_them_and_the_bytes_are_the_same() {
+        let make = |paths: &[&str]| {
+            let mut files = Files::new();
+            paths.iter().for_each(|path| add(&mut files, path, File::Program(path.as_bytes().to_vec())));
+            archive(&files).unwrap()
+        };
+        let packed = make(&["usr/bin/b", "init", "usr/bin/a"]);
+        assert_eq!(packed, make(&["init", "usr/bin/a", "usr/bin/b"]));
+        let mut bytes = Vec::new();
+        GzDecoder::new(packed.as_slice()).read_to_end(&mut bytes).unwrap();
+        let mut names = Vec::new();
+        let mut rest = bytes.as_slice();
+        loop {
+            let entry = cpio::newc::Reader::new(rest).unwrap();
+            if entry.entry().is_trailer() {
+                break;
+            }
+            assert_eq!((entry.entry().mtime(), entry.entry().uid(), entry.entry().gid()), (0, 0, 0));
+            names.push(entry.entry().name().to_owned());
+            rest = entry.finish().unwrap();
+        }
+        assert_eq!(names, ["init", "usr", "usr/bin", "usr/bin/a", "usr/bin/b"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! Debian's OVMF, unmodified, at VMPL2: it boots Debian's kernel from a disk and measures what it does; our log and its own lead to the PCRs.
+//!
+//! Where the packages cannot be had the suite fails and says what is missing.
+
+use super::{Totals, case};
+use crate::build;
+use crate::evidence::boot_log::BootLog;
+use crate::evidence::event_log::initial_pcrs;
+use crate::evidence::wire::PCR_COUNT;
+use crate::guest::challenger::Challenger;
+use crate::guest::ovmf::Ovmf;
+use crate::guest::{self, Boot, Outcome, System};
+use crate::image::{self, Payload, ovmf, uki};
+use crate::qemu::End;
+use crate::run::Built;
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What `init` is told: to try everything, or to power off at once.
+const CHECK: &str = "console=ttyS1 quiet quoin=check";
+const NOTHING: &str = "console=ttyS1 quiet";
+/// MiB of the machine, of which OVMF uses the first 384; seconds until it must have powered off.
+const MEMORY: u32 = 512;
+const TIMEOUT: u64 = 600;
+/// How many checks `init` makes: one that is lost is a failure.
+const CHECKS: usize = 23;
+/// Events of the firmware, before OVMF's first: its version, and OVMF.
+const OURS: usize = 2;
+/// EV_EFI_BOOT_SERVICES_APPLICATION, and the PCR of what OVMF starts.
+const APPLICATION: (u32, u32) = (4, 0x8000_0003);
+
+/// One boot with all checks: the code alone, as the flash of other machines has it.
+pub fn run() -> Result<Totals> {
+    let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
+    println!("kernel {}", system.release);
+    let disk = disk(&ovmf, &system, CHECK, "ovmf.disk")?;
+    let (challenger, outcome) = boot(&built(&ovmf.code()?, "ovmf.igvm")?, &disk)?;
+    let mut totals = case("OVMF starts the kernel, userland is reached", reached(&challenger, &outcome));
+    for (name, why) in &challenger.checks {
+        totals +=
+            case(&format!("in the guest: {name}"), why.as_ref().map_or(Ok(()), |why| Err(anyhow::anyhow!("{why}"))));
+    }
+    totals += case("the guest has made all its checks", all_made(&challenger));
+    totals += case("our log and OVMF's lead to the PCRs that were quoted", replayed(&challenger));
+    totals += case("the guest powers off, and the machine says so", powered_off(&outcome));
+    Ok(totals)
+}
+
+/// The other builds, to userland.
+pub fn run_others() -> Result<Totals> {
+    let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
+    let disk = disk(&ovmf, &system, NOTHING, "ovmf-short.disk")?;
+    let mut totals = Totals::default();
+    for (name, code) in [("with its variables", ovmf.combined()?), ("for SEV", ovmf.amdsev()?)] {
+        let booted = built(&code, "ovmf-other.igvm").and_then(|built| boot(&built, &disk));
+        let outcome = booted.and_then(|(challenger, outcome)| {
+            reached(&challenger, &outcome)?;
+            powered_off(&outcome)
+        });
+        totals += case(&format!("OVMF {name} boots to userland and powers off"), outcome);
+    }
+    Ok(totals)
+}
+
+fn disk(ovmf: &Ovmf, system: &System, command_line: &str, name: &str) -> Result<PathBuf> {
+    let path = workspace::target_dir()?.join("guest").join(name);
+    fs::write(&path, uki::disk(&ovmf.stub()?, &system.linux(command_line))?)?;
+    Ok(path)
+}
+
+fn built(code: &[u8], name: &str) -> Result<Built> {
+    let programs = build::build(build::IMAGE_AND_MACHINE)?;
+    let image = image::pack(&programs.firmware(), Payload::Guest(&ovmf::guest(code)?))?;
+    let path = workspace::target_dir()?.join("guest").join(name);
+    fs::write(&path, &image.bytes)?;
+    Ok(Built { machine: programs.machine(), image, path })
+}
+
+fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {
+    let mut challenger = Challenger::new()?;
+    let disk = Some(disk.to_path_buf());
+    let how = Boot { memory: MEMORY, disk, timeout: TIMEOUT, verbose: false, qemu: Vec::new() };
+    let outcome = guest::boot(built, &how, |bytes, serial| {
+        let answer = challenger.take(bytes)?;
+        Ok(serial.write_all(&answer)?)
+    });
+    let log = workspace::target_dir()?.join("guest/ovmf-console.log");
+    fs::write(&log, &challenger.transcript)?;
+    let outcome = outcome.with_context(|| format!("what the guest wrote is in {}", log.display()))?;
+    println!("{:.1} s from QEMU's start to {outcome}", outcome.elapsed.as_secs_f64());
+    Ok((challenger, outcome))
+}
+
+fn reached(challenger: &Challenger, outcome: &Outcome) -> Result<()> {
+    ensure!(challenger.userland.is_some(), "no word of the guest's init; {outcome}\n{}", challenger.transcript);
+    Ok(())
+}
+
+fn all_made(challenger: &Challenger) -> Result<()> {
+    ensure!(challenger.checks.len() == CHECKS, "{} checks, not {CHECKS}", challenger.checks.len());
+    Ok(())
+}
+
+fn powered_off(outcome: &Outcome) -> Result<()> {
+    ensure!(outcome.end == End::Orderly, "{outcome}");
+    Ok(())
+}
+
+/// PCR 0 to 7 and 10 to 15; the challenger's own events are in 8 and 9.
+fn replayed(challenger: &Challenger) -> Result<()> {
+    let log = BootLog::parse(&challenger.file("boot-events.bin")?)?;
+    log.check_data()?;
+    let kinds: Vec<_> = log.events.iter().map(|event| (event.pcr, event.kind)).collect();
+    ensure!(kinds.starts_with(&[(0, 8), (0, 1), (0, 8)]), "the log begins with {:?}", kinds.get(..OURS + 1));
+    ensure!(kinds.contains(&APPLICATION), "OVMF has not measured what it has started: {kinds:x?}");
+    let mut pcrs = initial_pcrs();
+    log.replay(&mut pcrs)?;
+    let quoted = challenger.file("pcrs.bin")?;
+    ensure!(quoted.len() == 32 * PCR_COUNT, "{} octets of PCRs", quoted.len());
+    for (pcr, (ours, found)) in
+        pcrs.iter().zip(quoted.chunks_exact(32)).enumerate().filter(|(pcr, _)| !(8..10).contains(pcr))
+    {
+        ensure!(ours == found, "PCR {pcr} is not what the logs lead to");
+    }
+    Ok(())
+}
