@@ -91,6 +91,7 @@ fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {
     fs::write(&log, &challenger.transcript)?;
     let outcome = outcome.with_context(|| format!("what the guest wrote is in {}", log.display()))?;
     println!("{:.1} s from QEMU's start to {outcome}", outcome.elapsed.as_secs_f64());
+    outcome.last_lines.lines().filter(|line| line.contains(" exits, ")).for_each(|line| println!("{line}"));
     Ok((challenger, outcome))
 }
 
