@@ -309,7 +309,7 @@ fn required(bench: &Bench) -> Result<()> {
     bench.boot(&parts.join(), "case=memory\n")?.expect(End::Orderly, &expected)?;
     // Of the same length, for another platform.
     parts.headers[vmsa][16] = 2;
-    bench.boot(&parts.join(), "case=memory\n")?.expect(End::RuleBroken, "machine: STOP rule=page-state")
+    bench.boot(&parts.join(), "case=memory\naccess=stop\n")?.expect(End::RuleBroken, "machine: STOP rule=page-state")
 }
 
 /// A page of data without contents is one of zeros, validated: another file, the same launch and the same digest.
