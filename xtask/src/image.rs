@@ -26,6 +26,10 @@ pub const RELEASE_MEASUREMENT: &str = "xtask/release-measurement.txt";
 /// The release image's limit in bytes (README, "Figures").
 const SIZE_LIMIT: usize = 1024 * 1024 + 512 * 1024;
 
+/// What a kernel is told by default, and what the small system around Debian's is.
+const LINUX_COMMAND_LINE: &str = "console=ttyS1 quiet";
+const DEBIAN_COMMAND_LINE: &str = "console=ttyS1 quiet quoin=shell";
+
 /// Options of `cargo xtask image`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -36,19 +40,20 @@ pub struct Args {
     #[arg(long)]
     no_guest: bool,
     /// Packs this Linux kernel (a bzImage or vmlinuz with a 64-bit entry) as the guest.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest", "ovmf"])]
+    #[arg(long, value_name = "FILE", group = "kernel", conflicts_with_all = ["guest", "no_guest", "ovmf"])]
     linux: Option<PathBuf>,
     /// Packs Debian's newest cloud kernel and a small system with tpm2-tools, fetched through apt-get, as the guest.
     ///
     /// `quoin=shell` on the command line gives a shell on the serial port, `quoin=check` tries TPM and attestation.
-    #[arg(long, conflicts_with_all = ["guest", "no_guest", "ovmf", "linux", "initrd"])]
+    #[arg(long, group = "kernel", conflicts_with_all = ["guest", "no_guest", "ovmf", "initrd"])]
     debian: bool,
     /// The initial file system of --linux.
     #[arg(long, value_name = "FILE", requires = "linux")]
     initrd: Option<PathBuf>,
-    /// The command line of --linux or --debian. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
-    #[arg(long, value_name = "TEXT", default_value = "console=ttyS1 quiet quoin=shell")]
-    cmdline: String,
+    /// The command line of the kernel [default: "console=ttyS1 quiet", with --debian "quoin=shell" behind it]. COM1 is the firmware's console, COM2 (ttyS1)
+    /// the guest's.
+    #[arg(long, value_name = "TEXT", requires = "kernel")]
+    cmdline: Option<String>,
     /// Packs this OVMF.fd or OVMF_CODE.fd as the guest.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     ovmf: Option<PathBuf>,
@@ -133,13 +138,14 @@ fn operating_system(args: &Args) -> Result<Option<Guest>> {
     if args.debian {
         let system = System::prepare()?;
         println!("kernel       {}", system.release);
-        return Ok(Some(system.linux(&args.cmdline).guest()?));
+        let command_line = args.cmdline.as_deref().unwrap_or(DEBIAN_COMMAND_LINE);
+        return Ok(Some(system.linux(command_line).guest()?));
     }
     let Some(path) = &args.linux else { return Ok(None) };
     let linux = Linux {
         kernel: fs::read(path)?,
         initrd: args.initrd.as_ref().map(fs::read).transpose()?,
-        command_line: args.cmdline.clone(),
+        command_line: args.cmdline.clone().unwrap_or_else(|| LINUX_COMMAND_LINE.to_owned()),
         vcpus: 1,
     };
     Ok(Some(linux.guest().with_context(|| format!("{}", path.display()))?))
