@@ -156,9 +156,8 @@ fn stub(args: &Args) -> Result<Vec<u8>> {
         return Ovmf::fetch()?.stub();
     }
     let path = args.stub.as_deref().unwrap_or(Path::new(uki::STUB));
-    Ok(fs::read(path).context(
-        "the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere",
-    )?)
+    fs::read(path)
+        .context("the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere")
 }
 
 fn linux(args: &Args) -> Result<Option<Linux>> {
