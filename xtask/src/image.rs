@@ -14,6 +14,7 @@ pub mod uki;
 
 use crate::digest::{self, Launch, hex};
 use crate::guest::System;
+use crate::guest::ovmf::Ovmf;
 use crate::{build, screen, workspace};
 use anyhow::{Context, Result, ensure};
 use elf::Elf;
@@ -28,6 +29,10 @@ pub const RELEASE_MEASUREMENT: &str = "xtask/release-measurement.txt";
 /// The release image's limit in bytes (README, "Figures").
 const SIZE_LIMIT: usize = 1024 * 1024 + 512 * 1024;
 
+/// What a kernel is told by default, and what the small system around Debian's is.
+const LINUX_COMMAND_LINE: &str = "console=ttyS1 quiet";
+const DEBIAN_COMMAND_LINE: &str = "console=ttyS1 quiet quoin=shell";
+
 /// Options of `cargo xtask image`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -38,26 +43,27 @@ pub struct Args {
     #[arg(long)]
     no_guest: bool,
     /// Packs this Linux kernel (a bzImage or vmlinuz with a 64-bit entry) as the guest.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
+    #[arg(long, value_name = "FILE", group = "kernel", conflicts_with_all = ["guest", "no_guest"])]
     linux: Option<PathBuf>,
     /// Packs Debian's newest cloud kernel and a small system with tpm2-tools, fetched through apt-get, as the guest.
     ///
     /// `quoin=shell` on the command line gives a shell on the serial port, `quoin=check` tries TPM and attestation.
-    #[arg(long, conflicts_with_all = ["guest", "no_guest", "linux", "initrd"])]
+    #[arg(long, group = "kernel", conflicts_with_all = ["guest", "no_guest", "initrd"])]
     debian: bool,
     /// The initial file system of --linux.
     #[arg(long, value_name = "FILE", requires = "linux")]
     initrd: Option<PathBuf>,
-    /// The command line of --linux or --debian. COM1 is the firmware's console, COM2 (ttyS1) the guest's.
-    #[arg(long, value_name = "TEXT", default_value = "console=ttyS1 quiet quoin=shell")]
-    cmdline: String,
+    /// The command line of the kernel [default: "console=ttyS1 quiet", with --debian "quoin=shell" behind it]. COM1 is the firmware's console, COM2 (ttyS1)
+    /// the guest's.
+    #[arg(long, value_name = "TEXT", requires = "kernel")]
+    cmdline: Option<String>,
     /// Packs this OVMF.fd or OVMF_CODE.fd as the guest. With --linux or --debian, the kernel is not in the image: it goes to a disk beside it (OUTPUT with the ending
     /// .disk), as a unified kernel image that OVMF starts and measures.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     ovmf: Option<PathBuf>,
-    /// The stub that the unified kernel image is made of.
-    #[arg(long, value_name = "FILE", requires = "ovmf", default_value = uki::STUB)]
-    stub: PathBuf,
+    /// The stub that the unified kernel image is made of [default: with --debian Debian's newest, otherwise the one of the package systemd-boot-efi].
+    #[arg(long, value_name = "FILE", requires_all = ["ovmf", "kernel"])]
+    stub: Option<PathBuf>,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -142,23 +148,30 @@ fn operating_system(args: &Args) -> Result<(Option<Guest>, Option<Vec<u8>>)> {
     let Some(path) = &args.ovmf else { return Ok((linux.map(|linux| linux.guest()).transpose()?, None)) };
     let guest = ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?;
     let Some(linux) = linux else { return Ok((Some(guest), None)) };
-    let stub = fs::read(&args.stub).context(
-        "the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere",
-    )?;
-    Ok((Some(guest), Some(uki::disk(&stub, &linux).with_context(|| format!("{}", args.stub.display()))?)))
+    Ok((Some(guest), Some(uki::disk(&stub(args)?, &linux)?)))
+}
+
+fn stub(args: &Args) -> Result<Vec<u8>> {
+    if args.debian && args.stub.is_none() {
+        return Ovmf::fetch()?.stub();
+    }
+    let path = args.stub.as_deref().unwrap_or(Path::new(uki::STUB));
+    fs::read(path)
+        .context("the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere")
 }
 
 fn linux(args: &Args) -> Result<Option<Linux>> {
     if args.debian {
         let system = System::prepare()?;
         println!("kernel       {}", system.release);
-        return Ok(Some(system.linux(&args.cmdline)));
+        let command_line = args.cmdline.as_deref().unwrap_or(DEBIAN_COMMAND_LINE);
+        return Ok(Some(system.linux(command_line)));
     }
     let Some(path) = &args.linux else { return Ok(None) };
     Ok(Some(Linux {
         kernel: fs::read(path)?,
         initrd: args.initrd.as_ref().map(fs::read).transpose()?,
-        command_line: args.cmdline.clone(),
+        command_line: args.cmdline.clone().unwrap_or_else(|| LINUX_COMMAND_LINE.to_owned()),
         vcpus: 1,
     }))
 }

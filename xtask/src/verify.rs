@@ -12,7 +12,7 @@ mod tests;
 mod tpm;
 
 use crate::digest::{self, hex};
-use crate::evidence::boot_log::{self, Expected};
+use crate::evidence::boot_log::{self, OfImage};
 use crate::evidence::folder::Evidence;
 use crate::{screen, status};
 use anyhow::{Context, Result, ensure};
@@ -67,7 +67,7 @@ pub struct Expectations {
     /// The exact guest policy; `None` takes any that neither debugging nor a migration agent weakens.
     pub policy: Option<u64>,
     /// The events that a boot of the image measures; `None` if only the launch digest is known.
-    pub boot_events: Option<Vec<Expected>>,
+    pub boot_events: Option<OfImage>,
     /// When certificates must be valid.
     pub now: SystemTime,
 }

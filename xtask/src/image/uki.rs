@@ -95,13 +95,14 @@ fn u32_at(bytes: &[u8], at: usize) -> Result<u32> {
 mod tests {
     use super::{at, put, u16_at, u32_at, with_sections};
 
-    const PE: usize = 0x80;
+    const PE_OFFSET: u8 = 0x80;
+    const PE: usize = PE_OFFSET as usize;
     const TABLE: usize = PE + at::OPTIONAL + 0xF0;
 
     /// A PE file with one section at 0x1000, of 0x10 octets.
     fn stub() -> Vec<u8> {
         let mut file = vec![0; 0x600];
-        put(&mut file, at::SIGNATURE, &[PE as u8, 0, 0, 0]);
+        put(&mut file, at::SIGNATURE, &[PE_OFFSET, 0, 0, 0]);
         put(&mut file, PE, b"PE\0\0");
         put(&mut file, PE + at::SECTIONS, &[1, 0]);
         put(&mut file, PE + at::OPTIONAL_SIZE, &[0xF0, 0]);

@@ -15,9 +15,9 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use std::io::Write;
 
-/// What `init` is told, and the same with another word.
+/// What `init` is told, and the same with another word, by which it makes fewer checks.
 const COMMAND_LINE: &str = "console=ttyS1 quiet quoin=check";
-const CHANGED: &str = "console=ttyS1 quiet quoin=check changed";
+const CHANGED: &str = "console=ttyS1 quiet quoin=evidence";
 /// MiB of the machine, of which the guest has 128 less; seconds until it must have powered off.
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 300;
@@ -66,11 +66,11 @@ pub fn run() -> Result<Totals> {
 fn boot(built: &Built) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
     let how = Boot { memory: MEMORY, disk: None, timeout: TIMEOUT, verbose: false, qemu: Vec::new() };
+    let log = workspace::target_dir()?.join("guest/console.log");
     let outcome = guest::boot(built, &how, |bytes, serial| {
         let answer = challenger.take(bytes)?;
         Ok(serial.write_all(&answer)?)
     });
-    let log = workspace::target_dir()?.join("guest/console.log");
     fs::write(&log, &challenger.transcript)?;
     let outcome = outcome.with_context(|| format!("what the guest wrote is in {}", log.display()))?;
     println!(
@@ -109,11 +109,11 @@ fn changed_log(built: &Built, evidence: &Evidence) -> Result<()> {
     let at = changed.boot_events.windows(5).position(|five| five == b"quiet").context("the log has no such word")?;
     changed.boot_events[at] = b'Q';
     verb_with(built, &changed, NO_EVENT_LOG, &["FAILED  event log", "PCR 8, event 2"])?;
+    let expectations = super::evidence::expectations(built)?;
     // Behind the header, whose banks and sizes say how the rest is read.
     for bit in (100 * 8..evidence.boot_events.len() * 8).step_by(997) {
         let mut flipped = evidence.clone();
         flipped.boot_events[bit / 8] ^= 1 << (bit % 8);
-        let expectations = super::evidence::expectations(built)?;
         let verdict = crate::verify::verify(&flipped, &expectations, |_, _| {});
         ensure!(verdict.is_err(), "bit {bit} of the boot log is another, and the evidence was accepted");
     }

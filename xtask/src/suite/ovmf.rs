@@ -2,6 +2,7 @@
 //!
 //! Where the packages cannot be had the suite fails and says what is missing.
 
+use super::evidence::verb_with;
 use super::{Totals, case};
 use crate::build;
 use crate::evidence::boot_log::BootLog;
@@ -37,7 +38,8 @@ pub fn run() -> Result<Totals> {
     let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
     println!("kernel {}", system.release);
     let disk = disk(&ovmf, &system, CHECK, "ovmf.disk")?;
-    let (challenger, outcome) = boot(&built(&ovmf.code()?, "ovmf.igvm")?, &disk)?;
+    let built = built(&ovmf.code()?, "ovmf.igvm")?;
+    let (challenger, outcome) = boot(&built, &disk)?;
     let mut totals = case("OVMF starts the kernel, userland is reached", reached(&challenger, &outcome));
     for (name, why) in &challenger.checks {
         totals +=
@@ -45,6 +47,9 @@ pub fn run() -> Result<Totals> {
     }
     totals += case("the guest has made all its checks", all_made(&challenger));
     totals += case("our log and OVMF's lead to the PCRs that were quoted", replayed(&challenger));
+    let evidence = challenger.evidence(&built.image.launch.digest);
+    let verified = evidence.and_then(|evidence| verb_with(&built, &evidence, 0, &["verified: 20 steps ok"]));
+    totals += case("`xtask verify` accepts its evidence", verified);
     totals += case("the guest powers off, and the machine says so", powered_off(&outcome));
     Ok(totals)
 }
@@ -91,6 +96,7 @@ fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {
     fs::write(&log, &challenger.transcript)?;
     let outcome = outcome.with_context(|| format!("what the guest wrote is in {}", log.display()))?;
     println!("{:.1} s from QEMU's start to {outcome}", outcome.elapsed.as_secs_f64());
+    outcome.last_lines.lines().filter(|line| line.contains(" exits, ")).for_each(|line| println!("{line}"));
     Ok((challenger, outcome))
 }
 

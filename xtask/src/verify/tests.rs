@@ -3,6 +3,7 @@
 //! [`Twin`] is a firmware, a PSP and a TPM in one: it holds the private keys and so can sign what no honest one would.
 
 use super::{Expectations, STEPS, Step, print, verify};
+use crate::evidence::boot_log::{Expected, OfImage};
 use crate::evidence::event_log::{Event, EventLog};
 use crate::evidence::folder::Evidence;
 use crate::evidence::wire::{Key, PCR_COUNT, Public, RH_ENDORSEMENT, alg, attribute, sha256_selection, tpm2b};
@@ -12,6 +13,7 @@ use crate::suite::evidence::flips;
 use core::time::Duration;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -311,6 +313,18 @@ fn what_is_exchanged_in_the_folder_fails_at_its_own_step() {
         change(&mut evidence);
         assert_eq!(refused_at(&evidence, &expectations()), Some(*step), "{what}");
     }
+}
+
+#[test]
+fn a_boot_that_the_image_measures_must_be_in_the_log() {
+    let evidence = Twin::new().evidence();
+    let event = |name: &str| Expected { pcr: 8, kind: 13, digests: BTreeMap::new(), data: None, name: name.into() };
+    let mut brought = Expectations { boot_events: Some(OfImage::default()), ..expectations() };
+    assert_eq!(refused_at(&evidence, &brought), None, "an image that measures nothing");
+    brought.boot_events = Some(OfImage { events: vec![event("`kernel_cmdline: quiet`")], others_follow: false });
+    let failure = verify(&evidence, &brought, |_, _| {}).unwrap_err();
+    assert_eq!(failure.step, Step::EventLog);
+    assert!(failure.why.to_string().starts_with("PCR 8, event 1 (`kernel_cmdline: quiet`) is not"), "{}", failure.why);
 }
 
 #[test]
