@@ -38,7 +38,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct Boot {
     /// MiB of RAM of the machine, of which the guest has 128 less.
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(512..))]
     pub memory: u32,
     /// A disk for the guest (virtio-blk); what the guest writes to it is gone in the end.
     #[arg(long, value_name = "FILE")]
