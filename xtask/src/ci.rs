@@ -109,6 +109,11 @@ const CHECKS: &[Check] = &[
         ],
         &[("RUSTDOCFLAGS", "-D warnings")],
     ),
+    (
+        "the stack of a thread, without optimization",
+        &["test", "--locked", "--quiet", "--profile", "unoptimized", "-p", "tpm-core", "--test", "stack"],
+        &[],
+    ),
 ];
 
 /// Options of `cargo xtask ci`.
