@@ -113,6 +113,11 @@ const CHECKS: &[Check] = &[
         ],
         &[("RUSTDOCFLAGS", "-D warnings")],
     ),
+    (
+        "the stack of a thread, without optimization",
+        &["test", "--locked", "--quiet", "--profile", "unoptimized", "-p", "tpm-core", "--test", "stack"],
+        &[],
+    ),
 ];
 
 /// Options of `cargo xtask ci`. The name of the group is its own: that of the tests' options, which are among them, is that of their type.
