@@ -447,19 +447,20 @@ fn no_session_is_bound_to_a_pin_index() {
     }
 }
 
-/// Part 3, 5.6, 7: TPMA_NV_AUTHREAD of an index that is no PIN is for "an HMAC session or a password" in TPM2_PolicySecret; in a policy session TPMA_NV_POLICYREAD
-/// counts. So 23.4.1 is read, and so FAPI's tests have it.
+/// Part 3, 23.4.1: TPMA_NV_AUTHREAD is required of an index that is no PIN, by password, by HMAC and by TPM2_PolicyPassword. Choice: not with
+/// TPM2_PolicyAuthValue, as FAPI's tests have it (docs/differences.md).
 #[test]
-fn policy_secret_needs_authread_but_for_policy_sessions() {
+fn policy_secret_needs_authread_but_with_policy_auth_value() {
     for by in EACH {
         for attributes in [a::AUTHREAD, 0] {
             let mut tpm = Fixture::new();
             let target = start(&mut tpm);
+            // TPM2_PolicyPassword and TPM2_PolicyAuthValue change policyDigest alike.
             let digest = step(&[0; 32], &[&POLICY_AUTH_VALUE.to_be_bytes()]);
             let all = attributes | a::OWNERWRITE | a::POLICYREAD | a::NO_DA;
             define_as(&mut tpm, OWNER, b"pw", &public(INDEX, all, &digest, 8)).unwrap();
             let secret = authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]);
-            let admitted = attributes == a::AUTHREAD || !matches!(by, By::Password | By::Hmac);
+            let admitted = attributes == a::AUTHREAD || matches!(by, By::PolicyAuthValue | By::Bound);
             assert_eq!(secret.map(drop), if admitted { Ok(()) } else { Err(AUTH_UNAVAILABLE) }, "{by:?}");
         }
     }
