@@ -40,7 +40,7 @@ fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (_, 0x144, _) if fmt1(theirs) == Some(SIZE) => Some("authorizationSize out of range"),
         (cc::RSA_ENCRYPT, _, 0x182) => Some("RSA_Encrypt with a key that does not decrypt"),
         (cc::CLOCK_RATE_ADJUST, 0x1c4, 0) => Some("ClockRateAdjust beyond the limit"),
-        (cc::GET_CAPABILITY, 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
+        (cc::GET_CAPABILITY, 0x095 | 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
             Some("SPDM groups of GetCapability")
         }
         (cc::STARTUP, 0x907, 0x1c4) => Some("H-CRTM mismatch at TPM Resume"),
