@@ -5,17 +5,29 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`Tpm`] | the TPM: manufacture, _TPM_Init, execute |
+//! | [`Tpm`] | the TPM: a blank one, manufacture, _TPM_Init, execute |
 //! | [`profile`] | every choice of the implementation |
 //! | `wire` | Part 2: bytes and types, no state |
 //! | `pipeline` | what happens around every command |
 //! | `command` | Part 3: a folder a chapter, a file a command, one table |
-//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `dictionary`, `selftest` | the parts of the TPM |
-//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `hierarchy`, `dictionary`, `presence`, `clock`, `act`, `selftest` | the parts of the TPM |
-//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `dictionary`, `selftest`, `commit` | the parts of the TPM |
+//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `hierarchy`, `dictionary`, `presence`, `clock`, `audit`, `act`, `commit`, `selftest` | the parts of the TPM |
 //! | `state` | who survives what |
 //! | [`store`] | keeps the state on a disk |
 //! | [`crypto`] | the only place that names cryptographic crates |
+//!
+//! # Memory
+//!
+//! A [`Tpm`] has some 230 KiB and is made where it stays, in a `Box` or a `static`. The stack that it needs in a build without optimisation, whose
+//! frames are the largest, in KiB (`tests/stack.rs`):
+//!
+//! | step | KiB |
+//! |---|---|
+//! | a blank TPM in a `Box`, manufacture or import, TPM2_Startup | 830 |
+//! | _TPM_Init, TPM2_Startup | 130 |
+//! | a key of P-256 | 230 |
+//! | ML-DSA-87, the greediest: a key, a signature | 1730 |
+//!
+//! A thread of 2 MiB, as Rust makes it, has room for each.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]

@@ -217,7 +217,11 @@ impl Tpm {
     pub fn check(&self) -> Result<(), &'static str> {
         self.ram.sessions.check()?;
         self.persistent.nv.check()?;
-        self.check_stored()?;
+        if self.persistent.is_made() {
+            self.check_stored()?;
+        } else if !self.ram.failure {
+            return Err("a blank TPM is not in failure mode");
+        }
         if self.reset.audit_digest.is_some_and(|d| d.len() != self.persistent.audit.alg.digest_size()) {
             return Err("the digest of command audit is not of its algorithm");
         }

@@ -27,7 +27,7 @@ const CHECKS: &[Check] = &[
             "--tests",
             "--examples",
             "-p",
-            "cpufeatures",
+            "cpufeatures@0.3.1",
             "-p",
             "tpm-core",
             "-p",
@@ -99,7 +99,7 @@ const CHECKS: &[Check] = &[
             "--locked",
             "--no-deps",
             "-p",
-            "cpufeatures",
+            "cpufeatures@0.3.1",
             "-p",
             "tpm-core",
             "-p",
@@ -113,10 +113,16 @@ const CHECKS: &[Check] = &[
         ],
         &[("RUSTDOCFLAGS", "-D warnings")],
     ),
+    (
+        "the stack of a thread, without optimization",
+        &["test", "--locked", "--quiet", "--profile", "unoptimized", "-p", "tpm-core", "--test", "stack"],
+        &[],
+    ),
 ];
 
-/// Options of `cargo xtask ci`.
+/// Options of `cargo xtask ci`. The name of the group is its own: that of the tests' options, which are among them, is that of their type.
 #[derive(Debug, clap::Args)]
+#[group(id = "ci")]
 pub struct Args {
     #[command(flatten)]
     tests: test::Args,

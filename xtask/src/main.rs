@@ -139,3 +139,15 @@ fn as_wrapper() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    /// Otherwise a verb's own options are looked at when it is called.
+    #[test]
+    fn the_options_of_every_verb_go_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -331,8 +331,10 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if policy.secure_channel {
         return Err(check.at(Fmt1::CHANNEL));
     }
-    // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too, where an authValue is to be proven (Part 3, 23.4.1).
-    let unproven = check.call.code == POLICY_SECRET && !auth_value_available(tpm, check, h);
+    // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too, where an authValue is to be proven (Part 3, 23.4.1). Choice:
+    // not TPMA_NV_AUTHREAD with TPM2_PolicyAuthValue, since FAPI makes indices without it, and 5.6 names passwords and HMAC sessions alone.
+    let spared = h.kind() == HandleKind::Nv && !policy.password;
+    let unproven = check.call.code == POLICY_SECRET && !spared && !auth_value_available(tpm, check, h);
     if asks && (unproven || !tpm.pin_available(h)) { Err(Rc::AUTH_UNAVAILABLE) } else { Ok(()) }
 }
 

@@ -249,7 +249,7 @@ impl Tpm {
         if !r.is_empty() {
             return Err(StateError::Contents);
         }
-        self.check().map_err(StateError::Inconsistent)
+        self.check().and_then(|()| self.check_stored()).map_err(StateError::Inconsistent)
     }
 
     /// SHA-256 of what must be written down before a response is given, lest the loss of power undo what the response says. `room` is overwritten; it

@@ -1,4 +1,5 @@
-//! What the image is made of, as figures that a test holds: no standard library, no C, no foreign entropy; nothing that its processor cannot execute; how large it is.
+//! What the image is made of, as figures that a test holds: no standard library, no C, no foreign entropy; nothing that
+//! its processor cannot execute; how large it is.
 
 use super::{Totals, case};
 use crate::build;

@@ -93,6 +93,8 @@ pub(crate) struct Case {
     pub(crate) request: Two<Vec<u8>>,
     /// response codes
     pub(crate) rc: Two<u32>,
+    /// the session that TPM2_StartAuthSession has started on our side
+    pub(crate) session: Option<u32>,
     pub(crate) damaged: bool,
     /// octets of the request that are other than they were meant; to its end if it is shorter or longer
     pub(crate) hit: Option<Range<usize>>,
@@ -316,6 +318,7 @@ impl World {
             handles: self.commands.handles(sent_code(&plain[0])),
             request: plain,
             rc,
+            session: started(command.code, &responses[0]),
             damaged: damage.is_some(),
             hit,
             locality,
@@ -785,6 +788,12 @@ impl World {
 /// The command code as it was sent.
 fn sent_code(request: &[u8]) -> u32 {
     request.get(6..10).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes)
+}
+
+/// The session that a command has started.
+fn started(code: u32, response: &[u8]) -> Option<u32> {
+    let started = code == cc::START_AUTH_SESSION && code_of(response) == 0;
+    response.get(10..14).filter(|_| started)?.try_into().ok().map(u32::from_be_bytes)
 }
 
 fn code_of(response: &[u8]) -> u32 {

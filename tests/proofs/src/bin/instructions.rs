@@ -1,7 +1,7 @@
 //! `instructions FIRMWARE`: what the linked firmware executes that the processor, as the firmware sets it up, cannot.
 //!
-//! The firmware does not turn XSAVE on (CR4.OSXSAVE), so each instruction with a VEX or EVEX prefix is #UD, but for BMI's, which have general registers only;
-//! and so are XGETBV and its kind.
+//! The firmware does not turn XSAVE on (CR4.OSXSAVE), so each instruction with a VEX or EVEX prefix is #UD, but for
+//! BMI's, which have general registers only; and so are XGETBV and its kind.
 
 use anyhow::{Context, Result, ensure};
 use iced_x86::{Code, CpuidFeature, Decoder, DecoderOptions, EncodingKind, Instruction};

@@ -11,6 +11,7 @@ pub(super) const fn fmt1(rc: u32) -> Option<u32> {
 
 pub(super) const VALUE: u32 = 0x04;
 pub(super) const SIZE: u32 = 0x15;
+pub(super) const POLICY_FAIL: u32 = 0x1d;
 pub(super) const INSUFFICIENT: u32 = 0x1a;
 pub(super) const SYMMETRIC: u32 = 0x16;
 pub(super) const TAG: u32 = 0x17;

@@ -1,7 +1,7 @@
 //! Where the text of 1.85 and all the others differ: which objects and public areas are taken, and what is said to
 //! those that are not.
 
-use super::said::{DEFINES, SIZE, Said, fmt1};
+use super::said::{DEFINES, POLICY_FAIL, SIZE, Said, fmt1};
 use crate::differential::cc;
 use crate::differential::send::Case;
 
@@ -40,7 +40,7 @@ fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (_, 0x144, _) if fmt1(theirs) == Some(SIZE) => Some("authorizationSize out of range"),
         (cc::RSA_ENCRYPT, _, 0x182) => Some("RSA_Encrypt with a key that does not decrypt"),
         (cc::CLOCK_RATE_ADJUST, 0x1c4, 0) => Some("ClockRateAdjust beyond the limit"),
-        (cc::GET_CAPABILITY, 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
+        (cc::GET_CAPABILITY, 0x095 | 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
             Some("SPDM groups of GetCapability")
         }
         (cc::STARTUP, 0x907, 0x1c4) => Some("H-CRTM mismatch at TPM Resume"),
@@ -51,6 +51,10 @@ fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
 
 fn of_policies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
+    // An authPolicy that the caller has from a trial session of only one side.
+    if fmt1(ours) == Some(POLICY_FAIL) && theirs != 0 && by_policy(said) && has_trial_of_pcr(trail) {
+        return Some("PolicyPCR in a trial session");
+    }
     match (case.code, ours, theirs) {
         (cc::POLICY_SIGNED, 0x5dd, 0x5db | 0x5d2 | 0x5cb) => Some("PolicySigned with what is no valid signature"),
         (cc::POLICY_SIGNED | cc::POLICY_SECRET, 0x1c4, 0x1cf) => Some("nonceTPM that is not the session's"),
@@ -79,7 +83,7 @@ fn of_policies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static 
             | cc::POLICY_AC_SEND_SELECT,
             0,
             _,
-        ) if has_trial(trail) => Some("trial sessions"),
+        ) if is_trial(said.u32(10), trail) => Some("trial sessions"),
         _ => None,
     }
 }
@@ -89,14 +93,25 @@ fn is_limit_of_time(said: &Said<'_>) -> bool {
     said.first_sized().len() == 8 && said.request.ends_with(&[0, 0, 0, 5])
 }
 
-/// Whether a trial session has been started.
-fn has_trial(trail: &[Case]) -> bool {
-    let mut started = trail.iter().filter(|case| case.code == cc::START_AUTH_SESSION && case.rc == [0, 0]);
-    started.any(|case| {
+/// Whether the last session that was started with this number is a trial.
+fn is_trial(session: u32, trail: &[Case]) -> bool {
+    let of_number = |case: &&Case| case.session.is_some_and(|started| (started ^ session) & 0x00ff_ffff == 0);
+    trail.iter().rfind(of_number).is_some_and(|case| {
         let said = Said::of(case);
         let salt = said.first_sized().end;
         said.request.get(salt + 2 + usize::from(said.u16(salt))) == Some(&3)
     })
+}
+
+/// Whether there was TPM2_PolicyPCR in a trial session.
+fn has_trial_of_pcr(trail: &[Case]) -> bool {
+    let mut cases = trail.iter().enumerate().filter(|(_, case)| case.code == cc::POLICY_PCR && case.rc == [0, 0]);
+    cases.any(|(n, case)| trail.get(..n).is_some_and(|before| is_trial(Said::of(case).u32(10), before)))
+}
+
+/// Whether a policy session authorizes.
+fn by_policy(said: &Said<'_>) -> bool {
+    said.sessions().iter().any(|(handle, _)| handle >> 24 == 3)
 }
 
 /// The commands that read the contents of an NV Index.
@@ -104,9 +119,8 @@ const READS_NV: [u32; 4] = [cc::NV_READ, cc::NV_CERTIFY, cc::POLICY_NV, cc::POLI
 
 fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
-    let by_policy = said.sessions().iter().any(|(handle, _)| handle >> 24 == 3);
     let of_index = said.handle_area().any(|h| h >> 24 == 1);
-    if ours == 0x12f && by_policy && (case.code == cc::POLICY_SECRET || of_index) {
+    if ours == 0x12f && by_policy(said) && (case.code == cc::POLICY_SECRET || of_index) {
         return Some("PIN indices and PolicySecret by policy session");
     }
     if ours == 0x12f && said.handle_area().any(|h| h >> 24 == 1 && is_pin_without_authread(h, trail)) {
@@ -139,6 +153,8 @@ fn is_pin_without_authread(index: u32, trail: &[Case]) -> bool {
 
 /// The row that explains why the answers differ, although both say success.
 pub(super) fn explain_answer(code: u32, trail: &[Case]) -> Option<&'static str> {
-    (code == cc::POLICY_GET_DIGEST && has_trial(trail) && trail.iter().any(|case| case.code == cc::POLICY_PCR))
+    let session = Said::of(trail.last()?).u32(10);
+    let of_session = |case: &Case| case.code == cc::POLICY_PCR && Said::of(case).u32(10) == session;
+    (code == cc::POLICY_GET_DIGEST && is_trial(session, trail) && trail.iter().any(of_session))
         .then_some("PolicyPCR in a trial session")
 }
