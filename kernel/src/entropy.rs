@@ -36,9 +36,9 @@ const BLOCK: usize = 32;
 /// An instruction of which the checked CPUID page says that the CPU lacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
-    /// Leaf 7, EBX[18]: the entropy source through its conditioner.
+    /// Leaf 7, bit 18 of EBX: the entropy source through its conditioner.
     RDSEED,
-    /// Leaf 1, ECX[30]: the CPU's DRBG.
+    /// Leaf 1, bit 30 of ECX: the CPU's DRBG.
     RDRAND,
 }
 
