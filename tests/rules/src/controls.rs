@@ -116,6 +116,8 @@ pub(crate) fn ghcb_refusals() {
     let refused = |back: Back, why: u64, step| check(back == Back(MALFORMED, why), step);
     refused(GHCB.exit(0x1234, 0, 0, &[]), 6, 20);
     refused(GHCB.exit(0x8000_1234, 0, 0, &[]), 6, 21);
+    // The AP jump table, which OVMF asks for: no vCPU is started by it with SNP.
+    refused(GHCB.exit(0x8000_0005, 1, 0, &[]), 6, 37);
     // CPUID wants RAX and RCX.
     refused(GHCB.exit(0x72, 0, 0, &[(RAX, 0)]), 4, 22);
     refused(GHCB.exit(0x72, 0, 0, &[(RAX, 0xD), (RCX, 0)]), 4, 23);
