@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     run_after(Totals::default(), args)
 }
 
-/// As [`run`], after other checks, whose totals count too.
+/// As [`run()`], after other checks, whose totals count too.
 pub fn run_after(checks: Totals, args: &Args) -> Result<ExitCode> {
     let tests = suites(args)?;
     let mut totals = checks;
