@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 
 /// No line of a guest is longer than this.
 const MAX_LINE: usize = 64 * 1024;
+/// No file of a guest has more characters than this in base64: no evidence file is longer than 64 KiB.
+const MAX_FILE: usize = 96 * 1024;
 /// What tpm2-tools put before a credential's two structures: a magic number and a version.
 const CREDENTIAL_HEAD: [u8; 8] = [0xBA, 0xDC, 0xC0, 0xDE, 0, 0, 0, 1];
 
@@ -85,6 +87,7 @@ impl Challenger {
                 self.files.insert(name.clone(), bytes);
                 self.file = None;
             } else {
+                ensure!(text.len() < MAX_FILE, "the guest's file {name} has more than {MAX_FILE} characters");
                 text.push_str(line);
             }
             return Ok(Vec::new());

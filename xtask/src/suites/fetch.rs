@@ -127,7 +127,9 @@ impl Archive {
 
     /// Brings the lists up to date.
     pub fn update(&self) -> Result<()> {
-        must(self.apt_get(&self.root).arg("update"), &self.root.join("update.log"))
+        let mut update = self.apt_get(&self.root);
+        // By default a mirror that is not there is a warning.
+        must(update.args(["-o", "APT::Update::Error-Mode=any", "update"]), &self.root.join("update.log"))
     }
 
     /// The names of the packages that an installation of `packages` would bring to an empty system; those of `suite` where it has them.
