@@ -438,6 +438,8 @@ fn a_sequence_object_is_no_object_for_any_other_command() {
     let index = 0x0150_0000u32;
     let public = [&index.to_be_bytes()[..], &[0, 0xb, 0x02, 0x06, 0, 0x06, 0, 0, 0, 8]].concat();
     tpm.with(0x12a, &[OWNER], &[b""], &[&[0, 0][..], &tpm2b(&public)].concat()).unwrap();
+    // TPM2_NV_Write: what has not been written is refused before the key is looked at.
+    tpm.with(0x137, &[OWNER, index], &[b""], &[&tpm2b(&[0; 8])[..], &[0, 0]].concat()).unwrap();
     let point = tpm2b(&[tpm2b(&[1; 32]), tpm2b(&[1; 32])].concat());
     let digest = tpm2b(&[0; 32]);
     let none = &ASYMMETRIC_SCHEME;

@@ -3,6 +3,7 @@
 pub mod challenger;
 pub mod debian;
 pub mod initrd;
+pub mod last_word;
 pub mod module;
 pub mod ovmf;
 
@@ -13,6 +14,7 @@ use crate::{build, digest, screen, workspace};
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use fs_err as fs;
+use last_word::{Ear, LastWord};
 use std::io::{Read, Write, stdin, stdout};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -74,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     println!();
     screen::say(&format!("{:>8.2} s  ", outcome.elapsed.as_secs_f64()), &outcome.to_string());
-    Ok(if outcome.end == End::Orderly { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if outcome.is_power_off() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// How a guest has ended.
@@ -86,12 +88,26 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// What the machine and the firmware said last.
     pub last_lines: String,
+    /// What the guest's kernel said of its end.
+    pub last_word: LastWord,
     /// Bytes that the guest wrote to its serial port.
     pub said: usize,
 }
 
+impl Outcome {
+    /// Whether the guest has powered off of its own will.
+    pub fn is_power_off(&self) -> bool {
+        self.end == End::Orderly && self.last_word == LastWord::None
+    }
+}
+
 impl core::fmt::Display for Outcome {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match &self.last_word {
+            LastWord::Panic(line) => return write!(f, "the guest's kernel has panicked: {line}"),
+            LastWord::Restart => return write!(f, "the guest has asked for a restart, which ends this machine"),
+            LastWord::None => {}
+        }
         match self.end {
             End::Orderly => write!(f, "the guest has powered off"),
             End::RuleBroken => write!(f, "stopped: a rule of SEV-SNP was broken\n{}", self.last_lines),
@@ -126,14 +142,21 @@ pub fn boot(
         }
     });
     let (deadline, mut said) = (Instant::now() + Duration::from_secs(args.timeout), 0);
+    let mut ear = Ear::default();
     loop {
         match receiver.recv_timeout(Duration::from_millis(200)) {
             Ok(bytes) => {
                 said += bytes.len();
+                ear.hear(&bytes);
                 console(&bytes, &mut answers)?;
             }
             // QEMU has closed the port: it ends.
             Err(RecvTimeoutError::Disconnected) => break,
+            // A kernel that has panicked says no more, and waits for somebody at its console.
+            Err(RecvTimeoutError::Timeout) if ear.has_panicked() => {
+                let (elapsed, last_lines) = (qemu.elapsed(), qemu.last_lines());
+                return Ok(Outcome { end: End::Qemu(None), elapsed, last_lines, last_word: ear.last_word, said });
+            }
             Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
                 bail!("the guest is still running after {} seconds\n{}", args.timeout, qemu.last_lines())
             }
@@ -142,7 +165,7 @@ pub fn boot(
     }
     let elapsed = qemu.elapsed();
     let end = qemu.wait(Duration::from_secs(10)).context("QEMU closed its serial ports and did not end")?;
-    Ok(Outcome { end, elapsed, last_lines: qemu.last_lines(), said })
+    Ok(Outcome { end, elapsed, last_lines: qemu.last_lines(), last_word: ear.last_word, said })
 }
 
 /// QEMU's options for a disk: with encrypted memory, virtio must go by the platform's rules of DMA.

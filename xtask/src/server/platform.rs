@@ -220,6 +220,7 @@ pub(super) mod tests {
         assert_eq!(simulator(&[17]), (vec![0; 4], vec![Seen::Reset]));
         assert_eq!(simulator(&[18]), (vec![0; 4], vec![Seen::Reset]));
         let (machine, seen) = machine();
+        machine.enter(true);
         for number in [2, 1, 17, 18] {
             say(&machine, false, &[&[0, 0, 0, number]]).0.unwrap();
         }

@@ -7,8 +7,8 @@ use super::{Totals, case};
 use crate::digest::hex;
 use crate::evidence::folder::Evidence;
 use crate::guest::challenger::Challenger;
+use crate::guest::last_word::LastWord;
 use crate::guest::{self, Boot, Outcome, System};
-use crate::qemu::End;
 use crate::run::Built;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -60,13 +60,21 @@ pub fn run() -> Result<Totals> {
         "another word on the command line: another launch, refused with PCR 8 and the event",
         changed_word(&system, &built),
     );
+    totals += case("a kernel that panics is told, and ends the machine", panics(&system));
     Ok(totals)
+}
+
+/// Without the first process and without a disk there is nothing that the kernel can start.
+fn panics(system: &System) -> Result<()> {
+    let (_, outcome) = boot(&system.build("console=ttyS1 quiet rdinit=/none", "linux-panic.igvm")?)?;
+    ensure!(matches!(outcome.last_word, LastWord::Panic(_)) && !outcome.is_power_off(), "{outcome}");
+    Ok(())
 }
 
 fn boot(built: &Built) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
     let how = Boot { memory: MEMORY, disk: None, timeout: TIMEOUT, verbose: false, qemu: Vec::new() };
-    let log = workspace::target_dir()?.join("guest/console.log");
+    let log = built.path.with_extension("log");
     let outcome = guest::boot(built, &how, |bytes, serial| {
         let answer = challenger.take(bytes)?;
         Ok(serial.write_all(&answer)?)
@@ -99,7 +107,7 @@ fn all_made(challenger: &Challenger) -> Result<()> {
 }
 
 fn powered_off(outcome: &Outcome) -> Result<()> {
-    ensure!(outcome.end == End::Orderly, "{outcome}");
+    ensure!(outcome.is_power_off(), "{outcome}");
     Ok(())
 }
 
