@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::pipe;
 use std::process::{Command, Output};
+use xtask::evidence::folder::FILES;
+use xtask::qemu::Folder;
 
 fn xtask(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
@@ -49,14 +51,13 @@ fn output_that_nobody_reads_is_a_quiet_end() {
 
     let (reader, writer) = pipe().unwrap();
     drop(reader);
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let output = xtask(&["measure", file]).stdout(writer).output().unwrap();
-    let (status, said) = status_and_stderr(&output);
-    assert_eq!(
-        status,
-        Some(1),
-        "what is no IGVM file is an error, and a reader of standard output is not missed: {said}"
-    );
+    let folder = Folder::new().unwrap();
+    fs::create_dir(folder.path().join("credential")).unwrap();
+    FILES.iter().for_each(|(name, _)| fs::write(folder.path().join(name), b"no evidence").unwrap());
+    let verify = || xtask(&["verify", folder.path().to_str().unwrap()]);
+    assert!(String::from_utf8(verify().output().unwrap().stdout).unwrap().starts_with("FAILED  root"));
+    let output = verify().stdout(writer).output().unwrap();
+    assert_eq!(status_and_stderr(&output), (Some(141), String::new()));
 }
 
 #[test]
