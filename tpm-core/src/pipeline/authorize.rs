@@ -155,7 +155,8 @@ fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     let handles = &check.call.handles;
     let trial = handles.iter().filter_map(|h| tpm.ram.sessions.get(*h)).any(Session::is_trial);
     // As authHandle and as nvIndex: another index may not authorize.
-    let own = handles.iter().filter(|other| **other == h).count() > 1;
+    let mut same = handles.iter().filter(|other| **other == h);
+    let own = same.next().is_some() && same.next().is_some();
     reads && own && !trial && tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN))
 }
 
