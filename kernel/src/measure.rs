@@ -137,3 +137,131 @@ fn for_each_page(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+    use tpm_core::EntropyFailure;
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::launch::{LaunchParams, NO_PCR, RegionEntry};
+    use crate::svsm::Tpm;
+    use crate::testing::{FakeMachine, GIVEN};
+
+    const EV_IPL: u32 = 13;
+    const COMMAND_LINE: &[u8] = b"console=ttyS1 quiet";
+
+    struct Counted(u8);
+
+    impl Entropy for Counted {
+        fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
+            out.iter_mut().for_each(|byte| {
+                self.0 = self.0.wrapping_add(1);
+                *byte = self.0;
+            });
+            Ok(())
+        }
+    }
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now_ms(&mut self) -> u64 {
+            0
+        }
+    }
+
+    /// A kernel of more than a page in PCR 9 and a command line in PCR 8, whose size is `len`.
+    fn launch(measure: u32, len: u64) -> Launch {
+        let mut params = LaunchParams::EMPTY;
+        params.measure = measure.into();
+        params.region_count = 2.into();
+        let regions = [(GIVEN, 5000, 9, 0, &b"kernel"[..]), (GIVEN + 0x2000, len, 8, 1, b"kernel_cmdline: ")];
+        for (entry, (gpa, size, pcr, flags, name)) in params.regions.iter_mut().zip(regions) {
+            *entry = RegionEntry {
+                gpa: gpa.into(),
+                size: size.into(),
+                kind: 1.into(),
+                pcr: if measure == 0 { NO_PCR.into() } else { pcr.into() },
+                event_type: EV_IPL.into(),
+                event_flags: flags.into(),
+                ..RegionEntry::new_zeroed()
+            };
+            entry.name[..name.len()].copy_from_slice(name);
+        }
+        params.check().unwrap()
+    }
+
+    fn measured(launch: &Launch) -> Result<Platform<Counted, Stopped>, MeasureError> {
+        let mut machine = FakeMachine::new();
+        let map = machine.booted();
+        machine.place(GIVEN, &[7; 4096]);
+        machine.place(GIVEN + 0x1000, &[7; 904]);
+        machine.place(GIVEN + 0x2000, COMMAND_LINE);
+        let mut tpm = Platform::manufacture(Counted(0), Stopped).unwrap();
+        measure(&mut machine, &map, &mut tpm, launch)?;
+        Ok(tpm)
+    }
+
+    fn execute(tpm: &mut Platform<Counted, Stopped>, command: &[u8]) -> Vec<u8> {
+        let mut answer = std::vec![0; 4096];
+        let len = tpm.execute(command, &mut answer);
+        answer.truncate(len);
+        assert_eq!(answer[6..10], [0; 4], "{answer:02x?}");
+        answer
+    }
+
+    /// TPM2_PCR_Read of one PCR in the SHA-256 bank.
+    fn pcr(tpm: &mut Platform<Counted, Stopped>, number: u32) -> Vec<u8> {
+        let map = (1_u32 << number).to_le_bytes();
+        let head = [0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7e, 0, 0, 0, 1, 0, 0xb, 3];
+        let answer = execute(tpm, &[&head[..], &map[..3]].concat());
+        answer[answer.len() - 32..].to_vec()
+    }
+
+    /// `size` octets of the log, by TPM2_NV_Read with the index's own, empty authValue.
+    fn log(tpm: &mut Platform<Counted, Stopped>, size: u16) -> Vec<u8> {
+        let index = LOG_INDEX.to_be_bytes();
+        let head = [0x80, 2, 0, 0, 0, 35, 0, 0, 1, 0x4e];
+        let area = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+        let command = [&head[..], &index, &index, &area, &size.to_be_bytes(), &[0, 0]].concat();
+        execute(tpm, &command)[16..].to_vec()
+    }
+
+    fn extended(data: &[u8]) -> Vec<u8> {
+        Sha256::new().chain_update([0; 32]).chain_update(Sha256::digest(data)).finalize().to_vec()
+    }
+
+    #[test]
+    fn regions_are_measured_by_their_octets_and_pcr_0_to_7_are_separated() {
+        let mut tpm = measured(&launch(2, COMMAND_LINE.len() as u64)).unwrap();
+        assert_eq!(pcr(&mut tpm, 9), extended(&[7; 5000]));
+        assert_eq!(pcr(&mut tpm, 8), extended(COMMAND_LINE));
+        assert_eq!(pcr(&mut tpm, 7), extended(&[0; 4]));
+        assert_eq!(pcr(&mut tpm, 10), [0; 32]);
+    }
+
+    /// TCG PC Client Platform Firmware Profile, 10.2.
+    #[test]
+    fn the_log_begins_with_its_format_and_has_the_command_line() {
+        let mut tpm = measured(&launch(2, COMMAND_LINE.len() as u64)).unwrap();
+        let log = log(&mut tpm, 900);
+        assert_eq!(log[..8], [0, 0, 0, 0, 3, 0, 0, 0]);
+        assert_eq!(log[32..48], *b"Spec ID Event03\0");
+        let has = |bytes: &[u8]| log.windows(bytes.len()).any(|window| window == bytes);
+        assert!(has(&[b"kernel_cmdline: ", COMMAND_LINE, b"\0"].concat()));
+        assert!(has(&Sha256::digest([7; 5000])) && has(&Sha256::digest(COMMAND_LINE)));
+    }
+
+    #[test]
+    fn before_a_firmware_that_measures_nothing_is_separated() {
+        let mut tpm = measured(&launch(1, COMMAND_LINE.len() as u64)).unwrap();
+        assert_eq!(pcr(&mut tpm, 7), [0; 32]);
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_log_is_refused() {
+        assert_eq!(measured(&launch(2, MAX_CONTENTS + 1)).err(), Some(MeasureError::Region));
+    }
+}

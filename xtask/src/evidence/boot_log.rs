@@ -3,6 +3,7 @@
 //! Of the events here, these have digests of their own data: the firmware's version, separators, and command lines, whose data is a name, a colon, a space,
 //! the text and a zero, of which the text is measured. Of files the data is a name; what their digests should be, the image says ([`expected`]).
 
+use super::event_log::Reader;
 use super::event_log::digest;
 use super::wire::{PCR_COUNT, alg};
 use crate::digest::hex;
@@ -218,34 +219,6 @@ fn event(reader: &mut Reader<'_>, sizes: &[(u16, usize)]) -> Result<BootEvent> {
         ensure!(before.is_none(), "two digests of bank {bank:#06x}");
     }
     Ok(BootEvent { pcr, kind, digests, data: reader.sized()?.to_vec() })
-}
-
-/// Little-endian values from the front of a slice.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(length).context("it ends early")?;
-        self.0 = tail;
-        Ok(head)
-    }
-
-    fn u16(&mut self) -> Result<u16> {
-        Ok(u16::from_le_bytes(self.take(2)?.try_into()?))
-    }
-
-    fn u32(&mut self) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.take(4)?.try_into()?))
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        Ok(u64::from_le_bytes(self.take(8)?.try_into()?))
-    }
-
-    fn sized(&mut self) -> Result<&'a [u8]> {
-        let size = self.u32()?;
-        self.take(size as usize)
-    }
 }
 
 /// The events that the firmware makes of an IGVM file of ours: its launch parameters name the regions, its pages are their contents (docs/boot.md).

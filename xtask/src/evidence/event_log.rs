@@ -159,24 +159,28 @@ fn event(reader: &mut Reader<'_>, banks: &[u16]) -> Result<Event> {
 }
 
 /// Little-endian values from the front of a slice.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(length).context("it ends early")?;
         self.0 = tail;
         Ok(head)
     }
 
-    fn u16(&mut self) -> Result<u16> {
+    pub(super) fn u16(&mut self) -> Result<u16> {
         Ok(u16::from_le_bytes(self.take(2)?.try_into()?))
     }
 
-    fn u32(&mut self) -> Result<u32> {
+    pub(super) fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_le_bytes(self.take(4)?.try_into()?))
     }
 
-    fn sized(&mut self) -> Result<&'a [u8]> {
+    pub(super) fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into()?))
+    }
+
+    pub(super) fn sized(&mut self) -> Result<&'a [u8]> {
         let size = self.u32()?;
         self.take(size as usize)
     }
