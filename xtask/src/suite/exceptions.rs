@@ -54,6 +54,8 @@ struct Account {
     refused: u32,
     heard: u32,
     told: u32,
+    /// Tried a second time, since the console stayed empty. Something is wrong where there are many.
+    unheard: u32,
     /// The last exception whose reason was not heard.
     silent: String,
 }
@@ -62,16 +64,21 @@ impl Account {
     /// Takes a line of the machine's log.
     fn line(&mut self, line: &str) -> Result<()> {
         if let Some(point) = line.strip_prefix("machine: INJECT ") {
+            let (trials, refused) = (number(point, "trials")?, number(point, "refused")?);
             self.points += 1;
-            self.trials += number(point, "trials")?;
-            self.refused += number(point, "refused")?;
+            self.trials += trials;
+            self.refused += refused;
             self.heard += number(point, "heard")?;
+            self.unheard += number(point, "unheard")?;
             ensure!(number(point, "silent")? == 0, "an end without a reason: {line}\nafter {}", self.silent);
             let (_, ends) = point.split_once("ends=").context("no ends")?;
-            let each = ends.split("((").skip(1).map(|end| end.split(')').next().unwrap_or_default());
-            for end in each {
+            let mut ended = 0;
+            for each in ends.split("((").skip(1) {
+                let (end, times) = each.split_once("), ").context("no number of ends")?;
                 ensure!(EXPECTED_ENDS.contains(&end), "an end of another kind ({end}): {line}");
+                ended += times.split(')').next().unwrap_or_default().parse::<u32>().context("no number of ends")?;
             }
+            ensure!(ended + refused == trials, "{trials} exceptions, {ended} ends, {refused} refused: {line}");
         } else if let Some(trial) = line.strip_prefix("machine: INJECTED ") {
             self.told += 1;
             if !trial.contains("says=quoin: fatal") {
@@ -111,9 +118,9 @@ fn boot(built: &Built, every: u32) -> Result<()> {
     until_the_guest_runs(&mut qemu, &mut account)?;
     let least = if every <= FULL { FULL_POINTS } else { 1 };
     ensure!(account.points >= least && account.told > 0, "there were fewer than {least} points: {account:?}");
-    let Account { points, trials, refused, heard, told, .. } = account;
+    let Account { points, trials, refused, heard, told, unheard, .. } = account;
     println!(
-        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
+        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused; {unheard} tried twice"
     );
     super::lies::answers(&mut qemu)
 }
@@ -149,7 +156,7 @@ fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
 mod tests {
     use super::Account;
 
-    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=9 refused=2 heard=1 silent=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
+    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=9 refused=2 heard=1 silent=0 unheard=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
 
     #[test]
     fn points_are_added_up() {
@@ -162,7 +169,9 @@ mod tests {
 
     #[test]
     fn an_end_in_silence_or_of_another_kind_is_an_error() {
-        for (from, to) in [("silent=0", "silent=1"), ("10, 15", "10, 18"), ("10, 16", "0, 0"), ("trials=", "x=")] {
+        let wrong =
+            [("silent=0", "silent=1"), ("10, 15", "10, 18"), ("10, 16", "0, 0"), ("trials=", "x="), ("), 5", "), 4")];
+        for (from, to) in wrong {
             assert!(Account::default().line(&POINT.replace(from, to)).is_err(), "{to}");
         }
     }
