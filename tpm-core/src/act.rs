@@ -2,21 +2,13 @@
 
 use crate::profile::ACTS;
 use crate::rc::Fmt1;
-use crate::wire::{Handle, HandleKind, Marshal, Reader, Unmarshal, Writer, structure};
+use crate::wire::{Handle, Marshal, Reader, Unmarshal, Writer, structure};
 
 /// How many there are.
 pub(crate) const COUNT: usize = ACTS.len();
 /// The timeout of a timer that does not count and was told not to signal any more.
 const ENDLESS: u32 = u32::MAX;
 const SECOND_MS: u64 = 1000;
-
-/// The position of the ACT with this handle among those that there are.
-pub(crate) fn position(h: Handle) -> Option<usize> {
-    if h.kind() != HandleKind::Permanent {
-        return None;
-    }
-    ACTS.iter().position(|n| Handle::act(*n) == h)
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Countdown {

@@ -1,6 +1,5 @@
 //! What a handle stands for: its Name, authValue, authPolicy, and whether it is there (Part 1, 13 to 16).
 
-use crate::act;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvIndex;
 use crate::object::Object;
@@ -114,7 +113,7 @@ impl Tpm {
             Handle::ENDORSEMENT => Some(&self.persistent.endorsement_auth),
             Handle::PLATFORM => Some(&self.clear.platform_auth),
             Handle::LOCKOUT => Some(&self.persistent.lockout_auth),
-            _ if act::position(h).is_some() => Some(&self.clear.platform_auth),
+            _ if h.act_position().is_some() => Some(&self.clear.platform_auth),
             _ => match h.kind() {
                 HandleKind::Transient | HandleKind::Persistent => {
                     let of_object = || self.object(h)?.sensitive.as_ref().map(|s| &s.auth);
@@ -136,7 +135,7 @@ impl Tpm {
             Handle::ENDORSEMENT => hierarchy(&self.persistent.endorsement_policy),
             Handle::PLATFORM => hierarchy(&self.clear.platform_policy),
             Handle::LOCKOUT => hierarchy(&self.persistent.lockout_policy),
-            _ if act::position(h).is_some() => act::position(h).and_then(|i| *self.clear.act_policies.get(i)?),
+            _ if h.act_position().is_some() => h.act_position().and_then(|i| *self.clear.act_policies.get(i)?),
             _ => match h.kind() {
                 HandleKind::Transient | HandleKind::Persistent => {
                     self.object(h).and_then(|o| o.public.name_alg.map(|alg| (alg, o.public.auth_policy)))

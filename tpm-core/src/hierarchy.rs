@@ -17,7 +17,7 @@ impl Tpm {
 
     /// Flushes the loaded objects of a hierarchy.
     pub(crate) fn flush_hierarchy(&mut self, hierarchy: Handle) {
-        for slot in &mut self.ram.objects {
+        for slot in &mut self.ram.objects.0 {
             if slot.as_ref().and_then(Slot::object).is_some_and(|o| o.hierarchy == hierarchy) {
                 *slot = None;
             }
@@ -47,7 +47,7 @@ impl Tpm {
             Handle::ENDORSEMENT => Some(&mut self.persistent.endorsement_policy),
             Handle::LOCKOUT => Some(&mut self.persistent.lockout_policy),
             Handle::PLATFORM => Some(&mut self.clear.platform_policy),
-            _ => self.clear.act_policies.get_mut(crate::act::position(h)?),
+            _ => self.clear.act_policies.get_mut(h.act_position()?),
         }
     }
 

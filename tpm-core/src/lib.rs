@@ -37,12 +37,10 @@
 mod act;
 mod attest;
 mod audit;
-mod bounded;
 mod clock;
 mod command;
 mod commit;
 mod context;
-pub mod crypto;
 mod dictionary;
 mod endorsement;
 mod entity;
@@ -57,9 +55,6 @@ mod pipeline;
 mod platform;
 mod policy;
 mod presence;
-pub mod profile;
-mod rc;
-pub mod secret;
 #[cfg(test)]
 mod secrets;
 mod selftest;
@@ -67,10 +62,15 @@ mod session;
 mod state;
 pub mod store;
 mod tpm;
-mod wire;
+
+use tpm_crypto as crypto;
+use tpm_crypto::{bounded, secret};
+use tpm_wire as wire;
+use tpm_wire::rc;
 
 pub use endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use firmware::{EventDigests, Measurement};
 pub use platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
 pub use tpm::{Failure, Tpm};
+pub use tpm_wire::profile;

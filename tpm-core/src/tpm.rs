@@ -11,7 +11,7 @@ use crate::crypto::Rng;
 use crate::crypto::drbg::Drbg;
 use crate::crypto::hash::Digest;
 use crate::nv::NvMemory;
-use crate::object::{PersistentObjects, Slot};
+use crate::object::{PersistentObjects, Slot, Slots};
 use crate::pcr::{self, Pcrs, Root};
 use crate::pipeline;
 use crate::platform::{Hooks, Locality};
@@ -147,7 +147,7 @@ impl Tpm {
 
     /// Whether the Authenticated Countdown Timer TPM_RH_ACT_`n` signals: its time is over, and nobody set it anew.
     pub fn act_signaled(&self, n: u8) -> bool {
-        n < 16 && act::position(Handle::act(n)).and_then(|i| self.ram.acts.get(i)).is_some_and(act::Act::is_signaled)
+        n < 16 && Handle::act(n).act_position().and_then(|i| self.ram.acts.get(i)).is_some_and(act::Act::is_signaled)
     }
 
     /// Whether the command may be executed in this state (Part 3, 5.3).
@@ -228,7 +228,7 @@ impl Tpm {
         let sensitive_fits = |o: &crate::object::Object| {
             o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type())
         };
-        let objects = self.ram.objects.iter().flatten().filter_map(Slot::object);
+        let objects = self.ram.objects.0.iter().flatten().filter_map(Slot::object);
         if !objects.clone().all(sensitive_fits) {
             return Err("an object's public and sensitive areas have different types");
         }
@@ -351,7 +351,7 @@ impl Ram {
             pcrs_reallocated: false,
             self_test: SelfTest::new(),
             physical_presence: false,
-            objects: [const { None }; profile::MAX_LOADED_OBJECTS],
+            objects: Slots([const { None }; profile::MAX_LOADED_OBJECTS]),
             sessions: Sessions::new(),
             pcrs: Pcrs::NONE,
             root: Root::Locality0,

@@ -2,6 +2,7 @@
 //!
 //! A stack that overflows ends the process. `QUOIN_STACK_KIB` is another size of the stack, to find out how much a step needs.
 
+#[path = "spec/harness/mod.rs"]
 mod harness;
 
 use harness::Fixture;

@@ -1,6 +1,6 @@
 //! How an NV Index is defined (Part 2, 13.4; Part 3, 31.3).
 
-use crate::profile::{MAX_NV_INDEX_SIZE, NV_BUFFER_MAX};
+use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{At, Fmt1, Rc};
 use crate::tpm::Tpm;
 use crate::wire::{Auth, Handle, NvAttributes as A, NvPublic, NvType};
@@ -60,19 +60,6 @@ impl Tpm {
             return Err(Fmt1::SIZE.at(at.public_info));
         }
         self.persistent.nv.define(public, auth)
-    }
-}
-
-impl NvPublic {
-    /// Whether dataSize fits the type, which exists.
-    pub(crate) fn size_suits(&self) -> bool {
-        let size = usize::from(self.data_size);
-        match self.attributes.nv_type() {
-            Some(NvType::Ordinary) => size <= MAX_NV_INDEX_SIZE,
-            Some(NvType::Extend) => size == self.name_alg.digest_size(),
-            Some(NvType::Counter | NvType::Bits | NvType::PinFail | NvType::PinPass) => size == 8,
-            None => false,
-        }
     }
 }
 

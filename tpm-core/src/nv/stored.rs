@@ -3,8 +3,7 @@
 use super::NvMemory;
 use crate::bounded::copy;
 use crate::rc::Fmt1;
-use crate::state::Restore;
-use crate::wire::{Auth, Marshal, NvPublic, Reader, Writer};
+use crate::wire::{Auth, Marshal, NvPublic, Reader, Restore, Writer};
 
 /// The greatest count, how many indices there are, and public area, authValue and contents of each, ascending.
 impl Marshal for NvMemory {

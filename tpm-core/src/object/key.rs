@@ -2,11 +2,11 @@
 
 use super::{Object, load};
 use crate::crypto::Error;
-use crate::crypto::ecc::{Curve, Point, Scalar};
+use crate::crypto::ecc::{Point, Scalar};
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::rc::Rc;
 use crate::tpm::Tpm;
-use crate::wire::{EccParms, EccPoint, Parms, RsaParms, SensitiveComposite};
+use crate::wire::{EccParms, Parms, RsaParms, SensitiveComposite};
 
 impl Object {
     /// The parameters of an RSA key.
@@ -54,16 +54,6 @@ impl Object {
             composite @ (SensitiveComposite::Bits(_) | SensitiveComposite::Sym(_)) => Some(composite.as_slice()),
             _ => None,
         }
-    }
-}
-
-impl EccPoint {
-    /// The point, if it is on this curve.
-    ///
-    /// # Errors
-    /// As [`Point::new`].
-    pub(crate) fn on(&self, curve: Curve) -> Result<Point, Error> {
-        Point::new(curve, self.x.as_slice(), self.y.as_slice())
     }
 }
 

@@ -82,6 +82,9 @@ pub(crate) enum Slot {
     Sequence(Sequence),
 }
 
+/// The slots of transient objects and sequences.
+pub(crate) struct Slots(pub(crate) [Option<Slot>; profile::MAX_LOADED_OBJECTS]);
+
 impl Slot {
     /// The object, unless it is a sequence.
     pub(crate) fn object(&self) -> Option<&Object> {
@@ -171,11 +174,11 @@ impl Ram {
 
     /// What a transient handle stands for.
     pub(crate) fn slot(&self, h: Handle) -> Option<&Slot> {
-        self.objects.get(Self::index(h)?)?.as_ref()
+        self.objects.0.get(Self::index(h)?)?.as_ref()
     }
 
     fn slot_mut(&mut self, h: Handle) -> Option<&mut Slot> {
-        self.objects.get_mut(Self::index(h)?)?.as_mut()
+        self.objects.0.get_mut(Self::index(h)?)?.as_mut()
     }
 
     /// A transient object that is no sequence.
@@ -201,12 +204,12 @@ impl Ram {
 
     /// Handles of the transient objects, sequences among them, ascending.
     pub(crate) fn object_handles(&self) -> impl Iterator<Item = Handle> + '_ {
-        (Handle::TRANSIENT_FIRST.0..).zip(&self.objects).filter(|(_, slot)| slot.is_some()).map(|(h, _)| Handle(h))
+        (Handle::TRANSIENT_FIRST.0..).zip(&self.objects.0).filter(|(_, slot)| slot.is_some()).map(|(h, _)| Handle(h))
     }
 
     /// Flushes a transient object or sequence; false if there is none.
     pub(crate) fn flush_object(&mut self, h: Handle) -> bool {
-        Self::index(h).and_then(|i| self.objects.get_mut(i)).is_some_and(|slot| slot.take().is_some())
+        Self::index(h).and_then(|i| self.objects.0.get_mut(i)).is_some_and(|slot| slot.take().is_some())
     }
 
     /// Flushes those of a command's handles that are complete sequences: after the response, whose HMAC may need their authValue.
@@ -220,7 +223,7 @@ impl Ram {
 
     /// - `OBJECT_MEMORY`: no free slot
     pub(crate) fn room_for_object(&self) -> Result<(), Rc> {
-        if self.objects.iter().any(Option::is_none) { Ok(()) } else { Err(Rc::OBJECT_MEMORY) }
+        if self.objects.0.iter().any(Option::is_none) { Ok(()) } else { Err(Rc::OBJECT_MEMORY) }
     }
 
     /// Loads an object into a free slot.
@@ -238,8 +241,8 @@ impl Ram {
     }
 
     fn load(&mut self, occupant: Slot) -> Result<Handle, Rc> {
-        let slot = self.objects.iter().position(Option::is_none).ok_or(Rc::OBJECT_MEMORY)?;
-        if let Some(to) = self.objects.get_mut(slot) {
+        let slot = self.objects.0.iter().position(Option::is_none).ok_or(Rc::OBJECT_MEMORY)?;
+        if let Some(to) = self.objects.0.get_mut(slot) {
             *to = Some(occupant);
         }
         Ok(Handle(Handle::TRANSIENT_FIRST.0 | u32::try_from(slot).unwrap_or(0)))

@@ -4,7 +4,7 @@
 use super::message::Message;
 use super::ticket::is_safe_to_sign;
 use crate::crypto::cmac::Cmac;
-use crate::crypto::hash::{Digest, HashAlg, Hasher, MAX_STATE};
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::crypto::sym::{self, BLOCK, SymAlg};
 use crate::profile::PCR_BANKS;
@@ -185,25 +185,6 @@ fn unmarshal_cmac(r: &mut Reader<'_>) -> Result<Mac, Fmt1> {
     let pending: Tpm2b<'_, BLOCK> = r.get()?;
     let cmac = Cmac::resume(alg, key.as_slice(), chain, pending.0).map_err(|_| Fmt1::VALUE)?;
     Ok(Mac::Cmac { cmac, alg, key })
-}
-
-/// A hash computation as it is saved: algorithm, and a TPM2B with what [`Hasher::save`] writes.
-impl Marshal for Hasher {
-    fn marshal(&self, w: &mut Writer<'_>) {
-        let mut state = Secret::<MAX_STATE>::zeroed(MAX_STATE).unwrap_or_default();
-        let len = self.save(state.as_mut_slice()).unwrap_or_default();
-        self.alg().marshal(w);
-        w.sized(|w| w.put(state.as_slice().get(..len).unwrap_or_default()));
-    }
-}
-
-impl Unmarshal<'_> for Hasher {
-    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        // PCR banks are hashed whether or not the profile offers their algorithm.
-        let alg = HashAlg::from_id(r.get()?).ok_or(Fmt1::HASH)?;
-        let len: u16 = r.get()?;
-        Hasher::restore(alg, r.take(len.into())?).ok_or(Fmt1::VALUE)
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! An object as the TPM keeps it for itself: in a saved context and in its state.
 
-use super::{Object, PersistentObjects, Slot, name_of};
-use crate::profile::MAX_LOADED_OBJECTS;
+use super::{Object, PersistentObjects, Slot, Slots, name_of};
 use crate::rc::Fmt1;
-use crate::state::Restore;
-use crate::wire::{Handle, HandleKind, Marshal, OptionalSensitive, Public, Reader, Unmarshal, Writer};
+use crate::wire::{Handle, HandleKind, Marshal, OptionalSensitive, Public, Reader, Restore, Unmarshal, Writer};
 
 const EXTERNAL: u8 = 1;
 const PRIMARY: u8 = 2;
@@ -78,9 +76,9 @@ impl Restore for PersistentObjects {
 }
 
 /// What occupies each slot: 0 nothing, 1 an object, 2 a sequence.
-impl Marshal for [Option<Slot>; MAX_LOADED_OBJECTS] {
+impl Marshal for Slots {
     fn marshal(&self, w: &mut Writer<'_>) {
-        for slot in self {
+        for slot in &self.0 {
             match slot {
                 None => w.put(&[0]),
                 Some(Slot::Object(object)) => {
@@ -96,9 +94,9 @@ impl Marshal for [Option<Slot>; MAX_LOADED_OBJECTS] {
     }
 }
 
-impl Restore for [Option<Slot>; MAX_LOADED_OBJECTS] {
+impl Restore for Slots {
     fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
-        for slot in self {
+        for slot in &mut self.0 {
             *slot = match r.get::<u8>()? {
                 0 => None,
                 1 => Some(Slot::Object(r.get()?)),

@@ -5,7 +5,7 @@ use crate::crypto::hash::{Digest, Hasher};
 use crate::firmware::Measurement;
 use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Fmt1;
-use crate::wire::{Marshal, Reader, Unmarshal, Writer};
+use crate::wire::{Marshal, Optional, Reader, Unmarshal, Writer};
 
 /// For each bank what is allocated, and all values without their sizes.
 impl Marshal for Pcrs {
@@ -36,20 +36,7 @@ pub(crate) fn is_possible(allocated: &[u32; PCR_BANKS.len()]) -> bool {
     allocated.iter().zip(PCR_BANKS).all(|(map, alg)| fits(*map, alg.id()))
 }
 
-impl Marshal for Option<Pcrs> {
-    fn marshal(&self, w: &mut Writer<'_>) {
-        self.is_some().marshal(w);
-        if let Some(pcrs) = self {
-            pcrs.marshal(w);
-        }
-    }
-}
-
-impl Unmarshal<'_> for Option<Pcrs> {
-    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        if r.get()? { r.get().map(Some) } else { Ok(None) }
-    }
-}
+impl Optional for Pcrs {}
 
 impl Marshal for Root {
     fn marshal(&self, w: &mut Writer<'_>) {
@@ -72,20 +59,16 @@ impl Unmarshal<'_> for Root {
     }
 }
 
-impl Marshal for Option<Measurement> {
+impl Optional for Measurement {}
+
+impl Marshal for Measurement {
     fn marshal(&self, w: &mut Writer<'_>) {
-        self.is_some().marshal(w);
-        if let Some(Measurement(hashers)) = self {
-            hashers.iter().for_each(|hasher| hasher.marshal(w));
-        }
+        self.0.marshal(w);
     }
 }
 
-impl Unmarshal<'_> for Option<Measurement> {
+impl Unmarshal<'_> for Measurement {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        if !r.get::<bool>()? {
-            return Ok(None);
-        }
         let mut hashers = PCR_BANKS.map(Hasher::new);
         for hasher in &mut hashers {
             let stored: Hasher = r.get()?;
@@ -94,6 +77,6 @@ impl Unmarshal<'_> for Option<Measurement> {
             }
             *hasher = stored;
         }
-        Ok(Some(Measurement(hashers)))
+        Ok(Self(hashers))
     }
 }

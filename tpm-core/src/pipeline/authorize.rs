@@ -136,7 +136,7 @@ fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
             o.sensitive.is_some() && (o.has(ObjectAttributes::USER_WITH_AUTH) || admin)
         }),
         HandleKind::Nv => tpm.pin_available(h) && index_admits_auth_value(tpm, check, h),
-        _ => crate::act::position(h).is_none() || tpm.clear.platform_enabled,
+        _ => h.act_position().is_none() || tpm.clear.platform_enabled,
     }
 }
 

@@ -3,8 +3,7 @@
 use super::{Active, Binding, Session, Sessions};
 use crate::policy::{BoundHash, PolicyState};
 use crate::rc::Fmt1;
-use crate::state::Restore;
-use crate::wire::{Marshal, Reader, Unmarshal, Writer};
+use crate::wire::{Marshal, Optional, Reader, Restore, Unmarshal, Writer};
 
 impl Marshal for Session {
     fn marshal(&self, w: &mut Writer<'_>) {
@@ -33,6 +32,8 @@ impl Unmarshal<'_> for Session {
         })
     }
 }
+
+impl Optional for Binding {}
 
 impl Marshal for Binding {
     fn marshal(&self, w: &mut Writer<'_>) {
@@ -85,6 +86,8 @@ impl Unmarshal<'_> for PolicyState {
         })
     }
 }
+
+impl Optional for BoundHash {}
 
 impl Marshal for BoundHash {
     fn marshal(&self, w: &mut Writer<'_>) {

@@ -20,33 +20,20 @@ use crate::commit::Commit;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::firmware::Measurement;
 use crate::nv::NvMemory;
-use crate::object::{PersistentObjects, Slot};
+use crate::object::{PersistentObjects, Slots};
 use crate::pcr::{Pcrs, Root};
 use crate::presence::PresenceList;
 use crate::profile;
 use crate::rc::Fmt1;
 use crate::secret::Secret;
 use crate::session::Sessions;
-use crate::wire::{Auth, Handle, Marshal, Reader, Unmarshal, Writer};
+use crate::wire::{Auth, Handle, Marshal, Reader, Restore, Writer};
 
 /// A seed of a hierarchy, or a proof.
 pub(crate) type Seed = Secret<64>;
 
 /// authPolicy of a hierarchy (TPM2_SetPrimaryPolicy): algorithm and digest.
 pub(crate) type HierarchyPolicy = Option<(HashAlg, Digest)>;
-
-/// What the state holds in its place, so that large parts need not be moved about on the stack.
-pub(crate) trait Restore {
-    /// Reads what [`Marshal`] wrote into a value that is as manufactured.
-    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1>;
-}
-
-impl<T: for<'a> Unmarshal<'a>> Restore for T {
-    fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
-        *self = r.get()?;
-        Ok(())
-    }
-}
 
 /// A structure whose stored form is its fields in order: none can be forgotten.
 macro_rules! stored {
@@ -258,7 +245,7 @@ pub(crate) struct Ram {
     /// physical presence is asserted
     pub(crate) physical_presence: bool,
     /// transient objects and sequences
-    pub(crate) objects: [Option<Slot>; profile::MAX_LOADED_OBJECTS],
+    pub(crate) objects: Slots,
     /// sessions
     pub(crate) sessions: Sessions,
     /// PCR

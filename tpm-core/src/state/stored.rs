@@ -12,20 +12,19 @@
 //! The DRBG is not in it, as no two TPMs may give the same random numbers: it is made anew from the platform's entropy. Nor is the platform's time: the
 //! TPM's goes on from where it was.
 
-use super::{Orderly, Ram, Restore};
-use crate::act::{Act, Acts, COUNT, SavedAct};
+use super::{Orderly, Ram};
+use crate::act::Acts;
 use crate::crypto::hash::{HashAlg, digest};
 use crate::crypto::primary;
 use crate::pcr::is_possible;
 use crate::platform::Hooks;
 use crate::profile::{
     CLOCK_UPDATE_MS, MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS,
-    NV_MEMORY_SIZE, PCR_BANKS, PROFILE,
+    NV_MEMORY_SIZE, PROFILE,
 };
 use crate::rc::Fmt1;
-use crate::state::HierarchyPolicy;
 use crate::tpm::Tpm;
-use crate::wire::{Marshal, Public, Reader, Sensitive, Unmarshal, Writer};
+use crate::wire::{Marshal, Public, Reader, Restore, Sensitive, Unmarshal, Writer};
 use core::fmt;
 use zeroize::Zeroize;
 
@@ -405,20 +404,6 @@ impl Unmarshal<'_> for Orderly {
         }
     }
 }
-
-macro_rules! arrays { ($($t:ty; $n:expr),* $(,)?) => { $(
-    impl Marshal for [$t; $n] {
-        fn marshal(&self, w: &mut Writer<'_>) {
-            self.iter().for_each(|element| element.marshal(w));
-        }
-    }
-    impl Restore for [$t; $n] {
-        fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
-            self.iter_mut().try_for_each(|element| element.restore(r))
-        }
-    }
-)* } }
-arrays!(u32; PCR_BANKS.len(), HierarchyPolicy; COUNT, SavedAct; COUNT, Act; COUNT);
 
 impl Marshal for Acts {
     fn marshal(&self, w: &mut Writer<'_>) {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use std::process::{Command, Stdio};
 
 /// Packages whose tests run on the host. Not the default members alone: the firmware's library is tested there, too, and what judges it.
-const HOST: [&str; 7] = ["cpufeatures@0.3.1", "tpm-core", "snp", "kernel", "xtask", "proofs", "quoin-tests"];
+const HOST: [&str; 9] =
+    ["cpufeatures@0.3.1", "tpm-core", "tpm-crypto", "tpm-wire", "snp", "kernel", "xtask", "proofs", "quoin-tests"];
 
 /// Unit tests, properties, documentation examples.
 pub fn host() -> Result<Totals> {

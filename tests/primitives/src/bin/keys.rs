@@ -11,7 +11,7 @@ use num_integer::Integer;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::{env, thread};
-use tpm_core::crypto::primary::{Derivation, VERSION};
+use tpm_crypto::primary::{Derivation, VERSION};
 
 const BITS: u16 = 1024;
 const PRIME_BITS: u64 = 512;

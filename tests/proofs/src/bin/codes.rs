@@ -48,11 +48,12 @@ fn main() -> Result<ExitCode> {
     sigpipe::reset();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let (Some(root), Some(seen)) = (arguments.next(), arguments.next()) else { bail!("usage: codes ROOT SEEN") };
-    let sources = root.join("tpm-core/src");
-    let names = Names::read(&fs::read_to_string(sources.join("rc.rs"))?)?;
+    let names = Names::read(&fs::read_to_string(root.join("tpm-core/wire/src/rc.rs"))?)?;
     let seen = seen_codes(&fs::read_to_string(seen)?)?;
     let mut files = Vec::new();
-    walk(&sources, &mut files)?;
+    for part in ["src", "wire/src", "crypto/src"] {
+        walk(&root.join("tpm-core").join(part), &mut files)?;
+    }
     let mut all = Vec::new();
     let mut fields = HashMap::new();
     for file in &files {

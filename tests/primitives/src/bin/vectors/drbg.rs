@@ -5,8 +5,8 @@ use super::records::hex;
 use super::{File, Outcome};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
-use tpm_core::crypto::Error;
-use tpm_core::crypto::drbg::Drbg;
+use tpm_crypto::Error;
+use tpm_crypto::drbg::Drbg;
 
 const OTHER: &str = "a generator that is not this TPM's, which is HMAC_DRBG with SHA-256";
 

@@ -4,10 +4,10 @@ use super::hashes::named;
 use super::records::{Record, hex, paragraphs};
 use super::{File, Outcome};
 use anyhow::{Context, Result};
-use tpm_core::crypto::dhkem::DhKem;
-use tpm_core::crypto::ecc::{Curve, Point, Signature};
-use tpm_core::crypto::hash::{HashAlg, digest};
-use tpm_core::crypto::{hmac, kdf};
+use tpm_crypto::dhkem::DhKem;
+use tpm_crypto::ecc::{Curve, Point, Signature};
+use tpm_crypto::hash::{HashAlg, digest};
+use tpm_crypto::{hmac, kdf};
 
 const NO_CURVE: &str = "a curve that no TPM has";
 

@@ -3,7 +3,7 @@
 use super::records::{Record, paragraphs};
 use super::{File, Outcome};
 use anyhow::{Context, Result};
-use tpm_core::crypto::hash::{HashAlg, digest};
+use tpm_crypto::hash::{HashAlg, digest};
 
 pub(crate) const NO_HASH: &str = "a hash that no TPM has";
 
