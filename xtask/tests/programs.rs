@@ -68,6 +68,24 @@ fn no_line_of_the_manual_is_longer_than_a_terminal() {
     assert!(manual.lines().count() > 20 && long.is_empty(), "{long:?}");
 }
 
+/// A first run compiles for minutes: cargo says so, if the alias lets it.
+#[test]
+fn a_first_run_is_not_silent() {
+    let configuration = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
+    let alias = configuration.lines().find(|line| line.starts_with("xtask = ")).unwrap();
+    assert!(alias.contains("run") && !alias.contains("quiet") && !alias.contains("-q"), "{alias}");
+}
+
+/// A trace holds what was unsealed: who asks for one is told.
+#[test]
+fn the_help_says_what_is_in_a_trace() {
+    let help = xtask(&["tpm", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, trace) = help.split_once("--trace").unwrap();
+    let trace = trace.split("--").next().unwrap();
+    assert!(trace.contains("passwords") && trace.contains("unsealed") && trace.contains("0600"), "{trace}");
+}
+
 /// A digest in the README goes out of date with the next change of the image, and nobody sees it.
 #[test]
 fn the_readme_shows_no_launch_digest_but_the_committed_one() {
