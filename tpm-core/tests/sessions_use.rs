@@ -73,7 +73,7 @@ fn a_password_is_the_auth_value_without_trailing_zeros() {
     }
 }
 
-/// Issue 529 of another implementation: a password's response has continueSession, whatever the command had.
+/// Issue 529 of wolfTPM: a password's response has continueSession, whatever the command had.
 #[test]
 fn a_password_always_continues() {
     let mut tpm = written();
@@ -175,7 +175,7 @@ fn authorization_size_codes() {
     assert_eq!(tpm.with_area(FLUSH_CONTEXT, &[], &area, &[0x80, 0, 0, 0]), Err(AUTH_CONTEXT), "no sessions here");
 }
 
-/// Fix F-9186 of another implementation.
+/// Fix F-9186 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_9186_a_handle_that_needs_authorization_has_one() {
     let mut tpm = written();
