@@ -1,4 +1,4 @@
-//! PIN Pass and PIN Fail indices (Part 1, 37.2.8): what a use of their authValue counts.
+//! PIN Pass and PIN Fail indices (Part 1, 34.2.8): what a use of their authValue counts.
 
 mod harness;
 use harness::codes::{

@@ -1,4 +1,4 @@
-//! What policies mean: the checks of a policy session at its use (Part 1, 19.7; Part 3, 5.6), and who needs one.
+//! What policies mean: the checks of a policy session at its use (Part 1, 16.7; Part 3, 5.6), and who needs one.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 mod harness;

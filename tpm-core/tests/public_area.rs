@@ -55,7 +55,7 @@ fn known_parent(tpm: &mut Fixture) -> u32 {
     parent
 }
 
-/// TPM2B_PRIVATE below [`known_parent`] (Part 1, 22.4 and 22.5).
+/// TPM2B_PRIVATE below [`known_parent`] (Part 1, 19.4 and 19.5).
 fn wrapped(template: &Template, secret: &[u8]) -> Vec<u8> {
     let name = [&SHA256.to_be_bytes()[..], &Alg::Sha256.hash(&[&template.bytes()])].concat();
     let key = Alg::Sha256.kdfa(&SEED, b"STORAGE", &name, &[], 16);

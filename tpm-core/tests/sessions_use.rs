@@ -1,4 +1,4 @@
-//! Sessions at their use (Part 1, 17 to 21; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption, audit.
+//! Sessions at their use (Part 1, 16 to 18; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption, audit.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
@@ -295,7 +295,7 @@ fn storage_parent(tpm: &mut Fixture) -> (u32, Vec<u8>, Vec<u8>) {
     (handle, unique[2..34].to_vec(), unique[36..].to_vec())
 }
 
-/// KDFe (Part 1, 11.4.10.3) for one digest.
+/// KDFe (Part 1, 8.4.10.3) for one digest.
 fn kdfe(z: &[u8], label: &[u8], u: &[u8], v: &[u8]) -> Vec<u8> {
     Alg::Sha256.hash(&[&1u32.to_be_bytes(), z, label, &[0], u, v])
 }

@@ -1,4 +1,4 @@
-//! NV Indices and where their contents are (Part 1, 37).
+//! NV Indices and where their contents are (Part 1, 34).
 
 mod access;
 mod definition;
@@ -24,7 +24,7 @@ pub(crate) struct NvIndex {
 }
 
 impl NvIndex {
-    /// Name: nameAlg ‖ H(TPMS_NV_PUBLIC) (Part 1, 16).
+    /// Name: nameAlg ‖ H(TPMS_NV_PUBLIC) (Part 1, 13).
     pub(crate) fn name(&self) -> Name {
         let mut bytes = [0; 96];
         let mut w = Writer::new(&mut bytes);
@@ -184,7 +184,7 @@ impl NvMemory {
         }
     }
 
-    /// TPM Restart (Part 1, 37.2.4): locks for the time until now end, and indices with CLEAR_STCLEAR become unwritten.
+    /// TPM Restart (Part 3, 9.3.1): locks for the time until now end, and indices with CLEAR_STCLEAR become unwritten.
     pub(crate) fn restart(&mut self) {
         self.startup_clear(|_| false);
     }

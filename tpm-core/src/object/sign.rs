@@ -1,4 +1,4 @@
-//! Signing and verifying with a loaded key (Part 1, 25.4.2; Part 3, 18.1 and 20.1): which scheme is used, the signature, and whether one is genuine.
+//! Signing and verifying with a loaded key (Part 1, 8.4.6; Part 3, 18.1 and 20.1): which scheme is used, the signature, and whether one is genuine.
 
 use super::Object;
 use crate::crypto::Error;
