@@ -26,6 +26,15 @@ fn a_suite_that_does_not_exist_is_a_wrong_argument_and_the_suites_are_listed() {
 }
 
 #[test]
+fn a_suite_of_others_or_a_profile_that_does_not_exist_is_a_wrong_argument() {
+    for (wrong, list) in [(["--suite", "nosuch"], "measured-boot"), (["--profile", "nosuch"], "no-legacy")] {
+        let (status, said) = status_and_stderr(&xtask(&["suites"]).args(wrong).output().unwrap());
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains("nosuch") && said.contains(list), "{said}");
+    }
+}
+
+#[test]
 fn a_launch_digest_or_a_policy_that_is_none_is_a_wrong_argument() {
     for wrong in [["--measurement", "00ff"], ["--measurement", &"zz".repeat(48)], ["--policy", "much"]] {
         let (status, said) = status_and_stderr(&xtask(&["verify", "folder", wrong[0], wrong[1]]).output().unwrap());
