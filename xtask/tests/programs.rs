@@ -35,6 +35,20 @@ fn a_suite_of_others_or_a_profile_that_does_not_exist_is_a_wrong_argument() {
 }
 
 #[test]
+fn what_a_fuzzer_needs_is_looked_at_before_it_is_built() {
+    for (wrong, expected) in [
+        (["differential", "--peer", "tcp:127.0.0.1"], 2),
+        (["differential", "--peer", "nosuch"], 2),
+        (["engine", "--input", "/no/such/input"], 1),
+    ] {
+        let output = xtask(&["fuzz"]).args(wrong).env("CARGO", "/nowhere").output().unwrap();
+        let (status, said) = status_and_stderr(&output);
+        assert_eq!(status, Some(expected), "{said}");
+        assert!(said.contains(wrong[2]), "{said}");
+    }
+}
+
+#[test]
 fn a_launch_digest_or_a_policy_that_is_none_is_a_wrong_argument() {
     for wrong in [["--measurement", "00ff"], ["--measurement", &"zz".repeat(48)], ["--policy", "much"]] {
         let (status, said) = status_and_stderr(&xtask(&["verify", "folder", wrong[0], wrong[1]]).output().unwrap());
