@@ -228,7 +228,9 @@ fn before_there_is_a_tpm_nobody_can_connect() {
     let trace = folder.path().join("trace");
     rustix::fs::mkfifoat(rustix::fs::CWD, &trace, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let mut command = Command::new(PROGRAM);
-    command.args(["--port", "19250", "--trace", trace.to_str().unwrap()]).stdout(Stdio::null());
+    let (trace_path, socket) = (trace.to_str().unwrap(), folder.path().join("tpm"));
+    command.args(["--port", "19250", "--startup", "clear", "--trace", trace_path, "--unix"]).arg(&socket);
+    command.stdout(Stdio::null());
     let process = command.spawn().unwrap();
     let mut server = Server { process, port: 19_250, said: String::new() };
     // The ports come before the capture beside the trace.
@@ -240,12 +242,15 @@ fn before_there_is_a_tpm_nobody_can_connect() {
     for port in [19_250, 19_251] {
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{port}");
     }
+    let control = folder.path().join("tpm.ctrl");
+    assert!(UnixStream::connect(&socket).is_err() && UnixStream::connect(&control).is_err());
     let _reader = fs::File::open(&trace).unwrap();
     while TcpStream::connect(("127.0.0.1", 19_250)).is_err() {
         assert!(began.elapsed() < Duration::from_secs(60));
         thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
+    assert!(UnixStream::connect(&socket).is_ok() && UnixStream::connect(&control).is_ok());
 }
 
 /// Section 2, row 12: a protected use, then SIGTERM without TPM2_Shutdown, cost a failed try.
