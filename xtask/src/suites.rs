@@ -260,7 +260,7 @@ mod tests {
             Report::Ran(verdicts.iter().map(|verdict| ("a".to_owned(), verdict.clone())).collect(), 1.0)
         };
         let (failed, skipped) = (Verdict::Failed("0x101".into()), Verdict::Skipped("no ACT".into()));
-        for wrong in [of(&[]), of(&[skipped.clone()]), of(&[Verdict::Passed, failed])] {
+        for wrong in [of(&[]), of(core::slice::from_ref(&skipped)), of(&[Verdict::Passed, failed])] {
             assert!(wrong.failed());
         }
         assert!(Report::CannotRun("no compiler".into()).failed());
