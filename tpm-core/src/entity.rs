@@ -11,7 +11,8 @@ use crate::tpm::Tpm;
 use crate::wire::{Auth, Handle, HandleKind, Name, NvAttributes, ObjectAttributes, handle_name};
 
 impl Tpm {
-    /// A transient or persistent object that is loaded and whose hierarchy is enabled; of a persistent one also that of who made it so.
+    /// A transient or persistent object that is loaded and whose hierarchy is enabled; of a persistent one also that of
+    /// who made it so.
     pub(crate) fn object(&self, h: Handle) -> Option<&Object> {
         let object = match h.kind() {
             HandleKind::Transient => self.ram.object(h),
@@ -69,7 +70,8 @@ impl Tpm {
     /// Whether the entity of the zero-based `index`-th handle is there (Part 3, 5.4).
     ///
     /// - `REFERENCE_H0`: a transient object or a session that is not loaded
-    /// - `HANDLE`: a persistent object or NV Index that does not exist, or whose hierarchy is disabled; a session of the other type
+    /// - `HANDLE`: a persistent object or NV Index that does not exist, or whose hierarchy is disabled; a session of
+    ///   the other type
     /// - `HIERARCHY`: the hierarchy is disabled
     pub(crate) fn check_loaded(&self, h: Handle, index: usize) -> Result<(), Rc> {
         let at = At::Handle(Nth::of_index(index));
@@ -91,7 +93,8 @@ impl Tpm {
         }
     }
 
-    /// Name of an entity (Part 1, 13): the handle itself for PCR, sessions and permanent values, the Empty Buffer for a sequence object.
+    /// Name of an entity (Part 1, 13): the handle itself for PCR, sessions and permanent values, the Empty Buffer for a
+    /// sequence object.
     pub(crate) fn name_of(&self, h: Handle) -> Name {
         match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => {

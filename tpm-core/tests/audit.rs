@@ -256,7 +256,8 @@ impl Session {
         [&self.handle.to_be_bytes()[..], &tpm2b(&nonce), &[attributes], &tpm2b(mac.as_slice())].concat()
     }
 
-    /// Runs a command without handles, audited by this session: its parameters, and the attributes that the response has.
+    /// Runs a command without handles, audited by this session: its parameters, and the attributes that the response
+    /// has.
     fn run(&mut self, tpm: &mut Fixture, code: u32, params: &[u8], attributes: u8) -> Result<(Vec<u8>, u8), u32> {
         let area = self.area(code, &[], params, attributes);
         let response = tpm.raw(&command(code, &[], &area, params));
@@ -400,7 +401,8 @@ fn a_session_digest_is_signed() {
     assert!(verifies(&mut tpm, key, &sha256(&[&whole]), &signature));
 }
 
-/// A bound session leaves the authValue out of its HMAC key; once used for audit it is bound no longer (Part 1, 16.6.10 and 17).
+/// A bound session leaves the authValue out of its HMAC key; once used for audit it is bound no longer (Part 1, 16.6.10
+/// and 17).
 #[test]
 fn a_session_used_for_audit_is_no_longer_bound() {
     const INDEX: u32 = 0x0150_0001;

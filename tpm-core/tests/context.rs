@@ -67,7 +67,8 @@ fn an_st_clear_object_does_not_outlive_tpm_restart() {
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
 }
 
-/// Part 1, 34.4.4: only TPM2_Startup(CLEAR) changes clearCount, and Part 3, 24.6.1, does not name it among what TPM2_Clear sets to zero.
+/// Part 1, 34.4.4: only TPM2_Startup(CLEAR) changes clearCount, and Part 3, 24.6.1, does not name it among what
+/// TPM2_Clear sets to zero.
 #[test]
 fn tpm2_clear_brings_no_st_clear_object_back() {
     let mut tpm = Fixture::new();
@@ -138,7 +139,8 @@ fn sessions_survive_restart_in_their_contexts() {
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
 }
 
-/// Contexts of sessions are told apart by 16 bits of a counter (CONTEXT_GAP_MAX): the oldest one that is saved has to come back before it comes round.
+/// Contexts of sessions are told apart by 16 bits of a counter (CONTEXT_GAP_MAX): the oldest one that is saved has to
+/// come back before it comes round.
 #[test]
 fn the_oldest_saved_session_stops_the_counter() {
     let mut tpm = Fixture::new();

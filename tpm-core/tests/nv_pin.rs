@@ -142,7 +142,8 @@ fn a_pin_index_has_eight_octets() {
     assert_eq!(define_as(&mut tpm, OWNER, b"", &public(INDEX, PIN_FAIL, &[], 8)), Ok(vec![]));
 }
 
-/// Part 1, 34.2.6.6: "Any octets not initialized by the first write will have a value of zero." A pinLimit of ones would be none.
+/// Part 1, 34.2.6.6: "Any octets not initialized by the first write will have a value of zero." A pinLimit of ones
+/// would be none.
 #[test]
 fn what_the_first_write_of_a_pin_leaves_out_is_zero() {
     let mut tpm = Fixture::new();

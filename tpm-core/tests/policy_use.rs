@@ -215,8 +215,8 @@ fn tn_the_command_code_at_use() {
     assert_eq!(tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data), Err(at_session(1, POLICY_CC)));
 }
 
-/// Fix F-5122 of wolfTPM's firmware TPM: cpHash is compared when the session is used. The index's own Name, with its policy, is in it, so the owner
-/// reads on behalf of another one: the policy names a command on an index of its own.
+/// Fix F-5122 of wolfTPM's firmware TPM: cpHash is compared when the session is used. The index's own Name, with its
+/// policy, is in it, so the owner reads on behalf of another one: the policy names a command on an index of its own.
 #[test]
 fn tn_f_5122_cp_hash_at_use() {
     // authPolicy cannot contain a hash of itself: a TPM2_PolicySecret brings cpHashA, which policyDigest does not.
@@ -277,7 +277,8 @@ fn tn_name_hash_at_use() {
     let mut tpm = Fixture::new();
     let free = sealed(&mut tpm, &[], USER_WITH_AUTH);
     let parameters = Alg::Sha256.hash(&[&UNSEAL.to_be_bytes()]);
-    // A nameHash cannot be of the object whose policy it is in; PolicyOR-free, the owner's policy is not set here, so the index must be another's.
+    // A nameHash cannot be of the object whose policy it is in; PolicyOR-free, the owner's policy is not set here, so
+    // the index must be another's.
     let free_name = name(&mut tpm, free);
     let name_hash = Alg::Sha256.hash(&[&free_name]);
     for (code, hash, good) in [(POLICY_NAME_HASH, &name_hash, false), (POLICY_PARAMETERS, &parameters, true)] {
@@ -291,7 +292,8 @@ fn tn_name_hash_at_use() {
     }
 }
 
-/// PCR and hierarchies have Names that no policy changes: a storage key authorizes TPM2_Create by policy, whose template and parameters are bound.
+/// PCR and hierarchies have Names that no policy changes: a storage key authorizes TPM2_Create by policy, whose
+/// template and parameters are bound.
 #[test]
 fn template_and_parameters_at_use() {
     let template = |size: u8| {
@@ -702,7 +704,8 @@ fn sealed_under(tpm: &mut Fixture, key: u32, policy: &[u8], attributes: u32) -> 
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
-/// Fix F-10818 of wolfTPM's firmware TPM: only a policy duplicates, and only one with TPM2_PolicyCommandCode or TPM2_PolicyDuplicationSelect.
+/// Fix F-10818 of wolfTPM's firmware TPM: only a policy duplicates, and only one with TPM2_PolicyCommandCode or
+/// TPM2_PolicyDuplicationSelect.
 #[test]
 fn tn_f_10818_the_dup_role_needs_a_policy() {
     let params = [0, 0, 0, 0x10];
@@ -813,8 +816,8 @@ impl Signed<'_> {
     }
 }
 
-/// Part 1, 16.7.12: "the signature is with a key value (symmetric or asymmetric)"; Part 3, 23.3.1: what is no valid signature is TPM_RC_POLICY_FAIL, and
-/// 23.2.2: another nonceTPM is TPM_RC_VALUE.
+/// Part 1, 16.7.12: "the signature is with a key value (symmetric or asymmetric)"; Part 3, 23.3.1: what is no valid
+/// signature is TPM_RC_POLICY_FAIL, and 23.2.2: another nonceTPM is TPM_RC_VALUE.
 #[test]
 fn policy_signed_by_an_hmac_key() {
     let mut tpm = Fixture::new();
@@ -939,7 +942,8 @@ fn policy_signed_by_a_key_without_sign() {
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
 }
 
-/// Part 3, 12.3.1: "If hierarchy is TPM_RH_NULL or nameAlg is TPM_ALG_NULL, a ticket produced using the object shall be a NULL Ticket."
+/// Part 3, 12.3.1: "If hierarchy is TPM_RH_NULL or nameAlg is TPM_ALG_NULL, a ticket produced using the object shall be
+/// a NULL Ticket."
 #[test]
 fn an_external_key_without_hierarchy_or_name_gives_null_tickets() {
     const NULL_TICKET: [u8; 6] = [0x40, 0, 0, 7, 0, 0];
@@ -1007,8 +1011,9 @@ fn policy_signed_by_ml_dsa_keys() {
     }
 }
 
-/// Part 1, 14.9: pcrUpdateCounter "is incremented each time a PCR is modified (either extended or reset)", and so by TPM Restart, which resets all. Part 3,
-/// 9.3.1 notes that it is not modified: a policy session that was saved would then vouch for PCR that are no longer there.
+/// Part 1, 14.9: pcrUpdateCounter "is incremented each time a PCR is modified (either extended or reset)", and so by
+/// TPM Restart, which resets all. Part 3, 9.3.1 notes that it is not modified: a policy session that was saved would
+/// then vouch for PCR that are no longer there.
 #[test]
 fn a_policy_over_pcr_does_not_outlive_their_reset_by_tpm_restart() {
     // SHA-256, PCR 23: a change of it does not count
@@ -1024,7 +1029,8 @@ fn a_policy_over_pcr_does_not_outlive_their_reset_by_tpm_restart() {
     assert!(read(&mut tpm, steps).is_ok(), "a new session sees them as they are");
 }
 
-/// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy, policyRef, key and hierarchy.
+/// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy,
+/// policyRef, key and hierarchy.
 #[test]
 fn tn_policy_authorize_by_ticket_in_the_right_algorithm() {
     let mut tpm = Fixture::new();

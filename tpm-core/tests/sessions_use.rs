@@ -1,4 +1,5 @@
-//! Sessions at their use (Part 1, 16 to 18; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption, audit.
+//! Sessions at their use (Part 1, 16 to 18; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption,
+//! audit.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
@@ -200,7 +201,8 @@ fn hmac_session_with_auth_value() {
     }
 }
 
-/// What travels is what was authorized: a change anywhere in parameters, nonce, attributes or HMAC is refused, and so is a replay.
+/// What travels is what was authorized: a change anywhere in parameters, nonce, attributes or HMAC is refused, and so
+/// is a replay.
 #[test]
 fn every_octet_of_an_authorized_command_counts() {
     let mut tpm = written();
@@ -435,7 +437,8 @@ fn an_empty_first_parameter_is_accepted() {
     }
 }
 
-/// A CreatePrimary with an unkeyed session that decrypts, cut or filled up to `size` octets, its first parameter's size field being `first`.
+/// A CreatePrimary with an unkeyed session that decrypts, cut or filled up to `size` octets, its first parameter's size
+/// field being `first`.
 fn create_primary(session: u32, size: usize, first: Option<u16>) -> Vec<u8> {
     let mut request = command(CREATE_PRIMARY, &[NULL], &entry(session, b"", 0x21, b""), &[]);
     assert_eq!(request.len(), 0x1b);
@@ -473,8 +476,8 @@ fn cve_2023_1018_no_first_parameter_at_all() {
     }
 }
 
-/// libtpms issue 375: the same flaw outbound. A session that encrypts is refused where the response has no TPM2B in front, one that decrypts where
-/// the command has none.
+/// libtpms issue 375: the same flaw outbound. A session that encrypts is refused where the response has no TPM2B in
+/// front, one that decrypts where the command has none.
 #[test]
 fn libtpms_375_encryption_needs_a_sized_first_parameter() {
     let mut tpm = written();

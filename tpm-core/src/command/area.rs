@@ -1,5 +1,5 @@
-//! The areas of a command, each declared as a plain struct; from the declarations come unmarshalling, roles, positions in response
-//! codes, TPMA_CC, and whether the first parameter may be encrypted.
+//! The areas of a command, each declared as a plain struct; from the declarations come unmarshalling, roles, positions
+//! in response codes, TPMA_CC, and whether the first parameter may be encrypted.
 
 use crate::rc::Rc;
 use crate::wire::{Handle, HandleType, Marshal, Reader, Writer};

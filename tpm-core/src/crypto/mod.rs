@@ -1,8 +1,8 @@
 //! Cryptography: the only place of the engine that names third-party crypto crates.
 //!
-//! Everything else speaks the TPM's words: a [`hash::HashAlg`] is a TPMI_ALG_HASH, a [`ecc::Curve`] a TPM_ECC_CURVE, and so on. Nothing here
-//! allocates, keeps global state or panics on its input; what depends on a secret takes the same time for every value of it, as far as
-//! the processor and the libraries allow, and is wiped when dropped.
+//! Everything else speaks the TPM's words: a [`hash::HashAlg`] is a TPMI_ALG_HASH, a [`ecc::Curve`] a TPM_ECC_CURVE,
+//! and so on. Nothing here allocates, keeps global state or panics on its input; what depends on a secret takes the
+//! same time for every value of it, as far as the processor and the libraries allow, and is wiped when dropped.
 //!
 //! | module | primitive | source |
 //! |---|---|---|

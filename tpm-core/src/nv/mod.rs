@@ -42,8 +42,8 @@ pub(crate) struct NvMemory {
     greatest_count: u64,
 }
 
-/// What an octet of an ordinary index in NV memory is that has not been written while others have; in RAM it is zero, and in a PIN index (Part 1,
-/// 34.2.6.6), where a pinLimit of ones would be no limit.
+/// What an octet of an ordinary index in NV memory is that has not been written while others have; in RAM it is zero,
+/// and in a PIN index (Part 1, 34.2.6.6), where a pinLimit of ones would be no limit.
 const UNWRITTEN: u8 = 0xff;
 
 impl NvMemory {
@@ -189,8 +189,8 @@ impl NvMemory {
         self.startup_clear(|_| false);
     }
 
-    /// TPM Reset: as TPM Restart, and all ORDERLY indices but counters become unwritten. If no TPM2_Shutdown came before, an ORDERLY counter
-    /// goes on from the greatest value that it may have had since it was last saved.
+    /// TPM Reset: as TPM Restart, and all ORDERLY indices but counters become unwritten. If no TPM2_Shutdown came
+    /// before, an ORDERLY counter goes on from the greatest value that it may have had since it was last saved.
     pub(crate) fn reset(&mut self, orderly: bool) {
         self.startup_clear(|a| a.has(NvAttributes::ORDERLY) && a.nv_type() != Some(NvType::Counter));
         if orderly {

@@ -55,8 +55,9 @@ impl KeySource for Fresh<'_> {
 
 /// Primary Objects: a frozen function of seed and template ([`crate::crypto::primary`]).
 ///
-/// The template digest is that of nameAlg over the TPMT_PUBLIC of the template, its unique field included, and sensitive.data as a TPM2B. In
-/// the endorsement hierarchy the seedValue's digest also covers shProof, so that TPM2_Clear makes children of its storage keys unusable.
+/// The template digest is that of nameAlg over the TPMT_PUBLIC of the template, its unique field included, and
+/// sensitive.data as a TPM2B. In the endorsement hierarchy the seedValue's digest also covers shProof, so that
+/// TPM2_Clear makes children of its storage keys unusable.
 pub(crate) struct Primary<'a> {
     seed: &'a [u8],
     key: Digest,
@@ -65,8 +66,8 @@ pub(crate) struct Primary<'a> {
 }
 
 impl<'a> Primary<'a> {
-    /// The source for a template in a hierarchy, whose search for a key ends when `canceled` is set; FAILURE without nameAlg, which the checks of the
-    /// template refuse before.
+    /// The source for a template in a hierarchy, whose search for a key ends when `canceled` is set; FAILURE without
+    /// nameAlg, which the checks of the template refuse before.
     pub(crate) fn new(
         tpm: &'a Tpm,
         hierarchy: Handle,
@@ -108,7 +109,8 @@ impl KeySource for Primary<'_> {
     }
 }
 
-/// Derived Objects (Part 1, 25): octets one after the other of KDFa(hash, secret of the parent, label, context, 8192 bits).
+/// Derived Objects (Part 1, 25): octets one after the other of KDFa(hash, secret of the parent, label, context, 8192
+/// bits).
 pub(crate) struct Derived {
     stream: Secret<1024>,
     used: usize,

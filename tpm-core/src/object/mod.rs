@@ -209,7 +209,8 @@ impl Ram {
         Self::index(h).and_then(|i| self.objects.get_mut(i)).is_some_and(|slot| slot.take().is_some())
     }
 
-    /// Flushes those of a command's handles that are complete sequences: after the response, whose HMAC may need their authValue.
+    /// Flushes those of a command's handles that are complete sequences: after the response, whose HMAC may need their
+    /// authValue.
     pub(crate) fn flush_complete_sequences(&mut self, handles: &[Handle]) {
         for h in handles {
             if self.sequence(*h).is_some_and(|sequence| sequence.complete) {

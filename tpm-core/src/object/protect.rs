@@ -13,7 +13,8 @@ use crate::wire::{
     Buffer, IdObject, Marshal, Name, OptionalSensitive, Private, Public, Reader, Sensitive, SymDefObject, Tpm2b, Writer,
 };
 
-/// A protected area in the clear, with its inner wrapper: TPM2B_SENSITIVE, or the encryption of digest and TPM2B_SENSITIVE.
+/// A protected area in the clear, with its inner wrapper: TPM2B_SENSITIVE, or the encryption of digest and
+/// TPM2B_SENSITIVE.
 type Inner = Secret<{ 2 + 64 + 2 + Sensitive::MAX }>;
 
 /// Under what an outer wrapper is made: a seed, and the algorithms of the storage key that has or gets it.
@@ -97,7 +98,8 @@ impl<'a> Wrapping<'a> {
     }
 }
 
-/// TPM2B_SENSITIVE, its authValue padded to the size of nameAlg's digests: the size does not tell how long the authValue is.
+/// TPM2B_SENSITIVE, its authValue padded to the size of nameAlg's digests: the size does not tell how long the
+/// authValue is.
 fn sized_sensitive(sensitive: &Sensitive, name_alg: Option<HashAlg>) -> Result<Inner, Rc> {
     let size = name_alg.map_or(sensitive.auth.len(), HashAlg::digest_size).max(sensitive.auth.len());
     let mut padded = Secret::<64>::zeroed(size).map_err(|_| Rc::FAILURE)?;

@@ -130,7 +130,8 @@ stored! {
         pub(crate) dictionary: Dictionary,
         /// command audit
         pub(crate) audit: CommandAudit,
-        /// an authValue under dictionary-attack protection was used since TPM2_Startup: without TPM2_Shutdown the try may have failed unseen
+        /// an authValue under dictionary-attack protection was used since TPM2_Startup: without TPM2_Shutdown the try
+        /// may have failed unseen
         pub(crate) da_used: bool,
         /// the banks that are allocated at the next _TPM_Init: a bit map of PCR for each of `profile::PCR_BANKS`
         pub(crate) pcr_allocation: [u32; profile::PCR_BANKS.len()],

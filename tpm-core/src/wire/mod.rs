@@ -1,7 +1,7 @@
 //! Part 2: bytes to types and back. This module knows no state of the TPM.
 //!
-//! Unmarshalling returns a [`Fmt1`] code, to which the command's declaration adds the position. Marshalling never fails: a [`Writer`]
-//! counts what did not fit, and the pipeline turns that into a response code.
+//! Unmarshalling returns a [`Fmt1`] code, to which the command's declaration adds the position. Marshalling never
+//! fails: a [`Writer`] counts what did not fit, and the pipeline turns that into a response code.
 
 mod algorithm;
 mod attest;
@@ -205,8 +205,8 @@ impl<'a, T: Unmarshal<'a>> Unmarshal<'a> for Sized2b<T> {
     }
 }
 
-/// A structure that must have as many octets as the size before it says. What goes beyond them is found by the size alone, as if the structure were not
-/// in a TPM2B.
+/// A structure that must have as many octets as the size before it says. What goes beyond them is found by the size
+/// alone, as if the structure were not in a TPM2B.
 fn structure_of<'a, T: Unmarshal<'a>>(r: &mut Reader<'a>, size: u16) -> Result<T, Fmt1> {
     let before = r.rest().len();
     let value = r.get()?;

@@ -286,7 +286,8 @@ fn first_2b(params: &mut [u8]) -> &mut [u8] {
 }
 
 impl Fixture {
-    /// A command with sessions: encrypts, computes HMACs, and checks those of the response. The outcome is the plain reply.
+    /// A command with sessions: encrypts, computes HMACs, and checks those of the response. The outcome is the plain
+    /// reply.
     pub(crate) fn exec(&mut self, code: u32, handles: &[u32], auths: Vec<Auth<'_>>, params: &[u8]) -> Outcome {
         self.exec_last(code, handles, auths, params, |_| ())
     }
@@ -402,7 +403,8 @@ impl Fixture {
 /// Handles that need an authorization, of the commands that the tests use with sessions.
 fn authorizations(code: u32) -> usize {
     match code {
-        // GetRandom, GetCapability, ReadClock, policies but PolicyNV, PolicySecret and PolicyAuthorizeNV, Hash, ReadPublic, NV_ReadPublic
+        // GetRandom, GetCapability, ReadClock, policies but PolicyNV, PolicySecret and PolicyAuthorizeNV, Hash,
+        // ReadPublic, NV_ReadPublic
         0x17b
         | 0x17a
         | 0x181
