@@ -1,4 +1,5 @@
-//! Authenticated Countdown Timers (Part 1, 38): which of TPM_RH_ACT_0 to _F there are says the profile. They count in seconds of the TPM's time.
+//! Authenticated Countdown Timers (Part 1, 40): which of TPM_RH_ACT_0 to _F there are says the profile. They count in
+//! seconds of the TPM's time.
 
 use crate::profile::ACTS;
 use crate::rc::Fmt1;
@@ -118,7 +119,8 @@ impl Act {
         }
     }
 
-    /// What to keep: half the time if the timer was not set since TPM2_Startup, so that saving early and often gains nothing.
+    /// What to keep: half the time if the timer was not set since TPM2_Startup, so that saving early and often gains
+    /// nothing.
     fn save(&self, now_ms: u64) -> SavedAct {
         let remaining_s = match self.remaining_s(now_ms) {
             s if s > 1 && s != ENDLESS && !self.updated => s / 2,
@@ -138,7 +140,8 @@ impl Acts {
         Self([Act::STOPPED; COUNT])
     }
 
-    /// After the _TPM_Init that follows a start: stopped, and remembering what was signaled. TPM Resume alone keeps that (Part 2, 8.12).
+    /// After the _TPM_Init that follows a start: stopped, and remembering what was signaled. TPM Resume alone keeps
+    /// that (Part 2, 8.12).
     pub(crate) fn after_init(&self) -> Self {
         Self(self.0.map(|act| Act { preserved: act.signaled, ..Act::STOPPED }))
     }

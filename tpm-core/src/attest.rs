@@ -1,4 +1,4 @@
-//! Attestation structures (Part 1, 31; Part 3, 18.1): what is the same in all of them, and their signature.
+//! Attestation structures (Part 1, 28; Part 3, 18.1): what is the same in all of them, and their signature.
 
 use crate::crypto::hash::{HashAlg, Hasher};
 use crate::crypto::kdf;
@@ -22,7 +22,8 @@ impl Tpm {
         }
     }
 
-    /// A TPMS_ATTEST in octets (Part 2, 10.12.12). The scheme of an anonymous signer leaves out what would tell him: qualifiedSigner and extraData.
+    /// A TPMS_ATTEST in octets (Part 2, 10.12.12). The scheme of an anonymous signer leaves out what would tell him:
+    /// qualifiedSigner and extraData.
     pub(crate) fn attest_data(
         &self,
         signer: &Signer,
@@ -40,8 +41,9 @@ impl Tpm {
         AttestBuffer::of(|w| attest.marshal(w)).map_err(|_| Rc::FAILURE)
     }
 
-    /// clockInfo and firmwareVersion. Outside the endorsement and platform hierarchies they could be used to tell TPMs apart, so that resetCount,
-    /// restartCount and firmwareVersion are changed by a number that is always the same for one key.
+    /// clockInfo and firmwareVersion. Outside the endorsement and platform hierarchies they could be used to tell TPMs
+    /// apart, so that resetCount, restartCount and firmwareVersion are changed by a number that is always the same for
+    /// one key.
     fn clock_and_firmware(&self, signer: &Signer, qualified_signer: &Name) -> (ClockInfo, u64) {
         let mut clock = self.clock_info();
         let mut firmware = firmware_version();
@@ -63,7 +65,8 @@ impl Tpm {
         words.map(u32::from_be_bytes)
     }
 
-    /// Signs a TPMS_ATTEST; the NULL Signature without a key. A signed clock must not go back: TPM2_Shutdown no longer counts.
+    /// Signs a TPMS_ATTEST; the NULL Signature without a key. A signed clock must not go back: TPM2_Shutdown no longer
+    /// counts.
     ///
     /// - what [`Tpm::sign`] says
     pub(crate) fn sign_attest(

@@ -1,4 +1,4 @@
-//! Command audit (Part 1, 30.2; Part 3, 21): which commands are audited, and the digest over what they did.
+//! Command audit (Part 1, 32; Part 3, 21): which commands are audited, and the digest over what they did.
 
 use crate::bounded::count;
 use crate::command::{COMMANDS, find};
@@ -83,8 +83,8 @@ impl CommandAudit {
 }
 
 impl Tpm {
-    /// Records an audited command that was successful. `hash` says with which algorithm the hashes were made: if it was another at the start of the
-    /// command, then that changed, and the log is empty again.
+    /// Records an audited command that was successful. `hash` says with which algorithm the hashes were made: if it was
+    /// another at the start of the command, then that changed, and the log is empty again.
     pub(crate) fn audit_command(&mut self, hash: HashAlg, cp_hash: &Digest, rp_hash: &Digest) {
         let audit = &mut self.persistent.audit;
         if hash != audit.alg {

@@ -1,4 +1,5 @@
-//! Time, Clock and the rate at which they advance (Part 1, 36). All of it follows the platform's clock, which is read once per command.
+//! Time, Clock and the rate at which they advance (Part 1, 33). All of it follows the platform's clock, which is read
+//! once per command.
 
 use crate::platform::Hooks;
 use crate::profile;
@@ -9,7 +10,7 @@ use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
 /// The rate is that many of the platform's units for each unit of the TPM's, at first.
 const NOMINAL: u32 = 30_000;
-/// How far the rate may be adjusted: about a sixth either way, where Part 1, 36.6 asks for 15 %.
+/// How far the rate may be adjusted: about a sixth either way, where Part 1, 33.3.6 asks for 15 %.
 const LIMIT: u32 = 5_000;
 /// Clock can be set up to this value (Part 3, 29.3).
 const MAX_CLOCK: u64 = 0xffff_0000_0000_0000;
@@ -29,8 +30,8 @@ impl Rate {
         Self { divisor: NOMINAL, carry: 0 }
     }
 
-    /// One of the steps of TPM_CLOCK_ADJUST (Part 2, 6.7): 1 %, 0.1 % and the finest there is, slower (below zero) or faster; false, and nothing is done, if
-    /// that would be beyond the limit.
+    /// One of the steps of TPM_CLOCK_ADJUST (Part 2, 6.7): 1 %, 0.1 % and the finest there is, slower (below zero) or
+    /// faster; false, and nothing is done, if that would be beyond the limit.
     pub(crate) fn adjust(&mut self, step: i8) -> bool {
         let size = match step.unsigned_abs() {
             3 => NOMINAL / 100,
@@ -68,7 +69,8 @@ impl Ram {
 }
 
 impl Tpm {
-    /// Lets time pass without a command, for a platform that acts on an Authenticated Countdown Timer: see [`Self::act_signaled`].
+    /// Lets time pass without a command, for a platform that acts on an Authenticated Countdown Timer: see
+    /// [`Self::act_signaled`].
     pub fn advance_time(&mut self, hooks: &mut Hooks<'_>) {
         let passed = self.ram.elapse(hooks.clock.now_ms());
         self.ram.time_ms = self.ram.time_ms.saturating_add(passed);
@@ -79,7 +81,8 @@ impl Tpm {
         }
     }
 
-    /// Moves Clock on. When it comes to a multiple of the update interval it is recorded, and greater than all that it ever was: it is safe.
+    /// Moves Clock on. When it comes to a multiple of the update interval it is recorded, and greater than all that it
+    /// ever was: it is safe.
     fn set_clock(&mut self, clock_ms: u64) {
         if clock_ms / profile::CLOCK_UPDATE_MS > self.persistent.clock_ms / profile::CLOCK_UPDATE_MS {
             self.ram.clock_safe = true;
@@ -87,7 +90,8 @@ impl Tpm {
         self.persistent.clock_ms = clock_ms;
     }
 
-    /// A command has used Clock after TPM2_Shutdown: without another one the next start begins with a Clock that may have been seen before (Part 1, 33.3.3).
+    /// A command has used Clock after TPM2_Shutdown: without another one the next start begins with a Clock that may
+    /// have been seen before (Part 1, 33.3.3).
     pub(crate) fn note_clock_use(&mut self) {
         if self.persistent.orderly != Orderly::No {
             self.persistent.saved_clock_safe = false;

@@ -1,8 +1,9 @@
-//! Ephemeral values of split schemes (Part 1, C.2.2): TPM2_Commit and TPM2_EC_Ephemeral commit to an r that TPM2_Sign and TPM2_ZGen_2Phase use,
-//! once. The TPM keeps no r: it derives it again from a counter.
+//! Ephemeral values of split schemes (Part 1, C.2.2): TPM2_Commit and TPM2_EC_Ephemeral commit to an r that TPM2_Sign
+//! and TPM2_ZGen_2Phase use, once. The TPM keeps no r: it derives it again from a counter.
 //!
-//! Choice, version 1, frozen: r = (KDFa([`INTERNAL_HASH`], nonce, "ECDAA Commit", Name, counter₈, 8 · (size + 8)) mod (n − 1)) + 1, where size is that of
-//! the curve in octets and Name is the signing key's, or empty for TPM2_EC_Ephemeral.
+//! Choice, version 1, frozen: r = (KDFa([`INTERNAL_HASH`], nonce, "ECDAA Commit", Name, counter₈, 8 · (size + 8)) mod
+//! (n − 1)) + 1, where size is that of the curve in octets and Name is the signing key's, or empty for
+//! TPM2_EC_Ephemeral.
 
 use crate::crypto::ecc::{Curve, Scalar};
 use crate::crypto::kdf::kdfa;
@@ -34,7 +35,8 @@ impl Commit {
         self.derive(curve, name, self.counter)
     }
 
-    /// Opens the next commitment; the low 16 bits of its counter. The commitment that is 128 older, if still open, is forgotten.
+    /// Opens the next commitment; the low 16 bits of its counter. The commitment that is 128 older, if still open, is
+    /// forgotten.
     pub(crate) fn commit(&mut self) -> u16 {
         self.open |= Self::bit(self.counter);
         let low = low_bits(self.counter);

@@ -1,4 +1,4 @@
-//! Dictionary-attack protection (Part 1, 19.8).
+//! Dictionary-attack protection (Part 1, 16.8).
 
 use crate::profile;
 use crate::rc::Rc;
@@ -24,8 +24,8 @@ impl Dictionary {
         self.failed_tries >= self.max_tries
     }
 
-    /// Time that has passed heals: a failed try for each recoveryTime (all at once if that is zero: no protection), and lockoutAuth after
-    /// lockoutRecovery (unless that is zero: then only TPM2_Startup does).
+    /// Time that has passed heals: a failed try for each recoveryTime (all at once if that is zero: no protection), and
+    /// lockoutAuth after lockoutRecovery (unless that is zero: then only TPM2_Startup does).
     fn heal(&mut self, passed_ms: u64) {
         let recovery_ms = u64::from(self.recovery_time_s) * 1000;
         if self.failed_tries > 0 {
@@ -60,7 +60,8 @@ impl Tpm {
         self.persistent.dictionary.fail();
     }
 
-    /// An authValue under protection is about to be used (Part 1, 19.8.6): if the power goes before TPM2_Shutdown, that counts as a failed try.
+    /// An authValue under protection is about to be used (Part 1, 16.8.6): if the power goes before TPM2_Shutdown, that
+    /// counts as a failed try.
     pub(crate) fn da_use(&mut self) {
         self.persistent.da_used = true;
         self.void_shutdown();
@@ -77,8 +78,9 @@ impl Tpm {
         self.persistent.dictionary.heal(passed_ms);
     }
 
-    /// TPM2_Startup (Part 1, 19.8.6). If no TPM2_Shutdown came before, nobody knows how a protected use ended (CVE-2020-26933), nor how long the power was on: one try more
-    /// if there may have been one, and the times count anew.
+    /// TPM2_Startup (Part 1, 16.8.6). If no TPM2_Shutdown came before, nobody knows how a protected use ended
+    /// (CVE-2020-26933), nor how long the power was on: one try more if there may have been one, and the times count
+    /// anew.
     pub(crate) fn da_startup(&mut self, orderly: bool) {
         let dictionary = &mut self.persistent.dictionary;
         if dictionary.lockout_recovery_s == 0 {

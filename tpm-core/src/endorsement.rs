@@ -1,7 +1,8 @@
-//! Endorsement keys by the templates of the TCG EK Credential Profile (Version 2.6, Annex B), derived without an object slot.
+//! Endorsement keys by the templates of the TCG EK Credential Profile (Version 2.6, Annex B), derived without an object
+//! slot.
 //!
-//! They are what TPM2_CreatePrimary in the endorsement hierarchy makes of the same templates, with no sensitive data: the firmware binds
-//! them into its reports before anybody can send a command.
+//! They are what TPM2_CreatePrimary in the endorsement hierarchy makes of the same templates, with no sensitive data:
+//! the firmware binds them into its reports before anybody can send a command.
 
 use core::sync::atomic::AtomicBool;
 
@@ -75,8 +76,8 @@ impl EkTemplate {
 }
 
 impl Tpm {
-    /// The public area (marshalled TPMT_PUBLIC) of the endorsement key that the present endorsement seed gives for a template, written to the
-    /// first octets of `out` (at most [`MAX_EK_PUBLIC`]), whose number is returned.
+    /// The public area (marshalled TPMT_PUBLIC) of the endorsement key that the present endorsement seed gives for a
+    /// template, written to the first octets of `out` (at most [`MAX_EK_PUBLIC`]), whose number is returned.
     ///
     /// # Errors
     /// [`Failure`] if `out` is too short, or this is [`Tpm::blank`], or the derivation fails, which it does not.

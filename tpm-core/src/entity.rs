@@ -1,4 +1,4 @@
-//! What a handle stands for: its Name, authValue, authPolicy, and whether it is there (Part 1, 13 to 16).
+//! What a handle stands for: its Name, authValue, authPolicy, and whether it is there (Part 1, 12, 13 and 16).
 
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::nv::NvIndex;
@@ -10,7 +10,8 @@ use crate::tpm::Tpm;
 use crate::wire::{Auth, Handle, HandleKind, Name, NvAttributes, ObjectAttributes, handle_name};
 
 impl Tpm {
-    /// A transient or persistent object that is loaded and whose hierarchy is enabled; of a persistent one also that of who made it so.
+    /// A transient or persistent object that is loaded and whose hierarchy is enabled; of a persistent one also that of
+    /// who made it so.
     pub(crate) fn object(&self, h: Handle) -> Option<&Object> {
         let object = match h.kind() {
             HandleKind::Transient => self.ram.object(h),
@@ -23,7 +24,7 @@ impl Tpm {
         self.hierarchy_enabled(object.hierarchy).then_some(object)
     }
 
-    /// An NV Index that is defined and whose hierarchy is enabled (Part 1, 37.2.1).
+    /// An NV Index that is defined and whose hierarchy is enabled (Part 1, 34.2.1).
     pub(crate) fn nv_index(&self, h: Handle) -> Option<&NvIndex> {
         let index = self.persistent.nv.get(h)?;
         let enabled = if index.public.attributes.has(NvAttributes::PLATFORMCREATE) {
@@ -68,7 +69,8 @@ impl Tpm {
     /// Whether the entity of the zero-based `index`-th handle is there (Part 3, 5.4).
     ///
     /// - `REFERENCE_H0`: a transient object or a session that is not loaded
-    /// - `HANDLE`: a persistent object or NV Index that does not exist, or whose hierarchy is disabled; a session of the other type
+    /// - `HANDLE`: a persistent object or NV Index that does not exist, or whose hierarchy is disabled; a session of
+    ///   the other type
     /// - `HIERARCHY`: the hierarchy is disabled
     pub(crate) fn check_loaded(&self, h: Handle, index: usize) -> Result<(), Rc> {
         let at = At::Handle(Nth::of_index(index));
@@ -90,7 +92,8 @@ impl Tpm {
         }
     }
 
-    /// Name of an entity (Part 1, 16): the handle itself for PCR, sessions and permanent values, the Empty Buffer for a sequence object.
+    /// Name of an entity (Part 1, 13): the handle itself for PCR, sessions and permanent values, the Empty Buffer for a
+    /// sequence object.
     pub(crate) fn name_of(&self, h: Handle) -> Name {
         match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => {
@@ -148,7 +151,7 @@ impl Tpm {
         .filter(|(_, digest)| !digest.is_empty())
     }
 
-    /// Whether a failed authorization counts for dictionary-attack protection (Part 1, 19.8.3).
+    /// Whether a failed authorization counts for dictionary-attack protection (Part 1, 16.8.1).
     pub(crate) fn is_da_protected(&self, h: Handle) -> bool {
         match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => {

@@ -1,5 +1,5 @@
-//! What the firmware that the TPM lives in does with it before an operating system runs, without commands: it measures what it starts, and leaves data in
-//! NV Indices for whoever comes after.
+//! What the firmware that the TPM lives in does with it before an operating system runs, without commands: it measures
+//! what it starts, and leaves data in NV Indices for whoever comes after.
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::profile::PCR_BANKS;
@@ -61,8 +61,8 @@ impl Tpm {
         Ok(EventDigests(digests))
     }
 
-    /// Defines the ordinary index `index` with `contents`, which anybody can read (the empty authValue) and nobody can write or lock; only the platform can
-    /// undefine it. An index that exists already is replaced.
+    /// Defines the ordinary index `index` with `contents`, which anybody can read (the empty authValue) and nobody can
+    /// write or lock; only the platform can undefine it. An index that exists already is replaced.
     ///
     /// # Errors
     /// [`Failure`] if `index` is no handle of an NV Index, or there is no room for the contents.

@@ -1,7 +1,8 @@
 //! The TPM 2.0 engine of Quoin: TPM 2.0 Library specification 1.85, bytes in, bytes out.
 //!
-//! Principles: no `unsafe`, no globals, no heap, no panics; time and entropy are injected ([`Hooks`]); a failed command leaves the TPM as it
-//! was (lockout counters, clock and audit excepted); every command is declared once, and everything that is known about it comes from there.
+//! Principles: no `unsafe`, no globals, no heap, no panics; time and entropy are injected ([`Hooks`]); a failed command
+//! leaves the TPM as it was (lockout counters, clock and audit excepted); every command is declared once, and
+//! everything that is known about it comes from there.
 //!
 //! | module | is |
 //! |---|---|
@@ -17,8 +18,8 @@
 //!
 //! # Memory
 //!
-//! A [`Tpm`] has some 230 KiB and is made where it stays, in a `Box` or a `static`. The stack that it needs in a build without optimisation, whose
-//! frames are the largest, in KiB (`tests/stack.rs`):
+//! A [`Tpm`] has some 230 KiB and is made where it stays, in a `Box` or a `static`. The stack that it needs in a build
+//! without optimisation, whose frames are the largest, in KiB (`tests/stack.rs`):
 //!
 //! | step | KiB |
 //! |---|---|

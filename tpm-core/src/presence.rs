@@ -36,7 +36,8 @@ impl PresenceList {
         Some((word, 1 << (n % 32)))
     }
 
-    /// Puts a command on the list, or takes it off; nothing for a command that is not implemented or never or always needs physical presence.
+    /// Puts a command on the list, or takes it off; nothing for a command that is not implemented or never or always
+    /// needs physical presence.
     pub(crate) fn set(&mut self, code: u32, listed: bool) {
         if find(code).is_none_or(|c| c.presence != Presence::Listed) {
             return;

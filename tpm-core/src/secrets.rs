@@ -14,7 +14,8 @@ use crate::{commit, nv, object, pipeline, session, state, wire};
 
 macro_rules! secret { ($($t:ty),* $(,)?) => { $(assert_not_impl_any!($t: core::fmt::Debug, core::fmt::Display, Clone, PartialEq);)* } }
 
-// authValues, seeds, proofs, session keys, sealed data, private scalars and primes, nonces of commitments, contexts, shared secrets: all of them are this.
+// authValues, seeds, proofs, session keys, sealed data, private scalars and primes, nonces of commitments, contexts,
+// shared secrets: all of them are this.
 secret!(Secret<1>, Secret<32>, Secret<64>, Secret<{ crate::profile::MAX_CONTEXT_SIZE }>);
 secret!(Drbg, Hmac, Cmac, Cipher, RsaPrivate);
 secret!(wire::Auth, wire::Sensitive, wire::SensitiveComposite, wire::OptionalSensitive);
@@ -26,7 +27,8 @@ secret!(session::Session, session::Sessions, pipeline::Call, pipeline::sessions:
 secret!(nv::NvIndex, nv::NvMemory);
 secret!(commit::Commit, state::Seed, state::Persistent, state::StateReset, state::StateClear, state::Ram, Tpm);
 
-/// The control: a type of which the same assertion would not hold. That it does not compile, the documentation of [`Secret`] tests.
+/// The control: a type of which the same assertion would not hold. That it does not compile, the documentation of
+/// [`Secret`] tests.
 #[test]
 fn other_types_can_be_copied_and_compared() {
     fn usable<T: core::fmt::Debug + Clone + PartialEq>() {}

@@ -28,8 +28,8 @@ use crate::wire::{Auth, Handle};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure;
 
-/// A TPM 2.0, of some 230 KiB. It is made where it is to stay, and not moved from there: a blank one in a `Box` or a `static`, then
-/// [`Tpm::manufacture`] or [`Tpm::import`].
+/// A TPM 2.0, of some 230 KiB. It is made where it is to stay, and not moved from there: a blank one in a `Box` or a
+/// `static`, then [`Tpm::manufacture`] or [`Tpm::import`].
 pub struct Tpm {
     pub(crate) drbg: Drbg,
     pub(crate) persistent: Persistent,
@@ -39,7 +39,8 @@ pub struct Tpm {
 }
 
 impl Tpm {
-    /// The place of a TPM that has not been made: it has no seeds, and is in failure mode until [`Tpm::manufacture`] or [`Tpm::import`] has made one there.
+    /// The place of a TPM that has not been made: it has no seeds, and is in failure mode until [`Tpm::manufacture`] or
+    /// [`Tpm::import`] has made one there.
     #[must_use]
     pub const fn blank() -> Self {
         Self {
@@ -72,7 +73,8 @@ impl Tpm {
         Ok(())
     }
 
-    /// Wipes all and leaves it blank, part by part: without optimisation each has a copy in its own frame, which is gone before the next.
+    /// Wipes all and leaves it blank, part by part: without optimisation each has a copy in its own frame, which is
+    /// gone before the next.
     pub(crate) fn erase(&mut self) {
         self.drbg = Drbg::blank();
         self.persistent.erase();
@@ -99,8 +101,9 @@ impl Tpm {
         self.execute_unless(hooks, locality, request, response, &AtomicBool::new(false))
     }
 
-    /// The same, with a flag by which the platform cancels the command, from another thread or an interrupt: a search for an RSA key, the one thing that
-    /// may take seconds, ends with `TPM_RC_CANCELED` and has changed nothing. Other commands go on to their end, as if it had come too late.
+    /// The same, with a flag by which the platform cancels the command, from another thread or an interrupt: a search
+    /// for an RSA key, the one thing that may take seconds, ends with `TPM_RC_CANCELED` and has changed nothing. Other
+    /// commands go on to their end, as if it had come too late.
     pub fn execute_unless(
         &mut self,
         hooks: &mut Hooks<'_>,
@@ -112,16 +115,18 @@ impl Tpm {
         pipeline::execute(self, hooks, locality, request, response, canceled)
     }
 
-    /// How many octets a command or response can have on its way (TPM_PT_MAX_COMMAND_SIZE and _RESPONSE_SIZE), for a platform whose transport has a smaller
-    /// buffer than the engine: longer ones are `TPM_RC_COMMAND_SIZE`. From [`profile::MIN_BUFFER_SIZE`] to [`profile::MAX_COMMAND_SIZE`], to which others
-    /// are raised or cut; _TPM_Init leaves it, and it is no part of the state that is exported.
+    /// How many octets a command or response can have on its way (TPM_PT_MAX_COMMAND_SIZE and _RESPONSE_SIZE), for a
+    /// platform whose transport has a smaller buffer than the engine: longer ones are `TPM_RC_COMMAND_SIZE`. From
+    /// [`profile::MIN_BUFFER_SIZE`] to [`profile::MAX_COMMAND_SIZE`], to which others are raised or cut; _TPM_Init
+    /// leaves it, and it is no part of the state that is exported.
     pub fn set_buffer_size(&mut self, octets: usize) {
         self.ram.buffer_size = octets.clamp(profile::MIN_BUFFER_SIZE, profile::MAX_COMMAND_SIZE);
     }
 
-    /// The platform ends in order: what TPM2_Shutdown(CLEAR) does, unless the platform's software has sent TPM2_Shutdown(STATE) and nothing has made that void.
-    /// Without one each use of an authValue under dictionary-attack protection costs a failed try at the next start. To be called before the state is saved
-    /// for the last time; the TPM goes on if commands still come.
+    /// The platform ends in order: what TPM2_Shutdown(CLEAR) does, unless the platform's software has sent
+    /// TPM2_Shutdown(STATE) and nothing has made that void. Without one each use of an authValue under
+    /// dictionary-attack protection costs a failed try at the next start. To be called before the state is saved for
+    /// the last time; the TPM goes on if commands still come.
     pub fn shut_down(&mut self, hooks: &mut Hooks<'_>) {
         self.advance_time(hooks);
         if self.ram.started && !self.ram.failure && self.persistent.orderly != Orderly::State {
@@ -139,7 +144,8 @@ impl Tpm {
         self.ram.failure = true;
     }
 
-    /// Whether it is in failure mode. What the command that failed has left behind is not to be kept: the platform saves nothing until _TPM_Init.
+    /// Whether it is in failure mode. What the command that failed has left behind is not to be kept: the platform
+    /// saves nothing until _TPM_Init.
     #[must_use]
     pub fn is_in_failure_mode(&self) -> bool {
         self.ram.failure
@@ -165,7 +171,8 @@ impl Tpm {
         if self.ram.started == (info.code == startup_code()) { Err(Rc::INITIALIZE) } else { Ok(()) }
     }
 
-    /// Whether read-only mode admits the command with these handles: that is asked before any authorization is checked (Part 1, 42.2).
+    /// Whether read-only mode admits the command with these handles: that is asked before any authorization is checked
+    /// (Part 1, 42.2).
     ///
     /// - `READ_ONLY`: in read-only mode, and something would change that outlives it
     pub(crate) fn admit_handles(&self, info: &CommandInfo, handles: &[Handle]) -> Result<(), Rc> {
@@ -178,7 +185,8 @@ impl Tpm {
         if admitted { Ok(()) } else { Err(Rc::READ_ONLY) }
     }
 
-    /// `FAILURE` if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause can still be asked for.
+    /// `FAILURE` if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause
+    /// can still be asked for.
     pub(crate) fn reseed_if_due(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Rc> {
         if self.ram.failure || self.drbg.reseed_counter() < profile::DRBG_RESEED_INTERVAL {
             return Ok(());

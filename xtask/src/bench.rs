@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: the speed of every common command, beside Debian's libtpms in the same process.
 //!
-//! What measures is package `peer`'s program `bench`. It is built twice, as the firmware builds the engine (for size, with overflow checks) and as a
-//! release build would be, and each build runs by turns with libtpms, so that each ratio is of one run. Time is that of the thread on its processor.
+//! What measures is package `peer`'s program `bench`. It is built twice, as the firmware builds the engine (for size,
+//! with overflow checks) and as a release build would be, and each build runs by turns with libtpms, so that each ratio
+//! is of one run. Time is that of the thread on its processor.
 
 use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -14,7 +15,8 @@ use std::process::{Command, ExitCode, Stdio};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How long each command is measured, at least, in each of the two builds; key searches are measured until there are 200 keys.
+    /// How long each command is measured, at least, in each of the two builds; key searches are measured until there
+    /// are 200 keys.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     time: f64,
     /// Measure only commands whose name contains TEXT.
@@ -23,7 +25,8 @@ pub struct Args {
     /// Measure beside this libtpms, too: the file of another version's shared library.
     #[arg(long, value_name = "LIBRARY")]
     peer: Option<PathBuf>,
-    /// Fail if a command is below 1.1 times as fast as Debian's libtpms in either build, a key search below 1.0, or Sign or CreatePrimary of P-256 below 4.
+    /// Fail if a command is below 1.1 times as fast as Debian's libtpms in either build, a key search below 1.0, or
+    /// Sign or CreatePrimary of P-256 below 4.
     #[arg(long)]
     check: bool,
 }
@@ -50,9 +53,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             others.push(measure(build, &program, args, Some(library))?);
         }
     }
+    ensure!(measured_all(&runs), "no command has `{}` in its name: nothing was measured", args.filter);
     print!("{}", report(&runs, &others));
     let slow = runs.iter().flat_map(|run| &run.rows).any(Row::is_slow);
     Ok(if slow && args.check { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether each build has measured something, and each the same.
+fn measured_all(runs: &[Run]) -> bool {
+    let count = runs.first().map_or(0, |run| run.rows.len());
+    count > 0 && runs.iter().all(|run| run.rows.len() == count)
 }
 
 /// Builds the program that measures and gives its file.
@@ -266,8 +276,8 @@ fn time([middle, spread]: [f64; 2]) -> String {
     format!("{middle:>10.2} ±{spread:>6.2}")
 }
 
-/// Of libtpms what the process grew by when it was loaded; of ours the size of the value that is the whole TPM. They share the process, so that there is no
-/// peak of each.
+/// Of libtpms what the process grew by when it was loaded; of ours the size of the value that is the whole TPM. They
+/// share the process, so that there is no peak of each.
 fn peer_line(line: &str) -> String {
     let columns: Vec<&str> = line.split('\t').collect();
     match columns.as_slice() {
@@ -281,7 +291,7 @@ fn peer_line(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, Run, report};
+    use super::{Row, Run, measured_all, report};
 
     fn row(kind: &str, ours: &str) -> Row {
         Row::parse(&format!("Sign\t{kind}\t{ours}\t0.1\t50\t11.0\t0.1\t250")).unwrap()
@@ -302,6 +312,14 @@ mod tests {
         assert!(Row::parse("quoin\t0.1.0\t234").is_none());
         assert!(Row::parse("Sign\tordinary\tfast").is_none());
         assert!(Row::parse("Sign\trsa-private\t1\t0.1\t50\t11.0\t0.1\t250").is_none());
+    }
+
+    #[test]
+    fn a_run_that_measures_nothing_is_none() {
+        let run = |rows| Run { label: "release", version: "0.9.2".into(), peers: Vec::new(), rows };
+        assert!(!measured_all(&[]) && !measured_all(&[run(Vec::new()), run(Vec::new())]));
+        assert!(!measured_all(&[run(vec![row("ordinary", "5.0")]), run(Vec::new())]));
+        assert!(measured_all(&[run(vec![row("ordinary", "5.0")]), run(vec![row("ordinary", "9.0")])]));
     }
 
     #[test]

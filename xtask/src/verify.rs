@@ -1,8 +1,10 @@
-//! `cargo xtask verify`: judges an evidence folder (see [`crate::evidence`]) offline, with code that the firmware does not share.
+//! `cargo xtask verify`: judges an evidence folder (see [`crate::evidence`]) offline, with code that the firmware does
+//! not share.
 //!
-//! The certificate chain and the report are checked twice: by the `sev` crate, and over the raw bytes with graviola. TPM structures are read by
-//! [`crate::evidence::wire`], and the quote's signature is checked with graviola. The steps of `STEPS` are done in order and end with the first
-//! that fails, because what comes after it would rest on what it could not show.
+//! The certificate chain and the report are checked twice: by the `sev` crate, and over the raw bytes with graviola.
+//! TPM structures are read by [`crate::evidence::wire`], and the quote's signature is checked with graviola. The steps
+//! of `STEPS` are done in order and end with the first that fails, because what comes after it would rest on what it
+//! could not show.
 
 mod chain;
 mod report;
@@ -35,13 +37,15 @@ pub struct Args {
     igvm: Option<PathBuf>,
     /// The launch digest that the report must show, 96 hexadecimal digits.
     ///
-    /// Without it and without --igvm the digest that the collector expected is taken from the folder: what comes out is "consistent, not verified".
+    /// Without it and without --igvm the digest that the collector expected is taken from the folder: what comes out is
+    /// "consistent, not verified".
     #[arg(long, value_name = "HEX", value_parser = launch_digest)]
     measurement: Option<LaunchDigest>,
     /// Accept the committed mock root, whose chip key is public. For development and tests: it proves nothing.
     #[arg(long)]
     development_root: bool,
-    /// The guest policy that the report must show, such as 0x30000; by default any without DEBUG and without a migration agent.
+    /// The guest policy that the report must show, such as 0x30000; by default any without DEBUG and without a
+    /// migration agent.
     #[arg(long, value_name = "NUMBER", value_parser = number)]
     policy: Option<u64>,
 }
@@ -185,23 +189,24 @@ pub fn print(evidence: &Evidence, expectations: &Expectations) -> ExitCode {
         status += 1;
     });
     let Err(Failure { step, why }) = verdict else {
-        return conclude(expectations);
+        let (head, text, status) = conclusion(expectations);
+        screen::say(head, &text);
+        return ExitCode::from(status);
     };
     screen::say(&format!("FAILED  {:<22} ", step.to_string()), &format!("{why:#}"));
     println!("not verified: steps after the failed one were not judged");
     ExitCode::from(status)
 }
 
-/// What it means that every step is ok.
-fn conclude(expectations: &Expectations) -> ExitCode {
+/// What it means that every step is ok: what is said first, what then, and the exit status.
+fn conclusion(expectations: &Expectations) -> (&'static str, String, u8) {
+    let steps = format!("{} steps ok", STEPS.len());
     if expectations.measurement.is_some() {
-        println!("verified: {} steps ok", STEPS.len());
-        return ExitCode::SUCCESS;
+        return ("verified: ", steps, 0);
     }
     let missing =
         "but the launch digest is the collector's own word; what is missing is --igvm FILE or --measurement HEX";
-    screen::say("consistent, not verified: ", &format!("{} steps ok, {missing}", STEPS.len()));
-    ExitCode::from(status::NOT_VERIFIED)
+    ("consistent, not verified: ", format!("{steps}, {missing}"), status::NOT_VERIFIED)
 }
 
 fn expected_measurement(args: &Args, image: Option<&[u8]>) -> Result<Option<LaunchDigest>> {

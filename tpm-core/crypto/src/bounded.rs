@@ -1,4 +1,5 @@
-//! Counting and copying that cannot overflow, where nothing shows the compiler that it does not: the firmware is linked without a panic.
+//! Counting and copying that cannot overflow, where nothing shows the compiler that it does not: the firmware is linked
+//! without a panic.
 
 /// How many there are, as [`Iterator::count`].
 pub fn count(items: impl Iterator) -> usize {

@@ -1,4 +1,5 @@
-//! DHKEM over elliptic curves (RFC 9180, 4.1): P-256, P-384 and P-521, each with HKDF of the hash that the RFC pairs it with.
+//! DHKEM over elliptic curves (RFC 9180, 4.1): P-256, P-384 and P-521, each with HKDF of the hash that the RFC pairs it
+//! with.
 
 use zeroize::Zeroize;
 
@@ -47,7 +48,8 @@ impl DhKem {
     /// A new shared secret for the holder of the private key, and its ciphertext into `out`.
     ///
     /// # Errors
-    /// `Error::Range` for a point of another curve, `Error::Length` unless `out` has [`DhKem::ciphertext_size`] bytes, `Error::Reseed` from `rng`.
+    /// `Error::Range` for a point of another curve, `Error::Length` unless `out` has [`DhKem::ciphertext_size`] bytes,
+    /// `Error::Reseed` from `rng`.
     pub fn encapsulate(self, public: &Point, rng: &mut dyn Rng, out: &mut [u8]) -> Result<SharedSecret, Error> {
         let (d, ephemeral) = self.curve.generate(rng)?;
         self.encapsulate_with(public, &d, &ephemeral, out)
@@ -72,7 +74,8 @@ impl DhKem {
     /// The shared secret of a ciphertext, with the private scalar `d` of `public`.
     ///
     /// # Errors
-    /// `Error::Length` unless the ciphertext has [`DhKem::ciphertext_size`] bytes; `Error::Range` if it is no point of the curve.
+    /// `Error::Length` unless the ciphertext has [`DhKem::ciphertext_size`] bytes; `Error::Range` if it is no point of
+    /// the curve.
     pub fn decapsulate(self, d: &[u8], public: &Point, ciphertext: &[u8]) -> Result<SharedSecret, Error> {
         if ciphertext.len() != self.ciphertext_size() {
             return Err(Error::Length);

@@ -1,7 +1,8 @@
 //! The TPM's random number generator: HMAC_DRBG with SHA-256 (SP 800-90A Rev. 1, 10.1.2), security strength 256 bits.
 //!
-//! HMAC_DRBG and not CTR_DRBG: it needs no derivation function and no cipher whose software form has tables, it has a security proof that covers
-//! additional input, and its state is two values of 32 bytes. The TPM needs few random bytes at a time, so speed does not decide.
+//! HMAC_DRBG and not CTR_DRBG: it needs no derivation function and no cipher whose software form has tables, it has a
+//! security proof that covers additional input, and its state is two values of 32 bytes. The TPM needs few random bytes
+//! at a time, so speed does not decide.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 

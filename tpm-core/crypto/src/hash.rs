@@ -249,8 +249,8 @@ impl Hasher {
         self.0.finish()
     }
 
-    /// Writes the computation so far to the front of `out`, at most [`MAX_STATE`] bytes, and returns how many; they are as secret as what was
-    /// taken in. `None` if they do not fit.
+    /// Writes the computation so far to the front of `out`, at most [`MAX_STATE`] bytes, and returns how many; they are
+    /// as secret as what was taken in. `None` if they do not fit.
     #[must_use]
     pub fn save(&self, out: &mut [u8]) -> Option<usize> {
         self.0.save(out)

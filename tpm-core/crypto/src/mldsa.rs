@@ -1,7 +1,8 @@
-//! ML-DSA (FIPS 204), pure and pre-hashed. The private key is the 32-byte seed ξ; everything else is derived from it each time.
+//! ML-DSA (FIPS 204), pure and pre-hashed. The private key is the 32-byte seed ξ; everything else is derived from it
+//! each time.
 //!
-//! A signature is over μ, the hash of the public key, the context and the message ([`Mu`]), so a message may come in pieces, and a TPM that is given
-//! μ from outside ("external μ") signs it the same way.
+//! A signature is over μ, the hash of the public key, the context and the message ([`Mu`]), so a message may come in
+//! pieces, and a TPM that is given μ from outside ("external μ") signs it the same way.
 
 use keccak::{Keccak, State1600};
 use ml_dsa::common::rand_core::{TryCryptoRng, TryRng};
@@ -85,7 +86,8 @@ macro_rules! sets {
             /// Signs μ, hedged with bytes from `rng` (FIPS 204, algorithm 7), into `out`.
             ///
             /// # Errors
-            /// `Error::Length` unless `seed` has 32 bytes and `out` [`MlDsa::signature_size`]; `Error::Reseed` from `rng`.
+            /// `Error::Length` unless `seed` has 32 bytes and `out` [`MlDsa::signature_size`]; `Error::Reseed` from
+            /// `rng`.
             pub fn sign(self, seed: &[u8], mu: &[u8; MU], rng: &mut dyn Rng, out: &mut [u8]) -> Result<(), Error> {
                 match self {
                     $(Self::$name => sign::<$params>(seed, mu, rng, out),)*
@@ -119,7 +121,8 @@ fn key<P: MlDsaParams>(seed: &[u8]) -> Result<ml_dsa::SigningKey<P>, Error> {
     Ok(ml_dsa::SigningKey::from_seed(&seed))
 }
 
-// Not inlined: each parameter set's working memory (up to some hundred KiB) is then on the stack only while it is in use.
+// Not inlined: each parameter set's working memory (up to some hundred KiB) is then on the stack only while it is in
+// use.
 #[inline(never)]
 fn public<P: MlDsaParams>(seed: &[u8], out: &mut [u8]) -> Result<(), Error> {
     let encoded = ml_dsa::Keypair::verifying_key(&key::<P>(seed)?).encode();
@@ -161,8 +164,8 @@ const RATE: usize = 136;
 /// The bytes of a Keccak state.
 pub const STATE: usize = 200;
 
-/// μ in progress: SHAKE256 over the hash of the public key, and what FIPS 204 makes of context and message. The sponge is our own, over the crate's
-/// permutation, because this state can be saved.
+/// μ in progress: SHAKE256 over the hash of the public key, and what FIPS 204 makes of context and message. The sponge
+/// is our own, over the crate's permutation, because this state can be saved.
 #[derive(Clone)]
 pub struct Mu {
     state: State1600,

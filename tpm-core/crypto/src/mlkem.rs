@@ -82,17 +82,20 @@ macro_rules! sets {
             /// Whether these bytes are a public key (FIPS 203, 7.2).
             ///
             /// # Errors
-            /// `Error::Length` if there are not [`MlKem::public_size`] of them, `Error::Range` if a coefficient is not below the modulus.
+            /// `Error::Length` if there are not [`MlKem::public_size`] of them, `Error::Range` if a coefficient is not
+            /// below the modulus.
             pub fn check_public(self, public: &[u8]) -> Result<(), Error> {
                 match self {
                     $(Self::$name => encapsulation_key::<$params>(public).map(|_| ()),)*
                 }
             }
 
-            /// A new shared secret for the holder of the private key, and its ciphertext into `out` (FIPS 203, algorithm 20).
+            /// A new shared secret for the holder of the private key, and its ciphertext into `out` (FIPS 203,
+            /// algorithm 20).
             ///
             /// # Errors
-            /// As [`MlKem::check_public`]; `Error::Length` unless `out` has [`MlKem::ciphertext_size`] bytes; `Error::Reseed` from `rng`.
+            /// As [`MlKem::check_public`]; `Error::Length` unless `out` has [`MlKem::ciphertext_size`] bytes;
+            /// `Error::Reseed` from `rng`.
             pub fn encapsulate(self, public: &[u8], rng: &mut dyn Rng, out: &mut [u8]) -> Result<SharedSecret, Error> {
                 let mut m = Secret::<32>::zeroed(32)?;
                 rng.fill(m.as_mut_slice())?;
@@ -115,7 +118,8 @@ macro_rules! sets {
                 }
             }
 
-            /// The shared secret of a ciphertext (FIPS 203, algorithm 18). A wrong ciphertext of the right length gives another secret, never an error.
+            /// The shared secret of a ciphertext (FIPS 203, algorithm 18). A wrong ciphertext of the right length gives
+            /// another secret, never an error.
             ///
             /// # Errors
             /// `Error::Length` unless `seed` has 64 bytes and `ciphertext` [`MlKem::ciphertext_size`].

@@ -1,4 +1,5 @@
-//! Constant-time arithmetic on big numbers: slices of 64-bit limbs, least significant first. Loops run over lengths, never over values.
+//! Constant-time arithmetic on big numbers: slices of 64-bit limbs, least significant first. Loops run over lengths,
+//! never over values.
 
 use super::Error;
 
@@ -119,7 +120,8 @@ pub(super) fn mul_add_row(acc: &mut [u64], a: &[u64], b: u64) -> u64 {
     carry
 }
 
-/// a = 2a mod m, for a below m: numbers of blocks of eight limbs. No loops over these, for what is optimised for size has them as they are written.
+/// a = 2a mod m, for a below m: numbers of blocks of eight limbs. No loops over these, for what is optimised for size
+/// has them as they are written.
 pub(super) fn double_modulo(a: &mut [[u64; 8]], m: &[[u64; 8]]) {
     let (mut carry, mut borrow) = (0, false);
     for (a, m) in a.iter_mut().zip(m) {
@@ -168,7 +170,8 @@ pub(super) fn multiply(a: &[u64], b: &[u64], out: &mut [u64]) {
     }
 }
 
-/// out = a mod m, a bit at a time: for values whose size does not matter much. `out` is as long as `m`, whose top bit may be clear.
+/// out = a mod m, a bit at a time: for values whose size does not matter much. `out` is as long as `m`, whose top bit
+/// may be clear.
 pub(super) fn reduce_slowly(a: &[u64], m: &[u64], out: &mut [u64]) {
     out.fill(0);
     for &limb in a.iter().rev() {
@@ -215,8 +218,8 @@ fn sub_row(acc: &mut [u64], a: &[u64], b: u64) {
     }
 }
 
-/// What `a`, a number of 8, 16, 24 or 32 limbs, lacks to a multiple of an odd public `modulus` below 2^54: from 1 up to twice the modulus.
-/// By Montgomery's reduction, of a limb at a time: nothing is divided whose size is secret.
+/// What `a`, a number of 8, 16, 24 or 32 limbs, lacks to a multiple of an odd public `modulus` below 2^54: from 1 up to
+/// twice the modulus. By Montgomery's reduction, of a limb at a time: nothing is divided whose size is secret.
 pub(super) fn lack(a: &[u64], modulus: u64) -> u64 {
     let n0 = invert_word(modulus).wrapping_neg();
     // (2^64 · high + low) / 2^64
@@ -226,7 +229,8 @@ pub(super) fn lack(a: &[u64], modulus: u64) -> u64 {
         let (low, carry) = rest.overflowing_add(limb);
         reduce(low, carry.into())
     });
-    // 2^(64 · (limbs + 1)), by squares that are divided by 2^64: exponents are 64 more than what is doubled, which starts with four to six.
+    // 2^(64 · (limbs + 1)), by squares that are divided by 2^64: exponents are 64 more than what is doubled, which
+    // starts with four to six.
     let bits = a.len().wrapping_mul(64);
     let squares = bits.checked_ilog2().unwrap_or(0).saturating_sub(2);
     let one = u64::MAX.checked_rem(modulus).unwrap_or(0).wrapping_add(1);

@@ -1,23 +1,28 @@
 //! Seed and template to primary key: version 1, frozen.
 //!
-//! A primary key is a function of the hierarchy's seed and the template (Part 1, 27.2). This page is that function, exactly; a change of
-//! one bit of it would change every endorsement key in use, so it never changes: a new function gets a new version number.
+//! A primary key is a function of the hierarchy's seed and the template (Part 1, 24.6.3). This page is that function,
+//! exactly; a change of one bit of it would change every endorsement key in use, so it never changes: a new function
+//! gets a new version number.
 //!
 //! # Streams
-//! Each secret of the object is drawn from a stream of its own: HMAC_DRBG with SHA-256 (SP 800-90A Rev. 1, 10.1.2), instantiated with the
-//! seed material
+//! Each secret of the object is drawn from a stream of its own: HMAC_DRBG with SHA-256 (SP 800-90A Rev. 1, 10.1.2),
+//! instantiated with the seed material
 //!
-//! > "QUOIN PRIMARY" ‖ version (1 byte) ‖ purpose (1 byte) ‖ \[seed length\]₂ ‖ seed ‖ \[digest length\]₂ ‖ template digest
+//! > "QUOIN PRIMARY" ‖ version (1 byte) ‖ purpose (1 byte) ‖ \[seed length\]₂ ‖ seed ‖ \[digest length\]₂ ‖ template
+//! > digest
 //!
-//! where lengths are big-endian and the purposes are those of [`Purpose`]. There is no other input and no reseed. "Draw n bytes" below is one
-//! generate request for n bytes without additional input. The template digest is the caller's: nameAlg's digest of what the key shall depend on.
+//! where lengths are big-endian and the purposes are those of [`Purpose`]. There is no other input and no reseed. "Draw
+//! n bytes" below is one generate request for n bytes without additional input. The template digest is the caller's:
+//! nameAlg's digest of what the key shall depend on.
 //!
 //! # Secrets
-//! - **RSA**, purpose 1: p, then q. To find a prime of k bits (half the key size; bytes: k/8): draw k/8 bytes as a big-endian number; set its two
-//!   highest and its two lowest bits. Of the 8192 numbers from there in steps of 4 the prime is the first that has not
-//!   more than k bits, is a prime and does not leave 1 modulo the public exponent. If there is none, draw again. For q, |p − q| must
-//!   exceed 2^(k − 100) as well; where it does not, q's search starts again with a new draw. p is the prime that the sensitive area holds.
-//! - **ECC**, purpose 1: draw (size of the order in bytes) + 8 bytes as a big-endian number c; d = (c mod (n − 1)) + 1 (FIPS 186-5, A.2.1).
+//! - **RSA**, purpose 1: p, then q. To find a prime of k bits (half the key size; bytes: k/8): draw k/8 bytes as a
+//!   big-endian number; set its two highest and its two lowest bits. Of the 8192 numbers from there in steps of 4 the
+//!   prime is the first that has not more than k bits, is a prime and does not leave 1 modulo the public exponent. If
+//!   there is none, draw again. For q, |p − q| must exceed 2^(k − 100) as well; where it does not, q's search starts
+//!   again with a new draw. p is the prime that the sensitive area holds.
+//! - **ECC**, purpose 1: draw (size of the order in bytes) + 8 bytes as a big-endian number c; d = (c mod (n − 1)) + 1
+//!   (FIPS 186-5, A.2.1).
 //! - **Symmetric keys and keyed-hash secrets**, purpose 1: draw as many bytes as the key has.
 //! - **ML-KEM**, purpose 1: draw 64 bytes, d ‖ z of FIPS 203. **ML-DSA**, purpose 1: draw 32 bytes, ξ of FIPS 204.
 //! - **seedValue**, purpose 2: draw as many bytes as it has.
@@ -66,10 +71,12 @@ pub struct Derivation<'a> {
 }
 
 impl<'a> Derivation<'a> {
-    /// The derivation from a primary seed (at least 32 bytes) and the digest of what the key shall depend on (at most 64 bytes).
+    /// The derivation from a primary seed (at least 32 bytes) and the digest of what the key shall depend on (at most
+    /// 64 bytes).
     ///
     /// # Errors
-    /// `Error::Range` for an unknown version, `Error::Length` for a seed of fewer than 32 or more than 64 bytes, or a longer digest.
+    /// `Error::Range` for an unknown version, `Error::Length` for a seed of fewer than 32 or more than 64 bytes, or a
+    /// longer digest.
     pub const fn new(version: u8, seed: &'a [u8], template_digest: &'a [u8]) -> Result<Self, Error> {
         if version != VERSION {
             return Err(Error::Range);

@@ -24,8 +24,8 @@ pub fn without_trailing_zeros(bytes: &[u8]) -> &[u8] {
 
 /// At most `N` secret bytes.
 ///
-/// It has no `Debug`, `Clone`, `Copy` or `PartialEq`: a copy is made by [`Secret::duplicate`], where a reader sees it, and
-/// a comparison by [`Secret::ct_eq`]. The bytes are wiped when the value is dropped; a move may leave the old bytes
+/// It has no `Debug`, `Clone`, `Copy` or `PartialEq`: a copy is made by [`Secret::duplicate`], where a reader sees it,
+/// and a comparison by [`Secret::ct_eq`]. The bytes are wiped when the value is dropped; a move may leave the old bytes
 /// behind on the stack, so keep a secret where it was made, or pass references.
 ///
 /// ```compile_fail,E0599
@@ -132,7 +132,7 @@ impl<const N: usize> Secret<N> {
         }
     }
 
-    /// Forgets the last zero bytes, as an authValue is kept (Part 1, 19.6.4.3). The time depends on how many there are.
+    /// Forgets the last zero bytes, as an authValue is kept (Part 1, 16.6.4.3). The time depends on how many there are.
     pub fn trim_trailing_zeros(&mut self) {
         let kept = without_trailing_zeros(self.as_slice()).len();
         self.truncate(kept);

@@ -1,5 +1,5 @@
-//! A known answer per algorithm, small enough for the firmware. The answers are from the tests' sources: FIPS 180-4, RFC 4231, SP 800-38A,
-//! CAVP, RFC 6979, and for RSA and the derivations from the golden vectors.
+//! A known answer per algorithm, small enough for the firmware. The answers are from the tests' sources: FIPS 180-4,
+//! RFC 4231, SP 800-38A, CAVP, RFC 6979, and for RSA and the derivations from the golden vectors.
 
 use super::cmac::Cmac;
 use super::drbg::Drbg;

@@ -1,5 +1,5 @@
-//! SHA-256 and HMAC over it in one go, for what is short and frequent: there the streaming state, its moves and its wiping take as long as the
-//! compression function. Everything else is [`super::hash`]'s and [`super::hmac`]'s.
+//! SHA-256 and HMAC over it in one go, for what is short and frequent: there the streaming state, its moves and its
+//! wiping take as long as the compression function. Everything else is [`super::hash`]'s and [`super::hmac`]'s.
 
 use core::ops::{Deref, DerefMut};
 

@@ -1,7 +1,7 @@
 //! Symmetric ciphers in the TPM's modes, and XOR obfuscation.
 //!
-//! The modes are closures that run inside of a cipher's backend: which cipher it is, and what the processor can do for it, is asked once for all blocks.
-//! Another cipher is a row of `ciphers!`.
+//! The modes are closures that run inside of a cipher's backend: which cipher it is, and what the processor can do for
+//! it, is asked once for all blocks. Another cipher is a row of `ciphers!`.
 
 use aes::cipher::array::Array;
 use aes::cipher::consts::U16;
@@ -200,8 +200,8 @@ impl Cipher {
     /// Encrypts `data` in place. `iv` (a block; empty for ECB) becomes the IV with which to go on.
     ///
     /// # Errors
-    /// `Error::Length` for an IV that is not a block (for ECB: not empty), or data that are not whole blocks where the mode needs them;
-    /// `Error::Key` for a mode that does not encrypt.
+    /// `Error::Length` for an IV that is not a block (for ECB: not empty), or data that are not whole blocks where the
+    /// mode needs them; `Error::Key` for a mode that does not encrypt.
     pub fn encrypt(&self, mode: Mode, iv: &mut [u8], data: &mut [u8]) -> Result<(), Error> {
         self.run(mode, Direction::Encrypt, iv, data)
     }
@@ -348,7 +348,8 @@ impl BlockCipherEncClosure for Encryption<'_> {
     }
 }
 
-/// A function for each cipher: of panics in two of them that are alike the optimiser would make one, at no place that `cargo xtask panics` could name.
+/// A function for each cipher: of panics in two of them that are alike the optimiser would make one, at no place that
+/// `cargo xtask panics` could name.
 #[inline(never)]
 fn decrypt_with(cipher: &impl BlockCipherDecrypt<BlockSize = U16>, work: impl BlockCipherDecClosure<BlockSize = U16>) {
     cipher.decrypt_with_backend(work);
@@ -381,7 +382,8 @@ impl BlockCipherDecClosure for Decryption<'_> {
     }
 }
 
-/// XOR obfuscation (Part 1, 11.4.7.2): `data` XOR KDFa(`hash`, `key`, "XOR", `context_u`, `context_v`). Applied twice it undoes itself.
+/// XOR obfuscation (Part 1, 8.4.7.3): `data` XOR KDFa(`hash`, `key`, "XOR", `context_u`, `context_v`). Applied twice it
+/// undoes itself.
 pub fn xor_obfuscate(hash: HashAlg, key: &[u8], context_u: &[u8], context_v: &[u8], data: &mut [u8]) {
     kdf::kdfa_xor(hash, key, b"XOR", [context_u, context_v], data);
 }

@@ -1,5 +1,5 @@
-//! Project Wycheproof's vectors for what the engine has. Every file is run or skipped, every skipped file and case with its reason, and the counts are
-//! printed (`--nocapture`). A case that is "acceptable" may have either outcome.
+//! Project Wycheproof's vectors for what the engine has. Every file is run or skipped, every skipped file and case with
+//! its reason, and the counts are printed (`--nocapture`). A case that is "acceptable" may have either outcome.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 use core::fmt::Debug;
@@ -82,7 +82,8 @@ const NO_DERIVATION: &str = "a derivation from passwords, which no TPM has";
 const NO_KEY: &str = "a kind of key that this TPM has not";
 const NO_FPE: &str = "encryption that preserves a format, which no TPM has";
 
-/// Beginnings of names of files none of whose cases concern a TPM. Every other file of the package is run by a test below.
+/// Beginnings of names of files none of whose cases concern a TPM. Every other file of the package is run by a test
+/// below.
 const NOT_RUN: &[(&str, &str)] = &[
     ("a128cbc_hs256", NO_AEAD),
     ("a192cbc_hs384", NO_AEAD),
@@ -308,7 +309,8 @@ fn hkdf() {
     report.end(339, &[]);
 }
 
-/// The octets of an uncompressed point at the end of a DER SubjectPublicKeyInfo whose head is exactly that of a named curve.
+/// The octets of an uncompressed point at the end of a DER SubjectPublicKeyInfo whose head is exactly that of a named
+/// curve.
 fn named_curve_point(curve: Curve, spki: &[u8]) -> Option<&[u8]> {
     let oid: &[u8] = match curve {
         Curve::NistP224 => &[0x06, 5, 0x2b, 0x81, 4, 0, 0x21],

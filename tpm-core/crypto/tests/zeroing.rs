@@ -16,9 +16,11 @@ fn bytes_around_drop<T>(value: T) -> (Vec<u8>, Vec<u8>) {
     let address = ptr::from_mut(&mut slot).cast::<MaybeUninit<u8>>();
     let look = || -> Vec<u8> {
         (0..size_of::<T>())
-            // SAFETY: `slot` is alive and has this size; a byte that may be padding is read as MaybeUninit, volatile so that it is read.
+            // SAFETY: `slot` is alive and has this size; a byte that may be padding is read as MaybeUninit, volatile so
+            // that it is read.
             .map(|i| unsafe { address.add(i).read_volatile() })
-            // SAFETY: the types looked at were zero-initialised arrays and integers; their padding, if any, is at rest on the stack.
+            // SAFETY: the types looked at were zero-initialised arrays and integers; their padding, if any, is at rest
+            // on the stack.
             .map(|byte| unsafe { byte.assume_init() })
             .collect()
     };

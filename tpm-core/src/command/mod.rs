@@ -1,7 +1,8 @@
 //! Part 3: a folder a chapter, a file a command, and the one table of them all.
 //!
-//! A command is an implementation of [`Command`]. Its areas are plain structs whose field types carry the rules; [`CommandInfo::of`] derives from
-//! them everything that the pipeline and TPM2_GetCapability know. Above each `run` stand the response codes in the order of the checks.
+//! A command is an implementation of [`Command`]. Its areas are plain structs whose field types carry the rules;
+//! [`CommandInfo::of`] derives from them everything that the pipeline and TPM2_GetCapability know. Above each `run`
+//! stand the response codes in the order of the checks.
 
 pub(crate) mod area;
 
@@ -22,8 +23,8 @@ pub(crate) trait Command {
     const EXTENSIVE: bool = false;
     /// TPMA_CC.flushed: a loaded transient object of the handle area will be flushed.
     const FLUSHED: bool = false;
-    /// The command changes what TPM2_Shutdown(STATE) saves, so that one before it no longer counts (Part 3, 9.4.1). A command for which that depends says so
-    /// with `Tpm::void_shutdown`.
+    /// The command changes what TPM2_Shutdown(STATE) saves, so that one before it no longer counts (Part 3, 9.4.1). A
+    /// command for which that depends says so with `Tpm::void_shutdown`.
     const VOIDS_SHUTDOWN: bool = false;
     /// The command uses the value of Clock: that may have gone on since TPM2_Shutdown.
     const CLOCK: bool = false;
@@ -186,7 +187,8 @@ const fn places(commands: &[CommandInfo]) -> [u8; 256] {
     places
 }
 
-/// Puts rows in the order of their codes, for the search by code and for TPM_CAP_COMMANDS; a code that stands twice does not compile.
+/// Puts rows in the order of their codes, for the search by code and for TPM_CAP_COMMANDS; a code that stands twice
+/// does not compile.
 #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
 const fn sorted<const N: usize>(mut rows: [CommandInfo; N]) -> [CommandInfo; N] {
     let mut i = 1;

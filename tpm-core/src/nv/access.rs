@@ -23,7 +23,8 @@ impl Tpm {
     /// NvWriteAccessChecks(). That authValue or authPolicy may authorize writing was checked with the authorization.
     ///
     /// - `NV_LOCKED`: TPMA_NV_WRITELOCKED
-    /// - `NV_AUTHORIZATION`: the authorization is that of the owner or platform without TPMA_NV_OWNERWRITE or _PPWRITE, or of another index
+    /// - `NV_AUTHORIZATION`: the authorization is that of the owner or platform without TPMA_NV_OWNERWRITE or _PPWRITE,
+    ///   or of another index
     pub(crate) fn check_nv_write(&self, auth: Handle, index: Handle) -> Result<NvPublic, Rc> {
         let public = self.defined(index)?.public;
         if public.attributes.has(A::WRITELOCKED) {
@@ -35,7 +36,8 @@ impl Tpm {
     /// NvReadAccessChecks(). That authValue or authPolicy may authorize reading was checked with the authorization.
     ///
     /// - `NV_LOCKED`: TPMA_NV_READLOCKED
-    /// - `NV_AUTHORIZATION`: the authorization is that of the owner or platform without TPMA_NV_OWNERREAD or _PPREAD, or of another index
+    /// - `NV_AUTHORIZATION`: the authorization is that of the owner or platform without TPMA_NV_OWNERREAD or _PPREAD,
+    ///   or of another index
     /// - `NV_UNINITIALIZED`: not TPMA_NV_WRITTEN
     pub(crate) fn check_nv_read(&self, auth: Handle, index: Handle) -> Result<NvPublic, Rc> {
         let public = self.defined(index)?.public;

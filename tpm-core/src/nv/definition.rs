@@ -77,8 +77,8 @@ fn check_attributes(public: &NvPublic) -> Result<(), Fmt1> {
     if suits(a, nv_type) && fresh && readable && writable && lasts { Ok(()) } else { Err(Fmt1::ATTRIBUTES) }
 }
 
-/// What a type demands: a counter never goes back; who knows a PIN cannot set its count; a PIN Fail index has its own protection against guessing; and none
-/// can be locked against new tries for ever.
+/// What a type demands: a counter never goes back; who knows a PIN cannot set its count; a PIN Fail index has its own
+/// protection against guessing; and none can be locked against new tries for ever.
 fn suits(a: A, nv_type: NvType) -> bool {
     let pin = !a.any(A::AUTHWRITE.with(A::GLOBALLOCK).with(A::WRITEDEFINE));
     match nv_type {

@@ -1,4 +1,4 @@
-//! PIN indices (Part 1, 37.2.8): their authValue can be used while pinCount is less than pinLimit.
+//! PIN indices (Part 1, 34.2.8): their authValue can be used while pinCount is less than pinLimit.
 
 use crate::tpm::Tpm;
 use crate::wire::{Handle, NvAttributes, NvType};
@@ -33,8 +33,8 @@ impl Tpm {
         written.then(|| Pin::of(self.persistent.nv.number(h)))
     }
 
-    /// Whether the authValue may be used once more, by whatever kind of session: that of a PIN index not before it has been written, and while pinCount is
-    /// less than pinLimit; any other always (Part 1, 34.2.6.6).
+    /// Whether the authValue may be used once more, by whatever kind of session: that of a PIN index not before it has
+    /// been written, and while pinCount is less than pinLimit; any other always (Part 1, 34.2.6.6).
     pub(crate) fn pin_available(&self, h: Handle) -> bool {
         self.pin_type(h).is_none() || self.pin(h).is_some_and(|pin| pin.count < pin.limit)
     }

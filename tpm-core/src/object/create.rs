@@ -1,4 +1,4 @@
-//! New objects: secrets from a source, public area from secrets (Part 1, 27; Part 3, 12.1).
+//! New objects: secrets from a source, public area from secrets (Part 1, 24; Part 3, 12.1).
 
 use core::sync::atomic::AtomicBool;
 
@@ -55,8 +55,9 @@ impl KeySource for Fresh<'_> {
 
 /// Primary Objects: a frozen function of seed and template ([`crate::crypto::primary`]).
 ///
-/// The template digest is that of nameAlg over the TPMT_PUBLIC of the template, its unique field included, and sensitive.data as a TPM2B. In
-/// the endorsement hierarchy the seedValue's digest also covers shProof, so that TPM2_Clear makes children of its storage keys unusable.
+/// The template digest is that of nameAlg over the TPMT_PUBLIC of the template, its unique field included, and
+/// sensitive.data as a TPM2B. In the endorsement hierarchy the seedValue's digest also covers shProof, so that
+/// TPM2_Clear makes children of its storage keys unusable.
 pub(crate) struct Primary<'a> {
     seed: &'a [u8],
     key: Digest,
@@ -65,8 +66,8 @@ pub(crate) struct Primary<'a> {
 }
 
 impl<'a> Primary<'a> {
-    /// The source for a template in a hierarchy, whose search for a key ends when `canceled` is set; FAILURE without nameAlg, which the checks of the
-    /// template refuse before.
+    /// The source for a template in a hierarchy, whose search for a key ends when `canceled` is set; FAILURE without
+    /// nameAlg, which the checks of the template refuse before.
     pub(crate) fn new(
         tpm: &'a Tpm,
         hierarchy: Handle,
@@ -108,7 +109,8 @@ impl KeySource for Primary<'_> {
     }
 }
 
-/// Derived Objects (Part 1, 28): octets one after the other of KDFa(hash, secret of the parent, label, context, 8192 bits).
+/// Derived Objects (Part 1, 25): octets one after the other of KDFa(hash, secret of the parent, label, context, 8192
+/// bits).
 pub(crate) struct Derived {
     stream: Secret<1024>,
     used: usize,
@@ -292,7 +294,7 @@ pub(crate) fn max_keyed_hash(scheme: KeyedHashScheme) -> usize {
     if scheme.0 == Scheme::Null { MAX_SYM_DATA } else { scheme.0.hash().map_or(MAX_SYM_DATA, HashAlg::block_size) }
 }
 
-/// unique of a symmetric object (Part 1, 27.5.3.2): H(seedValue ‖ sensitive), or for a parent HMAC(seedValue, sensitive).
+/// unique of a symmetric object (Part 1, 24.5.3): H(seedValue ‖ sensitive), or for a parent HMAC(seedValue, sensitive).
 pub(crate) fn symmetric_unique(alg: HashAlg, public: &Public, sensitive: &Sensitive) -> Unique {
     let (seed, secret) = (sensitive.seed.as_slice(), sensitive.composite.as_slice());
     let is_parent = public.attributes.has(A::RESTRICTED.with(A::DECRYPT));

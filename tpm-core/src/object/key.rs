@@ -1,4 +1,5 @@
-//! The keys of loaded objects as `crypto` takes them. `None` for another type, or without a sensitive area where it is needed.
+//! The keys of loaded objects as `crypto` takes them. `None` for another type, or without a sensitive area where it is
+//! needed.
 
 use super::{Object, load};
 use crate::crypto::Error;
@@ -58,7 +59,8 @@ impl Object {
 }
 
 impl Tpm {
-    /// The response code for a failed cryptographic operation: `otherwise`, unless the TPM itself has failed and enters failure mode.
+    /// The response code for a failed cryptographic operation: `otherwise`, unless the TPM itself has failed and enters
+    /// failure mode.
     pub(crate) fn crypto_failed(&mut self, error: Error, otherwise: Rc) -> Rc {
         match error {
             Error::Reseed | Error::Fault => self.fail(),

@@ -20,11 +20,12 @@ pub(crate) struct Blame {
     pub(crate) sensitive: At,
 }
 
-/// Checks of an object that is to be loaded. What a parent with fixedTPM has protected came from this TPM, and is not checked again.
+/// Checks of an object that is to be loaded. What a parent with fixedTPM has protected came from this TPM, and is not
+/// checked again.
 ///
 /// - `KEY_SIZE` at the sensitive area: a seedValue longer than nameAlg's digests
-/// - at the public area: what [`template::check_attributes`] says; without Name what [`template::check_external`] and [`template::check_scheme`] say, and
-///   without sensitive area only the latter
+/// - at the public area: what [`template::check_attributes`] says; without Name what [`template::check_external`] and
+///   [`template::check_scheme`] say, and without sensitive area only the latter
 /// - what [`check_keys`] says
 /// - `BINDING`: the prime is not one of the modulus
 pub(crate) fn check(

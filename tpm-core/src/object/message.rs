@@ -1,7 +1,9 @@
-//! Messages that are signed, or verified, over several commands (1.85: Part 3, 17.5, 17.6, 20.3 and 20.6), with any key that signs.
+//! Messages that are signed, or verified, over several commands (1.85: Part 3, 17.5, 17.6, 20.3 and 20.6), with any key
+//! that signs.
 //!
-//! The scheme is the key's own, which it must have. RSA and ECC keys sign the digest of the message, HMAC keys give the HMAC of the message itself, ML-DSA keys
-//! sign μ, which takes the message in as it comes, and Hash-ML-DSA keys the digest.
+//! The scheme is the key's own, which it must have. RSA and ECC keys sign the digest of the message, HMAC keys give the
+//! HMAC of the message itself, ML-DSA keys sign μ, which takes the message in as it comes, and Hash-ML-DSA keys the
+//! digest.
 
 use super::sign::Signer;
 use super::{Object, sign};
@@ -111,8 +113,8 @@ impl Message {
     }
 }
 
-/// The key by its public area, as Names may be empty, and by the secret of an HMAC key: without nameAlg that is not bound to the public area, and
-/// the authorization of a key of one's own would do for another's.
+/// The key by its public area, as Names may be empty, and by the secret of an HMAC key: without nameAlg that is not
+/// bound to the public area, and the authorization of a key of one's own would do for another's.
 fn identity(key: &Object) -> Digest {
     let mut bytes = [0; Public::MAX];
     let mut w = Writer::new(&mut bytes);
@@ -188,8 +190,9 @@ fn hashed_mu(key: &Object, message: &Message, hash: HashAlg, hasher: &Hasher) ->
 }
 
 impl Object {
-    /// Whether a message from outside may be signed by this key, if it does not begin with TPM_GENERATED_VALUE. Not by a restricted HMAC key: the TPM
-    /// signs what it makes with it by an HMAC of the digest, and that digest, taken for a message, would have the same signature.
+    /// Whether a message from outside may be signed by this key, if it does not begin with TPM_GENERATED_VALUE. Not by
+    /// a restricted HMAC key: the TPM signs what it makes with it by an HMAC of the digest, and that digest, taken for
+    /// a message, would have the same signature.
     pub(crate) fn signs_messages(&self) -> bool {
         self.public.object_type() != ObjectType::KeyedHash || !self.has(ObjectAttributes::RESTRICTED)
     }

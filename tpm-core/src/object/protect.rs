@@ -1,4 +1,4 @@
-//! Sensitive areas and credentials outside the TPM: encrypted and authenticated under a seed (Part 1, 22 to 24).
+//! Sensitive areas and credentials outside the TPM: encrypted and authenticated under a seed (Part 1, 19 to 21).
 
 use crate::bounded::copy;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
@@ -13,7 +13,8 @@ use crate::wire::{
     Buffer, IdObject, Marshal, Name, OptionalSensitive, Private, Public, Reader, Sensitive, SymDefObject, Tpm2b, Writer,
 };
 
-/// A protected area in the clear, with its inner wrapper: TPM2B_SENSITIVE, or the encryption of digest and TPM2B_SENSITIVE.
+/// A protected area in the clear, with its inner wrapper: TPM2B_SENSITIVE, or the encryption of digest and
+/// TPM2B_SENSITIVE.
 type Inner = Secret<{ 2 + 64 + 2 + Sensitive::MAX }>;
 
 /// Under what an outer wrapper is made: a seed, and the algorithms of the storage key that has or gets it.
@@ -97,7 +98,8 @@ impl<'a> Wrapping<'a> {
     }
 }
 
-/// TPM2B_SENSITIVE, its authValue padded to the size of nameAlg's digests: the size does not tell how long the authValue is.
+/// TPM2B_SENSITIVE, its authValue padded to the size of nameAlg's digests: the size does not tell how long the
+/// authValue is.
 fn sized_sensitive(sensitive: &Sensitive, name_alg: Option<HashAlg>) -> Result<Inner, Rc> {
     let size = name_alg.map_or(sensitive.auth.len(), HashAlg::digest_size).max(sensitive.auth.len());
     let mut padded = Secret::<64>::zeroed(size).map_err(|_| Rc::FAILURE)?;
@@ -124,7 +126,7 @@ fn parse_sensitive(octets: &[u8]) -> Result<Sensitive, Rc> {
     Ok(sensitive)
 }
 
-/// The inner wrapper of duplication (Part 1, 23.3.2).
+/// The inner wrapper of duplication (Part 1, 20.3.2.2).
 pub(crate) struct InnerWrapper<'a> {
     /// symmetricAlg
     pub(crate) symmetric: SymDefObject,
@@ -249,7 +251,7 @@ pub(crate) fn unwrap_duplicate(
     Ok(sensitive)
 }
 
-/// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 24.4).
+/// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 21.3).
 pub(crate) fn wrap_credential(wrapping: &Wrapping<'_>, credential: &Digest) -> Result<IdObject, Rc> {
     let mut inner = Secret::<66>::zeroed(credential.len().saturating_add(2)).map_err(|_| Rc::FAILURE)?;
     credential.marshal(&mut Writer::new(inner.as_mut_slice()));

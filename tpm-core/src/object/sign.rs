@@ -1,4 +1,5 @@
-//! Signing and verifying with a loaded key (Part 1, 25.4.2; Part 3, 18.1 and 20.1): which scheme is used, the signature, and whether one is genuine.
+//! Signing and verifying with a loaded key (Part 1, 8.4.6; Part 3, 18.1 and 20.1): which scheme is used, the signature,
+//! and whether one is genuine.
 
 use super::Object;
 use crate::crypto::Error;
@@ -61,8 +62,8 @@ impl Object {
         }
     }
 
-    /// The scheme to sign with, from the key's and the one asked for: the key's decides if it has one, and then a different one, or the same with
-    /// another hash, is refused. None also if the scheme is not for keys of this type.
+    /// The scheme to sign with, from the key's and the one asked for: the key's decides if it has one, and then a
+    /// different one, or the same with another hash, is refused. None also if the scheme is not for keys of this type.
     pub(crate) fn select_scheme(&self, wanted: Scheme) -> Option<Scheme> {
         let own = self.own_scheme();
         let scheme = match (own, wanted) {
@@ -109,8 +110,9 @@ fn signs_with(key: ObjectType, scheme: Scheme) -> bool {
 }
 
 impl Tpm {
-    /// The key of a command that signs, with the scheme it will use. TPM_RH_NULL is a signer without a key, of whose scheme only the hash counts.
-    /// Pure ML-DSA has no hash for digests; that of the key's Name is taken (1.85, Errata 1, 2.6).
+    /// The key of a command that signs, with the scheme it will use. TPM_RH_NULL is a signer without a key, of whose
+    /// scheme only the hash counts. Pure ML-DSA has no hash for digests; that of the key's Name is taken (1.85, Errata
+    /// 1, 2.6).
     ///
     /// - `KEY` at the key: no signing key
     /// - `SCHEME` at the scheme: neither key nor command has one, they differ, or it does not suit the key
@@ -131,7 +133,8 @@ impl Tpm {
     /// Signs a digest.
     ///
     /// - `BINDING`: the private part is not loaded, or does not fit the public one
-    /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key; for ECDAA, no open commitment has this count
+    /// - `VALUE`: the digest is not one of the scheme's hash, or too long for the key; for ECDAA, no open commitment
+    ///   has this count
     /// - `SCHEME`: the scheme cannot be used with this key
     pub(crate) fn sign(&mut self, signer: &Signer, digest: &[u8]) -> Result<Signature, Rc> {
         let hash = signer.scheme.hash().ok_or(Fmt1::SCHEME.plain())?;
@@ -402,7 +405,7 @@ mod tests {
         SCHEMES.iter().enumerate().filter(|(_, s)| key.select_scheme(**s).is_some()).map(|(i, _)| i)
     }
 
-    /// threats.md 3, rows 4 and 5: a keyed hash must not sign as if it were an RSA key.
+    /// CVE-2025-2884 (TCGVRT0009) and CVE-2026-6726 (TCGVRT0010): a keyed hash must not sign as if it were an RSA key.
     #[test]
     fn cve_2025_2884_without_a_scheme_of_its_own_a_key_takes_only_those_of_its_type() {
         assert!(admitted(&rsa(Scheme::Null)).eq([1, 2, 8]));

@@ -1,4 +1,4 @@
-//! Which public areas an object may have (Part 1, 27; Part 2, 12.2; Part 3, 12.1.2).
+//! Which public areas an object may have (Part 1, 22; Part 2, 12.2; Part 3, 12.1.2).
 
 use crate::crypto::rsa::is_exponent;
 use crate::crypto::sym::Mode;
@@ -6,9 +6,11 @@ use crate::object::Object;
 use crate::rc::Fmt1;
 use crate::wire::{EccParms, KdfAlg, ObjectAttributes as A, ObjectType, Parms, Public, RsaParms, Scheme, SymDefObject};
 
-/// Checks of a template from which an object is to be created, with `data_size` octets of sensitive data from the caller.
+/// Checks of a template from which an object is to be created, with `data_size` octets of sensitive data from the
+/// caller.
 ///
-/// - `ATTRIBUTES`: sensitiveDataOrigin does not tell whether there are data from the caller; or a type for which its value is not possible
+/// - `ATTRIBUTES`: sensitiveDataOrigin does not tell whether there are data from the caller; or a type for which its
+///   value is not possible
 /// - what [`check_attributes`] says
 pub(crate) fn check_creation(parent: Option<&Object>, public: &Public, data_size: usize) -> Result<(), Fmt1> {
     let origin = public.attributes.has(A::SENSITIVE_DATA_ORIGIN);
@@ -66,16 +68,16 @@ fn is_possible(public: &Public) -> bool {
     !ambiguous && !limited && (certifies || !a.has(A::X509_SIGN))
 }
 
-/// The rules for an object of which both areas come from outside, with or without a Name (Part 2, 8.3.3: External). Those of fixedTPM, fixedParent and
-/// restricted are the caller's.
+/// The rules for an object of which both areas come from outside, with or without a Name (Part 2, 8.3.3: External).
+/// Those of fixedTPM, fixedParent and restricted are the caller's.
 ///
 /// - `ATTRIBUTES`: attributes that exclude each other
 pub(crate) fn check_external(public: &Public) -> Result<(), Fmt1> {
     if is_possible(public) { Ok(()) } else { Err(Fmt1::ATTRIBUTES) }
 }
 
-/// The rules for an object that is imported below a parent without fixedTPM, where all else waits until it is loaded (Part 2, 8.3.3: Import). Those of
-/// fixedTPM and fixedParent are the caller's.
+/// The rules for an object that is imported below a parent without fixedTPM, where all else waits until it is loaded
+/// (Part 2, 8.3.3: Import). Those of fixedTPM and fixedParent are the caller's.
 ///
 /// - `ATTRIBUTES`: attributes that exclude each other, or encryptedDuplication is not as in the parent
 /// - `VALUE`: an RSA exponent that cannot be one
@@ -94,7 +96,7 @@ pub(crate) fn check_exponent(parms: &Parms) -> Result<(), Fmt1> {
     }
 }
 
-/// fixedTPM, fixedParent and encryptedDuplication follow from the parent (Part 1, 27.2.2 to 27.2.4); seeds are fixedTPM.
+/// fixedTPM, fixedParent and encryptedDuplication follow from the parent (Part 1, 20.6); seeds are fixedTPM.
 fn fits_parent(parent: Option<&Object>, a: A) -> bool {
     let fixed_tpm = parent.is_none_or(|p| p.has(A::FIXED_TPM));
     let fixed = if fixed_tpm { a.has(A::FIXED_PARENT) == a.has(A::FIXED_TPM) } else { !a.has(A::FIXED_TPM) };
@@ -108,11 +110,12 @@ fn fits_parent(parent: Option<&Object>, a: A) -> bool {
 /// Checks of schemes and algorithms, which also hold for an object without Name.
 ///
 /// - `SCHEME`: not one for what the object does
-/// - `ATTRIBUTES`: an ML-KEM key that signs, an ML-DSA key that decrypts, or a restricted one that signs an external μ (Part 3, 20.1)
+/// - `ATTRIBUTES`: an ML-KEM key that signs, an ML-DSA key that decrypts, or a restricted one that signs an external μ
+///   (Part 3, 20.1)
 /// - `HASH`: a storage key with fixedParent and another nameAlg than its parent's
 /// - `KDF`: an ECC key with a KDF, but one that makes it a key with which secrets are encapsulated
-/// - `SYMMETRIC`: a storage key without algorithm for its children, another key with one, or a storage key with fixedParent and
-///   another algorithm than its parent's
+/// - `SYMMETRIC`: a storage key without algorithm for its children, another key with one, or a storage key with
+///   fixedParent and another algorithm than its parent's
 pub(crate) fn check_scheme(parent: Option<&Object>, public: &Public) -> Result<(), Fmt1> {
     match &public.parms {
         Parms::Rsa(RsaParms { scheme, symmetric, .. }) => {

@@ -1,4 +1,4 @@
-//! Tickets (Part 1, 11.4.6.3; Part 2, 10.7): the TPM's word, to itself, that it has done something.
+//! Tickets (Part 1, 8.4.6.3; Part 2, 10.7): the TPM's word, to itself, that it has done something.
 
 use super::Object;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
@@ -7,8 +7,8 @@ use crate::profile::INTERNAL_HASH;
 use crate::tpm::Tpm;
 use crate::wire::{AlgId, GENERATED_VALUE, Handle, Name, Ticket, TkVerified, st};
 
-/// Whether what begins with this block is none of the TPM's own structures, so that a ticket for it may be given (Part 3, 17.8). Four octets tell: after
-/// fewer the rest could still make it one.
+/// Whether what begins with this block is none of the TPM's own structures, so that a ticket for it may be given (Part
+/// 3, 17.8). Four octets tell: after fewer the rest could still make it one.
 pub(crate) fn is_safe_to_sign(first_block: &[u8]) -> bool {
     first_block.len() >= 4 && !first_block.starts_with(&GENERATED_VALUE.to_be_bytes())
 }
@@ -19,13 +19,15 @@ impl Tpm {
         Ticket { tag, hierarchy, digest: self.ticket_digest(tag, hierarchy, parts) }
     }
 
-    /// Whether this TPM made the ticket, over these parts and while the hierarchy had its present proof. Never true of a NULL Ticket.
+    /// Whether this TPM made the ticket, over these parts and while the hierarchy had its present proof. Never true of
+    /// a NULL Ticket.
     pub(crate) fn check_ticket(&self, ticket: &Ticket, parts: &[&[u8]]) -> bool {
         self.ticket_digest(ticket.tag, ticket.hierarchy, parts) == ticket.digest
     }
 
-    /// TPMT_TK_HASHCHECK: the TPM made this digest with this hash, of data that does not look like a structure of its own. The hash is part of
-    /// it, so that a ticket for one hash is not good for another with digests of the same size.
+    /// TPMT_TK_HASHCHECK: the TPM made this digest with this hash, of data that does not look like a structure of its
+    /// own. The hash is part of it, so that a ticket for one hash is not good for another with digests of the same
+    /// size.
     pub(crate) fn hash_check(&self, hierarchy: Handle, hash: HashAlg, digest: &Digest) -> Ticket {
         self.ticket(st::HASHCHECK, hierarchy, &[&hash.id().to_be_bytes(), digest.as_slice()])
     }
@@ -35,8 +37,9 @@ impl Tpm {
         self.check_ticket(ticket, &[&hash.id().to_be_bytes(), digest.as_slice()])
     }
 
-    /// TPMT_TK_VERIFIED: the key has signed what this is the digest of. With TPM_ST_VERIFIED it is a digest of any hash, with TPM_ST_DIGEST_VERIFIED one of
-    /// the hash that the metadata names, with TPM_ST_MESSAGE_VERIFIED ours of the message. A NULL Ticket if the key is in the NULL hierarchy or has no Name.
+    /// TPMT_TK_VERIFIED: the key has signed what this is the digest of. With TPM_ST_VERIFIED it is a digest of any
+    /// hash, with TPM_ST_DIGEST_VERIFIED one of the hash that the metadata names, with TPM_ST_MESSAGE_VERIFIED ours of
+    /// the message. A NULL Ticket if the key is in the NULL hierarchy or has no Name.
     pub(crate) fn verified(&self, key: &Object, tag: u16, digest: &Digest, hash: Option<HashAlg>) -> TkVerified {
         if key.hierarchy == Handle::NULL || key.name.is_empty() {
             return TkVerified::null(tag);
@@ -47,7 +50,8 @@ impl Tpm {
         TkVerified { metadata, ticket: self.ticket(tag, key.hierarchy, &parts) }
     }
 
-    /// Whether [`Tpm::verified`] made the ticket for the key with this Name, because of this message, of which TPM_ST_VERIFIED means the digest with nameAlg.
+    /// Whether [`Tpm::verified`] made the ticket for the key with this Name, because of this message, of which
+    /// TPM_ST_VERIFIED means the digest with nameAlg.
     pub(crate) fn is_verified(&self, ticket: &TkVerified, key: &Name, name_alg: HashAlg, message: &[&[u8]]) -> bool {
         let hash = match (ticket.ticket.tag, ticket.metadata) {
             (st::VERIFIED, _) => Some(name_alg),

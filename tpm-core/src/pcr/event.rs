@@ -1,5 +1,6 @@
-//! _TPM_Hash_Start, _TPM_Hash_Data and _TPM_Hash_End (Part 1, 34; Part 3, 22.9 to 22.11): measurements that the platform itself makes at locality 4, without
-//! a command. Before TPM2_Startup they are those of the H-CRTM, afterwards those of a D-RTM.
+//! _TPM_Hash_Start, _TPM_Hash_Data and _TPM_Hash_End (Part 1, 31; Part 3, 22.9 to 22.11): measurements that the
+//! platform itself makes at locality 4, without a command. Before TPM2_Startup they are those of the H-CRTM, afterwards
+//! those of a D-RTM.
 
 use super::{DRTM_PCR, HCRTM_PCR, Root, attributes};
 use crate::firmware::Measurement;
@@ -7,7 +8,8 @@ use crate::tpm::Tpm;
 use crate::wire::PCR_COUNT;
 
 impl Tpm {
-    /// _TPM_Hash_Start: an event begins. One that was in progress is forgotten. A command that comes before _TPM_Hash_End ends it without effect.
+    /// _TPM_Hash_Start: an event begins. One that was in progress is forgotten. A command that comes before
+    /// _TPM_Hash_End ends it without effect.
     pub fn hash_start(&mut self) {
         self.ram.hash_sequence = (!self.ram.failure).then(Measurement::new);
     }
@@ -19,8 +21,9 @@ impl Tpm {
         }
     }
 
-    /// _TPM_Hash_End: the event is complete. Before TPM2_Startup PCR 0 starts from the locality, 4, and is extended; afterwards the D-RTM PCR are reset, PCR 17 is
-    /// extended, and restartCount goes up. False if there was no _TPM_Hash_Start.
+    /// _TPM_Hash_End: the event is complete. Before TPM2_Startup PCR 0 starts from the locality, 4, and is extended;
+    /// afterwards the D-RTM PCR are reset, PCR 17 is extended, and restartCount goes up. False if there was no
+    /// _TPM_Hash_Start.
     pub fn hash_end(&mut self) -> bool {
         let Some(event) = self.ram.hash_sequence.take() else { return false };
         let (started, counter) = (self.ram.started, self.reset.pcr_update_counter);

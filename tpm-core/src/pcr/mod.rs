@@ -1,4 +1,4 @@
-//! PCR (Part 1, 17) with the attributes of the PC Client Platform TPM Profile, 4.6.
+//! PCR (Part 1, 14) with the attributes of the PC Client Platform TPM Profile, 4.6.
 
 mod event;
 mod stored;
@@ -59,8 +59,8 @@ const fn is_saved(pcr: u32) -> bool {
     pcr < 16
 }
 
-/// Whether the PCR belongs to the one group that has an authValue and an authPolicy (TPM2_PCR_SetAuthValue, TPM2_PCR_SetAuthPolicy): those of the
-/// dynamic operating system.
+/// Whether the PCR belongs to the one group that has an authValue and an authPolicy (TPM2_PCR_SetAuthValue,
+/// TPM2_PCR_SetAuthPolicy): those of the dynamic operating system.
 pub(crate) const fn in_auth_group(pcr: Handle) -> bool {
     matches!(pcr.0, 20..=22)
 }
@@ -84,7 +84,8 @@ const fn counts(pcr: u32) -> bool {
     !attributes(pcr).no_increment
 }
 
-/// The root of trust from which this start of the platform is measured: it decides with what PCR 0 begins (PC Client Platform TPM Profile, 4.6.2).
+/// The root of trust from which this start of the platform is measured: it decides with what PCR 0 begins (PC Client
+/// Platform TPM Profile, 4.6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Root {
     /// TPM2_Startup at locality 0
@@ -208,7 +209,8 @@ impl Pcrs {
         List::of(banks.map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select }))
     }
 
-    /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in order.
+    /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in
+    /// order.
     pub(crate) fn digest(&self, alg: HashAlg, selection: &PcrSelection) -> (PcrSelection, Digest) {
         let allocated = self.allocated_of(selection);
         let digest = hash::digest_of(alg, self.values(&allocated).map(Digest::as_slice));
@@ -256,8 +258,9 @@ impl Tpm {
         }
     }
 
-    /// What TPM2_Startup does to the PCR which _TPM_Init has set to their first values: those that were saved come back in TPM Resume; PCR 0 tells at
-    /// which locality TPM2_Startup was, unless the H-CRTM has already extended it. All others have changed.
+    /// What TPM2_Startup does to the PCR which _TPM_Init has set to their first values: those that were saved come back
+    /// in TPM Resume; PCR 0 tells at which locality TPM2_Startup was, unless the H-CRTM has already extended it. All
+    /// others have changed.
     pub(crate) fn start_pcrs(&mut self, saved: Option<&Pcrs>) {
         match saved {
             Some(saved) => self.ram.pcrs.resume(saved),
@@ -298,7 +301,8 @@ fn select(test: impl Fn(u32) -> bool) -> u32 {
     (0..PCR_COUNT).filter(|pcr| test(*pcr)).fold(0, |map, pcr| map | bit(pcr))
 }
 
-/// What TPM2_PCR_Allocate makes of an allocation (Part 3, 22.5): banks that are not named stay, of a bank named twice the last counts.
+/// What TPM2_PCR_Allocate makes of an allocation (Part 3, 22.5): banks that are not named stay, of a bank named twice
+/// the last counts.
 ///
 /// - `PCR`: no bank has PCR 0 for the H-CRTM or none has PCR 17 for D-RTM
 pub(crate) fn reallocate(current: [u32; BANKS], wanted: &PcrSelection) -> Result<[u32; BANKS], Rc> {

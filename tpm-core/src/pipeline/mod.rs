@@ -1,4 +1,5 @@
-//! What happens around every command (Part 3, 5): header, handles, sessions, authorization, decryption, action, response.
+//! What happens around every command (Part 3, 5): header, handles, sessions, authorization, decryption, action,
+//! response.
 
 mod authorize;
 mod header;
@@ -38,7 +39,8 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// What a command asks that changes something and has a long reply, before it changes anything; of others the pipeline asks it.
+    /// What a command asks that changes something and has a long reply, before it changes anything; of others the
+    /// pipeline asks it.
     ///
     /// - `COMMAND_SIZE`: the response would be longer than the transport's buffer
     pub(crate) fn room_for(&self, reply: &impl ReplyArea) -> Result<(), Rc> {
@@ -134,7 +136,7 @@ fn act(
     respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)
 }
 
-/// cpHash (Part 1, 16.7): H(commandCode ‖ Names ‖ parameters).
+/// cpHash (Part 1, 15.7): H(commandCode ‖ Names ‖ parameters).
 pub(crate) fn cp_hash(tpm: &Tpm, alg: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
     let mut hasher = Hasher::new(alg);
     hasher.update(&call.code.to_be_bytes());

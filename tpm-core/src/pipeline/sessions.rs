@@ -1,4 +1,4 @@
-//! The authorization area of a command (Part 1, 18; Part 3, 5.5).
+//! The authorization area of a command (Part 1, 15.6; Part 3, 5.5).
 
 use super::{Call, at_session, header::Header};
 use crate::command::CommandInfo;
@@ -42,7 +42,8 @@ impl SessionUse<'_> {
 ///
 /// - `AUTH_CONTEXT`: the command admits no sessions
 /// - `INSUFFICIENT`: authorizationSize is missing
-/// - `AUTHSIZE`: it is too small for one session, larger than what follows, or larger than three sessions need (Part 3, 5.5)
+/// - `AUTHSIZE`: it is too small for one session, larger than what follows, or larger than three sessions need (Part 3,
+///   5.5)
 /// - what `check` says, at the session
 /// - `AUTH_MISSING`: a handle needs an authorization and there is none
 pub(super) fn parse<'a>(
@@ -135,9 +136,10 @@ fn check_password(one: &SessionUse<'_>) -> Result<(), Fmt1> {
 }
 
 /// - `HANDLE`: the session occurs twice
-/// - for decryption, then for encryption: `ATTRIBUTES`: no parameter that could be encrypted, or a second session for that; `SYMMETRIC`: the
-///   session has no algorithm for it
-/// - `ATTRIBUTES`: a second session for audit; audit by a policy session; auditExclusive or auditReset without audit (Part 2, 8.4)
+/// - for decryption, then for encryption: `ATTRIBUTES`: no parameter that could be encrypted, or a second session for
+///   that; `SYMMETRIC`: the session has no algorithm for it
+/// - `ATTRIBUTES`: a second session for audit; audit by a policy session; auditExclusive or auditReset without audit
+///   (Part 2, 8.4)
 fn check_attributes(
     info: &CommandInfo,
     one: &SessionUse<'_>,

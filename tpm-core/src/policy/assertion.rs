@@ -1,5 +1,5 @@
-//! What TPM2_PolicySigned, TPM2_PolicySecret and TPM2_PolicyTicket have in common (Part 3, 23.2): an entity asserts something, for a time,
-//! perhaps with a ticket.
+//! What TPM2_PolicySigned, TPM2_PolicySecret and TPM2_PolicyTicket have in common (Part 3, 23.2): an entity asserts
+//! something, for a time, perhaps with a ticket.
 
 use super::{BoundHash, PolicyState};
 use crate::crypto::hash::Digest;
@@ -51,7 +51,8 @@ impl Marshal for Timeout {
 }
 
 impl Assertion {
-    /// timeout in milliseconds of Time (Part 3, 23.2.2): counted from the session's start, or without nonceTPM from the start of Time.
+    /// timeout in milliseconds of Time (Part 3, 23.2.2): counted from the session's start, or without nonceTPM from the
+    /// start of Time.
     fn timeout_ms(&self, policy: &PolicyState) -> Option<u64> {
         if self.expiration == 0 {
             return None;
@@ -109,8 +110,8 @@ impl Tpm {
         Ok(timeout_ms)
     }
 
-    /// Puts a checked assertion into the session, and answers with a ticket if expiration is negative, the session not a trial, and the entity in a
-    /// hierarchy.
+    /// Puts a checked assertion into the session, and answers with a ticket if expiration is negative, the session not
+    /// a trial, and the entity in a hierarchy.
     pub(crate) fn assert(
         &mut self,
         h: Handle,
@@ -156,7 +157,8 @@ impl Tpm {
         Ok(())
     }
 
-    /// TPMT_TK_AUTH (Part 2, 10.7.5). Time starts anew at _TPM_Init, so the ticket says to which epoch its timeout belongs. Sizes keep the parts apart.
+    /// TPMT_TK_AUTH (Part 2, 10.7.5). Time starts anew at _TPM_Init, so the ticket says to which epoch its timeout
+    /// belongs. Sizes keep the parts apart.
     fn assertion_ticket(&self, tag: u16, hierarchy: Handle, timeout_ms: u64, assertion: &Assertion) -> Ticket {
         let size = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes();
         self.ticket(
@@ -175,8 +177,8 @@ impl Tpm {
         )
     }
 
-    /// The hierarchy in whose name an entity speaks: for tickets. None for what gives NULL Tickets only: an external object of the NULL hierarchy or
-    /// without Name (Part 3, 12.3.1), and a sequence object.
+    /// The hierarchy in whose name an entity speaks: for tickets. None for what gives NULL Tickets only: an external
+    /// object of the NULL hierarchy or without Name (Part 3, 12.3.1), and a sequence object.
     pub(crate) fn hierarchy_of(&self, h: Handle) -> Option<Handle> {
         Some(match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => {

@@ -56,7 +56,8 @@ impl Operation {
         Self::BitClear,
     ];
 
-    /// Whether it holds between numbers of the same size, big-endian and, if signed, in two's complement. Empty numbers are equal.
+    /// Whether it holds between numbers of the same size, big-endian and, if signed, in two's complement. Empty numbers
+    /// are equal.
     pub(crate) fn holds(self, a: &[u8], b: &[u8]) -> bool {
         let bits = |test: fn(u8, u8) -> bool| a.iter().zip(b).all(|(a, b)| test(*a, *b));
         match self {

@@ -1,4 +1,4 @@
-//! Policy sessions: what has been asserted, and its check at use (Part 1, 19.7; Part 3, 23).
+//! Policy sessions: what has been asserted, and its check at use (Part 1, 16.7; Part 3, 23).
 
 mod assertion;
 mod comparison;
@@ -58,7 +58,8 @@ pub(crate) struct PolicyState {
 }
 
 impl PolicyState {
-    /// A fresh session, or one whose nonceTPM rolls: the policyDigest is a Zero Digest, and the session's time starts now.
+    /// A fresh session, or one whose nonceTPM rolls: the policyDigest is a Zero Digest, and the session's time starts
+    /// now.
     pub(crate) fn new(hash: HashAlg, ram: &Ram) -> Self {
         Self { digest: Digest::zero(hash), start_ms: ram.time_ms, epoch: ram.time_epoch, ..Self::default() }
     }
@@ -91,7 +92,8 @@ impl PolicyState {
         self.digest = digest(hash, &[self.digest.as_slice(), w.written(0)]);
     }
 
-    /// The digest becomes H(Zero Digest ‖ what follows): of TPM2_PolicyOR, PolicyAuthorize and PolicyAuthorizeNV, which stand for what led to them.
+    /// The digest becomes H(Zero Digest ‖ what follows): of TPM2_PolicyOR, PolicyAuthorize and PolicyAuthorizeNV, which
+    /// stand for what led to them.
     pub(crate) fn forget_digest(&mut self, hash: HashAlg) {
         self.digest = Digest::zero(hash);
     }

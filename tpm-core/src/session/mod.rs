@@ -1,4 +1,4 @@
-//! Sessions (Part 1, 17): what is loaded, and which handles are in use.
+//! Sessions (Part 1, 16.5): what is loaded, and which handles are in use.
 
 mod stored;
 
@@ -52,8 +52,8 @@ impl SessionType {
     }
 }
 
-/// To which entity a session is bound (Part 1, 17.6.10). It stays bound only while the entity's name and authValue stay what they were, and until it
-/// is used for audit.
+/// To which entity a session is bound (Part 1, 16.6.10). It stays bound only while the entity's name and authValue stay
+/// what they were, and until it is used for audit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Binding {
     /// digest over name and authValue
@@ -91,7 +91,7 @@ enum Active {
     Saved(u64),
 }
 
-/// All sessions: those loaded, and the context counters of those saved (Part 1, 17.8 and 30.5).
+/// All sessions: those loaded, and the context counters of those saved (Part 1, 8.6.4 and 27.5).
 pub(crate) struct Sessions {
     loaded: [Option<Session>; MAX_LOADED_SESSIONS],
     active: [Active; MAX_ACTIVE_SESSIONS],
@@ -183,7 +183,8 @@ impl Sessions {
         Ok(handle)
     }
 
-    /// Flushes a loaded or saved session, of whichever type its handle says it is; false if there is none with this number.
+    /// Flushes a loaded or saved session, of whichever type its handle says it is; false if there is none with this
+    /// number.
     pub(crate) fn flush(&mut self, h: Handle) -> bool {
         match self.active(h) {
             Active::Free => return false,
@@ -239,7 +240,8 @@ impl Sessions {
         self.handles(first, |a| matches!(a, Active::Loaded(_)))
     }
 
-    /// Handles of saved sessions, ascending from `first`; all with the type of an HMAC session, as the TPM no longer knows it.
+    /// Handles of saved sessions, ascending from `first`; all with the type of an HMAC session, as the TPM no longer
+    /// knows it.
     pub(crate) fn saved_handles(&self, first: Handle) -> impl Iterator<Item = Handle> + '_ {
         self.handles(first, |a| matches!(a, Active::Saved(_)))
     }

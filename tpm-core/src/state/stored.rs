@@ -1,16 +1,19 @@
 //! The state of the TPM as octets, taken and restored between two commands. Version 2, frozen:
 //!
-//! > "QUOINTPM" ‖ version₂ ‖ version of the derivation of primary keys₁ ‖ form₁ ‖ length of all₄ ‖ sections ‖ SHA-256 of all before it
+//! > "QUOINTPM" ‖ version₂ ‖ version of the derivation of primary keys₁ ‖ form₁ ‖ length of all₄ ‖ sections ‖ SHA-256
+//! > of all before it
 //!
-//! A section is tag₂ ‖ length₄ ‖ contents; each form has its sections in the order of [`StateForm::sections`]. The contents are the fields of the
-//! structures in order, in the encoding of Part 2. What is not exactly that is refused. The digest finds damage, not malice: whoever keeps a
-//! state encrypts and authenticates it, since all secrets are in it.
+//! A section is tag₂ ‖ length₄ ‖ contents; each form has its sections in the order of [`StateForm::sections`]. The
+//! contents are the fields of the structures in order, in the encoding of Part 2. What is not exactly that is refused.
+//! The digest finds damage, not malice: whoever keeps a state encrypts and authenticates it, since all secrets are in
+//! it.
 //!
-//! The first section is the name of the profile of which the TPM is: under another one it would gain or lose algorithms, and keys that are too weak for the one
-//! would be good for the other. Version 1 has not this section, and a TPM of it is taken to be of the profile that reads it.
+//! The first section is the name of the profile of which the TPM is: under another one it would gain or lose
+//! algorithms, and keys that are too weak for the one would be good for the other. Version 1 has not this section, and
+//! a TPM of it is taken to be of the profile that reads it.
 //!
-//! The DRBG is not in it, as no two TPMs may give the same random numbers: it is made anew from the platform's entropy. Nor is the platform's time: the
-//! TPM's goes on from where it was.
+//! The DRBG is not in it, as no two TPMs may give the same random numbers: it is made anew from the platform's entropy.
+//! Nor is the platform's time: the TPM's goes on from where it was.
 
 use super::{Orderly, Ram};
 use crate::act::Acts;
@@ -194,7 +197,8 @@ impl Tpm {
     /// Writes the state to the front of `out`; its length. The TPM stays as it is.
     ///
     /// # Errors
-    /// [`StateError::Room`] if it does not fit; [`MAX_STATE_SIZE`] octets always suffice. `out` is then of no use, but may hold secrets.
+    /// [`StateError::Room`] if it does not fit; [`MAX_STATE_SIZE`] octets always suffice. `out` is then of no use, but
+    /// may hold secrets.
     pub fn export(&self, form: StateForm, out: &mut [u8]) -> Result<usize, StateError> {
         let mut w = Writer::new(out);
         w.put(MAGIC);
@@ -216,8 +220,8 @@ impl Tpm {
         if w.fits() { Ok(length) } else { Err(StateError::Room(length)) }
     }
 
-    /// Makes a TPM here of a state that [`Tpm::export`] gave, with a new DRBG. One of the form [`StateForm::PoweredOff`] is as after _TPM_Init: TPM2_Startup
-    /// is to come. What was here is wiped.
+    /// Makes a TPM here of a state that [`Tpm::export`] gave, with a new DRBG. One of the form
+    /// [`StateForm::PoweredOff`] is as after _TPM_Init: TPM2_Startup is to come. What was here is wiped.
     ///
     /// # Errors
     /// Each of [`StateError`] but `Room`: this is blank then.
@@ -251,11 +255,12 @@ impl Tpm {
         self.check().and_then(|()| self.check_stored()).map_err(StateError::Inconsistent)
     }
 
-    /// SHA-256 of what must be written down before a response is given, lest the loss of power undo what the response says. `room` is overwritten; it
-    /// has room for [`MAX_STATE_SIZE`] octets.
+    /// SHA-256 of what must be written down before a response is given, lest the loss of power undo what the response
+    /// says. `room` is overwritten; it has room for [`MAX_STATE_SIZE`] octets.
     ///
-    /// After TPM2_Shutdown(STATE) that is all that the next start may find. Otherwise it is what survives TPM Reset, since that will come: without what only
-    /// TPM Resume and TPM Restart preserve. Times are those of TPM2_Shutdown, and else as they are recorded, every [`CLOCK_UPDATE_MS`].
+    /// After TPM2_Shutdown(STATE) that is all that the next start may find. Otherwise it is what survives TPM Reset,
+    /// since that will come: without what only TPM Resume and TPM Restart preserve. Times are those of TPM2_Shutdown,
+    /// and else as they are recorded, every [`CLOCK_UPDATE_MS`].
     ///
     /// # Errors
     /// [`StateError::Room`] if it does not fit.

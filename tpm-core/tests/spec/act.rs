@@ -106,7 +106,8 @@ fn set_timeout_refuses_what_is_no_act_and_who_is_not_authorized() {
     assert_eq!(tpm.with(SET_TIMEOUT, &[ACT_0], &[b"p"], &1u32.to_be_bytes()), Ok(vec![]));
 }
 
-/// Part 2, 8.12, and Part 3, 9.3.1: on TPM Reset and TPM Restart timeout is zero, and both signaled and preserveSignaled are CLEAR.
+/// Part 2, 8.12, and Part 3, 9.3.1: on TPM Reset and TPM Restart timeout is zero, and both signaled and
+/// preserveSignaled are CLEAR.
 #[test]
 fn a_reset_or_restart_stops_timers_and_forgets_their_signal() {
     for (shutdown, startup) in [(None, 0), (Some(0), 0), (Some(1), 0)] {
@@ -130,7 +131,8 @@ fn a_reset_or_restart_stops_timers_and_forgets_their_signal() {
     }
 }
 
-/// Part 2, 8.12: on TPM Resume signaled is preserved, and copied to preserveSignaled. Part 3, 33.2.1: TPM2_ACT_SetTimeout clears both.
+/// Part 2, 8.12: on TPM Resume signaled is preserved, and copied to preserveSignaled. Part 3, 33.2.1:
+/// TPM2_ACT_SetTimeout clears both.
 #[test]
 fn a_resume_keeps_a_signal_until_the_timer_is_set() {
     let mut tpm = Fixture::new();
@@ -152,8 +154,8 @@ fn a_resume_keeps_a_signal_until_the_timer_is_set() {
     assert_eq!(state(&mut tpm, ACT_0), (0, 0), "what a resume has preserved does not outlive a restart");
 }
 
-/// The signal that may have made the platform reset came after TPM2_Shutdown(STATE), which saved a running timer: preserveSignaled is a copy of the
-/// last signal, and the next TPM Resume copies again.
+/// The signal that may have made the platform reset came after TPM2_Shutdown(STATE), which saved a running timer:
+/// preserveSignaled is a copy of the last signal, and the next TPM Resume copies again.
 #[test]
 fn preserve_signaled_is_that_of_the_last_resume() {
     let mut tpm = Fixture::new();

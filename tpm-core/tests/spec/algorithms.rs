@@ -1,4 +1,5 @@
-//! Every type of key and every algorithm of the profile at the interface: primary keys, what is refused and how, signatures of each scheme, the SM3 bank.
+//! Every type of key and every algorithm of the profile at the interface: primary keys, what is refused and how,
+//! signatures of each scheme, the SM3 bank.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 use crate::harness::codes::{ATTRIBUTES, HASH, MODE, SCHEME, SYMMETRIC, TYPE, VALUE, param};
@@ -259,7 +260,8 @@ fn the_sm3_bank_can_be_allocated() {
     assert_ne!(read(&mut tpm).unwrap()[20..], [0; 32]);
 }
 
-/// What a profile lacks is refused also where an identifier stands alone: as a MAC scheme, as a key exchange, in front of a Name.
+/// What a profile lacks is refused also where an identifier stands alone: as a MAC scheme, as a key exchange, in front
+/// of a Name.
 #[test]
 fn identifiers_that_the_profile_lacks_are_refused_everywhere() {
     const MAC: u32 = 0x155;

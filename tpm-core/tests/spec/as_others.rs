@@ -1,5 +1,5 @@
-//! What differential fuzzing against libtpms has found: where the specification leaves the order of checks to the implementation, it is that of the
-//! reference; and a few rules that we had not kept.
+//! What differential fuzzing against libtpms has found: where the specification leaves the order of checks to the
+//! implementation, it is that of the reference; and a few rules that we had not kept.
 
 use crate::harness::codes::*;
 use crate::harness::keys::*;

@@ -318,7 +318,8 @@ fn rsa_encrypt_takes_a_key_of_any_attributes() {
     }
 }
 
-/// Part 3, 14.7.1: where a computation of Z gives the point at infinity, Z is an Empty Point. The other party can choose its static point so.
+/// Part 3, 14.7.1: where a computation of Z gives the point at infinity, Z is an Empty Point. The other party can
+/// choose its static point so.
 #[test]
 fn z_gen_2_phase_at_infinity_gives_an_empty_point() {
     use p256::elliptic_curve::PrimeField;
@@ -430,7 +431,8 @@ fn ecc_decrypt(tpm: &mut Fixture, key: u32, c: [&[u8]; 3], scheme: &[u8]) -> Out
     tpm.with(ECC_DECRYPT, &[key], &[b""], &[&tpm2b(c1)[..], &tpm2b(c2), &tpm2b(c3), scheme].concat())
 }
 
-/// What stands after the keystream of the P-256 key above for the ephemeral key 1234567890abcdef…, computed with another program.
+/// What stands after the keystream of the P-256 key above for the ephemeral key 1234567890abcdef…, computed with
+/// another program.
 const C1X: [u8; 32] = hex!("471c3e758c4904285bba7e53118ed0f524adeb0757d25bd2f8e7b0d76dfa714c");
 const C1Y: [u8; 32] = hex!("dd520f7aca8a8b917acc37f51de8f0c9bbe3ad858382e702dc25a12d09f7a858");
 const C2: [u8; 55] = hex!(
@@ -493,7 +495,8 @@ fn ecc_encryption_checks_key_scheme_and_binding() {
 fn z_gen_2_phase_agrees_with_the_other_party_of_mqv_and_sm2() {
     for scheme in [0x1d, 0x1b_u16] {
         let mut tpm = Fixture::new();
-        // Both parties are in one TPM: A has D, B has the scalar 1 … 1, for which the point comes from TPM2_ECDH_ZGen with the generator.
+        // Both parties are in one TPM: A has D, B has the scalar 1 … 1, for which the point comes from TPM2_ECDH_ZGen
+        // with the generator.
         let b_scalar = [0x11; 32];
         let a = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
         let b_public = tpm_crypto::ecc::Curve::NistP256.public(&b_scalar).unwrap();
@@ -573,7 +576,8 @@ fn a_wrong_ml_kem_ciphertext_gives_another_secret() {
     assert_ne!(other[2..], secret);
 }
 
-/// Part 2, 12.2.3.5 (1.85): an unrestricted key that exchanges may name the KDF of DHKEM. RFC 9180 has one hash for each curve that it has.
+/// Part 2, 12.2.3.5 (1.85): an unrestricted key that exchanges may name the KDF of DHKEM. RFC 9180 has one hash for
+/// each curve that it has.
 #[test]
 fn an_ecc_key_names_only_the_kdf_of_its_curves_kem() {
     let mut tpm = Fixture::new();

@@ -1,5 +1,5 @@
-//! Attestation (Part 3, 18): TPM2_Certify, CertifyCreation, Quote, GetTime, CertifyX509, and TPM2_NV_Certify (31.16). The audit digests are in
-//! audit.rs.
+//! Attestation (Part 3, 18): TPM2_Certify, CertifyCreation, Quote, GetTime, CertifyX509, and TPM2_NV_Certify (31.16).
+//! The audit digests are in audit.rs.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 use crate::harness::codes::{
@@ -206,7 +206,8 @@ fn a_key_for_certificates_may_attest() {
     assert!(quote(&mut tpm, key, &scheme(ECDSA, SHA256), &selection([1, 0, 0])).is_ok());
 }
 
-/// A sequence object, a key of the caller's with and without nameAlg, and its public area alone: what is no object that the TPM has made or protects.
+/// A sequence object, a key of the caller's with and without nameAlg, and its public area alone: what is no object that
+/// the TPM has made or protects.
 fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
     let sequence = keys::handle(&tpm.run(0x186, &[], &[], &[0, 0, 0, 0x0b]).unwrap());
     let mut unnamed = Key::Ecc.public(SIGN | keys::USER_WITH_AUTH, &NONE);
@@ -219,8 +220,9 @@ fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
     ]
 }
 
-/// Part 3, 18.2.1: "An object that only has its public area loaded cannot be certified", nor what has no Name to tell. Part 1, 26.4: an external object of both
-/// parts can be used "in any command that is valid for the type including certification", with a Qualified Name that is its Name (Part 3, 12.3.1).
+/// Part 3, 18.2.1: "An object that only has its public area loaded cannot be certified", nor what has no Name to tell.
+/// Part 1, 26.4: an external object of both parts can be used "in any command that is valid for the type including
+/// certification", with a Qualified Name that is its Name (Part 3, 12.3.1).
 #[test]
 fn whole_objects_with_a_name_are_certified() {
     let mut tpm = Fixture::new();
@@ -235,7 +237,8 @@ fn whole_objects_with_a_name_are_certified() {
     assert!(certify(&mut tpm, key, key, &NONE).is_ok());
 }
 
-/// Part 3, 18.3.1: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()". A ticket for a Name and a hash does not do for no Name and both.
+/// Part 3, 18.3.1: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()". A ticket for a Name and a hash
+/// does not do for no Name and both.
 #[test]
 fn only_objects_of_the_tpm_have_a_certified_creation() {
     let mut tpm = Fixture::new();
@@ -263,7 +266,8 @@ fn only_objects_of_the_tpm_have_a_certified_creation() {
     }
 }
 
-/// Part 3, 18.8.1: the certificate has "the public key associated with objectHandle"; a sequence object has none (Part 2, 6.6.3: TPM_RC_SEQUENCE).
+/// Part 3, 18.8.1: the certificate has "the public key associated with objectHandle"; a sequence object has none (Part
+/// 2, 6.6.3: TPM_RC_SEQUENCE).
 #[test]
 fn a_sequence_object_has_no_certificate() {
     let mut tpm = Fixture::new();
@@ -327,7 +331,7 @@ fn certify_creation_checks_in_order() {
     assert!(certify_creation(&mut tpm, key, object, &hash, &ecdsa, &ticket).is_ok());
 }
 
-/// threats.md 4: a NULL Ticket, or one with a digest of zeros, says nothing.
+/// Fix F-4744 of wolfTPM's firmware TPM: a NULL Ticket, or one with a digest of zeros, says nothing.
 #[test]
 fn tn_f_4744_a_null_ticket_certifies_no_creation() {
     let mut tpm = Fixture::new();
@@ -437,8 +441,9 @@ fn only_endorsement_and_platform_keys_state_counters_and_firmware_in_the_clear()
     assert!(shifts[0] != shifts[1] && shifts[1] != shifts[2] && shifts[0] != shifts[2]);
 }
 
-/// Part 3, 18.1: the obfuscation value is KDFa(signHandle→nameAlg, shProof, "OBFUSCATE", signHandle→QN, 0, 128), and for TPM_RH_NULL it is made with the hash of
-/// context integrity. shProof is looked for in the state that leaves the TPM.
+/// Part 3, 18.1: the obfuscation value is KDFa(signHandle→nameAlg, shProof, "OBFUSCATE", signHandle→QN, 0, 128), and
+/// for TPM_RH_NULL it is made with the hash of context integrity. shProof is looked for in the state that leaves the
+/// TPM.
 #[test]
 fn the_shift_is_made_with_name_alg() {
     let mut tpm = Fixture::new();
@@ -520,7 +525,7 @@ fn nv_certify_states_contents() {
     assert_eq!(attest.signature, NULL_SIGNATURE);
 }
 
-/// threats.md 4
+/// Part 3, 31.16.1; fix F-3503 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_3503_size_and_offset_zero_ask_for_a_digest() {
     let mut tpm = Fixture::new();
@@ -572,7 +577,8 @@ fn nv_certify_answers_at_most_one_buffer() {
     assert!(nv_certify(&mut tpm, key, &ecdsa, 0, 0).is_ok(), "the digest of all");
 }
 
-/// threats.md 3, row 5: each command that signs, with each type of key and each scheme; only matching pairs sign.
+/// CVE-2026-6726 (TCGVRT0010): each command that signs, with each type of key and each scheme; only matching pairs
+/// sign.
 #[test]
 fn cve_2026_6726_only_matching_keys_and_schemes_sign() {
     let mut tpm = Fixture::new();
@@ -603,8 +609,8 @@ fn cve_2026_6726_only_matching_keys_and_schemes_sign() {
     }
 }
 
-/// An anonymous signer is not named: neither by qualifiedSigner nor by extraData, and a certified key not by its Qualified Name. The commitment
-/// serves once.
+/// An anonymous signer is not named: neither by qualifiedSigner nor by extraData, and a certified key not by its
+/// Qualified Name. The commitment serves once.
 #[test]
 fn ecdaa_attests_without_naming_the_signer() {
     let mut tpm = Fixture::new();
@@ -692,7 +698,8 @@ fn verifies_message(tpm: &mut Fixture, key: u32, message: &[u8], signature: &[u8
     outcome.is_ok()
 }
 
-/// The structure itself is the message, with an empty context. Digests in it are by the hash of Hash-ML-DSA, or by nameAlg.
+/// The structure itself is the message, with an empty context. Digests in it are by the hash of Hash-ML-DSA, or by
+/// nameAlg.
 #[test]
 fn ml_dsa_keys_attest() {
     let mut tpm = Fixture::new();
@@ -950,7 +957,8 @@ fn certify_x509_refuses_what_is_no_partial_certificate() {
     assert_eq!(code(&partial(false, &extension(&[0x55, 0x1d, 0x0f], &[0, 0x80, 0x40]))), Err(param(3, RESERVED_BITS)));
 }
 
-/// Part 3, 18.8.1: "verify that the attributes of objectHandle are consistent with the selected values (TPM_RC_ATTRIBUTES)", and so for TPMA_OBJECT.
+/// Part 3, 18.8.1: "verify that the attributes of objectHandle are consistent with the selected values
+/// (TPM_RC_ATTRIBUTES)", and so for TPMA_OBJECT.
 #[test]
 fn extensions_may_not_claim_what_the_key_is_not() {
     let mut tpm = Fixture::new();

@@ -1,4 +1,4 @@
-//! Audit: of commands (Part 1, 30.2; Part 3, 18.6 and 21) and by sessions (Part 1, 17.13 and 30.3; Part 3, 18.5).
+//! Audit: of commands (Part 1, 32; Part 3, 18.6 and 21) and by sessions (Part 1, 17; Part 3, 18.5).
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
@@ -255,7 +255,8 @@ impl Session {
         [&self.handle.to_be_bytes()[..], &tpm2b(&nonce), &[attributes], &tpm2b(mac.as_slice())].concat()
     }
 
-    /// Runs a command without handles, audited by this session: its parameters, and the attributes that the response has.
+    /// Runs a command without handles, audited by this session: its parameters, and the attributes that the response
+    /// has.
     fn run(&mut self, tpm: &mut Fixture, code: u32, params: &[u8], attributes: u8) -> Result<(Vec<u8>, u8), u32> {
         let area = self.area(code, &[], params, attributes);
         let response = tpm.raw(&command(code, &[], &area, params));
@@ -399,7 +400,8 @@ fn a_session_digest_is_signed() {
     assert!(verifies(&mut tpm, key, &sha256(&[&whole]), &signature));
 }
 
-/// A bound session leaves the authValue out of its HMAC key; once used for audit it is bound no longer (Part 1, 17.6.10 and 17.13).
+/// A bound session leaves the authValue out of its HMAC key; once used for audit it is bound no longer (Part 1, 16.6.10
+/// and 17).
 #[test]
 fn a_session_used_for_audit_is_no_longer_bound() {
     const INDEX: u32 = 0x0150_0001;

@@ -153,8 +153,8 @@ fn nv_indices_are_listed_in_order() {
     assert_eq!(property(&mut tpm, 0x202), 3, "TPM_PT_HR_NV_INDEX");
 }
 
-/// Code and TPMA_CC (Part 2, 8.9) of every command of the specification up to 1.83 but those that need hardware: nv 0x400000, extensive 0x800000,
-/// flushed 0x1000000, cHandles from bit 25, rHandle 0x10000000.
+/// Code and TPMA_CC (Part 2, 8.9) of every command of the specification up to 1.83 but those that need hardware: nv
+/// 0x400000, extensive 0x800000, flushed 0x1000000, cHandles from bit 25, rHandle 0x10000000.
 #[rustfmt::skip]
 const ATTRIBUTES: [u32; 121] = [
     0x0440_011f, 0x0440_0120, 0x02c0_0121, 0x0440_0122, 0x02c0_0124, 0x02c0_0125, 0x02c0_0126, 0x0240_0127,
@@ -309,7 +309,8 @@ fn fixed_properties_say_what_this_tpm_is() {
     assert_eq!(page(&mut tpm, TPM_PROPERTIES, 0x215, 9, 8), (false, vec![]));
 }
 
-/// Part 2, 6.13 and 8.13: TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN and TPM_PT_ML_PARAMETER_SETS, by which clients learn which keys there are.
+/// Part 2, 6.13 and 8.13: TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN and TPM_PT_ML_PARAMETER_SETS, by which clients
+/// learn which keys there are.
 #[test]
 fn the_later_properties_are_listed_where_clients_may_know_them() {
     let mut tpm = Fixture::new();

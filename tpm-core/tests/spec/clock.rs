@@ -139,7 +139,8 @@ fn the_rate_is_adjusted_in_three_step_sizes() {
     }
 }
 
-/// The rate is adjusted until that is refused (Part 3, 29.3.1: `VALUE`, if it would be beyond what is nominal): first by large steps, then by small ones.
+/// The rate is adjusted until that is refused (Part 3, 29.3.1: `VALUE`, if it would be beyond what is nominal): first
+/// by large steps, then by small ones.
 fn adjust_to_the_limit(tpm: &mut Fixture, sign: i8) {
     for step in [3, 2, 1] {
         while adjust(tpm, sign * step) == Ok(vec![]) {}

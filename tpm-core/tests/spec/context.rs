@@ -66,7 +66,8 @@ fn an_st_clear_object_does_not_outlive_tpm_restart() {
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
 }
 
-/// Part 1, 34.4.4: only TPM2_Startup(CLEAR) changes clearCount, and Part 3, 24.6.1, does not name it among what TPM2_Clear sets to zero.
+/// Part 1, 34.4.4: only TPM2_Startup(CLEAR) changes clearCount, and Part 3, 24.6.1, does not name it among what
+/// TPM2_Clear sets to zero.
 #[test]
 fn tpm2_clear_brings_no_st_clear_object_back() {
     let mut tpm = Fixture::new();
@@ -85,7 +86,7 @@ fn tpm2_clear_brings_no_st_clear_object_back() {
     assert!(load(&mut tpm, &context).is_ok());
 }
 
-/// threats.md 4, F-9205.
+/// Fix F-9205 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_9205_every_bit_of_a_context_counts() {
     let mut tpm = Fixture::new();
@@ -108,7 +109,7 @@ fn tn_f_9205_every_bit_of_a_context_counts() {
     assert!(load(&mut tpm, &context).is_ok());
 }
 
-/// threats.md 4, F-4673.
+/// Fix F-4673 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_4673_a_session_context_comes_back_once() {
     let mut tpm = Fixture::new();
@@ -137,7 +138,8 @@ fn sessions_survive_restart_in_their_contexts() {
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
 }
 
-/// Contexts of sessions are told apart by 16 bits of a counter (CONTEXT_GAP_MAX): the oldest one that is saved has to come back before it comes round.
+/// Contexts of sessions are told apart by 16 bits of a counter (CONTEXT_GAP_MAX): the oldest one that is saved has to
+/// come back before it comes round.
 #[test]
 fn the_oldest_saved_session_stops_the_counter() {
     let mut tpm = Fixture::new();
@@ -348,7 +350,7 @@ fn duplicate_wants_wrappers_that_fit() {
     assert_eq!(duplicate(&mut tpm, wrapped_parent, parent, b"", NONE), Err(param(2, SYMMETRIC)));
     assert_eq!(duplicate(&mut tpm, wrapped_parent, NULL, b"", AES_128_CFB), Err(handle(2, HIERARCHY)));
     assert!(duplicate(&mut tpm, wrapped_parent, parent, b"", AES_128_CFB).is_ok());
-    // A role that only a policy gives: an authValue will not do (threats.md 4, F-10818).
+    // A role that only a policy gives: an authValue will not do (wolfTPM, fix F-10818).
     let params = [&tpm2b(b"")[..], NONE].concat();
     assert_eq!(tpm.with(DUPLICATE, &[item, NULL], &[b""], &params), Err(AUTH_TYPE));
 }

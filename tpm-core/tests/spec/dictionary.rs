@@ -1,4 +1,4 @@
-//! Part 3, 25, and dictionary-attack protection (Part 1, 19.8): what counts, what is locked, and what heals.
+//! Part 3, 25, and dictionary-attack protection (Part 1, 16.8): what counts, what is locked, and what heals.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
@@ -219,7 +219,8 @@ fn only_the_lockout_hierarchy_resets_and_sets_parameters() {
     assert_eq!([0x20f, 0x210, 0x211].map(|pt| property(&mut tpm, pt)), [4, 100, 1000]);
 }
 
-/// Part 1, 16.8.5: the lockout of lockoutAuth ends "when TPM2_DictionaryAttackLockReset() is used with a successful lockoutPolicy", whatever lockoutRecovery is.
+/// Part 1, 16.8.5: the lockout of lockoutAuth ends "when TPM2_DictionaryAttackLockReset() is used with a successful
+/// lockoutPolicy", whatever lockoutRecovery is.
 #[test]
 fn a_reset_by_lockout_policy_enables_lockout_auth_again() {
     let mut tpm = fixture();
@@ -347,7 +348,8 @@ fn power_cuts_without_a_protected_use_do_not_count() {
     assert_eq!(failed_tries(&mut tpm), 0, "a use before TPM2_Shutdown is over and done with");
 }
 
-/// Part 3, 31.1: that an index has not been written is told before its authValue is checked, and an authorization failure for that is not logged.
+/// Part 3, 31.1: that an index has not been written is told before its authValue is checked, and an authorization
+/// failure for that is not logged.
 #[test]
 fn guesses_at_an_index_that_has_not_been_written_do_not_count() {
     use crate::harness::codes::{BAD_AUTH, NV_UNINITIALIZED};
@@ -378,8 +380,8 @@ fn guesses_at_an_index_that_has_not_been_written_do_not_count() {
     assert_eq!(failed_tries(&mut tpm), 2, "the guess, and the power cut after it");
 }
 
-/// Part 1, 16.8.6: the flag that a protected authValue was used costs a failed try after a non-orderly restart only; a platform that ends in order sends
-/// TPM2_Shutdown for a system that did not.
+/// Part 1, 16.8.6: the flag that a protected authValue was used costs a failed try after a non-orderly restart only; a
+/// platform that ends in order sends TPM2_Shutdown for a system that did not.
 #[test]
 fn an_orderly_end_of_the_platform_costs_no_try() {
     let mut tpm = fixture();
@@ -397,7 +399,8 @@ fn an_orderly_end_of_the_platform_costs_no_try() {
     assert_eq!(failed_tries(&mut tpm), 2);
 }
 
-/// The command that was refused before the password was looked at has used no authValue (Part 1, 16.8.6), and voids no shutdown.
+/// The command that was refused before the password was looked at has used no authValue (Part 1, 16.8.6), and voids no
+/// shutdown.
 #[test]
 fn a_command_that_is_refused_before_its_authorization_is_compared_is_no_use() {
     use crate::harness::codes::{AUTH_TYPE, AUTH_UNAVAILABLE};

@@ -13,7 +13,8 @@ const QX: [u8; 32] = hex!("ead218590119e8876b29146ff89ca61770c4edbbf97d38ce385ed
 const QY: [u8; 32] = hex!("28af61281fd35e2fa7002523acc85a429cb06ee6648325389f59edfce1405141");
 const GX: [u8; 32] = hex!("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296");
 const GY: [u8; 32] = hex!("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5");
-/// y2 for which (SHA-256(s2), y2) is on P-256, where s2 is one zero octet; and D times that point, computed with another program.
+/// y2 for which (SHA-256(s2), y2) is on P-256, where s2 is one zero octet; and D times that point, computed with
+/// another program.
 const S2: [u8; 1] = [0];
 const Y2: [u8; 32] = hex!("313dc74e70635eb3858a1a1dd25e5eef91b181d8d218bafbc829054aa3e13036");
 const KX: [u8; 32] = hex!("ea96bcdfe8d3e35851f46ec77ae087682392d71d3f37275cff23134609ab6e88");

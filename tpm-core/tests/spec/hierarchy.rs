@@ -238,7 +238,8 @@ fn auth_values_change_and_lose_trailing_zeros() {
     }
 }
 
-/// Part 3, 24.8.1: "no larger than the digest produced by the hash algorithm used for context integrity", which TPM_PT_CONTEXT_HASH says is SHA-256.
+/// Part 3, 24.8.1: "no larger than the digest produced by the hash algorithm used for context integrity", which
+/// TPM_PT_CONTEXT_HASH says is SHA-256.
 #[test]
 fn change_auth_refuses_what_is_too_long_and_what_has_no_auth_value() {
     let mut tpm = Fixture::new();
@@ -413,7 +414,8 @@ fn only_the_platform_changes_seeds() {
 
 const HIERARCHIES: [u32; 4] = [OWNER, ENDORSEMENT, PLATFORM, NULL];
 
-/// A primary key in each hierarchy: its handle and its saved context; those of all but the NULL hierarchy are persistent too.
+/// A primary key in each hierarchy: its handle and its saved context; those of all but the NULL hierarchy are
+/// persistent too.
 struct Keys {
     loaded: [u32; 4],
     contexts: [Vec<u8>; 4],
@@ -434,7 +436,8 @@ impl Keys {
         Self { loaded, contexts, persistent, names }
     }
 
-    /// Whether the keys of each hierarchy are still loaded, can be loaded again, are still persistent, and would be the same if made anew.
+    /// Whether the keys of each hierarchy are still loaded, can be loaded again, are still persistent, and would be the
+    /// same if made anew.
     fn state(&self, tpm: &mut Fixture, hierarchy: u32) -> [bool; 4] {
         let i = HIERARCHIES.iter().position(|h| *h == hierarchy).unwrap();
         let loaded = tpm.run(READ_PUBLIC, &[self.loaded[i]], &[], &[]).is_ok();
@@ -572,7 +575,8 @@ fn in_read_only_mode_no_pin_is_counted_by_policy_secret() {
     assert_eq!(assert(&mut tpm, OWNER, b""), Ok(()));
 }
 
-/// Part 1, 42.2: READ_ONLY comes before authorization checks; 42.3: what is not permitted has no effect on the TPM's state.
+/// Part 1, 42.2: READ_ONLY comes before authorization checks; 42.3: what is not permitted has no effect on the TPM's
+/// state.
 #[test]
 fn what_read_only_mode_refuses_is_refused_before_its_authorization_and_counts_nothing() {
     use crate::harness::nv::a;

@@ -1,4 +1,5 @@
-//! What NV Indices and PCR do with policy sessions: the ADMIN role, PIN in TPM2_PolicySecret, PCR policies, and policies over a restart.
+//! What NV Indices and PCR do with policy sessions: the ADMIN role, PIN in TPM2_PolicySecret, PCR policies, and
+//! policies over a restart.
 
 use crate::harness::codes::{
     ATTRIBUTES, AUTH_UNAVAILABLE, BAD_AUTH, NV_LOCKED, OWNER, PCR_CHANGED, PLATFORM, POLICY_CC, POLICY_FAIL, SIZE,
@@ -228,7 +229,8 @@ fn sealed_to_pcr(tpm: &mut Fixture) -> (u32, Vec<u8>) {
 
 #[test]
 fn a_saved_policy_does_not_outlive_a_change_of_pcr_by_the_start() {
-    // The session was saved before the start, and its PCR 17 to 22 then went back to ones: only pcrUpdateCounter shows it.
+    // The session was saved before the start, and its PCR 17 to 22 then went back to ones: only pcrUpdateCounter shows
+    // it.
     for startup in [0, 1] {
         let mut tpm = Fixture::new();
         let (policy, context) = sealed_to_pcr(&mut tpm);
@@ -293,8 +295,8 @@ enum By {
 
 const EACH: [By; 5] = [By::Password, By::Hmac, By::PolicyPassword, By::PolicyAuthValue, By::Bound];
 
-/// A command that the index authorizes with this as its authValue, in a session of its own. Its policy is TPM2_PolicyAuthValue, after
-/// TPM2_PolicyCommandCode for the ADMIN role.
+/// A command that the index authorizes with this as its authValue, in a session of its own. Its policy is
+/// TPM2_PolicyAuthValue, after TPM2_PolicyCommandCode for the ADMIN role.
 fn authorized_by(tpm: &mut Fixture, by: By, code: u32, handles: &[u32], auth: &[u8], params: &[u8]) -> Outcome {
     if by == By::Password {
         return tpm.exec(code, handles, vec![Auth::Password(auth)], params);
@@ -321,8 +323,8 @@ fn pin_for_all(tpm: &mut Fixture, kind: u32) {
     define_as(tpm, OWNER, b"pw", &public(INDEX, PIN | kind | a::POLICYREAD | a::POLICYWRITE, &digest, 8)).unwrap();
 }
 
-/// Part 1, 34.2.6.6: authorization fails if pinCount is not less than pinLimit; a failure counts for PIN Fail. 34.2.8.2: a PIN has its own
-/// protection against guessing.
+/// Part 1, 34.2.6.6: authorization fails if pinCount is not less than pinLimit; a failure counts for PIN Fail.
+/// 34.2.8.2: a PIN has its own protection against guessing.
 #[test]
 fn guesses_at_a_pin_fail_index_end_at_its_limit_whatever_the_session() {
     for by in EACH {
@@ -363,8 +365,8 @@ fn uses_of_a_pin_pass_index_end_at_its_limit_whatever_the_session() {
     }
 }
 
-/// Part 1, 34.2.8.3: the authorization check of an unwritten PIN index must fail, and TPM2_PolicyAuthValue and TPM2_PolicyPassword cannot be used for its first
-/// write.
+/// Part 1, 34.2.8.3: the authorization check of an unwritten PIN index must fail, and TPM2_PolicyAuthValue and
+/// TPM2_PolicyPassword cannot be used for its first write.
 #[test]
 fn an_unwritten_pin_index_authorizes_nothing_whatever_the_session() {
     for by in EACH {
@@ -383,7 +385,8 @@ fn an_unwritten_pin_index_authorizes_nothing_whatever_the_session() {
     }
 }
 
-/// Part 3, 23.4.1: a successful authorization counts for PIN Pass, a failing one for PIN Fail, in the session of TPM2_PolicySecret, too.
+/// Part 3, 23.4.1: a successful authorization counts for PIN Pass, a failing one for PIN Fail, in the session of
+/// TPM2_PolicySecret, too.
 #[test]
 fn policy_secret_through_a_policy_session_counts_and_ends_at_the_limit() {
     for by in EACH {
@@ -416,7 +419,8 @@ fn the_admin_role_of_a_pin_index_is_held_to_its_limit() {
     }
 }
 
-/// Part 3, 5.6 and 31.13: the authValue reads an index with TPMA_NV_AUTHREAD only. 23.4.1 asks that of a PIN index in TPM2_PolicySecret neither.
+/// Part 3, 5.6 and 31.13: the authValue reads an index with TPMA_NV_AUTHREAD only. 23.4.1 asks that of a PIN index in
+/// TPM2_PolicySecret neither.
 #[test]
 fn without_authread_a_pin_is_good_for_policy_secret_alone() {
     let mut tpm = Fixture::new();
@@ -431,7 +435,8 @@ fn without_authread_a_pin_is_good_for_policy_secret_alone() {
     assert_eq!(pin_count(&mut tpm, INDEX), 2);
 }
 
-/// Part 1, 34.2.8.3: a PIN index cannot be a bind entity, or a session that authorizes something else would be a guess that does not count.
+/// Part 1, 34.2.8.3: a PIN index cannot be a bind entity, or a session that authorizes something else would be a guess
+/// that does not count.
 #[test]
 fn no_session_is_bound_to_a_pin_index() {
     let mut tpm = Fixture::new();
@@ -449,8 +454,8 @@ fn no_session_is_bound_to_a_pin_index() {
     }
 }
 
-/// Part 3, 23.4.1: TPMA_NV_AUTHREAD is required of an index that is no PIN, by password, by HMAC and by TPM2_PolicyPassword. Choice: not with
-/// TPM2_PolicyAuthValue, as FAPI's tests have it (docs/differences.md).
+/// Part 3, 23.4.1: TPMA_NV_AUTHREAD is required of an index that is no PIN, by password, by HMAC and by
+/// TPM2_PolicyPassword. Choice: not with TPM2_PolicyAuthValue, as FAPI's tests have it (docs/differences.md).
 #[test]
 fn policy_secret_needs_authread_but_with_policy_auth_value() {
     for by in EACH {

@@ -246,7 +246,8 @@ fn of_a_bank_named_twice_the_last_allocation_counts() {
     assert_eq!(read(&mut tpm, SHA1, 1), None);
 }
 
-/// Part 3, 22.5.1: each TPM2_PCR_Allocate before _TPM_Init overwrites the stored one, and the banks that it does not list stay as they are.
+/// Part 3, 22.5.1: each TPM2_PCR_Allocate before _TPM_Init overwrites the stored one, and the banks that it does not
+/// list stay as they are.
 #[test]
 fn a_second_allocation_overwrites_the_first() {
     let mut tpm = Fixture::new();
@@ -416,7 +417,8 @@ fn a_drtm_event_after_startup_resets_pcr_17_to_22_and_extends_17() {
     assert!(update_counter(&mut tpm) > FIRST_COUNT, "a policy over these PCR no longer holds");
 }
 
-/// Part 3, 22.1 and 22.11: the event extends one PCR in each bank, which counts once for each; what it resets before is no command's reset.
+/// Part 3, 22.1 and 22.11: the event extends one PCR in each bank, which counts once for each; what it resets before is
+/// no command's reset.
 #[test]
 fn a_drtm_event_counts_once_for_each_bank() {
     let mut tpm = Fixture::new();

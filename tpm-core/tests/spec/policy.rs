@@ -1,4 +1,5 @@
-//! Part 3, 23: Enhanced Authorization commands, in trial and in policy sessions. What the policies mean when they are used is in policy_use.rs.
+//! Part 3, 23: Enhanced Authorization commands, in trial and in policy sessions. What the policies mean when they are
+//! used is in policy_use.rs.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
@@ -94,8 +95,8 @@ fn secret(tpm: &mut Fixture, s: &Session, nonce: &[u8], cp_hash: &[u8], referenc
 /// PCR 0 and 16 of the SHA-256 bank.
 const PCRS: [u8; 10] = [0, 0, 0, 1, 0, 0xb, 3, 1, 0, 1];
 
-/// Every policy command that gives the same digest in both kinds of session without a condition: code, parameters, and what follows the code in the
-/// hash. `PolicyOR` and others with a digest of their own kind have tests of their own.
+/// Every policy command that gives the same digest in both kinds of session without a condition: code, parameters, and
+/// what follows the code in the hash. `PolicyOR` and others with a digest of their own kind have tests of their own.
 fn unconditional(alg: Alg) -> Vec<(u32, Vec<u8>, u32, Vec<u8>)> {
     let d = vec![0x5a; alg.size()];
     let (a, b, c) = (vec![0xa1; 34], vec![0xb2; 22], vec![0xc3; 4]);
@@ -218,7 +219,8 @@ fn policy_locality_only_narrows() {
     assert_eq!(locality(1), Err(param(1, RANGE)), "a normal locality after an extended one");
 }
 
-/// cpHash, nameHash, template and parameters exclude each other; cpHash and template may be repeated. Another template is VALUE (Part 3, 23.21.1).
+/// cpHash, nameHash, template and parameters exclude each other; cpHash and template may be repeated. Another template
+/// is VALUE (Part 3, 23.21.1).
 #[test]
 fn tn_bound_hashes_exclude_each_other() {
     let mut tpm = Fixture::new();
@@ -273,8 +275,8 @@ fn bound_hashes_have_the_size_of_the_sessions_digests() {
     assert_eq!(policy(&mut tpm, POLICY_TEMPLATE, &s, &tpm2b(&[1; 20])), Err(CPHASH), "here the other way round");
 }
 
-/// Part 3, 23.1: "If the policySession parameter indicates a trial policy session, then the policySession→policyDigest will be updated and the indicated
-/// validations are not performed." What does not unmarshal is refused still.
+/// Part 3, 23.1: "If the policySession parameter indicates a trial policy session, then the policySession→policyDigest
+/// will be updated and the indicated validations are not performed." What does not unmarshal is refused still.
 #[test]
 fn in_a_trial_session_nothing_is_validated() {
     let mut tpm = Fixture::new();
@@ -512,7 +514,7 @@ fn policy_nv_codes() {
     assert_eq!(nv(&mut tpm, INDEX, &trial, &[0x80], 0, 0), Ok(vec![]));
 }
 
-/// Fix F-4841 of another implementation: an assertion about an index needs the right to read it.
+/// Fix F-4841 of wolfTPM's firmware TPM: an assertion about an index needs the right to read it.
 #[test]
 fn tn_f_4841_policy_nv_and_authorize_nv_need_read_authorization() {
     let mut tpm = with_index();
@@ -597,8 +599,8 @@ fn tn_policy_counter_timer_compares_right() {
     assert_eq!(timer(&s, &[1], 24, 8), Ok(vec![]), "safe is at most one");
 }
 
-/// Part 3, 23.10.1: TPM_EO_UNSIGNED_LT of Time is a limit "in seconds since the nonceTPM for the policy session was generated after which the policy session
-/// expires"; the TPM may refuse more than 2,147,483,647.
+/// Part 3, 23.10.1: TPM_EO_UNSIGNED_LT of Time is a limit "in seconds since the nonceTPM for the policy session was
+/// generated after which the policy session expires"; the TPM may refuse more than 2,147,483,647.
 #[test]
 fn policy_counter_timer_limits_the_time_of_a_session() {
     let mut tpm = Fixture::new();
@@ -722,8 +724,9 @@ fn policy_capability_reads_a_group_that_there_is_also_in_a_trial() {
     }
 }
 
-/// Part 3, 23.23.1: TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are groups of Table 184; "if the requested TPM property does not exist, the TPM will return
-/// TPM_RC_POLICY unless the operation is TPM_EO_NEQ", and none of theirs exists without an SPDM responder. 23.1: in a trial nothing is compared.
+/// Part 3, 23.23.1: TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are groups of Table 184; "if the requested TPM
+/// property does not exist, the TPM will return TPM_RC_POLICY unless the operation is TPM_EO_NEQ", and none of theirs
+/// exists without an SPDM responder. 23.1: in a trial nothing is compared.
 #[test]
 fn policy_capability_knows_the_groups_of_which_nothing_exists() {
     let mut tpm = Fixture::new();
@@ -748,8 +751,8 @@ fn policy_capability_finds_a_session_by_its_index() {
     let saved = Session::plain(&mut tpm, Kind::Policy).handle;
     tpm.run(0x162, &[saved], &[], &[]).unwrap();
     let index = |h: u32| h & 0xff_ffff;
-    // TPM_HT_LOADED_SESSION and TPM_HT_SAVED_SESSION are the types of handles of HMAC and of policy sessions, so what is found has the handle that was asked
-    // for, and not always the one of the session.
+    // TPM_HT_LOADED_SESSION and TPM_HT_SAVED_SESSION are the types of handles of HMAC and of policy sessions, so what
+    // is found has the handle that was asked for, and not always the one of the session.
     let (loaded, unloaded) = (0x0200_0000, 0x0300_0000);
     for there in [loaded | index(s.handle), loaded | index(hmac), unloaded | index(saved)] {
         assert_eq!(capability(&mut tpm, &s, &there.to_be_bytes(), (0, 0), 1, there), Ok(vec![]), "{there:#x}");
@@ -869,7 +872,7 @@ fn policy_ticket_stands_for_policy_secret() {
     assert_eq!(redeem(&mut tpm, &trial, &good), Ok(vec![]), "a trial checks no ticket");
 }
 
-/// Fix F-4374 of another implementation, and its sort: a ticket that says nothing vouches for nothing.
+/// Fix F-4374 of wolfTPM's firmware TPM, and its sort: a ticket that says nothing vouches for nothing.
 #[test]
 fn tn_f_4374_null_and_zero_tickets_are_refused() {
     let mut tpm = Fixture::new();
@@ -932,7 +935,7 @@ fn policy_authorize_codes() {
     assert_eq!(digest(&mut tpm, &trial), expected.digest);
 }
 
-/// Fix F-4742 of another implementation.
+/// Fix F-4742 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_4742_policy_authorize_refuses_null_and_zero_tickets() {
     let mut tpm = Fixture::new();

@@ -1,4 +1,4 @@
-//! What policies mean: the checks of a policy session at its use (Part 1, 19.7; Part 3, 5.6), and who needs one.
+//! What policies mean: the checks of a policy session at its use (Part 1, 16.7; Part 3, 5.6), and who needs one.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 use crate::harness::codes::{
@@ -156,7 +156,7 @@ fn a_session_that_goes_on_starts_anew() {
     assert_eq!(digest_of(&mut tpm, &s), [0; 32], "nonceTPM rolls, and the policy with it, if it only encrypts too");
 }
 
-/// Fix F-4376 of another implementation: no authPolicy is no policy that anybody fulfils.
+/// Fix F-4376 of wolfTPM's firmware TPM: no authPolicy is no policy that anybody fulfils.
 #[test]
 fn tn_f_4376_an_empty_auth_policy_admits_nothing() {
     let mut tpm = Fixture::new();
@@ -214,8 +214,8 @@ fn tn_the_command_code_at_use() {
     assert_eq!(tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data), Err(at_session(1, POLICY_CC)));
 }
 
-/// Fix F-5122 of another implementation: cpHash is compared when the session is used. The index's own Name, with its policy, is in it, so the owner
-/// reads on behalf of another one: the policy names a command on an index of its own.
+/// Fix F-5122 of wolfTPM's firmware TPM: cpHash is compared when the session is used. The index's own Name, with its
+/// policy, is in it, so the owner reads on behalf of another one: the policy names a command on an index of its own.
 #[test]
 fn tn_f_5122_cp_hash_at_use() {
     // authPolicy cannot contain a hash of itself: a TPM2_PolicySecret brings cpHashA, which policyDigest does not.
@@ -276,7 +276,8 @@ fn tn_name_hash_at_use() {
     let mut tpm = Fixture::new();
     let free = sealed(&mut tpm, &[], USER_WITH_AUTH);
     let parameters = Alg::Sha256.hash(&[&UNSEAL.to_be_bytes()]);
-    // A nameHash cannot be of the object whose policy it is in; PolicyOR-free, the owner's policy is not set here, so the index must be another's.
+    // A nameHash cannot be of the object whose policy it is in; PolicyOR-free, the owner's policy is not set here, so
+    // the index must be another's.
     let free_name = name(&mut tpm, free);
     let name_hash = Alg::Sha256.hash(&[&free_name]);
     for (code, hash, good) in [(POLICY_NAME_HASH, &name_hash, false), (POLICY_PARAMETERS, &parameters, true)] {
@@ -290,7 +291,8 @@ fn tn_name_hash_at_use() {
     }
 }
 
-/// PCR and hierarchies have Names that no policy changes: a storage key authorizes TPM2_Create by policy, whose template and parameters are bound.
+/// PCR and hierarchies have Names that no policy changes: a storage key authorizes TPM2_Create by policy, whose
+/// template and parameters are bound.
 #[test]
 fn template_and_parameters_at_use() {
     let template = |size: u8| {
@@ -353,7 +355,7 @@ fn storage_key(tpm: &mut Fixture, policy: &[u8]) -> u32 {
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
-/// Fix F-5719 of another implementation.
+/// Fix F-5719 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_5719_locality_at_use() {
     for (allowed, good, bad) in [(0b0_0110u8, vec![1, 2], vec![0, 3, 4, 32]), (40, vec![40], vec![0, 3, 41, 255])] {
@@ -368,7 +370,7 @@ fn tn_f_5719_locality_at_use() {
     }
 }
 
-/// Fix F-10820 of another implementation.
+/// Fix F-10820 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_10820_physical_presence_at_use() {
     let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_PHYSICAL_PRESENCE, s, &[]);
@@ -586,7 +588,7 @@ fn a_secure_channel_there_never_is() {
     assert_eq!(read(&mut tpm, steps), Err(at_session(1, CHANNEL)));
 }
 
-/// Fix F-10819 of another implementation: deferred assertions are checked at use, in the reference's order.
+/// Fix F-10819 of wolfTPM's firmware TPM: deferred assertions are checked at use, in the reference's order.
 #[test]
 fn tn_f_10819_order_of_the_deferred_checks() {
     let all: Steps<'_> = &|tpm, s| {
@@ -701,7 +703,8 @@ fn sealed_under(tpm: &mut Fixture, key: u32, policy: &[u8], attributes: u32) -> 
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
-/// Fix F-10818 of another implementation: only a policy duplicates, and only one with TPM2_PolicyCommandCode or TPM2_PolicyDuplicationSelect.
+/// Fix F-10818 of wolfTPM's firmware TPM: only a policy duplicates, and only one with TPM2_PolicyCommandCode or
+/// TPM2_PolicyDuplicationSelect.
 #[test]
 fn tn_f_10818_the_dup_role_needs_a_policy() {
     let params = [0, 0, 0, 0x10];
@@ -812,8 +815,8 @@ impl Signed<'_> {
     }
 }
 
-/// Part 1, 16.7.12: "the signature is with a key value (symmetric or asymmetric)"; Part 3, 23.3.1: what is no valid signature is TPM_RC_POLICY_FAIL, and
-/// 23.2.2: another nonceTPM is TPM_RC_VALUE.
+/// Part 1, 16.7.12: "the signature is with a key value (symmetric or asymmetric)"; Part 3, 23.3.1: what is no valid
+/// signature is TPM_RC_POLICY_FAIL, and 23.2.2: another nonceTPM is TPM_RC_VALUE.
 #[test]
 fn policy_signed_by_an_hmac_key() {
     let mut tpm = Fixture::new();
@@ -938,7 +941,8 @@ fn policy_signed_by_a_key_without_sign() {
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
 }
 
-/// Part 3, 12.3.1: "If hierarchy is TPM_RH_NULL or nameAlg is TPM_ALG_NULL, a ticket produced using the object shall be a NULL Ticket."
+/// Part 3, 12.3.1: "If hierarchy is TPM_RH_NULL or nameAlg is TPM_ALG_NULL, a ticket produced using the object shall be
+/// a NULL Ticket."
 #[test]
 fn an_external_key_without_hierarchy_or_name_gives_null_tickets() {
     const NULL_TICKET: [u8; 6] = [0x40, 0, 0, 7, 0, 0];
@@ -1006,8 +1010,9 @@ fn policy_signed_by_ml_dsa_keys() {
     }
 }
 
-/// Part 1, 14.9: pcrUpdateCounter "is incremented each time a PCR is modified (either extended or reset)", and so by TPM Restart, which resets all. Part 3,
-/// 9.3.1 notes that it is not modified: a policy session that was saved would then vouch for PCR that are no longer there.
+/// Part 1, 14.9: pcrUpdateCounter "is incremented each time a PCR is modified (either extended or reset)", and so by
+/// TPM Restart, which resets all. Part 3, 9.3.1 notes that it is not modified: a policy session that was saved would
+/// then vouch for PCR that are no longer there.
 #[test]
 fn a_policy_over_pcr_does_not_outlive_their_reset_by_tpm_restart() {
     // SHA-256, PCR 23: a change of it does not count
@@ -1023,7 +1028,8 @@ fn a_policy_over_pcr_does_not_outlive_their_reset_by_tpm_restart() {
     assert!(read(&mut tpm, steps).is_ok(), "a new session sees them as they are");
 }
 
-/// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy, policyRef, key and hierarchy.
+/// A signed approval of what the session has collected replaces it; the ticket of TPM2_VerifySignature binds policy,
+/// policyRef, key and hierarchy.
 #[test]
 fn tn_policy_authorize_by_ticket_in_the_right_algorithm() {
     let mut tpm = Fixture::new();

@@ -1,4 +1,5 @@
-//! Public areas, and what must go with them, in every command that takes one (Part 2, 8.3.3 and 12.2.3; Part 3, 12, 13.3, 24.1 and 30.3).
+//! Public areas, and what must go with them, in every command that takes one (Part 2, 8.3.3 and 12.2.3; Part 3, 12,
+//! 13.3, 24.1 and 30.3).
 
 use crate::harness::codes::{
     ATTRIBUTES, BINDING, ECC_POINT, KEY, KEY_SIZE, NULL, OWNER, RANGE, SIZE, VALUE, param, plain,
@@ -55,7 +56,7 @@ fn known_parent(tpm: &mut Fixture) -> u32 {
     parent
 }
 
-/// TPM2B_PRIVATE below [`known_parent`] (Part 1, 22.4 and 22.5).
+/// TPM2B_PRIVATE below [`known_parent`] (Part 1, 19.4 and 19.5).
 fn wrapped(template: &Template, secret: &[u8]) -> Vec<u8> {
     let name = [&SHA256.to_be_bytes()[..], &Alg::Sha256.hash(&[&template.bytes()])].concat();
     let key = Alg::Sha256.kdfa(&SEED, b"STORAGE", &name, &[], 16);
@@ -117,7 +118,8 @@ const ENTRIES: [(&str, Way); 5] = [
     }),
 ];
 
-/// Part 2, 8.3.3.15: for Creation, Load, Import and External x509sign "shall not be SET if sign is CLEAR or if the object is not an asymmetric key".
+/// Part 2, 8.3.3.15: for Creation, Load, Import and External x509sign "shall not be SET if sign is CLEAR or if the
+/// object is not an asymmetric key".
 #[test]
 fn x509sign_is_for_asymmetric_keys_that_sign() {
     let decrypts = Template { parms: [NONE, NONE, &[0, 3], NONE].concat(), ..ecc_signing().without(a::SIGN) };
@@ -161,6 +163,9 @@ fn x509sign_is_for_asymmetric_keys_that_sign() {
             assert_eq!(send(&mut Fixture::new(), &template.with(a::X509_SIGN), b""), None, "{way}");
         }
     }
+    // TPM2_CreatePrimary of an HMAC key that was accepted, octet by octet.
+    let hmac = b"\x80\x02\0\0\0\x39\0\0\x01\x31\x40\0\0\x01\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x04\0\0\0\0\0\x10\0\x08\0\x0b\0\x0c\0\x72\0\0\0\x05\0\x0b\0\0\0\0\0\0\0\0";
+    assert_eq!(Fixture::new().raw(hmac)[6..], param(2, ATTRIBUTES).to_be_bytes());
     let (template, secret) = ecc_pair();
     for (way, send) in ENTRIES {
         assert_eq!(send(&mut Fixture::new(), &template.clone().with(a::X509_SIGN), &secret), None, "{way}");
@@ -174,7 +179,8 @@ fn x509sign_is_for_asymmetric_keys_that_sign() {
     );
 }
 
-/// Part 2, 8.3.3.2 to 8.3.3.14: the rules for External hold for a key without nameAlg as well, as both of its areas are loaded.
+/// Part 2, 8.3.3.2 to 8.3.3.14: the rules for External hold for a key without nameAlg as well, as both of its areas are
+/// loaded.
 #[test]
 fn an_external_key_has_the_attributes_of_one_whether_it_has_a_name_or_not() {
     let (template, secret) = ecc_pair();
@@ -198,8 +204,8 @@ fn an_external_key_has_the_attributes_of_one_whether_it_has_a_name_or_not() {
     }
 }
 
-/// Part 2, 8.3.3: the rules for Import hold below any parent. Part 3, 13.3.1: whether the two areas belong together may wait, below a parent without
-/// fixedTPM, until the object is loaded.
+/// Part 2, 8.3.3: the rules for Import hold below any parent. Part 3, 13.3.1: whether the two areas belong together may
+/// wait, below a parent without fixedTPM, until the object is loaded.
 #[test]
 fn the_attributes_of_what_is_imported_are_checked_below_every_parent() {
     let (template, secret) = ecc_pair();
@@ -232,8 +238,8 @@ fn the_attributes_of_what_is_imported_are_checked_below_every_parent() {
     assert_eq!(tpm.load(parent, &private[2..], &template.bytes()), Err(BINDING));
 }
 
-/// Part 3, 12.3.1: without nameAlg the TPM "will still perform cryptographic validity checks (e.g., the ECC public point is on the curve) and
-/// public/private key pair consistency checks".
+/// Part 3, 12.3.1: without nameAlg the TPM "will still perform cryptographic validity checks (e.g., the ECC public
+/// point is on the curve) and public/private key pair consistency checks".
 #[test]
 fn without_name_alg_the_two_areas_must_still_belong_together() {
     let mut tpm = Fixture::new();
@@ -283,8 +289,8 @@ fn rsa_with(exponent: u32) -> Template {
     template
 }
 
-/// Part 2, 12.2.3.4: "an odd number greater than 2", other values than zero being optional: those that are prime are good in every command, all others in
-/// none.
+/// Part 2, 12.2.3.4: "an odd number greater than 2", other values than zero being optional: those that are prime are
+/// good in every command, all others in none.
 #[test]
 fn a_public_exponent_is_good_everywhere_or_nowhere() {
     for good in [0, 3, 5, 7, 17, 37, 257, 65537, 4_294_967_291] {
@@ -364,8 +370,9 @@ fn signs_and_decrypts(tpm: &mut Fixture, pair: u32, public: u32) {
     assert_eq!(decrypted, tpm2b(b"secret"));
 }
 
-/// Part 3, 12.1.1: the TPM validates that the caller's key "is no larger than the key size indicated in the inPublic template (TPM_RC_SIZE)". One that is
-/// shorter could never be loaded (12.2.1: TPM_RC_KEY_SIZE), and is refused at once.
+/// Part 3, 12.1.1: the TPM validates that the caller's key "is no larger than the key size indicated in the inPublic
+/// template (TPM_RC_SIZE)". One that is shorter could never be loaded (12.2.1: TPM_RC_KEY_SIZE), and is refused at
+/// once.
 #[test]
 fn a_callers_cipher_key_is_as_long_as_the_template_says() {
     let mut tpm = Fixture::new();

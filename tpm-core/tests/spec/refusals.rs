@@ -1,4 +1,5 @@
-//! Response codes that no other test file provokes, command by command; `cargo xtask codes` compares with what the commands document.
+//! Response codes that no other test file provokes, command by command; `cargo xtask codes` compares with what the
+//! commands document.
 
 use crate::harness::codes::{
     ATTRIBUTES, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE, OBJECT_MEMORY, OWNER,
@@ -96,7 +97,8 @@ fn import(tpm: &mut Fixture, parent: u32, public: &[u8], blob: &[u8], seed: &[u8
     tpm.with(0x156, &[parent], &[b""], &params)
 }
 
-/// A parent that may leave this TPM does not vouch for its children: what is imported below it is checked when it is loaded.
+/// A parent that may leave this TPM does not vouch for its children: what is imported below it is checked when it is
+/// loaded.
 #[test]
 fn import_and_load_refuse_what_cannot_be() {
     let mut tpm = Fixture::new();
@@ -181,7 +183,8 @@ fn duplicate_and_rewrap_want_an_asymmetric_new_parent() {
     assert_eq!(rewrap(no_key, blob), Err(plain(KEY)));
     assert_eq!(rewrap(parent, &[0]), Err(param(1, INSUFFICIENT)));
     assert_eq!(rewrap(parent, &[0xff; 40]), Err(param(1, SIZE)));
-    // Without new parent what is within the outer wrapper comes out, as it went in: not encrypted, for it has no inner wrapper.
+    // Without new parent what is within the outer wrapper comes out, as it went in: not encrypted, for it has no inner
+    // wrapper.
     let reply = rewrap(NULL, blob).unwrap();
     let rest = &mut &reply[..];
     assert!(take_2b(rest).ends_with(&tpm2b(b"x")));
@@ -203,7 +206,8 @@ fn activate_credential_refuses_blobs_that_are_none() {
     }
 }
 
-/// Templates with which nothing can be made: by TPM2_CreatePrimary and by TPM2_CreateLoaded, below a hierarchy and below a storage key.
+/// Templates with which nothing can be made: by TPM2_CreatePrimary and by TPM2_CreateLoaded, below a hierarchy and
+/// below a storage key.
 #[test]
 fn create_primary_and_create_loaded_refuse_what_cannot_be() {
     let mut tpm = Fixture::new();

@@ -1,4 +1,4 @@
-//! TPM2_SelfTest and TPM2_GetTestResult (Part 3, 10), and failure mode (Part 1, 12.4).
+//! TPM2_SelfTest and TPM2_GetTestResult (Part 3, 10), and failure mode (Part 1, 9.4).
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{FAILURE, INSUFFICIENT, SIZE, VALUE, param};
@@ -114,7 +114,8 @@ fn the_platform_can_put_the_tpm_into_failure_mode() {
     assert_eq!(tpm.run(SELF_TEST, &[], &[], &[1]), Ok(vec![]));
 }
 
-// A test that fails cannot be provoked through the interface: the known answers are constants. FAILURE is provoked by entropy that runs dry.
+// A test that fails cannot be provoked through the interface: the known answers are constants. FAILURE is provoked by
+// entropy that runs dry.
 #[test]
 fn in_failure_mode_only_the_two_commands_that_tell_of_it_are_executed() {
     let mut tpm = Fixture::new();

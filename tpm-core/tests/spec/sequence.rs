@@ -420,8 +420,9 @@ fn cmac_is_for_cipher_keys() {
     assert_eq!(tpm.with(0x164, &[own], &[b""], &encrypt), Err(handle(1, MODE)));
 }
 
-/// Part 2, 6.6.3: TPM_RC_SEQUENCE is "improper use of a sequence handle"; Part 3 says so of TPM2_ReadPublic only, and of others what is wrong with a key or object
-/// that is none. No command but those for sequences takes a sequence object.
+/// Part 2, 6.6.3: TPM_RC_SEQUENCE is "improper use of a sequence handle"; Part 3 says so of TPM2_ReadPublic only, and
+/// of others what is wrong with a key or object that is none. No command but those for sequences takes a sequence
+/// object.
 #[test]
 fn a_sequence_object_is_no_object_for_any_other_command() {
     const ENDORSEMENT: u32 = 0x4000_000b;

@@ -1,4 +1,5 @@
-//! Sessions at their use (Part 1, 17 to 21; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption, audit.
+//! Sessions at their use (Part 1, 16 to 18; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption,
+//! audit.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
@@ -72,7 +73,7 @@ fn a_password_is_the_auth_value_without_trailing_zeros() {
     }
 }
 
-/// Issue 529 of another implementation: a password's response has continueSession, whatever the command had.
+/// Issue 529 of wolfTPM: a password's response has continueSession, whatever the command had.
 #[test]
 fn a_password_always_continues() {
     let mut tpm = written();
@@ -174,7 +175,7 @@ fn authorization_size_codes() {
     assert_eq!(tpm.with_area(FLUSH_CONTEXT, &[], &area, &[0x80, 0, 0, 0]), Err(AUTH_CONTEXT), "no sessions here");
 }
 
-/// Fix F-9186 of another implementation.
+/// Fix F-9186 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_9186_a_handle_that_needs_authorization_has_one() {
     let mut tpm = written();
@@ -199,7 +200,8 @@ fn hmac_session_with_auth_value() {
     }
 }
 
-/// What travels is what was authorized: a change anywhere in parameters, nonce, attributes or HMAC is refused, and so is a replay.
+/// What travels is what was authorized: a change anywhere in parameters, nonce, attributes or HMAC is refused, and so
+/// is a replay.
 #[test]
 fn every_octet_of_an_authorized_command_counts() {
     let mut tpm = written();
@@ -294,7 +296,7 @@ fn storage_parent(tpm: &mut Fixture) -> (u32, Vec<u8>, Vec<u8>) {
     (handle, unique[2..34].to_vec(), unique[36..].to_vec())
 }
 
-/// KDFe (Part 1, 11.4.10.3) for one digest.
+/// KDFe (Part 1, 8.4.10.3) for one digest.
 fn kdfe(z: &[u8], label: &[u8], u: &[u8], v: &[u8]) -> Vec<u8> {
     Alg::Sha256.hash(&[&1u32.to_be_bytes(), z, label, &[0], u, v])
 }
@@ -434,7 +436,8 @@ fn an_empty_first_parameter_is_accepted() {
     }
 }
 
-/// A CreatePrimary with an unkeyed session that decrypts, cut or filled up to `size` octets, its first parameter's size field being `first`.
+/// A CreatePrimary with an unkeyed session that decrypts, cut or filled up to `size` octets, its first parameter's size
+/// field being `first`.
 fn create_primary(session: u32, size: usize, first: Option<u16>) -> Vec<u8> {
     let mut request = command(CREATE_PRIMARY, &[NULL], &entry(session, b"", 0x21, b""), &[]);
     assert_eq!(request.len(), 0x1b);
@@ -472,8 +475,8 @@ fn cve_2023_1018_no_first_parameter_at_all() {
     }
 }
 
-/// libtpms issue 375: the same flaw outbound. A session that encrypts is refused where the response has no TPM2B in front, one that decrypts where
-/// the command has none.
+/// libtpms issue 375: the same flaw outbound. A session that encrypts is refused where the response has no TPM2B in
+/// front, one that decrypts where the command has none.
 #[test]
 fn libtpms_375_encryption_needs_a_sized_first_parameter() {
     let mut tpm = written();

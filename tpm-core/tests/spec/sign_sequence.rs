@@ -263,8 +263,8 @@ fn keys_for_certificates_and_restricted_keys() {
     }
 }
 
-/// What the TPM attests to with an HMAC key is the HMAC of a digest. If the key signed messages, a message like that digest would make it attest to
-/// anything.
+/// What the TPM attests to with an HMAC key is the HMAC of a digest. If the key signed messages, a message like that
+/// digest would make it attest to anything.
 #[test]
 fn a_restricted_hmac_key_signs_no_message() {
     let mut tpm = Fixture::new();
@@ -276,7 +276,8 @@ fn a_restricted_hmac_key_signs_no_message() {
     assert_eq!(sign_complete(&mut tpm, sequence, key, &digest), Err(handle(2, ATTRIBUTES)));
 }
 
-/// Without nameAlg nothing binds an HMAC key's secret to its public area: a key of one's own may have the public area of another's.
+/// Without nameAlg nothing binds an HMAC key's secret to its public area: a key of one's own may have the public area
+/// of another's.
 #[test]
 fn an_hmac_key_without_a_name_is_not_authorized_by_another() {
     let mut tpm = Fixture::new();

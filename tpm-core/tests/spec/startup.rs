@@ -162,7 +162,8 @@ fn shutdown_refuses_what_does_not_unmarshal() {
     assert_eq!(tpm.run(0x145, &[], &[], &[0, 2]), Err(0x1c4), "no TPM_SU");
     assert_eq!(tpm.run(0x145, &[], &[], &[0]), Err(0x1da));
     assert_eq!(tpm.run(0x145, &[], &[], &[0, 0, 0]), Err(0x95));
-    // TYPE after TPM2_PCR_Allocate: pcr.rs. NV_UNINITIALIZED of TPM2_Startup cannot be provoked: a state is taken and restored as a whole.
+    // TYPE after TPM2_PCR_Allocate: pcr.rs. NV_UNINITIALIZED of TPM2_Startup cannot be provoked: a state is taken and
+    // restored as a whole.
 }
 
 #[test]
@@ -262,7 +263,8 @@ fn cve_2020_26933_a_use_under_da_protection_voids_the_shutdown() {
     assert_eq!(property(&mut tpm, LOCKOUT_COUNTER), 2, "a cut without a use does not count");
 }
 
-/// A platform that ends in order announces TPM Reset, unless its software has announced TPM Resume and that still counts (Part 3, 9.4.1).
+/// A platform that ends in order announces TPM Reset, unless its software has announced TPM Resume and that still
+/// counts (Part 3, 9.4.1).
 #[test]
 fn an_orderly_end_of_the_platform_is_a_shutdown() {
     const STARTUP_CLEAR: u32 = 0x201;

@@ -1,5 +1,6 @@
-//! The state as octets. In every history here the state is exported and imported before each command, the copy gets the command too, and must answer as
-//! the original does and come to the same state; at each loss of power a copy of what survives it must come to the same state as well (harness/twin.rs).
+//! The state as octets. In every history here the state is exported and imported before each command, the copy gets the
+//! command too, and must answer as the original does and come to the same state; at each loss of power a copy of what
+//! survives it must come to the same state as well (harness/twin.rs).
 
 use crate::harness::codes::{LOCKOUT, NULL, OWNER, PLATFORM};
 use crate::harness::keys::{aes_key, ecc_signing, ecc_storage, handle_of, hmac_key, sealed};
@@ -238,7 +239,8 @@ fn what_is_between_starts_and_failures_is_kept() {
     tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
 }
 
-/// Two copies give different random numbers, if their platforms have different entropy, and neither gives the original's.
+/// Two copies give different random numbers, if their platforms have different entropy, and neither gives the
+/// original's.
 #[test]
 fn the_drbg_is_never_duplicated() {
     let mut tpm = Fixture::new();
@@ -252,7 +254,8 @@ fn the_drbg_is_never_duplicated() {
     assert_blank(&mut tpm);
 }
 
-/// There is nothing of a TPM left: its failure mode outlives _TPM_Init, and there is neither a state nor an endorsement key.
+/// There is nothing of a TPM left: its failure mode outlives _TPM_Init, and there is neither a state nor an endorsement
+/// key.
 fn assert_blank(tpm: &mut Fixture) {
     for _ in 0..2 {
         assert_eq!(tpm.run(0x144, &[], &[], &[0, 0]), Err(0x101));
@@ -333,7 +336,8 @@ fn cve_2021_3623_tn_f_5102_every_truncation_and_every_flipped_bit_is_refused() {
     }
 }
 
-/// A state that is damaged and has the digest of the damage: it is refused, or it is another possible state, and only one.
+/// A state that is damaged and has the digest of the damage: it is refused, or it is another possible state, and only
+/// one.
 fn with_digest(state: &[u8]) -> Vec<u8> {
     let body = &state[..state.len() - 32];
     [body, &Sha256::digest(body)].concat()
@@ -361,8 +365,9 @@ fn cve_2022_23645_a_damaged_state_with_the_right_digest_is_refused_or_exact() {
     assert!(accepted > 100, "{accepted}");
 }
 
-/// States of version 1 as they were when it was frozen, in hexadecimal digits: a TPM as manufactured, without power, and one with something of everything.
-/// `UPDATE_GOLDEN=1` writes those of the newest version anew, for a new version alone.
+/// States of version 1 as they were when it was frozen, in hexadecimal digits: a TPM as manufactured, without power,
+/// and one with something of everything. `UPDATE_GOLDEN=1` writes those of the newest version anew, for a new version
+/// alone.
 const GOLDEN: [(&str, StateForm); 2] = [("manufactured", StateForm::PoweredOff), ("furnished", StateForm::Whole)];
 
 fn golden(version: u8, name: &str) -> (std::path::PathBuf, Vec<u8>) {
@@ -475,7 +480,8 @@ fn a_state_is_that_of_its_profile_and_the_refusal_names_both() {
 
 #[test]
 fn an_inconsistent_state_is_refused() {
-    // The endorsement seed is the first thing of the section behind the profile's: a TPM2B of 64 octets. One of 63 makes everything one shorter.
+    // The endorsement seed is the first thing of the section behind the profile's: a TPM2B of 64 octets. One of 63
+    // makes everything one shorter.
     let mut state = small();
     let at = PROFILE_END;
     assert_eq!(state[at + 6..at + 8], [0, 64]);

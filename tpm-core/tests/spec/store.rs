@@ -1,7 +1,8 @@
 //! The state on a disk: the power may go at any point of a write, and what is damaged is refused.
 //!
-//! A history of 2,000 commands is saved to a simulated disk after every one of them. Each write is cut after every octet, and in every way in which a disk may
-//! have reordered its sectors: what is there then must be the state before or the one after, and nothing else.
+//! A history of 2,000 commands is saved to a simulated disk after every one of them. Each write is cut after every
+//! octet, and in every way in which a disk may have reordered its sectors: what is there then must be the state before
+//! or the one after, and nothing else.
 
 use crate::harness::codes::{OWNER, PLATFORM};
 use crate::harness::keys::{handle_of, hmac_key};
@@ -118,7 +119,8 @@ const TYPES: [u32; 8] = [
     a::AUTH | a::EXTEND,
 ];
 
-/// A command of a history that changes all that lasts; some fail. Whether the power was lost, and TPM2_Startup is to come.
+/// A command of a history that changes all that lasts; some fail. Whether the power was lost, and TPM2_Startup is to
+/// come.
 fn step(tpm: &mut Fixture, random: &mut Chance) -> bool {
     let (index, octet) = (INDEX + random.below(8), u8::try_from(random.below(256)).unwrap());
     let persistent = 0x8100_0000 + random.below(4);
@@ -425,7 +427,8 @@ fn only_what_lasts_is_saved_and_all_of_it_before_an_orderly_end() {
     run(&mut kept, false, extend).unwrap();
 }
 
-/// Part 1, 33.3.3: after an orderly shutdown Clock is recorded at the normal rate; the first command that uses it changes a flag, which is written. Nothing else is.
+/// Part 1, 33.3.3: after an orderly shutdown Clock is recorded at the normal rate; the first command that uses it
+/// changes a flag, which is written. Nothing else is.
 #[test]
 fn after_a_shutdown_one_write_tells_that_the_clock_was_used() {
     for su in [0, 1] {

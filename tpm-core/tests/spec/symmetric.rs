@@ -1,4 +1,5 @@
-//! TPM2_EncryptDecrypt and TPM2_EncryptDecrypt2 (Part 3, 15.2 and 15.3). TPM2_Hash is in `hash.rs`, TPM2_MAC in `sequence.rs`.
+//! TPM2_EncryptDecrypt and TPM2_EncryptDecrypt2 (Part 3, 15.2 and 15.3). TPM2_Hash is in `hash.rs`, TPM2_MAC in
+//! `sequence.rs`.
 
 use crate::harness::codes::{ATTRIBUTES, KEY, MODE, SIZE, VALUE, handle, param};
 use crate::harness::external::{DECRYPT, SIGN, cipher_key, hmac_key, restricted_cipher_key};

@@ -31,7 +31,8 @@ fn rsa_keys(count: u8) -> Vec<(U1024, U512, U512)> {
     (0..count).map(key).collect()
 }
 
-/// The primes are prime by another library's test, far apart, of full length, and 65537 divides neither less one; no two keys share one.
+/// The primes are prime by another library's test, far apart, of full length, and 65537 divides neither less one; no
+/// two keys share one.
 #[test]
 fn cve_2021_3505_primes_are_what_they_must_be() {
     let keys = rsa_keys(32);
@@ -66,7 +67,8 @@ fn cve_2017_15361_no_modulus_has_the_structure_of_roca() {
     assert!(rsa_keys(32).iter().all(|(n, ..)| !looks_structured(n)));
 }
 
-/// TPM-FAIL and Minerva used nonces that were short. Who knows d computes k = (z + r · d) / s from a signature: each of its bits is SET as often as not.
+/// TPM-FAIL and Minerva used nonces that were short. Who knows d computes k = (z + r · d) / s from a signature: each of
+/// its bits is SET as often as not.
 #[test]
 fn cve_2019_11090_cve_2019_16863_nonces_use_the_whole_range() {
     const COUNT: usize = 512;
@@ -82,7 +84,8 @@ fn cve_2019_11090_cve_2019_16863_nonces_use_the_whole_range() {
         let k = k.to_repr();
         (0..256).filter(|bit| k[bit / 8] >> (7 - bit % 8) & 1 == 1).for_each(|bit| set[bit] += 1);
     }
-    // The order's upper 32 bits are ones, so k is as good as uniform; 3 in 8 and 5 in 8 are more than five standard deviations away.
+    // The order's upper 32 bits are ones, so k is as good as uniform; 3 in 8 and 5 in 8 are more than five standard
+    // deviations away.
     assert!(set.iter().all(|count| (COUNT * 3 / 8..=COUNT * 5 / 8).contains(count)), "{set:?}");
 }
 

@@ -1,4 +1,5 @@
-//! What a platform may do to a command on its way: cancel it (Part 3, 5.11, TPM_RC_CANCELED), or have a smaller buffer than the engine.
+//! What a platform may do to a command on its way: cancel it (Part 3, 5.11, TPM_RC_CANCELED), or have a smaller buffer
+//! than the engine.
 
 use crate::harness::codes::{CANCELED, COMMAND_SIZE, ENDORSEMENT, NULL, OWNER};
 use crate::harness::keys::{self as templates, handle_of};

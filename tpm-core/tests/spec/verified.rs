@@ -1,5 +1,5 @@
-//! What the TPM has verified it vouches for: TPMT_TK_VERIFIED (1.85: Part 2, 10.6.5) with each of its tags, from the command that verifies to
-//! TPM2_PolicyAuthorize (Part 3, 23.16).
+//! What the TPM has verified it vouches for: TPMT_TK_VERIFIED (1.85: Part 2, 10.6.5) with each of its tags, from the
+//! command that verifies to TPM2_PolicyAuthorize (Part 3, 23.16).
 
 use crate::harness::codes::{ENDORSEMENT, INSUFFICIENT, NULL, OWNER, PLATFORM, TAG, VALUE, param};
 use crate::harness::session::{Alg, Kind, PolicyDigest, Session};
@@ -191,7 +191,8 @@ fn a_ticket_of_each_tag_authorizes_the_policy_that_the_key_signed() {
     }
 }
 
-/// The tags of one key make digests of one size, with SHA-256, of the same message: only the tag, the metadata, and what is signed tell them apart.
+/// The tags of one key make digests of one size, with SHA-256, of the same message: only the tag, the metadata, and
+/// what is signed tell them apart.
 #[test]
 fn a_ticket_is_good_for_nothing_else() {
     let mut tpm = Fixture::new();
@@ -320,7 +321,8 @@ fn a_key_in_the_null_hierarchy_gives_null_tickets() {
     });
 }
 
-/// The metadata stands between hierarchy and digest of a TPM_ST_DIGEST_VERIFIED ticket, unless it is a NULL Ticket, which has three parts.
+/// The metadata stands between hierarchy and digest of a TPM_ST_DIGEST_VERIFIED ticket, unless it is a NULL Ticket,
+/// which has three parts.
 #[test]
 fn policy_authorize_reads_each_form_of_the_ticket() {
     let mut tpm = Fixture::new();

@@ -106,7 +106,8 @@ impl AlgId {
     }
 }
 
-/// The algorithms of the profile that have an identifier below 64, a bit each: hashes are looked for in every selection of PCR.
+/// The algorithms of the profile that have an identifier below 64, a bit each: hashes are looked for in every selection
+/// of PCR.
 const LOW: u64 = {
     let (mut low, mut rest) = (0, PROFILE.algorithms);
     while let [id, behind @ ..] = rest {

@@ -135,7 +135,8 @@ impl<T: Marshal, const MAX: usize> Marshal for List<T, MAX> {
     }
 }
 
-/// A list of a command as [`List`]. It is checked when it is read, and its elements are read again one after the other: what is long is not moved.
+/// A list of a command as [`List`]. It is checked when it is read, and its elements are read again one after the other:
+/// what is long is not moved.
 pub struct Each<'a, T, const MAX: usize> {
     count: u32,
     octets: &'a [u8],

@@ -1,7 +1,7 @@
 //! Part 2: bytes to types and back. This crate knows no state of the TPM.
 //!
-//! Unmarshalling returns a [`Fmt1`] code, to which the command's declaration adds the position. Marshalling never fails: a [`Writer`]
-//! counts what did not fit, and the pipeline turns that into a response code.
+//! Unmarshalling returns a [`Fmt1`] code, to which the command's declaration adds the position. Marshalling never
+//! fails: a [`Writer`] counts what did not fit, and the pipeline turns that into a response code.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
 
 /// A type of Part 2 that can be read.
 pub trait Unmarshal<'a>: Sized {
-    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 21).
+    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 18).
     const SIZED: bool = false;
     /// Reads the value; the code has no position yet.
     fn unmarshal(r: &mut Reader<'a>) -> Result<Self, Fmt1>;
@@ -141,7 +141,7 @@ pub trait Unmarshal<'a>: Sized {
 
 /// A type of Part 2 that can be written.
 pub trait Marshal {
-    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 21).
+    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 18).
     const SIZED: bool = false;
     /// Appends the value.
     fn marshal(&self, w: &mut Writer<'_>);
@@ -210,8 +210,8 @@ impl<'a, T: Unmarshal<'a>> Unmarshal<'a> for Sized2b<T> {
     }
 }
 
-/// A structure that must have as many octets as the size before it says. What goes beyond them is found by the size alone, as if the structure were not
-/// in a TPM2B.
+/// A structure that must have as many octets as the size before it says. What goes beyond them is found by the size
+/// alone, as if the structure were not in a TPM2B.
 fn structure_of<'a, T: Unmarshal<'a>>(r: &mut Reader<'a>, size: u16) -> Result<T, Fmt1> {
     let before = r.rest().len();
     let value = r.get()?;

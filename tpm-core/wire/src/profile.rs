@@ -5,8 +5,8 @@ use tpm_crypto::hash::HashAlg;
 use tpm_crypto::mldsa::MlDsa;
 use tpm_crypto::mlkem::MlKem;
 
-/// What a TPM offers. What is not in here is unknown to unmarshalling, to capabilities and so to every command; the TPM's own use of
-/// [`INTERNAL_HASH`] and AES does not depend on it.
+/// What a TPM offers. What is not in here is unknown to unmarshalling, to capabilities and so to every command; the
+/// TPM's own use of [`INTERNAL_HASH`] and AES does not depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
     /// Its name, by which a build selects it.
@@ -21,12 +21,14 @@ pub struct Profile {
     pub ml_kem: &'static [MlKem],
     /// Parameter sets of ML-DSA.
     pub ml_dsa: &'static [MlDsa],
-    /// Banks in which all PCR are allocated when the TPM is manufactured. TPM2_PCR_Allocate can allocate every bank of [`PCR_BANKS`] whose hash there is.
+    /// Banks in which all PCR are allocated when the TPM is manufactured. TPM2_PCR_Allocate can allocate every bank of
+    /// [`PCR_BANKS`] whose hash there is.
     pub allocated_banks: &'static [HashAlg],
     /// Octets of the largest NV Index (TPM_PT_NV_INDEX_MAX).
     pub max_nv_index_size: usize,
-    /// Whether the properties that came with versions 1.83 and 1.85 of the specification are listed: TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN,
-    /// TPM_PT_ML_PARAMETER_SETS. Clients that know only older ones take the whole list for malformed, tss-esapi 7.6 among them.
+    /// Whether the properties that came with versions 1.83 and 1.85 of the specification are listed:
+    /// TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN, TPM_PT_ML_PARAMETER_SETS. Clients that know only older ones take
+    /// the whole list for malformed, tss-esapi 7.6 among them.
     pub lists_later_properties: bool,
 }
 
@@ -47,8 +49,10 @@ pub const FULL: Profile = Profile {
     lists_later_properties: true,
 };
 
-/// `full` without the algorithms that tpm2-tss' FAPI (up to 4.1.3 and its main branch of July 2026) has no word for: HKDF, SHA-3, ML-KEM, ML-DSA. It refuses
-/// to write down the capabilities of a TPM that lists one of them. Nor does it list properties that older clients do not know. Its NV Indices are as long as those of other TPMs: tpm2-tools have a buffer for that much.
+/// `full` without the algorithms that tpm2-tss' FAPI (up to 4.1.3 and its main branch of July 2026) has no word for:
+/// HKDF, SHA-3, ML-KEM, ML-DSA. It refuses to write down the capabilities of a TPM that lists one of them. Nor does it
+/// list properties that older clients do not know. Its NV Indices are as long as those of other TPMs: tpm2-tools have a
+/// buffer for that much.
 pub const CLASSIC: Profile = Profile {
     name: "classic",
     algorithms: &[
@@ -115,7 +119,8 @@ pub const NO_LEGACY: Profile = Profile {
 /// Every profile.
 pub const PROFILES: [Profile; 5] = [FULL, CLASSIC, PC_CLIENT, AZURE, NO_LEGACY];
 
-/// The profile of this build: the one that the environment variable QUOIN_PROFILE named when it was built, or else `full`.
+/// The profile of this build: the one that the environment variable QUOIN_PROFILE named when it was built, or else
+/// `full`.
 pub const PROFILE: Profile = match option_env!("QUOIN_PROFILE") {
     Some(name) => named(name),
     None => FULL,
@@ -165,13 +170,14 @@ impl Profile {
     }
 }
 
-/// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE): a signature of ML-DSA-87 is longer than 4,096. A transport with smaller buffers (the SVSM
-/// mailbox carries a page) refuses what does not fit; nothing but signatures of ML-DSA-65 and -87 needs more.
+/// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE): a signature of ML-DSA-87 is longer than 4,096. A transport
+/// with smaller buffers (the SVSM mailbox carries a page) refuses what does not fit; nothing but signatures of
+/// ML-DSA-65 and -87 needs more.
 pub const MAX_COMMAND_SIZE: usize = 8192;
 /// Octets of the largest response (TPM_PT_MAX_RESPONSE_SIZE). A response buffer must be at least this long.
 pub const MAX_RESPONSE_SIZE: usize = 8192;
-/// The least octets that a transport's buffer may have (QEMU's CRB): what needs more is a signature by ML-DSA-65 or -87, or a long one of a long structure, and
-/// no command that makes an object.
+/// The least octets that a transport's buffer may have (QEMU's CRB): what needs more is a signature by ML-DSA-65 or
+/// -87, or a long one of a long structure, and no command that makes an object.
 pub const MIN_BUFFER_SIZE: usize = 3968;
 const _: () = assert!(MAX_COMMAND_SIZE == MAX_RESPONSE_SIZE, "a transport has one buffer for both");
 /// Octets of a TPM2B_MAX_BUFFER (TPM_PT_INPUT_BUFFER).
@@ -184,7 +190,8 @@ pub const MAX_NV_INDEX_SIZE: usize = PROFILE.max_nv_index_size;
 pub const MAX_NV_INDICES: usize = 256;
 /// Octets for the contents of all NV Indices.
 pub const NV_MEMORY_SIZE: usize = 64 * 1024;
-/// How far an ORDERLY counter may count in RAM before it is saved (TPM_PT_ORDERLY_COUNT, MAX_ORDERLY_COUNT): a power of two less one.
+/// How far an ORDERLY counter may count in RAM before it is saved (TPM_PT_ORDERLY_COUNT, MAX_ORDERLY_COUNT): a power of
+/// two less one.
 pub const MAX_ORDERLY_COUNT: u64 = 0xff;
 /// Persistent objects.
 pub const MAX_PERSISTENT_OBJECTS: usize = 24;

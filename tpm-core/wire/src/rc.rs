@@ -175,9 +175,11 @@ rc! {
     COMMAND_SIZE = 0x142,
     /// command code not supported
     COMMAND_CODE = 0x143,
-    /// the value of authorizationSize is out of range or the number of octets in the Authorization Area is greater than required
+    /// the value of authorizationSize is out of range or the number of octets in the Authorization Area is greater than
+    /// required
     AUTHSIZE = 0x144,
-    /// use of an authorization session with a context command or another command that cannot have an authorization session
+    /// use of an authorization session with a context command or another command that cannot have an authorization
+    /// session
     AUTH_CONTEXT = 0x145,
     /// NV offset+size is out of range
     NV_RANGE = 0x146,
@@ -229,7 +231,8 @@ rc! {
     TESTING = 0x90a,
     /// the TPM is rate-limiting accesses to prevent wearout of NV
     NV_RATE = 0x920,
-    /// authorizations for objects subject to DA protection are not allowed at this time because the TPM is in DA lockout mode
+    /// authorizations for objects subject to DA protection are not allowed at this time because the TPM is in DA
+    /// lockout mode
     LOCKOUT = 0x921,
     /// the TPM was not able to start the command
     RETRY = 0x922,
@@ -246,7 +249,8 @@ impl Rc {
         }
     }
 
-    /// TPM_RC_REFERENCE_H0 + index: the handle of this zero-based index references a transient object or session that is not loaded.
+    /// TPM_RC_REFERENCE_H0 + index: the handle of this zero-based index references a transient object or session that
+    /// is not loaded.
     pub fn reference_h(index: usize) -> Self {
         Self::indexed(0x910, index)
     }

@@ -38,7 +38,8 @@ pub mod st {
     pub const DIGEST_VERIFIED: u16 = 0x8027;
 }
 
-/// TPMT_TK_CREATION, _AUTH and _HASHCHECK, which have one layout, and most of TPMT_TK_VERIFIED. A NULL ticket has hierarchy TPM_RH_NULL and an empty digest.
+/// TPMT_TK_CREATION, _AUTH and _HASHCHECK, which have one layout, and most of TPMT_TK_VERIFIED. A NULL ticket has
+/// hierarchy TPM_RH_NULL and an empty digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ticket {
     /// tag
@@ -93,7 +94,8 @@ tickets! {
 /// TPMT_TK_VERIFIED (1.85: 10.6.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TkVerified {
-    /// the hash of the digest of which a TPM_ST_DIGEST_VERIFIED tells; no other ticket has this, nor a NULL Ticket, which is three parts whatever its tag
+    /// the hash of the digest of which a TPM_ST_DIGEST_VERIFIED tells; no other ticket has this, nor a NULL Ticket,
+    /// which is three parts whatever its tag
     pub metadata: Option<AlgId>,
     /// the rest
     pub ticket: Ticket,

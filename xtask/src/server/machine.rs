@@ -167,8 +167,9 @@ impl Machine {
         }
     }
 
-    /// Whose words a platform message is taken for that both have. A client of the simulator opens its connection to the command port first, and says
-    /// nothing there until the platform has answered; otherwise it is who spoke last at the command port, at first swtpm's.
+    /// Whose words a platform message is taken for that both have. A client of the simulator opens its connection to
+    /// the command port first, and says nothing there until the platform has answered; otherwise it is who spoke last
+    /// at the command port, at first swtpm's.
     pub(super) fn dialect(&self) -> Dialect {
         let state = self.state_now();
         if !state.fixed && state.newcomer.is_some() { Dialect::Simulator } else { state.dialect }
@@ -522,9 +523,14 @@ pub(super) mod tests {
         }
     }
 
+    /// A machine without that switch.
+    pub(crate) fn without_switch(dialect: Dialect) -> Machine {
+        Machine::new(Box::new(Fixed), None, Some(dialect), Stop::default())
+    }
+
     #[test]
     fn a_refused_reset_or_power_off_changes_nothing() {
-        let machine = Machine::new(Box::new(Fixed), None, None, Stop::default());
+        let machine = without_switch(Dialect::Swtpm);
         assert!(machine.set_locality(3));
         assert!(!machine.init() && !machine.power_off());
         assert!(machine.power_on() && machine.is_powered());

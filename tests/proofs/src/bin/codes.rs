@@ -1,7 +1,8 @@
 //! `codes ROOT SEEN`: documented response codes of commands that no test has provoked.
 //!
-//! What a command returns is the list above its `run`: items "- `CODE` at `field`: when", and "what \[`function`\] says" for the list above a function. SEEN
-//! has lines of command code and response code, in hexadecimal. An item that says "cannot be provoked" is not asked for, but must say why.
+//! What a command returns is the list above its `run`: items "- `CODE` at `field`: when", and "what \[`function`\]
+//! says" for the list above a function. SEEN has lines of command code and response code, in hexadecimal. An item that
+//! says "cannot be provoked" is not asked for, but must say why.
 
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

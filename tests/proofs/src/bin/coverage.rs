@@ -1,7 +1,8 @@
 //! `coverage ROOT PROFILES MISSING PROGRAM…`: how many lines of the engine the tests run, a folder a line, and all.
 //!
-//! PROFILES is the folder with what the instrumented PROGRAMs have written. A line counts if code begins on it, or goes on over it, that the compiler has
-//! a counter for; it is covered if any of that was run. Tests within the sources are no part of the engine.
+//! PROFILES is the folder with what the instrumented PROGRAMs have written. A line counts if code begins on it, or goes
+//! on over it, that the compiler has a counter for; it is covered if any of that was run. Tests within the sources are
+//! no part of the engine.
 
 use anyhow::{Context, Result, bail, ensure};
 use llvm_profparser::{CoverageMapping, merge_profiles};

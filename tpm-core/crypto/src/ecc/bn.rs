@@ -1,8 +1,10 @@
-//! BN P-256 (TPM_ECC_BN_P256; ISO/IEC 15946-5): y² = x³ + 3. No library that is kept offers it, so its arithmetic is here, over the constant-time
-//! Montgomery arithmetic of crypto-bigint. What depends on a private scalar takes the same steps and memory accesses for every value of it.
+//! BN P-256 (TPM_ECC_BN_P256; ISO/IEC 15946-5): y² = x³ + 3. No library that is kept offers it, so its arithmetic is
+//! here, over the constant-time Montgomery arithmetic of crypto-bigint. What depends on a private scalar takes the same
+//! steps and memory accesses for every value of it.
 //!
-//! Points are projective, with the complete formulas for a = 0 of Renes, Costello and Batina (Complete addition formulas for prime order elliptic
-//! curves, algorithms 7 and 9): no case is special, the point at infinity (0 : 1 : 0) included.
+//! Points are projective, with the complete formulas for a = 0 of Renes, Costello and Batina (Complete addition
+//! formulas for prime order elliptic curves, algorithms 7 and 9): no case is special, the point at infinity (0 : 1 : 0)
+//! included.
 
 use crypto_bigint::modular::{ConstMontyForm, ConstMontyParams};
 use crypto_bigint::{U256, const_monty_params};

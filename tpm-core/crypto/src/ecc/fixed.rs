@@ -1,8 +1,9 @@
 //! Multiples of the base points of P-256 and P-384, from tables that the compiler computes.
 //!
-//! A scalar is Σ e · 16^i with digits from −8 to 8. A row of a table holds 1 to 8 times 256^i · G for two digits; the sum of what the odd digits
-//! choose is doubled four times at the end. Time and addresses do not depend on the scalar: each look-up reads a whole row, and the formulas (complete
-//! for a = −3, after Renes, Costello and Batina, 2016) have no special cases.
+//! A scalar is Σ e · 16^i with digits from −8 to 8. A row of a table holds 1 to 8 times 256^i · G for two digits; the
+//! sum of what the odd digits choose is doubled four times at the end. Time and addresses do not depend on the scalar:
+//! each look-up reads a whole row, and the formulas (complete for a = −3, after Renes, Costello and Batina, 2016) have
+//! no special cases.
 //!
 //! The field's arithmetic is the curve's crate's. Its elements are in Montgomery form, as the tables are.
 
@@ -131,7 +132,8 @@ impl<C: Row + FieldArithmetic> Sum<C> {
         self.sum_of_products([xx, yy, p.z], [xy, x * p.z + p.x, y * p.z + p.y])
     }
 
-    /// The sum of two points from the products of their coordinates of one name, and from those of two names, crosswise.
+    /// The sum of two points from the products of their coordinates of one name, and from those of two names,
+    /// crosswise.
     fn sum_of_products(&self, [xx, yy, zz]: [Field<C>; 3], [xy, xz, yz]: [Field<C>; 3]) -> Projective<C> {
         let s = triple(self.b * zz - xz);
         let t = triple(self.b * xz - xx - triple(zz));

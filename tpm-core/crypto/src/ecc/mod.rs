@@ -148,7 +148,8 @@ impl Point {
     /// The point with these coordinates, if it is on the curve. Shorter coordinates are taken as numbers.
     ///
     /// # Errors
-    /// `Error::Length` for a coordinate longer than the curve's size, `Error::Range` for a point that is not on the curve.
+    /// `Error::Length` for a coordinate longer than the curve's size, `Error::Range` for a point that is not on the
+    /// curve.
     pub fn new(curve: Curve, x: &[u8], y: &[u8]) -> Result<Self, Error> {
         let point = Self { curve, x: Number::new(x, curve.size())?, y: Number::new(y, curve.size())? };
         if curve.ops().contains(&point) { Ok(point) } else { Err(Error::Range) }
@@ -195,8 +196,8 @@ impl Signature {
 impl Curve {
     /// A new key pair: FIPS 186-5, A.2.1 (extra random bits).
     ///
-    /// Draws size + 8 bytes from `rng` as a big-endian number c; the private scalar is (c mod (n − 1)) + 1. This is also the frozen
-    /// derivation of primary keys ([`super::primary`]).
+    /// Draws size + 8 bytes from `rng` as a big-endian number c; the private scalar is (c mod (n − 1)) + 1. This is
+    /// also the frozen derivation of primary keys ([`super::primary`]).
     ///
     /// # Errors
     /// `Error::Reseed` from `rng`.
@@ -247,7 +248,8 @@ impl Curve {
     /// ECDH: `d` · `point`, both coordinates of it (TPM2_ECDH_ZGen).
     ///
     /// # Errors
-    /// `Error::Range` unless 0 < `d` < n, or if `point` is on another curve; `Error::Length` if `d` is longer than the curve's size.
+    /// `Error::Range` unless 0 < `d` < n, or if `point` is on another curve; `Error::Length` if `d` is longer than the
+    /// curve's size.
     pub fn multiply(self, d: &[u8], point: &Point) -> Result<Point, Error> {
         if point.curve != self {
             return Err(Error::Range);
@@ -255,7 +257,8 @@ impl Curve {
         self.ops().multiply(d, point)
     }
 
-    /// Signs a digest with ECDSA (FIPS 186-5, 6.4.1). The nonce comes from `rng`, hedged: a bad `rng` alone does not reveal the key.
+    /// Signs a digest with ECDSA (FIPS 186-5, 6.4.1). The nonce comes from `rng`, hedged: a bad `rng` alone does not
+    /// reveal the key.
     ///
     /// # Errors
     /// `Error::Range` unless 0 < `d` < n, `Error::Reseed` from `rng`.
@@ -293,7 +296,8 @@ impl Curve {
     }
 }
 
-/// The source of nonces of a signature: what `rng` gives, the key and the digest. A bad `rng` alone does not reveal the key.
+/// The source of nonces of a signature: what `rng` gives, the key and the digest. A bad `rng` alone does not reveal the
+/// key.
 fn hedged(d: &[u8], digest: &[u8], rng: &mut dyn Rng) -> Result<Drbg, Error> {
     let mut random = Secret::<32>::zeroed(32)?;
     rng.fill(random.as_mut_slice())?;

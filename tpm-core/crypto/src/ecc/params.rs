@@ -3,8 +3,8 @@
 use super::Curve;
 use crate::selftest::hex;
 
-/// The constants of a curve: y² = x³ + a·x + b over the integers modulo p, and a base point of prime order n. The cofactor is 1 for every curve here.
-/// All are big-endian and of the curve's size.
+/// The constants of a curve: y² = x³ + a·x + b over the integers modulo p, and a base point of prime order n. The
+/// cofactor is 1 for every curve here. All are big-endian and of the curve's size.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameters {
     /// The field's prime.

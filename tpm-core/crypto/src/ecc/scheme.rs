@@ -1,4 +1,5 @@
-//! Schemes that are written once over every curve: ECDAA and ECSchnorr (Part 1, C.4 and C.5), SM2 (GB/T 32918.2 and .3), ECMQV (SP 800-56A, 5.7.2.3).
+//! Schemes that are written once over every curve: ECDAA and ECSchnorr (Part 1, C.4 and C.5), SM2 (GB/T 32918.2 and
+//! .3), ECMQV (SP 800-56A, 5.7.2.3).
 
 use super::{Curve, NONCE_TRIES, Number, Point, Signature, hedged};
 use crate::hash::{Digest, HashAlg, Hasher};
@@ -13,7 +14,8 @@ enum Exchange {
 }
 
 impl Curve {
-    /// Signs a digest with ECSchnorr: r = H(x of k · G ‖ digest), the leftmost bytes of it, as many as the order has; s = k + r · d.
+    /// Signs a digest with ECSchnorr: r = H(x of k · G ‖ digest), the leftmost bytes of it, as many as the order has;
+    /// s = k + r · d.
     ///
     /// # Errors
     /// `Error::Range` unless 0 < `d` < n, `Error::Reseed` from `rng`.
@@ -51,8 +53,8 @@ impl Curve {
         if r == signature.r { Ok(()) } else { Err(Error::Invalid) }
     }
 
-    /// Signs a digest with ECDAA, with the scalar r of the TPM2_Commit before: nonceK is random, T = H(nonceK ‖ digest) and s = r + T · d.
-    /// The signature's r is nonceK.
+    /// Signs a digest with ECDAA, with the scalar r of the TPM2_Commit before: nonceK is random, T = H(nonceK ‖ digest)
+    /// and s = r + T · d. The signature's r is nonceK.
     ///
     /// # Errors
     /// `Error::Range` unless 0 < `d`, `commit` < n, or if s turns out to be zero; `Error::Reseed` from `rng`.
@@ -73,7 +75,8 @@ impl Curve {
         if self.is_scalar(&signature.s) { Ok(signature) } else { Err(Error::Range) }
     }
 
-    /// The point whose x coordinate is a digest modulo the field's prime, for TPM2_Commit (Part 3, 19.2): `digest` is H(s2), `y` is y2.
+    /// The point whose x coordinate is a digest modulo the field's prime, for TPM2_Commit (Part 3, 19.2): `digest` is
+    /// H(s2), `y` is y2.
     ///
     /// # Errors
     /// `Error::Range` if it is not on the curve, `Error::Length` if `y` is longer than the curve's size.
@@ -81,7 +84,8 @@ impl Curve {
         Point::new(self, self.reduce(digest.as_slice(), self.parameters().p)?.as_slice(), y)
     }
 
-    /// Signs with SM2 (GB/T 32918.2, 6.1). `digest` is e, the hash over the signer's identity and the message, as a TPM is given it.
+    /// Signs with SM2 (GB/T 32918.2, 6.1). `digest` is e, the hash over the signer's identity and the message, as a TPM
+    /// is given it.
     ///
     /// # Errors
     /// `Error::Range` unless 0 < `d` < n − 1, `Error::Reseed` from `rng`.
@@ -96,7 +100,8 @@ impl Curve {
         Err(Error::Fault)
     }
 
-    /// SM2 with a given nonce; None if another one has to be drawn. (k − r · d) / (1 + d) is computed as (k + r) / (1 + d) − r.
+    /// SM2 with a given nonce; None if another one has to be drawn. (k − r · d) / (1 + d) is computed as (k + r) / (1 +
+    /// d) − r.
     pub(crate) fn sm2_sign_with(self, d: &[u8], k: &[u8], digest: &[u8]) -> Result<Option<Signature>, Error> {
         let r = self.sm2_r(&self.public(k)?, digest)?;
         let k_plus_r = self.ops().mul_add(&[1], k, r.as_slice())?;
@@ -123,10 +128,12 @@ impl Curve {
         if self.sm2_r(&point, digest)? == signature.r { Ok(()) } else { Err(Error::Invalid) }
     }
 
-    /// Full MQV (SP 800-56A, 5.7.2.3): the shared point from our static and ephemeral scalars and the peer's static and ephemeral points.
+    /// Full MQV (SP 800-56A, 5.7.2.3): the shared point from our static and ephemeral scalars and the peer's static and
+    /// ephemeral points.
     ///
     /// # Errors
-    /// `Error::Range` unless the scalars are between 0 and n, the points of this curve, and the result is not at infinity.
+    /// `Error::Range` unless the scalars are between 0 and n, the points of this curve, and the result is not at
+    /// infinity.
     pub fn mqv(
         self,
         d_static: &[u8],
@@ -151,7 +158,8 @@ impl Curve {
         self.exchange(Exchange::Sm2, [d_static, d_ephemeral], [static_b, ephemeral_b])
     }
 
-    /// MQV: t = d_e + avf(Q_e) · d_s and t · (Q_eB + avf(Q_eB) · Q_sB). SM2 weights the ephemeral keys instead of the static ones.
+    /// MQV: t = d_e + avf(Q_e) · d_s and t · (Q_eB + avf(Q_eB) · Q_sB). SM2 weights the ephemeral keys instead of the
+    /// static ones.
     fn exchange(self, kind: Exchange, [d_s, d_e]: [&[u8]; 2], [q_s, q_e]: [&Point; 2]) -> Result<Point, Error> {
         if q_s.curve != self || q_e.curve != self {
             return Err(Error::Range);

@@ -91,7 +91,8 @@ impl<C: Row> Weierstrass<C> {
         Ok(SecretScalar::from_slice(&bytes)?)
     }
 
-    /// The digest as a number: its leftmost bits, as many as the order has. (The orders of this table have whole bytes, or more bits than digests.)
+    /// The digest as a number: its leftmost bits, as many as the order has. (The orders of this table have whole bytes,
+    /// or more bits than digests.)
     fn message(digest: &[u8]) -> Result<Scalar<C>, Error> {
         let leftmost = digest.get(..Self::size()).unwrap_or(digest);
         Ok(Scalar::<C>::reduce(&field_bytes::<C>(leftmost)?))

@@ -1,8 +1,9 @@
-//! Products of blocks, on which the arithmetic of RSA stands. A block is 512 bits in nine limbs of 58 bits, so that products of limbs can be summed
-//! without carries: a number has a column for each limb of its product, and the sum of all that ever comes into one is below 2^128.
+//! Products of blocks, on which the arithmetic of RSA stands. A block is 512 bits in nine limbs of 58 bits, so that
+//! products of limbs can be summed without carries: a number has a column for each limb of its product, and the sum of
+//! all that ever comes into one is below 2^128.
 //!
-//! No loops over the limbs of a block: the firmware is optimised for size, and would not unroll them. Written in this order each product costs a
-//! multiplication and two additions, and nothing waits for a carry.
+//! No loops over the limbs of a block: the firmware is optimised for size, and would not unroll them. Written in this
+//! order each product costs a multiplication and two additions, and nothing waits for a carry.
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -39,8 +40,8 @@ macro_rules! sum {
     };
 }
 
-/// A sum, and for each two limbs of a and those of b what the two products of unequal index have more than those of equal index:
-/// (a − c) · (d − b) = a · d + c · b − a · b − c · d.
+/// A sum, and for each two limbs of a and those of b what the two products of unequal index have more than those of
+/// equal index: (a − c) · (d − b) = a · d + c · b − a · b − c · d.
 macro_rules! cross {
     ($own:ident $(, $a:ident $c:ident $b:ident $d:ident)*) => {
         $own$(.wrapping_add(signed_product($a.wrapping_sub($c), $d.wrapping_sub($b))))*
@@ -57,8 +58,9 @@ fn add(column: &mut u128, sum: u128) {
     *column = column.wrapping_add(sum);
 }
 
-/// Adds a · b to the columns. By Karatsuba's way for each two limbs, which spares 36 of 81 multiplications: two products that meet in a column are
-/// one, and two of limbs with equal index, of which each column has a run. Intermediate sums may be above 2^128; the last are not.
+/// Adds a · b to the columns. By Karatsuba's way for each two limbs, which spares 36 of 81 multiplications: two
+/// products that meet in a column are one, and two of limbs with equal index, of which each column has a run.
+/// Intermediate sums may be above 2^128; the last are not.
 #[inline(never)]
 fn multiply_block(a: &Block, b: &Block, columns: &mut [u128]) {
     let Some([c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16]) = columns.first_chunk_mut()
@@ -154,9 +156,10 @@ fn square_block(a: &Block, columns: &mut Columns) {
     *c17 = 0;
 }
 
-/// A step of Montgomery's reduction for each of the quotients: adds a multiple of a modulus that is −1 mod 2^58, which brings zeros into their columns;
-/// what they carry goes into the column after them. `modulus` is the block above that lowest limb, less the borrow of the −1. So a quotient is the
-/// limb of its column, and waits for nothing but one product with the quotient before it.
+/// A step of Montgomery's reduction for each of the quotients: adds a multiple of a modulus that is −1 mod 2^58, which
+/// brings zeros into their columns; what they carry goes into the column after them. `modulus` is the block above that
+/// lowest limb, less the borrow of the −1. So a quotient is the limb of its column, and waits for nothing but one
+/// product with the quotient before it.
 #[inline(never)]
 fn reduce_block(columns: &mut [u128], modulus: &Block, quotients: &mut [u64]) {
     let [m0, m1, m2, m3, m4, m5, m6, m7, m8] = *modulus;
@@ -248,8 +251,9 @@ impl<const N: usize> Modulus<N> {
         self.len
     }
 
-    /// out = columns / R mod the modulus, by Montgomery's reduction; R is 2^58 for each limb of the modulus. The answer is below columns / R + 2 · the
-    /// modulus: all steps but the last add less than R · modulus together, and so does the last, which takes the modulus as it is.
+    /// out = columns / R mod the modulus, by Montgomery's reduction; R is 2^58 for each limb of the modulus. The answer
+    /// is below columns / R + 2 · the modulus: all steps but the last add less than R · modulus together, and so does
+    /// the last, which takes the modulus as it is.
     pub(super) fn reduce(&self, columns: &mut [Columns], out: &mut [Block]) {
         let columns = columns.as_flattened_mut();
         let Some((lowest, others)) = self.multiple.get(..self.len).unwrap_or_default().split_first() else { return };

@@ -60,8 +60,8 @@ impl RsaPublic {
     /// A public key from outside: the modulus big-endian, exponent 0 for 65537.
     ///
     /// # Errors
-    /// `Error::Key` for a modulus of another size than ours, one with its top bit clear or an even one, and for an exponent that
-    /// [`is_exponent`] refuses.
+    /// `Error::Key` for a modulus of another size than ours, one with its top bit clear or an even one, and for an
+    /// exponent that [`is_exponent`] refuses.
     pub fn new(modulus: &[u8], exponent: u32) -> Result<Self, Error> {
         let bits = u16::try_from(modulus.len().saturating_mul(8)).map_err(|_| Error::Key)?;
         let shaped =
@@ -149,12 +149,14 @@ struct Factor {
 }
 
 impl RsaPrivate {
-    /// A private key from its public key and one prime, as a TPM keeps it (Part 1, Annex B; TPMU_SENSITIVE_COMPOSITE.rsa).
+    /// A private key from its public key and one prime, as a TPM keeps it (Part 1, Annex B;
+    /// TPMU_SENSITIVE_COMPOSITE.rsa).
     ///
     /// That the factors are prime is not tested.
     ///
     /// # Errors
-    /// `Error::Key` unless `prime` has half the length of the modulus, its top bit set, and divides it; or if no private exponent exists.
+    /// `Error::Key` unless `prime` has half the length of the modulus, its top bit set, and divides it; or if no
+    /// private exponent exists.
     pub fn new(public: &RsaPublic, prime: &[u8]) -> Result<Self, Error> {
         let limbs = public.limbs / 2;
         let mut p = Prime::new([0; MAX_PRIME_LIMBS]);
@@ -166,8 +168,8 @@ impl RsaPrivate {
         Self::from_factors(public.clone(), p, q)
     }
 
-    /// A new key of `bits` with exponent `exponent` (0 for 65537): the primes p and q from `candidates`, in this order, as `prime` describes;
-    /// the bases of the Miller-Rabin tests from `witnesses`.
+    /// A new key of `bits` with exponent `exponent` (0 for 65537): the primes p and q from `candidates`, in this order,
+    /// as `prime` describes; the bases of the Miller-Rabin tests from `witnesses`.
     ///
     /// # Errors
     /// `Error::Key` for a size or exponent that does not exist here, `Error::Reseed` from the sources.
@@ -208,11 +210,12 @@ impl RsaPrivate {
         prime
     }
 
-    /// The private operation, block^d mod n, in place (RSADP and RSASP1), blinded by `rng`. A result that the public key does not confirm is withheld.
+    /// The private operation, block^d mod n, in place (RSADP and RSASP1), blinded by `rng`. A result that the public
+    /// key does not confirm is withheld.
     ///
     /// # Errors
-    /// `Error::Length` if `block` is not as long as the modulus, `Error::Range` if it is not below it, `Error::Fault` if
-    /// the result was wrong, `Error::Reseed` from `rng`. `block` is then unchanged.
+    /// `Error::Length` if `block` is not as long as the modulus, `Error::Range` if it is not below it, `Error::Fault`
+    /// if the result was wrong, `Error::Reseed` from `rng`. `block` is then unchanged.
     pub fn raw(&self, rng: &mut dyn Rng, block: &mut [u8]) -> Result<(), Error> {
         let mut input = Zeroizing::new([0; MAX_LIMBS]);
         let input = &*self.public.read(block, &mut input)?;
@@ -297,8 +300,8 @@ impl Factor {
         cut(&*self.prime, self.limbs)
     }
 
-    /// input^d mod prime, blinded without an inversion: with a random r and ρ = r^(e−1), the exponentiation sees (input · r · ρ)^(d−1), which is
-    /// input^(d−1) · ρ^-1 because r^(ed) = r. Multiplied by input · ρ it is input^d.
+    /// input^d mod prime, blinded without an inversion: with a random r and ρ = r^(e−1), the exponentiation sees (input
+    /// · r · ρ)^(d−1), which is input^(d−1) · ρ^-1 because r^(ed) = r. Multiplied by input · ρ it is input^d.
     fn power(&self, input: &[u64], e: u32, rng: &mut dyn Rng) -> Result<Prime, Error> {
         let mut monty = Monty::<MAX_PRIME_BLOCKS>::new(self.prime());
         let random = self.random(rng)?;

@@ -1,9 +1,9 @@
-//! Montgomery arithmetic with an odd modulus of whole blocks of 512 bits whose top bit is set. In constant time, but for the exponent of
-//! [`Monty::power_word`].
+//! Montgomery arithmetic with an odd modulus of whole blocks of 512 bits whose top bit is set. In constant time, but
+//! for the exponent of [`Monty::power_word`].
 //!
-//! R is 2^522 for each block: the [blocks](super::block) have bits to spare. Between operations a number is below 3m and in the residue class of what
-//! it stands for. The product of two such numbers is again one, for (9m² + 2R·m) / R < 3m, so nothing is ever compared with the modulus but what
-//! leaves this module.
+//! R is 2^522 for each block: the [blocks](super::block) have bits to spare. Between operations a number is below 3m
+//! and in the residue class of what it stands for. The product of two such numbers is again one, for (9m² + 2R·m) / R <
+//! 3m, so nothing is ever compared with the modulus but what leaves this module.
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -42,7 +42,8 @@ impl<const N: usize> Monty<N> {
         monty
     }
 
-    /// A modulus without R mod m and R² mod m. Until it is [prepared](Self::prepare), nothing but [`Self::root_of_two`] is right.
+    /// A modulus without R mod m and R² mod m. Until it is [prepared](Self::prepare), nothing but [`Self::root_of_two`]
+    /// is right.
     pub(super) fn bare(m: &[u64]) -> Self {
         let modulus = Modulus::new(m);
         let mut monty = Self {
@@ -171,14 +172,16 @@ impl<const N: usize> Monty<N> {
         }
     }
 
-    /// The inverse of 2^((m − 1)/2) in Montgomery form, which is ±1 if m is prime. For a modulus of at most nine blocks; the time depends on its
-    /// length only.
+    /// The inverse of 2^((m − 1)/2) in Montgomery form, which is ±1 if m is prime. For a modulus of at most nine
+    /// blocks; the time depends on its length only.
     ///
-    /// A power of two below R is the inverse of another in Montgomery form, so that the first eight bits of the exponent cost nothing. From there on
-    /// its bits are inverted: −E is −(H + 1) · 2^k + (2^k − 1 − L) + 1, if H is those bits and L the other k.
+    /// A power of two below R is the inverse of another in Montgomery form, so that the first eight bits of the
+    /// exponent cost nothing. From there on its bits are inverted: −E is −(H + 1) · 2^k + (2^k − 1 − L) + 1, if H is
+    /// those bits and L the other k.
     ///
-    /// Doubling is shifting, without a reduction: a number of b blocks that was below 3m and then shifted by k bits is below 3m · 2^k, and its
-    /// squares, until the next digit is due, are below m · (9 · 2^(2k − 10b) + 2) and so on, which ends below 3m.
+    /// Doubling is shifting, without a reduction: a number of b blocks that was below 3m and then shifted by k bits is
+    /// below 3m · 2^k, and its squares, until the next digit is due, are below m · (9 · 2^(2k − 10b) + 2) and so on,
+    /// which ends below 3m.
     pub(super) fn root_of_two(&mut self) -> Residue<N> {
         let (window, first) = if self.blocks == 1 { (2, 4) } else { (4, 2) };
         let mut exponent = Zeroizing::new(self.limbs);
@@ -201,7 +204,8 @@ impl<const N: usize> Monty<N> {
         a
     }
 
-    /// a = a^exponent for a public exponent above 1, 64-bit limbs outside of Montgomery form: multiplying by what has not entered it leaves it.
+    /// a = a^exponent for a public exponent above 1, 64-bit limbs outside of Montgomery form: multiplying by what has
+    /// not entered it leaves it.
     pub(super) fn power_public(&mut self, a: &mut [u64], exponent: u32) {
         let outside = self.residue(a);
         let mut power = self.enter(a);

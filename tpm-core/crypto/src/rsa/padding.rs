@@ -1,7 +1,7 @@
 //! The paddings of PKCS #1 (RFC 8017) as the TPM uses them (Part 1, Annex B.4 to B.7).
 //!
-//! Encryption works on a block as long as the modulus. A decrypted block is checked in constant time, and all that may be wrong with it is
-//! one error.
+//! Encryption works on a block as long as the modulus. A decrypted block is checked in constant time, and all that may
+//! be wrong with it is one error.
 
 use zeroize::Zeroizing;
 
@@ -44,8 +44,8 @@ impl RsaPrivate {
     /// Signs a digest; the signature is written to the first bytes of `out`, whose number is the modulus' length.
     ///
     /// # Errors
-    /// `Error::Length` if the digest has not its hash's length, the key is too short for it, or `out` for the signature;
-    /// `Error::Fault` and `Error::Reseed` as [`RsaPrivate::raw`].
+    /// `Error::Length` if the digest has not its hash's length, the key is too short for it, or `out` for the
+    /// signature; `Error::Fault` and `Error::Reseed` as [`RsaPrivate::raw`].
     pub fn sign(&self, rng: &mut dyn Rng, scheme: SignScheme, digest: &[u8], out: &mut [u8]) -> Result<usize, Error> {
         let size = self.public().size();
         let block = out.get_mut(..size).ok_or(Error::Length)?;
@@ -61,7 +61,8 @@ impl RsaPrivate {
     ///
     /// # Errors
     /// `Error::Length` or `Error::Range` for a ciphertext that is not a number below n in full length;
-    /// `Error::Invalid` for whatever is wrong with the padding; `Error::Fault` and `Error::Reseed` as [`RsaPrivate::raw`].
+    /// `Error::Invalid` for whatever is wrong with the padding; `Error::Fault` and `Error::Reseed` as
+    /// [`RsaPrivate::raw`].
     pub fn decrypt(&self, rng: &mut dyn Rng, scheme: CryptScheme<'_>, ciphertext: &[u8]) -> Result<Message, Error> {
         let mut block = Block::from_slice(ciphertext)?;
         self.raw(rng, block.as_mut_slice())?;
@@ -91,8 +92,8 @@ impl RsaPublic {
     /// Encrypts a message; the ciphertext is written to the first bytes of `out`, whose number is the modulus' length.
     ///
     /// # Errors
-    /// `Error::Length` if the message is too long for key and scheme, or `out` too short; `Error::Range` for [`CryptScheme::Null`] if
-    /// the message, as a number, is not below the modulus; `Error::Reseed` from `rng`.
+    /// `Error::Length` if the message is too long for key and scheme, or `out` too short; `Error::Range` for
+    /// [`CryptScheme::Null`] if the message, as a number, is not below the modulus; `Error::Reseed` from `rng`.
     pub fn encrypt(
         &self,
         rng: &mut dyn Rng,
@@ -110,7 +111,8 @@ impl RsaPublic {
         Ok(self.size())
     }
 
-    /// The longest message that a scheme can encrypt with this key, in bytes; `None` if the key is too short for the scheme.
+    /// The longest message that a scheme can encrypt with this key, in bytes; `None` if the key is too short for the
+    /// scheme.
     #[must_use]
     pub fn max_message(&self, scheme: CryptScheme<'_>) -> Option<usize> {
         match scheme {
@@ -157,8 +159,8 @@ fn check_rsassa(hash: HashAlg, digest: &[u8], block: &[u8]) -> Result<bool, Erro
     Ok(expected.ct_eq(block))
 }
 
-/// Masked (0 … 0 01 salt), H, BC (RFC 8017, 9.1.1), H = hash(eight zeros ‖ digest ‖ salt). The block's highest bit is clear, as the
-/// encoding has one bit less than the modulus.
+/// Masked (0 … 0 01 salt), H, BC (RFC 8017, 9.1.1), H = hash(eight zeros ‖ digest ‖ salt). The block's highest bit is
+/// clear, as the encoding has one bit less than the modulus.
 fn encode_pss(hash: HashAlg, digest: &[u8], rng: &mut dyn Rng, block: &mut [u8]) -> Result<(), Error> {
     let mask_len = block.len().checked_sub(hash.digest_size() + 1).ok_or(Error::Length)?;
     if digest.len() != hash.digest_size() {
@@ -253,7 +255,8 @@ fn encode_oaep(hash: HashAlg, label: &[u8], message: &[u8], rng: &mut dyn Rng, b
     Ok(())
 }
 
-/// RFC 8017, 7.1.2. The time does not depend on the block before the verdict, nor on why it is bad (Manger's attack; CVE-2026-6727).
+/// RFC 8017, 7.1.2. The time does not depend on the block before the verdict, nor on why it is bad (Manger's attack;
+/// CVE-2026-6727).
 fn decode_oaep(hash: HashAlg, label: &[u8], block: &mut [u8]) -> Result<Message, Error> {
     let size = hash.digest_size();
     if block.len() < 2 * size + 2 {
@@ -298,7 +301,8 @@ fn byte_is(byte: u8, value: u8) -> u64 {
     num::is_zero_word(u64::from(byte ^ value))
 }
 
-/// The message after `separator`, or the one error there is. The verdict is public, and after a good one the message's length.
+/// The message after `separator`, or the one error there is. The verdict is public, and after a good one the message's
+/// length.
 fn finish(good: u64, bytes: &[u8], separator: u64) -> Result<Message, Error> {
     if core::hint::black_box(good) != 1 {
         return Err(Error::Invalid);

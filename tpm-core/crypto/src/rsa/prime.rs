@@ -1,8 +1,9 @@
-//! The prime search and key generation (FIPS 186-5, A.1.3, with an incremental search), in constant time with respect to the prime that is found:
-//! the time and the addresses used depend on which candidates around it have small factors, and on how many before it have none.
+//! The prime search and key generation (FIPS 186-5, A.1.3, with an incremental search), in constant time with respect
+//! to the prime that is found: the time and the addresses used depend on which candidates around it have small factors,
+//! and on how many before it have none.
 //!
-//! Primes are 3 modulo 4. The Miller-Rabin test is then one exponentiation to (p − 1)/2 with a result of ±1, without steps that depend on how
-//! often 2 divides p − 1. The condition costs one bit of some thousand.
+//! Primes are 3 modulo 4. The Miller-Rabin test is then one exponentiation to (p − 1)/2 with a result of ±1, without
+//! steps that depend on how often 2 divides p − 1. The condition costs one bit of some thousand.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
@@ -36,7 +37,8 @@ type Lanes = u64;
 const ONES: Lanes = 0x0001_0001_0001;
 /// The bit above each lane, and that of the fourth.
 const TOPS: u64 = 0x8000_8000_8000_8000;
-/// How many groups of three of the small primes every candidate is divided by: those from 5 to 2083. Of a window, they leave a seventh for the others.
+/// How many groups of three of the small primes every candidate is divided by: those from 5 to 2083. Of a window, they
+/// leave a seventh for the others.
 const FIRST_GROUPS: usize = 104;
 static FIRST_PRIMES: [Lanes; FIRST_GROUPS] = SMALL_PRIMES.0;
 /// How many groups the others are, all odd primes below the bound that are longer than a window.
@@ -81,8 +83,8 @@ const fn small_primes() -> ([Lanes; FIRST_GROUPS], [[u8; 3]; GROUPS]) {
     (first, distances)
 }
 
-/// Makes a key: draws, as [`crate::primary`] describes them, from `candidates`; bases of the Miller-Rabin test from `witnesses`.
-/// Looks at `canceled` before each candidate that the sieves leave.
+/// Makes a key: draws, as [`crate::primary`] describes them, from `candidates`; bases of the Miller-Rabin test
+/// from `witnesses`. Looks at `canceled` before each candidate that the sieves leave.
 pub(super) fn generate(
     bits: u16,
     exponent: u32,
@@ -165,7 +167,8 @@ fn far_apart(a: &[u64], b: &[u64]) -> bool {
     (u128::from(*first) << 64 | u128::from(*second)) >> (128 - DISTINCT_BITS) != 0
 }
 
-/// Advances `value` to the first good prime of the candidates from it. `false` if there is none, or it would get longer.
+/// Advances `value` to the first good prime of the candidates from it. `false` if there is none, or it would get
+/// longer.
 fn search(value: &mut [u64], e: u32, witnesses: &mut dyn Rng, canceled: &AtomicBool) -> Result<bool, Error> {
     let mut sieve = Sieve::new(value, e);
     for _ in 0..CANDIDATES / WINDOW {
@@ -190,8 +193,8 @@ fn search(value: &mut [u64], e: u32, witnesses: &mut dyn Rng, canceled: &AtomicB
     Ok(false)
 }
 
-/// The first sieve: what a candidate lacks to multiples of the first primes, and its residues modulo 3 and e. Each candidate costs a pass over all, so
-/// that no address depends on them.
+/// The first sieve: what a candidate lacks to multiples of the first primes, and its residues modulo 3 and e. Each
+/// candidate costs a pass over all, so that no address depends on them.
 struct Sieve {
     lacks: Zeroizing<[Lanes; FIRST_GROUPS]>,
     mod_3: u64,
@@ -209,7 +212,8 @@ impl Sieve {
         Self { lacks, mod_3: three.reduce_number(start), mod_e: e.reduce_number(start), e }
     }
 
-    /// The distances from `start`, the candidate that the sieve is at, of those of a window that neither sieve rejects. The sieve goes to the next.
+    /// The distances from `start`, the candidate that the sieve is at, of those of a window that neither sieve rejects.
+    /// The sieve goes to the next.
     fn window(&mut self, start: &[u64]) -> impl Iterator<Item = u16> + use<> {
         let mut left = Zeroizing::new([0; WINDOW]);
         let mut len = 0;
@@ -246,8 +250,8 @@ impl Sieve {
     }
 }
 
-/// The second sieve: marks the distances at which one of the other primes divides. Of what a number lacks to their multiples only what is within the
-/// window counts.
+/// The second sieve: marks the distances at which one of the other primes divides. Of what a number lacks to their
+/// multiples only what is within the window counts.
 fn strike(start: &[u64], distances: &[u16], struck: &mut [bool]) {
     let groups = DISTANCES.get(..start.len().wrapping_mul(GROUPS_PER_LIMB)).unwrap_or(&DISTANCES);
     let mut prime = FIRST_PRIMES.last().map_or(0, |primes| lane(*primes, 2));
@@ -266,8 +270,8 @@ fn strike(start: &[u64], distances: &[u16], struck: &mut [bool]) {
     }
 }
 
-/// What a number lacks to multiples of three primes of up to 18 bits, each, or the greatest number of a lane; the fourth lane is that. Modulo all
-/// three first, which is two passes less.
+/// What a number lacks to multiples of three primes of up to 18 bits, each, or the greatest number of a lane; the
+/// fourth lane is that. Modulo all three first, which is two passes less.
 fn lacking(number: &[u64], primes: [u32; 3]) -> Lanes {
     let [p, q, r] = primes;
     let lack = num::lack(number, u64::from(p).wrapping_mul(q.into()).wrapping_mul(r.into()));
@@ -293,9 +297,9 @@ fn any_is(lacks: &[Lanes], lack: u16) -> bool {
     differ != TOPS
 }
 
-/// Miller-Rabin: base 2, then as many random bases as FIPS 186-5, table B.1, asks for, or more. The error for random candidates is
-/// p(k, t) < k^(3/2) · 2^t · t^(-1/2) · 4^(2 − √(tk)) (Damgård, Landrock, Pomerance), without base 2: 2^-120 for 1024 bits and 5 bases,
-/// 2^-133 for 1536 bits and 4.
+/// Miller-Rabin: base 2, then as many random bases as FIPS 186-5, table B.1, asks for, or more. The error for random
+/// candidates is p(k, t) < k^(3/2) · 2^t · t^(-1/2) · 4^(2 − √(tk)) (Damgård, Landrock, Pomerance), without base 2:
+/// 2^-120 for 1024 bits and 5 bases, 2^-133 for 1536 bits and 4.
 fn is_prime(candidate: &[u64], witnesses: &mut dyn Rng) -> Result<bool, Error> {
     let rounds = match candidate.len() {
         0..=8 => 16,

@@ -1,5 +1,6 @@
-//! RFC 6979, A.2.3 to A.2.7 ("sample"), and an ECDH agreement; the numbers were made by OpenSSL (P-256, P-384) and by a Python program with affine
-//! arithmetic (the others), which give the RFC's. BN P-256 and SM2 P-256 sign the same message in the same way.
+//! RFC 6979, A.2.3 to A.2.7 ("sample"), and an ECDH agreement; the numbers were made by OpenSSL (P-256, P-384) and by a
+//! Python program with affine arithmetic (the others), which give the RFC's. BN P-256 and SM2 P-256 sign the same
+//! message in the same way.
 
 use std::vec::Vec;
 
@@ -577,7 +578,8 @@ fn assert_table(curve: Curve, d: &[u8]) {
     assert_eq!([point.x().as_slice(), point.y().as_slice()], expected, "{curve:?} {d:02x?}");
 }
 
-/// Each digit alone, from 1 to 15 at every place, reads every entry of the tables, with both signs; then scalars at the ends of the range.
+/// Each digit alone, from 1 to 15 at every place, reads every entry of the tables, with both signs; then scalars at the
+/// ends of the range.
 #[test]
 fn tables_of_base_points_give_what_multiplication_without_one_gives() {
     for curve in [Curve::NistP256, Curve::NistP384] {

@@ -1,4 +1,5 @@
-//! KDFa, KDFe and KDF2: answers computed with Python's hmac and hashlib; the first of KDF2 is that of CAVP for ANSI X9.63.
+//! KDFa, KDFe and KDF2: answers computed with Python's hmac and hashlib; the first of KDF2 is that of CAVP for ANSI
+//! X9.63.
 
 use hex_literal::hex;
 

@@ -1,4 +1,5 @@
-//! ML-KEM and ML-DSA: properties, and what is not in the Wycheproof vectors (tests/wycheproof.rs), which have the known answers.
+//! ML-KEM and ML-DSA: properties, and what is not in the Wycheproof vectors (tests/wycheproof.rs), which have the known
+//! answers.
 
 use std::vec;
 use std::vec::Vec;

@@ -1,4 +1,5 @@
-//! Golden vectors of primary derivation, version 1: computed by a Python program that follows the module's text with hmac, hashlib and int.
+//! Golden vectors of primary derivation, version 1: computed by a Python program that follows the module's text with
+//! hmac, hashlib and int.
 
 use hex_literal::hex;
 

@@ -99,8 +99,9 @@ fn every_defect_of_a_pkcs1_block_is_the_same_error() {
     }
 }
 
-/// Unmasks OpenSSL's OAEP block, damages one byte and masks it again: done by XOR, since masks depend on seed and masked data. Damage to
-/// the masked block instead reaches each check too: first byte, label hash (any change), and the separator through the data.
+/// Unmasks OpenSSL's OAEP block, damages one byte and masks it again: done by XOR, since masks depend on seed and
+/// masked data. Damage to the masked block instead reaches each check too: first byte, label hash (any change), and the
+/// separator through the data.
 #[test]
 fn every_defect_of_an_oaep_block_is_the_same_error() {
     let scheme = CryptScheme::Oaep(HashAlg::Sha256, b"DUPLICATE\0");
@@ -238,7 +239,8 @@ fn messages_and_digests_that_do_not_fit_are_refused() {
     }
 }
 
-/// Part 1, B.7: where the salt cannot be as long as the digest it is as long as it can: 1024 bits and SHA-512 leave 62 bytes.
+/// Part 1, B.7: where the salt cannot be as long as the digest it is as long as it can: 1024 bits and SHA-512 leave 62
+/// bytes.
 #[test]
 fn a_pss_salt_is_as_long_as_the_room() {
     let key = key(1024);

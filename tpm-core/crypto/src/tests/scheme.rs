@@ -1,4 +1,5 @@
-//! ECSchnorr, ECDAA, SM2 and ECMQV: the examples of GB/T 32918.5 for SM2; the rest made by a Python program with affine arithmetic.
+//! ECSchnorr, ECDAA, SM2 and ECMQV: the examples of GB/T 32918.5 for SM2; the rest made by a Python program with affine
+//! arithmetic.
 
 use hex_literal::hex;
 use proptest::prelude::{prop_assert_eq, proptest};
@@ -8,8 +9,8 @@ use crate::Error;
 use crate::ecc::{Curve, Point, Signature};
 use crate::hash::{HashAlg, digest};
 
-/// Our static and ephemeral scalars and the peer's; the x coordinates that are agreed on; "sample" (SHA-256) signed with our static key and a nonce by
-/// ECSchnorr with a hash, and "sample" (SHA-512, longer than most orders) by SM2.
+/// Our static and ephemeral scalars and the peer's; the x coordinates that are agreed on; "sample" (SHA-256) signed
+/// with our static key and a nonce by ECSchnorr with a hash, and "sample" (SHA-512, longer than most orders) by SM2.
 struct Case {
     curve: Curve,
     scalars: [&'static [u8]; 4],
@@ -314,7 +315,8 @@ fn signature_halves_out_of_range_are_invalid() {
     }
 }
 
-/// The base point comes from the constants, and they satisfy the equation: the libraries and the constants are of the same curve.
+/// The base point comes from the constants, and they satisfy the equation: the libraries and the constants are of the
+/// same curve.
 #[test]
 fn the_constants_are_those_of_the_arithmetic() {
     for &curve in Curve::ALL {

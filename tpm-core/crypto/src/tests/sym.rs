@@ -405,7 +405,8 @@ fn wrong_lengths_are_refused() {
 }
 
 proptest! {
-    /// Encrypting piece by piece at block boundaries, each with the IV that the piece before left, is encrypting at once.
+    /// Encrypting piece by piece at block boundaries, each with the IV that the piece before left, is encrypting at
+    /// once.
     #[test]
     fn pieces_make_no_difference(
         key in proptest::collection::vec(any::<u8>(), 32),

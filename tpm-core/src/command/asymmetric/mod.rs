@@ -64,7 +64,8 @@ fn padding(scheme: Scheme, label: &[u8]) -> Option<CryptScheme<'_>> {
     }
 }
 
-/// The hash of KDF2 with which an ECC key encrypts (Part 1, C.8): the scheme of the command, or that of the key, which must be the same if both have one.
+/// The hash of KDF2 with which an ECC key encrypts (Part 1, C.8): the scheme of the command, or that of the key, which
+/// must be the same if both have one.
 ///
 /// - `SCHEME` at the parameter: neither has one, or they differ
 /// - `SCHEME`: it is not KDF2

@@ -1,4 +1,5 @@
-//! TPM2_CertifyX509 (Part 3, 18.8): adds to the parts of a certificate that the caller gives those that the TPM vouches for, and signs it.
+//! TPM2_CertifyX509 (Part 3, 18.8): adds to the parts of a certificate that the caller gives those that the TPM vouches
+//! for, and signs it.
 
 use super::der::{self, Element, Elements};
 use crate::command::Command;
@@ -36,7 +37,8 @@ impl Command for CertifyX509 {
 
     /// - `SIZE` at `reserved`: not empty
     /// - `KEY` at `sign_handle`: no signing key, or TPM_RH_NULL
-    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or ML-DSA, which signs no digest
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or
+    ///   ML-DSA, which signs no digest
     /// - `SEQUENCE`: the object is a sequence object
     /// - `ASYMMETRIC` at `object_handle`: a certificate cannot hold such a key
     /// - what [`Partial::read`] says, at `partial_certificate`

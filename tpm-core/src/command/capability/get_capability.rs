@@ -131,9 +131,11 @@ impl Command for GetCapability {
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// - `VALUE` at `capability`: no such group. TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are for TPMs with an SPDM responder.
+    /// - `VALUE` at `capability`: no such group. TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are for TPMs with an
+    ///   SPDM responder.
     /// - `HANDLE` at `property`: TPM_CAP_HANDLES, and no handles have this most significant octet
-    /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for TPM_CAP_ACT
+    /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for
+    ///   TPM_CAP_ACT
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let page = if tpm.ram.failure { in_failure_mode(tpm, &p) } else { page(tpm, &p) }?;
         Ok(Answer { more_data: page.more, capability: p.capability.0, page: page.data })
@@ -231,7 +233,8 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
     Page::of(tpm.ram.acts.iter().filter(|(h, _)| *h >= first).map(data), count, 12)
 }
 
-/// In failure mode only what says which TPM this is (Part 1, 12.4.3): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2. Any error is told as `FAILURE`.
+/// In failure mode only what says which TPM this is (Part 1, 9.4): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2.
+/// Any error is told as `FAILURE`.
 fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     if p.capability != Group(0x6) {
         return Err(Rc::FAILURE);
@@ -240,7 +243,8 @@ fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
 }
 
-/// The one element of a group that has this property, as TPM2_GetCapability lists it; None if there is none. For TPM2_PolicyCapability.
+/// The one element of a group that has this property, as TPM2_GetCapability lists it; None if there is none. For
+/// TPM2_PolicyCapability.
 ///
 /// - the codes of TPM2_GetCapability
 pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
@@ -252,8 +256,9 @@ pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Opt
     let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
     let number = || element.first_chunk().map(|tag| u32::from_be_bytes(*tag));
     let asked = Handle(property);
-    // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with a UINT32. The type of a handle selects
-    // a list, so its index finds it: loaded and saved sessions are listed with a type of their own, but are an element with the handle that was asked for.
+    // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with
+    // a UINT32. The type of a handle selects a list, so its index finds it: loaded and saved sessions are listed with a
+    // type of their own, but are an element with the handle that was asked for.
     let (is_found, element) = match capability.0 {
         0x0 | 0x8 => (element.first_chunk().map(|id| u16::from_be_bytes(*id).into()) == Some(property), element),
         0x1 => (number().map(|h| Handle(h).index()) == Some(asked.index()), &property.to_be_bytes()[..]),

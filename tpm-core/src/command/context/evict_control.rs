@@ -25,7 +25,8 @@ impl Command for EvictControl {
 
     /// - `ATTRIBUTES` at `object`: of the NULL hierarchy, or stClear
     /// - `HANDLE` at `object`: persistent under another handle
-    /// - `HIERARCHY` at `object`: the platform can make persistent only its own, the owner neither make nor delete the platform's
+    /// - `HIERARCHY` at `object`: the platform can make persistent only its own, the owner neither make nor delete the
+    ///   platform's
     /// - `RANGE` at `persistent_handle`: not in the range of who authorizes
     /// - `NV_DEFINED`: the handle is in use
     /// - `NV_SPACE`: no room

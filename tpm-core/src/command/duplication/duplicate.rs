@@ -31,9 +31,11 @@ impl Command for Duplicate {
     type Reply<'t> = Answer;
 
     /// - `ATTRIBUTES` at `object`: fixedParent
-    /// - `TYPE` at `object`: no nameAlg, which cannot be provoked: without one there is no policy, and the DUP role needs one
+    /// - `TYPE` at `object`: no nameAlg, which cannot be provoked: without one there is no policy, and the DUP role
+    ///   needs one
     /// - `TYPE` at `new_parent`: no storage key
-    /// - `SYMMETRIC` at `symmetric_alg`, `HIERARCHY` at `new_parent`: encryptedDuplication, and one of the wrappers is missing
+    /// - `SYMMETRIC` at `symmetric_alg`, `HIERARCHY` at `new_parent`: encryptedDuplication, and one of the wrappers is
+    ///   missing
     /// - `SIZE` at `encryption_key_in`: not the size of the algorithm's keys, or not empty without algorithm
     /// - what [`Tpm::new_secret`] says
     /// - `SCHEME` of these cannot be provoked: a storage key has no scheme
@@ -72,7 +74,8 @@ impl Command for Duplicate {
     }
 }
 
-/// An asymmetric storage key, be it only its public area: the new parent is often in another TPM. To a symmetric one no secret can be sent.
+/// An asymmetric storage key, be it only its public area: the new parent is often in another TPM. To a symmetric one no
+/// secret can be sent.
 pub(super) fn is_storage(public: &crate::wire::Public) -> bool {
     let symmetric = matches!(public.object_type(), ObjectType::SymCipher | ObjectType::KeyedHash);
     !symmetric

@@ -41,7 +41,8 @@ impl Command for Import {
     /// - `ATTRIBUTES` at `encryption_key`, `in_sym_seed`: encryptedDuplication, and one of the wrappers is missing
     /// - `TYPE` at `parent`: a seed, and the parent is not asymmetric
     /// - at `in_sym_seed`: what [`Tpm::open_secret`] says
-    /// - `KEY`, `SCHEME` at `in_sym_seed` cannot be provoked: the parent is an asymmetric storage key, which has no scheme
+    /// - `KEY`, `SCHEME` at `in_sym_seed` cannot be provoked: the parent is an asymmetric storage key, which has no
+    ///   scheme
     /// - `HASH` at `object_public`: no nameAlg
     /// - at `duplicate`: what [`unwrap_duplicate`] says
     /// - what [`check`] says, if the parent is fixedTPM: it will not be asked again

@@ -35,7 +35,8 @@ impl Command for Commit {
     /// - `SIZE` at y2: just one of s2 and y2 is given
     /// - what [`second_point`] says
     /// - `ECC_POINT` at P1: not on the key's curve
-    /// - `NO_RESULT`: a product is the point at infinity, which cannot be provoked: all orders are prime, and the scalars are below them
+    /// - `NO_RESULT`: a product is the point at infinity, which cannot be provoked: all orders are prime, and the
+    ///   scalars are below them
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let no_key = Fmt1::KEY.at(Handles::sign_handle);
         let key = tpm.object(h.sign_handle.handle()).ok_or(no_key)?;

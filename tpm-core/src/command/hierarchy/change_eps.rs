@@ -24,7 +24,8 @@ impl Command for ChangeEps {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that is due
+    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that
+    ///   is due
     ///
     /// NV Indices stay: they belong to the owner and the platform.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {

@@ -25,7 +25,8 @@ impl Command for Clear {
     type Reply<'t> = Empty;
 
     /// - `DISABLED`: TPM2_ClearControl says so
-    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that is due
+    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that
+    ///   is due
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
         if tpm.persistent.disable_clear {
             return Err(Rc::DISABLED);

@@ -24,7 +24,8 @@ impl Command for PpCommands {
 
     /// No codes of its own.
     ///
-    /// A command that is on both lists is cleared; one that is not implemented, or never needs physical presence, is passed over.
+    /// A command that is on both lists is cleared; one that is not implemented, or never needs physical presence, is
+    /// passed over.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         let list = &mut tpm.persistent.presence;
         p.set_list.0.iter().for_each(|code| list.set(*code, true));

@@ -32,7 +32,8 @@ impl Command for NvCertify {
     /// - `NV_UNINITIALIZED`: it has not been written
     /// - `NV_RANGE`: the end lies beyond the index
     /// - `VALUE` at `size`: more than one answer can hold
-    /// - `SCHEME` at `in_scheme`: a digest is asked for, and there is no hash: TPM_RH_NULL without a scheme, or an ML-DSA key without nameAlg
+    /// - `SCHEME` at `in_scheme`: a digest is asked for, and there is no hash: TPM_RH_NULL without a scheme, or an
+    ///   ML-DSA key without nameAlg
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
     /// Size and offset zero ask for a digest of the whole index in place of its contents.

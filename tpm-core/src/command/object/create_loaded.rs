@@ -36,8 +36,8 @@ impl Command for CreateLoaded {
     /// - `OBJECT_MEMORY`: no slot
     /// - at `public`: it does not unmarshal, or octets are left over (`SIZE`)
     /// - `SIZE` at `sensitive`: userAuth is longer than nameAlg's digests
-    /// - for a derived object: `TYPE` at `public` for an RSA key, `ATTRIBUTES` for sensitiveDataOrigin, at `public` what
-    ///   [`template::check_attributes`] says, and what the sensitive data say as TPMS_DERIVE does not unmarshal
+    /// - for a derived object: `TYPE` at `public` for an RSA key, `ATTRIBUTES` for sensitiveDataOrigin, at `public`
+    ///   what [`template::check_attributes`] says, and what the sensitive data say as TPMS_DERIVE does not unmarshal
     /// - at `public`: what [`template::check_creation`] says
     /// - what [`create`] says
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<WithHandle<Answer>, Rc> {
@@ -99,7 +99,8 @@ fn read_template(bytes: &[u8], derivation: bool) -> Result<(Public, Option<Deriv
     if r.is_empty() { Ok((template, derive)) } else { Err(Fmt1::SIZE) }
 }
 
-/// A Derived Object (Part 1, 28.3). Label and context of the template, where not empty, go before those of the sensitive data.
+/// A Derived Object (Part 1, 25.2). Label and context of the template, where not empty, go before those of the
+/// sensitive data.
 fn derived(
     tpm: &Tpm,
     parent: Handle,

@@ -36,7 +36,8 @@ impl Command for PcrRead {
     type Params<'a> = Params;
     type Reply<'t> = Answer<'t>;
 
-    /// No codes of its own: what is not allocated, or beyond eight digests, is missing in the selection that comes back.
+    /// No codes of its own: what is not allocated, or beyond eight digests, is missing in the selection that comes
+    /// back.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer<'t>, Rc> {
         let pcrs = &tpm.ram.pcrs;
         let selection = first_eight(pcrs.allocated_of(&p.selection));

@@ -28,8 +28,8 @@ impl Command for PolicySecret {
     /// - `SIZE` at `cp_hash_a`: it is not empty, and has not the size of the session's digests
     /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
     ///
-    /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted, nor for what
-    /// [`Tpm::hierarchy_of`] has none.
+    /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted,
+    /// nor for what [`Tpm::hierarchy_of`] has none.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };

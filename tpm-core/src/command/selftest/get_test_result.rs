@@ -19,8 +19,9 @@ impl Command for GetTestResult {
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// No codes of its own. testResult is `FAILURE` in failure mode, else success: what has not been tested is tested before its first use, so nothing
-    /// ever needs a test. outData is empty unless a self-test failed: its number as a UINT16, in the order of `crypto::selftest::Test::ALL`, from 1.
+    /// No codes of its own. testResult is `FAILURE` in failure mode, else success: what has not been tested is tested
+    /// before its first use, so nothing ever needs a test. outData is empty unless a self-test failed: its number as a
+    /// UINT16, in the order of `crypto::selftest::Test::ALL`, from 1.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Answer, Rc> {
         let failed = tpm.ram.self_test.failed();
         let out_data = failed.and_then(|n| Buffer::from_slice(&n.to_be_bytes()).ok()).unwrap_or_default();

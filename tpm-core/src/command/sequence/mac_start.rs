@@ -1,4 +1,5 @@
-//! TPM2_HMAC_Start and TPM2_MAC_Start (Part 3, 17.2 and 17.3), which have one command code: the latter with every kind of key.
+//! TPM2_HMAC_Start and TPM2_MAC_Start (Part 3, 17.2 and 17.3), which have one command code: the latter with every kind
+//! of key.
 
 use crate::command::Command;
 use crate::command::area::{Empty, User, WithHandle, handles, params};

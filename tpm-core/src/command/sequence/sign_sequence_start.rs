@@ -20,7 +20,8 @@ impl Command for SignSequenceStart {
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Empty>;
 
-    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as [`Object::signs_messages`](crate::object::Object::signs_messages) has it
+    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as
+    ///   [`Object::signs_messages`](crate::object::Object::signs_messages) has it
     /// - what [`message`] says
     /// - `OBJECT_MEMORY`: no free slot
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<WithHandle<Empty>, Rc> {

@@ -29,7 +29,8 @@ impl Command for VerifyDigestSignature {
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `SIGNATURE` at `signature`: it is not genuine
     ///
-    /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name, and for μ, which is no digest of a hash.
+    /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name, and for
+    /// μ, which is no digest of a hash.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<TkVerified, Rc> {
         let key =
             tpm.object(h.key_handle.handle()).filter(|o| o.can_sign()).ok_or(Fmt1::KEY.at(Handles::key_handle))?;

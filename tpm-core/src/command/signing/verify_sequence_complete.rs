@@ -25,7 +25,8 @@ impl Command for VerifySequenceComplete {
     /// - `SIGN_CONTEXT_KEY` at the key: the sequence was started for another
     /// - what [`verify_message`] says, at the signature
     ///
-    /// The ticket, for the message with TPM_ST_MESSAGE_VERIFIED, is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
+    /// The ticket, for the message with TPM_ST_MESSAGE_VERIFIED, is a NULL Ticket if the key is in the NULL hierarchy
+    /// or has no Name.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<TkVerified, Rc> {
         let (handle, no_mode) = (h.sequence.handle(), Fmt1::MODE.at(Handles::sequence));
         let Some(Work::Message(message)) = tpm.ram.sequence(handle).map(|s| &s.work) else { return Err(no_mode) };

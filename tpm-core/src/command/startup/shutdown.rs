@@ -22,7 +22,8 @@ impl Command for Shutdown {
 
     /// - `TYPE` at `shutdown_type`: TPM_SU_STATE after TPM2_PCR_Allocate
     ///
-    /// A later command that changes what is saved, or the use of an authValue under dictionary-attack protection, makes the shutdown void.
+    /// A later command that changes what is saved, or the use of an authValue under dictionary-attack protection, makes
+    /// the shutdown void.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if p.shutdown_type == Su::State && tpm.ram.pcrs_reallocated {
             return Err(Fmt1::TYPE.at(Params::shutdown_type));

@@ -42,9 +42,12 @@ impl Command for Startup {
 
     /// - `INITIALIZE`: TPM2_Startup was done since _TPM_Init
     /// - `LOCALITY`: neither locality 0 nor 3
-    /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved and nothing changed since
-    /// - `NV_UNINITIALIZED`: the saved state is not there: TPM_SU_CLEAR must follow. It cannot be provoked: what is saved is saved as a whole
-    /// - `LOCALITY`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round; or at another locality than that
+    /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved and nothing changed
+    ///   since
+    /// - `NV_UNINITIALIZED`: the saved state is not there: TPM_SU_CLEAR must follow. It cannot be provoked: what is
+    ///   saved is saved as a whole
+    /// - `LOCALITY`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round; or at
+    ///   another locality than that
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if tpm.ram.started {
             return Err(Rc::INITIALIZE);

@@ -21,8 +21,8 @@ impl Command for Hash {
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;
 
-    /// No codes of its own. The ticket is the NULL Ticket for TPM_RH_NULL, and for what could be a structure made by the TPM: data that begins with
-    /// TPM_GENERATED_VALUE.
+    /// No codes of its own. The ticket is the NULL Ticket for TPM_RH_NULL, and for what could be a structure made by
+    /// the TPM: data that begins with TPM_GENERATED_VALUE.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let out_hash = digest(p.hash_alg, &[p.data.0]);
         let hierarchy = p.hierarchy.handle();

@@ -144,8 +144,8 @@ impl Fixture {
         response
     }
 
-    /// A command; `auths` are password authorizations (may be empty passwords). The body is what follows the header, with
-    /// parameterSize and response sessions removed if there were sessions; a response handle stays in front.
+    /// A command; `auths` are password authorizations (may be empty passwords). The body is what follows the header,
+    /// with parameterSize and response sessions removed if there were sessions; a response handle stays in front.
     pub(crate) fn with(&mut self, code: u32, handles: &[u32], auths: &[&[u8]], params: &[u8]) -> Outcome {
         let mut area = Vec::new();
         for auth in auths {

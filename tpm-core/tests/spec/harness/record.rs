@@ -1,8 +1,9 @@
 //! What the tests say to their TPMs, and which codes these answer, for verbs of xtask.
 //!
-//! - `QUOIN_RECORD` names a folder: each TPM's commands become a file in its `engine`, and the parameters of each command one in `unmarshal`, which are a
-//!   corpus for the fuzz targets (tests/fuzz). What a test of a threat has sent becomes a file of its name in `threats`, too, for `cargo xtask beside`: a
-//!   line "N" for a new TPM, "I" for _TPM_Init, and "C", locality, command and response code in hexadecimal for a command.
+//! - `QUOIN_RECORD` names a folder: each TPM's commands become a file in its `engine`, and the parameters of each
+//!   command one in `unmarshal`, which are a corpus for the fuzz targets (tests/fuzz). What a test of a threat has sent
+//!   becomes a file of its name in `threats`, too, for `cargo xtask beside`: a line "N" for a new TPM, "I" for
+//!   _TPM_Init, and "C", locality, command and response code in hexadecimal for a command.
 //! - `QUOIN_CODES` names a file: command code and response code go there, each pair once, for `cargo xtask codes`.
 
 use core::sync::atomic::{AtomicUsize, Ordering};

@@ -69,7 +69,8 @@ const RANDOM: [u32; 26] = [
     0x168, 0x174, 0x176, 0x17b, 0x184, 0x191, 0x199, 0x1a4, 0x1a6, 0x1a7,
 ];
 
-/// Whether the answer may be another at each time: there is a session whose nonceTPM is new, or the command itself draws random numbers.
+/// Whether the answer may be another at each time: there is a session whose nonceTPM is new, or the command itself
+/// draws random numbers.
 fn is_random(request: &[u8]) -> bool {
     let code = request.get(6..10).map_or(0, |c| u32::from_be_bytes(c.try_into().unwrap()));
     RANDOM.contains(&code) || (request.starts_with(&[0x80, 2]) && !only_passwords(request))

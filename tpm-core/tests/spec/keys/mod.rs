@@ -1,4 +1,5 @@
-//! Keys for tests that sign: public and sensitive areas as a caller marshals them, loaded by TPM2_LoadExternal or made by TPM2_CreatePrimary.
+//! Keys for tests that sign: public and sensitive areas as a caller marshals them, loaded by TPM2_LoadExternal or made
+//! by TPM2_CreatePrimary.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use crate::harness::codes::NULL;

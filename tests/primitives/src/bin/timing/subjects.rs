@@ -271,7 +271,8 @@ impl Subject for Sign {
     }
 }
 
-/// Multiples of a base point, by its table: scalars of which most digits are zero, so that most look-ups choose nothing, and any.
+/// Multiples of a base point, by its table: scalars of which most digits are zero, so that most look-ups choose
+/// nothing, and any.
 struct Base {
     curve: Curve,
     scalars: [Vec<Vec<u8>>; 2],

@@ -77,7 +77,8 @@ fn verifies(curve: Curve, hash: HashAlg, record: &Record) -> Result<bool> {
     Ok(Signature::new(curve, &r, &s).is_ok_and(|s| curve.ecdsa_verify(&public, message.as_slice(), &s).is_ok()))
 }
 
-/// Signatures by others: they verify, and where the private key is given, it is that of the public one. The nonces of the engine are its own.
+/// Signatures by others: they verify, and where the private key is given, it is that of the public one. The nonces of
+/// the engine are its own.
 pub(crate) fn generated(file: &File) -> Result<Vec<Outcome>> {
     paragraphs(&file.text, &["R"], |record| {
         signature(record, |curve, hash| {

@@ -1,4 +1,5 @@
-//! The multiples of a base point, computed when the engine is compiled: nothing here is secret, or takes time when the engine runs.
+//! The multiples of a base point, computed when the engine is compiled: nothing here is secret, or takes time when the
+//! engine runs.
 
 #![expect(clippy::indexing_slicing, reason = "only the compiler runs this, and it has no iterators")]
 #![expect(clippy::cast_possible_truncation, reason = "the lower half of a product is meant")]
@@ -10,7 +11,8 @@ pub(super) const MULTIPLES: usize = 8;
 /// Doublings from a row to the next.
 const STEP: usize = 8;
 
-/// A curve's b, and in row i the affine coordinates of 1 to 8 times 256^i · G; all in Montgomery form, of L words, the least significant first.
+/// A curve's b, and in row i the affine coordinates of 1 to 8 times 256^i · G; all in Montgomery form, of L words, the
+/// least significant first.
 pub(super) struct Table<const L: usize, const ROWS: usize> {
     pub(super) b: [u64; L],
     pub(super) rows: [[[[u64; L]; 2]; MULTIPLES]; ROWS],
