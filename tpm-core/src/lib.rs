@@ -35,43 +35,25 @@
 #![expect(clippy::needless_lifetimes, reason = "`run` of every command stands as its trait declares it")]
 #![allow(clippy::large_enum_variant, reason = "there is no heap to put a variant on")]
 
-mod act;
-mod attest;
-mod audit;
-mod clock;
 mod command;
-mod commit;
-mod context;
-mod dictionary;
-mod endorsement;
-mod entity;
-mod firmware;
+mod data;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-mod hierarchy;
-mod nv;
-mod object;
-mod pcr;
+mod operation;
 mod pipeline;
-mod platform;
-mod policy;
-mod presence;
 #[cfg(test)]
 mod secrets;
-mod selftest;
-mod session;
-mod state;
 pub mod store;
-mod tpm;
 
 use tpm_crypto as crypto;
 use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
 use tpm_wire::rc;
 
-pub use endorsement::{EkTemplate, MAX_EK_PUBLIC};
-pub use firmware::{EventDigests, Measurement};
-pub use platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
-pub use state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
-pub use tpm::{Failure, Tpm};
+pub use data::measurement::Measurement;
+pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
+pub use data::tpm::{Failure, Tpm};
+pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
+pub use operation::firmware::EventDigests;
+pub use operation::state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
 pub use tpm_wire::profile;

@@ -3,14 +3,17 @@
 use static_assertions::assert_not_impl_any;
 use zeroize::Zeroizing;
 
+use crate::command::{Call, SessionUse};
 use crate::crypto::cmac::Cmac;
 use crate::crypto::drbg::Drbg;
 use crate::crypto::hmac::Hmac;
 use crate::crypto::rsa::RsaPrivate;
 use crate::crypto::sym::Cipher;
+use crate::data::tpm::Tpm;
+use crate::data::{commit, nv, object, session, state};
+use crate::operation::object::{create, protect};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
-use crate::{commit, nv, object, pipeline, session, state, wire};
+use crate::{secret, wire};
 
 macro_rules! secret { ($($t:ty),* $(,)?) => { $(assert_not_impl_any!($t: core::fmt::Debug, core::fmt::Display, Clone, PartialEq);)* } }
 
@@ -21,11 +24,11 @@ secret!(Drbg, Hmac, Cmac, Cipher, RsaPrivate);
 secret!(wire::Auth, wire::Sensitive, wire::SensitiveComposite, wire::OptionalSensitive);
 secret!(object::Object, object::Slot, object::PersistentObjects);
 secret!(object::sequence::Sequence, object::sequence::Work, object::sequence::Mac, object::message::Message);
-secret!(object::create::Derived, object::create::Primary<'static>, object::create::Fresh<'static>);
-secret!(object::protect::Wrapping<'static>, object::protect::InnerWrapper<'static>);
-secret!(session::Session, session::Sessions, pipeline::Call, pipeline::sessions::SessionUse);
+secret!(create::Derived, create::Primary<'static>, create::Fresh<'static>);
+secret!(protect::Wrapping<'static>, protect::InnerWrapper<'static>);
+secret!(session::Session, session::Sessions, Call, SessionUse);
 secret!(nv::NvIndex, nv::NvMemory);
-secret!(commit::Commit, state::Seed, state::Persistent, state::StateReset, state::StateClear, state::Ram, Tpm);
+secret!(commit::Commit, secret::Seed, state::Persistent, state::StateReset, state::StateClear, state::Ram, Tpm);
 
 /// The control: a type of which the same assertion would not hold. That it does not compile, the documentation of
 /// [`Secret`] tests.

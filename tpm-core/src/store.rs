@@ -14,8 +14,8 @@
 //! not trust the disk encrypts and authenticates what is written to it, and keeps the generation elsewhere.
 
 use crate::crypto::hash::{HashAlg, digest};
-use crate::state::{MAX_STATE_SIZE, StateError, StateForm};
-use crate::tpm::Tpm;
+use crate::data::tpm::Tpm;
+use crate::operation::state::{MAX_STATE_SIZE, StateError, StateForm};
 use zeroize::Zeroize;
 
 const MAGIC: &[u8; 8] = b"QUOINST1";

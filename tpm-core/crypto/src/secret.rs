@@ -50,6 +50,9 @@ pub struct Secret<const N: usize> {
     len: usize,
 }
 
+/// A seed of a hierarchy, or a proof.
+pub type Seed = Secret<64>;
+
 impl<const N: usize> Secret<N> {
     /// No bytes.
     #[must_use]

@@ -1,15 +1,15 @@
 //! Are the authorizations of the command's handles good? (Part 1, 16; Part 3, 5.6)
 
-use super::{Call, SessionUse, at_session, cp_hash};
-use crate::command::CommandInfo;
+use super::{at_session, cp_hash};
 use crate::command::area::Role;
-use crate::crypto::hash::{Digest, HashAlg, Hasher, digest};
+use crate::command::{Call, CommandInfo, SessionUse};
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
-use crate::policy::BoundHash;
+use crate::data::policy::BoundHash;
+use crate::data::session::{Binding, Session, SessionType};
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::{Secret, ct_eq, without_trailing_zeros};
-use crate::session::{Binding, Session, SessionType};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAttributes};
 
 /// Checks every session of the command, in order.
@@ -219,21 +219,13 @@ fn failed(tpm: &mut Tpm, check: &Check<'_>) -> Rc {
     check.at(Fmt1::AUTH_FAIL)
 }
 
-/// The entity as a session is bound to it.
-pub(crate) fn bound_entity(tpm: &Tpm, h: Handle) -> Digest {
-    let auth = tpm.auth_value(h);
-    let name = tpm.name_of(h);
-    let length = [u8::try_from(name.len()).unwrap_or(u8::MAX)];
-    digest(crate::profile::INTERNAL_HASH, &[&length, name.as_slice(), auth])
-}
-
 /// Notes which sessions are bound to what they authorize: the response's HMAC goes by that, whatever the action
 /// changes. A session that has been used for audit is bound no longer.
 pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call<'_>) {
     for one in &mut call.sessions {
         let session = tpm.ram.sessions.get(one.handle).filter(|s| s.audit.is_none());
         let binding = session.and_then(|s| s.binding);
-        one.bound = one.authorizes.zip(binding).is_some_and(|(h, b)| b.entity == bound_entity(tpm, h));
+        one.bound = one.authorizes.zip(binding).is_some_and(|(h, b)| b.entity == tpm.bound_entity(h));
     }
 }
 
@@ -327,7 +319,7 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if tpm.auth_policy(h).is_none_or(|(alg, digest)| alg != session.hash || digest != policy.digest) {
         return Err(check.at(Fmt1::POLICY_FAIL));
     }
-    if policy.is_over(policy.timeout_ms, &tpm.ram) {
+    if policy.is_over(policy.timeout_ms, tpm.ram.now()) {
         return Err(check.at(Fmt1::EXPIRED));
     }
     check_command(tpm, check, session)?;

@@ -1,12 +1,13 @@
 //! Parameter encryption (Part 1, 18).
 
-use super::{Call, SessionUse, at_session};
+use super::at_session;
+use crate::command::{Call, SessionUse};
 use crate::crypto::sym;
 use crate::crypto::{hash::HashAlg, kdf, sym::Cipher};
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_COMMAND_SIZE;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{SessionAttributes, SymDef, SymDefObject};
 
 /// The nonces in the order of the direction: the newer one first.

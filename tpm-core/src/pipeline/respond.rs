@@ -1,13 +1,14 @@
 //! The response: audit, encryption, nonces, HMACs (Part 1, 15 and 16; Part 3, 5.8 and 5.9).
 
-use super::{Call, SessionUse, authorize, cp_hash, header, parameter};
+use super::{authorize, cp_hash, header, parameter};
 use crate::command::CommandInfo;
+use crate::command::{Call, SessionUse};
 use crate::crypto::hash::{Digest, HashAlg, digest};
 use crate::crypto::hmac::hmac;
-use crate::policy::PolicyState;
+use crate::data::policy::PolicyState;
+use crate::data::session::SessionType;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::session::SessionType;
-use crate::tpm::Tpm;
 use crate::wire::{Handle, Marshal, SessionAttributes, Writer};
 
 const HEADER: usize = 10;
@@ -210,7 +211,7 @@ fn end_sessions(tpm: &mut Tpm, call: &Call<'_>) {
             continue;
         }
         let hash = ram.sessions.get(one.handle).filter(|s| s.kind == SessionType::Policy).map(|s| s.hash);
-        let fresh = hash.map(|hash| PolicyState::new(hash, ram));
+        let fresh = hash.map(|hash| PolicyState::new(hash, ram.now()));
         if let (Some(fresh), Some(session)) = (fresh, ram.sessions.get_mut(one.handle)) {
             session.policy = fresh;
         }

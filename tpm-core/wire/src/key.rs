@@ -629,6 +629,16 @@ pub type EncryptedSecret2b<'a> = Tpm2b<'a, { mlkem::MAX_CIPHERTEXT }>;
 pub type IdObject = Buffer<{ 2 + MAX_DIGEST + 2 + MAX_DIGEST }>;
 /// TPM2B_NAME (10.5.3).
 pub type Name = Buffer<{ 2 + MAX_DIGEST }>;
+
+/// alg ‖ H(parts).
+pub fn hashed_name(alg: HashAlg, bytes: &[u8]) -> Name {
+    let digest = tpm_crypto::hash::digest(alg, &[bytes]);
+    Name::of(|w| {
+        alg.marshal(w);
+        w.put(digest.as_slice());
+    })
+    .unwrap_or_default()
+}
 /// TPM2B_DATA (10.4.3).
 pub type Data<'a> = Tpm2b<'a, { 2 + MAX_DIGEST }>;
 

@@ -19,6 +19,7 @@ pub mod profile;
 pub mod rc;
 mod scheme;
 mod signature;
+mod startup;
 mod stored;
 mod ticket;
 
@@ -33,6 +34,7 @@ pub use nv::*;
 pub use pcr::*;
 pub use scheme::*;
 pub use signature::*;
+pub use startup::*;
 pub use stored::*;
 pub use ticket::*;
 

@@ -1,12 +1,12 @@
 //! TPM2_ECDH_ZGen (Part 3, 14.5).
 
 use super::{check_decrypts, ecc_key};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::object::create::point_of;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EccPoint, Scheme, Sized2b};
 
 pub(crate) struct EcdhZGen;

@@ -15,10 +15,10 @@ use crate::crypto::ecc::{Curve, Point};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::rsa::padding::CryptScheme;
 use crate::crypto::{ecc, kdf};
-use crate::object::Object;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::rc::{At, Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{EccParms, Handle, KdfAlg, KdfScheme, ObjectAttributes, RsaParms, Scheme};
 
 /// An RSA key.

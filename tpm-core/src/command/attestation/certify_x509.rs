@@ -2,16 +2,16 @@
 //! for, and signs it.
 
 use super::der::{self, Element, Elements};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Admin, User, handles, params, reply};
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
-use crate::object::Object;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     Buffer, Data, DhObject, Handle, Nullable, ObjectAttributes as A, Parms, Scheme, SigScheme, Signature, Tpm2b,
     Unique, Writer,

@@ -10,9 +10,9 @@ pub(crate) mod get_time;
 pub(crate) mod quote;
 
 use crate::command::area::reply;
-use crate::object::Object;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::rc::{At, Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{AttestBuffer, Handle, Signature};
 
 reply! {
@@ -42,7 +42,7 @@ fn own_object(tpm: &Tpm, h: Handle, at: At) -> Result<&Object, Rc> {
 }
 
 impl Answer {
-    /// From what [`crate::tpm::Tpm::attest`] gives.
+    /// From what [`crate::data::tpm::Tpm::attest`] gives.
     pub(crate) fn of((attest, signature): (AttestBuffer, Signature)) -> Result<Self, Rc> {
         Ok(Self { attest, signature })
     }

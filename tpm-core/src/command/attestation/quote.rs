@@ -1,11 +1,11 @@
 //! TPM2_Quote (Part 3, 18.4).
 
 use super::Answer;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Attested, Data, DhObject, Nullable, PcrSelection, SigScheme};
 
 pub(crate) struct Quote;

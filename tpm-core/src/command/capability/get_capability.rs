@@ -2,13 +2,13 @@
 
 use super::algorithms::ALGORITHMS;
 use super::properties;
+use crate::command::Call;
 use crate::command::area::{handles, params};
 use crate::command::{COMMANDS, Command};
-use crate::pcr;
-use crate::pipeline::Call;
+use crate::data::pcr;
+use crate::data::tpm::Tpm;
 use crate::profile::PROFILE;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Reader, Unmarshal, Writer,
 };
@@ -127,6 +127,8 @@ impl Marshal for Policy {
 
 impl Command for GetCapability {
     const CODE: u32 = 0x17a;
+    const IN_FAILURE_MODE: bool = true;
+    const UNTESTED: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;
@@ -229,7 +231,7 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
         return Err(Fmt1::VALUE.at(Params::property));
     }
     let now_ms = tpm.ram.time_ms;
-    let data = |(h, act): (Handle, &crate::act::Act)| Pair(h, Pair(act.remaining_s(now_ms), act.attributes()));
+    let data = |(h, act): (Handle, &crate::data::act::Act)| Pair(h, Pair(act.remaining_s(now_ms), act.attributes()));
     Page::of(tpm.ram.acts.iter().filter(|(h, _)| *h >= first).map(data), count, 12)
 }
 

@@ -4,8 +4,8 @@ use super::get_capability::MAX_CAP_BUFFER;
 use crate::bounded::{bit, count};
 use crate::command::COMMANDS;
 use crate::crypto::hash::{HashAlg, MAX_DIGEST};
+use crate::data::tpm::Tpm;
 use crate::profile;
-use crate::tpm::Tpm;
 use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear};
 
 /// PT_FIXED and PT_VAR: where the groups start.
@@ -86,7 +86,7 @@ fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
         36 | 38 | 39 => 0,
         37 => profile::PC_CLIENT_REVISION,
         // TPM_PT_SPLIT_MAX
-        40 => crate::commit::OPEN_MAX,
+        40 => crate::data::commit::OPEN_MAX,
         // TPM_PT_TOTAL_COMMANDS, _LIBRARY_COMMANDS, _VENDOR_COMMANDS
         41 | 42 => number(COMMANDS.len()),
         43 => 0,

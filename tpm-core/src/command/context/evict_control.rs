@@ -1,12 +1,12 @@
 //! TPM2_EvictControl (Part 3, 28.5).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::object::Object;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, DhPersistent, Handle, HandleKind, HandleType, RhProvision};
 
 pub(crate) struct EvictControl;

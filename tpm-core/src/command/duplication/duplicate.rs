@@ -1,14 +1,14 @@
 //! TPM2_Duplicate (Part 3, 13.1).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Dup, handles, params, reply};
 use crate::crypto::hash::MAX_DIGEST;
-use crate::object::exchange::{Seed, Use};
-use crate::object::protect::{InnerWrapper, Wrapping, wrap_duplicate};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::exchange::{Seed, Use};
+use crate::operation::object::protect::{InnerWrapper, Wrapping, wrap_duplicate};
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{
     DhObject, EncryptedSecret, HandleType, MAX_SYM_KEY_BYTES, Nullable, ObjectAttributes as A, ObjectType, Private,
     SymDefObject,

@@ -1,14 +1,14 @@
 //! TPM2_Commit (Part 3, 19.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
 use crate::crypto::ecc::Point;
 use crate::crypto::hash::Hasher;
-use crate::object::Object;
-use crate::object::create::point_of;
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EccParameter, EccParms, EccPoint, MAX_SYM_DATA, Scheme, Sized2b, Tpm2b};
 
 pub(crate) struct Commit;

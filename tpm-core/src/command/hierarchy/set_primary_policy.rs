@@ -1,12 +1,12 @@
 //! TPM2_SetPrimaryPolicy (Part 3, 24.3).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, RhHierarchyPolicy};
 
 pub(crate) struct SetPrimaryPolicy;

@@ -1,14 +1,14 @@
 //! TPM2_NV_Certify (Part 3, 31.16).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::command::attestation::Answer;
 use crate::crypto::hash::Hasher;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     AttestBuffer, Attested, Data, DhObject, Handle, HandleType, Nullable, RhNvAuth, RhNvIndex, SigScheme,
 };

@@ -1,12 +1,12 @@
 //! TPM2_PCR_Allocate (Part 3, 22.5).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{User, handles, params, reply};
 use crate::command::{Command, ReadOnly};
-use crate::pcr;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::pcr;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{PCR_COUNT, PcrSelection, RhPlatform};
 
 pub(crate) struct PcrAllocate;

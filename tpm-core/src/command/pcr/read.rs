@@ -1,12 +1,12 @@
 //! TPM2_PCR_Read (Part 3, 22.4).
 
 use crate::bounded::bit;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
-use crate::pcr::Pcrs;
-use crate::pipeline::Call;
+use crate::data::pcr::Pcrs;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Marshal, PcrSelection, Writer};
 
 pub(crate) struct PcrRead;

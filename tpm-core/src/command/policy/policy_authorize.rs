@@ -1,12 +1,12 @@
 //! TPM2_PolicyAuthorize (Part 3, 23.16).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
-use crate::policy::name_alg_of;
+use crate::data::tpm::Tpm;
+use crate::operation::policy::name_alg_of;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Name, ShPolicy, TkVerified};
 
 pub(crate) struct PolicyAuthorize;

@@ -1,11 +1,11 @@
 //! TPM2_PolicyPCR (Part 3, 23.7).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Marshal, PcrSelection, ShPolicy};
 
 pub(crate) struct PolicyPcr;

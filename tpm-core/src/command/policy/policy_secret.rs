@@ -1,12 +1,12 @@
 //! TPM2_PolicySecret (Part 3, 23.4).
 
+use crate::command::Call;
 use crate::command::area::{User, handles, params, reply};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
-use crate::policy::{Assertion, AssertionAt, Timeout};
+use crate::data::tpm::Tpm;
+use crate::operation::policy::{Assertion, AssertionAt, Timeout};
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{DhEntity, HandleType, NvType, ShPolicy, Ticket, TkAuth, st};
 
 pub(crate) struct PolicySecret;

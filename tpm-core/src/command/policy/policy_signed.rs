@@ -1,13 +1,13 @@
 //! TPM2_PolicySigned (Part 3, 23.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::hash::{Digest, Hasher};
-use crate::object::sign;
-use crate::pipeline::Call;
-use crate::policy::{Assertion, AssertionAt, Timeout};
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign;
+use crate::operation::policy::{Assertion, AssertionAt, Timeout};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Handle, HandleType, ShPolicy, Signature, TkAuth, st};
 
 pub(crate) struct PolicySigned;

@@ -1,12 +1,12 @@
 //! TPM2_PolicyTransportSPDM (Part 3, 23.25).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::{Digest, Hasher};
-use crate::pipeline::Call;
-use crate::policy::name_alg_of;
+use crate::data::tpm::Tpm;
+use crate::operation::policy::name_alg_of;
 use crate::rc::{At, Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Name, ShPolicy};
 
 pub(crate) struct PolicyTransportSpdm;

@@ -1,10 +1,10 @@
 //! TPM2_GetTestResult (Part 3, 10.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::Buffer;
 
 pub(crate) struct GetTestResult;
@@ -15,6 +15,8 @@ reply! { pub(crate) struct Answer { out_data: Buffer<2>, test_result: u32 } }
 
 impl Command for GetTestResult {
     const CODE: u32 = 0x17c;
+    const IN_FAILURE_MODE: bool = true;
+    const UNTESTED: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;

@@ -9,10 +9,10 @@ pub(crate) mod verify_signature;
 
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::mldsa;
-use crate::object::Object;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::profile::INTERNAL_HASH;
 use crate::rc::{At, Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, ObjectAttributes, Parms, Ticket, Unique};
 
 /// TPM2B_SIGNATURE_CTX (1.85) holds at most this many octets.

@@ -1,13 +1,13 @@
 //! TPM2_Sign (Part 3, 20.2).
 
 use super::{Kind, Positions, check_digest, external_signer};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, SigScheme, Signature, TkHashcheck};
 
 pub(crate) struct Sign;

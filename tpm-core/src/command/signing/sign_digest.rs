@@ -2,13 +2,13 @@
 //! that take one.
 
 use super::{Kind, MAX_SIGNATURE_CONTEXT, MlDsaUse, Positions, check_digest, external_signer};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Scheme, Signature, TkHashcheck, Tpm2b};
 
 pub(crate) struct SignDigest;

@@ -1,14 +1,14 @@
 //! TPM2_VerifyDigestSignature (Part 3 of 1.85, 20.4): TPM2_VerifySignature that insists on the key's own scheme.
 
 use super::{MAX_SIGNATURE_CONTEXT, MlDsaUse};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::Object;
-use crate::object::sign::{verify, verify_ml_dsa};
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::{verify, verify_ml_dsa};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, HandleType, Scheme, Signature, TkVerified, Tpm2b, st};
 
 pub(crate) struct VerifyDigestSignature;

@@ -1,12 +1,12 @@
 //! TPM2_VerifySequenceComplete (1.85: Part 3, 20.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::object::Work;
-use crate::object::message::verify_message;
-use crate::pipeline::Call;
+use crate::data::object::Work;
+use crate::data::tpm::Tpm;
+use crate::operation::object::message::verify_message;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, HandleType, Signature, TkVerified, st};
 
 pub(crate) struct VerifySequenceComplete;

@@ -1,33 +1,16 @@
 //! TPM2_Startup (Part 3, 9.3).
 
-use crate::act::Acts;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pcr::Root;
-use crate::pipeline::Call;
+use crate::data::act::Acts;
+use crate::data::pcr::Root;
+use crate::data::state::{Orderly, StateClear, StateReset};
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::state::{Orderly, StateClear, StateReset};
-use crate::tpm::Tpm;
-use crate::wire::{Reader, Unmarshal};
+use crate::wire::Su;
 
 pub(crate) struct Startup;
-
-/// TPM_SU (Part 2, 6.10).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Su {
-    Clear,
-    State,
-}
-
-impl Unmarshal<'_> for Su {
-    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        match r.get::<u16>()? {
-            0 => Ok(Self::Clear),
-            1 => Ok(Self::State),
-            _ => Err(Fmt1::VALUE),
-        }
-    }
-}
 
 handles! { pub(crate) struct Handles {} }
 params! { pub(crate) struct Params { startup_type: Su } }
@@ -116,7 +99,7 @@ fn restart(tpm: &mut Tpm) {
 /// TPM Reset: a new NULL hierarchy; saved contexts cannot come back.
 fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
     tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
-    tpm.ram.sessions = crate::session::Sessions::new();
+    tpm.ram.sessions = crate::data::session::Sessions::new();
     tpm.persistent.reset_count = tpm.persistent.reset_count.wrapping_add(1);
     tpm.persistent.total_reset_count = tpm.persistent.total_reset_count.saturating_add(1);
     clear(tpm);

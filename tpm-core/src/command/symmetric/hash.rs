@@ -1,12 +1,12 @@
 //! TPM2_Hash (Part 3, 15.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::hash::{Digest, HashAlg, digest};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{GENERATED_VALUE, Handle, HandleType, RhHierarchy, Ticket, TkHashcheck, Tpm2b, st};
 
 pub(crate) struct Hash;
