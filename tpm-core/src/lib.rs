@@ -4,17 +4,19 @@
 //! leaves the TPM as it was (lockout counters, clock and audit excepted); every command is declared once, and
 //! everything that is known about it comes from there.
 //!
-//! | module | is |
+//! # Floors
+//!
+//! Each knows those below it and nothing above; the compiler holds the lowest, `tests/floors.rs` the others.
+//!
+//! | floor | is |
 //! |---|---|
-//! | [`Tpm`] | the TPM: a blank one, manufacture, _TPM_Init, execute |
-//! | [`profile`] | every choice of the implementation |
-//! | `wire` | Part 2: bytes and types, no state |
-//! | `pipeline` | what happens around every command |
-//! | `command` | Part 3: a folder a chapter, a file a command, one table |
-//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `hierarchy`, `dictionary`, `presence`, `clock`, `audit`, `act`, `commit`, `selftest` | the parts of the TPM |
-//! | `state` | who survives what |
-//! | [`store`] | keeps the state on a disk |
-//! | [`crypto`] | the only place that names cryptographic crates |
+//! | `pipeline` | what happens around every command: header, sessions, authorization, encryption, response; and what a platform calls: make, import, execute |
+//! | `command` | Part 3: a folder a chapter, a file a command, one table of them all |
+//! | `operation` | what the parts of the TPM do: objects are made and signed with, PCR extended, indices written, a state exported |
+//! | `data` | what each part of the TPM is, and how it is kept: objects, sessions, NV, PCR, policies, timers, lists |
+//! | crates `tpm-wire`, `tpm-crypto` | Part 2 and the [`profile`]; cryptography, and secrets in memory |
+//!
+//! Beside them is [`store`], which keeps the state on a disk.
 //!
 //! # Memory
 //!

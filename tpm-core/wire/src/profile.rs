@@ -240,3 +240,5 @@ pub const DRBG_RESEED_INTERVAL: u64 = 1 << 16;
 pub const ACTS: [u8; 2] = [0x0, 0xa];
 /// TPM_PT_FIRMWARE_SVN and TPM_PT_FIRMWARE_MAX_SVN: the security version number, now and at most.
 pub const FIRMWARE_SVN: [u32; 2] = [0, 0];
+/// MAX_CAP_BUFFER: octets of the largest TPMS_CAPABILITY_DATA.
+pub const MAX_CAP_BUFFER: usize = 1024;

@@ -7,7 +7,7 @@ use crate::command::area::{handles, params};
 use crate::command::{COMMANDS, Command};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
-use crate::profile::PROFILE;
+use crate::profile::{MAX_CAP_BUFFER, PROFILE};
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{
     AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Reader, Unmarshal, Writer,
@@ -15,8 +15,6 @@ use crate::wire::{
 
 pub(crate) struct GetCapability;
 
-/// MAX_CAP_BUFFER: octets of the largest TPMS_CAPABILITY_DATA.
-pub(crate) const MAX_CAP_BUFFER: usize = 1024;
 /// MAX_CAP_DATA: octets of the elements of a list, behind capability and count.
 const MAX_CAP_DATA: usize = MAX_CAP_BUFFER - 4 - 4;
 

@@ -1,6 +1,5 @@
 //! TPM_CAP_TPM_PROPERTIES: TPM_PT (Part 2, 6.13).
 
-use super::get_capability::MAX_CAP_BUFFER;
 use crate::bounded::{bit, count};
 use crate::command::COMMANDS;
 use crate::crypto::hash::{HashAlg, MAX_DIGEST};
@@ -93,7 +92,7 @@ fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
         44 => number(profile::NV_BUFFER_MAX),
         // TPM_PT_MODES: no FIPS 140 mode
         45 => 0,
-        46 => number(MAX_CAP_BUFFER),
+        46 => number(profile::MAX_CAP_BUFFER),
         // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
         47 | 48 if profile::PROFILE.lists_later_properties => {
             *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?
