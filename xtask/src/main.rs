@@ -47,7 +47,7 @@ enum Verb {
     Beside,
     /// Make up every exception that a host can, at more than a thousand points of the firmware's boot: each must end it with a reason.
     ///
-    /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes half an hour; the suite of lies has a short form.
+    /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes a quarter of an hour; the suite of lies has a short form.
     Exceptions(exceptions::Args),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(verify::Args),
