@@ -1,4 +1,4 @@
-//! Authenticated Countdown Timers (Part 1, 38): which of TPM_RH_ACT_0 to _F there are says the profile. They count in seconds of the TPM's time.
+//! Authenticated Countdown Timers (Part 1, 40): which of TPM_RH_ACT_0 to _F there are says the profile. They count in seconds of the TPM's time.
 
 use crate::profile::ACTS;
 use crate::rc::Fmt1;

@@ -1,4 +1,4 @@
-//! Attestation structures (Part 1, 31; Part 3, 18.1): what is the same in all of them, and their signature.
+//! Attestation structures (Part 1, 28; Part 3, 18.1): what is the same in all of them, and their signature.
 
 use crate::crypto::hash::{HashAlg, Hasher};
 use crate::crypto::kdf;

@@ -1,4 +1,4 @@
-//! Command audit (Part 1, 30.2; Part 3, 21): which commands are audited, and the digest over what they did.
+//! Command audit (Part 1, 32; Part 3, 21): which commands are audited, and the digest over what they did.
 
 use crate::bounded::count;
 use crate::command::{COMMANDS, find};

@@ -1,4 +1,4 @@
-//! Time, Clock and the rate at which they advance (Part 1, 36). All of it follows the platform's clock, which is read once per command.
+//! Time, Clock and the rate at which they advance (Part 1, 33). All of it follows the platform's clock, which is read once per command.
 
 use crate::platform::Hooks;
 use crate::profile;
@@ -9,7 +9,7 @@ use crate::wire::{Marshal, Reader, Unmarshal, Writer};
 
 /// The rate is that many of the platform's units for each unit of the TPM's, at first.
 const NOMINAL: u32 = 30_000;
-/// How far the rate may be adjusted: about a sixth either way, where Part 1, 36.6 asks for 15 %.
+/// How far the rate may be adjusted: about a sixth either way, where Part 1, 33.3.6 asks for 15 %.
 const LIMIT: u32 = 5_000;
 /// Clock can be set up to this value (Part 3, 29.3).
 const MAX_CLOCK: u64 = 0xffff_0000_0000_0000;

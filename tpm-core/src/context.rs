@@ -1,4 +1,4 @@
-//! Protection of saved contexts (Part 1, 30.3): encrypted and authenticated with the proof of their hierarchy.
+//! Protection of saved contexts (Part 1, 27.3): encrypted and authenticated with the proof of their hierarchy.
 //!
 //! contextBlob is TPM2B_DIGEST integrity ‖ IV ‖ encrypted octets. The integrity HMAC covers what must not change between saving and loading:
 //! totalResetCount, for stClear objects clearCount, sequence, savedHandle, hierarchy, and the octets behind it.

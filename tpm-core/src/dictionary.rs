@@ -1,4 +1,4 @@
-//! Dictionary-attack protection (Part 1, 19.8).
+//! Dictionary-attack protection (Part 1, 16.8).
 
 use crate::profile;
 use crate::rc::Rc;
@@ -60,7 +60,7 @@ impl Tpm {
         self.persistent.dictionary.fail();
     }
 
-    /// An authValue under protection is about to be used (Part 1, 19.8.6): if the power goes before TPM2_Shutdown, that counts as a failed try.
+    /// An authValue under protection is about to be used (Part 1, 16.8.6): if the power goes before TPM2_Shutdown, that counts as a failed try.
     pub(crate) fn da_use(&mut self) {
         self.persistent.da_used = true;
         self.void_shutdown();
@@ -77,7 +77,7 @@ impl Tpm {
         self.persistent.dictionary.heal(passed_ms);
     }
 
-    /// TPM2_Startup (Part 1, 19.8.6). If no TPM2_Shutdown came before, nobody knows how a protected use ended (CVE-2020-26933), nor how long the power was on: one try more
+    /// TPM2_Startup (Part 1, 16.8.6). If no TPM2_Shutdown came before, nobody knows how a protected use ended (CVE-2020-26933), nor how long the power was on: one try more
     /// if there may have been one, and the times count anew.
     pub(crate) fn da_startup(&mut self, orderly: bool) {
         let dictionary = &mut self.persistent.dictionary;

@@ -1,4 +1,4 @@
-//! What a handle stands for: its Name, authValue, authPolicy, and whether it is there (Part 1, 13 to 16).
+//! What a handle stands for: its Name, authValue, authPolicy, and whether it is there (Part 1, 12, 13 and 16).
 
 use crate::act;
 use crate::crypto::hash::{Digest, HashAlg};
@@ -24,7 +24,7 @@ impl Tpm {
         self.hierarchy_enabled(object.hierarchy).then_some(object)
     }
 
-    /// An NV Index that is defined and whose hierarchy is enabled (Part 1, 37.2.1).
+    /// An NV Index that is defined and whose hierarchy is enabled (Part 1, 34.2.1).
     pub(crate) fn nv_index(&self, h: Handle) -> Option<&NvIndex> {
         let index = self.persistent.nv.get(h)?;
         let enabled = if index.public.attributes.has(NvAttributes::PLATFORMCREATE) {
@@ -91,7 +91,7 @@ impl Tpm {
         }
     }
 
-    /// Name of an entity (Part 1, 16): the handle itself for PCR, sessions and permanent values, the Empty Buffer for a sequence object.
+    /// Name of an entity (Part 1, 13): the handle itself for PCR, sessions and permanent values, the Empty Buffer for a sequence object.
     pub(crate) fn name_of(&self, h: Handle) -> Name {
         match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => {
@@ -149,7 +149,7 @@ impl Tpm {
         .filter(|(_, digest)| !digest.is_empty())
     }
 
-    /// Whether a failed authorization counts for dictionary-attack protection (Part 1, 19.8.3).
+    /// Whether a failed authorization counts for dictionary-attack protection (Part 1, 16.8.1).
     pub(crate) fn is_da_protected(&self, h: Handle) -> bool {
         match h.kind() {
             HandleKind::Transient | HandleKind::Persistent => {

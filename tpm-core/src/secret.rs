@@ -132,7 +132,7 @@ impl<const N: usize> Secret<N> {
         }
     }
 
-    /// Forgets the last zero bytes, as an authValue is kept (Part 1, 19.6.4.3). The time depends on how many there are.
+    /// Forgets the last zero bytes, as an authValue is kept (Part 1, 16.6.4.3). The time depends on how many there are.
     pub fn trim_trailing_zeros(&mut self) {
         let kept = without_trailing_zeros(self.as_slice()).len();
         self.truncate(kept);

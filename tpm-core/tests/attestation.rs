@@ -330,7 +330,7 @@ fn certify_creation_checks_in_order() {
     assert!(certify_creation(&mut tpm, key, object, &hash, &ecdsa, &ticket).is_ok());
 }
 
-/// threats.md 4: a NULL Ticket, or one with a digest of zeros, says nothing.
+/// Fix F-4744 of wolfTPM's firmware TPM: a NULL Ticket, or one with a digest of zeros, says nothing.
 #[test]
 fn tn_f_4744_a_null_ticket_certifies_no_creation() {
     let mut tpm = Fixture::new();
@@ -523,7 +523,7 @@ fn nv_certify_states_contents() {
     assert_eq!(attest.signature, NULL_SIGNATURE);
 }
 
-/// threats.md 4
+/// Part 3, 31.16.1; fix F-3503 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_3503_size_and_offset_zero_ask_for_a_digest() {
     let mut tpm = Fixture::new();
@@ -575,7 +575,7 @@ fn nv_certify_answers_at_most_one_buffer() {
     assert!(nv_certify(&mut tpm, key, &ecdsa, 0, 0).is_ok(), "the digest of all");
 }
 
-/// threats.md 3, row 5: each command that signs, with each type of key and each scheme; only matching pairs sign.
+/// CVE-2026-6726 (TCGVRT0010): each command that signs, with each type of key and each scheme; only matching pairs sign.
 #[test]
 fn cve_2026_6726_only_matching_keys_and_schemes_sign() {
     let mut tpm = Fixture::new();

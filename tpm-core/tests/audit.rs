@@ -1,4 +1,4 @@
-//! Audit: of commands (Part 1, 30.2; Part 3, 18.6 and 21) and by sessions (Part 1, 17.13 and 30.3; Part 3, 18.5).
+//! Audit: of commands (Part 1, 32; Part 3, 18.6 and 21) and by sessions (Part 1, 17; Part 3, 18.5).
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
@@ -400,7 +400,7 @@ fn a_session_digest_is_signed() {
     assert!(verifies(&mut tpm, key, &sha256(&[&whole]), &signature));
 }
 
-/// A bound session leaves the authValue out of its HMAC key; once used for audit it is bound no longer (Part 1, 17.6.10 and 17.13).
+/// A bound session leaves the authValue out of its HMAC key; once used for audit it is bound no longer (Part 1, 16.6.10 and 17).
 #[test]
 fn a_session_used_for_audit_is_no_longer_bound() {
     const INDEX: u32 = 0x0150_0001;

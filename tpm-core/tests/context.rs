@@ -86,7 +86,7 @@ fn tpm2_clear_brings_no_st_clear_object_back() {
     assert!(load(&mut tpm, &context).is_ok());
 }
 
-/// threats.md 4, F-9205.
+/// Fix F-9205 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_9205_every_bit_of_a_context_counts() {
     let mut tpm = Fixture::new();
@@ -109,7 +109,7 @@ fn tn_f_9205_every_bit_of_a_context_counts() {
     assert!(load(&mut tpm, &context).is_ok());
 }
 
-/// threats.md 4, F-4673.
+/// Fix F-4673 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_4673_a_session_context_comes_back_once() {
     let mut tpm = Fixture::new();
@@ -349,7 +349,7 @@ fn duplicate_wants_wrappers_that_fit() {
     assert_eq!(duplicate(&mut tpm, wrapped_parent, parent, b"", NONE), Err(param(2, SYMMETRIC)));
     assert_eq!(duplicate(&mut tpm, wrapped_parent, NULL, b"", AES_128_CFB), Err(handle(2, HIERARCHY)));
     assert!(duplicate(&mut tpm, wrapped_parent, parent, b"", AES_128_CFB).is_ok());
-    // A role that only a policy gives: an authValue will not do (threats.md 4, F-10818).
+    // A role that only a policy gives: an authValue will not do (wolfTPM, fix F-10818).
     let params = [&tpm2b(b"")[..], NONE].concat();
     assert_eq!(tpm.with(DUPLICATE, &[item, NULL], &[b""], &params), Err(AUTH_TYPE));
 }

@@ -1,4 +1,4 @@
-//! Part 3, 25, and dictionary-attack protection (Part 1, 19.8): what counts, what is locked, and what heals.
+//! Part 3, 25, and dictionary-attack protection (Part 1, 16.8): what counts, what is locked, and what heals.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;

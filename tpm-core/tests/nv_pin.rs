@@ -1,4 +1,4 @@
-//! PIN Pass and PIN Fail indices (Part 1, 37.2.8): what a use of their authValue counts.
+//! PIN Pass and PIN Fail indices (Part 1, 34.2.8): what a use of their authValue counts.
 
 mod harness;
 use harness::codes::{
@@ -140,6 +140,27 @@ fn a_pin_index_has_eight_octets() {
         }
     }
     assert_eq!(define_as(&mut tpm, OWNER, b"", &public(INDEX, PIN_FAIL, &[], 8)), Ok(vec![]));
+}
+
+/// Part 1, 34.2.6.6: "Any octets not initialized by the first write will have a value of zero." A pinLimit of ones would be none.
+#[test]
+fn what_the_first_write_of_a_pin_leaves_out_is_zero() {
+    let mut tpm = Fixture::new();
+    for attributes in [PIN_FAIL, PIN_PASS, PIN_FAIL | a::ORDERLY] {
+        for (data, offset, contents) in [
+            (&[][..], 0, [0; 8]),
+            (&[0, 0, 0, 0], 0, [0; 8]),
+            (&[7], 4, [0, 0, 0, 0, 7, 0, 0, 0]),
+            (&[0, 0, 0, 7], 4, [0, 0, 0, 0, 0, 0, 0, 7]),
+        ] {
+            define(&mut tpm, INDEX, attributes, 8).unwrap();
+            assert_eq!(write(&mut tpm, OWNER, INDEX, data, offset), Ok(vec![]));
+            assert_eq!(read(&mut tpm, OWNER, INDEX, 8, 0), Ok(contents.to_vec()));
+            let expected = if contents == [0; 8] { Err(AUTH_UNAVAILABLE) } else { Ok(vec![]) };
+            assert_eq!(try_pin(&mut tpm, INDEX, b"pw"), expected, "{data:?}");
+            act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -513,7 +513,7 @@ fn policy_nv_codes() {
     assert_eq!(nv(&mut tpm, INDEX, &trial, &[0x80], 0, 0), Ok(vec![]));
 }
 
-/// Fix F-4841 of another implementation: an assertion about an index needs the right to read it.
+/// Fix F-4841 of wolfTPM's firmware TPM: an assertion about an index needs the right to read it.
 #[test]
 fn tn_f_4841_policy_nv_and_authorize_nv_need_read_authorization() {
     let mut tpm = with_index();
@@ -870,7 +870,7 @@ fn policy_ticket_stands_for_policy_secret() {
     assert_eq!(redeem(&mut tpm, &trial, &good), Ok(vec![]), "a trial checks no ticket");
 }
 
-/// Fix F-4374 of another implementation, and its sort: a ticket that says nothing vouches for nothing.
+/// Fix F-4374 of wolfTPM's firmware TPM, and its sort: a ticket that says nothing vouches for nothing.
 #[test]
 fn tn_f_4374_null_and_zero_tickets_are_refused() {
     let mut tpm = Fixture::new();
@@ -933,7 +933,7 @@ fn policy_authorize_codes() {
     assert_eq!(digest(&mut tpm, &trial), expected.digest);
 }
 
-/// Fix F-4742 of another implementation.
+/// Fix F-4742 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_4742_policy_authorize_refuses_null_and_zero_tickets() {
     let mut tpm = Fixture::new();

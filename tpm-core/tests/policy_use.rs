@@ -1,4 +1,4 @@
-//! What policies mean: the checks of a policy session at its use (Part 1, 19.7; Part 3, 5.6), and who needs one.
+//! What policies mean: the checks of a policy session at its use (Part 1, 16.7; Part 3, 5.6), and who needs one.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 mod harness;
@@ -157,7 +157,7 @@ fn a_session_that_goes_on_starts_anew() {
     assert_eq!(digest_of(&mut tpm, &s), [0; 32], "nonceTPM rolls, and the policy with it, if it only encrypts too");
 }
 
-/// Fix F-4376 of another implementation: no authPolicy is no policy that anybody fulfils.
+/// Fix F-4376 of wolfTPM's firmware TPM: no authPolicy is no policy that anybody fulfils.
 #[test]
 fn tn_f_4376_an_empty_auth_policy_admits_nothing() {
     let mut tpm = Fixture::new();
@@ -215,7 +215,7 @@ fn tn_the_command_code_at_use() {
     assert_eq!(tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data), Err(at_session(1, POLICY_CC)));
 }
 
-/// Fix F-5122 of another implementation: cpHash is compared when the session is used. The index's own Name, with its policy, is in it, so the owner
+/// Fix F-5122 of wolfTPM's firmware TPM: cpHash is compared when the session is used. The index's own Name, with its policy, is in it, so the owner
 /// reads on behalf of another one: the policy names a command on an index of its own.
 #[test]
 fn tn_f_5122_cp_hash_at_use() {
@@ -354,7 +354,7 @@ fn storage_key(tpm: &mut Fixture, policy: &[u8]) -> u32 {
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
-/// Fix F-5719 of another implementation.
+/// Fix F-5719 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_5719_locality_at_use() {
     for (allowed, good, bad) in [(0b0_0110u8, vec![1, 2], vec![0, 3, 4, 32]), (40, vec![40], vec![0, 3, 41, 255])] {
@@ -369,7 +369,7 @@ fn tn_f_5719_locality_at_use() {
     }
 }
 
-/// Fix F-10820 of another implementation.
+/// Fix F-10820 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_10820_physical_presence_at_use() {
     let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_PHYSICAL_PRESENCE, s, &[]);
@@ -587,7 +587,7 @@ fn a_secure_channel_there_never_is() {
     assert_eq!(read(&mut tpm, steps), Err(at_session(1, CHANNEL)));
 }
 
-/// Fix F-10819 of another implementation: deferred assertions are checked at use, in the reference's order.
+/// Fix F-10819 of wolfTPM's firmware TPM: deferred assertions are checked at use, in the reference's order.
 #[test]
 fn tn_f_10819_order_of_the_deferred_checks() {
     let all: Steps<'_> = &|tpm, s| {
@@ -702,7 +702,7 @@ fn sealed_under(tpm: &mut Fixture, key: u32, policy: &[u8], attributes: u32) -> 
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
-/// Fix F-10818 of another implementation: only a policy duplicates, and only one with TPM2_PolicyCommandCode or TPM2_PolicyDuplicationSelect.
+/// Fix F-10818 of wolfTPM's firmware TPM: only a policy duplicates, and only one with TPM2_PolicyCommandCode or TPM2_PolicyDuplicationSelect.
 #[test]
 fn tn_f_10818_the_dup_role_needs_a_policy() {
     let params = [0, 0, 0, 0x10];

@@ -55,7 +55,7 @@ fn known_parent(tpm: &mut Fixture) -> u32 {
     parent
 }
 
-/// TPM2B_PRIVATE below [`known_parent`] (Part 1, 22.4 and 22.5).
+/// TPM2B_PRIVATE below [`known_parent`] (Part 1, 19.4 and 19.5).
 fn wrapped(template: &Template, secret: &[u8]) -> Vec<u8> {
     let name = [&SHA256.to_be_bytes()[..], &Alg::Sha256.hash(&[&template.bytes()])].concat();
     let key = Alg::Sha256.kdfa(&SEED, b"STORAGE", &name, &[], 16);
@@ -161,6 +161,9 @@ fn x509sign_is_for_asymmetric_keys_that_sign() {
             assert_eq!(send(&mut Fixture::new(), &template.with(a::X509_SIGN), b""), None, "{way}");
         }
     }
+    // TPM2_CreatePrimary of an HMAC key that was accepted, octet by octet.
+    let hmac = b"\x80\x02\0\0\0\x39\0\0\x01\x31\x40\0\0\x01\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x04\0\0\0\0\0\x10\0\x08\0\x0b\0\x0c\0\x72\0\0\0\x05\0\x0b\0\0\0\0\0\0\0\0";
+    assert_eq!(Fixture::new().raw(hmac)[6..], param(2, ATTRIBUTES).to_be_bytes());
     let (template, secret) = ecc_pair();
     for (way, send) in ENTRIES {
         assert_eq!(send(&mut Fixture::new(), &template.clone().with(a::X509_SIGN), &secret), None, "{way}");

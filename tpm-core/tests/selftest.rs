@@ -1,4 +1,4 @@
-//! TPM2_SelfTest and TPM2_GetTestResult (Part 3, 10), and failure mode (Part 1, 12.4).
+//! TPM2_SelfTest and TPM2_GetTestResult (Part 3, 10), and failure mode (Part 1, 9.4).
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;

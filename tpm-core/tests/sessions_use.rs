@@ -1,4 +1,4 @@
-//! Sessions at their use (Part 1, 17 to 21; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption, audit.
+//! Sessions at their use (Part 1, 16 to 18; Part 3, 5.5 to 5.9): passwords, HMACs, binding, salt, parameter encryption, audit.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 mod harness;
@@ -73,7 +73,7 @@ fn a_password_is_the_auth_value_without_trailing_zeros() {
     }
 }
 
-/// Issue 529 of another implementation: a password's response has continueSession, whatever the command had.
+/// Issue 529 of wolfTPM: a password's response has continueSession, whatever the command had.
 #[test]
 fn a_password_always_continues() {
     let mut tpm = written();
@@ -175,7 +175,7 @@ fn authorization_size_codes() {
     assert_eq!(tpm.with_area(FLUSH_CONTEXT, &[], &area, &[0x80, 0, 0, 0]), Err(AUTH_CONTEXT), "no sessions here");
 }
 
-/// Fix F-9186 of another implementation.
+/// Fix F-9186 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_9186_a_handle_that_needs_authorization_has_one() {
     let mut tpm = written();
@@ -295,7 +295,7 @@ fn storage_parent(tpm: &mut Fixture) -> (u32, Vec<u8>, Vec<u8>) {
     (handle, unique[2..34].to_vec(), unique[36..].to_vec())
 }
 
-/// KDFe (Part 1, 11.4.10.3) for one digest.
+/// KDFe (Part 1, 8.4.10.3) for one digest.
 fn kdfe(z: &[u8], label: &[u8], u: &[u8], v: &[u8]) -> Vec<u8> {
     Alg::Sha256.hash(&[&1u32.to_be_bytes(), z, label, &[0], u, v])
 }

@@ -137,7 +137,7 @@ fn sign_unmarshals_in_order() {
     assert_eq!(sign(&mut tpm, key, &[0; 32], &ecdsa, &[0x80, 0x24, 0x40, 0, 0, 9, 0, 0]), Err(param(3, VALUE)));
 }
 
-/// threats.md 3, row 4: the very octets that read beyond a buffer in libtpms.
+/// CVE-2025-2884 (TCGVRT0009): the very octets that read beyond a buffer in libtpms.
 #[test]
 fn cve_2025_2884_an_hmac_key_does_not_sign_as_rsa() {
     let mut tpm = Fixture::new();
@@ -188,7 +188,8 @@ fn a_hash_check_ticket_is_good_for_one_digest_and_hierarchy() {
     assert_eq!(sign(&mut tpm, key, &digest, &NONE, &shorter), Err(param(3, TICKET)));
 }
 
-/// threats.md 4: the ticket says with which hash, so that it cannot serve another one with digests of the same size.
+/// Fix F-10831 of wolfTPM's firmware TPM: the ticket says with which hash, so that it cannot serve another one
+/// with digests of the same size.
 #[test]
 fn tn_f_10831_a_hash_check_ticket_covers_the_hash() {
     let mut tpm = Fixture::new();

@@ -23,7 +23,7 @@ pub mod ovmf;
 pub mod reproducible;
 pub mod tools;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use core::ops::AddAssign;
 use std::time::Instant;
 
@@ -56,11 +56,15 @@ impl core::fmt::Display for Totals {
     }
 }
 
-/// Runs a suite under its name and prints its totals; a suite that cannot run is one failed case.
+/// Runs a suite under its name and prints its totals; a suite that cannot run, or has no case, is one failed case.
 pub fn run(name: &str, suite: impl FnOnce() -> Result<Totals>) -> Totals {
     println!("== {name}");
     let started = Instant::now();
-    let totals = suite().unwrap_or_else(|error| {
+    let some = |totals| {
+        ensure!(totals != Totals::default(), "it has run no case");
+        Ok(totals)
+    };
+    let totals = suite().and_then(some).unwrap_or_else(|error| {
         println!("FAIL {name}: {error:#}");
         Totals::one(false)
     });
@@ -91,8 +95,9 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_that_cannot_run_has_failed() {
+    fn a_suite_that_cannot_run_or_runs_nothing_has_failed() {
         assert_eq!(run("none", || bail!("no such suite")), Totals { passed: 0, failed: 1 });
+        assert_eq!(run("empty", || Ok(Totals::default())), Totals { passed: 0, failed: 1 });
     }
 
     #[test]

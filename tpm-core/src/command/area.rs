@@ -4,7 +4,7 @@
 use crate::rc::Rc;
 use crate::wire::{Handle, HandleType, Marshal, Reader, Writer};
 
-/// What a handle's authorization must show (Part 1, 19.2).
+/// What a handle's authorization must show (Part 1, 16.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
     /// no authorization

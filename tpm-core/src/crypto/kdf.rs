@@ -1,4 +1,4 @@
-//! The key derivation functions of a TPM (Part 1, 11.4.10), and those that keys may name as their kdf. Labels are given without their terminating zero, which is added here.
+//! The key derivation functions of a TPM (Part 1, 8.4.10), and those that keys may name as their kdf. Labels are given without their terminating zero, which is added here.
 
 use core::iter::once;
 
@@ -9,7 +9,7 @@ use super::Error;
 use super::hash::{Digest, HashAlg, Hasher, digest};
 use super::hmac::Hmac;
 
-/// KDFa (Part 1, 11.4.10.2; SP 800-108 in counter mode with HMAC): fills `out`; bits = 8 × its length.
+/// KDFa (Part 1, 8.4.10.2; SP 800-108 in counter mode with HMAC): fills `out`; bits = 8 × its length.
 ///
 /// Block i is HMAC(`key`, \[i\]₄ ‖ `label` ‖ 0 ‖ `context_u` ‖ `context_v` ‖ \[bits\]₄), i from 1, integers big-endian.
 pub fn kdfa(alg: HashAlg, key: &[u8], label: &[u8], context_u: &[u8], context_v: &[u8], out: &mut [u8]) {
@@ -41,7 +41,7 @@ pub fn kdfa_bits(
     Ok(())
 }
 
-/// KDFe (Part 1, 11.4.10.3; SP 800-56A, one step): fills `out`; bits = 8 × its length.
+/// KDFe (Part 1, 8.4.10.3; SP 800-56A, one step): fills `out`; bits = 8 × its length.
 ///
 /// Block i is H(\[i\]₄ ‖ `z` ‖ `label` ‖ 0 ‖ `party_u` ‖ `party_v`), i from 1. `z` is the x coordinate of the shared point, in full length.
 pub fn kdfe(alg: HashAlg, z: &[u8], label: &[u8], party_u: &[u8], party_v: &[u8], out: &mut [u8]) {

@@ -1,6 +1,6 @@
 //! Seed and template to primary key: version 1, frozen.
 //!
-//! A primary key is a function of the hierarchy's seed and the template (Part 1, 27.2). This page is that function, exactly; a change of
+//! A primary key is a function of the hierarchy's seed and the template (Part 1, 24.6.3). This page is that function, exactly; a change of
 //! one bit of it would change every endorsement key in use, so it never changes: a new function gets a new version number.
 //!
 //! # Streams

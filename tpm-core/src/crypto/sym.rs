@@ -381,7 +381,7 @@ impl BlockCipherDecClosure for Decryption<'_> {
     }
 }
 
-/// XOR obfuscation (Part 1, 11.4.7.2): `data` XOR KDFa(`hash`, `key`, "XOR", `context_u`, `context_v`). Applied twice it undoes itself.
+/// XOR obfuscation (Part 1, 8.4.7.3): `data` XOR KDFa(`hash`, `key`, "XOR", `context_u`, `context_v`). Applied twice it undoes itself.
 pub fn xor_obfuscate(hash: HashAlg, key: &[u8], context_u: &[u8], context_v: &[u8], data: &mut [u8]) {
     kdf::kdfa_xor(hash, key, b"XOR", [context_u, context_v], data);
 }

@@ -1,4 +1,4 @@
-//! NV Indices and where their contents are (Part 1, 37).
+//! NV Indices and where their contents are (Part 1, 34).
 
 mod access;
 mod definition;
@@ -24,7 +24,7 @@ pub(crate) struct NvIndex {
 }
 
 impl NvIndex {
-    /// Name: nameAlg ‖ H(TPMS_NV_PUBLIC) (Part 1, 16).
+    /// Name: nameAlg ‖ H(TPMS_NV_PUBLIC) (Part 1, 13).
     pub(crate) fn name(&self) -> Name {
         let mut bytes = [0; 96];
         let mut w = Writer::new(&mut bytes);
@@ -42,7 +42,8 @@ pub(crate) struct NvMemory {
     greatest_count: u64,
 }
 
-/// What an octet of an index in NV memory is that has not been written while others have; in RAM it is zero.
+/// What an octet of an ordinary index in NV memory is that has not been written while others have; in RAM it is zero, and in a PIN index (Part 1,
+/// 34.2.6.6), where a pinLimit of ones would be no limit.
 const UNWRITTEN: u8 = 0xff;
 
 impl NvMemory {
@@ -92,8 +93,11 @@ impl NvMemory {
     /// Writes into an ordinary index; nothing if that is not within it.
     pub(crate) fn write(&mut self, h: Handle, offset: usize, bytes: &[u8]) {
         if !self.is_written(h) {
-            let orderly = self.get(h).is_some_and(|i| i.public.attributes.has(NvAttributes::ORDERLY));
-            self.data_mut(h).fill(if orderly { 0 } else { UNWRITTEN });
+            let erased = self.get(h).is_some_and(|i| {
+                let attributes = i.public.attributes;
+                attributes.nv_type() == Some(NvType::Ordinary) && !attributes.has(NvAttributes::ORDERLY)
+            });
+            self.data_mut(h).fill(if erased { UNWRITTEN } else { 0 });
         }
         if let Some(to) = self.data_mut(h).get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
             to.copy_from_slice(bytes);
@@ -180,7 +184,7 @@ impl NvMemory {
         }
     }
 
-    /// TPM Restart (Part 1, 37.2.4): locks for the time until now end, and indices with CLEAR_STCLEAR become unwritten.
+    /// TPM Restart (Part 3, 9.3.1): locks for the time until now end, and indices with CLEAR_STCLEAR become unwritten.
     pub(crate) fn restart(&mut self) {
         self.startup_clear(|_| false);
     }

@@ -1,4 +1,4 @@
-//! PIN indices (Part 1, 37.2.8): their authValue can be used while pinCount is less than pinLimit.
+//! PIN indices (Part 1, 34.2.8): their authValue can be used while pinCount is less than pinLimit.
 
 use crate::tpm::Tpm;
 use crate::wire::{Handle, NvAttributes, NvType};

@@ -1,4 +1,4 @@
-//! New objects: secrets from a source, public area from secrets (Part 1, 27; Part 3, 12.1).
+//! New objects: secrets from a source, public area from secrets (Part 1, 24; Part 3, 12.1).
 
 use core::sync::atomic::AtomicBool;
 
@@ -108,7 +108,7 @@ impl KeySource for Primary<'_> {
     }
 }
 
-/// Derived Objects (Part 1, 28): octets one after the other of KDFa(hash, secret of the parent, label, context, 8192 bits).
+/// Derived Objects (Part 1, 25): octets one after the other of KDFa(hash, secret of the parent, label, context, 8192 bits).
 pub(crate) struct Derived {
     stream: Secret<1024>,
     used: usize,
@@ -292,7 +292,7 @@ pub(crate) fn max_keyed_hash(scheme: KeyedHashScheme) -> usize {
     if scheme.0 == Scheme::Null { MAX_SYM_DATA } else { scheme.0.hash().map_or(MAX_SYM_DATA, HashAlg::block_size) }
 }
 
-/// unique of a symmetric object (Part 1, 27.5.3.2): H(seedValue ‖ sensitive), or for a parent HMAC(seedValue, sensitive).
+/// unique of a symmetric object (Part 1, 24.5.3): H(seedValue ‖ sensitive), or for a parent HMAC(seedValue, sensitive).
 pub(crate) fn symmetric_unique(alg: HashAlg, public: &Public, sensitive: &Sensitive) -> Unique {
     let (seed, secret) = (sensitive.seed.as_slice(), sensitive.composite.as_slice());
     let is_parent = public.attributes.has(A::RESTRICTED.with(A::DECRYPT));

@@ -1,4 +1,4 @@
-//! Secrets exchanged with a key: salts, seeds of credentials and of duplication (Part 1, 11.4.10.3, 17.6, 23 and 24; Annexes B.10 and C.6).
+//! Secrets exchanged with a key: salts, seeds of credentials and of duplication (Part 1, 8.4.10.3, 16.6.13, 20 and 21; Annexes B.10 and C.6).
 
 use super::create::point_of;
 use super::load;

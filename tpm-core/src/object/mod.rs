@@ -1,4 +1,4 @@
-//! Objects (Part 1, 27): what is loaded, what is persistent, names.
+//! Objects (Part 1, 23 and 26): what is loaded, what is persistent, names.
 
 pub(crate) mod create;
 pub(crate) mod exchange;
@@ -58,12 +58,12 @@ impl Object {
         }
     }
 
-    /// A storage key with its sensitive area: what protects children (Part 1, 27.5.2).
+    /// A storage key with its sensitive area: what protects children (Part 1, 22.1.5).
     pub(crate) fn is_parent(&self) -> bool {
         self.is_any_parent() && self.public.object_type() != ObjectType::KeyedHash
     }
 
-    /// A derivation parent (Part 1, 28.2).
+    /// A derivation parent (Part 1, 25).
     pub(crate) fn is_derivation_parent(&self) -> bool {
         self.is_any_parent() && self.public.object_type() == ObjectType::KeyedHash
     }
@@ -92,7 +92,7 @@ impl Slot {
     }
 }
 
-/// Name of an object: nameAlg ‖ H(TPMT_PUBLIC) (Part 1, 16); the Empty Buffer without nameAlg.
+/// Name of an object: nameAlg ‖ H(TPMT_PUBLIC) (Part 1, 13); the Empty Buffer without nameAlg.
 pub(crate) fn name_of(public: &Public) -> Name {
     let Some(alg) = public.name_alg else { return Name::new() };
     let mut bytes = [0; Public::MAX];
@@ -111,7 +111,7 @@ pub(crate) fn hashed_name(alg: HashAlg, bytes: &[u8]) -> Name {
     .unwrap_or_default()
 }
 
-/// Qualified Name: nameAlg ‖ H(QN of the parent ‖ Name) (Part 1, 26.5).
+/// Qualified Name: nameAlg ‖ H(QN of the parent ‖ Name) (Part 1, 23.5).
 pub(crate) fn qualified_name_of(parent: &[u8], alg: Option<HashAlg>, name: &Name) -> Name {
     let Some(alg) = alg else { return Name::new() };
     let digest = digest(alg, &[parent, name.as_slice()]);

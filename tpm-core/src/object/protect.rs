@@ -1,4 +1,4 @@
-//! Sensitive areas and credentials outside the TPM: encrypted and authenticated under a seed (Part 1, 22 to 24).
+//! Sensitive areas and credentials outside the TPM: encrypted and authenticated under a seed (Part 1, 19 to 21).
 
 use crate::bounded::copy;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
@@ -124,7 +124,7 @@ fn parse_sensitive(octets: &[u8]) -> Result<Sensitive, Rc> {
     Ok(sensitive)
 }
 
-/// The inner wrapper of duplication (Part 1, 23.3.2).
+/// The inner wrapper of duplication (Part 1, 20.3.2.2).
 pub(crate) struct InnerWrapper<'a> {
     /// symmetricAlg
     pub(crate) symmetric: SymDefObject,
@@ -249,7 +249,7 @@ pub(crate) fn unwrap_duplicate(
     Ok(sensitive)
 }
 
-/// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 24.4).
+/// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 21.3).
 pub(crate) fn wrap_credential(wrapping: &Wrapping<'_>, credential: &Digest) -> Result<IdObject, Rc> {
     let mut inner = Secret::<66>::zeroed(credential.len().saturating_add(2)).map_err(|_| Rc::FAILURE)?;
     credential.marshal(&mut Writer::new(inner.as_mut_slice()));

@@ -1,4 +1,4 @@
-//! Sequence objects (Part 1, 32.4): a hash, MAC or event that is computed over several commands. They take slots of transient objects, have an
+//! Sequence objects (Part 1, 29.4): a hash, MAC or event that is computed over several commands. They take slots of transient objects, have an
 //! authValue but no policy, the Empty Buffer as Name, and no part in dictionary-attack protection.
 
 use super::message::Message;

@@ -1,4 +1,4 @@
-//! Signing and verifying with a loaded key (Part 1, 25.4.2; Part 3, 18.1 and 20.1): which scheme is used, the signature, and whether one is genuine.
+//! Signing and verifying with a loaded key (Part 1, 8.4.6; Part 3, 18.1 and 20.1): which scheme is used, the signature, and whether one is genuine.
 
 use super::Object;
 use crate::crypto::Error;
@@ -402,7 +402,7 @@ mod tests {
         SCHEMES.iter().enumerate().filter(|(_, s)| key.select_scheme(**s).is_some()).map(|(i, _)| i)
     }
 
-    /// threats.md 3, rows 4 and 5: a keyed hash must not sign as if it were an RSA key.
+    /// CVE-2025-2884 (TCGVRT0009) and CVE-2026-6726 (TCGVRT0010): a keyed hash must not sign as if it were an RSA key.
     #[test]
     fn cve_2025_2884_without_a_scheme_of_its_own_a_key_takes_only_those_of_its_type() {
         assert!(admitted(&rsa(Scheme::Null)).eq([1, 2, 8]));

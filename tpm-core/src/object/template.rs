@@ -1,4 +1,4 @@
-//! Which public areas an object may have (Part 1, 27; Part 2, 12.2; Part 3, 12.1.2).
+//! Which public areas an object may have (Part 1, 22; Part 2, 12.2; Part 3, 12.1.2).
 
 use crate::crypto::rsa::is_exponent;
 use crate::crypto::sym::Mode;
@@ -94,7 +94,7 @@ pub(crate) fn check_exponent(parms: &Parms) -> Result<(), Fmt1> {
     }
 }
 
-/// fixedTPM, fixedParent and encryptedDuplication follow from the parent (Part 1, 27.2.2 to 27.2.4); seeds are fixedTPM.
+/// fixedTPM, fixedParent and encryptedDuplication follow from the parent (Part 1, 20.6); seeds are fixedTPM.
 fn fits_parent(parent: Option<&Object>, a: A) -> bool {
     let fixed_tpm = parent.is_none_or(|p| p.has(A::FIXED_TPM));
     let fixed = if fixed_tpm { a.has(A::FIXED_PARENT) == a.has(A::FIXED_TPM) } else { !a.has(A::FIXED_TPM) };

@@ -1,4 +1,4 @@
-//! Tickets (Part 1, 11.4.6.3; Part 2, 10.7): the TPM's word, to itself, that it has done something.
+//! Tickets (Part 1, 8.4.6.3; Part 2, 10.7): the TPM's word, to itself, that it has done something.
 
 use super::Object;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};

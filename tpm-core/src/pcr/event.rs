@@ -1,4 +1,4 @@
-//! _TPM_Hash_Start, _TPM_Hash_Data and _TPM_Hash_End (Part 1, 34; Part 3, 22.9 to 22.11): measurements that the platform itself makes at locality 4, without
+//! _TPM_Hash_Start, _TPM_Hash_Data and _TPM_Hash_End (Part 1, 31; Part 3, 22.9 to 22.11): measurements that the platform itself makes at locality 4, without
 //! a command. Before TPM2_Startup they are those of the H-CRTM, afterwards those of a D-RTM.
 
 use super::{DRTM_PCR, HCRTM_PCR, Root, attributes};

@@ -1,4 +1,4 @@
-//! PCR (Part 1, 17) with the attributes of the PC Client Platform TPM Profile, 4.6.
+//! PCR (Part 1, 14) with the attributes of the PC Client Platform TPM Profile, 4.6.
 
 mod event;
 mod stored;

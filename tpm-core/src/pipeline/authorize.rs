@@ -1,4 +1,4 @@
-//! Are the authorizations of the command's handles good? (Part 1, 19; Part 3, 5.6)
+//! Are the authorizations of the command's handles good? (Part 1, 16; Part 3, 5.6)
 
 use super::{Call, SessionUse, at_session, cp_hash};
 use crate::command::CommandInfo;
@@ -115,7 +115,7 @@ fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), R
     outcome
 }
 
-/// Whether only a policy session will do (Part 1, 19.2): for the DUP role; for the ADMIN role, but of an object without adminWithPolicy or a sequence
+/// Whether only a policy session will do (Part 1, 16.2): for the DUP role; for the ADMIN role, but of an object without adminWithPolicy or a sequence
 /// object; for a PCR that has a policy.
 fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
     match role {
@@ -127,7 +127,7 @@ fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
 }
 
 /// Whether the authValue may authorize: not for an object without userWithAuth in the USER role, one without sensitive area, or an NV Index
-/// that says otherwise (Part 1, 19.3).
+/// that says otherwise (Part 1, 16.6.17).
 fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
         HandleKind::Transient if tpm.ram.sequence(h).is_some() => true,
@@ -241,7 +241,7 @@ fn uses_auth_value(session: &Session, one: &SessionUse<'_>) -> bool {
     }
 }
 
-/// Key of a session's HMAC (Part 1, 19.6.5): sessionKey, then the authValue of the entity if that is at stake.
+/// Key of a session's HMAC (Part 1, 16.6.5): sessionKey, then the authValue of the entity if that is at stake.
 pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut key = Secret::new();
     key.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
@@ -252,7 +252,7 @@ pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse<'_>) -> Re
 }
 
 /// The nonceTPM of the sessions for decryption and encryption, which the HMAC of the first session covers if that authorizes and they are others
-/// (Part 1, 19.6.5).
+/// (Part 1, 16.6.5).
 fn companion_nonces(tpm: &Tpm, check: &Check<'_>, hmac: &mut Hmac) {
     if check.index != 0 || check.one.authorizes.is_none() {
         return;
@@ -290,7 +290,7 @@ fn check_hmac(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
 /// TPM_CC_PolicySecret
 const POLICY_SECRET: u32 = 0x151;
 
-/// The checks of a policy session at its use (Part 1, 19.7.11), in the order of the reference.
+/// The checks of a policy session at its use (Part 1, 16.7.8), in the order of the reference.
 ///
 /// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command
 /// - `MODE` at the session: TPM2_PolicySecret, which proves knowledge of an authValue, and the policy asks for none
@@ -354,7 +354,7 @@ fn check_command(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(), 
 }
 
 /// Whether the entity may be authorized by policy: a hierarchy or PCR that has one, an object with its sensitive area, an NV Index whose attributes
-/// say so, but for the ADMIN role in any case (Part 1, 19.3).
+/// say so, but for the ADMIN role in any case (Part 1, 16.6.17).
 fn policy_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
         HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| o.sensitive.is_some()),

@@ -134,7 +134,7 @@ fn act(
     respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)
 }
 
-/// cpHash (Part 1, 16.7): H(commandCode ‖ Names ‖ parameters).
+/// cpHash (Part 1, 15.7): H(commandCode ‖ Names ‖ parameters).
 pub(crate) fn cp_hash(tpm: &Tpm, alg: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
     let mut hasher = Hasher::new(alg);
     hasher.update(&call.code.to_be_bytes());

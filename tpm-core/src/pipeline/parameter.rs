@@ -1,4 +1,4 @@
-//! Parameter encryption (Part 1, 19.9 and 21).
+//! Parameter encryption (Part 1, 18).
 
 use super::{Call, SessionUse, at_session};
 use crate::crypto::sym;
@@ -58,7 +58,7 @@ fn session_with<'c>(call: &'c Call<'_>, purpose: SessionAttributes) -> Option<(u
     call.sessions.iter().enumerate().find(|(_, s)| s.attributes.has(purpose))
 }
 
-/// sessionValue: sessionKey ‖ authValue of the entity that the session authorizes (Part 1, 21.2).
+/// sessionValue: sessionKey ‖ authValue of the entity that the session authorizes (Part 1, 18.1).
 fn session_value(tpm: &Tpm, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut value = Secret::new();
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
@@ -94,7 +94,7 @@ fn apply(
     }
 }
 
-/// Part 1, 21.3: key ‖ IV = KDFa(authHash, sessionValue, "CFB", nonceNewer, nonceOlder).
+/// Part 1, 18.3: key ‖ IV = KDFa(authHash, sessionValue, "CFB", nonceNewer, nonceOlder).
 fn cfb(
     cipher: SymDefObject,
     hash: HashAlg,

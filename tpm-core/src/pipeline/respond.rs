@@ -1,4 +1,4 @@
-//! The response: audit, encryption, nonces, HMACs (Part 1, 18 and 19; Part 3, 5.8 and 5.9).
+//! The response: audit, encryption, nonces, HMACs (Part 1, 15 and 16; Part 3, 5.8 and 5.9).
 
 use super::{Call, SessionUse, authorize, cp_hash, header, parameter};
 use crate::command::CommandInfo;
@@ -113,12 +113,12 @@ fn roll_nonces(tpm: &mut Tpm, call: &Call<'_>) -> Result<(), Rc> {
     Ok(())
 }
 
-/// rpHash (Part 1, 16.8): H(responseCode ‖ commandCode ‖ parameters).
+/// rpHash (Part 1, 15.8): H(responseCode ‖ commandCode ‖ parameters).
 fn rp_hash(hash: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
     digest(hash, &[&0u32.to_be_bytes(), &call.code.to_be_bytes(), parameters])
 }
 
-/// Extends the audit session's digest (Part 1, 17.13) and keeps track of exclusivity: a command without this session ends it, unless it is one
+/// Extends the audit session's digest (Part 1, 17.2) and keeps track of exclusivity: a command without this session ends it, unless it is one
 /// that admits no sessions.
 fn update_session_audit(
     tpm: &mut Tpm,
@@ -196,7 +196,7 @@ fn response_hmac(
     Ok(hmac(session.hash, key.as_slice(), &parts))
 }
 
-/// Flushes sessions without continueSession; a policy session that goes on starts anew with its nonceTPM (Part 1, 19.7.12).
+/// Flushes sessions without continueSession; a policy session that goes on starts anew with its nonceTPM (Part 1, 16.6.18).
 fn end_sessions(tpm: &mut Tpm, call: &Call<'_>) {
     let ram = &mut tpm.ram;
     for one in call.sessions.iter().filter(|s| !s.is_password()) {

@@ -1,4 +1,4 @@
-//! The authorization area of a command (Part 1, 18; Part 3, 5.5).
+//! The authorization area of a command (Part 1, 15.6; Part 3, 5.5).
 
 use super::{Call, at_session, header::Header};
 use crate::command::CommandInfo;

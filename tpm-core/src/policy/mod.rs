@@ -1,4 +1,4 @@
-//! Policy sessions: what has been asserted, and its check at use (Part 1, 19.7; Part 3, 23).
+//! Policy sessions: what has been asserted, and its check at use (Part 1, 16.7; Part 3, 23).
 
 mod assertion;
 mod comparison;

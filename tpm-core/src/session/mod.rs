@@ -1,4 +1,4 @@
-//! Sessions (Part 1, 17): what is loaded, and which handles are in use.
+//! Sessions (Part 1, 16.5): what is loaded, and which handles are in use.
 
 mod stored;
 
@@ -52,7 +52,7 @@ impl SessionType {
     }
 }
 
-/// To which entity a session is bound (Part 1, 17.6.10). It stays bound only while the entity's name and authValue stay what they were, and until it
+/// To which entity a session is bound (Part 1, 16.6.10). It stays bound only while the entity's name and authValue stay what they were, and until it
 /// is used for audit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Binding {
@@ -91,7 +91,7 @@ enum Active {
     Saved(u64),
 }
 
-/// All sessions: those loaded, and the context counters of those saved (Part 1, 17.8 and 30.5).
+/// All sessions: those loaded, and the context counters of those saved (Part 1, 8.6.4 and 27.5).
 pub(crate) struct Sessions {
     loaded: [Option<Session>; MAX_LOADED_SESSIONS],
     active: [Active; MAX_ACTIVE_SESSIONS],

@@ -1,4 +1,4 @@
-//! Who survives what (Part 1, 12.2.3 and 37): the TPM's state split by lifetime.
+//! Who survives what (Part 1, 9.2.3 and 34.4): the TPM's state split by lifetime.
 //!
 //! | part | survives |
 //! |---|---|
@@ -76,7 +76,7 @@ pub(crate) enum Orderly {
 }
 
 crate::wire::structure! {
-    /// Parameters and counters of dictionary-attack protection (Part 1, 19.8).
+    /// Parameters and counters of dictionary-attack protection (Part 1, 16.8).
     pub(crate) struct Dictionary {
         /// failedTries (TPM_PT_LOCKOUT_COUNTER)
         pub(crate) failed_tries: u32,
@@ -231,7 +231,7 @@ impl StateClear {
 pub(crate) struct Ram {
     /// TPM2_Startup was successful
     pub(crate) started: bool,
-    /// failure mode (Part 1, 12.3)
+    /// failure mode (Part 1, 9.4)
     pub(crate) failure: bool,
     /// time since _TPM_Init, in milliseconds
     pub(crate) time_ms: u64,

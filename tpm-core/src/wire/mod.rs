@@ -127,7 +127,7 @@ impl<'a> Writer<'a> {
 
 /// A type of Part 2 that can be read.
 pub(crate) trait Unmarshal<'a>: Sized {
-    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 21).
+    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 18).
     const SIZED: bool = false;
     /// Reads the value; the code has no position yet.
     fn unmarshal(r: &mut Reader<'a>) -> Result<Self, Fmt1>;
@@ -135,7 +135,7 @@ pub(crate) trait Unmarshal<'a>: Sized {
 
 /// A type of Part 2 that can be written.
 pub(crate) trait Marshal {
-    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 21).
+    /// True for a TPM2B: only such a first parameter can be encrypted (Part 1, 18).
     const SIZED: bool = false;
     /// Appends the value.
     fn marshal(&self, w: &mut Writer<'_>);

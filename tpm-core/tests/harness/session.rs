@@ -1,4 +1,4 @@
-//! The caller's side of sessions (Part 1, 17 to 19), with hashing of its own: nothing here is computed by tpm-core.
+//! The caller's side of sessions (Part 1, 15 to 18), with hashing of its own: nothing here is computed by tpm-core.
 
 use super::{Fixture, Outcome, command, password, split, tpm2b};
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
@@ -56,7 +56,7 @@ impl Alg {
         self.hash(&[&with(0x5c), &inner])
     }
 
-    /// KDFa (Part 1, 11.4.10.2) for whole octets; the label without its zero.
+    /// KDFa (Part 1, 8.4.10.2) for whole octets; the label without its zero.
     pub(crate) fn kdfa(self, key: &[u8], label: &[u8], u: &[u8], v: &[u8], octets: usize) -> Vec<u8> {
         let bits = (octets as u32 * 8).to_be_bytes();
         let mut out = Vec::new();

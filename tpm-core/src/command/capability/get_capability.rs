@@ -231,7 +231,7 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
     Page::of(tpm.ram.acts.iter().filter(|(h, _)| *h >= first).map(data), count, 12)
 }
 
-/// In failure mode only what says which TPM this is (Part 1, 12.4.3): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2. Any error is told as `FAILURE`.
+/// In failure mode only what says which TPM this is (Part 1, 9.4): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2. Any error is told as `FAILURE`.
 fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     if p.capability != Group(0x6) {
         return Err(Rc::FAILURE);

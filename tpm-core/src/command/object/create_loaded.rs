@@ -99,7 +99,7 @@ fn read_template(bytes: &[u8], derivation: bool) -> Result<(Public, Option<Deriv
     if r.is_empty() { Ok((template, derive)) } else { Err(Fmt1::SIZE) }
 }
 
-/// A Derived Object (Part 1, 28.3). Label and context of the template, where not empty, go before those of the sensitive data.
+/// A Derived Object (Part 1, 25.2). Label and context of the template, where not empty, go before those of the sensitive data.
 fn derived(
     tpm: &Tpm,
     parent: Handle,

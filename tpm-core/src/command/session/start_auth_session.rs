@@ -106,7 +106,7 @@ fn can_bind(tpm: &Tpm, bind: Handle) -> bool {
     }
 }
 
-/// sessionKey (Part 1, 17.6.8): KDFa(authHash, authValue ‖ salt, "ATH", nonceTPM, nonceCaller); empty if neither bound nor salted.
+/// sessionKey (Part 1, 16.6.8): KDFa(authHash, authValue ‖ salt, "ATH", nonceTPM, nonceCaller); empty if neither bound nor salted.
 fn session_key(
     tpm: &Tpm,
     p: &Params<'_>,
@@ -128,7 +128,7 @@ fn session_key(
     Ok(key)
 }
 
-/// A policy session authorizes nothing by being bound, but its failures count if the entity is protected (Part 1, 19.8.3).
+/// A policy session authorizes nothing by being bound, but its failures count if the entity is protected (Part 1, 16.8.7).
 fn binding(tpm: &Tpm, bind: Handle) -> Binding {
     Binding {
         entity: bound_entity(tpm, bind),
