@@ -55,8 +55,6 @@ struct Account {
     refused: u32,
     heard: u32,
     told: u32,
-    /// Tried a second time, since the console stayed empty. Something is wrong where there are many.
-    unheard: u32,
     /// The last exception whose reason was not heard.
     silent: String,
 }
@@ -70,7 +68,6 @@ impl Account {
             self.trials += trials;
             self.refused += refused;
             self.heard += number(point, "heard")?;
-            self.unheard += number(point, "unheard")?;
             ensure!(number(point, "silent")? == 0, "an end without a reason: {line}\nafter {}", self.silent);
             let (_, ends) = point.split_once("ends=").context("no ends")?;
             let mut ended = 0;
@@ -119,9 +116,9 @@ fn boot(built: &Built, every: u32) -> Result<()> {
     until_the_guest_runs(&mut qemu, &mut account)?;
     let least = if every <= FULL { FULL_POINTS } else { 1 };
     ensure!(account.points >= least && account.told > 0, "there were fewer than {least} points: {account:?}");
-    let Account { points, trials, refused, heard, told, unheard, .. } = account;
+    let Account { points, trials, refused, heard, told, .. } = account;
     println!(
-        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused; {unheard} tried twice"
+        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
     );
     super::lies::answers(&mut qemu)
 }
@@ -161,7 +158,7 @@ fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
 mod tests {
     use super::Account;
 
-    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=9 refused=2 heard=1 silent=0 unheard=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
+    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=9 refused=2 heard=1 silent=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
 
     #[test]
     fn points_are_added_up() {
