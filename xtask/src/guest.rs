@@ -1,5 +1,4 @@
-//! `cargo xtask guest`: boots an operating system at VMPL2 in the software SEV-SNP machine, and shows its serial
-//! console.
+//! `cargo xtask guest`: boots an operating system at VMPL2 in the software SEV-SNP machine, and shows its serial console.
 
 pub mod challenger;
 pub mod debian;
@@ -24,9 +23,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-/// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a
-/// Linux without EFI looks for ROMs; and a host that says that it has several VMPLs (GHCB hypervisor feature 5),
-/// without which Linux ends itself at VMPL2.
+/// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a Linux without EFI looks for ROMs; and
+/// a host that says that it has several VMPLs (GHCB hypervisor feature 5), without which Linux ends itself at VMPL2.
 const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x23";
 
 /// Options of `cargo xtask guest`.

@@ -12,8 +12,7 @@ pub struct Args {
     /// Only what needs no QEMU: under two minutes once compiled.
     #[arg(long)]
     fast: bool,
-    /// Only the suites whose names contain this, such as `hostile`. Those with an operating system (`guest: …`) run
-    /// only so.
+    /// Only the suites whose names contain this, such as `hostile`. Those with an operating system (`guest: …`) run only so.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
 }

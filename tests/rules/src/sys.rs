@@ -104,8 +104,7 @@ fn gate(handler: *const u8, ist: u64) -> [u64; 2] {
 pub(crate) fn install_exceptions(vc_ist: u64) {
     let at = TABLES.0.get();
     let (gdt, idt, tss) = tables();
-    // SAFETY: one processor; the tables are static, hold what the architecture demands, and the handlers only use what
-    // `probe` has set.
+    // SAFETY: one processor; the tables are static, hold what the architecture demands, and the handlers only use what `probe` has set.
     unsafe {
         (*at).gdt = [
             0,
@@ -172,8 +171,7 @@ pub(crate) type Raised = Option<(u64, u64, u64)>;
 /// Runs one instruction and says what it raised. Registers are those of `asm!`.
 macro_rules! probe {
     ($instruction:literal $(, $operand:tt($register:tt) $value:expr)* ) => {{
-        // SAFETY: the handlers come back to label 2 with this stack; everything that the instruction may change is
-        // declared.
+        // SAFETY: the handlers come back to label 2 with this stack; everything that the instruction may change is declared.
         unsafe {
             $crate::sys::expect();
             core::arch::asm!(

@@ -1,8 +1,6 @@
-//! Debian's newest cloud kernel, and what a small system of ours takes from Debian: fetched by apt's own client below
-//! `target/guest`.
+//! Debian's newest cloud kernel, and what a small system of ours takes from Debian: fetched by apt's own client below `target/guest`.
 //!
-//! Packages are named by suite and not by version, since versions leave a mirror. What was fetched is kept; who wants
-//! newer packages deletes the folder.
+//! Packages are named by suite and not by version, since versions leave a mirror. What was fetched is kept; who wants newer packages deletes the folder.
 
 use crate::suites::fetch::{Archive, must};
 use crate::{debian, workspace};
@@ -67,8 +65,7 @@ impl Debian {
         self.files.join(LIBRARIES)
     }
 
-    /// What the kernel's modules are built with: the folder with its configuration, the one with its headers, the one
-    /// with the programs.
+    /// What the kernel's modules are built with: the folder with its configuration, the one with its headers, the one with the programs.
     pub fn build_folders(&self) -> Result<[PathBuf; 3]> {
         let version = self.release.strip_suffix("-cloud-amd64").context("the kernel is not of the cloud flavour")?;
         let source = self.files.join("usr/src");

@@ -1,5 +1,4 @@
-//! The initial file system: busybox, tpm2-tools with their libraries, modules, and `init` of tests/guest/linux. The
-//! same files give the same bytes.
+//! The initial file system: busybox, tpm2-tools with their libraries, modules, and `init` of tests/guest/linux. The same files give the same bytes.
 
 use super::debian::Debian;
 use super::module;

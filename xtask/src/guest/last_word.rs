@@ -1,5 +1,4 @@
-//! How a guest's kernel says on its console that it ends. It is the guest's word: the machine sees no more than that it
-//! does not run on.
+//! How a guest's kernel says on its console that it ends. It is the guest's word: the machine sees no more than that it does not run on.
 
 /// Longer lines are no kernel's.
 const MAX_LINE: usize = 1024;

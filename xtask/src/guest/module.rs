@@ -13,8 +13,7 @@ use std::process::Command;
 pub const MODULES: [&str; 2] = ["quoin_tpm", "quoin_attest"];
 /// Their sources, in the workspace.
 pub const SOURCES: &str = "tests/guest/linux";
-/// Programs of the kernel's build, where they lie, and what of them is run: some are programs that only choose another
-/// one.
+/// Programs of the kernel's build, where they lie, and what of them is run: some are programs that only choose another one.
 const BUILDERS: [(&str, &str); 3] = [
     ("scripts/basic/fixdep", "scripts/basic/fixdep.real"),
     ("scripts/mod/modpost", "scripts/mod/modpost.real-lsb-64"),
@@ -39,8 +38,7 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
     let setting = |name: &str, path: &Path| format!("{name}={}", path.display());
     let mut make = Command::new("make");
     make.arg("-s").arg("-C").arg(&headers).arg(setting("KBUILD_OUTPUT", &configuration)).arg(setting("M", &folder));
-    // This system's compiler, which need not be the one that the kernel was built with, and may not know all of its
-    // options.
+    // This system's compiler, which need not be the one that the kernel was built with, and may not know all of its options.
     make.args([
         "CC=gcc",
         "LD=ld",
@@ -60,8 +58,7 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Makes `program` a script that runs `real` with the C library that it was linked to, which may be newer than this
-/// system's.
+/// Makes `program` a script that runs `real` with the C library that it was linked to, which may be newer than this system's.
 fn run_by_its_own_loader(program: &Path, real: &Path, libraries: &Path) -> Result<()> {
     let script = format!(
         "#!/bin/sh\nexec {}/ld-linux-x86-64.so.2 --library-path {} {} \"$@\"\n",

@@ -1,5 +1,5 @@
-//! A disk with a file system that every UEFI firmware reads (FAT16, without a partition table), and one program in it,
-//! where a firmware looks that knows no other: `\EFI\BOOT\BOOTX64.EFI`.
+//! A disk with a file system that every UEFI firmware reads (FAT16, without a partition table), and one program in it, where a firmware looks that knows no
+//! other: `\EFI\BOOT\BOOTX64.EFI`.
 
 use anyhow::{Result, ensure};
 
@@ -46,8 +46,7 @@ pub fn disk_with(program: &[u8]) -> Result<Vec<u8>> {
 fn boot_sector(sectors: u32, fat_sectors: u16) -> Vec<u8> {
     let mut sector = b"\xEB\x3C\x90QUOIN   ".to_vec();
     sector.extend(512_u16.to_le_bytes());
-    // Octets: sectors of a cluster; u16 reserved sectors; octets: tables; u16 root entries, u16 sectors (elsewhere),
-    // octet: medium.
+    // Octets: sectors of a cluster; u16 reserved sectors; octets: tables; u16 root entries, u16 sectors (elsewhere), octet: medium.
     sector.extend([8, 1, 0, 2, 0, 2, 0, 0, 0xF8]);
     sector.extend(fat_sectors.to_le_bytes());
     // Geometry, hidden sectors.

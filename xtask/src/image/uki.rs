@@ -1,6 +1,5 @@
-//! A unified kernel image: systemd's stub with the kernel, its initial file system and its command line as further
-//! sections (UAPI group, "Unified Kernel Image"). OVMF starts it as any program, and the stub measures each section
-//! into PCR 11.
+//! A unified kernel image: systemd's stub with the kernel, its initial file system and its command line as further sections (UAPI group, "Unified Kernel
+//! Image"). OVMF starts it as any program, and the stub measures each section into PCR 11.
 
 use super::fat;
 use super::linux::Linux;
@@ -9,8 +8,7 @@ use anyhow::{Context, Result, ensure};
 /// Where Debian's package systemd-boot-efi has the stub.
 pub const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
-/// Offsets in COFF's header behind the signature, in the optional header (PE32+), and in a section's entry (Microsoft,
-/// "PE Format").
+/// Offsets in COFF's header behind the signature, in the optional header (PE32+), and in a section's entry (Microsoft, "PE Format").
 mod at {
     pub(super) const SIGNATURE: usize = 0x3C;
     pub(super) const SECTIONS: usize = 6;

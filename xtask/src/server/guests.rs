@@ -1,5 +1,4 @@
-//! Who is connected. As many as the process may have open, less what it needs itself; who has never said anything goes
-//! first when there are more.
+//! Who is connected. As many as the process may have open, less what it needs itself; who has never said anything goes first when there are more.
 
 use super::wire::{Pending, Socket};
 use anyhow::Result;
