@@ -62,9 +62,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let built = run::build_machine_for(&args.image)?;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
+    interactive(&built, &args.boot)
+}
+
+/// Boots with the guest's serial port on the terminal, and says how it has ended.
+pub fn interactive(built: &Built, how: &Boot) -> Result<ExitCode> {
     let mut console = stdout();
     let mut typed = None;
-    let outcome = boot(&built, &args.boot, |bytes, serial| {
+    let outcome = boot(built, how, |bytes, serial| {
         // What is typed goes to the guest, once it is there to read it.
         if typed.is_none() {
             let mut serial = serial.try_clone()?;

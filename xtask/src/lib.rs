@@ -7,8 +7,10 @@
 //! | [`child`] | children that end with us |
 //! | [`ci`] | the verb of that name |
 //! | [`debian`] | programs from Debian packages |
+//! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
 //! | [`deny`] | licences, sources and advisories of crates by others |
 //! | [`digest`] | the launch digest of an IGVM file |
+//! | [`doctor`] | the verb of that name: what works on this computer |
 //! | [`evidence`] | collecting what a verifier needs |
 //! | [`fuzz`] | the verb of that name |
 //! | [`guest`] | the verb of that name: an operating system in the machine |
@@ -38,8 +40,10 @@ pub mod build;
 pub mod child;
 pub mod ci;
 pub mod debian;
+pub mod demo;
 pub mod deny;
 pub mod digest;
+pub mod doctor;
 pub mod evidence;
 pub mod fuzz;
 pub mod guest;

@@ -65,6 +65,20 @@ pub struct Expected {
     pub name: String,
 }
 
+impl OfImage {
+    /// What a PCR of the SHA-256 bank is after a boot of the image, before anybody else extends it.
+    pub fn pcr(&self, number: u32) -> Result<[u8; 32]> {
+        ensure!(!self.others_follow, "the image starts a firmware that measures more");
+        let mut pcr = [0; 32];
+        for event in self.events.iter().filter(|event| event.pcr == number) {
+            let digest = event.digests.get(&alg::SHA256);
+            let digest = digest.with_context(|| format!("the image does not say the digest of {}", event.name))?;
+            pcr = Sha256::new().chain_update(pcr).chain_update(digest).finalize().into();
+        }
+        Ok(pcr)
+    }
+}
+
 impl BootLog {
     /// Reads a log; an empty one has no banks and no events.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
@@ -353,6 +367,10 @@ mod tests {
         log.replay(&mut pcrs).unwrap();
         let extended = Sha256::digest([[0; 32], Sha256::digest("root=/dev/vda quiet").into()].concat());
         assert_eq!(pcrs[8][..], extended[..]);
+        let image = expected("root=/dev/vda quiet");
+        assert_eq!((image.pcr(8).unwrap(), image.pcr(9).unwrap()), (pcrs[8], [0; 32]), "computed from the image alone");
+        assert!(image.pcr(0).is_err(), "the image does not say what is measured there");
+        assert!(OfImage { others_follow: true, ..image }.pcr(8).is_err());
         assert_eq!(log.banks(), [4, 0xB]);
     }
 
