@@ -10,14 +10,18 @@ use crate::evidence::boot_log::{self, OfImage};
 use crate::evidence::policy;
 use crate::guest::challenger::Challenger;
 use crate::guest::{self, System};
-use crate::run::Built;
+use crate::qemu::Qemu;
+use crate::run::{self, Built};
+use crate::timeline::Step;
 use crate::verify::{self, Expectations};
 use crate::{child, doctor, screen, workspace};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use console::{Console, Line};
+use core::cell::RefCell;
 use fs_err as fs;
 use std::io::Write;
 use std::process::ExitCode;
+use std::thread;
 use std::time::{Instant, SystemTime};
 use verdict::{Boot, Seen, Verdict};
 
@@ -85,37 +89,41 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let command_line = |word: &str| format!("{BEFORE} {word} {AFTER}");
     let (expected, changed) = (command_line(WORD), command_line(&args.change_to));
-    let good = system.build(&expected, "demo.igvm")?;
-    let image = boot_log::expected(&good.image.bytes)?;
+    let (good, other) = (system.build(&expected, "demo.igvm")?, system.build(&changed, "demo-changed.igvm")?);
+    let (image, others) = (boot_log::expected(&good.image.bytes)?, boot_log::expected(&other.image.bytes)?);
     say_image(&system, &good, &expected, &image)?;
     let seal = seal(&image)?;
 
     steps.begin("Linux boots at VMPL2: the firmware's steps, then the guest's serial console");
-    let first = boot(&good, &seal, |line| {
-        if matches!(line, Line::Userland(_)) {
-            steps.begin("In the guest: tpm2-tools with /dev/tpmrm0");
-        }
-        line.say();
-    })?;
+    // Each has a core of its own, if there are two.
+    let (first, second) = thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            let mut said = Vec::new();
+            boot(&other, &seal, |shown| said.push(shown)).map(|booted| (booted, said))
+        });
+        let first = boot(&good, &seal, |shown| {
+            if matches!(shown, Shown::Guest(Line::Userland(_))) {
+                steps.begin("In the guest: tpm2-tools with /dev/tpmrm0");
+            }
+            shown.say();
+        });
+        (first, second.join())
+    });
+    let first = first?;
     steps.begin("The verifier judges the evidence, offline, by the image alone");
-    let verified = judge(&first, &good, &expectations(&good, &image))?;
+    let verified = judge(&first, &good, &expectations(&good, &image), true)?;
 
     steps.begin("The same image with one word of the command line changed");
-    screen::say("  changed       ", &format!("{WORD} to {}", args.change_to));
-    let other = system.build(&changed, "demo-changed.igvm")?;
-    let others = boot_log::expected(&other.image.bytes)?;
+    screen::say("  changed       ", &format!("{WORD} to {}; it has booted at the same time", args.change_to));
     screen::say("  launch digest ", &hex(&other.image.launch.digest));
     screen::say("  PCR 8         ", &hex(&others.pcr(8)?));
-    let second = boot(&other, &seal, |line| {
-        if matches!(line, Line::Result(..)) {
-            line.say();
-        }
-    })?;
+    let (second, said) = second.map_err(|_| anyhow!("the other boot was given up"))??;
+    said.iter().for_each(Shown::say_briefly);
     steps.begin("The verifier judges the other evidence, by the expected image");
-    println!("  By launch digest:");
-    let by_launch = judge(&second, &other, &expectations(&good, &image))?;
-    println!("  By the PCRs alone, if that launch digest were accepted:");
-    let by_events = judge(&second, &other, &expectations(&other, &image))?;
+    println!("  Its launch digest:");
+    let by_launch = judge(&second, &other, &expectations(&good, &image), false)?;
+    println!("  Its PCRs, had that launch digest been accepted:");
+    let by_events = judge(&second, &other, &expectations(&other, &image), false)?;
     let by_itself = quietly(&second, &other, &expectations(&other, &others), |_, _| {})?;
     let seen = Seen { good: of(&first), verified, bad: of(&second), by_launch, by_events, by_itself };
     Ok(conclude(&seen, &expected, &changed, &steps))
@@ -164,27 +172,61 @@ fn seal(image: &OfImage) -> Result<[u8; 32]> {
     Ok(policy::pcrs(&values))
 }
 
+/// What is shown of a boot.
+enum Shown {
+    /// A step of the firmware's.
+    Firmware(Step),
+    /// A line of the guest's.
+    Guest(Line),
+    /// How it has ended.
+    End(String),
+}
+
+impl Shown {
+    fn say(&self) {
+        match self {
+            Self::Firmware(step) => step.say(),
+            Self::Guest(line) => line.say(),
+            Self::End(text) => screen::say("  ", text),
+        }
+    }
+
+    /// Without the console; what failed is what was to be refused, or the verdict says so.
+    fn say_briefly(&self) {
+        match self {
+            Self::Guest(Line::Result(name, Some(why))) => screen::say("  REFUSED ", &format!("{name}: {why}")),
+            Self::Guest(Line::Written(_)) => {}
+            _ => self.say(),
+        }
+    }
+}
+
 /// What a boot has left.
 struct Booted {
     challenger: Challenger,
     outcome: guest::Outcome,
 }
 
-fn boot(built: &Built, seal: &[u8], mut shown: impl FnMut(&Line)) -> Result<Booted> {
+fn boot(built: &Built, seal: &[u8], shown: impl FnMut(Shown)) -> Result<Booted> {
     let mut challenger = Challenger::new()?.with_policy(seal);
     let mut console = Console::default();
-    let outcome = guest::boot(built, &how(), |bytes, serial| {
-        console.take(bytes).iter().for_each(&mut shown);
+    let shown = RefCell::new(shown);
+    let show = |what: Shown| shown.borrow_mut()(what);
+    let wait = |qemu: &mut Qemu| {
+        run::hear_until_guest(qemu, &built.image, |_, step| {
+            step.cloned().into_iter().for_each(|step| show(Shown::Firmware(step)))
+        })
+    };
+    let outcome = guest::boot_after(built, &how(), wait, |bytes, serial| {
+        console.take(bytes).into_iter().for_each(|line| show(Shown::Guest(line)));
         let answer = challenger.take(bytes)?;
         Ok(serial.write_all(&answer)?)
     });
     let log = built.path.with_extension("log");
     fs::write(&log, &challenger.transcript)?;
     let outcome = outcome.with_context(|| format!("what the guest wrote is in {}", log.display()))?;
-    println!("  {outcome}, {:.1} s after QEMU's start", outcome.elapsed.as_secs_f64());
-    if challenger.userland.is_none() {
-        bail!("Linux has not reached userland; what it wrote is in {}", log.display());
-    }
+    show(Shown::End(format!("{outcome}, {:.1} s after QEMU's start", outcome.elapsed.as_secs_f64())));
+    ensure!(challenger.userland.is_some(), "Linux has not reached userland; what it wrote is in {}", log.display());
     Ok(Booted { challenger, outcome })
 }
 
@@ -204,11 +246,18 @@ fn expectations(launched: &Built, events: &OfImage) -> Expectations {
     }
 }
 
-/// Judges what `booted`, which was launched from `built`, has given; prints the steps.
-fn judge(booted: &Booted, built: &Built, expectations: &Expectations) -> Result<Verdict> {
+/// Judges what `booted`, which was launched from `built`, has given; prints the steps, or of those that are ok only how many.
+fn judge(booted: &Booted, built: &Built, expectations: &Expectations, all: bool) -> Result<Verdict> {
+    let mut count = 0;
     let verdict = quietly(booted, built, expectations, |step, seen| {
-        screen::say(&format!("  ok      {:<22} ", step.to_string()), seen);
+        count += 1;
+        if all {
+            screen::say(&format!("  ok      {:<22} ", step.to_string()), seen);
+        }
     })?;
+    if !all {
+        println!("  ok      {count} steps");
+    }
     if let Err(failure) = &verdict {
         screen::say(&format!("  REFUSED {:<22} ", failure.step.to_string()), &format!("{:#}", failure.why));
     }

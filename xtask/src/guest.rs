@@ -8,7 +8,7 @@ pub mod module;
 pub mod ovmf;
 
 use crate::image::{self, Image, Payload, linux::Linux};
-use crate::qemu::End;
+use crate::qemu::{End, Qemu};
 use crate::run::{self, Built};
 use crate::{build, digest, screen, workspace};
 use anyhow::{Context, Result, bail};
@@ -125,15 +125,21 @@ impl core::fmt::Display for Outcome {
 }
 
 /// Boots, gives what the guest writes to its serial port to `console`, with the port to answer, and waits for the end.
-pub fn boot(
+pub fn boot(built: &Built, args: &Boot, console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>) -> Result<Outcome> {
+    boot_after(built, args, |qemu| run::wait_for_guest(qemu, &built.image, args.verbose), console)
+}
+
+/// As [`boot`], with what is done until the guest is started.
+pub fn boot_after(
     built: &Built,
     args: &Boot,
+    wait: impl FnOnce(&mut Qemu) -> Result<()>,
     mut console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
 ) -> Result<Outcome> {
     let mut options = args.disk.as_deref().map_or_else(Vec::new, disk);
     options.extend_from_slice(&args.qemu);
     let mut qemu = run::start_with(built, CONFIG, args.memory, &options)?;
-    run::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
+    wait(&mut qemu)?;
     let mut serial = qemu.guest_serial()?;
     serial.set_read_timeout(None)?;
     let mut answers = serial.try_clone()?;
