@@ -22,9 +22,13 @@ pub fn run() -> Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
     for (what, verbs) in USES {
         let against = judge::against(&findings, what);
-        let why: Vec<String> =
-            against.iter().map(|finding| format!("{} ({})", finding.subject, finding.text)).collect();
-        screen::say(if why.is_empty() { "  yes      " } else { "  NO       " }, &after(verbs, &why));
+        let mut why: Vec<&str> = against.iter().map(|finding| finding.subject).collect();
+        why.dedup();
+        if why.is_empty() {
+            println!("  yes      {verbs}");
+        } else {
+            screen::say("  NO       ", &format!("{verbs}: for {}", why.join(", ")));
+        }
         if !why.is_empty() && matches!(what, Use::Run | Use::Ci) {
             status = ExitCode::FAILURE;
         }
@@ -59,10 +63,6 @@ fn say(finding: &Finding) {
         Status::Missing => "MISSING",
     };
     screen::say(&format!("  {status:<8} {:<17} ", finding.subject), &finding.text);
-}
-
-fn after(verbs: &str, why: &[String]) -> String {
-    if why.is_empty() { verbs.to_owned() } else { format!("{verbs}: {}", why.join("; ")) }
 }
 
 fn say_host(host: &Host, qemu: Option<&Qemu>) {
