@@ -52,6 +52,8 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
         "STRIP=strip",
     ]);
     make.args(["CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=", "CONFIG_DEBUG_INFO_BTF_MODULES="]);
+    // It is computed over debugging information, which names the folder: the same sources would give another launch digest elsewhere.
+    make.arg("LDFLAGS_MODULE=--build-id=none");
     must(make.arg("modules"), &folder.join("build.log")).context("the modules for the guest cannot be built")?;
     for name in MODULES {
         let mut strip = Command::new("strip");
