@@ -37,6 +37,8 @@ const SEALED_TO: [u32; 2] = [8, 9];
 /// MiB of the machine, of which the guest has 128 less; seconds until a guest must have powered off.
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 300;
+/// Who is at a shell may take a month.
+const SHELL_TIMEOUT: u64 = 30 * 24 * 3600;
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, clap::Args)]
@@ -79,10 +81,10 @@ impl Steps {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut steps = Steps::new();
     let _ending = child::end_on_signals()?;
-    println!("A vTPM for a confidential VM, in a software SEV-SNP machine: for a try, not for protection.");
+    println!("A vTPM for confidential VMs, in a software SEV-SNP machine that protects nothing.");
     steps.begin("What is needed");
     doctor::before_a_guest()?;
-    steps.begin("The image is built, and what its launch will measure is computed");
+    steps.begin("The image is built, and its launch digest predicted");
     let system = System::prepare()?;
     if args.shell {
         return shell(&system, &mut steps);
@@ -94,7 +96,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     say_image(&system, &good, &expected, &image)?;
     let seal = seal(&image)?;
 
-    steps.begin("Linux boots at VMPL2: the firmware's steps, then the guest's serial console");
+    steps.begin("Linux boots at VMPL2, with its serial console");
     // Each has a core of its own, if there are two.
     let (first, second) = thread::scope(|scope| {
         let second = scope.spawn(|| {
@@ -113,7 +115,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     steps.begin("The verifier judges the evidence, offline, by the image alone");
     let verified = judge(&first, &good, &expectations(&good, &image), true)?;
 
-    steps.begin("The same image with one word of the command line changed");
+    steps.begin("The same image, one word of the command line changed");
     screen::say("  changed       ", &format!("{WORD} to {}; it has booted at the same time", args.change_to));
     screen::say("  launch digest ", &hex(&other.image.launch.digest));
     screen::say("  PCR 8         ", &hex(&others.pcr(8)?));
@@ -137,7 +139,7 @@ fn conclude(seen: &Seen, expected: &str, changed: &str, steps: &Steps) -> ExitCo
         screen::say("FAILED  ", why);
     }
     if wrong.is_empty() {
-        let summary = "verified as expected, and one other word refused: by launch digest, by PCR 8, and by the TPM that would not unseal";
+        let summary = "the expected image's evidence verified; with one word changed refused, by launch digest, by PCR 8, and by the TPM that would not unseal";
         screen::say("demo passed: ", &format!("{summary} ({seconds:.1} s)"));
         return ExitCode::SUCCESS;
     }
@@ -148,7 +150,7 @@ fn conclude(seen: &Seen, expected: &str, changed: &str, steps: &Steps) -> ExitCo
 fn shell(system: &System, steps: &mut Steps) -> Result<ExitCode> {
     let built = system.build(SHELL, "demo-shell.igvm")?;
     steps.begin("Linux boots at VMPL2; then a shell, with tpm2-tools. `exit` powers off");
-    guest::interactive(&built, &how())
+    guest::interactive(&built, &guest::Boot { timeout: SHELL_TIMEOUT, ..how() })
 }
 
 fn how() -> guest::Boot {
