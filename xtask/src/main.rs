@@ -42,7 +42,7 @@ enum Verb {
     /// Run all tests, the fast ones first; the last line is `N passed, N failed`.
     ///
     /// Unit tests and properties on the host; then the image (the same bytes from two folders, the committed launch digest), the hostile
-    /// guest and the machine's rules in QEMU. What is missing of Debian's packages is installed through apt-get where that needs no password.
+    /// guest and the machine's rules in QEMU; then Linux and OVMF at VMPL2, for which packages of Debian are fetched. What is missing of Debian's packages is installed through apt-get where that needs no password.
     Test(test::Args),
     /// Everything that a change must pass: format, lints, documentation, licences of crates by others, then all tests.
     Ci(ci::Args),
