@@ -10,7 +10,8 @@ pub mod ovmf;
 use crate::image::{self, Image, Payload, linux::Linux};
 use crate::qemu::{End, Qemu};
 use crate::run::{self, Built};
-use crate::{build, digest, screen, workspace};
+use crate::terminal::Keys;
+use crate::{build, child, digest, screen, workspace};
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use fs_err as fs;
@@ -58,6 +59,7 @@ pub struct Boot {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let _ending = child::end_on_signals()?;
     crate::debian::ensure(&[crate::qemu::PROGRAM])?;
     let built = run::build_machine_for(&args.image)?;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
@@ -67,6 +69,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// Boots with the guest's serial port on the terminal, and says how it has ended.
 pub fn interactive(built: &Built, how: &Boot) -> Result<ExitCode> {
+    let _keys = Keys::one_by_one();
     let mut console = stdout();
     let mut typed = None;
     let outcome = boot(built, how, |bytes, serial| {

@@ -27,6 +27,7 @@
 //! | [`status`] | what exit statuses mean |
 //! | [`suite`] | the suites that are more than `cargo test` |
 //! | [`suites`] | the verb of that name: suites by others |
+//! | [`terminal`] | keys for a guest |
 //! | [`mod@test`] | the verb of that name |
 //! | [`timeline`] | what a boot says |
 //! | [`tpm`] | the verb of that name |
@@ -60,6 +61,7 @@ pub mod server;
 pub mod status;
 pub mod suite;
 pub mod suites;
+pub mod terminal;
 pub mod test;
 pub mod timeline;
 pub mod tpm;
