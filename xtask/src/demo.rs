@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     steps.begin("The same image, one word of the command line changed");
     screen::say("  changed       ", &format!("{WORD} to {}; it has booted at the same time", args.change_to));
     screen::say("  launch digest ", &hex(&other.image.launch.digest));
-    screen::say("  PCR 8         ", &hex(&others.pcr(8)?));
+    screen::say("  PCR 8         ", &hex(&others.predicted(8)?));
     let (second, said) = second.map_err(|_| anyhow!("the other boot was given up"))??;
     said.iter().for_each(Shown::say_briefly);
     steps.begin("The verifier judges the other evidence, by the expected image");
@@ -163,14 +163,14 @@ fn say_image(system: &System, built: &Built, command_line: &str, image: &OfImage
     screen::say("  command line  ", command_line);
     screen::say("  launch digest ", &hex(&built.image.launch.digest));
     for number in SEALED_TO {
-        screen::say(&format!("  PCR {number}         "), &hex(&image.pcr(number)?));
+        screen::say(&format!("  PCR {number}         "), &hex(&image.predicted(number)?));
     }
     Ok(())
 }
 
 /// The policy that the image's boot fulfils.
 fn seal(image: &OfImage) -> Result<[u8; 32]> {
-    let values = SEALED_TO.into_iter().map(|number| Ok((number, image.pcr(number)?))).collect::<Result<_>>()?;
+    let values = SEALED_TO.into_iter().map(|number| Ok((number, image.predicted(number)?))).collect::<Result<_>>()?;
     Ok(policy::pcrs(&values))
 }
 

@@ -1,7 +1,8 @@
 //! The challenger on the serial port: gives nonces and a credential to the guest's `init`, and gathers what the guest says and sends.
 //!
 //! A line that begins with `@` is for it: `@userland SECONDS`, `@nonces` (answered by a nonce in base64 and one in hexadecimal), `@challenge` (answered by the
-//! credential in base64), `@policy` (answered by the policy that a secret shall be sealed to, in base64), `@file NAME`, then base64, then `@end`. `ok NAME` and `FAIL NAME: why` are results.
+//! credential in base64), `@file NAME`, then base64, then `@end`. `ok NAME` and `FAIL NAME: why` are results.
+//! `@policy` is answered by the policy that a secret shall be sealed to, in base64.
 
 use crate::digest::hex;
 use crate::evidence::boot_log::BootLog;
