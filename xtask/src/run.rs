@@ -5,9 +5,10 @@ use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
-use crate::qemu::{self, End, Qemu, Settings};
+use crate::qemu::{self, End, Event, Qemu, Settings};
 use crate::relay::Relay;
 use crate::server::{self, Firmware, Ports, Reserved, Stop};
+use crate::timeline::Step;
 use crate::verify::{self, Expectations, Failure};
 use crate::{build, debian, digest, evidence, screen, timeline, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -124,17 +125,22 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Shows the timeline until the payload was started; fails when the machine ends before.
 pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
+    hear_until_guest(qemu, image, |event, step| match step {
+        Some(step) => step.say(),
+        None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
+        None => {}
+    })
+}
+
+/// As [`wait_for_guest`], for who shows otherwise what is said.
+pub fn hear_until_guest(qemu: &mut Qemu, image: &Image, mut heard: impl FnMut(&Event, Option<&Step>)) -> Result<()> {
     while qemu.elapsed() < BOOT_TIMEOUT {
         let Some(event) = qemu.next_event(Duration::from_millis(200)) else {
             ensure!(!qemu.has_ended()?, "{}", last_words(qemu));
             continue;
         };
         let step = timeline::step(&event);
-        match &step {
-            Some(step) => step.say(),
-            None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
-            None => {}
-        }
+        heard(&event, step.as_ref());
         let Some(step) = step else { continue };
         if step.title == "image measured" {
             let computed = digest::hex(&image.launch.digest);

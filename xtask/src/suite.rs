@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`demo`] | the demo as a user calls it, and one that must fail |
 //! | [`evidence`] | what `xtask verify` accepts, and what it must not |
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
@@ -13,6 +14,7 @@
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 
 pub mod cargo;
+pub mod demo;
 pub mod evidence;
 pub mod exceptions;
 pub mod firmware;

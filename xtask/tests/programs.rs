@@ -65,6 +65,20 @@ fn a_target_directory_that_cannot_be_is_named() {
     assert!(said.contains("/dev/null/nowhere"), "{said}");
 }
 
+/// As on a computer without QEMU and without a package manager.
+#[test]
+fn the_doctor_says_what_is_missing_where_qemu_is_not_there() {
+    let folder = Folder::new().unwrap();
+    let output = xtask(&["doctor"]).env("PATH", folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for text in
+        ["MISSING  packages          qemu-system-x86", "there is no apt-get", "NO       run: ", "QEMU         none"]
+    {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+}
+
 #[test]
 fn output_that_nobody_reads_is_a_quiet_end() {
     let (reader, writer) = pipe().unwrap();
