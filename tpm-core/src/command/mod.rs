@@ -44,6 +44,10 @@ pub(crate) trait Command {
     const IN_FAILURE_MODE: bool = false;
     /// What kind of key the parameters bring, whose algorithms are tested before it is used.
     const BRINGS: Brings = Brings::Nothing;
+    /// What the command does with an NV Index, which decides on the attributes that admit an authorization.
+    const INDEX: IndexUse = IndexUse::Other;
+    /// The command proves the knowledge of an authValue: a policy must ask for that.
+    const PROVES_SECRET: bool = false;
     /// The handle area.
     type Handles: HandleArea;
     /// The parameter area.
@@ -83,8 +87,21 @@ pub(crate) enum Brings {
     Nothing,
     /// a curve
     Ecc,
-    /// a public area or template, in the second TPM2B of the parameters
+    /// a public area, in the second TPM2B of the parameters
     Public,
+    /// a template, in the second TPM2B of the parameters, to which a policy may limit the command (Part 3, 23.21)
+    Template,
+}
+
+/// What a command does with an NV Index (Part 2, 13.4: the attributes for reading and for writing).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum IndexUse {
+    /// it looks at its contents
+    Reads,
+    /// it writes it, or locks it for that
+    Writes,
+    /// neither: the attributes for reading apply
+    Other,
 }
 
 /// Whether a command is admitted in read-only mode (Part 3, 24.9.1).
@@ -131,6 +148,10 @@ pub(crate) struct CommandInfo {
     pub(crate) in_failure_mode: bool,
     /// the kind of key in the parameters
     pub(crate) brings: Brings,
+    /// what it does with an NV Index
+    pub(crate) index: IndexUse,
+    /// proves the knowledge of an authValue
+    pub(crate) proves_secret: bool,
     nv: bool,
     extensive: bool,
     flushed: bool,
@@ -166,6 +187,8 @@ impl CommandInfo {
             untested: C::UNTESTED,
             in_failure_mode: C::IN_FAILURE_MODE,
             brings: C::BRINGS,
+            index: C::INDEX,
+            proves_secret: C::PROVES_SECRET,
             nv: C::NV,
             extensive: C::EXTENSIVE,
             flushed: C::FLUSHED,

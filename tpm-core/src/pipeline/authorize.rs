@@ -2,7 +2,7 @@
 
 use super::{at_session, cp_hash};
 use crate::command::area::Role;
-use crate::command::{Call, CommandInfo, SessionUse};
+use crate::command::{Brings, Call, CommandInfo, IndexUse, SessionUse};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::data::policy::BoundHash;
@@ -24,7 +24,7 @@ use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAtt
 pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call<'_>, parameters: &[u8]) -> Result<(), Rc> {
     let mut roles = info.roles.iter().copied().filter(|role| *role != Role::None);
     for (index, one) in call.sessions.iter().enumerate() {
-        let check = Check { call, index, one, role: roles.next().unwrap_or(Role::None), parameters };
+        let check = Check { info, call, index, one, role: roles.next().unwrap_or(Role::None), parameters };
         check_session(tpm, &check)?;
         match one.authorizes {
             Some(h) => authorize_handle(tpm, &check, h)?,
@@ -41,6 +41,7 @@ const PURPOSES: SessionAttributes =
 
 /// A session of the command that is being checked.
 struct Check<'a> {
+    info: &'a CommandInfo,
     call: &'a Call<'a>,
     index: usize,
     one: &'a SessionUse<'a>,
@@ -145,29 +146,21 @@ fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
 /// Whether the attributes of an index admit its authValue. In TPM2_PolicySecret that of a PIN index is not for reading
 /// (Part 3, 23.4.1).
 fn index_admits_auth_value(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
-    let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
-    let pin = check.call.code == POLICY_SECRET && tpm.pin_type(h).is_some();
+    let needed = if check.info.index == IndexUse::Writes { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
+    let pin = check.info.proves_secret && tpm.pin_type(h).is_some();
     pin || tpm.nv_index(h).is_some_and(|i| i.public.attributes.has(needed))
 }
 
 /// Whether the contents of an index are asked for that has none: that is told before its authValue is looked at, and
 /// counts nowhere (Part 3, 31.1). A trial policy does not look at them.
 fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
-    // PolicyNV, NV_Read, NV_Certify, PolicyAuthorizeNV
-    let reads = matches!(check.call.code, 0x149 | 0x14e | 0x184 | 0x192);
+    let reads = check.info.index == IndexUse::Reads;
     let handles = &check.call.handles;
     let trial = handles.iter().filter_map(|h| tpm.ram.sessions.get(*h)).any(Session::is_trial);
     // As authHandle and as nvIndex: another index may not authorize.
     let mut same = handles.iter().filter(|other| **other == h);
     let own = same.next().is_some() && same.next().is_some();
     reads && own && !trial && tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN))
-}
-
-/// Whether the command writes or locks an index for writing (TPMA_NV AUTHWRITE and POLICYWRITE apply, otherwise
-/// AUTHREAD and POLICYREAD).
-pub(crate) const fn writes_nv(code: u32) -> bool {
-    // NV_Increment, NV_SetBits, NV_Extend, NV_Write, NV_WriteLock
-    matches!(code, 0x134..=0x138)
 }
 
 fn check_password(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
@@ -284,9 +277,6 @@ fn check_hmac(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
     if hmac.verify(one.hmac) { Ok(()) } else { Err(failed(tpm, check)) }
 }
 
-/// TPM_CC_PolicySecret
-const POLICY_SECRET: u32 = 0x151;
-
 /// The checks of a policy session at its use (Part 1, 16.7.8), in the order of the reference.
 ///
 /// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command
@@ -310,7 +300,7 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if !policy_available(tpm, check, h) {
         return Err(Rc::AUTH_UNAVAILABLE);
     }
-    if check.call.code == POLICY_SECRET && !asks {
+    if check.info.proves_secret && !asks {
         return Err(check.at(Fmt1::MODE));
     }
     if policy.pcr_counter.is_some_and(|c| c != tpm.reset.pcr_update_counter) {
@@ -335,7 +325,7 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     // to be proven (Part 3, 23.4.1). Choice: not TPMA_NV_AUTHREAD with TPM2_PolicyAuthValue, since FAPI makes indices
     // without it, and 5.6 names passwords and HMAC sessions alone.
     let spared = h.kind() == HandleKind::Nv && !policy.password;
-    let unproven = check.call.code == POLICY_SECRET && !spared && !auth_value_available(tpm, check, h);
+    let unproven = check.info.proves_secret && !spared && !auth_value_available(tpm, check, h);
     if asks && (unproven || !tpm.pin_available(h)) { Err(Rc::AUTH_UNAVAILABLE) } else { Ok(()) }
 }
 
@@ -359,7 +349,8 @@ fn policy_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
         HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| o.sensitive.is_some()),
         HandleKind::Nv => tpm.nv_index(h).is_some_and(|i| {
-            let needed = if writes_nv(check.call.code) { NvAttributes::POLICYWRITE } else { NvAttributes::POLICYREAD };
+            let needed =
+                if check.info.index == IndexUse::Writes { NvAttributes::POLICYWRITE } else { NvAttributes::POLICYREAD };
             let admitted = needs_policy(tpm, h, check.role) || i.public.attributes.has(needed);
             admitted && !i.public.auth_policy.is_empty()
         }),
@@ -387,7 +378,7 @@ fn check_bound_hash(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(
             call.handles.iter().for_each(|h| hasher.update(tpm.name_of(*h).as_slice()));
             (d, hasher.finish())
         }
-        Some(BoundHash::Template(d)) => (d, template_hash(session, call, parameters).ok_or(fail)?),
+        Some(BoundHash::Template(d)) => (d, template_hash(session, check.info, parameters).ok_or(fail)?),
         Some(BoundHash::Parameters(d)) => {
             (d, Hasher::new(session.hash).chain(&call.code.to_be_bytes()).chain(parameters).finish())
         }
@@ -395,9 +386,9 @@ fn check_bound_hash(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(
     if expected == found { Ok(()) } else { Err(fail) }
 }
 
-/// Hash of the second TPM2B of TPM2_Create, TPM2_CreatePrimary or TPM2_CreateLoaded: the template (Part 3, 23.21).
-fn template_hash(session: &Session, call: &Call<'_>, parameters: &[u8]) -> Option<Digest> {
-    if !matches!(call.code, 0x131 | 0x153 | 0x191) {
+/// Hash of the template, for a command that brings one (Part 3, 23.21).
+fn template_hash(session: &Session, info: &CommandInfo, parameters: &[u8]) -> Option<Digest> {
+    if info.brings != Brings::Template {
         return None;
     }
     let mut r = crate::wire::Reader::new(parameters);

@@ -31,7 +31,7 @@ fn brought_type(brings: Brings, parameters: &[u8]) -> Option<AlgId> {
     match brings {
         Brings::Nothing => None,
         Brings::Ecc => Some(AlgId::ECC),
-        Brings::Public => {
+        Brings::Public | Brings::Template => {
             let mut r = Reader::new(parameters);
             let first: u16 = r.get().ok()?;
             r.take(first.into()).ok()?;

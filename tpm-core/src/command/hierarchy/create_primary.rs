@@ -36,7 +36,7 @@ reply! {
 
 impl Command for CreatePrimary {
     const CODE: u32 = 0x131;
-    const BRINGS: Brings = Brings::Public;
+    const BRINGS: Brings = Brings::Template;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;

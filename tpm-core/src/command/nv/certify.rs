@@ -1,9 +1,9 @@
 //! TPM2_NV_Certify (Part 3, 31.16).
 
-use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::command::attestation::Answer;
+use crate::command::{Call, IndexUse};
 use crate::crypto::hash::Hasher;
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign::Signer;
@@ -20,6 +20,7 @@ params! { pub(crate) struct Params<'a> { qualifying_data: Data<'a>, in_scheme: S
 
 impl Command for NvCertify {
     const CODE: u32 = 0x184;
+    const INDEX: IndexUse = IndexUse::Reads;
     const CLOCK: bool = true;
     type Handles = Handles;
     type Params<'a> = Params<'a>;

@@ -1,7 +1,7 @@
 //! TPM2_NV_Extend (Part 3, 31.9).
 
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, IndexUse};
 use crate::command::{Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
@@ -15,6 +15,7 @@ params! { pub(crate) struct Params<'a> { data: Tpm2b<'a, NV_BUFFER_MAX> } }
 
 impl Command for NvExtend {
     const CODE: u32 = 0x136;
+    const INDEX: IndexUse = IndexUse::Writes;
     const NV: bool = true;
     const READ_ONLY: ReadOnly = ReadOnly::PassingIndex;
     type Handles = Handles;

@@ -1,7 +1,7 @@
 //! TPM2_NV_Increment (Part 3, 31.8).
 
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, IndexUse};
 use crate::command::{Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
@@ -14,6 +14,7 @@ params! { pub(crate) struct Params {} }
 
 impl Command for NvIncrement {
     const CODE: u32 = 0x134;
+    const INDEX: IndexUse = IndexUse::Writes;
     const NV: bool = true;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;

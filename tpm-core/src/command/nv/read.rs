@@ -1,8 +1,8 @@
 //! TPM2_NV_Read (Part 3, 31.13).
 
-use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
@@ -15,6 +15,7 @@ params! { pub(crate) struct Params { size: u16, offset: u16 } }
 
 impl Command for NvRead {
     const CODE: u32 = 0x14e;
+    const INDEX: IndexUse = IndexUse::Reads;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Tpm2b<'t, NV_BUFFER_MAX>;

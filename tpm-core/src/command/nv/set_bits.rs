@@ -1,7 +1,7 @@
 //! TPM2_NV_SetBits (Part 3, 31.10).
 
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, IndexUse};
 use crate::command::{Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
@@ -14,6 +14,7 @@ params! { pub(crate) struct Params { bits: u64 } }
 
 impl Command for NvSetBits {
     const CODE: u32 = 0x135;
+    const INDEX: IndexUse = IndexUse::Writes;
     const NV: bool = true;
     const READ_ONLY: ReadOnly = ReadOnly::PassingIndex;
     type Handles = Handles;

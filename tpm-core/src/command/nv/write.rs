@@ -1,7 +1,7 @@
 //! TPM2_NV_Write (Part 3, 31.7).
 
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, IndexUse};
 use crate::command::{Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
@@ -15,6 +15,7 @@ params! { pub(crate) struct Params<'a> { data: Tpm2b<'a, NV_BUFFER_MAX>, offset:
 
 impl Command for NvWrite {
     const CODE: u32 = 0x137;
+    const INDEX: IndexUse = IndexUse::Writes;
     const NV: bool = true;
     const READ_ONLY: ReadOnly = ReadOnly::PassingIndex;
     type Handles = Handles;

@@ -35,7 +35,7 @@ reply! {
 
 impl Command for Create {
     const CODE: u32 = 0x153;
-    const BRINGS: Brings = Brings::Public;
+    const BRINGS: Brings = Brings::Template;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params<'a>;

@@ -26,7 +26,7 @@ reply! { pub(crate) struct Answer { private: Private, public: Sized2b<Public>, n
 
 impl Command for CreateLoaded {
     const CODE: u32 = 0x191;
-    const BRINGS: Brings = Brings::Public;
+    const BRINGS: Brings = Brings::Template;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;

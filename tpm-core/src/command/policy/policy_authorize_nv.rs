@@ -1,8 +1,8 @@
 //! TPM2_PolicyAuthorizeNV (Part 3, 23.22).
 
-use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Ha, Handle, HandleType, Reader, RhNvAuth, RhNvIndex, ShPolicy};
@@ -14,6 +14,7 @@ params! { pub(crate) struct Params {} }
 
 impl Command for PolicyAuthorizeNv {
     const CODE: u32 = 0x192;
+    const INDEX: IndexUse = IndexUse::Reads;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

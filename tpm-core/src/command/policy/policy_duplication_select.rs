@@ -3,6 +3,7 @@
 use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::duplication::duplicate::Duplicate;
 use crate::crypto::hash::Hasher;
 use crate::data::policy::BoundHash;
 use crate::data::tpm::Tpm;
@@ -13,9 +14,6 @@ pub(crate) struct PolicyDuplicationSelect;
 
 handles! { pub(crate) struct Handles { session: ShPolicy } }
 params! { pub(crate) struct Params { object_name: Name, new_parent_name: Name, include_object: bool } }
-
-/// TPM_CC_Duplicate, to which the session is limited.
-const DUPLICATE: u32 = 0x14b;
 
 impl Command for PolicyDuplicationSelect {
     const CODE: u32 = 0x188;
@@ -33,12 +31,12 @@ impl Command for PolicyDuplicationSelect {
         let (object, parent) = (p.object_name.as_slice(), p.new_parent_name.as_slice());
         if !session.is_trial() {
             session.check_unbound()?;
-            if session.policy.command_code.is_some_and(|code| code != DUPLICATE) {
+            if session.policy.command_code.is_some_and(|code| code != Duplicate::CODE) {
                 return Err(Fmt1::POLICY_CC.plain());
             }
             let name_hash = Hasher::new(session.hash).chain(object).chain(parent).finish();
             session.policy.bound_hash = Some(BoundHash::NameHash(name_hash));
-            session.policy.command_code = Some(DUPLICATE);
+            session.policy.command_code = Some(Duplicate::CODE);
         }
         session.policy.extend(session.hash, Self::CODE, |w| {
             w.put(if p.include_object { object } else { &[] });

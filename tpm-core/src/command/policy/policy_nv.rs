@@ -1,8 +1,8 @@
 //! TPM2_PolicyNV (Part 3, 23.9).
 
-use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
@@ -15,6 +15,7 @@ params! { pub(crate) struct Params { operand_b: Operand, offset: u16, operation:
 
 impl Command for PolicyNv {
     const CODE: u32 = 0x149;
+    const INDEX: IndexUse = IndexUse::Reads;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

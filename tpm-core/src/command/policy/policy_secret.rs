@@ -17,6 +17,7 @@ reply! { pub(crate) struct Answer { timeout: Timeout, ticket: TkAuth } }
 
 impl Command for PolicySecret {
     const CODE: u32 = 0x151;
+    const PROVES_SECRET: bool = true;
     const READ_ONLY: ReadOnly = ReadOnly::NoPin;
     type Handles = Handles;
     type Params<'a> = Params;
