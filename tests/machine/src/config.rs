@@ -8,9 +8,10 @@
 //! | `cpuid` | `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`: it fills in the image's leaves, and hides what TCG has not |
 //! | `steal` | `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at which VMPL0 reaches for it |
 //! | `legacy` | `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a Linux without EFI, which looks for option ROMs |
-//! | `refusable` | `FIRST-LAST`, up to 5 times: instructions of VMPL0 that may reach a page that the host has taken; for `fault=inject` |
+//! | `refusable` | `FIRST-LAST`, up to 6 times: instructions of VMPL0 that may reach a page that the host has taken; for `fault=inject` |
 //! | `refused` | the address where VMPL0 goes on after such an access has faulted |
 //! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
+//! | `ahead` | `yes` (default): the machine goes on by itself behind a PVALIDATE of VMPL0 as far as it can ([`crate::ahead`]); `no`: each has its exit |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
 //! | `seed` | a number from which VMPCKs are derived instead of RDRAND |
@@ -94,7 +95,7 @@ pub(crate) enum WrongState {
 }
 
 /// All of it.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) access: WrongState,
     /// The reverse map may have entries of 2 MiB.
@@ -106,14 +107,37 @@ pub(crate) struct Config {
     /// There is RAM from 640 KiB to 1 MiB.
     pub(crate) legacy_ram: bool,
     /// First and last address.
-    refusable: [Option<(u64, u64)>; 5],
+    refusable: [Option<(u64, u64)>; 6],
     pub(crate) refused: Option<u64>,
     pub(crate) vmpl_fault: VmplFault,
+    /// Instructions behind a PVALIDATE are carried out without an exit.
+    pub(crate) ahead: bool,
     /// MiB.
     pub(crate) ram: Option<u64>,
     pub(crate) trace: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) lies: Lies,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            access: WrongState::default(),
+            huge_entries: false,
+            no_vmpls: false,
+            cpuid: crate::cpuid::Source::default(),
+            steal: false,
+            legacy_ram: false,
+            refusable: [None; 6],
+            refused: None,
+            vmpl_fault: VmplFault::default(),
+            ahead: true,
+            ram: None,
+            trace: false,
+            seed: None,
+            lies: Lies::default(),
+        }
+    }
 }
 
 impl Config {
@@ -155,6 +179,8 @@ impl Config {
                 *self.refusable.iter_mut().find(|free| free.is_none())? = Some((number(first)?, number(last)?));
             }
             ("refused", value) => self.refused = Some(number(value)?),
+            ("ahead", "yes") => self.ahead = true,
+            ("ahead", "no") => self.ahead = false,
             ("ram", value) => self.ram = Some(number(value)?),
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}

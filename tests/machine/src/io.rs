@@ -37,7 +37,7 @@ impl Machine {
             self.fwcfg.select(lo16(value.into()));
         }
         if is_end(port, value) {
-            log!("{} exits, {} of them nested page faults", self.exits.all, self.exits.nested_page_faults);
+            self.exits.log("at the end");
             log!("END the guest powers off or resets (port {port:#x})");
             end(End::Orderly);
         }

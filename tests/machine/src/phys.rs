@@ -67,6 +67,22 @@ pub(crate) fn fill(hpa: u64, len: u64, byte: u8) {
     unsafe { core::ptr::write_bytes(hpa as *mut u8, byte, crate::bits::us(len)) }
 }
 
+/// Fills the page at `hpa` with two words by turns.
+pub(crate) fn fill_pairs(hpa: u64, first: u64, second: u64) {
+    check(hpa, PAGE);
+    // SAFETY: as for `write`; the page is aligned, and whatever it holds then are integers.
+    let words = unsafe { core::slice::from_raw_parts_mut(hpa as *mut [u64; 2], crate::bits::us(PAGE / 16)) };
+    words.fill([first, second]);
+}
+
+/// Whether all of the page at `hpa` is zero.
+pub(crate) fn is_zero(hpa: u64) -> bool {
+    check(hpa, PAGE);
+    // SAFETY: as for `read`; the page is aligned, and nobody writes to it while the slice is there: there is one processor.
+    let words = unsafe { core::slice::from_raw_parts(hpa as *const [u64; 8], crate::bits::us(PAGE / 64)) };
+    words.iter().all(|words| words.iter().fold(0, |all, word| all | word) == 0)
+}
+
 /// Where a device register at `hpa` is seen: beyond the identity map, through a window of 1 GiB behind it.
 fn device(hpa: u64, size: u64) -> u64 {
     if hpa.saturating_add(size) <= MAPPED {

@@ -33,6 +33,9 @@ pub(crate) const TOUCHED: u16 = 32;
 /// PVALIDATE was to rescind it and found that it was not validated (CF=1): the host has swapped it.
 pub(crate) const SWAPPED: u16 = 64;
 
+/// A page of the guest's that was reached without C-bit ([`crate::memory::Memory::alias`]) since it became private.
+pub(crate) const LENT: u16 = 128;
+
 /// Permission bits of RMPADJUST.
 pub(crate) const READ: u8 = 1;
 /// Write.
@@ -45,7 +48,7 @@ pub(crate) const EXEC_SUPERVISOR: u8 = 8;
 pub(crate) const FULL: u8 = 15;
 
 /// What the reverse map has of a page.
-#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) flags: u16,

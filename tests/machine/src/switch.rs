@@ -173,6 +173,7 @@ impl Machine {
         }
         self.current = target;
         if target == 2 && !self.levels[2].has_run {
+            self.exits.log("VMPL2 begins");
             self.inspect_grants();
         }
         self.levels[target].has_run = true;
@@ -206,6 +207,7 @@ impl Machine {
             }
         }
         log!("VMPL2 runs; what it can read has been inspected");
+        self.exits.log("inspected");
     }
 
     /// `fault=spurious-run:N`: the host runs VMPL0 although VMPL2 did not ask for it.
