@@ -5,7 +5,7 @@
 //! loop. At the first instruction that is none of these the firmware is entered again. Registers, flags and faults are what they would be with an exit for
 //! each (`ahead=no`): tests/rules compares them with the processor's.
 
-use crate::bits::{array, lo8, lo32, us};
+use crate::bits::{lo8, lo32, us};
 use crate::machine::Machine;
 use crate::phys::PAGE;
 use crate::svm::{control, save};
@@ -36,8 +36,8 @@ struct Code {
 impl Code {
     /// What is at `rip`; zeros behind the window. `None`: `rip` is not in it.
     fn at(&self, rip: u64) -> Option<[u8; 7]> {
-        let offset = rip.checked_sub(self.start).filter(|offset| offset + 7 <= self.len)?;
-        Some(array(&self.bytes, us(offset)))
+        let offset = us(rip.checked_sub(self.start)?);
+        self.bytes[..us(self.len)].get(offset..)?.first_chunk().copied()
     }
 }
 
@@ -48,38 +48,48 @@ impl Machine {
             return;
         }
         let Some(mut code) = self.code() else { return };
+        let mut place = self.place();
         for _ in 0..MOST {
-            let rip = self.rip();
-            let bytes = match code.at(rip) {
+            let bytes = match code.at(place.rip) {
                 Some(bytes) => bytes,
                 None => {
+                    self.go_to(place);
                     let Some(other) = self.code() else { return };
                     code = other;
-                    let Some(bytes) = code.at(rip) else { return };
+                    let Some(bytes) = code.at(place.rip) else { return };
                     bytes
                 }
             };
-            let of_ours = match bytes {
+            match bytes {
                 [0xF2, 0x0F, 0x01, 0xFF, ..] => {
+                    self.go_to(place);
                     self.pvalidate();
-                    true
                 }
                 [0xF3, 0x0F, 0x01, 0xFE, ..] => {
+                    self.go_to(place);
                     self.rmpadjust();
-                    true
                 }
-                _ => false,
-            };
-            if of_ours {
-                self.exits.ahead += 1;
-                // A fault is delivered at the next entry; and the page with the code may be gone.
-                if self.rip() != rip + 4 || self.is_event_pending() || self.judge(code.at, Access::Fetch).is_err() {
-                    return;
-                }
-            } else if !self.simple(bytes) {
+                _ if place.simple(&mut self.levels[0].regs.gpr, bytes) => continue,
+                _ => break,
+            }
+            self.exits.ahead += 1;
+            let rip = place.rip;
+            place = self.place();
+            // A fault is delivered at the next entry; and the page with the code may be gone.
+            if place.rip != rip + 4 || self.is_event_pending() || self.judge(code.at, Access::Fetch).is_err() {
                 return;
             }
         }
+        self.go_to(place);
+    }
+
+    fn place(&self) -> Place {
+        Place { rip: self.rip(), flags: self.vmcb().save(save::RFLAGS) }
+    }
+
+    fn go_to(&self, place: Place) {
+        self.vmcb().set_save(save::RIP, place.rip);
+        self.vmcb().set_save(save::RFLAGS, place.flags);
     }
 
     /// The firmware, in 64-bit mode, not single-stepped; and no exception that is made up may miss its exit.
@@ -114,54 +124,61 @@ impl Machine {
         crate::phys::read(hpa, &mut bytes[..us(len)]);
         Some(Code { start, bytes, len, at })
     }
+}
 
+/// RIP and RFLAGS.
+#[derive(Clone, Copy)]
+struct Place {
+    rip: u64,
+    flags: u64,
+}
+
+impl Place {
     /// An instruction that changes nothing but general registers, flags and RIP. `false`: it is another.
-    fn simple(&mut self, bytes: [u8; 7]) -> bool {
+    fn simple(&mut self, gpr: &mut [u64; 16], bytes: [u8; 7]) -> bool {
         let register = |modrm: u8, shift: u32| usize::from(modrm >> shift & 7);
-        let gpr = &mut self.levels[0].regs.gpr;
-        match bytes {
+        let length = match bytes {
             // MOV r/m64, r64.
             [0x48, 0x89, modrm @ 0xC0..=0xFF, ..] => {
                 gpr[register(modrm, 0)] = gpr[register(modrm, 3)];
-                self.skip(3);
+                3
             }
             // TEST r/m32, r32.
             [0x85, modrm @ 0xC0..=0xFF, ..] => {
                 let result = lo32(gpr[register(modrm, 0)]) & lo32(gpr[register(modrm, 3)]);
-                self.set_flags(parity_and_zero(result.into()) | if result >> 31 != 0 { SF } else { 0 });
-                self.skip(2);
+                self.set_status(parity_and_zero(result.into()) | if result >> 31 != 0 { SF } else { 0 });
+                2
             }
             // ADD r/m64, imm32.
             [0x48, 0x81, modrm @ 0xC0..=0xC7, immediate @ ..] => {
                 let (a, b) = (gpr[register(modrm, 0)], i64::from(i32::from_le_bytes(immediate)).cast_unsigned());
                 let (result, carry) = a.overflowing_add(b);
                 gpr[register(modrm, 0)] = result;
-                self.set_flags(of_sum(result, carry, a ^ b ^ result, (a ^ result) & (b ^ result)));
-                self.skip(7);
+                self.set_status(of_sum(result, carry, a ^ b ^ result, (a ^ result) & (b ^ result)));
+                7
             }
             // CMP r/m64, r64.
             [0x48, 0x39, modrm @ 0xC0..=0xFF, ..] => {
                 let (a, b) = (gpr[register(modrm, 0)], gpr[register(modrm, 3)]);
                 let (result, borrow) = a.overflowing_sub(b);
-                self.set_flags(of_sum(result, borrow, a ^ b ^ result, (a ^ b) & (a ^ result)));
-                self.skip(3);
+                self.set_status(of_sum(result, borrow, a ^ b ^ result, (a ^ b) & (a ^ result)));
+                3
             }
             // JC, JNC, JZ, JNZ, with 8 bits.
             [jump @ 0x72..=0x75, distance, ..] => {
-                let flags = self.vmcb().save(save::RFLAGS);
-                let set = flags & if jump < 0x74 { CF } else { ZF } != 0;
+                let set = self.flags & if jump < 0x74 { CF } else { ZF } != 0;
                 let taken = set == (jump & 1 == 0);
                 let distance = if taken { i64::from(distance.cast_signed()).cast_unsigned() } else { 0 };
-                self.skip(distance.wrapping_add(2));
+                distance.wrapping_add(2)
             }
             _ => return false,
-        }
+        };
+        self.rip = self.rip.wrapping_add(length);
         true
     }
 
-    fn set_flags(&self, flags: u64) {
-        let rest = self.vmcb().save(save::RFLAGS) & !STATUS;
-        self.vmcb().set_save(save::RFLAGS, rest | flags);
+    const fn set_status(&mut self, status: u64) {
+        self.flags = self.flags & !STATUS | status;
     }
 }
 

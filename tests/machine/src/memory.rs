@@ -6,7 +6,7 @@ use crate::phys::{self, PAGE, Pool};
 use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use crate::rmp::{
     ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, FULL, HUGE, HUGE_PAGES, LENT, PLACED_END,
-    READ, Rmp, TOUCHED, UNCHANGED, VALIDATED, WRITE,
+    READ, Rmp, TOUCHED, VALIDATED, WRITE,
 };
 use crate::steal::{Moment, Theft};
 use crate::tlb::{self, Tlb};
@@ -93,20 +93,21 @@ impl Memory {
 
     fn change(&mut self, gpa: u64, entry: Entry, by: Option<(usize, u64)>) {
         let gpa = gpa & !(PAGE - 1);
-        let Some(hpa) = self.rmp.hpa(gpa) else { return };
-        let before = self.rmp.entry(gpa);
+        let (Some(hpa), Some(before)) = (self.rmp.hpa(gpa), self.rmp.entry(gpa)) else { return };
         self.rmp.set(gpa, entry);
         // Setting what is there already is how leaves are made anew.
-        let plain = before != Some(entry) && self.is_plain(gpa);
+        let plain = before != entry && self.is_plain(gpa);
+        if !plain || before.flags & (TOUCHED | LENT) != 0 {
+            // The shared side is filled on demand.
+            (0..4).for_each(|vmpl| self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, 0));
+        }
+        let (old_rights, rights) = (before.rights(), entry.rights());
+        if plain && old_rights == rights {
+            return;
+        }
         for vmpl in 0..4 {
-            // Where nothing but the reverse map decides on leaves, one that says the same as before is there already.
-            let same = |before: Entry| private_leaf(hpa, before, vmpl) == private_leaf(hpa, entry, vmpl);
-            let is_lent = before.is_none_or(|before| before.flags & (TOUCHED | LENT) != 0);
-            if is_lent || !plain {
-                // The shared side is filled on demand.
-                self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, 0);
-            }
-            if plain && before.is_some_and(same) {
+            // Where nothing but the reverse map decides on leaves, one with the same rights is there already.
+            if plain && old_rights[vmpl] == rights[vmpl] {
                 continue;
             }
             let old = self.npt.get(Side::Private(vmpl), gpa);
@@ -357,8 +358,8 @@ pub(crate) fn inspect(hpa: u64, keys: &[[u8; 32]]) -> Option<Found> {
 
 /// The leaf by which `vmpl` sees a page on the private side.
 fn private_leaf(hpa: u64, entry: Entry, vmpl: usize) -> u64 {
-    let permissions = entry.permissions[vmpl];
-    if !entry.is(ASSIGNED | VALIDATED) || entry.is(UNCHANGED) || permissions & READ == 0 {
+    let permissions = entry.rights()[vmpl];
+    if permissions & READ == 0 {
         return 0;
     }
     let write = if permissions & WRITE != 0 { LEAF_WRITE } else { 0 };
