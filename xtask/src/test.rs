@@ -2,7 +2,7 @@
 
 use crate::run::{self, Built};
 use crate::suite::{self, Totals};
-use crate::{debian, proofs, qemu};
+use crate::{boots, debian, proofs, qemu};
 use anyhow::{Result, ensure};
 use std::process::ExitCode;
 
@@ -45,6 +45,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| suite::linux::run()),
     ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
     ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
+    ("guest: boots in a row", |_| boots::suite()),
 ];
 
 /// The suite that needs neither proof tools nor QEMU.

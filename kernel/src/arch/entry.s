@@ -100,6 +100,13 @@ __long_mode:
     shr rcx, 3
     xor eax, eax
     rep stosq
+    # The stack gets a pattern that shows how far down it has been used (stack.rs).
+    movabs rdi, offset __stack_bottom
+    movabs rcx, offset __stack_top
+    sub rcx, rdi
+    shr rcx, 3
+    movabs rax, {paint}
+    rep stosq
 
     movabs rsp, offset __stack_top
     xor ebp, ebp

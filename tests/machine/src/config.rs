@@ -13,6 +13,7 @@
 //! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
 //! | `ahead` | `yes` (default): the machine goes on by itself behind a PVALIDATE of VMPL0 as far as it can ([`crate::ahead`]); `no`: each has its exit |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
+//! | `ticks` | `1`: a line in the log at each of VMPL0's console, with the ticks of the time-stamp counter so far |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
 //! | `seed` | a number from which VMPCKs are derived instead of RDRAND |
 //! | `case` | a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it |
@@ -114,6 +115,7 @@ pub(crate) struct Config {
     pub(crate) ahead: bool,
     /// MiB.
     pub(crate) ram: Option<u64>,
+    pub(crate) ticks: bool,
     pub(crate) trace: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) lies: Lies,
@@ -133,6 +135,7 @@ impl Default for Config {
             vmpl_fault: VmplFault::default(),
             ahead: true,
             ram: None,
+            ticks: false,
             trace: false,
             seed: None,
             lies: Lies::default(),
@@ -182,6 +185,7 @@ impl Config {
             ("ahead", "yes") => self.ahead = true,
             ("ahead", "no") => self.ahead = false,
             ("ram", value) => self.ram = Some(number(value)?),
+            ("ticks", value) => self.ticks = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}
             ("seed", value) => self.seed = Some(number(value)?),

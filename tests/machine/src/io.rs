@@ -13,6 +13,9 @@ fn is_kept(port: u16) -> bool {
     matches!(port, 0xE9 | 0xF4..=0xF7 | 0x514..=0x51B)
 }
 
+/// Where the firmware writes its lines.
+const COM1: u16 = 0x3F8;
+
 /// Does this write power off or reset? (q35: PM1a control at 0x604 with SLP_EN; reset control; keyboard controller.)
 fn is_end(port: u16, value: u32) -> bool {
     match port {
@@ -40,6 +43,9 @@ impl Machine {
             self.exits.log("at the end");
             log!("END the guest powers off or resets (port {port:#x})");
             end(End::Orderly);
+        }
+        if self.config.ticks && self.current == 0 && port == COM1 && lo8(value.into()) == b'\n' {
+            self.exits.log("a line of VMPL0");
         }
         if !is_kept(port) {
             port_out(port, size, value);
