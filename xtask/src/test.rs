@@ -35,6 +35,7 @@ const IN_QEMU: &[InQemu] = &[
     ("evidence: verified, and refused when a bit is flipped", suite::evidence::run),
     ("hostile guest at VMPL2", suite::hostile::run),
     ("lies of the host to the firmware", suite::lies::run),
+    ("firmware: its stack", suite::stack::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
     ("machine: rules and launches", |_| suite::cargo::qemu()),
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),

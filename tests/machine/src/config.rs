@@ -14,6 +14,7 @@
 //! | `ahead` | `yes` (default): the machine goes on by itself behind a PVALIDATE of VMPL0 as far as it can ([`crate::ahead`]); `no`: each has its exit |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
 //! | `ticks` | `1`: a line in the log at each of VMPL0's console, with the ticks of the time-stamp counter so far |
+//! | `stack` | `BOTTOM-TOP` (GPA): VMPL0's stack, filled with one word when it starts; a line in the log whenever it has been used further down when another VMPL is run |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
 //! | `seed` | a number from which VMPCKs are derived instead of RDRAND |
 //! | `case` | a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it |
@@ -115,6 +116,8 @@ pub(crate) struct Config {
     pub(crate) ahead: bool,
     /// MiB.
     pub(crate) ram: Option<u64>,
+    /// First byte and end.
+    pub(crate) stack: Option<(u64, u64)>,
     pub(crate) ticks: bool,
     pub(crate) trace: bool,
     pub(crate) seed: Option<u64>,
@@ -135,6 +138,7 @@ impl Default for Config {
             vmpl_fault: VmplFault::default(),
             ahead: true,
             ram: None,
+            stack: None,
             ticks: false,
             trace: false,
             seed: None,
@@ -185,6 +189,10 @@ impl Config {
             ("ahead", "yes") => self.ahead = true,
             ("ahead", "no") => self.ahead = false,
             ("ram", value) => self.ram = Some(number(value)?),
+            ("stack", value) => {
+                let (bottom, top) = value.split_once('-')?;
+                self.stack = Some((number(bottom)?, number(top)?));
+            }
             ("ticks", value) => self.ticks = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}

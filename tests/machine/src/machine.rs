@@ -80,6 +80,8 @@ pub(crate) struct Machine {
     pub(crate) intercepts: u64,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
     pub(crate) rescinded: u64,
+    /// How far down VMPL0's stack has been used, where that is asked for.
+    pub(crate) stack_used: Option<u64>,
     /// For `fault=inject`.
     pub(crate) inject: Inject,
 }

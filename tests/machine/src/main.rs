@@ -101,6 +101,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         exits: Exits::default(),
         intercepts: 0,
         rescinded: 0,
+        stack_used: None,
         inject: inject::Inject::default(),
     };
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
