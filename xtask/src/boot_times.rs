@@ -90,13 +90,8 @@ fn boot(way: &Way, config: &str, options: &[String]) -> Result<Seen> {
     let config = format!("{}{config}", guest::CONFIG);
     let how = How { config: &config, memory: MEMORY, options, typed: "", until: None, timeout: TIMEOUT };
     let seen = watch(&way.built, &how).with_context(|| way.name)?;
-    ensure!(
-        seen.end == Some(End::Orderly) && seen.userland.is_some(),
-        "{}: {:?}\n{}",
-        way.name,
-        seen.end,
-        seen.last_lines
-    );
+    let reached = seen.end == Some(End::Orderly) && seen.userland.is_some();
+    ensure!(reached, "{}: {:?}, {:?}\n{}\n{}", way.name, seen.end, seen.last_word, seen.transcript, seen.last_lines);
     Ok(seen)
 }
 

@@ -196,7 +196,7 @@ fn answered(seen: &Seen) -> Result<()> {
 
 fn ended(seen: &Seen, said: impl Fn(&LastWord) -> bool) -> Result<()> {
     let right = seen.end == Some(End::Orderly) && said(&seen.last_word);
-    ensure!(right, "{:?}, {:?}\n{}", seen.end, seen.last_word, seen.last_lines);
+    ensure!(right, "{:?}, {:?}\n{}\n{}", seen.end, seen.last_word, seen.transcript, seen.last_lines);
     Ok(())
 }
 

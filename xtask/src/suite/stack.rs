@@ -17,7 +17,7 @@ const OFFSET: u64 = 0x80_0000_0000 - 0x4000_0000;
 
 /// Public areas of the keys that are made, without what all have in common: type, attributes, parameters with the empty unique.
 const KEYS: [(&str, [u8; 2], u32, &[u8]); 5] = [
-    ("ML-DSA-87", [0, 0xA1], SIGN, &[0, 3, 0, 0, 0]),
+    ("ML-DSA-87", ML_DSA, SIGN, &[0, 3, 0, 0, 0]),
     ("ML-KEM-1024", [0, 0xA0], DECRYPT, &[0, 0x10, 0, 3, 0, 0]),
     ("RSA-2048", [0, 1], SIGN, &[0, 0x10, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 0]),
     ("P-521", [0, 0x23], SIGN, &[0, 0x10, 0, 0x10, 0, 5, 0, 0x10, 0, 0, 0, 0]),
@@ -27,6 +27,13 @@ const KEYS: [(&str, [u8; 2], u32, &[u8]); 5] = [
 const COMMON: u32 = 0x72;
 const SIGN: u32 = COMMON | 1 << 18;
 const DECRYPT: u32 = COMMON | 1 << 17;
+
+const ML_DSA: [u8; 2] = [0, 0xA1];
+const CREATE_PRIMARY: u32 = 0x131;
+const STARTUP: u32 = 0x144;
+const FLUSH_CONTEXT: u32 = 0x165;
+const SIGN_SEQUENCE_COMPLETE: u32 = 0x1A4;
+const SIGN_SEQUENCE_START: u32 = 0x1AA;
 
 /// Makes keys and signs, by the relay.
 pub fn run(built: &Built) -> Result<Totals> {
@@ -39,7 +46,7 @@ pub fn run(built: &Built) -> Result<Totals> {
     ensure!(used > 0, "the machine has said nothing of the stack");
     println!("     boot: {} KiB of {}", used >> 10, (top - bottom) >> 10);
     // TPM2_Startup, which may have been done.
-    let _ = command(&mut relay, 0x144, false, &[0, 0]);
+    let _ = send(&mut relay, STARTUP, false, &[0, 0]);
     let mut totals = Totals::default();
     for (name, kind, attributes, parameters) in KEYS {
         let outcome = key(&mut relay, kind, attributes, parameters);
@@ -58,31 +65,35 @@ fn left(used: u64, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// Makes a primary key, has it sign where it can, and flushes it.
+/// Makes a primary key, has one of ML-DSA sign, and flushes it.
 fn key(relay: &mut dyn Relay, kind: [u8; 2], attributes: u32, parameters: &[u8]) -> Result<()> {
     const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
     let public = [&kind[..], &[0, 0xB], &attributes.to_be_bytes(), &[0, 0], parameters].concat();
     let size = u16::try_from(public.len())?.to_be_bytes();
     let body = [&[0x40, 0, 0, 1][..], &PASSWORD, &[0, 4, 0, 0, 0, 0], &size, &public, &[0; 6]].concat();
-    let made = command(relay, 0x131, true, &body)?;
+    let made = command(relay, CREATE_PRIMARY, true, &body)?;
     let handle = *made.first_chunk::<4>().context("no handle")?;
-    if attributes == SIGN {
-        // TPM2_SignSequenceStart, TPM2_SignSequenceComplete: of ML-DSA-87 the signature is longer than the mailbox, and is made all the same.
-        if let Ok(sequence) = command(relay, 0x1AA, false, &[&handle[..], &[0; 4]].concat()) {
-            let sequence = sequence.get(..4).context("no sequence")?;
-            let sessions = [&[0, 0, 0, 18][..], &PASSWORD[4..], &PASSWORD[4..]].concat();
-            let _ = command(relay, 0x1A4, true, &[sequence, &handle, &sessions, &[0, 3, 1, 2, 3]].concat());
-        }
+    if kind == ML_DSA {
+        let sequence = command(relay, SIGN_SEQUENCE_START, false, &[&handle[..], &[0; 4]].concat())?;
+        let sequence = sequence.get(..4).context("no sequence")?;
+        let sessions = [&[0, 0, 0, 18][..], &PASSWORD[4..], &PASSWORD[4..]].concat();
+        let body = [sequence, &handle, &sessions, &[0, 3, 1, 2, 3]].concat();
+        // The signature is longer than the mailbox, and is made all the same: the answer says so, or is none.
+        let _ = send(relay, SIGN_SEQUENCE_COMPLETE, true, &body);
     }
-    command(relay, 0x165, false, &handle).map(drop)
+    command(relay, FLUSH_CONTEXT, false, &handle).map(drop)
 }
 
 /// What follows the header of the answer.
 fn command(relay: &mut dyn Relay, code: u32, sessions: bool, body: &[u8]) -> Result<Vec<u8>> {
-    let size = u32::try_from(10 + body.len())?.to_be_bytes();
-    let answer = relay.tpm(&[&[0x80, 1 + u8::from(sessions)][..], &size, &code.to_be_bytes(), body].concat())?;
+    let answer = send(relay, code, sessions, body)?;
     ensure!(answer.get(6..10) == Some(&[0; 4]), "command {code:#x} has answered {:02x?}", answer.get(..10));
     Ok(answer[10..].to_vec())
+}
+
+fn send(relay: &mut dyn Relay, code: u32, sessions: bool, body: &[u8]) -> Result<Vec<u8>> {
+    let size = u32::try_from(10 + body.len())?.to_be_bytes();
+    relay.tpm(&[&[0x80, 1 + u8::from(sessions)][..], &size, &code.to_be_bytes(), body].concat())
 }
 
 /// The most that the machine has spoken of since it was asked last.
