@@ -37,7 +37,7 @@ use zerocopy::FromBytes;
 
 use arch::host::{self, PspReports, say};
 use arch::memory::Memory;
-use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout};
+use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
 use source::Instruction;
 
 /// SEV_STATUS holds SEV_FEATURES from this bit on.
@@ -100,13 +100,16 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     filled.map_err(|_| Fatal::new(Reason::LaunchParams, format_args!("a page to be filled in is not the guest's")))?;
     let mut vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
     let (used, free) = heap::usage();
+    let (stack, stack_used) = stack::usage();
     say(
         "guest",
         format_args!(
-            "started at VMPL2, rip {:#x}; heap {} KiB used, {} KiB free",
+            "started at VMPL2, rip {:#x}; heap {} KiB used, {} KiB free; stack {} of {} KiB used",
             launch.rip,
             used / 1024,
-            free / 1024
+            free / 1024,
+            stack_used / 1024,
+            stack / 1024
         ),
     );
 
@@ -181,7 +184,15 @@ fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmwar
         grant_region(memory, &mut map, area.region).map_err(Fatal::because(Reason::Validation))?;
         placed += area.region.len();
     }
-    say("memory", format_args!("{} MiB validated, {} KiB of guest image owned", validated >> 20, placed >> 10));
+    say(
+        "memory",
+        format_args!(
+            "{} MiB validated, {} KiB of guest image owned, ownership map {} KiB",
+            validated >> 20,
+            placed >> 10,
+            map.footprint() >> 10
+        ),
+    );
     Ok(map)
 }
 

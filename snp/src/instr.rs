@@ -13,7 +13,6 @@ use crate::cpuid::CpuidRegisters;
 use crate::ghcb::{Hypervisor, SharedMemory, msr};
 use crate::rmp::{Attributes, PageSize, Pvalidated, RmpError};
 
-#[path = "access.rs"]
 pub mod access;
 
 /// MSR of the GHCB protocol.

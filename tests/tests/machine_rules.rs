@@ -361,6 +361,17 @@ fn below_4_gib(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// The same pages by one exit for a row, and by one exit for each page.
+fn ahead(bench: &Bench) -> Result<()> {
+    let alone = bench.boot(&bench.image, "case=goes-ahead-in-rows\nahead=no\n")?;
+    alone.expect(End::Orderly, " 0 instructions ahead")?;
+    let ahead = bench.boot(&bench.image, "case=goes-ahead-in-rows\n")?;
+    ahead.expect(End::Orderly, "machine: END ")?;
+    let none = ahead.machine.lines().any(|line| line.contains(" 0 instructions ahead"));
+    ensure!(!none, "each instruction had its exit:\n{}", ahead.machine);
+    Ok(())
+}
+
 /// Whatever is in the headers, the machine says something and ends, and it is not its own fault.
 fn mutated(bench: &Bench, seed: u64) -> Result<()> {
     let mut parts = Parts::of(&bench.image);
@@ -408,6 +419,7 @@ fn main() -> Result<()> {
     let mutations =
         (1..=48).map(|seed| trial(&bench, format!("launch::mutated-{seed}"), move |bench| mutated(bench, seed)));
     let others = [
+        trial(&bench, "ahead::in-rows".into(), ahead),
         trial(&bench, "launch::checksum".into(), checksum),
         trial(&bench, "launch::digests".into(), digests),
         trial(&bench, "launch::required-memory-anywhere".into(), required),

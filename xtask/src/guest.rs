@@ -26,7 +26,7 @@ use std::time::Instant;
 
 /// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a Linux without EFI looks for ROMs; and
 /// a host that says that it has several VMPLs (GHCB hypervisor feature 5), without which Linux ends itself at VMPL2.
-const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x23";
+pub const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x23";
 
 /// Options of `cargo xtask guest`.
 #[derive(Debug, clap::Args)]
@@ -183,7 +183,7 @@ pub fn boot_after(
 }
 
 /// QEMU's options for a disk: with encrypted memory, virtio must go by the platform's rules of DMA.
-fn disk(path: &Path) -> Vec<String> {
+pub fn disk(path: &Path) -> Vec<String> {
     let drive =
         format!("if=none,id=disk,format=raw,snapshot=on,file={}", path.display().to_string().replace(',', ",,"));
     let device = "virtio-blk-pci,drive=disk,disable-legacy=on,iommu_platform=on";

@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
+//! | [`boot_times`], [`boots`] | the verbs `boot-times` and `boots` |
 //! | [`build`] | cargo calls for what runs without an operating system |
 //! | [`child`] | children that end with us |
 //! | [`ci`] | the verb of that name |
@@ -33,10 +34,13 @@
 //! | [`tpm`] | the verb of that name |
 //! | [`vectors`] | the verbs about the engine's cryptography: vectors, keys, timing |
 //! | [`verify`] | judging evidence |
+//! | [`watch`] | one boot of an operating system, moment by moment |
 //! | [`workspace`] | where things lie |
 //! | [`wrapper`] | what makes two checkouts give the same image |
 
 pub mod bench;
+pub mod boot_times;
+pub mod boots;
 pub mod build;
 pub mod child;
 pub mod ci;
@@ -67,5 +71,6 @@ pub mod timeline;
 pub mod tpm;
 pub mod vectors;
 pub mod verify;
+pub mod watch;
 pub mod workspace;
 pub mod wrapper;

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use xtask::suite::exceptions;
 use xtask::{
-    bench, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm, vectors, verify,
-    wrapper,
+    bench, boot_times, boots, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm,
+    vectors, verify, wrapper,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -67,6 +67,10 @@ enum Verb {
     Image(image::Args),
     /// Boot an image with an operating system in the software SEV-SNP machine, with its serial console on the terminal.
     Guest(guest::Args),
+    /// Boot again and again, of every kind by turns: our payload, Linux, OVMF with Linux, power-off, restart, panic. No boot is tried twice.
+    Boots(boots::Args),
+    /// Print how long Linux takes to userland, directly and by OVMF, and which part of it is the firmware's: in ms and in instructions.
+    BootTimes(boot_times::Args),
     /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for suites by others.
     Tpm(tpm::Options),
     /// Run test suites by others against the TPM engine's server, and print a table.
@@ -124,6 +128,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Ci(args) => return ci::run(&args),
         Verb::Image(args) => image::run(&args)?,
         Verb::Guest(args) => return guest::run(&args),
+        Verb::Boots(args) => return boots::run(&args),
+        Verb::BootTimes(args) => boot_times::run(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),

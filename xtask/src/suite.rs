@@ -11,6 +11,7 @@
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
+//! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 
 pub mod cargo;
@@ -23,6 +24,7 @@ pub mod lies;
 pub mod linux;
 pub mod ovmf;
 pub mod reproducible;
+pub mod stack;
 pub mod tools;
 
 use anyhow::{Result, ensure};

@@ -2,7 +2,7 @@
 
 use crate::run::{self, Built};
 use crate::suite::{self, Totals};
-use crate::{debian, proofs, qemu};
+use crate::{boots, debian, proofs, qemu};
 use anyhow::{Result, ensure};
 use std::process::ExitCode;
 
@@ -38,6 +38,7 @@ const IN_QEMU: &[InQemu] = &[
     ("evidence: verified, and refused when a bit is flipped", suite::evidence::run),
     ("hostile guest at VMPL2", suite::hostile::run),
     ("lies of the host to the firmware", suite::lies::run),
+    ("firmware: its stack", suite::stack::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
     ("machine: rules and launches", |_| suite::cargo::qemu()),
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
@@ -49,6 +50,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
     ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
     ("guest: the demo, and that it can fail", |_| suite::demo::run()),
+    ("guest: boots in a row", |_| boots::suite()),
 ];
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there. Two minutes on quiet cores, and not

@@ -80,21 +80,33 @@ __long_mode:
     mov gs, eax
 
     # What the image has no contents for, the stack among it, is private memory that nobody has validated: no page of it may be touched before
-    # PVALIDATE, and none may have been validated before (CF). A page that the host has prepared holds whatever it likes, so each is zeroed.
+    # PVALIDATE, and none may have been validated before (CF). Pages that the host has prepared hold whatever it likes, so all are zeroed.
     movabs rdi, offset __unmeasured
     movabs rsi, offset __firmware_limit
-7:  mov rax, rdi
+    # PVALIDATE: address, 4 KiB, validate.
     xor ecx, ecx
     mov edx, 1
-    # PVALIDATE: address, 4 KiB, validate.
+7:  mov rax, rdi
     .byte 0xf2, 0x0f, 0x01, 0xff
     jc 10f
     test eax, eax
     jnz 10f
-    mov ecx, 512
-    rep stosq
+    add rdi, 4096
     cmp rdi, rsi
     jb 7b
+    movabs rdi, offset __unmeasured
+    mov rcx, rsi
+    sub rcx, rdi
+    shr rcx, 3
+    xor eax, eax
+    rep stosq
+    # The stack gets a pattern that shows how far down it has been used (stack.rs).
+    movabs rdi, offset __stack_bottom
+    movabs rcx, offset __stack_top
+    sub rcx, rdi
+    shr rcx, 3
+    movabs rax, {paint}
+    rep stosq
 
     movabs rsp, offset __stack_top
     xor ebp, ebp

@@ -43,6 +43,8 @@ symbols! {
     memory_map = __memory_map;
     /// Page below the boot stack.
     stack_guard = __stack_guard;
+    /// End of the boot stack.
+    stack_top = __stack_top;
     /// Page below the stack of exceptions that end the firmware.
     fault_stack_guard = __fault_stack_guard;
     /// End of that stack.

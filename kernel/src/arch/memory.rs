@@ -19,8 +19,6 @@ pub(crate) struct Memory {
     tables: &'static mut Tables,
     placement: Placement,
     own: u64,
-    /// GPA of the 2 MiB block that stays in the direct map.
-    held: Option<u64>,
 }
 
 impl Memory {
@@ -35,7 +33,7 @@ impl Memory {
         let root = tables.build(placement, own, &parts);
         // SAFETY: the new tables map all of the firmware where it is, code as executable, and data and this stack as writable; the guard pages are never used.
         unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-        Some(Memory { tables, placement, own, held: None })
+        Some(Memory { tables, placement, own })
     }
 
     /// Takes the firmware's page at `address` out of private use: after it, the page is the host's as soon as the host is told.
@@ -53,12 +51,6 @@ impl Memory {
     /// Runs `access` while the page is in the direct map; `access` gets the address of the byte at `gpa`.
     fn with<R>(&mut self, gpa: u64, size: PageSize, access: impl FnOnce(u64) -> R) -> R {
         let page = gpa - gpa % size.bytes();
-        let block = page - page % PageSize::Size2M.bytes();
-        if self.held == Some(block) {
-            return access(DIRECT_MAP + gpa);
-        }
-        // There is one page in the direct map at a time.
-        self.release();
         let address = self.tables.open(self.placement, self.own, page, size);
         // The instruction keeps the compiler from moving accesses across the change of the tables.
         tlb::flush(VirtAddr::new_truncate(address));
@@ -66,6 +58,12 @@ impl Memory {
         self.tables.close(page);
         tlb::flush(VirtAddr::new_truncate(address));
         result
+    }
+
+    /// Runs `access` while the block of a row of pages is in the direct map; `access` gets the addresses of the row's start and end. The rest of the block, whoever's it is,
+    /// is mapped for as long, and not touched.
+    fn with_row<R>(&mut self, row: Region, access: impl FnOnce(u64, u64) -> R) -> R {
+        self.with(row.start(), PageSize::Size2M, |start| access(start, start + row.len()))
     }
 }
 
@@ -89,7 +87,26 @@ impl Pages for Memory {
 
     fn zero(&mut self, gpa: u64, size: PageSize) -> Result<(), Inaccessible> {
         // SAFETY: a whole page that is mapped; no Rust object lies in it.
-        self.with(gpa, size, |start| unsafe { access::zero(start, size.bytes()) })
+        self.with(gpa, size, |start| unsafe { access::zero(start, size.bytes()) }).map_err(|_| Inaccessible)
+    }
+
+    fn zero_row(&mut self, row: Region) -> Result<(), u64> {
+        // SAFETY: as for `zero`, of whole pages in one block.
+        self.with_row(row, |start, _| unsafe { access::zero(start, row.len()) })
+            .map_err(|address| address - address % PageSize::Size4K.bytes() - DIRECT_MAP)
+    }
+
+    fn pvalidate_row(&mut self, row: Region, validate: bool) -> (u64, Result<Pvalidated, RmpError>) {
+        // SAFETY: as for `pvalidate`, for each page of the row.
+        let (address, answer) = self.with_row(row, |start, end| unsafe { access::pvalidate_row(start, end, validate) });
+        (address - DIRECT_MAP, answer)
+    }
+
+    fn rmpadjust_row(&mut self, row: Region, attributes: Attributes) -> Result<(), (u64, RmpError)> {
+        // SAFETY: as for `rmpadjust`, for each page of the row.
+        let (address, answer) =
+            self.with_row(row, |start, end| unsafe { access::rmpadjust_row(start, end, attributes) });
+        answer.map_err(|why| (address - DIRECT_MAP, why))
     }
 
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
@@ -100,20 +117,6 @@ impl Pages for Memory {
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
         // SAFETY: as for `pvalidate`.
         self.with(gpa, size, |address| unsafe { access::rmpadjust(address, size, attributes) })
-    }
-
-    fn hold(&mut self, gpa: u64) {
-        self.release();
-        let address = self.tables.open(self.placement, self.own, gpa, PageSize::Size2M);
-        tlb::flush(VirtAddr::new_truncate(address));
-        self.held = Some(gpa - gpa % PageSize::Size2M.bytes());
-    }
-
-    fn release(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.tables.close(held);
-            tlb::flush(VirtAddr::new_truncate(DIRECT_MAP + held));
-        }
     }
 
     fn flush(&mut self) {

@@ -13,6 +13,7 @@
 //! | [`host`] | GHCB, guest messages |
 //! | [`guest_vmsa`] | the register state of the guest's first vCPU |
 //! | [`heap`] | the allocator |
+//! | [`stack`] | how much of the stack has been used |
 //! | [`mem`] | `memcpy` and its kin |
 //! | [`fatal`] | the end, with a reason |
 
@@ -26,5 +27,6 @@ pub(crate) mod host;
 pub(crate) mod layout;
 mod mem;
 pub(crate) mod memory;
+pub(crate) mod stack;
 
-core::arch::global_asm!(include_str!("entry.s"));
+core::arch::global_asm!(include_str!("entry.s"), paint = const stack::PAINT);

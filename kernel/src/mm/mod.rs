@@ -50,10 +50,24 @@ pub trait Pages {
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError>;
     /// RMPADJUST.
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError>;
-    /// Keeps the 2 MiB block at `gpa`, all of whose pages are to be given away, within reach until [`Pages::release`], which makes each access to it cheaper.
-    fn hold(&mut self, _gpa: u64) {}
-    /// Ends what [`Pages::hold`] began.
-    fn release(&mut self) {}
+    /// [`Pages::zero`] of a row of 4 KiB pages in one block of 2 MiB. The error is the GPA of the page that is gone.
+    fn zero_row(&mut self, row: Region) -> Result<(), u64> {
+        row.pages().try_for_each(|gpa| self.zero(gpa, PageSize::Size4K).map_err(|Inaccessible| gpa))
+    }
+    /// PVALIDATE of a row of 4 KiB pages in one block of 2 MiB, up to the first that has not changed: its GPA, or the row's end, and the last answer.
+    fn pvalidate_row(&mut self, row: Region, validate: bool) -> (u64, Result<Pvalidated, RmpError>) {
+        for gpa in row.pages() {
+            match self.pvalidate(gpa, PageSize::Size4K, validate) {
+                Ok(Pvalidated::Changed) => (),
+                other => return (gpa, other),
+            }
+        }
+        (row.end(), Ok(Pvalidated::Changed))
+    }
+    /// RMPADJUST of a row of 4 KiB pages in one block of 2 MiB, up to the first that fails: its GPA, and why.
+    fn rmpadjust_row(&mut self, row: Region, attributes: Attributes) -> Result<(), (u64, RmpError)> {
+        row.pages().try_for_each(|gpa| self.rmpadjust(gpa, PageSize::Size4K, attributes).map_err(|why| (gpa, why)))
+    }
     /// Makes the CPU forget the translations, and with them the rights, that it remembers for any VMPL.
     fn flush(&mut self);
 }

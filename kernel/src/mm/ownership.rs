@@ -139,6 +139,15 @@ impl Ownership {
         })
     }
 
+    /// Bytes of the heap that are reserved for the map.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        fn bytes<T>(reserved: &Vec<T>) -> usize {
+            reserved.capacity() * size_of::<T>()
+        }
+        bytes(&self.guest) + bytes(&self.mixed) + bytes(&self.bits) + bytes(&self.free)
+    }
+
     /// Who owns the page that the byte at `gpa` lies in.
     #[must_use]
     pub fn owner(&self, gpa: u64) -> Owner {
@@ -502,19 +511,13 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
     const TIB: u64 = 1 << 40;
-
-    /// What the map has on the heap, by capacity.
-    fn bytes(map: &Ownership) -> usize {
-        map.guest.capacity() * 8 + map.mixed.capacity() * 8 + map.bits.capacity() * 64 + map.free.capacity() * 2
-    }
-
     #[test]
     fn the_map_has_a_budget_that_is_checked_before() {
         let of = |end| Ownership::new(&[region(4 * GIB, end)], &[]);
         // 2.45 TiB; the most; one block more; all that can be addressed.
         let most = 4 * GIB + 16 * TIB;
-        assert!(bytes(&of(4 * GIB + 659_013_632 * 4096).unwrap()) < 1_500_000);
-        assert!(bytes(&of(most).unwrap()) <= 2_300_000);
+        assert!(of(4 * GIB + 659_013_632 * 4096).unwrap().footprint() < 1_500_000);
+        assert!(of(most).unwrap().footprint() <= 2_300_000);
         assert_eq!(of(most + PAGE_SIZE).err(), Some(NoMap::TooMuchRam(MAX_BLOCKS + 1)));
         assert_eq!(of(1 << 47).err(), Some(NoMap::TooMuchRam((1 << 26) - 2048)));
     }
@@ -524,7 +527,7 @@ mod tests {
         // More blocks than can be mixed.
         let end = (MAX_MIXED_BLOCKS as u64 + 8) * LARGE_PAGE_SIZE;
         let mut map = Ownership::new(&[region(0, end)], &[]).unwrap();
-        let before = bytes(&map);
+        let before = map.footprint();
         let block = |number: u64| region(number * LARGE_PAGE_SIZE, (number + 1) * LARGE_PAGE_SIZE);
         let first = |number: u64| region(number * LARGE_PAGE_SIZE, number * LARGE_PAGE_SIZE + PAGE_SIZE);
         // Backwards, so that each goes to the front of the list.
@@ -541,7 +544,7 @@ mod tests {
         map.take(first(8)).unwrap();
         assert!(map.can_change(first(1)));
         map.give(first(1)).unwrap();
-        assert_eq!(bytes(&map), before);
+        assert_eq!(map.footprint(), before);
     }
 
     #[test]

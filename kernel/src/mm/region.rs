@@ -1,6 +1,6 @@
 //! Half-open ranges of pages.
 
-use super::{GPA_LIMIT, PAGE_SIZE};
+use super::{GPA_LIMIT, LARGE_PAGE_SIZE, PAGE_SIZE};
 
 /// Whole pages `start..end` below [`GPA_LIMIT`], never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,15 @@ impl Region {
         [Region::new(self.start, hole.start), Region::new(hole.end, self.end)]
     }
 
+    /// The parts of the region in each 2 MiB block, in ascending order.
+    pub fn blocks(self) -> impl Iterator<Item = Region> {
+        let blocks = self.start / LARGE_PAGE_SIZE..self.end.div_ceil(LARGE_PAGE_SIZE);
+        blocks.map(move |block| Region {
+            start: self.start.max(block * LARGE_PAGE_SIZE),
+            end: self.end.min((block + 1) * LARGE_PAGE_SIZE),
+        })
+    }
+
     /// The GPAs of the pages.
     pub fn pages(self) -> impl Iterator<Item = u64> {
         (self.start / PAGE_SIZE..self.end / PAGE_SIZE).map(|page| page * PAGE_SIZE)
@@ -122,6 +131,18 @@ mod tests {
         assert_eq!(without(0x4000, 0x6000), [region(0x1000, 0x4000), None]);
         assert_eq!(without(0, 0x8000), [None, None]);
         assert_eq!(without(0x5000, 0x6000), [Some(all), None]);
+    }
+
+    #[test]
+    fn blocks_are_the_whole_region_in_order() {
+        let region = Region::new(0x1f_f000, 0x60_1000).unwrap();
+        let blocks: std::vec::Vec<_> = region.blocks().map(|block| (block.start(), block.end())).collect();
+        let (two, four, six) = (0x20_0000, 0x40_0000, 0x60_0000);
+        assert_eq!(blocks, [(0x1f_f000, two), (two, four), (four, six), (six, 0x60_1000)]);
+        let last = Region::new(GPA_LIMIT - PAGE_SIZE, GPA_LIMIT).unwrap();
+        assert_eq!(last.blocks().collect::<std::vec::Vec<_>>(), [last]);
+        let inner = Region::new(0x20_1000, 0x20_2000).unwrap();
+        assert_eq!(inner.blocks().collect::<std::vec::Vec<_>>(), [inner]);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use super::ownership::{Ownership, OwnershipError};
 use super::{
-    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
-    Region, RmpError, Vmpl,
+    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region, RmpError,
+    Vmpl,
 };
 
 /// Why the guest's memory cannot be made ready at boot. Each ends the boot.
@@ -26,78 +26,62 @@ pub enum BootError {
 
 /// Validates, zeroes and grants to the guest every page of `region`, 2 MiB at a time where the host backs it so.
 pub fn give_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
-    let mut gpa = region.start();
-    while gpa < region.end() {
-        let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(region.end());
-        let block = Region::new(gpa, next).ok_or(BootError::Map(gpa, OwnershipError::State))?;
-        if block.len() != LARGE_PAGE_SIZE {
+    for block in region.blocks() {
+        if block.len() != LARGE_PAGE_SIZE || !give_large(pages, block)? {
             give_small(pages, block)?;
-        } else if !give_large(pages, gpa)? {
-            pages.hold(gpa);
-            let given = give_small(pages, block);
-            pages.release();
-            given?;
         }
-        map.give(block).map_err(|error| BootError::Map(gpa, error))?;
-        gpa = next;
+        map.give(block).map_err(|error| BootError::Map(block.start(), error))?;
     }
     Ok(())
 }
 
 /// Grants pages that were measured into the image and are valid already; what they hold is the guest's.
 pub fn grant_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
-    for gpa in region.pages() {
-        grant(pages, gpa, PageSize::Size4K).map_err(|error| BootError::Rmpadjust(gpa, error))?;
-        let page = Region::new(gpa, gpa + PAGE_SIZE).ok_or(BootError::Map(gpa, OwnershipError::State))?;
-        map.give(page).map_err(|error| BootError::Map(gpa, error))?;
+    for block in region.blocks() {
+        grant_small(pages, block)?;
+        map.give(block).map_err(|error| BootError::Map(block.start(), error))?;
     }
     Ok(())
 }
 
 /// Pages that the firmware has used and zeroed become as those that were never validated.
 pub fn invalidate(pages: &mut dyn Pages, region: Region) -> Result<(), BootError> {
-    for gpa in region.pages() {
-        match pages.pvalidate(gpa, PageSize::Size4K, false) {
-            Err(failure) => return Err(BootError::Pvalidate(gpa, failure)),
-            Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
-            Ok(Pvalidated::Changed) => (),
-        }
+    region.blocks().try_for_each(|block| changed(pages.pvalidate_row(block, false)))
+}
+
+fn changed((gpa, answer): (u64, Result<Pvalidated, RmpError>)) -> Result<(), BootError> {
+    match answer {
+        Err(failure) => Err(BootError::Pvalidate(gpa, failure)),
+        Ok(Pvalidated::Unchanged) => Err(BootError::Unchanged(gpa)),
+        Ok(Pvalidated::Changed) => Ok(()),
     }
-    Ok(())
 }
 
 /// `false` if the host backs the block with small pages.
-fn give_large(pages: &mut dyn Pages, gpa: u64) -> Result<bool, BootError> {
+fn give_large(pages: &mut dyn Pages, block: Region) -> Result<bool, BootError> {
+    let gpa = block.start();
     match pages.pvalidate(gpa, PageSize::Size2M, true) {
         Err(RmpError::SizeMismatch) => return Ok(false),
-        Err(failure) => return Err(BootError::Pvalidate(gpa, failure)),
-        Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
-        Ok(Pvalidated::Changed) => (),
+        answer => changed((gpa, answer))?,
     }
     pages.zero(gpa, PageSize::Size2M).map_err(|Inaccessible| BootError::Inaccessible(gpa))?;
     match grant(pages, gpa, PageSize::Size2M) {
-        Ok(()) => Ok(true),
-        Err(RmpError::SizeMismatch) => {
-            for small in (gpa..gpa + LARGE_PAGE_SIZE).step_by(PAGE) {
-                grant(pages, small, PageSize::Size4K).map_err(|failure| BootError::Rmpadjust(small, failure))?;
-            }
-            Ok(true)
-        }
-        Err(failure) => Err(BootError::Rmpadjust(gpa, failure)),
+        Err(RmpError::SizeMismatch) => grant_small(pages, block)?,
+        granted => granted.map_err(|failure| BootError::Rmpadjust(gpa, failure))?,
     }
+    Ok(true)
 }
 
+/// All pages of a block are validated before the first is zeroed, and all are zero before the first is the guest's.
 fn give_small(pages: &mut dyn Pages, block: Region) -> Result<(), BootError> {
-    for gpa in block.pages() {
-        match pages.pvalidate(gpa, PageSize::Size4K, true) {
-            Err(failure) => return Err(BootError::Pvalidate(gpa, failure)),
-            Ok(Pvalidated::Unchanged) => return Err(BootError::Unchanged(gpa)),
-            Ok(Pvalidated::Changed) => (),
-        }
-        pages.zero(gpa, PageSize::Size4K).map_err(|Inaccessible| BootError::Inaccessible(gpa))?;
-        grant(pages, gpa, PageSize::Size4K).map_err(|failure| BootError::Rmpadjust(gpa, failure))?;
-    }
-    Ok(())
+    changed(pages.pvalidate_row(block, true))?;
+    pages.zero_row(block).map_err(BootError::Inaccessible)?;
+    grant_small(pages, block)
+}
+
+fn grant_small(pages: &mut dyn Pages, block: Region) -> Result<(), BootError> {
+    let granted = pages.rmpadjust_row(block, Attributes::page(GUEST_VMPL, Permissions::ALL));
+    granted.map_err(|(gpa, failure)| BootError::Rmpadjust(gpa, failure))
 }
 
 /// Gives VMPL2 every right to a page.

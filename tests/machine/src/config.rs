@@ -8,10 +8,13 @@
 //! | `cpuid` | `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`: it fills in the image's leaves, and hides what TCG has not |
 //! | `steal` | `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at which VMPL0 reaches for it |
 //! | `legacy` | `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a Linux without EFI, which looks for option ROMs |
-//! | `refusable` | `FIRST-LAST`, up to 5 times: instructions of VMPL0 that may reach a page that the host has taken; for `fault=inject` |
+//! | `refusable` | `FIRST-LAST`, up to 6 times: instructions of VMPL0 that may reach a page that the host has taken; for `fault=inject` |
 //! | `refused` | the address where VMPL0 goes on after such an access has faulted |
 //! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
+//! | `ahead` | `yes` (default): the machine goes on by itself behind a PVALIDATE of VMPL0 as far as it can ([`crate::ahead`]); `no`: each has its exit |
 //! | `ram` | MiB of RAM for the guest; default: all that is left |
+//! | `ticks` | `1`: a line in the log at each of VMPL0's console, with the ticks of the time-stamp counter so far |
+//! | `stack` | `BOTTOM-TOP` (GPA): VMPL0's stack, filled with one word when it starts; a line in the log whenever it has been used further down when another VMPL is run |
 //! | `trace` | `1`: a line in the log for every VMGEXIT |
 //! | `seed` | a number from which VMPCKs are derived instead of RDRAND |
 //! | `case` | a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it |
@@ -94,7 +97,7 @@ pub(crate) enum WrongState {
 }
 
 /// All of it.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) access: WrongState,
     /// The reverse map may have entries of 2 MiB.
@@ -106,14 +109,42 @@ pub(crate) struct Config {
     /// There is RAM from 640 KiB to 1 MiB.
     pub(crate) legacy_ram: bool,
     /// First and last address.
-    refusable: [Option<(u64, u64)>; 5],
+    refusable: [Option<(u64, u64)>; 6],
     pub(crate) refused: Option<u64>,
     pub(crate) vmpl_fault: VmplFault,
+    /// Instructions behind a PVALIDATE are carried out without an exit.
+    pub(crate) ahead: bool,
     /// MiB.
     pub(crate) ram: Option<u64>,
+    /// First byte and end.
+    pub(crate) stack: Option<(u64, u64)>,
+    pub(crate) ticks: bool,
     pub(crate) trace: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) lies: Lies,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            access: WrongState::default(),
+            huge_entries: false,
+            no_vmpls: false,
+            cpuid: crate::cpuid::Source::default(),
+            steal: false,
+            legacy_ram: false,
+            refusable: [None; 6],
+            refused: None,
+            vmpl_fault: VmplFault::default(),
+            ahead: true,
+            ram: None,
+            stack: None,
+            ticks: false,
+            trace: false,
+            seed: None,
+            lies: Lies::default(),
+        }
+    }
 }
 
 impl Config {
@@ -155,7 +186,14 @@ impl Config {
                 *self.refusable.iter_mut().find(|free| free.is_none())? = Some((number(first)?, number(last)?));
             }
             ("refused", value) => self.refused = Some(number(value)?),
+            ("ahead", "yes") => self.ahead = true,
+            ("ahead", "no") => self.ahead = false,
             ("ram", value) => self.ram = Some(number(value)?),
+            ("stack", value) => {
+                let (bottom, top) = value.split_once('-')?;
+                self.stack = Some((number(bottom)?, number(top)?));
+            }
+            ("ticks", value) => self.ticks = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}
             ("seed", value) => self.seed = Some(number(value)?),

@@ -30,8 +30,14 @@ impl Machine {
         let bytes = self.instruction::<4>();
         self.only_the_end(format_args!("{bytes:02x?} was executed"));
         match bytes {
-            [0xF2, 0x0F, 0x01, 0xFF] => self.pvalidate(),
-            [0xF3, 0x0F, 0x01, 0xFE] => self.rmpadjust(),
+            [0xF2, 0x0F, 0x01, 0xFF] => {
+                self.pvalidate();
+                self.go_ahead();
+            }
+            [0xF3, 0x0F, 0x01, 0xFE] => {
+                self.rmpadjust();
+                self.go_ahead();
+            }
             // VMGEXIT while EFER.SVME is clear.
             [0xF2 | 0xF3, 0x0F, 0x01, 0xD9] => {
                 self.skip(4);
@@ -77,7 +83,7 @@ impl Machine {
     }
 
     /// RAX: address; ECX: size; EDX: validate or rescind.
-    fn pvalidate(&mut self) {
+    pub(crate) fn pvalidate(&mut self) {
         if self.vmcb().cpl() != 0 || self.current != 0 {
             return self.inject(GP, Some(0));
         }
@@ -191,7 +197,7 @@ impl Machine {
     }
 
     /// RAX: address; RCX: size; RDX: VMPL, permissions, VMSA attribute.
-    fn rmpadjust(&mut self) {
+    pub(crate) fn rmpadjust(&mut self) {
         if self.vmcb().cpl() != 0 {
             return self.inject(GP, Some(0));
         }

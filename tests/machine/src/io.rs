@@ -13,6 +13,9 @@ fn is_kept(port: u16) -> bool {
     matches!(port, 0xE9 | 0xF4..=0xF7 | 0x514..=0x51B)
 }
 
+/// Where the firmware writes its lines.
+const COM1: u16 = 0x3F8;
+
 /// Does this write power off or reset? (q35: PM1a control at 0x604 with SLP_EN; reset control; keyboard controller.)
 fn is_end(port: u16, value: u32) -> bool {
     match port {
@@ -37,9 +40,12 @@ impl Machine {
             self.fwcfg.select(lo16(value.into()));
         }
         if is_end(port, value) {
-            log!("{} exits, {} of them nested page faults", self.exits.all, self.exits.nested_page_faults);
+            self.exits.log("at the end");
             log!("END the guest powers off or resets (port {port:#x})");
             end(End::Orderly);
+        }
+        if self.config.ticks && self.current == 0 && port == COM1 && lo8(value.into()) == b'\n' {
+            self.exits.log("a line of VMPL0");
         }
         if !is_kept(port) {
             port_out(port, size, value);

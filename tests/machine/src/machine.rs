@@ -1,6 +1,7 @@
 //! The machine: one vCPU with up to four VMPL contexts over one memory.
 
 use crate::config::{Config, VmplFault};
+use crate::cpu;
 use crate::cpuid::Policy;
 use crate::fwcfg::Mediated;
 use crate::inject::Inject;
@@ -36,11 +37,31 @@ pub(crate) struct Level {
     pub(crate) has_run: bool,
 }
 
-/// How often the guest has been left.
+/// How often the guest has been left, and where time goes, by the time-stamp counter: under QEMU's `-icount shift=0` a tick is an instruction.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Exits {
     pub(crate) all: u64,
     pub(crate) nested_page_faults: u64,
+    /// PVALIDATE and RMPADJUST that were carried out without an exit of their own ([`crate::ahead`]).
+    pub(crate) ahead: u64,
+    /// Ticks in each VMPL, VMRUN and the exit included.
+    ticks: [u64; 4],
+    /// When the first VMPL was entered.
+    since: u64,
+}
+
+impl Exits {
+    /// One line: how many exits, and the ticks of each VMPL and of this machine.
+    pub(crate) fn log(&self, when: &str) {
+        let [vmpl0, _, vmpl2, _] = self.ticks;
+        let machine = cpu::rdtsc() - self.since - self.ticks.iter().sum::<u64>();
+        log!(
+            "{} exits, {} of them nested page faults, {} instructions ahead; ticks: VMPL0 {vmpl0}, VMPL2 {vmpl2}, this machine {machine}; {when}",
+            self.all,
+            self.nested_page_faults,
+            self.ahead
+        );
+    }
 }
 
 /// The machine.
@@ -59,6 +80,8 @@ pub(crate) struct Machine {
     pub(crate) intercepts: u64,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
     pub(crate) rescinded: u64,
+    /// How far down VMPL0's stack has been used, where that is asked for.
+    pub(crate) stack_used: Option<u64>,
     /// For `fault=inject`.
     pub(crate) inject: Inject,
 }
@@ -129,6 +152,7 @@ impl Machine {
     /// Runs for ever, until something ends QEMU.
     pub(crate) fn run(&mut self) -> ! {
         let mut same_fault = (0, 0u32);
+        self.exits.since = cpu::rdtsc();
         loop {
             self.turn(&mut same_fault);
             self.inject_all();
@@ -139,7 +163,9 @@ impl Machine {
     pub(crate) fn turn(&mut self, same_fault: &mut (u64, u32)) {
         let level = &mut self.levels[self.current];
         level.vmcb.intercept_flushes(self.memory.is_any_stale());
+        let entered = cpu::rdtsc();
         level.vmcb.enter(&self.svm, &mut level.regs);
+        self.exits.ticks[self.current] += cpu::rdtsc() - entered;
         level.vmcb.set(control::EVENT_INJECT, 0);
         let code = level.vmcb.get(control::EXIT_CODE);
         let pending = level.vmcb.get(control::EXIT_INT_INFO);

@@ -11,11 +11,12 @@
 //! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine: all `unsafe` |
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
 //! | `rmp`, `npt`, `tlb`, `memory`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
-//! | `svm`, `machine`, `exits`, `vc`, `insn`, `switch` | running the guest, #VC, PVALIDATE and RMPADJUST, VMPLs |
+//! | `svm`, `machine`, `exits`, `vc`, `insn`, `ahead`, `switch` | running the guest, #VC, PVALIDATE and RMPADJUST, VMPLs |
 //! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject` | exceptions that the host makes up |
 
+mod ahead;
 mod bits;
 mod config;
 mod cpu;
@@ -100,6 +101,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         exits: Exits::default(),
         intercepts: 0,
         rescinded: 0,
+        stack_used: None,
         inject: inject::Inject::default(),
     };
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));

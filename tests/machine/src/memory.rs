@@ -5,8 +5,8 @@ use crate::npt::{LEAF_NX, LEAF_READ, LEAF_WRITE, Npt, Side};
 use crate::phys::{self, PAGE, Pool};
 use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use crate::rmp::{
-    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, FULL, HUGE, HUGE_PAGES, PLACED_END, READ,
-    Rmp, TOUCHED, UNCHANGED, VALIDATED, WRITE,
+    ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, FULL, HUGE, HUGE_PAGES, LENT, PLACED_END,
+    READ, Rmp, TOUCHED, VALIDATED, WRITE,
 };
 use crate::steal::{Moment, Theft};
 use crate::tlb::{self, Tlb};
@@ -93,9 +93,23 @@ impl Memory {
 
     fn change(&mut self, gpa: u64, entry: Entry, by: Option<(usize, u64)>) {
         let gpa = gpa & !(PAGE - 1);
-        let Some(hpa) = self.rmp.hpa(gpa) else { return };
+        let (Some(hpa), Some(before)) = (self.rmp.hpa(gpa), self.rmp.entry(gpa)) else { return };
         self.rmp.set(gpa, entry);
+        // Setting what is there already is how leaves are made anew.
+        let plain = before != entry && self.is_plain(gpa);
+        if !plain || before.flags & (TOUCHED | LENT) != 0 {
+            // The shared side is filled on demand.
+            (0..4).for_each(|vmpl| self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, 0));
+        }
+        let (old_rights, rights) = (before.rights(), entry.rights());
+        if plain && old_rights == rights {
+            return;
+        }
         for vmpl in 0..4 {
+            // Where nothing but the reverse map decides on leaves, one with the same rights is there already.
+            if plain && old_rights[vmpl] == rights[vmpl] {
+                continue;
+            }
             let old = self.npt.get(Side::Private(vmpl), gpa);
             let mut leaf = self.private_leaf(gpa, hpa, entry, vmpl);
             if self.is_any_stale() {
@@ -110,9 +124,13 @@ impl Memory {
                 }
             }
             self.npt.change(&mut self.pool, Side::Private(vmpl), gpa, old, leaf);
-            // The shared side is filled on demand.
-            self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, 0);
         }
+    }
+
+    /// Whether the leaves of this page are what the reverse map says: nothing is remembered, lent, watched or about to be stolen.
+    fn is_plain(&self, gpa: u64) -> bool {
+        let stolen = self.theft.is_some_and(|theft| theft.gpa == gpa);
+        !stolen && !self.is_any_stale() && self.aliases.is_empty() && self.kept.is_none()
     }
 
     /// Whether the TLB may still let another VMPL than `vmpl` reach the page by rights that it has no more.
@@ -182,12 +200,14 @@ impl Memory {
     /// until the next exit, for a guest, whose tables may be made so all over, while the page's entry stays as it is.
     pub(crate) fn alias(&mut self, gpa: u64, vmpl: usize) {
         let gpa = gpa & !(PAGE - 1);
-        let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
+        let (Some(mut entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
             return;
         };
         if self.aliases.is_full() {
             self.drop_aliases();
         }
+        entry.flags |= LENT;
+        self.rmp.set(gpa, entry);
         if vmpl == 0 {
             let _ = self.aliases.push((Side::Shared(vmpl), gpa));
         }
@@ -284,6 +304,8 @@ impl Memory {
     /// Gives a page to the guest or back to the hypervisor. Its bytes are lost, as a change of the encryption key loses them.
     pub(crate) fn change_state(&mut self, gpa: u64, private: bool, huge: bool) {
         let flags = if private { ASSIGNED | if huge { HUGE } else { 0 } } else { 0 };
+        // A fault names the byte.
+        let gpa = gpa & !(PAGE - 1);
         let Some(hpa) = self.rmp.hpa(gpa) else { return };
         if self.rmp.entry(gpa).is_some_and(|entry| entry.is(ASSIGNED) != private) {
             scramble(hpa);
@@ -315,6 +337,9 @@ pub(crate) enum Found {
 
 /// Looks through a page, at multiples of 8.
 pub(crate) fn inspect(hpa: u64, keys: &[[u8; 32]]) -> Option<Found> {
+    if phys::is_zero(hpa) {
+        return None;
+    }
     let mut page = [0; 4096];
     phys::read(hpa, &mut page);
     let words: [u64; 512] = zerocopy::transmute!(page);
@@ -324,7 +349,7 @@ pub(crate) fn inspect(hpa: u64, keys: &[[u8; 32]]) -> Option<Found> {
     let suspicious = |word: &u64| *word == SCRAMBLED || *word == firsts[0] || *word == firsts[1];
     words.iter().enumerate().filter(|(_, word)| suspicious(word)).find_map(|(index, word)| {
         let next = *words.get(index + 1)?;
-        if *word == SCRAMBLED && index.is_multiple_of(2) && next == mix(hpa + 8 * index as u64) {
+        if *word == SCRAMBLED && index.is_multiple_of(2) && next == mix(hpa) {
             return Some(Found::Scrambled);
         }
         keys.iter().position(|key| key_words(key) == (*word, next)).map(Found::Key)
@@ -333,8 +358,8 @@ pub(crate) fn inspect(hpa: u64, keys: &[[u8; 32]]) -> Option<Found> {
 
 /// The leaf by which `vmpl` sees a page on the private side.
 fn private_leaf(hpa: u64, entry: Entry, vmpl: usize) -> u64 {
-    let permissions = entry.permissions[vmpl];
-    if !entry.is(ASSIGNED | VALIDATED) || entry.is(UNCHANGED) || permissions & READ == 0 {
+    let permissions = entry.rights()[vmpl];
+    if permissions & READ == 0 {
         return 0;
     }
     let write = if permissions & WRITE != 0 { LEAF_WRITE } else { 0 };
@@ -343,7 +368,7 @@ fn private_leaf(hpa: u64, entry: Entry, vmpl: usize) -> u64 {
     hpa | LEAF_READ | write | nx
 }
 
-/// The second half of a scrambled 16 bytes at this address.
+/// The second half of each scrambled 16 bytes of the page at this address.
 fn mix(hpa: u64) -> u64 {
     hpa.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xA5A5_5A5A_C3C3_3C3C
 }
@@ -355,8 +380,5 @@ fn copy_page(from: u64, to: u64) {
 }
 
 fn scramble(hpa: u64) {
-    for offset in (0..PAGE).step_by(16) {
-        phys::write_u64(hpa + offset, SCRAMBLED);
-        phys::write_u64(hpa + offset + 8, mix(hpa + offset));
-    }
+    phys::fill_pairs(hpa, SCRAMBLED, mix(hpa));
 }

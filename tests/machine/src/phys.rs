@@ -67,6 +67,31 @@ pub(crate) fn fill(hpa: u64, len: u64, byte: u8) {
     unsafe { core::ptr::write_bytes(hpa as *mut u8, byte, crate::bits::us(len)) }
 }
 
+/// Fills the page at `hpa` with two words by turns.
+pub(crate) fn fill_pairs(hpa: u64, first: u64, second: u64) {
+    use core::arch::x86_64::{__m128i, _mm_set_epi64x, _mm_store_si128};
+    check(hpa, PAGE);
+    // SAFETY: every x86-64 has SSE2.
+    let pair = unsafe { _mm_set_epi64x(second.cast_signed(), first.cast_signed()) };
+    for at in (hpa..hpa + PAGE).step_by(64) {
+        // SAFETY: as for `write`; the page is aligned.
+        unsafe {
+            _mm_store_si128(at as *mut __m128i, pair);
+            _mm_store_si128((at + 16) as *mut __m128i, pair);
+            _mm_store_si128((at + 32) as *mut __m128i, pair);
+            _mm_store_si128((at + 48) as *mut __m128i, pair);
+        }
+    }
+}
+
+/// Whether all of the page at `hpa` is zero.
+pub(crate) fn is_zero(hpa: u64) -> bool {
+    check(hpa, PAGE);
+    // SAFETY: as for `read`; the page is aligned, and nobody writes to it while the slice is there: there is one processor.
+    let words = unsafe { core::slice::from_raw_parts(hpa as *const [u64; 8], crate::bits::us(PAGE / 64)) };
+    words.iter().all(|words| words.iter().fold(0, |all, word| all | word) == 0)
+}
+
 /// Where a device register at `hpa` is seen: beyond the identity map, through a window of 1 GiB behind it.
 fn device(hpa: u64, size: u64) -> u64 {
     if hpa.saturating_add(size) <= MAPPED {

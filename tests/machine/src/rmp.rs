@@ -33,6 +33,9 @@ pub(crate) const TOUCHED: u16 = 32;
 /// PVALIDATE was to rescind it and found that it was not validated (CF=1): the host has swapped it.
 pub(crate) const SWAPPED: u16 = 64;
 
+/// A page of the guest's that was reached without C-bit ([`crate::memory::Memory::alias`]) since it became private.
+pub(crate) const LENT: u16 = 128;
+
 /// Permission bits of RMPADJUST.
 pub(crate) const READ: u8 = 1;
 /// Write.
@@ -45,7 +48,7 @@ pub(crate) const EXEC_SUPERVISOR: u8 = 8;
 pub(crate) const FULL: u8 = 15;
 
 /// What the reverse map has of a page.
-#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct Entry {
     pub(crate) flags: u16,
@@ -59,6 +62,11 @@ impl Entry {
         self.flags & flags == flags
     }
 
+    /// What each VMPL may do on the private side.
+    pub(crate) const fn rights(self) -> [u8; 4] {
+        if self.is(ASSIGNED | VALIDATED) && !self.is(UNCHANGED) { self.permissions } else { [0; 4] }
+    }
+
     /// Owner, validated or not, without any grant.
     pub(crate) const fn new(flags: u16) -> Self {
         Self { flags, permissions: [FULL, 0, 0, 0] }
@@ -68,6 +76,8 @@ impl Entry {
 /// The guest's physical memory and the reverse map over it.
 pub(crate) struct Rmp {
     ranges: Vec<(u64, u64), 16>,
+    /// The largest of them, which is asked first.
+    largest: (u64, u64),
     firmware: u64,
     /// Where the RAM behind the legacy hole is, if there is any.
     legacy: Option<u64>,
@@ -95,7 +105,8 @@ impl Rmp {
         let bytes = pool.slice(count * size_of::<Entry>());
         let Ok(entries) = <[Entry]>::mut_from_bytes(bytes) else { crate::log::fault!("reverse map misaligned") };
         entries.fill(Entry::new(0));
-        Self { ranges: usable, firmware: 0, legacy: None, placed: None, entries, low_pages }
+        let largest = usable.iter().copied().max_by_key(|(start, end)| end - start).unwrap_or_default();
+        Self { ranges: usable, largest, firmware: 0, legacy: None, placed: None, entries, low_pages }
     }
 
     /// Tells where the 8 MiB at [`FIRMWARE`] are in the machine's memory.
@@ -120,6 +131,9 @@ impl Rmp {
 
     /// The machine's address of what is behind `gpa` (without C-bit). `None`: no RAM.
     pub(crate) fn hpa(&self, gpa: u64) -> Option<u64> {
+        if self.is_in_largest(gpa) {
+            return Some(gpa);
+        }
         if (FIRMWARE..FIRMWARE + FIRMWARE_SIZE).contains(&gpa) {
             return Some(self.firmware + (gpa - FIRMWARE));
         }
@@ -133,7 +147,14 @@ impl Rmp {
         (start..PLACED_END).contains(&gpa).then(|| hpa + (gpa - start))
     }
 
+    const fn is_in_largest(&self, gpa: u64) -> bool {
+        self.largest.0 <= gpa && gpa < self.largest.1
+    }
+
     fn index(&self, gpa: u64) -> Option<usize> {
+        if self.is_in_largest(gpa) {
+            return Some(us(gpa / PAGE));
+        }
         self.hpa(gpa)?;
         Some(us(match gpa {
             FIRMWARE.. => self.low_pages + (gpa - FIRMWARE) / PAGE,

@@ -171,11 +171,27 @@ impl Machine {
         if !self.load(target) {
             self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} has no VMSA"));
         }
+        if self.current == 0 {
+            self.measure_stack();
+        }
         self.current = target;
         if target == 2 && !self.levels[2].has_run {
+            self.exits.log("VMPL2 begins");
             self.inspect_grants();
         }
         self.levels[target].has_run = true;
+    }
+
+    /// How far down VMPL0 has used its stack: to the first word that is not as the lowest one.
+    fn measure_stack(&mut self) {
+        let Some((bottom, top)) = self.config.stack else { return };
+        let word = |gpa: u64| self.memory.rmp.hpa(gpa).map(phys::read_u64);
+        let paint = word(bottom);
+        let touched = (bottom..top).step_by(8).find(|gpa| word(*gpa) != paint).unwrap_or(top);
+        if touched < self.stack_used.unwrap_or(u64::MAX) {
+            self.stack_used = Some(touched);
+            log!("VMPL0 has used {} bytes of its stack of {}", top - touched, top - bottom);
+        }
     }
 
     /// Run-VMPL, by either protocol. `false`: refused.
@@ -206,6 +222,7 @@ impl Machine {
             }
         }
         log!("VMPL2 runs; what it can read has been inspected");
+        self.exits.log("inspected");
     }
 
     /// `fault=spurious-run:N`: the host runs VMPL0 although VMPL2 did not ask for it.

@@ -42,6 +42,9 @@ const REFUSES: &str = "fault=inject:5 refusable={__refusable}-{__refusable_last}
 pub(crate) const CASES: &[Case] = &[
     // Correct firmware: the same instructions in the right order pass.
     ok("memory", ""),
+    ok("goes-ahead", ""),
+    ok("goes-ahead-in-rows", ""),
+    ok("every-instruction-has-its-exit", "ahead=no"),
     ok("pvalidate-codes", ""),
     ok("pvalidate-rescued", ""),
     ok("vmsa-in-use", ""),

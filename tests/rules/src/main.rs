@@ -13,6 +13,7 @@
 //! | `guest` | a context at VMPL2 |
 //! | `hypervisor`, `sys`, `entry` | GHCB, instructions, start |
 
+mod ahead;
 mod broken;
 // The payload needs the names only; the host's suite reads the rest.
 #[expect(dead_code, reason = "shared with the host's suite")]
@@ -50,6 +51,9 @@ fn none() {
 fn function(name: &str) -> fn() {
     table! { name;
         "memory" controls::memory
+        "goes-ahead" ahead::as_the_processor
+        "goes-ahead-in-rows" ahead::rows
+        "every-instruction-has-its-exit" ahead::rows
         "pvalidate-codes" controls::pvalidate_codes
         "pvalidate-rescued" controls::pvalidate_rescued
         "vmsa-in-use" controls::vmsa_in_use

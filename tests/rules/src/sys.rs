@@ -194,6 +194,30 @@ macro_rules! probe {
 }
 pub(crate) use probe;
 
+/// Runs code that reads and writes RDI, RSI and flags, at once behind a PVALIDATE without effect if `$first`. Returns RDI and the status flags.
+macro_rules! behind_pvalidate {
+    ($first:expr, $rdi:expr, $rsi:expr, $code:literal) => {{
+        let mut rdi: u64 = $rdi;
+        let status: u64;
+        // SAFETY: the code changes the registers that are named; PVALIDATE of a size that does not exist changes nothing else.
+        unsafe {
+            core::arch::asm!(
+                "test r9, r9",
+                "jz 3f",
+                ".byte 0xf2, 0x0f, 0x01, 0xff",
+                "3:",
+                $code,
+                "pushfq",
+                "pop r9",
+                inout("rdi") rdi, in("rsi") $rsi, inout("r9") u64::from($first) => status,
+                inout("rax") 0u64 => _, in("rcx") 2u64, in("rdx") 1u64,
+            );
+        }
+        (rdi, status & 0x8D5)
+    }};
+}
+pub(crate) use behind_pvalidate;
+
 /// Nothing has been raised yet.
 pub(crate) fn expect() {
     // SAFETY: one processor; the handlers do not run now.

@@ -123,13 +123,13 @@ fn boot(built: &Built, every: u32) -> Result<()> {
     super::lies::answers(&mut qemu)
 }
 
-/// Where an access to a page that the host has taken is refused (snp/src/access.s), for the machine.
+/// Where an access to a page that the host has taken is refused (snp/src/instr/access.s), for the machine.
 fn accesses() -> Result<String> {
     let elf = Elf::read(&build::build(build::IMAGE_AND_MACHINE)?.firmware())?;
     let at = |name: &str| elf.address(&format!("__access_{name}"));
     let mut lines =
         format!("refused={:#x}\nrefusable={:#x}-{:#x}", at("refused")?, at("zero_at")?, at("zero_end")? - 1);
-    for one in ["copy_at", "exchange_at", "pvalidate_at", "rmpadjust_at"] {
+    for one in ["copy_at", "copy_rest_at", "exchange_at", "pvalidate_at", "rmpadjust_at"] {
         lines += &format!("\nrefusable={0:#x}-{0:#x}", at(one)?);
     }
     Ok(lines)

@@ -70,13 +70,15 @@ pub fn run_others() -> Result<Totals> {
     Ok(totals)
 }
 
-fn disk(ovmf: &Ovmf, system: &System, command_line: &str, name: &str) -> Result<PathBuf> {
+/// A disk with the kernel, below `target/guest`.
+pub fn disk(ovmf: &Ovmf, system: &System, command_line: &str, name: &str) -> Result<PathBuf> {
     let path = workspace::target_dir()?.join("guest").join(name);
     fs::write(&path, uki::disk(&ovmf.stub()?, &system.linux(command_line))?)?;
     Ok(path)
 }
 
-fn built(code: &[u8], name: &str) -> Result<Built> {
+/// Firmware, machine, and an image with this OVMF.
+pub fn built(code: &[u8], name: &str) -> Result<Built> {
     let programs = build::build(build::IMAGE_AND_MACHINE)?;
     let image = image::pack(&programs.firmware(), Payload::Guest(&ovmf::guest(code)?))?;
     let path = workspace::target_dir()?.join("guest").join(name);

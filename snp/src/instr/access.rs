@@ -14,13 +14,21 @@ global_asm!(include_str!("access.s"));
 unsafe extern "sysv64" {
     fn __access_copy(to: u64, from: u64, len: usize) -> u64;
     fn __access_exchange(byte: u64, value: u32) -> u64;
-    fn __access_zero(start: u64, len: u64) -> u64;
-    fn __access_pvalidate(address: u64, size: u32, validate: u32) -> u64;
-    fn __access_rmpadjust(address: u64, size: u32, attributes: u64) -> u64;
+    fn __access_zero(start: u64, len: u64) -> Reached;
+    fn __access_pvalidate(start: u64, end: u64, size: u32, validate: u32) -> Reached;
+    fn __access_rmpadjust(start: u64, end: u64, size: u32, attributes: u64) -> Reached;
+}
+
+/// RAX and RDX: what came out, and at which address it ended.
+#[repr(C)]
+struct Reached {
+    result: u64,
+    address: u64,
 }
 
 unsafe extern "C" {
     static __access_copy_at: u8;
+    static __access_copy_rest_at: u8;
     static __access_exchange_at: u8;
     static __access_zero_at: u8;
     static __access_zero_end: u8;
@@ -48,7 +56,7 @@ pub fn resume_at(vector: u64, error: u64, rip: u64) -> Option<u64> {
         VMM_COMMUNICATION => matches!(error, NESTED_PAGE_FAULT | NOT_VALIDATED),
         _ => false,
     };
-    let reaches = [&raw const __access_copy_at, &raw const __access_exchange_at]
+    let reaches = [&raw const __access_copy_at, &raw const __access_copy_rest_at, &raw const __access_exchange_at]
         .into_iter()
         .chain([&raw const __access_pvalidate_at, &raw const __access_rmpadjust_at])
         .any(|instruction| instruction as u64 == rip);
@@ -88,13 +96,14 @@ pub unsafe fn exchange(byte: u64, value: u8) -> Result<u8, Inaccessible> {
 /// Fills `len` bytes, whole pages, with zeros.
 ///
 /// # Errors
-/// [`Inaccessible`]: an unknown number of bytes is zero.
+/// The address that faulted: the bytes before it are zero.
 ///
 /// # Safety
 /// The pages are mapped as writable, and no Rust object lies in them.
-pub unsafe fn zero(start: u64, len: u64) -> Result<(), Inaccessible> {
+pub unsafe fn zero(start: u64, len: u64) -> Result<(), u64> {
     // SAFETY: as the caller promises; pages are aligned to more than 64 bytes.
-    done(unsafe { __access_zero(start, len) }).map(drop)
+    let end = unsafe { __access_zero(start, len) };
+    done(end.result).map(drop).map_err(|Inaccessible| end.address)
 }
 
 /// Sets or clears the validated bit of the page at `address` (F2 0F 01 FF).
@@ -107,7 +116,22 @@ pub unsafe fn zero(start: u64, len: u64) -> Result<(), Inaccessible> {
 /// are undefined; when invalidating, the caller owns the page and will not touch it through a private mapping.
 pub unsafe fn pvalidate(address: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
     // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
-    let result = done(unsafe { __access_pvalidate(address, u32::from(size as u8), u32::from(validate)) })?;
+    pvalidated(&unsafe { __access_pvalidate(address, address + 1, u32::from(size as u8), u32::from(validate)) })
+}
+
+/// [`pvalidate`] of the 4 KiB pages from `start` to before `end`, up to the first of which the answer is not `Changed`. Returns that page's address, or `end`,
+/// and the last answer.
+///
+/// # Safety
+/// As for [`pvalidate`], for each of the pages.
+pub unsafe fn pvalidate_row(start: u64, end: u64, validate: bool) -> (u64, Result<Pvalidated, RmpError>) {
+    // SAFETY: as for `pvalidate`.
+    let reached = unsafe { __access_pvalidate(start, end, u32::from(PageSize::Size4K as u8), u32::from(validate)) };
+    (reached.address, pvalidated(&reached))
+}
+
+fn pvalidated(reached: &Reached) -> Result<Pvalidated, RmpError> {
+    let result = done(reached.result)?;
     RmpError::check(low32(result))?;
     Ok(if high32(result) == 0 { Pvalidated::Changed } else { Pvalidated::Unchanged })
 }
@@ -122,8 +146,21 @@ pub unsafe fn pvalidate(address: u64, size: PageSize, validate: bool) -> Result<
 /// write, no Rust reference to the page exists while that VMPL may run.
 pub unsafe fn rmpadjust(address: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
     // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
-    let result = done(unsafe { __access_rmpadjust(address, u32::from(size as u8), attributes.bits()) })?;
-    RmpError::check(low32(result))
+    adjusted(&unsafe { __access_rmpadjust(address, address + 1, u32::from(size as u8), attributes.bits()) })
+}
+
+/// [`rmpadjust`] of the 4 KiB pages from `start` to before `end`, up to the first that fails. Returns that page's address, or `end`, and the last answer.
+///
+/// # Safety
+/// As for [`rmpadjust`], for each of the pages.
+pub unsafe fn rmpadjust_row(start: u64, end: u64, attributes: Attributes) -> (u64, Result<(), RmpError>) {
+    // SAFETY: as for `rmpadjust`.
+    let reached = unsafe { __access_rmpadjust(start, end, u32::from(PageSize::Size4K as u8), attributes.bits()) };
+    (reached.address, adjusted(&reached))
+}
+
+fn adjusted(reached: &Reached) -> Result<(), RmpError> {
+    RmpError::check(low32(done(reached.result)?))
 }
 
 #[cfg(test)]
@@ -168,7 +205,7 @@ mod tests {
         let (start, end) = (__access_copy as *const () as u64, &raw const __access_refused as u64);
         let taken: vec::Vec<u64> = (start - 64..end + 64).filter(|rip| resumed(29, 0x404, *rip)).collect();
         let zero = &raw const __access_zero_end as u64 - &raw const __access_zero_at as u64;
-        assert_eq!(taken.len() as u64, 4 + zero, "four instructions, and the loop that zeroes");
+        assert_eq!(taken.len() as u64, 5 + zero, "five instructions, and the loop that zeroes");
         assert_eq!(resume_at(29, 0x404, at), Some(end));
     }
 }
