@@ -3,25 +3,32 @@
 //! | module | is |
 //! |---|---|
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`ends`] | how a guest ends, by last line and exit status |
 //! | [`evidence`] | what `xtask verify` accepts, and what it must not |
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
+//! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
+//! | [`vmpl0`] | the machine, judged by what none of us wrote: Linux and OVMF at VMPL0 |
 
 pub mod cargo;
+pub mod ends;
 pub mod evidence;
 pub mod exceptions;
 pub mod firmware;
 pub mod hostile;
+pub mod interrupted;
 pub mod lies;
 pub mod linux;
 pub mod ovmf;
+mod processes;
 pub mod reproducible;
 pub mod tools;
+pub mod vmpl0;
 
 use anyhow::Result;
 use core::ops::AddAssign;

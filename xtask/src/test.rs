@@ -36,6 +36,7 @@ const IN_QEMU: &[InQemu] = &[
     ("hostile guest at VMPL2", suite::hostile::run),
     ("lies of the host to the firmware", suite::lies::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
+    ("run: whatever ends it leaves nothing behind", suite::interrupted::run),
     ("machine: rules and launches", |_| suite::cargo::qemu()),
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
 ];
@@ -45,6 +46,8 @@ const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| suite::linux::run()),
     ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
     ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
+    ("guest: how it ends", |_| suite::ends::run()),
+    ("guest: VMPL0, without our firmware", |_| suite::vmpl0::run()),
 ];
 
 /// The suite that needs neither proof tools nor QEMU.
