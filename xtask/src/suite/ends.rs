@@ -73,13 +73,21 @@ const ENDED: &[Ending<&str>] = &[
         "it asked for termination, set 0 code 0",
     ),
     (
-        "a soft lock-up",
-        "echo 2 >/proc/sys/kernel/watchdog_thresh; insmod /quoin_end.ko how=lockup",
-        40,
-        status::GUEST_RUNNING,
-        "its kernel says: ",
+        "a soft lock-up of which a panic is made",
+        "cd /proc/sys/kernel; echo 2 >watchdog_thresh; echo 1 >softlockup_panic; insmod /quoin_end.ko how=lockup",
+        120,
+        status::GUEST_PANIC,
+        "not syncing: softlockup: hung tasks",
     ),
-    ("a guest that talks on and on", "yes", 25, status::GUEST_RUNNING, "the guest is still running after 25 seconds"),
+    // On the one processor nothing runs any more that would write it to the console.
+    (
+        "a lock-up of which none is made",
+        "insmod /quoin_end.ko how=lockup",
+        60,
+        status::GUEST_RUNNING,
+        "the guest is still running after 60 seconds",
+    ),
+    ("a guest that talks on and on", "yes", 60, status::GUEST_RUNNING, "the guest is still running after 60 seconds"),
 ];
 
 const KEXEC: &[Ending<&str>] = &[(

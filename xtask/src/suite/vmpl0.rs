@@ -31,10 +31,9 @@ const OVMF_TIME: u64 = 600;
 /// The nonce of the report, as the shell makes it.
 const NONCE: &[u8; 64] = b"0000000000000000000000000000000000000000000000000000000000000007";
 /// What is typed at the shell, a line at each prompt.
-const TYPED: [&str; 4] = [
-    "stty -echo; for m in configfs tsm_report sev-guest; do insmod /lib/modules/$m.ko; done; mount -t configfs c /sys/kernel/config",
-    "R=/sys/kernel/config/tsm/report/own; mkdir $R && echo 0 >$R/privlevel && printf %064d 7 >$R/inblob && echo @file report.bin && base64 $R/outblob && echo @end",
-    "echo @file dmesg; dmesg | grep -iE 'sev|snp' | base64; echo @end",
+const TYPED: [&str; 3] = [
+    "R=/sys/kernel/config/tsm/report/own; mkdir $R && echo 0 >$R/privlevel && printf %064d 7 >$R/inblob && base64 $R/outblob >report",
+    "echo; echo @file report.bin; cat report; echo @end; echo @file dmesg; dmesg | grep -iE 'sev|snp' | base64; echo @end",
     "poweroff -f",
 ];
 
