@@ -298,9 +298,7 @@ pub(crate) fn halt_until_interrupt() {
         let back = GHCB.exit(0x8000_0002, 0xFEE0_0000 + register, 4, &[(SCRATCH, GHCB.0 + 0x800)]);
         check(back == Back(0, 0), 20);
     };
-    // The BIOS has left the old interrupt controllers open.
-    GHCB.out(0x21, 1, 0xFF);
-    GHCB.out(0xA1, 1, 0xFF);
+    // What the BIOS has left open is closed: nothing but the timer below wakes the processor.
     // Enabled by the spurious-interrupt register; timer: vector 64, once, divided by 1.
     for (register, value) in [(0xF0, 0x1FF), (0x3E0, 0xB), (0x320, 64), (0x380, 1_000_000)] {
         apic(register, value);
