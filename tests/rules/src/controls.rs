@@ -344,6 +344,15 @@ pub(crate) fn launch_map() {
     own_zeroed(0x9_F000);
 }
 
+/// The image that has asked for it has ACPI's table of interrupt controllers behind the memory map: one processor, one I/O APIC.
+pub(crate) fn launch_madt() {
+    let mut table = [0; 64];
+    sys::peek_bytes(memory_map() + 0xF00, &mut table);
+    check(table.starts_with(b"APIC\x40\0\0\0"), 20);
+    check(table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) == 0, 21);
+    check(table[44..54] == [0, 8, 0, 0, 1, 0, 0, 0, 1, 12], 22);
+}
+
 pub(crate) fn required_memory() {
     // Behind what this program has validated: private, not validated, and not zeroed.
     let page = sys::image_end();
