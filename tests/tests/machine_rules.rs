@@ -123,6 +123,8 @@ const POLICY: u32 = 0x101;
 const PAGE_DATA: u32 = 0x302;
 const REQUIRED_MEMORY: u32 = 0x305;
 const VP_CONTEXT: u32 = 0x304;
+const MADT: u32 = 0x309;
+const MEMORY_MAP: u32 = 0x30C;
 
 fn u32_at(bytes: &[u8], offset: usize) -> usize {
     bytes[offset..offset + 4].iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte))
@@ -329,6 +331,21 @@ fn required(bench: &Bench) -> Result<()> {
     bench.boot(&parts.join(), "case=memory\naccess=stop\n")?.expect(End::RuleBroken, "machine: STOP rule=page-state")
 }
 
+/// ACPI's table of interrupt controllers goes where a file wants it, and not beyond its parameter area.
+fn madt(bench: &Bench) -> Result<()> {
+    let asked_for = |offset: u32| -> Result<Vec<u8>> {
+        let mut parts = Parts::of(&bench.image);
+        let words = [MADT, 16, 0, offset, 0, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+        parts.add_page(words, &[])?;
+        let header = parts.headers.remove(parts.position(MADT)?);
+        let map = parts.position(MEMORY_MAP)?;
+        parts.headers.insert(map + 1, header);
+        Ok(parts.join())
+    };
+    bench.boot(&asked_for(0xF00)?, "case=launch-madt\n")?.expect(End::Orderly, "machine: END ")?;
+    bench.boot(&asked_for(0xFC1)?, "case=memory\n")?.expect(End::BadLaunch, "beyond its parameter area")
+}
+
 /// A page of data without contents is one of zeros, validated: another file, the same launch and the same digest.
 fn empty(bench: &Bench) -> Result<()> {
     let mut seen = Vec::new();
@@ -424,6 +441,7 @@ fn main() -> Result<()> {
         trial(&bench, "launch::digests".into(), digests),
         trial(&bench, "launch::required-memory-anywhere".into(), required),
         trial(&bench, "launch::page-without-contents".into(), empty),
+        trial(&bench, "launch::madt".into(), madt),
         trial(&bench, "launch::page-below-4-gib".into(), below_4_gib),
     ];
     let trials = cases.chain(launches).chain(mutations).chain(others).collect();

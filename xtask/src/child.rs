@@ -7,7 +7,7 @@ use signal_hook::iterator::{Handle, Signals};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -39,6 +39,29 @@ pub(crate) fn keep_clean(folder: &Path) {
 /// The folder has gone.
 pub(crate) fn forget(folder: &Path) {
     FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| one != folder);
+}
+
+/// Removes a folder when we are gone without having done so, as after SIGKILL: a shell that hears when we close our end of a pipe.
+#[derive(Debug)]
+pub(crate) struct Heir(Option<Child>);
+
+impl Heir {
+    /// Of this folder; where there is no shell there is none.
+    pub(crate) fn of(folder: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        // A signal that ends all of a terminal's processes leaves the folder to us.
+        shell.args(["-c", "trap '' INT HUP TERM; read -r nothing; rm -rf \"$0\""]).arg(folder);
+        Self(shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok())
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        if let Some(mut shell) = self.0.take() {
+            drop(shell.stdin.take());
+            let _ = shell.wait();
+        }
+    }
 }
 
 /// What [`end_on_signals`] does, until it is told that others see to the signals.

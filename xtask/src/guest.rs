@@ -2,18 +2,21 @@
 
 pub mod challenger;
 pub mod debian;
+pub mod ending;
 pub mod initrd;
 pub mod last_word;
 pub mod module;
 pub mod ovmf;
+mod packages;
 
 use crate::image::{self, Image, Payload, linux::Linux};
 use crate::qemu::{End, Qemu};
 use crate::run::{self, Built};
 use crate::terminal::Keys;
 use crate::{build, child, digest, screen, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use core::time::Duration;
+use ending::{Ending, Seen};
 use fs_err as fs;
 use last_word::{Ear, LastWord};
 use std::io::{Read, Write, stdin, stdout};
@@ -83,15 +86,20 @@ pub fn interactive(built: &Built, how: &Boot) -> Result<ExitCode> {
         Ok(())
     })?;
     println!();
-    screen::say(&format!("{:>8.2} s  ", outcome.elapsed.as_secs_f64()), &outcome.to_string());
-    Ok(if outcome.is_power_off() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if outcome.ending.status() != 0 {
+        println!("{}", outcome.last_lines);
+    }
+    screen::say(&format!("{:>8.2} s  ", outcome.elapsed.as_secs_f64()), &outcome.ending.to_string());
+    Ok(outcome.ending.exit_code())
 }
 
 /// How a guest has ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// How the machine has ended.
-    pub end: End,
+    /// The verdict.
+    pub ending: Ending,
+    /// How the machine has ended; nothing if the guest was ended because of its time, or of its kernel's word.
+    pub end: Option<End>,
     /// After so much time.
     pub elapsed: Duration,
     /// What the machine and the firmware said last.
@@ -105,24 +113,17 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the guest has powered off of its own will.
     pub fn is_power_off(&self) -> bool {
-        self.end == End::Orderly && self.last_word == LastWord::None
+        self.ending == Ending::PowerOff
     }
 }
 
 impl core::fmt::Display for Outcome {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match &self.last_word {
-            LastWord::Panic(line) => return write!(f, "the guest's kernel has panicked: {line}"),
-            LastWord::Restart => return write!(f, "the guest has asked for a restart, which ends this machine"),
-            LastWord::None => {}
-        }
-        match self.end {
-            End::Orderly => write!(f, "the guest has powered off"),
-            End::RuleBroken => write!(f, "stopped: a rule of SEV-SNP was broken\n{}", self.last_lines),
-            End::BadLaunch => write!(f, "the machine cannot launch this image\n{}", self.last_lines),
-            End::Terminated => write!(f, "the guest or the firmware asked for termination\n{}", self.last_lines),
-            End::MachineFault => write!(f, "the machine has met an error of its own\n{}", self.last_lines),
-            End::Qemu(status) => write!(f, "QEMU ended with status {status:?}\n{}", self.last_lines),
+        match self.ending {
+            Ending::Crash(_) | Ending::NotStarted(_) | Ending::NoGuest(_) => {
+                write!(f, "{}\n{}", self.ending, self.last_lines)
+            }
+            _ => write!(f, "{}", self.ending),
         }
     }
 }
@@ -137,12 +138,22 @@ pub fn boot_after(
     built: &Built,
     args: &Boot,
     wait: impl FnOnce(&mut Qemu) -> Result<()>,
-    mut console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
+    console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
 ) -> Result<Outcome> {
     let mut options = args.disk.as_deref().map_or_else(Vec::new, disk);
     options.extend_from_slice(&args.qemu);
     let mut qemu = run::start_with(built, CONFIG, args.memory, &options)?;
     wait(&mut qemu)?;
+    until_the_end(qemu, 2, args.timeout, console)
+}
+
+/// Listens to a guest at this VMPL until the machine ends, the guest's kernel panics, or `limit` seconds are over; then there is no QEMU any more.
+pub fn until_the_end(
+    mut qemu: Qemu,
+    vmpl: u8,
+    limit: u64,
+    mut console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
+) -> Result<Outcome> {
     let mut serial = qemu.guest_serial()?;
     serial.set_read_timeout(None)?;
     let mut answers = serial.try_clone()?;
@@ -155,9 +166,10 @@ pub fn boot_after(
             }
         }
     });
-    let (deadline, mut said) = (Instant::now() + Duration::from_secs(args.timeout), 0);
+    let (deadline, mut said) = (Instant::now() + Duration::from_secs(limit), 0);
     let mut ear = Ear::default();
-    loop {
+    // A guest that never falls silent has its time like any other.
+    let has_ended = loop {
         match receiver.recv_timeout(Duration::from_millis(200)) {
             Ok(bytes) => {
                 said += bytes.len();
@@ -165,21 +177,21 @@ pub fn boot_after(
                 console(&bytes, &mut answers)?;
             }
             // QEMU has closed the port: it ends.
-            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Disconnected) => break true,
             // A kernel that has panicked says no more, and waits for somebody at its console.
-            Err(RecvTimeoutError::Timeout) if ear.has_panicked() => {
-                let (elapsed, last_lines) = (qemu.elapsed(), qemu.last_lines());
-                return Ok(Outcome { end: End::Qemu(None), elapsed, last_lines, last_word: ear.last_word, said });
-            }
-            Err(RecvTimeoutError::Timeout) if Instant::now() > deadline => {
-                bail!("the guest is still running after {} seconds\n{}", args.timeout, qemu.last_lines())
-            }
+            Err(RecvTimeoutError::Timeout) if ear.has_panicked() => break false,
             Err(RecvTimeoutError::Timeout) => {}
         }
-    }
+        if Instant::now() > deadline {
+            break false;
+        }
+    };
     let elapsed = qemu.elapsed();
-    let end = qemu.wait(Duration::from_secs(10)).context("QEMU closed its serial ports and did not end")?;
-    Ok(Outcome { end, elapsed, last_lines: qemu.last_lines(), last_word: ear.last_word, said })
+    let end = has_ended.then(|| qemu.wait(Duration::from_secs(10))).transpose();
+    let end = end.context("QEMU closed its serial ports and did not end")?;
+    let machine = qemu.last_line(&["STOP ", "TERMINATED ", "END "]);
+    let ending = Seen { vmpl, end, machine: &machine, word: &ear.last_word, said, limit }.judge();
+    Ok(Outcome { ending, end, elapsed, last_lines: qemu.last_lines(), last_word: ear.last_word, said })
 }
 
 /// QEMU's options for a disk: with encrypted memory, virtio must go by the platform's rules of DMA.
@@ -209,6 +221,17 @@ impl System {
             kernel: fs::read(packages.kernel())?,
             initrd: initrd::make(&packages, &modules)?,
         })
+    }
+
+    /// The same with further files, which take the place of those that are there.
+    pub fn with_files(&self, files: &[(&str, Vec<u8>)]) -> Result<Self> {
+        let initrd = [self.initrd.as_slice(), &initrd::of_files(files)?].concat();
+        Ok(Self { release: self.release.clone(), kernel: self.kernel.clone(), initrd })
+    }
+
+    /// The kernel's file.
+    pub fn kernel(&self) -> &[u8] {
+        &self.kernel
     }
 
     /// As a guest on one vCPU.

@@ -1,6 +1,7 @@
 //! `cargo xtask image`: builds the measured image, and says what it is made of.
 
 pub mod acpi;
+pub mod alone;
 pub mod elf;
 pub mod fat;
 pub mod guest;

@@ -3,7 +3,7 @@
 //! Three unix sockets in a folder of our own: the firmware's console (COM1), the guest's relay (COM2), the machine's log (debug console).
 //! We listen and QEMU connects, so that no byte is lost and nothing has to be tried again.
 
-use crate::child;
+use crate::child::{self, Heir};
 use crate::relay::SerialRelay;
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
@@ -109,13 +109,14 @@ pub struct Qemu {
     /// What QEMU itself says.
     messages: fs::File,
     /// Gone when the machine runs: QEMU has read and connected all that is in it.
-    folder: Option<Folder>,
+    folder: Option<(Folder, Heir)>,
 }
 
 impl Qemu {
     /// Starts the machine.
     pub fn start(settings: &Settings<'_>) -> Result<Self> {
         let folder = Folder::new()?;
+        let heir = Heir::of(&folder.0);
         let listeners = [folder.listen("console")?, folder.listen("relay")?, folder.listen("log")?];
         for (name, bytes) in [("igvm", settings.image), ("psp", settings.psp), ("config", settings.config.as_bytes())] {
             fs::write(folder.0.join(name), bytes).context("cannot write to the temporary folder")?;
@@ -147,7 +148,7 @@ impl Qemu {
             recent: Recent::default(),
             relay: Some(relay),
             messages,
-            folder: Some(folder),
+            folder: Some((folder, heir)),
         })
     }
 
@@ -192,14 +193,26 @@ impl Qemu {
 
     /// The last lines that were said, as one text, whether somebody has asked for them or not: what goes beside an error.
     pub fn last_lines(&mut self) -> String {
-        while self.next_event(Duration::from_millis(300)).is_some() {}
+        self.hear_out();
         self.recent.text()
     }
 
     /// Why the machine does not launch the image; empty if it has not said so.
     pub fn launch_refusal(&mut self) -> String {
-        while self.next_event(Duration::from_millis(300)).is_some() {}
-        self.recent.after("machine: BAD LAUNCH ")
+        self.last_line(&["BAD LAUNCH "]).strip_prefix("BAD LAUNCH ").unwrap_or_default().to_owned()
+    }
+
+    /// The machine's last line that begins with one of these, without `machine: `; empty if there is none.
+    pub fn last_line(&mut self, starts: &[&str]) -> String {
+        self.hear_out();
+        let is_one = |line: &&str| starts.iter().any(|start| line.starts_with(start));
+        self.recent.machine().find(is_one).unwrap_or_default().to_owned()
+    }
+
+    /// Takes what is still to be heard, and no more than that of a machine that goes on talking.
+    fn hear_out(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline && self.next_event(Duration::from_millis(300)).is_some() {}
     }
 
     /// CPU time that QEMU has used so far (proc_pid_stat(5): fields 14 and 15, in clock ticks).
@@ -299,9 +312,9 @@ impl Recent {
         Vec::from_iter(self.0.iter().map(String::as_str)).join("\n")
     }
 
-    /// What follows `start` in the newest line that begins with it.
-    fn after(&self, start: &str) -> String {
-        self.0.iter().rev().find_map(|line| line.strip_prefix(start)).unwrap_or_default().to_owned()
+    /// The machine's lines, the newest first, without `machine: `.
+    fn machine(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().rev().filter_map(|line| line.strip_prefix("machine: "))
     }
 }
 
@@ -384,7 +397,8 @@ mod tests {
         let mut recent = Recent::default();
         (0..20).for_each(|number| recent.push(&format!("line {number}")));
         assert!(recent.text().starts_with("line 8\n") && recent.text().ends_with("\nline 19"), "{}", recent.text());
-        assert_eq!((recent.after("line 1").as_str(), recent.after("nothing").as_str()), ("9", ""));
+        ["machine: one", "machine: two", "other"].iter().for_each(|line| recent.push(line));
+        assert_eq!(recent.machine().collect::<Vec<_>>(), ["two", "one"]);
     }
 
     #[test]

@@ -310,15 +310,36 @@ mod tests {
 
     const COMMAND: &[u8] = b"\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08";
 
-    /// A server at a port that is free, and at a Unix socket; what it was asked to do is given back.
-    fn served(port: u16, client: impl FnOnce(&Path)) -> Vec<Seen> {
+    /// Where a server is.
+    struct At<'a> {
+        port: u16,
+        path: &'a Path,
+    }
+
+    impl At<'_> {
+        fn command(&self) -> TcpStream {
+            TcpStream::connect(("127.0.0.1", self.port)).unwrap()
+        }
+
+        fn platform(&self) -> TcpStream {
+            TcpStream::connect(("127.0.0.1", self.port + 1)).unwrap()
+        }
+    }
+
+    /// A server at ports that are free, and at a Unix socket; what it was asked to do is given back.
+    fn served(client: impl FnOnce(&At<'_>)) -> Vec<Seen> {
+        served_at(0, client)
+    }
+
+    fn served_at(port: u16, client: impl FnOnce(&At<'_>)) -> Vec<Seen> {
         let (folder, log, stop) = (Folder::new().unwrap(), Log::default(), Stop::default());
         let path = folder.path().join("tpm");
         let ports = Ports::reserve(port, Some(&path)).unwrap().listen().unwrap();
+        let at = At { port: ports.port(), path: &path };
         thread::scope(|scope| {
             let backend = recorder(&log);
             let server = scope.spawn(|| serve(ports, backend, &stop));
-            let outcome = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| client(&path)));
+            let outcome = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| client(&at)));
             stop.set();
             server.join().unwrap().unwrap();
             outcome.unwrap();
@@ -337,10 +358,11 @@ mod tests {
 
     #[test]
     fn a_malformed_frame_ends_its_own_connection() {
-        let seen = served(19_100, |_| {
-            let mut other = TcpStream::connect(("127.0.0.1", 19_100)).unwrap();
-            for (port, bad) in [(19_100, b"GET / HTTP/1.1\r\n".as_slice()), (19_101, b"\xFF\xFF\xFF\xFF")] {
-                let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let seen = served(|at| {
+            let mut other = at.command();
+            for (mut stream, bad) in
+                [(at.command(), b"GET / HTTP/1.1\r\n".as_slice()), (at.platform(), b"\xFF\xFF\xFF\xFF")]
+            {
                 stream.write_all(bad).unwrap();
                 let mut rest = Vec::new();
                 // An end, or a reset where bytes were left unread.
@@ -354,10 +376,10 @@ mod tests {
 
     #[test]
     fn many_clients_after_one_another_wait_for_none() {
-        served(19_110, |_| {
+        served(|at| {
             let started = Instant::now();
             for _ in 0..200 {
-                let mut stream = TcpStream::connect(("127.0.0.1", 19_110)).unwrap();
+                let mut stream = at.command();
                 say(&mut stream, COMMAND, b"ok");
             }
             // A server that looks every 100 ms for clients takes 20 s.
@@ -367,38 +389,37 @@ mod tests {
 
     #[test]
     fn a_port_can_be_taken_again_at_once() {
+        let mut port = 0;
         for _ in 0..3 {
-            served(19_120, |_| say(&mut TcpStream::connect(("127.0.0.1", 19_120)).unwrap(), COMMAND, b"ok"));
+            served_at(port, |at| {
+                say(&mut at.command(), COMMAND, b"ok");
+                port = at.port;
+            });
         }
     }
 
     #[test]
     fn whoever_is_silent_or_stops_midway_keeps_nobody_waiting() {
-        let seen = served(19_150, |path| {
-            let connect = |port: u16| TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let idle: Vec<TcpStream> = (0..100).map(|n| connect(19_150 + n % 2)).collect();
+        let seen = served(|at| {
+            let idle: Vec<_> = (0..50).map(|_| (at.command(), at.platform())).collect();
             let halves = [
-                (19_150, &COMMAND[..4]),
-                (19_150, &COMMAND[..11]),
-                (19_150, b"\0\0\0\x08\0\0\0\0\x0C\x80"),
-                (19_151, b"\0\0"),
-                (19_151, b"\0\0\0\x05"),
+                (at.command(), &COMMAND[..4]),
+                (at.command(), &COMMAND[..11]),
+                (at.command(), b"\0\0\0\x08\0\0\0\0\x0C\x80"),
+                (at.platform(), b"\0\0"),
+                (at.platform(), b"\0\0\0\x05"),
             ];
-            let begun: Vec<TcpStream> = halves
-                .iter()
-                .map(|(port, half)| {
-                    let mut stream = connect(*port);
-                    stream.write_all(half).unwrap();
-                    stream
-                })
-                .collect();
-            let mut unix = UnixStream::connect(path).unwrap();
+            let begun = halves.map(|(mut stream, half)| {
+                stream.write_all(half).unwrap();
+                stream
+            });
+            let mut unix = UnixStream::connect(at.path).unwrap();
             for _ in 0..3 {
-                say(&mut connect(19_150), COMMAND, b"ok");
+                say(&mut at.command(), COMMAND, b"ok");
                 say(&mut unix, COMMAND, b"ok");
             }
             drop(begun);
-            say(&mut connect(19_150), COMMAND, b"ok");
+            say(&mut at.command(), COMMAND, b"ok");
             drop(idle);
         });
         assert_eq!(seen, vec![Seen::Execute(0, COMMAND.to_vec()); 7]);
@@ -406,13 +427,13 @@ mod tests {
 
     #[test]
     fn a_client_that_leaves_before_its_answer_ends_its_own_connection() {
-        let seen = served(19_160, |_| {
+        let seen = served(|at| {
             for _ in 0..20 {
-                let mut stream = TcpStream::connect(("127.0.0.1", 19_160)).unwrap();
+                let mut stream = at.command();
                 stream.write_all(COMMAND).unwrap();
                 drop(stream);
             }
-            say(&mut TcpStream::connect(("127.0.0.1", 19_160)).unwrap(), COMMAND, b"ok");
+            say(&mut at.command(), COMMAND, b"ok");
         });
         // Whether the server has heard a client that has gone is the system's affair.
         assert!((1..=21).contains(&seen.len()));
@@ -420,9 +441,9 @@ mod tests {
 
     #[test]
     fn the_simulators_power_is_lost_and_comes_back_for_clients_that_stay() {
-        let seen = served(19_170, |_| {
-            let mut command = TcpStream::connect(("127.0.0.1", 19_170)).unwrap();
-            let mut platform = TcpStream::connect(("127.0.0.1", 19_171)).unwrap();
+        let seen = served(|at| {
+            let mut command = at.command();
+            let mut platform = at.platform();
             let message = [b"\0\0\0\x08\0\0\0\0\x0C", COMMAND].concat();
             say(&mut command, &message, b"\0\0\0\x02ok\0\0\0\0");
             // NV off and on, power off twice, on twice, in an order of no client.
@@ -445,9 +466,9 @@ mod tests {
 
     #[test]
     fn tcti_mssim_opens_both_connections() {
-        let seen = served(19_130, |_| {
-            let mut command = TcpStream::connect(("127.0.0.1", 19_130)).unwrap();
-            let mut platform = TcpStream::connect(("127.0.0.1", 19_131)).unwrap();
+        let seen = served(|at| {
+            let mut command = at.command();
+            let mut platform = at.platform();
             say(&mut platform, b"\0\0\0\x01", &[0; 4]);
             say(&mut platform, b"\0\0\0\x0B", &[0; 4]);
             say(&mut command, &[b"\0\0\0\x08\0\0\0\0\x0C", COMMAND].concat(), b"\0\0\0\x02ok\0\0\0\0");
@@ -469,8 +490,8 @@ mod tests {
 
     #[test]
     fn qemu_sends_its_data_channel_over_the_control_channel() {
-        let seen = served(19_140, |path| {
-            let mut control = UnixStream::connect(format!("{}.ctrl", path.display())).unwrap();
+        let seen = served(|at| {
+            let mut control = UnixStream::connect(format!("{}.ctrl", at.path.display())).unwrap();
             let mut ours = hand_over(&mut control);
             say(&mut control, b"\0\0\0\x02\0\0\0\0", &[0; 4]);
             say(&mut control, b"\0\0\0\x05\x03", &[0; 4]);
@@ -482,8 +503,8 @@ mod tests {
     /// Section 3, row 1: a guest's CRB.
     #[test]
     fn what_a_guest_writes_into_its_buffer_is_no_message_to_the_server() {
-        let seen = served(19_180, |path| {
-            let mut control = UnixStream::connect(format!("{}.ctrl", path.display())).unwrap();
+        let seen = served(|at| {
+            let mut control = UnixStream::connect(format!("{}.ctrl", at.path.display())).unwrap();
             let mut guest = hand_over(&mut control);
             say(&mut control, b"\0\0\0\x02\0\0\0\0", &[0; 4]);
             for forged in [
@@ -503,15 +524,15 @@ mod tests {
 
     #[test]
     fn an_init_that_comes_in_pieces_is_one() {
-        let seen = served(19_190, |_| {
-            let mut control = TcpStream::connect(("127.0.0.1", 19_191)).unwrap();
+        let seen = served(|at| {
+            let mut control = at.platform();
             control.write_all(b"\0\0\0\x02").unwrap();
             thread::sleep(core::time::Duration::from_millis(100));
             say(&mut control, b"\0\0\0\0", &[0; 4]);
-            let mut command = TcpStream::connect(("127.0.0.1", 19_190)).unwrap();
+            let mut command = at.command();
             say(&mut command, COMMAND, b"ok");
-            // swtpm_ioctl --tcp 127.0.0.1:19191 -c, while someone is at the command port.
-            let mut ioctl = TcpStream::connect(("127.0.0.1", 19_191)).unwrap();
+            // swtpm_ioctl --tcp 127.0.0.1:PORT -c, while someone is at the command port.
+            let mut ioctl = at.platform();
             say(&mut ioctl, b"\0\0\0\x01", &[0, 0, 0, 0, 0, 1, 0x7f, 0xbf]);
         });
         assert_eq!(seen, [Seen::Reset, Seen::Execute(0, COMMAND.to_vec())]);
@@ -520,7 +541,8 @@ mod tests {
     /// Section 3, row 9: `cargo xtask run` went on for ever when QEMU had died.
     #[test]
     fn the_server_ends_when_what_it_serves_has() {
-        let ports = Ports::reserve(19_230, None).unwrap().listen().unwrap();
+        let ports = Ports::reserve(0, None).unwrap().listen().unwrap();
+        let port = ports.port();
         let mut looks = 0;
         let watch = move || {
             looks += 1;
@@ -529,7 +551,7 @@ mod tests {
         let settings = Settings { watch: Some(Box::new(watch)), ..Settings::default() };
         let outcome = serve_with(ports, recorder(&Log::default()), settings, &Stop::default());
         assert_eq!(outcome.unwrap_err().to_string(), "the machine has ended");
-        assert!(TcpStream::connect(("127.0.0.1", 19_230)).is_err());
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     }
 
     /// A relay that was asked for nothing but commands, none too long for its page.

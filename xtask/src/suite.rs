@@ -4,28 +4,35 @@
 //! |---|---|
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
 //! | [`demo`] | the demo as a user calls it, and one that must fail |
+//! | [`ends`] | how a guest ends, by last line and exit status |
 //! | [`evidence`] | what `xtask verify` accepts, and what it must not |
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
+//! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
+//! | [`vmpl0`] | the machine, judged by what none of us wrote: Linux and OVMF at VMPL0 |
 
 pub mod cargo;
 pub mod demo;
+pub mod ends;
 pub mod evidence;
 pub mod exceptions;
 pub mod firmware;
 pub mod hostile;
+pub mod interrupted;
 pub mod lies;
 pub mod linux;
 pub mod ovmf;
+mod processes;
 pub mod reproducible;
 pub mod stack;
 pub mod tools;
+pub mod vmpl0;
 
 use anyhow::{Result, ensure};
 use core::ops::AddAssign;

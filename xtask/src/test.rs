@@ -40,6 +40,7 @@ const IN_QEMU: &[InQemu] = &[
     ("lies of the host to the firmware", suite::lies::run),
     ("firmware: its stack", suite::stack::run),
     ("tpm2-tools with the firmware's TPM", suite::tools::run),
+    ("run: whatever ends it leaves nothing behind", suite::interrupted::run),
     ("machine: rules and launches", |_| suite::cargo::qemu()),
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
 ];
@@ -51,6 +52,8 @@ const GUESTS: &[InQemu] = &[
     ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
     ("guest: the demo, and that it can fail", |_| suite::demo::run()),
     ("guest: boots in a row", |_| boots::suite()),
+    ("guest: how it ends", |_| suite::ends::run()),
+    ("guest: VMPL0, without our firmware", |_| suite::vmpl0::run()),
 ];
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there. Two minutes on quiet cores, and not

@@ -97,12 +97,35 @@ fn output_that_nobody_reads_is_a_quiet_end() {
     assert_eq!(status_and_stderr(&output), (Some(141), String::new()));
 }
 
+/// What `cargo xtask help VERB`, or `help` alone, prints on a terminal of so many columns.
+fn manual(verb: Option<&str>, columns: &str) -> String {
+    let output = xtask(&["help"]).args(verb).env("COLUMNS", columns).output().unwrap();
+    assert!(output.status.success(), "{verb:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The words that a manual names below `Commands:`, each at the start of a line that is indented by two blanks.
+fn verbs() -> Vec<String> {
+    let manual = manual(None, "80");
+    let lines = manual.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let verbs = lines.filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with(' '));
+    verbs.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// At 80 columns no line is longer, and the words are those that a terminal without an end shows.
 #[test]
-fn no_line_of_the_manual_is_longer_than_a_terminal() {
-    let manual = xtask(&["help"]).env("COLUMNS", "80").output().unwrap();
-    let manual = String::from_utf8(manual.stdout).unwrap();
-    let long: Vec<_> = manual.lines().filter(|line| line.chars().count() > 80).collect();
-    assert!(manual.lines().count() > 20 && long.is_empty(), "{long:?}");
+fn the_manual_of_every_verb_fits_a_terminal_and_breaks_no_word() {
+    let verbs = verbs();
+    for known in ["run", "test", "verify", "image", "guest", "tpm", "suites"] {
+        assert!(verbs.iter().any(|verb| verb == known), "{known} is not among {verbs:?}");
+    }
+    for verb in [None].into_iter().chain(verbs.iter().map(|verb| Some(verb.as_str()))) {
+        let narrow = manual(verb, "80");
+        let long: Vec<_> = narrow.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{verb:?}: {long:?}");
+        let wide = manual(verb, "10000");
+        assert!(narrow.split_whitespace().eq(wide.split_whitespace()), "{verb:?}: a word is broken\n{narrow}");
+    }
 }
 
 /// A first run compiles for minutes: cargo says so, if the alias lets it.

@@ -49,6 +49,14 @@ impl Server {
         Self { process, port, said }
     }
 
+    /// Ends it, and gives what it has said on standard error.
+    fn warnings(&mut self) -> String {
+        self.process.kill().unwrap();
+        let mut said = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -92,12 +100,15 @@ fn for_qemu(folder: &Path) -> (Server, UnixStream, UnixStream) {
 #[test]
 fn clients_that_are_idle_take_nobodys_place_and_do_not_end_the_server() {
     let mut shell = Command::new("sh");
-    let server = Server::of(shell.args(["-c", "ulimit -n 64; exec \"$0\" --port 0", PROGRAM]).stderr(Stdio::null()));
+    let mut server =
+        Server::of(shell.args(["-c", "ulimit -n 64; exec \"$0\" --port 0", PROGRAM]).stderr(Stdio::piped()));
     let mut first = server.connect();
     assert_eq!(code(&say(&mut first, RANDOM)), 0);
     let _idle: Vec<TcpStream> = (0..80).map(|_| server.connect()).collect();
     assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
     assert_eq!(code(&say(&mut first, RANDOM)), 0, "who has said something stays");
+    let warnings = server.warnings();
+    assert!(warnings.contains(" clients are connected: one that has said nothing is turned away"), "{warnings}");
 }
 
 /// Row 7. The command was executed, and its client got the end of the stream.
@@ -106,11 +117,16 @@ fn a_trace_that_cannot_be_written_costs_no_answer() {
     let folder = Folder::new().unwrap();
     let trace = folder.path().join("trace");
     symlink("/dev/full", &trace).unwrap();
-    let server = Server::start(&["--trace", trace.to_str().unwrap()]);
+    let mut server = Command::new(PROGRAM);
+    server.args(["--port", "0", "--trace"]).arg(&trace).stderr(Stdio::piped());
+    let mut server = Server::of(&mut server);
     let mut stream = server.connect();
     for _ in 0..2 {
         assert_eq!(code(&say(&mut stream, RANDOM)), 0);
     }
+    let warnings = server.warnings();
+    assert_eq!(warnings.matches("the trace ends here, the TPM goes on: ").count(), 1, "{warnings}");
+    assert!(warnings.contains("No space left on device"), "{warnings}");
 }
 
 /// Section 4, row 3. The first client got TPM_RC_INITIALIZE.

@@ -29,6 +29,8 @@ pub(crate) enum Header<'a> {
     Insert { gpa: u64, mask: u32, index: u32 },
     /// The host's memory map goes into a parameter area.
     MemoryMap { index: u32, offset: u32 },
+    /// ACPI's table of interrupt controllers goes into a parameter area.
+    Madt { index: u32, offset: u32 },
     /// The number of virtual processors goes into a parameter area.
     ProcessorCount { index: u32, offset: u32 },
     /// A VMSA.
@@ -154,8 +156,12 @@ impl<'a> Igvm<'a> {
                 need(8)?;
                 Header::MemoryMap { index: u32_at(body, 0), offset: u32_at(body, 4) }
             }
-            // ACPI's MADT, the ID block, the environment: QEMU knows them, and nothing of them concerns this launch.
-            0x309 | 0x30B | 0x313 => Header::Other,
+            0x309 => {
+                need(8)?;
+                Header::Madt { index: u32_at(body, 0), offset: u32_at(body, 4) }
+            }
+            // The ID block, the environment: QEMU knows them, and nothing of them concerns this launch.
+            0x30B | 0x313 => Header::Other,
             0x101..=0x200 | 0x301..=0x400 => return Err(Bad("a header that QEMU does not know")),
             _ => Header::Other,
         })

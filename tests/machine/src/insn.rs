@@ -1,7 +1,8 @@
 //! The instructions that QEMU does not know and reports as #UD: PVALIDATE, RMPADJUST, and RDSEED, which an EPYC has.
 
-use crate::bits::{lo8, lo32};
+use crate::bits::lo8;
 use crate::config::WrongState;
+use crate::log::log;
 use crate::machine::Machine;
 use crate::phys::PAGE;
 use crate::rmp::{ASSIGNED, FIRMWARE, FULL, HUGE, HUGE_PAGES, SWAPPED, UNCHANGED, VALIDATED, VMSA};
@@ -76,21 +77,29 @@ impl Machine {
     }
 
     fn finish(&mut self, code: Code, carry: bool) {
+        if self.config.trace && (code != Code::Success || carry) {
+            let operand = self.level().regs.gpr[RAX];
+            let (size, action) = (self.gpr(1), self.gpr(2));
+            log!(
+                "PVALIDATE or RMPADJUST of {operand:#x} ({size:#x}, {action:#x}): {code:?}, CF={}, rip={:#x}",
+                u8::from(carry),
+                self.rip()
+            );
+        }
         self.level().regs.gpr[RAX] = code as u64;
         let rflags = self.vmcb().save(save::RFLAGS) & !CF;
         self.vmcb().set_save(save::RFLAGS, rflags | u64::from(carry));
         self.skip(4);
     }
 
-    /// RAX: address; ECX: size; EDX: validate or rescind.
+    /// RAX: address; ECX, bit 0: size; EDX, bit 0: validate or rescind. Nothing else of the two counts: Linux passes what its compiler has left there.
     pub(crate) fn pvalidate(&mut self) {
         if self.vmcb().cpl() != 0 || self.current != 0 {
             return self.inject(GP, Some(0));
         }
         let gpr = self.level().regs.gpr;
-        let (address, size, action) = (gpr[RAX], lo32(gpr[RCX]), lo32(gpr[RDX]));
-        let huge = size & 1 == 1;
-        if size > 1 || action > 1 || (huge && address % (HUGE_PAGES * PAGE) >= PAGE) {
+        let (address, huge, action) = (gpr[RAX], gpr[RCX] & 1 == 1, gpr[RDX] & 1);
+        if huge && address % (HUGE_PAGES * PAGE) >= PAGE {
             return self.finish(Code::Input, false);
         }
         let Some(gpa) = self.operand_page(address) else {
@@ -196,7 +205,7 @@ impl Machine {
         }
     }
 
-    /// RAX: address; RCX: size; RDX: VMPL, permissions, VMSA attribute.
+    /// RAX: address; RCX, bit 0: size; RDX: VMPL, permissions, VMSA attribute.
     pub(crate) fn rmpadjust(&mut self) {
         if self.vmcb().cpl() != 0 {
             return self.inject(GP, Some(0));
@@ -206,7 +215,7 @@ impl Machine {
         let (target, permissions, vmsa) = (attributes & 0xFF, lo8(attributes >> 8), attributes >> 16 & 1 == 1);
         let huge = size & 1 == 1;
         let misaligned = huge && address % (HUGE_PAGES * PAGE) >= PAGE;
-        if size > 1 || target > 3 || permissions > FULL || attributes >> 17 != 0 || misaligned || (huge && vmsa) {
+        if target > 3 || permissions > FULL || attributes >> 17 != 0 || misaligned || (huge && vmsa) {
             return self.finish(Code::Input, false);
         }
         if target == 0 && self.current == 0 {

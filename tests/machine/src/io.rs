@@ -16,14 +16,15 @@ fn is_kept(port: u16) -> bool {
 /// Where the firmware writes its lines.
 const COM1: u16 = 0x3F8;
 
-/// Does this write power off or reset? (q35: PM1a control at 0x604 with SLP_EN; reset control; keyboard controller.)
-fn is_end(port: u16, value: u32) -> bool {
-    match port {
-        0x604 => value & 0x2000 != 0,
-        0xCF9 => value & 4 != 0,
-        0x64 => value & 0xFF == 0xFE,
-        _ => false,
-    }
+/// Does this write end the machine, and how? (q35: PM1a control at 0x604 with SLP_EN; reset control; keyboard controller.)
+fn ending(port: u16, value: u32) -> Option<&'static str> {
+    let (how, ends) = match port {
+        0x604 => ("powers off", value & 0x2000 != 0),
+        0xCF9 => ("resets", value & 4 != 0),
+        0x64 => ("resets", value & 0xFF == 0xFE),
+        _ => return None,
+    };
+    ends.then_some(how)
 }
 
 impl Machine {
@@ -39,9 +40,9 @@ impl Machine {
         if port == fwcfg::SELECTOR {
             self.fwcfg.select(lo16(value.into()));
         }
-        if is_end(port, value) {
+        if let Some(how) = ending(port, value) {
             self.exits.log("at the end");
-            log!("END the guest powers off or resets (port {port:#x})");
+            log!("END the guest {how} (port {port:#x})");
             end(End::Orderly);
         }
         if self.config.ticks && self.current == 0 && port == COM1 && lo8(value.into()) == b'\n' {

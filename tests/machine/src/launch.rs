@@ -119,6 +119,14 @@ impl<'a> Launch<'a> {
                 put(&mut self.areas[position].1, us(offset.into()), &1u32.to_le_bytes());
                 Ok(())
             }
+            Header::Madt { index, offset } => {
+                let (position, at, table) = (self.position(index)?, us(offset.into()), madt());
+                let Some(to) = self.areas[position].1.get_mut(at..at.saturating_add(table.len())) else {
+                    return Err(Bad("the MADT goes beyond its parameter area"));
+                };
+                to.copy_from_slice(&table);
+                Ok(())
+            }
             Header::Required { gpa, mask, bytes } if ours(mask) => self.required(gpa, bytes),
             Header::Vmsa { gpa, mask, data, processor } if ours(mask) => self.vmsa(gpa, data, processor),
             _ => Ok(()),
@@ -218,6 +226,21 @@ impl<'a> Launch<'a> {
         self.vmsa = Some(hpa);
         Ok(())
     }
+}
+
+/// ACPI's table of interrupt controllers as QEMU fills it in (ACPI 6.5, 5.2.12): one processor, whose APIC id is 0, and one I/O APIC.
+fn madt() -> [u8; 64] {
+    const LOCAL_APIC: u32 = 0xFEE0_0000;
+    const IO_APIC: u32 = 0xFEC0_0000;
+    let mut table = [0; 64];
+    put(&mut table, 0, b"APIC\x40\0\0\0\x03\0QUOIN QUOINVM ");
+    put(&mut table, 36, &LOCAL_APIC.to_le_bytes());
+    // The computer has the old controllers, too; a processor: number, APIC id, enabled; an I/O APIC: number, address, first interrupt 0.
+    put(&mut table, 40, &[1, 0, 0, 0, 0, 8, 0, 0, 1, 0, 0, 0, 1, 12, 0, 0]);
+    put(&mut table, 56, &IO_APIC.to_le_bytes());
+    let sum = table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    table[9] = sum.wrapping_neg();
+    table
 }
 
 /// QEMU gives KVM these fields and refuses a VMSA with others; KVM has its own mind about CR0, EFER.SVME and CR4.MCE, and measures what it makes of them.

@@ -104,9 +104,17 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         stack_used: None,
         inject: inject::Inject::default(),
     };
+    silence_bios_timer();
     machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     machine.load(0);
     machine.run()
+}
+
+/// QEMU's BIOS has left the old interrupt controllers open and a timer running, whose interrupts arrive at the vectors of exceptions. A host that launches a guest
+/// without a BIOS has not: nothing arrives before the guest has programmed them.
+fn silence_bios_timer() {
+    const MASKS: [u16; 2] = [0x21, 0xA1];
+    MASKS.iter().for_each(|port| cpu::port_out(*port, 1, 0xFF));
 }
 
 fn level(memory: &mut Memory, svm: &Svm, vmpl: usize) -> Level {

@@ -93,6 +93,7 @@ fn function(name: &str) -> fn() {
         "launch-pages-seeded" controls::launch_pages
         "launch-map" controls::launch_map
         "empty-page" controls::empty_page
+        "launch-madt" controls::launch_madt
         "required-memory" controls::required_memory
         "memory-map-ram" controls::memory_map_ram
         "run-vmpl" controls::run_vmpl

@@ -2,6 +2,7 @@
 //!
 //! Packages are named by suite and not by version, since versions leave a mirror. What was fetched is kept; who wants newer packages deletes the folder.
 
+use super::packages;
 use crate::suites::fetch::{Archive, must};
 use crate::{debian, workspace};
 use anyhow::{Context, Result, ensure};
@@ -14,6 +15,7 @@ use std::process::Command;
 const SUITES: &str = "trixie trixie-backports";
 const RELEASE: &str = "trixie";
 const NEWER: &str = "trixie-backports";
+const OLDER: &str = "bookworm";
 /// What brings the kernel's packages, and what brings the programs'.
 const KERNEL: [&str; 2] = ["linux-image-cloud-amd64", "linux-headers-cloud-amd64"];
 const PROGRAMS: [&str; 3] = ["tpm2-tools", "busybox-static", "libelf1t64"];
@@ -124,6 +126,20 @@ fn download(archive: &Archive, folder: &Path) -> Result<()> {
     let used =
         |name: &&String| PROGRAMS.contains(&name.as_str()) || name.starts_with("lib") || name.starts_with("zlib");
     archive.download(&programs.iter().filter(used).cloned().collect::<Vec<_>>(), RELEASE, &packages)
+}
+
+/// The cloud kernel of a release that is older than SVSMs are: it knows SEV-SNP, and expects to run at VMPL0.
+pub fn older_kernel() -> Result<Vec<u8>> {
+    let files = packages::fetch("older", "Debian's kernel of an older release", OLDER, |archive| {
+        let all = archive.closure(&KERNEL[..1], OLDER)?;
+        Ok(all.into_iter().filter(|name| name.starts_with("linux-image-") && name != KERNEL[0]).collect())
+    })?;
+    let boot = files.join("boot");
+    let is_kernel =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"));
+    let mut entries = fs::read_dir(&boot)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let path = entries.find(is_kernel).with_context(|| format!("there is no kernel in {}", boot.display()))?;
+    Ok(fs::read(path)?)
 }
 
 /// Unpacks all packages of a folder to `files`.

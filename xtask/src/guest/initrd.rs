@@ -83,6 +83,13 @@ pub fn make(system: &Debian, modules: &Path) -> Result<Vec<u8>> {
     archive(&files)
 }
 
+/// An archive of these files alone; the kernel takes several, one behind the other.
+pub fn of_files(given: &[(&str, Vec<u8>)]) -> Result<Vec<u8>> {
+    let mut files = Files::new();
+    given.iter().for_each(|(path, bytes)| add(&mut files, path, File::Program(bytes.clone())));
+    archive(&files)
+}
+
 /// Adds a file, and the folders that it lies in.
 fn add(files: &mut Files, path: &str, file: File) {
     for (end, _) in path.match_indices('/') {

@@ -1,4 +1,4 @@
-//! How a guest's kernel says on its console that it ends. It is the guest's word: the machine sees no more than that it does not run on.
+//! What a guest's kernel says on its console of its end. It is the guest's word: [`super::ending`] puts it beside what the machine has seen.
 
 /// Longer lines are no kernel's.
 const MAX_LINE: usize = 1024;
@@ -11,9 +11,22 @@ pub enum LastWord {
     None,
     /// That it starts anew.
     Restart,
+    /// That another kernel follows, without the machine's doing (kexec).
+    NewKernel,
+    /// That a processor no longer does its work: the line that says so. The kernel goes on.
+    LockUp(String),
     /// That it cannot go on: the line that says why.
     Panic(String),
 }
+
+/// What kernels write, and what it means.
+const WORDS: [(&str, fn(&str) -> LastWord); 5] = [
+    ("Kernel panic - not syncing", |line| LastWord::Panic(line.to_owned())),
+    ("reboot: Restarting system", |_| LastWord::Restart),
+    ("kexec_core: Starting new kernel", |_| LastWord::NewKernel),
+    ("watchdog: BUG: soft lockup", |line| LastWord::LockUp(line.to_owned())),
+    ("self-detected stall on CPU", |line| LastWord::LockUp(line.to_owned())),
+];
 
 /// Listens to a console.
 #[derive(Debug, Default)]
@@ -37,13 +50,12 @@ impl Ear {
     }
 
     fn heard(&mut self, line: &str) {
+        // The first panic is the cause; what is said after it (that the system restarts, another panic) follows from it.
         if self.has_panicked() {
             return;
         }
-        if line.contains("Kernel panic - not syncing") {
-            self.last_word = LastWord::Panic(line.to_owned());
-        } else if line.contains("reboot: Restarting system") {
-            self.last_word = LastWord::Restart;
+        if let Some((_, meaning)) = WORDS.iter().find(|(words, _)| line.contains(words)) {
+            self.last_word = meaning(line);
         }
     }
 
@@ -70,5 +82,14 @@ mod tests {
         let line = "[ 2.0] Kernel panic - not syncing: no root";
         assert_eq!(heard(&[line, "\r\n[ 2.1] reboot: Restarting system\r\n"]), LastWord::Panic(line.into()));
         assert_eq!(heard(&[&"x".repeat(5000), "Kernel panic - not syncing\n"]), LastWord::None);
+    }
+
+    #[test]
+    fn a_lock_up_is_kept_until_something_worse_is_said() {
+        let line = "[ 44.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [sh:1]";
+        assert_eq!(heard(&[line, "\n[ 45.0] more\n"]), LastWord::LockUp(line.into()));
+        let panic = "[ 45.0] Kernel panic - not syncing: softlockup: hung tasks";
+        assert_eq!(heard(&[line, "\n", panic, "\n"]), LastWord::Panic(panic.into()));
+        assert_eq!(heard(&["[ 3.0] kexec_core: Starting new kernel\n"]), LastWord::NewKernel);
     }
 }

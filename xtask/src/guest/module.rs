@@ -9,8 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The modules.
+/// The modules that every guest gets.
 pub const MODULES: [&str; 2] = ["quoin_tpm", "quoin_attest"];
+/// The module that ends the kernel.
+pub const END: &str = "quoin_end";
 /// Their sources, in the workspace.
 pub const SOURCES: &str = "tests/guest/linux";
 /// This system's programs that they are built with.
@@ -29,8 +31,10 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
     let sources = workspace::root()?.join(SOURCES);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
-    for name in ["Kbuild", "quoin_tpm.c", "quoin_attest.c"] {
-        fs::copy(sources.join(name), folder.join(name))?;
+    fs::copy(sources.join("Kbuild"), folder.join("Kbuild"))?;
+    for name in all() {
+        let file = format!("{name}.c");
+        fs::copy(sources.join(&file), folder.join(&file))?;
     }
     let [configuration, headers, programs] = kernel.build_folders()?;
     let libraries = kernel.libraries();
@@ -55,11 +59,27 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
     // It is computed over debugging information, which names the folder: the same sources would give another launch digest elsewhere.
     make.arg("LDFLAGS_MODULE=--build-id=none");
     must(make.arg("modules"), &folder.join("build.log")).context("the modules for the guest cannot be built")?;
-    for name in MODULES {
+    for name in all() {
         let mut strip = Command::new("strip");
         must(strip.arg("--strip-debug").arg(folder.join(format!("{name}.ko"))), &folder.join("strip.log"))?;
     }
     Ok(folder)
+}
+
+fn all() -> impl Iterator<Item = &'static str> {
+    MODULES.into_iter().chain([END])
+}
+
+/// A program of the sources that needs no C library, statically linked.
+pub fn program(name: &str) -> Result<Vec<u8>> {
+    debian::ensure(&[("gcc", "gcc")])?;
+    let folder = workspace::target_dir()?.join("guest");
+    let output = folder.join(name);
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-Os", "-static", "-nostdlib", "-fno-stack-protector", "-o"]).arg(&output);
+    gcc.arg(workspace::root()?.join(SOURCES).join(format!("{name}.c")));
+    must(&mut gcc, &folder.join("program.log"))?;
+    Ok(fs::read(&output)?)
 }
 
 /// Makes `program` a script that runs `real` with the C library that it was linked to, which may be newer than this system's.

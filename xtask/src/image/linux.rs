@@ -63,7 +63,12 @@ impl Linux {
         let header = header(&self.kernel)?;
         let load = header.pref_address;
         let setup_size = (u64::from(header.setup_sects.max(1)) + 1) * 512;
-        ensure!(setup_size < self.kernel.len() as u64, "the kernel's file ends in its setup code");
+        let whole = setup_size + u64::from(header.syssize) * 16;
+        ensure!(
+            setup_size < self.kernel.len() as u64 && whole <= self.kernel.len() as u64,
+            "the kernel's file is cut off: it has {} of {whole} bytes",
+            self.kernel.len()
+        );
         let limit = self.command_line.len().max(header.cmdline_size as usize + 1);
         ensure!(
             self.command_line.len() < MAX_COMMAND_LINE && limit == header.cmdline_size as usize + 1,
@@ -97,6 +102,14 @@ impl Linux {
             measure: Measure::OperatingSystem,
             regions,
         })
+    }
+
+    /// The guest by the 32-bit boot protocol, as a host starts it that has no firmware: the kernel makes page tables of its own.
+    pub fn guest_of_32_bits(&self) -> Result<Guest> {
+        let mut guest = self.guest()?;
+        guest.entry = Entry::Protected32;
+        guest.registers = [guest.registers[0] - ENTRY_64, 0, BOOT_PARAMS, 0];
+        Ok(guest)
     }
 
     fn small_regions(&self, header: setup_header, initrd_at: u64, initrd_size: u64) -> Result<Vec<Region>> {
@@ -188,6 +201,7 @@ mod tests {
             pref_address: 0x100_0000,
             init_size: 0x300_0000,
             initrd_addr_max: 0x7FFF_FFFF,
+            syssize: 0x234,
             ..Default::default()
         };
         change(&mut header);
@@ -249,6 +263,9 @@ mod tests {
         assert!(refused(linux(kernel(|h| h.xloadflags = 0))).contains("no 64-bit entry"));
         assert!(refused(linux(kernel(|h| h.pref_address = 0x10_0000))).contains("wants to lie"));
         assert!(refused(linux(kernel(|h| h.initrd_addr_max = 0x400_0000))).contains("does not fit"));
+        let mut cut = kernel(|_| ());
+        cut.truncate(0x3330);
+        assert!(refused(linux(cut)).contains("has 13104 of 13120 bytes"));
         let mut long = linux(kernel(|_| ()));
         long.command_line = "x".repeat(2048);
         assert!(refused(long).contains("command line"));

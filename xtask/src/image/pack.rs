@@ -21,11 +21,11 @@ const LOW: core::ops::Range<u64> = 0x1_0000..0x2_0000;
 const GUEST_BASE: u64 = 0x10_0000;
 const GUEST_END: u64 = 0x1_0000_0000;
 /// Where KVM measures the VMSA of the boot processor.
-const VMSA_GPA: u64 = 0xFFFF_FFFF_F000;
+pub(super) const VMSA_GPA: u64 = 0xFFFF_FFFF_F000;
 /// SMT allowed, bit 17 must be one, no debugging, no migration agent.
 const POLICY: u64 = 0x3_0000;
 /// The one platform of our files.
-const SEV_SNP: u32 = 1;
+pub(super) const SEV_SNP: u32 = 1;
 /// The firmware's pages that others fill in.
 const SPECIAL: [&str; 4] = ["__cpuid_page", "__secrets_page", "__memory_map", "__launch_params"];
 
@@ -79,12 +79,12 @@ pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
         gpa: VMSA_GPA,
         compatibility_mask: SEV_SNP,
         vp_index: 0,
-        vmsa: vmsa(firmware)?,
+        vmsa: vmsa(entry32(firmware)?),
     });
     serialize(directives)
 }
 
-fn serialize(directives: Vec<IgvmDirectiveHeader>) -> Result<Vec<u8>> {
+pub(super) fn serialize(directives: Vec<IgvmDirectiveHeader>) -> Result<Vec<u8>> {
     let platform = IgvmPlatformHeader::SupportedPlatform(IGVM_VHS_SUPPORTED_PLATFORM {
         compatibility_mask: SEV_SNP,
         highest_vtl: 2,
@@ -100,7 +100,7 @@ fn serialize(directives: Vec<IgvmDirectiveHeader>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn page_data(gpa: u64, data_type: IgvmPageDataType, data: Vec<u8>) -> IgvmDirectiveHeader {
+pub(super) fn page_data(gpa: u64, data_type: IgvmPageDataType, data: Vec<u8>) -> IgvmDirectiveHeader {
     IgvmDirectiveHeader::PageData { gpa, compatibility_mask: SEV_SNP, flags: IgvmPageDataFlags::new(), data_type, data }
 }
 
@@ -186,7 +186,7 @@ fn launcher_pages(firmware: &Elf, directives: &mut Vec<IgvmDirectiveHeader>) -> 
 }
 
 /// SNP ABI, CPUID page: a count, and 48 bytes per leaf.
-fn cpuid_page() -> Vec<u8> {
+pub(super) fn cpuid_page() -> Vec<u8> {
     let mut page = vec![0; 16];
     page[..4].copy_from_slice(&u32::try_from(CPUID_LEAVES.len()).unwrap_or(0).to_le_bytes());
     for (eax, ecx) in CPUID_LEAVES {
@@ -201,9 +201,7 @@ fn cpuid_page() -> Vec<u8> {
 
 /// The boot processor as KVM starts it: 32-bit protected mode, paging off, flat segments. Fields that KVM fixes itself (EFER.SVME, CR4.MCE)
 /// have the value that it gives them, since they are measured.
-fn vmsa(firmware: &Elf) -> Result<Box<SevVmsa>> {
-    let entry = firmware.gpa("__entry32")?;
-    ensure!(LOW.contains(&entry), "the firmware's `__entry32` is at {entry:#x}: it must lie in {LOW:#x?}");
+pub(super) fn vmsa(entry: u64) -> Box<SevVmsa> {
     let segment = |selector, attrib, limit| SevSelector { selector, attrib, limit, base: 0 };
     let data = segment(0x10, 0xC93, 0xFFFF_FFFF);
     let mut vmsa = SevVmsa::new_zeroed();
@@ -215,7 +213,13 @@ fn vmsa(firmware: &Elf) -> Result<Box<SevVmsa>> {
     (vmsa.dr6, vmsa.dr7, vmsa.rflags, vmsa.rip) = (0xFFFF_0FF0, 0x400, 2, entry);
     (vmsa.pat, vmsa.xcr0, vmsa.mxcsr, vmsa.x87_fcw) = (0x0007_0406_0007_0406, 1, 0x1F80, 0x37F);
     vmsa.sev_features = SevFeatures::new().with_snp(true);
-    Ok(Box::new(vmsa))
+    Box::new(vmsa)
+}
+
+fn entry32(firmware: &Elf) -> Result<u64> {
+    let entry = firmware.gpa("__entry32")?;
+    ensure!(LOW.contains(&entry), "the firmware's `__entry32` is at {entry:#x}: it must lie in {LOW:#x?}");
+    Ok(entry)
 }
 
 #[cfg(test)]

@@ -92,6 +92,11 @@ impl Ports {
         Ok(format!("swtpm:host=127.0.0.1,port={}", self.command.local_addr()?.port()))
     }
 
+    #[cfg(test)]
+    pub(super) fn port(&self) -> u16 {
+        self.command.local_addr().unwrap().port()
+    }
+
     /// Whether a client has come within the interval.
     pub(super) fn wait(&self, interval: Duration) -> Result<bool> {
         let interval = Timespec::try_from(interval)?;
@@ -201,9 +206,8 @@ mod tests {
     fn port_0_is_any_two_that_are_free() {
         let ports = [0, 0].map(|port| Ports::reserve(port, None).unwrap().listen().unwrap());
         for ports in &ports {
-            let [command, platform] = [&ports.command, &ports.platform].map(|at| at.local_addr().unwrap().port());
-            assert_eq!(command + 1, platform);
-            assert!(ports.tcti().unwrap().ends_with(&format!("port={command}")));
+            assert_eq!(ports.port() + 1, ports.platform.local_addr().unwrap().port());
+            assert!(ports.tcti().unwrap().ends_with(&format!("port={}", ports.port())));
         }
         assert!(Ports::reserve(u16::MAX, None).is_err());
     }
@@ -211,15 +215,23 @@ mod tests {
     /// Section 3, row 8: a probe succeeded on a server that then ended.
     #[test]
     fn nobody_can_come_before_the_server_can_serve() {
-        let reserved = Ports::reserve(19_220, None).unwrap();
-        for port in [19_220, 19_221] {
+        // Two that were free a moment ago; who is quicker than this test has it try others.
+        let free = || Ports::reserve(0, None).unwrap().listen().unwrap().port();
+        let (first, reserved) = loop {
+            let port = free();
+            if let Ok(reserved) = Ports::reserve(port, None) {
+                break (port, reserved);
+            }
+        };
+        for port in [first, first + 1] {
             assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
         }
         let _ports = reserved.listen().unwrap();
-        for port in [19_220, 19_221] {
+        for port in [first, first + 1] {
             TcpStream::connect(("127.0.0.1", port)).unwrap();
         }
-        assert!(format!("{:#}", Ports::reserve(19_220, None).unwrap_err()).contains("19220"));
+        let error = format!("{:#}", Ports::reserve(first, None).unwrap_err());
+        assert!(error.contains(&first.to_string()), "{error}");
     }
 
     /// Section 3, row 4: the server ended.

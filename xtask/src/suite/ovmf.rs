@@ -12,7 +12,6 @@ use crate::guest::challenger::Challenger;
 use crate::guest::ovmf::Ovmf;
 use crate::guest::{self, Boot, Outcome, System};
 use crate::image::{self, Payload, ovmf, uki};
-use crate::qemu::End;
 use crate::run::Built;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -22,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// What `init` is told: to try everything, or to power off at once.
 const CHECK: &str = "console=ttyS1 quiet quoin=check";
-const NOTHING: &str = "console=ttyS1 quiet";
+pub(super) const NOTHING: &str = "console=ttyS1 quiet";
 /// MiB of the machine, of which OVMF uses the first 384; seconds until it must have powered off.
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 600;
@@ -113,7 +112,7 @@ fn all_made(challenger: &Challenger) -> Result<()> {
 }
 
 fn powered_off(outcome: &Outcome) -> Result<()> {
-    ensure!(outcome.end == End::Orderly, "{outcome}");
+    ensure!(outcome.is_power_off(), "{outcome}");
     Ok(())
 }
 
