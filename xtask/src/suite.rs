@@ -3,20 +3,26 @@
 //! | module | is |
 //! |---|---|
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`disk`] | an encrypted disk that a Linux at VMPL2 opens by the TPM |
 //! | [`evidence`] | what `xtask verify` accepts, and what it must not |
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
+//! | [`grub`] | OVMF at VMPL2, and GRUB from a disk |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
+//! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 
 pub mod cargo;
+pub mod disk;
 pub mod evidence;
 pub mod exceptions;
 pub mod firmware;
+pub mod grub;
 pub mod hostile;
+pub mod ima;
 pub mod lies;
 pub mod linux;
 pub mod ovmf;

@@ -43,7 +43,10 @@ const IN_QEMU: &[InQemu] = &[
 /// Only where `--suite` names them: they want packages of Debian's newer suites, and take minutes.
 const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| suite::linux::run()),
+    ("guest: an encrypted disk", |_| suite::disk::run()),
     ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
+    ("guest: GRUB", |_| suite::grub::run()),
+    ("guest: IMA", |_| suite::ima::run()),
     ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
 ];
 

@@ -113,6 +113,7 @@ impl Twin {
             encrypted_seed: challenge.encrypted_seed,
             answer: self.secrets.credential.to_vec(),
             boot_events: Vec::new(),
+            ima: Vec::new(),
             manifest,
         }
     }
