@@ -29,7 +29,7 @@ pub fn run() -> Result<Totals> {
     let linux = system.linux(COMMAND_LINE);
     let initrd = linux.initrd.as_deref().context("no initial file system")?;
     let config = format!("linux /vmlinuz {COMMAND_LINE}\ninitrd /initrd\nboot\n");
-    let files = [("/vmlinuz", linux.kernel.as_slice()), ("/initrd", initrd), (CONFIG, config.as_bytes())];
+    let files = [("vmlinuz", linux.kernel.as_slice()), ("initrd", initrd), (CONFIG, config.as_bytes())];
     let disk = disk(&[&[(uki::DEFAULT_PROGRAM, tools.grub()?.as_slice())][..], &files].concat(), "grub.disk")?;
     let built = built(&ovmf.code()?, "grub.igvm")?;
     let (challenger, outcome) = boot(&built, &disk)?;
