@@ -31,7 +31,7 @@ pub fn build() -> Result<Kernel> {
     let packages = Packages::fetch(&WANTED)?;
     let archive = source(&packages)?;
     let configuration = fs::read_to_string(workspace::root()?.join(SOURCES).join("config"))?;
-    let folder = packages.file("../kernel");
+    let folder = workspace::target_dir()?.join("guest").join(WANTED.folder).join("kernel");
     let (stamp, image, release) = (folder.join("stamp"), folder.join("bzImage"), folder.join("release"));
     let wanted = format!("{}\n{configuration}", archive.display());
     if fs::read_to_string(&stamp).ok() != Some(wanted.clone()) {
