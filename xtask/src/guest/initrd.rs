@@ -21,7 +21,7 @@ const TCTI: &str = "libtss2-tcti-device.so.0";
 /// The program that all of tpm2-tools are; each has a name of its own.
 const TPM2: &str = "tpm2";
 /// Tools that `init` calls.
-const TOOLS: [&str; 22] = [
+const TOOLS: [&str; 23] = [
     "activatecredential",
     "certify",
     "checkquote",
@@ -35,6 +35,7 @@ const TOOLS: [&str; 22] = [
     "flushcontext",
     "getcap",
     "getrandom",
+    "import",
     "load",
     "nvread",
     "pcrevent",

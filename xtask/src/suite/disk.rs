@@ -33,11 +33,14 @@ const CHANGED: &str = "console=ttyS1 quiet quoin=unlock single";
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 300;
 /// How many checks `init` makes: one that is lost is a failure.
-const CHECKS: usize = 13;
+const CHECKS: usize = 14;
 /// libcryptsetup's part that reads what systemd-cryptenroll has written.
 const TOKEN: &str = "usr/lib/x86_64-linux-gnu/cryptsetup/libcryptsetup-token-systemd-tpm2.so";
 /// What the disk is bound to: the command line; kernel and initial file system.
 const PCRS: [u32; 2] = [8, 9];
+/// What systemd says when the TPM's digest of the policy session is not the one that was enrolled; TPM_RC_POLICY_FAIL of the first session.
+const SYSTEMD: &str = "Failed to unseal secret using TPM2: Operation not permitted";
+const TPM: &str = "Esys_Unseal(0x99D)";
 /// Where the disk's data begin, and its size.
 const DATA: usize = 1 << 20;
 const SIZE: usize = 2 << 20;
@@ -67,18 +70,21 @@ pub fn run() -> Result<Totals> {
     }
     totals += case("the guest has made all its checks", all_made(&challenger));
     totals += case("the disk is opened by the TPM, and has the owner's data", opened(&challenger, &disk));
-    totals += case("the disk is not opened after one event more in PCR 8", refused(&challenger, "@again"));
+    totals += case("the disk is not opened after one event more in PCR 8", refused(&challenger, "@again", SYSTEMD));
+    totals += case("the TPM itself unseals the disk's key, and not after that event", unsealed_once(&challenger));
 
     let disk = Disk::format(&tools)?;
     let (challenger, outcome) = boot(&changed, &disk, |challenger| deceived(&built, &changed, challenger, &disk))?;
     totals += case("one word more on the command line: the guest reaches the disk", ended(&challenger, &outcome));
     totals += case("the guest has made all its checks there, too", all_made(&challenger));
-    totals += case("the same PCRs enrolled for this TPM: the disk is not opened", refused(&challenger, "@first"));
+    totals +=
+        case("the same PCRs enrolled for this TPM: the disk is not opened", refused(&challenger, "@first", SYSTEMD));
+    totals += case("the TPM itself refuses the disk's key there", refused(&challenger, "@tpm-first", TPM));
     Ok(totals)
 }
 
 /// Boots; when the guest asks to be enrolled, `owner` is called with what it has said.
-fn boot(built: &Built, disk: &Disk, owner: impl Fn(&Challenger) -> Result<()>) -> Result<(Challenger, Outcome)> {
+fn boot(built: &Built, disk: &Disk, owner: impl Fn(&Challenger) -> Result<String>) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
     let mut asked = false;
     let how =
@@ -88,8 +94,8 @@ fn boot(built: &Built, disk: &Disk, owner: impl Fn(&Challenger) -> Result<()>) -
         let mut answer = challenger.take(bytes)?;
         if !asked && challenger.said.contains_key("@enrol") {
             asked = true;
-            owner(&challenger).context("the disk's owner does not enrol this guest")?;
-            answer.extend(b"enrolled\n");
+            let key = owner(&challenger).context("the disk's owner does not enrol this guest")?;
+            answer.extend(format!("enrolled {key}\n").into_bytes());
         }
         Ok(serial.write_all(&answer)?)
     });
@@ -100,7 +106,7 @@ fn boot(built: &Built, disk: &Disk, owner: impl Fn(&Challenger) -> Result<()>) -
 }
 
 /// Enrols a guest whose evidence is that of the image, with a storage key of the same TPM.
-fn honest(built: &Built, challenger: &Challenger, disk: &Disk) -> Result<()> {
+fn honest(built: &Built, challenger: &Challenger, disk: &Disk) -> Result<String> {
     let evidence = challenger.evidence(&built.image.launch.digest)?;
     verify(&evidence, &super::evidence::expectations(built)?, |_, _| {})
         .map_err(|failure| failure.why.context(failure.step))?;
@@ -109,7 +115,7 @@ fn honest(built: &Built, challenger: &Challenger, disk: &Disk) -> Result<()> {
 }
 
 /// An honest owner refuses the other image by its launch digest; this one is deceived, and enrols it with the PCRs of the image that it believes in.
-fn deceived(believed: &Built, booted: &Built, challenger: &Challenger, disk: &Disk) -> Result<()> {
+fn deceived(believed: &Built, booted: &Built, challenger: &Challenger, disk: &Disk) -> Result<String> {
     let evidence = challenger.evidence(&booted.image.launch.digest)?;
     let verdict = verify(&evidence, &super::evidence::expectations(believed)?, |_, _| {});
     ensure!(verdict.is_err_and(|failure| failure.step == Step::Measurement), "the launch digest was not refused");
@@ -178,12 +184,16 @@ impl Disk {
         Ok(fs::write(&self.path, disk)?)
     }
 
-    /// Gives the disk a key that the TPM with the storage key `srk` unseals while its PCRs are `pcrs`.
-    fn enrol(&self, srk: &[u8], pcrs: &str) -> Result<()> {
+    /// Gives the disk a key that the TPM with the storage key `srk` unseals while its PCRs are `pcrs`; gives the sealed key as the header has it now (base64).
+    fn enrol(&self, srk: &[u8], pcrs: &str) -> Result<String> {
         self.secret("srk.pub", srk)?;
         let mut enrol = self.tools.cryptenroll();
         enrol.arg(self.option("unlock-key-file", "passphrase")).arg(self.option("tpm2-device-key", "srk.pub"));
-        must(enrol.arg(format!("--tpm2-pcrs={pcrs}")).arg(&self.path), &self.file("enrol.log"))
+        must(enrol.arg(format!("--tpm2-pcrs={pcrs}")).arg(&self.path), &self.file("enrol.log"))?;
+        let output = self.tools.cryptsetup().args(["token", "export", "--token-id=0"]).arg(&self.path).output()?;
+        let token = String::from_utf8(output.stdout)?;
+        let key = token.split_once("\"tpm2-blob\":\"").and_then(|(_, rest)| rest.split_once('"'));
+        key.map(|(key, _)| key.to_owned()).with_context(|| format!("no sealed key in the token {token}"))
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -221,12 +231,15 @@ fn opened(challenger: &Challenger, disk: &Disk) -> Result<()> {
     Ok(())
 }
 
-/// For the policy, and not for a key or a disk that is not there: the TPM's digest of the policy is not the one that was enrolled.
-fn refused(challenger: &Challenger, word: &str) -> Result<()> {
+fn unsealed_once(challenger: &Challenger) -> Result<()> {
+    let said = challenger.said.get("@tpm-first").context("the guest has not tried")?;
+    ensure!(said == "unsealed", "the guest says: {said}");
+    refused(challenger, "@tpm-again", TPM)
+}
+
+/// For the policy, and not for a key or a disk that is not there.
+fn refused(challenger: &Challenger, word: &str, how: &str) -> Result<()> {
     let said = challenger.said.get(word).context("the guest has not tried")?;
-    ensure!(
-        said.starts_with("refused ") && said.contains("Failed to unseal secret using TPM2: Operation not permitted"),
-        "the guest says: {said}"
-    );
+    ensure!(said.starts_with("refused ") && said.contains(how), "the guest says: {said}");
     Ok(())
 }
