@@ -79,7 +79,7 @@ fn ways(filter: &str) -> Result<Vec<Way>> {
     }
     if "OVMF, Linux".contains(filter) {
         let ovmf = Ovmf::fetch()?;
-        let disk = suite::ovmf::disk(&ovmf, &system, COMMAND_LINE, "times.disk")?;
+        let disk = suite::ovmf::unified_disk(&system, COMMAND_LINE, "times.disk")?;
         let built = suite::ovmf::built(&ovmf.code()?, "times-ovmf.igvm")?;
         ways.push(Way { name: "OVMF, Linux", built, options: guest::disk(&disk) });
     }

@@ -100,7 +100,7 @@ impl Images {
     fn build() -> Result<Self> {
         debian::ensure(&[qemu::PROGRAM])?;
         let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
-        let disk = suite::ovmf::disk(&ovmf, &system, SHELL, "boots.disk")?;
+        let disk = suite::ovmf::unified_disk(&system, SHELL, "boots.disk")?;
         Ok(Self {
             relay: run::build_everything()?,
             linux: system.build(SHELL, "boots-linux.igvm")?,

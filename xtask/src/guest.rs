@@ -4,10 +4,12 @@ pub mod challenger;
 pub mod debian;
 pub mod ending;
 pub mod initrd;
+pub mod kernel;
 pub mod last_word;
 pub mod module;
 pub mod ovmf;
-mod packages;
+pub mod packages;
+pub mod tools;
 
 use crate::image::{self, Image, Payload, linux::Linux};
 use crate::qemu::{End, Qemu};
@@ -214,12 +216,17 @@ pub struct System {
 impl System {
     /// Fetches and builds what is not there.
     pub fn prepare() -> Result<Self> {
+        Self::prepare_with(None)
+    }
+
+    /// The same, with what a test adds.
+    pub fn prepare_with(extra: Option<&initrd::Extra<'_>>) -> Result<Self> {
         let packages = debian::Debian::fetch()?;
         let modules = module::build(&packages)?;
         Ok(Self {
             release: packages.release().to_owned(),
             kernel: fs::read(packages.kernel())?,
-            initrd: initrd::make(&packages, &modules)?,
+            initrd: initrd::make(&packages, Some(&modules), extra)?,
         })
     }
 
@@ -232,6 +239,12 @@ impl System {
     /// The kernel's file.
     pub fn kernel(&self) -> &[u8] {
         &self.kernel
+    }
+
+    /// With a kernel of one's own, which needs no modules.
+    pub fn with(kernel: kernel::Kernel) -> Result<Self> {
+        let initrd = initrd::make(&debian::Debian::fetch()?, None, None)?;
+        Ok(Self { release: kernel.release, kernel: kernel.image, initrd })
     }
 
     /// As a guest on one vCPU.

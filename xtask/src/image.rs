@@ -15,14 +15,15 @@ pub mod uki;
 
 use crate::digest::{self, Launch, hex};
 use crate::guest::System;
-use crate::guest::ovmf::Ovmf;
-use crate::{build, screen, workspace};
+use crate::guest::tools::Tools;
+use crate::{build, debian, screen, workspace};
 use anyhow::{Context, Result, ensure};
 use elf::Elf;
 use fs_err as fs;
 use guest::Guest;
 use linux::Linux;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The committed launch digest of the image that a clean checkout builds.
 pub const RELEASE_MEASUREMENT: &str = "xtask/release-measurement.txt";
@@ -62,7 +63,7 @@ pub struct Args {
     /// .disk), as a unified kernel image that OVMF starts and measures.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     ovmf: Option<PathBuf>,
-    /// The stub that the unified kernel image is made of [default: with --debian Debian's newest, otherwise the one of the package systemd-boot-efi].
+    /// The stub that the unified kernel image is made of [default: this system's, of the package systemd-boot-efi, where there is a ukify; with --debian, or without ukify, Debian's].
     #[arg(long, value_name = "FILE", requires_all = ["ovmf", "kernel"])]
     stub: Option<PathBuf>,
     /// Packs this ELF file as the firmware instead of building it.
@@ -149,16 +150,26 @@ fn operating_system(args: &Args) -> Result<(Option<Guest>, Option<Vec<u8>>)> {
     let Some(path) = &args.ovmf else { return Ok((linux.map(|linux| linux.guest()).transpose()?, None)) };
     let guest = ovmf::guest(&fs::read(path)?).with_context(|| format!("{}", path.display()))?;
     let Some(linux) = linux else { return Ok((Some(guest), None)) };
-    Ok((Some(guest), Some(uki::disk(&stub(args)?, &linux)?)))
+    let (ukify, stub) = ukify(args)?;
+    Ok((Some(guest), Some(uki::disk(ukify, &stub, &linux)?)))
 }
 
-fn stub(args: &Args) -> Result<Vec<u8>> {
-    if args.debian && args.stub.is_none() {
-        return Ovmf::fetch()?.stub();
+/// systemd's ukify, and the stub for it: this system's, or Debian's.
+fn ukify(args: &Args) -> Result<(Command, PathBuf)> {
+    let stub = args.stub.clone();
+    if !args.debian
+        && let Some(own) = debian::find("ukify")
+    {
+        let stub = stub.unwrap_or_else(|| PathBuf::from(uki::STUB));
+        ensure!(
+            stub.exists(),
+            "there is no {}: it is in Debian's package systemd-boot-efi; --stub names it elsewhere",
+            stub.display()
+        );
+        return Ok((Command::new(own), stub));
     }
-    let path = args.stub.as_deref().unwrap_or(Path::new(uki::STUB));
-    fs::read(path)
-        .context("the stub of unified kernel images is in Debian's package systemd-boot-efi; --stub names it elsewhere")
+    let tools = Tools::fetch()?;
+    Ok((tools.ukify(), stub.unwrap_or_else(|| tools.stub())))
 }
 
 fn linux(args: &Args) -> Result<Option<Linux>> {

@@ -5,11 +5,14 @@
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
 //! | [`demo`] | the demo as a user calls it, and one that must fail |
 //! | [`ends`] | how a guest ends, by last line and exit status |
+//! | [`disk`] | an encrypted disk that a Linux at VMPL2 opens by the TPM |
 //! | [`evidence`] | what `xtask verify` accepts, and what it must not |
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
+//! | [`grub`] | OVMF at VMPL2, and GRUB from a disk |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
 //! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
+//! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
@@ -19,11 +22,14 @@
 
 pub mod cargo;
 pub mod demo;
+pub mod disk;
 pub mod ends;
 pub mod evidence;
 pub mod exceptions;
 pub mod firmware;
+pub mod grub;
 pub mod hostile;
+pub mod ima;
 pub mod interrupted;
 pub mod lies;
 pub mod linux;

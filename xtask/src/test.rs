@@ -48,7 +48,10 @@ const IN_QEMU: &[InQemu] = &[
 /// With an operating system: they want packages of Debian's newer suites, and take minutes.
 const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| suite::linux::run()),
+    ("guest: an encrypted disk", |_| suite::disk::run()),
     ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
+    ("guest: GRUB", |_| suite::grub::run()),
+    ("guest: IMA", |_| suite::ima::run()),
     ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
     ("guest: the demo, and that it can fail", |_| suite::demo::run()),
     ("guest: boots in a row", |_| boots::suite()),

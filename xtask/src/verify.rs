@@ -11,6 +11,8 @@ mod signature;
 mod tests;
 mod tpm;
 
+pub(crate) use tpm::certified;
+
 use crate::digest::{self, hex};
 use crate::evidence::boot_log::{self, OfImage};
 use crate::evidence::folder::Evidence;

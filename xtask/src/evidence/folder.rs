@@ -57,10 +57,9 @@ pub struct Evidence {
     pub answer: Vec<u8>,
     /// TCG event log of the boot, by the firmware; empty if it measured nothing.
     pub boot_events: Vec<u8>,
+    /// The measurement list of Linux's IMA; empty if the guest has none.
+    pub ima: Vec<u8>,
 }
-
-/// The file with [`Evidence::boot_events`], which only a measured boot has.
-pub const BOOT_EVENTS: &str = "boot-events.bin";
 
 /// A field of [`Evidence`].
 pub type Field = fn(&mut Evidence) -> &mut Vec<u8>;
@@ -90,6 +89,10 @@ pub const FILES: [(&str, Field); 21] = [
     ("credential/answer", |evidence| &mut evidence.answer),
 ];
 
+/// Files that not every evidence has: an empty field is no file.
+pub const OPTIONAL: [(&str, Field); 2] =
+    [("boot-events.bin", |evidence| &mut evidence.boot_events), ("ima.bin", |evidence| &mut evidence.ima)];
+
 impl Evidence {
     /// Reads a folder; fails when a file is missing or implausibly long.
     pub fn read(dir: &Path) -> Result<Self> {
@@ -97,8 +100,10 @@ impl Evidence {
         for (name, field) in FILES {
             *field(&mut evidence) = read_file(&dir.join(name))?;
         }
-        if dir.join(BOOT_EVENTS).exists() {
-            evidence.boot_events = read_file(&dir.join(BOOT_EVENTS))?;
+        for (name, field) in OPTIONAL {
+            if dir.join(name).exists() {
+                *field(&mut evidence) = read_file(&dir.join(name))?;
+            }
         }
         Ok(evidence)
     }
@@ -112,12 +117,14 @@ impl Evidence {
             let path = dir.join(name);
             fs::write(&path, field(&mut evidence)).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        let boot_events = dir.join(BOOT_EVENTS);
-        if !evidence.boot_events.is_empty() {
-            fs::write(&boot_events, &evidence.boot_events)?;
-        } else if boot_events.exists() {
-            // Of another boot, whose folder this was.
-            fs::remove_file(&boot_events)?;
+        for (name, field) in OPTIONAL {
+            let (path, contents) = (dir.join(name), field(&mut evidence));
+            if !contents.is_empty() {
+                fs::write(&path, contents).with_context(|| format!("cannot write {}", path.display()))?;
+            } else if path.exists() {
+                // Of another boot, whose folder this was.
+                fs::remove_file(&path)?;
+            }
         }
         Ok(())
     }

@@ -44,6 +44,8 @@ pub const RH_ENDORSEMENT: u32 = 0x4000_000B;
 pub const GENERATED: u32 = 0xFF54_4347;
 /// `TPM_ST_ATTEST_QUOTE` (Part 2, 6.9).
 pub const ST_ATTEST_QUOTE: u16 = 0x8018;
+/// `TPM_ST_ATTEST_CERTIFY`.
+pub const ST_ATTEST_CERTIFY: u16 = 0x8017;
 /// Number of PCRs (PC Client Platform TPM Profile, 4.6).
 pub const PCR_COUNT: usize = 24;
 
@@ -319,6 +321,15 @@ impl QuoteInfo {
         reader.end()?;
         Ok(Self { selections, pcr_digest })
     }
+}
+
+/// What a certification attests, `TPMS_CERTIFY_INFO`: the object's Name.
+pub fn certified_name(attested: &[u8]) -> Result<Vec<u8>> {
+    let mut reader = Reader::new(attested);
+    let name = reader.tpm2b()?.to_vec();
+    let _qualified_name = reader.tpm2b()?;
+    reader.end()?;
+    Ok(name)
 }
 
 /// `TPML_PCR_SELECTION` of the SHA-256 bank with the PCRs of `bitmap`, PCR 0 in bit 0.

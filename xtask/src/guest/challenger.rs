@@ -1,8 +1,8 @@
 //! The challenger on the serial port: gives nonces and a credential to the guest's `init`, and gathers what the guest says and sends.
 //!
 //! A line that begins with `@` is for it: `@userland SECONDS`, `@nonces` (answered by a nonce in base64 and one in hexadecimal), `@challenge` (answered by the
-//! credential in base64), `@file NAME`, then base64, then `@end`. `ok NAME` and `FAIL NAME: why` are results.
-//! `@policy` is answered by the policy that a secret shall be sealed to, in base64.
+//! credential in base64), `@policy` (answered by the policy that a secret shall be sealed to, in base64), `@file NAME`, then base64, then `@end`; what other
+//! words say is kept ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are results.
 
 use crate::digest::hex;
 use crate::evidence::boot_log::BootLog;
@@ -36,6 +36,8 @@ pub struct Challenger {
     line: Vec<u8>,
     file: Option<(String, String)>,
     files: BTreeMap<String, Vec<u8>>,
+    /// What other lines with `@` said, by their first word.
+    pub said: BTreeMap<String, String>,
     /// Seconds from the kernel's start to userland.
     pub userland: Option<String>,
     /// What the guest has tried.
@@ -58,6 +60,7 @@ impl Challenger {
             line: Vec::new(),
             file: None,
             files: BTreeMap::new(),
+            said: BTreeMap::new(),
             userland: None,
             checks: Vec::new(),
             total: None,
@@ -114,6 +117,9 @@ impl Challenger {
                 let (name, why) = text.split_once(": ").unwrap_or((text, ""));
                 self.checks.push((name.to_owned(), Some(why.to_owned())));
             }
+            (word, text) if word.starts_with('@') => {
+                self.said.insert(word.to_owned(), text.to_owned());
+            }
             _ if line.contains(" passed, ") => self.total = Some(line.to_owned()),
             _ => {}
         }
@@ -168,6 +174,7 @@ impl Challenger {
             encrypted_seed: challenge.encrypted_seed.clone(),
             answer: self.file("credential/answer")?,
             boot_events,
+            ima: self.files.get("ima.bin").cloned().unwrap_or_default(),
         })
     }
 }

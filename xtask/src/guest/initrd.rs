@@ -2,6 +2,7 @@
 
 use super::debian::Debian;
 use super::module;
+use super::packages::{LOADER, Packages};
 use crate::workspace;
 use anyhow::{Context, Result};
 use cpio::newc::{Builder, ModeFileType, trailer};
@@ -20,8 +21,9 @@ const TCTI: &str = "libtss2-tcti-device.so.0";
 /// The program that all of tpm2-tools are; each has a name of its own.
 const TPM2: &str = "tpm2";
 /// Tools that `init` calls.
-const TOOLS: [&str; 20] = [
+const TOOLS: [&str; 23] = [
     "activatecredential",
+    "certify",
     "checkquote",
     "create",
     "createak",
@@ -29,9 +31,11 @@ const TOOLS: [&str; 20] = [
     "createpolicy",
     "createprimary",
     "eventlog",
+    "evictcontrol",
     "flushcontext",
     "getcap",
     "getrandom",
+    "import",
     "load",
     "nvread",
     "pcrevent",
@@ -53,29 +57,60 @@ enum File {
 /// Everything that the archive holds, by its path.
 type Files = BTreeMap<String, File>;
 
-/// The archive with modules built from `modules`, compressed.
-pub fn make(system: &Debian, modules: &Path) -> Result<Vec<u8>> {
+/// What a test adds.
+#[derive(Debug)]
+pub struct Extra<'a> {
+    /// Where its programs and libraries come from.
+    pub packages: &'a Packages,
+    /// Programs, by their paths.
+    pub programs: &'a [&'a str],
+    /// Libraries that they load by name.
+    pub loaded: &'a [&'a str],
+    /// Modules of the kernel.
+    pub modules: &'a [&'a str],
+    /// A script of tests/guest/linux, which `init` reads.
+    pub script: &'a str,
+}
+
+/// The archive, compressed; `modules` is the folder with ours, where the kernel takes modules.
+pub fn make(system: &Debian, modules: Option<&Path>, extra: Option<&Extra<'_>>) -> Result<Vec<u8>> {
     let mut files = Files::new();
-    add(&mut files, "init", File::Program(fs::read(workspace::root()?.join(module::SOURCES).join("init"))?));
+    let scripts = workspace::root()?.join(module::SOURCES);
+    let script = |name: &str| Ok::<_, anyhow::Error>(File::Program(fs::read(scripts.join(name))?));
+    add(&mut files, "init", script("init")?);
     add(&mut files, "bin/busybox", File::Program(fs::read(system.program("busybox"))?));
-    add(&mut files, &format!("usr/bin/{TPM2}"), File::Program(fs::read(system.program(TPM2))?));
     for tool in TOOLS {
         add(&mut files, &format!("usr/bin/tpm2_{tool}"), File::Link(TPM2.into()));
     }
-    let loader = "lib64/ld-linux-x86-64.so.2";
-    add(&mut files, loader, File::Program(fs::read(system.library("ld-linux-x86-64.so.2"))?));
-    for (name, bytes) in libraries(system)? {
+    let mut sources = vec![system.packages()];
+    let mut programs = vec![(format!("usr/bin/{TPM2}"), system.program(TPM2))];
+    let mut loaded = vec![TCTI];
+    if let Some(extra) = extra {
+        sources.push(extra.packages);
+        programs.extend(extra.programs.iter().map(|path| (path.to_string(), extra.packages.file(path))));
+        loaded.extend(extra.loaded);
+        add(&mut files, extra.script, script(extra.script)?);
+        for name in extra.modules {
+            add(&mut files, &format!("lib/modules/{name}.ko"), File::Program(system.module(name)?));
+        }
+    }
+    let mut wanted: Vec<String> = loaded.into_iter().map(str::to_owned).collect();
+    for (name, path) in programs {
+        let bytes = fs::read(&path)?;
+        wanted.extend(needed(&bytes, &path)?);
+        add(&mut files, &name, File::Program(bytes));
+    }
+    for (name, bytes) in libraries(&sources, wanted)? {
         add(&mut files, &format!("usr/lib/x86_64-linux-gnu/{name}"), File::Program(bytes));
     }
-    for name in KERNEL_MODULES {
-        add(&mut files, &format!("lib/modules/{name}.ko"), File::Program(system.module(name)?));
-    }
-    for name in module::MODULES {
-        add(
-            &mut files,
-            &format!("lib/modules/{name}.ko"),
-            File::Program(fs::read(modules.join(format!("{name}.ko")))?),
-        );
+    add(&mut files, &format!("lib64/{LOADER}"), File::Program(fs::read(system.library(LOADER))?));
+    if let Some(modules) = modules {
+        for name in KERNEL_MODULES {
+            add(&mut files, &format!("lib/modules/{name}.ko"), File::Program(system.module(name)?));
+        }
+        for name in module::MODULES.map(|name| format!("{name}.ko")) {
+            add(&mut files, &format!("lib/modules/{name}"), File::Program(fs::read(modules.join(&name))?));
+        }
     }
     for folder in ["dev", "proc", "sys", "tmp"] {
         add(&mut files, folder, File::Folder);
@@ -98,16 +133,17 @@ fn add(files: &mut Files, path: &str, file: File) {
     files.insert(path.to_owned(), file);
 }
 
-/// What tpm2-tools are linked to, and what that is linked to.
-fn libraries(system: &Debian) -> Result<BTreeMap<String, Vec<u8>>> {
+/// The libraries `wanted`, and what they are linked to: from the first of `sources` that has them, where some programs have libraries of their own.
+fn libraries(sources: &[&Packages], mut wanted: Vec<String>) -> Result<BTreeMap<String, Vec<u8>>> {
+    let folders: Vec<_> =
+        sources.iter().map(|source| source.libraries()).flat_map(|folder| [folder.join("systemd"), folder]).collect();
     let mut found = BTreeMap::new();
-    let mut wanted = vec![TCTI.to_owned()];
-    wanted.extend(needed(&fs::read(system.program(TPM2))?, &system.program(TPM2))?);
     while let Some(name) = wanted.pop() {
         if found.contains_key(&name) {
             continue;
         }
-        let path = system.library(&name);
+        let path = folders.iter().map(|folder| folder.join(&name)).find(|path| path.exists());
+        let path = path.with_context(|| format!("no package has the library {name}"))?;
         let bytes = fs::read(&path)?;
         wanted.extend(needed(&bytes, &path)?);
         found.insert(name, bytes);

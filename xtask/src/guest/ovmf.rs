@@ -1,45 +1,39 @@
-//! OVMF and systemd's stub, as Debian has them: fetched by apt's own client below `target/guest`.
+//! OVMF, as Debian has it.
 
-use super::packages;
+use super::packages::{Packages, Wanted};
 use anyhow::Result;
-use fs_err as fs;
-use std::path::PathBuf;
 
 /// The first release whose OVMF has a section for an SVSM's calling area.
 const SUITE: &str = "forky";
-const PACKAGES: [&str; 3] = ["ovmf-generic", "ovmf-amdsev", "systemd-boot-efi"];
+const WANTED: Wanted = Wanted {
+    folder: "ovmf",
+    what: "Debian's OVMF",
+    suites: SUITE,
+    download: |archive, folder| archive.download(&["ovmf-generic", "ovmf-amdsev"].map(String::from), SUITE, folder),
+};
 
 /// Unpacked packages.
 #[derive(Debug)]
-pub struct Ovmf(PathBuf);
+pub struct Ovmf(Packages);
 
 impl Ovmf {
     /// The packages, fetched if they are not there.
     pub fn fetch() -> Result<Self> {
-        packages::fetch("ovmf", "Debian's OVMF", SUITE, |_| Ok(PACKAGES.map(String::from).into())).map(Self)
+        Packages::fetch(&WANTED).map(Self)
     }
 
     /// The code, with a variable store beside it on other machines.
     pub fn code(&self) -> Result<Vec<u8>> {
-        self.read("usr/share/OVMF/OVMF_CODE_4M.fd")
+        self.0.read("usr/share/OVMF/OVMF_CODE_4M.fd")
     }
 
     /// Variable store and code in one file.
     pub fn combined(&self) -> Result<Vec<u8>> {
-        self.read("usr/share/ovmf/OVMF.fd")
+        self.0.read("usr/share/ovmf/OVMF.fd")
     }
 
     /// The build for SEV, which keeps no variables.
     pub fn amdsev(&self) -> Result<Vec<u8>> {
-        self.read("usr/share/ovmf/OVMF.amdsev.fd")
-    }
-
-    /// The stub of unified kernel images.
-    pub fn stub(&self) -> Result<Vec<u8>> {
-        self.read("usr/lib/systemd/boot/efi/linuxx64.efi.stub")
-    }
-
-    fn read(&self, path: &str) -> Result<Vec<u8>> {
-        Ok(fs::read(self.0.join(path))?)
+        self.0.read("usr/share/ovmf/OVMF.amdsev.fd")
     }
 }

@@ -5,13 +5,15 @@
 use super::evidence::verb_with;
 use super::{Totals, case};
 use crate::build;
+use crate::digest::hex;
 use crate::evidence::boot_log::BootLog;
 use crate::evidence::event_log::initial_pcrs;
 use crate::evidence::wire::PCR_COUNT;
 use crate::guest::challenger::Challenger;
 use crate::guest::ovmf::Ovmf;
+use crate::guest::tools::Tools;
 use crate::guest::{self, Boot, Outcome, System};
-use crate::image::{self, Payload, ovmf, uki};
+use crate::image::{self, Payload, fat, ovmf, uki};
 use crate::run::Built;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -34,9 +36,10 @@ const APPLICATION: (u32, u32) = (4, 0x8000_0003);
 
 /// One boot with all checks: the code alone, as the flash of other machines has it.
 pub fn run() -> Result<Totals> {
-    let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
+    let (system, ovmf, tools) = (System::prepare()?, Ovmf::fetch()?, Tools::fetch()?);
     println!("kernel {}", system.release);
-    let disk = disk(&ovmf, &system, CHECK, "ovmf.disk")?;
+    let image = unified(&tools, &system, CHECK)?;
+    let disk = disk(&[(uki::DEFAULT_PROGRAM, &image)], "ovmf.disk")?;
     let built = built(&ovmf.code()?, "ovmf.igvm")?;
     let (challenger, outcome) = boot(&built, &disk)?;
     let mut totals = case("OVMF starts the kernel, userland is reached", reached(&challenger, &outcome));
@@ -46,6 +49,10 @@ pub fn run() -> Result<Totals> {
     }
     totals += case("the guest has made all its checks", all_made(&challenger));
     totals += case("our log and OVMF's lead to the PCRs that were quoted", replayed(&challenger));
+    totals += case(
+        "PCR 11 is what systemd-measure predicts of the disk's UKI",
+        measured(&tools, &system, &image, &challenger),
+    );
     let evidence = challenger.evidence(&built.image.launch.digest);
     let verified = evidence.and_then(|evidence| verb_with(&built, &evidence, 0, &["verified: 20 steps ok"]));
     totals += case("`xtask verify` accepts its evidence", verified);
@@ -55,8 +62,8 @@ pub fn run() -> Result<Totals> {
 
 /// The other builds, to userland.
 pub fn run_others() -> Result<Totals> {
-    let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
-    let disk = disk(&ovmf, &system, NOTHING, "ovmf-short.disk")?;
+    let (system, ovmf, tools) = (System::prepare()?, Ovmf::fetch()?, Tools::fetch()?);
+    let disk = disk(&[(uki::DEFAULT_PROGRAM, &unified(&tools, &system, NOTHING)?)], "ovmf-short.disk")?;
     let mut totals = Totals::default();
     for (name, code) in [("with its variables", ovmf.combined()?), ("for SEV", ovmf.amdsev()?)] {
         let booted = built(&code, "ovmf-other.igvm").and_then(|built| boot(&built, &disk));
@@ -70,10 +77,31 @@ pub fn run_others() -> Result<Totals> {
 }
 
 /// A disk with the kernel, below `target/guest`.
-pub fn disk(ovmf: &Ovmf, system: &System, command_line: &str, name: &str) -> Result<PathBuf> {
+pub fn unified_disk(system: &System, command_line: &str, name: &str) -> Result<PathBuf> {
+    disk(&[(uki::DEFAULT_PROGRAM, &unified(&Tools::fetch()?, system, command_line)?)], name)
+}
+
+/// Debian's kernel with our small system, as one program.
+fn unified(tools: &Tools, system: &System, command_line: &str) -> Result<Vec<u8>> {
+    uki::make(tools.ukify(), &tools.stub(), &system.linux(command_line))
+}
+
+/// A disk with these files.
+pub(super) fn disk(files: &[(&str, &[u8])], name: &str) -> Result<PathBuf> {
     let path = workspace::target_dir()?.join("guest").join(name);
-    fs::write(&path, uki::disk(&ovmf.stub()?, &system.linux(command_line))?)?;
+    fs::write(&path, fat::disk(files)?)?;
     Ok(path)
+}
+
+/// The quoted PCR 11 is the predicted one, and another command line would have been another.
+fn measured(tools: &Tools, system: &System, image: &[u8], challenger: &Challenger) -> Result<()> {
+    let pcrs = challenger.file("pcrs.bin")?;
+    let quoted = hex(pcrs.chunks_exact(32).nth(11).context("no PCR 11")?);
+    let predicted = uki::predicted(tools, image)?;
+    ensure!(quoted == predicted, "PCR 11 is {quoted}, systemd-measure predicts {predicted}");
+    let other = uki::predicted(tools, &unified(tools, system, NOTHING)?)?;
+    ensure!(other != predicted, "systemd-measure predicts {predicted} for another command line, too");
+    Ok(())
 }
 
 /// Firmware, machine, and an image with this OVMF.
@@ -85,7 +113,7 @@ pub fn built(code: &[u8], name: &str) -> Result<Built> {
     Ok(Built { machine: programs.machine(), image, path })
 }
 
-fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {
+pub(super) fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
     let disk = Some(disk.to_path_buf());
     let how = Boot { memory: MEMORY, disk, timeout: TIMEOUT, verbose: false, qemu: Vec::new() };
@@ -101,23 +129,23 @@ fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {
     Ok((challenger, outcome))
 }
 
-fn reached(challenger: &Challenger, outcome: &Outcome) -> Result<()> {
+pub(super) fn reached(challenger: &Challenger, outcome: &Outcome) -> Result<()> {
     ensure!(challenger.userland.is_some(), "no word of the guest's init; {outcome}\n{}", challenger.transcript);
     Ok(())
 }
 
-fn all_made(challenger: &Challenger) -> Result<()> {
+pub(super) fn all_made(challenger: &Challenger) -> Result<()> {
     ensure!(challenger.checks.len() == CHECKS, "{} checks, not {CHECKS}", challenger.checks.len());
     Ok(())
 }
 
-fn powered_off(outcome: &Outcome) -> Result<()> {
+pub(super) fn powered_off(outcome: &Outcome) -> Result<()> {
     ensure!(outcome.is_power_off(), "{outcome}");
     Ok(())
 }
 
 /// PCR 0 to 7 and 10 to 15; the challenger's own events are in 8 and 9.
-fn replayed(challenger: &Challenger) -> Result<()> {
+pub(super) fn replayed(challenger: &Challenger) -> Result<()> {
     let log = BootLog::parse(&challenger.file("boot-events.bin")?)?;
     log.check_data()?;
     let kinds: Vec<_> = log.events.iter().map(|event| (event.pcr, event.kind)).collect();

@@ -3,7 +3,7 @@
 //! They validate pages, speak the GHCB protocol and the secure processor's messages by themselves, and end with what they do not like. Where the packages
 //! cannot be had the suite fails and says what is missing.
 
-use super::ovmf::{NOTHING, disk};
+use super::ovmf::{NOTHING, unified_disk};
 use super::{Totals, case};
 use crate::digest;
 use crate::guest::challenger::Challenger;
@@ -42,7 +42,7 @@ pub fn run() -> Result<Totals> {
     let system = System::prepare()?;
     println!("kernel {}", system.release);
     let mut totals = linux(&system)?;
-    let disk = disk(&Ovmf::fetch()?, &system, NOTHING, "ovmf-vmpl0.disk")?;
+    let disk = unified_disk(&system, NOTHING, "ovmf-vmpl0.disk")?;
     let guest = ovmf::guest(&Ovmf::fetch()?.code()?)?;
     let built = built(alone::image(&guest, &[])?, "ovmf-vmpl0.igvm")?;
     let (challenger, outcome) = boot(&built, &guest::disk(&disk), &[], OVMF_TIME)?;

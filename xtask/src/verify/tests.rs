@@ -2,10 +2,12 @@
 //!
 //! [`Twin`] is a firmware, a PSP and a TPM in one: it holds the private keys and so can sign what no honest one would.
 
-use super::{Expectations, STEPS, Step, conclusion, print, verify};
+use super::{Expectations, STEPS, Step, certified, conclusion, print, verify};
 use crate::evidence::boot_log::{Expected, OfImage};
-use crate::evidence::event_log::{Event, EventLog};
+use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
 use crate::evidence::folder::Evidence;
+use crate::evidence::ima::Measurements;
+use crate::evidence::ima::tests::list;
 use crate::evidence::wire::{Key, PCR_COUNT, Public, RH_ENDORSEMENT, alg, attribute, sha256_selection, tpm2b};
 use crate::evidence::{credential, template};
 use crate::psp::Identity;
@@ -35,6 +37,7 @@ struct Twin {
     report_nonce: Vec<u8>,
     quote: Quote,
     log: EventLog,
+    ima: Vec<u8>,
     secrets: credential::Secrets,
 }
 
@@ -73,6 +76,7 @@ impl Twin {
                 digest_flip: 0,
             },
             log: EventLog { banks: vec![alg::SHA1, alg::SHA256], events: Vec::new() },
+            ima: Vec::new(),
             secrets: credential::Secrets { credential: [1; 32], seed: [2; 32], oaep_seed: [3; 32] },
         }
     }
@@ -87,7 +91,9 @@ impl Twin {
         ] {
             log.events.push(Event { pcr, data: text.into_bytes() });
         }
-        let pcrs = log.replay().unwrap().concat();
+        let mut pcrs = log.replay().unwrap();
+        pcrs[10] = Measurements::parse(&self.ima).unwrap().replay(pcrs[10]);
+        let pcrs = pcrs.concat();
         let Key::Rsa2048 { modulus } = &self.ek_public.key else { panic!("the EK is an RSA key") };
         let challenge = credential::make(modulus, &ak_name, &self.secrets).unwrap();
         let quote = self.attest(&pcrs);
@@ -113,6 +119,7 @@ impl Twin {
             encrypted_seed: challenge.encrypted_seed,
             answer: self.secrets.credential.to_vec(),
             boot_events: Vec::new(),
+            ima: self.ima.clone(),
             manifest,
         }
     }
@@ -329,6 +336,40 @@ fn a_boot_that_the_image_measures_must_be_in_the_log() {
     let failure = verify(&evidence, &brought, |_, _| {}).unwrap_err();
     assert_eq!(failure.step, Step::EventLog);
     assert!(failure.why.to_string().starts_with("PCR 8, event 1 (`kernel_cmdline: quiet`) is not"), "{}", failure.why);
+}
+
+#[test]
+fn what_ima_has_measured_begins_with_the_boot_and_leads_to_pcr_10() {
+    let twin = Twin { ima: list(&initial_pcrs()), ..Twin::new() };
+    let mut evidence = twin.evidence();
+    assert_eq!(refused_at(&evidence, &expectations()), None);
+    evidence.ima.clear();
+    assert_eq!(refused_at(&evidence, &expectations()), Some(Step::EventLog), "without the list");
+    let other_boot = Twin { ima: list(&[[9; 32]; PCR_COUNT]), ..Twin::new() }.evidence();
+    let failure = verify(&other_boot, &expectations(), |_, _| {}).unwrap_err();
+    assert!(failure.why.to_string().contains("boot_aggregate"), "{}", failure.why);
+}
+
+#[test]
+fn an_object_is_certified_by_the_ak_and_by_its_name() {
+    let mut twin = Twin::new();
+    let evidence = twin.evidence();
+    let object = |last| Public { key: Key::P256 { x: vec![1; 32], y: vec![last; 32] }, ..template::ak_p256() };
+    let public = |last| tpm2b(&object(last).to_bytes());
+    twin.quote.kind = 0x8017;
+    twin.quote.selection = tpm2b(&object(1).name());
+    let attest = twin.attest(&[]);
+    let signature = twin.sign(&attest);
+    certified(&evidence, &public(1), &attest, &signature).unwrap();
+    let refused = |public: &[u8], attest: &[u8], signature: &[u8]| {
+        certified(&evidence, public, attest, signature).unwrap_err().to_string()
+    };
+    assert!(refused(&public(2), &attest, &signature).contains("the certified Name"), "another object");
+    assert!(refused(&public(1), &evidence.quote, &signature).contains("signature"), "another message");
+    assert!(refused(&public(1), &evidence.quote, &evidence.quote_signature).contains("not a certification"));
+    twin.quote.magic = 0;
+    let attest = twin.attest(&[]);
+    assert!(refused(&public(1), &attest, &twin.sign(&attest)).contains("magic"));
 }
 
 #[test]

@@ -4,8 +4,11 @@ use super::{Case, ensure_equal, signature};
 use crate::digest::hex;
 use crate::evidence::boot_log::BootLog;
 use crate::evidence::event_log::{EventLog, initial_pcrs};
+use crate::evidence::folder::Evidence;
+use crate::evidence::ima::{self, Measurements};
 use crate::evidence::wire::{
-    Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_QUOTE, Signature, alg, tpm2b,
+    Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_CERTIFY, ST_ATTEST_QUOTE, Signature, alg,
+    certified_name, tpm2b,
 };
 use crate::evidence::{credential, template};
 use anyhow::{Result, bail, ensure};
@@ -61,14 +64,26 @@ pub(super) fn credential(case: &Case<'_>) -> Result<String> {
 
 /// The AK has signed the quote.
 pub(super) fn quote_signature(case: &Case<'_>) -> Result<String> {
-    let ak = Public::parse_tpm2b(&case.evidence.ak)?;
-    let quote = &case.evidence.quote;
-    let (Key::P256 { x, y }, Signature::Ecdsa(r, s)) = (&ak.key, Signature::parse(&case.evidence.quote_signature)?)
-    else {
+    signed_by_ak(case.evidence, &case.evidence.quote, &case.evidence.quote_signature)?;
+    Ok(String::from("by the AK"))
+}
+
+fn signed_by_ak(evidence: &Evidence, message: &[u8], signature: &[u8]) -> Result<()> {
+    let ak = Public::parse_tpm2b(&evidence.ak)?;
+    let (Key::P256 { x, y }, Signature::Ecdsa(r, s)) = (&ak.key, Signature::parse(signature)?) else {
         bail!("not an ECDSA signature by a P-256 key");
     };
-    signature::ecdsa_p256((x, y), quote, (&r, &s))?;
-    Ok(String::from("by the AK"))
+    signature::ecdsa_p256((x, y), message, (&r, &s))
+}
+
+/// The AK of `evidence` has certified the object `public`, a `TPM2B_PUBLIC`: it is in the same TPM.
+pub(crate) fn certified(evidence: &Evidence, public: &[u8], attest: &[u8], signature: &[u8]) -> Result<()> {
+    signed_by_ak(evidence, attest, signature)?;
+    let attest = Attest::parse(attest)?;
+    ensure!(attest.magic == GENERATED, "magic {:#010x}, not TPM_GENERATED_VALUE", attest.magic);
+    ensure!(attest.kind == ST_ATTEST_CERTIFY, "type {:#06x}, not a certification", attest.kind);
+    let name = Public::parse_tpm2b(public)?.name();
+    ensure_equal("the certified Name", &certified_name(&attest.attested)?, &name)
 }
 
 /// It is a quote, and a TPM made it.
@@ -125,6 +140,7 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     }
     let mut pcrs = initial_pcrs();
     boot.replay(&mut pcrs)?;
+    let files = ima(&case.evidence.ima, &mut pcrs)?;
     let pcrs = log.replay_after(pcrs)?;
     for (index, (replayed, quoted)) in pcrs.iter().zip(case.evidence.pcrs.chunks(32)).enumerate() {
         ensure_equal(&format!("PCR {index} by the event log"), replayed, quoted)?;
@@ -135,5 +151,16 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     ensure!(said == expected, "the events are not those of this evidence");
     let events = boot.events.len() + log.events.len();
     let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
-    Ok(format!("{events} events lead to the quoted PCRs{command_line}"))
+    Ok(format!("{events} events{files} lead to the quoted PCRs{command_line}"))
+}
+
+/// What Linux has measured, if it says so: it begins with the PCRs of the boot, and leads to PCR 10.
+fn ima(list: &[u8], pcrs: &mut [[u8; 32]; PCR_COUNT]) -> Result<String> {
+    if list.is_empty() {
+        return Ok(String::new());
+    }
+    let measurements = Measurements::parse(list)?;
+    measurements.check_boot(pcrs)?;
+    pcrs[ima::PCR as usize] = measurements.replay(pcrs[ima::PCR as usize]);
+    Ok(format!(" and {} measurements of IMA", measurements.entries.len()))
 }
