@@ -19,8 +19,11 @@ pub enum LastWord {
     Panic(String),
 }
 
+/// What a line means.
+type Meaning = fn(&str) -> LastWord;
+
 /// What kernels write, and what it means.
-const WORDS: [(&str, fn(&str) -> LastWord); 5] = [
+const WORDS: [(&str, Meaning); 5] = [
     ("Kernel panic - not syncing", |line| LastWord::Panic(line.to_owned())),
     ("reboot: Restarting system", |_| LastWord::Restart),
     ("kexec_core: Starting new kernel", |_| LastWord::NewKernel),
