@@ -199,7 +199,7 @@ macro_rules! behind_pvalidate {
     ($first:expr, $rdi:expr, $rsi:expr, $code:literal) => {{
         let mut rdi: u64 = $rdi;
         let status: u64;
-        // SAFETY: the code changes the registers that are named; PVALIDATE of a size that does not exist changes nothing else.
+        // SAFETY: the code changes the registers that are named; PVALIDATE of 2 MiB that begin elsewhere changes nothing else.
         unsafe {
             core::arch::asm!(
                 "test r9, r9",
@@ -210,7 +210,7 @@ macro_rules! behind_pvalidate {
                 "pushfq",
                 "pop r9",
                 inout("rdi") rdi, in("rsi") $rsi, inout("r9") u64::from($first) => status,
-                inout("rax") 0u64 => _, in("rcx") 2u64, in("rdx") 1u64,
+                inout("rax") 4096u64 => _, in("rcx") 1u64, in("rdx") 1u64,
             );
         }
         (rdi, status & 0x8D5)
