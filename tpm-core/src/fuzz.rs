@@ -1,9 +1,9 @@
 //! What fuzz targets reach though it is not public.
 
 use crate::command;
-use crate::object::{Object, Sequence};
-use crate::policy::PolicyState;
-use crate::session::Session;
+use crate::data::object::{Object, Sequence};
+use crate::data::policy::PolicyState;
+use crate::data::session::Session;
 use crate::wire::{
     Context, EccPoint, Marshal, NvPublic, Public, Reader, Sensitive, Signature, SymDef, SymDefObject, Unmarshal, Writer,
 };

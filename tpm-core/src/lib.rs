@@ -1,24 +1,27 @@
 //! The TPM 2.0 engine of Quoin: TPM 2.0 Library specification 1.85, bytes in, bytes out.
 //!
-//! Principles: no `unsafe`, no globals, no heap, no panics; time and entropy are injected ([`Hooks`]); a failed command leaves the TPM as it
-//! was (lockout counters, clock and audit excepted); every command is declared once, and everything that is known about it comes from there.
+//! Principles: no `unsafe`, no globals, no heap, no panics; time and entropy are injected ([`Hooks`]); a failed command
+//! leaves the TPM as it was (lockout counters, clock and audit excepted); every command is declared once, and
+//! everything that is known about it comes from there.
 //!
-//! | module | is |
+//! # Floors
+//!
+//! Each knows those below it and nothing above; the compiler holds the lowest, `tests/floors.rs` the others.
+//!
+//! | floor | is |
 //! |---|---|
-//! | [`Tpm`] | the TPM: a blank one, manufacture, _TPM_Init, execute |
-//! | [`profile`] | every choice of the implementation |
-//! | `wire` | Part 2: bytes and types, no state |
-//! | `pipeline` | what happens around every command |
-//! | `command` | Part 3: a folder a chapter, a file a command, one table |
-//! | `object`, `session`, `policy`, `nv`, `pcr`, `entity`, `context`, `hierarchy`, `dictionary`, `presence`, `clock`, `audit`, `act`, `commit`, `selftest` | the parts of the TPM |
-//! | `state` | who survives what |
-//! | [`store`] | keeps the state on a disk |
-//! | [`crypto`] | the only place that names cryptographic crates |
+//! | `pipeline` | what happens around every command: header, sessions, authorization, encryption, response; and what a platform calls: make, import, execute |
+//! | `command` | Part 3: a folder a chapter, a file a command, one table of them all |
+//! | `operation` | what the parts of the TPM do: objects are made and signed with, PCR extended, indices written, a state exported |
+//! | `data` | what each part of the TPM is, and how it is kept: objects, sessions, NV, PCR, policies, timers, lists |
+//! | crates `tpm-wire`, `tpm-crypto` | Part 2 and the [`profile`]; cryptography, and secrets in memory |
+//!
+//! Beside them is [`store`], which keeps the state on a disk.
 //!
 //! # Memory
 //!
-//! A [`Tpm`] has some 230 KiB and is made where it stays, in a `Box` or a `static`. The stack that it needs in a build without optimisation, whose
-//! frames are the largest, in KiB (`tests/stack.rs`):
+//! A [`Tpm`] has some 230 KiB and is made where it stays, in a `Box` or a `static`. The stack that it needs in a build
+//! without optimisation, whose frames are the largest, in KiB (`tests/stack.rs`):
 //!
 //! | step | KiB |
 //! |---|---|
@@ -34,43 +37,25 @@
 #![expect(clippy::needless_lifetimes, reason = "`run` of every command stands as its trait declares it")]
 #![allow(clippy::large_enum_variant, reason = "there is no heap to put a variant on")]
 
-mod act;
-mod attest;
-mod audit;
-mod bounded;
-mod clock;
 mod command;
-mod commit;
-mod context;
-pub mod crypto;
-mod dictionary;
-mod endorsement;
-mod entity;
-mod firmware;
+mod data;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
-mod hierarchy;
-mod nv;
-mod object;
-mod pcr;
+mod operation;
 mod pipeline;
-mod platform;
-mod policy;
-mod presence;
-pub mod profile;
-mod rc;
-pub mod secret;
 #[cfg(test)]
 mod secrets;
-mod selftest;
-mod session;
-mod state;
 pub mod store;
-mod tpm;
-mod wire;
 
-pub use endorsement::{EkTemplate, MAX_EK_PUBLIC};
-pub use firmware::{EventDigests, Measurement};
-pub use platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
-pub use state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
-pub use tpm::{Failure, Tpm};
+use tpm_crypto as crypto;
+use tpm_crypto::{bounded, secret};
+use tpm_wire as wire;
+use tpm_wire::rc;
+
+pub use data::measurement::Measurement;
+pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
+pub use data::tpm::{Failure, Tpm};
+pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
+pub use operation::firmware::EventDigests;
+pub use operation::state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
+pub use tpm_wire::profile;

@@ -1,19 +1,21 @@
-//! Keeps the state of a TPM on a disk through every loss of power. What a disk is, the platform says ([`Disk`]); nothing here does I/O or allocates.
+//! Keeps the state of a TPM on a disk through every loss of power. What a disk is, the platform says ([`Disk`]);
+//! nothing here does I/O or allocates.
 //!
 //! A disk holds records, each in a slot:
 //!
 //! > "QUOINST1" ‖ generation₈ ‖ length of the state₄ ‖ state ‖ SHA-256 of all before it
 //!
-//! Behind a record there is nothing, or zeros. The record of generation `g` is in slot `g` mod [`Disk::SLOTS`], so a new record never overwrites the one
-//! before it where there are two slots: that is for disks on which a write that is interrupted leaves anything behind. A disk that replaces a record as one
-//! (a file system, by renaming) has one slot, and there every record that is no record was damaged: it is refused, and nothing older takes its place.
+//! Behind a record there is nothing, or zeros. The record of generation `g` is in slot `g` mod [`Disk::SLOTS`], so a
+//! new record never overwrites the one before it where there are two slots: that is for disks on which a write that is
+//! interrupted leaves anything behind. A disk that replaces a record as one (a file system, by renaming) has one slot,
+//! and there every record that is no record was damaged: it is refused, and nothing older takes its place.
 //!
-//! The digest finds damage, not malice, and the generation does not tell an old copy of the whole disk: whoever does not trust the disk encrypts and
-//! authenticates what is written to it, and keeps the generation elsewhere.
+//! The digest finds damage, not malice, and the generation does not tell an old copy of the whole disk: whoever does
+//! not trust the disk encrypts and authenticates what is written to it, and keeps the generation elsewhere.
 
 use crate::crypto::hash::{HashAlg, digest};
-use crate::state::{MAX_STATE_SIZE, StateError, StateForm};
-use crate::tpm::Tpm;
+use crate::data::tpm::Tpm;
+use crate::operation::state::{MAX_STATE_SIZE, StateError, StateForm};
 use zeroize::Zeroize;
 
 const MAGIC: &[u8; 8] = b"QUOINST1";
@@ -27,12 +29,13 @@ pub const MAX_RECORD_SIZE: usize = HEADER + MAX_STATE_SIZE + DIGEST;
 pub trait Disk {
     /// What can go wrong with it.
     type Error;
-    /// How many slots there are: 1 if [`Disk::write`] is atomic, so that after an interruption at any point the slot holds what was in it or the new record, and
-    /// 2 if it may then hold anything.
+    /// How many slots there are: 1 if [`Disk::write`] is atomic, so that after an interruption at any point the slot
+    /// holds what was in it or the new record, and 2 if it may then hold anything.
     const SLOTS: usize;
     /// Reads a slot to the front of `out`; how many octets there are. None of a slot that was never written.
     fn read(&mut self, slot: usize, out: &mut [u8]) -> Result<usize, Self::Error>;
-    /// Makes a record the contents of a slot, with nothing or zeros behind it. When this returns it is there whatever happens.
+    /// Makes a record the contents of a slot, with nothing or zeros behind it. When this returns it is there whatever
+    /// happens.
     fn write(&mut self, slot: usize, record: &[u8]) -> Result<(), Self::Error>;
 }
 
@@ -81,8 +84,9 @@ pub struct Store<D> {
 }
 
 impl<D: Disk> Store<D> {
-    /// The disk, and the state of the newest record on it, for [`Tpm::import`]. None if nothing was ever written there: whether a new TPM may then be
-    /// made is not for the disk to say. `buffer` has room for [`MAX_RECORD_SIZE`] octets; the state is in it, so wipe it when it has been imported.
+    /// The disk, and the state of the newest record on it, for [`Tpm::import`]. None if nothing was ever written there:
+    /// whether a new TPM may then be made is not for the disk to say. `buffer` has room for [`MAX_RECORD_SIZE`] octets;
+    /// the state is in it, so wipe it when it has been imported.
     ///
     /// # Errors
     /// `Disk` and `Damaged`.
@@ -91,8 +95,8 @@ impl<D: Disk> Store<D> {
         Ok((Self { disk, generation, saved: None }, state))
     }
 
-    /// Writes what must survive the loss of power, if it is not what was written last; whether it was written. When this returns it is there whatever
-    /// happens. To be called between a command's execution and its response.
+    /// Writes what must survive the loss of power, if it is not what was written last; whether it was written. When
+    /// this returns it is there whatever happens. To be called between a command's execution and its response.
     ///
     /// # Errors
     /// `Disk`: what is on the disk may be the state before or this one. `State` if the buffer is too small.

@@ -1,7 +1,10 @@
-//! How much stack the TPM needs: what the head of the crate says holds in a build without optimisation (`--profile unoptimized`), too.
+//! How much stack the TPM needs: what the head of the crate says holds in a build without optimisation (`--profile
+//! unoptimized`), too.
 //!
-//! A stack that overflows ends the process. `QUOIN_STACK_KIB` is another size of the stack, to find out how much a step needs.
+//! A stack that overflows ends the process. `QUOIN_STACK_KIB` is another size of the stack, to find out how much a step
+//! needs.
 
+#[path = "spec/harness/mod.rs"]
 mod harness;
 
 use harness::Fixture;

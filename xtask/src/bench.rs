@@ -50,9 +50,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             others.push(measure(build, &program, args, Some(library))?);
         }
     }
+    ensure!(measured_all(&runs), "no command has `{}` in its name: nothing was measured", args.filter);
     print!("{}", report(&runs, &others));
     let slow = runs.iter().flat_map(|run| &run.rows).any(Row::is_slow);
     Ok(if slow && args.check { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether each build has measured something, and each the same.
+fn measured_all(runs: &[Run]) -> bool {
+    let count = runs.first().map_or(0, |run| run.rows.len());
+    count > 0 && runs.iter().all(|run| run.rows.len() == count)
 }
 
 /// Builds the program that measures and gives its file.
@@ -281,7 +288,7 @@ fn peer_line(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, Run, report};
+    use super::{Row, Run, measured_all, report};
 
     fn row(kind: &str, ours: &str) -> Row {
         Row::parse(&format!("Sign\t{kind}\t{ours}\t0.1\t50\t11.0\t0.1\t250")).unwrap()
@@ -302,6 +309,14 @@ mod tests {
         assert!(Row::parse("quoin\t0.1.0\t234").is_none());
         assert!(Row::parse("Sign\tordinary\tfast").is_none());
         assert!(Row::parse("Sign\trsa-private\t1\t0.1\t50\t11.0\t0.1\t250").is_none());
+    }
+
+    #[test]
+    fn a_run_that_measures_nothing_is_none() {
+        let run = |rows| Run { label: "release", version: "0.9.2".into(), peers: Vec::new(), rows };
+        assert!(!measured_all(&[]) && !measured_all(&[run(Vec::new()), run(Vec::new())]));
+        assert!(!measured_all(&[run(vec![row("ordinary", "5.0")]), run(Vec::new())]));
+        assert!(measured_all(&[run(vec![row("ordinary", "5.0")]), run(vec![row("ordinary", "9.0")])]));
     }
 
     #[test]

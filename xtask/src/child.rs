@@ -1,5 +1,6 @@
 //! Children that end with us, whatever ends us, and folders that are removed then.
 
+use crate::terminal;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
@@ -57,6 +58,7 @@ pub fn end_on_signals() -> Result<Ending> {
     let handle = signals.handle();
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            terminal::restore();
             // Whoever uses a folder now makes nothing new in it that matters.
             for folder in FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 let _ = fs::remove_dir_all(folder);

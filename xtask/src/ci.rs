@@ -31,6 +31,10 @@ const CHECKS: &[Check] = &[
             "-p",
             "tpm-core",
             "-p",
+            "tpm-crypto",
+            "-p",
+            "tpm-wire",
+            "-p",
             "snp",
             "-p",
             "kernel",
@@ -103,6 +107,10 @@ const CHECKS: &[Check] = &[
             "-p",
             "tpm-core",
             "-p",
+            "tpm-crypto",
+            "-p",
+            "tpm-wire",
+            "-p",
             "snp",
             "-p",
             "kernel",
@@ -120,7 +128,8 @@ const CHECKS: &[Check] = &[
     ),
 ];
 
-/// Options of `cargo xtask ci`. The name of the group is its own: that of the tests' options, which are among them, is that of their type.
+/// Options of `cargo xtask ci`. The name of the group is its own: that of the tests' options, which are among them, is
+/// that of their type.
 #[derive(Debug, clap::Args)]
 #[group(id = "ci")]
 pub struct Args {

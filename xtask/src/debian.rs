@@ -5,6 +5,22 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// Where the keys of Debian's archive are.
+pub const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// How packages come to this system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Installer {
+    /// By apt-get, as root.
+    Root,
+    /// By apt-get, through a sudo that asks nothing.
+    Sudo,
+    /// By apt-get, which somebody else must call.
+    Other,
+    /// There is no apt-get.
+    None,
+}
+
 /// A program and the package that it comes from.
 pub type Wanted = (&'static str, &'static str);
 
@@ -63,15 +79,25 @@ pub fn find(program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// What to put before apt-get: nothing for root, sudo where it asks for no password.
-fn privilege() -> Option<Vec<&'static str>> {
-    find("apt-get")?;
-    let id = Command::new("id").arg("-u").output().ok()?;
-    if id.stdout.trim_ascii() == b"0" {
-        return Some(Vec::new());
+/// Looks for the way that packages come by.
+pub fn installer() -> Installer {
+    if find("apt-get").is_none() {
+        return Installer::None;
+    }
+    if rustix::process::geteuid().is_root() {
+        return Installer::Root;
     }
     let sudo = Command::new("sudo").args(["-n", "true"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
-    sudo.is_ok_and(|status| status.success()).then(|| vec!["sudo", "-n"])
+    if sudo.is_ok_and(|status| status.success()) { Installer::Sudo } else { Installer::Other }
+}
+
+/// What to put before apt-get: nothing for root, sudo where it asks for no password.
+fn privilege() -> Option<Vec<&'static str>> {
+    match installer() {
+        Installer::Root => Some(Vec::new()),
+        Installer::Sudo => Some(vec!["sudo", "-n"]),
+        Installer::Other | Installer::None => None,
+    }
 }
 
 fn install(prefix: &[&str], packages: &[&str]) -> Result<()> {

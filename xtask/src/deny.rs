@@ -10,6 +10,9 @@ use std::process::{Command, Output};
 /// The version whose configuration ours is.
 const VERSION: &str = "0.20.2";
 
+/// The program in the folder that it is installed to.
+const PROGRAM: &str = "bin/cargo-deny";
+
 /// Where cargo-deny looks for a copy of the database that its configuration names.
 const DATABASE: &str = "advisory-db-3157b0e258782691";
 
@@ -41,10 +44,19 @@ fn judge(command: &mut Command) -> Result<()> {
     bail!("cargo-deny ended with {status}\n{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
 }
 
+/// Whether cargo-deny need not be built first.
+pub fn is_there() -> Result<bool> {
+    Ok(folder()?.join(PROGRAM).is_file())
+}
+
+fn folder() -> Result<PathBuf> {
+    Ok(workspace::target_dir()?.join("tools").join(format!("cargo-deny-{VERSION}")))
+}
+
 /// cargo-deny of [`VERSION`], built once and kept in the target directory.
 fn program() -> Result<PathBuf> {
-    let folder = workspace::target_dir()?.join("tools").join(format!("cargo-deny-{VERSION}"));
-    let program = folder.join("bin/cargo-deny");
+    let folder = folder()?;
+    let program = folder.join(PROGRAM);
     if program.is_file() {
         return Ok(program);
     }

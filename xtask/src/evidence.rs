@@ -26,6 +26,7 @@ pub mod client;
 pub mod credential;
 pub mod event_log;
 pub mod folder;
+pub mod policy;
 pub mod template;
 pub mod wire;
 

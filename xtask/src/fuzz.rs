@@ -34,11 +34,20 @@ pub struct Args {
     shrink: bool,
     /// The other TPM, for `differential`: `libtpms`, or `tcp:HOST:PORT`, a simulator that speaks mssim and runs in a
     /// loop that starts it anew, manufactured, whenever it ends. Each sequence ends it first.
-    #[arg(long, value_name = "PEER", default_value = "libtpms")]
+    #[arg(long, value_name = "PEER", default_value = "libtpms", value_parser = peer)]
     peer: String,
     /// Processes at a time, for `differential`; each further one has its simulator two ports further on.
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+}
+
+/// A value of `--peer`: what is none is told before anything is built.
+fn peer(text: &str) -> Result<String> {
+    let simulator = text.strip_prefix("tcp:").and_then(|address| address.rsplit_once(':'));
+    let good =
+        text == "libtpms" || simulator.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    ensure!(good, "it is neither `libtpms` nor `tcp:HOST:PORT`");
+    Ok(text.to_owned())
 }
 
 /// A fuzz target.
@@ -87,6 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
     if args.target == Target::Differential {
         return differential(args);
     }
+    let input = args.input.as_ref().map(fs::canonicalize).transpose()?;
     debian::ensure(&[("g++", "g++")])?;
     let name = args.target.name();
     let folder = workspace::target_dir()?.join("fuzz");
@@ -111,7 +121,7 @@ pub fn run(args: &Args) -> Result<()> {
     ensure!(build.status().context("cannot start cargo")?.success(), "the fuzz target does not compile");
     progress.done("built");
     let mut fuzzer = Command::new(folder.join(TRIPLE).join("release").join(name));
-    if let Some(input) = &args.input {
+    if let Some(input) = &input {
         fuzzer.arg(input);
     } else {
         let corpus = folder.join("corpus").join(name);

@@ -8,9 +8,10 @@ pub mod module;
 pub mod ovmf;
 
 use crate::image::{self, Image, Payload, linux::Linux};
-use crate::qemu::End;
+use crate::qemu::{End, Qemu};
 use crate::run::{self, Built};
-use crate::{build, digest, screen, workspace};
+use crate::terminal::Keys;
+use crate::{build, child, digest, screen, workspace};
 use anyhow::{Context, Result, bail};
 use core::time::Duration;
 use fs_err as fs;
@@ -58,13 +59,20 @@ pub struct Boot {
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let _ending = child::end_on_signals()?;
     crate::debian::ensure(&[crate::qemu::PROGRAM])?;
     let built = run::build_machine_for(&args.image)?;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
+    interactive(&built, &args.boot)
+}
+
+/// Boots with the guest's serial port on the terminal, and says how it has ended.
+pub fn interactive(built: &Built, how: &Boot) -> Result<ExitCode> {
+    let _keys = Keys::one_by_one();
     let mut console = stdout();
     let mut typed = None;
-    let outcome = boot(&built, &args.boot, |bytes, serial| {
+    let outcome = boot(built, how, |bytes, serial| {
         // What is typed goes to the guest, once it is there to read it.
         if typed.is_none() {
             let mut serial = serial.try_clone()?;
@@ -120,15 +128,21 @@ impl core::fmt::Display for Outcome {
 }
 
 /// Boots, gives what the guest writes to its serial port to `console`, with the port to answer, and waits for the end.
-pub fn boot(
+pub fn boot(built: &Built, args: &Boot, console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>) -> Result<Outcome> {
+    boot_after(built, args, |qemu| run::wait_for_guest(qemu, &built.image, args.verbose), console)
+}
+
+/// As [`boot`], with what is done until the guest is started.
+pub fn boot_after(
     built: &Built,
     args: &Boot,
+    wait: impl FnOnce(&mut Qemu) -> Result<()>,
     mut console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
 ) -> Result<Outcome> {
     let mut options = args.disk.as_deref().map_or_else(Vec::new, disk);
     options.extend_from_slice(&args.qemu);
     let mut qemu = run::start_with(built, CONFIG, args.memory, &options)?;
-    run::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
+    wait(&mut qemu)?;
     let mut serial = qemu.guest_serial()?;
     serial.set_read_timeout(None)?;
     let mut answers = serial.try_clone()?;

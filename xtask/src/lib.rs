@@ -8,8 +8,10 @@
 //! | [`child`] | children that end with us |
 //! | [`ci`] | the verb of that name |
 //! | [`debian`] | programs from Debian packages |
+//! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
 //! | [`deny`] | licences, sources and advisories of crates by others |
 //! | [`digest`] | the launch digest of an IGVM file |
+//! | [`doctor`] | the verb of that name: what works on this computer |
 //! | [`evidence`] | collecting what a verifier needs |
 //! | [`fuzz`] | the verb of that name |
 //! | [`guest`] | the verb of that name: an operating system in the machine |
@@ -26,6 +28,7 @@
 //! | [`status`] | what exit statuses mean |
 //! | [`suite`] | the suites that are more than `cargo test` |
 //! | [`suites`] | the verb of that name: suites by others |
+//! | [`terminal`] | keys for a guest |
 //! | [`mod@test`] | the verb of that name |
 //! | [`timeline`] | what a boot says |
 //! | [`tpm`] | the verb of that name |
@@ -42,8 +45,10 @@ pub mod build;
 pub mod child;
 pub mod ci;
 pub mod debian;
+pub mod demo;
 pub mod deny;
 pub mod digest;
+pub mod doctor;
 pub mod evidence;
 pub mod fuzz;
 pub mod guest;
@@ -60,6 +65,7 @@ pub mod server;
 pub mod status;
 pub mod suite;
 pub mod suites;
+pub mod terminal;
 pub mod test;
 pub mod timeline;
 pub mod tpm;

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use xtask::suite::exceptions;
 use xtask::{
-    bench, boot_times, boots, ci, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm, vectors, verify,
-    wrapper,
+    bench, boot_times, boots, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm,
+    vectors, verify, wrapper,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -30,10 +30,19 @@ enum Verb {
     /// happens. Then collects evidence (report, certificates, EK, quote), verifies it, and serves the firmware's TPM to real clients until
     /// Ctrl-C. QEMU is installed through apt-get where that needs no password.
     Run(run::Args),
+    /// Show Linux at VMPL2 with its TPM: a secret sealed to PCRs, evidence verified; then a changed word of its command line refused.
+    ///
+    /// Boots Debian's newest cloud kernel twice in the software SEV-SNP machine, and ends by itself. What is missing is said first. Packages are fetched
+    /// once, through apt-get.
+    Demo(demo::Args),
+    /// Say which verbs work on this computer, and what is missing: QEMU, packages, memory, disk, ports, Debian's suites, Rust.
+    ///
+    /// And what speaks against real SEV-SNP guests on it. Builds and installs nothing. Exit status: 0 when `run` and `ci` work, 1 when not.
+    Doctor,
     /// Run all tests, the fast ones first; the last line is `N passed, N failed`.
     ///
     /// Unit tests and properties on the host; then the image (the same bytes from two folders, the committed launch digest), the hostile
-    /// guest and the machine's rules in QEMU. What is missing of Debian's packages is installed through apt-get where that needs no password.
+    /// guest and the machine's rules in QEMU; then Linux and OVMF at VMPL2, for which packages of Debian are fetched. What is missing of Debian's packages is installed through apt-get where that needs no password.
     Test(test::Args),
     /// Everything that a change must pass: format, lints, documentation, licences of crates by others, then all tests.
     Ci(ci::Args),
@@ -50,7 +59,7 @@ enum Verb {
     Beside,
     /// Make up every exception that a host can, at more than a thousand points of the firmware's boot: each must end it with a reason.
     ///
-    /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes half an hour; the suite of lies has a short form.
+    /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes a quarter of an hour; the suite of lies has a short form.
     Exceptions(exceptions::Args),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(verify::Args),
@@ -113,6 +122,8 @@ fn main() -> ExitCode {
 fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Run(args) => run::run(&args)?,
+        Verb::Demo(args) => return demo::run(&args),
+        Verb::Doctor => return doctor::run(),
         Verb::Test(args) => return test::run(&args),
         Verb::Ci(args) => return ci::run(&args),
         Verb::Image(args) => image::run(&args)?,

@@ -1,6 +1,8 @@
-//! `cargo xtask panics`, `cargo xtask coverage`, `cargo xtask codes`, `cargo xtask beside`: what is proved about the engine by looking at it as it is compiled.
+//! `cargo xtask panics`, `cargo xtask coverage`, `cargo xtask codes`, `cargo xtask beside`: what is proved about the
+//! engine by looking at it as it is compiled.
 //!
-//! The tools are programs of `tests/proofs`, which has the libraries for it; here the engine is compiled as they need it.
+//! The tools are programs of `tests/proofs`, which has the libraries for it; here the engine is compiled as they need
+//! it.
 
 use crate::build::{self, RUSTFLAGS, TARGET};
 use crate::suite::Totals;
@@ -10,7 +12,8 @@ use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// The linker keeps every reference as a relocation, and leaves what only a platform has undefined: nobody runs these programs.
+/// The linker keeps every reference as a relocation, and leaves what only a platform has undefined: nobody runs these
+/// programs.
 const LINK: [&str; 2] = ["-Clink-arg=--emit-relocs", "-Clink-arg=--unresolved-symbols=ignore-all"];
 
 /// Links the engine as the firmware is linked, and looks for panics in it; and in a program that has one.
@@ -78,18 +81,12 @@ pub fn instructions(firmware: &Path) -> Result<()> {
 
 /// Builds the engine's tests. Wycheproof's cases, which run long and for primitives only, are left out.
 fn test_build() -> Result<Command> {
-    let mut tests: Vec<_> = fs::read_dir(workspace::root()?.join("tpm-core/tests"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
-        .filter_map(|path| Some(path.file_stem()?.to_owned()))
-        .filter(|name| name != "wycheproof")
-        .collect();
-    tests.sort();
     let mut command = Command::new(workspace::cargo());
-    command.current_dir(workspace::root()?).args(["test", "--locked", "--no-run", "--package", "tpm-core", "--lib"]);
-    tests.iter().for_each(|name| {
-        command.arg("--test").arg(name);
-    });
+    command.current_dir(workspace::root()?).args(["test", "--locked", "--no-run"]);
+    for package in ["tpm-core", "tpm-crypto", "tpm-wire"] {
+        command.args(["--package", package]);
+    }
+    command.args(["--lib", "--test", "spec", "--test", "published", "--test", "zeroing", "--test", "stack"]);
     Ok(command)
 }
 

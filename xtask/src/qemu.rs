@@ -23,6 +23,9 @@ use std::time::Instant;
 /// The program, and the Debian package that it comes from.
 pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 
+/// The CPU that is emulated: it has SVM and, in its name, the model that the launch shows.
+pub const CPU_MODEL: &str = "EPYC-Milan";
+
 /// How long QEMU may take to connect to our sockets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.
@@ -228,8 +231,8 @@ impl Drop for Qemu {
 fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
     let path = |name: &str| folder.join(name).into_os_string().into_string().unwrap_or_default();
     // One 32-bit CPU feature set for all QEMU versions: 48 address bits put the C-bit at 47; svm is what the machine is made of.
-    let mut arguments: Vec<OsString> =
-        ["-machine", "q35", "-accel", "tcg", "-cpu", "EPYC-Milan,phys-bits=48,svm=on"].map(OsString::from).into();
+    let cpu = format!("{CPU_MODEL},phys-bits=48,svm=on");
+    let mut arguments: Vec<OsString> = ["-machine", "q35", "-accel", "tcg", "-cpu", &cpu].map(OsString::from).into();
     arguments.extend(
         ["-m", &format!("{}M", settings.memory_mib), "-smp", "1", "-nodefaults", "-no-user-config"].map(OsString::from),
     );

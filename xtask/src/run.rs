@@ -5,9 +5,10 @@ use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
-use crate::qemu::{self, End, Qemu, Settings};
+use crate::qemu::{self, End, Event, Qemu, Settings};
 use crate::relay::Relay;
 use crate::server::{self, Firmware, Ports, Reserved, Stop};
+use crate::timeline::Step;
 use crate::verify::{self, Expectations, Failure};
 use crate::{build, debian, digest, evidence, screen, timeline, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -124,17 +125,22 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Shows the timeline until the payload was started; fails when the machine ends before.
 pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
+    hear_until_guest(qemu, image, |event, step| match step {
+        Some(step) => step.say(),
+        None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
+        None => {}
+    })
+}
+
+/// As [`wait_for_guest`], for who shows otherwise what is said.
+pub fn hear_until_guest(qemu: &mut Qemu, image: &Image, mut heard: impl FnMut(&Event, Option<&Step>)) -> Result<()> {
     while qemu.elapsed() < BOOT_TIMEOUT {
         let Some(event) = qemu.next_event(Duration::from_millis(200)) else {
             ensure!(!qemu.has_ended()?, "{}", last_words(qemu));
             continue;
         };
         let step = timeline::step(&event);
-        match &step {
-            Some(step) => step.say(),
-            None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
-            None => {}
-        }
+        heard(&event, step.as_ref());
         let Some(step) = step else { continue };
         if step.title == "image measured" {
             let computed = digest::hex(&image.launch.digest);
@@ -157,15 +163,22 @@ pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<(
 /// How the machine ended, why, and what was said last.
 fn last_words(qemu: &mut Qemu) -> String {
     let reason = match qemu.wait(Duration::from_secs(5)) {
-        Ok(End::Orderly) => "the machine has ended before it should".to_owned(),
-        Ok(End::RuleBroken) => "the machine was stopped: a rule of SEV-SNP was broken".to_owned(),
-        Ok(End::BadLaunch) => format!("the machine cannot launch this image: {}", qemu.launch_refusal()),
-        Ok(End::Terminated) => "the firmware asked for termination".to_owned(),
-        Ok(End::MachineFault) => "the machine has met an error of its own".to_owned(),
-        Ok(End::Qemu(status)) => format!("QEMU ended with status {status:?}: {}", qemu.messages()),
+        Ok(end) => reason(end, &qemu.launch_refusal(), &qemu.messages()),
         Err(error) => format!("{error:#}"),
     };
     format!("{reason}\n{}", qemu.last_lines())
+}
+
+/// An end in words, with what the machine has said of the image and QEMU of itself.
+fn reason(end: End, refusal: &str, messages: &str) -> String {
+    match end {
+        End::Orderly => "the machine has ended before it should".to_owned(),
+        End::RuleBroken => "the machine was stopped: a rule of SEV-SNP was broken".to_owned(),
+        End::BadLaunch => format!("the machine cannot launch this image: {refusal}"),
+        End::Terminated => "the firmware asked for termination".to_owned(),
+        End::MachineFault => "the machine has met an error of its own".to_owned(),
+        End::Qemu(status) => format!("QEMU ended with status {status:?}: {messages}"),
+    }
 }
 
 /// Collects evidence through the relay, and verifies what was written to `folder`.
@@ -215,4 +228,18 @@ fn serve(ports: Reserved, relay: impl Relay + Send + 'static, mut qemu: Qemu, en
     };
     let settings = server::Settings { watch: Some(Box::new(watch)), ..server::Settings::default() };
     server::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+    use crate::qemu::End;
+
+    /// Section 4, row 6: without `-v` the reason was an empty line.
+    #[test]
+    fn why_an_image_is_not_launched_is_in_the_error() {
+        let said = reason(End::BadLaunch, "page 0x1000 is launched twice", "");
+        assert_eq!(said, "the machine cannot launch this image: page 0x1000 is launched twice");
+        assert!(reason(End::Qemu(Some(1)), "", "no such CPU").contains("no such CPU"));
+    }
 }

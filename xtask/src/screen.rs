@@ -28,8 +28,9 @@ fn wrapped(head: &str, text: &str, width: usize) -> String {
 /// What a line may be broken into: its words, and the groups of a digest.
 fn pieces(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     Box::new(line.split_inclusive(' ').flat_map(|word| {
-        let digits = word.trim_end().len();
-        let size = if is_digest(word.trim_end()) { GROUP } else { word.len() };
+        // A comma may follow.
+        let digits = word.trim_end_matches(|letter: char| letter.is_ascii_punctuation() || letter == ' ').len();
+        let size = if is_digest(&word[..digits]) { GROUP } else { word.len() };
         let ends = (size..digits).step_by(size).chain([word.len()]);
         ends.scan(0, move |start, end| Some(Word::from(&word[core::mem::replace(start, end)..end])))
     }))
@@ -55,6 +56,8 @@ mod tests {
         let digest = "0123456789abcdef".repeat(6);
         let lines = wrapped("measurement  ", &digest, 80);
         assert_eq!(lines, format!("measurement  {}\n             {}", &digest[..64], &digest[64..]));
+        let listed = wrapped("measurement  ", &format!("{digest}, then"), 80);
+        assert_eq!(listed, format!("{lines}, then"));
         let path = format!("/{}", "long-name/".repeat(12));
         assert_eq!(wrapped("image  ", &path, 80), format!("image  {path}"));
     }

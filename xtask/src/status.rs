@@ -6,7 +6,8 @@ use std::process::ExitCode;
 /// Printed below the manual.
 pub const TABLE: &str = "Exit status:
   0    done; for verify: verified
-  1    failed, and said why: a test, a build, a file, a boot
+  1    failed, and said why: a test, a build, a file, a boot; for demo: not both
+       verified and refused; for doctor: `run` or `ci` cannot work here
   2    the arguments are wrong
   3    verify: consistent, but not verified, since nothing says which launch digest is right
   10…  verify: the first step of its list fails; 11 for the second step, and so on

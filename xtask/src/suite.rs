@@ -3,6 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`demo`] | the demo as a user calls it, and one that must fail |
 //! | [`evidence`] | what `xtask verify` accepts, and what it must not |
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
@@ -14,6 +15,7 @@
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 
 pub mod cargo;
+pub mod demo;
 pub mod evidence;
 pub mod exceptions;
 pub mod firmware;
@@ -25,7 +27,7 @@ pub mod reproducible;
 pub mod stack;
 pub mod tools;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use core::ops::AddAssign;
 use std::time::Instant;
 
@@ -58,11 +60,15 @@ impl core::fmt::Display for Totals {
     }
 }
 
-/// Runs a suite under its name and prints its totals; a suite that cannot run is one failed case.
+/// Runs a suite under its name and prints its totals; a suite that cannot run, or has no case, is one failed case.
 pub fn run(name: &str, suite: impl FnOnce() -> Result<Totals>) -> Totals {
     println!("== {name}");
     let started = Instant::now();
-    let totals = suite().unwrap_or_else(|error| {
+    let some = |totals| {
+        ensure!(totals != Totals::default(), "it has run no case");
+        Ok(totals)
+    };
+    let totals = suite().and_then(some).unwrap_or_else(|error| {
         println!("FAIL {name}: {error:#}");
         Totals::one(false)
     });
@@ -93,8 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_that_cannot_run_has_failed() {
+    fn a_suite_that_cannot_run_or_runs_nothing_has_failed() {
         assert_eq!(run("none", || bail!("no such suite")), Totals { passed: 0, failed: 1 });
+        assert_eq!(run("empty", || Ok(Totals::default())), Totals { passed: 0, failed: 1 });
     }
 
     #[test]

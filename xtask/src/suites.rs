@@ -22,8 +22,9 @@ pub mod selftests;
 pub mod servers;
 pub mod tss;
 
-use crate::workspace;
-use anyhow::{Context, Result, bail};
+use crate::{tpm, workspace};
+use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 use fs_err as fs;
 use servers::{Kind, Servers};
 use std::path::{Path, PathBuf};
@@ -34,13 +35,13 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Run this suite alone; may be given more than once.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(SUITES.iter().map(|suite| suite.name)))]
     suite: Vec<String>,
     /// The TPM that is judged.
     #[arg(long, value_name = "NAME", default_value = "quoin")]
     server: Kind,
     /// What our TPM can do: full, classic, pc-client, azure, no-legacy.
-    #[arg(long, value_name = "NAME", default_value = PROFILE)]
+    #[arg(long, value_name = "NAME", default_value = PROFILE, value_parser = tpm::PROFILES)]
     profile: String,
     /// Run the tests alone whose name has this in it.
     #[arg(long, value_name = "TEXT")]
@@ -120,27 +121,40 @@ const SUITES: &[Suite] = &[
 /// What became of a suite.
 enum Report {
     Ran(Vec<Tested>, f64),
-    NotRun(String),
+    /// It should have run.
+    CannotRun(String),
+    /// It should not.
+    NotWanted(&'static str),
+}
+
+impl Report {
+    /// A suite that cannot run has failed, and so has one of which no test was made.
+    fn failed(&self) -> bool {
+        match self {
+            Self::Ran(tests, _) => {
+                let [passed, failed, _] = count(tests);
+                failed > 0 || passed == 0
+            }
+            Self::CannotRun(_) => true,
+            Self::NotWanted(_) => false,
+        }
+    }
 }
 
 /// Runs the suites and prints the table.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    if let Some(unknown) = args.suite.iter().find(|name| SUITES.iter().all(|suite| suite.name != **name)) {
-        let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
-        bail!("there is no suite {unknown:?}; there are {}", names.join(", "));
-    }
     let root = workspace::target_dir()?.join("suites");
     let mut reports = Vec::new();
     for suite in SUITES {
         let report = if args.suite.is_empty() || args.suite.iter().any(|name| name == suite.name) {
             one(suite, args, &root)?
         } else {
-            Report::NotRun("not asked for".into())
+            Report::NotWanted("not asked for")
         };
         reports.push((suite.name, if args.server == Kind::Quoin { args.profile.as_str() } else { "" }, report));
     }
     println!("{}", table(&reports, args.server));
-    let failed = reports.iter().any(|(_, _, report)| matches!(report, Report::Ran(tests, _) if count(tests)[1] > 0));
+    let failed = reports.iter().any(|(_, _, report)| report.failed());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -151,16 +165,16 @@ fn one(suite: &Suite, args: &Args, root: &Path) -> Result<Report> {
     let servers = Servers::prepare(args.server, &args.profile)?;
     let bench = Bench { root: root.to_path_buf(), logs, servers, filter: args.filter.clone() };
     if let Err(error) = (suite.prepare)(&bench) {
-        return Ok(Report::NotRun(format!("{error:#}")));
+        return Ok(Report::CannotRun(format!("{error:#}")));
     }
     if args.build {
-        return Ok(Report::NotRun("built".into()));
+        return Ok(Report::NotWanted("built"));
     }
     let started = Instant::now();
     Ok(match (suite.run)(&bench) {
-        Ok(tests) if tests.is_empty() => Report::NotRun("no test ran".into()),
+        Ok(tests) if tests.is_empty() => Report::CannotRun("no test ran".into()),
         Ok(tests) => Report::Ran(tests, started.elapsed().as_secs_f64()),
-        Err(error) => Report::NotRun(format!("{error:#}")),
+        Err(error) => Report::CannotRun(format!("{error:#}")),
     })
 }
 
@@ -181,7 +195,8 @@ fn table(reports: &[(&str, &str, Report)], server: Kind) -> String {
     let mut details = Vec::new();
     for (name, profile, report) in reports {
         match report {
-            Report::NotRun(reason) => lines.push(format!("{name:<12} not run: {reason}")),
+            Report::CannotRun(reason) => lines.push(format!("{name:<12} FAILED, not run: {reason}")),
+            Report::NotWanted(reason) => lines.push(format!("{name:<12} not run: {reason}")),
             Report::Ran(tests, seconds) => {
                 let [passed, failed, skipped] = count(tests);
                 lines.push(format!("{name:<12} {passed:>7} {failed:>7} {skipped:>8}   {seconds:.0} s {profile}"));
@@ -225,12 +240,30 @@ mod tests {
             ("c".to_owned(), Verdict::Skipped("no ACT".into())),
         ];
         let text = table(
-            &[("one", "full", Report::Ran(tests, 1.0)), ("two", "full", Report::NotRun("no compiler".into()))],
+            &[
+                ("one", "full", Report::Ran(tests, 1.0)),
+                ("two", "full", Report::CannotRun("no compiler".into())),
+                ("three", "full", Report::NotWanted("not asked for")),
+            ],
             Kind::Quoin,
         );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], "one                1       1        1   1 s full");
-        assert_eq!(lines[2], "two          not run: no compiler");
-        assert_eq!(lines[4..], ["FAIL one b: 0x101", "skip one c: no ACT"]);
+        assert_eq!(lines[2], "two          FAILED, not run: no compiler");
+        assert_eq!(lines[3], "three        not run: not asked for");
+        assert_eq!(lines[5..], ["FAIL one b: 0x101", "skip one c: no ACT"]);
+    }
+
+    #[test]
+    fn a_suite_that_has_run_nothing_has_failed() {
+        let of = |verdicts: &[Verdict]| {
+            Report::Ran(verdicts.iter().map(|verdict| ("a".to_owned(), verdict.clone())).collect(), 1.0)
+        };
+        let (failed, skipped) = (Verdict::Failed("0x101".into()), Verdict::Skipped("no ACT".into()));
+        for wrong in [of(&[]), of(core::slice::from_ref(&skipped)), of(&[Verdict::Passed, failed])] {
+            assert!(wrong.failed());
+        }
+        assert!(Report::CannotRun("no compiler".into()).failed());
+        assert!(!of(&[Verdict::Passed, skipped]).failed() && !Report::NotWanted("built").failed());
     }
 }

@@ -12,9 +12,12 @@ pub struct Args {
     /// Only what needs no QEMU: under two minutes once compiled.
     #[arg(long)]
     fast: bool,
-    /// Only the suites whose names contain this, such as `hostile`. Those with an operating system (`guest: …`) run only so.
+    /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all but two run only so.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
+    /// Prints the names of all suites, and which run only when they are named.
+    #[arg(long, conflicts_with_all = ["fast", "suite"])]
+    list: bool,
 }
 
 /// A suite in QEMU: its name and its cases.
@@ -41,13 +44,18 @@ const IN_QEMU: &[InQemu] = &[
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
 ];
 
-/// Only where `--suite` names them: they want packages of Debian's newer suites, and take minutes.
+/// With an operating system: they want packages of Debian's newer suites, and take minutes.
 const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| suite::linux::run()),
     ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
     ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
     ("guest: boots in a row", |_| boots::suite()),
+    ("guest: the demo, and that it can fail", |_| suite::demo::run()),
 ];
+
+/// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there. Two minutes on quiet cores, and not
+/// more than ten on busy ones.
+const SHORT: [&str; 2] = ["guest: Linux at VMPL2", "guest: OVMF at VMPL2"];
 
 /// The suite that needs neither proof tools nor QEMU.
 const HOST: &str = "host: unit tests, properties, examples";
@@ -59,6 +67,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// As [`run()`], after other checks, whose totals count too.
 pub fn run_after(checks: Totals, args: &Args) -> Result<ExitCode> {
+    if args.list {
+        for name in names() {
+            println!("{name}{}", if only_by_name(name) { "  (only by name)" } else { "" });
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let tests = suites(args)?;
     let mut totals = checks;
     totals += tests;
@@ -79,9 +93,8 @@ fn suites(args: &Args) -> Result<Totals> {
     for (name, cases) in PROOFS.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)) {
         totals += suite::run(name, cases);
     }
-    let guests = if args.suite.is_empty() { &[] } else { GUESTS };
-    let named = |(name, _): &&InQemu| !args.fast && name.contains(&args.suite);
-    let in_qemu: Vec<&InQemu> = IN_QEMU.iter().chain(guests).filter(named).collect();
+    let in_qemu: Vec<&InQemu> =
+        IN_QEMU.iter().chain(GUESTS).filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)).collect();
     if !in_qemu.is_empty() {
         debian::ensure(&[qemu::PROGRAM])?;
         let built = run::build_everything()?;
@@ -90,6 +103,14 @@ fn suites(args: &Args) -> Result<Totals> {
         }
     }
     Ok(totals)
+}
+
+fn is_asked_for(name: &str, suite: &str) -> bool {
+    if suite.is_empty() { !only_by_name(name) } else { name.contains(suite) }
+}
+
+fn only_by_name(name: &str) -> bool {
+    GUESTS.iter().any(|(guest, _)| *guest == name) && !SHORT.contains(&name)
 }
 
 /// The names of all suites, in the order in which they run.
@@ -107,7 +128,7 @@ fn part_of_a_name(part: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, part_of_a_name, run};
+    use super::{Args, GUESTS, SHORT, is_asked_for, names, part_of_a_name, run};
 
     #[test]
     fn a_suite_that_does_not_exist_is_an_error_that_lists_those_that_do() {
@@ -119,6 +140,14 @@ mod tests {
 
     #[test]
     fn a_run_of_no_test_is_a_failure() {
-        assert!(run(&Args { fast: true, suite: String::from("hostile") }).is_err());
+        assert!(run(&Args { fast: true, suite: String::from("hostile"), list: false }).is_err());
+    }
+
+    #[test]
+    fn two_suites_with_an_operating_system_run_unnamed_and_all_of_them_by_name() {
+        let unnamed: Vec<&str> = names().filter(|name| name.starts_with("guest: ") && is_asked_for(name, "")).collect();
+        assert_eq!(unnamed, SHORT);
+        assert!(GUESTS.len() > SHORT.len() && GUESTS.iter().all(|(name, _)| is_asked_for(name, "guest: ")));
+        assert!(is_asked_for("hostile guest at VMPL2", "") && !is_asked_for("hostile guest at VMPL2", "guest: "));
     }
 }

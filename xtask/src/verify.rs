@@ -185,23 +185,24 @@ pub fn print(evidence: &Evidence, expectations: &Expectations) -> ExitCode {
         status += 1;
     });
     let Err(Failure { step, why }) = verdict else {
-        return conclude(expectations);
+        let (head, text, status) = conclusion(expectations);
+        screen::say(head, &text);
+        return ExitCode::from(status);
     };
     screen::say(&format!("FAILED  {:<22} ", step.to_string()), &format!("{why:#}"));
     println!("not verified: steps after the failed one were not judged");
     ExitCode::from(status)
 }
 
-/// What it means that every step is ok.
-fn conclude(expectations: &Expectations) -> ExitCode {
+/// What it means that every step is ok: what is said first, what then, and the exit status.
+fn conclusion(expectations: &Expectations) -> (&'static str, String, u8) {
+    let steps = format!("{} steps ok", STEPS.len());
     if expectations.measurement.is_some() {
-        println!("verified: {} steps ok", STEPS.len());
-        return ExitCode::SUCCESS;
+        return ("verified: ", steps, 0);
     }
     let missing =
         "but the launch digest is the collector's own word; what is missing is --igvm FILE or --measurement HEX";
-    screen::say("consistent, not verified: ", &format!("{} steps ok, {missing}", STEPS.len()));
-    ExitCode::from(status::NOT_VERIFIED)
+    ("consistent, not verified: ", format!("{steps}, {missing}"), status::NOT_VERIFIED)
 }
 
 fn expected_measurement(args: &Args, image: Option<&[u8]>) -> Result<Option<LaunchDigest>> {

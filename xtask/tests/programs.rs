@@ -26,6 +26,29 @@ fn a_suite_that_does_not_exist_is_a_wrong_argument_and_the_suites_are_listed() {
 }
 
 #[test]
+fn a_suite_of_others_or_a_profile_that_does_not_exist_is_a_wrong_argument() {
+    for (wrong, list) in [(["--suite", "nosuch"], "measured-boot"), (["--profile", "nosuch"], "no-legacy")] {
+        let (status, said) = status_and_stderr(&xtask(&["suites"]).args(wrong).output().unwrap());
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains("nosuch") && said.contains(list), "{said}");
+    }
+}
+
+#[test]
+fn what_a_fuzzer_needs_is_looked_at_before_it_is_built() {
+    for (wrong, expected) in [
+        (["differential", "--peer", "tcp:127.0.0.1"], 2),
+        (["differential", "--peer", "nosuch"], 2),
+        (["engine", "--input", "/no/such/input"], 1),
+    ] {
+        let output = xtask(&["fuzz"]).args(wrong).env("CARGO", "/nowhere").output().unwrap();
+        let (status, said) = status_and_stderr(&output);
+        assert_eq!(status, Some(expected), "{said}");
+        assert!(said.contains(wrong[2]), "{said}");
+    }
+}
+
+#[test]
 fn a_launch_digest_or_a_policy_that_is_none_is_a_wrong_argument() {
     for wrong in [["--measurement", "00ff"], ["--measurement", &"zz".repeat(48)], ["--policy", "much"]] {
         let (status, said) = status_and_stderr(&xtask(&["verify", "folder", wrong[0], wrong[1]]).output().unwrap());
@@ -40,6 +63,20 @@ fn a_target_directory_that_cannot_be_is_named() {
     let (status, said) = status_and_stderr(&output);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("/dev/null/nowhere"), "{said}");
+}
+
+/// As on a computer without QEMU and without a package manager.
+#[test]
+fn the_doctor_says_what_is_missing_where_qemu_is_not_there() {
+    let folder = Folder::new().unwrap();
+    let output = xtask(&["doctor"]).env("PATH", folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for text in
+        ["MISSING  packages          qemu-system-x86", "there is no apt-get", "NO       run: ", "QEMU         none"]
+    {
+        assert!(said.contains(text), "{text}: {said}");
+    }
 }
 
 #[test]
@@ -66,6 +103,24 @@ fn no_line_of_the_manual_is_longer_than_a_terminal() {
     let manual = String::from_utf8(manual.stdout).unwrap();
     let long: Vec<_> = manual.lines().filter(|line| line.chars().count() > 80).collect();
     assert!(manual.lines().count() > 20 && long.is_empty(), "{long:?}");
+}
+
+/// A first run compiles for minutes: cargo says so, if the alias lets it.
+#[test]
+fn a_first_run_is_not_silent() {
+    let configuration = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml")).unwrap();
+    let alias = configuration.lines().find(|line| line.starts_with("xtask = ")).unwrap();
+    assert!(alias.contains("run") && !alias.contains("quiet") && !alias.contains("-q"), "{alias}");
+}
+
+/// A trace holds what was unsealed: who asks for one is told.
+#[test]
+fn the_help_says_what_is_in_a_trace() {
+    let help = xtask(&["tpm", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, trace) = help.split_once("--trace").unwrap();
+    let trace = trace.split("--").next().unwrap();
+    assert!(trace.contains("passwords") && trace.contains("unsealed") && trace.contains("0600"), "{trace}");
 }
 
 /// A digest in the README goes out of date with the next change of the image, and nobody sees it.

@@ -221,6 +221,65 @@ fn cargo(folder: &Path, script: &str) -> Command {
     xtask
 }
 
+/// Row 8: a probe succeeded on a server that then ended. The trace is a pipe without a reader, so that the server waits before it has a TPM.
+#[test]
+fn before_there_is_a_tpm_nobody_can_connect() {
+    let folder = Folder::new().unwrap();
+    let trace = folder.path().join("trace");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &trace, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let mut command = Command::new(PROGRAM);
+    let (trace_path, socket) = (trace.to_str().unwrap(), folder.path().join("tpm"));
+    command.args(["--port", "19250", "--startup", "clear", "--trace", trace_path, "--unix"]).arg(&socket);
+    command.stdout(Stdio::null());
+    let process = command.spawn().unwrap();
+    let mut server = Server { process, port: 19_250, said: String::new() };
+    // The ports come before the capture beside the trace.
+    let began = Instant::now();
+    while fs::metadata(folder.path().join("trace.pcap")).map_or(0, |file| file.len()) == 0 {
+        assert!(server.process.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_secs(30));
+        thread::sleep(Duration::from_millis(5));
+    }
+    for port in [19_250, 19_251] {
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{port}");
+    }
+    let control = folder.path().join("tpm.ctrl");
+    assert!(UnixStream::connect(&socket).is_err() && UnixStream::connect(&control).is_err());
+    let _reader = fs::File::open(&trace).unwrap();
+    while TcpStream::connect(("127.0.0.1", 19_250)).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60));
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
+    assert!(UnixStream::connect(&socket).is_ok() && UnixStream::connect(&control).is_ok());
+}
+
+/// Section 2, row 12: a protected use, then SIGTERM without TPM2_Shutdown, cost a failed try.
+#[test]
+fn a_server_that_is_ended_has_shut_its_tpm_down_unless_it_is_told_not_to() {
+    // TPM2_NV_DefineSpace of an index under dictionary-attack protection, whose authValue TPM2_NV_Write uses.
+    let define = b"\x80\x02\0\0\0\x2f\0\0\x01\x2a\x40\0\0\x01\0\0\0\x09\x40\0\0\x09\0\0\0\0\0\0\x02pw\0\x0e\x01\x50\0\0\0\x0b\0\x04\0\x04\0\0\0\x01";
+    let write =
+        b"\x80\x02\0\0\0\x26\0\0\x01\x37\x01\x50\0\0\x01\x50\0\0\0\0\0\x0b\x40\0\0\x09\0\0\0\0\x02pw\0\x01x\0\0";
+    let lockout_counter = b"\x80\x01\0\0\0\x16\0\0\x01\x7a\0\0\0\x06\0\0\x02\x0e\0\0\0\x01";
+    for (how, options, tries) in
+        [(Signal::TERM, None, 0), (Signal::INT, None, 0), (Signal::TERM, Some("--no-shutdown"), 1)]
+    {
+        let folder = Folder::new().unwrap();
+        let state = folder.path().join("tpm");
+        let arguments: Vec<&str> = ["--state", state.to_str().unwrap()].into_iter().chain(options).collect();
+        let mut server = Server::start(&arguments);
+        let mut stream = server.connect();
+        for command in [&define[..], write] {
+            assert_eq!(code(&say(&mut stream, command)), 0);
+        }
+        signal(&server.process, how);
+        assert!(ends(&mut server.process).success());
+        let server = Server::start(&arguments);
+        let counter = say(&mut server.connect(), lockout_counter);
+        assert!(counter.ends_with(&[0, 0, 0, tries]), "{how:?} {options:?}: {counter:?}");
+    }
+}
+
 /// Row 9. The server stayed at its port.
 #[test]
 fn whatever_signal_ends_cargo_xtask_tpm_ends_its_server() {

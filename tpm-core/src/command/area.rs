@@ -1,10 +1,10 @@
-//! The areas of a command, each declared as a plain struct; from the declarations come unmarshalling, roles, positions in response
-//! codes, TPMA_CC, and whether the first parameter may be encrypted.
+//! The areas of a command, each declared as a plain struct; from the declarations come unmarshalling, roles, positions
+//! in response codes, TPMA_CC, and whether the first parameter may be encrypted.
 
 use crate::rc::Rc;
 use crate::wire::{Handle, HandleType, Marshal, Reader, Writer};
 
-/// What a handle's authorization must show (Part 1, 19.2).
+/// What a handle's authorization must show (Part 1, 16.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
     /// no authorization

@@ -1,14 +1,17 @@
 //! Part 3: a folder a chapter, a file a command, and the one table of them all.
 //!
-//! A command is an implementation of [`Command`]. Its areas are plain structs whose field types carry the rules; [`CommandInfo::of`] derives from
-//! them everything that the pipeline and TPM2_GetCapability know. Above each `run` stand the response codes in the order of the checks.
+//! A command is an implementation of [`Command`]. Its areas are plain structs whose field types carry the rules;
+//! [`CommandInfo::of`] derives from them everything that the pipeline and TPM2_GetCapability know. Above each `run`
+//! stand the response codes in the order of the checks.
 
 pub(crate) mod area;
+mod call;
+mod lists;
 
-use crate::pipeline::Call;
-use crate::presence::Presence;
+pub(crate) use call::{Call, SessionUse, SessionUses};
+
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Reader, Writer};
 use area::{HandleArea, Handles, ParamArea, ReplyArea, Role};
 
@@ -22,8 +25,8 @@ pub(crate) trait Command {
     const EXTENSIVE: bool = false;
     /// TPMA_CC.flushed: a loaded transient object of the handle area will be flushed.
     const FLUSHED: bool = false;
-    /// The command changes what TPM2_Shutdown(STATE) saves, so that one before it no longer counts (Part 3, 9.4.1). A command for which that depends says so
-    /// with `Tpm::void_shutdown`.
+    /// The command changes what TPM2_Shutdown(STATE) saves, so that one before it no longer counts (Part 3, 9.4.1). A
+    /// command for which that depends says so with `Tpm::void_shutdown`.
     const VOIDS_SHUTDOWN: bool = false;
     /// The command uses the value of Clock: that may have gone on since TPM2_Shutdown.
     const CLOCK: bool = false;
@@ -33,6 +36,14 @@ pub(crate) trait Command {
     const READ_ONLY: ReadOnly = ReadOnly::Admitted;
     /// Whether TPM2_PP_Commands can make the command need physical presence.
     const PRESENCE: Presence = Presence::Never;
+    /// Whether TPM2_SetCommandCodeAuditStatus can let the command be audited.
+    const AUDIT: Audit = Audit::Listed;
+    /// The command may come before the self-tests: it makes them, or tells of them.
+    const UNTESTED: bool = false;
+    /// Whether the command is executed in failure mode (Part 3, 5.3).
+    const IN_FAILURE_MODE: bool = false;
+    /// What kind of key the parameters bring, whose algorithms are tested before it is used.
+    const BRINGS: Brings = Brings::Nothing;
     /// The handle area.
     type Handles: HandleArea;
     /// The parameter area.
@@ -41,6 +52,39 @@ pub(crate) trait Command {
     type Reply<'t>: ReplyArea;
     /// The action, after authorization. An error leaves the TPM as it was.
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Self::Handles, p: Self::Params<'_>) -> Result<Self::Reply<'t>, Rc>;
+}
+
+/// Whether a command can be on the list of those that need physical presence (Part 3, 26.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    /// it never needs physical presence
+    Never,
+    /// it needs physical presence when it is on the list
+    Listed,
+    /// it always does, and always is on the list
+    Always,
+}
+
+/// Whether a command can be audited (Part 3, 21.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Audit {
+    /// it never is: that could not be recorded
+    Never,
+    /// it is when it is on the list
+    Listed,
+    /// it always is
+    Always,
+}
+
+/// What a command brings that is a key or becomes one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Brings {
+    /// no key
+    Nothing,
+    /// a curve
+    Ecc,
+    /// a public area or template, in the second TPM2B of the parameters
+    Public,
 }
 
 /// Whether a command is admitted in read-only mode (Part 3, 24.9.1).
@@ -79,6 +123,14 @@ pub(crate) struct CommandInfo {
     pub(crate) read_only: ReadOnly,
     /// may need physical presence
     pub(crate) presence: Presence,
+    /// may be audited
+    pub(crate) audit: Audit,
+    /// comes before the self-tests
+    pub(crate) untested: bool,
+    /// is executed in failure mode
+    pub(crate) in_failure_mode: bool,
+    /// the kind of key in the parameters
+    pub(crate) brings: Brings,
     nv: bool,
     extensive: bool,
     flushed: bool,
@@ -110,6 +162,10 @@ impl CommandInfo {
             clock: C::CLOCK,
             read_only: C::READ_ONLY,
             presence: C::PRESENCE,
+            audit: C::AUDIT,
+            untested: C::UNTESTED,
+            in_failure_mode: C::IN_FAILURE_MODE,
+            brings: C::BRINGS,
             nv: C::NV,
             extensive: C::EXTENSIVE,
             flushed: C::FLUSHED,
@@ -186,7 +242,8 @@ const fn places(commands: &[CommandInfo]) -> [u8; 256] {
     places
 }
 
-/// Puts rows in the order of their codes, for the search by code and for TPM_CAP_COMMANDS; a code that stands twice does not compile.
+/// Puts rows in the order of their codes, for the search by code and for TPM_CAP_COMMANDS; a code that stands twice
+/// does not compile.
 #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
 const fn sorted<const N: usize>(mut rows: [CommandInfo; N]) -> [CommandInfo; N] {
     let mut i = 1;
@@ -234,8 +291,7 @@ mod signing;
 mod startup;
 mod symmetric;
 
-pub(crate) use capability::algorithms::{identifiers, is_implemented};
-pub(crate) use startup::startup::Su;
+pub(crate) use capability::algorithms::is_implemented;
 
 /// TPM_CC_Startup.
 pub(crate) const fn startup_code() -> u32 {

@@ -1,15 +1,15 @@
-//! Are the authorizations of the command's handles good? (Part 1, 19; Part 3, 5.6)
+//! Are the authorizations of the command's handles good? (Part 1, 16; Part 3, 5.6)
 
-use super::{Call, SessionUse, at_session, cp_hash};
-use crate::command::CommandInfo;
+use super::{at_session, cp_hash};
 use crate::command::area::Role;
-use crate::crypto::hash::{Digest, HashAlg, Hasher, digest};
+use crate::command::{Call, CommandInfo, SessionUse};
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
-use crate::policy::BoundHash;
+use crate::data::policy::BoundHash;
+use crate::data::session::{Binding, Session, SessionType};
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::{Secret, ct_eq, without_trailing_zeros};
-use crate::session::{Binding, Session, SessionType};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAttributes};
 
 /// Checks every session of the command, in order.
@@ -19,7 +19,8 @@ use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAtt
 /// - `LOCKOUT`: the session is bound to a protected entity, and the TPM is in lockout mode
 /// - what `authorize_handle` says of a session that authorizes
 /// - `ATTRIBUTES` at the session: it neither authorizes, decrypts, encrypts nor audits
-/// - `AUTH_FAIL`, `BAD_AUTH` at the session: its HMAC is wrong, with and without consequence for dictionary-attack protection
+/// - `AUTH_FAIL`, `BAD_AUTH` at the session: its HMAC is wrong, with and without consequence for dictionary-attack
+///   protection
 pub(super) fn authorize(tpm: &mut Tpm, info: &CommandInfo, call: &Call<'_>, parameters: &[u8]) -> Result<(), Rc> {
     let mut roles = info.roles.iter().copied().filter(|role| *role != Role::None);
     for (index, one) in call.sessions.iter().enumerate() {
@@ -82,7 +83,8 @@ fn check_session(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
 /// - `AUTH_UNAVAILABLE`: the entity cannot be authorized in this way
 /// - what [`check_policy`] says
 /// - `NV_UNINITIALIZED`: an index that has not been written is to be read by its own authorization
-/// - `AUTH_FAIL`, `BAD_AUTH` at the session: wrong password or HMAC, with and without consequence for dictionary-attack protection
+/// - `AUTH_FAIL`, `BAD_AUTH` at the session: wrong password or HMAC, with and without consequence for dictionary-attack
+///   protection
 fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if h == Handle::PLATFORM && !tpm.ram.physical_presence && tpm.persistent.presence.has(check.call.code) {
         return Err(check.at(Fmt1::PP));
@@ -115,8 +117,8 @@ fn authorize_handle(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), R
     outcome
 }
 
-/// Whether only a policy session will do (Part 1, 19.2): for the DUP role; for the ADMIN role, but of an object without adminWithPolicy or a sequence
-/// object; for a PCR that has a policy.
+/// Whether only a policy session will do (Part 1, 16.2): for the DUP role; for the ADMIN role, but of an object without
+/// adminWithPolicy or a sequence object; for a PCR that has a policy.
 fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
     match role {
         Role::Dup => true,
@@ -126,8 +128,8 @@ fn needs_policy(tpm: &Tpm, h: Handle, role: Role) -> bool {
     }
 }
 
-/// Whether the authValue may authorize: not for an object without userWithAuth in the USER role, one without sensitive area, or an NV Index
-/// that says otherwise (Part 1, 19.3).
+/// Whether the authValue may authorize: not for an object without userWithAuth in the USER role, one without sensitive
+/// area, or an NV Index that says otherwise (Part 1, 16.6.17).
 fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
         HandleKind::Transient if tpm.ram.sequence(h).is_some() => true,
@@ -136,19 +138,20 @@ fn auth_value_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
             o.sensitive.is_some() && (o.has(ObjectAttributes::USER_WITH_AUTH) || admin)
         }),
         HandleKind::Nv => tpm.pin_available(h) && index_admits_auth_value(tpm, check, h),
-        _ => crate::act::position(h).is_none() || tpm.clear.platform_enabled,
+        _ => h.act_position().is_none() || tpm.clear.platform_enabled,
     }
 }
 
-/// Whether the attributes of an index admit its authValue. In TPM2_PolicySecret that of a PIN index is not for reading (Part 3, 23.4.1).
+/// Whether the attributes of an index admit its authValue. In TPM2_PolicySecret that of a PIN index is not for reading
+/// (Part 3, 23.4.1).
 fn index_admits_auth_value(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     let needed = if writes_nv(check.call.code) { NvAttributes::AUTHWRITE } else { NvAttributes::AUTHREAD };
     let pin = check.call.code == POLICY_SECRET && tpm.pin_type(h).is_some();
     pin || tpm.nv_index(h).is_some_and(|i| i.public.attributes.has(needed))
 }
 
-/// Whether the contents of an index are asked for that has none: that is told before its authValue is looked at, and counts nowhere (Part 3, 31.1). A trial
-/// policy does not look at them.
+/// Whether the contents of an index are asked for that has none: that is told before its authValue is looked at, and
+/// counts nowhere (Part 3, 31.1). A trial policy does not look at them.
 fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     // PolicyNV, NV_Read, NV_Certify, PolicyAuthorizeNV
     let reads = matches!(check.call.code, 0x149 | 0x14e | 0x184 | 0x192);
@@ -160,7 +163,8 @@ fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     reads && own && !trial && tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN))
 }
 
-/// Whether the command writes or locks an index for writing (TPMA_NV AUTHWRITE and POLICYWRITE apply, otherwise AUTHREAD and POLICYREAD).
+/// Whether the command writes or locks an index for writing (TPMA_NV AUTHWRITE and POLICYWRITE apply, otherwise
+/// AUTHREAD and POLICYREAD).
 pub(crate) const fn writes_nv(code: u32) -> bool {
     // NV_Increment, NV_SetBits, NV_Extend, NV_Write, NV_WriteLock
     matches!(code, 0x134..=0x138)
@@ -183,7 +187,8 @@ enum Stake {
     Nothing,
 }
 
-/// The authValue of what the session authorizes, if that is used, and that of what it is bound to: everything is then at stake.
+/// The authValue of what the session authorizes, if that is used, and that of what it is bound to: everything is then
+/// at stake.
 fn stake(tpm: &Tpm, check: &Check<'_>) -> Stake {
     let session = tpm.ram.sessions.get(check.one.handle);
     let binding = session.and_then(|s| s.binding);
@@ -214,26 +219,18 @@ fn failed(tpm: &mut Tpm, check: &Check<'_>) -> Rc {
     check.at(Fmt1::AUTH_FAIL)
 }
 
-/// The entity as a session is bound to it.
-pub(crate) fn bound_entity(tpm: &Tpm, h: Handle) -> Digest {
-    let auth = tpm.auth_value(h);
-    let name = tpm.name_of(h);
-    let length = [u8::try_from(name.len()).unwrap_or(u8::MAX)];
-    digest(crate::profile::INTERNAL_HASH, &[&length, name.as_slice(), auth])
-}
-
-/// Notes which sessions are bound to what they authorize: the response's HMAC goes by that, whatever the action changes. A session that has been
-/// used for audit is bound no longer.
+/// Notes which sessions are bound to what they authorize: the response's HMAC goes by that, whatever the action
+/// changes. A session that has been used for audit is bound no longer.
 pub(super) fn note_bindings(tpm: &Tpm, call: &mut Call<'_>) {
     for one in &mut call.sessions {
         let session = tpm.ram.sessions.get(one.handle).filter(|s| s.audit.is_none());
         let binding = session.and_then(|s| s.binding);
-        one.bound = one.authorizes.zip(binding).is_some_and(|(h, b)| b.entity == bound_entity(tpm, h));
+        one.bound = one.authorizes.zip(binding).is_some_and(|(h, b)| b.entity == tpm.bound_entity(h));
     }
 }
 
-/// Whether the authValue of what the session authorizes is at stake: not if an HMAC session is bound to it, and in a policy session only if the policy
-/// says so.
+/// Whether the authValue of what the session authorizes is at stake: not if an HMAC session is bound to it, and in a
+/// policy session only if the policy says so.
 fn uses_auth_value(session: &Session, one: &SessionUse<'_>) -> bool {
     match session.kind {
         SessionType::Hmac => !one.bound,
@@ -241,7 +238,7 @@ fn uses_auth_value(session: &Session, one: &SessionUse<'_>) -> bool {
     }
 }
 
-/// Key of a session's HMAC (Part 1, 19.6.5): sessionKey, then the authValue of the entity if that is at stake.
+/// Key of a session's HMAC (Part 1, 16.6.5): sessionKey, then the authValue of the entity if that is at stake.
 pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut key = Secret::new();
     key.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
@@ -251,8 +248,8 @@ pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse<'_>) -> Re
     Ok(key)
 }
 
-/// The nonceTPM of the sessions for decryption and encryption, which the HMAC of the first session covers if that authorizes and they are others
-/// (Part 1, 19.6.5).
+/// The nonceTPM of the sessions for decryption and encryption, which the HMAC of the first session covers if that
+/// authorizes and they are others (Part 1, 16.6.5).
 fn companion_nonces(tpm: &Tpm, check: &Check<'_>, hmac: &mut Hmac) {
     if check.index != 0 || check.one.authorizes.is_none() {
         return;
@@ -290,7 +287,7 @@ fn check_hmac(tpm: &mut Tpm, check: &Check<'_>) -> Result<(), Rc> {
 /// TPM_CC_PolicySecret
 const POLICY_SECRET: u32 = 0x151;
 
-/// The checks of a policy session at its use (Part 1, 19.7.11), in the order of the reference.
+/// The checks of a policy session at its use (Part 1, 16.7.8), in the order of the reference.
 ///
 /// - `AUTH_UNAVAILABLE`: the entity has no policy, or an NV Index does not admit it for this command
 /// - `MODE` at the session: TPM2_PolicySecret, which proves knowledge of an authValue, and the policy asks for none
@@ -301,9 +298,11 @@ const POLICY_SECRET: u32 = 0x151;
 /// - `POLICY_FAIL` at the session: no command code, which the ADMIN and DUP roles need
 /// - `LOCALITY`: another locality
 /// - `PP` at the session: physical presence is not asserted
-/// - `POLICY_FAIL` at the session: another cpHash, nameHash, template or parameters; no NV Index, or one that has (not) been written
+/// - `POLICY_FAIL` at the session: another cpHash, nameHash, template or parameters; no NV Index, or one that has (not)
+///   been written
 /// - `CHANNEL` at the session: no secure channel
-/// - `AUTH_UNAVAILABLE`: the policy asks for a PIN that cannot be used, or, in TPM2_PolicySecret, for an authValue that could not prove it without a policy
+/// - `AUTH_UNAVAILABLE`: the policy asks for a PIN that cannot be used, or, in TPM2_PolicySecret, for an authValue that
+///   could not prove it without a policy
 fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     let session = tpm.ram.sessions.get(check.one.handle).ok_or(Rc::reference_s(check.index))?;
     let policy = &session.policy;
@@ -320,7 +319,7 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if tpm.auth_policy(h).is_none_or(|(alg, digest)| alg != session.hash || digest != policy.digest) {
         return Err(check.at(Fmt1::POLICY_FAIL));
     }
-    if policy.is_over(policy.timeout_ms, &tpm.ram) {
+    if policy.is_over(policy.timeout_ms, tpm.ram.now()) {
         return Err(check.at(Fmt1::EXPIRED));
     }
     check_command(tpm, check, session)?;
@@ -332,8 +331,9 @@ fn check_policy(tpm: &Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {
     if policy.secure_channel {
         return Err(check.at(Fmt1::CHANNEL));
     }
-    // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too, where an authValue is to be proven (Part 3, 23.4.1). Choice:
-    // not TPMA_NV_AUTHREAD with TPM2_PolicyAuthValue, since FAPI makes indices without it, and 5.6 names passwords and HMAC sessions alone.
+    // userWithAuth of an object and TPMA_NV_AUTHREAD of an index count in a policy session, too, where an authValue is
+    // to be proven (Part 3, 23.4.1). Choice: not TPMA_NV_AUTHREAD with TPM2_PolicyAuthValue, since FAPI makes indices
+    // without it, and 5.6 names passwords and HMAC sessions alone.
     let spared = h.kind() == HandleKind::Nv && !policy.password;
     let unproven = check.call.code == POLICY_SECRET && !spared && !auth_value_available(tpm, check, h);
     if asks && (unproven || !tpm.pin_available(h)) { Err(Rc::AUTH_UNAVAILABLE) } else { Ok(()) }
@@ -353,8 +353,8 @@ fn check_command(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(), 
     if policy.physical_presence && !tpm.ram.physical_presence { Err(check.at(Fmt1::PP)) } else { Ok(()) }
 }
 
-/// Whether the entity may be authorized by policy: a hierarchy or PCR that has one, an object with its sensitive area, an NV Index whose attributes
-/// say so, but for the ADMIN role in any case (Part 1, 19.3).
+/// Whether the entity may be authorized by policy: a hierarchy or PCR that has one, an object with its sensitive area,
+/// an NV Index whose attributes say so, but for the ADMIN role in any case (Part 1, 16.6.17).
 fn policy_available(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     match h.kind() {
         HandleKind::Transient | HandleKind::Persistent => tpm.object(h).is_some_and(|o| o.sensitive.is_some()),

@@ -1,52 +1,25 @@
-//! What happens around every command (Part 3, 5): header, handles, sessions, authorization, decryption, action, response.
+//! What happens around every command (Part 3, 5): header, handles, sessions, authorization, decryption, action,
+//! response.
 
+mod admit;
 mod authorize;
+mod entry;
 mod header;
 mod parameter;
 mod respond;
-pub(crate) mod sessions;
-
-pub(crate) use authorize::bound_entity;
-pub(crate) use sessions::{SessionUse, SessionUses};
+mod selftest;
+mod sessions;
 
 use core::sync::atomic::AtomicBool;
 
-use crate::command::area::{Handles, ReplyArea};
-use crate::command::{self, CommandInfo, Reply};
+use crate::command::{self, Call, CommandInfo, Reply, SessionUses};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
-use crate::platform::{Hooks, Locality};
+use crate::data::platform::{Hooks, Locality};
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_COMMAND_SIZE;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Reader, Writer};
 use header::Header;
-
-/// The command that is being executed, as its action sees it.
-pub(crate) struct Call<'a> {
-    /// commandCode
-    pub(crate) code: u32,
-    /// locality
-    pub(crate) locality: Locality,
-    /// the handle area
-    pub(crate) handles: Handles,
-    /// the authorization area, in order
-    pub(crate) sessions: SessionUses<'a>,
-    /// the platform no longer wants the command
-    pub(crate) canceled: &'a AtomicBool,
-    /// octets that the transport has for the response parameters
-    pub(crate) room: usize,
-}
-
-impl Call<'_> {
-    /// What a command asks that changes something and has a long reply, before it changes anything; of others the pipeline asks it.
-    ///
-    /// - `COMMAND_SIZE`: the response would be longer than the transport's buffer
-    pub(crate) fn room_for(&self, reply: &impl ReplyArea) -> Result<(), Rc> {
-        let mut count = Writer::new(&mut []);
-        reply.marshal(&mut count);
-        if count.len() <= self.room { Ok(()) } else { Err(Rc::COMMAND_SIZE) }
-    }
-}
 
 /// Executes a command; always writes a well-formed response and returns its length.
 pub(crate) fn execute(
@@ -78,7 +51,7 @@ fn process(
     let header = Header::parse(request, tpm.ram.buffer_size)?;
     let info = command::find(header.code).ok_or(Rc::COMMAND_CODE)?;
     tpm.admit(info, header.sessions)?;
-    tpm.test_before(info.code)?;
+    tpm.test_before(info)?;
     let mut body = Reader::new(header.body);
     let handles = info.handles(&mut body)?;
     for (index, h) in handles.iter().enumerate() {
@@ -98,7 +71,7 @@ fn process(
             parameter::decrypt(tpm, session, body.rest(), &mut plain)?
         }
     };
-    tpm.test_keys_before(&call, parameters)?;
+    tpm.test_keys_before(info, &call, parameters)?;
     act(tpm, info, &call, body.rest(), parameters, response)
 }
 
@@ -134,7 +107,7 @@ fn act(
     respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)
 }
 
-/// cpHash (Part 1, 16.7): H(commandCode ‖ Names ‖ parameters).
+/// cpHash (Part 1, 15.7): H(commandCode ‖ Names ‖ parameters).
 pub(crate) fn cp_hash(tpm: &Tpm, alg: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
     let mut hasher = Hasher::new(alg);
     hasher.update(&call.code.to_be_bytes());

@@ -1,12 +1,13 @@
-//! Parameter encryption (Part 1, 19.9 and 21).
+//! Parameter encryption (Part 1, 18).
 
-use super::{Call, SessionUse, at_session};
+use super::at_session;
+use crate::command::{Call, SessionUse};
 use crate::crypto::sym;
 use crate::crypto::{hash::HashAlg, kdf, sym::Cipher};
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_COMMAND_SIZE;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{SessionAttributes, SymDef, SymDefObject};
 
 /// The nonces in the order of the direction: the newer one first.
@@ -58,7 +59,7 @@ fn session_with<'c>(call: &'c Call<'_>, purpose: SessionAttributes) -> Option<(u
     call.sessions.iter().enumerate().find(|(_, s)| s.attributes.has(purpose))
 }
 
-/// sessionValue: sessionKey ‖ authValue of the entity that the session authorizes (Part 1, 21.2).
+/// sessionValue: sessionKey ‖ authValue of the entity that the session authorizes (Part 1, 18.1).
 fn session_value(tpm: &Tpm, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut value = Secret::new();
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
@@ -94,7 +95,7 @@ fn apply(
     }
 }
 
-/// Part 1, 21.3: key ‖ IV = KDFa(authHash, sessionValue, "CFB", nonceNewer, nonceOlder).
+/// Part 1, 18.3: key ‖ IV = KDFa(authHash, sessionValue, "CFB", nonceNewer, nonceOlder).
 fn cfb(
     cipher: SymDefObject,
     hash: HashAlg,

@@ -1,13 +1,14 @@
-//! The response: audit, encryption, nonces, HMACs (Part 1, 18 and 19; Part 3, 5.8 and 5.9).
+//! The response: audit, encryption, nonces, HMACs (Part 1, 15 and 16; Part 3, 5.8 and 5.9).
 
-use super::{Call, SessionUse, authorize, cp_hash, header, parameter};
+use super::{authorize, cp_hash, header, parameter};
 use crate::command::CommandInfo;
+use crate::command::{Call, SessionUse};
 use crate::crypto::hash::{Digest, HashAlg, digest};
 use crate::crypto::hmac::hmac;
-use crate::policy::PolicyState;
+use crate::data::policy::PolicyState;
+use crate::data::session::SessionType;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::session::SessionType;
-use crate::tpm::Tpm;
 use crate::wire::{Handle, Marshal, SessionAttributes, Writer};
 
 const HEADER: usize = 10;
@@ -42,7 +43,8 @@ pub(super) fn room(tpm: &Tpm, info: &CommandInfo, call: &Call<'_>) -> usize {
     tpm.ram.buffer_size.saturating_sub(parameters_start(info, call)).saturating_sub(sessions)
 }
 
-/// cpHash for each kind of audit that the command is subject to, taken before the action changes any Name or what is audited.
+/// cpHash for each kind of audit that the command is subject to, taken before the action changes any Name or what is
+/// audited.
 pub(super) struct AuditHashes {
     /// in the algorithm of the audit session
     session: Option<Digest>,
@@ -113,13 +115,13 @@ fn roll_nonces(tpm: &mut Tpm, call: &Call<'_>) -> Result<(), Rc> {
     Ok(())
 }
 
-/// rpHash (Part 1, 16.8): H(responseCode ‖ commandCode ‖ parameters).
+/// rpHash (Part 1, 15.8): H(responseCode ‖ commandCode ‖ parameters).
 fn rp_hash(hash: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
     digest(hash, &[&0u32.to_be_bytes(), &call.code.to_be_bytes(), parameters])
 }
 
-/// Extends the audit session's digest (Part 1, 17.13) and keeps track of exclusivity: a command without this session ends it, unless it is one
-/// that admits no sessions.
+/// Extends the audit session's digest (Part 1, 17.2) and keeps track of exclusivity: a command without this session
+/// ends it, unless it is one that admits no sessions.
 fn update_session_audit(
     tpm: &mut Tpm,
     info: &CommandInfo,
@@ -196,7 +198,8 @@ fn response_hmac(
     Ok(hmac(session.hash, key.as_slice(), &parts))
 }
 
-/// Flushes sessions without continueSession; a policy session that goes on starts anew with its nonceTPM (Part 1, 19.7.12).
+/// Flushes sessions without continueSession; a policy session that goes on starts anew with its nonceTPM (Part 1,
+/// 16.6.18).
 fn end_sessions(tpm: &mut Tpm, call: &Call<'_>) {
     let ram = &mut tpm.ram;
     for one in call.sessions.iter().filter(|s| !s.is_password()) {
@@ -208,7 +211,7 @@ fn end_sessions(tpm: &mut Tpm, call: &Call<'_>) {
             continue;
         }
         let hash = ram.sessions.get(one.handle).filter(|s| s.kind == SessionType::Policy).map(|s| s.hash);
-        let fresh = hash.map(|hash| PolicyState::new(hash, ram));
+        let fresh = hash.map(|hash| PolicyState::new(hash, ram.now()));
         if let (Some(fresh), Some(session)) = (fresh, ram.sessions.get_mut(one.handle)) {
             session.policy = fresh;
         }

@@ -1,48 +1,19 @@
-//! The authorization area of a command (Part 1, 18; Part 3, 5.5).
+//! The authorization area of a command (Part 1, 15.6; Part 3, 5.5).
 
-use super::{Call, at_session, header::Header};
-use crate::command::CommandInfo;
+use super::{at_session, header::Header};
 use crate::command::area::Role;
+use crate::command::{Call, CommandInfo, SessionUse};
 use crate::crypto::hash::MAX_DIGEST;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
-use crate::wire::{Handle, HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef, Tpm2b};
-use heapless::Vec;
-
-/// Sessions a command can have (TPM_PT_... MAX_SESSION_NUM).
-pub(crate) const MAX_SESSIONS: usize = 3;
-
-/// TPMS_AUTH_COMMAND (Part 2, 10.13.2), and what it authorizes. A password stays where it came.
-pub(crate) struct SessionUse<'a> {
-    /// sessionHandle
-    pub(crate) handle: Handle,
-    /// nonceCaller
-    pub(crate) nonce_caller: &'a [u8],
-    /// sessionAttributes
-    pub(crate) attributes: SessionAttributes,
-    /// hmac, or the password
-    pub(crate) hmac: &'a [u8],
-    /// the handle that this session authorizes
-    pub(crate) authorizes: Option<Handle>,
-    /// the session is bound to that entity, as it was before the action
-    pub(crate) bound: bool,
-}
-
-/// The sessions of a command, in order.
-pub(crate) type SessionUses<'a> = Vec<SessionUse<'a>, MAX_SESSIONS>;
-
-impl SessionUse<'_> {
-    /// Whether a password authorization.
-    pub(crate) fn is_password(&self) -> bool {
-        self.handle == Handle::PW
-    }
-}
+use crate::wire::{HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef, Tpm2b};
 
 /// Reads the authorization area and checks what does not depend on authorizations.
 ///
 /// - `AUTH_CONTEXT`: the command admits no sessions
 /// - `INSUFFICIENT`: authorizationSize is missing
-/// - `AUTHSIZE`: it is too small for one session, larger than what follows, or larger than three sessions need (Part 3, 5.5)
+/// - `AUTHSIZE`: it is too small for one session, larger than what follows, or larger than three sessions need (Part 3,
+///   5.5)
 /// - what `check` says, at the session
 /// - `AUTH_MISSING`: a handle needs an authorization and there is none
 pub(super) fn parse<'a>(
@@ -135,9 +106,10 @@ fn check_password(one: &SessionUse<'_>) -> Result<(), Fmt1> {
 }
 
 /// - `HANDLE`: the session occurs twice
-/// - for decryption, then for encryption: `ATTRIBUTES`: no parameter that could be encrypted, or a second session for that; `SYMMETRIC`: the
-///   session has no algorithm for it
-/// - `ATTRIBUTES`: a second session for audit; audit by a policy session; auditExclusive or auditReset without audit (Part 2, 8.4)
+/// - for decryption, then for encryption: `ATTRIBUTES`: no parameter that could be encrypted, or a second session for
+///   that; `SYMMETRIC`: the session has no algorithm for it
+/// - `ATTRIBUTES`: a second session for audit; audit by a policy session; auditExclusive or auditReset without audit
+///   (Part 2, 8.4)
 fn check_attributes(
     info: &CommandInfo,
     one: &SessionUse<'_>,

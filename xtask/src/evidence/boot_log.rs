@@ -65,6 +65,23 @@ pub struct Expected {
     pub name: String,
 }
 
+impl OfImage {
+    /// What a PCR of the SHA-256 bank is after these events.
+    pub fn predicted(&self, pcr: u32) -> Result<[u8; 32]> {
+        self.events.iter().filter(|event| event.pcr == pcr).try_fold([0; 32], |value, event| {
+            let measured = event.digests.get(&alg::SHA256);
+            let measured =
+                measured.with_context(|| format!("PCR {pcr}: the image does not say the digest of {}", event.name))?;
+            Ok(extended(&value, measured))
+        })
+    }
+}
+
+/// A PCR of the SHA-256 bank that is extended by a digest.
+pub fn extended(pcr: &[u8; 32], digest: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(pcr).chain_update(digest).finalize().into()
+}
+
 impl BootLog {
     /// Reads a log; an empty one has no banks and no events.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
@@ -107,7 +124,7 @@ impl BootLog {
         for event in &self.events {
             let pcr =
                 pcrs.get_mut(event.pcr as usize).with_context(|| format!("boot log: there is no PCR {}", event.pcr))?;
-            *pcr = Sha256::new().chain_update(*pcr).chain_update(event.sha256()?).finalize().into();
+            *pcr = extended(pcr, event.sha256()?);
         }
         Ok(())
     }
@@ -353,6 +370,13 @@ mod tests {
         log.replay(&mut pcrs).unwrap();
         let extended = Sha256::digest([[0; 32], Sha256::digest("root=/dev/vda quiet").into()].concat());
         assert_eq!(pcrs[8][..], extended[..]);
+        let image = expected("root=/dev/vda quiet");
+        assert_eq!(
+            (image.predicted(8).unwrap(), image.predicted(9).unwrap()),
+            (pcrs[8], [0; 32]),
+            "from the image alone"
+        );
+        assert!(image.predicted(0).is_err(), "the image does not say what is measured there");
         assert_eq!(log.banks(), [4, 0xB]);
     }
 

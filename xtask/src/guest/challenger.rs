@@ -2,6 +2,7 @@
 //!
 //! A line that begins with `@` is for it: `@userland SECONDS`, `@nonces` (answered by a nonce in base64 and one in hexadecimal), `@challenge` (answered by the
 //! credential in base64), `@file NAME`, then base64, then `@end`. `ok NAME` and `FAIL NAME: why` are results.
+//! `@policy` is answered by the policy that a secret shall be sealed to, in base64.
 
 use crate::digest::hex;
 use crate::evidence::boot_log::BootLog;
@@ -30,6 +31,7 @@ pub struct Challenger {
     secrets: credential::Secrets,
     nonce: [u8; 64],
     quote_nonce: [u8; 32],
+    policy: Vec<u8>,
     challenge: Option<credential::Challenge>,
     line: Vec<u8>,
     file: Option<(String, String)>,
@@ -51,6 +53,7 @@ impl Challenger {
             secrets: credential::Secrets { credential: random()?, seed: random()?, oaep_seed: random()? },
             nonce: random()?,
             quote_nonce: random()?,
+            policy: Vec::new(),
             challenge: None,
             line: Vec::new(),
             file: None,
@@ -60,6 +63,11 @@ impl Challenger {
             total: None,
             transcript: String::new(),
         })
+    }
+
+    /// With a policy for what the guest seals.
+    pub fn with_policy(self, policy: &[u8]) -> Self {
+        Self { policy: policy.to_vec(), ..self }
     }
 
     /// Takes what the guest has written; gives what to answer, which may be nothing.
@@ -100,6 +108,7 @@ impl Challenger {
                 return Ok(text.into_bytes());
             }
             ("@challenge", _) => return self.challenge(),
+            ("@policy", _) => return Ok(format!("{}\n", Base64::encode_string(&self.policy)).into_bytes()),
             ("ok", name) => self.checks.push((name.to_owned(), None)),
             ("FAIL", text) => {
                 let (name, why) = text.split_once(": ").unwrap_or((text, ""));
@@ -191,5 +200,7 @@ mod tests {
         let answer = String::from_utf8(challenger.take(b"@nonces\r\n").unwrap()).unwrap();
         assert_eq!(answer.lines().map(str::len).collect::<Vec<_>>(), [88, 64]);
         assert_eq!(challenger.take(b"@challenge\r\n").unwrap(), b"\n");
+        let mut challenger = challenger.with_policy(&[0; 32]);
+        assert_eq!(challenger.take(b"@policy\r\n").unwrap().len(), 45);
     }
 }

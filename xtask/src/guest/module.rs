@@ -13,6 +13,8 @@ use std::process::Command;
 pub const MODULES: [&str; 2] = ["quoin_tpm", "quoin_attest"];
 /// Their sources, in the workspace.
 pub const SOURCES: &str = "tests/guest/linux";
+/// This system's programs that they are built with.
+pub const BUILT_WITH: [debian::Wanted; 3] = [("gcc", "gcc"), ("make", "make"), ("ld", "binutils")];
 /// Programs of the kernel's build, where they lie, and what of them is run: some are programs that only choose another one.
 const BUILDERS: [(&str, &str); 3] = [
     ("scripts/basic/fixdep", "scripts/basic/fixdep.real"),
@@ -22,7 +24,7 @@ const BUILDERS: [(&str, &str); 3] = [
 
 /// Builds all modules; gives the folder with `NAME.ko`.
 pub fn build(kernel: &Debian) -> Result<PathBuf> {
-    debian::ensure(&[("gcc", "gcc"), ("make", "make"), ("ld", "binutils")])?;
+    debian::ensure(&BUILT_WITH)?;
     let folder = workspace::target_dir()?.join("guest/modules");
     let sources = workspace::root()?.join(SOURCES);
     let _ = fs::remove_dir_all(&folder);
@@ -50,6 +52,8 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
         "STRIP=strip",
     ]);
     make.args(["CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=", "CONFIG_DEBUG_INFO_BTF_MODULES="]);
+    // It is computed over debugging information, which names the folder: the same sources would give another launch digest elsewhere.
+    make.arg("LDFLAGS_MODULE=--build-id=none");
     must(make.arg("modules"), &folder.join("build.log")).context("the modules for the guest cannot be built")?;
     for name in MODULES {
         let mut strip = Command::new("strip");

@@ -522,9 +522,14 @@ pub(super) mod tests {
         }
     }
 
+    /// A machine without that switch.
+    pub(crate) fn without_switch(dialect: Dialect) -> Machine {
+        Machine::new(Box::new(Fixed), None, Some(dialect), Stop::default())
+    }
+
     #[test]
     fn a_refused_reset_or_power_off_changes_nothing() {
-        let machine = Machine::new(Box::new(Fixed), None, None, Stop::default());
+        let machine = without_switch(Dialect::Swtpm);
         assert!(machine.set_locality(3));
         assert!(!machine.init() && !machine.power_off());
         assert!(machine.power_on() && machine.is_powered());

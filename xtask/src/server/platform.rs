@@ -133,7 +133,7 @@ fn simulator(number: u32, channel: &mut impl Listen, machine: &Machine) -> Resul
 pub(super) mod tests {
     use super::{Listen, serve};
     use crate::server::command::tests::Client;
-    use crate::server::machine::tests::{Seen, machine, machine_of};
+    use crate::server::machine::tests::{Seen, execute, machine, machine_of, without_switch};
     use crate::server::machine::{Dialect, Machine};
     use anyhow::Result;
     use std::io::{Cursor, Read, Write};
@@ -319,6 +319,23 @@ pub(super) mod tests {
         assert!(!machine.is_powered() && seen.take().is_empty());
         let (machine, _) = machine_of(Some(Dialect::Simulator));
         assert_eq!(say(&machine, false, &[&number(1)]).1, [0; 4]);
+    }
+
+    /// Section 3, row 5: `cargo xtask run` has no power switch, and after a refused INIT, RESET or STOP its TPM was without power for good.
+    #[test]
+    fn what_is_refused_at_the_port_changes_nothing() {
+        let swtpm = [&b"\0\0\0\x02\0\0\0\0"[..], b"\0\0\0\x03", b"\0\0\0\x0E"];
+        let simulators = [&b"\0\0\0\x02"[..], b"\0\0\0\x11", b"\0\0\0\x12"];
+        for (dialect, messages) in [(Dialect::Swtpm, swtpm), (Dialect::Simulator, simulators)] {
+            for message in messages {
+                let machine = without_switch(dialect);
+                let (outcome, heard) = say(&machine, false, &[message]);
+                outcome.unwrap();
+                assert_ne!(heard[heard.len() - 4..], [0; 4], "{message:?}");
+                assert!(machine.is_powered());
+                assert_eq!(execute(&machine, b"x"), Some(b"ok".to_vec()), "{message:?}");
+            }
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@ use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use std::process::{Command, Stdio};
 
-/// Packages whose tests run on the host. Not the default members alone: the firmware's library is tested there, too, and what judges it.
-const HOST: [&str; 7] = ["cpufeatures@0.3.1", "tpm-core", "snp", "kernel", "xtask", "proofs", "quoin-tests"];
+/// Packages whose tests run on the host. Not the default members alone: the firmware's library is tested there, too,
+/// and what judges it.
+const HOST: [&str; 9] =
+    ["cpufeatures@0.3.1", "tpm-core", "tpm-crypto", "tpm-wire", "snp", "kernel", "xtask", "proofs", "quoin-tests"];
 
 /// Unit tests, properties, documentation examples.
 pub fn host() -> Result<Totals> {
@@ -15,7 +17,8 @@ pub fn host() -> Result<Totals> {
     test(packages.chain(["--features", "xtask/engine"]))
 }
 
-/// The suites of `tests/` that boot the machine: targets with `required-features = ["qemu"]`. One at a time, since each wants a CPU of its own.
+/// The suites of `tests/` that boot the machine: targets with `required-features = ["qemu"]`. One at a time, since each
+/// wants a CPU of its own.
 pub fn qemu() -> Result<Totals> {
     test(["--package", "quoin-tests", "--features", "qemu", "--test", "*", "--", "--test-threads=1"])
 }

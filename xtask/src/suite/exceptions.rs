@@ -1,4 +1,5 @@
-//! Exceptions that the host makes up at VMPL0 (IN-01, IN-02): each ends the firmware with a reason on the console, and nothing else happens.
+//! Exceptions that the host makes up at VMPL0 (WeSee, CVE-2024-25742; Heckler, CVE-2024-25743 and -25744): each ends the
+//! firmware with a reason on the console, and nothing else happens.
 //!
 //! The machine does it (`fault=inject:N`, tests/machine/src/inject.rs): it takes the firmware back after each and goes on. It stops by itself when a firmware does
 //! anything but end; here its account is read, and at last the guest must run as if nothing had been.
@@ -16,13 +17,13 @@ use std::process::ExitCode;
 /// Options of `cargo xtask exceptions`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// At every Nth exit of VMPL0, at three points: 5 gives more than a thousand, and takes half an hour.
+    /// At every Nth exit of VMPL0, at three points: 30 gives more than a thousand, and takes a quarter of an hour.
     #[arg(long, value_name = "N", default_value_t = FULL)]
     every: u32,
 }
 
 /// The full form's stride, and the points that it must have.
-const FULL: u32 = 5;
+const FULL: u32 = 30;
 const FULL_POINTS: u32 = 1000;
 /// The short form's stride.
 pub(super) const SHORT: u32 = 400;
@@ -54,8 +55,6 @@ struct Account {
     refused: u32,
     heard: u32,
     told: u32,
-    /// Tried a second time, since the console stayed empty. Something is wrong where there are many.
-    unheard: u32,
     /// The last exception whose reason was not heard.
     silent: String,
 }
@@ -69,7 +68,6 @@ impl Account {
             self.trials += trials;
             self.refused += refused;
             self.heard += number(point, "heard")?;
-            self.unheard += number(point, "unheard")?;
             ensure!(number(point, "silent")? == 0, "an end without a reason: {line}\nafter {}", self.silent);
             let (_, ends) = point.split_once("ends=").context("no ends")?;
             let mut ended = 0;
@@ -118,9 +116,9 @@ fn boot(built: &Built, every: u32) -> Result<()> {
     until_the_guest_runs(&mut qemu, &mut account)?;
     let least = if every <= FULL { FULL_POINTS } else { 1 };
     ensure!(account.points >= least && account.told > 0, "there were fewer than {least} points: {account:?}");
-    let Account { points, trials, refused, heard, told, unheard, .. } = account;
+    let Account { points, trials, refused, heard, told, .. } = account;
     println!(
-        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused; {unheard} tried twice"
+        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
     );
     super::lies::answers(&mut qemu)
 }
@@ -138,10 +136,14 @@ fn accesses() -> Result<String> {
 }
 
 fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
-    let mut last = Vec::new();
+    let (mut last, mut shown) = (Vec::new(), 0);
     loop {
         let Some(event) = qemu.next_event(SILENCE) else { bail!("the machine is silent after:\n{}", last.join("\n")) };
         account.line(&event.line)?;
+        if account.points > shown && account.points.is_multiple_of(250) {
+            shown = account.points;
+            println!("     {shown} points, {} exceptions", account.trials);
+        }
         if event.line.starts_with("quoin: guest ") {
             return Ok(());
         }
@@ -156,7 +158,7 @@ fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
 mod tests {
     use super::Account;
 
-    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=9 refused=2 heard=1 silent=0 unheard=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
+    const POINT: &str = "machine: INJECT point=1 exit=9 steps=0 rip=0x1 trials=9 refused=2 heard=1 silent=0 speaks=true ends=[((10, 15), 5), ((10, 16), 2)]";
 
     #[test]
     fn points_are_added_up() {

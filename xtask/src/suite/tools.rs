@@ -17,6 +17,9 @@ use std::thread;
 /// The program by which the package is known, and the package.
 pub const PROGRAM: debian::Wanted = ("tpm2_getcap", "tpm2-tools");
 
+/// All that the cases call.
+pub const PROGRAMS: [debian::Wanted; 3] = [PROGRAM, ("openssl", "openssl"), ("cmp", "diffutils")];
+
 /// The cases: a name, and a script that must end with 0. They run in this order, in one folder, against one TPM, under `set -eu`; `refused` runs a
 /// command that must fail with the TPM's response code that its first argument is. Without a resource manager the tools leave their objects and
 /// sessions in the TPM; `clean` flushes them.
@@ -165,7 +168,7 @@ refused() {
 
 /// Boots, serves the firmware's TPM at local ports, and runs all cases.
 pub fn run(built: &Built) -> Result<Totals> {
-    debian::ensure(&[PROGRAM, ("openssl", "openssl"), ("cmp", "diffutils")])?;
+    debian::ensure(&PROGRAMS)?;
     let mut qemu = run::start(built, "")?;
     run::wait_for_guest(&mut qemu, &built.image, false)?;
     let backend = Box::new(Firmware(qemu.relay()?));

@@ -187,8 +187,8 @@ pub fn find(folder: &Path, extension: &str) -> Result<PathBuf> {
         .with_context(|| format!("there is no .{extension} in {}", folder.display()))
 }
 
-/// The system's first source, but of `suites`.
-fn source(types: &str, suites: &str) -> Result<String> {
+/// Where the system's own packages come from: the first archive that apt's sources name.
+pub fn archive() -> Result<String> {
     let deb822 = fs::read_to_string("/etc/apt/sources.list.d/debian.sources");
     let uri = match &deb822 {
         Ok(text) => {
@@ -200,8 +200,12 @@ fn source(types: &str, suites: &str) -> Result<String> {
     let listed = || {
         list.lines().find_map(|line| line.strip_prefix("deb ")?.split_whitespace().find(|word| word.contains("://")))
     };
-    let uri = uri.or_else(listed).context("apt's sources name no archive")?;
-    const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    ensure!(Path::new(KEYS).exists(), "the archive's keys are not here: install debian-archive-keyring");
-    Ok(format!("Types: {types}\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {KEYS}\n"))
+    Ok(uri.or_else(listed).context("apt's sources name no archive")?.to_owned())
+}
+
+/// The system's first source, but of `suites`.
+fn source(types: &str, suites: &str) -> Result<String> {
+    let (uri, keys) = (archive()?, debian::KEYS);
+    ensure!(Path::new(keys).exists(), "the archive's keys are not here: install debian-archive-keyring");
+    Ok(format!("Types: {types}\nURIs: {uri}\nSuites: {suites}\nComponents: main\nSigned-By: {keys}\n"))
 }

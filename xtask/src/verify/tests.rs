@@ -2,7 +2,7 @@
 //!
 //! [`Twin`] is a firmware, a PSP and a TPM in one: it holds the private keys and so can sign what no honest one would.
 
-use super::{Expectations, STEPS, Step, print, verify};
+use super::{Expectations, STEPS, Step, conclusion, print, verify};
 use crate::evidence::boot_log::{Expected, OfImage};
 use crate::evidence::event_log::{Event, EventLog};
 use crate::evidence::folder::Evidence;
@@ -203,6 +203,10 @@ fn evidence_without_an_expected_measurement_is_consistent_and_not_verified() {
     assert_eq!(print(&evidence, &expectations()), ExitCode::SUCCESS);
     let nothing_said = Expectations { measurement: None, ..expectations() };
     assert_eq!(print(&evidence, &nothing_said), ExitCode::from(3));
+    assert_eq!(conclusion(&expectations()).0, "verified: ");
+    let (head, text, _) = conclusion(&nothing_said);
+    assert_eq!(head, "consistent, not verified: ");
+    assert!(text.contains("--igvm") && text.contains("--measurement"), "{text}");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn vtpm_requests<const N: usize>(report: &mut Report<N>) {
     }
 }
 
-/// GU-08: behind the response there is what we had put there, or zeros.
+/// Behind the response there is what we had put there, or zeros.
 fn stale_bytes<const N: usize>(report: &mut Report<N>) {
     vtpm::BUFFER.fill(0xEE);
     vtpm::request(SEND_COMMAND, 0, 22, &COMMAND);

@@ -1,7 +1,8 @@
 //! `keys COUNT`: statistics of the RSA keys that the engine makes, as an attacker would look at them.
 //!
-//! COUNT primary keys of 1024 bits, each from a seed of its own. What the looks are for: CVE-2021-3505 (primes that are too few), keys that share a factor,
-//! ROCA (CVE-2017-15361: primes of a form), and the conditions of FIPS 186-5, A.1.3.
+//! COUNT primary keys of 1024 bits, each from a seed of its own. What the looks are for: CVE-2021-3505 (primes that are
+//! too few), keys that share a factor, ROCA (CVE-2017-15361: primes of a form), and the conditions of FIPS 186-5,
+//! A.1.3.
 
 use anyhow::{Context, Result, ensure};
 use crypto_bigint::U512;
@@ -11,7 +12,7 @@ use num_integer::Integer;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::{env, thread};
-use tpm_core::crypto::primary::{Derivation, VERSION};
+use tpm_crypto::primary::{Derivation, VERSION};
 
 const BITS: u16 = 1024;
 const PRIME_BITS: u64 = 512;
@@ -196,8 +197,8 @@ fn residue(number: &BigUint, modulus: u32) -> u32 {
     u32::try_from(number % modulus).unwrap_or(0)
 }
 
-/// What moduli of ROCA's form leave modulo small primes: primes are k·M + (65537^a mod M) there, M a primorial, so that every modulus is a power of 65537
-/// modulo each prime of M.
+/// What moduli of ROCA's form leave modulo small primes: primes are k·M + (65537^a mod M) there, M a primorial, so that
+/// every modulus is a power of 65537 modulo each prime of M.
 struct Fingerprint(Vec<(u32, BTreeSet<u32>)>);
 
 impl Fingerprint {

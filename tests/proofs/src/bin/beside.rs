@@ -1,7 +1,8 @@
-//! `beside FOLDER`: what tests of threats have sent (`threats` in `QUOIN_RECORD`), sent to Debian's swtpm: a line for each TPM of a test.
+//! `beside FOLDER`: what tests of threats have sent (`threats` in `QUOIN_RECORD`), sent to Debian's swtpm: a line for
+//! each TPM of a test.
 //!
-//! What depends on random numbers of the TPM, as an HMAC over its nonce does, cannot be right for another TPM: from there on the codes differ, and the line
-//! says where. Time does not pass, and hardware events are left out.
+//! What depends on random numbers of the TPM, as an HMAC over its nonce does, cannot be right for another TPM: from
+//! there on the codes differ, and the line says where. Time does not pass, and hardware events are left out.
 
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;

@@ -1,7 +1,8 @@
 //! `codes ROOT SEEN`: documented response codes of commands that no test has provoked.
 //!
-//! What a command returns is the list above its `run`: items "- `CODE` at `field`: when", and "what \[`function`\] says" for the list above a function. SEEN
-//! has lines of command code and response code, in hexadecimal. An item that says "cannot be provoked" is not asked for, but must say why.
+//! What a command returns is the list above its `run`: items "- `CODE` at `field`: when", and "what \[`function`\]
+//! says" for the list above a function. SEEN has lines of command code and response code, in hexadecimal. An item that
+//! says "cannot be provoked" is not asked for, but must say why.
 
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -48,11 +49,12 @@ fn main() -> Result<ExitCode> {
     sigpipe::reset();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let (Some(root), Some(seen)) = (arguments.next(), arguments.next()) else { bail!("usage: codes ROOT SEEN") };
-    let sources = root.join("tpm-core/src");
-    let names = Names::read(&fs::read_to_string(sources.join("rc.rs"))?)?;
+    let names = Names::read(&fs::read_to_string(root.join("tpm-core/wire/src/rc.rs"))?)?;
     let seen = seen_codes(&fs::read_to_string(seen)?)?;
     let mut files = Vec::new();
-    walk(&sources, &mut files)?;
+    for part in ["src", "wire/src", "crypto/src"] {
+        walk(&root.join("tpm-core").join(part), &mut files)?;
+    }
     let mut all = Vec::new();
     let mut fields = HashMap::new();
     for file in &files {

@@ -1,7 +1,8 @@
 //! `coverage ROOT PROFILES MISSING PROGRAM…`: how many lines of the engine the tests run, a folder a line, and all.
 //!
-//! PROFILES is the folder with what the instrumented PROGRAMs have written. A line counts if code begins on it, or goes on over it, that the compiler has
-//! a counter for; it is covered if any of that was run. Tests within the sources are no part of the engine.
+//! PROFILES is the folder with what the instrumented PROGRAMs have written. A line counts if code begins on it, or goes
+//! on over it, that the compiler has a counter for; it is covered if any of that was run. Tests within the sources are
+//! no part of the engine.
 
 use anyhow::{Context, Result, bail, ensure};
 use llvm_profparser::{CoverageMapping, merge_profiles};
@@ -22,7 +23,7 @@ fn main() -> Result<ExitCode> {
     let (Some(root), Some(profiles), Some(missing)) = (arguments.next(), arguments.next(), arguments.next()) else {
         bail!("usage: coverage ROOT PROFILES MISSING PROGRAM…")
     };
-    let sources = root.join("tpm-core/src");
+    let sources = root.join("tpm-core");
     let files = measure(&sources, &profiles, &arguments.collect::<Vec<_>>())?;
     if missing == Path::new("true") {
         files.iter().for_each(|(file, lines)| print_missing(&sources, file, lines));
@@ -49,11 +50,18 @@ fn percent(run: usize, lines: usize) -> f64 {
     if lines == 0 { 0.0 } else { 100.0 * run as f64 / lines as f64 }
 }
 
-/// The first folder of a file's path, or "." for those beside the crate's root.
+/// The crate that a file is of, for those in folders of tpm-core; else the first folder below `src`, or "." for those beside the crate's root.
 fn folder(file: &Path) -> String {
-    let mut parts = file.components();
-    let first = parts.next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
-    if parts.next().is_some() { first } else { ".".into() }
+    let mut parts = file.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let mut next = || parts.next().unwrap_or_default();
+    let (first, second) = (next(), next());
+    if first != "src" {
+        first
+    } else if next().is_empty() {
+        ".".into()
+    } else {
+        second
+    }
 }
 
 fn measure(sources: &Path, profiles: &Path, programs: &[PathBuf]) -> Result<BTreeMap<PathBuf, Lines>> {
@@ -65,7 +73,7 @@ fn measure(sources: &Path, profiles: &Path, programs: &[PathBuf]) -> Result<BTre
     let mut files = BTreeMap::new();
     for (path, result) in &report.files {
         let Ok(file) = path.strip_prefix(sources) else { continue };
-        if file.components().any(|part| part.as_os_str() == "tests") {
+        if file.components().any(|part| ["tests", "examples"].iter().any(|no| part.as_os_str() == *no)) {
             continue;
         }
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -130,6 +138,7 @@ mod tests {
 
     #[test]
     fn files_beside_the_root_have_no_folder() {
-        assert_eq!([folder(Path::new("tpm.rs")), folder(Path::new("nv/mod.rs"))], [".", "nv"]);
+        let folders = ["src/tpm.rs", "src/nv/mod.rs", "crypto/src/rsa/mod.rs"].map(|file| folder(Path::new(file)));
+        assert_eq!(folders, [".", "nv", "crypto"]);
     }
 }

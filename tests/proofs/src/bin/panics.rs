@@ -1,9 +1,11 @@
-//! `panics ROOT FOLDER`: the panics that are left in the linked engine (`engine` in FOLDER), and whether they are found (`control`).
+//! `panics ROOT FOLDER`: the panics that are left in the linked engine (`engine` in FOLDER), and whether they are found
+//! (`control`).
 //!
-//! A program is linked with `--emit-relocs`, so every call and every address of a function is a relocation, and with line tables. A function
-//! *panics* if it is of `core::panicking`, or the panic handler, or if all of the place in it that refers to such a function is of the standard library.
-//! A place of other code that refers to a function that panics is a survivor. Nothing is believed about what cannot be reached: that is the
-//! optimiser's work, or the list's of what is allowed.
+//! A program is linked with `--emit-relocs`, so every call and every address of a function is a relocation, and with
+//! line tables. A function *panics* if it is of `core::panicking`, or the panic handler, or if all of the place in it
+//! that refers to such a function is of the standard library. A place of other code that refers to a function that
+//! panics is a survivor. Nothing is believed about what cannot be reached: that is the optimiser's work, or the list's
+//! of what is allowed.
 
 use addr2line::gimli::{self, EndianSlice, LittleEndian};
 use anyhow::{Context as _, Result, bail, ensure};

@@ -1,11 +1,10 @@
 //! TPM2_ACT_SetTimeout (Part 3, 33.2).
 
-use crate::act;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::RhAct;
 
 pub(crate) struct ActSetTimeout;
@@ -24,7 +23,7 @@ impl Command for ActSetTimeout {
     /// Never `RETRY`: the timer is set when the response comes.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let now_ms = tpm.ram.time_ms;
-        let position = act::position(h.act_handle.handle()).ok_or(Rc::FAILURE)?;
+        let position = h.act_handle.handle().act_position().ok_or(Rc::FAILURE)?;
         let act = tpm.ram.acts.get_mut(position).ok_or(Rc::FAILURE)?;
         if p.start_timeout_s == u32::MAX && !act.is_signaled() {
             return Err(Fmt1::VALUE.at(Params::start_timeout_s));

@@ -1,14 +1,14 @@
 //! TPM2_Decapsulate (1.85: Part 3, 14.11).
 
 use super::check_decrypts;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::Error;
 use crate::crypto::dhkem::SharedSecret;
 use crate::crypto::mlkem;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Parms, SensitiveComposite, Tpm2b};
 
 pub(crate) struct Decapsulate;

@@ -1,14 +1,14 @@
 //! TPM2_ECC_Decrypt (Part 3, 14.9).
 
 use super::{Shared, check_decrypts, ecc_key, kdf2_hash};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EccPoint, KdfScheme, Sized2b, Tpm2b};
 
 pub(crate) struct EccDecrypt;

@@ -1,15 +1,15 @@
 //! TPM2_ECC_Encrypt (Part 3, 14.8).
 
 use super::{Shared, ecc_key, kdf2_hash};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::hash::Digest;
-use crate::object::create::point_of;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::point_of;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EccPoint, HandleType, KdfScheme, Sized2b, Tpm2b};
 
 pub(crate) struct EccEncrypt;

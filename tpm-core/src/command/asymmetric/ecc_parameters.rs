@@ -1,12 +1,12 @@
 //! TPM2_ECC_Parameters (Part 3, 14.6).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
 use crate::crypto::ecc::{Curve, Parameters};
 use crate::crypto::hash::HashAlg;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{AlgId, KdfAlg, KdfScheme, MAX_ECC_KEY_BYTES, Marshal, Tpm2b, Writer};
 
 pub(crate) struct EccParameters;

@@ -1,12 +1,12 @@
 //! TPM2_ECDH_KeyGen (Part 3, 14.4).
 
 use super::ecc_key;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::object::create::point_of;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EccPoint, HandleType, Sized2b};
 
 pub(crate) struct EcdhKeyGen;

@@ -1,12 +1,12 @@
 //! TPM2_ECDH_ZGen (Part 3, 14.5).
 
 use super::{check_decrypts, ecc_key};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::object::create::point_of;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EccPoint, Scheme, Sized2b};
 
 pub(crate) struct EcdhZGen;
@@ -24,7 +24,8 @@ impl Command for EcdhZGen {
     /// - `ATTRIBUTES` at the key: it is restricted, or does not decrypt
     /// - `SCHEME` at the key: it has another scheme than ECDH
     /// - `ECC_POINT` at the point: not on the key's curve
-    /// - `NO_RESULT`: the product is the point at infinity, which cannot be provoked: all orders are prime, and the scalar is below them
+    /// - `NO_RESULT`: the product is the point at infinity, which cannot be provoked: all orders are prime, and the
+    ///   scalar is below them
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Sized2b<EccPoint>, Rc> {
         let (key, parms) = ecc_key(tpm, h.key.handle(), Handles::key)?;
         check_decrypts(key, Handles::key)?;

@@ -1,12 +1,12 @@
 //! TPM2_Encapsulate (1.85: Part 3, 14.10).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::dhkem;
 use crate::crypto::mlkem;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Buffer, DhObject, HandleType, Parms, Unique};
 
 pub(crate) struct Encapsulate;

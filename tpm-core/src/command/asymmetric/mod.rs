@@ -15,10 +15,10 @@ use crate::crypto::ecc::{Curve, Point};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::rsa::padding::CryptScheme;
 use crate::crypto::{ecc, kdf};
-use crate::object::Object;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::rc::{At, Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{EccParms, Handle, KdfAlg, KdfScheme, ObjectAttributes, RsaParms, Scheme};
 
 /// An RSA key.
@@ -64,7 +64,8 @@ fn padding(scheme: Scheme, label: &[u8]) -> Option<CryptScheme<'_>> {
     }
 }
 
-/// The hash of KDF2 with which an ECC key encrypts (Part 1, C.8): the scheme of the command, or that of the key, which must be the same if both have one.
+/// The hash of KDF2 with which an ECC key encrypts (Part 1, C.8): the scheme of the command, or that of the key, which
+/// must be the same if both have one.
 ///
 /// - `SCHEME` at the parameter: neither has one, or they differ
 /// - `SCHEME`: it is not KDF2

@@ -1,13 +1,13 @@
 //! TPM2_RSA_Decrypt (Part 3, 14.3).
 
 use super::{check_decrypts, is_label, padding, rsa_key, select_rsa_scheme};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::Error;
 use crate::crypto::rsa::padding::Message;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Data, DhObject, MAX_RSA_KEY_BYTES, RsaDecrypt as RsaDecryptScheme, Tpm2b};
 
 pub(crate) struct RsaDecrypt;

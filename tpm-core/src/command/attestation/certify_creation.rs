@@ -1,12 +1,12 @@
 //! TPM2_CertifyCreation (Part 3, 18.3).
 
 use super::{Answer, own_object};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Attested, Data, DhObject, HandleType, Nullable, SigScheme, TkCreation};
 
 pub(crate) struct CertifyCreation;

@@ -1,16 +1,17 @@
-//! TPM2_CertifyX509 (Part 3, 18.8): adds to the parts of a certificate that the caller gives those that the TPM vouches for, and signs it.
+//! TPM2_CertifyX509 (Part 3, 18.8): adds to the parts of a certificate that the caller gives those that the TPM vouches
+//! for, and signs it.
 
 use super::der::{self, Element, Elements};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Admin, User, handles, params, reply};
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
-use crate::object::Object;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     Buffer, Data, DhObject, Handle, Nullable, ObjectAttributes as A, Parms, Scheme, SigScheme, Signature, Tpm2b,
     Unique, Writer,
@@ -36,7 +37,8 @@ impl Command for CertifyX509 {
 
     /// - `SIZE` at `reserved`: not empty
     /// - `KEY` at `sign_handle`: no signing key, or TPM_RH_NULL
-    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or ML-DSA, which signs no digest
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or
+    ///   ML-DSA, which signs no digest
     /// - `SEQUENCE`: the object is a sequence object
     /// - `ASYMMETRIC` at `object_handle`: a certificate cannot hold such a key
     /// - what [`Partial::read`] says, at `partial_certificate`

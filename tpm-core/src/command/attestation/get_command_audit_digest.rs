@@ -1,12 +1,12 @@
 //! TPM2_GetCommandAuditDigest (Part 3, 18.6).
 
 use super::Answer;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Attested, Data, DhObject, Nullable, RhEndorsement, SigScheme};
 
 pub(crate) struct GetCommandAuditDigest;

@@ -1,11 +1,11 @@
 //! TPM2_GetSessionAuditDigest (Part 3, 18.5).
 
 use super::Answer;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Attested, Data, DhObject, HandleType, Nullable, RhEndorsement, ShHmac, SigScheme};
 
 pub(crate) struct GetSessionAuditDigest;

@@ -1,12 +1,12 @@
 //! TPM2_GetTime (Part 3, 18.7).
 
 use super::Answer;
-use crate::attest::firmware_version;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::attest::firmware_version;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Attested, Data, DhObject, Nullable, RhEndorsement, SigScheme};
 
 pub(crate) struct GetTime;

@@ -10,9 +10,9 @@ pub(crate) mod get_time;
 pub(crate) mod quote;
 
 use crate::command::area::reply;
-use crate::object::Object;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::rc::{At, Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{AttestBuffer, Handle, Signature};
 
 reply! {
@@ -20,8 +20,9 @@ reply! {
     pub(crate) struct Answer { attest: AttestBuffer, signature: Signature }
 }
 
-/// An object of which the TPM has a public area with a Name and the sensitive area that belongs to it (Part 3, 18.2.1): one that TPM2_LoadExternal has loaded whole
-/// is one, too (Part 1, 26.4: "any command that is valid for the type including certification").
+/// An object of which the TPM has a public area with a Name and the sensitive area that belongs to it (Part 3, 18.2.1):
+/// one that TPM2_LoadExternal has loaded whole is one, too (Part 1, 26.4: "any command that is valid for the type
+/// including certification").
 ///
 /// - `SEQUENCE`: a sequence object
 /// - `HANDLE` at the handle: a public area alone, or no Name
@@ -30,7 +31,8 @@ fn whole_object(tpm: &Tpm, h: Handle, at: At) -> Result<&Object, Rc> {
     if object.sensitive.is_none() || object.name.is_empty() { Err(Fmt1::HANDLE.at(at)) } else { Ok(object) }
 }
 
-/// An object that the TPM has made or protects: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()" (Part 3, 18.3.1).
+/// An object that the TPM has made or protects: "any object that is loaded with TPM2_Load() or TPM2_CreatePrimary()"
+/// (Part 3, 18.3.1).
 ///
 /// - `SEQUENCE`: a sequence object
 /// - `HANDLE` at the handle: an external object
@@ -40,7 +42,7 @@ fn own_object(tpm: &Tpm, h: Handle, at: At) -> Result<&Object, Rc> {
 }
 
 impl Answer {
-    /// From what [`crate::tpm::Tpm::attest`] gives.
+    /// From what [`crate::data::tpm::Tpm::attest`] gives.
     pub(crate) fn of((attest, signature): (AttestBuffer, Signature)) -> Result<Self, Rc> {
         Ok(Self { attest, signature })
     }

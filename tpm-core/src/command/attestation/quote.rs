@@ -1,11 +1,11 @@
 //! TPM2_Quote (Part 3, 18.4).
 
 use super::Answer;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Attested, Data, DhObject, Nullable, PcrSelection, SigScheme};
 
 pub(crate) struct Quote;
@@ -21,8 +21,8 @@ impl Command for Quote {
     type Reply<'t> = Answer;
 
     /// - `KEY` at `sign_handle`: no signing key
-    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or there is no hash for pcrDigest:
-    ///   TPM_RH_NULL and no scheme, or an ML-DSA key without nameAlg
+    /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key; or
+    ///   there is no hash for pcrDigest: TPM_RH_NULL and no scheme, or an ML-DSA key without nameAlg
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
     /// PCR that are not allocated count as not selected.

@@ -1,12 +1,12 @@
 //! TPM2_SetCommandCodeAuditStatus (Part 3, 21.2).
 
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Audit, Call};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::HashAlg;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{List, MAX_CAP_ELEMENTS, RhProvision};
 
 pub(crate) struct SetCommandCodeAuditStatus;
@@ -19,6 +19,7 @@ params! { pub(crate) struct Params { audit_alg: Option<HashAlg>, set_list: CodeL
 
 impl Command for SetCommandCodeAuditStatus {
     const CODE: u32 = 0x140;
+    const AUDIT: Audit = Audit::Always;
     const NV: bool = true;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
@@ -39,8 +40,8 @@ impl Command for SetCommandCodeAuditStatus {
             tpm.reset.audit_digest = None;
             return Ok(Empty);
         }
-        p.set_list.0.iter().for_each(|code| audit.set(*code));
-        p.clear_list.0.iter().for_each(|code| audit.clear(*code));
+        p.set_list.0.iter().for_each(|code| tpm.persistent.list_audit(*code, true));
+        p.clear_list.0.iter().for_each(|code| tpm.persistent.list_audit(*code, false));
         Ok(Empty)
     }
 }

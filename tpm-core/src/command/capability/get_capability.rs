@@ -2,21 +2,19 @@
 
 use super::algorithms::ALGORITHMS;
 use super::properties;
+use crate::command::Call;
 use crate::command::area::{handles, params};
 use crate::command::{COMMANDS, Command};
-use crate::pcr;
-use crate::pipeline::Call;
-use crate::profile::PROFILE;
+use crate::data::pcr;
+use crate::data::tpm::Tpm;
+use crate::profile::{MAX_CAP_BUFFER, PROFILE};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Reader, Unmarshal, Writer,
 };
 
 pub(crate) struct GetCapability;
 
-/// MAX_CAP_BUFFER: octets of the largest TPMS_CAPABILITY_DATA.
-pub(crate) const MAX_CAP_BUFFER: usize = 1024;
 /// MAX_CAP_DATA: octets of the elements of a list, behind capability and count.
 const MAX_CAP_DATA: usize = MAX_CAP_BUFFER - 4 - 4;
 
@@ -127,13 +125,17 @@ impl Marshal for Policy {
 
 impl Command for GetCapability {
     const CODE: u32 = 0x17a;
+    const IN_FAILURE_MODE: bool = true;
+    const UNTESTED: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// - `VALUE` at `capability`: no such group. TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are for TPMs with an SPDM responder.
+    /// - `VALUE` at `capability`: no such group. TPM_CAP_PUB_KEYS and TPM_CAP_SPDM_SESSION_INFO are for TPMs with an
+    ///   SPDM responder.
     /// - `HANDLE` at `property`: TPM_CAP_HANDLES, and no handles have this most significant octet
-    /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for TPM_CAP_ACT
+    /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for
+    ///   TPM_CAP_ACT
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let page = if tpm.ram.failure { in_failure_mode(tpm, &p) } else { page(tpm, &p) }?;
         Ok(Answer { more_data: page.more, capability: p.capability.0, page: page.data })
@@ -227,11 +229,12 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
         return Err(Fmt1::VALUE.at(Params::property));
     }
     let now_ms = tpm.ram.time_ms;
-    let data = |(h, act): (Handle, &crate::act::Act)| Pair(h, Pair(act.remaining_s(now_ms), act.attributes()));
+    let data = |(h, act): (Handle, &crate::data::act::Act)| Pair(h, Pair(act.remaining_s(now_ms), act.attributes()));
     Page::of(tpm.ram.acts.iter().filter(|(h, _)| *h >= first).map(data), count, 12)
 }
 
-/// In failure mode only what says which TPM this is (Part 1, 12.4.3): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2. Any error is told as `FAILURE`.
+/// In failure mode only what says which TPM this is (Part 1, 9.4): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2.
+/// Any error is told as `FAILURE`.
 fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     if p.capability != Group(0x6) {
         return Err(Rc::FAILURE);
@@ -240,7 +243,8 @@ fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
 }
 
-/// The one element of a group that has this property, as TPM2_GetCapability lists it; None if there is none. For TPM2_PolicyCapability.
+/// The one element of a group that has this property, as TPM2_GetCapability lists it; None if there is none. For
+/// TPM2_PolicyCapability.
 ///
 /// - the codes of TPM2_GetCapability
 pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
@@ -252,8 +256,9 @@ pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Opt
     let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
     let number = || element.first_chunk().map(|tag| u32::from_be_bytes(*tag));
     let asked = Handle(property);
-    // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with a UINT32. The type of a handle selects
-    // a list, so its index finds it: loaded and saved sessions are listed with a type of their own, but are an element with the handle that was asked for.
+    // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with
+    // a UINT32. The type of a handle selects a list, so its index finds it: loaded and saved sessions are listed with a
+    // type of their own, but are an element with the handle that was asked for.
     let (is_found, element) = match capability.0 {
         0x0 | 0x8 => (element.first_chunk().map(|id| u16::from_be_bytes(*id).into()) == Some(property), element),
         0x1 => (number().map(|h| Handle(h).index()) == Some(asked.index()), &property.to_be_bytes()[..]),

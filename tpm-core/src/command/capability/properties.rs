@@ -1,18 +1,18 @@
 //! TPM_CAP_TPM_PROPERTIES: TPM_PT (Part 2, 6.13).
 
-use super::get_capability::MAX_CAP_BUFFER;
 use crate::bounded::{bit, count};
 use crate::command::COMMANDS;
 use crate::crypto::hash::{HashAlg, MAX_DIGEST};
+use crate::data::tpm::Tpm;
 use crate::profile;
-use crate::tpm::Tpm;
 use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear};
 
 /// PT_FIXED and PT_VAR: where the groups start.
 const FIXED: u32 = 0x100;
 const VAR: u32 = 0x200;
 
-/// Every property from `first` on, with its value, of the group to which it belongs, PT_FIXED if to none before that: a reply does not go beyond a group (Part 3, 30.2).
+/// Every property from `first` on, with its value, of the group to which it belongs, PT_FIXED if to none before that: a
+/// reply does not go beyond a group (Part 3, 30.2).
 pub(super) fn all(tpm: &Tpm, first: u32) -> impl Iterator<Item = (u32, u32)> {
     let first = first.max(FIXED);
     let end = (first | 0xff).min(VAR + 0xff);
@@ -24,8 +24,9 @@ fn value(tpm: &Tpm, pt: u32) -> Option<u32> {
     if pt < VAR { fixed(tpm, pt.checked_sub(FIXED)?) } else { variable(tpm, pt - VAR) }
 }
 
-/// TPM_CAP_VENDOR_PROPERTY: a list of UINT32, from the one with that number on. 0: octets of NV memory that are free, 1: octets in all, 2: NV Indices that can
-/// still be defined, 3: in all. What is free is enough for one index of that size.
+/// TPM_CAP_VENDOR_PROPERTY: a list of UINT32, from the one with that number on. 0: octets of NV memory that are free,
+/// 1: octets in all, 2: NV Indices that can still be defined, 3: in all. What is free is enough for one index of that
+/// size.
 pub(super) fn vendor(tpm: &Tpm, first: u32) -> impl Iterator<Item = u32> {
     let nv = &tpm.persistent.nv;
     let values = [nv.free(), profile::NV_MEMORY_SIZE, nv.room(), profile::MAX_NV_INDICES];
@@ -39,7 +40,8 @@ const fn number(n: usize) -> u32 {
     }
 }
 
-/// PT_FIXED: what only a firmware update changes, or the transport's buffer. The SVN properties come with what they describe.
+/// PT_FIXED: what only a firmware update changes, or the transport's buffer. The SVN properties come with what they
+/// describe.
 fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
     Some(match pt {
         // TPM_PT_FAMILY_INDICATOR to _YEAR
@@ -83,14 +85,14 @@ fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
         36 | 38 | 39 => 0,
         37 => profile::PC_CLIENT_REVISION,
         // TPM_PT_SPLIT_MAX
-        40 => crate::commit::OPEN_MAX,
+        40 => crate::data::commit::OPEN_MAX,
         // TPM_PT_TOTAL_COMMANDS, _LIBRARY_COMMANDS, _VENDOR_COMMANDS
         41 | 42 => number(COMMANDS.len()),
         43 => 0,
         44 => number(profile::NV_BUFFER_MAX),
         // TPM_PT_MODES: no FIPS 140 mode
         45 => 0,
-        46 => number(MAX_CAP_BUFFER),
+        46 => number(profile::MAX_CAP_BUFFER),
         // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
         47 | 48 if profile::PROFILE.lists_later_properties => {
             *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?

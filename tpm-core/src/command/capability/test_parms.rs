@@ -1,11 +1,11 @@
 //! TPM2_TestParms (Part 3, 30.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::object::template::check_exponent;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::template::check_exponent;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::Parms;
 
 pub(crate) struct TestParms;

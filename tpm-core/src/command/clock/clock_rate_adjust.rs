@@ -1,11 +1,11 @@
 //! TPM2_ClockRateAdjust (Part 3, 29.4).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Reader, RhProvision, Unmarshal};
 
 pub(crate) struct ClockRateAdjust;

@@ -1,10 +1,10 @@
 //! TPM2_ReadClock (Part 3, 29.1).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::ClockInfo;
 
 pub(crate) struct ReadClock;

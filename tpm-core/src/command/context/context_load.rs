@@ -1,13 +1,13 @@
 //! TPM2_ContextLoad (Part 3, 28.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
-use crate::context::{SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR};
-use crate::object::Object;
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::session::Session;
+use crate::data::tpm::Tpm;
+use crate::operation::context::{SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR};
 use crate::rc::{Fmt1, Rc};
-use crate::session::Session;
-use crate::tpm::Tpm;
 use crate::wire::{Context, Handle, Reader};
 
 pub(crate) struct ContextLoad;

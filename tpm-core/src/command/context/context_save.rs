@@ -1,12 +1,12 @@
 //! TPM2_ContextSave (Part 3, 28.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
-use crate::context::{Label, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR, contents};
-use crate::object::Slot;
-use crate::pipeline::Call;
+use crate::data::object::Slot;
+use crate::data::tpm::Tpm;
+use crate::operation::context::{Label, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR, contents};
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Context, DhContext, Handle, HandleType, Marshal};
 
 pub(crate) struct ContextSave;

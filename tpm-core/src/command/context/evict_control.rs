@@ -1,12 +1,12 @@
 //! TPM2_EvictControl (Part 3, 28.5).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::object::Object;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, DhPersistent, Handle, HandleKind, HandleType, RhProvision};
 
 pub(crate) struct EvictControl;
@@ -25,7 +25,8 @@ impl Command for EvictControl {
 
     /// - `ATTRIBUTES` at `object`: of the NULL hierarchy, or stClear
     /// - `HANDLE` at `object`: persistent under another handle
-    /// - `HIERARCHY` at `object`: the platform can make persistent only its own, the owner neither make nor delete the platform's
+    /// - `HIERARCHY` at `object`: the platform can make persistent only its own, the owner neither make nor delete the
+    ///   platform's
     /// - `RANGE` at `persistent_handle`: not in the range of who authorizes
     /// - `NV_DEFINED`: the handle is in use
     /// - `NV_SPACE`: no room

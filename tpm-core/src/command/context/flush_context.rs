@@ -1,10 +1,10 @@
 //! TPM2_FlushContext (Part 3, 28.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhContext, HandleType};
 
 pub(crate) struct FlushContext;

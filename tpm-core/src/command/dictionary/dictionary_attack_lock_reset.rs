@@ -1,10 +1,10 @@
 //! TPM2_DictionaryAttackLockReset (Part 3, 25.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::RhLockout;
 
 pub(crate) struct DictionaryAttackLockReset;
@@ -21,7 +21,8 @@ impl Command for DictionaryAttackLockReset {
 
     /// No codes of its own.
     ///
-    /// With lockoutPolicy it also ends the time in which lockoutAuth is disabled (Part 1, 16.8.5); with lockoutAuth it would not have come so far.
+    /// With lockoutPolicy it also ends the time in which lockoutAuth is disabled (Part 1, 16.8.5); with lockoutAuth it
+    /// would not have come so far.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
         tpm.persistent.dictionary.failed_tries = 0;
         tpm.persistent.dictionary.lockout_auth_enabled = true;

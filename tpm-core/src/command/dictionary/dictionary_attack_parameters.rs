@@ -1,10 +1,10 @@
 //! TPM2_DictionaryAttackParameters (Part 3, 25.3).
 
+use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::RhLockout;
 
 pub(crate) struct DictionaryAttackParameters;

@@ -1,14 +1,14 @@
 //! TPM2_Duplicate (Part 3, 13.1).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Dup, handles, params, reply};
 use crate::crypto::hash::MAX_DIGEST;
-use crate::object::exchange::{Seed, Use};
-use crate::object::protect::{InnerWrapper, Wrapping, wrap_duplicate};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::exchange::{Seed, Use};
+use crate::operation::object::protect::{InnerWrapper, Wrapping, wrap_duplicate};
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{
     DhObject, EncryptedSecret, HandleType, MAX_SYM_KEY_BYTES, Nullable, ObjectAttributes as A, ObjectType, Private,
     SymDefObject,
@@ -31,9 +31,11 @@ impl Command for Duplicate {
     type Reply<'t> = Answer;
 
     /// - `ATTRIBUTES` at `object`: fixedParent
-    /// - `TYPE` at `object`: no nameAlg, which cannot be provoked: without one there is no policy, and the DUP role needs one
+    /// - `TYPE` at `object`: no nameAlg, which cannot be provoked: without one there is no policy, and the DUP role
+    ///   needs one
     /// - `TYPE` at `new_parent`: no storage key
-    /// - `SYMMETRIC` at `symmetric_alg`, `HIERARCHY` at `new_parent`: encryptedDuplication, and one of the wrappers is missing
+    /// - `SYMMETRIC` at `symmetric_alg`, `HIERARCHY` at `new_parent`: encryptedDuplication, and one of the wrappers is
+    ///   missing
     /// - `SIZE` at `encryption_key_in`: not the size of the algorithm's keys, or not empty without algorithm
     /// - what [`Tpm::new_secret`] says
     /// - `SCHEME` of these cannot be provoked: a storage key has no scheme
@@ -72,7 +74,8 @@ impl Command for Duplicate {
     }
 }
 
-/// An asymmetric storage key, be it only its public area: the new parent is often in another TPM. To a symmetric one no secret can be sent.
+/// An asymmetric storage key, be it only its public area: the new parent is often in another TPM. To a symmetric one no
+/// secret can be sent.
 pub(super) fn is_storage(public: &crate::wire::Public) -> bool {
     let symmetric = matches!(public.object_type(), ObjectType::SymCipher | ObjectType::KeyedHash);
     !symmetric

@@ -2,16 +2,16 @@
 
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Brings, Call};
 use crate::crypto::hash::MAX_DIGEST;
-use crate::object::exchange::{Seed, Use};
-use crate::object::load::{Blame, check};
-use crate::object::name_of;
-use crate::object::protect::{InnerWrapper, Wrapping, unwrap_duplicate};
-use crate::object::template;
-use crate::pipeline::Call;
+use crate::data::object::name_of;
+use crate::data::tpm::Tpm;
+use crate::operation::object::exchange::{Seed, Use};
+use crate::operation::object::load::{Blame, check};
+use crate::operation::object::protect::{InnerWrapper, Wrapping, unwrap_duplicate};
+use crate::operation::object::template;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::tpm::Tpm;
 use crate::wire::{
     DhObject, EncryptedSecret, Named, ObjectAttributes as A, ObjectType, Private, Sized2b, SymDefObject,
 };
@@ -31,6 +31,7 @@ params! {
 
 impl Command for Import {
     const CODE: u32 = 0x156;
+    const BRINGS: Brings = Brings::Public;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Private;
@@ -41,7 +42,8 @@ impl Command for Import {
     /// - `ATTRIBUTES` at `encryption_key`, `in_sym_seed`: encryptedDuplication, and one of the wrappers is missing
     /// - `TYPE` at `parent`: a seed, and the parent is not asymmetric
     /// - at `in_sym_seed`: what [`Tpm::open_secret`] says
-    /// - `KEY`, `SCHEME` at `in_sym_seed` cannot be provoked: the parent is an asymmetric storage key, which has no scheme
+    /// - `KEY`, `SCHEME` at `in_sym_seed` cannot be provoked: the parent is an asymmetric storage key, which has no
+    ///   scheme
     /// - `HASH` at `object_public`: no nameAlg
     /// - at `duplicate`: what [`unwrap_duplicate`] says
     /// - what [`check`] says, if the parent is fixedTPM: it will not be asked again

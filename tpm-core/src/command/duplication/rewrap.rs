@@ -1,13 +1,13 @@
 //! TPM2_Rewrap (Part 3, 13.2).
 
 use super::duplicate::is_storage;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
-use crate::object::exchange::{Seed, Use};
-use crate::object::protect::{Wrapping, rewrap, unwrap_outer};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::exchange::{Seed, Use};
+use crate::operation::object::protect::{Wrapping, rewrap, unwrap_outer};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EncryptedSecret, HandleType, Name, Nullable, Private};
 
 pub(crate) struct Rewrap;

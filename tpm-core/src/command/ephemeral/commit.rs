@@ -1,14 +1,14 @@
 //! TPM2_Commit (Part 3, 19.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
 use crate::crypto::ecc::Point;
 use crate::crypto::hash::Hasher;
-use crate::object::Object;
-use crate::object::create::point_of;
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EccParameter, EccParms, EccPoint, MAX_SYM_DATA, Scheme, Sized2b, Tpm2b};
 
 pub(crate) struct Commit;
@@ -35,7 +35,8 @@ impl Command for Commit {
     /// - `SIZE` at y2: just one of s2 and y2 is given
     /// - what [`second_point`] says
     /// - `ECC_POINT` at P1: not on the key's curve
-    /// - `NO_RESULT`: a product is the point at infinity, which cannot be provoked: all orders are prime, and the scalars are below them
+    /// - `NO_RESULT`: a product is the point at infinity, which cannot be provoked: all orders are prime, and the
+    ///   scalars are below them
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let no_key = Fmt1::KEY.at(Handles::sign_handle);
         let key = tpm.object(h.sign_handle.handle()).ok_or(no_key)?;

@@ -2,11 +2,11 @@
 
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Brings, Call};
 use crate::crypto::ecc::Curve;
-use crate::object::create::point_of;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::point_of;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{EccPoint, Sized2b};
 
 pub(crate) struct EcEphemeral;
@@ -17,6 +17,7 @@ reply! { pub(crate) struct Answer { q: Sized2b<EccPoint>, counter: u16 } }
 
 impl Command for EcEphemeral {
     const CODE: u32 = 0x18e;
+    const BRINGS: Brings = Brings::Ecc;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;

@@ -1,11 +1,11 @@
 //! TPM2_ChangeEPS (Part 3, 24.5).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::RhPlatform;
 
 pub(crate) struct ChangeEps;
@@ -24,7 +24,8 @@ impl Command for ChangeEps {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that is due
+    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that
+    ///   is due
     ///
     /// NV Indices stay: they belong to the owner and the platform.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {

@@ -1,11 +1,11 @@
 //! TPM2_Clear (Part 3, 24.6).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::RhClear;
 
 pub(crate) struct Clear;
@@ -25,7 +25,8 @@ impl Command for Clear {
     type Reply<'t> = Empty;
 
     /// - `DISABLED`: TPM2_ClearControl says so
-    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that is due
+    /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that
+    ///   is due
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
         if tpm.persistent.disable_clear {
             return Err(Rc::DISABLED);

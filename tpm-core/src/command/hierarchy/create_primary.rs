@@ -1,14 +1,14 @@
 //! TPM2_CreatePrimary (Part 3, 24.1).
 
+use crate::command::Presence;
 use crate::command::area::{User, WithHandle, handles, params, reply};
+use crate::command::{Brings, Call};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
-use crate::object::create::{Creation, Environment, Primary, create, object_auth};
-use crate::object::template;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::{Creation, Environment, Primary, create, object_auth};
+use crate::operation::object::template;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     CreationData, Data, Name, Named, PcrSelection, Public, RhHierarchy, SensitiveCreate, Sized2b, Ticket,
 };
@@ -36,6 +36,7 @@ reply! {
 
 impl Command for CreatePrimary {
     const CODE: u32 = 0x131;
+    const BRINGS: Brings = Brings::Public;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
@@ -56,8 +57,13 @@ impl Command for CreatePrimary {
         let mut source = Primary::new(tpm, hierarchy, &template, data, call.canceled)?;
         let (public, sensitive) = create(&mut source, &template, auth, data)?;
         let object = tpm.new_object(hierarchy, public, Some(sensitive));
-        let environment = Environment { parent: hierarchy, outside_info: p.outside_info.0, pcr: &p.creation_pcr };
-        let Creation { data, hash, ticket } = tpm.creation(call, &environment, &object)?;
+        let environment = Environment {
+            parent: hierarchy,
+            outside_info: p.outside_info.0,
+            pcr: &p.creation_pcr,
+            locality: call.locality,
+        };
+        let Creation { data, hash, ticket } = tpm.creation(&environment, &object)?;
         let answer = Answer {
             public: Sized2b(object.public.clone()),
             creation_data: Sized2b(data),

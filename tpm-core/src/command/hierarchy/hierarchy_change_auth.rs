@@ -1,12 +1,12 @@
 //! TPM2_HierarchyChangeAuth (Part 3, 24.8).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::profile::INTERNAL_HASH;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Auth, Handle, RhHierarchyAuth};
 
 pub(crate) struct HierarchyChangeAuth;

@@ -1,11 +1,11 @@
 //! TPM2_HierarchyControl (Part 3, 24.2).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleType, RhBaseHierarchy, RhEnables};
 
 pub(crate) struct HierarchyControl;

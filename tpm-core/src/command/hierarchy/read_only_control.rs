@@ -1,11 +1,11 @@
 //! TPM2_ReadOnlyControl (Part 3, 24.10).
 
+use crate::command::Call;
 use crate::command::Command;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::RhPlatform;
 
 pub(crate) struct ReadOnlyControl;

@@ -1,13 +1,12 @@
 //! TPM2_SetPrimaryPolicy (Part 3, 24.3).
 
-use crate::act;
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, RhHierarchyPolicy};
 
 pub(crate) struct SetPrimaryPolicy;
@@ -32,7 +31,7 @@ impl Command for SetPrimaryPolicy {
         let hierarchy = h.auth_handle.handle();
         let policy = tpm.hierarchy_policy_mut(hierarchy).ok_or(Rc::FAILURE)?;
         *policy = p.hash_alg.map(|alg| (alg, p.auth_policy));
-        if hierarchy == Handle::PLATFORM || act::position(hierarchy).is_some() {
+        if hierarchy == Handle::PLATFORM || hierarchy.act_position().is_some() {
             tpm.void_shutdown();
         }
         Ok(Empty)

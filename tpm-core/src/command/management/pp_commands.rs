@@ -1,11 +1,11 @@
 //! TPM2_PP_Commands (Part 3, 26.2).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{CommandCodes, RhPlatform};
 
 pub(crate) struct PpCommands;
@@ -24,11 +24,12 @@ impl Command for PpCommands {
 
     /// No codes of its own.
     ///
-    /// A command that is on both lists is cleared; one that is not implemented, or never needs physical presence, is passed over.
+    /// A command that is on both lists is cleared; one that is not implemented, or never needs physical presence, is
+    /// passed over.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
-        let list = &mut tpm.persistent.presence;
-        p.set_list.0.iter().for_each(|code| list.set(*code, true));
-        p.clear_list.0.iter().for_each(|code| list.set(*code, false));
+        let lists = &mut tpm.persistent;
+        p.set_list.0.iter().for_each(|code| lists.list_presence(*code, true));
+        p.clear_list.0.iter().for_each(|code| lists.list_presence(*code, false));
         Ok(Empty)
     }
 }

@@ -1,14 +1,14 @@
 //! TPM2_NV_Certify (Part 3, 31.16).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::command::attestation::Answer;
 use crate::crypto::hash::Hasher;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     AttestBuffer, Attested, Data, DhObject, Handle, HandleType, Nullable, RhNvAuth, RhNvIndex, SigScheme,
 };
@@ -32,7 +32,8 @@ impl Command for NvCertify {
     /// - `NV_UNINITIALIZED`: it has not been written
     /// - `NV_RANGE`: the end lies beyond the index
     /// - `VALUE` at `size`: more than one answer can hold
-    /// - `SCHEME` at `in_scheme`: a digest is asked for, and there is no hash: TPM_RH_NULL without a scheme, or an ML-DSA key without nameAlg
+    /// - `SCHEME` at `in_scheme`: a digest is asked for, and there is no hash: TPM_RH_NULL without a scheme, or an
+    ///   ML-DSA key without nameAlg
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
     /// Size and offset zero ask for a digest of the whole index in place of its contents.

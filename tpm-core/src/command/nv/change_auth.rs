@@ -1,10 +1,10 @@
 //! TPM2_NV_ChangeAuth (Part 3, 31.15).
 
+use crate::command::Call;
 use crate::command::area::{Admin, Empty, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Auth, RhNvIndex};
 
 pub(crate) struct NvChangeAuth;

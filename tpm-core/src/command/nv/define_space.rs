@@ -1,12 +1,12 @@
 //! TPM2_NV_DefineSpace (Part 3, 31.3).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::nv::DefinitionAt;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
+use crate::operation::nv::DefinitionAt;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Auth, NvPublic, RhProvision, Sized2b};
 
 pub(crate) struct NvDefineSpace;

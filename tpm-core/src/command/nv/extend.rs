@@ -1,11 +1,11 @@
 //! TPM2_NV_Extend (Part 3, 31.9).
 
+use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, NvType, RhNvAuth, RhNvIndex, Tpm2b};
 
 pub(crate) struct NvExtend;

@@ -1,11 +1,11 @@
 //! TPM2_NV_GlobalWriteLock (Part 3, 31.12).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::RhProvision;
 
 pub(crate) struct NvGlobalWriteLock;
@@ -22,7 +22,8 @@ impl Command for NvGlobalWriteLock {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// No codes of its own. The locks end with the next TPM Reset or TPM Restart, unless the index has TPMA_NV_WRITEDEFINE and has been written.
+    /// No codes of its own. The locks end with the next TPM Reset or TPM Restart, unless the index has
+    /// TPMA_NV_WRITEDEFINE and has been written.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
         tpm.persistent.nv.lock_globally();
         Ok(Empty)

@@ -1,11 +1,11 @@
 //! TPM2_NV_Read (Part 3, 31.13).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, RhNvAuth, RhNvIndex, Tpm2b};
 
 pub(crate) struct NvRead;

@@ -1,11 +1,11 @@
 //! TPM2_NV_Write (Part 3, 31.7).
 
+use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, NvAttributes, NvType, RhNvAuth, RhNvIndex, Tpm2b};
 
 pub(crate) struct NvWrite;

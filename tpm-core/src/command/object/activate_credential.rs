@@ -1,14 +1,14 @@
 //! TPM2_ActivateCredential (Part 3, 12.5).
 
 use super::make_credential::protects_credentials;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Admin, User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::exchange::Use;
-use crate::object::protect::{Wrapping, unwrap_credential};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::exchange::Use;
+use crate::operation::object::protect::{Wrapping, unwrap_credential};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EncryptedSecret, IdObject};
 
 pub(crate) struct ActivateCredential;

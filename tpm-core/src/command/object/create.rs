@@ -1,13 +1,13 @@
 //! TPM2_Create (Part 3, 12.1).
 
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Brings, Call};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
-use crate::object::create::{Creation, Environment, Fresh, create, object_auth};
-use crate::object::template;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::{Creation, Environment, Fresh, create, object_auth};
+use crate::operation::object::template;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     CreationData, Data, DhObject, Named, PcrSelection, Private, Public, SensitiveCreate, Sized2b, Ticket,
 };
@@ -35,6 +35,7 @@ reply! {
 
 impl Command for Create {
     const CODE: u32 = 0x153;
+    const BRINGS: Brings = Brings::Public;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params<'a>;
@@ -55,8 +56,13 @@ impl Command for Create {
         let auth = object_auth(sensitive.user_auth.0, template.name_alg).ok_or(Fmt1::SIZE.at(Params::sensitive))?;
         let (public, sensitive) = create(&mut Fresh(&mut tpm.drbg, call.canceled), &template, auth, data)?;
         let object = tpm.new_object(handle, public, None);
-        let environment = Environment { parent: handle, outside_info: p.outside_info.0, pcr: &p.creation_pcr };
-        let Creation { data, hash, ticket } = tpm.creation(call, &environment, &object)?;
+        let environment = Environment {
+            parent: handle,
+            outside_info: p.outside_info.0,
+            pcr: &p.creation_pcr,
+            locality: call.locality,
+        };
+        let Creation { data, hash, ticket } = tpm.creation(&environment, &object)?;
         Ok(Answer {
             private: tpm.protect(handle, &object.public, &object.name, &sensitive)?,
             public: Sized2b(object.public),

@@ -1,13 +1,13 @@
 //! TPM2_CreateLoaded (Part 3, 12.9).
 
+use crate::command::Presence;
 use crate::command::area::{User, WithHandle, handles, params, reply};
+use crate::command::{Brings, Call};
 use crate::command::{Command, ReadOnly};
-use crate::object::create::{Derived, Fresh, Primary, create, object_auth};
-use crate::object::template;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::{Derived, Fresh, Primary, create, object_auth};
+use crate::operation::object::template;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{
     Derive, DerivedTemplate, DhParent, Handle, Name, ObjectAttributes as A, ObjectType, Parms, Private, Public, Reader,
     Scheme, Sensitive, SensitiveCreate, Sized2b, Tpm2b,
@@ -26,6 +26,7 @@ reply! { pub(crate) struct Answer { private: Private, public: Sized2b<Public>, n
 
 impl Command for CreateLoaded {
     const CODE: u32 = 0x191;
+    const BRINGS: Brings = Brings::Public;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;
@@ -36,8 +37,8 @@ impl Command for CreateLoaded {
     /// - `OBJECT_MEMORY`: no slot
     /// - at `public`: it does not unmarshal, or octets are left over (`SIZE`)
     /// - `SIZE` at `sensitive`: userAuth is longer than nameAlg's digests
-    /// - for a derived object: `TYPE` at `public` for an RSA key, `ATTRIBUTES` for sensitiveDataOrigin, at `public` what
-    ///   [`template::check_attributes`] says, and what the sensitive data say as TPMS_DERIVE does not unmarshal
+    /// - for a derived object: `TYPE` at `public` for an RSA key, `ATTRIBUTES` for sensitiveDataOrigin, at `public`
+    ///   what [`template::check_attributes`] says, and what the sensitive data say as TPMS_DERIVE does not unmarshal
     /// - at `public`: what [`template::check_creation`] says
     /// - what [`create`] says
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<WithHandle<Answer>, Rc> {
@@ -73,7 +74,7 @@ fn finish(
     public: Public,
     sensitive: Sensitive,
 ) -> Result<WithHandle<Answer>, Rc> {
-    let name = crate::object::name_of(&public);
+    let name = crate::data::object::name_of(&public);
     let private = if parent.is_object() && !derivation {
         tpm.protect(parent, &public, &name, &sensitive)?
     } else {
@@ -99,7 +100,8 @@ fn read_template(bytes: &[u8], derivation: bool) -> Result<(Public, Option<Deriv
     if r.is_empty() { Ok((template, derive)) } else { Err(Fmt1::SIZE) }
 }
 
-/// A Derived Object (Part 1, 28.3). Label and context of the template, where not empty, go before those of the sensitive data.
+/// A Derived Object (Part 1, 25.2). Label and context of the template, where not empty, go before those of the
+/// sensitive data.
 fn derived(
     tpm: &Tpm,
     parent: Handle,

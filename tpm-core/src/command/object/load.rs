@@ -2,12 +2,12 @@
 
 use crate::command::Command;
 use crate::command::area::{User, WithHandle, handles, params};
-use crate::object::load::{Blame, check};
-use crate::object::name_of;
-use crate::object::protect::unprotect;
-use crate::pipeline::Call;
+use crate::command::{Brings, Call};
+use crate::data::object::name_of;
+use crate::data::tpm::Tpm;
+use crate::operation::object::load::{Blame, check};
+use crate::operation::object::protect::unprotect;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Name, Named, Private, Sized2b};
 
 pub(crate) struct Load;
@@ -17,6 +17,7 @@ params! { pub(crate) struct Params { private: Private, public: Sized2b<Named> } 
 
 impl Command for Load {
     const CODE: u32 = 0x157;
+    const BRINGS: Brings = Brings::Public;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Name>;

@@ -2,12 +2,12 @@
 
 use crate::command::Command;
 use crate::command::area::{WithHandle, handles, params};
-use crate::object::Object;
-use crate::object::load::{Blame, check};
-use crate::object::name_of;
-use crate::pipeline::Call;
+use crate::command::{Brings, Call};
+use crate::data::object::Object;
+use crate::data::object::name_of;
+use crate::data::tpm::Tpm;
+use crate::operation::object::load::{Blame, check};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleType, Name, ObjectAttributes as A, OptionalSensitive, Public, RhHierarchy, Sized2b};
 
 pub(crate) struct LoadExternal;
@@ -17,6 +17,7 @@ params! { pub(crate) struct Params { private: OptionalSensitive, public: Sized2b
 
 impl Command for LoadExternal {
     const CODE: u32 = 0x167;
+    const BRINGS: Brings = Brings::Public;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Name>;

@@ -1,14 +1,14 @@
 //! TPM2_MakeCredential (Part 3, 12.6).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::hash::{Digest, HashAlg};
-use crate::object::Object;
-use crate::object::exchange::Use;
-use crate::object::protect::{Wrapping, wrap_credential};
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
+use crate::operation::object::exchange::Use;
+use crate::operation::object::protect::{Wrapping, wrap_credential};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, EncryptedSecret, HandleType, IdObject, Name, ObjectAttributes as A};
 
 pub(crate) struct MakeCredential;

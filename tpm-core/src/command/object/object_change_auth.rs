@@ -1,12 +1,12 @@
 //! TPM2_ObjectChangeAuth (Part 3, 12.8).
 
+use crate::command::Call;
 use crate::command::area::{Admin, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::object::create::object_auth;
-use crate::object::qualified_name_of;
-use crate::pipeline::Call;
+use crate::data::object::qualified_name_of;
+use crate::data::tpm::Tpm;
+use crate::operation::object::create::object_auth;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Auth, DhObject, HandleType, Private, Sensitive};
 
 pub(crate) struct ObjectChangeAuth;

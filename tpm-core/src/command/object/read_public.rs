@@ -1,10 +1,10 @@
 //! TPM2_ReadPublic (Part 3, 12.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, HandleType, Name, Public, Sized2b};
 
 pub(crate) struct ReadPublic;

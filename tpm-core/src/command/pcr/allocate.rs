@@ -1,12 +1,12 @@
 //! TPM2_PCR_Allocate (Part 3, 22.5).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{User, handles, params, reply};
 use crate::command::{Command, ReadOnly};
-use crate::pcr;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::pcr;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{PCR_COUNT, PcrSelection, RhPlatform};
 
 pub(crate) struct PcrAllocate;
@@ -27,10 +27,10 @@ impl Command for PcrAllocate {
 
     /// - `PCR`: no bank would have PCR 0, or none PCR 17
     ///
-    /// Banks that are not named stay as they are now, whatever another TPM2_PCR_Allocate has said since _TPM_Init: each overwrites the one before. It takes
-    /// effect at the next _TPM_Init, before which there can be no TPM2_Shutdown(STATE); one that was before is void, or a new bank would come
-    /// without what has been measured. There is memory for every PCR of every bank,
-    /// so allocationSuccess is always YES.
+    /// Banks that are not named stay as they are now, whatever another TPM2_PCR_Allocate has said since _TPM_Init: each
+    /// overwrites the one before. It takes effect at the next _TPM_Init, before which there can be no
+    /// TPM2_Shutdown(STATE); one that was before is void, or a new bank would come without what has been measured.
+    /// There is memory for every PCR of every bank, so allocationSuccess is always YES.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let allocated = pcr::reallocate(tpm.ram.pcrs.allocated(), &p.allocation)?;
         tpm.persistent.pcr_allocation = allocated;

@@ -1,11 +1,11 @@
 //! TPM2_PCR_Event (Part 3, 22.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Hasher;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{DhPcr, DigestValues, Ha, List, Nullable, Tpm2b};
 
 pub(crate) struct PcrEvent;

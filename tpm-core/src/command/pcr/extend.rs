@@ -1,10 +1,10 @@
 //! TPM2_PCR_Extend (Part 3, 22.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{DhPcr, EachDigestValue, Nullable};
 
 pub(crate) struct PcrExtend;

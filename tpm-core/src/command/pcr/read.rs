@@ -1,12 +1,12 @@
 //! TPM2_PCR_Read (Part 3, 22.4).
 
 use crate::bounded::bit;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
-use crate::pcr::Pcrs;
-use crate::pipeline::Call;
+use crate::data::pcr::Pcrs;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{Marshal, PcrSelection, Writer};
 
 pub(crate) struct PcrRead;
@@ -36,7 +36,8 @@ impl Command for PcrRead {
     type Params<'a> = Params;
     type Reply<'t> = Answer<'t>;
 
-    /// No codes of its own: what is not allocated, or beyond eight digests, is missing in the selection that comes back.
+    /// No codes of its own: what is not allocated, or beyond eight digests, is missing in the selection that comes
+    /// back.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer<'t>, Rc> {
         let pcrs = &tpm.ram.pcrs;
         let selection = first_eight(pcrs.allocated_of(&p.selection));

@@ -1,13 +1,13 @@
 //! TPM2_PCR_SetAuthPolicy (Part 3, 22.6).
 
+use crate::command::Call;
+use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
-use crate::pcr;
-use crate::pipeline::Call;
-use crate::presence::Presence;
+use crate::data::pcr;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhPcr, HandleType, RhPlatform};
 
 pub(crate) struct PcrSetAuthPolicy;

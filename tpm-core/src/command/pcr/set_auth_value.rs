@@ -1,11 +1,11 @@
 //! TPM2_PCR_SetAuthValue (Part 3, 22.7).
 
+use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Command, ReadOnly};
-use crate::pcr;
-use crate::pipeline::Call;
+use crate::data::pcr;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Auth, DhPcr};
 
 pub(crate) struct PcrSetAuthValue;

@@ -1,12 +1,12 @@
 //! TPM2_Policy_AC_SendSelect (Part 3, 32.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Hasher;
-use crate::pipeline::Call;
-use crate::policy::BoundHash;
+use crate::data::policy::BoundHash;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Marshal, Name, ShPolicy};
 
 pub(crate) struct PolicyAcSendSelect;
@@ -14,7 +14,8 @@ pub(crate) struct PolicyAcSendSelect;
 handles! { pub(crate) struct Handles { session: ShPolicy } }
 params! { pub(crate) struct Params { object_name: Name, auth_handle_name: Name, ac_name: Name, include_object: bool } }
 
-/// TPM_CC_AC_Send, to which the session is limited. This TPM has no attached components, but an object may go to one that has.
+/// TPM_CC_AC_Send, to which the session is limited. This TPM has no attached components, but an object may go to one
+/// that has.
 const AC_SEND: u32 = 0x195;
 
 impl Command for PolicyAcSendSelect {

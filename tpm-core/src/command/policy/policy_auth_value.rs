@@ -1,10 +1,10 @@
 //! TPM2_PolicyAuthValue (Part 3, 23.17).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 
 pub(crate) struct PolicyAuthValue;

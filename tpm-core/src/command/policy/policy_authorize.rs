@@ -1,12 +1,12 @@
 //! TPM2_PolicyAuthorize (Part 3, 23.16).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
-use crate::policy::name_alg_of;
+use crate::data::tpm::Tpm;
+use crate::operation::policy::name_alg_of;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Name, ShPolicy, TkVerified};
 
 pub(crate) struct PolicyAuthorize;
@@ -23,7 +23,8 @@ impl Command for PolicyAuthorize {
     /// Unless the session is a trial:
     /// - `SIZE`, `HASH` at `key_sign`: it is not the Name of a key
     /// - `VALUE` at `approved_policy`: it is not policyDigest
-    /// - `VALUE` at `check_ticket`: the TPM did not verify with this key that it signed approvedPolicy and policyRef; a NULL Ticket never says so
+    /// - `VALUE` at `check_ticket`: the TPM did not verify with this key that it signed approvedPolicy and policyRef; a
+    ///   NULL Ticket never says so
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
         if !session.is_trial() {

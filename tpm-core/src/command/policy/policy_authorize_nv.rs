@@ -1,10 +1,10 @@
 //! TPM2_PolicyAuthorizeNV (Part 3, 23.22).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Ha, Handle, HandleType, Reader, RhNvAuth, RhNvIndex, ShPolicy};
 
 pub(crate) struct PolicyAuthorizeNv;

@@ -1,11 +1,11 @@
 //! TPM2_PolicyCounterTimer (Part 3, 23.10).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
-use crate::policy::{Comparison, Operand, Operation};
+use crate::data::tpm::Tpm;
+use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleType, Marshal, ShPolicy, Writer};
 
 pub(crate) struct PolicyCounterTimer;
@@ -65,7 +65,7 @@ fn limit_session(tpm: &mut Tpm, session: Handle, seconds: u64) -> Result<(), Rc>
     let policy = tpm.policy_session(session)?.policy;
     let seconds = i32::try_from(seconds).map_err(|_| Fmt1::VALUE.at(Params::operand_b))?.unsigned_abs();
     let limit = policy.start_ms.saturating_add(u64::from(seconds).saturating_mul(1000));
-    if policy.is_over(Some(limit), &tpm.ram) {
+    if policy.is_over(Some(limit), tpm.ram.now()) {
         return Err(Fmt1::EXPIRED.plain());
     }
     tpm.policy_session(session)?.policy.limit_to(Some(limit));

@@ -1,12 +1,12 @@
 //! TPM2_PolicyDuplicationSelect (Part 3, 23.15).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Hasher;
-use crate::pipeline::Call;
-use crate::policy::BoundHash;
+use crate::data::policy::BoundHash;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Marshal, Name, ShPolicy};
 
 pub(crate) struct PolicyDuplicationSelect;

@@ -1,11 +1,11 @@
 //! TPM2_PolicyGetDigest (Part 3, 23.19).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 
 pub(crate) struct PolicyGetDigest;

@@ -1,10 +1,10 @@
 //! TPM2_PolicyLocality (Part 3, 23.8).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, LocalityAttributes, Marshal, ShPolicy};
 
 pub(crate) struct PolicyLocality;
@@ -34,7 +34,8 @@ impl Command for PolicyLocality {
     }
 }
 
-/// What is left of the localities so far: of the normal ones those in both, of the extended ones the one that is the same.
+/// What is left of the localities so far: of the normal ones those in both, of the extended ones the one that is the
+/// same.
 fn remaining(old: Option<u8>, new: u8) -> Option<u8> {
     if new > ALL {
         return old.is_none_or(|old| old == new).then_some(new);

@@ -1,11 +1,11 @@
 //! TPM2_PolicyNV (Part 3, 23.9).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
-use crate::pipeline::Call;
-use crate::policy::{Comparison, Operand, Operation};
+use crate::data::tpm::Tpm;
+use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, HandleType, RhNvAuth, RhNvIndex, ShPolicy};
 
 pub(crate) struct PolicyNv;

@@ -1,12 +1,12 @@
 //! TPM2_PolicyParameters (Part 3, 23.24).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
-use crate::policy::BoundHash;
+use crate::data::policy::BoundHash;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 
 pub(crate) struct PolicyParameters;

@@ -1,11 +1,11 @@
 //! TPM2_PolicyPassword (Part 3, 23.18).
 
 use super::policy_auth_value::PolicyAuthValue;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 
 pub(crate) struct PolicyPassword;
@@ -19,7 +19,8 @@ impl Command for PolicyPassword {
     type Params<'a> = Params;
     type Reply<'t> = Empty;
 
-    /// No codes of its own. It undoes TPM2_PolicyAuthValue, whose command code it puts into policyDigest: one policy admits both.
+    /// No codes of its own. It undoes TPM2_PolicyAuthValue, whose command code it puts into policyDigest: one policy
+    /// admits both.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, _p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
         session.policy.extend(session.hash, PolicyAuthValue::CODE, |_| ());

@@ -1,11 +1,11 @@
 //! TPM2_PolicyPCR (Part 3, 23.7).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Marshal, PcrSelection, ShPolicy};
 
 pub(crate) struct PolicyPcr;
@@ -23,7 +23,8 @@ impl Command for PolicyPcr {
     /// - `PCR_CHANGED`: a PCR has changed since the session's last TPM2_PolicyPCR
     /// - `VALUE` at `pcr_digest`: it is not empty, and not the digest of the selected PCR
     ///
-    /// PCR that are not allocated count as not selected. A trial session takes any pcrDigest, the current one if it is empty, and the selection as it is.
+    /// PCR that are not allocated count as not selected. A trial session takes any pcrDigest, the current one if it is
+    /// empty, and the selection as it is.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.ram.sessions.get_mut(h.session.handle()).ok_or(Rc::reference_h(0))?;
         let counter = tpm.reset.pcr_update_counter;

@@ -1,12 +1,12 @@
 //! TPM2_PolicySecret (Part 3, 23.4).
 
+use crate::command::Call;
 use crate::command::area::{User, handles, params, reply};
 use crate::command::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
-use crate::policy::{Assertion, AssertionAt, Timeout};
+use crate::data::tpm::Tpm;
+use crate::operation::policy::{Assertion, AssertionAt, Timeout};
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{DhEntity, HandleType, NvType, ShPolicy, Ticket, TkAuth, st};
 
 pub(crate) struct PolicySecret;
@@ -28,8 +28,8 @@ impl Command for PolicySecret {
     /// - `SIZE` at `cp_hash_a`: it is not empty, and has not the size of the session's digests
     /// - `CPHASH`: the session is already limited to another cpHash, or to a nameHash, template or parameters
     ///
-    /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted, nor for what
-    /// [`Tpm::hierarchy_of`] has none.
+    /// A negative expiration asks for a ticket. There is none for a PIN Pass index, whose uses would not be counted,
+    /// nor for what [`Tpm::hierarchy_of`] has none.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };

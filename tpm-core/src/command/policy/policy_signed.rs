@@ -1,13 +1,13 @@
 //! TPM2_PolicySigned (Part 3, 23.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::hash::{Digest, Hasher};
-use crate::object::sign;
-use crate::pipeline::Call;
-use crate::policy::{Assertion, AssertionAt, Timeout};
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign;
+use crate::operation::policy::{Assertion, AssertionAt, Timeout};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Handle, HandleType, ShPolicy, Signature, TkAuth, st};
 
 pub(crate) struct PolicySigned;
@@ -26,8 +26,8 @@ impl Command for PolicySigned {
     /// - `VALUE` at `nonce_tpm`, `EXPIRED` at `expiration`, `SIZE` at `cp_hash_a`, `CPHASH`: as for TPM2_PolicySecret
     /// - `POLICY_FAIL` at `auth`: no valid signature of the key over nonceTPM, expiration, cpHashA and policyRef
     ///
-    /// A negative expiration asks for a ticket. There is none by a key for which [`Tpm::hierarchy_of`] has none. The key need not have sign: its private
-    /// part may be anywhere. That of an HMAC key must be loaded.
+    /// A negative expiration asks for a ticket. There is none by a key for which [`Tpm::hierarchy_of`] has none. The
+    /// key need not have sign: its private part may be anywhere. That of an HMAC key must be loaded.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Answer, Rc> {
         const AT: AssertionAt =
             AssertionAt { nonce_tpm: Params::nonce_tpm, cp_hash_a: Params::cp_hash_a, expiration: Params::expiration };
@@ -50,7 +50,8 @@ impl Command for PolicySigned {
     }
 }
 
-/// Whether the key signed nonceTPM ‖ expiration ‖ cpHashA ‖ policyRef: its digest by the hash of the signature, or ML-DSA itself.
+/// Whether the key signed nonceTPM ‖ expiration ‖ cpHashA ‖ policyRef: its digest by the hash of the signature, or
+/// ML-DSA itself.
 fn verify(tpm: &Tpm, key: Handle, assertion: &Assertion, signature: &Signature) -> Result<(), Fmt1> {
     let expiration = assertion.expiration.to_be_bytes();
     let to_be_signed =

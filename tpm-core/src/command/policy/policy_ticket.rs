@@ -1,12 +1,12 @@
 //! TPM2_PolicyTicket (Part 3, 23.5).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::Digest;
-use crate::pipeline::Call;
-use crate::policy::{Assertion, AssertionAt};
+use crate::data::tpm::Tpm;
+use crate::operation::policy::{Assertion, AssertionAt};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Name, ShPolicy, TkAuth, Tpm2b, st};
 
 use super::policy_secret::PolicySecret;

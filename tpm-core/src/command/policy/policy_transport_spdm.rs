@@ -1,12 +1,12 @@
 //! TPM2_PolicyTransportSPDM (Part 3, 23.25).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::crypto::hash::{Digest, Hasher};
-use crate::pipeline::Call;
-use crate::policy::name_alg_of;
+use crate::data::tpm::Tpm;
+use crate::operation::policy::name_alg_of;
 use crate::rc::{At, Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, Name, ShPolicy};
 
 pub(crate) struct PolicyTransportSpdm;
@@ -24,7 +24,8 @@ impl Command for PolicyTransportSpdm {
     /// - `VALUE`: this was demanded before
     /// - `SIZE`, `HASH` at `req_key_name`, then at `tpm_key_name`: neither empty nor the Name of a key
     ///
-    /// No command reaches this TPM through SPDM, so the session serves for computing policies and never authorizes (`CHANNEL`).
+    /// No command reaches this TPM through SPDM, so the session serves for computing policies and never authorizes
+    /// (`CHANNEL`).
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
         if !session.is_trial() {

@@ -1,11 +1,11 @@
 //! TPM2_GetRandom (Part 3, 16.1).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
 use crate::crypto::hash::{Digest, MAX_DIGEST};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 
 pub(crate) struct GetRandom;
 

@@ -1,10 +1,10 @@
 //! TPM2_StirRandom (Part 3, 16.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::Tpm2b;
 
 pub(crate) struct StirRandom;

@@ -1,10 +1,10 @@
 //! TPM2_GetTestResult (Part 3, 10.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::Buffer;
 
 pub(crate) struct GetTestResult;
@@ -15,12 +15,15 @@ reply! { pub(crate) struct Answer { out_data: Buffer<2>, test_result: u32 } }
 
 impl Command for GetTestResult {
     const CODE: u32 = 0x17c;
+    const IN_FAILURE_MODE: bool = true;
+    const UNTESTED: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;
 
-    /// No codes of its own. testResult is `FAILURE` in failure mode, else success: what has not been tested is tested before its first use, so nothing
-    /// ever needs a test. outData is empty unless a self-test failed: its number as a UINT16, in the order of `crypto::selftest::Test::ALL`, from 1.
+    /// No codes of its own. testResult is `FAILURE` in failure mode, else success: what has not been tested is tested
+    /// before its first use, so nothing ever needs a test. outData is empty unless a self-test failed: its number as a
+    /// UINT16, in the order of `crypto::selftest::Test::ALL`, from 1.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Answer, Rc> {
         let failed = tpm.ram.self_test.failed();
         let out_data = failed.and_then(|n| Buffer::from_slice(&n.to_be_bytes()).ok()).unwrap_or_default();

@@ -1,10 +1,10 @@
 //! TPM2_IncrementalSelfTest (Part 3, 10.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::AlgList;
 
 pub(crate) struct IncrementalSelfTest;
@@ -15,6 +15,7 @@ reply! { pub(crate) struct Answer { to_do_list: AlgList } }
 
 impl Command for IncrementalSelfTest {
     const CODE: u32 = 0x142;
+    const UNTESTED: bool = true;
     const NV: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;

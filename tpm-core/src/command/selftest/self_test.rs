@@ -1,10 +1,10 @@
 //! TPM2_SelfTest (Part 3, 10.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 
 pub(crate) struct SelfTest;
 
@@ -13,6 +13,7 @@ params! { pub(crate) struct Params { full_test: bool } }
 
 impl Command for SelfTest {
     const CODE: u32 = 0x143;
+    const UNTESTED: bool = true;
     const NV: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;

@@ -1,13 +1,13 @@
 //! TPM2_EventSequenceComplete (Part 3, 17.9).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Hasher;
-use crate::object::Work;
-use crate::pipeline::Call;
+use crate::data::object::Work;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, DhPcr, DigestValues, Ha, List, Nullable, Tpm2b};
 
 pub(crate) struct EventSequenceComplete;

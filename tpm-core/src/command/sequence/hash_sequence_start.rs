@@ -1,12 +1,12 @@
 //! TPM2_HashSequenceStart (Part 3, 17.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
 use crate::crypto::hash::HashAlg;
-use crate::object::{Sequence, Work};
-use crate::pipeline::Call;
+use crate::data::object::{Sequence, Work};
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::Auth;
 
 pub(crate) struct HashSequenceStart;

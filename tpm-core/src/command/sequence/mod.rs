@@ -8,8 +8,9 @@ pub(crate) mod sequence_update;
 pub(crate) mod sign_sequence_start;
 pub(crate) mod verify_sequence_start;
 
-use crate::object::message::{Context, Message, takes_context};
-use crate::object::{Object, Sequence, Work};
+use crate::data::object::message::{Context, Message};
+use crate::data::object::{Object, Sequence, Work};
+use crate::operation::object::message::takes_context;
 use crate::rc::{At, Fmt1, Rc};
 use crate::wire::{Auth, Scheme};
 

@@ -1,13 +1,13 @@
 //! TPM2_SequenceComplete (Part 3, 17.8).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
 use crate::crypto::hash::Digest;
-use crate::object::Work;
-use crate::pipeline::Call;
+use crate::data::object::Work;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Handle, HandleType, RhHierarchy, Ticket, TkHashcheck, Tpm2b, st};
 
 pub(crate) struct SequenceComplete;

@@ -1,11 +1,11 @@
 //! TPM2_SequenceUpdate (Part 3, 17.7).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Tpm2b};
 
 pub(crate) struct SequenceUpdate;

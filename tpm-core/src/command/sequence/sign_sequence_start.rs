@@ -1,12 +1,12 @@
 //! TPM2_SignSequenceStart (1.85: Part 3, 17.5).
 
 use super::{Positions, message};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
-use crate::object::message::Context;
-use crate::pipeline::Call;
+use crate::data::object::message::Context;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Auth, DhObject, HandleType};
 
 pub(crate) struct SignSequenceStart;
@@ -20,7 +20,8 @@ impl Command for SignSequenceStart {
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Empty>;
 
-    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as [`Object::signs_messages`](crate::object::Object::signs_messages) has it
+    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as
+    ///   [`Object::signs_messages`](crate::data::object::Object::signs_messages) has it
     /// - what [`message`] says
     /// - `OBJECT_MEMORY`: no free slot
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<WithHandle<Empty>, Rc> {

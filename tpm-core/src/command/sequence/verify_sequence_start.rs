@@ -1,12 +1,12 @@
 //! TPM2_VerifySequenceStart (1.85: Part 3, 17.6).
 
 use super::{Positions, message};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
-use crate::object::message::Context;
-use crate::pipeline::Call;
+use crate::data::object::message::Context;
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Auth, DhObject, HandleType, MAX_ECC_KEY_BYTES, Tpm2b};
 
 pub(crate) struct VerifySequenceStart;

@@ -1,10 +1,10 @@
 //! TPM2_PolicyRestart (Part 3, 11.2).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{HandleType, ShPolicy};
 
 pub(crate) struct PolicyRestart;

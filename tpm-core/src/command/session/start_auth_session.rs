@@ -1,17 +1,17 @@
 //! TPM2_StartAuthSession (Part 3, 11.1).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{WithHandle, handles, params};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::kdf;
 use crate::crypto::sym::Mode;
-use crate::object::exchange::{Seed, Use};
-use crate::pipeline::{Call, bound_entity};
-use crate::policy::PolicyState;
+use crate::data::policy::PolicyState;
+use crate::data::session::{Binding, Session, SessionType};
+use crate::data::tpm::Tpm;
+use crate::operation::object::exchange::{Seed, Use};
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::session::{Binding, Session, SessionType};
-use crate::tpm::Tpm;
 use crate::wire::{
     DhEntity, DhObject, EncryptedSecret2b, Handle, HandleKind, HandleType, Nullable, NvType, ObjectAttributes as A,
     SymDef,
@@ -64,7 +64,7 @@ impl Command for StartAuthSession {
             key,
             binding: bind.map(|b| binding(tpm, b)),
             audit: None,
-            policy: PolicyState::new(p.auth_hash, &tpm.ram),
+            policy: PolicyState::new(p.auth_hash, tpm.ram.now()),
         };
         Ok(WithHandle(tpm.ram.sessions.start(session)?, nonce_tpm))
     }
@@ -106,7 +106,8 @@ fn can_bind(tpm: &Tpm, bind: Handle) -> bool {
     }
 }
 
-/// sessionKey (Part 1, 17.6.8): KDFa(authHash, authValue ‖ salt, "ATH", nonceTPM, nonceCaller); empty if neither bound nor salted.
+/// sessionKey (Part 1, 16.6.8): KDFa(authHash, authValue ‖ salt, "ATH", nonceTPM, nonceCaller); empty if neither bound
+/// nor salted.
 fn session_key(
     tpm: &Tpm,
     p: &Params<'_>,
@@ -128,10 +129,11 @@ fn session_key(
     Ok(key)
 }
 
-/// A policy session authorizes nothing by being bound, but its failures count if the entity is protected (Part 1, 19.8.3).
+/// A policy session authorizes nothing by being bound, but its failures count if the entity is protected (Part 1,
+/// 16.8.7).
 fn binding(tpm: &Tpm, bind: Handle) -> Binding {
     Binding {
-        entity: bound_entity(tpm, bind),
+        entity: tpm.bound_entity(bind),
         da_protected: tpm.is_da_protected(bind),
         lockout: bind == Handle::LOCKOUT,
     }

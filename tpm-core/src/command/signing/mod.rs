@@ -9,10 +9,10 @@ pub(crate) mod verify_signature;
 
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::mldsa;
-use crate::object::Object;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
 use crate::profile::INTERNAL_HASH;
 use crate::rc::{At, Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{Handle, ObjectAttributes, Parms, Ticket, Unique};
 
 /// TPM2B_SIGNATURE_CTX (1.85) holds at most this many octets.
@@ -34,8 +34,8 @@ fn external_signer(tpm: &Tpm, key: Handle, at: At) -> Result<&Object, Rc> {
     if object.has(ObjectAttributes::X509_SIGN) { Err(Fmt1::ATTRIBUTES.at(at)) } else { Ok(object) }
 }
 
-/// What kind of digest a key signs: made with this hash, and so long. External μ (1.85) is no digest of a hash; a ticket for it would be one for
-/// nameAlg, which is a choice.
+/// What kind of digest a key signs: made with this hash, and so long. External μ (1.85) is no digest of a hash; a
+/// ticket for it would be one for nameAlg, which is a choice.
 struct Kind {
     hash: HashAlg,
     size: usize,
@@ -49,7 +49,8 @@ impl Kind {
 
 /// Whether this digest may be signed with this key: a restricted one signs only what the TPM itself has hashed.
 ///
-/// - `TICKET` at the ticket: it is needed, or given, and does not say that the TPM made the digest with the scheme's hash
+/// - `TICKET` at the ticket: it is needed, or given, and does not say that the TPM made the digest with the scheme's
+///   hash
 /// - `SIZE` at the digest: no digest of the scheme's hash
 fn check_digest(
     tpm: &Tpm,

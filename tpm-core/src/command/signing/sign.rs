@@ -1,13 +1,13 @@
 //! TPM2_Sign (Part 3, 20.2).
 
 use super::{Kind, Positions, check_digest, external_signer};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, SigScheme, Signature, TkHashcheck};
 
 pub(crate) struct Sign;
@@ -24,7 +24,8 @@ impl Command for Sign {
     /// - `KEY` at `key_handle`: no signing key
     /// - `ATTRIBUTES` at `key_handle`: it signs certificates only
     /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
-    /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made the digest with that hash
+    /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made
+    ///   the digest with that hash
     /// - `SIZE` at `digest`: no digest of the scheme's hash
     /// - `VALUE`: the key is too small for the digest
     /// - `BINDING`: the private part is not loaded, which cannot be provoked: a key without it has no authorization

@@ -1,13 +1,14 @@
-//! TPM2_SignDigest (Part 3 of 1.85, 20.7): TPM2_Sign with the key's own scheme, and with a context for those schemes that take one.
+//! TPM2_SignDigest (Part 3 of 1.85, 20.7): TPM2_Sign with the key's own scheme, and with a context for those schemes
+//! that take one.
 
 use super::{Kind, MAX_SIGNATURE_CONTEXT, MlDsaUse, Positions, check_digest, external_signer};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::sign::Signer;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::Signer;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Scheme, Signature, TkHashcheck, Tpm2b};
 
 pub(crate) struct SignDigest;
@@ -26,7 +27,8 @@ impl Command for SignDigest {
     /// - `SCHEME` at `key_handle`: it has no scheme of its own, or HMAC, which signs messages
     /// - `VALUE` at `context`: not empty, and the scheme has no use for it
     /// - `SIZE` at `context`: the scheme takes a count of TPM2_Commit, and that is none
-    /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made the digest with that hash
+    /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made
+    ///   the digest with that hash
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `VALUE`: the key is too small for the digest
     /// - `BINDING`: the private part is not loaded, which cannot be provoked: a key without it has no authorization

@@ -1,13 +1,13 @@
 //! TPM2_SignSequenceComplete (1.85: Part 3, 20.6).
 
 use super::external_signer;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::object::Work;
-use crate::pipeline::Call;
+use crate::data::object::Work;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, ObjectAttributes, Signature, Tpm2b};
 
 pub(crate) struct SignSequenceComplete;
@@ -24,11 +24,13 @@ impl Command for SignSequenceComplete {
 
     /// - `MODE` at the sequence: not of a message to be signed
     /// - `KEY`, `ATTRIBUTES` at the key: what [`external_signer`] says
-    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as [`Object::signs_messages`](crate::object::Object::signs_messages) has it
+    /// - `ATTRIBUTES` at the key: a restricted HMAC key, as
+    ///   [`Object::signs_messages`](crate::data::object::Object::signs_messages) has it
     /// - `SIGN_CONTEXT_KEY` at the key: the sequence was started for another
     /// - `VALUE` at the buffer: the key is restricted, and the message begins with TPM_GENERATED_VALUE
     /// - what [`Tpm::sign_message`] says
-    /// - `BINDING`, `SCHEME` of these cannot be provoked: a key without its private part has no authorization, and the sequence began with this key's scheme
+    /// - `BINDING`, `SCHEME` of these cannot be provoked: a key without its private part has no authorization, and the
+    ///   sequence began with this key's scheme
     ///
     /// Choice: the positions of these codes, which the specification leaves open.
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params<'_>) -> Result<Signature, Rc> {

@@ -1,14 +1,14 @@
 //! TPM2_VerifyDigestSignature (Part 3 of 1.85, 20.4): TPM2_VerifySignature that insists on the key's own scheme.
 
 use super::{MAX_SIGNATURE_CONTEXT, MlDsaUse};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::Object;
-use crate::object::sign::{verify, verify_ml_dsa};
-use crate::pipeline::Call;
+use crate::data::object::Object;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::{verify, verify_ml_dsa};
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, HandleType, Scheme, Signature, TkVerified, Tpm2b, st};
 
 pub(crate) struct VerifyDigestSignature;
@@ -29,7 +29,8 @@ impl Command for VerifyDigestSignature {
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ
     /// - `SIGNATURE` at `signature`: it is not genuine
     ///
-    /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name, and for μ, which is no digest of a hash.
+    /// The ticket, which names the hash, is a NULL Ticket if the key is in the NULL hierarchy or has no Name, and for
+    /// μ, which is no digest of a hash.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<TkVerified, Rc> {
         let key =
             tpm.object(h.key_handle.handle()).filter(|o| o.can_sign()).ok_or(Fmt1::KEY.at(Handles::key_handle))?;

@@ -1,12 +1,12 @@
 //! TPM2_VerifySequenceComplete (1.85: Part 3, 20.3).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::object::Work;
-use crate::object::message::verify_message;
-use crate::pipeline::Call;
+use crate::data::object::Work;
+use crate::data::tpm::Tpm;
+use crate::operation::object::message::verify_message;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, HandleType, Signature, TkVerified, st};
 
 pub(crate) struct VerifySequenceComplete;
@@ -25,7 +25,8 @@ impl Command for VerifySequenceComplete {
     /// - `SIGN_CONTEXT_KEY` at the key: the sequence was started for another
     /// - what [`verify_message`] says, at the signature
     ///
-    /// The ticket, for the message with TPM_ST_MESSAGE_VERIFIED, is a NULL Ticket if the key is in the NULL hierarchy or has no Name.
+    /// The ticket, for the message with TPM_ST_MESSAGE_VERIFIED, is a NULL Ticket if the key is in the NULL hierarchy
+    /// or has no Name.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<TkVerified, Rc> {
         let (handle, no_mode) = (h.sequence.handle(), Fmt1::MODE.at(Handles::sequence));
         let Some(Work::Message(message)) = tpm.ram.sequence(handle).map(|s| &s.work) else { return Err(no_mode) };

@@ -1,12 +1,12 @@
 //! TPM2_VerifySignature (Part 3, 20.1).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params};
 use crate::crypto::hash::Digest;
-use crate::object::sign::verify;
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
+use crate::operation::object::sign::verify;
 use crate::rc::{Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, HandleType, ObjectAttributes, Signature, TkVerified, st};
 
 pub(crate) struct VerifySignature;

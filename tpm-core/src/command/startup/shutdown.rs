@@ -1,12 +1,11 @@
 //! TPM2_Shutdown (Part 3, 9.4).
 
-use super::startup::Su;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pipeline::Call;
+use crate::command::{Audit, Call};
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::state::Orderly;
-use crate::tpm::Tpm;
+use crate::wire::Su;
 
 pub(crate) struct Shutdown;
 
@@ -15,6 +14,7 @@ params! { pub(crate) struct Params { shutdown_type: Su } }
 
 impl Command for Shutdown {
     const CODE: u32 = 0x145;
+    const AUDIT: Audit = Audit::Never;
     const NV: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
@@ -22,28 +22,13 @@ impl Command for Shutdown {
 
     /// - `TYPE` at `shutdown_type`: TPM_SU_STATE after TPM2_PCR_Allocate
     ///
-    /// A later command that changes what is saved, or the use of an authValue under dictionary-attack protection, makes the shutdown void.
+    /// A later command that changes what is saved, or the use of an authValue under dictionary-attack protection, makes
+    /// the shutdown void.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if p.shutdown_type == Su::State && tpm.ram.pcrs_reallocated {
             return Err(Fmt1::TYPE.at(Params::shutdown_type));
         }
         tpm.save_for(p.shutdown_type);
         Ok(Empty)
-    }
-}
-
-impl Tpm {
-    /// Saves what the start that is announced needs.
-    pub(crate) fn save_for(&mut self, startup: Su) {
-        self.persistent.orderly = match startup {
-            Su::Clear => Orderly::Clear,
-            Su::State => Orderly::State,
-        };
-        self.persistent.da_used = false;
-        self.persistent.saved_clock_safe = self.ram.clock_safe;
-        self.ram.shutdown_clock_ms = self.persistent.clock_ms;
-        self.clear.saved_acts = self.ram.acts.save(self.ram.time_ms);
-        self.clear.saved_pcrs = (startup == Su::State).then(|| self.ram.pcrs.clone());
-        self.clear.saved_root = self.ram.root;
     }
 }

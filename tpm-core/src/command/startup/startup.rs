@@ -1,33 +1,16 @@
 //! TPM2_Startup (Part 3, 9.3).
 
-use crate::act::Acts;
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::pcr::Root;
-use crate::pipeline::Call;
+use crate::data::act::Acts;
+use crate::data::pcr::Root;
+use crate::data::state::{Orderly, StateClear, StateReset};
+use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::state::{Orderly, StateClear, StateReset};
-use crate::tpm::Tpm;
-use crate::wire::{Reader, Unmarshal};
+use crate::wire::Su;
 
 pub(crate) struct Startup;
-
-/// TPM_SU (Part 2, 6.10).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Su {
-    Clear,
-    State,
-}
-
-impl Unmarshal<'_> for Su {
-    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        match r.get::<u16>()? {
-            0 => Ok(Self::Clear),
-            1 => Ok(Self::State),
-            _ => Err(Fmt1::VALUE),
-        }
-    }
-}
 
 handles! { pub(crate) struct Handles {} }
 params! { pub(crate) struct Params { startup_type: Su } }
@@ -42,9 +25,12 @@ impl Command for Startup {
 
     /// - `INITIALIZE`: TPM2_Startup was done since _TPM_Init
     /// - `LOCALITY`: neither locality 0 nor 3
-    /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved and nothing changed since
-    /// - `NV_UNINITIALIZED`: the saved state is not there: TPM_SU_CLEAR must follow. It cannot be provoked: what is saved is saved as a whole
-    /// - `LOCALITY`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round; or at another locality than that
+    /// - `VALUE` at `startup_type`: TPM_SU_STATE without a state that TPM2_Shutdown(STATE) saved and nothing changed
+    ///   since
+    /// - `NV_UNINITIALIZED`: the saved state is not there: TPM_SU_CLEAR must follow. It cannot be provoked: what is
+    ///   saved is saved as a whole
+    /// - `LOCALITY`: TPM_SU_STATE with an H-CRTM event, and none at the start before, or the other way round; or at
+    ///   another locality than that
     fn run<'t>(tpm: &'t mut Tpm, call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if tpm.ram.started {
             return Err(Rc::INITIALIZE);
@@ -113,7 +99,7 @@ fn restart(tpm: &mut Tpm) {
 /// TPM Reset: a new NULL hierarchy; saved contexts cannot come back.
 fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
     tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
-    tpm.ram.sessions = crate::session::Sessions::new();
+    tpm.ram.sessions = crate::data::session::Sessions::new();
     tpm.persistent.reset_count = tpm.persistent.reset_count.wrapping_add(1);
     tpm.persistent.total_reset_count = tpm.persistent.total_reset_count.saturating_add(1);
     clear(tpm);

@@ -2,7 +2,7 @@
 
 use crate::command::area::reply;
 use crate::crypto::sym::{BLOCK, Cipher, Mode};
-use crate::object::Object;
+use crate::data::object::Object;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{At, Fmt1, Rc};
 use crate::secret::Secret;

@@ -1,13 +1,13 @@
 //! TPM2_EncryptDecrypt2 (Part 3, 15.3): its data come first, so that they can be encrypted.
 
 use super::cipher::{self, Answer, Request};
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::sym::{BLOCK, Mode};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{DhObject, Tpm2b};
 
 pub(crate) struct EncryptDecrypt2;

@@ -1,12 +1,12 @@
 //! TPM2_Hash (Part 3, 15.4).
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{handles, params, reply};
 use crate::crypto::hash::{Digest, HashAlg, digest};
-use crate::pipeline::Call;
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::Rc;
-use crate::tpm::Tpm;
 use crate::wire::{GENERATED_VALUE, Handle, HandleType, RhHierarchy, Ticket, TkHashcheck, Tpm2b, st};
 
 pub(crate) struct Hash;
@@ -21,8 +21,8 @@ impl Command for Hash {
     type Params<'a> = Params<'a>;
     type Reply<'t> = Answer;
 
-    /// No codes of its own. The ticket is the NULL Ticket for TPM_RH_NULL, and for what could be a structure made by the TPM: data that begins with
-    /// TPM_GENERATED_VALUE.
+    /// No codes of its own. The ticket is the NULL Ticket for TPM_RH_NULL, and for what could be a structure made by
+    /// the TPM: data that begins with TPM_GENERATED_VALUE.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let out_hash = digest(p.hash_alg, &[p.data.0]);
         let hierarchy = p.hierarchy.handle();

@@ -1,14 +1,14 @@
 //! TPM2_HMAC and TPM2_MAC (Part 3, 15.5 and 15.6), which have one command code: the latter with every kind of key.
 
+use crate::command::Call;
 use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::hmac::{Hmac, hmac};
-use crate::object::{self, Object};
-use crate::pipeline::Call;
+use crate::data::object::{self, Object};
+use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{At, Fmt1, Rc};
-use crate::tpm::Tpm;
 use crate::wire::{AlgId, DhObject, MacScheme, ObjectAttributes, ObjectType, Parms, Tpm2b};
 
 pub(crate) struct Mac;

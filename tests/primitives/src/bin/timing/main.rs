@@ -1,8 +1,9 @@
 //! `timing SECONDS [TEXT]`: whether the time of an operation tells secrets.
 //!
-//! As dudect does it (Reparaz, Balasch, Verbauwhede, 2017): two classes of inputs by turns that chance chooses, times, and Welch's t-test between them. The
-//! crate dudect-bencher is not used because it wants the class before the operation, and the nonce of a signature is known only afterwards. A second
-//! measure is not disturbed by other load: the instructions that valgrind's callgrind counts, which must be equal for all inputs.
+//! As dudect does it (Reparaz, Balasch, Verbauwhede, 2017): two classes of inputs by turns that chance chooses, times,
+//! and Welch's t-test between them. The crate dudect-bencher is not used because it wants the class before the
+//! operation, and the nonce of a signature is known only afterwards. A second measure is not disturbed by other load:
+//! the instructions that valgrind's callgrind counts, which must be equal for all inputs.
 //!
 //! The control is a comparison that ends at the first difference: it must be found by both.
 
@@ -18,11 +19,13 @@ use subjects::{Kind, SUBJECTS, Subject};
 
 /// |t| above which a difference counts. dudect's own bound is 4.5; this one holds on a machine with other load.
 const BOUND: f64 = 10.0;
-/// Times of each class without which nothing can be said. For a class that is rare, up to ten times as much time is taken.
+/// Times of each class without which nothing can be said. For a class that is rare, up to ten times as much time is
+/// taken.
 const LEAST: usize = 200;
 /// Inputs of each class.
 const INPUTS: usize = 32;
-/// Parts of the times in percent, from the shortest, that are looked at: what interrupts lengthen is not looked at in all of them.
+/// Parts of the times in percent, from the shortest, that are looked at: what interrupts lengthen is not looked at in
+/// all of them.
 const PARTS: [usize; 4] = [100, 95, 80, 50];
 /// Inputs of each class whose instructions are counted.
 const COUNTED: usize = 3;
@@ -118,7 +121,8 @@ impl Coin {
     }
 }
 
-/// The t of the part in which it is largest; the mean of all, and the difference of the means of the shorter four fifths.
+/// The t of the part in which it is largest; the mean of all, and the difference of the means of the shorter four
+/// fifths.
 fn test(samples: &[Vec<f64>; 2]) -> (f64, f64, f64) {
     let mut pooled = samples.concat();
     pooled.sort_by(f64::total_cmp);

@@ -3,15 +3,15 @@
 use anyhow::{Context, Result, anyhow, ensure};
 use core::hint::black_box;
 use num_bigint::BigUint;
-use tpm_core::crypto::drbg::Drbg;
-use tpm_core::crypto::ecc::{Curve, Scalar, Signature};
-use tpm_core::crypto::hash::{HashAlg, digest};
-use tpm_core::crypto::hmac::{hmac, verify};
-use tpm_core::crypto::primary::{Derivation, VERSION};
-use tpm_core::crypto::rsa::RsaPrivate;
-use tpm_core::crypto::rsa::padding::CryptScheme;
 use tpm_core::profile::MAX_RESPONSE_SIZE;
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
+use tpm_crypto::drbg::Drbg;
+use tpm_crypto::ecc::{Curve, Scalar, Signature};
+use tpm_crypto::hash::{HashAlg, digest};
+use tpm_crypto::hmac::{hmac, verify};
+use tpm_crypto::primary::{Derivation, VERSION};
+use tpm_crypto::rsa::RsaPrivate;
+use tpm_crypto::rsa::padding::CryptScheme;
 
 /// What is expected of the times.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -271,7 +271,8 @@ impl Subject for Sign {
     }
 }
 
-/// Multiples of a base point, by its table: scalars of which most digits are zero, so that most look-ups choose nothing, and any.
+/// Multiples of a base point, by its table: scalars of which most digits are zero, so that most look-ups choose
+/// nothing, and any.
 struct Base {
     curve: Curve,
     scalars: [Vec<Vec<u8>>; 2],

@@ -3,7 +3,7 @@
 use super::records::{hex, paragraphs};
 use super::{File, Outcome};
 use anyhow::{Context, Result, anyhow, bail};
-use tpm_core::crypto::sym::{Cipher, Mode, SymAlg};
+use tpm_crypto::sym::{Cipher, Mode, SymAlg};
 
 fn mode_of(path: &str) -> Result<Mode> {
     let path = path.to_lowercase();

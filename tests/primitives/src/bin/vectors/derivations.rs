@@ -4,9 +4,9 @@ use super::hashes::named;
 use super::records::paragraphs;
 use super::{File, Outcome};
 use anyhow::{Context, Result, anyhow};
-use tpm_core::crypto::cmac::Cmac;
-use tpm_core::crypto::sym::SymAlg;
-use tpm_core::crypto::{hmac, kdf};
+use tpm_crypto::cmac::Cmac;
+use tpm_crypto::sym::SymAlg;
+use tpm_crypto::{hmac, kdf};
 
 pub(crate) fn cmac(file: &File) -> Result<Vec<Outcome>> {
     paragraphs(&file.text, &["OUTPUT"], |record| {

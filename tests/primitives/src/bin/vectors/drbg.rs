@@ -1,12 +1,12 @@
-//! The TPM's generator, HMAC_DRBG with SHA-256: CAVP's cases without reseed, with a reseed, and with prediction resistance, which is a reseed before each
-//! request (SP 800-90A, 9.3.1).
+//! The TPM's generator, HMAC_DRBG with SHA-256: CAVP's cases without reseed, with a reseed, and with prediction
+//! resistance, which is a reseed before each request (SP 800-90A, 9.3.1).
 
 use super::records::hex;
 use super::{File, Outcome};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
-use tpm_core::crypto::Error;
-use tpm_core::crypto::drbg::Drbg;
+use tpm_crypto::Error;
+use tpm_crypto::drbg::Drbg;
 
 const OTHER: &str = "a generator that is not this TPM's, which is HMAC_DRBG with SHA-256";
 
@@ -58,7 +58,8 @@ pub(crate) fn openssl(file: &File) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// Mbed TLS' form: a call with its arguments, "hmac_drbg_pr:MBEDTLS_MD_SHA256:"...":...". All entropy is one string: of the seed, the nonce, and the reseeds.
+/// Mbed TLS' form: a call with its arguments, "hmac_drbg_pr:MBEDTLS_MD_SHA256:"...":...". All entropy is one string: of
+/// the seed, the nonce, and the reseeds.
 pub(crate) fn mbedtls(file: &File) -> Result<Vec<Outcome>> {
     const ENTROPY: usize = 32;
     let mut outcomes = Vec::new();

@@ -4,10 +4,10 @@ use super::hashes::named;
 use super::records::{Record, hex, paragraphs};
 use super::{File, Outcome};
 use anyhow::{Context, Result};
-use tpm_core::crypto::dhkem::DhKem;
-use tpm_core::crypto::ecc::{Curve, Point, Signature};
-use tpm_core::crypto::hash::{HashAlg, digest};
-use tpm_core::crypto::{hmac, kdf};
+use tpm_crypto::dhkem::DhKem;
+use tpm_crypto::ecc::{Curve, Point, Signature};
+use tpm_crypto::hash::{HashAlg, digest};
+use tpm_crypto::{hmac, kdf};
 
 const NO_CURVE: &str = "a curve that no TPM has";
 
@@ -77,7 +77,8 @@ fn verifies(curve: Curve, hash: HashAlg, record: &Record) -> Result<bool> {
     Ok(Signature::new(curve, &r, &s).is_ok_and(|s| curve.ecdsa_verify(&public, message.as_slice(), &s).is_ok()))
 }
 
-/// Signatures by others: they verify, and where the private key is given, it is that of the public one. The nonces of the engine are its own.
+/// Signatures by others: they verify, and where the private key is given, it is that of the public one. The nonces of
+/// the engine are its own.
 pub(crate) fn generated(file: &File) -> Result<Vec<Outcome>> {
     paragraphs(&file.text, &["R"], |record| {
         signature(record, |curve, hash| {

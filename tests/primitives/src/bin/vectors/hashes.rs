@@ -3,7 +3,7 @@
 use super::records::{Record, paragraphs};
 use super::{File, Outcome};
 use anyhow::{Context, Result};
-use tpm_core::crypto::hash::{HashAlg, digest};
+use tpm_crypto::hash::{HashAlg, digest};
 
 pub(crate) const NO_HASH: &str = "a hash that no TPM has";
 
@@ -41,7 +41,8 @@ pub(crate) fn messages(file: &File) -> Result<Vec<Outcome>> {
     })
 }
 
-/// The Monte Carlo test of SHAVS, 6.4, and of SHA3VS, 6.2.3: 100 times a chain of 1000 hashes that begins with the end of the one before.
+/// The Monte Carlo test of SHAVS, 6.4, and of SHA3VS, 6.2.3: 100 times a chain of 1000 hashes that begins with the end
+/// of the one before.
 pub(crate) fn monte(file: &File) -> Result<Vec<Outcome>> {
     let alg = of_file(&file.path)?;
     let sponge = file.path.contains("SHA3/");

@@ -1,8 +1,9 @@
 //! `vectors CRYPTOGRAPHY OPENSSL MBEDTLS`: published vectors, run through the engine's own primitives.
 //!
-//! CRYPTOGRAPHY is the folder of the Python package `cryptography_vectors` (NIST's response files of CAVP, and those of RFCs), OPENSSL and MBEDTLS the
-//! folders of test data in the sources of OpenSSL and Mbed TLS, which have CAVP's DRBG vectors. Every file of the package must be named by a row of
-//! [`table::ROWS`], which runs it or says why not; every case is run or skipped with a reason.
+//! CRYPTOGRAPHY is the folder of the Python package `cryptography_vectors` (NIST's response files of CAVP, and those of
+//! RFCs), OPENSSL and MBEDTLS the folders of test data in the sources of OpenSSL and Mbed TLS, which have CAVP's DRBG
+//! vectors. Every file of the package must be named by a row of [`table::ROWS`], which runs it or says why not; every
+//! case is run or skipped with a reason.
 //!
 //! | module | is |
 //! |---|---|

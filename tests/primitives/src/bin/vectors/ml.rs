@@ -3,9 +3,9 @@
 use super::records::paragraphs;
 use super::{File, Outcome};
 use anyhow::{Context, Result, bail};
-use tpm_core::crypto::mldsa::{MlDsa, Mu};
-use tpm_core::crypto::mlkem::MlKem;
-use tpm_core::crypto::{Error, Rng};
+use tpm_crypto::mldsa::{MlDsa, Mu};
+use tpm_crypto::mlkem::MlKem;
+use tpm_crypto::{Error, Rng};
 
 /// Random bytes that are these ones.
 struct Given<'a>(&'a [u8]);

@@ -41,7 +41,8 @@ pub(crate) fn hex(digits: &str) -> Result<Vec<u8>> {
     Ok(head.chain(digits[odd..].chunks(2).map(byte)).collect::<core::result::Result<_, _>>()?)
 }
 
-/// A response file of CAVP: "name = value", a case in a paragraph, headings in brackets. A paragraph is a case if it has one of `answers`.
+/// A response file of CAVP: "name = value", a case in a paragraph, headings in brackets. A paragraph is a case if it
+/// has one of `answers`.
 pub(crate) fn paragraphs<T>(
     text: &str,
     answers: &[&str],
@@ -72,7 +73,8 @@ pub(crate) fn paragraphs<T>(
     Ok(cases)
 }
 
-/// The form of RSA Security's examples: "# name:" and below it hexadecimal digits in any number of lines. A case is complete after `answer`.
+/// The form of RSA Security's examples: "# name:" and below it hexadecimal digits in any number of lines. A case is
+/// complete after `answer`.
 pub(crate) fn labelled<T>(text: &str, answer: &str, mut case: impl FnMut(&Record) -> Result<T>) -> Result<Vec<T>> {
     let (mut record, mut label, mut cases) = (Record::default(), String::new(), Vec::new());
     for line in text.lines().map(str::trim).chain(["# end"]) {

@@ -4,10 +4,10 @@ use super::hashes::named;
 use super::records::{Record, labelled, paragraphs};
 use super::{File, Outcome};
 use anyhow::{Context, Result};
-use tpm_core::crypto::drbg::Drbg;
-use tpm_core::crypto::hash::{HashAlg, digest};
-use tpm_core::crypto::rsa::padding::{CryptScheme, SignScheme};
-use tpm_core::crypto::rsa::{RsaPrivate, RsaPublic, has_key_bits};
+use tpm_crypto::drbg::Drbg;
+use tpm_crypto::hash::{HashAlg, digest};
+use tpm_crypto::rsa::padding::{CryptScheme, SignScheme};
+use tpm_crypto::rsa::{RsaPrivate, RsaPublic, has_key_bits};
 
 const NO_SIZE: &str = "an RSA key of a size that no TPM here has";
 const NO_EXPONENT: &str = "a public exponent that is no prime above 2^16";

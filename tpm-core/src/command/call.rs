@@ -1,0 +1,65 @@
+//! The command that is being executed, as its action sees it.
+
+use super::area::{Handles, ReplyArea};
+use crate::data::platform::Locality;
+use crate::rc::Rc;
+use crate::wire::{Handle, SessionAttributes, Writer};
+use core::sync::atomic::AtomicBool;
+use heapless::Vec;
+
+/// The command that is being executed, as its action sees it.
+pub(crate) struct Call<'a> {
+    /// commandCode
+    pub(crate) code: u32,
+    /// locality
+    pub(crate) locality: Locality,
+    /// the handle area
+    pub(crate) handles: Handles,
+    /// the authorization area, in order
+    pub(crate) sessions: SessionUses<'a>,
+    /// the platform no longer wants the command
+    pub(crate) canceled: &'a AtomicBool,
+    /// octets that the transport has for the response parameters
+    pub(crate) room: usize,
+}
+
+impl Call<'_> {
+    /// What a command asks that changes something and has a long reply, before it changes anything; of others the
+    /// pipeline asks it.
+    ///
+    /// - `COMMAND_SIZE`: the response would be longer than the transport's buffer
+    pub(crate) fn room_for(&self, reply: &impl ReplyArea) -> Result<(), Rc> {
+        let mut count = Writer::new(&mut []);
+        reply.marshal(&mut count);
+        if count.len() <= self.room { Ok(()) } else { Err(Rc::COMMAND_SIZE) }
+    }
+}
+
+/// Sessions a command can have (TPM_PT_... MAX_SESSION_NUM).
+pub(crate) const MAX_SESSIONS: usize = 3;
+
+/// TPMS_AUTH_COMMAND (Part 2, 10.13.2), and what it authorizes. A password stays where it came.
+pub(crate) struct SessionUse<'a> {
+    /// sessionHandle
+    pub(crate) handle: Handle,
+    /// nonceCaller
+    pub(crate) nonce_caller: &'a [u8],
+    /// sessionAttributes
+    pub(crate) attributes: SessionAttributes,
+    /// hmac, or the password
+    pub(crate) hmac: &'a [u8],
+    /// the handle that this session authorizes
+    pub(crate) authorizes: Option<Handle>,
+    /// the session is bound to that entity, as it was before the action
+    pub(crate) bound: bool,
+}
+
+/// The sessions of a command, in order.
+pub(crate) type SessionUses<'a> = Vec<SessionUse<'a>, MAX_SESSIONS>;
+
+impl SessionUse<'_> {
+    /// Whether a password authorization.
+    pub(crate) fn is_password(&self) -> bool {
+        self.handle == Handle::PW
+    }
+}

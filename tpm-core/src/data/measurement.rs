@@ -1,0 +1,30 @@
+//! An event that is measured: its digests in the making.
+
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::profile::PCR_BANKS;
+
+/// Digests in the making of one event, one for each bank of PCR.
+pub struct Measurement(pub(crate) [Hasher; PCR_BANKS.len()]);
+
+impl Measurement {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(PCR_BANKS.map(Hasher::new))
+    }
+
+    /// More octets of the event.
+    pub fn update(&mut self, data: &[u8]) {
+        self.0.iter_mut().for_each(|hasher| hasher.update(data));
+    }
+
+    pub(crate) fn finish(self) -> impl Iterator<Item = (HashAlg, Digest)> {
+        self.0.into_iter().map(|hasher| (hasher.alg(), hasher.finish()))
+    }
+}
+
+impl Default for Measurement {
+    fn default() -> Self {
+        Self::new()
+    }
+}

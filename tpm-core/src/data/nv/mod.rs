@@ -1,0 +1,240 @@
+//! NV Indices and where their contents are (Part 1, 34).
+
+mod stored;
+
+use crate::crypto::hash::Hasher;
+use crate::profile;
+use crate::rc::Rc;
+use crate::wire::hashed_name;
+use crate::wire::{Auth, Handle, Marshal, Name, NvAttributes, NvPublic, NvType, Writer};
+use heapless::Vec;
+
+/// A defined index.
+pub(crate) struct NvIndex {
+    /// public area
+    pub(crate) public: NvPublic,
+    /// authValue
+    pub(crate) auth: Auth,
+    offset: usize,
+}
+
+impl NvIndex {
+    /// Name: nameAlg ‖ H(TPMS_NV_PUBLIC) (Part 1, 13).
+    pub(crate) fn name(&self) -> Name {
+        let mut bytes = [0; 96];
+        let mut w = Writer::new(&mut bytes);
+        self.public.marshal(&mut w);
+        hashed_name(self.public.name_alg, w.written(0))
+    }
+}
+
+/// All indices in the order of their handles, and their contents without gaps.
+pub(crate) struct NvMemory {
+    indices: Vec<NvIndex, { profile::MAX_NV_INDICES }>,
+    data: [u8; profile::NV_MEMORY_SIZE],
+    used: usize,
+    /// the greatest value that a counter which is no longer there has had
+    greatest_count: u64,
+}
+
+/// What an octet of an ordinary index in NV memory is that has not been written while others have; in RAM it is zero,
+/// and in a PIN index (Part 1, 34.2.6.6), where a pinLimit of ones would be no limit.
+const UNWRITTEN: u8 = 0xff;
+
+impl NvMemory {
+    /// No index.
+    pub(crate) const fn new() -> Self {
+        Self { indices: Vec::new(), data: [0; profile::NV_MEMORY_SIZE], used: 0, greatest_count: 0 }
+    }
+
+    /// The index with this handle.
+    pub(crate) fn get(&self, h: Handle) -> Option<&NvIndex> {
+        self.indices.iter().find(|i| i.public.index == h)
+    }
+
+    /// The index with this handle.
+    pub(crate) fn get_mut(&mut self, h: Handle) -> Option<&mut NvIndex> {
+        self.indices.iter_mut().find(|i| i.public.index == h)
+    }
+
+    /// All indices, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &NvIndex> {
+        self.indices.iter()
+    }
+
+    /// Contents of an index; empty if there is none.
+    pub(crate) fn data(&self, h: Handle) -> &[u8] {
+        self.get(h).and_then(|i| self.data.get(i.offset..)?.get(..i.public.data_size.into())).unwrap_or_default()
+    }
+
+    fn data_mut(&mut self, h: Handle) -> &mut [u8] {
+        let Some((offset, size)) = self.get(h).map(|i| (i.offset, usize::from(i.public.data_size))) else {
+            return &mut [];
+        };
+        self.data.get_mut(offset..).and_then(|rest| rest.get_mut(..size)).unwrap_or_default()
+    }
+
+    fn is_written(&self, h: Handle) -> bool {
+        self.get(h).is_some_and(|i| i.public.attributes.has(NvAttributes::WRITTEN))
+    }
+
+    /// SETs attributes of an index.
+    pub(crate) fn set_attributes(&mut self, h: Handle, attributes: NvAttributes) {
+        if let Some(index) = self.get_mut(h) {
+            index.public.attributes = index.public.attributes.with(attributes);
+        }
+    }
+
+    /// Writes into an ordinary index; nothing if that is not within it.
+    pub(crate) fn write(&mut self, h: Handle, offset: usize, bytes: &[u8]) {
+        if !self.is_written(h) {
+            let erased = self.get(h).is_some_and(|i| {
+                let attributes = i.public.attributes;
+                attributes.nv_type() == Some(NvType::Ordinary) && !attributes.has(NvAttributes::ORDERLY)
+            });
+            self.data_mut(h).fill(if erased { UNWRITTEN } else { 0 });
+        }
+        if let Some(to) = self.data_mut(h).get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
+            to.copy_from_slice(bytes);
+        }
+        self.set_attributes(h, NvAttributes::WRITTEN);
+    }
+
+    /// The number in a counter or bit field.
+    pub(crate) fn number(&self, h: Handle) -> u64 {
+        self.data(h).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// The greatest value that any counter has or had.
+    fn greatest_count(&self) -> u64 {
+        let counters = self.indices.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter));
+        counters.map(|i| self.number(i.public.index)).fold(self.greatest_count, u64::max)
+    }
+
+    /// Counts a counter up by one; when it is first used, from the greatest value that any counter has or had.
+    pub(crate) fn increment(&mut self, h: Handle) {
+        let old = if self.is_written(h) { self.number(h) } else { self.greatest_count() };
+        self.write(h, 0, &old.saturating_add(1).to_be_bytes());
+    }
+
+    /// SETs bits of a bit field.
+    pub(crate) fn set_bits(&mut self, h: Handle, bits: u64) {
+        let old = if self.is_written(h) { self.number(h) } else { 0 };
+        self.write(h, 0, &(old | bits).to_be_bytes());
+    }
+
+    /// H(old ‖ data) in an extend index, whose first old value is a Zero Digest.
+    pub(crate) fn extend(&mut self, h: Handle, data: &[u8]) {
+        let Some(alg) = self.get(h).map(|i| i.public.name_alg) else { return };
+        if !self.is_written(h) {
+            self.data_mut(h).fill(0);
+        }
+        let digest = Hasher::new(alg).chain(self.data(h)).chain(data).finish();
+        self.write(h, 0, digest.as_slice());
+    }
+
+    /// Octets that further indices may have.
+    pub(crate) fn free(&self) -> usize {
+        profile::NV_MEMORY_SIZE.saturating_sub(self.used)
+    }
+
+    /// How many more indices may be defined.
+    pub(crate) fn room(&self) -> usize {
+        profile::MAX_NV_INDICES.saturating_sub(self.indices.len())
+    }
+
+    /// Defines an index, its contents zero.
+    ///
+    /// - `NV_DEFINED`: the handle is in use
+    /// - `NV_SPACE`: no room for contents or for an index
+    pub(crate) fn define(&mut self, public: NvPublic, auth: Auth) -> Result<(), Rc> {
+        if self.get(public.index).is_some() {
+            return Err(Rc::NV_DEFINED);
+        }
+        let size = usize::from(public.data_size);
+        let offset = self.used;
+        let contents = self.data.get_mut(offset..).and_then(|rest| rest.get_mut(..size)).ok_or(Rc::NV_SPACE)?;
+        let at = self.indices.iter().position(|i| i.public.index > public.index).unwrap_or(self.indices.len());
+        self.indices.insert(at, NvIndex { public, auth, offset }).map_err(|_| Rc::NV_SPACE)?;
+        contents.fill(0);
+        self.used = self.used.saturating_add(size);
+        Ok(())
+    }
+
+    /// Deletes an index; what lies behind its contents moves up. A counter's value is remembered.
+    pub(crate) fn undefine(&mut self, h: Handle) {
+        self.greatest_count = self.greatest_count();
+        let Some(at) = self.indices.iter().position(|i| i.public.index == h) else { return };
+        let gone = self.indices.remove(at);
+        let size = usize::from(gone.public.data_size);
+        if let Some(space) = self.data.get_mut(gone.offset..self.used).filter(|space| space.len() >= size) {
+            space.copy_within(size.., 0);
+        }
+        self.used = self.used.saturating_sub(size);
+        if let Some(tail) = self.data.get_mut(self.used..).and_then(|rest| rest.get_mut(..size)) {
+            tail.fill(0);
+        }
+        for index in self.indices.iter_mut().filter(|i| i.offset > gone.offset) {
+            index.offset = index.offset.saturating_sub(size);
+        }
+    }
+
+    /// TPM Restart (Part 3, 9.3.1): locks for the time until now end, and indices with CLEAR_STCLEAR become unwritten.
+    pub(crate) fn restart(&mut self) {
+        self.startup_clear(|_| false);
+    }
+
+    /// TPM Reset: as TPM Restart, and all ORDERLY indices but counters become unwritten. If no TPM2_Shutdown came
+    /// before, an ORDERLY counter goes on from the greatest value that it may have had since it was last saved.
+    pub(crate) fn reset(&mut self, orderly: bool) {
+        self.startup_clear(|a| a.has(NvAttributes::ORDERLY) && a.nv_type() != Some(NvType::Counter));
+        if orderly {
+            return;
+        }
+        for at in 0..self.indices.len() {
+            let Some(public) = self.indices.get(at).map(|i| i.public) else { continue };
+            let hybrid = public.attributes.has(NvAttributes::ORDERLY.with(NvAttributes::WRITTEN));
+            if hybrid && public.attributes.nv_type() == Some(NvType::Counter) {
+                let count = self.number(public.index) | profile::MAX_ORDERLY_COUNT;
+                self.write(public.index, 0, &count.to_be_bytes());
+            }
+        }
+    }
+
+    fn startup_clear(&mut self, forgets: impl Fn(NvAttributes) -> bool) {
+        for index in &mut self.indices {
+            let mut a = index.public.attributes.without(NvAttributes::READLOCKED);
+            if forgets(a) || a.has(NvAttributes::CLEAR_STCLEAR) {
+                a = a.without(NvAttributes::WRITTEN);
+            }
+            if !a.has(NvAttributes::WRITEDEFINE.with(NvAttributes::WRITTEN)) {
+                a = a.without(NvAttributes::WRITELOCKED);
+            }
+            index.public.attributes = a;
+        }
+    }
+
+    /// TPM2_NV_GlobalWriteLock: locks all indices that have TPMA_NV_GLOBALLOCK.
+    pub(crate) fn lock_globally(&mut self) {
+        let locked = self.indices.iter_mut().filter(|i| i.public.attributes.has(NvAttributes::GLOBALLOCK));
+        locked.for_each(|i| i.public.attributes = i.public.attributes.with(NvAttributes::WRITELOCKED));
+    }
+
+    /// Contents lie side by side, within what is used, and handles ascend.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let total = self.indices.iter().fold(0, |total: usize, i| total.saturating_add(i.public.data_size.into()));
+        if total != self.used || self.used > profile::NV_MEMORY_SIZE {
+            return Err("NV space does not add up");
+        }
+        if self.indices.iter().any(|i| i.offset.saturating_add(i.public.data_size.into()) > self.used) {
+            return Err("NV Index beyond the space in use");
+        }
+        if !self.indices.windows(2).all(|w| matches!(w, [a, b] if a.public.index < b.public.index)) {
+            return Err("NV Indices are not in order");
+        }
+        if !self.indices.iter().all(|i| i.public.size_suits()) {
+            return Err("an NV Index has no type, or not its size");
+        }
+        Ok(())
+    }
+}

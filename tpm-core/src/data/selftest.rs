@@ -1,0 +1,27 @@
+//! Self-tests (Part 1, 9.3): which algorithms gave their known answer since _TPM_Init. Those for keys are made when a
+//! command first brings such a key, all others before the first command that could use them.
+
+use crate::wire::structure;
+
+structure! {
+    /// What the self-tests have shown since _TPM_Init.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(crate) struct SelfTest {
+        /// bit `n` is SET when the `n`-th of [`crate::crypto::selftest::Test::ALL`] has passed
+        pub(crate) passed: u64,
+        /// the number, from 1, of the test that failed
+        pub(crate) failed: Option<u16>,
+    }
+}
+
+impl SelfTest {
+    /// Nothing has been tested.
+    pub(crate) const fn new() -> Self {
+        Self { passed: 0, failed: None }
+    }
+
+    /// The number, from 1, of the test that failed.
+    pub(crate) const fn failed(self) -> Option<u16> {
+        self.failed
+    }
+}

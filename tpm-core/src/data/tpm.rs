@@ -1,0 +1,159 @@
+//! The TPM as one value, and as it is before it is made.
+
+use crate::crypto::drbg::Drbg;
+use crate::data::act::Acts;
+use crate::data::audit::CommandAudit;
+use crate::data::clock::Rate;
+use crate::data::commit::Commit;
+use crate::data::nv::NvMemory;
+use crate::data::object::{PersistentObjects, Slots};
+use crate::data::pcr::{Pcrs, Root};
+use crate::data::presence::PresenceList;
+use crate::data::selftest::SelfTest;
+use crate::data::session::Sessions;
+use crate::data::state::{Dictionary, Orderly, Persistent, Ram, StateClear, StateReset};
+use crate::profile;
+use crate::rc::Rc;
+use crate::secret::Seed;
+use crate::wire::Auth;
+
+/// The TPM cannot be made or used: there is no entropy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failure;
+
+/// A TPM 2.0, of some 230 KiB. It is made where it is to stay, and not moved from there: a blank one in a `Box` or a
+/// `static`, then [`Tpm::manufacture`] or [`Tpm::import`].
+pub struct Tpm {
+    pub(crate) drbg: Drbg,
+    pub(crate) persistent: Persistent,
+    pub(crate) reset: StateReset,
+    pub(crate) clear: StateClear,
+    pub(crate) ram: Ram,
+}
+
+impl Tpm {
+    /// The place of a TPM that has not been made: it has no seeds, and is in failure mode until [`Tpm::manufacture`] or
+    /// [`Tpm::import`] has made one there.
+    #[must_use]
+    pub const fn blank() -> Self {
+        Self {
+            drbg: Drbg::blank(),
+            persistent: Persistent::blank(),
+            reset: StateReset::blank(),
+            clear: StateClear::new(),
+            ram: Ram::blank(),
+        }
+    }
+
+    /// Wipes all and leaves it blank, part by part: without optimisation each has a copy in its own frame, which is
+    /// gone before the next.
+    pub(crate) fn erase(&mut self) {
+        self.drbg = Drbg::blank();
+        self.persistent.erase();
+        self.reset = StateReset::blank();
+        self.clear = StateClear::new();
+        self.ram.erase();
+    }
+
+    /// What TPM2_Shutdown saved is no longer what there is: the next start is as without it (Part 3, 9.4.1).
+    pub(crate) fn void_shutdown(&mut self) {
+        self.persistent.orderly = Orderly::No;
+    }
+
+    /// Enters failure mode.
+    pub(crate) fn fail(&mut self) -> Rc {
+        self.ram.failure = true;
+        Rc::FAILURE
+    }
+}
+
+impl Persistent {
+    pub(crate) const fn blank() -> Self {
+        Self {
+            endorsement_seed: Seed::new(),
+            storage_seed: Seed::new(),
+            platform_seed: Seed::new(),
+            endorsement_proof: Seed::new(),
+            storage_proof: Seed::new(),
+            platform_proof: Seed::new(),
+            owner_auth: Auth::new(),
+            endorsement_auth: Auth::new(),
+            lockout_auth: Auth::new(),
+            owner_policy: None,
+            endorsement_policy: None,
+            lockout_policy: None,
+            disable_clear: false,
+            orderly: Orderly::Clear,
+            dictionary: Dictionary::new(),
+            audit: CommandAudit::new(),
+            da_used: false,
+            pcr_allocation: [0; profile::PCR_BANKS.len()],
+            pcr_policy: None,
+            saved_clock_safe: true,
+            reset_count: 0,
+            total_reset_count: 0,
+            clock_ms: 0,
+            presence: PresenceList::new(),
+            algorithm_set: 0,
+            nv: NvMemory::new(),
+            objects: PersistentObjects::new(),
+        }
+    }
+
+    #[inline(never)]
+    pub(crate) fn erase(&mut self) {
+        *self = Self::blank();
+    }
+
+    /// Whether this is of a TPM, and not blank.
+    pub(crate) const fn is_made(&self) -> bool {
+        !self.endorsement_seed.is_empty()
+    }
+}
+
+impl StateReset {
+    pub(crate) const fn blank() -> Self {
+        Self {
+            null_seed: Seed::new(),
+            null_proof: Seed::new(),
+            restart_count: 0,
+            clear_count: 0,
+            object_context_id: 0,
+            pcr_update_counter: 0,
+            commit: Commit::new(Seed::new()),
+            audit_digest: None,
+        }
+    }
+}
+
+impl Ram {
+    pub(crate) const fn blank() -> Self {
+        Self {
+            started: false,
+            failure: true,
+            time_ms: 0,
+            time_epoch: 0,
+            platform_now_ms: 0,
+            shutdown_clock_ms: 0,
+            clock_rate: Rate::new(),
+            clock_safe: false,
+            acts: Acts::new(),
+            exclusive_audit: None,
+            orderly_startup: false,
+            pcrs_reallocated: false,
+            self_test: SelfTest::new(),
+            physical_presence: false,
+            objects: Slots([const { None }; profile::MAX_LOADED_OBJECTS]),
+            sessions: Sessions::new(),
+            pcrs: Pcrs::NONE,
+            root: Root::Locality0,
+            hash_sequence: None,
+            buffer_size: profile::MAX_COMMAND_SIZE,
+        }
+    }
+
+    #[inline(never)]
+    pub(crate) fn erase(&mut self) {
+        *self = Self::blank();
+    }
+}

@@ -1,0 +1,96 @@
+//! Endorsement keys by the templates of the TCG EK Credential Profile (Version 2.6, Annex B), derived without an object
+//! slot.
+//!
+//! They are what TPM2_CreatePrimary in the endorsement hierarchy makes of the same templates, with no sensitive data:
+//! the firmware binds them into its reports before anybody can send a command.
+
+use core::sync::atomic::AtomicBool;
+
+use crate::crypto::ecc::Curve;
+use crate::crypto::hash::{Digest, HashAlg};
+use crate::crypto::sym::{Mode, SymAlg};
+use crate::data::tpm::{Failure, Tpm};
+use crate::operation::object::create::{Primary, create};
+use crate::wire::{
+    Auth, Buffer, EccParameter, EccParms, EccPoint, EccScheme, Handle, Marshal, ObjectAttributes as A, Parms, Public,
+    RsaKeyBits, RsaParms, RsaScheme, SymDefObject, Unique, Writer,
+};
+
+/// A template of the profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EkTemplate {
+    /// L-1: RSA 2048, SHA-256, AES-128; PolicyA
+    Rsa2048,
+    /// L-2: NIST P-256, SHA-256, AES-128; PolicyA
+    EccP256,
+    /// H-3: NIST P-384, SHA-384, AES-256; PolicyB
+    EccP384,
+}
+
+/// Octets of the largest marshalled public area of an endorsement key.
+pub const MAX_EK_PUBLIC: usize = 2 + 2 + 4 + 2 + 48 + 14 + 2 + 256;
+
+/// TPM2_PolicySecret(TPM_RH_ENDORSEMENT) for SHA-256 (B.6.2).
+const POLICY_A: [u8; 32] = [
+    0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd, 0x52, 0xd7,
+    0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
+];
+/// PolicyA or PolicyC for SHA-384 (B.6.5).
+const POLICY_B_SHA384: [u8; 48] = [
+    0xb2, 0x6e, 0x7d, 0x28, 0xd1, 0x1a, 0x50, 0xbc, 0x53, 0xd8, 0x82, 0xbc, 0xf5, 0xfd, 0x3a, 0x1a, 0x07, 0x41, 0x48,
+    0xbb, 0x35, 0xd3, 0xb4, 0xe4, 0xcb, 0x1c, 0x0a, 0xd9, 0xbd, 0xe4, 0x19, 0xca, 0xcb, 0x47, 0xba, 0x09, 0x69, 0x96,
+    0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
+];
+
+impl EkTemplate {
+    fn public(self) -> Public {
+        let aes = |key_bits| Some(SymDefObject { alg: SymAlg::Aes, key_bits, mode: Some(Mode::Cfb) });
+        let low = A::FIXED_TPM
+            .with(A::FIXED_PARENT)
+            .with(A::SENSITIVE_DATA_ORIGIN)
+            .with(A::ADMIN_WITH_POLICY)
+            .with(A::RESTRICTED)
+            .with(A::DECRYPT);
+        let ecc =
+            |curve, bits| Parms::Ecc(EccParms { symmetric: aes(bits), scheme: EccScheme::default(), curve, kdf: None });
+        let zeros = || EccParameter::from_slice(&[0; 32]).unwrap_or_default();
+        let (name_alg, attributes, policy, parms, unique): (_, _, &[u8], _, _) = match self {
+            Self::Rsa2048 => {
+                let key_bits = RsaKeyBits(2048);
+                let parms = RsaParms { symmetric: aes(128), scheme: RsaScheme::default(), key_bits, exponent: 0 };
+                let unique = Unique::Rsa(Buffer::from_slice(&[0; 256]).unwrap_or_default());
+                (HashAlg::Sha256, low, &POLICY_A, Parms::Rsa(parms), unique)
+            }
+            Self::EccP256 => {
+                let unique = Unique::Ecc(EccPoint { x: zeros(), y: zeros() });
+                (HashAlg::Sha256, low, &POLICY_A, ecc(Curve::NistP256, 128), unique)
+            }
+            Self::EccP384 => {
+                let high = low.with(A::USER_WITH_AUTH);
+                (HashAlg::Sha384, high, &POLICY_B_SHA384, ecc(Curve::NistP384, 256), Unique::Ecc(EccPoint::default()))
+            }
+        };
+        let auth_policy = Digest::from_slice(policy).unwrap_or_default();
+        Public { name_alg: Some(name_alg), attributes, auth_policy, parms, unique }
+    }
+}
+
+impl Tpm {
+    /// The public area (marshalled TPMT_PUBLIC) of the endorsement key that the present endorsement seed gives for a
+    /// template, written to the first octets of `out` (at most [`MAX_EK_PUBLIC`]), whose number is returned.
+    ///
+    /// # Errors
+    /// [`Failure`] if `out` is too short, or this is [`Tpm::blank`], or the derivation fails, which it does not.
+    pub fn endorsement_key(&self, template: EkTemplate, out: &mut [u8]) -> Result<usize, Failure> {
+        if !self.persistent.is_made() {
+            return Err(Failure);
+        }
+        let template = template.public();
+        let never = AtomicBool::new(false);
+        let mut source = Primary::new(self, Handle::ENDORSEMENT, &template, &[], &never).map_err(|_| Failure)?;
+        let (public, _) = create(&mut source, &template, Auth::new(), &[]).map_err(|_| Failure)?;
+        let mut w = Writer::new(out);
+        public.marshal(&mut w);
+        if w.fits() { Ok(w.len()) } else { Err(Failure) }
+    }
+}

@@ -1,0 +1,198 @@
+//! The life of a TPM: manufacture, _TPM_Init, shutdown by the platform, entropy, consistency.
+
+use crate::crypto::Rng;
+use crate::crypto::drbg::Drbg;
+use crate::crypto::hash::Digest;
+use crate::data::act::{Act, Acts};
+use crate::data::commit::Commit;
+use crate::data::object::{Object, Slot, name_of};
+use crate::data::pcr::{self, Pcrs};
+use crate::data::platform::Hooks;
+use crate::data::session::Sessions;
+use crate::data::state::{Orderly, Persistent, Ram, StateReset};
+use crate::data::tpm::{Failure, Tpm};
+use crate::profile;
+use crate::rc::Rc;
+use crate::secret::{Secret, Seed};
+use crate::wire::{Handle, Su};
+
+impl Tpm {
+    /// Makes new seeds, and what hangs on them. The lists of commands are for who knows the commands.
+    pub(crate) fn make(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Failure> {
+        self.drbg = new_drbg(hooks)?;
+        self.persistent.make(&mut self.drbg)?;
+        self.reset = StateReset::new(&mut self.drbg)?;
+        self.init(hooks);
+        Ok(())
+    }
+
+    /// _TPM_Init: the platform was reset or its power came back.
+    pub fn init(&mut self, hooks: &mut Hooks<'_>) {
+        let acts = self.acts_after_init();
+        self.ram.lose_power(acts, self.persistent.pcr_allocation, hooks);
+        self.ram.failure = !self.persistent.is_made();
+    }
+
+    /// What _TPM_Init leaves of the timers: two in a row are as one.
+    pub(crate) fn acts_after_init(&self) -> Acts {
+        if self.ram.started { self.ram.acts.after_init() } else { self.ram.acts }
+    }
+
+    /// How many octets a command or response can have on its way (TPM_PT_MAX_COMMAND_SIZE and _RESPONSE_SIZE), for a
+    /// platform whose transport has a smaller buffer than the engine: longer ones are `TPM_RC_COMMAND_SIZE`. From
+    /// [`profile::MIN_BUFFER_SIZE`] to [`profile::MAX_COMMAND_SIZE`], to which others are raised or cut; _TPM_Init
+    /// leaves it, and it is no part of the state that is exported.
+    pub fn set_buffer_size(&mut self, octets: usize) {
+        self.ram.buffer_size = octets.clamp(profile::MIN_BUFFER_SIZE, profile::MAX_COMMAND_SIZE);
+    }
+
+    /// The platform ends in order: what TPM2_Shutdown(CLEAR) does, unless the platform's software has sent
+    /// TPM2_Shutdown(STATE) and nothing has made that void. Without one each use of an authValue under
+    /// dictionary-attack protection costs a failed try at the next start. To be called before the state is saved for
+    /// the last time; the TPM goes on if commands still come.
+    pub fn shut_down(&mut self, hooks: &mut Hooks<'_>) {
+        self.advance_time(hooks);
+        if self.ram.started && !self.ram.failure && self.persistent.orderly != Orderly::State {
+            self.save_for(Su::Clear);
+        }
+    }
+
+    /// Asserts or withdraws physical presence.
+    pub fn set_physical_presence(&mut self, asserted: bool) {
+        self.ram.physical_presence = asserted;
+    }
+
+    /// Puts the TPM into failure mode until _TPM_Init, for a platform that finds it or itself at fault, and for tests.
+    pub fn enter_failure_mode(&mut self) {
+        self.ram.failure = true;
+    }
+
+    /// Whether it is in failure mode. What the command that failed has left behind is not to be kept: the platform
+    /// saves nothing until _TPM_Init.
+    #[must_use]
+    pub fn is_in_failure_mode(&self) -> bool {
+        self.ram.failure
+    }
+
+    /// Whether the Authenticated Countdown Timer TPM_RH_ACT_`n` signals: its time is over, and nobody set it anew.
+    pub fn act_signaled(&self, n: u8) -> bool {
+        n < 16 && Handle::act(n).act_position().and_then(|i| self.ram.acts.get(i)).is_some_and(Act::is_signaled)
+    }
+
+    /// `FAILURE` if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause
+    /// can still be asked for.
+    pub(crate) fn reseed_if_due(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Rc> {
+        if self.ram.failure || self.drbg.reseed_counter() < profile::DRBG_RESEED_INTERVAL {
+            return Ok(());
+        }
+        let mut entropy = Secret::<48>::zeroed(48).map_err(|_| Rc::FAILURE)?;
+        let fresh =
+            hooks.entropy.fill(entropy.as_mut_slice()).is_ok() && self.drbg.reseed(entropy.as_slice(), &[]).is_ok();
+        if fresh { Ok(()) } else { Err(self.fail()) }
+    }
+
+    /// Fills with random octets; `FAILURE` and failure mode if the DRBG gives none.
+    pub(crate) fn random(&mut self, out: &mut [u8]) -> Result<(), Rc> {
+        if self.drbg.fill(out).is_ok() { Ok(()) } else { Err(self.fail()) }
+    }
+
+    /// A random value of at most the size of a digest.
+    pub(crate) fn random_digest(&mut self, size: usize) -> Result<Digest, Rc> {
+        let mut bytes = [0; crate::crypto::hash::MAX_DIGEST];
+        let out = bytes.get_mut(..size).ok_or(Rc::FAILURE)?;
+        self.random(out)?;
+        Digest::from_slice(out).ok_or(Rc::FAILURE)
+    }
+
+    /// Saves what the start that is announced needs.
+    pub(crate) fn save_for(&mut self, startup: Su) {
+        self.persistent.orderly = match startup {
+            Su::Clear => Orderly::Clear,
+            Su::State => Orderly::State,
+        };
+        self.persistent.da_used = false;
+        self.persistent.saved_clock_safe = self.ram.clock_safe;
+        self.ram.shutdown_clock_ms = self.persistent.clock_ms;
+        self.clear.saved_acts = self.ram.acts.save(self.ram.time_ms);
+        self.clear.saved_pcrs = (startup == Su::State).then(|| self.ram.pcrs.clone());
+        self.clear.saved_root = self.ram.root;
+    }
+
+    /// The invariants of the state; run after every command in tests and while fuzzing.
+    pub fn check(&self) -> Result<(), &'static str> {
+        self.ram.sessions.check()?;
+        self.persistent.nv.check()?;
+        if self.persistent.is_made() {
+            self.check_stored()?;
+        } else if !self.ram.failure {
+            return Err("a blank TPM is not in failure mode");
+        }
+        if self.reset.audit_digest.is_some_and(|d| d.len() != self.persistent.audit.alg.digest_size()) {
+            return Err("the digest of command audit is not of its algorithm");
+        }
+        let sensitive_fits =
+            |o: &Object| o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type());
+        let objects = self.ram.objects.0.iter().flatten().filter_map(Slot::object);
+        if !objects.clone().all(sensitive_fits) {
+            return Err("an object's public and sensitive areas have different types");
+        }
+        if !objects.clone().all(|o| o.name == name_of(&o.public)) {
+            return Err("an object's Name is not that of its public area");
+        }
+        Ok(())
+    }
+}
+
+fn new_drbg(hooks: &mut Hooks<'_>) -> Result<Drbg, Failure> {
+    let mut entropy = Secret::<64>::zeroed(64).map_err(|_| Failure)?;
+    hooks.entropy.fill(entropy.as_mut_slice()).map_err(|_| Failure)?;
+    Drbg::new(entropy.as_slice(), &[], b"Quoin TPM").map_err(|_| Failure)
+}
+
+/// A new random seed or proof.
+pub(crate) fn new_seed(drbg: &mut Drbg) -> Result<Seed, Failure> {
+    let mut seed = Seed::zeroed(64).map_err(|_| Failure)?;
+    drbg.fill(seed.as_mut_slice()).map_err(|_| Failure)?;
+    Ok(seed)
+}
+
+impl Persistent {
+    /// What a manufactured TPM has that a blank one has not.
+    fn make(&mut self, drbg: &mut Drbg) -> Result<(), Failure> {
+        self.endorsement_seed = new_seed(drbg)?;
+        self.storage_seed = new_seed(drbg)?;
+        self.platform_seed = new_seed(drbg)?;
+        self.endorsement_proof = new_seed(drbg)?;
+        self.storage_proof = new_seed(drbg)?;
+        self.platform_proof = new_seed(drbg)?;
+        self.pcr_allocation = pcr::default_allocation();
+        Ok(())
+    }
+}
+
+impl StateReset {
+    /// As after TPM Reset: a new NULL hierarchy, and counters at zero.
+    pub(crate) fn new(drbg: &mut Drbg) -> Result<Self, Failure> {
+        Ok(Self {
+            null_seed: new_seed(drbg)?,
+            null_proof: new_seed(drbg)?,
+            commit: Commit::new(new_seed(drbg)?),
+            ..Self::blank()
+        })
+    }
+}
+
+impl Ram {
+    /// What _TPM_Init leaves: the places of saved sessions, and how long commands may be.
+    fn lose_power(&mut self, acts: Acts, pcrs: [u32; profile::PCR_BANKS.len()], hooks: &mut Hooks<'_>) {
+        let mut sessions = core::mem::replace(&mut self.sessions, Sessions::new());
+        sessions.power_off();
+        let buffer_size = self.buffer_size;
+        self.erase();
+        self.sessions = sessions;
+        self.buffer_size = buffer_size;
+        self.acts = acts;
+        self.platform_now_ms = hooks.clock.now_ms();
+        self.pcrs = Pcrs::new(pcrs);
+    }
+}

@@ -1,0 +1,4 @@
+//! What is done with PCR.
+
+mod change;
+mod event;

@@ -1,0 +1,59 @@
+//! What a platform does with a TPM: makes it, or takes it from a state, and has it execute commands.
+
+use crate::data::platform::{Hooks, Locality};
+use crate::data::tpm::{Failure, Tpm};
+use crate::operation::state::StateError;
+#[cfg(doc)]
+use crate::{StateForm, profile};
+use core::sync::atomic::AtomicBool;
+
+impl Tpm {
+    /// Makes a new TPM with new seeds here, as after _TPM_Init: TPM2_Startup is to come. What was here is wiped.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is no entropy: this is blank then.
+    pub fn manufacture(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Failure> {
+        self.erase();
+        let made = self.make(hooks);
+        self.persistent.start_lists();
+        if made.is_err() {
+            self.erase();
+        }
+        made
+    }
+
+    /// Makes a TPM here of a state that [`Tpm::export`] gave, with a new DRBG. One of the form
+    /// [`StateForm::PoweredOff`] is as after _TPM_Init: TPM2_Startup is to come. What was here is wiped.
+    ///
+    /// # Errors
+    /// Each of [`StateError`] but `Room`: this is blank then.
+    pub fn import(&mut self, state: &[u8], hooks: &mut Hooks<'_>) -> Result<(), StateError> {
+        let possible =
+            |tpm: &Self| if tpm.persistent.lists_are_possible() { Ok(()) } else { Err(StateError::Contents) };
+        let imported = self.restore(state, hooks).and_then(|()| possible(self));
+        if imported.is_err() {
+            self.erase();
+        }
+        imported
+    }
+
+    /// Executes a command, and always writes a well-formed response: its length is returned. `response` holds at least
+    /// [`profile::MAX_RESPONSE_SIZE`] octets.
+    pub fn execute(&mut self, hooks: &mut Hooks<'_>, locality: Locality, request: &[u8], response: &mut [u8]) -> usize {
+        self.execute_unless(hooks, locality, request, response, &AtomicBool::new(false))
+    }
+
+    /// The same, with a flag by which the platform cancels the command, from another thread or an interrupt: a search
+    /// for an RSA key, the one thing that may take seconds, ends with `TPM_RC_CANCELED` and has changed nothing. Other
+    /// commands go on to their end, as if it had come too late.
+    pub fn execute_unless(
+        &mut self,
+        hooks: &mut Hooks<'_>,
+        locality: Locality,
+        request: &[u8],
+        response: &mut [u8],
+        canceled: &AtomicBool,
+    ) -> usize {
+        super::execute(self, hooks, locality, request, response, canceled)
+    }
+}

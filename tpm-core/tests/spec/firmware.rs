@@ -1,0 +1,77 @@
+//! What firmware does with the TPM that it contains: events in PCR, and data in NV Indices.
+#![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
+
+use crate::harness::codes::{NV_LOCKED, OWNER, PLATFORM};
+use crate::harness::{Fixture, tpm2b};
+use sha2::{Digest, Sha256};
+use tpm_core::{Failure, Measurement};
+
+const PCR_READ: u32 = 0x17e;
+const NV_READ: u32 = 0x14e;
+const NV_WRITE: u32 = 0x137;
+const NV_UNDEFINE: u32 = 0x122;
+const INDEX: u32 = 0x01c1_0180;
+
+fn event(data: &[u8]) -> Measurement {
+    let mut event = Measurement::new();
+    data.chunks(3).for_each(|piece| event.update(piece));
+    event
+}
+
+/// PCR `pcr` of the SHA-256 bank.
+fn sha256_of(tpm: &mut Fixture, pcr: u32) -> Vec<u8> {
+    let map = (1_u32 << pcr).to_le_bytes();
+    let selection = [&[0, 0, 0, 1, 0, 0xb, 3][..], &map[..3]].concat();
+    let reply = tpm.run(PCR_READ, &[], &[], &selection).unwrap();
+    reply[reply.len() - 32..].to_vec()
+}
+
+/// TPM2_PCR_Event does the same (Part 3, 22.3).
+#[test]
+fn an_event_extends_every_bank_by_its_digest() {
+    let mut tpm = Fixture::new();
+    let digests = tpm.tpm.measure(9, event(b"what is started")).unwrap();
+    let sha256 = Sha256::digest(b"what is started");
+    assert!(digests.iter().any(|(alg, digest)| alg == 0xb && digest == sha256.as_slice()));
+    assert!(digests.iter().count() >= 2, "each bank has one");
+    let expected = Sha256::digest([&[0; 32][..], &sha256].concat());
+    assert_eq!(sha256_of(&mut tpm, 9), expected.as_slice());
+}
+
+#[test]
+fn nothing_is_measured_before_startup_in_failure_mode_or_beyond_the_last_pcr() {
+    let mut tpm = Fixture::unstarted();
+    assert_eq!(tpm.tpm.measure(9, event(b"early")).err(), Some(Failure));
+    let mut tpm = Fixture::new();
+    assert_eq!(tpm.tpm.measure(24, event(b"beyond")).err(), Some(Failure));
+    tpm.fail();
+    assert_eq!(tpm.tpm.measure(9, event(b"late")).err(), Some(Failure));
+}
+
+#[test]
+fn an_index_of_the_firmware_is_read_by_everybody_and_changed_by_nobody() {
+    let mut tpm = Fixture::new();
+    tpm.tpm.platform_index(INDEX, b"a log").unwrap();
+    let read = [&5_u16.to_be_bytes()[..], &[0, 0]].concat();
+    for reader in [INDEX, OWNER, PLATFORM] {
+        assert_eq!(tpm.with(NV_READ, &[reader, INDEX], &[b""], &read), Ok(tpm2b(b"a log")));
+    }
+    let write = [&tpm2b(b"x")[..], &[0, 0]].concat();
+    for writer in [OWNER, PLATFORM] {
+        assert_eq!(tpm.with(NV_WRITE, &[writer, INDEX], &[b""], &write), Err(NV_LOCKED));
+    }
+    assert!(tpm.with(NV_UNDEFINE, &[OWNER, INDEX], &[b""], &[]).is_err());
+    tpm.restart(Some(0), 0);
+    assert_eq!(tpm.with(NV_WRITE, &[PLATFORM, INDEX], &[b""], &write), Err(NV_LOCKED));
+    tpm.tpm.platform_index(INDEX, b"another").unwrap();
+    let read = [&7_u16.to_be_bytes()[..], &[0, 0]].concat();
+    assert_eq!(tpm.with(NV_READ, &[INDEX, INDEX], &[b""], &read), Ok(tpm2b(b"another")));
+}
+
+#[test]
+fn an_index_that_is_none_or_too_large_is_refused() {
+    let mut tpm = Fixture::new();
+    assert_eq!(tpm.tpm.platform_index(0x8100_0001, b"object"), Err(Failure));
+    assert_eq!(tpm.tpm.platform_index(INDEX, &[0; 70_000]), Err(Failure));
+    tpm.tpm.check().unwrap();
+}

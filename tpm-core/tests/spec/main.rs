@@ -1,0 +1,41 @@
+//! The engine by its commands, as the specification has them: a module a subject, each test named by what it shows.
+
+mod harness;
+mod keys;
+
+mod act;
+mod algorithms;
+mod as_others;
+mod asymmetric;
+mod attestation;
+mod audit;
+mod capability;
+mod clock;
+mod context;
+mod dictionary;
+mod ephemeral;
+mod firmware;
+mod hash;
+mod hierarchy;
+mod management;
+mod nv;
+mod nv_pin;
+mod nv_policy;
+mod object;
+mod pcr;
+mod policy;
+mod policy_use;
+mod public_area;
+mod refusals;
+mod selftest;
+mod sequence;
+mod sessions_use;
+mod sign_sequence;
+mod signing;
+mod startup;
+mod state;
+mod store;
+mod symmetric;
+mod threats;
+mod transport;
+mod verified;

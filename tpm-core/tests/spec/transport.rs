@@ -1,0 +1,139 @@
+//! What a platform may do to a command on its way: cancel it (Part 3, 5.11, TPM_RC_CANCELED), or have a smaller buffer
+//! than the engine.
+
+use crate::harness::codes::{CANCELED, COMMAND_SIZE, ENDORSEMENT, NULL, OWNER};
+use crate::harness::keys::{self as templates, handle_of};
+use crate::harness::{Fixture, Outcome, command, password, tpm2b};
+use crate::keys;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::thread;
+use std::time::Instant;
+
+const CREATE: u32 = 0x153;
+const CREATE_LOADED: u32 = 0x191;
+const CREATE_PRIMARY: u32 = 0x131;
+const ML_DSA: u16 = 0xa1;
+const ML_DSA_87: [u8; 3] = [0, 3, 0];
+/// QEMU's CRB.
+const BUFFER: usize = 3968;
+
+fn capability(tpm: &mut Fixture, property: u32) -> u32 {
+    let parameters = [&[0, 0, 0, 6][..], &property.to_be_bytes(), &[0, 0, 0, 1]].concat();
+    let reply = tpm.run(0x17a, &[], &[], &parameters).unwrap();
+    u32::from_be_bytes(reply[reply.len() - 4..].try_into().unwrap())
+}
+
+fn canceled(tpm: &mut Fixture, code: u32, parent: u32, parameters: &[u8]) -> Outcome {
+    *tpm.canceled.get_mut() = true;
+    let outcome = tpm.run(code, &[parent], &[b""], parameters);
+    *tpm.canceled.get_mut() = false;
+    outcome
+}
+
+#[test]
+fn what_searches_for_an_rsa_key_can_be_canceled_and_then_retried() {
+    let mut tpm = Fixture::new();
+    let (parent, _) = tpm.primary(OWNER, &templates::ecc_storage());
+    let create = templates::creation(b"", b"", &templates::rsa_any());
+    let loaded = [templates::sensitive(b"", b""), templates::rsa_any().sized()].concat();
+    for (code, parent, parameters) in [
+        (CREATE_PRIMARY, OWNER, &create),
+        (CREATE, parent, &create),
+        (CREATE_LOADED, parent, &loaded),
+        (CREATE_LOADED, OWNER, &loaded),
+    ] {
+        assert_eq!(canceled(&mut tpm, code, parent, parameters), Err(CANCELED), "{code:#x}");
+    }
+    // Neither was anything made: the slots are as they were.
+    let made: Vec<u32> = (0..7).map(|_| tpm.primary(OWNER, &templates::ecc_storage()).0).collect();
+    made.into_iter().for_each(|handle| drop(tpm.flush(handle)));
+    assert!(tpm.run(CREATE_PRIMARY, &[OWNER], &[b""], &create).is_ok());
+}
+
+#[test]
+fn other_commands_end_as_if_it_came_too_late() {
+    let mut tpm = Fixture::new();
+    let ecc = templates::creation(b"", b"", &templates::ecc_storage());
+    assert!(canceled(&mut tpm, CREATE_PRIMARY, OWNER, &ecc).is_ok());
+    *tpm.canceled.get_mut() = true;
+    assert!(tpm.run(0x17b, &[], &[], &[0, 8]).is_ok());
+}
+
+/// From another thread, in the midst of the search.
+#[test]
+fn a_search_that_runs_ends_soon_after_it_is_canceled() {
+    let mut tpm = Fixture::new();
+    static FLAG: AtomicBool = AtomicBool::new(false);
+    // Searches until one is canceled: one key may be found at once.
+    let started = Instant::now();
+    let canceler = thread::spawn(|| {
+        thread::sleep(Duration::from_millis(20));
+        FLAG.store(true, Ordering::Relaxed);
+    });
+    let create = templates::creation(b"", b"", &templates::rsa_any());
+    let request = command(CREATE_PRIMARY, &[NULL], &password(b""), &create);
+    let code = loop {
+        let mut response = vec![0; 8192];
+        let hooks = &mut tpm_core::Hooks { entropy: &mut tpm.entropy, clock: &mut tpm.clock };
+        let n = tpm.tpm.execute_unless(hooks, tpm_core::Locality::ZERO, &request, &mut response, &FLAG);
+        let code = u32::from_be_bytes(response[6..10].try_into().unwrap());
+        if code != 0 {
+            assert_eq!(n, 10);
+            break code;
+        }
+        tpm.flush(handle_of(&response[10..])).unwrap();
+    };
+    canceler.join().unwrap();
+    assert_eq!(code, CANCELED);
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn the_size_of_the_transports_buffer_is_a_property_and_a_limit_of_commands() {
+    let mut tpm = Fixture::new();
+    assert_eq!([capability(&mut tpm, 0x11e), capability(&mut tpm, 0x11f)], [8192, 8192]);
+    tpm.tpm.set_buffer_size(BUFFER);
+    assert_eq!([capability(&mut tpm, 0x11e), capability(&mut tpm, 0x11f)], [3968, 3968]);
+    // TPM2_GetRandom, and octets that it does not want.
+    let of_size = |size: usize| {
+        let mut command = command(0x17b, &[], &[], &[0, 8]);
+        command.resize(size, 0);
+        command[2..6].copy_from_slice(&u32::try_from(size).unwrap().to_be_bytes());
+        command
+    };
+    assert_eq!(tpm.raw(&of_size(BUFFER + 1))[6..10], COMMAND_SIZE.to_be_bytes());
+    assert_ne!(tpm.raw(&of_size(BUFFER))[6..10], COMMAND_SIZE.to_be_bytes());
+    tpm.power_cycle();
+    tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    assert_eq!(capability(&mut tpm, 0x11e), 3968, "_TPM_Init is not the transport's");
+    tpm.tpm.set_buffer_size(1);
+    assert_eq!(capability(&mut tpm, 0x11e), 3968, "the least");
+}
+
+/// QEMU's tpm-tis ends on an answer that is longer than its buffer.
+#[test]
+fn a_response_beyond_the_transports_buffer_is_a_code_and_nothing_has_changed() {
+    let mut tpm = Fixture::new();
+    let key = keys::primary_of(&mut tpm, OWNER, ML_DSA, keys::SIGN, &ML_DSA_87, &tpm2b(b""));
+    let start = [tpm2b(b""), tpm2b(b"")].concat();
+    let sequence = handle_of(&tpm.run(0x1aa, &[key], &[], &start).unwrap());
+    // TPM2_GetRandom is audited: there is a digest to lose.
+    let audit = [&[0, 0x10, 0, 0, 0, 1][..], &0x17bu32.to_be_bytes(), &[0; 4]].concat();
+    tpm.run(0x140, &[OWNER], &[b""], &audit).unwrap();
+    tpm.run(0x17b, &[], &[], &[0, 8]).unwrap();
+    let signed = [tpm2b(b""), vec![0, 0x10]].concat();
+    let digest = |tpm: &mut Fixture, key| tpm.run(0x133, &[ENDORSEMENT, key], &[b"", b""], &signed);
+    let before = digest(&mut tpm, NULL).unwrap();
+    tpm.tpm.set_buffer_size(BUFFER);
+    assert_eq!(tpm.run(0x14c, &[ENDORSEMENT, key], &[b"", b""], &signed), Err(COMMAND_SIZE));
+    assert_eq!(digest(&mut tpm, key), Err(COMMAND_SIZE));
+    assert_eq!(digest(&mut tpm, NULL), Ok(before), "the log goes on");
+    let complete = tpm2b(b"message");
+    for _ in 0..2 {
+        let refused = tpm.run(0x1a4, &[sequence, key], &[b"", b""], &complete);
+        assert_eq!(refused, Err(COMMAND_SIZE), "the sequence is still there");
+    }
+    tpm.tpm.set_buffer_size(8192);
+    assert!(tpm.run(0x1a4, &[sequence, key], &[b"", b""], &complete).is_ok());
+}
