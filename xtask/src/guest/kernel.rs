@@ -69,7 +69,7 @@ fn make(archive: &Path, folder: &Path, configuration: &str) -> Result<()> {
     debian::ensure(&tools)?;
     debian::ensure(&[("xz", "xz-utils"), ("tar", "tar"), ("perl", "perl-base")])?;
     ensure_packages(&["libelf-dev"])?;
-    eprintln!("building Linux from {}, once: some 20 minutes", archive.display());
+    eprintln!("building Linux from {}, once: some 7 minutes of a CPU", archive.display());
     let (source, build) = (folder.join("source"), folder.join("build"));
     fs::create_dir_all(&source)?;
     fs::create_dir_all(&build)?;
