@@ -9,12 +9,17 @@
 //! one is started then, from the next seed on.
 
 mod alg;
+mod answer;
+mod ask;
+mod authorize;
 mod cc;
+mod command;
 mod damage;
 mod explained;
 mod generate;
 mod policy;
 mod send;
+mod tally;
 mod wire;
 mod world;
 
@@ -22,12 +27,12 @@ use crate::{Libtpms, Mssim, Peer, Quoin};
 use anyhow::{Context, Result, ensure};
 use core::str::FromStr;
 use core::time::Duration;
-use send::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
+use tally::Tally;
 use world::World;
 
 /// How far a run goes.

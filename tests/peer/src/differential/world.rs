@@ -1,9 +1,10 @@
 //! What the caller knows of both TPMs: every value that they made up themselves is kept once for each.
 
 use super::alg::{Alg, Sym};
+use super::command::Commands;
 use super::explained::Maker;
 use super::policy::Step;
-use super::send::{Commands, Tally};
+use super::tally::Tally;
 use super::wire::{Two, both};
 use crate::Peer;
 
@@ -137,6 +138,15 @@ impl Session {
     pub(crate) const HMAC: u8 = 0;
     pub(crate) const POLICY: u8 = 1;
     pub(crate) const TRIAL: u8 = 3;
+
+    /// Encrypts or decrypts the first parameter, if it is a TPM2B, under the session value.
+    pub(crate) fn crypt_first(&self, value: &[u8], newer: &[u8], older: &[u8], encrypt: bool, parameters: &mut [u8]) {
+        if let Some((size, data)) = parameters.split_first_chunk_mut::<2>()
+            && let Some(data) = data.get_mut(..u16::from_be_bytes(*size).into())
+        {
+            self.sym.crypt(self.alg, value, newer, older, encrypt, data);
+        }
+    }
 }
 
 /// A policyDigest and how to come to it.

@@ -2,7 +2,8 @@
 
 use super::said::{CURVE, DEFINES, RESERVED_BITS, SIZE, SYMMETRIC, Said, TAG, VALUE, fmt1};
 use crate::differential::cc;
-use crate::differential::send::{Case, Command};
+use crate::differential::command::Command;
+use crate::differential::tally::Case;
 use crate::differential::wire::Two;
 
 /// Handles of objects that we have and libtpms has not: it has three slots, we have eight.

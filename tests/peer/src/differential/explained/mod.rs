@@ -9,7 +9,8 @@ mod shared;
 mod text;
 
 use crate::differential::cc;
-use crate::differential::send::{Case, Command, Commands};
+use crate::differential::command::{Command, Commands};
+use crate::differential::tally::Case;
 use crate::differential::wire::Two;
 
 /// TPM_RC_RETRY of both others.

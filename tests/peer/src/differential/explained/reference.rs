@@ -2,7 +2,8 @@
 
 use super::said::{RESERVED_BITS, Said, VALUE, fmt1};
 use crate::differential::cc;
-use crate::differential::send::{Case, Command};
+use crate::differential::command::Command;
+use crate::differential::tally::Case;
 use crate::differential::wire::Two;
 
 /// The row of docs/differences.md that explains why the response codes differ.

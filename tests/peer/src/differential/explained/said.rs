@@ -1,7 +1,7 @@
 //! What a rule asks of a command.
 
 use crate::differential::cc;
-use crate::differential::send::Case;
+use crate::differential::tally::Case;
 use core::ops::Range;
 
 /// A code of format one, without its position.

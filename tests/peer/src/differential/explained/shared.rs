@@ -2,7 +2,8 @@
 
 use super::said::{INSUFFICIENT, RESERVED_BITS, SIZE, SYMMETRIC, Said, TAG, VALUE, fmt1};
 use crate::differential::cc;
-use crate::differential::send::{Case, Command, Commands};
+use crate::differential::command::{Command, Commands};
+use crate::differential::tally::Case;
 use crate::differential::world::rh;
 
 /// Algorithms that we have and libtpms 0.9.2 has not: SM3, SM4, the three SHA-3, ML-DSA and Hash-ML-DSA.

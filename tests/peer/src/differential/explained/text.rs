@@ -3,7 +3,7 @@
 
 use super::said::{DEFINES, POLICY_FAIL, SIZE, Said, fmt1};
 use crate::differential::cc;
-use crate::differential::send::Case;
+use crate::differential::tally::Case;
 
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {

@@ -1,7 +1,7 @@
 //! Context management.
 
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two};
 use crate::differential::world::{Entity, Saved, World, rh};
 

@@ -3,7 +3,7 @@
 use super::object::{self, Template, sensitive_of, ticket};
 use crate::differential::alg::Alg;
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Blob, Entity, Object, World, attribute as a, rh};
 

@@ -3,7 +3,7 @@
 use super::known::Salt;
 use crate::differential::alg::{Alg, Sym};
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Entity, Session, World, rh};
 
