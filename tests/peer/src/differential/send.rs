@@ -42,10 +42,6 @@ impl Sent {
 
 /// TPM_RC_RETRY: libtpms wants the same command again.
 const RETRY: u32 = 0x922;
-/// TPM_RC_FAILURE: what the other one's failure mode says.
-const FAILURE: u32 = 0x101;
-/// TPM_RC_SVN_LIMITED: the reference asks for the hierarchy's proof after it has completed a sequence.
-const SVN_LIMITED: u32 = 0x0a9;
 
 impl World {
     /// Sends a command to both. The answers, if both say success.
@@ -59,8 +55,8 @@ impl World {
             return None;
         }
         let sent = self.prepare(command, auths);
-        let responses = self.execute(&sent);
-        let rc = self.note(&sent, &responses);
+        let (responses, retried) = self.execute(&sent);
+        let rc = self.note(&sent, &responses, retried);
         if rc[0] != rc[1] {
             self.disagreement(rc);
             return None;
@@ -98,7 +94,8 @@ impl World {
         Sent { command, auths, nonces, request, plain, damage, hit, params_at }
     }
 
-    fn execute(&mut self, sent: &Sent) -> Two<Vec<u8>> {
+    /// Both responses, and whether the other TPM wanted the command once more.
+    fn execute(&mut self, sent: &Sent) -> (Two<Vec<u8>>, bool) {
         let locality = self.locality;
         let mut responses = [Vec::new(), Vec::new()];
         if self.tally.loud {
@@ -110,16 +107,19 @@ impl World {
             self.tally.time[side] += begin.elapsed();
         }
         let [_, theirs] = &mut responses;
-        if code_of(theirs) == RETRY {
+        let retried = code_of(theirs) == RETRY;
+        if retried {
             self.tally.note_explained(explained::RETRY);
             self.tpms[1].execute(&sent.request[1], locality, theirs);
         }
-        responses
+        (responses, retried)
     }
 
     /// Puts a command and its answers to the trail: the response codes.
-    fn note(&mut self, sent: &Sent, responses: &Two<Vec<u8>>) -> Two<u32> {
+    fn note(&mut self, sent: &Sent, responses: &Two<Vec<u8>>, retried: bool) -> Two<u32> {
         let rc = responses.each_ref().map(|response| code_of(response));
+        // What we refuse before an authValue is looked at is no use of it on our side.
+        self.used_there |= retried && rc[0] != 0;
         let case = Case {
             code: sent.command.code,
             handles: self.commands.handles(sent_code(&sent.plain[0])),
@@ -142,8 +142,7 @@ impl World {
             .or_else(|| self.explain_by_slots(&case));
         if let Some(why) = why {
             self.tally.note_explained(why);
-            // A failed authorization may count on one side only, and failure mode is for all that follows.
-            if rc.contains(&0) || rc[1] == FAILURE || rc[1] == SVN_LIMITED || rc.iter().any(|rc| rc & 0xbf == 0x8e) {
+            if explained::parts(why, rc) {
                 self.tally.resynchronised += 1;
                 self.stop = true;
             }

@@ -202,6 +202,8 @@ pub(crate) struct World {
     pub(crate) few_tries: bool,
     /// whether it was so at any time since the last TPM2_Startup after an orderly shutdown
     pub(crate) few_tries_since: bool,
+    /// since TPM2_Startup the other TPM has noted the use of a protected authValue by a command that we have refused
+    pub(crate) used_there: bool,
     /// TPM2_Clear was successful, perhaps where another command was meant
     pub(crate) cleared: bool,
     /// TPM2_Shutdown was successful since TPM2_Startup
@@ -245,6 +247,7 @@ impl World {
             lost: false,
             few_tries: false,
             few_tries_since: false,
+            used_there: false,
             cleared: false,
             shut: false,
             unsure: false,
@@ -274,7 +277,7 @@ impl World {
             tpm.set_physical_presence(false);
         });
         (self.lost, self.cleared, self.unsure, self.shut) = (false, false, false, false);
-        (self.few_tries, self.few_tries_since) = (false, false);
+        (self.few_tries, self.few_tries_since, self.used_there) = (false, false, false);
         (self.stop, self.busy, self.presence) = (false, false, false);
         self.objects.clear();
         self.blobs.clear();

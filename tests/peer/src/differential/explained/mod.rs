@@ -48,6 +48,19 @@ pub(crate) fn explain(maker: Maker, case: &Case, trail: &[Case], commands: &Comm
     own.or_else(|| text::explain(case, trail)).or_else(|| shared::explain(case, trail, commands))
 }
 
+/// TPM_RC_FAILURE: what the other one's failure mode says.
+const FAILURE: u32 = 0x101;
+/// TPM_RC_SVN_LIMITED: the reference asks for the hierarchy's proof after it has completed a sequence.
+const SVN_LIMITED: u32 = 0x0a9;
+
+/// Whether the two TPMs are in different states after an explained disagreement: one has done what the other has not, a
+/// failed authorization may count on one side only, failure mode is for all that follows, and a PIN that only one admits
+/// is counted there whatever comes of the command.
+pub(crate) fn parts(why: &str, rc: Two<u32>) -> bool {
+    let fails = |rc: &u32| rc & 0xbf == 0x8e;
+    rc.contains(&0) || matches!(rc[1], FAILURE | SVN_LIMITED) || rc.iter().any(fails) || text::PIN_ROWS.contains(&why)
+}
+
 /// The row that explains why the answers differ, although both say success.
 pub(crate) fn explain_answer(
     maker: Maker,

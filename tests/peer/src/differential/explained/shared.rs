@@ -60,6 +60,7 @@ fn of_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         | cc::RSA_DECRYPT
         | cc::START_AUTH_SESSION
         | cc::IMPORT
+        | cc::LOAD_EXTERNAL
         | cc::REWRAP
         | cc::ACTIVATE_CREDENTIAL => 0x100,
         cc::LOAD

@@ -4,11 +4,56 @@
 use super::said::{DEFINES, POLICY_FAIL, SIZE, Said, fmt1};
 use crate::differential::cc;
 use crate::differential::tally::Case;
+use crate::differential::world::rh;
+
+const PIN_BY_POLICY: &str = "PIN indices and PolicySecret by policy session";
+const PIN_WITHOUT_AUTHREAD: &str = "a PIN without TPMA_NV_AUTHREAD";
+/// Rows of PINs that the others admit.
+pub(super) const PIN_ROWS: [&str; 2] = [PIN_BY_POLICY, PIN_WITHOUT_AUTHREAD];
 
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let said = &Said::of(case);
-    of_nv(case, said, trail).or_else(|| of_policies(case, said, trail)).or_else(|| of_objects(case, said))
+    of_nv(case, said, trail)
+        .or_else(|| of_hierarchies(case, said, trail))
+        .or_else(|| of_policies(case, said, trail))
+        .or_else(|| of_objects(case, said))
+}
+
+fn of_hierarchies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    if theirs == 0x921 && said.handle_area().any(|h| h == rh::LOCKOUT) && lockout_is_enabled_by_policy(trail) {
+        return Some("DictionaryAttackLockReset with lockoutPolicy");
+    }
+    if (case.code, ours) == (cc::EVICT_CONTROL, 0x28b) && endorsement_is_disabled(trail) {
+        return Some("EvictControl of an object of the disabled endorsement hierarchy");
+    }
+    None
+}
+
+/// Whether lockoutAuth has failed, and TPM2_DictionaryAttackLockReset was successful after that by a policy session.
+fn lockout_is_enabled_by_policy(trail: &[Case]) -> bool {
+    let fails = |case: &Case| case.rc == [0x98e; 2] && Said::of(case).u32(10) == rh::LOCKOUT;
+    let resets = |case: &Case| {
+        let said = Said::of(case);
+        case.rc == [0, 0] && said.code() == cc::DICTIONARY_ATTACK_LOCK_RESET && by_policy(&said)
+    };
+    let mut since = trail.iter().rev().skip_while(|case| !fails(case) && !resets(case));
+    since.next().is_some_and(resets) && since.any(fails)
+}
+
+/// Whether TPM2_HierarchyControl was the last to change ehEnable, and cleared it.
+fn endorsement_is_disabled(trail: &[Case]) -> bool {
+    let last = trail.iter().rev().filter(|case| case.rc == [0, 0]).find_map(|case| {
+        let said = Said::of(case);
+        let at = said.parameters();
+        match said.code() {
+            cc::STARTUP | cc::CLEAR => Some(true),
+            cc::HIERARCHY_CONTROL if said.u32(at) == rh::ENDORSEMENT => Some(said.request.get(at + 4) == Some(&1)),
+            _ => None,
+        }
+    });
+    last == Some(false)
 }
 
 fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
@@ -121,10 +166,10 @@ fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let of_index = said.handle_area().any(|h| h >> 24 == 1);
     if ours == 0x12f && by_policy(said) && (case.code == cc::POLICY_SECRET || of_index) {
-        return Some("PIN indices and PolicySecret by policy session");
+        return Some(PIN_BY_POLICY);
     }
     if ours == 0x12f && said.handle_area().any(|h| h >> 24 == 1 && is_pin_without_authread(h, trail)) {
-        return Some("a PIN without TPMA_NV_AUTHREAD");
+        return Some(PIN_WITHOUT_AUTHREAD);
     }
     if ours == 0x14a && of_index && READS_NV.contains(&case.code) {
         return Some("reading an Index that has not been written");
