@@ -2,6 +2,7 @@
 
 use super::authorize::{Auth, attr};
 use super::cc;
+use super::explained;
 use super::send::Sent;
 use super::wire::{Rest, Two};
 use super::world::World;
@@ -18,20 +19,32 @@ struct Answered {
     handle: Two<u32>,
     nonce: Vec<u8>,
     attributes: u8,
-    hmac: Hmac,
+    said: SessionSaid,
 }
 
-/// What of a session is the same on both sides: whether there is an HMAC, whether it is that of the response,
-/// TPMA_SESSION, and the octets of nonceTPM.
-type Hmac = (bool, bool, u8, usize);
+/// What of a session is the same on both sides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SessionSaid {
+    /// whether there is no HMAC, and whether it is that of the response
+    pub(crate) hmac: (bool, bool),
+    /// TPMA_SESSION
+    pub(crate) attributes: u8,
+    /// octets of nonceTPM
+    pub(crate) nonce: usize,
+}
 
 impl World {
     /// Both responses, and how each session goes on; none if something is missing in one, or if the sessions disagree.
     pub(super) fn open(&mut self, sent: &Sent, responses: &Two<Vec<u8>>) -> Option<Two<Answer>> {
         let [ours, theirs] = responses;
         let answers = [self.open_one(sent, 0, ours)?, self.open_one(sent, 1, theirs)?];
-        let said = answers.each_ref().map(|answer| answer.sessions.iter().map(|s| s.hmac).collect::<Vec<_>>());
-        if said[0] != said[1] {
+        let said = answers.each_ref().map(|answer| answer.sessions.iter().map(|s| s.said).collect::<Vec<_>>());
+        if said[0] == said[1] {
+        } else if let Some(why) = explained::explain_sessions(self.maker, sent.command.code, &said) {
+            self.tally.note_explained(why);
+            // The other's session goes on in a way that nobody knows.
+            self.stop |= said[0].len() != said[1].len();
+        } else {
             let [ours, theirs] = said;
             let name = cc::name(sent.command.code);
             self.tally.note_unexplained(format!("{name}: sessions of the response {ours:?} {theirs:?}"));
@@ -63,13 +76,14 @@ impl World {
             let key = [&session.key[side][..], hmac_auth].concat();
             let expected = session.alg.hmac(&key, &[&rp_hash, nonce, nonce_caller, &[attributes]]);
             // In a response libtpms leaves auditReset as it was in the command.
-            let said = attributes & !attr::AUDIT_RESET;
-            let hmac = (hmac.is_empty(), hmac == expected, said, nonce.len());
+            let attributes_said = attributes & !attr::AUDIT_RESET;
+            let hmac = (hmac.is_empty(), hmac == expected);
+            let said = SessionSaid { hmac, attributes: attributes_said, nonce: nonce.len() };
             if attributes & attr::ENCRYPT != 0 {
                 let value = [&session.key[side][..], crypt_auth].concat();
                 session.crypt_first(&value, nonce, nonce_caller, false, &mut parameters);
             }
-            sessions.push(Answered { handle: *handle, nonce: nonce.to_vec(), attributes, hmac });
+            sessions.push(Answered { handle: *handle, nonce: nonce.to_vec(), attributes, said });
         }
         Some(Answer { handle, parameters, sessions })
     }

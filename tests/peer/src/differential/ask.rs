@@ -6,6 +6,7 @@ use super::explained::Maker;
 use super::tally::Case;
 use super::wire::{Rest, Two};
 use super::world::World;
+use std::collections::BTreeSet;
 
 /// TPM2_Startup(CLEAR)
 const STARTUP: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
@@ -33,6 +34,13 @@ impl World {
             let attributes = list.get(4..).unwrap_or_default().as_chunks().0.iter().copied().map(u32::from_be_bytes);
             attributes.map(|attributes| (attributes & 0x2000_ffff, attributes)).collect()
         });
+        let [ours, theirs] = [0, 1].map(|side| {
+            // TPM_CAP_ALGS: identifiers, and attributes of four octets
+            let list = self.ask_capability(side, 0, 0, 254);
+            let entries = list.get(4..).unwrap_or_default().as_chunks().0.iter();
+            entries.map(|[high, low, ..]: &[u8; 6]| u16::from_be_bytes([*high, *low])).collect::<BTreeSet<u16>>()
+        });
+        self.commands.1 = &ours & &theirs;
         // TPM_PT_MANUFACTURER
         let property = self.ask_capability(1, 6, 0x105, 1);
         self.maker =

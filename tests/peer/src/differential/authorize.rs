@@ -5,7 +5,7 @@ use super::cc;
 use super::command::Command;
 use super::policy::{Step, satisfy};
 use super::wire::{Two, short};
-use super::world::{Entity, Session, World, rh};
+use super::world::{Entity, Session, Subject, World, rh};
 
 /// TPMA_SESSION
 pub(super) mod attr {
@@ -98,7 +98,10 @@ impl World {
             return Auth::Password(auth);
         }
         let session = self.one_of(&free);
-        let attributes = self.attributes(command, session.handle, &[], false);
+        let mut attributes = self.attributes(command, session.handle, &[], false);
+        if self.subject == Subject::Lattices && !auth.is_empty() {
+            attributes &= !(attr::DECRYPT | attr::ENCRYPT);
+        }
         let is_bound = session.bind.as_ref().is_some_and(|(name, value)| *name == entity.name && *value == entity.auth);
         let hmac_auth = if is_bound { vec![] } else { auth.clone() };
         let how = if self.once_in(200) { How::Raw(self.octets(20)) } else { How::Hmac };

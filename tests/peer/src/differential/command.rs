@@ -54,9 +54,9 @@ impl Command {
     }
 }
 
-/// What both TPMs say of the commands that they have: TPMA_CC by command code.
+/// What both TPMs say of the commands that they have, TPMA_CC by command code; and the algorithms of both.
 #[derive(Default)]
-pub(crate) struct Commands(pub(crate) Two<BTreeMap<u32, u32>>);
+pub(crate) struct Commands(pub(crate) Two<BTreeMap<u32, u32>>, pub(crate) BTreeSet<u16>);
 
 impl Commands {
     /// Handles of a command, none if neither has it.

@@ -33,6 +33,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 use tally::Tally;
+pub use world::Subject;
 use world::World;
 
 /// How far a run goes.
@@ -48,6 +49,8 @@ pub struct Limits {
     pub workers: usize,
     /// kinds of unexplained disagreements after which a run ends
     pub kinds: usize,
+    /// what sequences are about
+    pub subject: Subject,
 }
 
 /// The TPM beside ours.
@@ -110,8 +113,9 @@ impl Worker {
     ///
     /// # Errors
     /// Without libtpms, if that is the other one.
-    pub fn new(beside: &Beside) -> Result<Self> {
+    pub fn new(beside: &Beside, subject: Subject) -> Result<Self> {
         let mut world = World::new([Box::new(Quoin::new(true)), beside.start()?]);
+        world.subject = subject;
         world.learn_commands();
         Ok(Self { world })
     }
@@ -340,6 +344,7 @@ fn worker(seed: u64, limits: &Limits, beside: &Beside, loud: bool) -> Result<Chi
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--worker", "--seed", &seed.to_string(), "--length", &limits.length.to_string()]);
     command.args(["--workers", &limits.workers.to_string(), "--peer", &beside.to_string()]);
+    command.args(["--subject", limits.subject.name()]);
     command.stdin(Stdio::null());
     if loud {
         command.arg("--loud").stdout(Stdio::null()).stderr(Stdio::piped());

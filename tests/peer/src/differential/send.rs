@@ -24,6 +24,8 @@ pub(super) struct Sent {
     damage: Option<Damage>,
     /// octets that are other than they were meant
     hit: Option<Range<usize>>,
+    /// damage has changed nothing on one side: what it put there was there
+    spared: bool,
     /// where the parameters begin
     params_at: usize,
 }
@@ -73,12 +75,15 @@ impl World {
     fn prepare(&mut self, mut command: Command, mut auths: Vec<Auth>) -> Sent {
         let damage = if !command.plain && !self.busy && self.once_in(12) { Some(self.damage(&command)) } else { None };
         let aligned = command.params.aligned();
+        let meant = command.params.0.clone();
         if let Some(damage) = damage {
             damage.before_authorization(&mut command, aligned);
         }
         if damage == Some(Damage::Without) {
             auths.pop();
         }
+        let [ours, theirs] = [0, 1].map(|side| command.params.0[side] == meant[side]);
+        let spared = ours != theirs;
         let nonces = self.nonces(&auths);
         let mut request = [0, 1].map(|side| self.marshal(&command, &auths, &nonces, side));
         let params_at = request[0].len() - command.params.0[0].len();
@@ -91,7 +96,7 @@ impl World {
         for side in request.iter_mut().chain(&mut plain) {
             finish(side, damage, hit.as_ref());
         }
-        Sent { command, auths, nonces, request, plain, damage, hit, params_at }
+        Sent { command, auths, nonces, request, plain, damage, hit, spared, params_at }
     }
 
     /// Both responses, and whether the other TPM wanted the command once more.
@@ -128,6 +133,7 @@ impl World {
             session: started(sent.command.code, &responses[0]),
             damaged: sent.damage.is_some(),
             hit: sent.hit.clone(),
+            spared: sent.spared,
             locality: self.locality,
         };
         self.tally.count(&case);

@@ -22,6 +22,8 @@ pub(crate) struct Case {
     pub(crate) damaged: bool,
     /// octets of the request that are other than they were meant; to its end if it is shorter or longer
     pub(crate) hit: Option<Range<usize>>,
+    /// damage has changed nothing on one side: what it put there was there
+    pub(crate) spared: bool,
     /// how many handles the command has, as the TPMs say
     pub(crate) handles: usize,
     pub(crate) locality: u8,

@@ -83,6 +83,8 @@ pub(crate) struct Object {
     pub(crate) creation: Option<Creation>,
     /// its key is the same on both sides
     pub(crate) common: bool,
+    /// of this object's Names, the other side's public area on each side
+    pub(crate) of: Option<Two<Vec<u8>>>,
 }
 
 impl Object {
@@ -186,6 +188,26 @@ pub(crate) struct Signature {
 /// What TPM2_PolicyTicket takes: timeout, cpHashA, policyRef, authName and ticket.
 pub(crate) type PolicyTicket = (Two<Vec<u8>>, Vec<u8>, Vec<u8>, Two<Vec<u8>>, Two<Vec<u8>>);
 
+/// What sequences are about.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, clap::ValueEnum)]
+pub enum Subject {
+    /// whatever both TPMs have
+    #[default]
+    All,
+    /// ML-KEM, ML-DSA and the commands of version 185, with what they need
+    Lattices,
+}
+
+impl Subject {
+    /// As the command line has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Lattices => "lattices",
+        }
+    }
+}
+
 /// Both TPMs, and what the caller knows of them.
 pub(crate) struct World {
     pub(crate) tpms: Two<Box<dyn Peer>>,
@@ -194,6 +216,7 @@ pub(crate) struct World {
     pub(crate) commands: Commands,
     /// whose the other TPM is
     pub(crate) maker: Maker,
+    pub(crate) subject: Subject,
     /// the sequence is over
     pub(crate) stop: bool,
     /// what is loaded may be other than what is known
@@ -243,6 +266,7 @@ impl World {
             tally: Tally::default(),
             commands: Commands::default(),
             maker: Maker::default(),
+            subject: Subject::default(),
             stop: false,
             lost: false,
             few_tries: false,

@@ -105,7 +105,7 @@ fn of_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         {
             Some("a template without nameAlg and with another fault")
         }
-        (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.third_sized().is_some_and(|name| name.len() < 2) => {
+        (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.sized(3).is_some_and(|name| name.len() < 2) => {
             Some("PolicyAuthorize with a name of less than two octets")
         }
         // TPM_ST_MESSAGE_VERIFIED is one bit from TPM_ST_VERIFIED.

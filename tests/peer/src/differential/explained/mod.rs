@@ -7,7 +7,9 @@ mod reference;
 mod said;
 mod shared;
 mod text;
+mod wolf;
 
+use crate::differential::answer::SessionSaid;
 use crate::differential::cc;
 use crate::differential::command::{Command, Commands};
 use crate::differential::tally::Case;
@@ -22,6 +24,8 @@ pub(crate) enum Maker {
     Libtpms,
     /// the TCG's reference code
     Reference,
+    /// wolfTPM's server
+    Wolf,
     /// of which there is no rule of its own
     #[default]
     Other,
@@ -33,6 +37,7 @@ impl Maker {
         match &manufacturer {
             b"IBM\0" => Self::Libtpms,
             b"XYZ " => Self::Reference,
+            b"WOLF" => Self::Wolf,
             _ => Self::Other,
         }
     }
@@ -43,6 +48,7 @@ pub(crate) fn explain(maker: Maker, case: &Case, trail: &[Case], commands: &Comm
     let own = match maker {
         Maker::Libtpms => libtpms::explain(case, trail),
         Maker::Reference => reference::explain(case, trail),
+        Maker::Wolf => wolf::explain(case, trail),
         Maker::Other => None,
     };
     own.or_else(|| text::explain(case, trail)).or_else(|| shared::explain(case, trail, commands))
@@ -61,6 +67,18 @@ pub(crate) fn parts(why: &str, rc: Two<u32>) -> bool {
     rc.contains(&0) || matches!(rc[1], FAILURE | SVN_LIMITED) || rc.iter().any(fails) || text::PIN_ROWS.contains(&why)
 }
 
+/// The row that explains why the sessions of two responses differ.
+pub(crate) fn explain_sessions(maker: Maker, code: u32, said: &Two<Vec<SessionSaid>>) -> Option<&'static str> {
+    let [ours, theirs] = said;
+    (maker == Maker::Wolf).then(|| wolf::explain_sessions(code, ours, theirs)).flatten()
+}
+
+/// The row that explains why the other lists fewer transient objects.
+pub(crate) fn explain_handles(maker: Maker, counts: Two<u32>, trail: &[Case]) -> Option<&'static str> {
+    (maker == Maker::Wolf && counts[0] > counts[1] && wolf::begins_sequence(trail))
+        .then_some("sequences in TPM_CAP_HANDLES")
+}
+
 /// The row that explains why the answers differ, although both say success.
 pub(crate) fn explain_answer(
     maker: Maker,
@@ -71,7 +89,7 @@ pub(crate) fn explain_answer(
     let own = match maker {
         Maker::Libtpms => libtpms::explain_answer(command, answers),
         Maker::Reference => reference::explain_answer(command, answers),
-        Maker::Other => None,
+        Maker::Wolf | Maker::Other => None,
     };
     own.or_else(|| text::explain_answer(command.code, trail)).or_else(|| shared::explain_answer(command, trail))
 }
@@ -140,7 +158,7 @@ pub(crate) fn explain_lock(maker: Maker, public: &Two<Vec<u8>>) -> Option<&'stat
         Maker::Libtpms => (1 << 11, 1 << 26 | 1 << 13, "WRITELOCKED of an orderly Index"),
         // TPMA_NV_READLOCKED; TPMA_NV_ORDERLY and TPMA_NV_READ_STCLEAR
         Maker::Reference => (1 << 28, 1 << 26 | 1 << 31, "READLOCKED of an orderly Index"),
-        Maker::Other => return None,
+        Maker::Wolf | Maker::Other => return None,
     };
     (ours ^ theirs == lock && ours & (lock | needs) == lock | needs).then_some(why)
 }

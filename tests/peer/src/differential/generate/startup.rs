@@ -3,13 +3,15 @@
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{World, rh};
+use crate::differential::world::{Subject, World, rh};
 
 /// What every sequence begins with.
 pub(crate) fn begin(world: &mut World) {
     world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(0)).plain());
     super::hierarchy::usual_lockout(world);
-    super::policy::usual(world);
+    if world.subject == Subject::All {
+        super::policy::usual(world);
+    }
 }
 
 pub(crate) fn startup_again(world: &mut World) {
