@@ -56,6 +56,8 @@ pub(crate) fn explain(maker: Maker, case: &Case, trail: &[Case], commands: &Comm
 
 /// TPM_RC_FAILURE: what the other one's failure mode says.
 const FAILURE: u32 = 0x101;
+/// What stands for a response code where there was no answer: the simulator has ended.
+const GONE: u32 = 0xffff_ffff;
 /// TPM_RC_SVN_LIMITED: the reference asks for the hierarchy's proof after it has completed a sequence.
 const SVN_LIMITED: u32 = 0x0a9;
 
@@ -64,7 +66,10 @@ const SVN_LIMITED: u32 = 0x0a9;
 /// is counted there whatever comes of the command.
 pub(crate) fn parts(why: &str, rc: Two<u32>) -> bool {
     let fails = |rc: &u32| rc & 0xbf == 0x8e;
-    rc.contains(&0) || matches!(rc[1], FAILURE | SVN_LIMITED) || rc.iter().any(fails) || text::PIN_ROWS.contains(&why)
+    rc.contains(&0)
+        || matches!(rc[1], FAILURE | SVN_LIMITED | GONE)
+        || rc.iter().any(fails)
+        || text::PIN_ROWS.contains(&why)
 }
 
 /// The row that explains why the sessions of two responses differ.

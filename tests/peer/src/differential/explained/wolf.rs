@@ -1,5 +1,6 @@
 //! Differences from wolfTPM's firmware TPM server, in what belongs to algorithms on lattices and to version 185.
 
+use super::GONE;
 use super::said::{BAD_AUTH, EXT_MU, INSUFFICIENT, SIZE, Said, VALUE, fmt1};
 use crate::differential::answer::SessionSaid;
 use crate::differential::cc;
@@ -23,6 +24,9 @@ const TWO_FAULTS: &str = "which of two faults is told";
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let said = &Said::of(case);
+    if case.rc[1] == GONE {
+        return (said.request.len() < 10).then_some("a command that is shorter than its header");
+    }
     of_codes(case, said, trail)
         .or_else(|| of_the_header(case, said, trail))
         .or_else(|| of_public_areas(case, said))
