@@ -240,3 +240,29 @@ fn is_usual_lattice(public: &[u8]) -> bool {
     };
     usual().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_usual_lattice;
+
+    /// Template of ML-KEM-512: AES-128-CFB if it is restricted.
+    const RESTRICTED: &[u8] = &[0, 0xa0, 0, 0xb, 0, 3, 4, 0x72, 0, 0, 0, 6, 0, 128, 0, 0x43, 0, 1, 0, 0];
+    const FREE: &[u8] = &[0, 0xa0, 0, 0xb, 0, 2, 4, 0x72, 0, 0, 0, 0x10, 0, 1, 0, 0];
+
+    #[test]
+    fn templates_are_usual_where_all_goes_together() {
+        assert!(is_usual_lattice(RESTRICTED));
+        assert!(is_usual_lattice(FREE));
+        let changed = |of: &[u8], at: usize, to: u8| {
+            let mut octets = of.to_vec();
+            octets[at] = to;
+            is_usual_lattice(&octets)
+        };
+        assert!(!changed(FREE, 5, 3), "restricted without a cipher");
+        assert!(!changed(RESTRICTED, 5, 2), "a cipher without restricted");
+        assert!(!changed(FREE, 3, 0x10), "no nameAlg");
+        assert!(!changed(FREE, 7, 0x62), "fixedParent alone is CLEAR");
+        assert!(!changed(FREE, 13, 4), "no parameter set");
+        assert!(!changed(FREE, 15, 1), "cut short");
+    }
+}

@@ -203,3 +203,39 @@ pub(super) fn explain_answer(code: u32, trail: &[Case]) -> Option<&'static str> 
     (code == cc::POLICY_GET_DIGEST && is_trial(session, trail) && trail.iter().any(of_session))
         .then_some("PolicyPCR in a trial session")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{PIN_WITHOUT_AUTHREAD, lockout_is_enabled_by_policy};
+    use crate::differential::cc;
+    use crate::differential::explained::parts;
+    use crate::differential::tally::Case;
+
+    /// TPM2_DictionaryAttackLockReset by one session, of which both say the same.
+    fn lock_reset(session: u32, rc: u32) -> Case {
+        let code = cc::DICTIONARY_ATTACK_LOCK_RESET;
+        let head = [0x8002_0000, 0x001b_0000, code, 0x4000_000a, 9].map(u32::to_be_bytes).concat();
+        let request = [&head[..2], &head[4..], &session.to_be_bytes(), &[0; 5]].concat();
+        let (hit, session, damaged, spared) = (None, None, false, false);
+        let (request, rc) = ([request.clone(), request], [rc; 2]);
+        Case { code, request, rc, session, damaged, hit, spared, handles: 1, locality: 0 }
+    }
+
+    #[test]
+    fn lockout_auth_is_enabled_by_its_policy_after_it_has_failed() {
+        let (password, policy) = (0x4000_0009, 0x0300_0000);
+        let failed = lock_reset(password, 0x98e);
+        let explains = |trail: &[Case]| lockout_is_enabled_by_policy(trail);
+        assert!(explains(&[failed.clone(), lock_reset(policy, 0)]));
+        assert!(!explains(&[lock_reset(policy, 0)]), "it had not failed");
+        assert!(!explains(&[failed.clone(), lock_reset(password, 0)]), "that was no policy");
+        assert!(!explains(&[failed.clone(), lock_reset(policy, 0), failed]), "it has failed since");
+    }
+
+    #[test]
+    fn a_pin_that_only_the_other_admits_ends_the_sequence() {
+        assert!(parts(PIN_WITHOUT_AUTHREAD, [0x12f, 0x146]), "it was counted there, although the command failed");
+        assert!(!parts("trial sessions", [0x1c4, 0x1d5]), "nothing has happened");
+        assert!(parts("trial sessions", [0, 0x1d5]), "only one has done it");
+    }
+}

@@ -75,7 +75,8 @@ fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stati
     if matches!(ours, 0x982 | 0xa82 | 0xb82) && (said.sessions().iter().any(has_odd_use) || has_use_twice(said)) {
         return Some("a session without use, a password with one, two sessions for one");
     }
-    if theirs == 0 && matches!(ours, 0x996 | 0xa96 | 0xb96) {
+    let encrypts = said.sessions().iter().any(|(_, attributes)| attributes & 0x60 != 0);
+    if theirs == 0 && matches!(ours, 0x996 | 0xa96 | 0xb96) && encrypts {
         return Some("a session without a cipher that should encrypt");
     }
     if theirs == 0x08e && has_foreign_nonces(said) {
@@ -87,7 +88,8 @@ fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stati
     if matches!(ours, 0x9a1 | 0xaa1 | 0xba1) && said.sessions().iter().any(|(_, attributes)| attributes & 0x18 != 0) {
         return Some("reserved bits of TPMA_SESSION");
     }
-    if ours == 0x12f {
+    let by_value = |(handle, _): &(u32, u8)| *handle == rh::PW || handle >> 24 == 2;
+    if ours == 0x12f && said.sessions().iter().any(by_value) {
         return Some("an object without userWithAuth, by password");
     }
     if matches!(theirs, 0x084 | 0x08e) && said.sessions().iter().any(|(session, _)| has_ended_there(*session, trail)) {
