@@ -135,6 +135,7 @@ impl World {
             hit: sent.hit.clone(),
             spared: sent.spared,
             locality: self.locality,
+            retried,
         };
         self.tally.count(&case);
         self.tally.trail.push(case);

@@ -27,6 +27,8 @@ pub(crate) struct Case {
     /// how many handles the command has, as the TPMs say
     pub(crate) handles: usize,
     pub(crate) locality: u8,
+    /// the other TPM wanted it once more: it notes that a protected authValue is in use
+    pub(crate) retried: bool,
 }
 
 /// What came of a command code.

@@ -218,7 +218,7 @@ mod tests {
         let request = [&head[..2], &head[4..], &session.to_be_bytes(), &[0; 5]].concat();
         let (hit, session, damaged, spared) = (None, None, false, false);
         let (request, rc) = ([request.clone(), request], [rc; 2]);
-        Case { code, request, rc, session, damaged, hit, spared, handles: 1, locality: 0 }
+        Case { code, request, rc, session, damaged, hit, spared, handles: 1, locality: 0, retried: false }
     }
 
     #[test]
