@@ -60,8 +60,8 @@ fn of_codes(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str
 
 fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
-    if theirs == 0 && ours == 0x144 && said.hit.is_some() {
-        return Some("authorizationSize out of range");
+    if theirs == 0 && (ours == 0x144 && said.hit.is_some() || said.is_hit(0..2)) {
+        return Some("an authorization area that is none");
     }
     if theirs == 0 && matches!(ours, 0x995 | 0xa95 | 0xb95 | 0x99a | 0xa9a | 0xb9a) && said.is_hit(said.first_sized()) {
         return Some("size of an encrypted first parameter beyond the command");
@@ -92,7 +92,9 @@ fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stati
     if ours == 0x12f && said.sessions().iter().any(by_value) {
         return Some("an object without userWithAuth, by password");
     }
-    if matches!(theirs, 0x084 | 0x08e) && said.sessions().iter().any(|(session, _)| has_ended_there(*session, trail)) {
+    let used = said.sessions().into_iter().map(|(session, _)| session);
+    let flushed = (case.code == cc::FLUSH_CONTEXT).then(|| said.u32(10));
+    if matches!(theirs, 0x084 | 0x08b | 0x08e) && used.chain(flushed).any(|session| has_ended_there(session, trail)) {
         return Some("a session without continueSession in a command that fails");
     }
     None
