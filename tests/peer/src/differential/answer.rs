@@ -39,20 +39,27 @@ impl World {
         let [ours, theirs] = responses;
         let answers = [self.open_one(sent, 0, ours)?, self.open_one(sent, 1, theirs)?];
         let said = answers.each_ref().map(|answer| answer.sessions.iter().map(|s| s.said).collect::<Vec<_>>());
-        if said[0] == said[1] {
-        } else if let Some(why) = explained::explain_sessions(self.maker, sent.command.code, &said) {
-            self.tally.note_explained(why);
-            // The other's session goes on in a way that nobody knows.
-            self.stop |= said[0].len() != said[1].len();
-        } else {
-            let [ours, theirs] = said;
-            let name = cc::name(sent.command.code);
-            self.tally.note_unexplained(format!("{name}: sessions of the response {ours:?} {theirs:?}"));
-            self.stop = true;
+        if said[0] != said[1] && !self.is_explained(sent.command.code, &said) {
             return None;
         }
         self.roll(&answers);
         Some(answers)
+    }
+
+    /// Whether a rule explains that the sessions of two responses differ.
+    fn is_explained(&mut self, code: u32, said: &Two<Vec<SessionSaid>>) -> bool {
+        let [ours, theirs] = said;
+        let why = explained::explain_sessions(self.maker, code, said);
+        match why {
+            Some(why) => self.tally.note_explained(why),
+            None => {
+                let name = cc::name(code);
+                self.tally.note_unexplained(format!("{name}: sessions of the response {ours:?} {theirs:?}"));
+            }
+        }
+        // The other's session goes on in a way that nobody knows.
+        self.stop |= why.is_none() || ours.len() != theirs.len();
+        why.is_some()
     }
 
     fn open_one(&self, sent: &Sent, side: usize, response: &[u8]) -> Option<Answer> {

@@ -7,7 +7,7 @@ use super::sequence;
 use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
-use crate::differential::wire::{Bytes, Two};
+use crate::differential::wire::{Bytes, Reply, Two};
 use crate::differential::world::{Entity, Object, World, attribute as a, rh};
 
 const KEYED_HASH: u16 = 8;
@@ -281,8 +281,8 @@ fn verified(world: &mut World, genuine: bool) {
     }
 }
 
-/// The ticket's tag, and whether there is something in it.
-fn verified_tag(world: &mut World, reply: &mut crate::differential::wire::Reply) {
+/// The ticket's tag.
+fn verified_tag(world: &mut World, reply: &mut Reply) {
     let tag = reply.octets(2);
     if is_sound(world) {
         world.same("TPMT_TK_VERIFIED: tags differ", &tag);
