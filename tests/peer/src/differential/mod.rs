@@ -112,11 +112,13 @@ impl Worker {
     /// Both TPMs.
     ///
     /// # Errors
-    /// Without libtpms, if that is the other one.
+    /// Without libtpms, if that is the other one, and if the other one has nothing of the subject.
     pub fn new(beside: &Beside, subject: Subject) -> Result<Self> {
         let mut world = World::new([Box::new(Quoin::new(true)), beside.start()?]);
         world.subject = subject;
         world.learn_commands();
+        let has_subject = subject == Subject::All || generate::lattice::is_common(&world);
+        ensure!(has_subject, "the other TPM lists no algorithm on lattices");
         Ok(Self { world })
     }
 
@@ -248,7 +250,8 @@ impl Report {
             }
             let status = worker.wait()?;
             if !locked().is_over(limits) {
-                ensure!(status.code().is_none(), "the worker of seed {seed} ended: {status}");
+                let again = "--worker with the same options says why";
+                ensure!(status.code().is_none(), "the worker of seed {seed} ended ({again}): {status}");
                 let command = ended_at(seed, limits, beside)?;
                 let name = command.split(' ').nth(2).unwrap_or("?").to_owned();
                 locked().ended.entry(name).or_insert((0, command)).0 += 1;

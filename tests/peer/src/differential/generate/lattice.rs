@@ -20,7 +20,7 @@ const KINDS: [u16; 3] = [ML_KEM, ML_DSA, HASH_ML_DSA];
 const NO_TICKET: [u8; 8] = [0x80, 0x24, 0x40, 0, 0, 7, 0, 0];
 
 /// Whether both TPMs have one of the algorithms.
-pub(super) fn is_common(world: &World) -> bool {
+pub(crate) fn is_common(world: &World) -> bool {
     KINDS.iter().any(|kind| world.commands.1.contains(kind))
 }
 
