@@ -36,6 +36,10 @@ pub struct Args {
     /// loop that starts it anew, manufactured, whenever it ends. Each sequence ends it first.
     #[arg(long, value_name = "PEER", default_value = "libtpms", value_parser = peer)]
     peer: String,
+    /// What sequences are about, for `differential`: `all`, or `lattices`, which is ML-KEM, ML-DSA and the commands of
+    /// version 185, for a TPM of which the rest differs too much.
+    #[arg(long, value_name = "SUBJECT", default_value = "all")]
+    subject: String,
     /// Processes at a time, for `differential`; each further one has its simulator two ports further on.
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -155,6 +159,7 @@ fn differential(args: &Args) -> Result<()> {
     progress.done("built");
     let mut fuzzer = Command::new(workspace::target_dir()?.join("release/differential"));
     fuzzer.args(["--time", &args.time.to_string(), "--seed", &args.seed.to_string(), "--peer", &args.peer]);
+    fuzzer.args(["--subject", &args.subject]);
     if let Some(commands) = args.commands {
         fuzzer.args(["--commands", &commands.to_string()]);
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Parser;
 use core::time::Duration;
-use peer::differential::{Beside, Limits, Report, Worker};
+use peer::differential::{Beside, Limits, Report, Subject, Worker};
 use std::process::ExitCode;
 
 /// Sequences of commands to our TPM and to another, whose answers are compared.
@@ -30,6 +30,9 @@ struct Options {
     /// Processes at a time: as many as there are processors if not given.
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// What sequences are about.
+    #[arg(long, value_enum, default_value_t)]
+    subject: Subject,
     /// Kinds of unexplained disagreements after which the run ends.
     #[arg(long, value_name = "N", default_value_t = 200)]
     kinds: usize,
@@ -49,14 +52,14 @@ fn main() -> Result<ExitCode> {
     let options = Options::parse();
     let workers = options.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let report = if options.worker {
-        let mut worker = Worker::new(&options.peer)?;
+        let mut worker = Worker::new(&options.peer, options.subject)?;
         if options.loud {
             worker.loud();
         }
         worker.serve(options.seed, workers, options.length);
         return Ok(ExitCode::SUCCESS);
     } else if options.shrink {
-        let mut worker = Worker::new(&options.peer)?;
+        let mut worker = Worker::new(&options.peer, options.subject)?;
         worker.shrink(options.seed, options.length);
         worker.report()
     } else {
@@ -66,6 +69,7 @@ fn main() -> Result<ExitCode> {
             length: options.length,
             workers,
             kinds: options.kinds,
+            subject: options.subject,
         };
         Report::of(options.seed, &limits, &options.peer)?
     };

@@ -129,6 +129,14 @@ codes! {
     NV_READ_PUBLIC_2 = 0x19e, "NV_ReadPublic2";
     READ_ONLY_CONTROL = 0x1a0, "ReadOnlyControl";
     POLICY_TRANSPORT_SPDM = 0x1a1, "PolicyTransportSPDM";
+    VERIFY_SEQUENCE_COMPLETE = 0x1a3, "VerifySequenceComplete";
+    SIGN_SEQUENCE_COMPLETE = 0x1a4, "SignSequenceComplete";
+    VERIFY_DIGEST_SIGNATURE = 0x1a5, "VerifyDigestSignature";
+    SIGN_DIGEST = 0x1a6, "SignDigest";
+    ENCAPSULATE = 0x1a7, "Encapsulate";
+    DECAPSULATE = 0x1a8, "Decapsulate";
+    VERIFY_SEQUENCE_START = 0x1a9, "VerifySequenceStart";
+    SIGN_SEQUENCE_START = 0x1aa, "SignSequenceStart";
 }
 
 /// The name of a command code.
@@ -145,7 +153,15 @@ pub(crate) const fn replies_handle(code: u32) -> bool {
 pub(crate) const fn loads(code: u32) -> bool {
     matches!(
         code,
-        CREATE_PRIMARY | LOAD | LOAD_EXTERNAL | CREATE_LOADED | HMAC_START | HASH_SEQUENCE_START | CONTEXT_LOAD
+        CREATE_PRIMARY
+            | LOAD
+            | LOAD_EXTERNAL
+            | CREATE_LOADED
+            | HMAC_START
+            | HASH_SEQUENCE_START
+            | SIGN_SEQUENCE_START
+            | VERIFY_SEQUENCE_START
+            | CONTEXT_LOAD
     )
 }
 
@@ -215,6 +231,12 @@ pub(crate) const fn encrypts_command(code: u32) -> bool {
             | POLICY_TRANSPORT_SPDM
             | POLICY_AC_SEND_SELECT
             | NV_DEFINE_SPACE_2
+            | SIGN_SEQUENCE_START
+            | VERIFY_SEQUENCE_START
+            | SIGN_SEQUENCE_COMPLETE
+            | SIGN_DIGEST
+            | VERIFY_DIGEST_SIGNATURE
+            | DECAPSULATE
     )
 }
 
@@ -263,5 +285,7 @@ pub(crate) const fn encrypts_response(code: u32) -> bool {
             | ECC_ENCRYPT
             | ECC_DECRYPT
             | NV_READ_PUBLIC_2
+            | ENCAPSULATE
+            | DECAPSULATE
     )
 }

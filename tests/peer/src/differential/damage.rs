@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::cc;
-use super::send::Command;
+use super::command::Command;
 use super::world::{Entity, World, rh};
 
 /// Damage to a command.

@@ -1,20 +1,25 @@
 //! Differential fuzzing: sequences of commands to our TPM and to another, whose answers are compared: libtpms, or a
 //! simulator that the user runs.
 //!
-//! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at the time ([`world`]); each step has its
+//! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at the time (`world`); each step has its
 //! own stream of random numbers, so that a step can be left out and the others remain. A command is built once for each side, since handles, nonces,
-//! names and blobs differ, and may be damaged on its way ([`send`]).
+//! names and blobs differ, and may be damaged on its way (`send`).
 //!
 //! libtpms 0.9.2 can leave its failure mode's longjmp with a broken stack, so that it ends the process. So both TPMs are in a worker, of which a new
 //! one is started then, from the next seed on.
 
 mod alg;
+mod answer;
+mod ask;
+mod authorize;
 mod cc;
+mod command;
 mod damage;
 mod explained;
 mod generate;
 mod policy;
 mod send;
+mod tally;
 mod wire;
 mod world;
 
@@ -22,12 +27,13 @@ use crate::{Libtpms, Mssim, Peer, Quoin};
 use anyhow::{Context, Result, ensure};
 use core::str::FromStr;
 use core::time::Duration;
-use send::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
+use tally::Tally;
+pub use world::Subject;
 use world::World;
 
 /// How far a run goes.
@@ -43,6 +49,8 @@ pub struct Limits {
     pub workers: usize,
     /// kinds of unexplained disagreements after which a run ends
     pub kinds: usize,
+    /// what sequences are about
+    pub subject: Subject,
 }
 
 /// The TPM beside ours.
@@ -104,10 +112,13 @@ impl Worker {
     /// Both TPMs.
     ///
     /// # Errors
-    /// Without libtpms, if that is the other one.
-    pub fn new(beside: &Beside) -> Result<Self> {
+    /// Without libtpms, if that is the other one, and if the other one has nothing of the subject.
+    pub fn new(beside: &Beside, subject: Subject) -> Result<Self> {
         let mut world = World::new([Box::new(Quoin::new(true)), beside.start()?]);
+        world.subject = subject;
         world.learn_commands();
+        let has_subject = subject == Subject::All || generate::lattice::is_common(&world);
+        ensure!(has_subject, "the other TPM lists no algorithm on lattices");
         Ok(Self { world })
     }
 
@@ -239,7 +250,8 @@ impl Report {
             }
             let status = worker.wait()?;
             if !locked().is_over(limits) {
-                ensure!(status.code().is_none(), "the worker of seed {seed} ended: {status}");
+                let again = "--worker with the same options says why";
+                ensure!(status.code().is_none(), "the worker of seed {seed} ended ({again}): {status}");
                 let command = ended_at(seed, limits, beside)?;
                 let name = command.split(' ').nth(2).unwrap_or("?").to_owned();
                 locked().ended.entry(name).or_insert((0, command)).0 += 1;
@@ -335,6 +347,7 @@ fn worker(seed: u64, limits: &Limits, beside: &Beside, loud: bool) -> Result<Chi
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--worker", "--seed", &seed.to_string(), "--length", &limits.length.to_string()]);
     command.args(["--workers", &limits.workers.to_string(), "--peer", &beside.to_string()]);
+    command.args(["--subject", limits.subject.name()]);
     command.stdin(Stdio::null());
     if loud {
         command.arg("--loud").stdout(Stdio::null()).stderr(Stdio::piped());

@@ -2,8 +2,8 @@
 
 use super::alg::Sym;
 use super::cc;
+use super::command::Command;
 use super::generate::session::start;
-use super::send::Command;
 use super::wire::{Bytes, Two};
 use super::world::{Entity, Policy, Session, World};
 

@@ -1,9 +1,10 @@
 //! What the caller knows of both TPMs: every value that they made up themselves is kept once for each.
 
 use super::alg::{Alg, Sym};
+use super::command::Commands;
 use super::explained::Maker;
 use super::policy::Step;
-use super::send::{Commands, Tally};
+use super::tally::Tally;
 use super::wire::{Two, both};
 use crate::Peer;
 
@@ -82,6 +83,8 @@ pub(crate) struct Object {
     pub(crate) creation: Option<Creation>,
     /// its key is the same on both sides
     pub(crate) common: bool,
+    /// of this object's Names, the other side's public area on each side
+    pub(crate) of: Option<Two<Vec<u8>>>,
 }
 
 impl Object {
@@ -137,6 +140,15 @@ impl Session {
     pub(crate) const HMAC: u8 = 0;
     pub(crate) const POLICY: u8 = 1;
     pub(crate) const TRIAL: u8 = 3;
+
+    /// Encrypts or decrypts the first parameter, if it is a TPM2B, under the session value.
+    pub(crate) fn crypt_first(&self, value: &[u8], newer: &[u8], older: &[u8], encrypt: bool, parameters: &mut [u8]) {
+        if let Some((size, data)) = parameters.split_first_chunk_mut::<2>()
+            && let Some(data) = data.get_mut(..u16::from_be_bytes(*size).into())
+        {
+            self.sym.crypt(self.alg, value, newer, older, encrypt, data);
+        }
+    }
 }
 
 /// A policyDigest and how to come to it.
@@ -176,6 +188,26 @@ pub(crate) struct Signature {
 /// What TPM2_PolicyTicket takes: timeout, cpHashA, policyRef, authName and ticket.
 pub(crate) type PolicyTicket = (Two<Vec<u8>>, Vec<u8>, Vec<u8>, Two<Vec<u8>>, Two<Vec<u8>>);
 
+/// What sequences are about.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, clap::ValueEnum)]
+pub enum Subject {
+    /// whatever both TPMs have
+    #[default]
+    All,
+    /// ML-KEM, ML-DSA and the commands of version 185, with what they need
+    Lattices,
+}
+
+impl Subject {
+    /// As the command line has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Lattices => "lattices",
+        }
+    }
+}
+
 /// Both TPMs, and what the caller knows of them.
 pub(crate) struct World {
     pub(crate) tpms: Two<Box<dyn Peer>>,
@@ -184,6 +216,7 @@ pub(crate) struct World {
     pub(crate) commands: Commands,
     /// whose the other TPM is
     pub(crate) maker: Maker,
+    pub(crate) subject: Subject,
     /// the sequence is over
     pub(crate) stop: bool,
     /// what is loaded may be other than what is known
@@ -192,6 +225,8 @@ pub(crate) struct World {
     pub(crate) few_tries: bool,
     /// whether it was so at any time since the last TPM2_Startup after an orderly shutdown
     pub(crate) few_tries_since: bool,
+    /// since TPM2_Startup the other TPM has noted the use of a protected authValue by a command that we have refused
+    pub(crate) used_there: bool,
     /// TPM2_Clear was successful, perhaps where another command was meant
     pub(crate) cleared: bool,
     /// TPM2_Shutdown was successful since TPM2_Startup
@@ -231,10 +266,12 @@ impl World {
             tally: Tally::default(),
             commands: Commands::default(),
             maker: Maker::default(),
+            subject: Subject::default(),
             stop: false,
             lost: false,
             few_tries: false,
             few_tries_since: false,
+            used_there: false,
             cleared: false,
             shut: false,
             unsure: false,
@@ -264,7 +301,7 @@ impl World {
             tpm.set_physical_presence(false);
         });
         (self.lost, self.cleared, self.unsure, self.shut) = (false, false, false, false);
-        (self.few_tries, self.few_tries_since) = (false, false);
+        (self.few_tries, self.few_tries_since, self.used_there) = (false, false, false);
         (self.stop, self.busy, self.presence) = (false, false, false);
         self.objects.clear();
         self.blobs.clear();

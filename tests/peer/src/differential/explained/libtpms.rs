@@ -2,7 +2,8 @@
 
 use super::said::{CURVE, DEFINES, RESERVED_BITS, SIZE, SYMMETRIC, Said, TAG, VALUE, fmt1};
 use crate::differential::cc;
-use crate::differential::send::{Case, Command};
+use crate::differential::command::Command;
+use crate::differential::tally::Case;
 use crate::differential::wire::Two;
 
 /// Handles of objects that we have and libtpms has not: it has three slots, we have eight.
@@ -14,15 +15,18 @@ const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let said = Said::of(case);
-    of_the_header(case, &said)
+    of_the_header(case, &said, trail)
         .or_else(|| of_algorithms(case, &said))
         .or_else(|| of_nv(case, &said, trail))
         .or_else(|| of_one_command(case, &said))
 }
 
 /// Tags, command codes, handles, sessions.
-fn of_the_header(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
+    if (case.code, ours, theirs) == (cc::STARTUP, 0, 0x1c4) && used_there_since_shutdown(trail) {
+        return Some("TPM2_Startup(STATE) after a protected use by a command that was refused");
+    }
     if ours == 0x1e && fmt1(theirs) == Some(VALUE) && !matches!(said.u16(0), 0x8001 | 0x8002) {
         return Some("a tag that is none");
     }
@@ -30,6 +34,12 @@ fn of_the_header(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         return Some("slots for objects");
     }
     None
+}
+
+/// Whether, since TPM2_Shutdown, the other has noted the use of a protected authValue by a command that we have refused.
+fn used_there_since_shutdown(trail: &[Case]) -> bool {
+    let mut since = trail.iter().rev().take_while(|case| case.code != cc::SHUTDOWN || case.rc != [0, 0]);
+    since.any(|case| case.retried && case.rc[0] != 0)
 }
 
 fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
@@ -104,7 +114,7 @@ fn of_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         {
             Some("a template without nameAlg and with another fault")
         }
-        (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.third_sized().is_some_and(|name| name.len() < 2) => {
+        (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.sized(3).is_some_and(|name| name.len() < 2) => {
             Some("PolicyAuthorize with a name of less than two octets")
         }
         // TPM_ST_MESSAGE_VERIFIED is one bit from TPM_ST_VERIFIED.

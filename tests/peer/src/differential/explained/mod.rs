@@ -7,9 +7,12 @@ mod reference;
 mod said;
 mod shared;
 mod text;
+mod wolf;
 
+use crate::differential::answer::SessionSaid;
 use crate::differential::cc;
-use crate::differential::send::{Case, Command, Commands};
+use crate::differential::command::{Command, Commands};
+use crate::differential::tally::Case;
 use crate::differential::wire::Two;
 
 /// TPM_RC_RETRY of both others.
@@ -21,6 +24,8 @@ pub(crate) enum Maker {
     Libtpms,
     /// the TCG's reference code
     Reference,
+    /// wolfTPM's server
+    Wolf,
     /// of which there is no rule of its own
     #[default]
     Other,
@@ -32,6 +37,7 @@ impl Maker {
         match &manufacturer {
             b"IBM\0" => Self::Libtpms,
             b"XYZ " => Self::Reference,
+            b"WOLF" => Self::Wolf,
             _ => Self::Other,
         }
     }
@@ -42,9 +48,40 @@ pub(crate) fn explain(maker: Maker, case: &Case, trail: &[Case], commands: &Comm
     let own = match maker {
         Maker::Libtpms => libtpms::explain(case, trail),
         Maker::Reference => reference::explain(case, trail),
+        Maker::Wolf => wolf::explain(case, trail),
         Maker::Other => None,
     };
     own.or_else(|| text::explain(case, trail)).or_else(|| shared::explain(case, trail, commands))
+}
+
+/// TPM_RC_FAILURE: what the other one's failure mode says.
+const FAILURE: u32 = 0x101;
+/// What stands for a response code where there was no answer: the simulator has ended.
+const GONE: u32 = 0xffff_ffff;
+/// TPM_RC_SVN_LIMITED: the reference asks for the hierarchy's proof after it has completed a sequence.
+const SVN_LIMITED: u32 = 0x0a9;
+
+/// Whether the two TPMs are in different states after an explained disagreement: one has done what the other has not, a
+/// failed authorization may count on one side only, failure mode is for all that follows, and a PIN that only one admits
+/// is counted there whatever comes of the command.
+pub(crate) fn parts(why: &str, rc: Two<u32>) -> bool {
+    let fails = |rc: &u32| rc & 0xbf == 0x8e;
+    rc.contains(&0)
+        || matches!(rc[1], FAILURE | SVN_LIMITED | GONE)
+        || rc.iter().any(fails)
+        || text::PIN_ROWS.contains(&why)
+}
+
+/// The row that explains why the sessions of two responses differ.
+pub(crate) fn explain_sessions(maker: Maker, code: u32, said: &Two<Vec<SessionSaid>>) -> Option<&'static str> {
+    let [ours, theirs] = said;
+    (maker == Maker::Wolf).then(|| wolf::explain_sessions(code, ours, theirs)).flatten()
+}
+
+/// The row that explains why the other lists fewer transient objects.
+pub(crate) fn explain_handles(maker: Maker, counts: Two<u32>, trail: &[Case]) -> Option<&'static str> {
+    (maker == Maker::Wolf && counts[0] > counts[1] && wolf::begins_sequence(trail))
+        .then_some("sequences in TPM_CAP_HANDLES")
 }
 
 /// The row that explains why the answers differ, although both say success.
@@ -57,7 +94,7 @@ pub(crate) fn explain_answer(
     let own = match maker {
         Maker::Libtpms => libtpms::explain_answer(command, answers),
         Maker::Reference => reference::explain_answer(command, answers),
-        Maker::Other => None,
+        Maker::Wolf | Maker::Other => None,
     };
     own.or_else(|| text::explain_answer(command.code, trail)).or_else(|| shared::explain_answer(command, trail))
 }
@@ -126,7 +163,7 @@ pub(crate) fn explain_lock(maker: Maker, public: &Two<Vec<u8>>) -> Option<&'stat
         Maker::Libtpms => (1 << 11, 1 << 26 | 1 << 13, "WRITELOCKED of an orderly Index"),
         // TPMA_NV_READLOCKED; TPMA_NV_ORDERLY and TPMA_NV_READ_STCLEAR
         Maker::Reference => (1 << 28, 1 << 26 | 1 << 31, "READLOCKED of an orderly Index"),
-        Maker::Other => return None,
+        Maker::Wolf | Maker::Other => return None,
     };
     (ours ^ theirs == lock && ours & (lock | needs) == lock | needs).then_some(why)
 }

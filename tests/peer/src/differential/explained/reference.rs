@@ -1,8 +1,10 @@
 //! Differences from the TCG's reference code 1.84.
 
+use super::GONE;
 use super::said::{RESERVED_BITS, Said, VALUE, fmt1};
 use crate::differential::cc;
-use crate::differential::send::{Case, Command};
+use crate::differential::command::Command;
+use crate::differential::tally::Case;
 use crate::differential::wire::Two;
 
 /// The row of docs/differences.md that explains why the response codes differ.
@@ -84,9 +86,6 @@ fn is_for_no_name(trail: &[Case]) -> bool {
     let made = trail.iter().rev().find(|case| case.code == cc::MAKE_CREDENTIAL && case.rc == [0, 0]);
     made.is_some_and(|case| case.request[0].ends_with(&[0, 0]))
 }
-
-/// What stands for a response code where there was no answer: the simulator has ended.
-const GONE: u32 = 0xffff_ffff;
 
 fn said_code(case: &Case) -> u32 {
     Said::of(case).code()

@@ -1,7 +1,9 @@
 //! What a rule asks of a command.
 
 use crate::differential::cc;
-use crate::differential::send::Case;
+use crate::differential::tally::Case;
+use crate::differential::wire::Rest;
+use crate::differential::world::attribute as a;
 use core::ops::Range;
 
 /// A code of format one, without its position.
@@ -17,6 +19,8 @@ pub(super) const SYMMETRIC: u32 = 0x16;
 pub(super) const TAG: u32 = 0x17;
 pub(super) const CURVE: u32 = 0x26;
 pub(super) const RESERVED_BITS: u32 = 0x21;
+pub(super) const BAD_AUTH: u32 = 0x22;
+pub(super) const EXT_MU: u32 = 0x2b;
 
 /// Commands that take a definition of a symmetric algorithm or of a curve.
 pub(super) const DEFINES: [u32; 11] = [
@@ -142,15 +146,16 @@ impl Said<'_> {
         from..from + usize::from(self.u16(from - 2))
     }
 
-    /// The third parameter, if it and those before are TPM2Bs.
-    pub(super) fn third_sized(&self) -> Option<&[u8]> {
-        let mut rest = self.request.get(self.parameters()..)?;
-        let mut one = &[][..];
-        for _ in 0..3 {
-            let (size, after) = rest.split_first_chunk::<2>()?;
-            (one, rest) = after.split_at_checked(u16::from_be_bytes(*size).into())?;
-        }
-        Some(one)
+    /// The n-th parameter from the first one on, if it and those before are TPM2Bs.
+    pub(super) fn sized(&self, n: usize) -> Option<&[u8]> {
+        let mut rest = Rest(self.request.get(self.parameters()..)?);
+        (1..n).try_for_each(|_| rest.sized().map(|_| ()))?;
+        rest.sized()
+    }
+
+    /// Whether the second parameter is the public area of a key on lattices that is not as the generator makes them.
+    pub(super) fn has_odd_lattice(&self) -> bool {
+        self.sized(2).is_some_and(|public| matches!(public, [0, 0xa0..=0xa2, ..]) && !is_usual_lattice(public))
     }
 
     /// Whether damage has made a size that only libtpms takes for a Name's: its TPMU_NAME has 68 octets, ours 66.
@@ -163,6 +168,14 @@ impl Said<'_> {
     pub(super) fn has_empty_encrypted(&self, rc: u32) -> bool {
         let blamed = (rc >> 8 & 7).checked_sub(1).and_then(|n| self.sessions().get(n as usize).copied());
         blamed.is_some_and(|(_, attributes)| attributes & 0x20 != 0) && self.u16(self.parameters()) == 0
+    }
+
+    /// Whether there is a public area of ML-DSA with allowExternalMu.
+    pub(super) fn has_external_mu(&self) -> bool {
+        self.places(&[0, 0xa1]).any(|at| {
+            let policy = usize::from(self.u16(at + 8));
+            matches!(self.u16(at + 2), 4 | 0x0b..=0x0d) && self.request.get(at + 12 + policy) == Some(&1)
+        })
     }
 
     /// Whether bit 3 of TPMA_OBJECT is SET in a public area.
@@ -194,5 +207,62 @@ impl Said<'_> {
         let is_area =
             |at: usize| kinds.contains(&self.u16(at)) && self.u16(at + 2) < 0x30 && self.u32(at + 4) & 1 << 19 != 0;
         (0..self.request.len()).any(|at| is_area(at) && self.is_hit(at..at + 8))
+    }
+}
+
+/// Whether the public area of a key on lattices has nameAlg, attributes, parameters and a size of unique that go together.
+fn is_usual_lattice(public: &[u8]) -> bool {
+    const OF_TEMPLATES: u32 = a::FIXED_TPM | a::FIXED_PARENT | a::ORIGIN;
+    const OF_ALL: u32 = a::USER | a::NO_DA;
+    let mut rest = Rest(public);
+    let mut usual = || {
+        let kind = u16::from_be_bytes(rest.take(2)?.try_into().ok()?);
+        let name_alg = rest.take(2)?;
+        let attributes = rest.u32()?;
+        let restricted = attributes & a::RESTRICTED != 0;
+        let fixed = matches!(attributes & (a::FIXED_TPM | a::FIXED_PARENT), 0 | 0x12);
+        let attributes = attributes & !(OF_TEMPLATES | OF_ALL | a::RESTRICTED);
+        let policy = rest.sized()?;
+        let parms = rest.take(if kind == 0xa1 { 3 } else { 4 })?;
+        let (parms, has_cipher) = match (kind, parms) {
+            (0xa0, [0, 6, 0, 128]) => (rest.take(4)?, true),
+            _ => (parms, false),
+        };
+        let good = match (kind, parms) {
+            (0xa0, [0, 0x43, 0, 1..=3]) => has_cipher && restricted && attributes == a::DECRYPT,
+            (0xa0, [0, 0x10, 0, 1..=3]) => !restricted && attributes == a::DECRYPT,
+            (0xa1, [0, 1..=3, 0 | 1]) | (0xa2, [0, 1..=3, 0, 0x0b..=0x0d]) => attributes & !a::X509_SIGN == a::SIGN,
+            _ => false,
+        };
+        let unique = rest.sized()?.len();
+        let sizes = [0, 800, 1184, 1568, 1312, 1952, 2592];
+        Some(good && fixed && matches!(name_alg, [0, 0x0b | 0x0c]) && policy.is_empty() && sizes.contains(&unique))
+    };
+    usual().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_usual_lattice;
+
+    /// Template of ML-KEM-512: AES-128-CFB if it is restricted.
+    const RESTRICTED: &[u8] = &[0, 0xa0, 0, 0xb, 0, 3, 4, 0x72, 0, 0, 0, 6, 0, 128, 0, 0x43, 0, 1, 0, 0];
+    const FREE: &[u8] = &[0, 0xa0, 0, 0xb, 0, 2, 4, 0x72, 0, 0, 0, 0x10, 0, 1, 0, 0];
+
+    #[test]
+    fn templates_are_usual_where_all_goes_together() {
+        assert!(is_usual_lattice(RESTRICTED));
+        assert!(is_usual_lattice(FREE));
+        let changed = |of: &[u8], at: usize, to: u8| {
+            let mut octets = of.to_vec();
+            octets[at] = to;
+            is_usual_lattice(&octets)
+        };
+        assert!(!changed(FREE, 5, 3), "restricted without a cipher");
+        assert!(!changed(RESTRICTED, 5, 2), "a cipher without restricted");
+        assert!(!changed(FREE, 3, 0x10), "no nameAlg");
+        assert!(!changed(FREE, 7, 0x62), "fixedParent alone is CLEAR");
+        assert!(!changed(FREE, 13, 4), "no parameter set");
+        assert!(!changed(FREE, 15, 1), "cut short");
     }
 }

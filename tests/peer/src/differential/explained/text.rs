@@ -3,12 +3,57 @@
 
 use super::said::{DEFINES, POLICY_FAIL, SIZE, Said, fmt1};
 use crate::differential::cc;
-use crate::differential::send::Case;
+use crate::differential::tally::Case;
+use crate::differential::world::rh;
+
+const PIN_BY_POLICY: &str = "PIN indices and PolicySecret by policy session";
+const PIN_WITHOUT_AUTHREAD: &str = "a PIN without TPMA_NV_AUTHREAD";
+/// Rows of PINs that the others admit.
+pub(super) const PIN_ROWS: [&str; 2] = [PIN_BY_POLICY, PIN_WITHOUT_AUTHREAD];
 
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let said = &Said::of(case);
-    of_nv(case, said, trail).or_else(|| of_policies(case, said, trail)).or_else(|| of_objects(case, said))
+    of_nv(case, said, trail)
+        .or_else(|| of_hierarchies(case, said, trail))
+        .or_else(|| of_policies(case, said, trail))
+        .or_else(|| of_objects(case, said))
+}
+
+fn of_hierarchies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+    let [ours, theirs] = case.rc;
+    if theirs == 0x921 && said.handle_area().any(|h| h == rh::LOCKOUT) && lockout_is_enabled_by_policy(trail) {
+        return Some("DictionaryAttackLockReset with lockoutPolicy");
+    }
+    if (case.code, ours) == (cc::EVICT_CONTROL, 0x28b) && endorsement_is_disabled(trail) {
+        return Some("EvictControl of an object of the disabled endorsement hierarchy");
+    }
+    None
+}
+
+/// Whether lockoutAuth has failed, and TPM2_DictionaryAttackLockReset was successful after that by a policy session.
+fn lockout_is_enabled_by_policy(trail: &[Case]) -> bool {
+    let fails = |case: &Case| case.rc == [0x98e; 2] && Said::of(case).u32(10) == rh::LOCKOUT;
+    let resets = |case: &Case| {
+        let said = Said::of(case);
+        case.rc == [0, 0] && said.code() == cc::DICTIONARY_ATTACK_LOCK_RESET && by_policy(&said)
+    };
+    let mut since = trail.iter().rev().skip_while(|case| !fails(case) && !resets(case));
+    since.next().is_some_and(resets) && since.any(fails)
+}
+
+/// Whether TPM2_HierarchyControl was the last to change ehEnable, and cleared it.
+fn endorsement_is_disabled(trail: &[Case]) -> bool {
+    let last = trail.iter().rev().filter(|case| case.rc == [0, 0]).find_map(|case| {
+        let said = Said::of(case);
+        let at = said.parameters();
+        match said.code() {
+            cc::STARTUP | cc::CLEAR => Some(true),
+            cc::HIERARCHY_CONTROL if said.u32(at) == rh::ENDORSEMENT => Some(said.request.get(at + 4) == Some(&1)),
+            _ => None,
+        }
+    });
+    last == Some(false)
 }
 
 fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
@@ -121,10 +166,10 @@ fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let of_index = said.handle_area().any(|h| h >> 24 == 1);
     if ours == 0x12f && by_policy(said) && (case.code == cc::POLICY_SECRET || of_index) {
-        return Some("PIN indices and PolicySecret by policy session");
+        return Some(PIN_BY_POLICY);
     }
     if ours == 0x12f && said.handle_area().any(|h| h >> 24 == 1 && is_pin_without_authread(h, trail)) {
-        return Some("a PIN without TPMA_NV_AUTHREAD");
+        return Some(PIN_WITHOUT_AUTHREAD);
     }
     if ours == 0x14a && of_index && READS_NV.contains(&case.code) {
         return Some("reading an Index that has not been written");
@@ -157,4 +202,40 @@ pub(super) fn explain_answer(code: u32, trail: &[Case]) -> Option<&'static str> 
     let of_session = |case: &Case| case.code == cc::POLICY_PCR && Said::of(case).u32(10) == session;
     (code == cc::POLICY_GET_DIGEST && is_trial(session, trail) && trail.iter().any(of_session))
         .then_some("PolicyPCR in a trial session")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PIN_WITHOUT_AUTHREAD, lockout_is_enabled_by_policy};
+    use crate::differential::cc;
+    use crate::differential::explained::parts;
+    use crate::differential::tally::Case;
+
+    /// TPM2_DictionaryAttackLockReset by one session, of which both say the same.
+    fn lock_reset(session: u32, rc: u32) -> Case {
+        let code = cc::DICTIONARY_ATTACK_LOCK_RESET;
+        let head = [0x8002_0000, 0x001b_0000, code, 0x4000_000a, 9].map(u32::to_be_bytes).concat();
+        let request = [&head[..2], &head[4..], &session.to_be_bytes(), &[0; 5]].concat();
+        let (hit, session, damaged, spared) = (None, None, false, false);
+        let (request, rc) = ([request.clone(), request], [rc; 2]);
+        Case { code, request, rc, session, damaged, hit, spared, handles: 1, locality: 0, retried: false }
+    }
+
+    #[test]
+    fn lockout_auth_is_enabled_by_its_policy_after_it_has_failed() {
+        let (password, policy) = (0x4000_0009, 0x0300_0000);
+        let failed = lock_reset(password, 0x98e);
+        let explains = |trail: &[Case]| lockout_is_enabled_by_policy(trail);
+        assert!(explains(&[failed.clone(), lock_reset(policy, 0)]));
+        assert!(!explains(&[lock_reset(policy, 0)]), "it had not failed");
+        assert!(!explains(&[failed.clone(), lock_reset(password, 0)]), "that was no policy");
+        assert!(!explains(&[failed.clone(), lock_reset(policy, 0), failed]), "it has failed since");
+    }
+
+    #[test]
+    fn a_pin_that_only_the_other_admits_ends_the_sequence() {
+        assert!(parts(PIN_WITHOUT_AUTHREAD, [0x12f, 0x146]), "it was counted there, although the command failed");
+        assert!(!parts("trial sessions", [0x1c4, 0x1d5]), "nothing has happened");
+        assert!(parts("trial sessions", [0, 0x1d5]), "only one has done it");
+    }
 }

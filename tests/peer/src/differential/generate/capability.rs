@@ -1,7 +1,7 @@
 //! TPM2_GetCapability.
 
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::World;
 

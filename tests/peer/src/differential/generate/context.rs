@@ -1,7 +1,8 @@
 //! Context management.
 
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
+use crate::differential::explained;
 use crate::differential::wire::{Bytes, Two};
 use crate::differential::world::{Entity, Saved, World, rh};
 
@@ -23,6 +24,11 @@ pub(crate) fn find_ourselves(world: &mut World) {
         let Some(mut reply) = world.send(Command::new(cc::GET_CAPABILITY).params(params).plain()) else { return };
         let _head = reply.octets(5);
         let counts = reply.octets(4).map(|count| count.try_into().map_or(0, u32::from_be_bytes));
+        if let Some(why) = explained::explain_handles(world.maker, counts, &world.tally.trail) {
+            world.tally.note_explained(why);
+            world.stop = true;
+            return;
+        }
         if counts[0] != counts[1] {
             return world.same("GetCapability: handles that are loaded", &counts.map(|n| n.to_be_bytes().to_vec()));
         }

@@ -2,8 +2,8 @@
 
 use crate::differential::alg::Alg;
 use crate::differential::cc;
+use crate::differential::command::Command;
 use crate::differential::policy::Step;
-use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Entity, World, rh};
 

@@ -3,7 +3,7 @@
 use super::object::ticket;
 use crate::differential::alg::Alg;
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, both};
 use crate::differential::world::{Object, Signature, World, attribute as a, rh};
 

@@ -3,7 +3,7 @@
 use super::object::{self, Template, sensitive_of, ticket};
 use crate::differential::alg::Alg;
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Blob, Entity, Object, World, attribute as a, rh};
 
@@ -215,7 +215,7 @@ pub(crate) fn rsa(world: &mut World) {
 }
 
 /// The scheme in an RSA or ECC key without symmetric algorithm.
-fn own_scheme(key: &Object) -> Vec<u8> {
+pub(super) fn own_scheme(key: &Object) -> Vec<u8> {
     let [public, _] = &key.public;
     let policy = public.get(8..10).map_or(0, |size| usize::from(u16::from_be_bytes([size[0], size[1]])));
     let at = 10 + policy + 2;

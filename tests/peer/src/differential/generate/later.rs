@@ -2,7 +2,7 @@
 
 use super::policy::{other, policy_session};
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Entity, World, attribute as a, rh};
 

@@ -7,6 +7,7 @@ pub(crate) mod hierarchy;
 pub(crate) mod key;
 pub(crate) mod known;
 pub(crate) mod later;
+pub(crate) mod lattice;
 pub(crate) mod nv;
 pub(crate) mod object;
 pub(crate) mod pcr;
@@ -15,7 +16,7 @@ pub(crate) mod sequence;
 pub(crate) mod session;
 pub(crate) mod startup;
 
-use super::world::World;
+use super::world::{Subject, World};
 
 type Action = fn(&mut World);
 
@@ -120,11 +121,35 @@ const ACTIONS: &[(u32, Action)] = &[
     (4, startup::locality),
 ];
 
+/// What is done where both TPMs have algorithms on lattices.
+const LATTICES: &[(u32, Action)] = &[
+    (12, lattice::create),
+    (14, lattice::exchange),
+    (40, lattice::encapsulate),
+    (30, lattice::sign_digest),
+    (40, lattice::message),
+    (6, lattice::begin),
+];
+
+/// What keys on lattices want beside them.
+const BESIDE: &[(u32, Action)] = &[
+    (6, lattice::load),
+    (3, lattice::beside),
+    (3, object::read_public),
+    (6, key::hash),
+    (3, sequence::update),
+    (2, context::flush_object),
+    (6, session::start_hmac),
+    (2, context::flush_session),
+];
+
 /// Does something.
 pub(crate) fn step(world: &mut World) {
-    let all: u32 = ACTIONS.iter().map(|(weight, _)| weight).sum();
+    let lattices = if lattice::is_common(world) { LATTICES } else { &[] };
+    let others = if world.subject == Subject::Lattices { BESIDE } else { ACTIONS };
+    let all: u32 = lattices.iter().chain(others).map(|(weight, _)| weight).sum();
     let mut at = world.rng.u32(0..all);
-    for (weight, action) in ACTIONS {
+    for (weight, action) in lattices.iter().chain(others) {
         if at < *weight {
             return action(world);
         }

@@ -1,8 +1,8 @@
 //! Non-volatile storage.
 
 use crate::differential::cc;
+use crate::differential::command::Command;
 use crate::differential::explained;
-use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Entity, Index, World, rh};
 
@@ -146,7 +146,7 @@ pub(crate) fn read_public(world: &mut World, index: &Index) -> Option<Index> {
         world.policies.get(index.entity.policy.unwrap_or(usize::MAX)).is_none_or(|p| p.digest[0] == p.digest[1]);
     if common && !world.unsure {
         if let Some(why) = explained::explain_lock(world.maker, &public) {
-            *world.tally.explained.entry(why.into()).or_default() += 1;
+            world.tally.note_explained(why);
             world.stop = true;
             return None;
         }

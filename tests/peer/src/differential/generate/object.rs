@@ -2,9 +2,9 @@
 
 use crate::differential::alg::Alg;
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Reply, Two, both};
-use crate::differential::world::{Blob, Entity, Object, World, attribute as a, rh};
+use crate::differential::world::{Blob, Entity, Object, Subject, World, attribute as a, rh};
 
 const RSA: u16 = 1;
 const KEYED_HASH: u16 = 8;
@@ -224,11 +224,15 @@ pub(crate) fn object(t: &Template, auth: &[u8], hierarchy: u32) -> Object {
         creation: None,
         // With a secret from the caller the key is the same on both sides.
         common: t.data > 0 && t.attributes & a::ORIGIN == 0,
+        of: None,
     }
 }
 
 /// outsideInfo and creationPCR.
 fn creation(world: &mut World) -> Vec<u8> {
+    if world.subject == Subject::Lattices {
+        return vec![0; 6];
+    }
     let n = world.one_of(&[0, 0, 0, 20]);
     let info = world.octets(n);
     let pcr = if world.once_in(4) { super::selection(world) } else { vec![0; 4] };
@@ -246,13 +250,17 @@ pub(crate) fn loaded(world: &mut World, mut object: Object, handle: Two<u32>, na
 pub(crate) fn create_primary(world: &mut World) {
     let parent = !world.once_in(3);
     let t = template(world, parent);
+    create_primary_of(world, &t);
+}
+
+pub(super) fn create_primary_of(world: &mut World, t: &Template) {
     let (auth, hierarchy) = (world.auth_value(), world.hierarchy());
     let data = world.octets(t.data);
     let creation = creation(world);
     let public = t.bytes(world);
     let params = Bytes::new().each(&sensitive(&auth, &data).0).each_sized(&public.0).raw(&creation);
     let Some(mut reply) = world.send(Command::new(cc::CREATE_PRIMARY).auth(&hierarchy).params(params)) else { return };
-    let mut object = object(&t, &auth, hierarchy.handle[0]);
+    let mut object = object(t, &auth, hierarchy.handle[0]);
     object.is_made(reply.sized());
     let _creation_data = reply.sized();
     let hash = reply.sized();
@@ -281,19 +289,23 @@ pub(crate) fn create(world: &mut World) {
     if !parent.has(a::FIXED_TPM) && !world.once_in(10) {
         t.attributes &= !a::FIXED_TPM;
     }
+    create_of(world, &parent, &t);
+}
+
+pub(super) fn create_of(world: &mut World, parent: &Object, t: &Template) {
     let auth = world.auth_value();
     let data = world.octets(t.data);
     let creation = creation(world);
     let public = t.bytes(world);
     let params = Bytes::new().each(&sensitive(&auth, &data).0).each_sized(&public.0).raw(&creation);
     let Some(mut reply) = world.send(Command::new(cc::CREATE).auth(&parent.entity).params(params)) else { return };
-    let mut object = object(&t, &auth, parent.hierarchy);
+    let mut object = object(t, &auth, parent.hierarchy);
     let private = reply.sized();
     object.is_made(reply.sized());
     let _creation_data = reply.sized();
     let hash = reply.sized();
     object.creation = Some((hash, ticket(&mut reply)));
-    keep(world, Blob { private, parent: parent.entity.name, object });
+    keep(world, Blob { private, parent: parent.entity.name.clone(), object });
 }
 
 pub(crate) fn keep(world: &mut World, blob: Blob) {

@@ -2,7 +2,7 @@
 
 use crate::differential::alg::Alg;
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{World, rh};
 

@@ -3,8 +3,8 @@
 use super::object::ticket;
 use crate::differential::alg::{Alg, Sym};
 use crate::differential::cc;
+use crate::differential::command::Command;
 use crate::differential::policy::{Step, assert as make};
-use crate::differential::send::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Entity, Object, Policy, PolicyTicket, Session, World, attribute as a, rh};
 

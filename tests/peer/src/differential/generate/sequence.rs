@@ -2,8 +2,8 @@
 
 use crate::differential::alg::Alg;
 use crate::differential::cc;
-use crate::differential::send::Command;
-use crate::differential::wire::{Bytes, both};
+use crate::differential::command::Command;
+use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Entity, Object, World, attribute as a, rh};
 
 pub(crate) fn start(world: &mut World) {
@@ -20,12 +20,17 @@ pub(crate) fn start(world: &mut World) {
         }
     };
     let Some(reply) = world.send(command.params(Bytes::new().sized(&auth).u16(alg))) else { return };
-    let mut entity = Entity::each(reply.handle);
+    let code = if alg == 0x10 && code == cc::HASH_SEQUENCE_START { cc::EVENT_SEQUENCE_COMPLETE } else { code };
+    begun(world, reply.handle, auth, code, common);
+}
+
+/// A sequence that has begun, by the command that says what it is.
+pub(super) fn begun(world: &mut World, handle: Two<u32>, auth: Vec<u8>, code: u32, common: bool) -> Entity {
+    let mut entity = Entity::each(handle);
     entity.name = both(vec![]);
     entity.auth = auth;
-    let code = if alg == 0x10 && code == cc::HASH_SEQUENCE_START { cc::EVENT_SEQUENCE_COMPLETE } else { code };
     let object = Object {
-        entity,
+        entity: entity.clone(),
         public: both(vec![]),
         kind: 0,
         attributes: 0,
@@ -34,9 +39,11 @@ pub(crate) fn start(world: &mut World) {
         private: true,
         creation: None,
         common,
+        of: None,
     };
-    world.objects.retain(|o| o.entity.handle != reply.handle);
+    world.objects.retain(|o| o.entity.handle != handle);
     world.objects.push(object);
+    entity
 }
 
 pub(crate) fn update(world: &mut World) {
@@ -50,7 +57,8 @@ pub(crate) fn update(world: &mut World) {
 }
 
 pub(crate) fn complete(world: &mut World) {
-    let Some(sequence) = world.object(|o| o.sequence.is_some()) else { return };
+    let of_message = [cc::SIGN_SEQUENCE_COMPLETE, cc::VERIFY_SEQUENCE_COMPLETE];
+    let Some(sequence) = world.object(|o| o.sequence.is_some_and(|code| !of_message.contains(&code))) else { return };
     let n = world.one_of(&[0, 1, 32, 200]);
     let data = world.octets(n);
     let event = sequence.sequence == Some(cc::EVENT_SEQUENCE_COMPLETE);

@@ -1,15 +1,17 @@
 //! Start, end, and self-tests.
 
 use crate::differential::cc;
-use crate::differential::send::Command;
+use crate::differential::command::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{World, rh};
+use crate::differential::world::{Subject, World, rh};
 
 /// What every sequence begins with.
 pub(crate) fn begin(world: &mut World) {
     world.send(Command::new(cc::STARTUP).params(Bytes::new().u16(0)).plain());
     super::hierarchy::usual_lockout(world);
-    super::policy::usual(world);
+    if world.subject == Subject::All {
+        super::policy::usual(world);
+    }
 }
 
 pub(crate) fn startup_again(world: &mut World) {
@@ -69,9 +71,10 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
         forget_tries(world);
         0
     };
-    if shutdown.is_none() && (shut_before || world.few_tries_since) {
+    if shutdown.is_none() && (shut_before || world.few_tries_since || world.used_there) {
         forget_tries(world);
     }
+    world.used_there = false;
     if shutdown.is_some() {
         world.few_tries_since = world.few_tries;
     }
@@ -86,9 +89,11 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
     }
 }
 
-/// Three cases in which libtpms counts another number of failed tries at TPM2_Startup, so that none is left for the two to agree again: where TPM2_Startup(STATE)
-/// was refused after an unorderly shutdown, it forgets that a protected object was in use; where a TPM2_Shutdown no longer counts, it remembers what was in
-/// use before that; and where the tries were used up, or no time was to pass until they are forgotten, it does not note the next use.
+/// Four cases in which libtpms counts another number of failed tries at TPM2_Startup, so that none is left for the two
+/// to agree again: where TPM2_Startup(STATE) was refused after an unorderly shutdown, it forgets that a protected object
+/// was in use; where a TPM2_Shutdown no longer counts, it remembers what was in use before that; where the tries were
+/// used up, or no time was to pass until they are forgotten, it does not note the next use; and it notes a use by a
+/// command that we refuse before that.
 fn forget_tries(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     if world.send(Command::new(cc::DICTIONARY_ATTACK_LOCK_RESET).auth(&lockout).plain()).is_none() {
