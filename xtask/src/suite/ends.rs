@@ -92,7 +92,7 @@ const ENDED: &[Ending<&str>] = &[
 
 const KEXEC: &[Ending<&str>] = &[(
     "another kernel by kexec",
-    "/kexec /kernel console=ttyS1 || echo kexec: error $?",
+    "dmesg -n 8; /kexec /kernel console=ttyS1 || echo error $?",
     60,
     status::GUEST_CRASH,
     "kexec",
