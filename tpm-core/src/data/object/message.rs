@@ -162,7 +162,13 @@ impl Unmarshal<'_> for Message {
                 let state = r.take(mldsa::STATE)?.try_into().map_err(|_| Fmt1::SIZE)?;
                 Summary::Mu(Mu::resume(state, r.get()?).ok_or(Fmt1::VALUE)?)
             }
-            _ => Summary::Digest(r.get()?),
+            alg => {
+                let hasher: Hasher = r.get()?;
+                if hasher.alg().id() != alg.0 {
+                    return Err(Fmt1::HASH);
+                }
+                Summary::Digest(hasher)
+            }
         };
         Ok(Self { signs, key, context, start, summary, whole })
     }

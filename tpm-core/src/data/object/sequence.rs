@@ -277,4 +277,18 @@ mod tests {
         }
         assert!(Sequence::unmarshal(&mut Reader::new(whole)).is_ok());
     }
+
+    /// Found by fuzzing: what it wrote again was not what it had read.
+    #[test]
+    fn a_message_is_hashed_by_the_algorithm_that_is_named_before_the_hash() {
+        for (named, good) in [(HashAlg::Sha1, true), (HashAlg::Sha256, false)] {
+            let mut bytes = [0; 1000];
+            let mut w = Writer::new(&mut bytes);
+            // An empty authValue; a message that is to be signed, for no key, without a context, nothing of it read.
+            w.put(&[0, 0, 4, 1, 0, 0, 0, 0, 0, 0]);
+            named.marshal(&mut w);
+            Hasher::new(HashAlg::Sha1).marshal(&mut w);
+            assert_eq!(Sequence::unmarshal(&mut Reader::new(w.written(0))).is_ok(), good, "{named:?}");
+        }
+    }
 }
