@@ -25,7 +25,7 @@ pub fn run(input: &[u8]) {
     let written = machine.export(form);
     // A state of version 1 has no profile in it, and is written as one of version 2: that is then the same for good.
     if state[8..10] == [0, 1] {
-        let mut again = Machine::import(&written).expect("what was written is a state");
+        let again = Machine::import(&written).expect("what was written is a state");
         assert!(again.export(form) == written, "export of an import of version 1");
     } else {
         assert!(written == state, "export of import");
