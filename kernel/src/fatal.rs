@@ -18,17 +18,17 @@ pub enum Reason {
     NotSnp = 2,
     /// The host does not speak GHCB version 2, names another C-bit, or answers outside of the protocol.
     Protocol = 3,
-    /// The host lacks a feature that is needed (GH-05).
+    /// The host lacks a feature that is needed.
     Features = 4,
     /// A page could not be made private or shared.
     PageState = 5,
-    /// The memory map lies (MM-03).
+    /// The memory map lies.
     MemoryMap = 6,
-    /// A page could not be validated or granted, or was valid already (MM-01).
+    /// A page could not be validated or granted, or was valid already.
     Validation = 7,
     /// The measured launch parameters are malformed, or name memory that the guest does not have.
     LaunchParams = 8,
-    /// The CPUID page is malformed (CP-01).
+    /// The CPUID page is malformed.
     CpuidPage = 9,
     /// The entropy sources fail their health tests (RN-01).
     Entropy = 10,
@@ -42,7 +42,7 @@ pub enum Reason {
     RunGuest = 14,
     /// An exception that the firmware does not cause.
     Exception = 15,
-    /// A #VC that is not one of the firmware's own CPUID instructions (IN-01).
+    /// A #VC that is not one of the firmware's own CPUID instructions.
     Vc = 16,
     /// The heap is used up.
     OutOfMemory = 17,

@@ -177,7 +177,7 @@ impl CpuidTable {
     }
 
     /// What CPUID answers on a CPU in this state. A leaf that the table lacks is zero within the limits that leaves 0, 0x40000000 and 0x80000000
-    /// name (launchers leave out zero leaves), and `None` beyond, where the caller had better end the guest (CP-01).
+    /// name (launchers leave out zero leaves), and `None` beyond, where the caller had better end the guest.
     #[must_use]
     pub fn lookup(&self, leaf: u32, subleaf: u32, state: &CpuState) -> Option<CpuidRegisters> {
         let found = match (leaf, subleaf) {

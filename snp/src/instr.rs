@@ -88,7 +88,7 @@ pub fn rdrand64() -> Option<u64> {
     (ready != 0).then_some(value)
 }
 
-/// The time-stamp counter. The host's word unless SEV_STATUS has the Secure TSC bit (GH-06).
+/// The time-stamp counter. The host's word unless SEV_STATUS has the Secure TSC bit.
 #[must_use]
 pub fn rdtsc() -> u64 {
     // SAFETY: reads a counter; has no effect on memory.

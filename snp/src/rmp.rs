@@ -167,7 +167,7 @@ impl RmpError {
 pub enum Pvalidated {
     /// CF = 0: the validated bit changed.
     Changed,
-    /// CF = 1: it already had the wanted value. Fatal for a page that is validated for the first time (MM-01).
+    /// CF = 1: it already had the wanted value. Fatal for a page that is validated for the first time.
     Unchanged,
 }
 

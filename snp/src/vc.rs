@@ -1,6 +1,6 @@
 //! Decoding of the instruction behind a #VC (APM volume 2, 15.35.5).
 //!
-//! The host can raise #VC at any instruction, with any error code (WeSee, IN-01). So the error code alone decides nothing: the bytes at RIP must
+//! The host can raise #VC at any instruction, with any error code (WeSee). So the error code alone decides nothing: the bytes at RIP must
 //! be an instruction that raises this very code. Decoded is what 64-bit firmware of ours executes and no more. In particular VMMCALL, MMIO and
 //! string I/O are refused: emulating them copies memory on the host's say-so.
 

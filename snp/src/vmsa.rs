@@ -244,7 +244,7 @@ impl Vmsa {
         self.efer = U64::new(if runnable { efer | EFER_SVME } else { efer });
     }
 
-    /// Checks a VMSA that a guest at `caller` offers for a new vCPU (core call CREATE_VCPU, GU-04). `required` are the SEV_FEATURES that the SVSM
+    /// Checks a VMSA that a guest at `caller` offers for a new vCPU (core call CREATE_VCPU). `required` are the SEV_FEATURES that the SVSM
     /// gave the guest; outside of [`features::GUEST_CHOICE`] the offered ones must equal them.
     ///
     /// # Errors

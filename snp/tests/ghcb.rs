@@ -1,4 +1,4 @@
-//! The page protocol against a host that lies (threats GH-01, GH-04). The page is [`common::shared::Shared`], which panics when a byte is read twice.
+//! The page protocol against a host that lies. The page is [`common::shared::Shared`], which panics when a byte is read twice.
 
 mod common {
     pub(crate) mod bytes;
@@ -201,7 +201,7 @@ fn values_come_from_the_fields_of_the_specification() {
     assert_eq!((ghcb.mmio_read(0, &mut device), device), (Ok(()), [9, 8, 7, 6]));
 }
 
-/// GH-01: a field whose valid bit the host has cleared is not used. The fields used are the result's two, and those that carry the value.
+/// A field whose valid bit the host has cleared is not used. The fields used are the result's two, and those that carry the value.
 #[test]
 fn a_cleared_valid_bit_is_refused() {
     let used: [(&str, &[Field]); 5] = [
@@ -331,7 +331,7 @@ fn encoded(count: u64) -> Vec<u64> {
     (0..count).map(|index| 1 << 52 | (0x10_0000 + 0x1000 * index)).collect()
 }
 
-/// GH-04: every length of list, every point at which the host stops first; longer lists too.
+/// Every length of list, every point at which the host stops first; longer lists too.
 #[test]
 fn page_state_changes_survive_every_stop_point() {
     for count in 1..=PSC_MAX as u64 {
@@ -358,7 +358,7 @@ fn a_host_that_makes_no_progress_is_given_up() {
     assert_eq!(exits, 2 + 513, "512 idle exits are borne: a 2 MiB page may take as many");
 }
 
-/// GH-04: current entry gone back or too far, last entry changed, reserved set, and an error in info 2.
+/// Current entry gone back or too far, last entry changed, reserved set, and an error in info 2.
 #[test]
 fn a_header_that_breaks_the_rules_is_refused() {
     let entries: Vec<_> = (0..10).map(entry).collect();
@@ -469,7 +469,7 @@ fn leftovers_in_the_answer_page_are_wiped_before_each_exit() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
-    /// GH-01: whatever the whole page holds after the exit: no panic, no byte read twice, and no success unless result and valid bits say so.
+    /// Whatever the whole page holds after the exit: no panic, no byte read twice, and no success unless result and valid bits say so.
     #[test]
     fn random_pages_are_survived(page in prop::collection::vec(any::<u8>(), PAGE_SIZE), all_valid: bool, info1 in prop::option::of(0..4_u64), name in prop::sample::select(&NAMES[..])) {
         let mut ok_result = false;

@@ -1,4 +1,4 @@
-//! The CPUID page and the VMSA (threats CP-01, GU-04).
+//! The CPUID page and the VMSA.
 
 use proptest::prelude::*;
 use snp::cpuid::{CpuState, CpuidError, CpuidRegisters, CpuidTable};

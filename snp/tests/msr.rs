@@ -1,4 +1,4 @@
-//! The MSR protocol against a host that lies (threats GH-02, GH-03, GH-05).
+//! The MSR protocol against a host that lies.
 
 use proptest::prelude::*;
 use snp::ghcb::msr::{self, PageState, feature};
@@ -56,7 +56,7 @@ fn requests_have_the_words_of_the_specification() {
     assert_eq!(msr::termination(0xFF, 0xFF), 0xFF_F100, "a set has four bits");
 }
 
-/// GH-02: all pairs of versions of a byte each, and the extremes of 16 bits.
+/// All pairs of versions of a byte each, and the extremes of 16 bits.
 #[test]
 fn only_hosts_that_take_version_2_are_accepted() {
     let versions = || (0..=255_u16).chain([256, 258, 0x7FFF, 0xFFFE, 0xFFFF]);
@@ -77,7 +77,7 @@ fn the_c_bit_must_be_that_of_the_cpuid_page() {
     }
 }
 
-/// GH-03: all 64 single-bit flips of the answer.
+/// All 64 single-bit flips of the answer.
 #[test]
 fn registration_must_be_echoed_exactly() {
     assert_eq!(msr::register_ghcb(&mut host(|request| request + 1), GPA), Ok(()));
@@ -108,7 +108,7 @@ fn each_bit_flip_of_an_answer_without_data_is_refused() {
     );
 }
 
-/// GH-05: every combination of the first seven features.
+/// Every combination of the first seven features.
 #[test]
 fn missing_features_are_named() {
     for features in 0..128 {

@@ -1,4 +1,4 @@
-//! The SVSM's structures, with the values that svsm-snp.md names (threats GU-01, GU-03).
+//! The SVSM's structures, with the values that svsm-snp.md names.
 
 use proptest::prelude::*;
 use sha2::{Digest, Sha512};
@@ -199,7 +199,7 @@ fn report_data_is_the_hash_of_nonce_and_manifest() {
     assert_eq!(report_data(&[b'n'; 64], b"manifest")[..], Sha512::digest(both)[..]);
 }
 
-/// GU-03: every size up to the page, and those beyond.
+/// Every size up to the page, and those beyond.
 #[test]
 fn vtpm_requests_of_every_size_are_judged() {
     for size in (0..=4096).chain([0x1_0000, 0x7FFF_FFFF, u32::MAX]) {

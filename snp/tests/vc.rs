@@ -1,4 +1,4 @@
-//! Decoding behind #VC (threat IN-01): the error code must be that of the instruction at RIP.
+//! Decoding behind #VC: the error code must be that of the instruction at RIP.
 
 use proptest::prelude::*;
 use snp::ghcb::call::Width;

@@ -61,7 +61,8 @@ impl Names<'_> {
     }
 }
 
-fn is_test(attributes: &[Attribute]) -> bool {
+/// What only tests and rustdoc see.
+fn is_left_out(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
             && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test") || path.is_ident("doc"))
@@ -76,7 +77,7 @@ impl<'ast> Visit<'ast> for Names<'_> {
             Item::Fn(item) => &item.attrs,
             _ => return visit::visit_item(self, item),
         };
-        if !is_test(attributes) {
+        if !is_left_out(attributes) {
             visit::visit_item(self, item);
         }
     }

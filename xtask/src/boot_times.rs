@@ -5,9 +5,9 @@
 //! instructions, the guest's, and those by which the machine emulates SEV-SNP are told apart; one VMRUN and its exit count as the VMPL's. Each iteration of a
 //! repeated string instruction counts.
 
+use crate::guest::ending::Ending;
 use crate::guest::ovmf::Ovmf;
 use crate::guest::{self, System};
-use crate::qemu::End;
 use crate::run::Built;
 use crate::suite;
 use crate::watch::{How, Moment, Seen, Ticks, watch};
@@ -90,8 +90,8 @@ fn boot(way: &Way, config: &str, options: &[String]) -> Result<Seen> {
     let config = format!("{}{config}", guest::CONFIG);
     let how = How { config: &config, memory: MEMORY, options, typed: "", until: None, timeout: TIMEOUT };
     let seen = watch(&way.built, &how).with_context(|| way.name)?;
-    let reached = seen.end == Some(End::Orderly) && seen.userland.is_some();
-    ensure!(reached, "{}: {:?}, {:?}\n{}\n{}", way.name, seen.end, seen.last_word, seen.transcript, seen.last_lines);
+    let reached = seen.ending == Some(Ending::PowerOff) && seen.userland.is_some();
+    ensure!(reached, "{}: {:?}\n{}\n{}", way.name, seen.ending, seen.transcript, seen.last_lines);
     Ok(seen)
 }
 
@@ -115,7 +115,7 @@ fn figures(seen: &Seen) -> Result<String> {
         let at = line.text.find(from).with_context(|| format!("no {from} in `{}`", line.text))?;
         Ok::<_, anyhow::Error>(line.text[at..].to_owned())
     };
-    Ok(format!("{}, {}; page tables 40 KiB", last("guest", "heap")?, last("memory", "ownership map")?))
+    Ok(format!("{}, {}", last("guest", "heap")?, last("memory", "ownership map")?))
 }
 
 /// Seconds and millions between two points.
@@ -233,8 +233,7 @@ mod tests {
 
     #[test]
     fn figures_are_the_firmwares() {
-        let expected =
-            "heap 261 KiB used, 4666 KiB free; stack 300 of 2048 KiB used, ownership map 14 KiB; page tables 40 KiB";
+        let expected = "heap 261 KiB used, 4666 KiB free; stack 300 of 2048 KiB used, ownership map 14 KiB";
         assert_eq!(figures(&seen()).unwrap(), expected);
     }
 }

@@ -1,9 +1,8 @@
 //! `cargo xtask boots`: one boot after the other, of every kind, without a retry.
 
-use crate::guest::last_word::LastWord;
+use crate::guest::ending::Ending;
 use crate::guest::ovmf::Ovmf;
 use crate::guest::{self, System};
-use crate::qemu::End;
 use crate::relay::{AttestCall, Relay};
 use crate::run::{self, Built};
 use crate::suite::{self, Totals};
@@ -145,14 +144,9 @@ fn boot(images: &Images, kind: Kind) -> Result<()> {
         Kind::Restart => {
             let seen = linux(&images.linux, RESTART, &[])?;
             answered(&seen)?;
-            ended(&seen, |word| *word == LastWord::Restart)
+            ended(&seen, |ending| *ending == Ending::Restart)
         }
-        Kind::Panic => {
-            let seen = linux(&images.panic, "", &[])?;
-            let panicked = matches!(seen.last_word, LastWord::Panic(_));
-            ensure!(panicked && seen.end.is_none(), "{:?}, {:?}\n{}", seen.end, seen.last_word, seen.last_lines);
-            Ok(())
-        }
+        Kind::Panic => ended(&linux(&images.panic, "", &[])?, |ending| matches!(ending, Ending::Panic(_))),
     }
 }
 
@@ -182,7 +176,7 @@ fn linux(built: &Built, typed: &str, options: &[String]) -> Result<Seen> {
 
 fn powered_off(seen: &Seen) -> Result<()> {
     answered(seen)?;
-    ended(seen, |word| *word == LastWord::None)
+    ended(seen, |ending| *ending == Ending::PowerOff)
 }
 
 /// Userland was reached, and the TPM has answered there.
@@ -194,17 +188,16 @@ fn answered(seen: &Seen) -> Result<()> {
     Ok(())
 }
 
-fn ended(seen: &Seen, said: impl Fn(&LastWord) -> bool) -> Result<()> {
-    let right = seen.end == Some(End::Orderly) && said(&seen.last_word);
-    ensure!(right, "{:?}, {:?}\n{}\n{}", seen.end, seen.last_word, seen.transcript, seen.last_lines);
+fn ended(seen: &Seen, is_right: impl Fn(&Ending) -> bool) -> Result<()> {
+    let right = seen.ending.as_ref().is_some_and(is_right);
+    ensure!(right, "{:?}\n{}\n{}", seen.ending, seen.transcript, seen.last_lines);
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Kind, MIX, SUITE, answered, powered_off};
-    use crate::guest::last_word::LastWord;
-    use crate::qemu::End;
+    use crate::guest::ending::Ending;
     use crate::watch::{Moment, Seen};
 
     #[test]
@@ -219,14 +212,14 @@ mod tests {
         let good = || Seen {
             userland: Some(Moment::default()),
             transcript: "~ # echo \"tpm: $(…)\"\r\ntpm: 0011aaff22334455\r\n".to_owned(),
-            end: Some(End::Orderly),
+            ending: Some(Ending::PowerOff),
             ..Seen::default()
         };
         powered_off(&good()).unwrap();
         assert!(answered(&Seen { userland: None, ..good() }).is_err());
         assert!(answered(&Seen { transcript: "~ # echo \"tpm: $(…)\"\r\ntpm: \r\n".to_owned(), ..good() }).is_err());
-        assert!(powered_off(&Seen { end: None, ..good() }).is_err());
-        assert!(powered_off(&Seen { end: Some(End::Terminated), ..good() }).is_err());
-        assert!(powered_off(&Seen { last_word: LastWord::Restart, ..good() }).is_err());
+        assert!(powered_off(&Seen { ending: None, ..good() }).is_err());
+        assert!(powered_off(&Seen { ending: Some(Ending::Halt), ..good() }).is_err());
+        assert!(powered_off(&Seen { ending: Some(Ending::Restart), ..good() }).is_err());
     }
 }

@@ -191,9 +191,14 @@ pub fn until_the_end(
     let elapsed = qemu.elapsed();
     let end = has_ended.then(|| qemu.wait(Duration::from_secs(10))).transpose();
     let end = end.context("QEMU closed its serial ports and did not end")?;
-    let machine = qemu.last_line(&["STOP ", "TERMINATED ", "END "]);
-    let ending = Seen { vmpl, end, machine: &machine, word: &ear.last_word, said, limit }.judge();
+    let ending = judge(&mut qemu, vmpl, end, &ear.last_word, said, limit);
     Ok(Outcome { ending, end, elapsed, last_lines: qemu.last_lines(), last_word: ear.last_word, said })
+}
+
+/// How a guest at this VMPL has ended, which has written `said` octets and had `limit` seconds.
+pub fn judge(qemu: &mut Qemu, vmpl: u8, end: Option<End>, word: &LastWord, said: usize, limit: u64) -> Ending {
+    let machine = qemu.last_line(&["STOP ", "TERMINATED ", "END "]);
+    Seen { vmpl, end, machine: &machine, word, said, limit }.judge()
 }
 
 /// QEMU's options for a disk: with encrypted memory, virtio must go by the platform's rules of DMA.

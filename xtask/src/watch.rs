@@ -1,7 +1,8 @@
 //! One boot of an operating system, watched: when each step was, what the guest said, and how it ended.
 
-use crate::guest::last_word::{Ear, LastWord};
-use crate::qemu::{End, Event, Qemu, Source};
+use crate::guest::ending::Ending;
+use crate::guest::{self, last_word::Ear};
+use crate::qemu::{Event, Qemu, Source};
 use crate::run::{self, Built};
 use anyhow::{Result, ensure};
 use core::time::Duration;
@@ -69,10 +70,8 @@ pub struct Seen {
     pub userland: Option<Moment>,
     /// What the guest has written.
     pub transcript: String,
-    /// What its kernel said of its end.
-    pub last_word: LastWord,
-    /// How the machine ended; `None` if it was ended.
-    pub end: Option<End>,
+    /// How it has ended; nothing where only the beginning was wanted.
+    pub ending: Option<Ending>,
     /// How long all of it took.
     pub all: Moment,
     /// What firmware and machine said last.
@@ -118,8 +117,11 @@ pub fn watch(built: &Built, how: &How<'_>) -> Result<Seen> {
         ensure!(Instant::now() < deadline, "nothing after {} s\n{}", how.timeout.as_secs(), qemu.last_lines());
     }
     seen.all = moment(&qemu);
-    seen.end = if qemu.has_ended()? { Some(qemu.wait(Duration::from_secs(1))?) } else { None };
-    seen.last_word = ear.last_word;
+    if how.until.is_none() {
+        let end = if qemu.has_ended()? { Some(qemu.wait(Duration::from_secs(1))?) } else { None };
+        let limit = how.timeout.as_secs();
+        seen.ending = Some(guest::judge(&mut qemu, 2, end, &ear.last_word, seen.transcript.len(), limit));
+    }
     seen.last_lines = qemu.last_lines();
     Ok(seen)
 }

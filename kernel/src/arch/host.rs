@@ -73,7 +73,7 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fata
         let address = start.as_ptr() as u64 + index * PAGE_SIZE;
         // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
         let changed = unsafe { memory.unvalidate_own(address) };
-        // A page that was not valid any more is another one than that which was launched (MM-01).
+        // A page that was not valid any more is another one than that which was launched.
         if changed.map_err(Fatal::because(Reason::PageState))? == Pvalidated::Unchanged {
             return Err(Fatal::new(Reason::PageState, format_args!("{:#x} was swapped", layout::gpa_of(address))));
         }

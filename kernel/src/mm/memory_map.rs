@@ -56,7 +56,7 @@ pub enum MapError {
     Empty,
 }
 
-/// The RAM in the map of `page`, checked (MM-03): no range of memory wraps or overlaps another. The order of the entries does not matter. What is
+/// The RAM in the map of `page`, checked: no range of memory wraps or overlaps another. The order of the entries does not matter. What is
 /// no memory by another entry, lies in one of [`PLATFORM_HOLES`] or is `firmware`'s is taken out.
 pub fn check(page: &[u8; PAGE], firmware: Region) -> Result<Ranges, MapError> {
     let (entries, _) = <[Entry]>::ref_from_prefix_with_elems(page, MAX_ENTRIES).map_err(|_| MapError::Empty)?;

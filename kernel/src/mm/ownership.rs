@@ -36,7 +36,7 @@ pub enum Owner {
     Vmsa,
     /// The firmware's.
     Firmware,
-    /// RAM of which the CPU and this map did not say the same: the host has swapped it. Nobody's, for ever (MM-01).
+    /// RAM of which the CPU and this map did not say the same: the host has swapped it. Nobody's, for ever.
     Poisoned,
     /// No RAM: a device, a hole, or beyond the memory map.
     Unbacked,

@@ -1,7 +1,7 @@
 //! A page's way to the guest: validate, zero, grant. And back: revoke, zero, invalidate.
 //!
 //! The order is the point. A page is zeroed after it is validated and before VMPL2 may read it, so what the host or an earlier owner left
-//! is never seen; and the guest loses its rights before the page is taken (MM-01).
+//! is never seen; and the guest loses its rights before the page is taken.
 
 use super::ownership::{Ownership, OwnershipError};
 use super::{
@@ -14,7 +14,7 @@ use super::{
 pub enum BootError {
     /// PVALIDATE failed at this GPA.
     Pvalidate(u64, RmpError),
-    /// The page at this GPA was valid already: the host shows one page at two addresses, or repeats one (MM-01).
+    /// The page at this GPA was valid already: the host shows one page at two addresses, or repeats one.
     Unchanged(u64),
     /// RMPADJUST failed at this GPA.
     Rmpadjust(u64, RmpError),
@@ -89,7 +89,7 @@ pub fn grant(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpE
     pages.rmpadjust(gpa, size, Attributes::page(GUEST_VMPL, Permissions::ALL))
 }
 
-/// Takes every right to a page from every VMPL below the firmware's, also those that the CPU remembers (MM-02).
+/// Takes every right to a page from every VMPL below the firmware's, also those that the CPU remembers.
 pub fn revoke(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
     let [_, below @ ..] = Vmpl::ALL;
     let revoked =

@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// GU-01: each address field at every edge.
+    /// Each address field at every edge.
     #[test]
     fn every_address_that_is_not_the_guests_is_refused_before_the_psp_is_asked() {
         type Field = fn(&mut AttestSingleService, u64);

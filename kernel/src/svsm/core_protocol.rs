@@ -144,7 +144,7 @@ const fn unchanged(ignored: bool) -> Result<(), ResultCode> {
     if ignored { Ok(()) } else { Err(ResultCode::FAIL_UNCHANGED) }
 }
 
-/// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page (MM-01), and the guest is told. A page of which
+/// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page, and the guest is told. A page of which
 /// CPU and map do not say the same is nobody's from then on.
 fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -> Result<(), ResultCode> {
     let gpa = region.start();
@@ -162,7 +162,7 @@ fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -
 }
 
 /// The guest's rights go before the page does. A page that PVALIDATE refuses is the guest's as it was. One that is not valid any more was swapped by the
-/// host: what the guest had may still be valid elsewhere, and come back after the next validation, so there is none (MM-01).
+/// host: what the guest had may still be valid elsewhere, and come back after the next validation, so there is none.
 fn invalidate(machine: &mut Machine<'_>, region: Region, size: PageSize) -> Result<(), ResultCode> {
     let gpa = region.start();
     let refused = match revoke(machine.pages, gpa, size) {
@@ -204,7 +204,7 @@ const fn map_failed(error: OwnershipError) -> ResultCode {
 
 /// Makes a page of the guest's the register state of another vCPU.
 ///
-/// The order is the point: the guest loses the page first, then its contents are judged, then it becomes a VMSA (GU-04).
+/// The order is the point: the guest loses the page first, then its contents are judged, then it becomes a VMSA.
 ///
 /// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB boundary, where hardware fails, or that is
 ///   inaccessible
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE + 0x1000]), (0, 1));
     }
 
-    /// MM-01: the CPU says "valid already" of a page that the map knows as invalid.
+    /// The CPU says "valid already" of a page that the map knows as invalid.
     #[test]
     fn a_page_that_the_host_has_moved_is_not_given() {
         let mut scene = Scene::new();
@@ -406,7 +406,7 @@ mod tests {
         }
     }
 
-    /// MM-01: the CPU says "not valid" of a page that was the guest's: the host has put another in its place.
+    /// The CPU says "not valid" of a page that was the guest's: the host has put another in its place.
     #[test]
     fn a_page_that_was_swapped_before_it_was_given_up_is_never_validated_again() {
         let large = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
@@ -527,7 +527,7 @@ mod tests {
         create_vcpu(&mut scene.parts(), vmsa, area).err().unwrap_or(ResultCode::SUCCESS).rax()
     }
 
-    /// GU-04: without a shootdown a vCPU could write to its own register state after it was judged.
+    /// Without a shootdown a vCPU could write to its own register state after it was judged.
     #[test]
     fn a_second_vcpu_is_refused_until_there_is_a_shootdown() {
         let mut scene = Scene::new();
@@ -569,7 +569,7 @@ mod tests {
         assert!((3..12).contains(&refused) && outcomes[refused..].iter().all(|code| *code == 0), "{outcomes:x?}");
     }
 
-    /// What was validated and has gone may come back, valid, behind a page that is validated later (MM-01).
+    /// What was validated and has gone may come back, valid, behind a page that is validated later.
     #[test]
     fn a_page_that_is_gone_amid_its_validation_is_poisoned() {
         for accesses in 1..3 {

@@ -104,7 +104,7 @@ mod tests {
     use std::vec::Vec;
     use zerocopy::IntoBytes;
 
-    /// GU-01 asks for 20,000 cases: the calls' address fields with the bytes that each names, and at which of them the handlers' tests try
+    /// 20,000 cases at least: the calls' address fields with the bytes that each names, and at which of them the handlers' tests try
     /// every forbidden address.
     #[test]
     fn the_tables_of_forbidden_addresses_are_long_enough() {

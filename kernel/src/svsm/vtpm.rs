@@ -37,7 +37,7 @@ fn command(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let (head, response) = answer.split_at_mut(RESPONSE_HEAD);
     let len = machine.tpm.execute(command, response).min(RESPONSE_MAX);
     head.copy_from_slice(&response_head(len).ok_or(ResultCode::INVALID_REQUEST)?);
-    // Exactly the answer's bytes: what else is in the buffer is the guest's (GU-08).
+    // Exactly the answer's bytes: what else is in the buffer is the guest's.
     let written = answer.get(..RESPONSE_HEAD + len).unwrap_or_default();
     buffer.write(machine.pages, written).map_err(refused)
 }
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// GU-02: the byte that was judged is the byte that was used.
+    /// The byte that was judged is the byte that was used.
     #[test]
     fn each_byte_of_the_buffer_is_read_once() {
         let mut scene = Scene::new();

@@ -255,7 +255,7 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
 
     /// Changes the state of pages. When this returns `Ok` the host *says* that it did; PVALIDATE of each page shows whether it is true.
     ///
-    /// The list is written anew from the private copy for each exit, since the host may stop early and may scribble on it (GH-04).
+    /// The list is written anew from the private copy for each exit, since the host may stop early and may scribble on it.
     ///
     /// # Errors
     /// As all requests; `Argument`, `PageStateChange`, `PageStateHeader`. An unknown number of the pages then has changed.

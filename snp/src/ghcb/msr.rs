@@ -40,7 +40,7 @@ pub mod feature {
     pub const MULTI_VMPL: u64 = 1 << 5;
     /// Page state change by the page protocol.
     pub const PAGE_STATE_CHANGE: u64 = 1 << 6;
-    /// What an SVSM cannot do without (GH-05). [`MULTI_VMPL`] is not among it: host kernels that run VMPLs were seen that do not name it, and one that does
+    /// What an SVSM cannot do without. [`MULTI_VMPL`] is not among it: host kernels that run VMPLs were seen that do not name it, and one that does
     /// not run them refuses the creation of the guest's.
     pub const NEEDED: u64 = SNP | AP_CREATION;
 }
@@ -72,7 +72,7 @@ fn call(hypervisor: &mut impl Hypervisor, request: u64, answer: u64) -> Result<u
     if word & INFO == answer { Ok(word >> 12) } else { Err(GhcbError::MsrAnswer(word)) }
 }
 
-/// Negotiates the protocol: the host must take version 2, and name the C-bit that the CPUID page names (GH-02).
+/// Negotiates the protocol: the host must take version 2, and name the C-bit that the CPUID page names.
 ///
 /// # Errors
 /// `MsrAnswer`, `Version`, `CBit`.
@@ -113,7 +113,7 @@ pub fn preferred_ghcb(hypervisor: &mut impl Hypervisor) -> Result<Option<u64>, G
     Ok((gfn != u64::MAX >> 12).then_some(gfn << 12))
 }
 
-/// Registers the page at `gpa` as this vCPU's GHCB; the host must repeat the address exactly (GH-03).
+/// Registers the page at `gpa` as this vCPU's GHCB; the host must repeat the address exactly.
 ///
 /// # Errors
 /// `Argument` if `gpa` is not page aligned, `MsrAnswer`.

@@ -34,7 +34,7 @@ struct Code {
 }
 
 impl Code {
-    /// What is at `rip`; zeros behind the window. `None`: `rip` is not in it.
+    /// What is at `rip`. `None`: the window has fewer octets from there on than the longest instruction that is known here.
     fn at(&self, rip: u64) -> Option<[u8; 7]> {
         let offset = us(rip.checked_sub(self.start)?);
         self.bytes[..us(self.len)].get(offset..)?.first_chunk().copied()

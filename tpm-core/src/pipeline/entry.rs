@@ -28,9 +28,9 @@ impl Tpm {
     /// # Errors
     /// Each of [`StateError`] but `Room`: this is blank then.
     pub fn import(&mut self, state: &[u8], hooks: &mut Hooks<'_>) -> Result<(), StateError> {
-        let possible =
-            |tpm: &Self| if tpm.persistent.lists_are_possible() { Ok(()) } else { Err(StateError::Contents) };
-        let imported = self.restore(state, hooks).and_then(|()| possible(self));
+        let imported = self
+            .restore(state, hooks)
+            .and_then(|()| if self.persistent.lists_are_possible() { Ok(()) } else { Err(StateError::Contents) });
         if imported.is_err() {
             self.erase();
         }

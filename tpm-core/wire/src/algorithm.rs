@@ -10,14 +10,7 @@ use tpm_crypto::sym::{Mode, SymAlg};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct AlgId(pub u16);
 
-macro_rules! ids { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl AlgId {
-    /// Every algorithm of the profile, ascending.
-    pub fn offered() -> impl Iterator<Item = Self> {
-        PROFILE.algorithms.iter().map(|id| Self(*id))
-    }
-}
-
-impl AlgId { $($(#[$m])* pub const $name: Self = Self($v);)* } } }
+macro_rules! ids { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl AlgId { $($(#[$m])* pub const $name: Self = Self($v);)* } } }
 ids! {
     /// TPM_ALG_RSA
     RSA = 0x0001,
@@ -103,6 +96,13 @@ ids! {
     MLDSA = 0x00a1,
     /// TPM_ALG_HASH_MLDSA
     HASH_MLDSA = 0x00a2,
+}
+
+impl AlgId {
+    /// Every algorithm of the profile, ascending.
+    pub fn offered() -> impl Iterator<Item = Self> {
+        PROFILE.algorithms.iter().map(|id| Self(*id))
+    }
 }
 
 impl AlgId {

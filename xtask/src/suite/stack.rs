@@ -34,6 +34,7 @@ const STARTUP: u32 = 0x144;
 const FLUSH_CONTEXT: u32 = 0x165;
 const SIGN_SEQUENCE_COMPLETE: u32 = 0x1A4;
 const SIGN_SEQUENCE_START: u32 = 0x1AA;
+const COMMAND_SIZE: [u8; 4] = [0, 0, 1, 0x42];
 
 /// Makes keys and signs, by the relay.
 pub fn run(built: &Built) -> Result<Totals> {
@@ -78,8 +79,9 @@ fn key(relay: &mut dyn Relay, kind: [u8; 2], attributes: u32, parameters: &[u8])
         let sequence = sequence.get(..4).context("no sequence")?;
         let sessions = [&[0, 0, 0, 18][..], &PASSWORD[4..], &PASSWORD[4..]].concat();
         let body = [sequence, &handle, &sessions, &[0, 3, 1, 2, 3]].concat();
-        // The signature is longer than the mailbox, and is made all the same: the answer says so, or is none.
-        let _ = send(relay, SIGN_SEQUENCE_COMPLETE, true, &body);
+        // The signature is made, and is longer than the mailbox.
+        let answer = send(relay, SIGN_SEQUENCE_COMPLETE, true, &body)?;
+        ensure!(answer.get(6..10) == Some(&COMMAND_SIZE), "a signature has answered {:02x?}", answer.get(..10));
     }
     command(relay, FLUSH_CONTEXT, false, &handle).map(drop)
 }

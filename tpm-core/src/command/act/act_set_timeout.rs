@@ -1,8 +1,7 @@
 //! TPM2_ACT_SetTimeout (Part 3, 33.2).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::RhAct;

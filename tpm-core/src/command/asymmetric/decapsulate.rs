@@ -1,9 +1,8 @@
 //! TPM2_Decapsulate (1.85: Part 3, 14.11).
 
 use super::check_decrypts;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::Error;
 use crate::crypto::dhkem::SharedSecret;
 use crate::crypto::mlkem;

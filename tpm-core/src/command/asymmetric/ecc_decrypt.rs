@@ -1,9 +1,8 @@
 //! TPM2_ECC_Decrypt (Part 3, 14.9).
 
 use super::{Shared, check_decrypts, ecc_key, kdf2_hash};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;

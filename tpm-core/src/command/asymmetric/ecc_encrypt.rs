@@ -1,9 +1,8 @@
 //! TPM2_ECC_Encrypt (Part 3, 14.8).
 
 use super::{Shared, ecc_key, kdf2_hash};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;

@@ -1,8 +1,7 @@
 //! TPM2_ECC_Parameters (Part 3, 14.6).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::ecc::{Curve, Parameters};
 use crate::crypto::hash::HashAlg;
 use crate::data::tpm::Tpm;

@@ -1,9 +1,8 @@
 //! TPM2_ECDH_KeyGen (Part 3, 14.4).
 
 use super::ecc_key;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};

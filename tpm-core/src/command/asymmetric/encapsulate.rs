@@ -1,8 +1,7 @@
 //! TPM2_Encapsulate (1.85: Part 3, 14.10).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::dhkem;
 use crate::crypto::mlkem;
 use crate::data::tpm::Tpm;

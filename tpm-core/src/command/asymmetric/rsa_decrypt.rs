@@ -1,9 +1,8 @@
 //! TPM2_RSA_Decrypt (Part 3, 14.3).
 
 use super::{check_decrypts, is_label, padding, rsa_key, select_rsa_scheme};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::Error;
 use crate::crypto::rsa::padding::Message;
 use crate::data::tpm::Tpm;

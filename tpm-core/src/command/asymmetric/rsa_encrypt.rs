@@ -1,9 +1,8 @@
 //! TPM2_RSA_Encrypt (Part 3, 14.2).
 
 use super::{is_label, padding, rsa_key, select_rsa_scheme};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Buffer, Data, DhObject, HandleType, MAX_RSA_KEY_BYTES, RsaDecrypt, Tpm2b};

@@ -1,9 +1,8 @@
 //! TPM2_ZGen_2Phase (Part 3, 14.7).
 
 use super::{check_decrypts, ecc_key};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};

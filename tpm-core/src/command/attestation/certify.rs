@@ -1,9 +1,8 @@
 //! TPM2_Certify (Part 3, 18.2).
 
 use super::{Answer, whole_object};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Admin, User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{Attested, Data, DhObject, Name, Nullable, SigScheme};

@@ -1,9 +1,8 @@
 //! TPM2_CertifyCreation (Part 3, 18.3).
 
 use super::{Answer, own_object};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

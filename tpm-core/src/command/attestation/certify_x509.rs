@@ -2,9 +2,8 @@
 //! for, and signs it.
 
 use super::der::{self, Element, Elements};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Admin, User, handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::object::Object;

@@ -1,9 +1,8 @@
 //! TPM2_GetSessionAuditDigest (Part 3, 18.5).
 
 use super::Answer;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Attested, Data, DhObject, HandleType, Nullable, RhEndorsement, ShHmac, SigScheme};

@@ -1,9 +1,8 @@
 //! TPM2_GetTime (Part 3, 18.7).
 
 use super::Answer;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::attest::firmware_version;
 use crate::rc::Rc;

@@ -1,9 +1,8 @@
 //! TPM2_Quote (Part 3, 18.4).
 
 use super::Answer;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Attested, Data, DhObject, Nullable, PcrSelection, SigScheme};

@@ -1,9 +1,7 @@
 //! TPM2_SetCommandCodeAuditStatus (Part 3, 21.2).
 
-use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Audit, Call};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Audit, Call, Command, Presence, ReadOnly};
 use crate::crypto::hash::HashAlg;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

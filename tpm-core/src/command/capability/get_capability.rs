@@ -2,9 +2,8 @@
 
 use super::algorithms::ALGORITHMS;
 use super::properties;
-use crate::command::Call;
 use crate::command::area::{handles, params};
-use crate::command::{COMMANDS, Command};
+use crate::command::{COMMANDS, Call, Command};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
 use crate::profile::{MAX_CAP_BUFFER, PROFILE};

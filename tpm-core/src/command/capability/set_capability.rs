@@ -1,9 +1,8 @@
 //! TPM2_SetCapability (Part 3, 30.4).
 
 use super::get_capability::Group;
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Reader, RhHierarchy, Sized2b, Unmarshal};

@@ -1,8 +1,7 @@
 //! TPM2_TestParms (Part 3, 30.3).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::object::template::check_exponent;
 use crate::rc::{Fmt1, Rc};

@@ -1,8 +1,7 @@
 //! TPM2_ReadClock (Part 3, 29.1).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::ClockInfo;

@@ -1,8 +1,7 @@
 //! TPM2_ContextLoad (Part 3, 28.3).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
+use crate::command::{Call, Command};
 use crate::data::object::Object;
 use crate::data::session::Session;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_ContextSave (Part 3, 28.2).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params};
+use crate::command::{Call, Command};
 use crate::data::object::Slot;
 use crate::data::tpm::Tpm;
 use crate::operation::context::{Label, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR, contents};

@@ -1,8 +1,7 @@
 //! TPM2_Duplicate (Part 3, 13.1).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Dup, handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::tpm::Tpm;
 use crate::operation::object::exchange::{Seed, Use};

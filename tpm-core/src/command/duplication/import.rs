@@ -1,8 +1,7 @@
 //! TPM2_Import (Part 3, 13.3).
 
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::command::{Brings, Call};
+use crate::command::{Brings, Call, Command};
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;

@@ -1,9 +1,8 @@
 //! TPM2_Rewrap (Part 3, 13.2).
 
 use super::duplicate::is_storage;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::object::exchange::{Seed, Use};
 use crate::operation::object::protect::{Wrapping, rewrap, unwrap_outer};

@@ -1,8 +1,7 @@
 //! TPM2_Commit (Part 3, 19.2).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::ecc::Point;
 use crate::crypto::hash::Hasher;
 use crate::data::object::Object;

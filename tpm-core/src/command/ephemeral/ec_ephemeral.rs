@@ -1,8 +1,7 @@
 //! TPM2_EC_Ephemeral (Part 3, 19.3).
 
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
-use crate::command::{Brings, Call};
+use crate::command::{Brings, Call, Command};
 use crate::crypto::ecc::Curve;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;

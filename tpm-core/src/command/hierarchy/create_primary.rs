@@ -1,9 +1,7 @@
 //! TPM2_CreatePrimary (Part 3, 24.1).
 
-use crate::command::Presence;
 use crate::command::area::{User, WithHandle, handles, params, reply};
-use crate::command::{Brings, Call};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Brings, Call, Command, Presence, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::{Creation, Environment, Primary, create, object_auth};

@@ -1,9 +1,7 @@
 //! TPM2_HierarchyChangeAuth (Part 3, 24.8).
 
-use crate::command::Call;
-use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::profile::INTERNAL_HASH;
 use crate::rc::{Fmt1, Rc};

@@ -1,9 +1,7 @@
 //! TPM2_ReadOnlyControl (Part 3, 24.10).
 
-use crate::command::Call;
-use crate::command::Command;
-use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, Command, Presence};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::RhPlatform;

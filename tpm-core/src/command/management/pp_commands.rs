@@ -1,9 +1,7 @@
 //! TPM2_PP_Commands (Part 3, 26.2).
 
-use crate::command::Call;
-use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{CommandCodes, RhPlatform};

@@ -1,8 +1,7 @@
 //! TPM2_SetAlgorithmSet (Part 3, 26.3).
 
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::RhPlatform;

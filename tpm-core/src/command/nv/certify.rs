@@ -1,9 +1,8 @@
 //! TPM2_NV_Certify (Part 3, 31.16).
 
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
 use crate::command::attestation::Answer;
-use crate::command::{Call, IndexUse};
+use crate::command::{Call, Command, IndexUse};
 use crate::crypto::hash::Hasher;
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign::Signer;

@@ -1,8 +1,7 @@
 //! TPM2_NV_Read (Part 3, 31.13).
 
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, IndexUse};
+use crate::command::{Call, Command, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};

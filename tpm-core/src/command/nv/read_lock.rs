@@ -1,8 +1,7 @@
 //! TPM2_NV_ReadLock (Part 3, 31.14).
 
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{HandleType, NvAttributes, RhNvAuth, RhNvIndex};

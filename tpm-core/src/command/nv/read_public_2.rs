@@ -1,8 +1,7 @@
 //! TPM2_NV_ReadPublic2 (Part 3, 31.18).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{HandleType, Name, NvPublic2, RhNvIndex, Sized2b};

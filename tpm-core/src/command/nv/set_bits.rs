@@ -1,8 +1,7 @@
 //! TPM2_NV_SetBits (Part 3, 31.10).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, IndexUse};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, IndexUse, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{HandleType, NvType, RhNvAuth, RhNvIndex};

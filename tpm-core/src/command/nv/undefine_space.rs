@@ -1,9 +1,7 @@
 //! TPM2_NV_UndefineSpace (Part 3, 31.4).
 
-use crate::command::Call;
-use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Handle, HandleType, NvAttributes, RhNvIndex, RhProvision};

@@ -1,9 +1,8 @@
 //! TPM2_ActivateCredential (Part 3, 12.5).
 
 use super::make_credential::protects_credentials;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Admin, User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::exchange::Use;

@@ -1,8 +1,7 @@
 //! TPM2_Create (Part 3, 12.1).
 
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Brings, Call};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Brings, Call, Command, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::{Creation, Environment, Fresh, create, object_auth};

@@ -1,9 +1,7 @@
 //! TPM2_CreateLoaded (Part 3, 12.9).
 
-use crate::command::Presence;
 use crate::command::area::{User, WithHandle, handles, params, reply};
-use crate::command::{Brings, Call};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Brings, Call, Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::{Derived, Fresh, Primary, create, object_auth};
 use crate::operation::object::template;

@@ -1,8 +1,7 @@
 //! TPM2_LoadExternal (Part 3, 12.3).
 
-use crate::command::Command;
 use crate::command::area::{WithHandle, handles, params};
-use crate::command::{Brings, Call};
+use crate::command::{Brings, Call, Command};
 use crate::data::object::Object;
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;

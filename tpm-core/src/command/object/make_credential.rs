@@ -1,8 +1,7 @@
 //! TPM2_MakeCredential (Part 3, 12.6).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_ObjectChangeAuth (Part 3, 12.8).
 
-use crate::command::Call;
 use crate::command::area::{Admin, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, ReadOnly};
 use crate::data::object::qualified_name_of;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::object_auth;

@@ -1,8 +1,7 @@
 //! TPM2_Unseal (Part 3, 12.7).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{DhObject, MAX_SYM_DATA, ObjectAttributes as A, ObjectType, Tpm2b};

@@ -1,9 +1,7 @@
 //! TPM2_PCR_Allocate (Part 3, 22.5).
 
-use crate::command::Call;
-use crate::command::Presence;
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

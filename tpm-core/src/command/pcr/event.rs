@@ -1,8 +1,7 @@
 //! TPM2_PCR_Event (Part 3, 22.3).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Hasher;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

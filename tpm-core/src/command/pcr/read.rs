@@ -1,9 +1,8 @@
 //! TPM2_PCR_Read (Part 3, 22.4).
 
 use crate::bounded::bit;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params};
+use crate::command::{Call, Command};
 use crate::data::pcr::Pcrs;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

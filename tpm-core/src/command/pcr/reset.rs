@@ -1,8 +1,7 @@
 //! TPM2_PCR_Reset (Part 3, 22.8).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::DhPcr;

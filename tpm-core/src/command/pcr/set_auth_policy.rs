@@ -1,9 +1,7 @@
 //! TPM2_PCR_SetAuthPolicy (Part 3, 22.6).
 
-use crate::command::Call;
-use crate::command::Presence;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_PCR_SetAuthValue (Part 3, 22.7).
 
-use crate::command::Call;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Command, ReadOnly};
+use crate::command::{Call, Command, ReadOnly};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

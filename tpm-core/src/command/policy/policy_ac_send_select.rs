@@ -1,8 +1,7 @@
 //! TPM2_Policy_AC_SendSelect (Part 3, 32.4).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Hasher;
 use crate::data::policy::BoundHash;
 use crate::data::tpm::Tpm;

@@ -1,9 +1,8 @@
 //! TPM2_PolicyCapability (Part 3, 23.23).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::command::capability::get_capability::{self, Group, element};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};

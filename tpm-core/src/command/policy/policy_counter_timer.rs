@@ -1,8 +1,7 @@
 //! TPM2_PolicyCounterTimer (Part 3, 23.10).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};

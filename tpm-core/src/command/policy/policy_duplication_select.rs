@@ -1,9 +1,8 @@
 //! TPM2_PolicyDuplicationSelect (Part 3, 23.15).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
 use crate::command::duplication::duplicate::Duplicate;
+use crate::command::{Call, Command};
 use crate::crypto::hash::Hasher;
 use crate::data::policy::BoundHash;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_PolicyGetDigest (Part 3, 23.19).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

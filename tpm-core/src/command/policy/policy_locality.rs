@@ -1,8 +1,7 @@
 //! TPM2_PolicyLocality (Part 3, 23.8).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{HandleType, LocalityAttributes, Marshal, ShPolicy};

@@ -1,8 +1,7 @@
 //! TPM2_PolicyNV (Part 3, 23.9).
 
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, IndexUse};
+use crate::command::{Call, Command, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};

@@ -1,9 +1,8 @@
 //! TPM2_PolicyPassword (Part 3, 23.18).
 
 use super::policy_auth_value::PolicyAuthValue;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{HandleType, ShPolicy};

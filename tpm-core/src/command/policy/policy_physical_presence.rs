@@ -1,8 +1,7 @@
 //! TPM2_PolicyPhysicalPresence (Part 3, 23.12).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{HandleType, ShPolicy};

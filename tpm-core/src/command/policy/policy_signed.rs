@@ -1,8 +1,7 @@
 //! TPM2_PolicySigned (Part 3, 23.3).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::hash::{Digest, Hasher};
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign;

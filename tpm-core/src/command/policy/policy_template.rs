@@ -1,8 +1,7 @@
 //! TPM2_PolicyTemplate (Part 3, 23.21).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::policy::BoundHash;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_PolicyTransportSPDM (Part 3, 23.25).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::{Digest, Hasher};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::name_alg_of;

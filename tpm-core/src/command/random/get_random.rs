@@ -1,8 +1,7 @@
 //! TPM2_GetRandom (Part 3, 16.1).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::{Digest, MAX_DIGEST};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

@@ -1,8 +1,7 @@
 //! TPM2_IncrementalSelfTest (Part 3, 10.3).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params, reply};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::AlgList;

@@ -1,8 +1,7 @@
 //! TPM2_SelfTest (Part 3, 10.2).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 

@@ -1,8 +1,7 @@
 //! TPM2_EventSequenceComplete (Part 3, 17.9).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Hasher;
 use crate::data::object::Work;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_HashSequenceStart (Part 3, 17.4).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::HashAlg;
 use crate::data::object::{Sequence, Work};
 use crate::data::tpm::Tpm;

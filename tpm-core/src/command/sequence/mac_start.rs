@@ -1,10 +1,9 @@
 //! TPM2_HMAC_Start and TPM2_MAC_Start (Part 3, 17.2 and 17.3), which have one command code: the latter with every kind
 //! of key.
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, User, WithHandle, handles, params};
 use crate::command::symmetric::mac;
+use crate::command::{Call, Command};
 use crate::data::object::{Sequence, Work};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

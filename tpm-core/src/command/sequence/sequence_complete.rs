@@ -1,8 +1,7 @@
 //! TPM2_SequenceComplete (Part 3, 17.8).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params, reply};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::object::Work;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_SequenceUpdate (Part 3, 17.7).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};

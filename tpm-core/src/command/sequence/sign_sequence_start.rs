@@ -1,9 +1,8 @@
 //! TPM2_SignSequenceStart (1.85: Part 3, 17.5).
 
 use super::{Positions, message};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, WithHandle, handles, params};
+use crate::command::{Call, Command};
 use crate::data::object::message::Context;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

@@ -1,8 +1,7 @@
 //! TPM2_StartAuthSession (Part 3, 11.1).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{WithHandle, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::kdf;
 use crate::crypto::sym::Mode;

@@ -1,9 +1,8 @@
 //! TPM2_Sign (Part 3, 20.2).
 
 use super::{Kind, Positions, check_digest, external_signer};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign::Signer;

@@ -2,9 +2,8 @@
 //! that take one.
 
 use super::{Kind, MAX_SIGNATURE_CONTEXT, MlDsaUse, Positions, check_digest, external_signer};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign::Signer;

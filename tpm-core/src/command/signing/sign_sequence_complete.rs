@@ -1,9 +1,8 @@
 //! TPM2_SignSequenceComplete (1.85: Part 3, 20.6).
 
 use super::external_signer;
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::data::object::Work;
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;

@@ -1,9 +1,8 @@
 //! TPM2_VerifyDigestSignature (Part 3 of 1.85, 20.4): TPM2_VerifySignature that insists on the key's own scheme.
 
 use super::{MAX_SIGNATURE_CONTEXT, MlDsaUse};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,7 @@
 //! TPM2_Shutdown (Part 3, 9.4).
 
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Audit, Call};
+use crate::command::{Audit, Call, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::Su;

@@ -1,8 +1,7 @@
 //! TPM2_Startup (Part 3, 9.3).
 
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{Empty, handles, params};
+use crate::command::{Call, Command};
 use crate::data::act::Acts;
 use crate::data::pcr::Root;
 use crate::data::state::{Orderly, StateClear, StateReset};

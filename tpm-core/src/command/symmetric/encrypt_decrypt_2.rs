@@ -1,9 +1,8 @@
 //! TPM2_EncryptDecrypt2 (Part 3, 15.3): its data come first, so that they can be encrypted.
 
 use super::cipher::{self, Answer, Request};
-use crate::command::Call;
-use crate::command::Command;
 use crate::command::area::{User, handles, params};
+use crate::command::{Call, Command};
 use crate::crypto::sym::{BLOCK, Mode};
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
