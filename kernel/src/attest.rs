@@ -1,4 +1,5 @@
-//! What the firmware attests: the manifests of its services, and reports whose REPORT_DATA binds them (SVSM specification, attestation protocol).
+//! What the firmware attests: the manifests of its services, and reports whose REPORT_DATA binds them (SVSM
+//! specification, attestation protocol).
 
 use alloc::vec::Vec;
 
@@ -74,7 +75,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// The services of a firmware whose vTPM has this endorsement key (marshalled TPMT_PUBLIC). `None` if there is no memory for the manifest.
+    /// The services of a firmware whose vTPM has this endorsement key (marshalled TPMT_PUBLIC). `None` if there is no
+    /// memory for the manifest.
     #[must_use]
     pub fn new(endorsement_key: &[u8]) -> Option<Services> {
         let mut all = alloc::vec![0; endorsement_key.len().checked_add(SERVICES_OVERHEAD)?];

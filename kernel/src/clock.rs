@@ -1,14 +1,16 @@
 //! The TPM's clock: the TSC, and its frequency.
 //!
-//! With Secure TSC (SEV_STATUS bit 11) counter and frequency are the CPU's, and the host cannot change them. Without it the counter is the host's to speed up
-//! or freeze, and with it the healing of dictionary-attack lockout (TM-01): that needs hardware, and is said in SECURITY.md. All that the firmware
-//! can do then is to never go back, and to take no frequency that no such CPU has.
+//! With Secure TSC (SEV_STATUS bit 11) counter and frequency are the CPU's, and the host cannot change them. Without it
+//! the counter is the host's to speed up or freeze, and with it the healing of dictionary-attack lockout (TM-01): that
+//! needs hardware, and is said in SECURITY.md. All that the firmware can do then is to never go back, and to take no
+//! frequency that no such CPU has.
 
 use snp::ghcb::call::Width;
 use snp::ghcb::{Ghcb, GhcbError, Hypervisor, SharedMemory};
 use tpm_core::Clock;
 
-/// Taken where the frequency cannot be found out: 5 GHz, faster than any such CPU, so that the clock is slow rather than fast.
+/// Taken where the frequency cannot be found out: 5 GHz, faster than any such CPU, so that the clock is slow rather
+/// than fast.
 pub const ASSUMED_KHZ: u64 = 5_000_000;
 /// Frequencies that are believed.
 const PLAUSIBLE_KHZ: core::ops::RangeInclusive<u64> = 500_000..=6_000_000;
@@ -62,7 +64,8 @@ impl<H: Hypervisor, P: SharedMemory> Ports for Ghcb<H, P> {
     }
 }
 
-/// The interval timer (8254): channel 2, command register, and the system control port with the channel's gate (bit 0) and output (bit 5).
+/// The interval timer (8254): channel 2, command register, and the system control port with the channel's gate (bit 0)
+/// and output (bit 5).
 const CHANNEL_2: u16 = 0x42;
 const COMMAND: u16 = 0x43;
 const CONTROL: u16 = 0x61;

@@ -10,7 +10,8 @@ pub const COM1: u16 = 0x3f8;
 /// Line status register; bit 5: the transmitter takes a byte.
 const LINE_STATUS: u16 = COM1 + 5;
 const TRANSMITTER_EMPTY: u32 = 1 << 5;
-/// How often the line status is asked for one byte. The host answers, so it may say "full" for ever; then the byte is sent all the same.
+/// How often the line status is asked for one byte. The host answers, so it may say "full" for ever; then the byte is
+/// sent all the same.
 const PATIENCE: u32 = 1000;
 
 /// One byte out of the serial port.

@@ -1,10 +1,13 @@
-//! Entropy for the TPM's DRBG: RDSEED and RDRAND, each under the continuous health tests of SP 800-90B, conditioned together by SHA-512.
+//! Entropy for the TPM's DRBG: RDSEED and RDRAND, each under the continuous health tests of SP 800-90B, conditioned
+//! together by SHA-512.
 //!
-//! A CPU may return constants with success (RN-01: zeros from RDSEED on Zen 5, all-ones from RDRAND on Zen 2), so no answer is taken for random because the
-//! instruction says so. A failed test is for good: from then on there is no entropy, and the TPM goes to failure mode.
+//! A CPU may return constants with success (RN-01: zeros from RDSEED on Zen 5, all-ones from RDRAND on Zen 2), so no
+//! answer is taken for random because the instruction says so. A failed test is for good: from then on there is no
+//! entropy, and the TPM goes to failure mode.
 //!
-//! Samples are 64 bits. At least 32 bits of min-entropy are claimed for each, far below what the sources' makers claim, which makes the tests strict for
-//! faults and never a nuisance: a false alarm has a probability of 2^-60 a sample or less.
+//! Samples are 64 bits. At least 32 bits of min-entropy are claimed for each, far below what the sources' makers claim,
+//! which makes the tests strict for faults and never a nuisance: a false alarm has a probability of 2^-60 a sample or
+//! less.
 
 use sha2::{Digest, Sha512};
 use snp::cpuid::CpuidTable;
@@ -17,20 +20,23 @@ pub trait Source {
     fn sample(&mut self) -> Option<u64>;
 }
 
-/// Repetition count test (SP 800-90B, 4.4.1): as many equal samples in a row are a fault. With 32 bits of entropy, 1 + 60 / 32 rounded up.
+/// Repetition count test (SP 800-90B, 4.4.1): as many equal samples in a row are a fault. With 32 bits of entropy, 1 +
+/// 60 / 32 rounded up.
 const REPETITION_CUTOFF: u32 = 3;
 /// Adaptive proportion test (4.4.2): window for a source that is not binary.
 const WINDOW: u32 = 512;
-/// How often the window's first sample may come back. The least cutoff that is above the first sample itself by the margin of the binomial
-/// distribution with p = 2^-32 and a tail of 2^-60.
+/// How often the window's first sample may come back. The least cutoff that is above the first sample itself by the
+/// margin of the binomial distribution with p = 2^-32 and a tail of 2^-60.
 const PROPORTION_CUTOFF: u32 = 4;
-/// A source that has nothing so many times in a row has failed; the manufacturers' guides advise 10 for RDRAND and some hundreds for RDSEED.
+/// A source that has nothing so many times in a row has failed; the manufacturers' guides advise 10 for RDRAND and some
+/// hundreds for RDSEED.
 const PATIENCE: u32 = 100_000;
 /// Samples that are tested and thrown away before the first is used (4.3, start-up tests).
 const STARTUP_SAMPLES: u32 = 1024;
 /// Samples of each source for one block of output: 8 times 32 bits, twice over, for 256 bits of security.
 const SAMPLES_PER_BLOCK: usize = 16;
-/// Bytes of a block: half of SHA-512's, so that the output has full entropy (SP 800-90C: input at least 64 bits above the output).
+/// Bytes of a block: half of SHA-512's, so that the output has full entropy (SP 800-90C: input at least 64 bits above
+/// the output).
 const BLOCK: usize = 32;
 
 /// An instruction of which the checked CPUID page says that the CPU lacks it.
@@ -42,8 +48,9 @@ pub enum Hidden {
     RDRAND,
 }
 
-/// Every CPU with SEV-SNP has both instructions, so one that is missing was hidden. RDRAND is the output of a DRBG and no entropy source (SP 800-90B), and
-/// the same source twice is one: nothing takes the place of the other (docs/decisions.md).
+/// Every CPU with SEV-SNP has both instructions, so one that is missing was hidden. RDRAND is the output of a DRBG and
+/// no entropy source (SP 800-90B), and the same source twice is one: nothing takes the place of the other
+/// (docs/decisions.md).
 ///
 /// # Errors
 /// The instruction that is missing.

@@ -1,4 +1,5 @@
-//! The log of what the firmware measured into PCRs, in the crypto-agile format (TCG PC Client Platform Firmware Profile, 10.2).
+//! The log of what the firmware measured into PCRs, in the crypto-agile format (TCG PC Client Platform Firmware
+//! Profile, 10.2).
 
 use alloc::vec::Vec;
 

@@ -1,5 +1,5 @@
-//! The conditions that end the firmware. The last console line says why; the termination request (GHCB MSR protocol 0x100) carries [`SET`] and the
-//! reason's code, so that a host's log can be read without the console.
+//! The conditions that end the firmware. The last console line says why; the termination request (GHCB MSR protocol
+//! 0x100) carries [`SET`] and the reason's code, so that a host's log can be read without the console.
 
 use core::fmt;
 

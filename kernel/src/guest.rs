@@ -1,8 +1,9 @@
 //! What a guest claims about memory, and what remains of it after the check.
 //!
-//! A [`Claim`] is an address and a length out of a register or a structure of the guest's; nothing can be done with it but to check it. A
-//! [`Checked`] borrows the ownership map that it was checked against, so the map cannot change (and on several CPUs: its lock is
-//! held) until the last access is done. Memory is copied in and copied out; there is no way to a reference.
+//! A [`Claim`] is an address and a length out of a register or a structure of the guest's; nothing can be done with it
+//! but to check it. A [`Checked`] borrows the ownership map that it was checked against, so the map cannot change (and
+//! on several CPUs: its lock is held) until the last access is done. Memory is copied in and copied out; there is no
+//! way to a reference.
 
 use crate::mm::ownership::{Owner, Ownership};
 use crate::mm::{Inaccessible, PAGE_SIZE, Pages, Region};
@@ -65,7 +66,8 @@ impl Checked<'_> {
         self.claim.gpa
     }
 
-    /// Copies the first bytes in; `out` is no longer than the claim, or nothing is copied. Where a page is inaccessible, `out` is of no use.
+    /// Copies the first bytes in; `out` is no longer than the claim, or nothing is copied. Where a page is
+    /// inaccessible, `out` is of no use.
     pub fn read(&self, pages: &mut dyn Pages, out: &mut [u8]) -> Result<(), Refused> {
         self.fits(out.len())?;
         let mut gpa = self.claim.gpa;
@@ -79,8 +81,8 @@ impl Checked<'_> {
         Ok(())
     }
 
-    /// Copies out to the first bytes; `bytes` is no longer than the claim, or nothing is copied. Where a page is inaccessible, the bytes before it
-    /// have been written.
+    /// Copies out to the first bytes; `bytes` is no longer than the claim, or nothing is copied. Where a page is
+    /// inaccessible, the bytes before it have been written.
     pub fn write(&self, pages: &mut dyn Pages, bytes: &[u8]) -> Result<(), Refused> {
         self.fits(bytes.len())?;
         let mut gpa = self.claim.gpa;

@@ -38,8 +38,8 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
 }
 
 impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
-    /// The engine knows how much the SVSM mailbox holds, and refuses by itself what is longer (ML-DSA-65 and -87). A response that the caller's buffer cannot
-    /// hold would become TPM_RC_SIZE.
+    /// The engine knows how much the SVSM mailbox holds, and refuses by itself what is longer (ML-DSA-65 and -87). A
+    /// response that the caller's buffer cannot hold would become TPM_RC_SIZE.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         const TPM_RC_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0x95];
         let mut answer = [0; MAX_RESPONSE_SIZE];

@@ -66,7 +66,8 @@ pub enum Kind {
     CallingArea,
     /// The firmware writes page tables that map the first 4 GiB to themselves, private, with pages of 2 MiB.
     PageTables,
-    /// The firmware writes the memory map as entries of E820; their count, one octet, goes to [`Area::aux`]. Lies in a measured region.
+    /// The firmware writes the memory map as entries of E820; their count, one octet, goes to [`Area::aux`]. Lies in a
+    /// measured region.
     E820,
 }
 
@@ -116,7 +117,8 @@ pub struct LaunchParams {
     pub rdi: U64,
     /// 0 everything, 1 what is listed.
     pub validation: U32,
-    /// 0: the TPM is left unstarted; 1: the firmware starts it, measures regions into PCRs and keeps the log; 2: separators, too.
+    /// 0: the TPM is left unstarted; 1: the firmware starts it, measures regions into PCRs and keeps the log; 2:
+    /// separators, too.
     pub measure: U32,
     /// How many of `regions` count.
     pub region_count: U32,
@@ -166,7 +168,8 @@ impl LaunchParams {
         rest: [0; PAGE - 0x80 - MAX_REGIONS * 80],
     };
 
-    /// The parameters as the boot sequence uses them. They are measured, so a mistake here is the packer's, not an attack; it ends the boot all the same.
+    /// The parameters as the boot sequence uses them. They are measured, so a mistake here is the packer's, not an
+    /// attack; it ends the boot all the same.
     pub fn check(&self) -> Result<Launch, LaunchError> {
         if self.magic != MAGIC {
             return Err(LaunchError::Magic);

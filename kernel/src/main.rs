@@ -1,6 +1,7 @@
 //! The image's boot, in the order in which it happens, and the loop that it ends in.
 //!
-//! `arch/entry.s` comes before: it leaves us in long mode, on the stack of linker.ld, with the C-bit's position in hand.
+//! `arch/entry.s` comes before: it leaves us in long mode, on the stack of linker.ld, with the C-bit's position in
+//! hand.
 #![no_std]
 #![no_main]
 
@@ -153,8 +154,9 @@ fn memory_ranges(memory: &mut Memory, firmware: Region) -> Result<memory_map::Ra
     memory_map::check(&page, firmware).map_err(Fatal::because(Reason::MemoryMap))
 }
 
-/// Gives the guest its memory, as the launch parameters say: what is validated is zeroed, what the IGVM file has placed stays as it was measured. The entry
-/// stub's pages are used up by now: where all RAM is the guest's they go to it too, elsewhere they become what the rest is.
+/// Gives the guest its memory, as the launch parameters say: what is validated is zeroed, what the IGVM file has placed
+/// stays as it was measured. The entry stub's pages are used up by now: where all RAM is the guest's they go to it too,
+/// elsewhere they become what the rest is.
 fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
     let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
     if launch.areas.iter().any(|area| area.region.overlaps(low) || area.region.overlaps(firmware)) {

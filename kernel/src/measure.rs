@@ -11,7 +11,8 @@ use crate::launch::{Area, EventOf, Launch, Measure};
 use crate::mm::ownership::Ownership;
 use crate::mm::{PAGE, Pages};
 
-/// The NV Index with the log, in the range of the platform's manufacturer (TCG Registry of Reserved TPM 2.0 Handles, 2.2).
+/// The NV Index with the log, in the range of the platform's manufacturer (TCG Registry of Reserved TPM 2.0 Handles,
+/// 2.2).
 pub const LOG_INDEX: u32 = 0x0140_0100;
 /// Contents that may follow the name in an event's data.
 pub const MAX_CONTENTS: u64 = 2048;

@@ -1,4 +1,5 @@
-//! The guest's start: which memory it gets, the pages that are filled in for it, and the register state of its first vCPU.
+//! The guest's start: which memory it gets, the pages that are filled in for it, and the register state of its first
+//! vCPU.
 
 use heapless::Vec;
 use snp::secrets::{Secrets, SvsmArea};
@@ -11,7 +12,8 @@ use crate::mm::memory_map::{self, MAX_RANGES};
 use crate::mm::ownership::Ownership;
 use crate::mm::{GUEST_VMPL, PAGE_SIZE, Pages, Region, e820};
 
-/// Parts of the RAM in which nothing was placed: what can come of a memory map, and one more for each thing that was placed.
+/// Parts of the RAM in which nothing was placed: what can come of a memory map, and one more for each thing that was
+/// placed.
 pub const MAX_PARTS: usize = MAX_RANGES + MAX_REGIONS + 1;
 
 /// Regions in ascending order.
@@ -24,7 +26,8 @@ pub fn without(ranges: &[Region], placed: impl IntoIterator<Item = Region>) -> O
     placed.into_iter().try_fold(all, |parts, hole| memory_map::without(&parts, hole))
 }
 
-/// All memory that the guest may come to own: `ranges`, and what the IGVM file has placed outside of them, such as a firmware below 4 GiB.
+/// All memory that the guest may come to own: `ranges`, and what the IGVM file has placed outside of them, such as a
+/// firmware below 4 GiB.
 #[must_use]
 pub fn with_placed(ranges: &[Region], launch: &Launch) -> Option<Parts> {
     let mut all: Parts = Vec::from_slice(ranges).ok()?;
@@ -37,8 +40,8 @@ pub fn with_placed(ranges: &[Region], launch: &Launch) -> Option<Parts> {
     Some(all)
 }
 
-/// The memory that the firmware validates and zeroes before the guest runs: of `ranges` or of the list, as the launch parameters say. `used` is the
-/// firmware's and valid already.
+/// The memory that the firmware validates and zeroes before the guest runs: of `ranges` or of the list, as the launch
+/// parameters say. `used` is the firmware's and valid already.
 #[must_use]
 pub fn to_validate(ranges: &[Region], launch: &Launch, used: Region) -> Option<Parts> {
     match launch.validation {
@@ -70,8 +73,8 @@ pub struct Filling<'a> {
     pub c_bit: u64,
 }
 
-/// Writes what the guest finds at its start, region by region: CPUID page, secrets page without the firmware's key, an empty calling area, page tables, the
-/// memory map.
+/// Writes what the guest finds at its start, region by region: CPUID page, secrets page without the firmware's key, an
+/// empty calling area, page tables, the memory map.
 ///
 /// Each page must be the guest's; the launch parameters are measured, so anything else is the packer's mistake.
 pub fn fill_pages(

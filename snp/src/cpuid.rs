@@ -1,4 +1,5 @@
-//! The CPUID page, which the PSP has checked at launch (SNP firmware ABI, 8.17.2.6): the only source of CPUID values that is not the host's word.
+//! The CPUID page, which the PSP has checked at launch (SNP firmware ABI, 8.17.2.6): the only source of CPUID values
+//! that is not the host's word.
 
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -93,8 +94,8 @@ pub enum CpuidError {
     CBit,
 }
 
-/// Whether the subleaf in ECX matters. It does for every leaf that is not known to have none, so that a launcher may list the subleaves of a leaf that
-/// is not known here (leaf 4, say, which QEMU lists and an AMD processor has not).
+/// Whether the subleaf in ECX matters. It does for every leaf that is not known to have none, so that a launcher may
+/// list the subleaves of a leaf that is not known here (leaf 4, say, which QEMU lists and an AMD processor has not).
 const fn is_indexed(leaf: u32) -> bool {
     let plain = matches!(leaf, 0..=3 | 5 | 6 | 8..=0xA | 0xC | 0xE | 0x11 | 0x13 | 0x15 | 0x16 | 0x19..=0x1C);
     let extended = matches!(leaf, 0x8000_0000..=0x8000_001C | 0x8000_001E | 0x8000_001F | 0x8000_0021 | 0x8000_0022);
@@ -176,8 +177,9 @@ impl CpuidTable {
             })
     }
 
-    /// What CPUID answers on a CPU in this state. A leaf that the table lacks is zero within the limits that leaves 0, 0x40000000 and 0x80000000
-    /// name (launchers leave out zero leaves), and `None` beyond, where the caller had better end the guest.
+    /// What CPUID answers on a CPU in this state. A leaf that the table lacks is zero within the limits that leaves 0,
+    /// 0x40000000 and 0x80000000 name (launchers leave out zero leaves), and `None` beyond, where the caller had better
+    /// end the guest.
     #[must_use]
     pub fn lookup(&self, leaf: u32, subleaf: u32, state: &CpuState) -> Option<CpuidRegisters> {
         let found = match (leaf, subleaf) {
@@ -195,7 +197,8 @@ impl CpuidTable {
         self.raw(range, 0).is_some_and(|limits| leaf <= limits.eax)
     }
 
-    /// Leaf 0xD, subleaves 0 and 1: EBX is the size of the save area for what is enabled now, which the table cannot know.
+    /// Leaf 0xD, subleaves 0 and 1: EBX is the size of the save area for what is enabled now, which the table cannot
+    /// know.
     fn xsave(&self, subleaf: u32, state: &CpuState) -> Option<CpuidRegisters> {
         let exact = |entry: &CpuidEntry| entry.xcr0_in == state.xcr0 && entry.xss_in == state.xss;
         let mut registers = self.find(0xD, subleaf, exact).or_else(|| self.raw(0xD, subleaf))?;

@@ -1,4 +1,5 @@
-//! GUIDs in their two encodings: mixed-endian in SVSM structures, in the order of the text (RFC 4122) in GHCB certificate tables.
+//! GUIDs in their two encodings: mixed-endian in SVSM structures, in the order of the text (RFC 4122) in GHCB
+//! certificate tables.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -11,8 +12,8 @@ impl Guid {
     /// The zero GUID, which ends a certificate table.
     pub const ZERO: Self = Self([0; 16]);
 
-    /// The GUID that is written `aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee`, mixed-endian: the first three groups little-endian, the rest in order.
-    /// `d` holds the last two groups.
+    /// The GUID that is written `aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee`, mixed-endian: the first three groups
+    /// little-endian, the rest in order. `d` holds the last two groups.
     #[must_use]
     pub const fn new(a: u32, b: u16, c: u16, d: u64) -> Self {
         let [a0, a1, a2, a3] = a.to_le_bytes();

@@ -23,10 +23,11 @@ pub const MSR_SEV_STATUS: u32 = 0xC001_0131;
 /// Exits to the hypervisor (`rep vmmcall`, F3 0F 01 D9).
 ///
 /// # Safety
-/// The GHCB MSR holds a request of the MSR protocol or the GPA of a registered GHCB page whose contents are meant as a request, and the
-/// effect of that request (a page given away, another VMPL run) breaks no live Rust object.
+/// The GHCB MSR holds a request of the MSR protocol or the GPA of a registered GHCB page whose contents are meant as a
+/// request, and the effect of that request (a page given away, another VMPL run) breaks no live Rust object.
 pub unsafe fn vmgexit() {
-    // SAFETY: the register state is private and comes back unchanged; memory is clobbered as far as the caller's request says.
+    // SAFETY: the register state is private and comes back unchanged; memory is clobbered as far as the caller's
+    // request says.
     unsafe { asm!(".byte 0xF3, 0x0F, 0x01, 0xD9", options(nostack)) }
 }
 
@@ -69,7 +70,8 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidRegisters {
 pub fn rdseed64() -> Option<u64> {
     let value: u64;
     let ready: u8;
-    // SAFETY: RDSEED writes its destination and the flags. On a CPU without it, it raises #UD, which ends the firmware and corrupts nothing.
+    // SAFETY: RDSEED writes its destination and the flags. On a CPU without it, it raises #UD, which ends the firmware
+    // and corrupts nothing.
     unsafe {
         asm!("rdseed {value}", "setc {ready}", value = out(reg) value, ready = out(reg_byte) ready, options(nomem, nostack));
     }
@@ -123,8 +125,8 @@ impl Hardware {
     /// The hypervisor of this guest.
     ///
     /// # Safety
-    /// The CPU runs as an SNP guest at CPL 0, nothing else writes the GHCB MSR while this value lives, and requests that are made through
-    /// it concern only memory that the caller owns.
+    /// The CPU runs as an SNP guest at CPL 0, nothing else writes the GHCB MSR while this value lives, and requests
+    /// that are made through it concern only memory that the caller owns.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self { msr: None }
@@ -153,7 +155,8 @@ impl Hypervisor for Hardware {
     }
 }
 
-/// Memory that the host can read and write at any moment. Accesses are volatile, by 8 bytes where alignment allows; no reference is ever made.
+/// Memory that the host can read and write at any moment. Accesses are volatile, by 8 bytes where alignment allows; no
+/// reference is ever made.
 #[derive(Debug)]
 pub struct SharedBytes {
     start: NonNull<u8>,
@@ -164,8 +167,8 @@ impl SharedBytes {
     /// `len` bytes at `start`.
     ///
     /// # Safety
-    /// For the life of the value the range is mapped shared (C-bit clear), readable and writable, and no Rust object lies in it. `start` is
-    /// aligned to 8 bytes.
+    /// For the life of the value the range is mapped shared (C-bit clear), readable and writable, and no Rust object
+    /// lies in it. `start` is aligned to 8 bytes.
     #[must_use]
     pub const unsafe fn new(start: NonNull<u8>, len: usize) -> Self {
         Self { start, len }
@@ -180,7 +183,8 @@ impl SharedBytes {
     }
 }
 
-// SAFETY: the value is the only owner of its range on the firmware's side, as `new` demands, and holds no thread-bound state.
+// SAFETY: the value is the only owner of its range on the firmware's side, as `new` demands, and holds no thread-bound
+// state.
 unsafe impl Send for SharedBytes {}
 
 impl SharedMemory for SharedBytes {
@@ -194,7 +198,8 @@ impl SharedMemory for SharedBytes {
         outside.fill(0);
         let mut at = 0;
         for chunk in inside.chunks_mut(8) {
-            // SAFETY: `at` plus the chunk's length is at most `len`, which `clip` bounded; alignment is tested before the wide access.
+            // SAFETY: `at` plus the chunk's length is at most `len`, which `clip` bounded; alignment is tested before
+            // the wide access.
             unsafe {
                 let from = start.add(at);
                 match <&mut [u8; 8]>::try_from(&mut *chunk) {

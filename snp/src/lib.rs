@@ -1,10 +1,12 @@
-//! What an SEV-SNP guest speaks: to the CPU, to its hypervisor, to the secure processor (PSP), and, as an SVSM, to its own guest.
+//! What an SEV-SNP guest speaks: to the CPU, to its hypervisor, to the secure processor (PSP), and, as an SVSM, to its
+//! own guest.
 //!
 //! Principles:
-//! - The host is an adversary that may answer anything, and may change shared memory at any moment. What comes from shared memory is copied
-//!   out once, the copy is checked, and only the copy is used.
-//! - All `unsafe` stands in [`instr`]. Everything else is plain code that is tested on a development machine against a host and
-//!   a PSP that lie; the hardware stands behind the traits [`ghcb::Hypervisor`], [`ghcb::SharedMemory`] and [`message::Transport`].
+//! - The host is an adversary that may answer anything, and may change shared memory at any moment. What comes from
+//!   shared memory is copied out once, the copy is checked, and only the copy is used.
+//! - All `unsafe` stands in [`instr`]. Everything else is plain code that is tested on a development machine against a
+//!   host and a PSP that lie; the hardware stands behind the traits [`ghcb::Hypervisor`], [`ghcb::SharedMemory`] and
+//!   [`message::Transport`].
 //! - A refusal is a value. Nothing that a host or guest sends makes this crate panic.
 //! - No policy: whether an error ends the guest is for the kernel to say.
 //!

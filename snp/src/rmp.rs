@@ -1,4 +1,5 @@
-//! The reverse-map table as its user sees it: VMPLs, permissions, and what PVALIDATE and RMPADJUST answer (APM volume 3).
+//! The reverse-map table as its user sees it: VMPLs, permissions, and what PVALIDATE and RMPADJUST answer (APM volume
+//! 3).
 
 /// A virtual machine privilege level; 0 is the most privileged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,7 +125,8 @@ pub enum RmpError {
     Inaccessible,
 }
 
-/// Memory that the firmware may use cannot be reached: the host has taken the page, or given another that is not validated.
+/// Memory that the firmware may use cannot be reached: the host has taken the page, or given another that is not
+/// validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inaccessible;
 

@@ -86,7 +86,8 @@ impl Secrets {
         Vmpck::take(key, vmpl.number())
     }
 
-    /// Writes the page for a guest at `svsm.guest_vmpl` to `out`: keys of more privileged levels are zero, and the SVSM is announced (SE-01).
+    /// Writes the page for a guest at `svsm.guest_vmpl` to `out`: keys of more privileged levels are zero, and the SVSM
+    /// is announced (SE-01).
     pub fn for_guest(&self, svsm: &SvsmArea, out: &mut Page) {
         let out = Self::from_page(out);
         out.zero();

@@ -1,8 +1,8 @@
 //! Decoding of the instruction behind a #VC (APM volume 2, 15.35.5).
 //!
-//! The host can raise #VC at any instruction, with any error code (WeSee). So the error code alone decides nothing: the bytes at RIP must
-//! be an instruction that raises this very code. Decoded is what 64-bit firmware of ours executes and no more. In particular VMMCALL, MMIO and
-//! string I/O are refused: emulating them copies memory on the host's say-so.
+//! The host can raise #VC at any instruction, with any error code (WeSee). So the error code alone decides nothing: the
+//! bytes at RIP must be an instruction that raises this very code. Decoded is what 64-bit firmware of ours executes and
+//! no more. In particular VMMCALL, MMIO and string I/O are refused: emulating them copies memory on the host's say-so.
 
 use crate::ghcb::call::Width;
 use crate::ghcb::exit::code;
@@ -47,7 +47,8 @@ pub struct Decoded {
     pub len: u8,
 }
 
-/// Why a #VC is not handled. The caller ends the guest: either the host made the exception up, or the firmware executed what it must not.
+/// Why a #VC is not handled. The caller ends the guest: either the host made the exception up, or the firmware executed
+/// what it must not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VcError {
     /// The bytes are none of the instructions above.
@@ -85,7 +86,8 @@ pub fn decode(exit_code: u64, bytes: &[u8]) -> Result<Decoded, VcError> {
     if instruction.exit_code() == exit_code { Ok(decoded) } else { Err(VcError::Mismatch { exit_code, instruction }) }
 }
 
-/// The operand-size prefix is taken before IN and OUT only, and nothing else: compilers emit no other for these instructions.
+/// The operand-size prefix is taken before IN and OUT only, and nothing else: compilers emit no other for these
+/// instructions.
 fn instruction(bytes: &[u8]) -> Option<Decoded> {
     let (instruction, len) = match bytes {
         [0x0F, 0xA2, ..] => (Instruction::Cpuid, 2),
@@ -102,7 +104,8 @@ fn instruction(bytes: &[u8]) -> Option<Decoded> {
     Some(Decoded { instruction, len })
 }
 
-/// IN and OUT; `wide` is the width of the forms that are not for a byte. An operand-size prefix before a byte form changes nothing.
+/// IN and OUT; `wide` is the width of the forms that are not for a byte. An operand-size prefix before a byte form
+/// changes nothing.
 fn io(bytes: &[u8], wide: Width) -> Option<(Instruction, u8)> {
     let (opcode, rest) = bytes.split_first()?;
     let width = if opcode & 1 == 0 { Width::Byte } else { wide };

@@ -1,4 +1,5 @@
-//! The certificate chain ARK → ASK → VCEK and what it says about a report (VCEK certificate specification 57230, chapter 3). Needs an allocator.
+//! The certificate chain ARK → ASK → VCEK and what it says about a report (VCEK certificate specification 57230,
+//! chapter 3). Needs an allocator.
 
 use alloc::vec::Vec;
 use const_oid::ObjectIdentifier;
@@ -76,7 +77,8 @@ pub struct Vcek {
     tcb: TcbParts,
 }
 
-/// Verifies a chain of three certificates in DER, at a time in seconds since 1970. `root` is the ARK that the verifier trusts, from elsewhere.
+/// Verifies a chain of three certificates in DER, at a time in seconds since 1970. `root` is the ARK that the verifier
+/// trusts, from elsewhere.
 ///
 /// # Errors
 /// [`ChainError`], of the first certificate from the root on that does not hold.
@@ -118,8 +120,8 @@ fn check_link(issuer: &Certificate, certificate: &Certificate, role: Role, unix_
     if is_ca == (role != Role::Vcek) { Ok(()) } else { Err(ChainError::Constraint(role)) }
 }
 
-/// RSASSA-PSS with SHA-384, MGF1 of SHA-384, and a salt of 48 bytes, by a 4096-bit key. The signed bytes are those of the parsed value, encoded anew:
-/// what was understood is what is verified.
+/// RSASSA-PSS with SHA-384, MGF1 of SHA-384, and a salt of 48 bytes, by a 4096-bit key. The signed bytes are those of
+/// the parsed value, encoded anew: what was understood is what is verified.
 fn check_signature(issuer: &Certificate, certificate: &Certificate, role: Role) -> Result<(), ChainError> {
     const SALT: usize = 48;
     let issuer_role = if role == Role::Vcek { Role::Ask } else { Role::Ark };

@@ -1,4 +1,5 @@
-//! The VM save area of a vCPU (APM volume 2, table B-4), the states in which a guest starts, and the checks of a VMSA that a guest offers.
+//! The VM save area of a vCPU (APM volume 2, table B-4), the states in which a guest starts, and the checks of a VMSA
+//! that a guest offers.
 
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
@@ -39,7 +40,8 @@ pub mod features {
     pub const GUEST_CHOICE: u64 = RESTRICTED_INJECTION | DEBUG_SWAP | PREVENT_HOST_IBS | BTB_ISOLATION | VMPL_SSS;
 }
 
-/// EFER.SVME: set in every VMSA that the CPU shall run; clearing it keeps the vCPU from running while the SVSM works on the VMSA.
+/// EFER.SVME: set in every VMSA that the CPU shall run; clearing it keeps the vCPU from running while the SVSM works on
+/// the VMSA.
 pub const EFER_SVME: u64 = 1 << 12;
 
 /// A segment register.
@@ -166,15 +168,16 @@ vmsa_offsets! {
     virtual_tom 0x3C8, event_inj 0x3E0, xcr0 0x3E8, mxcsr 0x408, x87_ftw 0x40C, x87_fcw 0x410,
 }
 
-/// SEV_FEATURES for a guest below an SVSM whose own are `own`: the same, without what concerns the SVSM's own interrupts and debug registers.
+/// SEV_FEATURES for a guest below an SVSM whose own are `own`: the same, without what concerns the SVSM's own
+/// interrupts and debug registers.
 #[must_use]
 pub const fn guest_features(own: u64) -> u64 {
     own & !(features::RESTRICTED_INJECTION | features::DEBUG_SWAP)
 }
 
 impl Vmsa {
-    /// What all starting states share: the reset values of APM volume 2, 14.1.3. EFER.SVME is clear: the caller sets it with
-    /// [`Self::set_runnable`] just before the vCPU may run.
+    /// What all starting states share: the reset values of APM volume 2, 14.1.3. EFER.SVME is clear: the caller sets it
+    /// with [`Self::set_runnable`] just before the vCPU may run.
     fn reset(vmpl: Vmpl, sev_features: u64) -> Self {
         let mut vmsa = Self::new_zeroed();
         vmsa.ldtr = Segment::new(0, 0x82, 0xFFFF, 0);
@@ -198,7 +201,8 @@ impl Vmsa {
         (self.ds, self.es, self.fs, self.gs, self.ss) = (segment, segment, segment, segment, segment);
     }
 
-    /// A vCPU at the reset vector: real mode, CS base in the upper and IP in the lower half of `reset_ip` (0xFFFFFFF0 for a firmware below 4 GiB).
+    /// A vCPU at the reset vector: real mode, CS base in the upper and IP in the lower half of `reset_ip` (0xFFFFFFF0
+    /// for a firmware below 4 GiB).
     #[must_use]
     pub fn real_mode(vmpl: Vmpl, sev_features: u64, reset_ip: u32) -> Self {
         let mut vmsa = Self::reset(vmpl, sev_features);
@@ -221,8 +225,9 @@ impl Vmsa {
         vmsa
     }
 
-    /// A vCPU in 64-bit mode on the page tables at `cr3` (with the C-bit), flat segments (selectors 0x10 and 0x18, those of the Linux boot protocol),
-    /// interrupts off. There is no GDT behind them: the code loads its own before it loads a segment.
+    /// A vCPU in 64-bit mode on the page tables at `cr3` (with the C-bit), flat segments (selectors 0x10 and 0x18,
+    /// those of the Linux boot protocol), interrupts off. There is no GDT behind them: the code loads its own before it
+    /// loads a segment.
     #[must_use]
     pub fn long_mode_64(vmpl: Vmpl, sev_features: u64, cr3: u64, rip: u64, rsp: u64) -> Self {
         let mut vmsa = Self::reset(vmpl, sev_features);
@@ -244,8 +249,9 @@ impl Vmsa {
         self.efer = U64::new(if runnable { efer | EFER_SVME } else { efer });
     }
 
-    /// Checks a VMSA that a guest at `caller` offers for a new vCPU (core call CREATE_VCPU). `required` are the SEV_FEATURES that the SVSM
-    /// gave the guest; outside of [`features::GUEST_CHOICE`] the offered ones must equal them.
+    /// Checks a VMSA that a guest at `caller` offers for a new vCPU (core call CREATE_VCPU). `required` are the
+    /// SEV_FEATURES that the SVSM gave the guest; outside of [`features::GUEST_CHOICE`] the offered ones must equal
+    /// them.
     ///
     /// # Errors
     /// The first rule that does not hold. The SVSM answers INVALID_PARAMETER.

@@ -114,7 +114,8 @@ fn ciphertext_is_not_plaintext_and_has_the_header_of_the_specification() {
     assert!(request[0x3D..0x60].iter().all(|byte| *byte == 0));
 }
 
-/// PSP-01 to PSP-06: an answer that fills its page, each of its 8 × 4096 bits flipped alone. The genuine answer is accepted after each.
+/// PSP-01 to PSP-06: an answer that fills its page, each of its 8 × 4096 bits flipped alone. The genuine answer is
+/// accepted after each.
 #[test]
 fn each_of_32768_bit_flips_of_a_full_answer_page_is_refused() {
     const PAYLOAD: [u8; MAX_PAYLOAD] = [0xC3; MAX_PAYLOAD];
@@ -136,8 +137,9 @@ fn each_of_32768_bit_flips_of_a_full_answer_page_is_refused() {
     assert_eq!(refused, 32_768);
 }
 
-/// The same for a report's answer, which is shorter than the page: flips in the message are refused, flips behind it change nothing that is believed.
-/// (A host's page may well hold leftovers behind the message: KVM's answer buffer is not cleared between requests.)
+/// The same for a report's answer, which is shorter than the page: flips in the message are refused, flips behind it
+/// change nothing that is believed. (A host's page may well hold leftovers behind the message: KVM's answer buffer is
+/// not cleared between requests.)
 #[test]
 fn bit_flips_of_a_report_answer_are_refused_or_without_effect() {
     const MESSAGE: usize = 0x60 + 0x20 + 0x4A0;
@@ -440,8 +442,8 @@ fn run_script(script: &[Behaviour]) -> (usize, usize) {
     (host.used, accepted)
 }
 
-/// All scripts of `rest` steps after `first`; how many, and how many answers were accepted. A script whose end is never reached stands for all scripts
-/// with its beginning.
+/// All scripts of `rest` steps after `first`; how many, and how many answers were accepted. A script whose end is never
+/// reached stands for all scripts with its beginning.
 fn run_scripts(all: &[Behaviour; 12], first: usize) -> (u32, usize) {
     const DEPTH: usize = 6;
     let mut digits = [0; DEPTH];

@@ -1,4 +1,5 @@
-//! The page protocol against a host that lies. The page is [`common::shared::Shared`], which panics when a byte is read twice.
+//! The page protocol against a host that lies. The page is [`common::shared::Shared`], which panics when a byte is read
+//! twice.
 
 mod common {
     pub(crate) mod bytes;
@@ -201,7 +202,8 @@ fn values_come_from_the_fields_of_the_specification() {
     assert_eq!((ghcb.mmio_read(0, &mut device), device), (Ok(()), [9, 8, 7, 6]));
 }
 
-/// A field whose valid bit the host has cleared is not used. The fields used are the result's two, and those that carry the value.
+/// A field whose valid bit the host has cleared is not used. The fields used are the result's two, and those that carry
+/// the value.
 #[test]
 fn a_cleared_valid_bit_is_refused() {
     let used: [(&str, &[Field]); 5] = [
@@ -414,7 +416,8 @@ fn needed_features_are_checked_on_the_page_too() {
     assert_eq!(ghcb.features(feature::NEEDED), Ok(0b11), "what upstream's KVM has");
 }
 
-/// Channel, transport and GHCB together; the host clears SW_EXITINFO2's valid bit after the PSP has answered (PSP-07), then delivers the kept answer.
+/// Channel, transport and GHCB together; the host clears SW_EXITINFO2's valid bit after the PSP has answered (PSP-07),
+/// then delivers the kept answer.
 #[test]
 fn a_malformed_exit_costs_neither_key_nor_sequence_number() {
     for malformed in 0..=5 {
@@ -469,7 +472,8 @@ fn leftovers_in_the_answer_page_are_wiped_before_each_exit() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
-    /// Whatever the whole page holds after the exit: no panic, no byte read twice, and no success unless result and valid bits say so.
+    /// Whatever the whole page holds after the exit: no panic, no byte read twice, and no success unless result and
+    /// valid bits say so.
     #[test]
     fn random_pages_are_survived(page in prop::collection::vec(any::<u8>(), PAGE_SIZE), all_valid: bool, info1 in prop::option::of(0..4_u64), name in prop::sample::select(&NAMES[..])) {
         let mut ok_result = false;

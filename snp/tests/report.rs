@@ -1,4 +1,5 @@
-//! Reports, certificate tables and chains, with the committed mock chain of the software SEV-SNP machine and reports signed here.
+//! Reports, certificate tables and chains, with the committed mock chain of the software SEV-SNP machine and reports
+//! signed here.
 
 use p384::ecdsa::signature::hazmat::PrehashSigner;
 use p384::ecdsa::{Signature, SigningKey};

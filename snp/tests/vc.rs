@@ -50,7 +50,8 @@ fn made_up_error_codes_are_refused() {
     }
 }
 
-/// VMMCALL, VMGEXIT, string I/O, MMIO moves, WBINVD, INVD, RDPMC, MONITOR, MWAIT, prefixes that no compiler emits, and cut instructions.
+/// VMMCALL, VMGEXIT, string I/O, MMIO moves, WBINVD, INVD, RDPMC, MONITOR, MWAIT, prefixes that no compiler emits, and
+/// cut instructions.
 #[test]
 fn what_is_not_emulated_is_refused_under_every_code() {
     let refused: [&[u8]; 22] = [

@@ -1,8 +1,9 @@
-//! The software SEV-SNP machine is itself tested: a deliberately wrong firmware for each of its rules is stopped with that rule's name, correct
-//! firmware passes, each lie of the host is there when it is asked for, and launches that are none are refused.
+//! The software SEV-SNP machine is itself tested: a deliberately wrong firmware for each of its rules is stopped with
+//! that rule's name, correct firmware passes, each lie of the host is there when it is asked for, and launches that are
+//! none are refused.
 //!
-//! The table of cases is the payload's own (tests/rules/src/cases.rs). Run by `cargo xtask test --suite machine`, or alone by
-//! `cargo test -p quoin-tests --features qemu --test machine_rules -- [FILTER]` after `cargo build -p xtask`.
+//! The table of cases is the payload's own (tests/rules/src/cases.rs). Run by `cargo xtask test --suite machine`, or
+//! alone by `cargo test -p quoin-tests --features qemu --test machine_rules -- [FILTER]` after `cargo build -p xtask`.
 
 #[path = "../rules/src/cases.rs"]
 mod cases;
@@ -162,7 +163,8 @@ impl Parts {
         Ok(())
     }
 
-    /// Puts a header before the VMSA's, with `contents` at the end of the file if there are some. All other contents move.
+    /// Puts a header before the VMSA's, with `contents` at the end of the file if there are some. All other contents
+    /// move.
     fn add_page(&mut self, mut header: Vec<u8>, contents: &[u8]) -> Result<()> {
         let size = header.len();
         for other in &mut self.headers {
@@ -315,8 +317,8 @@ fn digests(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Required memory is not measured, and may come before the pages or behind them; without it, what the file has no contents for is
-/// not private, which a host other than KVM does not make up for.
+/// Required memory is not measured, and may come before the pages or behind them; without it, what the file has no
+/// contents for is not private, which a host other than KVM does not make up for.
 fn required(bench: &Bench) -> Result<()> {
     let expected = format!("machine: launch digest {}", digest::hex(&digest::measure(&bench.image)?.digest));
     let mut parts = Parts::of(&bench.image);

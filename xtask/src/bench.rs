@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: the speed of every common command, beside Debian's libtpms in the same process.
 //!
-//! What measures is package `peer`'s program `bench`. It is built twice, as the firmware builds the engine (for size, with overflow checks) and as a
-//! release build would be, and each build runs by turns with libtpms, so that each ratio is of one run. Time is that of the thread on its processor.
+//! What measures is package `peer`'s program `bench`. It is built twice, as the firmware builds the engine (for size,
+//! with overflow checks) and as a release build would be, and each build runs by turns with libtpms, so that each ratio
+//! is of one run. Time is that of the thread on its processor.
 
 use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -14,7 +15,8 @@ use std::process::{Command, ExitCode, Stdio};
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How long each command is measured, at least, in each of the two builds; key searches are measured until there are 200 keys.
+    /// How long each command is measured, at least, in each of the two builds; key searches are measured until there
+    /// are 200 keys.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     time: f64,
     /// Measure only commands whose name contains TEXT.
@@ -23,7 +25,8 @@ pub struct Args {
     /// Measure beside this libtpms, too: the file of another version's shared library.
     #[arg(long, value_name = "LIBRARY")]
     peer: Option<PathBuf>,
-    /// Fail if a command is below 1.1 times as fast as Debian's libtpms in either build, a key search below 1.0, or Sign or CreatePrimary of P-256 below 4.
+    /// Fail if a command is below 1.1 times as fast as Debian's libtpms in either build, a key search below 1.0, or
+    /// Sign or CreatePrimary of P-256 below 4.
     #[arg(long)]
     check: bool,
 }
@@ -273,8 +276,8 @@ fn time([middle, spread]: [f64; 2]) -> String {
     format!("{middle:>10.2} ±{spread:>6.2}")
 }
 
-/// Of libtpms what the process grew by when it was loaded; of ours the size of the value that is the whole TPM. They share the process, so that there is no
-/// peak of each.
+/// Of libtpms what the process grew by when it was loaded; of ours the size of the value that is the whole TPM. They
+/// share the process, so that there is no peak of each.
 fn peer_line(line: &str) -> String {
     let columns: Vec<&str> = line.split('\t').collect();
     match columns.as_slice() {

@@ -1,8 +1,9 @@
 //! `cargo xtask boot-times`: how long Linux takes to userland, and which part of it is the firmware's.
 //!
-//! Each way is booted twice. Once as ever, for times by the clock and on the processor. Then with QEMU counting instructions (`-icount shift=0`): the
-//! time-stamp counter then advances by one with each of them, and the machine reads it whenever it enters and leaves a VMPL. So the firmware's own
-//! instructions, the guest's, and those by which the machine emulates SEV-SNP are told apart; one VMRUN and its exit count as the VMPL's. Each iteration of a
+//! Each way is booted twice. Once as ever, for times by the clock and on the processor. Then with QEMU counting
+//! instructions (`-icount shift=0`): the time-stamp counter then advances by one with each of them, and the machine
+//! reads it whenever it enters and leaves a VMPL. So the firmware's own instructions, the guest's, and those by which
+//! the machine emulates SEV-SNP are told apart; one VMRUN and its exit count as the VMPL's. Each iteration of a
 //! repeated string instruction counts.
 
 use crate::guest::ending::Ending;
@@ -28,8 +29,8 @@ const COMMAND_LINE: &str = "console=ttyS1 quiet";
 /// MiB of the machine: 384 are the guest's.
 const MEMORY: u32 = 512;
 const TIMEOUT: Duration = Duration::from_secs(900);
-/// Pages from 4 GiB up in the memory map of a guest of 16 GiB. Nothing is behind them: OVMF's firmware validates nothing of them, and the boot ends before
-/// OVMF looks.
+/// Pages from 4 GiB up in the memory map of a guest of 16 GiB. Nothing is behind them: OVMF's firmware validates
+/// nothing of them, and the boot ends before OVMF looks.
 const MORE_PAGES: u64 = (16 * 1024 - 384) * 256;
 
 /// The firmware's words that end a part of its boot, and what the part is.

@@ -1,7 +1,7 @@
 //! Builds what runs without an operating system: the firmware, its payload, the machine.
 //!
-//! The target triple is the host's (facts of the build: docs/boot.md), so the flags are given here, with a target directory of their own,
-//! and never workspace-wide.
+//! The target triple is the host's (facts of the build: docs/boot.md), so the flags are given here, with a target
+//! directory of their own, and never workspace-wide.
 
 use crate::progress::Progress;
 use crate::{child, workspace, wrapper};
@@ -39,8 +39,9 @@ pub(crate) const RUSTFLAGS: &[&str] = &[
 
 /// A set of packages that are built in one cargo call.
 ///
-/// All go to one target directory, and share what they depend on. The machine wants no feature of a shared crate that the firmware does not
-/// want, so building it beside the firmware does not change the image: the suite "image: reproducible and as committed" builds the image once without it.
+/// All go to one target directory, and share what they depend on. The machine wants no feature of a shared crate that
+/// the firmware does not want, so building it beside the firmware does not change the image: the suite "image:
+/// reproducible and as committed" builds the image once without it.
 #[derive(Debug, Clone, Copy)]
 pub struct Bundle {
     label: &'static str,
@@ -112,7 +113,8 @@ fn cargo(verb: &str, root: &Path, target_dir: &Path) -> Command {
     command
 }
 
-/// Cargo does not know the linker scripts that the wrapper adds: when one has changed, it must forget what it linked with it.
+/// Cargo does not know the linker scripts that the wrapper adds: when one has changed, it must forget what it linked
+/// with it.
 fn forget_if_scripts_changed(root: &Path, target_dir: &Path) -> Result<()> {
     let scripts = ["linker.ld", "tests/machine/linker.ld", "tests/guest/linker.ld", "tests/rules/linker.ld"];
     let mut hasher = DefaultHasher::new();
@@ -143,8 +145,8 @@ fn run_quietly(mut command: Command) -> Result<()> {
     bail!("{} failed:\n{}", name_of(&command), String::from_utf8_lossy(&output.stderr))
 }
 
-/// xtask itself, which is also the wrapper; the suites, which have another executable, find it beside theirs: `cargo xtask` puts it into the folder of
-/// its profile, and other cargo calls into that of `dev`.
+/// xtask itself, which is also the wrapper; the suites, which have another executable, find it beside theirs: `cargo
+/// xtask` puts it into the folder of its profile, and other cargo calls into that of `dev`.
 pub(crate) fn own_executable() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     if own.file_stem() == Some(OsStr::new("xtask")) {
@@ -194,7 +196,8 @@ fn watch(mut command: Command, label: &str) -> Result<()> {
     Ok(())
 }
 
-/// Gives what cargo says, a line or a state of its progress bar (which ends with a carriage return) at a time, until nobody wants it any more.
+/// Gives what cargo says, a line or a state of its progress bar (which ends with a carriage return) at a time, until
+/// nobody wants it any more.
 fn pieces(said: impl Read, mut wanted: impl FnMut(String) -> bool) {
     let mut said = BufReader::new(said).bytes().map_while(Result::ok).peekable();
     while said.peek().is_some() {

@@ -14,11 +14,12 @@ use std::thread;
 /// What ends a program that may clear up.
 pub const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// util-linux', which every Debian has: the signal that the kernel sends when the parent is gone has to be asked for between fork and exec, where nothing safe
-/// can be done from here.
+/// util-linux', which every Debian has: the signal that the kernel sends when the parent is gone has to be asked for
+/// between fork and exec, where nothing safe can be done from here.
 const SETPRIV: &str = "/usr/bin/setpriv";
 
-/// A program that is killed when the thread that starts it is gone, or all of us. That thread has to stay as long as the child.
+/// A program that is killed when the thread that starts it is gone, or all of us. That thread has to stay as long as
+/// the child.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     if !Path::new(SETPRIV).exists() {
         return Command::new(program);
@@ -41,7 +42,8 @@ pub(crate) fn forget(folder: &Path) {
     FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|one| one != folder);
 }
 
-/// Removes a folder when we are gone without having done so, as after SIGKILL: a shell that hears when we close our end of a pipe.
+/// Removes a folder when we are gone without having done so, as after SIGKILL: a shell that hears when we close our end
+/// of a pipe.
 #[derive(Debug)]
 pub(crate) struct Heir(Option<Child>);
 

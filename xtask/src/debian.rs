@@ -24,7 +24,8 @@ pub enum Installer {
 /// A program and the package that it comes from.
 pub type Wanted = (&'static str, &'static str);
 
-/// Makes sure that all programs are there; installs what is missing through apt-get, as root or through a sudo that asks nothing.
+/// Makes sure that all programs are there; installs what is missing through apt-get, as root or through a sudo that
+/// asks nothing.
 pub fn ensure(wanted: &[Wanted]) -> Result<()> {
     let mut missing: Vec<&str> =
         wanted.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();

@@ -1,6 +1,8 @@
-//! `cargo xtask demo`: Linux at VMPL2, what its TPM is good for, and how one changed word of its command line is noticed.
+//! `cargo xtask demo`: Linux at VMPL2, what its TPM is good for, and how one changed word of its command line is
+//! noticed.
 //!
-//! The secret is sealed to PCRs that are computed from the image alone, in both boots: every boot has a new TPM, so none can unseal what another has sealed.
+//! The secret is sealed to PCRs that are computed from the image alone, in both boots: every boot has a new TPM, so
+//! none can unseal what another has sealed.
 
 pub mod console;
 pub mod verdict;
@@ -34,7 +36,8 @@ const WORD: &str = "mitigations=auto";
 const SHELL: &str = "console=ttyS1 quiet quoin=shell";
 /// PCRs that the secret is sealed to: the command line, the kernel and its initial file system.
 const SEALED_TO: [u32; 2] = [8, 9];
-/// MiB of the machine, of which the guest has 128 less; seconds until a guest must have powered off, which on quiet cores takes 40.
+/// MiB of the machine, of which the guest has 128 less; seconds until a guest must have powered off, which on quiet
+/// cores takes 40.
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 900;
 /// Who is at a shell may take a month.
@@ -50,7 +53,8 @@ pub struct Args {
     /// Gives a shell on the guest's serial console instead.
     #[arg(long)]
     shell: bool,
-    /// What the second boot has in the place of `mitigations=auto`. With the same word nothing can be refused, and the demo must fail.
+    /// What the second boot has in the place of `mitigations=auto`. With the same word nothing can be refused, and the
+    /// demo must fail.
     #[arg(long, value_name = "WORD", default_value = "mitigations=off", value_parser = word, conflicts_with = "shell")]
     change_to: String,
 }
@@ -248,7 +252,8 @@ fn expectations(launched: &Built, events: &OfImage) -> Expectations {
     }
 }
 
-/// Judges what `booted`, which was launched from `built`, has given; prints the steps, or of those that are ok only how many.
+/// Judges what `booted`, which was launched from `built`, has given; prints the steps, or of those that are ok only how
+/// many.
 fn judge(booted: &Booted, built: &Built, expectations: &Expectations, all: bool) -> Result<Verdict> {
     let mut count = 0;
     let verdict = quietly(booted, built, expectations, |step, seen| {

@@ -1,4 +1,5 @@
-//! cargo-deny: licences, sources and bans of the crates by others (`.cargo/deny.toml`), and RustSec's advisories where somebody has a copy of them.
+//! cargo-deny: licences, sources and bans of the crates by others (`.cargo/deny.toml`), and RustSec's advisories where
+//! somebody has a copy of them.
 
 use crate::progress::Progress;
 use crate::workspace;

@@ -1,7 +1,9 @@
-//! The launch digest of an IGVM file, as QEMU and KVM have the AMD secure processor compute it (SNP firmware ABI, `SNP_LAUNCH_UPDATE`).
+//! The launch digest of an IGVM file, as QEMU and KVM have the AMD secure processor compute it (SNP firmware ABI,
+//! `SNP_LAUNCH_UPDATE`).
 //!
-//! Written from the specification and sharing nothing with the machine's loader: that both give the same digest is a test of both. What a host
-//! makes of a directive is no matter of the specification: docs/boot.md, "What a loader does", says which host's rules these are.
+//! Written from the specification and sharing nothing with the machine's loader: that both give the same digest is a
+//! test of both. What a host makes of a directive is no matter of the specification: docs/boot.md, "What a loader
+//! does", says which host's rules these are.
 
 use anyhow::{Context, Result, bail, ensure};
 use igvm::snp_defs::{SevSelector, SevVmsa};
@@ -41,18 +43,21 @@ pub struct Launch {
     pub pages: usize,
     /// The guest policy.
     pub policy: u64,
-    /// A parameter area is inserted behind page data. The digest is that of the file's order; QEMU inserts before the last run of pages is launched.
+    /// A parameter area is inserted behind page data. The digest is that of the file's order; QEMU inserts before the
+    /// last run of pages is launched.
     pub insert_behind_pages: bool,
 }
 
 /// What of a launch is the host's and not the file's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Host {
-    /// vCPUs: KVM measures a VMSA for each. The first one's is the file's, those of the others are what QEMU's reset leaves.
+    /// vCPUs: KVM measures a VMSA for each. The first one's is the file's, those of the others are what QEMU's reset
+    /// leaves.
     pub vcpus: u32,
     /// CPUID leaf 1, EAX, of the CPU model that the host shows: EDX of every vCPU but the first.
     pub cpu_signature: u32,
-    /// Pages of data without contents are launched as zero pages (3), not as normal pages full of zeros (1). QEMU on KVM does not.
+    /// Pages of data without contents are launched as zero pages (3), not as normal pages full of zeros (1). QEMU on
+    /// KVM does not.
     pub native_zero: bool,
 }
 
@@ -225,7 +230,8 @@ impl Measurement {
     }
 }
 
-/// A vCPU as QEMU resets it and KVM puts it into a VMSA: real mode at the reset vector, family, model and stepping in EDX.
+/// A vCPU as QEMU resets it and KVM puts it into a VMSA: real mode at the reset vector, family, model and stepping in
+/// EDX.
 fn reset_vmsa(cpu_signature: u32, sev_features: u64) -> SevVmsa {
     let segment = |selector, attrib, base| SevSelector { selector, attrib, limit: 0xFFFF, base };
     let data = segment(0, 0x93, 0);

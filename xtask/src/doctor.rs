@@ -1,4 +1,5 @@
-//! `cargo xtask doctor`: what works on this computer with what is there. It builds nothing, installs nothing, and does not ask apt.
+//! `cargo xtask doctor`: what works on this computer with what is there. It builds nothing, installs nothing, and does
+//! not ask apt.
 
 pub mod facts;
 pub mod host;

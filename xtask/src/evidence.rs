@@ -18,8 +18,9 @@
 //! | `boot-events.bin` | TCG event log of the boot that the firmware kept; missing where it measured nothing |
 //! | `quote.msg`, `quote.sig`, `quote.nonce` | `TPMS_ATTEST` and `TPMT_SIGNATURE` over all those PCRs, with the challenger's second nonce |
 //!
-//! The credential's secret lies in the folder, so that the challenge can be made again: that shows what was asked, and that the answer is right.
-//! That the answer came from the TPM is the collector's word, as it is in any protocol whose challenger is somebody else.
+//! The credential's secret lies in the folder, so that the challenge can be made again: that shows what was asked, and
+//! that the answer is right. That the answer came from the TPM is the collector's word, as it is in any protocol whose
+//! challenger is somebody else.
 
 pub mod boot_log;
 pub mod client;
@@ -47,7 +48,8 @@ pub const VTPM_GUID: [u8; 16] =
 /// PCRs that `collect` extends: those of a boot loader.
 const EVENT_PCRS: [u32; 2] = [8, 9];
 
-/// Gathers evidence from a freshly started guest and writes the folder `dir`; `igvm` is the image that it should have been launched from.
+/// Gathers evidence from a freshly started guest and writes the folder `dir`; `igvm` is the image that it should have
+/// been launched from.
 ///
 /// Fails when PCRs were extended before: their event log is not here, so the quote could not be explained.
 pub fn collect(relay: &mut dyn Relay, igvm: &Path, dir: &Path) -> Result<()> {

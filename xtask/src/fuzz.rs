@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: random inputs for the engine, for as long as one likes.
 //!
-//! The targets of tests/fuzz run in libFuzzer, whose mutations are led by what they cover: the engine is compiled with the compiler's own
-//! instrumentation, which a stable one has, too. The corpus begins with what the tests say to their TPMs and is kept, with every input that was worth it.
+//! The targets of tests/fuzz run in libFuzzer, whose mutations are led by what they cover: the engine is compiled with
+//! the compiler's own instrumentation, which a stable one has, too. The corpus begins with what the tests say to their
+//! TPMs and is kept, with every input that was worth it.
 //!
 //! `differential` is another kind: tests/peer makes sequences of commands from a seed for the engine and for Debian's
 //! libtpms, or for a simulator that the user runs.

@@ -1,4 +1,5 @@
-//! `cargo xtask guest`: boots an operating system at VMPL2 in the software SEV-SNP machine, and shows its serial console.
+//! `cargo xtask guest`: boots an operating system at VMPL2 in the software SEV-SNP machine, and shows its serial
+//! console.
 
 pub mod challenger;
 pub mod debian;
@@ -29,8 +30,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-/// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a Linux without EFI looks for ROMs; and
-/// a host that says that it has several VMPLs (GHCB hypervisor feature 5), without which Linux ends itself at VMPL2.
+/// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a
+/// Linux without EFI looks for ROMs; and a host that says that it has several VMPLs (GHCB hypervisor feature 5),
+/// without which Linux ends itself at VMPL2.
 pub const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x23";
 
 /// Options of `cargo xtask guest`.
@@ -149,7 +151,8 @@ pub fn boot_after(
     until_the_end(qemu, 2, args.timeout, console)
 }
 
-/// Listens to a guest at this VMPL until the machine ends, the guest's kernel panics, or `limit` seconds are over; then there is no QEMU any more.
+/// Listens to a guest at this VMPL until the machine ends, the guest's kernel panics, or `limit` seconds are over; then
+/// there is no QEMU any more.
 pub fn until_the_end(
     mut qemu: Qemu,
     vmpl: u8,

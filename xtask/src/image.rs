@@ -55,15 +55,17 @@ pub struct Args {
     /// The initial file system of --linux.
     #[arg(long, value_name = "FILE", requires = "linux")]
     initrd: Option<PathBuf>,
-    /// The command line of the kernel [default: "console=ttyS1 quiet", with --debian "quoin=shell" behind it]. COM1 is the firmware's console, COM2 (ttyS1)
-    /// the guest's.
+    /// The command line of the kernel [default: "console=ttyS1 quiet", with --debian "quoin=shell" behind it]. COM1 is
+    /// the firmware's console, COM2 (ttyS1) the guest's.
     #[arg(long, value_name = "TEXT", requires = "kernel")]
     cmdline: Option<String>,
-    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest. With --linux or --debian, the kernel is not in the image: it goes to a disk beside it (OUTPUT with the ending
-    /// .disk), as a unified kernel image that OVMF starts and measures.
+    /// Packs this OVMF.fd or OVMF_CODE.fd as the guest. With --linux or --debian, the kernel is not in the image: it
+    /// goes to a disk beside it (OUTPUT with the ending .disk), as a unified kernel image that OVMF starts and
+    /// measures.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "no_guest"])]
     ovmf: Option<PathBuf>,
-    /// The stub that the unified kernel image is made of [default: this system's, of the package systemd-boot-efi, where there is a ukify; with --debian, or without ukify, Debian's].
+    /// The stub that the unified kernel image is made of [default: this system's, of the package systemd-boot-efi,
+    /// where there is a ukify; with --debian, or without ukify, Debian's].
     #[arg(long, value_name = "FILE", requires_all = ["ovmf", "kernel"])]
     stub: Option<PathBuf>,
     /// Packs this ELF file as the firmware instead of building it.

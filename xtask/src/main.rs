@@ -26,40 +26,49 @@ struct Cli {
 enum Verb {
     /// Boot the image in the software SEV-SNP machine, verify its evidence, and serve its TPM on a local port.
     ///
-    /// Builds what is out of date, packs the image, prints the launch digest computed from it, boots it in QEMU and shows what happens as it
-    /// happens. Then collects evidence (report, certificates, EK, quote), verifies it, and serves the firmware's TPM to real clients until
-    /// Ctrl-C. QEMU is installed through apt-get where that needs no password.
+    /// Builds what is out of date, packs the image, prints the launch digest computed from it, boots it in QEMU and
+    /// shows what happens as it happens. Then collects evidence (report, certificates, EK, quote), verifies it, and
+    /// serves the firmware's TPM to real clients until Ctrl-C. QEMU is installed through apt-get where that needs no
+    /// password.
     Run(run::Args),
-    /// Show Linux at VMPL2 with its TPM: a secret sealed to PCRs, evidence verified; then a changed word of its command line refused.
+    /// Show Linux at VMPL2 with its TPM: a secret sealed to PCRs, evidence verified; then a changed word of its command
+    /// line refused.
     ///
-    /// Boots Debian's newest cloud kernel twice in the software SEV-SNP machine, and ends by itself. What is missing is said first. Packages are fetched
-    /// once, through apt-get.
+    /// Boots Debian's newest cloud kernel twice in the software SEV-SNP machine, and ends by itself. What is missing is
+    /// said first. Packages are fetched once, through apt-get.
     Demo(demo::Args),
-    /// Say which verbs work on this computer, and what is missing: QEMU, packages, memory, disk, ports, Debian's suites, Rust.
+    /// Say which verbs work on this computer, and what is missing: QEMU, packages, memory, disk, ports, Debian's
+    /// suites, Rust.
     ///
-    /// And what speaks against real SEV-SNP guests on it. Builds and installs nothing. Exit status: 0 when `run` and `ci` work, 1 when not.
+    /// And what speaks against real SEV-SNP guests on it. Builds and installs nothing. Exit status: 0 when `run` and
+    /// `ci` work, 1 when not.
     Doctor,
     /// Run all tests, the fast ones first; the last line is `N passed, N failed`.
     ///
-    /// Unit tests and properties on the host; then the image (the same bytes from two folders, the committed launch digest), the hostile
-    /// guest and the machine's rules in QEMU; then Linux and OVMF at VMPL2, for which packages of Debian are fetched. What is missing of Debian's packages is installed through apt-get where that needs no password.
+    /// Unit tests and properties on the host; then the image (the same bytes from two folders, the committed launch
+    /// digest), the hostile guest and the machine's rules in QEMU; then Linux and OVMF at VMPL2, for which packages of
+    /// Debian are fetched. What is missing of Debian's packages is installed through apt-get where that needs no
+    /// password.
     Test(test::Args),
     /// Everything that a change must pass: format, lints, documentation, licences of crates by others, then all tests.
     Ci(ci::Args),
     /// Show that no panic survives in the linked engine: print those that do, with their places in the sources.
     ///
-    /// What stays of other people's crates is in tests/panics/allowed.txt, with the reason why it cannot be reached. The control, a program with a
-    /// panic, must be found.
+    /// What stays of other people's crates is in tests/panics/allowed.txt, with the reason why it cannot be reached.
+    /// The control, a program with a panic, must be found.
     Panics,
     /// Print how many lines of the engine its tests run, a folder a line; fail below 95 %.
     Coverage(proofs::Coverage),
     /// List the response codes that are documented at commands and that no test has got.
     Codes,
-    /// Send what the tests of published attacks and known mistakes send to Debian's swtpm, and print where it answers otherwise.
+    /// Send what the tests of published attacks and known mistakes send to Debian's swtpm, and print where it answers
+    /// otherwise.
     Beside,
-    /// Make up every exception that a host can, at more than a thousand points of the firmware's boot: each must end it with a reason.
+    /// Make up every exception that a host can, at more than a thousand points of the firmware's boot: each must end it
+    /// with a reason.
     ///
-    /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes a quarter of an hour; the suite of lies has a short form.
+    /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes a quarter of an hour; the
+    /// suite of lies has a short form.
     Exceptions(exceptions::Args),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(verify::Args),
@@ -67,41 +76,52 @@ enum Verb {
     Image(image::Args),
     /// Boot an image with an operating system in the software SEV-SNP machine, with its serial console on the terminal.
     Guest(guest::Args),
-    /// Boot again and again, of every kind by turns: our payload, Linux, OVMF with Linux, power-off, restart, panic. No boot is tried twice.
+    /// Boot again and again, of every kind by turns: our payload, Linux, OVMF with Linux, power-off, restart, panic. No
+    /// boot is tried twice.
     Boots(boots::Args),
-    /// Print how long Linux takes to userland, directly and by OVMF, and which part of it is the firmware's: in ms and in instructions.
+    /// Print how long Linux takes to userland, directly and by OVMF, and which part of it is the firmware's: in ms and
+    /// in instructions.
     BootTimes(boot_times::Args),
-    /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for suites by others.
+    /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for
+    /// suites by others.
     Tpm(tpm::Options),
     /// Run test suites by others against the TPM engine's server, and print a table.
     ///
-    /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients. They are fetched by
-    /// the clients of package registries (apt-get, pip, cargo), built, and kept below target/suites; the first run takes long.
+    /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients.
+    /// They are fetched by the clients of package registries (apt-get, pip, cargo), built, and kept below
+    /// target/suites; the first run takes long.
     Suites(suites::Args),
     /// Run NIST's published vectors (CAVP) and those of RFCs through the engine's cryptography, and print a table.
     ///
-    /// Hashes, MACs, key derivations, the generator, ciphers, RSA, elliptic curves, ML-KEM and ML-DSA. They are fetched by the clients of package
-    /// registries (pip, apt-get) and kept below target/vectors. Wycheproof's cases are one of the engine's tests.
+    /// Hashes, MACs, key derivations, the generator, ciphers, RSA, elliptic curves, ML-KEM and ML-DSA. They are fetched
+    /// by the clients of package registries (pip, apt-get) and kept below target/vectors. Wycheproof's cases are one of
+    /// the engine's tests.
     Vectors,
-    /// Make thousands of RSA primary keys and print statistics of them: common factors, distributions, ROCA's fingerprint.
+    /// Make thousands of RSA primary keys and print statistics of them: common factors, distributions, ROCA's
+    /// fingerprint.
     Keys(vectors::Keys),
-    /// Look for secrets in the time of RSA decryption, ECDSA and authorization: Welch's t-test between two classes, and counted instructions.
+    /// Look for secrets in the time of RSA decryption, ECDSA and authorization: Welch's t-test between two classes, and
+    /// counted instructions.
     ///
-    /// A comparison that ends at the first difference is the control, which must be found. valgrind is installed through apt-get where that needs no
-    /// password.
+    /// A comparison that ends at the first difference is the control, which must be found. valgrind is installed
+    /// through apt-get where that needs no password.
     Timing(vectors::Timing),
-    /// Measure the speed of every common command, by turns with Debian's libtpms in the same process, and print a table.
+    /// Measure the speed of every common command, by turns with Debian's libtpms in the same process, and print a
+    /// table.
     ///
-    /// The engine is measured as the firmware builds it and as a release build. libtpms is installed through apt-get where that needs no password.
+    /// The engine is measured as the firmware builds it and as a release build. libtpms is installed through apt-get
+    /// where that needs no password.
     Bench(bench::Args),
-    /// Fuzz the engine: the unmarshaller, the import of a state, or commands in a row, with the engine's own invariants as judge.
+    /// Fuzz the engine: the unmarshaller, the import of a state, or commands in a row, with the engine's own invariants
+    /// as judge.
     ///
-    /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is kept below target/fuzz.
+    /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is
+    /// kept below target/fuzz.
     Fuzz(fuzz::Args),
     /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
     ///
-    /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is the MEASUREMENT that
-    /// the attestation report of a guest launched from this file must show.
+    /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is
+    /// the MEASUREMENT that the attestation report of a guest launched from this file must show.
     Measure(measure::Args),
 }
 

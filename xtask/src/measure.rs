@@ -10,14 +10,16 @@ use std::path::PathBuf;
 pub struct Args {
     /// The IGVM file.
     file: PathBuf,
-    /// vCPUs of the guest. KVM measures the register state of each: the first one's is the file's, the others' are as QEMU resets them.
+    /// vCPUs of the guest. KVM measures the register state of each: the first one's is the file's, the others' are as
+    /// QEMU resets them.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     vcpus: u32,
-    /// CPUID leaf 1, EAX, of the CPU model that QEMU shows (-cpu): it is in the register state of every vCPU but the first. EPYC-v4
-    /// 0x800f12, EPYC-Rome 0x830f10, EPYC-Milan 0xa00f11, EPYC-Genoa 0xa10f10.
+    /// CPUID leaf 1, EAX, of the CPU model that QEMU shows (-cpu): it is in the register state of every vCPU but the
+    /// first. EPYC-v4 0x800f12, EPYC-Rome 0x830f10, EPYC-Milan 0xa00f11, EPYC-Genoa 0xa10f10.
     #[arg(long, value_name = "HEX", value_parser = signature)]
     cpu_signature: Option<u32>,
-    /// Measures pages without contents as zero pages (type 3), as hosts other than KVM launch them, not as normal pages full of zeros.
+    /// Measures pages without contents as zero pages (type 3), as hosts other than KVM launch them, not as normal pages
+    /// full of zeros.
     #[arg(long)]
     native_zero: bool,
     /// Prints a JSON object with the digest, the policy and the number of measured pages.

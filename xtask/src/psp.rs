@@ -1,7 +1,8 @@
 //! The mock AMD secure processor's identity: who signs reports on the software SEV-SNP machine.
 //!
-//! The certificates and the VCEK's private key are committed in `tests/machine/psp` and thus known to everybody: a report under them proves
-//! nothing but that the code works. [`DEVELOPMENT_ROOT_SHA256`] lets `xtask verify` name that root and refuse it unless asked to accept it.
+//! The certificates and the VCEK's private key are committed in `tests/machine/psp` and thus known to everybody: a
+//! report under them proves nothing but that the code works. [`DEVELOPMENT_ROOT_SHA256`] lets `xtask verify` name that
+//! root and refuse it unless asked to accept it.
 
 use core::fmt;
 
@@ -75,8 +76,8 @@ impl Identity {
         }
     }
 
-    /// The GHCB certificate table (GHCB specification, "SNP Extended Guest Request"): entries of GUID in RFC 4122 byte order, offset and
-    /// length, little-endian; an entry of zeros; the certificates.
+    /// The GHCB certificate table (GHCB specification, "SNP Extended Guest Request"): entries of GUID in RFC 4122 byte
+    /// order, offset and length, little-endian; an entry of zeros; the certificates.
     pub fn certificate_table(&self) -> Vec<u8> {
         let certificates = [(VCEK_GUID, &self.vcek), (ASK_GUID, &self.ask), (ARK_GUID, &self.ark)];
         let mut table = Vec::new();
@@ -93,7 +94,8 @@ impl Identity {
         table
     }
 
-    /// The fw_cfg file `opt/org.quoin/psp` (docs/boot.md): scalar, chip id, TCB, length of the certificate table, certificate table.
+    /// The fw_cfg file `opt/org.quoin/psp` (docs/boot.md): scalar, chip id, TCB, length of the certificate table,
+    /// certificate table.
     pub fn fw_cfg_bundle(&self) -> Vec<u8> {
         let table = self.certificate_table();
         let mut bundle = Vec::new();

@@ -1,7 +1,7 @@
 //! Starts the software SEV-SNP machine in QEMU, and listens to it.
 //!
-//! Three unix sockets in a folder of our own: the firmware's console (COM1), the guest's relay (COM2), the machine's log (debug console).
-//! We listen and QEMU connects, so that no byte is lost and nothing has to be tried again.
+//! Three unix sockets in a folder of our own: the firmware's console (COM1), the guest's relay (COM2), the machine's
+//! log (debug console). We listen and QEMU connects, so that no byte is lost and nothing has to be tried again.
 
 use crate::child::{self, Heir};
 use crate::relay::SerialRelay;
@@ -152,8 +152,8 @@ impl Qemu {
         })
     }
 
-    /// The next line of the firmware or the machine; `None` when there was none in time, or when there will be none any more
-    /// ([`Self::has_ended`] tells).
+    /// The next line of the firmware or the machine; `None` when there was none in time, or when there will be none any
+    /// more ([`Self::has_ended`] tells).
     pub fn next_event(&mut self, timeout: Duration) -> Option<Event> {
         let event = self.events.recv_timeout(timeout).ok()?;
         self.folder = None;
@@ -177,7 +177,8 @@ impl Qemu {
         self.relay.take().context("the guest's serial port was taken already")
     }
 
-    /// Waits for the machine's end and says how it ended; QEMU is ended when that takes longer than `timeout`, which is an error.
+    /// Waits for the machine's end and says how it ended; QEMU is ended when that takes longer than `timeout`, which is
+    /// an error.
     pub fn wait(&mut self, timeout: Duration) -> Result<End> {
         let deadline = Instant::now() + timeout;
         while Instant::now() < deadline {
@@ -191,7 +192,8 @@ impl Qemu {
         bail!("the machine did not end within {} seconds", timeout.as_secs())
     }
 
-    /// The last lines that were said, as one text, whether somebody has asked for them or not: what goes beside an error.
+    /// The last lines that were said, as one text, whether somebody has asked for them or not: what goes beside an
+    /// error.
     pub fn last_lines(&mut self) -> String {
         self.hear_out();
         self.recent.text()
@@ -243,7 +245,8 @@ impl Drop for Qemu {
 
 fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
     let path = |name: &str| folder.join(name).into_os_string().into_string().unwrap_or_default();
-    // One 32-bit CPU feature set for all QEMU versions: 48 address bits put the C-bit at 47; svm is what the machine is made of.
+    // One 32-bit CPU feature set for all QEMU versions: 48 address bits put the C-bit at 47; svm is what the machine is
+    // made of.
     let cpu = format!("{CPU_MODEL},phys-bits=48,svm=on");
     let mut arguments: Vec<OsString> = ["-machine", "q35", "-accel", "tcg", "-cpu", &cpu].map(OsString::from).into();
     arguments.extend(

@@ -1,6 +1,8 @@
-//! The client's side of the relay protocol (docs/boot.md, "Relay"): what the host asks of the payload at VMPL2 over the second serial port.
+//! The client's side of the relay protocol (docs/boot.md, "Relay"): what the host asks of the payload at VMPL2 over the
+//! second serial port.
 //!
-//! [`Relay`] is what evidence collection, the TPM server and the suites are written against; [`SerialRelay`] speaks it over any byte stream.
+//! [`Relay`] is what evidence collection, the TPM server and the suites are written against; [`SerialRelay`] speaks it
+//! over any byte stream.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{Read, Write};
@@ -17,7 +19,8 @@ const MAX_ANSWER: usize = 1024 * 1024;
 pub enum AttestCall {
     /// `SVSM_ATTEST_SERVICES` (0): the manifest of all services.
     Services,
-    /// `SVSM_ATTEST_SINGLE_SERVICE` (1): the manifest of the service with this GUID, as its 16 bytes lie in memory (mixed endian).
+    /// `SVSM_ATTEST_SINGLE_SERVICE` (1): the manifest of the service with this GUID, as its 16 bytes lie in memory
+    /// (mixed endian).
     Single([u8; 16]),
 }
 
@@ -47,18 +50,20 @@ pub struct SvsmRegisters {
 
 /// The requests that the payload at VMPL2 serves.
 ///
-/// Every method fails when the stream does, or when the payload answers with a status other than "done"; an SVSM result code other than 0 is an
-/// error only where no place is left to return it ([`Relay::tpm`]).
+/// Every method fails when the stream does, or when the payload answers with a status other than "done"; an SVSM result
+/// code other than 0 is an error only where no place is left to return it ([`Relay::tpm`]).
 pub trait Relay {
     /// Sends one TPM command through the calling area and gives the TPM's response.
     fn tpm(&mut self, command: &[u8]) -> Result<Vec<u8>>;
-    /// Makes an attestation call with `nonce` (at most 255 bytes); `version` is the manifest version, for a single service.
+    /// Makes an attestation call with `nonce` (at most 255 bytes); `version` is the manifest version, for a single
+    /// service.
     fn attest(&mut self, call: AttestCall, version: u32, nonce: &[u8]) -> Result<Attestation>;
     /// Lets the payload try what a hostile guest would, and gives its text, a line per attempt.
     fn selftest(&mut self) -> Result<String>;
     /// Has the payload try what ends all its calls; gives the text of it.
     fn last_selftest(&mut self) -> Result<String>;
-    /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware took the call.
+    /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware
+    /// took the call.
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)>;
     /// Writes `bytes` to the payload's private memory at `gpa`.
     fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<()>;

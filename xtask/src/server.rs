@@ -1,8 +1,10 @@
-//! A TPM at two local TCP ports, and at two Unix sockets, for any client of tpm2-tss and its kin, and for QEMU's `-tpmdev emulator`.
+//! A TPM at two local TCP ports, and at two Unix sockets, for any client of tpm2-tss and its kin, and for QEMU's
+//! `-tpmdev emulator`.
 //!
-//! One port takes commands, the next one what a platform does. Two protocols are in use for each, and a client of either is served at the same
-//! ports, since what it says first tells them apart: that of the TCG simulator (`mssim`) and that of swtpm (`swtpm`, whose data port is TPM bytes alone).
-//! All who reach the ports are equals. What a guest says comes over a data channel that QEMU hands over, where nothing is found out.
+//! One port takes commands, the next one what a platform does. Two protocols are in use for each, and a client of
+//! either is served at the same ports, since what it says first tells them apart: that of the TCG simulator (`mssim`)
+//! and that of swtpm (`swtpm`, whose data port is TPM bytes alone). All who reach the ports are equals. What a guest
+//! says comes over a data channel that QEMU hands over, where nothing is found out.
 //!
 //! | module | is |
 //! |---|---|
@@ -92,7 +94,8 @@ pub trait Backend: Send {
     fn reset(&mut self) -> bool {
         false
     }
-    /// The platform ends in order, and the power goes: the TPM may do what `TPM2_Shutdown` does, where the system did not.
+    /// The platform ends in order, and the power goes: the TPM may do what `TPM2_Shutdown` does, where the system did
+    /// not.
     fn shut_down(&mut self) {}
     /// `_TPM_Hash_Start`.
     fn hash_start(&mut self) -> bool {
@@ -140,7 +143,8 @@ pub trait Backend: Send {
     }
 }
 
-/// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone, and its power is the machine's.
+/// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone, and its power is the
+/// machine's.
 #[derive(Debug)]
 pub struct Firmware<R>(pub R);
 

@@ -34,8 +34,9 @@ pub const GUEST_RUNNING: u8 = 45;
 /// The reader of our output has closed it, as in `… | head -1`: what a shell shows for SIGPIPE.
 pub const CLOSED_PIPE: u8 = 141;
 
-/// Runs `program`; when nobody reads what it prints any more, ends it without a word, as SIGPIPE would. SIGPIPE itself stays ignored: a server
-/// must survive a client that goes. `println!` panics instead, and unwinding lets children and temporary folders go.
+/// Runs `program`; when nobody reads what it prints any more, ends it without a word, as SIGPIPE would. SIGPIPE itself
+/// stays ignored: a server must survive a client that goes. `println!` panics instead, and unwinding lets children and
+/// temporary folders go.
 pub fn until_the_pipe_is_closed(program: impl FnOnce() -> ExitCode + panic::UnwindSafe) -> ExitCode {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -49,7 +50,8 @@ pub fn until_the_pipe_is_closed(program: impl FnOnce() -> ExitCode + panic::Unwi
     })
 }
 
-/// Whether a panic says what `println!` says of a closed pipe (the words are the standard library's; a test holds them).
+/// Whether a panic says what `println!` says of a closed pipe (the words are the standard library's; a test holds
+/// them).
 fn is_closed_pipe(said: Option<&str>) -> bool {
     said.is_some_and(|said| said.starts_with("failed printing to std") && said.contains("Broken pipe"))
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask suites`: what others wrote to judge a TPM from outside, run against a server.
 //!
-//! Suites are fetched by the clients of package registries, built and kept below `target/suites`; nothing of theirs is in this repository.
+//! Suites are fetched by the clients of package registries, built and kept below `target/suites`; nothing of theirs is
+//! in this repository.
 //!
 //! | module | is |
 //! |---|---|
@@ -106,7 +107,8 @@ struct Suite {
     run: fn(&Bench) -> Result<Vec<Tested>>,
 }
 
-/// The profile that all suites can judge. tpm2-tss' FAPI and tss-esapi refuse a TPM that lists an algorithm they have no word for, as `full` does.
+/// The profile that all suites can judge. tpm2-tss' FAPI and tss-esapi refuse a TPM that lists an algorithm they have
+/// no word for, as `full` does.
 const PROFILE: &str = "classic";
 
 const SUITES: &[Suite] = &[

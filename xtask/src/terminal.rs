@@ -1,4 +1,5 @@
-//! A terminal whose keys go to a guest one by one: its own echo is off, since the guest's shell has one. Signals stay: Ctrl-C ends us.
+//! A terminal whose keys go to a guest one by one: its own echo is off, since the guest's shell has one. Signals stay:
+//! Ctrl-C ends us.
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{IsTerminal, stdin};

@@ -12,7 +12,8 @@ pub struct Args {
     /// Only what needs no QEMU: under two minutes once compiled.
     #[arg(long)]
     fast: bool,
-    /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all but two run only so.
+    /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
+    /// but two run only so.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Prints the names of all suites, and which run only when they are named.
@@ -59,8 +60,8 @@ const GUESTS: &[InQemu] = &[
     ("guest: VMPL0, without our firmware", |_| suite::vmpl0::run()),
 ];
 
-/// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there. Two minutes on quiet cores, and not
-/// more than ten on busy ones.
+/// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there.
+/// Two minutes on quiet cores, and not more than ten on busy ones.
 const SHORT: [&str; 2] = ["guest: Linux at VMPL2", "guest: OVMF at VMPL2"];
 
 /// The suite that needs neither proof tools nor QEMU.

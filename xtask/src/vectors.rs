@@ -1,7 +1,8 @@
-//! `cargo xtask vectors`, `cargo xtask keys`, `cargo xtask timing`: the engine's cryptography, judged by what NIST and others have published, by
-//! statistics of the keys it makes, and by a clock.
+//! `cargo xtask vectors`, `cargo xtask keys`, `cargo xtask timing`: the engine's cryptography, judged by what NIST and
+//! others have published, by statistics of the keys it makes, and by a clock.
 //!
-//! The judges are programs of `tests/primitives`; here the vectors are fetched, by the clients of package registries, and kept below `target/vectors`.
+//! The judges are programs of `tests/primitives`; here the vectors are fetched, by the clients of package registries,
+//! and kept below `target/vectors`.
 
 use crate::suites::fetch::{Archive, ensure_packages, find, must};
 use crate::{debian, workspace};
@@ -10,7 +11,8 @@ use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// The Python package with NIST's response files. Its files are named by the judge's table, so that another version needs another look.
+/// The Python package with NIST's response files. Its files are named by the judge's table, so that another version
+/// needs another look.
 const CRYPTOGRAPHY: &str = "cryptography_vectors==50.0.2";
 /// Debian's release whose sources of OpenSSL and Mbed TLS have CAVP's DRBG vectors.
 const DEBIAN: &str = "bookworm";

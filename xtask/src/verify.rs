@@ -1,8 +1,10 @@
-//! `cargo xtask verify`: judges an evidence folder (see [`crate::evidence`]) offline, with code that the firmware does not share.
+//! `cargo xtask verify`: judges an evidence folder (see [`crate::evidence`]) offline, with code that the firmware does
+//! not share.
 //!
-//! The certificate chain and the report are checked twice: by the `sev` crate, and over the raw bytes with graviola. TPM structures are read by
-//! [`crate::evidence::wire`], and the quote's signature is checked with graviola. The steps of `STEPS` are done in order and end with the first
-//! that fails, because what comes after it would rest on what it could not show.
+//! The certificate chain and the report are checked twice: by the `sev` crate, and over the raw bytes with graviola.
+//! TPM structures are read by [`crate::evidence::wire`], and the quote's signature is checked with graviola. The steps
+//! of `STEPS` are done in order and end with the first that fails, because what comes after it would rest on what it
+//! could not show.
 
 mod chain;
 mod report;
@@ -37,13 +39,15 @@ pub struct Args {
     igvm: Option<PathBuf>,
     /// The launch digest that the report must show, 96 hexadecimal digits.
     ///
-    /// Without it and without --igvm the digest that the collector expected is taken from the folder: what comes out is "consistent, not verified".
+    /// Without it and without --igvm the digest that the collector expected is taken from the folder: what comes out is
+    /// "consistent, not verified".
     #[arg(long, value_name = "HEX", value_parser = launch_digest)]
     measurement: Option<LaunchDigest>,
     /// Accept the committed mock root, whose chip key is public. For development and tests: it proves nothing.
     #[arg(long)]
     development_root: bool,
-    /// The guest policy that the report must show, such as 0x30000; by default any without DEBUG and without a migration agent.
+    /// The guest policy that the report must show, such as 0x30000; by default any without DEBUG and without a
+    /// migration agent.
     #[arg(long, value_name = "NUMBER", value_parser = number)]
     policy: Option<u64>,
 }

@@ -1,7 +1,8 @@
 //! xtask as cargo's `RUSTC_WRAPPER`: adds to the bare-metal builds what depends on where the checkout lies.
 //!
-//! Cargo mixes `RUSTFLAGS` into the names of all symbols, so a path in them would make two checkouts give two images, with two launch
-//! digests. Flags that a wrapper adds are invisible to cargo; the paths themselves are mapped away before they reach a panic message.
+//! Cargo mixes `RUSTFLAGS` into the names of all symbols, so a path in them would make two checkouts give two images,
+//! with two launch digests. Flags that a wrapper adds are invisible to cargo; the paths themselves are mapped away
+//! before they reach a panic message.
 
 use anyhow::{Context, Result};
 use std::env;
@@ -9,10 +10,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// The variable that tells xtask to be the wrapper, and where the checkout is: cargo starts it for packages of other places, too.
+/// The variable that tells xtask to be the wrapper, and where the checkout is: cargo starts it for packages of other
+/// places, too.
 pub const MARKER: &str = "QUOIN_RUSTC_WRAPPER";
 
-/// The variable that tells xtask to be the wrapper for the packages of this checkout, and to let them count which of their code is run.
+/// The variable that tells xtask to be the wrapper for the packages of this checkout, and to let them count which of
+/// their code is run.
 pub const COVERAGE: &str = "QUOIN_COVERAGE";
 
 /// Whether cargo has started xtask as its wrapper: the first argument is then rustc.
@@ -35,7 +38,8 @@ pub fn run(arguments: &[OsString]) -> Result<ExitStatus> {
 
 fn additions(rustc: &OsStr, arguments: &[OsString]) -> Result<Vec<OsString>> {
     let root = PathBuf::from(env::var_os(MARKER).context("the wrapper does not know where the checkout is")?);
-    // The last that fits counts. A package from a registry lies in a folder that is named after the registry, mirrors included.
+    // The last that fits counts. A package from a registry lies in a folder that is named after the registry, mirrors
+    // included.
     let mut added = vec![remap(&root, "quoin")];
     added.extend(cargo_home().map(|home| remap(&home, "cargo")));
     added.extend(

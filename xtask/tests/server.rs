@@ -237,7 +237,8 @@ fn cargo(folder: &Path, script: &str) -> Command {
     xtask
 }
 
-/// Row 8: a probe succeeded on a server that then ended. The trace is a pipe without a reader, so that the server waits before it has a TPM.
+/// Row 8: a probe succeeded on a server that then ended. The trace is a pipe without a reader, so that the server waits
+/// before it has a TPM.
 #[test]
 fn before_there_is_a_tpm_nobody_can_connect() {
     let folder = Folder::new().unwrap();

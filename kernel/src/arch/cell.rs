@@ -9,7 +9,8 @@ pub(crate) struct TakeOnce<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reachable only through the one reference that `take` gives out, which moves between threads as any `&mut T`.
+// SAFETY: the value is reachable only through the one reference that `take` gives out, which moves between threads as
+// any `&mut T`.
 unsafe impl<T: Send> Sync for TakeOnce<T> {}
 
 impl<T> TakeOnce<T> {

@@ -1,5 +1,5 @@
-//! GDT, TSS and IDT. Every vector runs on a stack of its own (IST): the core library uses the red zone in two functions, and a
-//! fault because the stack ran out must still be told.
+//! GDT, TSS and IDT. Every vector runs on a stack of its own (IST): the core library uses the red zone in two
+//! functions, and a fault because the stack ran out must still be told.
 
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, SS, Segment};

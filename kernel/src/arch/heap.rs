@@ -19,7 +19,8 @@ pub(crate) fn start() {
     let len = layout::VIRTUAL_BASE + layout::SIZE - layout::firmware_end();
     let mut heap = HEAP.0.lock();
     if heap.size() == 0 {
-        // SAFETY: linker.ld ends everything else at `__firmware_end`, and the page tables map the rest of the 8 MiB as data.
+        // SAFETY: linker.ld ends everything else at `__firmware_end`, and the page tables map the rest of the 8 MiB as
+        // data.
         unsafe { heap.init(start, usize::try_from(len).unwrap_or(0)) };
     }
 }
@@ -30,7 +31,8 @@ pub(crate) fn usage() -> (usize, usize) {
     (heap.used(), heap.free())
 }
 
-// SAFETY: the heap hands out disjoint blocks of memory that nothing else uses, aligned as asked, and null if it has none.
+// SAFETY: the heap hands out disjoint blocks of memory that nothing else uses, aligned as asked, and null if it has
+// none.
 unsafe impl GlobalAlloc for Locked {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.0.lock().allocate_first_fit(layout).map_or(core::ptr::null_mut(), NonNull::as_ptr)

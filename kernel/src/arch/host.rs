@@ -1,4 +1,5 @@
-//! The way to the host: GHCB, console, guest messages. One for the image, behind one lock, so that even a fatal condition can be told.
+//! The way to the host: GHCB, console, guest messages. One for the image, behind one lock, so that even a fatal
+//! condition can be told.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -52,7 +53,8 @@ struct Host {
 
 /// SEV_STATUS, if SNP is active.
 pub(crate) fn sev_status() -> Result<u64, Fatal> {
-    // SAFETY: a guest that got here by the stub's VMGEXIT-free way runs at CPL 0; reading the MSR has no effect, and an SEV guest's read is never intercepted.
+    // SAFETY: a guest that got here by the stub's VMGEXIT-free way runs at CPL 0; reading the MSR has no effect, and an
+    // SEV guest's read is never intercepted.
     let status = unsafe { rdmsr(MSR_SEV_STATUS) };
     if snp_active(status) {
         Ok(status)
@@ -65,7 +67,8 @@ pub(crate) fn sev_status() -> Result<u64, Fatal> {
 pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fatal> {
     let shared = SHARED.take().ok_or_else(Fatal::plain(Reason::Protocol))?;
     let start = NonNull::from(shared).cast::<u8>();
-    // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages that `Memory` hands over.
+    // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages
+    // that `Memory` hands over.
     let mut hardware = unsafe { Hardware::new() };
     msr::negotiate(&mut hardware, c_bit).map_err(Fatal::because(Reason::Protocol))?;
     let features = msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
@@ -115,7 +118,8 @@ pub(crate) fn say(word: &str, text: fmt::Arguments<'_>) {
     }
 }
 
-/// The line that says why the firmware ends. Whatever ends it, an exception amid a call to the host too, in which the lock is held, is to be told.
+/// The line that says why the firmware ends. Whatever ends it, an exception amid a call to the host too, in which the
+/// lock is held, is to be told.
 ///
 /// # Safety
 /// Nothing of the firmware runs after it but the termination request.
@@ -123,8 +127,9 @@ pub(crate) unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
     if !CONNECTED.load(Ordering::Acquire) {
         return;
     }
-    // SAFETY: there is one vCPU, and what it was doing is never gone on with, as the caller says: nobody uses the host in the place of whoever has the
-    // lock. A call that was interrupted leaves nothing half done that a new one rests on: each writes its whole request.
+    // SAFETY: there is one vCPU, and what it was doing is never gone on with, as the caller says: nobody uses the host
+    // in the place of whoever has the lock. A call that was interrupted leaves nothing half done that a new one rests
+    // on: each writes its whole request.
     unsafe { HOST.force_unlock() };
     say(word, text);
 }
@@ -195,8 +200,9 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 
 /// Runs the guest until it, or the host, comes back to VMPL0.
 ///
-/// The guest can have the host take the GHCB's page while it runs, and the answer with it. So a page without a good answer counts as having come back, which
-/// is safe whenever it happens, and the guest is run next by the MSR protocol, whose answer no guest can take.
+/// The guest can have the host take the GHCB's page while it runs, and the answer with it. So a page without a good
+/// answer counts as having come back, which is safe whenever it happens, and the guest is run next by the MSR protocol,
+/// whose answer no guest can take.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
     with(Reason::RunGuest, |host| {
         if core::mem::take(&mut host.run_by_msr) {

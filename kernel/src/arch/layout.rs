@@ -57,7 +57,8 @@ symbols! {
     firmware_end = __firmware_end;
 }
 
-/// Measured page of [`LaunchParams`]. Only its address is used: the packer has changed the contents behind the compiler's back.
+/// Measured page of [`LaunchParams`]. Only its address is used: the packer has changed the contents behind the
+/// compiler's back.
 pub(crate) fn launch_params() -> u64 {
     (&raw const LAUNCH_PARAMS) as u64
 }

@@ -1,5 +1,6 @@
-//! `memcpy`, `memmove`, `memset`, `memcmp`, `bcmp`: what the compiler calls and no libc provides. In assembly, as a loop in Rust may be
-//! compiled into a call of itself. 16 bytes at a time, without branches on the data except for `memcmp`'s result.
+//! `memcpy`, `memmove`, `memset`, `memcmp`, `bcmp`: what the compiler calls and no libc provides. In assembly, as a
+//! loop in Rust may be compiled into a call of itself. 16 bytes at a time, without branches on the data except for
+//! `memcmp`'s result.
 
 use core::arch::naked_asm;
 
@@ -54,7 +55,8 @@ extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
         "mov rax, rdi",
         "mov rcx, rdi",
         "sub rcx, rsi",
-        // As an unsigned number, to - from is below len only where a forward copy would overwrite what is still to be read.
+        // As an unsigned number, to - from is below len only where a forward copy would overwrite what is still to be
+        // read.
         "cmp rcx, rdx",
         "jb 4f",
         "cmp rdx, 16",

@@ -31,12 +31,14 @@ impl Memory {
             *slot = part?;
         }
         let root = tables.build(placement, own, &parts);
-        // SAFETY: the new tables map all of the firmware where it is, code as executable, and data and this stack as writable; the guard pages are never used.
+        // SAFETY: the new tables map all of the firmware where it is, code as executable, and data and this stack as
+        // writable; the guard pages are never used.
         unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
         Some(Memory { tables, placement, own })
     }
 
-    /// Takes the firmware's page at `address` out of private use: after it, the page is the host's as soon as the host is told.
+    /// Takes the firmware's page at `address` out of private use: after it, the page is the host's as soon as the host
+    /// is told.
     ///
     /// # Safety
     /// The page holds no Rust object, now or later.
@@ -60,8 +62,8 @@ impl Memory {
         result
     }
 
-    /// Runs `access` while the block of a row of pages is in the direct map; `access` gets the addresses of the row's start and end. The rest of the block, whoever's it is,
-    /// is mapped for as long, and not touched.
+    /// Runs `access` while the block of a row of pages is in the direct map; `access` gets the addresses of the row's
+    /// start and end. The rest of the block, whoever's it is, is mapped for as long, and not touched.
     fn with_row<R>(&mut self, row: Region, access: impl FnOnce(u64, u64) -> R) -> R {
         self.with(row.start(), PageSize::Size2M, |start| access(start, start + row.len()))
     }
@@ -76,7 +78,8 @@ impl Pages for Memory {
 
     fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), Inaccessible> {
         let (from, len) = (bytes.as_ptr() as u64, within_page(gpa, bytes.len()));
-        // SAFETY: the bytes lie in the one page that is mapped; `Pages`' callers write to memory that they have checked to be no Rust object's.
+        // SAFETY: the bytes lie in the one page that is mapped; `Pages`' callers write to memory that they have checked
+        // to be no Rust object's.
         self.with(gpa, PageSize::Size4K, |to| unsafe { access::copy(to, from, len) })
     }
 
@@ -110,7 +113,8 @@ impl Pages for Memory {
     }
 
     fn pvalidate(&mut self, gpa: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
-        // SAFETY: mapped as private, aligned by `with`; the ownership map, which the caller asked, lets only pages without Rust objects come here.
+        // SAFETY: mapped as private, aligned by `with`; the ownership map, which the caller asked, lets only pages
+        // without Rust objects come here.
         self.with(gpa, size, |address| unsafe { access::pvalidate(address, size, validate) })
     }
 
@@ -120,9 +124,11 @@ impl Pages for Memory {
     }
 
     fn flush(&mut self) {
-        // A change of CR4.PGE is what also forgets global translations, and those of the guest's VMPL under the same ASID (APM volume 2, 5.5.3).
+        // A change of CR4.PGE is what also forgets global translations, and those of the guest's VMPL under the same
+        // ASID (APM volume 2, 5.5.3).
         let with = |pge| {
-            // SAFETY: no translation of the firmware's own is global, so the bit changes nothing but what the TLB holds.
+            // SAFETY: no translation of the firmware's own is global, so the bit changes nothing but what the TLB
+            // holds.
             unsafe { Cr4::update(|flags| flags.set(Cr4Flags::PAGE_GLOBAL, pge)) };
         };
         with(true);

@@ -1,4 +1,5 @@
-//! What is x86-64, SNP and this image's alone: the entry, descriptor tables, exceptions, page tables in use, the way to the host.
+//! What is x86-64, SNP and this image's alone: the entry, descriptor tables, exceptions, page tables in use, the way to
+//! the host.
 //!
 //! With `mem`'s functions and the allocator this is all of the image's `unsafe`; the library decides, this carries out.
 //!

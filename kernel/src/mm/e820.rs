@@ -1,4 +1,5 @@
-//! The memory map that an operating system is given: entries of E820 (ACPI 6.5, 15: address, length, type; 20 octets without attributes).
+//! The memory map that an operating system is given: entries of E820 (ACPI 6.5, 15: address, length, type; 20 octets
+//! without attributes).
 
 use alloc::vec::Vec;
 
@@ -9,7 +10,8 @@ pub const RAM: u16 = 1;
 /// Octets of an entry.
 pub const ENTRY_SIZE: usize = 20;
 
-/// All of `ranges` as RAM, but for `others`, which have types of their own and need not lie in a range. Ascending, none overlaps another.
+/// All of `ranges` as RAM, but for `others`, which have types of their own and need not lie in a range. Ascending, none
+/// overlaps another.
 #[must_use]
 pub fn entries(ranges: &[Region], others: &[(Region, u16)]) -> Vec<(Region, u16)> {
     let mut all: Vec<(Region, u16)> = ranges.iter().map(|range| (*range, RAM)).collect();

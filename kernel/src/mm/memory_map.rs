@@ -30,8 +30,8 @@ pub const KIND_MEMORY: u16 = 0;
 /// Entries that the page holds.
 const MAX_ENTRIES: usize = PAGE / size_of::<Entry>();
 
-/// Where no platform has RAM that could be made private, whatever its map says: the legacy video memory, option ROMs and BIOS, which QEMU covers
-/// with one range of RAM from 0 up and whose page state it refuses to change.
+/// Where no platform has RAM that could be made private, whatever its map says: the legacy video memory, option ROMs
+/// and BIOS, which QEMU covers with one range of RAM from 0 up and whose page state it refuses to change.
 pub const PLATFORM_HOLES: [(u64, u64); 1] = [(0xa_0000, 0x10_0000)];
 
 /// The holes, and the firmware's own memory.
@@ -56,8 +56,8 @@ pub enum MapError {
     Empty,
 }
 
-/// The RAM in the map of `page`, checked: no range of memory wraps or overlaps another. The order of the entries does not matter. What is
-/// no memory by another entry, lies in one of [`PLATFORM_HOLES`] or is `firmware`'s is taken out.
+/// The RAM in the map of `page`, checked: no range of memory wraps or overlaps another. The order of the entries does
+/// not matter. What is no memory by another entry, lies in one of [`PLATFORM_HOLES`] or is `firmware`'s is taken out.
 pub fn check(page: &[u8; PAGE], firmware: Region) -> Result<Ranges, MapError> {
     let (entries, _) = <[Entry]>::ref_from_prefix_with_elems(page, MAX_ENTRIES).map_err(|_| MapError::Empty)?;
     let listed = || entries.iter().take_while(|entry| entry.pages.get() != 0);
@@ -158,7 +158,8 @@ mod tests {
         assert_eq!(ranges.len(), 2);
     }
 
-    /// QEMU's e820 for an SEV-SNP guest of 4 GiB: RAM across the legacy hole, RAM above 4 GiB, what KVM reserves below it, AMD's HyperTransport hole.
+    /// QEMU's e820 for an SEV-SNP guest of 4 GiB: RAM across the legacy hole, RAM above 4 GiB, what KVM reserves below
+    /// it, AMD's HyperTransport hole.
     #[test]
     fn the_map_of_qemu_loses_the_legacy_hole() {
         let map = [

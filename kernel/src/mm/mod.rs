@@ -1,4 +1,5 @@
-//! Guest-physical memory: what is RAM, who owns each page, and the one way in which the firmware touches a page that is not its own.
+//! Guest-physical memory: what is RAM, who owns each page, and the one way in which the firmware touches a page that is
+//! not its own.
 //!
 //! | module | is |
 //! |---|---|
@@ -23,7 +24,8 @@ pub use snp::rmp::{Attributes, Inaccessible, PageSize, Permissions, Pvalidated, 
 pub const PAGE_SIZE: u64 = 4096;
 /// Bytes in a large page.
 pub const LARGE_PAGE_SIZE: u64 = 2 * 1024 * 1024;
-/// The firmware addresses no guest memory at or beyond this GPA: the direct map ends here, and so does the smallest C-bit.
+/// The firmware addresses no guest memory at or beyond this GPA: the direct map ends here, and so does the smallest
+/// C-bit.
 pub const GPA_LIMIT: u64 = 1 << 47;
 
 /// Bytes in a page, for arrays.
@@ -34,9 +36,11 @@ pub const GUEST_VMPL: Vmpl = Vmpl::Vmpl2;
 
 /// Access to guest-physical pages, without judging: the caller has asked [`ownership::Ownership`] first.
 ///
-/// All accesses are private (with the C-bit). Implemented by the image over its direct map, and by a plain array in tests.
+/// All accesses are private (with the C-bit). Implemented by the image over its direct map, and by a plain array in
+/// tests.
 ///
-/// The host can take any page at any moment, also because the guest has asked it to. The access then ends where it is, as [`Inaccessible`].
+/// The host can take any page at any moment, also because the guest has asked it to. The access then ends where it is,
+/// as [`Inaccessible`].
 pub trait Pages {
     /// Copies from one page.
     fn read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), Inaccessible>;
@@ -54,7 +58,8 @@ pub trait Pages {
     fn zero_row(&mut self, row: Region) -> Result<(), u64> {
         row.pages().try_for_each(|gpa| self.zero(gpa, PageSize::Size4K).map_err(|Inaccessible| gpa))
     }
-    /// PVALIDATE of a row of 4 KiB pages in one block of 2 MiB, up to the first that has not changed: its GPA, or the row's end, and the last answer.
+    /// PVALIDATE of a row of 4 KiB pages in one block of 2 MiB, up to the first that has not changed: its GPA, or the
+    /// row's end, and the last answer.
     fn pvalidate_row(&mut self, row: Region, validate: bool) -> (u64, Result<Pvalidated, RmpError>) {
         for gpa in row.pages() {
             match self.pvalidate(gpa, PageSize::Size4K, validate) {

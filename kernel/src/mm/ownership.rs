@@ -1,11 +1,12 @@
-//! Who owns each page of guest-physical memory, and whether it is validated. Every GPA that a guest names is judged by [`Ownership::owner`].
+//! Who owns each page of guest-physical memory, and whether it is validated. Every GPA that a guest names is judged by
+//! [`Ownership::owner`].
 //!
-//! A page of RAM is either in the guest's use (validated and granted to VMPL2) or not (shared with the host, or never validated): the
-//! firmware must not touch the latter, since that access would fault. One bit is kept for each 2 MiB block of RAM, and one for each page of
-//! the blocks that are neither wholly the guest's nor wholly not.
+//! A page of RAM is either in the guest's use (validated and granted to VMPL2) or not (shared with the host, or never
+//! validated): the firmware must not touch the latter, since that access would fault. One bit is kept for each 2 MiB
+//! block of RAM, and one for each page of the blocks that are neither wholly the guest's nor wholly not.
 //!
-//! All memory is reserved by [`Ownership::new`], within [`MAX_BLOCKS`] and [`MAX_MIXED_BLOCKS`]: no later change allocates, so none that
-//! [`Ownership::can_change`] has announced can fail.
+//! All memory is reserved by [`Ownership::new`], within [`MAX_BLOCKS`] and [`MAX_MIXED_BLOCKS`]: no later change
+//! allocates, so none that [`Ownership::can_change`] has announced can fail.
 
 use alloc::vec::Vec;
 
@@ -62,8 +63,8 @@ pub enum NoMap {
 
 type Bits = [u64; 8];
 
-/// A range of RAM, and the number of its first block: blocks are counted through all ranges, so a 2 MiB block in which a range ends and another
-/// begins is two.
+/// A range of RAM, and the number of its first block: blocks are counted through all ranges, so a 2 MiB block in which
+/// a range ends and another begins is two.
 struct Ram {
     region: Region,
     first: usize,
@@ -91,7 +92,8 @@ struct Place {
     whole: bool,
 }
 
-/// The map of all memory. There is one, behind one lock; whoever decides something by it keeps the lock until the last access is done.
+/// The map of all memory. There is one, behind one lock; whoever decides something by it keeps the lock until the last
+/// access is done.
 pub struct Ownership {
     /// In ascending order.
     ram: FixedVec<Ram, MAX_RANGES>,
@@ -109,7 +111,8 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// A map in which all RAM is unvalidated. `ranges` are those of [`super::memory_map::check`]: ascending, and without `firmware`.
+    /// A map in which all RAM is unvalidated. `ranges` are those of [`super::memory_map::check`]: ascending, and
+    /// without `firmware`.
     pub fn new(ranges: &[Region], firmware: &[Region]) -> Result<Ownership, NoMap> {
         let mut ram = FixedVec::new();
         let mut blocks = 0_usize;
@@ -178,14 +181,16 @@ impl Ownership {
         self.change(region, Owner::Guest, false)
     }
 
-    /// Whether `region`, all in one 2 MiB block, could change hands: asked before the hardware is told, so that the map cannot fail after it.
+    /// Whether `region`, all in one 2 MiB block, could change hands: asked before the hardware is told, so that the map
+    /// cannot fail after it.
     #[must_use]
     pub fn can_change(&self, region: Region) -> bool {
         let room = self.mixed.len() < self.max_mixed;
         self.place(region).is_ok_and(|place| place.whole || room || self.slot(place.block).is_some())
     }
 
-    /// The page is nobody's from here on. This cannot fail: when there is no room to remember it, its like is refused altogether.
+    /// The page is nobody's from here on. This cannot fail: when there is no room to remember it, its like is refused
+    /// altogether.
     pub fn poison(&mut self, page: Region) {
         if self.poisoned.push(page).is_err() {
             self.all_poisoned = true;
@@ -315,7 +320,8 @@ impl Ownership {
         Ok(Place { block: ram.block(region.start()), part: (start, end), whole })
     }
 
-    /// Gives the block bits of its own, with the state that it had as a whole. Nothing allocates: `new` has reserved the room.
+    /// Gives the block bits of its own, with the state that it had as a whole. Nothing allocates: `new` has reserved
+    /// the room.
     fn mix(&mut self, block: usize) -> Result<usize, OwnershipError> {
         let at = match self.search(block) {
             Ok(_) => return self.slot(block).ok_or(OwnershipError::State),

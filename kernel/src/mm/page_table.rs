@@ -1,8 +1,8 @@
-//! The firmware's page tables: its own 8 MiB with the least rights that each part needs, and a direct map through which one page at a time
-//! can be reached.
+//! The firmware's page tables: its own 8 MiB with the least rights that each part needs, and a direct map through which
+//! one page at a time can be reached.
 //!
-//! The direct map begins at [`DIRECT_MAP`]. An entry exists only while a page is being accessed, so nothing of the guest's is mapped
-//! at any other time, and three tables are enough for all of memory.
+//! The direct map begins at [`DIRECT_MAP`]. An entry exists only while a page is being accessed, so nothing of the
+//! guest's is mapped at any other time, and three tables are enough for all of memory.
 
 use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Region};
 
@@ -111,7 +111,8 @@ impl Tables {
         direct: Table::EMPTY,
     };
 
-    /// Maps all of the firmware's memory as data, except for `parts` (virtual ranges). `own` is the GPA of these tables. Returns CR3.
+    /// Maps all of the firmware's memory as data, except for `parts` (virtual ranges). `own` is the GPA of these
+    /// tables. Returns CR3.
     pub fn build(&mut self, placement: Placement, own: u64, parts: &[(Region, Access)]) -> u64 {
         let [root, low, _, _] = indices(placement.virtual_base);
         self.root.set(root, (own + LOW) | TABLE | placement.c_bit);

@@ -10,7 +10,8 @@ pub struct Region {
 }
 
 impl Region {
-    /// The region from `start` up to but not including `end`; `None` if it is empty, not of whole pages, or beyond the limit.
+    /// The region from `start` up to but not including `end`; `None` if it is empty, not of whole pages, or beyond the
+    /// limit.
     #[must_use]
     pub const fn new(start: u64, end: u64) -> Option<Region> {
         let whole = start.is_multiple_of(PAGE_SIZE) && end.is_multiple_of(PAGE_SIZE);

@@ -1,7 +1,7 @@
 //! A page's way to the guest: validate, zero, grant. And back: revoke, zero, invalidate.
 //!
-//! The order is the point. A page is zeroed after it is validated and before VMPL2 may read it, so what the host or an earlier owner left
-//! is never seen; and the guest loses its rights before the page is taken.
+//! The order is the point. A page is zeroed after it is validated and before VMPL2 may read it, so what the host or an
+//! earlier owner left is never seen; and the guest loses its rights before the page is taken.
 
 use super::ownership::{Ownership, OwnershipError};
 use super::{

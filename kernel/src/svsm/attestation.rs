@@ -1,4 +1,5 @@
-//! Attestation protocol (protocol 1): a report of VMPL0 whose REPORT_DATA is SHA-512 of the guest's nonce and a manifest of services.
+//! Attestation protocol (protocol 1): a report of VMPL0 whose REPORT_DATA is SHA-512 of the guest's nonce and a
+//! manifest of services.
 
 use snp::guid::Guid;
 use snp::message::MessageError;
@@ -43,9 +44,10 @@ fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_
 
 /// All of both calls that is alike.
 ///
-/// - `INVALID_PARAMETER`: an operation or nonce that is not in one page of the guest's; a reserved field that is not zero; a service or manifest version that
-///   does not exist; a buffer that is too small (then the registers say what is needed), or not all the guest's memory; a page of any of these that is
-///   inaccessible: report, manifest and certificates are written in this order, up to that page
+/// - `INVALID_PARAMETER`: an operation or nonce that is not in one page of the guest's; a reserved field that is not
+///   zero; a service or manifest version that does not exist; a buffer that is too small (then the registers say what
+///   is needed), or not all the guest's memory; a page of any of these that is inaccessible: report, manifest and
+///   certificates are written in this order, up to that page
 /// - `BUSY`: the host was busy all the time
 /// - `0x80001000`: no report from the PSP
 fn attest(

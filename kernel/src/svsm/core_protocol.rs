@@ -14,8 +14,9 @@ use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
 use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region};
 
-/// Whether a vCPU can be told to forget the translations that it remembers. While it cannot, there is one vCPU: another one could go on writing to
-/// a page whose rights [`revoke`] has taken, between the judgement of a register state and RMPADJUST (docs/decisions.md).
+/// Whether a vCPU can be told to forget the translations that it remembers. While it cannot, there is one vCPU: another
+/// one could go on writing to a page whose rights [`revoke`] has taken, between the judgement of a register state and
+/// RMPADJUST (docs/decisions.md).
 const SHOOTDOWN: bool = false;
 
 /// DELETE_VCPU: the vCPU is running.
@@ -67,14 +68,17 @@ fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
     Ok(page.gpa())
 }
 
-/// Validates and invalidates the pages of a list in order. `next` in the guest's list is moved on to the first entry that was not done.
+/// Validates and invalidates the pages of a list in order. `next` in the guest's list is moved on to the first entry
+/// that was not done.
 ///
-/// - `INVALID_ADDRESS`: a list that is not aligned to 8 or not the guest's; an entry whose page is not the guest's RAM; one of these that is inaccessible.
-///   Where that is the list, when `next` is to be written, the entries have been done all the same
-/// - `INVALID_PARAMETER`: a head with no entry left, with more than its page can hold, or with reserved bits; an entry that is malformed
+/// - `INVALID_ADDRESS`: a list that is not aligned to 8 or not the guest's; an entry whose page is not the guest's RAM;
+///   one of these that is inaccessible. Where that is the list, when `next` is to be written, the entries have been
+///   done all the same
+/// - `INVALID_PARAMETER`: a head with no entry left, with more than its page can hold, or with reserved bits; an entry
+///   that is malformed
 /// - `0x80001006`: a 2 MiB page of which parts are validated and parts not
-/// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that; or the CPU says so and the firmware does not: from then
-///   on the page is no RAM of the guest's
+/// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that; or the CPU says so and
+///   the firmware does not: from then on the page is no RAM of the guest's
 /// - `0x80001000 + n`: PVALIDATE or RMPADJUST answered n
 fn pvalidate(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let mut list = [0; PAGE];
@@ -144,8 +148,8 @@ const fn unchanged(ignored: bool) -> Result<(), ResultCode> {
     if ignored { Ok(()) } else { Err(ResultCode::FAIL_UNCHANGED) }
 }
 
-/// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page, and the guest is told. A page of which
-/// CPU and map do not say the same is nobody's from then on.
+/// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page, and the guest
+/// is told. A page of which CPU and map do not say the same is nobody's from then on.
 fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -> Result<(), ResultCode> {
     let gpa = region.start();
     match machine.pages.pvalidate(gpa, entry.size, true).map_err(ResultCode::from_rmp)? {
@@ -161,8 +165,9 @@ fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -
     }
 }
 
-/// The guest's rights go before the page does. A page that PVALIDATE refuses is the guest's as it was. One that is not valid any more was swapped by the
-/// host: what the guest had may still be valid elsewhere, and come back after the next validation, so there is none.
+/// The guest's rights go before the page does. A page that PVALIDATE refuses is the guest's as it was. One that is not
+/// valid any more was swapped by the host: what the guest had may still be valid elsewhere, and come back after the
+/// next validation, so there is none.
 fn invalidate(machine: &mut Machine<'_>, region: Region, size: PageSize) -> Result<(), ResultCode> {
     let gpa = region.start();
     let refused = match revoke(machine.pages, gpa, size) {
@@ -206,9 +211,10 @@ const fn map_failed(error: OwnershipError) -> ResultCode {
 ///
 /// The order is the point: the guest loses the page first, then its contents are judged, then it becomes a VMSA.
 ///
-/// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB boundary, where hardware fails, or that is
-///   inaccessible
-/// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too many vCPUs
+/// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB
+///   boundary, where hardware fails, or that is inaccessible
+/// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too
+///   many vCPUs
 fn create_vcpu(machine: &mut Machine<'_>, vmsa: u64, calling_area: u64) -> Result<(), ResultCode> {
     let invalid = |_| ResultCode::INVALID_ADDRESS;
     Claim::new(vmsa, PAGE_SIZE).check_aligned(machine.map).map_err(invalid)?;

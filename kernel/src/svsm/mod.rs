@@ -1,8 +1,8 @@
 //! The services that a guest can call: one table, a handler per protocol (SVSM specification 1.01).
 //!
-//! Every handler has one signature: the call's number and the guest's registers in, a result code out; registers that the call answers
-//! in are changed in place. A handler copies guest memory in once, decides on the copy, and holds the ownership map from the check
-//! to the last access. Nothing that a guest sends is fatal.
+//! Every handler has one signature: the call's number and the guest's registers in, a result code out; registers that
+//! the call answers in are changed in place. A handler copies guest memory in once, decides on the copy, and holds the
+//! ownership map from the check to the last access. Nothing that a guest sends is fatal.
 
 pub mod attestation;
 pub mod core_protocol;
@@ -104,8 +104,8 @@ mod tests {
     use std::vec::Vec;
     use zerocopy::IntoBytes;
 
-    /// 20,000 cases at least: the calls' address fields with the bytes that each names, and at which of them the handlers' tests try
-    /// every forbidden address.
+    /// 20,000 cases at least: the calls' address fields with the bytes that each names, and at which of them the
+    /// handlers' tests try every forbidden address.
     #[test]
     fn the_tables_of_forbidden_addresses_are_long_enough() {
         let core = [8, 4096, 4096, 4096, 4096, 4096];
@@ -169,8 +169,9 @@ mod tests {
         ]
     }
 
-    /// The host takes each page that a call reaches, before each of the call's accesses to it: the call is refused with the documented code, and the next
-    /// one is served. A page is never the guest's in the map and validated without having been zeroed.
+    /// The host takes each page that a call reaches, before each of the call's accesses to it: the call is refused with
+    /// the documented code, and the next one is served. A page is never the guest's in the map and validated without
+    /// having been zeroed.
     #[test]
     fn a_page_that_the_host_takes_at_any_access_is_a_refusal() {
         let (mut refused, mut served) = (0, 0);
@@ -194,7 +195,8 @@ mod tests {
         assert!(refused >= 30 && served >= 30, "{refused} refused, {served} served");
     }
 
-    /// Half of the mailbox is gone when the response is written: the command has been executed, and the first half of the response is there.
+    /// Half of the mailbox is gone when the response is written: the command has been executed, and the first half of
+    /// the response is there.
     #[test]
     fn a_response_is_written_up_to_the_page_that_is_gone() {
         let mut scene = Scene::new();

@@ -1,4 +1,5 @@
-//! What the firmware does each time the guest's VMPL has stopped: see whether it made a call, serve it, and let it run again.
+//! What the firmware does each time the guest's VMPL has stopped: see whether it made a call, serve it, and let it run
+//! again.
 
 use core::mem::offset_of;
 
@@ -14,8 +15,9 @@ use crate::mm::{Inaccessible, Pages, read_u64, write_u64};
 pub enum Stop {
     /// It made a call, which was served.
     Served,
-    /// It made none: the host came back on its own, the guest asked for something else, or the calling area says that nothing is pending. A calling
-    /// area that the host has taken says nothing: its vCPU's calls are not taken any more, and it runs on.
+    /// It made none: the host came back on its own, the guest asked for something else, or the calling area says that
+    /// nothing is pending. A calling area that the host has taken says nothing: its vCPU's calls are not taken any
+    /// more, and it runs on.
     NoCall,
     /// Its register state is inaccessible, and with it the vCPU can neither be served nor run.
     Lost,
@@ -23,9 +25,9 @@ pub enum Stop {
 
 /// Serves the call that the calling vCPU may have made.
 ///
-/// The call counts only if the vCPU left its VMPL by VMGEXIT (so that the registers are a call's), and if the calling area's first byte goes from 1 to 0
-/// in one exchange (so that no call is served twice, or at the host's will). While the register state is looked at, EFER.SVME is clear in it,
-/// and no CPU can run it.
+/// The call counts only if the vCPU left its VMPL by VMGEXIT (so that the registers are a call's), and if the calling
+/// area's first byte goes from 1 to 0 in one exchange (so that no call is served twice, or at the host's will). While
+/// the register state is looked at, EFER.SVME is clear in it, and no CPU can run it.
 pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
     look_and_serve(machine).unwrap_or(Stop::Lost)
 }
@@ -199,7 +201,8 @@ mod tests {
         assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
     }
 
-    /// The guest has made its calling area shared without telling us: no call is taken through it, and the vCPU runs on.
+    /// The guest has made its calling area shared without telling us: no call is taken through it, and the vCPU runs
+    /// on.
     #[test]
     fn a_calling_area_that_the_host_has_taken_is_no_call() {
         let mut scene = stopped(0x403, 1);

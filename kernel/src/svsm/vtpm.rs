@@ -21,12 +21,13 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
 
 /// One platform command. The buffer is a page long and need not be aligned, so it lies in one page or two.
 ///
-/// - `INVALID_PARAMETER`: a buffer that is not all the guest's memory, or of which a page is inaccessible; an unknown platform command; a locality other than 0; a size
-///   beyond the buffer
+/// - `INVALID_PARAMETER`: a buffer that is not all the guest's memory, or of which a page is inaccessible; an unknown
+///   platform command; a locality other than 0; a size beyond the buffer
 /// - `UNSUPPORTED_CALL`: a platform command other than TPM_SEND_COMMAND
 ///
-/// A size that is not the TPM command's own is the TPM's to refuse, and a TPM's refusal is a response like any other. Where the host takes a page between
-/// the copy in and the copy out, the command has been executed, and what of the response lies before that page has been written.
+/// A size that is not the TPM command's own is the TPM's to refuse, and a TPM's refusal is a response like any other.
+/// Where the host takes a page between the copy in and the copy out, the command has been executed, and what of the
+/// response lies before that page has been written.
 fn command(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let refused = |_| ResultCode::INVALID_PARAMETER;
     let buffer = Claim::new(gpa, PAGE_SIZE).check(machine.map).map_err(refused)?;

@@ -95,7 +95,8 @@ pub const PSC_MAX: usize = (BUFFER_SIZE - PSC_HEADER) / 8;
 const PSC_HEADER: usize = 8;
 const _: () = assert!(PSC_MAX == 253);
 
-/// Exits without a finished entry after which a page state change is given up. A 2 MiB entry may take the host one exit for each of its 512 pages.
+/// Exits without a finished entry after which a page state change is given up. A 2 MiB entry may take the host one exit
+/// for each of its 512 pages.
 const PSC_PATIENCE: u32 = 512;
 
 /// A registered GHCB page, and the way to the host.
@@ -253,12 +254,15 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         self.call(code::MMIO_WRITE, gpa, bytes.len() as u64, &[scratch]).map(drop)
     }
 
-    /// Changes the state of pages. When this returns `Ok` the host *says* that it did; PVALIDATE of each page shows whether it is true.
+    /// Changes the state of pages. When this returns `Ok` the host *says* that it did; PVALIDATE of each page shows
+    /// whether it is true.
     ///
-    /// The list is written anew from the private copy for each exit, since the host may stop early and may scribble on it.
+    /// The list is written anew from the private copy for each exit, since the host may stop early and may scribble on
+    /// it.
     ///
     /// # Errors
-    /// As all requests; `Argument`, `PageStateChange`, `PageStateHeader`. An unknown number of the pages then has changed.
+    /// As all requests; `Argument`, `PageStateChange`, `PageStateHeader`. An unknown number of the pages then has
+    /// changed.
     pub fn page_state_change(&mut self, entries: &[PageStateEntry]) -> Result<(), GhcbError> {
         entries.chunks(PSC_MAX).try_for_each(|list| self.page_state_list(list))
     }
@@ -277,7 +281,8 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         Ok(())
     }
 
-    /// One exit: the whole list from the private copy, `current` to `end` inclusive to be done. Returns the host's new `current`, which is in `current..=end + 1`.
+    /// One exit: the whole list from the private copy, `current` to `end` inclusive to be done. Returns the host's new
+    /// `current`, which is in `current..=end + 1`.
     fn page_state_exit(&mut self, list: &[PageStateEntry], current: u16, end: u16) -> Result<u16, GhcbError> {
         for (index, entry) in list.iter().enumerate() {
             self.page.write(BUFFER + PSC_HEADER + 8 * index, &entry.encode()?.to_le_bytes());
@@ -297,7 +302,8 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         if unchanged && (current..=end + 1).contains(&next) { Ok(next) } else { Err(GhcbError::PageStateHeader) }
     }
 
-    /// Passes a guest message to the PSP. What the answer page then holds is worth nothing until it is verified ([`crate::message`]).
+    /// Passes a guest message to the PSP. What the answer page then holds is worth nothing until it is verified
+    /// ([`crate::message`]).
     ///
     /// # Errors
     /// As all requests.

@@ -57,7 +57,8 @@ pub enum GhcbError {
     NotValid(Field),
     /// The host asks for an exception (SW_EXITINFO1 = 1).
     Exception(Exception),
-    /// The host finds the request malformed (SW_EXITINFO1 = 2): 1 not registered, 2 usage, 3 scratch, 4 missing input, 5 invalid input, 6 invalid event.
+    /// The host finds the request malformed (SW_EXITINFO1 = 2): 1 not registered, 2 usage, 3 scratch, 4 missing input,
+    /// 5 invalid input, 6 invalid event.
     Malformed(u64),
     /// SW_EXITINFO1 is none of 0, 1, 2, or an exception other than #GP or #UD was asked for.
     UnknownResult {
@@ -125,7 +126,8 @@ impl Answer {
     }
 }
 
-/// The event of SW_EXITINFO2 in EVENTINJ format (APM volume 2, 15.20): valid, type 3 (exception), and one of the two vectors allowed.
+/// The event of SW_EXITINFO2 in EVENTINJ format (APM volume 2, 15.20): valid, type 3 (exception), and one of the two
+/// vectors allowed.
 fn exception(event: u64) -> Option<Exception> {
     const VALID: u64 = 1 << 31;
     const KIND: u64 = 0x700;

@@ -1,7 +1,9 @@
-//! The guest-hypervisor communication block: how the guest asks its host for what only the host can do (GHCB specification 2.04).
+//! The guest-hypervisor communication block: how the guest asks its host for what only the host can do (GHCB
+//! specification 2.04).
 //!
-//! Two ways: the **MSR protocol** ([`msr`]), 64 bits each way, needed until a GHCB page exists; and the **page protocol**, where
-//! [`Ghcb`] fills in a shared page, exits, copies the answer out once, and believes only fields whose valid bit the host has set.
+//! Two ways: the **MSR protocol** ([`msr`]), 64 bits each way, needed until a GHCB page exists; and the **page
+//! protocol**, where [`Ghcb`] fills in a shared page, exits, copies the answer out once, and believes only fields whose
+//! valid bit the host has set.
 
 pub mod call;
 pub mod exit;

@@ -1,7 +1,9 @@
-//! Accesses that may be refused: to memory of the guest's, which the host can take away at any moment, and by PVALIDATE and RMPADJUST.
+//! Accesses that may be refused: to memory of the guest's, which the host can take away at any moment, and by PVALIDATE
+//! and RMPADJUST.
 //!
-//! An access that faults for such a reason ends at the instruction that faulted and returns [`Inaccessible`]. That takes an exception handler
-//! that asks [`resume_at`] first. Any other exception, at any other instruction, is none of this module's.
+//! An access that faults for such a reason ends at the instruction that faulted and returns [`Inaccessible`]. That
+//! takes an exception handler that asks [`resume_at`] first. Any other exception, at any other instruction, is none of
+//! this module's.
 
 use core::arch::global_asm;
 
@@ -48,7 +50,8 @@ const NESTED_PAGE_FAULT: u64 = 0x400;
 /// #VC of a private access to a page that is not validated: the host has taken it, and perhaps given another.
 const NOT_VALIDATED: u64 = 0x404;
 
-/// Where to go on after the exception `vector` with `error` at `rip`; `None` if it does not mean that an access of this module is refused.
+/// Where to go on after the exception `vector` with `error` at `rip`; `None` if it does not mean that an access of this
+/// module is refused.
 #[must_use]
 pub fn resume_at(vector: u64, error: u64, rip: u64) -> Option<u64> {
     let refusal = match vector {
@@ -74,7 +77,8 @@ const fn done(result: u64) -> Result<u64, Inaccessible> {
 /// [`Inaccessible`]: the bytes before the page that faulted have been copied.
 ///
 /// # Safety
-/// Both ranges are mapped for it, no Rust reference to the guest's side exists, and the other side is the caller's for the length.
+/// Both ranges are mapped for it, no Rust reference to the guest's side exists, and the other side is the caller's for
+/// the length.
 pub unsafe fn copy(to: u64, from: u64, len: usize) -> Result<(), Inaccessible> {
     // SAFETY: as the caller promises; the direction flag is clear by the ABI.
     done(unsafe { __access_copy(to, from, len) }).map(drop)
@@ -112,15 +116,16 @@ pub unsafe fn zero(start: u64, len: u64) -> Result<(), u64> {
 /// The instruction's FAIL codes; `Inaccessible` if it faulted, and nothing has changed.
 ///
 /// # Safety
-/// `address` is mapped as private memory, aligned to `size`, and CPL is 0. When validating, no live Rust object may lie in the page, as its contents
-/// are undefined; when invalidating, the caller owns the page and will not touch it through a private mapping.
+/// `address` is mapped as private memory, aligned to `size`, and CPL is 0. When validating, no live Rust object may lie
+/// in the page, as its contents are undefined; when invalidating, the caller owns the page and will not touch it
+/// through a private mapping.
 pub unsafe fn pvalidate(address: u64, size: PageSize, validate: bool) -> Result<Pvalidated, RmpError> {
     // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
     pvalidated(&unsafe { __access_pvalidate(address, address + 1, u32::from(size as u8), u32::from(validate)) })
 }
 
-/// [`pvalidate`] of the 4 KiB pages from `start` to before `end`, up to the first of which the answer is not `Changed`. Returns that page's address, or `end`,
-/// and the last answer.
+/// [`pvalidate`] of the 4 KiB pages from `start` to before `end`, up to the first of which the answer is not `Changed`.
+/// Returns that page's address, or `end`, and the last answer.
 ///
 /// # Safety
 /// As for [`pvalidate`], for each of the pages.
@@ -142,14 +147,15 @@ fn pvalidated(reached: &Reached) -> Result<Pvalidated, RmpError> {
 /// The instruction's FAIL codes; `Inaccessible` if it faulted, and nothing has changed.
 ///
 /// # Safety
-/// `address` is mapped as private validated memory, aligned to `size`, and CPL is 0. The caller owns the page, and if the attributes let a lower VMPL
-/// write, no Rust reference to the page exists while that VMPL may run.
+/// `address` is mapped as private validated memory, aligned to `size`, and CPL is 0. The caller owns the page, and if
+/// the attributes let a lower VMPL write, no Rust reference to the page exists while that VMPL may run.
 pub unsafe fn rmpadjust(address: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
     // SAFETY: the caller owns the page; the instruction changes RAX, flags and the page's RMP entry only.
     adjusted(&unsafe { __access_rmpadjust(address, address + 1, u32::from(size as u8), attributes.bits()) })
 }
 
-/// [`rmpadjust`] of the 4 KiB pages from `start` to before `end`, up to the first that fails. Returns that page's address, or `end`, and the last answer.
+/// [`rmpadjust`] of the 4 KiB pages from `start` to before `end`, up to the first that fails. Returns that page's
+/// address, or `end`, and the last answer.
 ///
 /// # Safety
 /// As for [`rmpadjust`], for each of the pages.

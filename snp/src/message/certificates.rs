@@ -1,4 +1,5 @@
-//! The certificate table that the host adds to a report (GHCB specification, table 8): hints for the verifier, never evidence.
+//! The certificate table that the host adds to a report (GHCB specification, table 8): hints for the verifier, never
+//! evidence.
 
 use crate::guid::Guid;
 use zerocopy::byteorder::little_endian::U32;

@@ -1,4 +1,5 @@
-//! The state machine of one VMPCK: no (key, IV) pair ever encrypts two plaintexts, whatever the host answers (threats PSP-01 to PSP-09).
+//! The state machine of one VMPCK: no (key, IV) pair ever encrypts two plaintexts, whatever the host answers (threats
+//! PSP-01 to PSP-09).
 //!
 //! ```text
 //!            seal (IV n+1)                verified answer (IV n+2)
@@ -8,8 +9,9 @@
 //!                              └── doubt too often ──▶ Burned: key wiped, for good
 //! ```
 //!
-//! The types carry it: [`Idle`] is used up by [`Idle::seal`], [`Sent`] can show its ciphertext and take an answer, and there is
-//! no way back from `Sent` to `Idle` but a verified answer. Both are views of the [`Channel`], so the key never moves in memory.
+//! The types carry it: [`Idle`] is used up by [`Idle::seal`], [`Sent`] can show its ciphertext and take an answer, and
+//! there is no way back from `Sent` to `Idle` but a verified answer. Both are views of the [`Channel`], so the key
+//! never moves in memory.
 
 use zeroize::Zeroize;
 
@@ -28,7 +30,8 @@ pub const DOUBT_LIMIT: u32 = 4;
 pub enum MessageError {
     /// The host was busy [`BUSY_LIMIT`] times. The request stays sealed; the next call repeats it first.
     Busy,
-    /// The key was burned, now or earlier: the host did not deliver verified answers. Attestation is over until the next boot.
+    /// The key was burned, now or earlier: the host did not deliver verified answers. Attestation is over until the
+    /// next boot.
     Burned,
     /// The sequence number would pass `u32::MAX`, which the secrets page cannot hold (PSP-09).
     Exhausted,
@@ -261,7 +264,8 @@ impl Sent<'_> {
         }
     }
 
-    /// Checks the private copy of the answer page; if it is the answer, the sequence number moves on and the payload's length is returned.
+    /// Checks the private copy of the answer page; if it is the answer, the sequence number moves on and the payload's
+    /// length is returned.
     fn accept(&mut self) -> Option<usize> {
         let channel = &mut *self.channel;
         let answer_seqno = channel.last.checked_add(2)?;

@@ -110,7 +110,8 @@ impl Header {
         }
     }
 
-    /// Whether this is, but for tag and size, exactly the header of the message expected; this includes all reserved bytes.
+    /// Whether this is, but for tag and size, exactly the header of the message expected; this includes all reserved
+    /// bytes.
     #[must_use]
     pub fn is_expected(&self, msg_type: u8, seqno: u64, vmpck: u8) -> bool {
         let mut expected = Self::new(msg_type, seqno, vmpck, self.msg_size.get());

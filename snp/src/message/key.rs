@@ -1,4 +1,5 @@
-//! MSG_KEY_REQ and MSG_KEY_RSP: keys that the PSP derives from the chip and the guest's identity (SNP firmware ABI, tables 18 to 20).
+//! MSG_KEY_REQ and MSG_KEY_RSP: keys that the PSP derives from the chip and the guest's identity (SNP firmware ABI,
+//! tables 18 to 20).
 
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -38,7 +39,8 @@ pub enum RootKey {
     Vmrk = 1,
 }
 
-/// MSG_KEY_REQ as all firmware takes it. (From 1.58 on, 8 more bytes hold a launch mitigation vector; without them it is 0.)
+/// MSG_KEY_REQ as all firmware takes it. (From 1.58 on, 8 more bytes hold a launch mitigation vector; without them it
+/// is 0.)
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct KeyRequest {

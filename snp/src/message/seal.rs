@@ -15,8 +15,8 @@ pub struct Vmpck {
 }
 
 impl Vmpck {
-    /// Moves key `number` out of `source`, which is zero afterwards. `None` if it already was zero, as after an earlier `take`:
-    /// the PSP makes no such key, and two channels with one key would use an IV twice.
+    /// Moves key `number` out of `source`, which is zero afterwards. `None` if it already was zero, as after an earlier
+    /// `take`: the PSP makes no such key, and two channels with one key would use an IV twice.
     pub fn take(source: &mut [u8; 32], number: u8) -> Option<Self> {
         let mut key = Self { bytes: [0; 32], number };
         core::mem::swap(&mut key.bytes, source);
@@ -33,7 +33,8 @@ impl Vmpck {
         Aes256Gcm::new(&self.bytes.into())
     }
 
-    /// Encrypts `payload` as the message `seqno` into `page`, all other bytes zero. Returns the message's length, `None` if the payload is too long.
+    /// Encrypts `payload` as the message `seqno` into `page`, all other bytes zero. Returns the message's length,
+    /// `None` if the payload is too long.
     ///
     /// Not public: only the channel knows whether `seqno` is unused.
     pub(super) fn seal(&self, kind: RequestType, seqno: u64, payload: &[u8], page: &mut Page) -> Option<usize> {
@@ -55,7 +56,8 @@ impl Vmpck {
         Some(HEADER_SIZE + payload.len())
     }
 
-    /// Verifies that `page` holds the answer `kind` with this sequence number, and decrypts it in place. Returns the payload.
+    /// Verifies that `page` holds the answer `kind` with this sequence number, and decrypts it in place. Returns the
+    /// payload.
     pub(super) fn open<'p>(&self, kind: RequestType, seqno: u64, page: &'p mut Page) -> Option<&'p mut [u8]> {
         let (head, body) = page.split_at_mut(HEADER_SIZE);
         let header = Header::read_from_bytes(head).ok()?;

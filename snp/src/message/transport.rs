@@ -22,8 +22,8 @@ pub enum Exit {
 
 /// A way to the PSP, by way of an adversary.
 pub trait Transport {
-    /// Shows `request` (header and payload) to the host, and, if it says that it is done, copies the answer page to `answer` once.
-    /// With `certificates`, the host is also asked to fill the certificate buffer, if there is one.
+    /// Shows `request` (header and payload) to the host, and, if it says that it is done, copies the answer page to
+    /// `answer` once. With `certificates`, the host is also asked to fill the certificate buffer, if there is one.
     fn exchange(&mut self, request: &[u8], certificates: bool, answer: &mut Page) -> Exit;
 
     /// Called between two attempts after BUSY.

@@ -21,8 +21,9 @@ pub const SERVICES_MANIFEST: Guid = Guid::new(0x6384_9ebb, 0x3d92, 0x4670, 0xa1f
 /// The vTPM service.
 pub const VTPM_SERVICE: Guid = Guid::new(0xc476_f1eb, 0x0123, 0x45a5, 0x9641_b4e7_dde5_bfe3);
 
-/// Bytes of a nonce, neither more nor less: REPORT_DATA is the hash of nonce and manifest one after the other, so that with nonces of two lengths one
-/// REPORT_DATA could stand for two manifests. Linux' configfs-tsm takes 64 bytes and no others.
+/// Bytes of a nonce, neither more nor less: REPORT_DATA is the hash of nonce and manifest one after the other, so that
+/// with nonces of two lengths one REPORT_DATA could stand for two manifests. Linux' configfs-tsm takes 64 bytes and no
+/// others.
 pub const NONCE_SIZE: usize = 64;
 
 /// The attestation operation, 0x40 bytes, as the guest wrote it.
@@ -73,8 +74,8 @@ impl AttestServices {
     /// Checks what can be checked without knowing the guest's memory: reserved bytes, alignment, nonce.
     ///
     /// # Errors
-    /// `INVALID_PARAMETER`: reserved bytes not zero; a report, manifest or certificate buffer that is not page aligned; a nonce that is not
-    /// of [`NONCE_SIZE`] or crosses a page.
+    /// `INVALID_PARAMETER`: reserved bytes not zero; a report, manifest or certificate buffer that is not page aligned;
+    /// a nonce that is not of [`NONCE_SIZE`] or crosses a page.
     pub fn check(&self) -> Result<(), ResultCode> {
         const PAGE: u64 = crate::PAGE_SIZE as u64;
         let reserved =
@@ -89,7 +90,8 @@ impl AttestServices {
 }
 
 impl AttestSingleService {
-    /// As [`AttestServices::check`], and the reserved word of this structure. Which service and version exist is for the kernel.
+    /// As [`AttestServices::check`], and the reserved word of this structure. Which service and version exist is for
+    /// the kernel.
     ///
     /// # Errors
     /// `INVALID_PARAMETER`.
@@ -111,7 +113,8 @@ pub struct AttestAnswer {
 }
 
 impl AttestAnswer {
-    /// `INVALID_PARAMETER` if a buffer of the guest's is too small. The registers are written in either case: Linux learns the sizes from them.
+    /// `INVALID_PARAMETER` if a buffer of the guest's is too small. The registers are written in either case: Linux
+    /// learns the sizes from them.
     pub fn fits(&self, operation: &AttestServices) -> ResultCode {
         let certificates_wanted = operation.certificates_size != 0;
         let fits = self.report <= operation.report_size.get()
@@ -147,7 +150,8 @@ const HEAD: usize = size_of::<ManifestHead>();
 const ENTRY: usize = size_of::<ManifestEntry>();
 const _: () = assert!(HEAD == 24 && ENTRY == 24);
 
-/// Writes the services manifest to `out`: head, an entry per service, then their manifests one after the other. Returns its length, `None` if `out` is too small.
+/// Writes the services manifest to `out`: head, an entry per service, then their manifests one after the other. Returns
+/// its length, `None` if `out` is too small.
 #[must_use]
 pub fn services_manifest(services: &[(Guid, &[u8])], out: &mut [u8]) -> Option<usize> {
     let first = HEAD + ENTRY * services.len();

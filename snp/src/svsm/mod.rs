@@ -1,5 +1,5 @@
-//! The SVSM's protocols as bytes: registers, calling area, and the structures of each protocol (SVSM specification 1.01). What a request may
-//! do is the kernel's to decide; here are the forms.
+//! The SVSM's protocols as bytes: registers, calling area, and the structures of each protocol (SVSM specification
+//! 1.01). What a request may do is the kernel's to decide; here are the forms.
 
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -115,7 +115,8 @@ const _: () = assert!(size_of::<CallingArea>() == 8);
 const _: () = assert!(offset_of!(CallingArea, call_pending) == 0);
 const _: () = assert!(offset_of!(CallingArea, no_eoi_required) == 2);
 
-/// Whether `len` bytes at `gpa` lie in one 4 KiB page, as the specification demands of all structures but lists. False for zero bytes and beyond 2^64.
+/// Whether `len` bytes at `gpa` lie in one 4 KiB page, as the specification demands of all structures but lists. False
+/// for zero bytes and beyond 2^64.
 #[must_use]
 pub const fn within_page(gpa: u64, len: u64) -> bool {
     const PAGE: u64 = crate::PAGE_SIZE as u64;

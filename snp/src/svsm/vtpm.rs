@@ -31,7 +31,8 @@ const KNOWN: core::ops::RangeInclusive<u32> = 1..=21;
 
 /// The TPM command in a private copy of the guest's buffer.
 ///
-/// Its length is what the platform request says; whether the TPM command's own size agrees is for the TPM to judge (TPM_RC_COMMAND_SIZE).
+/// Its length is what the platform request says; whether the TPM command's own size agrees is for the TPM to judge
+/// (TPM_RC_COMMAND_SIZE).
 ///
 /// # Errors
 /// - `UNSUPPORTED_CALL`: a platform command that the TCG's protocol knows, other than TPM_SEND_COMMAND
@@ -51,7 +52,8 @@ pub fn parse_request(buffer: &Page) -> Result<&[u8], ResultCode> {
     command.get(..size).ok_or(ResultCode::INVALID_PARAMETER)
 }
 
-/// Head of the answer to a TPM_SEND_COMMAND whose response has `len` bytes; `None` if that is more than the buffer holds.
+/// Head of the answer to a TPM_SEND_COMMAND whose response has `len` bytes; `None` if that is more than the buffer
+/// holds.
 #[must_use]
 pub fn response_head(len: usize) -> Option<[u8; RESPONSE_HEAD]> {
     (len <= RESPONSE_MAX).then(|| u32::try_from(len).ok())?.map(u32::to_le_bytes)

@@ -87,7 +87,8 @@ fn iv(seqno: u64) -> Nonce<aes_gcm::aead::consts::U12> {
     iv.into()
 }
 
-/// Payload of the answer. A request of 64 bytes or less, or of a kind without a table here, is answered by its hash, so that a test sees which request was answered.
+/// Payload of the answer. A request of 64 bytes or less, or of a kind without a table here, is answered by its hash, so
+/// that a test sees which request was answered.
 fn answer_to(kind: u8, request: &[u8]) -> Vec<u8> {
     match kind {
         3 if request.len() == 0x20 => key_response(request),

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use snp::ghcb::SharedMemory;
 
-/// Memory shared between the guest under test and the mock host. Panics when the guest reads a byte twice between two exits.
+/// Memory shared between the guest under test and the mock host. Panics when the guest reads a byte twice between two
+/// exits.
 #[derive(Clone)]
 pub(crate) struct Shared(Rc<RefCell<Inner>>);
 

@@ -1,7 +1,9 @@
-//! Commands in a row. An input is what TPM it begins with, and steps: each a kind and two octets, and a command with its octets.
+//! Commands in a row. An input is what TPM it begins with, and steps: each a kind and two octets, and a command with
+//! its octets.
 //!
-//! After every step the TPM is consistent; every response is well-formed; a command that fails leaves what lasts as it was, apart from the tries that
-//! dictionary-attack protection and PIN indices count, and the note that there may have been one; and nothing but the platform brings failure mode.
+//! After every step the TPM is consistent; every response is well-formed; a command that fails leaves what lasts as it
+//! was, apart from the tries that dictionary-attack protection and PIN indices count, and the note that there may have
+//! been one; and nothing but the platform brings failure mode.
 
 use crate::platform::Machine;
 use crate::response::{self, FAILURE};
@@ -74,7 +76,8 @@ pub fn run(input: &[u8]) {
     }
 }
 
-/// Whether the command may make an RSA key, which takes as long as thousands of others: tests and differential fuzzing make those.
+/// Whether the command may make an RSA key, which takes as long as thousands of others: tests and differential fuzzing
+/// make those.
 fn makes_rsa(command: &[u8]) -> bool {
     let creates = matches!(command.get(6..10), Some([0, 0, 1, 0x31 | 0x53 | 0x91]));
     // type and nameAlg of a public area
@@ -99,13 +102,14 @@ fn counts(code: u32) -> bool {
     code & 0x80 != 0 && matches!(code & 0x3f, 0x0e | 0x22)
 }
 
-/// Whether an NV Index is among the handles: if it is a PIN index, pinCount counts its use, whatever comes of the command.
+/// Whether an NV Index is among the handles: if it is a PIN index, pinCount counts its use, whatever comes of the
+/// command.
 fn names_an_index(command: &[u8]) -> bool {
     (0..3).any(|n| command.get(10 + 4 * n) == Some(&1))
 }
 
-/// The states are the same, or after the first use of an authValue under protection it is noted, and TPM2_Shutdown is void: two octets, beside those of a
-/// pinCount, and the digest.
+/// The states are the same, or after the first use of an authValue under protection it is noted, and TPM2_Shutdown is
+/// void: two octets, beside those of a pinCount, and the digest.
 fn differ_by_a_note(before: &[u8], after: &[u8], count: usize) -> bool {
     if before.len() != after.len() {
         return false;

@@ -1,6 +1,7 @@
 //! A state that someone has tampered with. The digest is put right, so that what is in it is looked at.
 //!
-//! Whatever the octets are, they are refused, or they are the state of a TPM: it gives the same octets again and executes commands.
+//! Whatever the octets are, they are refused, or they are the state of a TPM: it gives the same octets again and
+//! executes commands.
 
 use crate::platform::Machine;
 use crate::response;

@@ -1,4 +1,5 @@
-//! Two octets that select what the rest is read as: a command's parameters, or a structure, which then must have one form alone.
+//! Two octets that select what the rest is read as: a command's parameters, or a structure, which then must have one
+//! form alone.
 
 /// Runs an input.
 pub fn run(input: &[u8]) {

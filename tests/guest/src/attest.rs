@@ -48,7 +48,8 @@ pub(crate) fn request(guid: [u8; 16], version: u32, nonce: &[u8]) {
     OPERATION.write(field::MANIFEST_VERSION, u64::from(version));
 }
 
-/// Makes call `number` with what [`request`] has filled; RAX is the result, RCX, RDX, R8 the sizes of manifest, certificates and report.
+/// Makes call `number` with what [`request`] has filled; RAX is the result, RCX, RDX, R8 the sizes of manifest,
+/// certificates and report.
 pub(crate) fn send(number: u8) -> Result<(Taken, Registers), HostError> {
     let mut registers = Registers::call(protocol::ATTESTATION, u64::from(number), OPERATION.gpa());
     let taken = svsm::call(&mut registers)?;

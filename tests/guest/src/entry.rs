@@ -67,7 +67,8 @@ pub(crate) fn c_bit() -> u64 {
 /// Copies bytes by address; `Err` is the vector of the exception that it met.
 ///
 /// # Safety
-/// `destination` must be memory that Rust knows nothing of, or that it has given for this; `source` may be anything: a fault is caught.
+/// `destination` must be memory that Rust knows nothing of, or that it has given for this; `source` may be anything: a
+/// fault is caught.
 pub(crate) unsafe fn copy(destination: u64, source: u64, length: usize) -> Result<(), u64> {
     // SAFETY: the caller answers for what is written; a fault resumes in the probe with its vector.
     match unsafe { __probe_copy(destination, source, length as u64) } {
@@ -84,7 +85,8 @@ pub(crate) fn pvalidate(address: u64, validate: bool) -> Result<u64, u64> {
 
 /// RMPADJUST of a 4 KiB page: EAX, or the vector of the exception that it met.
 pub(crate) fn rmpadjust(address: u64, attributes: u64) -> Result<u64, u64> {
-    // SAFETY: it is only tried on pages and levels for which it must be refused, and changes permissions of other levels alone.
+    // SAFETY: it is only tried on pages and levels for which it must be refused, and changes permissions of other
+    // levels alone.
     done_or_vector(unsafe { __probe_rmpadjust(address, attributes) })
 }
 

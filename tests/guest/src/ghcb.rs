@@ -39,7 +39,8 @@ fn ghcb() -> &'static Page {
     unsafe { &__ghcb }
 }
 
-/// Makes the GHCB's page shared and registers it: the firmware must give up its validation first, since PVALIDATE is not ours.
+/// Makes the GHCB's page shared and registers it: the firmware must give up its validation first, since PVALIDATE is
+/// not ours.
 pub(crate) fn set_up() -> Result<(), HostError> {
     let gpa = ghcb().gpa();
     if svsm::invalidate(gpa) != Some(svsm::SUCCESS) {

@@ -1,5 +1,5 @@
-//! What a hostile guest would try: every attempt must be refused with the documented code, and the firmware must be alive
-//! after it.
+//! What a hostile guest would try: every attempt must be refused with the documented code, and the firmware must be
+//! alive after it.
 //!
 //! | module | tries |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! A payload for VMPL2: it relays requests from the host to the firmware (docs/boot.md, "Relay"), and tries what a hostile guest would.
+//! A payload for VMPL2: it relays requests from the host to the firmware (docs/boot.md, "Relay"), and tries what a
+//! hostile guest would.
 //!
 //! It is the other side of the firmware's protocols and shares no code with it.
 //!

@@ -13,7 +13,8 @@ pub(crate) struct Area<const N: usize>(UnsafeCell<[u8; N]>);
 /// One page.
 pub(crate) type Page = Area<PAGE_SIZE>;
 
-// SAFETY: there is one CPU, interrupts are off, and every access is a copy through a raw pointer: no reference to the bytes exists.
+// SAFETY: there is one CPU, interrupts are off, and every access is a copy through a raw pointer: no reference to the
+// bytes exists.
 unsafe impl<const N: usize> Sync for Area<N> {}
 
 impl<const N: usize> Area<N> {

@@ -174,7 +174,8 @@ fn any_call(length: usize) -> Result<(), Refusal> {
 fn write_memory(length: usize) -> Result<(), Refusal> {
     let bytes = length.checked_sub(8).ok_or(Refusal::TooLong)?;
     let gpa = PAYLOAD.read(0);
-    // SAFETY: the host, whose tool this payload is, says where it wants its bytes; it takes memory that the image does not use.
+    // SAFETY: the host, whose tool this payload is, says where it wants its bytes; it takes memory that the image does
+    // not use.
     unsafe { entry::copy(gpa, PAYLOAD.gpa() + 8, bytes) }.map_err(|_| Refusal::NoMemory)?;
     head(5, 0);
     Ok(())

@@ -72,7 +72,8 @@ fn call_by(registers: &mut Registers, run: fn(&mut Registers) -> Result<(), Host
     run.map(|()| taken)
 }
 
-/// `SVSM_CORE_PVALIDATE`, to make the page at `gpa` invalid, before there is a GHCB; the result code, or `None` when nobody took the call.
+/// `SVSM_CORE_PVALIDATE`, to make the page at `gpa` invalid, before there is a GHCB; the result code, or `None` when
+/// nobody took the call.
 pub(crate) fn invalidate(gpa: u64) -> Option<u64> {
     // One entry, next 0; entry: 4 KiB, action invalidate.
     calling_area().write(8, 1);

@@ -1,9 +1,10 @@
 //! What the machine carries out itself behind a PVALIDATE or RMPADJUST of VMPL0.
 //!
-//! An exit costs twenty microseconds here, since QEMU forgets every translation, and a firmware has two for each 4 KiB of the guest's memory. So the
-//! machine goes on where the firmware would: the next PVALIDATE or RMPADJUST, and between two of them the moves, additions, comparisons and jumps of a
-//! loop. At the first instruction that is none of these the firmware is entered again. Registers, flags and faults are what they would be with an exit for
-//! each (`ahead=no`): tests/rules compares them with the processor's.
+//! An exit costs twenty microseconds here, since QEMU forgets every translation, and a firmware has two for each 4 KiB
+//! of the guest's memory. So the machine goes on where the firmware would: the next PVALIDATE or RMPADJUST, and between
+//! two of them the moves, additions, comparisons and jumps of a loop. At the first instruction that is none of these
+//! the firmware is entered again. Registers, flags and faults are what they would be with an exit for each
+//! (`ahead=no`): tests/rules compares them with the processor's.
 
 use crate::bits::{lo8, lo32, us};
 use crate::machine::Machine;
@@ -34,7 +35,8 @@ struct Code {
 }
 
 impl Code {
-    /// What is at `rip`. `None`: the window has fewer octets from there on than the longest instruction that is known here.
+    /// What is at `rip`. `None`: the window has fewer octets from there on than the longest instruction that is known
+    /// here.
     fn at(&self, rip: u64) -> Option<[u8; 7]> {
         let offset = us(rip.checked_sub(self.start)?);
         self.bytes[..us(self.len)].get(offset..)?.first_chunk().copied()

@@ -1,7 +1,8 @@
 //! CPUID as the machine offers it: QEMU's processor with the leaves of an SEV-SNP guest.
 //!
-//! As QEMU's launcher with KVM does, the machine writes the page by itself, whatever the image has in it: an EPYC's leaves, with XSAVE and AVX, of which
-//! QEMU's TCG lacks XSAVEC. An operating system that would use that takes `cpuid=image`.
+//! As QEMU's launcher with KVM does, the machine writes the page by itself, whatever the image has in it: an EPYC's
+//! leaves, with XSAVE and AVX, of which QEMU's TCG lacks XSAVEC. An operating system that would use that takes
+//! `cpuid=image`.
 
 use crate::cpu::cpuid;
 use crate::log::bad_launch;
@@ -183,7 +184,8 @@ impl Policy {
         result
     }
 
-    /// Writes the CPUID page. With [`Source::Image`], the image's leaves get their values; an empty page gets the default leaves.
+    /// Writes the CPUID page. With [`Source::Image`], the image's leaves get their values; an empty page gets the
+    /// default leaves.
     pub(crate) fn correct(self, page: &mut [u8; 4096]) {
         if self.source == Source::Epyc {
             page.fill(0);

@@ -1,4 +1,5 @@
-//! From QEMU's PVH loader (32-bit, paging off) to Rust: page tables, long mode, SSE; and the machine's own exception stubs.
+//! From QEMU's PVH loader (32-bit, paging off) to Rust: page tables, long mode, SSE; and the machine's own exception
+//! stubs.
 
 use core::arch::global_asm;
 
@@ -115,7 +116,8 @@ global_asm!(
     ".align 8",
     "__interrupt: .skip 8",
     ".section .text.entry, \"ax\"",
-    // Returns the vector of the interrupt that has come. STI takes effect behind the HLT, so that none is lost between the two.
+    // Returns the vector of the interrupt that has come. STI takes effect behind the HLT, so that none is lost between
+    // the two.
     ".global __wait_for_interrupt",
     "__wait_for_interrupt:",
     "movq $0, __interrupt(%rip)",
@@ -142,17 +144,19 @@ unsafe extern "sysv64" {
     fn __wait_for_interrupt() -> u64;
 }
 
-/// Halts the processor until an interrupt comes, and gives its vector, 32 or more. The interrupt controllers have handed it over: it is in service, and
-/// whoever handles it says when it ends.
+/// Halts the processor until an interrupt comes, and gives its vector, 32 or more. The interrupt controllers have
+/// handed it over: it is in service, and whoever handles it says when it ends.
 pub(crate) fn wait_for_interrupt() -> u8 {
-    // SAFETY: the stubs of interrupts change nothing but the word that the function returns, and it leaves interrupts off as it has found them.
+    // SAFETY: the stubs of interrupts change nothing but the word that the function returns, and it leaves interrupts
+    // off as it has found them.
     crate::bits::lo8(unsafe { __wait_for_interrupt() })
 }
 
 /// Has the GiB behind the identity map lead to the one at `hpa`, a device's, uncached.
 pub(crate) fn map_window(hpa: u64) {
     const LARGE_UNCACHED: u64 = 0x80 | 0x10 | 3;
-    // SAFETY: the table is nobody else's, and what it maps is no memory of this program; the machine's own tables have been loaded since its start.
+    // SAFETY: the table is nobody else's, and what it maps is no memory of this program; the machine's own tables have
+    // been loaded since its start.
     unsafe {
         (&raw mut __window_pdpt).write_volatile(hpa | LARGE_UNCACHED);
         core::arch::asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags));
@@ -172,7 +176,8 @@ const EXCEPTIONS: usize = 32;
 /// All vectors.
 const VECTORS: usize = 256;
 
-/// Loads an interrupt descriptor table: exceptions lead to `machine_exception`, interrupts back to where they are waited for.
+/// Loads an interrupt descriptor table: exceptions lead to `machine_exception`, interrupts back to where they are
+/// waited for.
 pub(crate) fn install_exceptions() {
     const INTERRUPT_GATE: u64 = 0x8E00 << 32;
     const CODE: u64 = 8 << 16;

@@ -123,7 +123,8 @@ impl Machine {
             return Ok(Answer::default());
         }
         let value = ghcb.get(field::RDX)? << 32 | ghcb.get(field::RAX)? & 0xFFFF_FFFF;
-        // SAFETY: `may_reach_msr` lets through the APIC's and memory types only, none of which this program's execution rests on.
+        // SAFETY: `may_reach_msr` lets through the APIC's and memory types only, none of which this program's execution
+        // rests on.
         unsafe { cpu::wrmsr(msr, value) };
         Ok(Answer::default())
     }
@@ -252,12 +253,14 @@ fn time(code: u64) -> Answer {
     if code == code::RDTSCP { Answer::registers([low, high, (field::RCX, 0)]) } else { Answer::registers([low, high]) }
 }
 
-/// MSRs that are read as they are, and whose writing does nothing: banks of machine checks and AMD's SYSCFG and DE_CFG, which Linux looks at.
+/// MSRs that are read as they are, and whose writing does nothing: banks of machine checks and AMD's SYSCFG and DE_CFG,
+/// which Linux looks at.
 fn is_only_read(msr: u32) -> bool {
     matches!(msr, 0x17B | 0x400..=0x47F | 0xC001_0010 | 0xC001_1029)
 }
 
-/// MSRs whose access the guest may ask for: APIC base, x2APIC, MTRRs (read and write), microcode level and a few that Linux reads.
+/// MSRs whose access the guest may ask for: APIC base, x2APIC, MTRRs (read and write), microcode level and a few that
+/// Linux reads.
 fn may_reach_msr(msr: u32) -> bool {
     is_only_read(msr)
         || matches!(msr, 0x1B | 0x8B | 0xFE | 0x179 | 0x17A | 0x1A0 | 0x200..=0x20F | 0x250..=0x26F | 0x2FF | 0x800..=0x8FF | 0xC001_0015 | 0xC001_001F)

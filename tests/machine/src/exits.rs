@@ -66,7 +66,8 @@ impl Machine {
         if self.vmcb().save(save::RFLAGS) & IF == 0 {
             self.stop(Rule::Halted, 0, format_args!("HLT with RFLAGS.IF=0"));
         }
-        // The machine waits, not the guest's processor: an interrupt that came between a STI of the guest's and its HLT would be lost otherwise.
+        // The machine waits, not the guest's processor: an interrupt that came between a STI of the guest's and its HLT
+        // would be lost otherwise.
         let vector = entry::wait_for_interrupt();
         self.skip(1);
         self.deliver_interrupt(vector);
@@ -135,7 +136,8 @@ impl Machine {
         self.skip(length);
     }
 
-    /// INVLPG. Of an address that is not simply in a register, everything of the VMPL's own is flushed: a processor may always flush more.
+    /// INVLPG. Of an address that is not simply in a register, everything of the VMPL's own is flushed: a processor may
+    /// always flush more.
     fn invlpg(&mut self) {
         let (rex, [_, _, modrm, sib]) = match self.instruction::<5>() {
             [rex @ 0x40..=0x4F, rest @ ..] => (rex, rest),
@@ -219,8 +221,8 @@ impl Machine {
         }
     }
 
-    /// What KVM does about an access that is meant for a page in another state: it converts the page, and the access is tried again. Where it was private,
-    /// it then finds a page that is not validated.
+    /// What KVM does about an access that is meant for a page in another state: it converts the page, and the access is
+    /// tried again. Where it was private, it then finds a page that is not validated.
     fn convert(&mut self, at: Physical, rule: Rule) {
         if rule == Rule::CBit {
             self.only_the_end(format_args!("the page at {:#x} would change its state", at.gpa));

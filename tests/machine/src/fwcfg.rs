@@ -77,8 +77,8 @@ pub(crate) const SELECTOR: u16 = 0x510;
 /// See [`SELECTOR`].
 pub(crate) const DATA: u16 = 0x511;
 
-/// What the guest does not see of fw_cfg as it is: that there is DMA, which would reach around the machine; and the memory map, in which the machine's own
-/// memory is the guest's.
+/// What the guest does not see of fw_cfg as it is: that there is DMA, which would reach around the machine; and the
+/// memory map, in which the machine's own memory is the guest's.
 pub(crate) struct Mediated {
     selector: u16,
     /// Octets read since the selection.

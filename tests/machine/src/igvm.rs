@@ -1,4 +1,5 @@
-//! The IGVM file: fixed header, checksum, and its variable headers one after the other, every offset checked against the file.
+//! The IGVM file: fixed header, checksum, and its variable headers one after the other, every offset checked against
+//! the file.
 
 use crate::bits::{u16_at, u32_at, u64_at, us};
 

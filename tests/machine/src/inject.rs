@@ -1,14 +1,17 @@
-//! `fault=inject:N`: at every Nth exit of VMPL0, three times some single steps behind it, the host makes up every exception there is, one after the other.
+//! `fault=inject:N`: at every Nth exit of VMPL0, three times some single steps behind it, the host makes up every
+//! exception there is, one after the other.
 //!
-//! Each ends the firmware, so the vCPU and the pages that it has written are put back as they were before the next one, and at last it goes on as
-//! if nothing had been. What may happen between exception and end is a line on the console and the termination request, and nothing else: no page
-//! changes its state, nobody else is asked or run ([`Rule::InjectedException`]).
+//! Each ends the firmware, so the vCPU and the pages that it has written are put back as they were before the next one,
+//! and at last it goes on as if nothing had been. What may happen between exception and end is a line on the console
+//! and the termination request, and nothing else: no page changes its state, nobody else is asked or run
+//! ([`Rule::InjectedException`]).
 //!
-//! There is one exception to the exceptions: where an access may reach a page that the host has taken (`refusable`), what that raises is refused. Whether it
-//! is, is seen step by step: the handler comes back, at `refused`, with every register as it was. No other event does that there, and these do it
-//! nowhere else.
+//! There is one exception to the exceptions: where an access may reach a page that the host has taken (`refusable`),
+//! what that raises is refused. Whether it is, is seen step by step: the handler comes back, at `refused`, with every
+//! register as it was. No other event does that there, and these do it nowhere else.
 //!
-//! The log has a line for each point (`INJECT`), and for some of the exceptions (`INJECTED`), which docs/boot.md explains.
+//! The log has a line for each point (`INJECT`), and for some of the exceptions (`INJECTED`), which docs/boot.md
+//! explains.
 
 use crate::ghcb::Refused;
 use crate::log::log;
@@ -27,7 +30,8 @@ const SHORT_WAY: u32 = 20_000;
 const POINTS: usize = 3;
 /// Most single steps behind an exit: points amid the preparation of a request, too.
 const STEPS: u64 = 61;
-/// To one in so many the console answers; for the others it fails, which takes a firmware a hundredth of the time to find out.
+/// To one in so many the console answers; for the others it fails, which takes a firmware a hundredth of the time to
+/// find out.
 const HEARD: u64 = 7;
 /// Of so many that were heard one is told in the log.
 const TOLD: u64 = 11;
@@ -39,7 +43,8 @@ const TRANSMITTER_EMPTY: u32 = 0x60;
 /// An exception that the host makes up.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// By event injection, type 3 (2 for the NMI), with an error code where the vector has one. Above 30 there is none that VMRUN would take.
+    /// By event injection, type 3 (2 for the NMI), with an error code where the vector has one. Above 30 there is none
+    /// that VMRUN would take.
     Exception(u8),
     /// What event injection of type 0 does: no error code, whatever the vector.
     Interrupt(u8),
@@ -64,7 +69,8 @@ impl Event {
     }
 }
 
-/// All of them: each exception, each vector as an interrupt, and #VC with each exit code that AMD's manual or the GHCB's has.
+/// All of them: each exception, each vector as an interrupt, and #VC with each exit code that AMD's manual or the
+/// GHCB's has.
 fn events() -> impl Iterator<Item = Event> {
     let codes = (0..=0xA3).chain(0x400..=0x406).chain(0x8000_0000..=0x8000_001A).chain([0x8000_FFFF, u64::MAX]);
     let exceptions = (0..=30).map(Event::Exception);
@@ -103,7 +109,8 @@ impl Machine {
     /// After an exit: whether this is a point, and all of it, if so.
     pub(crate) fn inject_all(&mut self) {
         let Some(stride) = self.config.lies.inject else { return };
-        // Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch is at 0, in no memory.
+        // Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch
+        // is at 0, in no memory.
         const WHOLE: u64 = 256 * 16 - 1;
         let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));
         if self.current != 0 || limit < WHOLE || base == 0 {
@@ -325,7 +332,8 @@ impl Machine {
         true
     }
 
-    /// A port access after an exception that was made up: only the console, which does not reach QEMU's. `None`: there was no such exception.
+    /// A port access after an exception that was made up: only the console, which does not reach QEMU's. `None`: there
+    /// was no such exception.
     pub(crate) fn trial_port(&mut self, port: u16, write: Option<u32>) -> Option<Result<u32, Refused>> {
         if self.inject.trial.is_none() {
             self.inject.speaks |= self.current == 0 && port == COM1 && write.is_some();

@@ -92,7 +92,8 @@ impl Machine {
         self.skip(4);
     }
 
-    /// RAX: address; ECX, bit 0: size; EDX, bit 0: validate or rescind. Nothing else of the two counts: Linux passes what its compiler has left there.
+    /// RAX: address; ECX, bit 0: size; EDX, bit 0: validate or rescind. Nothing else of the two counts: Linux passes
+    /// what its compiler has left there.
     pub(crate) fn pvalidate(&mut self) {
         if self.vmcb().cpl() != 0 || self.current != 0 {
             return self.inject(GP, Some(0));
@@ -149,7 +150,8 @@ impl Machine {
         }
     }
 
-    /// `fault=swap-before-rescind:N`: another page, which is not validated, lies there now. Not among the firmware's own.
+    /// `fault=swap-before-rescind:N`: another page, which is not validated, lies there now. Not among the firmware's
+    /// own.
     fn lie_swap(&mut self, gpa: u64, pages: u64) {
         self.rescinded += u64::from(gpa < FIRMWARE);
         if gpa >= FIRMWARE || self.config.lies.swap_before_rescind != Some(self.rescinded) {
@@ -273,8 +275,8 @@ impl Machine {
         Code::Success
     }
 
-    /// A register state that can be run is taken for one that is run: there is no other processor, but a firmware must not rest on that. EFER.SVME is
-    /// clear where nobody can begin to run it.
+    /// A register state that can be run is taken for one that is run: there is no other processor, but a firmware must
+    /// not rest on that. EFER.SVME is clear where nobody can begin to run it.
     fn may_be_running(&self, gpa: u64, entry: crate::rmp::Entry) -> bool {
         let efer = || self.memory.rmp.hpa(gpa).map_or(0, |hpa| crate::phys::read_u64(hpa + save::EFER));
         entry.is(VMSA) && efer() & SVME != 0

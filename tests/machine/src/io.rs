@@ -1,4 +1,5 @@
-//! Port I/O for the guest, single and string, natively; but not the ports by which a guest could reach around the machine.
+//! Port I/O for the guest, single and string, natively; but not the ports by which a guest could reach around the
+//! machine.
 
 use crate::bits::{lo8, lo16, lo32, us};
 use crate::cpu::{port_in, port_out};
@@ -8,7 +9,8 @@ use crate::log::{End, end, log};
 use crate::machine::Machine;
 use crate::phys;
 
-/// Ports that are the machine's own: debug console, isa-debug-exit, and fw_cfg's DMA, which would write memory past the reverse map.
+/// Ports that are the machine's own: debug console, isa-debug-exit, and fw_cfg's DMA, which would write memory past the
+/// reverse map.
 fn is_kept(port: u16) -> bool {
     matches!(port, 0xE9 | 0xF4..=0xF7 | 0x514..=0x51B)
 }
@@ -16,7 +18,8 @@ fn is_kept(port: u16) -> bool {
 /// Where the firmware writes its lines.
 const COM1: u16 = 0x3F8;
 
-/// Does this write end the machine, and how? (q35: PM1a control at 0x604 with SLP_EN; reset control; keyboard controller.)
+/// Does this write end the machine, and how? (q35: PM1a control at 0x604 with SLP_EN; reset control; keyboard
+/// controller.)
 fn ending(port: u16, value: u32) -> Option<&'static str> {
     let (how, ends) = match port {
         0x604 => ("powers off", value & 0x2000 != 0),

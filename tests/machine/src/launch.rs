@@ -1,5 +1,6 @@
-//! The launch, as QEMU and KVM do it with the secure processor: required memory becomes the guest's, neither validated nor measured, with whatever is
-//! in it; pages of data become the guest's in the order of the file, validated, each measured into the launch digest; the VMSA last.
+//! The launch, as QEMU and KVM do it with the secure processor: required memory becomes the guest's, neither validated
+//! nor measured, with whatever is in it; pages of data become the guest's in the order of the file, validated, each
+//! measured into the launch digest; the VMSA last.
 
 use crate::bits::{lo16, put, u64_at, us};
 use crate::config::Lies;
@@ -144,7 +145,8 @@ impl<'a> Launch<'a> {
         self.digest = Sha384::digest(record).into();
     }
 
-    /// Sets memory aside as the guest's. It is not validated, not measured and not zeroed; pages that were launched before stay as they are.
+    /// Sets memory aside as the guest's. It is not validated, not measured and not zeroed; pages that were launched
+    /// before stay as they are.
     fn required(&mut self, gpa: u64, bytes: u64) -> Result<(), Bad> {
         if bytes == 0 || !(gpa | bytes).is_multiple_of(PAGE) {
             return Err(Bad("required memory is not whole pages"));
@@ -201,7 +203,8 @@ impl<'a> Launch<'a> {
         self.areas.iter().position(|area| area.0 == index).ok_or(Bad("an unknown parameter area"))
     }
 
-    /// Entries of 24 bytes: u64 first page, u64 pages, u16 type (0 memory), u16 flags, u32 reserved; a zero entry ends the list.
+    /// Entries of 24 bytes: u64 first page, u64 pages, u16 type (0 memory), u16 flags, u32 reserved; a zero entry ends
+    /// the list.
     fn memory_map(&mut self, index: u32, offset: usize) -> Result<(), Bad> {
         let position = self.position(index)?;
         let ranges = map(self.memory.rmp.ranges(), self.lies);
@@ -228,14 +231,16 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// ACPI's table of interrupt controllers as QEMU fills it in (ACPI 6.5, 5.2.12): one processor, whose APIC id is 0, and one I/O APIC.
+/// ACPI's table of interrupt controllers as QEMU fills it in (ACPI 6.5, 5.2.12): one processor, whose APIC id is 0, and
+/// one I/O APIC.
 fn madt() -> [u8; 64] {
     const LOCAL_APIC: u32 = 0xFEE0_0000;
     const IO_APIC: u32 = 0xFEC0_0000;
     let mut table = [0; 64];
     put(&mut table, 0, b"APIC\x40\0\0\0\x03\0QUOIN QUOINVM ");
     put(&mut table, 36, &LOCAL_APIC.to_le_bytes());
-    // The computer has the old controllers, too; a processor: number, APIC id, enabled; an I/O APIC: number, address, first interrupt 0.
+    // The computer has the old controllers, too; a processor: number, APIC id, enabled; an I/O APIC: number, address,
+    // first interrupt 0.
     put(&mut table, 40, &[1, 0, 0, 0, 0, 8, 0, 0, 1, 0, 0, 0, 1, 12, 0, 0]);
     put(&mut table, 56, &IO_APIC.to_le_bytes());
     let sum = table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
@@ -243,7 +248,8 @@ fn madt() -> [u8; 64] {
     table
 }
 
-/// QEMU gives KVM these fields and refuses a VMSA with others; KVM has its own mind about CR0, EFER.SVME and CR4.MCE, and measures what it makes of them.
+/// QEMU gives KVM these fields and refuses a VMSA with others; KVM has its own mind about CR0, EFER.SVME and CR4.MCE,
+/// and measures what it makes of them.
 fn check_vmsa(vmsa: &[u8]) -> Result<(), Bad> {
     const SEGMENTS: usize = 0xA0;
     const EFER: usize = 0xD0;
@@ -267,7 +273,8 @@ fn check_vmsa(vmsa: &[u8]) -> Result<(), Bad> {
     Ok(())
 }
 
-/// First page and number of pages of each entry of the memory map. As in QEMU's, low memory is one range across the legacy hole.
+/// First page and number of pages of each entry of the memory map. As in QEMU's, low memory is one range across the
+/// legacy hole.
 fn map(ranges: &[(u64, u64)], lies: Lies) -> Vec<(u64, u64), MAX_MAP> {
     const LOW_END: u64 = LEGACY_HOLE / PAGE;
     let mut map: Vec<(u64, u64), MAX_MAP> = Vec::new();

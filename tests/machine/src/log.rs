@@ -44,7 +44,8 @@ pub(crate) enum End {
 pub(crate) fn end(why: End) -> ! {
     loop {
         port_out(0xF4, 4, why as u32);
-        // Only reached without the isa-debug-exit device: reset by the keyboard controller, so that `-no-reboot` ends it.
+        // Only reached without the isa-debug-exit device: reset by the keyboard controller, so that `-no-reboot` ends
+        // it.
         port_out(0x64, 1, 0xFE);
     }
 }

@@ -37,7 +37,8 @@ pub(crate) struct Level {
     pub(crate) has_run: bool,
 }
 
-/// How often the guest has been left, and where time goes, by the time-stamp counter: under QEMU's `-icount shift=0` a tick is an instruction.
+/// How often the guest has been left, and where time goes, by the time-stamp counter: under QEMU's `-icount shift=0` a
+/// tick is an instruction.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Exits {
     pub(crate) all: u64,
@@ -142,7 +143,8 @@ impl Machine {
         self.vmcb().set(control::EVENT_INJECT, VALID | EXCEPTION | u64::from(vector) | error);
     }
 
-    /// Lets the guest begin with an interrupt that the interrupt controllers have handed to the machine: behind a STI, without its shadow.
+    /// Lets the guest begin with an interrupt that the interrupt controllers have handed to the machine: behind a STI,
+    /// without its shadow.
     pub(crate) fn deliver_interrupt(&self, vector: u8) {
         const VALID: u64 = 1 << 31;
         self.vmcb().set(control::INTERRUPT_SHADOW, 0);
@@ -182,8 +184,9 @@ impl Machine {
         {
             return;
         }
-        // An interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts. Not by event injection: TCG delivers an
-        // interrupt that was injected once more, as an exception, if it looks for work before the next exit.
+        // An interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts. Not by
+        // event injection: TCG delivers an interrupt that was injected once more, as an exception, if it looks for work
+        // before the next exit.
         if pending & 0xFF >= 32 && self.has_delivered(pending & 0xFF, None) {
             return;
         }

@@ -2,9 +2,10 @@
 #![no_main]
 //! The software SEV-SNP machine. For development and tests: it is not a security boundary.
 //!
-//! A program that QEMU starts through PVH (`-kernel`), and that uses the SVM which QEMU's TCG emulates to present to one guest what SEV-SNP
-//! would: a reverse map, four VMPLs, the GHCB, #VC, CPUID and secrets pages, a measured launch from an IGVM file, and a secure processor that
-//! signs reports. docs/boot.md is the contract; README.md says how to run it by hand; BUILD-FLAGS has rustc's flags.
+//! A program that QEMU starts through PVH (`-kernel`), and that uses the SVM which QEMU's TCG emulates to present to
+//! one guest what SEV-SNP would: a reverse map, four VMPLs, the GHCB, #VC, CPUID and secrets pages, a measured launch
+//! from an IGVM file, and a secure processor that signs reports. docs/boot.md is the contract; README.md says how to
+//! run it by hand; BUILD-FLAGS has rustc's flags.
 //!
 //! | module | is |
 //! |---|---|
@@ -110,8 +111,9 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     machine.run()
 }
 
-/// QEMU's BIOS has left the old interrupt controllers open and a timer running, whose interrupts arrive at the vectors of exceptions. A host that launches a guest
-/// without a BIOS has not: nothing arrives before the guest has programmed them.
+/// QEMU's BIOS has left the old interrupt controllers open and a timer running, whose interrupts arrive at the vectors
+/// of exceptions. A host that launches a guest without a BIOS has not: nothing arrives before the guest has programmed
+/// them.
 fn silence_bios_timer() {
     const MASKS: [u16; 2] = [0x21, 0xA1];
     MASKS.iter().for_each(|port| cpu::port_out(*port, 1, 0xFF));

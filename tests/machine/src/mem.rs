@@ -1,4 +1,5 @@
-//! The five memory functions that compiled code calls. In assembly, because a loop in Rust may be compiled into a call of itself.
+//! The five memory functions that compiled code calls. In assembly, because a loop in Rust may be compiled into a call
+//! of itself.
 
 use core::arch::global_asm;
 

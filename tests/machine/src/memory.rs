@@ -12,7 +12,8 @@ use crate::steal::{Moment, Theft};
 use crate::tlb::{self, Tlb};
 use heapless::Vec;
 
-/// First half of every 16 bytes of a page whose state has changed (`unzeroed-grant` looks for it); the second half depends on the address.
+/// First half of every 16 bytes of a page whose state has changed (`unzeroed-grant` looks for it); the second half
+/// depends on the address.
 const SCRAMBLED: u64 = 0x5C2A_4B1E_D0D0_CAFE;
 
 /// Pages that may be written while memory is watched.
@@ -25,10 +26,12 @@ pub(crate) struct Memory {
     pool: Pool,
     /// What [`Self::alias`] and [`Self::execute_once`] have given until the next exit that is no page fault.
     aliases: Vec<(Side, u64), 16>,
-    /// While it is watched: the pages that were written, by the machine's address; their contents of before are in `kept_at`.
+    /// While it is watched: the pages that were written, by the machine's address; their contents of before are in
+    /// `kept_at`.
     kept: Option<Vec<u64, KEPT>>,
     kept_at: Option<u64>,
-    /// Of each CPU: there is one. The nested page tables are what it remembers, so that another CPU needs tables of its own.
+    /// Of each CPU: there is one. The nested page tables are what it remembers, so that another CPU needs tables of its
+    /// own.
     tlb: Tlb,
     /// The page that the host will take.
     theft: Option<Theft>,
@@ -81,12 +84,14 @@ impl Memory {
         if fits { self.shared(gpa) } else { None }
     }
 
-    /// Changes a page's entry and what the nested page tables make of it, and has every CPU forget the page: what the host does.
+    /// Changes a page's entry and what the nested page tables make of it, and has every CPU forget the page: what the
+    /// host does.
     pub(crate) fn set(&mut self, gpa: u64, entry: Entry) {
         self.change(gpa, entry, None);
     }
 
-    /// The same by an instruction of the guest's, whose operand was the address `linear`: what the TLB remembers stays in use until it is flushed.
+    /// The same by an instruction of the guest's, whose operand was the address `linear`: what the TLB remembers stays
+    /// in use until it is flushed.
     pub(crate) fn set_by_guest(&mut self, gpa: u64, entry: Entry, vmpl: usize, linear: u64) {
         self.change(gpa, entry, Some((vmpl, linear)));
     }
@@ -127,7 +132,8 @@ impl Memory {
         }
     }
 
-    /// Whether the leaves of this page are what the reverse map says: nothing is remembered, lent, watched or about to be stolen.
+    /// Whether the leaves of this page are what the reverse map says: nothing is remembered, lent, watched or about to
+    /// be stolen.
     fn is_plain(&self, gpa: u64) -> bool {
         let stolen = self.theft.is_some_and(|theft| theft.gpa == gpa);
         !stolen && !self.is_any_stale() && self.aliases.is_empty() && self.kept.is_none()
@@ -185,7 +191,8 @@ impl Memory {
         self.watched(hpa, leaf)
     }
 
-    /// Maps a page of the hypervisor's on the shared side of `vmpl`: not to be executed, because instruction fetches are always private.
+    /// Maps a page of the hypervisor's on the shared side of `vmpl`: not to be executed, because instruction fetches
+    /// are always private.
     pub(crate) fn map_shared(&mut self, gpa: u64, vmpl: usize) {
         let gpa = gpa & !(PAGE - 1);
         if let (Some(hpa), Some(mut entry)) = (self.shared(gpa), self.rmp.entry(gpa)) {
@@ -196,8 +203,9 @@ impl Memory {
         }
     }
 
-    /// Lets a page-table walk or instruction fetch without C-bit reach the private page (both are always private, APM volume 2, 15.34.5): for VMPL0
-    /// until the next exit, for a guest, whose tables may be made so all over, while the page's entry stays as it is.
+    /// Lets a page-table walk or instruction fetch without C-bit reach the private page (both are always private, APM
+    /// volume 2, 15.34.5): for VMPL0 until the next exit, for a guest, whose tables may be made so all over, while the
+    /// page's entry stays as it is.
     pub(crate) fn alias(&mut self, gpa: u64, vmpl: usize) {
         let gpa = gpa & !(PAGE - 1);
         let (Some(mut entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
@@ -215,7 +223,8 @@ impl Memory {
         self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, leaf);
     }
 
-    /// Lets a page be executed for which the two execute permissions differ, until the next exit: nested page tables cannot tell them apart.
+    /// Lets a page be executed for which the two execute permissions differ, until the next exit: nested page tables
+    /// cannot tell them apart.
     pub(crate) fn execute_once(&mut self, gpa: u64, vmpl: usize) {
         let gpa = gpa & !(PAGE - 1);
         let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
@@ -301,7 +310,8 @@ impl Memory {
         if free { leaf } else { leaf & !LEAF_WRITE }
     }
 
-    /// Gives a page to the guest or back to the hypervisor. Its bytes are lost, as a change of the encryption key loses them.
+    /// Gives a page to the guest or back to the hypervisor. Its bytes are lost, as a change of the encryption key loses
+    /// them.
     pub(crate) fn change_state(&mut self, gpa: u64, private: bool, huge: bool) {
         let flags = if private { ASSIGNED | if huge { HUGE } else { 0 } } else { 0 };
         // A fault names the byte.

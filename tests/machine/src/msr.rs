@@ -13,7 +13,8 @@ use crate::svm::{RAX, RCX, RDX, control, exit};
 const GHCB: u32 = 0xC001_0130;
 const SEV_STATUS: u32 = 0xC001_0131;
 
-/// Features of the hypervisor as upstream KVM has them: SNP and AP creation. Several VMPLs (bit 5) are not named, also by kernels that have them.
+/// Features of the hypervisor as upstream KVM has them: SNP and AP creation. Several VMPLs (bit 5) are not named, also
+/// by kernels that have them.
 pub(crate) const HV_FEATURES: u64 = 1 | 1 << 1;
 
 impl Machine {
@@ -86,7 +87,8 @@ impl Machine {
             }
             other => {
                 log!("unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}", self.current, self.rip());
-                // 2.3.1: a request that the hypervisor does not know leaves the MSR as it is; no response code equals a request.
+                // 2.3.1: a request that the hypervisor does not know leaves the MSR as it is; no response code equals a
+                // request.
                 request
             }
         }
@@ -127,7 +129,8 @@ impl Machine {
         error << 32 | 0x015
     }
 
-    /// Changes the state of a page (1 private, 2 shared), of 4 KiB or 2 MiB. The error is that of the page-state-change protocols.
+    /// Changes the state of a page (1 private, 2 shared), of 4 KiB or 2 MiB. The error is that of the page-state-change
+    /// protocols.
     pub(crate) fn page_state(&mut self, gpa: u64, operation: u8, huge: bool) -> Result<(), u32> {
         const INVALID: u32 = 1;
         if self.config.lies.psc_refused.is_some() {

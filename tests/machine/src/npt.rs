@@ -1,7 +1,8 @@
 //! Nested page tables: for every VMPL the private tree (C-bit set) and the shared tree (C-bit clear), in 4 KiB leaves.
 //!
-//! With guest paging on, the upper half of the nested PML4 (C-bit 47) leads to the private tree and the lower half to the shared one. With guest
-//! paging off every access is private (APM volume 2, 15.34.5), so there is a second root whose lower half leads to the private tree.
+//! With guest paging on, the upper half of the nested PML4 (C-bit 47) leads to the private tree and the lower half to
+//! the shared one. With guest paging off every access is private (APM volume 2, 15.34.5), so there is a second root
+//! whose lower half leads to the private tree.
 
 use crate::phys::{PAGE, Pool, read_u64, write_u64};
 

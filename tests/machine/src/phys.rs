@@ -1,7 +1,8 @@
 //! Physical memory: the one place that turns addresses into memory.
 //!
-//! The machine lives in [`RESERVE_START`, `RESERVE_END`) and sees all memory at its physical address. From `RESERVE_START` up come its ELF,
-//! then what [`Pool`] hands out as Rust slices, then ([`Pool::seal`]) the frames: memory that is only reached through the functions here, by address.
+//! The machine lives in [`RESERVE_START`, `RESERVE_END`) and sees all memory at its physical address. From
+//! `RESERVE_START` up come its ELF, then what [`Pool`] hands out as Rust slices, then ([`Pool::seal`]) the frames:
+//! memory that is only reached through the functions here, by address.
 
 use crate::log::fault;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -35,7 +36,8 @@ fn check(hpa: u64, len: u64) {
 /// Copies from physical memory.
 pub(crate) fn read(hpa: u64, to: &mut [u8]) {
     check(hpa, to.len() as u64);
-    // SAFETY: `check`: mapped, and outside of every Rust object, so `to` cannot overlap. The guest does not run meanwhile (one processor).
+    // SAFETY: `check`: mapped, and outside of every Rust object, so `to` cannot overlap. The guest does not run
+    // meanwhile (one processor).
     unsafe { core::ptr::copy_nonoverlapping(hpa as *const u8, to.as_mut_ptr(), to.len()) }
 }
 
@@ -87,7 +89,8 @@ pub(crate) fn fill_pairs(hpa: u64, first: u64, second: u64) {
 /// Whether all of the page at `hpa` is zero.
 pub(crate) fn is_zero(hpa: u64) -> bool {
     check(hpa, PAGE);
-    // SAFETY: as for `read`; the page is aligned, and nobody writes to it while the slice is there: there is one processor.
+    // SAFETY: as for `read`; the page is aligned, and nobody writes to it while the slice is there: there is one
+    // processor.
     let words = unsafe { core::slice::from_raw_parts(hpa as *const [u64; 8], crate::bits::us(PAGE / 64)) };
     words.iter().all(|words| words.iter().fold(0, |all, word| all | word) == 0)
 }
@@ -150,7 +153,8 @@ impl Pool {
             fault!("memory asked for too late");
         }
         let at = self.take(len as u64);
-        // SAFETY: `take` gives every address once; it is mapped, in the reserve, behind the ELF and below `FRAMES`, thus nobody else's.
+        // SAFETY: `take` gives every address once; it is mapped, in the reserve, behind the ELF and below `FRAMES`,
+        // thus nobody else's.
         unsafe {
             core::ptr::write_bytes(at as *mut u8, 0, len);
             core::slice::from_raw_parts_mut(at as *mut u8, len)

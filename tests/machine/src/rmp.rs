@@ -1,4 +1,5 @@
-//! The reverse map: who owns each 4 KiB page of the guest's memory, whether it is validated, and which VMPL may do what with it.
+//! The reverse map: who owns each 4 KiB page of the guest's memory, whether it is validated, and which VMPL may do what
+//! with it.
 
 use crate::bits::us;
 use crate::phys::{PAGE, Pool, RESERVE_END, RESERVE_START};
@@ -81,7 +82,8 @@ pub(crate) struct Rmp {
     firmware: u64,
     /// Where the RAM behind the legacy hole is, if there is any.
     legacy: Option<u64>,
-    /// Where the RAM below 4 GiB is that the launch has placed a firmware in, if there is any: (GPA, machine's address).
+    /// Where the RAM below 4 GiB is that the launch has placed a firmware in, if there is any: (GPA, machine's
+    /// address).
     placed: Option<(u64, u64)>,
     entries: &'static mut [Entry],
     low_pages: u64,

@@ -1,6 +1,6 @@
-//! A host that takes a page at the very moment at which VMPL0 reaches for it. The guest says which, so that each access of a call can be tried: with
-//! `steal=1` in the configuration, by VMMCALL with RAX [`HYPERCALL`] and RBX the page's GPA, bits 1:0 the [`Moment`], bits 11:4 how many such
-//! moments pass before.
+//! A host that takes a page at the very moment at which VMPL0 reaches for it. The guest says which, so that each access
+//! of a call can be tried: with `steal=1` in the configuration, by VMMCALL with RAX [`HYPERCALL`] and RBX the page's
+//! GPA, bits 1:0 the [`Moment`], bits 11:4 how many such moments pass before.
 
 use crate::npt::LEAF_WRITE;
 

@@ -196,7 +196,8 @@ impl Svm {
     }
 }
 
-/// MSRs that live in the VMSA, which a guest with encrypted state reads and writes without an intercept, and the time-stamp counter.
+/// MSRs that live in the VMSA, which a guest with encrypted state reads and writes without an intercept, and the
+/// time-stamp counter.
 const PASSED_MSRS: &[(u32, u32)] =
     &[(0x10, 0x10), (0x174, 0x176), (0x277, 0x277), (0xC000_0080, 0xC000_0084), (0xC000_0100, 0xC000_0103)];
 
@@ -290,8 +291,9 @@ impl Vmcb {
         self.set_save(save::RAX, regs.gpr[RAX]);
         self.set_save(save::RSP, regs.gpr[4]);
         self.set_save(save::EFER, self.save(save::EFER) | SVME);
-        // SAFETY: VMCB, permission maps and nested page tables lead to the guest's memory only, never to a Rust object; `__vm_enter` saves
-        // and restores every register that the calling convention demands, and `regs` takes the guest's.
+        // SAFETY: VMCB, permission maps and nested page tables lead to the guest's memory only, never to a Rust object;
+        // `__vm_enter` saves and restores every register that the calling convention demands, and `regs` takes the
+        // guest's.
         unsafe { __vm_enter(self.0, regs, svm.host) };
         regs.gpr[RAX] = self.save(save::RAX);
         regs.gpr[4] = self.save(save::RSP);

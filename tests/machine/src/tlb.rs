@@ -1,5 +1,6 @@
-//! What a CPU's TLB remembers. QEMU's TLB is flushed at every exit, so the nested page tables take its part: where the guest takes rights by PVALIDATE
-//! or RMPADJUST, neither of which flushes (APM volume 3), a leaf that was in use keeps them until something flushes it.
+//! What a CPU's TLB remembers. QEMU's TLB is flushed at every exit, so the nested page tables take its part: where the
+//! guest takes rights by PVALIDATE or RMPADJUST, neither of which flushes (APM volume 3), a leaf that was in use keeps
+//! them until something flushes it.
 //!
 //! | flushes | what |
 //! |---|---|
@@ -21,7 +22,8 @@ pub(crate) struct Stale {
     pub(crate) vmpl: usize,
     /// Of which page.
     pub(crate) gpa: u64,
-    /// The page's linear address, where it is known: it was the operand of the instruction that made the translation stale.
+    /// The page's linear address, where it is known: it was the operand of the instruction that made the translation
+    /// stale.
     pub(crate) linear: Option<u64>,
 }
 

@@ -1,5 +1,5 @@
-//! Delivery of #VC (vector 29). QEMU's event injection pushes no error code for it, so the frame is built by hand: 64-bit gates with
-//! interrupt stack table and change of CPL, and 32-bit gates within one CPL.
+//! Delivery of #VC (vector 29). QEMU's event injection pushes no error code for it, so the frame is built by hand:
+//! 64-bit gates with interrupt stack table and change of CPL, and 32-bit gates within one CPL.
 
 use crate::bits::{lo8, u16_at, u32_at, u64_at};
 use crate::machine::Machine;

@@ -1,4 +1,5 @@
-//! Everything that the engine offers to a firmware, linked as the firmware is. It is not run: `cargo xtask panics` looks at what is in it.
+//! Everything that the engine offers to a firmware, linked as the firmware is. It is not run: `cargo xtask panics`
+//! looks at what is in it.
 #![no_std]
 #![no_main]
 

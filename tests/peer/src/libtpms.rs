@@ -1,7 +1,9 @@
-//! Debian's libtpms (package libtpms0) or another one, loaded at run time; all `unsafe` of this package but for a clock.
+//! Debian's libtpms (package libtpms0) or another one, loaded at run time; all `unsafe` of this package but for a
+//! clock.
 //!
-//! libtpms keeps its TPM in globals. So there is one [`Libtpms`] in a process, of which neither a second one can be made nor the first be sent to another
-//! thread. What its callbacks ask for (NVRAM, locality, physical presence) is in thread-local variables for the same reason.
+//! libtpms keeps its TPM in globals. So there is one [`Libtpms`] in a process, of which neither a second one can be
+//! made nor the first be sent to another thread. What its callbacks ask for (NVRAM, locality, physical presence) is in
+//! thread-local variables for the same reason.
 
 use crate::Peer;
 use anyhow::{Context, Result, ensure};
@@ -57,7 +59,8 @@ unsafe extern "C" fn load(data: *mut *mut c_uchar, length: *mut u32, _: u32, nam
         if memory.is_null() {
             return FAIL;
         }
-        // SAFETY: `memory` has as many octets as the file and is new; `data` and `length` are libtpms' variables for the outcome.
+        // SAFETY: `memory` has as many octets as the file and is new; `data` and `length` are libtpms' variables for
+        // the outcome.
         unsafe {
             ptr::copy_nonoverlapping(file.as_ptr(), memory, file.len());
             *data = memory;
@@ -214,8 +217,8 @@ impl Peer for Libtpms {
         let size = u32::try_from(request.len()).expect("a short request");
         let mut length = 0;
         response.clear();
-        // SAFETY: `buffer` is null with capacity 0 or what libtpms made of it before, which it may reallocate; `request` is ours and of that size. After
-        // success `length` octets of the buffer are the response.
+        // SAFETY: `buffer` is null with capacity 0 or what libtpms made of it before, which it may reallocate;
+        // `request` is ours and of that size. After success `length` octets of the buffer are the response.
         unsafe {
             let result = (self.process)(
                 &raw mut self.buffer,

@@ -88,8 +88,8 @@ impl Connection {
     }
 }
 
-/// A simulator that writes an answer in pieces may wait with each for the acknowledgement of the one before, which Linux
-/// would hold back for 40 ms. The option is for what is read next, and without it all is as it was, but slow.
+/// A simulator that writes an answer in pieces may wait with each for the acknowledgement of the one before, which
+/// Linux would hold back for 40 ms. The option is for what is read next, and without it all is as it was, but slow.
 fn acknowledge_at_once(stream: &TcpStream) {
     let yes: c_int = 1;
     let size = u32::try_from(size_of_val(&yes)).expect("four");

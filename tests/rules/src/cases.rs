@@ -1,4 +1,5 @@
-//! The cases, for this program and for the host's suite alike: name, what the machine must say, and the machine's configuration.
+//! The cases, for this program and for the host's suite alike: name, what the machine must say, and the machine's
+//! configuration.
 
 /// A case.
 pub(crate) struct Case {

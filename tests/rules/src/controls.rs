@@ -344,7 +344,8 @@ pub(crate) fn launch_map() {
     own_zeroed(0x9_F000);
 }
 
-/// The image that has asked for it has ACPI's table of interrupt controllers behind the memory map: one processor, one I/O APIC.
+/// The image that has asked for it has ACPI's table of interrupt controllers behind the memory map: one processor, one
+/// I/O APIC.
 pub(crate) fn launch_madt() {
     let mut table = [0; 64];
     sys::peek_bytes(memory_map() + 0xF00, &mut table);

@@ -103,7 +103,8 @@ global_asm!(
     "wrmsr",
     "rep vmmcall",
     "hlt",
-    // VMPL2 in 32-bit protected mode, paging off: CPUID, whose #VC handler notes the error code at EDI and goes on behind it.
+    // VMPL2 in 32-bit protected mode, paging off: CPUID, whose #VC handler notes the error code at EDI and goes on
+    // behind it.
     ".section .low.entry, \"ax\"",
     ".code32",
     ".global __guest32, __handler32",

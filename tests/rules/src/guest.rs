@@ -70,7 +70,8 @@ pub(crate) fn fill_vmsa(page: u64, function: fn() -> !) {
     fields.iter().for_each(|(offset, value)| poke(page + offset, *value));
 }
 
-/// Makes of a filled VMSA one in 32-bit protected mode with paging off; its IDT is in the page `idt`, its stack behind, EDI points there.
+/// Makes of a filled VMSA one in 32-bit protected mode with paging off; its IDT is in the page `idt`, its stack behind,
+/// EDI points there.
 pub(crate) fn make_32_bit(page: u64, idt: u64) {
     let handler = handler32();
     poke(idt + 29 * 8, handler & 0xFFFF | 0x18 << 16 | 0x8E00 << 32 | (handler >> 16) << 48);

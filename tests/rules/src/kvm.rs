@@ -1,5 +1,5 @@
-//! What the machine does as KVM and QEMU's launcher do: page states, conversions by a wrong access, entries of 4 KiB, the CPUID page, a host without VMPLs;
-//! a host that takes a page at a given moment; and what OVMF wants.
+//! What the machine does as KVM and QEMU's launcher do: page states, conversions by a wrong access, entries of 4 KiB,
+//! the CPUID page, a host without VMPLs; a host that takes a page at a given moment; and what OVMF wants.
 
 use crate::controls::{FREE, FREE_HUGE};
 use crate::guest::{self, FULL, VMSA};
@@ -159,7 +159,8 @@ pub(crate) fn steal() {
     check(sys::rdmsr(0xC001_0131) == 7, 27);
 }
 
-/// The machine's memory, 0x1800_0000 to 0x1FF0_0000, is not the guest's RAM; and DMA, which would reach around the machine, is not offered.
+/// The machine's memory, 0x1800_0000 to 0x1FF0_0000, is not the guest's RAM; and DMA, which would reach around the
+/// machine, is not offered.
 pub(crate) fn fw_cfg_of_the_guest() {
     GHCB.out(0x510, 2, 1);
     let mut features = [0; 4];

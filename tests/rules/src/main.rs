@@ -1,10 +1,12 @@
 #![no_std]
 #![no_main]
 #![expect(clippy::cast_possible_truncation, reason = "test payload: registers are cut to the fields that they go to")]
-//! Deliberately wrong firmware: one case for each rule of the software SEV-SNP machine, correct sequences beside them, and one for each lie.
+//! Deliberately wrong firmware: one case for each rule of the software SEV-SNP machine, correct sequences beside them,
+//! and one for each lie.
 //!
-//! The case is chosen by the line `case=NAME` of the machine's configuration, which this program reads from fw_cfg through the GHCB. A case that
-//! finds everything as expected powers off; a check that fails terminates with set 9 and the number of the check as the code.
+//! The case is chosen by the line `case=NAME` of the machine's configuration, which this program reads from fw_cfg
+//! through the GHCB. A case that finds everything as expected powers off; a check that fails terminates with set 9 and
+//! the number of the check as the code.
 //!
 //! | module | is |
 //! |---|---|

@@ -159,7 +159,8 @@ pub(crate) fn report_refusals() {
 pub(crate) fn message_refusals() {
     const INVALID_PARAM: u64 = 0x16;
     let good = report_request(0, 0, 0);
-    // A sequence number of the future; then a wrong tag, header version, algorithm, header size, VMPCK; then a type that does not exist.
+    // A sequence number of the future; then a wrong tag, header version, algorithm, header size, VMPCK; then a type
+    // that does not exist.
     check(send(&seal(0, 2, &good)) == INVALID_PARAM, 20);
     for (vmpck, at) in [(0, 0), (1, 0x31), (2, 0x30), (3, 0x32)] {
         let mut page = seal(vmpck, 1, &good);

@@ -104,7 +104,8 @@ fn gate(handler: *const u8, ist: u64) -> [u64; 2] {
 pub(crate) fn install_exceptions(vc_ist: u64) {
     let at = TABLES.0.get();
     let (gdt, idt, tss) = tables();
-    // SAFETY: one processor; the tables are static, hold what the architecture demands, and the handlers only use what `probe` has set.
+    // SAFETY: one processor; the tables are static, hold what the architecture demands, and the handlers only use what
+    // `probe` has set.
     unsafe {
         (*at).gdt = [
             0,
@@ -171,7 +172,8 @@ pub(crate) type Raised = Option<(u64, u64, u64)>;
 /// Runs one instruction and says what it raised. Registers are those of `asm!`.
 macro_rules! probe {
     ($instruction:literal $(, $operand:tt($register:tt) $value:expr)* ) => {{
-        // SAFETY: the handlers come back to label 2 with this stack; everything that the instruction may change is declared.
+        // SAFETY: the handlers come back to label 2 with this stack; everything that the instruction may change is
+        // declared.
         unsafe {
             $crate::sys::expect();
             core::arch::asm!(
@@ -194,12 +196,14 @@ macro_rules! probe {
 }
 pub(crate) use probe;
 
-/// Runs code that reads and writes RDI, RSI and flags, at once behind a PVALIDATE without effect if `$first`. Returns RDI and the status flags.
+/// Runs code that reads and writes RDI, RSI and flags, at once behind a PVALIDATE without effect if `$first`. Returns
+/// RDI and the status flags.
 macro_rules! behind_pvalidate {
     ($first:expr, $rdi:expr, $rsi:expr, $code:literal) => {{
         let mut rdi: u64 = $rdi;
         let status: u64;
-        // SAFETY: the code changes the registers that are named; PVALIDATE of 2 MiB that begin elsewhere changes nothing else.
+        // SAFETY: the code changes the registers that are named; PVALIDATE of 2 MiB that begin elsewhere changes
+        // nothing else.
         unsafe {
             core::arch::asm!(
                 "test r9, r9",

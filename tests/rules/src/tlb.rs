@@ -1,4 +1,5 @@
-//! What the TLB remembers: rights that were taken stay in use until they are flushed, and a page that changes hands before that is a mistake.
+//! What the TLB remembers: rights that were taken stay in use until they are flushed, and a page that changes hands
+//! before that is a mistake.
 
 use crate::controls::FREE;
 use crate::guest::{self, FULL, VMSA_READ};

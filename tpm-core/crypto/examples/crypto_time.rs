@@ -1,5 +1,5 @@
-//! Prints how long the main cryptographic operations take, in microseconds: `cargo run --release -p tpm-crypto --example
-//! crypto_time`.
+//! Prints how long the main cryptographic operations take, in microseconds: `cargo run --release -p tpm-crypto
+//! --example crypto_time`.
 //!
 //! Each line is the median of several rounds and, where the time varies from key to key, the mean.
 

@@ -12,7 +12,8 @@ impl Persistent {
         }
     }
 
-    /// Lets a command need physical presence, or no longer; nothing for one that is not implemented, or that never or always does.
+    /// Lets a command need physical presence, or no longer; nothing for one that is not implemented, or that never or
+    /// always does.
     pub(crate) fn list_presence(&mut self, code: u32, listed: bool) {
         if find(code).is_some_and(|command| command.presence == Presence::Listed) {
             self.presence.set(code, listed);

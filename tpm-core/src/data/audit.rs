@@ -1,5 +1,5 @@
-//! Command audit (Part 1, 30.2; Part 3, 21): which commands are audited, as a bit map of command codes. Which of them can
-//! be is declared at the commands.
+//! Command audit (Part 1, 30.2; Part 3, 21): which commands are audited, as a bit map of command codes. Which of them
+//! can be is declared at the commands.
 
 use crate::bounded::{count, from};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};

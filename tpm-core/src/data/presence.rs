@@ -1,5 +1,5 @@
-//! Which commands need physical presence when the platform authorizes them (Part 3, 26.2), as a bit map of command codes.
-//! Which of them can be on the list is declared at the commands.
+//! Which commands need physical presence when the platform authorizes them (Part 3, 26.2), as a bit map of command
+//! codes. Which of them can be on the list is declared at the commands.
 
 use crate::bounded::{count, from};
 use crate::rc::Fmt1;

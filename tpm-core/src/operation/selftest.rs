@@ -1,5 +1,5 @@
-//! Self-tests are made (Part 1, 12.4): those for keys when a command first brings such a key, all others before the first
-//! command that could use them.
+//! Self-tests are made (Part 1, 12.4): those for keys when a command first brings such a key, all others before the
+//! first command that could use them.
 
 use crate::crypto::selftest::Test;
 use crate::data::selftest::SelfTest;

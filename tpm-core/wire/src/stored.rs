@@ -1,4 +1,5 @@
-//! What only the TPM itself reads, in its state and in saved contexts: optional values, arrays, and hash computations that go on.
+//! What only the TPM itself reads, in its state and in saved contexts: optional values, arrays, and hash computations
+//! that go on.
 
 use super::{Handle, Marshal, Reader, Unmarshal, Writer};
 use crate::rc::Fmt1;

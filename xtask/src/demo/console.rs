@@ -1,4 +1,5 @@
-//! What of a guest's serial console is shown to a reader: the kernel's lines and the results, not what guest and challenger say to each other.
+//! What of a guest's serial console is shown to a reader: the kernel's lines and the results, not what guest and
+//! challenger say to each other.
 
 use crate::screen;
 

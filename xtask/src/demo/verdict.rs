@@ -1,4 +1,5 @@
-//! Whether the demo has shown what it should: the expected image's evidence verified, and the other one's refused for the one word that differs.
+//! Whether the demo has shown what it should: the expected image's evidence verified, and the other one's refused for
+//! the one word that differs.
 
 use crate::verify::{Failure, Step};
 

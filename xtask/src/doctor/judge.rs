@@ -39,7 +39,8 @@ const SUITES_CALL: [Wanted; 2] = [("git", "git"), ("bash", "bash")];
 
 /// MiB of memory that a build of the firmware takes at most, with a machine of 512 MiB beside it.
 const MEMORY: u64 = 2048;
-/// MiB that a clean checkout's target directory grows to by `demo`, doubled; and by `ci`, which a checkout where it has run before has no longer to find.
+/// MiB that a clean checkout's target directory grows to by `demo`, doubled; and by `ci`, which a checkout where it has
+/// run before has no longer to find.
 const DISK: u64 = 2 * 1024;
 const DISK_CI: u64 = 16 * 1024;
 

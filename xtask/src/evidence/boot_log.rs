@@ -1,7 +1,9 @@
-//! The event log of a boot, as firmware wrote it (TCG PC Client Platform Firmware Profile, 10.2): read as it is, and replayed.
+//! The event log of a boot, as firmware wrote it (TCG PC Client Platform Firmware Profile, 10.2): read as it is, and
+//! replayed.
 //!
-//! Of the events here, these have digests of their own data: the firmware's version, separators, and command lines, whose data is a name, a colon, a space,
-//! the text and a zero, of which the text is measured. Of files the data is a name; what their digests should be, the image says ([`expected`]).
+//! Of the events here, these have digests of their own data: the firmware's version, separators, and command lines,
+//! whose data is a name, a colon, a space, the text and a zero, of which the text is measured. Of files the data is a
+//! name; what their digests should be, the image says ([`expected`]).
 
 use super::event_log::Reader;
 use super::event_log::digest;
@@ -46,7 +48,8 @@ pub struct BootLog {
 pub struct OfImage {
     /// The events, in order.
     pub events: Vec<Expected>,
-    /// The image starts a firmware that measures what it starts: its events, which only the PCRs can confirm, come next.
+    /// The image starts a firmware that measures what it starts: its events, which only the PCRs can confirm, come
+    /// next.
     pub others_follow: bool,
 }
 
@@ -57,7 +60,8 @@ pub struct Expected {
     pub pcr: u32,
     /// Its type.
     pub kind: u32,
-    /// Its digest in each bank that is known here; none for the firmware's version, which the launch digest says better.
+    /// Its digest in each bank that is known here; none for the firmware's version, which the launch digest says
+    /// better.
     pub digests: BTreeMap<u16, Vec<u8>>,
     /// Its data; nothing for the firmware's version.
     pub data: Option<Vec<u8>>,
@@ -238,7 +242,8 @@ fn event(reader: &mut Reader<'_>, sizes: &[(u16, usize)]) -> Result<BootEvent> {
     Ok(BootEvent { pcr, kind, digests, data: reader.sized()?.to_vec() })
 }
 
-/// The events that the firmware makes of an IGVM file of ours: its launch parameters name the regions, its pages are their contents (docs/boot.md).
+/// The events that the firmware makes of an IGVM file of ours: its launch parameters name the regions, its pages are
+/// their contents (docs/boot.md).
 pub fn expected(igvm: &[u8]) -> Result<OfImage> {
     let file = IgvmFile::new_from_binary(igvm, Some(IsolationType::Snp)).context("this is no IGVM file for SEV-SNP")?;
     let pages: BTreeMap<u64, &[u8]> = file

@@ -1,6 +1,8 @@
-//! `TPM2_MakeCredential` in software (Part 1, 24; Part 3, 12.6): the challenge that only the TPM with this EK and this AK can answer.
+//! `TPM2_MakeCredential` in software (Part 1, 24; Part 3, 12.6): the challenge that only the TPM with this EK and this
+//! AK can answer.
 //!
-//! It is a function of the keys and of three random values, so that a verifier who has those values can make the challenge again and compare.
+//! It is a function of the keys and of three random values, so that a verifier who has those values can make the
+//! challenge again and compare.
 
 use super::wire::tpm2b;
 use aes::Aes128;

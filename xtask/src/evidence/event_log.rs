@@ -1,7 +1,8 @@
-//! A TCG event log in the crypto-agile format (PC Client Platform Firmware Profile, 10.2): written for the events that `collect` measures, and
-//! read back strictly.
+//! A TCG event log in the crypto-agile format (PC Client Platform Firmware Profile, 10.2): written for the events that
+//! `collect` measures, and read back strictly.
 //!
-//! Only events of one type are taken, whose digests are those of the event's data, so that nothing in the log is left unproven by the PCRs.
+//! Only events of one type are taken, whose digests are those of the event's data, so that nothing in the log is left
+//! unproven by the PCRs.
 
 use super::wire::{PCR_COUNT, alg};
 use anyhow::{Context, Result, bail, ensure};
@@ -82,7 +83,8 @@ impl EventLog {
         Ok(bytes)
     }
 
-    /// Reads a log. Whatever is taken has the one encoding that [`EventLog::to_bytes`] gives, so all its digests are those of its data.
+    /// Reads a log. Whatever is taken has the one encoding that [`EventLog::to_bytes`] gives, so all its digests are
+    /// those of its data.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader(bytes);
         reader.take(8 + 20).context("header")?;
@@ -102,7 +104,8 @@ impl EventLog {
         Ok(log)
     }
 
-    /// The SHA-256 PCRs that the events lead to, from the values that PCRs have after startup (PC Client Platform TPM Profile, 4.6.1).
+    /// The SHA-256 PCRs that the events lead to, from the values that PCRs have after startup (PC Client Platform TPM
+    /// Profile, 4.6.1).
     pub fn replay(&self) -> Result<[[u8; 32]; PCR_COUNT]> {
         self.replay_after(initial_pcrs())
     }

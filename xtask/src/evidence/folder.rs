@@ -27,7 +27,8 @@ pub struct Evidence {
     pub manifest: Vec<u8>,
     /// The nonce of the attestation call, 64 bytes.
     pub nonce: Vec<u8>,
-    /// The launch digest that the collector expected, 48 bytes. It is the collector's word: a verifier should bring its own.
+    /// The launch digest that the collector expected, 48 bytes. It is the collector's word: a verifier should bring its
+    /// own.
     pub measurement: Vec<u8>,
     /// `TPM2B_PUBLIC` of the attestation key.
     pub ak: Vec<u8>,

@@ -1,7 +1,8 @@
-//! The measurement list of Linux's IMA, as `binary_runtime_measurements` has it (Linux, Documentation/security/IMA-templates.rst): read as it is, and replayed.
+//! The measurement list of Linux's IMA, as `binary_runtime_measurements` has it (Linux,
+//! Documentation/security/IMA-templates.rst): read as it is, and replayed.
 //!
-//! The list has SHA-1 digests of its entries; PCR 10 of another bank is extended by that bank's digest of the same entry. An entry for a file that was written
-//! while it was measured has a digest of zeros, and ones extend the PCR.
+//! The list has SHA-1 digests of its entries; PCR 10 of another bank is extended by that bank's digest of the same
+//! entry. An entry for a file that was written while it was measured has a digest of zeros, and ones extend the PCR.
 
 use super::boot_log::extended;
 use super::event_log::Reader;

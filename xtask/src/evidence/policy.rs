@@ -1,4 +1,5 @@
-//! Policies of PCRs, computed without a TPM (Part 3, 23.7): who seals a secret for a boot that is still to come needs them.
+//! Policies of PCRs, computed without a TPM (Part 3, 23.7): who seals a secret for a boot that is still to come needs
+//! them.
 
 use super::wire::sha256_selection;
 use sha2::{Digest, Sha256};

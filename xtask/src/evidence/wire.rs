@@ -1,4 +1,5 @@
-//! TPM structures (TPM 2.0 Library, Part 2) as far as evidence needs them, read strictly: no byte too many, no other encoding of the same value.
+//! TPM structures (TPM 2.0 Library, Part 2) as far as evidence needs them, read strictly: no byte too many, no other
+//! encoding of the same value.
 //!
 //! This is a second implementation on purpose: the verifier shares no code with the TPM that it judges.
 
@@ -40,7 +41,8 @@ pub mod attribute {
 pub const NIST_P256: u16 = 0x0003;
 /// `TPM_RH_ENDORSEMENT` (Part 2, 7.4).
 pub const RH_ENDORSEMENT: u32 = 0x4000_000B;
-/// `TPM_GENERATED_VALUE` (Part 2, 6.2), the magic with which every structure begins that a restricted key signs for the TPM.
+/// `TPM_GENERATED_VALUE` (Part 2, 6.2), the magic with which every structure begins that a restricted key signs for the
+/// TPM.
 pub const GENERATED: u32 = 0xFF54_4347;
 /// `TPM_ST_ATTEST_QUOTE` (Part 2, 6.9).
 pub const ST_ATTEST_QUOTE: u16 = 0x8018;

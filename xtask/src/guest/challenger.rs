@@ -1,8 +1,10 @@
-//! The challenger on the serial port: gives nonces and a credential to the guest's `init`, and gathers what the guest says and sends.
+//! The challenger on the serial port: gives nonces and a credential to the guest's `init`, and gathers what the guest
+//! says and sends.
 //!
-//! A line that begins with `@` is for it: `@userland SECONDS`, `@nonces` (answered by a nonce in base64 and one in hexadecimal), `@challenge` (answered by the
-//! credential in base64), `@policy` (answered by the policy that a secret shall be sealed to, in base64), `@file NAME`, then base64, then `@end`; what other
-//! words say is kept ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are results.
+//! A line that begins with `@` is for it: `@userland SECONDS`, `@nonces` (answered by a nonce in base64 and one in
+//! hexadecimal), `@challenge` (answered by the credential in base64), `@policy` (answered by the policy that a secret
+//! shall be sealed to, in base64), `@file NAME`, then base64, then `@end`; what other words say is kept
+//! ([`Challenger::said`]). `ok NAME` and `FAIL NAME: why` are results.
 
 use crate::digest::hex;
 use crate::evidence::boot_log::BootLog;
@@ -131,7 +133,8 @@ impl Challenger {
         self.files.get(name).cloned().with_context(|| format!("the guest has not sent {name}"))
     }
 
-    /// The challenge in the form that tpm2-tools read. A guest that has sent no key gets an empty line, and fails by its own word.
+    /// The challenge in the form that tpm2-tools read. A guest that has sent no key gets an empty line, and fails by
+    /// its own word.
     fn challenge(&mut self) -> Result<Vec<u8>> {
         let (Ok(ek), Ok(ak)) = (self.file("ek.pub"), self.file("ak.pub")) else { return Ok(b"\n".to_vec()) };
         let Key::Rsa2048 { modulus } = Public::parse_tpm2b(&ek)?.key else { bail!("the guest's EK is no RSA key") };

@@ -68,7 +68,8 @@ impl Debian {
         self.packages.libraries()
     }
 
-    /// What the kernel's modules are built with: the folder with its configuration, the one with its headers, the one with the programs.
+    /// What the kernel's modules are built with: the folder with its configuration, the one with its headers, the one
+    /// with the programs.
     pub fn build_folders(&self) -> Result<[PathBuf; 3]> {
         let version = self.release.strip_suffix("-cloud-amd64").context("the kernel is not of the cloud flavour")?;
         let source = self.packages.file("usr/src");

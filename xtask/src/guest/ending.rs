@@ -1,4 +1,5 @@
-//! How a guest has ended, judged by what the machine has seen and by what the guest's kernel has said (docs/guest.md, "How a guest ends").
+//! How a guest has ended, judged by what the machine has seen and by what the guest's kernel has said (docs/guest.md,
+//! "How a guest ends").
 
 use super::last_word::LastWord;
 use crate::qemu::End;
@@ -69,7 +70,8 @@ pub struct Seen<'a> {
     pub vmpl: u8,
     /// How the machine has ended; nothing if we have ended it.
     pub end: Option<End>,
-    /// The machine's last word: what follows `machine: ` in its last line that begins with `STOP`, `TERMINATED` or `END`.
+    /// The machine's last word: what follows `machine: ` in its last line that begins with `STOP`, `TERMINATED` or
+    /// `END`.
     pub machine: &'a str,
     /// The kernel's last word.
     pub word: &'a LastWord,
@@ -153,7 +155,8 @@ fn field(line: &str, name: &str) -> Option<u64> {
     word.trim_end_matches(':').parse().ok()
 }
 
-/// What a guest means that asks for termination (GHCB specification, 2.3.1: set 0; Linux, arch/x86/include/asm/sev-common.h: set 1).
+/// What a guest means that asks for termination (GHCB specification, 2.3.1: set 0; Linux,
+/// arch/x86/include/asm/sev-common.h: set 1).
 fn termination(line: &str) -> String {
     let (set, code) = (field(line, "set"), field(line, "code"));
     let meaning = match (set, code) {

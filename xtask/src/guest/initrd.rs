@@ -1,4 +1,5 @@
-//! The initial file system: busybox, tpm2-tools with their libraries, modules, and `init` of tests/guest/linux. The same files give the same bytes.
+//! The initial file system: busybox, tpm2-tools with their libraries, modules, and `init` of tests/guest/linux. The
+//! same files give the same bytes.
 
 use super::debian::Debian;
 use super::module;
@@ -133,7 +134,8 @@ fn add(files: &mut Files, path: &str, file: File) {
     files.insert(path.to_owned(), file);
 }
 
-/// The libraries `wanted`, and what they are linked to: from the first of `sources` that has them, where some programs have libraries of their own.
+/// The libraries `wanted`, and what they are linked to: from the first of `sources` that has them, where some programs
+/// have libraries of their own.
 fn libraries(sources: &[&Packages], mut wanted: Vec<String>) -> Result<BTreeMap<String, Vec<u8>>> {
     let folders: Vec<_> =
         sources.iter().map(|source| source.libraries()).flat_map(|folder| [folder.join("systemd"), folder]).collect();

@@ -1,5 +1,6 @@
-//! A Linux built from Debian's source, with IMA and tpm_svsm in it (tests/guest/linux/config), which no kernel of Debian's has. It takes long, once: what is kept
-//! is the kernel below `target/guest/source`, for as long as configuration and source are the same.
+//! A Linux built from Debian's source, with IMA and tpm_svsm in it (tests/guest/linux/config), which no kernel of
+//! Debian's has. It takes long, once: what is kept is the kernel below `target/guest/source`, for as long as
+//! configuration and source are the same.
 
 use super::module::SOURCES;
 use super::packages::{Packages, Wanted};

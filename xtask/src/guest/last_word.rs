@@ -1,4 +1,5 @@
-//! What a guest's kernel says on its console of its end. It is the guest's word: [`super::ending`] puts it beside what the machine has seen.
+//! What a guest's kernel says on its console of its end. It is the guest's word: [`super::ending`] puts it beside what
+//! the machine has seen.
 
 /// Longer lines are no kernel's.
 const MAX_LINE: usize = 1024;
@@ -53,7 +54,8 @@ impl Ear {
     }
 
     fn heard(&mut self, line: &str) {
-        // The first panic is the cause; what is said after it (that the system restarts, another panic) follows from it.
+        // The first panic is the cause; what is said after it (that the system restarts, another panic) follows from
+        // it.
         if self.has_panicked() {
             return;
         }

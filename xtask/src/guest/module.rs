@@ -17,7 +17,8 @@ pub const END: &str = "quoin_end";
 pub const SOURCES: &str = "tests/guest/linux";
 /// This system's programs that they are built with.
 pub const BUILT_WITH: [debian::Wanted; 3] = [("gcc", "gcc"), ("make", "make"), ("ld", "binutils")];
-/// Programs of the kernel's build, where they lie, and what of them is run: some are programs that only choose another one.
+/// Programs of the kernel's build, where they lie, and what of them is run: some are programs that only choose another
+/// one.
 const BUILDERS: [(&str, &str); 3] = [
     ("scripts/basic/fixdep", "scripts/basic/fixdep.real"),
     ("scripts/mod/modpost", "scripts/mod/modpost.real-lsb-64"),
@@ -44,7 +45,8 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
     let setting = |name: &str, path: &Path| format!("{name}={}", path.display());
     let mut make = Command::new("make");
     make.arg("-s").arg("-C").arg(&headers).arg(setting("KBUILD_OUTPUT", &configuration)).arg(setting("M", &folder));
-    // This system's compiler, which need not be the one that the kernel was built with, and may not know all of its options.
+    // This system's compiler, which need not be the one that the kernel was built with, and may not know all of its
+    // options.
     make.args([
         "CC=gcc",
         "LD=ld",
@@ -56,7 +58,8 @@ pub fn build(kernel: &Debian) -> Result<PathBuf> {
         "STRIP=strip",
     ]);
     make.args(["CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=", "CONFIG_DEBUG_INFO_BTF_MODULES="]);
-    // It is computed over debugging information, which names the folder: the same sources would give another launch digest elsewhere.
+    // It is computed over debugging information, which names the folder: the same sources would give another launch
+    // digest elsewhere.
     make.arg("LDFLAGS_MODULE=--build-id=none");
     must(make.arg("modules"), &folder.join("build.log")).context("the modules for the guest cannot be built")?;
     for name in all() {
@@ -82,7 +85,8 @@ pub fn program(name: &str) -> Result<Vec<u8>> {
     Ok(fs::read(&output)?)
 }
 
-/// Makes `program` a script that runs `real` with the C library that it was linked to, which may be newer than this system's.
+/// Makes `program` a script that runs `real` with the C library that it was linked to, which may be newer than this
+/// system's.
 fn run_by_its_own_loader(program: &Path, real: &Path, libraries: &Path) -> Result<()> {
     let script = format!(
         "#!/bin/sh\nexec {}/ld-linux-x86-64.so.2 --library-path {} {} \"$@\"\n",

@@ -1,6 +1,8 @@
-//! Packages of Debian's other suites, fetched by apt's own client and unpacked below `target/guest`; nothing of them is installed.
+//! Packages of Debian's other suites, fetched by apt's own client and unpacked below `target/guest`; nothing of them is
+//! installed.
 //!
-//! They are named by suite and not by version, since versions leave a mirror. What was fetched is kept; who wants newer packages deletes the folder.
+//! They are named by suite and not by version, since versions leave a mirror. What was fetched is kept; who wants newer
+//! packages deletes the folder.
 
 use crate::suites::fetch::{Archive, must};
 use crate::{debian, workspace};
@@ -64,7 +66,8 @@ impl Packages {
         self.file(LIBRARIES)
     }
 
-    /// A program of these packages on this system, with the libraries that it was linked to: this system's may be older.
+    /// A program of these packages on this system, with the libraries that it was linked to: this system's may be
+    /// older.
     pub fn command(&self, program: &str) -> Command {
         let libraries = self.libraries();
         let mut command = Command::new(libraries.join(LOADER));

@@ -1,5 +1,5 @@
-//! Tools of others that make what a guest boots from, as Debian has them: systemd's for unified kernel images and encrypted disks, cryptsetup, GRUB. They
-//! run from the folder that they were unpacked to.
+//! Tools of others that make what a guest boots from, as Debian has them: systemd's for unified kernel images and
+//! encrypted disks, cryptsetup, GRUB. They run from the folder that they were unpacked to.
 
 use super::packages::{Packages, Wanted};
 use crate::suites::fetch::Archive;

@@ -1,5 +1,5 @@
-//! ACPI tables of our own for a guest on a PC of QEMU's (machine type q35). They are measured; the host's tables, whose code would run in the guest's kernel,
-//! never reach it.
+//! ACPI tables of our own for a guest on a PC of QEMU's (machine type q35). They are measured; the host's tables, whose
+//! code would run in the guest's kernel, never reach it.
 
 use acpi_tables::fadt::FADTBuilder;
 use acpi_tables::madt::{EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic};
@@ -10,7 +10,8 @@ use acpi_tables::{Aml, aml};
 
 const OEM: [u8; 6] = *b"QUOIN ";
 const TABLE: [u8; 8] = *b"QUOINVM ";
-/// Interrupt source override (ACPI 6.5, 5.2.12.5): bus 0, IRQ 0 is interrupt 2; IRQ 9, that of ACPI, is level-triggered and active high.
+/// Interrupt source override (ACPI 6.5, 5.2.12.5): bus 0, IRQ 0 is interrupt 2; IRQ 9, that of ACPI, is level-triggered
+/// and active high.
 const OVERRIDES: [[u8; 10]; 2] = [[2, 10, 0, 0, 2, 0, 0, 0, 0, 0], [2, 10, 0, 9, 9, 0, 0, 0, 0x0D, 0]];
 
 /// All tables as they lie from `gpa` on, the RSDP first; `vcpus` processors with the APIC ids 0 and up.

@@ -1,4 +1,5 @@
-//! A guest at VMPL0, without our firmware: the same regions that the firmware would prepare, placed by the file as a host's launch prepares them.
+//! A guest at VMPL0, without our firmware: the same regions that the firmware would prepare, placed by the file as a
+//! host's launch prepares them.
 //!
 //! For the tests: it is what a host without an SVSM starts, and so the judge of the machine that knows nothing of us.
 
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Entries of a memory map: GPA, octets, type of E820.
 pub type MemoryMap<'a> = &'a [(u64, u64, u32)];
 
-/// The map of a machine with these ranges of RAM, from the first octet to behind the last, in which the guest's regions have their types.
+/// The map of a machine with these ranges of RAM, from the first octet to behind the last, in which the guest's regions
+/// have their types.
 pub fn memory_map(guest: &Guest, ram: &[core::ops::Range<u64>]) -> Vec<(u64, u64, u32)> {
     let mut regions: Vec<_> = guest.regions.iter().filter(|region| region.memory_type != memory_type::RAM).collect();
     regions.sort_unstable_by_key(|region| region.gpa);
@@ -162,7 +164,8 @@ mod tests {
     #[test]
     fn regions_that_are_no_ram_are_cut_out_of_the_map() {
         let map = memory_map(&guest(Entry::Protected32), &[0..0x1000, 0x10_0000..0x10_6000]);
-        // The part of a page that the firmware would write is of no RAM either, by its page; that page is RAM's and comes first.
+        // The part of a page that the firmware would write is of no RAM either, by its page; that page is RAM's and
+        // comes first.
         assert_eq!(map[0], (0, 0x1000, 1));
         assert_eq!(map[1..3], [(0x10_0000, 0x1000, 2), (0x10_1000, 0x1000, 2)]);
         assert_eq!(map.last(), Some(&(0x10_4000, 0x2000, 1)));

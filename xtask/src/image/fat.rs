@@ -8,7 +8,8 @@ use std::io::{Cursor, Write};
 const OVERHEAD: usize = 2 << 20;
 const MINIMUM: usize = 16 << 20;
 
-/// The disk's octets, with these files: paths with `/` between folders, and contents. The same files make the same disk.
+/// The disk's octets, with these files: paths with `/` between folders, and contents. The same files make the same
+/// disk.
 pub fn disk(files: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     let contents: usize = files.iter().map(|(_, contents)| contents.len()).sum();
     let size = (contents + contents / 64 + OVERHEAD).max(MINIMUM).next_multiple_of(1 << 20);

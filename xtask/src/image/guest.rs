@@ -1,5 +1,5 @@
-//! What the firmware starts at VMPL2, as the packer sees it: regions, an entry state, and the page that tells the firmware so
-//! (`kernel::launch::LaunchParams`, docs/boot.md).
+//! What the firmware starts at VMPL2, as the packer sees it: regions, an entry state, and the page that tells the
+//! firmware so (`kernel::launch::LaunchParams`, docs/boot.md).
 
 use super::elf::{Elf, PAGE, Pages};
 use anyhow::{Result, ensure};
@@ -174,7 +174,8 @@ impl Guest {
         pages
     }
 
-    /// A payload of ours: an ELF file that names the pages that the firmware fills in by symbols, and is entered in 32-bit protected mode.
+    /// A payload of ours: an ELF file that names the pages that the firmware fills in by symbols, and is entered in
+    /// 32-bit protected mode.
     pub fn from_elf(elf: &Elf) -> Result<Self> {
         let special =
             [("__cpuid_page", Kind::Cpuid), ("__secrets_page", Kind::Secrets), ("__calling_area", Kind::CallingArea)];

@@ -1,6 +1,8 @@
-//! Linux as a guest: kernel, initrd and command line as measured regions, entered by the 64-bit boot protocol (Linux, Documentation/arch/x86/boot.rst).
+//! Linux as a guest: kernel, initrd and command line as measured regions, entered by the 64-bit boot protocol (Linux,
+//! Documentation/arch/x86/boot.rst).
 //!
-//! Nothing stands between firmware and kernel: the firmware writes the memory map into `boot_params`, and makes the page tables.
+//! Nothing stands between firmware and kernel: the firmware writes the memory map into `boot_params`, and makes the
+//! page tables.
 
 use super::acpi;
 use super::elf::PAGE;
@@ -88,7 +90,8 @@ impl Linux {
             "an initrd of {initrd_size} bytes does not fit below {initrd_last:#x}"
         );
         let mut regions = self.small_regions(header, initrd_at, initrd_size)?;
-        // The whole file, so that its digest is the one that everybody computes: its setup code, which nobody runs, lies before the kernel.
+        // The whole file, so that its digest is the one that everybody computes: its setup code, which nobody runs,
+        // lies before the kernel.
         let file = Region::measured(load - setup_size, memory_type::RAM, self.kernel.clone());
         regions.push(file.with_event(event(PCR_FILES, "kernel", false)));
         if let Some(initrd) = &self.initrd {
@@ -104,7 +107,8 @@ impl Linux {
         })
     }
 
-    /// The guest by the 32-bit boot protocol, as a host starts it that has no firmware: the kernel makes page tables of its own.
+    /// The guest by the 32-bit boot protocol, as a host starts it that has no firmware: the kernel makes page tables of
+    /// its own.
     pub fn guest_of_32_bits(&self) -> Result<Guest> {
         let mut guest = self.guest()?;
         guest.entry = Entry::Protected32;
@@ -154,7 +158,8 @@ fn header(kernel: &[u8]) -> Result<setup_header> {
         version >= 0x20C && flags & XLF_KERNEL_64 != 0,
         "the kernel has no 64-bit entry (boot protocol {version:#x})"
     );
-    // What the header of this file ends with: the octet behind the jump says how far it goes; nothing that is read here lies behind that.
+    // What the header of this file ends with: the octet behind the jump says how far it goes; nothing that is read here
+    // lies behind that.
     header.type_of_loader = LOADER_UNDEFINED;
     Ok(header)
 }
@@ -170,7 +175,8 @@ fn boot_params(mut header: setup_header, initrd_at: u64, initrd_size: u64) -> Re
     Ok(boot_params { hdr: header, acpi_rsdp_addr: ACPI, ..Default::default() })
 }
 
-/// A `setup_data` node that leads to the confidential-computing blob, and the blob: where the secrets and CPUID pages are.
+/// A `setup_data` node that leads to the confidential-computing blob, and the blob: where the secrets and CPUID pages
+/// are.
 fn setup_data() -> Vec<u8> {
     let mut node = [0_u64.to_le_bytes().as_slice(), &SETUP_CC_BLOB.to_le_bytes(), &4_u32.to_le_bytes()].concat();
     node.extend(u32::try_from(CC_BLOB).unwrap_or(0).to_le_bytes());

@@ -1,5 +1,5 @@
-//! OVMF as a guest, unmodified: found and laid out by the metadata that it carries for SEV-SNP launches (edk2, OvmfPkg/Include/WorkArea.h and
-//! ResetVector/X64/OvmfSevMetadata.asm).
+//! OVMF as a guest, unmodified: found and laid out by the metadata that it carries for SEV-SNP launches (edk2,
+//! OvmfPkg/Include/WorkArea.h and ResetVector/X64/OvmfSevMetadata.asm).
 
 use super::elf::PAGE;
 use super::guest::{Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
@@ -9,13 +9,16 @@ use anyhow::{Context, Result, ensure};
 const END: u64 = 0x1_0000_0000;
 /// The reset vector.
 const RESET: u64 = 0xFFFF_FFF0;
-/// EV_POST_CODE, in PCR 0: the platform's firmware, measured by what comes before it; its data is a string (TCG PC Client Platform Firmware Profile,
-/// 10.4.1). tpm2_eventlog takes the data of EV_S_CRTM_CONTENTS for an address and a length.
+/// EV_POST_CODE, in PCR 0: the platform's firmware, measured by what comes before it; its data is a string (TCG PC
+/// Client Platform Firmware Profile, 10.4.1). tpm2_eventlog takes the data of EV_S_CRTM_CONTENTS for an address and a
+/// length.
 const EV_POST_CODE: u32 = 1;
 
-/// The table of entries with GUIDs ends so far before the end of the image (edk2, OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm).
+/// The table of entries with GUIDs ends so far before the end of the image (edk2,
+/// OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm).
 const TABLE_END: usize = 0x20;
-/// 96b582de-1fb2-45f7-baea-a366c55a082d, the table's own entry, and dc886566-984a-4798-a75e-5585a7bf67cc, where the metadata is.
+/// 96b582de-1fb2-45f7-baea-a366c55a082d, the table's own entry, and dc886566-984a-4798-a75e-5585a7bf67cc, where the
+/// metadata is.
 const FOOTER: [u8; 16] = *b"\xde\x82\xb5\x96\xb2\x1f\xf7\x45\xba\xea\xa3\x66\xc5\x5a\x08\x2d";
 const METADATA: [u8; 16] = *b"\x66\x65\x88\xdc\x4a\x98\x98\x47\xa7\x5e\x55\x85\xa7\xbf\x67\xcc";
 /// fff12b8d-7696-4c8b-a985-2747075b4f50, a firmware volume with variables.
@@ -42,7 +45,8 @@ pub fn guest(image: &[u8]) -> Result<Guest> {
     })
 }
 
-/// The image without variables before it: they would be memory that no flash device is behind, and OVMF, which finds none, keeps its own.
+/// The image without variables before it: they would be memory that no flash device is behind, and OVMF, which finds
+/// none, keeps its own.
 fn code(image: &[u8]) -> Result<&[u8]> {
     let is_variables = image.get(16..32) == Some(&VARIABLES);
     let skipped = if is_variables { usize::try_from(u64::from_le_bytes(array(image, 32)?))? } else { 0 };
@@ -67,7 +71,8 @@ fn sections(image: &[u8]) -> Result<Vec<[u32; 3]>> {
         .collect()
 }
 
-/// How far before the image's end the metadata begins. The table is read from its end: data, length (of the whole entry), GUID.
+/// How far before the image's end the metadata begins. The table is read from its end: data, length (of the whole
+/// entry), GUID.
 fn metadata_from_end(image: &[u8]) -> Result<usize> {
     let end = image.len().checked_sub(TABLE_END).context("OVMF's image is too short")?;
     let entry = |end: usize| -> Result<([u8; 16], usize)> {
@@ -89,7 +94,8 @@ fn metadata_from_end(image: &[u8]) -> Result<usize> {
     anyhow::bail!("this OVMF has no metadata for SEV-SNP")
 }
 
-/// SNP_SEC_MEM 1, SNP_SECRETS 2, CPUID 3, SVSM_CAA 4, KERNEL_HASHES 16: pages of hashes that are left zero say that there are none.
+/// SNP_SEC_MEM 1, SNP_SECRETS 2, CPUID 3, SVSM_CAA 4, KERNEL_HASHES 16: pages of hashes that are left zero say that
+/// there are none.
 fn region([base, size, kind]: [u32; 3]) -> Result<Region> {
     let kind = match kind {
         1 | 0x10 => Kind::Validated,

@@ -104,8 +104,8 @@ pub(super) fn page_data(gpa: u64, data_type: IgvmPageDataType, data: Vec<u8>) ->
     IgvmDirectiveHeader::PageData { gpa, compatibility_mask: SEV_SNP, flags: IgvmPageDataFlags::new(), data_type, data }
 }
 
-/// All of the firmware's memory, first: a host makes it one private region. It is neither validated nor measured by that; the stub validates
-/// what no page of the file covers.
+/// All of the firmware's memory, first: a host makes it one private region. It is neither validated nor measured by
+/// that; the stub validates what no page of the file covers.
 fn required_memory() -> IgvmDirectiveHeader {
     IgvmDirectiveHeader::RequiredMemory {
         gpa: FIRMWARE.start,
@@ -161,8 +161,8 @@ fn guest_pages(guest: &Guest, directives: &mut Vec<IgvmDirectiveHeader>) -> Resu
     Ok(())
 }
 
-/// The host's memory map. Before all page data, because QEMU gathers neighbouring pages and inserts parameters at once: behind a page, the map would
-/// be measured before it.
+/// The host's memory map. Before all page data, because QEMU gathers neighbouring pages and inserts parameters at once:
+/// behind a page, the map would be measured before it.
 fn memory_map(firmware: &Elf, directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
     directives.push(IgvmDirectiveHeader::ParameterArea {
         number_of_bytes: PAGE,
@@ -199,8 +199,8 @@ pub(super) fn cpuid_page() -> Vec<u8> {
     page
 }
 
-/// The boot processor as KVM starts it: 32-bit protected mode, paging off, flat segments. Fields that KVM fixes itself (EFER.SVME, CR4.MCE)
-/// have the value that it gives them, since they are measured.
+/// The boot processor as KVM starts it: 32-bit protected mode, paging off, flat segments. Fields that KVM fixes itself
+/// (EFER.SVME, CR4.MCE) have the value that it gives them, since they are measured.
 pub(super) fn vmsa(entry: u64) -> Box<SevVmsa> {
     let segment = |selector, attrib, limit| SevSelector { selector, attrib, limit, base: 0 };
     let data = segment(0x10, 0xC93, 0xFFFF_FFFF);
@@ -288,8 +288,9 @@ mod tests {
         assert_eq!(required, [(0, 0x80_0000_0000, 0x80_0000)]);
     }
 
-    /// What has no contents is not in the file: the stub validates the firmware's, the firmware the guest's. QEMU gathers neighbouring pages of data
-    /// and inserts parameters at once, so only an insert before all pages is measured where the file has it.
+    /// What has no contents is not in the file: the stub validates the firmware's, the firmware the guest's. QEMU
+    /// gathers neighbouring pages of data and inserts parameters at once, so only an insert before all pages is
+    /// measured where the file has it.
     #[test]
     fn pages_with_contents_are_launched_once_and_in_the_contracts_order() {
         let places = places(&directives(&pack(&firmware(&SYMBOLS), Some(&guest())).unwrap()));

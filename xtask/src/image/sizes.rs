@@ -14,7 +14,8 @@ pub fn by_crate(elf: &Elf) -> Vec<(String, u64)> {
     sorted
 }
 
-/// The crate of a mangled symbol: that of the type for `<some::Type as Trait>::method`, and of the trait where the type is built in.
+/// The crate of a mangled symbol: that of the type for `<some::Type as Trait>::method`, and of the trait where the type
+/// is built in.
 fn crate_of(symbol: &str) -> String {
     let name = format!("{:#}", rustc_demangle::demangle(symbol));
     if name == symbol {

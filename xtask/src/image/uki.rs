@@ -1,5 +1,6 @@
-//! A unified kernel image: systemd's stub with the kernel, its initial file system and its command line as further sections (UAPI group, "Unified Kernel
-//! Image"), made by systemd's ukify. OVMF starts it as any program, and the stub measures each section into PCR 11, as systemd-measure predicts.
+//! A unified kernel image: systemd's stub with the kernel, its initial file system and its command line as further
+//! sections (UAPI group, "Unified Kernel Image"), made by systemd's ukify. OVMF starts it as any program, and the stub
+//! measures each section into PCR 11, as systemd-measure predicts.
 
 use super::fat;
 use super::linux::Linux;
@@ -17,7 +18,8 @@ pub const STUB: &str = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// Where a firmware looks that knows no other program.
 pub const DEFAULT_PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 
-/// The sections that the stub measures, as far as ukify makes them here; systemd-measure has an option of that name for each.
+/// The sections that the stub measures, as far as ukify makes them here; systemd-measure has an option of that name for
+/// each.
 const MEASURED: [&str; 5] = ["linux", "cmdline", "initrd", "uname", "sbat"];
 
 /// A disk from which a UEFI firmware boots `linux`, by a unified kernel image that `ukify` makes with `stub`.
@@ -41,7 +43,8 @@ pub fn make(mut ukify: Command, stub: &Path, linux: &Linux) -> Result<Vec<u8>> {
     Ok(fs::read(file("image"))?)
 }
 
-/// What PCR 11 of the SHA-256 bank is once the stub of `image` has started the kernel, before any boot phase is entered: systemd-measure's word.
+/// What PCR 11 of the SHA-256 bank is once the stub of `image` has started the kernel, before any boot phase is
+/// entered: systemd-measure's word.
 pub fn predicted(tools: &Tools, image: &[u8]) -> Result<String> {
     let folder = Folder::new()?;
     let mut measure = tools.measure();

@@ -1,8 +1,9 @@
 //! Commands: the simulator's messages, or plain TPM commands.
 //!
-//! At the TCP port either comes, and the first word of a connection tells which for all of it: the simulator's messages have small numbers, and no tag of a TPM
-//! command is zero. Everywhere else it is plain commands and nothing else. What a guest writes into its buffer comes by the data channel, so nothing there is a
-//! message, and nothing ends it: what is no command is the TPM's to refuse.
+//! At the TCP port either comes, and the first word of a connection tells which for all of it: the simulator's messages
+//! have small numbers, and no tag of a TPM command is zero. Everywhere else it is plain commands and nothing else. What
+//! a guest writes into its buffer comes by the data channel, so nothing there is a message, and nothing ends it: what
+//! is no command is the TPM's to refuse.
 
 use super::machine::{Dialect, Machine, Power};
 use super::turns::Client;
@@ -17,8 +18,8 @@ const HEADER: u32 = 10;
 const SIZED: usize = 6;
 /// What an `_TPM_Hash_Data` may bring at a time.
 const MAX_HASH_DATA: u32 = 1 << 20;
-/// The longest command that is read, though it is refused. Over TCP a longer one ends the connection, as does what a browser was made to send: four letters are
-/// a larger number.
+/// The longest command that is read, though it is refused. Over TCP a longer one ends the connection, as does what a
+/// browser was made to send: four letters are a larger number.
 const MAX_REFUSED: u32 = 1 << 20;
 /// More than a command has: one read for each.
 const BUFFER: usize = 16 << 10;
@@ -37,8 +38,8 @@ mod mssim {
     pub(super) const STOP: u32 = 21;
 }
 
-/// `TPM_ST_RSP_COMMAND`, the tag of `TPM_RC_BAD_TAG` as the specification has it. OVMF takes a TPM that answers by it at all for one of version 1.2,
-/// so where commands are plain the tag is what swtpm's is there.
+/// `TPM_ST_RSP_COMMAND`, the tag of `TPM_RC_BAD_TAG` as the specification has it. OVMF takes a TPM that answers by it
+/// at all for one of version 1.2, so where commands are plain the tag is what swtpm's is there.
 const TAG_RSP_COMMAND: [u8; 2] = [0, 0xc4];
 /// `TPM_ST_NO_SESSIONS`.
 const TAG_NO_SESSIONS: [u8; 2] = [0x80, 1];
@@ -56,8 +57,8 @@ pub(super) enum Framing {
     Simulator,
     /// Commands one after another.
     Plain,
-    /// The same, where each comes as QEMU sends it: whole, and the next one after its response. So the end of one that lies about its size is where nothing
-    /// more comes.
+    /// The same, where each comes as QEMU sends it: whole, and the next one after its response. So the end of one that
+    /// lies about its size is where nothing more comes.
     Data,
 }
 
@@ -103,7 +104,8 @@ pub(super) fn serve(
     }
 }
 
-/// The first word of a message, or what there is of it where a message may be shorter; nothing at the end of the stream.
+/// The first word of a message, or what there is of it where a message may be shorter; nothing at the end of the
+/// stream.
 fn start(line: &mut BufReader<impl Read + Pending>, framing: Framing) -> Result<Option<Vec<u8>>> {
     if framing != Framing::Data {
         return Ok(first_word(line)?.map(|word| word.to_be_bytes().to_vec()));
@@ -183,8 +185,8 @@ fn beyond(limit: u32) -> usize {
     usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_add(1))
 }
 
-/// A command that stands alone, which begins with `first`, and its response. One that is not as long as it says it is, is given to the TPM as it came, which
-/// refuses it.
+/// A command that stands alone, which begins with `first`, and its response. One that is not as long as it says it is,
+/// is given to the TPM as it came, which refuses it.
 fn plain(
     line: &mut BufReader<impl Read + Pending>,
     first: Vec<u8>,
@@ -441,7 +443,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Issue, section 3, row 1: a guest writes these into its CRB; PCR 17 was forged, a locality taken, the server ended.
+    /// Issue, section 3, row 1: a guest writes these into its CRB; PCR 17 was forged, a locality taken, the server
+    /// ended.
     #[test]
     fn the_data_channel_has_commands_and_no_messages() {
         for said in [

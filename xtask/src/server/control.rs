@@ -1,4 +1,5 @@
-//! swtpm's control channel: numbers of four bytes, a body for some, and an answer that begins with a result, 0 for success.
+//! swtpm's control channel: numbers of four bytes, a body for some, and an answer that begins with a result, 0 for
+//! success.
 
 use super::StateBlob;
 use super::machine::Machine;
@@ -44,8 +45,8 @@ mod result {
 /// A bit for each group of messages that is served, in the order of tpm_ioctl.h.
 mod capability {
     pub(super) const STATEBLOBS: u64 = 0b11 << 8;
-    /// INIT, SHUTDOWN, GET_TPMESTABLISHED, SET_LOCALITY, HASHING, CANCEL_TPM_CMD, RESET_TPMESTABLISHED, STOP, GET_CONFIG, SET_DATAFD,
-    /// SET_BUFFERSIZE, GET_INFO, LOCK_STORAGE.
+    /// INIT, SHUTDOWN, GET_TPMESTABLISHED, SET_LOCALITY, HASHING, CANCEL_TPM_CMD, RESET_TPMESTABLISHED, STOP,
+    /// GET_CONFIG, SET_DATAFD, SET_BUFFERSIZE, GET_INFO, LOCK_STORAGE.
     pub(super) const ALWAYS: u64 = 0b1_0111_1100_1011_1111;
 }
 
@@ -121,8 +122,8 @@ pub(super) const fn ends_in_octet(number: u32) -> bool {
     matches!(number, cmd::SET_LOCALITY | cmd::RESET_TPMESTABLISHED)
 }
 
-/// The number of the next message after such a one, behind what fills that up if that was sent: then the first word is no number, as these begin with three
-/// zeros and are no zero.
+/// The number of the next message after such a one, behind what fills that up if that was sent: then the first word is
+/// no number, as these begin with three zeros and are no zero.
 pub(super) fn after_octet(channel: &mut impl Listen) -> Result<Option<u32>> {
     let mut word = Vec::new();
     Read::take(&mut *channel, 4).read_to_end(&mut word)?;
@@ -222,7 +223,8 @@ fn set_state(channel: &mut impl Listen, machine: &Machine) -> Result<u32> {
     Ok(result::SUCCESS)
 }
 
-/// Flags of eight bytes, an offset and four bytes of nothing; the result, the length of the text, the length of what follows, and that with a NUL.
+/// Flags of eight bytes, an offset and four bytes of nothing; the result, the length of the text, the length of what
+/// follows, and that with a NUL.
 fn info(channel: &mut impl Listen) -> Result<Vec<u8>> {
     const TEXT: &str = concat!(
         r#"{"TPMSpecification":{"family":"2.0","level":0,"revision":185},"#,

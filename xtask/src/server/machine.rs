@@ -167,8 +167,9 @@ impl Machine {
         }
     }
 
-    /// Whose words a platform message is taken for that both have. A client of the simulator opens its connection to the command port first, and says
-    /// nothing there until the platform has answered; otherwise it is who spoke last at the command port, at first swtpm's.
+    /// Whose words a platform message is taken for that both have. A client of the simulator opens its connection to
+    /// the command port first, and says nothing there until the platform has answered; otherwise it is who spoke last
+    /// at the command port, at first swtpm's.
     pub(super) fn dialect(&self) -> Dialect {
         let state = self.state_now();
         if !state.fixed && state.newcomer.is_some() { Dialect::Simulator } else { state.dialect }

@@ -1,8 +1,9 @@
 //! The platform port: the simulator's platform messages, and swtpm's control channel ([`super::control`]).
 //!
-//! Both number their messages from 1. Whose a connection is, is told by its first message, and by what only one of them has: a Unix socket (swtpm), a number.
-//! Where nothing tells, it is the simulator's if its client has just come to the command port and waits there, and otherwise that of those who spoke last at the
-//! command port, at first swtpm's. When octets come decides nothing. `--protocol` settles it from the start.
+//! Both number their messages from 1. Whose a connection is, is told by its first message, and by what only one of them
+//! has: a Unix socket (swtpm), a number. Where nothing tells, it is the simulator's if its client has just come to the
+//! command port and waits there, and otherwise that of those who spoke last at the command port, at first swtpm's. When
+//! octets come decides nothing. `--protocol` settles it from the start.
 
 use super::control;
 use super::machine::{Dialect, Machine};
@@ -321,7 +322,8 @@ pub(super) mod tests {
         assert_eq!(say(&machine, false, &[&number(1)]).1, [0; 4]);
     }
 
-    /// Section 3, row 5: `cargo xtask run` has no power switch, and after a refused INIT, RESET or STOP its TPM was without power for good.
+    /// Section 3, row 5: `cargo xtask run` has no power switch, and after a refused INIT, RESET or STOP its TPM was
+    /// without power for good.
     #[test]
     fn what_is_refused_at_the_port_changes_nothing() {
         let swtpm = [&b"\0\0\0\x02\0\0\0\0"[..], b"\0\0\0\x03", b"\0\0\0\x0E"];

@@ -1,6 +1,7 @@
 //! Where clients come: two local TCP ports, and two Unix sockets.
 //!
-//! Ports are reserved before long work, so that one that is taken is said at once; clients can come when the TPM can serve them.
+//! Ports are reserved before long work, so that one that is taken is said at once; clients can come when the TPM can
+//! serve them.
 
 use super::Door;
 use super::wire::Socket;
@@ -75,8 +76,8 @@ fn listening(socket: OwnedFd) -> Result<TcpListener> {
 }
 
 impl Ports {
-    /// Keeps `port` and the one after it, on this computer alone, or any two that are free for port 0; and the Unix socket `unix`, with `unix.ctrl` for swtpm's
-    /// control channel.
+    /// Keeps `port` and the one after it, on this computer alone, or any two that are free for port 0; and the Unix
+    /// socket `unix`, with `unix.ctrl` for swtpm's control channel.
     pub fn reserve(port: u16, unix: Option<&Path>) -> Result<Reserved> {
         let tcp = if port == 0 {
             None
@@ -177,7 +178,8 @@ fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
     }
 }
 
-/// Who has come; nobody if there was none, or if the system has no room now. Only what is wrong with the listener itself does not pass.
+/// Who has come; nobody if there was none, or if the system has no room now. Only what is wrong with the listener
+/// itself does not pass.
 fn come<T>(accepted: std::io::Result<T>) -> Result<Option<T>> {
     let error = match accepted {
         Ok(client) => return Ok(Some(client)),

@@ -1,7 +1,8 @@
-//! What was said to the TPM and what it answered: as decoded text, and as a capture that Wireshark's TPM dissector takes.
+//! What was said to the TPM and what it answered: as decoded text, and as a capture that Wireshark's TPM dissector
+//! takes.
 //!
-//! The capture is of one TCP connection that never was, from a client to port 2321, where Wireshark looks for commands and responses; each is a packet, without
-//! the framing of any protocol.
+//! The capture is of one TCP connection that never was, from a client to port 2321, where Wireshark looks for commands
+//! and responses; each is a packet, without the framing of any protocol.
 //!
 //! | module | is |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! An encrypted disk that a Linux at VMPL2 opens by the TPM while it boots, and not after a changed command line.
 //!
-//! This suite is the disk's owner: it judges the guest's evidence, and has systemd-cryptenroll bind the disk to the storage key of this boot's TPM and to the PCRs
-//! that the image leads to. docs/guest.md says why in this order.
+//! This suite is the disk's owner: it judges the guest's evidence, and has systemd-cryptenroll bind the disk to the
+//! storage key of this boot's TPM and to the PCRs that the image leads to. docs/guest.md says why in this order.
 
 use super::{Totals, case};
 use crate::digest::hex;
@@ -38,7 +38,8 @@ const CHECKS: usize = 14;
 const TOKEN: &str = "usr/lib/x86_64-linux-gnu/cryptsetup/libcryptsetup-token-systemd-tpm2.so";
 /// What the disk is bound to: the command line; kernel and initial file system.
 const PCRS: [u32; 2] = [8, 9];
-/// What systemd says when the TPM's digest of the policy session is not the one that was enrolled; TPM_RC_POLICY_FAIL of the first session.
+/// What systemd says when the TPM's digest of the policy session is not the one that was enrolled; TPM_RC_POLICY_FAIL
+/// of the first session.
 const SYSTEMD: &str = "Failed to unseal secret using TPM2: Operation not permitted";
 const TPM: &str = "Esys_Unseal(0x99D)";
 /// Where the disk's data begin, and its size.
@@ -114,7 +115,8 @@ fn honest(built: &Built, challenger: &Challenger, disk: &Disk) -> Result<String>
     disk.enrol(&srk, &predicted(built, &evidence)?)
 }
 
-/// An honest owner refuses the other image by its launch digest; this one is deceived, and enrols it with the PCRs of the image that it believes in.
+/// An honest owner refuses the other image by its launch digest; this one is deceived, and enrols it with the PCRs of
+/// the image that it believes in.
 fn deceived(believed: &Built, booted: &Built, challenger: &Challenger, disk: &Disk) -> Result<String> {
     let evidence = challenger.evidence(&booted.image.launch.digest)?;
     let verdict = verify(&evidence, &super::evidence::expectations(believed)?, |_, _| {});
@@ -184,7 +186,8 @@ impl Disk {
         Ok(fs::write(&self.path, disk)?)
     }
 
-    /// Gives the disk a key that the TPM with the storage key `srk` unseals while its PCRs are `pcrs`; gives the sealed key as the header has it now (base64).
+    /// Gives the disk a key that the TPM with the storage key `srk` unseals while its PCRs are `pcrs`; gives the sealed
+    /// key as the header has it now (base64).
     fn enrol(&self, srk: &[u8], pcrs: &str) -> Result<String> {
         self.secret("srk.pub", srk)?;
         let mut enrol = self.tools.cryptenroll();

@@ -1,7 +1,8 @@
-//! How a guest ends, and what `cargo xtask guest` makes of it: its last line and its exit status (docs/guest.md), with no QEMU left behind.
+//! How a guest ends, and what `cargo xtask guest` makes of it: its last line and its exit status (docs/guest.md), with
+//! no QEMU left behind.
 //!
-//! Guests that never start are a few instructions in the form of a kernel; those that run are Debian's kernel, told at its shell how to end. Where the
-//! packages cannot be had the suite fails and says what is missing.
+//! Guests that never start are a few instructions in the form of a kernel; those that run are Debian's kernel, told at
+//! its shell how to end. Where the packages cannot be had the suite fails and says what is missing.
 
 use super::processes::Watched;
 use super::{Totals, case};
@@ -161,7 +162,8 @@ fn refuses(file: &[u8], says: &str) -> Result<()> {
 /// Where a setup header says that there is an entry for 64-bit mode.
 const XLOADFLAGS: usize = 0x236;
 
-/// A file in the form of a kernel (Documentation/arch/x86/boot.rst) that lies at 16 MiB, with `code` at its 64-bit entry.
+/// A file in the form of a kernel (Documentation/arch/x86/boot.rst) that lies at 16 MiB, with `code` at its 64-bit
+/// entry.
 fn tiny(code: &[u8]) -> Linux {
     const SETUP: usize = 512 * 8;
     let mut kernel = vec![0; SETUP + 4096];

@@ -1,7 +1,8 @@
-//! Evidence of a running firmware: verified, bound to the image that was launched, and refused after every single-bit flip.
+//! Evidence of a running firmware: verified, bound to the image that was launched, and refused after every single-bit
+//! flip.
 //!
-//! [`flips`] says which step of `xtask verify` must notice a flip, file by file; xtask's own tests apply it to evidence that was made without a
-//! machine.
+//! [`flips`] says which step of `xtask verify` must notice a flip, file by file; xtask's own tests apply it to evidence
+//! that was made without a machine.
 
 use super::{Totals, case};
 use crate::digest::hex;
@@ -14,7 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use std::process::{Command, Output};
 use std::time::SystemTime;
 
-/// Bits that are flipped in each file, spread over it. With 21 files that is more than the 200 in all that are promised.
+/// Bits that are flipped in each file, spread over it. With 21 files that is more than the 200 in all that are
+/// promised.
 const FLIPS_A_FILE: usize = 32;
 
 /// Boots, gathers evidence, and judges it as it is and with each of many bits flipped.
@@ -44,7 +46,8 @@ pub(super) fn expectations(built: &Built) -> Result<Expectations> {
     })
 }
 
-/// The report's MEASUREMENT is the machine's word; the file's digest is that of [`crate::digest`], which shares nothing with it.
+/// The report's MEASUREMENT is the machine's word; the file's digest is that of [`crate::digest`], which shares nothing
+/// with it.
 fn measured(built: &Built, evidence: &Evidence) -> Result<()> {
     let output = Command::new(std::env::current_exe()?).arg("measure").arg(&built.path).output()?;
     let printed = String::from_utf8(output.stdout)?;
@@ -84,7 +87,8 @@ pub(super) fn verb_with(built: &Built, evidence: &Evidence, status: i32, says: &
     Ok(())
 }
 
-/// Flips bits of every file, one at a time: each flip must be refused, and at the step whose business it is. A case is a file.
+/// Flips bits of every file, one at a time: each flip must be refused, and at the step whose business it is. A case is
+/// a file.
 pub fn flips(genuine: &Evidence, expectations: &Expectations) -> Totals {
     let mut totals = Totals::default();
     for (name, field) in FILES {
@@ -131,7 +135,8 @@ fn noticed_by(file: &str, byte: usize) -> &'static [Step] {
 /// SEV-SNP firmware ABI (56860), table "ATTESTATION_REPORT", version 3.
 fn report_noticed_by(byte: usize) -> &'static [Step] {
     match byte {
-        // Version, signature algorithm; what is reserved in the report; the bytes of R and S that P-384 leaves zero, and what follows them.
+        // Version, signature algorithm; what is reserved in the report; the bytes of R and S that P-384 leaves zero,
+        // and what follows them.
         0..4 | 0x34..0x38 | 0x4C..0x50 | 0x18B..0x1A0 | 0x1EB | 0x1EF | 0x1F8..0x2A0 => &[Step::ReportFormat],
         0x2D0..0x2E8 | 0x318..0x4A0 => &[Step::ReportFormat],
         // Family and model: the sev crate reads the levels by them, and does not know every one.

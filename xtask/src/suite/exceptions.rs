@@ -1,8 +1,9 @@
-//! Exceptions that the host makes up at VMPL0 (WeSee, CVE-2024-25742; Heckler, CVE-2024-25743 and -25744): each ends the
-//! firmware with a reason on the console, and nothing else happens.
+//! Exceptions that the host makes up at VMPL0 (WeSee, CVE-2024-25742; Heckler, CVE-2024-25743 and -25744): each ends
+//! the firmware with a reason on the console, and nothing else happens.
 //!
-//! The machine does it (`fault=inject:N`, tests/machine/src/inject.rs): it takes the firmware back after each and goes on. It stops by itself when a firmware does
-//! anything but end; here its account is read, and at last the guest must run as if nothing had been.
+//! The machine does it (`fault=inject:N`, tests/machine/src/inject.rs): it takes the firmware back after each and goes
+//! on. It stops by itself when a firmware does anything but end; here its account is read, and at last the guest must
+//! run as if nothing had been.
 
 use super::{Totals, case};
 use crate::build;

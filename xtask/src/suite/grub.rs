@@ -1,4 +1,5 @@
-//! Debian's OVMF and Debian's signed GRUB at VMPL2, both unmodified: GRUB measures its commands, the kernel's command line and the files that it reads.
+//! Debian's OVMF and Debian's signed GRUB at VMPL2, both unmodified: GRUB measures its commands, the kernel's command
+//! line and the files that it reads.
 
 use super::evidence::verb_with;
 use super::ovmf::{all_made, boot, built, disk, powered_off, reached, replayed};

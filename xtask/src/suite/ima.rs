@@ -1,4 +1,5 @@
-//! A Linux built from Debian's source with IMA and tpm_svsm in it, at VMPL2: no module of ours, and what IMA has measured leads to the quoted PCR 10.
+//! A Linux built from Debian's source with IMA and tpm_svsm in it, at VMPL2: no module of ours, and what IMA has
+//! measured leads to the quoted PCR 10.
 //!
 //! The first run builds the kernel (`guest::kernel`).
 
@@ -16,7 +17,8 @@ use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
 
-/// What root executes, maps to execute, or reads is measured, unless it lies in a tmpfs, as a root file system would by default.
+/// What root executes, maps to execute, or reads is measured, unless it lies in a tmpfs, as a root file system would by
+/// default.
 const COMMAND_LINE: &str = "console=ttyS1 quiet rootfstype=ramfs ima_policy=tcb quoin=check";
 /// How many checks `init` makes: all but that of the module quoin_attest, which this kernel cannot load.
 const CHECKS: usize = 22;

@@ -1,4 +1,5 @@
-//! `cargo xtask run` that is ended by a signal, or whose QEMU ends: no QEMU and no temporary folder stays behind. And a launch that is refused says why.
+//! `cargo xtask run` that is ended by a signal, or whose QEMU ends: no QEMU and no temporary folder stays behind. And a
+//! launch that is refused says why.
 
 use super::processes::Watched;
 use super::{Totals, case};

@@ -1,5 +1,6 @@
-//! The shipped firmware under a host that lies: it goes on where the protocol lets it, and otherwise ends with a reason, before the guest runs.
-//! Never does it take a wrong answer, reuse an IV (the machine stops for that by name) or panic.
+//! The shipped firmware under a host that lies: it goes on where the protocol lets it, and otherwise ends with a
+//! reason, before the guest runs. Never does it take a wrong answer, reuse an IV (the machine stops for that by name)
+//! or panic.
 
 use super::{Totals, case, exceptions};
 use crate::evidence;
@@ -48,7 +49,8 @@ const LIES: &[(&str, Then)] = &[
     // Features (4), page states (5): no answer counts without the GHCB's valid bits.
     ("ghcb-invalid", Then::Ends(5)),
     ("ghcb-invalid:0x80000011", Then::Ends(12)),
-    // 2.45 TiB, the firmware's place among them, that are not there; as much as track can be kept of, which the heap must hold.
+    // 2.45 TiB, the firmware's place among them, that are not there; as much as track can be kept of, which the heap
+    // must hold.
     ("map-pages:659013632", Then::Ends(5)),
     ("map-pages:0xfff00000", Then::Ends(5)),
     ("map-pages:1", Then::Ends(5)),
@@ -76,7 +78,8 @@ const LIES: &[(&str, Then)] = &[
     // What is not done at once is done at the first access, as KVM does it; in a machine that does not, the lie shows.
     ("psc-refused", Then::Works),
     ("psc-refused\naccess=stop", Then::Stopped("c-bit")),
-    // The CPUID page: what repeats is taken, what contradicts itself is not (9), and no source of entropy stands for two (10).
+    // The CPUID page: what repeats is taken, what contradicts itself is not (9), and no source of entropy stands for
+    // two (10).
     ("cpuid-repeats:3", Then::Works),
     ("cpuid-contradicts:1", Then::Says(9, "Contradiction { leaf: 1, subleaf: 0 }")),
     ("no-rdseed", Then::Says(10, "the CPUID page hides RDSEED")),

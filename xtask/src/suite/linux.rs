@@ -1,6 +1,8 @@
-//! Debian's kernel, unmodified, at VMPL2: what its userland finds, and that evidence it gives is verified down to the kernel's command line.
+//! Debian's kernel, unmodified, at VMPL2: what its userland finds, and that evidence it gives is verified down to the
+//! kernel's command line.
 //!
-//! The guest's own checks are those of tests/guest/linux/init. Where the packages cannot be had the suite fails and says what is missing.
+//! The guest's own checks are those of tests/guest/linux/init. Where the packages cannot be had the suite fails and
+//! says what is missing.
 
 use super::evidence::verb_with;
 use super::{Totals, case};

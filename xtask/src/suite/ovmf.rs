@@ -1,4 +1,5 @@
-//! Debian's OVMF, unmodified, at VMPL2: it boots Debian's kernel from a disk and measures what it does; our log and its own lead to the PCRs.
+//! Debian's OVMF, unmodified, at VMPL2: it boots Debian's kernel from a disk and measures what it does; our log and its
+//! own lead to the PCRs.
 //!
 //! Where the packages cannot be had the suite fails and says what is missing.
 

@@ -109,7 +109,8 @@ fn processes() -> Result<Vec<Process>> {
         .collect())
 }
 
-/// The second field, in brackets, is the name; behind it are the state, the parent, and as the 22nd field the start time.
+/// The second field, in brackets, is the name; behind it are the state, the parent, and as the 22nd field the start
+/// time.
 fn parse(number: u32, stat: &str) -> Option<Process> {
     let (head, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();

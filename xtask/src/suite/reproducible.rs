@@ -9,7 +9,8 @@ use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds the image a second time, from a copy of the sources in another folder, and compares; then compares with what is committed.
+/// Builds the image a second time, from a copy of the sources in another folder, and compares; then compares with what
+/// is committed.
 pub fn run(here: &Image) -> Result<Totals> {
     debian::ensure(&[("git", "git")])?;
     let copy = copy_sources()?;

@@ -1,5 +1,5 @@
-//! How much of its stack the firmware uses, in the image that is shipped: the entry stub paints it, and the machine looks how far down the paint is gone
-//! after each command.
+//! How much of its stack the firmware uses, in the image that is shipped: the entry stub paints it, and the machine
+//! looks how far down the paint is gone after each command.
 
 use super::{Totals, case};
 use crate::build;
@@ -15,7 +15,8 @@ const RESERVE: u64 = 512 * 1024;
 /// What the linker script adds to a GPA.
 const OFFSET: u64 = 0x80_0000_0000 - 0x4000_0000;
 
-/// Public areas of the keys that are made, without what all have in common: type, attributes, parameters with the empty unique.
+/// Public areas of the keys that are made, without what all have in common: type, attributes, parameters with the empty
+/// unique.
 const KEYS: [(&str, [u8; 2], u32, &[u8]); 5] = [
     ("ML-DSA-87", ML_DSA, SIGN, &[0, 3, 0, 0, 0]),
     ("ML-KEM-1024", [0, 0xA0], DECRYPT, &[0, 0x10, 0, 3, 0, 0]),

@@ -20,9 +20,9 @@ pub const PROGRAM: debian::Wanted = ("tpm2_getcap", "tpm2-tools");
 /// All that the cases call.
 pub const PROGRAMS: [debian::Wanted; 3] = [PROGRAM, ("openssl", "openssl"), ("cmp", "diffutils")];
 
-/// The cases: a name, and a script that must end with 0. They run in this order, in one folder, against one TPM, under `set -eu`; `refused` runs a
-/// command that must fail with the TPM's response code that its first argument is. Without a resource manager the tools leave their objects and
-/// sessions in the TPM; `clean` flushes them.
+/// The cases: a name, and a script that must end with 0. They run in this order, in one folder, against one TPM, under
+/// `set -eu`; `refused` runs a command that must fail with the TPM's response code that its first argument is. Without
+/// a resource manager the tools leave their objects and sessions in the TPM; `clean` flushes them.
 const CASES: &[(&str, &str)] = &[
     ("startup", "tpm2_startup -c"),
     (
@@ -204,7 +204,8 @@ fn idle(qemu: &Qemu) -> Result<()> {
     Ok(())
 }
 
-/// A Hash-ML-DSA-87 key needs most of the firmware's stack, and its signature does not fit into the mailbox: TPM_RC_COMMAND_SIZE, and the TPM goes on.
+/// A Hash-ML-DSA-87 key needs most of the firmware's stack, and its signature does not fit into the mailbox:
+/// TPM_RC_COMMAND_SIZE, and the TPM goes on.
 fn largest_keys(port: u16) -> Result<()> {
     const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
     const TEMPLATE: [u8; 16] = [0, 0xa2, 0, 0xb, 0, 4, 4, 0x72, 0, 0, 0, 3, 0, 0xb, 0, 0];

@@ -1,7 +1,8 @@
-//! The machine, judged by guests that none of us wrote: Debian's kernel and OVMF at VMPL0, without our firmware, as on a host that has no SVSM.
+//! The machine, judged by guests that none of us wrote: Debian's kernel and OVMF at VMPL0, without our firmware, as on
+//! a host that has no SVSM.
 //!
-//! They validate pages, speak the GHCB protocol and the secure processor's messages by themselves, and end with what they do not like. Where the packages
-//! cannot be had the suite fails and says what is missing.
+//! They validate pages, speak the GHCB protocol and the secure processor's messages by themselves, and end with what
+//! they do not like. Where the packages cannot be had the suite fails and says what is missing.
 
 use super::ovmf::{NOTHING, unified_disk};
 use super::{Totals, case};

@@ -22,7 +22,8 @@ const PACKAGES: &[&str] = &[
 /// How long a case may take.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A name, and a script that must end with 0 under `set -eu`, in a folder of its own with a fresh TPM that is started. `$TPM2TOOLS_TCTI` names it.
+/// A name, and a script that must end with 0 under `set -eu`, in a folder of its own with a fresh TPM that is started.
+/// `$TPM2TOOLS_TCTI` names it.
 const CASES: &[(&str, &str)] = &[
     (
         "clevis: encrypt, decrypt",
@@ -108,8 +109,8 @@ fn one(bench: &Bench, name: &str, script: &str) -> Result<Verdict> {
     server.startup()?;
     let mut bash = Command::new("bash");
     bash.args(["-c", &format!("set -eux\n{script}")]).current_dir(folder.path());
-    // No resource manager is between: what a tool leaves in the TPM, the next one finds there. tpm2-openssl and clevis clean up; for tpm2_ptool the
-    // tools are wrapped.
+    // No resource manager is between: what a tool leaves in the TPM, the next one finds there. tpm2-openssl and clevis
+    // clean up; for tpm2_ptool the tools are wrapped.
     bash.env("TPM2TOOLS_TCTI", server.tcti()).env("TPM2OPENSSL_TCTI", server.tcti()).env("TSS2_LOG", "all+ERROR");
     let Some(output) = within(&mut bash, TIMEOUT)? else {
         return Ok(Verdict::Failed(format!("not done in {} s", TIMEOUT.as_secs())));

@@ -132,7 +132,8 @@ impl Archive {
         must(update.args(["-o", "APT::Update::Error-Mode=any", "update"]), &self.root.join("update.log"))
     }
 
-    /// The names of the packages that an installation of `packages` would bring to an empty system; those of `suite` where it has them.
+    /// The names of the packages that an installation of `packages` would bring to an empty system; those of `suite`
+    /// where it has them.
     pub fn closure(&self, packages: &[&str], suite: &str) -> Result<Vec<String>> {
         let mut command = self.apt_get(&self.root);
         command.args(["--simulate", "--no-install-recommends", "-t", suite, "install"]).args(packages);

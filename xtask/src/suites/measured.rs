@@ -1,5 +1,5 @@
-//! A measured boot: QEMU's `-tpmdev emulator` on the server, OVMF measures into the TPM, Debian's kernel finds it, IMA extends PCR 10, and what
-//! was logged leads to the values that the PCRs have.
+//! A measured boot: QEMU's `-tpmdev emulator` on the server, OVMF measures into the TPM, Debian's kernel finds it, IMA
+//! extends PCR 10, and what was logged leads to the values that the PCRs have.
 
 use super::fetch::{ensure_packages, must, within};
 use super::{Bench, Tested, Verdict, tested};

@@ -68,7 +68,8 @@ impl Servers {
         Ok(Self { kind, program, profile: profile.to_owned() })
     }
 
-    /// The command line of a server: `{port}`, `{next}` (the port after it) and `{state}` (a folder) are to be filled in.
+    /// The command line of a server: `{port}`, `{next}` (the port after it) and `{state}` (a folder) are to be filled
+    /// in.
     pub fn command_line(&self) -> Vec<String> {
         let program = self.program.display().to_string();
         let options: &[&str] = match self.kind {

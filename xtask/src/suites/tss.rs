@@ -101,7 +101,8 @@ fn list(build: &Path) -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect())
 }
 
-/// One test with its own TPM, and the environment that `script/int-log-compiler.sh` and `script/fint-log-compiler.sh` give it.
+/// One test with its own TPM, and the environment that `script/int-log-compiler.sh` and `script/fint-log-compiler.sh`
+/// give it.
 fn one(bench: &Bench, build: &Path, test: &str, name: &str) -> Result<Verdict> {
     let server = bench.servers.start()?;
     let mut command = Command::new(build.join(test));

@@ -59,7 +59,8 @@ pub(super) fn chain(case: &Case<'_>) -> Result<String> {
     Ok(format!("{} signed by {}", vcek.tbs_certificate.subject, vcek.tbs_certificate.issuer))
 }
 
-/// Nothing in the host's table is left unread: entries are not empty and lie behind the last one, which is zeros (GHCB specification).
+/// Nothing in the host's table is left unread: entries are not empty and lie behind the last one, which is zeros (GHCB
+/// specification).
 fn well_formed(table: &[u8]) -> Result<()> {
     let mut entries = table.chunks_exact(TABLE_ENTRY);
     let count = entries.by_ref().take_while(|entry| entry.iter().any(|byte| *byte != 0)).count();

@@ -96,7 +96,8 @@ pub(super) fn measurement(case: &Case<'_>) -> Result<String> {
     }
 }
 
-/// Another launch digest is an answer; that of the boot log is why. It is no evidence here, since what comes before it has failed.
+/// Another launch digest is an answer; that of the boot log is why. It is no evidence here, since what comes before it
+/// has failed.
 fn explained(error: anyhow::Error, case: &Case<'_>) -> anyhow::Error {
     let Some(expected) = &case.expectations.boot_events else { return error };
     if case.evidence.boot_events.is_empty() {

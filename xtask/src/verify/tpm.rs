@@ -130,7 +130,8 @@ pub(super) fn pcr_digest(case: &Case<'_>) -> Result<String> {
     Ok(hex(&info.pcr_digest))
 }
 
-/// The boot log is the image's, it and the event log lead to these PCRs, and the latter's events name this report's nonce and this AK.
+/// The boot log is the image's, it and the event log lead to these PCRs, and the latter's events name this report's
+/// nonce and this AK.
 pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     let log = EventLog::parse(&case.evidence.events)?;
     let boot = BootLog::parse(&case.evidence.boot_events)?;

@@ -86,7 +86,8 @@ fn core_calls<const N: usize>(report: &mut Report<N>) {
     report.call("DELETE_VCPU of a page that is no VMSA", DELETE_VCPU, spare, INVALID_PARAMETER);
 }
 
-/// A list of one entry in our calling area. Page 0 may be RAM of ours, and our shared page has states of its own: these are no errors of address.
+/// A list of one entry in our calling area. Page 0 may be RAM of ours, and our shared page has states of its own: these
+/// are no errors of address.
 fn pvalidate_entry<const N: usize>(report: &mut Report<N>, name: impl Display, entry: u64) {
     let shared = calling_area().gpa() + 0x1000;
     if [0, shared].contains(&(entry & !0xFFF)) {

@@ -21,7 +21,8 @@ pub(super) fn attempts<const N: usize>(report: &mut Report<N>) {
     let (reads, vmsas, hosts) = read_firmware();
     report.attempt("read each of the firmware's 2048 pages, but our own VMSA", GENERAL_PROTECTION, reads);
     report.attempt("of the firmware's pages more than one is a VMSA that we can read", 0, u64::from(vmsas > 1));
-    // The firmware shares its GHCB and the pages for guest messages. Our access has made them private, which it must survive.
+    // The firmware shares its GHCB and the pages for guest messages. Our access has made them private, which it must
+    // survive.
     report.attempt("of the firmware's pages more than 8 were the host's", 0, u64::from(hosts > 8));
     report.attempt("write each of the firmware's 2048 pages", GENERAL_PROTECTION, write_firmware());
     report.attempt("have the host make each of the firmware's 2048 pages private", 0, make_private());
@@ -53,8 +54,8 @@ fn make_private() -> u64 {
     firmware_pages().filter(|gpa| ghcb::change_state(*gpa, State::Private).is_err()).count() as u64
 }
 
-/// The vector that all reads of private pages give, 0 if one does not fault; how many pages that are VMSAs of our level can be read; and how many are the
-/// host's.
+/// The vector that all reads of private pages give, 0 if one does not fault; how many pages that are VMSAs of our level
+/// can be read; and how many are the host's.
 fn read_firmware() -> (u64, u64, u64) {
     let (mut vector, mut vmsas, mut hosts) = (GENERAL_PROTECTION, 0, 0);
     for gpa in firmware_pages() {

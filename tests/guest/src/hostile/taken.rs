@@ -1,6 +1,6 @@
-//! Pages that the host takes, because we ask it to, without a word to the firmware: each page that a call names, before the call and at the very moment at which
-//! the firmware reaches for it. A page that is gone is a refusal, never the end. It stays gone: to the firmware it is ours, so each attempt takes
-//! pages of RAM that nobody has used.
+//! Pages that the host takes, because we ask it to, without a word to the firmware: each page that a call names, before
+//! the call and at the very moment at which the firmware reaches for it. A page that is gone is a refusal, never the
+//! end. It stays gone: to the firmware it is ours, so each attempt takes pages of RAM that nobody has used.
 
 use super::code::{FAIL_UNCHANGED, INVALID_ADDRESS, INVALID_PARAMETER, UNSUPPORTED_CALL};
 use super::{NOT_TAKEN, Report, result};
@@ -140,7 +140,8 @@ fn rescinded<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
 }
 
 fn validated<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
-    // At PVALIDATE the host makes the page private again, without which it could not go on; what then is zeroed and granted is validated.
+    // At PVALIDATE the host makes the page private again, without which it could not go on; what then is zeroed and
+    // granted is validated.
     let losses = [
         (Loss::Before, SUCCESS),
         (Loss::At(Moment::Instruction(0)), SUCCESS),

@@ -24,7 +24,8 @@ pub(super) enum Status {
 const BODY: usize = 0x20;
 
 impl Psp {
-    /// The answer to a message whose tag and sequence number were right. `None`: the firmware refuses the type or has no identity.
+    /// The answer to a message whose tag and sequence number were right. `None`: the firmware refuses the type or has
+    /// no identity.
     pub(super) fn respond(&self, request: &Message, lies: &Lies) -> Option<Message> {
         let mut answer = Message {
             kind: request.kind + 1,
@@ -90,7 +91,8 @@ impl Psp {
         let (root, fields, vmpl, svn, tcb) =
             (u32_at(body, 0), u64_at(body, 8), u32_at(body, 0x10), u32_at(body, 0x14), u64_at(body, 0x18));
         let size = matches!(request.len, 0x20 | 0x28);
-        // Only the VCEK is a root here: no migration agent has loaded a VMRK. The guest's SVN is 0, because there is no ID block.
+        // Only the VCEK is a root here: no migration agent has loaded a VMRK. The guest's SVN is 0, because there is no
+        // ID block.
         let sound = size
             && root == 0
             && fields >> 7 == 0

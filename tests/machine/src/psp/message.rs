@@ -1,4 +1,5 @@
-//! Guest messages: 96 bytes of header, then the payload in AES-256-GCM (SNP firmware ABI, 8.26). And the memory of every IV that was used.
+//! Guest messages: 96 bytes of header, then the payload in AES-256-GCM (SNP firmware ABI, 8.26). And the memory of
+//! every IV that was used.
 
 use crate::bits::{array, put, u16_at, u64_at};
 use aes_gcm::aead::{AeadInOut, KeyInit};

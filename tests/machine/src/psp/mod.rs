@@ -1,4 +1,5 @@
-//! The secure processor, mocked: identity, VMPCKs, secrets page, guest messages, reports and derived keys (SNP firmware ABI, 56860).
+//! The secure processor, mocked: identity, VMPCKs, secrets page, guest messages, reports and derived keys (SNP firmware
+//! ABI, 56860).
 
 mod answer;
 mod message;

@@ -70,7 +70,8 @@ impl World {
         (self.loaded(first)[1] + needed > 3).then_some(why)
     }
 
-    /// Whether the objects that a command used are those that were meant, by their names: damage to an earlier command may have exchanged them.
+    /// Whether the objects that a command used are those that were meant, by their names: damage to an earlier command
+    /// may have exchanged them.
     pub(super) fn is_as_known(&mut self, command: &Command) -> bool {
         let objects =
             command.handles.iter().filter(|h| matches!(h.handle[0] >> 24, 0x80 | 0x81) && !h.name[0].is_empty());

@@ -1,12 +1,13 @@
 //! Differential fuzzing: sequences of commands to our TPM and to another, whose answers are compared: libtpms, or a
 //! simulator that the user runs.
 //!
-//! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at the time (`world`); each step has its
-//! own stream of random numbers, so that a step can be left out and the others remain. A command is built once for each side, since handles, nonces,
-//! names and blobs differ, and may be damaged on its way (`send`).
+//! A sequence starts from two new TPMs. What it does comes from a seed and from what is loaded, defined and known at
+//! the time (`world`); each step has its own stream of random numbers, so that a step can be left out and the others
+//! remain. A command is built once for each side, since handles, nonces, names and blobs differ, and may be damaged on
+//! its way (`send`).
 //!
-//! libtpms 0.9.2 can leave its failure mode's longjmp with a broken stack, so that it ends the process. So both TPMs are in a worker, of which a new
-//! one is started then, from the next seed on.
+//! libtpms 0.9.2 can leave its failure mode's longjmp with a broken stack, so that it ends the process. So both TPMs
+//! are in a worker, of which a new one is started then, from the next seed on.
 
 mod alg;
 mod answer;

@@ -236,7 +236,8 @@ impl World {
     fn doubt(&mut self, sent: &Sent, reply: Option<Reply>) -> Option<Reply> {
         let moves = matches!(sent.command.code, cc::FLUSH_CONTEXT | cc::CONTEXT_LOAD | cc::EVICT_CONTROL);
         self.lost |= sent.damage.is_some() && moves;
-        // An authValue or a session's key that is not what the caller believes shows in nothing that could be asked for.
+        // An authValue or a session's key that is not what the caller believes shows in nothing that could be asked
+        // for.
         if sent.is_another() || sent.has_hit_secret() {
             // What it did is not what the caller believes.
             self.lost = true;

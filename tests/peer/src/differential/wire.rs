@@ -84,7 +84,8 @@ pub(crate) fn both<T: Clone>(value: T) -> Two<T> {
     [value.clone(), value]
 }
 
-/// Reads what two responses have; what is not there reads as nothing, since a mutated command may have an answer of another shape.
+/// Reads what two responses have; what is not there reads as nothing, since a mutated command may have an answer of
+/// another shape.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Reply {
     pub(crate) handle: Two<u32>,

@@ -47,7 +47,8 @@ pub(crate) struct Entity {
     pub(crate) policy: Option<usize>,
     /// only a policy authorizes it, as far as is known
     pub(crate) policy_only: bool,
-    /// it has no sensitive area: libtpms 0.9.2 goes into failure mode if a session that encrypts should be authorized by it
+    /// it has no sensitive area: libtpms 0.9.2 goes into failure mode if a session that encrypts should be authorized
+    /// by it
     pub(crate) public_only: bool,
 }
 
@@ -96,7 +97,8 @@ impl Object {
         self.entity.handle[0] >> 24 == 0x81
     }
 
-    /// The public area as the TPMs have made it. What they say of the key's origin counts: damage may have changed the template.
+    /// The public area as the TPMs have made it. What they say of the key's origin counts: damage may have changed the
+    /// template.
     pub(crate) fn is_made(&mut self, public: Two<Vec<u8>>) {
         let attributes = public[0].get(4..8).and_then(|four| four.try_into().ok()).map_or(0, u32::from_be_bytes);
         self.common &= attributes & attribute::ORIGIN == 0;
@@ -221,7 +223,8 @@ pub(crate) struct World {
     pub(crate) stop: bool,
     /// what is loaded may be other than what is known
     pub(crate) lost: bool,
-    /// whether so few failed tries are allowed, or so little time to forget them, that libtpms may not have counted a loss of power
+    /// whether so few failed tries are allowed, or so little time to forget them, that libtpms may not have counted a
+    /// loss of power
     pub(crate) few_tries: bool,
     /// whether it was so at any time since the last TPM2_Startup after an orderly shutdown
     pub(crate) few_tries_since: bool,

@@ -50,7 +50,8 @@ fn percent(run: usize, lines: usize) -> f64 {
     if lines == 0 { 0.0 } else { 100.0 * run as f64 / lines as f64 }
 }
 
-/// The crate that a file is of, for those in folders of tpm-core; else the first folder below `src`, or "." for those beside the crate's root.
+/// The crate that a file is of, for those in folders of tpm-core; else the first folder below `src`, or "." for those
+/// beside the crate's root.
 fn folder(file: &Path) -> String {
     let mut parts = file.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
     let mut next = || parts.next().unwrap_or_default();

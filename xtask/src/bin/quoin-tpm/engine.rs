@@ -72,8 +72,9 @@ impl Engine {
         Self { shuts_down: false, ..self }
     }
 
-    /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be lost with the power: nothing more is
-    /// saved until the next reset, which begins with what was saved last. Whether what the TPM says may be said.
+    /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be
+    /// lost with the power: nothing more is saved until the next reset, which begins with what was saved last. Whether
+    /// what the TPM says may be said.
     fn save(&mut self) -> bool {
         let Some(kept) = &mut self.kept else { return true };
         if self.tpm.is_in_failure_mode() {

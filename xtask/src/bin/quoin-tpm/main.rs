@@ -1,6 +1,7 @@
 //! The TPM engine behind two local TCP ports: `cargo xtask tpm` builds and starts it.
 //!
-//! Its state lives as long as the process, or with `--state` in a folder. Commands may come at any locality; a client's reset is a `_TPM_Init`.
+//! Its state lives as long as the process, or with `--state` in a folder. Commands may come at any locality; a client's
+//! reset is a `_TPM_Init`.
 //!
 //! | module | is |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Numbers and what the specification calls them (Part 2, 6.5.2 and 6.6): for people who read a trace. What the engine has is not told by this.
+//! Numbers and what the specification calls them (Part 2, 6.5.2 and 6.6): for people who read a trace. What the engine
+//! has is not told by this.
 
 /// A command by its code.
 pub(super) fn command(code: u32) -> String {

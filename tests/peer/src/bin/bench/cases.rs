@@ -173,7 +173,8 @@ const HMAC: u8 = 0;
 const POLICY: u8 = 1;
 const TRIAL: u8 = 3;
 
-/// TPMT_PUBLIC, in the order type, nameAlg, objectAttributes, authPolicy, parameters, unique. All with fixedTPM, fixedParent, userWithAuth and noDA.
+/// TPMT_PUBLIC, in the order type, nameAlg, objectAttributes, authPolicy, parameters, unique. All with fixedTPM,
+/// fixedParent, userWithAuth and noDA.
 const ECC_STORAGE: &[&[u8]] = &[&[0, 0x23, 0, 0xb, 0, 3, 4, 0x72, 0, 0], AES_CFB, NONE, &[0, 3], NONE, &[0; 4]];
 const RSA_STORAGE: &[&[u8]] = &[&[0, 1, 0, 0xb, 0, 3, 4, 0x72, 0, 0], AES_CFB, NONE, &[8, 0, 0, 0, 0, 0], &[0; 2]];
 const ECC_SIGNING: &[&[u8]] = &[&[0, 0x23, 0, 0xb, 0, 4, 4, 0x72, 0, 0], NONE, &[0, 0x18, 0, 0xb, 0, 3], NONE, &[0; 4]];

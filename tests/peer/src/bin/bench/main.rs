@@ -1,7 +1,9 @@
-//! The speed of our engine beside that of Debian's libtpms, in one process, by turns. `cargo xtask bench` builds this twice and prints a table of both.
+//! The speed of our engine beside that of Debian's libtpms, in one process, by turns. `cargo xtask bench` builds this
+//! twice and prints a table of both.
 //!
-//! Prints a line for each command, its columns separated by tabs: name, kind, then for ours and theirs the processor time in microseconds, its spread, and
-//! the number of samples. Before them a line for the memory of each. Usage: `bench SECONDS [FILTER [LIBRARY]]`; LIBRARY is another libtpms.
+//! Prints a line for each command, its columns separated by tabs: name, kind, then for ours and theirs the processor
+//! time in microseconds, its spread, and the number of samples. Before them a line for the memory of each. Usage:
+//! `bench SECONDS [FILTER [LIBRARY]]`; LIBRARY is another libtpms.
 
 mod cases;
 mod measure;

@@ -24,7 +24,8 @@ const PARTS: usize = 8;
 pub(crate) struct Times {
     /// the 5th percentile; for a prime search the mean
     pub(crate) middle: f64,
-    /// half of what lies between the least and the largest 5th percentile of an eighth of the samples; for a prime search the standard error of the mean
+    /// half of what lies between the least and the largest 5th percentile of an eighth of the samples; for a prime
+    /// search the standard error of the mean
     pub(crate) spread: f64,
     /// how many
     pub(crate) samples: usize,
@@ -107,7 +108,8 @@ impl<'a, 'p> Runner<'a, 'p> {
         took.as_secs_f64() * 1e6 / f64::from(u32::try_from(times).unwrap_or(u32::MAX))
     }
 
-    /// How many commands make a sample: the clock takes as long as a short one. Libtpms has few slots for what is loaded.
+    /// How many commands make a sample: the clock takes as long as a short one. Libtpms has few slots for what is
+    /// loaded.
     fn turn(&mut self) -> usize {
         let most = if self.prepared.loads { MAX_LOADED } else { MAX_TURN };
         let took = (0..3).map(|_| self.run(1)).fold(TURN, f64::min);

@@ -32,7 +32,8 @@ impl<'a> Tpm<'a> {
         &self.response[10..]
     }
 
-    /// Executes a command that loads an object or starts a session, which is flushed when the case is over; its handle, and what follows it.
+    /// Executes a command that loads an object or starts a session, which is flushed when the case is over; its handle,
+    /// and what follows it.
     pub(crate) fn load(&mut self, request: &[u8]) -> (u32, &[u8]) {
         self.ok(request);
         let handle = handle_of(&self.response);

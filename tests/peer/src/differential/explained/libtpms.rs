@@ -36,7 +36,8 @@ fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stati
     None
 }
 
-/// Whether, since TPM2_Shutdown, the other has noted the use of a protected authValue by a command that we have refused.
+/// Whether, since TPM2_Shutdown, the other has noted the use of a protected authValue by a command that we have
+/// refused.
 fn used_there_since_shutdown(trail: &[Case]) -> bool {
     let mut since = trail.iter().rev().take_while(|case| case.code != cc::SHUTDOWN || case.rc != [0, 0]);
     since.any(|case| case.retried && case.rc[0] != 0)

@@ -62,8 +62,8 @@ const GONE: u32 = 0xffff_ffff;
 const SVN_LIMITED: u32 = 0x0a9;
 
 /// Whether the two TPMs are in different states after an explained disagreement: one has done what the other has not, a
-/// failed authorization may count on one side only, failure mode is for all that follows, and a PIN that only one admits
-/// is counted there whatever comes of the command.
+/// failed authorization may count on one side only, failure mode is for all that follows, and a PIN that only one
+/// admits is counted there whatever comes of the command.
 pub(crate) fn parts(why: &str, rc: Two<u32>) -> bool {
     let fails = |rc: &u32| rc & 0xbf == 0x8e;
     rc.contains(&0)

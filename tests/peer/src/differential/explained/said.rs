@@ -210,7 +210,8 @@ impl Said<'_> {
     }
 }
 
-/// Whether the public area of a key on lattices has nameAlg, attributes, parameters and a size of unique that go together.
+/// Whether the public area of a key on lattices has nameAlg, attributes, parameters and a size of unique that go
+/// together.
 fn is_usual_lattice(public: &[u8]) -> bool {
     const OF_TEMPLATES: u32 = a::FIXED_TPM | a::FIXED_PARENT | a::ORIGIN;
     const OF_ALL: u32 = a::USER | a::NO_DA;

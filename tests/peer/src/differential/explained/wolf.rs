@@ -105,8 +105,8 @@ fn has_odd_use((handle, attributes): &(u32, u8)) -> bool {
     (attributes & 0xe0 == 0) != (*handle == rh::PW)
 }
 
-/// Whether a response code is about a session that goes with no handle: commands of this subject that authorize have one
-/// handle to authorize, but for one of them.
+/// Whether a response code is about a session that goes with no handle: commands of this subject that authorize have
+/// one handle to authorize, but for one of them.
 fn is_beside(rc: u32, code: u32) -> bool {
     let authorized = match code {
         cc::HASH

@@ -1,4 +1,5 @@
-//! Asymmetric keys that are the same on both sides, so that what one TPM makes can be given to the other: ciphertexts, signatures, duplicates, credentials.
+//! Asymmetric keys that are the same on both sides, so that what one TPM makes can be given to the other: ciphertexts,
+//! signatures, duplicates, credentials.
 
 use super::object::{self, Template, sensitive_of, ticket};
 use crate::differential::alg::Alg;

@@ -171,7 +171,8 @@ fn signing_key(world: &mut World) -> Option<Object> {
     })
 }
 
-/// Keeps a ticket that both have given: libtpms gives one for an external key that is in no hierarchy, we a NULL Ticket.
+/// Keeps a ticket that both have given: libtpms gives one for an external key that is in no hierarchy, we a NULL
+/// Ticket.
 fn keep_ticket(world: &mut World, ticket: PolicyTicket) {
     let [ours, theirs] = ticket.0.each_ref().map(Vec::is_empty);
     if ours == theirs {

@@ -90,10 +90,10 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
 }
 
 /// Four cases in which libtpms counts another number of failed tries at TPM2_Startup, so that none is left for the two
-/// to agree again: where TPM2_Startup(STATE) was refused after an unorderly shutdown, it forgets that a protected object
-/// was in use; where a TPM2_Shutdown no longer counts, it remembers what was in use before that; where the tries were
-/// used up, or no time was to pass until they are forgotten, it does not note the next use; and it notes a use by a
-/// command that we refuse before that.
+/// to agree again: where TPM2_Startup(STATE) was refused after an unorderly shutdown, it forgets that a protected
+/// object was in use; where a TPM2_Shutdown no longer counts, it remembers what was in use before that; where the tries
+/// were used up, or no time was to pass until they are forgotten, it does not note the next use; and it notes a use by
+/// a command that we refuse before that.
 fn forget_tries(world: &mut World) {
     let lockout = world.permanent(rh::LOCKOUT);
     if world.send(Command::new(cc::DICTIONARY_ATTACK_LOCK_RESET).auth(&lockout).plain()).is_none() {
