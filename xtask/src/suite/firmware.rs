@@ -79,9 +79,11 @@ fn linked(crates: &[String]) -> Result<()> {
 }
 
 fn forbids() -> Result<()> {
-    let head = fs::read_to_string(workspace::root()?.join("tpm-core/src/lib.rs"))?;
-    for attribute in ["#![forbid(unsafe_code)]", "no_std"] {
-        ensure!(head.contains(attribute), "tpm-core/src/lib.rs lacks {attribute}");
+    for krate in ["tpm-core", "tpm-core/crypto", "tpm-core/wire"] {
+        let head = fs::read_to_string(workspace::root()?.join(krate).join("src/lib.rs"))?;
+        for attribute in ["#![forbid(unsafe_code)]", "#![no_std]", "clippy::panic", "clippy::indexing_slicing"] {
+            ensure!(head.contains(attribute), "{krate}/src/lib.rs lacks {attribute}");
+        }
     }
     Ok(())
 }
