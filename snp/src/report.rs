@@ -6,8 +6,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of a report of any version.
 pub const REPORT_SIZE: usize = 0x4A0;
-/// Bytes that the signature covers: everything before it.
-pub const SIGNED_SIZE: usize = 0x2A0;
 
 /// Versions of a firmware component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -95,17 +93,5 @@ impl Report {
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         Self::read_from_prefix(bytes).ok().map(|(report, _)| report)
-    }
-
-    /// The bytes that are signed.
-    #[must_use]
-    pub fn signed_bytes(&self) -> &[u8] {
-        self.as_bytes().get(..SIGNED_SIZE).unwrap_or_default()
-    }
-
-    /// SIGNING_KEY: 0 VCEK, 1 VLEK, 7 none.
-    #[must_use]
-    pub const fn signing_key(&self) -> u32 {
-        self.key_info.get() >> 2 & 7
     }
 }
