@@ -1,8 +1,9 @@
 //! `cargo xtask ci`: what a change must pass.
 
-use crate::suite::{self, Totals, case};
-use crate::{build, deny, test, workspace};
+use crate::{deny, test};
 use anyhow::{Context, Result, bail};
+use booted::{Totals, case};
+use host::{build, workspace};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -142,7 +143,7 @@ pub struct Args {
 
 /// Runs the verb; the last line is the total of checks and tests.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let checks = suite::run("sources: format, lints, documentation, crates by others", || Ok(sources(args)));
+    let checks = booted::run("sources: format, lints, documentation, crates by others", || Ok(sources(args)));
     test::run_after(checks, &args.tests)
 }
 

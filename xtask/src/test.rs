@@ -1,9 +1,10 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
-use crate::run::{self, Built};
-use crate::suite::{self, Totals};
-use crate::{boots, debian, proofs, qemu};
+use crate::{proofs, served};
 use anyhow::{Result, ensure};
+use booted::Totals;
+use host::boot::{self, Built};
+use host::{debian, qemu};
 use std::process::ExitCode;
 
 /// Options of `cargo xtask test`.
@@ -35,29 +36,29 @@ const PROOFS: &[Proof] = &[
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
-    ("image: what it is made of", suite::firmware::run),
-    ("evidence: verified, and refused when a bit is flipped", suite::evidence::run),
-    ("hostile guest at VMPL2", suite::hostile::run),
-    ("lies of the host to the firmware", suite::lies::run),
-    ("firmware: its stack", suite::stack::run),
-    ("tpm2-tools with the firmware's TPM", suite::tools::run),
-    ("run: whatever ends it leaves nothing behind", suite::interrupted::run),
-    ("machine: rules and launches", |_| suite::cargo::qemu()),
-    ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
+    ("image: what it is made of", booted::firmware::run),
+    ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
+    ("hostile guest at VMPL2", booted::hostile::run),
+    ("lies of the host to the firmware", booted::lies::run),
+    ("firmware: its stack", booted::stack::run),
+    ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
+    ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
+    ("machine: rules and launches", |_| booted::cargo::qemu()),
+    ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),
 ];
 
 /// With an operating system: they want packages of Debian's newer suites, and take minutes.
 const GUESTS: &[InQemu] = &[
-    ("guest: Linux at VMPL2", |_| suite::linux::run()),
-    ("guest: an encrypted disk", |_| suite::disk::run()),
-    ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
-    ("guest: GRUB", |_| suite::grub::run()),
-    ("guest: IMA", |_| suite::ima::run()),
-    ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
-    ("guest: the demo, and that it can fail", |_| suite::demo::run()),
-    ("guest: boots in a row", |_| boots::suite()),
-    ("guest: how it ends", |_| suite::ends::run()),
-    ("guest: VMPL0, without our firmware", |_| suite::vmpl0::run()),
+    ("guest: Linux at VMPL2", |_| booted::linux::run()),
+    ("guest: an encrypted disk", |_| booted::disk::run()),
+    ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
+    ("guest: GRUB", |_| booted::grub::run()),
+    ("guest: IMA", |_| booted::ima::run()),
+    ("guest: other builds of OVMF", |_| booted::ovmf::run_others()),
+    ("guest: the demo, and that it can fail", |_| booted::demo::run()),
+    ("guest: boots in a row", |_| booted::boots::suite()),
+    ("guest: how it ends", |_| booted::ends::run()),
+    ("guest: VMPL0, without our firmware", |_| booted::vmpl0::run()),
 ];
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there.
@@ -95,18 +96,18 @@ pub fn run_after(checks: Totals, args: &Args) -> Result<ExitCode> {
 fn suites(args: &Args) -> Result<Totals> {
     let mut totals = Totals::default();
     if HOST.contains(&args.suite) {
-        totals += suite::run(HOST, suite::cargo::host);
+        totals += booted::run(HOST, booted::cargo::host);
     }
     for (name, cases) in PROOFS.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)) {
-        totals += suite::run(name, cases);
+        totals += booted::run(name, cases);
     }
     let in_qemu: Vec<&InQemu> =
         IN_QEMU.iter().chain(GUESTS).filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)).collect();
     if !in_qemu.is_empty() {
         debian::ensure(&[qemu::PROGRAM])?;
-        let built = run::build_everything()?;
+        let built = boot::build_everything()?;
         for (name, cases) in in_qemu {
-            totals += suite::run(name, || cases(&built));
+            totals += booted::run(name, || cases(&built));
         }
     }
     Ok(totals)

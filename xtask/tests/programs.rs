@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::pipe;
 use std::process::{Command, Output};
-use xtask::evidence::folder::FILES;
-use xtask::qemu::Folder;
+use quoin_verify::evidence::folder::FILES;
+use host::qemu::Folder;
 
 fn xtask(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
