@@ -14,7 +14,7 @@ pub struct Args {
     #[arg(long)]
     fast: bool,
     /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
-    /// but two run only so.
+    /// but two run only so, and so does `install: …`.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Prints the names of all suites, and which run only when they are named.
@@ -25,14 +25,17 @@ pub struct Args {
 /// A suite in QEMU: its name and its cases.
 type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
 
-/// A proof: its name, and what looks for it.
-type Proof = (&'static str, fn() -> Result<Totals>);
+/// A suite without QEMU: its name and its cases.
+type WithoutQemu = (&'static str, fn() -> Result<Totals>);
 
 /// What is proved about the engine as it is compiled: each as a suite of one case.
-const PROOFS: &[Proof] = &[
+const PROOFS: &[WithoutQemu] = &[
     ("engine: every documented response code is seen in its tests", || proofs::as_suite(proofs::codes)),
     ("engine: no panic survives linking", || proofs::as_suite(proofs::panics)),
 ];
+
+/// What a user installs: minutes, and crates from the registry. Only by name.
+const PRODUCTS: &[WithoutQemu] = &[("install: the products, where there is only cargo", booted::install::run)];
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
@@ -98,7 +101,8 @@ fn suites(args: &Args) -> Result<Totals> {
     if HOST.contains(&args.suite) {
         totals += booted::run(HOST, booted::cargo::host);
     }
-    for (name, cases) in PROOFS.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)) {
+    let without_qemu = PROOFS.iter().chain(PRODUCTS);
+    for (name, cases) in without_qemu.filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)) {
         totals += booted::run(name, cases);
     }
     let in_qemu: Vec<&InQemu> =
@@ -118,13 +122,15 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 }
 
 fn only_by_name(name: &str) -> bool {
-    GUESTS.iter().any(|(guest, _)| *guest == name) && !SHORT.contains(&name)
+    let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
+    guests.chain(PRODUCTS.iter().map(|(product, _)| *product)).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.
 fn names() -> impl Iterator<Item = &'static str> {
     let in_qemu = IN_QEMU.iter().chain(GUESTS).map(|(name, _)| *name);
-    [HOST].into_iter().chain(PROOFS.iter().map(|(name, _)| *name)).chain(in_qemu)
+    let without_qemu = PROOFS.iter().chain(PRODUCTS).map(|(name, _)| *name);
+    [HOST].into_iter().chain(without_qemu).chain(in_qemu)
 }
 
 /// A value of `--suite`: refuses what is part of no suite's name, before anything is built.
@@ -136,7 +142,7 @@ fn part_of_a_name(part: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, GUESTS, SHORT, is_asked_for, names, part_of_a_name, run};
+    use super::{Args, GUESTS, PRODUCTS, SHORT, is_asked_for, names, part_of_a_name, run};
 
     #[test]
     fn a_suite_that_does_not_exist_is_an_error_that_lists_those_that_do() {
@@ -155,6 +161,7 @@ mod tests {
     fn two_suites_with_an_operating_system_run_unnamed_and_all_of_them_by_name() {
         let unnamed: Vec<&str> = names().filter(|name| name.starts_with("guest: ") && is_asked_for(name, "")).collect();
         assert_eq!(unnamed, SHORT);
+        assert!(is_asked_for(PRODUCTS[0].0, "install") && !is_asked_for(PRODUCTS[0].0, ""));
         assert!(GUESTS.len() > SHORT.len() && GUESTS.iter().all(|(name, _)| is_asked_for(name, "guest: ")));
         assert!(is_asked_for("hostile guest at VMPL2", "") && !is_asked_for("hostile guest at VMPL2", "guest: "));
     }
