@@ -19,7 +19,7 @@ pub const FIRST_STEP: u8 = 10;
 #[command(
     after_help = "Exit status: 0 when every step is ok and --igvm or --measurement said which launch digest is right; 3 when every step is ok but neither \
                   did; otherwise 10 for the first step of the list that is printed, 11 for the second and so on; 1 when the folder or the IGVM file \
-                  cannot be read; 2 when the arguments are wrong."
+                  cannot be read; 2 when the arguments are wrong; 141 when nobody reads the output any more."
 )]
 pub struct Args {
     /// The evidence folder.

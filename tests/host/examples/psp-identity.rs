@@ -1,6 +1,6 @@
 //! Makes a throw-away ARK → ASK → VCEK chain with the names and extensions of AMD's (AMD 57230, "Versioned Chip
-//! Endorsement Key Certificate and KDS Interface Specification"): `cargo run -p xtask --example psp-identity --
-//! tests/machine/psp`. The root's digest that it prints is what `psp::DEVELOPMENT_ROOT_SHA256` must then be.
+//! Endorsement Key Certificate and KDS Interface Specification"): `cargo run -p host --example psp-identity --
+//! tests/machine/psp`. The root's digest that it prints is what `DEVELOPMENT_ROOT_SHA256` must then be.
 
 use anyhow::{Context, Result};
 use core::str::FromStr;
