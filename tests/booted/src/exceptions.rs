@@ -5,7 +5,7 @@
 //! on. It stops by itself when a firmware does anything but end; here its account is read, and at last the guest must
 //! run as if nothing had been.
 
-use super::{Totals, case};
+use super::{Totals, answers, case};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use host::boot::{self, Built};
@@ -109,7 +109,7 @@ fn boot(built: &Built, every: u32) -> Result<()> {
     println!(
         "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
     );
-    super::lies::answers(&mut qemu)
+    answers::of(&mut qemu)
 }
 
 /// Where an access to a page that the host has taken is refused (snp/src/instr/access.s), for the machine.

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
 pub mod boot_times;
 pub mod boots;
 pub mod cargo;

@@ -2,14 +2,12 @@
 //! reason, before the guest runs. Never does it take a wrong answer, reuse an IV (the machine stops for that by name)
 //! or panic.
 
-use super::{Totals, case, exceptions};
+use super::{Totals, answers, case, exceptions};
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
 use host::boot::{self, Built};
-use host::collect;
 use host::qemu::{End, Qemu, Source};
-use host::relay::{AttestCall, Relay, SvsmRegisters, result_name};
-use sha2::{Digest, Sha512};
+use host::relay::{Relay, SvsmRegisters, result_name};
 
 /// What the firmware does about a lie.
 #[derive(Debug, Clone, Copy)]
@@ -130,25 +128,7 @@ fn boot(built: &Built, config: &str, then: Then) -> Result<()> {
 
 fn works(qemu: &mut Qemu, built: &Built) -> Result<()> {
     boot::wait_for_guest(qemu, &built.image, false)?;
-    answers(qemu)
-}
-
-/// TPM and attestation work.
-pub(super) fn answers(qemu: &mut Qemu) -> Result<()> {
-    let mut relay = qemu.relay()?;
-    answer(&mut relay)
-}
-
-fn answer(relay: &mut dyn Relay) -> Result<()> {
-    let nonce = [7; 64];
-    let attested = relay.attest(AttestCall::Single(collect::VTPM_GUID), 0, &nonce)?;
-    ensure!(attested.rax == 0, "SVSM_ATTEST_SINGLE_SERVICE: {}", result_name(attested.rax));
-    let data = Sha512::new().chain_update(nonce).chain_update(&attested.manifest).finalize();
-    ensure!(attested.report.get(0x50..0x90) == Some(&data[..]), "the report is not that of this call");
-    // TPM2_GetTestResult.
-    let response = relay.tpm(&[0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x7C])?;
-    ensure!(response.len() >= 10, "the TPM has answered {response:?}");
-    Ok(())
+    answers::of(qemu)
 }
 
 /// Gives up and asks back two pages of the guest's, of which the host swaps the first.
@@ -176,7 +156,7 @@ fn poisons(qemu: &mut Qemu, built: &Built) -> Result<()> {
         let rax = pvalidate(entry)?;
         ensure!(rax == expected, "{what}: {}, expected {}", result_name(rax), result_name(expected));
     }
-    answer(&mut relay)
+    answers::through(&mut relay)
 }
 
 fn ends(qemu: &mut Qemu, end: End, line: &str, reason: &str) -> Result<()> {
