@@ -121,7 +121,7 @@ pub fn boot(built: &Built, args: &Boot, console: impl FnMut(&[u8], &mut UnixStre
     boot_after(built, args, |qemu| boot::wait_for_guest(qemu, &built.image, args.verbose), console)
 }
 
-/// As [`boot`], with what is done until the guest is started.
+/// As [`boot()`], with what is done until the guest is started.
 pub fn boot_after(
     built: &Built,
     args: &Boot,
