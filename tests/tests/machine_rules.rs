@@ -11,14 +11,15 @@ mod cases;
 use anyhow::{Context, Result, ensure};
 use cases::{CASES, Case, Expect, REFUSED};
 use core::time::Duration;
+use host::image::{self, Payload};
+use host::psp::Identity;
+use host::qemu::{End, Qemu, Settings, Source};
+use host::{boot, build};
 use libtest_mimic::{Arguments, Failed, Trial};
+use quoin_image::elf::Elf;
+use quoin_verify::digest;
 use std::path::Path;
 use std::sync::Arc;
-use xtask::image::elf::Elf;
-use xtask::image::{self, Payload};
-use xtask::psp::Identity;
-use xtask::qemu::{End, Qemu, Settings, Source};
-use xtask::{build, digest, run};
 
 /// A case takes a fraction of a second; a busy host gets two minutes.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -65,7 +66,7 @@ impl Bench {
             image,
             psp: &psp,
             config,
-            memory_mib: run::MEMORY_MIB,
+            memory_mib: boot::MEMORY_MIB,
             options: &[],
         })?;
         let end = qemu.wait(TIMEOUT)?;

@@ -4,9 +4,10 @@
 //! with overflow checks) and as a release build would be, and each build runs by turns with libtpms, so that each ratio
 //! is of one run. Time is that of the thread on its processor.
 
-use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use core::fmt::Write;
+use host::progress::Progress;
+use host::{debian, workspace};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,132 +1,61 @@
 //! `cargo xtask ci`: what a change must pass.
 
-use crate::suite::{self, Totals, case};
-use crate::{build, deny, test, workspace};
+use crate::{deny, test};
 use anyhow::{Context, Result, bail};
+use booted::cargo::LIBRARIES;
+use booted::{Totals, case};
+use host::{build, workspace};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 /// A check: what it is called, cargo's arguments, and cargo's environment.
-type Check = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+type Check = (&'static str, Vec<&'static str>, &'static [(&'static str, &'static str)]);
+
+/// Programs of the host, and what judges or tries the engine below tests.
+const PROGRAMS: [&str; 2] = ["quoin-verify", "xtask"];
+const TOOLS: [&str; 4] = ["fuzz", "peer", "primitives", "proofs"];
+const BARE_METAL: [&str; 5] = ["kernel", "machine", "guest", "rules", "panics"];
+const WARNINGS_ARE_ERRORS: [&str; 3] = ["--", "-D", "warnings"];
 
 /// Checks of the sources; each is one cargo call.
-const CHECKS: &[Check] = &[
-    ("rustfmt", &["fmt", "--all", "--check"], &[]),
-    // Without the firmware's program: it has a panic handler of its own, and is the next check's.
-    (
-        "clippy, host: libraries, programs",
-        &["clippy", "--locked", "-p", "xtask", "--bins", "--", "-D", "warnings"],
-        &[],
-    ),
-    (
-        "clippy, host: libraries, tests",
-        &[
-            "clippy",
-            "--locked",
-            "--lib",
-            "--tests",
-            "--examples",
-            "-p",
-            "cpufeatures@0.3.1",
-            "-p",
-            "tpm-core",
-            "-p",
-            "tpm-crypto",
-            "-p",
-            "tpm-wire",
-            "-p",
-            "snp",
-            "-p",
-            "kernel",
-            "-p",
-            "xtask",
-            "-p",
-            "quoin-tests",
-            "--features",
-            "quoin-tests/qemu",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        &[],
-    ),
-    (
-        "clippy, host: tools and targets below tests",
-        &[
-            "clippy",
-            "--locked",
-            "--all-targets",
-            "-p",
-            "fuzz",
-            "-p",
-            "peer",
-            "-p",
-            "primitives",
-            "-p",
-            "proofs",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        &[],
-    ),
-    (
-        "clippy, bare metal",
-        &[
-            "clippy",
-            "--locked",
-            "--profile",
-            "firmware",
-            "--target",
-            build::TARGET,
-            "-p",
-            "kernel",
-            "-p",
-            "machine",
-            "-p",
-            "guest",
-            "-p",
-            "rules",
-            "-p",
-            "panics",
-            "--bins",
-            "--",
-            "-D",
-            "warnings",
-        ],
-        &[],
-    ),
-    (
-        "rustdoc",
-        &[
-            "doc",
-            "--locked",
-            "--no-deps",
-            "-p",
-            "cpufeatures@0.3.1",
-            "-p",
-            "tpm-core",
-            "-p",
-            "tpm-crypto",
-            "-p",
-            "tpm-wire",
-            "-p",
-            "snp",
-            "-p",
-            "kernel",
-            "-p",
-            "xtask",
-            "-p",
-            "quoin-tests",
-        ],
-        &[("RUSTDOCFLAGS", "-D warnings")],
-    ),
-    (
-        "the stack of a thread, without optimization",
-        &["test", "--locked", "--quiet", "--profile", "unoptimized", "-p", "tpm-core", "--test", "stack"],
-        &[],
-    ),
-];
+fn checks() -> Vec<Check> {
+    let clippy = |packages: &[&'static str], options: &[&'static str]| {
+        let packages = packages.iter().flat_map(|package| ["-p", package]);
+        ["clippy", "--locked"]
+            .into_iter()
+            .chain(options.iter().copied())
+            .chain(packages)
+            .chain(WARNINGS_ARE_ERRORS)
+            .collect()
+    };
+    let documented = LIBRARIES.into_iter().flat_map(|package| ["-p", package]);
+    vec![
+        ("rustfmt", vec!["fmt", "--all", "--check"], &[]),
+        // Without the firmware's program: it has a panic handler of its own, and is the last of clippy's checks.
+        ("clippy, host: libraries, programs", clippy(&PROGRAMS, &["--bins"]), &[]),
+        (
+            "clippy, host: libraries, tests",
+            clippy(&LIBRARIES, &["--lib", "--tests", "--examples", "--features", "quoin-tests/qemu"]),
+            &[],
+        ),
+        ("clippy, host: tools and targets below tests", clippy(&TOOLS, &["--all-targets"]), &[]),
+        (
+            "clippy, bare metal",
+            clippy(&BARE_METAL, &["--profile", "firmware", "--target", build::TARGET, "--bins"]),
+            &[],
+        ),
+        (
+            "rustdoc",
+            ["doc", "--locked", "--no-deps"].into_iter().chain(documented).collect(),
+            &[("RUSTDOCFLAGS", "-D warnings")],
+        ),
+        (
+            "the stack of a thread, without optimization",
+            vec!["test", "--locked", "--quiet", "--profile", "unoptimized", "-p", "tpm-core", "--test", "stack"],
+            &[],
+        ),
+    ]
+}
 
 /// Options of `cargo xtask ci`. The name of the group is its own: that of the tests' options, which are among them, is
 /// that of their type.
@@ -142,14 +71,14 @@ pub struct Args {
 
 /// Runs the verb; the last line is the total of checks and tests.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let checks = suite::run("sources: format, lints, documentation, crates by others", || Ok(sources(args)));
+    let checks = booted::run("sources: format, lints, documentation, crates by others", || Ok(sources(args)));
     test::run_after(checks, &args.tests)
 }
 
 fn sources(args: &Args) -> Totals {
     let mut totals = Totals::default();
-    for (name, arguments, environment) in CHECKS {
-        totals += case(name, check(arguments, environment));
+    for (name, arguments, environment) in checks() {
+        totals += case(name, check(&arguments, environment));
     }
     totals += case("licences, sources and bans", deny::crates());
     if let Some(database) = &args.advisories {

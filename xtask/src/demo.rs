@@ -5,22 +5,23 @@
 //! none can unseal what another has sealed.
 
 pub mod console;
+pub mod policy;
 pub mod verdict;
 
-use crate::digest::hex;
-use crate::evidence::boot_log::{self, OfImage};
-use crate::evidence::policy;
-use crate::guest::challenger::Challenger;
-use crate::guest::{self, System};
-use crate::qemu::Qemu;
-use crate::run::{self, Built};
-use crate::timeline::Step;
-use crate::verify::{self, Expectations};
-use crate::{child, doctor, screen, workspace};
+use crate::doctor;
 use anyhow::{Context, Result, anyhow, ensure};
 use console::{Console, Line};
 use core::cell::RefCell;
 use fs_err as fs;
+use host::boot::{self, Built};
+use host::guest::challenger::Challenger;
+use host::guest::{self, System};
+use host::qemu::Qemu;
+use host::timeline::Step;
+use host::{child, workspace};
+use quoin_verify::digest::hex;
+use quoin_verify::evidence::boot_log::{self, OfImage};
+use quoin_verify::{Expectations, screen};
 use std::io::Write;
 use std::process::ExitCode;
 use std::thread;
@@ -219,7 +220,7 @@ fn boot(built: &Built, seal: &[u8], shown: impl FnMut(Shown)) -> Result<Booted> 
     let shown = RefCell::new(shown);
     let show = |what: Shown| shown.borrow_mut()(what);
     let wait = |qemu: &mut Qemu| {
-        run::hear_until_guest(qemu, &built.image, |_, step| {
+        boot::hear_until_guest(qemu, &built.image, |_, step| {
             step.cloned().into_iter().for_each(|step| show(Shown::Firmware(step)))
         })
     };
@@ -275,12 +276,12 @@ fn quietly(
     booted: &Booted,
     built: &Built,
     expectations: &Expectations,
-    mut report: impl FnMut(verify::Step, &str),
+    mut report: impl FnMut(quoin_verify::Step, &str),
 ) -> Result<Verdict> {
     let evidence = booted.challenger.evidence(&built.image.launch.digest)?;
     evidence.write(&workspace::target_dir()?.join("guest").join(built.path.file_stem().unwrap_or_default()))?;
     let mut steps = 0;
-    let verdict = verify::verify(&evidence, expectations, |step, seen| {
+    let verdict = quoin_verify::verify(&evidence, expectations, |step, seen| {
         steps += 1;
         report(step, seen);
     });

@@ -1,10 +1,10 @@
 //! cargo-deny: licences, sources and bans of the crates by others (`.cargo/deny.toml`), and RustSec's advisories where
 //! somebody has a copy of them.
 
-use crate::progress::Progress;
-use crate::workspace;
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use host::progress::Progress;
+use host::workspace;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -2,15 +2,16 @@
 //! not ask apt.
 
 pub mod facts;
-pub mod host;
+pub mod hardware;
 pub mod judge;
 pub mod mirror;
 
-use crate::{debian, screen};
 use anyhow::{Result, bail};
 use facts::{Facts, Qemu};
-use host::{Host, PARAMETERS};
+use hardware::{Host, PARAMETERS};
+use host::debian;
 use judge::{Finding, Status, USES, Use};
+use quoin_verify::screen;
 use std::process::ExitCode;
 
 /// Runs the verb.

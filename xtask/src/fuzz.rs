@@ -7,9 +7,10 @@
 //! `differential` is another kind: tests/peer makes sequences of commands from a seed for the engine and for Debian's
 //! libtpms, or for a simulator that the user runs.
 
-use crate::{debian, progress::Progress, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
+use host::progress::Progress;
+use host::{debian, workspace};
 use std::path::Path;
 use std::process::Command;
 

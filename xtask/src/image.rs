@@ -1,35 +1,19 @@
 //! `cargo xtask image`: builds the measured image, and says what it is made of.
 
-pub mod acpi;
-pub mod alone;
-pub mod elf;
-pub mod fat;
-pub mod guest;
-pub mod linux;
-pub mod ovmf;
-pub mod pack;
-pub mod sizes;
-#[cfg(test)]
-pub(crate) mod testing;
-pub mod uki;
-
-use crate::digest::{self, Launch, hex};
-use crate::guest::System;
-use crate::guest::tools::Tools;
-use crate::{build, debian, screen, workspace};
 use anyhow::{Context, Result, ensure};
-use elf::Elf;
 use fs_err as fs;
-use guest::Guest;
-use linux::Linux;
-use std::path::{Path, PathBuf};
+use host::guest::System;
+use host::guest::tools::Tools;
+use host::image::{Payload, accept, check, pack};
+use host::{build, debian, uki, workspace};
+use quoin_image::elf::Elf;
+use quoin_image::guest::Guest;
+use quoin_image::linux::Linux;
+use quoin_image::{ovmf, sizes};
+use quoin_verify::digest::hex;
+use quoin_verify::screen;
+use std::path::PathBuf;
 use std::process::Command;
-
-/// The committed launch digest of the image that a clean checkout builds.
-pub const RELEASE_MEASUREMENT: &str = "xtask/release-measurement.txt";
-
-/// The release image's limit in bytes (README, "Figures").
-const SIZE_LIMIT: usize = 1024 * 1024 + 512 * 1024;
 
 /// What a kernel is told by default, and what the small system around Debian's is.
 const LINUX_COMMAND_LINE: &str = "console=ttyS1 quiet";
@@ -80,38 +64,6 @@ pub struct Args {
     /// Commits the launch digest to the file that --check reads: a change of the image is then a visible difference.
     #[arg(long, conflicts_with = "check")]
     accept: bool,
-}
-
-/// An image, packed and measured.
-#[derive(Debug)]
-pub struct Image {
-    /// The IGVM file's bytes.
-    pub bytes: Vec<u8>,
-    /// What its launch measures.
-    pub launch: Launch,
-}
-
-/// Which program the image starts at VMPL2.
-#[derive(Debug, Clone, Copy)]
-pub enum Payload<'a> {
-    /// None.
-    Nothing,
-    /// The one of this ELF file.
-    Elf(&'a Path),
-    /// One that is laid out already.
-    Guest(&'a Guest),
-}
-
-/// Packs and measures the ELF file `firmware` with `payload`.
-pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
-    let firmware = Elf::read(firmware)?;
-    let bytes = match payload {
-        Payload::Nothing => pack::pack(&firmware, None)?,
-        Payload::Elf(path) => pack::pack(&firmware, Some(&Guest::from_elf(&Elf::read(path)?)?))?,
-        Payload::Guest(guest) => pack::pack(&firmware, Some(guest))?,
-    };
-    let launch = digest::measure(&bytes).context("the image that was just packed cannot be measured")?;
-    Ok(Image { bytes, launch })
 }
 
 /// Runs the verb.
@@ -208,26 +160,4 @@ fn print_sizes(firmware: &Elf) {
     for (name, size) in sizes::by_crate(firmware) {
         println!("{size:>12}  {name}");
     }
-}
-
-/// Compares with what is committed, and with the limit of size.
-pub fn check(image: &Image) -> Result<()> {
-    ensure!(image.bytes.len() <= SIZE_LIMIT, "the image has {} bytes, more than {SIZE_LIMIT}", image.bytes.len());
-    let path = workspace::root()?.join(RELEASE_MEASUREMENT);
-    let committed = fs::read_to_string(&path).unwrap_or_else(|_| String::from("none"));
-    let (committed, computed) = (committed.trim(), hex(&image.launch.digest));
-    ensure!(
-        committed == computed,
-        "the launch digest is {computed}, the committed one is {committed}.\nIf the change of the image is meant, run `cargo xtask image --accept` and commit {RELEASE_MEASUREMENT}."
-    );
-    println!("the launch digest is the committed one");
-    Ok(())
-}
-
-fn accept(image: &Image) -> Result<()> {
-    let path = workspace::root()?.join(RELEASE_MEASUREMENT);
-    fs::write(&path, format!("{}\n", hex(&image.launch.digest)))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    println!("written to {RELEASE_MEASUREMENT}");
-    Ok(())
 }

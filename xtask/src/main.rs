@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use host::wrapper;
+use quoin_verify::{pipe, program};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use xtask::suite::exceptions;
 use xtask::{
-    bench, boot_times, boots, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm,
-    vectors, verify, wrapper,
+    bench, boots, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -69,19 +69,19 @@ enum Verb {
     ///
     /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes a quarter of an hour; the
     /// suite of lies has a short form.
-    Exceptions(exceptions::Args),
+    Exceptions(boots::Exceptions),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
-    Verify(verify::Args),
+    Verify(program::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
     Image(image::Args),
     /// Boot an image with an operating system in the software SEV-SNP machine, with its serial console on the terminal.
     Guest(guest::Args),
     /// Boot again and again, of every kind by turns: our payload, Linux, OVMF with Linux, power-off, restart, panic. No
     /// boot is tried twice.
-    Boots(boots::Args),
+    Boots(boots::Boots),
     /// Print how long Linux takes to userland, directly and by OVMF, and which part of it is the firmware's: in ms and
     /// in instructions.
-    BootTimes(boot_times::Args),
+    BootTimes(boots::BootTimes),
     /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for
     /// suites by others.
     Tpm(tpm::Options),
@@ -130,7 +130,7 @@ fn main() -> ExitCode {
         return as_wrapper();
     }
     let verb = Cli::parse().verb;
-    status::until_the_pipe_is_closed(|| match run(verb) {
+    pipe::until_it_is_closed(|| match run(verb) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -148,12 +148,12 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Ci(args) => return ci::run(&args),
         Verb::Image(args) => image::run(&args)?,
         Verb::Guest(args) => return guest::run(&args),
-        Verb::Boots(args) => return boots::run(&args),
-        Verb::BootTimes(args) => boot_times::run(&args)?,
+        Verb::Boots(args) => return boots::boots(&args),
+        Verb::BootTimes(args) => boots::boot_times(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),
-        Verb::Exceptions(args) => return exceptions::run(&args),
+        Verb::Exceptions(args) => return boots::exceptions(&args),
         Verb::Codes => return proofs::codes(),
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,
@@ -162,7 +162,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Keys(args) => return vectors::keys(&args),
         Verb::Timing(args) => return vectors::timing(&args),
         Verb::Bench(args) => return bench::run(&args),
-        Verb::Verify(args) => return verify::run(&args),
+        Verb::Verify(args) => return program::run(&args),
         Verb::Measure(args) => measure::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,8 @@
 //! `cargo xtask measure`: the launch digest of an IGVM file.
 
-use crate::digest::{self, Host, hex};
 use anyhow::{Context, Result, bail};
 use fs_err as fs;
+use quoin_verify::digest::{self, Host, hex};
 use std::path::PathBuf;
 
 /// Options of `cargo xtask measure`.

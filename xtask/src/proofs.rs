@@ -4,11 +4,11 @@
 //! The tools are programs of `tests/proofs`, which has the libraries for it; here the engine is compiled as they need
 //! it.
 
-use crate::build::{self, RUSTFLAGS, TARGET};
-use crate::suite::Totals;
-use crate::{debian, workspace, wrapper};
 use anyhow::{Context, Result, ensure};
+use booted::Totals;
 use fs_err as fs;
+use host::build::{self, RUSTFLAGS, TARGET};
+use host::{debian, workspace, wrapper};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -24,7 +24,7 @@ pub fn panics() -> Result<ExitCode> {
     link.env("CARGO_PROFILE_FIRMWARE_DEBUG", "line-tables-only");
     link.env("CARGO_ENCODED_RUSTFLAGS", [RUSTFLAGS, &LINK].concat().join("\x1f"));
     ensure!(link.status()?.success(), "the engine does not link");
-    let found = Command::new(tool("panics")?).arg(&root).arg(target.join(TARGET).join("firmware")).status()?;
+    let found = Command::new(build::proof("panics")?).arg(&root).arg(target.join(TARGET).join("firmware")).status()?;
     Ok(if found.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -49,7 +49,7 @@ pub fn coverage(options: &Coverage) -> Result<ExitCode> {
     let programs = test_programs(build)?;
     // A file for each process.
     run_tests(&programs, "LLVM_PROFILE_FILE", &profiles.join("%p.profraw"))?;
-    let mut judge = Command::new(tool("coverage")?);
+    let mut judge = Command::new(build::proof("coverage")?);
     judge.arg(workspace::root()?).arg(profiles).arg(options.missing.to_string()).args(programs);
     Ok(if judge.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -58,7 +58,7 @@ pub fn coverage(options: &Coverage) -> Result<ExitCode> {
 pub fn codes() -> Result<ExitCode> {
     let seen = fresh_folder("codes")?.join("seen");
     run_tests(&test_programs(test_build()?)?, "QUOIN_CODES", &seen)?;
-    let judged = Command::new(tool("codes")?).arg(workspace::root()?).arg(seen).status()?;
+    let judged = Command::new(build::proof("codes")?).arg(workspace::root()?).arg(seen).status()?;
     Ok(if judged.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -67,16 +67,8 @@ pub fn beside() -> Result<ExitCode> {
     debian::ensure(&[("swtpm", "swtpm")])?;
     let sent = fresh_folder("beside")?;
     run_tests(&test_programs(test_build()?)?, "QUOIN_RECORD", &sent)?;
-    ensure!(Command::new(tool("beside")?).arg(sent).status()?.success(), "swtpm could not be asked");
+    ensure!(Command::new(build::proof("beside")?).arg(sent).status()?.success(), "swtpm could not be asked");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Looks for instructions in the linked firmware that its processor, as the firmware sets it up, cannot execute.
-pub fn instructions(firmware: &Path) -> Result<()> {
-    let judged = Command::new(tool("instructions")?).arg(firmware).output()?;
-    let said = String::from_utf8_lossy(&judged.stdout) + String::from_utf8_lossy(&judged.stderr);
-    ensure!(judged.status.success(), "{said}");
-    Ok(())
 }
 
 /// Builds the engine's tests. Wycheproof's cases, which run long and for primitives only, are left out.
@@ -128,11 +120,4 @@ fn cargo(verb: &str) -> Result<Command> {
     let mut command = Command::new(workspace::cargo());
     command.current_dir(workspace::root()?).args([verb, "--quiet", "--locked"]);
     Ok(command)
-}
-
-/// Builds a program of `tests/proofs` and gives its file.
-fn tool(name: &str) -> Result<PathBuf> {
-    let built = cargo("build")?.args(["--package", "proofs", "--bin", name]).status().context("cannot start cargo")?;
-    ensure!(built.success(), "tests/proofs does not compile");
-    Ok(workspace::target_dir()?.join("debug").join(name))
 }

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
-use crate::run::{self, Built};
-use crate::suite::{self, Totals};
-use crate::{boots, debian, proofs, qemu};
+use crate::{proofs, served};
 use anyhow::{Result, ensure};
+use booted::Totals;
+use host::boot::{self, Built};
+use host::{debian, qemu};
 use std::process::ExitCode;
 
 /// Options of `cargo xtask test`.
@@ -13,7 +14,7 @@ pub struct Args {
     #[arg(long)]
     fast: bool,
     /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
-    /// but two run only so.
+    /// but two run only so, and so does `install: …`.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Prints the names of all suites, and which run only when they are named.
@@ -24,40 +25,43 @@ pub struct Args {
 /// A suite in QEMU: its name and its cases.
 type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
 
-/// A proof: its name, and what looks for it.
-type Proof = (&'static str, fn() -> Result<Totals>);
+/// A suite without QEMU: its name and its cases.
+type WithoutQemu = (&'static str, fn() -> Result<Totals>);
 
 /// What is proved about the engine as it is compiled: each as a suite of one case.
-const PROOFS: &[Proof] = &[
+const PROOFS: &[WithoutQemu] = &[
     ("engine: every documented response code is seen in its tests", || proofs::as_suite(proofs::codes)),
     ("engine: no panic survives linking", || proofs::as_suite(proofs::panics)),
 ];
 
+/// What a user installs: minutes, and crates from the registry. Only by name.
+const PRODUCTS: &[WithoutQemu] = &[("install: the products, where there is only cargo", booted::install::run)];
+
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
-    ("image: what it is made of", suite::firmware::run),
-    ("evidence: verified, and refused when a bit is flipped", suite::evidence::run),
-    ("hostile guest at VMPL2", suite::hostile::run),
-    ("lies of the host to the firmware", suite::lies::run),
-    ("firmware: its stack", suite::stack::run),
-    ("tpm2-tools with the firmware's TPM", suite::tools::run),
-    ("run: whatever ends it leaves nothing behind", suite::interrupted::run),
-    ("machine: rules and launches", |_| suite::cargo::qemu()),
-    ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
+    ("image: what it is made of", booted::firmware::run),
+    ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
+    ("hostile guest at VMPL2", booted::hostile::run),
+    ("lies of the host to the firmware", booted::lies::run),
+    ("firmware: its stack", booted::stack::run),
+    ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
+    ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
+    ("machine: rules and launches", |_| booted::cargo::qemu()),
+    ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),
 ];
 
 /// With an operating system: they want packages of Debian's newer suites, and take minutes.
 const GUESTS: &[InQemu] = &[
-    ("guest: Linux at VMPL2", |_| suite::linux::run()),
-    ("guest: an encrypted disk", |_| suite::disk::run()),
-    ("guest: OVMF at VMPL2", |_| suite::ovmf::run()),
-    ("guest: GRUB", |_| suite::grub::run()),
-    ("guest: IMA", |_| suite::ima::run()),
-    ("guest: other builds of OVMF", |_| suite::ovmf::run_others()),
-    ("guest: the demo, and that it can fail", |_| suite::demo::run()),
-    ("guest: boots in a row", |_| boots::suite()),
-    ("guest: how it ends", |_| suite::ends::run()),
-    ("guest: VMPL0, without our firmware", |_| suite::vmpl0::run()),
+    ("guest: Linux at VMPL2", |_| booted::linux::run()),
+    ("guest: an encrypted disk", |_| booted::disk::run()),
+    ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
+    ("guest: GRUB", |_| booted::grub::run()),
+    ("guest: IMA", |_| booted::ima::run()),
+    ("guest: other builds of OVMF", |_| booted::ovmf::run_others()),
+    ("guest: the demo, and that it can fail", |_| booted::demo::run()),
+    ("guest: boots in a row", |_| booted::boots::suite()),
+    ("guest: how it ends", |_| booted::ends::run()),
+    ("guest: VMPL0, without our firmware", |_| booted::vmpl0::run()),
 ];
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there.
@@ -95,18 +99,19 @@ pub fn run_after(checks: Totals, args: &Args) -> Result<ExitCode> {
 fn suites(args: &Args) -> Result<Totals> {
     let mut totals = Totals::default();
     if HOST.contains(&args.suite) {
-        totals += suite::run(HOST, suite::cargo::host);
+        totals += booted::run(HOST, booted::cargo::host);
     }
-    for (name, cases) in PROOFS.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)) {
-        totals += suite::run(name, cases);
+    let without_qemu = PROOFS.iter().chain(PRODUCTS);
+    for (name, cases) in without_qemu.filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)) {
+        totals += booted::run(name, cases);
     }
     let in_qemu: Vec<&InQemu> =
         IN_QEMU.iter().chain(GUESTS).filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)).collect();
     if !in_qemu.is_empty() {
         debian::ensure(&[qemu::PROGRAM])?;
-        let built = run::build_everything()?;
+        let built = boot::build_everything()?;
         for (name, cases) in in_qemu {
-            totals += suite::run(name, || cases(&built));
+            totals += booted::run(name, || cases(&built));
         }
     }
     Ok(totals)
@@ -117,13 +122,15 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 }
 
 fn only_by_name(name: &str) -> bool {
-    GUESTS.iter().any(|(guest, _)| *guest == name) && !SHORT.contains(&name)
+    let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
+    guests.chain(PRODUCTS.iter().map(|(product, _)| *product)).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.
 fn names() -> impl Iterator<Item = &'static str> {
     let in_qemu = IN_QEMU.iter().chain(GUESTS).map(|(name, _)| *name);
-    [HOST].into_iter().chain(PROOFS.iter().map(|(name, _)| *name)).chain(in_qemu)
+    let without_qemu = PROOFS.iter().chain(PRODUCTS).map(|(name, _)| *name);
+    [HOST].into_iter().chain(without_qemu).chain(in_qemu)
 }
 
 /// A value of `--suite`: refuses what is part of no suite's name, before anything is built.
@@ -135,7 +142,7 @@ fn part_of_a_name(part: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, GUESTS, SHORT, is_asked_for, names, part_of_a_name, run};
+    use super::{Args, GUESTS, PRODUCTS, SHORT, is_asked_for, names, part_of_a_name, run};
 
     #[test]
     fn a_suite_that_does_not_exist_is_an_error_that_lists_those_that_do() {
@@ -154,6 +161,7 @@ mod tests {
     fn two_suites_with_an_operating_system_run_unnamed_and_all_of_them_by_name() {
         let unnamed: Vec<&str> = names().filter(|name| name.starts_with("guest: ") && is_asked_for(name, "")).collect();
         assert_eq!(unnamed, SHORT);
+        assert!(is_asked_for(PRODUCTS[0].0, "install") && !is_asked_for(PRODUCTS[0].0, ""));
         assert!(GUESTS.len() > SHORT.len() && GUESTS.iter().all(|(name, _)| is_asked_for(name, "guest: ")));
         assert!(is_asked_for("hostile guest at VMPL2", "") && !is_asked_for("hostile guest at VMPL2", "guest: "));
     }

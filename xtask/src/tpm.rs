@@ -4,8 +4,9 @@
 //! need not wait for the engine to compile for the host, too.
 
 use crate::server::{Dialect, Ports};
-use crate::{child, progress::Progress, workspace};
 use anyhow::{Context, Result, ensure};
+use host::progress::Progress;
+use host::{child, workspace};
 use std::env::args_os;
 use std::fs;
 use std::os::unix::process::CommandExt;

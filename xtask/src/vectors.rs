@@ -4,10 +4,10 @@
 //! The judges are programs of `tests/primitives`; here the vectors are fetched, by the clients of package registries,
 //! and kept below `target/vectors`.
 
-use crate::suites::fetch::{Archive, ensure_packages, find, must};
-use crate::{debian, workspace};
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use host::fetch::{Archive, ensure_packages, find, must};
+use host::{debian, workspace};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 

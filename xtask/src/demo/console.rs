@@ -1,7 +1,7 @@
 //! What of a guest's serial console is shown to a reader: the kernel's lines and the results, not what guest and
 //! challenger say to each other.
 
-use crate::screen;
+use quoin_verify::screen;
 
 /// Longer lines are cut: no kernel writes them.
 const MAX_LINE: usize = 1024;

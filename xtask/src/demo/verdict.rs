@@ -1,7 +1,7 @@
 //! Whether the demo has shown what it should: the expected image's evidence verified, and the other one's refused for
 //! the one word that differs.
 
-use crate::verify::{Failure, Step};
+use quoin_verify::{Failure, Step};
 
 /// What the guest's check of the sealed secret is called (tests/guest/linux/init).
 const UNSEAL: &str = "unseal it";
@@ -96,7 +96,7 @@ fn refused(verdict: &Verdict, step: Step, says: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{Boot, Seen, Verdict};
-    use crate::verify::{Failure, Step};
+    use quoin_verify::{Failure, Step};
 
     const EXPECTED: &str = "console=ttyS1 mitigations=auto";
     const CHANGED: &str = "console=ttyS1 mitigations=off";

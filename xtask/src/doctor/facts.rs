@@ -1,10 +1,11 @@
 //! What is on this computer: looked at, and left as it is. No package manager is asked, nothing is built.
 
-use super::host::Host;
+use super::hardware::Host;
 use super::mirror::{self, Reach};
-use crate::debian::{self, Installer, Wanted};
-use crate::{deny, qemu, workspace};
+use crate::deny;
 use anyhow::Result;
+use host::debian::{self, Installer, Wanted};
+use host::{qemu, workspace};
 use procfs::Current;
 use std::path::Path;
 use std::process::{Command, Stdio};

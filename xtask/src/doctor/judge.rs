@@ -2,9 +2,9 @@
 
 use super::facts::{Facts, PORTS, Qemu, SUITES};
 use super::mirror::Reach;
-use crate::debian::{Installer, Wanted};
-use crate::guest::module::BUILT_WITH;
-use crate::{qemu, suite};
+use host::debian::{Installer, Wanted};
+use host::guest::module::BUILT_WITH;
+use host::qemu;
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ const CI: &[Use] = &[Use::Ci];
 
 /// What guests are fetched, unpacked and built with.
 const FETCH: [Wanted; 3] = [("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("xz", "xz-utils")];
-/// What the suites call besides those of [`suite::tools`].
+/// What the suites call besides those of [`booted::tools`].
 const SUITES_CALL: [Wanted; 2] = [("git", "git"), ("bash", "bash")];
 
 /// MiB of memory that a build of the firmware takes at most, with a machine of 512 MiB beside it.
@@ -73,7 +73,7 @@ pub struct Finding {
 /// Every program that any of these verbs calls, and who calls it.
 pub fn programs() -> Vec<(Wanted, &'static [Use])> {
     let mut programs = vec![(qemu::PROGRAM, BOOTS)];
-    programs.extend(suite::tools::PROGRAMS.iter().chain(&SUITES_CALL).map(|wanted| (*wanted, CI)));
+    programs.extend(booted::tools::PROGRAMS.iter().chain(&SUITES_CALL).map(|wanted| (*wanted, CI)));
     programs.extend(FETCH.iter().chain(&BUILT_WITH).map(|wanted| (*wanted, GUESTS)));
     programs
 }
@@ -228,10 +228,10 @@ fn suites(facts: &Facts) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::{Status, USES, Use, against, findings, programs};
-    use crate::debian::Installer;
     use crate::doctor::facts::{Facts, Qemu, Rust, SUITES};
-    use crate::doctor::host::Host;
+    use crate::doctor::hardware::Host;
     use crate::doctor::mirror::Reach;
+    use host::debian::Installer;
 
     /// A computer where all is there, but what a first run fetches.
     fn computer() -> Facts {
@@ -271,7 +271,7 @@ mod tests {
 
     fn without_qemu(facts: &mut Facts) {
         facts.qemu = None;
-        facts.absent = vec![crate::qemu::PROGRAM];
+        facts.absent = vec![host::qemu::PROGRAM];
     }
 
     #[test]

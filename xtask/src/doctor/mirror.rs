@@ -1,6 +1,6 @@
 //! Whether Debian's suites can be reached, without apt: their signed list is asked for where apt would ask.
 
-use crate::suites::fetch;
+use host::fetch;
 use std::thread;
 
 /// Seconds until a mirror has not answered.

@@ -1,0 +1,396 @@
+//! Each step is the one that fails when what it judges is wrong and everything else is right, signatures included.
+//!
+//! [`Twin`] is a firmware, a PSP and a TPM in one: it holds the private keys and so can sign what no honest one would.
+
+use super::{Expectations, STEPS, Step, certified, verify};
+use crate::evidence::boot_log::{Expected, OfImage};
+use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
+use crate::evidence::folder::Evidence;
+use crate::evidence::ima::Measurements;
+use crate::evidence::ima::tests::list;
+use crate::evidence::wire::{Key, PCR_COUNT, Public, RH_ENDORSEMENT, alg, attribute, sha256_selection, tpm2b};
+use crate::evidence::{credential, template};
+use crate::flips::flips;
+#[cfg(feature = "program")]
+use crate::program::{conclusion, print};
+use core::time::Duration;
+use host::psp::Identity;
+use p256::ecdsa::signature::hazmat::PrehashSigner;
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use std::collections::BTreeMap;
+#[cfg(feature = "program")]
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// Bits of the policy: the one that must be one, and SMT allowed.
+const POLICY: u64 = 0x3_0000;
+const RH_OWNER: u32 = 0x4000_0001;
+
+/// The step that must fail, what is wrong, and how it becomes so.
+type Wrong<T> = (Step, &'static str, fn(&mut T));
+
+/// What a dishonest platform could make, part by part. Everything is derived from these fields by [`Twin::evidence`].
+struct Twin {
+    identity: Identity,
+    vcek: p384::ecdsa::SigningKey,
+    ak: p256::ecdsa::SigningKey,
+    ek_public: Public,
+    ak_public: Public,
+    report: Vec<u8>,
+    report_nonce: Vec<u8>,
+    quote: Quote,
+    log: EventLog,
+    ima: Vec<u8>,
+    secrets: credential::Secrets,
+}
+
+struct Quote {
+    magic: u32,
+    kind: u16,
+    hierarchy: u32,
+    extra_data: Vec<u8>,
+    selection: Vec<u8>,
+    /// Flipped in the digest of the PCRs.
+    digest_flip: u8,
+}
+
+impl Twin {
+    fn new() -> Self {
+        let identity = Identity::development();
+        let ak = p256::ecdsa::SigningKey::from_slice(&[0x4B; 32]).unwrap();
+        let mut modulus = vec![0xC3; 256];
+        modulus[255] = 0x01;
+        let ek_public = Public { key: Key::Rsa2048 { modulus }, ..template::ek_rsa_2048() };
+        let ak_public = Public { key: point(&ak), ..template::ak_p256() };
+        Self {
+            vcek: p384::ecdsa::SigningKey::from_slice(&identity.vcek_scalar).unwrap(),
+            report: report(&identity),
+            identity,
+            ak,
+            ek_public,
+            ak_public,
+            report_nonce: vec![0x17; 64],
+            quote: Quote {
+                magic: 0xFF54_4347,
+                kind: 0x8018,
+                hierarchy: RH_ENDORSEMENT,
+                extra_data: vec![0x29; 32],
+                selection: sha256_selection(0x00FF_FFFF),
+                digest_flip: 0,
+            },
+            log: EventLog { banks: vec![alg::SHA1, alg::SHA256], events: Vec::new() },
+            ima: Vec::new(),
+            secrets: credential::Secrets { credential: [1; 32], seed: [2; 32], oaep_seed: [3; 32] },
+        }
+    }
+
+    fn evidence(&self) -> Evidence {
+        let manifest = self.ek_public.to_bytes();
+        let ak_name = self.ak_public.name();
+        let mut log = self.log.clone();
+        for (pcr, text) in [
+            (8, format!("report nonce {}", crate::digest::hex(&self.report_nonce))),
+            (9, format!("AK name {}", crate::digest::hex(&ak_name))),
+        ] {
+            log.events.push(Event { pcr, data: text.into_bytes() });
+        }
+        let mut pcrs = log.replay().unwrap();
+        pcrs[10] = Measurements::parse(&self.ima).unwrap().replay(pcrs[10]);
+        let pcrs = pcrs.concat();
+        let Key::Rsa2048 { modulus } = &self.ek_public.key else { panic!("the EK is an RSA key") };
+        let challenge = credential::make(modulus, &ak_name, &self.secrets).unwrap();
+        let quote = self.attest(&pcrs);
+        Evidence {
+            report: self.signed_report(&manifest),
+            ark: self.identity.ark.clone(),
+            ask: self.identity.ask.clone(),
+            vcek: self.identity.vcek.clone(),
+            certificates: self.identity.certificate_table(),
+            nonce: self.report_nonce.clone(),
+            measurement: measurement().to_vec(),
+            ak: tpm2b(&self.ak_public.to_bytes()),
+            quote_signature: self.sign(&quote),
+            quote,
+            quote_nonce: vec![0x29; 32],
+            pcrs,
+            events: log.to_bytes().unwrap(),
+            ak_name,
+            credential: self.secrets.credential.to_vec(),
+            seed: self.secrets.seed.to_vec(),
+            oaep_seed: self.secrets.oaep_seed.to_vec(),
+            blob: challenge.blob,
+            encrypted_seed: challenge.encrypted_seed,
+            answer: self.secrets.credential.to_vec(),
+            boot_events: Vec::new(),
+            ima: self.ima.clone(),
+            manifest,
+        }
+    }
+
+    fn signed_report(&self, manifest: &[u8]) -> Vec<u8> {
+        let mut report = self.report.clone();
+        let data = Sha512::new().chain_update(&self.report_nonce).chain_update(manifest).finalize();
+        report[0x50..0x90].copy_from_slice(&data);
+        let signature: p384::ecdsa::Signature = self.vcek.sign_prehash(&Sha384::digest(&report[..0x2A0])).unwrap();
+        for (component, at) in signature.to_bytes().chunks(48).zip([0x2A0, 0x2E8]) {
+            let little_endian: Vec<u8> = component.iter().rev().copied().collect();
+            report[at..at + 48].copy_from_slice(&little_endian);
+        }
+        report
+    }
+
+    /// `TPMS_ATTEST`.
+    fn attest(&self, pcrs: &[u8]) -> Vec<u8> {
+        let Quote { magic, kind, hierarchy, extra_data, selection, digest_flip } = &self.quote;
+        let name = self.ak_public.name();
+        let qualified = Sha256::new().chain_update(hierarchy.to_be_bytes()).chain_update(&name).finalize();
+        let mut digest = Sha256::digest(pcrs).to_vec();
+        digest[0] ^= digest_flip;
+        let mut attest = magic.to_be_bytes().to_vec();
+        attest.extend(kind.to_be_bytes());
+        attest.extend(tpm2b(&[alg::SHA256.to_be_bytes().as_slice(), &qualified].concat()));
+        attest.extend(tpm2b(extra_data));
+        attest.extend([0; 8 + 4 + 4]);
+        attest.push(1);
+        attest.extend([0; 8]);
+        attest.extend(selection);
+        attest.extend(tpm2b(&digest));
+        attest
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let signature: p256::ecdsa::Signature = self.ak.sign_prehash(&Sha256::digest(message)).unwrap();
+        let (r, s) = signature.split_bytes();
+        let head = [alg::ECDSA.to_be_bytes(), alg::SHA256.to_be_bytes()].concat();
+        [head, tpm2b(&r), tpm2b(&s)].concat()
+    }
+}
+
+fn point(key: &p256::ecdsa::SigningKey) -> Key {
+    let sec1 = key.verifying_key().to_encoded_point(false);
+    let bytes = sec1.as_bytes();
+    Key::P256 { x: bytes[1..33].to_vec(), y: bytes[33..].to_vec() }
+}
+
+fn measurement() -> [u8; 48] {
+    [0x90; 48]
+}
+
+/// Version 3, of a Milan.
+fn report(identity: &Identity) -> Vec<u8> {
+    let mut report = vec![0; 0x4A0];
+    let mut put = |at: usize, bytes: &[u8]| report[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &[3]);
+    put(8, &POLICY.to_le_bytes());
+    put(0x34, &[1]);
+    put(0x90, &measurement());
+    put(0x188, &[0x19, 0x01, 0x01]);
+    put(0x1A0, &identity.chip_id);
+    for at in [0x38, 0x180, 0x1E0, 0x1F0] {
+        put(at, &identity.tcb.to_bytes());
+    }
+    report
+}
+
+fn expectations() -> Expectations {
+    Expectations {
+        development_root: true,
+        measurement: Some(measurement()),
+        policy: Some(POLICY),
+        boot_events: None,
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+    }
+}
+
+/// The step at which `evidence` is refused.
+fn refused_at(evidence: &Evidence, expectations: &Expectations) -> Option<Step> {
+    verify(evidence, expectations, |_, _| {}).err().map(|failure| failure.step)
+}
+
+#[cfg(feature = "program")]
+#[test]
+fn evidence_without_an_expected_measurement_is_consistent_and_not_verified() {
+    let evidence = Twin::new().evidence();
+    assert_eq!(print(&evidence, &expectations()), ExitCode::SUCCESS);
+    let nothing_said = Expectations { measurement: None, ..expectations() };
+    assert_eq!(print(&evidence, &nothing_said), ExitCode::from(3));
+    assert_eq!(conclusion(&expectations()).0, "verified: ");
+    let (head, text, _) = conclusion(&nothing_said);
+    assert_eq!(head, "consistent, not verified: ");
+    assert!(text.contains("--igvm") && text.contains("--measurement"), "{text}");
+}
+
+#[test]
+fn genuine_evidence_is_verified_step_by_step() {
+    let mut steps = Vec::new();
+    let verdict = verify(&Twin::new().evidence(), &expectations(), |step, _| steps.push(step));
+    assert!(verdict.is_ok(), "{verdict:?}");
+    assert_eq!(steps, STEPS.map(|(step, ..)| step));
+}
+
+#[test]
+fn every_flipped_bit_is_refused_at_the_right_step() {
+    let evidence = Twin::new().evidence();
+    let expectations = expectations();
+    let wrong: Vec<_> = flips(&evidence, &expectations).map(|(_, outcome)| outcome.err()).collect();
+    assert!(wrong.len() == 21 && wrong.iter().all(Option::is_none), "{wrong:?}");
+}
+
+/// Everything is derived again, and signed, after the twin was changed.
+#[test]
+fn what_is_wrong_and_signed_fails_at_its_own_step() {
+    const CASES: &[Wrong<Twin>] = &[
+        (Step::ReportFormat, "version 2", |twin| twin.report[0] = 2),
+        (Step::ReportFormat, "version 6", |twin| twin.report[0] = 6),
+        (Step::ReportFormat, "another algorithm", |twin| twin.report[0x34] = 2),
+        (Step::ReportFormat, "bytes behind R", |twin| twin.report[0x2D0] = 1),
+        (Step::ReportFormat, "bytes behind the signature", |twin| twin.report[0x49F] = 1),
+        (Step::ReportSignature, "another chip's key", |twin| {
+            twin.vcek = p384::ecdsa::SigningKey::from_slice(&[0x21; 48]).unwrap();
+        }),
+        (Step::Chip, "another chip", |twin| twin.report[0x1A0] ^= 1),
+        (Step::Chip, "an older TCB than the certificate's", |twin| twin.report[0x186] -= 1),
+        (Step::Vmpl, "the operating system's own report", |twin| twin.report[0x30] = 2),
+        (Step::Policy, "debugging", |twin| twin.report[0x0A] |= 1 << 3),
+        (Step::Policy, "another policy than expected", |twin| twin.report[0x0A] &= !1),
+        (Step::Tcb, "reported above committed", |twin| twin.report[0x1E6] -= 1),
+        (Step::Tcb, "committed above current", |twin| twin.report[0x3E] -= 1),
+        (Step::Measurement, "another image", |twin| twin.report[0x90] ^= 1),
+        (Step::EndorsementKey, "an EK that may leave its TPM", |twin| {
+            twin.ek_public.attributes &= !attribute::FIXED_TPM;
+        }),
+        (Step::EndorsementKey, "an EK that a password opens", |twin| twin.ek_public.policy = vec![0; 32]),
+        (Step::AttestationKey, "an AK that signs anything", |twin| {
+            twin.ak_public.attributes &= !attribute::RESTRICTED;
+        }),
+        (Step::AttestationKey, "an AK that was imported", |twin| {
+            twin.ak_public.attributes &= !attribute::FIXED_PARENT;
+        }),
+        (Step::AttestationKey, "no point of the curve", |twin| {
+            twin.ak_public.key = Key::P256 { x: vec![1; 32], y: vec![1; 32] };
+        }),
+        (Step::QuoteSignature, "another key's quote", |twin| {
+            twin.ak = p256::ecdsa::SigningKey::from_slice(&[0x33; 32]).unwrap();
+        }),
+        (Step::QuoteType, "not made by a TPM", |twin| twin.quote.magic = 0xFF54_4348),
+        (Step::QuoteType, "no quote but a certification", |twin| twin.quote.kind = 0x8017),
+        (Step::QuoteSigner, "in the owner's hierarchy", |twin| twin.quote.hierarchy = RH_OWNER),
+        (Step::QuoteNonce, "an old quote", |twin| twin.quote.extra_data[31] ^= 1),
+        (Step::QuoteNonce, "no nonce", |twin| twin.quote.extra_data.clear()),
+        (Step::PcrSelection, "PCR 8 left out", |twin| twin.quote.selection = sha256_selection(0x00FF_FEFF)),
+        (Step::PcrSelection, "no PCRs", |twin| twin.quote.selection = vec![0; 4]),
+        (Step::PcrSelection, "the SHA-1 bank", |twin| twin.quote.selection[5] = 4),
+        (Step::PcrDigest, "other PCRs", |twin| twin.quote.digest_flip = 1),
+        (Step::EventLog, "one event more", |twin| {
+            twin.log.events.push(Event { pcr: 4, data: b"a boot loader that nobody expects".to_vec() });
+        }),
+    ];
+    for (step, what, change) in CASES {
+        let mut twin = Twin::new();
+        change(&mut twin);
+        assert_eq!(refused_at(&twin.evidence(), &expectations()), Some(*step), "{what}");
+    }
+}
+
+/// Wrong in the folder alone: who writes it has no key.
+#[test]
+fn what_is_exchanged_in_the_folder_fails_at_its_own_step() {
+    const CASES: &[Wrong<Evidence>] = &[
+        (Step::Root, "another root", |evidence| evidence.ark = evidence.ask.clone()),
+        (Step::Chain, "no intermediate", |evidence| evidence.ask = evidence.ark.clone()),
+        (Step::Chain, "the ASK as VCEK", |evidence| evidence.vcek = evidence.ask.clone()),
+        (Step::Chain, "a byte behind a certificate", |evidence| evidence.vcek.push(0)),
+        (Step::Chain, "no certificate table", |evidence| evidence.certificates.clear()),
+        (Step::ReportFormat, "a short report", |evidence| evidence.report.truncate(0x2A0)),
+        (Step::ReportFormat, "a long report", |evidence| evidence.report.push(0)),
+        (Step::Measurement, "the collector expected another image", |evidence| evidence.measurement[0] ^= 1),
+        (Step::ReportData, "another EK", |evidence| evidence.manifest[100] ^= 1),
+        (Step::ReportData, "a short nonce", |evidence| evidence.nonce.truncate(63)),
+        (Step::AttestationKey, "another AK", |evidence| {
+            let other = p256::ecdsa::SigningKey::from_slice(&[0x44; 32]).unwrap();
+            evidence.ak = tpm2b(&Public { key: point(&other), ..template::ak_p256() }.to_bytes());
+        }),
+        (Step::Credential, "no answer", |evidence| evidence.answer.clear()),
+        (Step::Credential, "a wrong answer", |evidence| evidence.answer[0] ^= 1),
+        (Step::Credential, "a challenge for another EK", |evidence| {
+            let secrets = Twin::new().secrets;
+            let mut modulus = vec![0xC5; 256];
+            modulus[255] = 0x01;
+            evidence.encrypted_seed = credential::make(&modulus, &evidence.ak_name, &secrets).unwrap().encrypted_seed;
+        }),
+        (Step::QuoteSignature, "a bit of clockInfo", |evidence| evidence.quote[80] ^= 1),
+        (Step::PcrDigest, "PCRs in another order", |evidence| evidence.pcrs.rotate_left(32)),
+        (Step::PcrDigest, "a PCR too few", |evidence| evidence.pcrs.truncate((PCR_COUNT - 1) * 32)),
+        (Step::EventLog, "no events", |evidence| {
+            evidence.events = EventLog { banks: vec![alg::SHA256], events: Vec::new() }.to_bytes().unwrap();
+        }),
+    ];
+    for (step, what, change) in CASES {
+        let mut evidence = Twin::new().evidence();
+        change(&mut evidence);
+        assert_eq!(refused_at(&evidence, &expectations()), Some(*step), "{what}");
+    }
+}
+
+#[test]
+fn a_boot_that_the_image_measures_must_be_in_the_log() {
+    let evidence = Twin::new().evidence();
+    let event = |name: &str| Expected { pcr: 8, kind: 13, digests: BTreeMap::new(), data: None, name: name.into() };
+    let mut brought = Expectations { boot_events: Some(OfImage::default()), ..expectations() };
+    assert_eq!(refused_at(&evidence, &brought), None, "an image that measures nothing");
+    brought.boot_events = Some(OfImage { events: vec![event("`kernel_cmdline: quiet`")], others_follow: false });
+    let failure = verify(&evidence, &brought, |_, _| {}).unwrap_err();
+    assert_eq!(failure.step, Step::EventLog);
+    assert!(failure.why.to_string().starts_with("PCR 8, event 1 (`kernel_cmdline: quiet`) is not"), "{}", failure.why);
+}
+
+#[test]
+fn what_ima_has_measured_begins_with_the_boot_and_leads_to_pcr_10() {
+    let twin = Twin { ima: list(&initial_pcrs()), ..Twin::new() };
+    let mut evidence = twin.evidence();
+    assert_eq!(refused_at(&evidence, &expectations()), None);
+    evidence.ima.clear();
+    assert_eq!(refused_at(&evidence, &expectations()), Some(Step::EventLog), "without the list");
+    let other_boot = Twin { ima: list(&[[9; 32]; PCR_COUNT]), ..Twin::new() }.evidence();
+    let failure = verify(&other_boot, &expectations(), |_, _| {}).unwrap_err();
+    assert!(failure.why.to_string().contains("boot_aggregate"), "{}", failure.why);
+}
+
+#[test]
+fn an_object_is_certified_by_the_ak_and_by_its_name() {
+    let mut twin = Twin::new();
+    let evidence = twin.evidence();
+    let object = |last| Public { key: Key::P256 { x: vec![1; 32], y: vec![last; 32] }, ..template::ak_p256() };
+    let public = |last| tpm2b(&object(last).to_bytes());
+    twin.quote.kind = 0x8017;
+    twin.quote.selection = tpm2b(&object(1).name());
+    let attest = twin.attest(&[]);
+    let signature = twin.sign(&attest);
+    certified(&evidence, &public(1), &attest, &signature).unwrap();
+    let refused = |public: &[u8], attest: &[u8], signature: &[u8]| {
+        certified(&evidence, public, attest, signature).unwrap_err().to_string()
+    };
+    assert!(refused(&public(2), &attest, &signature).contains("the certified Name"), "another object");
+    assert!(refused(&public(1), &evidence.quote, &signature).contains("signature"), "another message");
+    assert!(refused(&public(1), &evidence.quote, &evidence.quote_signature).contains("not a certification"));
+    twin.quote.magic = 0;
+    let attest = twin.attest(&[]);
+    assert!(refused(&public(1), &attest, &twin.sign(&attest)).contains("magic"));
+}
+
+#[test]
+fn what_the_verifier_brings_counts() {
+    let evidence = Twin::new().evidence();
+    let step = |change: fn(&mut Expectations)| {
+        let mut brought = expectations();
+        change(&mut brought);
+        refused_at(&evidence, &brought)
+    };
+    assert_eq!(step(|brought| brought.development_root = false), Some(Step::Root), "the mock root by default");
+    assert_eq!(step(|brought| brought.now = SystemTime::UNIX_EPOCH), Some(Step::Chain), "before the certificates");
+    assert_eq!(step(|brought| brought.now += Duration::from_secs(3_000_000_000)), Some(Step::Chain), "after them");
+    assert_eq!(step(|brought| brought.policy = Some(0x2_0000)), Some(Step::Policy));
+    assert_eq!(step(|brought| brought.policy = None), None);
+    assert_eq!(step(|brought| brought.measurement = Some([0; 48])), Some(Step::Measurement));
+    assert_eq!(step(|brought| brought.measurement = None), None, "the collector's word");
+}

@@ -1,0 +1,48 @@
+//! Judges the evidence of a Quoin guest offline, with code that the firmware does not share.
+//!
+//! ```no_run
+//! use quoin_verify::evidence::{boot_log, folder::Evidence};
+//! use quoin_verify::{Expectations, digest, verify};
+//! # fn main() -> anyhow::Result<()> {
+//! let image = std::fs::read("quoin.igvm")?;
+//! let expectations = Expectations {
+//!     measurement: Some(digest::measure(&image)?.digest),
+//!     boot_events: Some(boot_log::expected(&image)?),
+//!     ..Expectations::default()
+//! };
+//! let evidence = Evidence::read("evidence".as_ref())?;
+//! match verify(&evidence, &expectations, |step, seen| println!("ok {step}: {seen}")) {
+//!     Ok(()) => println!("verified"),
+//!     Err(failure) => println!("{} fails: {:#}", failure.step, failure.why),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | is |
+//! |---|---|
+//! | [`chip`] | what a secure processor says of itself: patch levels, certificate table, the development root |
+//! | [`digest`] | the launch digest of an IGVM file |
+//! | [`evidence`] | what is judged, and how its parts are read |
+//! | [`flips`] | which step must notice that a bit is not what it was |
+//! | [`judge`] | the steps, in order |
+//! | `program` (feature) | the program's options, what it prints, and its exit statuses |
+//! | `screen`, `pipe` (feature `program`) | lines for a reader, and one who goes |
+
+#![forbid(unsafe_code)]
+
+pub mod chip;
+pub mod digest;
+pub mod evidence;
+pub mod flips;
+pub mod judge;
+#[cfg(feature = "program")]
+pub mod pipe;
+#[cfg(feature = "program")]
+pub mod program;
+#[cfg(feature = "program")]
+pub mod screen;
+#[cfg(test)]
+mod testing;
+
+pub use judge::{Expectations, Failure, Step, verify};

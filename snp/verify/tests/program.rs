@@ -1,0 +1,86 @@
+//! The program as a user calls it: exit statuses, what is said of wrong arguments, and what it is made of.
+
+use host::qemu::Folder;
+use quoin_verify::evidence::folder::FILES;
+use std::fs;
+use std::io::pipe;
+use std::process::{Command, Output};
+
+fn quoin_verify(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quoin-verify"));
+    command.args(arguments);
+    command
+}
+
+fn status_and_words(output: &Output) -> (Option<i32>, String) {
+    let words = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    (output.status.code(), String::from_utf8(words).unwrap())
+}
+
+/// A folder that has every file, and nothing true in any.
+fn no_evidence() -> Folder {
+    let folder = Folder::new().unwrap();
+    fs::create_dir(folder.path().join("credential")).unwrap();
+    FILES.iter().for_each(|(name, _)| fs::write(folder.path().join(name), b"no evidence").unwrap());
+    folder
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let (status, said) = status_and_words(&quoin_verify(&["--version"]).output().unwrap());
+    assert_eq!((status, said.trim()), (Some(0), concat!("quoin-verify ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_launch_digest_or_a_policy_that_is_none_is_a_wrong_argument() {
+    for wrong in [["--measurement", "00ff"], ["--measurement", &"zz".repeat(48)], ["--policy", "much"]] {
+        let output = quoin_verify(&["folder", wrong[0], wrong[1]]).output().unwrap();
+        let (status, said) = status_and_words(&output);
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains(wrong[0]), "{said}");
+    }
+}
+
+#[test]
+fn a_folder_or_an_image_that_is_not_there_is_named() {
+    let folder = no_evidence();
+    for wrong in [&["/no/such/folder"][..], &[folder.path().to_str().unwrap(), "--igvm", "/no/such/image"]] {
+        let (status, said) = status_and_words(&quoin_verify(wrong).output().unwrap());
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.starts_with("error: ") && said.contains("/no/such/"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_no_evidence_fails_at_the_first_step() {
+    let folder = no_evidence();
+    let (status, said) = status_and_words(&quoin_verify(&[folder.path().to_str().unwrap()]).output().unwrap());
+    assert_eq!(status, Some(10), "{said}");
+    assert!(said.starts_with("FAILED  root") && said.contains("not verified"), "{said}");
+}
+
+#[test]
+fn output_that_nobody_reads_is_a_quiet_end() {
+    let folder = no_evidence();
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let output = quoin_verify(&[folder.path().to_str().unwrap()]).stdout(writer).output().unwrap();
+    assert_eq!(status_and_words(&output), (Some(141), String::new()));
+}
+
+/// Who judges the firmware shares no code with it, and is installed where nothing but Rust is. (`cpufeatures` stands in
+/// the whole workspace for the registry's.)
+#[test]
+fn no_package_of_ours_and_no_c_is_in_it() {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(env!("CARGO_MANIFEST_DIR")).args(["tree", "--locked", "--prefix", "none"]);
+    let output = tree.args(["--package", "quoin-verify", "--edges", "normal,build"]).output().unwrap();
+    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(tree.contains("graviola "), "{tree}\n{}", String::from_utf8_lossy(&output.stderr));
+    for line in tree.lines() {
+        let name = line.split(' ').next().unwrap();
+        let ours = line.contains("(/") || line.contains("path+file");
+        assert!(!ours || ["quoin-verify", "cpufeatures"].contains(&name), "{line}");
+        assert!(!["cc", "cmake", "pkg-config", "bindgen", "vcpkg"].contains(&name), "{line}");
+    }
+}

@@ -1,0 +1,74 @@
+//! Evidence of a running firmware: verified, bound to the image that was launched, and refused after every single-bit
+//! flip.
+//!
+//! [`flips`] says which step must notice a flip, file by file; the verifier's own tests apply it to evidence that was
+//! made without a machine.
+
+use super::{Totals, case};
+use anyhow::{Context, Result, ensure};
+use host::boot::{self, Built};
+use host::collect;
+use host::qemu::Folder;
+use quoin_verify::digest::hex;
+use quoin_verify::evidence::folder::Evidence;
+use quoin_verify::flips::flips;
+use std::process::{Command, Output};
+
+/// Boots, gathers evidence, and judges it as it is and with each of many bits flipped.
+pub fn run(built: &Built) -> Result<Totals> {
+    let mut qemu = boot::start(built, "")?;
+    boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let gathered = collect::gather(&mut qemu.relay()?, &built.image.launch.digest)
+        .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
+    drop(qemu);
+    let expectations = built.expectations()?;
+    let mut totals =
+        case("`xtask verify` accepts genuine evidence", verb(built, &gathered, 0, "verified: 20 steps ok"));
+    totals += case("`xtask measure` prints the digest that the report has signed", measured(built, &gathered));
+    totals += case("`xtask verify` names the step that fails, by text and exit status", named(built, &gathered));
+    for (name, outcome) in flips(&gathered, &expectations) {
+        totals += case(&name, outcome);
+    }
+    Ok(totals)
+}
+
+/// The report's MEASUREMENT is the machine's word; the file's digest is that of [`quoin_verify::digest`], which shares nothing
+/// with it.
+fn measured(built: &Built, evidence: &Evidence) -> Result<()> {
+    let output = Command::new(std::env::current_exe()?).arg("measure").arg(&built.path).output()?;
+    let printed = String::from_utf8(output.stdout)?;
+    let signed = hex(evidence.report.get(0x90..0xC0).context("the report is too short")?);
+    ensure!(printed.trim() == signed, "printed {}, signed {signed}", printed.trim());
+    Ok(())
+}
+
+/// A quote of another nonce: the seventeenth step.
+fn named(built: &Built, evidence: &Evidence) -> Result<()> {
+    let mut replayed = evidence.clone();
+    replayed.quote_nonce[0] ^= 1;
+    verb(built, &replayed, 26, "FAILED  quote nonce")
+}
+
+fn verb(built: &Built, evidence: &Evidence, status: i32, says: &str) -> Result<()> {
+    verb_with(built, evidence, status, &[says])
+}
+
+/// Calls the verb as a user does; it must end with `status` and say all of `says`, wherever its lines break.
+pub(super) fn verb_with(built: &Built, evidence: &Evidence, status: i32, says: &[&str]) -> Result<()> {
+    let folder = Folder::new()?;
+    evidence.write(folder.path())?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["verify", "--development-root", "--igvm"]).arg(&built.path).arg(folder.path());
+    let Output { status: ended, stdout, stderr } = command.output()?;
+    let said = [stdout, stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in says {
+        let wanted = expected.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(
+            ended.code() == Some(status) && words.contains(&wanted),
+            "{ended}, expected {status} and `{expected}`:\n{said}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! How much of its stack the firmware uses, in the image that is shipped: the entry stub paints it, and the machine
+//! looks how far down the paint is gone after each command.
+
+use super::{Totals, case};
+use anyhow::{Context, Result, ensure};
+use core::time::Duration;
+use host::boot::{self, Built};
+use host::build;
+use host::qemu::Qemu;
+use host::relay::Relay;
+use quoin_image::elf::Elf;
+
+/// Bytes of the stack that no command may reach.
+const RESERVE: u64 = 512 * 1024;
+/// What the linker script adds to a GPA.
+const OFFSET: u64 = 0x80_0000_0000 - 0x4000_0000;
+
+/// Public areas of the keys that are made, without what all have in common: type, attributes, parameters with the empty
+/// unique.
+const KEYS: [(&str, [u8; 2], u32, &[u8]); 5] = [
+    ("ML-DSA-87", ML_DSA, SIGN, &[0, 3, 0, 0, 0]),
+    ("ML-KEM-1024", [0, 0xA0], DECRYPT, &[0, 0x10, 0, 3, 0, 0]),
+    ("RSA-2048", [0, 1], SIGN, &[0, 0x10, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 0]),
+    ("P-521", [0, 0x23], SIGN, &[0, 0x10, 0, 0x10, 0, 5, 0, 0x10, 0, 0, 0, 0]),
+    ("P-384", [0, 0x23], SIGN, &[0, 0x10, 0, 0x10, 0, 4, 0, 0x10, 0, 0, 0, 0]),
+];
+/// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth; and sign or decrypt.
+const COMMON: u32 = 0x72;
+const SIGN: u32 = COMMON | 1 << 18;
+const DECRYPT: u32 = COMMON | 1 << 17;
+
+const ML_DSA: [u8; 2] = [0, 0xA1];
+const CREATE_PRIMARY: u32 = 0x131;
+const STARTUP: u32 = 0x144;
+const FLUSH_CONTEXT: u32 = 0x165;
+const SIGN_SEQUENCE_COMPLETE: u32 = 0x1A4;
+const SIGN_SEQUENCE_START: u32 = 0x1AA;
+const COMMAND_SIZE: [u8; 4] = [0, 0, 1, 0x42];
+
+/// Makes keys and signs, by the relay.
+pub fn run(built: &Built) -> Result<Totals> {
+    let elf = Elf::read(&build::build(build::IMAGE_AND_MACHINE)?.firmware())?;
+    let (bottom, top) = (elf.address("__stack_bottom")?, elf.address("__stack_top")?);
+    let mut qemu = boot::start(built, &format!("stack={:#x}-{:#x}", bottom + OFFSET, top + OFFSET))?;
+    boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let mut relay = qemu.relay()?;
+    let mut used = used(&mut qemu).unwrap_or(0);
+    ensure!(used > 0, "the machine has said nothing of the stack");
+    println!("     boot: {} KiB of {}", used >> 10, (top - bottom) >> 10);
+    // TPM2_Startup, which may have been done.
+    let _ = send(&mut relay, STARTUP, false, &[0, 0]);
+    let mut totals = Totals::default();
+    for (name, kind, attributes, parameters) in KEYS {
+        let outcome = key(&mut relay, kind, attributes, parameters);
+        used = used.max(self::used(&mut qemu).unwrap_or(0));
+        println!("     so far, with a key of {name}: {} KiB", used >> 10);
+        totals += case(
+            &format!("a key of {name} is made, and half a MiB of the stack is left"),
+            outcome.and_then(|()| left(used, top - bottom)),
+        );
+    }
+    Ok(totals)
+}
+
+fn left(used: u64, size: u64) -> Result<()> {
+    ensure!(used + RESERVE <= size, "{used} bytes of {size} have been used");
+    Ok(())
+}
+
+/// Makes a primary key, has one of ML-DSA sign, and flushes it.
+fn key(relay: &mut dyn Relay, kind: [u8; 2], attributes: u32, parameters: &[u8]) -> Result<()> {
+    const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+    let public = [&kind[..], &[0, 0xB], &attributes.to_be_bytes(), &[0, 0], parameters].concat();
+    let size = u16::try_from(public.len())?.to_be_bytes();
+    let body = [&[0x40, 0, 0, 1][..], &PASSWORD, &[0, 4, 0, 0, 0, 0], &size, &public, &[0; 6]].concat();
+    let made = command(relay, CREATE_PRIMARY, true, &body)?;
+    let handle = *made.first_chunk::<4>().context("no handle")?;
+    if kind == ML_DSA {
+        let sequence = command(relay, SIGN_SEQUENCE_START, false, &[&handle[..], &[0; 4]].concat())?;
+        let sequence = sequence.get(..4).context("no sequence")?;
+        let sessions = [&[0, 0, 0, 18][..], &PASSWORD[4..], &PASSWORD[4..]].concat();
+        let body = [sequence, &handle, &sessions, &[0, 3, 1, 2, 3]].concat();
+        // The signature is made, and is longer than the mailbox.
+        let answer = send(relay, SIGN_SEQUENCE_COMPLETE, true, &body)?;
+        ensure!(answer.get(6..10) == Some(&COMMAND_SIZE), "a signature has answered {:02x?}", answer.get(..10));
+    }
+    command(relay, FLUSH_CONTEXT, false, &handle).map(drop)
+}
+
+/// What follows the header of the answer.
+fn command(relay: &mut dyn Relay, code: u32, sessions: bool, body: &[u8]) -> Result<Vec<u8>> {
+    let answer = send(relay, code, sessions, body)?;
+    ensure!(answer.get(6..10) == Some(&[0; 4]), "command {code:#x} has answered {:02x?}", answer.get(..10));
+    Ok(answer[10..].to_vec())
+}
+
+fn send(relay: &mut dyn Relay, code: u32, sessions: bool, body: &[u8]) -> Result<Vec<u8>> {
+    let size = u32::try_from(10 + body.len())?.to_be_bytes();
+    relay.tpm(&[&[0x80, 1 + u8::from(sessions)][..], &size, &code.to_be_bytes(), body].concat())
+}
+
+/// The most that the machine has spoken of since it was asked last.
+fn used(qemu: &mut Qemu) -> Option<u64> {
+    let mut most = None;
+    while let Some(event) = qemu.next_event(Duration::from_millis(300)) {
+        most = most.max(bytes(&event.line));
+    }
+    most
+}
+
+fn bytes(line: &str) -> Option<u64> {
+    line.strip_prefix("machine: VMPL0 has used ")?.split(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, left};
+
+    #[test]
+    fn what_is_used_is_read_and_judged() {
+        assert_eq!(bytes("machine: VMPL0 has used 4096 bytes of its stack of 8192"), Some(4096));
+        assert_eq!(bytes("machine: VMPL2 runs"), None);
+        left(0x17_0000, 0x20_0000).unwrap();
+        assert!(left(0x18_0008, 0x20_0000).is_err());
+    }
+}

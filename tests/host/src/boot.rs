@@ -1,0 +1,153 @@
+//! A boot of the software SEV-SNP machine, to the start of what is at VMPL2.
+
+use crate::image::{self, Image, Payload};
+use crate::psp::Identity;
+use crate::qemu::{End, Event, Qemu, Settings};
+use crate::timeline::{self, Step};
+use crate::{build, workspace};
+use anyhow::{Context, Result, bail, ensure};
+use core::time::Duration;
+use fs_err as fs;
+use quoin_verify::evidence::boot_log;
+use quoin_verify::{Expectations, digest};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// RAM of the machine in MiB (docs/boot.md).
+pub const MEMORY_MIB: u32 = 512;
+/// How long the firmware may take to start the payload: an emulated CPU makes a 2048-bit RSA key in seconds.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What one boot needs, built.
+#[derive(Debug)]
+pub struct Built {
+    /// The machine's ELF file.
+    pub machine: PathBuf,
+    /// The image.
+    pub image: Image,
+    /// The image's file.
+    pub path: PathBuf,
+}
+
+impl Built {
+    /// What a verifier brings who has the image, on this machine.
+    pub fn expectations(&self) -> Result<Expectations> {
+        Ok(Expectations {
+            development_root: true,
+            measurement: Some(self.image.launch.digest),
+            policy: Some(self.image.launch.policy),
+            boot_events: Some(boot_log::expected(&self.image.bytes)?),
+            now: SystemTime::now(),
+        })
+    }
+}
+
+/// Builds machine, firmware and payload, and packs the image.
+pub fn build_everything() -> Result<Built> {
+    let programs = build::build(build::IMAGE_AND_MACHINE)?;
+    let image = image::pack(&programs.firmware(), Payload::Elf(&programs.guest()))?;
+    let path = workspace::target_dir()?.join("quoin.igvm");
+    fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Built { machine: programs.machine(), image, path })
+}
+
+/// Builds the machine, and takes the image from `path`.
+pub fn build_machine_for(path: &Path) -> Result<Built> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let launch = digest::measure(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
+    Ok(Built {
+        machine: build::build(build::IMAGE_AND_MACHINE)?.machine(),
+        image: Image { bytes, launch },
+        path: path.to_path_buf(),
+    })
+}
+
+/// Starts the machine with `built` and the development PSP.
+pub fn start(built: &Built, config: &str) -> Result<Qemu> {
+    start_with(built, config, MEMORY_MIB, &[])
+}
+
+/// As [`start`], with so many MiB of RAM and further options of QEMU.
+pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[String]) -> Result<Qemu> {
+    let psp = Identity::development().fw_cfg_bundle();
+    Qemu::start(&Settings {
+        machine: &built.machine,
+        image: &built.image.bytes,
+        psp: &psp,
+        config,
+        memory_mib,
+        options,
+    })
+}
+
+/// Shows the timeline until the payload was started; fails when the machine ends before.
+pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
+    hear_until_guest(qemu, image, |event, step| match step {
+        Some(step) => step.say(),
+        None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
+        None => {}
+    })
+}
+
+/// As [`wait_for_guest`], for who shows otherwise what is said.
+pub fn hear_until_guest(qemu: &mut Qemu, image: &Image, mut heard: impl FnMut(&Event, Option<&Step>)) -> Result<()> {
+    while qemu.elapsed() < BOOT_TIMEOUT {
+        let Some(event) = qemu.next_event(Duration::from_millis(200)) else {
+            ensure!(!qemu.has_ended()?, "{}", last_words(qemu));
+            continue;
+        };
+        let step = timeline::step(&event);
+        heard(&event, step.as_ref());
+        let Some(step) = step else { continue };
+        if step.title == "image measured" {
+            let computed = digest::hex(&image.launch.digest);
+            ensure!(
+                step.detail.trim() == computed,
+                "the machine measured {}, which is not what was computed from the file: {computed}",
+                step.detail
+            );
+        }
+        if step.title == "guest started at VMPL2" {
+            return Ok(());
+        }
+        if ["RULE BROKEN", "TERMINATED", "FATAL"].contains(&step.title) {
+            bail!("{}", last_words(qemu));
+        }
+    }
+    bail!("the firmware did not start the payload within {} seconds", BOOT_TIMEOUT.as_secs())
+}
+
+/// How the machine ended, why, and what was said last.
+pub fn last_words(qemu: &mut Qemu) -> String {
+    let reason = match qemu.wait(Duration::from_secs(5)) {
+        Ok(end) => reason(end, &qemu.launch_refusal(), &qemu.messages()),
+        Err(error) => format!("{error:#}"),
+    };
+    format!("{reason}\n{}", qemu.last_lines())
+}
+
+/// An end in words, with what the machine has said of the image and QEMU of itself.
+fn reason(end: End, refusal: &str, messages: &str) -> String {
+    match end {
+        End::Orderly => "the machine has ended before it should".to_owned(),
+        End::RuleBroken => "the machine was stopped: a rule of SEV-SNP was broken".to_owned(),
+        End::BadLaunch => format!("the machine cannot launch this image: {refusal}"),
+        End::Terminated => "the firmware asked for termination".to_owned(),
+        End::MachineFault => "the machine has met an error of its own".to_owned(),
+        End::Qemu(status) => format!("QEMU ended with status {status:?}: {messages}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+    use crate::qemu::End;
+
+    /// Section 4, row 6: without `-v` the reason was an empty line.
+    #[test]
+    fn why_an_image_is_not_launched_is_in_the_error() {
+        let said = reason(End::BadLaunch, "page 0x1000 is launched twice", "");
+        assert_eq!(said, "the machine cannot launch this image: page 0x1000 is launched twice");
+        assert!(reason(End::Qemu(Some(1)), "", "no such CPU").contains("no such CPU"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Gathering evidence ([`quoin_verify::evidence`]) through the relay to the payload at VMPL2: [`collect`] plays the
+//! guest's agent and the challenger.
+
+pub mod client;
+
+use crate::relay::{AttestCall, Attestation, Relay, result_name};
+use anyhow::{Context, Result, ensure};
+use client::Tpm;
+use quoin_verify::chip::{ARK_GUID, ASK_GUID, VCEK_GUID, certificate};
+use quoin_verify::digest;
+use quoin_verify::evidence::event_log::{self, Event, EventLog};
+use quoin_verify::evidence::folder::Evidence;
+use quoin_verify::evidence::wire::{Key, Public, tpm2b};
+use quoin_verify::evidence::{credential, template};
+use std::{fs, path::Path};
+
+/// The vTPM service, c476f1eb-0123-45a5-9641-b4e7dde5bfe3, as it lies in memory.
+pub const VTPM_GUID: [u8; 16] =
+    [0xEB, 0xF1, 0x76, 0xC4, 0x23, 0x01, 0xA5, 0x45, 0x96, 0x41, 0xB4, 0xE7, 0xDD, 0xE5, 0xBF, 0xE3];
+/// PCRs that `collect` extends: those of a boot loader.
+const EVENT_PCRS: [u32; 2] = [8, 9];
+
+/// Gathers evidence from a freshly started guest and writes the folder `dir`; `igvm` is the image that it should have
+/// been launched from.
+///
+/// Fails when PCRs were extended before: their event log is not here, so the quote could not be explained.
+pub fn collect(relay: &mut dyn Relay, igvm: &Path, dir: &Path) -> Result<()> {
+    let image = fs::read(igvm).with_context(|| format!("cannot read {}", igvm.display()))?;
+    let launch = digest::measure(&image).with_context(|| format!("cannot measure {}", igvm.display()))?;
+    gather(relay, &launch.digest)?.write(dir)
+}
+
+/// Gathers evidence; `measurement` is the launch digest that the report should show.
+pub fn gather(relay: &mut dyn Relay, measurement: &[u8; 48]) -> Result<Evidence> {
+    let mut evidence = Evidence { measurement: measurement.to_vec(), ..Evidence::default() };
+    attest(relay, &mut evidence).context("SVSM attestation")?;
+    let mut tpm = Tpm::new(relay);
+    tpm.startup()?;
+    let (ek, ek_public) = tpm.create_primary(&template::ek_rsa_2048())?;
+    ensure!(ek_public == evidence.manifest, "the TPM's EK is not the one in the attested manifest");
+    let (ak, ak_public) = tpm.create_primary(&template::ak_p256())?;
+    evidence.ak = tpm2b(&ak_public);
+    challenge(&mut tpm, ak, ek, &mut evidence).context("credential activation")?;
+    tpm.flush(ek)?;
+    measure_events(&mut tpm, &mut evidence)?;
+    quote(&mut tpm, ak, &mut evidence)?;
+    tpm.flush(ak)?;
+    Ok(evidence)
+}
+
+/// Asks VMPL0 for a report over a fresh nonce and the vTPM's manifest.
+fn attest(relay: &mut dyn Relay, evidence: &mut Evidence) -> Result<()> {
+    evidence.nonce = random::<64>()?.to_vec();
+    let Attestation { rax, report, manifest, certificates } =
+        relay.attest(AttestCall::Single(VTPM_GUID), 0, &evidence.nonce)?;
+    ensure!(rax == 0, "{}", result_name(rax));
+    ensure!(
+        !certificates.is_empty(),
+        "the host gave no certificates; they would have to come from AMD's key distribution service"
+    );
+    evidence.ark = certificate(&certificates, ARK_GUID)?.to_vec();
+    evidence.ask = certificate(&certificates, ASK_GUID)?.to_vec();
+    evidence.vcek = certificate(&certificates, VCEK_GUID)?.to_vec();
+    evidence.report = report;
+    evidence.manifest = manifest;
+    evidence.certificates = certificates;
+    Ok(())
+}
+
+/// Lets the TPM prove that `ak` and `ek` are in the same TPM.
+fn challenge(tpm: &mut Tpm<'_>, ak: u32, ek: u32, evidence: &mut Evidence) -> Result<()> {
+    let Key::Rsa2048 { modulus } = Public::parse(&evidence.manifest)?.key else {
+        anyhow::bail!("the EK is not an RSA key");
+    };
+    let secrets = credential::Secrets { credential: random()?, seed: random()?, oaep_seed: random()? };
+    evidence.ak_name = Public::parse_tpm2b(&evidence.ak)?.name();
+    let challenge = credential::make(&modulus, &evidence.ak_name, &secrets)?;
+    let answer = tpm.activate_credential(ak, ek, &challenge.blob, &challenge.encrypted_seed)?;
+    ensure!(answer == secrets.credential, "the TPM gave back another secret");
+    evidence.credential = secrets.credential.to_vec();
+    evidence.seed = secrets.seed.to_vec();
+    evidence.oaep_seed = secrets.oaep_seed.to_vec();
+    evidence.blob = challenge.blob;
+    evidence.encrypted_seed = challenge.encrypted_seed;
+    evidence.answer = answer;
+    Ok(())
+}
+
+/// Measures what identifies this evidence, and logs it.
+fn measure_events(tpm: &mut Tpm<'_>, evidence: &mut Evidence) -> Result<()> {
+    ensure!(
+        tpm.pcr_read()? == event_log::initial_pcrs(),
+        "PCRs were extended before, and their event log is not here; start the guest anew to collect evidence"
+    );
+    let texts = [
+        format!("report nonce {}", digest::hex(&evidence.nonce)),
+        format!("AK name {}", digest::hex(&evidence.ak_name)),
+    ];
+    let mut log = EventLog { banks: Vec::new(), events: Vec::new() };
+    for (pcr, text) in EVENT_PCRS.into_iter().zip(texts) {
+        let data = text.into_bytes();
+        log.banks = tpm.pcr_event(pcr, &data)?;
+        log.events.push(Event { pcr, data });
+    }
+    evidence.events = log.to_bytes()?;
+    evidence.pcrs = tpm.pcr_read()?.concat();
+    Ok(())
+}
+
+fn quote(tpm: &mut Tpm<'_>, ak: u32, evidence: &mut Evidence) -> Result<()> {
+    evidence.quote_nonce = random::<32>()?.to_vec();
+    let quote = tpm.quote(ak, &evidence.quote_nonce)?;
+    evidence.quote = quote.attest;
+    evidence.quote_signature = quote.signature;
+    Ok(())
+}
+
+/// Random bytes of the system.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    Ok(bytes)
+}
