@@ -15,7 +15,7 @@ const CHECKS: &[Check] = &[
     // Without the firmware's program: it has a panic handler of its own, and is the next check's.
     (
         "clippy, host: libraries, programs",
-        &["clippy", "--locked", "-p", "xtask", "--bins", "--", "-D", "warnings"],
+        &["clippy", "--locked", "-p", "xtask", "-p", "quoin-tpm", "--bins", "--", "-D", "warnings"],
         &[],
     ),
     (
@@ -34,6 +34,10 @@ const CHECKS: &[Check] = &[
             "tpm-crypto",
             "-p",
             "tpm-wire",
+            "-p",
+            "tpm-ports",
+            "-p",
+            "quoin-tpm",
             "-p",
             "snp",
             "-p",
@@ -110,6 +114,10 @@ const CHECKS: &[Check] = &[
             "tpm-crypto",
             "-p",
             "tpm-wire",
+            "-p",
+            "tpm-ports",
+            "-p",
+            "quoin-tpm",
             "-p",
             "snp",
             "-p",

@@ -13,6 +13,7 @@
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`doctor`] | the verb of that name: what works on this computer |
 //! | [`evidence`] | collecting what a verifier needs |
+//! | [`firmware`] | the firmware's TPM, to be served |
 //! | [`fuzz`] | the verb of that name |
 //! | [`guest`] | the verb of that name: an operating system in the machine |
 //! | [`image`] | the IGVM file: packing, sizes |
@@ -24,7 +25,6 @@
 //! | [`relay`] | the client of the payload at VMPL2 |
 //! | [`run`] | the verb of that name |
 //! | [`screen`] | lines for a reader |
-//! | [`server`] | a TPM at two local TCP ports |
 //! | [`status`] | what exit statuses mean |
 //! | [`suite`] | the suites that are more than `cargo test` |
 //! | [`suites`] | the verb of that name: suites by others |
@@ -50,6 +50,7 @@ pub mod deny;
 pub mod digest;
 pub mod doctor;
 pub mod evidence;
+pub mod firmware;
 pub mod fuzz;
 pub mod guest;
 pub mod image;
@@ -61,7 +62,6 @@ pub mod qemu;
 pub mod relay;
 pub mod run;
 pub mod screen;
-pub mod server;
 pub mod status;
 pub mod suite;
 pub mod suites;

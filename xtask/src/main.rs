@@ -84,7 +84,7 @@ enum Verb {
     BootTimes(boot_times::Args),
     /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for
     /// suites by others.
-    Tpm(tpm::Options),
+    Tpm(tpm::Args),
     /// Run test suites by others against the TPM engine's server, and print a table.
     ///
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients.

@@ -3,11 +3,11 @@
 use crate::child::{self, Ending};
 use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
+use crate::firmware::Firmware;
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
 use crate::qemu::{self, End, Event, Qemu, Settings};
 use crate::relay::Relay;
-use crate::server::{self, Firmware, Ports, Reserved, Stop};
 use crate::timeline::Step;
 use crate::verify::{self, Expectations, Failure};
 use crate::{build, debian, digest, evidence, screen, timeline, workspace};
@@ -16,6 +16,7 @@ use core::time::Duration;
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
+use tpm_ports::{Ports, Reserved, Stop};
 
 /// RAM of the machine in MiB (docs/boot.md).
 pub const MEMORY_MIB: u32 = 512;
@@ -212,7 +213,7 @@ fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder
 
 /// Serves the firmware's TPM until Ctrl-C. It fails when the machine ends.
 fn serve(ports: Reserved, relay: impl Relay + Send + 'static, mut qemu: Qemu, ending: Ending) -> Result<()> {
-    let stop = Stop::on_signal()?;
+    let stop = Stop::on(&child::SIGNALS)?;
     ending.hand_over();
     let ports = ports.listen()?;
     println!(
@@ -226,8 +227,8 @@ fn serve(ports: Reserved, relay: impl Relay + Send + 'static, mut qemu: Qemu, en
         }
         Ok(())
     };
-    let settings = server::Settings { watch: Some(Box::new(watch)), ..server::Settings::default() };
-    server::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
+    let settings = tpm_ports::Settings { watch: Some(Box::new(watch)), ..tpm_ports::Settings::default() };
+    tpm_ports::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
 }
 
 #[cfg(test)]

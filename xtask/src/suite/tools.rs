@@ -2,9 +2,9 @@
 
 use super::{Totals, case};
 use crate::debian;
+use crate::firmware::Firmware;
 use crate::qemu::{Folder, Qemu};
 use crate::run::{self, Built};
-use crate::server::{self, Firmware, Ports, Stop};
 use anyhow::{Context, Result, anyhow, ensure};
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -13,6 +13,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use tpm_ports::{Ports, Stop};
 
 /// The program by which the package is known, and the package.
 pub const PROGRAM: debian::Wanted = ("tpm2_getcap", "tpm2-tools");
@@ -177,7 +178,7 @@ pub fn run(built: &Built) -> Result<Totals> {
     let port = tcti.rsplit('=').next().context("no port")?.parse()?;
     let folder = Folder::new()?;
     thread::scope(|scope| {
-        let server = scope.spawn(|| server::serve(ports, backend, &stop));
+        let server = scope.spawn(|| tpm_ports::serve(ports, backend, &stop));
         let mut totals = Totals::default();
         for (name, script) in CASES {
             totals += case(name, run_one(&tcti, folder.path(), script));

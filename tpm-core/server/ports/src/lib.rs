@@ -9,12 +9,12 @@
 //! | module | is |
 //! |---|---|
 //! | `command` | what comes at the command port |
+//! | [`Options`] | what a server's command line says |
 //! | `platform` | what comes at the platform port, and whose it is |
 //! | `control` | swtpm's control channel, at the platform port or the Unix socket of its own |
 //! | `guests` | who is connected, and how many may be |
 //! | `machine` | what all connections share: the TPM, its power |
 //! | `ports` | where clients come |
-//! | `trace` | what was said, as text and for Wireshark |
 //! | `turns` | whose turn it is at the TPM |
 //! | `wire` | sockets |
 
@@ -22,19 +22,16 @@ mod command;
 mod control;
 mod guests;
 mod machine;
+mod options;
 mod platform;
 mod ports;
-#[cfg(feature = "engine")]
-mod trace;
 mod turns;
 mod wire;
 
 pub use machine::Dialect;
+pub use options::{Options, Startup};
 pub use ports::{Ports, Reserved};
-#[cfg(feature = "engine")]
-pub use trace::Trace;
 
-use crate::relay::Relay;
 use anyhow::{Context, Result, bail};
 use command::Framing;
 use core::fmt;
@@ -143,46 +140,15 @@ pub trait Backend: Send {
     }
 }
 
-/// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone, and its power is the
-/// machine's.
-#[derive(Debug)]
-pub struct Firmware<R>(pub R);
-
-/// Octets of a command that a page of the vTPM protocol carries, behind its head (docs/boot.md).
-const MAX_FIRMWARE_COMMAND: u32 = 4087;
-
-impl<R: Relay + Send> Backend for Firmware<R> {
-    fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
-        // What a TPM says to a command that its locality may not give, and to one beyond its buffer: without sessions.
-        const TPM_RC_LOCALITY: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 9, 7];
-        const TPM_RC_COMMAND_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42];
-        if locality != 0 {
-            return Ok(TPM_RC_LOCALITY.to_vec());
-        }
-        if command.len() > MAX_FIRMWARE_COMMAND as usize {
-            return Ok(TPM_RC_COMMAND_SIZE.to_vec());
-        }
-        self.0.tpm(command)
-    }
-
-    fn buffer_sizes(&self) -> BufferSizes {
-        BufferSizes { now: MAX_FIRMWARE_COMMAND, least: MAX_FIRMWARE_COMMAND, most: MAX_FIRMWARE_COMMAND }
-    }
-
-    fn can_power_off(&self) -> bool {
-        false
-    }
-}
-
 /// Whether the server shall end; cloned, it can be set from elsewhere.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// One that Ctrl-C, SIGTERM and SIGHUP set.
-    pub fn on_signal() -> Result<Self> {
+    /// One that these signals set.
+    pub fn on(signals: &[i32]) -> Result<Self> {
         let stop = Self::default();
-        for signal in crate::child::SIGNALS {
+        for &signal in signals {
             signal_hook::flag::register(signal, Arc::clone(&stop.0)).context("cannot listen for signals")?;
         }
         Ok(stop)
@@ -300,9 +266,7 @@ fn connected(socket: Socket, door: Door, machine: &Arc<Machine>, guests: &Guests
 #[cfg(test)]
 mod tests {
     use super::machine::tests::{Log, Seen, recorder};
-    use super::{Backend, Firmware, Ports, Settings, Stop, serve, serve_with};
-    use crate::qemu::Folder;
-    use crate::relay::{AttestCall, Attestation, Relay, SvsmRegisters};
+    use super::{Ports, Settings, Stop, serve, serve_with};
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use std::io::{IoSlice, Read, Write};
     use std::net::TcpStream;
@@ -336,7 +300,7 @@ mod tests {
     }
 
     fn served_at(port: u16, client: impl FnOnce(&At<'_>)) -> Vec<Seen> {
-        let (folder, log, stop) = (Folder::new().unwrap(), Log::default(), Stop::default());
+        let (folder, log, stop) = (tempfile::tempdir().unwrap(), Log::default(), Stop::default());
         let path = folder.path().join("tpm");
         let ports = Ports::reserve(port, Some(&path)).unwrap().listen().unwrap();
         let at = At { port: ports.port(), path: &path };
@@ -556,49 +520,5 @@ mod tests {
         let outcome = serve_with(ports, recorder(&Log::default()), settings, &Stop::default());
         assert_eq!(outcome.unwrap_err().to_string(), "the machine has ended");
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
-    }
-
-    /// A relay that was asked for nothing but commands, none too long for its page.
-    struct Page;
-
-    impl Relay for Page {
-        fn tpm(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
-            anyhow::ensure!(command.len() <= 4087, "the payload finds it too long");
-            Ok(b"ok".to_vec())
-        }
-
-        fn attest(&mut self, _call: AttestCall, _version: u32, _nonce: &[u8]) -> anyhow::Result<Attestation> {
-            unreachable!()
-        }
-
-        fn selftest(&mut self) -> anyhow::Result<String> {
-            unreachable!()
-        }
-
-        fn last_selftest(&mut self) -> anyhow::Result<String> {
-            unreachable!()
-        }
-
-        fn svsm(&mut self, _registers: SvsmRegisters) -> anyhow::Result<(SvsmRegisters, u8)> {
-            unreachable!()
-        }
-
-        fn write(&mut self, _gpa: u64, _bytes: &[u8]) -> anyhow::Result<()> {
-            unreachable!()
-        }
-
-        fn read(&mut self, _gpa: u64, _length: u32) -> anyhow::Result<Vec<u8>> {
-            unreachable!()
-        }
-    }
-
-    /// Section 3, row 3: the connection was closed.
-    #[test]
-    fn a_command_that_the_firmwares_page_cannot_hold_is_a_response_code() {
-        let mut firmware = Firmware(Page);
-        assert_eq!(firmware.execute(0, &[0; 4087]).unwrap(), b"ok");
-        for size in [4088, 8192] {
-            assert_eq!(firmware.execute(0, &vec![0; size]).unwrap(), [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42]);
-        }
     }
 }

@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
-use xtask::qemu::Folder;
 
 const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
 const INDEX: [u8; 4] = [1, 0x50, 0, 0];
@@ -87,7 +86,7 @@ fn number(stream: &mut TcpStream, index: [u8; 4]) -> u64 {
 
 #[test]
 fn whatever_was_acknowledged_is_there_after_kill_9() {
-    let place = Folder::new().unwrap();
+    let place = tempfile::tempdir().unwrap();
     let state = place.path().join("tpm");
     let mut acknowledged = 0_u64;
     let mut first_count = None;
@@ -135,7 +134,7 @@ fn whatever_was_acknowledged_is_there_after_kill_9() {
 
 #[test]
 fn a_folder_has_one_server_and_a_damaged_state_has_none() {
-    let place = Folder::new().unwrap();
+    let place = tempfile::tempdir().unwrap();
     let state = place.path().join("tpm");
     let mut first = Server::start(19_210, &state);
     answer(&mut first.connect(), STARTUP).unwrap();

@@ -226,8 +226,8 @@ fn plain(
 #[cfg(test)]
 pub(super) mod tests {
     use super::{Framing, Pending};
-    use crate::server::machine::Machine;
-    use crate::server::machine::tests::{Seen, machine};
+    use crate::machine::Machine;
+    use crate::machine::tests::{Seen, machine};
     use std::io::{Cursor, Read, Result, Write};
 
     /// A client that has said everything, and keeps what it hears.

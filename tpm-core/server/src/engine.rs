@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tpm_core::profile::{MAX_COMMAND_SIZE, MIN_BUFFER_SIZE};
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
 use tpm_core::{Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
-use xtask::server::{Backend, BufferSizes, StateBlob};
+use tpm_ports::{Backend, BufferSizes, StateBlob};
 
 /// `TPM_RC_FAILURE`.
 const FAILURE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1];
@@ -319,8 +319,8 @@ mod tests {
         std::thread::Builder::new().stack_size(16 << 20).spawn(test).unwrap().join().unwrap();
     }
 
-    fn place() -> (xtask::qemu::Folder, PathBuf) {
-        let place = xtask::qemu::Folder::new().unwrap();
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
         let path = place.path().join("tpm");
         (place, path)
     }

@@ -1,20 +1,18 @@
-//! The server as a process, and `cargo xtask tpm` and `run` as their users end them (issue 9, section 3).
+//! The server as a process (issue 9, section 3).
 
 use core::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
-use xtask::qemu::Folder;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_quoin-tpm");
-const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
 const RANDOM: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8];
 const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
 
@@ -114,7 +112,7 @@ fn clients_that_are_idle_take_nobodys_place_and_do_not_end_the_server() {
 /// Row 7. The command was executed, and its client got the end of the stream.
 #[test]
 fn a_trace_that_cannot_be_written_costs_no_answer() {
-    let folder = Folder::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     symlink("/dev/full", &trace).unwrap();
     let mut server = Command::new(PROGRAM);
@@ -137,7 +135,7 @@ fn the_tpm_is_started_for_clients_and_not_for_qemu() {
     assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
     let server = Server::start(&["--startup", "off"]);
     assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0x100);
-    let folder = Folder::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let (server, mut commands, _) = for_qemu(folder.path());
     assert!(server.said.contains("its clients send TPM2_Startup"), "{}", server.said);
     assert_eq!(code(&say(&mut commands, STARTUP)), 0);
@@ -146,7 +144,7 @@ fn the_tpm_is_started_for_clients_and_not_for_qemu() {
 /// Row 2. It was answered after the command, and cancelled nothing.
 #[test]
 fn a_running_key_search_can_be_canceled_over_the_control_channel() {
-    let folder = Folder::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let (_server, mut commands, mut channel) = for_qemu(folder.path());
     say(&mut commands, STARTUP);
     // TPM2_CreatePrimary in the NULL hierarchy: RSA-4096, another each time.
@@ -177,7 +175,7 @@ fn a_running_key_search_can_be_canceled_over_the_control_channel() {
 /// Row 2. QEMU's tpm-tis ended on a response that was longer than its buffer.
 #[test]
 fn the_size_that_qemu_sets_holds() {
-    let folder = Folder::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let (_server, mut commands, mut channel) = for_qemu(folder.path());
     assert_eq!(control(&mut channel, &[0, 0, 0, 0x0e], 4), [0]);
     let size = 3968_u32.to_be_bytes();
@@ -225,23 +223,11 @@ fn signal(process: &Child, signal: Signal) {
     kill_process(Pid::from_child(process), signal).unwrap();
 }
 
-/// What stands for cargo: a script, which is told where the server is that it "builds".
-fn cargo(folder: &Path, script: &str) -> Command {
-    let path = folder.join("cargo");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    fs::create_dir(folder.join("release")).unwrap();
-    fs::copy(PROGRAM, folder.join("release/quoin-tpm")).unwrap();
-    let mut xtask = Command::new(XTASK);
-    xtask.env("CARGO", path).env("CARGO_TARGET_DIR", folder).env("TMPDIR", folder);
-    xtask
-}
-
 /// Row 8: a probe succeeded on a server that then ended. The trace is a pipe without a reader, so that the server waits
 /// before it has a TPM.
 #[test]
 fn before_there_is_a_tpm_nobody_can_connect() {
-    let folder = Folder::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     rustix::fs::mkfifoat(rustix::fs::CWD, &trace, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let mut command = Command::new(PROGRAM);
@@ -281,7 +267,7 @@ fn a_server_that_is_ended_has_shut_its_tpm_down_unless_it_is_told_not_to() {
     for (how, options, tries) in
         [(Signal::TERM, None, 0), (Signal::INT, None, 0), (Signal::TERM, Some("--no-shutdown"), 1)]
     {
-        let folder = Folder::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("tpm");
         let arguments: Vec<&str> = ["--state", state.to_str().unwrap()].into_iter().chain(options).collect();
         let mut server = Server::start(&arguments);
@@ -299,55 +285,12 @@ fn a_server_that_is_ended_has_shut_its_tpm_down_unless_it_is_told_not_to() {
 
 /// Row 9. The server stayed at its port.
 #[test]
-fn whatever_signal_ends_cargo_xtask_tpm_ends_its_server() {
+fn whatever_signal_ends_the_server_frees_its_port() {
     for how in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
-        let folder = Folder::new().unwrap();
-        let mut server = Server::of(cargo(folder.path(), "exit 0").args(["tpm", "--port", "0"]));
+        let mut server = Server::start(&[]);
         assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
         signal(&server.process, how);
         assert_eq!(ends(&mut server.process).success(), how != Signal::KILL);
         assert!(TcpStream::connect(("127.0.0.1", server.port)).is_err(), "{how:?}");
     }
-}
-
-/// Row 9, before there is a machine: what was started went on.
-#[test]
-fn whatever_signal_ends_cargo_xtask_run_ends_its_children() {
-    for how in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
-        let folder = Folder::new().unwrap();
-        let told = folder.path().join("pid");
-        let mut xtask =
-            cargo(folder.path(), &format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", told.display()));
-        let mut xtask = xtask.args(["run", "--once"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while !told.exists() {
-            assert!(xtask.try_wait().unwrap().is_none());
-            thread::sleep(Duration::from_millis(5));
-        }
-        let child = fs::read_to_string(&told).unwrap().trim().to_owned();
-        signal(&xtask, how);
-        assert!(!ends(&mut xtask).success());
-        let began = Instant::now();
-        let alive = || fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
-        while alive() {
-            assert!(began.elapsed() < Duration::from_secs(10), "{how:?}");
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-/// Section 4, row 7: both were looked at after the build.
-#[test]
-fn port_and_profile_are_looked_at_before_the_build() {
-    let server = Server::start(&[]);
-    let folder = Folder::new().unwrap();
-    let built = folder.path().join("built");
-    let mut xtask = cargo(folder.path(), &format!("touch {}", built.display()));
-    let output = xtask.args(["tpm", "--port", &server.port.to_string()]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains(&format!("cannot listen at port {}", server.port)), "{said}");
-    let mut xtask = Command::new(XTASK);
-    let output = xtask.env("CARGO", "/nowhere").args(["tpm", "--profile", "nosuch"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(2) && said.contains("no-legacy"), "{said}");
-    assert!(!built.exists());
 }

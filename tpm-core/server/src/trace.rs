@@ -10,7 +10,6 @@
 
 mod names;
 
-use super::Record;
 use anyhow::{Context, Result};
 use core::fmt::Write as _;
 use core::time::Duration;
@@ -23,6 +22,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tpm_ports::Record;
 
 /// The port by which Wireshark knows TPMs.
 const PORT: u16 = 2321;
@@ -30,7 +30,7 @@ const PORT: u16 = 2321;
 const CLIENT_PORT: u16 = 40_000;
 
 /// The two files.
-pub struct Trace {
+pub(crate) struct Trace {
     text: File,
     capture: PcapWriter<File>,
     /// Sequence numbers of the client and the server.
@@ -45,13 +45,13 @@ impl core::fmt::Debug for Trace {
 }
 
 /// Where the capture goes: beside the text.
-pub(super) fn capture_path(text: &Path) -> PathBuf {
+fn capture_path(text: &Path) -> PathBuf {
     PathBuf::from(format!("{}.pcap", text.display()))
 }
 
 impl Trace {
     /// Text at `path`, the capture at `path.pcap`.
-    pub fn create(path: &Path) -> Result<Self> {
+    pub(crate) fn create(path: &Path) -> Result<Self> {
         let create = |path: &Path| secret_file(path).with_context(|| format!("cannot write {}", path.display()));
         let header = PcapHeader { datalink: DataLink::ETHERNET, ..PcapHeader::default() };
         let capture = PcapWriter::with_header(create(&capture_path(path))?, header)?;
@@ -126,7 +126,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Record, Trace, capture_path, describe};
-    use crate::qemu::Folder;
     use pcap_file::pcap::PcapReader;
     use std::fs;
 
@@ -147,7 +146,7 @@ mod tests {
     #[test]
     fn nobody_else_may_read_a_trace() {
         use std::os::unix::fs::PermissionsExt;
-        let folder = Folder::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace");
         fs::write(&path, b"of another run").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
@@ -160,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_capture_has_a_packet_each_way_and_numbers_that_go_on() {
-        let folder = Folder::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace");
         let mut trace = Trace::create(&path).unwrap();
         for _ in 0..2 {

@@ -151,8 +151,8 @@ mod tests {
     }
 
     /// A path in a folder for the test.
-    fn place() -> (xtask::qemu::Folder, std::path::PathBuf) {
-        let place = xtask::qemu::Folder::new().unwrap();
+    fn place() -> (tempfile::TempDir, std::path::PathBuf) {
+        let place = tempfile::tempdir().unwrap();
         let path = place.path().join("tpm");
         (place, path)
     }

@@ -127,7 +127,7 @@ impl Pending for &Guest {
 #[cfg(test)]
 mod tests {
     use super::Guests;
-    use crate::server::wire::Socket;
+    use crate::wire::Socket;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 

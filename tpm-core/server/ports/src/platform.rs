@@ -133,9 +133,9 @@ fn simulator(number: u32, channel: &mut impl Listen, machine: &Machine) -> Resul
 #[cfg(test)]
 pub(super) mod tests {
     use super::{Listen, serve};
-    use crate::server::command::tests::Client;
-    use crate::server::machine::tests::{Seen, execute, machine, machine_of, without_switch};
-    use crate::server::machine::{Dialect, Machine};
+    use crate::command::tests::Client;
+    use crate::machine::tests::{Seen, execute, machine, machine_of, without_switch};
+    use crate::machine::{Dialect, Machine};
     use anyhow::Result;
     use std::io::{Cursor, Read, Write};
     use std::os::fd::OwnedFd;

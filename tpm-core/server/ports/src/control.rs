@@ -349,7 +349,7 @@ mod tests {
         ask(&machine, 0xe, &[]);
         assert_eq!(ask(&machine, 0xd, &bring(b"new")), words([0]));
         assert_eq!(ask(&machine, 2, &[0; 4]), words([0]));
-        assert_eq!(seen.take(), [Seen::SetState(crate::server::StateBlob::Permanent, b"new".to_vec()), Seen::Reset]);
+        assert_eq!(seen.take(), [Seen::SetState(crate::StateBlob::Permanent, b"new".to_vec()), Seen::Reset]);
         ask(&machine, 0xe, &[]);
         assert_eq!(ask(&machine, 0xd, &bring(b"bad")), words([0]));
         assert_eq!(ask(&machine, 2, &[0; 4]), words([9]));
