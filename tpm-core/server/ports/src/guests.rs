@@ -1,7 +1,7 @@
 //! Who is connected. As many as the process may have open, less what it needs itself; who has never said anything goes
 //! first when there are more.
 
-use super::wire::{Pending, Socket};
+use crate::wire::{Pending, Socket};
 use anyhow::Result;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
 //! What a server's command line says.
 
-use crate::Dialect;
+use crate::dialect::Dialect;
 use std::path::PathBuf;
 
 /// Options of a server that has a TPM of its own.

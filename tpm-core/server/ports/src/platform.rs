@@ -5,11 +5,11 @@
 //! command port and waits there, and otherwise that of those who spoke last at the command port, at first swtpm's. When
 //! octets come decides nothing. `--protocol` settles it from the start.
 
-use super::control;
-use super::machine::{Dialect, Machine};
-use super::wire::{Channel, first_word, word};
+use crate::control;
+use crate::dialect::Dialect;
+use crate::machine::Machine;
+use crate::wire::{Listen, first_word, word};
 use anyhow::{Result, bail};
-use std::io::{Read, Write};
 
 /// TCG simulator: messages at the platform port.
 mod mssim {
@@ -36,22 +36,6 @@ mod mssim {
 enum Answer {
     Bytes(Vec<u8>),
     End,
-}
-
-/// Where the words of a client come from.
-pub(super) trait Listen: Read + Write {
-    fn is_unix(&self) -> bool;
-    fn descriptor(&mut self) -> Option<std::os::fd::OwnedFd>;
-}
-
-impl Listen for Channel<'_> {
-    fn is_unix(&self) -> bool {
-        Self::is_unix(self)
-    }
-
-    fn descriptor(&mut self) -> Option<std::os::fd::OwnedFd> {
-        Self::descriptor(self)
-    }
 }
 
 /// Serves one client to its end; data channels that it sends are served by `adopt`.
@@ -134,8 +118,9 @@ fn simulator(number: u32, channel: &mut impl Listen, machine: &Machine) -> Resul
 pub(super) mod tests {
     use super::{Listen, serve};
     use crate::command::tests::Client;
+    use crate::dialect::Dialect;
+    use crate::machine::Machine;
     use crate::machine::tests::{Seen, execute, machine, machine_of, without_switch};
-    use crate::machine::{Dialect, Machine};
     use anyhow::Result;
     use std::io::{Cursor, Read, Write};
     use std::os::fd::OwnedFd;
@@ -252,7 +237,7 @@ pub(super) mod tests {
     fn the_longest_command_and_response_are_told_once() {
         let (machine, _) = machine();
         let command = b"\x80\x01\0\0\0\x0C\0\0\x01\x7B\0\x08";
-        super::super::command::tests::serve(Client::saying(command), &machine).unwrap();
+        crate::command::tests::serve(Client::saying(command), &machine).unwrap();
         let (_, heard) = say(&machine, false, &[&number(25), &number(25)]);
         let wanted = [16, 12, 0x17b, 2, 0x17b, 0, 16, 0, 0, 0, 0, 0].map(u32::to_be_bytes);
         assert_eq!(heard, wanted.concat());

@@ -3,8 +3,7 @@
 //! Ports are reserved before long work, so that one that is taken is said at once; clients can come when the TPM can
 //! serve them.
 
-use super::Door;
-use super::wire::Socket;
+use crate::wire::Socket;
 use anyhow::{Context, Result};
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
@@ -24,6 +23,18 @@ use std::thread;
 const BACKLOG: i32 = 128;
 /// How long a passing error of the system is waited out.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Door {
+    /// Commands, over TCP.
+    Command,
+    /// Commands, over the Unix socket.
+    Unix,
+    /// Commands, over a connection that QEMU has handed over.
+    Data,
+    Platform,
+}
 
 /// Ports that nobody else has, where nobody can come yet.
 #[derive(Debug)]

@@ -82,13 +82,21 @@ impl<'a> Channel<'a> {
     pub(crate) const fn new(socket: &'a Socket) -> Self {
         Self { socket, descriptor: None }
     }
+}
 
-    pub(crate) const fn is_unix(&self) -> bool {
+/// Where the words of a platform's client come from.
+pub(super) trait Listen: Read + Write {
+    fn is_unix(&self) -> bool;
+    /// The descriptor that came with what was read last, once.
+    fn descriptor(&mut self) -> Option<OwnedFd>;
+}
+
+impl Listen for Channel<'_> {
+    fn is_unix(&self) -> bool {
         self.socket.is_unix()
     }
 
-    /// The descriptor that came with what was read last, once.
-    pub(crate) fn descriptor(&mut self) -> Option<OwnedFd> {
+    fn descriptor(&mut self) -> Option<OwnedFd> {
         self.descriptor.take()
     }
 }
