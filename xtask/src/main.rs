@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tpm_ports::logging::{self, LevelFilter};
 use xtask::suite::exceptions;
 use xtask::{
     bench, boot_times, boots, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm,
@@ -140,6 +141,7 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<ExitCode> {
+    logging::start(LevelFilter::Info, None)?;
     match verb {
         Verb::Run(args) => run::run(&args)?,
         Verb::Demo(args) => return demo::run(&args),

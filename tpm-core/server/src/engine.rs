@@ -83,7 +83,7 @@ impl Engine {
         match kept.save(&mut self.tpm) {
             Ok(()) => true,
             Err(error) => {
-                eprintln!("the TPM fails until its next reset, since its state cannot be saved: {error:#}");
+                log::error!("the TPM fails until its next reset, since its state cannot be saved: {error:#}");
                 self.tpm.enter_failure_mode();
                 false
             }
@@ -113,7 +113,7 @@ impl Kept {
             kept.store = Some(kept.find()?.0);
             let mut tpm = manufacture(platform)?;
             kept.save(&mut tpm)?;
-            eprintln!("a new TPM is made in {}", path.display());
+            log::info!("a new TPM is made in {}", path.display());
             tpm
         } else {
             kept.load(platform)
@@ -191,7 +191,7 @@ impl Backend for Engine {
                     self.tpm.set_buffer_size(self.buffer_size);
                 }
                 Err(error) => {
-                    eprintln!("the TPM that has failed cannot be loaded again: {error:#}");
+                    log::error!("the TPM that has failed cannot be loaded again: {error:#}");
                     return false;
                 }
             },

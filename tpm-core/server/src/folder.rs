@@ -22,7 +22,7 @@ use tpm_core::store::Disk;
 const STATE: &str = "state";
 const NEW: &str = "state.new";
 const MARK: &str = "README";
-const MARK_TEXT: &str = "In this folder `cargo xtask tpm --state` keeps a TPM, all its secrets included: in the file `state`.\n\
+const MARK_TEXT: &str = "In this folder `quoin-tpm --state` keeps a TPM, all its secrets included: in the file `state`.\n\
     If that file is lost or damaged, so is the TPM, and no server makes another one here. To begin with a new TPM, remove the folder.\n";
 
 /// The folder, locked as long as there is a copy of this.

@@ -195,7 +195,7 @@ fn get_state(channel: &mut impl Listen, machine: &Machine) -> Result<Vec<u8>> {
     let state = match machine.state(blob) {
         Ok(state) => state,
         Err(error) => {
-            eprintln!("no state is given: {error:#}");
+            log::warn!("no state is given: {error:#}");
             return refusal(result::FAIL);
         }
     };

@@ -67,7 +67,7 @@ impl Guests {
             let silent = connected.remove(silent);
             // Its thread reads the end of the stream.
             let _ = shutdown(&silent.socket, Shutdown::Both);
-            eprintln!("{} clients are connected: one that has said nothing is turned away for another", self.most);
+            log::warn!("{} clients are connected: one that has said nothing is turned away for another", self.most);
         }
         let connection = Arc::new(Connection { socket, spoke: AtomicBool::new(false) });
         connected.push(Arc::clone(&connection));

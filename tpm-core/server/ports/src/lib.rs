@@ -15,17 +15,21 @@
 //! | `control` | swtpm's control channel, at the platform port or the Unix socket of its own |
 //! | [`Dialect`] | whose protocol is spoken |
 //! | `guests` | who is connected, and how many may be |
+//! | [`logging`] | where messages go |
 //! | `machine` | what all connections share: the TPM, its power |
 //! | `ports` | where clients come |
 //! | [`Settings`] | how to serve, and until when |
 //! | `turns` | whose turn it is at the TPM |
 //! | `wire` | sockets |
 
+#![forbid(unsafe_code)]
+
 mod backend;
 mod command;
 mod control;
 mod dialect;
 mod guests;
+pub mod logging;
 mod machine;
 mod options;
 mod platform;
@@ -90,12 +94,13 @@ pub fn serve_with(ports: Ports, backend: Box<dyn Backend>, settings: Settings, s
 /// Serves a client in a thread of its own; what ends its connection is logged.
 fn connected(socket: Socket, door: Door, machine: &Arc<Machine>, guests: &Guests) {
     let Some(guest) = guests.welcome(socket) else {
-        eprintln!("a client is turned away: {} others are connected, and none of them idle", guests.most());
+        log::warn!("a client is turned away: {} others are connected, and none of them idle", guests.most());
         return;
     };
     let (machine, guests) = (Arc::clone(machine), guests.clone());
     // From here on, not when its thread begins: the platform's client may come next, and whose it is depends on this.
     let client = machine.enter(matches!(door, Door::Command));
+    log::debug!("a client has come: {door:?}");
     let serve = move || {
         let outcome = match door {
             Door::Command => command::serve(&guest, Framing::at_port(machine.settled()), client, &machine),
@@ -104,18 +109,19 @@ fn connected(socket: Socket, door: Door, machine: &Arc<Machine>, guests: &Guests
             Door::Platform => {
                 let adopt = |descriptor| match wire::socket_from(descriptor) {
                     Ok(socket) => connected(socket, Door::Data, &machine, &guests),
-                    Err(error) => eprintln!("a client's data channel is refused: {error:#}"),
+                    Err(error) => log::warn!("a client's data channel is refused: {error:#}"),
                 };
                 platform::serve(Channel::new(&guest), &machine, &adopt)
             }
         };
         machine.leave(client);
-        if let Err(error) = outcome {
-            eprintln!("a client's connection has ended: {error:#}");
+        match outcome {
+            Ok(()) => log::debug!("a client has gone"),
+            Err(error) => log::warn!("a client's connection has ended: {error:#}"),
         }
     };
     if let Err(error) = thread::Builder::new().stack_size(STACK).spawn(serve) {
-        eprintln!("a client is turned away: {error}");
+        log::warn!("a client is turned away: {error}");
     }
 }
 

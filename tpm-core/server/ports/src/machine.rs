@@ -188,7 +188,9 @@ impl Machine {
         let response = inner.backend.execute(locality, command);
         self.state_now().running = false;
         let response = response?;
-        let code = command.get(6..10).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let word = |bytes: &[u8]| bytes.get(6..10).and_then(|word| word.try_into().ok()).map_or(0, u32::from_be_bytes);
+        let code = word(command);
+        log::debug!("command {code:#x} at locality {locality}: {:#x}", word(&response));
         for (longest, bytes) in inner.longest.iter_mut().zip([command, &response]) {
             *longest = (*longest).max((u32::try_from(bytes.len())?, code));
         }
@@ -251,7 +253,7 @@ impl Machine {
         let mut inner = self.inner();
         for (blob, bytes) in core::mem::take(&mut inner.brought) {
             if let Err(error) = inner.backend.set_state(blob, &bytes) {
-                eprintln!("the state that was brought is refused: {error:#}");
+                log::warn!("the state that was brought is refused: {error:#}");
                 return false;
             }
         }
@@ -342,7 +344,7 @@ impl Inner {
         if let Some(trace) = &mut self.trace
             && let Err(error) = trace.record(locality, command, response)
         {
-            eprintln!("the trace ends here, the TPM goes on: {error:#}");
+            log::warn!("the trace ends here, the TPM goes on: {error:#}");
             self.trace = None;
         }
     }

@@ -202,7 +202,7 @@ fn come<T>(accepted: std::io::Result<T>) -> Result<Option<T>> {
             Err(error).context("cannot accept connections any more")
         }
         Some(_) => {
-            eprintln!("a client has to wait: {error}");
+            log::warn!("a client has to wait: {error}");
             thread::sleep(PAUSE);
             Ok(None)
         }

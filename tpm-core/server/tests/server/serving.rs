@@ -1,81 +1,17 @@
-//! The server as a process (issue 9, section 3).
+//! Whom the server serves, what it does with who says something wrong, and how it ends (issue 9, section 3).
 
+use crate::client::{PROGRAM, RANDOM, STARTUP, Server, code, ends, say, signal};
 use core::time::Duration;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_quoin-tpm");
-const RANDOM: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8];
-const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
-
-/// A server, killed at its end.
-struct Server {
-    process: Child,
-    port: u16,
-    /// What it says before it serves.
-    said: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Server {
-    fn start(options: &[&str]) -> Self {
-        Self::of(Command::new(PROGRAM).args(["--port", "0"]).args(options))
-    }
-
-    fn of(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("port=") {
-            assert!(lines.read_line(&mut said).unwrap() > 0, "{said}");
-        }
-        let port = said.trim_end().rsplit('=').next().unwrap().parse().unwrap();
-        Self { process, port, said }
-    }
-
-    /// Ends it, and gives what it has said on standard error.
-    fn warnings(&mut self) -> String {
-        self.process.kill().unwrap();
-        let mut said = String::new();
-        self.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        said
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        stream
-    }
-}
-
-/// A response without its length.
-fn say(stream: &mut (impl Read + Write), command: &[u8]) -> Vec<u8> {
-    stream.write_all(command).unwrap();
-    let mut response = vec![0; 10];
-    stream.read_exact(&mut response).unwrap();
-    let size = u32::from_be_bytes(response[2..6].try_into().unwrap()) as usize;
-    response.resize(size, 0);
-    stream.read_exact(&mut response[10..]).unwrap();
-    response
-}
-
-fn code(response: &[u8]) -> u32 {
-    u32::from_be_bytes(response[6..10].try_into().unwrap())
-}
 
 /// A message of the control channel, and so much of an answer.
 fn control(stream: &mut UnixStream, said: &[u8], answer: usize) -> Vec<u32> {
@@ -206,21 +142,6 @@ fn a_wrong_tag_or_size_is_a_response_code() {
     ] {
         assert_eq!(code(&say(&mut stream, &said)), wanted, "{said:x?}");
     }
-}
-
-fn ends(process: &mut Child) -> std::process::ExitStatus {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = process.try_wait().unwrap() {
-            return status;
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "it goes on");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn signal(process: &Child, signal: Signal) {
-    kill_process(Pid::from_child(process), signal).unwrap();
 }
 
 /// Row 8: a probe succeeded on a server that then ended. The trace is a pipe without a reader, so that the server waits

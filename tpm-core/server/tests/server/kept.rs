@@ -1,5 +1,6 @@
 //! The server with `--state`, as a process that is killed: what it has said is true when it comes back.
 
+use crate::client::{PROGRAM, STARTUP};
 use core::time::Duration;
 use std::fs;
 use std::io::{Read, Write};
@@ -10,7 +11,6 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
 
-const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
 const INDEX: [u8; 4] = [1, 0x50, 0, 0];
 const COUNTER: [u8; 4] = [1, 0x50, 0, 1];
 const OWNER: [u8; 4] = [0x40, 0, 0, 1];
@@ -29,7 +29,7 @@ impl Drop for Server {
 }
 
 fn server(port: u16, state: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quoin-tpm"));
+    let mut command = Command::new(PROGRAM);
     command.args(["--startup", "off", "--port", &port.to_string(), "--state"]).arg(state).stdout(Stdio::null());
     command
 }
