@@ -35,8 +35,25 @@ use trace::Trace;
 /// What ends the server in order.
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-static VERSION: LazyLock<String> =
-    LazyLock::new(|| format!("{} (profile {})", env!("CARGO_PKG_VERSION"), PROFILE.name));
+/// The program's version and what its engine can do.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> =
+        LazyLock::new(|| format!("{} (profile {})", env!("CARGO_PKG_VERSION"), PROFILE.name));
+    &VERSION
+}
+
+const EXAMPLES: &str = "Clients of tpm2-tss, while the program runs:
+
+  export TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=2321
+  tpm2_getrandom --hex 8
+
+QEMU:
+
+  quoin-tpm --daemon --state tpm --unix tpm.socket --port 0
+  qemu-system-x86_64 ... -chardev socket,id=tpm,path=tpm.socket.ctrl \\
+    -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0
+
+SIGTERM, SIGINT and SIGHUP end the server in order, between two commands.";
 
 /// A TPM 2.0 in software, for clients of tpm2-tss and its kin, and for QEMU.
 ///
@@ -44,7 +61,7 @@ static VERSION: LazyLock<String> =
 /// Whoever reaches them owns the TPM: it is for development, tests and virtual machines, and protects nothing from its
 /// own computer.
 #[derive(Debug, Parser)]
-#[command(name = "quoin-tpm", version = VERSION.as_str())]
+#[command(name = "quoin-tpm", version = version(), after_long_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     options: Options,
