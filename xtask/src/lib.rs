@@ -7,6 +7,7 @@
 //! | [`build`] | cargo calls for what runs without an operating system |
 //! | [`child`] | children that end with us |
 //! | [`ci`] | the verb of that name |
+//! | [`deb`] | the verb of that name: the server's Debian package |
 //! | [`debian`] | programs from Debian packages |
 //! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
 //! | [`deny`] | licences, sources and advisories of crates by others |
@@ -31,6 +32,7 @@
 //! | [`terminal`] | keys for a guest |
 //! | [`mod@test`] | the verb of that name |
 //! | [`timeline`] | what a boot says |
+//! | [`tools`] | programs that cargo installs |
 //! | [`tpm`] | the verb of that name |
 //! | [`vectors`] | the verbs about the engine's cryptography: vectors, keys, timing |
 //! | [`verify`] | judging evidence |
@@ -44,6 +46,7 @@ pub mod boots;
 pub mod build;
 pub mod child;
 pub mod ci;
+pub mod deb;
 pub mod debian;
 pub mod demo;
 pub mod deny;
@@ -68,6 +71,7 @@ pub mod suites;
 pub mod terminal;
 pub mod test;
 pub mod timeline;
+pub mod tools;
 pub mod tpm;
 pub mod vectors;
 pub mod verify;

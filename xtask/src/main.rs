@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::suite::exceptions;
 use xtask::{
-    bench, boot_times, boots, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm,
-    vectors, verify, wrapper,
+    bench, boot_times, boots, ci, deb, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test,
+    tpm, vectors, verify, wrapper,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -86,6 +86,10 @@ enum Verb {
     /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for
     /// suites by others.
     Tpm(tpm::Args),
+    /// Make a Debian package of that server, quoin-tpm, in target/deb: program, manual page, completions, systemd unit.
+    ///
+    /// cargo-deb is installed into target/tools.
+    Deb,
     /// Run test suites by others against the TPM engine's server, and print a table.
     ///
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients.
@@ -153,6 +157,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Boots(args) => return boots::run(&args),
         Verb::BootTimes(args) => boot_times::run(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
+        Verb::Deb => deb::run()?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),
         Verb::Exceptions(args) => return exceptions::run(&args),

@@ -15,6 +15,7 @@
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
+//! | [`package`] | the server as users install it: by Debian's package manager, and by cargo |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
@@ -34,6 +35,7 @@ pub mod interrupted;
 pub mod lies;
 pub mod linux;
 pub mod ovmf;
+pub mod package;
 mod processes;
 pub mod reproducible;
 pub mod stack;

@@ -12,8 +12,8 @@ pub struct Args {
     /// Only what needs no QEMU: under two minutes once compiled.
     #[arg(long)]
     fast: bool,
-    /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
-    /// but two run only so.
+    /// Only the suites whose names contain this, such as `hostile`. `install` runs only so, and of those with an
+    /// operating system (`guest: …`) all but two.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Prints the names of all suites, and which run only when they are named.
@@ -24,11 +24,11 @@ pub struct Args {
 /// A suite in QEMU: its name and its cases.
 type InQemu = (&'static str, fn(&Built) -> Result<Totals>);
 
-/// A proof: its name, and what looks for it.
-type Proof = (&'static str, fn() -> Result<Totals>);
+/// A suite that needs no QEMU: its name and its cases.
+type Host = (&'static str, fn() -> Result<Totals>);
 
 /// What is proved about the engine as it is compiled: each as a suite of one case.
-const PROOFS: &[Proof] = &[
+const PROOFS: &[Host] = &[
     ("engine: every documented response code is seen in its tests", || proofs::as_suite(proofs::codes)),
     ("engine: no panic survives linking", || proofs::as_suite(proofs::panics)),
 ];
@@ -45,6 +45,13 @@ const IN_QEMU: &[InQemu] = &[
     ("machine: rules and launches", |_| suite::cargo::qemu()),
     ("image: reproducible and as committed", |built| suite::reproducible::run(&built.image)),
 ];
+
+/// What users install, without QEMU.
+const PACKAGES: &[Host] =
+    &[("deb: the server's Debian package", suite::package::deb), (INSTALL, suite::package::install)];
+
+/// Compiles the engine and all that it needs anew.
+const INSTALL: &str = "install: the server, by cargo into an empty home";
 
 /// With an operating system: they want packages of Debian's newer suites, and take minutes.
 const GUESTS: &[InQemu] = &[
@@ -100,6 +107,9 @@ fn suites(args: &Args) -> Result<Totals> {
     for (name, cases) in PROOFS.iter().filter(|(name, _)| !args.fast && name.contains(&args.suite)) {
         totals += suite::run(name, cases);
     }
+    for (name, cases) in PACKAGES.iter().filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)) {
+        totals += suite::run(name, cases);
+    }
     let in_qemu: Vec<&InQemu> =
         IN_QEMU.iter().chain(GUESTS).filter(|(name, _)| !args.fast && is_asked_for(name, &args.suite)).collect();
     if !in_qemu.is_empty() {
@@ -117,13 +127,13 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 }
 
 fn only_by_name(name: &str) -> bool {
-    GUESTS.iter().any(|(guest, _)| *guest == name) && !SHORT.contains(&name)
+    name == INSTALL || GUESTS.iter().any(|(guest, _)| *guest == name) && !SHORT.contains(&name)
 }
 
 /// The names of all suites, in the order in which they run.
 fn names() -> impl Iterator<Item = &'static str> {
     let in_qemu = IN_QEMU.iter().chain(GUESTS).map(|(name, _)| *name);
-    [HOST].into_iter().chain(PROOFS.iter().map(|(name, _)| *name)).chain(in_qemu)
+    [HOST].into_iter().chain(PROOFS.iter().chain(PACKAGES).map(|(name, _)| *name)).chain(in_qemu)
 }
 
 /// A value of `--suite`: refuses what is part of no suite's name, before anything is built.
