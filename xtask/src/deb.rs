@@ -3,6 +3,7 @@
 //! What is in it is said in tpm-core/server/Cargo.toml, from which cargo-deb makes it; the program and what comes with
 //! it are built here.
 
+use crate::debian::Wanted;
 use crate::tools::Tool;
 use crate::{child, debian, tpm, workspace};
 use anyhow::{Context, Result, ensure};
@@ -14,7 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The version that the package's description is written for.
-const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
+pub const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0" };
+
+/// What finds out which libraries the program depends on.
+pub const SHLIBDEPS: Wanted = ("dpkg-shlibdeps", "dpkg-dev");
 
 /// Runs the verb.
 pub fn run() -> Result<()> {
@@ -24,8 +28,7 @@ pub fn run() -> Result<()> {
 
 /// Makes the package, and gives its file.
 pub fn make() -> Result<PathBuf> {
-    // What it depends on is found by this.
-    debian::ensure(&[("dpkg-shlibdeps", "dpkg-dev")])?;
+    debian::ensure(&[SHLIBDEPS])?;
     let target = workspace::target_dir()?;
     tpm::build(tpm::PROFILE)?;
     let documents = target.join("release/documents");

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// The version whose configuration ours is.
-const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+pub const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 
 /// Where cargo-deny looks for a copy of the database that its configuration names.
 const DATABASE: &str = "advisory-db-3157b0e258782691";
@@ -40,9 +40,4 @@ fn judge(command: &mut Command) -> Result<()> {
         return Ok(());
     }
     bail!("cargo-deny ended with {status}\n{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr))
-}
-
-/// Whether cargo-deny need not be built first.
-pub fn is_there() -> Result<bool> {
-    DENY.is_there()
 }

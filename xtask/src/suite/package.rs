@@ -4,6 +4,7 @@
 //! nobody need be root.
 
 use super::{Totals, case};
+use crate::debian::Wanted;
 use crate::qemu::Folder;
 use crate::{deb, debian, workspace};
 use anyhow::{Context, Result, ensure};
@@ -39,12 +40,15 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The worst mark for the unit that is taken: tenths of systemd's measure, of which 100 is no protection.
 const EXPOSURE: &str = "15";
 
+/// What makes the package and judges it.
+pub const PROGRAMS: [Wanted; 2] = [deb::SHLIBDEPS, ("systemd-analyze", "systemd")];
+
 /// What `cargo install --path` installs: folders and programs.
 const BY_CARGO: [(&str, &str); 1] = [("tpm-core/server", NAME)];
 
 /// The Debian package, from its making to its removal.
 pub fn deb() -> Result<Totals> {
-    debian::ensure(&[("dpkg-deb", "dpkg"), ("systemd-analyze", "systemd")])?;
+    debian::ensure(&PROGRAMS)?;
     let package = deb::make()?;
     let root = Root::new()?;
     let mut totals = case("its description is complete, what it depends on is computed", described(&package));
