@@ -5,6 +5,7 @@
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
 //! | [`boots`] | the verbs `boots`, `boot-times` and `exceptions` |
 //! | [`ci`] | the verb of that name |
+//! | [`deb`] | the verb of that name: the server's Debian package |
 //! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
 //! | [`deny`] | licences, sources and advisories of crates by others |
 //! | [`doctor`] | the verb of that name: what works on this computer |
@@ -14,11 +15,12 @@
 //! | [`measure`] | the verb of that name |
 //! | [`proofs`] | the verbs `panics`, `coverage`, `codes` and `beside` |
 //! | [`run`] | the verb of that name |
+//! | [`package`] | the suites of what users install |
 //! | [`served`] | the firmware's TPM at local ports |
-//! | [`server`] | a TPM at two local TCP ports |
 //! | [`status`] | what exit statuses mean |
 //! | [`suites`] | the verb of that name: suites by others |
 //! | [`mod@test`] | the verb of that name |
+//! | [`tools`] | programs that cargo installs |
 //! | [`tpm`] | the verb of that name |
 //! | [`vectors`] | the verbs about the engine's cryptography: vectors, keys, timing |
 //!
@@ -27,6 +29,7 @@
 pub mod bench;
 pub mod boots;
 pub mod ci;
+pub mod deb;
 pub mod demo;
 pub mod deny;
 pub mod doctor;
@@ -34,15 +37,13 @@ pub mod fuzz;
 pub mod guest;
 pub mod image;
 pub mod measure;
+pub mod package;
 pub mod proofs;
 pub mod run;
 pub mod served;
-pub mod server;
 pub mod status;
 pub mod suites;
 pub mod test;
+pub mod tools;
 pub mod tpm;
 pub mod vectors;
-
-// For the server and its tests, until they have a package of their own.
-pub use host::{child, qemu, relay};

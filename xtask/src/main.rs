@@ -7,8 +7,9 @@ use quoin_verify::{pipe, program};
 use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    bench, boots, ci, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm, vectors,
+    bench, boots, ci, deb, demo, doctor, fuzz, guest, image, measure, proofs, run, status, suites, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -84,7 +85,11 @@ enum Verb {
     BootTimes(boots::BootTimes),
     /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for
     /// suites by others.
-    Tpm(tpm::Options),
+    Tpm(tpm::Args),
+    /// Make a Debian package of that server, quoin-tpm, in target/deb: program, manual page, completions, systemd unit.
+    ///
+    /// cargo-deb is installed into target/tools.
+    Deb,
     /// Run test suites by others against the TPM engine's server, and print a table.
     ///
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients.
@@ -140,6 +145,7 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Result<ExitCode> {
+    logging::start(LevelFilter::Info, None)?;
     match verb {
         Verb::Run(args) => run::run(&args)?,
         Verb::Demo(args) => return demo::run(&args),
@@ -151,6 +157,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Boots(args) => return boots::boots(&args),
         Verb::BootTimes(args) => boots::boot_times(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
+        Verb::Deb => deb::run()?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),
         Verb::Exceptions(args) => return boots::exceptions(&args),

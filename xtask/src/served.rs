@@ -1,14 +1,45 @@
 //! The firmware's TPM at local ports: for who runs the verb `run`, and for the suite of tpm2-tools.
 
-use crate::server::{self, Firmware, Ports, Reserved, Stop};
 use anyhow::{Result, anyhow, bail};
 use booted::Totals;
 use host::boot;
-use host::child::Ending;
+use host::child::{self, Ending};
 use host::qemu::Qemu;
 use host::relay::{Relay, SerialRelay};
 use std::os::unix::net::UnixStream;
 use std::thread;
+use tpm_ports::{Backend, BufferSizes, Ports, Reserved, Stop};
+
+/// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone, and its power is the
+/// machine's.
+#[derive(Debug)]
+pub struct Firmware<R>(pub R);
+
+/// Octets of a command that a page of the vTPM protocol carries, behind its head (docs/boot.md).
+const MAX_FIRMWARE_COMMAND: u32 = 4087;
+
+impl<R: Relay + Send> Backend for Firmware<R> {
+    fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
+        // What a TPM says to a command that its locality may not give, and to one beyond its buffer: without sessions.
+        const TPM_RC_LOCALITY: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 9, 7];
+        const TPM_RC_COMMAND_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42];
+        if locality != 0 {
+            return Ok(TPM_RC_LOCALITY.to_vec());
+        }
+        if command.len() > MAX_FIRMWARE_COMMAND as usize {
+            return Ok(TPM_RC_COMMAND_SIZE.to_vec());
+        }
+        self.0.tpm(command)
+    }
+
+    fn buffer_sizes(&self) -> BufferSizes {
+        BufferSizes { now: MAX_FIRMWARE_COMMAND, least: MAX_FIRMWARE_COMMAND, most: MAX_FIRMWARE_COMMAND }
+    }
+
+    fn can_power_off(&self) -> bool {
+        false
+    }
+}
 
 /// Takes the ports, so that one that is taken is said at once.
 pub fn reserve(port: u16) -> Result<Reserved> {
@@ -22,7 +53,7 @@ pub fn until_a_signal(
     mut qemu: Qemu,
     ending: Ending,
 ) -> Result<()> {
-    let stop = Stop::on_signal()?;
+    let stop = Stop::on(&child::SIGNALS)?;
     ending.hand_over();
     let ports = ports.listen()?;
     println!(
@@ -36,8 +67,8 @@ pub fn until_a_signal(
         }
         Ok(())
     };
-    let settings = server::Settings { watch: Some(Box::new(watch)), ..server::Settings::default() };
-    server::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
+    let settings = tpm_ports::Settings { watch: Some(Box::new(watch)), ..tpm_ports::Settings::default() };
+    tpm_ports::serve_with(ports, Box::new(Firmware(relay)), settings, &stop)
 }
 
 /// Serves it as long as `cases` run, which hear where.
@@ -48,10 +79,61 @@ pub fn while_cases_run(
     let (ports, stop) = (Ports::reserve(0, None)?.listen()?, Stop::default());
     let tcti = ports.tcti()?;
     thread::scope(|scope| {
-        let server = scope.spawn(|| server::serve(ports, Box::new(Firmware(relay)), &stop));
+        let server = scope.spawn(|| tpm_ports::serve(ports, Box::new(Firmware(relay)), &stop));
         let totals = cases(&tcti);
         stop.set();
         server.join().map_err(|_| anyhow!("the server has panicked"))??;
         totals
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Firmware;
+    use host::relay::{AttestCall, Attestation, Relay, SvsmRegisters};
+    use tpm_ports::Backend;
+
+    /// A relay that was asked for nothing but commands, none too long for its page.
+    struct Page;
+
+    impl Relay for Page {
+        fn tpm(&mut self, command: &[u8]) -> anyhow::Result<Vec<u8>> {
+            anyhow::ensure!(command.len() <= 4087, "the payload finds it too long");
+            Ok(b"ok".to_vec())
+        }
+
+        fn attest(&mut self, _call: AttestCall, _version: u32, _nonce: &[u8]) -> anyhow::Result<Attestation> {
+            unreachable!()
+        }
+
+        fn selftest(&mut self) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
+        fn last_selftest(&mut self) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
+        fn svsm(&mut self, _registers: SvsmRegisters) -> anyhow::Result<(SvsmRegisters, u8)> {
+            unreachable!()
+        }
+
+        fn write(&mut self, _gpa: u64, _bytes: &[u8]) -> anyhow::Result<()> {
+            unreachable!()
+        }
+
+        fn read(&mut self, _gpa: u64, _length: u32) -> anyhow::Result<Vec<u8>> {
+            unreachable!()
+        }
+    }
+
+    /// Section 3, row 3: the connection was closed.
+    #[test]
+    fn a_command_that_the_firmwares_page_cannot_hold_is_a_response_code() {
+        let mut firmware = Firmware(Page);
+        assert_eq!(firmware.execute(0, &[0; 4087]).unwrap(), b"ok");
+        for size in [4088, 8192] {
+            assert_eq!(firmware.execute(0, &vec![0; size]).unwrap(), [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42]);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
-use crate::{proofs, served};
+use crate::{package, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
@@ -34,8 +34,11 @@ const PROOFS: &[WithoutQemu] = &[
     ("engine: no panic survives linking", || proofs::as_suite(proofs::panics)),
 ];
 
-/// What a user installs: minutes, and crates from the registry. Only by name.
-const PRODUCTS: &[WithoutQemu] = &[("install: the products, where there is only cargo", booted::install::run)];
+/// What users install.
+const PRODUCTS: &[WithoutQemu] = &[("deb: the server's Debian package", package::deb), (INSTALL, package::install)];
+
+/// Compiles all crates of the products anew, from the registry. Only by name.
+const INSTALL: &str = "install: the products, where there is only cargo";
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
@@ -123,7 +126,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain(PRODUCTS.iter().map(|(product, _)| *product)).any(|one| one == name)
+    guests.chain([INSTALL]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

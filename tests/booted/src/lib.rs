@@ -13,7 +13,6 @@
 //! | [`firmware`] | what the image is made of |
 //! | [`grub`] | OVMF at VMPL2, and GRUB from a disk |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
-//! | [`install`] | the products, as a user installs them |
 //! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
@@ -38,7 +37,6 @@ pub mod firmware;
 pub mod grub;
 pub mod hostile;
 pub mod ima;
-pub mod install;
 pub mod interrupted;
 pub mod lies;
 pub mod linux;

@@ -2,7 +2,8 @@
 
 use super::hardware::Host;
 use super::mirror::{self, Reach};
-use crate::deny;
+use crate::tools::Tool;
+use crate::{deb, deny};
 use anyhow::Result;
 use host::debian::{self, Installer, Wanted};
 use host::{qemu, workspace};
@@ -41,8 +42,8 @@ pub struct Rust {
     pub wanted: String,
     /// Parts of the toolchain that are not there.
     pub missing: Vec<&'static str>,
-    /// cargo-deny is there.
-    pub deny: bool,
+    /// Tools of cargo that are installed when they are first called, and whether they are there.
+    pub tools: Vec<(&'static str, bool)>,
 }
 
 /// Everything.
@@ -136,12 +137,13 @@ impl Rust {
         if !sysroot.is_some_and(|sysroot| Path::new(sysroot.trim()).join(lld).exists()) {
             missing.push("rust-lld");
         }
+        let there = |tool: Tool| Ok((tool.name, tool.is_there()?));
         let version = said(Command::new("rustc").current_dir(&root).arg("--version"));
         Ok(Self {
             version: version.map(|text| text.trim().to_owned()),
             wanted: wanted.to_owned(),
             missing,
-            deny: deny::is_there()?,
+            tools: [deny::DENY, deb::CARGO_DEB].into_iter().map(there).collect::<Result<_>>()?,
         })
     }
 }

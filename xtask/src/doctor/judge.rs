@@ -2,6 +2,7 @@
 
 use super::facts::{Facts, PORTS, Qemu, SUITES};
 use super::mirror::Reach;
+use crate::package;
 use host::debian::{Installer, Wanted};
 use host::guest::module::BUILT_WITH;
 use host::qemu;
@@ -73,7 +74,8 @@ pub struct Finding {
 /// Every program that any of these verbs calls, and who calls it.
 pub fn programs() -> Vec<(Wanted, &'static [Use])> {
     let mut programs = vec![(qemu::PROGRAM, BOOTS)];
-    programs.extend(booted::tools::PROGRAMS.iter().chain(&SUITES_CALL).map(|wanted| (*wanted, CI)));
+    let suites = booted::tools::PROGRAMS.iter().chain(&SUITES_CALL).chain(&package::PROGRAMS);
+    programs.extend(suites.map(|wanted| (*wanted, CI)));
     programs.extend(FETCH.iter().chain(&BUILT_WITH).map(|wanted| (*wanted, GUESTS)));
     programs
 }
@@ -118,12 +120,14 @@ fn rust(facts: &Facts) -> Vec<Finding> {
             needed_by,
         ));
     }
-    let (status, text) = if rust.deny {
-        (Status::Fine, "is built".to_owned())
-    } else {
-        (Status::Comes, "`ci` builds it, once (some minutes)".to_owned())
-    };
-    findings.push(Finding { status, subject: "cargo-deny", text, needed_by: CI });
+    for (subject, there) in &rust.tools {
+        let (status, text) = if *there {
+            (Status::Fine, "is built".to_owned())
+        } else {
+            (Status::Comes, "`ci` builds it, once (some minutes)".to_owned())
+        };
+        findings.push(Finding { status, subject, text, needed_by: CI });
+    }
     findings
 }
 
@@ -247,7 +251,7 @@ mod tests {
                 version: Some("rustc 1.95.0 (x)".into()),
                 wanted: "1.95.0".into(),
                 missing: Vec::new(),
-                deny: false,
+                tools: vec![("cargo-deny", false), ("cargo-deb", true)],
             },
             suites: SUITES.map(|(suite, _)| (suite, Reach::Yes)).into(),
             fetched: Vec::new(),

@@ -1,0 +1,72 @@
+//! The program in the background, and its process id in a file, as swtpm's users know both.
+//!
+//! Nothing here forks, which only `unsafe` could: the program starts itself again, and goes when that one serves. So an
+//! exit status of 0 means that clients can come and that the file of `--pid` is there.
+
+use anyhow::{Context, Result};
+use rustix::fs::OFlags;
+use rustix::process::{chdir, setsid};
+use rustix::stdio::{dup2_stderr, dup2_stdout};
+use std::env::{args_os, current_exe};
+use std::fs::{self, File};
+use std::io::{Read, Write, stdout};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio, id};
+
+/// Starts the daemon, with the options of this process, and waits until it serves. Its exit status if it has failed,
+/// when it has said why.
+pub(crate) fn start() -> Result<ExitCode> {
+    let mut daemon = Command::new(current_exe().context("the program does not know its own file")?);
+    daemon.args(args_os().skip(1)).arg("--detached").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut daemon = daemon.spawn().context("cannot start the daemon")?;
+    let mut said = String::new();
+    if let Some(mut out) = daemon.stdout.take() {
+        // What it says is that it serves; then it lets go of the pipe.
+        out.read_to_string(&mut said)?;
+    }
+    if said.is_empty() {
+        let status = daemon.wait()?.code().and_then(|code| u8::try_from(code).ok());
+        return Ok(status.map_or(ExitCode::FAILURE, ExitCode::from));
+    }
+    // The daemon serves, whether or not somebody reads this.
+    let _ = stdout().write_all(said.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In the daemon, before all else: no terminal's signals reach it.
+pub(crate) fn leave_the_terminal() -> Result<()> {
+    setsid().context("cannot leave the terminal")?;
+    Ok(())
+}
+
+/// In the daemon, when it serves: it holds neither what its starter reads and writes, nor its folder.
+pub(crate) fn let_go() -> Result<()> {
+    let nothing = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
+    dup2_stdout(&nothing)?;
+    dup2_stderr(&nothing)?;
+    chdir("/").context("cannot leave the folder")?;
+    Ok(())
+}
+
+/// A file with this process' id, which goes when the server ends.
+#[derive(Debug)]
+pub(crate) struct PidFile(PathBuf);
+
+impl PidFile {
+    /// One that was there is another process' no longer: the ports would be taken. A link is not followed.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits())?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o644).custom_flags(flags);
+        let written = options.open(path).and_then(|mut file| file.write_all(format!("{}\n", id()).as_bytes()));
+        written.with_context(|| format!("cannot write the process id to {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,282 @@
+//! The TPM, as the server sees it.
+
+use crate::folder::Folder;
+use crate::hooks::Platform;
+use anyhow::{Context, Result, anyhow};
+use core::sync::atomic::AtomicBool;
+use std::path::Path;
+use std::sync::Arc;
+use tpm_core::profile::{MAX_COMMAND_SIZE, MIN_BUFFER_SIZE};
+use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
+use tpm_core::{Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
+use tpm_ports::{Backend, BufferSizes, StateBlob};
+
+/// `TPM_RC_FAILURE`.
+const FAILURE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1];
+
+/// The TPM and its surroundings.
+pub(crate) struct Engine {
+    tpm: Box<Tpm>,
+    platform: Platform,
+    /// There was a measured launch.
+    established: bool,
+    kept: Option<Kept>,
+    brought: Option<Brought>,
+    /// At an orderly end of the platform there is a TPM2_Shutdown.
+    shuts_down: bool,
+    canceled: Arc<AtomicBool>,
+    /// Octets of commands and responses.
+    buffer_size: usize,
+}
+
+/// Where the state is kept.
+struct Kept {
+    folder: Folder,
+    /// None after it could not be loaded.
+    store: Option<Store<Folder>>,
+    buffer: Vec<u8>,
+}
+
+/// A TPM of a state that a client has brought, until the next reset.
+struct Brought {
+    tpm: Box<Tpm>,
+    /// It was brought with what is lost without power.
+    whole: bool,
+}
+
+impl Engine {
+    /// A new TPM, or the one in the folder `state`.
+    pub(crate) fn new(seed: Option<&str>, state: Option<&Path>) -> Result<Self> {
+        let mut platform = Platform::new(seed);
+        let (tpm, kept) = match state {
+            None => (manufacture(&mut platform)?, None),
+            Some(path) => {
+                let (tpm, kept) = Kept::open(path, &mut platform)?;
+                (tpm, Some(kept))
+            }
+        };
+        Ok(Self {
+            tpm,
+            platform,
+            established: false,
+            kept,
+            brought: None,
+            shuts_down: true,
+            canceled: Arc::default(),
+            buffer_size: MAX_COMMAND_SIZE,
+        })
+    }
+
+    /// One for which an orderly end of the platform is as the loss of power.
+    pub(crate) fn without_shutdown(self) -> Self {
+        Self { shuts_down: false, ..self }
+    }
+
+    /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be
+    /// lost with the power: nothing more is saved until the next reset, which begins with what was saved last. Whether
+    /// what the TPM says may be said.
+    fn save(&mut self) -> bool {
+        let Some(kept) = &mut self.kept else { return true };
+        if self.tpm.is_in_failure_mode() {
+            return true;
+        }
+        match kept.save(&mut self.tpm) {
+            Ok(()) => true,
+            Err(error) => {
+                log::error!("the TPM fails until its next reset, since its state cannot be saved: {error:#}");
+                self.tpm.enter_failure_mode();
+                false
+            }
+        }
+    }
+}
+
+fn manufacture(platform: &mut Platform) -> Result<Box<Tpm>> {
+    let mut tpm = Box::new(Tpm::blank());
+    tpm.manufacture(&mut platform.hooks()).map_err(|_| anyhow!("there is no entropy"))?;
+    Ok(tpm)
+}
+
+fn import(state: &[u8], platform: &mut Platform) -> Result<Box<Tpm>, StateError> {
+    let mut tpm = Box::new(Tpm::blank());
+    tpm.import(state, &mut platform.hooks())?;
+    Ok(tpm)
+}
+
+impl Kept {
+    /// The TPM in a folder, or a new one in a new folder.
+    fn open(path: &Path, platform: &mut Platform) -> Result<(Box<Tpm>, Self)> {
+        let folder = Folder::open(path)?;
+        let mut kept = Self { folder, store: None, buffer: vec![0; MAX_RECORD_SIZE] };
+        let marked = kept.folder.is_marked()?;
+        let tpm = if !marked && kept.folder.is_empty()? {
+            kept.store = Some(kept.find()?.0);
+            let mut tpm = manufacture(platform)?;
+            kept.save(&mut tpm)?;
+            log::info!("a new TPM is made in {}", path.display());
+            tpm
+        } else {
+            kept.load(platform)
+                .with_context(|| format!("no TPM is taken from {}, and none is made there", path.display()))?
+        };
+        if !marked {
+            kept.folder.mark()?;
+        }
+        Ok((tpm, kept))
+    }
+
+    /// The store, and the state in it.
+    fn find(&mut self) -> Result<(Store<Folder>, Option<&[u8]>)> {
+        Store::open(self.folder.clone(), &mut self.buffer).map_err(|error| match error {
+            StoreError::Disk(error) => error,
+            other => anyhow!("its state is damaged ({other:?})"),
+        })
+    }
+
+    /// The TPM that was saved last.
+    fn load(&mut self, platform: &mut Platform) -> Result<Box<Tpm>> {
+        self.store = None;
+        let (store, state) = self.find()?;
+        let state = state.context("there is no state in it")?;
+        let tpm = import(state, platform).map_err(|error| anyhow!("its state is refused: {error}"))?;
+        self.buffer.fill(0);
+        self.store = Some(store);
+        Ok(tpm)
+    }
+
+    fn save(&mut self, tpm: &mut Tpm) -> Result<()> {
+        let store = self.store.as_mut().context("there is nothing to save it to")?;
+        store.save(tpm, &mut self.buffer).map(drop).map_err(|error| match error {
+            StoreError::Disk(error) => error,
+            other => anyhow!("{other:?}"),
+        })
+    }
+}
+
+impl Backend for Engine {
+    fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
+        let locality = Locality::new(locality).context("there are no localities from 5 to 31")?;
+        let mut response = vec![0; tpm_core::profile::MAX_RESPONSE_SIZE];
+        let hooks = &mut self.platform.hooks();
+        let length = self.tpm.execute_unless(hooks, locality, command, &mut response, &self.canceled);
+        response.truncate(length);
+        Ok(if self.save() { response } else { FAILURE.to_vec() })
+    }
+
+    fn buffer_sizes(&self) -> BufferSizes {
+        let octets = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        BufferSizes { now: octets(self.buffer_size), least: octets(MIN_BUFFER_SIZE), most: octets(MAX_COMMAND_SIZE) }
+    }
+
+    fn set_buffer_size(&mut self, octets: u32) {
+        self.buffer_size = usize::try_from(octets).map_or(MAX_COMMAND_SIZE, |octets| octets);
+        self.tpm.set_buffer_size(self.buffer_size);
+    }
+
+    fn cancel_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.canceled)
+    }
+
+    fn reset(&mut self) -> bool {
+        if let Some(brought) = self.brought.take() {
+            self.tpm = brought.tpm;
+            self.tpm.set_buffer_size(self.buffer_size);
+            return self.save();
+        }
+        match self.kept.as_mut().filter(|_| self.tpm.is_in_failure_mode()) {
+            None => self.tpm.init(&mut self.platform.hooks()),
+            Some(kept) => match kept.load(&mut self.platform) {
+                Ok(tpm) => {
+                    self.tpm = tpm;
+                    self.tpm.set_buffer_size(self.buffer_size);
+                }
+                Err(error) => {
+                    log::error!("the TPM that has failed cannot be loaded again: {error:#}");
+                    return false;
+                }
+            },
+        }
+        true
+    }
+
+    fn shut_down(&mut self) {
+        if self.shuts_down {
+            self.tpm.shut_down(&mut self.platform.hooks());
+            self.save();
+        }
+    }
+
+    fn hash_start(&mut self) -> bool {
+        self.tpm.hash_start();
+        true
+    }
+
+    fn hash_data(&mut self, data: &[u8]) -> bool {
+        self.tpm.hash_data(data);
+        true
+    }
+
+    fn hash_end(&mut self) -> bool {
+        let ended = self.tpm.hash_end();
+        self.established |= ended;
+        ended && self.save()
+    }
+
+    fn set_physical_presence(&mut self, asserted: bool) -> bool {
+        self.tpm.set_physical_presence(asserted);
+        true
+    }
+
+    fn fail(&mut self) -> bool {
+        self.tpm.enter_failure_mode();
+        true
+    }
+
+    fn act_signaled(&mut self, act: u32) -> bool {
+        /// `TPM_RH_ACT_0`.
+        const FIRST: u32 = 0x4000_0110;
+        act.checked_sub(FIRST).and_then(|n| u8::try_from(n).ok()).is_some_and(|n| self.tpm.act_signaled(n))
+    }
+
+    fn established(&mut self) -> bool {
+        self.established
+    }
+
+    fn reset_established(&mut self) -> bool {
+        self.established = false;
+        true
+    }
+
+    fn has_state(&self) -> bool {
+        true
+    }
+
+    /// What `TPM2_Shutdown` has saved is in the permanent part, and the volatile part is the whole.
+    fn state(&mut self, blob: StateBlob) -> Result<Vec<u8>> {
+        let form = match blob {
+            StateBlob::Permanent => StateForm::PoweredOff,
+            StateBlob::Volatile => StateForm::Whole,
+            StateBlob::Saved => return Ok(Vec::new()),
+        };
+        let mut state = vec![0; MAX_STATE_SIZE];
+        let length = self.tpm.export(form, &mut state).map_err(|error| anyhow!("no state: {error}"))?;
+        state.truncate(length);
+        Ok(state)
+    }
+
+    /// It counts from the reset that follows. Beside the volatile part, which is the whole, nothing else does.
+    fn set_state(&mut self, blob: StateBlob, bytes: &[u8]) -> Result<()> {
+        let whole = blob == StateBlob::Volatile;
+        if bytes.is_empty() || blob == StateBlob::Saved || (!whole && self.brought.as_ref().is_some_and(|b| b.whole)) {
+            return Ok(());
+        }
+        // If this part is refused, none of the others counts.
+        self.brought = None;
+        let tpm = import(bytes, &mut self.platform).map_err(|error| anyhow!("no such state: {error}"))?;
+        self.brought = Some(Brought { tpm, whole });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The TPM engine behind two local TCP ports, and at Unix sockets for QEMU: the program `quoin-tpm`.
+//!
+//! Its state lives as long as the process, or with `--state` in a folder. Commands may come at any locality; a client's
+//! reset is a `_TPM_Init`.
+//!
+//! | module | is |
+//! |---|---|
+//! | `daemon` | the program in the background, and its process id in a file |
+//! | `engine` | the TPM, as the server sees it |
+//! | `folder` | where its state is kept |
+//! | `hooks` | entropy and time |
+//! | `trace` | what was said, as text and for Wireshark |
+
+#![forbid(unsafe_code)]
+
+mod daemon;
+mod engine;
+mod folder;
+mod hooks;
+mod trace;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use daemon::PidFile;
+use engine::Engine;
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+use tpm_core::profile::PROFILE;
+use tpm_ports::{Backend, Options, Ports, Record, Settings, Startup, Stop, logging, serve_with};
+use trace::Trace;
+
+/// What ends the server in order.
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// The program's version and what its engine can do.
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> =
+        LazyLock::new(|| format!("{} (profile {})", env!("CARGO_PKG_VERSION"), PROFILE.name));
+    &VERSION
+}
+
+const EXAMPLES: &str = "Clients of tpm2-tss, while the program runs:
+
+  export TPM2TOOLS_TCTI=swtpm:host=127.0.0.1,port=2321
+  tpm2_getrandom --hex 8
+
+QEMU:
+
+  quoin-tpm --daemon --state tpm --unix tpm.socket --port 0
+  qemu-system-x86_64 ... -chardev socket,id=tpm,path=tpm.socket.ctrl \\
+    -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0
+
+SIGTERM, SIGINT and SIGHUP end the server in order, between two commands.";
+
+/// A TPM 2.0 in software, for clients of tpm2-tss and its kin, and for QEMU.
+///
+/// Two local TCP ports and, with --unix, two Unix sockets take what clients of swtpm and of the TCG simulator say.
+/// Whoever reaches them owns the TPM: it is for development, tests and virtual machines, and protects nothing from its
+/// own computer.
+#[derive(Debug, Parser)]
+#[command(name = "quoin-tpm", version = version(), after_long_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// The profile that the engine must have been built with.
+    #[arg(long, value_name = "NAME", default_value = PROFILE.name, hide = true)]
+    profile: String,
+    /// This is what --daemon has started.
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+/// Serves a TPM as `args` say until a signal or a client ends it; with `--daemon` until its daemon serves.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Args { mut options, profile, detached } = args;
+    ensure!(
+        profile == PROFILE.name,
+        "this engine was built with the profile {}, not {profile}: QUOIN_PROFILE selects it when it is built",
+        PROFILE.name
+    );
+    if options.daemon && !detached {
+        return daemon::start();
+    }
+    if detached {
+        daemon::leave_the_terminal()?;
+        options.make_paths_absolute()?;
+    }
+    logging::start(options.log_level, options.log_file.as_deref())?;
+    serve(&options, detached)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(options: &Options, detached: bool) -> Result<()> {
+    let ports = Ports::reserve(options.port, options.unix.as_deref())?;
+    let trace = options.trace.as_deref().map(Trace::create).transpose()?;
+    let trace = trace.map(|trace| Box::new(trace) as Box<dyn Record>);
+    let stop = Stop::on(&SIGNALS)?;
+    let engine = Engine::new(options.seed.as_deref(), options.state.as_deref()).context("there is no TPM")?;
+    let mut engine = if options.no_shutdown { engine.without_shutdown() } else { engine };
+    let started = match options.startup() {
+        Startup::Clear => start(&mut engine)?,
+        Startup::Off => "its clients send TPM2_Startup (--startup clear: it is sent before they come)",
+    };
+    let ports = ports.listen()?;
+    let _pid_file = options.pid.as_deref().map(PidFile::create).transpose()?;
+    announce(started, &ports.tcti()?, detached)?;
+    tell_systemd(NotifyState::Ready);
+    let outcome =
+        serve_with(ports, Box::new(engine), Settings { trace, dialect: options.protocol, watch: None }, &stop);
+    tell_systemd(NotifyState::Stopping);
+    outcome
+}
+
+/// Says that clients can come. Who has started a daemon hears that, and goes.
+fn announce(started: &str, tcti: &str, detached: bool) -> Result<()> {
+    let until = if detached {
+        format!("by process {} until SIGTERM", std::process::id())
+    } else {
+        String::from("until Ctrl-C")
+    };
+    let mut out = stdout().lock();
+    let said = writeln!(
+        out,
+        "The engine's TPM is served {until}; {started}. Its clients need:\n\n  export TPM2TOOLS_TCTI={tcti}\n"
+    );
+    let said = said.and_then(|()| out.flush());
+    if detached {
+        said.context("who has started the daemon has gone")?;
+        daemon::let_go()?;
+    }
+    Ok(())
+}
+
+/// Nothing where it was not systemd that has started us.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        log::warn!("systemd cannot be told about the server: {error}");
+    }
+}
+
+/// TPM2_Startup(CLEAR), and what is said of it.
+fn start(engine: &mut Engine) -> Result<&'static str> {
+    const STARTUP: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+    let response = engine.execute(0, &STARTUP)?;
+    ensure!(response.get(6..10) == Some(&[0; 4]), "TPM2_Startup is refused: {response:02x?}");
+    Ok("TPM2_Startup(CLEAR) was sent (--startup off: its clients send it, as they do after a reset)")
+}

@@ -1,0 +1,14 @@
+//! The program: `quoin-tpm --help` is its manual.
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match quoin_tpm::run(quoin_tpm::Args::parse()) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The program as a process.
+//!
+//! | module | is about |
+//! |---|---|
+//! | `client` | a server, and what its clients do |
+//! | `background` | `--daemon` and `--pid` |
+//! | `kept` | `--state`, and kill -9 |
+//! | `serving` | clients of all kinds, signals |
+//! | `words` | what the program says of itself, and in its messages |
+
+mod background;
+mod client;
+mod kept;
+mod serving;
+mod words;
