@@ -13,12 +13,12 @@ use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::act;
 use crate::data::audit::CommandAudit;
 use crate::data::clock::{Moment, Rate};
+use crate::data::command_list::CommandList;
 use crate::data::commit::Commit;
 use crate::data::measurement::Measurement;
 use crate::data::nv::NvMemory;
 use crate::data::object::{PersistentObjects, Slots};
 use crate::data::pcr::{Pcrs, Root};
-use crate::data::presence::PresenceList;
 use crate::data::session::Sessions;
 use crate::profile;
 use crate::rc::Fmt1;
@@ -44,6 +44,28 @@ macro_rules! stored {
     };
 }
 
+/// The same with a view for marshalling: references to the fields, in whose place others can stand.
+macro_rules! viewed {
+    ($(#[$m:meta])* $v:vis struct $name:ident as $view:ident { $($(#[$fm:meta])* $fv:vis $f:ident: $t:ty),* $(,)? }) => {
+        $(#[$m])* $v struct $name { $($(#[$fm])* $fv $f: $t),* }
+        /// What is marshalled.
+        $v struct $view<'a> { $($(#[$fm])* $fv $f: &'a $t),* }
+        impl $name {
+            /// The fields as they are.
+            $v const fn view(&self) -> $view<'_> { $view { $($f: &self.$f),* } }
+        }
+        impl Marshal for $view<'_> {
+            fn marshal(&self, w: &mut Writer<'_>) { $(self.$f.marshal(w);)* }
+        }
+        impl Restore for $name {
+            fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
+                $(self.$f.restore(r)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
 /// TPM_SU as TPM2_Shutdown left it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Orderly {
@@ -57,6 +79,7 @@ pub(crate) enum Orderly {
 
 crate::wire::structure! {
     /// Parameters and counters of dictionary-attack protection (Part 1, 16.8).
+    #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) struct Dictionary {
         /// failedTries (TPM_PT_LOCKOUT_COUNTER)
         pub(crate) failed_tries: u32,
@@ -75,9 +98,9 @@ crate::wire::structure! {
     }
 }
 
-stored! {
+viewed! {
     /// What survives everything.
-    pub(crate) struct Persistent {
+    pub(crate) struct Persistent as PersistentView {
         /// EPS
         pub(crate) endorsement_seed: Seed,
         /// SPS
@@ -125,14 +148,44 @@ stored! {
         pub(crate) total_reset_count: u64,
         /// Clock, in milliseconds
         pub(crate) clock_ms: u64,
-        /// which commands need physical presence
-        pub(crate) presence: PresenceList,
+        /// which commands need physical presence when the platform authorizes them (Part 3, 26.2)
+        pub(crate) presence: CommandList,
         /// TPM_PT_ALGORITHM_SET
         pub(crate) algorithm_set: u32,
         /// NV Indices
         pub(crate) nv: NvMemory,
         /// persistent objects
         pub(crate) objects: PersistentObjects,
+    }
+}
+
+/// The fields of [`Persistent`] that change because time passes.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    /// Clock
+    pub(crate) clock_ms: u64,
+    /// since failedTries last changed
+    pub(crate) healing_ms: u64,
+    /// since lockoutAuth failed
+    pub(crate) lockout_healing_ms: u64,
+}
+
+impl Persistent {
+    /// The times.
+    pub(crate) const fn times(&self) -> Times {
+        Times {
+            clock_ms: self.clock_ms,
+            healing_ms: self.dictionary.healing_ms,
+            lockout_healing_ms: self.dictionary.lockout_healing_ms,
+        }
+    }
+
+    /// Sets the times.
+    pub(crate) const fn set_times(&mut self, times: Times) {
+        let Times { clock_ms, healing_ms, lockout_healing_ms } = times;
+        self.clock_ms = clock_ms;
+        self.dictionary.healing_ms = healing_ms;
+        self.dictionary.lockout_healing_ms = lockout_healing_ms;
     }
 }
 
