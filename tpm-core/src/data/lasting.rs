@@ -15,9 +15,9 @@ pub(crate) struct Lasting<T> {
 }
 
 impl<T> Lasting<T> {
-    /// A part that has not been changed. For a TPM that is blank: a part that is put in the place of another goes
-    /// through [`Lasting::change`].
-    pub(crate) const fn new(part: T) -> Self {
+    /// A part that has not been changed, for a TPM that is blank. What is put in the place of a part goes through
+    /// [`Lasting::change`].
+    pub(in crate::data) const fn new(part: T) -> Self {
         Self { part, changes: 0 }
     }
 
@@ -49,5 +49,39 @@ impl Lasting<Persistent> {
             self.changes = self.changes.wrapping_add(1);
         }
         self.part.set_times(times);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CLOCK_UPDATE_MS, Lasting, Persistent, Times};
+    use crate::data::tpm::Tpm;
+    use static_assertions::assert_not_impl_any;
+
+    assert_not_impl_any!(Lasting<u8>: core::ops::DerefMut, AsMut<u8>, core::borrow::BorrowMut<u8>, Clone, Copy, Default);
+
+    static BLANK: Tpm = Tpm::blank();
+
+    /// The parts of a TPM that last are all such parts.
+    #[test]
+    fn what_lasts_is_changed_by_asking_for_it() {
+        fn counts<T>(part: &Lasting<T>) -> u64 {
+            part.changes()
+        }
+        assert_eq!([counts(&BLANK.persistent), counts(&BLANK.reset), counts(&BLANK.clear)], [0; 3]);
+        let mut part = Lasting::new(5);
+        assert_eq!((*part, part.changes()), (5, 0));
+        *part.change() = 5;
+        assert_eq!((*part, part.changes()), (5, 1));
+    }
+
+    #[test]
+    fn time_counts_when_clock_is_recorded() {
+        let mut part = Lasting::new(Persistent::blank());
+        for (clock_ms, changes) in [(1, 0), (CLOCK_UPDATE_MS - 1, 0), (CLOCK_UPDATE_MS, 1), (CLOCK_UPDATE_MS + 1, 1)] {
+            part.pass(Times { clock_ms, healing_ms: clock_ms, lockout_healing_ms: 7 });
+            assert_eq!((part.changes(), part.clock_ms), (changes, clock_ms));
+            assert_eq!((part.dictionary.healing_ms, part.dictionary.lockout_healing_ms), (clock_ms, 7));
+        }
     }
 }

@@ -28,30 +28,14 @@ use crate::wire::{Auth, Handle, Marshal, Reader, Restore, Writer};
 /// authPolicy of a hierarchy (TPM2_SetPrimaryPolicy): algorithm and digest.
 pub(crate) type HierarchyPolicy = Option<(HashAlg, Digest)>;
 
-/// A structure whose stored form is its fields in order: none can be forgotten.
+/// A structure whose stored form is its fields in order: none can be forgotten. Its view is what is marshalled:
+/// references to the fields, in whose place others can stand.
 macro_rules! stored {
-    ($(#[$m:meta])* $v:vis struct $name:ident { $($(#[$fm:meta])* $fv:vis $f:ident: $t:ty),* $(,)? }) => {
-        $(#[$m])* $v struct $name { $($(#[$fm])* $fv $f: $t),* }
-        impl Marshal for $name {
-            fn marshal(&self, w: &mut Writer<'_>) { $(self.$f.marshal(w);)* }
-        }
-        impl Restore for $name {
-            fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
-                $(self.$f.restore(r)?;)*
-                Ok(())
-            }
-        }
-    };
-}
-
-/// The same with a view for marshalling: references to the fields, in whose place others can stand.
-macro_rules! viewed {
     ($(#[$m:meta])* $v:vis struct $name:ident as $view:ident { $($(#[$fm:meta])* $fv:vis $f:ident: $t:ty),* $(,)? }) => {
         $(#[$m])* $v struct $name { $($(#[$fm])* $fv $f: $t),* }
-        /// What is marshalled.
-        $v struct $view<'a> { $($(#[$fm])* $fv $f: &'a $t),* }
+        $(#[$m])* $v struct $view<'a> { $($(#[$fm])* $fv $f: &'a $t),* }
         impl $name {
-            /// The fields as they are.
+            /// As it is.
             $v const fn view(&self) -> $view<'_> { $view { $($f: &self.$f),* } }
         }
         impl Marshal for $view<'_> {
@@ -98,7 +82,7 @@ crate::wire::structure! {
     }
 }
 
-viewed! {
+stored! {
     /// What survives everything.
     pub(crate) struct Persistent as PersistentView {
         /// EPS
@@ -191,7 +175,7 @@ impl Persistent {
 
 stored! {
     /// What TPM Restart and TPM Resume preserve.
-    pub(crate) struct StateReset {
+    pub(crate) struct StateReset as StateResetView {
         /// seed of the NULL hierarchy
         pub(crate) null_seed: Seed,
         /// nullProof
@@ -213,7 +197,7 @@ stored! {
 
 stored! {
     /// What TPM Resume alone preserves.
-    pub(crate) struct StateClear {
+    pub(crate) struct StateClear as StateClearView {
         /// shEnable
         pub(crate) storage_enabled: bool,
         /// ehEnable

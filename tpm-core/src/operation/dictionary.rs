@@ -24,8 +24,8 @@ impl Dictionary {
         self.failed_tries >= self.max_tries
     }
 
-    /// As it is when so much time has passed. That heals: a failed try for each recoveryTime (all at once if that is zero: no protection), and
-    /// lockoutAuth after lockoutRecovery (unless that is zero: then only TPM2_Startup does).
+    /// As it is when so much time has passed. That heals: a failed try for each recoveryTime (all at once if that is
+    /// zero: no protection), and lockoutAuth after lockoutRecovery (unless that is zero: then only TPM2_Startup does).
     fn healed(mut self, passed_ms: u64) -> Self {
         let recovery_ms = u64::from(self.recovery_time_s) * 1000;
         if self.failed_tries > 0 {

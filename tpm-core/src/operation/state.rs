@@ -321,8 +321,8 @@ impl Tpm {
         match section {
             Section::Profile => w.sized(|w| w.put(PROFILE.name.as_bytes())),
             Section::Persistent => self.persistent.view().marshal(w),
-            Section::Reset => self.reset.marshal(w),
-            Section::Clear => self.clear.marshal(w),
+            Section::Reset => self.reset.view().marshal(w),
+            Section::Clear => self.clear.view().marshal(w),
             Section::Ram => self.ram.marshal(w),
             Section::Remains => {
                 self.ram.sessions.marshal(w, true);

@@ -36,7 +36,7 @@ fn persistent(tpm: &Fixture) -> Vec<u8> {
 /// a multiple of an interval.
 fn is_one_number(one: &[u8], other: &[u8]) -> bool {
     let mut apart = one.iter().zip(other).enumerate().filter(|(_, (a, b))| a != b).map(|(n, _)| n);
-    let (first, last) = (apart.next().unwrap(), apart.last());
+    let (first, last) = (apart.next().unwrap(), apart.next_back());
     one.len() == other.len() && last.is_none_or(|last| last - first < 8)
 }
 

@@ -207,10 +207,10 @@ fn each_of_as_many_indices_as_there_can_be_is_found() {
             assert!(tpm.run(READ_PUBLIC, &[handle ^ 0x800], &[], &[]).is_err(), "beside {handle:#x}");
         }
     };
-    for (n, handle) in handles.iter().enumerate() {
+    for (n, handle) in (0..=u8::MAX).zip(&handles) {
         assert_eq!(define(&mut tpm, *handle, a::AUTH, 1), Ok(vec![]), "{handle:#x}");
-        write(&mut tpm, *handle, *handle, &[n as u8], 0).unwrap();
-        defined.insert(*handle, n as u8);
+        write(&mut tpm, *handle, *handle, &[n], 0).unwrap();
+        defined.insert(*handle, n);
         if [0, 1, 2, 3, 63, 64, 127, 128, 254, 255].contains(&n) {
             compare(&mut tpm, &defined);
         }

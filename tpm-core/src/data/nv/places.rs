@@ -33,8 +33,8 @@ impl Places {
 
     /// Where the index is; `is_at` tells whether it is at a position.
     pub(super) fn find(&self, h: Handle, is_at: impl Fn(usize) -> bool) -> Option<usize> {
-        let taken = self.tries(h).map_while(|slot| usize::from(*self.slots.get(slot)?).checked_sub(1));
-        taken.into_iter().find(|position| is_at(*position))
+        let mut taken = self.tries(h).map_while(|slot| usize::from(*self.slots.get(slot)?).checked_sub(1));
+        taken.find(|position| is_at(*position))
     }
 
     /// Takes the indices anew, as they lie.
