@@ -2,10 +2,8 @@
 //!
 //! A part can be read by all. To change it one asks for it with [`Lasting::change`], which counts, and there is no
 //! other way to a `&mut`: a change that is not counted does not compile. Only time passes without a count
-//! ([`Lasting::pass`]), since it is recorded once in [`CLOCK_UPDATE_MS`] and not with every command.
+//! ([`Lasting::pass`]), since it is recorded now and then and not with every command.
 
-use crate::data::state::{Persistent, Times};
-use crate::profile::CLOCK_UPDATE_MS;
 use core::ops::Deref;
 
 /// A part of the state, and how often it may have been changed.
@@ -41,21 +39,35 @@ impl<T> Deref for Lasting<T> {
     }
 }
 
-impl Lasting<Persistent> {
-    /// Time passes, or Clock is set: that counts when Clock comes to another multiple of the interval at which it is
-    /// recorded.
-    pub(crate) const fn pass(&mut self, times: Times) {
-        if times.clock_ms / CLOCK_UPDATE_MS != self.part.clock_ms / CLOCK_UPDATE_MS {
+/// A part of which something changes because time passes.
+pub(crate) trait Timed {
+    /// what does
+    type Times;
+
+    /// Sets it, and nothing else.
+    fn set_times(&mut self, times: Self::Times);
+
+    /// How often the time has been recorded.
+    fn records(&self) -> u64;
+}
+
+impl<T: Timed> Lasting<T> {
+    /// Time passes, or a clock is set: that counts when it is recorded.
+    pub(crate) fn pass(&mut self, times: T::Times) {
+        let before = self.part.records();
+        self.part.set_times(times);
+        if self.part.records() != before {
             self.changes = self.changes.wrapping_add(1);
         }
-        self.part.set_times(times);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CLOCK_UPDATE_MS, Lasting, Persistent, Times};
+    use super::Lasting;
+    use crate::data::state::{Persistent, Times};
     use crate::data::tpm::Tpm;
+    use crate::profile::CLOCK_UPDATE_MS;
     use static_assertions::assert_not_impl_any;
 
     assert_not_impl_any!(Lasting<u8>: core::ops::DerefMut, AsMut<u8>, core::borrow::BorrowMut<u8>, Clone, Copy, Default);

@@ -15,6 +15,7 @@ use crate::data::audit::CommandAudit;
 use crate::data::clock::{Moment, Rate};
 use crate::data::command_list::CommandList;
 use crate::data::commit::Commit;
+use crate::data::lasting::Timed;
 use crate::data::measurement::Measurement;
 use crate::data::nv::NvMemory;
 use crate::data::object::{PersistentObjects, Slots};
@@ -163,13 +164,21 @@ impl Persistent {
             lockout_healing_ms: self.dictionary.lockout_healing_ms,
         }
     }
+}
 
-    /// Sets the times.
-    pub(crate) const fn set_times(&mut self, times: Times) {
+impl Timed for Persistent {
+    type Times = Times;
+
+    fn set_times(&mut self, times: Times) {
         let Times { clock_ms, healing_ms, lockout_healing_ms } = times;
         self.clock_ms = clock_ms;
         self.dictionary.healing_ms = healing_ms;
         self.dictionary.lockout_healing_ms = lockout_healing_ms;
+    }
+
+    /// Clock in intervals of its record.
+    fn records(&self) -> u64 {
+        self.clock_ms / profile::CLOCK_UPDATE_MS
     }
 }
 

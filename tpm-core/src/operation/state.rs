@@ -18,14 +18,15 @@
 use crate::crypto::hash::{HashAlg, digest};
 use crate::crypto::primary;
 use crate::data::act::Acts;
+use crate::data::lasting::Timed;
 use crate::data::pcr::is_possible;
 use crate::data::platform::Hooks;
 use crate::data::state::{Dictionary, Orderly, PersistentView, Ram};
 use crate::data::tpm::Tpm;
 use crate::operation::life::number_of;
 use crate::profile::{
-    CLOCK_UPDATE_MS, MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS,
-    NV_MEMORY_SIZE, PROFILE,
+    MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS, NV_MEMORY_SIZE,
+    PROFILE,
 };
 use crate::rc::Fmt1;
 use crate::wire::{Marshal, Public, Reader, Restore, Sensitive, Unmarshal, Writer};
@@ -289,13 +290,13 @@ impl Tpm {
     ///
     /// After TPM2_Shutdown(STATE) that is all that the next start may find. Otherwise it is what survives TPM Reset,
     /// since that will come: without what only TPM Resume and TPM Restart preserve. Times are those of TPM2_Shutdown,
-    /// and else as they are recorded, every [`CLOCK_UPDATE_MS`].
+    /// and else as they are recorded, every [`crate::profile::CLOCK_UPDATE_MS`].
     ///
     /// # Errors
     /// [`StateError::Room`] if it does not fit.
     pub fn lasting_digest(&self, room: &mut [u8]) -> Result<[u8; DIGEST], StateError> {
         let mut w = Writer::new(room);
-        let recorded_clock = self.persistent.clock_ms / CLOCK_UPDATE_MS;
+        let recorded_clock = self.persistent.records();
         let dictionary = Dictionary { healing_ms: 0, lockout_healing_ms: 0, ..self.persistent.dictionary };
         PersistentView { clock_ms: &recorded_clock, dictionary: &dictionary, ..self.persistent.view() }.marshal(&mut w);
         if self.persistent.orderly != Orderly::No {
