@@ -79,7 +79,11 @@ impl Tpm {
 
     /// What so much time has healed.
     pub(crate) fn da_heal(&mut self, passed_ms: u64) {
-        let healed = self.persistent.dictionary.healed(passed_ms);
+        let dictionary = &self.persistent.dictionary;
+        if dictionary.failed_tries == 0 && dictionary.lockout_auth_enabled {
+            return;
+        }
+        let healed = dictionary.healed(passed_ms);
         let Dictionary { healing_ms, lockout_healing_ms, .. } = healed;
         self.persistent.pass(Times { healing_ms, lockout_healing_ms, ..self.persistent.times() });
         if self.persistent.dictionary != healed {

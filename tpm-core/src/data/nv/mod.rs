@@ -67,12 +67,13 @@ impl NvMemory {
     }
 
     fn place(&self, h: Handle) -> Option<usize> {
-        self.places.find(h, |n| self.indices.get(n).is_some_and(|i| i.public.index == h))
+        self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h).map(|_| n))
     }
 
     /// The index with this handle.
+    #[inline]
     pub(crate) fn get(&self, h: Handle) -> Option<&NvIndex> {
-        self.indices.get(self.place(h)?)
+        self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h))
     }
 
     fn get_mut(&mut self, h: Handle) -> Option<&mut NvIndex> {
@@ -122,17 +123,17 @@ impl NvMemory {
 
     /// Writes into an ordinary index; nothing if that is not within it.
     pub(crate) fn write(&mut self, h: Handle, offset: usize, bytes: &[u8]) {
-        if !self.is_written(h) {
-            let erased = self.get(h).is_some_and(|i| {
-                let attributes = i.public.attributes;
-                attributes.nv_type() == Some(NvType::Ordinary) && !attributes.has(NvAttributes::ORDERLY)
-            });
-            self.data_mut(h).fill(if erased { UNWRITTEN } else { 0 });
+        let Some(index) = self.place(h).and_then(|place| self.indices.get_mut(place)) else { return };
+        let (attributes, size) = (index.public.attributes, index.public.data_size.into());
+        let contents = self.data.get_mut(index.offset..).and_then(|rest| rest.get_mut(..size)).unwrap_or_default();
+        if !attributes.has(NvAttributes::WRITTEN) {
+            let erased = attributes.nv_type() == Some(NvType::Ordinary) && !attributes.has(NvAttributes::ORDERLY);
+            contents.fill(if erased { UNWRITTEN } else { 0 });
         }
-        if let Some(to) = self.data_mut(h).get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
+        if let Some(to) = contents.get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
             to.copy_from_slice(bytes);
         }
-        self.set_attributes(h, NvAttributes::WRITTEN);
+        index.public.attributes = attributes.with(NvAttributes::WRITTEN);
     }
 
     /// The number in a counter or bit field.

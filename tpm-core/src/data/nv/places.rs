@@ -24,29 +24,43 @@ impl Places {
         Self { key: key | 1, slots: [0; SLOTS] }
     }
 
-    /// The slots for a handle, in the order in which they are tried.
-    fn tries(&self, h: Handle) -> impl Iterator<Item = usize> + use<> {
-        let hash = self.key.wrapping_mul(h.0.into()) >> (u64::BITS - BITS);
-        let first = usize::try_from(hash).unwrap_or(0);
-        (0..SLOTS).map(move |n| first.saturating_add(n) % SLOTS)
+    /// The slot that is tried first.
+    fn first(&self, h: Handle) -> usize {
+        usize::try_from(self.key.wrapping_mul(h.0.into()) >> (u64::BITS - BITS)).unwrap_or(0)
     }
 
-    /// Where the index is; `is_at` tells whether it is at a position.
-    pub(super) fn find(&self, h: Handle, is_at: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut taken = self.tries(h).map_while(|slot| usize::from(*self.slots.get(slot)?).checked_sub(1));
-        taken.find(|position| is_at(*position))
+    /// The index with this handle; `at` gives it if it is at a position.
+    pub(super) fn find<T>(&self, h: Handle, at: impl Fn(usize) -> Option<T>) -> Option<T> {
+        let mut slot = self.first(h);
+        for _ in 0..SLOTS {
+            let position = usize::from(*self.slots.get(slot)?).checked_sub(1)?;
+            let found = at(position);
+            if found.is_some() {
+                return found;
+            }
+            slot = next(slot);
+        }
+        None
     }
 
     /// Takes the indices anew, as they lie.
     pub(super) fn set(&mut self, handles: impl Iterator<Item = Handle>) {
         self.slots.fill(0);
         for (number, h) in (1..).zip(handles) {
-            let free = self.tries(h).find(|slot| self.slots.get(*slot) == Some(&0));
-            if let Some(slot) = free.and_then(|slot| self.slots.get_mut(slot)) {
-                *slot = number;
+            let mut slot = self.first(h);
+            while self.slots.get(slot).is_some_and(|taken| *taken != 0) {
+                slot = next(slot);
+            }
+            if let Some(free) = self.slots.get_mut(slot) {
+                *free = number;
             }
         }
     }
+}
+
+/// The slot that is tried after this one.
+const fn next(slot: usize) -> usize {
+    slot.saturating_add(1) % SLOTS
 }
 
 #[cfg(test)]
@@ -61,7 +75,7 @@ mod tests {
             let steps = core::cell::Cell::new(0);
             let found = places.find(handles[n], |at| {
                 steps.set(steps.get() + 1);
-                at == n
+                (at == n).then_some(at)
             });
             assert_eq!(found, Some(n));
             steps.get()
@@ -88,8 +102,8 @@ mod tests {
     #[test]
     fn what_is_not_there_is_not_found() {
         let mut places = Places::new(3);
-        assert_eq!(places.find(Handle(0x0100_0000), |_| true), None);
+        assert_eq!(places.find(Handle(0x0100_0000), Some), None);
         places.set((0..64).map(|n| Handle(0x0100_0000 + n)));
-        assert_eq!(places.find(Handle(0x0100_0000), |_| false), None);
+        assert_eq!(places.find(Handle(0x0100_0000), |_| None::<usize>), None);
     }
 }
