@@ -56,5 +56,5 @@ pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use data::tpm::{Failure, Tpm};
 pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use operation::firmware::{Event, EventDigests};
-pub use operation::state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
+pub use operation::state::{Generation, MAX_STATE_SIZE, ProfileName, StateError, StateForm};
 pub use tpm_wire::profile;

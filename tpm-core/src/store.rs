@@ -15,7 +15,7 @@
 
 use crate::crypto::hash::{HashAlg, digest};
 use crate::data::tpm::Tpm;
-use crate::operation::state::{MAX_STATE_SIZE, StateError, StateForm};
+use crate::operation::state::{Generation, MAX_STATE_SIZE, StateError, StateForm};
 use zeroize::Zeroize;
 
 const MAGIC: &[u8; 8] = b"QUOINST1";
@@ -73,14 +73,23 @@ impl<E> From<StateError> for StoreError<E> {
 /// What a disk has, and the state of the newest record there, if there is one.
 pub type Loaded<'a, D, T> = Result<(T, Option<&'a [u8]>), StoreError<<D as Disk>::Error>>;
 
+/// The state that is on the disk.
+#[derive(Debug)]
+struct Saved {
+    /// of the TPM: while it is in this one there is nothing to be saved
+    generation: Generation,
+    /// [`Tpm::lasting_digest`]: what was changed may have become what it was
+    lasting: [u8; DIGEST],
+}
+
 /// A disk with a TPM's state on it.
 #[derive(Debug)]
 pub struct Store<D> {
     disk: D,
     /// of the newest record; 0 if there is none
     generation: u64,
-    /// of what was saved last, if anything was: see [`Tpm::lasting_digest`]
-    saved: Option<[u8; DIGEST]>,
+    /// what was saved last, if anything was
+    saved: Option<Saved>,
 }
 
 impl<D: Disk> Store<D> {
@@ -96,13 +105,19 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes what must survive the loss of power, if it is not what was written last; whether it was written. When
-    /// this returns it is there whatever happens. To be called between a command's execution and its response.
+    /// this returns it is there whatever happens. To be called between a command's execution and its response: after
+    /// one that changed nothing that lasts it looks at nothing and does not touch `buffer`.
     ///
     /// # Errors
     /// `Disk`: what is on the disk may be the state before or this one. `State` if the buffer is too small.
-    pub fn save(&mut self, tpm: &mut Tpm, buffer: &mut [u8]) -> Result<bool, StoreError<D::Error>> {
+    pub fn save(&mut self, tpm: &Tpm, buffer: &mut [u8]) -> Result<bool, StoreError<D::Error>> {
+        let now = tpm.generation();
+        if self.saved.as_ref().is_some_and(|saved| saved.generation == now) {
+            return Ok(false);
+        }
         let lasting = tpm.lasting_digest(buffer)?;
-        if self.saved == Some(lasting) {
+        if let Some(saved) = self.saved.as_mut().filter(|saved| saved.lasting == lasting) {
+            saved.generation = now;
             return Ok(false);
         }
         self.saved = None;
@@ -113,7 +128,7 @@ impl<D: Disk> Store<D> {
         record.zeroize();
         written.map_err(StoreError::Disk)?;
         self.generation = generation;
-        self.saved = Some(lasting);
+        self.saved = Some(Saved { generation: now, lasting });
         Ok(true)
     }
 

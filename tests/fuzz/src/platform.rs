@@ -1,7 +1,7 @@
 //! Entropy and time as in the tests of tpm-core (tests/harness): what is recorded there goes the same way here.
 
 use sha2::{Digest, Sha256};
-use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
+use tpm_core::{Clock, Entropy, EntropyFailure, Generation, Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
 
 /// A counter, hashed.
 struct Counted(u64);
@@ -32,6 +32,9 @@ pub struct Machine {
     pub tpm: Box<Tpm>,
     entropy: Counted,
     clock: Manual,
+    /// what lasted when it was checked last
+    lasted: Option<(Generation, [u8; 32])>,
+    room: Vec<u8>,
 }
 
 impl Machine {
@@ -41,7 +44,7 @@ impl Machine {
         let (mut entropy, mut clock) = (Counted(0), Manual(0));
         let mut tpm = Box::new(Tpm::blank());
         tpm.manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).expect("entropy");
-        Self { tpm, entropy, clock }
+        Self::of(tpm, entropy, clock)
     }
 
     /// The TPM of a state, if it is one.
@@ -50,7 +53,11 @@ impl Machine {
         let (mut entropy, mut clock) = (Counted(0), Manual(0));
         let mut tpm = Box::new(Tpm::blank());
         tpm.import(state, &mut Hooks { entropy: &mut entropy, clock: &mut clock }).ok()?;
-        Some(Self { tpm, entropy, clock })
+        Some(Self::of(tpm, entropy, clock))
+    }
+
+    fn of(tpm: Box<Tpm>, entropy: Counted, clock: Manual) -> Self {
+        Self { tpm, entropy, clock, lasted: None, room: vec![0; MAX_STATE_SIZE] }
     }
 
     /// Executes a command and checks the TPM.
@@ -76,9 +83,13 @@ impl Machine {
         self.check();
     }
 
-    /// The invariants.
-    pub fn check(&self) {
+    /// The invariants; and what lasts has changed only if the generation says so.
+    pub fn check(&mut self) {
         self.tpm.check().expect("consistent");
+        let now = (self.tpm.generation(), self.tpm.lasting_digest(&mut self.room).expect("room for the state"));
+        if let Some((generation, lasted)) = self.lasted.replace(now) {
+            assert!(generation != now.0 || lasted == now.1, "what lasts has changed, and its generation has not");
+        }
     }
 
     /// The state.

@@ -22,6 +22,12 @@ pub trait Peer {
     /// Executes a command that came at a locality; `response` is overwritten, with nothing if the TPM has ended.
     fn execute(&mut self, request: &[u8], locality: u8, response: &mut Vec<u8>);
 
+    /// From now on what must survive the loss of power is written to memory before every response, as a server writes
+    /// it to a disk, or no longer. A peer that always does so goes on.
+    fn keep(&mut self, kept: bool) {
+        let _ = kept;
+    }
+
     /// The loss of power, and _TPM_Init.
     fn power_cycle(&mut self);
 

@@ -3,6 +3,7 @@
 use crate::Peer;
 use sha2::{Digest, Sha256};
 use tpm_core::profile::MAX_RESPONSE_SIZE;
+use tpm_core::store::{Disk, MAX_RECORD_SIZE, Store};
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 
 /// Entropy from a counter.
@@ -28,12 +29,47 @@ impl Clock for Stepping {
     }
 }
 
+/// Where the state is written: memory, as libtpms' is here.
+#[derive(Default)]
+struct Memory(Vec<u8>);
+
+impl Disk for Memory {
+    type Error = core::convert::Infallible;
+    const SLOTS: usize = 1;
+
+    fn read(&mut self, _: usize, out: &mut [u8]) -> Result<usize, Self::Error> {
+        out[..self.0.len()].copy_from_slice(&self.0);
+        Ok(self.0.len())
+    }
+
+    fn write(&mut self, _: usize, record: &[u8]) -> Result<(), Self::Error> {
+        self.0.clear();
+        self.0.extend_from_slice(record);
+        Ok(())
+    }
+}
+
+/// A store of its own for each TPM, and its buffer.
+struct Kept {
+    store: Store<Memory>,
+    buffer: Vec<u8>,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let mut buffer = vec![0; MAX_RECORD_SIZE];
+        let (store, _) = Store::open(Memory::default(), &mut buffer).expect("an empty disk");
+        Self { store, buffer }
+    }
+}
+
 /// Our engine.
 pub struct Quoin {
     tpm: Box<Tpm>,
     entropy: Counted,
     clock: Stepping,
     checked: bool,
+    kept: Option<Kept>,
     response: [u8; MAX_RESPONSE_SIZE],
 }
 
@@ -46,7 +82,7 @@ impl Quoin {
     pub fn new(checked: bool) -> Self {
         let (mut entropy, mut clock) = (Counted(0), Stepping(0));
         let tpm = manufacture(&mut entropy, &mut clock);
-        Self { tpm, entropy, clock, checked, response: [0; MAX_RESPONSE_SIZE] }
+        Self { tpm, entropy, clock, checked, kept: None, response: [0; MAX_RESPONSE_SIZE] }
     }
 }
 
@@ -60,6 +96,7 @@ impl Peer for Quoin {
     fn manufacture(&mut self) {
         (self.entropy, self.clock) = (Counted(0), Stepping(0));
         self.tpm = manufacture(&mut self.entropy, &mut self.clock);
+        self.keep(self.kept.is_some());
     }
 
     fn execute(&mut self, request: &[u8], locality: u8, response: &mut Vec<u8>) {
@@ -67,11 +104,18 @@ impl Peer for Quoin {
         let hooks = &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         let locality = Locality::new(locality).expect("a locality");
         let length = self.tpm.execute(hooks, locality, request, &mut self.response);
+        if let Some(kept) = &mut self.kept {
+            kept.store.save(&self.tpm, &mut kept.buffer).expect("memory takes the state");
+        }
         response.clear();
         response.extend_from_slice(&self.response[..length]);
         if self.checked {
             self.tpm.check().expect("the state is consistent");
         }
+    }
+
+    fn keep(&mut self, kept: bool) {
+        self.kept = kept.then(Kept::new);
     }
 
     fn power_cycle(&mut self) {

@@ -80,7 +80,7 @@ impl Engine {
         if self.tpm.is_in_failure_mode() {
             return true;
         }
-        match kept.save(&mut self.tpm) {
+        match kept.save(&self.tpm) {
             Ok(()) => true,
             Err(error) => {
                 log::error!("the TPM fails until its next reset, since its state cannot be saved: {error:#}");
@@ -111,8 +111,8 @@ impl Kept {
         let marked = kept.folder.is_marked()?;
         let tpm = if !marked && kept.folder.is_empty()? {
             kept.store = Some(kept.find()?.0);
-            let mut tpm = manufacture(platform)?;
-            kept.save(&mut tpm)?;
+            let tpm = manufacture(platform)?;
+            kept.save(&tpm)?;
             log::info!("a new TPM is made in {}", path.display());
             tpm
         } else {
@@ -144,7 +144,7 @@ impl Kept {
         Ok(tpm)
     }
 
-    fn save(&mut self, tpm: &mut Tpm) -> Result<()> {
+    fn save(&mut self, tpm: &Tpm) -> Result<()> {
         let store = self.store.as_mut().context("there is nothing to save it to")?;
         store.save(tpm, &mut self.buffer).map(drop).map_err(|error| match error {
             StoreError::Disk(error) => error,

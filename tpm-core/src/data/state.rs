@@ -13,12 +13,13 @@ use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::act;
 use crate::data::audit::CommandAudit;
 use crate::data::clock::{Moment, Rate};
+use crate::data::command_list::CommandList;
 use crate::data::commit::Commit;
+use crate::data::lasting::Timed;
 use crate::data::measurement::Measurement;
 use crate::data::nv::NvMemory;
 use crate::data::object::{PersistentObjects, Slots};
 use crate::data::pcr::{Pcrs, Root};
-use crate::data::presence::PresenceList;
 use crate::data::session::Sessions;
 use crate::profile;
 use crate::rc::Fmt1;
@@ -28,11 +29,17 @@ use crate::wire::{Auth, Handle, Marshal, Reader, Restore, Writer};
 /// authPolicy of a hierarchy (TPM2_SetPrimaryPolicy): algorithm and digest.
 pub(crate) type HierarchyPolicy = Option<(HashAlg, Digest)>;
 
-/// A structure whose stored form is its fields in order: none can be forgotten.
+/// A structure whose stored form is its fields in order: none can be forgotten. Its view is what is marshalled:
+/// references to the fields, in whose place others can stand.
 macro_rules! stored {
-    ($(#[$m:meta])* $v:vis struct $name:ident { $($(#[$fm:meta])* $fv:vis $f:ident: $t:ty),* $(,)? }) => {
+    ($(#[$m:meta])* $v:vis struct $name:ident as $view:ident { $($(#[$fm:meta])* $fv:vis $f:ident: $t:ty),* $(,)? }) => {
         $(#[$m])* $v struct $name { $($(#[$fm])* $fv $f: $t),* }
-        impl Marshal for $name {
+        $(#[$m])* $v struct $view<'a> { $($(#[$fm])* $fv $f: &'a $t),* }
+        impl $name {
+            /// As it is.
+            $v const fn view(&self) -> $view<'_> { $view { $($f: &self.$f),* } }
+        }
+        impl Marshal for $view<'_> {
             fn marshal(&self, w: &mut Writer<'_>) { $(self.$f.marshal(w);)* }
         }
         impl Restore for $name {
@@ -57,6 +64,7 @@ pub(crate) enum Orderly {
 
 crate::wire::structure! {
     /// Parameters and counters of dictionary-attack protection (Part 1, 16.8).
+    #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) struct Dictionary {
         /// failedTries (TPM_PT_LOCKOUT_COUNTER)
         pub(crate) failed_tries: u32,
@@ -77,7 +85,7 @@ crate::wire::structure! {
 
 stored! {
     /// What survives everything.
-    pub(crate) struct Persistent {
+    pub(crate) struct Persistent as PersistentView {
         /// EPS
         pub(crate) endorsement_seed: Seed,
         /// SPS
@@ -125,8 +133,8 @@ stored! {
         pub(crate) total_reset_count: u64,
         /// Clock, in milliseconds
         pub(crate) clock_ms: u64,
-        /// which commands need physical presence
-        pub(crate) presence: PresenceList,
+        /// which commands need physical presence when the platform authorizes them (Part 3, 26.2)
+        pub(crate) presence: CommandList,
         /// TPM_PT_ALGORITHM_SET
         pub(crate) algorithm_set: u32,
         /// NV Indices
@@ -136,9 +144,47 @@ stored! {
     }
 }
 
+/// The fields of [`Persistent`] that change because time passes.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    /// Clock
+    pub(crate) clock_ms: u64,
+    /// since failedTries last changed
+    pub(crate) healing_ms: u64,
+    /// since lockoutAuth failed
+    pub(crate) lockout_healing_ms: u64,
+}
+
+impl Persistent {
+    /// The times.
+    pub(crate) const fn times(&self) -> Times {
+        Times {
+            clock_ms: self.clock_ms,
+            healing_ms: self.dictionary.healing_ms,
+            lockout_healing_ms: self.dictionary.lockout_healing_ms,
+        }
+    }
+}
+
+impl Timed for Persistent {
+    type Times = Times;
+
+    fn set_times(&mut self, times: Times) {
+        let Times { clock_ms, healing_ms, lockout_healing_ms } = times;
+        self.clock_ms = clock_ms;
+        self.dictionary.healing_ms = healing_ms;
+        self.dictionary.lockout_healing_ms = lockout_healing_ms;
+    }
+
+    /// Clock in intervals of its record.
+    fn records(&self) -> u64 {
+        self.clock_ms / profile::CLOCK_UPDATE_MS
+    }
+}
+
 stored! {
     /// What TPM Restart and TPM Resume preserve.
-    pub(crate) struct StateReset {
+    pub(crate) struct StateReset as StateResetView {
         /// seed of the NULL hierarchy
         pub(crate) null_seed: Seed,
         /// nullProof
@@ -160,7 +206,7 @@ stored! {
 
 stored! {
     /// What TPM Resume alone preserves.
-    pub(crate) struct StateClear {
+    pub(crate) struct StateClear as StateClearView {
         /// shEnable
         pub(crate) storage_enabled: bool,
         /// ehEnable

@@ -4,11 +4,12 @@ use crate::crypto::drbg::Drbg;
 use crate::data::act::Acts;
 use crate::data::audit::CommandAudit;
 use crate::data::clock::Rate;
+use crate::data::command_list::CommandList;
 use crate::data::commit::Commit;
+use crate::data::lasting::Lasting;
 use crate::data::nv::NvMemory;
 use crate::data::object::{PersistentObjects, Slots};
 use crate::data::pcr::{Pcrs, Root};
-use crate::data::presence::PresenceList;
 use crate::data::selftest::SelfTest;
 use crate::data::session::Sessions;
 use crate::data::state::{Dictionary, Orderly, Persistent, Ram, StateClear, StateReset};
@@ -24,10 +25,12 @@ pub struct Failure;
 /// A TPM 2.0, of some 230 KiB. It is made where it is to stay, and not moved from there: a blank one in a `Box` or a
 /// `static`, then [`Tpm::manufacture`] or [`Tpm::import`].
 pub struct Tpm {
+    /// drawn with the entropy and the state of which this TPM was made: counts of changes are counts of this TPM
+    pub(crate) number: u64,
     pub(crate) drbg: Drbg,
-    pub(crate) persistent: Persistent,
-    pub(crate) reset: StateReset,
-    pub(crate) clear: StateClear,
+    pub(crate) persistent: Lasting<Persistent>,
+    pub(crate) reset: Lasting<StateReset>,
+    pub(crate) clear: Lasting<StateClear>,
     pub(crate) ram: Ram,
 }
 
@@ -37,10 +40,11 @@ impl Tpm {
     #[must_use]
     pub const fn blank() -> Self {
         Self {
+            number: 0,
             drbg: Drbg::blank(),
-            persistent: Persistent::blank(),
-            reset: StateReset::blank(),
-            clear: StateClear::new(),
+            persistent: Lasting::new(Persistent::blank()),
+            reset: Lasting::new(StateReset::blank()),
+            clear: Lasting::new(StateClear::new()),
             ram: Ram::blank(),
         }
     }
@@ -49,15 +53,17 @@ impl Tpm {
     /// gone before the next.
     pub(crate) fn erase(&mut self) {
         self.drbg = Drbg::blank();
-        self.persistent.erase();
-        self.reset = StateReset::blank();
-        self.clear = StateClear::new();
+        self.persistent.change().erase();
+        *self.reset.change() = StateReset::blank();
+        *self.clear.change() = StateClear::new();
         self.ram.erase();
     }
 
     /// What TPM2_Shutdown saved is no longer what there is: the next start is as without it (Part 3, 9.4.1).
     pub(crate) fn void_shutdown(&mut self) {
-        self.persistent.orderly = Orderly::No;
+        if self.persistent.orderly != Orderly::No {
+            self.persistent.change().orderly = Orderly::No;
+        }
     }
 
     /// Enters failure mode.
@@ -93,7 +99,7 @@ impl Persistent {
             reset_count: 0,
             total_reset_count: 0,
             clock_ms: 0,
-            presence: PresenceList::new(),
+            presence: CommandList::new(),
             algorithm_set: 0,
             nv: NvMemory::new(),
             objects: PersistentObjects::new(),

@@ -2,7 +2,6 @@
 
 use crate::crypto::hash::{HashAlg, Hasher};
 use crate::crypto::kdf;
-use crate::data::state::Orderly;
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign::Signer;
 use crate::profile;
@@ -89,7 +88,7 @@ impl Tpm {
             let mu = key.mu(&[attest.as_slice()]).ok_or(Fmt1::SCHEME.plain())?;
             self.sign_ml_dsa(signer.key, &mu)?
         };
-        self.persistent.orderly = Orderly::No;
+        self.void_shutdown();
         Ok(signature)
     }
 

@@ -1,7 +1,7 @@
 //! Time and Clock go on (Part 1, 36): all of it follows the platform's clock, which is read once per command.
 
 use crate::data::platform::Hooks;
-use crate::data::state::{Orderly, Ram};
+use crate::data::state::{Orderly, Ram, Times};
 use crate::data::tpm::Tpm;
 use crate::profile;
 
@@ -36,14 +36,14 @@ impl Tpm {
         if clock_ms / profile::CLOCK_UPDATE_MS > self.persistent.clock_ms / profile::CLOCK_UPDATE_MS {
             self.ram.clock_safe = true;
         }
-        self.persistent.clock_ms = clock_ms;
+        self.persistent.pass(Times { clock_ms, ..self.persistent.times() });
     }
 
     /// A command has used Clock after TPM2_Shutdown: without another one the next start begins with a Clock that may
     /// have been seen before (Part 1, 33.3.3).
     pub(crate) fn note_clock_use(&mut self) {
-        if self.persistent.orderly != Orderly::No {
-            self.persistent.saved_clock_safe = false;
+        if self.persistent.orderly != Orderly::No && self.persistent.saved_clock_safe {
+            self.persistent.change().saved_clock_safe = false;
         }
     }
 

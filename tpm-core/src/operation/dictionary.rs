@@ -1,6 +1,6 @@
 //! Dictionary-attack protection (Part 1, 16.8).
 
-use crate::data::state::Dictionary;
+use crate::data::state::{Dictionary, Times};
 use crate::data::tpm::Tpm;
 use crate::profile;
 use crate::rc::Rc;
@@ -24,9 +24,9 @@ impl Dictionary {
         self.failed_tries >= self.max_tries
     }
 
-    /// Time that has passed heals: a failed try for each recoveryTime (all at once if that is zero: no protection), and
-    /// lockoutAuth after lockoutRecovery (unless that is zero: then only TPM2_Startup does).
-    fn heal(&mut self, passed_ms: u64) {
+    /// As it is when so much time has passed. That heals: a failed try for each recoveryTime (all at once if that is
+    /// zero: no protection), and lockoutAuth after lockoutRecovery (unless that is zero: then only TPM2_Startup does).
+    fn healed(mut self, passed_ms: u64) -> Self {
         let recovery_ms = u64::from(self.recovery_time_s) * 1000;
         if self.failed_tries > 0 {
             self.healing_ms = self.healing_ms.saturating_add(passed_ms);
@@ -43,6 +43,7 @@ impl Dictionary {
             self.lockout_healing_ms = self.lockout_healing_ms.saturating_add(passed_ms);
             self.lockout_auth_enabled = self.lockout_healing_ms >= lockout_ms;
         }
+        self
     }
 
     /// One failed try more, unless there is no protection.
@@ -57,43 +58,56 @@ impl Dictionary {
 impl Tpm {
     /// An authorization failed that counts: one try more.
     pub(crate) fn da_failure(&mut self) {
-        self.persistent.dictionary.fail();
+        self.persistent.change().dictionary.fail();
     }
 
     /// An authValue under protection is about to be used (Part 1, 16.8.6): if the power goes before TPM2_Shutdown, that
     /// counts as a failed try.
     pub(crate) fn da_use(&mut self) {
-        self.persistent.da_used = true;
+        if !self.persistent.da_used {
+            self.persistent.change().da_used = true;
+        }
         self.void_shutdown();
     }
 
     /// An authorization with lockoutAuth failed: it is disabled until lockoutRecovery has passed.
     pub(crate) fn lockout_failure(&mut self) {
-        self.persistent.dictionary.lockout_auth_enabled = false;
-        self.persistent.dictionary.lockout_healing_ms = 0;
+        let dictionary = &mut self.persistent.change().dictionary;
+        dictionary.lockout_auth_enabled = false;
+        dictionary.lockout_healing_ms = 0;
     }
 
     /// What so much time has healed.
     pub(crate) fn da_heal(&mut self, passed_ms: u64) {
-        self.persistent.dictionary.heal(passed_ms);
+        let dictionary = &self.persistent.dictionary;
+        if dictionary.failed_tries == 0 && dictionary.lockout_auth_enabled {
+            return;
+        }
+        let healed = dictionary.healed(passed_ms);
+        let Dictionary { healing_ms, lockout_healing_ms, .. } = healed;
+        self.persistent.pass(Times { healing_ms, lockout_healing_ms, ..self.persistent.times() });
+        if self.persistent.dictionary != healed {
+            self.persistent.change().dictionary = healed;
+        }
     }
 
     /// TPM2_Startup (Part 1, 16.8.6). If no TPM2_Shutdown came before, nobody knows how a protected use ended
     /// (CVE-2020-26933), nor how long the power was on: one try more if there may have been one, and the times count
     /// anew.
     pub(crate) fn da_startup(&mut self, orderly: bool) {
-        let dictionary = &mut self.persistent.dictionary;
+        let persistent = self.persistent.change();
+        let dictionary = &mut persistent.dictionary;
         if dictionary.lockout_recovery_s == 0 {
             dictionary.lockout_auth_enabled = true;
         }
         if !orderly {
             dictionary.healing_ms = 0;
             dictionary.lockout_healing_ms = 0;
-            if self.persistent.da_used && !dictionary.locked_out() {
+            if persistent.da_used && !dictionary.locked_out() {
                 dictionary.fail();
             }
         }
-        self.persistent.da_used = false;
+        persistent.da_used = false;
     }
 
     /// - `LOCKOUT`: the TPM is in lockout mode, or lockoutAuth is disabled

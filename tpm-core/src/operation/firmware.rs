@@ -112,7 +112,7 @@ impl Tpm {
         if index >> 24 != 1 || !public.size_suits() {
             return Err(Failure);
         }
-        let nv = &mut self.persistent.nv;
+        let nv = &mut self.persistent.change().nv;
         nv.undefine(public.index);
         nv.define(public, Auth::new()).map_err(|_| Failure)?;
         nv.write(public.index, 0, contents);

@@ -29,7 +29,7 @@ impl Tpm {
     /// Deletes the loaded and the persistent objects of a hierarchy.
     fn delete_objects(&mut self, hierarchy: Handle) {
         self.flush_hierarchy(hierarchy);
-        self.persistent.objects.retain(|_, o| o.hierarchy != hierarchy);
+        self.persistent.change().objects.retain(|_, o| o.hierarchy != hierarchy);
     }
 
     /// Deletes every NV Index but those of the platform.
@@ -38,28 +38,28 @@ impl Tpm {
             nv.iter().map(|i| &i.public).find(|p| !p.attributes.has(NvAttributes::PLATFORMCREATE)).map(|p| p.index)
         };
         while let Some(h) = owners(&self.persistent.nv) {
-            self.persistent.nv.undefine(h);
+            self.persistent.change().nv.undefine(h);
         }
     }
 
     /// authPolicy of a hierarchy or ACT, to be set.
     pub(crate) fn hierarchy_policy_mut(&mut self, h: Handle) -> Option<&mut HierarchyPolicy> {
         match h {
-            Handle::OWNER => Some(&mut self.persistent.owner_policy),
-            Handle::ENDORSEMENT => Some(&mut self.persistent.endorsement_policy),
-            Handle::LOCKOUT => Some(&mut self.persistent.lockout_policy),
-            Handle::PLATFORM => Some(&mut self.clear.platform_policy),
-            _ => self.clear.act_policies.get_mut(h.act_position()?),
+            Handle::OWNER => Some(&mut self.persistent.change().owner_policy),
+            Handle::ENDORSEMENT => Some(&mut self.persistent.change().endorsement_policy),
+            Handle::LOCKOUT => Some(&mut self.persistent.change().lockout_policy),
+            Handle::PLATFORM => Some(&mut self.clear.change().platform_policy),
+            _ => self.clear.change().act_policies.get_mut(h.act_position()?),
         }
     }
 
     /// The authValue of a hierarchy, to be set.
     pub(crate) fn hierarchy_auth_mut(&mut self, h: Handle) -> Option<&mut Auth> {
         match h {
-            Handle::OWNER => Some(&mut self.persistent.owner_auth),
-            Handle::ENDORSEMENT => Some(&mut self.persistent.endorsement_auth),
-            Handle::LOCKOUT => Some(&mut self.persistent.lockout_auth),
-            Handle::PLATFORM => Some(&mut self.clear.platform_auth),
+            Handle::OWNER => Some(&mut self.persistent.change().owner_auth),
+            Handle::ENDORSEMENT => Some(&mut self.persistent.change().endorsement_auth),
+            Handle::LOCKOUT => Some(&mut self.persistent.change().lockout_auth),
+            Handle::PLATFORM => Some(&mut self.clear.change().platform_auth),
             _ => None,
         }
     }
@@ -67,10 +67,10 @@ impl Tpm {
     /// The enable of a hierarchy, to be changed.
     pub(crate) fn enable_mut(&mut self, h: Handle) -> Option<&mut bool> {
         match h {
-            Handle::OWNER => Some(&mut self.clear.storage_enabled),
-            Handle::ENDORSEMENT => Some(&mut self.clear.endorsement_enabled),
-            Handle::PLATFORM => Some(&mut self.clear.platform_enabled),
-            Handle::PLATFORM_NV => Some(&mut self.clear.platform_nv_enabled),
+            Handle::OWNER => Some(&mut self.clear.change().storage_enabled),
+            Handle::ENDORSEMENT => Some(&mut self.clear.change().endorsement_enabled),
+            Handle::PLATFORM => Some(&mut self.clear.change().platform_enabled),
+            Handle::PLATFORM_NV => Some(&mut self.clear.change().platform_nv_enabled),
             _ => None,
         }
     }
@@ -80,10 +80,11 @@ impl Tpm {
     /// - `FAILURE`: the DRBG gives nothing
     pub(crate) fn change_platform_seed(&mut self) -> Result<(), Rc> {
         let (seed, proof) = (self.fresh_seed()?, self.fresh_seed()?);
-        self.persistent.platform_seed = seed;
-        self.persistent.platform_proof = proof;
-        self.clear.platform_policy = None;
-        self.persistent.pcr_policy = None;
+        let persistent = self.persistent.change();
+        persistent.platform_seed = seed;
+        persistent.platform_proof = proof;
+        persistent.pcr_policy = None;
+        self.clear.change().platform_policy = None;
         self.delete_objects(Handle::PLATFORM);
         Ok(())
     }
@@ -93,16 +94,18 @@ impl Tpm {
     /// - `FAILURE`: the DRBG gives nothing
     pub(crate) fn change_endorsement_seed(&mut self) -> Result<(), Rc> {
         let (seed, proof) = (self.fresh_seed()?, self.fresh_seed()?);
-        self.persistent.endorsement_seed = seed;
-        self.persistent.endorsement_proof = proof;
+        let persistent = self.persistent.change();
+        persistent.endorsement_seed = seed;
+        persistent.endorsement_proof = proof;
         self.reset_endorsement();
         Ok(())
     }
 
     fn reset_endorsement(&mut self) {
-        self.clear.endorsement_enabled = true;
-        self.persistent.endorsement_auth = Auth::new();
-        self.persistent.endorsement_policy = None;
+        self.clear.change().endorsement_enabled = true;
+        let persistent = self.persistent.change();
+        persistent.endorsement_auth = Auth::new();
+        persistent.endorsement_policy = None;
         self.delete_objects(Handle::ENDORSEMENT);
     }
 
@@ -111,25 +114,28 @@ impl Tpm {
     /// - `FAILURE`: the DRBG gives nothing
     pub(crate) fn clear_owner(&mut self) -> Result<(), Rc> {
         let (seed, proof, endorsement_proof) = (self.fresh_seed()?, self.fresh_seed()?, self.fresh_seed()?);
-        self.persistent.storage_seed = seed;
-        self.persistent.storage_proof = proof;
-        self.persistent.endorsement_proof = endorsement_proof;
-        self.clear.storage_enabled = true;
-        self.persistent.owner_auth = Auth::new();
-        self.persistent.owner_policy = None;
-        self.persistent.lockout_auth = Auth::new();
-        self.persistent.lockout_policy = None;
         self.delete_objects(Handle::OWNER);
         self.delete_owner_indices();
         self.reset_endorsement();
-        self.persistent.dictionary = Dictionary::new();
-        self.persistent.clock_ms = 0;
+        let persistent = self.persistent.change();
+        persistent.storage_seed = seed;
+        persistent.storage_proof = proof;
+        persistent.endorsement_proof = endorsement_proof;
+        persistent.owner_auth = Auth::new();
+        persistent.owner_policy = None;
+        persistent.lockout_auth = Auth::new();
+        persistent.lockout_policy = None;
+        persistent.dictionary = Dictionary::new();
+        persistent.clock_ms = 0;
+        persistent.reset_count = 0;
+        persistent.audit.counter = 0;
         self.ram.clock_safe = true;
-        self.persistent.reset_count = 0;
-        self.reset.restart_count = 0;
-        self.persistent.audit.counter = 0;
-        self.clear.pcr_auth = Auth::new();
-        self.reset.pcr_update_counter = self.reset.pcr_update_counter.wrapping_add(1);
+        let clear = self.clear.change();
+        clear.storage_enabled = true;
+        clear.pcr_auth = Auth::new();
+        let reset = self.reset.change();
+        reset.restart_count = 0;
+        reset.pcr_update_counter = reset.pcr_update_counter.wrapping_add(1);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::crypto::Rng;
 use crate::crypto::drbg::Drbg;
-use crate::crypto::hash::Digest;
+use crate::crypto::hash::{Digest, HashAlg, digest};
 use crate::data::act::{Act, Acts};
 use crate::data::commit::Commit;
 use crate::data::object::{Object, Slot, name_of};
@@ -19,9 +19,11 @@ use crate::wire::{Handle, Su};
 impl Tpm {
     /// Makes new seeds, and what hangs on them. The lists of commands are for who knows the commands.
     pub(crate) fn make(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Failure> {
-        self.drbg = new_drbg(hooks)?;
-        self.persistent.make(&mut self.drbg)?;
-        self.reset = StateReset::new(&mut self.drbg)?;
+        (self.drbg, self.number) = new_drbg(hooks)?;
+        let persistent = self.persistent.change();
+        persistent.nv.hash_by(self.number);
+        persistent.make(&mut self.drbg)?;
+        *self.reset.change() = StateReset::new(&mut self.drbg)?;
         self.init(hooks);
         Ok(())
     }
@@ -106,16 +108,18 @@ impl Tpm {
 
     /// Saves what the start that is announced needs.
     pub(crate) fn save_for(&mut self, startup: Su) {
-        self.persistent.orderly = match startup {
+        let persistent = self.persistent.change();
+        persistent.orderly = match startup {
             Su::Clear => Orderly::Clear,
             Su::State => Orderly::State,
         };
-        self.persistent.da_used = false;
-        self.persistent.saved_clock_safe = self.ram.clock_safe;
-        self.ram.shutdown_clock_ms = self.persistent.clock_ms;
-        self.clear.saved_acts = self.ram.acts.save(self.ram.time_ms);
-        self.clear.saved_pcrs = (startup == Su::State).then(|| self.ram.pcrs.clone());
-        self.clear.saved_root = self.ram.root;
+        persistent.da_used = false;
+        persistent.saved_clock_safe = self.ram.clock_safe;
+        self.ram.shutdown_clock_ms = persistent.clock_ms;
+        let clear = self.clear.change();
+        clear.saved_acts = self.ram.acts.save(self.ram.time_ms);
+        clear.saved_pcrs = (startup == Su::State).then(|| self.ram.pcrs.clone());
+        clear.saved_root = self.ram.root;
     }
 
     /// The invariants of the state; run after every command in tests and while fuzzing.
@@ -143,10 +147,17 @@ impl Tpm {
     }
 }
 
-fn new_drbg(hooks: &mut Hooks<'_>) -> Result<Drbg, Failure> {
+/// A DRBG of new entropy, and a number for which other entropy gives another, and which says nothing of it.
+fn new_drbg(hooks: &mut Hooks<'_>) -> Result<(Drbg, u64), Failure> {
     let mut entropy = Secret::<64>::zeroed(64).map_err(|_| Failure)?;
     hooks.entropy.fill(entropy.as_mut_slice()).map_err(|_| Failure)?;
-    Drbg::new(entropy.as_slice(), &[], b"Quoin TPM").map_err(|_| Failure)
+    let drbg = Drbg::new(entropy.as_slice(), &[], b"Quoin TPM").map_err(|_| Failure)?;
+    Ok((drbg, number_of(&[b"number of a TPM", entropy.as_slice()])))
+}
+
+/// A number of 64 bits for what is not to be mistaken for anything else.
+pub(crate) fn number_of(parts: &[&[u8]]) -> u64 {
+    digest(HashAlg::Sha256, parts).as_slice().first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets))
 }
 
 /// A new random seed or proof.

@@ -18,13 +18,15 @@
 use crate::crypto::hash::{HashAlg, digest};
 use crate::crypto::primary;
 use crate::data::act::Acts;
+use crate::data::lasting::Timed;
 use crate::data::pcr::is_possible;
 use crate::data::platform::Hooks;
-use crate::data::state::{Orderly, Ram};
+use crate::data::state::{Dictionary, Orderly, PersistentView, Ram};
 use crate::data::tpm::Tpm;
+use crate::operation::life::number_of;
 use crate::profile::{
-    CLOCK_UPDATE_MS, MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS,
-    NV_MEMORY_SIZE, PROFILE,
+    MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS, NV_MEMORY_SIZE,
+    PROFILE,
 };
 use crate::rc::Fmt1;
 use crate::wire::{Marshal, Public, Reader, Restore, Sensitive, Unmarshal, Writer};
@@ -149,6 +151,27 @@ impl Unmarshal<'_> for ProfileName {
     }
 }
 
+/// Which state a TPM is in, for who keeps it: see [`Tpm::generation`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Generation {
+    /// the TPM whose counts these are
+    tpm: u64,
+    persistent: u64,
+    /// after TPM2_Shutdown
+    shutdown_clock_ms: Option<u64>,
+    /// after TPM2_Shutdown(STATE)
+    saved: Option<Saved>,
+}
+
+/// What counts beside persistent state while TPM2_Shutdown(STATE) does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Saved {
+    reset: u64,
+    clear: u64,
+    sessions: u64,
+    acts: Acts,
+}
+
 impl From<Fmt1> for StateError {
     fn from(_: Fmt1) -> Self {
         Self::Contents
@@ -224,6 +247,7 @@ impl Tpm {
     pub(crate) fn restore(&mut self, state: &[u8], hooks: &mut Hooks<'_>) -> Result<(), StateError> {
         let (version, form, contents) = open(state)?;
         self.make(hooks).map_err(|_| StateError::Entropy)?;
+        self.number = number_of(&[&self.number.to_be_bytes(), contents]);
         let mut r = Reader::new(contents);
         let first = usize::from(version == WITHOUT_PROFILE);
         for (tag, section) in form.sections().into_iter().skip(first) {
@@ -243,24 +267,38 @@ impl Tpm {
         self.check().and_then(|()| self.check_stored()).map_err(StateError::Inconsistent)
     }
 
+    /// Which state this is of all that the TPM has had: while this is the same, [`Tpm::lasting_digest`] is the same. It
+    /// costs nothing, and may change though nothing did: a value was written that was there before.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        let orderly = self.persistent.orderly;
+        Generation {
+            tpm: self.number,
+            persistent: self.persistent.changes(),
+            shutdown_clock_ms: (orderly != Orderly::No).then_some(self.ram.shutdown_clock_ms),
+            saved: (orderly == Orderly::State).then(|| Saved {
+                reset: self.reset.changes(),
+                clear: self.clear.changes(),
+                sessions: self.ram.sessions.changes(),
+                acts: self.acts_after_init(),
+            }),
+        }
+    }
+
     /// SHA-256 of what must be written down before a response is given, lest the loss of power undo what the response
     /// says. `room` is overwritten; it has room for [`MAX_STATE_SIZE`] octets.
     ///
     /// After TPM2_Shutdown(STATE) that is all that the next start may find. Otherwise it is what survives TPM Reset,
     /// since that will come: without what only TPM Resume and TPM Restart preserve. Times are those of TPM2_Shutdown,
-    /// and else as they are recorded, every [`CLOCK_UPDATE_MS`].
+    /// and else as they are recorded, every [`crate::profile::CLOCK_UPDATE_MS`].
     ///
     /// # Errors
     /// [`StateError::Room`] if it does not fit.
-    pub fn lasting_digest(&mut self, room: &mut [u8]) -> Result<[u8; DIGEST], StateError> {
+    pub fn lasting_digest(&self, room: &mut [u8]) -> Result<[u8; DIGEST], StateError> {
         let mut w = Writer::new(room);
-        let p = &mut self.persistent;
-        let times = (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms);
-        p.clock_ms /= CLOCK_UPDATE_MS;
-        (p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = (0, 0);
-        self.persistent.marshal(&mut w);
-        let p = &mut self.persistent;
-        (p.clock_ms, p.dictionary.healing_ms, p.dictionary.lockout_healing_ms) = times;
+        let recorded_clock = self.persistent.records();
+        let dictionary = Dictionary { healing_ms: 0, lockout_healing_ms: 0, ..self.persistent.dictionary };
+        PersistentView { clock_ms: &recorded_clock, dictionary: &dictionary, ..self.persistent.view() }.marshal(&mut w);
         if self.persistent.orderly != Orderly::No {
             // The times as TPM2_Shutdown found them.
             self.ram.shutdown_clock_ms.marshal(&mut w);
@@ -283,9 +321,9 @@ impl Tpm {
     fn marshal_section(&self, section: Section, w: &mut Writer<'_>) {
         match section {
             Section::Profile => w.sized(|w| w.put(PROFILE.name.as_bytes())),
-            Section::Persistent => self.persistent.marshal(w),
-            Section::Reset => self.reset.marshal(w),
-            Section::Clear => self.clear.marshal(w),
+            Section::Persistent => self.persistent.view().marshal(w),
+            Section::Reset => self.reset.view().marshal(w),
+            Section::Clear => self.clear.view().marshal(w),
             Section::Ram => self.ram.marshal(w),
             Section::Remains => {
                 self.ram.sessions.marshal(w, true);
@@ -302,9 +340,9 @@ impl Tpm {
     ) -> Result<(), StateError> {
         match section {
             Section::Profile => check_profile(r.get()?)?,
-            Section::Persistent => self.persistent.restore(r)?,
-            Section::Reset => self.reset.restore(r)?,
-            Section::Clear => self.clear.restore(r)?,
+            Section::Persistent => self.persistent.change().restore(r)?,
+            Section::Reset => self.reset.change().restore(r)?,
+            Section::Clear => self.clear.change().restore(r)?,
             Section::Ram => self.ram.restore(r)?,
             Section::Remains => {
                 // PCR begin as they are allocated.

@@ -15,7 +15,7 @@ impl Tpm {
     pub fn manufacture(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Failure> {
         self.erase();
         let made = self.make(hooks);
-        self.persistent.start_lists();
+        self.persistent.change().start_lists();
         if made.is_err() {
             self.erase();
         }

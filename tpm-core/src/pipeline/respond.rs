@@ -55,12 +55,12 @@ pub(super) struct AuditHashes {
 pub(super) fn audit_cp_hashes(tpm: &Tpm, call: &Call<'_>, parameters: &[u8]) -> AuditHashes {
     let session = audit_session(call).and_then(|one| tpm.ram.sessions.get(one.handle));
     let audit = &tpm.persistent.audit;
-    if session.is_none() && !audit.audits(call.code) {
+    if session.is_none() && !audit.commands.has(call.code) {
         return AuditHashes { session: None, command: None };
     }
     AuditHashes {
         session: session.map(|s| cp_hash(tpm, s.hash, call, parameters)),
-        command: audit.audits(call.code).then(|| (audit.alg, cp_hash(tpm, audit.alg, call, parameters))),
+        command: audit.commands.has(call.code).then(|| (audit.alg, cp_hash(tpm, audit.alg, call, parameters))),
     }
 }
 

@@ -15,6 +15,7 @@ mod context;
 mod dictionary;
 mod ephemeral;
 mod firmware;
+mod generation;
 mod hash;
 mod hierarchy;
 mod management;

@@ -176,6 +176,53 @@ fn space_and_handles_run_out() {
     assert_eq!(define(&mut tpm, INDEX + 256, a::AUTH, 0), Err(NV_SPACE), "MAX_NV_INDICES");
 }
 
+/// Handles that differ in their lowest octets, in their highest, and in all, in no order.
+#[test]
+fn each_of_as_many_indices_as_there_can_be_is_found() {
+    let handles: Vec<u32> = (0..256_u32)
+        .map(|n| match n * 89 % 256 {
+            n @ ..100 => INDEX + n,
+            n @ 100..200 => 0x0100_0007 + (n << 16),
+            n => 0x01ff_ffff - n * n * 7,
+        })
+        .collect();
+    let mut tpm = Fixture::new();
+    let mut defined = std::collections::BTreeMap::new();
+    let compare = |tpm: &mut Fixture, defined: &std::collections::BTreeMap<u32, u8>| {
+        let known: Vec<u32> = defined.keys().copied().collect();
+        let (mut listed, mut first) = (Vec::new(), 0x0100_0000_u32);
+        loop {
+            let reply = tpm.run(0x17a, &[], &[], &[1, first, 100].map(u32::to_be_bytes).concat()).unwrap();
+            listed.extend(reply[9..].chunks(4).map(|h| u32::from_be_bytes(h.try_into().unwrap())));
+            if reply[0] == 0 {
+                break;
+            }
+            first = listed.last().unwrap() + 1;
+        }
+        assert_eq!(listed, known, "TPM2_GetCapability, ascending");
+        for handle in &handles {
+            let read = tpm.with(READ, &[*handle, *handle], &[b"pw"], &[0, 1, 0, 0]);
+            let wanted = defined.get(handle).map(|octet| vec![0, 1, *octet]);
+            assert_eq!(read.ok(), wanted, "{handle:#x}");
+            assert!(tpm.run(READ_PUBLIC, &[handle ^ 0x800], &[], &[]).is_err(), "beside {handle:#x}");
+        }
+    };
+    for (n, handle) in (0..=u8::MAX).zip(&handles) {
+        assert_eq!(define(&mut tpm, *handle, a::AUTH, 1), Ok(vec![]), "{handle:#x}");
+        write(&mut tpm, *handle, *handle, &[n], 0).unwrap();
+        defined.insert(*handle, n);
+        if [0, 1, 2, 3, 63, 64, 127, 128, 254, 255].contains(&n) {
+            compare(&mut tpm, &defined);
+        }
+    }
+    assert_eq!(define(&mut tpm, 0x01ff_ffff, a::AUTH, 1), Err(NV_SPACE));
+    for handle in handles.iter().step_by(2) {
+        assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, *handle), Ok(vec![]));
+        defined.remove(handle);
+    }
+    compare(&mut tpm, &defined);
+}
+
 #[test]
 fn undefining_moves_no_contents_of_others() {
     let mut tpm = Fixture::new();

@@ -66,7 +66,7 @@ impl<const SLOTS: usize> Kept<SLOTS> {
     }
 
     fn save(&mut self) -> bool {
-        let saved = self.store.save(&mut self.tpm.tpm, &mut self.buffer).unwrap();
+        let saved = self.store.save(&self.tpm.tpm, &mut self.buffer).unwrap();
         assert!(self.buffer.iter().all(|octet| *octet == 0), "nothing of the state is left in the buffer");
         saved
     }
@@ -80,18 +80,18 @@ impl<const SLOTS: usize> Kept<SLOTS> {
     }
 }
 
-fn lasting(tpm: &mut Tpm) -> [u8; 32] {
+fn lasting(tpm: &Tpm) -> [u8; 32] {
     tpm.lasting_digest(&mut vec![0; MAX_STATE_SIZE]).unwrap()
 }
 
 /// What chooses commands: xorshift, and the authValue that was set last.
-struct Chance {
+pub(crate) struct Chance {
     state: u64,
     endorsement_auth: Vec<u8>,
 }
 
 impl Chance {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { state: seed, endorsement_auth: Vec::new() }
     }
 
@@ -102,7 +102,7 @@ impl Chance {
         self.state
     }
 
-    fn below(&mut self, n: u64) -> u32 {
+    pub(crate) fn below(&mut self, n: u64) -> u32 {
         u32::try_from(self.next() % n).unwrap()
     }
 }
@@ -119,12 +119,16 @@ const TYPES: [u32; 8] = [
     a::AUTH | a::EXTEND,
 ];
 
-/// A command of a history that changes all that lasts; some fail. Whether the power was lost, and TPM2_Startup is to
-/// come.
+/// Some time, and a command of a history. Whether the power was lost, and TPM2_Startup is to come.
 fn step(tpm: &mut Fixture, random: &mut Chance) -> bool {
+    tpm.clock.0 += u64::from(random.below(4000));
+    change(tpm, random)
+}
+
+/// A command of a history that changes all that lasts; some fail. Whether it was the last before the loss of power.
+pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
     let (index, octet) = (INDEX + random.below(8), u8::try_from(random.below(256)).unwrap());
     let persistent = 0x8100_0000 + random.below(4);
-    tpm.clock.0 += u64::from(random.below(4000));
     let digest = [&tpm2b(&[octet; 32])[..], &[0, 0xb]].concat();
     let tries = [3, 50, 100_u32].map(u32::to_be_bytes).concat();
     let _ = match random.below(32) {
@@ -217,7 +221,7 @@ fn history(mut each: impl FnMut(&Torn, &Torn)) -> Kept<2> {
             for tpm in [&mut twin, &mut kept.tpm] {
                 tpm.run(0x144, &[], &[], &[0, 1]).or_else(|_| tpm.run(0x144, &[], &[], &[0, 0])).unwrap();
             }
-            assert!(lasting(&mut twin.tpm) == lasting(&mut kept.tpm.tpm), "nothing that lasts was lost");
+            assert!(lasting(&twin.tpm) == lasting(&kept.tpm.tpm), "nothing that lasts was lost");
             kept.save();
         }
     }
@@ -386,14 +390,35 @@ fn a_disk_that_fails_is_told_and_the_same_is_written_again() {
     kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
     kept.store.disk().full.set(true);
     for _ in 0..3 {
-        assert_eq!(kept.store.save(&mut kept.tpm.tpm, &mut kept.buffer), Err(StoreError::Disk(Full)));
+        assert_eq!(kept.store.save(&kept.tpm.tpm, &mut kept.buffer), Err(StoreError::Disk(Full)));
         assert_eq!(kept.store.disk().before.as_ref().unwrap().0, 0, "the state before is left alone");
     }
     kept.store.disk().full.set(false);
     assert!(kept.save() && !kept.save());
     assert_eq!(kept.store.generation(), 2);
-    let room = kept.store.save(&mut kept.tpm.tpm, &mut [0; 100]);
+    nv::define(&mut kept.tpm, INDEX, a::AUTH, 8).unwrap();
+    let room = kept.store.save(&kept.tpm.tpm, &mut [0; 100]);
     assert!(matches!(room, Err(StoreError::State(StateError::Room(_)))));
+}
+
+/// A save that looked at the state would say that there is no room for it.
+#[test]
+fn after_a_command_that_changes_nothing_a_save_looks_at_nothing() {
+    let mut kept = Kept::<1>::new();
+    kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    nv::define(&mut kept.tpm, INDEX, a::AUTH, 8).unwrap();
+    nv::write(&mut kept.tpm, INDEX, INDEX, &[1; 8], 0).unwrap();
+    assert!(kept.save());
+    let look = |kept: &mut Kept<1>, command: fn(&mut Fixture) -> Result<Vec<u8>, u32>| {
+        kept.tpm.clock.0 += 10;
+        command(&mut kept.tpm).unwrap();
+        kept.store.save(&kept.tpm.tpm, &mut [])
+    };
+    assert_eq!(look(&mut kept, |tpm| tpm.run(0x17b, &[], &[], &[0, 8])), Ok(false), "TPM2_GetRandom");
+    assert_eq!(look(&mut kept, extend), Ok(false));
+    assert_eq!(look(&mut kept, |tpm| nv::read(tpm, INDEX, INDEX, 8, 0)), Ok(false));
+    let changed = look(&mut kept, |tpm| nv::write(tpm, INDEX, INDEX, &[2; 8], 0));
+    assert!(matches!(changed, Err(StoreError::State(StateError::Room(_)))), "the control");
 }
 
 #[test]

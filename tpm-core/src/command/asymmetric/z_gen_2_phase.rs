@@ -69,7 +69,7 @@ impl Command for ZGen2Phase {
         };
         let [out_z1, out_z2] =
             [Some(z1), z2].map(|z| z.and_then(Result::ok).map_or_else(EccPoint::default, |z| point_of(&z)));
-        tpm.reset.commit.close(p.counter);
+        tpm.reset.change().commit.close(p.counter);
         Ok(Answer { out_z1: Sized2b(out_z1), out_z2: Sized2b(out_z2) })
     }
 }

@@ -38,7 +38,7 @@ impl Command for GetCommandAuditDigest {
         let answer = Answer::of(tpm.attest(&signer, p.qualifying_data, audited)?)?;
         call.room_for(&answer)?;
         if !signer.is_null() {
-            tpm.reset.audit_digest = None;
+            tpm.reset.change().audit_digest = None;
         }
         Ok(answer)
     }

@@ -29,17 +29,17 @@ impl Command for SetCommandCodeAuditStatus {
     ///
     /// Another algorithm empties the log. Commands that are not implemented are passed over.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
-        let audit = &mut tpm.persistent.audit;
-        if let Some(alg) = p.audit_alg.filter(|alg| *alg != audit.alg) {
+        if let Some(alg) = p.audit_alg.filter(|alg| *alg != tpm.persistent.audit.alg) {
             if !p.set_list.0.is_empty() || !p.clear_list.0.is_empty() {
                 return Err(Fmt1::VALUE.at(Params::audit_alg));
             }
-            audit.alg = alg;
-            tpm.reset.audit_digest = None;
+            tpm.persistent.change().audit.alg = alg;
+            tpm.reset.change().audit_digest = None;
             return Ok(Empty);
         }
-        p.set_list.0.iter().for_each(|code| tpm.persistent.list_audit(*code, true));
-        p.clear_list.0.iter().for_each(|code| tpm.persistent.list_audit(*code, false));
+        let lists = tpm.persistent.change();
+        p.set_list.0.iter().for_each(|code| lists.list_audit(*code, true));
+        p.clear_list.0.iter().for_each(|code| lists.list_audit(*code, false));
         Ok(Empty)
     }
 }

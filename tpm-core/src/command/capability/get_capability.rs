@@ -155,7 +155,7 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
         0x1 => handles(tpm, Handle(first), count),
         0x2 => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
         0x3 => Page::of(tpm.persistent.presence.codes().filter(|code| *code >= first), count, 4),
-        0x4 => Page::of(tpm.persistent.audit.codes().filter(|code| *code >= first), count, 4),
+        0x4 => Page::of(tpm.persistent.audit.commands.codes().filter(|code| *code >= first), count, 4),
         0x5 => allocation(tpm, p),
         0x6 => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
         0x7 => Page::of(

@@ -112,14 +112,14 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
         0 => permanent(tpm),
         1 => startup_clear(tpm).0,
         // TPM_PT_HR_NV_INDEX, _HR_LOADED, _HR_LOADED_AVAIL, _HR_ACTIVE, _HR_ACTIVE_AVAIL
-        2 => number(count(nv.iter())),
+        2 => number(profile::MAX_NV_INDICES.saturating_sub(nv.room())),
         3 => number(loaded),
         4 => number(profile::MAX_LOADED_SESSIONS.saturating_sub(loaded)),
         5 => number(loaded.saturating_add(saved)),
         6 => number(free),
         // TPM_PT_HR_TRANSIENT_AVAIL, _HR_PERSISTENT, _HR_PERSISTENT_AVAIL
         7 => number(profile::MAX_LOADED_OBJECTS.saturating_sub(count(tpm.ram.object_handles()))),
-        8 => number(count(tpm.persistent.objects.handles())),
+        8 => number(profile::MAX_PERSISTENT_OBJECTS.saturating_sub(tpm.persistent.objects.room())),
         9 => number(tpm.persistent.objects.room()),
         // TPM_PT_NV_COUNTERS, _NV_COUNTERS_AVAIL
         10 => number(count(nv.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter)))),

@@ -47,6 +47,6 @@ fn save_object(tpm: &mut Tpm, handle: Handle) -> Result<Context, Rc> {
         }
         Slot::Sequence(s) => (SAVED_SEQUENCE, Handle::NULL, contents(|w| s.marshal(w))?),
     };
-    tpm.reset.object_context_id = sequence;
+    tpm.reset.change().object_context_id = sequence;
     tpm.seal_context(&Label { sequence, saved_handle, hierarchy }, contents)
 }

@@ -40,14 +40,17 @@ impl Command for EvictControl {
         }
         check_owner(h.auth.handle(), object, persistent, to)?;
         if persistent {
-            tpm.persistent.objects.remove(handle);
+            tpm.persistent.change().objects.remove(handle);
             return Ok(Empty);
         }
         let object = object.duplicate();
         if tpm.persistent.objects.get(to).is_some() {
             return Err(Rc::NV_DEFINED);
         }
-        tpm.persistent.objects.insert(to, object).map(|()| Empty)
+        if tpm.persistent.objects.room() == 0 {
+            return Err(Rc::NV_SPACE);
+        }
+        tpm.persistent.change().objects.insert(to, object).map(|()| Empty)
     }
 }
 

@@ -23,8 +23,9 @@ impl Command for DictionaryAttackLockReset {
     /// With lockoutPolicy it also ends the time in which lockoutAuth is disabled (Part 1, 16.8.5); with lockoutAuth it
     /// would not have come so far.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
-        tpm.persistent.dictionary.failed_tries = 0;
-        tpm.persistent.dictionary.lockout_auth_enabled = true;
+        let dictionary = &mut tpm.persistent.change().dictionary;
+        dictionary.failed_tries = 0;
+        dictionary.lockout_auth_enabled = true;
         Ok(Empty)
     }
 }

@@ -23,7 +23,7 @@ impl Command for DictionaryAttackParameters {
     ///
     /// failedTries stays, so that the TPM may now be in lockout mode; with newMaxTries zero it always is.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
-        let dictionary = &mut tpm.persistent.dictionary;
+        let dictionary = &mut tpm.persistent.change().dictionary;
         dictionary.max_tries = p.new_max_tries;
         dictionary.recovery_time_s = p.new_recovery_time_s;
         dictionary.lockout_recovery_s = p.lockout_recovery_s;

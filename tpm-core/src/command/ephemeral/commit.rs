@@ -63,7 +63,7 @@ impl Command for Commit {
             None if second.is_none() => e = point_of(&curve.public(r.as_slice()).map_err(no_result)?),
             None => {}
         }
-        let counter = tpm.reset.commit.commit();
+        let counter = tpm.reset.change().commit.commit();
         Ok(Answer { k: Sized2b(k), l: Sized2b(l), e: Sized2b(e), counter })
     }
 }

@@ -25,6 +25,6 @@ impl Command for EcEphemeral {
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let r = tpm.reset.commit.next(p.curve_id, &[]).map_err(|_| Rc::NO_RESULT)?;
         let q = p.curve_id.public(r.as_slice()).map_err(|_| Rc::NO_RESULT)?;
-        Ok(Answer { q: Sized2b(point_of(&q)), counter: tpm.reset.commit.commit() })
+        Ok(Answer { q: Sized2b(point_of(&q)), counter: tpm.reset.change().commit.commit() })
     }
 }

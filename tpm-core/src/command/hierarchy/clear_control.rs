@@ -25,7 +25,7 @@ impl Command for ClearControl {
         if h.auth.handle() == Handle::LOCKOUT && !p.disable {
             return Err(Fmt1::AUTH_FAIL.plain());
         }
-        tpm.persistent.disable_clear = p.disable;
+        tpm.persistent.change().disable_clear = p.disable;
         Ok(Empty)
     }
 }

@@ -22,7 +22,7 @@ impl Command for ReadOnlyControl {
     /// No codes of its own.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
         if tpm.clear.read_only != p.state {
-            tpm.clear.read_only = p.state;
+            tpm.clear.change().read_only = p.state;
             tpm.void_shutdown();
         }
         Ok(Empty)

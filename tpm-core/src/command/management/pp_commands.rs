@@ -25,7 +25,7 @@ impl Command for PpCommands {
     /// A command that is on both lists is cleared; one that is not implemented, or never needs physical presence, is
     /// passed over.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
-        let lists = &mut tpm.persistent;
+        let lists = tpm.persistent.change();
         p.set_list.0.iter().for_each(|code| lists.list_presence(*code, true));
         p.clear_list.0.iter().for_each(|code| lists.list_presence(*code, false));
         Ok(Empty)

@@ -23,7 +23,7 @@ impl Command for SetAlgorithmSet {
     ///
     /// The value is kept for TPM_PT_ALGORITHM_SET, and selects nothing: there is one set of algorithms.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Empty, Rc> {
-        tpm.persistent.algorithm_set = p.algorithm_set;
+        tpm.persistent.change().algorithm_set = p.algorithm_set;
         Ok(Empty)
     }
 }

@@ -21,13 +21,14 @@ impl Command for NvChangeAuth {
 
     /// - `SIZE` at `new_auth`: longer than nameAlg's digests
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
-        let index = tpm.persistent.nv.get_mut(h.nv_index.handle()).ok_or(Rc::NV_UNINITIALIZED)?;
+        let handle = h.nv_index.handle();
+        let index = tpm.persistent.nv.get(handle).ok_or(Rc::NV_UNINITIALIZED)?;
         let mut auth = p.new_auth;
         auth.trim_trailing_zeros();
         if auth.len() > index.public.name_alg.digest_size() {
             return Err(Fmt1::SIZE.at(Params::new_auth));
         }
-        index.auth = auth;
+        tpm.persistent.change().nv.set_auth(handle, auth);
         Ok(Empty)
     }
 }

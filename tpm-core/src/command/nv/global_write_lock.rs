@@ -23,7 +23,7 @@ impl Command for NvGlobalWriteLock {
     /// No codes of its own. The locks end with the next TPM Reset or TPM Restart, unless the index has
     /// TPMA_NV_WRITEDEFINE and has been written.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
-        tpm.persistent.nv.lock_globally();
+        tpm.persistent.change().nv.lock_globally();
         Ok(Empty)
     }
 }

@@ -33,7 +33,7 @@ impl Command for NvReadLock {
         if !tpm.nv_attributes(handle)?.has(NvAttributes::READ_STCLEAR) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
         }
-        tpm.persistent.nv.set_attributes(handle, NvAttributes::READLOCKED);
+        tpm.persistent.change().nv.set_attributes(handle, NvAttributes::READLOCKED);
         Ok(Empty)
     }
 }

@@ -31,7 +31,7 @@ impl Command for NvUndefineSpace {
         if h.auth_handle.handle() == Handle::OWNER && attributes.has(NvAttributes::PLATFORMCREATE) {
             return Err(Rc::NV_AUTHORIZATION);
         }
-        tpm.persistent.nv.undefine(handle);
+        tpm.persistent.change().nv.undefine(handle);
         Ok(Empty)
     }
 }

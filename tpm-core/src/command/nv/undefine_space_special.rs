@@ -28,7 +28,7 @@ impl Command for NvUndefineSpaceSpecial {
         if !tpm.nv_attributes(handle)?.has(NvAttributes::POLICY_DELETE) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
         }
-        tpm.persistent.nv.undefine(handle);
+        tpm.persistent.change().nv.undefine(handle);
         Ok(Empty)
     }
 }

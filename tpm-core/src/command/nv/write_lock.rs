@@ -33,7 +33,7 @@ impl Command for NvWriteLock {
         if !tpm.nv_attributes(handle)?.any(NvAttributes::WRITEDEFINE.with(NvAttributes::WRITE_STCLEAR)) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::nv_index));
         }
-        tpm.persistent.nv.set_attributes(handle, NvAttributes::WRITELOCKED);
+        tpm.persistent.change().nv.set_attributes(handle, NvAttributes::WRITELOCKED);
         Ok(Empty)
     }
 }

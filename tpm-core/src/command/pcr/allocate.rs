@@ -31,7 +31,7 @@ impl Command for PcrAllocate {
     /// There is memory for every PCR of every bank, so allocationSuccess is always YES.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let allocated = pcr::reallocate(tpm.ram.pcrs.allocated(), &p.allocation)?;
-        tpm.persistent.pcr_allocation = allocated;
+        tpm.persistent.change().pcr_allocation = allocated;
         tpm.ram.pcrs_reallocated = true;
         Ok(Answer {
             success: true,

@@ -33,7 +33,7 @@ impl Command for PcrSetAuthPolicy {
         if !pcr::in_auth_group(p.pcr_num.handle()) {
             return Err(Fmt1::VALUE.at(Params::pcr_num));
         }
-        tpm.persistent.pcr_policy = p.hash_alg.map(|alg| (alg, p.auth_policy));
+        tpm.persistent.change().pcr_policy = p.hash_alg.map(|alg| (alg, p.auth_policy));
         Ok(Empty)
     }
 }

@@ -29,7 +29,7 @@ impl Command for PcrSetAuthValue {
         }
         let mut auth = p.auth;
         auth.trim_trailing_zeros();
-        tpm.clear.pcr_auth = auth;
+        tpm.clear.change().pcr_auth = auth;
         Ok(Empty)
     }
 }

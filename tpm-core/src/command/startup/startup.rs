@@ -51,9 +51,9 @@ impl Command for Startup {
         let orderly = orderly != Orderly::No;
         tpm.ram.clock_safe = orderly && tpm.persistent.saved_clock_safe;
         tpm.ram.orderly_startup = orderly;
-        tpm.clear.platform_enabled = true;
+        tpm.clear.change().platform_enabled = true;
         tpm.da_startup(orderly);
-        tpm.persistent.orderly = Orderly::No;
+        tpm.persistent.change().orderly = Orderly::No;
         tpm.ram.started = true;
         Ok(Empty)
     }
@@ -81,34 +81,38 @@ fn check_saved(tpm: &Tpm, orderly: Orderly, root: Root) -> Result<(), Rc> {
 
 /// TPM Resume: PCR come back as TPM2_Shutdown(STATE) saved them, and ACT go on.
 fn resume(tpm: &mut Tpm) {
-    tpm.reset.restart_count = tpm.reset.restart_count.saturating_add(1);
+    let reset = tpm.reset.change();
+    reset.restart_count = reset.restart_count.saturating_add(1);
     tpm.ram.acts.resume(&tpm.clear.saved_acts, tpm.ram.time_ms);
-    let saved = tpm.clear.saved_pcrs.take();
+    let saved = tpm.clear.change().saved_pcrs.take();
     tpm.start_pcrs(saved.as_ref());
 }
 
 /// TPM Restart.
 fn restart(tpm: &mut Tpm) {
-    tpm.reset.restart_count = tpm.reset.restart_count.saturating_add(1);
-    tpm.reset.clear_count = tpm.reset.clear_count.saturating_add(1);
+    let reset = tpm.reset.change();
+    reset.restart_count = reset.restart_count.saturating_add(1);
+    reset.clear_count = reset.clear_count.saturating_add(1);
     clear(tpm);
-    tpm.persistent.nv.restart();
+    tpm.persistent.change().nv.restart();
 }
 
 /// TPM Reset: a new NULL hierarchy; saved contexts cannot come back.
 fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
-    tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
-    tpm.ram.sessions = crate::data::session::Sessions::new();
-    tpm.persistent.reset_count = tpm.persistent.reset_count.wrapping_add(1);
-    tpm.persistent.total_reset_count = tpm.persistent.total_reset_count.saturating_add(1);
+    let fresh = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
+    *tpm.reset.change() = fresh;
+    tpm.ram.sessions.end();
     clear(tpm);
-    tpm.persistent.nv.reset(orderly);
+    let persistent = tpm.persistent.change();
+    persistent.reset_count = persistent.reset_count.wrapping_add(1);
+    persistent.total_reset_count = persistent.total_reset_count.saturating_add(1);
+    persistent.nv.reset(orderly);
     Ok(())
 }
 
 /// What TPM Reset and TPM Restart have in common.
 fn clear(tpm: &mut Tpm) {
-    tpm.clear = StateClear::new();
+    *tpm.clear.change() = StateClear::new();
     tpm.ram.acts = Acts::new();
     tpm.start_pcrs(None);
 }

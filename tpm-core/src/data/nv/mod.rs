@@ -1,5 +1,6 @@
 //! NV Indices and where their contents are (Part 1, 34).
 
+mod places;
 mod stored;
 
 use crate::crypto::hash::Hasher;
@@ -8,6 +9,7 @@ use crate::rc::Rc;
 use crate::wire::hashed_name;
 use crate::wire::{Auth, Handle, Marshal, Name, NvAttributes, NvPublic, NvType, Writer};
 use heapless::Vec;
+use places::Places;
 
 /// A defined index.
 pub(crate) struct NvIndex {
@@ -31,6 +33,7 @@ impl NvIndex {
 /// All indices in the order of their handles, and their contents without gaps.
 pub(crate) struct NvMemory {
     indices: Vec<NvIndex, { profile::MAX_NV_INDICES }>,
+    places: Places,
     data: [u8; profile::NV_MEMORY_SIZE],
     used: usize,
     /// the greatest value that a counter which is no longer there has had
@@ -44,17 +47,38 @@ const UNWRITTEN: u8 = 0xff;
 impl NvMemory {
     /// No index.
     pub(crate) const fn new() -> Self {
-        Self { indices: Vec::new(), data: [0; profile::NV_MEMORY_SIZE], used: 0, greatest_count: 0 }
+        Self {
+            indices: Vec::new(),
+            places: Places::new(0),
+            data: [0; profile::NV_MEMORY_SIZE],
+            used: 0,
+            greatest_count: 0,
+        }
+    }
+
+    /// Looks for indices with a hash that goes by this number: see [`Places`].
+    pub(crate) fn hash_by(&mut self, key: u64) {
+        self.places = Places::new(key);
+        self.note_places();
+    }
+
+    fn note_places(&mut self) {
+        self.places.set(self.indices.iter().map(|i| i.public.index));
+    }
+
+    fn place(&self, h: Handle) -> Option<usize> {
+        self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h).map(|_| n))
     }
 
     /// The index with this handle.
+    #[inline]
     pub(crate) fn get(&self, h: Handle) -> Option<&NvIndex> {
-        self.indices.iter().find(|i| i.public.index == h)
+        self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h))
     }
 
-    /// The index with this handle.
-    pub(crate) fn get_mut(&mut self, h: Handle) -> Option<&mut NvIndex> {
-        self.indices.iter_mut().find(|i| i.public.index == h)
+    fn get_mut(&mut self, h: Handle) -> Option<&mut NvIndex> {
+        let place = self.place(h)?;
+        self.indices.get_mut(place)
     }
 
     /// All indices, ascending.
@@ -64,7 +88,12 @@ impl NvMemory {
 
     /// Contents of an index; empty if there is none.
     pub(crate) fn data(&self, h: Handle) -> &[u8] {
-        self.get(h).and_then(|i| self.data.get(i.offset..)?.get(..i.public.data_size.into())).unwrap_or_default()
+        self.get(h).map(|i| self.contents(i)).unwrap_or_default()
+    }
+
+    fn contents(&self, index: &NvIndex) -> &[u8] {
+        let rest = self.data.get(index.offset..);
+        rest.and_then(|rest| rest.get(..index.public.data_size.into())).unwrap_or_default()
     }
 
     fn data_mut(&mut self, h: Handle) -> &mut [u8] {
@@ -78,6 +107,13 @@ impl NvMemory {
         self.get(h).is_some_and(|i| i.public.attributes.has(NvAttributes::WRITTEN))
     }
 
+    /// Another authValue for an index.
+    pub(crate) fn set_auth(&mut self, h: Handle, auth: Auth) {
+        if let Some(index) = self.get_mut(h) {
+            index.auth = auth;
+        }
+    }
+
     /// SETs attributes of an index.
     pub(crate) fn set_attributes(&mut self, h: Handle, attributes: NvAttributes) {
         if let Some(index) = self.get_mut(h) {
@@ -87,28 +123,28 @@ impl NvMemory {
 
     /// Writes into an ordinary index; nothing if that is not within it.
     pub(crate) fn write(&mut self, h: Handle, offset: usize, bytes: &[u8]) {
-        if !self.is_written(h) {
-            let erased = self.get(h).is_some_and(|i| {
-                let attributes = i.public.attributes;
-                attributes.nv_type() == Some(NvType::Ordinary) && !attributes.has(NvAttributes::ORDERLY)
-            });
-            self.data_mut(h).fill(if erased { UNWRITTEN } else { 0 });
+        let Some(index) = self.place(h).and_then(|place| self.indices.get_mut(place)) else { return };
+        let (attributes, size) = (index.public.attributes, index.public.data_size.into());
+        let contents = self.data.get_mut(index.offset..).and_then(|rest| rest.get_mut(..size)).unwrap_or_default();
+        if !attributes.has(NvAttributes::WRITTEN) {
+            let erased = attributes.nv_type() == Some(NvType::Ordinary) && !attributes.has(NvAttributes::ORDERLY);
+            contents.fill(if erased { UNWRITTEN } else { 0 });
         }
-        if let Some(to) = self.data_mut(h).get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
+        if let Some(to) = contents.get_mut(offset..).and_then(|rest| rest.get_mut(..bytes.len())) {
             to.copy_from_slice(bytes);
         }
-        self.set_attributes(h, NvAttributes::WRITTEN);
+        index.public.attributes = attributes.with(NvAttributes::WRITTEN);
     }
 
     /// The number in a counter or bit field.
     pub(crate) fn number(&self, h: Handle) -> u64 {
-        self.data(h).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        number(self.data(h))
     }
 
     /// The greatest value that any counter has or had.
     fn greatest_count(&self) -> u64 {
         let counters = self.indices.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter));
-        counters.map(|i| self.number(i.public.index)).fold(self.greatest_count, u64::max)
+        counters.map(|i| number(self.contents(i))).fold(self.greatest_count, u64::max)
     }
 
     /// Counts a counter up by one; when it is first used, from the greatest value that any counter has or had.
@@ -143,29 +179,39 @@ impl NvMemory {
         profile::MAX_NV_INDICES.saturating_sub(self.indices.len())
     }
 
-    /// Defines an index, its contents zero.
+    /// Whether an index can be defined.
     ///
     /// - `NV_DEFINED`: the handle is in use
     /// - `NV_SPACE`: no room for contents or for an index
-    pub(crate) fn define(&mut self, public: NvPublic, auth: Auth) -> Result<(), Rc> {
+    pub(crate) fn check_room(&self, public: &NvPublic) -> Result<(), Rc> {
         if self.get(public.index).is_some() {
             return Err(Rc::NV_DEFINED);
         }
+        if self.room() == 0 || self.free() < public.data_size.into() { Err(Rc::NV_SPACE) } else { Ok(()) }
+    }
+
+    /// Defines an index, its contents zero.
+    ///
+    /// - what [`NvMemory::check_room`] says
+    pub(crate) fn define(&mut self, public: NvPublic, auth: Auth) -> Result<(), Rc> {
+        self.check_room(&public)?;
         let size = usize::from(public.data_size);
+        let at = self.indices.partition_point(|i| i.public.index < public.index);
         let offset = self.used;
         let contents = self.data.get_mut(offset..).and_then(|rest| rest.get_mut(..size)).ok_or(Rc::NV_SPACE)?;
-        let at = self.indices.iter().position(|i| i.public.index > public.index).unwrap_or(self.indices.len());
         self.indices.insert(at, NvIndex { public, auth, offset }).map_err(|_| Rc::NV_SPACE)?;
         contents.fill(0);
         self.used = self.used.saturating_add(size);
+        self.note_places();
         Ok(())
     }
 
     /// Deletes an index; what lies behind its contents moves up. A counter's value is remembered.
     pub(crate) fn undefine(&mut self, h: Handle) {
         self.greatest_count = self.greatest_count();
-        let Some(at) = self.indices.iter().position(|i| i.public.index == h) else { return };
+        let Some(at) = self.place(h) else { return };
         let gone = self.indices.remove(at);
+        self.note_places();
         let size = usize::from(gone.public.data_size);
         if let Some(space) = self.data.get_mut(gone.offset..self.used).filter(|space| space.len() >= size) {
             space.copy_within(size.., 0);
@@ -220,7 +266,7 @@ impl NvMemory {
         locked.for_each(|i| i.public.attributes = i.public.attributes.with(NvAttributes::WRITELOCKED));
     }
 
-    /// Contents lie side by side, within what is used, and handles ascend.
+    /// Contents lie side by side, within what is used, handles ascend, and each is found.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let total = self.indices.iter().fold(0, |total: usize, i| total.saturating_add(i.public.data_size.into()));
         if total != self.used || self.used > profile::NV_MEMORY_SIZE {
@@ -232,9 +278,17 @@ impl NvMemory {
         if !self.indices.windows(2).all(|w| matches!(w, [a, b] if a.public.index < b.public.index)) {
             return Err("NV Indices are not in order");
         }
+        if !(0..).zip(&self.indices).all(|(n, i)| self.place(i.public.index) == Some(n)) {
+            return Err("an NV Index is not where it is looked for");
+        }
         if !self.indices.iter().all(|i| i.public.size_suits()) {
             return Err("an NV Index has no type, or not its size");
         }
         Ok(())
     }
+}
+
+/// The number in the contents of a counter or bit field.
+fn number(contents: &[u8]) -> u64 {
+    contents.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -13,7 +13,7 @@ impl Marshal for NvMemory {
         for index in &self.indices {
             index.public.marshal(w);
             index.auth.marshal(w);
-            w.put(self.data(index.public.index));
+            w.put(self.contents(index));
         }
     }
 }

@@ -138,20 +138,25 @@ impl PersistentObjects {
         Self(Vec::new())
     }
 
+    /// Where the object with this handle is, or would be.
+    fn place(&self, h: Handle) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&h, |(handle, _)| *handle)
+    }
+
     /// The object with this handle.
     pub(crate) fn get(&self, h: Handle) -> Option<&Object> {
-        self.0.iter().find(|(k, _)| *k == h).map(|(_, o)| o)
+        self.0.get(self.place(h).ok()?).map(|(_, object)| object)
     }
 
     /// Adds an object whose handle is not in use; the object back if there is no room.
     pub(crate) fn insert(&mut self, h: Handle, object: Object) -> Result<(), Rc> {
-        let at = self.0.iter().position(|(k, _)| *k > h).unwrap_or(self.0.len());
+        let (Ok(at) | Err(at)) = self.place(h);
         self.0.insert(at, (h, object)).map_err(|_| Rc::NV_SPACE)
     }
 
     /// Removes the object with this handle.
     pub(crate) fn remove(&mut self, h: Handle) -> Option<Object> {
-        let at = self.0.iter().position(|(k, _)| *k == h)?;
+        let at = self.place(h).ok()?;
         Some(self.0.remove(at).1)
     }
 

@@ -4,6 +4,7 @@ mod stored;
 
 use crate::bounded::{count, from};
 use crate::crypto::hash::{Digest, HashAlg};
+use crate::data::lasting::Lasting;
 use crate::data::policy::PolicyState;
 use crate::profile::{CONTEXT_GAP_MAX, MAX_ACTIVE_SESSIONS, MAX_LOADED_SESSIONS};
 use crate::rc::{Fmt1, Rc};
@@ -91,28 +92,55 @@ enum Active {
     Saved(u64),
 }
 
-/// All sessions: those loaded, and the context counters of those saved (Part 1, 8.6.4 and 27.5).
-pub(crate) struct Sessions {
-    loaded: [Option<Session>; MAX_LOADED_SESSIONS],
+/// Which session handles are in use: what is left of sessions without power.
+struct HandlesInUse {
     active: [Active; MAX_ACTIVE_SESSIONS],
     /// counter of the next saved session context
     counter: u64,
 }
 
+impl HandlesInUse {
+    const NONE: Self = Self { active: [Active::Free; MAX_ACTIVE_SESSIONS], counter: 1 };
+
+    fn set(&mut self, h: Handle, to: Active) {
+        if let Some(active) = usize::try_from(h.index()).ok().and_then(|i| self.active.get_mut(i)) {
+            *active = to;
+        }
+    }
+}
+
+/// All sessions: those loaded, and the context counters of those saved (Part 1, 8.6.4 and 27.5).
+pub(crate) struct Sessions {
+    loaded: [Option<Session>; MAX_LOADED_SESSIONS],
+    in_use: Lasting<HandlesInUse>,
+}
+
 impl Sessions {
     /// No sessions.
     pub(crate) const fn new() -> Self {
-        Self { loaded: [const { None }; MAX_LOADED_SESSIONS], active: [Active::Free; MAX_ACTIVE_SESSIONS], counter: 1 }
+        Self { loaded: [const { None }; MAX_LOADED_SESSIONS], in_use: Lasting::new(HandlesInUse::NONE) }
+    }
+
+    /// All sessions end, the saved ones, too.
+    pub(crate) fn end(&mut self) {
+        self.loaded.fill_with(|| None);
+        *self.in_use.change() = HandlesInUse::NONE;
+    }
+
+    /// A count that is another after each change of which handles are in use.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.in_use.changes()
     }
 
     /// _TPM_Init: what was loaded is lost, saved contexts may come back.
     pub(crate) fn power_off(&mut self) {
         self.loaded.fill_with(|| None);
-        self.active.iter_mut().filter(|a| matches!(a, Active::Loaded(_))).for_each(|a| *a = Active::Free);
+        let active = &mut self.in_use.change().active;
+        active.iter_mut().filter(|a| matches!(a, Active::Loaded(_))).for_each(|a| *a = Active::Free);
     }
 
     fn active(&self, h: Handle) -> Active {
-        usize::try_from(h.index()).ok().and_then(|i| self.active.get(i)).copied().unwrap_or(Active::Free)
+        usize::try_from(h.index()).ok().and_then(|i| self.in_use.active.get(i)).copied().unwrap_or(Active::Free)
     }
 
     fn loaded_index(&self, h: Handle) -> Option<usize> {
@@ -146,7 +174,7 @@ impl Sessions {
         if self.loaded.iter().all(Option::is_some) {
             return Err(Rc::SESSION_MEMORY);
         }
-        if !self.active.contains(&Active::Free) {
+        if !self.in_use.active.contains(&Active::Free) {
             return Err(Rc::SESSION_HANDLES);
         }
         self.gap()
@@ -154,12 +182,13 @@ impl Sessions {
 
     /// `CONTEXT_GAP` if another saved context would be too far from the oldest one.
     fn gap(&self) -> Result<(), Rc> {
-        if self.counter < CONTEXT_GAP_MAX {
+        if self.in_use.counter < CONTEXT_GAP_MAX {
             return Ok(());
         }
-        let oldest = self.active.iter().filter_map(|a| if let Active::Saved(n) = a { Some(*n) } else { None }).min();
+        let saved = |a: &Active| if let Active::Saved(n) = a { Some(*n) } else { None };
+        let oldest = self.in_use.active.iter().filter_map(saved).min();
         match oldest {
-            Some(n) if self.counter.saturating_sub(n) >= CONTEXT_GAP_MAX => Err(Rc::CONTEXT_GAP),
+            Some(n) if self.in_use.counter.saturating_sub(n) >= CONTEXT_GAP_MAX => Err(Rc::CONTEXT_GAP),
             _ => Ok(()),
         }
     }
@@ -167,7 +196,7 @@ impl Sessions {
     /// Starts a session, for which the caller has asked for `room`.
     #[inline(always)]
     pub(crate) fn start(&mut self, session: Session) -> Result<Handle, Rc> {
-        let index = self.active.iter().position(|a| *a == Active::Free).ok_or(Rc::SESSION_HANDLES)?;
+        let index = self.in_use.active.iter().position(|a| *a == Active::Free).ok_or(Rc::SESSION_HANDLES)?;
         self.load_at(index, session)
     }
 
@@ -175,7 +204,7 @@ impl Sessions {
     fn load_at(&mut self, index: usize, session: Session) -> Result<Handle, Rc> {
         let slot = self.loaded.iter().position(Option::is_none).ok_or(Rc::SESSION_MEMORY)?;
         let handle = Handle(session.kind.first_handle().0 | u32::try_from(index).unwrap_or(0));
-        let (Some(to), Some(active)) = (self.loaded.get_mut(slot), self.active.get_mut(index)) else {
+        let (Some(to), Some(active)) = (self.loaded.get_mut(slot), self.in_use.change().active.get_mut(index)) else {
             return Err(Rc::SESSION_HANDLES);
         };
         *to = Some(session);
@@ -195,9 +224,7 @@ impl Sessions {
                 }
             }
         }
-        if let Some(active) = usize::try_from(h.index()).ok().and_then(|i| self.active.get_mut(i)) {
-            *active = Active::Free;
-        }
+        self.in_use.change().set(h, Active::Free);
         true
     }
 
@@ -205,7 +232,7 @@ impl Sessions {
     ///
     /// - `CONTEXT_GAP`: the oldest saved session must be loaded or flushed first
     pub(crate) fn next_counter(&self) -> Result<u64, Rc> {
-        self.gap().map(|()| self.counter)
+        self.gap().map(|()| self.in_use.counter)
     }
 
     /// Unloads a session whose context is saved: the context's counter.
@@ -215,11 +242,10 @@ impl Sessions {
         self.gap()?;
         let slot = self.loaded_index(h).ok_or(Rc::reference_h(0))?;
         let session = self.loaded.get_mut(slot).and_then(Option::take).ok_or(Rc::reference_h(0))?;
-        let counter = self.counter;
-        self.counter = self.counter.saturating_add(1);
-        if let Some(active) = usize::try_from(h.index()).ok().and_then(|i| self.active.get_mut(i)) {
-            *active = Active::Saved(counter);
-        }
+        let in_use = self.in_use.change();
+        let counter = in_use.counter;
+        in_use.counter = in_use.counter.saturating_add(1);
+        in_use.set(h, Active::Saved(counter));
         Ok((session, counter))
     }
 
@@ -254,7 +280,7 @@ impl Sessions {
             _ => SessionType::Hmac,
         };
         from(0)
-            .zip(&self.active)
+            .zip(&self.in_use.active)
             .filter(move |(_, a)| test(a))
             .map(move |(i, a)| Handle(kind(a).first_handle().0 | i))
             .filter(move |h| h.index() >= first.index())
@@ -262,7 +288,7 @@ impl Sessions {
 
     /// Numbers of loaded, saved, and free session handles.
     pub(crate) fn census(&self) -> (usize, usize, usize) {
-        let that = |f: fn(&Active) -> bool| count(self.active.iter().filter(|a| f(a)));
+        let that = |f: fn(&Active) -> bool| count(self.in_use.active.iter().filter(|a| f(a)));
         (
             that(|a| matches!(a, Active::Loaded(_))),
             that(|a| matches!(a, Active::Saved(_))),
@@ -276,7 +302,7 @@ impl Sessions {
         let (named, _, _) = self.census();
         let names_one =
             |a: &&Active| matches!(a, Active::Loaded(s) if self.loaded.get(*s).is_some_and(Option::is_some));
-        let found = count(self.active.iter().filter(names_one));
+        let found = count(self.in_use.active.iter().filter(names_one));
         if loaded == named && named == found { Ok(()) } else { Err("session slots and handles disagree") }
     }
 }

@@ -119,8 +119,8 @@ impl Unmarshal<'_> for BoundHash {
 impl Sessions {
     /// The counter, and what each handle is: 0 free, 1 loaded, 2 saved. What _TPM_Init loses is left out on request.
     pub(crate) fn marshal(&self, w: &mut Writer<'_>, powered_off: bool) {
-        self.counter.marshal(w);
-        for active in &self.active {
+        self.in_use.counter.marshal(w);
+        for active in &self.in_use.active {
             let loaded = match active {
                 Active::Loaded(slot) if !powered_off => self.loaded.get(*slot).and_then(Option::as_ref),
                 _ => None,
@@ -143,8 +143,8 @@ impl Sessions {
 /// Into a value without sessions.
 impl Restore for Sessions {
     fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
-        self.counter = r.get()?;
-        for index in 0..self.active.len() {
+        self.in_use.change().counter = r.get()?;
+        for index in 0..self.in_use.active.len() {
             match r.get::<u8>()? {
                 0 => {}
                 1 => {
@@ -152,10 +152,10 @@ impl Restore for Sessions {
                 }
                 2 => {
                     let counter = r.get()?;
-                    if counter >= self.counter {
+                    if counter >= self.in_use.counter {
                         return Err(Fmt1::RANGE);
                     }
-                    if let Some(active) = self.active.get_mut(index) {
+                    if let Some(active) = self.in_use.change().active.get_mut(index) {
                         *active = Active::Saved(counter);
                     }
                 }

@@ -58,7 +58,7 @@ impl Tpm {
         if self.nv_attributes(h).is_ok_and(|a| a.has(A::ORDERLY)) {
             self.void_shutdown();
         }
-        change(&mut self.persistent.nv);
+        change(&mut self.persistent.change().nv);
     }
 }
 

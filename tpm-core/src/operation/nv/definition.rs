@@ -59,7 +59,8 @@ impl Tpm {
         if usize::from(public.data_size) > NV_BUFFER_MAX && a.has(A::WRITEALL) {
             return Err(Fmt1::SIZE.at(at.public_info));
         }
-        self.persistent.nv.define(public, auth)
+        self.persistent.nv.check_room(&public)?;
+        self.persistent.change().nv.define(public, auth)
     }
 }
 

@@ -41,7 +41,8 @@ impl Tpm {
 
     /// The authValue of an index was used. PIN Fail counts failures, until a success; PIN Pass counts successes.
     pub(crate) fn count_pin(&mut self, h: Handle, success: bool) {
-        let (Some(nv_type), Some(mut pin)) = (self.pin_type(h), self.pin(h)) else { return };
+        let Some(nv_type) = self.pin_type(h) else { return };
+        let Some(mut pin) = self.pin(h) else { return };
         pin.count = match (nv_type, success) {
             (NvType::PinFail, true) => 0,
             (NvType::PinPass, false) => return,

@@ -193,7 +193,7 @@ impl Tpm {
         digest: &[u8],
     ) -> Result<Signature, Rc> {
         let signature = curve.ecdaa_sign(d, r, hash, digest, &mut self.drbg).map_err(|e| self.not_signed(e))?;
-        self.reset.commit.close(count);
+        self.reset.change().commit.close(count);
         ecc_signature(AlgId::ECDAA, hash, &signature)
     }
 

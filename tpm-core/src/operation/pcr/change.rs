@@ -61,7 +61,8 @@ impl Tpm {
 
     fn count_pcr_change(&mut self, pcr: u32) {
         if counts(pcr) {
-            self.reset.pcr_update_counter = self.reset.pcr_update_counter.wrapping_add(1);
+            let reset = self.reset.change();
+            reset.pcr_update_counter = reset.pcr_update_counter.wrapping_add(1);
         }
     }
 }

@@ -33,7 +33,7 @@ impl Tpm {
         }
         if !started {
             // TPM2_Startup counts this PCR, as every other.
-            self.reset.pcr_update_counter = counter;
+            self.reset.change().pcr_update_counter = counter;
         }
         true
     }
@@ -48,7 +48,8 @@ impl Tpm {
         for pcr in (0..PCR_COUNT).filter(|pcr| attributes(*pcr).drtm) {
             self.ram.pcrs.reset(pcr);
         }
-        self.reset.restart_count = self.reset.restart_count.saturating_add(1);
+        let reset = self.reset.change();
+        reset.restart_count = reset.restart_count.saturating_add(1);
         DRTM_PCR
     }
 }

@@ -9,6 +9,7 @@ use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 pub(crate) mod codes;
 pub(crate) mod external;
 pub(crate) mod keys;
+pub(crate) mod lasting;
 pub(crate) mod nv;
 pub(crate) mod record;
 pub(crate) mod session;
@@ -56,6 +57,7 @@ pub(crate) struct Fixture {
     /// what the clock said to the TPM last
     pub last_ms: u64,
     recording: record::Recording,
+    lasting: lasting::Lasting,
 }
 
 /// The outcome of a command: the response's body behind the header, or the response code.
@@ -76,6 +78,7 @@ impl Fixture {
             canceled: AtomicBool::new(false),
             last_ms: 0,
             recording: record::Recording::new(),
+            lasting: lasting::Lasting::new(),
         }
     }
 
@@ -138,6 +141,7 @@ impl Fixture {
         self.last_ms = self.clock.0;
         self.recording.answer(request, &response);
         self.tpm.check().unwrap();
+        self.lasting.look(&self.tpm);
         if let Some(twin) = twin {
             twin.compare(self, request, &response);
         }

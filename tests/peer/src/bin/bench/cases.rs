@@ -1,6 +1,6 @@
 //! What is measured: every command of the table, with what must be loaded for it.
 
-use crate::wire::{Tpm, code, command, parameters, split_2b, tpm2b};
+use crate::wire::{Tpm, code, command, parameters, response_code, split_2b, tpm2b};
 
 /// A command to be measured.
 pub(crate) struct Case {
@@ -8,6 +8,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// how its times are summed up, and how fast it must be
     pub(crate) kind: Kind,
+    /// what lasts is saved with every command, ours to memory as libtpms' always
+    pub(crate) kept: bool,
     /// loads what it needs into a TPM
     pub(crate) prepare: fn(&mut Tpm<'_>) -> Prepared,
 }
@@ -46,15 +48,19 @@ impl Prepared {
 }
 
 const fn case(name: &'static str, prepare: fn(&mut Tpm<'_>) -> Prepared) -> Case {
-    Case { name, kind: Kind::Ordinary, prepare }
+    Case { name, kind: Kind::Ordinary, kept: false, prepare }
+}
+
+const fn kept(name: &'static str, prepare: fn(&mut Tpm<'_>) -> Prepared) -> Case {
+    Case { name, kind: Kind::Ordinary, kept: true, prepare }
 }
 
 const fn curve(name: &'static str, prepare: fn(&mut Tpm<'_>) -> Prepared) -> Case {
-    Case { name, kind: Kind::Curve, prepare }
+    Case { name, kind: Kind::Curve, kept: false, prepare }
 }
 
 const fn search(name: &'static str, prepare: fn(&mut Tpm<'_>) -> Prepared) -> Case {
-    Case { name, kind: Kind::Search, prepare }
+    Case { name, kind: Kind::Search, kept: false, prepare }
 }
 
 /// Every case.
@@ -62,15 +68,14 @@ pub(crate) const CASES: &[Case] = &[
     case("floor (bad command code)", |_| Prepared { expected: 0x143, ..Prepared::new(command(0xff, &[], &[], &[])) }),
     case("GetRandom(32)", |_| Prepared::new(command(code::GET_RANDOM, &[], &[], &[&[0, 32]]))),
     case("PCR_Read", |_| Prepared::new(command(code::PCR_READ, &[], &[], &[PCRS]))),
-    case("PCR_Extend", |_| Prepared::new(command(code::PCR_EXTEND, &[16], &[b""], &[&[0, 0, 0, 1], SHA256, &[7; 32]]))),
+    case("PCR_Extend", |_| pcr_extend()),
     case("Hash(1 KiB)", |_| Prepared::new(command(code::HASH, &[], &[], &[&tpm2b(&[7; 1024]), SHA256, &OWNER_OCTETS]))),
     case("NV_Read 32 B", |tpm| {
-        define(tpm);
-        tpm.ok(&nv_write());
-        Prepared::new(command(code::NV_READ, &[INDEX, INDEX], &[b""], &[&[0, 32, 0, 0]]))
+        indices(tpm, 1);
+        nv_read(tpm)
     }),
     case("NV_Write 32 B", |tpm| {
-        define(tpm);
+        indices(tpm, 1);
         Prepared::new(nv_write())
     }),
     case("HMAC(256 B)", |tpm| {
@@ -155,12 +160,37 @@ pub(crate) const CASES: &[Case] = &[
         Prepared { counter: command.len().checked_sub(6 + 4), ..Prepared::loading(command) }
     }),
     search("Create RSA-2048", |tpm| create_child(tpm, RSA_SIGNING)),
+    // What changes nothing that lasts is not to take longer where more does.
+    kept("PCR_Extend, 0 indices", |tpm| {
+        indices(tpm, 0);
+        pcr_extend()
+    }),
+    kept("PCR_Extend, 64 indices", |tpm| {
+        indices(tpm, 64);
+        pcr_extend()
+    }),
+    kept("PCR_Extend, 256 indices", |tpm| {
+        indices(tpm, 256);
+        pcr_extend()
+    }),
+    kept("NV_Read, 1 index", |tpm| {
+        indices(tpm, 1);
+        nv_read(tpm)
+    }),
+    kept("NV_Read, 64 indices", |tpm| {
+        indices(tpm, 64);
+        nv_read(tpm)
+    }),
+    kept("NV_Read, 256 indices", |tpm| {
+        indices(tpm, 256);
+        nv_read(tpm)
+    }),
 ];
 
 const OWNER: u32 = 0x4000_0001;
 const OWNER_OCTETS: [u8; 4] = OWNER.to_be_bytes();
 const NULL: u32 = 0x4000_0007;
-const INDEX: u32 = 0x0180_0001;
+const INDEX: u32 = 0x0180_0100;
 const SHA256: &[u8] = &[0, 0xb];
 const NONE: &[u8] = &[0, 0x10];
 /// PCR 0 to 7 of the SHA-256 bank.
@@ -240,14 +270,32 @@ fn start_session(key: u32, salt: &[u8], kind: u8) -> Vec<u8> {
     command(code::START_AUTH_SESSION, &[key, NULL], &[], &parameters)
 }
 
-/// An NV Index of 32 octets, for whoever knows its empty authValue. It stays.
-fn define(tpm: &mut Tpm<'_>) {
-    let public = [&INDEX.to_be_bytes()[..], SHA256, &[2, 4, 0, 4, 0, 0, 0, 32]].concat();
-    let define = command(code::NV_DEFINE_SPACE, &[OWNER], &[b""], &[&[0, 0], &tpm2b(&public)]);
-    if tpm.execute(&define).len() == 10 {
-        // TPM_RC_NV_DEFINED: the case before has done it.
-        assert_eq!(crate::wire::response_code(tpm.execute(&define)), 0x14c);
+fn pcr_extend() -> Prepared {
+    Prepared::new(command(code::PCR_EXTEND, &[16], &[b""], &[&[0, 0, 0, 1], SHA256, &[7; 32]]))
+}
+
+/// Exactly so many NV Indices of 32 octets, for whoever knows their empty authValue. They stay. The last handle is
+/// [`INDEX`].
+fn indices(tpm: &mut Tpm<'_>, count: u32) {
+    for handle in (0..count).map(|n| INDEX - n) {
+        let public = [&handle.to_be_bytes()[..], SHA256, &[2, 4, 0, 4, 0, 0, 0, 32]].concat();
+        tpm.execute(&command(code::NV_DEFINE_SPACE, &[OWNER], &[b""], &[&[0, 0], &tpm2b(&public)]));
     }
+    let undefine = |n| command(code::NV_UNDEFINE_SPACE, &[OWNER, INDEX - n], &[b""], &[]);
+    let mut beyond = count..;
+    while beyond.next().is_some_and(|n| response_code(tpm.execute(&undefine(n))) == 0) {}
+    assert_eq!(defined(tpm), count, "NV Indices");
+}
+
+/// TPM_PT_HR_NV_INDEX.
+fn defined(tpm: &mut Tpm<'_>) -> u32 {
+    let properties = tpm.ok(&command(code::GET_CAPABILITY, &[], &[], &[&[0, 0, 0, 6, 0, 0, 2, 2, 0, 0, 0, 1]]));
+    u32::from_be_bytes(*properties.last_chunk().expect("a property"))
+}
+
+fn nv_read(tpm: &mut Tpm<'_>) -> Prepared {
+    tpm.ok(&nv_write());
+    Prepared::new(command(code::NV_READ, &[INDEX, INDEX], &[b""], &[&[0, 32, 0, 0]]))
 }
 
 fn nv_write() -> Vec<u8> {

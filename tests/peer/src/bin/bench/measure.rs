@@ -84,6 +84,7 @@ struct Runner<'a, 'p> {
 
 impl<'a, 'p> Runner<'a, 'p> {
     fn new(tpm: &'a mut Tpm<'p>, case: &Case) -> Self {
+        tpm.keep(case.kept);
         let prepared = (case.prepare)(tpm);
         Self { tpm, prepared, count: 0, overhead: overhead(), samples: Vec::new() }
     }

@@ -18,6 +18,11 @@ impl<'a> Tpm<'a> {
         tpm
     }
 
+    /// What lasts is saved with every command, or not.
+    pub(crate) fn keep(&mut self, kept: bool) {
+        self.peer.keep(kept);
+    }
+
     /// Executes a command; the whole response.
     pub(crate) fn execute(&mut self, request: &[u8]) -> &[u8] {
         self.peer.execute(request, 0, &mut self.response);
@@ -100,6 +105,7 @@ pub(crate) fn parameters(body: &[u8]) -> &[u8] {
 
 /// TPM_CC.
 pub(crate) mod code {
+    pub(crate) const NV_UNDEFINE_SPACE: u32 = 0x122;
     pub(crate) const NV_DEFINE_SPACE: u32 = 0x12a;
     pub(crate) const CREATE_PRIMARY: u32 = 0x131;
     pub(crate) const NV_WRITE: u32 = 0x137;
@@ -121,6 +127,7 @@ pub(crate) mod code {
     pub(crate) const RSA_ENCRYPT: u32 = 0x174;
     pub(crate) const START_AUTH_SESSION: u32 = 0x176;
     pub(crate) const VERIFY_SIGNATURE: u32 = 0x177;
+    pub(crate) const GET_CAPABILITY: u32 = 0x17a;
     pub(crate) const GET_RANDOM: u32 = 0x17b;
     pub(crate) const HASH: u32 = 0x17d;
     pub(crate) const PCR_READ: u32 = 0x17e;
