@@ -50,7 +50,7 @@ pub mod store;
 use tpm_crypto as crypto;
 use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
-use tpm_wire::rc;
+use tpm_wire::{fault, rc};
 
 pub use data::measurement::Measurement;
 pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
@@ -58,4 +58,4 @@ pub use data::tpm::{Failure, Tpm};
 pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use operation::firmware::EventDigests;
 pub use operation::state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
-pub use tpm_wire::profile;
+pub use tpm_wire::{fault::Fault, profile};

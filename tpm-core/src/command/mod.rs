@@ -11,6 +11,7 @@ mod lists;
 pub(crate) use call::{Call, SessionUse, SessionUses};
 
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::Rc;
 use crate::wire::{Reader, Writer};
 use area::{HandleArea, Handles, ParamArea, ReplyArea, Role};
@@ -215,7 +216,7 @@ impl CommandInfo {
         let mut handles = Handles::new();
         for _ in self.roles {
             let Ok(handle) = r.get() else { break };
-            handles.push(handle).map_err(|_| Rc::FAILURE)?;
+            handles.push(handle).map_err(|_| Fault::Capacity)?;
         }
         (self.check_handles)(&handles)?;
         Ok(handles)

@@ -12,8 +12,8 @@ use crate::data::presence::PresenceList;
 use crate::data::selftest::SelfTest;
 use crate::data::session::Sessions;
 use crate::data::state::{Dictionary, Orderly, Persistent, Ram, StateClear, StateReset};
+use crate::fault::Fault;
 use crate::profile;
-use crate::rc::Rc;
 use crate::secret::Seed;
 use crate::wire::Auth;
 
@@ -58,12 +58,6 @@ impl Tpm {
     /// What TPM2_Shutdown saved is no longer what there is: the next start is as without it (Part 3, 9.4.1).
     pub(crate) fn void_shutdown(&mut self) {
         self.persistent.orderly = Orderly::No;
-    }
-
-    /// Enters failure mode.
-    pub(crate) fn fail(&mut self) -> Rc {
-        self.ram.failure = true;
-        Rc::FAILURE
     }
 }
 
@@ -130,7 +124,7 @@ impl Ram {
     pub(crate) const fn blank() -> Self {
         Self {
             started: false,
-            failure: true,
+            fault: Some(Fault::NotMade),
             time_ms: 0,
             time_epoch: 0,
             platform_now_ms: 0,

@@ -23,7 +23,7 @@ impl Tpm {
     /// # Errors
     /// [`Failure`] before TPM2_Startup, in failure mode, or if there is no such PCR.
     pub fn measure(&mut self, pcr: u32, event: Measurement) -> Result<EventDigests, Failure> {
-        if !self.ram.started || self.ram.failure || pcr >= PCR_COUNT {
+        if !self.ram.started || self.ram.fault.is_some() || pcr >= PCR_COUNT {
             return Err(Failure);
         }
         let mut digests = heapless::Vec::new();

@@ -12,8 +12,8 @@ impl Tpm {
     /// - `READ_ONLY`: in read-only mode, what is never admitted there
     /// - `INITIALIZE`: before TPM2_Startup anything else, and that one after it
     pub(super) fn admit(&self, info: &CommandInfo, sessions: bool) -> Result<(), Rc> {
-        if self.ram.failure {
-            return if !sessions && info.in_failure_mode { Ok(()) } else { Err(Rc::FAILURE) };
+        if let Some(fault) = self.ram.fault {
+            return if !sessions && info.in_failure_mode { Ok(()) } else { Err(fault.into()) };
         }
         if self.clear.read_only && info.read_only == ReadOnly::Refused {
             return Err(Rc::READ_ONLY);

@@ -3,6 +3,7 @@
 
 use crate::harness::codes::{FAILURE, INSUFFICIENT, SIZE, VALUE, param};
 use crate::harness::{Fixture, Outcome};
+use tpm_core::Fault;
 use tpm_core::profile::PROFILE;
 
 const INCREMENTAL_SELF_TEST: u32 = 0x142;
@@ -19,20 +20,25 @@ fn result(tpm: &mut Fixture) -> Outcome {
     tpm.run(GET_TEST_RESULT, &[], &[], &[])
 }
 
-/// outData empty, and this testResult.
-fn test_result(code: u32) -> Outcome {
-    Ok([&[0, 0][..], &code.to_be_bytes()].concat())
+/// outData empty, and success.
+fn passed() -> Outcome {
+    Ok(vec![0; 6])
+}
+
+/// outData is the number of the fault, and testResult `TPM_RC_FAILURE`.
+fn failed(fault: Fault) -> Outcome {
+    Ok([&[0, 2][..], &fault.number().to_be_bytes(), &FAILURE.to_be_bytes()].concat())
 }
 
 #[test]
 fn all_tests_pass_and_are_needed_again_after_init() {
     for full in [0, 1] {
         let mut tpm = Fixture::new();
-        assert_eq!(result(&mut tpm), test_result(0));
+        assert_eq!(result(&mut tpm), passed());
         assert!(!to_do(&mut tpm, &[]).is_empty());
         assert_eq!(tpm.run(SELF_TEST, &[], &[], &[full]), Ok(vec![]));
         assert_eq!(to_do(&mut tpm, &[]), []);
-        assert_eq!(result(&mut tpm), test_result(0));
+        assert_eq!(result(&mut tpm), passed());
         assert_eq!(tpm.run(SELF_TEST, &[], &[], &[full]), Ok(vec![]), "again");
         tpm.restart(None, 0);
         assert!(!to_do(&mut tpm, &[]).is_empty());
@@ -70,7 +76,7 @@ fn incremental_tests_are_taken_off_the_list() {
     assert_eq!(to_do(&mut tpm, &[]), all, "an empty list tests nothing");
     let rest = to_do(&mut tpm, &[ECC]);
     assert!([ECC, ECDSA].iter().all(|alg| !rest.contains(alg)) && rest.contains(&RSA));
-    assert_eq!(result(&mut tpm), test_result(0));
+    assert_eq!(result(&mut tpm), passed());
     for alg in all {
         to_do(&mut tpm, &[alg]);
     }
@@ -109,7 +115,7 @@ fn the_platform_can_put_the_tpm_into_failure_mode() {
     let mut tpm = Fixture::new();
     tpm.tpm.enter_failure_mode();
     assert_eq!(tpm.run(SELF_TEST, &[], &[], &[1]), Err(FAILURE));
-    assert_eq!(result(&mut tpm), test_result(FAILURE));
+    assert_eq!(result(&mut tpm), failed(Fault::Platform));
     tpm.restart(None, 0);
     assert_eq!(tpm.run(SELF_TEST, &[], &[], &[1]), Ok(vec![]));
 }
@@ -123,7 +129,7 @@ fn in_failure_mode_only_the_two_commands_that_tell_of_it_are_executed() {
     for code in [0x144, 0x145, SELF_TEST, 0x17b, 0x17e] {
         assert_eq!(tpm.run(code, &[], &[], &[0, 0]), Err(FAILURE), "command {code:#x}");
     }
-    assert_eq!(result(&mut tpm), test_result(FAILURE));
+    assert_eq!(result(&mut tpm), failed(Fault::NoEntropy));
     let properties = |first: u32, count: u32| [6u32, first, count].map(u32::to_be_bytes).concat();
     let reply = tpm.run(GET_CAPABILITY, &[], &[], &properties(0x100, 100)).unwrap();
     assert_eq!(

@@ -11,6 +11,7 @@ mod attest;
 mod attributes;
 mod bytes;
 mod context;
+pub mod fault;
 mod handle;
 mod key;
 mod nv;

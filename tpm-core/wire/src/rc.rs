@@ -1,10 +1,19 @@
 //! TPM_RC: response codes (Part 2, 6.6).
 
+use crate::fault::Fault;
+use core::fmt;
 use core::num::NonZeroU32;
 
-/// A response code other than TPM_RC_SUCCESS (Part 2, 6.6).
+/// Why a command ends without its response: a response code other than TPM_RC_SUCCESS (Part 2, 6.6), or a [`Fault`] of
+/// the TPM, whose response code is `TPM_RC_FAILURE`. That code cannot be had without a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rc(NonZeroU32);
+pub struct Rc(Why);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Why {
+    Code(NonZeroU32),
+    Fault(Fault),
+}
 
 /// A one-based position no greater than `MAX`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,8 +154,6 @@ rc! {
     BAD_TAG = 0x01e,
     /// TPM not initialized by TPM2_Startup or already initialized
     INITIALIZE = 0x100,
-    /// commands not being accepted because of a TPM failure
-    FAILURE = 0x101,
     /// improper use of a sequence handle
     SEQUENCE = 0x103,
     /// the command is disabled
@@ -244,7 +251,7 @@ impl Rc {
     #[expect(clippy::panic, reason = "at compile time: every caller gives a constant that is not zero")]
     const fn raw(v: u32) -> Self {
         match NonZeroU32::new(v) {
-            Some(v) => Self(v),
+            Some(v) => Self(Why::Code(v)),
             None => panic!(),
         }
     }
@@ -261,21 +268,58 @@ impl Rc {
     }
 
     fn indexed(base: u32, index: usize) -> Self {
-        Self(NonZeroU32::MIN.saturating_add(base - 1 + u32::try_from(index.min(6)).unwrap_or(6)))
+        Self(Why::Code(NonZeroU32::MIN.saturating_add(base - 1 + u32::try_from(index.min(6)).unwrap_or(6))))
     }
 
     /// The code at a position, if it is one of format one without a position.
     pub const fn at(self, at: At) -> Self {
-        let v = self.0.get();
+        let v = self.get();
         let code = (v & 0x3f) as u8;
         if v & 0x80 != 0 && v & 0xf40 == 0 { Fmt1(code).at(at) } else { self }
     }
 
+    /// That code in place of this one; a fault stays what it is.
+    #[must_use]
+    pub const fn instead(self, code: Self) -> Self {
+        if self.fault().is_some() { self } else { code }
+    }
+
     /// The value on the wire.
     pub const fn get(self) -> u32 {
-        self.0.get()
+        match self.0 {
+            Why::Code(code) => code.get(),
+            Why::Fault(_) => FAILURE,
+        }
+    }
+
+    /// The fault, if it is one.
+    pub const fn fault(self) -> Option<Fault> {
+        match self.0 {
+            Why::Code(_) => None,
+            Why::Fault(fault) => Some(fault),
+        }
     }
 }
+
+/// TPM_RC_FAILURE: commands are not accepted because of a TPM failure.
+const FAILURE: u32 = 0x101;
+
+impl From<Fault> for Rc {
+    fn from(fault: Fault) -> Self {
+        Self(Why::Fault(fault))
+    }
+}
+
+impl fmt::Display for Rc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Why::Code(code) => write!(f, "response code {code:#05x}"),
+            Why::Fault(fault) => write!(f, "response code {FAILURE:#05x}: {fault}"),
+        }
+    }
+}
+
+impl core::error::Error for Rc {}
 
 #[cfg(test)]
 mod tests {

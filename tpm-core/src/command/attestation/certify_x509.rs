@@ -8,6 +8,7 @@ use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::sign::Signer;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
@@ -78,9 +79,9 @@ fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partia
         _ => e.at(Params::partial_certificate),
     })?;
     let rest = [algorithm, partial.issuer, partial.validity, partial.subject, spki, partial.extensions];
-    let serial = serial_number(key, object, &rest).ok_or(Rc::FAILURE)?;
+    let serial = serial_number(key, object, &rest).ok_or(Fault::Capacity)?;
     let mut front = [0; 32];
-    let front = encode(&mut front, |w| version_and_serial(w, &serial)).ok_or(Rc::FAILURE)?;
+    let front = encode(&mut front, |w| version_and_serial(w, &serial)).ok_or(Fault::Capacity)?;
     let mut hasher = Hasher::new(hash);
     let mut head = [0; 8];
     let len = rest.iter().fold(front.len(), |len, part| len.saturating_add(part.len()));
@@ -88,7 +89,7 @@ fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partia
         der::header(w, der::SEQUENCE, len);
         Some(())
     })
-    .ok_or(Rc::FAILURE)?;
+    .ok_or(Fault::Capacity)?;
     [head, front].into_iter().chain(rest).for_each(|part| hasher.update(part));
     let added = Der::of(|w| {
         der::element(w, der::SEQUENCE, &|w| {
@@ -99,7 +100,7 @@ fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partia
             w.put(spki);
         });
     });
-    Ok((added.map_err(|_| Rc::FAILURE)?, hasher.finish()))
+    Ok((added.map_err(|_| Fault::Capacity)?, hasher.finish()))
 }
 
 /// What `f` writes, unless it gives up or there is no room.

@@ -6,6 +6,7 @@ use crate::command::area::{handles, params};
 use crate::command::{COMMANDS, Call, Command};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::profile::{MAX_CAP_BUFFER, PROFILE};
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{
@@ -86,7 +87,7 @@ impl Page {
             more = items.next().is_some();
             w.patch(0, &listed.to_be_bytes());
         });
-        Ok(Self { more, data: data.map_err(|_| Rc::FAILURE)? })
+        Ok(Self { more, data: data.map_err(|_| Fault::Capacity)? })
     }
 }
 
@@ -136,7 +137,10 @@ impl Command for GetCapability {
     /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for
     ///   TPM_CAP_ACT
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
-        let page = if tpm.ram.failure { in_failure_mode(tpm, &p) } else { page(tpm, &p) }?;
+        let page = match tpm.ram.fault {
+            Some(fault) => in_failure_mode(tpm, fault, &p),
+            None => page(tpm, &p),
+        }?;
         Ok(Answer { more_data: page.more, capability: p.capability.0, page: page.data })
     }
 }
@@ -234,9 +238,9 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
 
 /// In failure mode only what says which TPM this is (Part 1, 9.4): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2.
 /// Any error is told as `FAILURE`.
-fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
+fn in_failure_mode(tpm: &Tpm, fault: Fault, p: &Params) -> Result<Page, Rc> {
     if p.capability != Group(0x6) {
-        return Err(Rc::FAILURE);
+        return Err(fault.into());
     }
     let known = properties::all(tpm, p.property.max(0x105)).filter(|(pt, _)| (0x105..=0x10c).contains(pt));
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
@@ -267,5 +271,5 @@ pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Opt
     if !is_found {
         return Ok(None);
     }
-    Buffer::from_slice(element).map(Some).map_err(|_| Rc::FAILURE)
+    Buffer::from_slice(element).map(Some).map_err(|_| Fault::Capacity.into())
 }

@@ -6,6 +6,7 @@ use crate::data::act::Acts;
 use crate::data::pcr::Root;
 use crate::data::state::{Orderly, StateClear, StateReset};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::Su;
 
@@ -96,8 +97,8 @@ fn restart(tpm: &mut Tpm) {
 }
 
 /// TPM Reset: a new NULL hierarchy; saved contexts cannot come back.
-fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
-    tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
+fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Fault> {
+    tpm.reset = StateReset::new(&mut tpm.drbg).map_err(|_| Fault::NoRandom)?;
     tpm.ram.sessions = crate::data::session::Sessions::new();
     tpm.persistent.reset_count = tpm.persistent.reset_count.wrapping_add(1);
     tpm.persistent.total_reset_count = tpm.persistent.total_reset_count.saturating_add(1);
