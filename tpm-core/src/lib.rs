@@ -52,6 +52,7 @@ use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
 use tpm_wire::{fault, rc};
 
+pub use command::cc;
 pub use data::measurement::Measurement;
 pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use data::tpm::{Failure, Tpm};

@@ -15,13 +15,6 @@ use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::wire::{Buffer, Context, Handle, Marshal, Reader, Writer};
 
-/// savedHandle of an Ordinary Object.
-pub(crate) const SAVED_OBJECT: Handle = Handle(0x8000_0000);
-/// savedHandle of a sequence object.
-pub(crate) const SAVED_SEQUENCE: Handle = Handle(0x8000_0001);
-/// savedHandle of an object with stClear.
-pub(crate) const SAVED_ST_CLEAR: Handle = Handle(0x8000_0002);
-
 /// What a context holds, in the clear.
 pub(crate) type Contents = Secret<MAX_CONTEXT_SIZE>;
 
@@ -99,7 +92,7 @@ impl Tpm {
     fn context_hmac(&self, label: &Label) -> Hmac {
         let mut hmac = Hmac::new(INTERNAL_HASH, self.proof(label.hierarchy).as_slice());
         hmac.update(&self.persistent.total_reset_count.to_be_bytes());
-        if label.saved_handle == SAVED_ST_CLEAR {
+        if label.saved_handle == Handle::SAVED_ST_CLEAR {
             hmac.update(&self.reset.clear_count.to_be_bytes());
         }
         hmac.update(&label.sequence.to_be_bytes());

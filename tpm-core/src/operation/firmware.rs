@@ -5,7 +5,7 @@ use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::measurement::Measurement;
 use crate::data::tpm::{Failure, Tpm};
 use crate::profile::PCR_BANKS;
-use crate::wire::{Auth, Handle, NvAttributes as A, NvPublic, PCR_COUNT};
+use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, PCR_COUNT};
 
 /// The digests that an event has extended a PCR by: TPML_DIGEST_VALUES.
 pub struct EventDigests(heapless::Vec<(HashAlg, Digest), { PCR_BANKS.len() }>);
@@ -51,7 +51,7 @@ impl Tpm {
             auth_policy: Digest::default(),
             data_size: u16::try_from(contents.len()).map_err(|_| Failure)?,
         };
-        if index >> 24 != 1 || !public.size_suits() {
+        if public.index.kind() != HandleKind::Nv || !public.size_suits() {
             return Err(Failure);
         }
         let nv = &mut self.persistent.nv;

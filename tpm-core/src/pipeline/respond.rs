@@ -1,6 +1,6 @@
 //! The response: audit, encryption, nonces, HMACs (Part 1, 15 and 16; Part 3, 5.8 and 5.9).
 
-use super::{authorize, cp_hash, header, parameter};
+use super::{authorize, cp_hash, parameter};
 use crate::command::CommandInfo;
 use crate::command::{Call, SessionUse};
 use crate::crypto::hash::{Digest, HashAlg, digest};
@@ -10,16 +10,14 @@ use crate::data::session::SessionType;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::rc::Rc;
-use crate::wire::{Handle, Marshal, SessionAttributes, Writer};
+use crate::wire::{Handle, Marshal, SessionAttributes, Writer, st};
 
 const HEADER: usize = 10;
-/// tag of a response to a command with a bad tag: TPM_ST_RSP_COMMAND
-const RSP_COMMAND: u16 = 0x00c4;
 
 /// An error response: header only.
 pub(super) fn error(rc: Rc, response: &mut [u8]) -> usize {
     let mut w = Writer::new(response);
-    let tag = if rc == Rc::BAD_TAG { RSP_COMMAND } else { header::NO_SESSIONS };
+    let tag = if rc == Rc::BAD_TAG { st::RSP_COMMAND } else { st::NO_SESSIONS };
     tag.marshal(&mut w);
     10u32.marshal(&mut w);
     rc.get().marshal(&mut w);
@@ -92,7 +90,7 @@ pub(super) fn success(
     tpm.ram.flush_complete_sequences(&call.handles);
     let total = head.len().saturating_add(len).saturating_add(sessions);
     let mut w = Writer::new(head);
-    (if call.sessions.is_empty() { header::NO_SESSIONS } else { header::SESSIONS }).marshal(&mut w);
+    (if call.sessions.is_empty() { st::NO_SESSIONS } else { st::SESSIONS }).marshal(&mut w);
     u32::try_from(total).map_err(|_| Fault::Capacity)?.marshal(&mut w);
     0u32.marshal(&mut w);
     if info.reply_handle {
