@@ -1,14 +1,17 @@
 //! Faults and failure mode (Part 1, 9.4): what is a fault of the TPM, and what only a bad key or a bad command.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{BINDING, FAILURE, OWNER};
+use crate::harness::codes::{BINDING, FAILURE, OWNER, plain};
 use crate::harness::external::{self, DECRYPT, MADE_HERE, RESTRICTED, SIGN, USER};
+use crate::harness::names::cap;
 use crate::harness::nv;
 use crate::harness::twin::{export, import};
 use crate::harness::{CountedEntropy, Fixture, ManualClock, command, tpm2b};
 use hex_literal::hex;
 use sha2::{Digest, Sha256};
+use tpm_core::cc;
 use tpm_core::{Fault, Hooks, Locality, StateError, StateForm, Tpm};
+use tpm_wire::pt;
 
 /// A prime of 1024 bits, and its product with a number of 1024 bits that is none: what looks like an RSA key.
 const PRIME: [u8; 128] = hex!(
@@ -28,7 +31,7 @@ const RSASSA: [u8; 4] = [0, 0x14, 0, 0xb];
 
 /// TPM2_Sign of a digest with the key's scheme.
 fn sign(tpm: &mut Fixture, key: u32) -> Result<Vec<u8>, u32> {
-    tpm.with(0x15d, &[key], &[b""], &[&tpm2b(&[7; 32])[..], &[0, 0x10, 0x80, 0x24, 0x40, 0, 0, 7, 0, 0]].concat())
+    tpm.with(cc::SIGN, &[key], &[b""], &[&tpm2b(&[7; 32])[..], &[0, 0x10, 0x80, 0x24, 0x40, 0, 0, 7, 0, 0]].concat())
 }
 
 /// The TPM is in failure mode for that reason, tells it, and does nothing else until _TPM_Init.
@@ -36,14 +39,16 @@ fn sign(tpm: &mut Fixture, key: u32) -> Result<Vec<u8>, u32> {
 fn assert_failed(tpm: &mut Fixture, fault: Fault) {
     assert_eq!(tpm.tpm.fault(), Some(fault));
     assert!(tpm.tpm.is_in_failure_mode());
-    for (code, parameters) in [(0x144, &[0, 0][..]), (0x143, &[1]), (0x17b, &[0, 1]), (0x181, &[])] {
+    for (code, parameters) in
+        [(cc::STARTUP, &[0, 0][..]), (cc::SELF_TEST, &[1]), (cc::GET_RANDOM, &[0, 1]), (cc::READ_CLOCK, &[])]
+    {
         assert_eq!(tpm.run(code, &[], &[], parameters), Err(FAILURE), "command {code:#x}");
     }
     let told = [&[0, 2][..], &fault.number().to_be_bytes(), &FAILURE.to_be_bytes()].concat();
-    assert_eq!(tpm.run(0x17c, &[], &[], &[]), Ok(told), "TPM2_GetTestResult");
-    let manufacturer = [6u32, 0x105, 1].map(u32::to_be_bytes).concat();
+    assert_eq!(tpm.run(cc::GET_TEST_RESULT, &[], &[], &[]), Ok(told), "TPM2_GetTestResult");
+    let manufacturer = [cap::TPM_PROPERTIES, pt::MANUFACTURER, 1].map(u32::to_be_bytes).concat();
     let reply = [&[1, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 1, 5][..], b"QUOI"].concat();
-    assert_eq!(tpm.run(0x17a, &[], &[], &manufacturer), Ok(reply), "TPM2_GetCapability");
+    assert_eq!(tpm.run(cc::GET_CAPABILITY, &[], &[], &manufacturer), Ok(reply), "TPM2_GetCapability");
 }
 
 /// And after _TPM_Init it is as if nothing had been.
@@ -51,8 +56,8 @@ fn assert_healed(tpm: &mut Fixture) {
     tpm.entropy.dry = false;
     tpm.restart(None, 0);
     assert_eq!(tpm.tpm.fault(), None);
-    assert_eq!(tpm.run(0x17c, &[], &[], &[]), Ok(vec![0; 6]));
-    assert!(tpm.run(0x17b, &[], &[], &[0, 1]).is_ok());
+    assert_eq!(tpm.run(cc::GET_TEST_RESULT, &[], &[], &[]), Ok(vec![0; 6]));
+    assert!(tpm.run(cc::GET_RANDOM, &[], &[], &[0, 1]).is_ok());
 }
 
 /// The state with other octets at the one place where these are.
@@ -109,7 +114,7 @@ fn a_response_that_does_not_fit_into_the_platforms_buffer_is_a_fault() {
         let mut tpm = Fixture::new();
         let mut response = vec![0; room];
         let (entropy, clock) = (&mut CountedEntropy { count: 9, dry: false }, &mut ManualClock(0));
-        let request = command(0x17b, &[], &[], &[0, 8]);
+        let request = command(cc::GET_RANDOM, &[], &[], &[0, 8]);
         let length = tpm.tpm.execute(&mut Hooks { entropy, clock }, Locality::ZERO, &request, &mut response);
         assert_eq!(length, room.min(10));
         if length > 0 {
@@ -125,12 +130,12 @@ fn a_response_that_does_not_fit_into_the_platforms_buffer_is_a_fault() {
 fn a_key_from_outside_that_gives_wrong_results_is_no_fault_of_the_tpm() {
     let mut tpm = Fixture::new();
     let key = external::rsa_key(&mut tpm, SIGN, &RSASSA, &MODULUS, &PRIME);
-    assert_eq!(sign(&mut tpm, key), Err(BINDING));
+    assert_eq!(sign(&mut tpm, key), Err(plain(BINDING)));
     let key = external::rsa_key(&mut tpm, DECRYPT, &[0, 0x10], &MODULUS, &PRIME);
     let decrypt = [&tpm2b(&[7; 256])[..], &[0, 0x10, 0, 0]].concat();
-    assert_eq!(tpm.with(0x159, &[key], &[b""], &decrypt), Err(BINDING));
+    assert_eq!(tpm.with(cc::RSA_DECRYPT, &[key], &[b""], &decrypt), Err(plain(BINDING)));
     assert_eq!(tpm.tpm.fault(), None);
-    assert!(tpm.run(0x17b, &[], &[], &[0, 1]).is_ok(), "the TPM goes on");
+    assert!(tpm.run(cc::GET_RANDOM, &[], &[], &[0, 1]).is_ok(), "the TPM goes on");
 }
 
 /// In a state that is damaged, the same factors are those of a key that the TPM has made.
@@ -139,7 +144,7 @@ fn a_key_of_its_own_that_gives_wrong_results_is_a_fault() {
     let mut tpm = Fixture::new();
     let template = external::public(1, USER | MADE_HERE | SIGN, &external::rsa_parms(&RSASSA), &[0, 0]);
     let key = external::create_primary(&mut tpm, &template);
-    let public = tpm.run(0x173, &[key], &[], &[]).unwrap();
+    let public = tpm.run(cc::READ_PUBLIC, &[key], &[], &[]).unwrap();
     let modulus = &public[2 + template.len() - 2..][..258];
     assert_eq!(modulus[..2], [1, 0]);
     let mut state = export(&tpm.tpm, StateForm::Whole);
@@ -166,8 +171,8 @@ fn a_parent_without_algorithm_for_its_children_is_a_fault() {
     let derived = external::public(8, USER | 0x12 | SIGN, &[0, 5, 0, 0xb], &[0; 4]);
     let derive = [&tpm2b(&[0; 4])[..], &tpm2b(&derived)].concat();
     let cases = [
-        (ecc(own | SIGN), ecc(own | RESTRICTED | DECRYPT), 0x153, create),
-        (hmac(own | SIGN), hmac(own | RESTRICTED | DECRYPT), 0x191, derive),
+        (ecc(own | SIGN), ecc(own | RESTRICTED | DECRYPT), cc::CREATE, create),
+        (hmac(own | SIGN), hmac(own | RESTRICTED | DECRYPT), cc::CREATE_LOADED, derive),
     ];
     for (template, damaged, code, parameters) in cases {
         let mut tpm = Fixture::new();
@@ -205,11 +210,12 @@ fn a_self_test_that_has_failed_is_told_by_its_number() {
 fn a_state_with_a_fault_is_not_taken_and_the_refusal_names_it() {
     let mut tpm = Fixture::new();
     // TPM2_SetCommandCodeAuditStatus: the digest of command audit is one of SHA-256.
-    tpm.with(0x140, &[OWNER], &[b""], &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, 0x7b, 0, 0, 0, 0]).unwrap();
-    tpm.run(0x17b, &[], &[], &[0, 1]).unwrap();
+    tpm.with(cc::SET_COMMAND_CODE_AUDIT_STATUS, &[OWNER], &[b""], &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, 0x7b, 0, 0, 0, 0])
+        .unwrap();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 1]).unwrap();
     nv::define(&mut tpm, nv::INDEX, nv::a::AUTH, 8).unwrap();
     let state = export(&tpm.tpm, StateForm::Whole);
-    let codes = [0u32, 2, 0x140, 0x17b].map(u32::to_be_bytes).concat();
+    let codes = [0u32, 2, cc::SET_COMMAND_CODE_AUDIT_STATUS, cc::GET_RANDOM].map(u32::to_be_bytes).concat();
     let audit = |alg: u8| [&[0, alg][..], &1u64.to_be_bytes()[..], &codes[4..]].concat();
     let index =
         |kind: u32| [&nv::INDEX.to_be_bytes()[..], &[0, 0xb], &(nv::a::AUTH | kind << 4).to_be_bytes()].concat();

@@ -19,6 +19,7 @@ mod firmware;
 mod hash;
 mod hierarchy;
 mod management;
+mod names;
 mod nv;
 mod nv_pin;
 mod nv_policy;

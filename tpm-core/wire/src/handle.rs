@@ -69,8 +69,8 @@ impl Handle {
     pub const PLATFORM_PERSISTENT: Self = Self(0x8180_0000);
 
     /// TPM_RH_ACT_0 to TPM_RH_ACT_F.
-    pub fn act(n: u8) -> Self {
-        Self(Self::ACT_FIRST.0 | u32::from(n & 0xf))
+    pub const fn act(n: u8) -> Self {
+        Self(Self::ACT_FIRST.0 | (n & 0xf) as u32)
     }
 
     /// The position of the ACT with this handle among those that there are.

@@ -142,6 +142,11 @@ impl Fmt1 {
         Rc::raw(0x080 | self.0 as u32 | position)
     }
 
+    /// The number within format one.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
     /// The code without a position, where Part 3 gives none.
     pub const fn plain(self) -> Rc {
         Rc::raw(0x080 | self.0 as u32)
@@ -302,7 +307,7 @@ impl Rc {
 }
 
 /// TPM_RC_FAILURE: commands are not accepted because of a TPM failure.
-const FAILURE: u32 = 0x101;
+pub const FAILURE: u32 = 0x101;
 
 impl From<Fault> for Rc {
     fn from(fault: Fault) -> Self {
