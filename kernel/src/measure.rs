@@ -32,6 +32,12 @@ pub enum MeasureError {
     Region,
 }
 
+snp::error_words! { MeasureError {
+    Self::Tpm => "the TPM did not start, or did not take an event",
+    Self::LogFull => "the log is full",
+    Self::Region => "a region is not the guest's, or too long",
+} }
+
 impl From<Full> for MeasureError {
     fn from(_: Full) -> Self {
         MeasureError::LogFull

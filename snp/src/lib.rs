@@ -43,6 +43,7 @@ pub mod vc;
 #[cfg(feature = "verify")]
 pub mod verify;
 pub mod vmsa;
+mod words;
 
 /// Bytes of the page on which all of SEV-SNP's protocols work.
 pub const PAGE_SIZE: usize = 4096;

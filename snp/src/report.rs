@@ -141,6 +141,13 @@ pub enum SignatureError {
     Wrong,
 }
 
+crate::error_words! { SignatureError {
+    Self::Algorithm(algorithm) => "algorithm {algorithm} is not ECDSA P-384 with SHA-384",
+    Self::Key => "the key is no point of P-384",
+    Self::Form => "it is malformed",
+    Self::Wrong => "it is not genuine",
+} }
+
 impl Report {
     /// The report in the first bytes of `bytes`, `None` if they are too few.
     #[must_use]

@@ -50,6 +50,18 @@ pub enum ChainError {
     Extension(ObjectIdentifier),
 }
 
+crate::error_words! { ChainError {
+    Self::Root => "the root is not the one that is trusted",
+    Self::Form(role) => "the {role:?} is no certificate",
+    Self::Algorithm(role) => "the {role:?} is signed with another algorithm",
+    Self::Key(role) => "the key of the {role:?} is of another kind",
+    Self::Issuer(role) => "the {role:?} is issued by someone else",
+    Self::Time(role) => "the {role:?} is not valid now",
+    Self::Constraint(role) => "the {role:?} has a wrong CA constraint",
+    Self::Signature(role) => "the signature of the {role:?} is not genuine",
+    Self::Extension(id) => "the extension {id} is missing or malformed",
+} }
+
 /// Why a report does not come from the chip of a verified VCEK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportError {
@@ -67,6 +79,13 @@ pub enum ReportError {
         certified: TcbParts,
     },
 }
+
+crate::error_words! { ReportError {
+    Self::Signature(why) => "the report is not signed: {why}",
+    Self::SigningKey(key) => "the report is signed with key {key}, which is not the VCEK",
+    Self::ChipId => "the report is of another chip",
+    Self::Tcb { reported, certified } => "the report is of TCB {reported:?}, and the key for {certified:?}",
+} }
 
 /// What a verified VCEK certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]

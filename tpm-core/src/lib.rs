@@ -50,7 +50,7 @@ pub mod store;
 use tpm_crypto as crypto;
 use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
-use tpm_wire::{fault, rc};
+use tpm_wire::fault;
 
 pub use command::cc;
 pub use data::measurement::Measurement;
@@ -59,4 +59,4 @@ pub use data::tpm::{Failure, Tpm};
 pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use operation::firmware::EventDigests;
 pub use operation::state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
-pub use tpm_wire::{fault::Fault, profile};
+pub use tpm_wire::{fault::Fault, profile, rc};

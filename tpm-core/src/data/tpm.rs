@@ -16,10 +16,19 @@ use crate::fault::Fault;
 use crate::profile;
 use crate::secret::Seed;
 use crate::wire::Auth;
+use core::fmt;
 
-/// The TPM cannot be made or used: there is no entropy.
+/// What was asked of the TPM cannot be done. Where it is returned stands for what reasons.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the TPM cannot do that")
+    }
+}
+
+impl core::error::Error for Failure {}
 
 /// A TPM 2.0, of some 230 KiB. It is made where it is to stay, and not moved from there: a blank one in a `Box` or a
 /// `static`, then [`Tpm::manufacture`] or [`Tpm::import`].

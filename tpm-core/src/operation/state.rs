@@ -105,6 +105,15 @@ impl fmt::Display for StateError {
     }
 }
 
+impl core::error::Error for StateError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Inconsistent(fault) => Some(fault),
+            _ => None,
+        }
+    }
+}
+
 /// The name of a profile, in a state of a build that may know others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ProfileName {

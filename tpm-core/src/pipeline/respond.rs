@@ -17,10 +17,7 @@ const HEADER: usize = 10;
 /// An error response: header only.
 pub(super) fn error(rc: Rc, response: &mut [u8]) -> usize {
     let mut w = Writer::new(response);
-    let tag = if rc == Rc::BAD_TAG { st::RSP_COMMAND } else { st::NO_SESSIONS };
-    tag.marshal(&mut w);
-    10u32.marshal(&mut w);
-    rc.get().marshal(&mut w);
+    w.put(&rc.response());
     if w.fits() { w.len() } else { 0 }
 }
 
