@@ -14,6 +14,7 @@ mod clock;
 mod context;
 mod dictionary;
 mod ephemeral;
+mod errors;
 mod faults;
 mod firmware;
 mod hash;
