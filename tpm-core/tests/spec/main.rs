@@ -15,6 +15,7 @@ mod context;
 mod dictionary;
 mod ephemeral;
 mod errors;
+mod example;
 mod faults;
 mod firmware;
 mod hash;
