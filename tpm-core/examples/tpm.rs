@@ -1,9 +1,10 @@
 //! A TPM on standard input and output, as the `cmd` TCTI of tpm2-tss speaks to one. All of it is in a file, so that it
 //! goes on when it is started again: `tpm2_startup -c -T "cmd:tpm state"`, then `tpm2_getrandom 8 -T "cmd:tpm state"`.
 
+use core::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::{error::Error, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
 
@@ -48,8 +49,7 @@ pub(crate) fn serve(mut input: impl Read, mut output: impl Write, path: &Path) -
             Some(fault) => eprintln!("the TPM has failed; it goes on from what was saved: {fault}"),
             None => save(&tpm, path)?,
         }
-        output.write_all(&response[..length])?;
-        output.flush()?;
+        output.write_all(&response[..length]).and_then(|()| output.flush())?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ fn it_answers_and_goes_on_from_its_file() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("state");
     let random = command(cc::GET_RANDOM, &[], &[], &[0, 4]);
-    let early = say(&path, std::slice::from_ref(&random));
+    let early = say(&path, core::slice::from_ref(&random));
     assert_eq!(early[6..], INITIALIZE.to_be_bytes());
     assert_eq!(say(&path, &[command(cc::STARTUP, &[], &[], &[0, 0])])[6..], [0; 4]);
     let numbers = say(&path, &[random.clone(), random]);

@@ -68,7 +68,7 @@ pub mod pt {
     pub const VAR: u32 = 0x200;
 
     properties! { "TPM_PT_":
-        FAMILY_INDICATOR = FIXED + 0,
+        FAMILY_INDICATOR = FIXED,
         LEVEL = FIXED + 1,
         REVISION = FIXED + 2,
         ERRATA = FIXED + 3,
@@ -117,7 +117,7 @@ pub mod pt {
         FIRMWARE_SVN = FIXED + 47,
         FIRMWARE_MAX_SVN = FIXED + 48,
         ML_PARAMETER_SETS = FIXED + 49,
-        PERMANENT = VAR + 0,
+        PERMANENT = VAR,
         STARTUP_CLEAR = VAR + 1,
         HR_NV_INDEX = VAR + 2,
         HR_LOADED = VAR + 3,
