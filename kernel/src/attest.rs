@@ -25,6 +25,11 @@ pub enum ReportError {
     NoHost,
 }
 
+snp::error_words! { ReportError {
+    Self::Message(why) => "{why}",
+    Self::NoHost => "there is no way to the host",
+} }
+
 /// Where reports come from.
 pub trait Reports {
     /// A report of VMPL0 over `report_data`; with `certificates`, the host is also asked for its certificate table.

@@ -48,6 +48,11 @@ pub enum Hidden {
     RDRAND,
 }
 
+snp::error_words! { Hidden {
+    Self::RDSEED => "the CPU is said to have no RDSEED",
+    Self::RDRAND => "the CPU is said to have no RDRAND",
+} }
+
 /// Every CPU with SEV-SNP has both instructions, so one that is missing was hidden. RDRAND is the output of a DRBG and
 /// no entropy source (SP 800-90B), and the same source twice is one: nothing takes the place of the other
 /// (docs/decisions.md).

@@ -28,6 +28,10 @@ pub struct EventLog(Vec<u8>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+snp::error_words! { Full {
+    Self => "the event log is full",
+} }
+
 impl EventLog {
     /// A log with its first event, TCG_EfiSpecIDEvent (10.2.1.2), for events that have digests of `algorithms`.
     #[must_use]

@@ -123,6 +123,8 @@ impl fmt::Display for Fatal {
     }
 }
 
+impl core::error::Error for Fatal {}
+
 #[cfg(test)]
 mod tests {
     use std::string::ToString;

@@ -19,6 +19,10 @@ pub struct Claim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
+snp::error_words! { Refused {
+    Self => "the memory is not the guest's",
+} }
+
 impl From<Inaccessible> for Refused {
     fn from(_: Inaccessible) -> Self {
         Self

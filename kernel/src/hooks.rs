@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use snp::svsm::vtpm::COMMAND_MAX;
 use tpm_core::profile::MAX_RESPONSE_SIZE;
+use tpm_core::rc::Fmt1;
 use tpm_core::{Clock, Entropy, Failure, Hooks, Locality};
 
 use crate::svsm;
@@ -41,10 +42,10 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
     /// The engine knows how much the SVSM mailbox holds, and refuses by itself what is longer (ML-DSA-65 and -87). A
     /// response that the caller's buffer cannot hold would become TPM_RC_SIZE.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
-        const TPM_RC_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0x95];
+        const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
         let mut answer = [0; MAX_RESPONSE_SIZE];
         let len = self.with(|tpm, hooks| tpm.execute(hooks, Locality::ZERO, command, &mut answer));
-        let answer = answer.get(..len).filter(|answer| answer.len() <= response.len()).unwrap_or(&TPM_RC_SIZE);
+        let answer = answer.get(..len).filter(|answer| answer.len() <= response.len()).unwrap_or(&TOO_LONG);
         response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
         answer.len()
     }

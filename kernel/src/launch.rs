@@ -439,6 +439,21 @@ pub enum LaunchError {
     Digest,
 }
 
+snp::error_words! { LaunchError {
+    Self::Magic => "they do not begin as launch parameters do",
+    Self::Version => "their version is unknown",
+    Self::EntryKind => "there is no such kind of entry",
+    Self::Validation => "there is no such validation policy",
+    Self::Measure => "there is no such way to measure",
+    Self::TooMany => "there are too many regions",
+    Self::Kind => "there is no such kind of region",
+    Self::Page => "a page's address is not a multiple of 4096",
+    Self::Region => "a region cannot be one",
+    Self::Overlap => "two regions have a page in common",
+    Self::Pcr => "a PCR cannot be for that region",
+    Self::Digest => "a digest is too long, there twice, or of a region without a PCR",
+} }
+
 #[cfg(test)]
 mod tests {
     use super::*;

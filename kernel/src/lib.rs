@@ -46,3 +46,32 @@ pub mod start;
 pub mod svsm;
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    fn said(error: impl core::error::Error) -> std::string::String {
+        error.to_string()
+    }
+
+    #[test]
+    fn every_error_says_what_is_wrong() {
+        use crate::mm::{memory_map::MapError, ownership, validate::BootError};
+        let refused = ownership::OwnershipError::NoRoom;
+        assert_eq!(said(refused), "there is no room for one more page of another state");
+        assert_eq!(said(ownership::NoMap::TooMuchRam(9)), "there is too much RAM: 9 blocks");
+        assert_eq!(said(BootError::Map(0x1000, refused)), std::format!("the map refuses 0x1000: {refused}"));
+        assert_eq!(said(MapError::Empty), "there is no memory");
+        assert_eq!(said(crate::measure::MeasureError::LogFull), "the log is full");
+        assert_eq!(said(crate::attest::ReportError::NoHost), "there is no way to the host");
+        assert_eq!(said(crate::launch::LaunchError::TooMany), "there are too many regions");
+        assert_eq!(said(crate::event_log::Full), "the event log is full");
+        assert_eq!(said(crate::entropy::Hidden::RDSEED), "the CPU is said to have no RDSEED");
+        assert_eq!(said(crate::guest::Refused), "the memory is not the guest's");
+        assert_eq!(
+            said(crate::fatal::Fatal::plain(crate::fatal::Reason::NoGuest)()),
+            "the image has no guest (code 19)"
+        );
+    }
+}

@@ -34,6 +34,13 @@ pub enum MeasureError {
     Region,
 }
 
+snp::error_words! { MeasureError {
+    Self::Tpm => "the TPM did not start, or did not take an event",
+    Self::Digest => "a digest is not as long as those of its algorithm",
+    Self::LogFull => "the log is full",
+    Self::Region => "a region is not the guest's, or too long",
+} }
+
 impl From<Full> for MeasureError {
     fn from(_: Full) -> Self {
         MeasureError::LogFull

@@ -94,6 +94,13 @@ pub enum CpuidError {
     CBit,
 }
 
+crate::error_words! { CpuidError {
+    Self::Count(count) => "{count} entries",
+    Self::Contradiction { leaf, subleaf } => "two answers for leaf {leaf:#x}, subleaf {subleaf:#x}",
+    Self::Reserved => "reserved bytes are not zero",
+    Self::CBit => "there is no C-bit where page tables can have it",
+} }
+
 /// Whether the subleaf in ECX matters. It does for every leaf that is not known to have none, so that a launcher may
 /// list the subleaves of a leaf that is not known here (leaf 4, say, which QEMU lists and an AMD processor has not).
 const fn is_indexed(leaf: u32) -> bool {

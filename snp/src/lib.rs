@@ -37,6 +37,7 @@ pub mod secrets;
 pub mod svsm;
 pub mod vc;
 pub mod vmsa;
+mod words;
 
 /// Bytes of the page on which all of SEV-SNP's protocols work.
 pub const PAGE_SIZE: usize = 4096;

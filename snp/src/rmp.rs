@@ -125,10 +125,23 @@ pub enum RmpError {
     Inaccessible,
 }
 
+crate::error_words! { RmpError {
+    Self::Input => "a page size or alignment that the instruction does not take",
+    Self::Permission => "the VMPL or its permissions exceed the own ones",
+    Self::InUse => "another CPU holds the entry",
+    Self::SizeMismatch => "the page is mapped with another size",
+    Self::Unknown(code) => "an unknown code: {code}",
+    Self::Inaccessible => "the page cannot be reached",
+} }
+
 /// Memory that the firmware may use cannot be reached: the host has taken the page, or given another that is not
 /// validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inaccessible;
+
+crate::error_words! { Inaccessible {
+    Self => "the host has taken the memory",
+} }
 
 impl From<Inaccessible> for RmpError {
     fn from(_: Inaccessible) -> Self {

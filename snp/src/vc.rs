@@ -62,6 +62,11 @@ pub enum VcError {
     },
 }
 
+crate::error_words! { VcError {
+    Self::Instruction => "an unknown instruction",
+    Self::Mismatch { exit_code, instruction } => "{instruction:?} does not raise the error code {exit_code:#x}",
+} }
+
 impl Instruction {
     /// The error code with which the instruction raises #VC.
     #[must_use]

@@ -285,3 +285,10 @@ pub enum VmsaError {
     /// VIRTUAL_TOM is set, and vTOM is not in use.
     VirtualTom,
 }
+
+crate::error_words! { VmsaError {
+    Self::Vmpl(vmpl) => "it is for VMPL{vmpl}",
+    Self::Features(features) => "it has SEV features that the guest may not choose: {features:#x}",
+    Self::Svme => "EFER.SVME is clear",
+    Self::VirtualTom => "it has a virtual TOM",
+} }

@@ -4,6 +4,62 @@
 //! leaves the TPM as it was (lockout counters, clock and audit excepted); every command is declared once, and
 //! everything that is known about it comes from there.
 //!
+//! # Quick start
+//!
+//! `examples/tpm.rs` is a whole program.
+//!
+//! ```
+//! use std::{error::Error, fs::File, io::Read, time::Instant};
+//! use tpm_core::profile::MAX_RESPONSE_SIZE;
+//! use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
+//!
+//! struct Random(File);
+//! impl Entropy for Random {
+//!     fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
+//!         self.0.read_exact(out).map_err(|_| EntropyFailure)
+//!     }
+//! }
+//!
+//! struct Uptime(Instant);
+//! impl Clock for Uptime {
+//!     fn now_ms(&mut self) -> u64 {
+//!         self.0.elapsed().as_millis() as u64
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn Error>> {
+//! let (mut entropy, mut clock) = (Random(File::open("/dev/urandom")?), Uptime(Instant::now()));
+//! let hooks = &mut Hooks { entropy: &mut entropy, clock: &mut clock };
+//!
+//! // A new TPM, made where it stays. Its first command is TPM2_Startup(TPM_SU_CLEAR).
+//! let mut tpm = Box::new(Tpm::blank());
+//! tpm.manufacture(hooks)?;
+//! let startup = [0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0];
+//! let mut response = [0; MAX_RESPONSE_SIZE];
+//! let length = tpm.execute(hooks, Locality::ZERO, &startup, &mut response);
+//! assert_eq!(response[..length], [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0, 0]);
+//!
+//! // After each command: a TPM that has failed answers TPM_RC_FAILURE and is not saved. The platform goes back to the
+//! // last state, or resets it, and tells somebody.
+//! if let Some(fault) = tpm.fault() {
+//!     eprintln!("the TPM has failed: {fault}");
+//!     tpm.init(hooks);
+//! }
+//!
+//! // An orderly end. All secrets are in the state: it is encrypted before it is kept.
+//! tpm.shut_down(hooks);
+//! let mut state = vec![0; MAX_STATE_SIZE];
+//! let length = tpm.export(StateForm::PoweredOff, &mut state)?;
+//!
+//! // The same TPM when its platform has power again: TPM2_Startup is to come.
+//! tpm.import(&state[..length], hooks)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where power may be lost at any time, the state is saved before a response is given: [`store`] does that. What else a
+//! platform does with a TPM are methods of [`Tpm`]; one that has to answer without it uses [`rc::Rc::response`].
+//!
 //! # Floors
 //!
 //! Each knows those below it and nothing above; the compiler holds the lowest, `tests/floors.rs` the others.
@@ -50,11 +106,12 @@ pub mod store;
 use tpm_crypto as crypto;
 use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
-use tpm_wire::rc;
+use tpm_wire::fault;
 
+pub use command::cc;
 pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use data::tpm::{Failure, Tpm};
 pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use operation::firmware::{Event, EventDigests};
 pub use operation::state::{Generation, MAX_STATE_SIZE, ProfileName, StateError, StateForm};
-pub use tpm_wire::profile;
+pub use tpm_wire::{fault::Fault, profile, rc};

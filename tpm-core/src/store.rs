@@ -16,6 +16,7 @@
 use crate::crypto::hash::{HashAlg, digest};
 use crate::data::tpm::Tpm;
 use crate::operation::state::{Generation, MAX_STATE_SIZE, StateError, StateForm};
+use core::fmt;
 use zeroize::Zeroize;
 
 const MAGIC: &[u8; 8] = b"QUOINST1";
@@ -62,6 +63,26 @@ pub enum StoreError<E> {
     Damaged,
     /// There is no room for the state in the buffer.
     State(StateError),
+}
+
+impl<E: fmt::Display> fmt::Display for StoreError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(error) => write!(f, "the disk: {error}"),
+            Self::Damaged => f.write_str("what was written is damaged"),
+            Self::State(error) => write!(f, "the state: {error}"),
+        }
+    }
+}
+
+impl<E: core::error::Error + 'static> core::error::Error for StoreError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Disk(error) => Some(error),
+            Self::Damaged => None,
+            Self::State(error) => Some(error),
+        }
+    }
 }
 
 impl<E> From<StateError> for StoreError<E> {

@@ -1,6 +1,7 @@
 //! `cargo xtask tpm` and `run` as their users end them (issue 9, section 3).
 
 use core::time::Duration;
+use host::qemu::Folder;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::TcpListener;
@@ -9,7 +10,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
-use host::qemu::Folder;
 
 const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
 

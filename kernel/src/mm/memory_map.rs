@@ -56,6 +56,13 @@ pub enum MapError {
     Empty,
 }
 
+snp::error_words! { MapError {
+    Self::Range => "a range wraps, or lies beyond what can be addressed",
+    Self::Overlap => "two ranges have a page in common",
+    Self::TooMany => "there are too many ranges",
+    Self::Empty => "there is no memory",
+} }
+
 /// The RAM in the map of `page`, checked: no range of memory wraps or overlaps another. The order of the entries does
 /// not matter. What is no memory by another entry, lies in one of [`PLATFORM_HOLES`] or is `firmware`'s is taken out.
 pub fn check(page: &[u8; PAGE], firmware: Region) -> Result<Ranges, MapError> {

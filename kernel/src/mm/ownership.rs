@@ -52,6 +52,11 @@ pub enum OwnershipError {
     NoRoom,
 }
 
+snp::error_words! { OwnershipError {
+    Self::State => "the page is no RAM, or not in the state for that",
+    Self::NoRoom => "there is no room for one more page of another state",
+} }
+
 /// No map can be made of so much RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMap {
@@ -60,6 +65,11 @@ pub enum NoMap {
     /// The heap has not as much as the map of these ranges needs.
     Heap,
 }
+
+snp::error_words! { NoMap {
+    Self::TooMuchRam(blocks) => "there is too much RAM: {blocks} blocks",
+    Self::Heap => "the heap has no room for the map",
+} }
 
 type Bits = [u64; 8];
 

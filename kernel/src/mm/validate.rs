@@ -24,6 +24,14 @@ pub enum BootError {
     Inaccessible(u64),
 }
 
+snp::error_words! { BootError {
+    Self::Pvalidate(gpa, why) => "PVALIDATE failed at {gpa:#x}: {why}",
+    Self::Unchanged(gpa) => "the page at {gpa:#x} was valid already",
+    Self::Rmpadjust(gpa, why) => "RMPADJUST failed at {gpa:#x}: {why}",
+    Self::Map(gpa, why) => "the map refuses {gpa:#x}: {why}",
+    Self::Inaccessible(gpa) => "the host has taken the page at {gpa:#x}",
+} }
+
 /// Validates, zeroes and grants to the guest every page of `region`, 2 MiB at a time where the host backs it so.
 pub fn give_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
     for block in region.blocks() {

@@ -88,6 +88,20 @@ pub enum GhcbError {
     Argument,
 }
 
+crate::error_words! { GhcbError {
+    Self::NotValid(field) => "the host has not marked {field:?} as valid",
+    Self::Exception(exception) => "the host asks for an exception: {exception:?}",
+    Self::Malformed(why) => "the host finds the request malformed ({why})",
+    Self::UnknownResult { info1, info2 } => "an unknown result: {info1:#x}, {info2:#x}",
+    Self::MsrAnswer(answer) => "{answer:#x} is no answer to the request through the MSR",
+    Self::Version { min, max } => "the host speaks versions {min} to {max} of the protocol, and not 2",
+    Self::CBit(position) => "the host has another position of the C-bit: {position}",
+    Self::Features(missing) => "the host lacks features: {missing:#x}",
+    Self::PageStateChange(info) => "the state of a page was not changed: {info:#x}",
+    Self::PageStateHeader => "the list of page state changes came back other than it may",
+    Self::Argument => "an argument for which the protocol has no form",
+} }
+
 /// The save area as the host returned it: the one copy from which everything is read.
 pub(crate) struct Answer {
     area: [u8; ANSWER_END - ANSWER_START],

@@ -31,6 +31,10 @@ const _: () = assert!(size_of::<Entry>() == 24);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadTable;
 
+crate::error_words! { BadTable {
+    Self => "the certificate table is not well formed",
+} }
+
 /// A certificate table in a private copy of the certificate buffer, all of its entries within the buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct CertificateTable<'b> {

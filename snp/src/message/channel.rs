@@ -44,6 +44,16 @@ pub enum MessageError {
     Mismatch,
 }
 
+crate::error_words! { MessageError {
+    Self::Busy => "the host is busy",
+    Self::Burned => "the key is burned, until the next boot",
+    Self::Exhausted => "the sequence numbers are used up",
+    Self::TooLong => "the request is too long",
+    Self::AnswerSize(size) => "the answer has {size} octets",
+    Self::Status(status) => "the PSP has refused with status {status:#x}",
+    Self::Mismatch => "the answer does not say what was asked for",
+} }
+
 /// What became of the certificates of an extended request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateResult {

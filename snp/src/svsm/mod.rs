@@ -45,6 +45,10 @@ impl CallId {
 #[must_use = "the guest is to be told"]
 pub struct ResultCode(u64);
 
+crate::error_words! { ResultCode {
+    Self(code) => "result code {code:#x}",
+} }
+
 impl ResultCode {
     /// Done.
     pub const SUCCESS: Self = Self(0);

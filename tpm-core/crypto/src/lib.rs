@@ -63,6 +63,22 @@ pub enum Error {
     Fault,
 }
 
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Length => "a length that the operation cannot take",
+            Self::Range => "a number is out of range",
+            Self::Key => "no usable key",
+            Self::Invalid => "it is not genuine",
+            Self::Reseed => "the random number generator has to be reseeded",
+            Self::Canceled => "it was given up",
+            Self::Fault => "a wrong result was withheld",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
 impl From<TooLong> for Error {
     fn from(_: TooLong) -> Self {
         Self::Length

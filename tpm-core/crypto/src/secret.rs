@@ -9,6 +9,14 @@ use zeroize::{Zeroize, zeroize_bytes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
+impl core::fmt::Display for TooLong {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("it is longer than the buffer")
+    }
+}
+
+impl core::error::Error for TooLong {}
+
 /// Whether two byte strings are equal, in time that depends on their lengths only.
 #[must_use]
 pub fn ct_eq(a: &[u8], b: &[u8]) -> bool {

@@ -7,12 +7,13 @@ use core::sync::atomic::AtomicBool;
 use std::path::Path;
 use std::sync::Arc;
 use tpm_core::profile::{MAX_COMMAND_SIZE, MIN_BUFFER_SIZE};
+use tpm_core::rc::Rc;
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
-use tpm_core::{Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
+use tpm_core::{Fault, Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
 use tpm_ports::{Backend, BufferSizes, StateBlob};
 
 /// `TPM_RC_FAILURE`.
-const FAILURE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1];
+const FAILURE: [u8; 10] = Rc::failure(Fault::Platform).response();
 
 /// The TPM and its surroundings.
 pub(crate) struct Engine {

@@ -11,6 +11,7 @@ mod lists;
 pub(crate) use call::{Call, SessionUse, SessionUses};
 
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::Rc;
 use crate::wire::{Reader, Writer};
 use area::{HandleArea, Handles, ParamArea, ReplyArea, Role};
@@ -215,7 +216,7 @@ impl CommandInfo {
         let mut handles = Handles::new();
         for _ in self.roles {
             let Ok(handle) = r.get() else { break };
-            handles.push(handle).map_err(|_| Rc::FAILURE)?;
+            handles.push(handle).map_err(|_| Fault::Capacity)?;
         }
         (self.check_handles)(&handles)?;
         Ok(handles)
@@ -248,8 +249,8 @@ pub(crate) fn find(code: u32) -> Option<&'static CommandInfo> {
     COMMANDS.get(usize::from(*place))
 }
 
-/// The lowest code: TPM_CC_NV_UndefineSpaceSpecial.
-const FIRST_CODE: u32 = 0x11f;
+/// The lowest code.
+const FIRST_CODE: u32 = cc::NV_UNDEFINE_SPACE_SPECIAL;
 /// Where the command with each code from the first on stands in [`COMMANDS`]; beyond its end if there is none.
 static PLACES: [u8; 256] = places(COMMANDS);
 
@@ -287,7 +288,18 @@ const fn sorted<const N: usize>(mut rows: [CommandInfo; N]) -> [CommandInfo; N] 
 }
 
 macro_rules! table {
-    ($($c:ty),* $(,)?) => { sorted([$(CommandInfo::of::<$c>()),*]) };
+    ($($name:ident = $($part:ident)::+),* $(,)?) => {
+        /// Every command, listed by the chapters of Part 3; in memory by code.
+        pub(crate) static COMMANDS: &[CommandInfo] = &sorted([$(CommandInfo::of::<$($part)::+>()),*]);
+
+        /// TPM_CC: the code of every command that there is.
+        pub mod cc {
+            $(
+                #[doc = concat!("TPM_CC_", stringify!($name))]
+                pub const $name: u32 = <super::$($part)::+ as super::Command>::CODE;
+            )*
+        }
+    };
 }
 
 mod act;
@@ -316,163 +328,157 @@ mod symmetric;
 
 pub(crate) use capability::algorithms::is_implemented;
 
-/// TPM_CC_Startup.
-pub(crate) const fn startup_code() -> u32 {
-    startup::startup::Startup::CODE
-}
-
-/// Every command, listed by the chapters of Part 3; in memory by code.
-pub(crate) static COMMANDS: &[CommandInfo] = &table![
+table! {
     // 9 Start-up
-    startup::shutdown::Shutdown,
-    startup::startup::Startup,
+    SHUTDOWN = startup::shutdown::Shutdown,
+    STARTUP = startup::startup::Startup,
     // 10 Testing
-    selftest::get_test_result::GetTestResult,
-    selftest::incremental_self_test::IncrementalSelfTest,
-    selftest::self_test::SelfTest,
+    GET_TEST_RESULT = selftest::get_test_result::GetTestResult,
+    INCREMENTAL_SELF_TEST = selftest::incremental_self_test::IncrementalSelfTest,
+    SELF_TEST = selftest::self_test::SelfTest,
     // 11 Session Commands
-    session::policy_restart::PolicyRestart,
-    session::start_auth_session::StartAuthSession,
+    POLICY_RESTART = session::policy_restart::PolicyRestart,
+    START_AUTH_SESSION = session::start_auth_session::StartAuthSession,
     // 12 Object Commands
-    object::create::Create,
-    object::load::Load,
-    object::load_external::LoadExternal,
-    object::read_public::ReadPublic,
-    object::activate_credential::ActivateCredential,
-    object::make_credential::MakeCredential,
-    object::unseal::Unseal,
-    object::object_change_auth::ObjectChangeAuth,
-    object::create_loaded::CreateLoaded,
+    CREATE = object::create::Create,
+    LOAD = object::load::Load,
+    LOAD_EXTERNAL = object::load_external::LoadExternal,
+    READ_PUBLIC = object::read_public::ReadPublic,
+    ACTIVATE_CREDENTIAL = object::activate_credential::ActivateCredential,
+    MAKE_CREDENTIAL = object::make_credential::MakeCredential,
+    UNSEAL = object::unseal::Unseal,
+    OBJECT_CHANGE_AUTH = object::object_change_auth::ObjectChangeAuth,
+    CREATE_LOADED = object::create_loaded::CreateLoaded,
     // 13 Duplication Commands
-    duplication::duplicate::Duplicate,
-    duplication::rewrap::Rewrap,
-    duplication::import::Import,
+    DUPLICATE = duplication::duplicate::Duplicate,
+    REWRAP = duplication::rewrap::Rewrap,
+    IMPORT = duplication::import::Import,
     // 14 Asymmetric Primitives
-    asymmetric::decapsulate::Decapsulate,
-    asymmetric::ecc_decrypt::EccDecrypt,
-    asymmetric::ecc_encrypt::EccEncrypt,
-    asymmetric::ecc_parameters::EccParameters,
-    asymmetric::ecdh_key_gen::EcdhKeyGen,
-    asymmetric::ecdh_z_gen::EcdhZGen,
-    asymmetric::encapsulate::Encapsulate,
-    asymmetric::rsa_decrypt::RsaDecrypt,
-    asymmetric::rsa_encrypt::RsaEncrypt,
-    asymmetric::z_gen_2_phase::ZGen2Phase,
+    DECAPSULATE = asymmetric::decapsulate::Decapsulate,
+    ECC_DECRYPT = asymmetric::ecc_decrypt::EccDecrypt,
+    ECC_ENCRYPT = asymmetric::ecc_encrypt::EccEncrypt,
+    ECC_PARAMETERS = asymmetric::ecc_parameters::EccParameters,
+    ECDH_KEY_GEN = asymmetric::ecdh_key_gen::EcdhKeyGen,
+    ECDH_ZGEN = asymmetric::ecdh_z_gen::EcdhZGen,
+    ENCAPSULATE = asymmetric::encapsulate::Encapsulate,
+    RSA_DECRYPT = asymmetric::rsa_decrypt::RsaDecrypt,
+    RSA_ENCRYPT = asymmetric::rsa_encrypt::RsaEncrypt,
+    ZGEN_2_PHASE = asymmetric::z_gen_2_phase::ZGen2Phase,
     // 15 Symmetric Primitives
-    symmetric::encrypt_decrypt::EncryptDecrypt,
-    symmetric::encrypt_decrypt_2::EncryptDecrypt2,
-    symmetric::hash::Hash,
-    symmetric::mac::Mac,
+    ENCRYPT_DECRYPT = symmetric::encrypt_decrypt::EncryptDecrypt,
+    ENCRYPT_DECRYPT_2 = symmetric::encrypt_decrypt_2::EncryptDecrypt2,
+    HASH = symmetric::hash::Hash,
+    MAC = symmetric::mac::Mac,
     // 16 Random Number Generator
-    random::get_random::GetRandom,
-    random::stir_random::StirRandom,
+    GET_RANDOM = random::get_random::GetRandom,
+    STIR_RANDOM = random::stir_random::StirRandom,
     // 17 Hash/HMAC/Event Sequences
-    sequence::event_sequence_complete::EventSequenceComplete,
-    sequence::hash_sequence_start::HashSequenceStart,
-    sequence::mac_start::MacStart,
-    sequence::sequence_complete::SequenceComplete,
-    sequence::sequence_update::SequenceUpdate,
-    sequence::sign_sequence_start::SignSequenceStart,
-    sequence::verify_sequence_start::VerifySequenceStart,
+    EVENT_SEQUENCE_COMPLETE = sequence::event_sequence_complete::EventSequenceComplete,
+    HASH_SEQUENCE_START = sequence::hash_sequence_start::HashSequenceStart,
+    MAC_START = sequence::mac_start::MacStart,
+    SEQUENCE_COMPLETE = sequence::sequence_complete::SequenceComplete,
+    SEQUENCE_UPDATE = sequence::sequence_update::SequenceUpdate,
+    SIGN_SEQUENCE_START = sequence::sign_sequence_start::SignSequenceStart,
+    VERIFY_SEQUENCE_START = sequence::verify_sequence_start::VerifySequenceStart,
     // 18 Attestation Commands
-    attestation::certify::Certify,
-    attestation::certify_creation::CertifyCreation,
-    attestation::certify_x509::CertifyX509,
-    attestation::get_command_audit_digest::GetCommandAuditDigest,
-    attestation::get_session_audit_digest::GetSessionAuditDigest,
-    attestation::get_time::GetTime,
-    attestation::quote::Quote,
+    CERTIFY = attestation::certify::Certify,
+    CERTIFY_CREATION = attestation::certify_creation::CertifyCreation,
+    CERTIFY_X509 = attestation::certify_x509::CertifyX509,
+    GET_COMMAND_AUDIT_DIGEST = attestation::get_command_audit_digest::GetCommandAuditDigest,
+    GET_SESSION_AUDIT_DIGEST = attestation::get_session_audit_digest::GetSessionAuditDigest,
+    GET_TIME = attestation::get_time::GetTime,
+    QUOTE = attestation::quote::Quote,
     // 19 Ephemeral EC Keys
-    ephemeral::commit::Commit,
-    ephemeral::ec_ephemeral::EcEphemeral,
+    COMMIT = ephemeral::commit::Commit,
+    EC_EPHEMERAL = ephemeral::ec_ephemeral::EcEphemeral,
     // 20 Signing and Signature Verification
-    signing::sign::Sign,
-    signing::sign_digest::SignDigest,
-    signing::sign_sequence_complete::SignSequenceComplete,
-    signing::verify_digest_signature::VerifyDigestSignature,
-    signing::verify_sequence_complete::VerifySequenceComplete,
-    signing::verify_signature::VerifySignature,
+    SIGN = signing::sign::Sign,
+    SIGN_DIGEST = signing::sign_digest::SignDigest,
+    SIGN_SEQUENCE_COMPLETE = signing::sign_sequence_complete::SignSequenceComplete,
+    VERIFY_DIGEST_SIGNATURE = signing::verify_digest_signature::VerifyDigestSignature,
+    VERIFY_SEQUENCE_COMPLETE = signing::verify_sequence_complete::VerifySequenceComplete,
+    VERIFY_SIGNATURE = signing::verify_signature::VerifySignature,
     // 21 Command Audit
-    audit::set_command_code_audit_status::SetCommandCodeAuditStatus,
+    SET_COMMAND_CODE_AUDIT_STATUS = audit::set_command_code_audit_status::SetCommandCodeAuditStatus,
     // 22 Integrity Collection (PCR)
-    pcr::allocate::PcrAllocate,
-    pcr::event::PcrEvent,
-    pcr::extend::PcrExtend,
-    pcr::read::PcrRead,
-    pcr::reset::PcrReset,
-    pcr::set_auth_policy::PcrSetAuthPolicy,
-    pcr::set_auth_value::PcrSetAuthValue,
+    PCR_ALLOCATE = pcr::allocate::PcrAllocate,
+    PCR_EVENT = pcr::event::PcrEvent,
+    PCR_EXTEND = pcr::extend::PcrExtend,
+    PCR_READ = pcr::read::PcrRead,
+    PCR_RESET = pcr::reset::PcrReset,
+    PCR_SET_AUTH_POLICY = pcr::set_auth_policy::PcrSetAuthPolicy,
+    PCR_SET_AUTH_VALUE = pcr::set_auth_value::PcrSetAuthValue,
     // 23 Enhanced Authorization (EA) Commands
-    policy::policy_auth_value::PolicyAuthValue,
-    policy::policy_authorize::PolicyAuthorize,
-    policy::policy_authorize_nv::PolicyAuthorizeNv,
-    policy::policy_capability::PolicyCapability,
-    policy::policy_command_code::PolicyCommandCode,
-    policy::policy_counter_timer::PolicyCounterTimer,
-    policy::policy_cp_hash::PolicyCpHash,
-    policy::policy_duplication_select::PolicyDuplicationSelect,
-    policy::policy_get_digest::PolicyGetDigest,
-    policy::policy_locality::PolicyLocality,
-    policy::policy_name_hash::PolicyNameHash,
-    policy::policy_nv::PolicyNv,
-    policy::policy_nv_written::PolicyNvWritten,
-    policy::policy_or::PolicyOr,
-    policy::policy_parameters::PolicyParameters,
-    policy::policy_password::PolicyPassword,
-    policy::policy_pcr::PolicyPcr,
-    policy::policy_physical_presence::PolicyPhysicalPresence,
-    policy::policy_secret::PolicySecret,
+    POLICY_AUTH_VALUE = policy::policy_auth_value::PolicyAuthValue,
+    POLICY_AUTHORIZE = policy::policy_authorize::PolicyAuthorize,
+    POLICY_AUTHORIZE_NV = policy::policy_authorize_nv::PolicyAuthorizeNv,
+    POLICY_CAPABILITY = policy::policy_capability::PolicyCapability,
+    POLICY_COMMAND_CODE = policy::policy_command_code::PolicyCommandCode,
+    POLICY_COUNTER_TIMER = policy::policy_counter_timer::PolicyCounterTimer,
+    POLICY_CP_HASH = policy::policy_cp_hash::PolicyCpHash,
+    POLICY_DUPLICATION_SELECT = policy::policy_duplication_select::PolicyDuplicationSelect,
+    POLICY_GET_DIGEST = policy::policy_get_digest::PolicyGetDigest,
+    POLICY_LOCALITY = policy::policy_locality::PolicyLocality,
+    POLICY_NAME_HASH = policy::policy_name_hash::PolicyNameHash,
+    POLICY_NV = policy::policy_nv::PolicyNv,
+    POLICY_NV_WRITTEN = policy::policy_nv_written::PolicyNvWritten,
+    POLICY_OR = policy::policy_or::PolicyOr,
+    POLICY_PARAMETERS = policy::policy_parameters::PolicyParameters,
+    POLICY_PASSWORD = policy::policy_password::PolicyPassword,
+    POLICY_PCR = policy::policy_pcr::PolicyPcr,
+    POLICY_PHYSICAL_PRESENCE = policy::policy_physical_presence::PolicyPhysicalPresence,
+    POLICY_SECRET = policy::policy_secret::PolicySecret,
     // 24 Hierarchy Commands
-    hierarchy::create_primary::CreatePrimary,
-    hierarchy::change_eps::ChangeEps,
-    hierarchy::change_pps::ChangePps,
-    hierarchy::clear::Clear,
-    hierarchy::clear_control::ClearControl,
-    hierarchy::hierarchy_change_auth::HierarchyChangeAuth,
-    hierarchy::hierarchy_control::HierarchyControl,
-    hierarchy::read_only_control::ReadOnlyControl,
-    hierarchy::set_primary_policy::SetPrimaryPolicy,
+    CREATE_PRIMARY = hierarchy::create_primary::CreatePrimary,
+    CHANGE_EPS = hierarchy::change_eps::ChangeEps,
+    CHANGE_PPS = hierarchy::change_pps::ChangePps,
+    CLEAR = hierarchy::clear::Clear,
+    CLEAR_CONTROL = hierarchy::clear_control::ClearControl,
+    HIERARCHY_CHANGE_AUTH = hierarchy::hierarchy_change_auth::HierarchyChangeAuth,
+    HIERARCHY_CONTROL = hierarchy::hierarchy_control::HierarchyControl,
+    READ_ONLY_CONTROL = hierarchy::read_only_control::ReadOnlyControl,
+    SET_PRIMARY_POLICY = hierarchy::set_primary_policy::SetPrimaryPolicy,
     // 25 Dictionary Attack Functions
-    dictionary::dictionary_attack_lock_reset::DictionaryAttackLockReset,
-    dictionary::dictionary_attack_parameters::DictionaryAttackParameters,
+    DICTIONARY_ATTACK_LOCK_RESET = dictionary::dictionary_attack_lock_reset::DictionaryAttackLockReset,
+    DICTIONARY_ATTACK_PARAMETERS = dictionary::dictionary_attack_parameters::DictionaryAttackParameters,
     // 26 Miscellaneous Management Functions
-    management::pp_commands::PpCommands,
-    management::set_algorithm_set::SetAlgorithmSet,
+    PP_COMMANDS = management::pp_commands::PpCommands,
+    SET_ALGORITHM_SET = management::set_algorithm_set::SetAlgorithmSet,
     // 28 Context Management
-    context::context_save::ContextSave,
-    context::context_load::ContextLoad,
-    context::flush_context::FlushContext,
-    context::evict_control::EvictControl,
-    policy::policy_signed::PolicySigned,
-    policy::policy_template::PolicyTemplate,
-    policy::policy_ticket::PolicyTicket,
-    policy::policy_transport_spdm::PolicyTransportSpdm,
-    policy::policy_ac_send_select::PolicyAcSendSelect,
+    CONTEXT_SAVE = context::context_save::ContextSave,
+    CONTEXT_LOAD = context::context_load::ContextLoad,
+    FLUSH_CONTEXT = context::flush_context::FlushContext,
+    EVICT_CONTROL = context::evict_control::EvictControl,
+    POLICY_SIGNED = policy::policy_signed::PolicySigned,
+    POLICY_TEMPLATE = policy::policy_template::PolicyTemplate,
+    POLICY_TICKET = policy::policy_ticket::PolicyTicket,
+    POLICY_TRANSPORT_SPDM = policy::policy_transport_spdm::PolicyTransportSpdm,
+    POLICY_AC_SEND_SELECT = policy::policy_ac_send_select::PolicyAcSendSelect,
     // 29 Clocks and Timers
-    clock::clock_rate_adjust::ClockRateAdjust,
-    clock::clock_set::ClockSet,
-    clock::read_clock::ReadClock,
+    CLOCK_RATE_ADJUST = clock::clock_rate_adjust::ClockRateAdjust,
+    CLOCK_SET = clock::clock_set::ClockSet,
+    READ_CLOCK = clock::read_clock::ReadClock,
     // 30 Capability Commands
-    capability::get_capability::GetCapability,
-    capability::set_capability::SetCapability,
-    capability::test_parms::TestParms,
+    GET_CAPABILITY = capability::get_capability::GetCapability,
+    SET_CAPABILITY = capability::set_capability::SetCapability,
+    TEST_PARMS = capability::test_parms::TestParms,
     // 31 Non-volatile Storage
-    nv::change_auth::NvChangeAuth,
-    nv::certify::NvCertify,
-    nv::define_space::NvDefineSpace,
-    nv::define_space_2::NvDefineSpace2,
-    nv::extend::NvExtend,
-    nv::global_write_lock::NvGlobalWriteLock,
-    nv::increment::NvIncrement,
-    nv::read::NvRead,
-    nv::read_lock::NvReadLock,
-    nv::read_public::NvReadPublic,
-    nv::read_public_2::NvReadPublic2,
-    nv::set_bits::NvSetBits,
-    nv::undefine_space::NvUndefineSpace,
-    nv::undefine_space_special::NvUndefineSpaceSpecial,
-    nv::write::NvWrite,
-    nv::write_lock::NvWriteLock,
+    NV_CHANGE_AUTH = nv::change_auth::NvChangeAuth,
+    NV_CERTIFY = nv::certify::NvCertify,
+    NV_DEFINE_SPACE = nv::define_space::NvDefineSpace,
+    NV_DEFINE_SPACE_2 = nv::define_space_2::NvDefineSpace2,
+    NV_EXTEND = nv::extend::NvExtend,
+    NV_GLOBAL_WRITE_LOCK = nv::global_write_lock::NvGlobalWriteLock,
+    NV_INCREMENT = nv::increment::NvIncrement,
+    NV_READ = nv::read::NvRead,
+    NV_READ_LOCK = nv::read_lock::NvReadLock,
+    NV_READ_PUBLIC = nv::read_public::NvReadPublic,
+    NV_READ_PUBLIC_2 = nv::read_public_2::NvReadPublic2,
+    NV_SET_BITS = nv::set_bits::NvSetBits,
+    NV_UNDEFINE_SPACE = nv::undefine_space::NvUndefineSpace,
+    NV_UNDEFINE_SPACE_SPECIAL = nv::undefine_space_special::NvUndefineSpaceSpecial,
+    NV_WRITE = nv::write::NvWrite,
+    NV_WRITE_LOCK = nv::write_lock::NvWriteLock,
     // 32 Authenticated Countdown Timer
-    act::act_set_timeout::ActSetTimeout,
-];
+    ACT_SET_TIMEOUT = act::act_set_timeout::ActSetTimeout,
+}

@@ -1,8 +1,18 @@
 //! What the engine needs from the platform, injected into every call.
 
+use core::fmt;
+
 /// The platform's source of entropy failed its health tests or gave nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EntropyFailure;
+
+impl fmt::Display for EntropyFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no entropy")
+    }
+}
+
+impl core::error::Error for EntropyFailure {}
 
 /// Full-entropy bytes, already health-tested and conditioned (SP 800-90B).
 pub trait Entropy {

@@ -9,19 +9,12 @@ structure! {
     pub(crate) struct SelfTest {
         /// bit `n` is SET when the `n`-th of [`crate::crypto::selftest::Test::ALL`] has passed
         pub(crate) passed: u64,
-        /// the number, from 1, of the test that failed
-        pub(crate) failed: Option<u16>,
     }
 }
 
 impl SelfTest {
     /// Nothing has been tested.
     pub(crate) const fn new() -> Self {
-        Self { passed: 0, failed: None }
-    }
-
-    /// The number, from 1, of the test that failed.
-    pub(crate) const fn failed(self) -> Option<u16> {
-        self.failed
+        Self { passed: 0 }
     }
 }

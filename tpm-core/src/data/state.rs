@@ -21,6 +21,7 @@ use crate::data::nv::NvMemory;
 use crate::data::object::{PersistentObjects, Slots};
 use crate::data::pcr::{Pcrs, Root};
 use crate::data::session::Sessions;
+use crate::fault::Fault;
 use crate::profile;
 use crate::rc::Fmt1;
 use crate::secret::Seed;
@@ -258,8 +259,8 @@ impl StateClear {
 pub(crate) struct Ram {
     /// TPM2_Startup was successful
     pub(crate) started: bool,
-    /// failure mode (Part 1, 9.4)
-    pub(crate) failure: bool,
+    /// why the TPM is in failure mode (Part 1, 9.4), if it is
+    pub(crate) fault: Option<Fault>,
     /// time since _TPM_Init, in milliseconds
     pub(crate) time_ms: u64,
     /// drawn anew at TPM2_Startup: times of different epochs do not compare

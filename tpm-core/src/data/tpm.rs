@@ -13,14 +13,23 @@ use crate::data::pcr::{Pcrs, Root};
 use crate::data::selftest::SelfTest;
 use crate::data::session::Sessions;
 use crate::data::state::{Dictionary, Orderly, Persistent, Ram, StateClear, StateReset};
+use crate::fault::Fault;
 use crate::profile;
-use crate::rc::Rc;
 use crate::secret::Seed;
 use crate::wire::Auth;
+use core::fmt;
 
-/// The TPM cannot be made or used: there is no entropy.
+/// What was asked of the TPM cannot be done. Where it is returned stands for what reasons.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failure;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the TPM cannot do that")
+    }
+}
+
+impl core::error::Error for Failure {}
 
 /// A TPM 2.0, of some 230 KiB. It is made where it is to stay, and not moved from there: a blank one in a `Box` or a
 /// `static`, then [`Tpm::manufacture`] or [`Tpm::import`].
@@ -64,12 +73,6 @@ impl Tpm {
         if self.persistent.orderly != Orderly::No {
             self.persistent.change().orderly = Orderly::No;
         }
-    }
-
-    /// Enters failure mode.
-    pub(crate) fn fail(&mut self) -> Rc {
-        self.ram.failure = true;
-        Rc::FAILURE
     }
 }
 
@@ -136,7 +139,7 @@ impl Ram {
     pub(crate) const fn blank() -> Self {
         Self {
             started: false,
-            failure: true,
+            fault: Some(Fault::NotMade),
             time_ms: 0,
             time_epoch: 0,
             platform_now_ms: 0,

@@ -3,6 +3,7 @@
 use crate::crypto::hash::{HashAlg, Hasher};
 use crate::crypto::kdf;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::sign::Signer;
 use crate::profile;
 use crate::rc::{Fmt1, Rc};
@@ -37,7 +38,7 @@ impl Tpm {
         let extra_data = if signer.is_anonymous() { Tpm2b(&[]) } else { qualifying_data };
         let (clock_info, firmware_version) = self.clock_and_firmware(signer, &qualified_signer);
         let attest = Attest { qualified_signer, extra_data, clock_info, firmware_version, attested };
-        AttestBuffer::of(|w| attest.marshal(w)).map_err(|_| Rc::FAILURE)
+        AttestBuffer::of(|w| attest.marshal(w)).map_err(|_| Fault::Capacity.into())
     }
 
     /// clockInfo and firmwareVersion. Outside the endorsement and platform hierarchies they could be used to tell TPMs
@@ -84,7 +85,7 @@ impl Tpm {
             }
             self.sign(signer, digest.as_slice())?
         } else {
-            let key = self.object(signer.key).ok_or(Rc::FAILURE)?;
+            let key = self.object(signer.key).ok_or(Fault::NoObject)?;
             let mu = key.mu(&[attest.as_slice()]).ok_or(Fmt1::SCHEME.plain())?;
             self.sign_ml_dsa(signer.key, &mu)?
         };

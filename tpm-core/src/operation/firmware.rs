@@ -4,7 +4,7 @@
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};
 use crate::profile::PCR_BANKS;
-use crate::wire::{Auth, Handle, NvAttributes as A, NvPublic, PCR_COUNT};
+use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, PCR_COUNT};
 
 /// An event in the making ([`Tpm::event`]): for each bank of PCR a digest, which is computed here or given.
 pub struct Event(heapless::Vec<Making, { PCR_BANKS.len() }>);
@@ -81,7 +81,7 @@ impl Tpm {
     /// # Errors
     /// [`Failure`] before TPM2_Startup, in failure mode, or if there is no such PCR.
     pub fn measure(&mut self, pcr: u32, event: Event) -> Result<EventDigests, Failure> {
-        if !self.ram.started || self.ram.failure || pcr >= PCR_COUNT {
+        if !self.ram.started || self.ram.fault.is_some() || pcr >= PCR_COUNT {
             return Err(Failure);
         }
         let mut digests = heapless::Vec::new();
@@ -109,7 +109,7 @@ impl Tpm {
             auth_policy: Digest::default(),
             data_size: u16::try_from(contents.len()).map_err(|_| Failure)?,
         };
-        if index >> 24 != 1 || !public.size_suits() {
+        if public.index.kind() != HandleKind::Nv || !public.size_suits() {
             return Err(Failure);
         }
         let nv = &mut self.persistent.change().nv;

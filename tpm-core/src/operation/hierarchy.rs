@@ -4,17 +4,17 @@ use crate::data::nv::NvMemory;
 use crate::data::object::Slot;
 use crate::data::state::{Dictionary, HierarchyPolicy};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::life::new_seed;
-use crate::rc::Rc;
 use crate::secret::Seed;
 use crate::wire::{Auth, Handle, NvAttributes};
 
 impl Tpm {
     /// A new seed or proof.
     ///
-    /// - `FAILURE`: the DRBG gives none
-    fn fresh_seed(&mut self) -> Result<Seed, Rc> {
-        new_seed(&mut self.drbg).map_err(|_| self.fail())
+    /// A fault if the DRBG gives none.
+    fn fresh_seed(&mut self) -> Result<Seed, Fault> {
+        new_seed(&mut self.drbg).map_err(|_| Fault::NoRandom)
     }
 
     /// Flushes the loaded objects of a hierarchy.
@@ -77,8 +77,8 @@ impl Tpm {
 
     /// A new PPS and phProof; NV Indices and platformAuth stay.
     ///
-    /// - `FAILURE`: the DRBG gives nothing
-    pub(crate) fn change_platform_seed(&mut self) -> Result<(), Rc> {
+    /// A fault if the DRBG gives nothing.
+    pub(crate) fn change_platform_seed(&mut self) -> Result<(), Fault> {
         let (seed, proof) = (self.fresh_seed()?, self.fresh_seed()?);
         let persistent = self.persistent.change();
         persistent.platform_seed = seed;
@@ -91,8 +91,8 @@ impl Tpm {
 
     /// A new EPS and ehProof, for an endorsement hierarchy as manufactured.
     ///
-    /// - `FAILURE`: the DRBG gives nothing
-    pub(crate) fn change_endorsement_seed(&mut self) -> Result<(), Rc> {
+    /// A fault if the DRBG gives nothing.
+    pub(crate) fn change_endorsement_seed(&mut self) -> Result<(), Fault> {
         let (seed, proof) = (self.fresh_seed()?, self.fresh_seed()?);
         let persistent = self.persistent.change();
         persistent.endorsement_seed = seed;
@@ -111,8 +111,8 @@ impl Tpm {
 
     /// TPM2_Clear: the owner is gone. Only the EPS and what is the platform's stays.
     ///
-    /// - `FAILURE`: the DRBG gives nothing
-    pub(crate) fn clear_owner(&mut self) -> Result<(), Rc> {
+    /// A fault if the DRBG gives nothing.
+    pub(crate) fn clear_owner(&mut self) -> Result<(), Fault> {
         let (seed, proof, endorsement_proof) = (self.fresh_seed()?, self.fresh_seed()?, self.fresh_seed()?);
         self.delete_objects(Handle::OWNER);
         self.delete_owner_indices();

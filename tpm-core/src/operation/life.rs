@@ -11,8 +11,8 @@ use crate::data::platform::Hooks;
 use crate::data::session::Sessions;
 use crate::data::state::{Orderly, Persistent, Ram, StateReset};
 use crate::data::tpm::{Failure, Tpm};
+use crate::fault::Fault;
 use crate::profile;
-use crate::rc::Rc;
 use crate::secret::{Secret, Seed};
 use crate::wire::{Handle, Su};
 
@@ -32,7 +32,7 @@ impl Tpm {
     pub fn init(&mut self, hooks: &mut Hooks<'_>) {
         let acts = self.acts_after_init();
         self.ram.lose_power(acts, self.persistent.pcr_allocation, hooks);
-        self.ram.failure = !self.persistent.is_made();
+        self.ram.fault = if self.persistent.is_made() { None } else { Some(Fault::NotMade) };
     }
 
     /// What _TPM_Init leaves of the timers: two in a row are as one.
@@ -54,7 +54,7 @@ impl Tpm {
     /// the last time; the TPM goes on if commands still come.
     pub fn shut_down(&mut self, hooks: &mut Hooks<'_>) {
         self.advance_time(hooks);
-        if self.ram.started && !self.ram.failure && self.persistent.orderly != Orderly::State {
+        if self.ram.started && self.ram.fault.is_none() && self.persistent.orderly != Orderly::State {
             self.save_for(Su::Clear);
         }
     }
@@ -66,14 +66,20 @@ impl Tpm {
 
     /// Puts the TPM into failure mode until _TPM_Init, for a platform that finds it or itself at fault, and for tests.
     pub fn enter_failure_mode(&mut self) {
-        self.ram.failure = true;
+        self.ram.fault = self.ram.fault.or(Some(Fault::Platform));
     }
 
     /// Whether it is in failure mode. What the command that failed has left behind is not to be kept: the platform
     /// saves nothing until _TPM_Init.
     #[must_use]
     pub fn is_in_failure_mode(&self) -> bool {
-        self.ram.failure
+        self.ram.fault.is_some()
+    }
+
+    /// Why it is in failure mode, if it is: the first fault since _TPM_Init.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.ram.fault
     }
 
     /// Whether the Authenticated Countdown Timer TPM_RH_ACT_`n` signals: its time is over, and nobody set it anew.
@@ -81,29 +87,29 @@ impl Tpm {
         n < 16 && Handle::act(n).act_position().and_then(|i| self.ram.acts.get(i)).is_some_and(Act::is_signaled)
     }
 
-    /// `FAILURE` if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause
-    /// can still be asked for.
-    pub(crate) fn reseed_if_due(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Rc> {
-        if self.ram.failure || self.drbg.reseed_counter() < profile::DRBG_RESEED_INTERVAL {
+    /// A fault if the DRBG is due for fresh entropy and there is none. In failure mode it is not used, so the cause can
+    /// still be asked for.
+    pub(crate) fn reseed_if_due(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Fault> {
+        if self.ram.fault.is_some() || self.drbg.reseed_counter() < profile::DRBG_RESEED_INTERVAL {
             return Ok(());
         }
-        let mut entropy = Secret::<48>::zeroed(48).map_err(|_| Rc::FAILURE)?;
+        let mut entropy = Secret::<48>::zeroed(48).map_err(|_| Fault::Capacity)?;
         let fresh =
             hooks.entropy.fill(entropy.as_mut_slice()).is_ok() && self.drbg.reseed(entropy.as_slice(), &[]).is_ok();
-        if fresh { Ok(()) } else { Err(self.fail()) }
+        if fresh { Ok(()) } else { Err(Fault::NoEntropy) }
     }
 
-    /// Fills with random octets; `FAILURE` and failure mode if the DRBG gives none.
-    pub(crate) fn random(&mut self, out: &mut [u8]) -> Result<(), Rc> {
-        if self.drbg.fill(out).is_ok() { Ok(()) } else { Err(self.fail()) }
+    /// Fills with random octets; a fault if the DRBG gives none.
+    pub(crate) fn random(&mut self, out: &mut [u8]) -> Result<(), Fault> {
+        self.drbg.fill(out).map_err(|_| Fault::NoRandom)
     }
 
     /// A random value of at most the size of a digest.
-    pub(crate) fn random_digest(&mut self, size: usize) -> Result<Digest, Rc> {
+    pub(crate) fn random_digest(&mut self, size: usize) -> Result<Digest, Fault> {
         let mut bytes = [0; crate::crypto::hash::MAX_DIGEST];
-        let out = bytes.get_mut(..size).ok_or(Rc::FAILURE)?;
+        let out = bytes.get_mut(..size).ok_or(Fault::Capacity)?;
         self.random(out)?;
-        Digest::from_slice(out).ok_or(Rc::FAILURE)
+        Digest::from_slice(out).ok_or(Fault::Capacity)
     }
 
     /// Saves what the start that is announced needs.
@@ -123,25 +129,28 @@ impl Tpm {
     }
 
     /// The invariants of the state; run after every command in tests and while fuzzing.
-    pub fn check(&self) -> Result<(), &'static str> {
+    ///
+    /// # Errors
+    /// What is broken, as a [`Fault`]; the TPM does not enter failure mode for that.
+    pub fn check(&self) -> Result<(), Fault> {
         self.ram.sessions.check()?;
         self.persistent.nv.check()?;
         if self.persistent.is_made() {
             self.check_stored()?;
-        } else if !self.ram.failure {
-            return Err("a blank TPM is not in failure mode");
+        } else if self.ram.fault.is_none() {
+            return Err(Fault::Blank);
         }
         if self.reset.audit_digest.is_some_and(|d| d.len() != self.persistent.audit.alg.digest_size()) {
-            return Err("the digest of command audit is not of its algorithm");
+            return Err(Fault::AuditDigest);
         }
         let sensitive_fits =
             |o: &Object| o.sensitive.as_ref().is_none_or(|s| s.composite.object_type() == o.public.object_type());
         let objects = self.ram.objects.0.iter().flatten().filter_map(Slot::object);
         if !objects.clone().all(sensitive_fits) {
-            return Err("an object's public and sensitive areas have different types");
+            return Err(Fault::Areas);
         }
         if !objects.clone().all(|o| o.name == name_of(&o.public)) {
-            return Err("an object's Name is not that of its public area");
+            return Err(Fault::Name);
         }
         Ok(())
     }

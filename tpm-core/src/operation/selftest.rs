@@ -4,14 +4,14 @@
 use crate::crypto::selftest::Test;
 use crate::data::selftest::SelfTest;
 use crate::data::tpm::Tpm;
-use crate::rc::Rc;
+use crate::fault::Fault;
 use crate::wire::{AlgId, AlgList, List};
 
 /// A set of tests: bit `n` stands for the `n`-th of [`Test::ALL`].
 type Tests = u64;
 
 /// The bit of a test.
-fn mask(number: u16) -> Tests {
+fn mask(number: u8) -> Tests {
     1u64.checked_shl(number.into()).unwrap_or(0)
 }
 
@@ -62,14 +62,14 @@ fn tests_of(object_type: AlgId) -> Tests {
 
 /// The tests that pass the filter.
 fn those(wanted: impl Fn(Test) -> bool) -> Tests {
-    (0..).zip(Test::ALL).fold(0, |set, (n, test)| if wanted(test) { set | mask(n) } else { set })
+    (0u8..).zip(Test::ALL).fold(0, |set, (n, test)| if wanted(test) { set | mask(n) } else { set })
 }
 
 impl Tpm {
     /// Tests every algorithm, or with `full` false every one that has not yet been tested.
     ///
-    /// - `FAILURE`: a test failed, and the TPM is in failure mode
-    pub(crate) fn self_test(&mut self, full: bool) -> Result<(), Rc> {
+    /// A fault if a test failed.
+    pub(crate) fn self_test(&mut self, full: bool) -> Result<(), Fault> {
         if full {
             self.ram.self_test = SelfTest::new();
         }
@@ -78,19 +78,18 @@ impl Tpm {
 
     /// Makes those of the tests that have not yet been made.
     ///
-    /// - `FAILURE`: a test failed, and the TPM is in failure mode
-    fn test(&mut self, wanted: Tests) -> Result<(), Rc> {
+    /// A fault if a test failed.
+    fn test(&mut self, wanted: Tests) -> Result<(), Fault> {
         if wanted & !self.ram.self_test.passed == 0 {
             return Ok(());
         }
-        for (number, test) in (0u16..).zip(Test::ALL) {
-            let bit = mask(number);
+        for (number, test) in (1u8..).zip(Test::ALL) {
+            let bit = mask(number.saturating_sub(1));
             if wanted & !self.ram.self_test.passed & bit == 0 {
                 continue;
             }
             if !test.passes() {
-                self.ram.self_test.failed = Some(number.saturating_add(1));
-                return Err(self.fail());
+                return Err(Fault::SelfTest(number));
             }
             self.ram.self_test.passed |= bit;
         }
@@ -99,8 +98,8 @@ impl Tpm {
 
     /// Tests what is wanted of the algorithms, told by their TPM_ALG_ID, that have not yet been tested.
     ///
-    /// - `FAILURE`: a test failed
-    pub(crate) fn test_algorithms(&mut self, wanted: impl Fn(&[u16]) -> bool) -> Result<(), Rc> {
+    /// A fault if a test failed.
+    pub(crate) fn test_algorithms(&mut self, wanted: impl Fn(&[u16]) -> bool) -> Result<(), Fault> {
         self.test(those(|test| wanted(test.algorithms())))
     }
 
@@ -113,15 +112,15 @@ impl Tpm {
 
     /// Everything that is quickly tested.
     ///
-    /// - `FAILURE`: a test failed
-    pub(crate) fn test_quick(&mut self) -> Result<(), Rc> {
+    /// A fault if a test failed.
+    pub(crate) fn test_quick(&mut self) -> Result<(), Fault> {
         self.test(QUICK)
     }
 
     /// What is tested before keys of this type are used.
     ///
-    /// - `FAILURE`: a test failed
-    pub(crate) fn test_keys_of(&mut self, object_type: AlgId) -> Result<(), Rc> {
+    /// A fault if a test failed.
+    pub(crate) fn test_keys_of(&mut self, object_type: AlgId) -> Result<(), Fault> {
         self.test(tests_of(object_type))
     }
 }

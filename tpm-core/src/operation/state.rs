@@ -23,6 +23,7 @@ use crate::data::pcr::is_possible;
 use crate::data::platform::Hooks;
 use crate::data::state::{Dictionary, Orderly, PersistentView, Ram};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::life::number_of;
 use crate::profile::{
     MAX_CONTEXT_SIZE, MAX_LOADED_OBJECTS, MAX_LOADED_SESSIONS, MAX_NV_INDICES, MAX_PERSISTENT_OBJECTS, NV_MEMORY_SIZE,
@@ -83,7 +84,7 @@ pub enum StateError {
         build: &'static str,
     },
     /// Its parts do not go together.
-    Inconsistent(&'static str),
+    Inconsistent(Fault),
     /// There is no entropy for a new DRBG.
     Entropy,
 }
@@ -102,6 +103,15 @@ impl fmt::Display for StateError {
             }
             Self::Inconsistent(what) => write!(f, "its parts do not go together: {what}"),
             Self::Entropy => f.write_str("there is no entropy"),
+        }
+    }
+}
+
+impl core::error::Error for StateError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Inconsistent(fault) => Some(fault),
+            _ => None,
         }
     }
 }
@@ -355,14 +365,14 @@ impl Tpm {
     }
 
     /// What a state must be beyond what [`Tpm::check`] finds in its parts.
-    pub(crate) fn check_stored(&self) -> Result<(), &'static str> {
+    pub(crate) fn check_stored(&self) -> Result<(), Fault> {
         let p = &self.persistent;
         let seeds = [&p.endorsement_seed, &p.storage_seed, &p.platform_seed, &self.reset.null_seed];
         let proofs = [&p.endorsement_proof, &p.storage_proof, &p.platform_proof, &self.reset.null_proof];
         if !seeds.iter().chain(&proofs).all(|seed| seed.len() == 64) {
-            return Err("a seed or proof has not its size");
+            return Err(Fault::Seed);
         }
-        if is_possible(&p.pcr_allocation) { Ok(()) } else { Err("PCR are allocated that do not exist") }
+        if is_possible(&p.pcr_allocation) { Ok(()) } else { Err(Fault::PcrAllocation) }
     }
 }
 
@@ -394,25 +404,43 @@ fn open(state: &[u8]) -> Result<(u16, StateForm, &[u8]), StateError> {
     }
 }
 
-macro_rules! ram { ($($f:ident),*) => {
+// Whether the TPM is in failure mode stands apart from why: only of self-tests was that once told. Of a state from then,
+// it is the platform's fault.
+macro_rules! ram { ([$($a:ident),*], fault, [$($b:ident),*], number of fault, [$($c:ident),*]) => {
     impl Marshal for Ram {
         fn marshal(&self, w: &mut Writer<'_>) {
-            let Self { platform_now_ms: _, shutdown_clock_ms: _, buffer_size: _, sessions, $($f),* } = self;
+            let Self { platform_now_ms: _, shutdown_clock_ms: _, buffer_size: _, sessions, fault, $($a,)* $($b,)* $($c),* } = self;
             sessions.marshal(w, false);
-            $($f.marshal(w);)*
+            $($a.marshal(w);)*
+            fault.is_some().marshal(w);
+            $($b.marshal(w);)*
+            fault.marshal(w);
+            $($c.marshal(w);)*
         }
     }
     impl Restore for Ram {
         fn restore(&mut self, r: &mut Reader<'_>) -> Result<(), Fmt1> {
             Restore::restore(&mut self.sessions, r)?;
-            $(self.$f.restore(r)?;)*
+            $(self.$a.restore(r)?;)*
+            let failed: bool = r.get()?;
+            $(self.$b.restore(r)?;)*
+            let fault: Option<Fault> = r.get()?;
+            self.fault = match (failed, fault) {
+                (false, None) => None,
+                (false, Some(_)) => return Err(Fmt1::VALUE),
+                (true, fault) => fault.or(Some(Fault::Platform)),
+            };
+            $(self.$c.restore(r)?;)*
             Ok(())
         }
     }
 } }
 ram! {
-    started, failure, time_ms, time_epoch, clock_rate, clock_safe, acts, exclusive_audit, orderly_startup, pcrs_reallocated, self_test,
-    physical_presence, objects, pcrs, root, hash_sequence
+    [started],
+    fault,
+    [time_ms, time_epoch, clock_rate, clock_safe, acts, exclusive_audit, orderly_startup, pcrs_reallocated, self_test],
+    number of fault,
+    [physical_presence, objects, pcrs, root, hash_sequence]
 }
 
 impl Marshal for Orderly {

@@ -1,6 +1,6 @@
 //! Which commands a state of the TPM admits.
 
-use crate::command::{CommandInfo, ReadOnly, startup_code};
+use crate::command::{CommandInfo, ReadOnly, cc};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::Handle;
@@ -12,13 +12,13 @@ impl Tpm {
     /// - `READ_ONLY`: in read-only mode, what is never admitted there
     /// - `INITIALIZE`: before TPM2_Startup anything else, and that one after it
     pub(super) fn admit(&self, info: &CommandInfo, sessions: bool) -> Result<(), Rc> {
-        if self.ram.failure {
-            return if !sessions && info.in_failure_mode { Ok(()) } else { Err(Rc::FAILURE) };
+        if let Some(fault) = self.ram.fault {
+            return if !sessions && info.in_failure_mode { Ok(()) } else { Err(fault.into()) };
         }
         if self.clear.read_only && info.read_only == ReadOnly::Refused {
             return Err(Rc::READ_ONLY);
         }
-        if self.ram.started == (info.code == startup_code()) { Err(Rc::INITIALIZE) } else { Ok(()) }
+        if self.ram.started == (info.code == cc::STARTUP) { Err(Rc::INITIALIZE) } else { Ok(()) }
     }
 
     /// Whether read-only mode admits the command with these handles: that is asked before any authorization is checked

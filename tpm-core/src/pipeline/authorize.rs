@@ -8,6 +8,7 @@ use crate::crypto::hmac::Hmac;
 use crate::data::policy::BoundHash;
 use crate::data::session::{Binding, Session, SessionType};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::{Secret, ct_eq, without_trailing_zeros};
 use crate::wire::{Handle, HandleKind, NvAttributes, ObjectAttributes, SessionAttributes};
@@ -234,9 +235,9 @@ fn uses_auth_value(session: &Session, one: &SessionUse<'_>) -> bool {
 /// Key of a session's HMAC (Part 1, 16.6.5): sessionKey, then the authValue of the entity if that is at stake.
 pub(super) fn hmac_key(tpm: &Tpm, session: &Session, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut key = Secret::new();
-    key.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
+    key.extend(session.key.as_slice()).map_err(|_| Fault::Capacity)?;
     if let Some(h) = one.authorizes.filter(|_| uses_auth_value(session, one)) {
-        key.extend(tpm.auth_value(h)).map_err(|_| Rc::FAILURE)?;
+        key.extend(tpm.auth_value(h)).map_err(|_| Fault::Capacity)?;
     }
     Ok(key)
 }

@@ -1,12 +1,7 @@
 //! The command header (Part 3, 5.2).
 
 use crate::rc::{Fmt1, Rc};
-use crate::wire::Reader;
-
-/// TPM_ST_NO_SESSIONS
-pub(crate) const NO_SESSIONS: u16 = 0x8001;
-/// TPM_ST_SESSIONS
-pub(crate) const SESSIONS: u16 = 0x8002;
+use crate::wire::{Reader, st};
 
 pub(super) struct Header<'a> {
     pub(super) sessions: bool,
@@ -21,8 +16,8 @@ impl<'a> Header<'a> {
     pub(super) fn parse(request: &'a [u8], buffer_size: usize) -> Result<Self, Rc> {
         let mut r = Reader::new(request);
         let sessions = match r.get::<u16>().map_err(Fmt1::plain)? {
-            NO_SESSIONS => false,
-            SESSIONS => true,
+            st::NO_SESSIONS => false,
+            st::SESSIONS => true,
             _ => return Err(Rc::BAD_TAG),
         };
         let size: u32 = r.get().map_err(Fmt1::plain)?;

@@ -16,6 +16,7 @@ use crate::command::{self, Call, CommandInfo, Reply, SessionUses};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::platform::{Hooks, Locality};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::profile::MAX_COMMAND_SIZE;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Reader, Writer};
@@ -32,13 +33,16 @@ pub(crate) fn execute(
 ) -> usize {
     tpm.ram.hash_sequence = None;
     tpm.advance_time(hooks);
-    let outcome = tpm.reseed_if_due(hooks).and_then(|()| process(tpm, locality, request, response, canceled));
-    match outcome {
-        Ok(len) => len,
-        // Whatever is wrong with a command, in failure mode that is not told.
-        Err(_) if tpm.ram.failure => respond::error(Rc::FAILURE, response),
-        Err(rc) => respond::error(rc, response),
-    }
+    let ready = tpm.reseed_if_due(hooks).map_err(Rc::from);
+    let outcome = ready.and_then(|()| process(tpm, locality, request, response, canceled));
+    outcome.unwrap_or_else(|rc| respond::error(told(tpm, rc), response))
+}
+
+/// What is told of a command that ends with this code. Here, and nowhere else, a fault of the TPM becomes failure mode:
+/// the first one stays until _TPM_Init. Whatever is wrong with a command, in failure mode that is not told.
+fn told(tpm: &mut Tpm, rc: Rc) -> Rc {
+    tpm.ram.fault = tpm.ram.fault.or(rc.fault());
+    tpm.ram.fault.map_or(rc, Rc::from)
 }
 
 fn process(
@@ -86,13 +90,12 @@ fn act(
 ) -> Result<usize, Rc> {
     let cp_hashes = respond::audit_cp_hashes(tpm, call, received);
     let start = respond::parameters_start(info, call);
-    let (head, tail) = response.split_at_mut_checked(start).ok_or(Rc::FAILURE)?;
+    let (head, tail) = response.split_at_mut_checked(start).ok_or(Fault::Response)?;
     let mut reply = Reply { handle: None, parameters: Writer::new(tail) };
     info.run(tpm, call, parameters, &mut reply)?;
     let len = reply.parameters.len();
     if !reply.parameters.fits() {
-        tpm.ram.failure = true;
-        return Err(Rc::FAILURE);
+        return Err(Fault::Response.into());
     }
     if len > call.room {
         return Err(Rc::COMMAND_SIZE);

@@ -5,6 +5,7 @@ use crate::command::{Call, SessionUse};
 use crate::crypto::sym;
 use crate::crypto::{hash::HashAlg, kdf, sym::Cipher};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::profile::MAX_COMMAND_SIZE;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
@@ -41,7 +42,7 @@ pub(super) fn decrypt<'p>(
     let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::reference_s(index))?;
     let nonces = Nonces { newer: one.nonce_caller, older: session.nonce_tpm.as_slice() };
     let key = session_value(tpm, one)?;
-    apply(session.symmetric, session.hash, &key, &nonces, &Direction::Decrypt, first).map_err(|()| Rc::FAILURE)?;
+    apply(session.symmetric, session.hash, &key, &nonces, &Direction::Decrypt, first).map_err(|()| Fault::Cipher)?;
     Ok(plain)
 }
 
@@ -49,10 +50,10 @@ pub(super) fn decrypt<'p>(
 pub(super) fn encrypt(tpm: &Tpm, call: &Call<'_>, parameters: &mut [u8]) -> Result<(), Rc> {
     let Some((_, one)) = session_with(call, SessionAttributes::ENCRYPT) else { return Ok(()) };
     let first = sized_contents(parameters).map_err(Fmt1::plain)?;
-    let Some(session) = tpm.ram.sessions.get(one.handle) else { return Err(Rc::FAILURE) };
+    let Some(session) = tpm.ram.sessions.get(one.handle) else { return Err(Fault::NoSession.into()) };
     let nonces = Nonces { newer: session.nonce_tpm.as_slice(), older: one.nonce_caller };
     let key = session_value(tpm, one)?;
-    apply(session.symmetric, session.hash, &key, &nonces, &Direction::Encrypt, first).map_err(|()| Rc::FAILURE)
+    apply(session.symmetric, session.hash, &key, &nonces, &Direction::Encrypt, first).map_err(|()| Fault::Cipher.into())
 }
 
 fn session_with<'c>(call: &'c Call<'_>, purpose: SessionAttributes) -> Option<(usize, &'c SessionUse<'c>)> {
@@ -62,10 +63,10 @@ fn session_with<'c>(call: &'c Call<'_>, purpose: SessionAttributes) -> Option<(u
 /// sessionValue: sessionKey ‖ authValue of the entity that the session authorizes (Part 1, 18.1).
 fn session_value(tpm: &Tpm, one: &SessionUse<'_>) -> Result<Secret<128>, Rc> {
     let mut value = Secret::new();
-    let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
-    value.extend(session.key.as_slice()).map_err(|_| Rc::FAILURE)?;
+    let session = tpm.ram.sessions.get(one.handle).ok_or(Fault::NoSession)?;
+    value.extend(session.key.as_slice()).map_err(|_| Fault::Capacity)?;
     if let Some(h) = one.authorizes {
-        value.extend(tpm.auth_value(h)).map_err(|_| Rc::FAILURE)?;
+        value.extend(tpm.auth_value(h)).map_err(|_| Fault::Capacity)?;
     }
     Ok(value)
 }

@@ -1,6 +1,6 @@
 //! The response: audit, encryption, nonces, HMACs (Part 1, 15 and 16; Part 3, 5.8 and 5.9).
 
-use super::{authorize, cp_hash, header, parameter};
+use super::{authorize, cp_hash, parameter};
 use crate::command::CommandInfo;
 use crate::command::{Call, SessionUse};
 use crate::crypto::hash::{Digest, HashAlg, digest};
@@ -8,20 +8,16 @@ use crate::crypto::hmac::hmac;
 use crate::data::policy::PolicyState;
 use crate::data::session::SessionType;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::Rc;
-use crate::wire::{Handle, Marshal, SessionAttributes, Writer};
+use crate::wire::{Handle, Marshal, SessionAttributes, Writer, st};
 
 const HEADER: usize = 10;
-/// tag of a response to a command with a bad tag: TPM_ST_RSP_COMMAND
-const RSP_COMMAND: u16 = 0x00c4;
 
 /// An error response: header only.
 pub(super) fn error(rc: Rc, response: &mut [u8]) -> usize {
     let mut w = Writer::new(response);
-    let tag = if rc == Rc::BAD_TAG { RSP_COMMAND } else { header::NO_SESSIONS };
-    tag.marshal(&mut w);
-    10u32.marshal(&mut w);
-    rc.get().marshal(&mut w);
+    w.put(&rc.response());
     if w.fits() { w.len() } else { 0 }
 }
 
@@ -78,27 +74,27 @@ pub(super) fn success(
     (head, tail): (&mut [u8], &mut [u8]),
     len: usize,
 ) -> Result<usize, Rc> {
-    let parameters = tail.get_mut(..len).ok_or(Rc::FAILURE)?;
+    let parameters = tail.get_mut(..len).ok_or(Fault::Response)?;
     roll_nonces(tpm, call)?;
     parameter::encrypt(tpm, call, parameters)?;
     update_session_audit(tpm, info, call, audit.session, parameters);
     if let Some((hash, cp_hash)) = audit.command {
         tpm.audit_command(hash, &cp_hash, &rp_hash(hash, call, parameters));
     }
-    let (parameters, rest) = tail.split_at_mut_checked(len).ok_or(Rc::FAILURE)?;
+    let (parameters, rest) = tail.split_at_mut_checked(len).ok_or(Fault::Response)?;
     let sessions = write_sessions(tpm, call, parameters, Writer::new(rest))?;
     end_sessions(tpm, call);
     tpm.ram.flush_complete_sequences(&call.handles);
     let total = head.len().saturating_add(len).saturating_add(sessions);
     let mut w = Writer::new(head);
-    (if call.sessions.is_empty() { header::NO_SESSIONS } else { header::SESSIONS }).marshal(&mut w);
-    u32::try_from(total).map_err(|_| Rc::FAILURE)?.marshal(&mut w);
+    (if call.sessions.is_empty() { st::NO_SESSIONS } else { st::SESSIONS }).marshal(&mut w);
+    u32::try_from(total).map_err(|_| Fault::Capacity)?.marshal(&mut w);
     0u32.marshal(&mut w);
     if info.reply_handle {
-        handle.ok_or(Rc::FAILURE)?.marshal(&mut w);
+        handle.ok_or(Fault::NoResponseHandle)?.marshal(&mut w);
     }
     if !call.sessions.is_empty() {
-        u32::try_from(len).map_err(|_| Rc::FAILURE)?.marshal(&mut w);
+        u32::try_from(len).map_err(|_| Fault::Capacity)?.marshal(&mut w);
     }
     Ok(total)
 }
@@ -155,13 +151,13 @@ fn write_sessions(tpm: &Tpm, call: &Call<'_>, parameters: &[u8], mut w: Writer<'
             0u16.marshal(&mut w);
             continue;
         }
-        let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
+        let session = tpm.ram.sessions.get(one.handle).ok_or(Fault::NoSession)?;
         let hmac = response_hmac(tpm, call, one, parameters, attributes)?;
         session.nonce_tpm.marshal(&mut w);
         attributes.marshal(&mut w);
         hmac.marshal(&mut w);
     }
-    if w.fits() { Ok(w.len()) } else { Err(Rc::FAILURE) }
+    if w.fits() { Ok(w.len()) } else { Err(Fault::Response.into()) }
 }
 
 fn response_attributes(tpm: &Tpm, one: &SessionUse<'_>) -> SessionAttributes {
@@ -187,7 +183,7 @@ fn response_hmac(
     parameters: &[u8],
     attributes: SessionAttributes,
 ) -> Result<Digest, Rc> {
-    let session = tpm.ram.sessions.get(one.handle).ok_or(Rc::FAILURE)?;
+    let session = tpm.ram.sessions.get(one.handle).ok_or(Fault::NoSession)?;
     let key = authorize::hmac_key(tpm, session, one)?;
     let no_hmac = key.is_empty() && one.hmac.is_empty();
     if no_hmac || session.policy.password {

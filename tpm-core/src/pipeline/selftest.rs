@@ -2,21 +2,21 @@
 
 use crate::command::{Brings, Call, CommandInfo};
 use crate::data::tpm::Tpm;
-use crate::rc::Rc;
+use crate::fault::Fault;
 use crate::wire::{AlgId, Reader};
 
 impl Tpm {
     /// Before a command is authorized: everything that is quickly tested.
     ///
-    /// - `FAILURE`: a test failed
-    pub(super) fn test_before(&mut self, info: &CommandInfo) -> Result<(), Rc> {
-        if self.ram.failure || info.untested { Ok(()) } else { self.test_quick() }
+    /// A fault if a test failed.
+    pub(super) fn test_before(&mut self, info: &CommandInfo) -> Result<(), Fault> {
+        if self.ram.fault.is_some() || info.untested { Ok(()) } else { self.test_quick() }
     }
 
     /// Before the action: the algorithms of the keys that the command uses or brings.
     ///
-    /// - `FAILURE`: a test failed
-    pub(super) fn test_keys_before(&mut self, info: &CommandInfo, call: &Call, parameters: &[u8]) -> Result<(), Rc> {
+    /// A fault if a test failed.
+    pub(super) fn test_keys_before(&mut self, info: &CommandInfo, call: &Call, parameters: &[u8]) -> Result<(), Fault> {
         for h in &call.handles {
             if let Some(object) = self.object(*h) {
                 self.test_keys_of(object.public.object_type().id())?;

@@ -1,22 +1,22 @@
 //! Part 3, 32: Authenticated Countdown Timers. There are ACT 0 and ACT A.
 
-use crate::harness::codes::{AUTH_MISSING, BAD_AUTH, INSUFFICIENT, OWNER, PLATFORM, VALUE, handle, param, session};
+use crate::harness::codes::{
+    ACT_0, ACT_A, AUTH_MISSING, BAD_AUTH, INSUFFICIENT, OWNER, PLATFORM, VALUE, handle, param, session,
+};
 use crate::harness::{Fixture, Outcome, tpm2b};
 use tpm_core::Hooks;
+use tpm_core::cc;
 
-const SET_TIMEOUT: u32 = 0x198;
-const ACT_0: u32 = 0x4000_0110;
-const ACT_A: u32 = 0x4000_011a;
 const SIGNALED: u32 = 1;
 const PRESERVED: u32 = 2;
 
 fn set(tpm: &mut Fixture, act: u32, seconds: u32) -> Outcome {
-    tpm.with(SET_TIMEOUT, &[act], &[b""], &seconds.to_be_bytes())
+    tpm.with(cc::ACT_SET_TIMEOUT, &[act], &[b""], &seconds.to_be_bytes())
 }
 
 /// Remaining seconds and TPMA_ACT.
 fn state(tpm: &mut Fixture, act: u32) -> (u32, u32) {
-    let reply = tpm.run(0x17a, &[], &[], &[10, act, 1].map(u32::to_be_bytes).concat()).unwrap();
+    let reply = tpm.run(cc::GET_CAPABILITY, &[], &[], &[10, act, 1].map(u32::to_be_bytes).concat()).unwrap();
     let number = |at: usize| u32::from_be_bytes(reply[at..at + 4].try_into().unwrap());
     assert_eq!(number(9), act);
     (number(13), number(17))
@@ -99,11 +99,11 @@ fn set_timeout_refuses_what_is_no_act_and_who_is_not_authorized() {
     for h in [ACT_0 + 1, ACT_0 + 15, ACT_0 + 16, ACT_0 - 1, PLATFORM, OWNER] {
         assert_eq!(set(&mut tpm, h, 1), Err(handle(1, VALUE)), "{h:#x}");
     }
-    assert_eq!(tpm.run(SET_TIMEOUT, &[ACT_0], &[], &[0; 4]), Err(AUTH_MISSING));
-    assert_eq!(tpm.with(SET_TIMEOUT, &[ACT_0], &[b""], &[0; 3]), Err(param(1, INSUFFICIENT)));
-    tpm.with(0x129, &[PLATFORM], &[b""], &tpm2b(b"p")).unwrap();
+    assert_eq!(tpm.run(cc::ACT_SET_TIMEOUT, &[ACT_0], &[], &[0; 4]), Err(AUTH_MISSING));
+    assert_eq!(tpm.with(cc::ACT_SET_TIMEOUT, &[ACT_0], &[b""], &[0; 3]), Err(param(1, INSUFFICIENT)));
+    tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[PLATFORM], &[b""], &tpm2b(b"p")).unwrap();
     assert_eq!(set(&mut tpm, ACT_0, 1), Err(session(1, BAD_AUTH)), "the authValue is the platform's");
-    assert_eq!(tpm.with(SET_TIMEOUT, &[ACT_0], &[b"p"], &1u32.to_be_bytes()), Ok(vec![]));
+    assert_eq!(tpm.with(cc::ACT_SET_TIMEOUT, &[ACT_0], &[b"p"], &1u32.to_be_bytes()), Ok(vec![]));
 }
 
 /// Part 2, 8.12, and Part 3, 9.3.1: on TPM Reset and TPM Restart timeout is zero, and both signaled and
@@ -160,12 +160,12 @@ fn a_resume_keeps_a_signal_until_the_timer_is_set() {
 fn preserve_signaled_is_that_of_the_last_resume() {
     let mut tpm = Fixture::new();
     set(&mut tpm, ACT_0, 2).unwrap();
-    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     pass(&mut tpm, 2000);
-    tpm.run(0x17b, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 1]).unwrap();
     assert!(tpm.tpm.act_signaled(0));
     tpm.power_cycle();
-    tpm.run(0x144, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::STARTUP, &[], &[], &[0, 1]).unwrap();
     assert_eq!(state(&mut tpm, ACT_0), (2, PRESERVED));
     tpm.restart(Some(1), 1);
     assert_eq!(state(&mut tpm, ACT_0), (1, 0));
@@ -190,8 +190,8 @@ fn a_resume_goes_on_with_half_the_time_unless_the_timer_was_set_since_startup() 
 #[test]
 fn setting_a_timer_voids_a_shutdown() {
     let mut tpm = Fixture::new();
-    assert_eq!(tpm.run(0x145, &[], &[], &[0, 1]), Ok(vec![]));
+    assert_eq!(tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]), Ok(vec![]));
     set(&mut tpm, ACT_0, 100).unwrap();
     tpm.power_cycle();
-    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Err(param(1, VALUE)));
+    assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)));
 }

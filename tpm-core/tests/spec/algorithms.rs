@@ -2,18 +2,13 @@
 //! signatures of each scheme, the SM3 bank.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
-use crate::harness::codes::{ATTRIBUTES, HASH, MODE, SCHEME, SYMMETRIC, TYPE, VALUE, param};
+use crate::harness::codes::{
+    ATTRIBUTES, CURVE, HASH, MODE, NULL, OWNER, PARMS, PLATFORM, SCHEME, SYMMETRIC, TYPE, VALUE, param,
+};
 use crate::harness::{Fixture, Outcome, tpm2b};
+use tpm_core::cc;
 use tpm_core::profile::{PROFILE, PROFILES};
 use tpm_crypto::hash::HashAlg;
-
-const OWNER: u32 = 0x4000_0001;
-const NULL: u32 = 0x4000_0007;
-const CREATE_PRIMARY: u32 = 0x131;
-const FLUSH_CONTEXT: u32 = 0x165;
-const CURVE: u32 = 0x26;
-const SIGN: u32 = 0x15d;
-const VERIFY_SIGNATURE: u32 = 0x177;
 
 /// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth
 const FIXED: u32 = 0x72;
@@ -32,7 +27,7 @@ fn template(kind: u16, name_alg: u16, attributes: u32, parms: &[u8], unique: &[u
 
 fn create(tpm: &mut Fixture, public: &[u8]) -> Outcome {
     let params = [&tpm2b(&[0; 4])[..], &tpm2b(public), &[0, 0], &[0; 4]].concat();
-    tpm.with(CREATE_PRIMARY, &[OWNER], &[b""], &params)
+    tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params)
 }
 
 /// The handle and the TPMT_PUBLIC of a new primary key.
@@ -43,7 +38,7 @@ fn created(tpm: &mut Fixture, public: &[u8]) -> (u32, Vec<u8>) {
 }
 
 fn flush(tpm: &mut Fixture, handle: u32) {
-    assert_eq!(tpm.run(FLUSH_CONTEXT, &[], &[], &handle.to_be_bytes()), Ok(vec![]));
+    assert_eq!(tpm.run(cc::FLUSH_CONTEXT, &[], &[], &handle.to_be_bytes()), Ok(vec![]));
 }
 
 /// An ECC key without symmetric algorithm, scheme or KDF.
@@ -95,7 +90,6 @@ fn every_ml_parameter_set_gives_a_primary_key_with_its_public_key() {
 
 #[test]
 fn ml_keys_of_the_wrong_kind_are_refused() {
-    const PARMS: u32 = 0x2a;
     let mut tpm = Fixture::new();
     let kem = |attributes, symmetric: &[u16], set| {
         template(0xa0, 0xb, attributes, &[words(symmetric), words(&[set])].concat(), &[0, 0])
@@ -174,10 +168,10 @@ fn ecdsa_ecschnorr_and_sm2_sign_and_verify_on_every_curve() {
         for scheme in [0x18, 0x1b, 0x1c] {
             let digest = tpm2b(&[7; 32]);
             let params = [&digest[..], &words(&[scheme, 0xb]), &null_ticket].concat();
-            let signature = tpm.with(SIGN, &[handle], &[b""], &params).unwrap();
+            let signature = tpm.with(cc::SIGN, &[handle], &[b""], &params).unwrap();
             assert_eq!(signature[..4], words(&[scheme, 0xb]));
             let verify = |tpm: &mut Fixture, digest: &[u8], signature: &[u8]| {
-                tpm.run(VERIFY_SIGNATURE, &[handle], &[], &[digest, signature].concat()).map(drop)
+                tpm.run(cc::VERIFY_SIGNATURE, &[handle], &[], &[digest, signature].concat()).map(drop)
             };
             assert_eq!(verify(&mut tpm, &digest, &signature), Ok(()), "{curve:?} {scheme:#x}");
             assert!(verify(&mut tpm, &tpm2b(&[8; 32]), &signature).is_err());
@@ -205,15 +199,15 @@ fn buffers(mut reply: &[u8]) -> Vec<Vec<u8>> {
 fn credentials_are_made_for_and_activated_by_ml_kem_keys() {
     let mut tpm = Fixture::new();
     let (attested, _) = created(&mut tpm, &ecc(3, SIGNING));
-    let name = buffers(&tpm.run(0x173, &[attested], &[], &[]).unwrap()).swap_remove(1);
+    let name = buffers(&tpm.run(cc::READ_PUBLIC, &[attested], &[], &[]).unwrap()).swap_remove(1);
     for (set, size) in [(1, 768), (2, 1088), (3, 1568)] {
         let parms = words(&[6, 128, 0x43, set]);
         let (key, _) = created(&mut tpm, &template(0xa0, 0xb, STORAGE, &parms, &[0, 0]));
-        let made = tpm.run(0x168, &[key], &[], &[tpm2b(b"credential"), tpm2b(&name)].concat()).unwrap();
+        let made = tpm.run(cc::MAKE_CREDENTIAL, &[key], &[], &[tpm2b(b"credential"), tpm2b(&name)].concat()).unwrap();
         let [blob, secret] = &buffers(&made)[..] else { panic!("two buffers") };
         assert_eq!(secret.len(), size);
         let activate = |tpm: &mut Fixture, secret: &[u8]| {
-            tpm.with(0x147, &[attested, key], &[b"", b""], &[tpm2b(blob), tpm2b(secret)].concat())
+            tpm.with(cc::ACTIVATE_CREDENTIAL, &[attested, key], &[b"", b""], &[tpm2b(blob), tpm2b(secret)].concat())
         };
         assert_eq!(activate(&mut tpm, secret), Ok(tpm2b(b"credential")));
         let mut other = secret.clone();
@@ -231,32 +225,31 @@ fn an_ml_kem_storage_key_has_children_and_survives_a_context() {
     let (parent, _) = created(&mut tpm, &template(0xa0, 0xb, STORAGE, &parms, &[0, 0]));
     let child = template(0xa1, 0xb, SIGNING, &[0, 3, 0], &[0, 0]);
     let params = [&tpm2b(&[0; 4])[..], &tpm2b(&child), &[0, 0], &[0; 4]].concat();
-    let reply = tpm.with(0x153, &[parent], &[b""], &params).unwrap();
+    let reply = tpm.with(cc::CREATE, &[parent], &[b""], &params).unwrap();
     let (private, rest) = reply[2..].split_at(u16::from_be_bytes([reply[0], reply[1]]).into());
     let public = &rest[2..][..usize::from(u16::from_be_bytes([rest[0], rest[1]]))];
     assert_eq!(public.len(), child.len() + 2592);
-    let loaded = tpm.with(0x157, &[parent], &[b""], &[tpm2b(private), tpm2b(public)].concat()).unwrap();
+    let loaded = tpm.with(cc::LOAD, &[parent], &[b""], &[tpm2b(private), tpm2b(public)].concat()).unwrap();
     let handle = u32::from_be_bytes(loaded[..4].try_into().unwrap());
-    let context = tpm.run(0x162, &[handle], &[], &[]).unwrap();
+    let context = tpm.run(cc::CONTEXT_SAVE, &[handle], &[], &[]).unwrap();
     flush(&mut tpm, handle);
-    let again = tpm.run(0x161, &[], &[], &context).unwrap();
+    let again = tpm.run(cc::CONTEXT_LOAD, &[], &[], &context).unwrap();
     let again = u32::from_be_bytes(again[..4].try_into().unwrap());
-    assert_eq!(buffers(&tpm.run(0x173, &[again], &[], &[]).unwrap())[0], public);
+    assert_eq!(buffers(&tpm.run(cc::READ_PUBLIC, &[again], &[], &[]).unwrap())[0], public);
 }
 
 #[test]
 fn the_sm3_bank_can_be_allocated() {
-    const ALLOCATE: u32 = 0x12b;
-    const PLATFORM: u32 = 0x4000_000c;
     let mut tpm = Fixture::new();
     let selection = [&[0, 0, 0, 1][..], &[0, 0x12, 3, 255, 255, 255]].concat();
-    let read = |tpm: &mut Fixture| tpm.run(0x17e, &[], &[], &[&[0, 0, 0, 1][..], &[0, 0x12, 3, 1, 0, 0]].concat());
+    let read =
+        |tpm: &mut Fixture| tpm.run(cc::PCR_READ, &[], &[], &[&[0, 0, 0, 1][..], &[0, 0x12, 3, 1, 0, 0]].concat());
     assert_eq!(read(&mut tpm).unwrap()[14..], [0, 0, 0, 0], "no such bank yet");
-    assert_eq!(tpm.with(ALLOCATE, &[PLATFORM], &[b""], &selection).unwrap()[0], 1);
+    assert_eq!(tpm.with(cc::PCR_ALLOCATE, &[PLATFORM], &[b""], &selection).unwrap()[0], 1);
     tpm.restart(None, 0);
     assert_eq!(read(&mut tpm).unwrap()[14..20], [0, 0, 0, 1, 0, 32]);
     let digest = [&[0, 0, 0, 1, 0, 0x12][..], &[0x11; 32]].concat();
-    tpm.with(0x182, &[0], &[b""], &digest).unwrap();
+    tpm.with(cc::PCR_EXTEND, &[0], &[b""], &digest).unwrap();
     assert_ne!(read(&mut tpm).unwrap()[20..], [0; 32]);
 }
 
@@ -264,12 +257,6 @@ fn the_sm3_bank_can_be_allocated() {
 /// of a Name.
 #[test]
 fn identifiers_that_the_profile_lacks_are_refused_everywhere() {
-    const MAC: u32 = 0x155;
-    const MAC_START: u32 = 0x15b;
-    const EC_EPHEMERAL: u32 = 0x18e;
-    const Z_GEN_2_PHASE: u32 = 0x18d;
-    const POLICY_AUTHORIZE: u32 = 0x16a;
-    const POLICY_TRANSPORT_SPDM: u32 = 0x1a1;
     let mut tpm = Fixture::new();
     let expected = |id: u16, refusal: u32| if PROFILE.has(id) { Ok(()) } else { Err(refusal) };
 
@@ -278,9 +265,9 @@ fn identifiers_that_the_profile_lacks_are_refused_everywhere() {
     let hashes = HashAlg::ALL.iter().map(|hash| hash.id());
     for (key, id) in hashes.clone().map(|id| (hmac, id)).chain([(cmac, 0x3f)]) {
         let params = [tpm2b(b"text"), words(&[id])].concat();
-        let mac = tpm.with(MAC, &[key], &[b""], &params).map(drop);
+        let mac = tpm.with(cc::MAC, &[key], &[b""], &params).map(drop);
         assert_eq!(mac, expected(id, param(2, SYMMETRIC)), "MAC {id:#x}");
-        let sequence = tpm.with(MAC_START, &[key], &[b""], &params);
+        let sequence = tpm.with(cc::MAC_START, &[key], &[b""], &params);
         if let Ok(reply) = &sequence {
             flush(&mut tpm, u32::from_be_bytes(reply[..4].try_into().unwrap()));
         }
@@ -291,27 +278,27 @@ fn identifiers_that_the_profile_lacks_are_refused_everywhere() {
     let generator = tpm_crypto::ecc::Curve::NistP256.parameters();
     let point = tpm2b(&[tpm2b(generator.gx), tpm2b(generator.gy)].concat());
     for id in [0x19, 0x1d, 0x1b] {
-        let reply = tpm.run(EC_EPHEMERAL, &[], &[], &words(&[3])).unwrap();
+        let reply = tpm.run(cc::EC_EPHEMERAL, &[], &[], &words(&[3])).unwrap();
         let params = [&point[..], &point, &words(&[id]), &reply[reply.len() - 2..]].concat();
-        let exchange = tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params).map(drop);
+        let exchange = tpm.with(cc::ZGEN_2_PHASE, &[key], &[b""], &params).map(drop);
         assert_eq!(exchange, expected(id, param(3, SCHEME)), "ZGen_2Phase {id:#x}");
     }
 
     let start = [&tpm2b(&[1; 16])[..], &[0, 0], &[3], &words(&[0x10, 0xb])].concat();
-    let reply = tpm.run(0x176, &[NULL, NULL], &[], &start).unwrap();
+    let reply = tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &start).unwrap();
     let trial = u32::from_be_bytes(reply[..4].try_into().unwrap());
     for hash in HashAlg::ALL {
         let name = tpm2b(&[&words(&[hash.id()])[..], &vec![7; hash.digest_size()]].concat());
         let ticket = [&words(&[0x8022])[..], &NULL.to_be_bytes(), &[0, 0]].concat();
         let authorize = [&tpm2b(&[0; 32])[..], &[0, 0], &name, &ticket].concat();
-        let outcome = tpm.run(POLICY_AUTHORIZE, &[trial], &[], &authorize).map(drop);
+        let outcome = tpm.run(cc::POLICY_AUTHORIZE, &[trial], &[], &authorize).map(drop);
         assert_eq!(outcome, expected(hash.id(), param(3, HASH)), "PolicyAuthorize {hash:?}");
-        let again = tpm.run(0x180, &[trial], &[], &[]);
+        let again = tpm.run(cc::POLICY_RESTART, &[trial], &[], &[]);
         assert_eq!(again, Ok(vec![]), "PolicyRestart");
         for (at, names) in [(1, [&name[..], &[0, 0]]), (2, [&[0, 0], &name[..]])] {
-            let outcome = tpm.run(POLICY_TRANSPORT_SPDM, &[trial], &[], &names.concat()).map(drop);
+            let outcome = tpm.run(cc::POLICY_TRANSPORT_SPDM, &[trial], &[], &names.concat()).map(drop);
             assert_eq!(outcome, expected(hash.id(), param(at, HASH)), "PolicyTransportSPDM {hash:?}");
-            assert_eq!(tpm.run(0x180, &[trial], &[], &[]), Ok(vec![]));
+            assert_eq!(tpm.run(cc::POLICY_RESTART, &[trial], &[], &[]), Ok(vec![]));
         }
     }
 }

@@ -4,21 +4,13 @@ use crate::harness::codes::{
     ATTRIBUTES, CURVE, ECC_POINT, INSUFFICIENT, KDF, KEY, OWNER, SCHEME, SIZE, VALUE, handle, param, plain,
 };
 use crate::harness::external::{
-    DECRYPT, MADE_HERE, RESTRICTED, RSA, SHA1, SHA256, SIGN, USER, create_primary, ecc_key, ecc_parms, hmac_key,
-    load_external, point, public, restricted_rsa_key, rsa_key, rsa_parms, storage_key,
+    DECRYPT, MADE_HERE, RESTRICTED, SIGN, USER, create_primary, ecc_key, ecc_parms, hmac_key, load_external, point,
+    public, restricted_rsa_key, rsa_key, rsa_parms, storage_key,
 };
+use crate::harness::names::alg;
 use crate::harness::{Fixture, Outcome, tpm2b};
 use hex_literal::hex;
-
-const RSA_ENCRYPT: u32 = 0x174;
-const RSA_DECRYPT: u32 = 0x159;
-const ECDH_KEY_GEN: u32 = 0x163;
-const ECDH_Z_GEN: u32 = 0x154;
-const ECC_PARAMETERS: u32 = 0x178;
-const Z_GEN_2_PHASE: u32 = 0x18d;
-const EC_EPHEMERAL: u32 = 0x18e;
-const ECC_ENCRYPT: u32 = 0x199;
-const ECC_DECRYPT: u32 = 0x19a;
+use tpm_core::cc;
 
 const NO_SCHEME: [u8; 2] = [0, 0x10];
 const RSAES_SCHEME: [u8; 2] = [0, 0x15];
@@ -73,11 +65,11 @@ fn rsa(tpm: &mut Fixture, attributes: u32, scheme: &[u8]) -> u32 {
 }
 
 fn encrypt(tpm: &mut Fixture, key: u32, message: &[u8], scheme: &[u8], label: &[u8]) -> Outcome {
-    tpm.run(RSA_ENCRYPT, &[key], &[], &[&tpm2b(message)[..], scheme, &tpm2b(label)].concat())
+    tpm.run(cc::RSA_ENCRYPT, &[key], &[], &[&tpm2b(message)[..], scheme, &tpm2b(label)].concat())
 }
 
 fn decrypt(tpm: &mut Fixture, key: u32, ciphertext: &[u8], scheme: &[u8], label: &[u8]) -> Outcome {
-    tpm.with(RSA_DECRYPT, &[key], &[b""], &[&tpm2b(ciphertext)[..], scheme, &tpm2b(label)].concat())
+    tpm.with(cc::RSA_DECRYPT, &[key], &[b""], &[&tpm2b(ciphertext)[..], scheme, &tpm2b(label)].concat())
 }
 
 /// An unrestricted P-256 key with these attributes, scheme and kdf.
@@ -192,7 +184,7 @@ fn cve_2026_6727_every_bad_padding_has_one_code() {
 fn cve_2021_3569_every_scheme_hash_and_label_length() {
     let mut tpm = Fixture::new();
     let key = rsa(&mut tpm, DECRYPT, &NO_SCHEME);
-    for hash in [SHA1, SHA256, 0xc, 0xd] {
+    for hash in [alg::SHA1, alg::SHA256, 0xc, 0xd] {
         let scheme = [[0, 0x17], hash.to_be_bytes()].concat();
         for label in [&[][..], &[0], &[0; 66]] {
             let ciphertext = encrypt(&mut tpm, key, MESSAGE, &scheme, label).unwrap();
@@ -229,7 +221,7 @@ fn tn_f_4956_rsa_checks_the_key() {
 #[test]
 fn a_public_key_encrypts() {
     let mut tpm = Fixture::new();
-    let only = load_external(&mut tpm, &[], &public(RSA, USER | DECRYPT, &rsa_parms(&OAEP), &tpm2b(&MODULUS)));
+    let only = load_external(&mut tpm, &[], &public(alg::RSA, USER | DECRYPT, &rsa_parms(&OAEP), &tpm2b(&MODULUS)));
     let private = rsa(&mut tpm, DECRYPT, &NO_SCHEME);
     let ciphertext = encrypt(&mut tpm, only, MESSAGE, &NO_SCHEME, b"").unwrap();
     assert_eq!(decrypt(&mut tpm, private, &ciphertext[2..], &OAEP, b""), Ok(tpm2b(MESSAGE)));
@@ -241,7 +233,7 @@ fn ecdh_z_gen_multiplies() {
     let mut tpm = Fixture::new();
     for scheme in [&NO_SCHEME[..], &ECDH] {
         let key = ecc(&mut tpm, DECRYPT, scheme, &NO_SCHEME);
-        let reply = tpm.with(ECDH_Z_GEN, &[key], &[b""], &point_2b(&OTHER_X, &OTHER_Y));
+        let reply = tpm.with(cc::ECDH_ZGEN, &[key], &[b""], &point_2b(&OTHER_X, &OTHER_Y));
         assert_eq!(reply, Ok(point_2b(&ZX, &ZY)));
     }
 }
@@ -251,26 +243,26 @@ fn ecdh_key_gen_and_z_gen_agree() {
     let mut tpm = Fixture::new();
     let only = ecc_key(&mut tpm, DECRYPT, &ecc_parms(&NO_SCHEME, &NO_SCHEME), &point(&QX, &QY), &[]);
     let key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
-    let reply = tpm.run(ECDH_KEY_GEN, &[only], &[], &[]).unwrap();
+    let reply = tpm.run(cc::ECDH_KEY_GEN, &[only], &[], &[]).unwrap();
     let [z, ephemeral] = split(&reply).try_into().unwrap();
-    assert_eq!(tpm.with(ECDH_Z_GEN, &[key], &[b""], &tpm2b(&ephemeral)), Ok(tpm2b(&z)));
-    assert_ne!(tpm.run(ECDH_KEY_GEN, &[only], &[], &[]).unwrap(), reply, "it is ephemeral");
+    assert_eq!(tpm.with(cc::ECDH_ZGEN, &[key], &[b""], &tpm2b(&ephemeral)), Ok(tpm2b(&z)));
+    assert_ne!(tpm.run(cc::ECDH_KEY_GEN, &[only], &[], &[]).unwrap(), reply, "it is ephemeral");
 }
 
 #[test]
 fn tn_f_5097_ecdh_checks_key_and_point() {
     let mut tpm = Fixture::new();
-    let z_gen = |tpm: &mut Fixture, key: u32, point: &[u8]| tpm.with(ECDH_Z_GEN, &[key], &[b""], point);
+    let z_gen = |tpm: &mut Fixture, key: u32, point: &[u8]| tpm.with(cc::ECDH_ZGEN, &[key], &[b""], point);
     let good = point_2b(&OTHER_X, &OTHER_Y);
     let bad = point_2b(&OTHER_X, &OTHER_X);
     let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
     assert_eq!(z_gen(&mut tpm, other, &bad), Err(handle(1, KEY)));
-    assert_eq!(tpm.run(ECDH_KEY_GEN, &[other], &[], &[]), Err(handle(1, KEY)));
+    assert_eq!(tpm.run(cc::ECDH_KEY_GEN, &[other], &[], &[]), Err(handle(1, KEY)));
     let signs = ecc(&mut tpm, SIGN, &NO_SCHEME, &NO_SCHEME);
     assert_eq!(z_gen(&mut tpm, signs, &bad), Err(handle(1, ATTRIBUTES)), "TN F-5097");
     let restricted = storage_key(&mut tpm);
     assert_eq!(z_gen(&mut tpm, restricted, &bad), Err(handle(1, ATTRIBUTES)));
-    assert!(tpm.run(ECDH_KEY_GEN, &[restricted], &[], &[]).is_ok());
+    assert!(tpm.run(cc::ECDH_KEY_GEN, &[restricted], &[], &[]).is_ok());
     let key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
     for bad in [bad, point_2b(&[], &[]), point_2b(&[0; 33], &OTHER_Y), point_2b(&OTHER_X, &[0xff; 32])] {
         assert_eq!(z_gen(&mut tpm, key, &bad), Err(param(1, ECC_POINT)));
@@ -297,12 +289,12 @@ fn ecc_parameters_are_those_of_the_curve() {
         &tpm2b(&[1]),
     ]
     .concat();
-    assert_eq!(tpm.run(ECC_PARAMETERS, &[], &[], &[0, 3]), Ok(p256));
-    let p384 = tpm.run(ECC_PARAMETERS, &[], &[], &[0, 4]).unwrap();
+    assert_eq!(tpm.run(cc::ECC_PARAMETERS, &[], &[], &[0, 3]), Ok(p256));
+    let p384 = tpm.run(cc::ECC_PARAMETERS, &[], &[], &[0, 4]).unwrap();
     assert_eq!(p384[..10], [0, 4, 1, 0x80, 0, 0x20, 0, 0xc, 0, 0x10]);
     assert_eq!(split(&p384[10..]).iter().map(Vec::len).collect::<Vec<_>>(), [48, 48, 48, 48, 48, 48, 1]);
     for unknown in [0, 0x11, 0xffff_u16] {
-        assert_eq!(tpm.run(ECC_PARAMETERS, &[], &[], &unknown.to_be_bytes()), Err(param(1, CURVE)));
+        assert_eq!(tpm.run(cc::ECC_PARAMETERS, &[], &[], &unknown.to_be_bytes()), Err(param(1, CURVE)));
     }
 }
 
@@ -314,7 +306,7 @@ fn rsa_encrypt_takes_a_key_of_any_attributes() {
         let key = rsa(&mut tpm, attributes, &NO_SCHEME);
         let encrypted = encrypt(&mut tpm, key, MESSAGE, &NO_SCHEME, b"").unwrap();
         assert_eq!(encrypted.len(), 2 + 256);
-        tpm.run(0x165, &[], &[], &key.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &key.to_be_bytes()).unwrap();
     }
 }
 
@@ -355,9 +347,9 @@ fn z_gen_2_phase_at_infinity_gives_an_empty_point() {
         let points = [point_2b(&sx, &sy), point_2b(&x, &y)].concat();
         let params = [&points[..], &scheme.to_be_bytes(), &counter.to_be_bytes()].concat();
         let empty = tpm2b(&[0; 4]);
-        let outcome = tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params);
+        let outcome = tpm.with(cc::ZGEN_2_PHASE, &[key], &[b""], &params);
         assert_eq!(outcome, Ok([empty.clone(), empty].concat()), "scheme {scheme:#x}");
-        assert_eq!(tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params), Err(param(4, VALUE)), "and is used up");
+        assert_eq!(tpm.with(cc::ZGEN_2_PHASE, &[key], &[b""], &params), Err(param(4, VALUE)), "and is used up");
     }
 }
 
@@ -368,7 +360,7 @@ fn two_phase(x: &[u8], y: &[u8], scheme: u16, counter: u16) -> Vec<u8> {
 
 /// TPM2_EC_Ephemeral: the point, and the counter.
 fn ephemeral(tpm: &mut Fixture) -> (Vec<u8>, u16) {
-    let reply = tpm.run(EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
+    let reply = tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
     let (q, counter) = reply.split_at(reply.len() - 2);
     (q.to_vec(), u16::from_be_bytes(counter.try_into().unwrap()))
 }
@@ -380,10 +372,14 @@ fn z_gen_2_phase_gives_both_products_of_ecdh() {
     let (q, counter) = ephemeral(&mut tpm);
     // The other party has our static key too, so that it is enough to know one product.
     let params = [&point_2b(&OTHER_X, &OTHER_Y)[..], &point_2b(&QX, &QY), &[0, 0x19], &counter.to_be_bytes()].concat();
-    let [z1, z2] = split(&tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params).unwrap()).try_into().unwrap();
+    let [z1, z2] = split(&tpm.with(cc::ZGEN_2_PHASE, &[key], &[b""], &params).unwrap()).try_into().unwrap();
     assert_eq!(z1, point(&ZX, &ZY));
-    assert_eq!(tpm.with(ECDH_Z_GEN, &[key], &[b""], &q), Ok(tpm2b(&z2)));
-    assert_eq!(tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &params), Err(param(4, VALUE)), "an ephemeral key is used once");
+    assert_eq!(tpm.with(cc::ECDH_ZGEN, &[key], &[b""], &q), Ok(tpm2b(&z2)));
+    assert_eq!(
+        tpm.with(cc::ZGEN_2_PHASE, &[key], &[b""], &params),
+        Err(param(4, VALUE)),
+        "an ephemeral key is used once"
+    );
 }
 
 #[test]
@@ -392,7 +388,7 @@ fn tn_z_gen_2_phase_keeps_leading_zeros() {
     let key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
     for _ in 0..300 {
         let (_, counter) = ephemeral(&mut tpm);
-        let reply = tpm.with(Z_GEN_2_PHASE, &[key], &[b""], &two_phase(&OTHER_X, &OTHER_Y, 0x19, counter)).unwrap();
+        let reply = tpm.with(cc::ZGEN_2_PHASE, &[key], &[b""], &two_phase(&OTHER_X, &OTHER_Y, 0x19, counter)).unwrap();
         for z in split(&reply) {
             assert_eq!(split(&z).iter().map(Vec::len).collect::<Vec<_>>(), [32, 32]);
         }
@@ -402,7 +398,7 @@ fn tn_z_gen_2_phase_keeps_leading_zeros() {
 #[test]
 fn z_gen_2_phase_checks_in_order() {
     let mut tpm = Fixture::new();
-    let run = |tpm: &mut Fixture, key: u32, params: &[u8]| tpm.with(Z_GEN_2_PHASE, &[key], &[b""], params).map(drop);
+    let run = |tpm: &mut Fixture, key: u32, params: &[u8]| tpm.with(cc::ZGEN_2_PHASE, &[key], &[b""], params).map(drop);
     let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
     for none in [0x10, 0x18_u16] {
         let params = two_phase(&OTHER_X, &OTHER_X, none, 9);
@@ -428,7 +424,7 @@ fn z_gen_2_phase_checks_in_order() {
 /// TPM2_ECC_Decrypt.
 fn ecc_decrypt(tpm: &mut Fixture, key: u32, c: [&[u8]; 3], scheme: &[u8]) -> Outcome {
     let [c1, c2, c3] = c;
-    tpm.with(ECC_DECRYPT, &[key], &[b""], &[&tpm2b(c1)[..], &tpm2b(c2), &tpm2b(c3), scheme].concat())
+    tpm.with(cc::ECC_DECRYPT, &[key], &[b""], &[&tpm2b(c1)[..], &tpm2b(c2), &tpm2b(c3), scheme].concat())
 }
 
 /// What stands after the keystream of the P-256 key above for the ephemeral key 1234567890abcdef…, computed with
@@ -454,12 +450,15 @@ fn ecc_decrypts_what_it_encrypted() {
     let only = ecc_key(&mut tpm, DECRYPT, &ecc_parms(&NO_SCHEME, &NO_SCHEME), &point(&QX, &QY), &[]);
     let key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
     for message in [&b""[..], MESSAGE, &[7; 1024]] {
-        let reply = tpm.run(ECC_ENCRYPT, &[only], &[], &[&tpm2b(message)[..], &KDF2].concat()).unwrap();
+        let reply = tpm.run(cc::ECC_ENCRYPT, &[only], &[], &[&tpm2b(message)[..], &KDF2].concat()).unwrap();
         let [c1, c2, c3] = split(&reply).try_into().unwrap();
         assert_eq!(c2.len(), message.len());
         assert_eq!(ecc_decrypt(&mut tpm, key, [&c1, &c2, &c3], &KDF2), Ok(tpm2b(message)));
     }
-    assert_eq!(tpm.run(ECC_ENCRYPT, &[only], &[], &[&tpm2b(&[7; 1025])[..], &NO_SCHEME].concat()), Err(param(1, SIZE)));
+    assert_eq!(
+        tpm.run(cc::ECC_ENCRYPT, &[only], &[], &[&tpm2b(&[7; 1025])[..], &NO_SCHEME].concat()),
+        Err(param(1, SIZE))
+    );
 }
 
 #[test]
@@ -468,7 +467,7 @@ fn ecc_encryption_checks_key_scheme_and_binding() {
     let c1 = point(&C1X, &C1Y);
     let good: [&[u8]; 3] = [&c1, &C2, &C3];
     let encrypt = |tpm: &mut Fixture, key: u32, scheme: &[u8]| {
-        tpm.run(ECC_ENCRYPT, &[key], &[], &[&tpm2b(MESSAGE)[..], scheme].concat()).map(drop)
+        tpm.run(cc::ECC_ENCRYPT, &[key], &[], &[&tpm2b(MESSAGE)[..], scheme].concat()).map(drop)
     };
     let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
     assert_eq!(encrypt(&mut tpm, other, &NO_SCHEME), Err(handle(1, KEY)));
@@ -505,15 +504,13 @@ fn z_gen_2_phase_agrees_with_the_other_party_of_mqv_and_sm2() {
         let ((qe_a, counter_a), (qe_b, counter_b)) = (ephemeral(&mut tpm), ephemeral(&mut tpm));
         let of_a = [&tpm2b(&b_point)[..], &qe_b, &scheme.to_be_bytes(), &counter_a.to_be_bytes()].concat();
         let of_b = [&point_2b(&QX, &QY)[..], &qe_a, &scheme.to_be_bytes(), &counter_b.to_be_bytes()].concat();
-        let z_a = tpm.with(Z_GEN_2_PHASE, &[a], &[b""], &of_a).unwrap();
-        let z_b = tpm.with(Z_GEN_2_PHASE, &[b], &[b""], &of_b).unwrap();
+        let z_a = tpm.with(cc::ZGEN_2_PHASE, &[a], &[b""], &of_a).unwrap();
+        let z_b = tpm.with(cc::ZGEN_2_PHASE, &[b], &[b""], &of_b).unwrap();
         assert_eq!(z_a, z_b);
         assert_eq!(z_a[z_a.len() - 6..], [0, 4, 0, 0, 0, 0], "there is one Z");
     }
 }
 
-const ENCAPSULATE: u32 = 0x1a7;
-const DECAPSULATE: u32 = 0x1a8;
 /// HKDF with SHA-256
 const HKDF: [u8; 4] = [0, 0x1f, 0, 0xb];
 
@@ -523,7 +520,7 @@ fn ml_kem(tpm: &mut Fixture, set: u8) -> u32 {
 }
 
 fn decapsulate(tpm: &mut Fixture, key: u32, ciphertext: &[u8]) -> Outcome {
-    tpm.with(DECAPSULATE, &[key], &[b""], &tpm2b(ciphertext))
+    tpm.with(cc::DECAPSULATE, &[key], &[b""], &tpm2b(ciphertext))
 }
 
 #[test]
@@ -536,11 +533,11 @@ fn what_is_encapsulated_can_be_decapsulated() {
         (ml_kem(&mut tpm, 3), 1568),
     ];
     for (key, size) in keys {
-        let [secret, ciphertext] = split(&tpm.run(ENCAPSULATE, &[key], &[], &[]).unwrap()).try_into().unwrap();
+        let [secret, ciphertext] = split(&tpm.run(cc::ENCAPSULATE, &[key], &[], &[]).unwrap()).try_into().unwrap();
         assert_eq!((secret.len(), ciphertext.len()), (32, size));
         assert_eq!(decapsulate(&mut tpm, key, &ciphertext), Ok(tpm2b(&secret)));
         assert_eq!(decapsulate(&mut tpm, key, &ciphertext[1..]), Err(param(1, SIZE)));
-        let again = split(&tpm.run(ENCAPSULATE, &[key], &[], &[]).unwrap());
+        let again = split(&tpm.run(cc::ENCAPSULATE, &[key], &[], &[]).unwrap());
         assert_ne!(again[0], secret);
     }
 }
@@ -569,7 +566,7 @@ fn the_ecc_kem_is_dhkem() {
 fn a_wrong_ml_kem_ciphertext_gives_another_secret() {
     let mut tpm = Fixture::new();
     let key = ml_kem(&mut tpm, 1);
-    let [secret, mut ciphertext] = split(&tpm.run(ENCAPSULATE, &[key], &[], &[]).unwrap()).try_into().unwrap();
+    let [secret, mut ciphertext] = split(&tpm.run(cc::ENCAPSULATE, &[key], &[], &[]).unwrap()).try_into().unwrap();
     ciphertext[100] ^= 1;
     let other = decapsulate(&mut tpm, key, &ciphertext).unwrap();
     assert_eq!(other.len(), 34);
@@ -583,7 +580,8 @@ fn an_ecc_key_names_only_the_kdf_of_its_curves_kem() {
     let mut tpm = Fixture::new();
     let mut create = |attributes: u32, parms: &[u8]| {
         let public = tpm2b(&public(0x23, USER | MADE_HERE | attributes, parms, &[0; 4]));
-        let reply = tpm.with(0x131, &[OWNER], &[b""], &[&tpm2b(&[0; 4])[..], &public, &[0, 0], &[0; 4]].concat());
+        let reply =
+            tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &[&tpm2b(&[0; 4])[..], &public, &[0, 0], &[0; 4]].concat());
         reply.map(|reply| tpm.flush(u32::from_be_bytes(reply[..4].try_into().unwrap())).unwrap()).map(drop)
     };
     let parms = |scheme: &[u8], curve: u8, kdf: &[u8]| [&NO_SCHEME[..], scheme, &[0, curve], kdf].concat();
@@ -605,12 +603,16 @@ fn an_ecc_key_names_only_the_kdf_of_its_curves_kem() {
     assert_eq!(create(RESTRICTED | DECRYPT, &storage), Err(param(2, KDF)));
     for (parms, is_kem) in &all {
         let expected = if *is_kem { Ok(vec![]) } else { Err(param(1, KDF)) };
-        assert_eq!(tpm.run(0x18a, &[], &[], &[&[0, 0x23], &parms[..]].concat()), expected, "TestParms {parms:x?}");
+        assert_eq!(
+            tpm.run(cc::TEST_PARMS, &[], &[], &[&[0, 0x23], &parms[..]].concat()),
+            expected,
+            "TestParms {parms:x?}"
+        );
     }
     let with_point = |kdf: &[u8]| public(0x23, USER | DECRYPT, &ecc_parms(&NO_SCHEME, kdf), &point(&QX, &QY));
     for (kdf, expected) in [(HKDF, Ok(())), ([0, 0x1f, 0, 0xc], Err(param(2, KDF)))] {
         let params = [&[0, 0][..], &tpm2b(&with_point(&kdf)), &OWNER.to_be_bytes()].concat();
-        assert_eq!(tpm.run(0x167, &[], &[], &params).map(drop), expected, "LoadExternal of a public area");
+        assert_eq!(tpm.run(cc::LOAD_EXTERNAL, &[], &[], &params).map(drop), expected, "LoadExternal of a public area");
     }
 }
 
@@ -618,13 +620,13 @@ fn an_ecc_key_names_only_the_kdf_of_its_curves_kem() {
 fn encapsulation_checks_the_key() {
     let mut tpm = Fixture::new();
     let plain_key = ecc(&mut tpm, DECRYPT, &NO_SCHEME, &NO_SCHEME);
-    assert_eq!(tpm.run(ENCAPSULATE, &[plain_key], &[], &[]), Err(handle(1, KEY)), "it has no HKDF");
+    assert_eq!(tpm.run(cc::ENCAPSULATE, &[plain_key], &[], &[]), Err(handle(1, KEY)), "it has no HKDF");
     assert_eq!(decapsulate(&mut tpm, plain_key, b""), Err(handle(1, KEY)));
     let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
-    assert_eq!(tpm.run(ENCAPSULATE, &[other], &[], &[]), Err(handle(1, KEY)));
+    assert_eq!(tpm.run(cc::ENCAPSULATE, &[other], &[], &[]), Err(handle(1, KEY)));
     assert_eq!(decapsulate(&mut tpm, other, b""), Err(handle(1, KEY)));
     let parms = [&[0, 6, 0, 128, 0, 0x43][..], &[0, 1]].concat();
     let storage = create_primary(&mut tpm, &public(0xa0, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 2]));
-    assert!(tpm.run(ENCAPSULATE, &[storage], &[], &[]).is_ok());
+    assert!(tpm.run(cc::ENCAPSULATE, &[storage], &[], &[]).is_ok());
     assert_eq!(decapsulate(&mut tpm, storage, b""), Err(handle(1, ATTRIBUTES)));
 }

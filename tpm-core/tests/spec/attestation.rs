@@ -3,32 +3,19 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 use crate::harness::codes::{
-    ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL, NV_AUTHORIZATION, NV_LOCKED,
-    NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SEQUENCE, SIZE, VALUE, handle, param,
+    ASYMMETRIC, ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL,
+    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SCHEME, SEQUENCE, SIZE,
+    TICKET, VALUE, handle, param, plain,
 };
+use crate::harness::names::alg;
 use crate::harness::session::Alg;
 use crate::harness::{Fixture, Outcome, tpm2b};
 use crate::keys::{
-    self, Cursor, DECRYPT, ECDAA, ECDSA, ECSCHNORR, FIXED, HMAC, Key, NONE, RESTRICTED, RSAPSS, RSASSA, SHA1, SHA256,
-    SHA384, SIGN, SM2, X509_SIGN, create_primary, flush, names, primary, scheme, verifies,
+    self, Cursor, DECRYPT, FIXED, Key, NONE, RESTRICTED, SIGN, X509_SIGN, create_primary, flush, names, primary,
+    scheme, verifies,
 };
+use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
-
-const CERTIFY: u32 = 0x148;
-const CERTIFY_CREATION: u32 = 0x14a;
-const GET_TIME: u32 = 0x14c;
-const GET_SESSION_AUDIT_DIGEST: u32 = 0x14d;
-const GET_COMMAND_AUDIT_DIGEST: u32 = 0x133;
-const QUOTE: u32 = 0x158;
-const SIGN_COMMAND: u32 = 0x15d;
-const NV_CERTIFY: u32 = 0x184;
-const CERTIFY_X509: u32 = 0x197;
-
-const SCHEME: u32 = 0x12;
-const ASYMMETRIC: u32 = 0x01;
-const TICKET: u32 = 0x20;
-/// VALUE without a position
-const NO_COMMITMENT: u32 = 0x084;
 
 /// TPM_RH_NULL in a Name.
 const NULL_NAME: [u8; 4] = [0x40, 0, 0, 7];
@@ -45,7 +32,7 @@ fn sha256(data: &[u8]) -> Vec<u8> {
 fn the_commands_that_sign_have_the_attributes_of_the_specification() {
     let mut tpm = Fixture::new();
     let params = [2u32.to_be_bytes(), 0u32.to_be_bytes(), 1000u32.to_be_bytes()].concat();
-    let response = tpm.run(0x17a, &[], &[], &params).unwrap();
+    let response = tpm.run(cc::GET_CAPABILITY, &[], &[], &params).unwrap();
     let all: Vec<_> = response[9..].chunks(4).map(|a| u32::from_be_bytes(a.try_into().unwrap())).collect();
     for attributes in [
         0x0440_0133, // GetCommandAuditDigest
@@ -101,7 +88,7 @@ fn common(scheme: &[u8], rest: &[u8]) -> Vec<u8> {
 }
 
 fn certify(tpm: &mut Fixture, object: u32, signer: u32, scheme: &[u8]) -> Outcome {
-    tpm.run(CERTIFY, &[object, signer], &[b"", b""], &common(scheme, b""))
+    tpm.run(cc::CERTIFY, &[object, signer], &[b"", b""], &common(scheme, b""))
 }
 
 /// One bank, SHA-256, with these PCR.
@@ -110,11 +97,11 @@ fn selection(pcrs: [u8; 3]) -> Vec<u8> {
 }
 
 fn quote(tpm: &mut Fixture, signer: u32, scheme: &[u8], selection: &[u8]) -> Outcome {
-    tpm.run(QUOTE, &[signer], &[b""], &common(scheme, selection))
+    tpm.run(cc::QUOTE, &[signer], &[b""], &common(scheme, selection))
 }
 
 fn get_time(tpm: &mut Fixture, signer: u32, scheme: &[u8]) -> Outcome {
-    tpm.run(GET_TIME, &[ENDORSEMENT, signer], &[b"", b""], &common(scheme, b""))
+    tpm.run(cc::GET_TIME, &[ENDORSEMENT, signer], &[b"", b""], &common(scheme, b""))
 }
 
 const INDEX: u32 = 0x0150_0001;
@@ -124,19 +111,20 @@ const INDEX_ATTRIBUTES: u32 = 0x8206_0006;
 /// An ordinary index of 16 octets; its public area.
 fn define(tpm: &mut Fixture) -> Vec<u8> {
     let public =
-        [&INDEX.to_be_bytes()[..], &SHA256.to_be_bytes(), &INDEX_ATTRIBUTES.to_be_bytes(), &[0, 0, 0, 16]].concat();
-    assert_eq!(tpm.run(0x12a, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()), Ok(vec![]));
+        [&INDEX.to_be_bytes()[..], &alg::SHA256.to_be_bytes(), &INDEX_ATTRIBUTES.to_be_bytes(), &[0, 0, 0, 16]]
+            .concat();
+    assert_eq!(tpm.run(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()), Ok(vec![]));
     public
 }
 
 fn write(tpm: &mut Fixture, data: &[u8]) {
     let params = [&tpm2b(data)[..], &[0, 0]].concat();
-    assert_eq!(tpm.run(0x137, &[INDEX, INDEX], &[b""], &params), Ok(vec![]));
+    assert_eq!(tpm.run(cc::NV_WRITE, &[INDEX, INDEX], &[b""], &params), Ok(vec![]));
 }
 
 fn nv_certify(tpm: &mut Fixture, signer: u32, scheme: &[u8], size: u16, offset: u16) -> Outcome {
     let rest = [size.to_be_bytes(), offset.to_be_bytes()].concat();
-    tpm.run(NV_CERTIFY, &[signer, INDEX, INDEX], &[b"", b""], &common(scheme, &rest))
+    tpm.run(cc::NV_CERTIFY, &[signer, INDEX, INDEX], &[b"", b""], &common(scheme, &rest))
 }
 
 /// A key's answer is genuine: the signature is over the whole structure, whose common part is right.
@@ -151,7 +139,7 @@ fn check(tpm: &mut Fixture, key: u32, response: &[u8], tag: u16) -> Attest {
 #[test]
 fn certify_states_name_and_qualified_name() {
     let mut tpm = Fixture::new();
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA256));
     let object = primary(&mut tpm, ENDORSEMENT, SIGN, &NONE);
     let response = certify(&mut tpm, object, key, &NONE).unwrap();
     let attest = check(&mut tpm, key, &response, 0x8017);
@@ -170,7 +158,7 @@ fn every_type_of_key_certifies_and_so_does_nobody() {
         assert_eq!(attest.signature[..4], key.usual());
         flush(&mut tpm, signer);
     }
-    let attest = parse(&certify(&mut tpm, object, NULL, &scheme(RSASSA, SHA256)).unwrap());
+    let attest = parse(&certify(&mut tpm, object, NULL, &scheme(alg::RSASSA, alg::SHA256)).unwrap());
     assert_eq!((&attest.signer[..], &attest.signature[..]), (&NULL_NAME[..], &NULL_SIGNATURE[..]));
 }
 
@@ -182,12 +170,12 @@ fn certify_checks_in_order() {
     assert_eq!(certify(&mut tpm, object, decrypts, &NONE), Err(handle(2, KEY)));
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(certify(&mut tpm, object, key, &NONE), Err(param(2, SCHEME)));
-    assert_eq!(certify(&mut tpm, object, key, &scheme(RSASSA, SHA256)), Err(param(2, SCHEME)));
+    assert_eq!(certify(&mut tpm, object, key, &scheme(alg::RSASSA, alg::SHA256)), Err(param(2, SCHEME)));
     let area = [crate::harness::password(b"")].concat();
-    let missing = tpm.with_area(CERTIFY, &[object, key], &area, &common(&scheme(ECDSA, SHA256), b""));
+    let missing = tpm.with_area(cc::CERTIFY, &[object, key], &area, &common(&scheme(alg::ECDSA, alg::SHA256), b""));
     assert_eq!(missing, Err(AUTH_MISSING), "the signing key");
     let too_long = [&tpm2b(&[0; 67])[..], &NONE].concat();
-    assert_eq!(tpm.run(CERTIFY, &[object, key], &[b"", b""], &too_long), Err(param(1, SIZE)));
+    assert_eq!(tpm.run(cc::CERTIFY, &[object, key], &[b"", b""], &too_long), Err(param(1, SIZE)));
 }
 
 #[test]
@@ -196,20 +184,20 @@ fn certify_needs_the_admin_role_of_the_object() {
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     const ADMIN_WITH_POLICY: u32 = 1 << 7;
     let object = primary(&mut tpm, OWNER, SIGN | ADMIN_WITH_POLICY, &NONE);
-    assert_eq!(certify(&mut tpm, object, key, &scheme(ECDSA, SHA256)), Err(AUTH_TYPE));
+    assert_eq!(certify(&mut tpm, object, key, &scheme(alg::ECDSA, alg::SHA256)), Err(AUTH_TYPE));
 }
 
 #[test]
 fn a_key_for_certificates_may_attest() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN | X509_SIGN, &NONE);
-    assert!(quote(&mut tpm, key, &scheme(ECDSA, SHA256), &selection([1, 0, 0])).is_ok());
+    assert!(quote(&mut tpm, key, &scheme(alg::ECDSA, alg::SHA256), &selection([1, 0, 0])).is_ok());
 }
 
 /// A sequence object, a key of the caller's with and without nameAlg, and its public area alone: what is no object that
 /// the TPM has made or protects.
 fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
-    let sequence = keys::handle(&tpm.run(0x186, &[], &[], &[0, 0, 0, 0x0b]).unwrap());
+    let sequence = keys::handle(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0x0b]).unwrap());
     let mut unnamed = Key::Ecc.public(SIGN | keys::USER_WITH_AUTH, &NONE);
     unnamed[2..4].copy_from_slice(&NONE);
     [
@@ -226,7 +214,7 @@ fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
 #[test]
 fn whole_objects_with_a_name_are_certified() {
     let mut tpm = Fixture::new();
-    let key = primary(&mut tpm, OWNER, SIGN, &scheme(ECDSA, SHA256));
+    let key = primary(&mut tpm, OWNER, SIGN, &scheme(alg::ECDSA, alg::SHA256));
     let [sequence, external, unnamed, public] = strangers(&mut tpm).map(|(_, handle)| handle);
     assert_eq!(certify(&mut tpm, sequence, key, &NONE), Err(SEQUENCE));
     assert_eq!(certify(&mut tpm, unnamed, key, &NONE), Err(handle(1, HANDLE)));
@@ -244,9 +232,10 @@ fn only_objects_of_the_tpm_have_a_certified_creation() {
     let mut tpm = Fixture::new();
     let response = {
         let parms = [&NONE[..], &NONE, &[0, 3], &NONE].concat();
-        let public = [&[0, 0x23][..], &SHA1.to_be_bytes(), &(FIXED | SIGN).to_be_bytes(), &[0, 0], &parms, &[0; 4]];
+        let public =
+            [&[0, 0x23][..], &alg::SHA1.to_be_bytes(), &(FIXED | SIGN).to_be_bytes(), &[0, 0], &parms, &[0; 4]];
         let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public.concat()), &tpm2b(b""), &[0; 4]].concat();
-        tpm.run(0x131, &[OWNER], &[b""], &params).unwrap()
+        tpm.run(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap()
     };
     let mut r = Cursor(&response);
     let object = r.u32();
@@ -271,7 +260,7 @@ fn only_objects_of_the_tpm_have_a_certified_creation() {
 #[test]
 fn a_sequence_object_has_no_certificate() {
     let mut tpm = Fixture::new();
-    let key = primary(&mut tpm, OWNER, SIGN, &scheme(ECDSA, SHA256));
+    let key = primary(&mut tpm, OWNER, SIGN, &scheme(alg::ECDSA, alg::SHA256));
     let [(_, sequence), ..] = strangers(&mut tpm);
     let outcome = certify_x509(&mut tpm, sequence, key, &NONE, &partial(false, &key_usage(0x80)));
     assert_eq!(outcome, Err(SEQUENCE));
@@ -294,13 +283,13 @@ fn created(tpm: &mut Fixture, hierarchy: u32) -> (u32, Vec<u8>, Vec<u8>) {
 
 fn certify_creation(tpm: &mut Fixture, signer: u32, object: u32, hash: &[u8], scheme: &[u8], ticket: &[u8]) -> Outcome {
     let params = [&tpm2b(DATA)[..], &tpm2b(hash), scheme, ticket].concat();
-    tpm.run(CERTIFY_CREATION, &[signer, object], &[b""], &params)
+    tpm.run(cc::CERTIFY_CREATION, &[signer, object], &[b""], &params)
 }
 
 #[test]
 fn certify_creation_states_name_and_creation_hash() {
     let mut tpm = Fixture::new();
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA256));
     for hierarchy in [OWNER, ENDORSEMENT, PLATFORM] {
         let (object, hash, ticket) = created(&mut tpm, hierarchy);
         let response = certify_creation(&mut tpm, key, object, &hash, &NONE, &ticket).unwrap();
@@ -318,7 +307,7 @@ fn certify_creation_checks_in_order() {
     let mut tpm = Fixture::new();
     let (object, hash, ticket) = created(&mut tpm, OWNER);
     let decrypts = Key::Rsa.load(&mut tpm, DECRYPT, &NONE);
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let mut bad = ticket.clone();
     *bad.last_mut().unwrap() ^= 1;
     assert_eq!(certify_creation(&mut tpm, decrypts, object, &hash, &NONE, &bad), Err(handle(1, KEY)));
@@ -340,7 +329,7 @@ fn tn_f_4744_a_null_ticket_certifies_no_creation() {
     for hierarchy in [NULL, OWNER] {
         for digest in [&[][..], &[0; 32]] {
             let ticket = [&[0x80, 0x21][..], &hierarchy.to_be_bytes(), &tpm2b(digest)].concat();
-            let outcome = certify_creation(&mut tpm, key, object, &hash, &scheme(ECDSA, SHA256), &ticket);
+            let outcome = certify_creation(&mut tpm, key, object, &hash, &scheme(alg::ECDSA, alg::SHA256), &ticket);
             assert_eq!(outcome, Err(param(4, TICKET)));
         }
     }
@@ -350,8 +339,8 @@ fn tn_f_4744_a_null_ticket_certifies_no_creation() {
 fn quote_states_selection_and_digest_of_the_pcr() {
     let mut tpm = Fixture::new();
     let extended = [&[0, 0, 0, 1, 0, 0x0b][..], &[7; 32]].concat();
-    assert_eq!(tpm.run(0x182, &[16], &[b""], &extended), Ok(vec![]));
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
+    assert_eq!(tpm.run(cc::PCR_EXTEND, &[16], &[b""], &extended), Ok(vec![]));
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA256));
     let response = quote(&mut tpm, key, &NONE, &selection([1, 0, 1])).unwrap();
     let attest = check(&mut tpm, key, &response, 0x8018);
     let pcr_16 = sha256(&[[0; 32], [7; 32]].concat());
@@ -363,13 +352,13 @@ fn quote_states_selection_and_digest_of_the_pcr() {
 fn the_hash_of_the_scheme_is_that_of_the_pcr_digest() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    for (id, alg) in [(SHA1, HashAlg::Sha1), (SHA384, HashAlg::Sha384)] {
-        let attest = parse(&quote(&mut tpm, key, &scheme(ECDSA, id), &selection([1, 0, 0])).unwrap());
+    for (id, alg) in [(alg::SHA1, HashAlg::Sha1), (alg::SHA384, HashAlg::Sha384)] {
+        let attest = parse(&quote(&mut tpm, key, &scheme(alg::ECDSA, id), &selection([1, 0, 0])).unwrap());
         let values = digest(alg, &[&[0; 32]]);
         assert_eq!(attest.attested, [selection([1, 0, 0]), tpm2b(values.as_slice())].concat());
         assert!(verifies(&mut tpm, key, digest(alg, &[&attest.whole]).as_slice(), &attest.signature));
     }
-    let empty = parse(&quote(&mut tpm, key, &scheme(ECDSA, SHA256), &[0; 4]).unwrap());
+    let empty = parse(&quote(&mut tpm, key, &scheme(alg::ECDSA, alg::SHA256), &[0; 4]).unwrap());
     assert_eq!(empty.attested, [&[0; 4][..], &tpm2b(&sha256(b""))].concat(), "no PCR");
 }
 
@@ -381,18 +370,18 @@ fn quote_checks_in_order() {
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(quote(&mut tpm, key, &NONE, &selection([1, 0, 0])), Err(param(2, SCHEME)));
     assert_eq!(quote(&mut tpm, NULL, &NONE, &selection([1, 0, 0])), Err(param(2, SCHEME)), "no key and no hash");
-    let nobody = parse(&quote(&mut tpm, NULL, &scheme(ECDSA, SHA384), &selection([1, 0, 0])).unwrap());
+    let nobody = parse(&quote(&mut tpm, NULL, &scheme(alg::ECDSA, alg::SHA384), &selection([1, 0, 0])).unwrap());
     let values = digest(HashAlg::Sha384, &[&[0; 32]]);
     assert_eq!(nobody.attested, [selection([1, 0, 0]), tpm2b(values.as_slice())].concat(), "the hash of the command");
     assert_eq!(nobody.signature, NULL_SIGNATURE);
-    assert_eq!(quote(&mut tpm, key, &scheme(ECDSA, SHA256), &[0, 0, 0, 9]), Err(param(3, SIZE)));
+    assert_eq!(quote(&mut tpm, key, &scheme(alg::ECDSA, alg::SHA256), &[0, 0, 0, 9]), Err(param(3, SIZE)));
 }
 
 #[test]
 fn get_time_states_time_clock_and_firmware() {
     let mut tpm = Fixture::new();
     tpm.clock.0 += 12_345;
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA256));
     let response = get_time(&mut tpm, key, &NONE).unwrap();
     let attest = check(&mut tpm, key, &response, 0x8019);
     let mut r = Cursor(&attest.attested);
@@ -401,7 +390,7 @@ fn get_time_states_time_clock_and_firmware() {
     r.take(1);
     assert_eq!(r.u64(), 1 << 32, "firmwareVersion");
     assert_eq!(r.0.len(), 0);
-    let attest = parse(&get_time(&mut tpm, NULL, &scheme(RSASSA, SHA256)).unwrap());
+    let attest = parse(&get_time(&mut tpm, NULL, &scheme(alg::RSASSA, alg::SHA256)).unwrap());
     assert_eq!(attest.signature, NULL_SIGNATURE);
 }
 
@@ -412,7 +401,7 @@ fn get_time_checks_in_order() {
     assert_eq!(get_time(&mut tpm, decrypts, &NONE), Err(handle(2, KEY)));
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(get_time(&mut tpm, key, &NONE), Err(param(2, SCHEME)));
-    let outcome = tpm.run(GET_TIME, &[OWNER, key], &[b"", b""], &common(&scheme(ECDSA, SHA256), b""));
+    let outcome = tpm.run(cc::GET_TIME, &[OWNER, key], &[b"", b""], &common(&scheme(alg::ECDSA, alg::SHA256), b""));
     assert_eq!(outcome, Err(handle(1, VALUE)), "only TPM_RH_ENDORSEMENT");
 }
 
@@ -420,7 +409,7 @@ fn get_time_checks_in_order() {
 #[test]
 fn only_endorsement_and_platform_keys_state_counters_and_firmware_in_the_clear() {
     let mut tpm = Fixture::new();
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     for hierarchy in [ENDORSEMENT, PLATFORM] {
         let key = primary(&mut tpm, hierarchy, SIGN, &NONE);
         let attest = parse(&get_time(&mut tpm, key, &ecdsa).unwrap());
@@ -461,18 +450,18 @@ fn the_shift_is_made_with_name_alg() {
     };
     let mut proofs = Vec::new();
     for (name_alg, alg) in
-        [(SHA1, Some(Alg::Sha1)), (SHA256, Some(Alg::Sha256)), (SHA384, Some(Alg::Sha384)), (0, None)]
+        [(alg::SHA1, Some(Alg::Sha1)), (alg::SHA256, Some(Alg::Sha256)), (alg::SHA384, Some(Alg::Sha384)), (0, None)]
     {
         let key = if alg.is_some() {
             let parms = [&NONE[..], &NONE, &[0, 3], &NONE].concat();
             let public =
                 [&[0, 0x23][..], &name_alg.to_be_bytes(), &(FIXED | SIGN).to_be_bytes(), &[0, 0], &parms, &[0; 4]];
             let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public.concat()), &tpm2b(b""), &[0; 4]].concat();
-            keys::handle(&tpm.run(0x131, &[OWNER], &[b""], &params).unwrap())
+            keys::handle(&tpm.run(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap())
         } else {
             NULL
         };
-        let shift = plain(&parse(&get_time(&mut tpm, key, &scheme(ECDSA, SHA256)).unwrap()));
+        let shift = plain(&parse(&get_time(&mut tpm, key, &scheme(alg::ECDSA, alg::SHA256)).unwrap()));
         let signer = if key == NULL { NULL_NAME.to_vec() } else { names(&mut tpm, key).1 };
         let explains = |proof: &&[u8]| {
             let octets = alg.unwrap_or(Alg::Sha256).kdfa(proof, b"OBFUSCATE", &signer, &[], 16);
@@ -487,7 +476,7 @@ fn the_shift_is_made_with_name_alg() {
 #[test]
 fn the_shift_of_a_key_outlives_a_restart_and_counters_go_on() {
     let mut tpm = Fixture::new();
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let key = primary(&mut tpm, OWNER, SIGN, &NONE);
     let before = parse(&get_time(&mut tpm, key, &ecdsa).unwrap());
     tpm.restart(Some(0), 0);
@@ -502,16 +491,16 @@ fn the_shift_of_a_key_outlives_a_restart_and_counters_go_on() {
 fn a_signed_attestation_voids_the_shutdown() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    assert_eq!(tpm.run(0x145, &[], &[], &[0, 1]), Ok(vec![]));
-    assert!(quote(&mut tpm, key, &scheme(ECDSA, SHA256), &[0; 4]).is_ok());
+    assert_eq!(tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]), Ok(vec![]));
+    assert!(quote(&mut tpm, key, &scheme(alg::ECDSA, alg::SHA256), &[0; 4]).is_ok());
     tpm.power_cycle();
-    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Err(param(1, VALUE)));
+    assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)));
 }
 
 #[test]
 fn nv_certify_states_contents() {
     let mut tpm = Fixture::new();
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA256));
     let mut public = define(&mut tpm);
     write(&mut tpm, b"0123456789abcdef");
     public[6] |= 0x20; // TPMA_NV_WRITTEN
@@ -532,10 +521,10 @@ fn tn_f_3503_size_and_offset_zero_ask_for_a_digest() {
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     define(&mut tpm);
     write(&mut tpm, b"0123456789abcdef");
-    let attest = parse(&nv_certify(&mut tpm, key, &scheme(ECDSA, SHA256), 0, 0).unwrap());
+    let attest = parse(&nv_certify(&mut tpm, key, &scheme(alg::ECDSA, alg::SHA256), 0, 0).unwrap());
     assert_eq!(attest.tag, 0x801c);
     assert!(attest.attested.ends_with(&tpm2b(&sha256(b"0123456789abcdef"))));
-    let nobody = parse(&nv_certify(&mut tpm, NULL, &scheme(ECDSA, SHA256), 0, 0).unwrap());
+    let nobody = parse(&nv_certify(&mut tpm, NULL, &scheme(alg::ECDSA, alg::SHA256), 0, 0).unwrap());
     assert!(nobody.attested.ends_with(&tpm2b(&sha256(b"0123456789abcdef"))) && nobody.signature == NULL_SIGNATURE);
     assert_eq!(nv_certify(&mut tpm, NULL, &NONE, 0, 0), Err(param(2, SCHEME)), "no key and no hash");
 }
@@ -544,7 +533,7 @@ fn tn_f_3503_size_and_offset_zero_ask_for_a_digest() {
 fn nv_certify_checks_in_order() {
     let mut tpm = Fixture::new();
     define(&mut tpm);
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let decrypts = Key::Rsa.load(&mut tpm, DECRYPT, &NONE);
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(nv_certify(&mut tpm, decrypts, &NONE, 17, 0), Err(NV_UNINITIALIZED), "before the index' authValue");
@@ -552,13 +541,13 @@ fn nv_certify_checks_in_order() {
     assert_eq!(nv_certify(&mut tpm, decrypts, &NONE, 17, 0), Err(handle(1, KEY)));
     assert_eq!(nv_certify(&mut tpm, key, &NONE, 17, 0), Err(param(2, SCHEME)));
     let by_platform = [&tpm2b(DATA)[..], &ecdsa, &[0, 17, 0, 0]].concat();
-    let outcome = tpm.run(NV_CERTIFY, &[key, PLATFORM, INDEX], &[b"", b""], &by_platform);
+    let outcome = tpm.run(cc::NV_CERTIFY, &[key, PLATFORM, INDEX], &[b"", b""], &by_platform);
     assert_eq!(outcome, Err(NV_AUTHORIZATION));
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 17, 0), Err(NV_RANGE));
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 1, 16), Err(NV_RANGE));
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 0xffff, 0xffff), Err(NV_RANGE), "no wrap");
     assert!(nv_certify(&mut tpm, key, &ecdsa, 1, 15).is_ok());
-    assert_eq!(tpm.run(0x14f, &[INDEX, INDEX], &[b""], &[]), Ok(vec![]), "TPM2_NV_ReadLock");
+    assert_eq!(tpm.run(cc::NV_READ_LOCK, &[INDEX, INDEX], &[b""], &[]), Ok(vec![]), "TPM2_NV_ReadLock");
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 17, 0), Err(NV_LOCKED));
 }
 
@@ -567,10 +556,11 @@ fn nv_certify_answers_at_most_one_buffer() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     let public =
-        [&INDEX.to_be_bytes()[..], &SHA256.to_be_bytes(), &INDEX_ATTRIBUTES.to_be_bytes(), &[0, 0, 0x10, 0]].concat();
-    assert_eq!(tpm.run(0x12a, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()), Ok(vec![]));
+        [&INDEX.to_be_bytes()[..], &alg::SHA256.to_be_bytes(), &INDEX_ATTRIBUTES.to_be_bytes(), &[0, 0, 0x10, 0]]
+            .concat();
+    assert_eq!(tpm.run(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()), Ok(vec![]));
     write(&mut tpm, b"some");
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     assert_eq!(nv_certify(&mut tpm, key, &ecdsa, 2049, 0), Err(param(3, VALUE)));
     let attest = parse(&nv_certify(&mut tpm, key, &ecdsa, 2048, 0).unwrap());
     assert!(attest.attested.len() > 2048);
@@ -588,8 +578,8 @@ fn cve_2026_6726_only_matching_keys_and_schemes_sign() {
     let (object, hash, creation) = created(&mut tpm, ENDORSEMENT);
     for key in keys::ALL {
         let signer = key.load(&mut tpm, SIGN | if key == Key::Aes { DECRYPT } else { 0 }, &NONE);
-        for id in [0x10, RSASSA, RSAPSS, ECDSA, ECDAA, SM2, ECSCHNORR, HMAC] {
-            let scheme = if id == 0x10 { NONE.to_vec() } else { scheme(id, SHA256) };
+        for id in [0x10, alg::RSASSA, alg::RSAPSS, alg::ECDSA, alg::ECDAA, alg::SM2, alg::ECSCHNORR, alg::HMAC] {
+            let scheme = if id == 0x10 { NONE.to_vec() } else { scheme(id, alg::SHA256) };
             for (code, handles, auths, params, sign_handle, in_scheme) in
                 signing_commands(signer, object, session, &scheme, &hash, &creation)
             {
@@ -597,9 +587,11 @@ fn cve_2026_6726_only_matching_keys_and_schemes_sign() {
                 let outcome = tpm.run(code, &handles, &auths, &params).map(drop);
                 let expected = match (key, id) {
                     (Key::Aes, _) => Err(handle(sign_handle, KEY)),
-                    (Key::Rsa, RSASSA | RSAPSS) | (Key::Ecc, ECDSA | SM2 | ECSCHNORR) | (Key::Hmac, HMAC) => Ok(()),
+                    (Key::Rsa, alg::RSASSA | alg::RSAPSS)
+                    | (Key::Ecc, alg::ECDSA | alg::SM2 | alg::ECSCHNORR)
+                    | (Key::Hmac, alg::HMAC) => Ok(()),
                     // There is no open commitment.
-                    (Key::Ecc, ECDAA) => Err(NO_COMMITMENT),
+                    (Key::Ecc, alg::ECDAA) => Err(plain(VALUE)),
                     _ => Err(param(in_scheme, SCHEME)),
                 };
                 assert_eq!(outcome, expected, "{code:#x} {key:?} {id:#x}");
@@ -615,18 +607,18 @@ fn cve_2026_6726_only_matching_keys_and_schemes_sign() {
 fn ecdaa_attests_without_naming_the_signer() {
     let mut tpm = Fixture::new();
     let object = primary(&mut tpm, OWNER, SIGN, &NONE);
-    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(ECDAA, SHA256));
+    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(alg::ECDAA, alg::SHA256));
     let mut counts = Vec::new();
     for _ in 0..2 {
-        let commit = tpm.run(0x18b, &[key], &[b""], &[0, 4, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        let commit = tpm.run(cc::COMMIT, &[key], &[b""], &[0, 4, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
         counts.push(commit[commit.len() - 2..].to_vec());
     }
-    let with_count = |count: &[u8]| [&scheme(ECDAA, SHA256)[..4], count].concat();
+    let with_count = |count: &[u8]| [&scheme(alg::ECDAA, alg::SHA256)[..4], count].concat();
     let attest = parse(&certify(&mut tpm, object, key, &with_count(&counts[1])).unwrap());
     assert_eq!((&attest.signer[..], &attest.extra[..]), (&[][..], &[][..]));
     assert_eq!(attest.attested, [tpm2b(&names(&mut tpm, object).0), tpm2b(b"")].concat());
-    assert_eq!(attest.signature[..4], scheme(ECDAA, SHA256)[..4]);
-    assert_eq!(certify(&mut tpm, object, key, &with_count(&counts[1])), Err(NO_COMMITMENT), "used");
+    assert_eq!(attest.signature[..4], scheme(alg::ECDAA, alg::SHA256)[..4]);
+    assert_eq!(certify(&mut tpm, object, key, &with_count(&counts[1])), Err(plain(VALUE)), "used");
     assert!(certify(&mut tpm, object, key, &with_count(&counts[0])).is_ok());
     assert_eq!(certify(&mut tpm, object, key, &NONE), Err(param(2, SCHEME)), "the count must be given");
 }
@@ -647,22 +639,22 @@ fn signing_commands(
     let x509 = [&tpm2b(b"")[..], scheme, &tpm2b(&partial(true, &key_usage(0x80)))].concat();
     let plain = common(scheme, b"");
     vec![
-        (SIGN_COMMAND, vec![key], 1, sign, 1, 2),
-        (CERTIFY, vec![object, key], 2, plain.clone(), 2, 2),
-        (CERTIFY_CREATION, vec![key, object], 1, creation, 1, 3),
-        (QUOTE, vec![key], 1, common(scheme, &selection([1, 0, 0])), 1, 2),
-        (GET_TIME, vec![ENDORSEMENT, key], 2, plain.clone(), 2, 2),
-        (GET_SESSION_AUDIT_DIGEST, vec![ENDORSEMENT, key, session], 2, plain.clone(), 2, 2),
-        (GET_COMMAND_AUDIT_DIGEST, vec![ENDORSEMENT, key], 2, plain, 2, 2),
-        (NV_CERTIFY, vec![key, INDEX, INDEX], 2, common(scheme, &[0, 1, 0, 0]), 1, 2),
-        (CERTIFY_X509, vec![object, key], 2, x509, 2, 2),
+        (cc::SIGN, vec![key], 1, sign, 1, 2),
+        (cc::CERTIFY, vec![object, key], 2, plain.clone(), 2, 2),
+        (cc::CERTIFY_CREATION, vec![key, object], 1, creation, 1, 3),
+        (cc::QUOTE, vec![key], 1, common(scheme, &selection([1, 0, 0])), 1, 2),
+        (cc::GET_TIME, vec![ENDORSEMENT, key], 2, plain.clone(), 2, 2),
+        (cc::GET_SESSION_AUDIT_DIGEST, vec![ENDORSEMENT, key, session], 2, plain.clone(), 2, 2),
+        (cc::GET_COMMAND_AUDIT_DIGEST, vec![ENDORSEMENT, key], 2, plain, 2, 2),
+        (cc::NV_CERTIFY, vec![key, INDEX, INDEX], 2, common(scheme, &[0, 1, 0, 0]), 1, 2),
+        (cc::CERTIFY_X509, vec![object, key], 2, x509, 2, 2),
     ]
 }
 
 /// An HMAC session that has been used for audit once, by TPM2_GetRandom.
 fn start_audit_session(tpm: &mut Fixture) -> u32 {
     let params = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[0, 0, 0x10, 0, 0x0b]].concat();
-    let response = tpm.run(0x176, &[NULL, NULL], &[], &params).unwrap();
+    let response = tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap();
     let mut r = Cursor(&response);
     let session = r.u32();
     let nonce_tpm = r.tpm2b();
@@ -671,27 +663,25 @@ fn start_audit_session(tpm: &mut Fixture) -> u32 {
     let attributes = 0x81;
     let hmac = tpm_crypto::hmac::hmac(HashAlg::Sha256, &[], &[&cp_hash, &[2; 16], nonce_tpm, &[attributes]]);
     let area = [&session.to_be_bytes()[..], &tpm2b(&[2; 16]), &[attributes], &tpm2b(hmac.as_slice())].concat();
-    assert!(tpm.with_area(0x17b, &[], &area, &parameters).is_ok());
+    assert!(tpm.with_area(cc::GET_RANDOM, &[], &area, &parameters).is_ok());
     session
 }
 
 // ML-DSA (1.85)
 
-const ML_DSA: u16 = 0xa1;
-const HASH_ML_DSA: u16 = 0xa2;
-
 /// ML-DSA-44 without external μ, or Hash-ML-DSA-44 with SHA-384.
 fn ml_dsa(tpm: &mut Fixture, kind: u16, attributes: u32) -> u32 {
-    let parms: &[u8] = if kind == ML_DSA { &[0, 1, 0] } else { &[0, 1, 0, 0x0c] };
+    let parms: &[u8] = if kind == alg::MLDSA { &[0, 1, 0] } else { &[0, 1, 0, 0x0c] };
     keys::primary_of(tpm, OWNER, kind, attributes, parms, &tpm2b(b""))
 }
 
 /// Whether a signature of a message is the key's, by a sequence.
 fn verifies_message(tpm: &mut Fixture, key: u32, message: &[u8], signature: &[u8]) -> bool {
-    let started = tpm.run(0x1a9, &[key], &[], &[tpm2b(b""), tpm2b(b""), tpm2b(b"")].concat()).unwrap();
+    let started =
+        tpm.run(cc::VERIFY_SEQUENCE_START, &[key], &[], &[tpm2b(b""), tpm2b(b""), tpm2b(b"")].concat()).unwrap();
     let sequence = u32::from_be_bytes(started[..4].try_into().unwrap());
-    tpm.run(0x15c, &[sequence], &[b""], &tpm2b(message)).unwrap();
-    let outcome = tpm.with(0x1a3, &[sequence, key], &[b""], signature);
+    tpm.run(cc::SEQUENCE_UPDATE, &[sequence], &[b""], &tpm2b(message)).unwrap();
+    let outcome = tpm.with(cc::VERIFY_SEQUENCE_COMPLETE, &[sequence, key], &[b""], signature);
     if outcome.is_err() {
         flush(tpm, sequence);
     }
@@ -706,12 +696,12 @@ fn ml_dsa_keys_attest() {
     define(&mut tpm);
     write(&mut tpm, b"0123456789abcdef");
     let object = primary(&mut tpm, OWNER, SIGN, &NONE);
-    for (kind, hash) in [(ML_DSA, HashAlg::Sha256), (HASH_ML_DSA, HashAlg::Sha384)] {
+    for (kind, hash) in [(alg::MLDSA, HashAlg::Sha256), (alg::HASH_MLDSA, HashAlg::Sha384)] {
         let key = ml_dsa(&mut tpm, kind, SIGN | RESTRICTED);
         for in_scheme in [&NONE[..], &kind.to_be_bytes()] {
             let certify = [&tpm2b(DATA)[..], in_scheme].concat();
             let responses = [
-                tpm.run(CERTIFY, &[object, key], &[b"", b""], &certify),
+                tpm.run(cc::CERTIFY, &[object, key], &[b"", b""], &certify),
                 quote(&mut tpm, key, in_scheme, &selection([1, 0, 0])),
                 get_time(&mut tpm, key, in_scheme),
                 nv_certify(&mut tpm, key, in_scheme, 4, 2),
@@ -728,8 +718,8 @@ fn ml_dsa_keys_attest() {
             assert!(attested[1].attested.ends_with(&tpm2b(digest(hash, &[&[0; 32]]).as_slice())));
             assert!(attested[4].attested.ends_with(&tpm2b(digest(hash, &[b"0123456789abcdef"]).as_slice())));
         }
-        let other = if kind == ML_DSA { HASH_ML_DSA } else { ML_DSA };
-        for wrong in [&other.to_be_bytes()[..], &scheme(ECDSA, SHA256)] {
+        let other = if kind == alg::MLDSA { alg::HASH_MLDSA } else { alg::MLDSA };
+        for wrong in [&other.to_be_bytes()[..], &scheme(alg::ECDSA, alg::SHA256)] {
             assert_eq!(quote(&mut tpm, key, wrong, &selection([1, 0, 0])), Err(param(2, SCHEME)));
         }
         let x509 = ml_dsa(&mut tpm, kind, SIGN | X509_SIGN);
@@ -739,7 +729,7 @@ fn ml_dsa_keys_attest() {
         flush(&mut tpm, x509);
     }
     let ecc = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    assert_eq!(get_time(&mut tpm, ecc, &ML_DSA.to_be_bytes()), Err(param(2, SCHEME)));
+    assert_eq!(get_time(&mut tpm, ecc, &alg::MLDSA.to_be_bytes()), Err(param(2, SCHEME)));
 }
 
 /// Without nameAlg there is no hash for the digests of a pure ML-DSA key: what has none is attested to all the same.
@@ -801,7 +791,7 @@ fn partial(algorithm: bool, extensions: &[u8]) -> Vec<u8> {
 
 fn certify_x509(tpm: &mut Fixture, object: u32, signer: u32, scheme: &[u8], partial: &[u8]) -> Outcome {
     let params = [&tpm2b(b"")[..], scheme, &tpm2b(partial)].concat();
-    tpm.run(CERTIFY_X509, &[object, signer], &[b"", b""], &params)
+    tpm.run(cc::CERTIFY_X509, &[object, signer], &[b"", b""], &params)
 }
 
 /// The first element and the rest.
@@ -860,7 +850,8 @@ fn certify_x509_completes_and_signs_a_certificate() {
 fn certify_x509_describes_rsa_keys_and_pss() {
     let mut tpm = Fixture::new();
     let (object, signer) = (Key::Rsa.load(&mut tpm, SIGN, &NONE), Key::Rsa.load(&mut tpm, SIGN, &NONE));
-    let response = certify_x509(&mut tpm, object, signer, &scheme(RSAPSS, SHA256), &partial(false, &key_usage(0x80)));
+    let response =
+        certify_x509(&mut tpm, object, signer, &scheme(alg::RSAPSS, alg::SHA256), &partial(false, &key_usage(0x80)));
     let response = response.unwrap();
     let added = Cursor(&response).tpm2b();
     let (algorithm, spki) = split(split(split(contents(added)).1).1);
@@ -880,7 +871,7 @@ fn a_given_algorithm_is_not_added() {
     let mut tpm = Fixture::new();
     let object = primary(&mut tpm, OWNER, SIGN, &NONE);
     let signer = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let response = certify_x509(&mut tpm, object, signer, &ecdsa, &partial(true, &key_usage(0x80))).unwrap();
     let mut r = Cursor(&response);
     let (_, rest) = split(contents(r.tpm2b()));
@@ -896,7 +887,7 @@ fn serial_numbers_differ_with_what_is_certified() {
     let mut tpm = Fixture::new();
     let object = primary(&mut tpm, OWNER, SIGN, &NONE);
     let signer = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let mut serial = |object, partial: &[u8]| {
         let response = certify_x509(&mut tpm, object, signer, &ecdsa, partial).unwrap();
         let added = Cursor(&response).tpm2b().to_vec();
@@ -912,13 +903,13 @@ fn serial_numbers_differ_with_what_is_certified() {
 fn certify_x509_checks_in_order() {
     let mut tpm = Fixture::new();
     let object = primary(&mut tpm, OWNER, SIGN, &NONE);
-    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(HMAC, SHA256));
+    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(alg::HMAC, alg::SHA256));
     let decrypts = Key::Rsa.load(&mut tpm, DECRYPT, &NONE);
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let good = partial(false, &key_usage(0x80));
     let reserved = [&tpm2b(b"x")[..], &NONE, &tpm2b(b"")].concat();
-    let outcome = tpm.run(CERTIFY_X509, &[hmac, decrypts], &[b"", b""], &reserved);
+    let outcome = tpm.run(cc::CERTIFY_X509, &[hmac, decrypts], &[b"", b""], &reserved);
     assert_eq!(outcome, Err(param(1, SIZE)));
     assert_eq!(certify_x509(&mut tpm, hmac, decrypts, &NONE, b""), Err(handle(2, KEY)));
     assert_eq!(certify_x509(&mut tpm, object, NULL, &ecdsa, &good), Err(handle(2, KEY)));
@@ -934,7 +925,7 @@ fn certify_x509_refuses_what_is_no_partial_certificate() {
     let mut tpm = Fixture::new();
     let object = primary(&mut tpm, OWNER, SIGN, &NONE);
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    let mut code = |partial: &[u8]| certify_x509(&mut tpm, object, key, &scheme(ECDSA, SHA256), partial);
+    let mut code = |partial: &[u8]| certify_x509(&mut tpm, object, key, &scheme(alg::ECDSA, alg::SHA256), partial);
     let extensions = der(0xa3, &sequence(&[&key_usage(0x80)]));
     let good = partial(false, &key_usage(0x80));
     let size = Err(param(3, SIZE));
@@ -964,7 +955,7 @@ fn extensions_may_not_claim_what_the_key_is_not() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     let primary = primary(&mut tpm, OWNER, SIGN, &NONE);
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let (value, attributes_of_key) = (Err(param(3, VALUE)), Err(handle(1, ATTRIBUTES)));
     let mut code =
         |object, extensions: &[u8]| certify_x509(&mut tpm, object, key, &ecdsa, &partial(false, extensions)).map(drop);

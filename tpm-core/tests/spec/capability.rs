@@ -2,31 +2,19 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
-    AUTH_MISSING, CURVE, HANDLE, HASH, INSUFFICIENT, KDF, MODE, OWNER, PLATFORM, SCHEME, SELECTOR, SIZE, SYMMETRIC,
-    TYPE, VALUE, handle, param,
+    ACT_0, ACT_A, AUTH_MISSING, COMMAND_CODE, CURVE, HANDLE, HASH, INSUFFICIENT, KDF, MODE, OWNER, PLATFORM, SCHEME,
+    SELECTOR, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
 };
+use crate::harness::names::alg;
+use crate::harness::names::cap;
 use crate::harness::{Fixture, Outcome, tpm2b};
 use proptest::prelude::{ProptestConfig, proptest};
+use tpm_core::cc;
 use tpm_core::profile::{PROFILE, PROFILES};
-
-const GET_CAPABILITY: u32 = 0x17a;
-const ALGS: u32 = 0;
-const HANDLES: u32 = 1;
-const COMMANDS: u32 = 2;
-const PP_COMMANDS: u32 = 3;
-const AUDIT_COMMANDS: u32 = 4;
-const PCRS: u32 = 5;
-const TPM_PROPERTIES: u32 = 6;
-const PCR_PROPERTIES: u32 = 7;
-const ECC_CURVES: u32 = 8;
-const AUTH_POLICIES: u32 = 9;
-const ACT: u32 = 10;
-const VENDOR: u32 = 0x100;
-const ACT_0: u32 = 0x4000_0110;
-const ACT_A: u32 = 0x4000_011a;
+use tpm_wire::pt;
 
 fn raw(tpm: &mut Fixture, capability: u32, property: u32, count: u32) -> Outcome {
-    tpm.run(GET_CAPABILITY, &[], &[], &[capability, property, count].map(u32::to_be_bytes).concat())
+    tpm.run(cc::GET_CAPABILITY, &[], &[], &[capability, property, count].map(u32::to_be_bytes).concat())
 }
 
 /// moreData and the elements, each of `size` octets.
@@ -50,7 +38,7 @@ fn numbers(tpm: &mut Fixture, capability: u32, property: u32, count: u32) -> (bo
 
 /// The value of a TPM_PT.
 fn property(tpm: &mut Fixture, pt: u32) -> u32 {
-    let (_, elements) = page(tpm, TPM_PROPERTIES, pt, 1, 8);
+    let (_, elements) = page(tpm, cap::TPM_PROPERTIES, pt, 1, 8);
     assert_eq!(number(&elements[0][..4]), pt);
     number(&elements[0][4..])
 }
@@ -67,11 +55,11 @@ fn unknown_groups_are_refused() {
 fn a_list_goes_on_where_the_page_ended() {
     let mut tpm = Fixture::new();
     for (capability, first, size, key) in [
-        (ALGS, 0, 6, 2),
-        (COMMANDS, 0, 4, 4),
-        (TPM_PROPERTIES, 0, 8, 4),
-        (PCR_PROPERTIES, 0, 8, 4),
-        (ECC_CURVES, 0, 2, 2),
+        (cap::ALGS, 0, 6, 2),
+        (cap::COMMANDS, 0, 4, 4),
+        (cap::TPM_PROPERTIES, 0, 8, 4),
+        (cap::PCR_PROPERTIES, 0, 8, 4),
+        (cap::ECC_CURVES, 0, 2, 2),
     ] {
         let (more, all) = page(&mut tpm, capability, first, 1000, size);
         assert!(!more && all.len() > 1);
@@ -93,7 +81,7 @@ fn a_list_goes_on_where_the_page_ended() {
 #[test]
 fn algorithms_come_with_their_attributes() {
     let mut tpm = Fixture::new();
-    let (_, all) = page(&mut tpm, ALGS, 0, 100, 6);
+    let (_, all) = page(&mut tpm, cap::ALGS, 0, 100, 6);
     let has = |id: u16, attributes: u32| all.contains(&[&id.to_be_bytes()[..], &attributes.to_be_bytes()].concat());
     assert!(has(0x1, 0x9), "RSA: asymmetric, object");
     assert!(has(0x23, 0x9), "ECC");
@@ -114,10 +102,10 @@ fn algorithms_come_with_their_attributes() {
 #[test]
 fn handles_of_every_type_are_listed_from_the_first() {
     let mut tpm = Fixture::new();
-    assert_eq!(numbers(&mut tpm, HANDLES, 0, 100), (false, (0..24).collect()));
-    assert_eq!(numbers(&mut tpm, HANDLES, 20, 2), (true, vec![20, 21]));
+    assert_eq!(numbers(&mut tpm, cap::HANDLES, 0, 100), (false, (0..24).collect()));
+    assert_eq!(numbers(&mut tpm, cap::HANDLES, 20, 2), (true, vec![20, 21]));
     assert_eq!(
-        numbers(&mut tpm, HANDLES, 0x4000_0000, 100),
+        numbers(&mut tpm, cap::HANDLES, 0x4000_0000, 100),
         (
             false,
             vec![
@@ -134,10 +122,10 @@ fn handles_of_every_type_are_listed_from_the_first() {
         )
     );
     for none in [0x0100_0000, 0x0200_0000, 0x0300_0000, 0x8000_0000, 0x8100_0000] {
-        assert_eq!(numbers(&mut tpm, HANDLES, none, 100), (false, vec![]), "{none:#x}");
+        assert_eq!(numbers(&mut tpm, cap::HANDLES, none, 100), (false, vec![]), "{none:#x}");
     }
     for unknown in [0x0400_0000, 0x4100_0000, 0x9000_0000, 0xff00_0000] {
-        assert_eq!(raw(&mut tpm, HANDLES, unknown, 1), Err(param(2, HANDLE)), "{unknown:#x}");
+        assert_eq!(raw(&mut tpm, cap::HANDLES, unknown, 1), Err(param(2, HANDLE)), "{unknown:#x}");
     }
 }
 
@@ -146,11 +134,11 @@ fn nv_indices_are_listed_in_order() {
     let mut tpm = Fixture::new();
     for index in [0x0150_0002u32, 0x0150_0000, 0x01c0_0001] {
         let public = [&index.to_be_bytes()[..], &[0, 0xb, 0, 4, 0, 4, 0, 0, 0, 8]].concat();
-        assert_eq!(tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()), Ok(vec![]));
+        assert_eq!(tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()), Ok(vec![]));
     }
-    assert_eq!(numbers(&mut tpm, HANDLES, 0x0100_0000, 100), (false, vec![0x0150_0000, 0x0150_0002, 0x01c0_0001]));
-    assert_eq!(numbers(&mut tpm, HANDLES, 0x0150_0001, 1), (true, vec![0x0150_0002]));
-    assert_eq!(property(&mut tpm, 0x202), 3, "TPM_PT_HR_NV_INDEX");
+    assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0100_0000, 100), (false, vec![0x0150_0000, 0x0150_0002, 0x01c0_0001]));
+    assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0150_0001, 1), (true, vec![0x0150_0002]));
+    assert_eq!(property(&mut tpm, pt::HR_NV_INDEX), 3, "TPM_PT_HR_NV_INDEX");
 }
 
 /// Code and TPMA_CC (Part 2, 8.9) of every command of the specification up to 1.83 but those that need hardware: nv
@@ -178,22 +166,26 @@ const ATTRIBUTES: [u32; 121] = [
 #[test]
 fn commands_have_the_attributes_of_the_specification() {
     let mut tpm = Fixture::new();
-    let (_, all) = numbers(&mut tpm, COMMANDS, 0, 1000);
+    let (_, all) = numbers(&mut tpm, cap::COMMANDS, 0, 1000);
     for attributes in ATTRIBUTES {
         let found = all.iter().find(|a| *a & 0xffff == attributes & 0xffff);
         assert_eq!(found, Some(&attributes), "{attributes:#010x}");
     }
     assert!(all.is_sorted_by_key(|a| a & 0xffff));
-    let total = property(&mut tpm, 0x129);
+    let total = property(&mut tpm, pt::TOTAL_COMMANDS);
     assert_eq!(total as usize, all.len(), "TPM_PT_TOTAL_COMMANDS");
-    assert_eq!(property(&mut tpm, 0x12a) + property(&mut tpm, 0x12b), total, "library and vendor commands");
-    assert_eq!(numbers(&mut tpm, COMMANDS, 0x17e, 1), (true, vec![0x17e]));
+    assert_eq!(
+        property(&mut tpm, pt::LIBRARY_COMMANDS) + property(&mut tpm, pt::VENDOR_COMMANDS),
+        total,
+        "library and vendor commands"
+    );
+    assert_eq!(numbers(&mut tpm, cap::COMMANDS, cc::PCR_READ, 1), (true, vec![cc::PCR_READ]));
 }
 
 #[test]
 fn tn_tpma_cc_has_no_reserved_bits() {
     let mut tpm = Fixture::new();
-    let (_, all) = numbers(&mut tpm, COMMANDS, 0, 1000);
+    let (_, all) = numbers(&mut tpm, cap::COMMANDS, 0, 1000);
     let reserved = 0x003f_0000 | 0x2000_0000 | 0xc000_0000;
     assert!(all.iter().all(|a| a & reserved == 0));
     for (code, why) in [
@@ -204,7 +196,7 @@ fn tn_tpma_cc_has_no_reserved_bits() {
         (0x195, "AC_Send"),
     ] {
         assert!(all.iter().all(|a| a & 0xffff != code), "{why} needs hardware");
-        assert_eq!(tpm.run(code, &[], &[], &[]), Err(0x143), "{why}: COMMAND_CODE");
+        assert_eq!(tpm.run(code, &[], &[], &[]), Err(COMMAND_CODE), "{why}: COMMAND_CODE");
     }
 }
 
@@ -212,14 +204,14 @@ fn tn_tpma_cc_has_no_reserved_bits() {
 #[test]
 fn tn_f_10830_flush_context_has_no_handles() {
     let mut tpm = Fixture::new();
-    assert_eq!(numbers(&mut tpm, COMMANDS, 0x165, 1).1, [0x165]);
+    assert_eq!(numbers(&mut tpm, cap::COMMANDS, cc::FLUSH_CONTEXT, 1).1, [cc::FLUSH_CONTEXT]);
 }
 
 #[test]
 fn pp_and_audited_commands_are_subsets_of_the_commands() {
     let mut tpm = Fixture::new();
-    let (_, all) = numbers(&mut tpm, COMMANDS, 0, 1000);
-    for list in [PP_COMMANDS, AUDIT_COMMANDS] {
+    let (_, all) = numbers(&mut tpm, cap::COMMANDS, 0, 1000);
+    for list in [cap::PP_COMMANDS, cap::AUDIT_COMMANDS] {
         let (more, codes) = numbers(&mut tpm, list, 0, 1000);
         assert!(!more && codes.iter().all(|code| all.iter().any(|a| a & 0xffff == *code)));
     }
@@ -237,15 +229,15 @@ fn the_pcr_allocation_comes_as_a_whole() {
         ],
     ]
     .concat();
-    assert_eq!(raw(&mut tpm, PCRS, 0, 1), Ok(all));
-    assert_eq!(raw(&mut tpm, PCRS, 0, 0), Ok(vec![1, 0, 0, 0, 5, 0, 0, 0, 0]));
-    assert_eq!(raw(&mut tpm, PCRS, 1, 1), Err(param(2, VALUE)));
+    assert_eq!(raw(&mut tpm, cap::PCRS, 0, 1), Ok(all));
+    assert_eq!(raw(&mut tpm, cap::PCRS, 0, 0), Ok(vec![1, 0, 0, 0, 5, 0, 0, 0, 0]));
+    assert_eq!(raw(&mut tpm, cap::PCRS, 1, 1), Err(param(2, VALUE)));
 }
 
 #[test]
 fn pcr_properties_are_those_of_the_profile() {
     let mut tpm = Fixture::new();
-    let (_, all) = page(&mut tpm, PCR_PROPERTIES, 0, 100, 8);
+    let (_, all) = page(&mut tpm, cap::PCR_PROPERTIES, 0, 100, 8);
     let map = |pt: u32| {
         let found = all.iter().find(|e| number(&e[..4]) == pt).unwrap_or_else(|| panic!("TPM_PT_PCR {pt:#x}"));
         assert_eq!(found[4], 3);
@@ -267,46 +259,50 @@ fn pcr_properties_are_those_of_the_profile() {
 fn fixed_properties_say_what_this_tpm_is() {
     let mut tpm = Fixture::new();
     let expected: [(u32, u32); 20] = [
-        (0x100, 0x322e_3000), // family "2.0"
-        (0x101, 0),
-        (0x102, 185),
-        (0x103, 0),    // errata
-        (0x104, 2026), // year: clients want one
-        (0x10d, 1024), // input buffer
-        (0x112, 24),   // PCR
-        (0x113, 3),    // PCR select
-        (0x114, 0xffff),
-        (0x116, 0),
-        (0x11b, 6),    // AES
-        (0x11e, 8192), // command
-        (0x11f, 8192), // response
-        (0x120, 64),   // digest
-        (0x123, 1),    // PC Client
-        (0x12b, 0),    // no vendor commands
-        (0x12c, 2048), // NV buffer
-        (0x12d, 0),    // modes
-        (0x12e, 1024), // capability buffer
-        (0x117, 4096), // NV Index
+        (pt::FAMILY_INDICATOR, 0x322e_3000), // family "2.0"
+        (pt::LEVEL, 0),
+        (pt::REVISION, 185),
+        (pt::ERRATA, 0),          // errata
+        (pt::YEAR, 2026),         // year: clients want one
+        (pt::INPUT_BUFFER, 1024), // input buffer
+        (pt::PCR_COUNT, 24),      // PCR
+        (pt::PCR_SELECT_MIN, 3),  // PCR select
+        (pt::CONTEXT_GAP_MAX, 0xffff),
+        (pt::NV_COUNTERS_MAX, 0),
+        (pt::CONTEXT_SYM, 6),          // AES
+        (pt::MAX_COMMAND_SIZE, 8192),  // command
+        (pt::MAX_RESPONSE_SIZE, 8192), // response
+        (pt::MAX_DIGEST, 64),          // digest
+        (pt::PS_FAMILY_INDICATOR, 1),  // PC Client
+        (pt::VENDOR_COMMANDS, 0),      // no vendor commands
+        (pt::NV_BUFFER_MAX, 2048),     // NV buffer
+        (pt::MODES, 0),                // modes
+        (pt::MAX_CAP_BUFFER, 1024),    // capability buffer
+        (pt::NV_INDEX_MAX, 4096),      // NV Index
     ];
     for (pt, value) in expected {
         assert_eq!(property(&mut tpm, pt), value, "TPM_PT {pt:#x}");
     }
     let tags = |tpm: &mut Fixture, first: u32| {
-        let (more, all) = page(tpm, TPM_PROPERTIES, first, 127, 8);
+        let (more, all) = page(tpm, cap::TPM_PROPERTIES, first, 127, 8);
         assert!(!more);
         all.iter().map(|e| number(&e[..4])).collect::<Vec<_>>()
     };
     // What came later breaks clients that do not know it, so profiles for them do not list it.
-    let last = if PROFILE.lists_later_properties { 0x131 } else { 0x12e };
-    let fixed: Vec<_> = (0x100..=last).filter(|pt| *pt != 0x115).collect();
+    let last = if PROFILE.lists_later_properties { pt::ML_PARAMETER_SETS } else { pt::MAX_CAP_BUFFER };
+    let fixed: Vec<_> = (pt::FAMILY_INDICATOR..=last).filter(|pt| *pt != 0x115).collect();
     assert_eq!(tags(&mut tpm, 0), fixed);
-    assert_eq!(tags(&mut tpm, 0x100), fixed, "a reply stays within the group");
+    assert_eq!(tags(&mut tpm, pt::FAMILY_INDICATOR), fixed, "a reply stays within the group");
     assert_eq!(tags(&mut tpm, last + 1), []);
     assert_eq!(tags(&mut tpm, 0x200), (0x200..=0x214).collect::<Vec<_>>());
     assert_eq!(tags(&mut tpm, 0x300), []);
     assert_eq!(tags(&mut tpm, u32::MAX), []);
-    assert_eq!(page(&mut tpm, TPM_PROPERTIES, 0x115, 1, 8).1[0][..4], 0x116u32.to_be_bytes(), "a gap is stepped over");
-    assert_eq!(page(&mut tpm, TPM_PROPERTIES, 0x215, 9, 8), (false, vec![]));
+    assert_eq!(
+        page(&mut tpm, cap::TPM_PROPERTIES, 0x115, 1, 8).1[0][..4],
+        0x116u32.to_be_bytes(),
+        "a gap is stepped over"
+    );
+    assert_eq!(page(&mut tpm, cap::TPM_PROPERTIES, 0x215, 9, 8), (false, vec![]));
 }
 
 /// Part 2, 6.13 and 8.13: TPM_PT_FIRMWARE_SVN, TPM_PT_FIRMWARE_MAX_SVN and TPM_PT_ML_PARAMETER_SETS, by which clients
@@ -314,9 +310,12 @@ fn fixed_properties_say_what_this_tpm_is() {
 #[test]
 fn the_later_properties_are_listed_where_clients_may_know_them() {
     let mut tpm = Fixture::new();
-    let listed = page(&mut tpm, TPM_PROPERTIES, 0x12f, 9, 8);
-    let expected: &[[u32; 2]] =
-        if PROFILE.lists_later_properties { &[[0x12f, 0], [0x130, 0], [0x131, 0x7f]] } else { &[] };
+    let listed = page(&mut tpm, cap::TPM_PROPERTIES, pt::FIRMWARE_SVN, 9, 8);
+    let expected: &[[u32; 2]] = if PROFILE.lists_later_properties {
+        &[[pt::FIRMWARE_SVN, 0], [pt::FIRMWARE_MAX_SVN, 0], [pt::ML_PARAMETER_SETS, 0x7f]]
+    } else {
+        &[]
+    };
     assert_eq!(listed, (false, expected.iter().map(|pair| pair.map(u32::to_be_bytes).concat()).collect()));
     let profiles = PROFILES.iter().filter(|profile| profile.lists_later_properties);
     assert!(profiles.map(|profile| profile.name).eq(["full", "no-legacy"]));
@@ -325,97 +324,108 @@ fn the_later_properties_are_listed_where_clients_may_know_them() {
 #[test]
 fn variable_properties_follow_the_state() {
     let mut tpm = Fixture::new();
-    assert_eq!(property(&mut tpm, 0x200), 0x400, "PERMANENT: tpmGeneratedEPS");
-    assert_eq!(property(&mut tpm, 0x201), 0x8000_000f, "STARTUP_CLEAR: all hierarchies, orderly");
-    assert_eq!((property(&mut tpm, 0x203), property(&mut tpm, 0x204)), (0, 8), "loaded sessions");
-    assert_eq!((property(&mut tpm, 0x205), property(&mut tpm, 0x206)), (0, 64), "active sessions");
-    assert_eq!(property(&mut tpm, 0x207), 8, "free transient slots");
-    assert_eq!((property(&mut tpm, 0x208), property(&mut tpm, 0x209)), (0, 24), "persistent objects");
-    assert_eq!((property(&mut tpm, 0x20a), property(&mut tpm, 0x20b)), (0, 256), "counters");
+    assert_eq!(property(&mut tpm, pt::PERMANENT), 0x400, "PERMANENT: tpmGeneratedEPS");
+    assert_eq!(property(&mut tpm, pt::STARTUP_CLEAR), 0x8000_000f, "STARTUP_CLEAR: all hierarchies, orderly");
+    assert_eq!((property(&mut tpm, pt::HR_LOADED), property(&mut tpm, pt::HR_LOADED_AVAIL)), (0, 8), "loaded sessions");
+    assert_eq!(
+        (property(&mut tpm, pt::HR_ACTIVE), property(&mut tpm, pt::HR_ACTIVE_AVAIL)),
+        (0, 64),
+        "active sessions"
+    );
+    assert_eq!(property(&mut tpm, pt::HR_TRANSIENT_AVAIL), 8, "free transient slots");
+    assert_eq!(
+        (property(&mut tpm, pt::HR_PERSISTENT), property(&mut tpm, pt::HR_PERSISTENT_AVAIL)),
+        (0, 24),
+        "persistent objects"
+    );
+    assert_eq!((property(&mut tpm, pt::NV_COUNTERS), property(&mut tpm, pt::NV_COUNTERS_AVAIL)), (0, 256), "counters");
     assert_eq!(
         [0x20e, 0x20f, 0x210, 0x211].map(|pt| property(&mut tpm, pt)),
         [0, 32, 7200, 86400],
         "dictionary-attack protection"
     );
     let counter = [&0x0150_0000u32.to_be_bytes()[..], &[0, 0xb, 0, 4, 0, 0x14, 0, 0, 0, 8]].concat();
-    tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&counter)].concat()).unwrap();
-    assert_eq!((property(&mut tpm, 0x20a), property(&mut tpm, 0x20b)), (1, 255));
-    tpm.with(0x134, &[0x0150_0000, 0x0150_0000], &[b"no"], &[]).unwrap_err();
-    assert_eq!(property(&mut tpm, 0x20e), 1, "LOCKOUT_COUNTER");
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&counter)].concat()).unwrap();
+    assert_eq!((property(&mut tpm, pt::NV_COUNTERS), property(&mut tpm, pt::NV_COUNTERS_AVAIL)), (1, 255));
+    tpm.with(cc::NV_INCREMENT, &[0x0150_0000, 0x0150_0000], &[b"no"], &[]).unwrap_err();
+    assert_eq!(property(&mut tpm, pt::LOCKOUT_COUNTER), 1, "LOCKOUT_COUNTER");
     tpm.restart(None, 0);
-    assert_eq!(property(&mut tpm, 0x201), 0x0000_000f, "STARTUP_CLEAR: not orderly");
+    assert_eq!(property(&mut tpm, pt::STARTUP_CLEAR), 0x0000_000f, "STARTUP_CLEAR: not orderly");
     tpm.restart(Some(0), 0);
-    assert_eq!(property(&mut tpm, 0x201), 0x8000_000f);
+    assert_eq!(property(&mut tpm, pt::STARTUP_CLEAR), 0x8000_000f);
 }
 
 #[test]
 fn curves_policies_and_timers() {
     let mut tpm = Fixture::new();
-    assert_eq!(page(&mut tpm, ECC_CURVES, 0, 100, 2), (false, [1, 2, 3, 4, 5, 16, 32].map(|id| vec![0, id]).to_vec()));
-    assert_eq!(page(&mut tpm, ECC_CURVES, 6, 100, 2), (false, vec![vec![0, 16], vec![0, 32]]));
+    assert_eq!(
+        page(&mut tpm, cap::ECC_CURVES, 0, 100, 2),
+        (false, [1, 2, 3, 4, 5, 16, 32].map(|id| vec![0, id]).to_vec())
+    );
+    assert_eq!(page(&mut tpm, cap::ECC_CURVES, 6, 100, 2), (false, vec![vec![0, 16], vec![0, 32]]));
     let unset = |h: u32| [&h.to_be_bytes()[..], &[0, 0x10]].concat();
-    let (more, policies) = page(&mut tpm, AUTH_POLICIES, OWNER, 100, 6);
+    let (more, policies) = page(&mut tpm, cap::AUTH_POLICIES, OWNER, 100, 6);
     assert_eq!(
         (more, policies),
         (false, [OWNER, 0x4000_000a, 0x4000_000b, PLATFORM, ACT_0, ACT_A].map(unset).to_vec())
     );
-    assert_eq!(page(&mut tpm, AUTH_POLICIES, 0x4000_000b, 1, 6), (true, vec![unset(0x4000_000b)]));
-    assert_eq!(raw(&mut tpm, AUTH_POLICIES, 0, 1), Err(param(2, VALUE)));
+    assert_eq!(page(&mut tpm, cap::AUTH_POLICIES, 0x4000_000b, 1, 6), (true, vec![unset(0x4000_000b)]));
+    assert_eq!(raw(&mut tpm, cap::AUTH_POLICIES, 0, 1), Err(param(2, VALUE)));
     let idle = |h: u32| [&h.to_be_bytes()[..], &[0; 8]].concat();
-    assert_eq!(page(&mut tpm, ACT, ACT_0, 16, 12), (false, vec![idle(ACT_0), idle(ACT_A)]));
-    assert_eq!(page(&mut tpm, ACT, ACT_0, 1, 12), (true, vec![idle(ACT_0)]));
-    assert_eq!(page(&mut tpm, ACT, ACT_0 + 1, 1, 12), (false, vec![idle(ACT_A)]));
-    assert_eq!(page(&mut tpm, ACT, ACT_A + 1, 9, 12), (false, vec![]));
+    assert_eq!(page(&mut tpm, cap::ACT, ACT_0, 16, 12), (false, vec![idle(ACT_0), idle(ACT_A)]));
+    assert_eq!(page(&mut tpm, cap::ACT, ACT_0, 1, 12), (true, vec![idle(ACT_0)]));
+    assert_eq!(page(&mut tpm, cap::ACT, ACT_0 + 1, 1, 12), (false, vec![idle(ACT_A)]));
+    assert_eq!(page(&mut tpm, cap::ACT, ACT_A + 1, 9, 12), (false, vec![]));
     for no_act in [0, 0x4000_010f, 0x4000_0120] {
-        assert_eq!(raw(&mut tpm, ACT, no_act, 1), Err(param(2, VALUE)));
+        assert_eq!(raw(&mut tpm, cap::ACT, no_act, 1), Err(param(2, VALUE)));
     }
 }
 
 #[test]
 fn vendor_properties_tell_how_much_nv_is_free() {
     let mut tpm = Fixture::new();
-    assert_eq!(numbers(&mut tpm, VENDOR, 0, 9), (false, vec![65536, 65536, 256, 256]));
+    assert_eq!(numbers(&mut tpm, cap::VENDOR_PROPERTY, 0, 9), (false, vec![65536, 65536, 256, 256]));
     let public = [&0x0150_0000u32.to_be_bytes()[..], &[0, 0xb, 0, 4, 0, 4, 0, 0, 1, 0]].concat();
-    tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()).unwrap();
-    assert_eq!(numbers(&mut tpm, VENDOR, 0, 9), (false, vec![65536 - 256, 65536, 255, 256]));
-    assert_eq!(numbers(&mut tpm, VENDOR, 1, 1), (true, vec![65536]));
-    assert_eq!(numbers(&mut tpm, VENDOR, 4, 9), (false, vec![]));
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()).unwrap();
+    assert_eq!(numbers(&mut tpm, cap::VENDOR_PROPERTY, 0, 9), (false, vec![65536 - 256, 65536, 255, 256]));
+    assert_eq!(numbers(&mut tpm, cap::VENDOR_PROPERTY, 1, 1), (true, vec![65536]));
+    assert_eq!(numbers(&mut tpm, cap::VENDOR_PROPERTY, 4, 9), (false, vec![]));
 }
 
 #[test]
 fn tn_test_parms_tells_what_is_supported() {
     let mut tpm = Fixture::new();
-    let mut test =
-        |parms: &[u16]| tpm.run(0x18a, &[], &[], &parms.iter().flat_map(|p| p.to_be_bytes()).collect::<Vec<_>>());
-    const NULL: u16 = 0x10;
+    let mut test = |parms: &[u16]| {
+        tpm.run(cc::TEST_PARMS, &[], &[], &parms.iter().flat_map(|p| p.to_be_bytes()).collect::<Vec<_>>())
+    };
     for bits in [2048, 3072, 4096] {
-        assert_eq!(test(&[1, NULL, NULL, bits, 0, 0]), Ok(vec![]));
+        assert_eq!(test(&[1, alg::NULL, alg::NULL, bits, 0, 0]), Ok(vec![]));
     }
-    assert_eq!(test(&[1, 6, 128, 0x43, NULL, 2048, 0, 0]), Ok(vec![]), "a storage key");
-    assert_eq!(test(&[1, NULL, 0x14, 0xb, 2048, 1, 1]), Ok(vec![]), "RSASSA, 65537");
+    assert_eq!(test(&[1, 6, 128, 0x43, alg::NULL, 2048, 0, 0]), Ok(vec![]), "a storage key");
+    assert_eq!(test(&[1, alg::NULL, 0x14, 0xb, 2048, 1, 1]), Ok(vec![]), "RSASSA, 65537");
     for curve in [3, 4] {
-        assert_eq!(test(&[0x23, NULL, 0x18, 0xb, curve, NULL]), Ok(vec![]));
+        assert_eq!(test(&[0x23, alg::NULL, 0x18, 0xb, curve, alg::NULL]), Ok(vec![]));
     }
     assert_eq!(test(&[8, 5, 0xb]), Ok(vec![]), "HMAC");
     assert_eq!(test(&[0x25, 6, 256, 0x43]), Ok(vec![]), "AES-256");
     assert_eq!(test(&[0x99]), Err(param(1, TYPE)));
-    assert_eq!(test(&[NULL]), Err(param(1, TYPE)));
-    assert_eq!(test(&[1, NULL, NULL, 2047, 0, 0]), Err(param(1, VALUE)), "key size");
-    assert_eq!(test(&[1, 6, 129, 0x43, NULL, 2048, 0, 0]), Err(param(1, VALUE)), "symmetric key size");
-    assert_eq!(test(&[1, 0x99, NULL, 2048, 0, 0]), Err(param(1, SYMMETRIC)));
-    assert_eq!(test(&[0x23, NULL, NULL, 0x99, NULL]), Err(param(1, CURVE)));
-    assert_eq!(test(&[0x23, NULL, 0x99, 3, NULL]), Err(param(1, SCHEME)));
-    assert_eq!(test(&[0x23, NULL, 0x18, 0x99, 3, NULL]), Err(param(1, HASH)));
-    assert_eq!(test(&[0x23, NULL, NULL, 3, 0x99]), Err(param(1, KDF)));
+    assert_eq!(test(&[alg::NULL]), Err(param(1, TYPE)));
+    assert_eq!(test(&[1, alg::NULL, alg::NULL, 2047, 0, 0]), Err(param(1, VALUE)), "key size");
+    assert_eq!(test(&[1, 6, 129, 0x43, alg::NULL, 2048, 0, 0]), Err(param(1, VALUE)), "symmetric key size");
+    assert_eq!(test(&[1, 0x99, alg::NULL, 2048, 0, 0]), Err(param(1, SYMMETRIC)));
+    assert_eq!(test(&[0x23, alg::NULL, alg::NULL, 0x99, alg::NULL]), Err(param(1, CURVE)));
+    assert_eq!(test(&[0x23, alg::NULL, 0x99, 3, alg::NULL]), Err(param(1, SCHEME)));
+    assert_eq!(test(&[0x23, alg::NULL, 0x18, 0x99, 3, alg::NULL]), Err(param(1, HASH)));
+    assert_eq!(test(&[0x23, alg::NULL, alg::NULL, 3, 0x99]), Err(param(1, KDF)));
     assert_eq!(test(&[0x25, 6, 128, 0x99]), Err(param(1, MODE)));
-    assert_eq!(test(&[1, NULL, NULL, 2048, 0]), Err(param(1, INSUFFICIENT)));
-    assert_eq!(test(&[8, 5, 0xb, 0]), Err(0x95), "SIZE: nothing may follow");
+    assert_eq!(test(&[1, alg::NULL, alg::NULL, 2048, 0]), Err(param(1, INSUFFICIENT)));
+    assert_eq!(test(&[8, 5, 0xb, 0]), Err(plain(SIZE)), "SIZE: nothing may follow");
 }
 
 #[test]
 fn no_capability_can_be_set() {
     let mut tpm = Fixture::new();
-    let mut set = |h: u32, data: &[u8]| tpm.with(0x19f, &[h], &[b""], data);
+    let mut set = |h: u32, data: &[u8]| tpm.with(cc::SET_CAPABILITY, &[h], &[b""], data);
     for h in [OWNER, 0x4000_000b, PLATFORM, 0x4000_0007] {
         for capability in [0u32, 6, 0xa, 0xc, 0x100] {
             assert_eq!(set(h, &tpm2b(&capability.to_be_bytes())), Err(param(1, SELECTOR)));
@@ -428,7 +438,7 @@ fn no_capability_can_be_set() {
     assert_eq!(set(OWNER, &[0]), Err(param(1, INSUFFICIENT)));
     assert_eq!(set(OWNER, &tpm2b(&[0; 3])), Err(param(1, INSUFFICIENT)));
     assert_eq!(set(0x4000_000a, &tpm2b(&[0; 4])), Err(handle(1, VALUE)));
-    assert_eq!(tpm.run(0x19f, &[OWNER], &[], &tpm2b(&[0; 4])), Err(AUTH_MISSING));
+    assert_eq!(tpm.run(cc::SET_CAPABILITY, &[OWNER], &[], &tpm2b(&[0; 4])), Err(AUTH_MISSING));
 }
 
 proptest! {

@@ -2,14 +2,12 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
-    AUTH_MISSING, BAD_AUTH, ENDORSEMENT, INSUFFICIENT, LOCKOUT_HIERARCHY, OWNER, PLATFORM, VALUE, handle, param,
-    session,
+    AUTH_MISSING, BAD_AUTH, ENDORSEMENT, INSUFFICIENT, LOCKOUT_HIERARCHY, OWNER, PLATFORM, SIZE, VALUE, handle, param,
+    plain, session,
 };
 use crate::harness::{Fixture, Outcome, tpm2b};
+use tpm_core::cc;
 
-const CLOCK_SET: u32 = 0x128;
-const RATE_ADJUST: u32 = 0x130;
-const READ_CLOCK: u32 = 0x181;
 /// TPM_PT_CLOCK_UPDATE
 const UPDATE_MS: u64 = 1 << 22;
 const LATEST: u64 = 0xffff_0000_0000_0000;
@@ -25,7 +23,7 @@ struct Time {
 }
 
 fn read(tpm: &mut Fixture) -> Time {
-    let r = tpm.run(READ_CLOCK, &[], &[], &[]).unwrap();
+    let r = tpm.run(cc::READ_CLOCK, &[], &[], &[]).unwrap();
     assert_eq!(r.len(), 25);
     let number = |range: core::ops::Range<usize>| r[range].iter().fold(0, |n, b| n << 8 | u64::from(*b));
     Time {
@@ -38,11 +36,11 @@ fn read(tpm: &mut Fixture) -> Time {
 }
 
 fn set(tpm: &mut Fixture, by: u32, clock: u64) -> Outcome {
-    tpm.with(CLOCK_SET, &[by], &[b""], &clock.to_be_bytes())
+    tpm.with(cc::CLOCK_SET, &[by], &[b""], &clock.to_be_bytes())
 }
 
 fn adjust(tpm: &mut Fixture, step: i8) -> Outcome {
-    tpm.with(RATE_ADJUST, &[OWNER], &[b""], &step.to_be_bytes())
+    tpm.with(cc::CLOCK_RATE_ADJUST, &[OWNER], &[b""], &step.to_be_bytes())
 }
 
 #[test]
@@ -55,7 +53,7 @@ fn time_and_clock_advance_with_the_platforms_clock() {
     assert_eq!(read(&mut tpm).clock, 1234, "a platform's clock that goes back does not take it back");
     tpm.clock.0 = 2000;
     assert_eq!(read(&mut tpm).clock, 2000);
-    assert_eq!(tpm.run(READ_CLOCK, &[], &[], &[0]), Err(0x95), "SIZE");
+    assert_eq!(tpm.run(cc::READ_CLOCK, &[], &[], &[0]), Err(plain(SIZE)), "SIZE");
 }
 
 #[test]
@@ -109,14 +107,14 @@ fn clock_can_only_be_set_forward() {
 #[test]
 fn setting_the_clock_is_for_the_owner_and_the_platform() {
     let mut tpm = Fixture::new();
-    for (code, params) in [(CLOCK_SET, &[0; 8][..]), (RATE_ADJUST, &[0])] {
+    for (code, params) in [(cc::CLOCK_SET, &[0; 8][..]), (cc::CLOCK_RATE_ADJUST, &[0])] {
         for h in [ENDORSEMENT, LOCKOUT_HIERARCHY] {
             assert_eq!(tpm.with(code, &[h], &[b""], params), Err(handle(1, VALUE)));
         }
         assert_eq!(tpm.run(code, &[OWNER], &[], params), Err(AUTH_MISSING));
         assert_eq!(tpm.with(code, &[OWNER], &[b""], &params[1..]), Err(param(1, INSUFFICIENT)));
     }
-    tpm.with(0x129, &[OWNER], &[b""], &tpm2b(b"own")).unwrap();
+    tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &[b""], &tpm2b(b"own")).unwrap();
     assert_eq!(set(&mut tpm, OWNER, 9), Err(session(1, BAD_AUTH)));
 }
 

@@ -2,35 +2,26 @@
 #![allow(clippy::type_complexity, clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 use crate::harness::codes::*;
+use crate::harness::codes::{CONTEXT_GAP, SESSION_HANDLES};
 use crate::harness::keys::*;
 use crate::harness::{Fixture, Outcome, tpm2b};
-
-const SAVE: u32 = 0x162;
-const LOAD: u32 = 0x161;
-const FLUSH: u32 = 0x165;
-const EVICT: u32 = 0x120;
-const UNSEAL: u32 = 0x15e;
-const START_AUTH_SESSION: u32 = 0x176;
-const DUPLICATE: u32 = 0x14b;
-const REWRAP: u32 = 0x152;
-const IMPORT: u32 = 0x156;
-const CONTEXT_GAP: u32 = 0x901;
+use tpm_core::cc;
 
 fn save(tpm: &mut Fixture, handle: u32) -> Outcome {
-    tpm.run(SAVE, &[handle], &[], &[])
+    tpm.run(cc::CONTEXT_SAVE, &[handle], &[], &[])
 }
 
 fn load(tpm: &mut Fixture, context: &[u8]) -> Result<u32, u32> {
-    tpm.run(LOAD, &[], &[], context).map(|r| handle_of(&r))
+    tpm.run(cc::CONTEXT_LOAD, &[], &[], context).map(|r| handle_of(&r))
 }
 
 fn start(tpm: &mut Fixture) -> Result<u32, u32> {
     let params = [&tpm2b(&[1; 16])[..], &[0, 0], &[0], NONE, &[0, 0xb]].concat();
-    tpm.run(START_AUTH_SESSION, &[NULL, NULL], &[], &params).map(|r| handle_of(&r))
+    tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &params).map(|r| handle_of(&r))
 }
 
 fn evict(tpm: &mut Fixture, auth: u32, object: u32, to: u32) -> Outcome {
-    tpm.with(EVICT, &[auth, object], &[b""], &to.to_be_bytes())
+    tpm.with(cc::EVICT_CONTROL, &[auth, object], &[b""], &to.to_be_bytes())
 }
 
 fn restart(tpm: &mut Fixture) {
@@ -46,7 +37,7 @@ fn a_saved_object_is_loaded_any_number_of_times_until_tpm_reset() {
     assert_eq!(context[8..16], [0x80, 0, 0, 0, 0x40, 0, 0, 1]);
     for _ in 0..2 {
         let again = load(&mut tpm, &context).unwrap();
-        assert_eq!(tpm.with(UNSEAL, &[again], &[b""], &[]).unwrap(), tpm2b(b"secret"));
+        assert_eq!(tpm.with(cc::UNSEAL, &[again], &[b""], &[]).unwrap(), tpm2b(b"secret"));
     }
     restart(&mut tpm);
     assert!(load(&mut tpm, &context).is_ok(), "TPM Restart");
@@ -76,13 +67,13 @@ fn tpm2_clear_brings_no_st_clear_object_back() {
     let context = save(&mut tpm, item).unwrap();
     restart(&mut tpm);
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
-    tpm.with(0x126, &[PLATFORM], &[b""], &[]).unwrap();
+    tpm.with(cc::CLEAR, &[PLATFORM], &[b""], &[]).unwrap();
     assert_eq!(load(&mut tpm, &context), Err(param(1, INTEGRITY)));
     // What was saved since the start stays good: the platform's objects are not the owner's.
     let (parent, _) = tpm.primary(PLATFORM, &ecc_storage());
     let item = tpm.child(parent, b"", b"secret", &sealed().with(a::ST_CLEAR));
     let context = save(&mut tpm, item).unwrap();
-    tpm.with(0x126, &[PLATFORM], &[b""], &[]).unwrap();
+    tpm.with(cc::CLEAR, &[PLATFORM], &[b""], &[]).unwrap();
     assert!(load(&mut tpm, &context).is_ok());
 }
 
@@ -122,7 +113,7 @@ fn tn_f_4673_a_session_context_comes_back_once() {
     assert_eq!(load(&mut tpm, &first), Err(param(1, HANDLE)), "an old context");
     assert_eq!(load(&mut tpm, &second), Ok(s));
     let third = save(&mut tpm, s).unwrap();
-    tpm.run(FLUSH, &[], &[], &s.to_be_bytes()).unwrap();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.to_be_bytes()).unwrap();
     assert_eq!(load(&mut tpm, &third), Err(param(1, HANDLE)), "it was flushed");
 }
 
@@ -155,12 +146,12 @@ fn the_oldest_saved_session_stops_the_counter() {
     };
     let mut saved = 0;
     loop {
-        let response = execute(&crate::harness::command(SAVE, &[other], &[], &[]));
+        let response = execute(&crate::harness::command(cc::CONTEXT_SAVE, &[other], &[], &[]));
         if response[6..10] != [0; 4] {
             break;
         }
         saved += 1;
-        let response = execute(&crate::harness::command(LOAD, &[], &[], &response[10..]));
+        let response = execute(&crate::harness::command(cc::CONTEXT_LOAD, &[], &[], &response[10..]));
         assert_eq!(response[6..10], [0; 4]);
     }
     assert_eq!(saved, 0xfffe);
@@ -186,7 +177,7 @@ fn eight_sessions_are_loaded_and_64_are_active() {
     assert_eq!(load(&mut tpm, &sessions[0].1), Err(SESSION_MEMORY));
     let last = 0x0200_0000 + 63;
     let context = save(&mut tpm, last).unwrap();
-    assert_eq!(start(&mut tpm), Err(0x905), "SESSION_HANDLES");
+    assert_eq!(start(&mut tpm), Err(SESSION_HANDLES), "SESSION_HANDLES");
     assert_eq!(load(&mut tpm, &context), Ok(last));
 }
 
@@ -200,8 +191,8 @@ fn flush_context_wants_what_is_there() {
     assert_eq!(tpm.flush(0x8100_0000), Err(param(1, VALUE)));
     let s = start(&mut tpm).unwrap();
     assert_eq!(tpm.flush(s), Ok(vec![]));
-    assert_eq!(tpm.with(FLUSH, &[], &[b""], &h.to_be_bytes()), Err(AUTH_CONTEXT));
-    assert_eq!(tpm.with(SAVE, &[s], &[b""], &[]), Err(reference_h(0)));
+    assert_eq!(tpm.with(cc::FLUSH_CONTEXT, &[], &[b""], &h.to_be_bytes()), Err(AUTH_CONTEXT));
+    assert_eq!(tpm.with(cc::CONTEXT_SAVE, &[s], &[b""], &[]), Err(reference_h(0)));
 }
 
 /// Part 3, 28.4.1: when a session is flushed, the upper octet of the handle is ignored, be it loaded or saved.
@@ -210,7 +201,8 @@ fn flush_context_ignores_the_type_of_a_sessions_handle() {
     let mut tpm = Fixture::new();
     for kind in [0, 1] {
         let params = [&tpm2b(&[1; 16])[..], &[0, 0], &[kind], NONE, &[0, 0xb]].concat();
-        let begin = |tpm: &mut Fixture| handle_of(&tpm.run(START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap());
+        let begin =
+            |tpm: &mut Fixture| handle_of(&tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap());
         let s = begin(&mut tpm);
         assert_eq!(tpm.flush(s ^ 0x0100_0000), Ok(vec![]));
         assert_eq!(tpm.flush(s), Err(param(1, HANDLE)), "it is gone");
@@ -229,7 +221,7 @@ fn a_persistent_object_stays_until_it_is_evicted() {
     assert_eq!(evict(&mut tpm, OWNER, h, at), Ok(vec![]));
     assert_eq!(evict(&mut tpm, OWNER, h, at), Err(NV_DEFINED));
     tpm.restart(None, 0);
-    let reply = tpm.run(0x173, &[at], &[], &[]).unwrap();
+    let reply = tpm.run(cc::READ_PUBLIC, &[at], &[], &[]).unwrap();
     assert_eq!(take_2b(&mut &reply[..]), public);
     assert!(tpm.create(at, b"", b"x", &sealed()).is_ok(), "it is a parent");
     assert_eq!(evict(&mut tpm, OWNER, at, at + 1), Err(handle(2, HANDLE)));
@@ -247,7 +239,7 @@ fn a_public_area_alone_can_be_persistent() {
     let at = 0x8100_0001;
     assert_eq!(evict(&mut tpm, OWNER, only_public, at), Ok(vec![]));
     tpm.restart(None, 0);
-    let reply = tpm.run(0x173, &[at], &[], &[]).unwrap();
+    let reply = tpm.run(cc::READ_PUBLIC, &[at], &[], &[]).unwrap();
     assert_eq!(take_2b(&mut &reply[..]), public);
     assert!(tpm.create(at, b"", b"x", &sealed()).is_err(), "it is no parent");
     assert_eq!(evict(&mut tpm, OWNER, at, at), Ok(vec![]));
@@ -279,7 +271,7 @@ fn not_everything_becomes_persistent() {
 /// A sealed object that can be duplicated: TPM2_PolicyCommandCode(Duplicate) is its policy.
 fn duplicable(attributes: u32) -> Template {
     use sha2::{Digest, Sha256};
-    let policy = Sha256::digest([&[0; 32][..], &0x16cu32.to_be_bytes(), &DUPLICATE.to_be_bytes()].concat());
+    let policy = Sha256::digest([&[0; 32][..], &0x16cu32.to_be_bytes(), &cc::DUPLICATE.to_be_bytes()].concat());
     Template { policy: policy.to_vec(), ..sealed().without(a::FIXED).with(attributes) }
 }
 
@@ -292,10 +284,10 @@ fn duplicate(
     alg: &[u8],
 ) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), u32> {
     let params = [&tpm2b(&[1; 16])[..], &[0, 0], &[1], NONE, &[0, 0xb]].concat();
-    let session = handle_of(&tpm.run(START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap());
-    tpm.run(0x16c, &[session], &[], &DUPLICATE.to_be_bytes()).unwrap();
+    let session = handle_of(&tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap());
+    tpm.run(cc::POLICY_COMMAND_CODE, &[session], &[], &cc::DUPLICATE.to_be_bytes()).unwrap();
     let area = [&session.to_be_bytes()[..], &[0, 0, 0, 0, 0]].concat();
-    let reply = tpm.with_area(DUPLICATE, &[object, new_parent], &area, &[&tpm2b(key)[..], alg].concat());
+    let reply = tpm.with_area(cc::DUPLICATE, &[object, new_parent], &area, &[&tpm2b(key)[..], alg].concat());
     if reply.is_err() {
         tpm.flush(session).unwrap();
     }
@@ -306,7 +298,7 @@ fn duplicate(
 
 fn import(tpm: &mut Fixture, parent: u32, key: &[u8], public: &[u8], blob: &[u8], seed: &[u8], alg: &[u8]) -> Outcome {
     let params = [&tpm2b(key)[..], &tpm2b(public), &tpm2b(blob), &tpm2b(seed), alg].concat();
-    tpm.with(IMPORT, &[parent], &[b""], &params)
+    tpm.with(cc::IMPORT, &[parent], &[b""], &params)
 }
 
 #[test]
@@ -322,7 +314,7 @@ fn a_duplicate_is_imported_with_every_combination_of_wrappers() {
             assert_eq!((key.len(), seed.is_empty()), (if alg == NONE { 0 } else { 16 }, to == NULL));
             let private = import(&mut tpm, new_parent, &key, &public, &blob, &seed, alg).unwrap();
             let loaded = tpm.load(new_parent, &private[2..], &public).unwrap();
-            assert_eq!(tpm.with(UNSEAL, &[loaded], &[b"pw"], &[]).unwrap(), tpm2b(b"secret"));
+            assert_eq!(tpm.with(cc::UNSEAL, &[loaded], &[b"pw"], &[]).unwrap(), tpm2b(b"secret"));
             tpm.flush(loaded).unwrap();
             let mut bad = blob.clone();
             *bad.last_mut().unwrap() ^= 1;
@@ -352,7 +344,7 @@ fn duplicate_wants_wrappers_that_fit() {
     assert!(duplicate(&mut tpm, wrapped_parent, parent, b"", AES_128_CFB).is_ok());
     // A role that only a policy gives: an authValue will not do (wolfTPM, fix F-10818).
     let params = [&tpm2b(b"")[..], NONE].concat();
-    assert_eq!(tpm.with(DUPLICATE, &[item, NULL], &[b""], &params), Err(AUTH_TYPE));
+    assert_eq!(tpm.with(cc::DUPLICATE, &[item, NULL], &[b""], &params), Err(AUTH_TYPE));
 }
 
 #[test]
@@ -391,14 +383,14 @@ fn tn_f_5120_rewrap_changes_the_outer_wrapper() {
     let name = tpm.name(item);
     let (_, blob, seed) = duplicate(&mut tpm, item, old, b"", NONE).unwrap();
     let rewrap = |tpm: &mut Fixture, parents: [u32; 2], blob: &[u8], name: &[u8], seed: &[u8]| {
-        tpm.with(REWRAP, &parents, &[b""], &[tpm2b(blob), tpm2b(name), tpm2b(seed)].concat())
+        tpm.with(cc::REWRAP, &parents, &[b""], &[tpm2b(blob), tpm2b(name), tpm2b(seed)].concat())
     };
     let reply = rewrap(&mut tpm, [old, new], &blob, &name, &seed).unwrap();
     let rest = &mut &reply[..];
     let (blob_2, seed_2) = (take_2b(rest), take_2b(rest));
     let private = import(&mut tpm, new, b"", &public, blob_2, seed_2, NONE).unwrap();
     let loaded = tpm.load(new, &private[2..], &public).unwrap();
-    assert_eq!(tpm.with(UNSEAL, &[loaded], &[b""], &[]).unwrap(), tpm2b(b"secret"));
+    assert_eq!(tpm.with(cc::UNSEAL, &[loaded], &[b""], &[]).unwrap(), tpm2b(b"secret"));
     assert_eq!(rewrap(&mut tpm, [old, new], &blob, &name, b""), Err(handle(1, HANDLE)));
     assert_eq!(rewrap(&mut tpm, [NULL, new], &blob, &name, &seed), Err(handle(1, HANDLE)));
     assert_eq!(rewrap(&mut tpm, [item, new], &blob, &name, &seed), Err(handle(1, TYPE)));
@@ -417,7 +409,7 @@ fn a_session_starts_with_the_right_nonce_salt_and_symmetric() {
     let start =
         |tpm: &mut Fixture, handles: [u32; 2], nonce: usize, salt: &[u8], kind: u8, symmetric: &[u8], hash: u8| {
             let params = [&tpm2b(&vec![1; nonce])[..], &tpm2b(salt), &[kind], symmetric, &[0, hash]].concat();
-            tpm.run(START_AUTH_SESSION, &handles, &[], &params)
+            tpm.run(cc::START_AUTH_SESSION, &handles, &[], &params)
         };
     let none = [NULL, NULL];
     assert_eq!(start(&mut tpm, none, 15, b"", 0, NONE, 0xb), Err(param(1, SIZE)));

@@ -7,9 +7,8 @@ use crate::harness::codes::{
 };
 use crate::harness::session::{Kind, Session};
 use crate::harness::{Fixture, Outcome, tpm2b};
+use tpm_core::cc;
 
-const LOCK_RESET: u32 = 0x139;
-const PARAMETERS: u32 = 0x13a;
 const PROTECTED: u32 = 0x0150_0000;
 const EXEMPT: u32 = 0x0150_0001;
 const TRIES: u32 = 4;
@@ -21,24 +20,24 @@ const LOCKED: Outcome = Err(LOCKOUT);
 
 fn parameters(tpm: &mut Fixture, tries: u32, recovery_s: u64, lockout_recovery_s: u64) -> Outcome {
     let params = [tries, recovery_s as u32, lockout_recovery_s as u32].map(u32::to_be_bytes).concat();
-    tpm.with(PARAMETERS, &[LOCKOUT_HIERARCHY], &[b"lock"], &params)
+    tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[LOCKOUT_HIERARCHY], &[b"lock"], &params)
 }
 
 /// A TPM with lockoutAuth "lock", and two written indices with authValue "pw", one under protection.
 fn fixture() -> Fixture {
     let mut tpm = Fixture::new();
-    tpm.with(0x129, &[LOCKOUT_HIERARCHY], &[b""], &tpm2b(b"lock")).unwrap();
+    tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[LOCKOUT_HIERARCHY], &[b""], &tpm2b(b"lock")).unwrap();
     for (index, attributes) in [(PROTECTED, 0x0004_0004u32), (EXEMPT, 0x0204_0004)] {
         let public = [&index.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &[0, 0, 0, 1]].concat();
-        tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
-        tpm.with(0x137, &[index, index], &[b"pw"], &[&tpm2b(b"x")[..], &[0, 0]].concat()).unwrap();
+        tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
+        tpm.with(cc::NV_WRITE, &[index, index], &[b"pw"], &[&tpm2b(b"x")[..], &[0, 0]].concat()).unwrap();
     }
     parameters(&mut tpm, TRIES, RECOVERY_S, LOCKOUT_RECOVERY_S).unwrap();
     tpm
 }
 
 fn read(tpm: &mut Fixture, index: u32, auth: &[u8]) -> Outcome {
-    tpm.with(0x14e, &[index, index], &[auth], &[0, 1, 0, 0])
+    tpm.with(cc::NV_READ, &[index, index], &[auth], &[0, 1, 0, 0])
 }
 
 fn wrong(tpm: &mut Fixture) -> Outcome {
@@ -52,7 +51,7 @@ fn right(tpm: &mut Fixture) -> Outcome {
 const READ: &[u8] = &[0, 1, b'x'];
 
 fn property(tpm: &mut Fixture, pt: u32) -> u32 {
-    let reply = tpm.run(0x17a, &[], &[], &[6, pt, 1].map(u32::to_be_bytes).concat()).unwrap();
+    let reply = tpm.run(cc::GET_CAPABILITY, &[], &[], &[6, pt, 1].map(u32::to_be_bytes).concat()).unwrap();
     u32::from_be_bytes(reply[13..17].try_into().unwrap())
 }
 
@@ -74,7 +73,7 @@ fn pass(tpm: &mut Fixture, seconds: u64) {
 }
 
 fn lock_reset(tpm: &mut Fixture, auth: &[u8]) -> Outcome {
-    tpm.with(LOCK_RESET, &[LOCKOUT_HIERARCHY], &[auth], &[])
+    tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], &[auth], &[])
 }
 
 #[test]
@@ -94,10 +93,10 @@ fn failures_count_and_then_lock() {
 #[test]
 fn what_is_exempt_neither_counts_nor_is_locked() {
     let mut tpm = fixture();
-    tpm.with(0x129, &[OWNER], &[b""], &tpm2b(b"own")).unwrap();
+    tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &[b""], &tpm2b(b"own")).unwrap();
     for _ in 0..2 * TRIES {
         assert_eq!(read(&mut tpm, EXEMPT, b"no"), Err(session(1, BAD_AUTH)));
-        assert_eq!(tpm.with(0x129, &[OWNER], &[b"no"], &tpm2b(b"")), Err(session(1, BAD_AUTH)));
+        assert_eq!(tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &[b"no"], &tpm2b(b"")), Err(session(1, BAD_AUTH)));
     }
     assert_eq!(failed_tries(&mut tpm), 0);
     lock(&mut tpm);
@@ -204,7 +203,7 @@ fn lock_reset_ends_lockout() {
 #[test]
 fn only_the_lockout_hierarchy_resets_and_sets_parameters() {
     let mut tpm = fixture();
-    for code in [LOCK_RESET, PARAMETERS] {
+    for code in [cc::DICTIONARY_ATTACK_LOCK_RESET, cc::DICTIONARY_ATTACK_PARAMETERS] {
         for h in [OWNER, PLATFORM, PROTECTED] {
             assert_eq!(tpm.with(code, &[h], &[b""], &[0; 12]), Err(handle(1, VALUE)));
         }
@@ -212,7 +211,7 @@ fn only_the_lockout_hierarchy_resets_and_sets_parameters() {
     }
     for (n, size) in [(1, 3), (2, 7), (3, 11)] {
         assert_eq!(
-            tpm.with(PARAMETERS, &[LOCKOUT_HIERARCHY], &[b"lock"], &[0; 11][..size]),
+            tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[LOCKOUT_HIERARCHY], &[b"lock"], &[0; 11][..size]),
             Err(param(n, INSUFFICIENT))
         );
     }
@@ -226,19 +225,23 @@ fn a_reset_by_lockout_policy_enables_lockout_auth_again() {
     let mut tpm = fixture();
     let only_reset = |tpm: &mut Fixture, kind| {
         let s = Session::plain(tpm, kind);
-        assert_eq!(tpm.run(0x16c, &[s.handle], &[], &LOCK_RESET.to_be_bytes()), Ok(vec![]));
+        assert_eq!(
+            tpm.run(cc::POLICY_COMMAND_CODE, &[s.handle], &[], &cc::DICTIONARY_ATTACK_LOCK_RESET.to_be_bytes()),
+            Ok(vec![])
+        );
         s
     };
     let trial = only_reset(&mut tpm, Kind::Trial);
-    let policy = tpm.run(0x189, &[trial.handle], &[], &[]).unwrap();
-    tpm.with(0x12e, &[LOCKOUT_HIERARCHY], &[b"lock"], &[&policy[..], &[0, 0xb]].concat()).unwrap();
+    let policy = tpm.run(cc::POLICY_GET_DIGEST, &[trial.handle], &[], &[]).unwrap();
+    tpm.with(cc::SET_PRIMARY_POLICY, &[LOCKOUT_HIERARCHY], &[b"lock"], &[&policy[..], &[0, 0xb]].concat()).unwrap();
     for lockout_recovery_s in [LOCKOUT_RECOVERY_S, 0] {
         parameters(&mut tpm, TRIES, RECOVERY_S, lockout_recovery_s).unwrap();
         assert_eq!(wrong(&mut tpm), DENIED);
         assert_eq!(lock_reset(&mut tpm, b"no"), DENIED);
         assert_eq!(lock_reset(&mut tpm, b"lock"), LOCKED);
         let mut s = only_reset(&mut tpm, Kind::Policy);
-        let reset = tpm.exec(LOCK_RESET, &[LOCKOUT_HIERARCHY], vec![s.with(0).last().into()], &[]);
+        let reset =
+            tpm.exec(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], vec![s.with(0).last().into()], &[]);
         assert_eq!((reset, failed_tries(&mut tpm)), (Ok(vec![]), 0));
         assert_eq!(lock_reset(&mut tpm, b"lock"), Ok(vec![]));
     }
@@ -305,10 +308,10 @@ fn time_heals_over_orderly_power_cycles() {
 fn time_without_power_heals_nothing() {
     let mut tpm = fixture();
     wrong(&mut tpm).unwrap_err();
-    assert_eq!(tpm.run(0x145, &[], &[], &[0, 0]), Ok(vec![]));
+    assert_eq!(tpm.run(cc::SHUTDOWN, &[], &[], &[0, 0]), Ok(vec![]));
     pass(&mut tpm, 100 * RECOVERY_S);
     tpm.power_cycle();
-    assert_eq!(tpm.run(0x144, &[], &[], &[0, 0]), Ok(vec![]));
+    assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
     assert_eq!(failed_tries(&mut tpm), 1);
 }
 
@@ -361,21 +364,25 @@ fn guesses_at_an_index_that_has_not_been_written_do_not_count() {
     for auth in [&b"no"[..], b"pw"] {
         assert_eq!(read(&mut tpm, INDEX, auth), Err(NV_UNINITIALIZED));
         let certify = [&tpm2b(b"")[..], &[0, 0x10, 0, 1, 0, 0]].concat();
-        let certified = tpm.with(0x184, &[0x4000_0007, INDEX, INDEX], &[b"", auth], &certify);
+        let certified = tpm.with(cc::NV_CERTIFY, &[0x4000_0007, INDEX, INDEX], &[b"", auth], &certify);
         assert_eq!(certified, Err(NV_UNINITIALIZED));
         let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
-        let policy = tpm.run(0x176, &[0x4000_0007, 0x4000_0007], &[], &start).unwrap();
+        let policy = tpm.run(cc::START_AUTH_SESSION, &[0x4000_0007, 0x4000_0007], &[], &start).unwrap();
         let policy = u32::from_be_bytes(policy[..4].try_into().unwrap());
         let operand = [&tpm2b(b"x")[..], &[0, 0, 0, 0]].concat();
-        assert_eq!(tpm.with(0x149, &[INDEX, INDEX, policy], &[auth], &operand), Err(NV_UNINITIALIZED), "TPM2_PolicyNV");
-        assert_eq!(tpm.with(0x192, &[INDEX, INDEX, policy], &[auth], &[]), Err(NV_UNINITIALIZED));
-        tpm.run(0x165, &[], &[], &policy.to_be_bytes()).unwrap();
+        assert_eq!(
+            tpm.with(cc::POLICY_NV, &[INDEX, INDEX, policy], &[auth], &operand),
+            Err(NV_UNINITIALIZED),
+            "TPM2_PolicyNV"
+        );
+        assert_eq!(tpm.with(cc::POLICY_AUTHORIZE_NV, &[INDEX, INDEX, policy], &[auth], &[]), Err(NV_UNINITIALIZED));
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &policy.to_be_bytes()).unwrap();
     }
     assert_eq!(failed_tries(&mut tpm), 0);
     // The owner's authorization is checked as ever, and what does not read the contents asks for the index' own.
-    let by_owner = tpm.with(0x14e, &[OWNER, INDEX], &[b"no"], &[0, 1, 0, 0]);
+    let by_owner = tpm.with(cc::NV_READ, &[OWNER, INDEX], &[b"no"], &[0, 1, 0, 0]);
     assert_eq!(by_owner, Err(session(1, BAD_AUTH)));
-    assert_eq!(tpm.with(0x14f, &[INDEX, INDEX], &[b"no"], &[]), DENIED, "TPM2_NV_ReadLock");
+    assert_eq!(tpm.with(cc::NV_READ_LOCK, &[INDEX, INDEX], &[b"no"], &[]), DENIED, "TPM2_NV_ReadLock");
     tpm.restart(None, 0);
     assert_eq!(failed_tries(&mut tpm), 2, "the guess, and the power cut after it");
 }
@@ -405,17 +412,17 @@ fn an_orderly_end_of_the_platform_costs_no_try() {
 fn a_command_that_is_refused_before_its_authorization_is_compared_is_no_use() {
     use crate::harness::codes::{AUTH_TYPE, AUTH_UNAVAILABLE};
     let mut tpm = fixture();
-    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     assert_eq!(
-        tpm.with(0x13b, &[PROTECTED], &[b"no"], &tpm2b(b"new")),
+        tpm.with(cc::NV_CHANGE_AUTH, &[PROTECTED], &[b"no"], &tpm2b(b"new")),
         Err(AUTH_TYPE),
         "TPM2_NV_ChangeAuth by password"
     );
     tpm.power_cycle();
-    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Ok(vec![]));
+    assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 1]), Ok(vec![]));
     let public =
         [&0x0150_0002_u32.to_be_bytes()[..], &[0, 0xb], &0x0002_0004_u32.to_be_bytes(), &[0, 0, 0, 1]].concat();
-    tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
     tpm.restart(Some(0), 0);
     assert_eq!(read(&mut tpm, 0x0150_0002, b"no"), Err(AUTH_UNAVAILABLE), "no TPMA_NV_AUTHREAD");
     tpm.restart(None, 0);

@@ -4,9 +4,7 @@ use crate::harness::codes::{CURVE, ECC_POINT, KEY, SCHEME, SIZE, handle, param};
 use crate::harness::external::{DECRYPT, SIGN, ecc_key, ecc_parms, hmac_key, point};
 use crate::harness::{Fixture, Outcome, tpm2b};
 use hex_literal::hex;
-
-const COMMIT: u32 = 0x18b;
-const EC_EPHEMERAL: u32 = 0x18e;
+use tpm_core::cc;
 
 const D: [u8; 32] = hex!("7d7dc5f71eb29ddaf80d6214632eeae03d9058af1fb6d22ed80badb62bc1a534");
 const QX: [u8; 32] = hex!("ead218590119e8876b29146ff89ca61770c4edbbf97d38ce385ed281d8a6b230");
@@ -30,7 +28,7 @@ fn ecdaa_key(tpm: &mut Fixture) -> u32 {
 }
 
 fn commit(tpm: &mut Fixture, key: u32, p1: &[u8], s2: &[u8], y2: &[u8]) -> Outcome {
-    tpm.with(COMMIT, &[key], &[b""], &[p1, &tpm2b(s2), &tpm2b(y2)].concat())
+    tpm.with(cc::COMMIT, &[key], &[b""], &[p1, &tpm2b(s2), &tpm2b(y2)].concat())
 }
 
 /// K, L, E and the counter.
@@ -72,30 +70,30 @@ fn every_commitment_has_its_own_r() {
     let second = parts(&commit(&mut tpm, key, &EMPTY_POINT, b"", b"").unwrap());
     assert_ne!(first.0[2], second.0[2]);
     assert_eq!((first.1, second.1), (0, 1));
-    let q = tpm.run(EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
+    let q = tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
     assert_eq!(q[q.len() - 2..], [0, 2], "TPM2_EC_Ephemeral counts with it");
 }
 
 #[test]
 fn ephemeral_keys_are_of_the_curve() {
     let mut tpm = Fixture::new();
-    let p256 = tpm.run(EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
-    let p384 = tpm.run(EC_EPHEMERAL, &[], &[], &[0, 4]).unwrap();
+    let p256 = tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
+    let p384 = tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 4]).unwrap();
     assert_eq!((p256.len(), p384.len()), (2 + 2 * 34 + 2, 2 + 2 * 50 + 2));
     assert_eq!((&p256[p256.len() - 2..], &p384[p384.len() - 2..]), (&[0, 0][..], &[0, 1][..]));
-    assert_eq!(tpm.run(EC_EPHEMERAL, &[], &[], &[0, 0]), Err(param(1, CURVE)));
+    assert_eq!(tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 0]), Err(param(1, CURVE)));
 }
 
 #[test]
 fn tpm_reset_starts_the_counter_anew() {
     let mut tpm = Fixture::new();
-    let before = tpm.run(EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
+    let before = tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
     tpm.restart(Some(1), 1);
-    assert_eq!(tpm.run(EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap().last(), Some(&1), "TPM Resume");
+    assert_eq!(tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap().last(), Some(&1), "TPM Resume");
     tpm.restart(Some(1), 0);
-    assert_eq!(tpm.run(EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap().last(), Some(&2), "TPM Restart");
+    assert_eq!(tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap().last(), Some(&2), "TPM Restart");
     tpm.restart(Some(0), 0);
-    let after = tpm.run(EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
+    let after = tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
     assert_eq!(after.last(), Some(&0), "TPM Reset");
     assert_ne!(after, before, "the nonce is new");
 }

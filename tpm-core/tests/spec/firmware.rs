@@ -4,12 +4,8 @@
 use crate::harness::codes::{NV_LOCKED, OWNER, PLATFORM};
 use crate::harness::{Fixture, tpm2b};
 use sha2::{Digest, Sha256, Sha384};
-use tpm_core::{Event, EventDigests, Failure};
+use tpm_core::{Event, EventDigests, Failure, cc};
 
-const PCR_READ: u32 = 0x17e;
-const NV_READ: u32 = 0x14e;
-const NV_WRITE: u32 = 0x137;
-const NV_UNDEFINE: u32 = 0x122;
 const INDEX: u32 = 0x01c1_0180;
 
 fn event(tpm: &Fixture, data: &[u8]) -> Event {
@@ -27,7 +23,7 @@ fn measure(tpm: &mut Fixture, pcr: u32, data: &[u8]) -> Result<EventDigests, Fai
 fn sha256_of(tpm: &mut Fixture, pcr: u32) -> Vec<u8> {
     let map = (1_u32 << pcr).to_le_bytes();
     let selection = [&[0, 0, 0, 1, 0, 0xb, 3][..], &map[..3]].concat();
-    let reply = tpm.run(PCR_READ, &[], &[], &selection).unwrap();
+    let reply = tpm.run(cc::PCR_READ, &[], &[], &selection).unwrap();
     reply[reply.len() - 32..].to_vec()
 }
 
@@ -89,18 +85,18 @@ fn an_index_of_the_firmware_is_read_by_everybody_and_changed_by_nobody() {
     tpm.tpm.platform_index(INDEX, b"a log").unwrap();
     let read = [&5_u16.to_be_bytes()[..], &[0, 0]].concat();
     for reader in [INDEX, OWNER, PLATFORM] {
-        assert_eq!(tpm.with(NV_READ, &[reader, INDEX], &[b""], &read), Ok(tpm2b(b"a log")));
+        assert_eq!(tpm.with(cc::NV_READ, &[reader, INDEX], &[b""], &read), Ok(tpm2b(b"a log")));
     }
     let write = [&tpm2b(b"x")[..], &[0, 0]].concat();
     for writer in [OWNER, PLATFORM] {
-        assert_eq!(tpm.with(NV_WRITE, &[writer, INDEX], &[b""], &write), Err(NV_LOCKED));
+        assert_eq!(tpm.with(cc::NV_WRITE, &[writer, INDEX], &[b""], &write), Err(NV_LOCKED));
     }
-    assert!(tpm.with(NV_UNDEFINE, &[OWNER, INDEX], &[b""], &[]).is_err());
+    assert!(tpm.with(cc::NV_UNDEFINE_SPACE, &[OWNER, INDEX], &[b""], &[]).is_err());
     tpm.restart(Some(0), 0);
-    assert_eq!(tpm.with(NV_WRITE, &[PLATFORM, INDEX], &[b""], &write), Err(NV_LOCKED));
+    assert_eq!(tpm.with(cc::NV_WRITE, &[PLATFORM, INDEX], &[b""], &write), Err(NV_LOCKED));
     tpm.tpm.platform_index(INDEX, b"another").unwrap();
     let read = [&7_u16.to_be_bytes()[..], &[0, 0]].concat();
-    assert_eq!(tpm.with(NV_READ, &[INDEX, INDEX], &[b""], &read), Ok(tpm2b(b"another")));
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b""], &read), Ok(tpm2b(b"another")));
 }
 
 #[test]

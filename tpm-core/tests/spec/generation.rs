@@ -9,7 +9,7 @@ use crate::harness::session::{Kind, Session};
 use crate::harness::twin::export;
 use crate::harness::{Fixture, Outcome, tpm2b};
 use crate::store::{Chance, change};
-use tpm_core::{Hooks, StateForm};
+use tpm_core::{Hooks, StateForm, cc};
 
 /// SHA-256, PCR 16.
 const EXTEND: [u8; 38] = {
@@ -44,27 +44,32 @@ fn is_one_number(one: &[u8], other: &[u8]) -> bool {
 fn pass(tpm: &mut Fixture, random: &mut Chance) {
     let octet = u8::try_from(random.below(256)).unwrap();
     let _: Outcome = match random.below(12) {
-        0 => tpm.run(0x17b, &[], &[], &[0, 8]),
-        1 => tpm.with(0x182, &[16], &[b""], &EXTEND),
+        0 => tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8]),
+        1 => tpm.with(cc::PCR_EXTEND, &[16], &[b""], &EXTEND),
         2 => {
             let session = Session::plain(tpm, Kind::Policy).handle;
-            if octet < 128 { tpm.run(0x162, &[session], &[], &[]) } else { tpm.flush(session) }
+            if octet < 128 { tpm.run(cc::CONTEXT_SAVE, &[session], &[], &[]) } else { tpm.flush(session) }
         }
         // TPM2_FlushContext of a saved session
         3 => tpm.flush(0x0200_0000 | u32::from(octet % 8)),
         4 => {
             let key = tpm.create_primary(NULL, &hmac_key()).unwrap();
-            let _ = tpm.run(0x162, &[handle_of(&key)], &[], &[]);
+            let _ = tpm.run(cc::CONTEXT_SAVE, &[handle_of(&key)], &[], &[]);
             tpm.flush(handle_of(&key))
         }
         // TPM2_HierarchyControl, TPM2_EC_Ephemeral, TPM2_ACT_SetTimeout, TPM2_PCR_SetAuthValue
-        5 => tpm.with(0x121, &[PLATFORM], &[b""], &[&ENDORSEMENT.to_be_bytes()[..], &[octet & 1]].concat()),
-        6 => tpm.run(0x18e, &[], &[], &[0, 3]),
-        7 => tpm.with(0x198, &[0x4000_0110], &[b""], &u32::from(octet % 4).to_be_bytes()),
-        8 => tpm.with(0x183, &[20], &[b""], &tpm2b(&[octet; 3])),
+        5 => tpm.with(
+            cc::HIERARCHY_CONTROL,
+            &[PLATFORM],
+            &[b""],
+            &[&ENDORSEMENT.to_be_bytes()[..], &[octet & 1]].concat(),
+        ),
+        6 => tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]),
+        7 => tpm.with(cc::ACT_SET_TIMEOUT, &[0x4000_0110], &[b""], &u32::from(octet % 4).to_be_bytes()),
+        8 => tpm.with(cc::PCR_SET_AUTH_VALUE, &[20], &[b""], &tpm2b(&[octet; 3])),
         // TPM2_ReadClock, TPM2_Shutdown
-        9 => tpm.run(0x181, &[], &[], &[]),
-        _ => tpm.run(0x145, &[], &[], &[0, 1]),
+        9 => tpm.run(cc::READ_CLOCK, &[], &[], &[]),
+        _ => tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]),
     };
 }
 
@@ -93,7 +98,7 @@ fn the_generation_is_another_whenever_persistent_state_is_marshalled_otherwise()
             }
             if ended && random.below(2) == 0 {
                 tpm.power_cycle();
-                tpm.run(0x144, &[], &[], &[0, 1]).or_else(|_| tpm.run(0x144, &[], &[], &[0, 0])).unwrap();
+                tpm.run(cc::STARTUP, &[], &[], &[0, 1]).or_else(|_| tpm.run(cc::STARTUP, &[], &[], &[0, 0])).unwrap();
             }
         }
     }
@@ -147,22 +152,22 @@ fn what_changes_nothing_that_lasts_does_not_count() {
             _ => 0,
         };
         let parameters = [capability, property, 64].map(u32::to_be_bytes).concat();
-        idle(tpm, |tpm| tpm.run(0x17a, &[], &[], &parameters)).unwrap();
+        idle(tpm, |tpm| tpm.run(cc::GET_CAPABILITY, &[], &[], &parameters)).unwrap();
     }
-    idle(tpm, |tpm| tpm.with(0x182, &[16], &[b""], &EXTEND)).unwrap();
-    idle(tpm, |tpm| tpm.with(0x13c, &[16], &[b""], &tpm2b(b"event"))).unwrap();
-    idle(tpm, |tpm| tpm.with(0x13d, &[16], &[b""], &[])).unwrap();
+    idle(tpm, |tpm| tpm.with(cc::PCR_EXTEND, &[16], &[b""], &EXTEND)).unwrap();
+    idle(tpm, |tpm| tpm.with(cc::PCR_EVENT, &[16], &[b""], &tpm2b(b"event"))).unwrap();
+    idle(tpm, |tpm| tpm.with(cc::PCR_RESET, &[16], &[b""], &[])).unwrap();
     let quote = [&tpm2b(b"nonce")[..], &[0, 0x10], &selection].concat();
-    idle(tpm, |tpm| tpm.with(0x158, &[signing], &[b""], &quote)).unwrap();
+    idle(tpm, |tpm| tpm.with(cc::QUOTE, &[signing], &[b""], &quote)).unwrap();
     let digest = [&tpm2b(&[7; 32])[..], &[0, 0x10, 0x80, 0x24, 0x40, 0, 0, 7, 0, 0]].concat();
-    idle(tpm, |tpm| tpm.with(0x15d, &[signing], &[b""], &digest)).unwrap();
+    idle(tpm, |tpm| tpm.with(cc::SIGN, &[signing], &[b""], &digest)).unwrap();
     for index in [INDEX, OTHER] {
         idle(tpm, |tpm| nv::read(tpm, index, index, 8, 0)).unwrap();
-        idle(tpm, |tpm| tpm.run(nv::READ_PUBLIC, &[index], &[], &[])).unwrap();
+        idle(tpm, |tpm| tpm.run(cc::NV_READ_PUBLIC, &[index], &[], &[])).unwrap();
     }
-    idle(tpm, |tpm| tpm.run(0x17f, &[session], &[], &[&[0, 0][..], &selection].concat())).unwrap();
-    idle(tpm, |tpm| tpm.run(0x162, &[session], &[], &[])).unwrap();
-    idle(tpm, |tpm| tpm.run(0x162, &[signing], &[], &[])).unwrap();
+    idle(tpm, |tpm| tpm.run(cc::POLICY_PCR, &[session], &[], &[&[0, 0][..], &selection].concat())).unwrap();
+    idle(tpm, |tpm| tpm.run(cc::CONTEXT_SAVE, &[session], &[], &[])).unwrap();
+    idle(tpm, |tpm| tpm.run(cc::CONTEXT_SAVE, &[signing], &[], &[])).unwrap();
     idle(tpm, |tpm| Ok(tpm.child(storage, b"", b"secret", &sealed()).to_be_bytes().to_vec())).unwrap();
     idle(tpm, |tpm| tpm.flush(signing)).unwrap();
     idle(tpm, |tpm| Ok(Session::plain(tpm, Kind::Hmac).nonce_tpm)).unwrap();
@@ -176,21 +181,21 @@ fn what_fails_and_changes_nothing_that_lasts_does_not_count() {
     idle(tpm, |tpm| nv::define(tpm, INDEX, a::AUTH, 8)).unwrap_err();
     idle(tpm, |tpm| nv::define(tpm, INDEX + 9, a::AUTH | a::WRITTEN, 8)).unwrap_err();
     idle(tpm, |tpm| nv::write(tpm, INDEX, INDEX, &[2; 8], 1)).unwrap_err();
-    idle(tpm, |tpm| nv::act(tpm, nv::INCREMENT, INDEX, INDEX)).unwrap_err();
+    idle(tpm, |tpm| nv::act(tpm, cc::NV_INCREMENT, INDEX, INDEX)).unwrap_err();
     // A wrong password where there is no protection; an authValue that is too long; a clock that would go back.
-    idle(tpm, |tpm| tpm.with(nv::READ, &[INDEX, INDEX], &[b"wrong"], &[0, 8, 0, 0])).unwrap_err();
-    idle(tpm, |tpm| tpm.with(0x129, &[OWNER], &[b"wrong"], &tpm2b(b"new"))).unwrap_err();
-    idle(tpm, |tpm| tpm.with(0x129, &[OWNER], &[b""], &tpm2b(&[1; 33]))).unwrap_err();
+    idle(tpm, |tpm| tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"wrong"], &[0, 8, 0, 0])).unwrap_err();
+    idle(tpm, |tpm| tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &[b"wrong"], &tpm2b(b"new"))).unwrap_err();
+    idle(tpm, |tpm| tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &[b""], &tpm2b(&[1; 33]))).unwrap_err();
     tpm.clock.0 += 10;
-    idle(tpm, |tpm| tpm.with(0x128, &[OWNER], &[b""], &[0; 8])).unwrap_err();
+    idle(tpm, |tpm| tpm.with(cc::CLOCK_SET, &[OWNER], &[b""], &[0; 8])).unwrap_err();
     for n in 0..24 {
         let key = tpm.create_primary(OWNER, &hmac_key()).unwrap();
-        tpm.with(0x120, &[OWNER, handle_of(&key)], &[b""], &(0x8100_0000_u32 + n).to_be_bytes()).unwrap();
+        tpm.with(cc::EVICT_CONTROL, &[OWNER, handle_of(&key)], &[b""], &(0x8100_0000_u32 + n).to_be_bytes()).unwrap();
         tpm.flush(handle_of(&key)).unwrap();
     }
     let key = handle_of(&tpm.create_primary(OWNER, &hmac_key()).unwrap());
     for to in [0x8100_0000_u32, 0x8100_0020, 0x8180_0000] {
-        idle(tpm, |tpm| tpm.with(0x120, &[OWNER, key], &[b""], &to.to_be_bytes())).unwrap_err();
+        idle(tpm, |tpm| tpm.with(cc::EVICT_CONTROL, &[OWNER, key], &[b""], &to.to_be_bytes())).unwrap_err();
     }
 }
 
@@ -199,10 +204,10 @@ fn what_fails_and_changes_nothing_that_lasts_does_not_count() {
 fn after_a_shutdown_too_a_command_that_changes_nothing_does_not_count() {
     for su in [0, 1] {
         let (mut tpm, _) = furnished();
-        tpm.run(0x145, &[], &[], &[0, su]).unwrap();
+        tpm.run(cc::SHUTDOWN, &[], &[], &[0, su]).unwrap();
         for _ in 0..10 {
             tpm.clock.0 += 1000;
-            idle(&mut tpm, |tpm| tpm.run(0x17b, &[], &[], &[0, 8])).unwrap();
+            idle(&mut tpm, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
         }
     }
 }

@@ -4,11 +4,10 @@ use crate::harness::codes::{ENDORSEMENT, HASH, LOCKOUT_HIERARCHY, NULL, OWNER, P
 use crate::harness::{Fixture, Outcome, tpm2b};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
-
-const HASH_COMMAND: u32 = 0x17d;
+use tpm_core::cc;
 
 fn hash(tpm: &mut Fixture, data: &[u8], alg: u16, hierarchy: u32) -> Outcome {
-    tpm.run(HASH_COMMAND, &[], &[], &[&tpm2b(data)[..], &alg.to_be_bytes(), &hierarchy.to_be_bytes()].concat())
+    tpm.run(cc::HASH, &[], &[], &[&tpm2b(data)[..], &alg.to_be_bytes(), &hierarchy.to_be_bytes()].concat())
 }
 
 /// TPM_ST_HASHCHECK, TPM_RH_NULL, Empty Digest.

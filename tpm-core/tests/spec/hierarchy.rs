@@ -1,37 +1,15 @@
 //! Part 3, 24: Hierarchy Commands (TPM2_CreatePrimary is in primary.rs), and what a disabled hierarchy means.
 
 use crate::harness::codes::{
-    AUTH_FAIL, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, ENDORSEMENT, HANDLE, HASH, HIERARCHY, INSUFFICIENT,
-    LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM, SIZE, VALUE, handle, param, session,
+    ACT_0, AUTH_FAIL, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, DISABLED, ENDORSEMENT, HANDLE, HASH,
+    HIERARCHY, INSUFFICIENT, INTEGRITY, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM, PLATFORM_NV, READ_ONLY, SIZE, VALUE,
+    handle, param, plain, reference_h, session,
 };
 use crate::harness::keys::ecc_storage;
 use crate::harness::{Fixture, Outcome, tpm2b};
+use tpm_core::cc;
+use tpm_wire::pt;
 
-const HIERARCHY_CONTROL: u32 = 0x121;
-const CHANGE_EPS: u32 = 0x124;
-const CHANGE_PPS: u32 = 0x125;
-const CLEAR: u32 = 0x126;
-const CLEAR_CONTROL: u32 = 0x127;
-const CLOCK_SET: u32 = 0x128;
-const CHANGE_AUTH: u32 = 0x129;
-const NV_DEFINE: u32 = 0x12a;
-const SET_PRIMARY_POLICY: u32 = 0x12e;
-const NV_WRITE: u32 = 0x137;
-const GET_CAPABILITY: u32 = 0x17a;
-const READ_CLOCK: u32 = 0x181;
-const READ_ONLY_CONTROL: u32 = 0x1a0;
-
-const EVICT_CONTROL: u32 = 0x120;
-const CONTEXT_LOAD: u32 = 0x161;
-const CONTEXT_SAVE: u32 = 0x162;
-const READ_PUBLIC: u32 = 0x173;
-
-const REFERENCE_H0: u32 = 0x910;
-const INTEGRITY: u32 = 0x1f;
-const DISABLED: u32 = 0x120;
-const READ_ONLY: u32 = 0x156;
-const PLATFORM_NV: u32 = 0x4000_000d;
-const ACT_0: u32 = 0x4000_0110;
 const INDEX: u32 = 0x0150_0000;
 const PLATFORM_INDEX: u32 = 0x01c0_0000;
 const SHA256: [u8; 2] = [0, 0xb];
@@ -46,32 +24,32 @@ fn run(tpm: &mut Fixture, code: u32, by: u32, params: &[u8]) -> Outcome {
 }
 
 fn control(tpm: &mut Fixture, by: u32, enable: u32, state: u8) -> Outcome {
-    run(tpm, HIERARCHY_CONTROL, by, &[&enable.to_be_bytes()[..], &[state]].concat())
+    run(tpm, cc::HIERARCHY_CONTROL, by, &[&enable.to_be_bytes()[..], &[state]].concat())
 }
 
 fn change_auth(tpm: &mut Fixture, h: u32, old: &[u8], new: &[u8]) -> Outcome {
-    tpm.with(CHANGE_AUTH, &[h], &[old], &tpm2b(new))
+    tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[h], &[old], &tpm2b(new))
 }
 
 fn set_policy(tpm: &mut Fixture, h: u32, digest: &[u8], alg: [u8; 2]) -> Outcome {
-    run(tpm, SET_PRIMARY_POLICY, h, &[&tpm2b(digest)[..], &alg].concat())
+    run(tpm, cc::SET_PRIMARY_POLICY, h, &[&tpm2b(digest)[..], &alg].concat())
 }
 
 fn define(tpm: &mut Fixture, by: u32, index: u32, attributes: u32) -> Outcome {
     let public = [&index.to_be_bytes()[..], &SHA256, &attributes.to_be_bytes(), &[0, 0, 0, 8]].concat();
-    tpm.with(NV_DEFINE, &[by], &[b""], &[tpm2b(b""), tpm2b(&public)].concat())
+    tpm.with(cc::NV_DEFINE_SPACE, &[by], &[b""], &[tpm2b(b""), tpm2b(&public)].concat())
 }
 
 fn write(tpm: &mut Fixture, by: u32, index: u32) -> Outcome {
-    tpm.with(NV_WRITE, &[by, index], &[b""], &[&tpm2b(b"8 octets")[..], &[0, 0]].concat())
+    tpm.with(cc::NV_WRITE, &[by, index], &[b""], &[&tpm2b(b"8 octets")[..], &[0, 0]].concat())
 }
 
 fn read(tpm: &mut Fixture, by: u32, index: u32) -> Outcome {
-    tpm.with(0x14e, &[by, index], &[b""], &[0, 8, 0, 0])
+    tpm.with(cc::NV_READ, &[by, index], &[b""], &[0, 8, 0, 0])
 }
 
 fn capability(tpm: &mut Fixture, group: u32, first: u32, count: u32) -> Vec<u8> {
-    tpm.run(GET_CAPABILITY, &[], &[], &[group, first, count].map(u32::to_be_bytes).concat()).unwrap()[9..].to_vec()
+    tpm.run(cc::GET_CAPABILITY, &[], &[], &[group, first, count].map(u32::to_be_bytes).concat()).unwrap()[9..].to_vec()
 }
 
 fn property(tpm: &mut Fixture, pt: u32) -> u32 {
@@ -126,7 +104,7 @@ fn hierarchy_control_refuses_others_authorizations() {
         assert_eq!(control(&mut tpm, PLATFORM, enable, 0), Err(param(1, VALUE)));
     }
     assert_eq!(control(&mut tpm, PLATFORM, OWNER, 2), Err(param(2, VALUE)));
-    assert_eq!(run(&mut tpm, HIERARCHY_CONTROL, PLATFORM, &OWNER.to_be_bytes()), Err(param(2, INSUFFICIENT)));
+    assert_eq!(run(&mut tpm, cc::HIERARCHY_CONTROL, PLATFORM, &OWNER.to_be_bytes()), Err(param(2, INSUFFICIENT)));
 }
 
 #[test]
@@ -149,8 +127,12 @@ fn the_platform_is_off_until_the_next_startup_of_any_kind() {
         assert_eq!(enables(&mut tpm), 0xc);
         assert_eq!(control(&mut tpm, PLATFORM, PLATFORM, 1), Err(handle(1, HIERARCHY)));
         assert_eq!(change_auth(&mut tpm, PLATFORM, b"", b"x"), Err(handle(1, HIERARCHY)));
-        assert_eq!(run(&mut tpm, CLEAR, PLATFORM, &[]), Err(handle(1, HIERARCHY)));
-        assert_eq!(run(&mut tpm, 0x198, ACT_0, &[0, 0, 0, 1]), Err(AUTH_UNAVAILABLE), "platformAuth for an ACT");
+        assert_eq!(run(&mut tpm, cc::CLEAR, PLATFORM, &[]), Err(handle(1, HIERARCHY)));
+        assert_eq!(
+            run(&mut tpm, cc::ACT_SET_TIMEOUT, ACT_0, &[0, 0, 0, 1]),
+            Err(AUTH_UNAVAILABLE),
+            "platformAuth for an ACT"
+        );
         tpm.restart(shutdown, startup);
         assert_eq!(enables(&mut tpm), if startup == 1 { 0xd } else { 0xf }, "only TPM Resume keeps the others");
     }
@@ -202,8 +184,8 @@ fn set_primary_policy_refuses_what_has_none() {
         assert_eq!(set_policy(&mut tpm, h, &[], ALG_NULL), Err(handle(1, VALUE)), "{h:#x}");
     }
     assert_eq!(set_policy(&mut tpm, OWNER, &[7; 32], [0, 1]), Err(param(2, HASH)));
-    assert_eq!(run(&mut tpm, SET_PRIMARY_POLICY, OWNER, &tpm2b(&[7; 65])), Err(param(1, SIZE)));
-    assert_eq!(tpm.run(SET_PRIMARY_POLICY, &[OWNER], &[], &[0, 0, 0, 0x10]), Err(AUTH_MISSING));
+    assert_eq!(run(&mut tpm, cc::SET_PRIMARY_POLICY, OWNER, &tpm2b(&[7; 65])), Err(param(1, SIZE)));
+    assert_eq!(tpm.run(cc::SET_PRIMARY_POLICY, &[OWNER], &[], &[0, 0, 0, 0x10]), Err(AUTH_MISSING));
 }
 
 #[test]
@@ -228,11 +210,11 @@ fn auth_values_change_and_lose_trailing_zeros() {
     for (h, bit) in [(OWNER, 1), (ENDORSEMENT, 2), (LOCKOUT_HIERARCHY, 4), (PLATFORM, 0)] {
         let mut tpm = Fixture::new();
         assert_eq!(change_auth(&mut tpm, h, b"", b"new\0\0"), Ok(vec![]));
-        assert_eq!(property(&mut tpm, 0x200) & 7, bit, "TPM_PT_PERMANENT");
+        assert_eq!(property(&mut tpm, pt::PERMANENT) & 7, bit, "TPM_PT_PERMANENT");
         let wrong = if h == LOCKOUT_HIERARCHY { AUTH_FAIL } else { BAD_AUTH };
         assert_eq!(change_auth(&mut tpm, h, b"new", &[7; 32]), Ok(vec![]));
         assert_eq!(change_auth(&mut tpm, h, &[7; 32], b"\0\0"), Ok(vec![]));
-        assert_eq!(property(&mut tpm, 0x200) & 7, 0, "empty again");
+        assert_eq!(property(&mut tpm, pt::PERMANENT) & 7, 0, "empty again");
         change_auth(&mut tpm, h, b"", b"last").unwrap();
         assert_eq!(change_auth(&mut tpm, h, b"", b""), Err(session(1, wrong)));
     }
@@ -252,7 +234,7 @@ fn change_auth_refuses_what_is_too_long_and_what_has_no_auth_value() {
     for h in [NULL, PLATFORM_NV, ACT_0, INDEX] {
         assert_eq!(change_auth(&mut tpm, h, b"", b"x"), Err(handle(1, VALUE)));
     }
-    assert_eq!(tpm.run(CHANGE_AUTH, &[OWNER], &[], &tpm2b(b"x")), Err(AUTH_MISSING));
+    assert_eq!(tpm.run(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &[], &tpm2b(b"x")), Err(AUTH_MISSING));
 }
 
 #[test]
@@ -273,14 +255,14 @@ fn the_platforms_auth_is_gone_after_a_reset() {
 fn tn_f_4373_clear_needs_an_authorization() {
     let mut tpm = Fixture::new();
     for h in [LOCKOUT_HIERARCHY, PLATFORM] {
-        assert_eq!(tpm.run(CLEAR, &[h], &[], &[]), Err(AUTH_MISSING));
+        assert_eq!(tpm.run(cc::CLEAR, &[h], &[], &[]), Err(AUTH_MISSING));
     }
     change_auth(&mut tpm, LOCKOUT_HIERARCHY, b"", b"lock").unwrap();
     change_auth(&mut tpm, PLATFORM, b"", b"platform").unwrap();
-    assert_eq!(run(&mut tpm, CLEAR, PLATFORM, &[]), Err(session(1, BAD_AUTH)));
-    assert_eq!(run(&mut tpm, CLEAR, LOCKOUT_HIERARCHY, &[]), Err(session(1, AUTH_FAIL)));
+    assert_eq!(run(&mut tpm, cc::CLEAR, PLATFORM, &[]), Err(session(1, BAD_AUTH)));
+    assert_eq!(run(&mut tpm, cc::CLEAR, LOCKOUT_HIERARCHY, &[]), Err(session(1, AUTH_FAIL)));
     for h in [OWNER, ENDORSEMENT, NULL] {
-        assert_eq!(run(&mut tpm, CLEAR, h, &[]), Err(handle(1, VALUE)));
+        assert_eq!(run(&mut tpm, cc::CLEAR, h, &[]), Err(handle(1, VALUE)));
     }
 }
 
@@ -296,7 +278,7 @@ fn tn_f_10821_clear_deletes_what_is_the_owners() {
         }
         control(&mut tpm, OWNER, OWNER, 0).unwrap();
         control(&mut tpm, ENDORSEMENT, ENDORSEMENT, 0).unwrap();
-        assert_eq!(run(&mut tpm, CLEAR, by, &[]), Ok(vec![]));
+        assert_eq!(run(&mut tpm, cc::CLEAR, by, &[]), Ok(vec![]));
         assert_eq!(enables(&mut tpm), 0xf, "storage and endorsement are enabled");
         for h in [OWNER, ENDORSEMENT, LOCKOUT_HIERARCHY] {
             assert_eq!(policy(&mut tpm, h), ALG_NULL);
@@ -316,14 +298,20 @@ fn clear_resets_auth_values_dictionary_attack_protection_and_clock() {
     for h in [OWNER, ENDORSEMENT, LOCKOUT_HIERARCHY, PLATFORM] {
         change_auth(&mut tpm, h, b"", b"auth").unwrap();
     }
-    tpm.with(0x13a, &[LOCKOUT_HIERARCHY], &[b"auth"], &[5, 6, 7].map(u32::to_be_bytes).concat()).unwrap();
-    assert_eq!(tpm.with(CLEAR, &[LOCKOUT_HIERARCHY], &[b"auth"], &[]), Ok(vec![]));
+    tpm.with(
+        cc::DICTIONARY_ATTACK_PARAMETERS,
+        &[LOCKOUT_HIERARCHY],
+        &[b"auth"],
+        &[5, 6, 7].map(u32::to_be_bytes).concat(),
+    )
+    .unwrap();
+    assert_eq!(tpm.with(cc::CLEAR, &[LOCKOUT_HIERARCHY], &[b"auth"], &[]), Ok(vec![]));
     for h in [OWNER, ENDORSEMENT, LOCKOUT_HIERARCHY] {
         assert_eq!(change_auth(&mut tpm, h, b"", b""), Ok(vec![]), "{h:#x}");
     }
     assert_eq!(change_auth(&mut tpm, PLATFORM, b"auth", b""), Ok(vec![]), "the platform's stays");
     assert_eq!([0x20e, 0x20f, 0x210, 0x211].map(|pt| property(&mut tpm, pt)), [0, 32, 7200, 86400]);
-    let clock = tpm.run(READ_CLOCK, &[], &[], &[]).unwrap();
+    let clock = tpm.run(cc::READ_CLOCK, &[], &[], &[]).unwrap();
     assert_eq!(clock[..8], 5000u64.to_be_bytes(), "time goes on");
     assert_eq!(
         clock[8..],
@@ -338,11 +326,11 @@ fn a_nv_counter_is_never_lower_than_one_that_was_cleared() {
     let counter = OPEN | 0x10;
     define(&mut tpm, OWNER, INDEX, counter).unwrap();
     for _ in 0..3 {
-        tpm.with(0x134, &[INDEX, INDEX], &[b""], &[]).unwrap();
+        tpm.with(cc::NV_INCREMENT, &[INDEX, INDEX], &[b""], &[]).unwrap();
     }
-    run(&mut tpm, CLEAR, PLATFORM, &[]).unwrap();
+    run(&mut tpm, cc::CLEAR, PLATFORM, &[]).unwrap();
     define(&mut tpm, OWNER, INDEX, counter).unwrap();
-    tpm.with(0x134, &[INDEX, INDEX], &[b""], &[]).unwrap();
+    tpm.with(cc::NV_INCREMENT, &[INDEX, INDEX], &[b""], &[]).unwrap();
     assert_eq!(read(&mut tpm, INDEX, INDEX).unwrap()[2..], 4u64.to_be_bytes());
 }
 
@@ -350,19 +338,19 @@ fn a_nv_counter_is_never_lower_than_one_that_was_cleared() {
 fn clear_control_disables_clear_and_only_the_platform_enables_it() {
     for by in [LOCKOUT_HIERARCHY, PLATFORM] {
         let mut tpm = Fixture::new();
-        assert_eq!(run(&mut tpm, CLEAR_CONTROL, by, &[1]), Ok(vec![]));
-        assert_eq!(property(&mut tpm, 0x200) & 0x100, 0x100, "disableClear");
+        assert_eq!(run(&mut tpm, cc::CLEAR_CONTROL, by, &[1]), Ok(vec![]));
+        assert_eq!(property(&mut tpm, pt::PERMANENT) & 0x100, 0x100, "disableClear");
         tpm.restart(None, 0);
         for clearer in [LOCKOUT_HIERARCHY, PLATFORM] {
-            assert_eq!(run(&mut tpm, CLEAR, clearer, &[]), Err(DISABLED));
+            assert_eq!(run(&mut tpm, cc::CLEAR, clearer, &[]), Err(DISABLED));
         }
-        assert_eq!(run(&mut tpm, CLEAR_CONTROL, LOCKOUT_HIERARCHY, &[0]), Err(0x080 | AUTH_FAIL));
-        assert_eq!(property(&mut tpm, 0x200) & 0x100, 0x100);
-        assert_eq!(run(&mut tpm, CLEAR_CONTROL, PLATFORM, &[0]), Ok(vec![]));
-        assert_eq!(run(&mut tpm, CLEAR, LOCKOUT_HIERARCHY, &[]), Ok(vec![]));
-        assert_eq!(run(&mut tpm, CLEAR_CONTROL, by, &[2]), Err(param(1, VALUE)));
-        assert_eq!(run(&mut tpm, CLEAR_CONTROL, OWNER, &[1]), Err(handle(1, VALUE)));
-        assert_eq!(tpm.run(CLEAR_CONTROL, &[by], &[], &[1]), Err(AUTH_MISSING));
+        assert_eq!(run(&mut tpm, cc::CLEAR_CONTROL, LOCKOUT_HIERARCHY, &[0]), Err(0x080 | AUTH_FAIL));
+        assert_eq!(property(&mut tpm, pt::PERMANENT) & 0x100, 0x100);
+        assert_eq!(run(&mut tpm, cc::CLEAR_CONTROL, PLATFORM, &[0]), Ok(vec![]));
+        assert_eq!(run(&mut tpm, cc::CLEAR, LOCKOUT_HIERARCHY, &[]), Ok(vec![]));
+        assert_eq!(run(&mut tpm, cc::CLEAR_CONTROL, by, &[2]), Err(param(1, VALUE)));
+        assert_eq!(run(&mut tpm, cc::CLEAR_CONTROL, OWNER, &[1]), Err(handle(1, VALUE)));
+        assert_eq!(tpm.run(cc::CLEAR_CONTROL, &[by], &[], &[1]), Err(AUTH_MISSING));
     }
 }
 
@@ -375,7 +363,7 @@ fn a_new_platform_seed_resets_the_policy_but_not_the_auth_value_and_no_index() {
     set_policy(&mut tpm, PLATFORM, &[7; 32], SHA256).unwrap();
     set_policy(&mut tpm, OWNER, &[7; 32], SHA256).unwrap();
     change_auth(&mut tpm, PLATFORM, b"", b"p").unwrap();
-    assert_eq!(tpm.with(CHANGE_PPS, &[PLATFORM], &[b"p"], &[]), Ok(vec![]));
+    assert_eq!(tpm.with(cc::CHANGE_PPS, &[PLATFORM], &[b"p"], &[]), Ok(vec![]));
     assert_eq!(policy(&mut tpm, PLATFORM), ALG_NULL);
     assert_eq!(policy(&mut tpm, OWNER).len(), 34);
     assert!(write(&mut tpm, PLATFORM_INDEX, PLATFORM_INDEX).is_ok());
@@ -389,8 +377,8 @@ fn a_new_endorsement_seed_makes_the_hierarchy_as_new() {
     set_policy(&mut tpm, ENDORSEMENT, &[7; 32], SHA256).unwrap();
     change_auth(&mut tpm, ENDORSEMENT, b"", b"e").unwrap();
     change_auth(&mut tpm, OWNER, b"", b"o").unwrap();
-    tpm.with(HIERARCHY_CONTROL, &[ENDORSEMENT], &[b"e"], &[&ENDORSEMENT.to_be_bytes()[..], &[0]].concat()).unwrap();
-    assert_eq!(run(&mut tpm, CHANGE_EPS, PLATFORM, &[]), Ok(vec![]));
+    tpm.with(cc::HIERARCHY_CONTROL, &[ENDORSEMENT], &[b"e"], &[&ENDORSEMENT.to_be_bytes()[..], &[0]].concat()).unwrap();
+    assert_eq!(run(&mut tpm, cc::CHANGE_EPS, PLATFORM, &[]), Ok(vec![]));
     assert_eq!(enables(&mut tpm), 0xf);
     assert_eq!(policy(&mut tpm, ENDORSEMENT), ALG_NULL);
     assert_eq!(change_auth(&mut tpm, ENDORSEMENT, b"", b""), Ok(vec![]));
@@ -401,12 +389,12 @@ fn a_new_endorsement_seed_makes_the_hierarchy_as_new() {
 #[test]
 fn only_the_platform_changes_seeds() {
     let mut tpm = Fixture::new();
-    for code in [CHANGE_EPS, CHANGE_PPS] {
+    for code in [cc::CHANGE_EPS, cc::CHANGE_PPS] {
         for h in [OWNER, ENDORSEMENT, LOCKOUT_HIERARCHY, NULL] {
             assert_eq!(run(&mut tpm, code, h, &[]), Err(handle(1, VALUE)));
         }
         assert_eq!(tpm.run(code, &[PLATFORM], &[], &[]), Err(AUTH_MISSING));
-        assert_eq!(run(&mut tpm, code, PLATFORM, &[0]), Err(0x95), "SIZE: nothing may follow");
+        assert_eq!(run(&mut tpm, code, PLATFORM, &[0]), Err(plain(SIZE)), "SIZE: nothing may follow");
     }
 }
 
@@ -427,11 +415,11 @@ impl Keys {
     fn new(tpm: &mut Fixture) -> Self {
         let loaded = HIERARCHIES.map(|h| tpm.primary(h, &ecc_storage()).0);
         let names = loaded.map(|h| tpm.name(h));
-        let contexts = loaded.map(|h| tpm.run(CONTEXT_SAVE, &[h], &[], &[]).unwrap());
+        let contexts = loaded.map(|h| tpm.run(cc::CONTEXT_SAVE, &[h], &[], &[]).unwrap());
         let persistent: [u32; 3] = [0x8100_0001, 0x8101_0001, 0x8180_0001];
         for (i, by) in [OWNER, OWNER, PLATFORM].into_iter().enumerate() {
             let persistent = persistent[i].to_be_bytes();
-            assert_eq!(tpm.with(EVICT_CONTROL, &[by, loaded[i]], &[b""], &persistent), Ok(vec![]));
+            assert_eq!(tpm.with(cc::EVICT_CONTROL, &[by, loaded[i]], &[b""], &persistent), Ok(vec![]));
         }
         Self { loaded, contexts, persistent, names }
     }
@@ -440,13 +428,13 @@ impl Keys {
     /// same if made anew.
     fn state(&self, tpm: &mut Fixture, hierarchy: u32) -> [bool; 4] {
         let i = HIERARCHIES.iter().position(|h| *h == hierarchy).unwrap();
-        let loaded = tpm.run(READ_PUBLIC, &[self.loaded[i]], &[], &[]).is_ok();
-        let again = tpm.run(CONTEXT_LOAD, &[], &[], &self.contexts[i]);
+        let loaded = tpm.run(cc::READ_PUBLIC, &[self.loaded[i]], &[], &[]).is_ok();
+        let again = tpm.run(cc::CONTEXT_LOAD, &[], &[], &self.contexts[i]);
         assert!(again.is_ok() || again == Err(param(1, INTEGRITY)));
         if let Ok(reply) = &again {
             tpm.flush(crate::harness::keys::handle_of(reply)).unwrap();
         }
-        let persistent = self.persistent.get(i).is_some_and(|h| tpm.run(READ_PUBLIC, &[*h], &[], &[]).is_ok());
+        let persistent = self.persistent.get(i).is_some_and(|h| tpm.run(cc::READ_PUBLIC, &[*h], &[], &[]).is_ok());
         let anew = tpm.primary(hierarchy, &ecc_storage()).0;
         let same = tpm.name(anew) == self.names[i];
         tpm.flush(anew).unwrap();
@@ -462,7 +450,7 @@ const THERE_NULL: [bool; 4] = [true, true, false, true];
 fn tn_f_10821_clear_deletes_objects_of_owner_and_endorsement() {
     let mut tpm = Fixture::new();
     let keys = Keys::new(&mut tpm);
-    run(&mut tpm, CLEAR, LOCKOUT_HIERARCHY, &[]).unwrap();
+    run(&mut tpm, cc::CLEAR, LOCKOUT_HIERARCHY, &[]).unwrap();
     assert_eq!(keys.state(&mut tpm, OWNER), GONE);
     assert_eq!(keys.state(&mut tpm, ENDORSEMENT), [false, false, false, true], "the EPS stays");
     assert_eq!(keys.state(&mut tpm, PLATFORM), THERE);
@@ -471,7 +459,7 @@ fn tn_f_10821_clear_deletes_objects_of_owner_and_endorsement() {
 
 #[test]
 fn new_seeds_end_the_objects_of_their_hierarchy() {
-    for (code, hierarchy) in [(CHANGE_EPS, ENDORSEMENT), (CHANGE_PPS, PLATFORM)] {
+    for (code, hierarchy) in [(cc::CHANGE_EPS, ENDORSEMENT), (cc::CHANGE_PPS, PLATFORM)] {
         let mut tpm = Fixture::new();
         let keys = Keys::new(&mut tpm);
         run(&mut tpm, code, PLATFORM, &[]).unwrap();
@@ -494,12 +482,12 @@ fn disabling_a_hierarchy_flushes_and_hides_its_objects() {
         let mut tpm = Fixture::new();
         let keys = Keys::new(&mut tpm);
         control(&mut tpm, hierarchy, hierarchy, 0).unwrap();
-        assert_eq!(tpm.run(READ_PUBLIC, &[keys.loaded[i]], &[], &[]), Err(REFERENCE_H0), "flushed");
-        assert_eq!(tpm.run(READ_PUBLIC, &[keys.persistent[i]], &[], &[]), Err(handle(1, HANDLE)), "hidden");
-        assert_eq!(tpm.run(CONTEXT_LOAD, &[], &[], &keys.contexts[i]), Err(param(1, HIERARCHY)));
+        assert_eq!(tpm.run(cc::READ_PUBLIC, &[keys.loaded[i]], &[], &[]), Err(reference_h(0)), "flushed");
+        assert_eq!(tpm.run(cc::READ_PUBLIC, &[keys.persistent[i]], &[], &[]), Err(handle(1, HANDLE)), "hidden");
+        assert_eq!(tpm.run(cc::CONTEXT_LOAD, &[], &[], &keys.contexts[i]), Err(param(1, HIERARCHY)));
         assert_eq!(tpm.create_primary(hierarchy, &ecc_storage()), Err(handle(1, HIERARCHY)));
         for other in (0..4).filter(|o| *o != i) {
-            assert!(tpm.run(READ_PUBLIC, &[keys.loaded[other]], &[], &[]).is_ok());
+            assert!(tpm.run(cc::READ_PUBLIC, &[keys.loaded[other]], &[], &[]).is_ok());
         }
         if hierarchy == PLATFORM {
             tpm.restart(Some(1), 1);
@@ -514,8 +502,37 @@ fn disabling_a_hierarchy_flushes_and_hides_its_objects() {
 
 /// Every command of the specification that is not admitted in read-only mode.
 const REFUSED_READ_ONLY: [u32; 31] = [
-    0x11f, 0x120, 0x121, 0x122, 0x124, 0x125, 0x126, 0x127, 0x128, 0x129, 0x12a, 0x12b, 0x12c, 0x12d, 0x12e, 0x12f,
-    0x130, 0x131, 0x132, 0x134, 0x13a, 0x13b, 0x13f, 0x140, 0x141, 0x150, 0x153, 0x183, 0x191, 0x19d, 0x19f,
+    cc::NV_UNDEFINE_SPACE_SPECIAL,
+    cc::EVICT_CONTROL,
+    cc::HIERARCHY_CONTROL,
+    cc::NV_UNDEFINE_SPACE,
+    cc::CHANGE_EPS,
+    cc::CHANGE_PPS,
+    cc::CLEAR,
+    cc::CLEAR_CONTROL,
+    cc::CLOCK_SET,
+    cc::HIERARCHY_CHANGE_AUTH,
+    cc::NV_DEFINE_SPACE,
+    cc::PCR_ALLOCATE,
+    cc::PCR_SET_AUTH_POLICY,
+    cc::PP_COMMANDS,
+    cc::SET_PRIMARY_POLICY,
+    0x12f,
+    cc::CLOCK_RATE_ADJUST,
+    cc::CREATE_PRIMARY,
+    cc::NV_GLOBAL_WRITE_LOCK,
+    cc::NV_INCREMENT,
+    cc::DICTIONARY_ATTACK_PARAMETERS,
+    cc::NV_CHANGE_AUTH,
+    cc::SET_ALGORITHM_SET,
+    cc::SET_COMMAND_CODE_AUDIT_STATUS,
+    0x141,
+    cc::OBJECT_CHANGE_AUTH,
+    cc::CREATE,
+    cc::PCR_SET_AUTH_VALUE,
+    cc::CREATE_LOADED,
+    cc::NV_DEFINE_SPACE_2,
+    cc::SET_CAPABILITY,
 ];
 
 #[test]
@@ -523,15 +540,15 @@ fn read_only_mode_refuses_before_anything_else_is_looked_at() {
     let mut tpm = Fixture::new();
     let commands: Vec<u32> =
         capability(&mut tpm, 2, 0, 254).chunks(4).map(|c| u32::from_be_bytes(c.try_into().unwrap()) & 0xffff).collect();
-    assert_eq!(run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]), Ok(vec![]));
+    assert_eq!(run(&mut tpm, cc::READ_ONLY_CONTROL, PLATFORM, &[1]), Ok(vec![]));
     assert_eq!(enables(&mut tpm), 0x1f, "TPMA_STARTUP_CLEAR.readOnly");
     for code in commands {
         let outcome = tpm.run(code, &[], &[], &[]);
         assert_eq!(outcome == Err(READ_ONLY), REFUSED_READ_ONLY.contains(&code), "command {code:#x}: {outcome:x?}");
     }
-    assert_eq!(run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[0]), Ok(vec![]));
+    assert_eq!(run(&mut tpm, cc::READ_ONLY_CONTROL, PLATFORM, &[0]), Ok(vec![]));
     assert_eq!(enables(&mut tpm), 0xf);
-    assert_eq!(run(&mut tpm, CLOCK_SET, OWNER, &99u64.to_be_bytes()), Ok(vec![]));
+    assert_eq!(run(&mut tpm, cc::CLOCK_SET, OWNER, &99u64.to_be_bytes()), Ok(vec![]));
 }
 
 #[test]
@@ -544,17 +561,17 @@ fn in_read_only_mode_only_indices_that_do_not_outlive_it_are_written() {
         define(&mut tpm, OWNER, INDEX + n, OPEN | LOCKS | attributes).unwrap();
         write(&mut tpm, INDEX + n, INDEX + n).unwrap();
     }
-    run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
+    run(&mut tpm, cc::READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
     for index in INDEX..INDEX + 3 {
         assert_eq!(write(&mut tpm, index, index), Err(READ_ONLY));
-        for lock in [0x138, 0x14f] {
+        for lock in [cc::NV_WRITE_LOCK, cc::NV_READ_LOCK] {
             assert_eq!(tpm.with(lock, &[index, index], &[b""], &[]), Err(READ_ONLY));
         }
         assert!(read(&mut tpm, index, index).is_ok());
     }
     let index = INDEX + 3;
     assert!(write(&mut tpm, index, index).is_ok());
-    for lock in [0x138, 0x14f] {
+    for lock in [cc::NV_WRITE_LOCK, cc::NV_READ_LOCK] {
         assert_eq!(tpm.with(lock, &[index, index], &[b""], &[]), Ok(vec![]));
     }
 }
@@ -567,10 +584,11 @@ fn in_read_only_mode_no_pin_is_counted_by_policy_secret() {
     crate::harness::nv::define(&mut tpm, INDEX, attributes, 8).unwrap();
     crate::harness::nv::write(&mut tpm, OWNER, INDEX, &[0, 0, 0, 0, 0, 0, 0, 9], 0).unwrap();
     let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
-    let policy = crate::harness::keys::handle_of(&tpm.run(0x176, &[NULL, NULL], &[], &start).unwrap());
-    let assert = |tpm: &mut Fixture, h: u32, auth: &[u8]| tpm.with(0x151, &[h, policy], &[auth], &[0; 10]).map(drop);
+    let policy = crate::harness::keys::handle_of(&tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &start).unwrap());
+    let assert =
+        |tpm: &mut Fixture, h: u32, auth: &[u8]| tpm.with(cc::POLICY_SECRET, &[h, policy], &[auth], &[0; 10]).map(drop);
     assert_eq!(assert(&mut tpm, INDEX, b"pw"), Ok(()));
-    run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
+    run(&mut tpm, cc::READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
     assert_eq!(assert(&mut tpm, INDEX, b"pw"), Err(READ_ONLY));
     assert_eq!(assert(&mut tpm, OWNER, b""), Ok(()));
 }
@@ -589,34 +607,44 @@ fn what_read_only_mode_refuses_is_refused_before_its_authorization_and_counts_no
     crate::harness::nv::define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE | a::WRITE_STCLEAR | a::READ_STCLEAR, 8)
         .unwrap();
     let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
-    let policy = crate::harness::keys::handle_of(&tpm.run(0x176, &[NULL, NULL], &[], &start).unwrap());
-    run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
-    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    let policy = crate::harness::keys::handle_of(&tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &start).unwrap());
+    run(&mut tpm, cc::READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     for auth in [&b"pw"[..], b"no"] {
-        assert_eq!(tpm.with(0x151, &[PIN, policy], &[auth], &[0; 10]), Err(READ_ONLY), "TPM2_PolicySecret");
+        assert_eq!(tpm.with(cc::POLICY_SECRET, &[PIN, policy], &[auth], &[0; 10]), Err(READ_ONLY), "TPM2_PolicySecret");
         let data = [&tpm2b(&[7; 8])[..], &[0, 0]].concat();
-        for (code, params) in [(0x137, &data[..]), (0x136, &[0, 0]), (0x135, &[0; 8]), (0x138, &[]), (0x14f, &[])] {
+        for (code, params) in [
+            (cc::NV_WRITE, &data[..]),
+            (cc::NV_EXTEND, &[0, 0]),
+            (cc::NV_SET_BITS, &[0; 8]),
+            (cc::NV_WRITE_LOCK, &[]),
+            (cc::NV_READ_LOCK, &[]),
+        ] {
             assert_eq!(tpm.with(code, &[INDEX, INDEX], &[auth], params), Err(READ_ONLY), "command {code:#x}");
         }
     }
-    assert_eq!(tpm.run(0x151, &[PIN, policy], &[], &[0; 10]), Err(READ_ONLY), "nor is there an authorization to miss");
+    assert_eq!(
+        tpm.run(cc::POLICY_SECRET, &[PIN, policy], &[], &[0; 10]),
+        Err(READ_ONLY),
+        "nor is there an authorization to miss"
+    );
     assert_eq!(crate::harness::nv::read(&mut tpm, OWNER, PIN, 8, 0), Ok(vec![0, 0, 0, 1, 0, 0, 0, 9]));
     let tries = capability(&mut tpm, 6, 0x20e, 1);
     assert_eq!(tries[tries.len() - 4..], [0; 4], "TPM_PT_LOCKOUT_COUNTER");
     tpm.power_cycle();
-    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Ok(vec![]), "the shutdown before them still counts");
+    assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 1]), Ok(vec![]), "the shutdown before them still counts");
 }
 
 #[test]
 fn read_only_mode_ends_with_a_reset_and_is_the_platforms() {
     for (shutdown, startup, word) in [(None, 0, 0xf), (Some(1), 0, 0xf), (Some(1), 1, 0x1f)] {
         let mut tpm = Fixture::new();
-        run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
+        run(&mut tpm, cc::READ_ONLY_CONTROL, PLATFORM, &[1]).unwrap();
         tpm.restart(shutdown, startup);
         assert_eq!(enables(&mut tpm), word);
     }
     let mut tpm = Fixture::new();
-    assert_eq!(run(&mut tpm, READ_ONLY_CONTROL, OWNER, &[1]), Err(handle(1, VALUE)));
-    assert_eq!(run(&mut tpm, READ_ONLY_CONTROL, PLATFORM, &[2]), Err(param(1, VALUE)));
-    assert_eq!(tpm.run(READ_ONLY_CONTROL, &[PLATFORM], &[], &[1]), Err(AUTH_MISSING));
+    assert_eq!(run(&mut tpm, cc::READ_ONLY_CONTROL, OWNER, &[1]), Err(handle(1, VALUE)));
+    assert_eq!(run(&mut tpm, cc::READ_ONLY_CONTROL, PLATFORM, &[2]), Err(param(1, VALUE)));
+    assert_eq!(tpm.run(cc::READ_ONLY_CONTROL, &[PLATFORM], &[], &[1]), Err(AUTH_MISSING));
 }

@@ -3,15 +3,14 @@
 use crate::harness::codes::{
     ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, HANDLE, HASH, INSUFFICIENT, LOCKOUT,
     NV_AUTHORIZATION, NV_DEFINED, NV_LOCKED, NV_RANGE, NV_SPACE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS,
-    SELECTOR, SIZE, VALUE, handle, param, session,
+    SELECTOR, SIZE, VALUE, handle, param, plain, session,
 };
 use crate::harness::nv::{
-    CHANGE_AUTH, DEFINE_SPACE_2, EXTEND, GLOBAL_WRITE_LOCK, INCREMENT, INDEX, OTHER, PIN, READ, READ_LOCK, READ_PUBLIC,
-    READ_PUBLIC_2, SET_BITS, UNDEFINE_SPACE, UNDEFINE_SPACE_SPECIAL, WRITE, WRITE_LOCK, a, act, attributes, count,
-    define, define_as, extend, public, read, set_bits, write,
+    INDEX, OTHER, PIN, a, act, attributes, count, define, define_as, extend, public, read, set_bits, write,
 };
 use crate::harness::{Fixture, tpm2b};
 use sha2::{Digest, Sha256};
+use tpm_core::cc;
 
 #[test]
 fn what_is_written_is_read() {
@@ -46,16 +45,16 @@ fn read_public_gives_public_area_and_name() {
     let area = public(INDEX, a::AUTH, &[7; 32], 8);
     define_as(&mut tpm, OWNER, b"", &area).unwrap();
     let name = |area: &[u8]| [&[0, 0xb][..], &Sha256::digest(area)].concat();
-    assert_eq!(tpm.run(READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&area), tpm2b(&name(&area))].concat()));
-    tpm.with(WRITE, &[INDEX, INDEX], &[b""], &[0, 1, 9, 0, 0]).unwrap();
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&area), tpm2b(&name(&area))].concat()));
+    tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b""], &[0, 1, 9, 0, 0]).unwrap();
     let written = public(INDEX, a::AUTH | a::WRITTEN, &[7; 32], 8);
     assert_eq!(
-        tpm.run(READ_PUBLIC, &[INDEX], &[], &[]),
+        tpm.run(cc::NV_READ_PUBLIC, &[INDEX], &[], &[]),
         Ok([tpm2b(&written), tpm2b(&name(&written))].concat()),
         "writing changes the Name"
     );
-    assert_eq!(tpm.run(READ_PUBLIC, &[OTHER], &[], &[]), Err(handle(1, HANDLE)));
-    assert_eq!(tpm.run(READ_PUBLIC, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC, &[OTHER], &[], &[]), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
 }
 
 #[test]
@@ -93,7 +92,7 @@ fn define_checks_the_sizes_of_policy_and_authorization() {
         Ok(vec![]),
         "zeros at the end do not count"
     );
-    assert_eq!(tpm.with(WRITE, &[INDEX, INDEX], &[&[1; 32]], &[0, 0, 0, 0]), Ok(vec![]));
+    assert_eq!(tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[&[1; 32]], &[0, 0, 0, 0]), Ok(vec![]));
 }
 
 #[test]
@@ -104,7 +103,7 @@ fn each_type_has_its_size() {
             assert_eq!(define(&mut tpm, INDEX, a::AUTH | kind, size), Err(param(2, SIZE)), "{kind:#x} of {size}");
         }
         assert_eq!(define(&mut tpm, INDEX, a::AUTH | kind, good), Ok(vec![]));
-        assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Ok(vec![]));
+        assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX), Ok(vec![]));
     }
     assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::WRITEALL, 2049), Err(param(2, SIZE)), "cannot be written at once");
     assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::WRITEALL, 2048), Ok(vec![]));
@@ -137,7 +136,7 @@ fn attributes_must_go_together() {
     }
     for access in [a::PPWRITE | a::PPREAD, a::OWNERWRITE | a::OWNERREAD, a::POLICYWRITE | a::POLICYREAD] {
         assert_eq!(define(&mut tpm, INDEX, access, 8), Ok(vec![]));
-        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+        act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX).unwrap();
     }
 }
 
@@ -150,12 +149,16 @@ fn platformcreate_tells_who_defines() {
     );
     assert_eq!(define_as(&mut tpm, PLATFORM, b"", &public(INDEX, a::AUTH, &[], 8)), Err(handle(1, ATTRIBUTES)));
     assert_eq!(define(&mut tpm, INDEX, a::AUTH | a::PLATFORMCREATE, 8), Ok(vec![]));
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(NV_AUTHORIZATION));
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Ok(vec![]));
+    assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, PLATFORM, INDEX), Ok(vec![]));
     define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Ok(vec![]), "the platform deletes what is the owner's");
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(handle(2, HANDLE)));
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, INDEX, INDEX), Err(handle(1, VALUE)));
+    assert_eq!(
+        act(&mut tpm, cc::NV_UNDEFINE_SPACE, PLATFORM, INDEX),
+        Ok(vec![]),
+        "the platform deletes what is the owner's"
+    );
+    assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX), Err(handle(2, HANDLE)));
+    assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, INDEX, INDEX), Err(handle(1, VALUE)));
     // HIERARCHY of TPM2_NV_DefineSpace needs phEnableNV CLEAR: in hierarchy tests.
 }
 
@@ -192,7 +195,7 @@ fn each_of_as_many_indices_as_there_can_be_is_found() {
         let known: Vec<u32> = defined.keys().copied().collect();
         let (mut listed, mut first) = (Vec::new(), 0x0100_0000_u32);
         loop {
-            let reply = tpm.run(0x17a, &[], &[], &[1, first, 100].map(u32::to_be_bytes).concat()).unwrap();
+            let reply = tpm.run(cc::GET_CAPABILITY, &[], &[], &[1, first, 100].map(u32::to_be_bytes).concat()).unwrap();
             listed.extend(reply[9..].chunks(4).map(|h| u32::from_be_bytes(h.try_into().unwrap())));
             if reply[0] == 0 {
                 break;
@@ -201,10 +204,10 @@ fn each_of_as_many_indices_as_there_can_be_is_found() {
         }
         assert_eq!(listed, known, "TPM2_GetCapability, ascending");
         for handle in &handles {
-            let read = tpm.with(READ, &[*handle, *handle], &[b"pw"], &[0, 1, 0, 0]);
+            let read = tpm.with(cc::NV_READ, &[*handle, *handle], &[b"pw"], &[0, 1, 0, 0]);
             let wanted = defined.get(handle).map(|octet| vec![0, 1, *octet]);
             assert_eq!(read.ok(), wanted, "{handle:#x}");
-            assert!(tpm.run(READ_PUBLIC, &[handle ^ 0x800], &[], &[]).is_err(), "beside {handle:#x}");
+            assert!(tpm.run(cc::NV_READ_PUBLIC, &[handle ^ 0x800], &[], &[]).is_err(), "beside {handle:#x}");
         }
     };
     for (n, handle) in (0..=u8::MAX).zip(&handles) {
@@ -217,7 +220,7 @@ fn each_of_as_many_indices_as_there_can_be_is_found() {
     }
     assert_eq!(define(&mut tpm, 0x01ff_ffff, a::AUTH, 1), Err(NV_SPACE));
     for handle in handles.iter().step_by(2) {
-        assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, *handle), Ok(vec![]));
+        assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, *handle), Ok(vec![]));
         defined.remove(handle);
     }
     compare(&mut tpm, &defined);
@@ -230,7 +233,7 @@ fn undefining_moves_no_contents_of_others() {
         define(&mut tpm, INDEX + u32::from(n), a::AUTH, 16).unwrap();
         write(&mut tpm, INDEX + u32::from(n), INDEX + u32::from(n), &[n; 16], 0).unwrap();
     }
-    act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX + 1).unwrap();
+    act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX + 1).unwrap();
     define(&mut tpm, INDEX + 1, a::AUTH, 4).unwrap();
     write(&mut tpm, INDEX + 1, INDEX + 1, &[9; 4], 0).unwrap();
     for n in [0, 2, 3] {
@@ -279,7 +282,7 @@ fn attributes_say_who_may_write_and_read() {
             let expected = if by == who { Ok(vec![1; 8]) } else { Err(refused) };
             assert_eq!(read(&mut tpm, by, INDEX, 8, 0), expected, "{attributes:#x} by {by:#x}");
         }
-        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+        act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX).unwrap();
     }
 }
 
@@ -290,34 +293,39 @@ fn one_index_does_not_authorize_another() {
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
     assert_eq!(write(&mut tpm, OTHER, INDEX, &[0; 8], 0), Err(NV_AUTHORIZATION));
     assert_eq!(read(&mut tpm, OTHER, INDEX, 8, 0), Err(NV_AUTHORIZATION));
-    assert_eq!(act(&mut tpm, INCREMENT, OTHER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, cc::NV_INCREMENT, OTHER, INDEX), Err(NV_AUTHORIZATION));
     assert_eq!(extend(&mut tpm, OTHER, INDEX, b""), Err(NV_AUTHORIZATION));
     assert_eq!(set_bits(&mut tpm, OTHER, INDEX, 1), Err(NV_AUTHORIZATION));
-    assert_eq!(act(&mut tpm, WRITE_LOCK, OTHER, INDEX), Err(NV_AUTHORIZATION));
-    assert_eq!(act(&mut tpm, READ_LOCK, OTHER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, cc::NV_WRITE_LOCK, OTHER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, cc::NV_READ_LOCK, OTHER, INDEX), Err(NV_AUTHORIZATION));
 }
 
 #[test]
 fn each_command_is_for_its_type() {
     let mut tpm = Fixture::new();
-    let kinds = [(0, 8, WRITE), (a::COUNTER, 8, INCREMENT), (a::BITS, 8, SET_BITS), (a::EXTEND, 32, EXTEND)];
+    let kinds = [
+        (0, 8, cc::NV_WRITE),
+        (a::COUNTER, 8, cc::NV_INCREMENT),
+        (a::BITS, 8, cc::NV_SET_BITS),
+        (a::EXTEND, 32, cc::NV_EXTEND),
+    ];
     for (kind, size, its_own) in kinds {
         define(&mut tpm, INDEX, a::AUTH | kind, size).unwrap();
-        for code in [WRITE, INCREMENT, SET_BITS, EXTEND] {
+        for code in [cc::NV_WRITE, cc::NV_INCREMENT, cc::NV_SET_BITS, cc::NV_EXTEND] {
             let outcome = match code {
-                WRITE => write(&mut tpm, INDEX, INDEX, &[0; 8], 0),
-                INCREMENT => act(&mut tpm, INCREMENT, INDEX, INDEX),
-                SET_BITS => set_bits(&mut tpm, INDEX, INDEX, 1),
+                cc::NV_WRITE => write(&mut tpm, INDEX, INDEX, &[0; 8], 0),
+                cc::NV_INCREMENT => act(&mut tpm, cc::NV_INCREMENT, INDEX, INDEX),
+                cc::NV_SET_BITS => set_bits(&mut tpm, INDEX, INDEX, 1),
                 _ => extend(&mut tpm, INDEX, INDEX, b"x"),
             };
             let expected = match code {
                 _ if code == its_own => Ok(vec![]),
-                WRITE => Err(0x82),
+                cc::NV_WRITE => Err(plain(ATTRIBUTES)),
                 _ => Err(handle(2, ATTRIBUTES)),
             };
             assert_eq!(outcome, expected, "command {code:#x}, type {kind:#x}");
         }
-        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+        act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX).unwrap();
     }
 }
 
@@ -327,16 +335,16 @@ fn a_counter_starts_above_all_counters_that_ever_were() {
     define(&mut tpm, INDEX, a::AUTH | a::COUNTER, 8).unwrap();
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED));
     for n in 1..=5 {
-        assert_eq!(act(&mut tpm, INCREMENT, INDEX, INDEX), Ok(vec![]));
+        assert_eq!(act(&mut tpm, cc::NV_INCREMENT, INDEX, INDEX), Ok(vec![]));
         assert_eq!(count(&mut tpm, INDEX), n);
     }
     define(&mut tpm, OTHER, a::AUTH | a::COUNTER, 8).unwrap();
-    act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
+    act(&mut tpm, cc::NV_INCREMENT, OTHER, OTHER).unwrap();
     assert_eq!(count(&mut tpm, OTHER), 6, "above one that is there");
-    act(&mut tpm, UNDEFINE_SPACE, OWNER, OTHER).unwrap();
+    act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, OTHER).unwrap();
     tpm.restart(None, 0);
     define(&mut tpm, OTHER, a::AUTH | a::COUNTER | a::ORDERLY, 8).unwrap();
-    act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
+    act(&mut tpm, cc::NV_INCREMENT, OTHER, OTHER).unwrap();
     assert_eq!(count(&mut tpm, OTHER), 7, "above one that was deleted");
     tpm.restart(Some(0), 0);
     assert_eq!(count(&mut tpm, OTHER), 7, "TPM2_Shutdown saves an orderly counter");
@@ -374,8 +382,8 @@ fn an_extend_index_works_like_a_pcr() {
 fn a_write_lock_holds_until_the_next_start() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTH | a::WRITE_STCLEAR, 8).unwrap();
-    assert_eq!(act(&mut tpm, WRITE_LOCK, INDEX, INDEX), Ok(vec![]));
-    assert_eq!(act(&mut tpm, WRITE_LOCK, INDEX, INDEX), Ok(vec![]), "again");
+    assert_eq!(act(&mut tpm, cc::NV_WRITE_LOCK, INDEX, INDEX), Ok(vec![]));
+    assert_eq!(act(&mut tpm, cc::NV_WRITE_LOCK, INDEX, INDEX), Ok(vec![]), "again");
     assert_eq!(attributes(&mut tpm, INDEX) & a::WRITELOCKED, a::WRITELOCKED);
     assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 8], 0), Err(NV_LOCKED));
     tpm.restart(Some(1), 1);
@@ -383,7 +391,7 @@ fn a_write_lock_holds_until_the_next_start() {
     tpm.restart(Some(1), 0);
     assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 8], 0), Ok(vec![]), "TPM Restart");
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
-    assert_eq!(act(&mut tpm, WRITE_LOCK, OTHER, OTHER), Err(handle(2, ATTRIBUTES)));
+    assert_eq!(act(&mut tpm, cc::NV_WRITE_LOCK, OTHER, OTHER), Err(handle(2, ATTRIBUTES)));
 }
 
 #[test]
@@ -391,12 +399,12 @@ fn every_command_that_writes_minds_the_write_lock() {
     let mut tpm = Fixture::new();
     for (kind, size) in [(0, 8), (a::COUNTER, 8), (a::BITS, 8), (a::EXTEND, 32)] {
         define(&mut tpm, INDEX, a::AUTH | a::WRITE_STCLEAR | kind, size).unwrap();
-        act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+        act(&mut tpm, cc::NV_WRITE_LOCK, INDEX, INDEX).unwrap();
         assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 0), Err(NV_LOCKED));
-        assert_eq!(act(&mut tpm, INCREMENT, INDEX, INDEX), Err(NV_LOCKED));
+        assert_eq!(act(&mut tpm, cc::NV_INCREMENT, INDEX, INDEX), Err(NV_LOCKED));
         assert_eq!(set_bits(&mut tpm, INDEX, INDEX, 1), Err(NV_LOCKED));
         assert_eq!(extend(&mut tpm, INDEX, INDEX, b""), Err(NV_LOCKED));
-        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+        act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX).unwrap();
     }
 }
 
@@ -404,10 +412,10 @@ fn every_command_that_writes_minds_the_write_lock() {
 fn writedefine_locks_for_ever_what_has_been_written() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTH | a::WRITEDEFINE, 8).unwrap();
-    act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+    act(&mut tpm, cc::NV_WRITE_LOCK, INDEX, INDEX).unwrap();
     tpm.restart(None, 0);
     assert_eq!(write(&mut tpm, INDEX, INDEX, &[1; 8], 0), Ok(vec![]), "it had not been written");
-    act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+    act(&mut tpm, cc::NV_WRITE_LOCK, INDEX, INDEX).unwrap();
     tpm.restart(None, 0);
     assert_eq!(write(&mut tpm, INDEX, INDEX, &[2; 8], 0), Err(NV_LOCKED));
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [1; 8]);
@@ -417,16 +425,16 @@ fn writedefine_locks_for_ever_what_has_been_written() {
 fn a_read_lock_holds_until_the_next_start() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTH | a::READ_STCLEAR, 8).unwrap();
-    assert_eq!(act(&mut tpm, READ_LOCK, INDEX, INDEX), Ok(vec![]), "before it is written");
+    assert_eq!(act(&mut tpm, cc::NV_READ_LOCK, INDEX, INDEX), Ok(vec![]), "before it is written");
     write(&mut tpm, INDEX, INDEX, &[1; 8], 0).unwrap();
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_LOCKED));
-    assert_eq!(act(&mut tpm, READ_LOCK, INDEX, INDEX), Ok(vec![]), "again");
+    assert_eq!(act(&mut tpm, cc::NV_READ_LOCK, INDEX, INDEX), Ok(vec![]), "again");
     tpm.restart(Some(1), 1);
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_LOCKED), "TPM Resume");
     tpm.restart(None, 0);
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0).unwrap(), [1; 8], "TPM Reset");
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
-    assert_eq!(act(&mut tpm, READ_LOCK, OTHER, OTHER), Err(handle(2, ATTRIBUTES)));
+    assert_eq!(act(&mut tpm, cc::NV_READ_LOCK, OTHER, OTHER), Err(handle(2, ATTRIBUTES)));
 }
 
 #[test]
@@ -455,8 +463,9 @@ fn wrong_passwords_count_unless_no_da() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
-    let guess =
-        |tpm: &mut Fixture, index: u32, password: &[u8]| tpm.with(WRITE, &[index, index], &[password], &[0, 0, 0, 0]);
+    let guess = |tpm: &mut Fixture, index: u32, password: &[u8]| {
+        tpm.with(cc::NV_WRITE, &[index, index], &[password], &[0, 0, 0, 0])
+    };
     for _ in 0..40 {
         assert_eq!(guess(&mut tpm, OTHER, b"no"), Err(session(1, BAD_AUTH)));
     }
@@ -477,7 +486,7 @@ fn failed_tries_survive_a_power_cycle_and_a_disorderly_one_counts() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     for _ in 0..16 {
-        assert!(tpm.with(WRITE, &[INDEX, INDEX], &[b"no"], &[0, 0, 0, 0]).is_err());
+        assert!(tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b"no"], &[0, 0, 0, 0]).is_err());
         tpm.restart(None, 0);
     }
     assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 0), Err(LOCKOUT), "CVE-2020-26933");
@@ -486,8 +495,9 @@ fn failed_tries_survive_a_power_cycle_and_a_disorderly_one_counts() {
 #[test]
 fn a_disorderly_reset_counts_only_if_a_protected_value_was_used() {
     let mut tpm = Fixture::new();
-    let failed_tries =
-        |tpm: &mut Fixture| tpm.run(0x17a, &[], &[], &[0, 0, 0, 6, 0, 0, 2, 0x0e, 0, 0, 0, 1]).unwrap()[16];
+    let failed_tries = |tpm: &mut Fixture| {
+        tpm.run(cc::GET_CAPABILITY, &[], &[], &[0, 0, 0, 6, 0, 0, 2, 0x0e, 0, 0, 0, 1]).unwrap()[16]
+    };
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
     for _ in 0..3 {
@@ -501,8 +511,8 @@ fn a_disorderly_reset_counts_only_if_a_protected_value_was_used() {
     write(&mut tpm, INDEX, INDEX, b"", 0).unwrap();
     tpm.restart(None, 0);
     assert_eq!(failed_tries(&mut tpm), 1);
-    assert_eq!(tpm.run(0x145, &[], &[], &[0, 0]), Ok(vec![]));
-    tpm.with(WRITE, &[INDEX, INDEX], &[b"no"], &[0, 0, 0, 0]).unwrap_err();
+    assert_eq!(tpm.run(cc::SHUTDOWN, &[], &[], &[0, 0]), Ok(vec![]));
+    tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b"no"], &[0, 0, 0, 0]).unwrap_err();
     tpm.restart(None, 0);
     assert_eq!(failed_tries(&mut tpm), 3, "the failed try, and its use after TPM2_Shutdown");
 }
@@ -512,9 +522,18 @@ fn undefined_indices_and_missing_authorizations() {
     let mut tpm = Fixture::new();
     assert_eq!(write(&mut tpm, OWNER, INDEX, b"", 0), Err(handle(2, HANDLE)));
     assert_eq!(write(&mut tpm, INDEX, INDEX, b"", 0), Err(handle(1, HANDLE)));
-    assert_eq!(tpm.with(READ, &[PLATFORM, OWNER], &[b""], &[0; 4]), Err(handle(2, VALUE)));
+    assert_eq!(tpm.with(cc::NV_READ, &[PLATFORM, OWNER], &[b""], &[0; 4]), Err(handle(2, VALUE)));
     define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
-    for code in [UNDEFINE_SPACE, INCREMENT, SET_BITS, EXTEND, WRITE, WRITE_LOCK, READ, READ_LOCK] {
+    for code in [
+        cc::NV_UNDEFINE_SPACE,
+        cc::NV_INCREMENT,
+        cc::NV_SET_BITS,
+        cc::NV_EXTEND,
+        cc::NV_WRITE,
+        cc::NV_WRITE_LOCK,
+        cc::NV_READ,
+        cc::NV_READ_LOCK,
+    ] {
         assert_eq!(tpm.run(code, &[OWNER, INDEX], &[], &[0; 4]), Err(AUTH_MISSING), "command {code:#x}");
     }
 }
@@ -547,7 +566,7 @@ fn tn_f_4748_the_policy_must_have_the_size_of_name_alg() {
             area[4..6].copy_from_slice(&alg.to_be_bytes());
             let expected = if policy == size { Ok(vec![]) } else { Err(param(2, SIZE)) };
             assert_eq!(define_as(&mut tpm, OWNER, b"", &area), expected, "{policy} octets for {alg:#x}");
-            let _ = act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX);
+            let _ = act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX);
         }
     }
 }
@@ -557,10 +576,14 @@ fn only_undefine_space_special_deletes_what_has_policy_delete() {
     let mut tpm = Fixture::new();
     let attributes = a::AUTH | a::PLATFORMCREATE | a::POLICY_DELETE;
     assert_eq!(define_as(&mut tpm, PLATFORM, b"pw", &public(INDEX, attributes, &[7; 32], 8)), Ok(vec![]));
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(handle(2, ATTRIBUTES)), "before NV_AUTHORIZATION");
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, PLATFORM, INDEX), Err(handle(2, ATTRIBUTES)));
+    assert_eq!(
+        act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX),
+        Err(handle(2, ATTRIBUTES)),
+        "before NV_AUTHORIZATION"
+    );
+    assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, PLATFORM, INDEX), Err(handle(2, ATTRIBUTES)));
     let special = |tpm: &mut Fixture, index: u32, platform: u32, auths: &[&[u8]]| {
-        tpm.with(UNDEFINE_SPACE_SPECIAL, &[index, platform], auths, &[])
+        tpm.with(cc::NV_UNDEFINE_SPACE_SPECIAL, &[index, platform], auths, &[])
     };
     assert_eq!(special(&mut tpm, INDEX, PLATFORM, &[b"pw", b""]), Err(AUTH_TYPE), "the ADMIN role needs a policy");
     assert_eq!(special(&mut tpm, INDEX, PLATFORM, &[b"pw"]), Err(AUTH_MISSING));
@@ -573,10 +596,10 @@ fn only_undefine_space_special_deletes_what_has_policy_delete() {
 fn change_auth_needs_a_policy() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTH, 8).unwrap();
-    assert_eq!(tpm.with(CHANGE_AUTH, &[INDEX], &[b"pw"], &tpm2b(b"new")), Err(AUTH_TYPE));
-    assert_eq!(tpm.with(CHANGE_AUTH, &[OTHER], &[b"pw"], &tpm2b(b"new")), Err(handle(1, HANDLE)));
-    assert_eq!(tpm.with(CHANGE_AUTH, &[OWNER], &[b""], &tpm2b(b"new")), Err(handle(1, VALUE)));
-    assert_eq!(tpm.run(CHANGE_AUTH, &[INDEX], &[], &tpm2b(b"new")), Err(AUTH_MISSING));
+    assert_eq!(tpm.with(cc::NV_CHANGE_AUTH, &[INDEX], &[b"pw"], &tpm2b(b"new")), Err(AUTH_TYPE));
+    assert_eq!(tpm.with(cc::NV_CHANGE_AUTH, &[OTHER], &[b"pw"], &tpm2b(b"new")), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.with(cc::NV_CHANGE_AUTH, &[OWNER], &[b""], &tpm2b(b"new")), Err(handle(1, VALUE)));
+    assert_eq!(tpm.run(cc::NV_CHANGE_AUTH, &[INDEX], &[], &tpm2b(b"new")), Err(AUTH_MISSING));
     // Success and SIZE need a policy session: nv_policy.rs.
 }
 
@@ -586,7 +609,7 @@ fn tn_the_global_lock_locks_what_has_globallock_until_the_next_start() {
     define(&mut tpm, INDEX, a::AUTH | a::GLOBALLOCK, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH | a::GLOBALLOCK | a::WRITEDEFINE | a::ORDERLY, 8).unwrap();
     define(&mut tpm, OTHER + 1, a::AUTH, 8).unwrap();
-    let lock = |tpm: &mut Fixture, by: u32| tpm.with(GLOBAL_WRITE_LOCK, &[by], &[b""], &[]);
+    let lock = |tpm: &mut Fixture, by: u32| tpm.with(cc::NV_GLOBAL_WRITE_LOCK, &[by], &[b""], &[]);
     for by in [OWNER, PLATFORM] {
         assert_eq!(lock(&mut tpm, by), Ok(vec![]));
     }
@@ -600,8 +623,8 @@ fn tn_the_global_lock_locks_what_has_globallock_until_the_next_start() {
     tpm.restart(Some(1), 0);
     assert_eq!(attempts(&mut tpm), [Ok(vec![]), Err(NV_LOCKED), Ok(vec![])], "TPMA_NV_WRITEDEFINE, written");
     assert_eq!(lock(&mut tpm, INDEX), Err(handle(1, VALUE)));
-    assert_eq!(tpm.with(GLOBAL_WRITE_LOCK, &[OWNER], &[b"no"], &[]), Err(session(1, BAD_AUTH)));
-    assert_eq!(tpm.run(GLOBAL_WRITE_LOCK, &[OWNER], &[], &[]), Err(AUTH_MISSING));
+    assert_eq!(tpm.with(cc::NV_GLOBAL_WRITE_LOCK, &[OWNER], &[b"no"], &[]), Err(session(1, BAD_AUTH)));
+    assert_eq!(tpm.run(cc::NV_GLOBAL_WRITE_LOCK, &[OWNER], &[], &[]), Err(AUTH_MISSING));
 }
 
 /// TPM2B_NV_PUBLIC_2.
@@ -614,23 +637,27 @@ fn define_space_2_and_read_public_2_tell_the_type_of_the_handle() {
     let mut tpm = Fixture::new();
     let area = public(INDEX, a::AUTH, &[7; 32], 8);
     let define_2 = |tpm: &mut Fixture, public: &[u8]| {
-        tpm.with(DEFINE_SPACE_2, &[OWNER], &[b""], &[tpm2b(b"pw"), public.to_vec()].concat())
+        tpm.with(cc::NV_DEFINE_SPACE_2, &[OWNER], &[b""], &[tpm2b(b"pw"), public.to_vec()].concat())
     };
     assert_eq!(define_2(&mut tpm, &public_2(1, &area)), Ok(vec![]));
     let name = [&[0, 0xb][..], &Sha256::digest(&area)].concat();
-    assert_eq!(tpm.run(READ_PUBLIC_2, &[INDEX], &[], &[]), Ok([public_2(1, &area), tpm2b(&name)].concat()));
-    assert_eq!(tpm.run(READ_PUBLIC, &[INDEX], &[], &[]), Ok([tpm2b(&area), tpm2b(&name)].concat()), "the same index");
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC_2, &[INDEX], &[], &[]), Ok([public_2(1, &area), tpm2b(&name)].concat()));
+    assert_eq!(
+        tpm.run(cc::NV_READ_PUBLIC, &[INDEX], &[], &[]),
+        Ok([tpm2b(&area), tpm2b(&name)].concat()),
+        "the same index"
+    );
     assert_eq!(write(&mut tpm, INDEX, INDEX, &[1; 8], 0), Ok(vec![]), "with its authValue");
     assert_eq!(define_2(&mut tpm, &public_2(1, &area)), Err(NV_DEFINED));
-    assert_eq!(tpm.run(READ_PUBLIC_2, &[OTHER], &[], &[]), Err(handle(1, HANDLE)));
-    assert_eq!(tpm.run(READ_PUBLIC_2, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC_2, &[OTHER], &[], &[]), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC_2, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
 }
 
 #[test]
 fn define_space_2_refuses_other_types_and_what_does_not_unmarshal() {
     let mut tpm = Fixture::new();
     let mut refused = |public: &[u8]| {
-        tpm.with(DEFINE_SPACE_2, &[OWNER], &[b""], &[tpm2b(b""), public.to_vec()].concat()).unwrap_err()
+        tpm.with(cc::NV_DEFINE_SPACE_2, &[OWNER], &[b""], &[tpm2b(b""), public.to_vec()].concat()).unwrap_err()
     };
     let area = public(INDEX, a::AUTH, &[], 8);
     let external = |index: u32, attributes: u64, size: u16| {
@@ -659,17 +686,17 @@ fn a_hybrid_counter_skips_what_it_may_have_counted_without_shutdown() {
     define(&mut tpm, INDEX, a::AUTH | a::COUNTER | a::ORDERLY, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH | a::COUNTER, 8).unwrap();
     for _ in 0..3 {
-        act(&mut tpm, INCREMENT, INDEX, INDEX).unwrap();
+        act(&mut tpm, cc::NV_INCREMENT, INDEX, INDEX).unwrap();
     }
-    act(&mut tpm, INCREMENT, OTHER, OTHER).unwrap();
+    act(&mut tpm, cc::NV_INCREMENT, OTHER, OTHER).unwrap();
     tpm.restart(Some(0), 0);
     assert_eq!(count(&mut tpm, INDEX), 3, "TPM2_Shutdown saved it");
     tpm.restart(Some(1), 1);
     assert_eq!(count(&mut tpm, INDEX), 3);
-    act(&mut tpm, INCREMENT, INDEX, INDEX).unwrap();
+    act(&mut tpm, cc::NV_INCREMENT, INDEX, INDEX).unwrap();
     tpm.restart(None, 0);
     assert_eq!(count(&mut tpm, INDEX), 0xff, "TPM_PT_ORDERLY_COUNT");
-    act(&mut tpm, INCREMENT, INDEX, INDEX).unwrap();
+    act(&mut tpm, cc::NV_INCREMENT, INDEX, INDEX).unwrap();
     assert_eq!(count(&mut tpm, INDEX), 0x100, "greater than it ever was");
     tpm.restart(None, 0);
     assert_eq!(count(&mut tpm, INDEX), 0x1ff);
@@ -689,18 +716,18 @@ fn only_a_write_to_an_orderly_index_voids_a_shutdown() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTH | a::ORDERLY | a::WRITE_STCLEAR, 8).unwrap();
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
-    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     write(&mut tpm, OTHER, OTHER, &[1; 8], 0).unwrap();
-    act(&mut tpm, WRITE_LOCK, INDEX, INDEX).unwrap();
+    act(&mut tpm, cc::NV_WRITE_LOCK, INDEX, INDEX).unwrap();
     define(&mut tpm, OTHER + 1, a::AUTH, 8).unwrap();
     tpm.restart(None, 1);
     assert_eq!(read(&mut tpm, OTHER, OTHER, 8, 0).unwrap(), [1; 8]);
     tpm.restart(Some(1), 0);
-    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     write(&mut tpm, INDEX, INDEX, &[1; 8], 0).unwrap();
     tpm.power_cycle();
-    assert_eq!(tpm.run(0x144, &[], &[], &[0, 1]), Err(param(1, VALUE)));
-    assert_eq!(tpm.run(0x144, &[], &[], &[0, 0]), Ok(vec![]));
+    assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 1]), Err(param(1, VALUE)));
+    assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(NV_UNINITIALIZED));
 }
 
@@ -721,5 +748,5 @@ fn tn_f_9188_the_owner_neither_defines_nor_deletes_for_the_platform() {
     let area = public(INDEX, a::AUTH | a::PLATFORMCREATE, &[], 8);
     assert_eq!(define_as(&mut tpm, OWNER, b"", &area), Err(handle(1, ATTRIBUTES)));
     define_as(&mut tpm, PLATFORM, b"", &area).unwrap();
-    assert_eq!(act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX), Err(NV_AUTHORIZATION));
+    assert_eq!(act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX), Err(NV_AUTHORIZATION));
 }

@@ -3,10 +3,9 @@
 use crate::harness::codes::{
     AUTH_FAIL, AUTH_UNAVAILABLE, BAD_AUTH, LOCKOUT, NV_AUTHORIZATION, NV_RANGE, OWNER, param, session,
 };
-use crate::harness::nv::{
-    INDEX, OTHER, PIN, READ, READ_LOCK, UNDEFINE_SPACE, WRITE, a, act, define, define_as, public, read, write,
-};
+use crate::harness::nv::{INDEX, OTHER, PIN, a, act, define, define_as, public, read, write};
 use crate::harness::{Fixture, Outcome, tpm2b};
+use tpm_core::cc;
 
 const PIN_FAIL: u32 = PIN | a::PIN_FAIL;
 const PIN_PASS: u32 = PIN | a::PIN_PASS;
@@ -24,7 +23,7 @@ fn pin_count(tpm: &mut Fixture, index: u32) -> u32 {
 
 /// TPM2_NV_Read of the index with this as its authValue.
 fn try_pin(tpm: &mut Fixture, index: u32, pin: &[u8]) -> Outcome {
-    tpm.with(READ, &[index, index], &[pin], &[0, 0, 0, 0]).map(|_| vec![])
+    tpm.with(cc::NV_READ, &[index, index], &[pin], &[0, 0, 0, 0]).map(|_| vec![])
 }
 
 #[test]
@@ -73,11 +72,14 @@ fn a_use_counts_even_if_the_command_fails() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, PIN_PASS, 8).unwrap();
     set(&mut tpm, INDEX, 0, 9);
-    assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"pw"], &[0, 9, 0, 0]), Err(NV_RANGE));
-    assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"pw"], &[0, 0, 0, 9]), Err(param(2, crate::harness::codes::VALUE)));
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 9, 0, 0]), Err(NV_RANGE));
+    assert_eq!(
+        tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 0, 0, 9]),
+        Err(param(2, crate::harness::codes::VALUE))
+    );
     assert_eq!(pin_count(&mut tpm, INDEX), 2);
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
-    assert_eq!(tpm.with(READ, &[INDEX, OTHER], &[b"pw"], &[0; 4]), Err(NV_AUTHORIZATION));
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, OTHER], &[b"pw"], &[0; 4]), Err(NV_AUTHORIZATION));
     assert_eq!(pin_count(&mut tpm, INDEX), 3);
 }
 
@@ -91,7 +93,7 @@ fn before_it_is_written_a_pin_cannot_be_used() {
         assert_eq!(try_pin(&mut tpm, INDEX, b"pw"), Err(AUTH_UNAVAILABLE), "pinLimit is zero");
         set(&mut tpm, INDEX, 0, 1);
         assert_eq!(try_pin(&mut tpm, INDEX, b"pw"), Ok(vec![]));
-        act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+        act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX).unwrap();
     }
 }
 
@@ -100,7 +102,7 @@ fn the_pin_does_not_authorize_writing() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, PIN_FAIL, 8).unwrap();
     set(&mut tpm, INDEX, 1, 3);
-    let write = tpm.with(WRITE, &[INDEX, INDEX], &[b"pw"], &[&tpm2b(&[0; 8])[..], &[0, 0]].concat());
+    let write = tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b"pw"], &[&tpm2b(&[0; 8])[..], &[0, 0]].concat());
     assert_eq!(write, Err(AUTH_UNAVAILABLE), "there is no TPMA_NV_AUTHWRITE");
     assert_eq!(pin_count(&mut tpm, INDEX), 1, "so it was not used");
 }
@@ -110,7 +112,7 @@ fn other_uses_than_reading_count_as_well() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, PIN_PASS | a::READ_STCLEAR, 8).unwrap();
     set(&mut tpm, INDEX, 0, 9);
-    assert_eq!(act(&mut tpm, READ_LOCK, INDEX, INDEX), Ok(vec![]));
+    assert_eq!(act(&mut tpm, cc::NV_READ_LOCK, INDEX, INDEX), Ok(vec![]));
     tpm.restart(None, 0);
     assert_eq!(pin_count(&mut tpm, INDEX), 1);
 }
@@ -158,7 +160,7 @@ fn what_the_first_write_of_a_pin_leaves_out_is_zero() {
             assert_eq!(read(&mut tpm, OWNER, INDEX, 8, 0), Ok(contents.to_vec()));
             let expected = if contents == [0; 8] { Err(AUTH_UNAVAILABLE) } else { Ok(vec![]) };
             assert_eq!(try_pin(&mut tpm, INDEX, b"pw"), expected, "{data:?}");
-            act(&mut tpm, UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+            act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX).unwrap();
         }
     }
 }
@@ -168,11 +170,11 @@ fn a_count_in_ram_that_voids_a_shutdown() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, PIN_FAIL | a::ORDERLY, 8).unwrap();
     set(&mut tpm, INDEX, 0, 3);
-    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     assert_eq!(try_pin(&mut tpm, INDEX, b"no"), Err(session(1, BAD_AUTH)));
     tpm.power_cycle();
     assert_eq!(
-        tpm.run(0x144, &[], &[], &[0, 1]),
+        tpm.run(cc::STARTUP, &[], &[], &[0, 1]),
         Err(param(1, crate::harness::codes::VALUE)),
         "no resume with the old count"
     );

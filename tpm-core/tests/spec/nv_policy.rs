@@ -5,19 +5,11 @@ use crate::harness::codes::{
     ATTRIBUTES, AUTH_UNAVAILABLE, BAD_AUTH, NV_LOCKED, OWNER, PCR_CHANGED, PLATFORM, POLICY_CC, POLICY_FAIL, SIZE,
     handle, param, session,
 };
-use crate::harness::nv::{
-    CHANGE_AUTH, INDEX, OTHER, PIN, READ, UNDEFINE_SPACE_SPECIAL, a, define, define_as, public, read, write,
-};
+use crate::harness::nv::{INDEX, OTHER, PIN, a, define, define_as, public, read, write};
 use crate::harness::session::{Auth, Kind, Session, Start};
 use crate::harness::{Fixture, Outcome, password, tpm2b};
 use sha2::{Digest, Sha256};
-
-const POLICY_SECRET: u32 = 0x151;
-const POLICY_COMMAND_CODE: u32 = 0x16c;
-const POLICY_PCR: u32 = 0x17f;
-const POLICY_PASSWORD: u32 = 0x18c;
-const POLICY_AUTH_VALUE: u32 = 0x16b;
-const PCR_EXTEND: u32 = 0x182;
+use tpm_core::cc;
 
 /// policyDigest after one step from a Zero Digest.
 fn step(old: &[u8], parts: &[&[u8]]) -> Vec<u8> {
@@ -25,20 +17,20 @@ fn step(old: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn command_code(code: u32) -> Vec<u8> {
-    step(&[0; 32], &[&POLICY_COMMAND_CODE.to_be_bytes(), &code.to_be_bytes()])
+    step(&[0; 32], &[&cc::POLICY_COMMAND_CODE.to_be_bytes(), &code.to_be_bytes()])
 }
 
 /// A policy session, neither bound nor salted, with SHA-256.
 fn start(tpm: &mut Fixture) -> u32 {
     let params = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
-    let reply = tpm.run(0x176, &[0x4000_0007, 0x4000_0007], &[], &params).unwrap();
+    let reply = tpm.run(cc::START_AUTH_SESSION, &[0x4000_0007, 0x4000_0007], &[], &params).unwrap();
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
 /// A policy session with TPM2_PolicyCommandCode.
 fn start_for(tpm: &mut Fixture, code: u32) -> u32 {
     let policy = start(tpm);
-    tpm.run(POLICY_COMMAND_CODE, &[policy], &[], &code.to_be_bytes()).unwrap();
+    tpm.run(cc::POLICY_COMMAND_CODE, &[policy], &[], &code.to_be_bytes()).unwrap();
     policy
 }
 
@@ -51,82 +43,79 @@ const DELETABLE: u32 = a::AUTH | a::PLATFORMCREATE | a::POLICY_DELETE;
 
 fn undefine_special(tpm: &mut Fixture, policy: u32) -> Outcome {
     let area = [by_policy(policy, b""), password(b"")].concat();
-    tpm.with_area(UNDEFINE_SPACE_SPECIAL, &[INDEX, PLATFORM], &area, &[])
+    tpm.with_area(cc::NV_UNDEFINE_SPACE_SPECIAL, &[INDEX, PLATFORM], &area, &[])
 }
 
 #[test]
 fn undefine_space_special_deletes_with_policy_and_platform() {
     let mut tpm = Fixture::new();
-    let area = public(INDEX, DELETABLE, &command_code(UNDEFINE_SPACE_SPECIAL), 8);
+    let area = public(INDEX, DELETABLE, &command_code(cc::NV_UNDEFINE_SPACE_SPECIAL), 8);
     define_as(&mut tpm, PLATFORM, b"pw", &area).unwrap();
     let policy = start(&mut tpm);
     assert_eq!(undefine_special(&mut tpm, policy), Err(session(1, POLICY_FAIL)), "another policy");
-    let policy = start_for(&mut tpm, READ);
+    let policy = start_for(&mut tpm, cc::NV_READ);
     assert!(undefine_special(&mut tpm, policy).is_err(), "for another command");
-    let policy = start_for(&mut tpm, UNDEFINE_SPACE_SPECIAL);
+    let policy = start_for(&mut tpm, cc::NV_UNDEFINE_SPACE_SPECIAL);
     let wrong = [by_policy(policy, b""), password(b"no")].concat();
     assert_eq!(
-        tpm.with_area(UNDEFINE_SPACE_SPECIAL, &[INDEX, PLATFORM], &wrong, &[]),
+        tpm.with_area(cc::NV_UNDEFINE_SPACE_SPECIAL, &[INDEX, PLATFORM], &wrong, &[]),
         Err(session(2, BAD_AUTH)),
         "and the platform's authorization"
     );
     assert_eq!(undefine_special(&mut tpm, policy), Ok(vec![]));
-    assert_eq!(
-        tpm.run(crate::harness::nv::READ_PUBLIC, &[INDEX], &[], &[]),
-        Err(handle(1, crate::harness::codes::HANDLE))
-    );
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC, &[INDEX], &[], &[]), Err(handle(1, crate::harness::codes::HANDLE)));
 }
 
 #[test]
 fn undefine_space_special_is_for_policy_delete_only() {
     let mut tpm = Fixture::new();
     let attributes = DELETABLE & !a::POLICY_DELETE;
-    let area = public(INDEX, attributes, &command_code(UNDEFINE_SPACE_SPECIAL), 8);
+    let area = public(INDEX, attributes, &command_code(cc::NV_UNDEFINE_SPACE_SPECIAL), 8);
     define_as(&mut tpm, PLATFORM, b"pw", &area).unwrap();
-    let policy = start_for(&mut tpm, UNDEFINE_SPACE_SPECIAL);
+    let policy = start_for(&mut tpm, cc::NV_UNDEFINE_SPACE_SPECIAL);
     assert_eq!(undefine_special(&mut tpm, policy), Err(handle(1, ATTRIBUTES)));
 }
 
 #[test]
 fn change_auth_changes_the_auth_value() {
     let mut tpm = Fixture::new();
-    define_as(&mut tpm, OWNER, b"pw", &public(INDEX, a::AUTH, &command_code(CHANGE_AUTH), 8)).unwrap();
+    define_as(&mut tpm, OWNER, b"pw", &public(INDEX, a::AUTH, &command_code(cc::NV_CHANGE_AUTH), 8)).unwrap();
     write(&mut tpm, INDEX, INDEX, b"contents", 0).unwrap();
     let change = |tpm: &mut Fixture, new: &[u8]| {
-        let policy = start_for(tpm, CHANGE_AUTH);
-        let outcome = tpm.with_area(CHANGE_AUTH, &[INDEX], &by_policy(policy, b""), &tpm2b(new));
-        tpm.run(0x165, &[], &[], &policy.to_be_bytes()).unwrap();
+        let policy = start_for(tpm, cc::NV_CHANGE_AUTH);
+        let outcome = tpm.with_area(cc::NV_CHANGE_AUTH, &[INDEX], &by_policy(policy, b""), &tpm2b(new));
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &policy.to_be_bytes()).unwrap();
         outcome
     };
     assert_eq!(change(&mut tpm, &[1; 33]), Err(param(1, SIZE)));
     assert_eq!(change(&mut tpm, b"new\0"), Ok(vec![]));
     assert_eq!(read(&mut tpm, INDEX, INDEX, 8, 0), Err(session(1, BAD_AUTH)));
-    assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"new"], &[0, 2, 0, 0]), Ok(tpm2b(b"co")), "contents stay");
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"new"], &[0, 2, 0, 0]), Ok(tpm2b(b"co")), "contents stay");
     assert_eq!(change(&mut tpm, &[[1; 32], [0; 32]].concat()), Ok(vec![]), "zeros at the end do not count");
-    let policy = start_for(&mut tpm, READ);
-    let outcome = tpm.with_area(CHANGE_AUTH, &[INDEX], &by_policy(policy, b""), &tpm2b(b""));
+    let policy = start_for(&mut tpm, cc::NV_READ);
+    let outcome = tpm.with_area(cc::NV_CHANGE_AUTH, &[INDEX], &by_policy(policy, b""), &tpm2b(b""));
     assert!(outcome.is_err(), "a policy for another command");
 }
 
 #[test]
 fn the_admin_role_needs_a_command_code_in_the_policy() {
     let mut tpm = Fixture::new();
-    let any = step(&[0; 32], &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+    let any = step(&[0; 32], &[&cc::POLICY_AUTH_VALUE.to_be_bytes()]);
     define_as(&mut tpm, OWNER, b"", &public(INDEX, a::AUTH | a::POLICYREAD, &any, 8)).unwrap();
     let policy = start(&mut tpm);
-    tpm.run(POLICY_PASSWORD, &[policy], &[], &[]).unwrap();
-    let outcome = tpm.with_area(CHANGE_AUTH, &[INDEX], &by_policy(policy, b""), &tpm2b(b""));
+    tpm.run(cc::POLICY_PASSWORD, &[policy], &[], &[]).unwrap();
+    let outcome = tpm.with_area(cc::NV_CHANGE_AUTH, &[INDEX], &by_policy(policy, b""), &tpm2b(b""));
     assert_eq!(outcome, Err(session(1, POLICY_FAIL)));
-    define_as(&mut tpm, OWNER, b"", &public(OTHER, a::AUTH, &command_code(READ), 8)).unwrap();
-    let policy = start_for(&mut tpm, READ);
-    let outcome = tpm.with_area(CHANGE_AUTH, &[OTHER], &by_policy(policy, b""), &tpm2b(b""));
+    define_as(&mut tpm, OWNER, b"", &public(OTHER, a::AUTH, &command_code(cc::NV_READ), 8)).unwrap();
+    let policy = start_for(&mut tpm, cc::NV_READ);
+    let outcome = tpm.with_area(cc::NV_CHANGE_AUTH, &[OTHER], &by_policy(policy, b""), &tpm2b(b""));
     assert_eq!(outcome, Err(session(1, POLICY_CC)));
 }
 
 /// TPM2_PolicySecret with a PIN index.
 fn secret(tpm: &mut Fixture, index: u32, policy: u32, pin: &[u8], expiration: i32) -> Outcome {
     let params = [&[0; 6][..], &expiration.to_be_bytes()].concat();
-    tpm.with(POLICY_SECRET, &[index, policy], &[pin], &params)
+    tpm.with(cc::POLICY_SECRET, &[index, policy], &[pin], &params)
 }
 
 fn set_pin(tpm: &mut Fixture, index: u32, count: u32, limit: u32) {
@@ -172,14 +161,14 @@ fn a_pin_pass_index_gives_no_ticket() {
 #[test]
 fn a_policy_with_the_pin_counts_as_well() {
     let mut tpm = Fixture::new();
-    let digest = step(&[0; 32], &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+    let digest = step(&[0; 32], &[&cc::POLICY_AUTH_VALUE.to_be_bytes()]);
     let area = public(INDEX, PIN | a::PIN_PASS | a::POLICYREAD, &digest, 8);
     define_as(&mut tpm, OWNER, b"pw", &area).unwrap();
     set_pin(&mut tpm, INDEX, 0, 9);
     let policy = start(&mut tpm);
     for n in 1..=2 {
-        tpm.run(POLICY_PASSWORD, &[policy], &[], &[]).unwrap();
-        assert!(tpm.with_area(READ, &[INDEX, INDEX], &by_policy(policy, b"pw"), &[0; 4]).is_ok());
+        tpm.run(cc::POLICY_PASSWORD, &[policy], &[], &[]).unwrap();
+        assert!(tpm.with_area(cc::NV_READ, &[INDEX, INDEX], &by_policy(policy, b"pw"), &[0; 4]).is_ok());
         assert_eq!(pin_count(&mut tpm, INDEX), n);
     }
 }
@@ -187,11 +176,11 @@ fn a_policy_with_the_pin_counts_as_well() {
 #[test]
 fn a_policy_without_the_pin_does_not_count() {
     let mut tpm = Fixture::new();
-    let area = public(INDEX, PIN | a::PIN_PASS | a::POLICYREAD, &command_code(READ), 8);
+    let area = public(INDEX, PIN | a::PIN_PASS | a::POLICYREAD, &command_code(cc::NV_READ), 8);
     define_as(&mut tpm, OWNER, b"pw", &area).unwrap();
     set_pin(&mut tpm, INDEX, 0, 1);
-    let policy = start_for(&mut tpm, READ);
-    assert!(tpm.with_area(READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0; 4]).is_ok());
+    let policy = start_for(&mut tpm, cc::NV_READ);
+    assert!(tpm.with_area(cc::NV_READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0; 4]).is_ok());
     assert_eq!(pin_count(&mut tpm, INDEX), 0);
 }
 
@@ -199,17 +188,17 @@ fn a_policy_without_the_pin_does_not_count() {
 fn a_pcr_policy_authorizes() {
     let mut tpm = Fixture::new();
     tpm.locality = 2;
-    let policy = start_for(&mut tpm, PCR_EXTEND);
-    let digest = command_code(PCR_EXTEND);
-    assert!(tpm.with_area(PCR_EXTEND, &[21], &by_policy(policy, b""), &[0; 4]).is_err(), "no policy");
+    let policy = start_for(&mut tpm, cc::PCR_EXTEND);
+    let digest = command_code(cc::PCR_EXTEND);
+    assert!(tpm.with_area(cc::PCR_EXTEND, &[21], &by_policy(policy, b""), &[0; 4]).is_err(), "no policy");
     let set = [&tpm2b(&digest)[..], &[0, 0xb], &20u32.to_be_bytes()].concat();
-    tpm.with(0x12c, &[PLATFORM], &[b""], &set).unwrap();
-    assert_eq!(tpm.with_area(PCR_EXTEND, &[21], &by_policy(policy, b""), &[0; 4]), Ok(vec![]));
+    tpm.with(cc::PCR_SET_AUTH_POLICY, &[PLATFORM], &[b""], &set).unwrap();
+    assert_eq!(tpm.with_area(cc::PCR_EXTEND, &[21], &by_policy(policy, b""), &[0; 4]), Ok(vec![]));
     let other = start(&mut tpm);
-    assert_eq!(tpm.with_area(PCR_EXTEND, &[21], &by_policy(other, b""), &[0; 4]), Err(session(1, POLICY_FAIL)));
-    let policy = start_for(&mut tpm, PCR_EXTEND);
+    assert_eq!(tpm.with_area(cc::PCR_EXTEND, &[21], &by_policy(other, b""), &[0; 4]), Err(session(1, POLICY_FAIL)));
+    let policy = start_for(&mut tpm, cc::PCR_EXTEND);
     assert_eq!(
-        tpm.with_area(PCR_EXTEND, &[16], &by_policy(policy, b""), &[0; 4]),
+        tpm.with_area(cc::PCR_EXTEND, &[16], &by_policy(policy, b""), &[0; 4]),
         Err(AUTH_UNAVAILABLE),
         "PCR outside of the group cannot have a policy"
     );
@@ -219,11 +208,11 @@ fn a_pcr_policy_authorizes() {
 fn sealed_to_pcr(tpm: &mut Fixture) -> (u32, Vec<u8>) {
     let selection = [&[0, 0, 0, 1, 0, 0xb, 3][..], &[0, 0, 0xff]].concat();
     let policy = start(tpm);
-    tpm.run(POLICY_PCR, &[policy], &[], &[&tpm2b(b"")[..], &selection].concat()).unwrap();
-    let digest = tpm.run(0x189, &[policy], &[], &[]).unwrap()[2..].to_vec();
+    tpm.run(cc::POLICY_PCR, &[policy], &[], &[&tpm2b(b"")[..], &selection].concat()).unwrap();
+    let digest = tpm.run(cc::POLICY_GET_DIGEST, &[policy], &[], &[]).unwrap()[2..].to_vec();
     define_as(tpm, OWNER, b"", &public(INDEX, a::OWNERWRITE | a::POLICYREAD, &digest, 8)).unwrap();
     write(tpm, OWNER, INDEX, b"a secret", 0).unwrap();
-    let context = tpm.run(0x162, &[policy], &[], &[]).unwrap();
+    let context = tpm.run(cc::CONTEXT_SAVE, &[policy], &[], &[]).unwrap();
     (policy, context)
 }
 
@@ -235,8 +224,12 @@ fn a_saved_policy_does_not_outlive_a_change_of_pcr_by_the_start() {
         let mut tpm = Fixture::new();
         let (policy, context) = sealed_to_pcr(&mut tpm);
         tpm.restart(Some(1), startup);
-        assert_eq!(tpm.run(0x161, &[], &[], &context), Ok(policy.to_be_bytes().to_vec()), "saved sessions come back");
-        let outcome = tpm.with_area(READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0, 8, 0, 0]);
+        assert_eq!(
+            tpm.run(cc::CONTEXT_LOAD, &[], &[], &context),
+            Ok(policy.to_be_bytes().to_vec()),
+            "saved sessions come back"
+        );
+        let outcome = tpm.with_area(cc::NV_READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0, 8, 0, 0]);
         assert_eq!(outcome, Err(PCR_CHANGED), "TPM_SU {startup}");
     }
 }
@@ -245,12 +238,12 @@ fn a_saved_policy_does_not_outlive_a_change_of_pcr_by_the_start() {
 fn saved_sessions_do_not_outlive_tpm_reset() {
     let mut tpm = Fixture::new();
     let (policy, context) = sealed_to_pcr(&mut tpm);
-    assert_eq!(tpm.run(0x161, &[], &[], &context), Ok(policy.to_be_bytes().to_vec()));
-    let outcome = tpm.with_area(READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0, 8, 0, 0]);
+    assert_eq!(tpm.run(cc::CONTEXT_LOAD, &[], &[], &context), Ok(policy.to_be_bytes().to_vec()));
+    let outcome = tpm.with_area(cc::NV_READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0, 8, 0, 0]);
     assert_eq!(outcome, Ok(tpm2b(b"a secret")), "nothing has changed");
-    let context = tpm.run(0x162, &[policy], &[], &[]).unwrap();
+    let context = tpm.run(cc::CONTEXT_SAVE, &[policy], &[], &[]).unwrap();
     tpm.restart(Some(0), 0);
-    assert!(tpm.run(0x161, &[], &[], &context).is_err());
+    assert!(tpm.run(cc::CONTEXT_LOAD, &[], &[], &context).is_err());
 }
 
 #[test]
@@ -259,23 +252,23 @@ fn a_drtm_event_voids_policies_over_its_pcr() {
     let (policy, context) = sealed_to_pcr(&mut tpm);
     tpm.tpm.hash_start();
     assert!(tpm.tpm.hash_end());
-    assert_eq!(tpm.run(0x161, &[], &[], &context), Ok(policy.to_be_bytes().to_vec()));
-    let outcome = tpm.with_area(READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0, 8, 0, 0]);
+    assert_eq!(tpm.run(cc::CONTEXT_LOAD, &[], &[], &context), Ok(policy.to_be_bytes().to_vec()));
+    let outcome = tpm.with_area(cc::NV_READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0, 8, 0, 0]);
     assert_eq!(outcome, Err(PCR_CHANGED));
 }
 
 #[test]
 fn an_index_written_to_write_lock_by_policy() {
     let mut tpm = Fixture::new();
-    let digest = command_code(crate::harness::nv::WRITE_LOCK);
+    let digest = command_code(cc::NV_WRITE_LOCK);
     let area = public(INDEX, a::AUTH | a::POLICYWRITE | a::WRITE_STCLEAR, &digest, 8);
     define_as(&mut tpm, OWNER, b"pw", &area).unwrap();
-    let policy = start_for(&mut tpm, crate::harness::nv::WRITE_LOCK);
-    let lock = tpm.with_area(crate::harness::nv::WRITE_LOCK, &[INDEX, INDEX], &by_policy(policy, b""), &[]);
+    let policy = start_for(&mut tpm, cc::NV_WRITE_LOCK);
+    let lock = tpm.with_area(cc::NV_WRITE_LOCK, &[INDEX, INDEX], &by_policy(policy, b""), &[]);
     assert_eq!(lock, Ok(vec![]), "TPMA_NV_POLICYWRITE");
     assert_eq!(write(&mut tpm, INDEX, INDEX, &[0; 8], 0), Err(NV_LOCKED));
-    let policy = start_for(&mut tpm, READ);
-    let read = tpm.with_area(READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0; 4]);
+    let policy = start_for(&mut tpm, cc::NV_READ);
+    let read = tpm.with_area(cc::NV_READ, &[INDEX, INDEX], &by_policy(policy, b""), &[0; 4]);
     assert_eq!(read, Err(AUTH_UNAVAILABLE), "no TPMA_NV_POLICYREAD");
 }
 
@@ -305,21 +298,21 @@ fn authorized_by(tpm: &mut Fixture, by: By, code: u32, handles: &[u32], auth: &[
     let bind: (u32, &[u8]) = if by == By::Bound { (OWNER, b"") } else { (crate::harness::codes::NULL, b"") };
     let mut s = Session::start(tpm, &Start { kind, bind, ..Start::default() });
     if kind == Kind::Policy {
-        if code == CHANGE_AUTH {
-            tpm.run(POLICY_COMMAND_CODE, &[s.handle], &[], &code.to_be_bytes()).unwrap();
+        if code == cc::NV_CHANGE_AUTH {
+            tpm.run(cc::POLICY_COMMAND_CODE, &[s.handle], &[], &code.to_be_bytes()).unwrap();
         }
-        let step = if by == By::PolicyPassword { POLICY_PASSWORD } else { POLICY_AUTH_VALUE };
+        let step = if by == By::PolicyPassword { cc::POLICY_PASSWORD } else { cc::POLICY_AUTH_VALUE };
         tpm.run(step, &[s.handle], &[], &[]).unwrap();
     }
     let one = if by == By::PolicyPassword { s.with(0).raw(auth) } else { s.auth(0, auth) };
     let outcome = tpm.exec(code, handles, vec![one.into()], params);
-    tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     outcome
 }
 
 /// A PIN index whose authValue "pw" reads it in each way.
 fn pin_for_all(tpm: &mut Fixture, kind: u32) {
-    let digest = step(&[0; 32], &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+    let digest = step(&[0; 32], &[&cc::POLICY_AUTH_VALUE.to_be_bytes()]);
     define_as(tpm, OWNER, b"pw", &public(INDEX, PIN | kind | a::POLICYREAD | a::POLICYWRITE, &digest, 8)).unwrap();
 }
 
@@ -331,7 +324,8 @@ fn guesses_at_a_pin_fail_index_end_at_its_limit_whatever_the_session() {
         let mut tpm = Fixture::new();
         pin_for_all(&mut tpm, a::PIN_FAIL);
         set_pin(&mut tpm, INDEX, 0, 3);
-        let mut attempt = |auth: &[u8]| authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], auth, &[0; 4]).map(drop);
+        let mut attempt =
+            |auth: &[u8]| authorized_by(&mut tpm, by, cc::NV_READ, &[INDEX, INDEX], auth, &[0; 4]).map(drop);
         for _ in 0..3 {
             assert_eq!(attempt(b"no"), Err(session(1, BAD_AUTH)), "{by:?}");
         }
@@ -341,7 +335,7 @@ fn guesses_at_a_pin_fail_index_end_at_its_limit_whatever_the_session() {
         assert_eq!(attempt(b"pw"), Err(AUTH_UNAVAILABLE), "{by:?}");
         assert_eq!(pin_count(&mut tpm, INDEX), 3, "{by:?}: what was not admitted does not count");
         set_pin(&mut tpm, INDEX, 2, 3);
-        let right = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]);
+        let right = authorized_by(&mut tpm, by, cc::NV_READ, &[INDEX, INDEX], b"pw", &[0; 4]);
         assert_eq!((right, pin_count(&mut tpm, INDEX)), (Ok(vec![0, 0]), 0), "{by:?}");
     }
 }
@@ -354,11 +348,15 @@ fn uses_of_a_pin_pass_index_end_at_its_limit_whatever_the_session() {
         pin_for_all(&mut tpm, a::PIN_PASS);
         set_pin(&mut tpm, INDEX, 0, 2);
         for n in 1..=2 {
-            assert_eq!(authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]), Ok(vec![0, 0]), "{by:?}");
+            assert_eq!(
+                authorized_by(&mut tpm, by, cc::NV_READ, &[INDEX, INDEX], b"pw", &[0; 4]),
+                Ok(vec![0, 0]),
+                "{by:?}"
+            );
             assert_eq!(pin_count(&mut tpm, INDEX), n, "{by:?}");
         }
         for auth in [&b"pw"[..], b"no"] {
-            let outcome = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], auth, &[0; 4]);
+            let outcome = authorized_by(&mut tpm, by, cc::NV_READ, &[INDEX, INDEX], auth, &[0; 4]);
             assert_eq!(outcome, Err(AUTH_UNAVAILABLE), "{by:?}");
         }
         assert_eq!(pin_count(&mut tpm, INDEX), 2, "{by:?}");
@@ -374,12 +372,12 @@ fn an_unwritten_pin_index_authorizes_nothing_whatever_the_session() {
             let mut tpm = Fixture::new();
             pin_for_all(&mut tpm, kind);
             let target = start(&mut tpm);
-            let read = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]);
+            let read = authorized_by(&mut tpm, by, cc::NV_READ, &[INDEX, INDEX], b"pw", &[0; 4]);
             assert_eq!(read, Err(AUTH_UNAVAILABLE), "{by:?}");
             let data = [&tpm2b(&[0, 0, 0, 0, 0, 0, 0, 9])[..], &[0, 0]].concat();
-            let write = authorized_by(&mut tpm, by, crate::harness::nv::WRITE, &[INDEX, INDEX], b"pw", &data);
+            let write = authorized_by(&mut tpm, by, cc::NV_WRITE, &[INDEX, INDEX], b"pw", &data);
             assert_eq!(write, Err(AUTH_UNAVAILABLE), "{by:?}");
-            let secret = authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]);
+            let secret = authorized_by(&mut tpm, by, cc::POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]);
             assert_eq!(secret, Err(AUTH_UNAVAILABLE), "{by:?}");
         }
     }
@@ -395,7 +393,7 @@ fn policy_secret_through_a_policy_session_counts_and_ends_at_the_limit() {
         pin_for_all(&mut tpm, a::PIN_PASS);
         set_pin(&mut tpm, INDEX, 0, 1);
         let mut assert_secret =
-            |auth: &[u8]| authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], auth, &[0; 10]).map(drop);
+            |auth: &[u8]| authorized_by(&mut tpm, by, cc::POLICY_SECRET, &[INDEX, target], auth, &[0; 10]).map(drop);
         assert_eq!(assert_secret(b"no"), Err(session(1, BAD_AUTH)), "{by:?}");
         assert_eq!(assert_secret(b"pw"), Ok(()), "{by:?}");
         assert_eq!(assert_secret(b"pw"), Err(AUTH_UNAVAILABLE), "{by:?}");
@@ -408,10 +406,10 @@ fn policy_secret_through_a_policy_session_counts_and_ends_at_the_limit() {
 fn the_admin_role_of_a_pin_index_is_held_to_its_limit() {
     for by in [By::PolicyPassword, By::PolicyAuthValue, By::Bound] {
         let mut tpm = Fixture::new();
-        let digest = step(&command_code(CHANGE_AUTH), &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+        let digest = step(&command_code(cc::NV_CHANGE_AUTH), &[&cc::POLICY_AUTH_VALUE.to_be_bytes()]);
         define_as(&mut tpm, OWNER, b"pw", &public(INDEX, PIN | a::PIN_FAIL, &digest, 8)).unwrap();
         set_pin(&mut tpm, INDEX, 0, 2);
-        let mut change = |auth: &[u8]| authorized_by(&mut tpm, by, CHANGE_AUTH, &[INDEX], auth, &tpm2b(b"pw"));
+        let mut change = |auth: &[u8]| authorized_by(&mut tpm, by, cc::NV_CHANGE_AUTH, &[INDEX], auth, &tpm2b(b"pw"));
         for _ in 0..2 {
             assert_eq!(change(b"no"), Err(session(1, BAD_AUTH)), "{by:?}");
         }
@@ -428,9 +426,9 @@ fn without_authread_a_pin_is_good_for_policy_secret_alone() {
     define(&mut tpm, INDEX, (PIN | a::PIN_PASS) & !a::AUTHREAD, 8).unwrap();
     set_pin(&mut tpm, INDEX, 0, 9);
     for by in [By::Password, By::Hmac] {
-        let read = authorized_by(&mut tpm, by, READ, &[INDEX, INDEX], b"pw", &[0; 4]);
+        let read = authorized_by(&mut tpm, by, cc::NV_READ, &[INDEX, INDEX], b"pw", &[0; 4]);
         assert_eq!(read, Err(AUTH_UNAVAILABLE), "{by:?}");
-        assert!(authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]).is_ok(), "{by:?}");
+        assert!(authorized_by(&mut tpm, by, cc::POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]).is_ok(), "{by:?}");
     }
     assert_eq!(pin_count(&mut tpm, INDEX), 2);
 }
@@ -445,12 +443,12 @@ fn no_session_is_bound_to_a_pin_index() {
         for _ in 0..2 {
             for kind in [0, 1, 3] {
                 let params = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[kind, 0, 0x10, 0, 0xb]].concat();
-                let outcome = tpm.run(0x176, &[crate::harness::codes::NULL, INDEX], &[], &params);
+                let outcome = tpm.run(cc::START_AUTH_SESSION, &[crate::harness::codes::NULL, INDEX], &[], &params);
                 assert_eq!(outcome, Err(handle(2, crate::harness::codes::HANDLE)));
             }
             set_pin(&mut tpm, INDEX, 0, 9);
         }
-        crate::harness::nv::act(&mut tpm, crate::harness::nv::UNDEFINE_SPACE, OWNER, INDEX).unwrap();
+        crate::harness::nv::act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX).unwrap();
     }
 }
 
@@ -463,10 +461,10 @@ fn policy_secret_needs_authread_but_with_policy_auth_value() {
             let mut tpm = Fixture::new();
             let target = start(&mut tpm);
             // TPM2_PolicyPassword and TPM2_PolicyAuthValue change policyDigest alike.
-            let digest = step(&[0; 32], &[&POLICY_AUTH_VALUE.to_be_bytes()]);
+            let digest = step(&[0; 32], &[&cc::POLICY_AUTH_VALUE.to_be_bytes()]);
             let all = attributes | a::OWNERWRITE | a::POLICYREAD | a::NO_DA;
             define_as(&mut tpm, OWNER, b"pw", &public(INDEX, all, &digest, 8)).unwrap();
-            let secret = authorized_by(&mut tpm, by, POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]);
+            let secret = authorized_by(&mut tpm, by, cc::POLICY_SECRET, &[INDEX, target], b"pw", &[0; 10]);
             let admitted = attributes == a::AUTHREAD || matches!(by, By::PolicyAuthValue | By::Bound);
             assert_eq!(secret.map(drop), if admitted { Ok(()) } else { Err(AUTH_UNAVAILABLE) }, "{by:?}");
         }

@@ -2,20 +2,13 @@
 
 use crate::harness::codes::*;
 use crate::harness::keys::*;
+use crate::harness::names::alg;
 use crate::harness::{Fixture, Outcome, tpm2b};
 use sha2::{Digest, Sha256};
-
-const CREATE: u32 = 0x153;
-const CREATE_PRIMARY: u32 = 0x131;
-const CREATE_LOADED: u32 = 0x191;
-const READ_PUBLIC: u32 = 0x173;
-const UNSEAL: u32 = 0x15e;
-const MAKE_CREDENTIAL: u32 = 0x168;
-const ACTIVATE_CREDENTIAL: u32 = 0x147;
-const CHANGE_AUTH: u32 = 0x150;
+use tpm_core::cc;
 
 fn unseal(tpm: &mut Fixture, item: u32, auth: &[u8]) -> Outcome {
-    tpm.with(UNSEAL, &[item], &[auth], &[]).map(|r| take_2b(&mut &r[..]).to_vec())
+    tpm.with(cc::UNSEAL, &[item], &[auth], &[]).map(|r| take_2b(&mut &r[..]).to_vec())
 }
 
 /// An ECC key of the NULL hierarchy that another TPM could have made: sensitive and public area.
@@ -97,16 +90,16 @@ fn the_endorsement_keys_of_the_profile_need_no_slot() {
 fn names_and_qualified_names_are_hashes() {
     let mut tpm = Fixture::new();
     let (h, public) = tpm.primary(OWNER, &ecc_storage());
-    let name = [&SHA256.to_be_bytes()[..], &Sha256::digest(&public)].concat();
+    let name = [&alg::SHA256.to_be_bytes()[..], &Sha256::digest(&public)].concat();
     let qualified = Sha256::digest([&OWNER.to_be_bytes()[..], &name].concat());
-    let reply = tpm.run(READ_PUBLIC, &[h], &[], &[]).unwrap();
+    let reply = tpm.run(cc::READ_PUBLIC, &[h], &[], &[]).unwrap();
     let rest = &mut &reply[..];
     assert_eq!(take_2b(rest), public);
     assert_eq!(take_2b(rest), name);
-    assert_eq!(take_2b(rest), [&SHA256.to_be_bytes()[..], &qualified].concat());
-    assert_eq!(tpm.run(READ_PUBLIC, &[0x8000_0007], &[], &[]), Err(reference_h(0)));
-    assert_eq!(tpm.run(READ_PUBLIC, &[0x8100_0007], &[], &[]), Err(handle(1, HANDLE)));
-    assert_eq!(tpm.run(READ_PUBLIC, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
+    assert_eq!(take_2b(rest), [&alg::SHA256.to_be_bytes()[..], &qualified].concat());
+    assert_eq!(tpm.run(cc::READ_PUBLIC, &[0x8000_0007], &[], &[]), Err(reference_h(0)));
+    assert_eq!(tpm.run(cc::READ_PUBLIC, &[0x8100_0007], &[], &[]), Err(handle(1, HANDLE)));
+    assert_eq!(tpm.run(cc::READ_PUBLIC, &[OWNER], &[], &[]), Err(handle(1, VALUE)));
 }
 
 #[test]
@@ -115,7 +108,7 @@ fn creation_data_tell_the_environment() {
     let (parent, _) = tpm.primary(OWNER, &ecc_storage());
     let selection = [0, 0, 0, 1, 0, 0xb, 3, 1, 0, 0];
     let params = [&sensitive(b"", b"x")[..], &sealed().sized(), &tpm2b(b"outside"), &selection].concat();
-    let reply = tpm.with(CREATE, &[parent], &[b""], &params).unwrap();
+    let reply = tpm.with(cc::CREATE, &[parent], &[b""], &params).unwrap();
     let rest = &mut &reply[..];
     take_2b(rest);
     take_2b(rest);
@@ -176,7 +169,7 @@ fn templates_that_cannot_be_are_refused() {
         ("signing key with symmetric", scheme(ecc_signing(), 0, AES_128_CFB), b"", SYMMETRIC),
         ("HMAC key without scheme", Template { parms: NONE.to_vec(), ..hmac_key() }, b"", SCHEME),
         ("ECC key with KDF", scheme(ecc_signing(), 8, &[0, 0x20, 0, 0xb]), b"", KDF),
-        ("storage key with another nameAlg", name_alg(ecc_storage(), SHA384), b"", HASH),
+        ("storage key with another nameAlg", name_alg(ecc_storage(), alg::SHA384), b"", HASH),
         ("AES-256 below AES-128", scheme(ecc_storage(), 2, &[1, 0]), b"", SYMMETRIC),
         ("curve that is none", scheme(ecc_signing(), 6, &[0x77, 0x77]), b"", CURVE),
         ("RSA 2047", scheme(rsa_any(), 4, &[7, 0xff]), b"", VALUE),
@@ -207,12 +200,12 @@ fn a_primary_template_is_checked_likewise() {
     let mut tpm = Fixture::new();
     assert_eq!(tpm.create_primary(OWNER, &ecc_signing().without(a::SIGN)), Err(param(2, ATTRIBUTES)));
     let params = creation(&[1; 33], b"", &ecc_signing());
-    assert_eq!(tpm.with(CREATE_PRIMARY, &[OWNER], &[b""], &params), Err(param(1, SIZE)));
-    assert_eq!(tpm.with(CREATE_PRIMARY, &[OWNER], &[], &params), Err(AUTH_MISSING));
-    assert_eq!(tpm.with(CREATE_PRIMARY, &[0x4000_000a], &[b""], &params), Err(handle(1, VALUE)));
+    assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params), Err(param(1, SIZE)));
+    assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[], &params), Err(AUTH_MISSING));
+    assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[0x4000_000a], &[b""], &params), Err(handle(1, VALUE)));
     // sensitive.data of a Primary Object whose secret is the TPM's: another object
     let with_data = creation(b"", b"salt", &ecc_storage());
-    let reply = tpm.with(CREATE_PRIMARY, &[OWNER], &[b""], &with_data).unwrap();
+    let reply = tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &with_data).unwrap();
     assert_ne!(take_2b(&mut &reply[4..]), tpm.primary(OWNER, &ecc_storage()).1);
 }
 
@@ -266,7 +259,7 @@ fn an_external_key_is_checked_against_its_public_area() {
     let attributes = a::USER | a::SIGN;
     let (secret, public) = external_ecc(attributes);
     let h = tpm.known(&secret, &public);
-    assert_eq!(tpm.name(h), [&SHA256.to_be_bytes()[..], &Sha256::digest(&public)].concat());
+    assert_eq!(tpm.name(h), [&alg::SHA256.to_be_bytes()[..], &Sha256::digest(&public)].concat());
     assert_eq!(tpm.load_external(&secret, &public, OWNER), Err(param(3, HIERARCHY)));
     for bad in [a::FIXED_TPM, a::FIXED_PARENT, a::RESTRICTED] {
         let (secret, public) = external_ecc(attributes | bad);
@@ -274,7 +267,7 @@ fn an_external_key_is_checked_against_its_public_area() {
     }
     let mut other = secret.clone();
     *other.last_mut().unwrap() = 2;
-    assert_eq!(tpm.load_external(&other, &public, NULL), Err(BINDING));
+    assert_eq!(tpm.load_external(&other, &public, NULL), Err(plain(BINDING)));
     *other.last_mut().unwrap() = 0;
     assert_eq!(tpm.load_external(&other, &public, NULL), Err(plain(KEY_SIZE)), "zero is no private key");
     let mut typed = secret.clone();
@@ -309,7 +302,7 @@ fn an_external_rsa_key_is_checked_against_its_public_area() {
     let prime = |bytes: &[u8]| [&[0, 1][..], &tpm2b(b""), &tpm2b(b""), &tpm2b(bytes)].concat();
     assert_eq!(tpm.load_external(&prime(&[0xff; 127]), &public.bytes(), NULL), Err(param(1, KEY_SIZE)));
     assert_eq!(tpm.load_external(&prime(&[0x7f; 128]), &public.bytes(), NULL), Err(param(1, KEY_SIZE)));
-    assert_eq!(tpm.load_external(&prime(&[0xfe; 128]), &public.bytes(), NULL), Err(BINDING));
+    assert_eq!(tpm.load_external(&prime(&[0xfe; 128]), &public.bytes(), NULL), Err(plain(BINDING)));
     let mut exponent = public.clone();
     let end = exponent.parms.len();
     exponent.parms[end - 1] = 9;
@@ -324,7 +317,7 @@ fn an_external_symmetric_key_is_bound_by_its_seed() {
     let template = Template { attributes: a::USER | a::SIGN, unique: tpm2b(&unique), ..hmac_key() };
     let sensitive = |seed: &[u8], key: &[u8]| [&[0, 8][..], &tpm2b(b""), &tpm2b(seed), &tpm2b(key)].concat();
     assert!(tpm.load_external(&sensitive(&seed, key), &template.bytes(), NULL).is_ok());
-    assert_eq!(tpm.load_external(&sensitive(&seed, b"kez"), &template.bytes(), NULL), Err(BINDING));
+    assert_eq!(tpm.load_external(&sensitive(&seed, b"kez"), &template.bytes(), NULL), Err(plain(BINDING)));
     assert_eq!(tpm.load_external(&sensitive(&seed[1..], key), &template.bytes(), NULL), Err(param(1, KEY_SIZE)));
     assert_eq!(tpm.load_external(&sensitive(&seed, &[1; 65]), &template.bytes(), NULL), Err(param(1, KEY_SIZE)));
     let short = Template { unique: tpm2b(&[0; 31]), ..template };
@@ -338,11 +331,11 @@ fn a_credential_opens_for_its_name_and_key_only() {
         let (ek, _) = tpm.primary(ENDORSEMENT, &storage);
         let (ak, _) = tpm.primary(OWNER, &ecc_signing());
         let name = tpm.name(ak);
-        let reply = tpm.run(MAKE_CREDENTIAL, &[ek], &[], &[tpm2b(b"credential"), tpm2b(&name)].concat()).unwrap();
+        let reply = tpm.run(cc::MAKE_CREDENTIAL, &[ek], &[], &[tpm2b(b"credential"), tpm2b(&name)].concat()).unwrap();
         let rest = &mut &reply[..];
         let (blob, secret) = (take_2b(rest).to_vec(), take_2b(rest).to_vec());
         let activate = |tpm: &mut Fixture, handles: [u32; 2], blob: &[u8], secret: &[u8]| {
-            tpm.with(ACTIVATE_CREDENTIAL, &handles, &[b"", b""], &[tpm2b(blob), tpm2b(secret)].concat())
+            tpm.with(cc::ACTIVATE_CREDENTIAL, &handles, &[b"", b""], &[tpm2b(blob), tpm2b(secret)].concat())
         };
         assert_eq!(activate(&mut tpm, [ak, ek], &blob, &secret).unwrap(), tpm2b(b"credential"));
         let mut bad = blob.clone();
@@ -355,8 +348,8 @@ fn a_credential_opens_for_its_name_and_key_only() {
         assert!([param(2, VALUE), param(2, ECC_POINT)].contains(&rc), "{rc:#x}");
         assert_eq!(activate(&mut tpm, [ak, ak], &blob, &secret), Err(handle(2, TYPE)));
         let long = [tpm2b(&[1; 33]), tpm2b(&name)].concat();
-        assert_eq!(tpm.run(MAKE_CREDENTIAL, &[ek], &[], &long), Err(param(1, SIZE)));
-        assert_eq!(tpm.run(MAKE_CREDENTIAL, &[ak], &[], &long), Err(handle(1, TYPE)));
+        assert_eq!(tpm.run(cc::MAKE_CREDENTIAL, &[ek], &[], &long), Err(param(1, SIZE)));
+        assert_eq!(tpm.run(cc::MAKE_CREDENTIAL, &[ak], &[], &long), Err(handle(1, TYPE)));
         tpm.flush(ek).unwrap();
         tpm.flush(ak).unwrap();
     }
@@ -369,7 +362,7 @@ fn a_new_auth_value_is_in_the_new_private_area() {
     let (private, public) = tpm.create(parent, b"old", b"x", &sealed()).unwrap();
     let item = tpm.load(parent, &private, &public).unwrap();
     let change = |tpm: &mut Fixture, handles: [u32; 2], auth: &[u8], new: &[u8]| {
-        tpm.with(CHANGE_AUTH, &handles, &[auth], &tpm2b(new))
+        tpm.with(cc::OBJECT_CHANGE_AUTH, &handles, &[auth], &tpm2b(new))
     };
     let private = change(&mut tpm, [item, parent], b"old", b"new").unwrap();
     let changed = tpm.load(parent, &private[2..], &public).unwrap();
@@ -389,14 +382,14 @@ fn an_object_without_a_name_is_nobodys_child() {
     nameless.name_alg = 0x10;
     let secret = [&[0, 8][..], &tpm2b(b""), &tpm2b(b""), &tpm2b(b"data")].concat();
     let item = tpm.known(&secret, &nameless.bytes());
-    assert_eq!(tpm.with(CHANGE_AUTH, &[item, parent], &[b""], &tpm2b(b"")), Err(handle(2, TYPE)));
+    assert_eq!(tpm.with(cc::OBJECT_CHANGE_AUTH, &[item, parent], &[b""], &tpm2b(b"")), Err(handle(2, TYPE)));
 }
 
 #[test]
 fn create_loaded_makes_primary_ordinary_and_derived_objects() {
     let mut tpm = Fixture::new();
     let loaded = |tpm: &mut Fixture, parent: u32, data: &[u8], template: &Template| {
-        tpm.with(CREATE_LOADED, &[parent], &[b""], &[sensitive(b"", data), template.sized()].concat())
+        tpm.with(cc::CREATE_LOADED, &[parent], &[b""], &[sensitive(b"", data), template.sized()].concat())
     };
     let parts = |reply: &[u8]| {
         let rest = &mut &reply[4..];
@@ -442,7 +435,7 @@ fn create_loaded_makes_primary_ordinary_and_derived_objects() {
     let mut cut = ecc_storage().bytes();
     cut.push(0);
     let params = [sensitive(b"", b""), tpm2b(&cut)].concat();
-    assert_eq!(tpm.with(CREATE_LOADED, &[OWNER], &[b""], &params), Err(param(2, SIZE)));
+    assert_eq!(tpm.with(cc::CREATE_LOADED, &[OWNER], &[b""], &params), Err(param(2, SIZE)));
     let params = [sensitive(&[1; 33], b""), ecc_storage().sized()].concat();
-    assert_eq!(tpm.with(CREATE_LOADED, &[OWNER], &[b""], &params), Err(param(1, SIZE)));
+    assert_eq!(tpm.with(cc::CREATE_LOADED, &[OWNER], &[b""], &params), Err(param(1, SIZE)));
 }

@@ -3,42 +3,13 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
-    AUTH_UNAVAILABLE, BAD_AUTH, CPHASH, EXPIRED, HANDLE, HASH, INSUFFICIENT, NULL, NV_AUTHORIZATION, NV_LOCKED,
-    NV_RANGE, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM, POLICY_CC, SIZE, TAG, VALUE, handle, param, reference_h,
-    session as at_session,
+    AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, COMMAND_CODE, CPHASH, EXPIRED, HANDLE, HASH, INSUFFICIENT, NULL,
+    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM, POLICY, POLICY_CC, RANGE,
+    SIZE, TAG, TICKET, VALUE, handle, param, reference_h, session as at_session,
 };
 use crate::harness::session::{Alg, Kind, PolicyDigest, Session, Start, attr};
 use crate::harness::{Fixture, Outcome, tpm2b};
-
-const POLICY_NV: u32 = 0x149;
-const POLICY_SECRET: u32 = 0x151;
-const POLICY_AUTHORIZE: u32 = 0x16a;
-const POLICY_AUTH_VALUE: u32 = 0x16b;
-const POLICY_COMMAND_CODE: u32 = 0x16c;
-const POLICY_COUNTER_TIMER: u32 = 0x16d;
-const POLICY_CP_HASH: u32 = 0x16e;
-const POLICY_LOCALITY: u32 = 0x16f;
-const POLICY_NAME_HASH: u32 = 0x170;
-const POLICY_OR: u32 = 0x171;
-const POLICY_TICKET: u32 = 0x172;
-const POLICY_PCR: u32 = 0x17f;
-const POLICY_RESTART: u32 = 0x180;
-const POLICY_PHYSICAL_PRESENCE: u32 = 0x187;
-const POLICY_DUPLICATION_SELECT: u32 = 0x188;
-const POLICY_GET_DIGEST: u32 = 0x189;
-const POLICY_PASSWORD: u32 = 0x18c;
-const POLICY_NV_WRITTEN: u32 = 0x18f;
-const POLICY_TEMPLATE: u32 = 0x190;
-const POLICY_AUTHORIZE_NV: u32 = 0x192;
-const POLICY_AC_SEND_SELECT: u32 = 0x196;
-const POLICY_CAPABILITY: u32 = 0x19b;
-const POLICY_PARAMETERS: u32 = 0x19c;
-const POLICY_TRANSPORT_SPDM: u32 = 0x1a1;
-
-const COMMAND_CODE: u32 = 0x143;
-const POLICY: u32 = 0x126;
-const RANGE: u32 = 0x0d;
-const TICKET: u32 = 0x20;
+use tpm_core::cc;
 
 const INDEX: u32 = 0x0150_0000;
 /// AUTHWRITE, OWNERREAD, AUTHREAD, NO_DA, WRITE_STCLEAR, READ_STCLEAR
@@ -51,17 +22,17 @@ fn policy(tpm: &mut Fixture, code: u32, s: &Session, params: &[u8]) -> Outcome {
 }
 
 fn digest(tpm: &mut Fixture, s: &Session) -> Vec<u8> {
-    policy(tpm, POLICY_GET_DIGEST, s, &[]).unwrap()[2..].to_vec()
+    policy(tpm, cc::POLICY_GET_DIGEST, s, &[]).unwrap()[2..].to_vec()
 }
 
 fn define(tpm: &mut Fixture, attributes: u32, size: u16) {
     let public =
         [&INDEX.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &[0, 0], &size.to_be_bytes()].concat();
-    tpm.with(0x12a, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()).unwrap();
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b""), tpm2b(&public)].concat()).unwrap();
 }
 
 fn write(tpm: &mut Fixture, data: &[u8]) {
-    tpm.with(0x137, &[INDEX, INDEX], &[b""], &[tpm2b(data), vec![0, 0]].concat()).unwrap();
+    tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b""], &[tpm2b(data), vec![0, 0]].concat()).unwrap();
 }
 
 /// An index with eight octets.
@@ -84,12 +55,12 @@ fn comparison(operand: &[u8], offset: u16, operation: u16) -> Vec<u8> {
 }
 
 fn nv(tpm: &mut Fixture, by: u32, s: &Session, operand: &[u8], offset: u16, operation: u16) -> Outcome {
-    tpm.with(POLICY_NV, &[by, INDEX, s.handle], &[b""], &comparison(operand, offset, operation))
+    tpm.with(cc::POLICY_NV, &[by, INDEX, s.handle], &[b""], &comparison(operand, offset, operation))
 }
 
 fn secret(tpm: &mut Fixture, s: &Session, nonce: &[u8], cp_hash: &[u8], reference: &[u8], expiration: i32) -> Outcome {
     let params = [tpm2b(nonce), tpm2b(cp_hash), tpm2b(reference), expiration.to_be_bytes().to_vec()].concat();
-    tpm.with(POLICY_SECRET, &[OWNER, s.handle], &[b""], &params)
+    tpm.with(cc::POLICY_SECRET, &[OWNER, s.handle], &[b""], &params)
 }
 
 /// PCR 0 and 16 of the SHA-256 bank.
@@ -103,44 +74,44 @@ fn unconditional(alg: Alg) -> Vec<(u32, Vec<u8>, u32, Vec<u8>)> {
     let key = [vec![0, 0xb], vec![7; 32]].concat();
     let spdm = alg.hash(&[&[0, 34], &key, &[0, 0]]);
     vec![
-        (POLICY_AUTH_VALUE, vec![], POLICY_AUTH_VALUE, vec![]),
-        (POLICY_PASSWORD, vec![], POLICY_AUTH_VALUE, vec![]),
-        (POLICY_COMMAND_CODE, vec![0, 0, 1, 0x4e], POLICY_COMMAND_CODE, vec![0, 0, 1, 0x4e]),
-        (POLICY_LOCALITY, vec![0b1_0011], POLICY_LOCALITY, vec![0b1_0011]),
-        (POLICY_LOCALITY, vec![200], POLICY_LOCALITY, vec![200]),
-        (POLICY_PHYSICAL_PRESENCE, vec![], POLICY_PHYSICAL_PRESENCE, vec![]),
-        (POLICY_CP_HASH, tpm2b(&d), POLICY_CP_HASH, d.clone()),
-        (POLICY_NAME_HASH, tpm2b(&d), POLICY_NAME_HASH, d.clone()),
-        (POLICY_TEMPLATE, tpm2b(&d), POLICY_TEMPLATE, d.clone()),
-        (POLICY_PARAMETERS, tpm2b(&d), POLICY_PARAMETERS, d),
-        (POLICY_NV_WRITTEN, vec![1], POLICY_NV_WRITTEN, vec![1]),
-        (POLICY_NV_WRITTEN, vec![0], POLICY_NV_WRITTEN, vec![0]),
+        (cc::POLICY_AUTH_VALUE, vec![], cc::POLICY_AUTH_VALUE, vec![]),
+        (cc::POLICY_PASSWORD, vec![], cc::POLICY_AUTH_VALUE, vec![]),
+        (cc::POLICY_COMMAND_CODE, vec![0, 0, 1, 0x4e], cc::POLICY_COMMAND_CODE, vec![0, 0, 1, 0x4e]),
+        (cc::POLICY_LOCALITY, vec![0b1_0011], cc::POLICY_LOCALITY, vec![0b1_0011]),
+        (cc::POLICY_LOCALITY, vec![200], cc::POLICY_LOCALITY, vec![200]),
+        (cc::POLICY_PHYSICAL_PRESENCE, vec![], cc::POLICY_PHYSICAL_PRESENCE, vec![]),
+        (cc::POLICY_CP_HASH, tpm2b(&d), cc::POLICY_CP_HASH, d.clone()),
+        (cc::POLICY_NAME_HASH, tpm2b(&d), cc::POLICY_NAME_HASH, d.clone()),
+        (cc::POLICY_TEMPLATE, tpm2b(&d), cc::POLICY_TEMPLATE, d.clone()),
+        (cc::POLICY_PARAMETERS, tpm2b(&d), cc::POLICY_PARAMETERS, d),
+        (cc::POLICY_NV_WRITTEN, vec![1], cc::POLICY_NV_WRITTEN, vec![1]),
+        (cc::POLICY_NV_WRITTEN, vec![0], cc::POLICY_NV_WRITTEN, vec![0]),
         (
-            POLICY_DUPLICATION_SELECT,
+            cc::POLICY_DUPLICATION_SELECT,
             [tpm2b(&a), tpm2b(&b), vec![1]].concat(),
-            POLICY_DUPLICATION_SELECT,
+            cc::POLICY_DUPLICATION_SELECT,
             [&a[..], &b, &[1]].concat(),
         ),
         (
-            POLICY_DUPLICATION_SELECT,
+            cc::POLICY_DUPLICATION_SELECT,
             [tpm2b(&a), tpm2b(&b), vec![0]].concat(),
-            POLICY_DUPLICATION_SELECT,
+            cc::POLICY_DUPLICATION_SELECT,
             [&b[..], &[0]].concat(),
         ),
         (
-            POLICY_AC_SEND_SELECT,
+            cc::POLICY_AC_SEND_SELECT,
             [tpm2b(&a), tpm2b(&b), tpm2b(&c), vec![1]].concat(),
-            POLICY_AC_SEND_SELECT,
+            cc::POLICY_AC_SEND_SELECT,
             [&a[..], &b, &c, &[1]].concat(),
         ),
         (
-            POLICY_AC_SEND_SELECT,
+            cc::POLICY_AC_SEND_SELECT,
             [tpm2b(&a), tpm2b(&b), tpm2b(&c), vec![0]].concat(),
-            POLICY_AC_SEND_SELECT,
+            cc::POLICY_AC_SEND_SELECT,
             [&b[..], &c, &[0]].concat(),
         ),
-        (POLICY_TRANSPORT_SPDM, vec![0; 4], POLICY_TRANSPORT_SPDM, vec![]),
-        (POLICY_TRANSPORT_SPDM, [tpm2b(&key), vec![0, 0]].concat(), POLICY_TRANSPORT_SPDM, spdm),
+        (cc::POLICY_TRANSPORT_SPDM, vec![0; 4], cc::POLICY_TRANSPORT_SPDM, vec![]),
+        (cc::POLICY_TRANSPORT_SPDM, [tpm2b(&key), vec![0, 0]].concat(), cc::POLICY_TRANSPORT_SPDM, spdm),
     ]
 }
 
@@ -152,12 +123,12 @@ fn digests_of_unconditional_policies() {
             let s = Session::start(&mut tpm, &Start { kind, alg, ..Start::default() });
             assert_eq!(digest(&mut tpm, &s), vec![0; alg.size()], "a fresh session");
             for (code, params, hashed_code, hashed) in unconditional(alg) {
-                assert_eq!(policy(&mut tpm, POLICY_RESTART, &s, &[]), Ok(vec![]));
+                assert_eq!(policy(&mut tpm, cc::POLICY_RESTART, &s, &[]), Ok(vec![]));
                 assert_eq!(policy(&mut tpm, code, &s, &params), Ok(vec![]), "{code:x} {params:x?}");
                 let expected = PolicyDigest::new(alg).then(hashed_code, &[&hashed]);
                 assert_eq!(digest(&mut tpm, &s), expected.digest, "{code:x} {params:x?}");
             }
-            assert_eq!(tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()), Ok(vec![]));
+            assert_eq!(tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()), Ok(vec![]));
         }
     }
 }
@@ -193,26 +164,26 @@ fn policy_command_code() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     let code = |code: u32| code.to_be_bytes();
-    assert_eq!(policy(&mut tpm, POLICY_COMMAND_CODE, &s, &code(0x2000_0001)), Err(param(1, POLICY_CC)));
-    assert_eq!(policy(&mut tpm, POLICY_COMMAND_CODE, &s, &code(0x14e)), Ok(vec![]));
-    assert_eq!(policy(&mut tpm, POLICY_COMMAND_CODE, &s, &code(0x14e)), Ok(vec![]), "the same again");
-    assert_eq!(policy(&mut tpm, POLICY_COMMAND_CODE, &s, &code(0x137)), Err(param(1, VALUE)));
-    assert_eq!(policy(&mut tpm, POLICY_COMMAND_CODE, &s, &code(0x2000_0001)), Err(param(1, VALUE)));
+    assert_eq!(policy(&mut tpm, cc::POLICY_COMMAND_CODE, &s, &code(0x2000_0001)), Err(param(1, POLICY_CC)));
+    assert_eq!(policy(&mut tpm, cc::POLICY_COMMAND_CODE, &s, &code(cc::NV_READ)), Ok(vec![]));
+    assert_eq!(policy(&mut tpm, cc::POLICY_COMMAND_CODE, &s, &code(cc::NV_READ)), Ok(vec![]), "the same again");
+    assert_eq!(policy(&mut tpm, cc::POLICY_COMMAND_CODE, &s, &code(cc::NV_WRITE)), Err(param(1, VALUE)));
+    assert_eq!(policy(&mut tpm, cc::POLICY_COMMAND_CODE, &s, &code(0x2000_0001)), Err(param(1, VALUE)));
 }
 
 #[test]
 fn policy_locality_only_narrows() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
-    let mut locality = |l: u8| policy(&mut tpm, POLICY_LOCALITY, &s, &[l]);
+    let mut locality = |l: u8| policy(&mut tpm, cc::POLICY_LOCALITY, &s, &[l]);
     assert_eq!(locality(0), Err(param(1, RANGE)));
     assert_eq!(locality(0b0_0110), Ok(vec![]));
     assert_eq!(locality(0b0_1001), Err(param(1, RANGE)), "nothing would be left");
     assert_eq!(locality(32), Err(param(1, RANGE)), "an extended locality after normal ones");
     assert_eq!(locality(0b0_1010), Ok(vec![]));
     assert_eq!(locality(0b0_0100), Err(param(1, RANGE)));
-    policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
-    let mut locality = |l: u8| policy(&mut tpm, POLICY_LOCALITY, &s, &[l]);
+    policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
+    let mut locality = |l: u8| policy(&mut tpm, cc::POLICY_LOCALITY, &s, &[l]);
     assert_eq!(locality(77), Ok(vec![]));
     assert_eq!(locality(77), Ok(vec![]));
     assert_eq!(locality(78), Err(param(1, RANGE)));
@@ -229,27 +200,27 @@ fn tn_bound_hashes_exclude_each_other() {
     let duplication = [tpm2b(&[1]), tpm2b(&[2]), vec![0]].concat();
     let send = [tpm2b(&[1]), tpm2b(&[2]), tpm2b(&[3]), vec![0]].concat();
     let kinds = [
-        (POLICY_CP_HASH, &d),
-        (POLICY_NAME_HASH, &d),
-        (POLICY_TEMPLATE, &d),
-        (POLICY_PARAMETERS, &d),
-        (POLICY_DUPLICATION_SELECT, &duplication),
-        (POLICY_AC_SEND_SELECT, &send),
+        (cc::POLICY_CP_HASH, &d),
+        (cc::POLICY_NAME_HASH, &d),
+        (cc::POLICY_TEMPLATE, &d),
+        (cc::POLICY_PARAMETERS, &d),
+        (cc::POLICY_DUPLICATION_SELECT, &duplication),
+        (cc::POLICY_AC_SEND_SELECT, &send),
     ];
     for (first, params) in kinds {
         for (second, again) in kinds {
-            policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
+            policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
             assert_eq!(policy(&mut tpm, first, &s, params), Ok(vec![]));
-            let repeatable = first == second && [POLICY_CP_HASH, POLICY_TEMPLATE].contains(&first);
+            let repeatable = first == second && [cc::POLICY_CP_HASH, cc::POLICY_TEMPLATE].contains(&first);
             let expected = if repeatable { Ok(vec![]) } else { Err(CPHASH) };
             assert_eq!(policy(&mut tpm, second, &s, again), expected, "{first:x} {second:x}");
         }
         if params.len() == d.len() {
-            let expected = if first == POLICY_TEMPLATE { param(1, VALUE) } else { CPHASH };
+            let expected = if first == cc::POLICY_TEMPLATE { param(1, VALUE) } else { CPHASH };
             assert_eq!(policy(&mut tpm, first, &s, &other), Err(expected), "{first:x}");
         }
         let mut asserted = |cp_hash: u8| secret(&mut tpm, &s, &[], &[cp_hash; 32], &[], 0);
-        if first == POLICY_CP_HASH {
+        if first == cc::POLICY_CP_HASH {
             assert!(asserted(5).is_ok(), "cpHashA may be the same");
         } else {
             assert_eq!(asserted(5), Err(CPHASH), "{first:x}");
@@ -262,17 +233,17 @@ fn tn_bound_hashes_exclude_each_other() {
 fn bound_hashes_have_the_size_of_the_sessions_digests() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
-    for code in [POLICY_CP_HASH, POLICY_NAME_HASH, POLICY_TEMPLATE, POLICY_PARAMETERS] {
+    for code in [cc::POLICY_CP_HASH, cc::POLICY_NAME_HASH, cc::POLICY_TEMPLATE, cc::POLICY_PARAMETERS] {
         for size in [0, 20, 31, 33, 64] {
             assert_eq!(policy(&mut tpm, code, &s, &tpm2b(&vec![1; size])), Err(param(1, SIZE)), "{code:x} {size}");
         }
         assert_eq!(policy(&mut tpm, code, &s, &tpm2b(&[1; 65])), Err(param(1, SIZE)), "{code:x} no TPM2B_DIGEST");
     }
-    policy(&mut tpm, POLICY_CP_HASH, &s, &tpm2b(&[1; 32])).unwrap();
-    for code in [POLICY_CP_HASH, POLICY_NAME_HASH, POLICY_PARAMETERS] {
+    policy(&mut tpm, cc::POLICY_CP_HASH, &s, &tpm2b(&[1; 32])).unwrap();
+    for code in [cc::POLICY_CP_HASH, cc::POLICY_NAME_HASH, cc::POLICY_PARAMETERS] {
         assert_eq!(policy(&mut tpm, code, &s, &tpm2b(&[1; 20])), Err(param(1, SIZE)), "{code:x}: size goes first");
     }
-    assert_eq!(policy(&mut tpm, POLICY_TEMPLATE, &s, &tpm2b(&[1; 20])), Err(CPHASH), "here the other way round");
+    assert_eq!(policy(&mut tpm, cc::POLICY_TEMPLATE, &s, &tpm2b(&[1; 20])), Err(CPHASH), "here the other way round");
 }
 
 /// Part 3, 23.1: "If the policySession parameter indicates a trial policy session, then the policySession→policyDigest
@@ -289,25 +260,25 @@ fn in_a_trial_session_nothing_is_validated() {
     let time = |operand: &[u8], offset: u16| comparison(operand, offset, 0);
     // each command with parameters that a policy session takes the first time, or never
     let steps: &[(u32, Vec<u8>, u32)] = &[
-        (POLICY_LOCALITY, vec![0b0_0110], 0),
-        (POLICY_LOCALITY, vec![0b1_1000], param(1, RANGE)),
-        (POLICY_LOCALITY, vec![77], param(1, RANGE)),
-        (POLICY_COMMAND_CODE, vec![0, 0, 1, 0x4e], 0),
-        (POLICY_COMMAND_CODE, vec![0, 0, 1, 0x37], param(1, VALUE)),
-        (POLICY_CP_HASH, short.clone(), param(1, SIZE)),
-        (POLICY_CP_HASH, d.clone(), 0),
-        (POLICY_CP_HASH, other.clone(), CPHASH),
-        (POLICY_NAME_HASH, d.clone(), CPHASH),
-        (POLICY_TEMPLATE, short, CPHASH),
-        (POLICY_PARAMETERS, d, CPHASH),
-        (POLICY_DUPLICATION_SELECT, duplication, CPHASH),
-        (POLICY_NV_WRITTEN, vec![1], 0),
-        (POLICY_NV_WRITTEN, vec![0], param(1, VALUE)),
-        (POLICY_COUNTER_TIMER, time(&[1], 26), param(2, VALUE)),
-        (POLICY_COUNTER_TIMER, time(&[1, 2], 24), 0x80 | RANGE),
-        (0x1a1, [tpm2b(&[1]), tpm2b(&[])].concat(), param(1, SIZE)),
-        (0x16a, [other.clone(), tpm2b(b"ref"), tpm2b(&[0, 0x10]), verified].concat(), param(1, VALUE)),
-        (0x172, [tpm2b(&[1]), vec![0, 0], tpm2b(b"ref"), name.clone(), ticket].concat(), param(1, SIZE)),
+        (cc::POLICY_LOCALITY, vec![0b0_0110], 0),
+        (cc::POLICY_LOCALITY, vec![0b1_1000], param(1, RANGE)),
+        (cc::POLICY_LOCALITY, vec![77], param(1, RANGE)),
+        (cc::POLICY_COMMAND_CODE, vec![0, 0, 1, 0x4e], 0),
+        (cc::POLICY_COMMAND_CODE, vec![0, 0, 1, 0x37], param(1, VALUE)),
+        (cc::POLICY_CP_HASH, short.clone(), param(1, SIZE)),
+        (cc::POLICY_CP_HASH, d.clone(), 0),
+        (cc::POLICY_CP_HASH, other.clone(), CPHASH),
+        (cc::POLICY_NAME_HASH, d.clone(), CPHASH),
+        (cc::POLICY_TEMPLATE, short, CPHASH),
+        (cc::POLICY_PARAMETERS, d, CPHASH),
+        (cc::POLICY_DUPLICATION_SELECT, duplication, CPHASH),
+        (cc::POLICY_NV_WRITTEN, vec![1], 0),
+        (cc::POLICY_NV_WRITTEN, vec![0], param(1, VALUE)),
+        (cc::POLICY_COUNTER_TIMER, time(&[1], 26), param(2, VALUE)),
+        (cc::POLICY_COUNTER_TIMER, time(&[1, 2], 24), 0x80 | RANGE),
+        (cc::POLICY_TRANSPORT_SPDM, [tpm2b(&[1]), tpm2b(&[])].concat(), param(1, SIZE)),
+        (cc::POLICY_AUTHORIZE, [other.clone(), tpm2b(b"ref"), tpm2b(&[0, 0x10]), verified].concat(), param(1, VALUE)),
+        (cc::POLICY_TICKET, [tpm2b(&[1]), vec![0, 0], tpm2b(b"ref"), name.clone(), ticket].concat(), param(1, SIZE)),
     ];
     for (code, params, refused) in steps {
         let before = digest(&mut tpm, &trial);
@@ -315,16 +286,16 @@ fn in_a_trial_session_nothing_is_validated() {
         assert_ne!(digest(&mut tpm, &trial), before, "{code:x}");
         let expected = if *refused == 0 { Ok(vec![]) } else { Err(*refused) };
         // keySign is looked at before approvedPolicy
-        let expected = if *code == 0x16a { Err(param(3, HASH)) } else { expected };
+        let expected = if *code == cc::POLICY_AUTHORIZE { Err(param(3, HASH)) } else { expected };
         assert_eq!(policy(&mut tpm, *code, &s, params), expected, "{code:x}");
     }
     // TPM2_PolicyTicket stands for TPM2_PolicySecret.
-    policy(&mut tpm, POLICY_RESTART, &trial, &[]).unwrap();
+    policy(&mut tpm, cc::POLICY_RESTART, &trial, &[]).unwrap();
     let (code, params, _) = steps.last().unwrap();
     policy(&mut tpm, *code, &trial, params).unwrap();
-    let expected = PolicyDigest::new(Alg::Sha256).update(0x151, &name[2..], b"ref");
+    let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_SECRET, &name[2..], b"ref");
     assert_eq!(digest(&mut tpm, &trial), expected.digest);
-    assert_eq!(policy(&mut tpm, POLICY_LOCALITY, &trial, &[]), Err(param(1, INSUFFICIENT)));
+    assert_eq!(policy(&mut tpm, cc::POLICY_LOCALITY, &trial, &[]), Err(param(1, INSUFFICIENT)));
 }
 
 #[test]
@@ -332,25 +303,33 @@ fn selections_limit_the_command() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     let (duplication, send) = ([0, 0, 0, 0, 0].to_vec(), [0, 0, 0, 0, 0, 0, 0].to_vec());
-    policy(&mut tpm, POLICY_COMMAND_CODE, &s, &[0, 0, 1, 0x4e]).unwrap();
-    assert_eq!(policy(&mut tpm, POLICY_DUPLICATION_SELECT, &s, &duplication), Err(0x80 | POLICY_CC), "Part 3, 23.2.4");
-    assert_eq!(policy(&mut tpm, POLICY_AC_SEND_SELECT, &s, &send), Err(COMMAND_CODE));
-    policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
-    policy(&mut tpm, POLICY_DUPLICATION_SELECT, &s, &duplication).unwrap();
-    assert_eq!(policy(&mut tpm, POLICY_COMMAND_CODE, &s, &[0, 0, 1, 0x4e]), Err(param(1, VALUE)));
-    policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
-    assert_eq!(policy(&mut tpm, POLICY_DUPLICATION_SELECT, &s, &[0, 0, 0, 0, 2]), Err(param(3, VALUE)), "no YES_NO");
-    assert_eq!(policy(&mut tpm, POLICY_AC_SEND_SELECT, &s, &[0, 0, 0, 0, 0, 0, 2]), Err(param(4, VALUE)));
+    policy(&mut tpm, cc::POLICY_COMMAND_CODE, &s, &[0, 0, 1, 0x4e]).unwrap();
+    assert_eq!(
+        policy(&mut tpm, cc::POLICY_DUPLICATION_SELECT, &s, &duplication),
+        Err(0x80 | POLICY_CC),
+        "Part 3, 23.2.4"
+    );
+    assert_eq!(policy(&mut tpm, cc::POLICY_AC_SEND_SELECT, &s, &send), Err(COMMAND_CODE));
+    policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
+    policy(&mut tpm, cc::POLICY_DUPLICATION_SELECT, &s, &duplication).unwrap();
+    assert_eq!(policy(&mut tpm, cc::POLICY_COMMAND_CODE, &s, &[0, 0, 1, 0x4e]), Err(param(1, VALUE)));
+    policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
+    assert_eq!(
+        policy(&mut tpm, cc::POLICY_DUPLICATION_SELECT, &s, &[0, 0, 0, 0, 2]),
+        Err(param(3, VALUE)),
+        "no YES_NO"
+    );
+    assert_eq!(policy(&mut tpm, cc::POLICY_AC_SEND_SELECT, &s, &[0, 0, 0, 0, 0, 0, 2]), Err(param(4, VALUE)));
 }
 
 #[test]
 fn policy_nv_written() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
-    assert_eq!(policy(&mut tpm, POLICY_NV_WRITTEN, &s, &[2]), Err(param(1, VALUE)));
-    assert_eq!(policy(&mut tpm, POLICY_NV_WRITTEN, &s, &[1]), Ok(vec![]));
-    assert_eq!(policy(&mut tpm, POLICY_NV_WRITTEN, &s, &[1]), Ok(vec![]));
-    assert_eq!(policy(&mut tpm, POLICY_NV_WRITTEN, &s, &[0]), Err(param(1, VALUE)));
+    assert_eq!(policy(&mut tpm, cc::POLICY_NV_WRITTEN, &s, &[2]), Err(param(1, VALUE)));
+    assert_eq!(policy(&mut tpm, cc::POLICY_NV_WRITTEN, &s, &[1]), Ok(vec![]));
+    assert_eq!(policy(&mut tpm, cc::POLICY_NV_WRITTEN, &s, &[1]), Ok(vec![]));
+    assert_eq!(policy(&mut tpm, cc::POLICY_NV_WRITTEN, &s, &[0]), Err(param(1, VALUE)));
 }
 
 #[test]
@@ -359,7 +338,7 @@ fn policy_transport_spdm() {
     let s = Session::plain(&mut tpm, Kind::Policy);
     let key = [vec![0, 0xb], vec![7; 32]].concat();
     let mut spdm = |req: &[u8], tpm_key: &[u8]| {
-        policy(&mut tpm, POLICY_TRANSPORT_SPDM, &s, &[tpm2b(req), tpm2b(tpm_key)].concat())
+        policy(&mut tpm, cc::POLICY_TRANSPORT_SPDM, &s, &[tpm2b(req), tpm2b(tpm_key)].concat())
     };
     assert_eq!(spdm(&key[..1], &[]), Err(param(1, SIZE)));
     assert_eq!(spdm(&key[..33], &[]), Err(param(1, SIZE)));
@@ -381,10 +360,10 @@ fn policy_or() {
     };
     for alg in Alg::ALL {
         let s = Session::start(&mut tpm, &Start { kind: Kind::Policy, alg, ..Start::default() });
-        policy(&mut tpm, POLICY_AUTH_VALUE, &s, &[]).unwrap();
-        let now = PolicyDigest::new(alg).then(POLICY_AUTH_VALUE, &[]);
+        policy(&mut tpm, cc::POLICY_AUTH_VALUE, &s, &[]).unwrap();
+        let now = PolicyDigest::new(alg).then(cc::POLICY_AUTH_VALUE, &[]);
         let other = vec![3; alg.size()];
-        let mut or = |digests: &[&[u8]]| policy(&mut tpm, POLICY_OR, &s, &list(digests));
+        let mut or = |digests: &[&[u8]]| policy(&mut tpm, cc::POLICY_OR, &s, &list(digests));
         assert_eq!(or(&[]), Err(param(1, SIZE)));
         assert_eq!(or(&[&now.digest]), Err(param(1, SIZE)));
         assert_eq!(or(&[&other[..]; 9]), Err(param(1, SIZE)));
@@ -392,15 +371,20 @@ fn policy_or() {
         assert_eq!(or(&[&now.digest[1..], &other]), Err(param(1, VALUE)));
         assert_eq!(or(&[&other, &other, &other, &other, &other, &other, &other, &now.digest]), Ok(vec![]));
         let eight = [&other[..]; 7].concat();
-        let expected =
-            now.forgotten().then(POLICY_OR, &[&eight, &PolicyDigest::new(alg).then(POLICY_AUTH_VALUE, &[]).digest]);
+        let expected = now
+            .forgotten()
+            .then(cc::POLICY_OR, &[&eight, &PolicyDigest::new(alg).then(cc::POLICY_AUTH_VALUE, &[]).digest]);
         assert_eq!(digest(&mut tpm, &s), expected.digest);
         let trial = Session::start(&mut tpm, &Start { kind: Kind::Trial, alg, ..Start::default() });
-        assert_eq!(policy(&mut tpm, POLICY_OR, &trial, &list(&[&other, &other])), Ok(vec![]), "a trial needs no match");
-        let expected = PolicyDigest::new(alg).then(POLICY_OR, &[&other, &other]);
+        assert_eq!(
+            policy(&mut tpm, cc::POLICY_OR, &trial, &list(&[&other, &other])),
+            Ok(vec![]),
+            "a trial needs no match"
+        );
+        let expected = PolicyDigest::new(alg).then(cc::POLICY_OR, &[&other, &other]);
         assert_eq!(digest(&mut tpm, &trial), expected.digest);
         for s in [s, trial] {
-            tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
         }
     }
 }
@@ -409,7 +393,7 @@ fn policy_or() {
 fn policy_pcr() {
     let mut tpm = Fixture::new();
     let extend = |tpm: &mut Fixture, pcr: u32| {
-        tpm.with(0x182, &[pcr], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[9; 32]].concat()).unwrap();
+        tpm.with(cc::PCR_EXTEND, &[pcr], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[9; 32]].concat()).unwrap();
     };
     extend(&mut tpm, 0);
     let (zero, nine) = ([0; 32], [9; 32]);
@@ -417,37 +401,40 @@ fn policy_pcr() {
     for alg in Alg::ALL {
         let current = alg.hash(&[&pcr0, &zero]);
         let s = Session::start(&mut tpm, &Start { kind: Kind::Policy, alg, ..Start::default() });
-        let expected = PolicyDigest::new(alg).then(POLICY_PCR, &[&PCRS, &current]);
-        assert_eq!(policy(&mut tpm, POLICY_PCR, &s, &[tpm2b(&[1; 20]), PCRS.to_vec()].concat()), Err(param(1, VALUE)));
-        assert_eq!(policy(&mut tpm, POLICY_PCR, &s, &[tpm2b(&current), PCRS.to_vec()].concat()), Ok(vec![]));
+        let expected = PolicyDigest::new(alg).then(cc::POLICY_PCR, &[&PCRS, &current]);
+        assert_eq!(
+            policy(&mut tpm, cc::POLICY_PCR, &s, &[tpm2b(&[1; 20]), PCRS.to_vec()].concat()),
+            Err(param(1, VALUE))
+        );
+        assert_eq!(policy(&mut tpm, cc::POLICY_PCR, &s, &[tpm2b(&current), PCRS.to_vec()].concat()), Ok(vec![]));
         assert_eq!(digest(&mut tpm, &s), expected.digest);
-        policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
-        assert_eq!(policy(&mut tpm, POLICY_PCR, &s, &[tpm2b(&[]), PCRS.to_vec()].concat()), Ok(vec![]));
+        policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
+        assert_eq!(policy(&mut tpm, cc::POLICY_PCR, &s, &[tpm2b(&[]), PCRS.to_vec()].concat()), Ok(vec![]));
         assert_eq!(digest(&mut tpm, &s), expected.digest, "an empty digest stands for the current one");
-        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
     let trial = Session::plain(&mut tpm, Kind::Trial);
-    policy(&mut tpm, POLICY_PCR, &trial, &[tpm2b(&[1; 32]), PCRS.to_vec()].concat()).unwrap();
-    let expected = PolicyDigest::new(Alg::Sha256).then(POLICY_PCR, &[&PCRS, &[1; 32]]);
+    policy(&mut tpm, cc::POLICY_PCR, &trial, &[tpm2b(&[1; 32]), PCRS.to_vec()].concat()).unwrap();
+    let expected = PolicyDigest::new(Alg::Sha256).then(cc::POLICY_PCR, &[&PCRS, &[1; 32]]);
     assert_eq!(digest(&mut tpm, &trial), expected.digest, "a trial takes any digest");
     // Part 3, 23.7.1: "In this computation, pcrs is the input parameter without modification."
     let elsewhere = [0, 0, 0, 1, 0, 0x12, 3, 1, 0, 0];
     for (pcr_digest, in_policy) in [(vec![1; 32], vec![1; 32]), (vec![], Alg::Sha256.hash(&[]))] {
-        policy(&mut tpm, POLICY_RESTART, &trial, &[]).unwrap();
-        policy(&mut tpm, POLICY_PCR, &trial, &[&tpm2b(&pcr_digest)[..], &elsewhere].concat()).unwrap();
-        let expected = PolicyDigest::new(Alg::Sha256).then(POLICY_PCR, &[&elsewhere, &in_policy]);
+        policy(&mut tpm, cc::POLICY_RESTART, &trial, &[]).unwrap();
+        policy(&mut tpm, cc::POLICY_PCR, &trial, &[&tpm2b(&pcr_digest)[..], &elsewhere].concat()).unwrap();
+        let expected = PolicyDigest::new(Alg::Sha256).then(cc::POLICY_PCR, &[&elsewhere, &in_policy]);
         assert_eq!(digest(&mut tpm, &trial), expected.digest, "a bank that is not allocated here");
     }
 
     let s = Session::plain(&mut tpm, Kind::Policy);
     let any = [tpm2b(&[]), PCRS.to_vec()].concat();
-    policy(&mut tpm, POLICY_PCR, &s, &any).unwrap();
+    policy(&mut tpm, cc::POLICY_PCR, &s, &any).unwrap();
     extend(&mut tpm, 16);
-    assert_eq!(policy(&mut tpm, POLICY_PCR, &s, &any), Ok(vec![]), "PCR 16 does not count");
+    assert_eq!(policy(&mut tpm, cc::POLICY_PCR, &s, &any), Ok(vec![]), "PCR 16 does not count");
     extend(&mut tpm, 1);
-    assert_eq!(policy(&mut tpm, POLICY_PCR, &s, &any), Err(PCR_CHANGED), "any other does, selected or not");
-    policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
-    assert_eq!(policy(&mut tpm, POLICY_PCR, &s, &any), Ok(vec![]));
+    assert_eq!(policy(&mut tpm, cc::POLICY_PCR, &s, &any), Err(PCR_CHANGED), "any other does, selected or not");
+    policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
+    assert_eq!(policy(&mut tpm, cc::POLICY_PCR, &s, &any), Ok(vec![]));
 }
 
 /// i128 and u128 judge every operation; libtpms issue 367 was a wrong order of two negative numbers.
@@ -479,12 +466,12 @@ fn policy_nv_digest() {
     for (alg, kind) in Alg::ALL.into_iter().flat_map(|alg| [(alg, Kind::Policy), (alg, Kind::Trial)]) {
         let s = Session::start(&mut tpm, &Start { kind, alg, ..Start::default() });
         for by in [INDEX, OWNER] {
-            policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
+            policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
             assert_eq!(nv(&mut tpm, by, &s, &[3, 4], 3, 0), Ok(vec![]));
             let args = alg.hash(&[&[3, 4], &[0, 3], &[0, 0]]);
-            assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(alg).then(POLICY_NV, &[&args, &name]).digest);
+            assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(alg).then(cc::POLICY_NV, &[&args, &name]).digest);
         }
-        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
 }
 
@@ -505,11 +492,11 @@ fn policy_nv_codes() {
     assert_eq!(nv(&mut tpm, INDEX, &s, &[1; 65], 0, 0), Err(param(1, SIZE)), "no TPM2B_OPERAND");
     assert_eq!(nv(&mut tpm, INDEX, &s, &[0x81], 0, 0), Err(POLICY));
     let args = comparison(&[0x80], 0, 0);
-    assert_eq!(tpm.with(POLICY_NV, &[INDEX, INDEX, s.handle], &[b"bad"], &args), Err(at_session(1, BAD_AUTH)));
-    assert_eq!(tpm.with(POLICY_NV, &[NULL, INDEX, s.handle], &[b""], &args), Err(handle(1, VALUE)));
-    assert_eq!(tpm.with(POLICY_NV, &[INDEX, OWNER, s.handle], &[b""], &args), Err(handle(2, VALUE)));
-    assert_eq!(tpm.with(POLICY_NV, &[INDEX, INDEX, 0x0300_0009], &[b""], &args), Err(reference_h(2)));
-    tpm.with(0x14f, &[INDEX, INDEX], &[b""], &[]).unwrap();
+    assert_eq!(tpm.with(cc::POLICY_NV, &[INDEX, INDEX, s.handle], &[b"bad"], &args), Err(at_session(1, BAD_AUTH)));
+    assert_eq!(tpm.with(cc::POLICY_NV, &[NULL, INDEX, s.handle], &[b""], &args), Err(handle(1, VALUE)));
+    assert_eq!(tpm.with(cc::POLICY_NV, &[INDEX, OWNER, s.handle], &[b""], &args), Err(handle(2, VALUE)));
+    assert_eq!(tpm.with(cc::POLICY_NV, &[INDEX, INDEX, 0x0300_0009], &[b""], &args), Err(reference_h(2)));
+    tpm.with(cc::NV_READ_LOCK, &[INDEX, INDEX], &[b""], &[]).unwrap();
     assert_eq!(nv(&mut tpm, INDEX, &s, &[0x80], 0, 0), Err(NV_LOCKED));
     assert_eq!(nv(&mut tpm, INDEX, &trial, &[0x80], 0, 0), Ok(vec![]));
 }
@@ -519,14 +506,14 @@ fn policy_nv_codes() {
 fn tn_f_4841_policy_nv_and_authorize_nv_need_read_authorization() {
     let mut tpm = with_index();
     let s = Session::plain(&mut tpm, Kind::Policy);
-    for (code, params) in [(POLICY_NV, comparison(&[0x80], 0, 0)), (POLICY_AUTHORIZE_NV, vec![])] {
+    for (code, params) in [(cc::POLICY_NV, comparison(&[0x80], 0, 0)), (cc::POLICY_AUTHORIZE_NV, vec![])] {
         assert_eq!(tpm.with(code, &[PLATFORM, INDEX, s.handle], &[b""], &params), Err(NV_AUTHORIZATION), "no PPREAD");
-        assert_eq!(tpm.run(code, &[OWNER, INDEX, s.handle], &[], &params), Err(0x125), "AUTH_MISSING");
+        assert_eq!(tpm.run(code, &[OWNER, INDEX, s.handle], &[], &params), Err(AUTH_MISSING), "AUTH_MISSING");
     }
-    tpm.with(0x122, &[OWNER, INDEX], &[b""], &[]).unwrap();
+    tpm.with(cc::NV_UNDEFINE_SPACE, &[OWNER, INDEX], &[b""], &[]).unwrap();
     define(&mut tpm, 1 << 2 | 1 << 17 | 1 << 25, 8);
     write(&mut tpm, &CONTENTS);
-    for (code, params) in [(POLICY_NV, comparison(&[0x80], 0, 0)), (POLICY_AUTHORIZE_NV, vec![])] {
+    for (code, params) in [(cc::POLICY_NV, comparison(&[0x80], 0, 0)), (cc::POLICY_AUTHORIZE_NV, vec![])] {
         let by_itself = tpm.with(code, &[INDEX, INDEX, s.handle], &[b""], &params);
         assert_eq!(by_itself, Err(AUTH_UNAVAILABLE), "no AUTHREAD");
     }
@@ -541,7 +528,7 @@ fn policy_authorize_nv() {
         let size = 2 + alg.size() as u16 + 3;
         define(&mut tpm, INDEX_ATTRIBUTES, size);
         let authorize =
-            |s: &Session, tpm: &mut Fixture| tpm.with(POLICY_AUTHORIZE_NV, &[INDEX, INDEX, s.handle], &[b""], &[]);
+            |s: &Session, tpm: &mut Fixture| tpm.with(cc::POLICY_AUTHORIZE_NV, &[INDEX, INDEX, s.handle], &[b""], &[]);
         assert_eq!(authorize(&s, &mut tpm), Err(NV_UNINITIALIZED));
         write(&mut tpm, &[0, 0x10]);
         assert_eq!(authorize(&s, &mut tpm), Err(0x80 | HASH), "no hash");
@@ -551,11 +538,11 @@ fn policy_authorize_nv() {
         assert_eq!(authorize(&s, &mut tpm), Err(0x80 | expected), "another hash");
         write(&mut tpm, &[&alg.id()[..], &vec![1; alg.size()]].concat());
         assert_eq!(authorize(&s, &mut tpm), Err(0x80 | VALUE), "another digest");
-        policy(&mut tpm, POLICY_AUTH_VALUE, &s, &[]).unwrap();
+        policy(&mut tpm, cc::POLICY_AUTH_VALUE, &s, &[]).unwrap();
         let approved = digest(&mut tpm, &s);
         write(&mut tpm, &[&alg.id()[..], &approved].concat());
         let name = index_name(INDEX_ATTRIBUTES | WRITTEN, size);
-        let expected = PolicyDigest::new(alg).then(POLICY_AUTHORIZE_NV, &[&name]);
+        let expected = PolicyDigest::new(alg).then(cc::POLICY_AUTHORIZE_NV, &[&name]);
         for s in [&s, &trial] {
             assert_eq!(authorize(s, &mut tpm), Ok(vec![]));
             assert_eq!(digest(&mut tpm, s), expected.digest);
@@ -568,7 +555,7 @@ fn policy_authorize_nv_too_short_an_index() {
     let mut tpm = with_index();
     let s = Session::plain(&mut tpm, Kind::Policy);
     write(&mut tpm, &[0, 0xb, 0, 0, 0, 0, 0, 0]);
-    let outcome = tpm.with(POLICY_AUTHORIZE_NV, &[INDEX, INDEX, s.handle], &[b""], &[]);
+    let outcome = tpm.with(cc::POLICY_AUTHORIZE_NV, &[INDEX, INDEX, s.handle], &[b""], &[]);
     assert_eq!(outcome, Err(0x80 | INSUFFICIENT));
 }
 
@@ -579,7 +566,7 @@ fn tn_policy_counter_timer_compares_right() {
     let s = Session::plain(&mut tpm, Kind::Policy);
     let trial = Session::plain(&mut tpm, Kind::Trial);
     let mut timer = |s: &Session, operand: &[u8], offset, operation| {
-        policy(&mut tpm, POLICY_COUNTER_TIMER, s, &comparison(operand, offset, operation))
+        policy(&mut tpm, cc::POLICY_COUNTER_TIMER, s, &comparison(operand, offset, operation))
     };
     assert_eq!(timer(&s, &[], 26, 0), Err(param(2, VALUE)));
     assert_eq!(timer(&s, &[0], 25, 0), Err(0x80 | RANGE), "without a position");
@@ -607,24 +594,24 @@ fn policy_counter_timer_limits_the_time_of_a_session() {
     tpm.clock.0 = 100_500;
     let [s, trial] = [Kind::Policy, Kind::Trial].map(|kind| Session::plain(&mut tpm, kind));
     let limit = |tpm: &mut Fixture, s: &Session, seconds: u64| {
-        policy(tpm, POLICY_COUNTER_TIMER, s, &comparison(&seconds.to_be_bytes(), 0, 5))
+        policy(tpm, cc::POLICY_COUNTER_TIMER, s, &comparison(&seconds.to_be_bytes(), 0, 5))
     };
     assert_eq!(limit(&mut tpm, &s, 0x8000_0000), Err(param(1, VALUE)));
     assert_eq!(limit(&mut tpm, &s, 0x7fff_ffff), Ok(vec![]));
     assert_eq!(limit(&mut tpm, &trial, u64::MAX), Ok(vec![]), "a trial has no end");
-    policy(&mut tpm, POLICY_RESTART, &s, &[]).unwrap();
+    policy(&mut tpm, cc::POLICY_RESTART, &s, &[]).unwrap();
     tpm.clock.0 = 105_500;
     assert_eq!(limit(&mut tpm, &s, 5), Ok(vec![]));
     let args = Alg::Sha256.hash(&[&5u64.to_be_bytes(), &[0, 0], &[0, 5]]);
-    assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(Alg::Sha256).then(POLICY_COUNTER_TIMER, &[&args]).digest);
+    assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(Alg::Sha256).then(cc::POLICY_COUNTER_TIMER, &[&args]).digest);
     assert_eq!(limit(&mut tpm, &s, 4), Err(0x80 | EXPIRED));
     assert_eq!(limit(&mut tpm, &s, 9), Ok(vec![]), "the least of them counts");
     // ownerPolicy is what the session has now.
     let owner_policy = [&tpm2b(&digest(&mut tpm, &s))[..], &[0, 0xb]].concat();
-    tpm.with(0x12e, &[OWNER], &[b""], &owner_policy).unwrap();
+    tpm.with(cc::SET_PRIMARY_POLICY, &[OWNER], &[b""], &owner_policy).unwrap();
     let mut s = s;
     tpm.clock.0 = 105_501;
-    let late = tpm.exec(0x12e, &[OWNER], vec![s.with(0).into()], &owner_policy);
+    let late = tpm.exec(cc::SET_PRIMARY_POLICY, &[OWNER], vec![s.with(0).into()], &owner_policy);
     assert_eq!(late, Err(at_session(1, EXPIRED)));
 }
 
@@ -633,10 +620,10 @@ fn policy_counter_timer_digest() {
     let mut tpm = Fixture::new();
     for (alg, kind) in Alg::ALL.into_iter().flat_map(|alg| [(alg, Kind::Policy), (alg, Kind::Trial)]) {
         let s = Session::start(&mut tpm, &Start { kind, alg, ..Start::default() });
-        policy(&mut tpm, POLICY_COUNTER_TIMER, &s, &comparison(&[0, 9], 20, 5)).unwrap();
+        policy(&mut tpm, cc::POLICY_COUNTER_TIMER, &s, &comparison(&[0, 9], 20, 5)).unwrap();
         let args = alg.hash(&[&[0, 9], &[0, 20], &[0, 5]]);
-        assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(alg).then(POLICY_COUNTER_TIMER, &[&args]).digest);
-        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(alg).then(cc::POLICY_COUNTER_TIMER, &[&args]).digest);
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
 }
 
@@ -651,7 +638,7 @@ fn capability(
     let params =
         [comparison(operand, offset, operation), capability.to_be_bytes().to_vec(), property.to_be_bytes().to_vec()]
             .concat();
-    policy(tpm, POLICY_CAPABILITY, s, &params)
+    policy(tpm, cc::POLICY_CAPABILITY, s, &params)
 }
 
 #[test]
@@ -664,13 +651,13 @@ fn policy_capability_compares_what_get_capability_says() {
         (1, INDEX, 4),
         (1, OWNER, 4),
         (1, 5, 4),
-        (2, 0x14e, 4),
+        (2, cc::NV_READ, 4),
         (6, 0x100, 8),
         (6, 0x20e, 8),
         (8, 3, 2),
     ];
     for (cap, property, size) in there {
-        let reply = tpm.run(0x17a, &[], &[], &[cap, property, 1].map(u32::to_be_bytes).concat()).unwrap();
+        let reply = tpm.run(cc::GET_CAPABILITY, &[], &[], &[cap, property, 1].map(u32::to_be_bytes).concat()).unwrap();
         let element = &reply[9..];
         assert_eq!(element.len(), size, "{cap} {property:x}");
         assert_eq!(capability(&mut tpm, &s, element, (0, 0), cap, property), Ok(vec![]), "{cap} {property:x}");
@@ -703,8 +690,8 @@ fn policy_capability_codes_and_digest() {
         let s = Session::start(&mut tpm, &Start { kind, alg, ..Start::default() });
         capability(&mut tpm, &s, &[0, 3], (0, 0), 8, 3).unwrap();
         let args = alg.hash(&[&[0, 3], &[0, 0], &[0, 0], &[0, 0, 0, 8], &[0, 0, 0, 3]]);
-        assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(alg).then(POLICY_CAPABILITY, &[&args]).digest);
-        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        assert_eq!(digest(&mut tpm, &s), PolicyDigest::new(alg).then(cc::POLICY_CAPABILITY, &[&args]).digest);
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
     let trial = Session::plain(&mut tpm, Kind::Trial);
     assert_eq!(capability(&mut tpm, &trial, &[], (0, 0), 0x100, 0), Ok(vec![]), "a trial compares nothing");
@@ -718,7 +705,11 @@ fn policy_capability_reads_a_group_that_there_is_also_in_a_trial() {
         for unknown in [0xd, 0xff, 0x101, u32::MAX] {
             assert_eq!(capability(&mut tpm, &s, &[], (0, 1), unknown, 0), Err(param(4, VALUE)), "{unknown:#x}");
             let cut = [comparison(&[], 0, 1), unknown.to_be_bytes().to_vec()].concat();
-            assert_eq!(policy(&mut tpm, POLICY_CAPABILITY, &s, &cut), Err(param(4, VALUE)), "before property is read");
+            assert_eq!(
+                policy(&mut tpm, cc::POLICY_CAPABILITY, &s, &cut),
+                Err(param(4, VALUE)),
+                "before property is read"
+            );
         }
         assert_eq!(digest(&mut tpm, &s), [0; 32]);
     }
@@ -735,11 +726,11 @@ fn policy_capability_knows_the_groups_of_which_nothing_exists() {
             let s = Session::plain(&mut tpm, Kind::Policy);
             let expected = if operation == 1 { Ok(vec![]) } else { Err(POLICY) };
             assert_eq!(capability(&mut tpm, &s, &[0], (0, operation), group, 0), expected, "{group} {operation}");
-            tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
         }
         let trial = Session::plain(&mut tpm, Kind::Trial);
         assert_eq!(capability(&mut tpm, &trial, &[0], (0, 0), group, 0), Ok(vec![]));
-        tpm.run(0x165, &[], &[], &trial.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &trial.handle.to_be_bytes()).unwrap();
     }
 }
 
@@ -749,7 +740,7 @@ fn policy_capability_finds_a_session_by_its_index() {
     let s = Session::plain(&mut tpm, Kind::Policy);
     let hmac = Session::plain(&mut tpm, Kind::Hmac).handle;
     let saved = Session::plain(&mut tpm, Kind::Policy).handle;
-    tpm.run(0x162, &[saved], &[], &[]).unwrap();
+    tpm.run(cc::CONTEXT_SAVE, &[saved], &[], &[]).unwrap();
     let index = |h: u32| h & 0xff_ffff;
     // TPM_HT_LOADED_SESSION and TPM_HT_SAVED_SESSION are the types of handles of HMAC and of policy sessions, so what
     // is found has the handle that was asked for, and not always the one of the session.
@@ -777,9 +768,9 @@ fn policy_secret_digest_and_codes() {
         let s = Session::start(&mut tpm, &Start { kind, alg, ..Start::default() });
         let null = [vec![0, 0, 0x80, 0x23], NULL.to_be_bytes().to_vec(), vec![0, 0]].concat();
         assert_eq!(secret(&mut tpm, &s, &[], &[], b"ref", 0), Ok(null), "no ticket");
-        let expected = PolicyDigest::new(alg).update(POLICY_SECRET, &OWNER.to_be_bytes(), b"ref");
+        let expected = PolicyDigest::new(alg).update(cc::POLICY_SECRET, &OWNER.to_be_bytes(), b"ref");
         assert_eq!(digest(&mut tpm, &s), expected.digest);
-        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
     tpm.clock.0 = 10_000;
     let s = Session::plain(&mut tpm, Kind::Policy);
@@ -794,7 +785,7 @@ fn policy_secret_digest_and_codes() {
     assert_eq!(secret(&mut tpm, &s, &nonce, &[], &[], -1), Err(param(4, EXPIRED)));
     assert_eq!(secret(&mut tpm, &s, &nonce, &[2; 32], &[], 0), Err(CPHASH));
     let bad = [vec![0; 6], vec![0; 4]].concat();
-    assert_eq!(tpm.with(POLICY_SECRET, &[OWNER, s.handle], &[b"bad"], &bad), Err(at_session(1, BAD_AUTH)));
+    assert_eq!(tpm.with(cc::POLICY_SECRET, &[OWNER, s.handle], &[b"bad"], &bad), Err(at_session(1, BAD_AUTH)));
     let trial = Session::plain(&mut tpm, Kind::Trial);
     assert!(
         secret(&mut tpm, &trial, &[1; 16], &[1; 20], &[], -1).is_ok_and(|r| r[..2] == [0, 0]),
@@ -818,7 +809,7 @@ struct Redeemed<'a> {
 
 fn redeem(tpm: &mut Fixture, s: &Session, t: &Redeemed<'_>) -> Outcome {
     let params = [tpm2b(t.timeout), tpm2b(t.cp_hash), tpm2b(t.reference), tpm2b(t.name), t.ticket.to_vec()].concat();
-    policy(tpm, POLICY_TICKET, s, &params)
+    policy(tpm, cc::POLICY_TICKET, s, &params)
 }
 
 #[test]
@@ -917,7 +908,7 @@ fn policy_authorize_codes() {
         |hierarchy: u32, digest: &[u8]| [vec![0x80, 0x22], hierarchy.to_be_bytes().to_vec(), tpm2b(digest)].concat();
     let mut authorize = |s: &Session, approved: &[u8], key: &[u8], ticket: &[u8]| {
         let params = [tpm2b(approved), tpm2b(b"ref"), tpm2b(key), ticket.to_vec()].concat();
-        policy(&mut tpm, POLICY_AUTHORIZE, s, &params)
+        policy(&mut tpm, cc::POLICY_AUTHORIZE, s, &params)
     };
     let null = tk(NULL, &[]);
     assert_eq!(authorize(&s, &[], &[], &null), Err(param(3, SIZE)));
@@ -931,7 +922,7 @@ fn policy_authorize_codes() {
     assert_eq!(authorize(&s, &[1; 32], &key, &null), Err(param(1, VALUE)));
     assert_eq!(authorize(&s, &[], &key, &null), Err(param(1, VALUE)));
     assert_eq!(authorize(&trial, &[1; 32], &key, &null), Ok(vec![]), "a trial checks no ticket");
-    let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_AUTHORIZE, &key, b"ref");
+    let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_AUTHORIZE, &key, b"ref");
     assert_eq!(digest(&mut tpm, &trial), expected.digest);
 }
 
@@ -945,7 +936,7 @@ fn tn_f_4742_policy_authorize_refuses_null_and_zero_tickets() {
         for value in [vec![], vec![0; 32], vec![0; 20], vec![0; 64]] {
             let tk = [vec![0x80, 0x22], hierarchy.to_be_bytes().to_vec(), tpm2b(&value)].concat();
             let params = [tpm2b(&[0; 32]), tpm2b(b"ref"), tpm2b(&key), tk].concat();
-            assert_eq!(policy(&mut tpm, POLICY_AUTHORIZE, &s, &params), Err(param(4, VALUE)));
+            assert_eq!(policy(&mut tpm, cc::POLICY_AUTHORIZE, &s, &params), Err(param(4, VALUE)));
         }
     }
     assert_eq!(digest(&mut tpm, &s), [0; 32]);
@@ -956,10 +947,10 @@ fn policy_restart_forgets_all_but_nonce_and_time() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     tpm.clock.0 = 2_000;
-    policy(&mut tpm, POLICY_CP_HASH, &s, &tpm2b(&[1; 32])).unwrap();
-    assert_eq!(policy(&mut tpm, POLICY_RESTART, &s, &[]), Ok(vec![]));
+    policy(&mut tpm, cc::POLICY_CP_HASH, &s, &tpm2b(&[1; 32])).unwrap();
+    assert_eq!(policy(&mut tpm, cc::POLICY_RESTART, &s, &[]), Ok(vec![]));
     assert_eq!(digest(&mut tpm, &s), [0; 32]);
-    assert_eq!(policy(&mut tpm, POLICY_NAME_HASH, &s, &tpm2b(&[1; 32])), Ok(vec![]));
+    assert_eq!(policy(&mut tpm, cc::POLICY_NAME_HASH, &s, &tpm2b(&[1; 32])), Ok(vec![]));
     let nonce = s.nonce_tpm.clone();
     assert!(secret(&mut tpm, &s, &nonce, &[], &[], 2).is_ok(), "nonceTPM is the same");
     assert_eq!(secret(&mut tpm, &s, &nonce, &[], &[], 1), Err(param(4, EXPIRED)), "and so is the session's start");

@@ -2,51 +2,15 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
 use crate::harness::codes::{
-    AUTH_FAIL, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, EXPIRED, LOCALITY, LOCKOUT, NULL, OWNER, PCR_CHANGED, POLICY_CC,
-    POLICY_FAIL, VALUE, param, reference_s, session as at_session,
+    AUTH_FAIL, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, CHANNEL, EXPIRED, LOCALITY, LOCKOUT, MODE, NULL, OWNER,
+    PCR_CHANGED, POLICY_CC, POLICY_FAIL, PP, SCHEME, SIZE, TICKET, VALUE, param, reference_s, session as at_session,
 };
 use crate::harness::session::{Alg, Auth, Kind, PolicyDigest, Session, Start, Sym, attr, cp_hash, name};
 use crate::harness::{Fixture, Outcome, tpm2b};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey};
+use tpm_core::cc;
 
-const CREATE_PRIMARY: u32 = 0x131;
-const DEFINE_SPACE: u32 = 0x12a;
-const WRITE: u32 = 0x137;
-const DUPLICATE: u32 = 0x14b;
-const READ: u32 = 0x14e;
-const OBJECT_CHANGE_AUTH: u32 = 0x150;
-const POLICY_SECRET: u32 = 0x151;
-const CREATE: u32 = 0x153;
-const UNSEAL: u32 = 0x15e;
-const POLICY_SIGNED: u32 = 0x160;
-const CONTEXT_LOAD: u32 = 0x161;
-const CONTEXT_SAVE: u32 = 0x162;
-const FLUSH_CONTEXT: u32 = 0x165;
-const LOAD_EXTERNAL: u32 = 0x167;
-const POLICY_AUTHORIZE: u32 = 0x16a;
-const POLICY_AUTH_VALUE: u32 = 0x16b;
-const POLICY_COMMAND_CODE: u32 = 0x16c;
-const POLICY_CP_HASH: u32 = 0x16e;
-const POLICY_LOCALITY: u32 = 0x16f;
-const POLICY_NAME_HASH: u32 = 0x170;
-const POLICY_TICKET: u32 = 0x172;
-const VERIFY_SIGNATURE: u32 = 0x177;
-const GET_RANDOM: u32 = 0x17b;
-const POLICY_PCR: u32 = 0x17f;
-const PCR_EXTEND: u32 = 0x182;
-const POLICY_PHYSICAL_PRESENCE: u32 = 0x187;
-const POLICY_GET_DIGEST: u32 = 0x189;
-const POLICY_PASSWORD: u32 = 0x18c;
-const POLICY_NV_WRITTEN: u32 = 0x18f;
-const POLICY_TEMPLATE: u32 = 0x190;
-const CREATE_LOADED: u32 = 0x191;
-const POLICY_PARAMETERS: u32 = 0x19c;
-const POLICY_TRANSPORT_SPDM: u32 = 0x1a1;
-
-const MODE: u32 = 0x09;
-const PP: u32 = 0x10;
-const CHANNEL: u32 = 0x30;
 const INDEX: u32 = 0x0150_0000;
 /// OWNERWRITE, POLICYWRITE, OWNERREAD, POLICYREAD, NO_DA
 const POLICY_RIGHTS: u32 = 1 << 1 | 1 << 3 | 1 << 17 | 1 << 19 | NO_DA;
@@ -65,11 +29,12 @@ fn index_name(attributes: u32, policy: &[u8]) -> Vec<u8> {
 }
 
 fn define(tpm: &mut Fixture, attributes: u32, policy: &[u8], auth: &[u8]) {
-    tpm.with(DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(auth), tpm2b(&public(attributes, policy))].concat()).unwrap();
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(auth), tpm2b(&public(attributes, policy))].concat())
+        .unwrap();
 }
 
 fn write(tpm: &mut Fixture) {
-    tpm.with(WRITE, &[OWNER, INDEX], &[b""], &[tpm2b(b"contents"), vec![0, 0]].concat()).unwrap();
+    tpm.with(cc::NV_WRITE, &[OWNER, INDEX], &[b""], &[tpm2b(b"contents"), vec![0, 0]].concat()).unwrap();
 }
 
 fn say(tpm: &mut Fixture, code: u32, s: &Session, params: &[u8]) {
@@ -77,7 +42,7 @@ fn say(tpm: &mut Fixture, code: u32, s: &Session, params: &[u8]) {
 }
 
 fn digest_of(tpm: &mut Fixture, s: &Session) -> Vec<u8> {
-    tpm.run(POLICY_GET_DIGEST, &[s.handle], &[], &[]).unwrap()[2..].to_vec()
+    tpm.run(cc::POLICY_GET_DIGEST, &[s.handle], &[], &[]).unwrap()[2..].to_vec()
 }
 
 fn handle_of(reply: &[u8]) -> u32 {
@@ -94,7 +59,7 @@ fn guarded_with(steps: Steps<'_>, auth: &[u8], attributes: u32) -> Fixture {
     let mut trial = Session::plain(&mut tpm, Kind::Trial);
     steps(&mut tpm, &mut trial);
     let policy = digest_of(&mut tpm, &trial);
-    tpm.run(FLUSH_CONTEXT, &[], &[], &trial.handle.to_be_bytes()).unwrap();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &trial.handle.to_be_bytes()).unwrap();
     define(&mut tpm, attributes, &policy, auth);
     write(&mut tpm);
     tpm
@@ -108,7 +73,7 @@ fn policy(tpm: &mut Fixture, steps: Steps<'_>) -> Session {
 }
 
 fn read_with(tpm: &mut Fixture, one: Auth<'_>) -> Outcome {
-    tpm.exec(READ, &[INDEX, INDEX], vec![one], &READ_8)
+    tpm.exec(cc::NV_READ, &[INDEX, INDEX], vec![one], &READ_8)
 }
 
 /// Reads through a new session with these steps, which ends.
@@ -116,7 +81,7 @@ fn read(tpm: &mut Fixture, steps: Steps<'_>) -> Outcome {
     let mut s = policy(tpm, steps);
     let outcome = read_with(tpm, s.with(0).last().into());
     if outcome.is_err() {
-        tpm.run(FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
     outcome
 }
@@ -129,11 +94,11 @@ fn nothing(_: &mut Fixture, _: &mut Session) {}
 
 #[test]
 fn the_policy_digest_must_be_the_auth_policy() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let mut tpm = guarded(steps, b"");
     assert_eq!(read(&mut tpm, steps), contents());
     assert_eq!(read(&mut tpm, &nothing), Err(at_session(1, POLICY_FAIL)));
-    assert_eq!(read(&mut tpm, &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[3])), Err(at_session(1, POLICY_FAIL)));
+    assert_eq!(read(&mut tpm, &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[3])), Err(at_session(1, POLICY_FAIL)));
     let mut other = Session::start(&mut tpm, &Start { kind: Kind::Policy, alg: Alg::Sha384, ..Start::default() });
     steps(&mut tpm, &mut other);
     assert_eq!(read_with(&mut tpm, other.with(0).into()), Err(at_session(1, POLICY_FAIL)), "another algorithm");
@@ -141,7 +106,7 @@ fn the_policy_digest_must_be_the_auth_policy() {
 
 #[test]
 fn a_session_that_goes_on_starts_anew() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let mut tpm = guarded(steps, b"");
     let mut s = policy(&mut tpm, steps);
     assert_eq!(read_with(&mut tpm, s.with(0).into()), contents());
@@ -152,7 +117,7 @@ fn a_session_that_goes_on_starts_anew() {
     assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(reference_s(0)));
     let mut s = Session::start(&mut tpm, &Start { kind: Kind::Policy, sym: Sym::Aes128, ..Start::default() });
     steps(&mut tpm, &mut s);
-    tpm.exec(GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).into()], &[0, 4]).unwrap();
+    tpm.exec(cc::GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).into()], &[0, 4]).unwrap();
     assert_eq!(digest_of(&mut tpm, &s), [0; 32], "nonceTPM rolls, and the policy with it, if it only encrypts too");
 }
 
@@ -166,29 +131,29 @@ fn tn_f_4376_an_empty_auth_policy_admits_nothing() {
     assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(AUTH_UNAVAILABLE));
     assert_eq!(read_with(&mut tpm, s.with(0).raw(b"").into()), Err(AUTH_UNAVAILABLE));
     assert_eq!(
-        tpm.exec(READ, &[OWNER, INDEX], vec![s.with(0).into()], &READ_8),
+        tpm.exec(cc::NV_READ, &[OWNER, INDEX], vec![s.with(0).into()], &READ_8),
         Err(AUTH_UNAVAILABLE),
         "nor has the owner one"
     );
     let object = sealed(&mut tpm, &[], 0);
     assert_eq!(
-        tpm.exec(UNSEAL, &[object], vec![s.with(0).into()], &[]),
+        tpm.exec(cc::UNSEAL, &[object], vec![s.with(0).into()], &[]),
         Err(at_session(1, POLICY_FAIL)),
         "nor an object"
     );
-    assert_eq!(tpm.exec(UNSEAL, &[object], vec![s.with(0).raw(b"").into()], &[]), Err(at_session(1, POLICY_FAIL)));
+    assert_eq!(tpm.exec(cc::UNSEAL, &[object], vec![s.with(0).raw(b"").into()], &[]), Err(at_session(1, POLICY_FAIL)));
 }
 
 #[test]
 fn an_index_admits_policies_for_reading_or_writing() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let data = [tpm2b(b"contents"), vec![0, 0]].concat();
     for (attributes, may_read, may_write) in
         [(1 << 1 | 1 << 19 | 1 << 17, true, false), (1 << 1 | 1 << 3 | 1 << 17, false, true)]
     {
         let mut tpm = guarded_with(steps, b"", attributes | NO_DA);
         let mut s = policy(&mut tpm, steps);
-        let outcome = tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data);
+        let outcome = tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data);
         assert_eq!(outcome, if may_write { Ok(vec![]) } else { Err(AUTH_UNAVAILABLE) });
         let mut s = policy(&mut tpm, steps);
         let outcome = read_with(&mut tpm, s.with(0).into());
@@ -198,7 +163,7 @@ fn an_index_admits_policies_for_reading_or_writing() {
 
 #[test]
 fn a_policy_index_needs_a_policy() {
-    let mut tpm = guarded(&|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]), b"pw");
+    let mut tpm = guarded(&|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]), b"pw");
     assert_eq!(read_with(&mut tpm, Auth::Password(b"pw")), Err(AUTH_UNAVAILABLE));
     let mut s = Session::plain(&mut tpm, Kind::Hmac);
     assert_eq!(read_with(&mut tpm, s.auth(0, b"pw").into()), Err(AUTH_UNAVAILABLE));
@@ -206,12 +171,12 @@ fn a_policy_index_needs_a_policy() {
 
 #[test]
 fn tn_the_command_code_at_use() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_COMMAND_CODE, s, &READ.to_be_bytes());
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_COMMAND_CODE, s, &cc::NV_READ.to_be_bytes());
     let mut tpm = guarded(steps, b"");
     assert_eq!(read(&mut tpm, steps), contents());
     let mut s = policy(&mut tpm, steps);
     let data = [tpm2b(b"contents"), vec![0, 0]].concat();
-    assert_eq!(tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data), Err(at_session(1, POLICY_CC)));
+    assert_eq!(tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data), Err(at_session(1, POLICY_CC)));
 }
 
 /// Fix F-5122 of wolfTPM's firmware TPM: cpHash is compared when the session is used. The index's own Name, with its
@@ -222,21 +187,21 @@ fn tn_f_5122_cp_hash_at_use() {
     let names = |policy: &[u8]| vec![index_name(POLICY_RIGHTS | WRITTEN, policy); 2];
     let any: Steps<'_> = &|tpm, s| secret(tpm, s, &[], &[], 0);
     let mut tpm = guarded(any, b"");
-    let authorized = PolicyDigest::new(Alg::Sha256).update(POLICY_SECRET, &OWNER.to_be_bytes(), &[]).digest;
-    let cp = cp_hash(Alg::Sha256, READ, &names(&authorized), &READ_8);
+    let authorized = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_SECRET, &OWNER.to_be_bytes(), &[]).digest;
+    let cp = cp_hash(Alg::Sha256, cc::NV_READ, &names(&authorized), &READ_8);
     assert_eq!(read(&mut tpm, &|tpm, s| secret(tpm, s, &[], &cp, 0)), contents());
     for params in [[0, 7, 0, 0], [0, 7, 0, 1]] {
         let mut s = policy(&mut tpm, &|tpm, s| secret(tpm, s, &[], &cp, 0));
-        let outcome = tpm.exec(READ, &[INDEX, INDEX], vec![s.with(0).into()], &params);
+        let outcome = tpm.exec(cc::NV_READ, &[INDEX, INDEX], vec![s.with(0).into()], &params);
         assert_eq!(outcome, Err(at_session(1, POLICY_FAIL)), "other parameters");
     }
-    let other = cp_hash(Alg::Sha256, WRITE, &names(&authorized), &READ_8);
+    let other = cp_hash(Alg::Sha256, cc::NV_WRITE, &names(&authorized), &READ_8);
     assert_eq!(
         read(&mut tpm, &|tpm, s| secret(tpm, s, &[], &other, 0)),
         Err(at_session(1, POLICY_FAIL)),
         "another code"
     );
-    let other = cp_hash(Alg::Sha256, READ, &names(&authorized)[1..], &READ_8);
+    let other = cp_hash(Alg::Sha256, cc::NV_READ, &names(&authorized)[1..], &READ_8);
     assert_eq!(
         read(&mut tpm, &|tpm, s| secret(tpm, s, &[], &other, 0)),
         Err(at_session(1, POLICY_FAIL)),
@@ -246,7 +211,7 @@ fn tn_f_5122_cp_hash_at_use() {
 
 fn secret(tpm: &mut Fixture, s: &mut Session, nonce: &[u8], cp_hash: &[u8], expiration: i32) {
     let params = [tpm2b(nonce), tpm2b(cp_hash), tpm2b(&[]), expiration.to_be_bytes().to_vec()].concat();
-    tpm.with(POLICY_SECRET, &[OWNER, s.handle], &[b""], &params).unwrap();
+    tpm.with(cc::POLICY_SECRET, &[OWNER, s.handle], &[b""], &params).unwrap();
 }
 
 /// A sealed object in the NULL hierarchy with authValue "pw".
@@ -255,7 +220,7 @@ fn sealed(tpm: &mut Fixture, policy: &[u8], attributes: u32) -> u32 {
         [&[0, 8, 0, 0xb][..], &(attributes | 1 << 10).to_be_bytes(), &tpm2b(policy), &[0, 0x10], &[0, 0]].concat();
     let sensitive = [tpm2b(b"pw"), tpm2b(b"sealed")].concat();
     let params = [tpm2b(&sensitive), tpm2b(&public), tpm2b(b""), vec![0; 4]].concat();
-    let reply = tpm.with(CREATE_PRIMARY, &[NULL], &[b""], &params).unwrap();
+    let reply = tpm.with(cc::CREATE_PRIMARY, &[NULL], &[b""], &params).unwrap();
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
@@ -267,7 +232,7 @@ fn trial(tpm: &mut Fixture, steps: Steps<'_>) -> Vec<u8> {
     let mut s = Session::plain(tpm, Kind::Trial);
     steps(tpm, &mut s);
     let digest = digest_of(tpm, &s);
-    tpm.run(FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     digest
 }
 
@@ -275,19 +240,19 @@ fn trial(tpm: &mut Fixture, steps: Steps<'_>) -> Vec<u8> {
 fn tn_name_hash_at_use() {
     let mut tpm = Fixture::new();
     let free = sealed(&mut tpm, &[], USER_WITH_AUTH);
-    let parameters = Alg::Sha256.hash(&[&UNSEAL.to_be_bytes()]);
+    let parameters = Alg::Sha256.hash(&[&cc::UNSEAL.to_be_bytes()]);
     // A nameHash cannot be of the object whose policy it is in; PolicyOR-free, the owner's policy is not set here, so
     // the index must be another's.
     let free_name = name(&mut tpm, free);
     let name_hash = Alg::Sha256.hash(&[&free_name]);
-    for (code, hash, good) in [(POLICY_NAME_HASH, &name_hash, false), (POLICY_PARAMETERS, &parameters, true)] {
+    for (code, hash, good) in [(cc::POLICY_NAME_HASH, &name_hash, false), (cc::POLICY_PARAMETERS, &parameters, true)] {
         let steps: Steps<'_> = &|tpm, s| say(tpm, code, s, &tpm2b(hash));
         let digest = trial(&mut tpm, steps);
         let object = sealed(&mut tpm, &digest, 0);
         let mut s = policy(&mut tpm, steps);
-        let outcome = tpm.exec(UNSEAL, &[object], vec![s.with(0).into()], &[]);
+        let outcome = tpm.exec(cc::UNSEAL, &[object], vec![s.with(0).into()], &[]);
         assert_eq!(outcome, if good { Ok(tpm2b(b"sealed")) } else { Err(at_session(1, POLICY_FAIL)) }, "{code:x}");
-        tpm.run(FLUSH_CONTEXT, &[], &[], &object.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &object.to_be_bytes()).unwrap();
     }
 }
 
@@ -310,33 +275,33 @@ fn template_and_parameters_at_use() {
         |size| [tpm2b(&[tpm2b(b""), tpm2b(b"data")].concat()), tpm2b(&template(size)), tpm2b(b""), vec![0; 4]].concat();
     let mut tpm = Fixture::new();
     let hash = Alg::Sha256.hash(&[&template(0)]);
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_TEMPLATE, s, &tpm2b(&hash));
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_TEMPLATE, s, &tpm2b(&hash));
     let digest = trial(&mut tpm, steps);
     let key = storage_key(&mut tpm, &digest);
     let mut s = policy(&mut tpm, steps);
-    assert!(tpm.exec(CREATE, &[key], vec![s.with(0).into()], &params(0)).is_ok());
+    assert!(tpm.exec(cc::CREATE, &[key], vec![s.with(0).into()], &params(0)).is_ok());
     steps(&mut tpm, &mut s);
-    assert_eq!(tpm.exec(CREATE, &[key], vec![s.with(0).into()], &params(1)), Err(at_session(1, POLICY_FAIL)));
+    assert_eq!(tpm.exec(cc::CREATE, &[key], vec![s.with(0).into()], &params(1)), Err(at_session(1, POLICY_FAIL)));
     let loaded = [tpm2b(&[tpm2b(b""), tpm2b(b"data")].concat()), tpm2b(&template(0))].concat();
-    let outcome = tpm.exec(CREATE_LOADED, &[key], vec![s.with(0).into()], &loaded).unwrap();
-    tpm.run(FLUSH_CONTEXT, &[], &[], &outcome[..4]).unwrap();
+    let outcome = tpm.exec(cc::CREATE_LOADED, &[key], vec![s.with(0).into()], &loaded).unwrap();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &outcome[..4]).unwrap();
     steps(&mut tpm, &mut s);
-    let outcome = tpm.exec(OBJECT_CHANGE_AUTH, &[key, NULL], vec![s.with(0).into()], &tpm2b(b""));
+    let outcome = tpm.exec(cc::OBJECT_CHANGE_AUTH, &[key, NULL], vec![s.with(0).into()], &tpm2b(b""));
     assert!(outcome.is_err());
     for cut in 0..8 {
-        let outcome = tpm.exec(CREATE, &[key], vec![s.with(0).into()], &params(0)[..cut]);
+        let outcome = tpm.exec(cc::CREATE, &[key], vec![s.with(0).into()], &params(0)[..cut]);
         assert_eq!(outcome, Err(at_session(1, POLICY_FAIL)), "no template at all");
     }
-    tpm.run(FLUSH_CONTEXT, &[], &[], &key.to_be_bytes()).unwrap();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &key.to_be_bytes()).unwrap();
 
-    let hash = Alg::Sha256.hash(&[&CREATE.to_be_bytes(), &params(0)]);
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_PARAMETERS, s, &tpm2b(&hash));
+    let hash = Alg::Sha256.hash(&[&cc::CREATE.to_be_bytes(), &params(0)]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_PARAMETERS, s, &tpm2b(&hash));
     let digest = trial(&mut tpm, steps);
     let key = storage_key(&mut tpm, &digest);
     let mut s = policy(&mut tpm, steps);
-    assert!(tpm.exec(CREATE, &[key], vec![s.with(0).into()], &params(0)).is_ok());
+    assert!(tpm.exec(cc::CREATE, &[key], vec![s.with(0).into()], &params(0)).is_ok());
     steps(&mut tpm, &mut s);
-    assert_eq!(tpm.exec(CREATE, &[key], vec![s.with(0).into()], &params(1)), Err(at_session(1, POLICY_FAIL)));
+    assert_eq!(tpm.exec(cc::CREATE, &[key], vec![s.with(0).into()], &params(1)), Err(at_session(1, POLICY_FAIL)));
 }
 
 /// A P-256 storage key in the NULL hierarchy which only a policy may use.
@@ -351,7 +316,7 @@ fn storage_key(tpm: &mut Fixture, policy: &[u8]) -> u32 {
     ]
     .concat();
     let params = [tpm2b(&[0; 4]), tpm2b(&public), tpm2b(b""), vec![0; 4]].concat();
-    let reply = tpm.with(CREATE_PRIMARY, &[NULL], &[b""], &params).unwrap();
+    let reply = tpm.with(cc::CREATE_PRIMARY, &[NULL], &[b""], &params).unwrap();
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
@@ -359,7 +324,7 @@ fn storage_key(tpm: &mut Fixture, policy: &[u8]) -> u32 {
 #[test]
 fn tn_f_5719_locality_at_use() {
     for (allowed, good, bad) in [(0b0_0110u8, vec![1, 2], vec![0, 3, 4, 32]), (40, vec![40], vec![0, 3, 41, 255])] {
-        let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[allowed]);
+        let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[allowed]);
         let mut tpm = guarded(steps, b"");
         for (locality, expected) in
             good.into_iter().map(|l| (l, contents())).chain(bad.into_iter().map(|l| (l, Err(LOCALITY))))
@@ -373,7 +338,7 @@ fn tn_f_5719_locality_at_use() {
 /// Fix F-10820 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_10820_physical_presence_at_use() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_PHYSICAL_PRESENCE, s, &[]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_PHYSICAL_PRESENCE, s, &[]);
     let mut tpm = guarded(steps, b"");
     tpm.tpm.set_physical_presence(true);
     let mut s = policy(&mut tpm, steps);
@@ -386,21 +351,21 @@ fn tn_f_10820_physical_presence_at_use() {
 #[test]
 fn nv_written_at_use() {
     for demanded in [0, 1] {
-        let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_NV_WRITTEN, s, &[demanded]);
+        let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_NV_WRITTEN, s, &[demanded]);
         let mut tpm = Fixture::new();
         let digest = trial(&mut tpm, steps);
         define(&mut tpm, POLICY_RIGHTS, &digest, b"");
         let data = [tpm2b(b"contents"), vec![0, 0]].concat();
         for written in [0, 1] {
             let mut s = policy(&mut tpm, steps);
-            let outcome = tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data);
+            let outcome = tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data);
             let expected = if demanded == written { Ok(vec![]) } else { Err(at_session(1, POLICY_FAIL)) };
             assert_eq!(outcome, expected, "{demanded} {written}");
             write(&mut tpm);
         }
         let object = sealed(&mut tpm, &digest, 0);
         let mut s = policy(&mut tpm, steps);
-        let outcome = tpm.exec(UNSEAL, &[object], vec![s.with(0).into()], &[]);
+        let outcome = tpm.exec(cc::UNSEAL, &[object], vec![s.with(0).into()], &[]);
         assert_eq!(outcome, Err(at_session(1, POLICY_FAIL)), "an object is no index");
     }
 }
@@ -409,11 +374,11 @@ fn nv_written_at_use() {
 fn pcr_may_not_change_between_assertion_and_use() {
     let selection = [0, 0, 0, 1, 0, 0xb, 3, 1, 0, 1];
     let extend = |tpm: &mut Fixture, pcr: u32| {
-        tpm.with(PCR_EXTEND, &[pcr], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[9; 32]].concat()).unwrap();
+        tpm.with(cc::PCR_EXTEND, &[pcr], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[9; 32]].concat()).unwrap();
     };
     let current = Alg::Sha256.hash(&[&[0; 64]]);
-    let trial: Steps<'_> = &|tpm, s| say(tpm, POLICY_PCR, s, &[tpm2b(&current), selection.to_vec()].concat());
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_PCR, s, &[tpm2b(&[]), selection.to_vec()].concat());
+    let trial: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_PCR, s, &[tpm2b(&current), selection.to_vec()].concat());
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_PCR, s, &[tpm2b(&[]), selection.to_vec()].concat());
     let mut tpm = guarded(trial, b"");
     assert_eq!(read(&mut tpm, steps), contents());
     let mut s = policy(&mut tpm, steps);
@@ -424,7 +389,7 @@ fn pcr_may_not_change_between_assertion_and_use() {
     assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(PCR_CHANGED), "any other does");
     let mut s = policy(&mut tpm, &|tpm, s| {
         steps(tpm, s);
-        say(tpm, POLICY_LOCALITY, s, &[1]);
+        say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     });
     extend(&mut tpm, 6);
     assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(PCR_CHANGED), "before policyDigest is looked at");
@@ -453,7 +418,7 @@ fn a_session_expires() {
             });
             tpm.clock.0 = begin + at;
             assert_eq!(read_with(&mut tpm, s.with(0).into()), expected, "{with_nonce} {expiration} {at}");
-            tpm.run(FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
             tpm.clock.0 = begin + 11_000;
         }
     }
@@ -478,23 +443,23 @@ fn no_expiration_outlives_the_epoch() {
     let mut tpm = guarded(steps, b"");
     for (seconds, expected) in [(0, contents()), (1_000_000, Err(at_session(1, EXPIRED)))] {
         let mut s = policy(&mut tpm, &|tpm, s| secret(tpm, s, &[], &[], seconds));
-        let context = tpm.run(CONTEXT_SAVE, &[s.handle], &[], &[]).unwrap();
+        let context = tpm.run(cc::CONTEXT_SAVE, &[s.handle], &[], &[]).unwrap();
         tpm.restart(Some(1), 1);
-        tpm.run(CONTEXT_LOAD, &[], &[], &context).unwrap();
+        tpm.run(cc::CONTEXT_LOAD, &[], &[], &context).unwrap();
         assert_eq!(read_with(&mut tpm, s.with(0).last().into()), expected, "{seconds}");
     }
 }
 
 #[test]
 fn auth_value_in_a_policy() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_AUTH_VALUE, s, &[]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_AUTH_VALUE, s, &[]);
     let mut tpm = guarded(steps, b"pw");
     let mut s = policy(&mut tpm, steps);
     assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(at_session(1, BAD_AUTH)));
     assert_eq!(read_with(&mut tpm, s.with(0).raw(b"").into()), Err(at_session(1, BAD_AUTH)));
     assert_eq!(read_with(&mut tpm, s.with(0).raw(b"pw").into()), Err(at_session(1, BAD_AUTH)), "not in the clear");
     assert_eq!(read_with(&mut tpm, s.auth(0, b"pw").into()), contents());
-    let mut s = policy(&mut tpm, &|tpm, s| say(tpm, POLICY_PASSWORD, s, &[]));
+    let mut s = policy(&mut tpm, &|tpm, s| say(tpm, cc::POLICY_PASSWORD, s, &[]));
     assert_eq!(read_with(&mut tpm, s.auth(0, b"pw").into()), Err(at_session(1, BAD_AUTH)), "a password is no HMAC");
     assert_eq!(read_with(&mut tpm, s.with(0).raw(b"bad").into()), Err(at_session(1, BAD_AUTH)));
     assert_eq!(read_with(&mut tpm, s.with(0).raw(b"").into()), Err(at_session(1, BAD_AUTH)));
@@ -504,11 +469,11 @@ fn auth_value_in_a_policy() {
 /// The last of PolicyAuthValue and PolicyPassword counts.
 #[test]
 fn auth_value_and_password_undo_each_other() {
-    let steps: Steps<'_> = &|tpm, s| (0..2).for_each(|_| say(tpm, POLICY_AUTH_VALUE, s, &[]));
+    let steps: Steps<'_> = &|tpm, s| (0..2).for_each(|_| say(tpm, cc::POLICY_AUTH_VALUE, s, &[]));
     let mut tpm = guarded(steps, b"pw");
-    for (first, last) in [(POLICY_PASSWORD, POLICY_AUTH_VALUE), (POLICY_AUTH_VALUE, POLICY_PASSWORD)] {
+    for (first, last) in [(cc::POLICY_PASSWORD, cc::POLICY_AUTH_VALUE), (cc::POLICY_AUTH_VALUE, cc::POLICY_PASSWORD)] {
         let mut s = policy(&mut tpm, &|tpm, s| [first, last].into_iter().for_each(|code| say(tpm, code, s, &[])));
-        let (right, wrong) = if last == POLICY_PASSWORD { (&b"pw"[..], None) } else { (&b""[..], Some(b"pw")) };
+        let (right, wrong) = if last == cc::POLICY_PASSWORD { (&b"pw"[..], None) } else { (&b""[..], Some(b"pw")) };
         if let Some(wrong) = wrong {
             assert_eq!(read_with(&mut tpm, s.with(0).raw(wrong).into()), Err(at_session(1, BAD_AUTH)));
             assert_eq!(read_with(&mut tpm, s.auth(0, b"pw").into()), contents());
@@ -522,16 +487,16 @@ fn auth_value_and_password_undo_each_other() {
 /// With authValue at stake, dictionary-attack protection applies; without, the policy works even in lockout.
 #[test]
 fn dictionary_attack_protection_and_policies() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_AUTH_VALUE, s, &[]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_AUTH_VALUE, s, &[]);
     let mut tpm = guarded_with(steps, b"pw", POLICY_RIGHTS & !NO_DA);
     let mut s = policy(&mut tpm, steps);
     for _ in 0..32 {
         assert_eq!(read_with(&mut tpm, s.auth(0, b"bad").into()), Err(at_session(1, AUTH_FAIL)));
     }
     assert_eq!(read_with(&mut tpm, s.auth(0, b"pw").into()), Err(LOCKOUT));
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let digest = trial(&mut tpm, steps);
-    tpm.with(0x122, &[OWNER, INDEX], &[b""], &[]).unwrap();
+    tpm.with(cc::NV_UNDEFINE_SPACE, &[OWNER, INDEX], &[b""], &[]).unwrap();
     define(&mut tpm, POLICY_RIGHTS & !NO_DA, &digest, b"pw");
     write(&mut tpm);
     assert_eq!(read(&mut tpm, steps), contents());
@@ -545,8 +510,8 @@ fn dictionary_attack_protection_and_policies() {
 
 #[test]
 fn policy_secret_by_policy_needs_an_auth_value() {
-    let bare: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
-    let valued: Steps<'_> = &|tpm, s| say(tpm, POLICY_AUTH_VALUE, s, &[]);
+    let bare: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
+    let valued: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_AUTH_VALUE, s, &[]);
     const AUTHREAD: u32 = 1 << 18;
     for (steps, expected) in [(bare, Some(at_session(1, MODE))), (valued, None)] {
         let mut tpm = guarded_with(steps, b"pw", POLICY_RIGHTS | AUTHREAD);
@@ -554,7 +519,7 @@ fn policy_secret_by_policy_needs_an_auth_value() {
         let mut s = policy(&mut tpm, steps);
         let params = [0; 10];
         let auth = if expected.is_none() { &b"pw"[..] } else { b"" };
-        let outcome = tpm.exec(POLICY_SECRET, &[INDEX, target.handle], vec![s.auth(0, auth).into()], &params);
+        let outcome = tpm.exec(cc::POLICY_SECRET, &[INDEX, target.handle], vec![s.auth(0, auth).into()], &params);
         assert_eq!(outcome.err(), expected);
     }
 }
@@ -562,7 +527,7 @@ fn policy_secret_by_policy_needs_an_auth_value() {
 /// Part 3, 23.4.1: an Ordinary Object must have userWithAuth SET, and that in a policy session, too.
 #[test]
 fn policy_secret_through_a_policy_session_needs_user_with_auth() {
-    for code in [POLICY_AUTH_VALUE, POLICY_PASSWORD] {
+    for code in [cc::POLICY_AUTH_VALUE, cc::POLICY_PASSWORD] {
         for (attributes, outcome) in [(USER_WITH_AUTH, Ok(())), (0, Err(AUTH_UNAVAILABLE))] {
             let steps: Steps<'_> = &|tpm, s| say(tpm, code, s, &[]);
             let mut tpm = Fixture::new();
@@ -570,20 +535,20 @@ fn policy_secret_through_a_policy_session_needs_user_with_auth() {
             let object = sealed(&mut tpm, &digest, attributes);
             let target = Session::plain(&mut tpm, Kind::Policy);
             let mut s = policy(&mut tpm, steps);
-            let one = if code == POLICY_PASSWORD { s.with(0).raw(b"pw") } else { s.auth(0, b"pw") };
-            let secret = tpm.exec(POLICY_SECRET, &[object, target.handle], vec![one.into()], &[0; 10]);
+            let one = if code == cc::POLICY_PASSWORD { s.with(0).raw(b"pw") } else { s.auth(0, b"pw") };
+            let secret = tpm.exec(cc::POLICY_SECRET, &[object, target.handle], vec![one.into()], &[0; 10]);
             assert_eq!(secret.map(drop), outcome);
             // For other commands a policy does without userWithAuth (Part 1, 16.2).
             let mut s = policy(&mut tpm, steps);
-            let one = if code == POLICY_PASSWORD { s.with(0).raw(b"pw") } else { s.auth(0, b"pw") };
-            assert_eq!(tpm.exec(0x15e, &[object], vec![one.into()], &[]), Ok(tpm2b(b"sealed")));
+            let one = if code == cc::POLICY_PASSWORD { s.with(0).raw(b"pw") } else { s.auth(0, b"pw") };
+            assert_eq!(tpm.exec(cc::UNSEAL, &[object], vec![one.into()], &[]), Ok(tpm2b(b"sealed")));
         }
     }
 }
 
 #[test]
 fn a_secure_channel_there_never_is() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_TRANSPORT_SPDM, s, &[0; 4]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_TRANSPORT_SPDM, s, &[0; 4]);
     let mut tpm = guarded(steps, b"");
     assert_eq!(read(&mut tpm, steps), Err(at_session(1, CHANNEL)));
 }
@@ -593,28 +558,28 @@ fn a_secure_channel_there_never_is() {
 fn tn_f_10819_order_of_the_deferred_checks() {
     let all: Steps<'_> = &|tpm, s| {
         secret(tpm, s, &[], &[], 0);
-        say(tpm, POLICY_COMMAND_CODE, s, &READ.to_be_bytes());
-        say(tpm, POLICY_LOCALITY, s, &[0b10]);
-        say(tpm, POLICY_PHYSICAL_PRESENCE, s, &[]);
-        say(tpm, POLICY_CP_HASH, s, &tpm2b(&[1; 32]));
-        say(tpm, POLICY_NV_WRITTEN, s, &[0]);
+        say(tpm, cc::POLICY_COMMAND_CODE, s, &cc::NV_READ.to_be_bytes());
+        say(tpm, cc::POLICY_LOCALITY, s, &[0b10]);
+        say(tpm, cc::POLICY_PHYSICAL_PRESENCE, s, &[]);
+        say(tpm, cc::POLICY_CP_HASH, s, &tpm2b(&[1; 32]));
+        say(tpm, cc::POLICY_NV_WRITTEN, s, &[0]);
     };
     let expiring: Steps<'_> = &|tpm, s| {
         secret(tpm, s, &[], &[], 1);
-        say(tpm, POLICY_COMMAND_CODE, s, &READ.to_be_bytes());
-        say(tpm, POLICY_LOCALITY, s, &[0b10]);
-        say(tpm, POLICY_PHYSICAL_PRESENCE, s, &[]);
-        say(tpm, POLICY_CP_HASH, s, &tpm2b(&[1; 32]));
-        say(tpm, POLICY_NV_WRITTEN, s, &[0]);
+        say(tpm, cc::POLICY_COMMAND_CODE, s, &cc::NV_READ.to_be_bytes());
+        say(tpm, cc::POLICY_LOCALITY, s, &[0b10]);
+        say(tpm, cc::POLICY_PHYSICAL_PRESENCE, s, &[]);
+        say(tpm, cc::POLICY_CP_HASH, s, &tpm2b(&[1; 32]));
+        say(tpm, cc::POLICY_NV_WRITTEN, s, &[0]);
     };
     let mut tpm = guarded(all, b"");
     let data = [tpm2b(b"contents"), vec![0, 0]].concat();
     let mut expired = policy(&mut tpm, expiring);
     let mut s = policy(&mut tpm, all);
     tpm.clock.0 = 5_000;
-    let outcome = tpm.exec(WRITE, &[INDEX, INDEX], vec![expired.with(0).into()], &data);
+    let outcome = tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![expired.with(0).into()], &data);
     assert_eq!(outcome, Err(at_session(1, EXPIRED)), "time");
-    let outcome = tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data);
+    let outcome = tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data);
     assert_eq!(outcome, Err(at_session(1, POLICY_CC)), "then the command");
     assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(LOCALITY), "then the locality");
     tpm.locality = 1;
@@ -630,20 +595,20 @@ fn tn_f_10819_order_of_the_deferred_checks() {
 
 #[test]
 fn tn_user_role() {
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let mut tpm = Fixture::new();
     let digest = trial(&mut tpm, steps);
     for (attributes, by_auth) in [(USER_WITH_AUTH, true), (0, false), (ADMIN_WITH_POLICY, false)] {
         let object = sealed(&mut tpm, &digest, attributes);
         let mut s = policy(&mut tpm, steps);
         assert_eq!(
-            tpm.exec(UNSEAL, &[object], vec![s.with(0).last().into()], &[]),
+            tpm.exec(cc::UNSEAL, &[object], vec![s.with(0).last().into()], &[]),
             Ok(tpm2b(b"sealed")),
             "a policy always does"
         );
         let expected = if by_auth { Ok(tpm2b(b"sealed")) } else { Err(AUTH_UNAVAILABLE) };
-        assert_eq!(tpm.exec(UNSEAL, &[object], vec![Auth::Password(b"pw")], &[]), expected);
-        tpm.run(FLUSH_CONTEXT, &[], &[], &object.to_be_bytes()).unwrap();
+        assert_eq!(tpm.exec(cc::UNSEAL, &[object], vec![Auth::Password(b"pw")], &[]), expected);
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &object.to_be_bytes()).unwrap();
     }
 }
 
@@ -651,8 +616,8 @@ fn tn_user_role() {
 #[test]
 fn tn_admin_role() {
     let change = tpm2b(b"new");
-    let bare: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
-    let coded: Steps<'_> = &|tpm, s| say(tpm, POLICY_COMMAND_CODE, s, &OBJECT_CHANGE_AUTH.to_be_bytes());
+    let bare: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
+    let coded: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_COMMAND_CODE, s, &cc::OBJECT_CHANGE_AUTH.to_be_bytes());
     let mut tpm = Fixture::new();
     let key = storage_key_with_auth(&mut tpm);
     for attributes in [USER_WITH_AUTH, 0, ADMIN_WITH_POLICY, ADMIN_WITH_POLICY | USER_WITH_AUTH] {
@@ -660,20 +625,20 @@ fn tn_admin_role() {
             let digest = trial(&mut tpm, steps);
             let object = sealed_under(&mut tpm, key, &digest, attributes);
             let mut s = policy(&mut tpm, steps);
-            let outcome = tpm.exec(OBJECT_CHANGE_AUTH, &[object, key], vec![s.with(0).into()], &change);
+            let outcome = tpm.exec(cc::OBJECT_CHANGE_AUTH, &[object, key], vec![s.with(0).into()], &change);
             if good {
                 assert!(outcome.is_ok(), "{attributes:x}: {outcome:x?}");
             } else {
                 assert_eq!(outcome, Err(at_session(1, POLICY_FAIL)), "{attributes:x}: no command code");
             }
-            let outcome = tpm.exec(OBJECT_CHANGE_AUTH, &[object, key], vec![Auth::Password(b"pw")], &change);
+            let outcome = tpm.exec(cc::OBJECT_CHANGE_AUTH, &[object, key], vec![Auth::Password(b"pw")], &change);
             if attributes & ADMIN_WITH_POLICY == 0 {
                 assert!(outcome.is_ok(), "{attributes:x}: {outcome:x?}");
             } else {
                 assert_eq!(outcome, Err(AUTH_TYPE), "{attributes:x}");
             }
             for h in [object, s.handle] {
-                tpm.run(FLUSH_CONTEXT, &[], &[], &h.to_be_bytes()).unwrap();
+                tpm.run(cc::FLUSH_CONTEXT, &[], &[], &h.to_be_bytes()).unwrap();
             }
         }
     }
@@ -690,7 +655,7 @@ fn storage_key_with_auth(tpm: &mut Fixture) -> u32 {
     ]
     .concat();
     let params = [tpm2b(&[0; 4]), tpm2b(&public), tpm2b(b""), vec![0; 4]].concat();
-    let reply = tpm.with(CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap();
+    let reply = tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap();
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
@@ -699,7 +664,7 @@ fn sealed_under(tpm: &mut Fixture, key: u32, policy: &[u8], attributes: u32) -> 
     let public =
         [&[0, 8, 0, 0xb][..], &(attributes | 1 << 10).to_be_bytes(), &tpm2b(policy), &[0, 0x10], &[0, 0]].concat();
     let sensitive = [tpm2b(b"pw"), tpm2b(b"sealed")].concat();
-    let reply = tpm.with(CREATE_LOADED, &[key], &[b""], &[tpm2b(&sensitive), tpm2b(&public)].concat()).unwrap();
+    let reply = tpm.with(cc::CREATE_LOADED, &[key], &[b""], &[tpm2b(&sensitive), tpm2b(&public)].concat()).unwrap();
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
@@ -708,9 +673,9 @@ fn sealed_under(tpm: &mut Fixture, key: u32, policy: &[u8], attributes: u32) -> 
 #[test]
 fn tn_f_10818_the_dup_role_needs_a_policy() {
     let params = [0, 0, 0, 0x10];
-    let bare: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
-    let coded: Steps<'_> = &|tpm, s| say(tpm, POLICY_COMMAND_CODE, s, &DUPLICATE.to_be_bytes());
-    let other: Steps<'_> = &|tpm, s| say(tpm, POLICY_COMMAND_CODE, s, &UNSEAL.to_be_bytes());
+    let bare: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
+    let coded: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_COMMAND_CODE, s, &cc::DUPLICATE.to_be_bytes());
+    let other: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_COMMAND_CODE, s, &cc::UNSEAL.to_be_bytes());
     let mut tpm = Fixture::new();
     let key = storage_key_with_auth(&mut tpm);
     for (steps, expected) in
@@ -718,16 +683,16 @@ fn tn_f_10818_the_dup_role_needs_a_policy() {
     {
         let digest = trial(&mut tpm, steps);
         let object = sealed_under(&mut tpm, key, &digest, USER_WITH_AUTH);
-        let outcome = tpm.exec(DUPLICATE, &[object, NULL], vec![Auth::Password(b"pw")], &params);
+        let outcome = tpm.exec(cc::DUPLICATE, &[object, NULL], vec![Auth::Password(b"pw")], &params);
         assert_eq!(outcome, Err(AUTH_TYPE));
         let mut hmac = Session::plain(&mut tpm, Kind::Hmac);
-        let outcome = tpm.exec(DUPLICATE, &[object, NULL], vec![hmac.auth(0, b"pw").into()], &params);
+        let outcome = tpm.exec(cc::DUPLICATE, &[object, NULL], vec![hmac.auth(0, b"pw").into()], &params);
         assert_eq!(outcome, Err(AUTH_TYPE));
         let mut s = policy(&mut tpm, steps);
-        let outcome = tpm.exec(DUPLICATE, &[object, NULL], vec![s.with(0).into()], &params);
+        let outcome = tpm.exec(cc::DUPLICATE, &[object, NULL], vec![s.with(0).into()], &params);
         assert_eq!(outcome.err(), expected);
         for h in [object, s.handle, hmac.handle] {
-            tpm.run(FLUSH_CONTEXT, &[], &[], &h.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &h.to_be_bytes()).unwrap();
         }
     }
 }
@@ -741,17 +706,17 @@ fn duplication_select_at_use() {
     for (parent, good) in [(&parent_name[..], true), (&[0, 0xb, 1][..], false)] {
         // The object's Name is not in its own policy, but in the session's nameHash.
         let select = |object: &[u8]| [tpm2b(object), tpm2b(parent), vec![0]].concat();
-        let digest = trial(&mut tpm, &|tpm, s| say(tpm, 0x188, s, &select(&[])));
+        let digest = trial(&mut tpm, &|tpm, s| say(tpm, cc::POLICY_DUPLICATION_SELECT, s, &select(&[])));
         let object = sealed_under(&mut tpm, key, &digest, USER_WITH_AUTH);
         let object_name = name(&mut tpm, object);
         let params = [0, 0, 0, 0x10];
-        let mut s = policy(&mut tpm, &|tpm, s| say(tpm, 0x188, s, &select(&object_name)));
-        let outcome = tpm.exec(DUPLICATE, &[object, key], vec![s.with(0).into()], &params);
+        let mut s = policy(&mut tpm, &|tpm, s| say(tpm, cc::POLICY_DUPLICATION_SELECT, s, &select(&object_name)));
+        let outcome = tpm.exec(cc::DUPLICATE, &[object, key], vec![s.with(0).into()], &params);
         assert_eq!(outcome.err(), (!good).then_some(at_session(1, POLICY_FAIL)));
-        let mut s = policy(&mut tpm, &|tpm, s| say(tpm, 0x188, s, &select(&parent_name)));
-        let outcome = tpm.exec(DUPLICATE, &[object, key], vec![s.with(0).into()], &params);
+        let mut s = policy(&mut tpm, &|tpm, s| say(tpm, cc::POLICY_DUPLICATION_SELECT, s, &select(&parent_name)));
+        let outcome = tpm.exec(cc::DUPLICATE, &[object, key], vec![s.with(0).into()], &params);
         assert_eq!(outcome.err(), Some(at_session(1, POLICY_FAIL)), "another object");
-        tpm.run(FLUSH_CONTEXT, &[], &[], &object.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &object.to_be_bytes()).unwrap();
     }
 }
 
@@ -761,11 +726,11 @@ fn an_object_without_sensitive_area() {
     let mut tpm = Fixture::new();
     let public = [&[0, 8, 0, 0xb][..], &USER_WITH_AUTH.to_be_bytes(), &[0, 0], &[0, 0x10], &tpm2b(&[1; 32])].concat();
     let params = [tpm2b(b""), tpm2b(&public), NULL.to_be_bytes().to_vec()].concat();
-    let reply = tpm.run(LOAD_EXTERNAL, &[], &[], &params).unwrap();
+    let reply = tpm.run(cc::LOAD_EXTERNAL, &[], &[], &params).unwrap();
     let object = u32::from_be_bytes(reply[..4].try_into().unwrap());
-    assert_eq!(tpm.exec(UNSEAL, &[object], vec![Auth::Password(b"")], &[]), Err(AUTH_UNAVAILABLE));
+    assert_eq!(tpm.exec(cc::UNSEAL, &[object], vec![Auth::Password(b"")], &[]), Err(AUTH_UNAVAILABLE));
     let mut s = Session::plain(&mut tpm, Kind::Policy);
-    assert_eq!(tpm.exec(UNSEAL, &[object], vec![s.with(0).into()], &[]), Err(AUTH_UNAVAILABLE));
+    assert_eq!(tpm.exec(cc::UNSEAL, &[object], vec![s.with(0).into()], &[]), Err(AUTH_UNAVAILABLE));
 }
 
 /// TPMT_SENSITIVE and TPMT_PUBLIC of an HMAC key with SHA-256.
@@ -779,7 +744,7 @@ fn hmac_pair(secret: &[u8]) -> [Vec<u8>; 2] {
 
 fn load_external(tpm: &mut Fixture, sensitive: &[u8], public: &[u8], hierarchy: u32) -> u32 {
     let params = [tpm2b(sensitive), tpm2b(public), hierarchy.to_be_bytes().to_vec()].concat();
-    handle_of(&tpm.run(LOAD_EXTERNAL, &[], &[], &params).unwrap())
+    handle_of(&tpm.run(cc::LOAD_EXTERNAL, &[], &[], &params).unwrap())
 }
 
 /// A primary HMAC key of the owner's hierarchy with a secret of the caller's.
@@ -787,7 +752,7 @@ fn hmac_key(tpm: &mut Fixture, secret: &[u8]) -> u32 {
     let public =
         [&[0, 8, 0, 0xb][..], &(1u32 << 6 | 1 << 18).to_be_bytes(), &[0, 0], &[0, 5, 0, 0xb], &[0, 0]].concat();
     let params = [tpm2b(&[tpm2b(b""), tpm2b(secret)].concat()), tpm2b(&public), vec![0; 6]].concat();
-    handle_of(&tpm.with(CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap())
+    handle_of(&tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap())
 }
 
 #[derive(Clone, Copy)]
@@ -811,7 +776,7 @@ impl Signed<'_> {
             self.expiration.to_be_bytes().to_vec(),
             signature.to_vec(),
         ];
-        tpm.run(POLICY_SIGNED, &[key, s.handle], &[], &params.concat())
+        tpm.run(cc::POLICY_SIGNED, &[key, s.handle], &[], &params.concat())
     }
 }
 
@@ -841,11 +806,11 @@ fn policy_signed_by_an_hmac_key() {
     ] {
         assert_eq!(other.send(&mut tpm, key, &s, &good), Err(param(5, POLICY_FAIL)));
     }
-    assert_eq!(message.send(&mut tpm, key, &s, &[0, 0x10]), Err(param(5, 0x12)), "SCHEME: TPM_ALG_NULL");
+    assert_eq!(message.send(&mut tpm, key, &s, &[0, 0x10]), Err(param(5, SCHEME)), "TPM_ALG_NULL");
     let rsassa = [&[0, 0x14, 0, 0xb][..], &tpm2b(&[1; 256])].concat();
     assert_eq!(message.send(&mut tpm, key, &s, &rsassa), Err(param(5, POLICY_FAIL)), "an RSA signature of an HMAC key");
     assert_eq!(Signed { nonce: &[1; 16], ..message }.send(&mut tpm, key, &s, &good), Err(param(1, VALUE)));
-    assert_eq!(Signed { cp_hash: &[1; 20], ..message }.send(&mut tpm, key, &s, &good), Err(param(2, 0x15)), "SIZE");
+    assert_eq!(Signed { cp_hash: &[1; 20], ..message }.send(&mut tpm, key, &s, &good), Err(param(2, SIZE)));
     assert_eq!(Signed { nonce: &[], expiration: 2, ..message }.send(&mut tpm, key, &s, &good), Err(param(4, EXPIRED)));
     tpm.clock.0 = 3_001;
     let absolute = Signed { nonce: &[], expiration: 3, ..message };
@@ -853,7 +818,7 @@ fn policy_signed_by_an_hmac_key() {
     assert_eq!(digest_of(&mut tpm, &s), [0; 32]);
 
     let reply = message.send(&mut tpm, key, &s, &good).unwrap();
-    let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &key_name, b"ref");
+    let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_SIGNED, &key_name, b"ref");
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
     assert_eq!(message.send(&mut tpm, key, &trial, &wrong).unwrap()[..4], [0, 0, 0x80, 0x25], "a trial, no ticket");
     assert_eq!(digest_of(&mut tpm, &trial), expected.digest);
@@ -864,14 +829,14 @@ fn policy_signed_by_an_hmac_key() {
     assert_eq!(reply[10..12], [0x80, 0x25]);
     let ticket = [&reply[..10], &tpm2b(&[3; 32]), &tpm2b(b"ref"), &tpm2b(&key_name), &reply[10..]].concat();
     tpm.clock.0 = 63_000;
-    say(&mut tpm, POLICY_TICKET, &other, &ticket);
+    say(&mut tpm, cc::POLICY_TICKET, &other, &ticket);
     assert_eq!(digest_of(&mut tpm, &other), expected.digest);
     tpm.clock.0 = 63_001;
-    assert_eq!(tpm.run(POLICY_TICKET, &[other.handle], &[], &ticket), Err(param(1, EXPIRED)));
+    assert_eq!(tpm.run(cc::POLICY_TICKET, &[other.handle], &[], &ticket), Err(param(1, EXPIRED)));
     let mut forged = ticket.clone();
     *forged.last_mut().unwrap() ^= 1;
     forged[2..10].copy_from_slice(&99_000u64.to_be_bytes());
-    assert_eq!(tpm.run(POLICY_TICKET, &[other.handle], &[], &forged), Err(param(5, 0x20)), "TICKET");
+    assert_eq!(tpm.run(cc::POLICY_TICKET, &[other.handle], &[], &forged), Err(param(5, TICKET)));
 }
 
 /// A P-256 key of the caller's, and its public area.
@@ -920,7 +885,7 @@ fn policy_signed_by_an_ecdsa_key() {
     let hmac = [&[0, 5, 0, 0xb][..], &[1; 32]].concat();
     assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, POLICY_FAIL)), "an HMAC of an ECC key");
     assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&r, &t))).unwrap()[..4], [0, 0, 0x80, 0x25]);
-    let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &key_name, &[]);
+    let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_SIGNED, &key_name, &[]);
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
 }
 
@@ -937,7 +902,7 @@ fn policy_signed_by_a_key_without_sign() {
     let (r, t) = ecdsa(&signer, &message.a_hash());
     assert_eq!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&t, &r))), Err(param(5, POLICY_FAIL)));
     assert!(message.send(&mut tpm, key, &s, &tpmt_ecdsa((&r, &t))).is_ok());
-    let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &name(&mut tpm, key), &[]);
+    let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_SIGNED, &name(&mut tpm, key), &[]);
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
 }
 
@@ -960,23 +925,24 @@ fn an_external_key_without_hierarchy_or_name_gives_null_tickets() {
         let reply = message.send(&mut tpm, key, &s, &signature).unwrap();
         let null = [&[0, 0, 0x80, 0x25][..], &NULL_TICKET].concat();
         assert_eq!(reply != null, real, "TPM2_PolicySigned");
-        let verified = tpm.run(VERIFY_SIGNATURE, &[key], &[], &[tpm2b(&message.a_hash()), signature.clone()].concat());
+        let verified =
+            tpm.run(cc::VERIFY_SIGNATURE, &[key], &[], &[tpm2b(&message.a_hash()), signature.clone()].concat());
         assert_eq!(verified.unwrap() != [&[0x80, 0x22][..], &NULL_TICKET].concat(), real, "TPM2_VerifySignature");
         for handle in [key, s.handle] {
-            tpm.run(FLUSH_CONTEXT, &[], &[], &handle.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &handle.to_be_bytes()).unwrap();
         }
     }
     // A key with both areas is in no hierarchy; a sequence object neither, and has no Name.
     let [sensitive, public] = hmac_pair(b"0123456789abcdef");
     let unnamed = [&public[..2], &[0, 0x10], &public[4..]].concat();
-    let sequence = handle_of(&tpm.run(0x186, &[], &[], &[0, 0, 0, 0xb]).unwrap());
+    let sequence = handle_of(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0xb]).unwrap());
     let null =
         [load_external(&mut tpm, &sensitive, &public, NULL), load_external(&mut tpm, &sensitive, &unnamed, NULL)];
     let made_here = hmac_key(&mut tpm, b"0123456789abcdef");
     let params = [&[0; 6][..], &(-60i32).to_be_bytes()].concat();
     for (entity, real) in [(null[0], false), (null[1], false), (sequence, false), (made_here, true)] {
         let s = Session::plain(&mut tpm, Kind::Policy);
-        let reply = tpm.with(POLICY_SECRET, &[entity, s.handle], &[b""], &params).unwrap();
+        let reply = tpm.with(cc::POLICY_SECRET, &[entity, s.handle], &[b""], &params).unwrap();
         let null = [&[0, 0, 0x80, 0x23][..], &NULL_TICKET].concat();
         assert_eq!(reply != null, real, "TPM2_PolicySecret");
     }
@@ -989,15 +955,15 @@ fn policy_signed_by_ml_dsa_keys() {
     for (kind, parms) in [(0xa1, &[0, 1, 0][..]), (0xa2, &[0, 1, 0, 0xc])] {
         let public = [&[0, kind, 0, 0xb][..], &(1u32 << 5 | 1 << 6 | 1 << 18).to_be_bytes(), &[0, 0], parms, &[0, 0]];
         let params = [&[0, 4, 0, 0, 0, 0][..], &tpm2b(&public.concat()), &[0; 6]].concat();
-        let reply = tpm.run(0x131, &[OWNER], &[b""], &params).unwrap();
+        let reply = tpm.run(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params).unwrap();
         let key = u32::from_be_bytes(reply[..4].try_into().unwrap());
         let key_name = name(&mut tpm, key);
         let s = Session::plain(&mut tpm, Kind::Policy);
         let message = Signed { nonce: &s.nonce_tpm.clone(), cp_hash: &[], reference: b"ref", expiration: 0 };
         let octets = [message.nonce, &[0; 4], b"ref"].concat();
-        let started = tpm.run(0x1aa, &[key], &[], &[0; 4]).unwrap();
+        let started = tpm.run(cc::SIGN_SEQUENCE_START, &[key], &[], &[0; 4]).unwrap();
         let sequence = u32::from_be_bytes(started[..4].try_into().unwrap());
-        let signature = tpm.run(0x1a4, &[sequence, key], &[b"", b""], &tpm2b(&octets)).unwrap();
+        let signature = tpm.run(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], &[b"", b""], &tpm2b(&octets)).unwrap();
         assert_eq!(
             Signed { reference: b"", ..message }.send(&mut tpm, key, &s, &signature),
             Err(param(5, POLICY_FAIL))
@@ -1005,7 +971,7 @@ fn policy_signed_by_ml_dsa_keys() {
         let hmac = [&[0, 5, 0, 0xb][..], &[1; 32]].concat();
         assert_eq!(message.send(&mut tpm, key, &s, &hmac), Err(param(5, POLICY_FAIL)));
         message.send(&mut tpm, key, &s, &signature).unwrap();
-        let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_SIGNED, &key_name, b"ref");
+        let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_SIGNED, &key_name, b"ref");
         assert_eq!(digest_of(&mut tpm, &s), expected.digest);
     }
 }
@@ -1017,14 +983,14 @@ fn policy_signed_by_ml_dsa_keys() {
 fn a_policy_over_pcr_does_not_outlive_their_reset_by_tpm_restart() {
     // SHA-256, PCR 23: a change of it does not count
     let selection = [0, 0, 0, 1, 0, 0xb, 3, 0, 0, 0x80];
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_PCR, s, &[&[0, 0][..], &selection].concat());
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_PCR, s, &[&[0, 0][..], &selection].concat());
     let mut tpm = guarded(steps, b"");
     let mut s = policy(&mut tpm, steps);
-    let context = tpm.run(CONTEXT_SAVE, &[s.handle], &[], &[]).unwrap();
+    let context = tpm.run(cc::CONTEXT_SAVE, &[s.handle], &[], &[]).unwrap();
     tpm.restart(Some(1), 0);
-    tpm.run(CONTEXT_LOAD, &[], &[], &context).unwrap();
+    tpm.run(cc::CONTEXT_LOAD, &[], &[], &context).unwrap();
     assert_eq!(read_with(&mut tpm, s.with(0).into()), Err(PCR_CHANGED));
-    tpm.run(FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     assert!(read(&mut tpm, steps).is_ok(), "a new session sees them as they are");
 }
 
@@ -1034,16 +1000,16 @@ fn a_policy_over_pcr_does_not_outlive_their_reset_by_tpm_restart() {
 fn tn_policy_authorize_by_ticket_in_the_right_algorithm() {
     let mut tpm = Fixture::new();
     let (signer, key, key_name) = ecdsa_key(&mut tpm);
-    let steps: Steps<'_> = &|tpm, s| say(tpm, POLICY_LOCALITY, s, &[1]);
+    let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let approved = trial(&mut tpm, steps);
     let a_hash = Alg::Sha256.hash(&[&approved, b"ref"]);
     let (r, t) = ecdsa(&signer, &a_hash);
-    let ticket = tpm.run(VERIFY_SIGNATURE, &[key], &[], &[tpm2b(&a_hash), tpmt_ecdsa((&r, &t))].concat()).unwrap();
+    let ticket = tpm.run(cc::VERIFY_SIGNATURE, &[key], &[], &[tpm2b(&a_hash), tpmt_ecdsa((&r, &t))].concat()).unwrap();
     assert_eq!(ticket[..6], [0x80, 0x22, 0x40, 0, 0, 1]);
     let s = policy(&mut tpm, steps);
     let mut authorize = |s: &Session, approved: &[u8], reference: &[u8], key: &[u8], ticket: &[u8]| {
         let params = [tpm2b(approved), tpm2b(reference), tpm2b(key), ticket.to_vec()].concat();
-        tpm.run(POLICY_AUTHORIZE, &[s.handle], &[], &params)
+        tpm.run(cc::POLICY_AUTHORIZE, &[s.handle], &[], &params)
     };
     let other_key = [vec![0, 0xb], vec![9; 32]].concat();
     assert_eq!(authorize(&s, &[0; 32], b"ref", &key_name, &ticket), Err(param(1, VALUE)));
@@ -1055,7 +1021,7 @@ fn tn_policy_authorize_by_ticket_in_the_right_algorithm() {
         assert_eq!(authorize(&s, &approved, b"ref", &key_name, &forged), Err(param(4, VALUE)));
     }
     assert_eq!(authorize(&s, &approved, b"ref", &key_name, &ticket), Ok(vec![]));
-    let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_AUTHORIZE, &key_name, b"ref");
+    let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_AUTHORIZE, &key_name, b"ref");
     assert_eq!(digest_of(&mut tpm, &s), expected.digest);
     assert_eq!(
         authorize_again(&mut tpm, &s, &approved, &key_name, &ticket),
@@ -1066,5 +1032,5 @@ fn tn_policy_authorize_by_ticket_in_the_right_algorithm() {
 
 fn authorize_again(tpm: &mut Fixture, s: &Session, approved: &[u8], key: &[u8], ticket: &[u8]) -> Outcome {
     let params = [tpm2b(approved), tpm2b(b"ref"), tpm2b(key), ticket.to_vec()].concat();
-    tpm.run(POLICY_AUTHORIZE, &[s.handle], &[], &params)
+    tpm.run(cc::POLICY_AUTHORIZE, &[s.handle], &[], &params)
 }

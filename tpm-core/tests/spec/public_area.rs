@@ -5,21 +5,15 @@ use crate::harness::codes::{
     ATTRIBUTES, BINDING, ECC_POINT, KEY, KEY_SIZE, NULL, OWNER, RANGE, SIZE, VALUE, param, plain,
 };
 use crate::harness::keys::{
-    ECC, KEYEDHASH, NONE, RSA, SHA256, SYMCIPHER, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of,
-    hmac_key, rsa_any, rsa_storage, sealed, sensitive, sym_storage, take_2b,
+    NONE, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of, hmac_key, rsa_any, rsa_storage, sealed,
+    sensitive, sym_storage, take_2b,
 };
+use crate::harness::names::alg;
 use crate::harness::session::{Alg, cfb};
 use crate::harness::{Fixture, Outcome, tpm2b};
+use tpm_core::cc;
 use tpm_crypto::ecc::Curve;
 use tpm_crypto::{mldsa::MlDsa, mlkem::MlKem};
-
-const CREATE_LOADED: u32 = 0x191;
-const CREATE: u32 = 0x153;
-const CREATE_PRIMARY: u32 = 0x131;
-const IMPORT: u32 = 0x156;
-const TEST_PARMS: u32 = 0x18a;
-const MLKEM: u16 = 0xa0;
-const MLDSA: u16 = 0xa1;
 
 /// TPMT_SENSITIVE with an empty authValue.
 fn secret(object_type: u16, seed: &[u8], key: &[u8]) -> Vec<u8> {
@@ -38,7 +32,7 @@ fn unnamed(template: Template) -> Template {
 /// TPM2_Import of an area that is not wrapped.
 fn import(tpm: &mut Fixture, parent: u32, template: &Template, secret: &[u8]) -> Outcome {
     let params = [&[0, 0][..], &template.sized(), &tpm2b(&tpm2b(secret)), &[0, 0], NONE].concat();
-    tpm.with(IMPORT, &[parent], &[b""], &params)
+    tpm.with(cc::IMPORT, &[parent], &[b""], &params)
 }
 
 /// The seedValue of the parent that [`known_parent`] makes, and its secret.
@@ -50,7 +44,7 @@ fn known_parent(tpm: &mut Fixture) -> u32 {
     let (fixed, _) = tpm.primary(OWNER, &ecc_storage());
     let unique = Alg::Sha256.hmac(&SEED, &[&KEY_OF_PARENT]);
     let template = Template { unique: tpm2b(&unique), ..free(sym_storage()) };
-    let private = import(tpm, fixed, &template, &secret(SYMCIPHER, &SEED, &KEY_OF_PARENT)).unwrap();
+    let private = import(tpm, fixed, &template, &secret(alg::SYMCIPHER, &SEED, &KEY_OF_PARENT)).unwrap();
     let parent = tpm.load(fixed, &private[2..], &template.bytes()).unwrap();
     tpm.flush(fixed).unwrap();
     parent
@@ -58,7 +52,7 @@ fn known_parent(tpm: &mut Fixture) -> u32 {
 
 /// TPM2B_PRIVATE below [`known_parent`] (Part 1, 19.4 and 19.5).
 fn wrapped(template: &Template, secret: &[u8]) -> Vec<u8> {
-    let name = [&SHA256.to_be_bytes()[..], &Alg::Sha256.hash(&[&template.bytes()])].concat();
+    let name = [&alg::SHA256.to_be_bytes()[..], &Alg::Sha256.hash(&[&template.bytes()])].concat();
     let key = Alg::Sha256.kdfa(&SEED, b"STORAGE", &name, &[], 16);
     let mut area = tpm2b(secret);
     cfb(&key, &[0; 16], true, &mut area);
@@ -72,7 +66,7 @@ fn ecc_pair() -> (Template, Vec<u8>) {
     let base = Curve::NistP256.parameters();
     let mut d = [0; 32];
     d[31] = 1;
-    (Template { unique: [tpm2b(base.gx), tpm2b(base.gy)].concat(), ..free(ecc_signing()) }, secret(ECC, b"", &d))
+    (Template { unique: [tpm2b(base.gx), tpm2b(base.gy)].concat(), ..free(ecc_signing()) }, secret(alg::ECC, b"", &d))
 }
 
 /// A way into the TPM for a template and a secret of the caller's.
@@ -87,14 +81,14 @@ const CREATIONS: [(&str, Way); 4] = [
     ("CreatePrimary", |tpm, t, _| error(tpm.create_primary(OWNER, t))),
     ("Create", |tpm, t, _| {
         let (parent, _) = tpm.primary(OWNER, &ecc_storage());
-        error(tpm.with(CREATE, &[parent], &[b""], &creation(b"", b"", t)))
+        error(tpm.with(cc::CREATE, &[parent], &[b""], &creation(b"", b"", t)))
     }),
     ("CreateLoaded", |tpm, t, _| {
-        error(tpm.with(CREATE_LOADED, &[OWNER], &[b""], &[sensitive(b"", b""), t.sized()].concat()))
+        error(tpm.with(cc::CREATE_LOADED, &[OWNER], &[b""], &[sensitive(b"", b""), t.sized()].concat()))
     }),
     ("CreateLoaded below a parent", |tpm, t, _| {
         let (parent, _) = tpm.primary(OWNER, &ecc_storage());
-        error(tpm.with(CREATE_LOADED, &[parent], &[b""], &[sensitive(b"", b""), t.sized()].concat()))
+        error(tpm.with(cc::CREATE_LOADED, &[parent], &[b""], &[sensitive(b"", b""), t.sized()].concat()))
     }),
 ];
 
@@ -125,16 +119,16 @@ fn x509sign_is_for_asymmetric_keys_that_sign() {
     let decrypts = Template { parms: [NONE, NONE, &[0, 3], NONE].concat(), ..ecc_signing().without(a::SIGN) };
     let decrypts = decrypts.with(a::DECRYPT);
     let ml_kem =
-        Template { object_type: MLKEM, parms: [NONE, &[0, 1]].concat(), unique: vec![0, 0], ..decrypts.clone() };
+        Template { object_type: alg::MLKEM, parms: [NONE, &[0, 1]].concat(), unique: vec![0, 0], ..decrypts.clone() };
     let wrong = [
-        ("RSA key that decrypts", rsa_any().without(a::SIGN), RSA),
-        ("RSA storage key", rsa_storage(), RSA),
-        ("ECC key that decrypts", decrypts, ECC),
-        ("ECC storage key", ecc_storage(), ECC),
-        ("ML-KEM key", ml_kem, MLKEM),
-        ("HMAC key", hmac_key(), KEYEDHASH),
-        ("cipher", aes_key(), SYMCIPHER),
-        ("symmetric storage key", sym_storage(), SYMCIPHER),
+        ("RSA key that decrypts", rsa_any().without(a::SIGN), alg::RSA),
+        ("RSA storage key", rsa_storage(), alg::RSA),
+        ("ECC key that decrypts", decrypts, alg::ECC),
+        ("ECC storage key", ecc_storage(), alg::ECC),
+        ("ML-KEM key", ml_kem, alg::MLKEM),
+        ("HMAC key", hmac_key(), alg::KEYEDHASH),
+        ("cipher", aes_key(), alg::SYMCIPHER),
+        ("symmetric storage key", sym_storage(), alg::SYMCIPHER),
     ];
     for (what, template, object_type) in wrong {
         for (way, send) in CREATIONS {
@@ -156,7 +150,7 @@ fn x509sign_is_for_asymmetric_keys_that_sign() {
     let derived = Template { unique: [0; 4].to_vec(), ..aes_key().without(a::ORIGIN).with(a::X509_SIGN) };
     let derivation = tpm.child(parent, b"", b"", &crate::harness::keys::derivation_parent());
     let params = [sensitive(b"", b""), derived.sized()].concat();
-    assert_eq!(tpm.with(CREATE_LOADED, &[derivation], &[b""], &params), Err(param(2, ATTRIBUTES)), "derived");
+    assert_eq!(tpm.with(cc::CREATE_LOADED, &[derivation], &[b""], &params), Err(param(2, ATTRIBUTES)), "derived");
 
     for (way, send) in CREATIONS {
         for template in [ecc_signing(), rsa_any()] {
@@ -232,10 +226,10 @@ fn the_attributes_of_what_is_imported_are_checked_below_every_parent() {
     let parent = known_parent(&mut tpm);
     assert!(import(&mut tpm, parent, &template, &secret).is_ok());
     // What does not belong together: refused where the TPM will not look again, and otherwise when it is loaded.
-    let other = self::secret(ECC, b"", &[2; 32]);
-    assert_eq!(ENTRIES[2].1(&mut Fixture::new(), &template, &other), Some(BINDING));
+    let other = self::secret(alg::ECC, b"", &[2; 32]);
+    assert_eq!(ENTRIES[2].1(&mut Fixture::new(), &template, &other), Some(plain(BINDING)));
     let private = import(&mut tpm, parent, &template, &other).unwrap();
-    assert_eq!(tpm.load(parent, &private[2..], &template.bytes()), Err(BINDING));
+    assert_eq!(tpm.load(parent, &private[2..], &template.bytes()), Err(plain(BINDING)));
 }
 
 /// Part 3, 12.3.1: without nameAlg the TPM "will still perform cryptographic validity checks (e.g., the ECC public
@@ -250,36 +244,36 @@ fn without_name_alg_the_two_areas_must_still_belong_together() {
     };
     let (ecc, good) = ecc_pair();
     assert_eq!(load(&mut tpm, &ecc, &good), Ok(()));
-    assert_eq!(load(&mut tpm, &ecc, &secret(ECC, b"", &[2; 32])), Err(BINDING), "another private key");
+    assert_eq!(load(&mut tpm, &ecc, &secret(alg::ECC, b"", &[2; 32])), Err(plain(BINDING)), "another private key");
     assert_eq!(load(&mut tpm, &ecc, b""), Ok(()));
     let off = Template { unique: [tpm2b(&[1; 32]), tpm2b(&[1; 32])].concat(), ..ecc };
     assert_eq!(load(&mut tpm, &off, b""), Err(param(2, ECC_POINT)), "a point that is not on the curve");
-    assert_eq!(load(&mut tpm, &off, &good), Err(BINDING));
+    assert_eq!(load(&mut tpm, &off, &good), Err(plain(BINDING)));
 
     let rsa = Template { unique: tpm2b(&[0xc5; 256]), ..free(rsa_any()) };
-    assert_eq!(load(&mut tpm, &rsa, &secret(RSA, b"", &[0xc7; 128])), Err(BINDING));
-    assert_eq!(load(&mut tpm, &rsa, &secret(RSA, b"", &[0xc5; 127])), Err(param(1, KEY_SIZE)));
+    assert_eq!(load(&mut tpm, &rsa, &secret(alg::RSA, b"", &[0xc7; 128])), Err(plain(BINDING)));
+    assert_eq!(load(&mut tpm, &rsa, &secret(alg::RSA, b"", &[0xc5; 127])), Err(param(1, KEY_SIZE)));
     let aes = Template { unique: vec![0, 0], ..free(aes_key()) };
-    assert_eq!(load(&mut tpm, &aes, &secret(SYMCIPHER, b"", &[1; 15])), Err(param(1, KEY_SIZE)));
-    assert_eq!(load(&mut tpm, &aes, &secret(SYMCIPHER, b"", &[1; 16])), Ok(()));
+    assert_eq!(load(&mut tpm, &aes, &secret(alg::SYMCIPHER, b"", &[1; 15])), Err(param(1, KEY_SIZE)));
+    assert_eq!(load(&mut tpm, &aes, &secret(alg::SYMCIPHER, b"", &[1; 16])), Ok(()));
     let hmac = Template { unique: vec![0, 0], ..free(hmac_key()) };
-    assert_eq!(load(&mut tpm, &hmac, &secret(KEYEDHASH, b"", &[1; 65])), Err(param(1, KEY_SIZE)));
-    assert_eq!(load(&mut tpm, &hmac, &secret(KEYEDHASH, b"", &[1; 64])), Ok(()));
+    assert_eq!(load(&mut tpm, &hmac, &secret(alg::KEYEDHASH, b"", &[1; 65])), Err(param(1, KEY_SIZE)));
+    assert_eq!(load(&mut tpm, &hmac, &secret(alg::KEYEDHASH, b"", &[1; 64])), Ok(()));
 
     let mut public = [0; 2600];
     let kem = &mut public[..MlKem::MlKem512.public_size()];
     MlKem::MlKem512.public(&[7; 64], kem).unwrap();
     let parms = [NONE, &[0, 1]].concat();
-    let kem = Template { object_type: MLKEM, parms, unique: tpm2b(kem), ..free(rsa_any()).without(a::SIGN) };
-    assert_eq!(load(&mut tpm, &kem, &secret(MLKEM, b"", &[7; 64])), Ok(()));
-    assert_eq!(load(&mut tpm, &kem, &secret(MLKEM, b"", &[8; 64])), Err(BINDING));
+    let kem = Template { object_type: alg::MLKEM, parms, unique: tpm2b(kem), ..free(rsa_any()).without(a::SIGN) };
+    assert_eq!(load(&mut tpm, &kem, &secret(alg::MLKEM, b"", &[7; 64])), Ok(()));
+    assert_eq!(load(&mut tpm, &kem, &secret(alg::MLKEM, b"", &[8; 64])), Err(plain(BINDING)));
     let out_of_range = Template { unique: tpm2b(&[0xff; 800]), ..kem };
     assert_eq!(load(&mut tpm, &out_of_range, b""), Err(param(2, KEY)), "no polynomial");
     let dsa = &mut public[..MlDsa::MlDsa44.public_size()];
     MlDsa::MlDsa44.public(&[7; 32], dsa).unwrap();
-    let dsa = Template { object_type: MLDSA, parms: vec![0, 1, 0], unique: tpm2b(dsa), ..free(ecc_signing()) };
-    assert_eq!(load(&mut tpm, &dsa, &secret(MLDSA, b"", &[7; 32])), Ok(()));
-    assert_eq!(load(&mut tpm, &dsa, &secret(MLDSA, b"", &[8; 32])), Err(BINDING));
+    let dsa = Template { object_type: alg::MLDSA, parms: vec![0, 1, 0], unique: tpm2b(dsa), ..free(ecc_signing()) };
+    assert_eq!(load(&mut tpm, &dsa, &secret(alg::MLDSA, b"", &[7; 32])), Ok(()));
+    assert_eq!(load(&mut tpm, &dsa, &secret(alg::MLDSA, b"", &[8; 32])), Err(plain(BINDING)));
 }
 
 /// An RSA-1024 key with this exponent.
@@ -322,7 +316,7 @@ fn a_public_exponent_is_good_everywhere_or_nowhere() {
         assert_eq!(test_parms(&mut tpm, bad), Err(param(1, VALUE)), "TestParms, {bad}");
         let public = Template { unique: tpm2b(&[0xc5; 128]), ..free(template) };
         for (way, send) in ENTRIES {
-            let secret = secret(RSA, b"", &[0xc5; 64]);
+            let secret = secret(alg::RSA, b"", &[0xc5; 64]);
             assert_eq!(send(&mut Fixture::new(), &public, &secret).map(unplaced), Some(VALUE), "{way}, {bad}");
         }
         assert_eq!(tpm.load_external(b"", &public.bytes(), OWNER), Err(param(2, VALUE)), "{bad}");
@@ -336,14 +330,14 @@ fn unplaced(rc: u32) -> u32 {
 }
 
 fn test_parms(tpm: &mut Fixture, exponent: u32) -> Outcome {
-    tpm.run(TEST_PARMS, &[], &[], &[&RSA.to_be_bytes()[..], &rsa_with(exponent).parms].concat())
+    tpm.run(cc::TEST_PARMS, &[], &[], &[&alg::RSA.to_be_bytes()[..], &rsa_with(exponent).parms].concat())
 }
 
 /// A key with this exponent that a TPM has made: its public area, free, and its prime.
 fn made(tpm: &mut Fixture, exponent: u32) -> (Template, Vec<u8>) {
     let parent = known_parent(tpm);
     let template = rsa_with(exponent).without(a::FIXED);
-    let reply = tpm.with(CREATE, &[parent], &[b""], &creation(b"", b"", &template)).unwrap();
+    let reply = tpm.with(cc::CREATE, &[parent], &[b""], &creation(b"", b"", &template)).unwrap();
     let rest = &mut &reply[..];
     let (private, public) = (take_2b(rest), take_2b(rest));
     let modulus = &public[public.len() - 128..];
@@ -351,10 +345,10 @@ fn made(tpm: &mut Fixture, exponent: u32) -> (Template, Vec<u8>) {
     let rest = &mut &private[..];
     take_2b(rest);
     let iv = take_2b(rest).to_vec();
-    let name = [&SHA256.to_be_bytes()[..], &Alg::Sha256.hash(&[public])].concat();
+    let name = [&alg::SHA256.to_be_bytes()[..], &Alg::Sha256.hash(&[public])].concat();
     let mut area = rest.to_vec();
     cfb(&Alg::Sha256.kdfa(&SEED, b"STORAGE", &name, &[], 16), &iv, false, &mut area);
-    let prime = secret(RSA, b"", &area[area.len() - 64..]);
+    let prime = secret(alg::RSA, b"", &area[area.len() - 64..]);
     tpm.flush(parent).unwrap();
     (Template { unique: tpm2b(modulus), ..free(template) }, prime)
 }
@@ -363,10 +357,11 @@ fn made(tpm: &mut Fixture, exponent: u32) -> (Template, Vec<u8>) {
 fn signs_and_decrypts(tpm: &mut Fixture, pair: u32, public: u32) {
     let digest = [0x77; 32];
     let params = [&tpm2b(&digest)[..], &[0, 0x16, 0, 0xb], &[0x80, 0x24, 0x40, 0, 0, 7, 0, 0]].concat();
-    let signature = tpm.with(0x15d, &[pair], &[b""], &params).unwrap();
-    assert!(tpm.run(0x177, &[public], &[], &[tpm2b(&digest), signature].concat()).is_ok());
-    let encrypted = tpm.run(0x174, &[public], &[], &[&tpm2b(b"secret")[..], &[0, 0x15, 0, 0]].concat()).unwrap();
-    let decrypted = tpm.with(0x159, &[pair], &[b""], &[&encrypted[..], &[0, 0x15, 0, 0]].concat()).unwrap();
+    let signature = tpm.with(cc::SIGN, &[pair], &[b""], &params).unwrap();
+    assert!(tpm.run(cc::VERIFY_SIGNATURE, &[public], &[], &[tpm2b(&digest), signature].concat()).is_ok());
+    let encrypted =
+        tpm.run(cc::RSA_ENCRYPT, &[public], &[], &[&tpm2b(b"secret")[..], &[0, 0x15, 0, 0]].concat()).unwrap();
+    let decrypted = tpm.with(cc::RSA_DECRYPT, &[pair], &[b""], &[&encrypted[..], &[0, 0x15, 0, 0]].concat()).unwrap();
     assert_eq!(decrypted, tpm2b(b"secret"));
 }
 
@@ -381,8 +376,8 @@ fn a_callers_cipher_key_is_as_long_as_the_template_says() {
     for (len, expected) in [(1, Some(KEY_SIZE)), (15, Some(KEY_SIZE)), (16, None), (17, Some(SIZE)), (32, Some(SIZE))] {
         let params = creation(b"", &vec![1; len], &template);
         let expected = expected.map(plain);
-        assert_eq!(tpm.with(CREATE, &[parent], &[b""], &params).err(), expected, "Create, {len}");
-        let primary = tpm.with(CREATE_PRIMARY, &[OWNER], &[b""], &params);
+        assert_eq!(tpm.with(cc::CREATE, &[parent], &[b""], &params).err(), expected, "Create, {len}");
+        let primary = tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params);
         assert_eq!(primary.as_ref().err().copied(), expected, "CreatePrimary, {len}");
         if let Ok(reply) = primary {
             tpm.flush(handle_of(&reply)).unwrap();

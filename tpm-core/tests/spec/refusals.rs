@@ -2,20 +2,18 @@
 //! commands document.
 
 use crate::harness::codes::{
-    ATTRIBUTES, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE, OBJECT_MEMORY, OWNER,
-    PLATFORM, POLICY_FAIL, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
+    ATTRIBUTES, BINDING, CPHASH, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE,
+    OBJECT_MEMORY, OWNER, PLATFORM, POLICY_FAIL, RANGE, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
 };
 use crate::harness::keys::{
-    AES_128_CFB, ECC, NONE, RSA, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of, hmac_key,
-    rsa_any, rsa_storage, sealed, sensitive, sym_storage, take_2b,
+    AES_128_CFB, NONE, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of, hmac_key, rsa_any,
+    rsa_storage, sealed, sensitive, sym_storage, take_2b,
 };
+use crate::harness::names::alg;
 use crate::harness::nv::{self, INDEX};
 use crate::harness::session::Alg;
 use crate::harness::{Fixture, Outcome, tpm2b};
-
-const RANGE: u32 = 0x0d;
-const BINDING: u32 = 0x25;
-const CPHASH: u32 = 0x151;
+use tpm_core::cc;
 
 /// TPMT_SENSITIVE with an empty authValue.
 fn secret(object_type: u16, seed: &[u8], key: &[u8]) -> Vec<u8> {
@@ -44,7 +42,7 @@ enum Where {
 fn impossible() -> Vec<(&'static str, Template, Vec<u8>, Where, u32)> {
     let ecc = || free(ecc_signing());
     let with_parms = |parms: &[&[u8]]| Template { parms: parms.concat(), ..ecc() };
-    let ecc_secret = || secret(ECC, b"", &[1; 32]);
+    let ecc_secret = || secret(alg::ECC, b"", &[1; 32]);
     let generator = tpm_crypto::ecc::Curve::NistP256.parameters();
     let point = [tpm2b(generator.gx), tpm2b(generator.gy)].concat();
     vec![
@@ -80,21 +78,27 @@ fn impossible() -> Vec<(&'static str, Template, Vec<u8>, Where, u32)> {
         (
             "another point",
             Template { unique: point.clone(), ..ecc() },
-            secret(ECC, b"", &[2; 32]),
+            secret(alg::ECC, b"", &[2; 32]),
             Where::Nowhere,
             BINDING,
         ),
-        ("a short modulus", rsa_public(&MODULUS[1..]), secret(RSA, b"", &[0xc5; 128]), Where::Public, KEY),
-        ("a short prime", rsa_public(&MODULUS), secret(RSA, b"", &[0xc5; 127]), Where::Secret, KEY_SIZE),
-        ("a long seed", Template { unique: point, ..ecc() }, secret(ECC, &[1; 33], &[1; 32]), Where::Secret, KEY_SIZE),
-        ("no prime of it", rsa_public(&MODULUS), secret(RSA, b"", &[0xc7; 128]), Where::Nowhere, BINDING),
-        ("another type", ecc(), secret(RSA, b"", &[0xc5; 128]), Where::Secret, TYPE),
+        ("a short modulus", rsa_public(&MODULUS[1..]), secret(alg::RSA, b"", &[0xc5; 128]), Where::Public, KEY),
+        ("a short prime", rsa_public(&MODULUS), secret(alg::RSA, b"", &[0xc5; 127]), Where::Secret, KEY_SIZE),
+        (
+            "a long seed",
+            Template { unique: point, ..ecc() },
+            secret(alg::ECC, &[1; 33], &[1; 32]),
+            Where::Secret,
+            KEY_SIZE,
+        ),
+        ("no prime of it", rsa_public(&MODULUS), secret(alg::RSA, b"", &[0xc7; 128]), Where::Nowhere, BINDING),
+        ("another type", ecc(), secret(alg::RSA, b"", &[0xc5; 128]), Where::Secret, TYPE),
     ]
 }
 
 fn import(tpm: &mut Fixture, parent: u32, public: &[u8], blob: &[u8], seed: &[u8]) -> Outcome {
     let params = [&[0, 0][..], &tpm2b(public), &tpm2b(blob), &tpm2b(seed), NONE].concat();
-    tpm.with(0x156, &[parent], &[b""], &params)
+    tpm.with(cc::IMPORT, &[parent], &[b""], &params)
 }
 
 /// A parent that may leave this TPM does not vouch for its children: what is imported below it is checked when it is
@@ -137,27 +141,25 @@ fn import_refuses_seeds_and_blobs_that_are_none() {
     assert_eq!(import(&mut tpm, rsa, &public, &[0; 40], &[1; 255]), Err(param(4, SIZE)));
 }
 
-const DUPLICATE: u32 = 0x14b;
-
 /// A policy for TPM2_Duplicate.
 fn duplicable(attributes: u32) -> Template {
-    let policy = Alg::Sha256.hash(&[&[0; 32], &0x16cu32.to_be_bytes(), &DUPLICATE.to_be_bytes()]);
+    let policy = Alg::Sha256.hash(&[&[0; 32], &0x16cu32.to_be_bytes(), &cc::DUPLICATE.to_be_bytes()]);
     Template { policy, ..sealed().without(a::FIXED).with(attributes) }
 }
 
 /// TPM2_Duplicate without inner wrapper.
 fn duplicate(tpm: &mut Fixture, object: u32, new_parent: u32) -> Outcome {
     let session = policy_session(tpm);
-    tpm.run(0x16c, &[session], &[], &DUPLICATE.to_be_bytes()).unwrap();
+    tpm.run(cc::POLICY_COMMAND_CODE, &[session], &[], &cc::DUPLICATE.to_be_bytes()).unwrap();
     let area = [&session.to_be_bytes()[..], &[0, 0, 0, 0, 0]].concat();
-    let outcome = tpm.with_area(DUPLICATE, &[object, new_parent], &area, &[&[0, 0], NONE].concat());
+    let outcome = tpm.with_area(cc::DUPLICATE, &[object, new_parent], &area, &[&[0, 0], NONE].concat());
     let _ = tpm.flush(session);
     outcome
 }
 
 fn policy_session(tpm: &mut Fixture) -> u32 {
     let params = [&tpm2b(&[1; 16])[..], &[0, 0], &[1], NONE, &[0, 0xb]].concat();
-    handle_of(&tpm.run(0x176, &[NULL, NULL], &[], &params).unwrap())
+    handle_of(&tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap())
 }
 
 #[test]
@@ -177,7 +179,7 @@ fn duplicate_and_rewrap_want_an_asymmetric_new_parent() {
     let (_, blob, seed) = (take_2b(rest), take_2b(rest), take_2b(rest));
     let name = tpm.name(item);
     let mut rewrap = |new: u32, blob: &[u8]| {
-        tpm.with(0x152, &[parent, new], &[b""], &[tpm2b(blob), tpm2b(&name), tpm2b(seed)].concat())
+        tpm.with(cc::REWRAP, &[parent, new], &[b""], &[tpm2b(blob), tpm2b(&name), tpm2b(seed)].concat())
     };
     assert_eq!(rewrap(sym, blob), Err(handle(2, TYPE)));
     assert_eq!(rewrap(no_key, blob), Err(plain(KEY)));
@@ -196,13 +198,13 @@ fn activate_credential_refuses_blobs_that_are_none() {
     let mut tpm = Fixture::new();
     let (key, _) = tpm.primary(OWNER, &ecc_storage());
     let name = tpm.name(key);
-    let reply = tpm.run(0x168, &[key], &[], &[tpm2b(b"credential"), tpm2b(&name)].concat()).unwrap();
+    let reply = tpm.run(cc::MAKE_CREDENTIAL, &[key], &[], &[tpm2b(b"credential"), tpm2b(&name)].concat()).unwrap();
     let rest = &mut &reply[..];
     take_2b(rest);
     let secret = take_2b(rest);
     for (blob, code) in [(&[0][..], INSUFFICIENT), (&[0xff; 40], SIZE)] {
         let params = [tpm2b(blob), tpm2b(secret)].concat();
-        assert_eq!(tpm.with(0x147, &[key, key], &[b"", b""], &params), Err(param(1, code)));
+        assert_eq!(tpm.with(cc::ACTIVATE_CREDENTIAL, &[key, key], &[b"", b""], &params), Err(param(1, code)));
     }
 }
 
@@ -226,11 +228,11 @@ fn create_primary_and_create_loaded_refuse_what_cannot_be() {
         (exponent_4, b"", plain(RANGE)),
     ];
     for (template, data, code) in &templates {
-        let primary = tpm.with(0x131, &[OWNER], &[b""], &creation(b"", data, template));
+        let primary = tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &creation(b"", data, template));
         assert_eq!(primary, Err(*code), "{code:#x}");
         for under in [OWNER, parent] {
             let params = [sensitive(b"", data), template.sized()].concat();
-            let loaded = tpm.with(0x191, &[under], &[b""], &params);
+            let loaded = tpm.with(cc::CREATE_LOADED, &[under], &[b""], &params);
             assert_eq!(loaded, Err(*code), "{code:#x} under {under:#x}");
         }
     }
@@ -255,22 +257,22 @@ fn load_external_refuses_schemes_that_do_not_suit() {
 fn without_a_slot_there_is_no_ninth_object() {
     let mut tpm = Fixture::new();
     let (key, _) = tpm.primary(OWNER, &hmac_key());
-    let context = tpm.run(0x162, &[key], &[], &[]).unwrap();
+    let context = tpm.run(cc::CONTEXT_SAVE, &[key], &[], &[]).unwrap();
     for _ in 1..8 {
-        tpm.run(0x186, &[], &[], &[0, 0, 0, 0xb]).unwrap();
+        tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0xb]).unwrap();
     }
-    let loaded = tpm.with(0x191, &[OWNER], &[b""], &[sensitive(b"", b""), ecc_signing().sized()].concat());
+    let loaded = tpm.with(cc::CREATE_LOADED, &[OWNER], &[b""], &[sensitive(b"", b""), ecc_signing().sized()].concat());
     assert_eq!(loaded, Err(OBJECT_MEMORY));
-    assert_eq!(tpm.with(0x15b, &[key], &[b""], &[0, 0, 0, 0x10]), Err(OBJECT_MEMORY));
-    assert_eq!(tpm.run(0x161, &[], &[], &context), Err(OBJECT_MEMORY));
+    assert_eq!(tpm.with(cc::MAC_START, &[key], &[b""], &[0, 0, 0, 0x10]), Err(OBJECT_MEMORY));
+    assert_eq!(tpm.run(cc::CONTEXT_LOAD, &[], &[], &context), Err(OBJECT_MEMORY));
 }
 
 #[test]
 fn the_auth_value_of_a_sequence_is_not_changed() {
     let mut tpm = Fixture::new();
     let (parent, _) = tpm.primary(OWNER, &ecc_storage());
-    let sequence = handle_of(&tpm.run(0x186, &[], &[], &[0, 0, 0, 0xb]).unwrap());
-    assert_eq!(tpm.with(0x150, &[sequence, parent], &[b""], &tpm2b(b"new")), Err(handle(1, TYPE)));
+    let sequence = handle_of(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0xb]).unwrap());
+    assert_eq!(tpm.with(cc::OBJECT_CHANGE_AUTH, &[sequence, parent], &[b""], &tpm2b(b"new")), Err(handle(1, TYPE)));
 }
 
 #[test]
@@ -280,7 +282,7 @@ fn ecdh_z_gen_wants_the_scheme_ecdh() {
     let parms = [NONE, &[0, 0x1d, 0, 0xb], &[0, 3], NONE].concat();
     let (key, public) = tpm.primary(OWNER, &Template { attributes, parms, ..ecc_signing() });
     let point = public[public.len() - 68..].to_vec();
-    assert_eq!(tpm.with(0x154, &[key], &[b""], &tpm2b(&point)), Err(handle(1, SCHEME)));
+    assert_eq!(tpm.with(cc::ECDH_ZGEN, &[key], &[b""], &tpm2b(&point)), Err(handle(1, SCHEME)));
 }
 
 /// Without nameAlg there is no hash for s2.
@@ -296,9 +298,9 @@ fn commit_wants_a_name_algorithm_for_a_second_point() {
         unique: [tpm2b(generator.gx), tpm2b(generator.gy)].concat(),
         ..free(ecc_signing())
     };
-    let key = tpm.load_external(&secret(ECC, b"", &one), &ecdaa.bytes(), NULL).unwrap();
+    let key = tpm.load_external(&secret(alg::ECC, b"", &one), &ecdaa.bytes(), NULL).unwrap();
     let params = [&[0, 4, 0, 0, 0, 0][..], &tpm2b(b"s2"), &tpm2b(&[1; 32])].concat();
-    assert_eq!(tpm.with(0x18b, &[key], &[b""], &params), Err(handle(1, HASH)));
+    assert_eq!(tpm.with(cc::COMMIT, &[key], &[b""], &params), Err(handle(1, HASH)));
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn define_space_2_checks_as_define_space() {
     let mut tpm = Fixture::new();
     let define = |tpm: &mut Fixture, by: u32, index: u32, attributes: u32, size: u16| {
         let public = [&[1][..], &nv::public(index, attributes, &[], size)].concat();
-        tpm.with(nv::DEFINE_SPACE_2, &[by], &[b""], &[&[0, 0][..], &tpm2b(&tpm2b(&public)[2..])].concat())
+        tpm.with(cc::NV_DEFINE_SPACE_2, &[by], &[b""], &[&[0, 0][..], &tpm2b(&tpm2b(&public)[2..])].concat())
     };
     assert_eq!(define(&mut tpm, OWNER, INDEX, nv::a::AUTH | nv::a::PLATFORMCREATE, 8), Err(handle(1, ATTRIBUTES)));
     assert_eq!(define(&mut tpm, OWNER, INDEX, nv::a::NO_DA, 8), Err(param(2, ATTRIBUTES)));
@@ -315,7 +317,7 @@ fn define_space_2_checks_as_define_space() {
     }
     assert_eq!(define(&mut tpm, OWNER, INDEX + 16, nv::a::AUTH, 8), Err(NV_SPACE));
     // TPM2_HierarchyControl: phEnableNV off
-    tpm.with(0x121, &[PLATFORM], &[b""], &[&0x4000_000du32.to_be_bytes()[..], &[0]].concat()).unwrap();
+    tpm.with(cc::HIERARCHY_CONTROL, &[PLATFORM], &[b""], &[&0x4000_000du32.to_be_bytes()[..], &[0]].concat()).unwrap();
     let by_platform = define(&mut tpm, PLATFORM, INDEX + 20, nv::a::AUTH | nv::a::PLATFORMCREATE, 8);
     assert_eq!(by_platform, Err(handle(1, HIERARCHY)));
 }
@@ -325,9 +327,9 @@ fn policy_authorize_nv_reads_no_locked_index() {
     let mut tpm = Fixture::new();
     nv::define(&mut tpm, INDEX, nv::a::AUTH | nv::a::READ_STCLEAR, 34).unwrap();
     nv::write(&mut tpm, INDEX, INDEX, &[0; 34], 0).unwrap();
-    tpm.with(nv::READ_LOCK, &[INDEX, INDEX], &[b"pw"], &[]).unwrap();
+    tpm.with(cc::NV_READ_LOCK, &[INDEX, INDEX], &[b"pw"], &[]).unwrap();
     let session = policy_session(&mut tpm);
-    assert_eq!(tpm.with(0x192, &[INDEX, INDEX, session], &[b"pw"], &[]), Err(NV_LOCKED));
+    assert_eq!(tpm.with(cc::POLICY_AUTHORIZE_NV, &[INDEX, INDEX, session], &[b"pw"], &[]), Err(NV_LOCKED));
 }
 
 #[test]
@@ -339,8 +341,8 @@ fn policy_signed_wants_the_key_and_the_same_cp_hash() {
     let hmac = [&[0, 5, 0, 0xb][..], &[0; 32]].concat();
     let only_public = Template { unique: tpm2b(&[1; 32]), ..free(hmac_key()) };
     let key = tpm.load_external(b"", &only_public.bytes(), OWNER).unwrap();
-    assert_eq!(tpm.run(0x160, &[key, session], &[], &params(b"", &hmac)), Err(param(5, POLICY_FAIL)));
+    assert_eq!(tpm.run(cc::POLICY_SIGNED, &[key, session], &[], &params(b"", &hmac)), Err(param(5, POLICY_FAIL)));
     // TPM2_PolicyCpHash, and then another one.
-    tpm.run(0x16e, &[session], &[], &tpm2b(&[1; 32])).unwrap();
-    assert_eq!(tpm.run(0x160, &[key, session], &[], &params(&[2; 32], &hmac)), Err(CPHASH));
+    tpm.run(cc::POLICY_CP_HASH, &[session], &[], &tpm2b(&[1; 32])).unwrap();
+    assert_eq!(tpm.run(cc::POLICY_SIGNED, &[key, session], &[], &params(&[2; 32], &hmac)), Err(CPHASH));
 }

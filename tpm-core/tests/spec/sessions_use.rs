@@ -3,29 +3,17 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 use crate::harness::codes::{
-    ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, AUTHSIZE, BAD_AUTH, EXCLUSIVE, HANDLE, INSUFFICIENT,
-    LOCKOUT, LOCKOUT_HIERARCHY, NONCE, NULL, OWNER, PW, RESERVED_BITS, SIZE, SYMMETRIC, VALUE, reference_s,
-    session as at_session,
+    ATTRIBUTES, AUTH_CONTEXT, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, AUTHSIZE, BAD_AUTH, EXCLUSIVE, HANDLE,
+    INSUFFICIENT, LOCKOUT, LOCKOUT_HIERARCHY, NONCE, NULL, OWNER, PW, RESERVED_BITS, SIZE, SYMMETRIC, VALUE,
+    reference_s, session as at_session,
 };
 use crate::harness::session::{Alg, Auth, Kind, Session, Start, Sym, attr, name};
 use crate::harness::{Fixture, Outcome, command, password, tpm2b};
 use p256::elliptic_curve::Group;
 use p256::elliptic_curve::sec1::{FromSec1Point, ToSec1Point};
 use p256::{ProjectivePoint, PublicKey, Scalar, Sec1Point};
+use tpm_core::cc;
 
-const CREATE_PRIMARY: u32 = 0x131;
-const DEFINE_SPACE: u32 = 0x12a;
-const WRITE: u32 = 0x137;
-const READ: u32 = 0x14e;
-const READ_PUBLIC: u32 = 0x169;
-const CONTEXT_SAVE: u32 = 0x162;
-const FLUSH_CONTEXT: u32 = 0x165;
-const GET_CAPABILITY: u32 = 0x17a;
-const GET_RANDOM: u32 = 0x17b;
-const HASH: u32 = 0x17d;
-const PCR_EXTEND: u32 = 0x182;
-
-const AUTH_CONTEXT: u32 = 0x145;
 const INDEX: u32 = 0x0150_0000;
 /// AUTHWRITE, OWNERWRITE, OWNERREAD, AUTHREAD
 const RIGHTS: u32 = 1 << 2 | 1 << 1 | 1 << 17 | 1 << 18;
@@ -35,18 +23,18 @@ const NO_DA: u32 = 1 << 25;
 fn with_index(attributes: u32) -> Fixture {
     let mut tpm = Fixture::new();
     let public = [&INDEX.to_be_bytes()[..], &[0, 0xb], &attributes.to_be_bytes(), &[0, 0], &[0, 48]].concat();
-    tpm.with(DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
     tpm
 }
 
 fn written() -> Fixture {
     let mut tpm = with_index(RIGHTS | NO_DA);
-    tpm.with(WRITE, &[INDEX, INDEX], &[b"pw"], &[tpm2b(&[7; 48]), vec![0, 0]].concat()).unwrap();
+    tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b"pw"], &[tpm2b(&[7; 48]), vec![0, 0]].concat()).unwrap();
     tpm
 }
 
 fn read(tpm: &mut Fixture, auth: Auth<'_>) -> Outcome {
-    tpm.exec(READ, &[INDEX, INDEX], vec![auth], &[0, 48, 0, 0])
+    tpm.exec(cc::NV_READ, &[INDEX, INDEX], vec![auth], &[0, 48, 0, 0])
 }
 
 fn contents(byte: u8) -> Outcome {
@@ -69,7 +57,7 @@ fn a_password_is_the_auth_value_without_trailing_zeros() {
         (b"pw!", Err(at_session(1, BAD_AUTH))),
         (b"\0pw", Err(at_session(1, BAD_AUTH))),
     ] {
-        assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[given], &[0, 48, 0, 0]), expected, "{given:?}");
+        assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[given], &[0, 48, 0, 0]), expected, "{given:?}");
     }
 }
 
@@ -78,7 +66,8 @@ fn a_password_is_the_auth_value_without_trailing_zeros() {
 fn a_password_always_continues() {
     let mut tpm = written();
     for attributes in [0, attr::CONTINUE] {
-        let response = tpm.raw(&command(READ, &[INDEX, INDEX], &entry(PW, b"", attributes, b"pw"), &[0, 48, 0, 0]));
+        let response =
+            tpm.raw(&command(cc::NV_READ, &[INDEX, INDEX], &entry(PW, b"", attributes, b"pw"), &[0, 48, 0, 0]));
         assert_eq!(response[response.len() - 5..], [0, 0, attr::CONTINUE, 0, 0]);
     }
 }
@@ -93,7 +82,7 @@ fn session_area_codes() {
     let trial = Session::plain(&mut tpm, Kind::Trial);
     let pw = password(b"pw");
     let other_type = |h: u32| h & 0xff_ffff | if h >> 24 == 2 { 0x0300_0000 } else { 0x0200_0000 };
-    let mut read = |area: &[u8]| tpm.with_area(READ, &[INDEX, INDEX], area, &[0, 48, 0, 0]).map(|_| ());
+    let mut read = |area: &[u8]| tpm.with_area(cc::NV_READ, &[INDEX, INDEX], area, &[0, 48, 0, 0]).map(|_| ());
     let at = |n, code| Err(at_session(n, code));
     let rows: Vec<(&str, Vec<u8>, Result<(), u32>)> = vec![
         ("less than one entry", vec![0; 8], Err(AUTHSIZE)),
@@ -160,7 +149,8 @@ fn authorization_size_codes() {
     let mut tpm = written();
     let mut with = |tail: &[u8]| {
         let body = [&INDEX.to_be_bytes()[..], &INDEX.to_be_bytes(), tail].concat();
-        let request = [&[0x80, 2][..], &(10 + body.len() as u32).to_be_bytes(), &READ.to_be_bytes(), &body].concat();
+        let request =
+            [&[0x80, 2][..], &(10 + body.len() as u32).to_be_bytes(), &cc::NV_READ.to_be_bytes(), &body].concat();
         let response = tpm.raw(&request);
         u32::from_be_bytes(response[6..10].try_into().unwrap())
     };
@@ -172,14 +162,14 @@ fn authorization_size_codes() {
     }
     assert_eq!(with(&[&[0xff; 4][..], &[0; 9]].concat()), AUTHSIZE);
     let area = password(b"pw");
-    assert_eq!(tpm.with_area(FLUSH_CONTEXT, &[], &area, &[0x80, 0, 0, 0]), Err(AUTH_CONTEXT), "no sessions here");
+    assert_eq!(tpm.with_area(cc::FLUSH_CONTEXT, &[], &area, &[0x80, 0, 0, 0]), Err(AUTH_CONTEXT), "no sessions here");
 }
 
 /// Fix F-9186 of wolfTPM's firmware TPM.
 #[test]
 fn tn_f_9186_a_handle_that_needs_authorization_has_one() {
     let mut tpm = written();
-    assert_eq!(tpm.run(READ, &[INDEX, INDEX], &[], &[0, 48, 0, 0]), Err(AUTH_MISSING));
+    assert_eq!(tpm.run(cc::NV_READ, &[INDEX, INDEX], &[], &[0, 48, 0, 0]), Err(AUTH_MISSING));
 }
 
 #[test]
@@ -210,14 +200,15 @@ fn every_octet_of_an_authorized_command_counts() {
     let start = 10 + 8 + 4 + 4;
     let end = start + 2 + 16 + 1 + 2 + 32 + 4;
     for at in start..end {
-        let outcome = tpm.exec_last(READ, &[INDEX, INDEX], vec![s.auth(0, b"pw").into()], &[0, 48, 0, 0], |request| {
-            assert_eq!(request.len(), end);
-            request[at] ^= 1;
-        });
+        let outcome =
+            tpm.exec_last(cc::NV_READ, &[INDEX, INDEX], vec![s.auth(0, b"pw").into()], &[0, 48, 0, 0], |request| {
+                assert_eq!(request.len(), end);
+                request[at] ^= 1;
+            });
         assert!(outcome.is_err(), "octet {at}");
     }
     let mut seen = vec![];
-    tpm.exec_last(READ, &[INDEX, INDEX], vec![s.auth(0, b"pw").into()], &[0, 48, 0, 0], |r| seen.clone_from(r))
+    tpm.exec_last(cc::NV_READ, &[INDEX, INDEX], vec![s.auth(0, b"pw").into()], &[0, 48, 0, 0], |r| seen.clone_from(r))
         .unwrap();
     let response = tpm.raw(&seen);
     assert_eq!(response[6..10], at_session(1, BAD_AUTH).to_be_bytes(), "a replay");
@@ -228,14 +219,14 @@ fn without_any_key_an_empty_hmac_does() {
     let mut tpm = written();
     for kind in [Kind::Hmac, Kind::Policy] {
         let mut s = Session::start(&mut tpm, &Start { kind, sym: Sym::Aes128, ..Start::default() });
-        assert!(tpm.exec(GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).raw(b"").into()], &[0, 8]).is_ok());
-        assert!(tpm.exec(GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).into()], &[0, 8]).is_ok());
+        assert!(tpm.exec(cc::GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).raw(b"").into()], &[0, 8]).is_ok());
+        assert!(tpm.exec(cc::GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).into()], &[0, 8]).is_ok());
         let wrong = s.with(attr::ENCRYPT).raw(&[1; 32]).into();
-        assert_eq!(tpm.exec(GET_RANDOM, &[], vec![wrong], &[0, 8]), Err(at_session(1, BAD_AUTH)));
+        assert_eq!(tpm.exec(cc::GET_RANDOM, &[], vec![wrong], &[0, 8]), Err(at_session(1, BAD_AUTH)));
     }
     let mut s = Session::plain(&mut tpm, Kind::Hmac);
     let owner = s.with(0).raw(b"").into();
-    assert_eq!(tpm.exec(READ, &[OWNER, INDEX], vec![owner], &[0, 48, 0, 0]), contents(7), "ownerAuth is empty");
+    assert_eq!(tpm.exec(cc::NV_READ, &[OWNER, INDEX], vec![owner], &[0, 48, 0, 0]), contents(7), "ownerAuth is empty");
 }
 
 #[test]
@@ -245,7 +236,11 @@ fn a_bound_session_stands_for_the_auth_value() {
     let mut s = Session::start(&mut tpm, &Start { bind, ..Start::default() });
     assert_eq!(read(&mut tpm, s.with(0).into()), contents(7), "bound: sessionKey alone");
     assert_eq!(read(&mut tpm, s.auth(0, b"pw").into()), Err(at_session(1, BAD_AUTH)));
-    assert_eq!(tpm.exec(READ, &[OWNER, INDEX], vec![s.with(0).into()], &[0, 48, 0, 0]), contents(7), "another entity");
+    assert_eq!(
+        tpm.exec(cc::NV_READ, &[OWNER, INDEX], vec![s.with(0).into()], &[0, 48, 0, 0]),
+        contents(7),
+        "another entity"
+    );
     let mut wrong = Session::start(&mut tpm, &Start { bind: (INDEX, b"bad"), ..Start::default() });
     assert_eq!(read(&mut tpm, wrong.with(0).into()), Err(at_session(1, BAD_AUTH)), "who binds must know authValue");
 }
@@ -256,7 +251,7 @@ fn a_changed_name_ends_the_binding() {
     let mut tpm = with_index(RIGHTS | NO_DA);
     let mut s = Session::start(&mut tpm, &Start { bind: (INDEX, b"pw"), ..Start::default() });
     let data = [tpm2b(&[9; 48]), vec![0, 0]].concat();
-    assert_eq!(tpm.exec(WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data), Ok(vec![]));
+    assert_eq!(tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![s.with(0).into()], &data), Ok(vec![]));
     assert_eq!(read(&mut tpm, s.with(0).into()), Err(at_session(1, BAD_AUTH)));
     assert_eq!(read(&mut tpm, s.auth(0, b"pw").into()), contents(9), "authValue is needed now");
 }
@@ -289,7 +284,7 @@ fn create_primary_params(auth: &[u8]) -> Vec<u8> {
 
 /// Handle and point of a new storage key.
 fn storage_parent(tpm: &mut Fixture) -> (u32, Vec<u8>, Vec<u8>) {
-    let reply = tpm.with(CREATE_PRIMARY, &[NULL], &[b""], &create_primary_params(b"")).unwrap();
+    let reply = tpm.with(cc::CREATE_PRIMARY, &[NULL], &[b""], &create_primary_params(b"")).unwrap();
     let handle = u32::from_be_bytes(reply[..4].try_into().unwrap());
     let public_size = usize::from(u16::from_be_bytes(reply[4..6].try_into().unwrap()));
     let unique = &reply[6 + public_size - 68..6 + public_size];
@@ -328,7 +323,7 @@ fn salted_sessions() {
         assert_eq!(read(&mut tpm, s.with(0).last().into()), contents(7), "salted and bound, {alg:?}");
         let mut s = Session::start(&mut tpm, &Start { salt: (key, &encrypted, b"another"), alg, ..Start::default() });
         assert_eq!(read(&mut tpm, s.auth(0, b"pw").into()), Err(at_session(1, BAD_AUTH)), "another salt");
-        tpm.run(FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
     let mut s = Session::start(
         &mut tpm,
@@ -336,11 +331,11 @@ fn salted_sessions() {
     );
     let empty = s.with(attr::ENCRYPT).raw(b"").into();
     assert_eq!(
-        tpm.exec(GET_RANDOM, &[], vec![empty], &[0, 8]),
+        tpm.exec(cc::GET_RANDOM, &[], vec![empty], &[0, 8]),
         Err(at_session(1, BAD_AUTH)),
         "with a key, a policy session needs its HMAC"
     );
-    assert!(tpm.exec(GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).into()], &[0, 8]).is_ok());
+    assert!(tpm.exec(cc::GET_RANDOM, &[], vec![s.with(attr::ENCRYPT).into()], &[0, 8]).is_ok());
 }
 
 const SYMS: [Sym; 3] = [Sym::Xor, Sym::Aes128, Sym::Aes256];
@@ -356,11 +351,11 @@ fn parameters_are_encrypted_both_ways() {
         for kind in [Kind::Hmac, Kind::Policy] {
             let mut s = Session::start(&mut tpm, &Start { kind, alg, sym, bind: (OWNER, b""), ..Start::default() });
             for attributes in [attr::DECRYPT, attr::ENCRYPT, attr::DECRYPT | attr::ENCRYPT] {
-                let reply = tpm.exec(HASH, &[], vec![s.with(attributes).into()], &params).unwrap();
+                let reply = tpm.exec(cc::HASH, &[], vec![s.with(attributes).into()], &params).unwrap();
                 assert_eq!(reply[..34], digest, "{alg:?} {sym:?} {attributes:x}");
             }
             let mut seen = vec![];
-            tpm.exec_last(HASH, &[], vec![s.with(attr::DECRYPT).last().into()], &params, |r| seen.clone_from(r))
+            tpm.exec_last(cc::HASH, &[], vec![s.with(attr::DECRYPT).last().into()], &params, |r| seen.clone_from(r))
                 .unwrap();
             assert!(!seen.windows(16).any(|w| w == &data[..16]), "the data do not travel in the clear");
         }
@@ -374,9 +369,9 @@ fn an_authorizing_session_encrypts_with_the_auth_value() {
         let mut s = Session::start(&mut tpm, &Start { sym, ..Start::default() });
         let data = [tpm2b(&[0x33; 48]), vec![0, 0]].concat();
         let one = s.auth(attr::DECRYPT, b"pw").into();
-        assert_eq!(tpm.exec(WRITE, &[INDEX, INDEX], vec![one], &data), Ok(vec![]));
+        assert_eq!(tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![one], &data), Ok(vec![]));
         assert_eq!(read(&mut tpm, s.auth(attr::ENCRYPT, b"pw").into()), contents(0x33));
-        assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"pw"], &[0, 48, 0, 0]), contents(0x33));
+        assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 48, 0, 0]), contents(0x33));
         let mut bound = Session::start(&mut tpm, &Start { sym, bind: (INDEX, b"pw"), ..Start::default() });
         let mut one = bound.with(attr::ENCRYPT);
         one.crypt_auth = b"pw".to_vec();
@@ -393,7 +388,7 @@ fn companion_sessions() {
     let mut one = Session::start(&mut tpm, &start(Sym::Xor));
     let mut two = Session::start(&mut tpm, &start(Sym::Aes256));
     let data = [tpm2b(&[0x44; 48]), vec![0, 0]].concat();
-    let write = |auths| (WRITE, [INDEX, INDEX], auths);
+    let write = |auths| (cc::NV_WRITE, [INDEX, INDEX], auths);
     let (code, handles, auths) = write(vec![auth.auth(0, b"pw").into(), one.with(attr::DECRYPT).into()]);
     assert_eq!(tpm.exec(code, &handles, auths, &data), Ok(vec![]));
     for (first, second) in
@@ -403,24 +398,28 @@ fn companion_sessions() {
         if second != 0 {
             auths.push(two.with(second).into());
         }
-        assert_eq!(tpm.exec(READ, &[INDEX, INDEX], auths, &[0, 48, 0, 0]), contents(0x44), "{first:x} {second:x}");
+        assert_eq!(
+            tpm.exec(cc::NV_READ, &[INDEX, INDEX], auths, &[0, 48, 0, 0]),
+            contents(0x44),
+            "{first:x} {second:x}"
+        );
     }
     let auths = vec![Auth::Password(b"pw"), one.with(attr::ENCRYPT).into()];
-    assert_eq!(tpm.exec(READ, &[INDEX, INDEX], auths, &[0, 48, 0, 0]), contents(0x44), "behind a password");
+    assert_eq!(tpm.exec(cc::NV_READ, &[INDEX, INDEX], auths, &[0, 48, 0, 0]), contents(0x44), "behind a password");
 
     // Both directions in one command, by different sessions, in both orders.
     let create = create_primary_params(b"secret");
     for swap in [false, true] {
         let (a, b) = if swap { (attr::ENCRYPT, attr::DECRYPT) } else { (attr::DECRYPT, attr::ENCRYPT) };
         let auths = vec![auth.auth(0, b"").into(), one.with(a).into(), two.with(b).into()];
-        let reply = tpm.exec(CREATE_PRIMARY, &[OWNER], auths, &create).unwrap();
+        let reply = tpm.exec(cc::CREATE_PRIMARY, &[OWNER], auths, &create).unwrap();
         assert_eq!(reply[6..10], [0, 0x23, 0, 0xb], "the public area came out plain");
-        tpm.run(FLUSH_CONTEXT, &[], &[], &reply[..4]).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &reply[..4]).unwrap();
     }
     // Without an authorization no session covers others.
     let hash = [&tpm2b(b"abc")[..], &[0, 0xb], &NULL.to_be_bytes()].concat();
     let auths = vec![one.with(attr::ENCRYPT).into(), two.with(attr::DECRYPT).into()];
-    let reply = tpm.exec(HASH, &[], auths, &hash).unwrap();
+    let reply = tpm.exec(cc::HASH, &[], auths, &hash).unwrap();
     assert_eq!(reply[..34], tpm2b(&Alg::Sha256.hash(&[b"abc"])));
 }
 
@@ -431,7 +430,7 @@ fn an_empty_first_parameter_is_accepted() {
     for sym in SYMS {
         let mut s = Session::start(&mut tpm, &Start { sym, ..Start::default() });
         let params = [&[0, 0, 0, 0xb][..], &NULL.to_be_bytes()].concat();
-        let reply = tpm.exec(HASH, &[], vec![s.with(attr::DECRYPT).into()], &params).unwrap();
+        let reply = tpm.exec(cc::HASH, &[], vec![s.with(attr::DECRYPT).into()], &params).unwrap();
         assert_eq!(reply[..34], tpm2b(&Alg::Sha256.hash(&[])));
     }
 }
@@ -439,7 +438,7 @@ fn an_empty_first_parameter_is_accepted() {
 /// A CreatePrimary with an unkeyed session that decrypts, cut or filled up to `size` octets, its first parameter's size
 /// field being `first`.
 fn create_primary(session: u32, size: usize, first: Option<u16>) -> Vec<u8> {
-    let mut request = command(CREATE_PRIMARY, &[NULL], &entry(session, b"", 0x21, b""), &[]);
+    let mut request = command(cc::CREATE_PRIMARY, &[NULL], &entry(session, b"", 0x21, b""), &[]);
     assert_eq!(request.len(), 0x1b);
     request.extend(first.into_iter().flat_map(u16::to_be_bytes));
     request.resize(size, 0x88);
@@ -484,18 +483,18 @@ fn libtpms_375_encryption_needs_a_sized_first_parameter() {
     let policy = Session::plain(&mut tpm, Kind::Policy);
     // code, handles, sized parameter, sized response
     let rows: Vec<(u32, Vec<u32>, bool, bool)> = vec![
-        (GET_CAPABILITY, vec![], false, false),
-        (GET_RANDOM, vec![], false, true),
-        (HASH, vec![], true, true),
-        (0x146, vec![], true, false),  // StirRandom
-        (0x143, vec![], false, false), // SelfTest
-        (0x17c, vec![], false, true),  // GetTestResult
-        (0x17e, vec![], false, false), // PCR_Read
-        (READ_PUBLIC, vec![INDEX], false, true),
-        (0x16b, vec![policy.handle], false, false), // PolicyAuthValue
-        (0x16e, vec![policy.handle], true, false),  // PolicyCpHash
-        (0x189, vec![policy.handle], false, true),  // PolicyGetDigest
-        (0x172, vec![policy.handle], true, false),  // PolicyTicket
+        (cc::GET_CAPABILITY, vec![], false, false),
+        (cc::GET_RANDOM, vec![], false, true),
+        (cc::HASH, vec![], true, true),
+        (cc::STIR_RANDOM, vec![], true, false),     // StirRandom
+        (cc::SELF_TEST, vec![], false, false),      // SelfTest
+        (cc::GET_TEST_RESULT, vec![], false, true), // GetTestResult
+        (cc::PCR_READ, vec![], false, false),       // PCR_Read
+        (cc::NV_READ_PUBLIC, vec![INDEX], false, true),
+        (cc::POLICY_AUTH_VALUE, vec![policy.handle], false, false), // PolicyAuthValue
+        (cc::POLICY_CP_HASH, vec![policy.handle], true, false),     // PolicyCpHash
+        (cc::POLICY_GET_DIGEST, vec![policy.handle], false, true),  // PolicyGetDigest
+        (cc::POLICY_TICKET, vec![policy.handle], true, false),      // PolicyTicket
     ];
     for (code, handles, parameter, response) in rows {
         for (attribute, possible) in [(attr::DECRYPT, parameter), (attr::ENCRYPT, response)] {
@@ -505,12 +504,12 @@ fn libtpms_375_encryption_needs_a_sized_first_parameter() {
         }
     }
     let authorized: Vec<(u32, Vec<u32>, bool, bool)> = vec![
-        (WRITE, vec![INDEX, INDEX], true, false),
-        (READ, vec![INDEX, INDEX], false, true),
-        (0x134, vec![INDEX, INDEX], false, false), // NV_Increment
-        (PCR_EXTEND, vec![16], false, false),
-        (CREATE_PRIMARY, vec![OWNER], true, true),
-        (DEFINE_SPACE, vec![OWNER], true, false),
+        (cc::NV_WRITE, vec![INDEX, INDEX], true, false),
+        (cc::NV_READ, vec![INDEX, INDEX], false, true),
+        (cc::NV_INCREMENT, vec![INDEX, INDEX], false, false), // NV_Increment
+        (cc::PCR_EXTEND, vec![16], false, false),
+        (cc::CREATE_PRIMARY, vec![OWNER], true, true),
+        (cc::NV_DEFINE_SPACE, vec![OWNER], true, false),
     ];
     for (code, handles, parameter, response) in authorized {
         for (attribute, possible) in [(attr::DECRYPT, parameter), (attr::ENCRYPT, response)] {
@@ -537,9 +536,9 @@ fn exclusive_audit() {
         let nonce = vec![0x77; 16];
         let params = [0, 8];
         let attributes = attributes | attr::AUDIT | attr::CONTINUE;
-        let cp_hash = s.alg.hash(&[&GET_RANDOM.to_be_bytes(), &params]);
+        let cp_hash = s.alg.hash(&[&cc::GET_RANDOM.to_be_bytes(), &params]);
         let hmac = s.alg.hmac(&s.key, &[&cp_hash, &nonce, &s.nonce_tpm, &[attributes]]);
-        let response = tpm.raw(&command(GET_RANDOM, &[], &entry(s.handle, &nonce, attributes, &hmac), &params));
+        let response = tpm.raw(&command(cc::GET_RANDOM, &[], &entry(s.handle, &nonce, attributes, &hmac), &params));
         let rc = u32::from_be_bytes(response[6..10].try_into().unwrap());
         if rc != 0 {
             return Err(rc);
@@ -552,12 +551,12 @@ fn exclusive_audit() {
     }
     assert_eq!(audited(&mut tpm, &mut one, 0), Ok(true), "the first use for audit");
     assert_eq!(audited(&mut tpm, &mut one, attr::AUDIT_EXCLUSIVE), Ok(true));
-    tpm.run(FLUSH_CONTEXT, &[], &[], &[0x80, 0, 0, 7]).unwrap_err();
+    tpm.run(cc::FLUSH_CONTEXT, &[], &[], &[0x80, 0, 0, 7]).unwrap_err();
     assert_eq!(audited(&mut tpm, &mut one, attr::AUDIT_EXCLUSIVE), Ok(true), "a command that failed does not count");
-    let context = tpm.run(CONTEXT_SAVE, &[two.handle], &[], &[]).unwrap();
-    tpm.run(0x161, &[], &[], &context).unwrap();
+    let context = tpm.run(cc::CONTEXT_SAVE, &[two.handle], &[], &[]).unwrap();
+    tpm.run(cc::CONTEXT_LOAD, &[], &[], &context).unwrap();
     assert_eq!(audited(&mut tpm, &mut one, attr::AUDIT_EXCLUSIVE), Ok(true), "nor one that admits no sessions");
-    tpm.run(GET_RANDOM, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 1]).unwrap();
     assert_eq!(audited(&mut tpm, &mut one, attr::AUDIT_EXCLUSIVE), Err(EXCLUSIVE), "any other command does");
     assert_eq!(audited(&mut tpm, &mut one, 0), Ok(false));
     assert_eq!(audited(&mut tpm, &mut one, attr::AUDIT_EXCLUSIVE | attr::AUDIT_RESET), Ok(true), "reset makes it anew");
@@ -571,20 +570,20 @@ fn exclusive_audit() {
 #[test]
 fn failures_that_count() {
     let failed = |tpm: &mut Fixture| {
-        let reply = tpm.run(GET_CAPABILITY, &[], &[], &[6u32, 0x20e, 1].map(u32::to_be_bytes).concat()).unwrap();
+        let reply = tpm.run(cc::GET_CAPABILITY, &[], &[], &[6u32, 0x20e, 1].map(u32::to_be_bytes).concat()).unwrap();
         u32::from_be_bytes(reply[13..17].try_into().unwrap())
     };
     let mut tpm = with_index(RIGHTS);
-    tpm.with(WRITE, &[INDEX, INDEX], &[b"pw"], &[tpm2b(&[7; 48]), vec![0, 0]].concat()).unwrap();
+    tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b"pw"], &[tpm2b(&[7; 48]), vec![0, 0]].concat()).unwrap();
     let mut plain = Session::plain(&mut tpm, Kind::Hmac);
     assert_eq!(read(&mut tpm, plain.auth(0, b"bad").into()), Err(at_session(1, AUTH_FAIL)));
-    assert_eq!(tpm.with(READ, &[INDEX, INDEX], &[b"bad"], &[0, 48, 0, 0]), Err(at_session(1, AUTH_FAIL)));
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"bad"], &[0, 48, 0, 0]), Err(at_session(1, AUTH_FAIL)));
     assert_eq!(failed(&mut tpm), 2);
     let mut bound = Session::start(&mut tpm, &Start { sym: Sym::Aes128, bind: (INDEX, b"bad"), ..Start::default() });
-    for (code, handles) in [(READ, [OWNER, INDEX]), (READ, [INDEX, INDEX])] {
+    for (code, handles) in [(cc::NV_READ, [OWNER, INDEX]), (cc::NV_READ, [INDEX, INDEX])] {
         assert_eq!(tpm.exec(code, &handles, vec![bound.with(0).into()], &[0, 48, 0, 0]), Err(at_session(1, AUTH_FAIL)));
     }
-    let outcome = tpm.exec(GET_RANDOM, &[], vec![bound.with(attr::ENCRYPT).into()], &[0, 8]);
+    let outcome = tpm.exec(cc::GET_RANDOM, &[], vec![bound.with(attr::ENCRYPT).into()], &[0, 8]);
     assert_eq!(outcome, Err(at_session(1, AUTH_FAIL)), "even where nothing is authorized");
     assert_eq!(failed(&mut tpm), 5);
     for _ in 5..32 {
@@ -592,9 +591,9 @@ fn failures_that_count() {
     }
     assert_eq!(read(&mut tpm, Auth::Password(b"pw")), Err(LOCKOUT));
     assert_eq!(read(&mut tpm, plain.auth(0, b"pw").into()), Err(LOCKOUT));
-    assert_eq!(tpm.exec(READ, &[OWNER, INDEX], vec![bound.with(0).into()], &[0, 48, 0, 0]), Err(LOCKOUT));
+    assert_eq!(tpm.exec(cc::NV_READ, &[OWNER, INDEX], vec![bound.with(0).into()], &[0, 48, 0, 0]), Err(LOCKOUT));
     let owner = plain.auth(0, b"").into();
-    assert_eq!(tpm.exec(READ, &[OWNER, INDEX], vec![owner], &[0, 48, 0, 0]), contents(7), "the owner is exempt");
+    assert_eq!(tpm.exec(cc::NV_READ, &[OWNER, INDEX], vec![owner], &[0, 48, 0, 0]), contents(7), "the owner is exempt");
 }
 
 /// A session bound to TPM_RH_LOCKOUT puts lockoutAuth at stake.
@@ -602,9 +601,9 @@ fn failures_that_count() {
 fn a_session_bound_to_lockout() {
     let mut tpm = written();
     let mut s = Session::start(&mut tpm, &Start { bind: (LOCKOUT_HIERARCHY, b"bad"), ..Start::default() });
-    let outcome = tpm.exec(READ, &[OWNER, INDEX], vec![s.with(0).into()], &[0, 48, 0, 0]);
+    let outcome = tpm.exec(cc::NV_READ, &[OWNER, INDEX], vec![s.with(0).into()], &[0, 48, 0, 0]);
     assert_eq!(outcome, Err(at_session(1, AUTH_FAIL)));
-    let outcome = tpm.exec(READ, &[OWNER, INDEX], vec![s.with(0).into()], &[0, 48, 0, 0]);
+    let outcome = tpm.exec(cc::NV_READ, &[OWNER, INDEX], vec![s.with(0).into()], &[0, 48, 0, 0]);
     assert_eq!(outcome, Err(LOCKOUT), "lockoutAuth is disabled now");
 }
 
@@ -612,7 +611,7 @@ fn a_session_bound_to_lockout() {
 fn what_an_index_admits() {
     let mut tpm = with_index(1 << 2 | 1 << 17 | NO_DA);
     let data = [tpm2b(&[7; 48]), vec![0, 0]].concat();
-    assert_eq!(tpm.with(WRITE, &[INDEX, INDEX], &[b"pw"], &data), Ok(vec![]));
+    assert_eq!(tpm.with(cc::NV_WRITE, &[INDEX, INDEX], &[b"pw"], &data), Ok(vec![]));
     let mut s = Session::plain(&mut tpm, Kind::Hmac);
     assert_eq!(read(&mut tpm, s.auth(0, b"pw").into()), Err(AUTH_UNAVAILABLE), "no AUTHREAD");
     assert_eq!(name(&mut tpm, OWNER), OWNER.to_be_bytes());

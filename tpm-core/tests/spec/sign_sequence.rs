@@ -2,29 +2,18 @@
 
 use crate::harness::codes::{
     ATTRIBUTES, AUTH_MISSING, BAD_AUTH, KEY, MODE, NULL, OBJECT_MEMORY, OWNER, SCHEME, SIGN_CONTEXT_KEY, SIGNATURE,
-    SIZE, VALUE, handle, param, reference_h, session,
+    SIZE, VALUE, handle, param, plain, reference_h, session,
 };
 use crate::harness::external::{
-    DECRYPT, MADE_HERE, RESTRICTED, SHA256, SIGN, USER, create_primary, ecc_key, ecc_parms, handle_of, hmac_key, point,
-    public, restricted_hmac_key, rsa_key, storage_key,
+    DECRYPT, MADE_HERE, RESTRICTED, SIGN, USER, create_primary, ecc_key, ecc_parms, handle_of, hmac_key, point, public,
+    restricted_hmac_key, rsa_key, storage_key,
 };
+use crate::harness::names::alg;
 use crate::harness::{Fixture, Outcome, tpm2b};
 use hex_literal::hex;
 use sha2::{Digest, Sha256};
+use tpm_core::cc;
 
-const SIGN_START: u32 = 0x1aa;
-const VERIFY_START: u32 = 0x1a9;
-const SIGN_COMPLETE: u32 = 0x1a4;
-const VERIFY_COMPLETE: u32 = 0x1a3;
-const UPDATE: u32 = 0x15c;
-const SEQUENCE_COMPLETE: u32 = 0x13e;
-const VERIFY_SIGNATURE: u32 = 0x177;
-const CONTEXT_SAVE: u32 = 0x162;
-const CONTEXT_LOAD: u32 = 0x161;
-const FLUSH_CONTEXT: u32 = 0x165;
-
-const ML_DSA: u16 = 0xa1;
-const HASH_ML_DSA: u16 = 0xa2;
 const X509_SIGN: u32 = 1 << 19;
 const RSASSA: [u8; 4] = [0, 0x14, 0, 0xb];
 const RSAPSS: [u8; 4] = [0, 0x16, 0, 0xb];
@@ -58,32 +47,32 @@ fn rsa(tpm: &mut Fixture, scheme: &[u8]) -> u32 {
 
 /// ML-DSA-44, pure.
 fn ml_dsa(tpm: &mut Fixture) -> u32 {
-    create_primary(tpm, &public(ML_DSA, USER | MADE_HERE | SIGN, &[0, 1, 0], &[0; 2]))
+    create_primary(tpm, &public(alg::MLDSA, USER | MADE_HERE | SIGN, &[0, 1, 0], &[0; 2]))
 }
 
 /// ML-DSA-44 over SHA-256 digests.
 fn hash_ml_dsa(tpm: &mut Fixture) -> u32 {
-    create_primary(tpm, &public(HASH_ML_DSA, USER | MADE_HERE | SIGN, &[0, 1, 0, 0xb], &[0; 2]))
+    create_primary(tpm, &public(alg::HASH_MLDSA, USER | MADE_HERE | SIGN, &[0, 1, 0, 0xb], &[0; 2]))
 }
 
 fn sign_start(tpm: &mut Fixture, key: u32, auth: &[u8], context: &[u8]) -> Outcome {
-    tpm.run(SIGN_START, &[key], &[], &[tpm2b(auth), tpm2b(context)].concat())
+    tpm.run(cc::SIGN_SEQUENCE_START, &[key], &[], &[tpm2b(auth), tpm2b(context)].concat())
 }
 
 fn verify_start(tpm: &mut Fixture, key: u32, hint: &[u8], context: &[u8]) -> Outcome {
-    tpm.run(VERIFY_START, &[key], &[], &[tpm2b(b""), tpm2b(hint), tpm2b(context)].concat())
+    tpm.run(cc::VERIFY_SEQUENCE_START, &[key], &[], &[tpm2b(b""), tpm2b(hint), tpm2b(context)].concat())
 }
 
 fn update(tpm: &mut Fixture, sequence: u32, data: &[u8]) -> Outcome {
-    tpm.with(UPDATE, &[sequence], &[b""], &tpm2b(data))
+    tpm.with(cc::SEQUENCE_UPDATE, &[sequence], &[b""], &tpm2b(data))
 }
 
 fn sign_complete(tpm: &mut Fixture, sequence: u32, key: u32, last: &[u8]) -> Outcome {
-    tpm.with(SIGN_COMPLETE, &[sequence, key], &[b"", b""], &tpm2b(last))
+    tpm.with(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], &[b"", b""], &tpm2b(last))
 }
 
 fn verify_complete(tpm: &mut Fixture, sequence: u32, key: u32, signature: &[u8]) -> Outcome {
-    tpm.with(VERIFY_COMPLETE, &[sequence, key], &[b""], signature)
+    tpm.with(cc::VERIFY_SEQUENCE_COMPLETE, &[sequence, key], &[b""], signature)
 }
 
 /// Signs a message in pieces of seven octets.
@@ -105,7 +94,7 @@ fn verify(tpm: &mut Fixture, key: u32, context: &[u8], message: &[u8], signature
     }
     let outcome = verify_complete(tpm, sequence, key, signature);
     if outcome.is_err() {
-        tpm.run(FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).unwrap();
     }
     outcome
 }
@@ -116,7 +105,7 @@ fn keys(tpm: &mut Fixture) -> [u32; 6] {
         rsa(tpm, &RSASSA),
         rsa(tpm, &RSAPSS),
         ecc(tpm, &ECDSA),
-        hmac_key(tpm, SIGN, Some(SHA256), b"", b"Jefe"),
+        hmac_key(tpm, SIGN, Some(alg::SHA256), b"", b"Jefe"),
         ml_dsa(tpm),
         hash_ml_dsa(tpm),
     ]
@@ -142,14 +131,14 @@ fn classical_keys_sign_the_digest_of_the_message() {
     for key in [rsa(&mut tpm, &RSASSA), rsa(&mut tpm, &RSAPSS), ecc(&mut tpm, &ECDSA)] {
         let signature = sign(&mut tpm, key, b"", MESSAGE);
         let params = [tpm2b(&Sha256::digest(MESSAGE)), signature].concat();
-        assert!(tpm.run(VERIFY_SIGNATURE, &[key], &[], &params).is_ok());
+        assert!(tpm.run(cc::VERIFY_SIGNATURE, &[key], &[], &params).is_ok());
     }
 }
 
 #[test]
 fn an_hmac_key_gives_the_hmac_of_the_message() {
     let mut tpm = Fixture::new();
-    let key = hmac_key(&mut tpm, SIGN, Some(SHA256), b"", b"Jefe");
+    let key = hmac_key(&mut tpm, SIGN, Some(alg::SHA256), b"", b"Jefe");
     // RFC 4231, test case 2
     let mac = hex!("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     assert_eq!(sign(&mut tpm, key, b"", MESSAGE), [&[0, 5, 0, 0xb][..], &mac].concat());
@@ -185,9 +174,9 @@ fn the_context_is_signed_where_the_scheme_has_one() {
 #[test]
 fn the_key_must_sign_and_have_a_scheme() {
     let mut tpm = Fixture::new();
-    for code in [SIGN_START, VERIFY_START] {
+    for code in [cc::SIGN_SEQUENCE_START, cc::VERIFY_SEQUENCE_START] {
         let start = |tpm: &mut Fixture, key: u32, auth: &[u8]| {
-            let params = [tpm2b(auth), vec![0; if code == SIGN_START { 2 } else { 4 }]].concat();
+            let params = [tpm2b(auth), vec![0; if code == cc::SIGN_SEQUENCE_START { 2 } else { 4 }]].concat();
             tpm.run(code, &[key], &[], &params).map(drop)
         };
         let storage = storage_key(&mut tpm);
@@ -197,15 +186,15 @@ fn the_key_must_sign_and_have_a_scheme() {
         let any_hmac = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
         assert_eq!(start(&mut tpm, any_hmac, b""), Err(handle(1, SCHEME)));
         let anonymous = ecc(&mut tpm, &ECDAA);
-        let outcome = if code == SIGN_START { param(2, SIZE) } else { handle(1, SCHEME) };
+        let outcome = if code == cc::SIGN_SEQUENCE_START { param(2, SIZE) } else { handle(1, SCHEME) };
         assert_eq!(start(&mut tpm, anonymous, b""), Err(outcome), "no count, or not for the TPM to verify");
         let restricted = restricted_hmac_key(&mut tpm);
-        let outcome = if code == SIGN_START { Err(handle(1, ATTRIBUTES)) } else { Ok(()) };
+        let outcome = if code == cc::SIGN_SEQUENCE_START { Err(handle(1, ATTRIBUTES)) } else { Ok(()) };
         assert_eq!(start(&mut tpm, restricted, b""), outcome);
-        tpm.run(FLUSH_CONTEXT, &[], &[], &restricted.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &restricted.to_be_bytes()).unwrap();
         assert_eq!(start(&mut tpm, none, &[1; 33]), Err(param(1, SIZE)), "longer than nameAlg's digests");
         for key in [storage, none, any_hmac, anonymous] {
-            tpm.run(FLUSH_CONTEXT, &[], &[], &key.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &key.to_be_bytes()).unwrap();
         }
     }
 }
@@ -223,7 +212,7 @@ fn completion_checks_in_order() {
     assert_eq!(sign_complete(&mut tpm, signs, storage, b""), Err(handle(2, KEY)));
     assert_eq!(sign_complete(&mut tpm, signs, other, b""), Err(handle(2, SIGN_CONTEXT_KEY)));
     assert_eq!(
-        tpm.with(SIGN_COMPLETE, &[signs, key], &[b""], &tpm2b(b"")),
+        tpm.with(cc::SIGN_SEQUENCE_COMPLETE, &[signs, key], &[b""], &tpm2b(b"")),
         Err(AUTH_MISSING),
         "both need authorization"
     );
@@ -237,7 +226,7 @@ fn completion_checks_in_order() {
     other_hash[3] = 0xc;
     assert_eq!(verify_complete(&mut tpm, verifies, key, &other_hash), Err(param(1, SCHEME)));
     let params = [&[0, 0][..], &NULL.to_be_bytes()].concat();
-    assert_eq!(tpm.with(SEQUENCE_COMPLETE, &[verifies], &[b""], &params), Err(handle(1, MODE)));
+    assert_eq!(tpm.with(cc::SEQUENCE_COMPLETE, &[verifies], &[b""], &params), Err(handle(1, MODE)));
     assert!(verify_complete(&mut tpm, verifies, key, &signature).is_ok(), "what was refused changed nothing");
 }
 
@@ -259,7 +248,7 @@ fn keys_for_certificates_and_restricted_keys() {
         let sequence = handle_of(sign_start(&mut tpm, restricted, b"", b""));
         update(&mut tpm, sequence, first).unwrap();
         assert_eq!(sign_complete(&mut tpm, sequence, restricted, last).map(drop), rc);
-        tpm.run(FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).ok();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).ok();
     }
 }
 
@@ -271,7 +260,7 @@ fn a_restricted_hmac_key_signs_no_message() {
     let key = restricted_hmac_key(&mut tpm);
     let digest = Sha256::digest([&b"\xffTCG"[..], b"what the TPM never said"].concat());
     assert_eq!(sign_start(&mut tpm, key, b"", b""), Err(handle(1, ATTRIBUTES)));
-    let free = hmac_key(&mut tpm, SIGN, Some(SHA256), b"", b"Jefe");
+    let free = hmac_key(&mut tpm, SIGN, Some(alg::SHA256), b"", b"Jefe");
     let sequence = handle_of(sign_start(&mut tpm, free, b"", b""));
     assert_eq!(sign_complete(&mut tpm, sequence, key, &digest), Err(handle(2, ATTRIBUTES)));
 }
@@ -285,13 +274,13 @@ fn an_hmac_key_without_a_name_is_not_authorized_by_another() {
         let public = [&[0, 8, 0, 0x10][..], &(SIGN | USER).to_be_bytes(), &[0, 0, 0, 5, 0, 0xb, 0, 0]].concat();
         let sensitive = [&[0, 8][..], &tpm2b(auth), &tpm2b(b""), &tpm2b(secret)].concat();
         let params = [&tpm2b(&sensitive)[..], &tpm2b(&public), &NULL.to_be_bytes()].concat();
-        handle_of(tpm.run(0x167, &[], &[], &params))
+        handle_of(tpm.run(cc::LOAD_EXTERNAL, &[], &[], &params))
     };
     let victim = nameless(&mut tpm, b"secret", b"a key that is not mine");
     let mine = nameless(&mut tpm, b"", b"mine");
     let sequence = handle_of(sign_start(&mut tpm, victim, b"", b""));
     assert_eq!(sign_complete(&mut tpm, sequence, mine, MESSAGE), Err(handle(2, SIGN_CONTEXT_KEY)));
-    assert!(tpm.with(SIGN_COMPLETE, &[sequence, victim], &[b"", b"secret"], &tpm2b(MESSAGE)).is_ok());
+    assert!(tpm.with(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, victim], &[b"", b"secret"], &tpm2b(MESSAGE)).is_ok());
 }
 
 /// The context of an ECDAA key is the count of TPM2_Commit, and the commitment serves once.
@@ -299,17 +288,17 @@ fn an_hmac_key_without_a_name_is_not_authorized_by_another() {
 fn ecdaa_signs_a_message_with_a_commitment() {
     let mut tpm = Fixture::new();
     let key = ecc(&mut tpm, &ECDAA);
-    let committed = tpm.with(0x18b, &[key], &[b""], &[&[0, 4, 0, 0, 0, 0][..], &[0; 4]].concat()).unwrap();
+    let committed = tpm.with(cc::COMMIT, &[key], &[b""], &[&[0, 4, 0, 0, 0, 0][..], &[0; 4]].concat()).unwrap();
     let count = committed[committed.len() - 2..].to_vec();
     let complete = |tpm: &mut Fixture| {
         let sequence = handle_of(sign_start(tpm, key, b"", &count));
         let outcome = sign_complete(tpm, sequence, key, MESSAGE);
-        tpm.run(FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).ok();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).ok();
         outcome
     };
     let signature = complete(&mut tpm).unwrap();
     assert_eq!(signature[..4], ECDAA[..4]);
-    assert_eq!(complete(&mut tpm), Err(0x84), "VALUE: the commitment is closed");
+    assert_eq!(complete(&mut tpm), Err(plain(VALUE)), "VALUE: the commitment is closed");
     assert_eq!(sign_start(&mut tpm, key, b"", &[0]), Err(param(2, SIZE)));
 }
 
@@ -319,7 +308,7 @@ fn a_message_has_an_auth_value_and_a_slot() {
     let key = ecc(&mut tpm, &ECDSA);
     let sequence = handle_of(sign_start(&mut tpm, key, b"secret", b""));
     assert_eq!(update(&mut tpm, sequence, b""), Err(session(1, BAD_AUTH)));
-    assert!(tpm.with(SIGN_COMPLETE, &[sequence, key], &[b"secret", b""], &tpm2b(b"")).is_ok());
+    assert!(tpm.with(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], &[b"secret", b""], &tpm2b(b"")).is_ok());
     for _ in 0..7 {
         sign_start(&mut tpm, key, b"", b"").unwrap();
     }
@@ -334,9 +323,9 @@ fn a_message_can_be_saved_and_loaded() {
         let signature = sign(&mut tpm, key, b"", MESSAGE);
         let sequence = handle_of(verify_start(&mut tpm, key, b"", b""));
         update(&mut tpm, sequence, &MESSAGE[..9]).unwrap();
-        let context = tpm.run(CONTEXT_SAVE, &[sequence], &[], &[]).unwrap();
-        tpm.run(FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).unwrap();
-        let sequence = handle_of(tpm.run(CONTEXT_LOAD, &[], &[], &context));
+        let context = tpm.run(cc::CONTEXT_SAVE, &[sequence], &[], &[]).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &sequence.to_be_bytes()).unwrap();
+        let sequence = handle_of(tpm.run(cc::CONTEXT_LOAD, &[], &[], &context));
         update(&mut tpm, sequence, &MESSAGE[9..]).unwrap();
         assert!(verify_complete(&mut tpm, sequence, key, &signature).is_ok());
     }

@@ -1,55 +1,49 @@
 //! Signing and verifying (Part 3, 20): TPM2_Sign, TPM2_VerifySignature, TPM2_SignDigest, TPM2_VerifyDigestSignature.
 
 use crate::harness::codes::{
-    ATTRIBUTES, AUTH_MISSING, ENDORSEMENT, HANDLE, HASH, KEY, NULL, OWNER, PLATFORM, SIZE, TAG, VALUE, handle, param,
+    ATTRIBUTES, AUTH_MISSING, ENDORSEMENT, HANDLE, HASH, KEY, NULL, OWNER, PLATFORM, SCHEME, SIGNATURE, SIZE, TAG,
+    TICKET, VALUE, handle, param, plain,
 };
+use crate::harness::names::alg;
 use crate::harness::{Fixture, Outcome, tpm2b};
-use crate::keys::{
-    self, DECRYPT, ECDAA, ECDSA, ECSCHNORR, HMAC, Key, NONE, RESTRICTED, RSAPSS, RSASSA, SHA1, SHA256, SHA384, SHA512,
-    SIGN, SM2, X509_SIGN, flush, primary, scheme, verifies,
-};
+use crate::keys::{self, DECRYPT, Key, NONE, RESTRICTED, SIGN, X509_SIGN, flush, primary, scheme, verifies};
+use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
-
-const SIGN_COMMAND: u32 = 0x15d;
-const VERIFY_SIGNATURE: u32 = 0x177;
-const SIGN_DIGEST: u32 = 0x1a6;
-const VERIFY_DIGEST_SIGNATURE: u32 = 0x1a5;
-const HASH_COMMAND: u32 = 0x17d;
-
-const SCHEME: u32 = 0x12;
-const SIGNATURE: u32 = 0x1b;
-const TICKET: u32 = 0x20;
 
 /// TPM_ST_HASHCHECK, TPM_RH_NULL, Empty Digest.
 const NULL_TICKET: [u8; 8] = [0x80, 0x24, 0x40, 0, 0, 7, 0, 0];
-const HASHES: [(u16, HashAlg); 4] =
-    [(SHA1, HashAlg::Sha1), (SHA256, HashAlg::Sha256), (SHA384, HashAlg::Sha384), (SHA512, HashAlg::Sha512)];
+const HASHES: [(u16, HashAlg); 4] = [
+    (alg::SHA1, HashAlg::Sha1),
+    (alg::SHA256, HashAlg::Sha256),
+    (alg::SHA384, HashAlg::Sha384),
+    (alg::SHA512, HashAlg::Sha512),
+];
 
 fn sha256(data: &[u8]) -> Vec<u8> {
     digest(HashAlg::Sha256, &[data]).as_slice().to_vec()
 }
 
 fn sign(tpm: &mut Fixture, key: u32, digest: &[u8], scheme: &[u8], ticket: &[u8]) -> Outcome {
-    tpm.run(SIGN_COMMAND, &[key], &[b""], &[&tpm2b(digest)[..], scheme, ticket].concat())
+    tpm.run(cc::SIGN, &[key], &[b""], &[&tpm2b(digest)[..], scheme, ticket].concat())
 }
 
 fn sign_digest(tpm: &mut Fixture, key: u32, context: &[u8], digest: &[u8], ticket: &[u8]) -> Outcome {
-    tpm.run(SIGN_DIGEST, &[key], &[b""], &[&tpm2b(context)[..], &tpm2b(digest), ticket].concat())
+    tpm.run(cc::SIGN_DIGEST, &[key], &[b""], &[&tpm2b(context)[..], &tpm2b(digest), ticket].concat())
 }
 
 fn verify(tpm: &mut Fixture, key: u32, digest: &[u8], signature: &[u8]) -> Outcome {
-    tpm.run(VERIFY_SIGNATURE, &[key], &[], &[&tpm2b(digest)[..], signature].concat())
+    tpm.run(cc::VERIFY_SIGNATURE, &[key], &[], &[&tpm2b(digest)[..], signature].concat())
 }
 
 fn verify_digest(tpm: &mut Fixture, key: u32, context: &[u8], digest: &[u8], signature: &[u8]) -> Outcome {
     let params = [&tpm2b(context)[..], &tpm2b(digest), signature].concat();
-    tpm.run(VERIFY_DIGEST_SIGNATURE, &[key], &[], &params)
+    tpm.run(cc::VERIFY_DIGEST_SIGNATURE, &[key], &[], &params)
 }
 
 /// Digest and ticket by TPM2_Hash.
 fn hash(tpm: &mut Fixture, data: &[u8], alg: u16, hierarchy: u32) -> (Vec<u8>, Vec<u8>) {
     let params = [&tpm2b(data)[..], &alg.to_be_bytes(), &hierarchy.to_be_bytes()].concat();
-    let response = tpm.run(HASH_COMMAND, &[], &[], &params).unwrap();
+    let response = tpm.run(cc::HASH, &[], &[], &params).unwrap();
     let mut r = keys::Cursor(&response);
     (r.tpm2b().to_vec(), r.0.to_vec())
 }
@@ -57,8 +51,14 @@ fn hash(tpm: &mut Fixture, data: &[u8], alg: u16, hierarchy: u32) -> (Vec<u8>, V
 #[test]
 fn every_scheme_signs_with_every_hash_and_only_what_was_signed_verifies() {
     let mut tpm = Fixture::new();
-    let pairs = [(Key::Rsa, RSASSA), (Key::Rsa, RSAPSS), (Key::Ecc, ECDSA), (Key::Ecc, ECSCHNORR), (Key::Ecc, SM2)];
-    for (key, id) in pairs.into_iter().chain([(Key::Hmac, HMAC)]) {
+    let pairs = [
+        (Key::Rsa, alg::RSASSA),
+        (Key::Rsa, alg::RSAPSS),
+        (Key::Ecc, alg::ECDSA),
+        (Key::Ecc, alg::ECSCHNORR),
+        (Key::Ecc, alg::SM2),
+    ];
+    for (key, id) in pairs.into_iter().chain([(Key::Hmac, alg::HMAC)]) {
         let handle = key.load(&mut tpm, SIGN, &NONE);
         for (alg_id, alg) in HASHES {
             let message = digest(alg, &[b"message"]);
@@ -97,8 +97,8 @@ fn an_hmac_signature_is_the_hmac_of_the_digest() {
     let key = Key::Hmac.load(&mut tpm, SIGN, &NONE);
     let digest = sha256(b"message");
     let expected = tpm_crypto::hmac::hmac(HashAlg::Sha256, &[0x22; 32], &[&digest]);
-    let signature = sign(&mut tpm, key, &digest, &scheme(HMAC, SHA256), &NULL_TICKET).unwrap();
-    assert_eq!(signature, [&scheme(HMAC, SHA256)[..], expected.as_slice()].concat());
+    let signature = sign(&mut tpm, key, &digest, &scheme(alg::HMAC, alg::SHA256), &NULL_TICKET).unwrap();
+    assert_eq!(signature, [&scheme(alg::HMAC, alg::SHA256)[..], expected.as_slice()].concat());
 }
 
 #[test]
@@ -113,23 +113,23 @@ fn sign_checks_in_the_order_of_the_specification() {
     assert_eq!(sign(&mut tpm, x509, &digest, &NONE, &bad_ticket), Err(handle(1, ATTRIBUTES)));
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(sign(&mut tpm, key, &digest, &NONE, &bad_ticket), Err(param(2, SCHEME)), "no scheme at all");
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     assert_eq!(sign(&mut tpm, key, b"short", &ecdsa, &bad_ticket), Err(param(3, TICKET)), "even if not needed");
     assert_eq!(sign(&mut tpm, key, b"short", &ecdsa, &NULL_TICKET), Err(param(1, SIZE)));
     assert_eq!(sign(&mut tpm, key, &[0; 48], &ecdsa, &NULL_TICKET), Err(param(1, SIZE)));
     assert!(sign(&mut tpm, key, &digest, &ecdsa, &NULL_TICKET).is_ok());
     let params = [&tpm2b(&digest)[..], &ecdsa, &NULL_TICKET].concat();
-    assert_eq!(tpm.run(SIGN_COMMAND, &[key], &[], &params), Err(AUTH_MISSING));
+    assert_eq!(tpm.run(cc::SIGN, &[key], &[], &params), Err(AUTH_MISSING));
 }
 
 #[test]
 fn sign_unmarshals_in_order() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     assert_eq!(sign(&mut tpm, key, &[0; 65], &ecdsa, &NULL_TICKET), Err(param(1, SIZE)));
     assert_eq!(sign(&mut tpm, key, &[0; 32], &[0, 0x17, 0, 0x0b], &NULL_TICKET), Err(param(2, SCHEME)), "OAEP");
-    assert_eq!(sign(&mut tpm, key, &[0; 32], &scheme(ECDSA, 0x10), &NULL_TICKET), Err(param(2, HASH)));
+    assert_eq!(sign(&mut tpm, key, &[0; 32], &scheme(alg::ECDSA, 0x10), &NULL_TICKET), Err(param(2, HASH)));
     assert_eq!(sign(&mut tpm, key, &[0; 32], &ecdsa, &[0x80, 0x22, 0x40, 0, 0, 7, 0, 0]), Err(param(3, TAG)));
     assert_eq!(sign(&mut tpm, key, &[0; 32], &ecdsa, &[0x80, 0x24, 0x40, 0, 0, 9, 0, 0]), Err(param(3, VALUE)));
 }
@@ -152,17 +152,17 @@ fn unhex(hex: &str) -> Vec<u8> {
 #[test]
 fn a_restricted_key_signs_only_what_the_tpm_has_hashed() {
     let mut tpm = Fixture::new();
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &ecdsa);
     let digest = sha256(b"message");
     assert_eq!(sign(&mut tpm, key, &digest, &NONE, &NULL_TICKET), Err(param(3, TICKET)));
     for hierarchy in [OWNER, ENDORSEMENT, PLATFORM] {
-        let (hashed, ticket) = hash(&mut tpm, b"message", SHA256, hierarchy);
+        let (hashed, ticket) = hash(&mut tpm, b"message", alg::SHA256, hierarchy);
         assert_eq!(hashed, digest);
         let signature = sign(&mut tpm, key, &digest, &NONE, &ticket).unwrap();
         assert!(verifies(&mut tpm, key, &digest, &signature), "of any hierarchy");
     }
-    let (_, ticket) = hash(&mut tpm, b"\xffTCG", SHA256, OWNER);
+    let (_, ticket) = hash(&mut tpm, b"\xffTCG", alg::SHA256, OWNER);
     assert_eq!(ticket, NULL_TICKET);
     assert_eq!(sign(&mut tpm, key, &sha256(b"\xffTCG"), &NONE, &ticket), Err(param(3, TICKET)));
 }
@@ -170,8 +170,8 @@ fn a_restricted_key_signs_only_what_the_tpm_has_hashed() {
 #[test]
 fn a_hash_check_ticket_is_good_for_one_digest_and_hierarchy() {
     let mut tpm = Fixture::new();
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
-    let (digest, ticket) = hash(&mut tpm, b"message", SHA256, OWNER);
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA256));
+    let (digest, ticket) = hash(&mut tpm, b"message", alg::SHA256, OWNER);
     assert!(sign(&mut tpm, key, &digest, &NONE, &ticket).is_ok());
     assert_eq!(sign(&mut tpm, key, &sha256(b"other"), &NONE, &ticket), Err(param(3, TICKET)));
     for octet in 8..ticket.len() {
@@ -190,8 +190,8 @@ fn a_hash_check_ticket_is_good_for_one_digest_and_hierarchy() {
 #[test]
 fn tn_f_10831_a_hash_check_ticket_covers_the_hash() {
     let mut tpm = Fixture::new();
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA384));
-    let (digest, ticket) = hash(&mut tpm, b"message", SHA256, OWNER);
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA384));
+    let (digest, ticket) = hash(&mut tpm, b"message", alg::SHA256, OWNER);
     assert_eq!(sign(&mut tpm, key, &digest, &NONE, &ticket), Err(param(3, TICKET)));
 }
 
@@ -199,7 +199,7 @@ fn tn_f_10831_a_hash_check_ticket_covers_the_hash() {
 fn tn_f_3722_a_key_for_certificates_does_not_sign_anything_else() {
     let mut tpm = Fixture::new();
     let digest = sha256(b"message");
-    let key = Key::Ecc.load(&mut tpm, SIGN | X509_SIGN, &scheme(ECDSA, SHA256));
+    let key = Key::Ecc.load(&mut tpm, SIGN | X509_SIGN, &scheme(alg::ECDSA, alg::SHA256));
     assert_eq!(sign(&mut tpm, key, &digest, &NONE, &NULL_TICKET), Err(handle(1, ATTRIBUTES)));
     assert_eq!(sign_digest(&mut tpm, key, b"", &digest, &NULL_TICKET), Err(handle(1, ATTRIBUTES)));
 }
@@ -207,9 +207,9 @@ fn tn_f_3722_a_key_for_certificates_does_not_sign_anything_else() {
 #[test]
 fn tn_f_4845_another_hash_than_the_key_has_is_refused() {
     let mut tpm = Fixture::new();
-    for (key, id) in [(Key::Rsa, RSASSA), (Key::Ecc, ECDSA), (Key::Hmac, HMAC)] {
-        let handle = key.load(&mut tpm, SIGN, &scheme(id, SHA256));
-        for (alg_id, alg) in HASHES.into_iter().filter(|(id, _)| *id != SHA256) {
+    for (key, id) in [(Key::Rsa, alg::RSASSA), (Key::Ecc, alg::ECDSA), (Key::Hmac, alg::HMAC)] {
+        let handle = key.load(&mut tpm, SIGN, &scheme(id, alg::SHA256));
+        for (alg_id, alg) in HASHES.into_iter().filter(|(id, _)| *id != alg::SHA256) {
             let message = digest(alg, &[b"message"]);
             let outcome = sign(&mut tpm, handle, message.as_slice(), &scheme(id, alg_id), &NULL_TICKET);
             assert_eq!(outcome, Err(param(2, SCHEME)), "{key:?} {alg:?}");
@@ -223,7 +223,7 @@ fn verification_gives_a_ticket_of_the_keys_hierarchy() {
     let mut tpm = Fixture::new();
     let digest = sha256(b"message");
     let signer = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    let signature = sign(&mut tpm, signer, &digest, &scheme(ECDSA, SHA256), &NULL_TICKET).unwrap();
+    let signature = sign(&mut tpm, signer, &digest, &scheme(alg::ECDSA, alg::SHA256), &NULL_TICKET).unwrap();
     let null = [0x80, 0x22, 0x40, 0, 0, 7, 0, 0];
     assert_eq!(verify(&mut tpm, signer, &digest, &signature), Ok(null.to_vec()), "in the NULL hierarchy");
     let mut tickets = Vec::new();
@@ -242,7 +242,7 @@ fn verification_checks_in_the_order_of_the_specification() {
     let mut tpm = Fixture::new();
     let digest = sha256(b"message");
     let signer = Key::Hmac.load(&mut tpm, SIGN, &NONE);
-    let hmac = sign(&mut tpm, signer, &digest, &scheme(HMAC, SHA256), &NULL_TICKET).unwrap();
+    let hmac = sign(&mut tpm, signer, &digest, &scheme(alg::HMAC, alg::SHA256), &NULL_TICKET).unwrap();
     let decrypts = Key::Rsa.load_public(&mut tpm, DECRYPT, &NONE, OWNER);
     assert_eq!(verify(&mut tpm, decrypts, &digest, &hmac), Err(handle(1, ATTRIBUTES)));
     let rsa = Key::Rsa.load_public(&mut tpm, SIGN, &NONE, OWNER);
@@ -262,7 +262,8 @@ fn verification_checks_in_the_order_of_the_specification() {
 fn an_anonymous_signature_is_not_for_the_tpm_to_verify() {
     let mut tpm = Fixture::new();
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
-    let signature = [&ECDAA.to_be_bytes()[..], &SHA256.to_be_bytes(), &tpm2b(&[1; 32]), &tpm2b(&[1; 32])].concat();
+    let signature =
+        [&alg::ECDAA.to_be_bytes()[..], &alg::SHA256.to_be_bytes(), &tpm2b(&[1; 32]), &tpm2b(&[1; 32])].concat();
     assert_eq!(verify(&mut tpm, key, &sha256(b"message"), &signature), Err(param(2, SCHEME)));
 }
 
@@ -270,9 +271,9 @@ fn an_anonymous_signature_is_not_for_the_tpm_to_verify() {
 fn an_hmac_key_with_a_scheme_does_not_vouch_for_a_weaker_hash() {
     let mut tpm = Fixture::new();
     let free = Key::Hmac.load(&mut tpm, SIGN, &NONE);
-    let bound = Key::Hmac.load(&mut tpm, SIGN, &scheme(HMAC, SHA256));
+    let bound = Key::Hmac.load(&mut tpm, SIGN, &scheme(alg::HMAC, alg::SHA256));
     let digest = digest(HashAlg::Sha1, &[b"message"]);
-    let signature = sign(&mut tpm, free, digest.as_slice(), &scheme(HMAC, SHA1), &NULL_TICKET).unwrap();
+    let signature = sign(&mut tpm, free, digest.as_slice(), &scheme(alg::HMAC, alg::SHA1), &NULL_TICKET).unwrap();
     assert!(verifies(&mut tpm, free, digest.as_slice(), &signature));
     assert!(!verifies(&mut tpm, bound, digest.as_slice(), &signature));
 }
@@ -282,15 +283,15 @@ fn a_signature_of_another_length_is_not_genuine() {
     let mut tpm = Fixture::new();
     let (rsa, ecc) = (Key::Rsa.load(&mut tpm, SIGN, &NONE), Key::Ecc.load(&mut tpm, SIGN, &NONE));
     let digest = sha256(b"message");
-    let mut signature = sign(&mut tpm, rsa, &digest, &scheme(RSASSA, SHA256), &NULL_TICKET).unwrap();
+    let mut signature = sign(&mut tpm, rsa, &digest, &scheme(alg::RSASSA, alg::SHA256), &NULL_TICKET).unwrap();
     signature.truncate(6 + 255);
     signature[4..6].copy_from_slice(&[0, 255]);
     assert!(!verifies(&mut tpm, rsa, &digest, &signature));
-    let zero = [&scheme(ECDSA, SHA256)[..], &tpm2b(&[0; 32]), &tpm2b(&[0; 32])].concat();
+    let zero = [&scheme(alg::ECDSA, alg::SHA256)[..], &tpm2b(&[0; 32]), &tpm2b(&[0; 32])].concat();
     assert!(!verifies(&mut tpm, ecc, &digest, &zero));
-    let empty = [&scheme(ECDSA, SHA256)[..], &tpm2b(b""), &tpm2b(b"")].concat();
+    let empty = [&scheme(alg::ECDSA, alg::SHA256)[..], &tpm2b(b""), &tpm2b(b"")].concat();
     assert!(!verifies(&mut tpm, ecc, &digest, &empty));
-    let ones = [&scheme(ECDSA, SHA256)[..], &tpm2b(&[0xff; 32]), &tpm2b(&[0xff; 32])].concat();
+    let ones = [&scheme(alg::ECDSA, alg::SHA256)[..], &tpm2b(&[0xff; 32]), &tpm2b(&[0xff; 32])].concat();
     assert!(!verifies(&mut tpm, ecc, &digest, &ones), "not below the order");
 }
 
@@ -317,16 +318,16 @@ fn sign_digest_checks_in_order() {
     assert_eq!(sign_digest(&mut tpm, decrypts, b"c", b"d", &NULL_TICKET), Err(handle(1, KEY)));
     let free = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(sign_digest(&mut tpm, free, b"c", b"d", &NULL_TICKET), Err(handle(1, SCHEME)), "no scheme of its own");
-    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(HMAC, SHA256));
+    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(alg::HMAC, alg::SHA256));
     let outcome = sign_digest(&mut tpm, hmac, b"", &digest, &NULL_TICKET);
     assert_eq!(outcome, Err(handle(1, SCHEME)), "HMAC keys sign messages");
     flush(&mut tpm, hmac);
-    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(ECDSA, SHA256));
+    let key = primary(&mut tpm, OWNER, SIGN | RESTRICTED, &scheme(alg::ECDSA, alg::SHA256));
     assert_eq!(sign_digest(&mut tpm, key, b"c", b"d", &NULL_TICKET), Err(param(1, VALUE)), "ECDSA takes no context");
     assert_eq!(sign_digest(&mut tpm, key, b"", &digest, &NULL_TICKET), Err(param(3, TICKET)));
-    let (_, ticket) = hash(&mut tpm, b"message", SHA256, OWNER);
+    let (_, ticket) = hash(&mut tpm, b"message", alg::SHA256, OWNER);
     assert!(sign_digest(&mut tpm, key, b"", &digest, &ticket).is_ok());
-    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(ECDSA, SHA256));
+    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(alg::ECDSA, alg::SHA256));
     assert_eq!(sign_digest(&mut tpm, key, b"", &digest[1..], &NULL_TICKET), Err(param(2, SIZE)));
     assert_eq!(sign_digest(&mut tpm, key, &[0; 256], &digest, &NULL_TICKET), Err(param(1, SIZE)));
 }
@@ -335,7 +336,7 @@ fn sign_digest_checks_in_order() {
 fn verify_digest_signature_checks_in_order_and_names_the_hash_in_its_ticket() {
     let mut tpm = Fixture::new();
     let digest = sha256(b"message");
-    let ecdsa = scheme(ECDSA, SHA256);
+    let ecdsa = scheme(alg::ECDSA, alg::SHA256);
     let signer = Key::Ecc.load(&mut tpm, SIGN, &ecdsa);
     let signature = sign_digest(&mut tpm, signer, b"", &digest, &NULL_TICKET).unwrap();
     let decrypts = Key::Rsa.load(&mut tpm, DECRYPT, &NONE);
@@ -348,8 +349,8 @@ fn verify_digest_signature_checks_in_order_and_names_the_hash_in_its_ticket() {
     assert_eq!(verify_digest(&mut tpm, signer, b"c", &digest, &signature), Err(param(1, VALUE)));
     assert_eq!(verify_digest(&mut tpm, signer, b"", &digest[1..], &signature), Err(param(2, SIZE)));
     assert_eq!(verify_digest(&mut tpm, signer, b"", &sha256(b"other"), &signature), Err(param(3, SIGNATURE)));
-    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(HMAC, SHA256));
-    let hmac_signature = [&scheme(HMAC, SHA256)[..], &[0; 32]].concat();
+    let hmac = Key::Hmac.load(&mut tpm, SIGN, &scheme(alg::HMAC, alg::SHA256));
+    let hmac_signature = [&scheme(alg::HMAC, alg::SHA256)[..], &[0; 32]].concat();
     let outcome = verify_digest(&mut tpm, hmac, b"", &digest, &hmac_signature);
     assert_eq!(outcome, Err(param(3, SCHEME)), "HMAC keys sign messages");
     flush(&mut tpm, hmac);
@@ -364,36 +365,33 @@ fn verify_digest_signature_checks_in_order_and_names_the_hash_in_its_ticket() {
 fn sign_digest_with_a_commitment() {
     let mut tpm = Fixture::new();
     let digest = sha256(b"message");
-    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(ECDAA, SHA256));
-    let committed = tpm.with(0x18b, &[key], &[b""], &[&[0, 4, 0, 0, 0, 0][..], &[0; 4]].concat()).unwrap();
+    let key = Key::Ecc.load(&mut tpm, SIGN, &scheme(alg::ECDAA, alg::SHA256));
+    let committed = tpm.with(cc::COMMIT, &[key], &[b""], &[&[0, 4, 0, 0, 0, 0][..], &[0; 4]].concat()).unwrap();
     let count = &committed[committed.len() - 2..];
     assert_eq!(sign_digest(&mut tpm, key, b"", &digest, &NULL_TICKET), Err(param(1, SIZE)));
     let signature = sign_digest(&mut tpm, key, count, &digest, &NULL_TICKET).unwrap();
-    assert_eq!(signature[..4], scheme(ECDAA, SHA256)[..4]);
-    assert_eq!(sign_digest(&mut tpm, key, count, &digest, &NULL_TICKET), Err(0x84), "VALUE: it serves once");
+    assert_eq!(signature[..4], scheme(alg::ECDAA, alg::SHA256)[..4]);
+    assert_eq!(sign_digest(&mut tpm, key, count, &digest, &NULL_TICKET), Err(plain(VALUE)), "VALUE: it serves once");
 }
 
 #[test]
 fn a_signature_needs_the_private_part() {
     let mut tpm = Fixture::new();
-    let public = Key::Ecc.load_public(&mut tpm, SIGN, &scheme(ECDSA, SHA256), NULL);
+    let public = Key::Ecc.load_public(&mut tpm, SIGN, &scheme(alg::ECDSA, alg::SHA256), NULL);
     let outcome = sign(&mut tpm, public, &sha256(b"message"), &NONE, &NULL_TICKET);
     assert_eq!(outcome, Err(crate::harness::codes::AUTH_UNAVAILABLE), "without a policy it cannot even be authorized");
 }
 
 // ML-DSA (1.85)
 
-const ML_DSA: u16 = 0xa1;
-const HASH_ML_DSA: u16 = 0xa2;
-
 /// ML-DSA-44, with external μ or without.
 fn ml_dsa(tpm: &mut Fixture, attributes: u32, external_mu: u8) -> u32 {
-    keys::primary_of(tpm, OWNER, ML_DSA, attributes, &[0, 1, external_mu], &tpm2b(b""))
+    keys::primary_of(tpm, OWNER, alg::MLDSA, attributes, &[0, 1, external_mu], &tpm2b(b""))
 }
 
 /// Hash-ML-DSA-44 with SHA-256.
 fn hash_ml_dsa(tpm: &mut Fixture, hierarchy: u32, attributes: u32) -> u32 {
-    keys::primary_of(tpm, hierarchy, HASH_ML_DSA, attributes, &[0, 1, 0, 0x0b], &tpm2b(b""))
+    keys::primary_of(tpm, hierarchy, alg::HASH_MLDSA, attributes, &[0, 1, 0, 0x0b], &tpm2b(b""))
 }
 
 #[test]
@@ -424,7 +422,7 @@ fn hash_ml_dsa_checks_digest_and_hash() {
     let mut other_hash = signature.clone();
     other_hash[3] = 0x0c;
     assert_eq!(verify_digest(&mut tpm, key, b"", &digest, &other_hash), Err(param(3, SCHEME)));
-    let ecdsa = [&scheme(ECDSA, SHA256)[..], &tpm2b(&[1; 32]), &tpm2b(&[1; 32])].concat();
+    let ecdsa = [&scheme(alg::ECDSA, alg::SHA256)[..], &tpm2b(&[1; 32]), &tpm2b(&[1; 32])].concat();
     assert_eq!(verify_digest(&mut tpm, key, b"", &digest, &ecdsa), Err(param(3, SCHEME)));
     let null = [0x80, 0x27, 0x40, 0, 0, 7, 0, 0];
     assert_eq!(verify_digest(&mut tpm, key, b"", &digest, &signature), Ok(null.to_vec()));
@@ -434,7 +432,7 @@ fn hash_ml_dsa_checks_digest_and_hash() {
 fn a_restricted_hash_ml_dsa_key_signs_only_what_the_tpm_has_hashed() {
     let mut tpm = Fixture::new();
     let key = hash_ml_dsa(&mut tpm, OWNER, SIGN | RESTRICTED);
-    let (digest, ticket) = hash(&mut tpm, b"message", SHA256, OWNER);
+    let (digest, ticket) = hash(&mut tpm, b"message", alg::SHA256, OWNER);
     assert_eq!(sign_digest(&mut tpm, key, b"c", &digest, &NULL_TICKET), Err(param(3, TICKET)));
     assert!(sign_digest(&mut tpm, key, b"c", &digest, &ticket).is_ok());
 }

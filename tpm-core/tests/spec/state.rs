@@ -2,23 +2,16 @@
 //! command too, and must answer as the original does and come to the same state; at each loss of power a copy of what
 //! survives it must come to the same state as well (harness/twin.rs).
 
-use crate::harness::codes::{LOCKOUT, NULL, OWNER, PLATFORM};
+use crate::harness::codes::{FAILURE, LOCKOUT, NULL, OWNER, PLATFORM};
 use crate::harness::keys::{aes_key, ecc_signing, ecc_storage, handle_of, hmac_key, sealed};
 use crate::harness::nv::{self, INDEX, a};
 use crate::harness::session::{Alg, Kind, Session, Start, Sym, attr};
 use crate::harness::twin::{export, import};
 use crate::harness::{Fixture, tpm2b};
 use sha2::{Digest, Sha256};
+use tpm_core::cc;
 use tpm_core::profile::PROFILE;
-use tpm_core::{MAX_STATE_SIZE, StateError, StateForm};
-
-const CONTEXT_SAVE: u32 = 0x162;
-const CONTEXT_LOAD: u32 = 0x161;
-const EVICT: u32 = 0x120;
-const PCR_EXTEND: u32 = 0x182;
-const HASH_START: u32 = 0x186;
-const UPDATE: u32 = 0x15c;
-const COMPLETE: u32 = 0x13e;
+use tpm_core::{Fault, MAX_STATE_SIZE, StateError, StateForm};
 
 fn mirrored() -> Fixture {
     let mut tpm = Fixture::new();
@@ -28,7 +21,7 @@ fn mirrored() -> Fixture {
 
 fn extend(tpm: &mut Fixture, pcr: u32, octet: u8) {
     let values = [&[0, 0, 0, 1, 0, 0xb][..], &[octet; 32]].concat();
-    tpm.with(PCR_EXTEND, &[pcr], &[b""], &values).unwrap();
+    tpm.with(cc::PCR_EXTEND, &[pcr], &[b""], &values).unwrap();
 }
 
 /// Everything that can be asked without authorization.
@@ -38,10 +31,10 @@ fn ask(tpm: &mut Fixture) {
         .chain([(1, 0x0100_0000), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0x100), (6, 0x200), (7, 0), (9, 0), (0xa, 0)])
     {
         let words = [capability, first, 200u32].map(u32::to_be_bytes).concat();
-        let _ = tpm.run(0x17a, &[], &[], &words);
+        let _ = tpm.run(cc::GET_CAPABILITY, &[], &[], &words);
     }
-    tpm.run(0x181, &[], &[], &[]).unwrap();
-    tpm.run(0x17e, &[], &[], &[0, 0, 0, 1, 0, 0xb, 3, 0xff, 0xff, 0xff]).unwrap();
+    tpm.run(cc::READ_CLOCK, &[], &[], &[]).unwrap();
+    tpm.run(cc::PCR_READ, &[], &[], &[0, 0, 0, 1, 0, 0xb, 3, 0xff, 0xff, 0xff]).unwrap();
 }
 
 /// Orderly, hybrid and other indices of every type, objects of every kind, hierarchies with authValues and policies.
@@ -60,39 +53,41 @@ fn furnish(tpm: &mut Fixture) {
         nv::define(tpm, INDEX + 20 - n, attributes, size).unwrap();
     }
     nv::write(tpm, INDEX + 20, INDEX + 20, b"contents", 7).unwrap();
-    nv::act(tpm, nv::INCREMENT, INDEX + 19, INDEX + 19).unwrap();
+    nv::act(tpm, cc::NV_INCREMENT, INDEX + 19, INDEX + 19).unwrap();
     nv::set_bits(tpm, INDEX + 18, INDEX + 18, 0x55).unwrap();
     nv::extend(tpm, INDEX + 17, INDEX + 17, b"more").unwrap();
-    nv::act(tpm, nv::INCREMENT, INDEX + 16, INDEX + 16).unwrap();
+    nv::act(tpm, cc::NV_INCREMENT, INDEX + 16, INDEX + 16).unwrap();
     nv::write(tpm, OWNER, INDEX + 15, &[0, 0, 0, 1, 0, 0, 0, 5], 0).unwrap();
     nv::write(tpm, INDEX + 14, INDEX + 14, b"last", 0).unwrap();
-    nv::act(tpm, nv::WRITE_LOCK, INDEX + 14, INDEX + 14).unwrap();
-    nv::act(tpm, nv::UNDEFINE_SPACE, OWNER, INDEX + 19).unwrap();
+    nv::act(tpm, cc::NV_WRITE_LOCK, INDEX + 14, INDEX + 14).unwrap();
+    nv::act(tpm, cc::NV_UNDEFINE_SPACE, OWNER, INDEX + 19).unwrap();
 
     let (parent, _) = tpm.primary(OWNER, &ecc_storage());
-    tpm.with(EVICT, &[OWNER, parent], &[b""], &0x8100_0001u32.to_be_bytes()).unwrap();
+    tpm.with(cc::EVICT_CONTROL, &[OWNER, parent], &[b""], &0x8100_0001u32.to_be_bytes()).unwrap();
     for template in [ecc_signing(), hmac_key(), aes_key()] {
         let child = tpm.child(parent, b"pw", b"", &template);
-        tpm.with(EVICT, &[OWNER, child], &[b""], &(0x8100_0000 | child & 0xff | 0x10).to_be_bytes()).unwrap();
+        tpm.with(cc::EVICT_CONTROL, &[OWNER, child], &[b""], &(0x8100_0000 | child & 0xff | 0x10).to_be_bytes())
+            .unwrap();
     }
     let child = tpm.child(parent, b"pw", b"sealed", &sealed());
-    tpm.with(0x15e, &[child], &[b"pw"], &[]).unwrap();
+    tpm.with(cc::UNSEAL, &[child], &[b"pw"], &[]).unwrap();
 
     for (pcr, octet) in [(0, 1), (10, 2), (16, 3), (23, 4)] {
         extend(tpm, pcr, octet);
     }
-    tpm.with(0x129, &[PLATFORM], &[b""], &tpm2b(b"platform")).unwrap();
-    tpm.with(0x12e, &[OWNER], &[b""], &[&tpm2b(&[7; 32])[..], &[0, 0xb]].concat()).unwrap();
+    tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[PLATFORM], &[b""], &tpm2b(b"platform")).unwrap();
+    tpm.with(cc::SET_PRIMARY_POLICY, &[OWNER], &[b""], &[&tpm2b(&[7; 32])[..], &[0, 0xb]].concat()).unwrap();
     // TPM2_GetRandom is audited, TPM2_Clear needs presence of which there is none.
-    tpm.with(0x140, &[OWNER], &[b""], &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, 0x7b, 0, 0, 0, 0]).unwrap();
-    tpm.run(0x17b, &[], &[], &[0, 4]).unwrap();
+    tpm.with(cc::SET_COMMAND_CODE_AUDIT_STATUS, &[OWNER], &[b""], &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, 0x7b, 0, 0, 0, 0])
+        .unwrap();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 4]).unwrap();
     tpm.set_presence(true);
-    tpm.with(0x12d, &[PLATFORM], &[b"platform"], &[0, 0, 0, 1, 0, 0, 1, 0x26, 0, 0, 0, 0]).unwrap();
+    tpm.with(cc::PP_COMMANDS, &[PLATFORM], &[b"platform"], &[0, 0, 0, 1, 0, 0, 1, 0x26, 0, 0, 0, 0]).unwrap();
     tpm.set_presence(false);
-    tpm.with(0x13f, &[PLATFORM], &[b"platform"], &[0, 0, 0, 9]).unwrap();
+    tpm.with(cc::SET_ALGORITHM_SET, &[PLATFORM], &[b"platform"], &[0, 0, 0, 9]).unwrap();
     // ACT 0 counts from 100 s.
-    tpm.with(0x198, &[0x4000_0110], &[b"platform"], &100u32.to_be_bytes()).unwrap();
-    tpm.with(0x130, &[OWNER], &[b""], &[1]).unwrap();
+    tpm.with(cc::ACT_SET_TIMEOUT, &[0x4000_0110], &[b"platform"], &100u32.to_be_bytes()).unwrap();
+    tpm.with(cc::CLOCK_RATE_ADJUST, &[OWNER], &[b""], &[1]).unwrap();
 }
 
 trait Presence {
@@ -119,12 +114,12 @@ fn all_that_lasts_is_kept() {
         tpm.restart(shutdown, startup);
         ask(&mut tpm);
         assert_eq!(nv::read(&mut tpm, INDEX + 20, INDEX + 20, 8, 7), Ok(b"contents".to_vec()));
-        nv::act(&mut tpm, nv::INCREMENT, INDEX + 16, INDEX + 16).unwrap();
+        nv::act(&mut tpm, cc::NV_INCREMENT, INDEX + 16, INDEX + 16).unwrap();
         extend(&mut tpm, 10, 5);
         tpm.clock.0 += 1000;
     }
     tpm.set_presence(true);
-    tpm.with(0x126, &[0x4000_000a], &[b""], &[]).unwrap();
+    tpm.with(cc::CLEAR, &[0x4000_000a], &[b""], &[]).unwrap();
     ask(&mut tpm);
     tpm.restart(None, 0);
     ask(&mut tpm);
@@ -136,23 +131,25 @@ fn sequences_of_every_kind_go_on() {
     let (parent, _) = tpm.primary(OWNER, &ecc_storage());
     let key = tpm.child(parent, b"", b"", &hmac_key());
     let signing = tpm.child(parent, b"", b"", &ecc_signing());
-    let hash = handle_of(&tpm.run(HASH_START, &[], &[], &[&tpm2b(b"s")[..], &[0, 0xb]].concat()).unwrap());
-    let event = handle_of(&tpm.run(HASH_START, &[], &[], &[&tpm2b(b"s")[..], &[0, 0x10]].concat()).unwrap());
-    let mac = handle_of(&tpm.with(0x15b, &[key], &[b""], &[&tpm2b(b"s")[..], &[0, 0x10]].concat()).unwrap());
-    let message = handle_of(&tpm.run(0x1aa, &[signing], &[], &[tpm2b(b"s"), tpm2b(b"")].concat()).unwrap());
+    let hash = handle_of(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[&tpm2b(b"s")[..], &[0, 0xb]].concat()).unwrap());
+    let event =
+        handle_of(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[&tpm2b(b"s")[..], &[0, 0x10]].concat()).unwrap());
+    let mac = handle_of(&tpm.with(cc::MAC_START, &[key], &[b""], &[&tpm2b(b"s")[..], &[0, 0x10]].concat()).unwrap());
+    let message =
+        handle_of(&tpm.run(cc::SIGN_SEQUENCE_START, &[signing], &[], &[tpm2b(b"s"), tpm2b(b"")].concat()).unwrap());
     for piece in [&b"a"[..], &[7; 63], &[8; 64], &[9; 129], b""] {
         for sequence in [hash, event, mac, message] {
-            tpm.with(UPDATE, &[sequence], &[b"s"], &tpm2b(piece)).unwrap();
+            tpm.with(cc::SEQUENCE_UPDATE, &[sequence], &[b"s"], &tpm2b(piece)).unwrap();
         }
     }
     let last = [&tpm2b(b"end")[..], &OWNER.to_be_bytes()].concat();
     let whole = [&b"a"[..], &[7; 63], &[8; 64], &[9; 129], b"end"].concat();
-    let reply = tpm.with(COMPLETE, &[hash], &[b"s"], &last).unwrap();
+    let reply = tpm.with(cc::SEQUENCE_COMPLETE, &[hash], &[b"s"], &last).unwrap();
     assert_eq!(reply[2..34], Sha256::digest(&whole)[..]);
-    tpm.with(COMPLETE, &[mac], &[b"s"], &last).unwrap();
-    tpm.with(0x185, &[16, event], &[b"", b"s"], &tpm2b(b"end")).unwrap();
-    tpm.with(0x1a4, &[message, signing], &[b"s", b""], &tpm2b(b"end")).unwrap();
-    tpm.with(0x18e, &[], &[], &[0, 3]).unwrap();
+    tpm.with(cc::SEQUENCE_COMPLETE, &[mac], &[b"s"], &last).unwrap();
+    tpm.with(cc::EVENT_SEQUENCE_COMPLETE, &[16, event], &[b"", b"s"], &tpm2b(b"end")).unwrap();
+    tpm.with(cc::SIGN_SEQUENCE_COMPLETE, &[message, signing], &[b"s", b""], &tpm2b(b"end")).unwrap();
+    tpm.with(cc::EC_EPHEMERAL, &[], &[], &[0, 3]).unwrap();
     ask(&mut tpm);
 }
 
@@ -167,26 +164,26 @@ fn sessions_go_on_loaded_or_saved() {
     let mut policy = Session::plain(&mut tpm, Kind::Policy);
     let trial = Session::plain(&mut tpm, Kind::Trial);
     for session in [&policy, &trial] {
-        tpm.run(0x16b, &[session.handle], &[], &[]).unwrap();
-        tpm.run(0x16c, &[session.handle], &[], &0x137u32.to_be_bytes()).unwrap();
-        tpm.run(0x16d, &[session.handle], &[], &[0, 0, 0, 2, 0, 0, 0, 4]).unwrap_err();
-        tpm.run(0x16f, &[session.handle], &[], &[3]).unwrap();
-        tpm.run(0x163 + 0x26, &[session.handle], &[], &[]).unwrap();
+        tpm.run(cc::POLICY_AUTH_VALUE, &[session.handle], &[], &[]).unwrap();
+        tpm.run(cc::POLICY_COMMAND_CODE, &[session.handle], &[], &0x137u32.to_be_bytes()).unwrap();
+        tpm.run(cc::POLICY_COUNTER_TIMER, &[session.handle], &[], &[0, 0, 0, 2, 0, 0, 0, 4]).unwrap_err();
+        tpm.run(cc::POLICY_LOCALITY, &[session.handle], &[], &[3]).unwrap();
+        tpm.run(cc::ECDH_KEY_GEN + 0x26, &[session.handle], &[], &[]).unwrap();
     }
     for _ in 0..2 {
-        tpm.exec(nv::WRITE, &[INDEX, INDEX], vec![bound.auth(attr::DECRYPT, b"pw").into()], &write).unwrap();
+        tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![bound.auth(attr::DECRYPT, b"pw").into()], &write).unwrap();
         let auths = vec![crate::harness::session::Auth::Password(b"pw"), audit.with(attr::AUDIT).into()];
-        tpm.exec(nv::READ, &[INDEX, INDEX], auths, &[0, 8, 0, 0]).unwrap();
+        tpm.exec(cc::NV_READ, &[INDEX, INDEX], auths, &[0, 8, 0, 0]).unwrap();
     }
-    let saved = tpm.run(CONTEXT_SAVE, &[policy.handle], &[], &[]).unwrap();
-    let lost = tpm.run(CONTEXT_SAVE, &[trial.handle], &[], &[]).unwrap();
+    let saved = tpm.run(cc::CONTEXT_SAVE, &[policy.handle], &[], &[]).unwrap();
+    let lost = tpm.run(cc::CONTEXT_SAVE, &[trial.handle], &[], &[]).unwrap();
     ask(&mut tpm);
-    assert_eq!(tpm.run(CONTEXT_LOAD, &[], &[], &saved).map(|r| handle_of(&r)), Ok(policy.handle));
-    tpm.run(CONTEXT_LOAD, &[], &[], &saved).unwrap_err();
+    assert_eq!(tpm.run(cc::CONTEXT_LOAD, &[], &[], &saved).map(|r| handle_of(&r)), Ok(policy.handle));
+    tpm.run(cc::CONTEXT_LOAD, &[], &[], &saved).unwrap_err();
     policy.nonce_tpm.clear();
     tpm.restart(Some(1), 1);
     ask(&mut tpm);
-    assert_eq!(tpm.run(CONTEXT_LOAD, &[], &[], &lost).map(|r| handle_of(&r)), Ok(trial.handle));
+    assert_eq!(tpm.run(cc::CONTEXT_LOAD, &[], &[], &lost).map(|r| handle_of(&r)), Ok(trial.handle));
     ask(&mut tpm);
 }
 
@@ -196,16 +193,16 @@ fn protection_against_guessing_is_kept_with_its_times() {
     nv::define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     nv::write(&mut tpm, INDEX, INDEX, b"12345678", 0).unwrap();
     let parameters = [2, 100, 1000u32].map(u32::to_be_bytes).concat();
-    tpm.with(0x13a, &[0x4000_000a], &[b""], &parameters).unwrap();
+    tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[0x4000_000a], &[b""], &parameters).unwrap();
     for seconds in [0, 30, 30, 30, 30] {
         tpm.clock.0 += seconds * 1000;
-        tpm.with(nv::READ, &[INDEX, INDEX], &[b"no"], &[0, 8, 0, 0]).unwrap_err();
-        tpm.with(0x139, &[0x4000_000a], &[b"no"], &[]).unwrap_err();
+        tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"no"], &[0, 8, 0, 0]).unwrap_err();
+        tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[0x4000_000a], &[b"no"], &[]).unwrap_err();
         ask(&mut tpm);
     }
-    assert_eq!(tpm.with(nv::READ, &[INDEX, INDEX], &[b"pw"], &[0, 8, 0, 0]), Err(LOCKOUT));
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 8, 0, 0]), Err(LOCKOUT));
     tpm.clock.0 += 200_000;
-    tpm.with(nv::READ, &[INDEX, INDEX], &[b"pw"], &[0, 8, 0, 0]).unwrap();
+    tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 8, 0, 0]).unwrap();
     tpm.restart(None, 0);
     ask(&mut tpm);
 }
@@ -214,7 +211,7 @@ fn protection_against_guessing_is_kept_with_its_times() {
 fn what_is_between_starts_and_failures_is_kept() {
     let mut tpm = Fixture::unstarted();
     tpm.mirrored = true;
-    tpm.run(0x17b, &[], &[], &[0, 4]).unwrap_err();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 4]).unwrap_err();
     tpm.tpm.hash_start();
     tpm.tpm.hash_data(b"part of an event");
     let state = export(&tpm.tpm, StateForm::Whole);
@@ -224,19 +221,19 @@ fn what_is_between_starts_and_failures_is_kept() {
         assert!(tpm.hash_end());
     }
     assert!(export(&copy, StateForm::Whole) == export(&tpm.tpm, StateForm::Whole));
-    tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
     tpm.clock.0 += 5;
     // The clock runs faster.
-    tpm.with(0x130, &[OWNER], &[b""], &[3]).unwrap();
-    tpm.with(0x1a0, &[PLATFORM], &[b""], &[1]).unwrap();
-    tpm.run(0x17b, &[], &[], &[0, 4]).unwrap();
+    tpm.with(cc::CLOCK_RATE_ADJUST, &[OWNER], &[b""], &[3]).unwrap();
+    tpm.with(cc::READ_ONLY_CONTROL, &[PLATFORM], &[b""], &[1]).unwrap();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 4]).unwrap();
     tpm.clock.0 += 12_345;
     ask(&mut tpm);
     tpm.tpm.enter_failure_mode();
-    tpm.run(0x17b, &[], &[], &[0, 4]).unwrap_err();
-    tpm.run(0x17c, &[], &[], &[]).unwrap();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 4]).unwrap_err();
+    tpm.run(cc::GET_TEST_RESULT, &[], &[], &[]).unwrap();
     tpm.power_cycle();
-    tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
 }
 
 /// Two copies give different random numbers, if their platforms have different entropy, and neither gives the
@@ -245,9 +242,9 @@ fn what_is_between_starts_and_failures_is_kept() {
 fn the_drbg_is_never_duplicated() {
     let mut tpm = Fixture::new();
     let state = export(&tpm.tpm, StateForm::Whole);
-    let first = tpm.run(0x17b, &[], &[], &[0, 32]).unwrap();
+    let first = tpm.run(cc::GET_RANDOM, &[], &[], &[0, 32]).unwrap();
     tpm.tpm = import(&state, 0).unwrap();
-    assert_ne!(tpm.run(0x17b, &[], &[], &[0, 32]).unwrap(), first);
+    assert_ne!(tpm.run(cc::GET_RANDOM, &[], &[], &[0, 32]).unwrap(), first);
     let mut dry = crate::harness::CountedEntropy { count: 0, dry: true };
     let mut hooks = tpm_core::Hooks { entropy: &mut dry, clock: &mut crate::harness::ManualClock(0) };
     assert_eq!(tpm.tpm.import(&state, &mut hooks), Err(StateError::Entropy));
@@ -258,8 +255,8 @@ fn the_drbg_is_never_duplicated() {
 /// key.
 fn assert_blank(tpm: &mut Fixture) {
     for _ in 0..2 {
-        assert_eq!(tpm.run(0x144, &[], &[], &[0, 0]), Err(0x101));
-        assert_eq!(tpm.run(0x17b, &[], &[], &[0, 4]), Err(0x101));
+        assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 0]), Err(FAILURE));
+        assert_eq!(tpm.run(cc::GET_RANDOM, &[], &[], &[0, 4]), Err(FAILURE));
         assert!(tpm.tpm.endorsement_key(tpm_core::EkTemplate::EccP256, &mut [0; 1024]).is_err());
         assert!(import(&export(&tpm.tpm, StateForm::PoweredOff), 0).is_err());
         tpm.power_cycle();
@@ -307,8 +304,8 @@ fn large() -> Vec<u8> {
     let mut tpm = Fixture::new();
     furnish(&mut tpm);
     Session::plain(&mut tpm, Kind::Policy);
-    tpm.run(HASH_START, &[], &[], &[0, 0, 0, 0xb]).unwrap();
-    tpm.run(0x145, &[], &[], &[0, 1]).unwrap();
+    tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0xb]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     export(&tpm.tpm, StateForm::Whole)
 }
 
@@ -412,7 +409,7 @@ fn furnished(state: &[u8]) {
     tpm.tpm = import(state, 0).unwrap();
     assert_eq!(nv::read(&mut tpm, INDEX + 20, INDEX + 20, 8, 7), Ok(b"contents".to_vec()));
     assert_eq!(nv::count(&mut tpm, INDEX + 16), 2);
-    let key = tpm.run(0x173, &[0x8100_0001], &[], &[]).unwrap();
+    let key = tpm.run(cc::READ_PUBLIC, &[0x8100_0001], &[], &[]).unwrap();
     let (primary, public) = tpm.primary(OWNER, &ecc_storage());
     assert!(key[2..].starts_with(&public), "the same primary key from the same seed");
     tpm.flush(primary).unwrap();
@@ -491,10 +488,7 @@ fn an_inconsistent_state_is_refused() {
     state[12..16].copy_from_slice(&length.to_be_bytes());
     let section = u32::from_be_bytes(state[at + 2..at + 6].try_into().unwrap()) - 1;
     state[at + 2..at + 6].copy_from_slice(&section.to_be_bytes());
-    assert_eq!(
-        import(&with_digest(&state), 0).err(),
-        Some(StateError::Inconsistent("a seed or proof has not its size"))
-    );
+    assert_eq!(import(&with_digest(&state), 0).err(), Some(StateError::Inconsistent(Fault::Seed)));
 }
 
 #[test]
@@ -529,23 +523,28 @@ fn cve_2021_3746_a_long_history_can_be_interrupted_anywhere() {
             1 => nv::define(&mut tpm, index, a::AUTH | a::COUNTER | a::ORDERLY, 8),
             2 => nv::define(&mut tpm, index, a::AUTH | a::BITS | a::CLEAR_STCLEAR, 8),
             3 => nv::write(&mut tpm, index, index, &[octet; 3], 2),
-            4 => nv::act(&mut tpm, nv::INCREMENT, index, index),
+            4 => nv::act(&mut tpm, cc::NV_INCREMENT, index, index),
             5 => nv::set_bits(&mut tpm, index, index, random),
-            6 => nv::act(&mut tpm, nv::UNDEFINE_SPACE, OWNER, index),
-            7 => tpm.with(0x13d, &[16 + which], &[b""], &[]),
-            8 => tpm.with(PCR_EXTEND, &[which], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[octet; 32]].concat()),
-            9 => tpm.run(HASH_START, &[], &[], &[&tpm2b(b"")[..], &[0, 0xb]].concat()),
-            10 => tpm.with(UPDATE, &[0x8000_0000 | which], &[b""], &tpm2b(&[octet; 50])),
-            11 => tpm.with(COMPLETE, &[0x8000_0000 | which], &[b""], &[&tpm2b(b"")[..], &NULL.to_be_bytes()].concat()),
-            12 => tpm.run(0x165, &[], &[], &(0x8000_0000 | which).to_be_bytes()),
+            6 => nv::act(&mut tpm, cc::NV_UNDEFINE_SPACE, OWNER, index),
+            7 => tpm.with(cc::PCR_RESET, &[16 + which], &[b""], &[]),
+            8 => tpm.with(cc::PCR_EXTEND, &[which], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[octet; 32]].concat()),
+            9 => tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[&tpm2b(b"")[..], &[0, 0xb]].concat()),
+            10 => tpm.with(cc::SEQUENCE_UPDATE, &[0x8000_0000 | which], &[b""], &tpm2b(&[octet; 50])),
+            11 => tpm.with(
+                cc::SEQUENCE_COMPLETE,
+                &[0x8000_0000 | which],
+                &[b""],
+                &[&tpm2b(b"")[..], &NULL.to_be_bytes()].concat(),
+            ),
+            12 => tpm.run(cc::FLUSH_CONTEXT, &[], &[], &(0x8000_0000 | which).to_be_bytes()),
             13 => {
                 Session::plain(&mut tpm, Kind::Trial);
-                tpm.run(0x165, &[], &[], &(0x0300_0000 | which).to_be_bytes())
+                tpm.run(cc::FLUSH_CONTEXT, &[], &[], &(0x0300_0000 | which).to_be_bytes())
             }
-            14 => tpm.run(CONTEXT_SAVE, &[0x0300_0000 | which], &[], &[]),
+            14 => tpm.run(cc::CONTEXT_SAVE, &[0x0300_0000 | which], &[], &[]),
             _ => {
                 if octet < 200 {
-                    tpm.with(nv::READ, &[index, index], &[b"wrong"], &[0, 8, 0, 0])
+                    tpm.with(cc::NV_READ, &[index, index], &[b"wrong"], &[0, 8, 0, 0])
                 } else {
                     let su = u8::from(octet & 1 == 0);
                     tpm.restart((octet & 6 != 0).then_some(su), u8::from(octet & 6 != 0) * su);

@@ -12,6 +12,7 @@ use crate::harness::twin::{export, import};
 use crate::harness::{Fixture, tpm2b};
 use core::cell::Cell;
 use std::rc::Rc;
+use tpm_core::cc;
 use tpm_core::store::{Disk, MAX_RECORD_SIZE, Store, StoreError};
 use tpm_core::{MAX_STATE_SIZE, StateError, StateForm, Tpm};
 
@@ -134,20 +135,22 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
     let _ = match random.below(32) {
         0..=3 => nv::define(tpm, index, TYPES[(index - INDEX) as usize], 8),
         4..=7 => nv::write(tpm, index & !3, index & !3, &[octet; 8], 0),
-        8..=11 => nv::act(tpm, nv::INCREMENT, index & !2 | 1, index & !2 | 1),
+        8..=11 => nv::act(tpm, cc::NV_INCREMENT, index & !2 | 1, index & !2 | 1),
         12 => nv::set_bits(tpm, INDEX + 2, INDEX + 2, random.next()),
-        13 => nv::act(tpm, nv::WRITE_LOCK, INDEX + 6, INDEX + 6),
-        14 => nv::act(tpm, nv::UNDEFINE_SPACE, OWNER, index),
-        15 | 16 => tpm.with(nv::READ, &[index, index], &[b"wrong"], &[0, 8, 0, 0]),
-        17 => tpm.with(nv::READ, &[index, index], &[b"pw"], &[0, 8, 0, 0]),
+        13 => nv::act(tpm, cc::NV_WRITE_LOCK, INDEX + 6, INDEX + 6),
+        14 => nv::act(tpm, cc::NV_UNDEFINE_SPACE, OWNER, index),
+        15 | 16 => tpm.with(cc::NV_READ, &[index, index], &[b"wrong"], &[0, 8, 0, 0]),
+        17 => tpm.with(cc::NV_READ, &[index, index], &[b"pw"], &[0, 8, 0, 0]),
         18 => nv::write(tpm, OWNER, INDEX + 3, &[0, 0, 0, 1, 0, 0, 0, 5], 0),
-        19 => tpm.with(0x12e, &[[OWNER, PLATFORM, 0x4000_000a][usize::from(octet % 3)]], &[b""], &digest),
-        20 => tpm.with(0x13a, &[0x4000_000a], &[b""], &tries),
-        21 => tpm.with(0x139, &[0x4000_000a], &[b""], &[]),
+        19 => {
+            tpm.with(cc::SET_PRIMARY_POLICY, &[[OWNER, PLATFORM, 0x4000_000a][usize::from(octet % 3)]], &[b""], &digest)
+        }
+        20 => tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[0x4000_000a], &[b""], &tries),
+        21 => tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[0x4000_000a], &[b""], &[]),
         // authValue of the endorsement hierarchy.
         22 => {
             let new = vec![octet; usize::from(octet % 32)];
-            let done = tpm.with(0x129, &[0x4000_000b], &[&random.endorsement_auth], &tpm2b(&new));
+            let done = tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[0x4000_000b], &[&random.endorsement_auth], &tpm2b(&new));
             if done.is_ok() {
                 // Zeros at the end do not count.
                 random.endorsement_auth = if octet == 0 { Vec::new() } else { new };
@@ -155,31 +158,36 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
             done
         }
         // TPM2_ClearControl; TPM2_Clear; TPM2_ChangePPS
-        23 => tpm.with(0x127, &[PLATFORM], &[b""], &[octet & 1]),
+        23 => tpm.with(cc::CLEAR_CONTROL, &[PLATFORM], &[b""], &[octet & 1]),
         24 if octet < 60 => {
-            let done = tpm.with(0x126, &[PLATFORM], &[b""], &[]);
+            let done = tpm.with(cc::CLEAR, &[PLATFORM], &[b""], &[]);
             if done.is_ok() {
                 random.endorsement_auth.clear();
             }
             done
         }
-        24 if octet < 70 => tpm.with(0x125, &[PLATFORM], &[b""], &[]),
+        24 if octet < 70 => tpm.with(cc::CHANGE_PPS, &[PLATFORM], &[b""], &[]),
         25 => {
             let key = tpm.create_primary(OWNER, &hmac_key()).unwrap();
             let parameter = persistent.to_be_bytes();
-            let _ = tpm.with(0x120, &[OWNER, handle_of(&key)], &[b""], &parameter);
+            let _ = tpm.with(cc::EVICT_CONTROL, &[OWNER, handle_of(&key)], &[b""], &parameter);
             tpm.flush(handle_of(&key))
         }
-        26 => tpm.with(0x120, &[OWNER, persistent], &[b""], &persistent.to_be_bytes()),
-        27 => tpm.with(0x140, &[OWNER], &[b""], &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, octet, 0, 0, 0, 0]),
+        26 => tpm.with(cc::EVICT_CONTROL, &[OWNER, persistent], &[b""], &persistent.to_be_bytes()),
+        27 => tpm.with(
+            cc::SET_COMMAND_CODE_AUDIT_STATUS,
+            &[OWNER],
+            &[b""],
+            &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, octet, 0, 0, 0, 0],
+        ),
         // TPM2_PCR_Extend, TPM2_ClockSet
-        28 => tpm.with(0x182, &[10], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[octet; 32]].concat()),
-        29 => tpm.with(0x128, &[OWNER], &[b""], &(tpm.clock.0 + random.next() % (1 << 23)).to_be_bytes()),
+        28 => tpm.with(cc::PCR_EXTEND, &[10], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[octet; 32]].concat()),
+        29 => tpm.with(cc::CLOCK_SET, &[OWNER], &[b""], &(tpm.clock.0 + random.next() % (1 << 23)).to_be_bytes()),
         30 => policy_write(tpm, octet),
         _ => {
             match octet % 4 {
-                0 => drop(tpm.run(0x145, &[], &[], &[0, 0])),
-                1 => drop(tpm.run(0x145, &[], &[], &[0, 1])),
+                0 => drop(tpm.run(cc::SHUTDOWN, &[], &[], &[0, 0])),
+                1 => drop(tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1])),
                 _ => {}
             }
             return true;
@@ -193,12 +201,12 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
 fn policy_write(tpm: &mut Fixture, octet: u8) -> Result<Vec<u8>, u32> {
     const BY_POLICY: u32 = INDEX + 9;
     let mut session = Session::plain(tpm, Kind::Policy);
-    tpm.run(0x16c, &[session.handle], &[], &nv::WRITE.to_be_bytes())?;
-    let policy = tpm.run(0x189, &[session.handle], &[], &[])?;
+    tpm.run(cc::POLICY_COMMAND_CODE, &[session.handle], &[], &cc::NV_WRITE.to_be_bytes())?;
+    let policy = tpm.run(cc::POLICY_GET_DIGEST, &[session.handle], &[], &[])?;
     let attributes = a::POLICYWRITE | a::AUTHREAD | a::NO_DA;
     let _ = nv::define_as(tpm, OWNER, b"pw", &nv::public(BY_POLICY, attributes, &policy[2..], 4));
     let parameters = [&tpm2b(&[octet; 4])[..], &[0, 0]].concat();
-    let written = tpm.exec(nv::WRITE, &[BY_POLICY, BY_POLICY], vec![session.with(0).raw(b"").into()], &parameters);
+    let written = tpm.exec(cc::NV_WRITE, &[BY_POLICY, BY_POLICY], vec![session.with(0).raw(b"").into()], &parameters);
     tpm.flush(session.handle)?;
     written
 }
@@ -206,7 +214,7 @@ fn policy_write(tpm: &mut Fixture, octet: u8) -> Result<Vec<u8>, u32> {
 /// 2,000 commands, each followed by a save; `each` sees every write: the disk before, the disk after.
 fn history(mut each: impl FnMut(&Torn, &Torn)) -> Kept<2> {
     let (mut kept, mut random) = (Kept::<2>::new(), Chance::new(0x1234_5678_9abc_def0));
-    kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
     for _ in 0..2000 {
         let before = kept.store.disk().clone();
         let lost = step(&mut kept.tpm, &mut random);
@@ -219,7 +227,7 @@ fn history(mut each: impl FnMut(&Torn, &Torn)) -> Kept<2> {
             twin.clock.0 = kept.tpm.clock.0;
             kept.lose_power();
             for tpm in [&mut twin, &mut kept.tpm] {
-                tpm.run(0x144, &[], &[], &[0, 1]).or_else(|_| tpm.run(0x144, &[], &[], &[0, 0])).unwrap();
+                tpm.run(cc::STARTUP, &[], &[], &[0, 1]).or_else(|_| tpm.run(cc::STARTUP, &[], &[], &[0, 0])).unwrap();
             }
             assert!(lasting(&twin.tpm) == lasting(&kept.tpm.tpm), "nothing that lasts was lost");
             kept.save();
@@ -327,7 +335,7 @@ fn a_write_that_is_cut_anywhere_leaves_the_old_state_or_the_new_one() {
 /// A record on a disk that replaces as one, as many octets of state as a TPM with some indices and objects has.
 fn atomic() -> Atomic {
     let mut kept = Kept::<1>::new();
-    kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
     let mut chance = Chance::new(7);
     for _ in 0..100 {
         if step(&mut kept.tpm, &mut chance) {
@@ -365,7 +373,7 @@ fn every_truncation_and_every_flipped_bit_of_a_record_is_refused() {
 #[test]
 fn with_two_slots_the_newest_whole_record_in_its_own_place_counts() {
     let (mut kept, mut buffer) = (Kept::<2>::new(), vec![0; MAX_RECORD_SIZE]);
-    kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
     assert!(kept.save());
     let disk = kept.store.disk().clone();
     let mut find = |slots: [&[u8]; 2]| {
@@ -387,7 +395,7 @@ fn with_two_slots_the_newest_whole_record_in_its_own_place_counts() {
 #[test]
 fn a_disk_that_fails_is_told_and_the_same_is_written_again() {
     let mut kept = Kept::<2>::new();
-    kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
     kept.store.disk().full.set(true);
     for _ in 0..3 {
         assert_eq!(kept.store.save(&kept.tpm.tpm, &mut kept.buffer), Err(StoreError::Disk(Full)));
@@ -405,7 +413,7 @@ fn a_disk_that_fails_is_told_and_the_same_is_written_again() {
 #[test]
 fn after_a_command_that_changes_nothing_a_save_looks_at_nothing() {
     let mut kept = Kept::<1>::new();
-    kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+    kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
     nv::define(&mut kept.tpm, INDEX, a::AUTH, 8).unwrap();
     nv::write(&mut kept.tpm, INDEX, INDEX, &[1; 8], 0).unwrap();
     assert!(kept.save());
@@ -414,7 +422,7 @@ fn after_a_command_that_changes_nothing_a_save_looks_at_nothing() {
         command(&mut kept.tpm).unwrap();
         kept.store.save(&kept.tpm.tpm, &mut [])
     };
-    assert_eq!(look(&mut kept, |tpm| tpm.run(0x17b, &[], &[], &[0, 8])), Ok(false), "TPM2_GetRandom");
+    assert_eq!(look(&mut kept, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])), Ok(false), "TPM2_GetRandom");
     assert_eq!(look(&mut kept, extend), Ok(false));
     assert_eq!(look(&mut kept, |tpm| nv::read(tpm, INDEX, INDEX, 8, 0)), Ok(false));
     let changed = look(&mut kept, |tpm| nv::write(tpm, INDEX, INDEX, &[2; 8], 0));
@@ -429,25 +437,25 @@ fn only_what_lasts_is_saved_and_all_of_it_before_an_orderly_end() {
         assert_eq!(kept.save(), saved);
         outcome
     };
-    run(&mut kept, true, |tpm| tpm.run(0x144, &[], &[], &[0, 0])).unwrap();
+    run(&mut kept, true, |tpm| tpm.run(cc::STARTUP, &[], &[], &[0, 0])).unwrap();
     // TPM2_GetRandom, TPM2_PCR_Extend, TPM2_StartAuthSession; time.
-    run(&mut kept, false, |tpm| tpm.run(0x17b, &[], &[], &[0, 8])).unwrap();
+    run(&mut kept, false, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
     run(&mut kept, false, extend).unwrap();
     run(&mut kept, false, |tpm| Ok(Session::plain(tpm, Kind::Policy).nonce_tpm)).unwrap();
     kept.tpm.clock.0 += 60_000;
-    run(&mut kept, false, |tpm| tpm.run(0x181, &[], &[], &[])).unwrap();
+    run(&mut kept, false, |tpm| tpm.run(cc::READ_CLOCK, &[], &[], &[])).unwrap();
     kept.tpm.clock.0 += 1 << 22;
-    run(&mut kept, true, |tpm| tpm.run(0x181, &[], &[], &[])).unwrap();
+    run(&mut kept, true, |tpm| tpm.run(cc::READ_CLOCK, &[], &[], &[])).unwrap();
     // NV, a guess, the first use of an authValue under protection.
     run(&mut kept, true, |tpm| nv::define(tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8)).unwrap();
     run(&mut kept, false, |tpm| nv::define(tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8)).unwrap_err();
     run(&mut kept, true, |tpm| nv::write(tpm, INDEX, INDEX, &[1; 8], 0)).unwrap();
     run(&mut kept, false, |tpm| nv::write(tpm, INDEX, INDEX, &[1; 8], 0)).unwrap();
-    run(&mut kept, true, |tpm| tpm.with(nv::READ, &[INDEX, INDEX], &[b"wrong"], &[0, 8, 0, 0])).unwrap_err();
+    run(&mut kept, true, |tpm| tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"wrong"], &[0, 8, 0, 0])).unwrap_err();
     // After TPM2_Shutdown(STATE) all counts; what voids it, too.
-    run(&mut kept, true, |tpm| tpm.run(0x145, &[], &[], &[0, 1])).unwrap();
+    run(&mut kept, true, |tpm| tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1])).unwrap();
     kept.tpm.clock.0 += 10;
-    run(&mut kept, true, |tpm| tpm.run(0x181, &[], &[], &[])).unwrap();
+    run(&mut kept, true, |tpm| tpm.run(cc::READ_CLOCK, &[], &[], &[])).unwrap();
     run(&mut kept, true, extend).unwrap();
     run(&mut kept, false, extend).unwrap();
 }
@@ -458,12 +466,14 @@ fn only_what_lasts_is_saved_and_all_of_it_before_an_orderly_end() {
 fn after_a_shutdown_one_write_tells_that_the_clock_was_used() {
     for su in [0, 1] {
         let mut kept = Kept::<1>::new();
-        kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
+        kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
         kept.tpm.clock.0 += 100;
-        kept.tpm.run(0x145, &[], &[], &[0, su]).unwrap();
+        kept.tpm.run(cc::SHUTDOWN, &[], &[], &[0, su]).unwrap();
         assert!(kept.save());
         // TPM2_GetRandom, then TPM2_ReadClock as well.
-        for (commands, writes) in [(&[(0x17b, &[0, 8][..])][..], 0), (&[(0x17b, &[0, 8]), (0x181, &[])], 1)] {
+        for (commands, writes) in
+            [(&[(cc::GET_RANDOM, &[0, 8][..])][..], 0), (&[(cc::GET_RANDOM, &[0, 8]), (cc::READ_CLOCK, &[])], 1)]
+        {
             let before = kept.store.generation();
             for _ in 0..200 {
                 for (code, params) in commands {
@@ -475,13 +485,13 @@ fn after_a_shutdown_one_write_tells_that_the_clock_was_used() {
             assert_eq!(kept.store.generation() - before, writes, "TPM_SU {su}");
         }
         kept.tpm.clock.0 += 7;
-        kept.tpm.run(0x145, &[], &[], &[0, su]).unwrap();
+        kept.tpm.run(cc::SHUTDOWN, &[], &[], &[0, su]).unwrap();
         assert!(kept.save(), "another TPM2_Shutdown saves Clock");
-        let shown = u64::from_be_bytes(kept.tpm.run(0x181, &[], &[], &[]).unwrap()[8..16].try_into().unwrap());
+        let shown = u64::from_be_bytes(kept.tpm.run(cc::READ_CLOCK, &[], &[], &[]).unwrap()[8..16].try_into().unwrap());
         kept.save();
         kept.lose_power();
-        kept.tpm.run(0x144, &[], &[], &[0, su]).unwrap();
-        let read = kept.tpm.run(0x181, &[], &[], &[]).unwrap();
+        kept.tpm.run(cc::STARTUP, &[], &[], &[0, su]).unwrap();
+        let read = kept.tpm.run(cc::READ_CLOCK, &[], &[], &[]).unwrap();
         assert_eq!(u64::from_be_bytes(read[8..16].try_into().unwrap()), shown, "Clock as TPM2_Shutdown saved it");
         assert_eq!(read[24], 0, "Safe is CLEAR: Clock was used after that");
     }
@@ -490,20 +500,20 @@ fn after_a_shutdown_one_write_tells_that_the_clock_was_used() {
 /// Part 1, 33.3.3: without such a command Clock is safe, though time has passed after TPM2_Shutdown.
 #[test]
 fn what_nobody_has_seen_leaves_the_clock_safe() {
-    for (between, safe) in [((0x17b, &[0, 8][..]), 1), ((0x181, &[]), 0)] {
+    for (between, safe) in [((cc::GET_RANDOM, &[0, 8][..]), 1), ((cc::READ_CLOCK, &[]), 0)] {
         let mut kept = Kept::<1>::new();
-        kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
-        kept.tpm.run(0x145, &[], &[], &[0, 0]).unwrap();
+        kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
+        kept.tpm.run(cc::SHUTDOWN, &[], &[], &[0, 0]).unwrap();
         kept.save();
         kept.tpm.clock.0 += 500;
         kept.tpm.run(between.0, &[], &[], between.1).unwrap();
         kept.save();
         kept.lose_power();
-        kept.tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
-        assert_eq!(kept.tpm.run(0x181, &[], &[], &[]).unwrap()[24], safe);
+        kept.tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
+        assert_eq!(kept.tpm.run(cc::READ_CLOCK, &[], &[], &[]).unwrap()[24], safe);
     }
 }
 
 fn extend(tpm: &mut Fixture) -> Result<Vec<u8>, u32> {
-    tpm.with(0x182, &[10], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[7; 32]].concat())
+    tpm.with(cc::PCR_EXTEND, &[10], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[7; 32]].concat())
 }

@@ -3,19 +3,10 @@
 
 use crate::harness::codes::{ATTRIBUTES, KEY, MODE, SIZE, VALUE, handle, param};
 use crate::harness::external::{DECRYPT, SIGN, cipher_key, hmac_key, restricted_cipher_key};
+use crate::harness::names::alg;
 use crate::harness::{Fixture, Outcome, tpm2b};
 use hex_literal::hex;
-
-const ENCRYPT_DECRYPT: u32 = 0x164;
-const ENCRYPT_DECRYPT_2: u32 = 0x193;
-
-const AES: u16 = 6;
-const NO_MODE: u16 = 0x10;
-const CTR: u16 = 0x40;
-const OFB: u16 = 0x41;
-const CBC: u16 = 0x42;
-const CFB: u16 = 0x43;
-const ECB: u16 = 0x44;
+use tpm_core::cc;
 
 // SP 800-38A, appendix F
 const KEY_128: [u8; 16] = hex!("2b7e151628aed2a6abf7158809cf4f3c");
@@ -23,18 +14,18 @@ const IV: [u8; 16] = hex!("000102030405060708090a0b0c0d0e0f");
 const COUNTER: [u8; 16] = hex!("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
 const PLAIN: [u8; 32] = hex!("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51");
 const CIPHERTEXTS: [(u16, &[u8], [u8; 32]); 5] = [
-    (ECB, &[], hex!("3ad77bb40d7a3660a89ecaf32466ef97f5d3d58503b9699de785895a96fdbaaf")),
-    (CBC, &IV, hex!("7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2")),
-    (CFB, &IV, hex!("3b3fd92eb72dad20333449f8e83cfb4ac8a64537a0b3a93fcde3cdad9f1ce58b")),
-    (OFB, &IV, hex!("3b3fd92eb72dad20333449f8e83cfb4a7789508d16918f03f53c52dac54ed825")),
-    (CTR, &COUNTER, hex!("874d6191b620e3261bef6864990db6ce9806f66b7970fdff8617187bb9fffdff")),
+    (alg::ECB, &[], hex!("3ad77bb40d7a3660a89ecaf32466ef97f5d3d58503b9699de785895a96fdbaaf")),
+    (alg::CBC, &IV, hex!("7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2")),
+    (alg::CFB, &IV, hex!("3b3fd92eb72dad20333449f8e83cfb4ac8a64537a0b3a93fcde3cdad9f1ce58b")),
+    (alg::OFB, &IV, hex!("3b3fd92eb72dad20333449f8e83cfb4a7789508d16918f03f53c52dac54ed825")),
+    (alg::CTR, &COUNTER, hex!("874d6191b620e3261bef6864990db6ce9806f66b7970fdff8617187bb9fffdff")),
 ];
 
 /// Either command, with the parameters in its order.
 fn run(tpm: &mut Fixture, code: u32, key: u32, decrypt: u8, mode: u16, iv: &[u8], data: &[u8]) -> Outcome {
     let how = [&[decrypt][..], &mode.to_be_bytes(), &tpm2b(iv)].concat();
     let params = match code {
-        ENCRYPT_DECRYPT => [how, tpm2b(data)].concat(),
+        cc::ENCRYPT_DECRYPT => [how, tpm2b(data)].concat(),
         _ => [tpm2b(data), how].concat(),
     };
     tpm.with(code, &[key], &[b""], &params)
@@ -42,14 +33,14 @@ fn run(tpm: &mut Fixture, code: u32, key: u32, decrypt: u8, mode: u16, iv: &[u8]
 
 /// The position of mode, IV and data.
 fn positions(code: u32) -> [u32; 3] {
-    if code == ENCRYPT_DECRYPT { [2, 3, 4] } else { [3, 4, 1] }
+    if code == cc::ENCRYPT_DECRYPT { [2, 3, 4] } else { [3, 4, 1] }
 }
 
 #[test]
 fn every_mode_encrypts_and_decrypts() {
-    for code in [ENCRYPT_DECRYPT, ENCRYPT_DECRYPT_2] {
+    for code in [cc::ENCRYPT_DECRYPT, cc::ENCRYPT_DECRYPT_2] {
         let mut tpm = Fixture::new();
-        let key = cipher_key(&mut tpm, SIGN | DECRYPT, AES, NO_MODE, b"", &KEY_128);
+        let key = cipher_key(&mut tpm, SIGN | DECRYPT, alg::AES, alg::NULL, b"", &KEY_128);
         for (mode, iv, ciphertext) in CIPHERTEXTS {
             let there = run(&mut tpm, code, key, 0, mode, iv, &PLAIN).unwrap();
             assert_eq!(there[..34], tpm2b(&ciphertext), "mode {mode:x}");
@@ -62,9 +53,9 @@ fn every_mode_encrypts_and_decrypts() {
 
 #[test]
 fn cve_2021_3446_cve_2026_21444_iv_out_goes_on_where_the_data_end() {
-    for code in [ENCRYPT_DECRYPT, ENCRYPT_DECRYPT_2] {
+    for code in [cc::ENCRYPT_DECRYPT, cc::ENCRYPT_DECRYPT_2] {
         let mut tpm = Fixture::new();
-        let key = cipher_key(&mut tpm, SIGN | DECRYPT, AES, NO_MODE, b"", &KEY_128);
+        let key = cipher_key(&mut tpm, SIGN | DECRYPT, alg::AES, alg::NULL, b"", &KEY_128);
         for (mode, iv, ciphertext) in CIPHERTEXTS {
             for (decrypt, from, to) in [(0, PLAIN, ciphertext), (1, ciphertext, PLAIN)] {
                 let first = run(&mut tpm, code, key, decrypt, mode, iv, &from[..16]).unwrap();
@@ -75,7 +66,7 @@ fn cve_2021_3446_cve_2026_21444_iv_out_goes_on_where_the_data_end() {
                 assert_eq!([&first[2..18], &second[2..18]].concat(), to, "mode {mode:x}, decrypt {decrypt}");
             }
         }
-        let both = run(&mut tpm, code, key, 0, CFB, &IV, &PLAIN).unwrap();
+        let both = run(&mut tpm, code, key, 0, alg::CFB, &IV, &PLAIN).unwrap();
         assert_eq!(both[36..], both[18..34], "CFB: the last block of the ciphertext");
     }
 }
@@ -99,11 +90,11 @@ fn cve_2026_21444_as_it_was_reported() {
 #[test]
 fn streams_need_no_whole_blocks() {
     let mut tpm = Fixture::new();
-    let key = cipher_key(&mut tpm, SIGN | DECRYPT, AES, NO_MODE, b"", &KEY_128);
+    let key = cipher_key(&mut tpm, SIGN | DECRYPT, alg::AES, alg::NULL, b"", &KEY_128);
     for (mode, iv, ciphertext) in CIPHERTEXTS {
         for len in [0, 1, 15, 17, 31] {
-            let reply = run(&mut tpm, ENCRYPT_DECRYPT_2, key, 0, mode, iv, &PLAIN[..len]);
-            if len > 0 && matches!(mode, ECB | CBC) {
+            let reply = run(&mut tpm, cc::ENCRYPT_DECRYPT_2, key, 0, mode, iv, &PLAIN[..len]);
+            if len > 0 && matches!(mode, alg::ECB | alg::CBC) {
                 assert_eq!(reply, Err(param(1, SIZE)));
             } else {
                 assert_eq!(reply.unwrap()[2..2 + len], ciphertext[..len]);
@@ -114,17 +105,17 @@ fn streams_need_no_whole_blocks() {
 
 #[test]
 fn the_mode_is_the_keys_or_the_commands() {
-    for code in [ENCRYPT_DECRYPT, ENCRYPT_DECRYPT_2] {
+    for code in [cc::ENCRYPT_DECRYPT, cc::ENCRYPT_DECRYPT_2] {
         let [at_mode, ..] = positions(code);
         let mut tpm = Fixture::new();
-        let own = cipher_key(&mut tpm, SIGN | DECRYPT, AES, CFB, b"", &KEY_128);
-        for mode in [NO_MODE, CFB] {
+        let own = cipher_key(&mut tpm, SIGN | DECRYPT, alg::AES, alg::CFB, b"", &KEY_128);
+        for mode in [alg::NULL, alg::CFB] {
             assert_eq!(run(&mut tpm, code, own, 0, mode, &IV, &PLAIN).unwrap()[2..34], CIPHERTEXTS[2].2);
         }
-        assert_eq!(run(&mut tpm, code, own, 0, CTR, &IV, &PLAIN), Err(param(at_mode, MODE)));
-        let none = cipher_key(&mut tpm, SIGN | DECRYPT, AES, NO_MODE, b"", &KEY_128);
-        assert_eq!(run(&mut tpm, code, none, 0, NO_MODE, &IV, &PLAIN), Err(param(at_mode, MODE)));
-        for no_cipher_mode in [0x3f, 0x45, AES] {
+        assert_eq!(run(&mut tpm, code, own, 0, alg::CTR, &IV, &PLAIN), Err(param(at_mode, MODE)));
+        let none = cipher_key(&mut tpm, SIGN | DECRYPT, alg::AES, alg::NULL, b"", &KEY_128);
+        assert_eq!(run(&mut tpm, code, none, 0, alg::NULL, &IV, &PLAIN), Err(param(at_mode, MODE)));
+        for no_cipher_mode in [0x3f, 0x45, alg::AES] {
             assert_eq!(run(&mut tpm, code, none, 0, no_cipher_mode, &IV, &PLAIN), Err(param(at_mode, MODE)));
         }
     }
@@ -132,44 +123,52 @@ fn the_mode_is_the_keys_or_the_commands() {
 
 #[test]
 fn sign_encrypts_and_decrypt_decrypts() {
-    for code in [ENCRYPT_DECRYPT, ENCRYPT_DECRYPT_2] {
+    for code in [cc::ENCRYPT_DECRYPT, cc::ENCRYPT_DECRYPT_2] {
         let mut tpm = Fixture::new();
-        let encrypts = cipher_key(&mut tpm, SIGN, AES, CFB, b"", &KEY_128);
-        let decrypts = cipher_key(&mut tpm, DECRYPT, AES, CFB, b"", &KEY_128);
-        assert!(run(&mut tpm, code, encrypts, 0, CFB, &IV, &PLAIN).is_ok());
-        assert!(run(&mut tpm, code, decrypts, 1, CFB, &IV, &PLAIN).is_ok());
-        assert_eq!(run(&mut tpm, code, encrypts, 1, CTR, &IV, &PLAIN), Err(handle(1, ATTRIBUTES)), "before the mode");
-        assert_eq!(run(&mut tpm, code, decrypts, 0, CTR, &IV, &PLAIN), Err(handle(1, ATTRIBUTES)));
+        let encrypts = cipher_key(&mut tpm, SIGN, alg::AES, alg::CFB, b"", &KEY_128);
+        let decrypts = cipher_key(&mut tpm, DECRYPT, alg::AES, alg::CFB, b"", &KEY_128);
+        assert!(run(&mut tpm, code, encrypts, 0, alg::CFB, &IV, &PLAIN).is_ok());
+        assert!(run(&mut tpm, code, decrypts, 1, alg::CFB, &IV, &PLAIN).is_ok());
+        assert_eq!(
+            run(&mut tpm, code, encrypts, 1, alg::CTR, &IV, &PLAIN),
+            Err(handle(1, ATTRIBUTES)),
+            "before the mode"
+        );
+        assert_eq!(run(&mut tpm, code, decrypts, 0, alg::CTR, &IV, &PLAIN), Err(handle(1, ATTRIBUTES)));
         let restricted = restricted_cipher_key(&mut tpm);
-        assert_eq!(run(&mut tpm, code, restricted, 1, CFB, &IV, &PLAIN), Err(handle(1, ATTRIBUTES)));
+        assert_eq!(run(&mut tpm, code, restricted, 1, alg::CFB, &IV, &PLAIN), Err(handle(1, ATTRIBUTES)));
         let other = hmac_key(&mut tpm, SIGN | DECRYPT, None, b"", b"key");
-        assert_eq!(run(&mut tpm, code, other, 0, CFB, &IV, &PLAIN), Err(handle(1, KEY)));
+        assert_eq!(run(&mut tpm, code, other, 0, alg::CFB, &IV, &PLAIN), Err(handle(1, KEY)));
     }
 }
 
 #[test]
 fn iv_and_data_have_the_sizes_of_the_mode() {
-    for code in [ENCRYPT_DECRYPT, ENCRYPT_DECRYPT_2] {
+    for code in [cc::ENCRYPT_DECRYPT, cc::ENCRYPT_DECRYPT_2] {
         let [_, at_iv, at_data] = positions(code);
         let mut tpm = Fixture::new();
-        let key = cipher_key(&mut tpm, SIGN | DECRYPT, AES, NO_MODE, b"", &KEY_128);
-        assert_eq!(run(&mut tpm, code, key, 0, ECB, &IV, &PLAIN[..1]), Err(param(at_iv, SIZE)), "the IV comes first");
-        for mode in [CTR, OFB, CBC, CFB] {
+        let key = cipher_key(&mut tpm, SIGN | DECRYPT, alg::AES, alg::NULL, b"", &KEY_128);
+        assert_eq!(
+            run(&mut tpm, code, key, 0, alg::ECB, &IV, &PLAIN[..1]),
+            Err(param(at_iv, SIZE)),
+            "the IV comes first"
+        );
+        for mode in [alg::CTR, alg::OFB, alg::CBC, alg::CFB] {
             for iv in [&[][..], &IV[..15]] {
                 assert_eq!(run(&mut tpm, code, key, 0, mode, iv, &PLAIN[..1]), Err(param(at_iv, SIZE)));
             }
         }
-        for (mode, iv) in [(CBC, &IV[..]), (ECB, &[])] {
+        for (mode, iv) in [(alg::CBC, &IV[..]), (alg::ECB, &[])] {
             for decrypt in [0, 1] {
                 assert_eq!(run(&mut tpm, code, key, decrypt, mode, iv, &PLAIN[..31]), Err(param(at_data, SIZE)));
             }
         }
-        assert_eq!(run(&mut tpm, code, key, 0, CFB, &[0; 17], &PLAIN), Err(param(at_iv, SIZE)));
-        assert_eq!(run(&mut tpm, code, key, 0, CFB, &IV, &[0; 1025]), Err(param(at_data, SIZE)));
-        assert_eq!(run(&mut tpm, code, key, 0, CFB, &IV, &[0; 1024]).unwrap().len(), 2 + 1024 + 2 + 16);
+        assert_eq!(run(&mut tpm, code, key, 0, alg::CFB, &[0; 17], &PLAIN), Err(param(at_iv, SIZE)));
+        assert_eq!(run(&mut tpm, code, key, 0, alg::CFB, &IV, &[0; 1025]), Err(param(at_data, SIZE)));
+        assert_eq!(run(&mut tpm, code, key, 0, alg::CFB, &IV, &[0; 1024]).unwrap().len(), 2 + 1024 + 2 + 16);
     }
     let mut tpm = Fixture::new();
-    let key = cipher_key(&mut tpm, SIGN | DECRYPT, AES, CFB, b"", &KEY_128);
-    assert_eq!(run(&mut tpm, ENCRYPT_DECRYPT, key, 2, CFB, &IV, &PLAIN), Err(param(1, VALUE)), "TPMI_YES_NO");
-    assert_eq!(run(&mut tpm, ENCRYPT_DECRYPT_2, key, 2, CFB, &IV, &PLAIN), Err(param(2, VALUE)));
+    let key = cipher_key(&mut tpm, SIGN | DECRYPT, alg::AES, alg::CFB, b"", &KEY_128);
+    assert_eq!(run(&mut tpm, cc::ENCRYPT_DECRYPT, key, 2, alg::CFB, &IV, &PLAIN), Err(param(1, VALUE)), "TPMI_YES_NO");
+    assert_eq!(run(&mut tpm, cc::ENCRYPT_DECRYPT_2, key, 2, alg::CFB, &IV, &PLAIN), Err(param(2, VALUE)));
 }

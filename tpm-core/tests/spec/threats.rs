@@ -1,11 +1,13 @@
 //! Published attacks on TPMs and known mistakes of new ones that no other test file shows; README.md lists all of them.
 
 use crate::harness::codes::{AUTH_FAIL, KEY_SIZE, NULL, OWNER, PLATFORM, SIZE, param};
-use crate::harness::keys::{SYMCIPHER, aes_key, derivation_parent, ecc_signing, ecc_storage, sealed};
+use crate::harness::keys::{aes_key, derivation_parent, ecc_signing, ecc_storage, sealed};
+use crate::harness::names::alg;
 use crate::harness::{Fixture, command, password, tpm2b};
 use crypto_bigint::{U512, U1024};
 use crypto_primes::{Flavor, is_prime};
 use p256::elliptic_curve::ff::PrimeField;
+use tpm_core::cc;
 use tpm_crypto::drbg::Drbg;
 use tpm_crypto::ecc::Curve;
 use tpm_crypto::rsa::RsaPrivate;
@@ -95,15 +97,16 @@ fn cve_2021_42299_an_event_reaches_every_active_bank() {
     let mut tpm = Fixture::new();
     let bank = |alg: u16, on: u8| [&alg.to_be_bytes()[..], &[3, on, on, on]].concat();
     let banks = [(0x4, 0), (0xb, 0xff), (0xc, 0), (0xd, 0xff), (0x12, 0xff)].map(|(alg, on)| bank(alg, on)).concat();
-    let allocated = tpm.with(0x12b, &[PLATFORM], &[b""], &[&[0, 0, 0, 5][..], &banks].concat()).unwrap();
+    let allocated = tpm.with(cc::PCR_ALLOCATE, &[PLATFORM], &[b""], &[&[0, 0, 0, 5][..], &banks].concat()).unwrap();
     assert_eq!(allocated[0], 1);
     tpm.restart(Some(0), 0);
     for pcr in 0..8 {
-        tpm.with(0x13c, &[pcr], &[b""], &tpm2b(b"event")).unwrap();
+        tpm.with(cc::PCR_EVENT, &[pcr], &[b""], &tpm2b(b"event")).unwrap();
     }
     for (alg, size) in [(0xbu16, 32), (0xd, 64), (0x12, 32)] {
-        let read =
-            tpm.run(0x17e, &[], &[], &[&[0, 0, 0, 1][..], &alg.to_be_bytes(), &[3, 0xff, 0, 0]].concat()).unwrap();
+        let read = tpm
+            .run(cc::PCR_READ, &[], &[], &[&[0, 0, 0, 1][..], &alg.to_be_bytes(), &[3, 0xff, 0, 0]].concat())
+            .unwrap();
         let digests = &read[4 + 4 + 6..];
         assert_eq!(digests[..4], [0, 0, 0, 8], "{alg:#x}");
         for digest in digests[4..].chunks(2 + size) {
@@ -119,7 +122,7 @@ fn tn_f_4375_load_external_takes_no_cipher_key_of_another_size() {
     let mut template = aes_key().without(crate::harness::keys::a::FIXED | crate::harness::keys::a::ORIGIN);
     template.unique = tpm2b(&[0; 32]);
     for size in [0, 1, 15, 17, 24, 32, 33, 64, 128, 256, 1024, 4000] {
-        let sensitive = [&SYMCIPHER.to_be_bytes()[..], &[0, 0], &tpm2b(&[0; 32]), &tpm2b(&vec![1; size])].concat();
+        let sensitive = [&alg::SYMCIPHER.to_be_bytes()[..], &[0, 0], &tpm2b(&[0; 32]), &tpm2b(&vec![1; size])].concat();
         let loaded = tpm.load_external(&sensitive, &template.bytes(), NULL);
         assert!([Err(param(1, SIZE)), Err(param(1, KEY_SIZE))].contains(&loaded), "{size}: {loaded:x?}");
     }
@@ -156,7 +159,7 @@ fn tn_f_9162_a_scalar_is_below_the_order() {
         let mut template = ecc_signing().without(crate::harness::keys::a::ORIGIN);
         template.unique = [tpm2b(&[label]), tpm2b(b"")].concat();
         let params = [crate::harness::keys::sensitive(b"", b""), template.sized()].concat();
-        let reply = tpm.with(0x191, &[parent], &[b""], &params).unwrap();
+        let reply = tpm.with(cc::CREATE_LOADED, &[parent], &[b""], &params).unwrap();
         let mut rest = &reply[4..];
         assert!(crate::harness::keys::take_2b(&mut rest).is_empty());
         let mut public = crate::harness::keys::take_2b(&mut rest).to_vec();
@@ -175,7 +178,7 @@ fn tn_529_the_answer_to_a_password_says_continue_session() {
     for attributes in [0, 1] {
         let mut area = password(b"");
         area[6] = attributes;
-        let response = tpm.raw(&command(0x13c, &[16], &area, &tpm2b(b"event")));
+        let response = tpm.raw(&command(cc::PCR_EVENT, &[16], &area, &tpm2b(b"event")));
         assert_eq!(response[6..10], [0; 4]);
         assert_eq!(response[response.len() - 5..], [0, 0, 1, 0, 0]);
     }
@@ -193,10 +196,11 @@ fn tn_f_3263_tn_f_7011_policy_password_compares_all_of_it() {
     let item = tpm.child(parent, b"password", b"data", &template);
     let mut unseal = |given: &[u8]| {
         let params = [&tpm2b(&[1; 16])[..], &[0, 0], &[1], &[0, 0x10], &[0, 0xb]].concat();
-        let session = crate::harness::keys::handle_of(&tpm.run(0x176, &[NULL, NULL], &[], &params).unwrap());
-        tpm.run(0x18c, &[session], &[], &[]).unwrap();
+        let session =
+            crate::harness::keys::handle_of(&tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap());
+        tpm.run(cc::POLICY_PASSWORD, &[session], &[], &[]).unwrap();
         let area = [&session.to_be_bytes()[..], &[0, 0, 0], &tpm2b(given)].concat();
-        let outcome = tpm.with_area(0x15e, &[item], &area, &[]);
+        let outcome = tpm.with_area(cc::UNSEAL, &[item], &area, &[]);
         let _ = tpm.flush(session);
         outcome
     };

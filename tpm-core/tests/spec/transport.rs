@@ -3,24 +3,23 @@
 
 use crate::harness::codes::{CANCELED, COMMAND_SIZE, ENDORSEMENT, NULL, OWNER};
 use crate::harness::keys::{self as templates, handle_of};
+use crate::harness::names::alg;
 use crate::harness::{Fixture, Outcome, command, password, tpm2b};
 use crate::keys;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::thread;
 use std::time::Instant;
+use tpm_core::cc;
+use tpm_wire::pt;
 
-const CREATE: u32 = 0x153;
-const CREATE_LOADED: u32 = 0x191;
-const CREATE_PRIMARY: u32 = 0x131;
-const ML_DSA: u16 = 0xa1;
 const ML_DSA_87: [u8; 3] = [0, 3, 0];
 /// QEMU's CRB.
 const BUFFER: usize = 3968;
 
 fn capability(tpm: &mut Fixture, property: u32) -> u32 {
     let parameters = [&[0, 0, 0, 6][..], &property.to_be_bytes(), &[0, 0, 0, 1]].concat();
-    let reply = tpm.run(0x17a, &[], &[], &parameters).unwrap();
+    let reply = tpm.run(cc::GET_CAPABILITY, &[], &[], &parameters).unwrap();
     u32::from_be_bytes(reply[reply.len() - 4..].try_into().unwrap())
 }
 
@@ -38,26 +37,26 @@ fn what_searches_for_an_rsa_key_can_be_canceled_and_then_retried() {
     let create = templates::creation(b"", b"", &templates::rsa_any());
     let loaded = [templates::sensitive(b"", b""), templates::rsa_any().sized()].concat();
     for (code, parent, parameters) in [
-        (CREATE_PRIMARY, OWNER, &create),
-        (CREATE, parent, &create),
-        (CREATE_LOADED, parent, &loaded),
-        (CREATE_LOADED, OWNER, &loaded),
+        (cc::CREATE_PRIMARY, OWNER, &create),
+        (cc::CREATE, parent, &create),
+        (cc::CREATE_LOADED, parent, &loaded),
+        (cc::CREATE_LOADED, OWNER, &loaded),
     ] {
         assert_eq!(canceled(&mut tpm, code, parent, parameters), Err(CANCELED), "{code:#x}");
     }
     // Neither was anything made: the slots are as they were.
     let made: Vec<u32> = (0..7).map(|_| tpm.primary(OWNER, &templates::ecc_storage()).0).collect();
     made.into_iter().for_each(|handle| drop(tpm.flush(handle)));
-    assert!(tpm.run(CREATE_PRIMARY, &[OWNER], &[b""], &create).is_ok());
+    assert!(tpm.run(cc::CREATE_PRIMARY, &[OWNER], &[b""], &create).is_ok());
 }
 
 #[test]
 fn other_commands_end_as_if_it_came_too_late() {
     let mut tpm = Fixture::new();
     let ecc = templates::creation(b"", b"", &templates::ecc_storage());
-    assert!(canceled(&mut tpm, CREATE_PRIMARY, OWNER, &ecc).is_ok());
+    assert!(canceled(&mut tpm, cc::CREATE_PRIMARY, OWNER, &ecc).is_ok());
     *tpm.canceled.get_mut() = true;
-    assert!(tpm.run(0x17b, &[], &[], &[0, 8]).is_ok());
+    assert!(tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8]).is_ok());
 }
 
 /// From another thread, in the midst of the search.
@@ -72,7 +71,7 @@ fn a_search_that_runs_ends_soon_after_it_is_canceled() {
         FLAG.store(true, Ordering::Relaxed);
     });
     let create = templates::creation(b"", b"", &templates::rsa_any());
-    let request = command(CREATE_PRIMARY, &[NULL], &password(b""), &create);
+    let request = command(cc::CREATE_PRIMARY, &[NULL], &password(b""), &create);
     let code = loop {
         let mut response = vec![0; 8192];
         let hooks = &mut tpm_core::Hooks { entropy: &mut tpm.entropy, clock: &mut tpm.clock };
@@ -92,12 +91,12 @@ fn a_search_that_runs_ends_soon_after_it_is_canceled() {
 #[test]
 fn the_size_of_the_transports_buffer_is_a_property_and_a_limit_of_commands() {
     let mut tpm = Fixture::new();
-    assert_eq!([capability(&mut tpm, 0x11e), capability(&mut tpm, 0x11f)], [8192, 8192]);
+    assert_eq!([capability(&mut tpm, pt::MAX_COMMAND_SIZE), capability(&mut tpm, pt::MAX_RESPONSE_SIZE)], [8192, 8192]);
     tpm.tpm.set_buffer_size(BUFFER);
-    assert_eq!([capability(&mut tpm, 0x11e), capability(&mut tpm, 0x11f)], [3968, 3968]);
+    assert_eq!([capability(&mut tpm, pt::MAX_COMMAND_SIZE), capability(&mut tpm, pt::MAX_RESPONSE_SIZE)], [3968, 3968]);
     // TPM2_GetRandom, and octets that it does not want.
     let of_size = |size: usize| {
-        let mut command = command(0x17b, &[], &[], &[0, 8]);
+        let mut command = command(cc::GET_RANDOM, &[], &[], &[0, 8]);
         command.resize(size, 0);
         command[2..6].copy_from_slice(&u32::try_from(size).unwrap().to_be_bytes());
         command
@@ -105,35 +104,36 @@ fn the_size_of_the_transports_buffer_is_a_property_and_a_limit_of_commands() {
     assert_eq!(tpm.raw(&of_size(BUFFER + 1))[6..10], COMMAND_SIZE.to_be_bytes());
     assert_ne!(tpm.raw(&of_size(BUFFER))[6..10], COMMAND_SIZE.to_be_bytes());
     tpm.power_cycle();
-    tpm.run(0x144, &[], &[], &[0, 0]).unwrap();
-    assert_eq!(capability(&mut tpm, 0x11e), 3968, "_TPM_Init is not the transport's");
+    tpm.run(cc::STARTUP, &[], &[], &[0, 0]).unwrap();
+    assert_eq!(capability(&mut tpm, pt::MAX_COMMAND_SIZE), 3968, "_TPM_Init is not the transport's");
     tpm.tpm.set_buffer_size(1);
-    assert_eq!(capability(&mut tpm, 0x11e), 3968, "the least");
+    assert_eq!(capability(&mut tpm, pt::MAX_COMMAND_SIZE), 3968, "the least");
 }
 
 /// QEMU's tpm-tis ends on an answer that is longer than its buffer.
 #[test]
 fn a_response_beyond_the_transports_buffer_is_a_code_and_nothing_has_changed() {
     let mut tpm = Fixture::new();
-    let key = keys::primary_of(&mut tpm, OWNER, ML_DSA, keys::SIGN, &ML_DSA_87, &tpm2b(b""));
+    let key = keys::primary_of(&mut tpm, OWNER, alg::MLDSA, keys::SIGN, &ML_DSA_87, &tpm2b(b""));
     let start = [tpm2b(b""), tpm2b(b"")].concat();
-    let sequence = handle_of(&tpm.run(0x1aa, &[key], &[], &start).unwrap());
+    let sequence = handle_of(&tpm.run(cc::SIGN_SEQUENCE_START, &[key], &[], &start).unwrap());
     // TPM2_GetRandom is audited: there is a digest to lose.
     let audit = [&[0, 0x10, 0, 0, 0, 1][..], &0x17bu32.to_be_bytes(), &[0; 4]].concat();
-    tpm.run(0x140, &[OWNER], &[b""], &audit).unwrap();
-    tpm.run(0x17b, &[], &[], &[0, 8]).unwrap();
+    tpm.run(cc::SET_COMMAND_CODE_AUDIT_STATUS, &[OWNER], &[b""], &audit).unwrap();
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8]).unwrap();
     let signed = [tpm2b(b""), vec![0, 0x10]].concat();
-    let digest = |tpm: &mut Fixture, key| tpm.run(0x133, &[ENDORSEMENT, key], &[b"", b""], &signed);
+    let digest =
+        |tpm: &mut Fixture, key| tpm.run(cc::GET_COMMAND_AUDIT_DIGEST, &[ENDORSEMENT, key], &[b"", b""], &signed);
     let before = digest(&mut tpm, NULL).unwrap();
     tpm.tpm.set_buffer_size(BUFFER);
-    assert_eq!(tpm.run(0x14c, &[ENDORSEMENT, key], &[b"", b""], &signed), Err(COMMAND_SIZE));
+    assert_eq!(tpm.run(cc::GET_TIME, &[ENDORSEMENT, key], &[b"", b""], &signed), Err(COMMAND_SIZE));
     assert_eq!(digest(&mut tpm, key), Err(COMMAND_SIZE));
     assert_eq!(digest(&mut tpm, NULL), Ok(before), "the log goes on");
     let complete = tpm2b(b"message");
     for _ in 0..2 {
-        let refused = tpm.run(0x1a4, &[sequence, key], &[b"", b""], &complete);
+        let refused = tpm.run(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], &[b"", b""], &complete);
         assert_eq!(refused, Err(COMMAND_SIZE), "the sequence is still there");
     }
     tpm.tpm.set_buffer_size(8192);
-    assert!(tpm.run(0x1a4, &[sequence, key], &[b"", b""], &complete).is_ok());
+    assert!(tpm.run(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], &[b"", b""], &complete).is_ok());
 }

@@ -2,30 +2,12 @@
 //! command that verifies to TPM2_PolicyAuthorize (Part 3, 23.16).
 
 use crate::harness::codes::{ENDORSEMENT, INSUFFICIENT, NULL, OWNER, PLATFORM, TAG, VALUE, param};
+use crate::harness::names::alg;
 use crate::harness::session::{Alg, Kind, PolicyDigest, Session};
 use crate::harness::{Fixture, Outcome, tpm2b};
-use crate::keys::{
-    self, ECDSA, HMAC, Key, RSAPSS, RSASSA, SHA1, SHA256, SHA384, SHA512, SIGN, flush, handle, names, scheme,
-};
+use crate::keys::{self, Key, SIGN, flush, handle, names, scheme};
+use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
-
-const SIGN_COMMAND: u32 = 0x15d;
-const UPDATE: u32 = 0x15c;
-const CONTEXT_LOAD: u32 = 0x161;
-const CONTEXT_SAVE: u32 = 0x162;
-const POLICY_AUTHORIZE: u32 = 0x16a;
-const POLICY_COMMAND_CODE: u32 = 0x16c;
-const VERIFY_SIGNATURE: u32 = 0x177;
-const POLICY_GET_DIGEST: u32 = 0x189;
-const VERIFY_COMPLETE: u32 = 0x1a3;
-const SIGN_COMPLETE: u32 = 0x1a4;
-const VERIFY_DIGEST: u32 = 0x1a5;
-const SIGN_DIGEST: u32 = 0x1a6;
-const VERIFY_START: u32 = 0x1a9;
-const SIGN_START: u32 = 0x1aa;
-
-const ML_DSA: u16 = 0xa1;
-const HASH_ML_DSA: u16 = 0xa2;
 
 /// TPMT_TK_HASHCHECK: a NULL Ticket.
 const NO_HASHCHECK: [u8; 8] = [0x80, 0x24, 0x40, 0, 0, 7, 0, 0];
@@ -73,8 +55,8 @@ impl Signer {
         let key = keys::primary_of(tpm, hierarchy, kind, SIGN, parms, &tpm2b(b""));
         let hash = parms.get(2..4).and_then(|id| HashAlg::from_id(u16::from_be_bytes([id[0], id[1]])));
         let (tags, hash) = match (kind, hash) {
-            (HASH_ML_DSA, _) => (&TAGS[1..], hash),
-            (ML_DSA, _) => (&TAGS[1..2], None),
+            (alg::HASH_MLDSA, _) => (&TAGS[1..], hash),
+            (alg::MLDSA, _) => (&TAGS[1..2], None),
             (_, Some(HashAlg::Sha256)) => (&TAGS[..2], None),
             _ => (&TAGS[1..2], None),
         };
@@ -94,8 +76,8 @@ impl Signer {
             Tag::Signature => {
                 let digest = tpm2b(digest(HashAlg::Sha256, &[message]).as_slice());
                 let params = [&digest[..], &keys::NONE, &NO_HASHCHECK].concat();
-                let signature = tpm.run(SIGN_COMMAND, &[self.signs], &[b""], &params).unwrap();
-                tpm.run(VERIFY_SIGNATURE, &[self.verifies], &[], &[digest, signature].concat()).unwrap()
+                let signature = tpm.run(cc::SIGN, &[self.signs], &[b""], &params).unwrap();
+                tpm.run(cc::VERIFY_SIGNATURE, &[self.verifies], &[], &[digest, signature].concat()).unwrap()
             }
             Tag::Message => {
                 let signature = self.sign_message(tpm, message);
@@ -110,42 +92,42 @@ impl Signer {
     fn digest_ticket(&self, tpm: &mut Fixture, digest: &[u8]) -> Vec<u8> {
         let digest = [tpm2b(b""), tpm2b(digest)].concat();
         let params = [&digest[..], &NO_HASHCHECK].concat();
-        let signature = tpm.run(SIGN_DIGEST, &[self.signs], &[b""], &params).unwrap();
-        tpm.run(VERIFY_DIGEST, &[self.verifies], &[], &[digest, signature].concat()).unwrap()
+        let signature = tpm.run(cc::SIGN_DIGEST, &[self.signs], &[b""], &params).unwrap();
+        tpm.run(cc::VERIFY_DIGEST_SIGNATURE, &[self.verifies], &[], &[digest, signature].concat()).unwrap()
     }
 
     fn sign_message(&self, tpm: &mut Fixture, message: &[u8]) -> Vec<u8> {
-        let sequence = handle(&tpm.run(SIGN_START, &[self.signs], &[], &[0; 4]).unwrap());
-        tpm.with(SIGN_COMPLETE, &[sequence, self.signs], &[b"", b""], &tpm2b(message)).unwrap()
+        let sequence = handle(&tpm.run(cc::SIGN_SEQUENCE_START, &[self.signs], &[], &[0; 4]).unwrap());
+        tpm.with(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, self.signs], &[b"", b""], &tpm2b(message)).unwrap()
     }
 
     /// A sequence to verify a message.
     fn sequence(&self, tpm: &mut Fixture) -> u32 {
-        handle(&tpm.run(VERIFY_START, &[self.verifies], &[], &[0; 6]).unwrap())
+        handle(&tpm.run(cc::VERIFY_SEQUENCE_START, &[self.verifies], &[], &[0; 6]).unwrap())
     }
 
     fn verify_message(&self, tpm: &mut Fixture, sequence: u32, signature: &[u8]) -> Vec<u8> {
-        tpm.with(VERIFY_COMPLETE, &[sequence, self.verifies], &[b""], signature).unwrap()
+        tpm.with(cc::VERIFY_SEQUENCE_COMPLETE, &[sequence, self.verifies], &[b""], signature).unwrap()
     }
 }
 
 fn update(tpm: &mut Fixture, sequence: u32, piece: &[u8]) {
-    tpm.with(UPDATE, &[sequence], &[b""], &tpm2b(piece)).unwrap();
+    tpm.with(cc::SEQUENCE_UPDATE, &[sequence], &[b""], &tpm2b(piece)).unwrap();
 }
 
 /// Does this with a key of every kind.
 fn with_each(tpm: &mut Fixture, hierarchy: u32, mut check: impl FnMut(&mut Fixture, &Signer)) {
     type Make = fn(&mut Fixture, u32) -> Signer;
     let all: [Make; 9] = [
-        |tpm, h| Signer::external(tpm, "RSASSA", Key::Rsa, RSASSA, HashAlg::Sha256, h),
-        |tpm, h| Signer::external(tpm, "RSAPSS, SHA-384", Key::Rsa, RSAPSS, HashAlg::Sha384, h),
-        |tpm, h| Signer::external(tpm, "ECDSA", Key::Ecc, ECDSA, HashAlg::Sha256, h),
-        |tpm, h| Signer::external(tpm, "ECDSA, SHA-512", Key::Ecc, ECDSA, HashAlg::Sha512, h),
-        |tpm, h| Signer::primary(tpm, "HMAC", 8, &scheme(HMAC, SHA256), h),
-        |tpm, h| Signer::primary(tpm, "HMAC, SHA-512", 8, &scheme(HMAC, SHA512), h),
-        |tpm, h| Signer::primary(tpm, "ML-DSA", ML_DSA, &[0, 1, 0], h),
-        |tpm, h| Signer::primary(tpm, "Hash-ML-DSA", HASH_ML_DSA, &[0, 1, 0, 0x0b], h),
-        |tpm, h| Signer::primary(tpm, "Hash-ML-DSA, SHA-512", HASH_ML_DSA, &[0, 1, 0, 0x0d], h),
+        |tpm, h| Signer::external(tpm, "RSASSA", Key::Rsa, alg::RSASSA, HashAlg::Sha256, h),
+        |tpm, h| Signer::external(tpm, "RSAPSS, SHA-384", Key::Rsa, alg::RSAPSS, HashAlg::Sha384, h),
+        |tpm, h| Signer::external(tpm, "ECDSA", Key::Ecc, alg::ECDSA, HashAlg::Sha256, h),
+        |tpm, h| Signer::external(tpm, "ECDSA, SHA-512", Key::Ecc, alg::ECDSA, HashAlg::Sha512, h),
+        |tpm, h| Signer::primary(tpm, "HMAC", 8, &scheme(alg::HMAC, alg::SHA256), h),
+        |tpm, h| Signer::primary(tpm, "HMAC, SHA-512", 8, &scheme(alg::HMAC, alg::SHA512), h),
+        |tpm, h| Signer::primary(tpm, "ML-DSA", alg::MLDSA, &[0, 1, 0], h),
+        |tpm, h| Signer::primary(tpm, "Hash-ML-DSA", alg::HASH_MLDSA, &[0, 1, 0, 0x0b], h),
+        |tpm, h| Signer::primary(tpm, "Hash-ML-DSA, SHA-512", alg::HASH_MLDSA, &[0, 1, 0, 0x0d], h),
     ];
     for make in all {
         let signer = make(tpm, hierarchy);
@@ -155,20 +137,20 @@ fn with_each(tpm: &mut Fixture, hierarchy: u32, mut check: impl FnMut(&mut Fixtu
 }
 
 fn digest_of(tpm: &mut Fixture, s: &Session) -> Vec<u8> {
-    tpm.run(POLICY_GET_DIGEST, &[s.handle], &[], &[]).unwrap()[2..].to_vec()
+    tpm.run(cc::POLICY_GET_DIGEST, &[s.handle], &[], &[]).unwrap()[2..].to_vec()
 }
 
 /// A session for TPM2_Unseal alone, and its policyDigest.
 fn session(tpm: &mut Fixture) -> (Session, Vec<u8>) {
     let s = Session::plain(tpm, Kind::Policy);
-    tpm.run(POLICY_COMMAND_CODE, &[s.handle], &[], &0x15eu32.to_be_bytes()).unwrap();
+    tpm.run(cc::POLICY_COMMAND_CODE, &[s.handle], &[], &0x15eu32.to_be_bytes()).unwrap();
     let approved = digest_of(tpm, &s);
     (s, approved)
 }
 
 fn authorize(tpm: &mut Fixture, s: &Session, reference: &[u8], name: &[u8], ticket: &[u8]) -> Outcome {
     let params = [tpm2b(&digest_of(tpm, s)), tpm2b(reference), tpm2b(name), ticket.to_vec()].concat();
-    tpm.run(POLICY_AUTHORIZE, &[s.handle], &[], &params)
+    tpm.run(cc::POLICY_AUTHORIZE, &[s.handle], &[], &params)
 }
 
 #[test]
@@ -183,7 +165,7 @@ fn a_ticket_of_each_tag_authorizes_the_policy_that_the_key_signed() {
                 let front = [&(tag as u16).to_be_bytes()[..], &hierarchy.to_be_bytes(), &metadata, &[0, 32]].concat();
                 assert_eq!(ticket[..ticket.len() - 32], front, "{}", signer.what);
                 assert_eq!(authorize(tpm, &s, REFERENCE, &signer.name, &ticket), Ok(vec![]), "{} {tag:?}", signer.what);
-                let expected = PolicyDigest::new(Alg::Sha256).update(POLICY_AUTHORIZE, &signer.name, REFERENCE);
+                let expected = PolicyDigest::new(Alg::Sha256).update(cc::POLICY_AUTHORIZE, &signer.name, REFERENCE);
                 assert_eq!(digest_of(tpm, &s), expected.digest);
                 flush(tpm, s.handle);
             }
@@ -232,7 +214,7 @@ fn a_ticket_is_good_for_nothing_else() {
                 refused(REFERENCE, name, &other, "another tag");
             }
             if tag == Tag::Digest {
-                for metadata in [SHA1, SHA256, SHA384, SHA512, 0x10, 0x25, 0xffff] {
+                for metadata in [alg::SHA1, alg::SHA256, alg::SHA384, alg::SHA512, 0x10, 0x25, 0xffff] {
                     if Some(metadata) != signer.hash.map(HashAlg::id) {
                         let other = [&front[..6], &metadata.to_be_bytes(), hmac].concat();
                         refused(REFERENCE, name, &other, "another hash");
@@ -257,9 +239,9 @@ fn a_ticket_lives_as_long_as_the_proof_of_its_hierarchy() {
     let mut tpm = Fixture::new();
     let (s, approved) = session(&mut tpm);
     let message = [&approved, REFERENCE].concat();
-    let signer = Signer::external(&mut tpm, "ECDSA", Key::Ecc, ECDSA, HashAlg::Sha256, OWNER);
+    let signer = Signer::external(&mut tpm, "ECDSA", Key::Ecc, alg::ECDSA, HashAlg::Sha256, OWNER);
     let tickets = TAGS.map(|tag| signer.ticket(&mut tpm, tag, &message));
-    tpm.with(0x126, &[PLATFORM], &[b""], &[]).unwrap();
+    tpm.with(cc::CLEAR, &[PLATFORM], &[b""], &[]).unwrap();
     for ticket in tickets {
         assert_eq!(authorize(&mut tpm, &s, REFERENCE, &signer.name, &ticket), Err(param(4, VALUE)));
     }
@@ -281,9 +263,9 @@ fn however_a_message_comes_in_its_ticket_is_the_same() {
             let mut sequence = signer.sequence(tpm);
             for piece in [&message[..at], &message[at..]] {
                 update(tpm, sequence, piece);
-                let context = tpm.run(CONTEXT_SAVE, &[sequence], &[], &[]).unwrap();
+                let context = tpm.run(cc::CONTEXT_SAVE, &[sequence], &[], &[]).unwrap();
                 flush(tpm, sequence);
-                sequence = handle(&tpm.run(CONTEXT_LOAD, &[], &[], &context).unwrap());
+                sequence = handle(&tpm.run(cc::CONTEXT_LOAD, &[], &[], &context).unwrap());
             }
             assert_eq!(signer.verify_message(tpm, sequence, &signature), ticket, "{} saved at {at}", signer.what);
         }
@@ -302,7 +284,7 @@ fn however_a_message_comes_in_its_ticket_is_the_same() {
 fn external_mu_gives_a_null_ticket() {
     let mut tpm = Fixture::new();
     let (s, _) = session(&mut tpm);
-    let signer = Signer::primary(&mut tpm, "ML-DSA with external μ", ML_DSA, &[0, 1, 1], OWNER);
+    let signer = Signer::primary(&mut tpm, "ML-DSA with external μ", alg::MLDSA, &[0, 1, 1], OWNER);
     let ticket = signer.digest_ticket(&mut tpm, &[5; 64]);
     assert_eq!(ticket, [0x80, 0x27, 0x40, 0, 0, 7, 0, 0]);
     assert_eq!(authorize(&mut tpm, &s, REFERENCE, &signer.name, &ticket), Err(param(4, VALUE)));

@@ -10,7 +10,11 @@ use tpm_crypto::sym::{Mode, SymAlg};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct AlgId(pub u16);
 
-macro_rules! ids { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl AlgId { $($(#[$m])* pub const $name: Self = Self($v);)* } } }
+macro_rules! ids { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl AlgId {
+    $($(#[$m])* pub const $name: Self = Self($v);)*
+    /// Every identifier that has a name here, ascending.
+    pub const NAMED: &'static [Self] = &[$(Self::$name),*];
+} } }
 ids! {
     /// TPM_ALG_RSA
     RSA = 0x0001,
@@ -101,7 +105,7 @@ ids! {
 impl AlgId {
     /// Every algorithm of the profile, ascending.
     pub fn offered() -> impl Iterator<Item = Self> {
-        PROFILE.algorithms.iter().map(|id| Self(*id))
+        PROFILE.algorithms.iter().copied()
     }
 }
 
@@ -118,8 +122,8 @@ impl AlgId {
 const LOW: u64 = {
     let (mut low, mut rest) = (0, PROFILE.algorithms);
     while let [id, behind @ ..] = rest {
-        if *id < 64 {
-            low |= 1 << *id;
+        if id.0 < 64 {
+            low |= 1 << id.0;
         }
         rest = behind;
     }

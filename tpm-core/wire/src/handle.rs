@@ -48,7 +48,13 @@ impl Handle {
     /// TPM_RH_PLATFORM_NV
     pub const PLATFORM_NV: Self = Self(0x4000_000d);
     /// TPM_RH_ACT_0
-    const ACT_FIRST: Self = Self(0x4000_0110);
+    pub const ACT_FIRST: Self = Self(0x4000_0110);
+    /// savedHandle of an Ordinary Object.
+    pub const SAVED_OBJECT: Self = Self(0x8000_0000);
+    /// savedHandle of a sequence object.
+    pub const SAVED_SEQUENCE: Self = Self(0x8000_0001);
+    /// savedHandle of an object with stClear.
+    pub const SAVED_ST_CLEAR: Self = Self(0x8000_0002);
     /// First handle of an NV Index.
     pub const NV_FIRST: Self = Self(0x0100_0000);
     /// First handle of an HMAC session.
@@ -63,8 +69,8 @@ impl Handle {
     pub const PLATFORM_PERSISTENT: Self = Self(0x8180_0000);
 
     /// TPM_RH_ACT_0 to TPM_RH_ACT_F.
-    pub fn act(n: u8) -> Self {
-        Self(Self::ACT_FIRST.0 | u32::from(n & 0xf))
+    pub const fn act(n: u8) -> Self {
+        Self(Self::ACT_FIRST.0 | (n & 0xf) as u32)
     }
 
     /// The position of the ACT with this handle among those that there are.
@@ -169,7 +175,7 @@ handle_types! {
     /// TPMI_DH_CONTEXT (9.11)
     DhContext = |h| h.is_session() || h.is_transient();
     /// TPMI_DH_SAVED (9.12): a session, an object, a sequence object, an object with stClear
-    DhSaved = |h| h.is_session() || (Handle::TRANSIENT_FIRST.0..=Handle::TRANSIENT_FIRST.0 + 2).contains(&h.0);
+    DhSaved = |h| h.is_session() || (Handle::SAVED_OBJECT..=Handle::SAVED_ST_CLEAR).contains(&h);
     /// TPMI_RH_HIERARCHY (9.13), with TPM_RH_NULL
     RhHierarchy = |h| OWNER_ENDORSEMENT_PLATFORM.contains(&h) || h == Handle::NULL;
     /// TPMI_RH_ENABLES (9.14)

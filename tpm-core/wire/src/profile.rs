@@ -1,5 +1,6 @@
 //! Every choice of the implementation: buffer sizes, slot counts, algorithms, PCR banks.
 
+use crate::AlgId;
 use tpm_crypto::ecc::Curve;
 use tpm_crypto::hash::HashAlg;
 use tpm_crypto::mldsa::MlDsa;
@@ -11,8 +12,8 @@ use tpm_crypto::mlkem::MlKem;
 pub struct Profile {
     /// Its name, by which a build selects it.
     pub name: &'static str,
-    /// TPM_ALG_IDs of hashes, ciphers, modes, schemes, key derivation functions and object types, ascending.
-    pub algorithms: &'static [u16],
+    /// Hashes, ciphers, modes, schemes, key derivation functions and object types, ascending.
+    pub algorithms: &'static [AlgId],
     /// TPM_ECC_CURVEs, ascending.
     pub curves: &'static [Curve],
     /// keyBits of RSA keys.
@@ -32,14 +33,29 @@ pub struct Profile {
     pub lists_later_properties: bool,
 }
 
+/// The algorithms of `all`, in their order, that are not among `out`: `N`, or it does not compile.
+#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
+const fn without<const N: usize>(all: &[AlgId], out: &[AlgId]) -> [AlgId; N] {
+    let (mut left, mut n, mut i) = ([AlgId::NULL; N], 0, 0);
+    while i < all.len() {
+        let (mut is_out, mut j) = (false, 0);
+        while j < out.len() {
+            (is_out, j) = (is_out || out[j].0 == all[i].0, j + 1);
+        }
+        if !is_out {
+            left[n] = all[i];
+            n += 1;
+        }
+        i += 1;
+    }
+    assert!(n == N);
+    left
+}
+
 /// All that the engine has.
 pub const FULL: Profile = Profile {
     name: "full",
-    algorithms: &[
-        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0012, 0x0013, 0x0014, 0x0015,
-        0x0016, 0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x001f, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025,
-        0x0026, 0x0027, 0x0028, 0x0029, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044, 0x00a0, 0x00a1, 0x00a2,
-    ],
+    algorithms: &without::<41>(AlgId::NAMED, &[AlgId::NULL]),
     curves: Curve::ALL,
     rsa_key_bits: &[1024, 2048, 3072, 4096],
     ml_kem: MlKem::ALL,
@@ -55,11 +71,18 @@ pub const FULL: Profile = Profile {
 /// buffer for that much.
 pub const CLASSIC: Profile = Profile {
     name: "classic",
-    algorithms: &[
-        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0012, 0x0013, 0x0014, 0x0015,
-        0x0016, 0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025, 0x0026,
-        0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
-    ],
+    algorithms: &without::<34>(
+        FULL.algorithms,
+        &[
+            AlgId::HKDF,
+            AlgId::SHA3_256,
+            AlgId::SHA3_384,
+            AlgId::SHA3_512,
+            AlgId::MLKEM,
+            AlgId::MLDSA,
+            AlgId::HASH_MLDSA,
+        ],
+    ),
     ml_kem: &[],
     ml_dsa: &[],
     max_nv_index_size: 2048,
@@ -70,10 +93,24 @@ pub const CLASSIC: Profile = Profile {
 /// What the PC Client Platform TPM Profile requires and recommends: no algorithm of a region, none of 1.85.
 pub const PC_CLIENT: Profile = Profile {
     name: "pc-client",
-    algorithms: &[
-        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0014, 0x0015, 0x0016, 0x0017,
-        0x0018, 0x0019, 0x001a, 0x001c, 0x0020, 0x0022, 0x0023, 0x0025, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
-    ],
+    algorithms: &without::<28>(
+        FULL.algorithms,
+        &[
+            AlgId::SM3,
+            AlgId::SM4,
+            AlgId::SM2,
+            AlgId::ECMQV,
+            AlgId::HKDF,
+            AlgId::KDF2,
+            AlgId::CAMELLIA,
+            AlgId::SHA3_256,
+            AlgId::SHA3_384,
+            AlgId::SHA3_512,
+            AlgId::MLKEM,
+            AlgId::MLDSA,
+            AlgId::HASH_MLDSA,
+        ],
+    ),
     curves: &[Curve::NistP256, Curve::NistP384, Curve::BnP256],
     rsa_key_bits: &[2048, 3072, 4096],
     ml_kem: &[],
@@ -86,10 +123,26 @@ pub const PC_CLIENT: Profile = Profile {
 /// What guests find in the vTPM of an Azure confidential VM.
 pub const AZURE: Profile = Profile {
     name: "azure",
-    algorithms: &[
-        0x0001, 0x0004, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x0014, 0x0015, 0x0016, 0x0017, 0x0018,
-        0x0019, 0x001a, 0x001c, 0x0020, 0x0022, 0x0023, 0x0025, 0x0040, 0x0041, 0x0042, 0x0043, 0x0044,
-    ],
+    algorithms: &without::<26>(
+        FULL.algorithms,
+        &[
+            AlgId::SHA512,
+            AlgId::SM3,
+            AlgId::SM4,
+            AlgId::SM2,
+            AlgId::ECMQV,
+            AlgId::HKDF,
+            AlgId::KDF2,
+            AlgId::CAMELLIA,
+            AlgId::SHA3_256,
+            AlgId::SHA3_384,
+            AlgId::SHA3_512,
+            AlgId::CMAC,
+            AlgId::MLKEM,
+            AlgId::MLDSA,
+            AlgId::HASH_MLDSA,
+        ],
+    ),
     curves: &[Curve::NistP224, Curve::NistP256, Curve::NistP384, Curve::BnP256],
     rsa_key_bits: &[1024, 2048],
     ml_kem: &[],
@@ -102,11 +155,7 @@ pub const AZURE: Profile = Profile {
 /// All but what is too weak by now: SHA-1, RSA with 1024 bits, P-192, P-224, ECB.
 pub const NO_LEGACY: Profile = Profile {
     name: "no-legacy",
-    algorithms: &[
-        0x0001, 0x0005, 0x0006, 0x0007, 0x0008, 0x000a, 0x000b, 0x000c, 0x000d, 0x0012, 0x0013, 0x0014, 0x0015, 0x0016,
-        0x0017, 0x0018, 0x0019, 0x001a, 0x001b, 0x001c, 0x001d, 0x001f, 0x0020, 0x0021, 0x0022, 0x0023, 0x0025, 0x0026,
-        0x0027, 0x0028, 0x0029, 0x003f, 0x0040, 0x0041, 0x0042, 0x0043, 0x00a0, 0x00a1, 0x00a2,
-    ],
+    algorithms: &without::<39>(FULL.algorithms, &[AlgId::SHA1, AlgId::ECB]),
     curves: &[Curve::NistP256, Curve::NistP384, Curve::NistP521, Curve::BnP256, Curve::Sm2P256],
     rsa_key_bits: &[2048, 3072, 4096],
     ml_kem: MlKem::ALL,
@@ -152,7 +201,7 @@ impl Profile {
     /// Whether the algorithm with this TPM_ALG_ID is on.
     #[must_use]
     pub fn has(&self, algorithm: u16) -> bool {
-        self.algorithms.binary_search(&algorithm).is_ok()
+        self.algorithms.binary_search(&AlgId(algorithm)).is_ok()
     }
 
     /// The hashes.

@@ -1,10 +1,20 @@
 //! TPM_RC: response codes (Part 2, 6.6).
 
+use crate::fault::Fault;
+use crate::st;
+use core::fmt;
 use core::num::NonZeroU32;
 
-/// A response code other than TPM_RC_SUCCESS (Part 2, 6.6).
+/// Why a command ends without its response: a response code other than TPM_RC_SUCCESS (Part 2, 6.6), or a [`Fault`] of
+/// the TPM, whose response code is `TPM_RC_FAILURE`. That code cannot be had without a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rc(NonZeroU32);
+pub struct Rc(Why);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Why {
+    Code(NonZeroU32),
+    Fault(Fault),
+}
 
 /// A one-based position no greater than `MAX`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +50,17 @@ pub enum At {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fmt1(u8);
 
-macro_rules! fmt1 { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { #[allow(dead_code, reason = "the list of Part 2 is complete, whoever uses it")] impl Fmt1 { $($(#[$m])* pub const $name: Self = Self($v);)* } } }
+macro_rules! fmt1 { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl Fmt1 {
+    $($(#[$m])* pub const $name: Self = Self($v);)*
+
+    /// Its name, if it has one.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            $(Self::$name => Some(concat!("TPM_RC_", stringify!($name))),)*
+            _ => None,
+        }
+    }
+} } }
 fmt1! {
     /// asymmetric algorithm not supported or not correct
     ASYMMETRIC = 0x01,
@@ -133,20 +153,36 @@ impl Fmt1 {
         Rc::raw(0x080 | self.0 as u32 | position)
     }
 
+    /// The number within format one.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
     /// The code without a position, where Part 3 gives none.
     pub const fn plain(self) -> Rc {
         Rc::raw(0x080 | self.0 as u32)
     }
 }
 
-macro_rules! rc { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { #[allow(dead_code, reason = "the list of Part 2 is complete, whoever uses it")] impl Rc { $($(#[$m])* pub const $name: Self = Self::raw($v);)* } } }
+macro_rules! rc { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => {
+    impl Rc {
+        $($(#[$m])* pub const $name: Self = Self::raw($v);)*
+    }
+
+    /// The name of a code of format zero, if it has one.
+    const fn name(code: u32) -> Option<&'static str> {
+        match code {
+            $($v => Some(concat!("TPM_RC_", stringify!($name))),)*
+            FAILURE => Some("TPM_RC_FAILURE"),
+            _ => None,
+        }
+    }
+} }
 rc! {
     /// bad tag in the header
     BAD_TAG = 0x01e,
     /// TPM not initialized by TPM2_Startup or already initialized
     INITIALIZE = 0x100,
-    /// commands not being accepted because of a TPM failure
-    FAILURE = 0x101,
     /// improper use of a sequence handle
     SEQUENCE = 0x103,
     /// the command is disabled
@@ -244,7 +280,7 @@ impl Rc {
     #[expect(clippy::panic, reason = "at compile time: every caller gives a constant that is not zero")]
     const fn raw(v: u32) -> Self {
         match NonZeroU32::new(v) {
-            Some(v) => Self(v),
+            Some(v) => Self(Why::Code(v)),
             None => panic!(),
         }
     }
@@ -261,25 +297,106 @@ impl Rc {
     }
 
     fn indexed(base: u32, index: usize) -> Self {
-        Self(NonZeroU32::MIN.saturating_add(base - 1 + u32::try_from(index.min(6)).unwrap_or(6)))
+        Self(Why::Code(NonZeroU32::MIN.saturating_add(base - 1 + u32::try_from(index.min(6)).unwrap_or(6))))
     }
 
     /// The code at a position, if it is one of format one without a position.
     pub const fn at(self, at: At) -> Self {
-        let v = self.0.get();
+        let v = self.get();
         let code = (v & 0x3f) as u8;
         if v & 0x80 != 0 && v & 0xf40 == 0 { Fmt1(code).at(at) } else { self }
     }
 
+    /// That code in place of this one; a fault stays what it is.
+    #[must_use]
+    pub const fn instead(self, code: Self) -> Self {
+        if self.fault().is_some() { self } else { code }
+    }
+
     /// The value on the wire.
     pub const fn get(self) -> u32 {
-        self.0.get()
+        match self.0 {
+            Why::Code(code) => code.get(),
+            Why::Fault(_) => FAILURE,
+        }
+    }
+
+    /// The response to a command that ends with this code: a header alone, with the tag of TPM 1.2 if a bad tag was the
+    /// command's fault. For a platform that must answer without the TPM.
+    ///
+    /// ```
+    /// use tpm_wire::rc::Rc;
+    /// assert_eq!(Rc::COMMAND_SIZE.response(), [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x42]);
+    /// ```
+    pub const fn response(self) -> [u8; 10] {
+        let code = self.get();
+        let tag = if code == Self::BAD_TAG.get() { st::RSP_COMMAND } else { st::NO_SESSIONS };
+        let ([tag_0, tag_1], [a, b, c, d]) = (tag.to_be_bytes(), code.to_be_bytes());
+        [tag_0, tag_1, 0, 0, 0, 10, a, b, c, d]
+    }
+
+    /// `TPM_RC_FAILURE`, for this fault.
+    pub const fn failure(fault: Fault) -> Self {
+        Self(Why::Fault(fault))
+    }
+
+    /// The fault, if it is one.
+    pub const fn fault(self) -> Option<Fault> {
+        match self.0 {
+            Why::Code(_) => None,
+            Why::Fault(fault) => Some(fault),
+        }
     }
 }
 
+/// TPM_RC_FAILURE: commands are not accepted because of a TPM failure.
+pub const FAILURE: u32 = 0x101;
+
+impl From<Fault> for Rc {
+    fn from(fault: Fault) -> Self {
+        Self::failure(fault)
+    }
+}
+
+impl fmt::Display for Fmt1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name().unwrap_or("an unknown response code"))
+    }
+}
+
+impl core::error::Error for Fmt1 {}
+
+/// The name, the position, and the number: `TPM_RC_VALUE at parameter 1 (0x1c4)`.
+impl fmt::Display for Rc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.get();
+        let (low, high) = (code & 0xff, code >> 8);
+        match code {
+            0x910..=0x916 => write!(f, "TPM_RC_REFERENCE_H{}", low & 7)?,
+            0x918..=0x91e => write!(f, "TPM_RC_REFERENCE_S{}", low & 7)?,
+            _ if low & 0x80 == 0 => f.write_str(name(code).unwrap_or("an unknown response code"))?,
+            _ => {
+                Fmt1((low & 0x3f) as u8).fmt(f)?;
+                match (low & 0x40 != 0, high) {
+                    (true, n) => write!(f, " at parameter {n}")?,
+                    (false, 0) => {}
+                    (false, n @ 1..=7) => write!(f, " at handle {n}")?,
+                    (false, n) => write!(f, " at session {}", n & 7)?,
+                }
+            }
+        }
+        write!(f, " ({code:#05x})")?;
+        if let Some(fault) = self.fault() { write!(f, ": {fault}") } else { Ok(()) }
+    }
+}
+
+impl core::error::Error for Rc {}
+
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
+    use std::string::ToString;
 
     #[test]
     fn positions_are_encoded_as_part_2_says() {
@@ -288,5 +405,22 @@ mod tests {
         assert_eq!(Fmt1::AUTH_FAIL.at(At::Session(Nth::new(1))).get(), 0x98e);
         assert_eq!(Rc::reference_h(0).get(), 0x910);
         assert_eq!(Rc::reference_s(2).get(), 0x91a);
+    }
+
+    #[test]
+    fn a_response_code_is_told_by_name_position_and_number() {
+        for (code, words) in [
+            (Fmt1::VALUE.at(At::Param(Nth::new(1))), "TPM_RC_VALUE at parameter 1 (0x1c4)"),
+            (Fmt1::KEY.at(At::Handle(Nth::new(2))), "TPM_RC_KEY at handle 2 (0x29c)"),
+            (Fmt1::BAD_AUTH.at(At::Session(Nth::new(3))), "TPM_RC_BAD_AUTH at session 3 (0xba2)"),
+            (Fmt1::BINDING.plain(), "TPM_RC_BINDING (0x0a5)"),
+            (Rc::NV_LOCKED, "TPM_RC_NV_LOCKED (0x148)"),
+            (Rc::BAD_TAG, "TPM_RC_BAD_TAG (0x01e)"),
+            (Rc::reference_h(1), "TPM_RC_REFERENCE_H1 (0x911)"),
+            (Rc::reference_s(6), "TPM_RC_REFERENCE_S6 (0x91e)"),
+            (Rc::failure(Fault::NoEntropy), "TPM_RC_FAILURE (0x101): there is no entropy"),
+        ] {
+            assert_eq!(code.to_string(), words);
+        }
     }
 }

@@ -57,6 +57,7 @@ impl Optional for u8 {}
 impl Optional for u16 {}
 impl Optional for u32 {}
 impl Optional for u64 {}
+impl Optional for crate::fault::Fault {}
 impl Optional for Digest {}
 impl Optional for Handle {}
 impl Optional for (HashAlg, Digest) {}

@@ -6,6 +6,12 @@ use tpm_crypto::hash::Digest;
 
 /// TPM_ST: structure tags (6.9).
 pub mod st {
+    /// TPM_ST_RSP_COMMAND
+    pub const RSP_COMMAND: u16 = 0x00c4;
+    /// TPM_ST_NO_SESSIONS
+    pub const NO_SESSIONS: u16 = 0x8001;
+    /// TPM_ST_SESSIONS
+    pub const SESSIONS: u16 = 0x8002;
     /// TPM_ST_ATTEST_NV
     pub const ATTEST_NV: u16 = 0x8014;
     /// TPM_ST_ATTEST_COMMAND_AUDIT

@@ -3,6 +3,7 @@
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::RhAct;
 
@@ -22,8 +23,8 @@ impl Command for ActSetTimeout {
     /// Never `RETRY`: the timer is set when the response comes.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let now_ms = tpm.ram.time_ms;
-        let position = h.act_handle.handle().act_position().ok_or(Rc::FAILURE)?;
-        let act = tpm.ram.acts.get_mut(position).ok_or(Rc::FAILURE)?;
+        let position = h.act_handle.handle().act_position().ok_or(Fault::Handle)?;
+        let act = tpm.ram.acts.get_mut(position).ok_or(Fault::Handle)?;
         if p.start_timeout_s == u32::MAX && !act.is_signaled() {
             return Err(Fmt1::VALUE.at(Params::start_timeout_s));
         }

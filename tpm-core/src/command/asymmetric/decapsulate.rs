@@ -7,6 +7,7 @@ use crate::crypto::Error;
 use crate::crypto::dhkem::SharedSecret;
 use crate::crypto::mlkem;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{DhObject, Parms, SensitiveComposite, Tpm2b};
 
@@ -40,7 +41,7 @@ impl Command for Decapsulate {
                     _ => return Err(no_key),
                 };
                 let shared = parms.set.decapsulate(seed.as_slice(), p.ciphertext.0).map_err(refused)?;
-                SharedSecret::from_slice(shared.as_slice()).map_err(|_| Rc::FAILURE)
+                SharedSecret::from_slice(shared.as_slice()).map_err(|_| Fault::Capacity.into())
             }
             Parms::Ecc(parms) => {
                 let kem = parms.kem().ok_or(no_key)?;

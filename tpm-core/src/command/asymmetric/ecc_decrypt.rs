@@ -5,6 +5,7 @@ use crate::command::area::{User, handles, params};
 use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
@@ -40,8 +41,8 @@ impl Command for EccDecrypt {
         let d = key.ecc_private().ok_or(Fmt1::KEY.at(Handles::key))?;
         let point = p.c1.0.on(parms.curve).map_err(|_| wrong)?;
         let shared = Shared::new(hash, parms.curve, d.as_slice(), &point).map_err(|_| wrong)?;
-        let mut plain_text = Secret::from_slice(p.c2.0).map_err(|_| Rc::FAILURE)?;
-        shared.mask(plain_text.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        let mut plain_text = Secret::from_slice(p.c2.0).map_err(|_| Fault::Capacity)?;
+        shared.mask(plain_text.as_mut_slice()).map_err(|_| Fault::Capacity)?;
         if shared.binding(plain_text.as_slice()) == p.c3 { Ok(plain_text) } else { Err(wrong) }
     }
 }

@@ -5,7 +5,9 @@ use crate::command::area::{handles, params, reply};
 use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::create::point_of;
+use crate::operation::object::key::crypto_failed;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
@@ -31,10 +33,10 @@ impl Command for EccEncrypt {
         let hash = kdf2_hash(parms.kdf, p.in_scheme, Params::in_scheme)?;
         let curve = parms.curve;
         let public = key.ecc_public().ok_or(no_key)?;
-        let (d, ephemeral) = curve.generate(&mut tpm.drbg).map_err(|e| tpm.crypto_failed(e, Rc::NO_RESULT))?;
+        let (d, ephemeral) = curve.generate(&mut tpm.drbg).map_err(|e| crypto_failed(e, Rc::NO_RESULT))?;
         let shared = Shared::new(hash, curve, d.as_slice(), &public).map_err(|_| no_key)?;
-        let mut c2 = Secret::from_slice(p.plain_text.0).map_err(|_| Rc::FAILURE)?;
-        shared.mask(c2.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        let mut c2 = Secret::from_slice(p.plain_text.0).map_err(|_| Fault::Capacity)?;
+        shared.mask(c2.as_mut_slice()).map_err(|_| Fault::Capacity)?;
         Ok(Answer { c1: Sized2b(point_of(&ephemeral)), c2, c3: shared.binding(p.plain_text.0) })
     }
 }

@@ -5,6 +5,7 @@ use crate::command::area::{handles, params, reply};
 use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;
+use crate::operation::object::key::crypto_failed;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{DhObject, EccPoint, HandleType, Sized2b};
 
@@ -26,7 +27,7 @@ impl Command for EcdhKeyGen {
         let curve = parms.curve;
         let no_key = Fmt1::KEY.at(Handles::key);
         let public = key.ecc_public().ok_or(no_key)?;
-        let (d, ephemeral) = curve.generate(&mut tpm.drbg).map_err(|e| tpm.crypto_failed(e, Rc::NO_RESULT))?;
+        let (d, ephemeral) = curve.generate(&mut tpm.drbg).map_err(|e| crypto_failed(e, Rc::NO_RESULT))?;
         let z = curve.multiply(d.as_slice(), &public).map_err(|_| no_key)?;
         Ok(Answer { z_point: Sized2b(point_of(&z)), pub_point: Sized2b(point_of(&ephemeral)) })
     }

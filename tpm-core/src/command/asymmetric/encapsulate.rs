@@ -5,6 +5,8 @@ use crate::command::{Call, Command};
 use crate::crypto::dhkem;
 use crate::crypto::mlkem;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
+use crate::operation::object::key::crypto_failed;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Buffer, DhObject, HandleType, Parms, Unique};
 
@@ -31,17 +33,17 @@ impl Command for Encapsulate {
             (Parms::MlKem(parms), Unique::MlKem(public)) => {
                 let size = parms.set.ciphertext_size();
                 let (set, public) = (parms.set, public.clone());
-                let out = out.get_mut(..size).ok_or(Rc::FAILURE)?;
+                let out = out.get_mut(..size).ok_or(Fault::Capacity)?;
                 let shared = set.encapsulate(public.as_slice(), &mut tpm.drbg, out);
-                let shared = shared.map_err(|e| tpm.crypto_failed(e, no_key))?;
-                (dhkem::SharedSecret::from_slice(shared.as_slice()).map_err(|_| Rc::FAILURE)?, size)
+                let shared = shared.map_err(|e| crypto_failed(e, no_key))?;
+                (dhkem::SharedSecret::from_slice(shared.as_slice()).map_err(|_| Fault::Capacity)?, size)
             }
             (Parms::Ecc(parms), _) => {
                 let kem = parms.kem().ok_or(no_key)?;
                 let public = key.ecc_public().ok_or(no_key)?;
-                let out = out.get_mut(..kem.ciphertext_size()).ok_or(Rc::FAILURE)?;
+                let out = out.get_mut(..kem.ciphertext_size()).ok_or(Fault::Capacity)?;
                 let shared = kem.encapsulate(&public, &mut tpm.drbg, out);
-                (shared.map_err(|e| tpm.crypto_failed(e, no_key))?, kem.ciphertext_size())
+                (shared.map_err(|e| crypto_failed(e, no_key))?, kem.ciphertext_size())
             }
             _ => return Err(no_key),
         };

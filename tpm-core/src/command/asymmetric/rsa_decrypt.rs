@@ -6,6 +6,7 @@ use crate::command::{Call, Command};
 use crate::crypto::Error;
 use crate::crypto::rsa::padding::Message;
 use crate::data::tpm::Tpm;
+use crate::operation::object::key::{is_own, private_failed};
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Data, DhObject, MAX_RSA_KEY_BYTES, RsaDecrypt as RsaDecryptScheme, Tpm2b};
 
@@ -31,6 +32,7 @@ impl Command for RsaDecrypt {
     /// - `VALUE` at the label: it does not end in a zero octet
     /// - `SCHEME` at the scheme: not the key's own
     /// - `SIZE`: the ciphertext has not the length of the modulus, or is not below it
+    /// - `BINDING`: a key from outside the TPM whose factors are no primes
     /// - `VALUE`: whatever is wrong with the padding, found in the same time
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Message, Rc> {
         let (key, parms) = rsa_key(tpm, h.key.handle(), Handles::key)?;
@@ -44,9 +46,10 @@ impl Command for RsaDecrypt {
         if p.cipher_text.0.len() != private.public().size() {
             return Err(Fmt1::SIZE.plain());
         }
+        let is_own = is_own(key);
         private.decrypt(&mut tpm.drbg, scheme, p.cipher_text.0).map_err(|e| match e {
             Error::Range => Fmt1::SIZE.plain(),
-            e => tpm.crypto_failed(e, Fmt1::VALUE.plain()),
+            e => private_failed(is_own, e, Fmt1::VALUE.plain()),
         })
     }
 }

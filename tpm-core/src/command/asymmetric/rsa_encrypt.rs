@@ -4,6 +4,7 @@ use super::{is_label, padding, rsa_key, select_rsa_scheme};
 use crate::command::area::{handles, params};
 use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
+use crate::operation::object::key::crypto_failed;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Buffer, Data, DhObject, HandleType, MAX_RSA_KEY_BYTES, RsaDecrypt, Tpm2b};
 
@@ -37,7 +38,7 @@ impl Command for RsaEncrypt {
         let mut out = [0; MAX_RSA_KEY_BYTES];
         let size = public
             .encrypt(&mut tpm.drbg, scheme, message, &mut out)
-            .map_err(|e| tpm.crypto_failed(e, Fmt1::VALUE.plain()))?;
+            .map_err(|e| crypto_failed(e, Fmt1::VALUE.plain()))?;
         Buffer::from_slice(out.get(..size).unwrap_or_default()).map_err(Fmt1::plain)
     }
 }

@@ -8,11 +8,12 @@ use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::sign::Signer;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{
-    Buffer, Data, DhObject, Handle, Nullable, ObjectAttributes as A, Parms, Scheme, SigScheme, Signature, Tpm2b,
+    AlgId, Buffer, Data, DhObject, Handle, Nullable, ObjectAttributes as A, Parms, Scheme, SigScheme, Signature, Tpm2b,
     Unique, Writer,
 };
 
@@ -78,9 +79,9 @@ fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partia
         _ => e.at(Params::partial_certificate),
     })?;
     let rest = [algorithm, partial.issuer, partial.validity, partial.subject, spki, partial.extensions];
-    let serial = serial_number(key, object, &rest).ok_or(Rc::FAILURE)?;
+    let serial = serial_number(key, object, &rest).ok_or(Fault::Capacity)?;
     let mut front = [0; 32];
-    let front = encode(&mut front, |w| version_and_serial(w, &serial)).ok_or(Rc::FAILURE)?;
+    let front = encode(&mut front, |w| version_and_serial(w, &serial)).ok_or(Fault::Capacity)?;
     let mut hasher = Hasher::new(hash);
     let mut head = [0; 8];
     let len = rest.iter().fold(front.len(), |len, part| len.saturating_add(part.len()));
@@ -88,7 +89,7 @@ fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partia
         der::header(w, der::SEQUENCE, len);
         Some(())
     })
-    .ok_or(Rc::FAILURE)?;
+    .ok_or(Fault::Capacity)?;
     [head, front].into_iter().chain(rest).for_each(|part| hasher.update(part));
     let added = Der::of(|w| {
         der::element(w, der::SEQUENCE, &|w| {
@@ -99,7 +100,7 @@ fn certificate(tpm: &Tpm, signer: &Signer, hash: HashAlg, object: Handle, partia
             w.put(spki);
         });
     });
-    Ok((added.map_err(|_| Rc::FAILURE)?, hasher.finish()))
+    Ok((added.map_err(|_| Fault::Capacity)?, hasher.finish()))
 }
 
 /// What `f` writes, unless it gives up or there is no room.
@@ -231,7 +232,7 @@ const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 
 /// Identifiers of a hash, of RSASSA with it and of ECDSA with it.
 struct HashIds {
-    hash: u16,
+    hash: AlgId,
     id: &'static [u8],
     rsassa: &'static [u8],
     ecdsa: &'static [u8],
@@ -240,71 +241,71 @@ struct HashIds {
 /// Of TPM_ALG_ID: not all need be implemented.
 const HASHES: [HashIds; 8] = [
     HashIds {
-        hash: 0x04,
+        hash: AlgId::SHA1,
         id: &[0x2b, 0x0e, 0x03, 0x02, 0x1a],
         rsassa: &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05],
         ecdsa: &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01],
     },
     HashIds {
-        hash: 0x0b,
+        hash: AlgId::SHA256,
         id: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01],
         rsassa: &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b],
         ecdsa: &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
     },
     HashIds {
-        hash: 0x0c,
+        hash: AlgId::SHA384,
         id: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02],
         rsassa: &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c],
         ecdsa: &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
     },
     HashIds {
-        hash: 0x0d,
+        hash: AlgId::SHA512,
         id: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03],
         rsassa: &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d],
         ecdsa: &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04],
     },
     HashIds {
-        hash: 0x12,
+        hash: AlgId::SM3,
         id: &[0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x83, 0x11],
         rsassa: &[0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x83, 0x78],
         ecdsa: &[0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x83, 0x75],
     },
     HashIds {
-        hash: 0x27,
+        hash: AlgId::SHA3_256,
         id: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x08],
         rsassa: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x0e],
         ecdsa: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x0a],
     },
     HashIds {
-        hash: 0x28,
+        hash: AlgId::SHA3_384,
         id: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x09],
         rsassa: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x0f],
         ecdsa: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x0b],
     },
     HashIds {
-        hash: 0x29,
+        hash: AlgId::SHA3_512,
         id: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x0a],
         rsassa: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x10],
         ecdsa: &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x0c],
     },
 ];
 
-/// Identifiers of curves by TPM_ECC_CURVE: P-192, P-224, P-256, P-384, P-521, SM2.
-const CURVES: [(u16, &[u8]); 6] = [
-    (0x01, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01]),
-    (0x02, &[0x2b, 0x81, 0x04, 0x00, 0x21]),
-    (0x03, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]),
-    (0x04, &[0x2b, 0x81, 0x04, 0x00, 0x22]),
-    (0x05, &[0x2b, 0x81, 0x04, 0x00, 0x23]),
-    (0x20, &[0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x82, 0x2d]),
+/// Identifiers of curves.
+const CURVES: [(Curve, &[u8]); 6] = [
+    (Curve::NistP192, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01]),
+    (Curve::NistP224, &[0x2b, 0x81, 0x04, 0x00, 0x21]),
+    (Curve::NistP256, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]),
+    (Curve::NistP384, &[0x2b, 0x81, 0x04, 0x00, 0x22]),
+    (Curve::NistP521, &[0x2b, 0x81, 0x04, 0x00, 0x23]),
+    (Curve::Sm2P256, &[0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x82, 0x2d]),
 ];
 
 fn hash_ids(hash: HashAlg) -> Option<&'static HashIds> {
-    HASHES.iter().find(|h| h.hash == hash.id())
+    HASHES.iter().find(|h| h.hash.0 == hash.id())
 }
 
 fn curve_id(curve: Curve) -> Option<&'static [u8]> {
-    CURVES.iter().find(|(id, _)| *id == curve.id()).map(|(_, oid)| *oid)
+    CURVES.iter().find(|(one, _)| *one == curve).map(|(_, oid)| *oid)
 }
 
 /// SubjectPublicKeyInfo (RFC 5280, 4.1.2.7); None if there is no form for such a key.

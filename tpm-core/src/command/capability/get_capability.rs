@@ -6,11 +6,10 @@ use crate::command::area::{handles, params};
 use crate::command::{COMMANDS, Call, Command};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::profile::{MAX_CAP_BUFFER, PROFILE};
 use crate::rc::{Fmt1, Rc};
-use crate::wire::{
-    AlgId, Buffer, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Reader, Unmarshal, Writer,
-};
+use crate::wire::{AlgId, Buffer, Cap, Ha, Handle, HandleKind, Marshal, PCR_COUNT, PCR_SELECT_SIZE, Writer, pt};
 
 pub(crate) struct GetCapability;
 
@@ -18,41 +17,12 @@ pub(crate) struct GetCapability;
 const MAX_CAP_DATA: usize = MAX_CAP_BUFFER - 4 - 4;
 
 handles! { pub(crate) struct Handles {} }
-params! { pub(crate) struct Params { capability: Group, property: u32, property_count: u32 } }
-
-/// TPM_CAP (Part 2, 6.12): a group, be it one of those that only a TPM with an SPDM responder has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Group(u32);
-
-impl Group {
-    /// Whether there are single properties with a number of their own: not in TPM_CAP_PCRS and TPM_CAP_VENDOR_PROPERTY.
-    pub(crate) fn has_properties(self) -> bool {
-        !matches!(self.0, 0x5 | 0x100)
-    }
-
-    /// TPM_CAP_PUB_KEYS or TPM_CAP_SPDM_SESSION_INFO: without an SPDM responder no property of them exists.
-    fn is_of_spdm(self) -> bool {
-        matches!(self.0, 0xb | 0xc)
-    }
-}
-
-impl Marshal for Group {
-    fn marshal(&self, w: &mut Writer<'_>) {
-        self.0.marshal(w);
-    }
-}
-
-impl Unmarshal<'_> for Group {
-    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        let group: u32 = r.get()?;
-        if group <= 0xc || group == 0x100 { Ok(Self(group)) } else { Err(Fmt1::VALUE) }
-    }
-}
+params! { pub(crate) struct Params { capability: Cap, property: u32, property_count: u32 } }
 
 /// moreData, and TPMS_CAPABILITY_DATA (Part 2, 10.10.2) as capability, count and elements.
 pub(crate) struct Answer {
     more_data: bool,
-    capability: u32,
+    capability: Cap,
     page: Buffer<MAX_CAP_BUFFER>,
 }
 
@@ -86,7 +56,7 @@ impl Page {
             more = items.next().is_some();
             w.patch(0, &listed.to_be_bytes());
         });
-        Ok(Self { more, data: data.map_err(|_| Rc::FAILURE)? })
+        Ok(Self { more, data: data.map_err(|_| Fault::Capacity)? })
     }
 }
 
@@ -136,15 +106,18 @@ impl Command for GetCapability {
     /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for
     ///   TPM_CAP_ACT
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
-        let page = if tpm.ram.failure { in_failure_mode(tpm, &p) } else { page(tpm, &p) }?;
-        Ok(Answer { more_data: page.more, capability: p.capability.0, page: page.data })
+        let page = match tpm.ram.fault {
+            Some(fault) => in_failure_mode(tpm, fault, &p),
+            None => page(tpm, &p),
+        }?;
+        Ok(Answer { more_data: page.more, capability: p.capability, page: page.data })
     }
 }
 
 fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
     let (first, count) = (p.property, p.property_count);
-    match p.capability.0 {
-        0x0 => Page::of(
+    match p.capability {
+        Cap::ALGS => Page::of(
             ALGORITHMS
                 .iter()
                 .filter(|(id, _)| PROFILE.has(id.0) && u32::from(id.0) >= first)
@@ -152,21 +125,21 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
             count,
             6,
         ),
-        0x1 => handles(tpm, Handle(first), count),
-        0x2 => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
-        0x3 => Page::of(tpm.persistent.presence.codes().filter(|code| *code >= first), count, 4),
-        0x4 => Page::of(tpm.persistent.audit.commands.codes().filter(|code| *code >= first), count, 4),
-        0x5 => allocation(tpm, p),
-        0x6 => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
-        0x7 => Page::of(
+        Cap::HANDLES => handles(tpm, Handle(first), count),
+        Cap::COMMANDS => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
+        Cap::PP_COMMANDS => Page::of(tpm.persistent.presence.codes().filter(|code| *code >= first), count, 4),
+        Cap::AUDIT_COMMANDS => Page::of(tpm.persistent.audit.commands.codes().filter(|code| *code >= first), count, 4),
+        Cap::PCRS => allocation(tpm, p),
+        Cap::TPM_PROPERTIES => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
+        Cap::PCR_PROPERTIES => Page::of(
             pcr::properties().filter(|(pt, _)| *pt >= first).map(|(pt, map)| Pair(pt, PcrSelect(map))),
             count,
             8,
         ),
-        0x8 => Page::of(PROFILE.curves.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
-        0x9 => auth_policies(tpm, Handle(first), count),
-        0xa => acts(tpm, Handle(first), count),
-        0x100 => Page::of(properties::vendor(tpm, first), count, 4),
+        Cap::ECC_CURVES => Page::of(PROFILE.curves.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
+        Cap::AUTH_POLICIES => auth_policies(tpm, Handle(first), count),
+        Cap::ACT => acts(tpm, Handle(first), count),
+        Cap::VENDOR_PROPERTY => Page::of(properties::vendor(tpm, first), count, 4),
         _ => Err(Fmt1::VALUE.at(Params::capability)),
     }
 }
@@ -234,11 +207,12 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
 
 /// In failure mode only what says which TPM this is (Part 1, 9.4): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2.
 /// Any error is told as `FAILURE`.
-fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
-    if p.capability != Group(0x6) {
-        return Err(Rc::FAILURE);
+fn in_failure_mode(tpm: &Tpm, fault: Fault, p: &Params) -> Result<Page, Rc> {
+    if p.capability != Cap::TPM_PROPERTIES {
+        return Err(fault.into());
     }
-    let known = properties::all(tpm, p.property.max(0x105)).filter(|(pt, _)| (0x105..=0x10c).contains(pt));
+    let told = pt::MANUFACTURER..=pt::FIRMWARE_VERSION_2;
+    let known = properties::all(tpm, p.property.max(pt::MANUFACTURER)).filter(|(pt, _)| told.contains(pt));
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
 }
 
@@ -246,7 +220,7 @@ fn in_failure_mode(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
 /// TPM2_PolicyCapability.
 ///
 /// - the codes of TPM2_GetCapability
-pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
+pub(crate) fn element(tpm: &Tpm, capability: Cap, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
     const COUNT: usize = 4;
     if capability.is_of_spdm() {
         return Ok(None);
@@ -258,14 +232,16 @@ pub(crate) fn element(tpm: &Tpm, capability: Group, property: u32) -> Result<Opt
     // An algorithm or a curve has two octets, TPMA_CC the code's index and its vendor bit, everything else starts with
     // a UINT32. The type of a handle selects a list, so its index finds it: loaded and saved sessions are listed with a
     // type of their own, but are an element with the handle that was asked for.
-    let (is_found, element) = match capability.0 {
-        0x0 | 0x8 => (element.first_chunk().map(|id| u16::from_be_bytes(*id).into()) == Some(property), element),
-        0x1 => (number().map(|h| Handle(h).index()) == Some(asked.index()), &property.to_be_bytes()[..]),
-        0x2 => (number().map(|cc| cc & 0x2000_ffff) == Some(property), element),
+    let (is_found, element) = match capability {
+        Cap::ALGS | Cap::ECC_CURVES => {
+            (element.first_chunk().map(|id| u16::from_be_bytes(*id).into()) == Some(property), element)
+        }
+        Cap::HANDLES => (number().map(|h| Handle(h).index()) == Some(asked.index()), &property.to_be_bytes()[..]),
+        Cap::COMMANDS => (number().map(|cc| cc & 0x2000_ffff) == Some(property), element),
         _ => (number() == Some(property), element),
     };
     if !is_found {
         return Ok(None);
     }
-    Buffer::from_slice(element).map(Some).map_err(|_| Rc::FAILURE)
+    Buffer::from_slice(element).map(Some).map_err(|_| Fault::Capacity.into())
 }

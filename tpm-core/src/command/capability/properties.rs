@@ -5,23 +5,19 @@ use crate::command::COMMANDS;
 use crate::crypto::hash::{HashAlg, MAX_DIGEST};
 use crate::data::tpm::Tpm;
 use crate::profile;
-use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear};
-
-/// PT_FIXED and PT_VAR: where the groups start.
-const FIXED: u32 = 0x100;
-const VAR: u32 = 0x200;
+use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear, pt};
 
 /// Every property from `first` on, with its value, of the group to which it belongs, PT_FIXED if to none before that: a
 /// reply does not go beyond a group (Part 3, 30.2).
 pub(super) fn all(tpm: &Tpm, first: u32) -> impl Iterator<Item = (u32, u32)> {
-    let first = first.max(FIXED);
-    let end = (first | 0xff).min(VAR + 0xff);
+    let first = first.max(pt::FIXED);
+    let end = (first | 0xff).min(pt::VAR | 0xff);
     (first..=end).filter_map(|pt| value(tpm, pt).map(|value| (pt, value)))
 }
 
 /// The value of a property, if there is such a one.
 fn value(tpm: &Tpm, pt: u32) -> Option<u32> {
-    if pt < VAR { fixed(tpm, pt.checked_sub(FIXED)?) } else { variable(tpm, pt - VAR) }
+    if pt < pt::VAR { fixed(tpm, pt) } else { variable(tpm, pt) }
 }
 
 /// TPM_CAP_VENDOR_PROPERTY: a list of UINT32, from the one with that number on. 0: octets of NV memory that are free,
@@ -45,60 +41,64 @@ const fn number(n: usize) -> u32 {
 fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
     Some(match pt {
         // TPM_PT_FAMILY_INDICATOR to _YEAR
-        0 => u32::from_be_bytes(*b"2.0\0"),
-        1 => 0,
-        2 => profile::SPEC_REVISION,
-        3 => profile::SPEC_ERRATA,
-        4 => profile::SPEC_YEAR,
+        pt::FAMILY_INDICATOR => u32::from_be_bytes(*b"2.0\0"),
+        pt::LEVEL => 0,
+        pt::REVISION => profile::SPEC_REVISION,
+        pt::ERRATA => profile::SPEC_ERRATA,
+        pt::YEAR => profile::SPEC_YEAR,
         // TPM_PT_MANUFACTURER to _FIRMWARE_VERSION_2
-        5 => u32::from_be_bytes(profile::MANUFACTURER),
-        6..=9 => u32::from_be_bytes(**profile::VENDOR_STRING.get(usize::try_from(pt - 6).ok()?)?),
-        10 => 1,
-        11 | 12 => *profile::FIRMWARE_VERSION.get(usize::try_from(pt - 11).ok()?)?,
+        pt::MANUFACTURER => u32::from_be_bytes(profile::MANUFACTURER),
+        pt::VENDOR_STRING_1..=pt::VENDOR_STRING_4 => {
+            u32::from_be_bytes(**profile::VENDOR_STRING.get(usize::try_from(pt - pt::VENDOR_STRING_1).ok()?)?)
+        }
+        pt::VENDOR_TPM_TYPE => 1,
+        pt::FIRMWARE_VERSION_1 | pt::FIRMWARE_VERSION_2 => {
+            *profile::FIRMWARE_VERSION.get(usize::try_from(pt - pt::FIRMWARE_VERSION_1).ok()?)?
+        }
         // TPM_PT_INPUT_BUFFER, _HR_TRANSIENT_MIN, _HR_PERSISTENT_MIN, _HR_LOADED_MIN, _ACTIVE_SESSIONS_MAX
-        13 => number(profile::MAX_DIGEST_BUFFER),
-        14 => number(profile::MAX_LOADED_OBJECTS),
-        15 => number(profile::MAX_PERSISTENT_OBJECTS),
-        16 => number(profile::MAX_LOADED_SESSIONS),
-        17 => number(profile::MAX_ACTIVE_SESSIONS),
+        pt::INPUT_BUFFER => number(profile::MAX_DIGEST_BUFFER),
+        pt::HR_TRANSIENT_MIN => number(profile::MAX_LOADED_OBJECTS),
+        pt::HR_PERSISTENT_MIN => number(profile::MAX_PERSISTENT_OBJECTS),
+        pt::HR_LOADED_MIN => number(profile::MAX_LOADED_SESSIONS),
+        pt::ACTIVE_SESSIONS_MAX => number(profile::MAX_ACTIVE_SESSIONS),
         // TPM_PT_PCR_COUNT, _PCR_SELECT_MIN, _CONTEXT_GAP_MAX; 21 is not used
-        18 => PCR_COUNT,
-        19 => PCR_SELECT_SIZE.into(),
-        20 => u32::try_from(profile::CONTEXT_GAP_MAX).unwrap_or(u32::MAX),
+        pt::PCR_COUNT => PCR_COUNT,
+        pt::PCR_SELECT_MIN => PCR_SELECT_SIZE.into(),
+        pt::CONTEXT_GAP_MAX => u32::try_from(profile::CONTEXT_GAP_MAX).unwrap_or(u32::MAX),
         // TPM_PT_NV_COUNTERS_MAX: only the space limits their number
-        22 => 0,
+        pt::NV_COUNTERS_MAX => 0,
         // TPM_PT_NV_INDEX_MAX, _MEMORY: objects and sessions have memory of their own, CLEAR all
-        23 => number(profile::MAX_NV_INDEX_SIZE),
-        24 => 0,
+        pt::NV_INDEX_MAX => number(profile::MAX_NV_INDEX_SIZE),
+        pt::MEMORY => 0,
         // TPM_PT_CLOCK_UPDATE, _CONTEXT_HASH, _CONTEXT_SYM, _CONTEXT_SYM_SIZE, _ORDERLY_COUNT
-        25 => u32::try_from(profile::CLOCK_UPDATE_MS).unwrap_or(u32::MAX),
-        26 => profile::INTERNAL_HASH.id().into(),
-        27 => AlgId::AES.0.into(),
-        28 => 256,
-        29 => u32::try_from(profile::MAX_ORDERLY_COUNT).unwrap_or(u32::MAX),
-        30 | 31 => number(tpm.ram.buffer_size),
-        32 => number(profile::PROFILE.hashes().map(HashAlg::digest_size).max().unwrap_or(MAX_DIGEST)),
+        pt::CLOCK_UPDATE => u32::try_from(profile::CLOCK_UPDATE_MS).unwrap_or(u32::MAX),
+        pt::CONTEXT_HASH => profile::INTERNAL_HASH.id().into(),
+        pt::CONTEXT_SYM => AlgId::AES.0.into(),
+        pt::CONTEXT_SYM_SIZE => 256,
+        pt::ORDERLY_COUNT => u32::try_from(profile::MAX_ORDERLY_COUNT).unwrap_or(u32::MAX),
+        pt::MAX_COMMAND_SIZE | pt::MAX_RESPONSE_SIZE => number(tpm.ram.buffer_size),
+        pt::MAX_DIGEST => number(profile::PROFILE.hashes().map(HashAlg::digest_size).max().unwrap_or(MAX_DIGEST)),
         // TPM_PT_MAX_OBJECT_CONTEXT, _MAX_SESSION_CONTEXT
-        33 | 34 => number(profile::MAX_CONTEXT_SIZE),
+        pt::MAX_OBJECT_CONTEXT | pt::MAX_SESSION_CONTEXT => number(profile::MAX_CONTEXT_SIZE),
         // TPM_PT_PS_FAMILY_INDICATOR: PC Client; _PS_LEVEL to _PS_YEAR
-        35 => 1,
-        36 | 38 | 39 => 0,
-        37 => profile::PC_CLIENT_REVISION,
+        pt::PS_FAMILY_INDICATOR => 1,
+        pt::PS_LEVEL | pt::PS_DAY_OF_YEAR | pt::PS_YEAR => 0,
+        pt::PS_REVISION => profile::PC_CLIENT_REVISION,
         // TPM_PT_SPLIT_MAX
-        40 => crate::data::commit::OPEN_MAX,
+        pt::SPLIT_MAX => crate::data::commit::OPEN_MAX,
         // TPM_PT_TOTAL_COMMANDS, _LIBRARY_COMMANDS, _VENDOR_COMMANDS
-        41 | 42 => number(COMMANDS.len()),
-        43 => 0,
-        44 => number(profile::NV_BUFFER_MAX),
+        pt::TOTAL_COMMANDS | pt::LIBRARY_COMMANDS => number(COMMANDS.len()),
+        pt::VENDOR_COMMANDS => 0,
+        pt::NV_BUFFER_MAX => number(profile::NV_BUFFER_MAX),
         // TPM_PT_MODES: no FIPS 140 mode
-        45 => 0,
-        46 => number(profile::MAX_CAP_BUFFER),
+        pt::MODES => 0,
+        pt::MAX_CAP_BUFFER => number(profile::MAX_CAP_BUFFER),
         // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
-        47 | 48 if profile::PROFILE.lists_later_properties => {
-            *profile::FIRMWARE_SVN.get(usize::try_from(pt - 47).ok()?)?
+        pt::FIRMWARE_SVN | pt::FIRMWARE_MAX_SVN if profile::PROFILE.lists_later_properties => {
+            *profile::FIRMWARE_SVN.get(usize::try_from(pt - pt::FIRMWARE_SVN).ok()?)?
         }
         // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
-        49 if profile::PROFILE.lists_later_properties => profile::PROFILE.ml_parameter_sets(),
+        pt::ML_PARAMETER_SETS if profile::PROFILE.lists_later_properties => profile::PROFILE.ml_parameter_sets(),
         _ => return None,
     })
 }
@@ -109,34 +109,34 @@ fn variable(tpm: &Tpm, pt: u32) -> Option<u32> {
     let nv = &tpm.persistent.nv;
     let dictionary = &tpm.persistent.dictionary;
     Some(match pt {
-        0 => permanent(tpm),
-        1 => startup_clear(tpm).0,
+        pt::PERMANENT => permanent(tpm),
+        pt::STARTUP_CLEAR => startup_clear(tpm).0,
         // TPM_PT_HR_NV_INDEX, _HR_LOADED, _HR_LOADED_AVAIL, _HR_ACTIVE, _HR_ACTIVE_AVAIL
-        2 => number(profile::MAX_NV_INDICES.saturating_sub(nv.room())),
-        3 => number(loaded),
-        4 => number(profile::MAX_LOADED_SESSIONS.saturating_sub(loaded)),
-        5 => number(loaded.saturating_add(saved)),
-        6 => number(free),
+        pt::HR_NV_INDEX => number(profile::MAX_NV_INDICES.saturating_sub(nv.room())),
+        pt::HR_LOADED => number(loaded),
+        pt::HR_LOADED_AVAIL => number(profile::MAX_LOADED_SESSIONS.saturating_sub(loaded)),
+        pt::HR_ACTIVE => number(loaded.saturating_add(saved)),
+        pt::HR_ACTIVE_AVAIL => number(free),
         // TPM_PT_HR_TRANSIENT_AVAIL, _HR_PERSISTENT, _HR_PERSISTENT_AVAIL
-        7 => number(profile::MAX_LOADED_OBJECTS.saturating_sub(count(tpm.ram.object_handles()))),
-        8 => number(profile::MAX_PERSISTENT_OBJECTS.saturating_sub(tpm.persistent.objects.room())),
-        9 => number(tpm.persistent.objects.room()),
+        pt::HR_TRANSIENT_AVAIL => number(profile::MAX_LOADED_OBJECTS.saturating_sub(count(tpm.ram.object_handles()))),
+        pt::HR_PERSISTENT => number(profile::MAX_PERSISTENT_OBJECTS.saturating_sub(tpm.persistent.objects.room())),
+        pt::HR_PERSISTENT_AVAIL => number(tpm.persistent.objects.room()),
         // TPM_PT_NV_COUNTERS, _NV_COUNTERS_AVAIL
-        10 => number(count(nv.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter)))),
-        11 => number(nv.room().min(nv.free() / 8)),
+        pt::NV_COUNTERS => number(count(nv.iter().filter(|i| i.public.attributes.nv_type() == Some(NvType::Counter)))),
+        pt::NV_COUNTERS_AVAIL => number(nv.room().min(nv.free() / 8)),
         // TPM_PT_ALGORITHM_SET, _LOADED_CURVES
-        12 => tpm.persistent.algorithm_set,
-        13 => number(profile::PROFILE.curves.len()),
+        pt::ALGORITHM_SET => tpm.persistent.algorithm_set,
+        pt::LOADED_CURVES => number(profile::PROFILE.curves.len()),
         // TPM_PT_LOCKOUT_COUNTER, _MAX_AUTH_FAIL, _LOCKOUT_INTERVAL, _LOCKOUT_RECOVERY
-        14 => dictionary.failed_tries,
-        15 => dictionary.max_tries,
-        16 => dictionary.recovery_time_s,
-        17 => dictionary.lockout_recovery_s,
+        pt::LOCKOUT_COUNTER => dictionary.failed_tries,
+        pt::MAX_AUTH_FAIL => dictionary.max_tries,
+        pt::LOCKOUT_INTERVAL => dictionary.recovery_time_s,
+        pt::LOCKOUT_RECOVERY => dictionary.lockout_recovery_s,
         // TPM_PT_NV_WRITE_RECOVERY
-        18 => 0,
+        pt::NV_WRITE_RECOVERY => 0,
         // TPM_PT_AUDIT_COUNTER_0 and _1: the upper and the lower half
-        19 => u32::try_from(tpm.persistent.audit.counter >> 32).unwrap_or(0),
-        20 => u32::try_from(tpm.persistent.audit.counter & u64::from(u32::MAX)).unwrap_or(0),
+        pt::AUDIT_COUNTER_0 => u32::try_from(tpm.persistent.audit.counter >> 32).unwrap_or(0),
+        pt::AUDIT_COUNTER_1 => u32::try_from(tpm.persistent.audit.counter & u64::from(u32::MAX)).unwrap_or(0),
         _ => return None,
     })
 }

@@ -1,11 +1,10 @@
 //! TPM2_SetCapability (Part 3, 30.4).
 
-use super::get_capability::Group;
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Call, Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::wire::{Reader, RhHierarchy, Sized2b, Unmarshal};
+use crate::wire::{Cap, Reader, RhHierarchy, Sized2b, Unmarshal};
 
 pub(crate) struct SetCapability;
 
@@ -14,7 +13,7 @@ pub(crate) enum SetCapabilityData {}
 
 impl Unmarshal<'_> for SetCapabilityData {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        let _capability: Group = r.get()?;
+        let _capability: Cap = r.get()?;
         Err(Fmt1::SELECTOR)
     }
 }

@@ -5,7 +5,6 @@ use crate::command::{Call, Command};
 use crate::data::object::Object;
 use crate::data::session::Session;
 use crate::data::tpm::Tpm;
-use crate::operation::context::{SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR};
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Context, Handle, Reader};
 
@@ -37,8 +36,8 @@ impl Command for ContextLoad {
                 return Err(Fmt1::HIERARCHY.at(Params::context));
             }
             match context.saved_handle {
-                SAVED_SEQUENCE => tpm.ram.load_sequence(read(&mut r)?),
-                SAVED_OBJECT | SAVED_ST_CLEAR => tpm.ram.load_object(read::<Object>(&mut r)?),
+                Handle::SAVED_SEQUENCE => tpm.ram.load_sequence(read(&mut r)?),
+                Handle::SAVED_OBJECT | Handle::SAVED_ST_CLEAR => tpm.ram.load_object(read::<Object>(&mut r)?),
                 _ => Err(Fmt1::HANDLE.at(Params::context)),
             }
         };

@@ -4,7 +4,7 @@ use crate::command::area::{handles, params};
 use crate::command::{Call, Command};
 use crate::data::object::Slot;
 use crate::data::tpm::Tpm;
-use crate::operation::context::{Label, SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR, contents};
+use crate::operation::context::{Label, contents};
 use crate::rc::Rc;
 use crate::wire::{Context, DhContext, Handle, HandleType, Marshal};
 
@@ -42,10 +42,10 @@ fn save_object(tpm: &mut Tpm, handle: Handle) -> Result<Context, Rc> {
     let sequence = tpm.reset.object_context_id.checked_add(1).ok_or(Rc::TOO_MANY_CONTEXTS)?;
     let (saved_handle, hierarchy, contents) = match tpm.ram.slot(handle).ok_or(Rc::reference_h(0))? {
         Slot::Object(object) => {
-            let saved_handle = if object.st_clear { SAVED_ST_CLEAR } else { SAVED_OBJECT };
+            let saved_handle = if object.st_clear { Handle::SAVED_ST_CLEAR } else { Handle::SAVED_OBJECT };
             (saved_handle, object.hierarchy, contents(|w| object.marshal(w))?)
         }
-        Slot::Sequence(s) => (SAVED_SEQUENCE, Handle::NULL, contents(|w| s.marshal(w))?),
+        Slot::Sequence(s) => (Handle::SAVED_SEQUENCE, Handle::NULL, contents(|w| s.marshal(w))?),
     };
     tpm.reset.change().object_context_id = sequence;
     tpm.seal_context(&Label { sequence, saved_handle, hierarchy }, contents)

@@ -4,6 +4,7 @@ use crate::command::area::{Dup, handles, params, reply};
 use crate::command::{Call, Command};
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::exchange::{Seed, Use};
 use crate::operation::object::protect::{InnerWrapper, Wrapping, wrap_duplicate};
 use crate::rc::{Fmt1, Rc};
@@ -61,8 +62,8 @@ impl Command for Duplicate {
             None => (Seed::new(), EncryptedSecret::new()),
         };
         let (key, encryption_key_out) = inner_key(tpm, p.symmetric_alg, given)?;
-        let object = tpm.object(h.object.handle()).ok_or(Rc::FAILURE)?;
-        let sensitive = object.sensitive.as_ref().ok_or(Rc::FAILURE)?;
+        let object = tpm.object(h.object.handle()).ok_or(Fault::NoObject)?;
+        let sensitive = object.sensitive.as_ref().ok_or(Fault::NoSensitive)?;
         let inner = p.symmetric_alg.map(|symmetric| InnerWrapper { symmetric, key: key.as_slice(), hash });
         let outer = match new_parent.and_then(|n| tpm.object(n)) {
             Some(parent) => Some(Wrapping::under_seed(parent, seed.as_slice(), object.name.as_slice())?),
@@ -92,9 +93,9 @@ fn inner_key(
     given: &Secret<{ MAX_DIGEST + 2 }>,
 ) -> Result<(Key, Key), Rc> {
     let Some(symmetric) = symmetric.filter(|_| given.is_empty()) else {
-        return Ok((Key::from_slice(given.as_slice()).map_err(|_| Rc::FAILURE)?, Key::new()));
+        return Ok((Key::from_slice(given.as_slice()).map_err(|_| Fault::Capacity)?, Key::new()));
     };
-    let mut key = Key::zeroed(symmetric.key_size()).map_err(|_| Rc::FAILURE)?;
+    let mut key = Key::zeroed(symmetric.key_size()).map_err(|_| Fault::Capacity)?;
     tpm.random(key.as_mut_slice())?;
     let out = key.duplicate();
     Ok((key, out))

@@ -5,6 +5,7 @@ use crate::command::{Brings, Call, Command};
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::exchange::{Seed, Use};
 use crate::operation::object::load::{Blame, check};
 use crate::operation::object::protect::{InnerWrapper, Wrapping, unwrap_duplicate};
@@ -75,7 +76,7 @@ impl Command for Import {
         }
         let name = name_of(&public);
         let hash = public.name_alg.ok_or(Fmt1::HASH.at(Params::object_public))?;
-        let parent = tpm.object(handle).ok_or(Rc::FAILURE)?;
+        let parent = tpm.object(handle).ok_or(Fault::NoObject)?;
         let outer = Wrapping::under_seed(parent, seed.as_slice(), name.as_slice())?;
         let key = p.encryption_key.as_slice();
         let inner = p.symmetric_alg.map(|symmetric| InnerWrapper { symmetric, key, hash });

@@ -4,6 +4,7 @@ use super::duplicate::is_storage;
 use crate::command::area::{User, handles, params, reply};
 use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::exchange::{Seed, Use};
 use crate::operation::object::protect::{Wrapping, rewrap, unwrap_outer};
 use crate::rc::{Fmt1, Rc};
@@ -40,7 +41,7 @@ impl Command for Rewrap {
                 .filter(|o| o.is_parent() && is_storage(&o.public))
                 .ok_or(Fmt1::TYPE.at(Handles::old_parent))?;
             let seed = tpm.open_secret(old, Use::Duplicate, p.in_sym_seed.as_slice());
-            old_seed = seed.map_err(|_| Fmt1::VALUE.at(Params::in_sym_seed))?;
+            old_seed = seed.map_err(|e| e.instead(Fmt1::VALUE.at(Params::in_sym_seed)))?;
         }
         let outer = match old_parent.and_then(|o| tpm.object(o)) {
             Some(old) => Some(Wrapping::under_seed(old, old_seed.as_slice(), name)?),
@@ -52,7 +53,7 @@ impl Command for Rewrap {
         };
         tpm.object(new).filter(|n| is_storage(&n.public)).ok_or(Fmt1::TYPE.at(Handles::new_parent))?;
         let (seed, out_sym_seed) = tpm.new_secret(new, Use::Duplicate)?;
-        let parent = tpm.object(new).ok_or(Rc::FAILURE)?;
+        let parent = tpm.object(new).ok_or(Fault::NoObject)?;
         let outer = Wrapping::under_seed(parent, seed.as_slice(), name)?;
         Ok(Answer { out_duplicate: rewrap(octets, Some(&outer))?, out_sym_seed })
     }

@@ -27,6 +27,7 @@ impl Command for ChangeEps {
     ///
     /// NV Indices stay: they belong to the owner and the platform.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
-        tpm.change_endorsement_seed().map(|()| Empty)
+        tpm.change_endorsement_seed()?;
+        Ok(Empty)
     }
 }

@@ -25,6 +25,7 @@ impl Command for ChangePps {
     /// - `FAILURE`: no new seed, which cannot be provoked: before every command the DRBG is given fresh entropy if that
     ///   is due
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Empty, Rc> {
-        tpm.change_platform_seed().map(|()| Empty)
+        tpm.change_platform_seed()?;
+        Ok(Empty)
     }
 }

@@ -29,6 +29,7 @@ impl Command for Clear {
         if tpm.persistent.disable_clear {
             return Err(Rc::DISABLED);
         }
-        tpm.clear_owner().map(|()| Empty)
+        tpm.clear_owner()?;
+        Ok(Empty)
     }
 }

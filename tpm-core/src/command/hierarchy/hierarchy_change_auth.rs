@@ -3,6 +3,7 @@
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::profile::INTERNAL_HASH;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Auth, Handle, RhHierarchyAuth};
@@ -31,7 +32,7 @@ impl Command for HierarchyChangeAuth {
             return Err(Fmt1::SIZE.at(Params::new_auth));
         }
         let hierarchy = h.auth_handle.handle();
-        *tpm.hierarchy_auth_mut(hierarchy).ok_or(Rc::FAILURE)? = auth;
+        *tpm.hierarchy_auth_mut(hierarchy).ok_or(Fault::Handle)? = auth;
         if hierarchy == Handle::PLATFORM {
             tpm.void_shutdown();
         }

@@ -3,6 +3,7 @@
 use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::Rc;
 use crate::wire::{Handle, HandleType, RhBaseHierarchy, RhEnables};
 
@@ -30,7 +31,7 @@ impl Command for HierarchyControl {
         if by != Handle::PLATFORM && !own {
             return Err(Rc::AUTH_TYPE);
         }
-        let selected = tpm.enable_mut(enable).ok_or(Rc::FAILURE)?;
+        let selected = tpm.enable_mut(enable).ok_or(Fault::Handle)?;
         if *selected != p.state {
             *selected = p.state;
             if !p.state {

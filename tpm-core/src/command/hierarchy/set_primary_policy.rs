@@ -4,6 +4,7 @@ use crate::command::area::{Empty, User, handles, params};
 use crate::command::{Call, Command, Presence, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Handle, RhHierarchyPolicy};
 
@@ -27,7 +28,7 @@ impl Command for SetPrimaryPolicy {
             return Err(Fmt1::SIZE.at(Params::auth_policy));
         }
         let hierarchy = h.auth_handle.handle();
-        let policy = tpm.hierarchy_policy_mut(hierarchy).ok_or(Rc::FAILURE)?;
+        let policy = tpm.hierarchy_policy_mut(hierarchy).ok_or(Fault::Handle)?;
         *policy = p.hash_alg.map(|alg| (alg, p.auth_policy));
         if hierarchy == Handle::PLATFORM || hierarchy.act_position().is_some() {
             tpm.void_shutdown();

@@ -5,6 +5,7 @@ use crate::command::area::{Admin, User, handles, params};
 use crate::command::{Call, Command};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::exchange::Use;
 use crate::operation::object::protect::{Wrapping, unwrap_credential};
 use crate::rc::{Fmt1, Rc};
@@ -31,7 +32,7 @@ impl Command for ActivateCredential {
         tpm.object(handle).filter(|k| protects_credentials(k)).ok_or(Fmt1::TYPE.at(Handles::key))?;
         let name = tpm.object(h.activate.handle()).ok_or(Rc::SEQUENCE)?.name.clone();
         let seed = tpm.open_secret(handle, Use::Identity, p.secret.as_slice()).map_err(|e| e.at(Params::secret))?;
-        let key = tpm.object(handle).ok_or(Rc::FAILURE)?;
+        let key = tpm.object(handle).ok_or(Fault::NoObject)?;
         let wrapping = Wrapping::under_seed(key, seed.as_slice(), name.as_slice())?;
         unwrap_credential(&wrapping, p.credential_blob.as_slice()).map_err(|e| e.at(Params::credential_blob))
     }

@@ -3,6 +3,7 @@
 use crate::command::area::{User, WithHandle, handles, params, reply};
 use crate::command::{Brings, Call, Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::create::{Derived, Fresh, Primary, create, object_auth};
 use crate::operation::object::template;
 use crate::rc::{Fmt1, Rc};
@@ -108,7 +109,7 @@ fn derived(
     auth: crate::wire::Auth,
     data: &[u8],
 ) -> Result<(Public, Sensitive), Rc> {
-    let parent = tpm.object(parent).ok_or(Rc::FAILURE)?;
+    let parent = tpm.object(parent).ok_or(Fault::NoObject)?;
     if template.object_type() == ObjectType::Rsa {
         return Err(Fmt1::TYPE.at(Params::public));
     }
@@ -119,8 +120,8 @@ fn derived(
     let given = if data.is_empty() { Derive::default() } else { Derive::parse(data).map_err(Fmt1::plain)? };
     let label = if derive.label.0.is_empty() { given.label } else { derive.label };
     let context = if derive.context.0.is_empty() { given.context } else { derive.context };
-    let Parms::KeyedHash(scheme) = &parent.public.parms else { return Err(Rc::FAILURE) };
-    let Scheme::Xor(hash, _) = scheme.0 else { return Err(Rc::FAILURE) };
-    let secret = parent.sensitive.as_ref().ok_or(Rc::FAILURE)?.composite.as_slice();
+    let Parms::KeyedHash(scheme) = &parent.public.parms else { return Err(Fault::Parent.into()) };
+    let Scheme::Xor(hash, _) = scheme.0 else { return Err(Fault::Parent.into()) };
+    let secret = parent.sensitive.as_ref().ok_or(Fault::NoSensitive)?.composite.as_slice();
     create(&mut Derived::new(hash, secret, label.0, context.0)?, template, auth, &[])
 }

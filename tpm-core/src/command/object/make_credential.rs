@@ -5,6 +5,7 @@ use crate::command::{Call, Command};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::exchange::Use;
 use crate::operation::object::protect::{Wrapping, wrap_credential};
 use crate::rc::{Fmt1, Rc};
@@ -38,7 +39,7 @@ impl Command for MakeCredential {
             return Err(Fmt1::SIZE.at(Params::credential));
         }
         let (seed, secret) = tpm.new_secret(handle, Use::Identity)?;
-        let key = tpm.object(handle).ok_or(Rc::FAILURE)?;
+        let key = tpm.object(handle).ok_or(Fault::NoObject)?;
         let wrapping = Wrapping::under_seed(key, seed.as_slice(), p.object_name.as_slice())?;
         Ok(Answer { credential_blob: wrap_credential(&wrapping, &p.credential)?, secret })
     }

@@ -4,6 +4,7 @@ use crate::command::area::{Admin, handles, params};
 use crate::command::{Call, Command, ReadOnly};
 use crate::data::object::qualified_name_of;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::create::object_auth;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Auth, DhObject, HandleType, Private, Sensitive};
@@ -32,7 +33,7 @@ impl Command for ObjectChangeAuth {
         if object.name.is_empty() || expected != object.qualified_name {
             return Err(Fmt1::TYPE.at(Handles::parent));
         }
-        let old = object.sensitive.as_ref().ok_or(Rc::FAILURE)?;
+        let old = object.sensitive.as_ref().ok_or(Fault::NoSensitive)?;
         let (public, name) = (object.public.clone(), object.name.clone());
         let sensitive = Sensitive { auth, ..old.duplicate() };
         tpm.protect(h.parent.handle(), &public, &name, &sensitive)

@@ -3,6 +3,7 @@
 use crate::command::area::{User, handles, params};
 use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{DhObject, MAX_SYM_DATA, ObjectAttributes as A, ObjectType, Tpm2b};
 
@@ -25,7 +26,7 @@ impl Command for Unseal {
         if object.public.attributes.any(A::DECRYPT.with(A::SIGN).with(A::RESTRICTED)) {
             return Err(Fmt1::ATTRIBUTES.at(Handles::item));
         }
-        let sensitive = object.sensitive.as_ref().ok_or(Rc::FAILURE)?;
+        let sensitive = object.sensitive.as_ref().ok_or(Fault::NoSensitive)?;
         Ok(Tpm2b(sensitive.composite.as_slice()))
     }
 }

@@ -1,17 +1,17 @@
 //! TPM2_PolicyCapability (Part 3, 23.23).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::capability::get_capability::{self, Group, element};
+use crate::command::capability::get_capability::{self, element};
 use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
-use crate::wire::{HandleType, Marshal, ShPolicy, Writer};
+use crate::wire::{Cap, HandleType, Marshal, ShPolicy, Writer};
 
 pub(crate) struct PolicyCapability;
 
 handles! { pub(crate) struct Handles { session: ShPolicy } }
-params! { pub(crate) struct Params { operand_b: Operand, offset: u16, operation: Operation, capability: Group, property: u32 } }
+params! { pub(crate) struct Params { operand_b: Operand, offset: u16, operation: Operation, capability: Cap, property: u32 } }
 
 impl Command for PolicyCapability {
     const CODE: u32 = 0x19b;
@@ -44,7 +44,7 @@ impl Command for PolicyCapability {
     }
 }
 
-fn compare(tpm: &Tpm, capability: Group, property: u32, comparison: &Comparison) -> Result<(), Rc> {
+fn compare(tpm: &Tpm, capability: Cap, property: u32, comparison: &Comparison) -> Result<(), Rc> {
     if !capability.has_properties() {
         return Err(Fmt1::VALUE.at(Params::capability));
     }

@@ -19,6 +19,6 @@ impl Command for GetRandom {
 
     /// No codes of its own: at most the size of the largest digest is returned, however much is asked for.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Digest, Rc> {
-        tpm.random_digest(usize::from(p.bytes_requested).min(MAX_DIGEST))
+        Ok(tpm.random_digest(usize::from(p.bytes_requested).min(MAX_DIGEST))?)
     }
 }

@@ -3,6 +3,8 @@
 use crate::command::area::{handles, params, reply};
 use crate::command::{Call, Command};
 use crate::data::tpm::Tpm;
+#[cfg(doc)]
+use crate::fault::Fault;
 use crate::rc::Rc;
 use crate::wire::Buffer;
 
@@ -21,12 +23,12 @@ impl Command for GetTestResult {
     type Reply<'t> = Answer;
 
     /// No codes of its own. testResult is `FAILURE` in failure mode, else success: what has not been tested is tested
-    /// before its first use, so nothing ever needs a test. outData is empty unless a self-test failed: its number as a
-    /// UINT16, in the order of `crypto::selftest::Test::ALL`, from 1.
+    /// before its first use, so nothing ever needs a test. outData is empty but in failure mode, where it is the number
+    /// of the [`Fault`] as a UINT16: below 0x100 that of the self-test that failed, in the order of
+    /// `crypto::selftest::Test::ALL`, from 1.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, _p: Params) -> Result<Answer, Rc> {
-        let failed = tpm.ram.self_test.failed();
-        let out_data = failed.and_then(|n| Buffer::from_slice(&n.to_be_bytes()).ok()).unwrap_or_default();
-        let test_result = if tpm.ram.failure { Rc::FAILURE.get() } else { 0 };
-        Ok(Answer { out_data, test_result })
+        let Some(fault) = tpm.ram.fault else { return Ok(Answer { out_data: Buffer::new(), test_result: 0 }) };
+        let out_data = Buffer::from_slice(&fault.number().to_be_bytes()).unwrap_or_default();
+        Ok(Answer { out_data, test_result: Rc::from(fault).get() })
     }
 }

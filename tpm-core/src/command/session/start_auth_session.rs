@@ -8,6 +8,7 @@ use crate::crypto::sym::Mode;
 use crate::data::policy::PolicyState;
 use crate::data::session::{Binding, Session, SessionType};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::operation::object::exchange::{Seed, Use};
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
@@ -92,7 +93,7 @@ fn salt(tpm: &mut Tpm, key: Option<DhObject>, encrypted: &[u8]) -> Result<Seed, 
         return Err(Fmt1::ATTRIBUTES.at(Handles::tpm_key));
     }
     let salt = tpm.open_secret(handle, Use::Secret, encrypted);
-    salt.map_err(|e| if e == Rc::FAILURE { e } else { Fmt1::VALUE.at(Params::encrypted_salt) })
+    salt.map_err(|e| e.instead(Fmt1::VALUE.at(Params::encrypted_salt)))
 }
 
 fn can_bind(tpm: &Tpm, bind: Handle) -> bool {
@@ -119,10 +120,10 @@ fn session_key(
     }
     let mut secret = Secret::<128>::new();
     if let Some(bind) = bind {
-        secret.extend(tpm.auth_value(bind)).map_err(|_| Rc::FAILURE)?;
+        secret.extend(tpm.auth_value(bind)).map_err(|_| Fault::Capacity)?;
     }
-    secret.extend(salt.as_slice()).map_err(|_| Rc::FAILURE)?;
-    let mut key = Secret::zeroed(p.auth_hash.digest_size()).map_err(|_| Rc::FAILURE)?;
+    secret.extend(salt.as_slice()).map_err(|_| Fault::Capacity)?;
+    let mut key = Secret::zeroed(p.auth_hash.digest_size()).map_err(|_| Fault::Capacity)?;
     let (newer, older) = (nonce_tpm.as_slice(), p.nonce_caller.as_slice());
     kdf::kdfa(p.auth_hash, secret.as_slice(), b"ATH", newer, older, key.as_mut_slice());
     Ok(key)

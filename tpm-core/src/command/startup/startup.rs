@@ -6,6 +6,7 @@ use crate::data::act::Acts;
 use crate::data::pcr::Root;
 use crate::data::state::{Orderly, StateClear, StateReset};
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::Su;
 
@@ -98,8 +99,8 @@ fn restart(tpm: &mut Tpm) {
 }
 
 /// TPM Reset: a new NULL hierarchy; saved contexts cannot come back.
-fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Rc> {
-    let fresh = StateReset::new(&mut tpm.drbg).map_err(|_| tpm.fail())?;
+fn reset(tpm: &mut Tpm, orderly: bool) -> Result<(), Fault> {
+    let fresh = StateReset::new(&mut tpm.drbg).map_err(|_| Fault::NoRandom)?;
     *tpm.reset.change() = fresh;
     tpm.ram.sessions.end();
     clear(tpm);

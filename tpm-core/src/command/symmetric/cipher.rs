@@ -3,6 +3,7 @@
 use crate::command::area::reply;
 use crate::crypto::sym::{BLOCK, Cipher, Mode};
 use crate::data::object::Object;
+use crate::fault::Fault;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{At, Fmt1, Rc};
 use crate::secret::Secret;
@@ -51,10 +52,10 @@ pub(super) fn run(key: Option<&Object>, request: &Request<'_>) -> Result<Answer,
     }
     let cipher = Cipher::new(parms.alg, key.symmetric_key().ok_or(no_key)?).map_err(|_| no_key)?;
     let mut iv_out = Buffer::from_slice(iv_in).map_err(|e| e.at(request.iv_in.1))?;
-    let mut out_data = Secret::from_slice(in_data).map_err(|_| Rc::FAILURE)?;
+    let mut out_data = Secret::from_slice(in_data).map_err(|_| Fault::Capacity)?;
     let (iv, data) = (iv_out.as_mut_slice(), out_data.as_mut_slice());
     let done = if request.decrypt { cipher.decrypt(mode, iv, data) } else { cipher.encrypt(mode, iv, data) };
-    done.map_err(|_| Rc::FAILURE)?;
+    done.map_err(|_| Fault::Cipher)?;
     Ok(Answer { out_data, iv_out })
 }
 

@@ -4,6 +4,7 @@ mod places;
 mod stored;
 
 use crate::crypto::hash::Hasher;
+use crate::fault::Fault;
 use crate::profile;
 use crate::rc::Rc;
 use crate::wire::hashed_name;
@@ -267,22 +268,22 @@ impl NvMemory {
     }
 
     /// Contents lie side by side, within what is used, handles ascend, and each is found.
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         let total = self.indices.iter().fold(0, |total: usize, i| total.saturating_add(i.public.data_size.into()));
         if total != self.used || self.used > profile::NV_MEMORY_SIZE {
-            return Err("NV space does not add up");
+            return Err(Fault::NvSpace);
         }
         if self.indices.iter().any(|i| i.offset.saturating_add(i.public.data_size.into()) > self.used) {
-            return Err("NV Index beyond the space in use");
+            return Err(Fault::NvPlace);
         }
         if !self.indices.windows(2).all(|w| matches!(w, [a, b] if a.public.index < b.public.index)) {
-            return Err("NV Indices are not in order");
+            return Err(Fault::NvOrder);
         }
         if !(0..).zip(&self.indices).all(|(n, i)| self.place(i.public.index) == Some(n)) {
-            return Err("an NV Index is not where it is looked for");
+            return Err(Fault::NvTable);
         }
         if !self.indices.iter().all(|i| i.public.size_suits()) {
-            return Err("an NV Index has no type, or not its size");
+            return Err(Fault::NvType);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::crypto::hash::{self, Digest, HashAlg};
 use crate::data::platform::Locality;
 use crate::profile::{PCR_BANKS, PROFILE};
 use crate::rc::Rc;
-use crate::wire::{BankSelection, Handle, List, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection};
+use crate::wire::{BankSelection, Handle, List, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection, pt_pcr};
 
 const BANKS: usize = PCR_BANKS.len();
 const COUNT: usize = PCR_COUNT as usize;
@@ -218,20 +218,19 @@ impl Pcrs {
 
 /// TPM_PT_PCR (Part 2, 6.14): the properties that exist, each with the PCR that have it.
 pub(crate) fn properties() -> impl Iterator<Item = (u32, u32)> {
-    const EXTEND_L0: u32 = 0x01;
-    let save = (0x00, select(is_saved));
+    let save = (pt_pcr::SAVE, select(is_saved));
     let by_locality = (0..5).flat_map(|locality| {
         let at = move |map: u8| u32::from(map) & bit(locality) != 0;
-        let first = EXTEND_L0.saturating_add(locality.saturating_mul(2));
-        let extend = (first, select(move |pcr| at(attributes(pcr).extend)));
-        let reset = (first.saturating_add(1), select(move |pcr| at(attributes(pcr).reset)));
+        let step = locality.saturating_mul(2);
+        let extend = (pt_pcr::EXTEND_L0.saturating_add(step), select(move |pcr| at(attributes(pcr).extend)));
+        let reset = (pt_pcr::RESET_L0.saturating_add(step), select(move |pcr| at(attributes(pcr).reset)));
         [extend, reset]
     });
     let others = [
-        (0x11, select(|pcr| attributes(pcr).no_increment)),
-        (0x12, select(|pcr| attributes(pcr).drtm)),
-        (0x13, select(|pcr| in_auth_group(Handle(pcr)))),
-        (0x14, select(|pcr| in_auth_group(Handle(pcr)))),
+        (pt_pcr::NO_INCREMENT, select(|pcr| attributes(pcr).no_increment)),
+        (pt_pcr::DRTM_RESET, select(|pcr| attributes(pcr).drtm)),
+        (pt_pcr::POLICY, select(|pcr| in_auth_group(Handle(pcr)))),
+        (pt_pcr::AUTH, select(|pcr| in_auth_group(Handle(pcr)))),
     ];
     core::iter::once(save).chain(by_locality).chain(others)
 }

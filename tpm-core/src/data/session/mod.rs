@@ -6,6 +6,7 @@ use crate::bounded::{count, from};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::lasting::Lasting;
 use crate::data::policy::PolicyState;
+use crate::fault::Fault;
 use crate::profile::{CONTEXT_GAP_MAX, MAX_ACTIVE_SESSIONS, MAX_LOADED_SESSIONS};
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
@@ -297,12 +298,12 @@ impl Sessions {
     }
 
     /// Every loaded slot is named by exactly one active handle and the other way round.
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), Fault> {
         let loaded = count(self.loaded.iter().flatten());
         let (named, _, _) = self.census();
         let names_one =
             |a: &&Active| matches!(a, Active::Loaded(s) if self.loaded.get(*s).is_some_and(Option::is_some));
         let found = count(self.in_use.active.iter().filter(names_one));
-        if loaded == named && named == found { Ok(()) } else { Err("session slots and handles disagree") }
+        if loaded == named && named == found { Ok(()) } else { Err(Fault::Sessions) }
     }
 }

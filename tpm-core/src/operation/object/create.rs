@@ -15,6 +15,7 @@ use crate::crypto::{Error, Rng};
 use crate::data::object::{self, Object};
 use crate::data::platform::Locality;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::wire::{
@@ -75,11 +76,11 @@ impl<'a> Primary<'a> {
         data: &[u8],
         canceled: &'a AtomicBool,
     ) -> Result<Self, Rc> {
-        let alg = template.name_alg.ok_or(Rc::FAILURE)?;
+        let alg = template.name_alg.ok_or(Fault::NoNameAlg)?;
         let mut bytes = [0; Public::MAX];
         let mut w = Writer::new(&mut bytes);
         template.marshal(&mut w);
-        let size = u16::try_from(data.len()).map_err(|_| Rc::FAILURE)?.to_be_bytes();
+        let size = u16::try_from(data.len()).map_err(|_| Fault::Capacity)?.to_be_bytes();
         let key = Hasher::new(alg).chain(w.written(0)).chain(&size).chain(data).finish();
         let seed_value = if hierarchy == Handle::ENDORSEMENT {
             Hasher::new(alg).chain(key.as_slice()).chain(tpm.proof(Handle::OWNER).as_slice()).finish()
@@ -119,7 +120,7 @@ pub(crate) struct Derived {
 impl Derived {
     /// The source for a label and a context under a derivation parent's secret.
     pub(crate) fn new(hash: HashAlg, secret: &[u8], label: &[u8], context: &[u8]) -> Result<Self, Rc> {
-        let mut stream = Secret::zeroed(1024).map_err(|_| Rc::FAILURE)?;
+        let mut stream = Secret::zeroed(1024).map_err(|_| Fault::Capacity)?;
         kdf::kdfa(hash, secret, label, context, &[], stream.as_mut_slice());
         Ok(Self { stream, used: 0 })
     }
@@ -165,7 +166,7 @@ pub(crate) fn create(
     auth: Auth,
     data: &[u8],
 ) -> Result<(Public, Sensitive), Rc> {
-    let alg = template.name_alg.ok_or(Rc::FAILURE)?;
+    let alg = template.name_alg.ok_or(Fault::NoNameAlg)?;
     let data = if template.attributes.has(A::SENSITIVE_DATA_ORIGIN) { &[] } else { data };
     let (composite, unique) = match &template.parms {
         Parms::Rsa(p) => create_rsa(source, p.key_bits.0, p.exponent)?,
@@ -184,8 +185,8 @@ pub(crate) fn create(
     };
     let mut seed = Secret::new();
     if unique.is_none() || template.attributes.has(A::RESTRICTED.with(A::DECRYPT)) {
-        seed = Secret::zeroed(alg.digest_size()).map_err(|_| Rc::FAILURE)?;
-        source.bytes(Purpose::SeedValue, seed.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        seed = Secret::zeroed(alg.digest_size()).map_err(|_| Fault::Capacity)?;
+        source.bytes(Purpose::SeedValue, seed.as_mut_slice()).map_err(|_| Fault::KeyGeneration)?;
     }
     let sensitive = Sensitive { auth, seed, composite };
     let unique = unique.unwrap_or_else(|| symmetric_unique(alg, template, &sensitive));
@@ -200,30 +201,30 @@ fn create_rsa(source: &mut dyn KeySource, bits: u16, exponent: u32) -> Result<Se
     }
     let key = source.rsa(bits, exponent).map_err(creation_error)?;
     let mut modulus = [0; MAX_RSA_KEY_BYTES];
-    let modulus = key.public().modulus(&mut modulus).map_err(|_| Rc::FAILURE)?;
-    let unique = Unique::Rsa(Buffer::from_slice(modulus).map_err(|_| Rc::FAILURE)?);
+    let modulus = key.public().modulus(&mut modulus).map_err(|_| Fault::Capacity)?;
+    let unique = Unique::Rsa(Buffer::from_slice(modulus).map_err(|_| Fault::Capacity)?);
     Ok((SensitiveComposite::Rsa(key.prime()), Some(unique)))
 }
 
 fn create_ecc(source: &mut dyn KeySource, curve: Curve) -> Result<Secrets, Rc> {
     let (d, public) = source.ecc(curve).map_err(creation_error)?;
-    let d = Secret::from_slice(d.as_slice()).map_err(|_| Rc::FAILURE)?;
+    let d = Secret::from_slice(d.as_slice()).map_err(|_| Fault::Capacity)?;
     Ok((SensitiveComposite::Ecc(d), Some(Unique::Ecc(point_of(&public)))))
 }
 
 fn create_ml_kem(source: &mut dyn KeySource, set: MlKem) -> Result<Secrets, Rc> {
-    let mut seed = Secret::zeroed(mlkem::SEED).map_err(|_| Rc::FAILURE)?;
-    source.bytes(Purpose::Sensitive, seed.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
-    let unique = ml_kem_public(set, seed.as_slice()).map_err(|_| Rc::FAILURE)?;
+    let mut seed = Secret::zeroed(mlkem::SEED).map_err(|_| Fault::Capacity)?;
+    source.bytes(Purpose::Sensitive, seed.as_mut_slice()).map_err(|_| Fault::KeyGeneration)?;
+    let unique = ml_kem_public(set, seed.as_slice()).map_err(|_| Fault::KeyGeneration)?;
     Ok((SensitiveComposite::MlKem(seed), Some(Unique::MlKem(unique))))
 }
 
 type MlDsaSecrets = (Secret<{ mldsa::SEED }>, Buffer<{ mldsa::MAX_PUBLIC }>);
 
 fn create_ml_dsa(source: &mut dyn KeySource, set: MlDsa) -> Result<MlDsaSecrets, Rc> {
-    let mut seed = Secret::zeroed(mldsa::SEED).map_err(|_| Rc::FAILURE)?;
-    source.bytes(Purpose::Sensitive, seed.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
-    let unique = ml_dsa_public(set, seed.as_slice()).map_err(|_| Rc::FAILURE)?;
+    let mut seed = Secret::zeroed(mldsa::SEED).map_err(|_| Fault::Capacity)?;
+    source.bytes(Purpose::Sensitive, seed.as_mut_slice()).map_err(|_| Fault::KeyGeneration)?;
+    let unique = ml_dsa_public(set, seed.as_slice()).map_err(|_| Fault::KeyGeneration)?;
     Ok((seed, unique))
 }
 
@@ -253,20 +254,20 @@ fn creation_error(error: Error) -> Rc {
     match error {
         Error::Key => Fmt1::TYPE.plain(),
         Error::Canceled => Rc::CANCELED,
-        _ => Rc::FAILURE,
+        _ => Fault::KeyGeneration.into(),
     }
 }
 
 fn create_cipher_key(source: &mut dyn KeySource, cipher: &SymDefObject, data: &[u8]) -> Result<SensitiveComposite, Rc> {
-    let mut key = Secret::zeroed(cipher.key_size()).map_err(|_| Rc::FAILURE)?;
+    let mut key = Secret::zeroed(cipher.key_size()).map_err(|_| Fault::Capacity)?;
     if data.is_empty() {
-        source.bytes(Purpose::Sensitive, key.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        source.bytes(Purpose::Sensitive, key.as_mut_slice()).map_err(|_| Fault::KeyGeneration)?;
     } else if data.len() > cipher.key_size() {
         return Err(Fmt1::SIZE.plain());
     } else if data.len() < cipher.key_size() {
         return Err(Fmt1::KEY_SIZE.plain());
     } else {
-        key.set(data).map_err(|_| Rc::FAILURE)?;
+        key.set(data).map_err(|_| Fault::Capacity)?;
     }
     Ok(SensitiveComposite::Sym(key))
 }
@@ -280,11 +281,11 @@ fn create_keyed_hash(
     if data.len() > max_keyed_hash(scheme) {
         return Err(Fmt1::SIZE.plain());
     }
-    let hash = scheme.0.hash().or(template.name_alg).ok_or(Rc::FAILURE)?;
-    let mut key = Secret::from_slice(data).map_err(|_| Rc::FAILURE)?;
+    let hash = scheme.0.hash().or(template.name_alg).ok_or(Fault::Capacity)?;
+    let mut key = Secret::from_slice(data).map_err(|_| Fault::Capacity)?;
     if data.is_empty() {
-        key = Secret::zeroed(hash.digest_size()).map_err(|_| Rc::FAILURE)?;
-        source.bytes(Purpose::Sensitive, key.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        key = Secret::zeroed(hash.digest_size()).map_err(|_| Fault::Capacity)?;
+        source.bytes(Purpose::Sensitive, key.as_mut_slice()).map_err(|_| Fault::KeyGeneration)?;
     }
     Ok(SensitiveComposite::Bits(key))
 }
@@ -338,7 +339,7 @@ pub(crate) struct Environment<'a> {
 impl Tpm {
     /// creationData of an object with this Name and nameAlg (Part 2, 15.1).
     pub(crate) fn creation(&self, environment: &Environment<'_>, object: &Object) -> Result<Creation, Rc> {
-        let alg = object.public.name_alg.ok_or(Rc::FAILURE)?;
+        let alg = object.public.name_alg.ok_or(Fault::NoNameAlg)?;
         let (pcr_select, pcr_digest) = self.ram.pcrs.digest(alg, environment.pcr);
         let parent = self.object(environment.parent);
         let parent_alg = parent.and_then(|p| p.public.name_alg);
@@ -349,7 +350,7 @@ impl Tpm {
             parent_name_alg: parent_alg.map_or(AlgId::NULL, |alg| AlgId(alg.id())),
             parent_name: parent.map_or_else(|| handle_name(environment.parent), |p| p.name.clone()),
             parent_qualified_name: self.qualified_name_of(environment.parent),
-            outside_info: Buffer::from_slice(environment.outside_info).map_err(|_| Rc::FAILURE)?,
+            outside_info: Buffer::from_slice(environment.outside_info).map_err(|_| Fault::Capacity)?,
         };
         let hash = creation_hash(alg, &data);
         let ticket = self.ticket(st::CREATION, object.hierarchy, &[object.name.as_slice(), hash.as_slice()]);

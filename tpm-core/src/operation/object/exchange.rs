@@ -10,6 +10,7 @@ use crate::crypto::mlkem::{self, SharedSecret};
 use crate::crypto::rsa::padding::CryptScheme;
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::wire::{
@@ -75,26 +76,26 @@ impl Tpm {
     }
 
     fn new_rsa_secret(&mut self, key: Handle, alg: HashAlg, purpose: Use) -> Result<(Seed, EncryptedSecret), Rc> {
-        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let object = self.object(key).ok_or(Fault::NoObject)?;
         let hash = oaep_hash(object)?;
         let public = load::rsa_public(&object.public).map_err(Fmt1::plain)?;
-        let mut seed = Seed::zeroed(alg.digest_size()).map_err(|_| Rc::FAILURE)?;
+        let mut seed = Seed::zeroed(alg.digest_size()).map_err(|_| Fault::Capacity)?;
         self.random(seed.as_mut_slice())?;
         let mut out = [0; MAX_RSA_KEY_BYTES];
         let scheme = CryptScheme::Oaep(hash, purpose.label());
         let size =
             public.encrypt(&mut self.drbg, scheme, seed.as_slice(), &mut out).map_err(|_| Fmt1::VALUE.plain())?;
-        let secret = EncryptedSecret::from_slice(out.get(..size).unwrap_or_default()).map_err(|_| Rc::FAILURE)?;
+        let secret = EncryptedSecret::from_slice(out.get(..size).unwrap_or_default()).map_err(|_| Fault::Capacity)?;
         Ok((seed, secret))
     }
 
     fn new_ecc_secret(&mut self, key: Handle, alg: HashAlg, purpose: Use) -> Result<(Seed, EncryptedSecret), Rc> {
-        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let object = self.object(key).ok_or(Fault::NoObject)?;
         let public = load::ecc_public(&object.public).map_err(Fmt1::plain)?;
-        let (d, ephemeral) = public.curve().generate(&mut self.drbg).map_err(|_| self.fail())?;
+        let (d, ephemeral) = public.curve().generate(&mut self.drbg).map_err(|_| Fault::NoRandom)?;
         let z = public.curve().multiply(d.as_slice(), &public).map_err(|_| Fmt1::KEY.plain())?;
         let ephemeral = point_of(&ephemeral);
-        let secret = EncryptedSecret::of(|w| ephemeral.marshal(w)).map_err(|_| Rc::FAILURE)?;
+        let secret = EncryptedSecret::of(|w| ephemeral.marshal(w)).map_err(|_| Fault::Capacity)?;
         Ok((agreed(alg, &z, purpose, &ephemeral, &public)?, secret))
     }
 
@@ -113,7 +114,7 @@ impl Tpm {
     }
 
     fn open_rsa_secret(&mut self, key: Handle, purpose: Use, secret: &[u8]) -> Result<Seed, Rc> {
-        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let object = self.object(key).ok_or(Fault::NoObject)?;
         let hash = oaep_hash(object)?;
         let sensitive = object.sensitive.as_ref().ok_or(Fmt1::KEY.plain())?;
         let private = load::rsa_private(&object.public, sensitive)?;
@@ -135,7 +136,7 @@ impl Tpm {
         if !r.is_empty() {
             return Err(Fmt1::SIZE.plain());
         }
-        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let object = self.object(key).ok_or(Fault::NoObject)?;
         let alg = object.public.name_alg.ok_or(Fmt1::KEY.plain())?;
         let public = load::ecc_public(&object.public).map_err(Fmt1::plain)?;
         let curve = public.curve();
@@ -149,20 +150,20 @@ impl Tpm {
     }
 
     fn new_ml_kem_secret(&mut self, key: Handle, alg: HashAlg, purpose: Use) -> Result<(Seed, EncryptedSecret), Rc> {
-        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let object = self.object(key).ok_or(Fault::NoObject)?;
         let (Parms::MlKem(parms), Unique::MlKem(public)) = (&object.public.parms, &object.public.unique) else {
             return Err(Fmt1::KEY.plain());
         };
         let (set, public) = (parms.set, public.clone());
         let mut ciphertext = [0; mlkem::MAX_CIPHERTEXT];
-        let ciphertext = ciphertext.get_mut(..set.ciphertext_size()).ok_or(Rc::FAILURE)?;
+        let ciphertext = ciphertext.get_mut(..set.ciphertext_size()).ok_or(Fault::Capacity)?;
         let shared = set.encapsulate(public.as_slice(), &mut self.drbg, ciphertext).map_err(|_| Fmt1::KEY.plain())?;
         let seed = labeled(alg, &shared, purpose, ciphertext, public.as_slice())?;
-        Ok((seed, EncryptedSecret::from_slice(ciphertext).map_err(|_| Rc::FAILURE)?))
+        Ok((seed, EncryptedSecret::from_slice(ciphertext).map_err(|_| Fault::Capacity)?))
     }
 
     fn open_ml_kem_secret(&mut self, key: Handle, purpose: Use, secret: &[u8]) -> Result<Seed, Rc> {
-        let object = self.object(key).ok_or(Rc::FAILURE)?;
+        let object = self.object(key).ok_or(Fault::NoObject)?;
         let alg = object.public.name_alg.ok_or(Fmt1::KEY.plain())?;
         let composite = object.sensitive.as_ref().map(|s| &s.composite);
         match (&object.public.parms, &object.public.unique, composite) {
@@ -177,14 +178,14 @@ impl Tpm {
 
 /// The labeled KEM of 1.85 (Part 1, 47.4): KDFa(nameAlg, shared secret, use, ciphertext, public key, bits of a digest).
 fn labeled(alg: HashAlg, shared: &SharedSecret, purpose: Use, ciphertext: &[u8], public: &[u8]) -> Result<Seed, Rc> {
-    let mut seed = Seed::zeroed(alg.digest_size()).map_err(|_| Rc::FAILURE)?;
+    let mut seed = Seed::zeroed(alg.digest_size()).map_err(|_| Fault::Capacity)?;
     kdf::kdfa(alg, shared.as_slice(), purpose.without_zero(), ciphertext, public, seed.as_mut_slice());
     Ok(seed)
 }
 
 /// KDFe(nameAlg, Z.x, use, ephemeral.x, public.x, bits of a digest).
 fn agreed(alg: HashAlg, z: &Point, purpose: Use, ephemeral: &EccPoint, public: &Point) -> Result<Seed, Rc> {
-    let mut seed = Seed::zeroed(alg.digest_size()).map_err(|_| Rc::FAILURE)?;
+    let mut seed = Seed::zeroed(alg.digest_size()).map_err(|_| Fault::Capacity)?;
     let label = purpose.without_zero();
     kdf::kdfe(alg, z.x().as_slice(), label, ephemeral.x.as_slice(), public.x().as_slice(), seed.as_mut_slice());
     Ok(seed)

@@ -6,9 +6,9 @@ use crate::crypto::Error;
 use crate::crypto::ecc::{Point, Scalar};
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::data::object::Object;
-use crate::data::tpm::Tpm;
-use crate::rc::Rc;
-use crate::wire::{EccParms, Parms, RsaParms, SensitiveComposite};
+use crate::fault::Fault;
+use crate::rc::{Fmt1, Rc};
+use crate::wire::{EccParms, ObjectAttributes, Parms, RsaParms, SensitiveComposite};
 
 impl Object {
     /// The parameters of an RSA key.
@@ -51,13 +51,26 @@ impl Object {
     }
 }
 
-impl Tpm {
-    /// The response code for a failed cryptographic operation: `otherwise`, unless the TPM itself has failed and enters
-    /// failure mode.
-    pub(crate) fn crypto_failed(&mut self, error: Error, otherwise: Rc) -> Rc {
-        match error {
-            Error::Reseed | Error::Fault => self.fail(),
-            Error::Length | Error::Range | Error::Key | Error::Invalid | Error::Canceled => otherwise,
-        }
+/// Whether a wrong result of a private operation can only be the TPM's fault: with a key that this TPM has made for
+/// itself. Of any other, the factors may never have been primes, and nobody has looked: whoever can load a key could
+/// put the TPM out of service with it.
+pub(crate) fn is_own(key: &Object) -> bool {
+    key.has(ObjectAttributes::FIXED_TPM)
+}
+
+/// Why a private operation has failed with a key that [`is_own`], or is not.
+///
+/// - `BINDING`: its result does not fit the public key, which is not the TPM's own
+/// - `otherwise`
+pub(crate) fn private_failed(is_own: bool, error: Error, otherwise: Rc) -> Rc {
+    if error == Error::Fault && !is_own { Fmt1::BINDING.plain() } else { crypto_failed(error, otherwise) }
+}
+
+/// Why a cryptographic operation has failed: `otherwise`, unless it is a fault of the TPM.
+pub(crate) fn crypto_failed(error: Error, otherwise: Rc) -> Rc {
+    match error {
+        Error::Reseed => Fault::NoRandom.into(),
+        Error::Fault => Fault::PrivateOperation.into(),
+        Error::Length | Error::Range | Error::Key | Error::Invalid | Error::Canceled => otherwise,
     }
 }

@@ -7,6 +7,7 @@ use crate::crypto::hash::HashAlg;
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::crypto::{mldsa, mlkem};
 use crate::data::object::Object;
+use crate::fault::Fault;
 use crate::rc::{At, Fmt1, Rc};
 use crate::wire::{
     EccPoint, HashMlDsaParms, MlDsaParms, ObjectAttributes as A, Parms, Public, Sensitive, SensitiveComposite, Unique,
@@ -123,7 +124,7 @@ fn check_rsa(
 }
 
 fn check_ecc(public: &Public, point: &EccPoint, sensitive: Option<&Sensitive>, blame: &Blame) -> Result<(), Rc> {
-    let Parms::Ecc(parms) = &public.parms else { return Err(Rc::FAILURE) };
+    let Parms::Ecc(parms) = &public.parms else { return Err(Fault::Areas.into()) };
     let curve = parms.curve;
     let Some(sensitive) = sensitive else {
         if point.x.len() != curve.size() || point.y.len() != curve.size() {
@@ -158,14 +159,16 @@ fn check_symmetric(
     sensitive: Option<&Sensitive>,
     blame: &Blame,
 ) -> Result<(), Rc> {
-    let (Unique::KeyedHash(unique) | Unique::SymCipher(unique)) = &public.unique else { return Err(Rc::FAILURE) };
+    let (Unique::KeyedHash(unique) | Unique::SymCipher(unique)) = &public.unique else {
+        return Err(Fault::Areas.into());
+    };
     let Some(sensitive) = sensitive else {
         return if unique.len() == digest_size { Ok(()) } else { Err(Fmt1::KEY.at(blame.public)) };
     };
     let fits = match (&public.parms, &sensitive.composite) {
         (Parms::SymCipher(cipher), SensitiveComposite::Sym(key)) => key.len() == cipher.key_size(),
         (Parms::KeyedHash(scheme), SensitiveComposite::Bits(bits)) => bits.len() <= max_keyed_hash(*scheme),
-        _ => return Err(Rc::FAILURE),
+        _ => return Err(Fault::Areas.into()),
     };
     if !fits {
         return Err(Fmt1::KEY_SIZE.at(blame.sensitive));

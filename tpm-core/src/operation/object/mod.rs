@@ -2,7 +2,7 @@
 
 pub(crate) mod create;
 pub(crate) mod exchange;
-mod key;
+pub(crate) mod key;
 pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod protect;

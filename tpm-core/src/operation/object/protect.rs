@@ -7,6 +7,7 @@ use crate::crypto::kdf;
 use crate::crypto::sym::{BLOCK, Cipher, MAX_KEY, Mode};
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
 use crate::wire::{
@@ -32,25 +33,25 @@ pub(crate) struct Wrapping<'a> {
 impl<'a> Wrapping<'a> {
     /// Under the seedValue of a storage key; FAILURE if it is none, which the command has checked.
     pub(crate) fn of_parent(parent: &'a Object, name: &'a [u8]) -> Result<Self, Rc> {
-        let seed = parent.sensitive.as_ref().ok_or(Rc::FAILURE)?.seed.as_slice();
+        let seed = parent.sensitive.as_ref().ok_or(Fault::NoSensitive)?.seed.as_slice();
         Self::under_seed(parent, seed, name)
     }
 
     /// Under a seed that was exchanged with a storage key.
     pub(crate) fn under_seed(parent: &Object, seed: &'a [u8], name: &'a [u8]) -> Result<Self, Rc> {
-        let hash = parent.public.name_alg.ok_or(Rc::FAILURE)?;
-        Ok(Self { hash, symmetric: parent.public.symmetric().ok_or(Rc::FAILURE)?, seed, name })
+        let hash = parent.public.name_alg.ok_or(Fault::NoNameAlg)?;
+        Ok(Self { hash, symmetric: parent.public.symmetric().ok_or(Fault::Parent)?, seed, name })
     }
 
     fn cipher(&self) -> Result<Cipher, Rc> {
-        let mut key = Secret::<MAX_KEY>::zeroed(self.symmetric.key_size()).map_err(|_| Rc::FAILURE)?;
+        let mut key = Secret::<MAX_KEY>::zeroed(self.symmetric.key_size()).map_err(|_| Fault::Capacity)?;
         kdf::kdfa(self.hash, self.seed, b"STORAGE", self.name, &[], key.as_mut_slice());
-        Cipher::new(self.symmetric.alg, key.as_slice()).map_err(|_| Rc::FAILURE)
+        Cipher::new(self.symmetric.alg, key.as_slice()).map_err(|_| Fault::Cipher.into())
     }
 
     /// outerHMAC: over the octets (IV and encrypted area) and the Name.
     fn hmac(&self, octets: &[u8]) -> Result<Hmac, Rc> {
-        let mut key = Secret::<64>::zeroed(self.hash.digest_size()).map_err(|_| Rc::FAILURE)?;
+        let mut key = Secret::<64>::zeroed(self.hash.digest_size()).map_err(|_| Fault::Capacity)?;
         kdf::kdfa(self.hash, self.seed, b"INTEGRITY", &[], &[], key.as_mut_slice());
         Ok(Hmac::new(self.hash, key.as_slice()).chain(octets).chain(self.name))
     }
@@ -58,20 +59,20 @@ impl<'a> Wrapping<'a> {
     /// outerHMAC ‖ encrypted `inner`; with an IV, that as a TPM2B between them.
     fn wrap<const N: usize>(&self, iv: Option<[u8; BLOCK]>, inner: &mut [u8]) -> Result<Buffer<N>, Rc> {
         let mut running = iv.unwrap_or_default();
-        self.cipher()?.encrypt(Mode::Cfb, &mut running, inner).map_err(|_| Rc::FAILURE)?;
+        self.cipher()?.encrypt(Mode::Cfb, &mut running, inner).map_err(|_| Fault::Cipher)?;
         let body = Buffer::<N>::of(|w| {
             if let Some(iv) = iv {
                 Tpm2b::<BLOCK>(&iv).marshal(w);
             }
             w.put(inner);
         });
-        let body = body.map_err(|_| Rc::FAILURE)?;
+        let body = body.map_err(|_| Fault::Capacity)?;
         let hmac = self.hmac(body.as_slice())?.finish();
         Buffer::of(|w| {
             hmac.marshal(w);
             w.put(body.as_slice());
         })
-        .map_err(|_| Rc::FAILURE)
+        .map_err(|_| Fault::Capacity.into())
     }
 
     /// The decrypted octets.
@@ -93,7 +94,7 @@ impl<'a> Wrapping<'a> {
             copy(&mut iv, given.0);
         }
         let mut inner = Inner::from_slice(r.rest()).map_err(|_| Fmt1::SIZE.plain())?;
-        self.cipher()?.decrypt(Mode::Cfb, &mut iv, inner.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        self.cipher()?.decrypt(Mode::Cfb, &mut iv, inner.as_mut_slice()).map_err(|_| Fault::Cipher)?;
         Ok(inner)
     }
 }
@@ -102,9 +103,9 @@ impl<'a> Wrapping<'a> {
 /// authValue is.
 fn sized_sensitive(sensitive: &Sensitive, name_alg: Option<HashAlg>) -> Result<Inner, Rc> {
     let size = name_alg.map_or(sensitive.auth.len(), HashAlg::digest_size).max(sensitive.auth.len());
-    let mut padded = Secret::<64>::zeroed(size).map_err(|_| Rc::FAILURE)?;
+    let mut padded = Secret::<64>::zeroed(size).map_err(|_| Fault::Capacity)?;
     padded.as_mut_slice().iter_mut().zip(sensitive.auth.as_slice()).for_each(|(to, from)| *to = *from);
-    let mut inner = Inner::zeroed(2 + 64 + 2 + Sensitive::MAX).map_err(|_| Rc::FAILURE)?;
+    let mut inner = Inner::zeroed(2 + 64 + 2 + Sensitive::MAX).map_err(|_| Fault::Capacity)?;
     let mut w = Writer::new(inner.as_mut_slice());
     w.sized(|w| {
         sensitive.composite.object_type().marshal(w);
@@ -141,26 +142,26 @@ impl InnerWrapper<'_> {
     fn wrap(&self, plain: &Inner, name: &[u8]) -> Result<Inner, Rc> {
         let digest = Hasher::new(self.hash).chain(plain.as_slice()).chain(name).finish();
         let mut inner = Inner::new();
-        let size = u16::try_from(digest.len()).map_err(|_| Rc::FAILURE)?.to_be_bytes();
+        let size = u16::try_from(digest.len()).map_err(|_| Fault::Capacity)?.to_be_bytes();
         for part in [&size, digest.as_slice(), plain.as_slice()] {
-            inner.extend(part).map_err(|_| Rc::FAILURE)?;
+            inner.extend(part).map_err(|_| Fault::Capacity)?;
         }
-        let cipher = Cipher::new(self.symmetric.alg, self.key).map_err(|_| Rc::FAILURE)?;
-        cipher.encrypt(Mode::Cfb, &mut [0; BLOCK], inner.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        let cipher = Cipher::new(self.symmetric.alg, self.key).map_err(|_| Fault::Cipher)?;
+        cipher.encrypt(Mode::Cfb, &mut [0; BLOCK], inner.as_mut_slice()).map_err(|_| Fault::Cipher)?;
         Ok(inner)
     }
 
     /// - `INTEGRITY`: the digest is not right
     fn unwrap(&self, mut inner: Inner, name: &[u8]) -> Result<Inner, Rc> {
-        let cipher = Cipher::new(self.symmetric.alg, self.key).map_err(|_| Rc::FAILURE)?;
-        cipher.decrypt(Mode::Cfb, &mut [0; BLOCK], inner.as_mut_slice()).map_err(|_| Rc::FAILURE)?;
+        let cipher = Cipher::new(self.symmetric.alg, self.key).map_err(|_| Fault::Cipher)?;
+        cipher.decrypt(Mode::Cfb, &mut [0; BLOCK], inner.as_mut_slice()).map_err(|_| Fault::Cipher)?;
         let mut r = Reader::new(inner.as_slice());
         let digest: Digest = r.get().map_err(|_| Fmt1::INTEGRITY.plain())?;
         let plain = r.rest();
         if digest != Hasher::new(self.hash).chain(plain).chain(name).finish() {
             return Err(Fmt1::INTEGRITY.plain());
         }
-        Inner::from_slice(plain).map_err(|_| Rc::FAILURE)
+        Inner::from_slice(plain).map_err(|_| Fault::Capacity.into())
     }
 }
 
@@ -175,7 +176,7 @@ impl Tpm {
     ) -> Result<Private, Rc> {
         let mut iv = [0; BLOCK];
         self.random(&mut iv)?;
-        let parent = self.object(parent).ok_or(Rc::FAILURE)?;
+        let parent = self.object(parent).ok_or(Fault::NoObject)?;
         let mut inner = sized_sensitive(sensitive, public.name_alg)?;
         Wrapping::of_parent(parent, name.as_slice())?.wrap(Some(iv), inner.as_mut_slice())
     }
@@ -220,7 +221,7 @@ pub(crate) fn unwrap_outer(blob: &[u8], outer: Option<&Wrapping<'_>>) -> Result<
 pub(crate) fn rewrap(mut octets: Inner, outer: Option<&Wrapping<'_>>) -> Result<Private, Rc> {
     match outer {
         Some(outer) => outer.wrap(None, octets.as_mut_slice()),
-        None => Private::from_slice(octets.as_slice()).map_err(|_| Rc::FAILURE),
+        None => Private::from_slice(octets.as_slice()).map_err(|_| Fault::Capacity.into()),
     }
 }
 
@@ -253,7 +254,7 @@ pub(crate) fn unwrap_duplicate(
 
 /// TPM2B_ID_OBJECT: a credential for the object with the Name in `wrapping` (Part 1, 21.3).
 pub(crate) fn wrap_credential(wrapping: &Wrapping<'_>, credential: &Digest) -> Result<IdObject, Rc> {
-    let mut inner = Secret::<66>::zeroed(credential.len().saturating_add(2)).map_err(|_| Rc::FAILURE)?;
+    let mut inner = Secret::<66>::zeroed(credential.len().saturating_add(2)).map_err(|_| Fault::Capacity)?;
     credential.marshal(&mut Writer::new(inner.as_mut_slice()));
     wrapping.wrap(None, inner.as_mut_slice())
 }

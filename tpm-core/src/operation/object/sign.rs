@@ -10,6 +10,8 @@ use crate::crypto::rsa::padding::SignScheme;
 use crate::crypto::rsa::{RsaPrivate, RsaPublic};
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
+use crate::fault::Fault;
+use crate::operation::object::key::{crypto_failed, is_own, private_failed};
 use crate::rc::{At, Fmt1, Rc};
 use crate::wire::{
     AlgId, Buffer, EccParameter, Ha, Handle, MAX_RSA_KEY_BYTES, ObjectAttributes, ObjectType, Parms, Scheme,
@@ -132,7 +134,8 @@ impl Tpm {
             (Parms::Rsa(p), Unique::Rsa(n), SensitiveComposite::Rsa(prime)) => {
                 let public = RsaPublic::new(n.as_slice(), p.exponent);
                 let key = public.and_then(|public| RsaPrivate::new(&public, prime.as_slice()));
-                self.sign_rsa(key.map_err(|_| Fmt1::BINDING.plain())?, signer.scheme, digest)
+                let is_own = is_own(object);
+                self.sign_rsa(key.map_err(|_| Fmt1::BINDING.plain())?, is_own, signer.scheme, digest)
             }
             (Parms::Ecc(p), _, SensitiveComposite::Ecc(d)) => {
                 let (curve, d) = (p.curve, d.duplicate());
@@ -150,15 +153,16 @@ impl Tpm {
         }
     }
 
-    fn sign_rsa(&mut self, key: RsaPrivate, scheme: Scheme, digest: &[u8]) -> Result<Signature, Rc> {
+    fn sign_rsa(&mut self, key: RsaPrivate, is_own: bool, scheme: Scheme, digest: &[u8]) -> Result<Signature, Rc> {
         let padding = match scheme {
             Scheme::Rsassa(hash) => SignScheme::Rsassa(hash),
             Scheme::Rsapss(hash) => SignScheme::Rsapss(hash),
             _ => return Err(Fmt1::SCHEME.plain()),
         };
         let mut out = [0; MAX_RSA_KEY_BYTES];
-        let len = key.sign(&mut self.drbg, padding, digest, &mut out).map_err(|e| self.not_signed(e))?;
-        let signature = Buffer::from_slice(out.get(..len).unwrap_or_default()).map_err(|_| Rc::FAILURE)?;
+        let signed = key.sign(&mut self.drbg, padding, digest, &mut out);
+        let len = signed.map_err(|e| private_failed(is_own, e, not_signed(e)))?;
+        let signature = Buffer::from_slice(out.get(..len).unwrap_or_default()).map_err(|_| Fault::Capacity)?;
         Ok(match padding {
             SignScheme::Rsassa(hash) => Signature::Rsassa(hash, signature),
             SignScheme::Rsapss(hash) => Signature::Rsapss(hash, signature),
@@ -179,7 +183,7 @@ impl Tpm {
             Scheme::Sm2(_) => curve.sm2_sign(d, digest, &mut self.drbg),
             _ => return Err(Fmt1::SCHEME.plain()),
         };
-        let signature = signature.map_err(|e| self.not_signed(e))?;
+        let signature = signature.map_err(not_signed)?;
         ecc_signature(scheme.id(), hash, &signature)
     }
 
@@ -192,7 +196,7 @@ impl Tpm {
         hash: HashAlg,
         digest: &[u8],
     ) -> Result<Signature, Rc> {
-        let signature = curve.ecdaa_sign(d, r, hash, digest, &mut self.drbg).map_err(|e| self.not_signed(e))?;
+        let signature = curve.ecdaa_sign(d, r, hash, digest, &mut self.drbg).map_err(not_signed)?;
         self.reset.change().commit.close(count);
         ecc_signature(AlgId::ECDAA, hash, &signature)
     }
@@ -210,26 +214,23 @@ impl Tpm {
             _ => return Err(Fmt1::KEY.plain()),
         };
         let mut out = [0; mldsa::MAX_SIGNATURE];
-        let out = out.get_mut(..set.signature_size()).ok_or(Rc::FAILURE)?;
-        set.sign(seed.as_slice(), mu, &mut self.drbg, out).map_err(|e| self.not_signed(e))?;
-        let signature = Buffer::from_slice(out).map_err(|_| Rc::FAILURE)?;
+        let out = out.get_mut(..set.signature_size()).ok_or(Fault::Capacity)?;
+        set.sign(seed.as_slice(), mu, &mut self.drbg, out).map_err(not_signed)?;
+        let signature = Buffer::from_slice(out).map_err(|_| Fault::Capacity)?;
         Ok(match hash {
             None => Signature::MlDsa(signature),
             Some(hash) => Signature::HashMlDsa(hash, signature),
         })
     }
+}
 
-    fn not_signed(&mut self, e: Error) -> Rc {
-        match e {
-            Error::Length => Fmt1::VALUE.plain(),
-            Error::Range | Error::Key => Fmt1::BINDING.plain(),
-            Error::Invalid | Error::Reseed | Error::Fault | Error::Canceled => self.fail(),
-        }
-    }
+fn not_signed(e: Error) -> Rc {
+    let code = if e == Error::Length { Fmt1::VALUE } else { Fmt1::BINDING };
+    crypto_failed(e, code.plain())
 }
 
 fn ecc_signature(scheme: AlgId, hash: HashAlg, signature: &ecc::Signature) -> Result<Signature, Rc> {
-    let number = |n: &ecc::Number| EccParameter::from_slice(n.as_slice()).map_err(|_| Rc::FAILURE);
+    let number = |n: &ecc::Number| EccParameter::from_slice(n.as_slice()).map_err(|_| Fault::Capacity);
     Ok(Signature::Ecc { scheme, hash, r: number(&signature.r)?, s: number(&signature.s)? })
 }
 

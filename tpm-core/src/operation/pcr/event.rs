@@ -11,7 +11,7 @@ impl Tpm {
     /// _TPM_Hash_Start: an event begins. One that was in progress is forgotten. A command that comes before
     /// _TPM_Hash_End ends it without effect.
     pub fn hash_start(&mut self) {
-        self.ram.hash_sequence = (!self.ram.failure).then(Measurement::new);
+        self.ram.hash_sequence = (self.ram.fault.is_none()).then(Measurement::new);
     }
 
     /// _TPM_Hash_Data: more octets of the event. Without _TPM_Hash_Start nothing happens.

@@ -1,18 +1,9 @@
 //! Keys with known values, loaded by TPM2_LoadExternal, and templates for TPM2_CreatePrimary.
 
 use super::{Fixture, Outcome, tpm2b};
+use crate::harness::names::alg;
 use sha2::{Digest, Sha256};
-
-pub(crate) const SHA1: u16 = 0x4;
-pub(crate) const SHA256: u16 = 0xb;
-pub(crate) const SHA384: u16 = 0xc;
-pub(crate) const SHA512: u16 = 0xd;
-pub(crate) const ALG_NULL: u16 = 0x10;
-
-pub(crate) const RSA: u16 = 0x1;
-pub(crate) const KEYED_HASH: u16 = 0x8;
-pub(crate) const ECC: u16 = 0x23;
-pub(crate) const SYM_CIPHER: u16 = 0x25;
+use tpm_core::cc;
 
 pub(crate) const RESTRICTED: u32 = 0x1_0000;
 pub(crate) const DECRYPT: u32 = 0x2_0000;
@@ -24,7 +15,7 @@ pub(crate) const MADE_HERE: u32 = 0x32;
 
 /// TPMT_PUBLIC with nameAlg SHA-256 and no policy.
 pub(crate) fn public(kind: u16, attributes: u32, parms: &[u8], unique: &[u8]) -> Vec<u8> {
-    [&kind.to_be_bytes()[..], &SHA256.to_be_bytes(), &attributes.to_be_bytes(), &[0, 0], parms, unique].concat()
+    [&kind.to_be_bytes()[..], &alg::SHA256.to_be_bytes(), &attributes.to_be_bytes(), &[0, 0], parms, unique].concat()
 }
 
 /// TPMT_SENSITIVE.
@@ -36,7 +27,7 @@ fn sensitive(kind: u16, auth: &[u8], seed: &[u8], key: &[u8]) -> Vec<u8> {
 pub(crate) fn load_external(tpm: &mut Fixture, sensitive: &[u8], public: &[u8]) -> u32 {
     let hierarchy = if sensitive.is_empty() { super::codes::OWNER } else { super::codes::NULL };
     let params = [&tpm2b(sensitive)[..], &tpm2b(public), &hierarchy.to_be_bytes()].concat();
-    handle_of(tpm.run(0x167, &[], &[], &params))
+    handle_of(tpm.run(cc::LOAD_EXTERNAL, &[], &[], &params))
 }
 
 /// The response handle.
@@ -54,14 +45,14 @@ fn symmetric(tpm: &mut Fixture, kind: u16, attributes: u32, parms: &[u8], auth: 
 /// An HMAC key whose scheme is HMAC with this hash, or none.
 pub(crate) fn hmac_key(tpm: &mut Fixture, attributes: u32, hash: Option<u16>, auth: &[u8], key: &[u8]) -> u32 {
     let scheme = hash.map_or(vec![0, 0x10], |hash| [[0, 5], hash.to_be_bytes()].concat());
-    symmetric(tpm, KEYED_HASH, attributes, &scheme, auth, key)
+    symmetric(tpm, alg::KEYEDHASH, attributes, &scheme, auth, key)
 }
 
 /// A cipher key: TPMT_SYM_DEF_OBJECT of its algorithm, size and mode.
 pub(crate) fn cipher_key(tpm: &mut Fixture, attributes: u32, alg: u16, mode: u16, auth: &[u8], key: &[u8]) -> u32 {
     let bits = key.len() as u16 * 8;
     let parms = [alg.to_be_bytes(), bits.to_be_bytes(), mode.to_be_bytes()].concat();
-    symmetric(tpm, SYM_CIPHER, attributes, &parms, auth, key)
+    symmetric(tpm, alg::SYMCIPHER, attributes, &parms, auth, key)
 }
 
 /// TPMS_RSA_PARMS of an unrestricted 2048-bit key with this TPMT_RSA_SCHEME.
@@ -71,8 +62,8 @@ pub(crate) fn rsa_parms(scheme: &[u8]) -> Vec<u8> {
 
 /// An RSA key; with an empty prime its public area alone.
 pub(crate) fn rsa_key(tpm: &mut Fixture, attributes: u32, scheme: &[u8], modulus: &[u8], prime: &[u8]) -> u32 {
-    let private = if prime.is_empty() { vec![] } else { sensitive(RSA, b"", b"", prime) };
-    load_external(tpm, &private, &public(RSA, USER | attributes, &rsa_parms(scheme), &tpm2b(modulus)))
+    let private = if prime.is_empty() { vec![] } else { sensitive(alg::RSA, b"", b"", prime) };
+    load_external(tpm, &private, &public(alg::RSA, USER | attributes, &rsa_parms(scheme), &tpm2b(modulus)))
 }
 
 /// TPMS_ECC_PARMS of an unrestricted P-256 key with this TPMT_ECC_SCHEME and TPMT_KDF_SCHEME.
@@ -82,8 +73,8 @@ pub(crate) fn ecc_parms(scheme: &[u8], kdf: &[u8]) -> Vec<u8> {
 
 /// An ECC key; with an empty scalar its public area alone.
 pub(crate) fn ecc_key(tpm: &mut Fixture, attributes: u32, parms: &[u8], point: &[u8], d: &[u8]) -> u32 {
-    let private = if d.is_empty() { vec![] } else { sensitive(ECC, b"", b"", d) };
-    load_external(tpm, &private, &public(ECC, USER | attributes, parms, point))
+    let private = if d.is_empty() { vec![] } else { sensitive(alg::ECC, b"", b"", d) };
+    load_external(tpm, &private, &public(alg::ECC, USER | attributes, parms, point))
 }
 
 /// TPMS_ECC_POINT.
@@ -94,28 +85,28 @@ pub(crate) fn point(x: &[u8], y: &[u8]) -> Vec<u8> {
 /// TPM2_CreatePrimary in the owner hierarchy with an empty authValue; the handle.
 pub(crate) fn create_primary(tpm: &mut Fixture, public: &[u8]) -> u32 {
     let params = [&tpm2b(&[0; 4])[..], &tpm2b(public), &[0, 0], &[0; 4]].concat();
-    handle_of(tpm.with(0x131, &[super::codes::OWNER], &[b""], &params))
+    handle_of(tpm.with(cc::CREATE_PRIMARY, &[super::codes::OWNER], &[b""], &params))
 }
 
 /// A storage key: restricted, decrypts.
 pub(crate) fn storage_key(tpm: &mut Fixture) -> u32 {
     let parms = [&[0, 6, 0, 128, 0, 0x43][..], &[0, 0x10], &[0, 3], &[0, 0x10]].concat();
-    create_primary(tpm, &public(ECC, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 4]))
+    create_primary(tpm, &public(alg::ECC, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 4]))
 }
 
 /// A restricted HMAC key.
 pub(crate) fn restricted_hmac_key(tpm: &mut Fixture) -> u32 {
-    create_primary(tpm, &public(KEYED_HASH, USER | MADE_HERE | RESTRICTED | SIGN, &[0, 5, 0, 0xb], &[0; 2]))
+    create_primary(tpm, &public(alg::KEYEDHASH, USER | MADE_HERE | RESTRICTED | SIGN, &[0, 5, 0, 0xb], &[0; 2]))
 }
 
 /// A restricted cipher key: a symmetric storage key.
 pub(crate) fn restricted_cipher_key(tpm: &mut Fixture) -> u32 {
     let parms = [0, 6, 0, 128, 0, 0x43];
-    create_primary(tpm, &public(SYM_CIPHER, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 2]))
+    create_primary(tpm, &public(alg::SYMCIPHER, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 2]))
 }
 
 /// A restricted RSA key: a storage key.
 pub(crate) fn restricted_rsa_key(tpm: &mut Fixture) -> u32 {
     let parms = [&[0, 6, 0, 128, 0, 0x43][..], &[0, 0x10], &2048u16.to_be_bytes(), &[0; 4]].concat();
-    create_primary(tpm, &public(RSA, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 2]))
+    create_primary(tpm, &public(alg::RSA, USER | MADE_HERE | RESTRICTED | DECRYPT, &parms, &[0; 2]))
 }

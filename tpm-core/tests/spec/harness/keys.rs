@@ -2,6 +2,8 @@
 
 use super::codes::NULL;
 use super::{Fixture, Outcome, tpm2b};
+use crate::harness::names::alg;
+use tpm_core::cc;
 
 /// TPMA_OBJECT.
 pub(crate) mod a {
@@ -22,14 +24,6 @@ pub(crate) mod a {
     pub(crate) const FIXED: u32 = FIXED_TPM | FIXED_PARENT;
     pub(crate) const STORAGE: u32 = FIXED | ORIGIN | USER | RESTRICTED | DECRYPT | NO_DA;
 }
-
-pub(crate) const RSA: u16 = 1;
-pub(crate) const KEYEDHASH: u16 = 8;
-pub(crate) const ECC: u16 = 0x23;
-pub(crate) const SYMCIPHER: u16 = 0x25;
-pub(crate) const SHA1: u16 = 4;
-pub(crate) const SHA256: u16 = 0xb;
-pub(crate) const SHA384: u16 = 0xc;
 
 pub(crate) const AES_128_CFB: &[u8] = &[0, 6, 0, 128, 0, 0x43];
 pub(crate) const NONE: &[u8] = &[0, 0x10];
@@ -76,7 +70,7 @@ impl Template {
 fn template(object_type: u16, attributes: u32, parms: &[&[u8]], unique: &[u8]) -> Template {
     Template {
         object_type,
-        name_alg: SHA256,
+        name_alg: alg::SHA256,
         attributes,
         policy: vec![],
         parms: parms.concat(),
@@ -86,47 +80,57 @@ fn template(object_type: u16, attributes: u32, parms: &[&[u8]], unique: &[u8]) -
 
 /// A P-256 storage key.
 pub(crate) fn ecc_storage() -> Template {
-    template(ECC, a::STORAGE, &[AES_128_CFB, NONE, &[0, 3], NONE], &[0; 4])
+    template(alg::ECC, a::STORAGE, &[AES_128_CFB, NONE, &[0, 3], NONE], &[0; 4])
 }
 
 /// An RSA-2048 storage key.
 pub(crate) fn rsa_storage() -> Template {
-    template(RSA, a::STORAGE, &[AES_128_CFB, NONE, &[8, 0, 0, 0, 0, 0]], &[0; 2])
+    template(alg::RSA, a::STORAGE, &[AES_128_CFB, NONE, &[8, 0, 0, 0, 0, 0]], &[0; 2])
 }
 
 /// A symmetric storage key.
 pub(crate) fn sym_storage() -> Template {
-    template(SYMCIPHER, a::STORAGE, &[AES_128_CFB], &[0; 2])
+    template(alg::SYMCIPHER, a::STORAGE, &[AES_128_CFB], &[0; 2])
 }
 
 /// A P-256 signing key with scheme ECDSA, SHA-256.
 pub(crate) fn ecc_signing() -> Template {
-    template(ECC, a::FIXED | a::ORIGIN | a::USER | a::SIGN, &[NONE, &[0, 0x18, 0, 0xb], &[0, 3], NONE], &[0; 4])
+    template(alg::ECC, a::FIXED | a::ORIGIN | a::USER | a::SIGN, &[NONE, &[0, 0x18, 0, 0xb], &[0, 3], NONE], &[0; 4])
 }
 
 /// An RSA-2048 key for signing and decryption, without scheme.
 pub(crate) fn rsa_any() -> Template {
-    template(RSA, a::FIXED | a::ORIGIN | a::USER | a::SIGN | a::DECRYPT, &[NONE, NONE, &[8, 0, 0, 0, 0, 0]], &[0; 2])
+    template(
+        alg::RSA,
+        a::FIXED | a::ORIGIN | a::USER | a::SIGN | a::DECRYPT,
+        &[NONE, NONE, &[8, 0, 0, 0, 0, 0]],
+        &[0; 2],
+    )
 }
 
 /// Sealed data.
 pub(crate) fn sealed() -> Template {
-    template(KEYEDHASH, a::FIXED | a::USER, &[NONE], &[0; 2])
+    template(alg::KEYEDHASH, a::FIXED | a::USER, &[NONE], &[0; 2])
 }
 
 /// An HMAC key with SHA-256.
 pub(crate) fn hmac_key() -> Template {
-    template(KEYEDHASH, a::FIXED | a::ORIGIN | a::USER | a::SIGN, &[&[0, 5, 0, 0xb]], &[0; 2])
+    template(alg::KEYEDHASH, a::FIXED | a::ORIGIN | a::USER | a::SIGN, &[&[0, 5, 0, 0xb]], &[0; 2])
 }
 
 /// A derivation parent with SHA-256.
 pub(crate) fn derivation_parent() -> Template {
-    template(KEYEDHASH, a::STORAGE, &[&[0, 0xa, 0, 0xb, 0, 0x22]], &[0; 2])
+    template(alg::KEYEDHASH, a::STORAGE, &[&[0, 0xa, 0, 0xb, 0, 0x22]], &[0; 2])
 }
 
 /// An AES-128 key in any mode.
 pub(crate) fn aes_key() -> Template {
-    template(SYMCIPHER, a::FIXED | a::ORIGIN | a::USER | a::SIGN | a::DECRYPT, &[&[0, 6, 0, 128, 0, 0x10]], &[0; 2])
+    template(
+        alg::SYMCIPHER,
+        a::FIXED | a::ORIGIN | a::USER | a::SIGN | a::DECRYPT,
+        &[&[0, 6, 0, 128, 0, 0x10]],
+        &[0; 2],
+    )
 }
 
 /// TPM2B_SENSITIVE_CREATE.
@@ -155,7 +159,7 @@ pub(crate) fn handle_of(reply: &[u8]) -> u32 {
 impl Fixture {
     /// TPM2_CreatePrimary with empty authorization.
     pub(crate) fn create_primary(&mut self, hierarchy: u32, template: &Template) -> Outcome {
-        self.with(0x131, &[hierarchy], &[b""], &creation(b"", b"", template))
+        self.with(cc::CREATE_PRIMARY, &[hierarchy], &[b""], &creation(b"", b"", template))
     }
 
     /// The handle of a new Primary Object, and its public area.
@@ -172,14 +176,14 @@ impl Fixture {
         data: &[u8],
         template: &Template,
     ) -> Result<(Vec<u8>, Vec<u8>), u32> {
-        let reply = self.with(0x153, &[parent], &[b""], &creation(auth, data, template))?;
+        let reply = self.with(cc::CREATE, &[parent], &[b""], &creation(auth, data, template))?;
         let rest = &mut &reply[..];
         Ok((take_2b(rest).to_vec(), take_2b(rest).to_vec()))
     }
 
     /// TPM2_Load below a parent with empty authValue.
     pub(crate) fn load(&mut self, parent: u32, private: &[u8], public: &[u8]) -> Result<u32, u32> {
-        self.with(0x157, &[parent], &[b""], &[tpm2b(private), tpm2b(public)].concat()).map(|r| handle_of(&r))
+        self.with(cc::LOAD, &[parent], &[b""], &[tpm2b(private), tpm2b(public)].concat()).map(|r| handle_of(&r))
     }
 
     /// A new object below a parent, loaded.
@@ -191,7 +195,7 @@ impl Fixture {
     /// TPM2_LoadExternal of a public area and perhaps a sensitive one.
     pub(crate) fn load_external(&mut self, sensitive: &[u8], public: &[u8], hierarchy: u32) -> Result<u32, u32> {
         let params = [&tpm2b(sensitive)[..], &tpm2b(public), &hierarchy.to_be_bytes()].concat();
-        self.run(0x167, &[], &[], &params).map(|r| handle_of(&r))
+        self.run(cc::LOAD_EXTERNAL, &[], &[], &params).map(|r| handle_of(&r))
     }
 
     /// An object of the NULL hierarchy from a secret that the test knows, loaded by TPM2_LoadExternal.
@@ -201,12 +205,12 @@ impl Fixture {
 
     /// TPM2_FlushContext.
     pub(crate) fn flush(&mut self, handle: u32) -> Outcome {
-        self.run(0x165, &[], &[], &handle.to_be_bytes())
+        self.run(cc::FLUSH_CONTEXT, &[], &[], &handle.to_be_bytes())
     }
 
     /// Name of an object.
     pub(crate) fn name(&mut self, handle: u32) -> Vec<u8> {
-        let reply = self.run(0x173, &[handle], &[], &[]).unwrap();
+        let reply = self.run(cc::READ_PUBLIC, &[handle], &[], &[]).unwrap();
         let rest = &mut &reply[..];
         take_2b(rest);
         take_2b(rest).to_vec()

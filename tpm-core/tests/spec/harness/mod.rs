@@ -4,12 +4,14 @@
 
 use core::sync::atomic::AtomicBool;
 use sha2::{Digest, Sha256};
+use tpm_core::cc;
 use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
 
 pub(crate) mod codes;
 pub(crate) mod external;
 pub(crate) mod keys;
 pub(crate) mod lasting;
+pub(crate) mod names;
 pub(crate) mod nv;
 pub(crate) mod record;
 pub(crate) mod session;
@@ -85,7 +87,7 @@ impl Fixture {
     /// A TPM after TPM2_Startup(CLEAR).
     pub(crate) fn new() -> Self {
         let mut f = Self::unstarted();
-        assert_eq!(f.run(0x144, &[], &[], &[0, 0]), Ok(vec![]));
+        assert_eq!(f.run(cc::STARTUP, &[], &[], &[0, 0]), Ok(vec![]));
         f
     }
 
@@ -109,17 +111,17 @@ impl Fixture {
     /// TPM2_Shutdown with this TPM_SU, _TPM_Init, TPM2_Startup with that one.
     pub(crate) fn restart(&mut self, shutdown: Option<u8>, startup: u8) {
         if let Some(su) = shutdown {
-            assert_eq!(self.run(0x145, &[], &[], &[0, su]), Ok(vec![]));
+            assert_eq!(self.run(cc::SHUTDOWN, &[], &[], &[0, su]), Ok(vec![]));
         }
         self.power_cycle();
-        assert_eq!(self.run(0x144, &[], &[], &[0, startup]), Ok(vec![]));
+        assert_eq!(self.run(cc::STARTUP, &[], &[], &[0, startup]), Ok(vec![]));
     }
 
     /// Failure mode: the DRBG is due for fresh entropy, of which there is none.
     pub(crate) fn fail(&mut self) {
         self.entropy.dry = true;
-        while self.run(0x17b, &[], &[], &[0, 1]).is_ok() {}
-        assert_eq!(self.run(0x17b, &[], &[], &[0, 1]), Err(codes::FAILURE));
+        while self.run(cc::GET_RANDOM, &[], &[], &[0, 1]).is_ok() {}
+        assert_eq!(self.run(cc::GET_RANDOM, &[], &[], &[0, 1]), Err(codes::FAILURE));
     }
 
     /// Sends raw octets; the whole response.
@@ -190,7 +192,20 @@ pub(crate) fn command(code: u32, handles: &[u32], area: &[u8], params: &[u8]) ->
 }
 
 /// Commands whose response starts with a handle.
-const REPLY_HANDLE: [u32; 12] = [0x131, 0x157, 0x161, 0x167, 0x176, 0x186, 0x15b, 0x191, 0x1a9, 0x1aa, 0, 0];
+const REPLY_HANDLE: [u32; 12] = [
+    cc::CREATE_PRIMARY,
+    cc::LOAD,
+    cc::CONTEXT_LOAD,
+    cc::LOAD_EXTERNAL,
+    cc::START_AUTH_SESSION,
+    cc::HASH_SEQUENCE_START,
+    cc::MAC_START,
+    cc::CREATE_LOADED,
+    cc::VERIFY_SEQUENCE_START,
+    cc::SIGN_SEQUENCE_START,
+    0,
+    0,
+];
 
 /// A response with sessions: handle, parameters, authorization area.
 pub(crate) fn split(code: u32, response: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {

@@ -2,22 +2,7 @@
 
 use super::codes::{OWNER, PLATFORM};
 use super::{Fixture, Outcome, tpm2b};
-
-pub(crate) const UNDEFINE_SPACE: u32 = 0x122;
-pub(crate) const DEFINE_SPACE: u32 = 0x12a;
-pub(crate) const INCREMENT: u32 = 0x134;
-pub(crate) const UNDEFINE_SPACE_SPECIAL: u32 = 0x11f;
-pub(crate) const GLOBAL_WRITE_LOCK: u32 = 0x132;
-pub(crate) const CHANGE_AUTH: u32 = 0x13b;
-pub(crate) const DEFINE_SPACE_2: u32 = 0x19d;
-pub(crate) const READ_PUBLIC_2: u32 = 0x19e;
-pub(crate) const SET_BITS: u32 = 0x135;
-pub(crate) const EXTEND: u32 = 0x136;
-pub(crate) const WRITE: u32 = 0x137;
-pub(crate) const WRITE_LOCK: u32 = 0x138;
-pub(crate) const READ: u32 = 0x14e;
-pub(crate) const READ_LOCK: u32 = 0x14f;
-pub(crate) const READ_PUBLIC: u32 = 0x169;
+use tpm_core::cc;
 
 /// TPMA_NV.
 pub(crate) mod a {
@@ -63,7 +48,7 @@ pub(crate) fn public(index: u32, attributes: u32, policy: &[u8], size: u16) -> V
 }
 
 pub(crate) fn define_as(tpm: &mut Fixture, by: u32, auth: &[u8], public: &[u8]) -> Outcome {
-    tpm.with(DEFINE_SPACE, &[by], &[b""], &[tpm2b(auth), tpm2b(public)].concat())
+    tpm.with(cc::NV_DEFINE_SPACE, &[by], &[b""], &[tpm2b(auth), tpm2b(public)].concat())
 }
 
 /// An index with authValue "pw".
@@ -78,14 +63,16 @@ pub(crate) fn auth_of(h: u32) -> &'static [u8] {
 }
 
 pub(crate) fn write(tpm: &mut Fixture, by: u32, index: u32, data: &[u8], offset: u16) -> Outcome {
-    tpm.with(WRITE, &[by, index], &[auth_of(by)], &[&tpm2b(data)[..], &offset.to_be_bytes()].concat())
+    tpm.with(cc::NV_WRITE, &[by, index], &[auth_of(by)], &[&tpm2b(data)[..], &offset.to_be_bytes()].concat())
 }
 
 pub(crate) fn read(tpm: &mut Fixture, by: u32, index: u32, size: u16, offset: u16) -> Outcome {
-    tpm.with(READ, &[by, index], &[auth_of(by)], &[size.to_be_bytes(), offset.to_be_bytes()].concat()).map(|reply| {
-        assert_eq!(reply[..2], size.to_be_bytes());
-        reply[2..].to_vec()
-    })
+    tpm.with(cc::NV_READ, &[by, index], &[auth_of(by)], &[size.to_be_bytes(), offset.to_be_bytes()].concat()).map(
+        |reply| {
+            assert_eq!(reply[..2], size.to_be_bytes());
+            reply[2..].to_vec()
+        },
+    )
 }
 
 pub(crate) fn act(tpm: &mut Fixture, code: u32, by: u32, index: u32) -> Outcome {
@@ -93,15 +80,15 @@ pub(crate) fn act(tpm: &mut Fixture, code: u32, by: u32, index: u32) -> Outcome 
 }
 
 pub(crate) fn extend(tpm: &mut Fixture, by: u32, index: u32, data: &[u8]) -> Outcome {
-    tpm.with(EXTEND, &[by, index], &[auth_of(by)], &tpm2b(data))
+    tpm.with(cc::NV_EXTEND, &[by, index], &[auth_of(by)], &tpm2b(data))
 }
 
 pub(crate) fn set_bits(tpm: &mut Fixture, by: u32, index: u32, bits: u64) -> Outcome {
-    tpm.with(SET_BITS, &[by, index], &[auth_of(by)], &bits.to_be_bytes())
+    tpm.with(cc::NV_SET_BITS, &[by, index], &[auth_of(by)], &bits.to_be_bytes())
 }
 
 pub(crate) fn attributes(tpm: &mut Fixture, index: u32) -> u32 {
-    let reply = tpm.run(READ_PUBLIC, &[index], &[], &[]).unwrap();
+    let reply = tpm.run(cc::NV_READ_PUBLIC, &[index], &[], &[]).unwrap();
     u32::from_be_bytes(reply[8..12].try_into().unwrap())
 }
 

@@ -1,10 +1,10 @@
 //! The caller's side of sessions (Part 1, 15 to 18), with hashing of its own: nothing here is computed by tpm-core.
 
 use super::{Fixture, Outcome, command, password, split, tpm2b};
+use crate::harness::codes::NULL;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use sha2::Digest;
-
-pub(crate) const START_AUTH_SESSION: u32 = 0x176;
+use tpm_core::cc;
 
 /// TPMA_SESSION.
 pub(crate) mod attr {
@@ -109,8 +109,6 @@ pub(crate) struct Session {
     uses: u8,
 }
 
-const NULL: u32 = 0x4000_0007;
-
 /// What a session starts from.
 pub(crate) struct Start<'a> {
     pub kind: Kind,
@@ -134,7 +132,7 @@ impl Session {
         let nonce_caller = vec![0x11; 16];
         let reply = tpm
             .run(
-                START_AUTH_SESSION,
+                cc::START_AUTH_SESSION,
                 &[s.salt.0, s.bind.0],
                 &[],
                 &[tpm2b(&nonce_caller), tpm2b(s.salt.1), vec![s.kind as u8], s.sym.wire(s.alg), s.alg.id().to_vec()]
@@ -265,8 +263,8 @@ impl<'a> From<Use<'a>> for Auth<'a> {
 /// Name of an entity, as the TPM says it.
 pub(crate) fn name(tpm: &mut Fixture, handle: u32) -> Vec<u8> {
     let code = match handle >> 24 {
-        0x01 => 0x169,
-        0x80 | 0x81 => 0x173,
+        0x01 => cc::NV_READ_PUBLIC,
+        0x80 | 0x81 => cc::READ_PUBLIC,
         _ => return handle.to_be_bytes().to_vec(),
     };
     let reply = tpm.run(code, &[handle], &[], &[]).expect("ReadPublic");
@@ -405,19 +403,19 @@ fn authorizations(code: u32) -> usize {
     match code {
         // GetRandom, GetCapability, ReadClock, policies but PolicyNV, PolicySecret and PolicyAuthorizeNV, Hash,
         // ReadPublic, NV_ReadPublic
-        0x17b
-        | 0x17a
-        | 0x181
-        | 0x17d
-        | 0x173
-        | 0x169
-        | 0x15e
-        | 0x17e
-        | 0x160
-        | 0x16a..=0x172
-        | 0x17f
-        | 0x180
-        | 0x187..=0x190 => 0,
+        cc::GET_RANDOM
+        | cc::GET_CAPABILITY
+        | cc::READ_CLOCK
+        | cc::HASH
+        | cc::READ_PUBLIC
+        | cc::NV_READ_PUBLIC
+        | cc::UNSEAL
+        | cc::PCR_READ
+        | cc::POLICY_SIGNED
+        | cc::POLICY_AUTHORIZE..=cc::POLICY_TICKET
+        | cc::POLICY_PCR
+        | cc::POLICY_RESTART
+        | cc::POLICY_PHYSICAL_PRESENCE..=cc::POLICY_TEMPLATE => 0,
         _ => 1,
     }
 }

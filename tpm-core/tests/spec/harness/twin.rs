@@ -1,6 +1,7 @@
 //! A second TPM of the exported state of the first: it must answer as that one does, and come to the same state.
 
 use super::{CountedEntropy, Fixture, ManualClock};
+use tpm_core::cc;
 use tpm_core::{Hooks, Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
 
 /// The state.
@@ -65,8 +66,32 @@ impl Twin {
 
 /// Commands whose outcome depends on the DRBG: those that draw from it themselves.
 const RANDOM: [u32; 26] = [
-    0x124, 0x125, 0x126, 0x144, 0x148, 0x14a, 0x14b, 0x14c, 0x14d, 0x152, 0x153, 0x156, 0x158, 0x15d, 0x162, 0x163,
-    0x168, 0x174, 0x176, 0x17b, 0x184, 0x191, 0x199, 0x1a4, 0x1a6, 0x1a7,
+    cc::CHANGE_EPS,
+    cc::CHANGE_PPS,
+    cc::CLEAR,
+    cc::STARTUP,
+    cc::CERTIFY,
+    cc::CERTIFY_CREATION,
+    cc::DUPLICATE,
+    cc::GET_TIME,
+    cc::GET_SESSION_AUDIT_DIGEST,
+    cc::REWRAP,
+    cc::CREATE,
+    cc::IMPORT,
+    cc::QUOTE,
+    cc::SIGN,
+    cc::CONTEXT_SAVE,
+    cc::ECDH_KEY_GEN,
+    cc::MAKE_CREDENTIAL,
+    cc::RSA_ENCRYPT,
+    cc::START_AUTH_SESSION,
+    cc::GET_RANDOM,
+    cc::NV_CERTIFY,
+    cc::CREATE_LOADED,
+    cc::ECC_ENCRYPT,
+    cc::SIGN_SEQUENCE_COMPLETE,
+    cc::SIGN_DIGEST,
+    cc::ENCAPSULATE,
 ];
 
 /// Whether the answer may be another at each time: there is a session whose nonceTPM is new, or the command itself

@@ -2,26 +2,14 @@
 //! by TPM2_CreatePrimary.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use crate::harness::codes::NULL;
+use crate::harness::codes::{NULL, SIGNATURE, param};
+use crate::harness::names::alg;
 use crate::harness::{Fixture, tpm2b};
 use hex_literal::hex;
+use tpm_core::cc;
 use tpm_crypto::ecc::Curve;
 use tpm_crypto::hash::{HashAlg, digest};
 
-pub(crate) const RSASSA: u16 = 0x14;
-pub(crate) const RSAPSS: u16 = 0x16;
-pub(crate) const ECDSA: u16 = 0x18;
-pub(crate) const ECDAA: u16 = 0x1a;
-pub(crate) const SM2: u16 = 0x1b;
-pub(crate) const ECSCHNORR: u16 = 0x1c;
-pub(crate) const HMAC: u16 = 0x05;
-pub(crate) const XOR: u16 = 0x0a;
-pub(crate) const OAEP: u16 = 0x17;
-pub(crate) const ECDH: u16 = 0x19;
-pub(crate) const SHA1: u16 = 0x04;
-pub(crate) const SHA256: u16 = 0x0b;
-pub(crate) const SHA384: u16 = 0x0c;
-pub(crate) const SHA512: u16 = 0x0d;
 /// The NULL scheme.
 pub(crate) const NONE: [u8; 2] = [0, 0x10];
 
@@ -37,7 +25,7 @@ pub(crate) const FIXED: u32 = 0x72;
 
 /// A scheme with its hash; ECDAA also with count 1.
 pub(crate) fn scheme(id: u16, hash: u16) -> Vec<u8> {
-    let count: &[u8] = if id == ECDAA { &[0, 1] } else { &[] };
+    let count: &[u8] = if id == alg::ECDAA { &[0, 1] } else { &[] };
     [&id.to_be_bytes()[..], &hash.to_be_bytes(), count].concat()
 }
 
@@ -57,7 +45,7 @@ const AES_KEY: [u8; 16] = [0x33; 16];
 const D: [u8; 32] = [0x44; 32];
 
 fn head(object_type: u16, attributes: u32, policy: &[u8]) -> Vec<u8> {
-    [&object_type.to_be_bytes()[..], &SHA256.to_be_bytes(), &attributes.to_be_bytes(), &tpm2b(policy)].concat()
+    [&object_type.to_be_bytes()[..], &alg::SHA256.to_be_bytes(), &attributes.to_be_bytes(), &tpm2b(policy)].concat()
 }
 
 fn unique(key: &[u8]) -> Vec<u8> {
@@ -110,9 +98,9 @@ impl Key {
     /// The scheme that suits the key best, with SHA-256.
     pub(crate) fn usual(self) -> Vec<u8> {
         match self {
-            Self::Rsa => scheme(RSASSA, SHA256),
-            Self::Ecc => scheme(ECDSA, SHA256),
-            Self::Hmac => scheme(HMAC, SHA256),
+            Self::Rsa => scheme(alg::RSASSA, alg::SHA256),
+            Self::Ecc => scheme(alg::ECDSA, alg::SHA256),
+            Self::Hmac => scheme(alg::HMAC, alg::SHA256),
             Self::Aes => NONE.to_vec(),
         }
     }
@@ -120,7 +108,7 @@ impl Key {
 
 pub(crate) fn load_external(tpm: &mut Fixture, sensitive: &[u8], public: &[u8], hierarchy: u32) -> u32 {
     let params = [&tpm2b(sensitive)[..], &tpm2b(public), &hierarchy.to_be_bytes()].concat();
-    handle(&tpm.run(0x167, &[], &[], &params).unwrap())
+    handle(&tpm.run(cc::LOAD_EXTERNAL, &[], &[], &params).unwrap())
 }
 
 /// A primary P-256 signing key with these attributes, apart from the usual ones.
@@ -156,7 +144,7 @@ fn create_primary_of(
 ) -> Vec<u8> {
     let public = [&head(object_type, FIXED | NO_DA | attributes, &[])[..], parms, unique].concat();
     let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public), &tpm2b(b""), &[0; 4]].concat();
-    tpm.run(0x131, &[hierarchy], &[b""], &params).unwrap()
+    tpm.run(cc::CREATE_PRIMARY, &[hierarchy], &[b""], &params).unwrap()
 }
 
 /// The handle in front of a response.
@@ -165,7 +153,7 @@ pub(crate) fn handle(response: &[u8]) -> u32 {
 }
 
 pub(crate) fn flush(tpm: &mut Fixture, handle: u32) {
-    assert_eq!(tpm.run(0x165, &[], &[], &handle.to_be_bytes()), Ok(vec![]));
+    assert_eq!(tpm.run(cc::FLUSH_CONTEXT, &[], &[], &handle.to_be_bytes()), Ok(vec![]));
 }
 
 /// Reads a response from its front.
@@ -194,7 +182,7 @@ impl<'a> Cursor<'a> {
 
 /// Name and Qualified Name, by TPM2_ReadPublic.
 pub(crate) fn names(tpm: &mut Fixture, handle: u32) -> (Vec<u8>, Vec<u8>) {
-    let response = tpm.run(0x173, &[handle], &[], &[]).unwrap();
+    let response = tpm.run(cc::READ_PUBLIC, &[handle], &[], &[]).unwrap();
     let mut r = Cursor(&response);
     r.tpm2b();
     (r.tpm2b().to_vec(), r.tpm2b().to_vec())
@@ -203,9 +191,9 @@ pub(crate) fn names(tpm: &mut Fixture, handle: u32) -> (Vec<u8>, Vec<u8>) {
 /// Whether TPM2_VerifySignature finds the signature genuine.
 pub(crate) fn verifies(tpm: &mut Fixture, key: u32, digest: &[u8], signature: &[u8]) -> bool {
     let params = [&tpm2b(digest)[..], signature].concat();
-    match tpm.run(0x177, &[key], &[], &params) {
+    match tpm.run(cc::VERIFY_SIGNATURE, &[key], &[], &params) {
         Ok(_) => true,
-        Err(0x2db) => false,
+        Err(code) if code == param(2, SIGNATURE) => false,
         Err(rc) => panic!("{rc:#x}"),
     }
 }
