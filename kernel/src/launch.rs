@@ -8,11 +8,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::mm::{PAGE, PAGE_SIZE, Region};
 
 /// First eight bytes of the page.
-pub const MAGIC: [u8; 8] = *b"QUOINLP2";
+pub const MAGIC: [u8; 8] = *b"QUOINLP3";
 /// The only version that this firmware reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Regions that a page has room for.
-pub const MAX_REGIONS: usize = 49;
+pub const MAX_REGIONS: usize = 24;
+/// Digests that a page has room for.
+pub const MAX_DIGESTS: usize = 30;
 /// [`RegionEntry::pcr`] of what is not measured into a PCR.
 pub const NO_PCR: u32 = u32::MAX;
 
@@ -97,6 +99,25 @@ pub struct RegionEntry {
 
 const _: () = assert!(size_of::<RegionEntry>() == 80);
 
+/// The digest of a region's contents, as the packer has computed it: the launch digest covers both. The firmware
+/// computes what is not given.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct DigestEntry {
+    /// Which of the regions, which is measured into a PCR.
+    pub region: u8,
+    /// Octets of the digest.
+    pub size: u8,
+    /// TPM_ALG_ID.
+    pub alg: U16,
+    /// The digest; zeros behind a shorter one.
+    pub digest: [u8; 64],
+}
+
+impl DigestEntry {
+    const NONE: DigestEntry = DigestEntry { region: 0, size: 0, alg: U16::ZERO, digest: [0; 64] };
+}
+
 /// The page, little-endian.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -122,18 +143,23 @@ pub struct LaunchParams {
     pub measure: U32,
     /// How many of `regions` count.
     pub region_count: U32,
+    /// How many of `digests` count.
+    pub digest_count: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x3C],
+    pub reserved: [u8; 0x80 - 0x40],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
+    /// Digests of regions.
+    pub digests: [DigestEntry; MAX_DIGESTS],
     /// Zero.
-    pub rest: [u8; PAGE - 0x80 - MAX_REGIONS * 80],
+    pub rest: [u8; 8],
 }
 
 const _: () = assert!(offset_of!(LaunchParams, rip) == 0x10);
 const _: () = assert!(offset_of!(LaunchParams, validation) == 0x30);
 const _: () = assert!(offset_of!(LaunchParams, region_count) == 0x38);
 const _: () = assert!(offset_of!(LaunchParams, regions) == 0x80);
+const _: () = assert!(offset_of!(LaunchParams, digests) == 0x800);
 const _: () = assert!(size_of::<LaunchParams>() == PAGE);
 
 impl RegionEntry {
@@ -163,9 +189,11 @@ impl LaunchParams {
         validation: U32::ZERO,
         measure: U32::ZERO,
         region_count: U32::ZERO,
-        reserved: [0; 0x80 - 0x3C],
+        digest_count: U32::ZERO,
+        reserved: [0; 0x80 - 0x40],
         regions: [RegionEntry::NONE; MAX_REGIONS],
-        rest: [0; PAGE - 0x80 - MAX_REGIONS * 80],
+        digests: [DigestEntry::NONE; MAX_DIGESTS],
+        rest: [0; 8],
     };
 
     /// The parameters as the boot sequence uses them. They are measured, so a mistake here is the packer's, not an
@@ -200,10 +228,28 @@ impl LaunchParams {
         for entry in entries.ok_or(LaunchError::TooMany)? {
             areas.push(area(entry)?).map_err(|_| LaunchError::TooMany)?;
         }
+        let digests = self.digests(&areas)?;
         let [rip, rsp, rsi, rdi] = [self.rip, self.rsp, self.rsi, self.rdi].map(U64::get);
-        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, areas };
+        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, areas, digests };
         launch.check_pages()?;
         Ok(launch)
+    }
+
+    /// Each is of a region with an event, and no two are of one region by one algorithm.
+    fn digests(&self, areas: &[Area]) -> Result<heapless::Vec<GivenDigest, MAX_DIGESTS>, LaunchError> {
+        let entries = usize::try_from(self.digest_count.get()).ok().and_then(|count| self.digests.get(..count));
+        let mut digests: heapless::Vec<GivenDigest, MAX_DIGESTS> = heapless::Vec::new();
+        for entry in entries.ok_or(LaunchError::TooMany)? {
+            let digest = entry.digest.get(..entry.size.into()).ok_or(LaunchError::Digest)?;
+            let digest = heapless::Vec::from_slice(digest).map_err(|_| LaunchError::Digest)?;
+            let given = GivenDigest { region: entry.region.into(), alg: entry.alg.get(), digest };
+            let twice = digests.iter().any(|other| (other.region, other.alg) == (given.region, given.alg));
+            if twice || areas.get(given.region).is_none_or(|area| area.event.is_none()) {
+                return Err(LaunchError::Digest);
+            }
+            digests.push(given).map_err(|_| LaunchError::TooMany)?;
+        }
+        Ok(digests)
     }
 }
 
@@ -283,6 +329,17 @@ impl EventOf {
     }
 }
 
+/// A digest that the packer gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenDigest {
+    /// Index of its region among [`Launch::areas`].
+    pub region: usize,
+    /// TPM_ALG_ID.
+    pub alg: u16,
+    /// The digest.
+    pub digest: heapless::Vec<u8, 64>,
+}
+
 /// Checked [`LaunchParams`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {
@@ -302,6 +359,8 @@ pub struct Launch {
     pub measure: Measure,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
+    /// What the packer says of their contents.
+    pub digests: heapless::Vec<GivenDigest, MAX_DIGESTS>,
 }
 
 impl Launch {
@@ -314,6 +373,13 @@ impl Launch {
     #[must_use]
     pub fn page(&self, kind: Kind) -> Option<u64> {
         self.of_kind(kind).map(|area| area.gpa).next()
+    }
+
+    /// The regions that are measured into PCRs, and the digests that the packer gives of each.
+    pub fn measured(&self) -> impl Iterator<Item = (&Area, EventOf, impl Iterator<Item = &GivenDigest>)> {
+        self.areas.iter().enumerate().filter_map(|(index, area)| {
+            Some((area, area.event?, self.digests.iter().filter(move |given| given.region == index)))
+        })
     }
 
     /// How many regions are measured into PCRs.
@@ -369,6 +435,8 @@ pub enum LaunchError {
     Overlap,
     /// A PCR that does not exist, or for a region that nobody has measured.
     Pcr,
+    /// A digest that is too long, of a region without an event, or the second one by its algorithm.
+    Digest,
 }
 
 #[cfg(test)]
@@ -377,6 +445,39 @@ mod tests {
 
     fn entry(gpa: u64, size: u64, kind: u16) -> RegionEntry {
         RegionEntry { gpa: gpa.into(), size: size.into(), kind: kind.into(), pcr: NO_PCR.into(), ..RegionEntry::NONE }
+    }
+
+    fn digest(region: u8, alg: u16) -> DigestEntry {
+        DigestEntry { region, size: 32, alg: alg.into(), digest: [7; 64] }
+    }
+
+    fn with_digests(entries: &[DigestEntry]) -> Result<Launch, LaunchError> {
+        let mut params = params(&[entry(0x10_0000, 100, 1), entry(0x20_0000, 100, 1)]);
+        params.regions[1].pcr = 9.into();
+        params.digest_count = u32::try_from(entries.len()).unwrap().into();
+        params.digests[..entries.len()].copy_from_slice(entries);
+        params.check()
+    }
+
+    #[test]
+    fn digests_are_those_of_regions_that_are_measured_into_a_pcr() {
+        let launch = with_digests(&[digest(1, 0xb), digest(1, 0x12)]).unwrap();
+        let (area, event, digests) = launch.measured().next().unwrap();
+        assert_eq!((area.gpa, event.pcr), (0x20_0000, 9));
+        let digests: std::vec::Vec<_> = digests.map(|given| (given.alg, given.digest.as_slice())).collect();
+        assert_eq!(digests, [(0xb, &[7; 32][..]), (0x12, &[7; 32])]);
+        for region in [0, 2, 255] {
+            assert_eq!(with_digests(&[digest(region, 0xb)]), Err(LaunchError::Digest));
+        }
+    }
+
+    #[test]
+    fn a_second_digest_by_one_algorithm_and_one_that_is_too_long_are_refused() {
+        assert_eq!(with_digests(&[digest(1, 0xb), digest(1, 0xb)]), Err(LaunchError::Digest));
+        assert_eq!(with_digests(&[DigestEntry { size: 65, ..digest(1, 0xb) }]), Err(LaunchError::Digest));
+        let mut params = LaunchParams::EMPTY;
+        params.digest_count = 31.into();
+        assert_eq!(params.check(), Err(LaunchError::TooMany));
     }
 
     fn params(entries: &[RegionEntry]) -> LaunchParams {
@@ -439,7 +540,7 @@ mod tests {
         assert_eq!(wrong(|p| p.entry_kind = 3.into()), LaunchError::EntryKind);
         assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
         assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
-        assert_eq!(wrong(|p| p.region_count = 50.into()), LaunchError::TooMany);
+        assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);
         assert_eq!(wrong(|p| p.regions[0].size = u64::MAX.into()), LaunchError::Region);

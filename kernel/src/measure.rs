@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use tpm_core::{Clock, Entropy, Measurement};
+use tpm_core::{Clock, Entropy, Event};
 
 use crate::event_log::{EventLog, Full, event_type};
 use crate::guest::{Claim, Refused};
 use crate::hooks::Platform;
-use crate::launch::{Area, EventOf, Launch, Measure};
+use crate::launch::{Area, EventOf, GivenDigest, Launch, Measure};
 use crate::mm::ownership::Ownership;
 use crate::mm::{PAGE, Pages};
 
@@ -26,6 +26,8 @@ const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
 pub enum MeasureError {
     /// The TPM did not start, or did not take an event.
     Tpm,
+    /// A digest that is given has another length than those of its algorithm.
+    Digest,
     /// More events than the log holds.
     LogFull,
     /// A region is not the guest's, or too long to stand in the log.
@@ -44,7 +46,8 @@ impl From<Refused> for MeasureError {
     }
 }
 
-/// Starts the TPM, measures the firmware's version and every region of `launch` that names a PCR, and stores the log.
+/// Starts the TPM, measures the firmware's version and every region of `launch` that names a PCR, and stores the log. A
+/// region's contents are read for the digests that the launch parameters do not give.
 pub fn measure(
     pages: &mut dyn Pages,
     map: &Ownership,
@@ -56,8 +59,12 @@ pub fn measure(
         concat!("Quoin ", env!("CARGO_PKG_VERSION"), "\0").encode_utf16().flat_map(u16::to_le_bytes).collect();
     let (digests, mut log) = first_event(tpm, &version)?;
     log.push(0, event_type::S_CRTM_VERSION, &digests, &[&version])?;
-    for (area, event) in launch.areas.iter().filter_map(|area| Some((area, area.event?))) {
-        measure_area(pages, map, tpm, &mut log, area, &event)?;
+    for (area, event, given) in launch.measured() {
+        let mut making = tpm.with(|tpm, _| tpm.event());
+        give(&mut making, given)?;
+        let contents = contents(pages, map, area, &event, &mut making)?;
+        let digests = tpm.with(|tpm, _| tpm.measure(event.pcr, making)).map_err(|_| MeasureError::Tpm)?;
+        log.push(event.pcr, event.event_type, &digests, &[event.name(), &contents, b"\0"])?;
     }
     if launch.measure == Measure::OperatingSystem {
         for pcr in SEPARATED {
@@ -89,19 +96,29 @@ fn extend(
     pcr: u32,
     data: &[u8],
 ) -> Result<tpm_core::EventDigests, MeasureError> {
-    let mut event = Measurement::new();
-    event.update(data);
-    tpm.with(|tpm, _| tpm.measure(pcr, event)).map_err(|_| MeasureError::Tpm)
+    tpm.with(|tpm, _| {
+        let mut event = tpm.event();
+        event.update(data);
+        tpm.measure(pcr, event)
+    })
+    .map_err(|_| MeasureError::Tpm)
 }
 
-fn measure_area(
+fn give<'a>(making: &mut Event, given: impl Iterator<Item = &'a GivenDigest>) -> Result<(), MeasureError> {
+    for given in given {
+        making.give(given.alg, &given.digest).map_err(|_| MeasureError::Digest)?;
+    }
+    Ok(())
+}
+
+/// Hashes the region, if a digest is wanting, and keeps what stands in the event's data.
+fn contents(
     pages: &mut dyn Pages,
     map: &Ownership,
-    tpm: &mut Platform<impl Entropy, impl Clock>,
-    log: &mut EventLog,
     area: &Area,
     event: &EventOf,
-) -> Result<(), MeasureError> {
+    making: &mut Event,
+) -> Result<Vec<u8>, MeasureError> {
     let mut contents = Vec::new();
     if event.with_contents {
         if area.size > MAX_CONTENTS {
@@ -109,15 +126,15 @@ fn measure_area(
         }
         contents.reserve_exact(usize::try_from(area.size).map_err(|_| MeasureError::Region)?);
     }
-    let mut measurement = Measurement::new();
-    for_each_page(pages, map, area, |page| {
-        measurement.update(page);
-        if event.with_contents {
-            contents.extend(page);
-        }
-    })?;
-    let digests = tpm.with(|tpm, _| tpm.measure(event.pcr, measurement)).map_err(|_| MeasureError::Tpm)?;
-    Ok(log.push(event.pcr, event.event_type, &digests, &[event.name(), &contents, b"\0"])?)
+    if event.with_contents || making.wants_contents() {
+        for_each_page(pages, map, area, |page| {
+            making.update(page);
+            if event.with_contents {
+                contents.extend(page);
+            }
+        })?;
+    }
+    Ok(contents)
 }
 
 /// Copies a region in, a page at a time; the last one as far as the region goes.
@@ -141,12 +158,12 @@ fn for_each_page(
 
 #[cfg(test)]
 mod tests {
-    use sha2::{Digest, Sha256};
+    use sha2::{Digest, Sha256, Sha384};
     use tpm_core::EntropyFailure;
     use zerocopy::FromZeros;
 
     use super::*;
-    use crate::launch::{LaunchParams, NO_PCR, RegionEntry};
+    use crate::launch::{DigestEntry, LaunchParams, NO_PCR, RegionEntry};
     use crate::svsm::Tpm;
     use crate::testing::{FakeMachine, GIVEN};
 
@@ -175,6 +192,10 @@ mod tests {
 
     /// A kernel of more than a page in PCR 9 and a command line in PCR 8, whose size is `len`.
     fn launch(measure: u32, len: u64) -> Launch {
+        params(measure, len).check().unwrap()
+    }
+
+    fn params(measure: u32, len: u64) -> LaunchParams {
         let mut params = LaunchParams::EMPTY;
         params.measure = measure.into();
         params.region_count = 2.into();
@@ -191,7 +212,17 @@ mod tests {
             };
             entry.name[..name.len()].copy_from_slice(name);
         }
-        params.check().unwrap()
+        params
+    }
+
+    /// The digests of `given`, for the kernel.
+    fn with_digests(given: &[(u16, u8, u8)]) -> Result<Platform<Counted, Stopped>, MeasureError> {
+        let mut params = params(2, COMMAND_LINE.len() as u64);
+        params.digest_count = u32::try_from(given.len()).unwrap().into();
+        for (entry, (alg, size, octet)) in params.digests.iter_mut().zip(given) {
+            *entry = DigestEntry { region: 0, size: *size, alg: (*alg).into(), digest: [*octet; 64] };
+        }
+        measured(&params.check().unwrap())
     }
 
     fn measured(launch: &Launch) -> Result<Platform<Counted, Stopped>, MeasureError> {
@@ -241,6 +272,34 @@ mod tests {
         assert_eq!(pcr(&mut tpm, 8), extended(COMMAND_LINE));
         assert_eq!(pcr(&mut tpm, 7), extended(&[0; 4]));
         assert_eq!(pcr(&mut tpm, 10), [0; 32]);
+    }
+
+    #[test]
+    fn a_digest_that_is_given_stands_for_the_contents_in_its_bank_alone() {
+        let mut tpm = with_digests(&[(0xb, 32, 1)]).unwrap();
+        assert_eq!(pcr(&mut tpm, 9), Sha256::digest([[0; 32], [1; 32]].concat()).to_vec());
+        let log = log(&mut tpm, 900);
+        let has = |bytes: &[u8]| log.windows(bytes.len()).any(|window| window == bytes);
+        assert!(has(&[1; 32]) && !has(&Sha256::digest([7; 5000])));
+        assert!(has(&Sha384::digest([7; 5000])));
+    }
+
+    #[test]
+    fn with_a_digest_for_each_bank_the_contents_are_not_read() {
+        let all = [(4, 20, 1), (0xb, 32, 1), (0xc, 48, 1), (0xd, 64, 1), (0x12, 32, 1)];
+        let mut params = params(2, COMMAND_LINE.len() as u64);
+        params.regions[0].gpa = 0x7000_0000_0000_u64.into();
+        params.digest_count = 5.into();
+        for (entry, (alg, size, octet)) in params.digests.iter_mut().zip(all) {
+            *entry = DigestEntry { region: 0, size, alg: u16::into(alg), digest: [octet; 64] };
+        }
+        let launch = params.check().unwrap();
+        assert!(measured(&launch).is_ok());
+    }
+
+    #[test]
+    fn a_digest_of_another_length_than_its_algorithms_is_refused() {
+        assert_eq!(with_digests(&[(0xb, 31, 1)]).err(), Some(MeasureError::Digest));
     }
 
     /// TCG PC Client Platform Firmware Profile, 10.2.

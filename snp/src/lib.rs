@@ -17,16 +17,12 @@
 //! | [`ghcb`] | GHCB page protocol and MSR protocol | GHCB (56421) 2.04 |
 //! | [`vc`] | decoding of the instruction behind a #VC exception | APM volume 2, 15.35 |
 //! | [`message`] | guest messages to the PSP, reports, derived keys | SNP firmware ABI (56860) 1.58 |
-//! | [`report`] | the attestation report and its signature | same, chapter 7 |
+//! | [`report`] | the attestation report | same, chapter 7 |
 //! | [`cpuid`], [`secrets`], [`vmsa`] | the pages that exist at launch | same, chapter 8; APM volume 2, appendix B |
 //! | [`svsm`] | structures of the SVSM's protocols | SVSM (58019) 1.01 |
-//! | `verify` (feature) | the certificate chain ARK → ASK → VCEK | VCEK certificate specification (57230) |
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
-
-#[cfg(feature = "verify")]
-extern crate alloc;
 
 mod bits;
 pub mod cpuid;
@@ -40,8 +36,6 @@ pub mod rmp;
 pub mod secrets;
 pub mod svsm;
 pub mod vc;
-#[cfg(feature = "verify")]
-pub mod verify;
 pub mod vmsa;
 
 /// Bytes of the page on which all of SEV-SNP's protocols work.

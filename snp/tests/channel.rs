@@ -1,4 +1,4 @@
-//! The guest-message channel against a host that lies (threats PSP-01 to PSP-10).
+//! The guest-message channel against a host that lies.
 
 mod common {
     pub(crate) mod bytes;
@@ -114,7 +114,7 @@ fn ciphertext_is_not_plaintext_and_has_the_header_of_the_specification() {
     assert!(request[0x3D..0x60].iter().all(|byte| *byte == 0));
 }
 
-/// PSP-01 to PSP-06: an answer that fills its page, each of its 8 × 4096 bits flipped alone. The genuine answer is
+/// An answer that fills its page, each of its 8 × 4096 bits flipped alone. The genuine answer is
 /// accepted after each.
 #[test]
 fn each_of_32768_bit_flips_of_a_full_answer_page_is_refused() {
@@ -218,7 +218,7 @@ fn sizes_beyond_the_page_are_refused() {
     }
 }
 
-/// PSP-07: the answer of an earlier request comes again.
+/// The answer of an earlier request comes again.
 #[test]
 fn a_stale_answer_is_refused() {
     let mut first = None;
@@ -236,7 +236,7 @@ fn a_stale_answer_is_refused() {
     assert_eq!(host.calls, 1 + DOUBT_LIMIT);
 }
 
-/// PSP-07: "success" without the PSP having been asked, then the truth.
+/// "success" without the PSP having been asked, then the truth.
 #[test]
 fn an_empty_answer_is_refused_and_the_request_repeated() {
     let mut host = Host::new(|calls, psp, request, _, answer| match calls {
@@ -248,7 +248,6 @@ fn an_empty_answer_is_refused_and_the_request_repeated() {
     assert_eq!(host.calls, 3);
 }
 
-/// PSP-08.
 #[test]
 fn busy_for_1_to_1000_times_and_then_done_succeeds() {
     for busy in 1..=1000 {
@@ -275,7 +274,7 @@ fn a_request_that_was_put_off_is_finished_before_the_next() {
     assert_eq!((channel.last_seqno(), host.psp.served), (4, 2));
 }
 
-/// PSP-08: the same bytes again, as a plain request; the report arrives, and the size that the certificates need.
+/// The same bytes again, as a plain request; the report arrives, and the size that the certificates need.
 #[test]
 fn a_certificate_buffer_that_is_too_small_costs_no_sequence_number() {
     let mut channel = channel();
@@ -311,7 +310,7 @@ fn a_burned_channel_stays_burned() {
     assert_eq!(honest.calls, 0, "a burned channel still talks");
 }
 
-/// PSP-09: the last pair of numbers that 32 bits hold is used, none after it.
+/// The last pair of numbers that 32 bits hold is used, none after it.
 #[test]
 fn sequence_numbers_do_not_wrap() {
     for (last, works) in [(u32::MAX - 3, true), (u32::MAX - 2, true), (u32::MAX - 1, false), (u32::MAX, false)] {
@@ -462,7 +461,7 @@ fn run_scripts(all: &[Behaviour; 12], first: usize) -> (u32, usize) {
     }
 }
 
-/// PSP-07: 3 exits × 4 contents, 6 steps deep, all of them.
+/// 3 exits × 4 contents, 6 steps deep, all of them.
 #[test]
 fn no_behaviour_of_the_host_makes_an_iv_encrypt_twice_or_a_wrong_answer_accepted() {
     let exits = [Exit::Completed, Exit::Busy, Exit::Failed];

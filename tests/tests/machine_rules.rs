@@ -9,7 +9,7 @@
 mod cases;
 
 use anyhow::{Context, Result, ensure};
-use cases::{CASES, Case, Expect};
+use cases::{CASES, Case, Expect, REFUSED};
 use core::time::Duration;
 use host::image::{self, Payload};
 use host::psp::Identity;
@@ -97,7 +97,7 @@ impl Outcome {
 fn case(bench: &Bench, case: &Case) -> Result<()> {
     let outcome = bench.boot(&bench.image, &bench.config(case)?)?;
     match case.expect {
-        Expect::Ok => {
+        Expect::Ok | Expect::OfChangedFile => {
             ensure!(
                 outcome.console.lines().any(|line| line == "done"),
                 "the payload did not come to its end:\n{}",
@@ -106,7 +106,6 @@ fn case(bench: &Bench, case: &Case) -> Result<()> {
             outcome.expect(End::Orderly, "machine: END ")
         }
         Expect::Stop(rule) => outcome.expect(End::RuleBroken, &format!("machine: STOP rule={rule} gpa=0x")),
-        Expect::BadLaunch => outcome.expect(End::BadLaunch, "machine: BAD LAUNCH "),
         Expect::Terminated(set, code) => {
             outcome.expect(End::Terminated, &format!("machine: TERMINATED set={set} code={code} vmpl=0"))
         }
@@ -425,13 +424,16 @@ fn trial(bench: &Arc<Bench>, name: String, run: impl FnOnce(&Bench) -> Result<()
 fn main() -> Result<()> {
     let arguments = Arguments::from_args();
     let bench = Arc::new(Bench::new()?);
-    let cases = CASES.iter().map(|entry| {
-        let name = format!(
-            "case::{}{}",
-            entry.name,
-            entry.config.split_once('=').map_or(String::new(), |_| format!("[{}]", entry.config))
-        );
-        trial(&bench, name, move |bench| case(bench, entry))
+    let cases = CASES.iter().filter(|entry| entry.expect != Expect::OfChangedFile).map(|entry| {
+        let config = if entry.config.is_empty() { String::new() } else { format!("[{}]", entry.config) };
+        trial(&bench, format!("case::{}{config}", entry.name), move |bench| case(bench, entry))
+    });
+    let refused = REFUSED.iter().map(|config| {
+        trial(&bench, format!("launch::refused[{config}]"), move |bench| {
+            bench
+                .boot(&bench.image, &format!("case=memory\n{config}\n"))?
+                .expect(End::BadLaunch, "machine: BAD LAUNCH ")
+        })
     });
     let launches = NO_LAUNCH.iter().map(|&(name, says, change)| {
         trial(&bench, format!("launch::{name}"), move |bench| no_launch(bench, says, change))
@@ -447,6 +449,6 @@ fn main() -> Result<()> {
         trial(&bench, "launch::madt".into(), madt),
         trial(&bench, "launch::page-below-4-gib".into(), below_4_gib),
     ];
-    let trials = cases.chain(launches).chain(mutations).chain(others).collect();
+    let trials = cases.chain(refused).chain(launches).chain(mutations).chain(others).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -52,10 +52,9 @@ use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
 use tpm_wire::rc;
 
-pub use data::measurement::Measurement;
 pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use data::tpm::{Failure, Tpm};
 pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
-pub use operation::firmware::EventDigests;
+pub use operation::firmware::{Event, EventDigests};
 pub use operation::state::{MAX_STATE_SIZE, ProfileName, StateError, StateForm};
 pub use tpm_wire::profile;

@@ -3,6 +3,8 @@
 
 use super::elf::{Elf, PAGE, Pages};
 use anyhow::{Result, ensure};
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use std::collections::BTreeMap;
 
 /// How the first vCPU is entered.
@@ -131,16 +133,19 @@ pub struct Guest {
     pub regions: Vec<Region>,
 }
 
-/// Bytes of the page before its list, of an entry, and the entries that fit.
+/// Bytes of the page before its list of regions, of a region, and the regions that fit.
 const HEAD: usize = 0x80;
 const ENTRY: usize = 80;
-const MAX_REGIONS: usize = (4096 - HEAD) / ENTRY;
+const MAX_REGIONS: usize = (DIGESTS - HEAD) / ENTRY;
+/// Where the digests lie, and how many fit.
+const DIGESTS: usize = 0x800;
+const MAX_DIGESTS: usize = (4096 - DIGESTS) / 68;
 
 impl Guest {
     /// The page of launch parameters; without a guest, one that starts none.
     pub fn launch_params(guest: Option<&Guest>) -> Result<Vec<u8>> {
-        let mut page = b"QUOINLP2".to_vec();
-        page.extend(2_u32.to_le_bytes());
+        let mut page = b"QUOINLP3".to_vec();
+        page.extend(3_u32.to_le_bytes());
         if let Some(guest) = guest {
             guest.fill(&mut page)?;
         }
@@ -153,12 +158,25 @@ impl Guest {
         page.extend((self.entry as u32).to_le_bytes());
         page.extend(self.registers.into_iter().flat_map(u64::to_le_bytes));
         let count = u32::try_from(self.regions.len())?;
-        page.extend([self.validation as u32, self.measure as u32, count].into_iter().flat_map(u32::to_le_bytes));
+        let digests = self.digests();
+        let numbers = [self.validation as u32, self.measure as u32, count, u32::try_from(digests.len())?];
+        page.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
         for region in &self.regions {
             page.extend(entry(region)?);
         }
+        page.resize(DIGESTS, 0);
+        page.extend(digests.into_iter().flatten());
         Ok(())
+    }
+
+    /// What the firmware would take long to hash on an emulated processor: digests of the regions whose contents do not
+    /// stand in the log, of as many as fit. It computes the others, and those of other banks.
+    fn digests(&self) -> Vec<Vec<u8>> {
+        let regions = (0..).zip(&self.regions);
+        let hashed = regions.filter(|(_, region)| region.event.as_ref().is_some_and(|event| !event.with_contents));
+        let digests = hashed.flat_map(|(index, region)| digests(index, &region.contents));
+        digests.take(MAX_DIGESTS).collect()
     }
 
     /// The pages that the file places for it, by GPA.
@@ -223,6 +241,30 @@ fn runs(gpa: u64, contents: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     head.into_iter().chain(rest.map(move |(index, run)| (start + index as u64 * PAGE, run)))
 }
 
+/// `TPM_ALG_ID` (Part 2, 6.3).
+mod alg {
+    pub(super) const SHA1: u16 = 0x0004;
+    pub(super) const SHA256: u16 = 0x000B;
+    pub(super) const SHA384: u16 = 0x000C;
+    pub(super) const SHA512: u16 = 0x000D;
+}
+
+/// The digests of the banks that firmware allocates, as the page has them: region, size, TPM_ALG_ID, 64 octets.
+fn digests(region: u8, contents: &[u8]) -> [Vec<u8>; 4] {
+    let entry = |alg: u16, digest: &[u8]| {
+        let size = u8::try_from(digest.len()).unwrap_or(u8::MAX);
+        let mut entry = [&[region, size][..], &alg.to_le_bytes(), digest].concat();
+        entry.resize(68, 0);
+        entry
+    };
+    [
+        entry(alg::SHA1, &Sha1::digest(contents)),
+        entry(alg::SHA256, &Sha256::digest(contents)),
+        entry(alg::SHA384, &Sha384::digest(contents)),
+        entry(alg::SHA512, &Sha512::digest(contents)),
+    ]
+}
+
 fn entry(region: &Region) -> Result<Vec<u8>> {
     let mut bytes = [region.gpa, region.size].into_iter().flat_map(u64::to_le_bytes).collect::<Vec<_>>();
     bytes.extend([region.kind as u16, region.memory_type].into_iter().flat_map(u16::to_le_bytes));
@@ -263,12 +305,36 @@ mod tests {
         let kernel = Region::measured(0x10_0000, memory_type::RAM, vec![7; 5]).with_event(event);
         let page = Guest::launch_params(Some(&guest(vec![kernel]))).unwrap();
         assert_eq!(page.len(), 4096);
-        assert_eq!(page[..16], *b"QUOINLP2\x02\0\0\0\x03\0\0\0");
+        assert_eq!(page[..16], *b"QUOINLP3\x03\0\0\0\x03\0\0\0");
         assert_eq!(page[0x10..0x18], 0x1000_u64.to_le_bytes());
         assert_eq!(page[0x30..0x3C], [1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(page[0x80..0x90], [0x10_0000_u64.to_le_bytes(), 5_u64.to_le_bytes()].concat());
         assert_eq!(page[0x90..0xA0], [1, 0, 1, 0, 9, 0, 0, 0, 13, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(page[0xA8..0xAF], *b"kernel\0");
+    }
+
+    #[test]
+    fn the_page_has_the_digests_of_what_is_measured_and_not_in_the_log() {
+        let event = |with_contents| Event { pcr: 9, event_type: 13, name: String::from("x"), with_contents };
+        let regions = [(0, b"text", true), (0x1000, b"file", false)];
+        let regions = regions.map(|(gpa, contents, with_contents)| {
+            Region::measured(gpa, memory_type::RAM, contents.to_vec()).with_event(event(with_contents))
+        });
+        let page = Guest::launch_params(Some(&guest(regions.to_vec()))).unwrap();
+        assert_eq!(page[0x3C..0x40], [4, 0, 0, 0]);
+        assert_eq!(page[0x800..0x804], [1, 20, 4, 0]);
+        let sha256 = &page[0x800 + 68..0x800 + 2 * 68];
+        let digest = "3b9c358f36f0a31b6ad3e14f309c7cf198ac9246e8316f9ce543d5b19ac02b80";
+        assert_eq!((&sha256[..4], quoin_verify::digest::hex(&sha256[4..36])), (&[1, 32, 11, 0][..], digest.into()));
+        assert_eq!(sha256[36..], [0; 32]);
+    }
+
+    #[test]
+    fn more_digests_than_fit_are_left_to_the_firmware() {
+        let event = Event { pcr: 9, event_type: 13, name: String::from("x"), with_contents: false };
+        let region = |n: u8| Region::measured(u64::from(n) << 12, memory_type::RAM, vec![n]).with_event(event.clone());
+        let page = Guest::launch_params(Some(&guest((0..9).map(region).collect()))).unwrap();
+        assert_eq!((page.len(), page[0x3C]), (4096, 30));
     }
 
     #[test]
@@ -302,7 +368,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_page_is_refused() {
-        let many = (0..50).map(|n| Region::prepared(n * 4096, 4096, Kind::Validated)).collect();
+        let many = (0..25).map(|n| Region::prepared(n * 4096, 4096, Kind::Validated)).collect();
         assert!(Guest::launch_params(Some(&guest(many))).is_err());
         let long = Event { pcr: 9, event_type: 13, name: "n".repeat(40), with_contents: false };
         let region = Region::measured(0, memory_type::RAM, vec![0]).with_event(long);

@@ -1,5 +1,4 @@
-//! The state machine of one VMPCK: no (key, IV) pair ever encrypts two plaintexts, whatever the host answers (threats
-//! PSP-01 to PSP-09).
+//! The state machine of one VMPCK: no (key, IV) pair ever encrypts two plaintexts, whatever the host answers.
 //!
 //! ```text
 //!            seal (IV n+1)                verified answer (IV n+2)
@@ -33,7 +32,7 @@ pub enum MessageError {
     /// The key was burned, now or earlier: the host did not deliver verified answers. Attestation is over until the
     /// next boot.
     Burned,
-    /// The sequence number would pass `u32::MAX`, which the secrets page cannot hold (PSP-09).
+    /// The sequence number would pass `u32::MAX`, which the secrets page cannot hold.
     Exhausted,
     /// The request is longer than a message can be; nothing was sent.
     TooLong,
@@ -133,7 +132,7 @@ impl Channel {
 
     /// As [`Self::request`], and asks the host for its certificates, which are for the transport's owner to read.
     ///
-    /// If their buffer is too small, the identical ciphertext goes out again as a plain request (PSP-08).
+    /// If their buffer is too small, the identical ciphertext goes out again as a plain request.
     ///
     /// # Errors
     /// As [`Self::request`].

@@ -67,7 +67,7 @@ pub struct ReportResponseHead {
 
 const _: () = assert!(size_of::<ReportResponseHead>() == 0x20);
 
-/// The report in a verified MSG_REPORT_RSP, checked against what was asked for (PSP-10). The signature is for the
+/// The report in a verified MSG_REPORT_RSP, checked against what was asked for. The signature is for the
 /// verifier to check.
 ///
 /// # Errors

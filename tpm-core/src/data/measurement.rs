@@ -4,17 +4,16 @@ use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::profile::PCR_BANKS;
 
 /// Digests in the making of one event, one for each bank of PCR.
-pub struct Measurement(pub(crate) [Hasher; PCR_BANKS.len()]);
+pub(crate) struct Measurement(pub(crate) [Hasher; PCR_BANKS.len()]);
 
 impl Measurement {
     /// Of nothing yet.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(PCR_BANKS.map(Hasher::new))
     }
 
     /// More octets of the event.
-    pub fn update(&mut self, data: &[u8]) {
+    pub(crate) fn update(&mut self, data: &[u8]) {
         self.0.iter_mut().for_each(|hasher| hasher.update(data));
     }
 

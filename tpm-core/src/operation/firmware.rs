@@ -1,11 +1,63 @@
 //! What the firmware that the TPM lives in does with it before an operating system runs, without commands: it measures
 //! what it starts, and leaves data in NV Indices for whoever comes after.
 
-use crate::crypto::hash::{Digest, HashAlg};
-use crate::data::measurement::Measurement;
+use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};
 use crate::profile::PCR_BANKS;
 use crate::wire::{Auth, Handle, NvAttributes as A, NvPublic, PCR_COUNT};
+
+/// An event in the making ([`Tpm::event`]): for each bank of PCR a digest, which is computed here or given.
+pub struct Event(heapless::Vec<Making, { PCR_BANKS.len() }>);
+
+enum Making {
+    Computed(Hasher),
+    Given(HashAlg, Digest),
+}
+
+impl Making {
+    const fn alg(&self) -> HashAlg {
+        match self {
+            Self::Computed(hasher) => hasher.alg(),
+            Self::Given(alg, _) => *alg,
+        }
+    }
+
+    fn finish(self) -> (HashAlg, Digest) {
+        match self {
+            Self::Computed(hasher) => (hasher.alg(), hasher.finish()),
+            Self::Given(alg, digest) => (alg, digest),
+        }
+    }
+}
+
+impl Event {
+    /// The event's digest by the algorithm `alg` (TPM_ALG_ID), from somebody who is trusted with it: nobody computes it
+    /// here. One that no bank has is left out.
+    ///
+    /// # Errors
+    /// [`Failure`] if `digest` has another length than those of `alg`.
+    pub fn give(&mut self, alg: u16, digest: &[u8]) -> Result<(), Failure> {
+        let Some(making) = self.0.iter_mut().find(|making| making.alg().id() == alg) else { return Ok(()) };
+        let digest = Digest::from_slice(digest).filter(|digest| digest.as_slice().len() == making.alg().digest_size());
+        *making = Making::Given(making.alg(), digest.ok_or(Failure)?);
+        Ok(())
+    }
+
+    /// Whether a digest is left that is computed from the contents.
+    #[must_use]
+    pub fn wants_contents(&self) -> bool {
+        self.0.iter().any(|making| matches!(making, Making::Computed(_)))
+    }
+
+    /// More octets of the event.
+    pub fn update(&mut self, data: &[u8]) {
+        for making in &mut self.0 {
+            if let Making::Computed(hasher) = making {
+                hasher.update(data);
+            }
+        }
+    }
+}
 
 /// The digests that an event has extended a PCR by: TPML_DIGEST_VALUES.
 pub struct EventDigests(heapless::Vec<(HashAlg, Digest), { PCR_BANKS.len() }>);
@@ -18,16 +70,22 @@ impl EventDigests {
 }
 
 impl Tpm {
+    /// An event with no contents yet, for the banks that are allocated.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        Event(self.ram.pcrs.allocated_banks().map(|alg| Making::Computed(Hasher::new(alg))).collect())
+    }
+
     /// Extends PCR `pcr` by an event in every bank that has it.
     ///
     /// # Errors
     /// [`Failure`] before TPM2_Startup, in failure mode, or if there is no such PCR.
-    pub fn measure(&mut self, pcr: u32, event: Measurement) -> Result<EventDigests, Failure> {
+    pub fn measure(&mut self, pcr: u32, event: Event) -> Result<EventDigests, Failure> {
         if !self.ram.started || self.ram.failure || pcr >= PCR_COUNT {
             return Err(Failure);
         }
         let mut digests = heapless::Vec::new();
-        for (alg, digest) in event.finish() {
+        for (alg, digest) in event.0.into_iter().map(Making::finish) {
             if self.ram.pcrs.is_allocated(alg, pcr) {
                 self.extend_pcr(alg, pcr, digest.as_slice());
                 digests.push((alg, digest)).map_err(|_| Failure)?;

@@ -3,8 +3,8 @@
 
 use crate::harness::codes::{NV_LOCKED, OWNER, PLATFORM};
 use crate::harness::{Fixture, tpm2b};
-use sha2::{Digest, Sha256};
-use tpm_core::{Failure, Measurement};
+use sha2::{Digest, Sha256, Sha384};
+use tpm_core::{Event, EventDigests, Failure};
 
 const PCR_READ: u32 = 0x17e;
 const NV_READ: u32 = 0x14e;
@@ -12,10 +12,15 @@ const NV_WRITE: u32 = 0x137;
 const NV_UNDEFINE: u32 = 0x122;
 const INDEX: u32 = 0x01c1_0180;
 
-fn event(data: &[u8]) -> Measurement {
-    let mut event = Measurement::new();
+fn event(tpm: &Fixture, data: &[u8]) -> Event {
+    let mut event = tpm.tpm.event();
     data.chunks(3).for_each(|piece| event.update(piece));
     event
+}
+
+fn measure(tpm: &mut Fixture, pcr: u32, data: &[u8]) -> Result<EventDigests, Failure> {
+    let event = event(tpm, data);
+    tpm.tpm.measure(pcr, event)
 }
 
 /// PCR `pcr` of the SHA-256 bank.
@@ -30,7 +35,7 @@ fn sha256_of(tpm: &mut Fixture, pcr: u32) -> Vec<u8> {
 #[test]
 fn an_event_extends_every_bank_by_its_digest() {
     let mut tpm = Fixture::new();
-    let digests = tpm.tpm.measure(9, event(b"what is started")).unwrap();
+    let digests = measure(&mut tpm, 9, b"what is started").unwrap();
     let sha256 = Sha256::digest(b"what is started");
     assert!(digests.iter().any(|(alg, digest)| alg == 0xb && digest == sha256.as_slice()));
     assert!(digests.iter().count() >= 2, "each bank has one");
@@ -39,13 +44,43 @@ fn an_event_extends_every_bank_by_its_digest() {
 }
 
 #[test]
+fn a_digest_that_is_given_is_not_computed() {
+    let mut tpm = Fixture::new();
+    let mut event = event(&tpm, b"what is started");
+    event.give(0xb, &[7; 32]).unwrap();
+    assert!(event.wants_contents(), "the other banks have none yet");
+    let digests = tpm.tpm.measure(9, event).unwrap();
+    assert!(digests.iter().any(|(alg, digest)| alg == 0xb && digest == [7; 32]));
+    assert!(digests.iter().any(|(alg, digest)| alg == 0xc && digest == Sha384::digest(b"what is started").as_slice()));
+    assert_eq!(sha256_of(&mut tpm, 9), Sha256::digest([[0; 32], [7; 32]].concat()).as_slice());
+}
+
+#[test]
+fn with_a_digest_for_each_bank_the_contents_are_not_wanted() {
+    let tpm = Fixture::new();
+    let mut event = tpm.tpm.event();
+    for (alg, size) in [(4, 20), (0xb, 32), (0xc, 48), (0xd, 64), (0x12, 32), (0xFFFF, 1)] {
+        event.give(alg, &vec![7; size]).unwrap();
+    }
+    assert!(!event.wants_contents());
+}
+
+#[test]
+fn a_digest_of_another_length_is_refused() {
+    let mut event = Fixture::new().tpm.event();
+    for len in [0, 31, 33, 64, 65] {
+        assert_eq!(event.give(0xb, &vec![7; len]).err(), Some(Failure));
+    }
+}
+
+#[test]
 fn nothing_is_measured_before_startup_in_failure_mode_or_beyond_the_last_pcr() {
     let mut tpm = Fixture::unstarted();
-    assert_eq!(tpm.tpm.measure(9, event(b"early")).err(), Some(Failure));
+    assert_eq!(measure(&mut tpm, 9, b"early").err(), Some(Failure));
     let mut tpm = Fixture::new();
-    assert_eq!(tpm.tpm.measure(24, event(b"beyond")).err(), Some(Failure));
+    assert_eq!(measure(&mut tpm, 24, b"beyond").err(), Some(Failure));
     tpm.fail();
-    assert_eq!(tpm.tpm.measure(9, event(b"late")).err(), Some(Failure));
+    assert_eq!(measure(&mut tpm, 9, b"late").err(), Some(Failure));
 }
 
 #[test]

@@ -254,7 +254,7 @@ pub fn expected(igvm: &[u8]) -> Result<OfImage> {
             _ => None,
         })
         .collect();
-    let parameters = pages.values().find(|data| data.starts_with(b"QUOINLP2")).copied();
+    let parameters = pages.values().find(|data| data.starts_with(b"QUOINLP3")).copied();
     parameters.map_or_else(|| Ok(OfImage::default()), |parameters| of_parameters(parameters, &pages))
 }
 
@@ -424,23 +424,40 @@ mod tests {
         assert_eq!(BootLog::parse(&[]).unwrap(), BootLog::default());
     }
 
+    /// `cargo xtask verify --igvm` does not take the packer's word for it.
     #[test]
-    fn launch_parameters_and_pages_say_which_events_there_must_be() {
-        let event = |pcr, name: &str, with_contents| Event { pcr, event_type: 13, name: name.into(), with_contents };
-        let text = Region::measured(0x10_1000, memory_type::RAM, b"quiet".to_vec());
-        let kernel = Region::measured(0x20_0E00, memory_type::RAM, vec![7; 6000]);
+    fn the_log_has_the_digests_of_what_the_file_has() {
+        let event = Event { pcr: 9, event_type: 13, name: "kernel".into(), with_contents: false };
+        let kernel = Region::measured(0x20_0000, memory_type::RAM, vec![7; 6000]).with_event(event);
+        let (mut parameters, pages) = image(vec![kernel]);
+        let pages: BTreeMap<u64, &[u8]> = pages.iter().map(|(gpa, page)| (*gpa, &page[..])).collect();
+        let sha256 = 0x800 + 68 + 4;
+        assert_eq!(parameters[sha256..sha256 + 32], Sha256::digest([7; 6000])[..], "what the packer gives");
+        parameters[sha256] ^= 1;
+        let of_image = of_parameters(&parameters, &pages).unwrap();
+        assert_eq!(of_image.events[1].digests[&0xB][..], Sha256::digest([7; 6000])[..]);
+    }
+
+    fn image(regions: Vec<Region>) -> (Vec<u8>, BTreeMap<u64, [u8; 4096]>) {
         let guest = Guest {
             entry: Entry::Long64,
             registers: [0; 4],
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
-            regions: vec![
-                text.with_event(event(8, "kernel_cmdline: ", true)),
-                kernel.with_event(event(9, "kernel", false)),
-            ],
+            regions,
         };
-        let parameters = Guest::launch_params(Some(&guest)).unwrap();
-        let placed = guest.pages();
+        (Guest::launch_params(Some(&guest)).unwrap(), guest.pages())
+    }
+
+    #[test]
+    fn launch_parameters_and_pages_say_which_events_there_must_be() {
+        let event = |pcr, name: &str, with_contents| Event { pcr, event_type: 13, name: name.into(), with_contents };
+        let text = Region::measured(0x10_1000, memory_type::RAM, b"quiet".to_vec());
+        let kernel = Region::measured(0x20_0E00, memory_type::RAM, vec![7; 6000]);
+        let (parameters, placed) = image(vec![
+            text.with_event(event(8, "kernel_cmdline: ", true)),
+            kernel.with_event(event(9, "kernel", false)),
+        ]);
         let pages: BTreeMap<u64, &[u8]> = placed.iter().map(|(gpa, page)| (*gpa, &page[..])).collect();
         let events = of_parameters(&parameters, &pages).unwrap().events;
         let seen: Vec<_> = events.iter().map(|event| (event.pcr, event.kind, event.name.as_str())).collect();

@@ -16,7 +16,6 @@ use primefield::MontyFieldElement;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
-use super::weierstrass::Row;
 use super::{Curve, Error, Number, Point};
 use table::{MULTIPLES, Table};
 
@@ -31,13 +30,13 @@ const MAX_ROWS: usize = 49;
 /// `Error::Range` for a multiple of n.
 pub(super) fn p256(d: &[u8]) -> Result<Point, Error> {
     let field = |words| MontyFieldElement::from_montgomery_words(words).into();
-    multiply::<p256::NistP256, 4, 33>(&P256, field, d)
+    multiply::<p256::NistP256, 4, 33>(Curve::NistP256, &P256, field, d)
 }
 
 /// As [`fn@p256`], on P-384.
 pub(super) fn p384(d: &[u8]) -> Result<Point, Error> {
     let field = |words| MontyFieldElement::from_montgomery_words(words).into();
-    multiply::<p384::NistP384, 6, 49>(&P384, field, d)
+    multiply::<p384::NistP384, 6, 49>(Curve::NistP384, &P384, field, d)
 }
 
 type Field<C> = <C as FieldArithmetic>::FieldElement;
@@ -55,7 +54,8 @@ struct Sum<C: FieldArithmetic> {
     point: Projective<C>,
 }
 
-fn multiply<C: Row + FieldArithmetic, const L: usize, const ROWS: usize>(
+fn multiply<C: FieldArithmetic, const L: usize, const ROWS: usize>(
+    curve: Curve,
     table: &Table<L, ROWS>,
     field: fn([u64; L]) -> Field<C>,
     d: &[u8],
@@ -68,7 +68,7 @@ fn multiply<C: Row + FieldArithmetic, const L: usize, const ROWS: usize>(
     for _ in 0..4 {
         odd.point = odd.plus(&odd.point);
     }
-    even.plus(&odd.point).to_affine()
+    even.plus(&odd.point).to_affine(curve)
 }
 
 /// The digits of a big-endian scalar, the least significant pair first. Those below zero are in two's complement.
@@ -85,7 +85,7 @@ fn digits(scalar: &[u8]) -> Zeroizing<[[u8; 2]; MAX_ROWS]> {
     digits
 }
 
-impl<C: Row + FieldArithmetic> Sum<C> {
+impl<C: FieldArithmetic> Sum<C> {
     fn zero(b: Field<C>) -> Self {
         Self { b, point: Projective { x: Field::<C>::ZERO, y: Field::<C>::ONE, z: Field::<C>::ZERO } }
     }
@@ -143,14 +143,14 @@ impl<C: Row + FieldArithmetic> Sum<C> {
     }
 }
 
-impl<C: Row + FieldArithmetic> Projective<C> {
-    fn to_affine(&self) -> Result<Point, Error> {
+impl<C: FieldArithmetic> Projective<C> {
+    fn to_affine(&self, curve: Curve) -> Result<Point, Error> {
         let inverse: Field<C> = self.z.invert().into_option().ok_or(Error::Range)?;
         let number = |coordinate: Field<C>| {
             let bytes: FieldBytes<C> = (coordinate * inverse).to_repr();
-            Number::new(&bytes, C::CURVE.size())
+            Number::new(&bytes, curve.size())
         };
-        Ok(Point { curve: C::CURVE, x: number(self.x)?, y: number(self.y)? })
+        Ok(Point { curve, x: number(self.x)?, y: number(self.y)? })
     }
 }
 

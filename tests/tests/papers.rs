@@ -1,0 +1,92 @@
+//! The papers say what is there: links lead to files, the README is a page, `unsafe` has its rows.
+
+use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const UNSAFE: &str = "docs/unsafe.md";
+/// Our own sources.
+const ROOMS: [&str; 5] = ["kernel", "snp", "tpm-core", "tests", "xtask"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(path: &str) -> Result<String> {
+    fs::read_to_string(root().join(path)).with_context(|| path.to_owned())
+}
+
+/// All papers, by their path from the root.
+fn papers() -> Result<Vec<String>> {
+    let of = |folder: &str| -> Result<Vec<String>> {
+        let entries = fs::read_dir(root().join(folder))?.collect::<Result<Vec<_>, _>>()?;
+        let names = entries.iter().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}")).collect())
+    };
+    Ok([of("")?, of("docs/")?].concat())
+}
+
+/// The files below `folder` with one of the endings, by their path from the root.
+fn sources(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|ending| ending == "rs" || ending == "s") {
+            let name = path.strip_prefix(root())?.to_str().context("a path that is no text")?;
+            found.insert(name.to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a line of code, not of a comment or a string of this test, leaves what the compiler checks.
+fn is_unchecked(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    ["unsafe {", "unsafe fn ", "unsafe impl ", "unsafe extern ", "unsafe(", "asm!("]
+        .iter()
+        .any(|sign| code.contains(sign))
+}
+
+#[test]
+fn every_file_with_unsafe_or_assembler_has_a_row_and_every_row_such_a_file() -> Result<()> {
+    let mut files = BTreeSet::new();
+    for room in ROOMS {
+        sources(&root().join(room), &mut files)?;
+    }
+    files.remove("tests/tests/papers.rs");
+    let mut unchecked = BTreeSet::new();
+    for file in files {
+        if file.ends_with(".s") || text(&file)?.lines().any(is_unchecked) {
+            unchecked.insert(file);
+        }
+    }
+    let page = text(UNSAFE)?;
+    let rows = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(1));
+    let rows: BTreeSet<String> = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(String::from).collect();
+    assert_eq!(unchecked, rows);
+    Ok(())
+}
+
+#[test]
+fn links_between_papers_lead_somewhere() -> Result<()> {
+    let papers = papers()?;
+    assert!(papers.len() > 10, "{papers:?}");
+    for paper in papers {
+        let page = text(&paper)?;
+        let targets = page.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+            let at = root().join(&paper).with_file_name(target);
+            assert!(at.exists(), "{paper}: {target}");
+        }
+    }
+    Ok(())
+}
+
+/// Whoever comes sees what it is, the commands, what works, and where the rest is.
+#[test]
+fn the_readme_is_a_page() -> Result<()> {
+    assert!(text("README.md")?.lines().count() <= 120);
+    Ok(())
+}
