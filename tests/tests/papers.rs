@@ -84,6 +84,29 @@ fn links_between_papers_lead_somewhere() -> Result<()> {
     Ok(())
 }
 
+/// The path of a file of ours that a word is; what stands for names is in capitals.
+fn path_of(word: &str) -> Option<&str> {
+    let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+    let is_ours = ROOMS.iter().any(|room| word.strip_prefix(room).is_some_and(|rest| rest.starts_with('/')));
+    let is_file = [".rs", ".s", ".md", ".txt", ".toml", ".ld"].iter().any(|ending| word.ends_with(ending));
+    let is_plain = word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/_-.".contains(&b));
+    (is_ours && is_file && (is_plain || word.ends_with(".md"))).then_some(word)
+}
+
+#[test]
+fn files_that_papers_name_are_there() -> Result<()> {
+    let rooms = ["tests/machine/README.md", "tests/machine/psp/README.md"].map(String::from);
+    let mut named = BTreeSet::new();
+    for paper in papers()?.into_iter().chain(rooms) {
+        for word in text(&paper)?.split(|c: char| c.is_whitespace() || "`()|,;:".contains(c)).filter_map(path_of) {
+            assert!(root().join(word).is_file(), "{paper}: {word}");
+            named.insert(word.to_owned());
+        }
+    }
+    assert!(named.len() > 20, "{named:?}");
+    Ok(())
+}
+
 /// Whoever comes sees what it is, the commands, what works, and where the rest is.
 #[test]
 fn the_readme_is_a_page() -> Result<()> {

@@ -241,6 +241,14 @@ fn runs(gpa: u64, contents: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     head.into_iter().chain(rest.map(move |(index, run)| (start + index as u64 * PAGE, run)))
 }
 
+/// `TPM_ALG_ID` (Part 2, 6.3).
+mod alg {
+    pub(super) const SHA1: u16 = 0x0004;
+    pub(super) const SHA256: u16 = 0x000B;
+    pub(super) const SHA384: u16 = 0x000C;
+    pub(super) const SHA512: u16 = 0x000D;
+}
+
 /// The digests of the banks that firmware allocates, as the page has them: region, size, TPM_ALG_ID, 64 octets.
 fn digests(region: u8, contents: &[u8]) -> [Vec<u8>; 4] {
     let entry = |alg: u16, digest: &[u8]| {
