@@ -210,7 +210,8 @@ impl NvMemory {
     /// Deletes an index; what lies behind its contents moves up. A counter's value is remembered.
     pub(crate) fn undefine(&mut self, h: Handle) {
         self.greatest_count = self.greatest_count();
-        let Some(at) = self.place(h) else { return };
+        // That it is there nothing shows the compiler.
+        let Some(at) = self.place(h).filter(|at| *at < self.indices.len()) else { return };
         let gone = self.indices.remove(at);
         self.note_places();
         let size = usize::from(gone.public.data_size);

@@ -46,7 +46,7 @@ impl Places {
     /// Takes the indices anew, as they lie.
     pub(super) fn set(&mut self, handles: impl Iterator<Item = Handle>) {
         self.slots.fill(0);
-        for (number, h) in (1..).zip(handles) {
+        for (number, h) in (1..=u16::MAX).zip(handles) {
             let mut slot = self.first(h);
             while self.slots.get(slot).is_some_and(|taken| *taken != 0) {
                 slot = next(slot);

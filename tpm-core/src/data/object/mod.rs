@@ -151,12 +151,12 @@ impl PersistentObjects {
     /// Adds an object whose handle is not in use; the object back if there is no room.
     pub(crate) fn insert(&mut self, h: Handle, object: Object) -> Result<(), Rc> {
         let (Ok(at) | Err(at)) = self.place(h);
-        self.0.insert(at, (h, object)).map_err(|_| Rc::NV_SPACE)
+        self.0.insert(at.min(self.0.len()), (h, object)).map_err(|_| Rc::NV_SPACE)
     }
 
     /// Removes the object with this handle.
     pub(crate) fn remove(&mut self, h: Handle) -> Option<Object> {
-        let at = self.place(h).ok()?;
+        let at = self.place(h).ok().filter(|at| *at < self.0.len())?;
         Some(self.0.remove(at).1)
     }
 
