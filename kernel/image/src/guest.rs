@@ -257,12 +257,11 @@ fn digests(region: u8, contents: &[u8]) -> [Vec<u8>; 4] {
         entry.resize(68, 0);
         entry
     };
-    // TPM_ALG_ID each.
     [
-        entry(4, &Sha1::digest(contents)),
-        entry(0xB, &Sha256::digest(contents)),
-        entry(0xC, &Sha384::digest(contents)),
-        entry(0xD, &Sha512::digest(contents)),
+        entry(alg::SHA1, &Sha1::digest(contents)),
+        entry(alg::SHA256, &Sha256::digest(contents)),
+        entry(alg::SHA384, &Sha384::digest(contents)),
+        entry(alg::SHA512, &Sha512::digest(contents)),
     ]
 }
 
