@@ -56,8 +56,11 @@ roles! {
     Dup: Dup;
 }
 
-/// The handles of a command, at most three.
-pub(crate) type Handles = heapless::Vec<Handle, 3>;
+/// How many handles a command has at most.
+pub(crate) const MAX_HANDLES: usize = 3;
+
+/// The handles of a command.
+pub(crate) type Handles = heapless::Vec<Handle, MAX_HANDLES>;
 
 /// A handle area.
 pub(crate) trait HandleArea: Sized {

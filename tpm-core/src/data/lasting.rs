@@ -20,6 +20,7 @@ impl<T> Lasting<T> {
     }
 
     /// The part, to be changed.
+    #[inline]
     pub(crate) const fn change(&mut self) -> &mut T {
         self.changes = self.changes.wrapping_add(1);
         &mut self.part
@@ -34,6 +35,7 @@ impl<T> Lasting<T> {
 impl<T> Deref for Lasting<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         &self.part
     }
@@ -53,6 +55,7 @@ pub(crate) trait Timed {
 
 impl<T: Timed> Lasting<T> {
     /// Time passes, or a clock is set: that counts when it is recorded.
+    #[inline]
     pub(crate) fn pass(&mut self, times: T::Times) {
         let before = self.part.records();
         self.part.set_times(times);

@@ -158,6 +158,7 @@ pub(crate) struct Times {
 
 impl Persistent {
     /// The times.
+    #[inline]
     pub(crate) const fn times(&self) -> Times {
         Times {
             clock_ms: self.clock_ms,
@@ -170,6 +171,7 @@ impl Persistent {
 impl Timed for Persistent {
     type Times = Times;
 
+    #[inline]
     fn set_times(&mut self, times: Times) {
         let Times { clock_ms, healing_ms, lockout_healing_ms } = times;
         self.clock_ms = clock_ms;
@@ -178,6 +180,7 @@ impl Timed for Persistent {
     }
 
     /// Clock in intervals of its record.
+    #[inline]
     fn records(&self) -> u64 {
         self.clock_ms / profile::CLOCK_UPDATE_MS
     }

@@ -12,6 +12,7 @@ mod sessions;
 
 use core::sync::atomic::AtomicBool;
 
+use crate::command::area::MAX_HANDLES;
 use crate::command::{self, Call, CommandInfo, Reply, SessionUses};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::platform::{Hooks, Locality};
@@ -58,7 +59,7 @@ fn process(
     tpm.test_before(info)?;
     let mut body = Reader::new(header.body);
     let handles = info.handles(&mut body)?;
-    for (index, h) in handles.iter().enumerate() {
+    for (index, h) in (0..MAX_HANDLES).zip(&handles) {
         tpm.check_loaded(*h, index)?;
     }
     tpm.admit_handles(info, &handles)?;

@@ -1,7 +1,7 @@
 //! PIN indices (Part 1, 34.2.8): their authValue can be used while pinCount is less than pinLimit.
 
 use crate::data::tpm::Tpm;
-use crate::wire::{Handle, NvAttributes, NvType};
+use crate::wire::{Handle, HandleKind, NvAttributes, NvType};
 
 /// TPMS_NV_PIN_COUNTER_PARAMETERS (Part 2, 13.3).
 #[derive(Clone, Copy)]
@@ -24,6 +24,9 @@ impl Pin {
 impl Tpm {
     /// The type of a PIN index.
     pub(crate) fn pin_type(&self, h: Handle) -> Option<NvType> {
+        if h.kind() != HandleKind::Nv {
+            return None;
+        }
         let nv_type = self.nv_index(h)?.public.attributes.nv_type()?;
         matches!(nv_type, NvType::PinFail | NvType::PinPass).then_some(nv_type)
     }
