@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use core::fmt::Write;
+use host::figures::{self, Figure};
 use host::progress::Progress;
 use host::{debian, workspace};
 use std::fs;
@@ -55,7 +56,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     ensure!(measured_all(&runs), "no command has `{}` in its name: nothing was measured", args.filter);
-    print!("{}", report(&runs, &others));
+    let report = report(&runs, &others);
+    print!("{report}");
+    if let Some(summary) = report.lines().last().filter(|_| args.filter.is_empty()) {
+        figures::keep(Figure::Bench, summary);
+    }
     let slow = runs.iter().flat_map(|run| &run.rows).any(Row::is_slow);
     Ok(if slow && args.check { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

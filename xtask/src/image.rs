@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use host::figures::{self, Figure};
 use host::guest::System;
 use host::guest::tools::Tools;
 use host::image::{Payload, accept, check, pack};
@@ -66,6 +67,14 @@ pub struct Args {
     accept: bool,
 }
 
+impl Args {
+    /// The image of which the launch digest is committed.
+    fn is_release(&self) -> bool {
+        let Self { guest, no_guest, linux, debian, ovmf, firmware, .. } = self;
+        !no_guest && !debian && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     // Before the long part: what cannot be booted should be said at once.
@@ -90,6 +99,9 @@ pub fn run(args: &Args) -> Result<()> {
     }
     screen::say("image        ", &output.display().to_string());
     println!("size         {} bytes, {} pages measured", image.bytes.len(), image.launch.pages);
+    if args.is_release() {
+        figures::keep(Figure::Image, &format!("{} bytes", image.bytes.len()));
+    }
     println!("policy       {:#x}", image.launch.policy);
     screen::say("measurement  ", &hex(&image.launch.digest));
     if args.accept {

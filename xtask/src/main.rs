@@ -123,6 +123,10 @@ enum Verb {
     /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is
     /// kept below target/fuzz.
     Fuzz(fuzz::Args),
+    /// Write what the other verbs have measured here into docs/figures.md.
+    ///
+    /// Each keeps its figure below target/figures when it succeeds. Rows that nothing was measured for stay.
+    Figures,
     /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
     ///
     /// The digest is computed from the file alone, by code that shares nothing with the machine that launches it. It is
@@ -170,9 +174,18 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Timing(args) => return vectors::timing(&args),
         Verb::Bench(args) => return bench::run(&args),
         Verb::Verify(args) => return program::run(&args),
+        Verb::Figures => figures()?,
         Verb::Measure(args) => measure::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the verb `figures`.
+fn figures() -> Result<()> {
+    let rows = host::figures::write(&host::workspace::root()?.join("docs/figures.md"))?;
+    rows.iter().for_each(|row| println!("{row}"));
+    println!("{} rows of docs/figures.md are new", rows.len());
+    Ok(())
 }
 
 /// Cargo has called us instead of rustc.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use booted::Totals;
 use fs_err as fs;
 use host::build::{self, RUSTFLAGS, TARGET};
+use host::figures::{Figure, keep_last_line};
 use host::{debian, workspace, wrapper};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -24,7 +25,8 @@ pub fn panics() -> Result<ExitCode> {
     link.env("CARGO_PROFILE_FIRMWARE_DEBUG", "line-tables-only");
     link.env("CARGO_ENCODED_RUSTFLAGS", [RUSTFLAGS, &LINK].concat().join("\x1f"));
     ensure!(link.status()?.success(), "the engine does not link");
-    let found = Command::new(build::proof("panics")?).arg(&root).arg(target.join(TARGET).join("firmware")).status()?;
+    let mut judge = Command::new(build::proof("panics")?);
+    let found = keep_last_line(Figure::Panics, judge.arg(&root).arg(target.join(TARGET).join("firmware")))?;
     Ok(if found.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -51,14 +53,15 @@ pub fn coverage(options: &Coverage) -> Result<ExitCode> {
     run_tests(&programs, "LLVM_PROFILE_FILE", &profiles.join("%p.profraw"))?;
     let mut judge = Command::new(build::proof("coverage")?);
     judge.arg(workspace::root()?).arg(profiles).arg(options.missing.to_string()).args(programs);
-    Ok(if judge.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if keep_last_line(Figure::Coverage, &mut judge)?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs the engine's tests, and prints the response codes that are documented at commands and that no test got.
 pub fn codes() -> Result<ExitCode> {
     let seen = fresh_folder("codes")?.join("seen");
     run_tests(&test_programs(test_build()?)?, "QUOIN_CODES", &seen)?;
-    let judged = Command::new(build::proof("codes")?).arg(workspace::root()?).arg(seen).status()?;
+    let mut judge = Command::new(build::proof("codes")?);
+    let judged = keep_last_line(Figure::Codes, judge.arg(workspace::root()?).arg(seen))?;
     Ok(if judged.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

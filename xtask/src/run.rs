@@ -3,6 +3,7 @@
 use crate::served;
 use anyhow::{Context, Result, bail};
 use host::boot::{self, Built};
+use host::figures::{self, Figure};
 use host::qemu::{self, Qemu};
 use host::relay::Relay;
 use host::{child, collect, debian, timeline, workspace};
@@ -56,7 +57,9 @@ pub fn run(args: &Args) -> Result<()> {
         None => workspace::target_dir()?.join("evidence"),
     };
     verify_evidence(&mut qemu, &mut relay, &built, &folder)?;
-    println!("done in {:.1} s", started.elapsed().as_secs_f64());
+    let seconds = format!("{:.1} s", started.elapsed().as_secs_f64());
+    println!("done in {seconds}");
+    figures::keep(Figure::Run, &seconds);
     match ports {
         Some(ports) => served::until_a_signal(ports, relay, qemu, ending),
         None => Ok(()),

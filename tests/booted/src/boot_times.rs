@@ -9,6 +9,7 @@
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
 use host::boot::Built;
+use host::figures::{self, Figure};
 use host::guest::ending::Ending;
 use host::guest::ovmf::Ovmf;
 use host::guest::{self, System};
@@ -50,12 +51,16 @@ pub fn print(filter: &str) -> Result<()> {
         let counting: Vec<String> =
             way.options.iter().cloned().chain(["-icount", "shift=0"].map(String::from)).collect();
         let counted = boot(way, "\nticks=1", &counting)?;
-        print!("{}", table(way.name, &timed, &counted)?);
-        println!("  memory of the firmware, guest of 384 MiB: {}", figures(&timed)?);
+        let table = table(way.name, &timed, &counted)?;
+        print!("{table}");
+        if let Some(share) = table.lines().last().filter(|_| way.options.is_empty()) {
+            figures::keep(Figure::LinuxDirectly, share.trim());
+        }
+        println!("  memory of the firmware, guest of 384 MiB: {}", memory(&timed)?);
         if !way.options.is_empty() {
             println!(
                 "  memory of the firmware, guest of 16 GiB (in the memory map, not there): {}",
-                figures(&of_16_gib(way)?)?
+                memory(&of_16_gib(way)?)?
             );
         }
     }
@@ -101,7 +106,7 @@ fn of_16_gib(way: &Way) -> Result<Seen> {
 }
 
 /// What the firmware says of its memory: the ownership map is part of the heap.
-fn figures(seen: &Seen) -> Result<String> {
+fn memory(seen: &Seen) -> Result<String> {
     let last = |word: &str, from: &str| {
         let (_, line) = seen.line(word).with_context(|| format!("no line `{word}`\n{}", seen.last_lines))?;
         let at = line.text.find(from).with_context(|| format!("no {from} in `{}`", line.text))?;
@@ -181,7 +186,7 @@ fn table(name: &str, timed: &Seen, counted: &Seen) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{figures, table};
+    use super::{memory, table};
     use core::time::Duration;
     use host::watch::{Line, Moment, Seen, Ticks};
 
@@ -226,6 +231,6 @@ mod tests {
     #[test]
     fn figures_are_the_firmwares() {
         let expected = "heap 261 KiB used, 4666 KiB free; stack 300 of 2048 KiB used, ownership map 14 KiB";
-        assert_eq!(figures(&seen()).unwrap(), expected);
+        assert_eq!(memory(&seen()).unwrap(), expected);
     }
 }

@@ -9,6 +9,7 @@ use super::{Totals, answers, case};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use host::boot::{self, Built};
+use host::figures::{self, Figure};
 use host::qemu::{self, Qemu};
 use host::{build, debian};
 use quoin_image::elf::Elf;
@@ -106,9 +107,13 @@ fn boot(built: &Built, every: u32) -> Result<()> {
     let least = if every <= FULL { FULL_POINTS } else { 1 };
     ensure!(account.points >= least && account.told > 0, "there were fewer than {least} points: {account:?}");
     let Account { points, trials, refused, heard, told, .. } = account;
-    println!(
-        "     {trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
+    let summary = format!(
+        "{trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
     );
+    println!("     {summary}");
+    if every <= FULL {
+        figures::keep(Figure::Exceptions, &summary);
+    }
     answers::of(&mut qemu)
 }
 

@@ -8,6 +8,7 @@
 //! | [`collect`] | gathering evidence |
 //! | [`debian`], [`fetch`] | programs from Debian packages |
 //! | [`fat`], [`uki`] | disks and unified kernel images for OVMF |
+//! | [`figures`] | what verbs have measured, for docs/figures.md |
 //! | [`guest`] | operating systems at VMPL2 |
 //! | [`image`] | the image, packed and measured |
 //! | [`progress`], [`timeline`] | status lines, and what a boot says |
@@ -29,6 +30,7 @@ pub mod collect;
 pub mod debian;
 pub mod fat;
 pub mod fetch;
+pub mod figures;
 pub mod guest;
 pub mod image;
 pub mod progress;

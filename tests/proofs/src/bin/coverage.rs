@@ -42,6 +42,7 @@ fn main() -> Result<ExitCode> {
     if !enough {
         println!("FAIL less than {WANTED} %");
     }
+    println!("{:.1} % of {} lines", percent(all[0], all[1]), all[1]);
     Ok(if enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

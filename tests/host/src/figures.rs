@@ -1,0 +1,140 @@
+//! Figures: what a verb has measured, kept until `cargo xtask figures` writes it into docs/figures.md.
+//!
+//! A row of that page is known by what its first column begins with. A figure is kept as one line of text below the
+//! target directory, so that who measures does not change the sources.
+
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+macro_rules! figures {
+    ($($name:ident $file:literal $row:literal)*) => {
+        /// What is measured.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Figure {
+            $(#[doc = concat!("The row “", $row, "…”.")] $name,)*
+        }
+
+        impl Figure {
+            /// All of them.
+            pub const ALL: &[Figure] = &[$(Self::$name),*];
+
+            const fn file(self) -> &'static str {
+                match self { $(Self::$name => $file,)* }
+            }
+
+            /// How its row begins.
+            pub const fn row(self) -> &'static str {
+                match self { $(Self::$name => $row,)* }
+            }
+        }
+    };
+}
+
+figures! {
+    Run "run" "`cargo xtask run --once`, warm"
+    Demo "demo" "`cargo xtask demo`, warm"
+    Boots "boots" "boots in a row"
+    Image "image" "image"
+    LinuxDirectly "linux-directly" "Linux directly to the guest's first instruction"
+    Hostile "hostile" "attempts of a hostile guest"
+    Machine "machine" "rules of the machine"
+    Exceptions "exceptions" "exceptions that a host makes up"
+    Differential "differential" "sequences of commands beside libtpms"
+    Panics "panics" "panics that survive linking"
+    Coverage "coverage" "lines of the engine that its tests run"
+    Codes "codes" "documented response codes"
+    Bench "bench" "speed beside libtpms"
+}
+
+fn folder() -> Result<PathBuf> {
+    Ok(workspace::target_dir()?.join("figures"))
+}
+
+/// Keeps a figure. Whoever cannot write it has measured all the same.
+pub fn keep(figure: Figure, text: &str) {
+    let kept = folder().and_then(|folder| {
+        fs::create_dir_all(&folder)?;
+        Ok(fs::write(folder.join(figure.file()), text.replace('\n', " ").replace('|', "/"))?)
+    });
+    if let Err(error) = kept {
+        eprintln!("the figure is not kept: {error:#}");
+    }
+}
+
+/// Runs a program whose last line of output is a figure, if it succeeds. The output is shown as it comes.
+pub fn keep_last_line(figure: Figure, command: &mut Command) -> Result<ExitStatus> {
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {command:?}"))?;
+    let mut last = String::new();
+    for line in BufReader::new(child.stdout.take().context("the program has no output")?).lines() {
+        last = line?;
+        println!("{last}");
+    }
+    let status = child.wait()?;
+    if status.success() && !last.is_empty() {
+        keep(figure, &last);
+    }
+    Ok(status)
+}
+
+/// Writes what was kept into the page, and gives the rows that are new.
+pub fn write(page: &Path) -> Result<Vec<String>> {
+    let mut text = fs::read_to_string(page)?;
+    let mut rows = Vec::new();
+    for figure in Figure::ALL {
+        let Ok(kept) = fs::read_to_string(folder()?.join(figure.file())) else { continue };
+        let (changed, row) = with(&text, *figure, &kept)?;
+        if changed != text {
+            rows.push(row);
+        }
+        text = changed;
+    }
+    fs::write(page, text)?;
+    Ok(rows)
+}
+
+/// The page with another figure in its row, and that row. The last column is the command, the one before it the figure.
+fn with(page: &str, figure: Figure, kept: &str) -> Result<(String, String)> {
+    let is_row = |line: &&str| line.strip_prefix("| ").is_some_and(|row| row.starts_with(figure.row()));
+    let mut rows = page.lines().filter(is_row);
+    let row = rows.next().with_context(|| format!("no row begins with `{}`", figure.row()))?;
+    ensure!(rows.next().is_none(), "two rows begin with `{}`", figure.row());
+    let mut columns: Vec<&str> = row.split(" | ").collect();
+    ensure!(columns.len() >= 3, "the row `{}` has too few columns", figure.row());
+    let at = columns.len() - 2;
+    columns[at] = kept.trim();
+    let changed = columns.join(" | ");
+    Ok((page.replace(row, &changed), changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Figure, with};
+    use crate::workspace;
+    use std::fs;
+
+    #[test]
+    fn every_figure_has_one_row_in_the_page() {
+        let page = fs::read_to_string(workspace::root().unwrap().join("docs/figures.md")).unwrap();
+        for figure in Figure::ALL {
+            with(&page, *figure, "a figure").unwrap();
+        }
+    }
+
+    #[test]
+    fn the_column_before_the_command_is_written_and_nothing_else() {
+        let page = "# Figures\n| image | 1.5 MiB | 7 bytes | `cargo xtask image` |\n| imagine | x | y |\n";
+        let (page, row) = with(page, Figure::Image, "8 bytes").unwrap();
+        assert_eq!(row, "| image | 1.5 MiB | 8 bytes | `cargo xtask image` |");
+        assert_eq!(page, format!("# Figures\n{row}\n| imagine | x | y |\n"));
+    }
+
+    #[test]
+    fn a_page_without_the_row_or_with_two_is_refused() {
+        assert!(with("", Figure::Image, "8").is_err());
+        assert!(with("| image | a | b |\n| image, too | a | b |\n", Figure::Image, "8").is_err());
+    }
+}
