@@ -232,6 +232,9 @@ fn serves(program: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Named like what links a C library, and wants no more than what std calls, too.
+const OF_THE_SYSTEM: [&str; 2] = ["dirs-sys", "linux-raw-sys"];
+
 /// No crate of it looks for a library, or compiles C.
 fn alone(package: &str) -> Result<()> {
     let mut tree = Command::new(workspace::cargo());
@@ -240,7 +243,7 @@ fn alone(package: &str) -> Result<()> {
     let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
     ensure!(names.contains(package) && names.len() > 10, "this is not its tree:\n{tree}");
     let foreign = |name: &&&str| {
-        (name.ends_with("-sys") && **name != "linux-raw-sys")
+        (name.ends_with("-sys") && !OF_THE_SYSTEM.contains(*name))
             || ["cc", "cmake", "bindgen", "pkg-config"].contains(*name)
     };
     let foreign: Vec<_> = names.iter().filter(foreign).collect();
