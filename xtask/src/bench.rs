@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     ensure!(measured_all(&runs), "no command has `{}` in its name: nothing was measured", args.filter);
     let report = report(&runs, &others);
     print!("{report}");
-    if let Some(summary) = report.lines().last().filter(|_| args.filter.is_empty()) {
+    if let Some(summary) = report.lines().find(|line| line.starts_with("Of ") && args.filter.is_empty()) {
         figures::keep(Figure::Bench, summary);
     }
     let slow = runs.iter().flat_map(|run| &run.rows).any(Row::is_slow);
