@@ -54,7 +54,7 @@ pub fn print(filter: &str) -> Result<()> {
         let table = table(way.name, &timed, &counted)?;
         print!("{table}");
         if let Some(share) = table.lines().last().filter(|_| way.options.is_empty()) {
-            figures::keep(Figure::LinuxDirectly, share.trim());
+            figures::keep(Figure::Share, share.trim());
         }
         println!("  memory of the firmware, guest of 384 MiB: {}", memory(&timed)?);
         if !way.options.is_empty() {

@@ -6,7 +6,7 @@
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -36,10 +36,9 @@ macro_rules! figures {
 
 figures! {
     Run "run" "`cargo xtask run --once`, warm"
-    Demo "demo" "`cargo xtask demo`, warm"
     Boots "boots" "boots in a row"
     Image "image" "image"
-    LinuxDirectly "linux-directly" "Linux directly to the guest's first instruction"
+    Share "share" "the firmware's share of Linux' way to userland"
     Hostile "hostile" "attempts of a hostile guest"
     Machine "machine" "rules of the machine"
     Exceptions "exceptions" "exceptions that a host makes up"
@@ -80,19 +79,26 @@ pub fn keep_last_line(figure: Figure, command: &mut Command) -> Result<ExitStatu
     Ok(status)
 }
 
-/// Writes what was kept into the page, and gives the rows that are new.
+/// Writes what was kept into the page, and gives the rows that are new. What is written is kept no longer: it would be
+/// of yesterday's sources the next time.
 pub fn write(page: &Path) -> Result<Vec<String>> {
     let mut text = fs::read_to_string(page)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut written) = (Vec::new(), Vec::new());
     for figure in Figure::ALL {
-        let Ok(kept) = fs::read_to_string(folder()?.join(figure.file())) else { continue };
+        let file = folder()?.join(figure.file());
+        let kept = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            kept => kept?,
+        };
         let (changed, row) = with(&text, *figure, &kept)?;
         if changed != text {
             rows.push(row);
         }
         text = changed;
+        written.push(file);
     }
     fs::write(page, text)?;
+    written.into_iter().try_for_each(fs::remove_file)?;
     Ok(rows)
 }
 

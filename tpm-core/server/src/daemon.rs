@@ -40,21 +40,26 @@ pub(crate) fn leave_the_terminal() -> Result<()> {
     Ok(())
 }
 
-/// In the daemon, when it serves: it holds neither what its starter reads and writes, nor its folder.
-pub(crate) fn let_go() -> Result<()> {
+/// In the daemon, before it says that it serves: it leaves its folder. What it gives will take the place of the outputs.
+pub(crate) fn leave_the_folder() -> Result<File> {
     let nothing = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
-    dup2_stdout(&nothing)?;
-    dup2_stderr(&nothing)?;
     chdir("/").context("cannot leave the folder")?;
+    Ok(nothing)
+}
+
+/// In the daemon, when it serves: it no longer holds what its starter reads and writes.
+pub(crate) fn let_go(nothing: &File) -> Result<()> {
+    dup2_stdout(nothing)?;
+    dup2_stderr(nothing)?;
     Ok(())
 }
 
-/// A file with this process' id, which goes when the server ends.
+/// A file with this process' id, which goes when the server ends, unless it names another process by then.
 #[derive(Debug)]
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
-    /// One that was there is another process' no longer: the ports would be taken. A link is not followed.
+    /// One that is there is written anew, as swtpm does. A link is not followed.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let flags = i32::try_from(OFlags::NOFOLLOW.bits())?;
         let mut options = File::options();
@@ -67,6 +72,26 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == id().to_string()) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PidFile;
+    use std::{env, fs, process};
+
+    #[test]
+    fn a_file_that_names_another_process_by_then_stays() {
+        let path = env::temp_dir().join(format!("quoin-tpm-pid-{}", process::id()));
+        drop(PidFile::create(&path).unwrap());
+        assert!(!path.exists());
+        let file = PidFile::create(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(file);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+        fs::remove_file(path).unwrap();
     }
 }

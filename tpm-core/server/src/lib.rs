@@ -121,15 +121,16 @@ fn announce(started: &str, tcti: &str, detached: bool) -> Result<()> {
     } else {
         String::from("until Ctrl-C")
     };
+    let nothing = detached.then(daemon::leave_the_folder).transpose()?;
     let mut out = stdout().lock();
     let said = writeln!(
         out,
         "The engine's TPM is served {until}; {started}. Its clients need:\n\n  export TPM2TOOLS_TCTI={tcti}\n"
     );
     let said = said.and_then(|()| out.flush());
-    if detached {
+    if let Some(nothing) = nothing {
         said.context("who has started the daemon has gone")?;
-        daemon::let_go()?;
+        daemon::let_go(&nothing)?;
     }
     Ok(())
 }

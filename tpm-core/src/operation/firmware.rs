@@ -95,10 +95,11 @@ impl Tpm {
     }
 
     /// Defines the ordinary index `index` with `contents`, which anybody can read (the empty authValue) and nobody can
-    /// write or lock; only the platform can undefine it. An index that exists already is replaced.
+    /// write or lock; only the platform can undefine it. An index that exists already is replaced; if that fails, it
+    /// stays as it was.
     ///
     /// # Errors
-    /// [`Failure`] if `index` is no handle of an NV Index, or there is no room for the contents.
+    /// [`Failure`] in failure mode, if `index` is no handle of an NV Index, or if there is no room for the contents.
     pub fn platform_index(&mut self, index: u32, contents: &[u8]) -> Result<(), Failure> {
         let attributes =
             [A::PLATFORMCREATE, A::PPWRITE, A::PPREAD, A::OWNERREAD, A::AUTHREAD, A::NO_DA, A::WRITEDEFINE];
@@ -109,7 +110,12 @@ impl Tpm {
             auth_policy: Digest::default(),
             data_size: u16::try_from(contents.len()).map_err(|_| Failure)?,
         };
-        if public.index.kind() != HandleKind::Nv || !public.size_suits() {
+        let nv = &self.persistent.nv;
+        let room = nv
+            .get(public.index)
+            .map_or((nv.room(), nv.free()), |old| (1, nv.free().saturating_add(old.public.data_size.into())));
+        let fits = room.0 > 0 && room.1 >= contents.len();
+        if self.ram.fault.is_some() || public.index.kind() != HandleKind::Nv || !public.size_suits() || !fits {
             return Err(Failure);
         }
         let nv = &mut self.persistent.change().nv;

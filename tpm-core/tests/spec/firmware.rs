@@ -104,5 +104,25 @@ fn an_index_that_is_none_or_too_large_is_refused() {
     let mut tpm = Fixture::new();
     assert_eq!(tpm.tpm.platform_index(0x8100_0001, b"object"), Err(Failure));
     assert_eq!(tpm.tpm.platform_index(INDEX, &[0; 70_000]), Err(Failure));
+    tpm.fail();
+    assert_eq!(tpm.tpm.platform_index(INDEX, b"in failure mode"), Err(Failure));
     tpm.tpm.check().unwrap();
+}
+
+#[test]
+fn an_index_that_cannot_be_replaced_stays_as_it_was() {
+    let mut tpm = Fixture::new();
+    tpm.tpm.platform_index(INDEX, b"a log").unwrap();
+    for number in 0.. {
+        if tpm.tpm.platform_index(0x01c1_0200 + number, &[0; 2048]).is_err() {
+            break;
+        }
+    }
+    let before = tpm.tpm.generation();
+    assert_eq!(tpm.tpm.platform_index(INDEX, &[7; 2048 + 5]), Err(Failure));
+    assert_eq!(tpm.tpm.generation(), before);
+    let read = [&5_u16.to_be_bytes()[..], &[0, 0]].concat();
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b""], &read), Ok(tpm2b(b"a log")));
+    tpm.tpm.platform_index(INDEX, b"b log").unwrap();
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b""], &read), Ok(tpm2b(b"b log")));
 }
