@@ -17,6 +17,7 @@
 //! | [`guest`] | the verb of that name: an operating system in the machine |
 //! | [`image`] | the IGVM file: packing, sizes |
 //! | [`measure`] | the verb of that name |
+//! | [`mutants`] | the verb of that name |
 //! | [`progress`] | status lines |
 //! | [`proofs`] | the verbs `panics`, `coverage`, `codes` and `beside` |
 //! | [`psp`] | the mock secure processor's identity |
@@ -31,6 +32,7 @@
 //! | [`terminal`] | keys for a guest |
 //! | [`mod@test`] | the verb of that name |
 //! | [`timeline`] | what a boot says |
+//! | [`tool`] | programs from the crates' registry |
 //! | [`tpm`] | the verb of that name |
 //! | [`vectors`] | the verbs about the engine's cryptography: vectors, keys, timing |
 //! | [`verify`] | judging evidence |
@@ -54,6 +56,7 @@ pub mod fuzz;
 pub mod guest;
 pub mod image;
 pub mod measure;
+pub mod mutants;
 pub mod progress;
 pub mod proofs;
 pub mod psp;
@@ -68,6 +71,7 @@ pub mod suites;
 pub mod terminal;
 pub mod test;
 pub mod timeline;
+pub mod tool;
 pub mod tpm;
 pub mod vectors;
 pub mod verify;

@@ -140,7 +140,7 @@ impl Rust {
             version: version.map(|text| text.trim().to_owned()),
             wanted: wanted.to_owned(),
             missing,
-            deny: deny::is_there()?,
+            deny: deny::PROGRAM.is_there()?,
         })
     }
 }
