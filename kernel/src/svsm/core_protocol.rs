@@ -363,6 +363,31 @@ mod tests {
         }
     }
 
+    /// APM volume 3, RMPADJUST: FAIL_SIZEMISMATCH is the answer for a 2 MiB page that lies in small ones; nothing else
+    /// is tried in other sizes.
+    #[test]
+    fn only_a_size_mismatch_of_a_large_page_is_tried_in_small_ones() {
+        use snp::rmp::RmpError;
+        let tries = |size: PageSize, error: RmpError| {
+            let region = Region::new(LARGE_PAGE_SIZE, LARGE_PAGE_SIZE + size.bytes()).unwrap();
+            let mut tried = Vec::new();
+            let outcome = each(region, size, |page, size| {
+                tried.push((page, size));
+                if tried.len() == 1 { Err(error) } else { Ok(()) }
+            });
+            (outcome, tried.len())
+        };
+        assert_eq!(tries(PageSize::Size2M, RmpError::SizeMismatch), (Ok(()), 1 + 512));
+        for (size, error) in [
+            (PageSize::Size2M, RmpError::Input),
+            (PageSize::Size2M, RmpError::Permission),
+            (PageSize::Size4K, RmpError::SizeMismatch),
+            (PageSize::Size4K, RmpError::Permission),
+        ] {
+            assert_eq!(tries(size, error), (Err(error), 1), "{size:?} {error:?}");
+        }
+    }
+
     #[test]
     fn a_large_page_in_two_states_is_a_size_mismatch() {
         let mut scene = Scene::new();
