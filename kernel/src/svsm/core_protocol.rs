@@ -623,6 +623,9 @@ mod tests {
         assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
         assert_eq!(scene.machine.bytes(NEW_VMSA, 4096), offered().as_bytes(), "it goes on as it was");
         scene.machine.in_use = None;
+        scene.machine.refuse_grant_of = Some(NEW_VMSA);
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0x8000_1002, "RMPADJUST refuses for another reason");
+        scene.machine.refuse_grant_of = None;
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0);
     }
 
