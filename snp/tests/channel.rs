@@ -302,6 +302,7 @@ fn too_small_for_ever_burns_the_key() {
 #[test]
 fn a_burned_channel_stays_burned() {
     let mut channel = channel();
+    assert!(ask(&mut channel, &mut honest(), b"zero").is_ok() && !channel.is_burned());
     let mut liar = Host::new(|_, _, _, _, _| Exit::Failed);
     assert_eq!(ask(&mut channel, &mut liar, b"one"), Err(MessageError::Burned));
     assert!(channel.is_burned() && channel.idle().is_none() && channel.sent().is_none());

@@ -15,7 +15,7 @@ use snp::PAGE_SIZE;
 use snp::ghcb::call::{ApCreation, GuestRequestPages, GuestRequestResult, PSC_MAX, PageStateEntry, Width};
 use snp::ghcb::msr::{PageState, feature};
 use snp::ghcb::page::Field;
-use snp::ghcb::{Exception, Ghcb, GhcbError, Hypervisor};
+use snp::ghcb::{Exception, Ghcb, GhcbError, Hypervisor, SharedMemory};
 use snp::message::header::RequestType;
 use snp::message::{Channel, GhcbTransport, MessageError, Vmpck};
 use snp::rmp::{PageSize, Vmpl};
@@ -137,6 +137,27 @@ fn honest(page: &mut [u8]) {
         let end = u16_at(page, 0x802);
         put(page, 0x800, &(end + 1).to_le_bytes());
     }
+}
+
+/// What takes shared memory or a host by reference gets the same.
+#[test]
+fn references_stand_for_what_they_refer_to() {
+    fn through(mut memory: impl SharedMemory) -> (usize, bool, [u8; 4]) {
+        memory.write(2, &[5, 6, 7]);
+        let mut read = [9; 4];
+        memory.read(1, &mut read);
+        (memory.len(), memory.is_empty(), read)
+    }
+    assert_eq!(through(Shared::new(16)), (16, false, [0, 5, 6, 7]));
+    assert_eq!(through(&mut Shared::new(16)), (16, false, [0, 5, 6, 7]));
+    assert!(Shared::new(0).is_empty());
+    let mut host = Host { page: Shared::new(PAGE_SIZE), act: honest };
+    let mut page = host.page.clone();
+    let mut ghcb = Ghcb::register(&mut host, &mut page, GPA).expect("the mock registers");
+    assert_eq!((ghcb.gpa(), ghcb.features(0)), (GPA, Ok(0)));
+    let short = Shared::new(PAGE_SIZE - 1);
+    let refused = Ghcb::register(Host { page: short.clone(), act: honest }, short, GPA);
+    assert_eq!(refused.err(), Some(GhcbError::Argument));
 }
 
 #[test]

@@ -108,6 +108,35 @@ fn each_bit_flip_of_an_answer_without_data_is_refused() {
     );
 }
 
+#[test]
+fn a_page_that_the_word_has_no_room_for_is_not_asked_about() {
+    for gpa in [GPA + 1, GPA + 0x800, GPA | 0xFFF, 1 << 52, GPA | 1 << 63] {
+        let mut silent = host(|_| 0x015);
+        assert_eq!(msr::page_state_change(&mut silent, gpa, PageState::Shared), Err(GhcbError::Argument), "{gpa:#x}");
+        assert!(silent.requests.is_empty());
+    }
+    let last = (1 << 52) - 0x1000;
+    assert_eq!(msr::page_state_change(&mut host(|_| 0x015), last, PageState::Shared), Ok(()));
+}
+
+/// GHCB specification, 4.1.1, table 7.
+#[test]
+fn features_have_the_bits_of_the_specification() {
+    use feature::{
+        AP_CREATION, APIC_ID_LIST, MULTI_VMPL, PAGE_STATE_CHANGE, RESTRICTED_INJECTION, RESTRICTED_INJECTION_TIMER, SNP,
+    };
+    let from_bit_0 = [
+        SNP,
+        AP_CREATION,
+        RESTRICTED_INJECTION,
+        RESTRICTED_INJECTION_TIMER,
+        APIC_ID_LIST,
+        MULTI_VMPL,
+        PAGE_STATE_CHANGE,
+    ];
+    assert_eq!(from_bit_0, [1, 2, 4, 8, 16, 32, 64]);
+}
+
 /// Every combination of the first seven features.
 #[test]
 fn missing_features_are_named() {

@@ -13,6 +13,7 @@
 //! | [`guest`] | the verb of that name: an operating system in the machine |
 //! | [`image`] | the verb of that name |
 //! | [`measure`] | the verb of that name |
+//! | [`mutants`] | the verb of that name |
 //! | [`proofs`] | the verbs `panics`, `coverage`, `codes` and `beside` |
 //! | [`run`] | the verb of that name |
 //! | [`package`] | the suites of what users install |
@@ -37,6 +38,7 @@ pub mod fuzz;
 pub mod guest;
 pub mod image;
 pub mod measure;
+pub mod mutants;
 pub mod package;
 pub mod proofs;
 pub mod run;

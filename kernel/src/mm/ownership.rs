@@ -533,7 +533,9 @@ mod tests {
         // 2.45 TiB; the most; one block more; all that can be addressed.
         let most = 4 * GIB + 16 * TIB;
         assert!(of(4 * GIB + 659_013_632 * 4096).unwrap().footprint() < 1_500_000);
-        assert!(of(most).unwrap().footprint() <= 2_300_000);
+        // A bit for each block, and for each that may be in mixed use its number, its place, its bits and a free place.
+        let mixed = 8 + 64 + 2;
+        assert_eq!(of(most).unwrap().footprint(), MAX_BLOCKS / 8 + MAX_MIXED_BLOCKS * mixed);
         assert_eq!(of(most + PAGE_SIZE).err(), Some(NoMap::TooMuchRam(MAX_BLOCKS + 1)));
         assert_eq!(of(1 << 47).err(), Some(NoMap::TooMuchRam((1 << 26) - 2048)));
     }

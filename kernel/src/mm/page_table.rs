@@ -263,6 +263,30 @@ mod tests {
         }
     }
 
+    /// APM volume 2, 5.4.1: A is bit 5 and D bit 6. An entry without them would have the CPU write to a table.
+    #[test]
+    fn no_entry_waits_for_the_cpu_to_set_accessed_or_dirty() {
+        let mut tables = built();
+        tables.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
+        tables.open(PLACEMENT, OWN, 0x1234_5000, PageSize::Size4K);
+        let all = (0..10).flat_map(|table| at(&tables, OWN + table * 4096).0);
+        let present: std::vec::Vec<u64> = all.filter(|entry| entry & 1 != 0).collect();
+        assert_eq!(present.len(), 1 + 1 + 4 + 2047 + 4, "tables, pages but the guard, and a page that is open");
+        assert!(present.iter().all(|entry| entry & 0x60 == 0x60));
+    }
+
+    /// Whoever names a byte gets its page.
+    #[test]
+    fn the_page_around_an_address_is_opened() {
+        for (size, page) in [(PageSize::Size4K, 0x12_3456_7000), (PageSize::Size2M, 0x12_3440_0000)] {
+            let mut tables = built();
+            assert_eq!(tables.open(PLACEMENT, OWN, 0x12_3456_789a, size), DIRECT_MAP + page);
+            assert_eq!(walk(&tables, DIRECT_MAP + 0x12_3456_789a).unwrap().1, 0x12_3456_789a);
+            tables.close(0x12_3456_789a);
+            assert_eq!(walk(&tables, DIRECT_MAP + page), None);
+        }
+    }
+
     #[test]
     fn a_shared_page_has_no_c_bit() {
         let mut tables = built();

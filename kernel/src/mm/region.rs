@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn covering_takes_every_page_that_is_touched() {
         let region = Region::covering(0x1fff, 2).unwrap();
-        assert_eq!((region.start(), region.end()), (0x1000, 0x3000));
+        assert_eq!((region.start(), region.end(), region.len()), (0x1000, 0x3000, 0x2000));
         assert_eq!(region.pages().collect::<std::vec::Vec<_>>(), [0x1000, 0x2000]);
     }
 

@@ -363,6 +363,31 @@ mod tests {
         }
     }
 
+    /// APM volume 3, RMPADJUST: FAIL_SIZEMISMATCH is the answer for a 2 MiB page that lies in small ones; nothing else
+    /// is tried in other sizes.
+    #[test]
+    fn only_a_size_mismatch_of_a_large_page_is_tried_in_small_ones() {
+        use snp::rmp::RmpError;
+        let tries = |size: PageSize, error: RmpError| {
+            let region = Region::new(LARGE_PAGE_SIZE, LARGE_PAGE_SIZE + size.bytes()).unwrap();
+            let mut tried = Vec::new();
+            let outcome = each(region, size, |page, size| {
+                tried.push((page, size));
+                if tried.len() == 1 { Err(error) } else { Ok(()) }
+            });
+            (outcome, tried.len())
+        };
+        assert_eq!(tries(PageSize::Size2M, RmpError::SizeMismatch), (Ok(()), 1 + 512));
+        for (size, error) in [
+            (PageSize::Size2M, RmpError::Input),
+            (PageSize::Size2M, RmpError::Permission),
+            (PageSize::Size4K, RmpError::SizeMismatch),
+            (PageSize::Size4K, RmpError::Permission),
+        ] {
+            assert_eq!(tries(size, error), (Err(error), 1), "{size:?} {error:?}");
+        }
+    }
+
     #[test]
     fn a_large_page_in_two_states_is_a_size_mismatch() {
         let mut scene = Scene::new();
@@ -598,6 +623,9 @@ mod tests {
         assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
         assert_eq!(scene.machine.bytes(NEW_VMSA, 4096), offered().as_bytes(), "it goes on as it was");
         scene.machine.in_use = None;
+        scene.machine.refuse_grant_of = Some(NEW_VMSA);
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0x8000_1002, "RMPADJUST refuses for another reason");
+        scene.machine.refuse_grant_of = None;
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0);
     }
 

@@ -7,6 +7,7 @@ use crate::harness::codes::{
 };
 use crate::harness::names::alg;
 use crate::harness::names::cap;
+use crate::harness::session::{Kind, Session};
 use crate::harness::{Fixture, Outcome, tpm2b};
 use proptest::prelude::{ProptestConfig, proptest};
 use tpm_core::cc;
@@ -127,6 +128,22 @@ fn handles_of_every_type_are_listed_from_the_first() {
     for unknown in [0x0400_0000, 0x4100_0000, 0x9000_0000, 0xff00_0000] {
         assert_eq!(raw(&mut tpm, cap::HANDLES, unknown, 1), Err(param(2, HANDLE)), "{unknown:#x}");
     }
+}
+
+/// Part 3, 30.2.1: loaded sessions have "a handle type of either TPM_HT_HMAC_SESSION or TPM_HT_POLICY_SESSION", saved
+/// ones "TPM_HT_HMAC_SESSION […] because the TPM does not track the session type of saved sessions".
+#[test]
+fn sessions_are_listed_with_their_types_while_they_are_loaded() {
+    let mut tpm = Fixture::new();
+    let [hmac, policy, trial, saved] =
+        [Kind::Hmac, Kind::Policy, Kind::Trial, Kind::Policy].map(|kind| Session::plain(&mut tpm, kind).handle);
+    assert_eq!([hmac, policy, trial, saved], [0x0200_0000, 0x0300_0001, 0x0300_0002, 0x0300_0003]);
+    tpm.run(0x162, &[saved], &[], &[]).unwrap();
+    assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0200_0000, 100), (false, vec![hmac, policy, trial]));
+    assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0200_0001, 1), (true, vec![policy]));
+    assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0300_0000, 100), (false, vec![0x0200_0003]));
+    assert_eq!([0x203, 0x204].map(|pt| property(&mut tpm, pt)), [3, 5], "loaded, and room for more");
+    assert_eq!([0x205, 0x206].map(|pt| property(&mut tpm, pt)), [4, 60], "active, and handles for more");
 }
 
 #[test]

@@ -882,6 +882,59 @@ fn tn_f_4374_null_and_zero_tickets_are_refused() {
     }
 }
 
+/// Part 2, 10.7.5: the hierarchy in a TPMT_TK_AUTH is a TPMI_RH_HIERARCHY, which TPM_RH_LOCKOUT is not: lockoutAuth
+/// speaks in the owner's.
+#[test]
+fn a_ticket_of_each_hierarchy_names_it_and_that_of_lockout_the_owners() {
+    const LOCKOUT_HIERARCHY: u32 = 0x4000_000a;
+    const ENDORSEMENT: u32 = 0x4000_000b;
+    let mut tpm = Fixture::new();
+    for (entity, hierarchy) in
+        [(OWNER, OWNER), (PLATFORM, PLATFORM), (ENDORSEMENT, ENDORSEMENT), (LOCKOUT_HIERARCHY, OWNER)]
+    {
+        let s = Session::plain(&mut tpm, Kind::Policy);
+        let params = [vec![0; 6], (-60i32).to_be_bytes().to_vec()].concat();
+        let (timeout, tk) = ticket(&tpm.with(cc::POLICY_SECRET, &[entity, s.handle], &[b""], &params).unwrap());
+        assert_eq!(tk[..6], [&[0x80, 0x23][..], &hierarchy.to_be_bytes()].concat(), "{entity:#x}");
+        assert!(tk.len() > 8, "no NULL Ticket");
+        let name = entity.to_be_bytes();
+        let t = Redeemed { timeout: &timeout, cp_hash: &[], reference: &[], name: &name, ticket: &tk };
+        assert_eq!(redeem(&mut tpm, &s, &t), Ok(vec![]), "{entity:#x}");
+        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+    }
+}
+
+/// What a session is limited to is part of its context.
+#[test]
+fn a_limit_to_a_hash_comes_back_with_the_context() {
+    let kinds = [cc::POLICY_CP_HASH, cc::POLICY_NAME_HASH, cc::POLICY_TEMPLATE, cc::POLICY_PARAMETERS];
+    for mirrored in [false, true] {
+        let mut tpm = Fixture::new();
+        tpm.mirrored = mirrored;
+        for limited in kinds {
+            let s = Session::plain(&mut tpm, Kind::Policy);
+            assert_eq!(policy(&mut tpm, limited, &s, &tpm2b(&[1; 32])), Ok(vec![]));
+            let before = digest(&mut tpm, &s);
+            let context = tpm.run(0x162, &[s.handle], &[], &[]).unwrap();
+            assert_eq!(tpm.run(0x161, &[], &[], &context), Ok(s.handle.to_be_bytes().to_vec()), "{limited:#x}");
+            assert_eq!(digest(&mut tpm, &s), before);
+            for other in kinds {
+                // TPM2_PolicyTemplate tells another template from another kind of limit (Part 3, 23.21).
+                let expected = if (limited, other) == (cc::POLICY_TEMPLATE, cc::POLICY_TEMPLATE) {
+                    Err(param(1, VALUE))
+                } else {
+                    Err(CPHASH)
+                };
+                assert_eq!(policy(&mut tpm, other, &s, &tpm2b(&[2; 32])), expected, "{limited:#x} {other:#x}");
+            }
+            let again = policy(&mut tpm, limited, &s, &tpm2b(&[1; 32]));
+            let repeatable = [cc::POLICY_CP_HASH, cc::POLICY_TEMPLATE].contains(&limited);
+            assert_eq!(again, if repeatable { Ok(vec![]) } else { Err(CPHASH) }, "{limited:#x}");
+            tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_ticket_expires() {
     let mut tpm = Fixture::new();
