@@ -404,8 +404,8 @@ fn open(state: &[u8]) -> Result<(u16, StateForm, &[u8]), StateError> {
     }
 }
 
-// Whether the TPM is in failure mode stands apart from why: only of self-tests was that once told. Of a state from then,
-// it is the platform's fault.
+// Whether the TPM is in failure mode stands apart from why: only of self-tests was that once told. Of a state from
+// then, it is the platform's fault.
 macro_rules! ram { ([$($a:ident),*], fault, [$($b:ident),*], number of fault, [$($c:ident),*]) => {
     impl Marshal for Ram {
         fn marshal(&self, w: &mut Writer<'_>) {
