@@ -218,7 +218,7 @@ fn header(slot: &[u8]) -> Option<(u64, &[u8], &[u8])> {
 /// Whether a record is whole, with nothing but zeros behind it.
 fn is_whole(slot: &[u8]) -> bool {
     let Some((_, state, rest)) = header(slot) else { return false };
-    let Some((told, beyond)) = rest.split_first_chunk::<DIGEST>() else { return false };
+    let Some((recorded, beyond)) = rest.split_first_chunk::<DIGEST>() else { return false };
     let sealed = slot.get(..HEADER + state.len()).unwrap_or_default();
-    beyond.iter().all(|octet| *octet == 0) && digest(HashAlg::Sha256, &[sealed]).as_slice() == told
+    beyond.iter().all(|octet| *octet == 0) && digest(HashAlg::Sha256, &[sealed]).as_slice() == recorded
 }

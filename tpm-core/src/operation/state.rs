@@ -392,12 +392,12 @@ fn open(state: &[u8]) -> Result<(u16, StateForm, &[u8]), StateError> {
         return Err(StateError::Version);
     }
     let length = usize::try_from(r.get::<u32>()?).map_err(|_| StateError::Length)?;
-    let (body, told) = state.split_last_chunk::<DIGEST>().ok_or(StateError::Length)?;
+    let (body, recorded) = state.split_last_chunk::<DIGEST>().ok_or(StateError::Length)?;
     let sections = body.get(HEADER..).ok_or(StateError::Length)?;
     if length != state.len() {
         return Err(StateError::Length);
     }
-    if digest(HashAlg::Sha256, &[body]).as_slice() == told {
+    if digest(HashAlg::Sha256, &[body]).as_slice() == recorded {
         Ok((version, form, sections))
     } else {
         Err(StateError::Digest)

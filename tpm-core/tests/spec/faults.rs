@@ -44,8 +44,8 @@ fn assert_failed(tpm: &mut Fixture, fault: Fault) {
     {
         assert_eq!(tpm.run(code, &[], &[], parameters), Err(FAILURE), "command {code:#x}");
     }
-    let told = [&[0, 2][..], &fault.number().to_be_bytes(), &FAILURE.to_be_bytes()].concat();
-    assert_eq!(tpm.run(cc::GET_TEST_RESULT, &[], &[], &[]), Ok(told), "TPM2_GetTestResult");
+    let reported = [&[0, 2][..], &fault.number().to_be_bytes(), &FAILURE.to_be_bytes()].concat();
+    assert_eq!(tpm.run(cc::GET_TEST_RESULT, &[], &[], &[]), Ok(reported), "TPM2_GetTestResult");
     let manufacturer = [cap::TPM_PROPERTIES, pt::MANUFACTURER, 1].map(u32::to_be_bytes).concat();
     let reply = [&[1, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 1, 5][..], b"QUOI"].concat();
     assert_eq!(tpm.run(cc::GET_CAPABILITY, &[], &[], &manufacturer), Ok(reply), "TPM2_GetCapability");

@@ -218,7 +218,7 @@ fn set_state(channel: &mut impl Listen, machine: &Machine) -> Result<u32> {
     if flags != 0 || !machine.has_state() {
         return Ok(result::FAIL);
     }
-    machine.bring(blob, bytes);
+    machine.keep_state(blob, bytes);
     Ok(result::SUCCESS)
 }
 

@@ -19,7 +19,7 @@ fn a_server_of_another_profile_is_none() {
     assert!(!said.status.success() && text.contains("nosuch") && text.contains(PROFILE.name), "{text}");
 }
 
-/// What a server says on standard error when a client has come, has been given random octets, has said nonsense.
+/// What a server says on standard error when a client has connected, has been given random octets, has said nonsense.
 fn messages(level: &str) -> (String, Vec<u8>) {
     let mut command = Command::new(PROGRAM);
     command.args(["--port", "0", "--log-level", level]).stderr(Stdio::piped());
