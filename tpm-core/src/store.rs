@@ -10,8 +10,8 @@
 //! interrupted leaves anything behind. A disk that replaces a record as one (a file system, by renaming) has one slot,
 //! and there every record that is no record was damaged: it is refused, and nothing older takes its place.
 //!
-//! The digest finds damage, not malice, and the generation does not tell an old copy of the whole disk: whoever does
-//! not trust the disk encrypts and authenticates what is written to it, and keeps the generation elsewhere.
+//! The digest finds damage, not malice, and the generation does not tell an old copy of the whole disk: a platform that
+//! does not trust the disk encrypts and authenticates what is written to it, and keeps the generation elsewhere.
 
 use crate::crypto::hash::{HashAlg, digest};
 use crate::data::tpm::Tpm;

@@ -139,7 +139,7 @@ vector 13, 1
 vector 14, 1
 vector 29, 1
 
-# An interrupt: the controllers need no word of its end, and whoever waits looks for what it was.
+# An interrupt: the controllers need no word of its end, and the code that waits looks for what it was.
 interrupt:
     iretq
 

@@ -13,7 +13,7 @@ use tpm_core::cc;
 use tpm_core::{Fault, Hooks, Locality, StateError, StateForm, Tpm};
 use tpm_wire::pt;
 
-/// A prime of 1024 bits, and its product with a number of 1024 bits that is none: what looks like an RSA key.
+/// A prime of 1024 bits, and its product with a number of 1024 bits that is not a prime: what looks like an RSA key.
 const PRIME: [u8; 128] = hex!(
     "e0f8d7362d865eda1c76c6b40839b36c7d843edc50fc519f4490e8f3f117bfd921166b24d6c7f189dcf6751302b67138f3b623b99fbfee27"
     "91ca409a1fc815ee2b0c3cd6cbd8935b11c026f93e4b16a4b32c0f86f1217e5aa9f4e6458d52332fa0a8293eb15eb20401c69fbc7f058b31"

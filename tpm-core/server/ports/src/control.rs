@@ -90,7 +90,7 @@ pub(super) fn answer(
             machine.cancel();
             true
         }),
-        // What is lost without power is given to who asks for it, and kept nowhere.
+        // What is lost without power is given to the client that asks for it, and kept nowhere.
         cmd::STORE_VOLATILE => running(machine, |_| false),
         cmd::RESET_TPMESTABLISHED => {
             let [locality] = take(channel)?;

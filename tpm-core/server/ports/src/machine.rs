@@ -43,7 +43,7 @@ struct Inner {
 struct State {
     powered: bool,
     locality: u8,
-    /// Who spoke last at the command port, or the only one that may.
+    /// The dialect last spoken at the command port, or the only one that is allowed.
     dialect: Dialect,
     fixed: bool,
     sizes: BufferSizes,
@@ -51,7 +51,7 @@ struct State {
     silent_client: Option<Client>,
     /// A command is being executed.
     running: bool,
-    /// The simulator's platform cancels whatever runs.
+    /// The simulator's platform cancels what runs.
     cancels: bool,
 }
 

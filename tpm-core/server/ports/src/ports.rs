@@ -228,7 +228,7 @@ mod tests {
     /// Section 3, row 8: a probe succeeded on a server that then ended.
     #[test]
     fn nobody_can_come_before_the_server_can_serve() {
-        // Two that were free a moment ago; who is quicker than this test has it try others.
+        // Two that were free a moment ago; if another process is quicker, this test tries others.
         let free = || Ports::reserve(0, None).unwrap().listen().unwrap().port();
         let (first, reserved) = loop {
             let port = free();

@@ -3,7 +3,7 @@
 //! The client that has used it least goes first, of equals the one that has waited longest. A client whose commands
 //! take long pays by waiting: when another has used less, and was here a moment ago, it may come back before the long
 //! command begins. Without that a client of short commands would wait for a long one after each of its own: it is never
-//! there when a turn ends, since it has just got its answer. Who was away has saved nothing up.
+//! there when a turn ends, since it has just got its answer. A client that was away has saved nothing up.
 
 use core::time::Duration;
 use std::collections::HashMap;

@@ -29,7 +29,7 @@ fn messages(level: &str) -> (String, Vec<u8>) {
     let mut other = server.connect();
     std::io::Write::write_all(&mut other, b"\0\0\0\xff").unwrap();
     std::io::Read::read_to_end(&mut other, &mut Vec::new()).unwrap();
-    // Who comes next is served after that.
+    // The next client is served after that.
     say(&mut server.connect(), RANDOM);
     (server.warnings(), response)
 }

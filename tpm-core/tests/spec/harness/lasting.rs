@@ -1,5 +1,5 @@
-//! Whoever keeps a TPM's state looks at its generation alone: what lasts must not change without it. This is looked at
-//! after every command of every test.
+//! A platform that keeps a TPM's state looks at its generation alone: what lasts must not change without it. This is
+//! looked at after every command of every test.
 
 use tpm_core::{Generation, MAX_STATE_SIZE, Tpm};
 

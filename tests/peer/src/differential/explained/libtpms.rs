@@ -28,7 +28,7 @@ fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
         return Some("TPM2_Startup(STATE) after a protected use by a command that was refused");
     }
     if ours == 0x1e && fmt1(theirs) == Some(VALUE) && !matches!(said.u16(0), 0x8001 | 0x8002) {
-        return Some("a tag that is none");
+        return Some("an unknown tag");
     }
     if said.handle_area().any(|h| MORE_OBJECTS.contains(&h)) && fmt1(theirs) == Some(VALUE) {
         return Some("slots for objects");
@@ -108,7 +108,7 @@ fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (cc::ACTIVATE_CREDENTIAL | cc::IMPORT | cc::REWRAP | cc::RSA_DECRYPT | cc::START_AUTH_SESSION, _, 0x101)
             if fmt1(ours) == Some(VALUE) && (said.hit.is_some() || case.code == cc::RSA_DECRYPT) =>
         {
-            Some("RSA ciphertexts that are none")
+            Some("malformed RSA ciphertexts")
         }
         (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3)
             if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() =>

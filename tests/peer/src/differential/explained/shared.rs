@@ -114,12 +114,12 @@ fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Opt
         (cc::IMPORT, 0x3df | 0x3d5 | 0x3da, 0x3df | 0x3d5 | 0x3da | 0x3c4)
             if said.hit.is_some() || said.request.ends_with(&[0, 6, 0, 0x80, 0, 0x43]) =>
         {
-            Some("an inner wrapper that is none")
+            Some("a malformed inner wrapper")
         }
         (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95) if said.u16(10) == 0x11 || said.last_u16() == 0x11 => {
             Some("BN P-638, TDES")
         }
-        (cc::RSA_ENCRYPT, 0x19c, 0 | 0x101) => Some("RSA public keys that are none"),
+        (cc::RSA_ENCRYPT, 0x19c, 0 | 0x101) => Some("malformed RSA public keys"),
         // An HMAC session, of which the other asks whether it is bound to the object before it asks for the object's
         // sensitive area.
         (_, 0x12f | 0x921, 0x101) if said.sessions().iter().any(|(handle, _)| handle >> 24 == 2) => {

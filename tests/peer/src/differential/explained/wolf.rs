@@ -61,7 +61,7 @@ fn explain_codes(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stati
 fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if theirs == 0 && (ours == 0x144 && said.hit.is_some() || said.is_hit(0..2)) {
-        return Some("an authorization area that is none");
+        return Some("a malformed authorization area");
     }
     if theirs == 0 && matches!(ours, 0x995 | 0xa95 | 0xb95 | 0x99a | 0xa9a | 0xb9a) && said.is_hit(said.first_sized()) {
         return Some("size of an encrypted first parameter beyond the command");
@@ -147,7 +147,7 @@ fn has_ended_there(session: u32, trail: &[Case]) -> bool {
 /// Public areas that the other takes, or refuses for another reason.
 fn explain_public_areas(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let odd = said.hit.is_some() || said.has_odd_lattice();
-    (WITH_PUBLIC.contains(&case.code) && odd).then_some("public areas that are none, or unusual")
+    (WITH_PUBLIC.contains(&case.code) && odd).then_some("public areas that are malformed or unusual")
 }
 
 fn explain_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
