@@ -17,7 +17,7 @@ pub struct Platform<E, C> {
 }
 
 impl<E: Entropy, C: Clock> Platform<E, C> {
-    /// Makes a TPM with new seeds, as after _TPM_Init: whoever uses it begins with TPM2_Startup.
+    /// Makes a TPM with new seeds, as after _TPM_Init: its first user begins with TPM2_Startup.
     pub fn manufacture(mut entropy: E, mut clock: C) -> Result<Self, Failure> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());

@@ -373,7 +373,7 @@ impl Pages for FakeMachine {
         self.check_size(gpa, size)?;
         self.reach(gpa, size)?;
         assert!(self.state(gpa).validated, "RMPADJUST of {gpa:#x}, which is not validated");
-        // Whoever could be running it while it changes: the firmware must clear EFER.SVME first.
+        // Another vCPU could run it while it changes: the firmware must clear EFER.SVME first.
         let runnable = self.bytes(gpa + 0xd0, 2)[1] & 0x10 != 0;
         if self.in_use == Some(gpa) || (self.state(gpa).vmsa && runnable) {
             return Err(RmpError::InUse);

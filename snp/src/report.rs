@@ -1,4 +1,4 @@
-//! The attestation report (SNP firmware ABI, table 23). Whoever is far away verifies it; this crate only reads it.
+//! The attestation report (SNP firmware ABI, table 23). A verifier elsewhere judges it; this crate only reads it.
 
 use core::mem::{offset_of, size_of};
 use zerocopy::byteorder::little_endian::{U32, U64};

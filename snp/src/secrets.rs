@@ -9,7 +9,7 @@ use crate::message::Vmpck;
 use crate::rmp::Vmpl;
 use crate::{PAGE_SIZE, Page};
 
-/// The page. It holds keys: neither printed nor cloned; whoever holds one calls [`Secrets::wipe`] in the end.
+/// The page. It holds keys: neither printed nor cloned; its owner calls [`Secrets::wipe`] in the end.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Secrets {

@@ -51,7 +51,7 @@ pub struct Decoded {
 /// what it must not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VcError {
-    /// The bytes are none of the instructions above.
+    /// The bytes are not one of the instructions above.
     Instruction,
     /// The instruction does not raise this error code.
     Mismatch {

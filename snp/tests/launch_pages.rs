@@ -72,7 +72,8 @@ fn what_depends_on_the_cpu_comes_from_the_cpu() {
     assert_eq!(lookup(&[SEV, [7, 0, 0, 0, 0, 0]], 7, 0, &on), Some([0, 0, 1 << 4, 0]));
 }
 
-/// Leaf 0xD EBX: AVX state of 256 bytes at 576, PKRU of 8 at 2688; compacted, a supervisor state of 16 bytes aligned to 64.
+/// Leaf 0xD EBX: AVX state of 256 bytes at 576, PKRU of 8 at 2688; compacted, a supervisor state of 16 bytes aligned to
+/// 64.
 #[test]
 fn save_area_sizes_are_computed() {
     let rows = [

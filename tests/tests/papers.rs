@@ -27,18 +27,27 @@ fn papers() -> Result<Vec<String>> {
     Ok([of("")?, of("docs/")?].concat())
 }
 
-/// The files below `folder` with one of the endings, by their path from the root.
-fn sources(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
+/// The files below `folder`, by their path from the root.
+fn files(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            sources(&path, found)?;
-        } else if path.extension().is_some_and(|ending| ending == "rs" || ending == "s") {
+            files(&path, found)?;
+        } else {
             let name = path.strip_prefix(root())?.to_str().context("a path that is no text")?;
             found.insert(name.to_owned());
         }
     }
     Ok(())
+}
+
+/// The files of all rooms.
+fn sources() -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for room in ROOMS {
+        files(&root().join(room), &mut found)?;
+    }
+    Ok(found)
 }
 
 /// Whether a line of code, not of a comment or a string of this test, leaves what the compiler checks.
@@ -51,14 +60,11 @@ fn is_unchecked(line: &str) -> bool {
 
 #[test]
 fn every_file_with_unsafe_or_assembler_has_a_row_and_every_row_such_a_file() -> Result<()> {
-    let mut files = BTreeSet::new();
-    for room in ROOMS {
-        sources(&root().join(room), &mut files)?;
-    }
+    let mut files = sources()?;
     files.remove("tests/tests/papers.rs");
     let mut unchecked = BTreeSet::new();
     for file in files {
-        if file.ends_with(".s") || text(&file)?.lines().any(is_unchecked) {
+        if file.ends_with(".s") || file.ends_with(".rs") && text(&file)?.lines().any(is_unchecked) {
             unchecked.insert(file);
         }
     }
@@ -107,7 +113,53 @@ fn files_that_papers_name_are_there() -> Result<()> {
     Ok(())
 }
 
-/// Whoever comes sees what it is, the commands, what works, and where the rest is.
+/// Says whether a line of a file of this name is of a comment, or has one behind its code.
+fn comments(name: &str) -> Option<fn(&str) -> bool> {
+    let ending = name.rsplit(['.', '/']).next()?;
+    match ending {
+        "rs" | "c" => Some(|line| line.trim_start().starts_with(['*', '/']) || has_behind(line, " //", "://")),
+        "s" | "sh" | "toml" | "init" | "unlock" => {
+            Some(|line| line.trim_start().starts_with('#') || has_behind(line, " # ", "\0"))
+        }
+        // Such a script is short: all of it.
+        "ld" => Some(|_| true),
+        _ => None,
+    }
+}
+
+/// Whether `sign` stands outside of what quotation marks enclose in the line; `not` is no such sign.
+fn has_behind(line: &str, sign: &str, not: &str) -> bool {
+    let line = line.replace(not, "");
+    line.match_indices(sign).any(|(at, _)| line[..at].matches('"').count().is_multiple_of(2))
+}
+
+#[test]
+fn comments_have_at_most_120_columns() -> Result<()> {
+    let mut files = sources()?;
+    files.extend(["Cargo.toml", "linker.ld", ".cargo/config.toml", ".cargo/deny.toml"].map(String::from));
+    let mut long = Vec::new();
+    for file in files {
+        let Some(is_comment) = comments(&file) else { continue };
+        for (number, line) in (1..).zip(text(&file)?.lines()) {
+            if line.chars().count() > 120 && is_comment(line) {
+                long.push(format!("{file}:{number}"));
+            }
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_comment_is_told_from_code_that_looks_like_one() {
+    let is = |name, line| comments(name).is_some_and(|is_comment| is_comment(line));
+    assert!(is("a.rs", "    //! x") && is("a.rs", "let a = 1; // x") && is("a.c", " * x"));
+    assert!(!is("a.rs", "let a = \"x // y\";") && !is("a.rs", "#[test]") && !is("a.md", "// x"));
+    assert!(is("a.s", "    # x") && is("a.toml", "a = 1 # x") && is("linux/init", "# x") && is("a.ld", "x"));
+    assert!(!is("linux/init", "echo \"a # b\"") && !is("a.toml", "a = 1"));
+}
+
+/// A reader sees what it is, the commands, what works, and where the rest is.
 #[test]
 fn the_readme_is_a_page() -> Result<()> {
     assert!(text("README.md")?.lines().count() <= 120);

@@ -22,7 +22,7 @@ impl Clock for Uptime {
     }
 }
 
-/// Writes the state down. Whoever reads it has every secret of the TPM: a real platform encrypts it.
+/// Writes the state down. It has every secret of the TPM: a real platform encrypts it.
 fn save(tpm: &Tpm, path: &Path) -> Result<(), Box<dyn Error>> {
     let mut state = vec![0; MAX_STATE_SIZE];
     let length = tpm.export(StateForm::Whole, &mut state)?;

@@ -66,9 +66,9 @@
 //!
 //! | floor | is |
 //! |---|---|
-//! | `pipeline` | what happens around every command: header, sessions, authorization, encryption, response; and what a platform calls: make, import, execute |
+//! | `pipeline` | around every command: header, sessions, authorization, encryption, response; what a platform calls |
 //! | `command` | Part 3: a folder a chapter, a file a command, one table of them all |
-//! | `operation` | what the parts of the TPM do: objects are made and signed with, PCR extended, indices written, a state exported |
+//! | `operation` | what the parts of the TPM do: make objects, sign, extend PCR, write indices, export a state |
 //! | `data` | what each part of the TPM is, and how it is kept: objects, sessions, NV, PCR, policies, timers, lists |
 //! | crates `tpm-wire`, `tpm-crypto` | Part 2 and the [`profile`]; cryptography, and secrets in memory |
 //!

@@ -10,8 +10,8 @@
 //! interrupted leaves anything behind. A disk that replaces a record as one (a file system, by renaming) has one slot,
 //! and there every record that is no record was damaged: it is refused, and nothing older takes its place.
 //!
-//! The digest finds damage, not malice, and the generation does not tell an old copy of the whole disk: whoever does
-//! not trust the disk encrypts and authenticates what is written to it, and keeps the generation elsewhere.
+//! The digest finds damage, not malice, and the generation does not tell an old copy of the whole disk: a platform that
+//! does not trust the disk encrypts and authenticates what is written to it, and keeps the generation elsewhere.
 
 use crate::crypto::hash::{HashAlg, digest};
 use crate::data::tpm::Tpm;
@@ -218,7 +218,7 @@ fn header(slot: &[u8]) -> Option<(u64, &[u8], &[u8])> {
 /// Whether a record is whole, with nothing but zeros behind it.
 fn is_whole(slot: &[u8]) -> bool {
     let Some((_, state, rest)) = header(slot) else { return false };
-    let Some((told, beyond)) = rest.split_first_chunk::<DIGEST>() else { return false };
+    let Some((recorded, beyond)) = rest.split_first_chunk::<DIGEST>() else { return false };
     let sealed = slot.get(..HEADER + state.len()).unwrap_or_default();
-    beyond.iter().all(|octet| *octet == 0) && digest(HashAlg::Sha256, &[sealed]).as_slice() == told
+    beyond.iter().all(|octet| *octet == 0) && digest(HashAlg::Sha256, &[sealed]).as_slice() == recorded
 }

@@ -223,7 +223,7 @@ fn report(runs: &[Run], others: &[Run]) -> String {
     out
 }
 
-/// What the README says.
+/// The figure of docs/figures.md.
 fn sentence(runs: &[Run]) -> String {
     let count = runs.first().map_or(0, |run| run.rows.len());
     let all: Vec<&Run> = runs.iter().collect();

@@ -41,7 +41,7 @@ const SEALED_TO: [u32; 2] = [8, 9];
 /// cores takes 40.
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 900;
-/// Who is at a shell may take a month.
+/// A user at a shell may take a month.
 const SHELL_TIMEOUT: u64 = 30 * 24 * 3600;
 
 /// Options of `cargo xtask demo`.

@@ -48,7 +48,7 @@ pub struct Args {
     workers: Option<usize>,
 }
 
-/// A value of `--peer`: what is none is told before anything is built.
+/// A value of `--peer`: one that is unknown is refused before anything is built.
 fn peer(text: &str) -> Result<String> {
     let simulator = text.strip_prefix("tcp:").and_then(|address| address.rsplit_once(':'));
     let good =

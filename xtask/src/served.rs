@@ -1,4 +1,4 @@
-//! The firmware's TPM at local ports: for who runs the verb `run`, and for the suite of tpm2-tools.
+//! The firmware's TPM at local ports: for users of the verb `run`, and for the suite of tpm2-tools.
 
 use anyhow::{Result, anyhow, bail};
 use booted::Totals;

@@ -1,6 +1,6 @@
 //! `cargo xtask tpm`: the TPM engine as a server, without firmware or machine.
 //!
-//! The server is the program `quoin-tpm` (tpm-core/server): whoever boots the firmware need not wait for the engine to
+//! The server is the program `quoin-tpm` (tpm-core/server): users who boot the firmware need not wait for the engine to
 //! compile for the host, too.
 
 use anyhow::{Context, Result, ensure};

@@ -34,16 +34,16 @@ fn script(path: &Path, text: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// What stands for cargo: a script; and for the server that it "builds": one that writes its arguments to `told` and
+/// What stands for cargo: a script; and for the server that it "builds": one that writes its arguments to `said` and
 /// stays.
 fn cargo(folder: &Path, text: &str) -> Command {
     let path = folder.join("cargo");
     script(&path, text);
     fs::create_dir(folder.join("release")).unwrap();
-    let told = folder.join("told").display().to_string();
+    let said = folder.join("said").display().to_string();
     script(
         &folder.join("release/quoin-tpm"),
-        &format!("echo \"$@\" > {told}.new; mv {told}.new {told}; exec sleep 600"),
+        &format!("echo \"$@\" > {said}.new; mv {said}.new {said}; exec sleep 600"),
     );
     let mut xtask = Command::new(XTASK);
     xtask.env("CARGO", path).env("CARGO_TARGET_DIR", folder).env("TMPDIR", folder);
@@ -51,7 +51,7 @@ fn cargo(folder: &Path, text: &str) -> Command {
 }
 
 /// What is in a file that comes while the process goes on.
-fn told(process: &mut Child, path: &Path) -> String {
+fn said(process: &mut Child, path: &Path) -> String {
     while !path.exists() {
         assert!(process.try_wait().unwrap().is_none());
         thread::sleep(Duration::from_millis(5));
@@ -65,7 +65,7 @@ fn cargo_xtask_tpm_becomes_its_server_and_hands_the_options_on() {
     let folder = Folder::new().unwrap();
     let arguments = ["--port", "0", "--seed", "a seed", "--profile", "azure"];
     let mut xtask = cargo(folder.path(), "exit 0").arg("tpm").args(arguments).spawn().unwrap();
-    assert_eq!(told(&mut xtask, &folder.path().join("told")), arguments.join(" "));
+    assert_eq!(said(&mut xtask, &folder.path().join("said")), arguments.join(" "));
     let name = format!("/proc/{}/comm", xtask.id());
     while fs::read_to_string(&name).unwrap() != "sleep\n" {
         thread::yield_now();
@@ -79,11 +79,11 @@ fn cargo_xtask_tpm_becomes_its_server_and_hands_the_options_on() {
 fn whatever_signal_ends_cargo_xtask_run_ends_its_children() {
     for how in [Signal::TERM, Signal::INT, Signal::HUP, Signal::KILL] {
         let folder = Folder::new().unwrap();
-        let told = folder.path().join("pid");
+        let pid = folder.path().join("pid");
         let mut xtask =
-            cargo(folder.path(), &format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", told.display()));
+            cargo(folder.path(), &format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600", pid.display()));
         let mut xtask = xtask.args(["run", "--once"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let child = self::told(&mut xtask, &told);
+        let child = self::said(&mut xtask, &pid);
         signal(&xtask, how);
         assert!(!ends(&mut xtask).success());
         let began = Instant::now();

@@ -54,7 +54,7 @@ pub fn image(guest: &Guest, map: MemoryMap<'_>) -> Result<Vec<u8>> {
             Kind::Validated | Kind::CallingArea => pages.extend(all.map(|gpa| (gpa, Vec::new()))),
             Kind::LeftAlone => without.extend(all),
             Kind::E820 => write_map(&mut pages, region.gpa, region.aux, map)?,
-            // Whoever is entered with paging off makes tables of its own.
+            // What is entered with paging off makes tables of its own.
             Kind::Measured | Kind::PageTables => {}
         }
     }

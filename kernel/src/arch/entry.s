@@ -1,6 +1,7 @@
-# The first instructions. The CPU is in 32-bit protected mode with flat segments and paging off, where every access is private and none reaches
-# beyond 4 GiB. The stub takes the C-bit's position from the CPUID page (never a constant), completes the page tables below with it, validates
-# the memory that the image does not fill, and continues at 0x4000_0000 in long mode with SSE on. It trusts nothing of the registers' contents.
+# The first instructions. The CPU is in 32-bit protected mode with flat segments and paging off, where every access is
+# private and none reaches beyond 4 GiB. The stub takes the C-bit's position from the CPUID page (never a constant),
+# completes the page tables below with it, validates the memory that the image does not fill, and continues at
+# 0x4000_0000 in long mode with SSE on. It trusts nothing of the registers' contents.
 
     .section .low.entry, "ax"
     .code32
@@ -79,8 +80,9 @@ __long_mode:
     mov fs, eax
     mov gs, eax
 
-    # What the image has no contents for, the stack among it, is private memory that nobody has validated: no page of it may be touched before
-    # PVALIDATE, and none may have been validated before (CF). Pages that the host has prepared hold whatever it likes, so all are zeroed.
+    # What the image has no contents for, the stack among it, is private memory that nobody has validated: no page of it
+    # may be touched before PVALIDATE, and none may have been validated before (CF). Pages that the host has prepared
+    # hold whatever it likes, so all are zeroed.
     movabs rdi, offset __unmeasured
     movabs rsi, offset __firmware_limit
     # PVALIDATE: address, 4 KiB, validate.
@@ -149,8 +151,8 @@ __early_gdtr:
     .word 15
     .long __early_gdt
 
-    # Present, writable; the lower 2 MiB as they are, and the firmware's 8 MiB from 512 GiB at 1 GiB. Only until the firmware
-    # has built its own tables.
+    # Present, writable; the lower 2 MiB as they are, and the firmware's 8 MiB from 512 GiB at 1 GiB. Only until the
+    # firmware has built its own tables.
     .section .low.tables, "aw"
     .balign 4096
     .global __early_pml4

@@ -1,6 +1,6 @@
 //! All vectors. Two kinds are expected: #VC from a CPUID instruction of the firmware's own, answered from the CPUID
 //! page, and what an access to a page of the guest's raises that the host has taken, which is refused
-//! (`snp::instr::access`). Every other ends the firmware, whoever raised it.
+//! (`snp::instr::access`). Every other ends the firmware, no matter who raised it.
 
 use core::arch::global_asm;
 

@@ -1,5 +1,5 @@
-# One 16-byte stub for each vector: error code (or 0 in its place) and vector onto the stack, then the common part, which keeps every register,
-# x87 and SSE included, and calls exception_entry with a pointer to arch::exceptions::Frame.
+# One 16-byte stub for each vector: error code (or 0 in its place) and vector onto the stack, then the common part,
+# which keeps every register, x87 and SSE included, and calls exception_entry with a pointer to arch::exceptions::Frame.
 
     .section .text.exceptions, "ax"
     .balign 16

@@ -128,8 +128,8 @@ pub(crate) unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
         return;
     }
     // SAFETY: there is one vCPU, and what it was doing is never gone on with, as the caller says: nobody uses the host
-    // in the place of whoever has the lock. A call that was interrupted leaves nothing half done that a new one rests
-    // on: each writes its whole request.
+    // in the place of the one that has the lock. A call that was interrupted leaves nothing half done that a new one
+    // rests on: each writes its whole request.
     unsafe { HOST.force_unlock() };
     say(word, text);
 }

@@ -63,7 +63,7 @@ impl Memory {
     }
 
     /// Runs `access` while the block of a row of pages is in the direct map; `access` gets the addresses of the row's
-    /// start and end. The rest of the block, whoever's it is, is mapped for as long, and not touched.
+    /// start and end. The rest of the block, whose it may be, is mapped for as long, and not touched.
     fn with_row<R>(&mut self, row: Region, access: impl FnOnce(u64, u64) -> R) -> R {
         self.with(row.start(), PageSize::Size2M, |start| access(start, start + row.len()))
     }

@@ -102,8 +102,8 @@ struct Place {
     whole: bool,
 }
 
-/// The map of all memory. There is one, behind one lock; whoever decides something by it keeps the lock until the last
-/// access is done.
+/// The map of all memory. There is one, behind one lock; code that decides something by it keeps the lock until the
+/// last access is done.
 pub struct Ownership {
     /// In ascending order.
     ram: FixedVec<Ram, MAX_RANGES>,

@@ -43,7 +43,7 @@ fn query_protocol(query: ProtocolQuery) -> u64 {
     find(query.protocol).map_or(0, |protocol| query.answer(protocol.min_version, protocol.max_version))
 }
 
-/// A page that the host has taken, whoever asked it to.
+/// A page that the host has taken, no matter who asked it to.
 const fn inaccessible(_: Inaccessible) -> ResultCode {
     ResultCode::INVALID_ADDRESS
 }

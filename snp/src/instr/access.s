@@ -1,6 +1,7 @@
-# The accesses to memory of the guest's, which may fault at any moment: the host may have taken the page away. `instr::access` knows by their labels
-# the instructions that reach the page, and no others. Where one of them faults, the exception handler goes on at `__access_refused` with every
-# register as it is: no stack is used here, so the return address is on top of it. RDI says there how far a row of pages has come.
+# The accesses to memory of the guest's, which may fault at any moment: the host may have taken the page away.
+# `instr::access` knows by their labels the instructions that reach the page, and no others. Where one of them faults,
+# the exception handler goes on at `__access_refused` with every register as it is: no stack is used here, so the return
+# address is on top of it. RDI says there how far a row of pages has come.
 
     .section .text.access, "ax"
     .balign 16
@@ -29,7 +30,8 @@ __access_exchange_at:
     movzx eax, al
     ret
 
-# (rdi: first byte, aligned to 64, rsi: bytes, a multiple of 64) -> RAX: 0, RDX: the byte that was reached, if refused. Twice as fast as `rep stosq` where that is emulated.
+# (rdi: first byte, aligned to 64, rsi: bytes, a multiple of 64) -> RAX: 0, RDX: the byte that was reached, if refused.
+# Twice as fast as `rep stosq` where that is emulated.
 __access_zero:
     add rsi, rdi
     xorps xmm0, xmm0
@@ -45,8 +47,8 @@ __access_zero_end:
     xor eax, eax
     ret
 
-# (rdi: first page, rsi: end, edx: size, ecx: validate) -> RAX: EAX and, in bit 32, CF of the last page that was tried, 0 if all have changed; RDX: that page,
-# or the end. A row is of pages of 4 KiB, or one of 2 MiB.
+# (rdi: first page, rsi: end, edx: size, ecx: validate) -> RAX: EAX and, in bit 32, CF of the last page that was tried,
+# 0 if all have changed; RDX: that page, or the end. A row is of pages of 4 KiB, or one of 2 MiB.
 __access_pvalidate:
     xchg ecx, edx
 2:  mov rax, rdi

@@ -105,7 +105,7 @@ impl ResultCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct CallingArea {
-    /// SVSM_CALL_PENDING: 1 from the guest, exchanged with 0 by whoever takes it.
+    /// SVSM_CALL_PENDING: 1 from the guest, exchanged with 0 by the side that takes it.
     pub call_pending: u8,
     /// SVSM_MEM_AVAILABLE.
     pub mem_available: u8,

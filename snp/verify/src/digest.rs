@@ -341,10 +341,10 @@ mod tests {
     fn an_insert_behind_page_data_is_told() {
         let page = Header::Page { gpa: 0x1000, kind: 0, flags: 0, data: None };
         let (area, insert) = (Header::Area { bytes: 0x1000 }, Header::Insert { gpa: 0x5000 });
-        let told = |headers: &[Header<'_>]| measure(&igvm(headers)).unwrap().insert_behind_pages;
-        assert!(told(&[page, area, insert, Header::Vmsa]));
-        assert!(told(&[area, page, insert, page, Header::Vmsa]));
-        assert!(!told(&[area, insert, page, Header::Vmsa]));
+        let noted = |headers: &[Header<'_>]| measure(&igvm(headers)).unwrap().insert_behind_pages;
+        assert!(noted(&[page, area, insert, Header::Vmsa]));
+        assert!(noted(&[area, page, insert, page, Header::Vmsa]));
+        assert!(!noted(&[area, insert, page, Header::Vmsa]));
     }
 
     /// KVM launches it as a normal page full of zeros, other hosts as a zero page: igvmmeasure's `--native-zero`.

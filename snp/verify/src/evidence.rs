@@ -5,7 +5,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `report.bin` | SEV-SNP attestation report of VMPL0; its REPORT_DATA is SHA-512(nonce ‖ manifest) |
-//! | `certificates.bin`, `ark.der`, `ask.der`, `vcek.der` | the host's GHCB certificate table, and its three certificates |
+//! | `certificates.bin`, `ark.der`, `ask.der`, `vcek.der` | the host's certificate table, and what is in it |
 //! | `manifest.bin` | vTPM manifest of version 0: `TPMT_PUBLIC` of the RSA-2048 EK |
 //! | `nonce.bin` | 64 random bytes, the challenger's |
 //! | `measurement.bin` | the launch digest that the collector expected, from the IGVM file |
@@ -16,7 +16,7 @@
 //! | `events.bin` | TCG event log (crypto agile) of what was measured; `tpm2_eventlog` reads it |
 //! | `pcrs.bin` | PCR 0–23, SHA-256 bank |
 //! | `boot-events.bin` | TCG event log of the boot that the firmware kept; missing where it measured nothing |
-//! | `quote.msg`, `quote.sig`, `quote.nonce` | `TPMS_ATTEST` and `TPMT_SIGNATURE` over all those PCRs, with the challenger's second nonce |
+//! | `quote.msg`, `quote.sig`, `quote.nonce` | `TPMS_ATTEST` over all those PCRs, its signature, the second nonce |
 //!
 //! The credential's secret lies in the folder, so that the challenge can be made again: that shows what was asked, and
 //! that the answer is right. That the answer came from the TPM is the collector's word, as it is in any protocol whose

@@ -32,8 +32,8 @@ pub fn run(built: &Built) -> Result<Totals> {
     Ok(totals)
 }
 
-/// The report's MEASUREMENT is the machine's word; the file's digest is that of [`quoin_verify::digest`], which shares nothing
-/// with it.
+/// The report's MEASUREMENT is the machine's word; the file's digest is that of [`quoin_verify::digest`], which shares
+/// nothing with it.
 fn measured(built: &Built, evidence: &Evidence) -> Result<()> {
     let output = Command::new(std::env::current_exe()?).arg("measure").arg(&built.path).output()?;
     let printed = String::from_utf8(output.stdout)?;

@@ -44,7 +44,7 @@ struct Account {
     /// What a page raises that the host has taken, at an access that refuses it.
     refused: u32,
     heard: u32,
-    told: u32,
+    read: u32,
     /// The last exception whose reason was not heard.
     silent: String,
 }
@@ -68,7 +68,7 @@ impl Account {
             }
             ensure!(ended + refused == trials, "{trials} exceptions, {ended} ends, {refused} refused: {line}");
         } else if let Some(trial) = line.strip_prefix("machine: INJECTED ") {
-            self.told += 1;
+            self.read += 1;
             if !trial.contains("says=quoin: fatal") {
                 trial.clone_into(&mut self.silent);
             }
@@ -105,10 +105,10 @@ fn boot(built: &Built, every: u32) -> Result<()> {
     let mut account = Account::default();
     until_the_guest_runs(&mut qemu, &mut account)?;
     let least = if every <= FULL { FULL_POINTS } else { 1 };
-    ensure!(account.points >= least && account.told > 0, "there were fewer than {least} points: {account:?}");
-    let Account { points, trials, refused, heard, told, .. } = account;
+    ensure!(account.points >= least && account.read > 0, "there were fewer than {least} points: {account:?}");
+    let Account { points, trials, refused, heard, read, .. } = account;
     let summary = format!(
-        "{trials} exceptions at {points} points; {heard} reasons heard, {told} of them read; {refused} accesses refused"
+        "{trials} exceptions at {points} points; {heard} reasons heard, {read} of them read; {refused} accesses refused"
     );
     println!("     {summary}");
     if every <= FULL {
@@ -174,18 +174,18 @@ mod tests {
 
     #[test]
     fn the_reason_must_be_the_one_that_was_made_up() {
-        let told = |event: &str, says: &str| {
+        let checked = |event: &str, says: &str| {
             Account::default().line(&format!("machine: INJECTED {event} exit=1 steps=2 rip=0x3 end=10/15 says={says}"))
         };
         let vector = "quoin: fatal unexpected exception (code 15): vector 14 error 0x0 rip 0x3 rsp 0x4 cr2 0x0";
-        assert!(told("vector=14 as=exception", vector).is_ok());
-        assert!(told("vector=14 as=exception", "").is_ok());
-        assert!(told("vector=1 as=exception", vector).is_err());
-        assert!(told("vector=14 as=exception", "quoin: memory 1 MiB").is_err());
+        assert!(checked("vector=14 as=exception", vector).is_ok());
+        assert!(checked("vector=14 as=exception", "").is_ok());
+        assert!(checked("vector=1 as=exception", vector).is_err());
+        assert!(checked("vector=14 as=exception", "quoin: memory 1 MiB").is_err());
         let vc = "quoin: fatal unexpected #VC (code 16): code 0x72 rip 0x3";
-        assert!(told("vector=29 as=vc error=0x72", vc).is_ok());
-        assert!(told("vector=29 as=vc error=0x7", vc).is_err());
-        assert!(told("vector=29 as=interrupt", vc).is_ok());
-        assert!(told("vector=29 as=vc error=0x72", vector).is_err());
+        assert!(checked("vector=29 as=vc error=0x72", vc).is_ok());
+        assert!(checked("vector=29 as=vc error=0x7", vc).is_err());
+        assert!(checked("vector=29 as=interrupt", vc).is_ok());
+        assert!(checked("vector=29 as=vc error=0x72", vector).is_err());
     }
 }

@@ -76,10 +76,10 @@ fn files(measurements: &Measurements) -> Result<()> {
 }
 
 fn changed(built: &Built, evidence: &Evidence) -> Result<()> {
-    let brought = built.expectations()?;
+    let expected = built.expectations()?;
     let refused = |ima: Vec<u8>| {
         let changed = Evidence { ima, ..evidence.clone() };
-        quoin_verify::verify(&changed, &brought, |_, _| {}).is_err_and(|failure| failure.step == Step::EventLog)
+        quoin_verify::verify(&changed, &expected, |_, _| {}).is_err_and(|failure| failure.step == Step::EventLog)
     };
     for bit in (0..evidence.ima.len() * 8).step_by(997) {
         let mut flipped = evidence.ima.clone();

@@ -98,8 +98,8 @@ struct Suite {
     run: fn(&Bench) -> Result<Vec<Tested>>,
 }
 
-/// The profile of our TPM that all suites can judge. tpm2-tss' FAPI and tss-esapi refuse a TPM that lists an algorithm they have
-/// no word for, as `full` does.
+/// The profile of our TPM that all suites can judge. tpm2-tss' FAPI and tss-esapi refuse a TPM that lists an algorithm
+/// they have no word for, as `full` does.
 pub const PROFILE: &str = "classic";
 
 const SUITES: &[Suite] = &[

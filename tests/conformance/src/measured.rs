@@ -66,7 +66,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Tested>> {
         let booted = boot(bench, device);
         for (name, check) in CHECKS {
             let outcome = booted.as_ref().map_err(|error| format!("{error:#}"));
-            let outcome = outcome.and_then(|told| check(told).map_err(|error| format!("{error:#}")));
+            let outcome = outcome.and_then(|report| check(report).map_err(|error| format!("{error:#}")));
             let verdict = outcome.map_or_else(Verdict::Failed, |()| Verdict::Passed);
             results.push(tested(&format!("{device}: {name}"), verdict));
         }
@@ -74,20 +74,20 @@ pub fn run(bench: &Bench) -> Result<Vec<Tested>> {
     Ok(results)
 }
 
-/// What the first process told, by name.
-type Told = BTreeMap<String, String>;
+/// What the first process has reported, by name.
+type Report = BTreeMap<String, String>;
 
-type Check = fn(&Told) -> Result<()>;
+type Check = fn(&Report) -> Result<()>;
 
 const CHECKS: &[(&str, Check)] = &[
     ("the firmware measures and the kernel finds the TPM", finds),
-    ("the firmware's log leads to the PCRs, SHA-1", |told| replays(told, "sha1")),
-    ("the firmware's log leads to the PCRs, SHA-256", |told| replays(told, "sha256")),
-    ("IMA's log leads to PCR 10, SHA-1", |told| ima(told, "sha1")),
-    ("IMA's log leads to PCR 10, SHA-256", |told| ima(told, "sha256")),
+    ("the firmware's log leads to the PCRs, SHA-1", |report| replays(report, "sha1")),
+    ("the firmware's log leads to the PCRs, SHA-256", |report| replays(report, "sha256")),
+    ("IMA's log leads to PCR 10, SHA-1", |report| ima(report, "sha1")),
+    ("IMA's log leads to PCR 10, SHA-256", |report| ima(report, "sha256")),
 ];
 
-fn boot(bench: &Bench, device: &str) -> Result<Told> {
+fn boot(bench: &Bench, device: &str) -> Result<Report> {
     let folder = bench.folder("measured-boot")?;
     let server = bench.servers.start_for_qemu()?;
     let variables = bench.logs.join("variables");
@@ -107,9 +107,9 @@ fn boot(bench: &Bench, device: &str) -> Result<Told> {
     let output = within(&mut qemu, TIMEOUT)?;
     let said = fs::read(&console).unwrap_or_default();
     bench.keep_log(&format!("{device}.server"), server.log().as_bytes())?;
-    let told = tell(&String::from_utf8_lossy(&said));
-    if told.contains_key("end") {
-        return Ok(told);
+    let report = report_of(&String::from_utf8_lossy(&said));
+    if report.contains_key("end") {
+        return Ok(report);
     }
     let messages =
         output.map_or_else(|| "it did not end".into(), |output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -121,7 +121,7 @@ fn file_option(kind: &str, path: &Path) -> String {
 }
 
 /// Lines `@name value`.
-fn tell(console: &str) -> Told {
+fn report_of(console: &str) -> Report {
     let line = |line: &str| {
         let (name, value) =
             line.strip_prefix('@')?.trim().split_once(' ').unwrap_or((line.trim_start_matches('@').trim(), ""));
@@ -130,17 +130,17 @@ fn tell(console: &str) -> Told {
     console.lines().filter_map(|text| line(text.trim())).collect()
 }
 
-fn bytes(told: &Told, name: &str) -> Result<Vec<u8>> {
-    let text = told.get(name).with_context(|| format!("{name} was not told"))?;
+fn bytes(report: &Report, name: &str) -> Result<Vec<u8>> {
+    let text = report.get(name).with_context(|| format!("{name} is not in the report"))?;
     ensure!(text.len() % 2 == 0, "{name} is cut short");
     let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).with_context(|| format!("{name} is no number"));
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
-fn finds(told: &Told) -> Result<()> {
-    ensure!(!bytes(told, "log.firmware")?.is_empty(), "the firmware has no log");
-    ensure!(bytes(told, "pcr.sha256.0")?.iter().any(|byte| *byte != 0), "PCR 0 was never extended");
-    ensure!(!bytes(told, "log.ima")?.is_empty(), "IMA has no log");
+fn finds(report: &Report) -> Result<()> {
+    ensure!(!bytes(report, "log.firmware")?.is_empty(), "the firmware has no log");
+    ensure!(bytes(report, "pcr.sha256.0")?.iter().any(|byte| *byte != 0), "PCR 0 was never extended");
+    ensure!(!bytes(report, "log.ima")?.is_empty(), "IMA has no log");
     Ok(())
 }
 
@@ -154,19 +154,19 @@ fn algorithm(bank: &str) -> (u16, usize) {
     if bank == "sha1" { (0x04, 20) } else { (0x0b, 32) }
 }
 
-fn compare(told: &Told, bank: &str, pcrs: &BTreeMap<u32, Vec<u8>>) -> Result<()> {
+fn compare(report: &Report, bank: &str, pcrs: &BTreeMap<u32, Vec<u8>>) -> Result<()> {
     ensure!(!pcrs.is_empty(), "the log has no events");
     for (pcr, wanted) in pcrs {
-        let found = bytes(told, &format!("pcr.{bank}.{pcr}"))?;
+        let found = bytes(report, &format!("pcr.{bank}.{pcr}"))?;
         ensure!(found == *wanted, "PCR {pcr} is {found:02x?}, and the log leads to {wanted:02x?}");
     }
     Ok(())
 }
 
 /// The firmware's log (PC Client Platform Firmware Profile, 10.2).
-fn replays(told: &Told, bank: &str) -> Result<()> {
+fn replays(report: &Report, bank: &str) -> Result<()> {
     const NO_ACTION: u32 = 3;
-    let log = bytes(told, "log.firmware")?;
+    let log = bytes(report, "log.firmware")?;
     let mut reader = Reader(&log);
     // The first event tells the banks, in the format of old.
     reader.take(4 + 4 + 20)?;
@@ -194,12 +194,12 @@ fn replays(told: &Told, bank: &str) -> Result<()> {
             *old = hash(bank, &[old, digest.with_context(|| format!("an event has no digest for {bank}"))?]);
         }
     }
-    compare(told, bank, &pcrs)
+    compare(report, bank, &pcrs)
 }
 
 /// IMA's log: PCR, SHA-1 of the template, its name, its data; each bank is extended by its own digest of the data.
-fn ima(told: &Told, bank: &str) -> Result<()> {
-    let log = bytes(told, "log.ima")?;
+fn ima(report: &Report, bank: &str) -> Result<()> {
+    let log = bytes(report, "log.ima")?;
     let mut reader = Reader(&log);
     let mut pcrs: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
     while !reader.0.is_empty() {
@@ -211,7 +211,7 @@ fn ima(told: &Told, bank: &str) -> Result<()> {
         *old = hash(bank, &[old, &hash(bank, &[data])]);
     }
     ensure!(pcrs.contains_key(&10), "IMA has not extended PCR 10");
-    compare(told, bank, &pcrs)
+    compare(report, bank, &pcrs)
 }
 
 /// Little-endian values from the front of a slice.
@@ -245,14 +245,14 @@ pub(super) fn control_socket(folder: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Told, hash, ima, replays, tell};
+    use super::{Report, hash, ima, replays, report_of};
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A log with the SHA-256 bank, one event for PCR 4 and one that extends nothing.
-    fn told() -> Told {
+    fn report() -> Report {
         let mut specification = vec![0; 24];
         specification.extend([1, 0, 0, 0, 0x0b, 0, 32, 0, 0]);
         let mut log = vec![0; 28];
@@ -263,27 +263,27 @@ mod tests {
             log.extend([7; 32]);
             log.extend([2, 0, 0, 0, 1, 2]);
         }
-        let mut told = tell(&format!("@log.firmware {}\r\nother\n@end\n", hex(&log)));
-        told.insert("pcr.sha256.4".into(), hex(&hash("sha256", &[&[0; 32], &[7; 32]])));
-        told
+        let mut report = report_of(&format!("@log.firmware {}\r\nother\n@end\n", hex(&log)));
+        report.insert("pcr.sha256.4".into(), hex(&hash("sha256", &[&[0; 32], &[7; 32]])));
+        report
     }
 
     #[test]
     fn a_firmwares_log_is_replayed() {
-        replays(&told(), "sha256").unwrap();
-        assert!(told().contains_key("end"));
+        replays(&report(), "sha256").unwrap();
+        assert!(report().contains_key("end"));
     }
 
     #[test]
     fn another_value_and_a_cut_log_are_found() {
-        let mut other = told();
+        let mut other = report();
         other.insert("pcr.sha256.4".into(), hex(&[0; 32]));
         assert!(replays(&other, "sha256").is_err());
-        let mut cut = told();
+        let mut cut = report();
         let log = cut["log.firmware"].clone();
         cut.insert("log.firmware".into(), log[..log.len() - 2].to_owned());
         assert!(replays(&cut, "sha256").is_err());
-        assert!(replays(&told(), "sha1").is_err());
+        assert!(replays(&report(), "sha1").is_err());
     }
 
     #[test]
@@ -291,11 +291,11 @@ mod tests {
         let mut log = vec![10, 0, 0, 0];
         log.extend([0; 20]);
         log.extend([1, 0, 0, 0, b'n', 3, 0, 0, 0, 1, 2, 3]);
-        let mut told = Told::new();
-        told.insert("log.ima".into(), hex(&log));
-        told.insert("pcr.sha1.10".into(), hex(&hash("sha1", &[&[0; 20], &hash("sha1", &[&[1, 2, 3]])])));
-        ima(&told, "sha1").unwrap();
-        told.insert("pcr.sha1.10".into(), hex(&[0; 20]));
-        assert!(ima(&told, "sha1").is_err());
+        let mut report = Report::new();
+        report.insert("log.ima".into(), hex(&log));
+        report.insert("pcr.sha1.10".into(), hex(&hash("sha1", &[&[0; 20], &hash("sha1", &[&[1, 2, 3]])])));
+        ima(&report, "sha1").unwrap();
+        report.insert("pcr.sha1.10".into(), hex(&[0; 20]));
+        assert!(ima(&report, "sha1").is_err());
     }
 }

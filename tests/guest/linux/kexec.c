@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 /*
- * kexec KERNEL COMMAND_LINE: loads another kernel, without an initial file system, and starts it. Without a C library, so that nothing need be installed.
+ * kexec KERNEL COMMAND_LINE: loads another kernel, without an initial file system, and starts it. Without a C library,
+ * so that nothing need be installed.
  */
 #include <asm/unistd.h>
 #include <fcntl.h>

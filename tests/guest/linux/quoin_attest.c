@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Asks the SVSM for attestation with buffers that are too small, which no user of configfs-tsm can, and prints what came of it.
+ * Asks the SVSM for attestation with buffers that are too small, which no user of configfs-tsm can, and prints what
+ * came of it.
  *
- * SVSM specification 1.00, chapter 7: such a call ends with SVSM_ERR_INVALID_PARAMETER and the sizes that are needed in RCX (manifest),
- * RDX (certificates) and R8 (report). The module does not stay: its initialization ends with an error.
+ * SVSM specification 1.00, chapter 7: such a call ends with SVSM_ERR_INVALID_PARAMETER and the sizes that are needed in
+ * RCX (manifest), RDX (certificates) and R8 (report). The module does not stay: its initialization ends with an error.
  */
 #define pr_fmt(text) KBUILD_MODNAME ": " text
 

@@ -2,8 +2,8 @@
 /*
  * /dev/tpm0 and /dev/tpmrm0 for kernels that find an SVSM's vTPM but were built without TCG_SVSM.
  *
- * The kernel's core registers a platform device "tpm-svsm" when the SVSM answers the vTPM protocol's query; this binds to it. A call takes one
- * page: a platform command in it, its answer in its place (SVSM specification 1.00, chapter 8).
+ * The kernel's core registers a platform device "tpm-svsm" when the SVSM answers the vTPM protocol's query; this binds
+ * to it. A call takes one page: a platform command in it, its answer in its place (SVSM specification 1.00, chapter 8).
  */
 #include <asm/sev.h>
 #include <linux/gfp.h>
@@ -18,7 +18,10 @@ struct tpm_chip *tpmm_chip_alloc(struct device *parent, const struct tpm_class_o
 int tpm_chip_register(struct tpm_chip *chip);
 void tpm_chip_unregister(struct tpm_chip *chip);
 
-/* TPM_SEND_COMMAND: u32 command, u8 locality, u32 size, the TPM command. The answer: u32 size, the TPM response. All little-endian. */
+/*
+ * TPM_SEND_COMMAND: u32 command, u8 locality, u32 size, the TPM command. The answer: u32 size, the TPM response.
+ * All little-endian.
+ */
 #define SEND_COMMAND 8
 #define REQUEST_HEAD 9
 #define ANSWER_HEAD 4

@@ -121,8 +121,8 @@ __entry64:
     call {start}
     ud2
 
-# Exceptions. An access that may fault is made between __probe_start and __probe_end: there the handler resumes at __probe_fault with the
-# vector in RAX. Anywhere else an exception is a fault of our own.
+# Exceptions. An access that may fault is made between __probe_start and __probe_end: there the handler resumes at
+# __probe_fault with the vector in RAX. Anywhere else an exception is a fault of our own.
 .macro vector number, has_error
 vector_\number:
     .if \has_error == 0
@@ -139,7 +139,7 @@ vector 13, 1
 vector 14, 1
 vector 29, 1
 
-# An interrupt: the controllers need no word of its end, and whoever waits looks for what it was.
+# An interrupt: the controllers need no word of its end, and the code that waits looks for what it was.
 interrupt:
     iretq
 
@@ -182,7 +182,8 @@ __probe_pvalidate:
     mov eax, eax
     or rax, 0x100
     ret
-# extern "sysv64" fn(address: u64, attributes: u64) -> u64: EAX of the instruction plus 0x100, or the vector of the fault.
+# extern "sysv64" fn(address: u64, attributes: u64) -> u64: EAX of the instruction plus 0x100, or the vector of the
+# fault.
 __probe_rmpadjust:
     mov rax, rdi
     mov rdx, rsi

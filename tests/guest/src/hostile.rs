@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `memory` | the firmware's pages by plain accesses, PVALIDATE and RMPADJUST |
 //! | `addresses` | every call's addresses: firmware, VMSA, MMIO, shared, beyond RAM, misaligned, crossing, wrapping |
-//! | `taken` | pages that the host takes from the guest, before a call or at the firmware's access: every access of every call |
+//! | `taken` | pages that the host takes before a call or at the firmware's access: every access of every call |
 //! | `calls` | protocols and calls that do not exist, sizes, malformed structures, a call without the pending byte |
 
 mod addresses;

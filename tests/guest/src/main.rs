@@ -11,6 +11,7 @@
 //! | [`interrupts`] | the interrupt of the second serial port |
 //! | [`serial`] | the second serial port |
 //! | [`svsm`] | calls to the firmware through the calling area |
+//! | [`attest`], [`vtpm`] | the calls of those two protocols, with what they take and give |
 //! | [`relay`] | the host's requests |
 //! | [`hostile`] | the self-test |
 

@@ -30,7 +30,7 @@ pub struct Built {
 }
 
 impl Built {
-    /// What a verifier brings who has the image, on this machine.
+    /// What a verifier that has the image expects, on this machine.
     pub fn expectations(&self) -> Result<Expectations> {
         Ok(Expectations {
             development_root: true,
@@ -89,7 +89,7 @@ pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<(
     })
 }
 
-/// As [`wait_for_guest`], for who shows otherwise what is said.
+/// As [`wait_for_guest`], for callers that show the output in another way.
 pub fn hear_until_guest(qemu: &mut Qemu, image: &Image, mut heard: impl FnMut(&Event, Option<&Step>)) -> Result<()> {
     while qemu.elapsed() < BOOT_TIMEOUT {
         let Some(event) = qemu.next_event(Duration::from_millis(200)) else {

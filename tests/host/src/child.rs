@@ -48,7 +48,7 @@ pub(crate) fn forget(folder: &Path) {
 pub(crate) struct Heir(Option<Child>);
 
 impl Heir {
-    /// Of this folder; where there is no shell there is none.
+    /// Of this folder; without a shell there is no such path.
     pub(crate) fn of(folder: &Path) -> Self {
         let mut shell = Command::new("sh");
         // A signal that ends all of a terminal's processes leaves the folder to us.
@@ -84,7 +84,7 @@ pub fn end_on_signals() -> Result<Ending> {
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             terminal::restore();
-            // Whoever uses a folder now makes nothing new in it that matters.
+            // A process that still uses the folder makes nothing new in it that matters.
             for folder in FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 let _ = fs::remove_dir_all(folder);
             }

@@ -12,7 +12,7 @@ use std::path::Path;
 /// The committed launch digest of the image that a clean checkout builds.
 pub const RELEASE_MEASUREMENT: &str = "xtask/release-measurement.txt";
 
-/// The release image's limit in bytes (README, "Figures").
+/// The release image's limit in bytes (docs/figures.md).
 const SIZE_LIMIT: usize = 1024 * 1024 + 512 * 1024;
 
 /// An image, packed and measured.

@@ -1,8 +1,9 @@
 //! The mock AMD secure processor's identity: who signs reports on the software SEV-SNP machine.
 //!
 //! The certificates and the VCEK's private key are committed in `tests/machine/psp` and thus known to everybody: a
-//! report under them proves nothing but that the code works. [`DEVELOPMENT_ROOT_SHA256`](quoin_verify::chip::DEVELOPMENT_ROOT_SHA256) lets `xtask verify` name that
-//! root and refuse it unless asked to accept it.
+//! report under them proves nothing but that the code works.
+//! [`DEVELOPMENT_ROOT_SHA256`](quoin_verify::chip::DEVELOPMENT_ROOT_SHA256) lets `xtask verify` name that root and
+//! refuse it unless asked to accept it.
 
 use quoin_verify::chip::{ARK_GUID, ASK_GUID, TABLE_ENTRY, Tcb, VCEK_GUID};
 

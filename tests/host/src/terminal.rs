@@ -34,7 +34,7 @@ impl Drop for Keys {
     }
 }
 
-/// Makes the terminal what it was, if it was changed: for who ends without unwinding.
+/// Makes the terminal what it was, if it was changed: for a program that ends without unwinding.
 pub(crate) fn restore() {
     if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
         let _ = tcsetattr(stdin(), OptionalActions::Now, &before);

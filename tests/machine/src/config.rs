@@ -1,24 +1,32 @@
 //! The configuration file (fw_cfg `opt/org.quoin/config`): `key=value`, one a line.
 //!
-//! | key | value |
-//! |---|---|
-//! | `access` | `kvm` (default): a private access to a page that is not private and validated, and a shared access to a private one, go as KVM lets them go, and the host changes the state of any page that it is told to; `stop`: each stops the machine by its rule |
-//! | `rmp-pages` | `4k` (default): entries of the reverse map are of 4 KiB, as those of guest_memfd; `2m`: a page-state change of 2 MiB makes one of 2 MiB |
-//! | `vmpls` | `yes` (default): the host runs VMPLs, whether its features say so or not; `no`: it is an upstream KVM, which runs none |
-//! | `cpuid` | `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`: it fills in the image's leaves, and hides what TCG has not |
-//! | `steal` | `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at which VMPL0 reaches for it |
-//! | `legacy` | `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a Linux without EFI, which looks for option ROMs |
-//! | `refusable` | `FIRST-LAST`, up to 6 times: instructions of VMPL0 that may reach a page that the host has taken; for `fault=inject` |
-//! | `refused` | the address where VMPL0 goes on after such an access has faulted |
-//! | `vmpl-fault` | `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP |
-//! | `ahead` | `yes` (default): the machine goes on by itself behind a PVALIDATE of VMPL0 as far as it can ([`crate::ahead`]); `no`: each has its exit |
-//! | `ram` | MiB of RAM for the guest; default: all that is left |
-//! | `ticks` | `1`: a line in the log at each of VMPL0's console, with the ticks of the time-stamp counter so far |
-//! | `stack` | `BOTTOM-TOP` (GPA): VMPL0's stack, filled with one word when it starts; a line in the log whenever it has been used further down when another VMPL is run |
-//! | `trace` | `1`: a line in the log for every VMGEXIT |
-//! | `seed` | a number from which VMPCKs are derived instead of RDRAND |
-//! | `case` | a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it |
-//! | `fault` | `NAME[:ARG]`, a lie of the host, below; may be given several times |
+//! - `access`: `kvm` (default): a private access to a page that is not private and validated, and a shared access to a
+//!   private one, go as KVM lets them go, and the host changes the state of any page that it is told to; `stop`: each
+//!   stops the machine by its rule
+//! - `rmp-pages`: `4k` (default): entries of the reverse map are of 4 KiB, as those of guest_memfd; `2m`: a page-state
+//!   change of 2 MiB makes one of 2 MiB
+//! - `vmpls`: `yes` (default): the host runs VMPLs, whether its features say so or not; `no`: it is an upstream KVM,
+//!   which runs none
+//! - `cpuid`: `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`:
+//!   it fills in the image's leaves, and hides what TCG has not
+//! - `steal`: `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at
+//!   which VMPL0 reaches for it
+//! - `legacy`: `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a
+//!   Linux without EFI, which looks for option ROMs
+//! - `refusable`: `FIRST-LAST`, up to 6 times: instructions of VMPL0 that may reach a page that the host has taken; for
+//!   `fault=inject`
+//! - `refused`: the address where VMPL0 goes on after such an access has faulted
+//! - `vmpl-fault`: `stop` (default): a VMPL violation by VMPL1–3 stops the machine; `gp`: the offender gets #GP
+//! - `ahead`: `yes` (default): the machine goes on by itself behind a PVALIDATE of VMPL0 as far as it can
+//!   ([`crate::ahead`]); `no`: each has its exit
+//! - `ram`: MiB of RAM for the guest; default: all that is left
+//! - `ticks`: `1`: a line in the log at each of VMPL0's console, with the ticks of the time-stamp counter so far
+//! - `stack`: `BOTTOM-TOP` (GPA): VMPL0's stack, filled with one word when it starts; a line in the log whenever it has
+//!   been used further down when another VMPL is run
+//! - `trace`: `1`: a line in the log for every VMGEXIT
+//! - `seed`: a number from which VMPCKs are derived instead of RDRAND
+//! - `case`: a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it
+//! - `fault`: `NAME[:ARG]`, a lie of the host, below; may be given several times
 
 use crate::log::bad_launch;
 

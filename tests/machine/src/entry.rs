@@ -145,7 +145,7 @@ unsafe extern "sysv64" {
 }
 
 /// Halts the processor until an interrupt comes, and gives its vector, 32 or more. The interrupt controllers have
-/// handed it over: it is in service, and whoever handles it says when it ends.
+/// handed it over: it is in service, and its handler says when it ends.
 pub(crate) fn wait_for_interrupt() -> u8 {
     // SAFETY: the stubs of interrupts change nothing but the word that the function returns, and it leaves interrupts
     // off as it has found them.

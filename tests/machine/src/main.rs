@@ -9,13 +9,17 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine: all `unsafe` |
+//! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine |
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
 //! | `rmp`, `npt`, `tlb`, `memory`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
-//! | `svm`, `machine`, `exits`, `vc`, `insn`, `ahead`, `switch` | running the guest, #VC, PVALIDATE and RMPADJUST, VMPLs |
+//! | `svm`, `machine`, `exits`, `vc`, `insn`, `ahead`, `switch` | running the guest, #VC, its instructions, VMPLs |
 //! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject` | exceptions that the host makes up |
+//!
+//! `unsafe` is in `entry`, `mem`, `cpu` and `phys`; in three more where an instruction or a device is used: `svm`
+//! (VMRUN and its control blocks), `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has written); and
+//! here, for the names that `entry` calls. docs/unsafe.md says what each rests on.
 
 mod ahead;
 mod bits;

@@ -82,8 +82,8 @@ impl Connection {
         // Some end by the one, some by the other. Their end is that of the connections: whatever this reads, it is none
         // of an answer.
         for stream in [&mut self.command, &mut self.platform] {
-            let told = stream.write_all(&STOP.to_be_bytes());
-            let _ = told.and_then(|()| stream.read(&mut [0; 4]));
+            let written = stream.write_all(&STOP.to_be_bytes());
+            let _ = written.and_then(|()| stream.read(&mut [0; 4]));
         }
     }
 }

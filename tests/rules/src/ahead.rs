@@ -36,7 +36,7 @@ const WAYS: [Way; 10] = [
     |first, a, b| behind_pvalidate!(first, a, b, "cmp rdi, rsi; jb 4f; add rdi, 4096; 4:"),
     |first, a, b| behind_pvalidate!(first, a, b, "cmp rdi, rsi; jae 4f; add rdi, 4096; 4:"),
     |first, a, b| behind_pvalidate!(first, a, b, "test edi, esi; jz 4f; mov rdi, rsi; 4:"),
-    // The last instruction is none that the machine goes on with.
+    // With the last instruction the machine does not go on.
     |first, a, b| behind_pvalidate!(first, a, b, "test edi, esi; jnz 4f; mov rdi, rsi; 4: not rdi"),
 ];
 

@@ -1,7 +1,7 @@
 //! Vectors of NIST and of the standards, as the published packages of other crates carry them: CAVP's multi-block
 //! messages for AES-CFB128 (`cfb-mode`), CAVP's and SP 800-38B's CMACs (`cmac`), the NESSIE blocks of AES (`aes`), the
 //! known answers for SHA-1, SHA-2, SHA-3 and SM3 (crates of these names), RFC 4231 for HMAC (`hmac`). Every vector is
-//! used. HMAC_DRBG's of CAVP, and those for KDFa and KDFe, are in src/crypto/tests.
+//! used. HMAC_DRBG's of CAVP, and those for KDFa and KDFe, are in tpm-core/crypto/src/tests.
 
 use std::path::PathBuf;
 use std::process::Command;

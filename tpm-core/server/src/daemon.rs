@@ -1,7 +1,7 @@
 //! The program in the background, and its process id in a file, as swtpm's users know both.
 //!
 //! Nothing here forks, which only `unsafe` could: the program starts itself again, and goes when that one serves. So an
-//! exit status of 0 means that clients can come and that the file of `--pid` is there.
+//! exit status of 0 means that clients can connect and that the file of `--pid` is there.
 
 use anyhow::{Context, Result};
 use rustix::fs::OFlags;

@@ -22,7 +22,7 @@ pub(crate) struct Engine {
     /// There was a measured launch.
     established: bool,
     kept: Option<Kept>,
-    brought: Option<Brought>,
+    imported: Option<Imported>,
     /// At an orderly end of the platform there is a TPM2_Shutdown.
     shuts_down: bool,
     canceled: Arc<AtomicBool>,
@@ -38,10 +38,10 @@ struct Kept {
     buffer: Vec<u8>,
 }
 
-/// A TPM of a state that a client has brought, until the next reset.
-struct Brought {
+/// A TPM of a state that a client has set, until the next reset.
+struct Imported {
     tpm: Box<Tpm>,
-    /// It was brought with what is lost without power.
+    /// The state had what is lost without power.
     whole: bool,
 }
 
@@ -61,7 +61,7 @@ impl Engine {
             platform,
             established: false,
             kept,
-            brought: None,
+            imported: None,
             shuts_down: true,
             canceled: Arc::default(),
             buffer_size: MAX_COMMAND_SIZE,
@@ -179,8 +179,8 @@ impl Backend for Engine {
     }
 
     fn reset(&mut self) -> bool {
-        if let Some(brought) = self.brought.take() {
-            self.tpm = brought.tpm;
+        if let Some(imported) = self.imported.take() {
+            self.tpm = imported.tpm;
             self.tpm.set_buffer_size(self.buffer_size);
             return self.save();
         }
@@ -268,13 +268,13 @@ impl Backend for Engine {
     /// It counts from the reset that follows. Beside the volatile part, which is the whole, nothing else does.
     fn set_state(&mut self, blob: StateBlob, bytes: &[u8]) -> Result<()> {
         let whole = blob == StateBlob::Volatile;
-        if bytes.is_empty() || blob == StateBlob::Saved || (!whole && self.brought.as_ref().is_some_and(|b| b.whole)) {
+        if bytes.is_empty() || blob == StateBlob::Saved || (!whole && self.imported.as_ref().is_some_and(|b| b.whole)) {
             return Ok(());
         }
         // If this part is refused, none of the others counts.
-        self.brought = None;
+        self.imported = None;
         let tpm = import(bytes, &mut self.platform).map_err(|error| anyhow!("no such state: {error}"))?;
-        self.brought = Some(Brought { tpm, whole });
+        self.imported = Some(Imported { tpm, whole });
         Ok(())
     }
 }

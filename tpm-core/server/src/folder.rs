@@ -3,10 +3,10 @@
 //! | file | is |
 //! |---|---|
 //! | `state` | the state: a record of [`tpm_core::store`] |
-//! | `state.new` | the next one while it is written; it is renamed when it is whole and on the disk, so `state` never is a part of anything |
+//! | `state.new` | the next one while it is written; renamed when it is on the disk, so that `state` is always whole |
 //! | `README` | says that this folder has a TPM in it: if the state is gone, that is a loss and no new folder |
 //!
-//! Everything secret that the TPM has is in `state`: whoever else may read it, or write to the folder, is one too many.
+//! Everything secret that the TPM has is in `state`: nobody else may read it, or write to the folder.
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, fstat, fsync, openat, renameat, statat, unlinkat};

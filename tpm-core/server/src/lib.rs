@@ -58,8 +58,8 @@ SIGTERM, SIGINT and SIGHUP end the server in order, between two commands.";
 /// A TPM 2.0 in software, for clients of tpm2-tss and its kin, and for QEMU.
 ///
 /// Two local TCP ports and, with --unix, two Unix sockets take what clients of swtpm and of the TCG simulator say.
-/// Whoever reaches them owns the TPM: it is for development, tests and virtual machines, and protects nothing from its
-/// own computer.
+/// Anyone who reaches them owns the TPM: it is for development, tests and virtual machines, and protects nothing from
+/// its own computer.
 #[derive(Debug, Parser)]
 #[command(name = "quoin-tpm", version = version(), after_long_help = EXAMPLES)]
 pub struct Args {
@@ -102,7 +102,7 @@ fn serve(options: &Options, detached: bool) -> Result<()> {
     let mut engine = if options.no_shutdown { engine.without_shutdown() } else { engine };
     let started = match options.startup() {
         Startup::Clear => start(&mut engine)?,
-        Startup::Off => "its clients send TPM2_Startup (--startup clear: it is sent before they come)",
+        Startup::Off => "its clients send TPM2_Startup (--startup clear: it is sent before they connect)",
     };
     let ports = ports.listen()?;
     let _pid_file = options.pid.as_deref().map(PidFile::create).transpose()?;
@@ -114,7 +114,7 @@ fn serve(options: &Options, detached: bool) -> Result<()> {
     outcome
 }
 
-/// Says that clients can come. Who has started a daemon hears that, and goes.
+/// Says that clients can connect. The process that has started a daemon reads that, and ends.
 fn announce(started: &str, tcti: &str, detached: bool) -> Result<()> {
     let until = if detached {
         format!("by process {} until SIGTERM", std::process::id())
@@ -129,7 +129,7 @@ fn announce(started: &str, tcti: &str, detached: bool) -> Result<()> {
     );
     let said = said.and_then(|()| out.flush());
     if let Some(nothing) = nothing {
-        said.context("who has started the daemon has gone")?;
+        said.context("the process that has started the daemon is gone")?;
         daemon::let_go(&nothing)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What lasts, with a count of its changes: whoever keeps it learns from the count that there is nothing to write.
+//! What lasts, with a count of its changes: its keeper learns from the count that there is nothing to write.
 //!
 //! A part can be read by all. To change it one asks for it with [`Lasting::change`], which counts, and there is no
 //! other way to a `&mut`: a change that is not counted does not compile. Only time passes without a count

@@ -1,5 +1,5 @@
 //! What the firmware that the TPM lives in does with it before an operating system runs, without commands: it measures
-//! what it starts, and leaves data in NV Indices for whoever comes after.
+//! what it starts, and leaves data in NV Indices for what runs later.
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};

@@ -17,7 +17,7 @@ use crate::secret::{Secret, Seed};
 use crate::wire::{Handle, Su};
 
 impl Tpm {
-    /// Makes new seeds, and what hangs on them. The lists of commands are for who knows the commands.
+    /// Makes new seeds, and what hangs on them. The lists of commands are left to the floor that knows the commands.
     pub(crate) fn make(&mut self, hooks: &mut Hooks<'_>) -> Result<(), Failure> {
         (self.drbg, self.number) = new_drbg(hooks)?;
         let persistent = self.persistent.change();

@@ -5,8 +5,8 @@
 //!
 //! A section is tag₂ ‖ length₄ ‖ contents; each form has its sections in the order of [`StateForm::sections`]. The
 //! contents are the fields of the structures in order, in the encoding of Part 2. What is not exactly that is refused.
-//! The digest finds damage, not malice: whoever keeps a state encrypts and authenticates it, since all secrets are in
-//! it.
+//! The digest finds damage, not malice: a platform encrypts and authenticates the state that it keeps, since all
+//! secrets are in it.
 //!
 //! The first section is the name of the profile of which the TPM is: under another one it would gain or lose
 //! algorithms, and keys that are too weak for the one would be good for the other. Version 1 has not this section, and
@@ -161,7 +161,7 @@ impl Unmarshal<'_> for ProfileName {
     }
 }
 
-/// Which state a TPM is in, for who keeps it: see [`Tpm::generation`].
+/// Which state a TPM is in, for the platform that keeps it: see [`Tpm::generation`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Generation {
     /// the TPM whose counts these are
@@ -392,20 +392,20 @@ fn open(state: &[u8]) -> Result<(u16, StateForm, &[u8]), StateError> {
         return Err(StateError::Version);
     }
     let length = usize::try_from(r.get::<u32>()?).map_err(|_| StateError::Length)?;
-    let (body, told) = state.split_last_chunk::<DIGEST>().ok_or(StateError::Length)?;
+    let (body, recorded) = state.split_last_chunk::<DIGEST>().ok_or(StateError::Length)?;
     let sections = body.get(HEADER..).ok_or(StateError::Length)?;
     if length != state.len() {
         return Err(StateError::Length);
     }
-    if digest(HashAlg::Sha256, &[body]).as_slice() == told {
+    if digest(HashAlg::Sha256, &[body]).as_slice() == recorded {
         Ok((version, form, sections))
     } else {
         Err(StateError::Digest)
     }
 }
 
-// Whether the TPM is in failure mode stands apart from why: only of self-tests was that once told. Of a state from then,
-// it is the platform's fault.
+// Whether the TPM is in failure mode stands apart from why: older states record it for self-tests only. From such a
+// state, it is the platform's fault.
 macro_rules! ram { ([$($a:ident),*], fault, [$($b:ident),*], number of fault, [$($c:ident),*]) => {
     impl Marshal for Ram {
         fn marshal(&self, w: &mut Writer<'_>) {

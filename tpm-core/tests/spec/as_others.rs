@@ -82,7 +82,7 @@ fn the_auth_value_of_a_sequence_object_does_for_the_admin_role() {
     let (parent, _) = tpm.primary(OWNER, &sym_storage());
     let sequence = handle_of(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0xb]).unwrap());
     let changed = tpm.with(cc::OBJECT_CHANGE_AUTH, &[sequence, parent], &[b""], &tpm2b(b"new"));
-    assert_eq!(changed, Err(handle(1, TYPE)), "TPM2_ObjectChangeAuth says itself that it is none to be changed");
+    assert_eq!(changed, Err(handle(1, TYPE)), "TPM2_ObjectChangeAuth itself refuses it");
     let certified = tpm.with(cc::CERTIFY, &[sequence, NULL], &[b"", b""], &[&tpm2b(b"")[..], NONE].concat());
     assert_eq!(certified, Err(SEQUENCE), "and so does TPM2_Certify");
 }

@@ -13,7 +13,7 @@ use tpm_core::cc;
 use tpm_core::{Fault, Hooks, Locality, StateError, StateForm, Tpm};
 use tpm_wire::pt;
 
-/// A prime of 1024 bits, and its product with a number of 1024 bits that is none: what looks like an RSA key.
+/// A prime of 1024 bits, and its product with a number of 1024 bits that is not a prime: what looks like an RSA key.
 const PRIME: [u8; 128] = hex!(
     "e0f8d7362d865eda1c76c6b40839b36c7d843edc50fc519f4490e8f3f117bfd921166b24d6c7f189dcf6751302b67138f3b623b99fbfee27"
     "91ca409a1fc815ee2b0c3cd6cbd8935b11c026f93e4b16a4b32c0f86f1217e5aa9f4e6458d52332fa0a8293eb15eb20401c69fbc7f058b31"
@@ -44,8 +44,8 @@ fn assert_failed(tpm: &mut Fixture, fault: Fault) {
     {
         assert_eq!(tpm.run(code, &[], &[], parameters), Err(FAILURE), "command {code:#x}");
     }
-    let told = [&[0, 2][..], &fault.number().to_be_bytes(), &FAILURE.to_be_bytes()].concat();
-    assert_eq!(tpm.run(cc::GET_TEST_RESULT, &[], &[], &[]), Ok(told), "TPM2_GetTestResult");
+    let reported = [&[0, 2][..], &fault.number().to_be_bytes(), &FAILURE.to_be_bytes()].concat();
+    assert_eq!(tpm.run(cc::GET_TEST_RESULT, &[], &[], &[]), Ok(reported), "TPM2_GetTestResult");
     let manufacturer = [cap::TPM_PROPERTIES, pt::MANUFACTURER, 1].map(u32::to_be_bytes).concat();
     let reply = [&[1, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 1, 5][..], b"QUOI"].concat();
     assert_eq!(tpm.run(cc::GET_CAPABILITY, &[], &[], &manufacturer), Ok(reply), "TPM2_GetCapability");

@@ -32,8 +32,8 @@ fn persistent(tpm: &Fixture) -> Vec<u8> {
     }
 }
 
-/// Whether they differ in eight octets at most: in Clock, which TPM2_ClockSet sets and which is recorded when it comes to
-/// a multiple of an interval.
+/// Whether they differ in eight octets at most: in Clock, which TPM2_ClockSet sets and which is recorded when it comes
+/// to a multiple of an interval.
 fn is_one_number(one: &[u8], other: &[u8]) -> bool {
     let mut apart = one.iter().zip(other).enumerate().filter(|(_, (a, b))| a != b).map(|(n, _)| n);
     let (first, last) = (apart.next().unwrap(), apart.next_back());

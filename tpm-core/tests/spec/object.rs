@@ -171,9 +171,9 @@ fn templates_that_cannot_be_are_refused() {
         ("ECC key with KDF", scheme(ecc_signing(), 8, &[0, 0x20, 0, 0xb]), b"", KDF),
         ("storage key with another nameAlg", name_alg(ecc_storage(), alg::SHA384), b"", HASH),
         ("AES-256 below AES-128", scheme(ecc_storage(), 2, &[1, 0]), b"", SYMMETRIC),
-        ("curve that is none", scheme(ecc_signing(), 6, &[0x77, 0x77]), b"", CURVE),
+        ("unknown curve", scheme(ecc_signing(), 6, &[0x77, 0x77]), b"", CURVE),
         ("RSA 2047", scheme(rsa_any(), 4, &[7, 0xff]), b"", VALUE),
-        ("type that is none", Template { object_type: 0x99, ..ecc_signing() }, b"", TYPE),
+        ("unknown type", Template { object_type: 0x99, ..ecc_signing() }, b"", TYPE),
         ("reserved attribute", ecc_signing().with(1), b"", RESERVED_BITS),
     ];
     for (what, template, data, code) in cases {

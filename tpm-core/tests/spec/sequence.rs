@@ -266,7 +266,7 @@ fn mac_and_mac_start_check_the_key() {
         let asymmetric = storage_key(&mut tpm);
         assert_eq!(run(&mut tpm, asymmetric, alg::NULL), Err(handle(1, TYPE)));
         let cipher = cipher_key(&mut tpm, SIGN | DECRYPT, 6, 0x43, b"", &[7; 16]);
-        assert_eq!(run(&mut tpm, cipher, alg::NULL), Err(param(2, SCHEME)), "its mode is none of a MAC");
+        assert_eq!(run(&mut tpm, cipher, alg::NULL), Err(param(2, SCHEME)), "its mode is not one of a MAC");
         assert_eq!(run(&mut tpm, cipher, alg::SHA256), Err(param(2, VALUE)));
         let any_mode = cipher_key(&mut tpm, SIGN | DECRYPT, 6, alg::NULL, b"", &[7; 16]);
         assert_eq!(run(&mut tpm, any_mode, alg::SHA256), Err(param(2, SCHEME)), "HMAC is not for a cipher key");
@@ -409,7 +409,7 @@ fn cmac_is_for_cipher_keys() {
 }
 
 /// Part 2, 6.6.3: TPM_RC_SEQUENCE is "improper use of a sequence handle"; Part 3 says so of TPM2_ReadPublic only, and
-/// of others what is wrong with a key or object that is none. No command but those for sequences takes a sequence
+/// of others what is wrong with a key or object that is not one. No command but those for sequences takes a sequence
 /// object.
 #[test]
 fn a_sequence_object_is_no_object_for_any_other_command() {

@@ -1,4 +1,5 @@
-//! Published attacks on TPMs and known mistakes of new ones that no other test file shows; README.md lists all of them.
+//! Published attacks on TPMs and known mistakes of new ones that no other test file shows; docs/threats.md lists them
+//! all.
 
 use crate::harness::codes::{AUTH_FAIL, KEY_SIZE, NULL, OWNER, PLATFORM, SIZE, param};
 use crate::harness::keys::{aes_key, derivation_parent, ecc_signing, ecc_storage, sealed};

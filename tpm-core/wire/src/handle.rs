@@ -29,7 +29,7 @@ pub enum HandleKind {
     Other,
 }
 
-#[allow(dead_code, reason = "the handles of Part 2, whoever uses them")]
+#[allow(dead_code, reason = "all handles of Part 2, used or not")]
 impl Handle {
     /// TPM_RH_OWNER
     pub const OWNER: Self = Self(0x4000_0001);

@@ -105,7 +105,7 @@ impl NvPublic2 {
 }
 
 impl Unmarshal<'_> for NvPublic2 {
-    /// SELECTOR for a handle type that is none of an index.
+    /// SELECTOR for a handle type that is not one of an index.
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         let handle_type = r.get()?;
         let public = match handle_type {

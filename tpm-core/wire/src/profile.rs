@@ -185,7 +185,7 @@ const fn named(name: &str) -> Profile {
         }
         i += 1;
     }
-    panic!("QUOIN_PROFILE is none of full, classic, pc-client, azure, no-legacy")
+    panic!("QUOIN_PROFILE is not one of full, classic, pc-client, azure, no-legacy")
 }
 
 #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]

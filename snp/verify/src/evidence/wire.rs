@@ -246,7 +246,7 @@ fn scheme(reader: &mut Reader<'_>) -> Result<Option<(u16, u16)>> {
     match reader.u16()? {
         alg::NULL => Ok(None),
         scheme @ (alg::RSASSA | alg::ECDSA) => Ok(Some((scheme, reader.u16()?))),
-        other => bail!("scheme {other:#06x} is none of NULL, RSASSA and ECDSA"),
+        other => bail!("scheme {other:#06x} is not NULL, RSASSA or ECDSA"),
     }
 }
 

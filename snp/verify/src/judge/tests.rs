@@ -336,10 +336,10 @@ fn what_is_exchanged_in_the_folder_fails_at_its_own_step() {
 fn a_boot_that_the_image_measures_must_be_in_the_log() {
     let evidence = Twin::new().evidence();
     let event = |name: &str| Expected { pcr: 8, kind: 13, digests: BTreeMap::new(), data: None, name: name.into() };
-    let mut brought = Expectations { boot_events: Some(OfImage::default()), ..expectations() };
-    assert_eq!(refused_at(&evidence, &brought), None, "an image that measures nothing");
-    brought.boot_events = Some(OfImage { events: vec![event("`kernel_cmdline: quiet`")], others_follow: false });
-    let failure = verify(&evidence, &brought, |_, _| {}).unwrap_err();
+    let mut expected = Expectations { boot_events: Some(OfImage::default()), ..expectations() };
+    assert_eq!(refused_at(&evidence, &expected), None, "an image that measures nothing");
+    expected.boot_events = Some(OfImage { events: vec![event("`kernel_cmdline: quiet`")], others_follow: false });
+    let failure = verify(&evidence, &expected, |_, _| {}).unwrap_err();
     assert_eq!(failure.step, Step::EventLog);
     assert!(failure.why.to_string().starts_with("PCR 8, event 1 (`kernel_cmdline: quiet`) is not"), "{}", failure.why);
 }
@@ -382,15 +382,15 @@ fn an_object_is_certified_by_the_ak_and_by_its_name() {
 fn what_the_verifier_brings_counts() {
     let evidence = Twin::new().evidence();
     let step = |change: fn(&mut Expectations)| {
-        let mut brought = expectations();
-        change(&mut brought);
-        refused_at(&evidence, &brought)
+        let mut expected = expectations();
+        change(&mut expected);
+        refused_at(&evidence, &expected)
     };
-    assert_eq!(step(|brought| brought.development_root = false), Some(Step::Root), "the mock root by default");
-    assert_eq!(step(|brought| brought.now = SystemTime::UNIX_EPOCH), Some(Step::Chain), "before the certificates");
-    assert_eq!(step(|brought| brought.now += Duration::from_secs(3_000_000_000)), Some(Step::Chain), "after them");
-    assert_eq!(step(|brought| brought.policy = Some(0x2_0000)), Some(Step::Policy));
-    assert_eq!(step(|brought| brought.policy = None), None);
-    assert_eq!(step(|brought| brought.measurement = Some([0; 48])), Some(Step::Measurement));
-    assert_eq!(step(|brought| brought.measurement = None), None, "the collector's word");
+    assert_eq!(step(|expected| expected.development_root = false), Some(Step::Root), "the mock root by default");
+    assert_eq!(step(|expected| expected.now = SystemTime::UNIX_EPOCH), Some(Step::Chain), "before the certificates");
+    assert_eq!(step(|expected| expected.now += Duration::from_secs(3_000_000_000)), Some(Step::Chain), "after them");
+    assert_eq!(step(|expected| expected.policy = Some(0x2_0000)), Some(Step::Policy));
+    assert_eq!(step(|expected| expected.policy = None), None);
+    assert_eq!(step(|expected| expected.measurement = Some([0; 48])), Some(Step::Measurement));
+    assert_eq!(step(|expected| expected.measurement = None), None, "the collector's word");
 }

@@ -228,7 +228,7 @@ impl Report {
         Ok(report.into_inner().expect("no thread panicked"))
     }
 
-    /// Workers one after the other, for every so manieth sequence.
+    /// Workers one after the other, for every sequence whose number leaves the same rest.
     fn collect(report: &Mutex<Self>, mut seed: u64, limits: &Limits, beside: &Beside) -> Result<()> {
         let locked = || report.lock().expect("no thread panicked");
         let mut said = Instant::now();

@@ -74,9 +74,9 @@ fn main() -> Result<ExitCode> {
         let is_excused =
             |item: &Item| excuses.iter().any(|e| e.code == item.code && (e.at == At::Anywhere || e.at == item.at));
         items.retain(|item| item.excused || item.place == own || !is_excused(item));
-        let mut told = BTreeSet::new();
+        let mut listed = BTreeSet::new();
         for item in items {
-            if !told.insert((item.code.clone(), item.at)) {
+            if !listed.insert((item.code.clone(), item.at)) {
                 continue;
             }
             if item.excused {

@@ -79,7 +79,7 @@ fn main() -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Lines `PLACE: why it cannot be reached`; a line that begins with # is none.
+/// Lines `PLACE: why it cannot be reached`; a line that begins with # is a comment.
 fn allowed(text: &str) -> Result<BTreeMap<String, &str>> {
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `params` | the constants of each curve |
 //! | `fixed` | multiples of the base points of P-256 and P-384, from tables |
-//! | `weierstrass`, `bn` | what every curve of the table computes: over the RustCrypto curves, and our own arithmetic for the BN curve |
+//! | `weierstrass`, `bn` | what every curve computes: over the RustCrypto curves, and our own for the BN curve |
 //! | `scheme` | what is written once over these: ECDAA, ECSchnorr, SM2, ECMQV |
 //!
 //! Scalars and coordinates are big-endian and of the curve's full size; shorter ones from outside are taken as numbers.

@@ -1,6 +1,6 @@
-//! Writes what comes with the program `quoin-tpm` into a folder: the manual page and the shells' completions, made of its
-//! options, and the licences of the crates in it. `cargo run -p quoin-tpm --example documents -- FOLDER`; who installs
-//! the program by cargo need not compile this.
+//! Writes what comes with the program `quoin-tpm` into a folder: the manual page and the shells' completions, made of
+//! its options, and the licences of the crates in it. `cargo run -p quoin-tpm --example documents -- FOLDER`; who
+//! installs the program by cargo need not compile this.
 
 mod licences;
 

@@ -90,7 +90,7 @@ pub(super) fn answer(
             machine.cancel();
             true
         }),
-        // What is lost without power is given to who asks for it, and kept nowhere.
+        // What is lost without power is given to the client that asks for it, and kept nowhere.
         cmd::STORE_VOLATILE => running(machine, |_| false),
         cmd::RESET_TPMESTABLISHED => {
             let [locality] = take(channel)?;
@@ -218,7 +218,7 @@ fn set_state(channel: &mut impl Listen, machine: &Machine) -> Result<u32> {
     if flags != 0 || !machine.has_state() {
         return Ok(result::FAIL);
     }
-    machine.bring(blob, bytes);
+    machine.keep_state(blob, bytes);
     Ok(result::SUCCESS)
 }
 

@@ -1,5 +1,5 @@
-//! Who is connected. As many as the process may have open, less what it needs itself; who has never said anything goes
-//! first when there are more.
+//! The clients that are connected. As many as the process may have open, less what it needs itself; who has never said
+//! anything goes first when there are more.
 
 use crate::wire::{Pending, Socket};
 use anyhow::Result;

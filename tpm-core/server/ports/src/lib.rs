@@ -9,15 +9,15 @@
 //! | module | is |
 //! |---|---|
 //! | [`Backend`] | what stands behind the ports |
-//! | `command` | what comes at the command port |
+//! | `command` | what is said at the command port |
 //! | [`Options`] | what a server's command line says |
-//! | `platform` | what comes at the platform port, and whose it is |
+//! | `platform` | what is said at the platform port, and whose it is |
 //! | `control` | swtpm's control channel, at the platform port or the Unix socket of its own |
 //! | [`Dialect`] | whose protocol is spoken |
 //! | `guests` | who is connected, and how many may be |
 //! | [`logging`] | where messages go |
 //! | `machine` | what all connections share: the TPM, its power |
-//! | `ports` | where clients come |
+//! | `ports` | where clients connect |
 //! | [`Settings`] | how to serve, and until when |
 //! | `turns` | whose turn it is at the TPM |
 //! | `wire` | sockets |
@@ -100,7 +100,7 @@ fn connected(socket: Socket, door: Door, machine: &Arc<Machine>, guests: &Guests
     let (machine, guests) = (Arc::clone(machine), guests.clone());
     // From here on, not when its thread begins: the platform's client may come next, and whose it is depends on this.
     let client = machine.enter(matches!(door, Door::Command));
-    log::debug!("a client has come: {door:?}");
+    log::debug!("a client has connected: {door:?}");
     let serve = move || {
         let outcome = match door {
             Door::Command => command::serve(&guest, Framing::at_port(machine.settled()), client, &machine),

@@ -36,22 +36,22 @@ struct Inner {
     trace: Option<Box<dyn Record>>,
     /// Bytes and command code of the longest command and of the longest response since they were last asked for.
     longest: [(u32, u32); 2],
-    /// State that was brought and waits for power.
-    brought: Vec<(StateBlob, Vec<u8>)>,
+    /// State that a client has set, until power is switched on.
+    pending_state: Vec<(StateBlob, Vec<u8>)>,
 }
 
 struct State {
     powered: bool,
     locality: u8,
-    /// Who spoke last at the command port, or the only one that may.
+    /// The dialect last spoken at the command port, or the only one that is allowed.
     dialect: Dialect,
     fixed: bool,
     sizes: BufferSizes,
-    /// Who has come last to the command port, and has not said anything yet.
-    newcomer: Option<Client>,
+    /// The newest client of the command port, as long as it has said nothing.
+    silent_client: Option<Client>,
     /// A command is being executed.
     running: bool,
-    /// The simulator's platform cancels whatever runs.
+    /// The simulator's platform cancels what runs.
     cancels: bool,
 }
 
@@ -89,7 +89,7 @@ impl Machine {
             dialect: dialect.unwrap_or(Dialect::Swtpm),
             fixed: dialect.is_some(),
             sizes: backend.buffer_sizes(),
-            newcomer: None,
+            silent_client: None,
             running: false,
             cancels: false,
         };
@@ -99,7 +99,7 @@ impl Machine {
             canceled: backend.cancel_flag(),
             has_state: backend.has_state(),
             can_power_off: backend.can_power_off(),
-            tpm: Mutex::new(Inner { backend, trace, longest: [(0, 0); 2], brought: Vec::new() }),
+            tpm: Mutex::new(Inner { backend, trace, longest: [(0, 0); 2], pending_state: Vec::new() }),
             state: Mutex::new(state),
             stop,
         }
@@ -128,31 +128,31 @@ impl Machine {
         &self.stop
     }
 
-    /// Someone has come who gives commands, perhaps a client of the simulator.
+    /// A new client that gives commands; with `either` perhaps one of the simulator's.
     pub(super) fn enter(&self, either: bool) -> Client {
         let client = self.turns.enter();
         if either {
-            self.state_now().newcomer = Some(client);
+            self.state_now().silent_client = Some(client);
         }
         client
     }
 
-    /// And has gone.
+    /// The client is gone.
     pub(super) fn leave(&self, client: Client) {
         self.turns.leave(client);
-        self.is_no_newcomer(client);
+        self.has_spoken(client);
     }
 
-    fn is_no_newcomer(&self, client: Client) {
+    fn has_spoken(&self, client: Client) {
         let mut state = self.state_now();
-        if state.newcomer == Some(client) {
-            state.newcomer = None;
+        if state.silent_client == Some(client) {
+            state.silent_client = None;
         }
     }
 
     /// What a client of the command port speaks.
     pub(super) fn heard(&self, client: Client, dialect: Dialect) {
-        self.is_no_newcomer(client);
+        self.has_spoken(client);
         let mut state = self.state_now();
         if !state.fixed {
             state.dialect = dialect;
@@ -164,7 +164,7 @@ impl Machine {
     /// at the command port, at first swtpm's.
     pub(super) fn dialect(&self) -> Dialect {
         let state = self.state_now();
-        if !state.fixed && state.newcomer.is_some() { Dialect::Simulator } else { state.dialect }
+        if !state.fixed && state.silent_client.is_some() { Dialect::Simulator } else { state.dialect }
     }
 
     /// The dialect that was settled from the start.
@@ -251,9 +251,9 @@ impl Machine {
     /// Power off and on again. The locality of a client that went does not stay. What is refused changes nothing.
     pub(super) fn init(&self) -> bool {
         let mut inner = self.inner();
-        for (blob, bytes) in core::mem::take(&mut inner.brought) {
+        for (blob, bytes) in core::mem::take(&mut inner.pending_state) {
             if let Err(error) = inner.backend.set_state(blob, &bytes) {
-                log::warn!("the state that was brought is refused: {error:#}");
+                log::warn!("the state that a client has set is refused: {error:#}");
                 return false;
             }
         }
@@ -310,9 +310,9 @@ impl Machine {
         self.inner().backend.state(blob)
     }
 
-    /// Keeps state until power comes.
-    pub(super) fn bring(&self, blob: StateBlob, bytes: Vec<u8>) {
-        self.inner().brought.push((blob, bytes));
+    /// Keeps state until power is switched on.
+    pub(super) fn keep_state(&self, blob: StateBlob, bytes: Vec<u8>) {
+        self.inner().pending_state.push((blob, bytes));
     }
 
     pub(super) const fn has_state(&self) -> bool {

@@ -17,11 +17,11 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub unix: Option<PathBuf>,
     /// Whose protocol the TCP ports speak. If not given, the first message of each connection tells; what both have at
-    /// the platform port is the simulator's if its client has just come to the command port, else that of those who
-    /// gave the last command there, at first swtpm's.
+    /// the platform port is the simulator's if its client has just connected to the command port, else that of those
+    /// who gave the last command there, at first swtpm's.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<Dialect>,
-    /// Whether TPM2_Startup(CLEAR) is sent before clients come: `off` for who sends it, as firmware does in a VM.
+    /// Whether TPM2_Startup(CLEAR) is sent before clients connect: `off` where one sends it, as firmware does in a VM.
     /// [default: clear, or off with --unix]
     #[arg(long, value_name = "HOW")]
     pub startup: Option<Startup>,
@@ -43,12 +43,12 @@ pub struct Options {
     /// so: only you may read them (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Serve in the background: the program ends when clients can come, with status 0, or when the server has failed.
-    /// What the server says later goes to --log-file alone.
+    /// Serve in the background: the program ends when clients can connect, with status 0, or when the server has
+    /// failed. What the server says later goes to --log-file alone.
     #[arg(long)]
     pub daemon: bool,
-    /// Write the process id to FILE when clients can come, and remove it at the end. `file=FILE` is the same, for who
-    /// is used to swtpm.
+    /// Write the process id to FILE when clients can connect, and remove it at the end. `file=FILE` is the same, for
+    /// those who are used to swtpm.
     #[arg(long, value_name = "FILE", value_parser = swtpms_file)]
     pub pid: Option<PathBuf>,
     /// What is said besides: off, error, warn, info (a TPM that is made), debug (clients, codes of commands and
@@ -60,7 +60,7 @@ pub struct Options {
     pub log_file: Option<PathBuf>,
 }
 
-/// What is sent before clients come.
+/// What is sent before clients connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Startup {
     /// `TPM2_Startup(CLEAR)`.
@@ -70,7 +70,7 @@ pub enum Startup {
 }
 
 impl Options {
-    /// What was asked for, or what suits who comes: QEMU needs a Unix socket, and a guest's firmware starts its TPM.
+    /// What was asked for, or what suits the client: QEMU needs a Unix socket, and a guest's firmware starts its TPM.
     pub fn startup(&self) -> Startup {
         self.startup.unwrap_or(if self.unix.is_some() { Startup::Off } else { Startup::Clear })
     }

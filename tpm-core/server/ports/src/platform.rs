@@ -1,9 +1,9 @@
 //! The platform port: the simulator's platform messages, and swtpm's control channel ([`super::control`]).
 //!
 //! Both number their messages from 1. Whose a connection is, is told by its first message, and by what only one of them
-//! has: a Unix socket (swtpm), a number. Where nothing tells, it is the simulator's if its client has just come to the
-//! command port and waits there, and otherwise that of those who spoke last at the command port, at first swtpm's. When
-//! octets come decides nothing. `--protocol` settles it from the start.
+//! has: a Unix socket (swtpm), a number. Where nothing tells, it is the simulator's if its client has just connected to
+//! the command port and waits there, and otherwise that of those who spoke last at the command port, at first swtpm's.
+//! When octets come decides nothing. `--protocol` settles it from the start.
 
 use crate::control;
 use crate::dialect::Dialect;

@@ -1,6 +1,6 @@
-//! Where clients come: two local TCP ports, and two Unix sockets.
+//! Where clients connect: two local TCP ports, and two Unix sockets.
 //!
-//! Ports are reserved before long work, so that one that is taken is said at once; clients can come when the TPM can
+//! Ports are reserved before long work, so that one that is taken is said at once; clients can connect when the TPM can
 //! serve them.
 
 use crate::wire::Socket;
@@ -19,7 +19,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Clients may come in crowds.
+/// Clients that may wait to be accepted.
 const BACKLOG: i32 = 128;
 /// How long a passing error of the system is waited out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -36,7 +36,7 @@ pub(crate) enum Door {
     Platform,
 }
 
-/// Ports that nobody else has, where nobody can come yet.
+/// Ports that nobody else has, where nobody can connect yet.
 #[derive(Debug)]
 pub struct Reserved {
     /// None for any two that are free.
@@ -109,7 +109,7 @@ impl Ports {
         self.command.local_addr().unwrap().port()
     }
 
-    /// Whether a client has come within the interval.
+    /// Whether a client has connected within the interval.
     pub(super) fn wait(&self, interval: Duration) -> Result<bool> {
         let interval = Timespec::try_from(interval)?;
         let mut doors = vec![PollFd::new(&self.command, PollFlags::IN), PollFd::new(&self.platform, PollFlags::IN)];
@@ -126,7 +126,7 @@ impl Ports {
     /// The next client, if one waits; the command ports' first.
     pub(super) fn accept(&self) -> Result<Option<(Socket, Door)>> {
         for (listener, door) in [(&self.command, Door::Command), (&self.platform, Door::Platform)] {
-            if let Some((stream, _)) = come(listener.accept())? {
+            if let Some((stream, _)) = connection(listener.accept())? {
                 stream.set_nonblocking(false)?;
                 // Small messages go back and forth: waiting to fill a packet costs 40 ms each.
                 stream.set_nodelay(true)?;
@@ -135,7 +135,7 @@ impl Ports {
         }
         let Some(unix) = &self.unix else { return Ok(None) };
         for (listener, door) in [(&unix.command, Door::Unix), (&unix.control, Door::Platform)] {
-            if let Some((stream, _)) = come(listener.accept())? {
+            if let Some((stream, _)) = connection(listener.accept())? {
                 stream.set_nonblocking(false)?;
                 return Ok(Some((Socket::Unix(stream), door)));
             }
@@ -145,7 +145,7 @@ impl Ports {
 }
 
 impl Reserved {
-    /// Lets clients come.
+    /// Lets clients connect.
     pub fn listen(self) -> Result<Ports> {
         let [command, platform] = match self.tcp {
             Some([command, platform]) => [listening(command)?, listening(platform)?],
@@ -189,9 +189,9 @@ fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
     }
 }
 
-/// Who has come; nobody if there was none, or if the system has no room now. Only what is wrong with the listener
-/// itself does not pass.
-fn come<T>(accepted: std::io::Result<T>) -> Result<Option<T>> {
+/// The client that was accepted; `None` if there was none, or if the system has no room now. Only what is wrong with
+/// the listener itself is an error.
+fn connection<T>(accepted: std::io::Result<T>) -> Result<Option<T>> {
     let error = match accepted {
         Ok(client) => return Ok(Some(client)),
         Err(error) => error,
@@ -211,7 +211,7 @@ fn come<T>(accepted: std::io::Result<T>) -> Result<Option<T>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ports, come};
+    use super::{Ports, connection};
     use rustix::io::Errno;
     use std::net::TcpStream;
 
@@ -228,7 +228,7 @@ mod tests {
     /// Section 3, row 8: a probe succeeded on a server that then ended.
     #[test]
     fn nobody_can_come_before_the_server_can_serve() {
-        // Two that were free a moment ago; who is quicker than this test has it try others.
+        // Two that were free a moment ago; if another process is quicker, this test tries others.
         let free = || Ports::reserve(0, None).unwrap().listen().unwrap().port();
         let (first, reserved) = loop {
             let port = free();
@@ -253,8 +253,8 @@ mod tests {
         for errno in
             [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::CONNABORTED, Errno::PERM, Errno::PROTO]
         {
-            assert!(come::<()>(Err(errno.into())).unwrap().is_none(), "{errno}");
+            assert!(connection::<()>(Err(errno.into())).unwrap().is_none(), "{errno}");
         }
-        assert!(come::<()>(Err(Errno::BADF.into())).is_err());
+        assert!(connection::<()>(Err(Errno::BADF.into())).is_err());
     }
 }

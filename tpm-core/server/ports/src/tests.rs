@@ -102,7 +102,7 @@ fn a_port_can_be_taken_again_at_once() {
 }
 
 #[test]
-fn whoever_is_silent_or_stops_midway_keeps_nobody_waiting() {
+fn a_client_that_is_silent_or_stops_midway_keeps_nobody_waiting() {
     let seen = served(|at| {
         let idle: Vec<_> = (0..50).map(|_| (at.command(), at.platform())).collect();
         let halves = [

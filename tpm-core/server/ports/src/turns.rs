@@ -1,9 +1,9 @@
 //! Whose turn it is at the TPM, which does one thing at a time.
 //!
-//! Who has used it least goes first, of equals who has waited longest. A client whose commands take long pays by
-//! waiting: when another has used less, and was here a moment ago, it may come back before the long command begins.
-//! Without that a client of short commands would wait for a long one after each of its own: it is never there when a
-//! turn ends, since it has just got its answer. Who was away has saved nothing up.
+//! The client that has used it least goes first, of equals the one that has waited longest. A client whose commands
+//! take long pays by waiting: when another has used less, and was here a moment ago, it may come back before the long
+//! command begins. Without that a client of short commands would wait for a long one after each of its own: it is never
+//! there when a turn ends, since it has just got its answer. A client that was away has saved nothing up.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ struct Queue {
     busy: bool,
     clients: HashMap<Client, Account>,
     waiting: Vec<Waiting>,
-    /// What the client of the last turn had used when it began: who comes back starts from there.
+    /// What the client of the last turn had used when it began: one that returns starts from there.
     clock: Duration,
     /// Names for clients, and numbers in the queue.
     count: u64,
@@ -72,7 +72,7 @@ impl Turns {
         client
     }
 
-    /// One who does not come back.
+    /// A client that is gone for good.
     pub(super) fn leave(&self, client: Client) {
         self.queue().clients.remove(&client);
     }
@@ -81,13 +81,13 @@ impl Turns {
     pub(super) fn take(&self, client: Client) -> Turn<'_> {
         let mut queue = self.queue();
         let number = queue.number();
-        queue.come(client, Instant::now());
+        queue.forgive_absence(client, Instant::now());
         queue.waiting.push(Waiting { client, number, thread: thread::current() });
         loop {
             let now = Instant::now();
             let patience = match queue.next(now) {
                 Some((next, patience)) if next == number => patience,
-                // Who is next is awake, or will be when this turn ends.
+                // The next one is awake, or will be when this turn ends.
                 _ => None,
             };
             if patience == Some(Duration::ZERO) {
@@ -110,7 +110,8 @@ impl Queue {
         self.count
     }
 
-    fn come(&mut self, client: Client, now: Instant) {
+    /// A client that was away for long has used no less than those who waited.
+    fn forgive_absence(&mut self, client: Client, now: Instant) {
         let clock = self.clock;
         let account = self.clients.entry(client).or_default();
         if account.left.is_none_or(|left| now.duration_since(left) >= LONGEST) {
@@ -122,7 +123,7 @@ impl Queue {
         self.clients.get(&client).map_or(self.clock, |account| account.used)
     }
 
-    /// Who is next, by the number in the queue, and how long it has to wait for others; nobody while a turn lasts.
+    /// The next one, by its number in the queue, and how long it has to wait for others; nobody while a turn lasts.
     fn next(&self, now: Instant) -> Option<(u64, Option<Duration>)> {
         if self.busy {
             return None;

@@ -1,4 +1,4 @@
-//! States that are kept, lost, brought.
+//! States that are kept, lost, set by a client.
 
 use super::{Backend, Engine, FAILURE, StateBlob};
 use std::fs;

@@ -71,7 +71,7 @@ fn a_daemon_serves_when_its_starter_ends_and_is_gone_after_sigterm() {
 
     kill_process(own, Signal::TERM).unwrap();
     wait_until(|| !file.exists() && !folder.path().join("tpm").exists());
-    // Its parent is whoever takes in orphans, who may let it lie.
+    // Its parent is the process that takes in orphans, which may not reap it.
     wait_until(|| {
         test_kill_process(own).is_err()
             || fs::read_to_string(process.join("stat")).is_ok_and(|stat| stat.contains(") Z "))

@@ -40,7 +40,7 @@ fn clients_that_are_idle_take_nobodys_place_and_do_not_end_the_server() {
     assert_eq!(code(&say(&mut first, RANDOM)), 0);
     let _idle: Vec<TcpStream> = (0..80).map(|_| server.connect()).collect();
     assert_eq!(code(&say(&mut server.connect(), RANDOM)), 0);
-    assert_eq!(code(&say(&mut first, RANDOM)), 0, "who has said something stays");
+    assert_eq!(code(&say(&mut first, RANDOM)), 0, "a client that has said something stays");
     let warnings = server.warnings();
     assert!(warnings.contains(" clients are connected: one that has said nothing is turned away"), "{warnings}");
 }

@@ -19,7 +19,7 @@ fn a_server_of_another_profile_is_none() {
     assert!(!said.status.success() && text.contains("nosuch") && text.contains(PROFILE.name), "{text}");
 }
 
-/// What a server says on standard error when a client has come, has been given random octets, has said nonsense.
+/// What a server says on standard error when a client has connected, has been given random octets, has said nonsense.
 fn messages(level: &str) -> (String, Vec<u8>) {
     let mut command = Command::new(PROGRAM);
     command.args(["--port", "0", "--log-level", level]).stderr(Stdio::piped());
@@ -29,7 +29,7 @@ fn messages(level: &str) -> (String, Vec<u8>) {
     let mut other = server.connect();
     std::io::Write::write_all(&mut other, b"\0\0\0\xff").unwrap();
     std::io::Read::read_to_end(&mut other, &mut Vec::new()).unwrap();
-    // Who comes next is served after that.
+    // The next client is served after that.
     say(&mut server.connect(), RANDOM);
     (server.warnings(), response)
 }

@@ -44,7 +44,7 @@ impl Command for ZGen2Phase {
 
     /// - `KEY` at the key: no ECC key
     /// - `ATTRIBUTES` at the key: it is restricted, or does not decrypt
-    /// - `SCHEME` at the scheme: not the key's own; before all others if it is none
+    /// - `SCHEME` at the scheme: not the key's own; before all others if it is not a scheme
     /// - `ECC_POINT` at each point: not on the key's curve
     /// - `VALUE` at the counter: TPM2_EC_Ephemeral did not give it, or it has been used
     ///

@@ -44,7 +44,7 @@ pub(super) fn read(octets: &[u8]) -> Option<(Element<'_>, &[u8])> {
     Some((Element { tag: *tag, value, whole }, rest))
 }
 
-/// The elements, and at the first thing that is none an Err.
+/// The elements; an Err at the first octets that are not an element.
 pub(super) struct Elements<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Elements<'a> {

@@ -24,7 +24,7 @@ impl Command for GetTime {
     /// - `SCHEME` at `in_scheme`: neither key nor command has a scheme, they differ, or it does not suit the key
     /// - `VALUE`: the key is too small for the scheme's digest
     ///
-    /// The privacy administrator agrees, so time and firmware version stand in the clear here, whoever signs.
+    /// The privacy administrator agrees, so time and firmware version stand in the clear here, no matter who signs.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Answer, Rc> {
         let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
         let now = Attested::Time {

@@ -211,8 +211,8 @@ fn in_failure_mode(tpm: &Tpm, fault: Fault, p: &Params) -> Result<Page, Rc> {
     if p.capability != Cap::TPM_PROPERTIES {
         return Err(fault.into());
     }
-    let told = pt::MANUFACTURER..=pt::FIRMWARE_VERSION_2;
-    let known = properties::all(tpm, p.property.max(pt::MANUFACTURER)).filter(|(pt, _)| told.contains(pt));
+    let reported = pt::MANUFACTURER..=pt::FIRMWARE_VERSION_2;
+    let known = properties::all(tpm, p.property.max(pt::MANUFACTURER)).filter(|(pt, _)| reported.contains(pt));
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
 }
 

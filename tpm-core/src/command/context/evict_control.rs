@@ -25,7 +25,7 @@ impl Command for EvictControl {
     /// - `HANDLE` at `object`: persistent under another handle
     /// - `HIERARCHY` at `object`: the platform can make persistent only its own, the owner neither make nor delete the
     ///   platform's
-    /// - `RANGE` at `persistent_handle`: not in the range of who authorizes
+    /// - `RANGE` at `persistent_handle`: not in the range of the hierarchy that authorizes
     /// - `NV_DEFINED`: the handle is in use
     /// - `NV_SPACE`: no room
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {

@@ -27,7 +27,7 @@ struct Positions {
 /// - `SIZE` at the authValue: longer than digests of the key's nameAlg
 /// - `SCHEME`, `KEY` at the key: what [`Message::new`] says; `SCHEME` also for ECDAA, if it is to be verified
 /// - `VALUE` at the context: not empty, and the scheme has no use for it
-/// - `SIZE` at the context: the scheme takes a count of TPM2_Commit, and that is none
+/// - `SIZE` at the context: the scheme takes a count of TPM2_Commit, and this is not one
 fn message(signs: bool, key: Option<&Object>, auth: Auth, context: Context, at: &Positions) -> Result<Sequence, Rc> {
     let key = key.filter(|key| key.can_sign()).ok_or(Fmt1::KEY.at(at.key))?;
     if key.public.name_alg.is_some_and(|alg| auth.len() > alg.digest_size()) {

@@ -18,7 +18,7 @@ impl Command for SequenceUpdate {
     type Params<'a> = Params<'a>;
     type Reply<'t> = Empty;
 
-    /// - `MODE` at the sequence: it is none
+    /// - `MODE` at the sequence: it is not a sequence
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params<'_>) -> Result<Empty, Rc> {
         let sequence = tpm.ram.sequence_mut(h.sequence.handle()).ok_or(Fmt1::MODE.at(Handles::sequence))?;
         sequence.update(p.buffer.0);

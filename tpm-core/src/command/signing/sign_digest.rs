@@ -25,7 +25,7 @@ impl Command for SignDigest {
     /// - `ATTRIBUTES` at `key_handle`: it signs certificates only; or pure ML-DSA, and it does not admit external μ
     /// - `SCHEME` at `key_handle`: it has no scheme of its own, or HMAC, which signs messages
     /// - `VALUE` at `context`: not empty, and the scheme has no use for it
-    /// - `SIZE` at `context`: the scheme takes a count of TPM2_Commit, and that is none
+    /// - `SIZE` at `context`: the scheme takes a count of TPM2_Commit, and this is not one
     /// - `TICKET` at `validation`: the key is restricted or there is a ticket, and it does not say that the TPM made
     ///   the digest with that hash
     /// - `SIZE` at `digest`: no digest of the scheme's hash, or no μ

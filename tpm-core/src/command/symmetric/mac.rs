@@ -43,7 +43,7 @@ pub(in crate::command) struct Chosen<'k> {
 }
 
 impl Chosen<'_> {
-    /// Starts a code; `None` if the key is none of a cipher that the scheme needs.
+    /// Starts a code; `None` if the key is not of the cipher that the scheme needs.
     pub(in crate::command) fn start(&self) -> Option<object::Mac> {
         match (self.scheme, self.parms) {
             (MacScheme::Hmac(hash), _) => Some(object::Mac::Hmac(Hmac::new(hash, self.bits))),

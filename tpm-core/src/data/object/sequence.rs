@@ -110,8 +110,8 @@ impl Work {
     }
 }
 
-/// Whether what begins with this block is none of the TPM's own structures, so that a ticket for it may be given (Part
-/// 3, 17.8). Four octets tell: after fewer the rest could still make it one.
+/// Whether what begins with this block is not one of the TPM's own structures, so that a ticket for it may be given
+/// (Part 3, 17.8). Four octets tell: after fewer the rest could still make it one.
 pub(crate) fn is_safe_to_sign(first_block: &[u8]) -> bool {
     first_block.len() >= 4 && !first_block.starts_with(&GENERATED_VALUE.to_be_bytes())
 }

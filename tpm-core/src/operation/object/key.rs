@@ -52,7 +52,7 @@ impl Object {
 }
 
 /// Whether a wrong result of a private operation can only be the TPM's fault: with a key that this TPM has made for
-/// itself. Of any other, the factors may never have been primes, and nobody has looked: whoever can load a key could
+/// itself. Of any other, the factors may never have been primes, and nobody has looked: anyone who can load a key could
 /// put the TPM out of service with it.
 pub(crate) fn is_own(key: &Object) -> bool {
     key.has(ObjectAttributes::FIXED_TPM)

@@ -31,7 +31,7 @@ pub(crate) struct Wrapping<'a> {
 }
 
 impl<'a> Wrapping<'a> {
-    /// Under the seedValue of a storage key; FAILURE if it is none, which the command has checked.
+    /// Under the seedValue of a storage key; FAILURE if it is not one, which the command has checked.
     pub(crate) fn of_parent(parent: &'a Object, name: &'a [u8]) -> Result<Self, Rc> {
         let seed = parent.sensitive.as_ref().ok_or(Fault::NoSensitive)?.seed.as_slice();
         Self::under_seed(parent, seed, name)

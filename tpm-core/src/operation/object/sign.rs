@@ -70,7 +70,7 @@ impl Object {
     /// The key's own scheme for what comes with a context (1.85), of which this takes nothing but a count.
     ///
     /// - `SCHEME`: none of its own, or one that is not for digests
-    /// - `SIZE`: the scheme takes a count, and the context is none
+    /// - `SIZE`: the scheme takes a count, and the context is not one
     /// - `VALUE`: there is a context, and the scheme has no use for it
     pub(crate) fn scheme_with(&self, context: &[u8]) -> Result<Scheme, Fmt1> {
         match self.own_scheme() {

@@ -1,5 +1,5 @@
-//! Whoever keeps a TPM's state looks at its generation alone: what lasts must not change without it. This is looked at
-//! after every command of every test.
+//! A platform that keeps a TPM's state looks at its generation alone: what lasts must not change without it. This is
+//! looked at after every command of every test.
 
 use tpm_core::{Generation, MAX_STATE_SIZE, Tpm};
 
@@ -17,8 +17,8 @@ impl Lasting {
     /// Whatever commands and the platform have done since the last time.
     pub(crate) fn look(&mut self, tpm: &Tpm) {
         let (generation, lasting) = (tpm.generation(), tpm.lasting_digest(&mut self.room).unwrap());
-        if let Some((told, before)) = self.before.replace((generation, lasting)) {
-            assert!(told != generation || before == lasting, "what lasts has changed, and its generation has not");
+        if let Some((known, before)) = self.before.replace((generation, lasting)) {
+            assert!(known != generation || before == lasting, "what lasts has changed, and its generation has not");
         }
     }
 }

@@ -274,7 +274,7 @@ fn pcr_extend() -> Prepared {
     Prepared::new(command(code::PCR_EXTEND, &[16], &[b""], &[&[0, 0, 0, 1], SHA256, &[7; 32]]))
 }
 
-/// Exactly so many NV Indices of 32 octets, for whoever knows their empty authValue. They stay. The last handle is
+/// Exactly so many NV Indices of 32 octets, for those who know their empty authValue. They stay. The last handle is
 /// [`INDEX`].
 fn indices(tpm: &mut Tpm<'_>, count: u32) {
     for handle in (0..count).map(|n| INDEX - n) {

@@ -15,20 +15,20 @@ const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let said = Said::of(case);
-    of_the_header(case, &said, trail)
-        .or_else(|| of_algorithms(case, &said))
-        .or_else(|| of_nv(case, &said, trail))
-        .or_else(|| of_one_command(case, &said))
+    explain_header(case, &said, trail)
+        .or_else(|| explain_algorithms(case, &said))
+        .or_else(|| explain_nv(case, &said, trail))
+        .or_else(|| explain_one_command(case, &said))
 }
 
 /// Tags, command codes, handles, sessions.
-fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if (case.code, ours, theirs) == (cc::STARTUP, 0, 0x1c4) && used_there_since_shutdown(trail) {
         return Some("TPM2_Startup(STATE) after a protected use by a command that was refused");
     }
     if ours == 0x1e && fmt1(theirs) == Some(VALUE) && !matches!(said.u16(0), 0x8001 | 0x8002) {
-        return Some("a tag that is none");
+        return Some("an unknown tag");
     }
     if said.handle_area().any(|h| MORE_OBJECTS.contains(&h)) && fmt1(theirs) == Some(VALUE) {
         return Some("slots for objects");
@@ -43,7 +43,7 @@ fn used_there_since_shutdown(trail: &[Case]) -> bool {
     since.any(|case| case.retried && case.rc[0] != 0)
 }
 
-fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let their_fmt1 = fmt1(theirs);
     if !DEFINES.contains(&said.code()) {
@@ -68,7 +68,7 @@ fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     (their_fmt1 == Some(RESERVED_BITS) && said.has_made_later_attributes()).then_some("attributes of later revisions")
 }
 
-fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if (ours, theirs) == (0x148, 0) && said.handle_area().any(|h| h >> 24 == 1 && is_orderly(h, trail)) {
         return Some("WRITELOCKED of an orderly Index");
@@ -90,7 +90,7 @@ fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     None
 }
 
-fn of_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if TICKETS.contains(&case.code)
         && fmt1(ours) == Some(TAG)
@@ -108,7 +108,7 @@ fn of_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (cc::ACTIVATE_CREDENTIAL | cc::IMPORT | cc::REWRAP | cc::RSA_DECRYPT | cc::START_AUTH_SESSION, _, 0x101)
             if fmt1(ours) == Some(VALUE) && (said.hit.is_some() || case.code == cc::RSA_DECRYPT) =>
         {
-            Some("RSA ciphertexts that are none")
+            Some("malformed RSA ciphertexts")
         }
         (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3)
             if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() =>

@@ -10,10 +10,10 @@ use crate::differential::wire::Two;
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let said = Said::of(case);
-    of_one_command(case, &said, trail).or_else(|| of_parameters(case, &said))
+    explain_one_command(case, &said, trail).or_else(|| explain_parameters(case, &said))
 }
 
-fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let end = said.request.len().saturating_sub(4);
     let cleared = trail.iter().any(|earlier| said_code(earlier) == cc::CLEAR && earlier.rc == [0, 0]);
@@ -60,7 +60,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
     }
 }
 
-fn of_parameters(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_parameters(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if matches!(theirs, 0x995 | 0xa95 | 0xb95) && said.has_empty_encrypted(theirs) {
         return Some("empty first parameter in an encrypting session");

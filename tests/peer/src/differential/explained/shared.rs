@@ -14,16 +14,16 @@ const NO_ALGORITHM: [u32; 10] = [0x01, 0x03, 0x04, 0x26, 0x09, 0x0a, 0x0c, 0x12,
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case], commands: &Commands) -> Option<&'static str> {
     let said = Said::of(case);
-    of_the_header(case, &said, commands)
-        .or_else(|| of_algorithms(case, &said))
-        .or_else(|| of_limits(case, &said))
-        .or_else(|| of_nv(case, &said, trail))
-        .or_else(|| of_one_command(case, &said, commands))
-        .or_else(|| of_own_octets(case, &said))
+    explain_header(case, &said, commands)
+        .or_else(|| explain_algorithms(case, &said))
+        .or_else(|| explain_limits(case, &said))
+        .or_else(|| explain_nv(case, &said, trail))
+        .or_else(|| explain_one_command(case, &said, commands))
+        .or_else(|| explain_own_octets(case, &said))
 }
 
 /// Command codes and sessions.
-fn of_the_header(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&'static str> {
+fn explain_header(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if commands.only_ours(said.code()) && theirs == 0x143 {
         return Some("commands that the other has not");
@@ -39,7 +39,7 @@ fn of_the_header(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&'
     None
 }
 
-fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let has_made = |id: &[u8; 2]| said.has_made(id) || said.is_hit(6..10) && said.has(id);
     if fmt1(case.rc[1]).is_some_and(|code| NO_ALGORITHM.contains(&code)) && MORE_ALGORITHMS.iter().any(has_made) {
         return Some("algorithms that the other has not");
@@ -48,7 +48,7 @@ fn of_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
 }
 
 /// Sizes and counts that we take and libtpms does not.
-fn of_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     const LARGER: Option<&str> = Some("buffers and lists that are larger");
     let [ours, theirs] = case.rc;
     let not_before = ours & 0x40 != 0 && theirs & 0x40 != 0 && ours & 0xf00 >= theirs & 0xf00;
@@ -98,7 +98,7 @@ fn of_limits(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     }
 }
 
-fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&'static str> {
+fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let pcr = said.u32(10);
     if (20..=22).contains(&pcr) && ours == 0x12f && matches!(theirs, 0x99d | 0x128 | 0x989) {
@@ -114,12 +114,12 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
         (cc::IMPORT, 0x3df | 0x3d5 | 0x3da, 0x3df | 0x3d5 | 0x3da | 0x3c4)
             if said.hit.is_some() || said.request.ends_with(&[0, 6, 0, 0x80, 0, 0x43]) =>
         {
-            Some("an inner wrapper that is none")
+            Some("a malformed inner wrapper")
         }
         (cc::ECC_PARAMETERS | cc::EC_EPHEMERAL, 0x1e6, 0 | 0x95) if said.u16(10) == 0x11 || said.last_u16() == 0x11 => {
             Some("BN P-638, TDES")
         }
-        (cc::RSA_ENCRYPT, 0x19c, 0 | 0x101) => Some("RSA public keys that are none"),
+        (cc::RSA_ENCRYPT, 0x19c, 0 | 0x101) => Some("malformed RSA public keys"),
         // An HMAC session, of which the other asks whether it is bound to the object before it asks for the object's
         // sensitive area.
         (_, 0x12f | 0x921, 0x101) if said.sessions().iter().any(|(handle, _)| handle >> 24 == 2) => {
@@ -155,7 +155,7 @@ fn of_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
 /// What is not the same on the two sides, and no difference of theirs: damage that changed nothing on one side, or both
 /// refuse a command in which a damaged size has made nonces or blobs, which each TPM has its own of, read as
 /// something else.
-fn of_own_octets(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_own_octets(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if case.spared {
         return Some("damage that changes nothing on one side");
@@ -177,7 +177,7 @@ fn reads_octets(rc: u32) -> bool {
     fmt1(rc).is_some_and(|code| READ.contains(&code)) || matches!(rc, 0x144 | 0x145)
 }
 
-fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let partly_written = said.handle_area().any(|h| h >> 24 == 1 && in_part(h, trail));
     if partly_written && (ours == 0x12f || theirs == 0x12f) {

@@ -14,13 +14,13 @@ pub(super) const PIN_ROWS: [&str; 2] = [PIN_BY_POLICY, PIN_WITHOUT_AUTHREAD];
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     let said = &Said::of(case);
-    of_nv(case, said, trail)
-        .or_else(|| of_hierarchies(case, said, trail))
-        .or_else(|| of_policies(case, said, trail))
-        .or_else(|| of_objects(case, said))
+    explain_nv(case, said, trail)
+        .or_else(|| explain_hierarchies(case, said, trail))
+        .or_else(|| explain_policies(case, said, trail))
+        .or_else(|| explain_objects(case, said))
 }
 
-fn of_hierarchies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_hierarchies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if theirs == 0x921 && said.handle_area().any(|h| h == rh::LOCKOUT) && lockout_is_enabled_by_policy(trail) {
         return Some("DictionaryAttackLockReset with lockoutPolicy");
@@ -56,7 +56,7 @@ fn endorsement_is_disabled(trail: &[Case]) -> bool {
     last == Some(false)
 }
 
-fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     match (case.code, ours, theirs) {
         (cc::CERTIFY, 0x103 | 0x18b, 0 | 0x84) => {
@@ -94,7 +94,7 @@ fn of_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     }
 }
 
-fn of_policies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_policies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     // An authPolicy that the caller has from a trial session of only one side.
     if fmt1(ours) == Some(POLICY_FAIL) && theirs != 0 && by_policy(said) && has_trial_of_pcr(trail) {
@@ -162,7 +162,7 @@ fn by_policy(said: &Said<'_>) -> bool {
 /// The commands that read the contents of an NV Index.
 const READS_NV: [u32; 4] = [cc::NV_READ, cc::NV_CERTIFY, cc::POLICY_NV, cc::POLICY_AUTHORIZE_NV];
 
-fn of_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     let of_index = said.handle_area().any(|h| h >> 24 == 1);
     if ours == 0x12f && by_policy(said) && (case.code == cc::POLICY_SECRET || of_index) {

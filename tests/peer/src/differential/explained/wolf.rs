@@ -19,7 +19,7 @@ const WITH_PUBLIC: [u32; 4] = [cc::CREATE_PRIMARY, cc::CREATE, cc::LOAD, cc::LOA
 /// TPMT_TK_HASHCHECK of TPM_RH_NULL
 const NULL_TICKET: [u8; 8] = [0x80, 0x24, 0x40, 0, 0, 7, 0, 0];
 
-const TWO_FAULTS: &str = "which of two faults is told";
+const TWO_FAULTS: &str = "which of two faults is reported";
 
 /// The row of docs/differences.md that explains why the response codes differ.
 pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
@@ -27,14 +27,14 @@ pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
     if case.rc[1] == GONE {
         return (said.request.len() < 10).then_some("a command that is shorter than its header");
     }
-    of_codes(case, said, trail)
-        .or_else(|| of_the_header(case, said, trail))
-        .or_else(|| of_public_areas(case, said))
-        .or_else(|| of_one_command(case, said, trail))
+    explain_codes(case, said, trail)
+        .or_else(|| explain_header(case, said, trail))
+        .or_else(|| explain_public_areas(case, said))
+        .or_else(|| explain_one_command(case, said, trail))
 }
 
-/// What is told, where both refuse.
-fn of_codes(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+/// What is reported, where both refuse.
+fn explain_codes(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if ours == 0 || theirs == 0 {
         return None;
@@ -58,10 +58,10 @@ fn of_codes(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str
     (said.hit.is_some() || no_ticket || long_context || no_ciphertext).then_some(TWO_FAULTS)
 }
 
-fn of_the_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if theirs == 0 && (ours == 0x144 && said.hit.is_some() || said.is_hit(0..2)) {
-        return Some("an authorization area that is none");
+        return Some("a malformed authorization area");
     }
     if theirs == 0 && matches!(ours, 0x995 | 0xa95 | 0xb95 | 0x99a | 0xa9a | 0xb9a) && said.is_hit(said.first_sized()) {
         return Some("size of an encrypted first parameter beyond the command");
@@ -145,12 +145,12 @@ fn has_ended_there(session: u32, trail: &[Case]) -> bool {
 }
 
 /// Public areas that the other takes, or refuses for another reason.
-fn of_public_areas(case: &Case, said: &Said<'_>) -> Option<&'static str> {
+fn explain_public_areas(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let odd = said.hit.is_some() || said.has_odd_lattice();
-    (WITH_PUBLIC.contains(&case.code) && odd).then_some("public areas that are none, or unusual")
+    (WITH_PUBLIC.contains(&case.code) && odd).then_some("public areas that are malformed or unusual")
 }
 
-fn of_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     match (case.code, ours, theirs) {
         (_, _, theirs) if fmt1(theirs) == Some(EXT_MU) && said.has_external_mu() => {

@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Equal,
     /// They must not: it shows that a difference is seen.
     Control,
-    /// Whoever measures sees the class anyhow.
+    /// The measuring side sees the class anyhow.
     Public,
 }
 

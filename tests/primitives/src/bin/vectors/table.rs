@@ -47,7 +47,9 @@ pub(crate) const ROWS: &[(&str, Fate)] = &[
     ("asymmetric/ECDSA/FIPS_186-*/SigGen.txt", Judge(ecc::generated)),
     (
         "asymmetric/ECDSA/RFC6979/*",
-        Skip("nonces from key and message alone: the engine's are hedged; src/crypto/tests has them for the primitive"),
+        Skip(
+            "nonces from key and message alone: the engine's are hedged; tpm-core/crypto/src/tests has them for the primitive",
+        ),
     ),
     ("asymmetric/ECDSA/SECP256K1/*", Skip("a curve that no TPM has")),
     ("asymmetric/MLDSA/*.rsp", Judge(ml::dsa)),

@@ -103,14 +103,14 @@ fn state_is_given_from_an_offset_and_taken_at_the_next_init() {
     assert_eq!(ask(&machine, 0xc, &words([0, 2, 6])), [words([0, 0, 14, 8]), b"Volatile".to_vec()].concat());
     assert_eq!(ask(&machine, 0xc, &words([0, 1, 16])), words([3, 0, 0, 0]));
     assert_eq!(ask(&machine, 0xc, &words([0, 4, 0])), words([3, 0, 0, 0]));
-    let bring = |bytes: &[u8]| [words([0, 1, 3]), bytes.to_vec()].concat();
-    assert_eq!(ask(&machine, 0xd, &bring(b"new")), words([0xa]));
+    let set_state = |bytes: &[u8]| [words([0, 1, 3]), bytes.to_vec()].concat();
+    assert_eq!(ask(&machine, 0xd, &set_state(b"new")), words([0xa]));
     ask(&machine, 0xe, &[]);
-    assert_eq!(ask(&machine, 0xd, &bring(b"new")), words([0]));
+    assert_eq!(ask(&machine, 0xd, &set_state(b"new")), words([0]));
     assert_eq!(ask(&machine, 2, &[0; 4]), words([0]));
     assert_eq!(seen.take(), [Seen::SetState(crate::StateBlob::Permanent, b"new".to_vec()), Seen::Reset]);
     ask(&machine, 0xe, &[]);
-    assert_eq!(ask(&machine, 0xd, &bring(b"bad")), words([0]));
+    assert_eq!(ask(&machine, 0xd, &set_state(b"bad")), words([0]));
     assert_eq!(ask(&machine, 2, &[0; 4]), words([9]));
     assert!(seen.take().is_empty());
 }
