@@ -298,6 +298,9 @@ macro_rules! table {
                 #[doc = concat!("TPM_CC_", stringify!($name))]
                 pub const $name: u32 = <super::$($part)::+ as super::Command>::CODE;
             )*
+
+            /// Every command: its code, and its name without "TPM_CC_".
+            pub const ALL: &[(u32, &str)] = &[$(($name, stringify!($name))),*];
         }
     };
 }

@@ -2,18 +2,20 @@
 //! The audit digests are in audit.rs.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
-use crate::harness::codes::{
-    ASYMMETRIC, ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL,
-    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SCHEME, SEQUENCE, SIZE,
-    TICKET, VALUE, handle, param, plain,
-};
-use crate::harness::names::alg;
-use crate::harness::session::Alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use crate::harness::Fixture;
 use crate::keys::{
     self, Cursor, DECRYPT, FIXED, Key, NONE, RESTRICTED, SIGN, X509_SIGN, create_primary, flush, names, primary,
     scheme, verifies,
 };
+use client::codes::{
+    ASYMMETRIC, ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL,
+    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SCHEME, SEQUENCE, SIZE,
+    TICKET, VALUE, handle, param, plain,
+};
+use client::hash::Alg;
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
 
@@ -171,7 +173,7 @@ fn certify_checks_in_order() {
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(certify(&mut tpm, object, key, &NONE), Err(param(2, SCHEME)));
     assert_eq!(certify(&mut tpm, object, key, &scheme(alg::RSASSA, alg::SHA256)), Err(param(2, SCHEME)));
-    let area = [crate::harness::password(b"")].concat();
+    let area = [client::password(b"")].concat();
     let missing = tpm.with_area(cc::CERTIFY, &[object, key], &area, &common(&scheme(alg::ECDSA, alg::SHA256), b""));
     assert_eq!(missing, Err(AUTH_MISSING), "the signing key");
     let too_long = [&tpm2b(&[0; 67])[..], &NONE].concat();
@@ -436,7 +438,7 @@ fn only_endorsement_and_platform_keys_state_counters_and_firmware_in_the_clear()
 #[test]
 fn the_shift_is_made_with_name_alg() {
     let mut tpm = Fixture::new();
-    let state = crate::harness::twin::export(&tpm.tpm, tpm_core::StateForm::Whole);
+    let state = client::platform::export(&tpm.tpm, tpm_core::StateForm::Whole);
     let plain = |attest: &Attest| {
         let mut r = Cursor(&attest.attested);
         r.take(16);
