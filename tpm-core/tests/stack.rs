@@ -7,11 +7,12 @@
 #[path = "spec/harness/mod.rs"]
 mod harness;
 
+use client::codes::OWNER;
+use client::platform::export;
+use client::tpm2b;
 use harness::Fixture;
-use harness::codes::OWNER;
 use harness::keys::{Template, a, ecc_signing, ecc_storage};
-use harness::tpm2b;
-use harness::twin::{export, import};
+use harness::twin::import;
 use std::thread;
 use tpm_core::{MAX_STATE_SIZE, StateForm};
 

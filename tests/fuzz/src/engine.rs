@@ -5,8 +5,9 @@
 //! was, apart from the tries that dictionary-attack protection and PIN indices count, and the note that there may have
 //! been one; and nothing but the platform brings failure mode.
 
-use crate::platform::Machine;
-use crate::response::{self, FAILURE};
+use crate::machine::Machine;
+use crate::response;
+use client::codes::FAILURE;
 use std::sync::LazyLock;
 use tpm_core::{Locality, StateForm};
 

@@ -3,8 +3,11 @@
 //! Whatever the octets are, they are refused, or they are the state of a TPM: it gives the same octets again and
 //! executes commands.
 
-use crate::platform::Machine;
+use crate::machine::Machine;
 use crate::response;
+use client::command::with_passwords;
+use client::names::cap;
+use client::{cc, command};
 use sha2::{Digest, Sha256};
 use tpm_core::{Locality, StateForm};
 
@@ -40,39 +43,34 @@ pub fn run(input: &[u8]) {
 
 /// Commands that look everywhere, and some that change what is there.
 fn use_it(machine: &mut Machine) {
-    // TPM2_Startup, if it is to come.
-    say(machine, &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 1]);
-    say(machine, &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0]);
+    // If it is to come.
+    say(machine, &command(cc::STARTUP, &[], &[], &[0, 1]));
+    say(machine, &command(cc::STARTUP, &[], &[], &[0, 0]));
     let mut handles = Vec::new();
-    for (capability, first) in
-        [(0, 0), (1, 0x0100_0000), (1, 0x0200_0000), (1, 0x0300_0000), (1, 0x8000_0000), (1, 0x8100_0000), (2, 0)]
-            .into_iter()
-            .chain([(4, 0), (5, 0), (6, 0x100), (6, 0x200), (7, 0), (9, 0), (0xa, 0)])
-    {
-        let words = [capability, first, 64u32].map(u32::to_be_bytes).concat();
-        let answer = say(machine, &[&[0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a], &words[..]].concat());
-        if capability == 1 {
-            handles.extend(answer.chunks_exact(4).skip(4).take(8).map(<[u8]>::to_vec));
+    let firsts = [0x0100_0000, 0x0200_0000, 0x0300_0000, 0x8000_0000, 0x8100_0000].map(|first| (cap::HANDLES, first));
+    let lists = [cap::ALGS, cap::COMMANDS, cap::AUDIT_COMMANDS, cap::PCRS, cap::PCR_PROPERTIES].map(|list| (list, 0));
+    let others = [cap::AUTH_POLICIES, cap::ACT].map(|list| (list, 0));
+    let properties = [0x100, 0x200].map(|first| (cap::TPM_PROPERTIES, first));
+    for (capability, first) in firsts.into_iter().chain(lists).chain(others).chain(properties) {
+        let words = [capability, first, 64].map(u32::to_be_bytes).concat();
+        let answer = say(machine, &command(cc::GET_CAPABILITY, &[], &[], &words));
+        if capability == cap::HANDLES {
+            let listed = answer.get(19..).unwrap_or_default().as_chunks().0.iter();
+            handles.extend(listed.take(8).map(|handle| u32::from_be_bytes(*handle)));
         }
     }
-    // TPM2_PCR_Read, TPM2_ReadClock, TPM2_GetRandom
-    say(machine, &[0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7e, 0, 0, 0, 1, 0, 0xb, 3, 0xff, 0xff, 0xff]);
-    say(machine, &[0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x81]);
-    say(machine, &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8]);
+    say(machine, &command(cc::PCR_READ, &[], &[], &[0, 0, 0, 1, 0, 0xb, 3, 0xff, 0xff, 0xff]));
+    say(machine, &command(cc::READ_CLOCK, &[], &[], &[]));
+    say(machine, &command(cc::GET_RANDOM, &[], &[], &[0, 8]));
     for handle in handles {
-        // TPM2_ReadPublic, TPM2_NV_ReadPublic, TPM2_PolicyGetDigest, TPM2_ContextSave
-        for code in [0x73, 0x69, 0x89, 0x62] {
-            say(machine, &[&[0x80, 1, 0, 0, 0, 14, 0, 0, 1, code], &handle[..]].concat());
+        for code in [cc::READ_PUBLIC, cc::NV_READ_PUBLIC, cc::POLICY_GET_DIGEST, cc::CONTEXT_SAVE] {
+            say(machine, &command(code, &[handle], &[], &[]));
         }
-        // TPM2_NV_Read, TPM2_NV_Increment by the index' own, empty authValue
-        let area = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
-        let read = [&handle[..], &handle, &area, &[0, 8, 0, 0]].concat();
-        say(machine, &[&[0x80, 2, 0, 0, 0, 35, 0, 0, 1, 0x4e], &read[..]].concat());
-        let increment = [&handle[..], &handle, &area].concat();
-        say(machine, &[&[0x80, 2, 0, 0, 0, 31, 0, 0, 1, 0x34], &increment[..]].concat());
+        // By the index' own, empty authValue.
+        say(machine, &with_passwords(cc::NV_READ, &[handle, handle], &[b""], &[0, 8, 0, 0]));
+        say(machine, &with_passwords(cc::NV_INCREMENT, &[handle, handle], &[b""], &[]));
     }
-    // TPM2_Shutdown(STATE)
-    say(machine, &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 1]);
+    say(machine, &command(cc::SHUTDOWN, &[], &[], &[0, 1]));
 }
 
 fn say(machine: &mut Machine, request: &[u8]) -> Vec<u8> {

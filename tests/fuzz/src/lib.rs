@@ -5,11 +5,11 @@
 //! | [`engine`] | commands in a row, with losses of power between them |
 //! | [`import`] | a state that was tampered with |
 //! | [`unmarshal`] | parameters and structures |
-//! | [`platform`] | entropy and time that are the same in every run |
+//! | [`machine`] | a TPM on a platform that is the same in every run |
 //! | [`response`] | what every response must be |
 
 pub mod engine;
 pub mod import;
-pub mod platform;
+pub mod machine;
 pub mod response;
 pub mod unmarshal;

@@ -1,9 +1,6 @@
 //! What every response must be (Part 1, 16.8 to 16.10; Part 2, 6.6).
 
-/// `TPM_RC_FAILURE`.
-pub const FAILURE: u32 = 0x101;
-/// `TPM_RC_BAD_TAG`, the only code whose tag is that of TPM 1.2.
-const BAD_TAG: u32 = 0x1e;
+use client::codes::BAD_TAG;
 
 /// The response code of a response, which is well-formed.
 #[must_use]
@@ -14,6 +11,7 @@ pub fn check(request: &[u8], response: &[u8]) -> u32 {
     let (tag, code) = (&response[..2], word(6));
     match code {
         0 => assert_eq!(tag, &request[..2], "a success has the tag of its command"),
+        // The only code whose tag is that of TPM 1.2.
         BAD_TAG => assert_eq!(tag, [0, 0xc4]),
         _ => assert_eq!(tag, [0x80, 1]),
     }

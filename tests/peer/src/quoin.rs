@@ -1,33 +1,13 @@
 //! Our TPM on a platform that is the same in every run.
 
 use crate::Peer;
-use sha2::{Digest, Sha256};
+use client::platform::{CountedEntropy, ManualClock};
 use tpm_core::profile::MAX_RESPONSE_SIZE;
 use tpm_core::store::{Disk, MAX_RECORD_SIZE, Store};
-use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
+use tpm_core::{Hooks, Locality, Tpm};
 
-/// Entropy from a counter.
-struct Counted(u64);
-
-impl Entropy for Counted {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
-        for chunk in out.chunks_mut(32) {
-            self.0 += 1;
-            let block = Sha256::digest(self.0.to_be_bytes());
-            chunk.iter_mut().zip(block).for_each(|(to, from)| *to = from);
-        }
-        Ok(())
-    }
-}
-
-/// A clock that goes on by a millisecond every 16 commands.
-struct Stepping(u64);
-
-impl Clock for Stepping {
-    fn now_ms(&mut self) -> u64 {
-        self.0 / 16
-    }
-}
+/// Commands in a millisecond of its clock.
+const COMMANDS_A_MS: u64 = 16;
 
 /// Where the state is written: memory, as libtpms' is here.
 #[derive(Default)]
@@ -66,8 +46,10 @@ impl Kept {
 /// Our engine.
 pub struct Quoin {
     tpm: Box<Tpm>,
-    entropy: Counted,
-    clock: Stepping,
+    entropy: CountedEntropy,
+    clock: ManualClock,
+    /// commands so far
+    count: u64,
     checked: bool,
     kept: Option<Kept>,
     response: [u8; MAX_RESPONSE_SIZE],
@@ -80,13 +62,13 @@ impl Quoin {
     /// Later, by a command after which the state is not consistent.
     #[must_use]
     pub fn new(checked: bool) -> Self {
-        let (mut entropy, mut clock) = (Counted(0), Stepping(0));
+        let (mut entropy, mut clock) = (CountedEntropy::default(), ManualClock(0));
         let tpm = manufacture(&mut entropy, &mut clock);
-        Self { tpm, entropy, clock, checked, kept: None, response: [0; MAX_RESPONSE_SIZE] }
+        Self { tpm, entropy, clock, count: 0, checked, kept: None, response: [0; MAX_RESPONSE_SIZE] }
     }
 }
 
-fn manufacture(entropy: &mut Counted, clock: &mut Stepping) -> Box<Tpm> {
+fn manufacture(entropy: &mut CountedEntropy, clock: &mut ManualClock) -> Box<Tpm> {
     let mut tpm = Box::new(Tpm::blank());
     tpm.manufacture(&mut Hooks { entropy, clock }).expect("there is entropy");
     tpm
@@ -94,13 +76,15 @@ fn manufacture(entropy: &mut Counted, clock: &mut Stepping) -> Box<Tpm> {
 
 impl Peer for Quoin {
     fn manufacture(&mut self) {
-        (self.entropy, self.clock) = (Counted(0), Stepping(0));
+        self.count = 0;
+        (self.entropy, self.clock) = (CountedEntropy::default(), ManualClock(0));
         self.tpm = manufacture(&mut self.entropy, &mut self.clock);
         self.keep(self.kept.is_some());
     }
 
     fn execute(&mut self, request: &[u8], locality: u8, response: &mut Vec<u8>) {
-        self.clock.0 += 1;
+        self.count += 1;
+        self.clock.0 = self.count / COMMANDS_A_MS;
         let hooks = &mut Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         let locality = Locality::new(locality).expect("a locality");
         let length = self.tpm.execute(hooks, locality, request, &mut self.response);

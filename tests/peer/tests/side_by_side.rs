@@ -1,5 +1,8 @@
 //! Both TPMs answer, keep what is in NV over the loss of power, and forget it when they are manufactured.
 
+use client::codes::{BAD_AUTH, INITIALIZE, OWNER, session};
+use client::command::{response_code, with_passwords};
+use client::{cc, command, tpm2b};
 use core::net::Ipv4Addr;
 use peer::differential::Beside;
 use peer::{Libtpms, Mssim, Peer, Quoin};
@@ -11,26 +14,30 @@ use std::thread;
 fn ask(peer: &mut dyn Peer, request: &[u8]) -> u32 {
     let mut response = Vec::new();
     peer.execute(request, 0, &mut response);
-    u32::from_be_bytes(response[6..10].try_into().unwrap())
+    response_code(&response)
 }
 
-const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+fn startup() -> Vec<u8> {
+    command(cc::STARTUP, &[], &[], &[0, 0])
+}
+
 /// TPM2_HierarchyChangeAuth of the owner from the empty authValue to "x".
-const CHANGE_AUTH: &[u8] =
-    &[0x80, 2, 0, 0, 0, 30, 0, 0, 1, 0x29, 0x40, 0, 0, 1, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, b'x'];
+fn change_auth() -> Vec<u8> {
+    with_passwords(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &[b""], &tpm2b(b"x"))
+}
 
 fn lives(peer: &mut dyn Peer) {
     peer.manufacture();
-    assert_eq!(ask(peer, CHANGE_AUTH), 0x100, "before TPM2_Startup");
-    assert_eq!(ask(peer, STARTUP), 0);
-    assert_eq!(ask(peer, CHANGE_AUTH), 0);
-    assert_eq!(ask(peer, CHANGE_AUTH), 0x9a2, "the authValue is another now");
+    assert_eq!(ask(peer, &change_auth()), INITIALIZE, "before TPM2_Startup");
+    assert_eq!(ask(peer, &startup()), 0);
+    assert_eq!(ask(peer, &change_auth()), 0);
+    assert_eq!(ask(peer, &change_auth()), session(1, BAD_AUTH), "the authValue is another now");
     peer.power_cycle();
-    assert_eq!(ask(peer, STARTUP), 0);
-    assert_eq!(ask(peer, CHANGE_AUTH), 0x9a2, "and remains so");
+    assert_eq!(ask(peer, &startup()), 0);
+    assert_eq!(ask(peer, &change_auth()), session(1, BAD_AUTH), "and remains so");
     peer.manufacture();
-    assert_eq!(ask(peer, STARTUP), 0);
-    assert_eq!(ask(peer, CHANGE_AUTH), 0, "of a new TPM it is empty");
+    assert_eq!(ask(peer, &startup()), 0);
+    assert_eq!(ask(peer, &change_auth()), 0, "of a new TPM it is empty");
 }
 
 #[test]
@@ -108,11 +115,11 @@ fn a_simulator_lives() {
 
 #[test]
 fn a_simulator_measures_what_the_platform_does() {
-    let read = [&[0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7e, 0, 0, 0, 1, 0, 0x0b, 3][..], &[1, 0, 2]].concat();
+    let read = command(cc::PCR_READ, &[], &[], &[0, 0, 0, 1, 0, 0x0b, 3, 1, 0, 2]);
     let answer = |peer: &mut dyn Peer| {
         peer.manufacture();
         peer.hash(&[b"boot ", b"block"]);
-        assert_eq!(ask(peer, STARTUP), 0);
+        assert_eq!(ask(peer, &startup()), 0);
         peer.hash(&[b"launch"]);
         let mut response = Vec::new();
         peer.execute(&read, 0, &mut response);
@@ -126,7 +133,7 @@ fn a_simulator_measures_what_the_platform_does() {
 #[test]
 fn a_simulator_that_has_ended_answers_with_nothing() {
     let mut response = vec![1];
-    Mssim::new("127.0.0.1".to_owned(), 1).execute(STARTUP, 0, &mut response);
+    Mssim::new("127.0.0.1".to_owned(), 1).execute(&startup(), 0, &mut response);
     assert!(response.is_empty());
 }
 

@@ -43,8 +43,8 @@ pub(crate) trait Command {
     const UNTESTED: bool = false;
     /// Whether the command is executed in failure mode (Part 3, 5.3).
     const IN_FAILURE_MODE: bool = false;
-    /// What kind of key the parameters bring, whose algorithms are tested before it is used.
-    const BRINGS: Brings = Brings::Nothing;
+    /// What parameter is a key, or becomes one: its algorithms are tested before it is used.
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Nothing;
     /// What the command does with an NV Index, which decides on the attributes that admit an authorization.
     const INDEX: IndexUse = IndexUse::Other;
     /// The command proves the knowledge of an authValue: a policy must ask for that.
@@ -81,9 +81,9 @@ pub(crate) enum Audit {
     Always,
 }
 
-/// What a command brings that is a key or becomes one.
+/// What parameter of a command is a key, or becomes one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Brings {
+pub(crate) enum KeyParameter {
     /// no key
     Nothing,
     /// a curve
@@ -147,8 +147,8 @@ pub(crate) struct CommandInfo {
     pub(crate) untested: bool,
     /// is executed in failure mode
     pub(crate) in_failure_mode: bool,
-    /// the kind of key in the parameters
-    pub(crate) brings: Brings,
+    /// the parameter that is a key, or becomes one
+    pub(crate) key_parameter: KeyParameter,
     /// what it does with an NV Index
     pub(crate) index: IndexUse,
     /// proves the knowledge of an authValue
@@ -187,7 +187,7 @@ impl CommandInfo {
             audit: C::AUDIT,
             untested: C::UNTESTED,
             in_failure_mode: C::IN_FAILURE_MODE,
-            brings: C::BRINGS,
+            key_parameter: C::KEY_PARAMETER,
             index: C::INDEX,
             proves_secret: C::PROVES_SECRET,
             nv: C::NV,
@@ -298,6 +298,9 @@ macro_rules! table {
                 #[doc = concat!("TPM_CC_", stringify!($name))]
                 pub const $name: u32 = <super::$($part)::+ as super::Command>::CODE;
             )*
+
+            /// Every command: its code, and its name without "TPM_CC_".
+            pub const ALL: &[(u32, &str)] = &[$(($name, stringify!($name))),*];
         }
     };
 }

@@ -1,5 +1,5 @@
 //! Self-tests (Part 1, 9.3): which algorithms gave their known answer since _TPM_Init. Those for keys are made when a
-//! command first brings such a key, all others before the first command that could use them.
+//! command first has such a key, all others before the first command that could use them.
 
 use crate::wire::structure;
 

@@ -1,4 +1,4 @@
-//! Self-tests are made (Part 1, 12.4): those for keys when a command first brings such a key, all others before the
+//! Self-tests are made (Part 1, 12.4): those for keys when a command first has such a key, all others before the
 //! first command that could use them.
 
 use crate::crypto::selftest::Test;

@@ -2,7 +2,7 @@
 
 use super::{at_session, cp_hash};
 use crate::command::area::Role;
-use crate::command::{Brings, Call, CommandInfo, IndexUse, SessionUse};
+use crate::command::{Call, CommandInfo, IndexUse, KeyParameter, SessionUse};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::data::policy::BoundHash;
@@ -387,9 +387,9 @@ fn check_bound_hash(tpm: &Tpm, check: &Check<'_>, session: &Session) -> Result<(
     if expected == found { Ok(()) } else { Err(fail) }
 }
 
-/// Hash of the template, for a command that brings one (Part 3, 23.21).
+/// Hash of the template, for a command that has one (Part 3, 23.21).
 fn template_hash(session: &Session, info: &CommandInfo, parameters: &[u8]) -> Option<Digest> {
-    if info.brings != Brings::Template {
+    if info.key_parameter != KeyParameter::Template {
         return None;
     }
     let mut r = crate::wire::Reader::new(parameters);

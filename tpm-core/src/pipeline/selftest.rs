@@ -1,6 +1,6 @@
 //! Which self-tests come before a command.
 
-use crate::command::{Brings, Call, CommandInfo};
+use crate::command::{Call, CommandInfo, KeyParameter};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::wire::{AlgId, Reader};
@@ -13,7 +13,7 @@ impl Tpm {
         if self.ram.fault.is_some() || info.untested { Ok(()) } else { self.test_quick() }
     }
 
-    /// Before the action: the algorithms of the keys that the command uses or brings.
+    /// Before the action: the algorithms of the keys among the handles and in the parameters.
     ///
     /// A fault if a test failed.
     pub(super) fn test_keys_before(&mut self, info: &CommandInfo, call: &Call, parameters: &[u8]) -> Result<(), Fault> {
@@ -22,16 +22,16 @@ impl Tpm {
                 self.test_keys_of(object.public.object_type().id())?;
             }
         }
-        brought_type(info.brings, parameters).map_or(Ok(()), |alg| self.test_keys_of(alg))
+        type_of_key(info.key_parameter, parameters).map_or(Ok(()), |alg| self.test_keys_of(alg))
     }
 }
 
-/// The type of the key that the parameters bring.
-fn brought_type(brings: Brings, parameters: &[u8]) -> Option<AlgId> {
-    match brings {
-        Brings::Nothing => None,
-        Brings::Ecc => Some(AlgId::ECC),
-        Brings::Public | Brings::Template => {
+/// The type of the key in the parameters.
+fn type_of_key(key_parameter: KeyParameter, parameters: &[u8]) -> Option<AlgId> {
+    match key_parameter {
+        KeyParameter::Nothing => None,
+        KeyParameter::Ecc => Some(AlgId::ECC),
+        KeyParameter::Public | KeyParameter::Template => {
             let mut r = Reader::new(parameters);
             let first: u16 = r.get().ok()?;
             r.take(first.into()).ok()?;

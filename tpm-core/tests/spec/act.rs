@@ -1,9 +1,11 @@
 //! Part 3, 32: Authenticated Countdown Timers. There are ACT 0 and ACT A.
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::codes::{
     ACT_0, ACT_A, AUTH_MISSING, BAD_AUTH, INSUFFICIENT, OWNER, PLATFORM, VALUE, handle, param, session,
 };
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::Hooks;
 use tpm_core::cc;
 

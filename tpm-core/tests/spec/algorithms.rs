@@ -2,10 +2,12 @@
 //! signatures of each scheme, the SM3 bank.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::codes::{
     ATTRIBUTES, CURVE, HASH, MODE, NULL, OWNER, PARMS, PLATFORM, SCHEME, SYMMETRIC, TYPE, VALUE, param,
 };
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 use tpm_core::profile::{PROFILE, PROFILES};
 use tpm_crypto::hash::HashAlg;

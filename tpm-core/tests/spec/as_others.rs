@@ -1,10 +1,11 @@
 //! What differential fuzzing against libtpms has found: where the specification leaves the order of checks to the
 //! implementation, it is that of the reference; and a few rules that we had not kept.
 
-use crate::harness::codes::*;
+use crate::harness::Fixture;
 use crate::harness::keys::*;
-use crate::harness::session::Alg;
-use crate::harness::{Fixture, tpm2b};
+use client::codes::*;
+use client::hash::Alg;
+use client::tpm2b;
 use tpm_core::cc;
 
 #[test]

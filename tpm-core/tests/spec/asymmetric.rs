@@ -1,14 +1,16 @@
 //! Part 3, 14: Asymmetric Primitives.
 
-use crate::harness::codes::{
-    ATTRIBUTES, CURVE, ECC_POINT, INSUFFICIENT, KDF, KEY, OWNER, SCHEME, SIZE, VALUE, handle, param, plain,
-};
+use crate::harness::Fixture;
 use crate::harness::external::{
     DECRYPT, MADE_HERE, RESTRICTED, SIGN, USER, create_primary, ecc_key, ecc_parms, hmac_key, load_external, point,
     public, restricted_rsa_key, rsa_key, rsa_parms, storage_key,
 };
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::{
+    ATTRIBUTES, CURVE, ECC_POINT, INSUFFICIENT, KDF, KEY, OWNER, SCHEME, SIZE, VALUE, handle, param, plain,
+};
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use hex_literal::hex;
 use tpm_core::cc;
 

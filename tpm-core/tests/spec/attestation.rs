@@ -2,18 +2,21 @@
 //! The audit digests are in audit.rs.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
-use crate::harness::codes::{
-    ASYMMETRIC, ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL,
-    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SCHEME, SEQUENCE, SIZE,
-    TICKET, VALUE, handle, param, plain,
-};
-use crate::harness::names::alg;
-use crate::harness::session::Alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use crate::harness::Fixture;
 use crate::keys::{
     self, Cursor, DECRYPT, FIXED, Key, NONE, RESTRICTED, SIGN, X509_SIGN, create_primary, flush, names, primary,
     scheme, verifies,
 };
+use client::attributes::object;
+use client::codes::{
+    ASYMMETRIC, ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL,
+    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SCHEME, SEQUENCE, SIZE,
+    TICKET, VALUE, handle, param, plain,
+};
+use client::hash::Alg;
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
 
@@ -171,7 +174,7 @@ fn certify_checks_in_order() {
     let key = Key::Ecc.load(&mut tpm, SIGN, &NONE);
     assert_eq!(certify(&mut tpm, object, key, &NONE), Err(param(2, SCHEME)));
     assert_eq!(certify(&mut tpm, object, key, &scheme(alg::RSASSA, alg::SHA256)), Err(param(2, SCHEME)));
-    let area = [crate::harness::password(b"")].concat();
+    let area = [client::password(b"")].concat();
     let missing = tpm.with_area(cc::CERTIFY, &[object, key], &area, &common(&scheme(alg::ECDSA, alg::SHA256), b""));
     assert_eq!(missing, Err(AUTH_MISSING), "the signing key");
     let too_long = [&tpm2b(&[0; 67])[..], &NONE].concat();
@@ -198,7 +201,7 @@ fn a_key_for_certificates_may_attest() {
 /// the TPM has made or protects.
 fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
     let sequence = keys::handle(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0x0b]).unwrap());
-    let mut unnamed = Key::Ecc.public(SIGN | keys::USER_WITH_AUTH, &NONE);
+    let mut unnamed = Key::Ecc.public(SIGN | object::USER, &NONE);
     unnamed[2..4].copy_from_slice(&NONE);
     [
         ("a sequence object", sequence),
@@ -436,7 +439,7 @@ fn only_endorsement_and_platform_keys_state_counters_and_firmware_in_the_clear()
 #[test]
 fn the_shift_is_made_with_name_alg() {
     let mut tpm = Fixture::new();
-    let state = crate::harness::twin::export(&tpm.tpm, tpm_core::StateForm::Whole);
+    let state = client::platform::export(&tpm.tpm, tpm_core::StateForm::Whole);
     let plain = |attest: &Attest| {
         let mut r = Cursor(&attest.attested);
         r.take(16);
@@ -972,7 +975,7 @@ fn extensions_may_not_claim_what_the_key_is_not() {
     assert_eq!(code(key, &key_usage(0x40)), attributes_of_key, "nonRepudiation without fixedTPM");
     assert_eq!(code(primary, &key_usage(0x40)), Ok(()));
     const TPMA_OBJECT: [u8; 7] = [0x67, 0x81, 0x05, 0x0a, 0x01, 0x01, 0x01];
-    let attributes: u32 = FIXED | SIGN | keys::NO_DA;
+    let attributes: u32 = FIXED | SIGN | object::NO_DA;
     let stated = |a: u32| [extension(&TPMA_OBJECT, &[&[0][..], &a.to_be_bytes()].concat()), key_usage(0x80)].concat();
     assert_eq!(code(primary, &stated(attributes)), Ok(()));
     assert_eq!(code(primary, &stated(attributes ^ RESTRICTED)), attributes_of_key);

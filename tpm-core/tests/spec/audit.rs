@@ -1,12 +1,14 @@
 //! Audit: of commands (Part 1, 32; Part 3, 18.6 and 21) and by sessions (Part 1, 17; Part 3, 18.5).
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use crate::keys::{self, Cursor, DECRYPT, Key, NONE, RESTRICTED, SIGN, names, primary, scheme, verifies};
+use client::codes::{
     ENDORSEMENT, EXCLUSIVE, HASH, INSUFFICIENT, KEY, NULL, OWNER, PLATFORM, SCHEME, SIZE, TYPE, VALUE, handle, param,
 };
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, command, password, tpm2b};
-use crate::keys::{self, Cursor, DECRYPT, Key, NONE, RESTRICTED, SIGN, names, primary, scheme, verifies};
+use client::names::alg;
+use client::session::Outcome;
+use client::{command, password, tpm2b};
 use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
 use tpm_crypto::hmac::hmac;
@@ -443,7 +445,7 @@ fn a_session_used_for_audit_is_no_longer_bound() {
     assert_eq!(read(&session_key, CONTINUE | AUDIT), 0, "still bound when it becomes an audit session");
     assert_eq!(
         read(&session_key, CONTINUE | AUDIT),
-        crate::harness::codes::session(1, crate::harness::codes::BAD_AUTH),
+        client::codes::session(1, client::codes::BAD_AUTH),
         "bound no longer"
     );
     assert_eq!(read(&with_auth, CONTINUE | AUDIT), 0);

@@ -1,14 +1,15 @@
 //! TPM2_GetCapability (Part 3, 30.2).
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::codes::{
     ACT_0, ACT_A, AUTH_MISSING, COMMAND_CODE, CURVE, HANDLE, HASH, INSUFFICIENT, KDF, MODE, OWNER, PLATFORM, SCHEME,
     SELECTOR, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
 };
-use crate::harness::names::alg;
-use crate::harness::names::cap;
-use crate::harness::session::{Kind, Session};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::names::alg;
+use client::names::cap;
+use client::session::{Kind, Outcome, Session};
+use client::tpm2b;
 use proptest::prelude::{ProptestConfig, proptest};
 use tpm_core::cc;
 use tpm_core::profile::{PROFILE, PROFILES};

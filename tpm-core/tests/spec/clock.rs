@@ -1,11 +1,13 @@
 //! Part 3, 29: Clocks and Timers.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::codes::{
     AUTH_MISSING, BAD_AUTH, ENDORSEMENT, INSUFFICIENT, LOCKOUT_HIERARCHY, OWNER, PLATFORM, SIZE, VALUE, handle, param,
     plain, session,
 };
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 
 /// TPM_PT_CLOCK_UPDATE

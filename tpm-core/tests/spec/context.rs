@@ -1,10 +1,12 @@
 //! Part 3, 28 and 13: contexts go out and come back, objects become persistent, duplicates go to another parent.
 #![allow(clippy::type_complexity, clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
-use crate::harness::codes::*;
-use crate::harness::codes::{CONTEXT_GAP, SESSION_HANDLES};
+use crate::harness::Fixture;
 use crate::harness::keys::*;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::*;
+use client::codes::{CONTEXT_GAP, SESSION_HANDLES};
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 
 fn save(tpm: &mut Fixture, handle: u32) -> Outcome {
@@ -146,12 +148,12 @@ fn the_oldest_saved_session_stops_the_counter() {
     };
     let mut saved = 0;
     loop {
-        let response = execute(&crate::harness::command(cc::CONTEXT_SAVE, &[other], &[], &[]));
+        let response = execute(&client::command(cc::CONTEXT_SAVE, &[other], &[], &[]));
         if response[6..10] != [0; 4] {
             break;
         }
         saved += 1;
-        let response = execute(&crate::harness::command(cc::CONTEXT_LOAD, &[], &[], &response[10..]));
+        let response = execute(&client::command(cc::CONTEXT_LOAD, &[], &[], &response[10..]));
         assert_eq!(response[6..10], [0; 4]);
     }
     assert_eq!(saved, 0xfffe);

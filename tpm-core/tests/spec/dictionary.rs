@@ -1,12 +1,13 @@
 //! Part 3, 25, and dictionary-attack protection (Part 1, 16.8): what counts, what is locked, and what heals.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::codes::{
     AUTH_FAIL, AUTH_MISSING, BAD_AUTH, INSUFFICIENT, LOCKOUT, LOCKOUT_HIERARCHY, OWNER, PLATFORM, VALUE, handle, param,
     session,
 };
-use crate::harness::session::{Kind, Session};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::session::{Kind, Outcome, Session};
+use client::tpm2b;
 use tpm_core::cc;
 
 const PROTECTED: u32 = 0x0150_0000;
@@ -355,8 +356,8 @@ fn power_cuts_without_a_protected_use_do_not_count() {
 /// failure for that is not logged.
 #[test]
 fn guesses_at_an_index_that_has_not_been_written_do_not_count() {
-    use crate::harness::codes::{BAD_AUTH, NV_UNINITIALIZED};
     use crate::harness::nv::{a, define};
+    use client::codes::{BAD_AUTH, NV_UNINITIALIZED};
     const INDEX: u32 = 0x0150_0005;
     let mut tpm = fixture();
     tpm.restart(Some(0), 0);
@@ -410,7 +411,7 @@ fn an_orderly_end_of_the_platform_costs_no_try() {
 /// shutdown.
 #[test]
 fn a_command_that_is_refused_before_its_authorization_is_compared_is_no_use() {
-    use crate::harness::codes::{AUTH_TYPE, AUTH_UNAVAILABLE};
+    use client::codes::{AUTH_TYPE, AUTH_UNAVAILABLE};
     let mut tpm = fixture();
     tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
     assert_eq!(

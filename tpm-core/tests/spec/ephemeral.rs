@@ -1,8 +1,10 @@
 //! Part 3, 19: Ephemeral EC Keys. That an r is used once is shown by TPM2_ZGen_2Phase in `asymmetric.rs`.
 
-use crate::harness::codes::{CURVE, ECC_POINT, KEY, SCHEME, SIZE, handle, param};
+use crate::harness::Fixture;
 use crate::harness::external::{DECRYPT, SIGN, ecc_key, ecc_parms, hmac_key, point};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::{CURVE, ECC_POINT, KEY, SCHEME, SIZE, handle, param};
+use client::session::Outcome;
+use client::tpm2b;
 use hex_literal::hex;
 use tpm_core::cc;
 

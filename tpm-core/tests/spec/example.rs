@@ -4,8 +4,8 @@
 #[allow(dead_code, reason = "its main function reads the arguments of a program")]
 mod tpm;
 
-use crate::harness::codes::INITIALIZE;
-use crate::harness::command;
+use client::codes::INITIALIZE;
+use client::command;
 use tpm_core::cc;
 
 /// What it says to these commands, one after the other.

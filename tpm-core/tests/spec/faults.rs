@@ -1,12 +1,15 @@
 //! Faults and failure mode (Part 1, 9.4): what is a fault of the TPM, and what only a bad key or a bad command.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{BINDING, FAILURE, OWNER, plain};
+use crate::harness::Fixture;
 use crate::harness::external::{self, DECRYPT, MADE_HERE, RESTRICTED, SIGN, USER};
-use crate::harness::names::cap;
 use crate::harness::nv;
-use crate::harness::twin::{export, import};
-use crate::harness::{CountedEntropy, Fixture, ManualClock, command, tpm2b};
+use crate::harness::twin::import;
+use client::codes::{BINDING, FAILURE, OWNER, plain};
+use client::names::cap;
+use client::platform::export;
+use client::platform::{CountedEntropy, ManualClock};
+use client::{command, tpm2b};
 use hex_literal::hex;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;

@@ -1,8 +1,9 @@
 //! What firmware does with the TPM that it contains: events in PCR, and data in NV Indices.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{NV_LOCKED, OWNER, PLATFORM};
-use crate::harness::{Fixture, tpm2b};
+use crate::harness::Fixture;
+use client::codes::{NV_LOCKED, OWNER, PLATFORM};
+use client::tpm2b;
 use sha2::{Digest, Sha256, Sha384};
 use tpm_core::{Event, EventDigests, Failure, cc};
 

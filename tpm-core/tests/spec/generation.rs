@@ -2,13 +2,14 @@
 //! after every command of every test ([`crate::harness::lasting`]); here are histories that change all there is, and
 //! what must not count.
 
-use crate::harness::codes::{ENDORSEMENT, NULL, OWNER, PLATFORM};
+use crate::harness::Fixture;
 use crate::harness::keys::{ecc_signing, ecc_storage, handle_of, hmac_key, sealed};
 use crate::harness::nv::{self, INDEX, OTHER, a};
-use crate::harness::session::{Kind, Session};
-use crate::harness::twin::export;
-use crate::harness::{Fixture, Outcome, tpm2b};
 use crate::store::{Chance, change};
+use client::codes::{ENDORSEMENT, NULL, OWNER, PLATFORM};
+use client::platform::export;
+use client::session::{Kind, Outcome, Session};
+use client::tpm2b;
 use tpm_core::{Hooks, StateForm, cc};
 
 /// SHA-256, PCR 16.

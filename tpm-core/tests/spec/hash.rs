@@ -1,7 +1,9 @@
 //! TPM2_Hash (Part 3, 15.4).
 
-use crate::harness::codes::{ENDORSEMENT, HASH, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM, SIZE, VALUE, param};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use crate::harness::Fixture;
+use client::codes::{ENDORSEMENT, HASH, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM, SIZE, VALUE, param};
+use client::session::Outcome;
+use client::tpm2b;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tpm_core::cc;

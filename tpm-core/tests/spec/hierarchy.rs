@@ -1,12 +1,14 @@
 //! Part 3, 24: Hierarchy Commands (TPM2_CreatePrimary is in primary.rs), and what a disabled hierarchy means.
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use crate::harness::keys::ecc_storage;
+use client::codes::{
     ACT_0, AUTH_FAIL, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, DISABLED, ENDORSEMENT, HANDLE, HASH,
     HIERARCHY, INSUFFICIENT, INTEGRITY, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM, PLATFORM_NV, READ_ONLY, SIZE, VALUE,
     handle, param, plain, reference_h, session,
 };
-use crate::harness::keys::ecc_storage;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 use tpm_wire::pt;
 

@@ -1,10 +1,9 @@
 //! Part 3, 26: physical presence and the algorithm set.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
-    AUTH_MISSING, HIERARCHY, INSUFFICIENT, OWNER, PLATFORM, PP, SIZE, VALUE, handle, param, session,
-};
-use crate::harness::{Fixture, Outcome};
+use crate::harness::Fixture;
+use client::codes::{AUTH_MISSING, HIERARCHY, INSUFFICIENT, OWNER, PLATFORM, PP, SIZE, VALUE, handle, param, session};
+use client::session::Outcome;
 use tpm_core::cc;
 
 fn list(codes: &[u32]) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! The names that the tests use, against the numbers that the specification gives them (Part 2, 6): here, and nowhere
 //! else, both stand.
 
-use crate::harness::codes;
-use crate::harness::names::{alg, cap};
+use client::codes;
+use client::names::{alg, cap};
 use tpm_core::cc;
 use tpm_wire::pt;
 

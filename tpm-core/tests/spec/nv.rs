@@ -1,14 +1,15 @@
 //! Part 3, 31: NV commands, with password authorizations; other sessions are in sessions_use.rs.
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use crate::harness::nv::{
+    INDEX, OTHER, PIN, a, act, attributes, count, define, define_as, extend, public, read, set_bits, write,
+};
+use client::codes::{
     ATTRIBUTES, AUTH_FAIL, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, HANDLE, HASH, INSUFFICIENT, LOCKOUT,
     NV_AUTHORIZATION, NV_DEFINED, NV_LOCKED, NV_RANGE, NV_SPACE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS,
     SELECTOR, SIZE, VALUE, handle, param, plain, session,
 };
-use crate::harness::nv::{
-    INDEX, OTHER, PIN, a, act, attributes, count, define, define_as, extend, public, read, set_bits, write,
-};
-use crate::harness::{Fixture, tpm2b};
+use client::tpm2b;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
 

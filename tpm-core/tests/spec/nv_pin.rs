@@ -1,10 +1,12 @@
 //! PIN Pass and PIN Fail indices (Part 1, 34.2.8): what a use of their authValue counts.
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use crate::harness::nv::{INDEX, OTHER, PIN, a, act, define, define_as, public, read, write};
+use client::codes::{
     AUTH_FAIL, AUTH_UNAVAILABLE, BAD_AUTH, LOCKOUT, NV_AUTHORIZATION, NV_RANGE, OWNER, param, session,
 };
-use crate::harness::nv::{INDEX, OTHER, PIN, a, act, define, define_as, public, read, write};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 
 const PIN_FAIL: u32 = PIN | a::PIN_FAIL;
@@ -73,10 +75,7 @@ fn a_use_counts_even_if_the_command_fails() {
     define(&mut tpm, INDEX, PIN_PASS, 8).unwrap();
     set(&mut tpm, INDEX, 0, 9);
     assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 9, 0, 0]), Err(NV_RANGE));
-    assert_eq!(
-        tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 0, 0, 9]),
-        Err(param(2, crate::harness::codes::VALUE))
-    );
+    assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 0, 0, 9]), Err(param(2, client::codes::VALUE)));
     assert_eq!(pin_count(&mut tpm, INDEX), 2);
     define(&mut tpm, OTHER, a::AUTH, 8).unwrap();
     assert_eq!(tpm.with(cc::NV_READ, &[INDEX, OTHER], &[b"pw"], &[0; 4]), Err(NV_AUTHORIZATION));
@@ -137,7 +136,7 @@ fn a_pin_index_has_eight_octets() {
     let mut tpm = Fixture::new();
     for kind in [PIN_FAIL, PIN_PASS] {
         for size in [0, 4, 7, 9, 16] {
-            assert_eq!(define(&mut tpm, INDEX, kind, size), Err(param(2, crate::harness::codes::SIZE)));
+            assert_eq!(define(&mut tpm, INDEX, kind, size), Err(param(2, client::codes::SIZE)));
         }
     }
     assert_eq!(define_as(&mut tpm, OWNER, b"", &public(INDEX, PIN_FAIL, &[], 8)), Ok(vec![]));
@@ -175,7 +174,7 @@ fn a_count_in_ram_that_voids_a_shutdown() {
     tpm.power_cycle();
     assert_eq!(
         tpm.run(cc::STARTUP, &[], &[], &[0, 1]),
-        Err(param(1, crate::harness::codes::VALUE)),
+        Err(param(1, client::codes::VALUE)),
         "no resume with the old count"
     );
 }

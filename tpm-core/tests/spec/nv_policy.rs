@@ -1,13 +1,14 @@
 //! What NV Indices and PCR do with policy sessions: the ADMIN role, PIN in TPM2_PolicySecret, PCR policies, and
 //! policies over a restart.
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use crate::harness::nv::{INDEX, OTHER, PIN, a, define, define_as, public, read, write};
+use client::codes::{
     ATTRIBUTES, AUTH_UNAVAILABLE, BAD_AUTH, NV_LOCKED, OWNER, PCR_CHANGED, PLATFORM, POLICY_CC, POLICY_FAIL, SIZE,
     handle, param, session,
 };
-use crate::harness::nv::{INDEX, OTHER, PIN, a, define, define_as, public, read, write};
-use crate::harness::session::{Auth, Kind, Session, Start};
-use crate::harness::{Fixture, Outcome, password, tpm2b};
+use client::session::{Auth, Kind, Outcome, Session, Start};
+use client::{password, tpm2b};
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
 
@@ -63,7 +64,7 @@ fn undefine_space_special_deletes_with_policy_and_platform() {
         "and the platform's authorization"
     );
     assert_eq!(undefine_special(&mut tpm, policy), Ok(vec![]));
-    assert_eq!(tpm.run(cc::NV_READ_PUBLIC, &[INDEX], &[], &[]), Err(handle(1, crate::harness::codes::HANDLE)));
+    assert_eq!(tpm.run(cc::NV_READ_PUBLIC, &[INDEX], &[], &[]), Err(handle(1, client::codes::HANDLE)));
 }
 
 #[test]
@@ -295,7 +296,7 @@ fn authorized_by(tpm: &mut Fixture, by: By, code: u32, handles: &[u32], auth: &[
         return tpm.exec(code, handles, vec![Auth::Password(auth)], params);
     }
     let kind = if by == By::Hmac { Kind::Hmac } else { Kind::Policy };
-    let bind: (u32, &[u8]) = if by == By::Bound { (OWNER, b"") } else { (crate::harness::codes::NULL, b"") };
+    let bind: (u32, &[u8]) = if by == By::Bound { (OWNER, b"") } else { (client::codes::NULL, b"") };
     let mut s = Session::start(tpm, &Start { kind, bind, ..Start::default() });
     if kind == Kind::Policy {
         if code == cc::NV_CHANGE_AUTH {
@@ -443,8 +444,8 @@ fn no_session_is_bound_to_a_pin_index() {
         for _ in 0..2 {
             for kind in [0, 1, 3] {
                 let params = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[kind, 0, 0x10, 0, 0xb]].concat();
-                let outcome = tpm.run(cc::START_AUTH_SESSION, &[crate::harness::codes::NULL, INDEX], &[], &params);
-                assert_eq!(outcome, Err(handle(2, crate::harness::codes::HANDLE)));
+                let outcome = tpm.run(cc::START_AUTH_SESSION, &[client::codes::NULL, INDEX], &[], &params);
+                assert_eq!(outcome, Err(handle(2, client::codes::HANDLE)));
             }
             set_pin(&mut tpm, INDEX, 0, 9);
         }

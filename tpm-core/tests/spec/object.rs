@@ -1,9 +1,11 @@
 //! Part 3, 12 and 24.1: objects are created, loaded, unsealed; credentials; codes in the order of the checks.
 
-use crate::harness::codes::*;
+use crate::harness::Fixture;
 use crate::harness::keys::*;
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::*;
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
 

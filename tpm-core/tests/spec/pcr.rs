@@ -1,12 +1,14 @@
 //! Part 3, 22: PCR commands, with the PCR attributes of the PC Client Platform TPM Profile.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::codes::{
     AUTH_MISSING, AUTH_TYPE, BAD_AUTH, HASH, LOCALITY, NULL, OWNER, PCR, PLATFORM, SIZE, TYPE, VALUE, handle, param,
     plain, session,
 };
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use sha2::{Digest, Sha256, Sha384};
 use tpm_core::cc;
 

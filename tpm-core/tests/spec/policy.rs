@@ -2,13 +2,17 @@
 //! used is in policy_use.rs.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::attributes::session as attr;
+use client::codes::{
     AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, COMMAND_CODE, CPHASH, EXPIRED, HANDLE, HASH, INSUFFICIENT, NULL,
     NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM, POLICY, POLICY_CC, RANGE,
     SIZE, TAG, TICKET, VALUE, handle, param, reference_h, session as at_session,
 };
-use crate::harness::session::{Alg, Kind, PolicyDigest, Session, Start, attr};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::hash::Alg;
+use client::policy::PolicyDigest;
+use client::session::{Kind, Outcome, Session, Start};
+use client::tpm2b;
 use tpm_core::cc;
 
 const INDEX: u32 = 0x0150_0000;
@@ -533,14 +537,14 @@ fn policy_authorize_nv() {
         write(&mut tpm, &[0, 0x10]);
         assert_eq!(authorize(&s, &mut tpm), Err(0x80 | HASH), "no hash");
         let other = if alg == Alg::Sha1 { Alg::Sha256 } else { Alg::Sha1 };
-        write(&mut tpm, &other.id());
+        write(&mut tpm, &other.id().to_be_bytes());
         let expected = if other.size() > alg.size() + 3 { INSUFFICIENT } else { HASH };
         assert_eq!(authorize(&s, &mut tpm), Err(0x80 | expected), "another hash");
-        write(&mut tpm, &[&alg.id()[..], &vec![1; alg.size()]].concat());
+        write(&mut tpm, &[&alg.id().to_be_bytes()[..], &vec![1; alg.size()]].concat());
         assert_eq!(authorize(&s, &mut tpm), Err(0x80 | VALUE), "another digest");
         policy(&mut tpm, cc::POLICY_AUTH_VALUE, &s, &[]).unwrap();
         let approved = digest(&mut tpm, &s);
-        write(&mut tpm, &[&alg.id()[..], &approved].concat());
+        write(&mut tpm, &[&alg.id().to_be_bytes()[..], &approved].concat());
         let name = index_name(INDEX_ATTRIBUTES | WRITTEN, size);
         let expected = PolicyDigest::new(alg).then(cc::POLICY_AUTHORIZE_NV, &[&name]);
         for s in [&s, &trial] {

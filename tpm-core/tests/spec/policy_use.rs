@@ -1,12 +1,17 @@
 //! What policies mean: the checks of a policy session at its use (Part 1, 16.7; Part 3, 5.6), and who needs one.
 #![allow(clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::attributes::session as attr;
+use client::codes::{
     AUTH_FAIL, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, CHANNEL, EXPIRED, LOCALITY, LOCKOUT, MODE, NULL, OWNER,
     PCR_CHANGED, POLICY_CC, POLICY_FAIL, PP, SCHEME, SIZE, TICKET, VALUE, param, reference_s, session as at_session,
 };
-use crate::harness::session::{Alg, Auth, Kind, PolicyDigest, Session, Start, Sym, attr, cp_hash, name};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::hash::Alg;
+use client::policy::PolicyDigest;
+use client::session::{Auth, Kind, Outcome, Session, Start, cp_hash, name};
+use client::sym::Sym;
+use client::tpm2b;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::ecdsa::{Signature, SigningKey};
 use tpm_core::cc;

@@ -1,16 +1,17 @@
 //! Public areas, and what must go with them, in every command that takes one (Part 2, 8.3.3 and 12.2.3; Part 3, 12,
 //! 13.3, 24.1 and 30.3).
 
-use crate::harness::codes::{
-    ATTRIBUTES, BINDING, ECC_POINT, KEY, KEY_SIZE, NULL, OWNER, RANGE, SIZE, VALUE, param, plain,
-};
+use crate::harness::Fixture;
 use crate::harness::keys::{
     NONE, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of, hmac_key, rsa_any, rsa_storage, sealed,
     sensitive, sym_storage, take_2b,
 };
-use crate::harness::names::alg;
-use crate::harness::session::{Alg, cfb};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::{ATTRIBUTES, BINDING, ECC_POINT, KEY, KEY_SIZE, NULL, OWNER, RANGE, SIZE, VALUE, param, plain};
+use client::hash::Alg;
+use client::names::alg;
+use client::session::Outcome;
+use client::sym::cfb;
+use client::tpm2b;
 use tpm_core::cc;
 use tpm_crypto::ecc::Curve;
 use tpm_crypto::{mldsa::MlDsa, mlkem::MlKem};

@@ -1,18 +1,20 @@
 //! Response codes that no other test file provokes, command by command; `cargo xtask codes` compares with what the
 //! commands document.
 
-use crate::harness::codes::{
-    ATTRIBUTES, BINDING, CPHASH, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE,
-    OBJECT_MEMORY, OWNER, PLATFORM, POLICY_FAIL, RANGE, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
-};
+use crate::harness::Fixture;
 use crate::harness::keys::{
     AES_128_CFB, NONE, Template, a, aes_key, creation, ecc_signing, ecc_storage, handle_of, hmac_key, rsa_any,
     rsa_storage, sealed, sensitive, sym_storage, take_2b,
 };
-use crate::harness::names::alg;
 use crate::harness::nv::{self, INDEX};
-use crate::harness::session::Alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::{
+    ATTRIBUTES, BINDING, CPHASH, HASH, HIERARCHY, INSUFFICIENT, KDF, KEY, KEY_SIZE, NULL, NV_LOCKED, NV_SPACE,
+    OBJECT_MEMORY, OWNER, PLATFORM, POLICY_FAIL, RANGE, SCHEME, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
+};
+use client::hash::Alg;
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 
 /// TPMT_SENSITIVE with an empty authValue.

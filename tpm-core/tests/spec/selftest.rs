@@ -1,9 +1,10 @@
 //! TPM2_SelfTest and TPM2_GetTestResult (Part 3, 10), and failure mode (Part 1, 9.4).
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{FAILURE, INITIALIZE, INSUFFICIENT, SIZE, VALUE, param};
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome};
+use crate::harness::Fixture;
+use client::codes::{FAILURE, INITIALIZE, INSUFFICIENT, SIZE, VALUE, param};
+use client::names::alg;
+use client::session::Outcome;
 use tpm_core::Fault;
 use tpm_core::cc;
 use tpm_core::profile::PROFILE;
@@ -96,8 +97,8 @@ fn algorithms_are_tested_before_their_first_use() {
     // TPM2_CreatePrimary with a template that is wrong after its type.
     for (alg, other) in [(alg::ECC, Some(alg::RSA)), (alg::RSA, None)] {
         let template = [&alg.to_be_bytes()[..], &[0, 0xb]].concat();
-        let params = [crate::harness::tpm2b(&[0, 0, 0, 0]), crate::harness::tpm2b(&template)].concat();
-        assert!(tpm.with(cc::CREATE_PRIMARY, &[crate::harness::codes::OWNER], &[b""], &params).is_err());
+        let params = [client::tpm2b(&[0, 0, 0, 0]), client::tpm2b(&template)].concat();
+        assert!(tpm.with(cc::CREATE_PRIMARY, &[client::codes::OWNER], &[b""], &params).is_err());
         let rest = to_do(&mut tpm, &[]);
         assert!(!rest.contains(&alg) && other.is_none_or(|o| rest.contains(&o)));
     }

@@ -1,14 +1,16 @@
 //! Part 3, 17: Hash/HMAC/Event Sequences.
 #![allow(clippy::type_complexity, clippy::cast_possible_truncation, reason = "lengths and lists of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use crate::harness::external::{DECRYPT, SIGN, cipher_key, handle_of, hmac_key, restricted_hmac_key, storage_key};
+use client::codes::{
     ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, ENDORSEMENT, HASH, INTEGRITY, KEY, LOCALITY, MODE,
     NULL, OBJECT_MEMORY, OWNER, PLATFORM, POLICY_FAIL, SCHEME, SEQUENCE, SIZE, SYMMETRIC, TYPE, VALUE, handle, param,
     reference_h, session,
 };
-use crate::harness::external::{DECRYPT, SIGN, cipher_key, handle_of, hmac_key, restricted_hmac_key, storage_key};
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, command, tpm2b};
+use client::names::alg;
+use client::session::Outcome;
+use client::{command, tpm2b};
 use hex_literal::hex;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};

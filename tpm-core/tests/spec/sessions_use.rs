@@ -2,13 +2,17 @@
 //! audit.
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::attributes::session as attr;
+use client::codes::{
     ATTRIBUTES, AUTH_CONTEXT, AUTH_FAIL, AUTH_MISSING, AUTH_UNAVAILABLE, AUTHSIZE, BAD_AUTH, EXCLUSIVE, HANDLE,
     INSUFFICIENT, LOCKOUT, LOCKOUT_HIERARCHY, NONCE, NULL, OWNER, PW, RESERVED_BITS, SIZE, SYMMETRIC, VALUE,
     reference_s, session as at_session,
 };
-use crate::harness::session::{Alg, Auth, Kind, Session, Start, Sym, attr, name};
-use crate::harness::{Fixture, Outcome, command, password, tpm2b};
+use client::hash::Alg;
+use client::session::{Auth, Kind, Outcome, Session, Start, name};
+use client::sym::Sym;
+use client::{command, password, tpm2b};
 use p256::elliptic_curve::Group;
 use p256::elliptic_curve::sec1::{FromSec1Point, ToSec1Point};
 use p256::{ProjectivePoint, PublicKey, Scalar, Sec1Point};

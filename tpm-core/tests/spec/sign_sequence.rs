@@ -1,15 +1,17 @@
 //! Messages signed and verified over several commands (1.85: Part 3, 17.5, 17.6, 20.3 and 20.6).
 
-use crate::harness::codes::{
-    ATTRIBUTES, AUTH_MISSING, BAD_AUTH, KEY, MODE, NULL, OBJECT_MEMORY, OWNER, SCHEME, SIGN_CONTEXT_KEY, SIGNATURE,
-    SIZE, VALUE, handle, param, plain, reference_h, session,
-};
+use crate::harness::Fixture;
 use crate::harness::external::{
     DECRYPT, MADE_HERE, RESTRICTED, SIGN, USER, create_primary, ecc_key, ecc_parms, handle_of, hmac_key, point, public,
     restricted_hmac_key, rsa_key, storage_key,
 };
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::{
+    ATTRIBUTES, AUTH_MISSING, BAD_AUTH, KEY, MODE, NULL, OBJECT_MEMORY, OWNER, SCHEME, SIGN_CONTEXT_KEY, SIGNATURE,
+    SIZE, VALUE, handle, param, plain, reference_h, session,
+};
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use hex_literal::hex;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;

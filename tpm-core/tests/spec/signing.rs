@@ -1,12 +1,14 @@
 //! Signing and verifying (Part 3, 20): TPM2_Sign, TPM2_VerifySignature, TPM2_SignDigest, TPM2_VerifyDigestSignature.
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use crate::keys::{self, DECRYPT, Key, NONE, RESTRICTED, SIGN, X509_SIGN, flush, primary, scheme, verifies};
+use client::codes::{
     ATTRIBUTES, AUTH_MISSING, ENDORSEMENT, HANDLE, HASH, KEY, NULL, OWNER, PLATFORM, SCHEME, SIGNATURE, SIZE, TAG,
     TICKET, VALUE, handle, param, plain,
 };
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
-use crate::keys::{self, DECRYPT, Key, NONE, RESTRICTED, SIGN, X509_SIGN, flush, primary, scheme, verifies};
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
 
@@ -379,7 +381,7 @@ fn a_signature_needs_the_private_part() {
     let mut tpm = Fixture::new();
     let public = Key::Ecc.load_public(&mut tpm, SIGN, &scheme(alg::ECDSA, alg::SHA256), NULL);
     let outcome = sign(&mut tpm, public, &sha256(b"message"), &NONE, &NULL_TICKET);
-    assert_eq!(outcome, Err(crate::harness::codes::AUTH_UNAVAILABLE), "without a policy it cannot even be authorized");
+    assert_eq!(outcome, Err(client::codes::AUTH_UNAVAILABLE), "without a policy it cannot even be authorized");
 }
 
 // ML-DSA (1.85)

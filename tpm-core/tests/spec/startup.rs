@@ -1,10 +1,11 @@
 //! TPM2_Startup, TPM2_Shutdown, the random commands, and the header rules that hold for every command.
 
-use crate::harness::codes::{
+use crate::harness::Fixture;
+use client::codes::{
     AUTH_CONTEXT, BAD_TAG, COMMAND_CODE, COMMAND_SIZE, HANDLE, INITIALIZE, INSUFFICIENT, LOCALITY, SIZE, VALUE, param,
     plain, session,
 };
-use crate::harness::{Fixture, command};
+use client::command;
 use tpm_core::cc;
 use tpm_wire::pt;
 
@@ -68,11 +69,11 @@ fn malformed_headers_are_refused() {
             &[0x80, 2, 0, 0, 0, 25][..],
             &cc::GET_RANDOM.to_be_bytes(),
             &area.to_be_bytes(),
-            &crate::harness::password(b""),
+            &client::password(b""),
             &[0, 8],
         ]
         .concat();
-        assert_eq!(rc(&tpm.raw(&bad)), crate::harness::codes::AUTHSIZE, "authorizationSize {area}");
+        assert_eq!(rc(&tpm.raw(&bad)), client::codes::AUTHSIZE, "authorizationSize {area}");
     }
 }
 
@@ -97,12 +98,8 @@ fn get_random_gives_at_most_the_largest_digest() {
 #[test]
 fn stir_random_takes_up_to_128_octets() {
     let mut tpm = Fixture::new();
-    assert_eq!(tpm.run(cc::STIR_RANDOM, &[], &[], &crate::harness::tpm2b(&[7; 128])), Ok(vec![]));
-    assert_eq!(
-        tpm.run(cc::STIR_RANDOM, &[], &[], &crate::harness::tpm2b(&[7; 129])),
-        Err(param(1, SIZE)),
-        "SIZE, parameter 1"
-    );
+    assert_eq!(tpm.run(cc::STIR_RANDOM, &[], &[], &client::tpm2b(&[7; 128])), Ok(vec![]));
+    assert_eq!(tpm.run(cc::STIR_RANDOM, &[], &[], &client::tpm2b(&[7; 129])), Err(param(1, SIZE)), "SIZE, parameter 1");
 }
 
 #[test]
@@ -112,7 +109,7 @@ fn a_password_that_authorizes_nothing_is_refused() {
 }
 
 /// TPM2_Startup with this TPM_SU at this locality.
-fn startup(tpm: &mut Fixture, su: u8, locality: u8) -> crate::harness::Outcome {
+fn startup(tpm: &mut Fixture, su: u8, locality: u8) -> client::session::Outcome {
     tpm.locality = locality;
     let outcome = tpm.run(cc::STARTUP, &[], &[], &[0, su]);
     tpm.locality = 0;
@@ -248,8 +245,8 @@ fn orderly_tells_whether_a_shutdown_came_before() {
 
 #[test]
 fn cve_2020_26933_a_use_under_da_protection_voids_the_shutdown() {
-    use crate::harness::codes::{AUTH_FAIL, session};
     use crate::harness::nv::{INDEX, a, define, write};
+    use client::codes::{AUTH_FAIL, session};
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     write(&mut tpm, INDEX, INDEX, &[0; 8], 0).unwrap();

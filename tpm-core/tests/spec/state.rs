@@ -2,12 +2,17 @@
 //! command too, and must answer as the original does and come to the same state; at each loss of power a copy of what
 //! survives it must come to the same state as well (harness/twin.rs).
 
-use crate::harness::codes::{FAILURE, LOCKOUT, NULL, OWNER, PLATFORM};
+use crate::harness::Fixture;
 use crate::harness::keys::{aes_key, ecc_signing, ecc_storage, handle_of, hmac_key, sealed};
 use crate::harness::nv::{self, INDEX, a};
-use crate::harness::session::{Alg, Kind, Session, Start, Sym, attr};
-use crate::harness::twin::{export, import};
-use crate::harness::{Fixture, tpm2b};
+use crate::harness::twin::import;
+use client::attributes::session as attr;
+use client::codes::{FAILURE, LOCKOUT, NULL, OWNER, PLATFORM};
+use client::hash::Alg;
+use client::platform::export;
+use client::session::{Kind, Session, Start};
+use client::sym::Sym;
+use client::tpm2b;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
 use tpm_core::profile::PROFILE;
@@ -172,7 +177,7 @@ fn sessions_go_on_loaded_or_saved() {
     }
     for _ in 0..2 {
         tpm.exec(cc::NV_WRITE, &[INDEX, INDEX], vec![bound.auth(attr::DECRYPT, b"pw").into()], &write).unwrap();
-        let auths = vec![crate::harness::session::Auth::Password(b"pw"), audit.with(attr::AUDIT).into()];
+        let auths = vec![client::session::Auth::Password(b"pw"), audit.with(attr::AUDIT).into()];
         tpm.exec(cc::NV_READ, &[INDEX, INDEX], auths, &[0, 8, 0, 0]).unwrap();
     }
     let saved = tpm.run(cc::CONTEXT_SAVE, &[policy.handle], &[], &[]).unwrap();
@@ -245,8 +250,8 @@ fn the_drbg_is_never_duplicated() {
     let first = tpm.run(cc::GET_RANDOM, &[], &[], &[0, 32]).unwrap();
     tpm.tpm = import(&state, 0).unwrap();
     assert_ne!(tpm.run(cc::GET_RANDOM, &[], &[], &[0, 32]).unwrap(), first);
-    let mut dry = crate::harness::CountedEntropy { count: 0, dry: true };
-    let mut hooks = tpm_core::Hooks { entropy: &mut dry, clock: &mut crate::harness::ManualClock(0) };
+    let mut dry = client::platform::CountedEntropy { count: 0, dry: true };
+    let mut hooks = tpm_core::Hooks { entropy: &mut dry, clock: &mut client::platform::ManualClock(0) };
     assert_eq!(tpm.tpm.import(&state, &mut hooks), Err(StateError::Entropy));
     assert_blank(&mut tpm);
 }
@@ -271,20 +276,20 @@ fn a_blank_tpm_is_in_failure_mode_until_one_is_made_there() {
     let mut tpm = Fixture::new();
     *tpm.tpm = tpm_core::Tpm::blank();
     assert_blank(&mut tpm);
-    let mut clock = crate::harness::ManualClock(0);
-    let mut dry = crate::harness::CountedEntropy { count: 0, dry: true };
+    let mut clock = client::platform::ManualClock(0);
+    let mut dry = client::platform::CountedEntropy { count: 0, dry: true };
     let hooks = &mut tpm_core::Hooks { entropy: &mut dry, clock: &mut clock };
     assert_eq!(tpm.tpm.manufacture(hooks), Err(tpm_core::Failure));
     assert_blank(&mut tpm);
 
-    let mut entropy = crate::harness::CountedEntropy { count: 0, dry: false };
+    let mut entropy = client::platform::CountedEntropy { count: 0, dry: false };
     let hooks = &mut tpm_core::Hooks { entropy: &mut entropy, clock: &mut clock };
     tpm.tpm.import(&state, hooks).unwrap();
     assert!(export(&tpm.tpm, StateForm::Whole) == state);
     // One that is manufactured where another was has nothing of it.
     tpm.tpm
         .manufacture(&mut tpm_core::Hooks {
-            entropy: &mut crate::harness::CountedEntropy { count: 0, dry: false },
+            entropy: &mut client::platform::CountedEntropy { count: 0, dry: false },
             clock: &mut clock,
         })
         .unwrap();

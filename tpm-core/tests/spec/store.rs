@@ -4,12 +4,14 @@
 //! octet, and in every way in which a disk may have reordered its sectors: what is there then must be the state before
 //! or the one after, and nothing else.
 
-use crate::harness::codes::{OWNER, PLATFORM};
+use crate::harness::Fixture;
 use crate::harness::keys::{handle_of, hmac_key};
 use crate::harness::nv::{self, INDEX, a};
-use crate::harness::session::{Kind, Session};
-use crate::harness::twin::{export, import};
-use crate::harness::{Fixture, tpm2b};
+use crate::harness::twin::import;
+use client::codes::{OWNER, PLATFORM};
+use client::platform::export;
+use client::session::{Kind, Session};
+use client::tpm2b;
 use core::cell::Cell;
 use std::rc::Rc;
 use tpm_core::cc;

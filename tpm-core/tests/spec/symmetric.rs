@@ -1,10 +1,12 @@
 //! TPM2_EncryptDecrypt and TPM2_EncryptDecrypt2 (Part 3, 15.2 and 15.3). TPM2_Hash is in `hash.rs`, TPM2_MAC in
 //! `sequence.rs`.
 
-use crate::harness::codes::{ATTRIBUTES, KEY, MODE, SIZE, VALUE, handle, param};
+use crate::harness::Fixture;
 use crate::harness::external::{DECRYPT, SIGN, cipher_key, hmac_key, restricted_cipher_key};
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, tpm2b};
+use client::codes::{ATTRIBUTES, KEY, MODE, SIZE, VALUE, handle, param};
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use hex_literal::hex;
 use tpm_core::cc;
 

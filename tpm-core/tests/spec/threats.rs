@@ -1,10 +1,11 @@
 //! Published attacks on TPMs and known mistakes of new ones that no other test file shows; docs/threats.md lists them
 //! all.
 
-use crate::harness::codes::{AUTH_FAIL, KEY_SIZE, NULL, OWNER, PLATFORM, SIZE, param};
+use crate::harness::Fixture;
 use crate::harness::keys::{aes_key, derivation_parent, ecc_signing, ecc_storage, sealed};
-use crate::harness::names::alg;
-use crate::harness::{Fixture, command, password, tpm2b};
+use client::codes::{AUTH_FAIL, KEY_SIZE, NULL, OWNER, PLATFORM, SIZE, param};
+use client::names::alg;
+use client::{command, password, tpm2b};
 use crypto_bigint::{U512, U1024};
 use crypto_primes::{Flavor, is_prime};
 use p256::elliptic_curve::ff::PrimeField;
@@ -190,7 +191,7 @@ fn tn_529_the_answer_to_a_password_says_continue_session() {
 fn tn_f_3263_tn_f_7011_policy_password_compares_all_of_it() {
     let mut tpm = Fixture::new();
     let (parent, _) = tpm.primary(OWNER, &ecc_storage());
-    let policy = crate::harness::session::Alg::Sha256.hash(&[&[0; 32], &0x16bu32.to_be_bytes()]);
+    let policy = client::hash::Alg::Sha256.hash(&[&[0; 32], &0x16bu32.to_be_bytes()]);
     let mut template = sealed();
     template.policy = policy;
     template.attributes |= crate::harness::keys::a::NO_DA;

@@ -1,11 +1,13 @@
 //! What a platform may do to a command on its way: cancel it (Part 3, 5.11, TPM_RC_CANCELED), or have a smaller buffer
 //! than the engine.
 
-use crate::harness::codes::{CANCELED, COMMAND_SIZE, ENDORSEMENT, NULL, OWNER};
+use crate::harness::Fixture;
 use crate::harness::keys::{self as templates, handle_of};
-use crate::harness::names::alg;
-use crate::harness::{Fixture, Outcome, command, password, tpm2b};
 use crate::keys;
+use client::codes::{CANCELED, COMMAND_SIZE, ENDORSEMENT, NULL, OWNER};
+use client::names::alg;
+use client::session::Outcome;
+use client::{command, password, tpm2b};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::thread;

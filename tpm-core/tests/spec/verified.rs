@@ -1,11 +1,14 @@
 //! What the TPM has verified it vouches for: TPMT_TK_VERIFIED (1.85: Part 2, 10.6.5) with each of its tags, from the
 //! command that verifies to TPM2_PolicyAuthorize (Part 3, 23.16).
 
-use crate::harness::codes::{ENDORSEMENT, INSUFFICIENT, NULL, OWNER, PLATFORM, TAG, VALUE, param};
-use crate::harness::names::alg;
-use crate::harness::session::{Alg, Kind, PolicyDigest, Session};
-use crate::harness::{Fixture, Outcome, tpm2b};
+use crate::harness::Fixture;
 use crate::keys::{self, Key, SIGN, flush, handle, names, scheme};
+use client::codes::{ENDORSEMENT, INSUFFICIENT, NULL, OWNER, PLATFORM, TAG, VALUE, param};
+use client::hash::Alg;
+use client::names::alg;
+use client::policy::PolicyDigest;
+use client::session::{Kind, Outcome, Session};
+use client::tpm2b;
 use tpm_core::cc;
 use tpm_crypto::hash::{HashAlg, digest};
 

@@ -1,11 +1,13 @@
 //! The responses to a command that both TPMs have executed: their sessions, and their parameters in the clear.
 
-use super::authorize::{Auth, attr};
+use super::authorize::Auth;
 use super::cc;
 use super::explained;
 use super::send::Sent;
-use super::wire::{Rest, Two};
+use super::wire::Two;
 use super::world::World;
+use client::area::open;
+use client::attributes::session as attr;
 
 /// One side's response.
 pub(super) struct Answer {
@@ -63,36 +65,21 @@ impl World {
     }
 
     fn open_one(&self, sent: &Sent, side: usize, response: &[u8]) -> Option<Answer> {
-        let code = sent.command.code;
-        let mut rest = Rest(response.get(10..)?);
-        let handle = if cc::replies_handle(code) { rest.u32()? } else { 0 };
-        if response.starts_with(&[0x80, 1]) {
-            return Some(Answer { handle, parameters: rest.0.to_vec(), sessions: vec![] });
-        }
-        let size = rest.u32()? as usize;
-        let encrypted = rest.take(size)?;
-        let mut parameters = encrypted.to_vec();
-        let mut sessions = Vec::new();
-        for (auth, nonce_caller) in sent.auths.iter().zip(&sent.nonces) {
-            let nonce = rest.sized()?;
-            let attributes = rest.take(1)?[0];
-            let hmac = rest.sized()?;
-            let Auth::Session { handle, hmac_auth, crypt_auth, .. } = auth else { continue };
-            let Some(session) = self.session(*handle) else { continue };
-            let rp_hash = session.alg.hash(&[&[0; 4], &code.to_be_bytes(), encrypted]);
-            let key = [&session.key[side][..], hmac_auth].concat();
-            let expected = session.alg.hmac(&key, &[&rp_hash, nonce, nonce_caller, &[attributes]]);
+        let entries = self.entries(&sent.auths, &sent.nonces, side);
+        let opened = open(sent.command.code, &entries, response)?;
+        let known = sent.auths.iter().zip(opened.sessions).filter_map(|(auth, answered)| match auth {
+            Auth::Session { handle, .. } if self.session(*handle).is_some() => Some((*handle, answered)),
+            _ => None,
+        });
+        let sessions = known.map(|(handle, answered)| {
             // In a response libtpms leaves auditReset as it was in the command.
-            let attributes_said = attributes & !attr::AUDIT_RESET;
-            let hmac = (hmac.is_empty(), hmac == expected);
-            let said = SessionSaid { hmac, attributes: attributes_said, nonce: nonce.len() };
-            if attributes & attr::ENCRYPT != 0 {
-                let value = [&session.key[side][..], crypt_auth].concat();
-                session.crypt_first(&value, nonce, nonce_caller, false, &mut parameters);
-            }
-            sessions.push(Answered { handle: *handle, nonce: nonce.to_vec(), attributes, said });
-        }
-        Some(Answer { handle, parameters, sessions })
+            let attributes = answered.attributes & !attr::AUDIT_RESET;
+            let hmac = (answered.hmac.is_empty(), answered.hmac == answered.expected);
+            let said = SessionSaid { hmac, attributes, nonce: answered.nonce.len() };
+            Answered { handle, nonce: answered.nonce, attributes: answered.attributes, said }
+        });
+        let sessions = sessions.collect();
+        Some(Answer { handle: opened.handle.unwrap_or(0), parameters: opened.parameters, sessions })
     }
 
     /// Sessions end, or have a new nonceTPM.

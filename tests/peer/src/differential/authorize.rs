@@ -1,20 +1,14 @@
 //! The authorization area of a command: which sessions go with it, and what they say.
 
-use super::alg::Sym;
 use super::cc;
 use super::command::Command;
 use super::policy::{Step, satisfy};
-use super::wire::{Two, short};
-use super::world::{Entity, Session, Subject, World, rh};
-
-/// TPMA_SESSION
-pub(super) mod attr {
-    pub(crate) const CONTINUE: u8 = 0x01;
-    pub(crate) const AUDIT_RESET: u8 = 0x04;
-    pub(crate) const DECRYPT: u8 = 0x20;
-    pub(crate) const ENCRYPT: u8 = 0x40;
-    pub(crate) const AUDIT: u8 = 0x80;
-}
+use super::wire::Two;
+use super::world::{Entity, Session, Subject, World};
+use client::area::{Entry, How, Known, Turn, marshal};
+use client::attributes::session as attr;
+use client::hash::Alg;
+use client::sym::Sym;
 
 /// An entry of the authorization area.
 #[derive(Clone, Debug)]
@@ -23,18 +17,34 @@ pub(super) enum Auth {
     Session { handle: Two<u32>, attributes: u8, hmac_auth: Vec<u8>, crypt_auth: Vec<u8>, how: How },
 }
 
-/// What stands in the hmac field of a session.
-#[derive(Clone, Debug)]
-pub(super) enum How {
-    Hmac,
-    Raw(Vec<u8>),
-}
-
 impl Auth {
-    const fn has(&self, bit: u8) -> bool {
-        matches!(self, Self::Session { attributes, .. } if *attributes & bit != 0)
+    /// As it goes to one side; a session that the caller has lost goes without an HMAC.
+    fn entry<'a>(&'a self, world: &'a World, nonce_caller: &'a [u8], side: usize) -> Entry<'a> {
+        match self {
+            Self::Password(value) => Entry::Password(value),
+            Self::Session { handle, attributes, hmac_auth, crypt_auth, how } => {
+                let lost = Known { handle: handle[side], alg: Alg::Sha256, sym: Sym::Null, key: &[], nonce_tpm: &[] };
+                let (session, how) = match (world.session(*handle), how) {
+                    (Some(session), how) => (session.known(side), how),
+                    (None, How::Raw(_)) => (lost, how),
+                    (None, How::Hmac) => (lost, &NOTHING),
+                };
+                Entry::Session(Turn {
+                    session,
+                    nonce_caller,
+                    attributes: *attributes,
+                    hmac_auth,
+                    hmac_auth_after: hmac_auth,
+                    crypt_auth,
+                    how,
+                })
+            }
+        }
     }
 }
+
+/// An empty hmac field.
+static NOTHING: How = How::Raw(Vec::new());
 
 impl World {
     /// How the command's handles are authorized, and what other sessions go with it.
@@ -140,72 +150,16 @@ impl World {
         sizes.map(|size| self.octets(size)).collect()
     }
 
+    /// The authorization area as it goes to one side.
+    pub(super) fn entries<'a>(&'a self, auths: &'a [Auth], nonces: &'a [Vec<u8>], side: usize) -> Vec<Entry<'a>> {
+        auths.iter().zip(nonces).map(|(auth, nonce)| auth.entry(self, nonce, side)).collect()
+    }
+
     /// The octets of the command for one side.
     pub(super) fn marshal(&self, command: &Command, auths: &[Auth], nonces: &[Vec<u8>], side: usize) -> Vec<u8> {
-        let params = self.encrypted(command, auths, nonces, side);
+        let handles: Vec<u32> = command.handles.iter().map(|h| h.handle[side]).collect();
         let names: Vec<u8> = command.handles.iter().flat_map(|h| h.name[side].clone()).collect();
-        let cp = [&command.code.to_be_bytes()[..], &names, &params].concat();
-        let tag: u16 = if auths.is_empty() { 0x8001 } else { 0x8002 };
-        let mut out = [&tag.to_be_bytes()[..], &[0; 4], &command.code.to_be_bytes()].concat();
-        command.handles.iter().for_each(|h| out.extend(h.handle[side].to_be_bytes()));
-        if !auths.is_empty() {
-            let of_others = if command.authorized > 0 { self.other_nonces(auths, side) } else { vec![] };
-            let entry = |i: usize| {
-                let others: &[u8] = if i == 0 { &of_others } else { &[] };
-                self.entry(&auths[i], &nonces[i], others, &cp, side)
-            };
-            let area: Vec<u8> = (0..auths.len()).flat_map(entry).collect();
-            out.extend(u32::try_from(area.len()).expect("short").to_be_bytes());
-            out.extend(area);
-        }
-        out.extend(params);
-        out
-    }
-
-    /// The parameters, of which a session may encrypt the first one.
-    fn encrypted(&self, command: &Command, auths: &[Auth], nonces: &[Vec<u8>], side: usize) -> Vec<u8> {
-        let mut params = command.params.0[side].clone();
-        if let Some(i) = auths.iter().position(|auth| auth.has(attr::DECRYPT))
-            && let Auth::Session { handle, crypt_auth, .. } = &auths[i]
-            && let Some(session) = self.session(*handle)
-        {
-            let value = [&session.key[side][..], crypt_auth].concat();
-            session.crypt_first(&value, &nonces[i], &session.nonce[side], true, &mut params);
-        }
-        params
-    }
-
-    /// nonceTPM of the sessions that encrypt, which go into the first session's HMAC unless they are it.
-    fn other_nonces(&self, auths: &[Auth], side: usize) -> Vec<u8> {
-        let with = |bit| auths.iter().position(|auth| auth.has(bit));
-        let (decrypt, encrypt) = (with(attr::DECRYPT), with(attr::ENCRYPT));
-        let both = [decrypt, encrypt.filter(|e| Some(*e) != decrypt)];
-        let others = both.into_iter().flatten().filter(|i| *i != 0);
-        let sessions = others.filter_map(|i| match &auths[i] {
-            Auth::Session { handle, .. } => self.session(*handle),
-            Auth::Password(_) => None,
-        });
-        sessions.flat_map(|session| session.nonce[side].clone()).collect()
-    }
-
-    /// TPMS_AUTH_COMMAND; `cp` is what cpHash is of.
-    fn entry(&self, auth: &Auth, nonce: &[u8], others: &[u8], cp: &[u8], side: usize) -> Vec<u8> {
-        let (handle, nonce, attributes, hmac) = match auth {
-            Auth::Password(value) => (rh::PW, &[][..], attr::CONTINUE, value.clone()),
-            Auth::Session { handle, attributes, hmac_auth, how, .. } => {
-                let hmac = match (how, self.session(*handle)) {
-                    (How::Raw(octets), _) => octets.clone(),
-                    (How::Hmac, Some(session)) => {
-                        let key = [&session.key[side][..], hmac_auth].concat();
-                        let cp_hash = session.alg.hash(&[cp]);
-                        session.alg.hmac(&key, &[&cp_hash, nonce, &session.nonce[side], others, &[*attributes]])
-                    }
-                    (How::Hmac, None) => vec![],
-                };
-                (handle[side], nonce, *attributes, hmac)
-            }
-        };
-        let sized = |octets: &[u8]| [&short(octets.len()).to_be_bytes()[..], octets].concat();
-        [&handle.to_be_bytes()[..], &sized(nonce), &[attributes], &sized(&hmac)].concat()
+        let entries = self.entries(auths, nonces, side);
+        marshal(command.code, &handles, &names, command.authorized > 0, &entries, &command.params.0[side])
     }
 }

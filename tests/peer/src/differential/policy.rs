@@ -1,11 +1,11 @@
 //! Policies as lists of assertions, and how a session comes to satisfy one.
 
-use super::alg::Sym;
 use super::cc;
 use super::command::Command;
 use super::generate::session::start;
 use super::wire::{Bytes, Two};
 use super::world::{Entity, Policy, Session, World};
+use client::sym::Sym;
 
 /// An assertion that can be made again.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -7,8 +7,9 @@ use super::damage::Damage;
 use super::explained;
 use super::policy::Step;
 use super::tally::Case;
-use super::wire::{Reply, Two, code_of, hex, sent_code};
+use super::wire::{Reply, Two};
 use super::world::World;
+use client::command::{command_code, hex, response_code};
 use core::ops::Range;
 use std::time::Instant;
 
@@ -112,7 +113,7 @@ impl World {
             self.tally.time[side] += begin.elapsed();
         }
         let [_, theirs] = &mut responses;
-        let retried = code_of(theirs) == RETRY;
+        let retried = response_code(theirs) == RETRY;
         if retried {
             self.tally.note_explained(explained::RETRY);
             self.tpms[1].execute(&sent.request[1], locality, theirs);
@@ -122,12 +123,12 @@ impl World {
 
     /// Puts a command and its answers to the trail: the response codes.
     fn note(&mut self, sent: &Sent, responses: &Two<Vec<u8>>, retried: bool) -> Two<u32> {
-        let rc = responses.each_ref().map(|response| code_of(response));
+        let rc = responses.each_ref().map(|response| response_code(response));
         // What we refuse before an authValue is looked at is no use of it on our side.
         self.used_there |= retried && rc[0] != 0;
         let case = Case {
             code: sent.command.code,
-            handles: self.commands.handles(sent_code(&sent.plain[0])),
+            handles: self.commands.handles(command_code(&sent.plain[0])),
             request: sent.plain.clone(),
             rc,
             session: started(sent.command.code, &responses[0]),
@@ -161,7 +162,7 @@ impl World {
 
     /// What follows from a command that both have executed, whichever it was meant to be.
     fn follow(&mut self, sent: &Sent) {
-        let done = sent_code(&sent.plain[0]);
+        let done = command_code(&sent.plain[0]);
         let damaged = sent.damage.is_some();
         self.unsure |= damaged
             && matches!(
@@ -316,6 +317,6 @@ fn secret_end(command: &Command, params_at: usize) -> usize {
 
 /// The session that a command has started.
 fn started(code: u32, response: &[u8]) -> Option<u32> {
-    let started = code == cc::START_AUTH_SESSION && code_of(response) == 0;
+    let started = code == cc::START_AUTH_SESSION && response_code(response) == 0;
     response.get(10..14).filter(|_| started)?.try_into().ok().map(u32::from_be_bytes)
 }

@@ -1,7 +1,8 @@
 //! What happened: the commands of a sequence with their answers, and counts of all sequences.
 
 use super::cc;
-use super::wire::{Two, hex};
+use super::wire::Two;
+use client::command::hex;
 use core::fmt::Write;
 use core::ops::Range;
 use core::time::Duration;

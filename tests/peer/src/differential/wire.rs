@@ -1,7 +1,5 @@
 //! Octets of two commands that are built side by side, and of two responses that are read so.
 
-use core::fmt::Write;
-
 /// A value for our TPM and one for libtpms.
 pub(crate) type Two<T> = [T; 2];
 
@@ -123,42 +121,4 @@ impl Reply {
     pub(crate) fn rest(&mut self) -> Two<Vec<u8>> {
         [0, 1].map(|side| self.take(side, usize::MAX >> 1))
     }
-}
-
-/// What is left of a response.
-pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
-
-impl<'a> Rest<'a> {
-    pub(crate) fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(n)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    pub(crate) fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
-    }
-
-    pub(crate) fn sized(&mut self) -> Option<&'a [u8]> {
-        let size = u16::from_be_bytes(self.take(2)?.try_into().ok()?);
-        self.take(size.into())
-    }
-}
-
-/// The command code of a command as it was sent.
-pub(crate) fn sent_code(request: &[u8]) -> u32 {
-    request.get(6..10).and_then(|code| code.try_into().ok()).map_or(0, u32::from_be_bytes)
-}
-
-/// The response code; all ones where there is no response.
-pub(crate) fn code_of(response: &[u8]) -> u32 {
-    response.get(6..10).and_then(|code| code.try_into().ok()).map_or(0xffff_ffff, u32::from_be_bytes)
-}
-
-/// Octets in words.
-pub(crate) fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::new(), |mut out, octet| {
-        let _ = write!(out, "{octet:02x}");
-        out
-    })
 }

@@ -1,40 +1,22 @@
 //! What the caller knows of both TPMs: every value that they made up themselves is kept once for each.
 
-use super::alg::{Alg, Sym};
 use super::command::Commands;
 use super::explained::Maker;
 use super::policy::Step;
 use super::tally::Tally;
 use super::wire::{Two, both};
 use crate::Peer;
+use client::area::Known;
+use client::attributes::object;
+use client::hash::Alg;
+use client::session::Kind;
+use client::sym::Sym;
 
 /// TPM_RH
 pub(crate) mod rh {
-    pub(crate) const OWNER: u32 = 0x4000_0001;
-    pub(crate) const NULL: u32 = 0x4000_0007;
-    pub(crate) const PW: u32 = 0x4000_0009;
-    pub(crate) const LOCKOUT: u32 = 0x4000_000a;
-    pub(crate) const ENDORSEMENT: u32 = 0x4000_000b;
-    pub(crate) const PLATFORM: u32 = 0x4000_000c;
-    pub(crate) const PLATFORM_NV: u32 = 0x4000_000d;
+    pub(crate) use client::codes::{ENDORSEMENT, LOCKOUT_HIERARCHY as LOCKOUT, NULL, OWNER, PLATFORM, PLATFORM_NV, PW};
     /// the hierarchies with an authValue
     pub(crate) const AUTHORIZED: [u32; 4] = [OWNER, LOCKOUT, ENDORSEMENT, PLATFORM];
-}
-
-/// TPMA_OBJECT
-pub(crate) mod attribute {
-    pub(crate) const FIXED_TPM: u32 = 1 << 1;
-    pub(crate) const ST_CLEAR: u32 = 1 << 2;
-    pub(crate) const FIXED_PARENT: u32 = 1 << 4;
-    pub(crate) const ORIGIN: u32 = 1 << 5;
-    pub(crate) const USER: u32 = 1 << 6;
-    pub(crate) const ADMIN_POLICY: u32 = 1 << 7;
-    pub(crate) const NO_DA: u32 = 1 << 10;
-    pub(crate) const ENCRYPTED_DUPLICATION: u32 = 1 << 11;
-    pub(crate) const RESTRICTED: u32 = 1 << 16;
-    pub(crate) const DECRYPT: u32 = 1 << 17;
-    pub(crate) const SIGN: u32 = 1 << 18;
-    pub(crate) const X509_SIGN: u32 = 1 << 19;
 }
 
 /// An entity as a command's handle: with what goes into an authorization.
@@ -101,13 +83,13 @@ impl Object {
     /// template.
     pub(crate) fn is_made(&mut self, public: Two<Vec<u8>>) {
         let attributes = public[0].get(4..8).and_then(|four| four.try_into().ok()).map_or(0, u32::from_be_bytes);
-        self.common &= attributes & attribute::ORIGIN == 0;
+        self.common &= attributes & object::ORIGIN == 0;
         self.public = public;
     }
 
     /// A parent of other objects.
     pub(crate) const fn is_parent(&self) -> bool {
-        self.has(attribute::RESTRICTED | attribute::DECRYPT) && self.private && self.sequence.is_none()
+        self.has(object::RESTRICTED | object::DECRYPT) && self.private && self.sequence.is_none()
     }
 }
 
@@ -139,17 +121,14 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) const HMAC: u8 = 0;
-    pub(crate) const POLICY: u8 = 1;
-    pub(crate) const TRIAL: u8 = 3;
+    pub(crate) const HMAC: u8 = Kind::Hmac as u8;
+    pub(crate) const POLICY: u8 = Kind::Policy as u8;
+    pub(crate) const TRIAL: u8 = Kind::Trial as u8;
 
-    /// Encrypts or decrypts the first parameter, if it is a TPM2B, under the session value.
-    pub(crate) fn crypt_first(&self, value: &[u8], newer: &[u8], older: &[u8], encrypt: bool, parameters: &mut [u8]) {
-        if let Some((size, data)) = parameters.split_first_chunk_mut::<2>()
-            && let Some(data) = data.get_mut(..u16::from_be_bytes(*size).into())
-        {
-            self.sym.crypt(self.alg, value, newer, older, encrypt, data);
-        }
+    /// As one side knows it.
+    pub(crate) fn known(&self, side: usize) -> Known<'_> {
+        let (key, nonce_tpm) = (&self.key[side], &self.nonce[side]);
+        Known { handle: self.handle[side], alg: self.alg, sym: self.sym, key, nonce_tpm }
     }
 }
 
@@ -381,7 +360,7 @@ impl World {
         if self.once_in(5) {
             return Entity::of(rh::NULL);
         }
-        self.object(|o| o.has(attribute::SIGN) && o.private && o.kind != 0x25 && o.sequence.is_none())
+        self.object(|o| o.has(object::SIGN) && o.private && o.kind != 0x25 && o.sequence.is_none())
             .map_or_else(|| Entity::of(rh::NULL), |o| o.entity)
     }
 

@@ -1,7 +1,7 @@
 //! TPM2_Import (Part 3, 13.3).
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Brings, Call, Command};
+use crate::command::{Call, Command, KeyParameter};
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;
@@ -31,7 +31,7 @@ params! {
 
 impl Command for Import {
     const CODE: u32 = 0x156;
-    const BRINGS: Brings = Brings::Public;
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Public;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Private;

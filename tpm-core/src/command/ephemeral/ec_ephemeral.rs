@@ -1,7 +1,7 @@
 //! TPM2_EC_Ephemeral (Part 3, 19.3).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Brings, Call, Command};
+use crate::command::{Call, Command, KeyParameter};
 use crate::crypto::ecc::Curve;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;
@@ -16,7 +16,7 @@ reply! { pub(crate) struct Answer { q: Sized2b<EccPoint>, counter: u16 } }
 
 impl Command for EcEphemeral {
     const CODE: u32 = 0x18e;
-    const BRINGS: Brings = Brings::Ecc;
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Ecc;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Answer;

@@ -1,7 +1,7 @@
 //! TPM2_CreatePrimary (Part 3, 24.1).
 
 use crate::command::area::{User, WithHandle, handles, params, reply};
-use crate::command::{Brings, Call, Command, Presence, ReadOnly};
+use crate::command::{Call, Command, KeyParameter, Presence, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::{Creation, Environment, Primary, create, object_auth};
@@ -34,7 +34,7 @@ reply! {
 
 impl Command for CreatePrimary {
     const CODE: u32 = 0x131;
-    const BRINGS: Brings = Brings::Template;
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Template;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;

@@ -1,7 +1,7 @@
 //! TPM2_Create (Part 3, 12.1).
 
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Brings, Call, Command, ReadOnly};
+use crate::command::{Call, Command, KeyParameter, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::{Creation, Environment, Fresh, create, object_auth};
@@ -34,7 +34,7 @@ reply! {
 
 impl Command for Create {
     const CODE: u32 = 0x153;
-    const BRINGS: Brings = Brings::Template;
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Template;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     type Handles = Handles;
     type Params<'a> = Params<'a>;

@@ -1,7 +1,7 @@
 //! TPM2_CreateLoaded (Part 3, 12.9).
 
 use crate::command::area::{User, WithHandle, handles, params, reply};
-use crate::command::{Brings, Call, Command, Presence, ReadOnly};
+use crate::command::{Call, Command, KeyParameter, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::operation::object::create::{Derived, Fresh, Primary, create, object_auth};
@@ -25,7 +25,7 @@ reply! { pub(crate) struct Answer { private: Private, public: Sized2b<Public>, n
 
 impl Command for CreateLoaded {
     const CODE: u32 = 0x191;
-    const BRINGS: Brings = Brings::Template;
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Template;
     const READ_ONLY: ReadOnly = ReadOnly::Refused;
     const PRESENCE: Presence = Presence::Listed;
     type Handles = Handles;

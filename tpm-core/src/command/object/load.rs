@@ -1,7 +1,7 @@
 //! TPM2_Load (Part 3, 12.2).
 
 use crate::command::area::{User, WithHandle, handles, params};
-use crate::command::{Brings, Call, Command};
+use crate::command::{Call, Command, KeyParameter};
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;
 use crate::operation::object::load::{Blame, check};
@@ -16,7 +16,7 @@ params! { pub(crate) struct Params { private: Private, public: Sized2b<Named> } 
 
 impl Command for Load {
     const CODE: u32 = 0x157;
-    const BRINGS: Brings = Brings::Public;
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Public;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Name>;

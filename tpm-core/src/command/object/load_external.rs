@@ -1,7 +1,7 @@
 //! TPM2_LoadExternal (Part 3, 12.3).
 
 use crate::command::area::{WithHandle, handles, params};
-use crate::command::{Brings, Call, Command};
+use crate::command::{Call, Command, KeyParameter};
 use crate::data::object::Object;
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;
@@ -16,7 +16,7 @@ params! { pub(crate) struct Params { private: OptionalSensitive, public: Sized2b
 
 impl Command for LoadExternal {
     const CODE: u32 = 0x167;
-    const BRINGS: Brings = Brings::Public;
+    const KEY_PARAMETER: KeyParameter = KeyParameter::Public;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = WithHandle<Name>;

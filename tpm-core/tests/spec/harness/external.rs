@@ -1,17 +1,17 @@
 //! Keys with known values, loaded by TPM2_LoadExternal, and templates for TPM2_CreatePrimary.
 
-use super::{Fixture, Outcome, tpm2b};
-use crate::harness::names::alg;
+use super::Fixture;
+use client::attributes::object;
+use client::names::alg;
+use client::session::Outcome;
+use client::tpm2b;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
 
-pub(crate) const RESTRICTED: u32 = 0x1_0000;
-pub(crate) const DECRYPT: u32 = 0x2_0000;
-pub(crate) const SIGN: u32 = 0x4_0000;
+pub(crate) use client::attributes::object::{DECRYPT, MADE_HERE, RESTRICTED, SIGN};
+
 /// userWithAuth, noDA
-pub(crate) const USER: u32 = 0x440;
-/// fixedTPM, fixedParent, sensitiveDataOrigin
-pub(crate) const MADE_HERE: u32 = 0x32;
+pub(crate) const USER: u32 = object::USER | object::NO_DA;
 
 /// TPMT_PUBLIC with nameAlg SHA-256 and no policy.
 pub(crate) fn public(kind: u16, attributes: u32, parms: &[u8], unique: &[u8]) -> Vec<u8> {
@@ -25,7 +25,7 @@ fn sensitive(kind: u16, auth: &[u8], seed: &[u8], key: &[u8]) -> Vec<u8> {
 
 /// TPM2_LoadExternal into the NULL hierarchy (with a sensitive area) or the owner's; the handle.
 pub(crate) fn load_external(tpm: &mut Fixture, sensitive: &[u8], public: &[u8]) -> u32 {
-    let hierarchy = if sensitive.is_empty() { super::codes::OWNER } else { super::codes::NULL };
+    let hierarchy = if sensitive.is_empty() { client::codes::OWNER } else { client::codes::NULL };
     let params = [&tpm2b(sensitive)[..], &tpm2b(public), &hierarchy.to_be_bytes()].concat();
     handle_of(tpm.run(cc::LOAD_EXTERNAL, &[], &[], &params))
 }
@@ -85,7 +85,7 @@ pub(crate) fn point(x: &[u8], y: &[u8]) -> Vec<u8> {
 /// TPM2_CreatePrimary in the owner hierarchy with an empty authValue; the handle.
 pub(crate) fn create_primary(tpm: &mut Fixture, public: &[u8]) -> u32 {
     let params = [&tpm2b(&[0; 4])[..], &tpm2b(public), &[0, 0], &[0; 4]].concat();
-    handle_of(tpm.with(cc::CREATE_PRIMARY, &[super::codes::OWNER], &[b""], &params))
+    handle_of(tpm.with(cc::CREATE_PRIMARY, &[client::codes::OWNER], &[b""], &params))
 }
 
 /// A storage key: restricted, decrypts.

@@ -2,50 +2,20 @@
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use client::command::{body, response_code};
+use client::lasting::Lasting;
+use client::platform::{CountedEntropy, ManualClock};
+use client::session::{self, Auth, Outcome, Transport};
+use client::{codes, command, password};
 use core::sync::atomic::AtomicBool;
-use sha2::{Digest, Sha256};
 use tpm_core::cc;
-use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
+use tpm_core::{Hooks, Locality, Tpm};
 
-pub(crate) mod codes;
 pub(crate) mod external;
 pub(crate) mod keys;
-pub(crate) mod lasting;
-pub(crate) mod names;
 pub(crate) mod nv;
 pub(crate) mod record;
-pub(crate) mod session;
 pub(crate) mod twin;
-
-/// Entropy from a counter: the same in every run.
-pub(crate) struct CountedEntropy {
-    pub count: u64,
-    /// The source fails from now on.
-    pub dry: bool,
-}
-
-impl Entropy for CountedEntropy {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
-        if self.dry {
-            return Err(EntropyFailure);
-        }
-        for chunk in out.chunks_mut(32) {
-            self.count += 1;
-            let block = Sha256::digest(self.count.to_be_bytes());
-            chunk.copy_from_slice(&block[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
-
-/// A clock that the test moves.
-pub(crate) struct ManualClock(pub u64);
-
-impl Clock for ManualClock {
-    fn now_ms(&mut self) -> u64 {
-        self.0
-    }
-}
 
 pub(crate) struct Fixture {
     pub tpm: Box<Tpm>,
@@ -59,16 +29,23 @@ pub(crate) struct Fixture {
     /// what the clock said to the TPM last
     pub last_ms: u64,
     recording: record::Recording,
-    lasting: lasting::Lasting,
+    lasting: Lasting,
 }
 
-/// The outcome of a command: the response's body behind the header, or the response code.
-pub(crate) type Outcome = Result<Vec<u8>, u32>;
+impl Transport for Fixture {
+    fn transmit(&mut self, request: &[u8]) -> Vec<u8> {
+        self.raw(request)
+    }
+
+    fn outcome(&mut self, code: u32, handles: &[u32], area: &[u8], parameters: &[u8]) -> Outcome {
+        self.with_area(code, handles, area, parameters)
+    }
+}
 
 impl Fixture {
     /// A manufactured TPM before TPM2_Startup.
     pub(crate) fn unstarted() -> Self {
-        let (mut entropy, mut clock) = (CountedEntropy { count: 0, dry: false }, ManualClock(0));
+        let (mut entropy, mut clock) = (CountedEntropy::default(), ManualClock(0));
         let mut tpm = Box::new(Tpm::blank());
         tpm.manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).unwrap();
         Self {
@@ -80,7 +57,7 @@ impl Fixture {
             canceled: AtomicBool::new(false),
             last_ms: 0,
             recording: record::Recording::new(),
-            lasting: lasting::Lasting::new(),
+            lasting: Lasting::new(),
         }
     }
 
@@ -164,7 +141,7 @@ impl Fixture {
     pub(crate) fn with_area(&mut self, code: u32, handles: &[u32], area: &[u8], params: &[u8]) -> Outcome {
         self.recording.parameters(code, params);
         let response = self.raw(&command(code, handles, area, params));
-        let rc = u32::from_be_bytes(response[6..10].try_into().unwrap());
+        let rc = response_code(&response);
         if rc != 0 {
             assert_eq!(response.len(), 10);
             return Err(rc);
@@ -176,66 +153,21 @@ impl Fixture {
     pub(crate) fn run(&mut self, code: u32, handles: &[u32], auths: &[&[u8]], params: &[u8]) -> Outcome {
         self.with(code, handles, auths, params)
     }
-}
 
-/// Marshals a command.
-pub(crate) fn command(code: u32, handles: &[u32], area: &[u8], params: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    handles.iter().for_each(|h| body.extend(h.to_be_bytes()));
-    if !area.is_empty() {
-        body.extend((area.len() as u32).to_be_bytes());
-        body.extend(area);
+    /// A command with sessions, whose responses are checked. The outcome is the plain reply.
+    pub(crate) fn exec(&mut self, code: u32, handles: &[u32], auths: Vec<Auth<'_>>, params: &[u8]) -> Outcome {
+        self.exec_last(code, handles, auths, params, |_| ())
     }
-    body.extend(params);
-    let tag: u16 = if area.is_empty() { 0x8001 } else { 0x8002 };
-    [&tag.to_be_bytes()[..], &(10 + body.len() as u32).to_be_bytes(), &code.to_be_bytes(), &body].concat()
-}
 
-/// Commands whose response starts with a handle.
-const REPLY_HANDLE: [u32; 12] = [
-    cc::CREATE_PRIMARY,
-    cc::LOAD,
-    cc::CONTEXT_LOAD,
-    cc::LOAD_EXTERNAL,
-    cc::START_AUTH_SESSION,
-    cc::HASH_SEQUENCE_START,
-    cc::MAC_START,
-    cc::CREATE_LOADED,
-    cc::VERIFY_SEQUENCE_START,
-    cc::SIGN_SEQUENCE_START,
-    0,
-    0,
-];
-
-/// A response with sessions: handle, parameters, authorization area.
-pub(crate) fn split(code: u32, response: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
-    let mut rest = &response[10..];
-    let handle = if REPLY_HANDLE.contains(&code) { rest.split_off(..4).unwrap().to_vec() } else { vec![] };
-    let n = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
-    (handle, rest[4..4 + n].to_vec(), rest[4 + n..].to_vec())
-}
-
-fn body(code: u32, response: &[u8], sessions: bool) -> Vec<u8> {
-    let mut rest = &response[10..];
-    let mut out = Vec::new();
-    if REPLY_HANDLE.contains(&code) {
-        out.extend(&rest[..4]);
-        rest = &rest[4..];
+    /// `exec`, with a last change to the command's octets on their way.
+    pub(crate) fn exec_last(
+        &mut self,
+        code: u32,
+        handles: &[u32],
+        auths: Vec<Auth<'_>>,
+        params: &[u8],
+        on_the_way: impl FnOnce(&mut Vec<u8>),
+    ) -> Outcome {
+        session::execute(self, code, handles, auths, params, on_the_way)
     }
-    if sessions {
-        let n = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
-        rest = &rest[4..4 + n];
-    }
-    out.extend(rest);
-    out
-}
-
-/// A password authorization.
-pub(crate) fn password(auth: &[u8]) -> Vec<u8> {
-    [&0x4000_0009u32.to_be_bytes()[..], &[0, 0, 1], &(auth.len() as u16).to_be_bytes(), auth].concat()
-}
-
-/// A TPM2B.
-pub(crate) fn tpm2b(bytes: &[u8]) -> Vec<u8> {
-    [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
 }

@@ -1,40 +1,12 @@
 //! NV Indices in tests: commands, attributes, and what is often done with them.
 
-use super::codes::{OWNER, PLATFORM};
-use super::{Fixture, Outcome, tpm2b};
+use super::Fixture;
+use client::codes::{OWNER, PLATFORM};
+use client::session::Outcome;
+use client::tpm2b;
 use tpm_core::cc;
 
-/// TPMA_NV.
-pub(crate) mod a {
-    pub(crate) const PPWRITE: u32 = 1 << 0;
-    pub(crate) const OWNERWRITE: u32 = 1 << 1;
-    pub(crate) const AUTHWRITE: u32 = 1 << 2;
-    pub(crate) const POLICYWRITE: u32 = 1 << 3;
-    pub(crate) const COUNTER: u32 = 1 << 4;
-    pub(crate) const BITS: u32 = 2 << 4;
-    pub(crate) const EXTEND: u32 = 4 << 4;
-    pub(crate) const PIN_FAIL: u32 = 8 << 4;
-    pub(crate) const PIN_PASS: u32 = 9 << 4;
-    pub(crate) const POLICY_DELETE: u32 = 1 << 10;
-    pub(crate) const WRITELOCKED: u32 = 1 << 11;
-    pub(crate) const WRITEALL: u32 = 1 << 12;
-    pub(crate) const WRITEDEFINE: u32 = 1 << 13;
-    pub(crate) const WRITE_STCLEAR: u32 = 1 << 14;
-    pub(crate) const GLOBALLOCK: u32 = 1 << 15;
-    pub(crate) const PPREAD: u32 = 1 << 16;
-    pub(crate) const OWNERREAD: u32 = 1 << 17;
-    pub(crate) const AUTHREAD: u32 = 1 << 18;
-    pub(crate) const POLICYREAD: u32 = 1 << 19;
-    pub(crate) const NO_DA: u32 = 1 << 25;
-    pub(crate) const ORDERLY: u32 = 1 << 26;
-    pub(crate) const CLEAR_STCLEAR: u32 = 1 << 27;
-    pub(crate) const READLOCKED: u32 = 1 << 28;
-    pub(crate) const WRITTEN: u32 = 1 << 29;
-    pub(crate) const PLATFORMCREATE: u32 = 1 << 30;
-    pub(crate) const READ_STCLEAR: u32 = 1 << 31;
-    /// authValue may do everything
-    pub(crate) const AUTH: u32 = AUTHWRITE | AUTHREAD | NO_DA;
-}
+pub(crate) use client::attributes::nv as a;
 
 /// What a PIN index needs: the owner writes it.
 pub(crate) const PIN: u32 = a::OWNERWRITE | a::OWNERREAD | a::AUTHREAD | a::NO_DA;

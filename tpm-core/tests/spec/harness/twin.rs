@@ -1,16 +1,9 @@
 //! A second TPM of the exported state of the first: it must answer as that one does, and come to the same state.
 
-use super::{CountedEntropy, Fixture, ManualClock};
+use super::Fixture;
+use client::platform::{CountedEntropy, ManualClock, export};
 use tpm_core::cc;
-use tpm_core::{Hooks, Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
-
-/// The state.
-pub(crate) fn export(tpm: &Tpm, form: StateForm) -> Vec<u8> {
-    let mut state = vec![0; MAX_STATE_SIZE];
-    let length = tpm.export(form, &mut state).unwrap();
-    state.truncate(length);
-    state
-}
+use tpm_core::{Hooks, Locality, StateError, StateForm, Tpm};
 
 /// A TPM of the state, at this time.
 pub(crate) fn import(state: &[u8], now_ms: u64) -> Result<Box<Tpm>, StateError> {

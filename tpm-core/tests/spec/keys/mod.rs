@@ -2,26 +2,24 @@
 //! by TPM2_CreatePrimary.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use crate::harness::codes::{NULL, SIGNATURE, param};
-use crate::harness::names::alg;
-use crate::harness::{Fixture, tpm2b};
+use crate::harness::Fixture;
+use client::attributes::object;
+use client::codes::{NULL, SIGNATURE, param};
+use client::names::alg;
+use client::tpm2b;
 use hex_literal::hex;
 use tpm_core::cc;
 use tpm_crypto::ecc::Curve;
 use tpm_crypto::hash::{HashAlg, digest};
 
+pub(crate) use client::attributes::object::{DECRYPT, RESTRICTED, SIGN, X509_SIGN};
+pub(crate) use client::command::handle_of as handle;
+
 /// The NULL scheme.
 pub(crate) const NONE: [u8; 2] = [0, 0x10];
 
-/// TPMA_OBJECT
-pub(crate) const SIGN: u32 = 1 << 18;
-pub(crate) const DECRYPT: u32 = 1 << 17;
-pub(crate) const RESTRICTED: u32 = 1 << 16;
-pub(crate) const X509_SIGN: u32 = 1 << 19;
-pub(crate) const USER_WITH_AUTH: u32 = 1 << 6;
-pub(crate) const NO_DA: u32 = 1 << 10;
-/// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth: what a primary key usually has.
-pub(crate) const FIXED: u32 = 0x72;
+/// What a primary key usually has.
+pub(crate) const FIXED: u32 = object::MADE_HERE | object::USER;
 
 /// A scheme with its hash; ECDAA also with count 1.
 pub(crate) fn scheme(id: u16, hash: u16) -> Vec<u8> {
@@ -86,13 +84,13 @@ impl Key {
     /// The whole key, in the NULL hierarchy.
     pub(crate) fn load(self, tpm: &mut Fixture, attributes: u32, scheme: &[u8]) -> u32 {
         let scheme = if self == Self::Aes { &[] } else { scheme };
-        let public = self.public(attributes | USER_WITH_AUTH, scheme);
+        let public = self.public(attributes | object::USER, scheme);
         load_external(tpm, &self.sensitive(), &public, NULL)
     }
 
     /// Only the public part, in any hierarchy.
     pub(crate) fn load_public(self, tpm: &mut Fixture, attributes: u32, scheme: &[u8], hierarchy: u32) -> u32 {
-        load_external(tpm, b"", &self.public(attributes | USER_WITH_AUTH, scheme), hierarchy)
+        load_external(tpm, b"", &self.public(attributes | object::USER, scheme), hierarchy)
     }
 
     /// The scheme that suits the key best, with SHA-256.
@@ -142,14 +140,9 @@ fn create_primary_of(
     parms: &[u8],
     unique: &[u8],
 ) -> Vec<u8> {
-    let public = [&head(object_type, FIXED | NO_DA | attributes, &[])[..], parms, unique].concat();
+    let public = [&head(object_type, FIXED | object::NO_DA | attributes, &[])[..], parms, unique].concat();
     let params = [&tpm2b(&[0; 4])[..], &tpm2b(&public), &tpm2b(b""), &[0; 4]].concat();
     tpm.run(cc::CREATE_PRIMARY, &[hierarchy], &[b""], &params).unwrap()
-}
-
-/// The handle in front of a response.
-pub(crate) fn handle(response: &[u8]) -> u32 {
-    u32::from_be_bytes(response[..4].try_into().unwrap())
 }
 
 pub(crate) fn flush(tpm: &mut Fixture, handle: u32) {

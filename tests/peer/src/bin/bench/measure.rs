@@ -1,7 +1,8 @@
 //! Times of two TPMs, interleaved.
 
 use crate::cases::{Case, Kind, Prepared};
-use crate::wire::{Tpm, handle_of, response_code};
+use crate::wire::Tpm;
+use client::command::{handle_of, response_code};
 use core::time::Duration;
 use peer::thread_time;
 use std::time::Instant;
@@ -101,7 +102,7 @@ impl<'a, 'p> Runner<'a, 'p> {
             let response = self.tpm.execute(&self.prepared.command);
             assert_eq!(response_code(response), self.prepared.expected, "{:02x?}", self.prepared.command);
             if self.prepared.loads {
-                handles.push(handle_of(response));
+                handles.push(handle_of(&response[10..]));
             }
         }
         let took = (thread_time() - start).saturating_sub(self.overhead);

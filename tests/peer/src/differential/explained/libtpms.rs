@@ -124,7 +124,7 @@ fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
             Some("CertifyX509: what keyUsage asks of the key")
         }
         (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
-        (cc::ZGEN_2PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
+        (cc::ZGEN_2_PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
         (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x200, 0x100] => {
             Some("CertifyX509: positions of handles")
         }

@@ -2,8 +2,8 @@
 
 use crate::differential::cc;
 use crate::differential::tally::Case;
-use crate::differential::wire::Rest;
-use crate::differential::world::attribute as a;
+use client::attributes::object as a;
+use client::command::Rest;
 use core::ops::Range;
 
 /// A code of format one, without its position.

@@ -211,7 +211,7 @@ pub(super) fn begins_sequence(trail: &[Case]) -> bool {
         case.rc == [0, 0]
             && matches!(
                 code,
-                cc::SIGN_SEQUENCE_START | cc::VERIFY_SEQUENCE_START | cc::HASH_SEQUENCE_START | cc::HMAC_START
+                cc::SIGN_SEQUENCE_START | cc::VERIFY_SEQUENCE_START | cc::HASH_SEQUENCE_START | cc::MAC_START
             )
     })
 }

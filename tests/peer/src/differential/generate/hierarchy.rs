@@ -1,11 +1,11 @@
 //! Hierarchies, dictionary attacks, clock, physical presence.
 
-use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::policy::Step;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Entity, World, rh};
+use client::hash::Alg;
 
 pub(crate) fn change_auth(world: &mut World) {
     let handle = world.one_of(&rh::AUTHORIZED);

@@ -1,11 +1,12 @@
 //! Use of keys, digests and random numbers.
 
 use super::object::ticket;
-use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, both};
-use crate::differential::world::{Object, Signature, World, attribute as a, rh};
+use crate::differential::world::{Object, Signature, World, rh};
+use client::attributes::object as a;
+use client::hash::Alg;
 
 const NULL: [u8; 2] = [0, 0x10];
 /// TPMT_TK_HASHCHECK that says nothing.
@@ -113,7 +114,7 @@ pub(crate) fn hmac(world: &mut World) {
     let data = world.octets(n);
     let alg = world.one_of(&[0x10u16, 0x10, 0xb, 0xb, 4, 0xc, 0xd]);
     let params = Bytes::new().sized(&data).u16(alg);
-    world.send(Command::new(cc::HMAC).auth(&key.entity).params(params).equal_if(key.common));
+    world.send(Command::new(cc::MAC).auth(&key.entity).params(params).equal_if(key.common));
 }
 
 pub(crate) fn encrypt_decrypt(world: &mut World) {

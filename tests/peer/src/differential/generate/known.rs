@@ -2,11 +2,12 @@
 //! signatures, duplicates, credentials.
 
 use super::object::{self, Template, sensitive_of, ticket};
-use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two, both};
-use crate::differential::world::{Blob, Entity, Object, World, attribute as a, rh};
+use crate::differential::world::{Blob, Entity, Object, World, rh};
+use client::attributes::object as a;
+use client::hash::Alg;
 
 /// An RSA-2048 key that is for this alone: its modulus,
 const MODULUS: &str = "\
@@ -336,7 +337,7 @@ fn z_gen(world: &mut World) {
     };
     let known = Bytes::new().sized(&point(X, Y));
     let params = known.each_sized(&theirs).u16(scheme).each(&counter);
-    world.send(Command::new(cc::ZGEN_2PHASE).auth(&key.entity).params(params));
+    world.send(Command::new(cc::ZGEN_2_PHASE).auth(&key.entity).params(params));
 }
 
 /// TPM2_ECDH_KeyGen and TPM2_ECDH_ZGen of its point, which may be the other side's.

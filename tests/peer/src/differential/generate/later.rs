@@ -4,7 +4,8 @@ use super::policy::{other, policy_session};
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::Bytes;
-use crate::differential::world::{Entity, World, attribute as a, rh};
+use crate::differential::world::{Entity, World, rh};
+use client::attributes::object as a;
 
 /// Whether both TPMs have a command.
 pub(super) fn is_common(world: &World, code: u32) -> bool {

@@ -4,11 +4,12 @@
 use super::known::own_scheme;
 use super::object::{self, Template};
 use super::sequence;
-use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Reply, Two};
-use crate::differential::world::{Entity, Object, World, attribute as a, rh};
+use crate::differential::world::{Entity, Object, World, rh};
+use client::attributes::object as a;
+use client::hash::Alg;
 
 const KEYED_HASH: u16 = 8;
 const ECC: u16 = 0x23;

@@ -1,10 +1,11 @@
 //! Objects: templates, creation, loading, duplication, credentials.
 
-use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Reply, Two, both};
-use crate::differential::world::{Blob, Entity, Object, Subject, World, attribute as a, rh};
+use crate::differential::world::{Blob, Entity, Object, Subject, World, rh};
+use client::attributes::object as a;
+use client::hash::Alg;
 
 const RSA: u16 = 1;
 const KEYED_HASH: u16 = 8;

@@ -1,10 +1,10 @@
 //! PCR.
 
-use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{World, rh};
+use client::hash::Alg;
 
 pub(crate) fn extend(world: &mut World) {
     let pcr = if world.once_in(20) { crate::differential::world::Entity::of(rh::NULL) } else { world.pcr() };

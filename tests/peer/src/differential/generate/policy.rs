@@ -1,12 +1,14 @@
 //! Assertions in policy sessions, and policies to be used later.
 
 use super::object::ticket;
-use crate::differential::alg::{Alg, Sym};
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::policy::{Step, assert as make};
 use crate::differential::wire::Bytes;
-use crate::differential::world::{Entity, Object, Policy, PolicyTicket, Session, World, attribute as a, rh};
+use crate::differential::world::{Entity, Object, Policy, PolicyTicket, Session, World, rh};
+use client::attributes::object as a;
+use client::hash::Alg;
+use client::sym::Sym;
 
 /// Commands that policies allow.
 const ALLOWED: &[u32] = &[
@@ -17,8 +19,8 @@ const ALLOWED: &[u32] = &[
     cc::OBJECT_CHANGE_AUTH,
     cc::CERTIFY,
     cc::DUPLICATE,
-    cc::HMAC,
-    cc::HMAC_START,
+    cc::MAC,
+    cc::MAC_START,
     cc::ENCRYPT_DECRYPT_2,
     cc::NV_CHANGE_AUTH,
     cc::NV_UNDEFINE_SPACE_SPECIAL,

@@ -1,17 +1,18 @@
 //! Hash, HMAC and event sequences.
 
-use crate::differential::alg::Alg;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two, both};
-use crate::differential::world::{Entity, Object, World, attribute as a, rh};
+use crate::differential::world::{Entity, Object, World, rh};
+use client::attributes::object as a;
+use client::hash::Alg;
 
 pub(crate) fn start(world: &mut World) {
     let auth = world.auth_value();
     let mut alg = if world.once_in(25) { world.one_of(&[0, 5, 0x2f, 0x43]) } else { world.one_of(&Alg::ALL).id() };
     let key = world.object(|o| o.kind == 8 && o.has(a::SIGN) && !o.has(a::RESTRICTED) && o.sequence.is_none());
     let (code, common, command) = match key {
-        Some(key) if world.rng.bool() => (cc::HMAC_START, key.common, Command::new(cc::HMAC_START).auth(&key.entity)),
+        Some(key) if world.rng.bool() => (cc::MAC_START, key.common, Command::new(cc::MAC_START).auth(&key.entity)),
         _ => {
             if world.once_in(4) {
                 alg = 0x10;

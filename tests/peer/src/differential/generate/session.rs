@@ -1,11 +1,12 @@
 //! TPM2_StartAuthSession.
 
 use super::known::Salt;
-use crate::differential::alg::{Alg, Sym};
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Entity, Session, Subject, World, rh};
+use client::hash::Alg;
+use client::sym::Sym;
 
 /// A session that is neither bound nor salted.
 pub(crate) fn start(world: &mut World, kind: u8, alg: Alg, sym: Sym, used: &[Two<u32>]) -> Option<Session> {
@@ -51,7 +52,7 @@ fn begin(
     let bound = bind.handle[0] != rh::NULL;
     let key = [0, 1].map(|side| {
         let from = [&bind.auth[..], &salt[side]].concat();
-        if bound || salted { alg.kdfa(&from, b"ATH", &nonce[side], &nonce_caller, alg.size()) } else { vec![] }
+        if bound || salted { alg.session_key(&from, &nonce[side], &nonce_caller) } else { vec![] }
     });
     let session = Session {
         handle: reply.handle,

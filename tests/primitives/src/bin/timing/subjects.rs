@@ -1,10 +1,18 @@
 //! What is measured, and in which two classes.
 
 use anyhow::{Context, Result, anyhow, ensure};
+use client::area::{Entry, How, Turn, marshal};
+use client::attributes::session::CONTINUE;
+use client::codes::{AUTH_FAIL, BAD_AUTH, OWNER, session as at_session};
+use client::command::response_code;
+use client::hash::Alg;
+use client::platform::{CountedEntropy, ManualClock};
+use client::session::{Session, Start, Transport};
+use client::{cc, tpm2b};
 use core::hint::black_box;
 use num_bigint::BigUint;
 use tpm_core::profile::MAX_RESPONSE_SIZE;
-use tpm_core::{Clock, Entropy, EntropyFailure, Hooks, Locality, Tpm};
+use tpm_core::{Hooks, Locality, Tpm};
 use tpm_crypto::drbg::Drbg;
 use tpm_crypto::ecc::{Curve, Scalar, Signature};
 use tpm_crypto::hash::{HashAlg, digest};
@@ -329,50 +337,22 @@ impl Subject for Mac {
     }
 }
 
-/// Entropy and time that are the same in every run.
-struct Platform(u64);
-
-impl Entropy for Platform {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
-        self.0 += 1;
-        out.copy_from_slice(&random(&self.0.to_be_bytes(), out.len()));
-        Ok(())
-    }
-}
-
-struct Stopped;
-
-impl Clock for Stopped {
-    fn now_ms(&mut self) -> u64 {
-        0
-    }
-}
-
 /// A TPM whose owner has an authorization value, and commands that do not know it.
 struct Commands {
     tpm: Box<Tpm>,
-    entropy: Platform,
+    entropy: CountedEntropy,
     response: [u8; MAX_RESPONSE_SIZE],
     requests: [Vec<u8>; 2],
     /// what is sent: of both classes at one address, for addresses have times of their own
     request: Vec<u8>,
 }
 
-const OWNER: [u8; 4] = [0x40, 0, 0, 1];
-const NULL: [u8; 4] = [0x40, 0, 0, 7];
-const PASSWORD: [u8; 4] = [0x40, 0, 0, 9];
-const CHANGE_AUTH: [u8; 4] = [0, 0, 1, 0x29];
-
-impl Commands {
-    fn execute(&mut self, request: &[u8]) -> Vec<u8> {
-        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut Stopped };
+impl Transport for Commands {
+    fn transmit(&mut self, request: &[u8]) -> Vec<u8> {
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut ManualClock(0) };
         let length = self.tpm.execute(&mut hooks, Locality::ZERO, request, &mut self.response);
         self.response[..length].to_vec()
     }
-}
-
-fn sized(bytes: &[u8]) -> Vec<u8> {
-    [&u16::try_from(bytes.len()).expect("a short buffer").to_be_bytes()[..], bytes].concat()
 }
 
 fn owner_auth() -> Vec<u8> {
@@ -380,18 +360,13 @@ fn owner_auth() -> Vec<u8> {
 }
 
 /// TPM2_HierarchyChangeAuth of the owner to what it is, with one authorization.
-fn change_auth(authorization: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(authorization.len()).expect("short").to_be_bytes();
-    framed(2, &CHANGE_AUTH, &[&OWNER, &length[..], authorization, &sized(&owner_auth())].concat())
-}
-
-fn framed(tag: u8, code: &[u8; 4], body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(10 + body.len()).expect("short").to_be_bytes();
-    [&[0x80, tag][..], &length, code, body].concat()
+fn change_auth(authorization: Entry<'_>) -> Vec<u8> {
+    let name = OWNER.to_be_bytes();
+    marshal(cc::HIERARCHY_CHANGE_AUTH, &[OWNER], &name, true, &[authorization], &tpm2b(&owner_auth()))
 }
 
 fn with_password(password: &[u8]) -> Vec<u8> {
-    change_auth(&[&PASSWORD[..], &sized(b""), &[0], &sized(password)].concat())
+    change_auth(Entry::Password(password))
 }
 
 /// The request that is right, and the two that are not, for a TPM whose owner's authorization is set.
@@ -405,42 +380,46 @@ fn password(_: &mut Commands) -> Result<Prepared> {
 
 /// An HMAC session that is neither bound nor salted. What fails changes neither its nonce nor it.
 fn session(commands: &mut Commands) -> Result<Prepared> {
-    let nonce = random(b"nonce", 32);
-    let body = [&NULL[..], &NULL, &sized(&nonce), &sized(b""), &[0, 0, 0x10, 0, 0x0b]].concat();
-    let started = commands.execute(&framed(1, &[0, 0, 1, 0x76], &body));
-    ensure!(started.get(6..10) == Some(&[0; 4]), "TPM2_StartAuthSession: {started:02x?}");
-    let (handle, nonce_tpm) = (&started[10..14], &started[16..]);
-    let parameters = digest(HashAlg::Sha256, &[&CHANGE_AUTH, &OWNER, &sized(&owner_auth())]);
-    let right = hmac(HashAlg::Sha256, &owner_auth(), &[parameters.as_slice(), &nonce, nonce_tpm, &[1]]);
-    let with = |mac: &[u8]| change_auth(&[handle, &sized(&nonce), &[1], &sized(mac)].concat());
-    Ok((with(right.as_slice()), ends(right.as_slice()).map(|wrong| with(&wrong))))
+    let session = Session::start(commands, &Start::default());
+    let (nonce, auth) = (random(b"nonce", 32), owner_auth());
+    let cp_hash = Alg::Sha256.cp_hash(cc::HIERARCHY_CHANGE_AUTH, &OWNER.to_be_bytes(), &tpm2b(&auth));
+    let right = Alg::Sha256.hmac(&auth, &[&cp_hash, &nonce, &session.nonce_tpm, &[CONTINUE]]);
+    let with = |mac: &[u8]| {
+        change_auth(Entry::Session(Turn {
+            session: session.known(),
+            nonce_caller: &nonce,
+            attributes: CONTINUE,
+            hmac_auth: &auth,
+            hmac_auth_after: &auth,
+            crypt_auth: &[],
+            how: &How::Raw(mac.to_vec()),
+        }))
+    };
+    Ok((with(&right), ends(&right).map(|wrong| with(&wrong))))
 }
 
 fn command(requests: Requests) -> Result<Box<dyn Subject>> {
     let (mut commands, (_, wrong)) = set_up(requests)?;
-    let answers = wrong.each_ref().map(|request| commands.execute(request));
-    // TPM_RC_BAD_AUTH or TPM_RC_AUTH_FAIL of the first session
-    ensure!(
-        answers[0] == answers[1] && matches!(answers[0].get(6..10), Some([0, 0, 9, 0xa2 | 0x8e])),
-        "{answers:02x?}"
-    );
+    let answers = wrong.each_ref().map(|request| response_code(&commands.transmit(request)));
+    let refused = [at_session(1, BAD_AUTH), at_session(1, AUTH_FAIL)];
+    ensure!(answers[0] == answers[1] && refused.contains(&answers[0]), "{answers:x?}");
     commands.requests = wrong;
     let (mut other, (right, _)) = set_up(requests)?;
-    let answer = other.execute(&right);
-    ensure!(answer.get(6..10) == Some(&[0; 4]), "what should be right is not: {answer:02x?}");
+    let answer = other.transmit(&right);
+    ensure!(response_code(&answer) == 0, "what should be right is not: {answer:02x?}");
     Ok(Box::new(commands))
 }
 
 fn set_up(requests: Requests) -> Result<(Commands, Prepared)> {
-    let mut entropy = Platform(0);
+    let mut entropy = CountedEntropy::default();
     let mut tpm = Box::new(Tpm::blank());
-    tpm.manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut Stopped }).ok().context("no TPM")?;
+    tpm.manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut ManualClock(0) }).ok().context("no TPM")?;
     let requests_of_none = [Vec::new(), Vec::new()];
     let mut commands =
         Commands { tpm, entropy, response: [0; MAX_RESPONSE_SIZE], requests: requests_of_none, request: Vec::new() };
-    for request in [framed(1, &[0, 0, 1, 0x44], &[0, 0]), with_password(b"")] {
-        let answer = commands.execute(&request);
-        ensure!(answer.get(6..10) == Some(&[0; 4]), "{answer:02x?}");
+    for request in [client::command(cc::STARTUP, &[], &[], &[0, 0]), with_password(b"")] {
+        let answer = commands.transmit(&request);
+        ensure!(response_code(&answer) == 0, "{answer:02x?}");
     }
     let requests = requests(&mut commands)?;
     Ok((commands, requests))
@@ -452,7 +431,7 @@ impl Subject for Commands {
     }
 
     fn run(&mut self) {
-        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut Stopped };
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut ManualClock(0) };
         black_box(self.tpm.execute(&mut hooks, Locality::ZERO, &self.request, &mut self.response));
     }
 }

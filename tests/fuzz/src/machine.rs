@@ -1,47 +1,23 @@
-//! Entropy and time as in the tests of tpm-core (tests/harness): what is recorded there goes the same way here.
+//! A TPM on the platform of tpm-core's tests: what is recorded there goes the same way here.
 
-use sha2::{Digest, Sha256};
-use tpm_core::{Clock, Entropy, EntropyFailure, Generation, Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm};
-
-/// A counter, hashed.
-struct Counted(u64);
-
-impl Entropy for Counted {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
-        for chunk in out.chunks_mut(32) {
-            self.0 += 1;
-            let block = Sha256::digest(self.0.to_be_bytes());
-            chunk.copy_from_slice(&block[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
-
-/// Time that an input moves.
-struct Manual(u64);
-
-impl Clock for Manual {
-    fn now_ms(&mut self) -> u64 {
-        self.0
-    }
-}
+use client::lasting::Lasting;
+use client::platform::{CountedEntropy, ManualClock, export};
+use tpm_core::{Hooks, Locality, StateForm, Tpm};
 
 /// A TPM and its platform.
 pub struct Machine {
     /// The TPM.
     pub tpm: Box<Tpm>,
-    entropy: Counted,
-    clock: Manual,
-    /// what lasted when it was checked last
-    lasted: Option<(Generation, [u8; 32])>,
-    room: Vec<u8>,
+    entropy: CountedEntropy,
+    clock: ManualClock,
+    lasting: Lasting,
 }
 
 impl Machine {
     /// A new TPM before TPM2_Startup.
     #[must_use]
     pub fn manufacture() -> Self {
-        let (mut entropy, mut clock) = (Counted(0), Manual(0));
+        let (mut entropy, mut clock) = (CountedEntropy::default(), ManualClock(0));
         let mut tpm = Box::new(Tpm::blank());
         tpm.manufacture(&mut Hooks { entropy: &mut entropy, clock: &mut clock }).expect("entropy");
         Self::of(tpm, entropy, clock)
@@ -50,14 +26,14 @@ impl Machine {
     /// The TPM of a state, if it is one.
     #[must_use]
     pub fn import(state: &[u8]) -> Option<Self> {
-        let (mut entropy, mut clock) = (Counted(0), Manual(0));
+        let (mut entropy, mut clock) = (CountedEntropy::default(), ManualClock(0));
         let mut tpm = Box::new(Tpm::blank());
         tpm.import(state, &mut Hooks { entropy: &mut entropy, clock: &mut clock }).ok()?;
         Some(Self::of(tpm, entropy, clock))
     }
 
-    fn of(tpm: Box<Tpm>, entropy: Counted, clock: Manual) -> Self {
-        Self { tpm, entropy, clock, lasted: None, room: vec![0; MAX_STATE_SIZE] }
+    fn of(tpm: Box<Tpm>, entropy: CountedEntropy, clock: ManualClock) -> Self {
+        Self { tpm, entropy, clock, lasting: Lasting::new() }
     }
 
     /// Executes a command and checks the TPM.
@@ -86,18 +62,12 @@ impl Machine {
     /// The invariants; and what lasts has changed only if the generation says so.
     pub fn check(&mut self) {
         self.tpm.check().expect("consistent");
-        let now = (self.tpm.generation(), self.tpm.lasting_digest(&mut self.room).expect("room for the state"));
-        if let Some((generation, lasted)) = self.lasted.replace(now) {
-            assert!(generation != now.0 || lasted == now.1, "what lasts has changed, and its generation has not");
-        }
+        self.lasting.look(&self.tpm);
     }
 
     /// The state.
     #[must_use]
     pub fn export(&self, form: StateForm) -> Vec<u8> {
-        let mut state = vec![0; MAX_STATE_SIZE];
-        let length = self.tpm.export(form, &mut state).expect("room for the state");
-        state.truncate(length);
-        state
+        export(&self.tpm, form)
     }
 }

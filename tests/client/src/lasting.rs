@@ -4,19 +4,30 @@
 use tpm_core::{Generation, MAX_STATE_SIZE, Tpm};
 
 /// What lasted after the command before.
-pub(crate) struct Lasting {
+pub struct Lasting {
     before: Option<(Generation, [u8; 32])>,
     room: Vec<u8>,
 }
 
+impl Default for Lasting {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Lasting {
-    pub(crate) fn new() -> Self {
+    /// Nothing has been looked at.
+    #[must_use]
+    pub fn new() -> Self {
         Self { before: None, room: vec![0; MAX_STATE_SIZE] }
     }
 
     /// Whatever commands and the platform have done since the last time.
-    pub(crate) fn look(&mut self, tpm: &Tpm) {
-        let (generation, lasting) = (tpm.generation(), tpm.lasting_digest(&mut self.room).unwrap());
+    ///
+    /// # Panics
+    /// If what lasts is another, and the generation is not.
+    pub fn look(&mut self, tpm: &Tpm) {
+        let (generation, lasting) = (tpm.generation(), tpm.lasting_digest(&mut self.room).expect("room for the state"));
         if let Some((known, before)) = self.before.replace((generation, lasting)) {
             assert!(known != generation || before == lasting, "what lasts has changed, and its generation has not");
         }

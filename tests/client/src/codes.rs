@@ -4,7 +4,10 @@ use tpm_wire::Handle;
 use tpm_wire::rc::{self, Fmt1, Rc};
 
 macro_rules! codes {
-    ($($name:ident),* $(,)?) => { $(pub(crate) const $name: u32 = Rc::$name.get();)* };
+    ($($name:ident),* $(,)?) => { $(
+        #[doc = concat!("TPM_RC_", stringify!($name))]
+        pub const $name: u32 = Rc::$name.get();
+    )* };
 }
 codes! {
     BAD_TAG, INITIALIZE, SEQUENCE, DISABLED, EXCLUSIVE, AUTH_TYPE, AUTH_MISSING, POLICY, PCR, PCR_CHANGED,
@@ -16,11 +19,14 @@ codes! {
 }
 
 /// Commands are not accepted because of a fault.
-pub(crate) const FAILURE: u32 = rc::FAILURE;
+pub const FAILURE: u32 = rc::FAILURE;
 
 /// Codes of format one, to be given a position.
 macro_rules! without_position {
-    ($($name:ident),* $(,)?) => { $(pub(crate) const $name: u32 = Fmt1::$name.get() as u32;)* };
+    ($($name:ident),* $(,)?) => { $(
+        #[doc = concat!("TPM_RC_", stringify!($name), ", of format one")]
+        pub const $name: u32 = Fmt1::$name.get() as u32;
+    )* };
 }
 without_position! {
     ASYMMETRIC, ATTRIBUTES, HASH, VALUE, HIERARCHY, KEY_SIZE, MGF, MODE, TYPE, HANDLE, KDF, RANGE, AUTH_FAIL,
@@ -30,37 +36,40 @@ without_position! {
 }
 
 /// A code of format one without a position.
-pub(crate) const fn plain(code: u32) -> u32 {
+pub const fn plain(code: u32) -> u32 {
     0x080 | code
 }
 
 /// A code at the n-th handle.
-pub(crate) const fn handle(n: u32, code: u32) -> u32 {
+pub const fn handle(n: u32, code: u32) -> u32 {
     0x080 | code | n << 8
 }
 
 /// A code at the n-th parameter.
-pub(crate) const fn param(n: u32, code: u32) -> u32 {
+pub const fn param(n: u32, code: u32) -> u32 {
     0x0c0 | code | n << 8
 }
 
 /// A code at the n-th session.
-pub(crate) const fn session(n: u32, code: u32) -> u32 {
+pub const fn session(n: u32, code: u32) -> u32 {
     0x880 | code | n << 8
 }
 
 /// TPM_RC_REFERENCE_H0 and the handles after it.
-pub(crate) const fn reference_h(n: u32) -> u32 {
+pub const fn reference_h(n: u32) -> u32 {
     0x910 + n
 }
 
 /// TPM_RC_REFERENCE_S0 and the sessions after it.
-pub(crate) const fn reference_s(n: u32) -> u32 {
+pub const fn reference_s(n: u32) -> u32 {
     0x918 + n
 }
 
 macro_rules! handles {
-    ($($name:ident = $handle:expr),* $(,)?) => { $(pub(crate) const $name: u32 = $handle.0;)* };
+    ($($name:ident = $handle:expr),* $(,)?) => { $(
+        #[doc = concat!("TPM_RH_", stringify!($name))]
+        pub const $name: u32 = $handle.0;
+    )* };
 }
 handles! {
     OWNER = Handle::OWNER,

@@ -1,11 +1,16 @@
-//! Algorithms and capabilities as numbers, by the names of the wire crate. Command codes are `tpm_core::cc`, properties
-//! `tpm_wire::pt`, response codes and handles `codes`.
+//! Algorithms, capabilities and properties as numbers, by the names of the wire crate. Command codes are [`crate::cc`],
+//! response codes and handles [`crate::codes`].
+
+pub use tpm_wire::pt;
 
 macro_rules! numbers {
     ($name:ident, $type:ident as $number:ty: $($constant:ident),* $(,)?) => {
         #[doc = concat!("The numbers of `", stringify!($type), "`.")]
-        pub(crate) mod $name {
-            $(pub(crate) const $constant: $number = tpm_wire::$type::$constant.0;)*
+        pub mod $name {
+            $(
+                #[doc = concat!("`", stringify!($type), "::", stringify!($constant), "`")]
+                pub const $constant: $number = tpm_wire::$type::$constant.0;
+            )*
         }
     };
 }
