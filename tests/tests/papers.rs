@@ -159,6 +159,25 @@ fn a_comment_is_told_from_code_that_looks_like_one() {
     assert!(!is("linux/init", "echo \"a # b\"") && !is("a.toml", "a = 1"));
 }
 
+/// What docs/threats.md says of the engine is that tests with these names pass.
+#[test]
+fn every_test_of_a_threat_is_in_its_page_and_every_name_there_is_a_test() -> Result<()> {
+    let is_threat = |word: &&str| ["cve_", "tn_", "libtpms_"].iter().any(|start| word.starts_with(start));
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(is_threat).filter(|word| word.len() > 8).map(String::from).collect()
+    };
+    let named: BTreeSet<String> = words(&text("docs/threats.md")?).into_iter().collect();
+    let mut tests = BTreeSet::new();
+    for file in sources()?.iter().filter(|file| file.starts_with("tpm-core/") && file.ends_with(".rs")) {
+        let source = text(file)?;
+        tests.extend(source.split("fn ").skip(1).filter_map(|rest| rest.split('(').next()).flat_map(words));
+    }
+    assert!(tests.len() > 50, "{tests:?}");
+    assert_eq!(named, tests);
+    Ok(())
+}
+
 /// A reader sees what it is, the commands, what works, and where the rest is.
 #[test]
 fn the_readme_is_a_page() -> Result<()> {

@@ -131,9 +131,10 @@ enum Verb {
     /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is
     /// kept below target/fuzz.
     Fuzz(fuzz::Args),
-    /// Write what the other verbs have measured here into docs/figures.md.
+    /// Write what the other verbs have measured here into docs/: figures.md, suites.md, threats.md.
     ///
-    /// Each keeps its figure below target/figures when it succeeds. Rows that nothing was measured for stay.
+    /// Each keeps its figure below target/figures when it succeeds, or its table below target/pages when it has run
+    /// completely. Rows and tables that nothing was measured for stay.
     Figures,
     /// Print the launch digest of an IGVM file: 96 hexadecimal digits.
     ///
@@ -194,6 +195,9 @@ fn figures() -> Result<()> {
     let rows = host::figures::write(&host::workspace::root()?.join("docs/figures.md"))?;
     rows.iter().for_each(|row| println!("{row}"));
     println!("{} rows of docs/figures.md are new", rows.len());
+    for block in host::pages::write()? {
+        println!("{}: {block:?} is new", block.page());
+    }
     Ok(())
 }
 

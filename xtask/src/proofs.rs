@@ -9,6 +9,7 @@ use booted::Totals;
 use fs_err as fs;
 use host::build::{self, RUSTFLAGS, TARGET};
 use host::figures::{Figure, keep_last_line};
+use host::pages::{self, Block};
 use host::{debian, workspace, wrapper};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -65,12 +66,15 @@ pub fn codes() -> Result<ExitCode> {
     Ok(if judged.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Sends what the tests of threats send to Debian's swtpm, too, and prints where it answers with another code.
+/// Sends what the tests of threats send to Debian's swtpm, too, and prints where it answers with another code. How
+/// often it does is kept for docs/threats.md.
 pub fn beside() -> Result<ExitCode> {
     debian::ensure(&[("swtpm", "swtpm")])?;
     let sent = fresh_folder("beside")?;
     run_tests(&test_programs(test_build()?)?, "QUOIN_RECORD", &sent)?;
-    ensure!(Command::new(build::proof("beside")?).arg(sent).status()?.success(), "swtpm could not be asked");
+    let mut ask = Command::new(build::proof("beside")?);
+    ask.arg(sent).arg(pages::kept(Block::Beside)?);
+    ensure!(ask.status()?.success(), "swtpm could not be asked");
     Ok(ExitCode::SUCCESS)
 }
 

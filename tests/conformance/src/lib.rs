@@ -25,6 +25,7 @@ pub mod tss;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
+use host::pages::{self, Block};
 use host::workspace;
 use servers::Servers;
 use std::path::{Path, PathBuf};
@@ -91,9 +92,10 @@ impl Bench {
     }
 }
 
-/// A suite: what it is called, what brings it here, what runs it.
+/// A suite: what it is called, and in docs/suites.md; what fetches and builds it, what runs it.
 struct Suite {
     name: &'static str,
+    title: &'static str,
     prepare: fn(&Bench) -> Result<()>,
     run: fn(&Bench) -> Result<Vec<Tested>>,
 }
@@ -103,12 +105,27 @@ struct Suite {
 pub const PROFILE: &str = "classic";
 
 const SUITES: &[Suite] = &[
-    Suite { name: "tpm2-tss", prepare: tss::prepare, run: tss::run },
-    Suite { name: "tpm2-pytss", prepare: pytss::prepare, run: pytss::run },
-    Suite { name: "tss-esapi", prepare: esapi::prepare, run: esapi::run },
-    Suite { name: "kernel", prepare: selftests::prepare, run: selftests::run },
-    Suite { name: "clients", prepare: clients::prepare, run: clients::run },
-    Suite { name: "measured-boot", prepare: measured::prepare, run: measured::run },
+    Suite { name: "tpm2-tss", title: "tpm2-tss, integration (Debian trixie)", prepare: tss::prepare, run: tss::run },
+    Suite { name: "tpm2-pytss", title: "tpm2-pytss 3.0.0", prepare: pytss::prepare, run: pytss::run },
+    Suite { name: "tss-esapi", title: "tss-esapi 7.6.0", prepare: esapi::prepare, run: esapi::run },
+    Suite {
+        name: "kernel",
+        title: "kernel, tpm2 selftests (linux-source-6.1)",
+        prepare: selftests::prepare,
+        run: selftests::run,
+    },
+    Suite {
+        name: "clients",
+        title: "clevis, tpm2-openssl, tpm2-pkcs11: round trips",
+        prepare: clients::prepare,
+        run: clients::run,
+    },
+    Suite {
+        name: "measured-boot",
+        title: "OVMF and Debian's kernel on QEMU's `-tpmdev emulator`, IMA, event log",
+        prepare: measured::prepare,
+        run: measured::run,
+    },
 ];
 
 /// The names of all suites.
@@ -152,6 +169,10 @@ pub fn run(request: &Request) -> Result<bool> {
         reports.push((suite.name, request.servers.profile(), report));
     }
     println!("{}", table(&reports, request.servers.name()));
+    if let Some((block, text)) = block(request, &reports) {
+        pages::keep(block, &text)?;
+        println!("docs/suites.md: `cargo xtask figures` writes this table");
+    }
     Ok(!reports.iter().any(|(_, _, report)| report.failed()))
 }
 
@@ -206,6 +227,27 @@ fn table(reports: &[(&str, &str, Report)], server: &str) -> String {
     lines.join("\n")
 }
 
+/// The table of docs/suites.md, if this was a run of all tests: with no filter, and with the profile of that page.
+fn block(request: &Request, reports: &[(&str, &str, Report)]) -> Option<(Block, String)> {
+    let block = match request.servers.profile() {
+        "" => Block::SuitesSwtpm,
+        PROFILE => Block::Suites,
+        _ => return None,
+    };
+    if request.filter.is_some() || reports.len() != SUITES.len() {
+        return None;
+    }
+    let rows = SUITES.iter().zip(reports).map(|(suite, (_, _, report))| match report {
+        Report::Ran(tests, _) => {
+            let [passed, failed, skipped] = count(tests).map(|number| number.to_string());
+            Some([suite.title.to_owned(), passed, failed, skipped])
+        }
+        Report::CannotRun(_) | Report::NotWanted(_) => None,
+    });
+    let rows: Vec<_> = rows.collect::<Option<_>>()?;
+    Some((block, pages::table(["suite", "passed", "failed", "skipped"], rows)))
+}
+
 fn detail(suite: &str, test: &str, verdict: &Verdict) -> Option<String> {
     match verdict {
         Verdict::Passed => None,
@@ -226,7 +268,9 @@ pub(crate) fn tested(name: &str, verdict: Verdict) -> Tested {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, Verdict, table};
+    use super::servers::Servers;
+    use super::{PROFILE, Report, Request, SUITES, Verdict, block, table};
+    use host::pages::Block;
 
     #[test]
     fn the_table_counts_and_gives_reasons() {
@@ -248,6 +292,28 @@ mod tests {
         assert_eq!(lines[2], "two          FAILED, not run: no compiler");
         assert_eq!(lines[3], "three        not run: not asked for");
         assert_eq!(lines[5..], ["FAIL one b: 0x101", "skip one c: no ACT"]);
+    }
+
+    #[test]
+    fn a_complete_run_has_a_table_for_the_page_and_no_other_has() {
+        let request = |profile: &str, filter: Option<&str>| Request {
+            suites: Vec::new(),
+            servers: Servers::quoin("quoin-tpm".into(), profile),
+            filter: filter.map(String::from),
+            build: false,
+        };
+        let ran = || Report::Ran(vec![("a".to_owned(), Verdict::Passed), ("b".to_owned(), Verdict::Passed)], 1.0);
+        let mut reports: Vec<_> = SUITES.iter().map(|suite| (suite.name, PROFILE, ran())).collect();
+        let (found, text) = block(&request(PROFILE, None), &reports).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((found, lines.len()), (Block::Suites, 2 + SUITES.len()));
+        assert_eq!(lines[3], "| tpm2-pytss 3.0.0 | 2 | 0 | 0 |");
+        assert!(block(&request("full", None), &reports).is_none(), "another profile");
+        assert!(block(&request(PROFILE, Some("a")), &reports).is_none(), "some tests");
+        for missing in [Report::NotWanted("not asked for"), Report::CannotRun("no compiler".into())] {
+            reports[1].2 = missing;
+            assert!(block(&request(PROFILE, None), &reports).is_none(), "some suites");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | [`figures`] | what verbs have measured, for docs/figures.md |
 //! | [`guest`] | operating systems at VMPL2 |
 //! | [`image`] | the image, packed and measured |
+//! | [`pages`] | what verbs write into docs/ as a whole |
 //! | [`progress`], [`timeline`] | status lines, and what a boot says |
 //! | [`psp`] | the mock secure processor's identity |
 //! | [`qemu`] | the machine in QEMU |
@@ -33,6 +34,7 @@ pub mod fetch;
 pub mod figures;
 pub mod guest;
 pub mod image;
+pub mod pages;
 pub mod progress;
 pub mod psp;
 pub mod qemu;

@@ -1,12 +1,14 @@
-//! `beside FOLDER`: what tests of threats have sent (`threats` in `QUOIN_RECORD`), sent to Debian's swtpm: a line for
-//! each TPM of a test.
+//! `beside FOLDER TABLE`: what tests of threats have sent (`threats` in `QUOIN_RECORD`), sent to Debian's swtpm: a line
+//! for each TPM of a test, and to the file TABLE the table of docs/threats.md, a row for each test.
 //!
 //! What depends on random numbers of the TPM, as an HMAC over its nonce does, cannot be right for another TPM: from
 //! there on the codes differ, and the line says where. Time does not pass, and hardware events are left out.
 
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::env;
+use std::fmt;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -24,21 +26,64 @@ struct Swtpm {
 
 fn main() -> Result<()> {
     sigpipe::reset();
-    let folder = env::args_os().nth(1).map(PathBuf::from).context("usage: beside FOLDER")?;
+    let mut arguments = env::args_os().skip(1).map(PathBuf::from);
+    let usage = "usage: beside FOLDER TABLE";
+    let (folder, table) = (arguments.next().context(usage)?, arguments.next().context(usage)?);
     let mut files: Vec<_> =
         fs::read_dir(folder.join("threats"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.sort();
+    let mut tests = Some(BTreeMap::<String, [usize; 2]>::new());
     for file in files {
         let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         match replay(&file) {
-            Ok(said) => println!("{name}: {said}"),
-            Err(error) => println!("{name}: swtpm ended: {error:#}"),
+            Ok(replayed) => {
+                println!("{name}: {replayed}");
+                if let Some(tests) = &mut tests {
+                    let [commands, others] = tests.entry(name).or_default();
+                    *commands += replayed.commands;
+                    *others += replayed.differences.len();
+                }
+            }
+            Err(error) => {
+                println!("{name}: swtpm ended: {error:#}");
+                tests = None;
+            }
         }
     }
-    Ok(())
+    Ok(match tests {
+        Some(tests) => fs::write(table, rows(&tests))?,
+        None => println!("no table: swtpm has not answered all"),
+    })
 }
 
-fn replay(file: &Path) -> Result<String> {
+/// The table of docs/threats.md: by a test's name its commands, and how many had another code.
+fn rows(tests: &BTreeMap<String, [usize; 2]>) -> String {
+    let head = "| test | commands | other codes |\n|---|---|---|\n".to_owned();
+    tests
+        .iter()
+        .fold(head, |table, (name, [commands, others])| table + &format!("| `{name}` | {commands} | {others} |\n"))
+}
+
+/// What became of one TPM's commands.
+struct Replayed {
+    commands: usize,
+    differences: Vec<String>,
+    /// Commands at a locality that swtpm has not, which were left out.
+    extended: usize,
+}
+
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { commands, differences, extended } = self;
+        match differences.len() {
+            0 => write!(f, "{commands} commands, same codes")?,
+            n => write!(f, "{commands} commands, {n} other codes: {}", differences.join("; "))?,
+        }
+        if *extended > 0 { write!(f, "; without {extended} at a locality that swtpm has not") } else { Ok(()) }
+    }
+}
+
+fn replay(file: &Path) -> Result<Replayed> {
     let text = fs::read_to_string(file)?;
     let mut tpm = Swtpm::start()?;
     let (mut commands, mut extended, mut differences) = (0, 0, Vec::new());
@@ -72,11 +117,7 @@ fn replay(file: &Path) -> Result<String> {
             differences.push(format!("{commands}: {} ours {ours} theirs {}", hex(code), hex(theirs)));
         }
     }
-    let said = match differences.len() {
-        0 => format!("{commands} commands, same codes"),
-        n => format!("{commands} commands, {n} other codes: {}", differences.join("; ")),
-    };
-    Ok(if extended == 0 { said } else { format!("{said}; without {extended} at a locality that swtpm has not") })
+    Ok(Replayed { commands, differences, extended })
 }
 
 impl Swtpm {
@@ -147,4 +188,27 @@ fn octets(digits: &str) -> Result<Vec<u8>> {
 
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Replayed, rows};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_table_has_a_row_for_each_test() {
+        let tests = BTreeMap::from([("tn_b".to_owned(), [3, 1]), ("cve_a".to_owned(), [20, 0])]);
+        let table = rows(&tests);
+        assert_eq!(table.lines().skip(2).collect::<Vec<_>>(), ["| `cve_a` | 20 | 0 |", "| `tn_b` | 3 | 1 |"]);
+    }
+
+    #[test]
+    fn a_line_says_what_was_left_out() {
+        let mut replayed = Replayed { commands: 2, differences: Vec::new(), extended: 0 };
+        assert_eq!(replayed.to_string(), "2 commands, same codes");
+        replayed.differences.push("1: a".into());
+        replayed.extended = 3;
+        let said = "2 commands, 1 other codes: 1: a; without 3 at a locality that swtpm has not";
+        assert_eq!(replayed.to_string(), said);
+    }
 }
