@@ -1,7 +1,8 @@
 //! What a TPM's caller says and computes: once for the engine's tests, the peers, the fuzz targets and the benchmark.
 //!
-//! Nothing here is computed by the engine or its cryptography (`tpm-crypto`): an answer is judged by what is written here a
-//! second time. Of the engine are only names of numbers, and what its platform must implement. The verifier has its own.
+//! Nothing here is computed by the engine or its cryptography (`tpm-crypto`): an answer is judged by what is written
+//! here a second time. Of the engine are only names of numbers, and what its platform must implement. The verifier has
+//! its own.
 //!
 //! | module | is |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | [`session`] | sessions of one TPM, and commands with them |
 //! | [`policy`] | policyDigest |
 //! | [`template`] | public areas |
-//! | [`platform`], [`lasting`] | entropy and time that are the same in every run; what is looked at after every command |
+//! | [`platform`], [`lasting`] | entropy and time, the same in every run; what is looked at after every command |
 #![allow(clippy::cast_possible_truncation, reason = "lengths of test data")]
 
 pub mod area;

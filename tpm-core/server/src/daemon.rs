@@ -40,7 +40,7 @@ pub(crate) fn leave_the_terminal() -> Result<()> {
     Ok(())
 }
 
-/// In the daemon, before it says that it serves: it leaves its folder. What it gives will take the place of the outputs.
+/// In the daemon, before it says that it serves: it leaves its folder. What this gives takes the place of the outputs.
 pub(crate) fn leave_the_folder() -> Result<File> {
     let nothing = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
     chdir("/").context("cannot leave the folder")?;
