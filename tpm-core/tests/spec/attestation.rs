@@ -7,6 +7,7 @@ use crate::keys::{
     self, Cursor, DECRYPT, FIXED, Key, NONE, RESTRICTED, SIGN, X509_SIGN, create_primary, flush, names, primary,
     scheme, verifies,
 };
+use client::attributes::object;
 use client::codes::{
     ASYMMETRIC, ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, ENDORSEMENT, HANDLE, KEY, NULL,
     NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PLATFORM, RESERVED_BITS, SCHEME, SEQUENCE, SIZE,
@@ -200,7 +201,7 @@ fn a_key_for_certificates_may_attest() {
 /// the TPM has made or protects.
 fn strangers(tpm: &mut Fixture) -> [(&'static str, u32); 4] {
     let sequence = keys::handle(&tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0x0b]).unwrap());
-    let mut unnamed = Key::Ecc.public(SIGN | keys::USER_WITH_AUTH, &NONE);
+    let mut unnamed = Key::Ecc.public(SIGN | object::USER, &NONE);
     unnamed[2..4].copy_from_slice(&NONE);
     [
         ("a sequence object", sequence),
@@ -974,7 +975,7 @@ fn extensions_may_not_claim_what_the_key_is_not() {
     assert_eq!(code(key, &key_usage(0x40)), attributes_of_key, "nonRepudiation without fixedTPM");
     assert_eq!(code(primary, &key_usage(0x40)), Ok(()));
     const TPMA_OBJECT: [u8; 7] = [0x67, 0x81, 0x05, 0x0a, 0x01, 0x01, 0x01];
-    let attributes: u32 = FIXED | SIGN | keys::NO_DA;
+    let attributes: u32 = FIXED | SIGN | object::NO_DA;
     let stated = |a: u32| [extension(&TPMA_OBJECT, &[&[0][..], &a.to_be_bytes()].concat()), key_usage(0x80)].concat();
     assert_eq!(code(primary, &stated(attributes)), Ok(()));
     assert_eq!(code(primary, &stated(attributes ^ RESTRICTED)), attributes_of_key);
