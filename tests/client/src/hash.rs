@@ -95,3 +95,15 @@ impl Alg {
         self.hash(&[&[0; 4], &code.to_be_bytes(), parameters])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Alg;
+    use crate::command::hex;
+
+    #[test]
+    fn hmac_is_that_of_rfc_4231() {
+        let mac = Alg::Sha256.hmac(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
+        assert_eq!(hex(&mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
+}

@@ -7,7 +7,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`cc`], [`codes`], [`names`], [`attributes`] | numbers by their names |
-//! | [`command`] | commands and responses as octets |
+//! | [`mod@command`] | commands and responses as octets |
 //! | [`hash`], [`sym`] | hashing, HMAC, KDFa, KDFe; encryption of parameters |
 //! | [`area`] | the authorization area of a command and of its response |
 //! | [`session`] | sessions of one TPM, and commands with them |

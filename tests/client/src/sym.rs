@@ -75,3 +75,25 @@ fn with<C: BlockCipherEncrypt<BlockSize = aes::cipher::typenum::U16>>(
         feedback[..text.len()].copy_from_slice(text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::cfb;
+    use crate::command::hex;
+
+    fn octets(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn cfb_is_that_of_sp_800_38a() {
+        let (key, iv) = (octets("2b7e151628aed2a6abf7158809cf4f3c"), octets("000102030405060708090a0b0c0d0e0f"));
+        let plain = "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51";
+        let cipher = "3b3fd92eb72dad20333449f8e83cfb4ac8a64537a0b3a93fcde3cdad9f1ce58b";
+        let mut text = octets(plain);
+        cfb(&key, &iv, true, &mut text);
+        assert_eq!(hex(&text), cipher);
+        cfb(&key, &iv, false, &mut text);
+        assert_eq!(hex(&text), plain);
+    }
+}

@@ -157,6 +157,13 @@ pub(crate) fn step(world: &mut World) {
     }
 }
 
+/// Does one thing after the other, all of them equally often.
+#[cfg(test)]
+pub(crate) fn by_turns(world: &mut World, step: u64) {
+    let all: Vec<Action> = ACTIONS.iter().chain(LATTICES).map(|(_, action)| *action).collect();
+    all[usize::try_from(step).expect("few") % all.len()](world);
+}
+
 /// TPML_PCR_SELECTION of a few PCR.
 pub(crate) fn selection(world: &mut World) -> Vec<u8> {
     let count = world.one_of(&[1, 1, 1, 2, 0, 3]);
