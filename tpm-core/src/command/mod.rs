@@ -1,8 +1,8 @@
 //! Part 3: a folder a chapter, a file a command, and the one table of them all.
 //!
-//! A command is an implementation of [`interface::Command`]. Its areas are plain structs whose field types carry the rules;
-//! [`CommandInfo::of`] derives from them everything that the pipeline and TPM2_GetCapability know. Above each `run`
-//! stand the response codes in the order of the checks.
+//! A command is an implementation of [`interface::Command`]. Its areas are plain structs whose field types carry the
+//! rules; [`CommandInfo::of`] derives from them everything that the pipeline and TPM2_GetCapability know. Above each
+//! `run` stand the response codes in the order of the checks. This file alone knows all commands, and none of them it.
 
 pub(crate) mod area;
 pub(crate) mod call;

@@ -61,7 +61,7 @@ fn no_floor_knows_one_above_it() {
 
 #[test]
 fn no_file_leads_back_to_itself() {
-    for krate in [""] {
+    for krate in ["", "wire", "crypto"] {
         let imports = imports(&sources(krate));
         assert!(imports.values().any(|all| !all.is_empty()), "nothing was read in {krate}");
         assert_eq!(in_circles(&imports), [""; 0], "circles in {krate}");
@@ -89,13 +89,17 @@ fn imports_upwards_and_circles_are_found() {
 /// What `data::nv` names when this is its text.
 fn seen(text: &str) -> Vec<Module> {
     let others = [
-        ("", "pub use data::tpm::Tpm; pub use command::cc; use tpm_wire as wire; pub const X: u8 = 0; mod data;"),
+        (
+            "",
+            "pub use data::tpm::Tpm; pub use operation::life::*; pub use operation::made::*; pub use command::cc; use tpm_wire as wire; pub const X: u8 = 0; mod data;",
+        ),
         ("command", "pub mod cc {}"),
         ("data", "pub(crate) use tpm::Other; mod nv; mod tpm;"),
         ("data::nv::stored", ""),
         ("data::tpm", ""),
         ("operation", ""),
-        ("operation::life", ""),
+        ("operation::life", "pub struct Seed;"),
+        ("operation::made", "m! { Seed = 1, Maker = 2 } m! { struct Surely {} }"),
     ];
     let mut sources: BTreeMap<_, _> = others.map(|(module, text)| (module.to_owned(), text.to_owned())).into();
     sources.insert("data::nv".to_owned(), text.to_owned());
@@ -139,6 +143,8 @@ fn what_is_exported_again_is_seen_where_it_is_and_where_it_passes() {
     assert_eq!(seen("use crate::cc; const C: u32 = cc::STARTUP;"), ["command"]);
     assert_eq!(seen("use super::Other;"), ["data", "data::tpm"]);
     assert_eq!(seen("use crate::wire::Handle;"), [""; 0]);
+    assert_eq!(seen("use crate::Seed;"), ["operation::life"]);
+    assert_eq!(seen("use crate::{Maker, Surely};"), ["operation::made"]);
     assert_eq!(seen("use crate::X;"), [""]);
 }
 

@@ -69,12 +69,16 @@ fn above(module: &str) -> &str {
 }
 
 /// What names mean in a module, a file or one within a file.
+#[derive(Default)]
 struct Scope {
     file: Module,
     /// what `use` calls by a name; a name of several functions has several
     uses: BTreeMap<String, Vec<Words>>,
     /// what `use` takes everything of
     globs: Vec<Words>,
+    /// what is defined here, and what a macro may define
+    items: BTreeSet<String>,
+    made: BTreeSet<String>,
 }
 
 /// All that the files of a crate name.
@@ -91,7 +95,7 @@ struct Names {
 
 impl Names {
     fn open(&mut self, module: Module, file: Module) {
-        self.scopes.insert(module.clone(), Scope { file, uses: BTreeMap::new(), globs: Vec::new() });
+        self.scopes.insert(module.clone(), Scope { file, ..Scope::default() });
         self.within.push(module);
     }
 
@@ -127,8 +131,7 @@ impl Names {
             }
             UseTree::Rename(rename) => self.bring(Some(rename.rename.to_string()), with(&rename.ident)),
             UseTree::Glob(_) => {
-                let here = self.here().clone();
-                self.scopes.get_mut(&here).unwrap().globs.push(before.to_vec());
+                self.scope().globs.push(before.to_vec());
                 self.note(before.to_vec());
             }
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, before)),
@@ -136,8 +139,7 @@ impl Names {
     }
 
     fn bring(&mut self, name: Option<String>, words: Words) {
-        let here = self.here().clone();
-        self.scopes.get_mut(&here).unwrap().uses.entry(name.unwrap_or_default()).or_default().push(words.clone());
+        self.scope().uses.entry(name.unwrap_or_default()).or_default().push(words.clone());
         self.note(words);
     }
 
@@ -191,8 +193,12 @@ impl Names {
             name => {
                 let used = scope.uses.get(name).into_iter().flatten();
                 let used = used.filter(|used| *used != words).map(|used| [used, &words[1..]].concat());
-                let globs = scope.globs.iter().map(|glob| [glob, words].concat());
-                return used.chain(globs).for_each(|path| self.resolve(module, &path, depth + 1, found));
+                used.for_each(|path| self.resolve(module, &path, depth + 1, found));
+                // What a glob takes is seen at the glob; not so the modules behind it.
+                let knows = |glob: &&Module| {
+                    self.scopes.contains_key(&join(glob, name)) || self.scopes[*glob].uses.contains_key(name)
+                };
+                return self.globs(module).filter(knows).for_each(|glob| self.resolve(glob, words, depth + 1, found));
             }
         };
         while rest.first().is_some_and(|word| word == "super") {
@@ -205,7 +211,13 @@ impl Names {
                 (at, rest) = (inner, tail);
                 continue;
             }
-            let Some(uses) = self.scopes[&at].uses.get(name) else { break };
+            let Some(uses) = self.scopes[&at].uses.get(name) else {
+                let behind = self.behind_globs(&at, name);
+                if at.is_empty() && !behind.is_empty() {
+                    return found.extend(behind);
+                }
+                break;
+            };
             // The root is the door of every file: what is behind it counts. Others are files like any.
             if !at.is_empty() {
                 found.insert(self.scopes[&at].file.clone());
@@ -213,6 +225,78 @@ impl Names {
             return uses.iter().for_each(|used| self.resolve(&at, &[used, tail].concat(), depth + 1, found));
         }
         found.insert(self.scopes[&at].file.clone());
+    }
+}
+
+impl Names {
+    fn scope(&mut self) -> &mut Scope {
+        let here = self.here().clone();
+        self.scopes.get_mut(&here).unwrap()
+    }
+
+    /// The modules of which a module takes everything.
+    fn globs(&self, module: &str) -> impl Iterator<Item = &Module> {
+        self.scopes[module].globs.iter().filter_map(move |words| {
+            let from = match words.first().map(String::as_str) {
+                Some("crate") => words[1..].join("::"),
+                Some("self") => join(module, &words[1..].join("::")),
+                Some("super") => {
+                    let ups = words.iter().take_while(|word| *word == "super").count();
+                    let base = (0..ups).fold(module, |module, _| above(module));
+                    words[ups..].iter().fold(base.to_owned(), |base, word| join(&base, word))
+                }
+                _ => join(module, &words.join("::")),
+            };
+            self.scopes.get_key_value(&from).map(|(glob, _)| glob)
+        })
+    }
+
+    /// The files of which a module exports everything that define this name, or else those whose macros may.
+    fn behind_globs(&self, module: &str, name: &str) -> BTreeSet<Module> {
+        let scopes: Vec<_> = self.globs(module).map(|glob| (glob, &self.scopes[glob])).collect();
+        let files = |defines: &dyn Fn(&Module, &Scope) -> bool| {
+            let those = scopes.iter().filter(|(module, scope)| defines(module, scope));
+            those.map(|(_, scope)| scope.file.clone()).collect::<BTreeSet<_>>()
+        };
+        let defined =
+            files(&|module, scope| scope.items.contains(name) || self.scopes.contains_key(&join(module, name)));
+        if defined.is_empty() { files(&|_, scope| scope.made.contains(name)) } else { defined }
+    }
+
+    /// What the words in a macro may define: what stands behind a keyword surely is.
+    fn note_made(&mut self, mut at: Cursor<'_>) {
+        let mut defines = false;
+        while !at.eof() {
+            if let Some((ident, next)) = at.ident() {
+                let word = ident.to_string();
+                let scope = self.scope();
+                if defines { &mut scope.items } else { &mut scope.made }.insert(word.clone());
+                defines = DEFINES.contains(&word.as_str());
+                at = next;
+            } else if let Some((inner, _, _, next)) = at.any_group() {
+                self.note_made(inner);
+                at = next;
+            } else {
+                at = at.token_tree().unwrap().1;
+            }
+        }
+    }
+}
+
+/// Behind these is the name of an item.
+const DEFINES: [&str; 7] = ["const", "enum", "fn", "static", "struct", "trait", "type"];
+
+fn name(item: &Item) -> Option<&syn::Ident> {
+    match item {
+        Item::Const(item) => Some(&item.ident),
+        Item::Enum(item) => Some(&item.ident),
+        Item::Fn(item) => Some(&item.sig.ident),
+        Item::Macro(item) => item.ident.as_ref(),
+        Item::Static(item) => Some(&item.ident),
+        Item::Struct(item) => Some(&item.ident),
+        Item::Trait(item) => Some(&item.ident),
+        Item::Type(item) => Some(&item.ident),
+        _ => None,
     }
 }
 
@@ -249,6 +333,11 @@ fn attributes(item: &Item) -> &[Attribute] {
 impl<'ast> Visit<'ast> for Names {
     fn visit_item(&mut self, item: &'ast Item) {
         if !is_left_out(attributes(item)) {
+            if let Some(name) = name(item) {
+                self.scope().items.insert(name.to_string());
+            } else if let Item::Macro(item) = item {
+                self.note_made(TokenBuffer::new2(item.mac.tokens.clone()).begin());
+            }
             visit::visit_item(self, item);
         } else if let Item::Mod(item) = item {
             self.left_out.insert(join(self.here(), &item.ident.to_string()));
