@@ -62,7 +62,7 @@
 //!
 //! # Floors
 //!
-//! Each knows those below it and nothing above; the compiler holds the lowest, `tests/floors.rs` the others.
+//! Each knows those below it and nothing above; the compiler holds the lowest, `tests/floors` the others.
 //!
 //! | floor | is |
 //! |---|---|

@@ -3,7 +3,7 @@
 use static_assertions::assert_not_impl_any;
 use zeroize::Zeroizing;
 
-use crate::command::{Call, SessionUse};
+use crate::command::call::{Call, SessionUse};
 use crate::crypto::cmac::Cmac;
 use crate::crypto::drbg::Drbg;
 use crate::crypto::hmac::Hmac;

@@ -28,13 +28,16 @@ pub mod cmac;
 pub mod dhkem;
 pub mod drbg;
 pub mod ecc;
+mod error;
 pub mod hash;
+mod hex;
 pub mod hmac;
 pub mod kdf;
 pub mod mldsa;
 pub mod mlkem;
 mod num;
 pub mod primary;
+mod rng;
 pub mod rsa;
 pub mod secret;
 pub mod selftest;
@@ -43,72 +46,5 @@ pub mod sym;
 #[cfg(test)]
 mod tests;
 
-use crate::secret::TooLong;
-
-/// Why a cryptographic operation gave no result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// A buffer or value has a length that the operation cannot take.
-    Length,
-    /// A number is out of range: not below the modulus or order, zero, or not a point of the curve.
-    Range,
-    /// The key parameters are not those of a usable key.
-    Key,
-    /// A signature does not verify, or a decrypted message is not what its padding requires. Never says which.
-    Invalid,
-    /// The random number generator has to be reseeded first.
-    Reseed,
-    /// The platform has asked that the search be given up.
-    Canceled,
-    /// The result of a private operation does not fit the public key: a fault, the result was withheld.
-    Fault,
-}
-
-impl core::fmt::Display for Error {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Length => "a length that the operation cannot take",
-            Self::Range => "a number is out of range",
-            Self::Key => "no usable key",
-            Self::Invalid => "it is not genuine",
-            Self::Reseed => "the random number generator has to be reseeded",
-            Self::Canceled => "it was given up",
-            Self::Fault => "a wrong result was withheld",
-        })
-    }
-}
-
-impl core::error::Error for Error {}
-
-impl From<TooLong> for Error {
-    fn from(_: TooLong) -> Self {
-        Self::Length
-    }
-}
-
-/// A source of random bytes: the TPM's DRBG, or a derivation.
-pub trait Rng {
-    /// Fills `out` with random bytes.
-    ///
-    /// # Errors
-    /// `Error::Reseed` if the source has to be reseeded before it may go on; `out` is then all zero.
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), Error>;
-}
-
-impl<R: Rng + ?Sized> Rng for &mut R {
-    fn fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
-        (**self).fill(out)
-    }
-}
-
-/// Copies `from` to the end of `to` and zeros before it: a big-endian number in a wider field.
-///
-/// # Errors
-/// `Error::Length` if `from` is longer than `to`.
-pub(crate) fn pad_left(from: &[u8], to: &mut [u8]) -> Result<(), Error> {
-    let zeros = to.len().checked_sub(from.len()).ok_or(Error::Length)?;
-    let (head, tail) = to.split_at_mut_checked(zeros).ok_or(Error::Length)?;
-    head.fill(0);
-    tail.copy_from_slice(from);
-    Ok(())
-}
+pub use error::Error;
+pub use rng::Rng;

@@ -3,6 +3,18 @@
 
 use super::Error;
 
+/// Copies `from` to the end of `to` and zeros before it: a big-endian number in a wider field.
+///
+/// # Errors
+/// `Error::Length` if `from` is longer than `to`.
+pub(crate) fn pad_left(from: &[u8], to: &mut [u8]) -> Result<(), Error> {
+    let zeros = to.len().checked_sub(from.len()).ok_or(Error::Length)?;
+    let (head, tail) = to.split_at_mut_checked(zeros).ok_or(Error::Length)?;
+    head.fill(0);
+    tail.copy_from_slice(from);
+    Ok(())
+}
+
 /// The bytes of a limb.
 pub(super) const LIMB: usize = 8;
 

@@ -5,6 +5,7 @@ use super::cmac::Cmac;
 use super::drbg::Drbg;
 use super::ecc::{Curve, Point, Signature};
 use super::hash::{HashAlg, digest};
+use super::hex::hex;
 use super::hmac::hmac;
 use super::kdf::{kdfa, kdfe};
 use super::mldsa::{self, MlDsa, Mu};
@@ -258,27 +259,6 @@ fn ml_dsa_passes(set: MlDsa) -> Result<bool, Error> {
     set.sign(seed, &mu(b"abc")?, &mut Drbg::new(&DRBG_ENTROPY, &DRBG_NONCE, b"")?, signature)?;
     let verified = set.verify(public, &mu(b"abc")?, signature).is_ok();
     Ok(known && verified && set.verify(public, &mu(b"abd")?, signature).is_err())
-}
-
-/// The bytes of a hexadecimal constant; a wrong one does not compile.
-#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
-pub(super) const fn hex<const N: usize>(digits: &[u8]) -> [u8; N] {
-    assert!(digits.len() == 2 * N);
-    let (mut bytes, mut i) = ([0; N], 0);
-    while i < N {
-        bytes[i] = digit(digits[2 * i]) << 4 | digit(digits[2 * i + 1]);
-        i += 1;
-    }
-    bytes
-}
-
-#[expect(clippy::panic, reason = "at compile time: what would panic does not compile")]
-const fn digit(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        _ => panic!("not a hexadecimal digit"),
-    }
 }
 
 const HMAC_SHA1: [u8; 20] = hex(b"4d15ec7bc6bcb8fb800f19257ccccf392f47c887");

@@ -11,6 +11,8 @@ use heapless::Vec;
 pub(crate) struct Call<'a> {
     /// commandCode
     pub(crate) code: u32,
+    /// TPMA_CC of every command that there is, by code
+    pub(crate) commands: &'static [u32],
     /// locality
     pub(crate) locality: Locality,
     /// the handle area
@@ -24,6 +26,11 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Whether there is a command with this code.
+    pub(crate) fn has_command(&self, code: u32) -> bool {
+        self.commands.iter().any(|attributes| code_of(*attributes) == code)
+    }
+
     /// What a command asks that changes something and has a long reply, before it changes anything; of others the
     /// pipeline asks it.
     ///
@@ -33,6 +40,11 @@ impl Call<'_> {
         reply.marshal(&mut count);
         if count.len() <= self.room { Ok(()) } else { Err(Rc::COMMAND_SIZE) }
     }
+}
+
+/// The code in TPMA_CC: commandIndex and the vendor's bit (Part 2, 8.9).
+pub(crate) const fn code_of(attributes: u32) -> u32 {
+    attributes & 0x2000_ffff
 }
 
 /// Sessions a command can have (TPM_PT_... MAX_SESSION_NUM).

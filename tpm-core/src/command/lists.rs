@@ -1,7 +1,8 @@
 //! The lists of commands that the TPM keeps: which need physical presence, and which are audited. What can be on them
 //! and what always is, is declared at the commands, and known when this is compiled.
 
-use super::{Audit, COMMANDS, Presence};
+use super::COMMANDS;
+use super::interface::{Audit, Presence};
 use crate::data::command_list::CommandList;
 use crate::data::state::Persistent;
 
@@ -9,7 +10,7 @@ use crate::data::state::Persistent;
 macro_rules! commands_that_declare {
     ($field:ident: $pattern:pat) => {{
         static LIST: CommandList = {
-            let (mut list, mut rest) = (CommandList::new(), COMMANDS);
+            let (mut list, mut rest) = (CommandList::new(), COMMANDS.as_slice());
             while let [command, others @ ..] = rest {
                 if matches!(command.$field, $pattern) {
                     list = list.with(command.code);

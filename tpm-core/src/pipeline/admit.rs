@@ -1,6 +1,6 @@
 //! Which commands a state of the TPM admits.
 
-use crate::command::{CommandInfo, ReadOnly, cc};
+use crate::command::interface::{CommandInfo, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::Handle;
@@ -18,7 +18,7 @@ impl Tpm {
         if self.clear.read_only && info.read_only == ReadOnly::Refused {
             return Err(Rc::READ_ONLY);
         }
-        if self.ram.started == (info.code == cc::STARTUP) { Err(Rc::INITIALIZE) } else { Ok(()) }
+        if self.ram.started == info.starts { Err(Rc::INITIALIZE) } else { Ok(()) }
     }
 
     /// Whether read-only mode admits the command with these handles: that is asked before any authorization is checked

@@ -1,8 +1,10 @@
 //! Are the authorizations of the command's handles good? (Part 1, 16; Part 3, 5.6)
 
-use super::{at_session, cp_hash};
+use super::digest::cp_hash;
+use super::sessions::at_session;
 use crate::command::area::Role;
-use crate::command::{Call, CommandInfo, IndexUse, KeyParameter, SessionUse};
+use crate::command::call::{Call, SessionUse};
+use crate::command::interface::{CommandInfo, IndexUse, KeyParameter};
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::data::policy::BoundHash;

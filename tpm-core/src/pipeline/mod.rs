@@ -3,6 +3,7 @@
 
 mod admit;
 mod authorize;
+mod digest;
 mod entry;
 mod header;
 mod parameter;
@@ -12,14 +13,15 @@ mod sessions;
 
 use core::sync::atomic::AtomicBool;
 
+use crate::command;
 use crate::command::area::MAX_HANDLES;
-use crate::command::{self, Call, CommandInfo, Reply, SessionUses};
-use crate::crypto::hash::{Digest, HashAlg, Hasher};
+use crate::command::call::{Call, SessionUses};
+use crate::command::interface::{CommandInfo, Reply};
 use crate::data::platform::{Hooks, Locality};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::profile::MAX_COMMAND_SIZE;
-use crate::rc::{Fmt1, Rc};
+use crate::rc::Rc;
 use crate::wire::{Reader, Writer};
 use header::Header;
 
@@ -63,7 +65,15 @@ fn process(
         tpm.check_loaded(*h, index)?;
     }
     tpm.admit_handles(info, &handles)?;
-    let mut call = Call { code: header.code, locality, handles, sessions: SessionUses::new(), canceled, room: 0 };
+    let mut call = Call {
+        code: header.code,
+        commands: &command::ATTRIBUTES,
+        locality,
+        handles,
+        sessions: SessionUses::new(),
+        canceled,
+        room: 0,
+    };
     sessions::parse(tpm, info, &header, &mut body, &mut call)?;
     call.room = respond::room(tpm, info, &call);
     authorize::note_bindings(tpm, &mut call);
@@ -109,20 +119,4 @@ fn act(
     }
     let handle = reply.handle;
     respond::success(tpm, info, call, cp_hashes, handle, (head, tail), len)
-}
-
-/// cpHash (Part 1, 15.7): H(commandCode ‖ Names ‖ parameters).
-pub(crate) fn cp_hash(tpm: &Tpm, alg: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
-    let mut hasher = Hasher::new(alg);
-    hasher.update(&call.code.to_be_bytes());
-    for h in &call.handles {
-        hasher.update(tpm.name_of(*h).as_slice());
-    }
-    hasher.update(parameters);
-    hasher.finish()
-}
-
-/// A code at a session, for codes of format one; others stay as they are.
-fn at_session(code: Fmt1, index: usize) -> Rc {
-    code.at(crate::rc::At::Session(crate::rc::Nth::of_index(index)))
 }

@@ -1,7 +1,7 @@
 //! Parameter encryption (Part 1, 18).
 
-use super::at_session;
-use crate::command::{Call, SessionUse};
+use super::sessions::at_session;
+use crate::command::call::{Call, SessionUse};
 use crate::crypto::sym;
 use crate::crypto::{hash::HashAlg, kdf, sym::Cipher};
 use crate::data::tpm::Tpm;

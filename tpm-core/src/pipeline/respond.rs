@@ -1,8 +1,9 @@
 //! The response: audit, encryption, nonces, HMACs (Part 1, 15 and 16; Part 3, 5.8 and 5.9).
 
-use super::{authorize, cp_hash, parameter};
-use crate::command::CommandInfo;
-use crate::command::{Call, SessionUse};
+use super::digest::{cp_hash, rp_hash};
+use super::{authorize, parameter};
+use crate::command::call::{Call, SessionUse};
+use crate::command::interface::CommandInfo;
 use crate::crypto::hash::{Digest, HashAlg, digest};
 use crate::crypto::hmac::hmac;
 use crate::data::policy::PolicyState;
@@ -109,11 +110,6 @@ fn roll_nonces(tpm: &mut Tpm, call: &Call<'_>) -> Result<(), Rc> {
         }
     }
     Ok(())
-}
-
-/// rpHash (Part 1, 15.8): H(responseCode ‖ commandCode ‖ parameters).
-fn rp_hash(hash: HashAlg, call: &Call<'_>, parameters: &[u8]) -> Digest {
-    digest(hash, &[&0u32.to_be_bytes(), &call.code.to_be_bytes(), parameters])
 }
 
 /// Extends the audit session's digest (Part 1, 17.2) and keeps track of exclusivity: a command without this session

@@ -1,6 +1,7 @@
 //! Which self-tests come before a command.
 
-use crate::command::{Call, CommandInfo, KeyParameter};
+use crate::command::call::Call;
+use crate::command::interface::{CommandInfo, KeyParameter};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::wire::{AlgId, Reader};

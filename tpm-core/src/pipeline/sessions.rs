@@ -1,11 +1,12 @@
 //! The authorization area of a command (Part 1, 15.6; Part 3, 5.5).
 
-use super::{at_session, header::Header};
+use super::header::Header;
 use crate::command::area::Role;
-use crate::command::{Call, CommandInfo, SessionUse};
+use crate::command::call::{Call, SessionUse};
+use crate::command::interface::CommandInfo;
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::tpm::Tpm;
-use crate::rc::{Fmt1, Rc};
+use crate::rc::{At, Fmt1, Nth, Rc};
 use crate::wire::{HandleKind, HandleType, Reader, SessionAttributes, ShAuthSession, SymDef, Tpm2b};
 
 /// Reads the authorization area and checks what does not depend on authorizations.
@@ -140,4 +141,9 @@ fn check_attributes(
         return Err(Fmt1::ATTRIBUTES);
     }
     Ok(())
+}
+
+/// A code at a session, for codes of format one; others stay as they are.
+pub(super) fn at_session(code: Fmt1, index: usize) -> Rc {
+    code.at(At::Session(Nth::of_index(index)))
 }

@@ -1,7 +1,5 @@
 //! Faults: what is broken in a TPM that enters failure mode (Part 1, 9.4).
 
-use super::{Marshal, Reader, Unmarshal, Writer};
-use crate::rc::Fmt1;
 use core::fmt;
 
 macro_rules! faults {
@@ -130,18 +128,6 @@ impl fmt::Display for Fault {
 }
 
 impl core::error::Error for Fault {}
-
-impl Marshal for Fault {
-    fn marshal(&self, w: &mut Writer<'_>) {
-        self.number().marshal(w);
-    }
-}
-
-impl Unmarshal<'_> for Fault {
-    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        Self::from_number(r.get()?).ok_or(Fmt1::VALUE)
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 //! that go on.
 
 use super::{Handle, Marshal, Reader, Unmarshal, Writer};
+use crate::fault::Fault;
 use crate::rc::Fmt1;
 use tpm_crypto::hash::{Digest, HashAlg, Hasher, MAX_STATE};
 use tpm_crypto::secret::Secret;
@@ -57,7 +58,20 @@ impl Optional for u8 {}
 impl Optional for u16 {}
 impl Optional for u32 {}
 impl Optional for u64 {}
-impl Optional for crate::fault::Fault {}
+impl Optional for Fault {}
+
+/// Its number.
+impl Marshal for Fault {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.number().marshal(w);
+    }
+}
+
+impl Unmarshal<'_> for Fault {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        Self::from_number(r.get()?).ok_or(Fmt1::VALUE)
+    }
+}
 impl Optional for Digest {}
 impl Optional for Handle {}
 impl Optional for (HashAlg, Digest) {}

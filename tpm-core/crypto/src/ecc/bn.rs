@@ -11,9 +11,10 @@ use crypto_bigint::{U256, const_monty_params};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::curve::Curve;
+use super::point::{Number, Point, Scalar, Signature};
 use super::weierstrass::Ops;
-use super::{Curve, Error, Number, Point, Scalar, Signature};
-use crate::num;
+use crate::{Error, num};
 
 const_monty_params!(
     FieldPrime,

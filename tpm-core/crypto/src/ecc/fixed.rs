@@ -16,7 +16,9 @@ use primefield::MontyFieldElement;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
-use super::{Curve, Error, Number, Point};
+use super::curve::Curve;
+use super::point::{Number, Point};
+use crate::Error;
 use table::{MULTIPLES, Table};
 
 static P256: Table<4, 33> = Table::new(Curve::NistP256.parameters());

@@ -1,7 +1,7 @@
 //! The constants of each curve (SP 800-186; GB/T 32918.5; ISO/IEC 15946-5 for BN), as TPM2_ECC_Parameters gives them.
 
-use super::Curve;
-use crate::selftest::hex;
+use super::curve::Curve;
+use crate::hex::hex;
 
 /// The constants of a curve: y² = x³ + a·x + b over the integers modulo p, and a base point of prime order n. The
 /// cofactor is 1 for every curve here. All are big-endian and of the curve's size.

@@ -1,7 +1,9 @@
 //! Schemes that are written once over every curve: ECDAA and ECSchnorr (Part 1, C.4 and C.5), SM2 (GB/T 32918.2 and
 //! .3), ECMQV (SP 800-56A, 5.7.2.3).
 
-use super::{Curve, NONCE_TRIES, Number, Point, Signature, hedged};
+use super::curve::Curve;
+use super::operation::{NONCE_TRIES, hedged};
+use super::point::{MAX_SIZE, Number, Point, Signature};
 use crate::hash::{Digest, HashAlg, Hasher};
 use crate::secret::ct_eq;
 use crate::{Error, Rng};
@@ -108,7 +110,7 @@ impl Curve {
         let inverse = self.ops().invert(self.ops().mul_add(&[1], d, &[1])?.as_slice())?;
         let s = self.ops().mul_add(inverse.as_slice(), k_plus_r.as_slice(), self.negative(&r)?.as_slice())?;
         let signature = Signature { r, s: Number::new(s.as_slice(), self.size())? };
-        let zero = [0; super::MAX_SIZE];
+        let zero = [0; MAX_SIZE];
         let useless = ct_eq(k_plus_r.as_slice(), zero.get(..self.size()).unwrap_or_default());
         Ok((!useless && self.is_scalar(&r) && self.is_scalar(&signature.s)).then_some(signature))
     }

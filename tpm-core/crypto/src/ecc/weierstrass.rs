@@ -9,8 +9,11 @@ use p256::elliptic_curve::point::AffineCoordinates as _;
 use p256::elliptic_curve::{AffinePoint, CurveArithmetic, FieldBytes, ProjectivePoint, Scalar};
 use zeroize::Zeroizing;
 
-use super::{Curve, Error, Number, Point, Scalar as SecretScalar, Signature, fixed};
-use crate::pad_left;
+use super::curve::Curve;
+use super::fixed;
+use super::point::{Number, Point, Scalar as SecretScalar, Signature};
+use crate::Error;
+use crate::num::pad_left;
 
 /// A curve of the table.
 pub(super) trait Row: CurveArithmetic {

@@ -5,11 +5,12 @@
 
 use zeroize::Zeroizing;
 
-use super::{Error, MAX_BYTES, Rng, RsaPrivate, RsaPublic};
+use super::key::{MAX_BYTES, RsaPrivate, RsaPublic};
 use crate::bounded::from;
 use crate::hash::{Digest, HashAlg, Hasher, MAX_DIGEST, digest};
+use crate::num::{self, pad_left};
 use crate::secret::Secret;
-use crate::{num, pad_left};
+use crate::{Error, Rng};
 
 /// Draws of a padding byte that must not be zero until the source counts as broken.
 const DRAWS: usize = 64;

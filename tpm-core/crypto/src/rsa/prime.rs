@@ -8,13 +8,12 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
-use super::monty::{Monty, Residue};
-use super::{
-    DEFAULT_EXPONENT, Error, MAX_LIMBS, MAX_PRIME_BLOCKS, MAX_PRIME_BYTES, MAX_PRIME_LIMBS, Prime, Rng, RsaPrivate,
-    RsaPublic, has_key_bits, is_exponent,
-};
+use super::exponent::{DEFAULT_EXPONENT, is_exponent};
+use super::key::{MAX_PRIME_BLOCKS, MAX_PRIME_BYTES, MAX_PRIME_LIMBS, Prime, RsaPrivate, RsaPublic, has_key_bits};
+use super::monty::{MAX_LIMBS, Monty, Residue};
 use crate::num::{self, LIMB, SmallModulus};
 use crate::secret::Secret;
+use crate::{Error, Rng};
 
 /// Candidates after a draw; part of the frozen derivation of primary keys.
 const CANDIDATES: usize = 8192;
@@ -83,9 +82,39 @@ const fn small_primes() -> ([Lanes; FIRST_GROUPS], [[u8; 3]; GROUPS]) {
     (first, distances)
 }
 
+impl RsaPrivate {
+    /// A new key of `bits` with exponent `exponent` (0 for 65537): the primes p and q from `candidates`, in this order,
+    /// as [`crate::primary`] describes; the bases of the Miller-Rabin tests from `witnesses`.
+    ///
+    /// # Errors
+    /// `Error::Key` for a size or exponent that does not exist here, `Error::Reseed` from the sources.
+    pub fn generate(
+        bits: u16,
+        exponent: u32,
+        candidates: &mut dyn Rng,
+        witnesses: &mut dyn Rng,
+    ) -> Result<Self, Error> {
+        Self::generate_unless(bits, exponent, candidates, witnesses, &AtomicBool::new(false))
+    }
+
+    /// The same, given up when `canceled` is set.
+    ///
+    /// # Errors
+    /// As there; `Error::Canceled` when it was given up.
+    pub fn generate_unless(
+        bits: u16,
+        exponent: u32,
+        candidates: &mut dyn Rng,
+        witnesses: &mut dyn Rng,
+        canceled: &AtomicBool,
+    ) -> Result<Self, Error> {
+        generate(bits, exponent, candidates, witnesses, canceled)
+    }
+}
+
 /// Makes a key: draws, as [`crate::primary`] describes them, from `candidates`; bases of the Miller-Rabin test
 /// from `witnesses`. Looks at `canceled` before each candidate that the sieves leave.
-pub(super) fn generate(
+fn generate(
     bits: u16,
     exponent: u32,
     candidates: &mut dyn Rng,
@@ -348,16 +377,6 @@ static ONE: [u64; MAX_PRIME_LIMBS] = {
     one
 };
 
-/// Whether a word is prime, by trial division: for public exponents.
-pub(super) fn is_prime_word(word: u32) -> bool {
-    let word = u64::from(word);
-    let no_divisor = |divisor: u64| !word.is_multiple_of(divisor);
-    word == 2
-        || word > 2
-            && no_divisor(2)
-            && (3..1_u64 << 16).step_by(2).take_while(|d| d.wrapping_mul(*d) <= word).all(no_divisor)
-}
-
 fn cut(limbs: &[u64], len: usize) -> &[u64] {
     limbs.get(..len).unwrap_or_default()
 }
@@ -367,6 +386,7 @@ mod tests {
     extern crate std;
 
     use super::*;
+    use crate::rsa::exponent::is_prime_word;
     use std::{vec, vec::Vec};
 
     fn number(limbs: usize, seed: u64) -> Vec<u64> {

@@ -478,7 +478,7 @@ fn scalars_are_random_numbers_modulo_the_order_less_one_plus_one() {
     struct Fixed<'a>(&'a [u8]);
     impl Rng for Fixed<'_> {
         fn fill(&mut self, out: &mut [u8]) -> Result<(), Error> {
-            crate::pad_left(self.0, out)
+            crate::num::pad_left(self.0, out)
         }
     }
     for vector in VECTORS {

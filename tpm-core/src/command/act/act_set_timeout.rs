@@ -1,7 +1,8 @@
 //! TPM2_ACT_SetTimeout (Part 3, 33.2).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};

@@ -2,7 +2,8 @@
 
 use super::check_decrypts;
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::Error;
 use crate::crypto::dhkem::SharedSecret;
 use crate::crypto::mlkem;

@@ -2,7 +2,8 @@
 
 use super::{Shared, ecc_key, kdf2_hash};
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;

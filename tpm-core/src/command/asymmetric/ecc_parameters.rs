@@ -1,7 +1,8 @@
 //! TPM2_ECC_Parameters (Part 3, 14.6).
 
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::ecc::{Curve, Parameters};
 use crate::crypto::hash::HashAlg;
 use crate::data::tpm::Tpm;

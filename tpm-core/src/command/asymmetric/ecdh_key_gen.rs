@@ -2,7 +2,8 @@
 
 use super::ecc_key;
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;
 use crate::operation::object::key::crypto_failed;

@@ -2,7 +2,8 @@
 
 use super::{check_decrypts, ecc_key};
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;
 use crate::rc::{Fmt1, Rc};

@@ -1,7 +1,8 @@
 //! TPM2_Encapsulate (1.85: Part 3, 14.10).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::dhkem;
 use crate::crypto::mlkem;
 use crate::data::tpm::Tpm;

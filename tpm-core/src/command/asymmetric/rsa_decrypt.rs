@@ -2,7 +2,8 @@
 
 use super::{check_decrypts, is_label, padding, rsa_key, select_rsa_scheme};
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::Error;
 use crate::crypto::rsa::padding::Message;
 use crate::data::tpm::Tpm;

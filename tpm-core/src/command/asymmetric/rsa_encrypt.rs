@@ -2,7 +2,8 @@
 
 use super::{is_label, padding, rsa_key, select_rsa_scheme};
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::operation::object::key::crypto_failed;
 use crate::rc::{Fmt1, Rc};

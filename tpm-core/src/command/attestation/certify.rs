@@ -2,7 +2,8 @@
 
 use super::{Answer, whole_object};
 use crate::command::area::{Admin, User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{Attested, Data, DhObject, Name, Nullable, SigScheme};

@@ -3,7 +3,8 @@
 
 use super::der::{self, Element, Elements};
 use crate::command::area::{Admin, User, handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::object::Object;

@@ -2,7 +2,8 @@
 
 use super::Answer;
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Attested, Data, DhObject, HandleType, Nullable, RhEndorsement, ShHmac, SigScheme};

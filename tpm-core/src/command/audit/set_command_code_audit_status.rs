@@ -1,7 +1,8 @@
 //! TPM2_SetCommandCodeAuditStatus (Part 3, 21.2).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Audit, Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Audit, Command, Presence, ReadOnly};
 use crate::crypto::hash::HashAlg;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

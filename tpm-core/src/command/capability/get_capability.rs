@@ -3,7 +3,8 @@
 use super::algorithms::ALGORITHMS;
 use super::properties;
 use crate::command::area::{handles, params};
-use crate::command::{COMMANDS, Call, Command};
+use crate::command::call::{Call, code_of};
+use crate::command::interface::Command;
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
@@ -105,16 +106,16 @@ impl Command for GetCapability {
     /// - `HANDLE` at `property`: TPM_CAP_HANDLES, and no handles have this most significant octet
     /// - `VALUE` at `property`: not zero for TPM_CAP_PCRS, no permanent handle for TPM_CAP_AUTH_POLICIES, no ACT for
     ///   TPM_CAP_ACT
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
         let page = match tpm.ram.fault {
-            Some(fault) => in_failure_mode(tpm, fault, &p),
-            None => page(tpm, &p),
+            Some(fault) => in_failure_mode(tpm, call, fault, &p),
+            None => page(tpm, call, &p),
         }?;
         Ok(Answer { more_data: page.more, capability: p.capability, page: page.data })
     }
 }
 
-fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
+fn page(tpm: &Tpm, call: &Call, p: &Params) -> Result<Page, Rc> {
     let (first, count) = (p.property, p.property_count);
     match p.capability {
         Cap::ALGS => Page::of(
@@ -126,11 +127,11 @@ fn page(tpm: &Tpm, p: &Params) -> Result<Page, Rc> {
             6,
         ),
         Cap::HANDLES => handles(tpm, Handle(first), count),
-        Cap::COMMANDS => Page::of(COMMANDS.iter().filter(|c| c.code >= first).map(|c| c.attributes()), count, 4),
+        Cap::COMMANDS => Page::of(call.commands.iter().copied().filter(|cc| code_of(*cc) >= first), count, 4),
         Cap::PP_COMMANDS => Page::of(tpm.persistent.presence.codes().filter(|code| *code >= first), count, 4),
         Cap::AUDIT_COMMANDS => Page::of(tpm.persistent.audit.commands.codes().filter(|code| *code >= first), count, 4),
         Cap::PCRS => allocation(tpm, p),
-        Cap::TPM_PROPERTIES => Page::of(properties::all(tpm, first).map(|(pt, value)| Pair(pt, value)), count, 8),
+        Cap::TPM_PROPERTIES => Page::of(properties::all(tpm, call, first).map(|(pt, value)| Pair(pt, value)), count, 8),
         Cap::PCR_PROPERTIES => Page::of(
             pcr::properties().filter(|(pt, _)| *pt >= first).map(|(pt, map)| Pair(pt, PcrSelect(map))),
             count,
@@ -207,12 +208,12 @@ fn acts(tpm: &Tpm, first: Handle, count: u32) -> Result<Page, Rc> {
 
 /// In failure mode only what says which TPM this is (Part 1, 9.4): TPM_PT_MANUFACTURER to TPM_PT_FIRMWARE_VERSION_2.
 /// Any error is told as `FAILURE`.
-fn in_failure_mode(tpm: &Tpm, fault: Fault, p: &Params) -> Result<Page, Rc> {
+fn in_failure_mode(tpm: &Tpm, call: &Call, fault: Fault, p: &Params) -> Result<Page, Rc> {
     if p.capability != Cap::TPM_PROPERTIES {
         return Err(fault.into());
     }
     let reported = pt::MANUFACTURER..=pt::FIRMWARE_VERSION_2;
-    let known = properties::all(tpm, p.property.max(pt::MANUFACTURER)).filter(|(pt, _)| reported.contains(pt));
+    let known = properties::all(tpm, call, p.property.max(pt::MANUFACTURER)).filter(|(pt, _)| reported.contains(pt));
     Page::of(known.map(|(pt, value)| Pair(pt, value)), p.property_count, 8)
 }
 
@@ -220,12 +221,17 @@ fn in_failure_mode(tpm: &Tpm, fault: Fault, p: &Params) -> Result<Page, Rc> {
 /// TPM2_PolicyCapability.
 ///
 /// - the codes of TPM2_GetCapability
-pub(crate) fn element(tpm: &Tpm, capability: Cap, property: u32) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
+pub(crate) fn element(
+    tpm: &Tpm,
+    call: &Call,
+    capability: Cap,
+    property: u32,
+) -> Result<Option<Buffer<MAX_CAP_BUFFER>>, Rc> {
     const COUNT: usize = 4;
     if capability.is_of_spdm() {
         return Ok(None);
     }
-    let page = page(tpm, &Params { capability, property, property_count: 1 })?;
+    let page = page(tpm, call, &Params { capability, property, property_count: 1 })?;
     let element = page.data.as_slice().get(COUNT..).unwrap_or_default();
     let number = || element.first_chunk().map(|tag| u32::from_be_bytes(*tag));
     let asked = Handle(property);
@@ -237,7 +243,7 @@ pub(crate) fn element(tpm: &Tpm, capability: Cap, property: u32) -> Result<Optio
             (element.first_chunk().map(|id| u16::from_be_bytes(*id).into()) == Some(property), element)
         }
         Cap::HANDLES => (number().map(|h| Handle(h).index()) == Some(asked.index()), &property.to_be_bytes()[..]),
-        Cap::COMMANDS => (number().map(|cc| cc & 0x2000_ffff) == Some(property), element),
+        Cap::COMMANDS => (number().map(code_of) == Some(property), element),
         _ => (number() == Some(property), element),
     };
     if !is_found {

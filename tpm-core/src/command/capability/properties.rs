@@ -1,7 +1,7 @@
 //! TPM_CAP_TPM_PROPERTIES: TPM_PT (Part 2, 6.13).
 
 use crate::bounded::{bit, count};
-use crate::command::COMMANDS;
+use crate::command::call::Call;
 use crate::crypto::hash::{HashAlg, MAX_DIGEST};
 use crate::data::tpm::Tpm;
 use crate::profile;
@@ -9,15 +9,15 @@ use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear, pt};
 
 /// Every property from `first` on, with its value, of the group to which it belongs, PT_FIXED if to none before that: a
 /// reply does not go beyond a group (Part 3, 30.2).
-pub(super) fn all(tpm: &Tpm, first: u32) -> impl Iterator<Item = (u32, u32)> {
+pub(super) fn all(tpm: &Tpm, call: &Call, first: u32) -> impl Iterator<Item = (u32, u32)> {
     let first = first.max(pt::FIXED);
     let end = (first | 0xff).min(pt::VAR | 0xff);
-    (first..=end).filter_map(|pt| value(tpm, pt).map(|value| (pt, value)))
+    (first..=end).filter_map(|pt| value(tpm, call, pt).map(|value| (pt, value)))
 }
 
 /// The value of a property, if there is such a one.
-fn value(tpm: &Tpm, pt: u32) -> Option<u32> {
-    if pt < pt::VAR { fixed(tpm, pt) } else { variable(tpm, pt) }
+fn value(tpm: &Tpm, call: &Call, pt: u32) -> Option<u32> {
+    if pt < pt::VAR { fixed(tpm, call, pt) } else { variable(tpm, pt) }
 }
 
 /// TPM_CAP_VENDOR_PROPERTY: a list of UINT32, from the one with that number on. 0: octets of NV memory that are free,
@@ -38,7 +38,7 @@ const fn number(n: usize) -> u32 {
 
 /// PT_FIXED: what only a firmware update changes, or the transport's buffer. The SVN properties come with what they
 /// describe.
-fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
+fn fixed(tpm: &Tpm, call: &Call, pt: u32) -> Option<u32> {
     Some(match pt {
         // TPM_PT_FAMILY_INDICATOR to _YEAR
         pt::FAMILY_INDICATOR => u32::from_be_bytes(*b"2.0\0"),
@@ -87,7 +87,7 @@ fn fixed(tpm: &Tpm, pt: u32) -> Option<u32> {
         // TPM_PT_SPLIT_MAX
         pt::SPLIT_MAX => crate::data::commit::OPEN_MAX,
         // TPM_PT_TOTAL_COMMANDS, _LIBRARY_COMMANDS, _VENDOR_COMMANDS
-        pt::TOTAL_COMMANDS | pt::LIBRARY_COMMANDS => number(COMMANDS.len()),
+        pt::TOTAL_COMMANDS | pt::LIBRARY_COMMANDS => number(call.commands.len()),
         pt::VENDOR_COMMANDS => 0,
         pt::NV_BUFFER_MAX => number(profile::NV_BUFFER_MAX),
         // TPM_PT_MODES: no FIPS 140 mode

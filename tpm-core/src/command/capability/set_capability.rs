@@ -1,7 +1,8 @@
 //! TPM2_SetCapability (Part 3, 30.4).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Cap, Reader, RhHierarchy, Sized2b, Unmarshal};

@@ -1,7 +1,8 @@
 //! TPM2_TestParms (Part 3, 30.3).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::operation::object::template::check_exponent;
 use crate::rc::{Fmt1, Rc};

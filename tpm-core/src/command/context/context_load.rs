@@ -1,7 +1,8 @@
 //! TPM2_ContextLoad (Part 3, 28.3).
 
 use crate::command::area::{Empty, WithHandle, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::object::Object;
 use crate::data::session::Session;
 use crate::data::tpm::Tpm;

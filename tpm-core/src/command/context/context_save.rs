@@ -1,7 +1,8 @@
 //! TPM2_ContextSave (Part 3, 28.2).
 
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::object::Slot;
 use crate::data::tpm::Tpm;
 use crate::operation::context::{Label, contents};

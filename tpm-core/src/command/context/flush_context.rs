@@ -1,7 +1,8 @@
 //! TPM2_FlushContext (Part 3, 28.4).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{DhContext, HandleType};

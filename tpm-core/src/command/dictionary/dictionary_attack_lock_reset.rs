@@ -1,7 +1,8 @@
 //! TPM2_DictionaryAttackLockReset (Part 3, 25.2).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::RhLockout;

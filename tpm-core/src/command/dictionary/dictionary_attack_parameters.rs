@@ -1,7 +1,8 @@
 //! TPM2_DictionaryAttackParameters (Part 3, 25.3).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::RhLockout;

@@ -1,7 +1,8 @@
 //! TPM2_Duplicate (Part 3, 13.1).
 
 use crate::command::area::{Dup, handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;

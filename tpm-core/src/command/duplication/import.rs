@@ -1,7 +1,8 @@
 //! TPM2_Import (Part 3, 13.3).
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command, KeyParameter};
+use crate::command::call::Call;
+use crate::command::interface::{Command, KeyParameter};
 use crate::crypto::hash::MAX_DIGEST;
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;

@@ -2,7 +2,8 @@
 
 use super::duplicate::is_storage;
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::operation::object::exchange::{Seed, Use};

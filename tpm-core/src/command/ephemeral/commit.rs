@@ -1,7 +1,8 @@
 //! TPM2_Commit (Part 3, 19.2).
 
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::ecc::Point;
 use crate::crypto::hash::Hasher;
 use crate::data::object::Object;

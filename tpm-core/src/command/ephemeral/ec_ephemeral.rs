@@ -1,7 +1,8 @@
 //! TPM2_EC_Ephemeral (Part 3, 19.3).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command, KeyParameter};
+use crate::command::call::Call;
+use crate::command::interface::{Command, KeyParameter};
 use crate::crypto::ecc::Curve;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::point_of;

@@ -1,7 +1,8 @@
 //! TPM2_Clear (Part 3, 24.6).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::RhClear;

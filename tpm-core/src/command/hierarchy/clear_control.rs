@@ -1,7 +1,8 @@
 //! TPM2_ClearControl (Part 3, 24.7).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Handle, RhClear};

@@ -1,7 +1,8 @@
 //! TPM2_CreatePrimary (Part 3, 24.1).
 
 use crate::command::area::{User, WithHandle, handles, params, reply};
-use crate::command::{Call, Command, KeyParameter, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, KeyParameter, Presence, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::{Creation, Environment, Primary, create, object_auth};

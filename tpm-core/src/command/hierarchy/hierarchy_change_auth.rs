@@ -1,7 +1,8 @@
 //! TPM2_HierarchyChangeAuth (Part 3, 24.8).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::profile::INTERNAL_HASH;

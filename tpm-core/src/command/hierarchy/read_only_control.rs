@@ -1,7 +1,8 @@
 //! TPM2_ReadOnlyControl (Part 3, 24.10).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, Presence};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::RhPlatform;

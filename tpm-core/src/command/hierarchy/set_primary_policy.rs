@@ -1,7 +1,8 @@
 //! TPM2_SetPrimaryPolicy (Part 3, 24.3).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;

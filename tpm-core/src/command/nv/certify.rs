@@ -2,7 +2,8 @@
 
 use crate::command::area::{User, handles, params};
 use crate::command::attestation::Answer;
-use crate::command::{Call, Command, IndexUse};
+use crate::command::call::Call;
+use crate::command::interface::{Command, IndexUse};
 use crate::crypto::hash::Hasher;
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign::Signer;

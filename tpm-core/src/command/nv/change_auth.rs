@@ -1,7 +1,8 @@
 //! TPM2_NV_ChangeAuth (Part 3, 31.15).
 
 use crate::command::area::{Admin, Empty, handles, params};
-use crate::command::{Call, Command, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Auth, RhNvIndex};

@@ -1,7 +1,8 @@
 //! TPM2_NV_DefineSpace2 (Part 3, 31.17).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::operation::nv::DefinitionAt;
 use crate::rc::{Fmt1, Rc};

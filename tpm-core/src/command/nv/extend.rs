@@ -1,7 +1,8 @@
 //! TPM2_NV_Extend (Part 3, 31.9).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, IndexUse, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, IndexUse, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};

@@ -1,7 +1,8 @@
 //! TPM2_NV_Read (Part 3, 31.13).
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command, IndexUse};
+use crate::command::call::Call;
+use crate::command::interface::{Command, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::profile::NV_BUFFER_MAX;
 use crate::rc::{Fmt1, Rc};

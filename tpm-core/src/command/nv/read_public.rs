@@ -1,7 +1,8 @@
 //! TPM2_NV_ReadPublic (Part 3, 31.6).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{HandleType, Name, NvPublic, RhNvIndex, Sized2b};

@@ -1,7 +1,8 @@
 //! TPM2_NV_SetBits (Part 3, 31.10).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, IndexUse, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, IndexUse, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{HandleType, NvType, RhNvAuth, RhNvIndex};

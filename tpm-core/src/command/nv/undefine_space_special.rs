@@ -1,7 +1,8 @@
 //! TPM2_NV_UndefineSpaceSpecial (Part 3, 31.5).
 
 use crate::command::area::{Admin, Empty, User, handles, params};
-use crate::command::{Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{NvAttributes, RhNvIndex, RhPlatform};

@@ -2,7 +2,8 @@
 
 use super::make_credential::protects_credentials;
 use crate::command::area::{Admin, User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;

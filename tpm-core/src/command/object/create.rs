@@ -1,7 +1,8 @@
 //! TPM2_Create (Part 3, 12.1).
 
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Call, Command, KeyParameter, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, KeyParameter, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::create::{Creation, Environment, Fresh, create, object_auth};

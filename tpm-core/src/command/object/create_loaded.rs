@@ -1,7 +1,8 @@
 //! TPM2_CreateLoaded (Part 3, 12.9).
 
 use crate::command::area::{User, WithHandle, handles, params, reply};
-use crate::command::{Call, Command, KeyParameter, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, KeyParameter, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::operation::object::create::{Derived, Fresh, Primary, create, object_auth};

@@ -1,7 +1,8 @@
 //! TPM2_Load (Part 3, 12.2).
 
 use crate::command::area::{User, WithHandle, handles, params};
-use crate::command::{Call, Command, KeyParameter};
+use crate::command::call::Call;
+use crate::command::interface::{Command, KeyParameter};
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;
 use crate::operation::object::load::{Blame, check};

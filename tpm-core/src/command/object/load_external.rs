@@ -1,7 +1,8 @@
 //! TPM2_LoadExternal (Part 3, 12.3).
 
 use crate::command::area::{WithHandle, handles, params};
-use crate::command::{Call, Command, KeyParameter};
+use crate::command::call::Call;
+use crate::command::interface::{Command, KeyParameter};
 use crate::data::object::Object;
 use crate::data::object::name_of;
 use crate::data::tpm::Tpm;

@@ -1,7 +1,8 @@
 //! TPM2_MakeCredential (Part 3, 12.6).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;

@@ -1,7 +1,8 @@
 //! TPM2_ObjectChangeAuth (Part 3, 12.8).
 
 use crate::command::area::{Admin, handles, params};
-use crate::command::{Call, Command, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, ReadOnly};
 use crate::data::object::qualified_name_of;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;

@@ -1,7 +1,8 @@
 //! TPM2_ReadPublic (Part 3, 12.4).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{DhObject, HandleType, Name, Public, Sized2b};

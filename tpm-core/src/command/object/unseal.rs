@@ -1,7 +1,8 @@
 //! TPM2_Unseal (Part 3, 12.7).
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::rc::{Fmt1, Rc};

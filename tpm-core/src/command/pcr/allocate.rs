@@ -1,7 +1,8 @@
 //! TPM2_PCR_Allocate (Part 3, 22.5).
 
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Call, Command, Presence, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

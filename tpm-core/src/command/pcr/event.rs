@@ -1,7 +1,8 @@
 //! TPM2_PCR_Event (Part 3, 22.3).
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Hasher;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

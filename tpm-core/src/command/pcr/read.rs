@@ -2,7 +2,8 @@
 
 use crate::bounded::bit;
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::pcr::Pcrs;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

@@ -1,7 +1,8 @@
 //! TPM2_PCR_SetAuthValue (Part 3, 22.7).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, ReadOnly};
 use crate::data::pcr;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

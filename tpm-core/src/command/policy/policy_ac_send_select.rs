@@ -1,21 +1,18 @@
 //! TPM2_Policy_AC_SendSelect (Part 3, 32.4).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Hasher;
 use crate::data::policy::BoundHash;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
-use crate::wire::{HandleType, Marshal, Name, ShPolicy};
+use crate::wire::{HandleType, Marshal, Name, ShPolicy, cc_elsewhere};
 
 pub(crate) struct PolicyAcSendSelect;
 
 handles! { pub(crate) struct Handles { session: ShPolicy } }
 params! { pub(crate) struct Params { object_name: Name, auth_handle_name: Name, ac_name: Name, include_object: bool } }
-
-/// TPM_CC_AC_Send, to which the session is limited. This TPM has no attached components, but an object may go to one
-/// that has.
-const AC_SEND: u32 = 0x195;
 
 impl Command for PolicyAcSendSelect {
     const CODE: u32 = 0x196;
@@ -42,7 +39,7 @@ impl Command for PolicyAcSendSelect {
             p.include_object.marshal(w);
         });
         session.policy.bound_hash = Some(BoundHash::NameHash(name_hash));
-        session.policy.command_code = Some(AC_SEND);
+        session.policy.command_code = Some(cc_elsewhere::AC_SEND);
         Ok(Empty)
     }
 }

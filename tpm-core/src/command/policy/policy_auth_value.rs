@@ -1,7 +1,8 @@
 //! TPM2_PolicyAuthValue (Part 3, 23.17).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{HandleType, ShPolicy};

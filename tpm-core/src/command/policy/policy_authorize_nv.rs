@@ -1,7 +1,8 @@
 //! TPM2_PolicyAuthorizeNV (Part 3, 23.22).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, IndexUse};
+use crate::command::call::Call;
+use crate::command::interface::{Command, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{Ha, Handle, HandleType, Reader, RhNvAuth, RhNvIndex, ShPolicy};

@@ -1,8 +1,9 @@
 //! TPM2_PolicyCapability (Part 3, 23.23).
 
 use crate::command::area::{Empty, handles, params};
+use crate::command::call::Call;
 use crate::command::capability::get_capability::{self, element};
-use crate::command::{Call, Command};
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};
@@ -28,10 +29,10 @@ impl Command for PolicyCapability {
     /// - `VALUE` at `offset`: beyond the property
     /// - `SIZE` at `operand_b`: the property ends before operand A does
     /// - `POLICY`: the comparison does not hold
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let comparison = Comparison { operand_b: p.operand_b, offset: p.offset, operation: p.operation };
         if !tpm.policy_session(h.session.handle())?.is_trial() {
-            compare(tpm, p.capability, p.property, &comparison)?;
+            compare(tpm, call, p.capability, p.property, &comparison)?;
         }
         let session = tpm.policy_session(h.session.handle())?;
         let mut which = [0; 8];
@@ -44,11 +45,11 @@ impl Command for PolicyCapability {
     }
 }
 
-fn compare(tpm: &Tpm, capability: Cap, property: u32, comparison: &Comparison) -> Result<(), Rc> {
+fn compare(tpm: &Tpm, call: &Call, capability: Cap, property: u32, comparison: &Comparison) -> Result<(), Rc> {
     if !capability.has_properties() {
         return Err(Fmt1::VALUE.at(Params::capability));
     }
-    let Some(data) = element(tpm, capability, property).map_err(here)? else {
+    let Some(data) = element(tpm, call, capability, property).map_err(here)? else {
         return if comparison.operation == Operation::Neq { Ok(()) } else { Err(Rc::POLICY) };
     };
     let room = data.len().checked_sub(comparison.offset.into()).ok_or(Fmt1::VALUE.at(Params::offset))?;

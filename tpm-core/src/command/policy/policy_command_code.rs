@@ -1,7 +1,8 @@
 //! TPM2_PolicyCommandCode (Part 3, 23.11).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{HandleType, Marshal, ShPolicy};
@@ -20,13 +21,13 @@ impl Command for PolicyCommandCode {
     /// Unless the session is a trial:
     /// - `VALUE` at `code`: the session is already limited to another command
     /// - `POLICY_CC` at `code`: there is no such command
-    fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
+    fn run<'t>(tpm: &'t mut Tpm, call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.policy_session(h.session.handle())?;
         if !session.is_trial() {
             if session.policy.command_code.is_some_and(|code| code != p.code) {
                 return Err(Fmt1::VALUE.at(Params::code));
             }
-            if crate::command::find(p.code).is_none() {
+            if !call.has_command(p.code) {
                 return Err(Fmt1::POLICY_CC.at(Params::code));
             }
             session.policy.command_code = Some(p.code);

@@ -1,7 +1,8 @@
 //! TPM2_PolicyCpHash (Part 3, 23.13).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::policy::BoundHash;
 use crate::data::tpm::Tpm;

@@ -1,8 +1,9 @@
 //! TPM2_PolicyDuplicationSelect (Part 3, 23.15).
 
 use crate::command::area::{Empty, handles, params};
+use crate::command::call::Call;
 use crate::command::duplication::duplicate::Duplicate;
-use crate::command::{Call, Command};
+use crate::command::interface::Command;
 use crate::crypto::hash::Hasher;
 use crate::data::policy::BoundHash;
 use crate::data::tpm::Tpm;

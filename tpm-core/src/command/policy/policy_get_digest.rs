@@ -1,7 +1,8 @@
 //! TPM2_PolicyGetDigest (Part 3, 23.19).
 
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

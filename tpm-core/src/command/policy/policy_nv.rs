@@ -1,7 +1,8 @@
 //! TPM2_PolicyNV (Part 3, 23.9).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command, IndexUse};
+use crate::command::call::Call;
+use crate::command::interface::{Command, IndexUse};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Comparison, Operand, Operation};
 use crate::rc::{Fmt1, Rc};

@@ -1,7 +1,8 @@
 //! TPM2_PolicyOR (Part 3, 23.6).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{DigestList, HandleType, Reader, ShPolicy, Unmarshal};

@@ -2,7 +2,8 @@
 
 use super::policy_auth_value::PolicyAuthValue;
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;
 use crate::wire::{HandleType, ShPolicy};

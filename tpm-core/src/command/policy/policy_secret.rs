@@ -1,7 +1,8 @@
 //! TPM2_PolicySecret (Part 3, 23.4).
 
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Call, Command, ReadOnly};
+use crate::command::call::Call;
+use crate::command::interface::{Command, ReadOnly};
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::policy::{Assertion, AssertionAt, Timeout};

@@ -1,7 +1,8 @@
 //! TPM2_PolicySigned (Part 3, 23.3).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::{Digest, Hasher};
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign;

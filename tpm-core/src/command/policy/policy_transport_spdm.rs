@@ -1,7 +1,8 @@
 //! TPM2_PolicyTransportSPDM (Part 3, 23.25).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::{Digest, Hasher};
 use crate::data::tpm::Tpm;
 use crate::operation::policy::name_alg_of;

@@ -1,7 +1,8 @@
 //! TPM2_GetRandom (Part 3, 16.1).
 
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::{Digest, MAX_DIGEST};
 use crate::data::tpm::Tpm;
 use crate::rc::Rc;

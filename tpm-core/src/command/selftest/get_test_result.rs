@@ -1,7 +1,8 @@
 //! TPM2_GetTestResult (Part 3, 10.4).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 #[cfg(doc)]
 use crate::fault::Fault;

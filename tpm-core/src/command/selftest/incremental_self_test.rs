@@ -1,7 +1,9 @@
 //! TPM2_IncrementalSelfTest (Part 3, 10.3).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::capability::algorithms::is_implemented;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::AlgList;
@@ -25,7 +27,7 @@ impl Command for IncrementalSelfTest {
     ///
     /// The tests are done when the response comes; what has already been tested is not tested again.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer, Rc> {
-        if !p.to_test.0.iter().all(|alg| crate::command::is_implemented(*alg)) {
+        if !p.to_test.0.iter().all(|alg| is_implemented(*alg)) {
             return Err(Fmt1::VALUE.at(Params::to_test));
         }
         tpm.test_algorithms(|algs| p.to_test.0.iter().any(|alg| algs.contains(&alg.0)))?;

@@ -1,7 +1,8 @@
 //! TPM2_EventSequenceComplete (Part 3, 17.9).
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Hasher;
 use crate::data::object::Work;
 use crate::data::tpm::Tpm;

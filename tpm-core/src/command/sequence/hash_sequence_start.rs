@@ -1,7 +1,8 @@
 //! TPM2_HashSequenceStart (Part 3, 17.4).
 
 use crate::command::area::{Empty, WithHandle, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::HashAlg;
 use crate::data::object::{Sequence, Work};
 use crate::data::tpm::Tpm;

@@ -2,8 +2,9 @@
 //! of key.
 
 use crate::command::area::{Empty, User, WithHandle, handles, params};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::command::symmetric::mac;
-use crate::command::{Call, Command};
 use crate::data::object::{Sequence, Work};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

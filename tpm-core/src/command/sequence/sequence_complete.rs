@@ -1,7 +1,8 @@
 //! TPM2_SequenceComplete (Part 3, 17.8).
 
 use crate::command::area::{User, handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::object::Work;
 use crate::data::tpm::Tpm;

@@ -1,7 +1,8 @@
 //! TPM2_SequenceUpdate (Part 3, 17.7).
 
 use crate::command::area::{Empty, User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};

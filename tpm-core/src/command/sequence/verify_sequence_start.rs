@@ -2,7 +2,8 @@
 
 use super::{Positions, message};
 use crate::command::area::{Empty, WithHandle, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::object::message::Context;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};

@@ -1,7 +1,8 @@
 //! TPM2_StartAuthSession (Part 3, 11.1).
 
 use crate::command::area::{WithHandle, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::kdf;
 use crate::crypto::sym::Mode;

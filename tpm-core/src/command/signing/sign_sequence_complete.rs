@@ -2,7 +2,8 @@
 
 use super::external_signer;
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::object::Work;
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;

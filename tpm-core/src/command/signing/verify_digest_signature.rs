@@ -2,7 +2,8 @@
 
 use super::{MAX_SIGNATURE_CONTEXT, MlDsaUse};
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;

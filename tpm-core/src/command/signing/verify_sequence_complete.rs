@@ -1,7 +1,8 @@
 //! TPM2_VerifySequenceComplete (1.85: Part 3, 20.3).
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::object::Work;
 use crate::data::tpm::Tpm;
 use crate::operation::object::message::verify_message;

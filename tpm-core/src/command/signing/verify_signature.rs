@@ -1,7 +1,8 @@
 //! TPM2_VerifySignature (Part 3, 20.1).
 
 use crate::command::area::{handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::operation::object::sign::verify;

@@ -1,7 +1,8 @@
 //! TPM2_Shutdown (Part 3, 9.4).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Audit, Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::{Audit, Command};
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::Su;

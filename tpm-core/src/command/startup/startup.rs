@@ -1,7 +1,8 @@
 //! TPM2_Startup (Part 3, 9.3).
 
 use crate::command::area::{Empty, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::data::act::Acts;
 use crate::data::pcr::Root;
 use crate::data::state::{Orderly, StateClear, StateReset};
@@ -19,6 +20,7 @@ impl Command for Startup {
     const CODE: u32 = 0x144;
     const NV: bool = true;
     const SESSIONS: bool = false;
+    const STARTS: bool = true;
     type Handles = Handles;
     type Params<'a> = Params;
     type Reply<'t> = Empty;

@@ -2,7 +2,8 @@
 
 use super::cipher::{self, Answer, Request};
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::sym::{BLOCK, Mode};
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;

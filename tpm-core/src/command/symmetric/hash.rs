@@ -1,7 +1,8 @@
 //! TPM2_Hash (Part 3, 15.4).
 
 use crate::command::area::{handles, params, reply};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::{Digest, HashAlg, digest};
 use crate::data::tpm::Tpm;
 use crate::profile::MAX_DIGEST_BUFFER;

@@ -1,7 +1,8 @@
 //! TPM2_HMAC and TPM2_MAC (Part 3, 15.5 and 15.6), which have one command code: the latter with every kind of key.
 
 use crate::command::area::{User, handles, params};
-use crate::command::{Call, Command};
+use crate::command::call::Call;
+use crate::command::interface::Command;
 use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::hmac::{Hmac, hmac};
 use crate::data::object::{self, Object};

@@ -5,7 +5,7 @@
 //! HMAC of the message itself, ML-DSA keys sign μ, which takes the message in as it comes, and Hash-ML-DSA keys the
 //! digest.
 
-use super::Object;
+use super::loaded::Object;
 use crate::crypto::hash::{Digest, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::crypto::mldsa::{self, Mu};

@@ -2,8 +2,6 @@
 
 mod stored;
 
-pub(crate) use stored::is_possible;
-
 use crate::bounded::{bit, from};
 use crate::crypto::hash::{self, Digest, HashAlg};
 use crate::data::platform::Locality;
@@ -22,6 +20,12 @@ pub(crate) const ALL_BANKS: [u32; BANKS] = [ALL_PCR; BANKS];
 /// What is allocated when the TPM is manufactured: all PCR of the profile's banks.
 pub(crate) fn default_allocation() -> [u32; BANKS] {
     PCR_BANKS.map(|alg| if PROFILE.allocated_banks.contains(&alg) { ALL_PCR } else { 0 })
+}
+
+/// Whether only PCR that there are, in banks that the profile has, are allocated.
+pub(crate) fn is_possible(allocated: &[u32; PCR_BANKS.len()]) -> bool {
+    let fits = |map: u32, id: u16| map & !ALL_PCR == 0 && (map == 0 || PROFILE.has(id));
+    allocated.iter().zip(PCR_BANKS).all(|(map, alg)| fits(*map, alg.id()))
 }
 
 /// What may be done to a PCR; localities as bit maps of 0 to 4.

@@ -1,9 +1,9 @@
 //! PCR in the state of the TPM.
 
-use super::{ALL_PCR, Pcrs, Root};
+use super::{Pcrs, Root, is_possible};
 use crate::crypto::hash::{Digest, Hasher};
 use crate::data::measurement::Measurement;
-use crate::profile::{PCR_BANKS, PROFILE};
+use crate::profile::PCR_BANKS;
 use crate::rc::Fmt1;
 use crate::wire::{Marshal, Optional, Reader, Unmarshal, Writer};
 
@@ -28,12 +28,6 @@ impl Unmarshal<'_> for Pcrs {
         }
         if is_possible(&pcrs.allocated) { Ok(pcrs) } else { Err(Fmt1::VALUE) }
     }
-}
-
-/// Whether only PCR that there are, in banks that the profile has, are allocated.
-pub(crate) fn is_possible(allocated: &[u32; PCR_BANKS.len()]) -> bool {
-    let fits = |map: u32, id: u16| map & !ALL_PCR == 0 && (map == 0 || PROFILE.has(id));
-    allocated.iter().zip(PCR_BANKS).all(|(map, alg)| fits(*map, alg.id()))
 }
 
 impl Optional for Pcrs {}

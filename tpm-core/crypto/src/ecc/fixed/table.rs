@@ -4,7 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "only the compiler runs this, and it has no iterators")]
 #![expect(clippy::cast_possible_truncation, reason = "the lower half of a product is meant")]
 
-use super::super::Parameters;
+use crate::ecc::params::Parameters;
 
 /// Multiples in a row.
 pub(super) const MULTIPLES: usize = 8;
