@@ -7,6 +7,7 @@ use booted::{Totals, case};
 use host::{build, workspace};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 /// A check: what it is called, cargo's arguments, and cargo's environment.
 type Check = (&'static str, Vec<&'static str>, &'static [(&'static str, &'static str)]);
@@ -78,13 +79,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn sources(args: &Args) -> Totals {
     let mut totals = Totals::default();
     for (name, arguments, environment) in checks() {
-        totals += case(name, check(&arguments, environment));
+        totals += timed(name, || check(&arguments, environment));
     }
-    totals += case("licences, sources and bans", deny::crates());
+    totals += timed("licences, sources and bans", deny::crates);
     if let Some(database) = &args.advisories {
-        totals += case("advisories", deny::advisories(database));
+        totals += timed("advisories", || deny::advisories(database));
     }
     totals
+}
+
+/// A case that is the check, with its seconds behind its name.
+fn timed(name: &str, check: impl FnOnce() -> Result<()>) -> Totals {
+    let started = Instant::now();
+    let outcome = check();
+    case(&format!("{name} ({:.1} s)", started.elapsed().as_secs_f64()), outcome)
 }
 
 fn check(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {

@@ -164,7 +164,7 @@ fn the_session_must_be_a_loaded_policy_session() {
 }
 
 #[test]
-fn policy_command_code() {
+fn a_policy_takes_one_command_code_that_there_is() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     let code = |code: u32| code.to_be_bytes();
@@ -327,7 +327,7 @@ fn selections_limit_the_command() {
 }
 
 #[test]
-fn policy_nv_written() {
+fn a_policy_takes_one_state_of_written() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     assert_eq!(policy(&mut tpm, cc::POLICY_NV_WRITTEN, &s, &[2]), Err(param(1, VALUE)));
@@ -337,7 +337,7 @@ fn policy_nv_written() {
 }
 
 #[test]
-fn policy_transport_spdm() {
+fn policy_transport_spdm_takes_two_key_names_once() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     let key = [vec![0, 0xb], vec![7; 32]].concat();
@@ -356,7 +356,7 @@ fn policy_transport_spdm() {
 }
 
 #[test]
-fn policy_or() {
+fn policy_or_takes_two_to_eight_digests_with_the_current_one() {
     let mut tpm = Fixture::new();
     let list = |digests: &[&[u8]]| {
         let all: Vec<u8> = digests.iter().flat_map(|d| tpm2b(d)).collect();
@@ -394,7 +394,7 @@ fn policy_or() {
 }
 
 #[test]
-fn policy_pcr() {
+fn policy_pcr_binds_to_the_present_values() {
     let mut tpm = Fixture::new();
     let extend = |tpm: &mut Fixture, pcr: u32| {
         tpm.with(cc::PCR_EXTEND, &[pcr], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[9; 32]].concat()).unwrap();
@@ -464,7 +464,7 @@ fn libtpms_367_policy_nv_all_operations() {
 }
 
 #[test]
-fn policy_nv_digest() {
+fn policy_nv_extends_by_operand_offset_and_name() {
     let mut tpm = with_index();
     let name = index_name(INDEX_ATTRIBUTES | WRITTEN, 8);
     for (alg, kind) in Alg::ALL.into_iter().flat_map(|alg| [(alg, Kind::Policy), (alg, Kind::Trial)]) {
@@ -480,7 +480,7 @@ fn policy_nv_digest() {
 }
 
 #[test]
-fn policy_nv_codes() {
+fn policy_nv_refuses_what_it_cannot_compare() {
     let mut tpm = Fixture::new();
     define(&mut tpm, INDEX_ATTRIBUTES, 8);
     let s = Session::plain(&mut tpm, Kind::Policy);
@@ -524,7 +524,7 @@ fn tn_f_4841_policy_nv_and_authorize_nv_need_read_authorization() {
 }
 
 #[test]
-fn policy_authorize_nv() {
+fn policy_authorize_nv_takes_the_policy_in_the_index() {
     for alg in Alg::ALL {
         let mut tpm = Fixture::new();
         let s = Session::start(&mut tpm, &Start { kind: Kind::Policy, alg, ..Start::default() });
@@ -956,7 +956,7 @@ fn a_ticket_expires() {
 }
 
 #[test]
-fn policy_authorize_codes() {
+fn policy_authorize_refuses_keys_and_tickets_that_do_not_fit() {
     let mut tpm = Fixture::new();
     let s = Session::plain(&mut tpm, Kind::Policy);
     let trial = Session::plain(&mut tpm, Kind::Trial);

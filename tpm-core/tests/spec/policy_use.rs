@@ -404,7 +404,7 @@ fn pcr_may_not_change_between_assertion_and_use() {
 }
 
 #[test]
-fn a_session_expires() {
+fn a_session_expires_at_its_expiration_and_not_before() {
     let steps: Steps<'_> = &|tpm, s| secret(tpm, s, &[], &[], 0);
     let mut tpm = guarded(steps, b"");
     tpm.clock.0 = 100_000;
@@ -599,7 +599,7 @@ fn tn_f_10819_order_of_the_deferred_checks() {
 }
 
 #[test]
-fn tn_user_role() {
+fn tn_the_user_role_takes_an_auth_value_only_with_user_with_auth() {
     let steps: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let mut tpm = Fixture::new();
     let digest = trial(&mut tpm, steps);
@@ -619,7 +619,7 @@ fn tn_user_role() {
 
 /// The ADMIN role: authValue unless adminWithPolicy; a policy only with a command code.
 #[test]
-fn tn_admin_role() {
+fn tn_the_admin_role_takes_a_policy_only_with_a_command_code() {
     let change = tpm2b(b"new");
     let bare: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_LOCALITY, s, &[1]);
     let coded: Steps<'_> = &|tpm, s| say(tpm, cc::POLICY_COMMAND_CODE, s, &cc::OBJECT_CHANGE_AUTH.to_be_bytes());

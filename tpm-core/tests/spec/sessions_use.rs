@@ -78,7 +78,7 @@ fn a_password_always_continues() {
 
 /// The session area's octets, up to where authorizations are checked.
 #[test]
-fn session_area_codes() {
+fn a_session_area_is_refused_at_the_session_that_is_wrong() {
     let mut tpm = written();
     let hmac = Session::start(&mut tpm, &Start { sym: Sym::Aes128, ..Start::default() });
     let plain = Session::plain(&mut tpm, Kind::Hmac);
@@ -149,7 +149,7 @@ fn session_area_codes() {
 }
 
 #[test]
-fn authorization_size_codes() {
+fn an_authorization_size_out_of_range_is_refused() {
     let mut tpm = written();
     let mut with = |tail: &[u8]| {
         let body = [&INDEX.to_be_bytes()[..], &INDEX.to_be_bytes(), tail].concat();
@@ -315,7 +315,7 @@ fn ecc_salt(x: &[u8], y: &[u8]) -> (Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn salted_sessions() {
+fn a_salted_session_authorizes_with_the_right_salt_only() {
     let mut tpm = written();
     let (key, x, y) = storage_parent(&mut tpm);
     let (encrypted, salt) = ecc_salt(&x, &y);
@@ -385,7 +385,7 @@ fn an_authorizing_session_encrypts_with_the_auth_value() {
 
 /// The HMAC of the first session covers nonceTPM of the others that decrypt and encrypt, decrypt first.
 #[test]
-fn companion_sessions() {
+fn the_first_hmac_covers_the_nonces_of_the_sessions_that_encrypt() {
     let mut tpm = with_index(RIGHTS | NO_DA);
     let start = |sym| Start { sym, ..Start::default() };
     let mut auth = Session::start(&mut tpm, &start(Sym::Aes128));
@@ -530,7 +530,7 @@ fn libtpms_375_encryption_needs_a_sized_first_parameter() {
 
 /// The exclusive audit session: who becomes it, who ends it, and what a caller may demand of it.
 #[test]
-fn exclusive_audit() {
+fn a_session_is_exclusive_until_another_command_ends_it() {
     let mut tpm = written();
     let mut one = Session::plain(&mut tpm, Kind::Hmac);
     let mut two = Session::plain(&mut tpm, Kind::Hmac);
@@ -572,7 +572,7 @@ fn exclusive_audit() {
 
 /// Failures with a protected entity at stake, or through a session bound to one, count; others do not.
 #[test]
-fn failures_that_count() {
+fn failures_count_for_protected_entities_and_sessions_bound_to_them() {
     let failed = |tpm: &mut Fixture| {
         let reply = tpm.run(cc::GET_CAPABILITY, &[], &[], &[6u32, 0x20e, 1].map(u32::to_be_bytes).concat()).unwrap();
         u32::from_be_bytes(reply[13..17].try_into().unwrap())

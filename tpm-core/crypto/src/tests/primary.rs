@@ -33,7 +33,7 @@ fn rsa_digests(bits: u16) -> [[u8; 32]; 2] {
 }
 
 #[test]
-fn rsa_1024() {
+fn rsa_1024_is_frozen() {
     let expected = [
         hex!("7a8bbef09b39fffb06a3d9a627432673be4a5aa9b85d56ac8954e2d8c45ab3e8"),
         hex!("fd65910058ffbd7d7e987644f6882fd98088875dd10351dad23c951e9974f09f"),
@@ -42,7 +42,7 @@ fn rsa_1024() {
 }
 
 #[test]
-fn rsa_2048() {
+fn rsa_2048_is_frozen() {
     let expected = [
         hex!("c13a53dae4fa049e7d5371d77a90c4131603035689d6b266cd01321d647fbec8"),
         hex!("591824e2692d31d980c9df7429139c7d91f6a69fdef5529ddc2ec8e9f09bedd0"),
@@ -53,7 +53,7 @@ fn rsa_2048() {
 }
 
 #[test]
-fn rsa_3072() {
+fn rsa_3072_is_frozen() {
     let expected = [
         hex!("e18c23df1411e8c462f665356eed2ed9eb500ce14ecbe2d76904bfaed4c3fe43"),
         hex!("944bd4d7828e0bdf634778ff4863e1f38deda5ee4797d3e9b62323a7c9fd70c1"),
@@ -62,7 +62,7 @@ fn rsa_3072() {
 }
 
 #[test]
-fn rsa_4096() {
+fn rsa_4096_is_frozen() {
     let expected = [
         hex!("f052637debaa016cfb701c15e456ffc66efcbf4c2199586c3a01fbec9a200519"),
         hex!("f590d5e209cf47c64d0f1605adb72dca9bc4764088f9c66692bb88ce22cb68bc"),
@@ -71,7 +71,7 @@ fn rsa_4096() {
 }
 
 #[test]
-fn p_256() {
+fn p_256_is_frozen() {
     let (d, public) = derivation().ecc(Curve::NistP256).unwrap();
     assert_eq!(d.as_slice(), hex!("f7ac1a1873091b4f15702f80621242ae8942c440f68e404d2f45efa8f4415d13"));
     let (x, y) = (public.x().as_slice(), public.y().as_slice());
@@ -80,7 +80,7 @@ fn p_256() {
 }
 
 #[test]
-fn p_384() {
+fn p_384_is_frozen() {
     let (d, public) = derivation().ecc(Curve::NistP384).unwrap();
     let expected = hex!(
         "6a9432a4c9416dfae0b90b17d6acf0fe69bf16af999116f3"
@@ -103,7 +103,7 @@ fn p_384() {
 type Golden = (Curve, &'static [u8], &'static [u8], &'static [u8]);
 
 #[test]
-fn the_other_curves() {
+fn the_other_curves_are_frozen() {
     let expected: [Golden; 5] = [
         (
             Curve::NistP192,
