@@ -76,12 +76,6 @@ impl Permissions {
     pub const fn bits(self) -> u8 {
         self.0
     }
-
-    /// Either's permissions.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
 /// RDX of RMPADJUST: target VMPL in bits 7:0, permissions in 15:8, VMSA attribute in bit 16.

@@ -29,14 +29,11 @@ pub enum HandleKind {
     Other,
 }
 
-#[allow(dead_code, reason = "all handles of Part 2, used or not")]
 impl Handle {
     /// TPM_RH_OWNER
     pub const OWNER: Self = Self(0x4000_0001);
     /// TPM_RH_NULL
     pub const NULL: Self = Self(0x4000_0007);
-    /// TPM_RH_UNASSIGNED
-    pub const UNASSIGNED: Self = Self(0x4000_0008);
     /// TPM_RS_PW
     pub const PW: Self = Self(0x4000_0009);
     /// TPM_RH_LOCKOUT
@@ -55,16 +52,12 @@ impl Handle {
     pub const SAVED_SEQUENCE: Self = Self(0x8000_0001);
     /// savedHandle of an object with stClear.
     pub const SAVED_ST_CLEAR: Self = Self(0x8000_0002);
-    /// First handle of an NV Index.
-    pub const NV_FIRST: Self = Self(0x0100_0000);
     /// First handle of an HMAC session.
     pub const HMAC_SESSION_FIRST: Self = Self(0x0200_0000);
     /// First handle of a policy session.
     pub const POLICY_SESSION_FIRST: Self = Self(0x0300_0000);
     /// First handle of a transient object.
     pub const TRANSIENT_FIRST: Self = Self(0x8000_0000);
-    /// First handle of a persistent object.
-    pub const PERSISTENT_FIRST: Self = Self(0x8100_0000);
     /// First handle of a persistent object of the platform.
     pub const PLATFORM_PERSISTENT: Self = Self(0x8180_0000);
 
