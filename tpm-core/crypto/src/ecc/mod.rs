@@ -5,7 +5,7 @@
 //! | `curve`, `point` | the table of curves; numbers, points and signatures |
 //! | `params` | the constants of each curve |
 //! | `fixed` | multiples of the base points of P-256 and P-384, from tables |
-//! | `weierstrass`, `bn` | what every curve of the table computes: over the RustCrypto curves, and our own arithmetic for the BN curve |
+//! | `weierstrass`, `bn` | what every curve computes: over the RustCrypto curves, and our own for the BN curve |
 //! | `operation` | keys, ECDH and ECDSA over these |
 //! | `scheme` | what is written once over these: ECDAA, ECSchnorr, SM2, ECMQV |
 //!
