@@ -349,6 +349,9 @@ fn a_credential_opens_for_its_name_and_key_only() {
         let rc = activate(&mut tpm, [ak, ek], &blob, &bad).unwrap_err();
         assert!([param(2, VALUE), param(2, ECC_POINT)].contains(&rc), "{rc:#x}");
         assert_eq!(activate(&mut tpm, [ak, ak], &blob, &secret), Err(handle(2, TYPE)));
+        let longest = tpm.run(cc::MAKE_CREDENTIAL, &[ek], &[], &[tpm2b(&[1; 32]), tpm2b(&name)].concat()).unwrap();
+        let opened = tpm.with(cc::ACTIVATE_CREDENTIAL, &[ak, ek], &[b"", b""], &longest).unwrap();
+        assert_eq!(opened, tpm2b(&[1; 32]), "as long as a digest of the key's nameAlg");
         let long = [tpm2b(&[1; 33]), tpm2b(&name)].concat();
         assert_eq!(tpm.run(cc::MAKE_CREDENTIAL, &[ek], &[], &long), Err(param(1, SIZE)));
         assert_eq!(tpm.run(cc::MAKE_CREDENTIAL, &[ak], &[], &long), Err(handle(1, TYPE)));
