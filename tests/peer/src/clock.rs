@@ -24,7 +24,7 @@ mod tests {
         let start = thread_time();
         sleep(Duration::from_millis(200));
         assert!(thread_time() - start < Duration::from_millis(100));
-        let (start, began) = (thread_time(), Instant::now());
+        let (began, start) = (Instant::now(), thread_time());
         while thread_time() - start < Duration::from_millis(20) {}
         assert!(began.elapsed() >= Duration::from_millis(20), "a thread has no more than all of the time");
     }

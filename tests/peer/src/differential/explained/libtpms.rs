@@ -9,6 +9,9 @@ use crate::differential::wire::Two;
 /// Handles of objects that we have and libtpms has not: it has three slots, we have eight.
 const MORE_OBJECTS: core::ops::RangeInclusive<u32> = 0x8000_0003..=0x8000_0007;
 
+/// Where TPM2_Startup(STATE) is refused there; TPM2_Startup(CLEAR) is then a TPM Reset there, and a TPM Restart here.
+pub(crate) const USED_THERE: &str = "TPM2_Startup(STATE) after a protected use by a command that was refused";
+
 /// Commands with a ticket.
 const TICKETS: [u32; 4] = [cc::SIGN, cc::CERTIFY_CREATION, cc::POLICY_TICKET, cc::POLICY_AUTHORIZE];
 
@@ -25,7 +28,7 @@ pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
 fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if (case.code, ours, theirs) == (cc::STARTUP, 0, 0x1c4) && used_there_since_shutdown(trail) {
-        return Some("TPM2_Startup(STATE) after a protected use by a command that was refused");
+        return Some(USED_THERE);
     }
     if ours == 0x1e && fmt1(theirs) == Some(VALUE) && !matches!(said.u16(0), 0x8001 | 0x8002) {
         return Some("an unknown tag");
@@ -101,6 +104,8 @@ fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     }
     let end = said.request.len().saturating_sub(4);
     match (case.code, ours, theirs) {
+        // The contents of an Index begin with TPM_ALG_SM3_256 or SHA-3: too short for us, unknown to the other.
+        (cc::POLICY_AUTHORIZE_NV, 0x09a, 0x083) => Some("algorithms that the other has not"),
         (cc::FLUSH_CONTEXT, _, 0x1c4) if MORE_OBJECTS.contains(&said.u32(10)) => Some("slots for objects"),
         (cc::SEQUENCE_UPDATE, 0x189, 0x1c9) => Some("SequenceUpdate of what is no sequence"),
         (cc::POLICY_TEMPLATE, 0x151, 0x1c4) => Some("PolicyTemplate with another template"),

@@ -15,6 +15,8 @@ use crate::differential::command::{Command, Commands};
 use crate::differential::tally::Case;
 use crate::differential::wire::Two;
 
+pub(crate) use libtpms::USED_THERE;
+
 /// TPM_RC_RETRY of both others.
 pub(crate) const RETRY: &str = "first use of a protected object after TPM2_Startup";
 

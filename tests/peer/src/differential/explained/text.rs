@@ -85,7 +85,7 @@ fn explain_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (_, 0x144, _) if fmt1(theirs) == Some(SIZE) => Some("authorizationSize out of range"),
         (cc::RSA_ENCRYPT, _, 0x182) => Some("RSA_Encrypt with a key that does not decrypt"),
         (cc::CLOCK_RATE_ADJUST, 0x1c4, 0) => Some("ClockRateAdjust beyond the limit"),
-        (cc::GET_CAPABILITY, 0x095 | 0x2da | 0x3da, 0x1c4) if matches!(said.u32(10), 0xb | 0xc) => {
+        (cc::GET_CAPABILITY, 0x095 | 0x2da | 0x3da, 0x1c4) if matches!(said.u32(said.parameters()), 0xb | 0xc) => {
             Some("SPDM groups of GetCapability")
         }
         (cc::STARTUP, 0x907, 0x1c4) => Some("H-CRTM mismatch at TPM Resume"),
@@ -96,8 +96,10 @@ fn explain_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
 
 fn explain_policies(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
-    // An authPolicy that the caller has from a trial session of only one side.
-    if fmt1(ours) == Some(POLICY_FAIL) && theirs != 0 && by_policy(said) && has_trial_of_pcr(trail) {
+    // An authPolicy that the caller has from a trial session of only one side. The other's is met where banks are not
+    // allocated.
+    let fails = fmt1(ours) == Some(POLICY_FAIL) && by_policy(said) || (case.code, ours) == (cc::POLICY_OR, 0x1c4);
+    if fails && has_trial_of_pcr(trail) && (theirs != 0 || has_allocated(trail)) {
         return Some("PolicyPCR in a trial session");
     }
     match (case.code, ours, theirs) {
@@ -152,6 +154,11 @@ fn is_trial(session: u32, trail: &[Case]) -> bool {
 fn has_trial_of_pcr(trail: &[Case]) -> bool {
     let mut cases = trail.iter().enumerate().filter(|(_, case)| case.code == cc::POLICY_PCR && case.rc == [0, 0]);
     cases.any(|(n, case)| trail.get(..n).is_some_and(|before| is_trial(Said::of(case).u32(10), before)))
+}
+
+/// Whether banks of PCR were allocated otherwise.
+fn has_allocated(trail: &[Case]) -> bool {
+    trail.iter().any(|case| case.code == cc::PCR_ALLOCATE && case.rc == [0, 0])
 }
 
 /// Whether a policy session authorizes.

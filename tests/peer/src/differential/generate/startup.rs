@@ -2,6 +2,7 @@
 
 use crate::differential::cc;
 use crate::differential::command::Command;
+use crate::differential::explained::USED_THERE;
 use crate::differential::wire::Bytes;
 use crate::differential::world::{Subject, World, rh};
 
@@ -71,6 +72,12 @@ fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
         forget_tries(world);
         0
     };
+    if startup == 0 && shutdown.is_none() && shut_before && world.used_there {
+        world.tally.note_explained(USED_THERE);
+        world.tally.resynchronised += 1;
+        world.stop = true;
+        return;
+    }
     if shutdown.is_none() && (shut_before || world.few_tries_since || world.used_there) {
         forget_tries(world);
     }
