@@ -20,7 +20,7 @@ pub mod tools;
 
 use crate::boot::{self, Built};
 use crate::image::{self, Image, Payload};
-use crate::qemu::{End, Qemu};
+use crate::qemu::{End, Qemu, listen};
 use crate::terminal::Keys;
 use crate::{build, workspace};
 use anyhow::{Context, Result};
@@ -30,11 +30,11 @@ use fs_err as fs;
 use last_word::{Ear, LastWord};
 use quoin_image::linux::Linux;
 use quoin_verify::screen;
-use std::io::{Read, Write, stdin, stdout};
+use std::io::{Write, stdin, stdout};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::Instant;
 
@@ -143,18 +143,10 @@ pub fn until_the_end(
     limit: u64,
     mut console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
 ) -> Result<Outcome> {
-    let mut serial = qemu.guest_serial()?;
+    let serial = qemu.guest_serial()?;
     serial.set_read_timeout(None)?;
     let mut answers = serial.try_clone()?;
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(len @ 1..) = serial.read(&mut bytes) {
-            if sender.send(bytes[..len].to_vec()).is_err() {
-                break;
-            }
-        }
-    });
+    let receiver = listen(serial);
     let (deadline, mut said) = (Instant::now() + Duration::from_secs(limit), 0);
     let mut ear = Ear::default();
     // A guest that never falls silent has its time like any other.

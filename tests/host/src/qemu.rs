@@ -375,6 +375,20 @@ impl Drop for Folder {
     }
 }
 
+/// What comes from a serial port, as it comes; the end of the channel is that of the port.
+pub(crate) fn listen(mut serial: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(len @ 1..) = serial.read(&mut bytes) {
+            if sender.send(bytes[..len].to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Folder, Recent, Source, listen_for_lines};

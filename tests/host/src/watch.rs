@@ -4,12 +4,10 @@ use crate::boot::{self, Built};
 use crate::guest;
 use crate::guest::ending::Ending;
 use crate::guest::last_word::Ear;
-use crate::qemu::{Event, Qemu, Source};
+use crate::qemu::{Event, Qemu, Source, listen};
 use anyhow::{Result, ensure};
 use core::time::Duration;
-use std::io::{Read, Write};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::io::Write;
 use std::time::Instant;
 
 /// How it is booted.
@@ -129,19 +127,6 @@ pub fn watch(built: &Built, how: &How<'_>) -> Result<Seen> {
 
 fn moment(qemu: &Qemu) -> Moment {
     Moment { elapsed: qemu.elapsed(), cpu: qemu.cpu_time().unwrap_or_default() }
-}
-
-fn listen(mut serial: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        let mut bytes = [0; 4096];
-        while let Ok(len @ 1..) = serial.read(&mut bytes) {
-            if sender.send(bytes[..len].to_vec()).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
 }
 
 impl Seen {

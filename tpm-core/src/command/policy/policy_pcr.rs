@@ -33,10 +33,11 @@ impl Command for PolicyPcr {
         if !trial && session.policy.pcr_counter.is_some_and(|then| then != counter) {
             return Err(Rc::PCR_CHANGED);
         }
-        let digest = if p.pcr_digest.is_empty() { current } else { p.pcr_digest };
-        if !trial && digest != current {
+        let given = !p.pcr_digest.is_empty();
+        if !trial && given && p.pcr_digest != current {
             return Err(Fmt1::VALUE.at(Params::pcr_digest));
         }
+        let digest = if given { &p.pcr_digest } else { &current };
         session.policy.extend(session.hash, Self::CODE, |w| {
             if trial { &p.pcrs } else { &pcrs }.marshal(w);
             w.put(digest.as_slice());

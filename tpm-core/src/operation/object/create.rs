@@ -281,7 +281,7 @@ fn create_keyed_hash(
     if data.len() > max_keyed_hash(scheme) {
         return Err(Fmt1::SIZE.plain());
     }
-    let hash = scheme.0.hash().or(template.name_alg).ok_or(Fault::Capacity)?;
+    let hash = scheme.0.hash().or(template.name_alg).ok_or(Fault::NoNameAlg)?;
     let mut key = Secret::from_slice(data).map_err(|_| Fault::Capacity)?;
     if data.is_empty() {
         key = Secret::zeroed(hash.digest_size()).map_err(|_| Fault::Capacity)?;
