@@ -130,6 +130,7 @@ mod tests {
             registers: [0xFFFF_FFF0, 0, 0x10_0000, 0],
             validation: Validation::Everything,
             measure: Measure::Nothing,
+            processors: 1,
             regions: vec![
                 Region::measured(0x10_0000, memory_type::RAM, vec![7; 4096]),
                 Region::prepared(0x10_1000, 4096, Kind::Cpuid),

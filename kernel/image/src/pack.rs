@@ -333,7 +333,7 @@ mod tests {
         assert!((1..=64).contains(&leaves[0]), "the SNP ABI allows 64 leaves");
         assert_eq!(of(0x80_0000_2000).unwrap().0, Type::SECRETS);
         let (kind, params) = of(0x80_0000_1000).unwrap();
-        assert_eq!((kind, &params[..16]), (Type::NORMAL, b"QUOINLP3\x03\0\0\0\0\0\0\0".as_slice()));
+        assert_eq!((kind, &params[..16]), (Type::NORMAL, b"QUOINLP4\x04\0\0\0\0\0\0\0".as_slice()));
     }
 
     #[test]

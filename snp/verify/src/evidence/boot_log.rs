@@ -254,7 +254,7 @@ pub fn expected(igvm: &[u8]) -> Result<OfImage> {
             _ => None,
         })
         .collect();
-    let parameters = pages.values().find(|data| data.starts_with(b"QUOINLP3")).copied();
+    let parameters = pages.values().find(|data| data.starts_with(b"QUOINLP4")).copied();
     parameters.map_or_else(|| Ok(OfImage::default()), |parameters| of_parameters(parameters, &pages))
 }
 
