@@ -64,6 +64,21 @@ pub struct Host {
 impl Host {
     /// QEMU on KVM with one vCPU.
     pub const ONE_VCPU: Self = Self { vcpus: 1, cpu_signature: 0, native_zero: false };
+
+    /// QEMU on KVM with so many vCPUs, of a CPU model that must be named where there are several.
+    pub fn with_vcpus(vcpus: u32, cpu_signature: Option<u32>) -> Result<Self> {
+        ensure!(
+            vcpus == 1 || cpu_signature.is_some(),
+            "the digest of more than one vCPU depends on the CPU model: give --cpu-signature"
+        );
+        Ok(Self { vcpus, cpu_signature: cpu_signature.unwrap_or(0), native_zero: false })
+    }
+}
+
+/// Eight hexadecimal digits at most, as an option has them.
+pub fn cpu_signature(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u32::from_str_radix(digits, 16).map_err(|_| String::from("eight hexadecimal digits at most, such as 0xa00f11"))
 }
 
 /// Measures an IGVM file as [`Host::ONE_VCPU`] does.

@@ -16,7 +16,6 @@ use host::image::Image;
 use host::psp::Identity;
 use host::{build, workspace};
 use quoin_image::{alone, ovmf};
-use quoin_verify::digest;
 use sev::certs::snp::{Certificate, Verifiable};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser;
@@ -65,10 +64,9 @@ fn linux(system: &System) -> Result<Totals> {
 }
 
 fn built(bytes: Vec<u8>, name: &str) -> Result<Built> {
-    let launch = digest::measure(&bytes)?;
     let path = workspace::target_dir()?.join("guest").join(name);
     fs::write(&path, &bytes)?;
-    Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image: Image { bytes, launch }, path })
+    Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image: Image::new(bytes)?, path })
 }
 
 /// Boots, and types a line at each prompt of the shell.

@@ -54,12 +54,8 @@ pub fn build_everything() -> Result<Built> {
 /// Builds the machine, and takes the image from `path`.
 pub fn build_machine_for(path: &Path) -> Result<Built> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let launch = digest::measure(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
-    Ok(Built {
-        machine: build::build(build::IMAGE_AND_MACHINE)?.machine(),
-        image: Image { bytes, launch },
-        path: path.to_path_buf(),
-    })
+    let image = Image::new(bytes).with_context(|| format!("cannot measure {}", path.display()))?;
+    Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image, path: path.to_path_buf() })
 }
 
 /// Starts the machine with `built` and the development PSP.

@@ -6,7 +6,8 @@ use fs_err as fs;
 use quoin_image::elf::Elf;
 use quoin_image::guest::Guest;
 use quoin_image::pack;
-use quoin_verify::digest::{self, Launch, hex};
+use quoin_verify::digest::{self, Host, Launch, hex};
+use quoin_verify::evidence::boot_log;
 use std::path::Path;
 
 /// The committed launch digest of the image that a clean checkout builds.
@@ -20,8 +21,22 @@ const SIZE_LIMIT: usize = 1024 * 1024 + 512 * 1024;
 pub struct Image {
     /// The IGVM file's bytes.
     pub bytes: Vec<u8>,
-    /// What its launch measures.
+    /// What its launch measures on the emulated processors.
     pub launch: Launch,
+    /// Processors that it is made for.
+    pub processors: u32,
+}
+
+/// CPUID leaf 1, EAX, of QEMU's model [`crate::qemu::CPU_MODEL`]: family 25, model 1, stepping 1.
+pub const CPU_SIGNATURE: u32 = 0x00A0_0F11;
+
+impl Image {
+    /// Measures an image's file.
+    pub fn new(bytes: Vec<u8>) -> Result<Self> {
+        let processors = boot_log::processors(&bytes)?;
+        let launch = digest::measure_on(&bytes, Host::with_vcpus(processors, Some(CPU_SIGNATURE))?)?;
+        Ok(Self { bytes, launch, processors })
+    }
 }
 
 /// Which program the image starts at VMPL2.
@@ -43,8 +58,7 @@ pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
         Payload::Elf(path) => pack::pack(&firmware, Some(&Guest::from_elf(&Elf::read(path)?)?))?,
         Payload::Guest(guest) => pack::pack(&firmware, Some(guest))?,
     };
-    let launch = digest::measure(&bytes).context("the image that was just packed cannot be measured")?;
-    Ok(Image { bytes, launch })
+    Image::new(bytes).context("the image that was just packed cannot be measured")
 }
 
 /// Compares with what is committed, and with the limit of size.
