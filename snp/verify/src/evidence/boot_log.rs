@@ -456,6 +456,7 @@ mod tests {
             registers: [0; 4],
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
+            processors: 4,
             regions,
         };
         (Guest::launch_params(Some(&guest)).unwrap(), guest.pages())
