@@ -19,6 +19,7 @@
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
+//! | [`two`] | two vCPUs of a guest at once |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 //! | [`vmpl0`] | the machine, judged by what none of us wrote: Linux and OVMF at VMPL0 |
 
@@ -45,6 +46,7 @@ mod processes;
 pub mod reproducible;
 pub mod stack;
 pub mod tools;
+pub mod two;
 pub mod vmpl0;
 
 use anyhow::{Result, ensure};
