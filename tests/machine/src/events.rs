@@ -112,7 +112,7 @@ impl Machine {
     fn msr_event(&self, ghcb: Ghcb, info1: u64) -> Outcome {
         let msr = lo32(ghcb.get(field::RCX)?);
         if !may_reach_msr(msr) {
-            log!("MSR {msr:#x} refused, vmpl={} rip={:#x}", self.current, self.rip());
+            log!("MSR {msr:#x} refused, vmpl={} rip={:#x}", self.current(), self.rip());
             return Err(Refused::GeneralProtection);
         }
         if info1 & 1 == 0 {
@@ -189,7 +189,7 @@ impl Machine {
         if apic_id != 0
             || vmpl > 3
             || (vmpl != 0 && self.config.no_vmpls)
-            || vmpl <= self.current
+            || vmpl <= self.current()
             || !vmsa.is_multiple_of(PAGE)
         {
             return Err(Malformed::InvalidInput.into());
@@ -204,9 +204,9 @@ impl Machine {
                 {
                     return Err(Malformed::InvalidInput.into());
                 }
-                self.levels[vmpl].vmsa = Some(VmsaPage::Guest(vmsa));
+                self.processor_mut().levels[vmpl].vmsa = Some(VmsaPage::Guest(vmsa));
             }
-            2 => self.levels[vmpl].vmsa = None,
+            2 => self.processor_mut().levels[vmpl].vmsa = None,
             _ => return Err(Malformed::InvalidInput.into()),
         }
         Ok(Answer::default())

@@ -41,12 +41,12 @@ impl Machine {
                 self.stop(Rule::VmsaInvalid, 0, format_args!("VMRUN refused the state (VMEXIT_INVALID)"))
             }
             exit::INVLPGA | exit::VMRUN | exit::VMLOAD..=exit::SKINIT => {
-                if self.current == 0 {
+                if self.current() == 0 {
                     self.stop(Rule::SvmInstruction, 0, format_args!("exit code {code:#x}"));
                 }
                 self.inject(6, None);
             }
-            _ => fault!("unexpected exit {code:#x} at vmpl={} rip={:#x}", self.current, self.rip()),
+            _ => fault!("unexpected exit {code:#x} at vmpl={} rip={:#x}", self.current(), self.rip()),
         }
     }
 
@@ -101,7 +101,7 @@ impl Machine {
         }
         vmcb.set_save(save::CR0, value | ET);
         vmcb.set_save(save::EFER, if long { efer | LMA } else { efer & !LMA });
-        vmcb.set(control::NESTED_CR3, self.memory.root(self.current, value & PG != 0));
+        vmcb.set(control::NESTED_CR3, self.memory.root(self.current(), value & PG != 0));
         self.memory.flush(|_| true);
         self.skip(length);
     }
@@ -120,7 +120,7 @@ impl Machine {
     fn write_cr3(&mut self) {
         let (value, length) = self.moved_to_control_register(3);
         self.vmcb().set_save(save::CR3, value);
-        let current = self.current;
+        let current = self.current();
         self.memory.flush(|stale| stale.vmpl == current);
         self.skip(length);
     }
@@ -154,7 +154,7 @@ impl Machine {
         let simple = mode == 0 && !matches!(register, 4 | 5);
         let linear = simple.then(|| self.gpr(register | (rex & 1) << 3) & !(PAGE - 1));
         let gpa = linear.and_then(|linear| self.translate(linear).ok()).map(|at| at.gpa & !(PAGE - 1));
-        let current = self.current;
+        let current = self.current();
         self.memory.flush(|stale| {
             let named = match stale.linear {
                 Some(operand) => linear.is_none_or(|linear| linear == operand),
@@ -167,7 +167,7 @@ impl Machine {
 
     /// A general register by its number.
     pub(crate) fn gpr(&self, number: u8) -> u64 {
-        self.levels[self.current].regs.gpr[usize::from(number & 15)]
+        self.context().regs.gpr[usize::from(number & 15)]
     }
 
     fn nested_page_fault(&mut self, same_fault: &mut (u64, u32)) {
@@ -193,16 +193,16 @@ impl Machine {
         if info & WRITE != 0 {
             self.memory.keep(at.gpa);
         }
-        if self.current == 0 && at.private && info & (FETCH | WALK) == 0 {
+        if self.current() == 0 && at.private && info & (FETCH | WALK) == 0 {
             let moment = if access == Access::Write { Moment::Write } else { Moment::Access };
             self.memory.steal(at.gpa, moment);
         }
         match self.judge(at, access) {
-            Ok(_) if !at.private => self.memory.map_shared(at.gpa, self.current),
+            Ok(_) if !at.private => self.memory.map_shared(at.gpa, self.current()),
             Ok(_) if access == Access::Fetch && (!paging || address & C != 0) => {
-                self.memory.execute_once(at.gpa, self.current)
+                self.memory.execute_once(at.gpa, self.current())
             }
-            Ok(_) if paging && address & C == 0 => self.memory.alias(at.gpa, self.current),
+            Ok(_) if paging && address & C == 0 => self.memory.alias(at.gpa, self.current()),
             // QEMU's walk wants to write the guest's page tables, which this VMPL may only read.
             Ok(_) if self.memory.is_watched() => {}
             Ok(_) if info & WALK != 0 => {
@@ -227,7 +227,12 @@ impl Machine {
         if rule == Rule::CBit {
             self.only_the_end(format_args!("the page at {:#x} would change its state", at.gpa));
             let to = if at.private { "private" } else { "shared" };
-            log!("the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}", at.gpa, self.current, self.rip());
+            log!(
+                "the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}",
+                at.gpa,
+                self.current(),
+                self.rip()
+            );
             self.memory.change_state(at.gpa, at.private, false);
         }
         if at.private {

@@ -1,4 +1,4 @@
-//! The machine: one vCPU with up to four VMPL contexts over one memory.
+//! The machine: processors with up to four VMPL contexts each, over one memory.
 
 use crate::config::{Config, VmplFault};
 use crate::cpu;
@@ -11,6 +11,7 @@ use crate::psp::Psp;
 use crate::rules::Rule;
 use crate::svm::{Regs, Svm, Vmcb, control, save};
 use core::fmt;
+use heapless::Vec;
 
 /// Where a VMPL's VMSA is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,10 +22,10 @@ pub(crate) enum VmsaPage {
     Guest(u64),
 }
 
-/// What a VMPL of the vCPU is.
+/// What a VMPL of a processor is.
 pub(crate) struct Level {
     pub(crate) vmcb: Vmcb,
-    pub(crate) regs: Regs,
+    pub(crate) regs: &'static mut Regs,
     pub(crate) vmsa: Option<VmsaPage>,
     /// MSR C001_0130.
     pub(crate) ghcb: u64,
@@ -52,33 +53,58 @@ pub(crate) struct Exits {
 }
 
 impl Exits {
-    /// One line: how many exits, and the ticks of each VMPL and of this machine.
-    pub(crate) fn log(&self, when: &str) {
-        let [vmpl0, _, vmpl2, _] = self.ticks;
-        let machine = cpu::rdtsc() - self.since - self.ticks.iter().sum::<u64>();
-        log!(
-            "{} exits, {} of them nested page faults, {} instructions ahead; ticks: VMPL0 {vmpl0}, VMPL2 {vmpl2}, this machine {machine}; {when}",
-            self.all,
-            self.nested_page_faults,
-            self.ahead
-        );
+    /// Ticks since the first VMPL was entered.
+    fn elapsed(&self) -> u64 {
+        if self.since == 0 { 0 } else { cpu::rdtsc() - self.since }
     }
 }
 
-/// The machine.
+/// What is a processor's own.
+pub(crate) struct Processor {
+    pub(crate) levels: [Level; 4],
+    /// The VMPL that runs.
+    pub(crate) current: usize,
+    pub(crate) exits: Exits,
+    /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
+    pub(crate) intercepts: u64,
+}
+
+impl Processor {
+    /// Its VMSAs are still to be named. `regs`: of each VMPL; `frame`: gives a zeroed page.
+    pub(crate) fn new(regs: [&'static mut Regs; 4], svm: &Svm, mut frame: impl FnMut() -> u64) -> Self {
+        let mut asid = 0;
+        let levels = regs.map(|regs| {
+            asid += 1;
+            Level {
+                vmcb: Vmcb::new(frame(), svm, asid),
+                regs,
+                vmsa: None,
+                ghcb: 0,
+                registered: None,
+                doorbell: None,
+                sev_features: 0,
+                has_run: false,
+            }
+        });
+        Self { levels, current: 0, exits: Exits::default(), intercepts: 0 }
+    }
+}
+
+/// As many processors as there may be.
+pub(crate) const PROCESSORS: usize = 8;
+
+/// The machine, as the processor sees it that works in it.
 pub(crate) struct Machine {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) memory: Memory,
     pub(crate) svm: Svm,
-    pub(crate) levels: [Level; 4],
-    /// The VMPL that runs.
-    pub(crate) current: usize,
+    /// By APIC id.
+    pub(crate) processors: Vec<Processor, PROCESSORS>,
+    /// Which of them this is.
+    pub(crate) me: usize,
     pub(crate) psp: Psp,
     pub(crate) fwcfg: Mediated,
-    pub(crate) exits: Exits,
-    /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
-    pub(crate) intercepts: u64,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
     pub(crate) rescinded: u64,
     /// How far down VMPL0's stack has been used, where that is asked for.
@@ -88,14 +114,50 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// This processor.
+    pub(crate) fn processor(&self) -> &Processor {
+        &self.processors[self.me]
+    }
+
+    /// This processor, to be changed.
+    pub(crate) fn processor_mut(&mut self) -> &mut Processor {
+        &mut self.processors[self.me]
+    }
+
+    /// The VMPL that runs.
+    pub(crate) fn current(&self) -> usize {
+        self.processor().current
+    }
+
     /// The context that runs.
+    pub(crate) fn context(&self) -> &Level {
+        let processor = self.processor();
+        &processor.levels[processor.current]
+    }
+
+    /// The context that runs, to be changed.
     pub(crate) fn level(&mut self) -> &mut Level {
-        &mut self.levels[self.current]
+        let processor = self.processor_mut();
+        &mut processor.levels[processor.current]
     }
 
     /// The control block of the context that runs.
     pub(crate) fn vmcb(&self) -> &Vmcb {
-        &self.levels[self.current].vmcb
+        &self.context().vmcb
+    }
+
+    /// One line: how many exits, and the ticks of each VMPL and of this machine, of all processors.
+    pub(crate) fn log_exits(&self, when: &str) {
+        let sum = |of: fn(&Exits) -> u64| self.processors.iter().map(|processor| of(&processor.exits)).sum::<u64>();
+        let machine = sum(Exits::elapsed) - sum(|exits| exits.ticks.iter().sum());
+        log!(
+            "{} exits, {} of them nested page faults, {} instructions ahead; ticks: VMPL0 {}, VMPL2 {}, this machine {machine}; {when}",
+            sum(|exits| exits.all),
+            sum(|exits| exits.nested_page_faults),
+            sum(|exits| exits.ahead),
+            sum(|exits| exits.ticks[0]),
+            sum(|exits| exits.ticks[2]),
+        );
     }
 
     /// RIP of the context that runs.
@@ -113,7 +175,7 @@ impl Machine {
         log!(
             "STOP rule={} gpa={gpa:#x} vmpl={} rip={:#x}: {}; {detail}",
             rule.name(),
-            self.current,
+            self.current(),
             self.rip(),
             rule.sentence()
         );
@@ -122,7 +184,7 @@ impl Machine {
 
     /// Whether the context that runs gets #GP for what it may not reach.
     pub(crate) fn gives_gp(&self) -> bool {
-        self.current != 0 && self.config.vmpl_fault == VmplFault::Gp
+        self.current() != 0 && self.config.vmpl_fault == VmplFault::Gp
     }
 
     /// A VMPL has reached for what it was not granted.
@@ -130,7 +192,7 @@ impl Machine {
         if !self.gives_gp() {
             self.stop(Rule::VmplPermission, gpa, detail);
         }
-        log!("refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}", self.current, self.rip());
+        log!("refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}", self.current(), self.rip());
         self.inject(13, Some(0));
     }
 
@@ -154,7 +216,7 @@ impl Machine {
     /// Runs for ever, until something ends QEMU.
     pub(crate) fn run(&mut self) -> ! {
         let mut same_fault = (0, 0u32);
-        self.exits.since = cpu::rdtsc();
+        self.processor_mut().exits.since = cpu::rdtsc();
         loop {
             self.turn(&mut same_fault);
             self.inject_all();
@@ -163,16 +225,17 @@ impl Machine {
 
     /// Until the next exit, and what is to be done about that. `same_fault` as for `exit`.
     pub(crate) fn turn(&mut self, same_fault: &mut (u64, u32)) {
-        let level = &mut self.levels[self.current];
+        let processor = &mut self.processors[self.me];
+        let (level, exits) = (&mut processor.levels[processor.current], &mut processor.exits);
         level.vmcb.intercept_flushes(self.memory.is_any_stale());
         let entered = cpu::rdtsc();
-        level.vmcb.enter(&self.svm, &mut level.regs);
-        self.exits.ticks[self.current] += cpu::rdtsc() - entered;
+        level.vmcb.enter(&self.svm, level.regs);
+        exits.ticks[processor.current] += cpu::rdtsc() - entered;
         level.vmcb.set(control::EVENT_INJECT, 0);
         let code = level.vmcb.get(control::EXIT_CODE);
         let pending = level.vmcb.get(control::EXIT_INT_INFO);
-        self.exits.all += 1;
-        self.exits.nested_page_faults += u64::from(code == crate::svm::exit::NPF);
+        exits.all += 1;
+        exits.nested_page_faults += u64::from(code == crate::svm::exit::NPF);
         self.exit(code, same_fault);
         self.redeliver(code, pending);
     }

@@ -57,12 +57,14 @@ mod walk;
 use crate::config::Config;
 use crate::launch::Launch;
 use crate::log::{bad_launch, fault, log};
-use crate::machine::{Exits, Level, Machine, VmsaPage};
+use crate::machine::{Machine, PROCESSORS, Processor, VmsaPage};
 use crate::memory::Memory;
 use crate::phys::Pool;
 use crate::psp::Psp;
 use crate::rmp::Rmp;
-use crate::svm::{Regs, Svm, Vmcb};
+use crate::svm::{Regs, Svm};
+use heapless::Vec;
+use zerocopy::FromBytes as _;
 
 /// From the entry code: `info` is the address of PVH's start information.
 #[unsafe(no_mangle)]
@@ -79,6 +81,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let mediated = fwcfg::Mediated::new(&mut pool, ram.min(phys::RESERVE_START));
     let mut psp = Psp::new(&mut pool, config.seed);
     let rmp = Rmp::new(&mut pool, &ranges, ram);
+    let regs = registers(&mut pool);
     let mut memory = Memory::new(rmp, pool);
     if config.legacy_ram {
         memory.back_legacy_hole();
@@ -93,24 +96,24 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     log!("launch digest {}", psp::Hex(&launched.digest));
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
-    let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
+    let mut processors: Vec<Processor, PROCESSORS> = Vec::new();
+    // One, which there is room for.
+    let _ = processors.push(Processor::new(regs, &svm, || memory.frames(1)));
+    processors[0].levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     let mut machine = Machine {
         config,
         policy,
         memory,
         svm,
-        levels,
-        current: 0,
+        processors,
+        me: 0,
         psp,
         fwcfg: mediated,
-        exits: Exits::default(),
-        intercepts: 0,
         rescinded: 0,
         stack_used: None,
         inject: inject::Inject::default(),
     };
     silence_bios_timer();
-    machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
     machine.load(0);
     machine.run()
 }
@@ -123,17 +126,12 @@ fn silence_bios_timer() {
     MASKS.iter().for_each(|port| cpu::port_out(*port, 1, 0xFF));
 }
 
-fn level(memory: &mut Memory, svm: &Svm, vmpl: usize) -> Level {
-    Level {
-        vmcb: Vmcb::new(memory.frames(1), svm, vmpl as u64 + 1),
-        regs: Regs { fx: [0; 512], gpr: [0; 16] },
-        vmsa: None,
-        ghcb: 0,
-        registered: None,
-        doorbell: None,
-        sev_features: 0,
-        has_run: false,
-    }
+/// Registers of a processor's VMPLs: not among what the machine's lock is for, since the guest runs with them.
+fn registers(pool: &mut Pool) -> [&'static mut Regs; 4] {
+    [(); 4].map(|()| match Regs::mut_from_bytes(pool.slice(size_of::<Regs>())) {
+        Ok(regs) => regs,
+        Err(_) => fault!("registers misaligned"),
+    })
 }
 
 /// An exception of the machine's own. `frame`: what the processor pushed.

@@ -50,7 +50,7 @@ impl Machine {
             return self.ghcb_exit(request);
         }
         if self.config.trace {
-            log!("vmgexit vmpl={} msr={request:#x} rip={:#x}", self.current, self.rip());
+            log!("vmgexit vmpl={} msr={request:#x} rip={:#x}", self.current(), self.rip());
         }
         if request & 0xFFF != 0x100 {
             self.only_the_end(format_args!("MSR request {request:#x}"));
@@ -86,7 +86,7 @@ impl Machine {
                 request
             }
             other => {
-                log!("unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}", self.current, self.rip());
+                log!("unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}", self.current(), self.rip());
                 // 2.3.1: a request that the hypervisor does not know leaves the MSR as it is; no response code equals a
                 // request.
                 request
@@ -117,7 +117,7 @@ impl Machine {
         }
         self.level().registered = Some(gpa);
         if self.config.trace {
-            log!("ghcb registered vmpl={} gpa={gpa:#x}", self.current);
+            log!("ghcb registered vmpl={} gpa={gpa:#x}", self.current());
         }
         let answer = if self.config.lies.ghcb_register_other.is_some() { gpa ^ PAGE } else { gpa };
         answer | 0x013
@@ -151,7 +151,7 @@ impl Machine {
         }
         // RMPUPDATE fails for a VMSA that is in use.
         let in_use = |level: &crate::machine::Level| matches!(level.vmsa, Some(VmsaPage::Guest(vmsa)) if (gpa..gpa + pages * PAGE).contains(&vmsa));
-        if operation == 2 && self.levels.iter().any(in_use) {
+        if operation == 2 && self.processors.iter().flat_map(|processor| &processor.levels).any(in_use) {
             return Err(INVALID);
         }
         // One page of 2 MiB in the reverse map only if none of it was the guest's before.
@@ -185,7 +185,7 @@ impl Machine {
         if self.ends_a_trial(set, code) {
             return;
         }
-        log!("TERMINATED set={set} code={code} vmpl={}", self.current);
+        log!("TERMINATED set={set} code={code} vmpl={}", self.current());
         end(End::Terminated)
     }
 }

@@ -3,6 +3,7 @@
 use crate::cpu::{rdmsr, wrmsr};
 use crate::phys::{self, read_u64, write_u64};
 use core::arch::global_asm;
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// Offsets of the control area that are used (APM volume 2, appendix B).
 pub(crate) mod control {
@@ -77,6 +78,7 @@ pub(crate) const SVME: u64 = 1 << 12;
 const EFER: u32 = 0xC000_0080;
 
 /// Registers that VMRUN does not switch.
+#[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(16))]
 pub(crate) struct Regs {
     /// FXSAVE image.

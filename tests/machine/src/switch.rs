@@ -69,7 +69,7 @@ fn fx_to(regs: &Regs, page: &mut Page) {
 impl Machine {
     /// Stores the running context into its VMSA page; `code` becomes GUEST_EXITCODE.
     fn store(&mut self, code: u64) {
-        let level = &self.levels[self.current];
+        let level = self.context();
         let hpa = match level.vmsa {
             Some(VmsaPage::Launched(hpa)) => hpa,
             Some(VmsaPage::Guest(gpa)) => match self.memory.rmp.hpa(gpa) {
@@ -86,7 +86,7 @@ impl Machine {
         for n in (1..16).filter(|n| *n != 4) {
             crate::bits::put(&mut page, vmsa::REGISTERS + 8 * n, &level.regs.gpr[n].to_le_bytes());
         }
-        fx_to(&level.regs, &mut page);
+        fx_to(level.regs, &mut page);
         for (offset, field) in [
             (vmsa::EXIT_INFO_1, control::EXIT_INFO_1),
             (vmsa::EXIT_INFO_2, control::EXIT_INFO_2),
@@ -101,7 +101,7 @@ impl Machine {
     /// Loads `vmpl`'s context from its VMSA page, which must be fit to run. `false`: it has none.
     pub(crate) fn load(&mut self, vmpl: usize) -> bool {
         const PAGING: u64 = 1 << 31;
-        let Some(at) = self.levels[vmpl].vmsa else {
+        let Some(at) = self.processor().levels[vmpl].vmsa else {
             return false;
         };
         let hpa = match at {
@@ -114,7 +114,7 @@ impl Machine {
         let root =
             |memory: &crate::memory::Memory| memory.root(vmpl, u64_at(&page, crate::bits::us(save::CR0)) & PAGING != 0);
         let root = root(&self.memory);
-        let level = &mut self.levels[vmpl];
+        let level = &mut self.processor_mut().levels[vmpl];
         for &(offset, len) in COMMON {
             level.vmcb.copy_save_in(offset as u64, &page[offset..offset + len]);
         }
@@ -123,7 +123,7 @@ impl Machine {
         }
         level.regs.gpr[0] = level.vmcb.save(save::RAX);
         level.regs.gpr[4] = level.vmcb.save(save::RSP);
-        fx_from(&page, &mut level.regs);
+        fx_from(&page, level.regs);
         level.sev_features = u64_at(&page, vmsa::SEV_FEATURES);
         level.vmcb.set(control::NESTED_CR3, root);
         level.vmcb.set(control::EVENT_INJECT, 0);
@@ -171,15 +171,15 @@ impl Machine {
         if !self.load(target) {
             self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} has no VMSA"));
         }
-        if self.current == 0 {
+        if self.current() == 0 {
             self.measure_stack();
         }
-        self.current = target;
-        if target == 2 && !self.levels[2].has_run {
-            self.exits.log("VMPL2 begins");
+        self.processor_mut().current = target;
+        if target == 2 && !self.processor().levels[2].has_run {
+            self.log_exits("VMPL2 begins");
             self.inspect_grants();
         }
-        self.levels[target].has_run = true;
+        self.processor_mut().levels[target].has_run = true;
     }
 
     /// How far down VMPL0 has used its stack: to the first word that is not as the lowest one.
@@ -196,9 +196,9 @@ impl Machine {
 
     /// Run-VMPL, by either protocol. `false`: refused.
     pub(crate) fn run_vmpl(&mut self, target: u64) -> bool {
-        let possible =
-            usize::try_from(target).is_ok_and(|n| n < 4 && n != self.current && self.levels[n].vmsa.is_some());
-        if !possible && self.current == 0 {
+        let has_vmsa = |n: usize| self.processor().levels.get(n).is_some_and(|level| level.vmsa.is_some());
+        let possible = usize::try_from(target).is_ok_and(|n| n != self.current() && has_vmsa(n));
+        if !possible && self.current() == 0 {
             self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} was asked for"));
         }
         possible
@@ -222,7 +222,7 @@ impl Machine {
             }
         }
         log!("VMPL2 runs; what it can read has been inspected");
-        self.exits.log("inspected");
+        self.log_exits("inspected");
     }
 
     /// `fault=spurious-run:N`: the host runs VMPL0 although VMPL2 did not ask for it.
@@ -230,8 +230,8 @@ impl Machine {
         let Some(every) = self.config.lies.spurious_run else {
             return false;
         };
-        self.intercepts += 1;
-        if code == exit::VMGEXIT || !self.intercepts.is_multiple_of(every.max(1)) {
+        self.processor_mut().intercepts += 1;
+        if code == exit::VMGEXIT || !self.processor().intercepts.is_multiple_of(every.max(1)) {
             return false;
         }
         log!("LIE spurious-run: VMPL0 is run after exit {code:#x} of VMPL2");
