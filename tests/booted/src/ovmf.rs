@@ -111,7 +111,7 @@ pub fn built(code: &[u8], name: &str) -> Result<Built> {
     let image = image::pack(&programs.firmware(), Payload::Guest(&ovmf::guest(code)?))?;
     let path = workspace::target_dir()?.join("guest").join(name);
     fs::write(&path, &image.bytes)?;
-    Ok(Built { machine: programs.machine(), image, path })
+    Ok(Built { machine: programs.machine(), image, path, processors: 1 })
 }
 
 pub(super) fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {

@@ -68,7 +68,12 @@ fn built(bytes: Vec<u8>, name: &str) -> Result<Built> {
     let launch = digest::measure(&bytes)?;
     let path = workspace::target_dir()?.join("guest").join(name);
     fs::write(&path, &bytes)?;
-    Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image: Image { bytes, launch }, path })
+    Ok(Built {
+        machine: build::build(build::IMAGE_AND_MACHINE)?.machine(),
+        image: Image { bytes, launch },
+        path,
+        processors: 1,
+    })
 }
 
 /// Boots, and types a line at each prompt of the shell.

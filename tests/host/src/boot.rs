@@ -2,14 +2,15 @@
 
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
-use crate::qemu::{End, Event, Qemu, Settings};
+use crate::qemu::{CPU_SIGNATURE, End, Event, Qemu, Settings};
 use crate::timeline::{self, Step};
 use crate::{build, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
+use quoin_verify::Expectations;
+use quoin_verify::digest::{self, Host};
 use quoin_verify::evidence::boot_log;
-use quoin_verify::{Expectations, digest};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -27,9 +28,19 @@ pub struct Built {
     pub image: Image,
     /// The image's file.
     pub path: PathBuf,
+    /// Processors of the machine: the launch measures a register state for each.
+    pub processors: u32,
 }
 
 impl Built {
+    /// For a machine with so many processors.
+    pub fn on(mut self, processors: u32) -> Result<Self> {
+        let host = Host { vcpus: processors, cpu_signature: CPU_SIGNATURE, native_zero: false };
+        self.image.launch = digest::measure_on(&self.image.bytes, host)?;
+        self.processors = processors;
+        Ok(self)
+    }
+
     /// What a verifier that has the image expects, on this machine.
     pub fn expectations(&self) -> Result<Expectations> {
         Ok(Expectations {
@@ -48,7 +59,7 @@ pub fn build_everything() -> Result<Built> {
     let image = image::pack(&programs.firmware(), Payload::Elf(&programs.guest()))?;
     let path = workspace::target_dir()?.join("quoin.igvm");
     fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Built { machine: programs.machine(), image, path })
+    Ok(Built { machine: programs.machine(), image, path, processors: 1 })
 }
 
 /// Builds the machine, and takes the image from `path`.
@@ -59,6 +70,7 @@ pub fn build_machine_for(path: &Path) -> Result<Built> {
         machine: build::build(build::IMAGE_AND_MACHINE)?.machine(),
         image: Image { bytes, launch },
         path: path.to_path_buf(),
+        processors: 1,
     })
 }
 
@@ -76,6 +88,7 @@ pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[Strin
         psp: &psp,
         config,
         memory_mib,
+        processors: built.processors,
         options,
     })
 }

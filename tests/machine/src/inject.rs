@@ -135,7 +135,7 @@ impl Machine {
     fn steps(&mut self, steps: u64) -> bool {
         self.vmcb().intercept_debug();
         for _ in 0..steps {
-            self.step(&mut (0, 0));
+            self.step();
             if self.current() != 0 {
                 return false;
             }
@@ -145,9 +145,9 @@ impl Machine {
     }
 
     /// At most one instruction.
-    fn step(&mut self, same_fault: &mut (u64, u32)) {
+    fn step(&mut self) {
         self.vmcb().set_save(save::RFLAGS, self.vmcb().save(save::RFLAGS) | TF);
-        self.turn(same_fault);
+        self.turn();
     }
 
     /// #DB of a single step.
@@ -262,9 +262,8 @@ impl Machine {
     }
 
     fn ends(&mut self) -> bool {
-        let mut same_fault = (0, 0);
         for _ in 0..PATIENCE {
-            self.turn(&mut same_fault);
+            self.turn();
             if self.has_ended() {
                 return true;
             }
@@ -275,14 +274,13 @@ impl Machine {
     /// Step by step, until it has come back at `refused` with all of its registers, or has ended.
     fn is_refused_or_ends(&mut self, event: Event) -> bool {
         let before = self.processor().levels[0].regs.gpr;
-        let mut same_fault = (0, 0);
         match event {
             // By a frame of the machine's: event injection would push TF.
             Event::Exception(vector) => self.deliver(vector.into(), Some(0)),
             _ => self.make_up(event),
         }
         for _ in 0..SHORT_WAY {
-            self.step(&mut same_fault);
+            self.step();
             if self.has_ended() {
                 return true;
             }

@@ -110,6 +110,9 @@ impl Machine {
             return self.finish(Code::SizeMismatch, false);
         };
         self.check_flushed(gpa, pages);
+        if (0..pages).any(|page| self.is_running_from(gpa + page * PAGE)) {
+            return self.finish(Code::InUse, false);
+        }
         if action == 0 {
             self.lie_swap(gpa, pages);
         }
@@ -276,10 +279,15 @@ impl Machine {
         Code::Success
     }
 
-    /// A register state that can be run is taken for one that is run: there is no other processor, but a firmware must
-    /// not rest on that. EFER.SVME is clear where nobody can begin to run it.
+    /// A register state that can be run is taken for one that is run: a firmware must not rest on its luck. EFER.SVME
+    /// is clear where nobody can begin to run it.
     fn may_be_running(&self, gpa: u64, entry: crate::rmp::Entry) -> bool {
         let efer = || self.memory.rmp.hpa(gpa).map_or(0, |hpa| crate::phys::read_u64(hpa + save::EFER));
-        entry.is(VMSA) && efer() & SVME != 0
+        entry.is(VMSA) && efer() & SVME != 0 || self.is_running_from(gpa)
+    }
+
+    /// Whether a processor runs from this VMSA.
+    fn is_running_from(&self, gpa: u64) -> bool {
+        self.processors.iter().any(|processor| processor.uses(gpa))
     }
 }

@@ -3,13 +3,15 @@
 use crate::config::{Config, VmplFault};
 use crate::cpu;
 use crate::cpuid::Policy;
+use crate::entry;
 use crate::fwcfg::Mediated;
 use crate::inject::Inject;
-use crate::log::{End, end, log};
+use crate::log::{End, end, fault, log};
 use crate::memory::Memory;
 use crate::psp::Psp;
 use crate::rules::Rule;
-use crate::svm::{Regs, Svm, Vmcb, control, save};
+use crate::smp::{self, PROCESSORS, Place};
+use crate::svm::{Entry, Host, Regs, Svm, Vmcb, control, exit, save};
 use core::fmt;
 use heapless::Vec;
 
@@ -35,7 +37,23 @@ pub(crate) struct Level {
     pub(crate) doorbell: Option<u64>,
     /// SEV_FEATURES of the VMSA when it was last loaded.
     pub(crate) sev_features: u64,
-    pub(crate) has_run: bool,
+    /// The VMPL that has named the VMSA.
+    pub(crate) by: usize,
+    /// AP creation wants the processor to go on with it.
+    pub(crate) starts: bool,
+}
+
+/// What a processor does when it is not in the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Work {
+    /// It runs the VMPL that is current.
+    Runs,
+    /// That VMPL has executed HLT: an interrupt is waited for.
+    Halted,
+    /// That VMPL has nothing to wait for: HLT without interrupts, or AP reset hold.
+    Held,
+    /// It has no register state to run; when it is given one of this VMPL, it goes on with that.
+    Idle(Option<usize>),
 }
 
 /// How often the guest has been left, and where time goes, by the time-stamp counter: under QEMU's `-icount shift=0` a
@@ -67,6 +85,13 @@ pub(crate) struct Processor {
     pub(crate) exits: Exits,
     /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
     pub(crate) intercepts: u64,
+    pub(crate) work: Work,
+    /// Another processor has stored what ran here, which runs no more: there is nothing to be done about its exit.
+    pub(crate) evicted: bool,
+    /// Since it is in the machine for the first time.
+    host: Option<Host>,
+    /// The last nested page fault, and how often it came in a row.
+    pub(crate) same_fault: (u64, u32),
 }
 
 impl Processor {
@@ -83,22 +108,43 @@ impl Processor {
                 registered: None,
                 doorbell: None,
                 sev_features: 0,
-                has_run: false,
+                by: 0,
+                starts: false,
             }
         });
-        Self { levels, current: 0, exits: Exits::default(), intercepts: 0 }
+        Self {
+            levels,
+            current: 0,
+            exits: Exits::default(),
+            intercepts: 0,
+            work: Work::Idle(None),
+            evicted: false,
+            host: None,
+            same_fault: (0, 0),
+        }
+    }
+
+    /// The VMPL that it goes on with, if it does nothing.
+    fn next_level(&self) -> Option<usize> {
+        let Work::Idle(waits_for) = self.work else { return None };
+        let wanted = |vmpl: &usize| {
+            let level = &self.levels[*vmpl];
+            level.vmsa.is_some() && (level.starts || waits_for == Some(*vmpl))
+        };
+        (0..4).find(wanted)
+    }
+
+    /// Whether it runs from the VMSA at `gpa`.
+    pub(crate) fn uses(&self, gpa: u64) -> bool {
+        !matches!(self.work, Work::Idle(_)) && self.levels[self.current].vmsa == Some(VmsaPage::Guest(gpa))
     }
 }
-
-/// As many processors as there may be.
-pub(crate) const PROCESSORS: usize = 8;
 
 /// The machine, as the processor sees it that works in it.
 pub(crate) struct Machine {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) memory: Memory,
-    pub(crate) svm: Svm,
     /// By APIC id.
     pub(crate) processors: Vec<Processor, PROCESSORS>,
     /// Which of them this is.
@@ -109,11 +155,19 @@ pub(crate) struct Machine {
     pub(crate) rescinded: u64,
     /// How far down VMPL0's stack has been used, where that is asked for.
     pub(crate) stack_used: Option<u64>,
+    /// What VMPL2 can read was inspected, when it ran for the first time.
+    pub(crate) inspected: bool,
     /// For `fault=inject`.
     pub(crate) inject: Inject,
 }
 
 impl Machine {
+    /// From here on it is processor `me` that works here.
+    pub(crate) fn enter_as(&mut self, me: usize) {
+        self.me = me;
+        self.memory.enter_as(me);
+    }
+
     /// This processor.
     pub(crate) fn processor(&self) -> &Processor {
         &self.processors[self.me]
@@ -206,45 +260,87 @@ impl Machine {
     }
 
     /// Lets the guest begin with an interrupt that the interrupt controllers have handed to the machine: behind a STI,
-    /// without its shadow.
-    pub(crate) fn deliver_interrupt(&self, vector: u8) {
+    /// without its shadow. Not by event injection, where that can be helped: see [`Self::redeliver`].
+    fn deliver_interrupt(&mut self, vector: u8) {
         const VALID: u64 = 1 << 31;
         self.vmcb().set(control::INTERRUPT_SHADOW, 0);
-        self.vmcb().set(control::EVENT_INJECT, VALID | u64::from(vector));
-    }
-
-    /// Runs for ever, until something ends QEMU.
-    pub(crate) fn run(&mut self) -> ! {
-        let mut same_fault = (0, 0u32);
-        self.processor_mut().exits.since = cpu::rdtsc();
-        loop {
-            self.turn(&mut same_fault);
-            self.inject_all();
+        if !self.has_delivered(vector.into(), None) {
+            self.vmcb().set(control::EVENT_INJECT, VALID | u64::from(vector));
         }
     }
 
-    /// Until the next exit, and what is to be done about that. `same_fault` as for `exit`.
-    pub(crate) fn turn(&mut self, same_fault: &mut (u64, u32)) {
-        let processor = &mut self.processors[self.me];
+    /// The processor is in the machine for the first time.
+    fn begin(&mut self) {
+        let host = Host::new(|| self.memory.frames(1));
+        self.processor_mut().host = Some(host);
+    }
+
+    /// What the processor does next: makes ready to run the guest. `None`: it waits.
+    fn next(&mut self) -> Option<Entry> {
+        if let Some(vmpl) = self.processor().next_level() {
+            self.start(vmpl);
+        }
+        (self.processor().work == Work::Runs).then(|| self.entry())
+    }
+
+    fn entry(&mut self) -> Entry {
+        let any_stale = self.memory.is_any_stale_here();
+        let processor = self.processor_mut();
+        if processor.exits.since == 0 {
+            processor.exits.since = cpu::rdtsc();
+        }
+        let Some(host) = processor.host else { fault!("a processor that has not begun") };
+        let level = &mut processor.levels[processor.current];
+        level.vmcb.intercept_flushes(any_stale);
+        level.vmcb.enter(host, level.regs)
+    }
+
+    /// After the guest has exited: what is to be done about that.
+    fn left(&mut self, ticks: u64) {
+        let processor = self.processor_mut();
         let (level, exits) = (&mut processor.levels[processor.current], &mut processor.exits);
-        level.vmcb.intercept_flushes(self.memory.is_any_stale());
-        let entered = cpu::rdtsc();
-        level.vmcb.enter(&self.svm, level.regs);
-        exits.ticks[processor.current] += cpu::rdtsc() - entered;
+        level.vmcb.left(level.regs);
+        exits.ticks[processor.current] += ticks;
         level.vmcb.set(control::EVENT_INJECT, 0);
         let code = level.vmcb.get(control::EXIT_CODE);
         let pending = level.vmcb.get(control::EXIT_INT_INFO);
         exits.all += 1;
-        exits.nested_page_faults += u64::from(code == crate::svm::exit::NPF);
-        self.exit(code, same_fault);
+        exits.nested_page_faults += u64::from(code == exit::NPF);
+        if code == exit::NMI {
+            entry::take_nmi();
+        }
+        if core::mem::take(&mut processor.evicted) {
+            return;
+        }
+        self.exit(code);
         self.redeliver(code, pending);
+    }
+
+    /// Until the next exit, and what is to be done about that; no other processor does anything meanwhile.
+    pub(crate) fn turn(&mut self) {
+        let entry = self.entry();
+        let ticks = entry.run();
+        self.left(ticks);
+    }
+
+    /// The processor has waited. `vector`: of an interrupt, or 0.
+    fn woken(&mut self, vector: u8) {
+        let evicted = core::mem::take(&mut self.processor_mut().evicted);
+        if vector == 0 {
+            return;
+        }
+        if evicted || self.processor().work != Work::Halted {
+            return crate::apic::give_back(vector);
+        }
+        self.processor_mut().work = Work::Runs;
+        self.skip(1);
+        self.deliver_interrupt(vector);
     }
 
     /// An event whose delivery was cut short by a nested page fault is delivered again.
     fn redeliver(&mut self, code: u64, pending: u64) {
         const VALID: u64 = 1 << 31;
-        if code != crate::svm::exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0
-        {
+        if code != exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0 {
             return;
         }
         // An interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts. Not by
@@ -255,5 +351,25 @@ impl Machine {
         }
         let pending = if pending & 0xFF >= 32 { pending & !(7 << 8) } else { pending };
         self.vmcb().set(control::EVENT_INJECT, pending);
+    }
+}
+
+/// Runs processor `me` for ever, until something ends QEMU. The machine is free while the guest runs, and while the
+/// processor waits.
+pub(crate) fn run(me: usize) -> ! {
+    let mut machine = smp::lock(me);
+    machine.begin();
+    loop {
+        machine = if let Some(entry) = machine.next() {
+            let (mut machine, ticks) = machine.away(Place::Guest, || entry.run());
+            machine.left(ticks);
+            machine.inject_all();
+            machine
+        } else {
+            let interrupts = machine.processor().work == Work::Halted;
+            let (mut machine, vector) = machine.away(Place::Waits, || entry::wait(interrupts));
+            machine.woken(vector);
+            machine
+        };
     }
 }

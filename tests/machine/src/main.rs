@@ -11,21 +11,25 @@
 //! |---|---|
 //! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine |
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
-//! | `rmp`, `npt`, `tlb`, `memory`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
+//! | `rmp`, `npt`, `tlb`, `memory`, `elsewhere`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
+//! | `smp`, `apic` | several processors, and one lock |
 //! | `svm`, `machine`, `exits`, `vc`, `insn`, `ahead`, `switch` | running the guest, #VC, its instructions, VMPLs |
-//! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
+//! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject` | exceptions that the host makes up |
 //!
-//! `unsafe` is in `entry`, `mem`, `cpu` and `phys`; in three more where an instruction or a device is used: `svm`
-//! (VMRUN and its control blocks), `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has written); and
-//! here, for the names that `entry` calls. docs/unsafe.md says what each rests on.
+//! `unsafe` is in `entry`, `mem`, `cpu`, `phys` and `smp`; in four more where an instruction or a device is used: `svm`
+//! (VMRUN and its control blocks), `apic`, `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has
+//! written); and here, for the names that `entry` calls. docs/unsafe.md says what each rests on.
 
 mod ahead;
+mod ap;
+mod apic;
 mod bits;
 mod config;
 mod cpu;
 mod cpuid;
+mod elsewhere;
 mod entry;
 mod events;
 mod exits;
@@ -47,6 +51,7 @@ mod psp;
 mod pvh;
 mod rmp;
 mod rules;
+mod smp;
 mod steal;
 mod svm;
 mod switch;
@@ -57,11 +62,12 @@ mod walk;
 use crate::config::Config;
 use crate::launch::Launch;
 use crate::log::{bad_launch, fault, log};
-use crate::machine::{Machine, PROCESSORS, Processor, VmsaPage};
+use crate::machine::{Machine, Processor, VmsaPage};
 use crate::memory::Memory;
 use crate::phys::Pool;
 use crate::psp::Psp;
 use crate::rmp::Rmp;
+use crate::smp::PROCESSORS;
 use crate::svm::{Regs, Svm};
 use heapless::Vec;
 use zerocopy::FromBytes as _;
@@ -73,6 +79,11 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     entry::install_exceptions();
     let ranges = pvh::memory(info);
     let mut pool = Pool::new();
+    let count = fwcfg::processors();
+    if !(1..=PROCESSORS).contains(&count) {
+        bad_launch!("{count} processors: this machine has from 1 to {PROCESSORS}");
+    }
+    smp::start_others(&mut pool, count);
     let config = fwcfg::file(&mut pool, "opt/org.quoin/config").map_or_else(Config::default, Config::parse);
     let Some(file) = fwcfg::file(&mut pool, "opt/org.quoin/igvm") else {
         bad_launch!("no IGVM file: start QEMU with -fw_cfg name=opt/org.quoin/igvm,file=FILE");
@@ -81,14 +92,14 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let mediated = fwcfg::Mediated::new(&mut pool, ram.min(phys::RESERVE_START));
     let mut psp = Psp::new(&mut pool, config.seed);
     let rmp = Rmp::new(&mut pool, &ranges, ram);
-    let regs = registers(&mut pool);
-    let mut memory = Memory::new(rmp, pool);
+    let regs: Vec<_, PROCESSORS> = (0..count).map(|_| registers(&mut pool)).collect();
+    let mut memory = Memory::new(rmp, pool, count);
     if config.legacy_ram {
         memory.back_legacy_hole();
     }
     let secrets = psp.secrets_page();
     let policy = cpuid::Policy::new(config.cpuid, &config.lies);
-    let launch = Launch::new(&mut memory, &secrets, policy, config.lies);
+    let launch = Launch::new(&mut memory, &secrets, policy, config.lies, count);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),
@@ -96,26 +107,27 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     log!("launch digest {}", psp::Hex(&launched.digest));
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
-    let mut processors: Vec<Processor, PROCESSORS> = Vec::new();
-    // One, which there is room for.
-    let _ = processors.push(Processor::new(regs, &svm, || memory.frames(1)));
-    processors[0].levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
+    let mut processors: Vec<_, PROCESSORS> =
+        regs.into_iter().map(|regs| Processor::new(regs, &svm, || memory.frames(1))).collect();
+    let first = &mut processors[0].levels[0];
+    (first.vmsa, first.starts) = (Some(VmsaPage::Launched(launched.vmsa)), true);
     let mut machine = Machine {
         config,
         policy,
         memory,
-        svm,
         processors,
         me: 0,
         psp,
         fwcfg: mediated,
         rescinded: 0,
         stack_used: None,
+        inspected: false,
         inject: inject::Inject::default(),
     };
     silence_bios_timer();
-    machine.load(0);
-    machine.run()
+    // It lives for ever, because this function does not return, and is nobody's but the lock's from here on.
+    smp::open(&raw mut machine);
+    machine::run(0)
 }
 
 /// QEMU's BIOS has left the old interrupt controllers open and a timer running, whose interrupts arrive at the vectors

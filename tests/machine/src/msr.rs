@@ -8,7 +8,8 @@ use crate::npt::C_BIT;
 use crate::phys::PAGE;
 use crate::rmp::{ASSIGNED, VALIDATED};
 use crate::rules::Rule;
-use crate::svm::{RAX, RCX, RDX, control, exit};
+use crate::svm::{RAX, RCX, RDX, control};
+use crate::switch::RunVmpl;
 
 const GHCB: u32 = 0xC001_0130;
 const SEV_STATUS: u32 = 0xC001_0131;
@@ -63,19 +64,20 @@ impl Machine {
 
     fn msr_run_vmpl(&mut self, request: u64) {
         let target = request >> 32 & 0xFF;
-        let possible = self.run_vmpl(target);
-        self.level().ghcb = 0x017 | if possible { 0 } else { 1 << 32 };
-        if possible {
-            self.switch(us(target), exit::VMGEXIT);
-        }
+        let next = self.run_vmpl(target);
+        self.level().ghcb = 0x017 | if next == RunVmpl::Refused { 1 << 32 } else { 0 };
+        self.go_on(next);
     }
 
     fn msr_call(&mut self, request: u64) -> u64 {
         match request & 0xFFF {
             0x002 => self.sev_information(),
             0x004 => self.msr_cpuid(request),
-            // AP reset hold: there is no other vCPU that could end it.
-            0x006 => self.stop(Rule::Halted, 0, format_args!("AP reset hold on the only vCPU")),
+            // AP reset hold, which AP creation ends, by another register state.
+            0x006 => {
+                self.hold(format_args!("AP reset hold on the only vCPU"));
+                0x007
+            }
             // No preferred place for the GHCB.
             0x010 => 0x011 | !0xFFF,
             0x012 => self.msr_register(request),
