@@ -60,6 +60,10 @@ impl Bench {
     }
 
     fn boot(&self, image: &[u8], config: &str) -> Result<Outcome> {
+        self.boot_on(1, image, config)
+    }
+
+    fn boot_on(&self, processors: u32, image: &[u8], config: &str) -> Result<Outcome> {
         let psp = Identity::development().fw_cfg_bundle();
         let mut qemu = Qemu::start(&Settings {
             machine: Path::new(&self.machine),
@@ -67,6 +71,7 @@ impl Bench {
             psp: &psp,
             config,
             memory_mib: boot::MEMORY_MIB,
+            processors,
             options: &[],
         })?;
         let end = qemu.wait(TIMEOUT)?;

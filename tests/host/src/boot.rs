@@ -8,8 +8,9 @@ use crate::{build, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
+use quoin_verify::Expectations;
+use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
-use quoin_verify::{Expectations, digest};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -72,6 +73,7 @@ pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[Strin
         psp: &psp,
         config,
         memory_mib,
+        processors: built.image.processors,
         options,
     })
 }

@@ -1,5 +1,6 @@
 //! The image: packed, measured, and compared with what is committed.
 
+use crate::qemu::CPU_SIGNATURE;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
@@ -23,17 +24,19 @@ pub struct Image {
     pub bytes: Vec<u8>,
     /// What its launch measures on the emulated processors.
     pub launch: Launch,
-    /// Processors that it is made for.
+    /// Processors of the machine that it is launched on.
     pub processors: u32,
 }
-
-/// CPUID leaf 1, EAX, of QEMU's model [`crate::qemu::CPU_MODEL`]: family 25, model 1, stepping 1.
-pub const CPU_SIGNATURE: u32 = 0x00A0_0F11;
 
 impl Image {
     /// Measures an image's file.
     pub fn new(bytes: Vec<u8>) -> Result<Self> {
         let processors = boot_log::processors(&bytes)?;
+        Self::on(processors, bytes)
+    }
+
+    /// Measures an image's file on so many processors, whatever it is made for.
+    pub fn on(processors: u32, bytes: Vec<u8>) -> Result<Self> {
         let launch = digest::measure_on(&bytes, Host::with_vcpus(processors, Some(CPU_SIGNATURE))?)?;
         Ok(Self { bytes, launch, processors })
     }

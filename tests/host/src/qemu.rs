@@ -26,6 +26,9 @@ pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 /// The CPU that is emulated: it has SVM and, in its name, the model that the launch shows.
 pub const CPU_MODEL: &str = "EPYC-Milan";
 
+/// CPUID leaf 1, EAX, of it.
+pub const CPU_SIGNATURE: u32 = 0x00A0_0F11;
+
 /// How long QEMU may take to connect to our sockets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.
@@ -44,6 +47,8 @@ pub struct Settings<'a> {
     pub config: &'a str,
     /// MiB of RAM, the machine's own included; docs/boot.md says 512.
     pub memory_mib: u32,
+    /// Processors of the machine, 1 to 8.
+    pub processors: u32,
     /// Further options of QEMU.
     pub options: &'a [String],
 }
@@ -248,10 +253,12 @@ fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
     // One 32-bit CPU feature set for all QEMU versions: 48 address bits put the C-bit at 47; svm is what the machine is
     // made of.
     let cpu = format!("{CPU_MODEL},phys-bits=48,svm=on");
-    let mut arguments: Vec<OsString> = ["-machine", "q35", "-accel", "tcg", "-cpu", &cpu].map(OsString::from).into();
-    arguments.extend(
-        ["-m", &format!("{}M", settings.memory_mib), "-smp", "1", "-nodefaults", "-no-user-config"].map(OsString::from),
-    );
+    // QEMU's threads, one a processor, gain nothing on the few cores that there are, and one thread is steadier.
+    let accelerator = if settings.processors > 1 { "tcg,thread=single" } else { "tcg" };
+    let (memory, processors) = (format!("{}M", settings.memory_mib), settings.processors.to_string());
+    let mut arguments: Vec<OsString> =
+        ["-machine", "q35", "-accel", accelerator, "-cpu", &cpu].map(OsString::from).into();
+    arguments.extend(["-m", &memory, "-smp", &processors, "-nodefaults", "-no-user-config"].map(OsString::from));
     arguments.extend(["-display", "none", "-monitor", "none", "-no-reboot", "-kernel"].map(OsString::from));
     arguments.push(settings.machine.as_os_str().to_owned());
     for name in ["igvm", "psp", "config"] {

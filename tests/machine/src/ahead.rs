@@ -71,10 +71,10 @@ impl Machine {
                     self.go_to(place);
                     self.rmpadjust();
                 }
-                _ if place.simple(&mut self.levels[0].regs.gpr, bytes) => continue,
+                _ if place.simple(&mut self.processor_mut().levels[0].regs.gpr, bytes) => continue,
                 _ => break,
             }
-            self.exits.ahead += 1;
+            self.processor_mut().exits.ahead += 1;
             let rip = place.rip;
             place = self.place();
             // A fault is delivered at the next entry; and the page with the code may be gone.
@@ -103,7 +103,7 @@ impl Machine {
         let vmcb = self.vmcb();
         self.config.ahead
             && self.config.lies.inject.is_none()
-            && self.current == 0
+            && self.current() == 0
             && vmcb.save(save::EFER) & LMA != 0
             && vmcb.save(save::CS) & LONG != 0
             && vmcb.save(save::RFLAGS) & TF == 0

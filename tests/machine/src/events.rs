@@ -1,15 +1,16 @@
 //! The non-automatic exits that a guest reports through its GHCB page (GHCB specification, section 4, table 6).
 
+use crate::apic;
 use crate::bits::{lo8, lo16, lo32, u16_at, us};
 use crate::cpu;
 use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
 use crate::log::log;
-use crate::machine::{Machine, VmsaPage};
+use crate::machine::Machine;
 use crate::npt;
 use crate::phys::{self, PAGE};
-use crate::rules::Rule;
 use crate::steal::{self, Theft};
 use crate::svm::exit;
+use crate::switch::RunVmpl;
 
 type Outcome = Result<Answer, Refused>;
 
@@ -59,7 +60,10 @@ impl Machine {
             }
             code::MMIO_READ => self.mmio(ghcb, info1, info2, false),
             code::MMIO_WRITE => self.mmio(ghcb, info1, info2, true),
-            code::AP_RESET_HOLD => self.stop(Rule::Halted, 0, format_args!("AP reset hold on the only vCPU")),
+            code::AP_RESET_HOLD => {
+                self.hold(format_args!("AP reset hold on the only vCPU"));
+                Ok(Answer::default())
+            }
             code::PAGE_STATE_CHANGE => self.page_state_list(ghcb),
             code::GUEST_REQUEST => self.guest_request(info1, info2, None),
             code::EXTENDED_GUEST_REQUEST => self.extended_request(ghcb, info1, info2),
@@ -76,11 +80,12 @@ impl Machine {
     }
 
     fn run_vmpl_event(&mut self, ghcb: Ghcb, target: u64) -> Option<Outcome> {
-        if !self.run_vmpl(target) {
+        let next = self.run_vmpl(target);
+        if next == RunVmpl::Refused {
             return Some(Err(Malformed::InvalidInput.into()));
         }
         self.answer(ghcb, Ok(Answer::default()));
-        self.switch(us(target), exit::VMGEXIT);
+        self.go_on(next);
         None
     }
 
@@ -112,7 +117,7 @@ impl Machine {
     fn msr_event(&self, ghcb: Ghcb, info1: u64) -> Outcome {
         let msr = lo32(ghcb.get(field::RCX)?);
         if !may_reach_msr(msr) {
-            log!("MSR {msr:#x} refused, vmpl={} rip={:#x}", self.current, self.rip());
+            log!("MSR {msr:#x} refused, vmpl={} rip={:#x}", self.current(), self.rip());
             return Err(Refused::GeneralProtection);
         }
         if info1 & 1 == 0 {
@@ -123,6 +128,9 @@ impl Machine {
             return Ok(Answer::default());
         }
         let value = ghcb.get(field::RDX)? << 32 | ghcb.get(field::RAX)? & 0xFFFF_FFFF;
+        if apic::register_of(msr).is_some_and(|register| apic::is_ignored(register, value)) {
+            return Ok(Answer::default());
+        }
         // SAFETY: `may_reach_msr` lets through the APIC's and memory types only, none of which this program's execution
         // rests on.
         unsafe { cpu::wrmsr(msr, value) };
@@ -138,7 +146,10 @@ impl Machine {
         let mut bytes = [0; 8];
         if write {
             phys::read(buffer, &mut bytes[..us(size)]);
-            phys::device_write(gpa, size, u64::from_le_bytes(bytes));
+            let value = u64::from_le_bytes(bytes);
+            if !apic::register_at(gpa).is_some_and(|register| apic::is_ignored(register, value)) {
+                phys::device_write(gpa, size, value);
+            }
         } else {
             bytes = phys::device_read(gpa, size).to_le_bytes();
             phys::write(buffer, &bytes[..us(size)]);
@@ -183,35 +194,6 @@ impl Machine {
         Ok(())
     }
 
-    /// AP creation: names the VMSA page of a VMPL of the one vCPU there is.
-    fn ap_creation(&mut self, ghcb: Ghcb, info1: u64, vmsa: u64) -> Outcome {
-        let (request, vmpl, apic_id) = (lo16(info1), us(info1 >> 16 & 15), info1 >> 32);
-        if apic_id != 0
-            || vmpl > 3
-            || (vmpl != 0 && self.config.no_vmpls)
-            || vmpl <= self.current
-            || !vmsa.is_multiple_of(PAGE)
-        {
-            return Err(Malformed::InvalidInput.into());
-        }
-        match request {
-            0 | 1 => {
-                let features = ghcb.get(field::RAX)?;
-                let hpa = self.memory.rmp.hpa(vmsa).ok_or(Malformed::InvalidInput)?;
-                if features & !crate::switch::SEV_FEATURES != 0
-                    || features & 1 == 0
-                    || phys::read_u64(hpa + 0x3B0) != features
-                {
-                    return Err(Malformed::InvalidInput.into());
-                }
-                self.levels[vmpl].vmsa = Some(VmsaPage::Guest(vmsa));
-            }
-            2 => self.levels[vmpl].vmsa = None,
-            _ => return Err(Malformed::InvalidInput.into()),
-        }
-        Ok(Answer::default())
-    }
-
     /// #HV doorbell page: 0 preferred address, 1 set, 2 query, 3 clear.
     fn doorbell_event(&mut self, request: u64, gpa: u64) -> Outcome {
         match request {
@@ -237,7 +219,9 @@ impl Machine {
         }
         let list =
             self.memory.shared_bytes(gpa, 8).filter(|_| gpa.is_multiple_of(PAGE)).ok_or(Malformed::InvalidInput)?;
-        phys::write_u64(list, 1);
+        let count = self.processors.len() as u64;
+        phys::write(list, &lo32(count).to_le_bytes());
+        (0..count).for_each(|id| phys::write(list + 4 + 4 * id, &lo32(id).to_le_bytes()));
         Ok(Answer::registers([(field::RAX, 1)]))
     }
 

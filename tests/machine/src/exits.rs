@@ -1,26 +1,26 @@
 //! What to do at each exit of the guest.
 
 use crate::config::WrongState;
-use crate::entry;
 use crate::log::{fault, log};
-use crate::machine::Machine;
+use crate::machine::{Machine, Work};
 use crate::npt::C;
 use crate::phys::PAGE;
 use crate::rules::Rule;
 use crate::steal::Moment;
 use crate::svm::{control, exit, save};
 use crate::walk::{Access, Physical, Refusal};
+use core::fmt;
 
 /// A page fault that comes back this often, although it was resolved, is the machine's own mistake.
 const SAME_FAULT: u32 = 16;
 
 impl Machine {
-    /// One exit. `same_fault`: the last nested page fault and how often it came in a row.
-    pub(crate) fn exit(&mut self, code: u64, same_fault: &mut (u64, u32)) {
+    /// One exit.
+    pub(crate) fn exit(&mut self, code: u64) {
         if code == exit::NPF {
-            return self.nested_page_fault(same_fault);
+            return self.nested_page_fault();
         }
-        *same_fault = (0, 0);
+        self.processor_mut().same_fault = (0, 0);
         self.memory.drop_aliases();
         match code {
             exit::VMMCALL => self.vmmcall(),
@@ -36,17 +36,18 @@ impl Machine {
             exit::CR4_WRITE => self.write_cr4(),
             exit::INVLPG => self.invlpg(),
             exit::HLT => self.halt(),
+            exit::NMI => self.noticed(),
             exit::SHUTDOWN => self.stop(Rule::TripleFault, 0, format_args!("the processor shut down")),
             _ if code & exit::INVALID == exit::INVALID => {
                 self.stop(Rule::VmsaInvalid, 0, format_args!("VMRUN refused the state (VMEXIT_INVALID)"))
             }
             exit::INVLPGA | exit::VMRUN | exit::VMLOAD..=exit::SKINIT => {
-                if self.current == 0 {
+                if self.current() == 0 {
                     self.stop(Rule::SvmInstruction, 0, format_args!("exit code {code:#x}"));
                 }
                 self.inject(6, None);
             }
-            _ => fault!("unexpected exit {code:#x} at vmpl={} rip={:#x}", self.current, self.rip()),
+            _ => fault!("unexpected exit {code:#x} at vmpl={} rip={:#x}", self.current(), self.rip()),
         }
     }
 
@@ -63,14 +64,30 @@ impl Machine {
 
     fn halt(&mut self) {
         const IF: u64 = 1 << 9;
-        if self.vmcb().save(save::RFLAGS) & IF == 0 {
-            self.stop(Rule::Halted, 0, format_args!("HLT with RFLAGS.IF=0"));
-        }
         // The machine waits, not the guest's processor: an interrupt that came between a STI of the guest's and its HLT
         // would be lost otherwise.
-        let vector = entry::wait_for_interrupt();
-        self.skip(1);
-        self.deliver_interrupt(vector);
+        if self.vmcb().save(save::RFLAGS) & IF != 0 {
+            self.processor_mut().work = Work::Halted;
+        } else {
+            self.hold(format_args!("HLT with RFLAGS.IF=0"));
+        }
+    }
+
+    /// The context that runs waits for nothing: on the only processor that is the end.
+    pub(crate) fn hold(&mut self, what: fmt::Arguments<'_>) {
+        if self.processors.len() == 1 {
+            self.stop(Rule::Halted, 0, what);
+        }
+        self.processor_mut().work = Work::Held;
+    }
+
+    /// Another processor's NMI, which has nothing else to say. It may have come between a STI and its HLT, where an
+    /// interrupt would be lost.
+    fn noticed(&mut self) {
+        const HLT: [u8; 1] = [0xF4];
+        if self.vmcb().get(control::INTERRUPT_SHADOW) & 1 != 0 && self.instruction::<1>() == HLT {
+            self.halt();
+        }
     }
 
     /// MOV to CR0, which also chooses between the two nested page-table roots.
@@ -101,7 +118,7 @@ impl Machine {
         }
         vmcb.set_save(save::CR0, value | ET);
         vmcb.set_save(save::EFER, if long { efer | LMA } else { efer & !LMA });
-        vmcb.set(control::NESTED_CR3, self.memory.root(self.current, value & PG != 0));
+        vmcb.set(control::NESTED_CR3, self.memory.root(self.current(), value & PG != 0));
         self.memory.flush(|_| true);
         self.skip(length);
     }
@@ -120,7 +137,7 @@ impl Machine {
     fn write_cr3(&mut self) {
         let (value, length) = self.moved_to_control_register(3);
         self.vmcb().set_save(save::CR3, value);
-        let current = self.current;
+        let current = self.current();
         self.memory.flush(|stale| stale.vmpl == current);
         self.skip(length);
     }
@@ -154,9 +171,9 @@ impl Machine {
         let simple = mode == 0 && !matches!(register, 4 | 5);
         let linear = simple.then(|| self.gpr(register | (rex & 1) << 3) & !(PAGE - 1));
         let gpa = linear.and_then(|linear| self.translate(linear).ok()).map(|at| at.gpa & !(PAGE - 1));
-        let current = self.current;
+        let current = self.current();
         self.memory.flush(|stale| {
-            let named = match stale.linear {
+            let named = match stale.linear() {
                 Some(operand) => linear.is_none_or(|linear| linear == operand),
                 None => linear.is_none() || Some(stale.gpa) == gpa,
             };
@@ -167,10 +184,10 @@ impl Machine {
 
     /// A general register by its number.
     pub(crate) fn gpr(&self, number: u8) -> u64 {
-        self.levels[self.current].regs.gpr[usize::from(number & 15)]
+        self.context().regs.gpr[usize::from(number & 15)]
     }
 
-    fn nested_page_fault(&mut self, same_fault: &mut (u64, u32)) {
+    fn nested_page_fault(&mut self) {
         const WRITE: u64 = 2;
         const FETCH: u64 = 16;
         const WALK: u64 = 1 << 33;
@@ -187,22 +204,23 @@ impl Machine {
             _ if info & WRITE != 0 => Access::Write,
             _ => Access::Read,
         };
-        if count_fault(address, same_fault) > SAME_FAULT {
+        if count_fault(address, &mut self.processor_mut().same_fault) > SAME_FAULT {
             self.no_end(at, access, info);
         }
         if info & WRITE != 0 {
             self.memory.keep(at.gpa);
         }
-        if self.current == 0 && at.private && info & (FETCH | WALK) == 0 {
+        if self.current() == 0 && at.private && info & (FETCH | WALK) == 0 {
             let moment = if access == Access::Write { Moment::Write } else { Moment::Access };
             self.memory.steal(at.gpa, moment);
         }
         match self.judge(at, access) {
-            Ok(_) if !at.private => self.memory.map_shared(at.gpa, self.current),
+            Ok(_) if !at.private => self.memory.map_shared(at.gpa, self.current()),
+            Ok(_) if (!paging || address & C != 0) && self.memory.has_filled(at.gpa, self.current()) => {}
             Ok(_) if access == Access::Fetch && (!paging || address & C != 0) => {
-                self.memory.execute_once(at.gpa, self.current)
+                self.memory.execute_once(at.gpa, self.current())
             }
-            Ok(_) if paging && address & C == 0 => self.memory.alias(at.gpa, self.current),
+            Ok(_) if paging && address & C == 0 => self.memory.alias(at.gpa, self.current()),
             // QEMU's walk wants to write the guest's page tables, which this VMPL may only read.
             Ok(_) if self.memory.is_watched() => {}
             Ok(_) if info & WALK != 0 => {
@@ -227,7 +245,12 @@ impl Machine {
         if rule == Rule::CBit {
             self.only_the_end(format_args!("the page at {:#x} would change its state", at.gpa));
             let to = if at.private { "private" } else { "shared" };
-            log!("the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}", at.gpa, self.current, self.rip());
+            log!(
+                "the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}",
+                at.gpa,
+                self.current(),
+                self.rip()
+            );
             self.memory.change_state(at.gpa, at.private, false);
         }
         if at.private {

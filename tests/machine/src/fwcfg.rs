@@ -72,6 +72,14 @@ pub(crate) fn file(pool: &mut Pool, name: &str) -> Option<&'static [u8]> {
     Some(to)
 }
 
+/// How many processors QEMU has been given.
+pub(crate) fn processors() -> usize {
+    const COUNT: u16 = 5;
+    let mut count = [0; 2];
+    read(COUNT, &mut count);
+    u16::from_le_bytes(count).into()
+}
+
 /// Port of the selector, and of the data, an octet at a time.
 pub(crate) const SELECTOR: u16 = 0x510;
 /// See [`SELECTOR`].

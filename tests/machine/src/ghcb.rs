@@ -156,7 +156,7 @@ impl Machine {
         if self.config.trace {
             log!(
                 "vmgexit vmpl={} code={code:#x} info1={info1:#x} info2={info2:#x} rip={:#x}",
-                self.current,
+                self.current(),
                 self.rip()
             );
         }
@@ -176,7 +176,7 @@ impl Machine {
                 (0, answer.info2)
             }
             Err(Refused::Malformed(why)) => {
-                log!("ghcb: exit code {code:#x} refused: {why:?} vmpl={} rip={:#x}", self.current, self.rip());
+                log!("ghcb: exit code {code:#x} refused: {why:?} vmpl={} rip={:#x}", self.current(), self.rip());
                 (2, why as u64)
             }
             Err(Refused::GeneralProtection) => (1, GP_EVENT),

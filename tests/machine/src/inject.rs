@@ -113,7 +113,7 @@ impl Machine {
         // is at 0, in no memory.
         const WHOLE: u64 = 256 * 16 - 1;
         let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));
-        if self.current != 0 || limit < WHOLE || base == 0 {
+        if self.current() != 0 || limit < WHOLE || base == 0 {
             return;
         }
         self.inject.exits += 1;
@@ -135,8 +135,8 @@ impl Machine {
     fn steps(&mut self, steps: u64) -> bool {
         self.vmcb().intercept_debug();
         for _ in 0..steps {
-            self.step(&mut (0, 0));
-            if self.current != 0 {
+            self.step();
+            if self.current() != 0 {
                 return false;
             }
         }
@@ -145,9 +145,9 @@ impl Machine {
     }
 
     /// At most one instruction.
-    fn step(&mut self, same_fault: &mut (u64, u32)) {
+    fn step(&mut self) {
         self.vmcb().set_save(save::RFLAGS, self.vmcb().save(save::RFLAGS) | TF);
-        self.turn(same_fault);
+        self.turn();
     }
 
     /// #DB of a single step.
@@ -208,16 +208,16 @@ impl Machine {
     }
 
     fn before(&self) -> Before {
-        let level = &self.levels[0];
+        let level = &self.processor().levels[0];
         let mut vmcb = [0; 4096];
         phys::read(level.vmcb.page(), &mut vmcb);
         Before { vmcb, regs: Regs { fx: level.regs.fx, gpr: level.regs.gpr }, ghcb: level.ghcb }
     }
 
     fn go_back(&mut self, before: &Before) {
-        let level = &mut self.levels[0];
+        let level = &mut self.processor_mut().levels[0];
         phys::write(level.vmcb.page(), &before.vmcb);
-        level.regs = Regs { fx: before.regs.fx, gpr: before.regs.gpr };
+        (level.regs.fx, level.regs.gpr) = (before.regs.fx, before.regs.gpr);
         level.ghcb = before.ghcb;
     }
 
@@ -225,7 +225,7 @@ impl Machine {
     fn keep_what_the_machine_writes(&mut self) {
         let tss = self.vmcb().save(save::TR + 8);
         let mut stacks: Vec<u64, 10> = Vec::new();
-        let rsp = self.levels[0].regs.gpr[4];
+        let rsp = self.processor().levels[0].regs.gpr[4];
         let tops = (0..7).map(|n| self.guest_u64(tss.wrapping_add(0x24 + 8 * n)).unwrap_or(0));
         // A frame is 48 bytes, below a top aligned to 16.
         stacks.extend(
@@ -236,7 +236,7 @@ impl Machine {
                 self.memory.keep(at.gpa);
             }
         }
-        if let Some(gpa) = self.levels[0].registered {
+        if let Some(gpa) = self.processor().levels[0].registered {
             self.memory.keep(gpa);
         }
     }
@@ -262,9 +262,8 @@ impl Machine {
     }
 
     fn ends(&mut self) -> bool {
-        let mut same_fault = (0, 0);
         for _ in 0..PATIENCE {
-            self.turn(&mut same_fault);
+            self.turn();
             if self.has_ended() {
                 return true;
             }
@@ -274,20 +273,19 @@ impl Machine {
 
     /// Step by step, until it has come back at `refused` with all of its registers, or has ended.
     fn is_refused_or_ends(&mut self, event: Event) -> bool {
-        let before = self.levels[0].regs.gpr;
-        let mut same_fault = (0, 0);
+        let before = self.processor().levels[0].regs.gpr;
         match event {
             // By a frame of the machine's: event injection would push TF.
             Event::Exception(vector) => self.deliver(vector.into(), Some(0)),
             _ => self.make_up(event),
         }
         for _ in 0..SHORT_WAY {
-            self.step(&mut same_fault);
+            self.step();
             if self.has_ended() {
                 return true;
             }
             if self.config.refused == Some(self.rip()) {
-                let same = before == self.levels[0].regs.gpr;
+                let same = before == self.processor().levels[0].regs.gpr;
                 if let (true, Some(trial)) = (same, &mut self.inject.trial) {
                     trial.refused = true;
                 }
@@ -336,7 +334,7 @@ impl Machine {
     /// was no such exception.
     pub(crate) fn trial_port(&mut self, port: u16, write: Option<u32>) -> Option<Result<u32, Refused>> {
         if self.inject.trial.is_none() {
-            self.inject.speaks |= self.current == 0 && port == COM1 && write.is_some();
+            self.inject.speaks |= self.current() == 0 && port == COM1 && write.is_some();
             return None;
         }
         if !(COM1..=LINE_STATUS).contains(&port) {

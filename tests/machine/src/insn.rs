@@ -95,7 +95,7 @@ impl Machine {
     /// RAX: address; ECX, bit 0: size; EDX, bit 0: validate or rescind. Nothing else of the two counts: Linux passes
     /// what its compiler has left there.
     pub(crate) fn pvalidate(&mut self) {
-        if self.vmcb().cpl() != 0 || self.current != 0 {
+        if self.vmcb().cpl() != 0 || self.current() != 0 {
             return self.inject(GP, Some(0));
         }
         let gpr = self.level().regs.gpr;
@@ -110,6 +110,9 @@ impl Machine {
             return self.finish(Code::SizeMismatch, false);
         };
         self.check_flushed(gpa, pages);
+        if (0..pages).any(|page| self.is_running_from(gpa + page * PAGE)) {
+            return self.finish(Code::InUse, false);
+        }
         if action == 0 {
             self.lie_swap(gpa, pages);
         }
@@ -122,7 +125,7 @@ impl Machine {
 
     /// How many 4 KiB pages the operation is about. `None`: 2 MiB asked for, and the reverse map has 4 KiB pages.
     fn pages_of(&mut self, gpa: u64, huge: bool) -> Option<u64> {
-        if self.current == 0 {
+        if self.current() == 0 {
             self.memory.steal(gpa, Moment::Instruction);
         }
         if self.config.access == WrongState::Kvm && self.memory.rmp.entry(gpa).is_some_and(|entry| !entry.is(ASSIGNED))
@@ -197,7 +200,8 @@ impl Machine {
 
     /// Pages that change hands while another VMPL may still reach them are not secure, whatever is done afterwards.
     fn check_flushed(&self, gpa: u64, pages: u64) {
-        if let Some(gpa) = (0..pages).map(|page| gpa + page * PAGE).find(|gpa| self.memory.is_stale(*gpa, self.current))
+        if let Some(gpa) =
+            (0..pages).map(|page| gpa + page * PAGE).find(|gpa| self.memory.is_stale(*gpa, self.current()))
         {
             self.stop(
                 Rule::StaleTranslation,
@@ -220,10 +224,10 @@ impl Machine {
         if target > 3 || permissions > FULL || attributes >> 17 != 0 || misaligned || (huge && vmsa) {
             return self.finish(Code::Input, false);
         }
-        if target == 0 && self.current == 0 {
+        if target == 0 && self.current() == 0 {
             self.stop(Rule::RmpadjustLevel, address, format_args!("VMPL0 asked to change VMPL0"));
         }
-        if crate::bits::us(target) <= self.current || (vmsa && self.current != 0) {
+        if crate::bits::us(target) <= self.current() || (vmsa && self.current() != 0) {
             return self.finish(Code::Permission, false);
         }
         let Some(gpa) = self.operand_page(address) else {
@@ -260,25 +264,30 @@ impl Machine {
             if !entry.is(VALIDATED) {
                 self.stop(Rule::UnvalidatedAccess, at, format_args!("RMPADJUST of a page that is not validated"));
             }
-            if permissions & !entry.permissions[self.current] != 0 {
+            if permissions & !entry.permissions[self.current()] != 0 {
                 return Code::Permission;
             }
             if self.may_be_running(at, entry) {
                 return Code::InUse;
             }
             entry.permissions[target] = permissions;
-            if self.current == 0 {
+            if self.current() == 0 {
                 entry.flags = entry.flags & !VMSA | if vmsa { VMSA } else { 0 };
             }
-            self.memory.set_by_guest(at, entry, self.current, linear);
+            self.memory.set_by_guest(at, entry, self.current(), linear);
         }
         Code::Success
     }
 
-    /// A register state that can be run is taken for one that is run: there is no other processor, but a firmware must
-    /// not rest on that. EFER.SVME is clear where nobody can begin to run it.
+    /// A register state that can be run is taken for one that is run: a firmware must not rest on its luck. EFER.SVME
+    /// is clear where nobody can begin to run it.
     fn may_be_running(&self, gpa: u64, entry: crate::rmp::Entry) -> bool {
         let efer = || self.memory.rmp.hpa(gpa).map_or(0, |hpa| crate::phys::read_u64(hpa + save::EFER));
-        entry.is(VMSA) && efer() & SVME != 0
+        entry.is(VMSA) && efer() & SVME != 0 || self.is_running_from(gpa)
+    }
+
+    /// Whether a processor runs from this VMSA.
+    fn is_running_from(&self, gpa: u64) -> bool {
+        self.processors.iter().any(|processor| processor.uses(gpa))
     }
 }

@@ -44,12 +44,12 @@ impl Machine {
             self.fwcfg.select(lo16(value.into()));
         }
         if let Some(how) = ending(port, value) {
-            self.exits.log("at the end");
+            self.log_exits("at the end");
             log!("END the guest {how} (port {port:#x})");
             end(End::Orderly);
         }
-        if self.config.ticks && self.current == 0 && port == COM1 && lo8(value.into()) == b'\n' {
-            self.exits.log("a line of VMPL0");
+        if self.config.ticks && self.current() == 0 && port == COM1 && lo8(value.into()) == b'\n' {
+            self.log_exits("a line of VMPL0");
         }
         if !is_kept(port) {
             port_out(port, size, value);

@@ -2,7 +2,7 @@
 //! nor measured, with whatever is in it; pages of data become the guest's in the order of the file, validated, each
 //! measured into the launch digest; the VMSA last.
 
-use crate::bits::{lo16, put, u64_at, us};
+use crate::bits::{lo8, lo16, lo32, put, u64_at, us};
 use crate::config::Lies;
 use crate::cpuid::Policy;
 use crate::igvm::{Bad, Header, Igvm, PageKind};
@@ -10,6 +10,7 @@ use crate::memory::Memory;
 use crate::phys::{self, PAGE};
 use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
 use crate::rmp::{ASSIGNED, Entry, FIRMWARE, FIRMWARE_SIZE, PLACED, PLACED_END, VALIDATED};
+use crate::smp::PROCESSORS;
 use heapless::Vec;
 use sha2::{Digest, Sha384};
 
@@ -46,6 +47,7 @@ pub(crate) struct Launch<'a> {
     secrets: &'a [u8; 4096],
     cpuid: Policy,
     lies: Lies,
+    processors: usize,
     digest: [u8; 48],
     areas: Vec<(u32, [u8; 4096]), MAX_AREAS>,
     vmsa: Option<u64>,
@@ -53,8 +55,14 @@ pub(crate) struct Launch<'a> {
 
 impl<'a> Launch<'a> {
     /// Nothing launched yet.
-    pub(crate) fn new(memory: &'a mut Memory, secrets: &'a [u8; 4096], cpuid: Policy, lies: Lies) -> Self {
-        Self { memory, secrets, cpuid, lies, digest: [0; 48], areas: Vec::new(), vmsa: None }
+    pub(crate) fn new(
+        memory: &'a mut Memory,
+        secrets: &'a [u8; 4096],
+        cpuid: Policy,
+        lies: Lies,
+        processors: usize,
+    ) -> Self {
+        Self { memory, secrets, cpuid, lies, processors, digest: [0; 48], areas: Vec::new(), vmsa: None }
     }
 
     /// Launches the file.
@@ -117,11 +125,12 @@ impl<'a> Launch<'a> {
             Header::MemoryMap { index, offset } => self.memory_map(index, us(offset.into())),
             Header::ProcessorCount { index, offset } => {
                 let position = self.position(index)?;
-                put(&mut self.areas[position].1, us(offset.into()), &1u32.to_le_bytes());
+                let count = lo32(self.processors as u64);
+                put(&mut self.areas[position].1, us(offset.into()), &count.to_le_bytes());
                 Ok(())
             }
             Header::Madt { index, offset } => {
-                let (position, at, table) = (self.position(index)?, us(offset.into()), madt());
+                let (position, at, table) = (self.position(index)?, us(offset.into()), madt(self.processors));
                 let Some(to) = self.areas[position].1.get_mut(at..at.saturating_add(table.len())) else {
                     return Err(Bad("the MADT goes beyond its parameter area"));
                 };
@@ -185,7 +194,7 @@ impl<'a> Launch<'a> {
         put(&mut page, 0, data.unwrap_or(&[]));
         self.cpuid.correct(&mut page);
         if let Some(count) = self.lies.cpuid_overflow {
-            put(&mut page, 0, &crate::bits::lo32(count).to_le_bytes());
+            put(&mut page, 0, &lo32(count).to_le_bytes());
         }
         self.page(gpa, Some(&page), PageType::Cpuid)
     }
@@ -226,25 +235,83 @@ impl<'a> Launch<'a> {
         let hpa = self.memory.frames(1);
         phys::write(hpa, data);
         self.measure(PageType::Vmsa, &Sha384::digest(data).into(), gpa);
+        // KVM launches a register state for each processor. The others' are as QEMU resets them, and nobody runs them:
+        // they wait for AP creation.
+        let other = reset_vmsa(u64_at(data, SEV_FEATURES));
+        for _ in 1..self.processors {
+            self.measure(PageType::Vmsa, &Sha384::digest(other).into(), gpa);
+        }
         self.vmsa = Some(hpa);
         Ok(())
     }
 }
 
-/// ACPI's table of interrupt controllers as QEMU fills it in (ACPI 6.5, 5.2.12): one processor, whose APIC id is 0, and
-/// one I/O APIC.
-fn madt() -> [u8; 64] {
+/// Where a VMSA has SEV_FEATURES.
+const SEV_FEATURES: usize = 0x3B0;
+
+/// A processor as QEMU resets it and KVM puts it into a VMSA: real mode at the reset vector, EDX as CPUID leaf 1 has
+/// EAX.
+fn reset_vmsa(features: u64) -> [u8; 4096] {
+    const DATA: u16 = 0x93;
+    let mut page = [0; 4096];
+    let mut segment = |at, selector: u16, attributes: u16, base: u64| {
+        put(&mut page, at, &selector.to_le_bytes());
+        put(&mut page, at + 2, &attributes.to_le_bytes());
+        put(&mut page, at + 4, &0xFFFFu32.to_le_bytes());
+        put(&mut page, at + 8, &base.to_le_bytes());
+    };
+    // ES, SS, DS, FS, GS; GDTR, LDTR, IDTR, TR.
+    [0x00, 0x20, 0x30, 0x40, 0x50].into_iter().for_each(|at| segment(at, 0, DATA, 0));
+    [(0x60, 0), (0x70, 0x82), (0x80, 0), (0x90, 0x8B)].into_iter().for_each(|(at, kind)| segment(at, 0, kind, 0));
+    segment(us(crate::svm::save::CS), 0xF000, 0x9B, 0xFFFF_0000);
+    let words = [
+        (us(crate::svm::save::EFER), 0x1000),
+        (us(crate::svm::save::CR4), 0x40),
+        (us(crate::svm::save::CR0), 0x10),
+        // DR7, DR6, PAT, RDX, XCR0; MXCSR, the control word of the x87.
+        (0x160, 0x400),
+        (0x168, 0xFFFF_0FF0),
+        (us(crate::svm::save::RFLAGS), 2),
+        (us(crate::svm::save::RIP), 0xFFF0),
+        (0x268, 0x0007_0406_0007_0406),
+        (0x310, crate::cpu::cpuid(1, 0).eax.into()),
+        (SEV_FEATURES, features),
+        (0x3E8, 1),
+        (0x408, 0x1F80),
+        (0x410, 0x37F),
+    ];
+    words.into_iter().for_each(|(at, word): (usize, u64)| put(&mut page, at, &word.to_le_bytes()));
+    page
+}
+
+/// Bytes of the longest table of [`madt`].
+const MADT: usize = 56 + 8 * PROCESSORS;
+
+/// ACPI's table of interrupt controllers as QEMU fills it in (ACPI 6.5, 5.2.12): processors, whose APIC ids begin with
+/// 0, and one I/O APIC.
+fn madt(processors: usize) -> Vec<u8, MADT> {
     const LOCAL_APIC: u32 = 0xFEE0_0000;
     const IO_APIC: u32 = 0xFEC0_0000;
-    let mut table = [0; 64];
-    put(&mut table, 0, b"APIC\x40\0\0\0\x03\0QUOIN QUOINVM ");
-    put(&mut table, 36, &LOCAL_APIC.to_le_bytes());
-    // The computer has the old controllers, too; a processor: number, APIC id, enabled; an I/O APIC: number, address,
-    // first interrupt 0.
-    put(&mut table, 40, &[1, 0, 0, 0, 0, 8, 0, 0, 1, 0, 0, 0, 1, 12, 0, 0]);
-    put(&mut table, 56, &IO_APIC.to_le_bytes());
+    const SUM: usize = 9;
+    let (mut table, length) = (Vec::new(), 56 + 8 * processors);
+    // It has room for all of them.
+    let mut add = |bytes: &[u8]| table.extend_from_slice(bytes).unwrap_or_default();
+    add(b"APIC");
+    add(&lo32(length as u64).to_le_bytes());
+    add(b"\x03\0QUOIN QUOINVM \0\0\0\0\0\0\0\0\0\0\0\0");
+    add(&LOCAL_APIC.to_le_bytes());
+    // The computer has the old controllers, too.
+    add(&1u32.to_le_bytes());
+    for id in (0..processors).map(|id| lo8(id as u64)) {
+        // A processor: number, APIC id, enabled.
+        add(&[0, 8, id, id, 1, 0, 0, 0]);
+    }
+    // An I/O APIC: number, address, first interrupt 0.
+    add(&[1, 12, 0, 0]);
+    add(&IO_APIC.to_le_bytes());
+    add(&0u32.to_le_bytes());
     let sum = table.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
-    table[9] = sum.wrapping_neg();
+    table[SUM] = sum.wrapping_neg();
     table
 }
 
@@ -255,7 +322,6 @@ fn check_vmsa(vmsa: &[u8]) -> Result<(), Bad> {
     const EFER: usize = 0xD0;
     const CR4: usize = 0x148;
     const CR0: usize = 0x158;
-    const SEV_FEATURES: usize = 0x3B0;
     // CR4, CR3, CR0, DR7, DR6, RFLAGS, RIP; RCX, RDX, RBX; RBP to R15.
     let ranges = [(0x148, 0x180), (0x308, 0x320), (0x328, 0x380)];
     // RSP, RAX, PAT, XCR0; MXCSR and the x87 control word are smaller.

@@ -1,16 +1,19 @@
-//! The machine: one vCPU with up to four VMPL contexts over one memory.
+//! The machine: processors with up to four VMPL contexts each, over one memory.
 
 use crate::config::{Config, VmplFault};
 use crate::cpu;
 use crate::cpuid::Policy;
+use crate::entry;
 use crate::fwcfg::Mediated;
 use crate::inject::Inject;
-use crate::log::{End, end, log};
+use crate::log::{End, end, fault, log};
 use crate::memory::Memory;
 use crate::psp::Psp;
 use crate::rules::Rule;
-use crate::svm::{Regs, Svm, Vmcb, control, save};
+use crate::smp::{self, PROCESSORS, Place};
+use crate::svm::{Entry, Host, Regs, Svm, Vmcb, control, exit, save};
 use core::fmt;
+use heapless::Vec;
 
 /// Where a VMPL's VMSA is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,10 +24,10 @@ pub(crate) enum VmsaPage {
     Guest(u64),
 }
 
-/// What a VMPL of the vCPU is.
+/// What a VMPL of a processor is.
 pub(crate) struct Level {
     pub(crate) vmcb: Vmcb,
-    pub(crate) regs: Regs,
+    pub(crate) regs: &'static mut Regs,
     pub(crate) vmsa: Option<VmsaPage>,
     /// MSR C001_0130.
     pub(crate) ghcb: u64,
@@ -34,7 +37,23 @@ pub(crate) struct Level {
     pub(crate) doorbell: Option<u64>,
     /// SEV_FEATURES of the VMSA when it was last loaded.
     pub(crate) sev_features: u64,
-    pub(crate) has_run: bool,
+    /// The VMPL that has named the VMSA.
+    pub(crate) by: usize,
+    /// AP creation wants the processor to go on with it.
+    pub(crate) starts: bool,
+}
+
+/// What a processor does when it is not in the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Work {
+    /// It runs the VMPL that is current.
+    Runs,
+    /// That VMPL has executed HLT: an interrupt is waited for.
+    Halted,
+    /// That VMPL has nothing to wait for: HLT without interrupts, or AP reset hold.
+    Held,
+    /// It has no register state to run; when it is given one of this VMPL, it goes on with that.
+    Idle(Option<usize>),
 }
 
 /// How often the guest has been left, and where time goes, by the time-stamp counter: under QEMU's `-icount shift=0` a
@@ -52,50 +71,147 @@ pub(crate) struct Exits {
 }
 
 impl Exits {
-    /// One line: how many exits, and the ticks of each VMPL and of this machine.
-    pub(crate) fn log(&self, when: &str) {
-        let [vmpl0, _, vmpl2, _] = self.ticks;
-        let machine = cpu::rdtsc() - self.since - self.ticks.iter().sum::<u64>();
-        log!(
-            "{} exits, {} of them nested page faults, {} instructions ahead; ticks: VMPL0 {vmpl0}, VMPL2 {vmpl2}, this machine {machine}; {when}",
-            self.all,
-            self.nested_page_faults,
-            self.ahead
-        );
+    /// Ticks since the first VMPL was entered.
+    fn elapsed(&self) -> u64 {
+        if self.since == 0 { 0 } else { cpu::rdtsc() - self.since }
     }
 }
 
-/// The machine.
+/// What is a processor's own.
+pub(crate) struct Processor {
+    pub(crate) levels: [Level; 4],
+    /// The VMPL that runs.
+    pub(crate) current: usize,
+    pub(crate) exits: Exits,
+    /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
+    pub(crate) intercepts: u64,
+    pub(crate) work: Work,
+    /// Another processor has stored what ran here, which runs no more: there is nothing to be done about its exit.
+    pub(crate) evicted: bool,
+    /// Since it is in the machine for the first time.
+    host: Option<Host>,
+    /// The last nested page fault, and how often it came in a row.
+    pub(crate) same_fault: (u64, u32),
+}
+
+impl Processor {
+    /// Its VMSAs are still to be named. `regs`: of each VMPL; `frame`: gives a zeroed page.
+    pub(crate) fn new(regs: [&'static mut Regs; 4], svm: &Svm, mut frame: impl FnMut() -> u64) -> Self {
+        let mut asid = 0;
+        let levels = regs.map(|regs| {
+            asid += 1;
+            Level {
+                vmcb: Vmcb::new(frame(), svm, asid),
+                regs,
+                vmsa: None,
+                ghcb: 0,
+                registered: None,
+                doorbell: None,
+                sev_features: 0,
+                by: 0,
+                starts: false,
+            }
+        });
+        Self {
+            levels,
+            current: 0,
+            exits: Exits::default(),
+            intercepts: 0,
+            work: Work::Idle(None),
+            evicted: false,
+            host: None,
+            same_fault: (0, 0),
+        }
+    }
+
+    /// The VMPL that it goes on with, if it does nothing.
+    fn next_level(&self) -> Option<usize> {
+        let Work::Idle(waits_for) = self.work else { return None };
+        let wanted = |vmpl: &usize| {
+            let level = &self.levels[*vmpl];
+            level.vmsa.is_some() && (level.starts || waits_for == Some(*vmpl))
+        };
+        (0..4).find(wanted)
+    }
+
+    /// Whether it runs from the VMSA at `gpa`.
+    pub(crate) fn uses(&self, gpa: u64) -> bool {
+        !matches!(self.work, Work::Idle(_)) && self.levels[self.current].vmsa == Some(VmsaPage::Guest(gpa))
+    }
+}
+
+/// The machine, as the processor sees it that works in it.
 pub(crate) struct Machine {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
     pub(crate) memory: Memory,
-    pub(crate) svm: Svm,
-    pub(crate) levels: [Level; 4],
-    /// The VMPL that runs.
-    pub(crate) current: usize,
+    /// By APIC id.
+    pub(crate) processors: Vec<Processor, PROCESSORS>,
+    /// Which of them this is.
+    pub(crate) me: usize,
     pub(crate) psp: Psp,
     pub(crate) fwcfg: Mediated,
-    pub(crate) exits: Exits,
-    /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
-    pub(crate) intercepts: u64,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
     pub(crate) rescinded: u64,
     /// How far down VMPL0's stack has been used, where that is asked for.
     pub(crate) stack_used: Option<u64>,
+    /// What VMPL2 can read was inspected, when it ran for the first time.
+    pub(crate) inspected: bool,
     /// For `fault=inject`.
     pub(crate) inject: Inject,
 }
 
 impl Machine {
+    /// From here on it is processor `me` that works here.
+    pub(crate) fn enter_as(&mut self, me: usize) {
+        self.me = me;
+        self.memory.enter_as(me);
+    }
+
+    /// This processor.
+    pub(crate) fn processor(&self) -> &Processor {
+        &self.processors[self.me]
+    }
+
+    /// This processor, to be changed.
+    pub(crate) fn processor_mut(&mut self) -> &mut Processor {
+        &mut self.processors[self.me]
+    }
+
+    /// The VMPL that runs.
+    pub(crate) fn current(&self) -> usize {
+        self.processor().current
+    }
+
     /// The context that runs.
+    pub(crate) fn context(&self) -> &Level {
+        let processor = self.processor();
+        &processor.levels[processor.current]
+    }
+
+    /// The context that runs, to be changed.
     pub(crate) fn level(&mut self) -> &mut Level {
-        &mut self.levels[self.current]
+        let processor = self.processor_mut();
+        &mut processor.levels[processor.current]
     }
 
     /// The control block of the context that runs.
     pub(crate) fn vmcb(&self) -> &Vmcb {
-        &self.levels[self.current].vmcb
+        &self.context().vmcb
+    }
+
+    /// One line: how many exits, and the ticks of each VMPL and of this machine, of all processors.
+    pub(crate) fn log_exits(&self, when: &str) {
+        let sum = |of: fn(&Exits) -> u64| self.processors.iter().map(|processor| of(&processor.exits)).sum::<u64>();
+        let machine = sum(Exits::elapsed) - sum(|exits| exits.ticks.iter().sum());
+        log!(
+            "{} exits, {} of them nested page faults, {} instructions ahead; ticks: VMPL0 {}, VMPL2 {}, this machine {machine}; {when}",
+            sum(|exits| exits.all),
+            sum(|exits| exits.nested_page_faults),
+            sum(|exits| exits.ahead),
+            sum(|exits| exits.ticks[0]),
+            sum(|exits| exits.ticks[2]),
+        );
     }
 
     /// RIP of the context that runs.
@@ -113,7 +229,7 @@ impl Machine {
         log!(
             "STOP rule={} gpa={gpa:#x} vmpl={} rip={:#x}: {}; {detail}",
             rule.name(),
-            self.current,
+            self.current(),
             self.rip(),
             rule.sentence()
         );
@@ -122,7 +238,7 @@ impl Machine {
 
     /// Whether the context that runs gets #GP for what it may not reach.
     pub(crate) fn gives_gp(&self) -> bool {
-        self.current != 0 && self.config.vmpl_fault == VmplFault::Gp
+        self.current() != 0 && self.config.vmpl_fault == VmplFault::Gp
     }
 
     /// A VMPL has reached for what it was not granted.
@@ -130,7 +246,7 @@ impl Machine {
         if !self.gives_gp() {
             self.stop(Rule::VmplPermission, gpa, detail);
         }
-        log!("refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}", self.current, self.rip());
+        log!("refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}", self.current(), self.rip());
         self.inject(13, Some(0));
     }
 
@@ -144,44 +260,87 @@ impl Machine {
     }
 
     /// Lets the guest begin with an interrupt that the interrupt controllers have handed to the machine: behind a STI,
-    /// without its shadow.
-    pub(crate) fn deliver_interrupt(&self, vector: u8) {
+    /// without its shadow. Not by event injection, where that can be helped: see [`Self::redeliver`].
+    fn deliver_interrupt(&mut self, vector: u8) {
         const VALID: u64 = 1 << 31;
         self.vmcb().set(control::INTERRUPT_SHADOW, 0);
-        self.vmcb().set(control::EVENT_INJECT, VALID | u64::from(vector));
-    }
-
-    /// Runs for ever, until something ends QEMU.
-    pub(crate) fn run(&mut self) -> ! {
-        let mut same_fault = (0, 0u32);
-        self.exits.since = cpu::rdtsc();
-        loop {
-            self.turn(&mut same_fault);
-            self.inject_all();
+        if !self.has_delivered(vector.into(), None) {
+            self.vmcb().set(control::EVENT_INJECT, VALID | u64::from(vector));
         }
     }
 
-    /// Until the next exit, and what is to be done about that. `same_fault` as for `exit`.
-    pub(crate) fn turn(&mut self, same_fault: &mut (u64, u32)) {
-        let level = &mut self.levels[self.current];
-        level.vmcb.intercept_flushes(self.memory.is_any_stale());
-        let entered = cpu::rdtsc();
-        level.vmcb.enter(&self.svm, &mut level.regs);
-        self.exits.ticks[self.current] += cpu::rdtsc() - entered;
+    /// The processor is in the machine for the first time.
+    fn begin(&mut self) {
+        let host = Host::new(|| self.memory.frames(1));
+        self.processor_mut().host = Some(host);
+    }
+
+    /// What the processor does next: makes ready to run the guest. `None`: it waits.
+    fn next(&mut self) -> Option<Entry> {
+        if let Some(vmpl) = self.processor().next_level() {
+            self.start(vmpl);
+        }
+        (self.processor().work == Work::Runs).then(|| self.entry())
+    }
+
+    fn entry(&mut self) -> Entry {
+        let any_stale = self.memory.is_any_stale_here();
+        let processor = self.processor_mut();
+        if processor.exits.since == 0 {
+            processor.exits.since = cpu::rdtsc();
+        }
+        let Some(host) = processor.host else { fault!("a processor that has not begun") };
+        let level = &mut processor.levels[processor.current];
+        level.vmcb.intercept_flushes(any_stale);
+        level.vmcb.enter(host, level.regs)
+    }
+
+    /// After the guest has exited: what is to be done about that.
+    fn left(&mut self, ticks: u64) {
+        let processor = self.processor_mut();
+        let (level, exits) = (&mut processor.levels[processor.current], &mut processor.exits);
+        level.vmcb.left(level.regs);
+        exits.ticks[processor.current] += ticks;
         level.vmcb.set(control::EVENT_INJECT, 0);
         let code = level.vmcb.get(control::EXIT_CODE);
         let pending = level.vmcb.get(control::EXIT_INT_INFO);
-        self.exits.all += 1;
-        self.exits.nested_page_faults += u64::from(code == crate::svm::exit::NPF);
-        self.exit(code, same_fault);
+        exits.all += 1;
+        exits.nested_page_faults += u64::from(code == exit::NPF);
+        if code == exit::NMI {
+            entry::take_nmi();
+        }
+        if core::mem::take(&mut processor.evicted) {
+            return;
+        }
+        self.exit(code);
         self.redeliver(code, pending);
+    }
+
+    /// Until the next exit, and what is to be done about that; no other processor does anything meanwhile.
+    pub(crate) fn turn(&mut self) {
+        let entry = self.entry();
+        let ticks = entry.run();
+        self.left(ticks);
+    }
+
+    /// The processor has waited. `vector`: of an interrupt, or 0.
+    fn woken(&mut self, vector: u8) {
+        let evicted = core::mem::take(&mut self.processor_mut().evicted);
+        if vector == 0 {
+            return;
+        }
+        if evicted || self.processor().work != Work::Halted {
+            return crate::apic::give_back(vector);
+        }
+        self.processor_mut().work = Work::Runs;
+        self.skip(1);
+        self.deliver_interrupt(vector);
     }
 
     /// An event whose delivery was cut short by a nested page fault is delivered again.
     fn redeliver(&mut self, code: u64, pending: u64) {
         const VALID: u64 = 1 << 31;
-        if code != crate::svm::exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0
-        {
+        if code != exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0 {
             return;
         }
         // An interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts. Not by
@@ -192,5 +351,25 @@ impl Machine {
         }
         let pending = if pending & 0xFF >= 32 { pending & !(7 << 8) } else { pending };
         self.vmcb().set(control::EVENT_INJECT, pending);
+    }
+}
+
+/// Runs processor `me` for ever, until something ends QEMU. The machine is free while the guest runs, and while the
+/// processor waits.
+pub(crate) fn run(me: usize) -> ! {
+    let mut machine = smp::lock(me);
+    machine.begin();
+    loop {
+        machine = if let Some(entry) = machine.next() {
+            let (mut machine, ticks) = machine.away(Place::Guest, || entry.run());
+            machine.left(ticks);
+            machine.inject_all();
+            machine
+        } else {
+            let interrupts = machine.processor().work == Work::Halted;
+            let (mut machine, vector) = machine.away(Place::Waits, || entry::wait(interrupts));
+            machine.woken(vector);
+            machine
+        };
     }
 }

@@ -11,21 +11,25 @@
 //! |---|---|
 //! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine |
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
-//! | `rmp`, `npt`, `tlb`, `memory`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
+//! | `rmp`, `npt`, `tlb`, `memory`, `elsewhere`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
+//! | `smp`, `apic` | several processors, and one lock |
 //! | `svm`, `machine`, `exits`, `vc`, `insn`, `ahead`, `switch` | running the guest, #VC, its instructions, VMPLs |
-//! | `msr`, `ghcb`, `events`, `io`, `cpuid` | the hypervisor's side of the GHCB |
+//! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject` | exceptions that the host makes up |
 //!
-//! `unsafe` is in `entry`, `mem`, `cpu` and `phys`; in three more where an instruction or a device is used: `svm`
-//! (VMRUN and its control blocks), `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has written); and
-//! here, for the names that `entry` calls. docs/unsafe.md says what each rests on.
+//! `unsafe` is in `entry`, `mem`, `cpu`, `phys` and `smp`; in four more where an instruction or a device is used: `svm`
+//! (VMRUN and its control blocks), `apic`, `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has
+//! written); and here, for the names that `entry` calls. docs/unsafe.md says what each rests on.
 
 mod ahead;
+mod ap;
+mod apic;
 mod bits;
 mod config;
 mod cpu;
 mod cpuid;
+mod elsewhere;
 mod entry;
 mod events;
 mod exits;
@@ -47,6 +51,7 @@ mod psp;
 mod pvh;
 mod rmp;
 mod rules;
+mod smp;
 mod steal;
 mod svm;
 mod switch;
@@ -57,12 +62,15 @@ mod walk;
 use crate::config::Config;
 use crate::launch::Launch;
 use crate::log::{bad_launch, fault, log};
-use crate::machine::{Exits, Level, Machine, VmsaPage};
+use crate::machine::{Machine, Processor, VmsaPage};
 use crate::memory::Memory;
 use crate::phys::Pool;
 use crate::psp::Psp;
 use crate::rmp::Rmp;
-use crate::svm::{Regs, Svm, Vmcb};
+use crate::smp::PROCESSORS;
+use crate::svm::{Regs, Svm};
+use heapless::Vec;
+use zerocopy::FromBytes as _;
 
 /// From the entry code: `info` is the address of PVH's start information.
 #[unsafe(no_mangle)]
@@ -71,6 +79,11 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     entry::install_exceptions();
     let ranges = pvh::memory(info);
     let mut pool = Pool::new();
+    let count = fwcfg::processors();
+    if !(1..=PROCESSORS).contains(&count) {
+        bad_launch!("{count} processors: this machine has from 1 to {PROCESSORS}");
+    }
+    smp::start_others(&mut pool, count);
     let config = fwcfg::file(&mut pool, "opt/org.quoin/config").map_or_else(Config::default, Config::parse);
     let Some(file) = fwcfg::file(&mut pool, "opt/org.quoin/igvm") else {
         bad_launch!("no IGVM file: start QEMU with -fw_cfg name=opt/org.quoin/igvm,file=FILE");
@@ -79,13 +92,14 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let mediated = fwcfg::Mediated::new(&mut pool, ram.min(phys::RESERVE_START));
     let mut psp = Psp::new(&mut pool, config.seed);
     let rmp = Rmp::new(&mut pool, &ranges, ram);
-    let mut memory = Memory::new(rmp, pool);
+    let regs: Vec<_, PROCESSORS> = (0..count).map(|_| registers(&mut pool)).collect();
+    let mut memory = Memory::new(rmp, pool, count);
     if config.legacy_ram {
         memory.back_legacy_hole();
     }
     let secrets = psp.secrets_page();
     let policy = cpuid::Policy::new(config.cpuid, &config.lies);
-    let launch = Launch::new(&mut memory, &secrets, policy, config.lies);
+    let launch = Launch::new(&mut memory, &secrets, policy, config.lies, count);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),
@@ -93,26 +107,27 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     log!("launch digest {}", psp::Hex(&launched.digest));
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
-    let levels = core::array::from_fn(|vmpl| level(&mut memory, &svm, vmpl));
+    let mut processors: Vec<_, PROCESSORS> =
+        regs.into_iter().map(|regs| Processor::new(regs, &svm, || memory.frames(1))).collect();
+    let first = &mut processors[0].levels[0];
+    (first.vmsa, first.starts) = (Some(VmsaPage::Launched(launched.vmsa)), true);
     let mut machine = Machine {
         config,
         policy,
         memory,
-        svm,
-        levels,
-        current: 0,
+        processors,
+        me: 0,
         psp,
         fwcfg: mediated,
-        exits: Exits::default(),
-        intercepts: 0,
         rescinded: 0,
         stack_used: None,
+        inspected: false,
         inject: inject::Inject::default(),
     };
     silence_bios_timer();
-    machine.levels[0].vmsa = Some(VmsaPage::Launched(launched.vmsa));
-    machine.load(0);
-    machine.run()
+    // It lives for ever, because this function does not return, and is nobody's but the lock's from here on.
+    smp::open(&raw mut machine);
+    machine::run(0)
 }
 
 /// QEMU's BIOS has left the old interrupt controllers open and a timer running, whose interrupts arrive at the vectors
@@ -123,17 +138,12 @@ fn silence_bios_timer() {
     MASKS.iter().for_each(|port| cpu::port_out(*port, 1, 0xFF));
 }
 
-fn level(memory: &mut Memory, svm: &Svm, vmpl: usize) -> Level {
-    Level {
-        vmcb: Vmcb::new(memory.frames(1), svm, vmpl as u64 + 1),
-        regs: Regs { fx: [0; 512], gpr: [0; 16] },
-        vmsa: None,
-        ghcb: 0,
-        registered: None,
-        doorbell: None,
-        sev_features: 0,
-        has_run: false,
-    }
+/// Registers of a processor's VMPLs: not among what the machine's lock is for, since the guest runs with them.
+fn registers(pool: &mut Pool) -> [&'static mut Regs; 4] {
+    [(); 4].map(|()| match Regs::mut_from_bytes(pool.slice(size_of::<Regs>())) {
+        Ok(regs) => regs,
+        Err(_) => fault!("registers misaligned"),
+    })
 }
 
 /// An exception of the machine's own. `frame`: what the processor pushed.

@@ -8,6 +8,7 @@ use crate::rmp::{
     ASSIGNED, EXEC_SUPERVISOR, EXEC_USER, Entry, FIRMWARE, FIRMWARE_SIZE, FULL, HUGE, HUGE_PAGES, LENT, PLACED_END,
     READ, Rmp, TOUCHED, VALIDATED, WRITE,
 };
+use crate::smp::PROCESSORS;
 use crate::steal::{Moment, Theft};
 use crate::tlb::{self, Tlb};
 use heapless::Vec;
@@ -19,32 +20,70 @@ const SCRAMBLED: u64 = 0x5C2A_4B1E_D0D0_CAFE;
 /// Pages that may be written while memory is watched.
 const KEPT: usize = 256;
 
+/// The instruction of the guest's that changes a page: of which VMPL, and its operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct By {
+    vmpl: usize,
+    linear: u64,
+}
+
+/// Guest memory as a processor sees it. The nested page tables are what its TLB remembers.
+pub(crate) struct View {
+    pub(crate) npt: Npt,
+    /// What [`Memory::alias`] and [`Memory::execute_once`] have given until the next exit that is no page fault.
+    aliases: Vec<(Side, u64), 16>,
+    pub(crate) tlb: Tlb,
+}
+
+impl View {
+    fn new(pool: &mut Pool, tlb: Tlb) -> Self {
+        Self { npt: Npt::new(pool), aliases: Vec::new(), tlb }
+    }
+}
+
 /// Guest memory.
 pub(crate) struct Memory {
     pub(crate) rmp: Rmp,
-    npt: Npt,
+    /// Of each processor.
+    pub(crate) views: Vec<View, PROCESSORS>,
+    /// Which of them is the processor's that works in the machine.
+    pub(crate) me: usize,
     pool: Pool,
-    /// What [`Self::alias`] and [`Self::execute_once`] have given until the next exit that is no page fault.
-    aliases: Vec<(Side, u64), 16>,
     /// While it is watched: the pages that were written, by the machine's address; their contents of before are in
     /// `kept_at`.
     kept: Option<Vec<u64, KEPT>>,
     kept_at: Option<u64>,
-    /// Of each CPU: there is one. The nested page tables are what it remembers, so that another CPU needs tables of its
-    /// own.
-    tlb: Tlb,
     /// The page that the host will take.
     theft: Option<Theft>,
 }
 
 impl Memory {
     /// Takes the rest of the pool.
-    pub(crate) fn new(mut rmp: Rmp, mut pool: Pool) -> Self {
+    pub(crate) fn new(mut rmp: Rmp, mut pool: Pool, processors: usize) -> Self {
+        let tlbs: Vec<Tlb, PROCESSORS> = (0..processors).map(|_| Tlb::new(&mut pool)).collect();
         pool.seal();
         let firmware = pool.frames(crate::rmp::FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE);
         rmp.back_firmware(firmware);
-        let npt = Npt::new(&mut pool);
-        Self { rmp, npt, pool, aliases: Vec::new(), kept: None, kept_at: None, tlb: Tlb::new(), theft: None }
+        let views = tlbs.into_iter().map(|tlb| View::new(&mut pool, tlb)).collect();
+        Self { rmp, views, me: 0, pool, kept: None, kept_at: None, theft: None }
+    }
+
+    /// From here on it is processor `me` that works in the machine.
+    pub(crate) fn enter_as(&mut self, me: usize) {
+        self.me = me;
+    }
+
+    fn view(&self) -> &View {
+        &self.views[self.me]
+    }
+
+    pub(crate) fn view_mut(&mut self) -> &mut View {
+        &mut self.views[self.me]
+    }
+
+    /// Writes a leaf of this processor's.
+    pub(crate) fn set_leaf(&mut self, side: Side, gpa: u64, leaf: u64) {
+        self.views[self.me].npt.set(&mut self.pool, side, gpa, leaf);
     }
 
     /// Zeroed pages of the machine's own.
@@ -69,7 +108,7 @@ impl Memory {
 
     /// The nested page-table root.
     pub(crate) fn root(&self, vmpl: usize, paging: bool) -> u64 {
-        self.npt.root(vmpl, paging)
+        self.view().npt.root(vmpl, paging)
     }
 
     /// The machine's address of a page that the hypervisor owns: what a GHCB, a shared buffer and so on must be.
@@ -93,18 +132,21 @@ impl Memory {
     /// The same by an instruction of the guest's, whose operand was the address `linear`: what the TLB remembers stays
     /// in use until it is flushed.
     pub(crate) fn set_by_guest(&mut self, gpa: u64, entry: Entry, vmpl: usize, linear: u64) {
-        self.change(gpa, entry, Some((vmpl, linear)));
+        self.change(gpa, entry, Some(By { vmpl, linear }));
     }
 
-    fn change(&mut self, gpa: u64, entry: Entry, by: Option<(usize, u64)>) {
+    fn change(&mut self, gpa: u64, entry: Entry, by: Option<By>) {
         let gpa = gpa & !(PAGE - 1);
         let (Some(hpa), Some(before)) = (self.rmp.hpa(gpa), self.rmp.entry(gpa)) else { return };
         self.rmp.set(gpa, entry);
+        if self.views.len() > 1 {
+            self.change_elsewhere(gpa, before, entry, by);
+        }
         // Setting what is there already is how leaves are made anew.
         let plain = before != entry && self.is_plain(gpa);
         if !plain || before.flags & (TOUCHED | LENT) != 0 {
             // The shared side is filled on demand.
-            (0..4).for_each(|vmpl| self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, 0));
+            (0..4).for_each(|vmpl| self.set_leaf(Side::Shared(vmpl), gpa, 0));
         }
         let (old_rights, rights) = (before.rights(), entry.rights());
         if plain && old_rights == rights {
@@ -115,20 +157,22 @@ impl Memory {
             if plain && old_rights[vmpl] == rights[vmpl] {
                 continue;
             }
-            let old = self.npt.get(Side::Private(vmpl), gpa);
+            let old = self.view().npt.get(Side::Private(vmpl), gpa);
             let mut leaf = self.private_leaf(gpa, hpa, entry, vmpl);
-            if self.is_any_stale() {
-                self.tlb.forget(|stale| stale.gpa == gpa && stale.vmpl == vmpl);
+            if self.is_any_stale_here() {
+                self.view_mut().tlb.forget(|stale| stale.gpa == gpa && stale.vmpl == vmpl);
             }
-            if let Some((by, linear)) = by
+            if let Some(by) = by
                 && let Some(remembered) = tlb::remembered(old, leaf)
             {
-                let linear = (by == vmpl).then_some(linear & !(PAGE - 1));
-                if self.tlb.remember(tlb::Stale { vmpl, gpa, linear }) {
+                let linear = (by.vmpl == vmpl).then_some(by.linear);
+                if self.view_mut().tlb.remember(tlb::Stale::new(vmpl, gpa, linear)) {
                     leaf = remembered;
                 }
             }
-            self.npt.change(&mut self.pool, Side::Private(vmpl), gpa, old, leaf);
+            if old != leaf {
+                self.set_leaf(Side::Private(vmpl), gpa, leaf);
+            }
         }
     }
 
@@ -136,25 +180,27 @@ impl Memory {
     /// be stolen.
     fn is_plain(&self, gpa: u64) -> bool {
         let stolen = self.theft.is_some_and(|theft| theft.gpa == gpa);
-        !stolen && !self.is_any_stale() && self.aliases.is_empty() && self.kept.is_none()
+        !stolen && !self.is_any_stale_here() && self.view().aliases.is_empty() && self.kept.is_none()
     }
 
-    /// Whether the TLB may still let another VMPL than `vmpl` reach the page by rights that it has no more.
+    /// Whether the TLB of any processor may still let another VMPL than `vmpl` reach the page by rights that it has no
+    /// more.
     pub(crate) fn is_stale(&self, gpa: u64, vmpl: usize) -> bool {
-        self.tlb.stale().iter().any(|stale| stale.gpa == gpa && stale.vmpl != vmpl)
+        let stale = |view: &View| view.tlb.stale().iter().any(|stale| stale.gpa == gpa && stale.vmpl != vmpl);
+        self.views.iter().any(stale)
     }
 
-    /// Whether the TLB remembers anything that is no more.
-    pub(crate) fn is_any_stale(&self) -> bool {
-        !self.tlb.stale().is_empty()
+    /// Whether this processor's TLB remembers anything that is no more.
+    pub(crate) fn is_any_stale_here(&self) -> bool {
+        !self.view().tlb.stale().is_empty()
     }
 
-    /// Flushes what `which` says: rights are then those of the reverse map.
+    /// Flushes on this processor what `which` says: rights are then those of the reverse map.
     pub(crate) fn flush(&mut self, which: impl Fn(&tlb::Stale) -> bool) {
-        while let Some(stale) = self.tlb.take(&which) {
+        while let Some(stale) = self.view_mut().tlb.take(&which) {
             if let (Some(entry), Some(hpa)) = (self.rmp.entry(stale.gpa), self.rmp.hpa(stale.gpa)) {
                 let leaf = self.private_leaf(stale.gpa, hpa, entry, stale.vmpl);
-                self.npt.set(&mut self.pool, Side::Private(stale.vmpl), stale.gpa, leaf);
+                self.set_leaf(Side::Private(stale.vmpl), stale.gpa, leaf);
             }
         }
     }
@@ -182,7 +228,7 @@ impl Memory {
         crate::log::log!("the host takes the page at {gpa:#x}, which VMPL0 reaches for ({moment:?})");
     }
 
-    fn private_leaf(&self, gpa: u64, hpa: u64, entry: Entry, vmpl: usize) -> u64 {
+    pub(crate) fn private_leaf(&self, gpa: u64, hpa: u64, entry: Entry, vmpl: usize) -> u64 {
         let leaf = private_leaf(hpa, entry, vmpl);
         let leaf = match self.theft {
             Some(theft) if theft.gpa == gpa && vmpl == 0 => theft.moment.leaf(leaf),
@@ -199,7 +245,7 @@ impl Memory {
             entry.flags |= TOUCHED;
             self.rmp.set(gpa, entry);
             let leaf = self.watched(hpa, hpa | LEAF_READ | LEAF_WRITE | LEAF_NX);
-            self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, leaf);
+            self.set_leaf(Side::Shared(vmpl), gpa, leaf);
         }
     }
 
@@ -211,16 +257,16 @@ impl Memory {
         let (Some(mut entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
             return;
         };
-        if self.aliases.is_full() {
+        if self.view().aliases.is_full() {
             self.drop_aliases();
         }
         entry.flags |= LENT;
         self.rmp.set(gpa, entry);
         if vmpl == 0 {
-            let _ = self.aliases.push((Side::Shared(vmpl), gpa));
+            let _ = self.view_mut().aliases.push((Side::Shared(vmpl), gpa));
         }
         let leaf = self.watched(hpa, private_leaf(hpa, entry, vmpl));
-        self.npt.set(&mut self.pool, Side::Shared(vmpl), gpa, leaf);
+        self.set_leaf(Side::Shared(vmpl), gpa, leaf);
     }
 
     /// Lets a page be executed for which the two execute permissions differ, until the next exit: nested page tables
@@ -230,23 +276,23 @@ impl Memory {
         let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) else {
             return;
         };
-        if self.aliases.is_full() {
+        if self.view().aliases.is_full() {
             self.drop_aliases();
         }
-        let _ = self.aliases.push((Side::Private(vmpl), gpa));
+        let _ = self.view_mut().aliases.push((Side::Private(vmpl), gpa));
         let leaf = self.watched(hpa, private_leaf(hpa, entry, vmpl) & !LEAF_NX);
-        self.npt.set(&mut self.pool, Side::Private(vmpl), gpa, leaf);
+        self.set_leaf(Side::Private(vmpl), gpa, leaf);
     }
 
     /// Takes back what [`Self::alias`] and [`Self::execute_once`] gave.
     pub(crate) fn drop_aliases(&mut self) {
-        while let Some((side, gpa)) = self.aliases.pop() {
+        while let Some((side, gpa)) = self.view_mut().aliases.pop() {
             if let (Some(entry), Some(hpa)) = (self.rmp.entry(gpa), self.rmp.hpa(gpa)) {
                 let leaf = match side {
                     Side::Private(vmpl) => self.private_leaf(gpa, hpa, entry, vmpl),
                     Side::Shared(_) => 0,
                 };
-                self.npt.set(&mut self.pool, side, gpa, leaf);
+                self.set_leaf(side, gpa, leaf);
             }
         }
     }

@@ -8,7 +8,8 @@ use crate::npt::C_BIT;
 use crate::phys::PAGE;
 use crate::rmp::{ASSIGNED, VALIDATED};
 use crate::rules::Rule;
-use crate::svm::{RAX, RCX, RDX, control, exit};
+use crate::svm::{RAX, RCX, RDX, control};
+use crate::switch::RunVmpl;
 
 const GHCB: u32 = 0xC001_0130;
 const SEV_STATUS: u32 = 0xC001_0131;
@@ -50,7 +51,7 @@ impl Machine {
             return self.ghcb_exit(request);
         }
         if self.config.trace {
-            log!("vmgexit vmpl={} msr={request:#x} rip={:#x}", self.current, self.rip());
+            log!("vmgexit vmpl={} msr={request:#x} rip={:#x}", self.current(), self.rip());
         }
         if request & 0xFFF != 0x100 {
             self.only_the_end(format_args!("MSR request {request:#x}"));
@@ -63,19 +64,20 @@ impl Machine {
 
     fn msr_run_vmpl(&mut self, request: u64) {
         let target = request >> 32 & 0xFF;
-        let possible = self.run_vmpl(target);
-        self.level().ghcb = 0x017 | if possible { 0 } else { 1 << 32 };
-        if possible {
-            self.switch(us(target), exit::VMGEXIT);
-        }
+        let next = self.run_vmpl(target);
+        self.level().ghcb = 0x017 | if next == RunVmpl::Refused { 1 << 32 } else { 0 };
+        self.go_on(next);
     }
 
     fn msr_call(&mut self, request: u64) -> u64 {
         match request & 0xFFF {
             0x002 => self.sev_information(),
             0x004 => self.msr_cpuid(request),
-            // AP reset hold: there is no other vCPU that could end it.
-            0x006 => self.stop(Rule::Halted, 0, format_args!("AP reset hold on the only vCPU")),
+            // AP reset hold, which AP creation ends, by another register state.
+            0x006 => {
+                self.hold(format_args!("AP reset hold on the only vCPU"));
+                0x007
+            }
             // No preferred place for the GHCB.
             0x010 => 0x011 | !0xFFF,
             0x012 => self.msr_register(request),
@@ -86,7 +88,7 @@ impl Machine {
                 request
             }
             other => {
-                log!("unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}", self.current, self.rip());
+                log!("unknown GHCB MSR request {other:#x} vmpl={} rip={:#x}", self.current(), self.rip());
                 // 2.3.1: a request that the hypervisor does not know leaves the MSR as it is; no response code equals a
                 // request.
                 request
@@ -117,7 +119,7 @@ impl Machine {
         }
         self.level().registered = Some(gpa);
         if self.config.trace {
-            log!("ghcb registered vmpl={} gpa={gpa:#x}", self.current);
+            log!("ghcb registered vmpl={} gpa={gpa:#x}", self.current());
         }
         let answer = if self.config.lies.ghcb_register_other.is_some() { gpa ^ PAGE } else { gpa };
         answer | 0x013
@@ -151,7 +153,7 @@ impl Machine {
         }
         // RMPUPDATE fails for a VMSA that is in use.
         let in_use = |level: &crate::machine::Level| matches!(level.vmsa, Some(VmsaPage::Guest(vmsa)) if (gpa..gpa + pages * PAGE).contains(&vmsa));
-        if operation == 2 && self.levels.iter().any(in_use) {
+        if operation == 2 && self.processors.iter().flat_map(|processor| &processor.levels).any(in_use) {
             return Err(INVALID);
         }
         // One page of 2 MiB in the reverse map only if none of it was the guest's before.
@@ -185,7 +187,7 @@ impl Machine {
         if self.ends_a_trial(set, code) {
             return;
         }
-        log!("TERMINATED set={set} code={code} vmpl={}", self.current);
+        log!("TERMINATED set={set} code={code} vmpl={}", self.current());
         end(End::Terminated)
     }
 }

@@ -4,7 +4,7 @@
 //! the shared one. With guest paging off every access is private (APM volume 2, 15.34.5), so there is a second root
 //! whose lower half leads to the private tree.
 
-use crate::phys::{PAGE, Pool, read_u64, write_u64};
+use crate::phys::{PAGE, Pool, exchange_u64, read_u64, write_u64};
 
 /// Position of the C-bit.
 pub(crate) const C_BIT: u64 = 47;
@@ -71,21 +71,31 @@ impl Npt {
 
     /// The leaf for `gpa`, with what the processor has noted in it; 0 for none.
     pub(crate) fn get(&self, side: Side, gpa: u64) -> u64 {
+        self.slot(side, gpa).map_or(0, read_u64)
+    }
+
+    /// Where the leaf for `gpa` is, if there is a table for it.
+    fn slot(&self, side: Side, gpa: u64) -> Option<u64> {
         let mut table = self.tree(side)[crate::bits::us(gpa >> 39 & 1)];
         for shift in [30, 21] {
             let entry = read_u64(table + 8 * (gpa >> shift & 511));
             if entry & 1 == 0 {
-                return 0;
+                return None;
             }
             table = entry & ADDRESS;
         }
-        read_u64(table + 8 * (gpa >> 12 & 511))
+        Some(table + 8 * (gpa >> 12 & 511))
     }
 
-    /// [`Self::set`], where the leaf is not so already.
-    pub(crate) fn change(&self, pool: &mut Pool, side: Side, gpa: u64, old: u64, leaf: u64) {
-        if old != leaf {
-            self.set(pool, side, gpa, leaf);
+    /// Makes of a leaf what `new` says, if there is a table for it, whatever the processor that uses it notes in it
+    /// meanwhile: what it was.
+    pub(crate) fn replace(&self, side: Side, gpa: u64, new: impl Fn(u64) -> u64) -> u64 {
+        let Some(slot) = self.slot(side, gpa) else { return 0 };
+        loop {
+            let old = read_u64(slot);
+            if exchange_u64(slot, old, new(old)).is_ok() {
+                return old;
+            }
         }
     }
 

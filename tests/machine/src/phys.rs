@@ -4,8 +4,10 @@
 //! `RESERVE_START` up come its ELF, then what [`Pool`] hands out as Rust slices, then ([`Pool::seal`]) the frames:
 //! memory that is only reached through the functions here, by address.
 
+use crate::bits::lo8;
 use crate::log::fault;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 /// Where the machine's ELF is linked; what is below is the guest's.
 pub(crate) const RESERVE_START: u64 = 0x1800_0000;
@@ -33,11 +35,11 @@ fn check(hpa: u64, len: u64) {
     }
 }
 
-/// Copies from physical memory.
+/// Copies from physical memory. Of what the guest reaches it may get any bytes: another processor may be there.
 pub(crate) fn read(hpa: u64, to: &mut [u8]) {
     check(hpa, to.len() as u64);
-    // SAFETY: `check`: mapped, and outside of every Rust object, so `to` cannot overlap. The guest does not run
-    // meanwhile (one processor).
+    // SAFETY: `check`: mapped, and outside of every Rust object, so `to` cannot overlap; bytes that others change
+    // meanwhile are bytes.
     unsafe { core::ptr::copy_nonoverlapping(hpa as *const u8, to.as_mut_ptr(), to.len()) }
 }
 
@@ -60,6 +62,14 @@ pub(crate) fn write_u64(hpa: u64, value: u64) {
     check(hpa, 8);
     // SAFETY: as for `read_u64`.
     unsafe { (hpa as *mut u64).write_unaligned(value) }
+}
+
+/// Writes a `u64` if it is still `old`; otherwise gives what it is.
+pub(crate) fn exchange_u64(hpa: u64, old: u64, new: u64) -> Result<(), u64> {
+    check(hpa, 8);
+    // SAFETY: `check`: mapped, outside of every Rust object; aligned, as entries of tables are.
+    let word = unsafe { AtomicU64::from_ptr(hpa as *mut u64) };
+    word.compare_exchange(old, new, SeqCst, SeqCst).map(|_| ())
 }
 
 /// Fills physical memory.
@@ -89,8 +99,7 @@ pub(crate) fn fill_pairs(hpa: u64, first: u64, second: u64) {
 /// Whether all of the page at `hpa` is zero.
 pub(crate) fn is_zero(hpa: u64) -> bool {
     check(hpa, PAGE);
-    // SAFETY: as for `read`; the page is aligned, and nobody writes to it while the slice is there: there is one
-    // processor.
+    // SAFETY: as for `read`; the page is aligned. It is asked of pages that no other processor reaches yet.
     let words = unsafe { core::slice::from_raw_parts(hpa as *const [u64; 8], crate::bits::us(PAGE / 64)) };
     words.iter().all(|words| words.iter().fold(0, |all, word| all | word) == 0)
 }
@@ -108,28 +117,29 @@ fn device(hpa: u64, size: u64) -> u64 {
 /// Reads a device register of `size` (1, 2, 4 or 8) bytes.
 pub(crate) fn device_read(hpa: u64, size: u64) -> u64 {
     let hpa = device(hpa, size);
-    // SAFETY: `device`: mapped; volatile, of the width that the guest asked for.
+    let value: u64;
+    // SAFETY: `device`: mapped. An instruction of the width that the guest asked for, at any address.
     unsafe {
         match size {
-            1 => u64::from((hpa as *const u8).read_volatile()),
-            2 => u64::from((hpa as *const u16).read_unaligned()),
-            4 => u64::from((hpa as *const u32).read_unaligned()),
-            _ => (hpa as *const u64).read_unaligned(),
+            1 => asm!("movzx {0:e}, byte ptr [{1}]", out(reg) value, in(reg) hpa, options(nostack, preserves_flags)),
+            2 => asm!("movzx {0:e}, word ptr [{1}]", out(reg) value, in(reg) hpa, options(nostack, preserves_flags)),
+            4 => asm!("mov {0:e}, [{1}]", out(reg) value, in(reg) hpa, options(nostack, preserves_flags)),
+            _ => asm!("mov {0}, [{1}]", out(reg) value, in(reg) hpa, options(nostack, preserves_flags)),
         }
     }
+    value
 }
 
 /// Writes a device register of `size` (1, 2, 4 or 8) bytes.
 pub(crate) fn device_write(hpa: u64, size: u64, value: u64) {
-    use crate::bits::{lo8, lo16, lo32};
     let hpa = device(hpa, size);
     // SAFETY: as for `device_read`.
     unsafe {
         match size {
-            1 => (hpa as *mut u8).write_volatile(lo8(value)),
-            2 => (hpa as *mut u16).write_unaligned(lo16(value)),
-            4 => (hpa as *mut u32).write_unaligned(lo32(value)),
-            _ => (hpa as *mut u64).write_unaligned(value),
+            1 => asm!("mov [{1}], {0}", in(reg_byte) lo8(value), in(reg) hpa, options(nostack, preserves_flags)),
+            2 => asm!("mov [{1}], {0:x}", in(reg) value, in(reg) hpa, options(nostack, preserves_flags)),
+            4 => asm!("mov [{1}], {0:e}", in(reg) value, in(reg) hpa, options(nostack, preserves_flags)),
+            _ => asm!("mov [{1}], {0}", in(reg) value, in(reg) hpa, options(nostack, preserves_flags)),
         }
     }
 }

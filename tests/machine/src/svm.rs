@@ -3,6 +3,7 @@
 use crate::cpu::{rdmsr, wrmsr};
 use crate::phys::{self, read_u64, write_u64};
 use core::arch::global_asm;
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// Offsets of the control area that are used (APM volume 2, appendix B).
 pub(crate) mod control {
@@ -50,6 +51,7 @@ pub(crate) mod exit {
     pub(crate) const CR3_WRITE: u64 = 0x13;
     pub(crate) const CR4_WRITE: u64 = 0x14;
     pub(crate) const EXCEPTION_DB: u64 = 0x41;
+    pub(crate) const NMI: u64 = 0x61;
     pub(crate) const EXCEPTION_UD: u64 = 0x46;
     pub(crate) const CR0_SELECTIVE: u64 = 0x65;
     pub(crate) const CPUID: u64 = 0x72;
@@ -77,6 +79,7 @@ pub(crate) const SVME: u64 = 1 << 12;
 const EFER: u32 = 0xC000_0080;
 
 /// Registers that VMRUN does not switch.
+#[derive(FromBytes, IntoBytes, KnownLayout)]
 #[repr(C, align(16))]
 pub(crate) struct Regs {
     /// FXSAVE image.
@@ -92,7 +95,7 @@ pub(crate) const RDX: usize = 2;
 
 global_asm!(
     ".section .text.vm_enter, \"ax\"",
-    // (rdi: VMCB, rsi: Regs, rdx: VMCB for the machine's own TR, FS, GS and so on)
+    // (rdi: VMCB, rsi: Regs, rdx: VMCB for the processor's own TR, FS, GS and so on)
     "__vm_enter:",
     "push rbx",
     "push rbp",
@@ -156,28 +159,20 @@ unsafe extern "sysv64" {
     fn __vm_enter(vmcb: u64, regs: *mut Regs, host: u64);
 }
 
-/// What all control blocks have in common: permission maps and the machine's own saved state.
+/// What all control blocks have in common: permission maps.
 pub(crate) struct Svm {
-    host: u64,
     iopm: u64,
     msrpm: u64,
 }
 
 impl Svm {
-    /// Switches SVM on. `frames`: gives zeroed pages.
+    /// `frames`: gives zeroed pages.
     pub(crate) fn new(mut frames: impl FnMut(u64) -> u64) -> Self {
-        const VM_HSAVE_PA: u32 = 0xC001_0117;
-        let svm = Self { host: frames(1), iopm: frames(3), msrpm: frames(2) };
+        let svm = Self { iopm: frames(3), msrpm: frames(2) };
         phys::fill(svm.iopm, 3 * phys::PAGE, 0xFF);
         phys::fill(svm.msrpm, 2 * phys::PAGE, 0xFF);
         for (first, last) in PASSED_MSRS {
             (*first..=*last).for_each(|msr| svm.pass_msr(msr));
-        }
-        // SAFETY: SVME changes nothing but the instructions that exist; the save area is a page of its own.
-        unsafe {
-            wrmsr(EFER, rdmsr(EFER) | SVME);
-            wrmsr(VM_HSAVE_PA, frames(1));
-            core::arch::asm!("vmsave rax", in("rax") svm.host, options(nostack));
         }
         svm
     }
@@ -196,6 +191,45 @@ impl Svm {
     }
 }
 
+/// What a processor keeps of itself while it is in the guest: the address of a control block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Host(u64);
+
+impl Host {
+    /// Switches SVM on, on this processor. From here on interrupts of any kind wait until the guest is entered, or
+    /// waited for. `frame`: gives a zeroed page.
+    pub(crate) fn new(mut frame: impl FnMut() -> u64) -> Self {
+        const VM_HSAVE_PA: u32 = 0xC001_0117;
+        let host = frame();
+        // SAFETY: SVME changes nothing but the instructions that exist; each save area is a page of its own.
+        unsafe {
+            wrmsr(EFER, rdmsr(EFER) | SVME);
+            wrmsr(VM_HSAVE_PA, frame());
+            core::arch::asm!("vmsave rax", "clgi", in("rax") host, options(nostack));
+        }
+        Self(host)
+    }
+}
+
+/// What it takes to run the guest: not the machine, in which another processor may work meanwhile.
+pub(crate) struct Entry {
+    vmcb: u64,
+    regs: *mut Regs,
+    host: u64,
+}
+
+impl Entry {
+    /// Runs the guest until it exits: ticks of the time-stamp counter.
+    pub(crate) fn run(self) -> u64 {
+        let entered = crate::cpu::rdtsc();
+        // SAFETY: VMCB, permission maps and nested page tables lead to the guest's memory only, never to a Rust object;
+        // `__vm_enter` saves and restores every register that the calling convention demands. The registers are this
+        // processor's: others look at them only after it has left the guest.
+        unsafe { __vm_enter(self.vmcb, self.regs, self.host) };
+        crate::cpu::rdtsc() - entered
+    }
+}
+
 /// MSRs that live in the VMSA, which a guest with encrypted state reads and writes without an intercept, and the
 /// time-stamp counter.
 const PASSED_MSRS: &[(u32, u32)] =
@@ -208,9 +242,10 @@ impl Vmcb {
     /// A control block that intercepts what an SEV-SNP guest's hypervisor does. `asid` from 1.
     pub(crate) fn new(page: u64, svm: &Svm, asid: u64) -> Self {
         let vmcb = Self(page);
+        const NMI_INTERCEPT: u64 = 1 << 1;
         // Selective CR0 writes, CPUID, HLT, INVLPGA, IOIO, MSR, SHUTDOWN.
         let intercepts = 1 << 5 | 1 << 18 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31;
-        vmcb.set32(control::INTERCEPTS, intercepts);
+        vmcb.set32(control::INTERCEPTS, intercepts | NMI_INTERCEPT);
         vmcb.set32(control::EXCEPTIONS, 1 << 6);
         // VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT.
         vmcb.set32(control::INTERCEPTS_SVM, 0x7F);
@@ -286,15 +321,16 @@ impl Vmcb {
         self.0
     }
 
-    /// Runs the guest until it exits.
-    pub(crate) fn enter(&self, svm: &Svm, regs: &mut Regs) {
+    /// Makes ready to run the guest.
+    pub(crate) fn enter(&self, host: Host, regs: &mut Regs) -> Entry {
         self.set_save(save::RAX, regs.gpr[RAX]);
         self.set_save(save::RSP, regs.gpr[4]);
         self.set_save(save::EFER, self.save(save::EFER) | SVME);
-        // SAFETY: VMCB, permission maps and nested page tables lead to the guest's memory only, never to a Rust object;
-        // `__vm_enter` saves and restores every register that the calling convention demands, and `regs` takes the
-        // guest's.
-        unsafe { __vm_enter(self.0, regs, svm.host) };
+        Entry { vmcb: self.0, regs, host: host.0 }
+    }
+
+    /// After the guest has exited.
+    pub(crate) fn left(&self, regs: &mut Regs) {
         regs.gpr[RAX] = self.save(save::RAX);
         regs.gpr[4] = self.save(save::RSP);
     }

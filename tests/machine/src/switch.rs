@@ -2,7 +2,7 @@
 
 use crate::bits::{u16_at, u32_at, u64_at};
 use crate::log::log;
-use crate::machine::{Machine, VmsaPage};
+use crate::machine::{Machine, Processor, VmsaPage, Work};
 use crate::memory::{Found, inspect};
 use crate::phys::{self, PAGE};
 use crate::rmp::{ASSIGNED, HUGE_PAGES, READ, TOUCHED, VALIDATED, VMSA, WRITE};
@@ -66,18 +66,31 @@ fn fx_to(regs: &Regs, page: &mut Page) {
     crate::bits::put(page, vmsa::XMM, &fx[160..416]);
 }
 
+/// What run-VMPL leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RunVmpl {
+    /// An error for the caller.
+    Refused,
+    /// To this VMPL.
+    Switch(usize),
+    /// Nowhere, until this VMPL has a VMSA.
+    Wait(usize),
+}
+
+/// Where a VMSA is, for the log.
+const fn gpa_of(at: VmsaPage) -> u64 {
+    match at {
+        VmsaPage::Guest(gpa) => gpa,
+        VmsaPage::Launched(_) => crate::launch::VMSA_GPA,
+    }
+}
+
 impl Machine {
-    /// Stores the running context into its VMSA page; `code` becomes GUEST_EXITCODE.
-    fn store(&mut self, code: u64) {
-        let level = &self.levels[self.current];
-        let hpa = match level.vmsa {
-            Some(VmsaPage::Launched(hpa)) => hpa,
-            Some(VmsaPage::Guest(gpa)) => match self.memory.rmp.hpa(gpa) {
-                Some(hpa) => hpa,
-                None => return,
-            },
-            None => return,
-        };
+    /// Stores a processor's running context into its VMSA page; `code` becomes GUEST_EXITCODE.
+    pub(crate) fn store(&self, processor: usize, code: u64) {
+        let processor = &self.processors[processor];
+        let level = &processor.levels[processor.current];
+        let Some(hpa) = level.vmsa.and_then(|at| self.hpa_of(at)) else { return };
         let mut page: Page = [0; 4096];
         phys::read(hpa, &mut page);
         for &(offset, len) in COMMON {
@@ -86,7 +99,7 @@ impl Machine {
         for n in (1..16).filter(|n| *n != 4) {
             crate::bits::put(&mut page, vmsa::REGISTERS + 8 * n, &level.regs.gpr[n].to_le_bytes());
         }
-        fx_to(&level.regs, &mut page);
+        fx_to(level.regs, &mut page);
         for (offset, field) in [
             (vmsa::EXIT_INFO_1, control::EXIT_INFO_1),
             (vmsa::EXIT_INFO_2, control::EXIT_INFO_2),
@@ -98,23 +111,30 @@ impl Machine {
         phys::write(hpa, &page);
     }
 
+    fn hpa_of(&self, at: VmsaPage) -> Option<u64> {
+        match at {
+            VmsaPage::Launched(hpa) => Some(hpa),
+            VmsaPage::Guest(gpa) => self.memory.rmp.hpa(gpa),
+        }
+    }
+
     /// Loads `vmpl`'s context from its VMSA page, which must be fit to run. `false`: it has none.
     pub(crate) fn load(&mut self, vmpl: usize) -> bool {
         const PAGING: u64 = 1 << 31;
-        let Some(at) = self.levels[vmpl].vmsa else {
-            return false;
-        };
-        let hpa = match at {
-            VmsaPage::Launched(hpa) => hpa,
-            VmsaPage::Guest(gpa) => self.runnable(vmpl, gpa),
-        };
+        let level = &self.processor().levels[vmpl];
+        let Some(at) = level.vmsa else { return false };
+        if let Some((rule, why)) = self.unfit(vmpl, at) {
+            if level.by != 0 {
+                return false;
+            }
+            self.stop(rule, gpa_of(at), format_args!("VMPL{vmpl} was to run from it: {why}"));
+        }
         let mut page: Page = [0; 4096];
-        phys::read(hpa, &mut page);
-        self.check_vmsa(vmpl, at, &page);
+        phys::read(self.hpa_of(at).unwrap_or_default(), &mut page);
         let root =
             |memory: &crate::memory::Memory| memory.root(vmpl, u64_at(&page, crate::bits::us(save::CR0)) & PAGING != 0);
         let root = root(&self.memory);
-        let level = &mut self.levels[vmpl];
+        let level = &mut self.processor_mut().levels[vmpl];
         for &(offset, len) in COMMON {
             level.vmcb.copy_save_in(offset as u64, &page[offset..offset + len]);
         }
@@ -123,63 +143,91 @@ impl Machine {
         }
         level.regs.gpr[0] = level.vmcb.save(save::RAX);
         level.regs.gpr[4] = level.vmcb.save(save::RSP);
-        fx_from(&page, &mut level.regs);
+        fx_from(&page, level.regs);
         level.sev_features = u64_at(&page, vmsa::SEV_FEATURES);
         level.vmcb.set(control::NESTED_CR3, root);
         level.vmcb.set(control::EVENT_INJECT, 0);
         true
     }
 
-    /// The machine's address of a VMSA page of guest memory, if it may be run.
-    fn runnable(&self, vmpl: usize, gpa: u64) -> u64 {
-        let (Some(entry), Some(hpa)) = (self.memory.rmp.entry(gpa), self.memory.rmp.hpa(gpa)) else {
-            self.stop(Rule::VmsaAttribute, gpa, format_args!("VMPL{vmpl}'s VMSA is not in memory"));
-        };
-        if !entry.is(ASSIGNED | VALIDATED | VMSA) {
-            self.stop(Rule::VmsaAttribute, gpa, format_args!("VMPL{vmpl} was to run from it"));
+    /// Why a VMSA page cannot be run.
+    pub(crate) fn unfit(&self, vmpl: usize, at: VmsaPage) -> Option<(Rule, &'static str)> {
+        if let VmsaPage::Guest(gpa) = at
+            && let Some(why) = self.unfit_page(gpa)
+        {
+            return Some(why);
         }
-        if entry.permissions[1..].iter().any(|permissions| permissions & WRITE != 0) {
-            self.stop(Rule::VmsaWritable, gpa, format_args!("VMPL{vmpl} was to run from it"));
-        }
-        if gpa.is_multiple_of(HUGE_PAGES * PAGE) {
-            self.stop(Rule::VmsaAlignment, gpa, format_args!("VMPL{vmpl} was to run from it"));
-        }
-        hpa
-    }
-
-    fn check_vmsa(&self, vmpl: usize, at: VmsaPage, page: &Page) {
-        let gpa = match at {
-            VmsaPage::Guest(gpa) => gpa,
-            VmsaPage::Launched(_) => crate::launch::VMSA_GPA,
-        };
-        let features = u64_at(page, vmsa::SEV_FEATURES);
-        let wrong = if usize::from(page[vmsa::VMPL]) != vmpl {
+        let mut page: Page = [0; 4096];
+        phys::read(self.hpa_of(at)?, &mut page);
+        let features = u64_at(&page, vmsa::SEV_FEATURES);
+        let why = if usize::from(page[vmsa::VMPL]) != vmpl {
             "the VMPL field is another's"
         } else if features & SEV_FEATURES == 0 || features & !SEV_FEATURES != 0 {
             "SEV_FEATURES has not exactly what this machine supports (bit 0)"
-        } else if u64_at(page, crate::bits::us(save::EFER)) & SVME == 0 {
+        } else if u64_at(&page, crate::bits::us(save::EFER)) & SVME == 0 {
             "EFER.SVME is clear"
         } else {
-            return;
+            return None;
         };
-        self.stop(Rule::VmsaInvalid, gpa, format_args!("{wrong}"));
+        Some((Rule::VmsaInvalid, why))
+    }
+
+    fn unfit_page(&self, gpa: u64) -> Option<(Rule, &'static str)> {
+        let Some(entry) = self.memory.rmp.entry(gpa) else {
+            return Some((Rule::VmsaAttribute, "it is not in memory"));
+        };
+        if !entry.is(ASSIGNED | VALIDATED | VMSA) {
+            return Some((Rule::VmsaAttribute, "it is no VMSA page"));
+        }
+        if entry.permissions[1..].iter().any(|permissions| permissions & WRITE != 0) {
+            return Some((Rule::VmsaWritable, "another VMPL than VMPL0 may write to it"));
+        }
+        if self.memory.is_writable_still(gpa) {
+            return Some((Rule::StaleTranslation, "another VMPL than VMPL0 can still write to it"));
+        }
+        if gpa.is_multiple_of(HUGE_PAGES * PAGE) {
+            return Some((Rule::VmsaAlignment, "its address"));
+        }
+        let other = |(index, processor): (usize, &Processor)| index != self.me && processor.uses(gpa);
+        if self.processors.iter().enumerate().any(other) {
+            return Some((Rule::VmsaInvalid, "another processor runs from it"));
+        }
+        None
     }
 
     /// Stops the running VMPL (its GUEST_EXITCODE becomes `code`) and goes on with `target`.
     pub(crate) fn switch(&mut self, target: usize, code: u64) {
-        self.store(code);
+        self.store(self.me, code);
         if !self.load(target) {
             self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} has no VMSA"));
         }
-        if self.current == 0 {
+        if self.current() == 0 {
             self.measure_stack();
         }
-        self.current = target;
-        if target == 2 && !self.levels[2].has_run {
-            self.exits.log("VMPL2 begins");
+        self.processor_mut().current = target;
+        self.begins(target);
+    }
+
+    /// Goes on as [`Self::run_vmpl`] says.
+    pub(crate) fn go_on(&mut self, next: RunVmpl) {
+        match next {
+            RunVmpl::Refused => {}
+            RunVmpl::Switch(target) => self.switch(target, exit::VMGEXIT),
+            RunVmpl::Wait(target) => {
+                self.store(self.me, exit::VMGEXIT);
+                self.measure_stack();
+                self.processor_mut().work = Work::Idle(Some(target));
+            }
+        }
+    }
+
+    /// VMPL2 is about to run: what is done when it does so for the first time.
+    pub(crate) fn begins(&mut self, vmpl: usize) {
+        if vmpl == 2 && !self.inspected {
+            self.inspected = true;
+            self.log_exits("VMPL2 begins");
             self.inspect_grants();
         }
-        self.levels[target].has_run = true;
     }
 
     /// How far down VMPL0 has used its stack: to the first word that is not as the lowest one.
@@ -194,14 +242,19 @@ impl Machine {
         }
     }
 
-    /// Run-VMPL, by either protocol. `false`: refused.
-    pub(crate) fn run_vmpl(&mut self, target: u64) -> bool {
-        let possible =
-            usize::try_from(target).is_ok_and(|n| n < 4 && n != self.current && self.levels[n].vmsa.is_some());
-        if !possible && self.current == 0 {
-            self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} was asked for"));
+    /// Run-VMPL, by either protocol.
+    pub(crate) fn run_vmpl(&self, target: u64) -> RunVmpl {
+        let vmpl = usize::try_from(target).unwrap_or(usize::MAX);
+        let level = self.processor().levels.get(vmpl).filter(|_| vmpl != self.current());
+        // What VMPL0 has named is judged when it is loaded.
+        let can_run = |at: VmsaPage, by: usize| by == 0 || self.unfit(vmpl, at).is_none();
+        match level {
+            Some(level) if level.vmsa.is_some_and(|at| can_run(at, level.by)) => RunVmpl::Switch(vmpl),
+            // Another processor may name one.
+            Some(_) if self.current() == 0 && self.processors.len() > 1 => RunVmpl::Wait(vmpl),
+            _ if self.current() == 0 => self.stop(Rule::RunVmplBad, 0, format_args!("VMPL{target} was asked for")),
+            _ => RunVmpl::Refused,
         }
-        possible
     }
 
     /// What VMPL2 can read when it first runs: nothing that was left over, no key of a more privileged VMPL.
@@ -222,7 +275,7 @@ impl Machine {
             }
         }
         log!("VMPL2 runs; what it can read has been inspected");
-        self.exits.log("inspected");
+        self.log_exits("inspected");
     }
 
     /// `fault=spurious-run:N`: the host runs VMPL0 although VMPL2 did not ask for it.
@@ -230,8 +283,8 @@ impl Machine {
         let Some(every) = self.config.lies.spurious_run else {
             return false;
         };
-        self.intercepts += 1;
-        if code == exit::VMGEXIT || !self.intercepts.is_multiple_of(every.max(1)) {
+        self.processor_mut().intercepts += 1;
+        if code == exit::VMGEXIT || !self.processor().intercepts.is_multiple_of(every.max(1)) {
             return false;
         }
         log!("LIE spurious-run: VMPL0 is run after exit {code:#x} of VMPL2");

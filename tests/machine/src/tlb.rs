@@ -9,52 +9,87 @@
 //! | INVLPG | of the writing VMPL, the page |
 //! | a change of the page's state by the host | the page |
 
+use crate::log::fault;
 use crate::npt::{LEAF_ACCESSED, LEAF_DIRTY, LEAF_NX, LEAF_READ, LEAF_WRITE};
-use heapless::Vec;
+use crate::phys::{PAGE, Pool};
+use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 /// As many stale translations as are remembered; a TLB has an end, too.
 const ENTRIES: usize = 600;
 
 /// A translation that gives rights which the reverse map gives no more.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout)]
+#[repr(C)]
 pub(crate) struct Stale {
     /// Whose.
     pub(crate) vmpl: usize,
     /// Of which page.
     pub(crate) gpa: u64,
-    /// The page's linear address, where it is known: it was the operand of the instruction that made the translation
-    /// stale.
-    pub(crate) linear: Option<u64>,
+    /// The page's linear address, or [`UNKNOWN`].
+    linear: u64,
 }
 
-/// The stale translations of one CPU.
-pub(crate) struct Tlb(Vec<Stale, ENTRIES>);
+/// No address of a page.
+const UNKNOWN: u64 = 1;
+
+impl Stale {
+    /// `linear`: the operand of the instruction that made the translation stale, where it is that VMPL's own.
+    pub(crate) fn new(vmpl: usize, gpa: u64, linear: Option<u64>) -> Self {
+        Self { vmpl, gpa, linear: linear.map_or(UNKNOWN, |linear| linear & !(PAGE - 1)) }
+    }
+
+    /// The page's linear address, where it is known.
+    pub(crate) fn linear(&self) -> Option<u64> {
+        (self.linear != UNKNOWN).then_some(self.linear)
+    }
+}
+
+/// The stale translations of one processor.
+pub(crate) struct Tlb {
+    entries: &'static mut [Stale],
+    len: usize,
+}
 
 impl Tlb {
     /// Nothing is stale.
-    pub(crate) const fn new() -> Self {
-        Self(Vec::new())
+    pub(crate) fn new(pool: &mut Pool) -> Self {
+        match <[Stale]>::mut_from_bytes(pool.slice(ENTRIES * size_of::<Stale>())) {
+            Ok(entries) => Self { entries, len: 0 },
+            Err(_) => fault!("the list of stale translations is misaligned"),
+        }
     }
 
     /// What is.
     pub(crate) fn stale(&self) -> &[Stale] {
-        &self.0
+        &self.entries[..self.len]
+    }
+
+    /// Whether one more can be remembered.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len < self.entries.len()
     }
 
     /// One more; `false` if there is no room, so that it counts as flushed.
     pub(crate) fn remember(&mut self, stale: Stale) -> bool {
-        self.0.push(stale).is_ok()
+        let Some(slot) = self.entries.get_mut(self.len) else { return false };
+        *slot = stale;
+        self.len += 1;
+        true
     }
 
-    /// What `which` says is stale no more.
-    pub(crate) fn forget(&mut self, which: impl Fn(&Stale) -> bool) {
-        self.0.retain(|stale| !which(stale));
+    /// What `which` says is stale no more: whether there was any.
+    pub(crate) fn forget(&mut self, which: impl Fn(&Stale) -> bool) -> bool {
+        let before = self.len;
+        while self.take(&which).is_some() {}
+        self.len < before
     }
 
     /// One of those that `which` names.
     pub(crate) fn take(&mut self, which: impl Fn(&Stale) -> bool) -> Option<Stale> {
-        let at = self.0.iter().position(which)?;
-        Some(self.0.swap_remove(at))
+        let at = self.stale().iter().position(which)?;
+        self.len -= 1;
+        self.entries.swap(at, self.len);
+        Some(self.entries[self.len])
     }
 }
 

@@ -33,7 +33,7 @@ struct Code {
 impl Machine {
     /// #VC with `code` as error code. A guest without handler is stopped.
     pub(crate) fn vc(&mut self, code: u64) {
-        if self.current == 2 && self.lie_spurious_run(code) {
+        if self.current() == 2 && self.lie_spurious_run(code) {
             return;
         }
         let long = self.vmcb().save(save::EFER) & LMA != 0;
@@ -43,7 +43,7 @@ impl Machine {
         }
         // The registers' copy of RSP is what the next entry takes.
         let rsp = self.vmcb().save(save::RSP);
-        self.levels[self.current].regs.gpr[4] = rsp;
+        self.level().regs.gpr[4] = rsp;
     }
 
     /// An exception or, without an error code, an interrupt, in long mode, by a frame of the machine's.
@@ -58,7 +58,7 @@ impl Machine {
         let long = self.vmcb().save(save::EFER) & LMA != 0;
         let done = long && self.exception_long(vector, error).is_ok();
         let rsp = self.vmcb().save(save::RSP);
-        self.levels[self.current].regs.gpr[4] = rsp;
+        self.level().regs.gpr[4] = rsp;
         done
     }
 

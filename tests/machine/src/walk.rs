@@ -67,7 +67,7 @@ impl Machine {
             Access::Write => READ | WRITE,
             Access::Fetch => READ | execute,
         };
-        if entry.permissions[self.current] & needed != needed {
+        if entry.permissions[self.current()] & needed != needed {
             return rule(Rule::VmplPermission, "the VMPL lacks the permission");
         }
         Ok(hpa)

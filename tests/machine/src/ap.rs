@@ -1,0 +1,103 @@
+//! AP creation: a VMPL names the register state (VMSA) of another context, of any processor.
+//!
+//! A less privileged VMPL's word is checked when it is given and whenever the host would follow it; what is wrong then
+//! is an error, or a processor that waits. VMPL0's word is followed, and what is wrong stops the machine by its rule.
+
+use crate::bits::{lo16, us};
+use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
+use crate::machine::{Machine, VmsaPage, Work};
+use crate::phys::{self, PAGE};
+use crate::smp;
+use crate::svm::exit;
+
+/// Requests: the register state for the processor's next INIT, for now, or none any more.
+const ON_INIT: u16 = 0;
+const NOW: u16 = 1;
+const DESTROY: u16 = 2;
+/// Where a VMSA has SEV_FEATURES.
+const SEV_FEATURES: u64 = 0x3B0;
+
+impl Machine {
+    /// `info1`: request, VMPL and APIC id; `vmsa`: GPA of the register state; RAX: its SEV_FEATURES.
+    pub(crate) fn ap_creation(&mut self, ghcb: Ghcb, info1: u64, vmsa: u64) -> Result<Answer, Refused> {
+        let (request, vmpl, processor) = (lo16(info1), us(info1 >> 16 & 15), us(info1 >> 32));
+        if !self.may_create(processor, vmpl) || !vmsa.is_multiple_of(PAGE) {
+            return Err(Malformed::InvalidInput.into());
+        }
+        let runs = self.runs(processor, vmpl);
+        match request {
+            // What the guest sends as INIT is ignored: it runs on.
+            ON_INIT if runs => return Ok(Answer::default()),
+            ON_INIT | NOW => {
+                self.check_named(ghcb, vmpl, vmsa)?;
+                self.evict(processor, vmpl);
+                let by = self.current();
+                let level = &mut self.processors[processor].levels[vmpl];
+                (level.vmsa, level.by, level.starts) = (Some(VmsaPage::Guest(vmsa)), by, request == NOW);
+            }
+            DESTROY => {
+                self.evict(processor, vmpl);
+                let level = &mut self.processors[processor].levels[vmpl];
+                (level.vmsa, level.starts) = (None, false);
+            }
+            _ => return Err(Malformed::InvalidInput.into()),
+        }
+        if processor != self.me {
+            smp::notify(processor);
+        }
+        Ok(Answer::default())
+    }
+
+    /// A VMPL may name register states of its own and of less privileged VMPLs, but not of itself.
+    fn may_create(&self, processor: usize, vmpl: usize) -> bool {
+        let itself = processor == self.me && vmpl == self.current();
+        processor < self.processors.len()
+            && (self.current()..4).contains(&vmpl)
+            && !itself
+            && (vmpl == 0 || !self.config.no_vmpls)
+    }
+
+    fn check_named(&self, ghcb: Ghcb, vmpl: usize, vmsa: u64) -> Result<(), Malformed> {
+        let features = ghcb.get(field::RAX)?;
+        let hpa = self.memory.rmp.hpa(vmsa).ok_or(Malformed::InvalidInput)?;
+        let supported = features & 1 == 1 && features & !crate::switch::SEV_FEATURES == 0;
+        let fit = self.current() == 0 || self.unfit(vmpl, VmsaPage::Guest(vmsa)).is_none();
+        let used = self.processors.iter().any(|processor| processor.uses(vmsa));
+        if !supported || phys::read_u64(hpa + SEV_FEATURES) != features || !fit || used {
+            return Err(Malformed::InvalidInput);
+        }
+        Ok(())
+    }
+
+    /// Whether the VMPL is what another processor runs, or has halted.
+    fn runs(&self, processor: usize, vmpl: usize) -> bool {
+        let that = &self.processors[processor];
+        processor != self.me && that.current == vmpl && !matches!(that.work, Work::Idle(_))
+    }
+
+    /// Takes the VMPL from the processor, if that runs it: its registers are in its VMSA then.
+    fn evict(&mut self, processor: usize, vmpl: usize) {
+        if !self.runs(processor, vmpl) {
+            return;
+        }
+        smp::expel(processor);
+        self.store(processor, exit::NMI);
+        let that = &mut self.processors[processor];
+        that.evicted = true;
+        // Where a more privileged VMPL has asked to run this one, it still does.
+        let asked_for = that.levels[..vmpl].iter().any(|level| level.vmsa.is_some());
+        that.work = Work::Idle(asked_for.then_some(vmpl));
+    }
+
+    /// Goes on with a VMPL from its VMSA, if that can be run.
+    pub(crate) fn start(&mut self, vmpl: usize) {
+        self.processor_mut().levels[vmpl].starts = false;
+        if !self.load(vmpl) {
+            self.processor_mut().levels[vmpl].vmsa = None;
+            return;
+        }
+        let processor = self.processor_mut();
+        (processor.work, processor.current, processor.same_fault) = (Work::Runs, vmpl, (0, 0));
+        self.begins(vmpl);
+    }
+}
