@@ -64,6 +64,8 @@ const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| booted::linux::run()),
     ("guest: an encrypted disk", |_| booted::disk::run()),
     ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
+    ("guest: Linux on two processors", |_| booted::processors::two()),
+    ("guest: Linux on four processors", |_| booted::processors::four()),
     ("guest: GRUB", |_| booted::grub::run()),
     ("guest: IMA", |_| booted::ima::run()),
     ("guest: other builds of OVMF", |_| booted::ovmf::run_others()),
@@ -75,7 +77,7 @@ const GUESTS: &[InQemu] = &[
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there.
 /// Two minutes on quiet cores, and not more than ten on busy ones.
-const SHORT: [&str; 2] = ["guest: Linux at VMPL2", "guest: OVMF at VMPL2"];
+const SHORT: [&str; 3] = ["guest: Linux at VMPL2", "guest: OVMF at VMPL2", "guest: Linux on two processors"];
 
 /// The suite that needs neither proof tools nor QEMU.
 const HOST: &str = "host: unit tests, properties, examples";
