@@ -239,11 +239,13 @@ fn memory_ranges(memory: &mut Memory, firmware: Region) -> Result<memory_map::Ra
 /// elsewhere they become what the rest is.
 fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
     let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
-    if launch.areas.iter().any(|area| area.region.overlaps(low) || area.region.overlaps(firmware)) {
+    let parking = Region::new(memory_map::PARKING.0, memory_map::PARKING.1).ok_or_else(Fatal::plain(Reason::Panic))?;
+    let own = [low, firmware, parking];
+    if launch.areas.iter().any(|area| own.iter().any(|own| area.region.overlaps(*own))) {
         return Err(Fatal::new(Reason::LaunchParams, format_args!("a region of the guest's overlaps the firmware")));
     }
     let all = start::with_placed(ranges, launch).ok_or_else(Fatal::plain(Reason::MemoryMap))?;
-    let mut map = Ownership::new(&all, &[firmware]).map_err(no_map)?;
+    let mut map = Ownership::new(&all, &[firmware, parking]).map_err(no_map)?;
     let mut validated = 0;
     for part in start::to_validate(ranges, launch, low).ok_or_else(Fatal::plain(Reason::MemoryMap))? {
         host::make_private(part)?;

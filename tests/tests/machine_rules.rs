@@ -246,7 +246,7 @@ const NO_LAUNCH: &[(&str, &str, Change)] = &[
         parts.headers[first][20..24].fill(0xFF);
         Ok(())
     }),
-    ("vmsa-not-last", "after the VMSA", |parts| {
+    ("vmsa-not-last", "after a VMSA", |parts| {
         let vmsa = parts.position(VP_CONTEXT)?;
         let header = parts.headers.remove(vmsa);
         parts.headers.insert(vmsa - 1, header);

@@ -53,8 +53,8 @@ pub struct Args {
     /// where there is a ukify; with --debian, or without ukify, Debian's].
     #[arg(long, value_name = "FILE", requires_all = ["ovmf", "kernel"])]
     stub: Option<PathBuf>,
-    /// Processors of the guest: they are part of the launch digest, as is the CPU model of the host's QEMU with more
-    /// than one (here EPYC-Milan; `cargo xtask measure --cpu-signature` for others).
+    /// Processors of the guest. Each is part of the launch digest: a host that gives the guest more, or less, launches
+    /// something else.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     smp: u8,
     /// Packs this ELF file as the firmware instead of building it.

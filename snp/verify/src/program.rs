@@ -1,6 +1,6 @@
 //! What the program does: `quoin-verify`, and `cargo xtask verify`.
 
-use crate::digest::{self, Host, LaunchDigest};
+use crate::digest::{self, LaunchDigest};
 use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
 use crate::judge::{Expectations, Failure, Step, verify};
@@ -33,10 +33,6 @@ pub struct Args {
     /// "consistent, not verified".
     #[arg(long, value_name = "HEX", value_parser = launch_digest)]
     measurement: Option<LaunchDigest>,
-    /// CPUID leaf 1, EAX, of the CPU model that the host shows, such as 0xa00f11 for EPYC-Milan: with --igvm of an image
-    /// for several processors the launch digest depends on it.
-    #[arg(long, value_name = "HEX", requires = "igvm", value_parser = digest::cpu_signature)]
-    cpu_signature: Option<u32>,
     /// Accept the committed mock root, whose chip key is public. For development and tests: it proves nothing.
     #[arg(long)]
     development_root: bool,
@@ -98,10 +94,7 @@ pub(crate) fn conclusion(expectations: &Expectations) -> (&'static str, String, 
 
 fn expected_measurement(args: &Args, image: Option<&[u8]>) -> Result<Option<LaunchDigest>> {
     match image {
-        Some(image) => {
-            let host = Host::with_vcpus(boot_log::processors(image)?, args.cpu_signature)?;
-            Ok(Some(digest::measure_on(image, host).context("the IGVM file cannot be measured")?.digest))
-        }
+        Some(image) => Ok(Some(digest::measure(image).context("the IGVM file cannot be measured")?.digest)),
         None => Ok(args.measurement),
     }
 }

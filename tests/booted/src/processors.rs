@@ -11,7 +11,7 @@ use host::{build, workspace};
 use quoin_image::linux::Linux;
 
 /// What `init` and its part `processors` check.
-const CHECKS: usize = 10 + 6;
+const CHECKS: usize = 9 + 6;
 
 /// With two processors.
 pub fn two() -> Result<Totals> {

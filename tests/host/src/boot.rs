@@ -73,7 +73,7 @@ pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[Strin
         psp: &psp,
         config,
         memory_mib,
-        processors: built.image.processors,
+        processors: built.image.launch.processors,
         options,
     })
 }

@@ -1,14 +1,12 @@
 //! The image: packed, measured, and compared with what is committed.
 
-use crate::qemu::CPU_SIGNATURE;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use quoin_image::elf::Elf;
 use quoin_image::guest::Guest;
 use quoin_image::pack;
-use quoin_verify::digest::{self, Host, Launch, hex};
-use quoin_verify::evidence::boot_log;
+use quoin_verify::digest::{self, Launch, hex};
 use std::path::Path;
 
 /// The committed launch digest of the image that a clean checkout builds.
@@ -22,23 +20,15 @@ const SIZE_LIMIT: usize = 1024 * 1024 + 512 * 1024;
 pub struct Image {
     /// The IGVM file's bytes.
     pub bytes: Vec<u8>,
-    /// What its launch measures on the emulated processors.
+    /// What its launch measures.
     pub launch: Launch,
-    /// Processors of the machine that it is launched on.
-    pub processors: u32,
 }
 
 impl Image {
     /// Measures an image's file.
     pub fn new(bytes: Vec<u8>) -> Result<Self> {
-        let processors = boot_log::processors(&bytes)?;
-        Self::on(processors, bytes)
-    }
-
-    /// Measures an image's file on so many processors, whatever it is made for.
-    pub fn on(processors: u32, bytes: Vec<u8>) -> Result<Self> {
-        let launch = digest::measure_on(&bytes, Host::with_vcpus(processors, Some(CPU_SIGNATURE))?)?;
-        Ok(Self { bytes, launch, processors })
+        let launch = digest::measure(&bytes)?;
+        Ok(Self { bytes, launch })
     }
 }
 

@@ -250,14 +250,6 @@ pub fn expected(igvm: &[u8]) -> Result<OfImage> {
     launch_parameters(&pages).map_or_else(|| Ok(OfImage::default()), |parameters| of_parameters(parameters, &pages))
 }
 
-/// Processors that the launch parameters of an IGVM file of ours name, 1 for any other file.
-pub fn processors(igvm: &[u8]) -> Result<u32> {
-    let file = IgvmFile::new_from_binary(igvm, Some(IsolationType::Snp)).context("this is no IGVM file for SEV-SNP")?;
-    let pages = pages(&file);
-    let Some(parameters) = launch_parameters(&pages) else { return Ok(1) };
-    Ok(Reader(parameters.get(0x40..).context("the launch parameters are too short")?).u32()?.max(1))
-}
-
 fn pages(file: &IgvmFile) -> BTreeMap<u64, &[u8]> {
     let data = file.directives().iter().filter_map(|directive| match directive {
         IgvmDirectiveHeader::PageData { gpa, data, .. } if !data.is_empty() => Some((*gpa, data.as_slice())),
