@@ -9,7 +9,7 @@ use snp::vmsa::{EFER_SVME, Vmsa};
 use super::vcpus::Vcpu;
 use super::{Machine, Registers, serve};
 use crate::mm::ownership::Owner;
-use crate::mm::{Inaccessible, Pages, read_u64, write_u64};
+use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, PageSize, Pages, RmpError, read_u64, write_u64};
 
 /// Why the guest is run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,8 @@ pub enum Stop {
 ///
 /// The call counts only if the vCPU left its VMPL by VMGEXIT (so that the registers are a call's), and if the calling
 /// area's first byte goes from 1 to 0 in one exchange (so that no call is served twice, or at the host's will). While
-/// the register state is looked at, EFER.SVME is clear in it, and no CPU can run it.
+/// the register state is looked at, EFER.SVME is clear in it, and no CPU can begin to run it. One that a CPU still runs,
+/// because the host has entered two VMPLs of the vCPU at once, holds registers of before: there is no call in it.
 pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
     let Some(vcpu) = machine.guest.lock().begin(machine.apic_id) else { return Stop::NoVcpu };
     let stop = look_and_serve(machine, vcpu).unwrap_or(Stop::Lost);
@@ -40,7 +41,7 @@ pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
 
 fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inaccessible> {
     set_runnable(machine.pages, vcpu.vmsa, false)?;
-    let stop = if is_call(machine, vcpu)? {
+    let stop = if !is_running(machine.pages, vcpu.vmsa)? && is_call(machine, vcpu)? {
         let mut registers = read_registers(machine.pages, vcpu.vmsa)?;
         serve(machine, &mut registers);
         write_registers(machine.pages, vcpu.vmsa, &registers)?;
@@ -50,6 +51,15 @@ fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inacces
     };
     set_runnable(machine.pages, vcpu.vmsa, true)?;
     Ok(stop)
+}
+
+/// Whether a CPU may be running it at this moment: RMPADJUST tells, which otherwise changes nothing.
+fn is_running(pages: &mut dyn Pages, vmsa: u64) -> Result<bool, Inaccessible> {
+    match pages.rmpadjust(vmsa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)) {
+        Ok(()) => Ok(false),
+        Err(RmpError::Inaccessible) => Err(Inaccessible),
+        Err(_) => Ok(true),
+    }
 }
 
 fn is_call(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<bool, Inaccessible> {
@@ -88,7 +98,7 @@ fn write_registers(pages: &mut dyn Pages, vmsa: u64, registers: &Registers) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mm::{Attributes, PageSize, Pvalidated, Region, RmpError};
+    use crate::mm::{Pvalidated, Region};
     use crate::testing::{FakeMachine, Scene};
     use zerocopy::IntoBytes;
 
@@ -181,6 +191,17 @@ mod tests {
             after_stop(&mut parts);
             assert_eq!(read_u64(&mut strict.machine, vmsa + 0xd0).unwrap() & EFER_SVME, EFER_SVME);
         }
+    }
+
+    /// APM volume 3, RMPADJUST: FAIL_INUSE for a VMSA that a CPU runs.
+    #[test]
+    fn a_register_state_that_a_cpu_runs_is_no_call() {
+        let mut scene = stopped(0x403, 1);
+        scene.machine.in_use = Some(scene.vcpu().vmsa);
+        assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
+        assert_eq!(scene.machine.bytes(scene.vcpu().calling_area, 1), [1], "it is still to be made");
+        scene.machine.in_use = None;
+        assert_eq!(stop(&mut scene).0, Stop::Served);
     }
 
     #[test]
