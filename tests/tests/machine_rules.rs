@@ -13,16 +13,26 @@ use cases::{CASES, Case, Expect, REFUSED};
 use core::time::Duration;
 use host::image::{self, Payload};
 use host::psp::Identity;
-use host::qemu::{End, Qemu, Settings, Source};
+use host::qemu::{CPU_SIGNATURE, End, Qemu, Settings, Source};
 use host::{boot, build};
 use libtest_mimic::{Arguments, Failed, Trial};
 use quoin_image::elf::Elf;
-use quoin_verify::digest;
+use quoin_verify::digest::{self, Host};
 use std::path::Path;
 use std::sync::Arc;
 
 /// A case takes a fraction of a second; a busy host gets two minutes.
 const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What a case's configuration has for this suite: how many processors QEMU emulates.
+const PROCESSORS: &str = "processors=";
+
+fn processors(case: &Case) -> Result<u32> {
+    match case.config.split(' ').find_map(|line| line.strip_prefix(PROCESSORS)) {
+        Some(count) => Ok(count.parse()?),
+        None => Ok(1),
+    }
+}
 
 /// Machine and payload, built.
 struct Bench {
@@ -51,7 +61,8 @@ impl Bench {
 
     /// A case's lines, with the symbols' addresses.
     fn config(&self, case: &Case) -> Result<String> {
-        let mut config = format!("case={}\n{}\n", case.name, case.config.replace(' ', "\n"));
+        let lines = case.config.split(' ').filter(|line| !line.starts_with(PROCESSORS));
+        let mut config = format!("case={}\n{}\n", case.name, lines.collect::<Vec<_>>().join("\n"));
         while let Some((before, rest)) = config.split_once('{') {
             let (name, after) = rest.split_once('}').context("no end of a symbol's name")?;
             config = format!("{before}{:#x}{after}", self.rules.address(name)?);
@@ -100,7 +111,7 @@ impl Outcome {
 }
 
 fn case(bench: &Bench, case: &Case) -> Result<()> {
-    let outcome = bench.boot(&bench.image, &bench.config(case)?)?;
+    let outcome = bench.boot_on(processors(case)?, &bench.image, &bench.config(case)?)?;
     match case.expect {
         Expect::Ok | Expect::OfChangedFile => {
             ensure!(
@@ -322,6 +333,16 @@ fn digests(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// Of more processors, the launch measures a register state each.
+fn digests_of_processors(bench: &Bench) -> Result<()> {
+    for vcpus in [2, 3, 8] {
+        let host = Host { vcpus, cpu_signature: CPU_SIGNATURE, native_zero: false };
+        let line = format!("machine: launch digest {}", digest::hex(&digest::measure_on(&bench.image, host)?.digest));
+        bench.boot_on(vcpus, &bench.image, "case=memory\n")?.expect(End::Orderly, &line)?;
+    }
+    bench.boot_on(9, &bench.image, "case=memory\n")?.expect(End::BadLaunch, "9 processors")
+}
+
 /// Required memory is not measured, and may come before the pages or behind them; without it, what the file has no
 /// contents for is not private, which a host other than KVM does not make up for.
 fn required(bench: &Bench) -> Result<()> {
@@ -449,6 +470,7 @@ fn main() -> Result<()> {
         trial(&bench, "ahead::in-rows".into(), ahead),
         trial(&bench, "launch::checksum".into(), checksum),
         trial(&bench, "launch::digests".into(), digests),
+        trial(&bench, "launch::digests-of-processors".into(), digests_of_processors),
         trial(&bench, "launch::required-memory-anywhere".into(), required),
         trial(&bench, "launch::page-without-contents".into(), empty),
         trial(&bench, "launch::madt".into(), madt),

@@ -9,6 +9,8 @@
 //!   which runs none
 //! - `cpuid`: `epyc` (default): the launcher writes the CPUID page by itself, XSAVE and its leaves included; `image`:
 //!   it fills in the image's leaves, and hides what TCG has not
+//! - `invlpgb`: `yes`: there are INVLPGB and TLBSYNC, and CPUID says so; `no`: there are not; default: with more than
+//!   one processor there are
 //! - `steal`: `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at
 //!   which VMPL0 reaches for it
 //! - `legacy`: `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a
@@ -113,6 +115,8 @@ pub(crate) struct Config {
     /// The host has no VMPLs.
     pub(crate) no_vmpls: bool,
     pub(crate) cpuid: crate::cpuid::Source,
+    /// INVLPGB and TLBSYNC, where it is said whether there are.
+    pub(crate) invlpgb: Option<bool>,
     pub(crate) steal: bool,
     /// There is RAM from 640 KiB to 1 MiB.
     pub(crate) legacy_ram: bool,
@@ -139,6 +143,7 @@ impl Default for Config {
             huge_entries: false,
             no_vmpls: false,
             cpuid: crate::cpuid::Source::default(),
+            invlpgb: None,
             steal: false,
             legacy_ram: false,
             refusable: [None; 6],
@@ -188,6 +193,8 @@ impl Config {
             ("cpuid", "image") => self.cpuid = crate::cpuid::Source::Image,
             ("legacy", "hole") => self.legacy_ram = false,
             ("legacy", "ram") => self.legacy_ram = true,
+            ("invlpgb", "yes") => self.invlpgb = Some(true),
+            ("invlpgb", "no") => self.invlpgb = Some(false),
             ("steal", value) => self.steal = number(value)? != 0,
             ("refusable", value) => {
                 let (first, last) = value.split_once('-')?;

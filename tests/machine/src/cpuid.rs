@@ -104,6 +104,7 @@ pub(crate) enum Source {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     source: Source,
+    invlpgb: bool,
     no_rdseed: bool,
     no_rdrand: bool,
     repeats: Option<u64>,
@@ -112,14 +113,20 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// With what the host lies about.
-    pub(crate) fn new(source: Source, lies: &crate::config::Lies) -> Self {
+    pub(crate) fn new(source: Source, invlpgb: bool, lies: &crate::config::Lies) -> Self {
         Self {
             source,
+            invlpgb,
             no_rdseed: lies.no_rdseed.is_some(),
             no_rdrand: lies.no_rdrand.is_some(),
             repeats: lies.cpuid_repeats,
             contradicts: lies.cpuid_contradicts,
         }
+    }
+
+    /// Whether there are INVLPGB and TLBSYNC.
+    pub(crate) const fn has_invlpgb(self) -> bool {
+        self.invlpgb
     }
 
     /// A leaf, corrected.
@@ -174,6 +181,9 @@ impl Policy {
             }
             0x8000_0000 => result.eax = MAX_EXTENDED,
             0x8000_0001 => result.ecx &= !SVM,
+            0x8000_0008 if self.invlpgb => {
+                (result.ebx, result.edx) = crate::invlpgb::shown_in(result.ebx, result.edx);
+            }
             0x8000_000A => result = NONE,
             // EBX: position of the C-bit, and by how many bits it makes physical addresses shorter.
             0x8000_001F => {

@@ -86,12 +86,18 @@ impl Memory {
         true
     }
 
-    /// Flushes on every processor what `which` says.
-    pub(crate) fn flush_everywhere(&mut self, which: impl Fn(&Stale) -> bool) {
-        self.flush(&which);
+    /// INVLPGB on `processor` names, of what any processor remembers, what `which` says.
+    pub(crate) fn mark(&mut self, processor: usize, which: impl Fn(&Stale) -> bool) {
+        self.views.iter_mut().for_each(|view| view.tlb.mark(processor, &which));
+    }
+
+    /// Flushes on every processor what INVLPGB on `by` has named.
+    pub(crate) fn flush_marked(&mut self, by: usize) {
+        let which = |stale: &Stale| stale.is_marked(by);
+        self.flush(which);
         for processor in self.others() {
             let mut expels = false;
-            while let Some(stale) = self.views[processor].tlb.take(&which) {
+            while let Some(stale) = self.views[processor].tlb.take(which) {
                 let (Some(entry), Some(hpa)) = (self.rmp.entry(stale.gpa), self.rmp.hpa(stale.gpa)) else { continue };
                 let leaf = self.private_leaf(stale.gpa, hpa, entry, stale.vmpl);
                 self.views[processor].npt.replace(Side::Private(stale.vmpl), stale.gpa, |_| leaf);

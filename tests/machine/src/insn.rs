@@ -1,4 +1,5 @@
-//! The instructions that QEMU does not know and reports as #UD: PVALIDATE, RMPADJUST, and RDSEED, which an EPYC has.
+//! The instructions that QEMU does not know and reports as #UD: PVALIDATE, RMPADJUST, INVLPGB and TLBSYNC
+//! ([`crate::invlpgb`]), and RDSEED, which an EPYC has.
 
 use crate::bits::lo8;
 use crate::config::WrongState;
@@ -39,6 +40,8 @@ impl Machine {
                 self.rmpadjust();
                 self.go_ahead();
             }
+            [0x0F, 0x01, 0xFE, _] => self.invlpgb(),
+            [0x0F, 0x01, 0xFF, _] => self.tlbsync(),
             // VMGEXIT while EFER.SVME is clear.
             [0xF2 | 0xF3, 0x0F, 0x01, 0xD9] => {
                 self.skip(4);

@@ -13,7 +13,7 @@
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
 //! | `rmp`, `npt`, `tlb`, `memory`, `elsewhere`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
 //! | `smp`, `apic` | several processors, and one lock |
-//! | `svm`, `machine`, `exits`, `vc`, `insn`, `ahead`, `switch` | running the guest, #VC, its instructions, VMPLs |
+//! | `svm`, `machine`, `exits`, `vc`, `insn`, `invlpgb`, `ahead`, `switch` | running the guest, #VC, its instructions, VMPLs |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject` | exceptions that the host makes up |
@@ -38,6 +38,7 @@ mod ghcb;
 mod igvm;
 mod inject;
 mod insn;
+mod invlpgb;
 mod io;
 mod launch;
 mod log;
@@ -98,7 +99,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         memory.back_legacy_hole();
     }
     let secrets = psp.secrets_page();
-    let policy = cpuid::Policy::new(config.cpuid, &config.lies);
+    let policy = cpuid::Policy::new(config.cpuid, config.invlpgb.unwrap_or(count > 1), &config.lies);
     let launch = Launch::new(&mut memory, &secrets, policy, config.lies, count);
     let launched = match igvm::Igvm::new(file).and_then(|file| launch.run(file)) {
         Ok(launched) => launched,

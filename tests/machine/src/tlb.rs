@@ -1,4 +1,4 @@
-//! What a CPU's TLB remembers. QEMU's TLB is flushed at every exit, so the nested page tables take its part: where the
+//! What a processor's TLB remembers. QEMU's is flushed at every exit, so the nested page tables take its part: where the
 //! guest takes rights by PVALIDATE or RMPADJUST, neither of which flushes (APM volume 3), a leaf that was in use keeps
 //! them until something flushes it.
 //!
@@ -7,7 +7,8 @@
 //! | MOV to CR4 that changes PGE, PSE or PAE, MOV to CR0 | everything: the VMPLs of a guest have one ASID |
 //! | MOV to CR3 | what the writing VMPL has; that of others may be global |
 //! | INVLPG | of the writing VMPL, the page |
-//! | a change of the page's state by the host | the page |
+//! | TLBSYNC, on every processor | what INVLPGB has named before on the same processor: by address, of the VMPL that executes it; without, what that VMPL has; with bit 3 of RAX (global), everything |
+//! | a change of the page's state by the host, on every processor | the page |
 
 use crate::log::fault;
 use crate::npt::{LEAF_ACCESSED, LEAF_DIRTY, LEAF_NX, LEAF_READ, LEAF_WRITE};
@@ -27,6 +28,8 @@ pub(crate) struct Stale {
     pub(crate) gpa: u64,
     /// The page's linear address, or [`UNKNOWN`].
     linear: u64,
+    /// A bit for each processor that has executed INVLPGB for it and no TLBSYNC yet.
+    marks: u64,
 }
 
 /// No address of a page.
@@ -35,12 +38,17 @@ const UNKNOWN: u64 = 1;
 impl Stale {
     /// `linear`: the operand of the instruction that made the translation stale, where it is that VMPL's own.
     pub(crate) fn new(vmpl: usize, gpa: u64, linear: Option<u64>) -> Self {
-        Self { vmpl, gpa, linear: linear.map_or(UNKNOWN, |linear| linear & !(PAGE - 1)) }
+        Self { vmpl, gpa, linear: linear.map_or(UNKNOWN, |linear| linear & !(PAGE - 1)), marks: 0 }
     }
 
     /// The page's linear address, where it is known.
     pub(crate) fn linear(&self) -> Option<u64> {
         (self.linear != UNKNOWN).then_some(self.linear)
+    }
+
+    /// Whether INVLPGB has named it on `processor`.
+    pub(crate) const fn is_marked(&self, processor: usize) -> bool {
+        self.marks >> processor & 1 != 0
     }
 }
 
@@ -62,6 +70,14 @@ impl Tlb {
     /// What is.
     pub(crate) fn stale(&self) -> &[Stale] {
         &self.entries[..self.len]
+    }
+
+    /// INVLPGB on `processor` names what `which` says.
+    pub(crate) fn mark(&mut self, processor: usize, which: impl Fn(&Stale) -> bool) {
+        self.entries[..self.len]
+            .iter_mut()
+            .filter(|stale| which(stale))
+            .for_each(|stale| stale.marks |= 1 << processor);
     }
 
     /// Whether one more can be remembered.

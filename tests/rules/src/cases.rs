@@ -7,7 +7,8 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// How it must end.
     pub(crate) expect: Expect,
-    /// More lines of the configuration, separated by spaces; `{NAME}` stands for the address of a symbol.
+    /// More lines of the configuration, separated by spaces; `{NAME}` stands for the address of a symbol, and
+    /// `processors=N` is for the suite alone.
     pub(crate) config: &'static str,
 }
 
@@ -88,6 +89,30 @@ macro_rules! for_each_case {
             "message-again" psp::message_again, Ok, "";
             "terminate" terminate_by_msr, Terminated(9, 77), "";
             "terminate-by-page" terminate_by_page, Terminated(9, 77), "";
+            "invlpgb-codes" smp::invlpgb_codes, Ok, "invlpgb=yes";
+            "invlpgb-none" smp::invlpgb_none, Ok, "";
+            // Two processors.
+            "smp-both-run" smp::both_run, Ok, "processors=2";
+            "smp-refusals" smp::refusals, Ok, "processors=2";
+            "smp-vmsa-in-use" smp::vmsa_in_use, Ok, "processors=2";
+            "smp-created-again" smp::created_again, Ok, "processors=2";
+            "smp-created-by-guest" smp::created_by_guest, Ok, "processors=2";
+            "smp-parked" smp::parked, Ok, "processors=2";
+            "smp-run-vmpl-waits" smp::run_vmpl_waits, Ok, "processors=2";
+            "smp-interrupts" smp::interrupts, Ok, "processors=2";
+            "smp-stale-until-tlbsync" smp::stale_until_tlbsync, Ok, "processors=2 vmpl-fault=gp";
+            "smp-stale-until-its-cr4" smp::stale_until_its_cr4, Ok, "processors=2 vmpl-fault=gp";
+            "smp-stale-until-its-invlpg" smp::stale_until_its_invlpg, Ok, "processors=2 vmpl-fault=gp";
+            "smp-host-flushes-everywhere" smp::host_flushes_everywhere, Ok, "processors=2";
+            "smp-invlpgb-codes" smp::invlpgb_codes, Ok, "processors=2";
+            "smp-invlpgb-none" smp::invlpgb_none, Ok, "processors=2 invlpgb=no";
+            "smp-stale-rescinded" smp::stale_rescinded, Stop("stale-translation"), "processors=2";
+            "smp-stale-vmsa" smp::stale_vmsa, Stop("stale-translation"), "processors=2";
+            "smp-stale-after-own-flush" smp::stale_after_own_flush, Stop("stale-translation"), "processors=2";
+            "smp-stale-before-tlbsync" smp::stale_before_tlbsync, Stop("stale-translation"), "processors=2";
+            "smp-stale-after-invlpgb" smp::stale_after_invlpgb, Stop("stale-translation"), "processors=2";
+            "smp-stale-vmsa-runs" smp::stale_vmsa_runs, Stop("stale-translation"), "processors=2";
+            "smp-vmsa-twice" smp::vmsa_twice, Stop("vmsa-invalid"), "processors=2";
             // A rule broken.
             "unvalidated-access" broken::unvalidated_access, Stop("unvalidated-access"), "access=stop";
             "unvalidated-rescinded" broken::unvalidated_rescinded, Stop("unvalidated-access"), "access=stop";

@@ -348,6 +348,21 @@ pub(crate) fn reload_cr3() {
     unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack)) };
 }
 
+/// PAUSE: another processor has its turn.
+pub(crate) fn pause() {
+    core::hint::spin_loop();
+}
+
+/// INVLPGB with RAX, ECX and EDX: what it raised.
+pub(crate) fn invlpgb(rax: u64, rcx: u64, rdx: u64) -> Raised {
+    probe!(".byte 0x0f, 0x01, 0xfe", in("rax") rax, in("rcx") rcx, in("rdx") rdx)
+}
+
+/// TLBSYNC: what it raised.
+pub(crate) fn tlbsync() -> Raised {
+    probe!(".byte 0x0f, 0x01, 0xff")
+}
+
 /// Sets CR4.PGE and clears it again.
 pub(crate) fn toggle_global_pages() {
     // SAFETY: no mapping is global.
