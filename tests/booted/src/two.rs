@@ -11,7 +11,7 @@ use quoin_image::elf::Elf;
 use quoin_image::guest::Guest;
 
 /// Rounds of each attempt in the short form.
-const ROUNDS: u32 = 2000;
+const ROUNDS: u32 = 300;
 
 /// The short form.
 pub fn run(_: &Built) -> Result<Totals> {
