@@ -31,6 +31,9 @@ pub struct Args {
     /// Lines for the machine's configuration: how the host shall lie, such as `fault=wrong-report-data` (docs/boot.md).
     #[arg(long = "machine-config", value_name = "KEY=VALUE")]
     config: Vec<String>,
+    /// Processors of the machine: each has a register state in the launch digest.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    smp: u32,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]
     verbose: bool,
@@ -42,7 +45,7 @@ const WARM: Duration = Duration::from_secs(2);
 impl Args {
     /// The run whose time is a figure: the image as it is, on a host that does not lie.
     fn is_plain(&self) -> bool {
-        self.once && self.image.is_none() && self.config.is_empty() && !self.verbose
+        self.once && self.smp == 1 && self.image.is_none() && self.config.is_empty() && !self.verbose
     }
 }
 
@@ -56,7 +59,8 @@ pub fn run(args: &Args) -> Result<()> {
     let built = match &args.image {
         Some(path) => boot::build_machine_for(path)?,
         None => boot::build_everything()?,
-    };
+    }
+    .on(args.smp)?;
     let warm = started.elapsed() < WARM;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));

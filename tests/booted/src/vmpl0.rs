@@ -38,11 +38,12 @@ const TYPED: [&str; 3] = [
     "poweroff -f",
 ];
 
-/// Two boots.
+/// Three boots.
 pub fn run() -> Result<Totals> {
     let system = System::prepare()?;
     println!("kernel {}", system.release);
     let mut totals = linux(&system)?;
+    totals += linux_on_two(&system)?;
     let disk = unified_disk(&system, NOTHING, "ovmf-vmpl0.disk")?;
     let guest = ovmf::guest(&Ovmf::fetch()?.code()?)?;
     let built = built(alone::image(&guest, &[])?, "ovmf-vmpl0.igvm")?;
@@ -61,6 +62,26 @@ fn linux(system: &System) -> Result<Totals> {
     totals += case("its report shows VMPL0, its nonce, this launch, signed by the VCEK", reported(&challenger, &built));
     totals += case("Linux at VMPL0: the guest powers off", powered_off(&outcome));
     Ok(totals)
+}
+
+/// As an SNP guest without SVSM does it: the kernel makes register states, and AP creation starts them.
+fn linux_on_two(system: &System) -> Result<Totals> {
+    const CPUS: [&str; 2] = ["echo; echo @file cpus; base64 /sys/devices/system/cpu/online; echo @end", "poweroff -f"];
+    let mut linux = system.linux("console=ttyS1 quiet quoin=shell");
+    linux.vcpus = 2;
+    let guest = linux.guest_of_32_bits()?;
+    let built = built(alone::image(&guest, &alone::memory_map(&guest, &RAM))?, "linux-vmpl0-two.igvm")?.on(2)?;
+    let (challenger, outcome) = boot(&built, &[], &CPUS, LINUX_TIME)?;
+    let mut totals = case("Linux at VMPL0 with two processors reaches userland", reached(&challenger, &outcome));
+    totals += case("Linux at VMPL0 runs on both", runs_on_both(&challenger));
+    totals += case("Linux at VMPL0 with two processors: the guest powers off", powered_off(&outcome));
+    Ok(totals)
+}
+
+fn runs_on_both(challenger: &Challenger) -> Result<()> {
+    let online = challenger.file("cpus")?;
+    ensure!(online == b"0-1\n", "online: {}", String::from_utf8_lossy(&online));
+    Ok(())
 }
 
 fn built(bytes: Vec<u8>, name: &str) -> Result<Built> {

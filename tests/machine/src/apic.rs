@@ -86,7 +86,7 @@ pub(crate) fn is_ignored(offset: u64, value: u64) -> bool {
 
 /// The register's offset that an address of a device is, if it is the APIC's.
 pub(crate) fn register_at(gpa: u64) -> Option<u64> {
-    (MMIO..MMIO + 0x1000).contains(&gpa).then_some(gpa - MMIO)
+    (MMIO..MMIO + 0x1000).contains(&gpa).then(|| gpa - MMIO)
 }
 
 /// The same of an MSR.

@@ -145,7 +145,8 @@ global_asm!(
     "call machine_exception",
     "5: hlt",
     "jmp 5b",
-    // One for each interrupt: what was interrupted, the HLT below, goes on with its vector in RAX.
+    // One for each interrupt: what was interrupted, the HLT below, goes on with its vector in RAX, and without
+    // interrupts: a second one would have the first one forgotten.
     ".align 16",
     "__interrupt_stubs:",
     ".set vector, 32",
@@ -157,6 +158,7 @@ global_asm!(
     ".endr",
     "__interrupt_common:",
     "popq %rax",
+    "andq $~0x200, 16(%rsp)",
     "iretq",
     // The NMI by which another processor wants to be noticed: whoever waits below does so no more.
     "__nmi_stub:",
