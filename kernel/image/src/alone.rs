@@ -5,9 +5,8 @@
 
 use super::elf::PAGE;
 use super::guest::{Entry, Guest, Kind, memory_type};
-use super::pack::{self, SEV_SNP, VMSA_GPA};
+use super::pack;
 use anyhow::{Result, bail, ensure};
-use igvm::IgvmDirectiveHeader;
 use igvm::snp_defs::SevVmsa;
 use igvm_defs::IgvmPageDataType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,12 +67,10 @@ pub fn image(guest: &Guest, map: MemoryMap<'_>) -> Result<Vec<u8>> {
         let data = if kind == IgvmPageDataType::CPUID_DATA { pack::cpuid_page() } else { Vec::new() };
         directives.push(pack::page_data(gpa, kind, data));
     }
-    directives.push(IgvmDirectiveHeader::SnpVpContext {
-        gpa: VMSA_GPA,
-        compatibility_mask: SEV_SNP,
-        vp_index: 0,
-        vmsa: vmsa(guest)?,
-    });
+    directives.push(pack::vp_context(0, vmsa(guest)?));
+    for number in (1..).take(usize::try_from(guest.processors.saturating_sub(1))?) {
+        directives.push(pack::vp_context(number, pack::parked()));
+    }
     pack::serialize(directives)
 }
 

@@ -91,7 +91,7 @@ pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
     serialize(directives)
 }
 
-fn vp_context(vp_index: u16, vmsa: Box<SevVmsa>) -> IgvmDirectiveHeader {
+pub(super) fn vp_context(vp_index: u16, vmsa: Box<SevVmsa>) -> IgvmDirectiveHeader {
     IgvmDirectiveHeader::SnpVpContext { gpa: VMSA_GPA, compatibility_mask: SEV_SNP, vp_index, vmsa }
 }
 
@@ -229,7 +229,7 @@ pub(super) fn vmsa(entry: u64) -> Box<SevVmsa> {
 
 /// A processor beside the first one, which KVM launches at VMPL0, too: it never does anything, whenever a host runs it.
 /// With tables of length 0, no exception that a host makes up leads anywhere.
-fn parked() -> Box<SevVmsa> {
+pub(super) fn parked() -> Box<SevVmsa> {
     let mut vmsa = vmsa(PARKING);
     for table in [&mut vmsa.gdtr, &mut vmsa.idtr] {
         table.limit = 0;

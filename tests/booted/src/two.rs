@@ -6,9 +6,6 @@ use super::{Totals, case};
 use anyhow::{Context, Result};
 use host::boot::{self, Built};
 use host::relay::Relay;
-use host::{build, workspace};
-use quoin_image::elf::Elf;
-use quoin_image::guest::Guest;
 
 /// Rounds of each attempt in the short form.
 const ROUNDS: u32 = 300;
@@ -20,7 +17,7 @@ pub fn run(_: &Built) -> Result<Totals> {
 
 /// So many rounds of each attempt.
 pub fn rounds(rounds: u32) -> Result<Totals> {
-    let built = build(2)?;
+    let built = boot::build_for(2)?;
     let mut qemu = boot::start(&built, "vmpl-fault=gp\nfault=hv-features:0x23")?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
@@ -30,14 +27,4 @@ pub fn rounds(rounds: u32) -> Result<Totals> {
     totals += case("the firmware is alive after it: TPM and attestation answer", alive(&mut relay));
     totals += case("the firmware has not ended", running(&mut qemu));
     Ok(totals)
-}
-
-/// The image of the relay for so many processors.
-fn build(processors: u32) -> Result<Built> {
-    let programs = build::build(build::IMAGE_AND_MACHINE)?;
-    let guest = Guest { processors, ..Guest::from_elf(&Elf::read(&programs.guest())?)? };
-    let image = host::image::pack(&programs.firmware(), host::image::Payload::Guest(&guest))?;
-    let path = workspace::target_dir()?.join(format!("quoin-{processors}.igvm"));
-    fs_err::write(&path, &image.bytes)?;
-    Ok(Built { machine: programs.machine(), image, path })
 }

@@ -70,7 +70,7 @@ fn linux_on_two(system: &System) -> Result<Totals> {
     let mut linux = system.linux("console=ttyS1 quiet quoin=shell");
     linux.vcpus = 2;
     let guest = linux.guest_of_32_bits()?;
-    let built = built(alone::image(&guest, &alone::memory_map(&guest, &RAM))?, "linux-vmpl0-two.igvm")?.on(2)?;
+    let built = built(alone::image(&guest, &alone::memory_map(&guest, &RAM))?, "linux-vmpl0-two.igvm")?;
     let (challenger, outcome) = boot(&built, &[], &CPUS, LINUX_TIME)?;
     let mut totals = case("Linux at VMPL0 with two processors reaches userland", reached(&challenger, &outcome));
     totals += case("Linux at VMPL0 runs on both", runs_on_both(&challenger));

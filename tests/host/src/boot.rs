@@ -8,6 +8,8 @@ use crate::{build, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
+use quoin_image::elf::Elf;
+use quoin_image::guest::Guest;
 use quoin_verify::Expectations;
 use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
@@ -45,9 +47,16 @@ impl Built {
 
 /// Builds machine, firmware and payload, and packs the image.
 pub fn build_everything() -> Result<Built> {
+    build_for(1)
+}
+
+/// The same, for so many processors.
+pub fn build_for(processors: u32) -> Result<Built> {
     let programs = build::build(build::IMAGE_AND_MACHINE)?;
-    let image = image::pack(&programs.firmware(), Payload::Elf(&programs.guest()))?;
-    let path = workspace::target_dir()?.join("quoin.igvm");
+    let guest = Guest { processors, ..Guest::from_elf(&Elf::read(&programs.guest())?)? };
+    let image = image::pack(&programs.firmware(), Payload::Guest(&guest))?;
+    let name = if processors == 1 { String::from("quoin.igvm") } else { format!("quoin-{processors}.igvm") };
+    let path = workspace::target_dir()?.join(name);
     fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Built { machine: programs.machine(), image, path })
 }
