@@ -254,7 +254,7 @@ fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
     // made of.
     let cpu = format!("{CPU_MODEL},phys-bits=48,svm=on");
     // QEMU's threads, one a processor, gain nothing on the few cores that there are, and one thread is steadier.
-    let accelerator = if settings.processors > 1 { "tcg,thread=single" } else { "tcg" };
+    let accelerator = if settings.processors > 1 { "tcg,thread=multi" } else { "tcg" };
     let (memory, processors) = (format!("{}M", settings.memory_mib), settings.processors.to_string());
     let mut arguments: Vec<OsString> =
         ["-machine", "q35", "-accel", accelerator, "-cpu", &cpu].map(OsString::from).into();
