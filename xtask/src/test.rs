@@ -66,6 +66,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
     ("guest: Linux on two processors", |_| booted::processors::two()),
     ("guest: Linux on four processors", |_| booted::processors::four()),
+    ("guest: OVMF and Linux on two processors", |_| booted::processors::ovmf()),
     ("guest: GRUB", |_| booted::grub::run()),
     ("guest: IMA", |_| booted::ima::run()),
     ("guest: other builds of OVMF", |_| booted::ovmf::run_others()),
