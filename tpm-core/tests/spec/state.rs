@@ -497,6 +497,40 @@ fn an_inconsistent_state_is_refused() {
 }
 
 #[test]
+fn persistent_objects_stand_in_the_order_of_their_handles_and_are_nothing_else() {
+    let mut tpm = Fixture::new();
+    let (key, _) = tpm.primary(OWNER, &ecc_storage());
+    let handles = [0x8100_0001u32, 0x8100_0005];
+    for handle in handles {
+        tpm.with(cc::EVICT_CONTROL, &[OWNER, key], &[b""], &handle.to_be_bytes()).unwrap();
+    }
+    let state = export(&tpm.tpm, StateForm::PoweredOff);
+    let places = handles.map(|handle| {
+        let mut at = (0..state.len() - 4).filter(|at| state[*at..at + 4] == handle.to_be_bytes());
+        let place = at.next().unwrap();
+        assert_eq!(at.next(), None, "{handle:#x} stands once in the state");
+        place
+    });
+    let with = |handles: [u32; 2]| {
+        let mut state = state.clone();
+        for (at, handle) in places.into_iter().zip(handles) {
+            state[at..at + 4].copy_from_slice(&handle.to_be_bytes());
+        }
+        import(&with_digest(&state), 0).map(drop)
+    };
+    assert_eq!(with([0x8100_0004, 0x8100_0005]), Ok(()));
+    let refused = [
+        ([0x8100_0005, 0x8100_0001], "not ascending"),
+        ([0x8100_0005, 0x8100_0005], "the same twice"),
+        ([0x8000_0001, 0x8100_0005], "a transient object"),
+        ([0x8100_0001, 0x8200_0005], "of no kind that can persist"),
+    ];
+    for (handles, why) in refused {
+        assert_eq!(with(handles), Err(StateError::Contents), "{why}");
+    }
+}
+
+#[test]
 fn a_state_needs_room_and_any_fits_into_the_greatest() {
     let mut tpm = Fixture::new();
     for n in 0..16 {
