@@ -481,7 +481,7 @@ fn a_state_is_that_of_its_profile_and_the_refusal_names_both() {
 }
 
 #[test]
-fn an_inconsistent_state_is_refused() {
+pub(crate) fn an_inconsistent_state_is_refused() {
     // The endorsement seed is the first thing of the section behind the profile's: a TPM2B of 64 octets. One of 63
     // makes everything one shorter.
     let mut state = small();

@@ -325,7 +325,7 @@ impl Rc {
     /// command's fault. For a platform that must answer without the TPM.
     ///
     /// ```
-    /// use tpm_wire::rc::Rc;
+    /// use tpm_codes::rc::Rc;
     /// assert_eq!(Rc::COMMAND_SIZE.response(), [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x42]);
     /// ```
     pub const fn response(self) -> [u8; 10] {
