@@ -139,7 +139,7 @@ fn sessions_are_listed_with_their_types_while_they_are_loaded() {
     let [hmac, policy, trial, saved] =
         [Kind::Hmac, Kind::Policy, Kind::Trial, Kind::Policy].map(|kind| Session::plain(&mut tpm, kind).handle);
     assert_eq!([hmac, policy, trial, saved], [0x0200_0000, 0x0300_0001, 0x0300_0002, 0x0300_0003]);
-    tpm.run(0x162, &[saved], &[], &[]).unwrap();
+    tpm.run(cc::CONTEXT_SAVE, &[saved], &[], &[]).unwrap();
     assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0200_0000, 100), (false, vec![hmac, policy, trial]));
     assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0200_0001, 1), (true, vec![policy]));
     assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0300_0000, 100), (false, vec![0x0200_0003]));

@@ -51,14 +51,13 @@ fn pass(tpm: &mut Fixture, random: &mut Chance) {
             let session = Session::plain(tpm, Kind::Policy).handle;
             if octet < 128 { tpm.run(cc::CONTEXT_SAVE, &[session], &[], &[]) } else { tpm.flush(session) }
         }
-        // TPM2_FlushContext of a saved session
+        // a saved session
         3 => tpm.flush(0x0200_0000 | u32::from(octet % 8)),
         4 => {
             let key = tpm.create_primary(NULL, &hmac_key()).unwrap();
             let _ = tpm.run(cc::CONTEXT_SAVE, &[handle_of(&key)], &[], &[]);
             tpm.flush(handle_of(&key))
         }
-        // TPM2_HierarchyControl, TPM2_EC_Ephemeral, TPM2_ACT_SetTimeout, TPM2_PCR_SetAuthValue
         5 => tpm.with(
             cc::HIERARCHY_CONTROL,
             &[PLATFORM],
@@ -68,7 +67,6 @@ fn pass(tpm: &mut Fixture, random: &mut Chance) {
         6 => tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]),
         7 => tpm.with(cc::ACT_SET_TIMEOUT, &[0x4000_0110], &[b""], &u32::from(octet % 4).to_be_bytes()),
         8 => tpm.with(cc::PCR_SET_AUTH_VALUE, &[20], &[b""], &tpm2b(&[octet; 3])),
-        // TPM2_ReadClock, TPM2_Shutdown
         9 => tpm.run(cc::READ_CLOCK, &[], &[], &[]),
         _ => tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]),
     };
@@ -136,13 +134,13 @@ fn what_changes_nothing_that_lasts_does_not_count() {
     tpm.clock.0 += 1000;
     let selection = [0, 0, 0, 1, 0, 0xb, 3, 0xff, 0, 0];
     for (code, parameters) in [
-        (0x17b, &[0, 32][..]),
-        (0x146, &[0, 3, 1, 2, 3]),
-        (0x17e, &selection),
-        (0x181, &[]),
-        (0x17c, &[]),
-        (0x17d, &[0, 2, b'h', b'i', 0, 0xb, 0x40, 0, 0, 7]),
-        (0x18e, &[0, 3]),
+        (cc::GET_RANDOM, &[0, 32][..]),
+        (cc::STIR_RANDOM, &[0, 3, 1, 2, 3]),
+        (cc::PCR_READ, &selection),
+        (cc::READ_CLOCK, &[]),
+        (cc::GET_TEST_RESULT, &[]),
+        (cc::HASH, &[0, 2, b'h', b'i', 0, 0xb, 0x40, 0, 0, 7]),
+        (cc::EC_EPHEMERAL, &[0, 3]),
     ] {
         idle(tpm, |tpm| tpm.run(code, &[], &[], parameters)).unwrap();
     }

@@ -904,7 +904,7 @@ fn a_ticket_of_each_hierarchy_names_it_and_that_of_lockout_the_owners() {
         let name = entity.to_be_bytes();
         let t = Redeemed { timeout: &timeout, cp_hash: &[], reference: &[], name: &name, ticket: &tk };
         assert_eq!(redeem(&mut tpm, &s, &t), Ok(vec![]), "{entity:#x}");
-        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
 }
 
@@ -919,8 +919,12 @@ fn a_limit_to_a_hash_comes_back_with_the_context() {
             let s = Session::plain(&mut tpm, Kind::Policy);
             assert_eq!(policy(&mut tpm, limited, &s, &tpm2b(&[1; 32])), Ok(vec![]));
             let before = digest(&mut tpm, &s);
-            let context = tpm.run(0x162, &[s.handle], &[], &[]).unwrap();
-            assert_eq!(tpm.run(0x161, &[], &[], &context), Ok(s.handle.to_be_bytes().to_vec()), "{limited:#x}");
+            let context = tpm.run(cc::CONTEXT_SAVE, &[s.handle], &[], &[]).unwrap();
+            assert_eq!(
+                tpm.run(cc::CONTEXT_LOAD, &[], &[], &context),
+                Ok(s.handle.to_be_bytes().to_vec()),
+                "{limited:#x}"
+            );
             assert_eq!(digest(&mut tpm, &s), before);
             for other in kinds {
                 // TPM2_PolicyTemplate tells another template from another kind of limit (Part 3, 23.21).
@@ -934,7 +938,7 @@ fn a_limit_to_a_hash_comes_back_with_the_context() {
             let again = policy(&mut tpm, limited, &s, &tpm2b(&[1; 32]));
             let repeatable = [cc::POLICY_CP_HASH, cc::POLICY_TEMPLATE].contains(&limited);
             assert_eq!(again, if repeatable { Ok(vec![]) } else { Err(CPHASH) }, "{limited:#x}");
-            tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
         }
     }
 }

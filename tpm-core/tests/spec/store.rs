@@ -159,7 +159,6 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
             }
             done
         }
-        // TPM2_ClearControl; TPM2_Clear; TPM2_ChangePPS
         23 => tpm.with(cc::CLEAR_CONTROL, &[PLATFORM], &[b""], &[octet & 1]),
         24 if octet < 60 => {
             let done = tpm.with(cc::CLEAR, &[PLATFORM], &[b""], &[]);
@@ -182,7 +181,6 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
             &[b""],
             &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, octet, 0, 0, 0, 0],
         ),
-        // TPM2_PCR_Extend, TPM2_ClockSet
         28 => tpm.with(cc::PCR_EXTEND, &[10], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[octet; 32]].concat()),
         29 => tpm.with(cc::CLOCK_SET, &[OWNER], &[b""], &(tpm.clock.0 + random.next() % (1 << 23)).to_be_bytes()),
         30 => policy_write(tpm, octet),
@@ -440,7 +438,6 @@ fn only_what_lasts_is_saved_and_all_of_it_before_an_orderly_end() {
         outcome
     };
     run(&mut kept, true, |tpm| tpm.run(cc::STARTUP, &[], &[], &[0, 0])).unwrap();
-    // TPM2_GetRandom, TPM2_PCR_Extend, TPM2_StartAuthSession; time.
     run(&mut kept, false, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
     run(&mut kept, false, extend).unwrap();
     run(&mut kept, false, |tpm| Ok(Session::plain(tpm, Kind::Policy).nonce_tpm)).unwrap();
@@ -472,7 +469,6 @@ fn after_a_shutdown_one_write_tells_that_the_clock_was_used() {
         kept.tpm.clock.0 += 100;
         kept.tpm.run(cc::SHUTDOWN, &[], &[], &[0, su]).unwrap();
         assert!(kept.save());
-        // TPM2_GetRandom, then TPM2_ReadClock as well.
         for (commands, writes) in
             [(&[(cc::GET_RANDOM, &[0, 8][..])][..], 0), (&[(cc::GET_RANDOM, &[0, 8]), (cc::READ_CLOCK, &[])], 1)]
         {
