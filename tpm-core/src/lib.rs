@@ -70,7 +70,8 @@
 //! | `command` | Part 3: a folder a chapter, a file a command, one table of them all |
 //! | `operation` | what the parts of the TPM do: make objects, sign, extend PCR, write indices, export a state |
 //! | `data` | what each part of the TPM is, and how it is kept: objects, sessions, NV, PCR, policies, timers, lists |
-//! | crates `tpm-wire`, `tpm-crypto`, `tpm-codes` | Part 2; cryptography, and secrets in memory; response codes and the [`profile`] |
+//! | crates `tpm-wire`, `tpm-crypto` | Part 2; cryptography, and secrets in memory |
+//! | crate `tpm-codes` | names of numbers: response codes, faults, identifiers; the [`profile`] |
 //!
 //! Beside them is [`store`], which keeps the state on a disk.
 //!
