@@ -165,7 +165,7 @@ fn what_does_not_exist_is_refused_by_the_code_of_its_type() {
 #[test]
 fn ecdsa_ecschnorr_and_sm2_sign_and_verify_on_every_curve() {
     let mut tpm = Fixture::new();
-    let null_ticket = [&0x8024_u16.to_be_bytes()[..], &0x4000_0007_u32.to_be_bytes(), &[0, 0]].concat();
+    let null_ticket = [&0x8024_u16.to_be_bytes()[..], &NULL.to_be_bytes(), &[0, 0]].concat();
     for curve in PROFILE.curves {
         let (handle, _) = created(&mut tpm, &ecc(curve.0, SIGNING));
         for scheme in [0x18, 0x1b, 0x1c] {

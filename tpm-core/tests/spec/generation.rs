@@ -6,7 +6,7 @@ use crate::harness::Fixture;
 use crate::harness::keys::{ecc_signing, ecc_storage, handle_of, hmac_key, sealed};
 use crate::harness::nv::{self, INDEX, OTHER, a};
 use crate::store::{Chance, change};
-use client::codes::{ENDORSEMENT, NULL, OWNER, PLATFORM};
+use client::codes::{ACT_0, ENDORSEMENT, NULL, OWNER, PLATFORM};
 use client::platform::export;
 use client::session::{Kind, Outcome, Session};
 use client::tpm2b;
@@ -65,7 +65,7 @@ fn pass(tpm: &mut Fixture, random: &mut Chance) {
             &[&ENDORSEMENT.to_be_bytes()[..], &[octet & 1]].concat(),
         ),
         6 => tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]),
-        7 => tpm.with(cc::ACT_SET_TIMEOUT, &[0x4000_0110], &[b""], &u32::from(octet % 4).to_be_bytes()),
+        7 => tpm.with(cc::ACT_SET_TIMEOUT, &[ACT_0], &[b""], &u32::from(octet % 4).to_be_bytes()),
         8 => tpm.with(cc::PCR_SET_AUTH_VALUE, &[20], &[b""], &tpm2b(&[octet; 3])),
         9 => tpm.run(cc::READ_CLOCK, &[], &[], &[]),
         _ => tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]),
@@ -147,7 +147,7 @@ fn what_changes_nothing_that_lasts_does_not_count() {
     for capability in (0..0xb).chain([0x100]) {
         let property = match capability {
             9 => OWNER,
-            10 => 0x4000_0110,
+            10 => ACT_0,
             _ => 0,
         };
         let parameters = [capability, property, 64].map(u32::to_be_bytes).concat();

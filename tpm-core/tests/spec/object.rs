@@ -208,7 +208,7 @@ fn a_primary_template_is_checked_likewise() {
     let params = creation(&[1; 33], b"", &ecc_signing());
     assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params), Err(param(1, SIZE)));
     assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[], &params), Err(AUTH_MISSING));
-    assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[0x4000_000a], &[b""], &params), Err(handle(1, VALUE)));
+    assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[LOCKOUT_HIERARCHY], &[b""], &params), Err(handle(1, VALUE)));
     // sensitive.data of a Primary Object whose secret is the TPM's: another object
     let with_data = creation(b"", b"salt", &ecc_storage());
     let reply = tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &with_data).unwrap();

@@ -5,9 +5,9 @@
 use crate::harness::Fixture;
 use client::attributes::session as attr;
 use client::codes::{
-    AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, COMMAND_CODE, CPHASH, EXPIRED, HANDLE, HASH, INSUFFICIENT, NULL,
-    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM, POLICY, POLICY_CC, RANGE,
-    SIZE, TAG, TICKET, VALUE, handle, param, reference_h, session as at_session,
+    AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, COMMAND_CODE, CPHASH, ENDORSEMENT, EXPIRED, HANDLE, HASH, INSUFFICIENT,
+    LOCKOUT_HIERARCHY, NULL, NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM,
+    POLICY, POLICY_CC, RANGE, SIZE, TAG, TICKET, VALUE, handle, param, reference_h, session as at_session,
 };
 use client::hash::Alg;
 use client::policy::PolicyDigest;
@@ -688,7 +688,7 @@ fn policy_capability_codes_and_digest() {
     assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 0x100, 0), Err(param(4, VALUE)));
     assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 1, 0x7f00_0000), Err(param(5, HANDLE)));
     assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 9, 0x0100_0000), Err(param(5, VALUE)));
-    assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 10, 0x4000_0001), Err(param(5, VALUE)));
+    assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 10, OWNER), Err(param(5, VALUE)));
     assert_eq!(capability(&mut tpm, &s, &[], (0, 12), 0, 0), Err(param(3, VALUE)));
     for (alg, kind) in Alg::ALL.into_iter().flat_map(|alg| [(alg, Kind::Policy), (alg, Kind::Trial)]) {
         let s = Session::start(&mut tpm, &Start { kind, alg, ..Start::default() });
@@ -890,8 +890,6 @@ fn tn_f_4374_null_and_zero_tickets_are_refused() {
 /// speaks in the owner's.
 #[test]
 fn a_ticket_of_each_hierarchy_names_it_and_that_of_lockout_the_owners() {
-    const LOCKOUT_HIERARCHY: u32 = 0x4000_000a;
-    const ENDORSEMENT: u32 = 0x4000_000b;
     let mut tpm = Fixture::new();
     for (entity, hierarchy) in
         [(OWNER, OWNER), (PLATFORM, PLATFORM), (ENDORSEMENT, ENDORSEMENT), (LOCKOUT_HIERARCHY, OWNER)]

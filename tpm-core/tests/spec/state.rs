@@ -7,7 +7,7 @@ use crate::harness::keys::{aes_key, ecc_signing, ecc_storage, handle_of, hmac_ke
 use crate::harness::nv::{self, INDEX, a};
 use crate::harness::twin::import;
 use client::attributes::session as attr;
-use client::codes::{FAILURE, LOCKOUT, NULL, OWNER, PLATFORM};
+use client::codes::{ACT_0, FAILURE, LOCKOUT, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM};
 use client::hash::Alg;
 use client::platform::export;
 use client::session::{Kind, Session, Start};
@@ -91,7 +91,7 @@ fn furnish(tpm: &mut Fixture) {
     tpm.set_presence(false);
     tpm.with(cc::SET_ALGORITHM_SET, &[PLATFORM], &[b"platform"], &[0, 0, 0, 9]).unwrap();
     // ACT 0 counts from 100 s.
-    tpm.with(cc::ACT_SET_TIMEOUT, &[0x4000_0110], &[b"platform"], &100u32.to_be_bytes()).unwrap();
+    tpm.with(cc::ACT_SET_TIMEOUT, &[ACT_0], &[b"platform"], &100u32.to_be_bytes()).unwrap();
     tpm.with(cc::CLOCK_RATE_ADJUST, &[OWNER], &[b""], &[1]).unwrap();
 }
 
@@ -124,7 +124,7 @@ fn all_that_lasts_is_kept() {
         tpm.clock.0 += 1000;
     }
     tpm.set_presence(true);
-    tpm.with(cc::CLEAR, &[0x4000_000a], &[b""], &[]).unwrap();
+    tpm.with(cc::CLEAR, &[LOCKOUT_HIERARCHY], &[b""], &[]).unwrap();
     ask(&mut tpm);
     tpm.restart(None, 0);
     ask(&mut tpm);
@@ -198,11 +198,11 @@ fn protection_against_guessing_is_kept_with_its_times() {
     nv::define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     nv::write(&mut tpm, INDEX, INDEX, b"12345678", 0).unwrap();
     let parameters = [2, 100, 1000u32].map(u32::to_be_bytes).concat();
-    tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[0x4000_000a], &[b""], &parameters).unwrap();
+    tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[LOCKOUT_HIERARCHY], &[b""], &parameters).unwrap();
     for seconds in [0, 30, 30, 30, 30] {
         tpm.clock.0 += seconds * 1000;
         tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"no"], &[0, 8, 0, 0]).unwrap_err();
-        tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[0x4000_000a], &[b"no"], &[]).unwrap_err();
+        tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], &[b"no"], &[]).unwrap_err();
         ask(&mut tpm);
     }
     assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 8, 0, 0]), Err(LOCKOUT));

@@ -8,7 +8,7 @@ use crate::harness::Fixture;
 use crate::harness::keys::{handle_of, hmac_key};
 use crate::harness::nv::{self, INDEX, a};
 use crate::harness::twin::import;
-use client::codes::{OWNER, PLATFORM};
+use client::codes::{ENDORSEMENT, LOCKOUT_HIERARCHY, OWNER, PLATFORM};
 use client::platform::export;
 use client::session::{Kind, Session};
 use client::tpm2b;
@@ -144,15 +144,18 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
         15 | 16 => tpm.with(cc::NV_READ, &[index, index], &[b"wrong"], &[0, 8, 0, 0]),
         17 => tpm.with(cc::NV_READ, &[index, index], &[b"pw"], &[0, 8, 0, 0]),
         18 => nv::write(tpm, OWNER, INDEX + 3, &[0, 0, 0, 1, 0, 0, 0, 5], 0),
-        19 => {
-            tpm.with(cc::SET_PRIMARY_POLICY, &[[OWNER, PLATFORM, 0x4000_000a][usize::from(octet % 3)]], &[b""], &digest)
-        }
-        20 => tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[0x4000_000a], &[b""], &tries),
-        21 => tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[0x4000_000a], &[b""], &[]),
+        19 => tpm.with(
+            cc::SET_PRIMARY_POLICY,
+            &[[OWNER, PLATFORM, LOCKOUT_HIERARCHY][usize::from(octet % 3)]],
+            &[b""],
+            &digest,
+        ),
+        20 => tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[LOCKOUT_HIERARCHY], &[b""], &tries),
+        21 => tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], &[b""], &[]),
         // authValue of the endorsement hierarchy.
         22 => {
             let new = vec![octet; usize::from(octet % 32)];
-            let done = tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[0x4000_000b], &[&random.endorsement_auth], &tpm2b(&new));
+            let done = tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[ENDORSEMENT], &[&random.endorsement_auth], &tpm2b(&new));
             if done.is_ok() {
                 // Zeros at the end do not count.
                 random.endorsement_auth = if octet == 0 { Vec::new() } else { new };
