@@ -203,8 +203,9 @@ impl Profile {
     /// TPMA_ML_PARAMETER_SET, with external μ wherever there is ML-DSA.
     #[must_use]
     pub fn ml_parameter_sets(&self) -> u32 {
-        let kems = self.ml_kem.iter().fold(0, |sets, set| sets | 1 << (set.0 - 1));
-        let dsas = self.ml_dsa.iter().fold(0, |sets, set| sets | 1 << (set.0 + 2));
+        let bit = |n: u16| 1_u32.checked_shl(n.into()).unwrap_or(0);
+        let kems = self.ml_kem.iter().fold(0, |sets, set| sets | bit(set.0.wrapping_sub(1)));
+        let dsas = self.ml_dsa.iter().fold(0, |sets, set| sets | bit(set.0.wrapping_add(2)));
         kems | dsas | if self.ml_dsa.is_empty() { 0 } else { 1 << 6 }
     }
 }
