@@ -10,7 +10,7 @@ use client::codes::{ACT_0, ENDORSEMENT, NULL, OWNER, PLATFORM};
 use client::platform::export;
 use client::session::{Kind, Outcome, Session};
 use client::tpm2b;
-use tpm_core::{Hooks, StateForm, cc};
+use tpm_core::{Hooks, MAX_STATE_SIZE, StateForm, cc};
 
 /// SHA-256, PCR 16.
 const EXTEND: [u8; 38] = {
@@ -209,6 +209,22 @@ fn after_a_shutdown_too_a_command_that_changes_nothing_does_not_count() {
             idle(&mut tpm, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
         }
     }
+}
+
+/// Saved sessions come back after TPM Resume and TPM Restart, unless they were flushed.
+#[test]
+fn after_a_shutdown_with_state_the_flush_of_a_saved_session_counts() {
+    let (mut tpm, [_, _, session]) = furnished();
+    tpm.run(cc::CONTEXT_SAVE, &[session], &[], &[]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
+    let look = |tpm: &Fixture| {
+        let digest = tpm.tpm.lasting_digest(&mut vec![0; MAX_STATE_SIZE]).unwrap();
+        (tpm.tpm.generation(), digest)
+    };
+    let before = look(&tpm);
+    tpm.flush(session).unwrap();
+    let after = look(&tpm);
+    assert!(before.1 != after.1 && before.0 != after.0);
 }
 
 #[test]
