@@ -87,13 +87,19 @@ pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[Strin
     })
 }
 
-/// Shows the timeline until the payload was started; fails when the machine ends before.
-pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
+/// Shows the timeline until the payload was started; fails when the machine ends before. Gives what was said of that
+/// start.
+pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<String> {
+    let mut last = String::new();
     hear_until_guest(qemu, image, |event, step| match step {
-        Some(step) => step.say(),
+        Some(step) => {
+            step.say();
+            last.clone_from(&step.detail);
+        }
         None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
         None => {}
-    })
+    })?;
+    Ok(last)
 }
 
 /// As [`wait_for_guest`], for callers that show the output in another way.

@@ -118,7 +118,7 @@ impl core::fmt::Display for Outcome {
 
 /// Boots, gives what the guest writes to its serial port to `console`, with the port to answer, and waits for the end.
 pub fn boot(built: &Built, args: &Boot, console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>) -> Result<Outcome> {
-    boot_after(built, args, |qemu| boot::wait_for_guest(qemu, &built.image, args.verbose), console)
+    boot_after(built, args, |qemu| boot::wait_for_guest(qemu, &built.image, args.verbose).map(drop), console)
 }
 
 /// As [`boot()`], with what is done until the guest is started.
