@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Collects evidence through the relay, and verifies what was written to `folder`.
 fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder: &Path) -> Result<()> {
-    collect::collect(relay, &built.path, folder)
+    collect::collect(relay, &built.image.launch.digest, folder)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
     timeline::say(qemu.elapsed(), "evidence collected", &folder.display().to_string());
     let expectations = built.expectations()?;

@@ -284,7 +284,10 @@ impl Machine {
             return false;
         };
         self.processor_mut().intercepts += 1;
-        if code == exit::VMGEXIT || !self.processor().intercepts.is_multiple_of(every.max(1)) {
+        if code == exit::VMGEXIT
+            || self.processor().levels[0].vmsa.is_none()
+            || !self.processor().intercepts.is_multiple_of(every.max(1))
+        {
             return false;
         }
         log!("LIE spurious-run: VMPL0 is run after exit {code:#x} of VMPL2");

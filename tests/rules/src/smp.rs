@@ -243,7 +243,7 @@ fn guest_creates() -> ! {
     GUEST_GHCB.register();
     let request = |request, processor, vmpl, vmsa| create_on(GUEST_GHCB, request, processor, vmpl, vmsa);
     let results = [
-        // A more privileged VMPL, anywhere; itself; a page that is no VMSA, that another VMPL may write, of another VMPL.
+        // A more privileged VMPL, anywhere; itself; a page that is no VMSA, that is not granted, of another VMPL.
         request(NOW, SECOND, 0, OTHER) == REFUSED && request(NOW, SECOND, 1, OTHER_GUEST) == REFUSED,
         request(DESTROY, SECOND, 0, 0) == REFUSED && request(DESTROY, SECOND, 1, 0) == REFUSED,
         request(NOW, 0, 2, OTHER_GUEST) == REFUSED && request(NOW, 0, 0, OTHER) == REFUSED,
