@@ -1,6 +1,6 @@
 //! What a processor's TLB remembers. QEMU's is flushed at every exit, so the nested page tables take its part: where
-//! the guest takes rights by PVALIDATE or RMPADJUST, neither of which flushes (APM volume 3), a leaf that was in use keeps
-//! them until something flushes it.
+//! the guest takes rights by PVALIDATE or RMPADJUST, neither of which flushes (APM volume 3), a leaf that was in use
+//! keeps them until something flushes it.
 //!
 //! | flushes | what |
 //! |---|---|
