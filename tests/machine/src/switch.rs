@@ -212,7 +212,10 @@ impl Machine {
     pub(crate) fn go_on(&mut self, next: RunVmpl) {
         match next {
             RunVmpl::Refused => {}
-            RunVmpl::Switch(target) => self.switch(target, exit::VMGEXIT),
+            RunVmpl::Switch(target) => {
+                self.lie_swapped(target);
+                self.switch(target, exit::VMGEXIT);
+            }
             RunVmpl::Wait(target) => {
                 self.store(self.me, exit::VMGEXIT);
                 self.measure_stack();
