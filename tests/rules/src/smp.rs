@@ -453,7 +453,7 @@ pub(crate) fn stale_vmsa_runs() {
 /// One register state for two processors.
 pub(crate) fn vmsa_twice() {
     guest::prepare(guest::done);
-    poke(VMSA + 0x178, goes_for_ever as usize as u64);
+    poke(VMSA + 0x178, goes_for_ever as *const () as usize as u64);
     share_words();
     check(create(NOW, SECOND, 2, VMSA) == DONE && goes_round(), 21);
     guest::run();
