@@ -8,16 +8,16 @@
 #[path = "../rules/src/cases.rs"]
 mod cases;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use cases::{CASES, Case, Expect, REFUSED};
 use core::time::Duration;
 use host::image::{self, Payload};
 use host::psp::Identity;
-use host::qemu::{CPU_SIGNATURE, End, Qemu, Settings, Source};
+use host::qemu::{End, Qemu, Settings, Source};
 use host::{boot, build};
 use libtest_mimic::{Arguments, Failed, Trial};
 use quoin_image::elf::Elf;
-use quoin_verify::digest::{self, Host};
+use quoin_verify::digest;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -333,12 +333,34 @@ fn digests(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Of more processors, the launch measures a register state each.
+/// A register state for each processor, the same for all, of the number of each.
+fn for_processors(file: &[u8], count: u8) -> Result<Vec<u8>> {
+    let mut parts = Parts::of(file);
+    let first = parts.position(VP_CONTEXT)?;
+    let mut header = parts.headers[first].clone();
+    let contents = u32_at(&header, 20) - parts.fixed.len() - parts.headers.concat().len();
+    let state = parts.data[contents..contents + 4096].to_vec();
+    for number in 1..count {
+        // IGVM_VHS_VP_CONTEXT: GPA, mask, contents, number.
+        header[24] = number;
+        parts.add_page(header.clone(), &state)?;
+        let added = parts.headers.remove(first);
+        parts.headers.push(added);
+    }
+    Ok(parts.join())
+}
+
+/// The launch measures a register state for each processor: those of the file. One that the file has not is in reset,
+/// and makes another digest; one too many is refused.
 fn digests_of_processors(bench: &Bench) -> Result<()> {
-    for vcpus in [2, 3, 8] {
-        let host = Host { vcpus, cpu_signature: CPU_SIGNATURE, native_zero: false };
-        let line = format!("machine: launch digest {}", digest::hex(&digest::measure_on(&bench.image, host)?.digest));
-        bench.boot_on(vcpus, &bench.image, "case=memory\n")?.expect(End::Orderly, &line)?;
+    let line = |file: &[u8]| Ok::<_, Error>(format!("launch digest {}", digest::hex(&digest::measure(file)?.digest)));
+    for count in [2, 3, 8] {
+        let file = for_processors(&bench.image, count)?;
+        let expected = line(&file)?;
+        bench.boot_on(count.into(), &file, "case=memory\n")?.expect(End::Orderly, &expected)?;
+        let outcome = bench.boot_on(u32::from(count) + 1, &file, "case=memory\n");
+        ensure!(count == 8 || outcome?.expect(End::Orderly, &expected).is_err(), "one more in reset, the same digest");
+        bench.boot_on(u32::from(count) - 1, &file, "case=memory\n")?.expect(End::BadLaunch, "not there")?;
     }
     bench.boot_on(9, &bench.image, "case=memory\n")?.expect(End::BadLaunch, "9 processors")
 }

@@ -93,7 +93,7 @@ fn memory(guest: &str) -> Option<&str> {
 
 /// Collects evidence through the relay, and verifies what was written to `folder`.
 fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder: &Path) -> Result<()> {
-    collect::collect(relay, &built.path, folder)
+    collect::collect(relay, &built.image.launch.digest, folder)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
     timeline::say(qemu.elapsed(), "evidence collected", &folder.display().to_string());
     let expectations = built.expectations()?;

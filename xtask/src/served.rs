@@ -108,6 +108,10 @@ mod tests {
             unreachable!()
         }
 
+        fn two_vcpus(&mut self, _count: u32) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
         fn last_selftest(&mut self) -> anyhow::Result<String> {
             unreachable!()
         }

@@ -38,12 +38,13 @@ const TYPED: [&str; 3] = [
     "poweroff -f",
 ];
 
-/// Three boots.
+/// Four boots.
 pub fn run() -> Result<Totals> {
     let system = System::prepare()?;
     println!("kernel {}", system.release);
     let mut totals = linux(&system)?;
-    totals += linux_on_two(&system)?;
+    totals += linux_on(&system, 2)?;
+    totals += linux_on(&system, 4)?;
     let disk = unified_disk(&system, NOTHING, "ovmf-vmpl0.disk")?;
     let guest = ovmf::guest(&Ovmf::fetch()?.code()?)?;
     let built = built(alone::image(&guest, &[])?, "ovmf-vmpl0.igvm")?;
@@ -65,22 +66,24 @@ fn linux(system: &System) -> Result<Totals> {
 }
 
 /// As an SNP guest without SVSM does it: the kernel makes register states, and AP creation starts them.
-fn linux_on_two(system: &System) -> Result<Totals> {
+fn linux_on(system: &System, processors: u8) -> Result<Totals> {
     const CPUS: [&str; 2] = ["echo; echo @file cpus; base64 /sys/devices/system/cpu/online; echo @end", "poweroff -f"];
     let mut linux = system.linux("console=ttyS1 quiet quoin=shell");
-    linux.vcpus = 2;
+    linux.vcpus = processors;
     let guest = linux.guest_of_32_bits()?;
-    let built = built(alone::image(&guest, &alone::memory_map(&guest, &RAM))?, "linux-vmpl0-two.igvm")?;
+    let image = alone::image(&guest, &alone::memory_map(&guest, &RAM))?;
+    let built = built(image, &format!("linux-vmpl0-{processors}.igvm"))?;
     let (challenger, outcome) = boot(&built, &[], &CPUS, LINUX_TIME)?;
-    let mut totals = case("Linux at VMPL0 with two processors reaches userland", reached(&challenger, &outcome));
-    totals += case("Linux at VMPL0 runs on both", runs_on_both(&challenger));
-    totals += case("Linux at VMPL0 with two processors: the guest powers off", powered_off(&outcome));
+    let named = |what: &str| format!("Linux at VMPL0 with {processors} processors {what}");
+    let mut totals = case(&named("reaches userland"), reached(&challenger, &outcome));
+    totals += case(&named("runs on all"), runs_on(&challenger, processors));
+    totals += case(&named("powers off"), powered_off(&outcome));
     Ok(totals)
 }
 
-fn runs_on_both(challenger: &Challenger) -> Result<()> {
+fn runs_on(challenger: &Challenger, processors: u8) -> Result<()> {
     let online = challenger.file("cpus")?;
-    ensure!(online == b"0-1\n", "online: {}", String::from_utf8_lossy(&online));
+    ensure!(online == format!("0-{}\n", processors - 1).as_bytes(), "online: {}", String::from_utf8_lossy(&online));
     Ok(())
 }
 

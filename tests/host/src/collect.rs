@@ -12,7 +12,7 @@ use quoin_verify::evidence::event_log::{self, Event, EventLog};
 use quoin_verify::evidence::folder::Evidence;
 use quoin_verify::evidence::wire::{Key, Public, tpm2b};
 use quoin_verify::evidence::{credential, template};
-use std::{fs, path::Path};
+use std::path::Path;
 
 /// The vTPM service, c476f1eb-0123-45a5-9641-b4e7dde5bfe3, as it lies in memory.
 pub const VTPM_GUID: [u8; 16] =
@@ -20,14 +20,12 @@ pub const VTPM_GUID: [u8; 16] =
 /// PCRs that `collect` extends: those of a boot loader.
 const EVENT_PCRS: [u32; 2] = [8, 9];
 
-/// Gathers evidence from a freshly started guest and writes the folder `dir`; `igvm` is the image that it should have
-/// been launched from.
+/// Gathers evidence from a freshly started guest and writes the folder `dir`; `measurement` is the launch digest that
+/// the report should show.
 ///
 /// Fails when PCRs were extended before: their event log is not here, so the quote could not be explained.
-pub fn collect(relay: &mut dyn Relay, igvm: &Path, dir: &Path) -> Result<()> {
-    let image = fs::read(igvm).with_context(|| format!("cannot read {}", igvm.display()))?;
-    let launch = digest::measure(&image).with_context(|| format!("cannot measure {}", igvm.display()))?;
-    gather(relay, &launch.digest)?.write(dir)
+pub fn collect(relay: &mut dyn Relay, measurement: &[u8; 48], dir: &Path) -> Result<()> {
+    gather(relay, measurement)?.write(dir)
 }
 
 /// Gathers evidence; `measurement` is the launch digest that the report should show.

@@ -26,9 +26,6 @@ pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 /// The CPU that is emulated: it has SVM and, in its name, the model that the launch shows.
 pub const CPU_MODEL: &str = "EPYC-Milan";
 
-/// CPUID leaf 1, EAX, of it.
-pub const CPU_SIGNATURE: u32 = 0x00A0_0F11;
-
 /// How long QEMU may take to connect to our sockets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.

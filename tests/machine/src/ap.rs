@@ -5,6 +5,7 @@
 
 use crate::bits::{lo16, us};
 use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
+use crate::log::log;
 use crate::machine::{Machine, VmsaPage, Work};
 use crate::phys::{self, PAGE};
 use crate::smp;
@@ -20,7 +21,22 @@ const SEV_FEATURES: u64 = 0x3B0;
 impl Machine {
     /// `info1`: request, VMPL and APIC id; `vmsa`: GPA of the register state; RAX: its SEV_FEATURES.
     pub(crate) fn ap_creation(&mut self, ghcb: Ghcb, info1: u64, vmsa: u64) -> Result<Answer, Refused> {
-        let (request, vmpl, processor) = (lo16(info1), us(info1 >> 16 & 15), us(info1 >> 32));
+        let (request, vmpl, mut processor) = (lo16(info1), us(info1 >> 16 & 15), us(info1 >> 32));
+        self.creations += 1;
+        let lies = self.config.lies;
+        let is_lie = |lie: Option<u64>| lie == Some(self.creations);
+        if is_lie(lies.ap_never) {
+            log!("LIE ap-never: processor={processor} vmpl={vmpl} vmsa={vmsa:#x}");
+            return Ok(Answer::default());
+        }
+        if is_lie(lies.ap_refused) {
+            log!("LIE ap-refused: processor={processor} vmpl={vmpl} vmsa={vmsa:#x}");
+            return Err(Malformed::InvalidInput.into());
+        }
+        if is_lie(lies.ap_other) {
+            processor = (processor + 1) % self.processors.len();
+            log!("LIE ap-other: processor={processor} vmpl={vmpl} vmsa={vmsa:#x}");
+        }
         if !self.may_create(processor, vmpl) || !vmsa.is_multiple_of(PAGE) {
             return Err(Malformed::InvalidInput.into());
         }
@@ -87,6 +103,26 @@ impl Machine {
         // Where a more privileged VMPL has asked to run this one, it still does.
         let asked_for = that.levels[..vmpl].iter().any(|level| level.vmsa.is_some());
         that.work = Work::Idle(asked_for.then_some(vmpl));
+    }
+
+    /// `fault=vmsa-swapped:N`: the host exchanges the VMSAs of a VMPL of two processors, at the Nth run-VMPL of VMPL0's
+    /// or the next one at which there is another that can be run.
+    pub(crate) fn lie_swapped(&mut self, vmpl: usize) {
+        let Some(from) = self.config.lies.vmsa_swapped.filter(|_| self.current() == 0) else { return };
+        self.runs_asked_for += 1;
+        if self.runs_asked_for < from || self.swapped {
+            return;
+        }
+        let me = self.me;
+        let can_be_run = |at: VmsaPage| self.unfit(vmpl, at).is_none();
+        let other = (0..self.processors.len())
+            .find(|other| *other != me && self.processors[*other].levels[vmpl].vmsa.is_some_and(can_be_run));
+        let Some(other) = other else { return };
+        log!("LIE vmsa-swapped: processors {me} and {other} exchange the VMSAs of VMPL{vmpl}");
+        self.swapped = true;
+        let (mine, theirs) = (self.processors[me].levels[vmpl].vmsa, self.processors[other].levels[vmpl].vmsa);
+        self.processors[me].levels[vmpl].vmsa = theirs;
+        self.processors[other].levels[vmpl].vmsa = mine;
     }
 
     /// Goes on with a VMPL from its VMSA, if that can be run.

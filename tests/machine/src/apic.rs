@@ -3,11 +3,13 @@
 //!
 //! A guest's INIT or startup IPI would take a processor away from under the machine: it is ignored, as a host ignores
 //! it for a processor whose register state is encrypted. So is an SMI, and a change of the APIC's id, which the machine
-//! counts on.
+//! counts on. An NMI is the machine's own sign; the guest's is injected where the same VMPL runs next.
 
 use crate::bits::lo32;
 use crate::cpu::{rdmsr, wrmsr};
+use crate::machine::Machine;
 use crate::phys::{device_read, device_write};
+use crate::smp::{self, PROCESSORS};
 
 const APIC_BASE: u32 = 0x1B;
 const X2APIC_ENABLED: u64 = 1 << 10;
@@ -28,6 +30,12 @@ const INIT: u64 = 5 << 8;
 const STARTUP: u64 = 6 << 8;
 const ASSERT: u64 = 1 << 14;
 const TO_SELF: u64 = 1 << 18;
+/// Whom a command is for, besides a destination: bits 19:18.
+const SHORTHAND: u32 = 18;
+/// The destination is a set, of which the APIC with id n is bit n.
+const LOGICAL: u64 = 1 << 11;
+/// Every APIC, as a destination.
+const EVERYBODY: u64 = 0xFF;
 
 fn is_x2apic() -> bool {
     rdmsr(APIC_BASE) & X2APIC_ENABLED != 0
@@ -75,12 +83,39 @@ pub(crate) fn give_back(vector: u8) {
     write(ICR, TO_SELF | ASSERT | u64::from(vector));
 }
 
-/// Whether a guest's write to the register at `offset` is ignored.
-pub(crate) fn is_ignored(offset: u64, value: u64) -> bool {
-    match offset {
-        ID => true,
-        ICR => matches!(value & MODE, SMI | NMI | INIT | STARTUP),
-        _ => false,
+/// The destination of an interrupt command: in x2APIC mode the value has it, otherwise a register of its own.
+fn destination(command: u64) -> u64 {
+    if is_x2apic() { command >> 32 } else { device_read(MMIO + ICR_HIGH, 4) >> 24 }
+}
+
+/// Whether processor `to` is whom `command` of processor `from` is for.
+fn is_for(command: u64, from: usize, to: usize) -> bool {
+    let (itself, destination) = (from == to, destination(command));
+    match command >> SHORTHAND & 3 {
+        0 if command & LOGICAL != 0 => destination >> to & 1 != 0,
+        0 => destination == to as u64 || destination & EVERYBODY == EVERYBODY,
+        1 => itself,
+        2 => true,
+        _ => !itself,
+    }
+}
+
+impl Machine {
+    /// Whether a guest's write to the register at `offset` is not for the APIC.
+    pub(crate) fn is_kept_from_apic(&mut self, offset: u64, value: u64) -> bool {
+        match (offset, value & MODE) {
+            (ID, _) | (ICR, SMI | INIT | STARTUP) => true,
+            (ICR, NMI) => {
+                let (from, vmpl) = (self.me, self.current());
+                let to = (0..self.processors.len()).filter(|to| is_for(value, from, *to));
+                for to in to.collect::<heapless::Vec<_, PROCESSORS>>() {
+                    self.processors[to].levels[vmpl].nmi = true;
+                    smp::notify(to);
+                }
+                true
+            }
+            _ => false,
+        }
     }
 }
 

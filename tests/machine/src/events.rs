@@ -5,7 +5,7 @@ use crate::bits::{lo8, lo16, lo32, u16_at, us};
 use crate::cpu;
 use crate::ghcb::{Answer, Ghcb, Malformed, Refused, field};
 use crate::log::log;
-use crate::machine::Machine;
+use crate::machine::{Machine, Work};
 use crate::npt;
 use crate::phys::{self, PAGE};
 use crate::steal::{self, Theft};
@@ -61,7 +61,7 @@ impl Machine {
             code::MMIO_READ => self.mmio(ghcb, info1, info2, false),
             code::MMIO_WRITE => self.mmio(ghcb, info1, info2, true),
             code::AP_RESET_HOLD => {
-                self.hold(format_args!("AP reset hold on the only vCPU"));
+                self.hold(Work::Held, format_args!("AP reset hold on the only vCPU"));
                 Ok(Answer::default())
             }
             code::PAGE_STATE_CHANGE => self.page_state_list(ghcb),
@@ -114,7 +114,7 @@ impl Machine {
         Ok(Answer::registers([(field::RAX, 0)]))
     }
 
-    fn msr_event(&self, ghcb: Ghcb, info1: u64) -> Outcome {
+    fn msr_event(&mut self, ghcb: Ghcb, info1: u64) -> Outcome {
         let msr = lo32(ghcb.get(field::RCX)?);
         if !may_reach_msr(msr) {
             log!("MSR {msr:#x} refused, vmpl={} rip={:#x}", self.current(), self.rip());
@@ -128,7 +128,7 @@ impl Machine {
             return Ok(Answer::default());
         }
         let value = ghcb.get(field::RDX)? << 32 | ghcb.get(field::RAX)? & 0xFFFF_FFFF;
-        if apic::register_of(msr).is_some_and(|register| apic::is_ignored(register, value)) {
+        if apic::register_of(msr).is_some_and(|register| self.is_kept_from_apic(register, value)) {
             return Ok(Answer::default());
         }
         // SAFETY: `may_reach_msr` lets through the APIC's and memory types only, none of which this program's execution
@@ -137,7 +137,7 @@ impl Machine {
         Ok(Answer::default())
     }
 
-    fn mmio(&self, ghcb: Ghcb, gpa: u64, size: u64, write: bool) -> Outcome {
+    fn mmio(&mut self, ghcb: Ghcb, gpa: u64, size: u64, write: bool) -> Outcome {
         let device = (0xA_0000..0x10_0000).contains(&gpa) || (0x8000_0000..npt::C).contains(&gpa);
         if !matches!(size, 1 | 2 | 4 | 8) || !device || self.memory.rmp.hpa(gpa).is_some() {
             return Err(Malformed::InvalidInput.into());
@@ -147,7 +147,7 @@ impl Machine {
         if write {
             phys::read(buffer, &mut bytes[..us(size)]);
             let value = u64::from_le_bytes(bytes);
-            if !apic::register_at(gpa).is_some_and(|register| apic::is_ignored(register, value)) {
+            if !apic::register_at(gpa).is_some_and(|register| self.is_kept_from_apic(register, value)) {
                 phys::device_write(gpa, size, value);
             }
         } else {

@@ -69,16 +69,17 @@ impl Machine {
         if self.vmcb().save(save::RFLAGS) & IF != 0 {
             self.processor_mut().work = Work::Halted;
         } else {
-            self.hold(format_args!("HLT with RFLAGS.IF=0"));
+            self.hold(Work::Stopped, format_args!("HLT with RFLAGS.IF=0"));
+            self.skip(1);
         }
     }
 
-    /// The context that runs waits for nothing: on the only processor that is the end.
-    pub(crate) fn hold(&mut self, what: fmt::Arguments<'_>) {
+    /// The context that runs waits for what another processor does: on the only one that is the end.
+    pub(crate) fn hold(&mut self, work: Work, what: fmt::Arguments<'_>) {
         if self.processors.len() == 1 {
             self.stop(Rule::Halted, 0, what);
         }
-        self.processor_mut().work = Work::Held;
+        self.processor_mut().work = work;
     }
 
     /// Another processor's NMI, which has nothing else to say. It may have come between a STI and its HLT, where an

@@ -289,8 +289,8 @@ impl Machine {
         entry.is(VMSA) && efer() & SVME != 0 || self.is_running_from(gpa)
     }
 
-    /// Whether a processor runs from this VMSA.
+    /// Whether another processor runs from this VMSA.
     fn is_running_from(&self, gpa: u64) -> bool {
-        self.processors.iter().any(|processor| processor.uses(gpa))
+        self.processors.len() > 1 && self.processors.iter().any(|processor| processor.uses(gpa))
     }
 }

@@ -1,7 +1,8 @@
 //! INVLPGB and TLBSYNC (APM volume 3): flushes on every processor. TCG does not know them and raises #UD.
 //!
-//! What INVLPGB names is flushed nowhere before the same processor executes TLBSYNC, as if every other one were slow:
-//! a firmware that does not wait is found out.
+//! What INVLPGB names is flushed nowhere before the same processor executes TLBSYNC, as if every other one were slow: a
+//! firmware that does not wait is found out. What it names: with an address, what the VMPL that executes it has there;
+//! without one, all that this VMPL has; with bit 3 of RAX (global), all that any VMPL has.
 
 use crate::bits::lo16;
 use crate::machine::Machine;

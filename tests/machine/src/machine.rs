@@ -39,6 +39,8 @@ pub(crate) struct Level {
     pub(crate) doorbell: Option<u64>,
     /// SEV_FEATURES of the VMSA when it was last loaded.
     pub(crate) sev_features: u64,
+    /// Another processor, or this one, has sent it an NMI.
+    pub(crate) nmi: bool,
     /// The VMPL that has named the VMSA.
     pub(crate) by: usize,
     /// AP creation wants the processor to go on with it.
@@ -52,7 +54,9 @@ pub(crate) enum Work {
     Runs,
     /// That VMPL has executed HLT: an interrupt is waited for.
     Halted,
-    /// That VMPL has nothing to wait for: HLT without interrupts, or AP reset hold.
+    /// The same without interrupts: it goes on behind the HLT after an NMI.
+    Stopped,
+    /// That VMPL has asked for AP reset hold: nothing ends it but AP creation.
     Held,
     /// It has no register state to run; when it is given one of this VMPL, it goes on with that.
     Idle(Option<usize>),
@@ -112,6 +116,7 @@ impl Processor {
                 registered: None,
                 doorbell: None,
                 sev_features: 0,
+                nmi: false,
                 by: 0,
                 starts: false,
             }
@@ -158,6 +163,11 @@ pub(crate) struct Machine {
     pub(crate) fwcfg: Mediated,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
     pub(crate) rescinded: u64,
+    /// AP creations so far, and times that VMPL0 has asked to run another VMPL, for the lies about them; whether
+    /// `fault=vmsa-swapped` has been.
+    pub(crate) creations: u64,
+    pub(crate) runs_asked_for: u64,
+    pub(crate) swapped: bool,
     /// How far down VMPL0's stack has been used, where that is asked for.
     pub(crate) stack_used: Option<u64>,
     /// What VMPL2 can read was inspected, when it ran for the first time.
@@ -288,7 +298,25 @@ impl Machine {
         if let Some(vmpl) = self.processor().next_level() {
             self.start(vmpl);
         }
+        self.deliver_nmi();
         (self.processor().work == Work::Runs).then(|| self.entry())
+    }
+
+    /// An NMI that the guest has sent ends a HLT, and is the first that the VMPL sees, but what is delivered already.
+    fn deliver_nmi(&mut self) {
+        const VALID: u64 = 1 << 31;
+        const NMI: u64 = 2 << 8 | 2;
+        let work = self.processor().work;
+        let takes_it = matches!(work, Work::Runs | Work::Halted | Work::Stopped);
+        if !self.context().nmi || !takes_it || self.vmcb().get(control::EVENT_INJECT) & VALID != 0 {
+            return;
+        }
+        if work == Work::Halted {
+            self.skip(1);
+        }
+        self.processor_mut().work = Work::Runs;
+        self.level().nmi = false;
+        self.vmcb().set(control::EVENT_INJECT, VALID | NMI);
     }
 
     fn entry(&mut self) -> Entry {

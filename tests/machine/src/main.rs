@@ -11,9 +11,11 @@
 //! |---|---|
 //! | `entry`, `mem`, `cpu`, `phys`, `bits` | the bare machine |
 //! | `log`, `rules`, `config`, `fwcfg`, `pvh` | what goes in and comes out |
-//! | `rmp`, `npt`, `tlb`, `memory`, `elsewhere`, `walk`, `steal` | who owns which page, who may reach it, and who still can |
+//! | `rmp`, `npt`, `memory`, `elsewhere`, `walk`, `steal` | who owns which page, and who may reach it |
+//! | `tlb` | and who still can |
 //! | `smp`, `apic` | several processors, and one lock |
-//! | `svm`, `machine`, `exits`, `vc`, `insn`, `invlpgb`, `ahead`, `switch` | running the guest, #VC, its instructions, VMPLs |
+//! | `svm`, `machine`, `exits`, `vc`, `switch` | running the guest, #VC, VMPLs |
+//! | `insn`, `invlpgb`, `ahead` | its instructions |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject` | exceptions that the host makes up |
@@ -121,6 +123,9 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         psp,
         fwcfg: mediated,
         rescinded: 0,
+        creations: 0,
+        runs_asked_for: 0,
+        swapped: false,
         stack_used: None,
         inspected: false,
         inject: inject::Inject::default(),

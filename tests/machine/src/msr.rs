@@ -3,7 +3,7 @@
 use crate::bits::{lo8, lo32, us};
 use crate::config::WrongState;
 use crate::log::{End, end, log};
-use crate::machine::{Machine, VmsaPage};
+use crate::machine::{Machine, VmsaPage, Work};
 use crate::npt::C_BIT;
 use crate::phys::PAGE;
 use crate::rmp::{ASSIGNED, VALIDATED};
@@ -75,7 +75,7 @@ impl Machine {
             0x004 => self.msr_cpuid(request),
             // AP reset hold, which AP creation ends, by another register state.
             0x006 => {
-                self.hold(format_args!("AP reset hold on the only vCPU"));
+                self.hold(Work::Held, format_args!("AP reset hold on the only vCPU"));
                 0x007
             }
             // No preferred place for the GHCB.

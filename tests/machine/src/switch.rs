@@ -212,7 +212,10 @@ impl Machine {
     pub(crate) fn go_on(&mut self, next: RunVmpl) {
         match next {
             RunVmpl::Refused => {}
-            RunVmpl::Switch(target) => self.switch(target, exit::VMGEXIT),
+            RunVmpl::Switch(target) => {
+                self.lie_swapped(target);
+                self.switch(target, exit::VMGEXIT);
+            }
             RunVmpl::Wait(target) => {
                 self.store(self.me, exit::VMGEXIT);
                 self.measure_stack();
@@ -284,7 +287,10 @@ impl Machine {
             return false;
         };
         self.processor_mut().intercepts += 1;
-        if code == exit::VMGEXIT || !self.processor().intercepts.is_multiple_of(every.max(1)) {
+        if code == exit::VMGEXIT
+            || self.processor().levels[0].vmsa.is_none()
+            || !self.processor().intercepts.is_multiple_of(every.max(1))
+        {
             return false;
         }
         log!("LIE spurious-run: VMPL0 is run after exit {code:#x} of VMPL2");

@@ -1,13 +1,13 @@
-//! What a processor's TLB remembers. QEMU's is flushed at every exit, so the nested page tables take its part: where the
-//! guest takes rights by PVALIDATE or RMPADJUST, neither of which flushes (APM volume 3), a leaf that was in use keeps
-//! them until something flushes it.
+//! What a processor's TLB remembers. QEMU's is flushed at every exit, so the nested page tables take its part: where
+//! the guest takes rights by PVALIDATE or RMPADJUST, neither of which flushes (APM volume 3), a leaf that was in use
+//! keeps them until something flushes it.
 //!
 //! | flushes | what |
 //! |---|---|
 //! | MOV to CR4 that changes PGE, PSE or PAE, MOV to CR0 | everything: the VMPLs of a guest have one ASID |
 //! | MOV to CR3 | what the writing VMPL has; that of others may be global |
 //! | INVLPG | of the writing VMPL, the page |
-//! | TLBSYNC, on every processor | what INVLPGB has named before on the same processor: by address, of the VMPL that executes it; without, what that VMPL has; with bit 3 of RAX (global), everything |
+//! | TLBSYNC, on every processor | what INVLPGB has named on its own ([`crate::invlpgb`]) |
 //! | a change of the page's state by the host, on every processor | the page |
 
 use crate::log::fault;

@@ -192,6 +192,10 @@ macro_rules! for_each_case {
             "lie-no-rdrand" lies::no_rdrand, Ok, "fault=no-rdrand";
             "lie-cpuid-repeats" lies::cpuid_repeats, Ok, "fault=cpuid-repeats:3";
             "lie-cpuid-contradicts" lies::cpuid_contradicts, Ok, "fault=cpuid-contradicts:1";
+            "lie-ap-never" smp::lie_ap_never, Ok, "processors=2 fault=ap-never:1";
+            "lie-ap-refused" smp::lie_ap_refused, Ok, "processors=2 fault=ap-refused:1";
+            "lie-ap-other" smp::lie_ap_other, Ok, "processors=3 fault=ap-other:1";
+            "lie-vmsa-swapped" smp::lie_vmsa_swapped, Ok, "processors=2 fault=vmsa-swapped:1";
             "lie-swap-before-rescind" lies::swap_before_rescind, Ok, "fault=swap-before-rescind:2";
             "lie-inject" lies::inject, Ok, "fault=inject:20";
             "lie-inject-refused" lies::inject_refused, Ok, REFUSES;

@@ -135,6 +135,7 @@ global_asm!(
     "mov rsp, [rip + RESUME_STACK]",
     "jmp [rip + RESUME]",
     ".endm",
+    "handler 2, 0",
     "handler 6, 0",
     "handler 13, 1",
     "handler 14, 1",

@@ -243,7 +243,7 @@ fn guest_creates() -> ! {
     GUEST_GHCB.register();
     let request = |request, processor, vmpl, vmsa| create_on(GUEST_GHCB, request, processor, vmpl, vmsa);
     let results = [
-        // A more privileged VMPL, anywhere; itself; a page that is no VMSA, that another VMPL may write, of another VMPL.
+        // A more privileged VMPL, anywhere; itself; a page that is no VMSA, that is not granted, of another VMPL.
         request(NOW, SECOND, 0, OTHER) == REFUSED && request(NOW, SECOND, 1, OTHER_GUEST) == REFUSED,
         request(DESTROY, SECOND, 0, 0) == REFUSED && request(DESTROY, SECOND, 1, 0) == REFUSED,
         request(NOW, 0, 2, OTHER_GUEST) == REFUSED && request(NOW, 0, 0, OTHER) == REFUSED,
@@ -271,14 +271,26 @@ pub(crate) fn created_by_guest() {
     check(create(DESTROY, SECOND, 2, 0) == DONE && stands_still(), 22);
 }
 
+/// What the sleeper says when it sleeps, and is told for a sleep without interrupts.
+const SLEEPS: u64 = 1;
+const STOPS: u64 = 2;
+
 fn sleeps() -> ! {
     OTHER_GHCB.register();
     // The local APIC is its own: enabled by the spurious-interrupt register.
     poke(OTHER_GHCB.at() + 0x800, 0x1FF);
     check(OTHER_GHCB.exit(0x8000_0002, 0xFEE0_00F0, 4, &[(SCRATCH, OTHER_GHCB.0 + 0x800)]) == DONE, 98);
     loop {
-        poke(ORDER, 1);
-        let raised = probe!("sti; hlt; nop");
+        let raised = match peek(ORDER) {
+            STOPS => {
+                poke(ORDER, SLEEPS);
+                probe!("cli; hlt; nop")
+            }
+            _ => {
+                poke(ORDER, SLEEPS);
+                probe!("sti; hlt; nop")
+            }
+        };
         poke(SAID, raised.map_or(0, |raised| raised.0) + 1);
         poke(OTHER_GHCB.at() + 0x800, 0);
         check(OTHER_GHCB.exit(0x8000_0002, 0xFEE0_00B0, 4, &[(SCRATCH, OTHER_GHCB.0 + 0x800)]) == DONE, 97);
@@ -293,16 +305,23 @@ fn send(command: u64) {
     }
 }
 
-/// An interrupt from processor to processor wakes one that has halted; INIT, startup, NMI and SMI are ignored.
+/// An interrupt or an NMI from processor to processor wakes one that has halted, and an NMI one without interrupts;
+/// INIT, startup and SMI are ignored, and what is sent to somebody else.
 pub(crate) fn interrupts() {
+    const FIXED: u64 = 0x4040;
+    const NMI: u64 = 0x4400;
+    const NMI_TO_OTHERS: u64 = NMI | 3 << 18;
     start(OTHER, 0, sleeps);
-    for round in 1..4 {
-        check(comes(|| peek(ORDER) == 1) && stands_still(), 20);
-        [0x4500, 0x4608, 0x4400, 0x4200].into_iter().for_each(send);
+    let wakes =
+        [(FIXED, SLEEPS), (NMI, SLEEPS), (FIXED, STOPS), (NMI_TO_OTHERS, STOPS), (NMI, SLEEPS), (FIXED, SLEEPS)];
+    for (round, (command, next)) in (1..).zip(wakes) {
+        check(comes(|| peek(ORDER) == SLEEPS) && stands_still(), 20);
+        [0x4500, 0x4608, 0x4200].into_iter().for_each(send);
         check(stands_still(), 21);
-        poke(ORDER, 0);
-        send(0x4040);
-        check(comes(|| peek(ROUNDS) == round) && peek(SAID) == 65, 22);
+        poke(ORDER, next);
+        send(command);
+        let vector = if command == FIXED { 64 } else { 2 };
+        check(comes(|| peek(ROUNDS) == round) && peek(SAID) == vector + 1, 22);
     }
 }
 
@@ -434,7 +453,7 @@ pub(crate) fn stale_vmsa_runs() {
 /// One register state for two processors.
 pub(crate) fn vmsa_twice() {
     guest::prepare(guest::done);
-    poke(VMSA + 0x178, goes_for_ever as usize as u64);
+    poke(VMSA + 0x178, goes_for_ever as *const () as usize as u64);
     share_words();
     check(create(NOW, SECOND, 2, VMSA) == DONE && goes_round(), 21);
     guest::run();
@@ -454,4 +473,40 @@ pub(crate) fn invlpgb_codes() {
 pub(crate) fn invlpgb_none() {
     let ud = |raised: sys::Raised| raised.is_some_and(|raised| raised.0 == 6);
     check(ud(sys::invlpgb(EVERYTHING, 0, 0)) && ud(sys::tlbsync()), 20);
+}
+
+/// The first creation is not carried out.
+pub(crate) fn lie_ap_never() {
+    start(OTHER, 0, goes_for_ever);
+    check(stands_still(), 20);
+    check(create(NOW, SECOND, 0, OTHER) == DONE && goes_round(), 21);
+}
+
+pub(crate) fn lie_ap_refused() {
+    prepare(OTHER, 0, goes_for_ever);
+    check(create(NOW, SECOND, 0, OTHER) == REFUSED && stands_still(), 20);
+    check(create(NOW, SECOND, 0, OTHER) == DONE && goes_round(), 21);
+}
+
+fn says_who() -> ! {
+    OTHER_GHCB.register();
+    OTHER_GHCB.exit(0x72, 0, 0, &[(RAX, 1), (crate::hypervisor::RCX, 0)]);
+    poke(SAID, 1 + (OTHER_GHCB.get(crate::hypervisor::RBX) >> 24 & 0xFF));
+    goes_for_ever()
+}
+
+/// The third processor begins in place of the second one.
+pub(crate) fn lie_ap_other() {
+    start(OTHER, 0, says_who);
+    check(goes_round() && peek(SAID) == 1 + 2, 20);
+}
+
+/// This processor's run-VMPL leads to what the other one was to run.
+pub(crate) fn lie_vmsa_swapped() {
+    prepare(OTHER_GUEST, 2, calls_vmpl0);
+    check(create(ON_INIT, SECOND, 2, OTHER_GUEST) == DONE, 20);
+    guest::prepare(guest::done);
+    check(guest::run() == DONE && peek(ORDER) == 1, 21);
+    // The state of the one that was not run is as it was.
+    check(peek(VMSA + field::EXIT_CODE) == 0 && peek(OTHER_GUEST + field::EXIT_CODE) == 0x403, 22);
 }

@@ -20,6 +20,7 @@ static mut RESUME_STACK: u64 = 0;
 static mut FAULT_STACK: u64 = 0;
 
 unsafe extern "C" {
+    static __handler_2: u8;
     static __handler_6: u8;
     static __handler_13: u8;
     static __handler_14: u8;
@@ -120,6 +121,7 @@ pub(crate) fn install_exceptions(vc_ist: u64) {
             (*at).tss[slot] = value as u32;
             (*at).tss[slot + 1] = (value >> 32) as u32;
         }
+        (*at).idt[2] = gate(&raw const __handler_2, 0);
         (*at).idt[6] = gate(&raw const __handler_6, 0);
         (*at).idt[13] = gate(&raw const __handler_13, 0);
         (*at).idt[14] = gate(&raw const __handler_14, 0);
