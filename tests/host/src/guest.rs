@@ -40,8 +40,8 @@ use std::time::Instant;
 
 /// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a
 /// Linux without EFI looks for ROMs; and a host that says that it has several VMPLs (GHCB hypervisor feature 5),
-/// without which Linux ends itself at VMPL2, and a list of APIC ids (4), without which OVMF waits for ever for the other
-/// processors.
+/// without which Linux ends itself at VMPL2, and a list of APIC ids (4), without which OVMF waits for ever for the
+/// other processors.
 pub const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x33";
 
 /// How an operating system is booted.
