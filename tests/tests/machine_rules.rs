@@ -13,7 +13,7 @@ use cases::{CASES, Case, Expect, REFUSED};
 use core::time::Duration;
 use host::image::{self, Payload};
 use host::psp::Identity;
-use host::qemu::{End, Qemu, Settings, Source};
+use host::qemu::{End, Qemu, Settings, Source, Turns};
 use host::{boot, build};
 use libtest_mimic::{Arguments, Failed, Trial};
 use quoin_image::elf::Elf;
@@ -83,6 +83,7 @@ impl Bench {
             config,
             memory_mib: boot::MEMORY_MIB,
             processors,
+            turns: Turns::InOneThread,
             options: &[],
         })?;
         let end = qemu.wait(TIMEOUT)?;
