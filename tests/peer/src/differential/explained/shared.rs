@@ -125,6 +125,11 @@ fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Opt
         (_, 0x12f | 0x921, 0x101) if said.sessions().iter().any(|(handle, _)| handle >> 24 == 2) => {
             Some("failure mode of the other")
         }
+        (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3)
+            if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() =>
+        {
+            Some("a template without nameAlg and with another fault")
+        }
         _ if fmt1(ours) == Some(SIZE) && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_a_name_too_long() => {
             Some("names of 67 and 68 octets")
         }
