@@ -88,9 +88,6 @@ fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static s
     {
         return Some("signed comparison of negative numbers");
     }
-    if case.code == cc::NV_DEFINE_SPACE && (ours, theirs) == (0, 0x14b) && said.request.len() > 12 {
-        return Some("RAM for orderly Indices");
-    }
     None
 }
 
@@ -124,7 +121,6 @@ fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (cc::CERTIFY_X509, 0x3c4 | 0x182, 0) | (cc::CERTIFY_X509, 0, 0x3c4) if said.is_hit(end..end + 4) => {
             Some("CertifyX509: what keyUsage asks of the key")
         }
-        (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
         (cc::ZGEN_2_PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
         (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x200, 0x100] => {
             Some("CertifyX509: positions of handles")

@@ -193,6 +193,18 @@ impl Said<'_> {
         (16..20).contains(&offset) || offset < 16 && usize::from(offset) + operand.len() > 16
     }
 
+    /// Whether an NV Index with TPMA_NV_ORDERLY is to be defined.
+    pub(super) fn defines_orderly(&self) -> bool {
+        let at = match self.code() {
+            cc::NV_DEFINE_SPACE => 6,
+            // behind handleType
+            cc::NV_DEFINE_SPACE_2 => 7,
+            _ => return false,
+        };
+        let attributes = self.sized(2).and_then(|public| public.get(at..)?.first_chunk());
+        attributes.is_some_and(|four| u32::from_be_bytes(*four) & 1 << 26 != 0)
+    }
+
     /// Whether operandB is empty and the comparison signed: TPM_EO_SIGNED_GT, _LT, _GE, _LE behind offset.
     pub(super) fn compares_nothing_signed(&self) -> bool {
         let operand = self.first_sized();

@@ -150,6 +150,7 @@ fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Opt
             Some("Time and Clock of each TPM")
         }
         (cc::EVICT_CONTROL, 0 | 0x285 | 0x14c | 0x1cd, 0x282) => Some("a public area alone that is made persistent"),
+        (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
         (cc::QUOTE, 0, 0x2d2) | (cc::NV_CERTIFY, 0x2d2, 0) if said.u32(10) == rh::NULL => {
             Some("digests that are attested to without a key")
         }
@@ -187,6 +188,9 @@ fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static s
     let partly_written = said.handle_area().any(|h| h >> 24 == 1 && in_part(h, trail));
     if partly_written && (ours == 0x12f || theirs == 0x12f) {
         return Some(IN_PART);
+    }
+    if (ours, theirs) == (0, 0x14b) && said.defines_orderly() {
+        return Some("RAM for orderly Indices");
     }
     None
 }

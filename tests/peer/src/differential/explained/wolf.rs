@@ -85,7 +85,9 @@ fn explain_header(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     if theirs == 0x08e && has_foreign_nonces(said) {
         return Some("nonces of sessions that encrypt in the first session's HMAC");
     }
-    if theirs == 0 && matches!(ours & 0xff, 0x8b | 0x8e | 0xa2) && ours & 0x800 != 0 && is_beside(ours, said.code()) {
+    // HANDLE at a session is a password's that goes with no handle.
+    let beside = ours & 0xff == 0x8b || matches!(ours & 0xff, 0x8e | 0xa2) && is_beside(ours, said.code());
+    if theirs == 0 && ours & 0x880 == 0x880 && beside {
         return Some("a session that authorizes nothing is not looked at");
     }
     if matches!(ours, 0x9a1 | 0xaa1 | 0xba1) && said.sessions().iter().any(|(_, attributes)| attributes & 0x18 != 0) {
@@ -180,6 +182,7 @@ fn explain_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&
         (cc::HASH, _, theirs) if theirs != 0 && !said.sessions().is_empty() => Some("TPM2_Hash with a session"),
         (cc::SEQUENCE_UPDATE, 0x189, 0x08b) => Some("SequenceUpdate of what is no sequence"),
         (_, 0x145, 0) if WITHOUT_SESSIONS.contains(&said.code()) => Some("context commands with a session"),
+        (_, 0x1c4, 0) if said.code() == cc::GET_CAPABILITY => Some("a group of capabilities that does not exist"),
         (_, 0x1c4, 0)
             if said.code() == cc::SELF_TEST && said.request.get(said.parameters()).is_some_and(|o| *o > 1) =>
         {
