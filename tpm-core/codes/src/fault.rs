@@ -1,18 +1,54 @@
 //! Faults: what is broken in a TPM that enters failure mode (Part 1, 9.4).
 
 use core::fmt;
+use core::num::NonZeroU8;
 
 macro_rules! faults {
-    ($(#[$m:meta])* enum { $(#[$tm:meta])* $test:ident(u8); $($(#[$fm:meta])* $name:ident = $number:literal, $words:literal;)* }) => {
+    ($(#[$m:meta])* enum { $(#[$tm:meta])* $test:ident(NonZeroU8); $($(#[$fm:meta])* $name:ident = $number:literal, $words:literal;)* }) => {
         $(#[$m])*
         pub enum Fault {
             $(#[$tm])*
-            $test(u8),
+            $test(NonZeroU8),
             $($(#[$fm])* $name,)*
         }
 
-        /// Every fault but those of self-tests, with its number and what is said of it.
-        const NAMED: &[(Fault, u16, &str)] = &[$((Fault::$name, $number, $words)),*];
+        /// Every fault but those of self-tests.
+        const NAMED: &[Fault] = &[$(Fault::$name),*];
+
+        impl Fault {
+            /// Its number, which is not zero, as outData of TPM2_GetTestResult has it: below 0x100 that of a self-test.
+            #[must_use]
+            pub const fn number(self) -> u16 {
+                match self {
+                    Self::$test(test) => test.get() as u16,
+                    $(Self::$name => $number,)*
+                }
+            }
+
+            /// The fault with this number.
+            #[must_use]
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    0..0x100 => {
+                        let [_, test] = number.to_be_bytes();
+                        match NonZeroU8::new(test) {
+                            Some(test) => Some(Self::$test(test)),
+                            None => None,
+                        }
+                    }
+                    _ => None,
+                }
+            }
+
+            /// What is said of it; nothing of a self-test.
+            const fn words(self) -> &'static str {
+                match self {
+                    Self::$test(_) => "",
+                    $(Self::$name => $words,)*
+                }
+            }
+        }
     };
 }
 
@@ -27,7 +63,7 @@ faults! {
     enum {
         /// An algorithm has not given its known answer: which of the self-tests, in the order of `tpm_crypto`'s
         /// `selftest::Test::ALL`, from 1. The answers are constants: nothing leads to it.
-        SelfTest(u8);
+        SelfTest(NonZeroU8);
         /// The platform has found itself, or the TPM, at fault, or a part of the state that it has saved.
         Platform = 0x100, "the platform is at fault";
         /// There is no TPM: it is blank, or its making has failed.
@@ -91,30 +127,7 @@ faults! {
 impl Fault {
     /// Every fault but those of self-tests.
     pub fn named() -> impl Iterator<Item = Self> {
-        NAMED.iter().map(|(fault, _, _)| *fault)
-    }
-
-    /// Its number, as outData of TPM2_GetTestResult has it: below 0x100 that of a self-test.
-    #[must_use]
-    pub fn number(self) -> u16 {
-        match self {
-            Self::SelfTest(test) => test.into(),
-            _ => self.row().map_or(0, |(_, number, _)| *number),
-        }
-    }
-
-    /// The fault with this number.
-    #[must_use]
-    pub fn from_number(number: u16) -> Option<Self> {
-        match u8::try_from(number) {
-            Ok(0) => None,
-            Ok(test) => Some(Self::SelfTest(test)),
-            Err(_) => NAMED.iter().find(|row| row.1 == number).map(|(fault, _, _)| *fault),
-        }
-    }
-
-    fn row(self) -> Option<&'static (Self, u16, &'static str)> {
-        NAMED.iter().find(|(fault, _, _)| *fault == self)
+        NAMED.iter().copied()
     }
 }
 
@@ -122,7 +135,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SelfTest(test) => write!(f, "self-test {test} has failed"),
-            _ => f.write_str(self.row().map_or("", |(_, _, words)| words)),
+            _ => f.write_str(self.words()),
         }
     }
 }
@@ -138,7 +151,7 @@ mod tests {
 
     #[test]
     fn every_fault_has_a_number_and_words_of_its_own() {
-        let tests = (1..=u8::MAX).map(Fault::SelfTest);
+        let tests = (1..=u8::MAX).filter_map(NonZeroU8::new).map(Fault::SelfTest);
         let all = || tests.clone().chain(Fault::named());
         assert!(all().all(|fault| Fault::from_number(fault.number()) == Some(fault)));
         let words: BTreeSet<_> = all().map(|fault| fault.to_string()).collect();

@@ -7,14 +7,10 @@ use core::num::NonZeroU32;
 
 /// Why a command ends without its response: a response code other than TPM_RC_SUCCESS (Part 2, 6.6), or a [`Fault`] of
 /// the TPM, whose response code is `TPM_RC_FAILURE`. That code cannot be had without a fault.
+// The code in the lower half, the fault's number in the upper one, which is zero without a fault. One word and no enum:
+// it is in a register wherever a command may fail, which is everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rc(Why);
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Why {
-    Code(NonZeroU32),
-    Fault(Fault),
-}
+pub struct Rc(NonZeroU32);
 
 /// A one-based position no greater than `MAX`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -280,7 +276,7 @@ impl Rc {
     #[expect(clippy::panic, reason = "at compile time: every caller gives a constant that is not zero")]
     const fn raw(v: u32) -> Self {
         match NonZeroU32::new(v) {
-            Some(v) => Self(Why::Code(v)),
+            Some(v) => Self(v),
             None => panic!(),
         }
     }
@@ -297,7 +293,7 @@ impl Rc {
     }
 
     fn indexed(base: u32, index: usize) -> Self {
-        Self(Why::Code(NonZeroU32::MIN.saturating_add(base - 1 + u32::try_from(index.min(6)).unwrap_or(6))))
+        Self(NonZeroU32::MIN.saturating_add(base - 1 + u32::try_from(index.min(6)).unwrap_or(6)))
     }
 
     /// The code at a position, if it is one of format one without a position.
@@ -315,10 +311,7 @@ impl Rc {
 
     /// The value on the wire.
     pub const fn get(self) -> u32 {
-        match self.0 {
-            Why::Code(code) => code.get(),
-            Why::Fault(_) => FAILURE,
-        }
+        self.0.get() & 0xffff
     }
 
     /// The response to a command that ends with this code: a header alone, with the tag of TPM 1.2 if a bad tag was the
@@ -337,15 +330,12 @@ impl Rc {
 
     /// `TPM_RC_FAILURE`, for this fault.
     pub const fn failure(fault: Fault) -> Self {
-        Self(Why::Fault(fault))
+        Self(NonZeroU32::MIN.saturating_add((fault.number() as u32) << 16 | (FAILURE - 1)))
     }
 
     /// The fault, if it is one.
     pub const fn fault(self) -> Option<Fault> {
-        match self.0 {
-            Why::Code(_) => None,
-            Why::Fault(fault) => Some(fault),
-        }
+        Fault::from_number((self.0.get() >> 16) as u16)
     }
 }
 

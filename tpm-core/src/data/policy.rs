@@ -83,6 +83,11 @@ impl PolicyState {
         self.digest = digest(hash, &[self.digest.as_slice(), w.written(0)]);
     }
 
+    /// The same with what is marshalled already.
+    pub(crate) fn extend_by(&mut self, hash: HashAlg, code: u32, [first, second]: [&[u8]; 2]) {
+        self.digest = digest(hash, &[self.digest.as_slice(), &code.to_be_bytes(), first, second]);
+    }
+
     /// The digest becomes H(Zero Digest ‖ what follows): of TPM2_PolicyOR, PolicyAuthorize and PolicyAuthorizeNV, which
     /// stand for what led to them.
     pub(crate) fn forget_digest(&mut self, hash: HashAlg) {

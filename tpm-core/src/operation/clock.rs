@@ -24,7 +24,9 @@ impl Tpm {
         let passed = self.ram.elapse(hooks.clock.now_ms());
         self.ram.time_ms = self.ram.time_ms.saturating_add(passed);
         if self.ram.started {
-            self.set_clock(self.persistent.clock_ms.saturating_add(passed));
+            if passed > 0 {
+                self.set_clock(self.persistent.clock_ms.saturating_add(passed));
+            }
             self.da_heal(passed);
             self.ram.acts.tick(self.ram.time_ms);
         }

@@ -13,26 +13,30 @@ use crate::wire::{Auth, Handle, HandleKind, INTERNAL_HASH, Name, NvAttributes, O
 impl Tpm {
     /// A transient or persistent object that is loaded and whose hierarchy is enabled; of a persistent one also that of
     /// who made it so.
+    #[inline]
     pub(crate) fn object(&self, h: Handle) -> Option<&Object> {
         let object = match h.kind() {
             HandleKind::Transient => self.ram.object(h),
-            HandleKind::Persistent => {
-                let by = if h >= Handle::PLATFORM_PERSISTENT { Handle::PLATFORM } else { Handle::OWNER };
-                self.persistent.objects.get(h).filter(|_| self.hierarchy_enabled(by))
-            }
+            HandleKind::Persistent => self.persistent_object(h),
             _ => None,
         }?;
         self.hierarchy_enabled(object.hierarchy).then_some(object)
     }
 
+    // Not in line: the search would keep what calls `object` from being so.
+    #[inline(never)]
+    fn persistent_object(&self, h: Handle) -> Option<&Object> {
+        let by = if h >= Handle::PLATFORM_PERSISTENT { Handle::PLATFORM } else { Handle::OWNER };
+        self.persistent.objects.get(h).filter(|_| self.hierarchy_enabled(by))
+    }
+
     /// An NV Index that is defined and whose hierarchy is enabled (Part 1, 34.2.1).
     pub(crate) fn nv_index(&self, h: Handle) -> Option<&NvIndex> {
         let index = self.persistent.nv.get(h)?;
-        let enabled = if index.public.attributes.has(NvAttributes::PLATFORMCREATE) {
-            self.clear.platform_nv_enabled
-        } else {
-            self.clear.storage_enabled
-        };
+        let (platform, storage) = (self.clear.platform_nv_enabled, self.clear.storage_enabled);
+        // Mostly both are enabled: then there is no waiting for what the attributes say.
+        let enabled = platform && storage
+            || if index.public.attributes.has(NvAttributes::PLATFORMCREATE) { platform } else { storage };
         enabled.then_some(index)
     }
 

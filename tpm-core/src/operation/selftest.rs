@@ -6,6 +6,7 @@ use crate::data::selftest::SelfTest;
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
 use crate::wire::{AlgId, AlgList, List};
+use core::num::NonZeroU8;
 
 /// A set of tests: bit `n` stands for the `n`-th of [`Test::ALL`].
 type Tests = u64;
@@ -83,8 +84,8 @@ impl Tpm {
         if wanted & !self.ram.self_test.passed == 0 {
             return Ok(());
         }
-        for (number, test) in (1u8..).zip(Test::ALL) {
-            let bit = mask(number.saturating_sub(1));
+        for (number, test) in (1u8..).filter_map(NonZeroU8::new).zip(Test::ALL) {
+            let bit = mask(number.get().saturating_sub(1));
             if wanted & !self.ram.self_test.passed & bit == 0 {
                 continue;
             }

@@ -10,6 +10,7 @@ use client::names::cap;
 use client::platform::export;
 use client::platform::{CountedEntropy, ManualClock};
 use client::{command, tpm2b};
+use core::num::NonZeroU8;
 use hex_literal::hex;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
@@ -199,7 +200,7 @@ fn a_self_test_that_has_failed_is_told_by_its_number() {
     for number in [3, 1, u8::MAX] {
         state[at..at + 2].copy_from_slice(&[0, number]);
         go_on(&mut tpm, &sealed(&state));
-        assert_failed(&mut tpm, Fault::SelfTest(number));
+        assert_failed(&mut tpm, Fault::SelfTest(NonZeroU8::new(number).unwrap()));
     }
     for unknown in [[0, 0], [1, 0x7f], [0xff, 0xff]] {
         state[at..at + 2].copy_from_slice(&unknown);

@@ -6,7 +6,7 @@ use crate::harness::Fixture;
 use crate::harness::keys::{ecc_signing, ecc_storage, handle_of, hmac_key, sealed};
 use crate::harness::nv::{self, INDEX, OTHER, a};
 use crate::store::{Chance, change};
-use client::codes::{ACT_0, ENDORSEMENT, NULL, OWNER, PLATFORM};
+use client::codes::{ACT_0, ENDORSEMENT, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM};
 use client::platform::export;
 use client::session::{Kind, Outcome, Session};
 use client::tpm2b;
@@ -209,6 +209,27 @@ fn after_a_shutdown_too_a_command_that_changes_nothing_does_not_count() {
             idle(&mut tpm, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
         }
     }
+}
+
+/// Part 1, 16.8.6: how long a healing has been under way is forgotten when the power goes; what has healed is not.
+#[test]
+fn time_that_heals_does_not_count_until_it_has_healed_something() {
+    const PROTECTED: u32 = 0x0100_0077;
+    let (mut tpm, _) = furnished();
+    let public = [&PROTECTED.to_be_bytes()[..], &[0, 0xb], &[0, 4, 0, 4], &[0, 0, 0, 1]].concat();
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &[tpm2b(b"pw"), tpm2b(&public)].concat()).unwrap();
+    tpm.with(cc::NV_WRITE, &[PROTECTED, PROTECTED], &[b"pw"], &[0, 1, 7, 0, 0]).unwrap();
+    tpm.with(cc::NV_READ, &[PROTECTED, PROTECTED], &[b"no"], &[0, 1, 0, 0]).unwrap_err();
+    tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], &[b"no"], &[]).unwrap_err();
+    for _ in 0..10 {
+        tpm.clock.0 += 1000;
+        idle(&mut tpm, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
+    }
+    let before = tpm.tpm.generation();
+    // failedTries falls, and lockoutAuth comes back.
+    tpm.clock.0 += 1000 * 1_000_000;
+    tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8]).unwrap();
+    assert!(tpm.tpm.generation() != before);
 }
 
 /// Saved sessions come back after TPM Resume and TPM Restart, unless they were flushed.

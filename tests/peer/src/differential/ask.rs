@@ -5,9 +5,9 @@ use super::command::Command;
 use super::explained::Maker;
 use super::tally::Case;
 use super::wire::Two;
-use super::world::World;
+use super::world::{Entity, World};
 use client::codes::{OBJECT_MEMORY, SESSION_MEMORY};
-use client::command::{Rest, command as octets};
+use client::command::{Rest, command as octets, response_code};
 use client::names::{cap, pt};
 use std::collections::BTreeSet;
 
@@ -75,12 +75,24 @@ impl World {
         let objects =
             command.handles.iter().filter(|h| matches!(h.handle[0] >> 24, 0x80 | 0x81) && !h.name[0].is_empty());
         objects.cloned().collect::<Vec<_>>().into_iter().all(|entity| {
-            [0, 1].into_iter().all(|side| {
-                let response = self.ask(side, cc::READ_PUBLIC, &[entity.handle[side]], &[]);
-                let mut rest = Rest(response.get(10..).unwrap_or_default());
-                let _public = rest.sized();
-                rest.sized() == Some(&entity.name[side])
-            })
+            [0, 1].into_iter().all(|side| self.name(side, entity.handle[side]).as_ref() == Ok(&entity.name[side]))
         })
+    }
+
+    /// Whether an object is another than is known, or not there, on one side.
+    pub(super) fn is_another(&mut self, entity: &Entity) -> bool {
+        [0, 1].into_iter().any(|side| match self.name(side, entity.handle[side]) {
+            Ok(name) => name != entity.name[side],
+            // Where no slot is free it cannot be asked for.
+            Err(rc) => rc != OBJECT_MEMORY,
+        })
+    }
+
+    /// TPM2_ReadPublic: an object's Name, or the response code.
+    fn name(&mut self, side: usize, handle: u32) -> Result<Vec<u8>, u32> {
+        let response = self.ask(side, cc::READ_PUBLIC, &[handle], &[]);
+        let mut rest = Rest(response.get(10..).unwrap_or_default());
+        let _public = rest.sized();
+        rest.sized().map(<[u8]>::to_vec).ok_or_else(|| response_code(&response))
     }
 }

@@ -71,7 +71,22 @@ impl World {
                 auths.push(Auth::Session { handle, attributes, hmac_auth: vec![], crypt_auth: vec![], how: How::Hmac });
             }
         }
+        if self.subject == Subject::Lattices {
+            self.only_first_encrypts(&mut auths);
+        }
         auths
+    }
+
+    /// Of the sessions with a cipher only the first encrypts: wolfTPM asks no other.
+    fn only_first_encrypts(&self, auths: &mut [Auth]) {
+        let has_cipher = |handle| self.session(handle).is_some_and(|session| session.sym != Sym::Null);
+        let sessions = auths.iter_mut().filter_map(|auth| match auth {
+            Auth::Session { handle, attributes, .. } => Some((*handle, attributes)),
+            Auth::Password(_) => None,
+        });
+        for (_, attributes) in sessions.filter(|(handle, _)| has_cipher(*handle)).skip(1) {
+            *attributes &= !(attr::DECRYPT | attr::ENCRYPT);
+        }
     }
 
     fn authorization(&mut self, command: &Command, entity: &Entity, used: &[Two<u32>]) -> Auth {

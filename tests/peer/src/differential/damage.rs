@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use super::cc;
 use super::command::Command;
-use super::world::{Entity, World, rh};
+use super::generate::lattice;
+use super::world::{Entity, Subject, World, rh};
 
 /// Damage to a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +112,7 @@ impl World {
             19 => Damage::Size(few),
             20 => Damage::Tag(self.one_of(&[0x8001, 0x8002, 0x8000, 0xc4, 0x8003])),
             21..23 => Damage::Without,
+            _ if self.subject == Subject::Lattices => Damage::Code(self.one_of(&lattice::COMMANDS)),
             _ => Damage::Code(self.one_of(cc::ALL).0),
         }
     }

@@ -59,7 +59,7 @@ pub(crate) fn command(world: &mut World, session: &Session, step: &Step) -> Opti
             .handle(&entity)
             .params(Bytes::new().sized(&[]).sized(&[]).sized(reference).u32(0)),
         Step::Nv(handle, operand, offset, operation) => {
-            let index = world.indices.iter().find(|i| i.entity.handle[0] == *handle).cloned()?;
+            let index = world.indices.iter().find(|i| i.entity.handle[0] == *handle && i.common).cloned()?;
             let index = if index.stale { world.refresh(&index)? } else { index };
             let authorizing =
                 if index.attributes & 1 << 18 != 0 { index.entity.clone() } else { world.permanent(0x4000_0001) };

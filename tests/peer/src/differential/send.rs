@@ -62,9 +62,9 @@ impl World {
         let rc = self.note(&sent, &responses, retried);
         if rc[0] != rc[1] {
             self.disagreement(rc);
-            return None;
         }
-        if rc[0] != 0 {
+        if rc != [0, 0] {
+            self.end_sessions();
             return None;
         }
         self.follow(&sent);
@@ -151,12 +151,26 @@ impl World {
         if let Some(why) = why {
             self.tally.note_explained(why);
             if explained::parts(why, rc) {
-                self.tally.resynchronised += 1;
-                self.stop = true;
+                self.part();
             }
             return;
         }
         self.tally.note_unexplained(format!("{} {:03x} {:03x}", cc::name(case.code), rc[0], rc[1]));
+        self.stop = true;
+    }
+
+    /// The other's sessions may have ended with a command that failed.
+    fn end_sessions(&mut self) {
+        let why = self.tally.trail.last().and_then(|case| explained::explain_end(self.maker, case));
+        if let Some(why) = why.filter(|_| !self.stop) {
+            self.tally.note_explained(why);
+            self.part();
+        }
+    }
+
+    /// The sequence is over: the two TPMs are in different states for an explained reason.
+    const fn part(&mut self) {
+        self.tally.resynchronised += 1;
         self.stop = true;
     }
 
@@ -169,7 +183,12 @@ impl World {
                 done,
                 cc::NV_DEFINE_SPACE | cc::NV_DEFINE_SPACE_2 | cc::NV_UNDEFINE_SPACE | cc::NV_UNDEFINE_SPACE_SPECIAL
             );
-        self.unsure |= damaged && matches!(done, cc::NV_WRITE | cc::NV_EXTEND) && !sent.command.params.is_common();
+        if matches!(done, cc::NV_WRITE | cc::NV_EXTEND) && !sent.command.params.is_common() {
+            // Damage may have made it another Index.
+            let written = sent.command.handles.get(1).filter(|_| !damaged).map(|index| index.handle);
+            let indices = self.indices.iter_mut().filter(|i| written.is_none_or(|handle| i.entity.handle == handle));
+            indices.for_each(|index| index.common = false);
+        }
         if matches!(sent.damage, Some(Damage::Handle(..))) {
             self.sessions.iter_mut().for_each(|session| session.common = false);
         }

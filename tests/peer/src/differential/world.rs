@@ -148,6 +148,8 @@ pub(crate) struct Index {
     pub(crate) size: u16,
     /// its name may have changed
     pub(crate) stale: bool,
+    /// its contents are the same on both sides
+    pub(crate) common: bool,
 }
 
 /// A saved context.

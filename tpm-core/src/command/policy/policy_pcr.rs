@@ -6,7 +6,10 @@ use crate::command::interface::Command;
 use crate::crypto::hash::Digest;
 use crate::data::tpm::Tpm;
 use crate::rc::{Fmt1, Rc};
-use crate::wire::{HandleType, Marshal, PcrSelection, ShPolicy};
+use crate::wire::{HandleType, MAX_BANKS, Marshal, PCR_SELECT_SIZE, PcrSelection, ShPolicy, Writer};
+
+/// TPML_PCR_SELECTION at its longest: a count, and for each bank its hash, a size and the bit map.
+const MAX_SELECTION: usize = 4 + MAX_BANKS * (3 + PCR_SELECT_SIZE as usize);
 
 pub(crate) struct PolicyPcr;
 
@@ -28,7 +31,7 @@ impl Command for PolicyPcr {
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, h: Handles, p: Params) -> Result<Empty, Rc> {
         let session = tpm.ram.sessions.get_mut(h.session.handle()).ok_or(Rc::reference_h(0))?;
         let counter = tpm.reset.pcr_update_counter;
-        let (pcrs, current) = tpm.ram.pcrs.digest(session.hash, &p.pcrs);
+        let current = tpm.ram.pcrs.digest(session.hash, &p.pcrs);
         let trial = session.is_trial();
         if !trial && session.policy.pcr_counter.is_some_and(|then| then != counter) {
             return Err(Rc::PCR_CHANGED);
@@ -38,10 +41,11 @@ impl Command for PolicyPcr {
             return Err(Fmt1::VALUE.at(Params::pcr_digest));
         }
         let digest = if given { &p.pcr_digest } else { &current };
-        session.policy.extend(session.hash, Self::CODE, |w| {
-            if trial { &p.pcrs } else { &pcrs }.marshal(w);
-            w.put(digest.as_slice());
-        });
+        let pcrs = if trial { p.pcrs } else { tpm.ram.pcrs.allocated_of(&p.pcrs) };
+        let mut octets = [0; MAX_SELECTION];
+        let mut w = Writer::new(&mut octets);
+        pcrs.marshal(&mut w);
+        session.policy.extend_by(session.hash, Self::CODE, [w.written(0), digest.as_slice()]);
         if !trial {
             session.policy.pcr_counter = Some(counter);
         }

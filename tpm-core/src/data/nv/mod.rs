@@ -45,6 +45,9 @@ pub(crate) struct NvMemory {
 /// and in a PIN index (Part 1, 34.2.6.6), where a pinLimit of ones would be no limit.
 const UNWRITTEN: u8 = 0xff;
 
+/// So many indices are a few.
+const FEW: usize = 4;
+
 impl NvMemory {
     /// No index.
     pub(crate) const fn new() -> Self {
@@ -71,9 +74,18 @@ impl NvMemory {
         self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h).map(|_| n))
     }
 
-    /// The index with this handle.
+    /// The index with this handle. A few are looked at one by one, which is quicker than to look for one.
     #[inline]
     pub(crate) fn get(&self, h: Handle) -> Option<&NvIndex> {
+        match self.indices.as_slice() {
+            few if few.len() <= FEW => few.iter().find(|i| i.public.index == h),
+            _ => self.get_of_many(h),
+        }
+    }
+
+    // Not in line, so that what calls `get` is no longer for it.
+    #[inline(never)]
+    fn get_of_many(&self, h: Handle) -> Option<&NvIndex> {
         self.places.find(h, |n| self.indices.get(n).filter(|i| i.public.index == h))
     }
 

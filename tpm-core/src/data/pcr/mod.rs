@@ -211,12 +211,9 @@ impl Pcrs {
         List::of(banks.map(|(hash, select)| BankSelection { hash, size: PCR_SELECT_SIZE, select }))
     }
 
-    /// The selection without PCR that are not allocated (Part 3, 22.4.1), and the digest over the selected PCR in
-    /// order.
-    pub(crate) fn digest(&self, alg: HashAlg, selection: &PcrSelection) -> (PcrSelection, Digest) {
-        let allocated = self.allocated_of(selection);
-        let digest = hash::digest_of(alg, self.values(&allocated).map(Digest::as_slice));
-        (allocated, digest)
+    /// The digest over the selected PCR that are allocated, in order.
+    pub(crate) fn digest(&self, alg: HashAlg, selection: &PcrSelection) -> Digest {
+        hash::digest_of(alg, self.values(selection).map(Digest::as_slice))
     }
 }
 

@@ -340,7 +340,8 @@ impl Tpm {
     /// creationData of an object with this Name and nameAlg (Part 2, 15.1).
     pub(crate) fn creation(&self, environment: &Environment<'_>, object: &Object) -> Result<Creation, Rc> {
         let alg = object.public.name_alg.ok_or(Fault::NoNameAlg)?;
-        let (pcr_select, pcr_digest) = self.ram.pcrs.digest(alg, environment.pcr);
+        let pcrs = &self.ram.pcrs;
+        let (pcr_select, pcr_digest) = (pcrs.allocated_of(environment.pcr), pcrs.digest(alg, environment.pcr));
         let parent = self.object(environment.parent);
         let parent_alg = parent.and_then(|p| p.public.name_alg);
         let data = CreationData {

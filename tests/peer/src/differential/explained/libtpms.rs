@@ -1,6 +1,7 @@
 //! Differences from Debian's libtpms 0.9.2.
 
 use super::said::{CURVE, DEFINES, RESERVED_BITS, SIZE, SYMMETRIC, Said, TAG, VALUE, fmt1};
+use super::text::defined_with;
 use crate::differential::cc;
 use crate::differential::command::Command;
 use crate::differential::tally::Case;
@@ -87,9 +88,6 @@ fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static s
     {
         return Some("signed comparison of negative numbers");
     }
-    if case.code == cc::NV_DEFINE_SPACE && (ours, theirs) == (0, 0x14b) && said.request.len() > 12 {
-        return Some("RAM for orderly Indices");
-    }
     None
 }
 
@@ -115,11 +113,6 @@ fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         {
             Some("malformed RSA ciphertexts")
         }
-        (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3)
-            if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() =>
-        {
-            Some("a template without nameAlg and with another fault")
-        }
         (cc::POLICY_AUTHORIZE, 0x3d5, 0x3c3) if said.sized(3).is_some_and(|name| name.len() < 2) => {
             Some("PolicyAuthorize with a name of less than two octets")
         }
@@ -128,7 +121,6 @@ fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (cc::CERTIFY_X509, 0x3c4 | 0x182, 0) | (cc::CERTIFY_X509, 0, 0x3c4) if said.is_hit(end..end + 4) => {
             Some("CertifyX509: what keyUsage asks of the key")
         }
-        (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
         (cc::ZGEN_2_PHASE, _, 0x101) if said.has(&[0, 0x1d]) => Some("failure mode of libtpms"),
         (cc::CERTIFY_X509, ..) if fmt1(ours) == fmt1(theirs) && [ours & 0xf40, theirs & 0xf40] == [0x200, 0x100] => {
             Some("CertifyX509: positions of handles")
@@ -145,12 +137,7 @@ fn explain_one_command(case: &Case, said: &Said<'_>) -> Option<&'static str> {
 
 /// Whether an NV Index was last defined with ORDERLY and WRITEDEFINE.
 fn is_orderly(index: u32, trail: &[Case]) -> bool {
-    let defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
-    let attributes = defined.filter_map(|case| {
-        let said = Said::of(case);
-        said.places(&index.to_be_bytes()).last().map(|at| said.u32(at + 6))
-    });
-    attributes.into_iter().next().is_some_and(|attributes| attributes & ORDERLY_WRITEDEFINE == ORDERLY_WRITEDEFINE)
+    defined_with(index, trail).is_some_and(|attributes| attributes & ORDERLY_WRITEDEFINE == ORDERLY_WRITEDEFINE)
 }
 
 /// Whether an NV Index is a counter that has been incremented.

@@ -80,6 +80,11 @@ pub(crate) fn explain_sessions(maker: Maker, code: u32, said: &Two<Vec<SessionSa
     (maker == Maker::Wolf).then(|| wolf::explain_sessions(code, ours, theirs)).flatten()
 }
 
+/// The row that explains why a session goes on here alone, after a command that the other has refused.
+pub(crate) fn explain_end(maker: Maker, case: &Case) -> Option<&'static str> {
+    (maker == Maker::Wolf).then(|| wolf::explain_end(case)).flatten()
+}
+
 /// The row that explains why the other lists fewer transient objects.
 pub(crate) fn explain_handles(maker: Maker, counts: Two<u32>, trail: &[Case]) -> Option<&'static str> {
     (maker == Maker::Wolf && counts[0] > counts[1] && wolf::begins_sequence(trail))

@@ -30,12 +30,15 @@ fn explain_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&
         (cc::GET_CAPABILITY, 0x1c4, _) if matches!(said.u32(said.parameters()), 0x0b | 0x0c) => {
             Some("SPDM groups of GetCapability")
         }
-        (cc::POLICY_CP_HASH | cc::POLICY_NAME_HASH | cc::POLICY_TEMPLATE | cc::POLICY_PARAMETERS, 0x151, 0)
-        | (cc::POLICY_DUPLICATION_SELECT, 0x151, 0)
-            if has_selected(said.u32(10), trail) =>
-        {
-            Some("what Policy_AC_SendSelect limits a session to")
-        }
+        (
+            cc::POLICY_CP_HASH
+            | cc::POLICY_NAME_HASH
+            | cc::POLICY_TEMPLATE
+            | cc::POLICY_PARAMETERS
+            | cc::POLICY_DUPLICATION_SELECT,
+            0x151,
+            0 | 0x1d5,
+        ) if has_selected(said.u32(10), trail) => Some("what Policy_AC_SendSelect limits a session to"),
         (cc::POLICY_CAPABILITY, 0 | 0x126 | 0x4c4, _) if matches!(said.u32(end.saturating_sub(4)), 0x0b | 0x0c) => {
             Some("SPDM groups of PolicyCapability")
         }
@@ -55,7 +58,14 @@ fn explain_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&
             Some("RSA_Encrypt of a number that is not below the modulus")
         }
         (cc::ACT_SET_TIMEOUT, 0, 0x922) => Some("ACT_SetTimeout while the timer is being set"),
-        (cc::IMPORT, 0, GONE) => Some("Import of an authValue that is longer than digests of nameAlg"),
+        (cc::IMPORT, 0 | 0x2c2, GONE) if said.imports_long_auth() => {
+            Some("Import of an authValue that is longer than digests of nameAlg")
+        }
+        (cc::POLICY_NV | cc::POLICY_COUNTER_TIMER | cc::POLICY_CAPABILITY, 0 | 0x126, 0 | 0x126)
+            if said.compares_nothing_signed() =>
+        {
+            Some("signed comparison of no octets")
+        }
         _ => None,
     }
 }

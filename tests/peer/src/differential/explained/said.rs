@@ -4,6 +4,7 @@ use crate::differential::cc;
 use crate::differential::tally::Case;
 use client::attributes::object as a;
 use client::command::Rest;
+use client::hash::Alg;
 use core::ops::Range;
 
 /// A code of format one, without its position.
@@ -192,6 +193,33 @@ impl Said<'_> {
         (16..20).contains(&offset) || offset < 16 && usize::from(offset) + operand.len() > 16
     }
 
+    /// Whether an NV Index with TPMA_NV_ORDERLY is to be defined.
+    pub(super) fn defines_orderly(&self) -> bool {
+        let at = match self.code() {
+            cc::NV_DEFINE_SPACE => 6,
+            // behind handleType
+            cc::NV_DEFINE_SPACE_2 => 7,
+            _ => return false,
+        };
+        let attributes = self.sized(2).and_then(|public| public.get(at..)?.first_chunk());
+        attributes.is_some_and(|four| u32::from_be_bytes(*four) & 1 << 26 != 0)
+    }
+
+    /// Whether operandB is empty and the comparison signed: TPM_EO_SIGNED_GT, _LT, _GE, _LE behind offset.
+    pub(super) fn compares_nothing_signed(&self) -> bool {
+        let operand = self.first_sized();
+        operand.is_empty() && matches!(self.u16(operand.end + 2), 2 | 4 | 6 | 8)
+    }
+
+    /// Whether TPM2_Import has a sensitive area in the clear whose authValue is longer than digests of nameAlg.
+    pub(super) fn imports_long_auth(&self) -> bool {
+        let (Some(public), Some(duplicate)) = (self.sized(2), self.sized(3)) else { return false };
+        let name_alg = public.get(2..4).and_then(|id| Alg::ALL.into_iter().find(|alg| alg.id().to_be_bytes() == id));
+        // size and sensitiveType
+        let auth = duplicate.get(4..).and_then(|rest| Rest(rest).sized());
+        name_alg.is_some_and(|alg| auth.is_some_and(|auth| auth.len() > alg.size()))
+    }
+
     /// Whether damage has made a hierarchy that is limited to a firmware or to its SVN.
     pub(super) fn has_made_limited_hierarchy(&self) -> bool {
         let ends = 14..=self.request.len();
@@ -244,7 +272,9 @@ fn is_usual_lattice(public: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_usual_lattice;
+    use super::{Said, is_usual_lattice};
+    use client::command::with_passwords as command;
+    use client::{cc, tpm2b};
 
     /// Template of ML-KEM-512: AES-128-CFB if it is restricted.
     const RESTRICTED: &[u8] = &[0, 0xa0, 0, 0xb, 0, 3, 4, 0x72, 0, 0, 0, 6, 0, 128, 0, 0x43, 0, 1, 0, 0];
@@ -265,5 +295,31 @@ mod tests {
         assert!(!changed(FREE, 7, 0x62), "fixedParent alone is CLEAR");
         assert!(!changed(FREE, 13, 4), "no parameter set");
         assert!(!changed(FREE, 15, 1), "cut short");
+    }
+
+    #[test]
+    fn nothing_is_compared_signed_where_operand_b_is_empty() {
+        let compares = |operand: &[u8], operation: u8| {
+            let parameters = [&tpm2b(operand)[..], &[0, 0, 0, operation, 0, 0, 0, 1, 0x81, 0, 0, 0]].concat();
+            let request = command(cc::POLICY_CAPABILITY, &[0x0300_0000], &[], &parameters);
+            Said { request: &request, handles: 1, hit: None }.compares_nothing_signed()
+        };
+        assert!(compares(&[], 6));
+        assert!(!compares(&[], 7), "unsigned");
+        assert!(!compares(&[0], 6), "an octet");
+    }
+
+    #[test]
+    fn an_imported_auth_value_is_long_where_it_is_longer_than_digests_of_name_alg() {
+        let is_long = |name_alg: u8, size: usize| {
+            let sensitive = [&[0, 0x25][..], &tpm2b(&vec![7; size]), &tpm2b(&[]), &tpm2b(&[7; 16])].concat();
+            let areas = [&tpm2b(&[0, 0x25, 0, name_alg])[..], &tpm2b(&tpm2b(&sensitive))].concat();
+            let parameters = [&tpm2b(&[])[..], &areas].concat();
+            let request = command(cc::IMPORT, &[0x8000_0000], &[b""], &parameters);
+            Said { request: &request, handles: 1, hit: None }.imports_long_auth()
+        };
+        assert!(is_long(4, 21));
+        assert!(!is_long(4, 20), "SHA-1");
+        assert!(!is_long(0xb, 32), "SHA-256");
     }
 }

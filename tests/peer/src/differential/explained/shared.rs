@@ -125,6 +125,11 @@ fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Opt
         (_, 0x12f | 0x921, 0x101) if said.sessions().iter().any(|(handle, _)| handle >> 24 == 2) => {
             Some("failure mode of the other")
         }
+        (cc::CREATE_LOADED | cc::CREATE_PRIMARY | cc::CREATE | cc::IMPORT, _, 0x2c3)
+            if ours & 0xfc0 == 0x2c0 && said.has_template_without_name_alg() =>
+        {
+            Some("a template without nameAlg and with another fault")
+        }
         _ if fmt1(ours) == Some(SIZE) && fmt1(theirs) == Some(INSUFFICIENT) && said.has_made_a_name_too_long() => {
             Some("names of 67 and 68 octets")
         }
@@ -145,6 +150,7 @@ fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Opt
             Some("Time and Clock of each TPM")
         }
         (cc::EVICT_CONTROL, 0 | 0x285 | 0x14c | 0x1cd, 0x282) => Some("a public area alone that is made persistent"),
+        (cc::SET_COMMAND_CODE_AUDIT_STATUS, 0, 0x1c4) if said.has(&[0, 0xb]) => Some("initial hash of command audit"),
         (cc::QUOTE, 0, 0x2d2) | (cc::NV_CERTIFY, 0x2d2, 0) if said.u32(10) == rh::NULL => {
             Some("digests that are attested to without a key")
         }
@@ -182,6 +188,9 @@ fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static s
     let partly_written = said.handle_area().any(|h| h >> 24 == 1 && in_part(h, trail));
     if partly_written && (ours == 0x12f || theirs == 0x12f) {
         return Some(IN_PART);
+    }
+    if (ours, theirs) == (0, 0x14b) && said.defines_orderly() {
+        return Some("RAM for orderly Indices");
     }
     None
 }

@@ -190,10 +190,11 @@ fn explain_nv(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static s
 
 /// TPMA_NV with which an NV Index was last defined.
 pub(super) fn defined_with(index: u32, trail: &[Case]) -> Option<u32> {
-    let mut defined = trail.iter().rev().filter(|case| case.code == cc::NV_DEFINE_SPACE && case.rc == [0, 0]);
-    defined.find_map(|case| {
-        let said = Said::of(case);
-        said.places(&index.to_be_bytes()).last().map(|at| said.u32(at + 6))
+    let mut done = trail.iter().rev().filter(|case| case.rc == [0, 0]).map(Said::of);
+    done.find_map(|said| {
+        let defines = matches!(said.code(), cc::NV_DEFINE_SPACE | cc::NV_DEFINE_SPACE_2);
+        let at = said.places(&index.to_be_bytes()).last().filter(|_| defines)?;
+        Some(said.u32(at + 6))
     })
 }
 
@@ -213,19 +214,41 @@ pub(super) fn explain_answer(code: u32, trail: &[Case]) -> Option<&'static str> 
 
 #[cfg(test)]
 mod tests {
-    use super::{PIN_WITHOUT_AUTHREAD, lockout_is_enabled_by_policy};
+    use super::{PIN_WITHOUT_AUTHREAD, defined_with, lockout_is_enabled_by_policy};
     use crate::differential::cc;
     use crate::differential::explained::parts;
     use crate::differential::tally::Case;
+    use client::codes::OWNER;
+    use client::command::with_passwords as command;
+    use client::tpm2b;
 
-    /// TPM2_DictionaryAttackLockReset by one session, of which both say the same.
-    fn lock_reset(session: u32, rc: u32) -> Case {
-        let code = cc::DICTIONARY_ATTACK_LOCK_RESET;
-        let head = [0x8002_0000, 0x001b_0000, code, 0x4000_000a, 9].map(u32::to_be_bytes).concat();
-        let request = [&head[..2], &head[4..], &session.to_be_bytes(), &[0; 5]].concat();
+    /// A command with one handle, of which both say the same.
+    fn case(code: u32, request: Vec<u8>, rc: u32) -> Case {
         let (hit, session, damaged, spared) = (None, None, false, false);
         let (request, rc) = ([request.clone(), request], [rc; 2]);
         Case { code, request, rc, session, damaged, hit, spared, handles: 1, locality: 0, retried: false }
+    }
+
+    /// TPM2_DictionaryAttackLockReset by one session.
+    fn lock_reset(session: u32, rc: u32) -> Case {
+        let code = cc::DICTIONARY_ATTACK_LOCK_RESET;
+        let head = [0x8002_0000, 0x001b_0000, code, 0x4000_000a, 9].map(u32::to_be_bytes).concat();
+        case(code, [&head[..2], &head[4..], &session.to_be_bytes(), &[0; 5]].concat(), rc)
+    }
+
+    #[test]
+    fn an_index_is_as_it_was_defined_last_by_either_command() {
+        const INDEX: u32 = 0x0150_0001;
+        let define = |code, before: &[u8], attributes: u32, rc| {
+            let public = [before, &INDEX.to_be_bytes(), &[0, 0xb], &attributes.to_be_bytes(), &[0, 0, 0, 8]].concat();
+            case(code, command(code, &[OWNER], &[b""], &[tpm2b(&[]), tpm2b(&public)].concat()), rc)
+        };
+        let older = define(cc::NV_DEFINE_SPACE, &[], 0x90, 0);
+        let later = define(cc::NV_DEFINE_SPACE_2, &[1], 0x80, 0);
+        assert_eq!(defined_with(INDEX, &[older.clone(), later.clone()]), Some(0x80));
+        assert_eq!(defined_with(INDEX, &[later, older.clone()]), Some(0x90));
+        let refused = define(cc::NV_DEFINE_SPACE_2, &[1], 0x80, 0x14c);
+        assert_eq!(defined_with(INDEX, &[older, refused]), Some(0x90));
     }
 
     #[test]

@@ -13,6 +13,9 @@ const COMPLETES: [u32; 2] = [cc::SIGN_SEQUENCE_COMPLETE, cc::VERIFY_SEQUENCE_COM
 const WITH_CONTEXT: [u32; 4] =
     [cc::SIGN_DIGEST, cc::VERIFY_DIGEST_SIGNATURE, cc::SIGN_SEQUENCE_START, cc::VERIFY_SEQUENCE_START];
 
+/// Commands that have no authorization area.
+const WITHOUT_SESSIONS: [u32; 3] = [cc::FLUSH_CONTEXT, cc::CONTEXT_SAVE, cc::CONTEXT_LOAD];
+
 /// Commands whose second parameter is a public area.
 const WITH_PUBLIC: [u32; 4] = [cc::CREATE_PRIMARY, cc::CREATE, cc::LOAD, cc::LOAD_EXTERNAL];
 
@@ -28,7 +31,7 @@ pub(super) fn explain(case: &Case, trail: &[Case]) -> Option<&'static str> {
         return (said.request.len() < 10).then_some("a command that is shorter than its header");
     }
     explain_codes(case, said, trail)
-        .or_else(|| explain_header(case, said, trail))
+        .or_else(|| explain_header(case, said))
         .or_else(|| explain_public_areas(case, said))
         .or_else(|| explain_one_command(case, said, trail))
 }
@@ -58,7 +61,7 @@ fn explain_codes(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stati
     (said.hit.is_some() || no_ticket || long_context || no_ciphertext).then_some(TWO_FAULTS)
 }
 
-fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'static str> {
+fn explain_header(case: &Case, said: &Said<'_>) -> Option<&'static str> {
     let [ours, theirs] = case.rc;
     if theirs == 0 && (ours == 0x144 && said.hit.is_some() || said.is_hit(0..2)) {
         return Some("a malformed authorization area");
@@ -82,7 +85,9 @@ fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
     if theirs == 0x08e && has_foreign_nonces(said) {
         return Some("nonces of sessions that encrypt in the first session's HMAC");
     }
-    if theirs == 0 && matches!(ours & 0xff, 0x8b | 0x8e | 0xa2) && ours & 0x800 != 0 && is_beside(ours, said.code()) {
+    // HANDLE at a session is a password's that goes with no handle.
+    let beside = ours & 0xff == 0x8b || matches!(ours & 0xff, 0x8e | 0xa2) && is_beside(ours, said.code());
+    if theirs == 0 && ours & 0x880 == 0x880 && beside {
         return Some("a session that authorizes nothing is not looked at");
     }
     if matches!(ours, 0x9a1 | 0xaa1 | 0xba1) && said.sessions().iter().any(|(_, attributes)| attributes & 0x18 != 0) {
@@ -92,10 +97,9 @@ fn explain_header(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&'stat
     if ours == 0x12f && said.sessions().iter().any(by_value) {
         return Some("an object without userWithAuth, by password");
     }
-    let used = said.sessions().into_iter().map(|(session, _)| session);
-    let flushed = (case.code == cc::FLUSH_CONTEXT).then(|| said.u32(10));
-    if matches!(theirs, 0x084 | 0x08b | 0x08e) && used.chain(flushed).any(|session| has_ended_there(session, trail)) {
-        return Some("a session without continueSession in a command that fails");
+    let blamed = matches!(ours, 0x982 | 0xa82 | 0xb82).then(|| said.sessions().get((ours as usize >> 8) - 9).copied());
+    if theirs == 0 && blamed.flatten().is_some_and(|(_, attributes)| encrypts_no_sized(said.code(), attributes)) {
+        return Some("a session that encrypts what is no TPM2B");
     }
     None
 }
@@ -137,11 +141,23 @@ fn has_foreign_nonces(said: &Said<'_>) -> bool {
     all.next().is_some_and(|(handle, _)| handle >> 24 == 2) && all.any(|(_, attributes)| attributes & 0x60 != 0)
 }
 
-/// Whether the last use of a session without continueSession was in a command that failed.
-fn has_ended_there(session: u32, trail: &[Case]) -> bool {
-    let uses = trail.iter().rev().filter(|case| case.rc[0] != 0);
-    let mut attributes = uses.flat_map(|case| Said::of(case).sessions());
-    attributes.any(|(used, attributes)| used == session && attributes & 1 == 0)
+/// Whether a session should encrypt a parameter that is no TPM2B.
+const fn encrypts_no_sized(code: u32, attributes: u8) -> bool {
+    attributes & 0x20 != 0 && !cc::encrypts_command(code) || attributes & 0x40 != 0 && !cc::encrypts_response(code)
+}
+
+/// The row that explains why the other's session has ended: the command has failed, and continueSession was CLEAR.
+pub(super) fn explain_end(case: &Case) -> Option<&'static str> {
+    let ends = |(handle, attributes): &(u32, u8)| matches!(handle >> 24, 2 | 3) && attributes & 1 == 0;
+    (case.rc[1] != 0 && Said::of(case).sessions().iter().any(ends))
+        .then_some("a session without continueSession in a command that fails")
+}
+
+/// Whether a sequence was started for another key than the one that TPM2_SignSequenceComplete has.
+fn is_of_another_key(said: &Said<'_>, trail: &[Case]) -> bool {
+    let mut done = trail.iter().rev().filter(|case| case.rc == [0, 0]).map(Said::of);
+    done.find(|earlier| earlier.code() == cc::SIGN_SEQUENCE_START)
+        .is_some_and(|started| started.u32(10) != said.u32(14))
 }
 
 /// Public areas that the other takes, or refuses for another reason.
@@ -165,10 +181,17 @@ fn explain_one_command(case: &Case, said: &Said<'_>, trail: &[Case]) -> Option<&
         }
         (cc::HASH, _, theirs) if theirs != 0 && !said.sessions().is_empty() => Some("TPM2_Hash with a session"),
         (cc::SEQUENCE_UPDATE, 0x189, 0x08b) => Some("SequenceUpdate of what is no sequence"),
-        (cc::FLUSH_CONTEXT, 0x145, 0) => Some("FlushContext with a session"),
+        (_, 0x145, 0) if WITHOUT_SESSIONS.contains(&said.code()) => Some("context commands with a session"),
+        (_, 0x1c4, 0) if said.code() == cc::GET_CAPABILITY => Some("a group of capabilities that does not exist"),
+        (_, 0x1c4, 0)
+            if said.code() == cc::SELF_TEST && said.request.get(said.parameters()).is_some_and(|o| *o > 1) =>
+        {
+            Some("fullTest that is neither YES nor NO")
+        }
         (code, ours, 0) if fmt1(ours) == Some(VALUE) && WITH_CONTEXT.contains(&code) && has_context(code, said) => {
             Some("a context for a scheme without one")
         }
+        (cc::SIGN_SEQUENCE_COMPLETE, 0x282, 0x0ad) if is_of_another_key(said, trail) => Some(TWO_FAULTS),
         (cc::SIGN_DIGEST, 0x3e0, 0) if said.hit.is_some() && !said.request.ends_with(&NULL_TICKET) => {
             Some("a wrong ticket for a key that is not restricted")
         }

@@ -17,8 +17,15 @@ pub(crate) fn flush(world: &mut World, handle: Two<u32>) {
     world.sessions.retain(|s| s.handle != handle);
 }
 
-/// Asks what is loaded, and flushes what is not known.
+/// Asks what is loaded, and flushes what is not known. What a damaged command has made persistent elsewhere, or of
+/// another object, is forgotten.
 pub(crate) fn find_ourselves(world: &mut World) {
+    let persistent = world.objects.iter().filter(|o| o.is_persistent()).map(|o| o.entity.clone());
+    for entity in persistent.collect::<Vec<_>>() {
+        if world.is_another(&entity) {
+            world.objects.retain(|o| o.entity.handle != entity.handle);
+        }
+    }
     for first in [0x8000_0000u32, 0x0200_0000] {
         let params = Bytes::new().u32(1).u32(first).u32(64);
         let Some(mut reply) = world.send(Command::new(cc::GET_CAPABILITY).params(params).plain()) else { return };

@@ -17,6 +17,25 @@ const ML_KEM: u16 = 0xa0;
 const ML_DSA: u16 = 0xa1;
 const HASH_ML_DSA: u16 = 0xa2;
 const KINDS: [u16; 3] = [ML_KEM, ML_DSA, HASH_ML_DSA];
+/// The commands of this subject, which damage makes of each other.
+pub(crate) const COMMANDS: [u32; 16] = [
+    cc::CREATE_PRIMARY,
+    cc::CREATE,
+    cc::LOAD,
+    cc::LOAD_EXTERNAL,
+    cc::READ_PUBLIC,
+    cc::FLUSH_CONTEXT,
+    cc::HASH,
+    cc::SEQUENCE_UPDATE,
+    cc::ENCAPSULATE,
+    cc::DECAPSULATE,
+    cc::SIGN_DIGEST,
+    cc::VERIFY_DIGEST_SIGNATURE,
+    cc::SIGN_SEQUENCE_START,
+    cc::SIGN_SEQUENCE_COMPLETE,
+    cc::VERIFY_SEQUENCE_START,
+    cc::VERIFY_SEQUENCE_COMPLETE,
+];
 /// TPMT_TK_HASHCHECK that says nothing.
 const NO_TICKET: [u8; 8] = [0x80, 0x24, 0x40, 0, 0, 7, 0, 0];
 

@@ -139,7 +139,7 @@ pub(crate) fn define(world: &mut World) {
     entity.auth = value;
     entity.policy = policy;
     world.indices.retain(|i| i.entity.handle != [handle; 2]);
-    world.indices.push(Index { entity, attributes, size, stale: true });
+    world.indices.push(Index { entity, attributes, size, stale: true, common: true });
 }
 
 /// TPM2_NV_ReadPublic: the Index with its name.
@@ -223,7 +223,7 @@ pub(crate) fn read(world: &mut World) {
     let (size, offset) = range(world, &index);
     let command =
         Command::new(cc::NV_READ).auth(&auth).handle(&index.entity).params(Bytes::new().u16(size).u16(offset));
-    world.send(command.equal_if(kind(&index) != nt::COUNTER && index.size != 34 && !world.unsure));
+    world.send(command.equal_if(kind(&index) != nt::COUNTER && index.common && !world.unsure));
 }
 
 /// A command of a special type of Index.
