@@ -43,6 +43,7 @@ blocks! {
     Suites "suites.md" "docs/suites.md" "cargo xtask suites"
     SuitesSwtpm "suites-swtpm.md" "docs/suites.md" "cargo xtask suites --server swtpm"
     Beside "beside.md" "docs/threats.md" "cargo xtask beside"
+    Model "model.md" "docs/model.md" "cargo xtask explore"
 }
 
 /// Where a block is kept; the folder is made.
