@@ -1,8 +1,8 @@
 //! Copies the firmware's decision code into one module for each version: as it is, and with each planted fault. What a
 //! fault changes must be there exactly once.
 
+use core::fmt::Write;
 use std::env;
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,11 +5,12 @@
 //! from the start along the same decisions. A state that was seen is not gone on from: it is what memory and locks
 //! hold, and all that each processor has seen so far, which decides what it does next.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
+use core::fmt;
+use core::hash::Hash;
+use core::panic::AssertUnwindSafe;
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-use std::hash::Hash;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{catch_unwind, resume_unwind};
 use std::thread::panicking;
 
 use generator::{Generator, Gn};
@@ -382,7 +383,7 @@ impl Explorer {
             self.abandon();
             if !self.back(orders) {
                 self.figures.states = self.seen.len() as u64;
-                return Ok(std::mem::take(&mut self.figures));
+                return Ok(core::mem::take(&mut self.figures));
             }
         }
     }

@@ -3,8 +3,8 @@
 //! Every rule that does not hold is a sentence (`Err`), and ends the exploration: it is a fault of the firmware, or of
 //! the scene.
 
-use std::hash::Hash;
-use std::mem::offset_of;
+use core::hash::Hash;
+use core::mem::offset_of;
 
 use snp::rmp::{Attributes, Permissions, Pvalidated, RmpError};
 use snp::vmsa::{EFER_SVME, Vmsa};
@@ -108,7 +108,7 @@ impl Contents {
     }
 
     fn hash(&self) -> u64 {
-        std::hash::Hasher::finish(&Lanes::default().with(self))
+        core::hash::Hasher::finish(&Lanes::default().with(self))
     }
 }
 
@@ -241,7 +241,7 @@ impl World {
             self.processors[processor].judged = Some(seen);
             return Ok(seen);
         }
-        Ok(std::hash::Hasher::finish(&Lanes::default().with(&&*out)))
+        Ok(core::hash::Hasher::finish(&Lanes::default().with(&&*out)))
     }
 
     /// VMPL0 writes.

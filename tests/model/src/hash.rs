@@ -1,6 +1,6 @@
 //! A hash of states: two lanes of 64 bits, each multiplied and folded. Not for input by an enemy.
 
-use std::hash::{Hash, Hasher};
+use core::hash::{Hash, Hasher};
 
 const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
 

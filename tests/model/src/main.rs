@@ -1,8 +1,8 @@
 //! Explores the scenes and finds the planted faults. The first argument is a file for the tables, or `-`; the second a
 //! part of the names of the only scenes.
 
+use core::fmt::Write;
 use std::env;
-use std::fmt::Write;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;

@@ -1,9 +1,12 @@
 //! A processor: what its guest does, and the firmware on it, by its own way to memory.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
+use core::hash::Hash;
+use core::mem::offset_of;
 use std::rc::Rc;
 
 use snp::report::Report;
+use snp::vmsa::Vmsa;
 use zerocopy::FromZeros;
 
 use super::attest::{Certificates, ReportError, Reports, Services};
@@ -13,7 +16,7 @@ use super::svsm::vcpus::Guest;
 use super::svsm::{Machine, Tpm};
 use super::sync::Mutex;
 use crate::engine::{self, Op};
-use crate::hardware::Worker;
+use crate::hardware::{Rule, Worker, World};
 
 /// GHCB exit code of a call.
 const VMGEXIT: u64 = 0x403;
@@ -23,19 +26,33 @@ pub struct Cpu {
     number: usize,
     /// It has not looked at the register state yet that it is to serve.
     is_to_serve: bool,
+    /// The register state.
+    served: Option<u64>,
 }
 
 impl Cpu {
     /// Where nobody is served.
     pub fn new(number: usize) -> Cpu {
-        Cpu { number, is_to_serve: false }
+        Cpu { number, is_to_serve: false, served: None }
+    }
+}
+
+impl Cpu {
+    /// An access is a step, unless it is to the call's registers, which nobody else may touch meanwhile: whoever does
+    /// breaks a rule, before or after. EFER and the exit code, the first register that is looked at, are steps.
+    fn access<R: Hash>(&self, op: Op, gpa: u64, work: impl FnOnce(&mut World) -> Rule<R>) -> R {
+        let step = [offset_of!(Vmsa, efer), offset_of!(Vmsa, guest_exit_code)].map(|offset| offset as u64).contains(&(gpa % PAGE_SIZE));
+        if self.served == Some(gpa - gpa % PAGE_SIZE) && !step { engine::apply(work) } else { engine::step(op, work) }
     }
 }
 
 impl Pages for Cpu {
     fn read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), Inaccessible> {
-        let begins = std::mem::take(&mut self.is_to_serve);
-        engine::step(Op::at("VMPL0 reads", gpa), |world| {
+        let begins = core::mem::take(&mut self.is_to_serve);
+        if begins {
+            self.served = Some(gpa - gpa % PAGE_SIZE);
+        }
+        self.access(Op::at("VMPL0 reads", gpa), gpa, |world| {
             if begins {
                 world.begin_serving(self.number, gpa)?;
             }
@@ -45,7 +62,7 @@ impl Pages for Cpu {
     }
 
     fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), Inaccessible> {
-        engine::step(Op::at("VMPL0 writes", gpa), |world| world.write(self.number, gpa, bytes));
+        self.access(Op::at("VMPL0 writes", gpa), gpa, |world| world.write(self.number, gpa, bytes));
         Ok(())
     }
 
@@ -163,7 +180,7 @@ pub enum Do {
 pub fn act(shared: &Rc<Shared>, number: usize, vmsa: u64, script: Vec<Do>) {
     let mut running = false;
     for step in script {
-        if !std::mem::replace(&mut running, true) {
+        if !core::mem::replace(&mut running, true) {
             engine::run_when_possible(vmsa, |world| world.run(number, vmsa));
         }
         let outcome = match step {
@@ -188,7 +205,7 @@ fn exit_and_serve(shared: &Rc<Shared>, number: usize, vmsa: u64, code: u64, regi
 }
 
 fn serve(shared: &Rc<Shared>, number: usize, vmsa: u64) -> Outcome {
-    let mut cpu = Cpu { number, is_to_serve: true };
+    let mut cpu = Cpu { number, is_to_serve: true, served: None };
     let stop = after_stop(&mut shared.machine(&mut cpu));
     let [rax, ..] = engine::apply(|world| {
         world.end_serving(number);

@@ -1,6 +1,6 @@
 //! What the processors do at once. Each vCPU calls from a calling area and a register state of its own.
 
-use std::cell::RefCell;
+use core::cell::RefCell;
 use std::rc::Rc;
 
 use snp::svsm::attestation::AttestServices;
@@ -239,7 +239,7 @@ fn is(world: &World, gpa: u64, owner: Owner) -> Rule<()> {
     if world.owner(gpa)? == owner { Ok(()) } else { Err(format!("{gpa:#x} is not {owner:?} in the end")) }
 }
 
-fn exactly(what: &str, wanted: std::ops::RangeInclusive<usize>, got: usize) -> Rule<()> {
+fn exactly(what: &str, wanted: core::ops::RangeInclusive<usize>, got: usize) -> Rule<()> {
     if wanted.contains(&got) { Ok(()) } else { Err(format!("{what}: {got}, not {wanted:?}")) }
 }
 

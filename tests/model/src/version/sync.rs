@@ -1,7 +1,7 @@
 //! The firmware's locks, as the explorer has them.
 
-use std::cell::{RefCell, RefMut};
-use std::ops::{Deref, DerefMut};
+use core::cell::{RefCell, RefMut};
+use core::ops::{Deref, DerefMut};
 
 use super::attest::Reports;
 use super::mm::ownership;
@@ -80,10 +80,11 @@ impl Protected for Guest {
             ownership::Owner::Poisoned | ownership::Owner::Unbacked => Owner::Nobody,
         })?;
         // What is being served is known by how far its processor has come.
-        let vcpus: Vec<_> = (0..crate::hardware::MAX_PROCESSORS as u32)
+        let vcpus: Vec<_> = (0..)
+            .take(crate::hardware::MAX_PROCESSORS)
             .map(|apic_id| self.calling(apic_id).map(|vcpu| (vcpu.vmsa, vcpu.calling_area)))
             .collect();
-        Ok(std::hash::Hasher::finish(&map.with(&vcpus)))
+        Ok(core::hash::Hasher::finish(&map.with(&vcpus)))
     }
 }
 
