@@ -20,6 +20,7 @@
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
 //! | [`measure`], [`event_log`] | what is measured into PCRs, and the log of it |
+//! | [`sync`] | the lock that processors share things by |
 //! | [`console`], [`fatal`] | what the host gets to read, and how it ends |
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
@@ -44,6 +45,7 @@ pub mod measure;
 pub mod mm;
 pub mod start;
 pub mod svsm;
+pub mod sync;
 #[cfg(test)]
 mod testing;
 

@@ -15,7 +15,7 @@
 //! | [`image`] | the verb of that name |
 //! | [`measure`] | the verb of that name |
 //! | [`mutants`] | the verb of that name |
-//! | [`proofs`] | the verbs `panics`, `coverage`, `codes` and `beside` |
+//! | [`proofs`] | the verbs `panics`, `coverage`, `codes`, `beside` and `explore` |
 //! | [`run`] | the verb of that name |
 //! | [`package`] | the suites of what users install |
 //! | [`served`] | the firmware's TPM at local ports |

@@ -73,6 +73,12 @@ enum Verb {
     /// Send what the tests of published attacks and known mistakes send to Debian's swtpm, and print where it answers
     /// otherwise.
     Beside,
+    /// Run the firmware's decision code on two and three processors in every order of their steps, and find the faults
+    /// that are planted in copies of it.
+    ///
+    /// The code is that of kernel/src: ownership, page states, vCPUs, the handlers of all protocols. Memory, RMP, TLBs
+    /// and register states are a model. Takes some minutes; the tests have a short form (docs/model.md).
+    Explore(proofs::Explore),
     /// Make up every exception that a host can, at more than a thousand points of the firmware's boot: each must end it
     /// with a reason.
     ///
@@ -173,6 +179,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Deb => deb::run()?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),
+        Verb::Explore(args) => return proofs::explore(&args),
         Verb::Exceptions(args) => return boots::exceptions(&args),
         Verb::Codes => return proofs::codes(),
         Verb::Mutants(args) => return mutants::run(&args),

@@ -1,5 +1,6 @@
 //! `cargo xtask panics`, `cargo xtask coverage`, `cargo xtask codes`, `cargo xtask beside`: what is proved about the
-//! engine by looking at it as it is compiled.
+//! engine by looking at it as it is compiled. `cargo xtask explore`: what is proved about the firmware by running it in
+//! every order.
 //!
 //! The tools are programs of `tests/proofs`, which has the libraries for it; here the engine is compiled as they need
 //! it.
@@ -29,6 +30,26 @@ pub fn panics() -> Result<ExitCode> {
     let mut judge = Command::new(build::proof("panics")?);
     let found = keep_last_line(Figure::Panics, judge.arg(&root).arg(target.join(TARGET).join("firmware")))?;
     Ok(if found.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Options of `cargo xtask explore`.
+#[derive(Debug, clap::Args)]
+pub struct Explore {
+    /// Only the scenes, and the faults of the scenes, whose names contain this. Nothing is kept then.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    scene: String,
+}
+
+/// Explores the firmware's decision code on several processors, and finds what is planted in copies of it. The tables
+/// are kept for docs/model.md.
+pub fn explore(options: &Explore) -> Result<ExitCode> {
+    let mut command = cargo("run")?;
+    command.args(["--release", "--package", "model", "--"]);
+    match options.scene.as_str() {
+        "" => command.arg(pages::kept(Block::Model)?),
+        part => command.args(["-", part]),
+    };
+    Ok(if command.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A proof as a suite of one case.

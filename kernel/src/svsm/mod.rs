@@ -15,10 +15,9 @@ pub mod vtpm;
 
 use snp::svsm::{CallId, ResultCode, protocol};
 
-use spin::Mutex;
-
 use crate::attest;
 use crate::mm::Pages;
+use crate::sync::Mutex;
 use vcpus::Guest;
 
 /// The registers of a call.

@@ -30,8 +30,7 @@ pub enum Stop {
 ///
 /// The call counts only if the vCPU left its VMPL by VMGEXIT (so that the registers are a call's), and if the calling
 /// area's first byte goes from 1 to 0 in one exchange (so that no call is served twice, or at the host's will). While
-/// the register state is looked at, EFER.SVME is clear in it, and no CPU can begin to run it. One that a CPU still
-/// runs, because the host has entered two VMPLs of the vCPU at once, holds registers of before: there is no call in it.
+/// the register state is looked at, EFER.SVME is clear in it, and no CPU runs it or can begin to.
 pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
     let Some(vcpu) = machine.guest.lock().begin(machine.apic_id) else { return Stop::NoVcpu };
     let stop = look_and_serve(machine, vcpu).unwrap_or(Stop::Lost);
@@ -41,7 +40,7 @@ pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
 
 fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inaccessible> {
     set_runnable(machine.pages, vcpu.vmsa, false)?;
-    let stop = if !is_running(machine.pages, vcpu.vmsa)? && is_call(machine, vcpu)? {
+    let stop = if !still_runs(machine.pages, vcpu.vmsa)? && is_call(machine, vcpu)? {
         let mut registers = read_registers(machine.pages, vcpu.vmsa)?;
         serve(machine, &mut registers);
         write_registers(machine.pages, vcpu.vmsa, &registers)?;
@@ -53,12 +52,15 @@ fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inacces
     Ok(stop)
 }
 
-/// Whether a CPU may be running it at this moment: RMPADJUST tells, which otherwise changes nothing.
-fn is_running(pages: &mut dyn Pages, vmsa: u64) -> Result<bool, Inaccessible> {
+/// Whether a CPU runs the register state: the host can run VMPL0 of a processor beside its VMPL2. Without EFER.SVME none
+/// begins to, but one that does saves its registers when it stops, EFER with them; until then those in memory are older
+/// than the calling area's byte. RMPADJUST, which here changes nothing, refuses such a page; where it does not, EFER
+/// shows whether there was one that has just stopped.
+fn still_runs(pages: &mut dyn Pages, vmsa: u64) -> Result<bool, Inaccessible> {
     match pages.rmpadjust(vmsa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)) {
-        Ok(()) => Ok(false),
         Err(RmpError::Inaccessible) => Err(Inaccessible),
-        Err(_) => Ok(true),
+        Err(RmpError::InUse) => Ok(true),
+        _ => Ok(read_u64(pages, vmsa + offset_of!(Vmsa, efer) as u64)? & EFER_SVME != 0),
     }
 }
 
@@ -193,13 +195,14 @@ mod tests {
         }
     }
 
-    /// APM volume 3, RMPADJUST: FAIL_INUSE for a VMSA that a CPU runs.
+    /// The host runs VMPL0 between the guest's writing of the byte and its VMGEXIT: in memory are the registers of its
+    /// last call.
     #[test]
-    fn a_register_state_that_a_cpu_runs_is_no_call() {
+    fn a_register_state_that_still_runs_holds_no_call() {
         let mut scene = stopped(0x403, 1);
         scene.machine.in_use = Some(scene.vcpu().vmsa);
         assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
-        assert_eq!(scene.machine.bytes(scene.vcpu().calling_area, 1), [1], "it is still to be made");
+        assert_eq!(scene.machine.bytes(scene.vcpu().calling_area, 1), [1], "the call is still to be served");
         scene.machine.in_use = None;
         assert_eq!(stop(&mut scene).0, Stop::Served);
     }

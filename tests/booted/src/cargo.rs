@@ -27,9 +27,9 @@ pub const LIBRARIES: [&str; 17] = [
     "quoin-tests",
 ];
 
-/// Unit tests, properties, documentation examples; and those of the programs that judge the engine.
+/// Unit tests, properties, documentation examples; and those of the programs that judge engine and firmware.
 pub fn host() -> Result<Totals> {
-    let packages = LIBRARIES.iter().chain(&["proofs"]).flat_map(|package| ["--package", package]);
+    let packages = LIBRARIES.iter().chain(&["proofs", "model"]).flat_map(|package| ["--package", package]);
     // Its programs and the rest of its tests want other TPMs beside ours.
     let peer = test(["--package", "peer", "--lib"])?;
     let ours = test(packages)?;
