@@ -1,8 +1,8 @@
 //! What a guest claims about memory, and what remains of it after the check.
 //!
 //! A [`Claim`] is an address and a length out of a register or a structure of the guest's; nothing can be done with it
-//! but to check it. A [`Checked`] borrows the ownership map that it was checked against, so the map cannot change (and
-//! on several CPUs: its lock is held) until the last access is done. Memory is copied in and copied out; there is no
+//! but to check it. A [`Checked`] borrows the ownership map that it was checked against, so the map cannot change,
+//! and its lock is held, until the last access is done. Memory is copied in and copied out; there is no
 //! way to a reference.
 
 use crate::mm::ownership::{Owner, Ownership};

@@ -6,11 +6,12 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::mm::{PAGE, PAGE_SIZE, Region};
+use crate::svsm::vcpus::MAX_PROCESSORS;
 
 /// First eight bytes of the page.
-pub const MAGIC: [u8; 8] = *b"QUOINLP3";
+pub const MAGIC: [u8; 8] = *b"QUOINLP4";
 /// The only version that this firmware reads.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Regions that a page has room for.
 pub const MAX_REGIONS: usize = 24;
 /// Digests that a page has room for.
@@ -145,8 +146,10 @@ pub struct LaunchParams {
     pub region_count: U32,
     /// How many of `digests` count.
     pub digest_count: U32,
+    /// Processors of the guest; 0 counts as 1.
+    pub processors: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x40],
+    pub reserved: [u8; 0x80 - 0x44],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
     /// Digests of regions.
@@ -158,6 +161,7 @@ pub struct LaunchParams {
 const _: () = assert!(offset_of!(LaunchParams, rip) == 0x10);
 const _: () = assert!(offset_of!(LaunchParams, validation) == 0x30);
 const _: () = assert!(offset_of!(LaunchParams, region_count) == 0x38);
+const _: () = assert!(offset_of!(LaunchParams, processors) == 0x40);
 const _: () = assert!(offset_of!(LaunchParams, regions) == 0x80);
 const _: () = assert!(offset_of!(LaunchParams, digests) == 0x800);
 const _: () = assert!(size_of::<LaunchParams>() == PAGE);
@@ -190,7 +194,8 @@ impl LaunchParams {
         measure: U32::ZERO,
         region_count: U32::ZERO,
         digest_count: U32::ZERO,
-        reserved: [0; 0x80 - 0x40],
+        processors: U32::ZERO,
+        reserved: [0; 0x80 - 0x44],
         regions: [RegionEntry::NONE; MAX_REGIONS],
         digests: [DigestEntry::NONE; MAX_DIGESTS],
         rest: [0; 8],
@@ -230,7 +235,11 @@ impl LaunchParams {
         }
         let digests = self.digests(&areas)?;
         let [rip, rsp, rsi, rdi] = [self.rip, self.rsp, self.rsi, self.rdi].map(U64::get);
-        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, areas, digests };
+        let processors = usize::try_from(self.processors.get()).map_or(usize::MAX, |count| count.max(1));
+        if processors > MAX_PROCESSORS {
+            return Err(LaunchError::Processors);
+        }
+        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, processors, areas, digests };
         launch.check_pages()?;
         Ok(launch)
     }
@@ -357,6 +366,8 @@ pub struct Launch {
     pub validation: Validation,
     /// What is measured into PCRs.
     pub measure: Measure,
+    /// Processors of the guest, with the APIC ids 0 and up.
+    pub processors: usize,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
     /// What the packer says of their contents.
@@ -423,6 +434,8 @@ pub enum LaunchError {
     Validation,
     /// A word about measuring that does not exist.
     Measure,
+    /// More processors than the firmware can run on.
+    Processors,
     /// More regions than there is room for.
     TooMany,
     /// A kind of region that does not exist.
@@ -445,6 +458,7 @@ snp::error_words! { LaunchError {
     Self::EntryKind => "there is no such kind of entry",
     Self::Validation => "there is no such validation policy",
     Self::Measure => "there is no such way to measure",
+    Self::Processors => "there are too many processors",
     Self::TooMany => "there are too many regions",
     Self::Kind => "there is no such kind of region",
     Self::Page => "a page's address is not a multiple of 4096",

@@ -24,22 +24,38 @@ use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::start;
-use kernel::svsm::Machine;
 use kernel::svsm::request::{Stop, after_stop};
+use kernel::svsm::vcpus::{Guest, MAX_PROCESSORS};
+use kernel::svsm::{Machine, Tpm};
 use snp::Page;
 use snp::cpuid::CpuidTable;
-use snp::instr::rdtsc;
+use snp::instr::{pause, rdtsc};
 use snp::message::Channel;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::svsm::attestation::{VTPM_SERVICE, report_data};
+use spin::Mutex;
 use tpm_core::{Clock, EkTemplate, Entropy, MAX_EK_PUBLIC};
 use zerocopy::FromBytes;
 
-use arch::host::{self, PspReports, say};
+use arch::host::{self, Connected, MessagePages, PspReports, say};
 use arch::memory::Memory;
+use arch::processor::{self, BOOT_APIC_ID, Waiting};
+use arch::stack::OnLargeStack;
 use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
 use source::Instruction;
+
+/// What the processors work on.
+struct Shared {
+    guest: Mutex<Guest>,
+    tpm: &'static Mutex<dyn Tpm + Send>,
+    services: Services,
+    reports: Mutex<PspReports>,
+}
+
+static SHARED: Mutex<Option<&'static Shared>> = Mutex::new(None);
+/// The way to memory of the processor that boots, from one stack to the other.
+static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 
 /// SEV_STATUS holds SEV_FEATURES from this bit on.
 const SEV_FEATURES_SHIFT: u32 = 2;
@@ -56,19 +72,20 @@ extern "C" fn kernel_main(c_bit: u32) -> ! {
 /// Everything from the firmware's own page tables to the guest's first instruction, and on.
 fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut memory = Memory::start(c_bit).ok_or_else(Fatal::plain(Reason::Panic))?;
-    descriptors::load().ok_or_else(Fatal::plain(Reason::Panic))?;
+    descriptors::load_first().ok_or_else(Fatal::plain(Reason::Panic))?;
     let sev_status = host::sev_status()?;
     // The console first: a page that is refused is refused aloud.
-    let (ghcb, features) = host::connect(&mut memory, u8::try_from(c_bit).map_err(Fatal::because(Reason::CpuidPage))?)?;
+    let c_bit_number = u8::try_from(c_bit).map_err(Fatal::because(Reason::CpuidPage))?;
+    let Connected { ghcb, features, messages } = host::connect(&mut memory, c_bit_number)?;
     let cpuid_page = copy_page(&mut memory, layout::cpuid_page())?;
     let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
-    exceptions::answer_cpuid_from(cpuid.clone());
+    heap::start();
+    let cpuid: &CpuidTable = Box::leak(Box::new(cpuid));
+    exceptions::answer_cpuid_from(cpuid);
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
     say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
-    heap::start();
 
-    both_exist(&cpuid)
-        .map_err(|hidden| Fatal::new(Reason::Entropy, format_args!("the CPUID page hides {hidden:?}")))?;
+    both_exist(cpuid).map_err(|hidden| Fatal::new(Reason::Entropy, format_args!("the CPUID page hides {hidden:?}")))?;
     let entropy =
         Conditioner::start(Instruction::Rdseed, Instruction::Rdrand).map_err(Fatal::because(Reason::Entropy))?;
     say("entropy", format_args!("RDSEED and RDRAND passed their start-up tests"));
@@ -76,7 +93,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;
     let launch = launch_params(&mut memory)?;
     let ranges = memory_ranges(&mut memory, firmware)?;
-    let mut map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
+    let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
     let mut tpm = Platform::manufacture(entropy, TickClock::new(rdtsc, host::tsc_khz(sev_status)))
         .map_err(Fatal::because(Reason::Tpm))?;
@@ -84,7 +101,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
-    let mut reports = psp(secrets)?;
+    let mut reports = psp(secrets, messages)?;
     self_check(&mut reports, &services)?;
 
     let c_bit = 1 << c_bit;
@@ -99,7 +116,16 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
     secrets.wipe();
     filled.map_err(|_| Fatal::new(Reason::LaunchParams, format_args!("a page to be filled in is not the guest's")))?;
-    let mut vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
+    let others = start_others(&mut memory, cpuid, &launch, sev_status >> SEV_FEATURES_SHIFT)?;
+    let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
+    let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
+    let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
+    let own_stack = processor::new_stack()?;
+    // SAFETY: this is the only one, and this function ends by leaving the large stack, before the guest runs.
+    let tpm = Box::leak(Box::new(Mutex::new(unsafe { OnLargeStack::new(tpm) })));
+    let shared = Shared { guest: Mutex::new(guest), tpm, services, reports: Mutex::new(reports) };
+    *SHARED.lock() = Some(Box::leak(Box::new(shared)));
+    *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
     let (stack, stack_used) = stack::usage();
     say(
@@ -113,19 +139,73 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
             stack / 1024
         ),
     );
+    others.iter().for_each(Waiting::go);
+    stack::leave(own_stack, serve_first)
+}
 
+/// Starts VMPL0 on the processors that the launch parameters name beside this one, where all can be told to forget
+/// translations: without that the guest has one vCPU.
+fn start_others(
+    memory: &mut Memory,
+    cpuid: &CpuidTable,
+    launch: &Launch,
+    sev_features: u64,
+) -> Result<heapless::Vec<Waiting, MAX_PROCESSORS>, Fatal> {
+    let mut others = heapless::Vec::new();
+    if launch.processors > 1 {
+        if cpuid.has_invlpgb() {
+            Memory::flush_everywhere_from_now_on();
+            for apic_id in (0..).take(launch.processors).skip(1) {
+                if let Some(waiting) = processor::start(memory, apic_id, sev_features, serve)? {
+                    others.push(waiting).map_err(|_| Fatal::plain(Reason::Panic)())?;
+                }
+            }
+        }
+        say(
+            "processors",
+            format_args!(
+                "{} of {}{}",
+                others.len() + 1,
+                launch.processors,
+                if cpuid.has_invlpgb() { "" } else { ": no INVLPGB, so that none can be told to forget" }
+            ),
+        );
+    }
+    Ok(others)
+}
+
+/// The processor that boots goes on here, on its own stack.
+extern "C" fn serve_first() -> ! {
+    let memory = BOOT_MEMORY.lock().take();
+    match memory {
+        Some(memory) => serve(memory, BOOT_APIC_ID),
+        None => fatal::end(&Fatal::plain(Reason::Panic)()),
+    }
+}
+
+/// Runs the guest's vCPU on this processor, and serves its calls, for ever.
+fn serve(mut memory: Memory, apic_id: u32) -> ! {
+    match run_guest(&mut memory, apic_id) {
+        Ok(never) => match never {},
+        Err(why) => fatal::end(&why),
+    }
+}
+
+fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
+    let Shared { guest, tpm, services, reports } = (*SHARED.lock()).ok_or_else(Fatal::plain(Reason::Panic))?;
     loop {
-        host::run(GUEST_VMPL)?;
-        let stop = after_stop(&mut Machine {
-            pages: &mut memory,
-            map: &mut map,
-            vcpu: &mut vcpu,
-            tpm: &mut tpm,
-            services: &services,
-            reports: &mut reports,
-        });
-        if stop == Stop::Lost {
-            return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
+        match host::run(GUEST_VMPL) {
+            Err(why) if apic_id == BOOT_APIC_ID => return Err(why),
+            // The guest has not created its vCPU yet, or has deleted it.
+            Err(_) => pause(),
+            Ok(()) => {}
+        }
+        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm: *tpm, services, reports }) {
+            Stop::Lost if apic_id == BOOT_APIC_ID => {
+                return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
+            }
+            Stop::Lost => say("guest", format_args!("the register state of the vCPU on {apic_id} is inaccessible")),
+            Stop::Served | Stop::NoCall | Stop::NoVcpu => {}
         }
     }
 }
@@ -159,11 +239,13 @@ fn memory_ranges(memory: &mut Memory, firmware: Region) -> Result<memory_map::Ra
 /// elsewhere they become what the rest is.
 fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmware: Region) -> Result<Ownership, Fatal> {
     let low = layout::low_piece().ok_or_else(Fatal::plain(Reason::Panic))?;
-    if launch.areas.iter().any(|area| area.region.overlaps(low) || area.region.overlaps(firmware)) {
+    let parking = Region::new(memory_map::PARKING.0, memory_map::PARKING.1).ok_or_else(Fatal::plain(Reason::Panic))?;
+    let own = [low, firmware, parking];
+    if launch.areas.iter().any(|area| own.iter().any(|own| area.region.overlaps(*own))) {
         return Err(Fatal::new(Reason::LaunchParams, format_args!("a region of the guest's overlaps the firmware")));
     }
     let all = start::with_placed(ranges, launch).ok_or_else(Fatal::plain(Reason::MemoryMap))?;
-    let mut map = Ownership::new(&all, &[firmware]).map_err(no_map)?;
+    let mut map = Ownership::new(&all, &[firmware, parking]).map_err(no_map)?;
     let mut validated = 0;
     for part in start::to_validate(ranges, launch, low).ok_or_else(Fatal::plain(Reason::MemoryMap))? {
         host::make_private(part)?;
@@ -236,9 +318,9 @@ fn take_secrets_page(memory: &mut Memory) -> Result<Box<Page>, Fatal> {
 }
 
 /// The way to the PSP, with VMPL0's key, which leaves the page.
-fn psp(secrets: &mut Secrets) -> Result<PspReports, Fatal> {
+fn psp(secrets: &mut Secrets, messages: MessagePages) -> Result<PspReports, Fatal> {
     let key = secrets.take_vmpck(Vmpl::Vmpl0).ok_or_else(|| Fatal::new(Reason::Report, format_args!("no VMPCK0")))?;
-    Ok(PspReports::new(Box::new(Channel::new(key, 0))))
+    Ok(PspReports::new(Box::new(Channel::new(key, 0)), messages))
 }
 
 /// A report over the endorsement key and a nonce of zeros: that the guest can be attested is known before it runs.

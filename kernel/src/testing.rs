@@ -13,7 +13,9 @@ use crate::mm::{
     Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
     Region, RmpError, Vmpl,
 };
-use crate::svsm::{self, Machine, Registers, Vcpu};
+use crate::svsm::vcpus::{Guest, Vcpu};
+use crate::svsm::{self, Machine, Registers};
+use spin::Mutex;
 
 /// The firmware's 8 MiB.
 pub(crate) const FIRMWARE: u64 = 0x80_0000_0000;
@@ -460,33 +462,70 @@ impl Reports for FakeReports {
     }
 }
 
+/// APIC ids of a guest's two processors.
+pub(crate) const PROCESSORS: [u32; 2] = [0, 9];
+
 /// A guest that has been started, and all that its calls reach.
 pub(crate) struct Scene {
     pub(crate) machine: FakeMachine,
-    pub(crate) map: Ownership,
-    pub(crate) vcpu: Vcpu,
-    pub(crate) tpm: FakeTpm,
-    pub(crate) reports: FakeReports,
+    pub(crate) guest: Mutex<Guest>,
+    /// The processor that calls.
+    pub(crate) apic_id: u32,
+    pub(crate) tpm: Mutex<FakeTpm>,
+    pub(crate) reports: Mutex<FakeReports>,
     services: Services,
 }
 
 impl Scene {
+    /// On one processor.
+    pub(crate) fn alone() -> Scene {
+        Scene::on(&[])
+    }
+
+    /// On two, of which the first has a vCPU.
     pub(crate) fn new() -> Scene {
+        Scene::on(&PROCESSORS[1..])
+    }
+
+    fn on(others: &[u32]) -> Scene {
         let machine = FakeMachine::new();
-        let map = machine.booted();
         let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
-        let (tpm, reports) = (FakeTpm::default(), FakeReports::new());
-        Scene { machine, map, vcpu, tpm, reports, services: Services::new(EK).unwrap() }
+        let guest = Guest::new(machine.booted(), PROCESSORS[0], vcpu, others).unwrap();
+        Scene {
+            machine,
+            guest: Mutex::new(guest),
+            apic_id: PROCESSORS[0],
+            tpm: Mutex::new(FakeTpm::default()),
+            reports: Mutex::new(FakeReports::new()),
+            services: Services::new(EK).unwrap(),
+        }
+    }
+
+    pub(crate) fn map(&mut self) -> &mut Ownership {
+        &mut self.guest.get_mut().map
+    }
+
+    /// The vCPU that calls.
+    pub(crate) fn vcpu(&self) -> Vcpu {
+        *self.guest.lock().calling(self.apic_id).unwrap()
+    }
+
+    pub(crate) fn tpm(&mut self) -> &mut FakeTpm {
+        self.tpm.get_mut()
+    }
+
+    pub(crate) fn reports(&mut self) -> &mut FakeReports {
+        self.reports.get_mut()
     }
 
     pub(crate) fn parts(&mut self) -> Machine<'_> {
         Machine {
+            apic_id: self.apic_id,
             pages: &mut self.machine,
-            map: &mut self.map,
-            vcpu: &mut self.vcpu,
-            tpm: &mut self.tpm,
+            guest: &self.guest,
+            tpm: &self.tpm,
             services: &self.services,
-            reports: &mut self.reports,
+            reports: &self.reports,
         }
     }
 

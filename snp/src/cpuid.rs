@@ -199,6 +199,12 @@ impl CpuidTable {
         }
     }
 
+    /// Whether there are INVLPGB and TLBSYNC (Fn8000_0008, EBX bit 3).
+    #[must_use]
+    pub fn has_invlpgb(&self) -> bool {
+        self.raw(0x8000_0008, 0).is_some_and(|registers| registers.ebx & 1 << 3 != 0)
+    }
+
     fn within_limits(&self, leaf: u32) -> bool {
         let range = leaf & 0xC000_0000;
         self.raw(range, 0).is_some_and(|limits| leaf <= limits.eax)

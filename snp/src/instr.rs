@@ -31,6 +31,28 @@ pub unsafe fn vmgexit() {
     unsafe { asm!(".byte 0xF3, 0x0F, 0x01, 0xD9", options(nostack)) }
 }
 
+/// Makes every processor of the guest forget all translations, of every VMPL, the global ones among them, and waits
+/// until they have (INVLPGB with ASID 0, which is the guest's own, and TLBSYNC; APM volume 3).
+///
+/// # Safety
+/// CPL is 0, and CPUID Fn8000_0008 EBX bit 3 says that there are such instructions.
+pub unsafe fn flush_everywhere() {
+    const ASID_VALID: u64 = 1 << 2;
+    const GLOBAL: u64 = 1 << 3;
+    // SAFETY: as the caller promises; what the processors forget they walk for again, so no object changes. The
+    // assembler has the instructions by their octets: 0F 01 FE and 0F 01 FF.
+    unsafe {
+        asm!(
+            ".byte 0x0F, 0x01, 0xFE",
+            ".byte 0x0F, 0x01, 0xFF",
+            in("rax") ASID_VALID | GLOBAL,
+            in("ecx") 0,
+            in("edx") 0,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// Reads an MSR.
 ///
 /// # Safety

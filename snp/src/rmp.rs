@@ -95,6 +95,13 @@ impl Attributes {
         Self(Self::page(target, Permissions::READ).0 | 1 << 16)
     }
 
+    /// A VMSA page of VMPL0's own. RMPADJUST takes no target that is not below the caller (APM volume 3): VMPL1 it is,
+    /// which gets no right to it.
+    #[must_use]
+    pub const fn own_vmsa() -> Self {
+        Self(Self::page(Vmpl::Vmpl1, Permissions::NONE).0 | 1 << 16)
+    }
+
     /// The register's value.
     #[must_use]
     pub const fn bits(self) -> u64 {
@@ -189,6 +196,7 @@ mod tests {
     fn attributes_have_the_values_of_the_manual() {
         assert_eq!(Attributes::vmsa(Vmpl::Vmpl2).bits(), 0x1_0102);
         assert_eq!(Attributes::vmsa(Vmpl::Vmpl1).bits(), 0x1_0101);
+        assert_eq!(Attributes::own_vmsa().bits(), 0x1_0001);
         assert_eq!(Attributes::page(Vmpl::Vmpl2, Permissions::ALL).bits(), 0xF02);
         assert_eq!(Attributes::page(Vmpl::Vmpl3, Permissions::NONE).bits(), 3);
     }

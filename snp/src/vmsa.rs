@@ -61,7 +61,9 @@ pub struct Segment {
 const _: () = assert!(size_of::<Segment>() == 16);
 
 impl Segment {
-    const fn new(selector: u16, attributes: u16, limit: u32, base: u64) -> Self {
+    /// As the VMSA holds it.
+    #[must_use]
+    pub const fn new(selector: u16, attributes: u16, limit: u32, base: u64) -> Self {
         Self {
             selector: U16::new(selector),
             attributes: U16::new(attributes),

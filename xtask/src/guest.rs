@@ -16,9 +16,6 @@ pub struct Args {
     /// MiB of RAM of the machine, of which the guest has 128 less.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(512..))]
     memory: u32,
-    /// Processors of the machine: each has a register state in the launch digest.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
-    smp: u32,
     /// A disk for the guest (virtio-blk); what the guest writes to it is gone in the end.
     #[arg(long, value_name = "FILE")]
     disk: Option<PathBuf>,
@@ -37,7 +34,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let _ending = child::end_on_signals()?;
     debian::ensure(&[qemu::PROGRAM])?;
-    let built = boot::build_machine_for(&args.image)?.on(args.smp)?;
+    let built = boot::build_machine_for(&args.image)?;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
     let Args { memory, disk, timeout, verbose, qemu, .. } = args;

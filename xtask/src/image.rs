@@ -53,6 +53,10 @@ pub struct Args {
     /// where there is a ukify; with --debian, or without ukify, Debian's].
     #[arg(long, value_name = "FILE", requires_all = ["ovmf", "kernel"])]
     stub: Option<PathBuf>,
+    /// Processors of the guest. Each is part of the launch digest: a host that gives the guest more, or less, launches
+    /// something else.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    smp: u8,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -70,8 +74,8 @@ pub struct Args {
 impl Args {
     /// The image of which the launch digest is committed.
     fn is_release(&self) -> bool {
-        let Self { guest, no_guest, linux, debian, ovmf, firmware, .. } = self;
-        !no_guest && !debian && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
+        let Self { guest, no_guest, linux, debian, ovmf, firmware, smp, .. } = self;
+        !no_guest && !debian && *smp == 1 && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
     }
 }
 
@@ -80,11 +84,13 @@ pub fn run(args: &Args) -> Result<()> {
     // Before the long part: what cannot be booted should be said at once.
     let (system, disk) = operating_system(args)?;
     let (firmware, elf) = programs(args, system.is_some())?;
-    let payload = match (&system, &elf) {
-        (Some(guest), _) => Payload::Guest(guest),
-        (None, Some(path)) => Payload::Elf(path),
-        (None, None) => Payload::Nothing,
+    let guest = match (system, &elf) {
+        (Some(guest), _) => Some(guest),
+        (None, Some(path)) => Some(Guest::from_elf(&Elf::read(path)?)?),
+        (None, None) => None,
     };
+    let guest = guest.map(|guest| Guest { processors: args.smp.into(), ..guest });
+    let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;
     let output = match &args.output {
         Some(path) => path.clone(),
@@ -143,14 +149,14 @@ fn linux(args: &Args) -> Result<Option<Linux>> {
         let system = System::prepare()?;
         println!("kernel       {}", system.release);
         let command_line = args.cmdline.as_deref().unwrap_or(DEBIAN_COMMAND_LINE);
-        return Ok(Some(system.linux(command_line)));
+        return Ok(Some(Linux { vcpus: args.smp, ..system.linux(command_line) }));
     }
     let Some(path) = &args.linux else { return Ok(None) };
     Ok(Some(Linux {
         kernel: fs::read(path)?,
         initrd: args.initrd.as_ref().map(fs::read).transpose()?,
         command_line: args.cmdline.clone().unwrap_or_else(|| LINUX_COMMAND_LINE.to_owned()),
-        vcpus: 1,
+        vcpus: args.smp,
     }))
 }
 

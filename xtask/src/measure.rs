@@ -1,6 +1,6 @@
 //! `cargo xtask measure`: the launch digest of an IGVM file.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use fs_err as fs;
 use quoin_verify::digest::{self, Host, hex};
 use std::path::PathBuf;
@@ -10,14 +10,6 @@ use std::path::PathBuf;
 pub struct Args {
     /// The IGVM file.
     file: PathBuf,
-    /// vCPUs of the guest. KVM measures the register state of each: the first one's is the file's, the others' are as
-    /// QEMU resets them.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    vcpus: u32,
-    /// CPUID leaf 1, EAX, of the CPU model that QEMU shows (-cpu): it is in the register state of every vCPU but the
-    /// first. EPYC-v4 0x800f12, EPYC-Rome 0x830f10, EPYC-Milan 0xa00f11, EPYC-Genoa 0xa10f10.
-    #[arg(long, value_name = "HEX", value_parser = signature)]
-    cpu_signature: Option<u32>,
     /// Measures pages without contents as zero pages (type 3), as hosts other than KVM launch them, not as normal pages
     /// full of zeros.
     #[arg(long)]
@@ -27,26 +19,10 @@ pub struct Args {
     json: bool,
 }
 
-fn signature(text: &str) -> Result<u32, String> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    u32::from_str_radix(digits, 16).map_err(|_| String::from("eight hexadecimal digits at most, such as 0xa00f11"))
-}
-
-impl Args {
-    fn host(&self) -> Result<Host> {
-        let cpu_signature = match self.cpu_signature {
-            Some(signature) => signature,
-            None if self.vcpus == 1 => 0,
-            None => bail!("the digest of more than one vCPU depends on the CPU model: give --cpu-signature"),
-        };
-        Ok(Host { vcpus: self.vcpus, cpu_signature, native_zero: self.native_zero })
-    }
-}
-
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
-    let host = args.host()?;
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let host = Host { native_zero: args.native_zero };
     let launch = digest::measure_on(&bytes, host).with_context(|| format!("cannot measure {}", args.file.display()))?;
     if launch.insert_behind_pages {
         eprintln!(
@@ -60,38 +36,4 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{digest}");
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Args, Host};
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn host(line: &str) -> Result<Host, String> {
-        let words = ["measure"].into_iter().chain(line.split_whitespace()).chain(["x.igvm"]);
-        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-        line.args.host().map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn one_vcpu_of_qemu_on_kvm_is_what_is_measured() {
-        assert_eq!(host("").unwrap(), Host::ONE_VCPU);
-        assert_eq!(host("--native-zero").unwrap(), Host { native_zero: true, ..Host::ONE_VCPU });
-    }
-
-    #[test]
-    fn more_vcpus_need_the_signature_of_their_model() {
-        let four = Host { vcpus: 4, cpu_signature: 0x00A0_0F11, native_zero: false };
-        assert_eq!(host("--vcpus 4 --cpu-signature 0xa00f11").unwrap(), four);
-        assert_eq!(host("--vcpus 4 --cpu-signature A00F11").unwrap(), four);
-        assert!(host("--vcpus 2").unwrap_err().contains("--cpu-signature"));
-        assert!(host("--vcpus 0").is_err());
-        assert!(host("--vcpus 2 --cpu-signature 0x1234567890").unwrap_err().contains("hexadecimal"));
-    }
 }

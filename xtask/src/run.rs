@@ -31,8 +31,8 @@ pub struct Args {
     /// Lines for the machine's configuration: how the host shall lie, such as `fault=wrong-report-data` (docs/boot.md).
     #[arg(long = "machine-config", value_name = "KEY=VALUE")]
     config: Vec<String>,
-    /// Processors of the machine: each has a register state in the launch digest.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
+    /// Processors of the machine, and of the guest: each has a register state in the launch digest.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "image", value_parser = clap::value_parser!(u32).range(1..=8))]
     smp: u32,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]
@@ -58,9 +58,8 @@ pub fn run(args: &Args) -> Result<()> {
     debian::ensure(&[qemu::PROGRAM])?;
     let built = match &args.image {
         Some(path) => boot::build_machine_for(path)?,
-        None => boot::build_everything()?,
-    }
-    .on(args.smp)?;
+        None => boot::build_for(args.smp)?,
+    };
     let warm = started.elapsed() < WARM;
     screen::say("image        ", &format!("{} ({} bytes)", built.path.display(), built.image.bytes.len()));
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));

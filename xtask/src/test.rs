@@ -50,6 +50,7 @@ const IN_QEMU: &[InQemu] = &[
     ("image: what it is made of", booted::firmware::run),
     ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
     ("hostile guest at VMPL2", booted::hostile::run),
+    ("hostile: two vCPUs at once", booted::two::run),
     ("lies of the host to the firmware", booted::lies::run),
     ("firmware: its stack", booted::stack::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
@@ -63,6 +64,9 @@ const GUESTS: &[InQemu] = &[
     ("guest: Linux at VMPL2", |_| booted::linux::run()),
     ("guest: an encrypted disk", |_| booted::disk::run()),
     ("guest: OVMF at VMPL2", |_| booted::ovmf::run()),
+    ("guest: Linux on two processors", |_| booted::processors::two()),
+    ("guest: Linux on four processors", |_| booted::processors::four()),
+    ("guest: OVMF and Linux on two processors", |_| booted::processors::ovmf()),
     ("guest: GRUB", |_| booted::grub::run()),
     ("guest: IMA", |_| booted::ima::run()),
     ("guest: other builds of OVMF", |_| booted::ovmf::run_others()),
@@ -74,7 +78,7 @@ const GUESTS: &[InQemu] = &[
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there.
 /// Two minutes on quiet cores, and not more than ten on busy ones.
-const SHORT: [&str; 2] = ["guest: Linux at VMPL2", "guest: OVMF at VMPL2"];
+const SHORT: [&str; 3] = ["guest: Linux at VMPL2", "guest: OVMF at VMPL2", "guest: Linux on two processors"];
 
 /// The suite that needs neither proof tools nor QEMU.
 const HOST: &str = "host: unit tests, properties, examples";

@@ -5,9 +5,8 @@
 
 use super::elf::PAGE;
 use super::guest::{Entry, Guest, Kind, memory_type};
-use super::pack::{self, SEV_SNP, VMSA_GPA};
+use super::pack;
 use anyhow::{Result, bail, ensure};
-use igvm::IgvmDirectiveHeader;
 use igvm::snp_defs::SevVmsa;
 use igvm_defs::IgvmPageDataType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,12 +67,10 @@ pub fn image(guest: &Guest, map: MemoryMap<'_>) -> Result<Vec<u8>> {
         let data = if kind == IgvmPageDataType::CPUID_DATA { pack::cpuid_page() } else { Vec::new() };
         directives.push(pack::page_data(gpa, kind, data));
     }
-    directives.push(IgvmDirectiveHeader::SnpVpContext {
-        gpa: VMSA_GPA,
-        compatibility_mask: SEV_SNP,
-        vp_index: 0,
-        vmsa: vmsa(guest)?,
-    });
+    directives.push(pack::vp_context(0, vmsa(guest)?));
+    for number in (1..).take(usize::try_from(guest.processors.saturating_sub(1))?) {
+        directives.push(pack::vp_context(number, pack::parked()));
+    }
     pack::serialize(directives)
 }
 
@@ -130,6 +127,7 @@ mod tests {
             registers: [0xFFFF_FFF0, 0, 0x10_0000, 0],
             validation: Validation::Everything,
             measure: Measure::Nothing,
+            processors: 1,
             regions: vec![
                 Region::measured(0x10_0000, memory_type::RAM, vec![7; 4096]),
                 Region::prepared(0x10_1000, 4096, Kind::Cpuid),

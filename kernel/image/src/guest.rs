@@ -129,6 +129,8 @@ pub struct Guest {
     pub validation: Validation,
     /// What is measured into PCRs.
     pub measure: Measure,
+    /// Processors, with the APIC ids 0 and up.
+    pub processors: u32,
     /// What it consists of.
     pub regions: Vec<Region>,
 }
@@ -144,8 +146,8 @@ const MAX_DIGESTS: usize = (4096 - DIGESTS) / 68;
 impl Guest {
     /// The page of launch parameters; without a guest, one that starts none.
     pub fn launch_params(guest: Option<&Guest>) -> Result<Vec<u8>> {
-        let mut page = b"QUOINLP3".to_vec();
-        page.extend(3_u32.to_le_bytes());
+        let mut page = b"QUOINLP4".to_vec();
+        page.extend(4_u32.to_le_bytes());
         if let Some(guest) = guest {
             guest.fill(&mut page)?;
         }
@@ -159,7 +161,8 @@ impl Guest {
         page.extend(self.registers.into_iter().flat_map(u64::to_le_bytes));
         let count = u32::try_from(self.regions.len())?;
         let digests = self.digests();
-        let numbers = [self.validation as u32, self.measure as u32, count, u32::try_from(digests.len())?];
+        let digest_count = u32::try_from(digests.len())?;
+        let numbers = [self.validation as u32, self.measure as u32, count, digest_count, self.processors];
         page.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
         for region in &self.regions {
@@ -210,6 +213,7 @@ impl Guest {
             registers,
             validation: Validation::Everything,
             measure: Measure::Nothing,
+            processors: 1,
             regions,
         })
     }
@@ -295,6 +299,7 @@ mod tests {
             registers: [0x1000, 0x2000, 0x3000, 0x4000],
             validation: Validation::Listed,
             measure: Measure::OperatingSystem,
+            processors: 1,
             regions,
         }
     }
@@ -305,7 +310,7 @@ mod tests {
         let kernel = Region::measured(0x10_0000, memory_type::RAM, vec![7; 5]).with_event(event);
         let page = Guest::launch_params(Some(&guest(vec![kernel]))).unwrap();
         assert_eq!(page.len(), 4096);
-        assert_eq!(page[..16], *b"QUOINLP3\x03\0\0\0\x03\0\0\0");
+        assert_eq!(page[..16], *b"QUOINLP4\x04\0\0\0\x03\0\0\0");
         assert_eq!(page[0x10..0x18], 0x1000_u64.to_le_bytes());
         assert_eq!(page[0x30..0x3C], [1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(page[0x80..0x90], [0x10_0000_u64.to_le_bytes(), 5_u64.to_le_bytes()].concat());

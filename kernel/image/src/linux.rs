@@ -103,6 +103,7 @@ impl Linux {
             registers: [load + ENTRY_64, 0, BOOT_PARAMS, 0],
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
+            processors: self.vcpus.into(),
             regions,
         })
     }

@@ -41,6 +41,7 @@ pub fn guest(image: &[u8]) -> Result<Guest> {
         registers: [RESET, 0, 0, 0],
         validation: Validation::Listed,
         measure: Measure::Firmware,
+        processors: 1,
         regions,
     })
 }

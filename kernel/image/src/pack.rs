@@ -65,6 +65,11 @@ const CPUID_LEAVES: &[(u32, u32)] = &[
     (0x8000_0021, 0),
 ];
 
+/// Where processors wait beside the first one (kernel::mm::memory_map): the firmware's, below the flash memory.
+const PARKING: u64 = 0xFFBF_F000;
+/// CLI; HLT; back to HLT.
+const PARKED: [u8; 4] = [0xFA, 0xF4, 0xEB, 0xFD];
+
 /// Packs `firmware` and, if there is one, a guest into an IGVM file.
 pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
     let launch_params = Guest::launch_params(guest)?;
@@ -75,13 +80,19 @@ pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
         guest_pages(guest, &mut directives)?;
     }
     launcher_pages(firmware, &mut directives)?;
-    directives.push(IgvmDirectiveHeader::SnpVpContext {
-        gpa: VMSA_GPA,
-        compatibility_mask: SEV_SNP,
-        vp_index: 0,
-        vmsa: vmsa(entry32(firmware)?),
-    });
+    let others = guest.map_or(0, |guest| guest.processors.saturating_sub(1));
+    if others > 0 {
+        directives.push(page_data(PARKING, IgvmPageDataType::NORMAL, PARKED.to_vec()));
+    }
+    directives.push(vp_context(0, vmsa(entry32(firmware)?)));
+    for number in (1..).take(usize::try_from(others)?) {
+        directives.push(vp_context(number, parked()));
+    }
     serialize(directives)
+}
+
+pub(super) fn vp_context(vp_index: u16, vmsa: Box<SevVmsa>) -> IgvmDirectiveHeader {
+    IgvmDirectiveHeader::SnpVpContext { gpa: VMSA_GPA, compatibility_mask: SEV_SNP, vp_index, vmsa }
 }
 
 pub(super) fn serialize(directives: Vec<IgvmDirectiveHeader>) -> Result<Vec<u8>> {
@@ -153,8 +164,8 @@ fn special(firmware: &Elf) -> Result<BTreeSet<u64>> {
 fn guest_pages(guest: &Guest, directives: &mut Vec<IgvmDirectiveHeader>) -> Result<()> {
     for (gpa, page) in guest.pages() {
         ensure!(
-            (GUEST_BASE..GUEST_END).contains(&gpa),
-            "the guest has a page at {gpa:#x}: it must lie between 1 MiB and 4 GiB"
+            (GUEST_BASE..GUEST_END).contains(&gpa) && gpa != PARKING,
+            "the guest has a page at {gpa:#x}: it must lie between 1 MiB and 4 GiB, and not at {PARKING:#x}"
         );
         directives.push(page_data(gpa, IgvmPageDataType::NORMAL, page.to_vec()));
     }
@@ -214,6 +225,16 @@ pub(super) fn vmsa(entry: u64) -> Box<SevVmsa> {
     (vmsa.pat, vmsa.xcr0, vmsa.mxcsr, vmsa.x87_fcw) = (0x0007_0406_0007_0406, 1, 0x1F80, 0x37F);
     vmsa.sev_features = SevFeatures::new().with_snp(true);
     Box::new(vmsa)
+}
+
+/// A processor beside the first one, which KVM launches at VMPL0, too: it never does anything, whenever a host runs it.
+/// With tables of length 0, no exception that a host makes up leads anywhere.
+pub(super) fn parked() -> Box<SevVmsa> {
+    let mut vmsa = vmsa(PARKING);
+    for table in [&mut vmsa.gdtr, &mut vmsa.idtr] {
+        table.limit = 0;
+    }
+    vmsa
 }
 
 fn entry32(firmware: &Elf) -> Result<u64> {
@@ -333,7 +354,7 @@ mod tests {
         assert!((1..=64).contains(&leaves[0]), "the SNP ABI allows 64 leaves");
         assert_eq!(of(0x80_0000_2000).unwrap().0, Type::SECRETS);
         let (kind, params) = of(0x80_0000_1000).unwrap();
-        assert_eq!((kind, &params[..16]), (Type::NORMAL, b"QUOINLP3\x03\0\0\0\0\0\0\0".as_slice()));
+        assert_eq!((kind, &params[..16]), (Type::NORMAL, b"QUOINLP4\x04\0\0\0\0\0\0\0".as_slice()));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! GDT, TSS and IDT. Every vector runs on a stack of its own (IST): the core library uses the red zone in two
 //! functions, and a fault because the stack ran out must still be told.
 
-use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, SS, Segment};
 use x86_64::instructions::tables::{lidt, load_tss};
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
+use x86_64::{PrivilegeLevel, VirtAddr};
 
 use super::cell::TakeOnce;
 use super::exceptions::{STUB_SIZE, VC, stubs};
@@ -20,6 +20,13 @@ const VC_STACK: u8 = 1;
 static GDT: TakeOnce<GlobalDescriptorTable> = TakeOnce::new(GlobalDescriptorTable::new());
 static TSS: TakeOnce<TaskStateSegment> = TakeOnce::new(TaskStateSegment::new());
 static IDT: TakeOnce<[Gate; 256]> = TakeOnce::new([Gate::ABSENT; 256]);
+
+/// Ends of the stacks of exceptions of one processor.
+#[derive(Clone, Copy)]
+pub(crate) struct Stacks {
+    pub(crate) fault: u64,
+    pub(crate) vc: u64,
+}
 
 /// An interrupt gate.
 #[derive(Clone, Copy)]
@@ -36,27 +43,35 @@ impl Gate {
     }
 }
 
-/// Takes all three tables into use. `None` if they are in use already.
-pub(crate) fn load() -> Option<()> {
+/// Takes all three tables into use on the processor that boots. `None` if they are in use already.
+pub(crate) fn load_first() -> Option<()> {
     let (gdt, tss, idt) = (GDT.take()?, TSS.take()?, IDT.take()?);
-    tss.interrupt_stack_table[usize::from(FAULT_STACK)] = VirtAddr::new(layout::fault_stack_top());
-    tss.interrupt_stack_table[usize::from(VC_STACK)] = VirtAddr::new(layout::vc_stack_top());
+    for (vector, gate) in (0_u64..).zip(idt.iter_mut()) {
+        let stack = if vector == VC { VC_STACK } else { FAULT_STACK };
+        *gate = Gate::new(stubs() + vector * STUB_SIZE, CODE, stack);
+    }
+    load(gdt, tss, Stacks { fault: layout::fault_stack_top(), vc: layout::vc_stack_top() });
+    Some(())
+}
+
+/// The first descriptor behind the null one: [`load`] appends it first.
+const CODE: SegmentSelector = SegmentSelector::new(1, PrivilegeLevel::Ring0);
+
+/// Takes a processor's own GDT and TSS into use, and the IDT, which all share.
+pub(crate) fn load(gdt: &'static mut GlobalDescriptorTable, tss: &'static mut TaskStateSegment, stacks: Stacks) {
+    tss.interrupt_stack_table[usize::from(FAULT_STACK)] = VirtAddr::new(stacks.fault);
+    tss.interrupt_stack_table[usize::from(VC_STACK)] = VirtAddr::new(stacks.vc);
     let code = gdt.append(Descriptor::kernel_code_segment());
     let data = gdt.append(Descriptor::kernel_data_segment());
     let task = gdt.append(Descriptor::tss_segment(tss));
     gdt.load();
-    // SAFETY: the selectors name the descriptors just made: flat ring-0 code and data, and the static TSS.
+    // SAFETY: the selectors name the descriptors just made: flat ring-0 code and data, and the processor's TSS.
     unsafe {
         CS::set_reg(code);
         SS::set_reg(data);
         load_tss(task);
     }
-    for (vector, gate) in (0_u64..).zip(idt.iter_mut()) {
-        let stack = if vector == VC { VC_STACK } else { FAULT_STACK };
-        *gate = Gate::new(stubs() + vector * STUB_SIZE, code, stack);
-    }
-    let pointer = DescriptorTablePointer { limit: 256 * 16 - 1, base: VirtAddr::from_ptr(idt.as_ptr()) };
+    let pointer = DescriptorTablePointer { limit: 256 * 16 - 1, base: VirtAddr::new(IDT.address()) };
     // SAFETY: the table is static and each gate leads to its stub.
     unsafe { lidt(&pointer) };
-    Some(())
 }

@@ -3,14 +3,14 @@
 //! (`snp::instr::access`). Every other ends the firmware, no matter who raised it.
 
 use core::arch::global_asm;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use kernel::fatal::{Fatal, Reason};
 use snp::cpuid::{CpuState, CpuidTable};
 use snp::instr::access::resume_at;
 use snp::vc::{Decoded, Instruction, decode};
-use spin::Mutex;
 
-use super::{fatal, layout};
+use super::{fatal, layout, processor};
 
 global_asm!(include_str!("exceptions.s"));
 
@@ -28,12 +28,12 @@ pub(crate) fn stubs() -> u64 {
     (&raw const __exception_stubs) as u64
 }
 
-/// What answers CPUID instructions.
-static CPUID: Mutex<Option<CpuidTable>> = Mutex::new(None);
+/// What answers CPUID instructions, on all processors at once: written once, before there is a second.
+static CPUID: AtomicPtr<CpuidTable> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Takes the checked CPUID page into use.
-pub(crate) fn answer_cpuid_from(table: CpuidTable) {
-    *CPUID.lock() = Some(table);
+pub(crate) fn answer_cpuid_from(table: &'static CpuidTable) {
+    CPUID.store((&raw const *table).cast_mut(), Ordering::Release);
 }
 
 /// Registers as `exceptions.s` leaves them on the stack.
@@ -109,11 +109,12 @@ fn instruction_at(rip: u64) -> Option<[u8; 4]> {
 /// Answers CPUID. `None` for a leaf beyond the table's limits, and while there is no table.
 fn cpuid(frame: &mut Frame) -> Option<()> {
     const LOW: u64 = 0xffff_ffff;
-    // One vCPU, whose XSAVE stays off.
-    let state = CpuState { apic_id: 0, osxsave: false, pke: false, xcr0: 1, xss: 0 };
+    // XSAVE stays off.
+    let state = CpuState { apic_id: processor::this().apic_id, osxsave: false, pke: false, xcr0: 1, xss: 0 };
     let (leaf, subleaf) = (u32::try_from(frame.rax & LOW).ok()?, u32::try_from(frame.rcx & LOW).ok()?);
-    // A lock that is held means that the handler interrupted itself.
-    let answer = CPUID.try_lock()?.as_ref()?.lookup(leaf, subleaf, &state)?;
+    // SAFETY: null, or the one table, which lives for ever and is never written again.
+    let table = unsafe { CPUID.load(Ordering::Acquire).as_ref() }?;
+    let answer = table.lookup(leaf, subleaf, &state)?;
     frame.rax = answer.eax.into();
     frame.rbx = answer.ebx.into();
     frame.rcx = answer.ecx.into();

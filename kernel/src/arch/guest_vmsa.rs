@@ -2,15 +2,13 @@
 
 use kernel::fatal::{Fatal, Reason};
 use kernel::mm::{GUEST_VMPL, LARGE_PAGE_SIZE, PAGE};
-use kernel::svsm::Vcpu;
+use kernel::svsm::vcpus::Vcpu;
 use snp::vmsa::Vmsa;
 use zerocopy::IntoBytes;
 
 use super::cell::TakeOnce;
+use super::processor::BOOT_APIC_ID;
 use super::{host, layout};
-
-/// APIC id of the boot vCPU.
-const BOOT_APIC_ID: u32 = 0;
 
 #[repr(C, align(4096))]
 struct VmsaPage([u8; PAGE]);

@@ -1,5 +1,5 @@
-//! The way to the host: GHCB, console, guest messages. One for the image, behind one lock, so that even a fatal
-//! condition can be told.
+//! The way to the host: GHCB, console, guest messages. Each processor has a GHCB, behind a lock, so that even a fatal
+//! condition can be told; the pages for guest messages go with the one channel to the PSP.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -23,8 +23,8 @@ use snp::report::Report;
 use spin::Mutex;
 
 use super::cell::TakeOnce;
-use super::layout;
 use super::memory::Memory;
+use super::{layout, processor};
 
 /// Pages for the host's certificates.
 const CERTIFICATE_PAGES: usize = 4;
@@ -36,19 +36,33 @@ struct Shared([u8; SHARED_PAGES * PAGE]);
 
 static SHARED: TakeOnce<Shared> = TakeOnce::new(Shared([0; SHARED_PAGES * PAGE]));
 
-static HOST: Mutex<Option<Host>> = Mutex::new(None);
-/// [`HOST`] holds the host, and is never written again.
+/// Lines do not run into each other.
+static CONSOLE: Mutex<()> = Mutex::new(());
+/// There is a way to the host, and a console.
 static CONNECTED: AtomicBool = AtomicBool::new(false);
 
-/// The registered GHCB and the shared pages for guest messages.
-struct Host {
+/// A registered GHCB.
+pub(crate) struct Host {
     ghcb: Ghcb<Hardware, SharedBytes>,
+    /// The guest is to be run by the MSR protocol: the page's last answer was none.
+    run_by_msr: bool,
+}
+
+/// The shared pages for guest messages.
+pub(crate) struct MessagePages {
     request: SharedBytes,
     answer: SharedBytes,
     certificates: SharedBytes,
     pages: GuestRequestPages,
-    /// The guest is to be run by the MSR protocol: the page's last answer was none.
-    run_by_msr: bool,
+}
+
+/// What [`connect`] finds.
+pub(crate) struct Connected {
+    /// GPA of the GHCB.
+    pub(crate) ghcb: u64,
+    /// The host's features.
+    pub(crate) features: u64,
+    pub(crate) messages: MessagePages,
 }
 
 /// SEV_STATUS, if SNP is active.
@@ -63,8 +77,8 @@ pub(crate) fn sev_status() -> Result<u64, Fatal> {
     }
 }
 
-/// Negotiates, shares the pages, registers the GHCB. Returns its GPA, and the host's features.
-pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fatal> {
+/// Negotiates, shares the pages, registers the GHCB of the processor that boots.
+pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<Connected, Fatal> {
     let shared = SHARED.take().ok_or_else(Fatal::plain(Reason::Protocol))?;
     let start = NonNull::from(shared).cast::<u8>();
     // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages
@@ -73,65 +87,91 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<(u64, u64), Fata
     msr::negotiate(&mut hardware, c_bit).map_err(Fatal::because(Reason::Protocol))?;
     let features = msr::features(&mut hardware, msr::feature::NEEDED).map_err(Fatal::because(Reason::Features))?;
     for index in 0..SHARED_PAGES as u64 {
-        let address = start.as_ptr() as u64 + index * PAGE_SIZE;
         // SAFETY: `SHARED` was taken above and is only accessed through `SharedBytes` from here on.
-        let changed = unsafe { memory.unvalidate_own(address) };
-        // A page that was not valid any more is another one than that which was launched.
-        if changed.map_err(Fatal::because(Reason::PageState))? == Pvalidated::Unchanged {
-            return Err(Fatal::new(Reason::PageState, format_args!("{:#x} was swapped", layout::gpa_of(address))));
-        }
-        msr::page_state_change(&mut hardware, layout::gpa_of(address), PageState::Shared)
-            .map_err(Fatal::because(Reason::PageState))?;
+        unsafe { share_page(memory, &mut hardware, start.as_ptr() as u64 + index * PAGE_SIZE) }?;
     }
     let part = |first: usize, pages: usize| {
         // SAFETY: the pages were made shared above, are mapped without the C-bit, and each goes to one `SharedBytes`.
         unsafe { SharedBytes::new(start.add(first * PAGE), pages * PAGE) }
     };
     let gpa = |first: u64| layout::gpa_of(start.as_ptr() as u64) + first * PAGE_SIZE;
-    let ghcb = Ghcb::register(hardware, part(0, 1), gpa(0)).map_err(Fatal::because(Reason::Protocol))?;
+    register(hardware, part(0, 1), gpa(0))?;
+    CONNECTED.store(true, Ordering::Release);
     let pages =
         GuestRequestPages { request: gpa(1), answer: gpa(2), certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)) };
-    let host = Host {
-        ghcb,
-        request: part(1, 1),
-        answer: part(2, 1),
-        certificates: part(3, CERTIFICATE_PAGES),
-        pages,
-        run_by_msr: false,
-    };
-    *HOST.lock() = Some(host);
-    CONNECTED.store(true, Ordering::Release);
-    Ok((gpa(0), features))
+    let messages =
+        MessagePages { request: part(1, 1), answer: part(2, 1), certificates: part(3, CERTIFICATE_PAGES), pages };
+    Ok(Connected { ghcb: gpa(0), features, messages })
+}
+
+/// Registers the GHCB of the processor that this runs on, which is another than the one that boots.
+pub(crate) fn connect_another(page: SharedBytes, gpa: u64) -> Result<(), Fatal> {
+    // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it concerns pages that `Memory` hands over.
+    register(unsafe { Hardware::new() }, page, gpa)
+}
+
+fn register(hardware: Hardware, page: SharedBytes, gpa: u64) -> Result<(), Fatal> {
+    let ghcb = Ghcb::register(hardware, page, gpa).map_err(Fatal::because(Reason::Protocol))?;
+    *processor::this().host.lock() = Some(Host { ghcb, run_by_msr: false });
+    Ok(())
+}
+
+/// Makes a page of the firmware's, given for good, one that the host reads and writes. Returns it with its GPA.
+pub(crate) fn share(memory: &mut Memory, page: &'static mut [u8; PAGE]) -> Result<(SharedBytes, u64), Fatal> {
+    let start = NonNull::from(page).cast::<u8>();
+    let address = start.as_ptr() as u64;
+    // SAFETY: the reference to the page has ended, and only the `SharedBytes` below reaches it from here on.
+    with(Reason::PageState, |host| unsafe { share_page(memory, host.ghcb.hypervisor(), address) })?;
+    // SAFETY: shared, mapped without the C-bit, and this is the only one.
+    Ok((unsafe { SharedBytes::new(start, PAGE) }, layout::gpa_of(address)))
+}
+
+/// # Safety
+/// The page holds no Rust object, now or later.
+unsafe fn share_page(memory: &mut Memory, hardware: &mut Hardware, address: u64) -> Result<(), Fatal> {
+    // SAFETY: as the caller says.
+    let changed = unsafe { memory.unvalidate_own(address) };
+    // A page that was not valid any more is another one than that which was launched.
+    if changed.map_err(Fatal::because(Reason::PageState))? == Pvalidated::Unchanged {
+        return Err(Fatal::new(Reason::PageState, format_args!("{:#x} was swapped", layout::gpa_of(address))));
+    }
+    msr::page_state_change(hardware, layout::gpa_of(address), PageState::Shared)
+        .map_err(Fatal::because(Reason::PageState))
 }
 
 fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> Result<R, Fatal> {
-    match HOST.lock().as_mut() {
+    match processor::this().host.lock().as_mut() {
         Some(host) => work(host),
         None => Err(Fatal::plain(reason)()),
     }
 }
 
-/// One line of the timeline, if there is a console and nobody is using it.
+/// One line of the timeline, if there is a console.
 pub(crate) fn say(word: &str, text: fmt::Arguments<'_>) {
-    if let Some(host) = HOST.try_lock().as_mut().and_then(|host| host.as_mut()) {
+    let _line = CONSOLE.lock();
+    say_now(word, text);
+}
+
+fn say_now(word: &str, text: fmt::Arguments<'_>) {
+    if let Some(host) = processor::this().host.try_lock().as_mut().and_then(|host| host.as_mut()) {
         console::line(&mut host.ghcb, word, text);
     }
 }
 
 /// The line that says why the firmware ends. Whatever ends it, an exception amid a call to the host too, in which the
-/// lock is held, is to be told.
+/// lock is held, is to be told; another processor's line may run into it.
 ///
 /// # Safety
-/// Nothing of the firmware runs after it but the termination request.
+/// Nothing of the firmware runs on this processor after it but the termination request.
 pub(crate) unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
     if !CONNECTED.load(Ordering::Acquire) {
         return;
     }
-    // SAFETY: there is one vCPU, and what it was doing is never gone on with, as the caller says: nobody uses the host
-    // in the place of the one that has the lock. A call that was interrupted leaves nothing half done that a new one
-    // rests on: each writes its whole request.
-    unsafe { HOST.force_unlock() };
-    say(word, text);
+    // SAFETY: the lock is this processor's own, and what that was doing is never gone on with, as the caller says:
+    // nobody uses the host in the place of the one that has the lock. A call that was interrupted leaves nothing half
+    // done that a new one rests on: each writes its whole request.
+    unsafe { processor::this().host.force_unlock() };
+    say_now(word, text);
 }
 
 /// Asks the host to back `region` as private memory, 2 MiB at a time where it can.
@@ -164,7 +204,7 @@ pub(crate) fn tsc_khz(sev_status: u64) -> Option<u64> {
         // SAFETY: the MSR exists where Secure TSC is active; reading it has no effect.
         return Some((unsafe { rdmsr(GUEST_TSC_FREQ) } & 0x3_ffff) * 1000);
     }
-    let mut host = HOST.lock();
+    let mut host = processor::this().host.lock();
     measure_khz(&mut host.as_mut()?.ghcb, rdtsc)
 }
 
@@ -193,6 +233,22 @@ pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_f
     })
 }
 
+/// Makes the firmware's page at `address` the register state of VMPL0 on another processor, and has the host start it.
+///
+/// # Safety
+/// The page holds a VMSA and, from here on, no Rust object.
+pub(crate) unsafe fn start_processor(address: u64, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
+    // SAFETY: the page holds no Rust object, as the caller says.
+    unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::own_vmsa()) }
+        .map_err(Fatal::because(Reason::GuestStart))?;
+    let gpa = layout::gpa_of(address);
+    with(Reason::GuestStart, |host| {
+        host.ghcb
+            .ap_create(ApCreation::Immediately, Vmpl::Vmpl0, apic_id, gpa, sev_features)
+            .map_err(Fatal::because(Reason::GuestStart))
+    })
+}
+
 /// A host kernel without VMPLs, such as upstream's of 2026, does not take the guest's register state.
 fn no_vmpls(error: GhcbError) -> Fatal {
     Fatal::new(Reason::GuestStart, format_args!("{error:x?}; does this host kernel run VMPLs?"))
@@ -216,11 +272,12 @@ pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
 /// Reports from the PSP, over VMPL0's channel.
 pub(crate) struct PspReports {
     channel: Box<Channel>,
+    messages: MessagePages,
 }
 
 impl PspReports {
-    pub(crate) fn new(channel: Box<Channel>) -> PspReports {
-        PspReports { channel }
+    pub(crate) fn new(channel: Box<Channel>, messages: MessagePages) -> PspReports {
+        PspReports { channel, messages }
     }
 }
 
@@ -230,14 +287,10 @@ impl Reports for PspReports {
         report_data: &[u8; 64],
         certificates: Option<&mut Certificates>,
     ) -> Result<Report, ReportError> {
-        let mut host = HOST.lock();
+        let mut host = processor::this().host.lock();
         let host = host.as_mut().ok_or(ReportError::NoHost)?;
-        let transport = &mut GhcbTransport {
-            ghcb: &mut host.ghcb,
-            request: &mut host.request,
-            answer: &mut host.answer,
-            pages: host.pages,
-        };
+        let MessagePages { request, answer, certificates: table, pages } = &mut self.messages;
+        let transport = &mut GhcbTransport { ghcb: &mut host.ghcb, request, answer, pages: *pages };
         let Some(certificates) = certificates else {
             return self
                 .channel
@@ -245,14 +298,14 @@ impl Reports for PspReports {
                 .map_err(ReportError::Message);
         };
         for page in 0..CERTIFICATE_PAGES {
-            host.certificates.write(page * PAGE, &[0; PAGE]);
+            table.write(page * PAGE, &[0; PAGE]);
         }
         let (report, result) = self
             .channel
             .report_with_certificates(transport, report_data, Vmpl::Vmpl0, KeySelect::VlekElseVcek)
             .map_err(ReportError::Message)?;
         if result == CertificateResult::Written {
-            certificates.fill(|out| host.certificates.read(0, out));
+            certificates.fill(|out| table.read(0, out));
         }
         Ok(report)
     }

@@ -1,10 +1,12 @@
 //! The page tables in use, and access to guest-physical pages through the direct map.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
 
-use kernel::mm::page_table::{Access, DIRECT_MAP, Placement, Tables};
+use kernel::mm::page_table::{Access, DIRECT_MAP, OwnTables, Placement, Window};
 use kernel::mm::{Attributes, Inaccessible, PageSize, Pages, Pvalidated, Region, RmpError};
-use snp::instr::access;
+use snp::instr::{access, flush_everywhere};
+use spin::Mutex;
 use x86_64::VirtAddr;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr4, Cr4Flags};
@@ -12,29 +14,49 @@ use x86_64::registers::control::{Cr4, Cr4Flags};
 use super::cell::TakeOnce;
 use super::layout;
 
-static TABLES: TakeOnce<Tables> = TakeOnce::new(Tables::EMPTY);
+static OWN: TakeOnce<OwnTables> = TakeOnce::new(OwnTables::EMPTY);
+static WINDOW: TakeOnce<Window> = TakeOnce::new(Window::EMPTY);
+/// The tables that all processors share, once they are in use, and where the firmware lies.
+static SHARED: Mutex<Option<(&'static mut OwnTables, Placement)>> = Mutex::new(None);
+/// All processors can be told to forget: CPUID says that there is INVLPGB.
+static BROADCAST: AtomicBool = AtomicBool::new(false);
 
-/// The firmware's page tables. There is one, and with it the right to touch guest-physical memory.
+/// A processor's own way to guest-physical memory. There is one for each, and with it the right to touch that memory.
 pub(crate) struct Memory {
-    tables: &'static mut Tables,
+    window: &'static mut Window,
     placement: Placement,
-    own: u64,
+    /// GPA of the window's tables.
+    at: u64,
 }
 
 impl Memory {
     /// Builds the firmware's own tables and leaves the entry stub's. `None` if that was done before.
     pub(crate) fn start(c_bit: u32) -> Option<Memory> {
-        let tables = TABLES.take()?;
-        let (placement, own) = (layout::placement(c_bit), layout::gpa_of(TABLES.address()));
+        let (own, window) = (OWN.take()?, WINDOW.take()?);
+        let (placement, at) = (layout::placement(c_bit), layout::gpa_of(WINDOW.address()));
         let mut parts = [(Region::new(0, 4096)?, Access::None); 5];
         for (slot, part) in parts.iter_mut().zip(layout::parts()) {
             *slot = part?;
         }
-        let root = tables.build(placement, own, &parts);
+        own.build(placement, layout::gpa_of(OWN.address()), &parts);
+        let root = window.build(placement, at, layout::gpa_of(OWN.address()));
         // SAFETY: the new tables map all of the firmware where it is, code as executable, and data and this stack as
         // writable; the guard pages are never used.
         unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
-        Some(Memory { tables, placement, own })
+        *SHARED.lock() = Some((own, placement));
+        Some(Memory { window, placement, at })
+    }
+
+    /// Another processor's way to memory, through tables in `window`; and the CR3 that goes with it.
+    pub(crate) fn another(&self, window: &'static mut Window) -> (Memory, u64) {
+        let at = layout::gpa_of((&raw const *window) as u64);
+        let root = window.build(self.placement, at, layout::gpa_of(OWN.address()));
+        (Memory { window, placement: self.placement, at }, root)
+    }
+
+    /// From here on [`Pages::flush`] reaches all processors.
+    pub(crate) fn flush_everywhere_from_now_on() {
+        BROADCAST.store(true, Ordering::Release);
     }
 
     /// Takes the firmware's page at `address` out of private use: after it, the page is the host's as soon as the host
@@ -45,19 +67,31 @@ impl Memory {
     pub(crate) unsafe fn unvalidate_own(&mut self, address: u64) -> Result<Pvalidated, RmpError> {
         // SAFETY: mapped as private data; its contents are nobody's, as the caller says.
         let changed = unsafe { access::pvalidate(address, PageSize::Size4K, false) }?;
-        self.tables.set_own(self.placement, address, Access::Shared);
-        tlb::flush(VirtAddr::new(address));
+        Self::set_own(address, Access::Shared);
         Ok(changed)
+    }
+
+    /// The firmware's page at `address` is never reached again: another processor that has it in mind has no use for
+    /// it.
+    pub(crate) fn guard(address: u64) {
+        Self::set_own(address, Access::None);
+    }
+
+    fn set_own(address: u64, access: Access) {
+        if let Some((own, placement)) = SHARED.lock().as_mut() {
+            own.set_own(*placement, address, access);
+        }
+        tlb::flush(VirtAddr::new(address));
     }
 
     /// Runs `access` while the page is in the direct map; `access` gets the address of the byte at `gpa`.
     fn with<R>(&mut self, gpa: u64, size: PageSize, access: impl FnOnce(u64) -> R) -> R {
         let page = gpa - gpa % size.bytes();
-        let address = self.tables.open(self.placement, self.own, page, size);
+        let address = self.window.open(self.placement, self.at, page, size);
         // The instruction keeps the compiler from moving accesses across the change of the tables.
         tlb::flush(VirtAddr::new_truncate(address));
         let result = access(address + (gpa - page));
-        self.tables.close(page);
+        self.window.close(page);
         tlb::flush(VirtAddr::new_truncate(address));
         result
     }
@@ -124,6 +158,10 @@ impl Pages for Memory {
     }
 
     fn flush(&mut self) {
+        if BROADCAST.load(Ordering::Acquire) {
+            // SAFETY: CPUID says that there is INVLPGB.
+            return unsafe { flush_everywhere() };
+        }
         // A change of CR4.PGE is what also forgets global translations, and those of the guest's VMPL under the same
         // ASID (APM volume 2, 5.5.3).
         let with = |pge| {

@@ -12,9 +12,10 @@
 //! | [`exceptions`] | all vectors; #VC |
 //! | [`memory`] | page tables in use, the direct map, guest pages |
 //! | [`host`] | GHCB, guest messages |
+//! | [`processor`] | what each processor has of its own; starting another |
 //! | [`guest_vmsa`] | the register state of the guest's first vCPU |
 //! | [`heap`] | the allocator |
-//! | [`stack`] | how much of the stack has been used |
+//! | [`stack`] | the TPM's stack, and how much of it has been used |
 //! | [`mem`] | `memcpy` and its kin |
 //! | [`fatal`] | the end, with a reason |
 
@@ -28,6 +29,7 @@ pub(crate) mod host;
 pub(crate) mod layout;
 mod mem;
 pub(crate) mod memory;
+pub(crate) mod processor;
 pub(crate) mod stack;
 
 core::arch::global_asm!(include_str!("entry.s"), paint = const stack::PAINT);

@@ -30,9 +30,14 @@ pub const KIND_MEMORY: u16 = 0;
 /// Entries that the page holds.
 const MAX_ENTRIES: usize = PAGE / size_of::<Entry>();
 
+/// The page, below the flash memory of 4 MiB, that processors wait in which the host launches beside the first one. It
+/// is the firmware's for good: their launched register states are of VMPL0, and a host can run them at any time.
+pub const PARKING: (u64, u64) = (0xffbf_f000, 0xffc0_0000);
+
 /// Where no platform has RAM that could be made private, whatever its map says: the legacy video memory, option ROMs
-/// and BIOS, which QEMU covers with one range of RAM from 0 up and whose page state it refuses to change.
-pub const PLATFORM_HOLES: [(u64, u64); 1] = [(0xa_0000, 0x10_0000)];
+/// and BIOS, which QEMU covers with one range of RAM from 0 up and whose page state it refuses to change; and
+/// [`PARKING`].
+pub const PLATFORM_HOLES: [(u64, u64); 2] = [(0xa_0000, 0x10_0000), PARKING];
 
 /// The holes, and the firmware's own memory.
 const MAX_HOLES: usize = PLATFORM_HOLES.len() + 1;

@@ -2,7 +2,8 @@
 //! one page at a time can be reached.
 //!
 //! The direct map begins at [`DIRECT_MAP`]. An entry exists only while a page is being accessed, so nothing of the
-//! guest's is mapped at any other time, and three tables are enough for all of memory.
+//! guest's is mapped at any other time, and three tables are enough for all of memory. Each processor has a direct map,
+//! and with it a root, of its own: what one has open, no other reaches.
 
 use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Region};
 
@@ -62,71 +63,65 @@ impl Table {
     }
 }
 
-/// All tables of the firmware, which lie in its own memory at a known GPA.
+/// The tables of the firmware's own memory, which all processors share. They lie in that memory at a known GPA.
 #[repr(C, align(4096))]
-pub struct Tables {
-    root: Table,
+pub struct OwnTables {
     low: Table,
-    firmware_directory: Table,
-    firmware: [Table; FIRMWARE_BLOCKS],
-    direct_pointers: Table,
-    direct_directory: Table,
-    direct: Table,
+    directory: Table,
+    blocks: [Table; FIRMWARE_BLOCKS],
+}
+
+/// The tables of one processor: its root and its direct map. They lie in the firmware's memory at a known GPA.
+#[repr(C, align(4096))]
+pub struct Window {
+    root: Table,
+    pointers: Table,
+    directory: Table,
+    table: Table,
 }
 
 const fn table_offset(index: u64) -> u64 {
     index * PAGE_SIZE
 }
 
-const ROOT: u64 = table_offset(0);
-const LOW: u64 = table_offset(1);
-const FIRMWARE_DIRECTORY: u64 = table_offset(2);
-const FIRMWARE: u64 = table_offset(3);
-const DIRECT_POINTERS: u64 = table_offset(7);
-const DIRECT_DIRECTORY: u64 = table_offset(8);
-const DIRECT: u64 = table_offset(9);
+const OWN_DIRECTORY: u64 = table_offset(1);
+const OWN_BLOCKS: u64 = table_offset(2);
+const POINTERS: u64 = table_offset(1);
+const DIRECTORY: u64 = table_offset(2);
+const TABLE_OF_PAGES: u64 = table_offset(3);
 
-const _: () = assert!(core::mem::offset_of!(Tables, root) as u64 == ROOT);
-const _: () = assert!(core::mem::offset_of!(Tables, low) as u64 == LOW);
-const _: () = assert!(core::mem::offset_of!(Tables, firmware_directory) as u64 == FIRMWARE_DIRECTORY);
-const _: () = assert!(core::mem::offset_of!(Tables, firmware) as u64 == FIRMWARE);
-const _: () = assert!(core::mem::offset_of!(Tables, direct_pointers) as u64 == DIRECT_POINTERS);
-const _: () = assert!(core::mem::offset_of!(Tables, direct_directory) as u64 == DIRECT_DIRECTORY);
-const _: () = assert!(core::mem::offset_of!(Tables, direct) as u64 == DIRECT);
+const _: () = assert!(core::mem::offset_of!(OwnTables, low) == 0);
+const _: () = assert!(core::mem::offset_of!(OwnTables, directory) as u64 == OWN_DIRECTORY);
+const _: () = assert!(core::mem::offset_of!(OwnTables, blocks) as u64 == OWN_BLOCKS);
+const _: () = assert!(core::mem::offset_of!(Window, root) == 0);
+const _: () = assert!(core::mem::offset_of!(Window, pointers) as u64 == POINTERS);
+const _: () = assert!(core::mem::offset_of!(Window, directory) as u64 == DIRECTORY);
+const _: () = assert!(core::mem::offset_of!(Window, table) as u64 == TABLE_OF_PAGES);
 
 /// A position of a page in the tables: the index at each level.
 const fn indices(address: u64) -> [u64; 4] {
     [address >> 39 & 0x1ff, address >> 30 & 0x1ff, address >> 21 & 0x1ff, address >> 12 & 0x1ff]
 }
 
-impl Tables {
+impl OwnTables {
     /// No mapping at all.
-    pub const EMPTY: Tables = Tables {
-        root: Table::EMPTY,
-        low: Table::EMPTY,
-        firmware_directory: Table::EMPTY,
-        firmware: [const { Table::EMPTY }; FIRMWARE_BLOCKS],
-        direct_pointers: Table::EMPTY,
-        direct_directory: Table::EMPTY,
-        direct: Table::EMPTY,
-    };
+    pub const EMPTY: OwnTables =
+        OwnTables { low: Table::EMPTY, directory: Table::EMPTY, blocks: [const { Table::EMPTY }; FIRMWARE_BLOCKS] };
 
     /// Maps all of the firmware's memory as data, except for `parts` (virtual ranges). `own` is the GPA of these
-    /// tables. Returns CR3.
-    pub fn build(&mut self, placement: Placement, own: u64, parts: &[(Region, Access)]) -> u64 {
-        let [root, low, _, _] = indices(placement.virtual_base);
-        self.root.set(root, (own + LOW) | TABLE | placement.c_bit);
-        self.low.set(low, (own + FIRMWARE_DIRECTORY) | TABLE | placement.c_bit);
+    /// tables.
+    pub fn build(&mut self, placement: Placement, own: u64, parts: &[(Region, Access)]) {
+        let [_, low, _, _] = indices(placement.virtual_base);
+        self.low.set(low, (own + OWN_DIRECTORY) | TABLE | placement.c_bit);
         for block in 0..FIRMWARE_BLOCKS as u64 {
-            let table = own + FIRMWARE + table_offset(block);
-            self.firmware_directory.set(block, table | TABLE | placement.c_bit);
+            let table = own + OWN_BLOCKS + table_offset(block);
+            self.directory.set(block, table | TABLE | placement.c_bit);
         }
         let size = FIRMWARE_BLOCKS as u64 * LARGE_PAGE_SIZE;
         for address in (placement.virtual_base..placement.virtual_base + size).step_by(PAGE) {
             let part = parts.iter().find(|(region, _)| region.contains(address));
             self.set_own(placement, address, part.map_or(Access::Write, |(_, access)| *access));
         }
-        (own + ROOT) | placement.c_bit
     }
 
     /// Changes what may be done with the firmware's page at the virtual `address`.
@@ -142,34 +137,48 @@ impl Tables {
             Access::None => 0,
         };
         let block = usize::try_from(offset / LARGE_PAGE_SIZE).ok();
-        if let Some(table) = block.and_then(|block| self.firmware.get_mut(block)) {
+        if let Some(table) = block.and_then(|block| self.blocks.get_mut(block)) {
             table.set(offset / PAGE_SIZE % ENTRIES as u64, entry);
         }
     }
+}
+
+impl Window {
+    /// No mapping at all.
+    pub const EMPTY: Window =
+        Window { root: Table::EMPTY, pointers: Table::EMPTY, directory: Table::EMPTY, table: Table::EMPTY };
+
+    /// Makes a root that leads to the firmware's own memory. `window` is the GPA of these tables, `own` that of the
+    /// shared ones. Returns CR3.
+    pub fn build(&mut self, placement: Placement, window: u64, own: u64) -> u64 {
+        let [root, ..] = indices(placement.virtual_base);
+        self.root.set(root, own | TABLE | placement.c_bit);
+        window | placement.c_bit
+    }
 
     /// Lets the page at `gpa` appear in the direct map as private data, and returns its address there.
-    pub fn open(&mut self, placement: Placement, own: u64, gpa: u64, size: PageSize) -> u64 {
+    pub fn open(&mut self, placement: Placement, window: u64, gpa: u64, size: PageSize) -> u64 {
         let page = gpa - gpa % size.bytes();
         let address = DIRECT_MAP + page;
         let [root, pointer, directory, table] = indices(address);
-        self.root.set(root, (own + DIRECT_POINTERS) | TABLE | placement.c_bit);
-        self.direct_pointers.set(pointer, (own + DIRECT_DIRECTORY) | TABLE | placement.c_bit);
+        self.root.set(root, (window + POINTERS) | TABLE | placement.c_bit);
+        self.pointers.set(pointer, (window + DIRECTORY) | TABLE | placement.c_bit);
         match size {
-            PageSize::Size2M => self.direct_directory.set(directory, page | DATA | LARGE | placement.c_bit),
+            PageSize::Size2M => self.directory.set(directory, page | DATA | LARGE | placement.c_bit),
             PageSize::Size4K => {
-                self.direct_directory.set(directory, (own + DIRECT) | TABLE | placement.c_bit);
-                self.direct.set(table, page | DATA | placement.c_bit);
+                self.directory.set(directory, (window + TABLE_OF_PAGES) | TABLE | placement.c_bit);
+                self.table.set(table, page | DATA | placement.c_bit);
             }
         }
         address
     }
 
-    /// Takes away what [`Tables::open`] made for the page at `gpa`. The caller then invalidates the address.
+    /// Takes away what [`Window::open`] made for the page at `gpa`. The caller then invalidates the address.
     pub fn close(&mut self, gpa: u64) {
         let [root, pointer, directory, table] = indices(DIRECT_MAP + gpa);
-        self.direct.set(table, 0);
-        self.direct_directory.set(directory, 0);
-        self.direct_pointers.set(pointer, 0);
+        self.table.set(table, 0);
+        self.directory.set(directory, 0);
+        self.pointers.set(pointer, 0);
         self.root.set(root, 0);
     }
 }
@@ -182,22 +191,29 @@ mod tests {
     use crate::mm::GPA_LIMIT;
 
     const OWN: u64 = 0x80_0040_0000;
+    const WINDOW: u64 = 0x80_0048_0000;
     const PLACEMENT: Placement = Placement { virtual_base: 0x4000_0000, gpa_base: 0x80_0000_0000, c_bit: 1 << 47 };
     const FRAME: u64 = 0x000f_ffff_ffff_f000 & !(1 << 47);
 
+    struct Tables {
+        own: OwnTables,
+        window: Window,
+    }
+
     fn built() -> Box<Tables> {
-        let mut tables = Box::new(Tables::EMPTY);
+        let mut tables = Box::new(Tables { own: OwnTables::EMPTY, window: Window::EMPTY });
         let text = Region::new(0x4000_0000, 0x4000_3000).unwrap();
         let constants = Region::new(0x4000_3000, 0x4000_4000).unwrap();
         let guard = Region::new(0x4030_0000, 0x4030_1000).unwrap();
         let parts = [(text, Access::Execute), (constants, Access::Read), (guard, Access::None)];
-        assert_eq!(tables.build(PLACEMENT, OWN, &parts), OWN | 1 << 47);
+        tables.own.build(PLACEMENT, OWN, &parts);
+        assert_eq!(tables.window.build(PLACEMENT, WINDOW, OWN), WINDOW | 1 << 47);
         tables
     }
 
     /// Walks as the CPU does: the leaf entry and the GPA of the byte.
     fn walk(tables: &Tables, address: u64) -> Option<(u64, u64)> {
-        let mut table = OWN;
+        let mut table = WINDOW;
         for (level, index) in indices(address).into_iter().enumerate() {
             let entry = at(tables, table).0[index as usize];
             if entry & PRESENT == 0 {
@@ -214,10 +230,13 @@ mod tests {
     }
 
     fn at(tables: &Tables, gpa: u64) -> &Table {
-        let all = [&tables.root, &tables.low, &tables.firmware_directory];
-        let direct = [&tables.direct_pointers, &tables.direct_directory, &tables.direct];
-        let all: std::vec::Vec<_> = all.into_iter().chain(&tables.firmware).chain(direct).collect();
-        all[((gpa - OWN) / 4096) as usize]
+        let Tables { own, window } = tables;
+        let shared = [&own.low, &own.directory].into_iter().chain(&own.blocks).enumerate();
+        let of_one = [&window.root, &window.pointers, &window.directory, &window.table].into_iter().enumerate();
+        let at = |base: u64, index: usize| base + table_offset(index as u64);
+        let shared = shared.map(|(index, table)| (at(OWN, index), table));
+        let mut all = shared.chain(of_one.map(|(index, table)| (at(WINDOW, index), table)));
+        all.find(|(place, _)| *place == gpa).unwrap().1
     }
 
     #[test]
@@ -249,7 +268,7 @@ mod tests {
             (0x1_0000_0000, PageSize::Size2M),
             (GPA_LIMIT - 4096, PageSize::Size4K),
         ] {
-            let address = tables.open(PLACEMENT, OWN, gpa, size);
+            let address = tables.window.open(PLACEMENT, WINDOW, gpa, size);
             assert_eq!(address, DIRECT_MAP + gpa);
             let (entry, mapped) = walk(&tables, address + (size.bytes() - 1)).unwrap();
             assert_eq!(mapped, gpa + size.bytes() - 1);
@@ -258,7 +277,7 @@ mod tests {
             for neighbour in neighbours.into_iter().filter(|address| *address >= DIRECT_MAP) {
                 assert_eq!(walk(&tables, neighbour), None);
             }
-            tables.close(gpa);
+            tables.window.close(gpa);
             assert_eq!(walk(&tables, address), None);
         }
     }
@@ -267,9 +286,11 @@ mod tests {
     #[test]
     fn no_entry_waits_for_the_cpu_to_set_accessed_or_dirty() {
         let mut tables = built();
-        tables.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
-        tables.open(PLACEMENT, OWN, 0x1234_5000, PageSize::Size4K);
-        let all = (0..10).flat_map(|table| at(&tables, OWN + table * 4096).0);
+        tables.own.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
+        tables.window.open(PLACEMENT, WINDOW, 0x1234_5000, PageSize::Size4K);
+        let tables = &*tables;
+        let own = (0..6).flat_map(|table| at(tables, OWN + table * 4096).0);
+        let all = own.chain((0..4).flat_map(|table| at(tables, WINDOW + table * 4096).0));
         let present: std::vec::Vec<u64> = all.filter(|entry| entry & 1 != 0).collect();
         assert_eq!(present.len(), 1 + 1 + 4 + 2047 + 4, "tables, pages but the guard, and a page that is open");
         assert!(present.iter().all(|entry| entry & 0x60 == 0x60));
@@ -280,9 +301,9 @@ mod tests {
     fn the_page_around_an_address_is_opened() {
         for (size, page) in [(PageSize::Size4K, 0x12_3456_7000), (PageSize::Size2M, 0x12_3440_0000)] {
             let mut tables = built();
-            assert_eq!(tables.open(PLACEMENT, OWN, 0x12_3456_789a, size), DIRECT_MAP + page);
+            assert_eq!(tables.window.open(PLACEMENT, WINDOW, 0x12_3456_789a, size), DIRECT_MAP + page);
             assert_eq!(walk(&tables, DIRECT_MAP + 0x12_3456_789a).unwrap().1, 0x12_3456_789a);
-            tables.close(0x12_3456_789a);
+            tables.window.close(0x12_3456_789a);
             assert_eq!(walk(&tables, DIRECT_MAP + page), None);
         }
     }
@@ -290,7 +311,7 @@ mod tests {
     #[test]
     fn a_shared_page_has_no_c_bit() {
         let mut tables = built();
-        tables.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
-        assert_eq!(tables.firmware[1].0[0], 0x80_0020_0000 | DATA);
+        tables.own.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
+        assert_eq!(tables.own.blocks[1].0[0], 0x80_0020_0000 | DATA);
     }
 }

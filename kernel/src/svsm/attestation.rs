@@ -37,8 +37,10 @@ const fn refused(_: Refused) -> ResultCode {
 
 fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_>, gpa: u64) -> Result<T, ResultCode> {
     let mut structure = T::new_zeroed();
-    let claim = Claim::new(gpa, size_of::<T>() as u64).check_in_one_page(machine.map).map_err(refused)?;
-    claim.read(machine.pages, structure.as_mut_bytes()).map_err(refused)?;
+    let claim = Claim::new(gpa, size_of::<T>() as u64);
+    let guest = machine.guest.lock();
+    let checked = claim.check_in_one_page(&guest.map).map_err(refused)?;
+    checked.read(machine.pages, structure.as_mut_bytes()).map_err(refused)?;
     Ok(structure)
 }
 
@@ -48,7 +50,7 @@ fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_
 ///   zero; a service or manifest version that does not exist; a buffer that is too small (then the registers say what
 ///   is needed), or not all the guest's memory; a page of any of these that is inaccessible: report, manifest and
 ///   certificates are written in this order, up to that page
-/// - `BUSY`: the host was busy all the time
+/// - `BUSY`: the host was busy all the time, or another vCPU is being given a report
 /// - `0x80001000`: no report from the PSP
 fn attest(
     machine: &mut Machine<'_>,
@@ -56,7 +58,8 @@ fn attest(
     service: Option<(Guid, u32)>,
     registers: &mut Registers,
 ) -> Result<(), ResultCode> {
-    let nonce = read_nonce(machine.pages, machine.map, operation)?;
+    let guest = machine.guest.lock();
+    let nonce = read_nonce(machine.pages, &guest.map, operation)?;
     let manifest = match service {
         None => Some(machine.services.all()),
         Some((guid, version)) => machine.services.single(guid, version),
@@ -64,13 +67,18 @@ fn attest(
     let manifest = manifest.ok_or(ResultCode::INVALID_PARAMETER)?;
     let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
-    let buffers = Buffers::check(machine.map, operation)?;
+    Buffers::check(&guest.map, operation)?;
+    drop(guest);
     let mut certificates = Certificates::new();
     let wanted = (operation.certificates_size != 0).then_some(&mut certificates);
     let data = report_data(&nonce, manifest);
-    let report = machine.reports.report(&data, wanted).map_err(no_report)?;
+    let mut reports = machine.reports.try_lock().ok_or(ResultCode::BUSY)?;
+    let report = reports.report(&data, wanted).map_err(no_report)?;
+    drop(reports);
     answer.certificates = length(certificates.bytes().len())?;
     fits(&answer, operation, registers)?;
+    let guest = machine.guest.lock();
+    let buffers = Buffers::check(&guest.map, operation)?;
     buffers.write(machine.pages, report.as_bytes(), manifest, certificates.bytes()).map_err(refused)
 }
 
@@ -109,7 +117,8 @@ fn fits(answer: &AttestAnswer, operation: &AttestServices, registers: &mut Regis
     }
 }
 
-/// The guest's three buffers, each checked in full length before anything is asked of the PSP.
+/// The guest's three buffers, each checked in full length before anything is asked of the PSP, and again before it is
+/// written: another vCPU may have given a page away.
 struct Buffers<'a> {
     report: crate::guest::Checked<'a>,
     manifest: crate::guest::Checked<'a>,
@@ -179,10 +188,10 @@ mod tests {
     fn the_report_binds_nonce_and_manifest() {
         let mut scene = Scene::new();
         let after = call(&mut scene, SINGLE, &operation());
-        let certificates = scene.reports.certificates.len() as u64;
+        let certificates = scene.reports().certificates.len() as u64;
         assert_eq!(after, Registers { rax: 0, rcx: EK.len() as u64, rdx: certificates, r8: 0x4a0, r9: 0x77 });
         assert_eq!(scene.machine.bytes(MANIFEST, EK.len()), EK);
-        assert_eq!(scene.machine.bytes(CERTIFICATES, certificates as usize), scene.reports.certificates);
+        assert_eq!(scene.machine.bytes(CERTIFICATES, certificates as usize), scene.reports().certificates);
         let report = scene.machine.bytes(REPORT, 0x4a0);
         assert_eq!(report[0x50..0x90], report_data(&[0x5a; 64], EK));
     }
@@ -216,7 +225,7 @@ mod tests {
             assert_eq!((after.rax, after.rcx, after.r8), (INVALID_PARAMETER, EK.len() as u64, 0x4a0));
             assert_eq!(scene.machine.bytes(REPORT, 0x1000), [0; 0x1000]);
             if small.common.certificates_size == 1 {
-                assert_eq!(after.rdx, scene.reports.certificates.len() as u64);
+                assert_eq!(after.rdx, scene.reports().certificates.len() as u64);
             }
         }
     }
@@ -240,7 +249,7 @@ mod tests {
             let (mut scene, mut bad) = (Scene::new(), operation());
             change(&mut bad);
             assert_eq!(call(&mut scene, SINGLE, &bad).rax, INVALID_PARAMETER);
-            assert_eq!(scene.reports.asked, 0);
+            assert_eq!(scene.reports().asked, 0);
         }
     }
 
@@ -259,7 +268,7 @@ mod tests {
                 let (mut scene, mut bad) = (Scene::new(), operation());
                 set(&mut bad, gpa);
                 assert_eq!(call(&mut scene, SINGLE, &bad).rax, INVALID_PARAMETER, "gpa {gpa:#x}");
-                assert_eq!(scene.reports.asked, 0);
+                assert_eq!(scene.reports().asked, 0);
             }
         }
         for (rax, len) in [(SERVICES, 0x40), (SINGLE, 0x58)] {
@@ -282,7 +291,7 @@ mod tests {
             let (mut scene, mut bad) = (Scene::new(), operation());
             change(&mut bad);
             assert_eq!(call(&mut scene, SINGLE, &bad).rax, INVALID_PARAMETER);
-            assert_eq!(scene.reports.asked, 0);
+            assert_eq!(scene.reports().asked, 0);
         }
     }
 
@@ -315,7 +324,7 @@ mod tests {
         ];
         for (cause, code) in causes {
             let mut scene = Scene::new();
-            scene.reports.broken = Some(ReportError::Message(cause));
+            scene.reports().broken = Some(ReportError::Message(cause));
             assert_eq!(call(&mut scene, SINGLE, &operation()).rax, code);
             assert_eq!(scene.machine.bytes(REPORT, 4096), [0; 4096]);
         }

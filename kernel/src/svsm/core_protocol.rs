@@ -8,16 +8,14 @@ use snp::vmsa::Vmsa;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::request::set_runnable;
+use super::vcpus::{Guest, NoPlace, Vcpu};
 use super::{Machine, Registers, find};
 use crate::guest::Claim;
 use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
-use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pvalidated, Region};
-
-/// Whether a vCPU can be told to forget the translations that it remembers. While it cannot, there is one vCPU: another
-/// one could go on writing to a page whose rights [`revoke`] has taken, between the judgement of a register state and
-/// RMPADJUST (docs/decisions.md).
-const SHOOTDOWN: bool = false;
+use crate::mm::{
+    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Pvalidated, Region,
+};
 
 /// DELETE_VCPU: the vCPU is running.
 const FAIL_INUSE: ResultCode = ResultCode::specific(3);
@@ -28,13 +26,12 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
     match call {
         call::REMAP_CA => remap_calling_area(machine, registers.rcx),
         call::PVALIDATE => pvalidate(machine, registers.rcx),
-        call::CREATE_VCPU if SHOOTDOWN => create_vcpu(machine, registers.rcx, registers.rdx),
+        call::CREATE_VCPU => create_vcpu(machine, registers),
         call::DELETE_VCPU => delete_vcpu(machine, registers.rcx),
         call::QUERY_PROTOCOL => {
             registers.rcx = query_protocol(ProtocolQuery::from_rcx(registers.rcx));
             Ok(())
         }
-        // CREATE_VCPU too: not BUSY, on which Linux calls again for ever.
         _ => Err(ResultCode::UNSUPPORTED_CALL),
     }
 }
@@ -53,10 +50,11 @@ const fn inaccessible(_: Inaccessible) -> ResultCode {
 /// - `INVALID_PARAMETER`: not page aligned
 /// - `INVALID_ADDRESS`: not the guest's, or inaccessible; the calling area is what it was
 fn remap_calling_area(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
-    let page = page_of_the_guest(machine.map, gpa)?;
+    let mut guest = machine.guest.lock();
+    let page = page_of_the_guest(&guest.map, gpa)?;
     // A pending byte that stood there by accident would be a call that nobody made.
     machine.pages.exchange(page, 0).map_err(inaccessible)?;
-    machine.vcpu.calling_area = page;
+    guest.calling(machine.apic_id).ok_or(ResultCode::INVALID_REQUEST)?.calling_area = page;
     Ok(())
 }
 
@@ -87,14 +85,15 @@ fn pvalidate(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let mut next = head.next.get();
     let mut outcome = Ok(());
     for entry in entries.iter().take(head.count.get().into()).skip(next.into()) {
-        outcome = change_page(machine, *entry);
+        // The lock for each: other vCPUs' calls come in between.
+        outcome = change_page(&mut Memory { pages: machine.pages, map: &mut machine.guest.lock().map }, *entry);
         if outcome.is_err() {
             break;
         }
         next += 1;
     }
     // The list's own page may have been invalidated by an entry.
-    if let Ok(field) = Claim::new(gpa + PVALIDATE_NEXT_OFFSET, 2).check(machine.map) {
+    if let Ok(field) = Claim::new(gpa + PVALIDATE_NEXT_OFFSET, 2).check(&machine.guest.lock().map) {
         field.write(machine.pages, &next.to_le_bytes()).map_err(|_| ResultCode::INVALID_ADDRESS)?;
     }
     outcome
@@ -114,8 +113,9 @@ fn read_list<'l>(
     }
     let len = PAGE_SIZE - gpa % PAGE_SIZE;
     let bytes = usize::try_from(len).ok().and_then(|len| list.get_mut(..len)).ok_or(invalid)?;
-    let claim = Claim::new(gpa, len).check_in_one_page(machine.map).map_err(|_| invalid)?;
-    claim.read(machine.pages, bytes).map_err(|_| invalid)?;
+    let guest = machine.guest.lock();
+    let checked = Claim::new(gpa, len).check_in_one_page(&guest.map).map_err(|_| invalid)?;
+    checked.read(machine.pages, bytes).map_err(|_| invalid)?;
     let (head, entries) = zerocopy::FromBytes::read_from_prefix(bytes)
         .map_err(|_| invalid)
         .map(|(head, _): (PvalidateHead, _)| (head, bytes.get(size_of::<PvalidateHead>()..)))?;
@@ -124,24 +124,30 @@ fn read_list<'l>(
     Ok((head, entries))
 }
 
-fn change_page(machine: &mut Machine<'_>, entry: zerocopy::little_endian::U64) -> Result<(), ResultCode> {
+/// Pages and who owns them, for as long as the guest's lock is held.
+struct Memory<'m> {
+    pages: &'m mut dyn Pages,
+    map: &'m mut Ownership,
+}
+
+fn change_page(memory: &mut Memory<'_>, entry: zerocopy::little_endian::U64) -> Result<(), ResultCode> {
     let entry = PvalidateEntry::decode(entry.get())?;
     let region = Region::covering(entry.gpa, entry.size.bytes()).ok_or(ResultCode::INVALID_ADDRESS)?;
     let (wanted, other) = match entry.validate {
         true => (Owner::Guest, Owner::Unvalidated),
         false => (Owner::Unvalidated, Owner::Guest),
     };
-    if machine.map.all(region, wanted) {
+    if memory.map.all(region, wanted) {
         return unchanged(entry.ignore_carry);
     }
-    if !machine.map.all(region, other) {
-        let ram = region.pages().all(|page| [wanted, other].contains(&machine.map.owner(page)));
+    if !memory.map.all(region, other) {
+        let ram = region.pages().all(|page| [wanted, other].contains(&memory.map.owner(page)));
         return Err(if ram { FAIL_SIZEMISMATCH } else { ResultCode::INVALID_ADDRESS });
     }
-    if !machine.map.can_change(region) {
+    if !memory.map.can_change(region) {
         return Err(ResultCode::BUSY);
     }
-    if entry.validate { validate(machine, region, &entry) } else { invalidate(machine, region, entry.size) }
+    if entry.validate { validate(memory, region, &entry) } else { invalidate(memory, region, entry.size) }
 }
 
 const fn unchanged(ignored: bool) -> Result<(), ResultCode> {
@@ -150,40 +156,40 @@ const fn unchanged(ignored: bool) -> Result<(), ResultCode> {
 
 /// The map says that the page is not validated; if the CPU finds that it is, the host has moved a page, and the guest
 /// is told. A page of which CPU and map do not say the same is nobody's from then on.
-fn validate(machine: &mut Machine<'_>, region: Region, entry: &PvalidateEntry) -> Result<(), ResultCode> {
+fn validate(memory: &mut Memory<'_>, region: Region, entry: &PvalidateEntry) -> Result<(), ResultCode> {
     let gpa = region.start();
-    match machine.pages.pvalidate(gpa, entry.size, true).map_err(ResultCode::from_rmp)? {
+    match memory.pages.pvalidate(gpa, entry.size, true).map_err(ResultCode::from_rmp)? {
         Pvalidated::Changed => (),
-        Pvalidated::Unchanged => return poisoned(machine, region, ResultCode::FAIL_UNCHANGED),
+        Pvalidated::Unchanged => return poisoned(memory, region, ResultCode::FAIL_UNCHANGED),
     }
-    if let Err(error) = machine.pages.zero(gpa, entry.size) {
-        return poisoned(machine, region, inaccessible(error));
+    if let Err(error) = memory.pages.zero(gpa, entry.size) {
+        return poisoned(memory, region, inaccessible(error));
     }
-    match each(region, entry.size, |page, size| grant(machine.pages, page, size)) {
-        Ok(()) => machine.map.give(region).map_err(map_failed),
-        Err(error) => poisoned(machine, region, ResultCode::from_rmp(error)),
+    match each(region, entry.size, |page, size| grant(memory.pages, page, size)) {
+        Ok(()) => memory.map.give(region).map_err(map_failed),
+        Err(error) => poisoned(memory, region, ResultCode::from_rmp(error)),
     }
 }
 
 /// The guest's rights go before the page does. A page that PVALIDATE refuses is the guest's as it was. One that is not
 /// valid any more was swapped by the host: what the guest had may still be valid elsewhere, and come back after the
 /// next validation, so there is none.
-fn invalidate(machine: &mut Machine<'_>, region: Region, size: PageSize) -> Result<(), ResultCode> {
+fn invalidate(memory: &mut Memory<'_>, region: Region, size: PageSize) -> Result<(), ResultCode> {
     let gpa = region.start();
-    let refused = match revoke(machine.pages, gpa, size) {
-        Ok(()) => match machine.pages.pvalidate(gpa, size, false) {
-            Ok(Pvalidated::Changed) => return machine.map.take(region).map_err(map_failed),
-            Ok(Pvalidated::Unchanged) => return poisoned(machine, region, ResultCode::FAIL_UNCHANGED),
+    let refused = match revoke(memory.pages, gpa, size) {
+        Ok(()) => match memory.pages.pvalidate(gpa, size, false) {
+            Ok(Pvalidated::Changed) => return memory.map.take(region).map_err(map_failed),
+            Ok(Pvalidated::Unchanged) => return poisoned(memory, region, ResultCode::FAIL_UNCHANGED),
             Err(error) => error,
         },
         Err(error) => error,
     };
-    each(region, size, |page, size| grant(machine.pages, page, size)).map_err(ResultCode::from_rmp)?;
+    each(region, size, |page, size| grant(memory.pages, page, size)).map_err(ResultCode::from_rmp)?;
     Err(ResultCode::from_rmp(refused))
 }
 
-fn poisoned(machine: &mut Machine<'_>, region: Region, code: ResultCode) -> Result<(), ResultCode> {
-    machine.map.poison(region);
+fn poisoned(memory: &mut Memory<'_>, region: Region, code: ResultCode) -> Result<(), ResultCode> {
+    memory.map.poison(region);
     Err(code)
 }
 
@@ -207,50 +213,77 @@ const fn map_failed(error: OwnershipError) -> ResultCode {
     }
 }
 
-/// Makes a page of the guest's the register state of another vCPU.
+/// Makes a page of the guest's the register state of the vCPU that the processor with this APIC id serves from then on.
 ///
-/// The order is the point: the guest loses the page first, then its contents are judged, then it becomes a VMSA.
+/// The order is the point: the guest loses the page first, on all processors, then its contents are judged, then it
+/// becomes a VMSA.
 ///
+/// - `UNSUPPORTED_CALL`: there is one processor, or none can be told to forget what it remembers (not BUSY, on which
+///   Linux calls again for ever)
 /// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB
 ///   boundary, where hardware fails, or that is inaccessible
 /// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too
-///   many vCPUs
-fn create_vcpu(machine: &mut Machine<'_>, vmsa: u64, calling_area: u64) -> Result<(), ResultCode> {
+///   many vCPUs; no processor with this APIC id, or the caller's own
+/// - `BUSY`: a call from that processor is being served
+fn create_vcpu(machine: &mut Machine<'_>, registers: &Registers) -> Result<(), ResultCode> {
     let invalid = |_| ResultCode::INVALID_ADDRESS;
-    Claim::new(vmsa, PAGE_SIZE).check_aligned(machine.map).map_err(invalid)?;
-    Claim::new(calling_area, PAGE_SIZE).check_aligned(machine.map).map_err(invalid)?;
-    let in_use = [machine.vcpu.calling_area, calling_area].contains(&vmsa);
+    let (vmsa, calling_area) = (registers.rcx, registers.rdx);
+    let guest = &mut *machine.guest.lock();
+    if guest.is_alone() {
+        return Err(ResultCode::UNSUPPORTED_CALL);
+    }
+    let apic_id = other_processor(guest, machine.apic_id, registers.r8)?;
+    let caller = *guest.calling(machine.apic_id).ok_or(ResultCode::INVALID_REQUEST)?;
+    Claim::new(vmsa, PAGE_SIZE).check_aligned(&guest.map).map_err(invalid)?;
+    Claim::new(calling_area, PAGE_SIZE).check_aligned(&guest.map).map_err(invalid)?;
+    let in_use = [caller.calling_area, calling_area].contains(&vmsa);
     if in_use || vmsa.is_multiple_of(LARGE_PAGE_SIZE) {
         return Err(ResultCode::INVALID_ADDRESS);
     }
-    if !machine.map.has_room_for_vmsa() {
+    if !guest.map.has_room_for_vmsa() {
         return Err(ResultCode::INVALID_PARAMETER);
     }
     revoke(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
-    let outcome = turn_into_vmsa(machine, vmsa);
-    if outcome.is_err() {
-        grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
+    let memory = &mut Memory { pages: machine.pages, map: &mut guest.map };
+    let outcome = turn_into_vmsa(memory, vmsa, caller.sev_features);
+    match outcome {
+        Ok(()) => guest.put(apic_id, Vcpu { vmsa, calling_area, ..caller }),
+        Err(_) => grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?,
     }
     outcome
 }
 
-fn turn_into_vmsa(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
+/// The APIC id that R8 names, if the firmware runs on that processor and serves nobody there at the moment.
+fn other_processor(guest: &mut Guest, own: u32, r8: u64) -> Result<u32, ResultCode> {
+    let apic_id = u32::try_from(r8).ok().filter(|apic_id| *apic_id != own).ok_or(ResultCode::INVALID_PARAMETER)?;
+    match guest.place(apic_id) {
+        Ok(()) => Ok(apic_id),
+        Err(NoPlace::Unknown) => Err(ResultCode::INVALID_PARAMETER),
+        Err(NoPlace::Serving) => Err(ResultCode::BUSY),
+    }
+}
+
+fn turn_into_vmsa(memory: &mut Memory<'_>, gpa: u64, sev_features: u64) -> Result<(), ResultCode> {
     let mut vmsa = Vmsa::new_zeroed();
-    machine.pages.read(gpa, vmsa.as_mut_bytes()).map_err(inaccessible)?;
-    let judged = vmsa.check_offered(GUEST_VMPL, machine.vcpu.sev_features);
-    judged.map_err(|_| ResultCode::INVALID_PARAMETER)?;
-    machine.pages.rmpadjust(gpa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)).map_err(ResultCode::from_rmp)?;
-    machine.map.make_vmsa(gpa).map_err(map_failed)
+    memory.pages.read(gpa, vmsa.as_mut_bytes()).map_err(inaccessible)?;
+    vmsa.check_offered(GUEST_VMPL, sev_features).map_err(|_| ResultCode::INVALID_PARAMETER)?;
+    memory.pages.rmpadjust(gpa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)).map_err(ResultCode::from_rmp)?;
+    memory.map.make_vmsa(gpa).map_err(map_failed)
 }
 
 /// Makes a VMSA an ordinary page of the guest's again, zeroed.
 ///
 /// - `INVALID_PARAMETER`: no VMSA of CREATE_VCPU's, the caller's own included
-/// - `0x80001003`: the vCPU is running
+/// - `0x80001003`: the vCPU is running, or a call of its is being served
 /// - `INVALID_ADDRESS`: the page is inaccessible; it is nobody's then
 fn delete_vcpu(machine: &mut Machine<'_>, vmsa: u64) -> Result<(), ResultCode> {
-    if !vmsa.is_multiple_of(PAGE_SIZE) || machine.map.owner(vmsa) != Owner::Vmsa || vmsa == machine.vcpu.vmsa {
+    let guest = &mut *machine.guest.lock();
+    let own = guest.calling(machine.apic_id).is_some_and(|caller| caller.vmsa == vmsa);
+    if own || !vmsa.is_multiple_of(PAGE_SIZE) || guest.map.owner(vmsa) != Owner::Vmsa {
         return Err(ResultCode::INVALID_PARAMETER);
+    }
+    if guest.is_served(vmsa) {
+        return Err(FAIL_INUSE);
     }
     // Without EFER.SVME no CPU can begin to run it; RMPADJUST refuses while one still does, and then it may go on.
     set_runnable(machine.pages, vmsa, false).map_err(inaccessible)?;
@@ -258,9 +291,10 @@ fn delete_vcpu(machine: &mut Machine<'_>, vmsa: u64) -> Result<(), ResultCode> {
         set_runnable(machine.pages, vmsa, true).map_err(inaccessible)?;
         return Err(if error == snp::rmp::RmpError::InUse { FAIL_INUSE } else { ResultCode::from_rmp(error) });
     }
+    guest.drop_vcpu(vmsa);
     machine.pages.zero(vmsa, PageSize::Size4K).map_err(inaccessible)?;
     grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
-    machine.map.unmake_vmsa(vmsa).map_err(map_failed)
+    guest.map.unmake_vmsa(vmsa).map_err(map_failed)
 }
 
 #[cfg(test)]
@@ -268,8 +302,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::mm::Pages;
-    use crate::testing::{FIRMWARE, GIVEN, OTHER_VMSA, SHARED_PAGE, Scene, forbidden_gpas, is_ram};
+    use crate::testing::{FIRMWARE, GIVEN, OTHER_VMSA, PROCESSORS, SHARED_PAGE, Scene, forbidden_gpas, is_ram};
     use snp::vmsa::features;
 
     const REMAP: u64 = 0;
@@ -320,14 +353,14 @@ mod tests {
         let mut scene = Scene::new();
         scene.machine.place(GIVEN + 0x7000, &[1]);
         assert_eq!(scene.call(REMAP, [GIVEN + 0x7000, 0, 0, 0]).rax, 0);
-        assert_eq!(scene.vcpu.calling_area, GIVEN + 0x7000);
+        assert_eq!(scene.vcpu().calling_area, GIVEN + 0x7000);
         assert_eq!(scene.machine.bytes(GIVEN + 0x7000, 1), [0]);
         for gpa in forbidden_gpas(4096) {
             let expected = if gpa % 4096 == 0 { INVALID_ADDRESS } else { INVALID_PARAMETER };
             assert_eq!(scene.call(REMAP, [gpa, 0, 0, 0]).rax, expected, "gpa {gpa:#x}");
         }
         assert_eq!(scene.call(REMAP, [GIVEN + 8, 0, 0, 0]).rax, INVALID_PARAMETER);
-        assert_eq!(scene.vcpu.calling_area, GIVEN + 0x7000);
+        assert_eq!(scene.vcpu().calling_area, GIVEN + 0x7000);
     }
 
     #[test]
@@ -336,10 +369,10 @@ mod tests {
         let page = GIVEN + 0x9000;
         scene.machine.place(page, b"secret");
         assert_eq!(pvalidate(&mut scene, &[page]), (0, 1));
-        assert_eq!(scene.map.owner(page), Owner::Unvalidated);
+        assert_eq!(scene.map().owner(page), Owner::Unvalidated);
         scene.machine.assert_revoked(page);
         assert_eq!(pvalidate(&mut scene, &[page | VALIDATE]), (0, 1));
-        assert_eq!(scene.map.owner(page), Owner::Guest);
+        assert_eq!(scene.map().owner(page), Owner::Guest);
         scene.machine.assert_granted_zeroed(page);
     }
 
@@ -414,12 +447,12 @@ mod tests {
     #[test]
     fn without_room_in_the_map_no_page_is_touched() {
         let mut scene = Scene::new();
-        scene.map.fill_up();
+        scene.map().fill_up();
         let whole = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
         let before = scene.machine.states();
         assert_eq!(pvalidate(&mut scene, &[whole + 0x3000]), (BUSY, 0));
         assert!(scene.machine.states() == before, "a page changed its state");
-        assert_eq!(scene.map.owner(whole + 0x3000), Owner::Guest);
+        assert_eq!(scene.map().owner(whole + 0x3000), Owner::Guest);
         // A block that changes as a whole needs none, nor does one that is in mixed use.
         assert_eq!(pvalidate(&mut scene, &[whole | LARGE]), (0, 1));
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE + 0x1000]), (0, 1));
@@ -433,7 +466,7 @@ mod tests {
         for ignore in [0, IGNORE] {
             let again = pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE | ignore]);
             assert_eq!(again, (if ignore == 0 { UNCHANGED } else { INVALID_ADDRESS }, 0));
-            assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Poisoned);
+            assert_eq!(scene.map().owner(SHARED_PAGE), Owner::Poisoned);
         }
     }
 
@@ -453,7 +486,7 @@ mod tests {
                     assert_eq!(pvalidate(&mut scene, &[last | action]), (INVALID_ADDRESS, 0));
                 }
                 assert!(scene.machine.states() == before, "no page changed its state");
-                assert_eq!(scene.map.owner(page), Owner::Poisoned);
+                assert_eq!(scene.map().owner(page), Owner::Poisoned);
                 assert_eq!(scene.call(REMAP, [page, 0, 0, 0]).rax, INVALID_ADDRESS);
                 assert_eq!(pvalidate(&mut scene, &[page - 4096]), (0, 1), "its neighbour is as ever");
             }
@@ -468,7 +501,7 @@ mod tests {
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE]), (0x8000_1002, 0));
         scene.machine.refuse_grant_of = None;
         assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | VALIDATE]), (INVALID_ADDRESS, 0));
-        assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Poisoned);
+        assert_eq!(scene.map().owner(SHARED_PAGE), Owner::Poisoned);
     }
 
     #[test]
@@ -476,12 +509,12 @@ mod tests {
         let mut scene = Scene::new();
         let pages = [GIVEN + 0x9000, GIVEN + 0xa000, FIRMWARE, GIVEN + 0xb000];
         assert_eq!(pvalidate(&mut scene, &pages), (INVALID_ADDRESS, 2));
-        assert_eq!(scene.map.owner(GIVEN + 0xa000), Owner::Unvalidated);
-        assert_eq!(scene.map.owner(GIVEN + 0xb000), Owner::Guest);
+        assert_eq!(scene.map().owner(GIVEN + 0xa000), Owner::Unvalidated);
+        assert_eq!(scene.map().owner(GIVEN + 0xb000), Owner::Guest);
         scene.machine.place(LIST + 8 + 16, &(GIVEN + 0xc000).to_le_bytes());
         assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, 0);
         assert_eq!(scene.machine.bytes(LIST + 2, 2), [4, 0]);
-        assert_eq!(scene.map.owner(GIVEN + 0xb000), Owner::Unvalidated);
+        assert_eq!(scene.map().owner(GIVEN + 0xb000), Owner::Unvalidated);
     }
 
     #[test]
@@ -515,7 +548,7 @@ mod tests {
             scene.machine.place(LIST, &list(0, &[page]));
             scene.machine.place(LIST, &head);
             assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, code, "head {head:x?}");
-            assert_eq!(scene.map.owner(page), Owner::Guest);
+            assert_eq!(scene.map().owner(page), Owner::Guest);
         }
         for gpa in forbidden_gpas(8).into_iter().chain([LIST + 1, LIST + 4, LIST + 7]) {
             assert_eq!(scene.call(PVALIDATE, [gpa, 0, 0, 0]).rax, INVALID_ADDRESS, "gpa {gpa:#x}");
@@ -540,8 +573,8 @@ mod tests {
         let mut scene = Scene::new();
         scene.machine.place(LIST, &list(0, &[LIST, GIVEN + 0x9000]));
         assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, 0);
-        assert_eq!(scene.map.owner(LIST), Owner::Unvalidated);
-        assert_eq!(scene.map.owner(GIVEN + 0x9000), Owner::Unvalidated);
+        assert_eq!(scene.map().owner(LIST), Owner::Unvalidated);
+        assert_eq!(scene.map().owner(GIVEN + 0x9000), Owner::Unvalidated);
     }
 
     const NEW_VMSA: u64 = GIVEN + 0xd000;
@@ -553,23 +586,72 @@ mod tests {
         vmsa
     }
 
-    /// CREATE_VCPU as it will be once there is a shootdown.
+    /// CREATE_VCPU for the second processor.
     fn create(scene: &mut Scene, vmsa: u64, area: u64) -> u64 {
-        create_vcpu(&mut scene.parts(), vmsa, area).err().unwrap_or(ResultCode::SUCCESS).rax()
+        scene.call(CREATE, [vmsa, area, PROCESSORS[1].into(), 4]).rax
     }
 
-    /// Without a shootdown a vCPU could write to its own register state after it was judged.
+    /// One processor, or several that cannot be told to forget: a vCPU could write to its own register state after it
+    /// was judged.
     #[test]
-    fn a_second_vcpu_is_refused_until_there_is_a_shootdown() {
-        let mut scene = Scene::new();
+    fn on_one_processor_there_is_no_second_vcpu() {
+        let mut scene = Scene::alone();
         scene.machine.place(NEW_VMSA, offered().as_bytes());
         let before = (scene.machine.states(), scene.machine.snapshot());
         for (vmsa, area) in [(NEW_VMSA, NEW_AREA), (FIRMWARE, NEW_AREA), (NEW_VMSA + 8, 0), (0, u64::MAX)] {
             let after = scene.call(CREATE, [vmsa, area, 1, 4]);
             assert_eq!(after, Registers { rax: UNSUPPORTED_CALL, rcx: vmsa, rdx: area, r8: 1, r9: 4 });
         }
-        assert_eq!(scene.map.owner(NEW_VMSA), Owner::Guest);
+        assert_eq!(scene.map().owner(NEW_VMSA), Owner::Guest);
         assert!((scene.machine.states(), scene.machine.snapshot()) == before, "nothing was touched");
+    }
+
+    #[test]
+    fn a_vcpu_is_for_another_processor_of_the_firmwares() {
+        let mut scene = Scene::new();
+        scene.machine.place(NEW_VMSA, offered().as_bytes());
+        let before = (scene.machine.states(), scene.machine.snapshot());
+        let [own, other] = PROCESSORS.map(u64::from);
+        for apic_id in [own, 1, other + 1, u64::from(u32::MAX), other | 1 << 32, u64::MAX] {
+            assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, apic_id, 0]).rax, INVALID_PARAMETER, "{apic_id:#x}");
+        }
+        assert!((scene.machine.states(), scene.machine.snapshot()) == before, "nothing was touched");
+        assert_eq!(scene.call(CREATE, [NEW_VMSA, NEW_AREA, other, 0]).rax, 0);
+        scene.apic_id = PROCESSORS[1];
+        assert_eq!(scene.vcpu(), Vcpu { vmsa: NEW_VMSA, calling_area: NEW_AREA, sev_features: 1 });
+    }
+
+    /// While a processor serves its vCPU, that is neither replaced nor deleted.
+    #[test]
+    fn a_vcpu_that_is_being_served_stays() {
+        let mut scene = Scene::new();
+        scene.machine.place(NEW_VMSA, offered().as_bytes());
+        assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), 0);
+        scene.guest.get_mut().begin(PROCESSORS[1]).unwrap();
+        let another = NEW_VMSA + 0x4000;
+        scene.machine.place(another, offered().as_bytes());
+        assert_eq!(create(&mut scene, another, NEW_AREA), BUSY);
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0x8000_1003);
+        scene.guest.get_mut().end(PROCESSORS[1], false);
+        assert_eq!(create(&mut scene, another, NEW_AREA), 0);
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0, "nobody's any more");
+        assert_eq!(scene.call(DELETE, [another, 0, 0, 0]).rax, 0);
+        assert_eq!(scene.guest.get_mut().begin(PROCESSORS[1]), None);
+    }
+
+    /// The calling areas are the vCPUs' own.
+    #[test]
+    fn each_vcpu_moves_its_own_calling_area() {
+        let mut scene = Scene::new();
+        scene.machine.place(NEW_VMSA, offered().as_bytes());
+        assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), 0);
+        let first = scene.vcpu();
+        scene.apic_id = PROCESSORS[1];
+        assert_eq!(scene.call(REMAP, [NEW_AREA + 0x1000, 0, 0, 0]).rax, 0);
+        assert_eq!(scene.vcpu().calling_area, NEW_AREA + 0x1000);
+        assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, INVALID_PARAMETER, "its own");
+        scene.apic_id = PROCESSORS[0];
+        assert_eq!(scene.vcpu(), first);
     }
 
     #[test]
@@ -577,7 +659,7 @@ mod tests {
         let mut scene = Scene::new();
         scene.machine.place(NEW_VMSA, offered().as_bytes());
         assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), 0);
-        assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
+        assert_eq!(scene.map().owner(NEW_VMSA), Owner::Vmsa);
         scene.machine.assert_vmsa(NEW_VMSA);
         assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), INVALID_ADDRESS, "twice");
         assert_eq!(scene.call(2 << 32 | 1, [NEW_VMSA, 0, 0, 0]).rax, INVALID_PARAMETER, "no mailbox");
@@ -607,7 +689,7 @@ mod tests {
             let mut scene = Scene::new();
             scene.machine.taken = Some((SHARED_PAGE, accesses));
             assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | 4]), (INVALID_ADDRESS, 0));
-            assert_eq!(scene.map.owner(SHARED_PAGE), Owner::Poisoned);
+            assert_eq!(scene.map().owner(SHARED_PAGE), Owner::Poisoned);
             scene.machine.taken = None;
             assert_eq!(pvalidate(&mut scene, &[SHARED_PAGE | 4]), (INVALID_ADDRESS, 0), "never again");
         }
@@ -620,7 +702,7 @@ mod tests {
         assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), 0);
         scene.machine.in_use = Some(NEW_VMSA);
         assert_eq!(scene.call(DELETE, [NEW_VMSA, 0, 0, 0]).rax, 0x8000_1003);
-        assert_eq!(scene.map.owner(NEW_VMSA), Owner::Vmsa);
+        assert_eq!(scene.map().owner(NEW_VMSA), Owner::Vmsa);
         assert_eq!(scene.machine.bytes(NEW_VMSA, 4096), offered().as_bytes(), "it goes on as it was");
         scene.machine.in_use = None;
         scene.machine.refuse_grant_of = Some(NEW_VMSA);
@@ -633,7 +715,7 @@ mod tests {
     fn addresses_of_a_new_vcpu_are_checked() {
         let mut scene = Scene::new();
         scene.machine.place(NEW_VMSA, offered().as_bytes());
-        let area = scene.vcpu.calling_area;
+        let area = scene.vcpu().calling_area;
         let large = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
         let pairs = [
             (NEW_VMSA, NEW_VMSA),
@@ -668,7 +750,7 @@ mod tests {
             change(&mut vmsa);
             scene.machine.place(NEW_VMSA, vmsa.as_bytes());
             assert_eq!(create(&mut scene, NEW_VMSA, NEW_AREA), INVALID_PARAMETER);
-            assert_eq!(scene.map.owner(NEW_VMSA), Owner::Guest);
+            assert_eq!(scene.map().owner(NEW_VMSA), Owner::Guest);
             scene.machine.assert_granted(NEW_VMSA);
         }
     }

@@ -2,18 +2,24 @@
 //!
 //! Every handler has one signature: the call's number and the guest's registers in, a result code out; registers that
 //! the call answers in are changed in place. A handler copies guest memory in once, decides on the copy, and holds the
-//! ownership map from the check to the last access. Nothing that a guest sends is fatal.
+//! guest's lock from the check to the last access. Nothing that a guest sends is fatal.
+//!
+//! Processors call at once. Three locks: the TPM, the PSP, the guest. Of the first two, whoever finds one taken answers
+//! BUSY; the guest's is waited for, and whoever holds it waits for nobody (docs/decisions.md, "Locks").
 
 pub mod attestation;
 pub mod core_protocol;
 pub mod request;
+pub mod vcpus;
 pub mod vtpm;
 
 use snp::svsm::{CallId, ResultCode, protocol};
 
+use spin::Mutex;
+
 use crate::attest;
 use crate::mm::Pages;
-use crate::mm::ownership::Ownership;
+use vcpus::Guest;
 
 /// The registers of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,31 +42,20 @@ pub trait Tpm {
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize;
 }
 
-/// The vCPU that calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vcpu {
-    /// GPA of its register state.
-    pub vmsa: u64,
-    /// GPA of its calling area.
-    pub calling_area: u64,
-    /// Its SEV_FEATURES.
-    pub sev_features: u64,
-}
-
-/// What the handlers work with.
+/// What the handlers on one processor work with.
 pub struct Machine<'a> {
-    /// Guest-physical memory.
+    /// The processor.
+    pub apic_id: u32,
+    /// Guest-physical memory, by the processor's own way to it.
     pub pages: &'a mut dyn Pages,
-    /// Who owns it.
-    pub map: &'a mut Ownership,
-    /// The calling vCPU.
-    pub vcpu: &'a mut Vcpu,
+    /// Who owns it, and the vCPUs.
+    pub guest: &'a Mutex<Guest>,
     /// The TPM.
-    pub tpm: &'a mut dyn Tpm,
+    pub tpm: &'a Mutex<dyn Tpm + 'a>,
     /// What can be attested.
     pub services: &'a attest::Services,
     /// Where reports come from.
-    pub reports: &'a mut dyn attest::Reports,
+    pub reports: &'a Mutex<dyn attest::Reports + 'a>,
 }
 
 type Handler = fn(&mut Machine<'_>, u32, &mut Registers) -> Result<(), ResultCode>;
@@ -99,7 +94,7 @@ pub fn serve(machine: &mut Machine<'_>, registers: &mut Registers) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{GIVEN, OTHER_VMSA, SHARED_PAGE, Scene, forbidden_gpas};
+    use crate::testing::{GIVEN, OTHER_VMSA, PROCESSORS, SHARED_PAGE, Scene, forbidden_gpas};
     use snp::vmsa::Vmsa;
     use std::vec::Vec;
     use zerocopy::IntoBytes;
@@ -162,7 +157,7 @@ mod tests {
             (0, [PAGE, 0], vec![], vec![PAGE], 0x8000_0003),
             (1, [LIST, 0], vec![(LIST, list(PAGE))], vec![LIST, PAGE], 0x8000_0003),
             (1, [LIST, 0], vec![(LIST, list(SHARED_PAGE | 4))], vec![LIST, SHARED_PAGE], 0x8000_0003),
-            (2, [PAGE, BUFFER & !0xfff], vec![(PAGE, vmsa.as_bytes().to_vec())], vec![PAGE], 0x8000_0002),
+            (2, [PAGE, BUFFER & !0xfff], vec![(PAGE, vmsa.as_bytes().to_vec())], vec![PAGE], 0x8000_0003),
             (3, [OTHER_VMSA, 0], vec![], vec![OTHER_VMSA], 0x8000_0003),
             (1 << 32, [OPERATION, 0], vec![(OPERATION, attestation())], operation, 0x8000_0005),
             (2 << 32 | 1, [BUFFER, 0], vec![(BUFFER, command)], mailbox.to_vec(), 0x8000_0005),
@@ -181,7 +176,7 @@ mod tests {
                     let mut scene = Scene::new();
                     memory.iter().for_each(|(gpa, bytes)| scene.machine.place(*gpa, bytes));
                     scene.machine.taken = Some((page, accesses));
-                    match scene.call(rax, [rcx, rdx, 1, 0]).rax {
+                    match scene.call(rax, [rcx, rdx, PROCESSORS[1].into(), 0]).rax {
                         0 => served += 1,
                         other => {
                             assert_eq!(other, code, "call {rax:#x}, page {page:#x}, after {accesses} accesses");
@@ -204,7 +199,7 @@ mod tests {
         scene.machine.place(at, &[8, 0, 0, 0, 0, 12, 0, 0, 0, 0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8]);
         scene.machine.taken = Some((BUFFER + 0x800, 1));
         assert_eq!(scene.call(2 << 32 | 1, [at, 0, 0, 0]).rax, 0x8000_0005);
-        assert_eq!(scene.tpm.calls, 1);
+        assert_eq!(scene.tpm().calls, 1);
         assert_eq!(scene.machine.bytes(at, 6), [14, 0, 0, 0, 0x80, 1]);
         assert_eq!(scene.machine.bytes(at + 6, 4), [0, 0, 0, 0x80], "the command's bytes");
     }

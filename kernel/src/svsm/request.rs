@@ -6,9 +6,10 @@ use core::mem::offset_of;
 use snp::ghcb::exit::code;
 use snp::vmsa::{EFER_SVME, Vmsa};
 
+use super::vcpus::Vcpu;
 use super::{Machine, Registers, serve};
 use crate::mm::ownership::Owner;
-use crate::mm::{Inaccessible, Pages, read_u64, write_u64};
+use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, PageSize, Pages, RmpError, read_u64, write_u64};
 
 /// Why the guest is run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Stop {
     /// nothing is pending. A calling area that the host has taken says nothing: its vCPU's calls are not taken any
     /// more, and it runs on.
     NoCall,
+    /// The processor has no vCPU.
+    NoVcpu,
     /// Its register state is inaccessible, and with it the vCPU can neither be served nor run.
     Lost,
 }
@@ -27,33 +30,45 @@ pub enum Stop {
 ///
 /// The call counts only if the vCPU left its VMPL by VMGEXIT (so that the registers are a call's), and if the calling
 /// area's first byte goes from 1 to 0 in one exchange (so that no call is served twice, or at the host's will). While
-/// the register state is looked at, EFER.SVME is clear in it, and no CPU can run it.
+/// the register state is looked at, EFER.SVME is clear in it, and no CPU can begin to run it. One that a CPU still runs,
+/// because the host has entered two VMPLs of the vCPU at once, holds registers of before: there is no call in it.
 pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
-    look_and_serve(machine).unwrap_or(Stop::Lost)
+    let Some(vcpu) = machine.guest.lock().begin(machine.apic_id) else { return Stop::NoVcpu };
+    let stop = look_and_serve(machine, vcpu).unwrap_or(Stop::Lost);
+    machine.guest.lock().end(machine.apic_id, stop == Stop::Lost);
+    stop
 }
 
-fn look_and_serve(machine: &mut Machine<'_>) -> Result<Stop, Inaccessible> {
-    let vmsa = machine.vcpu.vmsa;
-    set_runnable(machine.pages, vmsa, false)?;
-    let stop = if is_call(machine)? {
-        let mut registers = read_registers(machine.pages, vmsa)?;
+fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inaccessible> {
+    set_runnable(machine.pages, vcpu.vmsa, false)?;
+    let stop = if !is_running(machine.pages, vcpu.vmsa)? && is_call(machine, vcpu)? {
+        let mut registers = read_registers(machine.pages, vcpu.vmsa)?;
         serve(machine, &mut registers);
-        write_registers(machine.pages, vmsa, &registers)?;
+        write_registers(machine.pages, vcpu.vmsa, &registers)?;
         Stop::Served
     } else {
         Stop::NoCall
     };
-    set_runnable(machine.pages, vmsa, true)?;
+    set_runnable(machine.pages, vcpu.vmsa, true)?;
     Ok(stop)
 }
 
-fn is_call(machine: &mut Machine<'_>) -> Result<bool, Inaccessible> {
-    let exit_code = read_u64(machine.pages, machine.vcpu.vmsa + offset_of!(Vmsa, guest_exit_code) as u64)?;
-    let area = machine.vcpu.calling_area;
+/// Whether a CPU may be running it at this moment: RMPADJUST tells, which otherwise changes nothing.
+fn is_running(pages: &mut dyn Pages, vmsa: u64) -> Result<bool, Inaccessible> {
+    match pages.rmpadjust(vmsa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)) {
+        Ok(()) => Ok(false),
+        Err(RmpError::Inaccessible) => Err(Inaccessible),
+        Err(_) => Ok(true),
+    }
+}
+
+fn is_call(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<bool, Inaccessible> {
+    let exit_code = read_u64(machine.pages, vcpu.vmsa + offset_of!(Vmsa, guest_exit_code) as u64)?;
+    let guest = machine.guest.lock();
     // The guest may have given away the page of its own calling area, with our knowledge or without it.
     Ok(exit_code == code::VMGEXIT
-        && machine.map.owner(area) == Owner::Guest
-        && machine.pages.exchange(area, 0).unwrap_or(0) == 1)
+        && guest.map.owner(vcpu.calling_area) == Owner::Guest
+        && machine.pages.exchange(vcpu.calling_area, 0).unwrap_or(0) == 1)
 }
 
 /// Sets or clears EFER.SVME in a register state.
@@ -83,7 +98,7 @@ fn write_registers(pages: &mut dyn Pages, vmsa: u64, registers: &Registers) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mm::{Attributes, PageSize, Pvalidated, Region, RmpError};
+    use crate::mm::{Pvalidated, Region};
     use crate::testing::{FakeMachine, Scene};
     use zerocopy::IntoBytes;
 
@@ -94,16 +109,18 @@ mod tests {
         let mut vmsa = Vmsa::real_mode(crate::mm::GUEST_VMPL, 1, 0);
         vmsa.set_runnable(true);
         vmsa.guest_exit_code = exit_code.into();
-        scene.machine.place(scene.vcpu.vmsa, vmsa.as_bytes());
-        write_registers(&mut scene.machine, scene.vcpu.vmsa, &QUERY_CORE).unwrap();
-        scene.machine.place(scene.vcpu.calling_area, &[pending]);
+        scene.machine.place(scene.vcpu().vmsa, vmsa.as_bytes());
+        let vmsa_gpa = scene.vcpu().vmsa;
+        write_registers(&mut scene.machine, vmsa_gpa, &QUERY_CORE).unwrap();
+        scene.machine.place(scene.vcpu().calling_area, &[pending]);
         scene
     }
 
     fn stop(scene: &mut Scene) -> (Stop, Registers) {
         let stop = after_stop(&mut scene.parts());
-        let registers = read_registers(&mut scene.machine, scene.vcpu.vmsa).unwrap();
-        let efer = read_u64(&mut scene.machine, scene.vcpu.vmsa + 0xd0).unwrap();
+        let vmsa = scene.vcpu().vmsa;
+        let registers = read_registers(&mut scene.machine, vmsa).unwrap();
+        let efer = read_u64(&mut scene.machine, vmsa + 0xd0).unwrap();
         assert_eq!(efer & EFER_SVME, EFER_SVME, "the guest can run again");
         (stop, registers)
     }
@@ -113,7 +130,7 @@ mod tests {
         let mut scene = stopped(0x403, 1);
         let after = Registers { rax: 0, rcx: 1 << 32 | 1, ..QUERY_CORE };
         assert_eq!(stop(&mut scene), (Stop::Served, after));
-        assert_eq!(scene.machine.bytes(scene.vcpu.calling_area, 1), [0]);
+        assert_eq!(scene.machine.bytes(scene.vcpu().calling_area, 1), [0]);
         assert_eq!(stop(&mut scene).0, Stop::NoCall);
     }
 
@@ -167,13 +184,24 @@ mod tests {
         for (exit_code, pending) in [(0x403, 1), (0x403, 0), (0x60, 1)] {
             let mut scene = stopped(exit_code, pending);
             let machine = core::mem::replace(&mut scene.machine, FakeMachine::new());
-            let vmsa = scene.vcpu.vmsa;
+            let vmsa = scene.vcpu().vmsa;
             let mut strict = Strict { machine, vmsa };
             let mut parts = scene.parts();
             parts.pages = &mut strict;
             after_stop(&mut parts);
             assert_eq!(read_u64(&mut strict.machine, vmsa + 0xd0).unwrap() & EFER_SVME, EFER_SVME);
         }
+    }
+
+    /// APM volume 3, RMPADJUST: FAIL_INUSE for a VMSA that a CPU runs.
+    #[test]
+    fn a_register_state_that_a_cpu_runs_is_no_call() {
+        let mut scene = stopped(0x403, 1);
+        scene.machine.in_use = Some(scene.vcpu().vmsa);
+        assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
+        assert_eq!(scene.machine.bytes(scene.vcpu().calling_area, 1), [1], "it is still to be made");
+        scene.machine.in_use = None;
+        assert_eq!(stop(&mut scene).0, Stop::Served);
     }
 
     #[test]
@@ -188,15 +216,15 @@ mod tests {
         for exit_code in [0, 0x60, 0x72, 0x78, 0x7b, 0x81, 0x400, 0x402, 0x404, 0x8000_0018, u64::MAX] {
             let mut scene = stopped(exit_code, 1);
             assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
-            assert_eq!(scene.machine.bytes(scene.vcpu.calling_area, 1), [1]);
+            assert_eq!(scene.machine.bytes(scene.vcpu().calling_area, 1), [1]);
         }
     }
 
     #[test]
     fn a_calling_area_that_was_given_away_is_not_touched() {
         let mut scene = stopped(0x403, 1);
-        let area = scene.vcpu.calling_area;
-        scene.map.take(Region::covering(area, 1).unwrap()).unwrap();
+        let area = scene.vcpu().calling_area;
+        scene.map().take(Region::covering(area, 1).unwrap()).unwrap();
         assert!(scene.machine.pvalidate(area, PageSize::Size4K, false).is_ok());
         assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
     }
@@ -206,7 +234,7 @@ mod tests {
     #[test]
     fn a_calling_area_that_the_host_has_taken_is_no_call() {
         let mut scene = stopped(0x403, 1);
-        scene.machine.taken = Some((scene.vcpu.calling_area, 0));
+        scene.machine.taken = Some((scene.vcpu().calling_area, 0));
         assert_eq!(stop(&mut scene), (Stop::NoCall, QUERY_CORE));
     }
 
@@ -214,7 +242,7 @@ mod tests {
     fn a_register_state_that_the_host_has_taken_is_lost() {
         for accesses in 0..15 {
             let mut scene = stopped(0x403, 1);
-            scene.machine.taken = Some((scene.vcpu.vmsa, accesses));
+            scene.machine.taken = Some((scene.vcpu().vmsa, accesses));
             assert_eq!(after_stop(&mut scene.parts()), Stop::Lost, "after {accesses} accesses");
         }
     }

@@ -24,23 +24,29 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
 /// - `INVALID_PARAMETER`: a buffer that is not all the guest's memory, or of which a page is inaccessible; an unknown
 ///   platform command; a locality other than 0; a size beyond the buffer
 /// - `UNSUPPORTED_CALL`: a platform command other than TPM_SEND_COMMAND
+/// - `BUSY`: the TPM executes a command of another vCPU's
 ///
 /// A size that is not the TPM command's own is the TPM's to refuse, and a TPM's refusal is a response like any other.
-/// Where the host takes a page between the copy in and the copy out, the command has been executed, and what of the
-/// response lies before that page has been written.
+/// Where the host, or another vCPU, takes a page between the copy in and the copy out, the command has been executed,
+/// and what of the response lies before that page has been written.
 fn command(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let refused = |_| ResultCode::INVALID_PARAMETER;
-    let buffer = Claim::new(gpa, PAGE_SIZE).check(machine.map).map_err(refused)?;
+    let buffer = Claim::new(gpa, PAGE_SIZE);
     let mut request = [0; PAGE];
-    buffer.read(machine.pages, &mut request).map_err(refused)?;
+    buffer
+        .check(&machine.guest.lock().map)
+        .and_then(|buffer| buffer.read(machine.pages, &mut request))
+        .map_err(refused)?;
     let command = parse_request(&request)?;
     let mut answer = [0; PAGE];
     let (head, response) = answer.split_at_mut(RESPONSE_HEAD);
-    let len = machine.tpm.execute(command, response).min(RESPONSE_MAX);
+    let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;
+    let len = tpm.execute(command, response).min(RESPONSE_MAX);
+    drop(tpm);
     head.copy_from_slice(&response_head(len).ok_or(ResultCode::INVALID_REQUEST)?);
     // Exactly the answer's bytes: what else is in the buffer is the guest's.
     let written = answer.get(..RESPONSE_HEAD + len).unwrap_or_default();
-    buffer.write(machine.pages, written).map_err(refused)
+    buffer.check(&machine.guest.lock().map).and_then(|buffer| buffer.write(machine.pages, written)).map_err(refused)
 }
 
 #[cfg(test)]
@@ -77,11 +83,11 @@ mod tests {
             scene.machine.place(gpa, &request(8, 0, 12, &COMMAND));
             assert_eq!(scene.call(CMD, [gpa, 0, 0, 0]).rax, 0);
             let after = scene.machine.bytes(gpa, 4096);
-            let response = scene.tpm.response();
+            let response = scene.tpm().response();
             assert_eq!(after[..4], u32::try_from(response.len()).unwrap().to_le_bytes());
             assert_eq!(after[4..4 + response.len()], response);
             assert!(after[4 + response.len().max(17)..].iter().all(|byte| *byte == 0xee), "only the answer is written");
-            assert_eq!(scene.tpm.seen, COMMAND);
+            assert_eq!(scene.tpm().seen, COMMAND);
         }
     }
 
@@ -93,10 +99,10 @@ mod tests {
             let before = scene.machine.bytes(GIVEN, 4096);
             let rax = scene.call(CMD, [GIVEN, 0, 0, 0]).rax;
             if size <= 4087 {
-                assert_eq!((rax, scene.tpm.seen.len()), (0, size as usize));
+                assert_eq!((rax, scene.tpm().seen.len()), (0, size as usize));
             } else {
                 assert_eq!(rax, INVALID_PARAMETER, "size {size}");
-                assert_eq!(scene.tpm.calls, 0);
+                assert_eq!(scene.tpm().calls, 0);
                 assert_eq!(scene.machine.bytes(GIVEN, 4096), before);
             }
         }
@@ -120,7 +126,7 @@ mod tests {
             let mut scene = Scene::new();
             scene.machine.place(GIVEN, &request(platform, 0, 12, &COMMAND));
             assert_eq!(scene.call(CMD, [GIVEN, 0, 0, 0]).rax, code, "platform command {platform}");
-            assert_eq!(scene.tpm.calls, 0);
+            assert_eq!(scene.tpm().calls, 0);
         }
     }
 
@@ -131,7 +137,7 @@ mod tests {
             scene.machine.place(SHARED_PAGE, &request(8, 0, 12, &COMMAND));
             let before = scene.machine.snapshot();
             assert_eq!(scene.call(CMD, [gpa, 0, 0, 0]).rax, INVALID_PARAMETER, "gpa {gpa:#x}");
-            assert_eq!(scene.tpm.calls, 0);
+            assert_eq!(scene.tpm().calls, 0);
             assert!(scene.machine.snapshot() == before, "memory changed for gpa {gpa:#x}");
         }
     }
@@ -144,5 +150,25 @@ mod tests {
         scene.machine.watch_reads();
         assert_eq!(scene.call(CMD, [GIVEN + 16, 0, 0, 0]).rax, 0);
         assert_eq!(scene.machine.most_reads_of_a_byte(), 1);
+    }
+
+    /// SVSM specification, 8.2: a second caller is told to come back; nothing of its buffer has changed.
+    #[test]
+    fn a_second_caller_finds_the_tpm_busy() {
+        let mut scene = Scene::new();
+        scene.machine.place(GIVEN, &request(8, 0, 12, &COMMAND));
+        let before = scene.machine.snapshot();
+        let tpm = std::sync::Arc::new(spin::Mutex::new(crate::testing::FakeTpm::default()));
+        let working = tpm.lock();
+        let mut parts = scene.parts();
+        parts.tpm = &*tpm;
+        let mut registers = super::Registers { rax: CMD, rcx: GIVEN, ..Default::default() };
+        crate::svsm::serve(&mut parts, &mut registers);
+        assert_eq!(registers.rax, 0x8000_0007);
+        drop(working);
+        registers.rax = CMD;
+        crate::svsm::serve(&mut parts, &mut registers);
+        assert_eq!((registers.rax, tpm.lock().calls), (0, 1));
+        assert_ne!(scene.machine.snapshot(), before);
     }
 }

@@ -6,12 +6,12 @@
 //! does", says which host's rules these are.
 
 use anyhow::{Context, Result, bail, ensure};
-use igvm::snp_defs::{SevSelector, SevVmsa};
+use igvm::snp_defs::SevVmsa;
 use igvm::{IgvmDirectiveHeader, IgvmFile, IsolationType};
 use igvm_defs::{IgvmPageDataFlags, IgvmPageDataType};
 use sha2::{Digest, Sha384};
 use std::collections::HashMap;
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
 
 /// A launch digest, as it stands in MEASUREMENT of an attestation report.
 pub type LaunchDigest = [u8; 48];
@@ -43,6 +43,8 @@ pub struct Launch {
     pub pages: usize,
     /// The guest policy.
     pub policy: u64,
+    /// Register states: as many vCPUs the host must give the guest, no more and no less.
+    pub processors: u32,
     /// A parameter area is inserted behind page data. The digest is that of the file's order; QEMU inserts before the
     /// last run of pages is launched.
     pub insert_behind_pages: bool,
@@ -51,24 +53,19 @@ pub struct Launch {
 /// What of a launch is the host's and not the file's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Host {
-    /// vCPUs: KVM measures a VMSA for each. The first one's is the file's, those of the others are what QEMU's reset
-    /// leaves.
-    pub vcpus: u32,
-    /// CPUID leaf 1, EAX, of the CPU model that the host shows: EDX of every vCPU but the first.
-    pub cpu_signature: u32,
     /// Pages of data without contents are launched as zero pages (3), not as normal pages full of zeros (1). QEMU on
     /// KVM does not.
     pub native_zero: bool,
 }
 
 impl Host {
-    /// QEMU on KVM with one vCPU.
-    pub const ONE_VCPU: Self = Self { vcpus: 1, cpu_signature: 0, native_zero: false };
+    /// QEMU on KVM, with as many vCPUs as the file has register states.
+    pub const QEMU: Self = Self { native_zero: false };
 }
 
-/// Measures an IGVM file as [`Host::ONE_VCPU`] does.
+/// Measures an IGVM file as [`Host::QEMU`] does.
 pub fn measure(file: &[u8]) -> Result<Launch> {
-    measure_on(file, Host::ONE_VCPU)
+    measure_on(file, Host::QEMU)
 }
 
 /// Measures an IGVM file as `host` does.
@@ -84,7 +81,7 @@ pub fn measure_on(file: &[u8], host: Host) -> Result<Launch> {
     for directive in file.directives() {
         measurement.directive(directive)?;
     }
-    ensure!(measurement.finished, "the file has no VMSA, so nothing could start");
+    ensure!(measurement.processors > 0, "the file has no VMSA, so nothing could start");
     if let Some(expected) = measurement.id_block {
         ensure!(
             expected == measurement.digest,
@@ -96,6 +93,7 @@ pub fn measure_on(file: &[u8], host: Host) -> Result<Launch> {
     Ok(Launch {
         digest: measurement.digest,
         pages: measurement.pages,
+        processors: measurement.processors,
         policy: policy.context("the file has no guest policy")?,
         insert_behind_pages: measurement.insert_behind_pages,
     })
@@ -105,7 +103,7 @@ struct Measurement {
     host: Host,
     digest: LaunchDigest,
     pages: usize,
-    finished: bool,
+    processors: u32,
     parameter_areas: HashMap<u32, u64>,
     id_block: Option<LaunchDigest>,
     page_data: bool,
@@ -118,7 +116,7 @@ impl Measurement {
             host,
             digest: [0; 48],
             pages: 0,
-            finished: false,
+            processors: 0,
             parameter_areas: HashMap::new(),
             id_block: None,
             page_data: false,
@@ -127,10 +125,11 @@ impl Measurement {
     }
 
     fn directive(&mut self, directive: &IgvmDirectiveHeader) -> Result<()> {
-        let after = matches!(directive, IgvmDirectiveHeader::SnpIdBlock { .. });
+        let after =
+            matches!(directive, IgvmDirectiveHeader::SnpIdBlock { .. } | IgvmDirectiveHeader::SnpVpContext { .. });
         ensure!(
-            !self.finished || after,
-            "the file goes on after the VMSA, which must be the one VMSA and the last page of a launch"
+            self.processors == 0 || after,
+            "the file goes on after a VMSA: VMSAs must be the last pages of a launch"
         );
         match directive {
             IgvmDirectiveHeader::PageData { gpa, flags, data_type, data, .. } => {
@@ -148,7 +147,7 @@ impl Measurement {
                 self.insert_behind_pages |= self.page_data;
                 self.pages(PageType::Unmeasured, insert.gpa, size);
             }
-            IgvmDirectiveHeader::SnpVpContext { gpa, vp_index, vmsa, .. } => self.vmsas(*gpa, *vp_index, vmsa)?,
+            IgvmDirectiveHeader::SnpVpContext { gpa, vp_index, vmsa, .. } => self.vmsa(*gpa, *vp_index, vmsa)?,
             IgvmDirectiveHeader::SnpIdBlock { ld, .. } => self.id_block = Some(*ld),
             // What the host writes into a parameter area.
             IgvmDirectiveHeader::MemoryMap(_)
@@ -187,11 +186,14 @@ impl Measurement {
         Ok(())
     }
 
-    /// KVM measures every vCPU's state when the launch ends, at one address.
-    fn vmsas(&mut self, gpa: u64, vp_index: u16, vmsa: &SevVmsa) -> Result<()> {
+    /// KVM measures every vCPU's state when the launch ends, at one address. A vCPU that has none in the file would be
+    /// launched as QEMU resets it, at VMPL0, where it executes what lies at the reset vector: such a launch has another
+    /// digest, which nobody must accept.
+    fn vmsa(&mut self, gpa: u64, vp_index: u16, vmsa: &SevVmsa) -> Result<()> {
         ensure!(
-            gpa == VMSA_GPA && vp_index == 0,
-            "the VMSA is that of vCPU {vp_index} at {gpa:#x}: KVM measures that of vCPU 0 at {VMSA_GPA:#x}"
+            gpa == VMSA_GPA && u32::from(vp_index) == self.processors,
+            "the VMSA is that of vCPU {vp_index} at {gpa:#x}: KVM measures that of vCPU {} at {VMSA_GPA:#x}",
+            self.processors
         );
         ensure!(
             [0x30, 0x31].contains(&vmsa.cr0),
@@ -199,11 +201,7 @@ impl Measurement {
             vmsa.cr0
         );
         self.page(PageType::Vmsa, gpa, Some(vmsa.as_bytes()));
-        let other = reset_vmsa(self.host.cpu_signature, u64::from(vmsa.sev_features));
-        for _ in 1..self.host.vcpus {
-            self.page(PageType::Vmsa, gpa, Some(other.as_bytes()));
-        }
-        self.finished = true;
+        self.processors += 1;
         Ok(())
     }
 
@@ -230,24 +228,6 @@ impl Measurement {
     }
 }
 
-/// A vCPU as QEMU resets it and KVM puts it into a VMSA: real mode at the reset vector, family, model and stepping in
-/// EDX.
-fn reset_vmsa(cpu_signature: u32, sev_features: u64) -> SevVmsa {
-    let segment = |selector, attrib, base| SevSelector { selector, attrib, limit: 0xFFFF, base };
-    let data = segment(0, 0x93, 0);
-    let mut vmsa = SevVmsa::new_zeroed();
-    vmsa.cs = segment(0xF000, 0x9B, 0xFFFF_0000);
-    (vmsa.ds, vmsa.es, vmsa.fs, vmsa.gs, vmsa.ss) = (data, data, data, data, data);
-    (vmsa.gdtr, vmsa.idtr) = (segment(0, 0, 0), segment(0, 0, 0));
-    (vmsa.ldtr, vmsa.tr) = (segment(0, 0x82, 0), segment(0, 0x8B, 0));
-    (vmsa.efer, vmsa.cr4, vmsa.cr0) = (0x1000, 0x40, 0x10);
-    (vmsa.dr6, vmsa.dr7, vmsa.rflags, vmsa.rip) = (0xFFFF_0FF0, 0x400, 2, 0xFFF0);
-    (vmsa.pat, vmsa.xcr0, vmsa.mxcsr, vmsa.x87_fcw) = (0x0007_0406_0007_0406, 1, 0x1F80, 0x37F);
-    vmsa.rdx = cpu_signature.into();
-    vmsa.sev_features = sev_features.into();
-    vmsa
-}
-
 /// `bytes` in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use core::fmt::Write;
@@ -259,21 +239,11 @@ pub fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Host, Measurement, PageType, hex, measure, measure_on, reset_vmsa};
+    use super::{Host, Measurement, PageType, hex, measure, measure_on};
     use crate::testing::{Header, igvm};
-    use sev::measurement::vcpu_types::CpuType;
-    use sev::measurement::vmsa::{GuestFeatures, VMMType, VMSA};
     use sha2::{Digest, Sha384};
-    use zerocopy::IntoBytes;
 
-    const NATIVE_ZERO: Host = Host { native_zero: true, ..Host::ONE_VCPU };
-
-    /// Milan's family 25, model 1, stepping 1.
-    const MILAN: u32 = 0x00A0_0F11;
-
-    fn two_vcpus(cpu_signature: u32) -> Host {
-        Host { vcpus: 2, cpu_signature, native_zero: false }
-    }
+    const NATIVE_ZERO: Host = Host { native_zero: true };
 
     /// The digest of records of page type, SHA-384 of the contents (zero where the type has none) and GPA.
     fn records(records: &[(u8, [u8; 48], u64)]) -> String {
@@ -307,7 +277,7 @@ mod tests {
     /// The record is 0x70 bytes, each field at the offset that the SNP ABI gives it.
     #[test]
     fn one_page_is_one_record() {
-        let mut measurement = Measurement::new(Host::ONE_VCPU);
+        let mut measurement = Measurement::new(Host::QEMU);
         measurement.page(PageType::Normal, 0x1234_5000, Some(&[7; 4096]));
         assert_eq!(hex(&measurement.digest), records(&[(1, sha(&[7; 4096]), 0x1234_5000)]));
         measurement.pages(PageType::Zero, 0x8000, 4096);
@@ -319,7 +289,7 @@ mod tests {
     fn short_contents_are_padded_with_zeros() {
         let mut padded = [0; 4096];
         padded[0] = 9;
-        let (mut short, mut long) = (Measurement::new(Host::ONE_VCPU), Measurement::new(Host::ONE_VCPU));
+        let (mut short, mut long) = (Measurement::new(Host::QEMU), Measurement::new(Host::QEMU));
         short.page(PageType::Normal, 0, Some(&[9]));
         long.page(PageType::Normal, 0, Some(&padded));
         assert_eq!(short.digest, long.digest);
@@ -331,9 +301,9 @@ mod tests {
         let page = Header::Page { gpa: 0x80_0000_0000, kind: 0, flags: 0, data: Some(&[1; 4096]) };
         let required = Header::Required { gpa: 0x80_0000_0000, bytes: 0x80_0000 };
         let expected = records(&[(1, sha(&[1; 4096]), 0x80_0000_0000), (2, vmsa(), VMSA_GPA)]);
-        assert_eq!(on(Host::ONE_VCPU, &igvm(&[required, page, Header::Vmsa])), expected);
+        assert_eq!(on(Host::QEMU, &igvm(&[required, page, Header::Vmsa])), expected);
         assert_eq!(on(NATIVE_ZERO, &igvm(&[page, required, Header::Vmsa])), expected);
-        assert_eq!(on(Host::ONE_VCPU, &igvm(&[page, Header::Vmsa])), expected);
+        assert_eq!(on(Host::QEMU, &igvm(&[page, Header::Vmsa])), expected);
         assert_eq!(measure(&igvm(&[required, page, Header::Vmsa])).unwrap().pages, 2);
     }
 
@@ -355,7 +325,7 @@ mod tests {
         let file = igvm(&[empty, full, Header::Vmsa]);
         let zeros = sha(&[0; 4096]);
         let last = (2, vmsa(), VMSA_GPA);
-        assert_eq!(on(Host::ONE_VCPU, &file), records(&[(1, zeros, 0x5000), (1, zeros, 0x6000), last]));
+        assert_eq!(on(Host::QEMU, &file), records(&[(1, zeros, 0x5000), (1, zeros, 0x6000), last]));
         assert_eq!(on(NATIVE_ZERO, &file), records(&[(3, [0; 48], 0x5000), (1, zeros, 0x6000), last]));
     }
 
@@ -380,26 +350,15 @@ mod tests {
         let zeros = sha(&[0; 4096]);
         expected.extend((0..512).map(|page| (1, zeros, 0x20_0000 + page * 0x1000)));
         expected.push((2, vmsa(), VMSA_GPA));
-        assert_eq!(on(Host::ONE_VCPU, &file), records(&expected));
+        assert_eq!(on(Host::QEMU, &file), records(&expected));
     }
 
-    /// KVM's `snp_launch_update_vmsa` goes through all vCPUs; the `sev` crate knows the state that QEMU's reset leaves.
+    /// KVM's `snp_launch_update_vmsa` goes through all vCPUs; QEMU gives it the states of the file.
     #[test]
-    fn a_vmsa_is_measured_for_each_vcpu() {
-        for (model, signature) in [(CpuType::EpycMilan, MILAN), (CpuType::EpycGenoa, 0x00A1_0F10)] {
-            let pages = VMSA::new(0xFFFF_FFF0, model, VMMType::QEMU, None, GuestFeatures(1)).pages(2).unwrap();
-            let ours = reset_vmsa(signature, 1);
-            let ours = ours.as_bytes();
-            assert_eq!((&pages[1][..ours.len()], pages[1].len()), (ours, 4096));
-            assert!(pages[1][ours.len()..].iter().all(|byte| *byte == 0));
-
-            let file = igvm(&[Header::Vmsa]);
-            let other = (2, sha(&pages[1]), VMSA_GPA);
-            let one = (2, vmsa(), VMSA_GPA);
-            assert_eq!(on(Host { vcpus: 1, ..two_vcpus(signature) }, &file), records(&[one]));
-            assert_eq!(on(two_vcpus(signature), &file), records(&[one, other]));
-            assert_eq!(on(Host { vcpus: 4, ..two_vcpus(signature) }, &file), records(&[one, other, other, other]));
-        }
+    fn each_vcpu_of_the_file_is_measured() {
+        let launch = measure(&igvm(&[Header::Vmsa, Header::VmsaOf(1), Header::VmsaOf(2)])).unwrap();
+        let one = (2, vmsa(), VMSA_GPA);
+        assert_eq!((hex(&launch.digest), launch.processors), (records(&[one, one, one]), 3));
     }
 
     #[test]
@@ -408,8 +367,9 @@ mod tests {
         let says = |headers: &[Header<'_>]| format!("{:#}", measure(&igvm(headers)).unwrap_err());
         let full = Header::Page { gpa: 0x2000, kind: 0, flags: 0, data: Some(&[1; 4096]) };
         assert!(says(&[full]).contains("no VMSA"));
-        assert!(says(&[Header::Vmsa, page]).contains("after the VMSA"));
-        assert!(says(&[Header::Vmsa, Header::Vmsa]).contains("the one VMSA"));
+        assert!(says(&[Header::Vmsa, page]).contains("after a VMSA"));
+        assert!(says(&[Header::Vmsa, Header::Vmsa]).contains("KVM measures that of vCPU 1"));
+        assert!(says(&[Header::VmsaOf(1)]).contains("KVM measures that of vCPU 0"));
         assert!(says(&[Header::VmsaAt(0x1000), page]).contains("KVM measures that of vCPU 0"));
         let shared = Header::Page { gpa: 0x1000, kind: 0, flags: 4, data: None };
         assert!(says(&[shared, Header::Vmsa]).contains("is shared"));

@@ -15,6 +15,8 @@ pub(crate) enum Header<'a> {
     Vmsa,
     /// The same elsewhere.
     VmsaAt(u64),
+    /// The same for another vCPU.
+    VmsaOf(u32),
 }
 
 impl Header<'_> {
@@ -38,6 +40,7 @@ impl Header<'_> {
             Self::Area { bytes } => (0x301, at(bytes, &[0, 0]), None),
             Self::Insert { gpa } => (0x303, at(gpa, &[1, 0]), None),
             Self::Vmsa => Self::VmsaAt(0xFFFF_FFFF_F000).parts(),
+            Self::VmsaOf(vcpu) => (0x304, at(&0xFFFF_FFFF_F000, &[1, 0, *vcpu]), Some(&Self::VMSA)),
             Self::VmsaAt(gpa) => (0x304, at(gpa, &[1, 0, 0]), Some(&Self::VMSA)),
         }
     }

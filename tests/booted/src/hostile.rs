@@ -25,13 +25,13 @@ pub fn run(built: &Built) -> Result<Totals> {
 }
 
 /// The relay's answers come from VMPL2: it goes on without the firmware's services.
-fn running(qemu: &mut Qemu) -> Result<()> {
+pub(super) fn running(qemu: &mut Qemu) -> Result<()> {
     let said = qemu.last_lines();
     ensure!(!said.contains("quoin: fatal") && !qemu.has_ended()?, "the firmware has ended:\n{said}");
     Ok(())
 }
 
-fn alive(relay: &mut dyn Relay) -> Result<()> {
+pub(super) fn alive(relay: &mut dyn Relay) -> Result<()> {
     // TPM2_GetTestResult.
     let response = relay.tpm(&[0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x7C])?;
     ensure!(response.len() >= 10, "the TPM has answered {response:?}");
@@ -41,7 +41,7 @@ fn alive(relay: &mut dyn Relay) -> Result<()> {
 }
 
 /// Counts the lines, and compares with the total that the payload states: a text that was cut must not pass.
-fn count(text: &str) -> Result<Totals> {
+pub(super) fn count(text: &str) -> Result<Totals> {
     let mut totals = Totals::default();
     let (lines, last) = text.trim_end().rsplit_once('\n').context("the self-test has reported nothing")?;
     for line in lines.lines() {

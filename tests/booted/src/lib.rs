@@ -17,8 +17,10 @@
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
+//! | [`processors`] | a Linux at VMPL2 on several processors |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
+//! | [`two`] | two vCPUs of a guest at once |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
 //! | [`vmpl0`] | the machine, judged by what none of us wrote: Linux and OVMF at VMPL0 |
 
@@ -42,9 +44,11 @@ pub mod lies;
 pub mod linux;
 pub mod ovmf;
 mod processes;
+pub mod processors;
 pub mod reproducible;
 pub mod stack;
 pub mod tools;
+pub mod two;
 pub mod vmpl0;
 
 use anyhow::{Result, ensure};

@@ -14,6 +14,7 @@ use host::guest::tools::Tools;
 use host::guest::{self, Boot, Outcome, System};
 use host::image::{self, Payload};
 use host::{build, fat, uki, workspace};
+use quoin_image::guest::Guest;
 use quoin_image::ovmf;
 use quoin_verify::digest::hex;
 use quoin_verify::evidence::boot_log::BootLog;
@@ -83,7 +84,7 @@ pub fn unified_disk(system: &System, command_line: &str, name: &str) -> Result<P
 }
 
 /// Debian's kernel with our small system, as one program.
-fn unified(tools: &Tools, system: &System, command_line: &str) -> Result<Vec<u8>> {
+pub(super) fn unified(tools: &Tools, system: &System, command_line: &str) -> Result<Vec<u8>> {
     uki::make(tools.ukify(), &tools.stub(), &system.linux(command_line))
 }
 
@@ -107,11 +108,17 @@ fn measured(tools: &Tools, system: &System, image: &[u8], challenger: &Challenge
 
 /// Firmware, machine, and an image with this OVMF.
 pub fn built(code: &[u8], name: &str) -> Result<Built> {
+    built_for(1, code, name)
+}
+
+/// The same, for so many processors.
+pub(super) fn built_for(processors: u8, code: &[u8], name: &str) -> Result<Built> {
     let programs = build::build(build::IMAGE_AND_MACHINE)?;
-    let image = image::pack(&programs.firmware(), Payload::Guest(&ovmf::guest(code)?))?;
+    let guest = Guest { processors: processors.into(), ..ovmf::guest(code)? };
+    let image = image::pack(&programs.firmware(), Payload::Guest(&guest))?;
     let path = workspace::target_dir()?.join("guest").join(name);
     fs::write(&path, &image.bytes)?;
-    Ok(Built { machine: programs.machine(), image, path, processors: 1 })
+    Ok(Built { machine: programs.machine(), image, path })
 }
 
 pub(super) fn boot(built: &Built, disk: &Path) -> Result<(Challenger, Outcome)> {

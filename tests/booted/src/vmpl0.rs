@@ -16,7 +16,6 @@ use host::image::Image;
 use host::psp::Identity;
 use host::{build, workspace};
 use quoin_image::{alone, ovmf};
-use quoin_verify::digest;
 use sev::certs::snp::{Certificate, Verifiable};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser;
@@ -73,7 +72,7 @@ fn linux_on(system: &System, processors: u8) -> Result<Totals> {
     linux.vcpus = processors;
     let guest = linux.guest_of_32_bits()?;
     let image = alone::image(&guest, &alone::memory_map(&guest, &RAM))?;
-    let built = built(image, &format!("linux-vmpl0-{processors}.igvm"))?.on(processors.into())?;
+    let built = built(image, &format!("linux-vmpl0-{processors}.igvm"))?;
     let (challenger, outcome) = boot(&built, &[], &CPUS, LINUX_TIME)?;
     let named = |what: &str| format!("Linux at VMPL0 with {processors} processors {what}");
     let mut totals = case(&named("reaches userland"), reached(&challenger, &outcome));
@@ -89,15 +88,9 @@ fn runs_on(challenger: &Challenger, processors: u8) -> Result<()> {
 }
 
 fn built(bytes: Vec<u8>, name: &str) -> Result<Built> {
-    let launch = digest::measure(&bytes)?;
     let path = workspace::target_dir()?.join("guest").join(name);
     fs::write(&path, &bytes)?;
-    Ok(Built {
-        machine: build::build(build::IMAGE_AND_MACHINE)?.machine(),
-        image: Image { bytes, launch },
-        path,
-        processors: 1,
-    })
+    Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image: Image::new(bytes)?, path })
 }
 
 /// Boots, and types a line at each prompt of the shell.

@@ -1,7 +1,7 @@
 //! Requests to the host: the GHCB MSR protocol and the GHCB page (GHCB specification, version 2).
 
 use crate::page::Page;
-use crate::svsm;
+use crate::{svsm, vcpu};
 use core::arch::asm;
 
 const MSR_GHCB: u32 = 0xC001_0130;
@@ -23,6 +23,8 @@ const EXIT_IOIO: u64 = 0x7B;
 const EXIT_VMMCALL: u64 = 0x81;
 /// RAX of the hypercall by which the software machine's host is told to take a page (tests/machine/src/steal.rs).
 const STEAL: u64 = 0x494F_5551;
+/// `SNP AP Creation`.
+const EXIT_AP_CREATE: u64 = 0x8000_0013;
 /// `SNP Run VMPL`.
 const EXIT_RUN_VMPL: u64 = 0x8000_0018;
 
@@ -31,27 +33,57 @@ const EXIT_RUN_VMPL: u64 = 0x8000_0018;
 pub(crate) struct HostError;
 
 unsafe extern "C" {
-    static __ghcb: Page;
+    static __ghcb: [Page; 2];
 }
 
+/// The page of the vCPU that this runs on.
 fn ghcb() -> &'static Page {
-    // SAFETY: linker.ld gives it a page of its own; `Page` allows that others write it.
-    unsafe { &__ghcb }
+    page_of(vcpu::this())
+}
+
+fn page_of(vcpu: usize) -> &'static Page {
+    // SAFETY: linker.ld gives them pages of their own; `Page` allows that others write them.
+    let pages = unsafe { &__ghcb };
+    &pages[vcpu]
 }
 
 /// Makes the GHCB's page shared and registers it: the firmware must give up its validation first, since PVALIDATE is
 /// not ours.
 pub(crate) fn set_up() -> Result<(), HostError> {
-    let gpa = ghcb().gpa();
-    if svsm::invalidate(gpa) != Some(svsm::SUCCESS) {
-        return Err(HostError);
+    for vcpu in [1, 0] {
+        let gpa = page_of(vcpu).gpa();
+        if svsm::invalidate(gpa) != Some(svsm::SUCCESS) {
+            return Err(HostError);
+        }
+        // Page state change to shared (2); the answer is defined to the last bit.
+        expect(msr_call(0x014 | gpa | 2 << 52), 0x015)?;
     }
-    // Page state change to shared (2), then register GHCB GPA; both answers are defined to the last bit.
-    expect(msr_call(0x014 | gpa | 2 << 52), 0x015)?;
+    register()
+}
+
+/// Registers the GHCB of the vCPU that this runs on.
+pub(crate) fn register() -> Result<(), HostError> {
+    let gpa = ghcb().gpa();
     expect(msr_call(0x012 | gpa), 0x013 | gpa)?;
     write_msr(gpa);
     ghcb().fill(0);
     Ok(())
+}
+
+/// What AP_CREATE shall do.
+#[derive(Clone, Copy)]
+pub(crate) enum Creation {
+    Now = 1,
+    Destroy = 2,
+}
+
+/// Gives the host our second vCPU's register state, or takes it back.
+pub(crate) fn ap_create(creation: Creation, apic_id: u64, vmsa: u64) -> Result<(), HostError> {
+    const OUR_VMPL: u64 = 2;
+    prepare(EXIT_AP_CREATE, creation as u64 | OUR_VMPL << 16 | apic_id << 32, vmsa);
+    set(field::RAX, 1);
+    vmgexit();
+    answer()
 }
 
 /// A state that a page can be changed to without asking the firmware.

@@ -32,39 +32,46 @@ mod code {
 const NOT_TAKEN: u64 = 0xFFFF_FFFF_FFFF_FFFF;
 
 /// Guest-physical addresses of the firmware (docs/boot.md).
-const FIRMWARE: core::ops::Range<u64> = 0x80_0000_0000..0x80_0080_0000;
+pub(crate) const FIRMWARE: core::ops::Range<u64> = 0x80_0000_0000..0x80_0080_0000;
 
 /// Runs all attempts and writes a line about each into `text`, and a last one with the totals; gives the text's length.
 pub(crate) fn run<const N: usize>(text: &'static Area<N>) -> usize {
-    let mut report = Report { text: Text { area: text, length: 0 }, passed: 0, failed: 0 };
+    let mut report = Report::new(text);
     memory::attempts(&mut report);
     addresses::attempts(&mut report);
     calls::attempts(&mut report);
     taken::attempts(&mut report);
-    let (passed, failed) = (report.passed, report.failed);
-    report.line(format_args!("{passed} passed, {failed} failed"));
-    report.text.length
+    report.finish()
 }
 
 /// What ends all calls of this vCPU, so that it comes last: its calling area is the host's.
 pub(crate) fn run_last<const N: usize>(text: &'static Area<N>) -> usize {
-    let mut report = Report { text: Text { area: text, length: 0 }, passed: 0, failed: 0 };
+    let mut report = Report::new(text);
     taken::without_calling_area(&mut report);
-    let (passed, failed) = (report.passed, report.failed);
-    report.line(format_args!("{passed} passed, {failed} failed"));
-    report.text.length
+    report.finish()
 }
 
 /// Collects the lines.
-struct Report<const N: usize> {
+pub(crate) struct Report<const N: usize> {
     text: Text<N>,
     passed: u32,
     failed: u32,
 }
 
 impl<const N: usize> Report<N> {
+    pub(crate) const fn new(text: &'static Area<N>) -> Self {
+        Self { text: Text { area: text, length: 0 }, passed: 0, failed: 0 }
+    }
+
+    /// The last line; gives the text's length.
+    pub(crate) fn finish(mut self) -> usize {
+        let (passed, failed) = (self.passed, self.failed);
+        self.line(format_args!("{passed} passed, {failed} failed"));
+        self.text.length
+    }
+
     /// One attempt: its name, the code that it must have, the code that it has.
-    fn attempt(&mut self, name: impl Display, expected: u64, got: u64) {
+    pub(crate) fn attempt(&mut self, name: impl Display, expected: u64, got: u64) {
         let alive = vtpm::is_alive();
         self.judge(name, expected, got, alive);
     }

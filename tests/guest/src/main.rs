@@ -14,6 +14,8 @@
 //! | [`attest`], [`vtpm`] | the calls of those two protocols, with what they take and give |
 //! | [`relay`] | the host's requests |
 //! | [`hostile`] | the self-test |
+//! | [`vcpu`] | a second vCPU |
+//! | [`two`] | what two vCPUs try at once |
 
 #![no_std]
 #![no_main]
@@ -27,6 +29,8 @@ mod page;
 mod relay;
 mod serial;
 mod svsm;
+mod two;
+mod vcpu;
 mod vtpm;
 
 use core::panic::PanicInfo;

@@ -13,8 +13,8 @@ pub(crate) struct Area<const N: usize>(UnsafeCell<[u8; N]>);
 /// One page.
 pub(crate) type Page = Area<PAGE_SIZE>;
 
-// SAFETY: there is one CPU, interrupts are off, and every access is a copy through a raw pointer: no reference to the
-// bytes exists.
+// SAFETY: every access is a volatile copy, octet by octet, through a raw pointer, and no reference to the bytes exists;
+// what two vCPUs write at once on purpose may be of either.
 unsafe impl<const N: usize> Sync for Area<N> {}
 
 impl<const N: usize> Area<N> {

@@ -5,7 +5,7 @@ use crate::entry;
 use crate::ghcb::HostError;
 use crate::page::{Area, PAGE_SIZE};
 use crate::svsm::{self, Registers, SUCCESS, Taken};
-use crate::{hostile, serial, vtpm};
+use crate::{hostile, serial, two, vtpm};
 
 /// The longest payload of a request, and of an answer's text or memory.
 const BUFFER: usize = 64 * 1024;
@@ -65,6 +65,7 @@ fn dispatch(kind: u8, length: usize) -> Result<(), Refusal> {
         4 => any_call(length),
         5 => write_memory(length),
         6 => read_memory(length),
+        7 => two_vcpus(length),
         _ => Err(Refusal::UnknownKind),
     }
 }
@@ -151,6 +152,16 @@ fn selftest(length: usize) -> Result<(), Refusal> {
         _ => return Err(Refusal::TooLong),
     };
     head(3, length);
+    send_area(&PAYLOAD, length);
+    Ok(())
+}
+
+fn two_vcpus(length: usize) -> Result<(), Refusal> {
+    if length != 4 {
+        return Err(Refusal::TooLong);
+    }
+    let length = two::run(&PAYLOAD, u32::from_le_bytes(payload(0)).into());
+    head(7, length);
     send_area(&PAYLOAD, length);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::ghcb::{self, HostError};
 use crate::page::Page;
+use crate::vcpu;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 /// `SVSM_SUCCESS`.
@@ -35,15 +36,26 @@ unsafe extern "C" {
     static __calling_area: Page;
 }
 
-/// The calling area. Byte 0 is the pending byte, bytes 8 and up are ours.
+/// The calling area of the vCPU that this runs on. Byte 0 is the pending byte, bytes 8 and up are ours.
 pub(crate) fn calling_area() -> &'static Page {
+    calling_area_of(vcpu::this())
+}
+
+/// The calling area of a vCPU.
+pub(crate) fn calling_area_of(vcpu: usize) -> &'static Page {
+    static SECOND: Page = Page::new();
     // SAFETY: linker.ld gives it a page of its own; `Page` allows that others write it.
-    unsafe { &__calling_area }
+    if vcpu == 0 { unsafe { &__calling_area } } else { &SECOND }
+}
+
+/// The pending byte of a vCPU.
+pub(crate) fn pending_of(vcpu: usize) -> &'static AtomicU8 {
+    // SAFETY: byte 0 of a page that lives for ever, and that is otherwise accessed by copies of other bytes only.
+    unsafe { AtomicU8::from_ptr(calling_area_of(vcpu).gpa() as *mut u8) }
 }
 
 fn pending() -> &'static AtomicU8 {
-    // SAFETY: byte 0 of a page that lives for ever, and that is otherwise accessed by copies of other bytes only.
-    unsafe { AtomicU8::from_ptr(calling_area().gpa() as *mut u8) }
+    pending_of(vcpu::this())
 }
 
 /// How a call went: whether the firmware took it.

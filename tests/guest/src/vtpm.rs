@@ -14,25 +14,52 @@ pub(crate) static BUFFER: Page = Page::new();
 
 /// Fills the request: platform command, locality 0, size, command.
 pub(crate) fn request(platform_command: u32, locality: u8, size: u32, command: &[u8]) {
-    BUFFER.copy_in(0, &platform_command.to_le_bytes());
-    BUFFER.copy_in(4, &[locality]);
-    BUFFER.copy_in(5, &size.to_le_bytes());
-    BUFFER.copy_in(9, command);
+    fill(&BUFFER, platform_command, locality, size, command);
+}
+
+fn fill(buffer: &Page, platform_command: u32, locality: u8, size: u32, command: &[u8]) {
+    buffer.copy_in(0, &platform_command.to_le_bytes());
+    buffer.copy_in(4, &[locality]);
+    buffer.copy_in(5, &size.to_le_bytes());
+    buffer.copy_in(9, command);
 }
 
 /// Sends what the page holds; the SVSM result and how the call went.
 pub(crate) fn send() -> Result<(Taken, u64), HostError> {
-    let mut registers = Registers::call(protocol::VTPM, 1, BUFFER.gpa());
+    send_through(&BUFFER)
+}
+
+fn send_through(buffer: &Page) -> Result<(Taken, u64), HostError> {
+    let mut registers = Registers::call(protocol::VTPM, 1, buffer.gpa());
     let taken = svsm::call(&mut registers)?;
     Ok((taken, registers.rax))
 }
 
+/// Sends a command through a page of the caller's, again while the TPM is busy. Gives the response's length, which is in
+/// the page from octet 4 on, and how often it was busy.
+pub(crate) fn command(buffer: &Page, command: &[u8]) -> Result<(usize, u64), HostError> {
+    const BUSY: u64 = 0x8000_0007;
+    let mut busy = 0;
+    loop {
+        fill(buffer, SEND_COMMAND, 0, u32::try_from(command.len()).unwrap_or(0), command);
+        match send_through(buffer)? {
+            (Taken::Yes, SUCCESS) => return Ok((size(buffer), busy)),
+            (Taken::Yes, BUSY) => busy += 1,
+            _ => return Err(HostError),
+        }
+        core::hint::spin_loop();
+    }
+}
+
+fn size(buffer: &Page) -> usize {
+    let mut size = [0; 4];
+    buffer.copy_out(0, &mut size);
+    usize::try_from(u32::from_le_bytes(size)).unwrap_or(0).min(PAGE_SIZE - 4)
+}
+
 /// Copies the response out of the page; it is cut where the page ends, should the firmware claim more.
 pub(crate) fn response(out: &mut [u8; PAGE_SIZE]) -> &[u8] {
-    let mut size = [0; 4];
-    BUFFER.copy_out(0, &mut size);
-    let size = usize::try_from(u32::from_le_bytes(size)).unwrap_or(0).min(PAGE_SIZE - 4);
-    let response = &mut out[..size];
+    let response = &mut out[..size(&BUFFER)];
     BUFFER.copy_out(4, response);
     response
 }

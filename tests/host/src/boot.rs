@@ -2,14 +2,16 @@
 
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
-use crate::qemu::{CPU_SIGNATURE, End, Event, Qemu, Settings};
+use crate::qemu::{End, Event, Qemu, Settings};
 use crate::timeline::{self, Step};
 use crate::{build, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
+use quoin_image::elf::Elf;
+use quoin_image::guest::Guest;
 use quoin_verify::Expectations;
-use quoin_verify::digest::{self, Host};
+use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -28,19 +30,9 @@ pub struct Built {
     pub image: Image,
     /// The image's file.
     pub path: PathBuf,
-    /// Processors of the machine: the launch measures a register state for each.
-    pub processors: u32,
 }
 
 impl Built {
-    /// For a machine with so many processors.
-    pub fn on(mut self, processors: u32) -> Result<Self> {
-        let host = Host { vcpus: processors, cpu_signature: CPU_SIGNATURE, native_zero: false };
-        self.image.launch = digest::measure_on(&self.image.bytes, host)?;
-        self.processors = processors;
-        Ok(self)
-    }
-
     /// What a verifier that has the image expects, on this machine.
     pub fn expectations(&self) -> Result<Expectations> {
         Ok(Expectations {
@@ -55,23 +47,25 @@ impl Built {
 
 /// Builds machine, firmware and payload, and packs the image.
 pub fn build_everything() -> Result<Built> {
+    build_for(1)
+}
+
+/// The same, for so many processors.
+pub fn build_for(processors: u32) -> Result<Built> {
     let programs = build::build(build::IMAGE_AND_MACHINE)?;
-    let image = image::pack(&programs.firmware(), Payload::Elf(&programs.guest()))?;
-    let path = workspace::target_dir()?.join("quoin.igvm");
+    let guest = Guest { processors, ..Guest::from_elf(&Elf::read(&programs.guest())?)? };
+    let image = image::pack(&programs.firmware(), Payload::Guest(&guest))?;
+    let name = if processors == 1 { String::from("quoin.igvm") } else { format!("quoin-{processors}.igvm") };
+    let path = workspace::target_dir()?.join(name);
     fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Built { machine: programs.machine(), image, path, processors: 1 })
+    Ok(Built { machine: programs.machine(), image, path })
 }
 
 /// Builds the machine, and takes the image from `path`.
 pub fn build_machine_for(path: &Path) -> Result<Built> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let launch = digest::measure(&bytes).with_context(|| format!("cannot measure {}", path.display()))?;
-    Ok(Built {
-        machine: build::build(build::IMAGE_AND_MACHINE)?.machine(),
-        image: Image { bytes, launch },
-        path: path.to_path_buf(),
-        processors: 1,
-    })
+    let image = Image::new(bytes).with_context(|| format!("cannot measure {}", path.display()))?;
+    Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image, path: path.to_path_buf() })
 }
 
 /// Starts the machine with `built` and the development PSP.
@@ -88,7 +82,7 @@ pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[Strin
         psp: &psp,
         config,
         memory_mib,
-        processors: built.processors,
+        processors: built.image.launch.processors,
         options,
     })
 }

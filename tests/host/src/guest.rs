@@ -247,6 +247,6 @@ impl System {
         let image: Image = image::pack(&programs.firmware(), Payload::Guest(&self.linux(command_line).guest()?))?;
         let path = workspace::target_dir()?.join("guest").join(name);
         fs::write(&path, &image.bytes)?;
-        Ok(Built { machine: programs.machine(), image, path, processors: 1 })
+        Ok(Built { machine: programs.machine(), image, path })
     }
 }

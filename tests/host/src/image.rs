@@ -24,6 +24,14 @@ pub struct Image {
     pub launch: Launch,
 }
 
+impl Image {
+    /// Measures an image's file.
+    pub fn new(bytes: Vec<u8>) -> Result<Self> {
+        let launch = digest::measure(&bytes)?;
+        Ok(Self { bytes, launch })
+    }
+}
+
 /// Which program the image starts at VMPL2.
 #[derive(Debug, Clone, Copy)]
 pub enum Payload<'a> {
@@ -43,8 +51,7 @@ pub fn pack(firmware: &Path, payload: Payload<'_>) -> Result<Image> {
         Payload::Elf(path) => pack::pack(&firmware, Some(&Guest::from_elf(&Elf::read(path)?)?))?,
         Payload::Guest(guest) => pack::pack(&firmware, Some(guest))?,
     };
-    let launch = digest::measure(&bytes).context("the image that was just packed cannot be measured")?;
-    Ok(Image { bytes, launch })
+    Image::new(bytes).context("the image that was just packed cannot be measured")
 }
 
 /// Compares with what is committed, and with the limit of size.

@@ -26,9 +26,6 @@ pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 /// The CPU that is emulated: it has SVM and, in its name, the model that the launch shows.
 pub const CPU_MODEL: &str = "EPYC-Milan";
 
-/// CPUID leaf 1, EAX, of it.
-pub const CPU_SIGNATURE: u32 = 0x00A0_0F11;
-
 /// How long QEMU may take to connect to our sockets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.
@@ -254,7 +251,7 @@ fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
     // made of.
     let cpu = format!("{CPU_MODEL},phys-bits=48,svm=on");
     // QEMU's threads, one a processor, gain nothing on the few cores that there are, and one thread is steadier.
-    let accelerator = if settings.processors > 1 { "tcg,thread=single" } else { "tcg" };
+    let accelerator = if settings.processors > 1 { "tcg,thread=multi" } else { "tcg" };
     let (memory, processors) = (format!("{}M", settings.memory_mib), settings.processors.to_string());
     let mut arguments: Vec<OsString> =
         ["-machine", "q35", "-accel", accelerator, "-cpu", &cpu].map(OsString::from).into();

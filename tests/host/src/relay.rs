@@ -62,6 +62,8 @@ pub trait Relay {
     fn selftest(&mut self) -> Result<String>;
     /// Has the payload try what ends all its calls; gives the text of it.
     fn last_selftest(&mut self) -> Result<String>;
+    /// Lets two vCPUs work at once, so many times each; gives the text of it.
+    fn two_vcpus(&mut self, count: u32) -> Result<String>;
     /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware
     /// took the call.
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)>;
@@ -81,6 +83,7 @@ enum Kind {
     Svsm = 4,
     Write = 5,
     Read = 6,
+    TwoVcpus = 7,
 }
 
 /// The relay over a byte stream, such as the unix socket behind QEMU's second serial port.
@@ -174,6 +177,10 @@ impl<S: Read + Write> Relay for SerialRelay<S> {
 
     fn last_selftest(&mut self) -> Result<String> {
         String::from_utf8(self.request(Kind::Selftest, &[1])?).context("the self-test's text is not UTF-8")
+    }
+
+    fn two_vcpus(&mut self, count: u32) -> Result<String> {
+        String::from_utf8(self.request(Kind::TwoVcpus, &count.to_le_bytes())?).context("the text is not UTF-8")
     }
 
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)> {

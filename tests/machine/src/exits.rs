@@ -236,6 +236,10 @@ impl Machine {
             }
             Err(_) => {
                 let _ = self.reach(at, access);
+                // A guest with a handler of #GP may try as often as it likes.
+                if self.gives_gp() {
+                    self.processor_mut().same_fault = (0, 0);
+                }
             }
         }
     }

@@ -50,7 +50,10 @@ pub(crate) struct Launch<'a> {
     processors: usize,
     digest: [u8; 48],
     areas: Vec<(u32, [u8; 4096]), MAX_AREAS>,
-    vmsa: Option<u64>,
+    /// The first processor's: the machine's address, SEV_FEATURES.
+    vmsa: Option<(u64, u64)>,
+    /// Register states that have been measured.
+    measured: usize,
 }
 
 impl<'a> Launch<'a> {
@@ -62,7 +65,7 @@ impl<'a> Launch<'a> {
         lies: Lies,
         processors: usize,
     ) -> Self {
-        Self { memory, secrets, cpuid, lies, processors, digest: [0; 48], areas: Vec::new(), vmsa: None }
+        Self { memory, secrets, cpuid, lies, processors, digest: [0; 48], areas: Vec::new(), vmsa: None, measured: 0 }
     }
 
     /// Launches the file.
@@ -82,7 +85,8 @@ impl<'a> Launch<'a> {
         if policy & MUST_BE_ONE == 0 {
             return Err(Bad("bit 17 of the policy must be 1"));
         }
-        let vmsa = self.vmsa.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
+        let (vmsa, features) = self.vmsa.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
+        self.measure_others(features);
         Ok(Launched { digest: self.digest, policy, vmsa })
     }
 
@@ -105,8 +109,8 @@ impl<'a> Launch<'a> {
 
     fn directive(&mut self, header: Header<'_>, platform: u32) -> Result<(), Bad> {
         let ours = |mask: u32| mask & platform != 0;
-        if self.vmsa.is_some() && !matches!(header, Header::Other) {
-            return Err(Bad("something comes after the VMSA"));
+        if self.vmsa.is_some() && !matches!(header, Header::Vmsa { .. } | Header::Other) {
+            return Err(Bad("something comes after a VMSA"));
         }
         match header {
             Header::Page { gpa, mask, data, unmeasured, shared, kind } if ours(mask) => match kind {
@@ -227,22 +231,32 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// The register states of processor 0 and up, one after the other.
     fn vmsa(&mut self, gpa: u64, data: &[u8], processor: u16) -> Result<(), Bad> {
-        if gpa != VMSA_GPA || processor != 0 {
-            return Err(Bad("the VMSA is not that of processor 0 at its one place"));
+        if gpa != VMSA_GPA || usize::from(processor) != self.measured {
+            return Err(Bad("the VMSA is not that of the next processor at their one place"));
+        }
+        if self.measured == self.processors {
+            return Err(Bad("the VMSA is of a processor that is not there: start QEMU with -smp"));
         }
         check_vmsa(data)?;
-        let hpa = self.memory.frames(1);
-        phys::write(hpa, data);
         self.measure(PageType::Vmsa, &Sha384::digest(data).into(), gpa);
-        // KVM launches a register state for each processor. The others' are as QEMU resets them, and nobody runs them:
-        // they wait for AP creation.
-        let other = reset_vmsa(u64_at(data, SEV_FEATURES));
-        for _ in 1..self.processors {
-            self.measure(PageType::Vmsa, &Sha384::digest(other).into(), gpa);
+        self.measured += 1;
+        if self.vmsa.is_none() {
+            let hpa = self.memory.frames(1);
+            phys::write(hpa, data);
+            self.vmsa = Some((hpa, u64_at(data, SEV_FEATURES)));
         }
-        self.vmsa = Some(hpa);
         Ok(())
+    }
+
+    /// KVM launches a register state for each processor. Those that the file does not have are as QEMU resets them.
+    /// None but the first runs, until AP creation.
+    fn measure_others(&mut self, features: u64) {
+        let other = reset_vmsa(features);
+        for _ in self.measured..self.processors {
+            self.measure(PageType::Vmsa, &Sha384::digest(other).into(), VMSA_GPA);
+        }
     }
 }
 

@@ -8,10 +8,12 @@ use crate::fwcfg::Mediated;
 use crate::inject::Inject;
 use crate::log::{End, end, fault, log};
 use crate::memory::Memory;
+use crate::phys::PAGE;
 use crate::psp::Psp;
 use crate::rules::Rule;
 use crate::smp::{self, PROCESSORS, Place};
 use crate::svm::{Entry, Host, Regs, Svm, Vmcb, control, exit, save};
+use core::cell::Cell;
 use core::fmt;
 use heapless::Vec;
 
@@ -96,6 +98,8 @@ pub(crate) struct Processor {
     host: Option<Host>,
     /// The last nested page fault, and how often it came in a row.
     pub(crate) same_fault: (u64, u32),
+    /// Page and RIP of what was refused last: it is told once.
+    last_refused: Cell<(u64, u64)>,
 }
 
 impl Processor {
@@ -126,6 +130,7 @@ impl Processor {
             evicted: false,
             host: None,
             same_fault: (0, 0),
+            last_refused: Cell::new((0, 0)),
         }
     }
 
@@ -256,7 +261,10 @@ impl Machine {
         if !self.gives_gp() {
             self.stop(Rule::VmplPermission, gpa, detail);
         }
-        log!("refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}", self.current(), self.rip());
+        let here = (gpa & !(PAGE - 1), self.rip());
+        if self.processor().last_refused.replace(here) != here {
+            log!("refused: vmpl={} gpa={gpa:#x} rip={:#x}: {detail}", self.current(), self.rip());
+        }
         self.inject(13, Some(0));
     }
 

@@ -246,16 +246,20 @@ fn event(reader: &mut Reader<'_>, sizes: &[(u16, usize)]) -> Result<BootEvent> {
 /// their contents (docs/boot.md).
 pub fn expected(igvm: &[u8]) -> Result<OfImage> {
     let file = IgvmFile::new_from_binary(igvm, Some(IsolationType::Snp)).context("this is no IGVM file for SEV-SNP")?;
-    let pages: BTreeMap<u64, &[u8]> = file
-        .directives()
-        .iter()
-        .filter_map(|directive| match directive {
-            IgvmDirectiveHeader::PageData { gpa, data, .. } if !data.is_empty() => Some((*gpa, data.as_slice())),
-            _ => None,
-        })
-        .collect();
-    let parameters = pages.values().find(|data| data.starts_with(b"QUOINLP3")).copied();
-    parameters.map_or_else(|| Ok(OfImage::default()), |parameters| of_parameters(parameters, &pages))
+    let pages = pages(&file);
+    launch_parameters(&pages).map_or_else(|| Ok(OfImage::default()), |parameters| of_parameters(parameters, &pages))
+}
+
+fn pages(file: &IgvmFile) -> BTreeMap<u64, &[u8]> {
+    let data = file.directives().iter().filter_map(|directive| match directive {
+        IgvmDirectiveHeader::PageData { gpa, data, .. } if !data.is_empty() => Some((*gpa, data.as_slice())),
+        _ => None,
+    });
+    data.collect()
+}
+
+fn launch_parameters<'a>(pages: &BTreeMap<u64, &'a [u8]>) -> Option<&'a [u8]> {
+    pages.values().find(|data| data.starts_with(b"QUOINLP4")).copied()
 }
 
 fn of_parameters(parameters: &[u8], pages: &BTreeMap<u64, &[u8]>) -> Result<OfImage> {
@@ -444,6 +448,7 @@ mod tests {
             registers: [0; 4],
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
+            processors: 4,
             regions,
         };
         (Guest::launch_params(Some(&guest)).unwrap(), guest.pages())

@@ -1,0 +1,235 @@
+//! What each processor has of its own: stacks, tables, GHCB, direct map; and how another one than that which boots is
+//! started.
+
+use core::alloc::Layout;
+use core::arch::{asm, naked_asm};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use alloc::alloc::alloc_zeroed;
+use alloc::boxed::Box;
+
+use kernel::fatal::{Fatal, Reason};
+use kernel::mm::page_table::Window;
+use kernel::mm::{LARGE_PAGE_SIZE, PAGE, Vmpl};
+use snp::instr::{SharedBytes, pause, rdtsc, wrmsr};
+use snp::vmsa::{Segment, Vmsa};
+use spin::Mutex;
+use x86_64::structures::gdt::GlobalDescriptorTable;
+use x86_64::structures::tss::TaskStateSegment;
+use zerocopy::IntoBytes;
+
+use super::cell::TakeOnce;
+use super::descriptors::{self, Stacks};
+use super::host::{self, Host};
+use super::memory::Memory;
+use super::{fatal, layout};
+
+/// APIC id of the processor that boots.
+pub(crate) const BOOT_APIC_ID: u32 = 0;
+/// Bytes of the stack on which a processor serves calls. The TPM has a stack of its own.
+const STACK: usize = 64 * 1024;
+/// Bytes of the stack of exceptions that end the firmware.
+const FAULT_STACK: usize = 16 * 1024;
+/// Bytes of the stack of #VC.
+const VC_STACK: usize = 16 * 1024;
+/// Ticks of the TSC for which a processor is waited for: some seconds of any CPU.
+const PATIENCE: u64 = 20_000_000_000;
+
+/// What is found through GS.
+#[repr(C)]
+pub(crate) struct Processor {
+    /// Its own address; 0 in that of the processor that boots.
+    this: u64,
+    pub(crate) apic_id: u32,
+    /// Its way to the host.
+    pub(crate) host: Mutex<Option<Host>>,
+}
+
+static BOOT: Processor = Processor { this: 0, apic_id: BOOT_APIC_ID, host: Mutex::new(None) };
+/// GS leads to a [`Processor`]. Until then there is one only.
+static TOLD_APART: AtomicBool = AtomicBool::new(false);
+
+/// The processor that this runs on.
+pub(crate) fn this() -> &'static Processor {
+    if !TOLD_APART.load(Ordering::Acquire) {
+        return &BOOT;
+    }
+    let address: u64;
+    // SAFETY: GS leads to a `Processor` on each processor, whose first field this reads.
+    unsafe { asm!("mov {}, gs:[0]", out(reg) address, options(nostack, readonly, preserves_flags)) };
+    // SAFETY: it is null, or the address of a `Processor` that is never freed.
+    unsafe { (address as *const Processor).as_ref() }.unwrap_or(&BOOT)
+}
+
+fn tell_apart() {
+    // SAFETY: nobody else uses GS.
+    unsafe { wrmsr(GS_BASE, (&raw const BOOT) as u64) };
+    TOLD_APART.store(true, Ordering::Release);
+}
+
+/// MSR GS_BASE, which is the VMSA's and never intercepted.
+const GS_BASE: u32 = 0xC000_0101;
+
+/// A stack above a page that is never mapped.
+#[repr(C, align(4096))]
+struct Guarded<const SIZE: usize> {
+    guard: [u8; PAGE],
+    bytes: [u8; SIZE],
+}
+
+impl<const SIZE: usize> Guarded<SIZE> {
+    /// Takes the guard out of the page tables, and returns the stack's end.
+    fn top(&self) -> u64 {
+        Memory::guard((&raw const self.guard) as u64);
+        (&raw const self.bytes) as u64 + SIZE as u64
+    }
+}
+
+/// A stack for calls.
+pub(crate) fn new_stack() -> Result<u64, Fatal> {
+    Ok(allocate::<Guarded<STACK>>()?.top())
+}
+
+/// Zeroed memory for good.
+///
+/// Only for types that zeros are a value of.
+fn allocate<T>() -> Result<&'static mut T, Fatal> {
+    // SAFETY: no `T` here is of size 0, zeros are a value of each, and the memory is never freed.
+    unsafe { alloc_zeroed(Layout::new::<T>()).cast::<T>().as_mut() }.ok_or_else(Fatal::plain(Reason::OutOfMemory))
+}
+
+/// The pages of one processor but the one that boots.
+#[repr(C, align(4096))]
+struct Block {
+    stack: Guarded<STACK>,
+    fault: Guarded<FAULT_STACK>,
+    vc: Guarded<VC_STACK>,
+    /// Two, since one that begins a 2 MiB page makes hardware fail: one of them does not.
+    vmsa: [[u8; PAGE]; 2],
+    ghcb: [u8; PAGE],
+    window: Window,
+}
+
+/// What a processor takes at its start.
+struct Own {
+    gdt: GlobalDescriptorTable,
+    tss: TaskStateSegment,
+    stacks: Stacks,
+    /// What it takes out and goes on with.
+    rest: Option<Rest>,
+}
+
+struct Rest {
+    memory: Memory,
+    ghcb: (SharedBytes, u64),
+    run: fn(Memory, u32) -> !,
+}
+
+/// What it finds in RDI at its first instruction.
+struct Start {
+    processor: Processor,
+    own: TakeOnce<Own>,
+    ready: AtomicBool,
+    go: AtomicBool,
+}
+
+/// A processor that has come up, and waits.
+pub(crate) struct Waiting(&'static Start);
+
+impl Waiting {
+    pub(crate) const fn apic_id(&self) -> u32 {
+        self.0.processor.apic_id
+    }
+
+    /// Lets it begin.
+    pub(crate) fn go(&self) {
+        self.0.go.store(true, Ordering::Release);
+    }
+}
+
+/// Starts the processor with this APIC id at VMPL0; when it is let go it does `run` with its way to memory and its APIC
+/// id. `None`: the host has no such processor, or it does not come up.
+pub(crate) fn start(
+    memory: &mut Memory,
+    apic_id: u32,
+    sev_features: u64,
+    run: fn(Memory, u32) -> !,
+) -> Result<Option<Waiting>, Fatal> {
+    tell_apart();
+    let Block { stack, fault, vc, vmsa, ghcb, window } = allocate::<Block>()?;
+    let ghcb = host::share(memory, ghcb)?;
+    let (its_memory, root) = memory.another(window);
+    let own = Own {
+        gdt: GlobalDescriptorTable::new(),
+        tss: TaskStateSegment::new(),
+        stacks: Stacks { fault: fault.top(), vc: vc.top() },
+        rest: Some(Rest { memory: its_memory, ghcb, run }),
+    };
+    let start = Box::leak(Box::new(Start {
+        processor: Processor { this: 0, apic_id, host: Mutex::new(None) },
+        own: TakeOnce::new(own),
+        ready: AtomicBool::new(false),
+        go: AtomicBool::new(false),
+    }));
+    start.processor.this = (&raw const start.processor) as u64;
+    let start: &'static Start = start;
+    let first = entry as extern "C" fn() -> ! as usize as u64;
+    let mut state = Vmsa::long_mode_64(Vmpl::Vmpl0, sev_features, root, first, stack.top());
+    // OSFXSR, OSXMMEXCPT.
+    state.cr4 = (state.cr4.get() | 0x600).into();
+    state.gs = Segment::new(0x18, 0xC93, 0xFFFF_FFFF, start.processor.this);
+    state.rdi = ((&raw const *start) as u64).into();
+    state.set_runnable(true);
+    let is_fit = |page: &&mut [u8; PAGE]| !layout::gpa_of(page.as_ptr() as u64).is_multiple_of(LARGE_PAGE_SIZE);
+    let page = vmsa.iter_mut().find(is_fit).ok_or_else(Fatal::plain(Reason::GuestStart))?;
+    page.copy_from_slice(state.as_bytes());
+    let address = page.as_ptr() as u64;
+    // SAFETY: the page is never freed, and its one reference ended above.
+    if unsafe { host::start_processor(address, apic_id, sev_features) }.is_err() {
+        return Ok(None);
+    }
+    let begin = rdtsc();
+    while !start.ready.load(Ordering::Acquire) {
+        if rdtsc().wrapping_sub(begin) > PATIENCE {
+            return Ok(None);
+        }
+        pause();
+    }
+    Ok(Some(Waiting(start)))
+}
+
+/// First instruction of another processor: 64-bit mode, on its stack, RDI is its [`Start`].
+#[unsafe(naked)]
+extern "C" fn entry() -> ! {
+    naked_asm!(
+        "cld",
+        "fninit",
+        "push 0x1f80",
+        "ldmxcsr dword ptr [rsp]",
+        "add rsp, 8",
+        "xor ebp, ebp",
+        "push 0",
+        "jmp {}",
+        sym begin
+    )
+}
+
+extern "C" fn begin(start: &'static Start) -> ! {
+    match come_up(start) {
+        Ok((memory, run)) => run(memory, start.processor.apic_id),
+        Err(why) => fatal::end(&why),
+    }
+}
+
+/// Everything up to the first call.
+fn come_up(start: &'static Start) -> Result<(Memory, fn(Memory, u32) -> !), Fatal> {
+    let own = start.own.take().ok_or_else(Fatal::plain(Reason::Panic))?;
+    descriptors::load(&mut own.gdt, &mut own.tss, own.stacks);
+    let Rest { memory, ghcb: (page, gpa), run } = own.rest.take().ok_or_else(Fatal::plain(Reason::Panic))?;
+    host::connect_another(page, gpa)?;
+    start.ready.store(true, Ordering::Release);
+    while !start.go.load(Ordering::Acquire) {
+        pause();
+    }
+    Ok((memory, run))
+}

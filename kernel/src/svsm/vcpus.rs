@@ -1,0 +1,180 @@
+//! The guest as its processors share it: who owns its memory, and which register state each processor serves.
+
+use heapless::Vec as FixedVec;
+
+use crate::mm::ownership::{MAX_VMSAS, Ownership};
+
+/// Processors that the firmware runs on: no more than there can be register states.
+pub const MAX_PROCESSORS: usize = MAX_VMSAS;
+
+/// A vCPU of the guest's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vcpu {
+    /// GPA of its register state.
+    pub vmsa: u64,
+    /// GPA of its calling area.
+    pub calling_area: u64,
+    /// The SEV_FEATURES that the firmware gives to the guest.
+    pub sev_features: u64,
+}
+
+/// A processor on which the firmware runs at VMPL0.
+#[derive(Debug)]
+struct Processor {
+    apic_id: u32,
+    /// Whose calls it serves.
+    vcpu: Option<Vcpu>,
+    /// It is doing so.
+    serving: bool,
+}
+
+/// What all processors work on, behind one lock. A handler keeps the lock from the judgement of an address to the last
+/// access; none keeps it while the TPM or the PSP works.
+pub struct Guest {
+    /// Who owns each page.
+    pub map: Ownership,
+    processors: FixedVec<Processor, MAX_PROCESSORS>,
+}
+
+/// There is no such processor, or it is serving its vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The firmware does not run there.
+    Unknown,
+    /// It serves a call of the vCPU that would be replaced.
+    Serving,
+}
+
+impl Guest {
+    /// The processor `boot` runs the guest's first vCPU. The others have none yet; `None` if there are too many, or one
+    /// is there twice.
+    #[must_use]
+    pub fn new(map: Ownership, boot: u32, vcpu: Vcpu, others: &[u32]) -> Option<Guest> {
+        let mut processors = FixedVec::<Processor, MAX_PROCESSORS>::new();
+        processors.push(Processor { apic_id: boot, vcpu: Some(vcpu), serving: false }).ok()?;
+        for apic_id in others.iter().copied() {
+            if processors.iter().any(|processor| processor.apic_id == apic_id) {
+                return None;
+            }
+            processors.push(Processor { apic_id, vcpu: None, serving: false }).ok()?;
+        }
+        Some(Guest { map, processors })
+    }
+
+    /// Whether there is one processor only.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.processors.len() == 1
+    }
+
+    /// The vCPU that the processor serves from here to [`Guest::end`]. `None`: it has none.
+    pub fn begin(&mut self, apic_id: u32) -> Option<Vcpu> {
+        let processor = self.processor(apic_id)?;
+        let vcpu = processor.vcpu?;
+        processor.serving = true;
+        Some(vcpu)
+    }
+
+    /// The processor serves nobody any more. A vCPU that is `lost` is not served again.
+    pub fn end(&mut self, apic_id: u32, lost: bool) {
+        if let Some(processor) = self.processor(apic_id) {
+            processor.serving = false;
+            if lost {
+                processor.vcpu = None;
+            }
+        }
+    }
+
+    /// The vCPU that is being served on the processor.
+    pub(crate) fn calling(&mut self, apic_id: u32) -> Option<&mut Vcpu> {
+        self.processor(apic_id)?.vcpu.as_mut()
+    }
+
+    /// Whether a vCPU can get the processor.
+    pub(super) fn place(&mut self, apic_id: u32) -> Result<(), NoPlace> {
+        match self.processor(apic_id) {
+            None => Err(NoPlace::Unknown),
+            Some(processor) if processor.serving => Err(NoPlace::Serving),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The processor serves `vcpu` from now on, in the place of the one that it served: a register state that is
+    /// nobody's any more stays one until it is deleted.
+    pub(super) fn put(&mut self, apic_id: u32, vcpu: Vcpu) {
+        if let Some(processor) = self.processor(apic_id) {
+            processor.vcpu = Some(vcpu);
+        }
+    }
+
+    /// Whether a call of the vCPU with this register state is being served.
+    pub(super) fn is_served(&self, vmsa: u64) -> bool {
+        self.processors.iter().any(|processor| processor.serving && processor.has(vmsa))
+    }
+
+    /// No processor serves the vCPU with this register state any more.
+    pub(super) fn drop_vcpu(&mut self, vmsa: u64) {
+        for processor in self.processors.iter_mut().filter(|processor| processor.has(vmsa)) {
+            processor.vcpu = None;
+        }
+    }
+
+    fn processor(&mut self, apic_id: u32) -> Option<&mut Processor> {
+        self.processors.iter_mut().find(|processor| processor.apic_id == apic_id)
+    }
+}
+
+impl Processor {
+    fn has(&self, vmsa: u64) -> bool {
+        self.vcpu.is_some_and(|vcpu| vcpu.vmsa == vmsa)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FakeMachine, GIVEN};
+
+    const BOOT: Vcpu = Vcpu { vmsa: 0x80_0000_5000, calling_area: GIVEN, sev_features: 1 };
+    const OTHER: Vcpu = Vcpu { vmsa: GIVEN + 0x5000, ..BOOT };
+
+    fn guest(others: &[u32]) -> Option<Guest> {
+        Guest::new(FakeMachine::new().booted(), 0, BOOT, others)
+    }
+
+    #[test]
+    fn a_processor_is_there_once_and_there_are_no_more_than_register_states() {
+        assert!(guest(&[]).unwrap().is_alone());
+        assert!(!guest(&[7]).unwrap().is_alone());
+        assert!(guest(&[1, 0]).is_none());
+        assert!(guest(&[1, 2, 1]).is_none());
+        let many: std::vec::Vec<u32> = (1..64).collect();
+        assert!(guest(&many).is_some());
+        assert!(guest(&[&many[..], &[64]].concat()).is_none());
+    }
+
+    #[test]
+    fn a_vcpu_that_is_being_served_keeps_its_processor() {
+        let mut guest = guest(&[7]).unwrap();
+        assert_eq!(guest.begin(7), None);
+        guest.put(7, OTHER);
+        assert_eq!(
+            (guest.begin(7), guest.is_served(OTHER.vmsa), guest.is_served(BOOT.vmsa)),
+            (Some(OTHER), true, false)
+        );
+        assert_eq!(guest.place(7), Err(NoPlace::Serving));
+        assert_eq!(guest.place(8), Err(NoPlace::Unknown));
+        guest.end(7, false);
+        assert_eq!(guest.place(7), Ok(()));
+        guest.drop_vcpu(OTHER.vmsa);
+        assert_eq!(guest.begin(7), None);
+    }
+
+    #[test]
+    fn a_lost_vcpu_is_not_served_again() {
+        let mut guest = guest(&[]).unwrap();
+        assert_eq!(guest.begin(0), Some(BOOT));
+        guest.end(0, true);
+        assert_eq!(guest.begin(0), None);
+    }
+}

@@ -1,0 +1,30 @@
+//! Two vCPUs of a guest that work at once: one makes a call while the other changes what the call goes by, both use the
+//! TPM, pages come and go beside it.
+
+use super::hostile::{alive, count, running};
+use super::{Totals, case};
+use anyhow::{Context, Result};
+use host::boot::{self, Built};
+use host::relay::Relay;
+
+/// Rounds of each attempt in the short form.
+const ROUNDS: u32 = 300;
+
+/// The short form.
+pub fn run(_: &Built) -> Result<Totals> {
+    rounds(ROUNDS)
+}
+
+/// So many rounds of each attempt.
+pub fn rounds(rounds: u32) -> Result<Totals> {
+    let built = boot::build_for(2)?;
+    let mut qemu = boot::start(&built, "vmpl-fault=gp\nfault=hv-features:0x23")?;
+    boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let mut relay = qemu.relay()?;
+    let text = relay.two_vcpus(rounds).with_context(|| qemu.last_lines())?;
+    println!("{}", text.trim_end());
+    let mut totals = count(&text)?;
+    totals += case("the firmware is alive after it: TPM and attestation answer", alive(&mut relay));
+    totals += case("the firmware has not ended", running(&mut qemu));
+    Ok(totals)
+}
