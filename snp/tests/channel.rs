@@ -88,6 +88,11 @@ fn ask(channel: &mut Channel, host: &mut impl Transport, payload: &[u8]) -> Resu
     Ok(answer[..len].to_vec())
 }
 
+/// There is no way to a next request, nor to the end of one.
+fn is_burned(channel: &mut Channel) -> bool {
+    channel.idle().is_none() && channel.sent().is_none()
+}
+
 #[test]
 fn an_honest_host_carries_requests_of_every_length() {
     let mut channel = channel();
@@ -96,7 +101,7 @@ fn an_honest_host_carries_requests_of_every_length() {
         let payload = vec![0x5A; len];
         assert_eq!(ask(&mut channel, &mut host, &payload), Ok(hash(&payload)));
     }
-    assert_eq!(channel.last_seqno(), 18, "two numbers for each of nine requests");
+    assert_eq!(host.psp.last, 18, "two numbers for each of nine requests");
 }
 
 #[test]
@@ -271,7 +276,7 @@ fn a_request_that_was_put_off_is_finished_before_the_next() {
     assert_eq!(ask(&mut channel, &mut host, b"one"), Err(MessageError::Busy));
     assert!(channel.idle().is_none(), "a new request could be sealed while the old one is open");
     assert_eq!(ask(&mut channel, &mut host, b"two"), Ok(hash(b"two")));
-    assert_eq!((channel.last_seqno(), host.psp.served), (4, 2));
+    assert_eq!((host.psp.last, host.psp.served), (4, 2));
 }
 
 /// The same bytes again, as a plain request; the report arrives, and the size that the certificates need.
@@ -286,7 +291,7 @@ fn a_certificate_buffer_that_is_too_small_costs_no_sequence_number() {
     let (report, certificates) = got.expect("the report comes without certificates");
     assert_eq!(certificates, CertificateResult::TooSmall { pages: 7 });
     assert_eq!((report.report_data, host.calls, host.seen.0.len()), ([9; 64], 2, 1));
-    assert_eq!(channel.last_seqno(), 2);
+    assert_eq!(host.psp.last, 2);
 }
 
 /// A host that always says "too small", also to a plain request, is treated like any other failure.
@@ -302,10 +307,10 @@ fn too_small_for_ever_burns_the_key() {
 #[test]
 fn a_burned_channel_stays_burned() {
     let mut channel = channel();
-    assert!(ask(&mut channel, &mut honest(), b"zero").is_ok() && !channel.is_burned());
+    assert!(ask(&mut channel, &mut honest(), b"zero").is_ok() && !is_burned(&mut channel));
     let mut liar = Host::new(|_, _, _, _, _| Exit::Failed);
     assert_eq!(ask(&mut channel, &mut liar, b"one"), Err(MessageError::Burned));
-    assert!(channel.is_burned() && channel.idle().is_none() && channel.sent().is_none());
+    assert!(is_burned(&mut channel));
     let mut honest = honest();
     assert_eq!(ask(&mut channel, &mut honest, b"two"), Err(MessageError::Burned));
     assert_eq!(honest.calls, 0, "a burned channel still talks");
@@ -334,7 +339,7 @@ fn a_request_that_is_too_long_sends_nothing_and_harms_nothing() {
     let mut channel = channel();
     let mut host = honest();
     assert_eq!(ask(&mut channel, &mut host, &[0; MAX_PAYLOAD + 1]), Err(MessageError::TooLong));
-    assert_eq!((host.calls, channel.last_seqno()), (0, 0));
+    assert_eq!((host.calls, host.psp.last), (0, 0));
     assert!(ask(&mut channel, &mut host, b"tsc").is_ok());
 }
 
@@ -432,7 +437,7 @@ fn run_script(script: &[Behaviour]) -> (usize, usize) {
     let mut channel = channel();
     let mut host = Script { script, used: 0, psp: MockPsp::new(0), seen: Seen::default(), answers: BTreeMap::new() };
     let mut accepted = 0;
-    while host.used < script.len() && !channel.is_burned() {
+    while host.used < script.len() && !is_burned(&mut channel) {
         let payload = [u8::try_from(accepted).unwrap() + 1; 8];
         if let Ok(answer) = ask(&mut channel, &mut host, &payload) {
             assert_eq!(answer, hash(&payload), "the answer is not to the last request");

@@ -87,12 +87,9 @@ impl<F: FnMut(&mut [u8])> Requests for Ghcb<Host<F>, Shared> {
             "out" => self.io_out(0x3F8, Width::Byte, 0xFFFF_FF41),
             "in" => self.io_in(0x3FD, Width::Byte).map(drop),
             "in dword" => self.io_in(0xCFC, Width::Dword).map(drop),
-            "out bytes" => self.io_out_bytes(0x3F8, b"hello"),
             "rdmsr" => self.rdmsr(0x1B).map(drop),
             "wrmsr" => self.wrmsr(0x1B, 0x1122_3344_5566_7788),
             "cpuid" => self.cpuid(0xD, 1, 7).map(drop),
-            "mmio read" => self.mmio_read(0xFEE0_0030, &mut [0; 4]),
-            "mmio write" => self.mmio_write(0xFEE0_00B0, &[1, 2, 3, 4]),
             "psc" => self.page_state_change(&[entry(0)]),
             "guest request" => self.guest_request(pages(None)).map(drop),
             "extended" => self.guest_request(pages(Some((0x9000, 4)))).map(drop),
@@ -104,16 +101,13 @@ impl<F: FnMut(&mut [u8])> Requests for Ghcb<Host<F>, Shared> {
     }
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 12] = [
     "out",
     "in",
     "in dword",
-    "out bytes",
     "rdmsr",
     "wrmsr",
     "cpuid",
-    "mmio read",
-    "mmio write",
     "psc",
     "guest request",
     "extended",
@@ -173,16 +167,13 @@ type Inputs<'t> = (&'t str, u64, u64, u64, &'t [(usize, u64)]);
 /// The inputs of each request: exit code, infos, valid fields with their values (GHCB specification, table 6).
 #[test]
 fn requests_set_exactly_the_fields_of_the_specification() {
-    let expected: [Inputs; 15] = [
+    let expected: [Inputs; 12] = [
         ("out", 0x7B, 0x03F8_0010, 0, &[(RAX, 0x41)]),
         ("in", 0x7B, 0x03FD_0011, 0, &[(RAX, 0)]),
         ("in dword", 0x7B, 0x0CFC_0041, 0, &[(RAX, 0)]),
-        ("out bytes", 0x7B, 0x03F8_0E1C, 5, &[(SCRATCH, GPA + 0x800)]),
         ("rdmsr", 0x7C, 0, 0, &[(RCX, 0x1B)]),
         ("wrmsr", 0x7C, 1, 0, &[(RCX, 0x1B), (RAX, 0x5566_7788), (RDX, 0x1122_3344)]),
         ("cpuid", 0x72, 0, 0, &[(RAX, 0xD), (RCX, 1), (0x3E8, 7)]),
-        ("mmio read", 0x8000_0001, 0xFEE0_0030, 4, &[(SCRATCH, GPA + 0x800)]),
-        ("mmio write", 0x8000_0002, 0xFEE0_00B0, 4, &[(SCRATCH, GPA + 0x800)]),
         ("psc", 0x8000_0010, 0, 0, &[(SCRATCH, GPA + 0x800)]),
         ("guest request", 0x8000_0011, 0x5000, 0x6000, &[]),
         ("extended", 0x8000_0012, 0x5000, 0x6000, &[(RAX, 0x9000), (RBX, 4)]),
@@ -211,7 +202,6 @@ fn requests_set_exactly_the_fields_of_the_specification() {
 fn values_come_from_the_fields_of_the_specification() {
     let mut ghcb = ghcb(|page| {
         answer(page, &[(RAX, 0xFFFF_FFFF_1234_5678), (RBX, 2), (RCX, 3), (RDX, 0xFFFF_FFFF_0000_0004)]);
-        put(page, 0x800, &[9, 8, 7, 6]);
     });
     assert_eq!(ghcb.io_in(1, Width::Byte), Ok(0x78));
     assert_eq!(ghcb.io_in(1, Width::Word), Ok(0x5678));
@@ -219,8 +209,6 @@ fn values_come_from_the_fields_of_the_specification() {
     assert_eq!(ghcb.rdmsr(1), Ok(0x0000_0004_1234_5678));
     let registers = ghcb.cpuid(0, 0, 1).expect("answered");
     assert_eq!([registers.eax, registers.ebx, registers.ecx, registers.edx], [0x1234_5678, 2, 3, 4]);
-    let mut device = [0; 4];
-    assert_eq!((ghcb.mmio_read(0, &mut device), device), (Ok(()), [9, 8, 7, 6]));
 }
 
 /// A field whose valid bit the host has cleared is not used. The fields used are the result's two, and those that carry
@@ -308,28 +296,12 @@ fn guest_request_results_are_told_apart() {
 #[test]
 fn arguments_without_a_form_send_nothing() {
     let mut ghcb = ghcb(|_| panic!("the host was asked"));
-    assert_eq!(ghcb.mmio_read(0, &mut []), Err(GhcbError::Argument));
-    assert_eq!(ghcb.mmio_write(0, &[0; 9]), Err(GhcbError::Argument));
     assert_eq!(ghcb.ap_create(ApCreation::OnInit, Vmpl::Vmpl2, 0, 0x7008, 1), Err(GhcbError::Argument));
     for (gpa, size) in [(0x1001, PageSize::Size4K), (0x1000, PageSize::Size2M), (1 << 52, PageSize::Size4K)] {
         let entry = PageStateEntry { gpa, size, state: PageState::Shared };
         assert_eq!(ghcb.page_state_change(&[entry]), Err(GhcbError::Argument));
     }
     assert_eq!(ghcb.page_state_change(&[]), Ok(()));
-}
-
-#[test]
-fn long_strings_go_out_in_pieces() {
-    let text: Vec<u8> = (0..=255).cycle().take(5000).collect();
-    let mut console = Vec::new();
-    ghcb(|page| {
-        let len = usize::try_from(u64_at(page, INFO2)).unwrap();
-        console.extend_from_slice(&page[0x800..0x800 + len]);
-        answer(page, &[]);
-    })
-    .io_out_bytes(0x3F8, &text)
-    .expect("written");
-    assert!(console == text);
 }
 
 /// A host that does `stop` entries at an exit. Returns what it did, in order.

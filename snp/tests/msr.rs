@@ -33,7 +33,6 @@ fn requests_have_the_words_of_the_specification() {
     let mut log = host(|_| 0);
     let _ = msr::negotiate(&mut log, 51);
     let _ = msr::cpuid(&mut log, 0x8000_001F);
-    let _ = msr::preferred_ghcb(&mut log);
     let _ = msr::register_ghcb(&mut log, GPA);
     let _ = msr::page_state_change(&mut log, GPA, PageState::Private);
     let _ = msr::page_state_change(&mut log, GPA, PageState::Shared);
@@ -44,7 +43,6 @@ fn requests_have_the_words_of_the_specification() {
         [
             0x002,
             0x8000_001F_0000_0004,
-            0x010,
             0x80_0012_3012,
             0x0010_0080_0012_3014,
             0x0020_0080_0012_3014,
@@ -155,12 +153,6 @@ fn cpuid_asks_for_each_register_and_checks_which_one_came() {
     assert_eq!(msr::cpuid(&mut host(|_| 5), 1), Err(GhcbError::MsrAnswer(5)), "EAX for all four registers");
 }
 
-#[test]
-fn a_host_may_have_no_preference() {
-    assert_eq!(msr::preferred_ghcb(&mut host(|_| !0xFFF | 0x011)), Ok(None));
-    assert_eq!(msr::preferred_ghcb(&mut host(|_| GPA | 0x011)), Ok(Some(GPA)));
-}
-
 proptest! {
     /// No answer makes any request panic, and an answer of the wrong kind is refused.
     #[test]
@@ -169,7 +161,6 @@ proptest! {
         let refused = |kinds: u64, result: Result<(), GhcbError>| kind == kinds || result.is_err();
         prop_assert!(refused(0x001, msr::negotiate(&mut host(|_| word), 51).map(drop)));
         prop_assert!(refused(0x005, msr::cpuid(&mut host(|_| word), 0).map(drop)));
-        prop_assert!(refused(0x011, msr::preferred_ghcb(&mut host(|_| word)).map(drop)));
         prop_assert!(refused(0x013, msr::register_ghcb(&mut host(|_| word), GPA)));
         prop_assert!(refused(0x015, msr::page_state_change(&mut host(|_| word), GPA, PageState::Shared)));
         prop_assert!(refused(0x017, msr::run_vmpl(&mut host(|_| word), Vmpl::Vmpl2)));

@@ -8,12 +8,12 @@
 #[path = "../rules/src/cases.rs"]
 mod cases;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use cases::{CASES, Case, Expect, REFUSED};
 use core::time::Duration;
 use host::image::{self, Payload};
 use host::psp::Identity;
-use host::qemu::{End, Qemu, Settings, Source};
+use host::qemu::{End, Qemu, Settings, Source, Turns};
 use host::{boot, build};
 use libtest_mimic::{Arguments, Failed, Trial};
 use quoin_image::elf::Elf;
@@ -83,6 +83,7 @@ impl Bench {
             config,
             memory_mib: boot::MEMORY_MIB,
             processors,
+            turns: Turns::InOneThread,
             options: &[],
         })?;
         let end = qemu.wait(TIMEOUT)?;
@@ -199,19 +200,6 @@ impl Parts {
         self.data.extend_from_slice(contents);
         self.fixed[12..16].copy_from_slice(&u32::try_from(headers)?.to_le_bytes());
         self.fixed[16..20].copy_from_slice(&u32::try_from(end + contents.len())?.to_le_bytes());
-        Ok(())
-    }
-
-    /// The register state of another processor, as that of the first one, at the end.
-    fn add_vmsa(&mut self, processor: u8) -> Result<()> {
-        let mut header = self.headers[self.position(VP_CONTEXT)?].clone();
-        let contents = u32_at(&header, 20) - self.fixed.len() - self.headers.concat().len();
-        header[24] = processor;
-        let state = self.data[contents..contents + 4096].to_vec();
-        self.add_page(header, &state)?;
-        let at = self.position(VP_CONTEXT)?;
-        let header = self.headers.remove(at);
-        self.headers.push(header);
         Ok(())
     }
 
@@ -346,16 +334,34 @@ fn digests(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// The launch measures a register state for each processor: the file's. One that the file has not is another launch.
+/// A register state for each processor, the same for all, of the number of each.
+fn for_processors(file: &[u8], count: u8) -> Result<Vec<u8>> {
+    let mut parts = Parts::of(file);
+    let first = parts.position(VP_CONTEXT)?;
+    let mut header = parts.headers[first].clone();
+    let contents = u32_at(&header, 20) - parts.fixed.len() - parts.headers.concat().len();
+    let state = parts.data[contents..contents + 4096].to_vec();
+    for number in 1..count {
+        // IGVM_VHS_VP_CONTEXT: GPA, mask, contents, number.
+        header[24] = number;
+        parts.add_page(header.clone(), &state)?;
+        let added = parts.headers.remove(first);
+        parts.headers.push(added);
+    }
+    Ok(parts.join())
+}
+
+/// The launch measures a register state for each processor: those of the file. One that the file has not is in reset,
+/// and makes another digest; one too many is refused.
 fn digests_of_processors(bench: &Bench) -> Result<()> {
-    let mut parts = Parts::of(&bench.image);
-    for number in 1..8u8 {
-        let expected = format!("machine: launch digest {}", digest::hex(&digest::measure(&parts.join())?.digest));
-        bench.boot_on(number.into(), &parts.join(), "case=memory\n")?.expect(End::Orderly, &expected)?;
-        let another = bench.boot_on(u32::from(number) + 1, &parts.join(), "case=memory\n")?;
-        ensure!(!another.machine.contains(&expected), "one more processor, the same digest");
-        parts.add_vmsa(number)?;
-        bench.boot_on(number.into(), &parts.join(), "case=memory\n")?.expect(End::BadLaunch, "-smp")?;
+    let line = |file: &[u8]| Ok::<_, Error>(format!("launch digest {}", digest::hex(&digest::measure(file)?.digest)));
+    for count in [2, 3, 8] {
+        let file = for_processors(&bench.image, count)?;
+        let expected = line(&file)?;
+        bench.boot_on(count.into(), &file, "case=memory\n")?.expect(End::Orderly, &expected)?;
+        let outcome = bench.boot_on(u32::from(count) + 1, &file, "case=memory\n");
+        ensure!(count == 8 || outcome?.expect(End::Orderly, &expected).is_err(), "one more in reset, the same digest");
+        bench.boot_on(u32::from(count) - 1, &file, "case=memory\n")?.expect(End::BadLaunch, "not there")?;
     }
     bench.boot_on(9, &bench.image, "case=memory\n")?.expect(End::BadLaunch, "9 processors")
 }

@@ -70,7 +70,8 @@
 //! | `command` | Part 3: a folder a chapter, a file a command, one table of them all |
 //! | `operation` | what the parts of the TPM do: make objects, sign, extend PCR, write indices, export a state |
 //! | `data` | what each part of the TPM is, and how it is kept: objects, sessions, NV, PCR, policies, timers, lists |
-//! | crates `tpm-wire`, `tpm-crypto` | Part 2 and the [`profile`]; cryptography, and secrets in memory |
+//! | crates `tpm-wire`, `tpm-crypto` | Part 2; cryptography, and secrets in memory |
+//! | crate `tpm-codes` | names of numbers: response codes, faults, identifiers; the [`profile`] |
 //!
 //! Beside them is [`store`], which keeps the state on a disk.
 //!
@@ -103,10 +104,10 @@ mod pipeline;
 mod secrets;
 pub mod store;
 
+use tpm_codes::fault;
 use tpm_crypto as crypto;
 use tpm_crypto::{bounded, secret};
 use tpm_wire as wire;
-use tpm_wire::fault;
 
 pub use command::cc;
 pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
@@ -114,4 +115,4 @@ pub use data::tpm::{Failure, Tpm};
 pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
 pub use operation::firmware::{Event, EventDigests};
 pub use operation::state::{Generation, MAX_STATE_SIZE, ProfileName, StateError, StateForm};
-pub use tpm_wire::{fault::Fault, profile, rc};
+pub use tpm_codes::{fault::Fault, profile, rc};

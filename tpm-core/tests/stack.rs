@@ -14,7 +14,7 @@ use harness::Fixture;
 use harness::keys::{Template, a, ecc_signing, ecc_storage};
 use harness::twin::import;
 use std::thread;
-use tpm_core::{MAX_STATE_SIZE, StateForm};
+use tpm_core::{MAX_STATE_SIZE, StateForm, cc};
 
 /// Of a thread as Rust makes it.
 const THREAD_KIB: usize = 2048;
@@ -33,9 +33,9 @@ fn ml_dsa_87() -> Template {
 
 /// Signs with a key of ML-DSA: its signature is the longest that there is.
 fn sign(tpm: &mut Fixture, key: u32) {
-    let sequence = tpm.run(0x1aa, &[key], &[], &[0; 4]).unwrap();
+    let sequence = tpm.run(cc::SIGN_SEQUENCE_START, &[key], &[], &[0; 4]).unwrap();
     let sequence = u32::from_be_bytes(sequence[..4].try_into().unwrap());
-    let signature = tpm.run(0x1a4, &[sequence, key], &[b"", b""], &tpm2b(b"message")).unwrap();
+    let signature = tpm.run(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], &[b"", b""], &tpm2b(b"message")).unwrap();
     assert!(signature.len() > 4627);
 }
 

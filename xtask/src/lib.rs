@@ -5,6 +5,7 @@
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
 //! | [`boots`] | the verbs `boots`, `boot-times` and `exceptions` |
 //! | [`ci`] | the verb of that name |
+//! | [`mod@conformance`] | the verb of that name: suites by others |
 //! | [`deb`] | the verb of that name: the server's Debian package |
 //! | [`demo`] | the verb of that name: Linux at VMPL2, and a changed word |
 //! | [`deny`] | licences, sources and advisories of crates by others |
@@ -19,7 +20,6 @@
 //! | [`package`] | the suites of what users install |
 //! | [`served`] | the firmware's TPM at local ports |
 //! | [`status`] | what exit statuses mean |
-//! | [`suites`] | the verb of that name: suites by others |
 //! | [`mod@test`] | the verb of that name |
 //! | [`tools`] | programs that cargo installs |
 //! | [`tpm`] | the verb of that name |
@@ -30,6 +30,7 @@
 pub mod bench;
 pub mod boots;
 pub mod ci;
+pub mod conformance;
 pub mod deb;
 pub mod demo;
 pub mod deny;
@@ -44,7 +45,6 @@ pub mod proofs;
 pub mod run;
 pub mod served;
 pub mod status;
-pub mod suites;
 pub mod test;
 pub mod tools;
 pub mod tpm;

@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    bench, boots, ci, deb, demo, doctor, fuzz, guest, image, measure, mutants, proofs, run, status, suites, test, tpm,
-    vectors,
+    bench, boots, ci, conformance, deb, demo, doctor, fuzz, guest, image, measure, mutants, proofs, run, status, test,
+    tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -103,7 +103,7 @@ enum Verb {
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients.
     /// They are fetched by the clients of package registries (apt-get, pip, cargo), built, and kept below
     /// target/suites; the first run takes long.
-    Suites(suites::Args),
+    Conformance(conformance::Args),
     /// Run NIST's published vectors (CAVP) and those of RFCs through the engine's cryptography, and print a table.
     ///
     /// Hashes, MACs, key derivations, the generator, ciphers, RSA, elliptic curves, ML-KEM and ML-DSA. They are fetched
@@ -131,7 +131,7 @@ enum Verb {
     /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is
     /// kept below target/fuzz.
     Fuzz(fuzz::Args),
-    /// Write what the other verbs have measured here into docs/: figures.md, suites.md, threats.md.
+    /// Write what the other verbs have measured here into docs/: figures.md, conformance.md, threats.md.
     ///
     /// Each keeps its figure below target/figures when it succeeds, or its table below target/pages when it has run
     /// completely. Rows and tables that nothing was measured for stay.
@@ -178,7 +178,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Mutants(args) => return mutants::run(&args),
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,
-        Verb::Suites(args) => return suites::run(&args),
+        Verb::Conformance(args) => return conformance::run(&args),
         Verb::Vectors => return vectors::vectors(),
         Verb::Keys(args) => return vectors::keys(&args),
         Verb::Timing(args) => return vectors::timing(&args),

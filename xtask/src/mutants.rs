@@ -6,6 +6,7 @@
 use crate::tools::Tool;
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
+use host::figures::{self, Figure};
 use host::workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -160,6 +161,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut complaints = survivors.complaints(&all, args.area.is_none());
     complaints.extend(total.complaints(args.area.is_none()));
     complaints.iter().for_each(|complaint| println!("{complaint}"));
+    if args.area.is_none() && complaints.is_empty() {
+        figures::keep(Figure::Mutants, &total.figure());
+    }
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -197,6 +201,18 @@ impl Row {
         let Self { caught, timeouts, unviable, missed } = self;
         let (mutants, share) = (self.viable() + unviable, self.share());
         format!("{name:<11}{mutants:>8}{caught:>8}{timeouts:>9}{unviable:>9}{missed:>8}{share:>5} %")
+    }
+
+    /// What docs/figures.md says. Whoever survives is listed with a reason, or there is none.
+    fn figure(&self) -> String {
+        let Self { caught, timeouts, unviable, missed } = self;
+        let (drawn, share) = (self.viable() + unviable, self.share());
+        format!(
+            "of {drawn} drawn, {} compile and were tried: {} noticed ({share} %), {missed} that change nothing \
+             (xtask/survivors.txt)",
+            self.viable(),
+            caught + timeouts
+        )
     }
 
     fn complaints(&self, whole: bool) -> Vec<String> {

@@ -82,7 +82,7 @@ pub fn beside() -> Result<ExitCode> {
 fn test_build() -> Result<Command> {
     let mut command = Command::new(workspace::cargo());
     command.current_dir(workspace::root()?).args(["test", "--locked", "--no-run"]);
-    for package in ["tpm-core", "tpm-crypto", "tpm-wire"] {
+    for package in ["tpm-core", "tpm-codes", "tpm-crypto", "tpm-wire"] {
         command.args(["--package", package]);
     }
     command.args(["--lib", "--test", "spec", "--test", "published", "--test", "zeroing", "--test", "stack"]);

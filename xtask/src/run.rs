@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     screen::say("measurement  ", &digest::hex(&built.image.launch.digest));
 
     let mut qemu = boot::start(&built, &args.config.join("\n"))?;
-    boot::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
+    let started_with = boot::wait_for_guest(&mut qemu, &built.image, args.verbose)?;
     let mut relay = qemu.relay()?;
     let folder = match &args.evidence {
         Some(folder) => folder.clone(),
@@ -76,11 +76,19 @@ pub fn run(args: &Args) -> Result<()> {
     println!("done in {seconds}");
     if warm && args.is_plain() {
         figures::keep(Figure::Run, &seconds);
+        if let Some(memory) = memory(&started_with) {
+            figures::keep(Figure::Memory, &format!("8 MiB; when the guest starts, {memory}"));
+        }
     }
     match ports {
         Some(ports) => served::until_a_signal(ports, relay, qemu, ending),
         None => Ok(()),
     }
+}
+
+/// What the firmware says of its heap and stack where it starts the guest.
+fn memory(guest: &str) -> Option<&str> {
+    guest.split_once("; ").map(|(_, memory)| memory)
 }
 
 /// Collects evidence through the relay, and verifies what was written to `folder`.

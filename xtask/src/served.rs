@@ -8,6 +8,7 @@ use host::qemu::Qemu;
 use host::relay::{Relay, SerialRelay};
 use std::os::unix::net::UnixStream;
 use std::thread;
+use tpm_codes::rc::Rc;
 use tpm_ports::{Backend, BufferSizes, Ports, Reserved, Stop};
 
 /// A firmware's TPM, behind the payload at VMPL2. Its vTPM protocol knows locality 0 alone, and its power is the
@@ -20,14 +21,11 @@ const MAX_FIRMWARE_COMMAND: u32 = 4087;
 
 impl<R: Relay + Send> Backend for Firmware<R> {
     fn execute(&mut self, locality: u8, command: &[u8]) -> Result<Vec<u8>> {
-        // What a TPM says to a command that its locality may not give, and to one beyond its buffer: without sessions.
-        const TPM_RC_LOCALITY: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 9, 7];
-        const TPM_RC_COMMAND_SIZE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42];
         if locality != 0 {
-            return Ok(TPM_RC_LOCALITY.to_vec());
+            return Ok(Rc::LOCALITY.response().into());
         }
         if command.len() > MAX_FIRMWARE_COMMAND as usize {
-            return Ok(TPM_RC_COMMAND_SIZE.to_vec());
+            return Ok(Rc::COMMAND_SIZE.response().into());
         }
         self.0.tpm(command)
     }
@@ -107,6 +105,10 @@ mod tests {
         }
 
         fn selftest(&mut self) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
+        fn two_vcpus(&mut self, _count: u32) -> anyhow::Result<String> {
             unreachable!()
         }
 

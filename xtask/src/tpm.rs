@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use tpm_codes::profile;
 use tpm_ports::{Options, Ports};
 
 /// Options of `cargo xtask tpm`.
@@ -25,9 +26,12 @@ pub struct Args {
 }
 
 /// The profile that is built if nothing else is said.
-pub const PROFILE: &str = "full";
+pub const PROFILE: &str = profile::FULL.name;
 /// The profiles that there are.
-pub const PROFILES: [&str; 5] = ["full", "classic", "pc-client", "azure", "no-legacy"];
+pub const PROFILES: [&str; profile::PROFILES.len()] = {
+    let [a, b, c, d, e] = profile::PROFILES;
+    [a.name, b.name, c.name, d.name, e.name]
+};
 
 /// Builds the server with a profile of the engine and gives its file.
 pub fn build(profile: &str) -> Result<PathBuf> {
@@ -56,12 +60,4 @@ pub fn run(args: &Args) -> Result<()> {
     // Before the long part: ports that are taken should be said at once.
     drop(Ports::reserve(options.port, options.unix.as_deref())?);
     Err(Command::new(build(profile)?).args(args_os().skip(2)).exec()).context("cannot start the server")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_profiles_that_the_command_line_takes_are_those_of_the_engine() {
-        assert_eq!(super::PROFILES, tpm_wire::profile::PROFILES.map(|profile| profile.name));
-    }
 }

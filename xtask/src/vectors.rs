@@ -7,6 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use host::fetch::{Archive, ensure_packages, find, must};
+use host::figures::{Figure, keep_last_line};
 use host::{debian, workspace};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -17,11 +18,14 @@ const CRYPTOGRAPHY: &str = "cryptography_vectors==50.0.2";
 /// Debian's release whose sources of OpenSSL and Mbed TLS have CAVP's DRBG vectors.
 const DEBIAN: &str = "bookworm";
 
+/// The number of keys of which docs/figures.md speaks.
+const COUNT: u64 = 10_000;
+
 /// Options of `cargo xtask keys`.
 #[derive(Debug, clap::Args)]
 pub struct Keys {
     /// So many keys.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = COUNT)]
     count: u64,
 }
 
@@ -35,13 +39,14 @@ pub struct Timing {
 
 /// Makes RSA keys and prints statistics of them.
 pub fn keys(options: &Keys) -> Result<ExitCode> {
-    judge(Command::new(program("keys")?).arg(options.count.to_string()))
+    let figure = (options.count == COUNT).then_some(Figure::Keys);
+    judge(Command::new(program("keys")?).arg(options.count.to_string()), figure)
 }
 
 /// Looks for secrets in the time that operations take.
 pub fn timing(options: &Timing) -> Result<ExitCode> {
     debian::ensure(&[("valgrind", "valgrind")])?;
-    judge(Command::new(program("timing")?).arg(options.time.to_string()))
+    judge(Command::new(program("timing")?).arg(options.time.to_string()), Some(Figure::Timing))
 }
 
 /// Fetches the vectors and runs them.
@@ -51,7 +56,7 @@ pub fn vectors() -> Result<ExitCode> {
     let cryptography = cryptography(&folder).context("the vectors of pyca/cryptography")?;
     let openssl = source(&folder, "openssl")?.join("test/recipes/30-test_evp_data");
     let mbedtls = source(&folder, "mbedtls")?.join("tests/suites");
-    judge(Command::new(program("vectors")?).args([cryptography, openssl, mbedtls]))
+    judge(Command::new(program("vectors")?).args([cryptography, openssl, mbedtls]), Some(Figure::Vectors))
 }
 
 /// The package's folder, by pip; a wheel is a zip file.
@@ -94,6 +99,11 @@ fn program(name: &str) -> Result<PathBuf> {
     Ok(workspace::target_dir()?.join("release").join(name))
 }
 
-fn judge(command: &mut Command) -> Result<ExitCode> {
-    Ok(if command.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// Runs a judge. Its last line is the figure.
+fn judge(command: &mut Command, figure: Option<Figure>) -> Result<ExitCode> {
+    let status = match figure {
+        Some(figure) => keep_last_line(figure, command)?,
+        None => command.status()?,
+    };
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

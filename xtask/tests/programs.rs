@@ -28,7 +28,7 @@ fn a_suite_that_does_not_exist_is_a_wrong_argument_and_the_suites_are_listed() {
 #[test]
 fn a_suite_of_others_or_a_profile_that_does_not_exist_is_a_wrong_argument() {
     for (wrong, list) in [(["--suite", "nosuch"], "measured-boot"), (["--profile", "nosuch"], "no-legacy")] {
-        let (status, said) = status_and_stderr(&xtask(&["suites"]).args(wrong).output().unwrap());
+        let (status, said) = status_and_stderr(&xtask(&["conformance"]).args(wrong).output().unwrap());
         assert_eq!(status, Some(2), "{said}");
         assert!(said.contains("nosuch") && said.contains(list), "{said}");
     }
@@ -107,7 +107,7 @@ fn verbs() -> Vec<String> {
 #[test]
 fn the_manual_of_every_verb_fits_a_terminal_and_breaks_no_word() {
     let verbs = verbs();
-    for known in ["run", "test", "verify", "image", "guest", "tpm", "suites"] {
+    for known in ["run", "test", "verify", "image", "guest", "tpm", "conformance"] {
         assert!(verbs.iter().any(|verb| verb == known), "{known} is not among {verbs:?}");
     }
     for verb in [None].into_iter().chain(verbs.iter().map(|verb| Some(verb.as_str()))) {

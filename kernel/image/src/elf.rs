@@ -118,13 +118,6 @@ impl Elf {
         }
         Ok(gpa)
     }
-
-    /// The first and last-plus-one guest-physical address of the pages.
-    pub fn span(&self) -> Result<(u64, u64)> {
-        let first = self.pages.keys().next().with_context(|| format!("{} loads nothing", self.name))?;
-        let last = self.pages.keys().next_back().context("pages vanished")?;
-        Ok((*first, last + PAGE))
-    }
 }
 
 #[cfg(test)]
@@ -142,7 +135,6 @@ mod tests {
         assert_eq!(elf.pages.keys().copied().collect::<Vec<_>>(), [0x8000, 0x9000]);
         assert_eq!(&elf.pages[&0x8000].as_ref().unwrap()[0xF..0x14], b"\0abc\0");
         assert!(elf.pages[&0x9000].is_none(), "nothing is stored for the second page");
-        assert_eq!(elf.span().unwrap(), (0x8000, 0xA000));
     }
 
     #[test]

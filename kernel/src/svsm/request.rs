@@ -30,8 +30,8 @@ pub enum Stop {
 ///
 /// The call counts only if the vCPU left its VMPL by VMGEXIT (so that the registers are a call's), and if the calling
 /// area's first byte goes from 1 to 0 in one exchange (so that no call is served twice, or at the host's will). While
-/// the register state is looked at, EFER.SVME is clear in it, and no CPU can begin to run it. One that a CPU still runs,
-/// because the host has entered two VMPLs of the vCPU at once, holds registers of before: there is no call in it.
+/// the register state is looked at, EFER.SVME is clear in it, and no CPU can begin to run it. One that a CPU still
+/// runs, because the host has entered two VMPLs of the vCPU at once, holds registers of before: there is no call in it.
 pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
     let Some(vcpu) = machine.guest.lock().begin(machine.apic_id) else { return Stop::NoVcpu };
     let stop = look_and_serve(machine, vcpu).unwrap_or(Stop::Lost);

@@ -179,21 +179,6 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         Ok(low32(answer.field(Field::Rax)? & width.mask()))
     }
 
-    /// REP OUTSB: writes all bytes to `port`, as many at a time as the shared buffer holds.
-    ///
-    /// # Errors
-    /// As all requests; bytes before the failing part have been written.
-    pub fn io_out_bytes(&mut self, port: u16, bytes: &[u8]) -> Result<(), GhcbError> {
-        // String, repeated, 64-bit addresses, segment DS.
-        const REP_OUTS: u64 = 1 << 2 | 1 << 3 | 1 << 9 | 3 << 10;
-        for chunk in bytes.chunks(BUFFER_SIZE) {
-            self.page.write(BUFFER, chunk);
-            let scratch = (Field::SwScratch, self.buffer_gpa());
-            self.call(code::IOIO, io_info(port, Width::Byte) | REP_OUTS, chunk.len() as u64, &[scratch])?;
-        }
-        Ok(())
-    }
-
     /// RDMSR. The value is the host's word.
     ///
     /// # Errors
@@ -229,29 +214,6 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
             ecx: low32(answer.field(Field::Rcx)?),
             edx: low32(answer.field(Field::Rdx)?),
         })
-    }
-
-    /// Reads `out.len()` bytes (1 to 8) of a device at `gpa`. The bytes are the host's word.
-    ///
-    /// # Errors
-    /// As all requests; `Argument`.
-    pub fn mmio_read(&mut self, gpa: u64, out: &mut [u8]) -> Result<(), GhcbError> {
-        mmio_len(out)?;
-        let scratch = (Field::SwScratch, self.buffer_gpa());
-        self.call(code::MMIO_READ, gpa, out.len() as u64, &[scratch])?;
-        self.page.read(BUFFER, out);
-        Ok(())
-    }
-
-    /// Writes `bytes` (1 to 8) to a device at `gpa`.
-    ///
-    /// # Errors
-    /// As all requests; `Argument`.
-    pub fn mmio_write(&mut self, gpa: u64, bytes: &[u8]) -> Result<(), GhcbError> {
-        mmio_len(bytes)?;
-        self.page.write(BUFFER, bytes);
-        let scratch = (Field::SwScratch, self.buffer_gpa());
-        self.call(code::MMIO_WRITE, gpa, bytes.len() as u64, &[scratch]).map(drop)
     }
 
     /// Changes the state of pages. When this returns `Ok` the host *says* that it did; PVALIDATE of each page shows
@@ -365,13 +327,6 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
 /// SW_EXITINFO1 of IOIO: port in 31:16, width in 6:4.
 const fn io_info(port: u16, width: Width) -> u64 {
     (port as u64) << 16 | (width as u64) << 4
-}
-
-const fn mmio_len(bytes: &[u8]) -> Result<(), GhcbError> {
-    match bytes.len() {
-        1..=8 => Ok(()),
-        _ => Err(GhcbError::Argument),
-    }
 }
 
 /// u16 current entry, u16 last entry (inclusive), u32 reserved.

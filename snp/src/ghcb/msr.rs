@@ -12,8 +12,6 @@ const SEV_INFO_REQUEST: u64 = 0x002;
 const SEV_INFO: u64 = 0x001;
 const CPUID_REQUEST: u64 = 0x004;
 const CPUID: u64 = 0x005;
-const PREFERRED_REQUEST: u64 = 0x010;
-const PREFERRED: u64 = 0x011;
 const REGISTER_REQUEST: u64 = 0x012;
 const REGISTER: u64 = 0x013;
 const PSC_REQUEST: u64 = 0x014;
@@ -102,15 +100,6 @@ pub fn cpuid(hypervisor: &mut impl Hypervisor, leaf: u32) -> Result<CpuidRegiste
         if word & 0xFFFF_FFFF == number << 30 | CPUID { Ok(high32(word)) } else { Err(GhcbError::MsrAnswer(word)) }
     };
     Ok(CpuidRegisters { eax: register(0)?, ebx: register(1)?, ecx: register(2)?, edx: register(3)? })
-}
-
-/// Where the host would like the GHCB to be, `None` if it does not mind.
-///
-/// # Errors
-/// `MsrAnswer`.
-pub fn preferred_ghcb(hypervisor: &mut impl Hypervisor) -> Result<Option<u64>, GhcbError> {
-    let gfn = call(hypervisor, PREFERRED_REQUEST, PREFERRED)?;
-    Ok((gfn != u64::MAX >> 12).then_some(gfn << 12))
 }
 
 /// Registers the page at `gpa` as this vCPU's GHCB; the host must repeat the address exactly.

@@ -93,18 +93,6 @@ impl Channel {
         Self { key, last, state: State::Idle, request: [0; PAGE_SIZE], answer: [0; PAGE_SIZE] }
     }
 
-    /// Last sequence number that is used up.
-    #[must_use]
-    pub const fn last_seqno(&self) -> u32 {
-        self.last
-    }
-
-    /// Whether the key is gone.
-    #[must_use]
-    pub fn is_burned(&self) -> bool {
-        self.state == State::Burned
-    }
-
     /// The channel, if nothing is under way.
     pub fn idle(&mut self) -> Option<Idle<'_>> {
         (self.state == State::Idle).then_some(Idle(self))

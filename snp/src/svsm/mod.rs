@@ -5,7 +5,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::bits::{high32, low32};
-use crate::rmp::{Pvalidated, RmpError};
+use crate::rmp::RmpError;
 
 pub mod attestation;
 pub mod core_protocol;
@@ -89,14 +89,6 @@ impl ResultCode {
         match error.code() {
             Some(code) => Self(0x8000_1000 + code as u64),
             None => Self::INVALID_ADDRESS,
-        }
-    }
-
-    /// The code for a PVALIDATE that was carried out.
-    pub const fn from_pvalidated(result: Pvalidated, ignore_carry: bool) -> Self {
-        match result {
-            Pvalidated::Unchanged if !ignore_carry => Self::FAIL_UNCHANGED,
-            Pvalidated::Changed | Pvalidated::Unchanged => Self::SUCCESS,
         }
     }
 }

@@ -8,9 +8,19 @@ use anyhow::{Result, bail};
 /// promised.
 const FLIPS_A_FILE: usize = 32;
 
-/// Flips bits of every file, one at a time: each flip must be refused, and at the step whose business it is. Gives
-/// what was tried, a file at a time, and what was not as it should be.
-pub fn flips(genuine: &Evidence, expectations: &Expectations) -> impl Iterator<Item = (String, Result<()>)> {
+/// The flips of a file's bits.
+#[derive(Debug)]
+pub struct Flips {
+    /// The file.
+    pub file: &'static str,
+    /// How many bits were flipped.
+    pub bits: usize,
+    /// What was not as it should be.
+    pub outcome: Result<()>,
+}
+
+/// Flips bits of every file, one at a time: each flip must be refused, and at the step whose business it is.
+pub fn flips(genuine: &Evidence, expectations: &Expectations) -> impl Iterator<Item = Flips> {
     FILES.into_iter().map(move |(name, field)| {
         let bits = field(&mut genuine.clone()).len() * 8;
         // An odd step visits all bits of a byte in turn; the first and the last bit are always among them.
@@ -21,7 +31,7 @@ pub fn flips(genuine: &Evidence, expectations: &Expectations) -> impl Iterator<I
             field(&mut flipped)[bit / 8] ^= 1 << (bit % 8);
             refused(name, *bit, &flipped, expectations)
         });
-        (format!("{name}: each of {} flipped bits is refused at the right step", chosen.len()), outcome)
+        Flips { file: name, bits: chosen.len(), outcome }
     })
 }
 

@@ -8,6 +8,7 @@ use super::{Totals, case};
 use anyhow::{Context, Result, ensure};
 use host::boot::{self, Built};
 use host::collect;
+use host::figures::{self, Figure};
 use host::qemu::Folder;
 use quoin_verify::digest::hex;
 use quoin_verify::evidence::folder::Evidence;
@@ -26,8 +27,14 @@ pub fn run(built: &Built) -> Result<Totals> {
         case("`xtask verify` accepts genuine evidence", verb(built, &gathered, 0, "verified: 20 steps ok"));
     totals += case("`xtask measure` prints the digest that the report has signed", measured(built, &gathered));
     totals += case("`xtask verify` names the step that fails, by text and exit status", named(built, &gathered));
-    for (name, outcome) in flips(&gathered, &expectations) {
-        totals += case(&name, outcome);
+    let (mut bits, mut files) = (0, 0);
+    for flips in flips(&gathered, &expectations) {
+        (bits, files) = (bits + flips.bits, files + 1);
+        let name = format!("{}: each of {} flipped bits is refused at the right step", flips.file, flips.bits);
+        totals += case(&name, flips.outcome);
+    }
+    if totals.failed == 0 {
+        figures::keep(Figure::Flips, &format!("{bits} in {files} files"));
     }
     Ok(totals)
 }

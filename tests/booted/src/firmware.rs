@@ -78,7 +78,7 @@ fn linked(crates: &[String]) -> Result<()> {
 }
 
 fn forbids() -> Result<()> {
-    for krate in ["tpm-core", "tpm-core/crypto", "tpm-core/wire"] {
+    for krate in ["tpm-core", "tpm-core/codes", "tpm-core/crypto", "tpm-core/wire"] {
         let head = fs::read_to_string(workspace::root()?.join(krate).join("src/lib.rs"))?;
         for attribute in ["#![forbid(unsafe_code)]", "#![no_std]", "clippy::panic", "clippy::indexing_slicing"] {
             ensure!(head.contains(attribute), "{krate}/src/lib.rs lacks {attribute}");

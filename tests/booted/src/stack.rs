@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use core::time::Duration;
 use host::boot::{self, Built};
 use host::build;
+use host::figures::{self, Figure};
 use host::qemu::Qemu;
 use host::relay::Relay;
 use quoin_image::elf::Elf;
@@ -49,15 +50,21 @@ pub fn run(built: &Built) -> Result<Totals> {
     println!("     boot: {} KiB of {}", used >> 10, (top - bottom) >> 10);
     // TPM2_Startup, which may have been done.
     let _ = send(&mut relay, STARTUP, false, &[0, 0]);
-    let mut totals = Totals::default();
+    let (mut totals, mut greediest) = (Totals::default(), "the boot");
     for (name, kind, attributes, parameters) in KEYS {
         let outcome = key(&mut relay, kind, attributes, parameters);
-        used = used.max(self::used(&mut qemu).unwrap_or(0));
+        if let Some(more) = self::used(&mut qemu).filter(|now| *now > used) {
+            (used, greediest) = (more, name);
+        }
         println!("     so far, with a key of {name}: {} KiB", used >> 10);
         totals += case(
             &format!("a key of {name} is made, and half a MiB of the stack is left"),
             outcome.and_then(|()| left(used, top - bottom)),
         );
+    }
+    if totals.failed == 0 {
+        let (used, size) = (used >> 10, (top - bottom) >> 10);
+        figures::keep(Figure::Stack, &format!("{used} KiB of {size}: {greediest}, in the image that is shipped"));
     }
     Ok(totals)
 }

@@ -18,7 +18,7 @@ pub fn run(_: &Built) -> Result<Totals> {
 /// So many rounds of each attempt.
 pub fn rounds(rounds: u32) -> Result<Totals> {
     let built = boot::build_for(2)?;
-    let mut qemu = boot::start(&built, "vmpl-fault=gp\nfault=hv-features:0x23")?;
+    let mut qemu = boot::start_at_once(&built, "vmpl-fault=gp\nfault=hv-features:0x23")?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
     let text = relay.two_vcpus(rounds).with_context(|| qemu.last_lines())?;

@@ -92,7 +92,7 @@ impl Bench {
     }
 }
 
-/// A suite: what it is called, and in docs/suites.md; what fetches and builds it, what runs it.
+/// A suite: what it is called, and in docs/conformance.md; what fetches and builds it, what runs it.
 struct Suite {
     name: &'static str,
     title: &'static str,
@@ -171,7 +171,7 @@ pub fn run(request: &Request) -> Result<bool> {
     println!("{}", table(&reports, request.servers.name()));
     if let Some((block, text)) = block(request, &reports) {
         pages::keep(block, &text)?;
-        println!("docs/suites.md: `cargo xtask figures` writes this table");
+        println!("docs/conformance.md: `cargo xtask figures` writes this table");
     }
     Ok(!reports.iter().any(|(_, _, report)| report.failed()))
 }
@@ -227,11 +227,11 @@ fn table(reports: &[(&str, &str, Report)], server: &str) -> String {
     lines.join("\n")
 }
 
-/// The table of docs/suites.md, if this was a run of all tests: with no filter, and with the profile of that page.
+/// The table of docs/conformance.md, if this was a run of all tests: with no filter, and with the profile of that page.
 fn block(request: &Request, reports: &[(&str, &str, Report)]) -> Option<(Block, String)> {
     let block = match request.servers.profile() {
-        "" => Block::SuitesSwtpm,
-        PROFILE => Block::Suites,
+        "" => Block::ConformanceSwtpm,
+        PROFILE => Block::Conformance,
         _ => return None,
     };
     if request.filter.is_some() || reports.len() != SUITES.len() {
@@ -306,7 +306,7 @@ mod tests {
         let mut reports: Vec<_> = SUITES.iter().map(|suite| (suite.name, PROFILE, ran())).collect();
         let (found, text) = block(&request(PROFILE, None), &reports).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((found, lines.len()), (Block::Suites, 2 + SUITES.len()));
+        assert_eq!((found, lines.len()), (Block::Conformance, 2 + SUITES.len()));
         assert_eq!(lines[3], "| tpm2-pytss 3.0.0 | 2 | 0 | 0 |");
         assert!(block(&request("full", None), &reports).is_none(), "another profile");
         assert!(block(&request(PROFILE, Some("a")), &reports).is_none(), "some tests");

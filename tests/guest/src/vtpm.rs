@@ -35,8 +35,8 @@ fn send_through(buffer: &Page) -> Result<(Taken, u64), HostError> {
     Ok((taken, registers.rax))
 }
 
-/// Sends a command through a page of the caller's, again while the TPM is busy. Gives the response's length, which is in
-/// the page from octet 4 on, and how often it was busy.
+/// Sends a command through a page of the caller's, again while the TPM is busy. Gives the response's length, which is
+/// in the page from octet 4 on, and how often it was busy.
 pub(crate) fn command(buffer: &Page, command: &[u8]) -> Result<(usize, u64), HostError> {
     const BUSY: u64 = 0x8000_0007;
     let mut busy = 0;

@@ -2,7 +2,7 @@
 
 use crate::image::{self, Image, Payload};
 use crate::psp::Identity;
-use crate::qemu::{End, Event, Qemu, Settings};
+use crate::qemu::{End, Event, Qemu, Settings, Turns};
 use crate::timeline::{self, Step};
 use crate::{build, workspace};
 use anyhow::{Context, Result, bail, ensure};
@@ -73,8 +73,17 @@ pub fn start(built: &Built, config: &str) -> Result<Qemu> {
     start_with(built, config, MEMORY_MIB, &[])
 }
 
+/// As [`start`], with processors that run at once.
+pub fn start_at_once(built: &Built, config: &str) -> Result<Qemu> {
+    start_so(built, config, MEMORY_MIB, Turns::AtOnce, &[])
+}
+
 /// As [`start`], with so many MiB of RAM and further options of QEMU.
 pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[String]) -> Result<Qemu> {
+    start_so(built, config, memory_mib, Turns::InOneThread, options)
+}
+
+fn start_so(built: &Built, config: &str, memory_mib: u32, turns: Turns, options: &[String]) -> Result<Qemu> {
     let psp = Identity::development().fw_cfg_bundle();
     Qemu::start(&Settings {
         machine: &built.machine,
@@ -83,17 +92,24 @@ pub fn start_with(built: &Built, config: &str, memory_mib: u32, options: &[Strin
         config,
         memory_mib,
         processors: built.image.launch.processors,
+        turns,
         options,
     })
 }
 
-/// Shows the timeline until the payload was started; fails when the machine ends before.
-pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<()> {
+/// Shows the timeline until the payload was started; fails when the machine ends before. Gives what was said of that
+/// start.
+pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<String> {
+    let mut last = String::new();
     hear_until_guest(qemu, image, |event, step| match step {
-        Some(step) => step.say(),
+        Some(step) => {
+            step.say();
+            last.clone_from(&step.detail);
+        }
         None if verbose => println!("{:>8.2} s  {}", event.elapsed.as_secs_f64(), event.line),
         None => {}
-    })
+    })?;
+    Ok(last)
 }
 
 /// As [`wait_for_guest`], for callers that show the output in another way.

@@ -40,8 +40,9 @@ use std::time::Instant;
 
 /// What an operating system wants of the machine: no XSAVE in the CPUID page, since TCG has not all of it; RAM where a
 /// Linux without EFI looks for ROMs; and a host that says that it has several VMPLs (GHCB hypervisor feature 5),
-/// without which Linux ends itself at VMPL2.
-pub const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x23";
+/// without which Linux ends itself at VMPL2, and a list of APIC ids (4), without which OVMF waits for ever for the
+/// other processors.
+pub const CONFIG: &str = "cpuid=image\nlegacy=ram\nfault=hv-features:0x33";
 
 /// How an operating system is booted.
 #[derive(Debug, Clone)]
@@ -118,7 +119,7 @@ impl core::fmt::Display for Outcome {
 
 /// Boots, gives what the guest writes to its serial port to `console`, with the port to answer, and waits for the end.
 pub fn boot(built: &Built, args: &Boot, console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>) -> Result<Outcome> {
-    boot_after(built, args, |qemu| boot::wait_for_guest(qemu, &built.image, args.verbose), console)
+    boot_after(built, args, |qemu| boot::wait_for_guest(qemu, &built.image, args.verbose).map(drop), console)
 }
 
 /// As [`boot()`], with what is done until the guest is started.

@@ -40,8 +40,8 @@ macro_rules! blocks {
 }
 
 blocks! {
-    Suites "suites.md" "docs/suites.md" "cargo xtask suites"
-    SuitesSwtpm "suites-swtpm.md" "docs/suites.md" "cargo xtask suites --server swtpm"
+    Conformance "conformance.md" "docs/conformance.md" "cargo xtask conformance"
+    ConformanceSwtpm "conformance-swtpm.md" "docs/conformance.md" "cargo xtask conformance --server swtpm"
     Beside "beside.md" "docs/threats.md" "cargo xtask beside"
 }
 
@@ -112,18 +112,18 @@ mod tests {
     #[test]
     fn what_is_between_the_marks_is_written_and_nothing_else() {
         let page = |a: &str, b: &str| {
-            let (suites, swtpm) = (Block::Suites.begin(), Block::SuitesSwtpm.begin());
+            let (suites, swtpm) = (Block::Conformance.begin(), Block::ConformanceSwtpm.begin());
             format!("# x\n\n{suites}\n\n{a}\n\n<!-- end -->\n\nhand\n\n{swtpm}\n\n{b}\n\n<!-- end -->\ny\n")
         };
-        assert_eq!(with(&page("a", "b"), Block::Suites, "new\n").unwrap(), page("new", "b"));
-        assert_eq!(with(&page("a", "b"), Block::SuitesSwtpm, "new\n").unwrap(), page("a", "new"));
-        assert_eq!(with(&page("a", "b"), Block::Suites, "a\n").unwrap(), page("a", "b"), "the same again");
+        assert_eq!(with(&page("a", "b"), Block::Conformance, "new\n").unwrap(), page("new", "b"));
+        assert_eq!(with(&page("a", "b"), Block::ConformanceSwtpm, "new\n").unwrap(), page("a", "new"));
+        assert_eq!(with(&page("a", "b"), Block::Conformance, "a\n").unwrap(), page("a", "b"), "the same again");
     }
 
     #[test]
     fn a_page_without_the_marks_or_with_two_is_refused() {
         let block = |text: &str| format!("{}\n{text}", Block::Beside.begin());
-        let swtpm = Block::SuitesSwtpm.begin();
+        let swtpm = Block::ConformanceSwtpm.begin();
         for page in ["", &block(""), &block(&format!("{swtpm}\n<!-- end -->")), &block("<!-- end -->\n").repeat(2)] {
             assert!(with(page, Block::Beside, "new").is_err(), "{page}");
         }

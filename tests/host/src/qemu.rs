@@ -26,6 +26,15 @@ pub const PROGRAM: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
 /// The CPU that is emulated: it has SVM and, in its name, the model that the launch shows.
 pub const CPU_MODEL: &str = "EPYC-Milan";
 
+/// How several processors take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// One after the other, in one thread of QEMU's: steadier, and as fast on few cores.
+    InOneThread,
+    /// Each in a thread of its own: at any moment something else may be done.
+    AtOnce,
+}
+
 /// How long QEMU may take to connect to our sockets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.
@@ -46,6 +55,8 @@ pub struct Settings<'a> {
     pub memory_mib: u32,
     /// Processors of the machine, 1 to 8.
     pub processors: u32,
+    /// How they take turns.
+    pub turns: Turns,
     /// Further options of QEMU.
     pub options: &'a [String],
 }
@@ -250,8 +261,11 @@ fn arguments(settings: &Settings<'_>, folder: &Path) -> Vec<OsString> {
     // One 32-bit CPU feature set for all QEMU versions: 48 address bits put the C-bit at 47; svm is what the machine is
     // made of.
     let cpu = format!("{CPU_MODEL},phys-bits=48,svm=on");
-    // QEMU's threads, one a processor, gain nothing on the few cores that there are, and one thread is steadier.
-    let accelerator = if settings.processors > 1 { "tcg,thread=multi" } else { "tcg" };
+    let accelerator = match (settings.processors, settings.turns) {
+        (1, _) => "tcg",
+        (_, Turns::InOneThread) => "tcg,thread=single",
+        (_, Turns::AtOnce) => "tcg,thread=multi",
+    };
     let (memory, processors) = (format!("{}M", settings.memory_mib), settings.processors.to_string());
     let mut arguments: Vec<OsString> =
         ["-machine", "q35", "-accel", accelerator, "-cpu", &cpu].map(OsString::from).into();

@@ -229,7 +229,7 @@ pub(crate) fn run_vmpl_waits() {
     start(OTHER, 0, runs_vmpl2);
     check(stands_still() && peek(SAID) == 0, 20);
     start(OTHER_GUEST, 2, calls_vmpl0);
-    check(goes_round() && peek(SAID) == 1 && peek(ORDER) > 1, 21);
+    check(goes_round() && comes(|| peek(SAID) == 1 && peek(ORDER) > 1), 21);
     check(create(DESTROY, SECOND, 2, OTHER_GUEST) == DONE, 22);
     check(stands_still(), 23);
     // And again, whether the host is to do so at once or at the next chance.

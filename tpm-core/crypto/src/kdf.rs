@@ -24,25 +24,6 @@ pub fn counter_mode(alg: HashAlg, key: &[u8], fixed: &[&[u8]], out: &mut [u8]) {
     fill(out, alg, |counter| block(&keyed, counter, fixed));
 }
 
-/// KDFa for a number of bits that need not be a multiple of 8: the excess high bits of the first byte are zero.
-///
-/// # Errors
-/// `Error::Length` unless `out` has exactly the bytes that `bits` need.
-pub fn kdfa_bits(
-    alg: HashAlg,
-    key: &[u8],
-    label: &[u8],
-    context: [&[u8]; 2],
-    bits: u32,
-    out: &mut [u8],
-) -> Result<(), Error> {
-    check_bits(bits, out)?;
-    let [context_u, context_v] = context;
-    counter_mode(alg, key, &[label, &[0], context_u, context_v, &bits.to_be_bytes()], out);
-    mask_first(bits, out);
-    Ok(())
-}
-
 /// KDFe (Part 1, 8.4.10.3; SP 800-56A, one step): fills `out`; bits = 8 × its length.
 ///
 /// Block i is H(\[i\]₄ ‖ `z` ‖ `label` ‖ 0 ‖ `party_u` ‖ `party_v`), i from 1. `z` is the x coordinate of the shared
@@ -58,25 +39,6 @@ pub fn one_step(alg: HashAlg, z: &[u8], fixed: &[&[u8]], out: &mut [u8]) {
         once(&counter.to_be_bytes()[..]).chain([z]).chain(fixed.iter().copied()).for_each(|part| hasher.update(part));
         hasher.finish()
     });
-}
-
-/// KDFe for a number of bits that need not be a multiple of 8: the excess high bits of the first byte are zero.
-///
-/// # Errors
-/// `Error::Length` unless `out` has exactly the bytes that `bits` need.
-pub fn kdfe_bits(
-    alg: HashAlg,
-    z: &[u8],
-    label: &[u8],
-    parties: [&[u8]; 2],
-    bits: u32,
-    out: &mut [u8],
-) -> Result<(), Error> {
-    check_bits(bits, out)?;
-    let [party_u, party_v] = parties;
-    kdfe(alg, z, label, party_u, party_v, out);
-    mask_first(bits, out);
-    Ok(())
 }
 
 /// KDF2 (IEEE 1363a, 13.2; ISO/IEC 18033-2): fills `out`. Block i is H(`z` ‖ \[i\]₄ ‖ `info`), i from 1.
@@ -135,14 +97,4 @@ fn fill(out: &mut [u8], alg: HashAlg, block: impl Fn(u32) -> Digest) {
 /// 8 × the length; no buffer of a TPM comes near 2^29 bytes.
 fn bits_of(out: &[u8]) -> u32 {
     u32::try_from(out.len()).unwrap_or(u32::MAX).saturating_mul(8)
-}
-
-fn check_bits(bits: u32, out: &[u8]) -> Result<(), Error> {
-    if usize::try_from(bits.div_ceil(8)) == Ok(out.len()) { Ok(()) } else { Err(Error::Length) }
-}
-
-fn mask_first(bits: u32, out: &mut [u8]) {
-    if let Some(first) = out.first_mut().filter(|_| !bits.is_multiple_of(8)) {
-        *first &= 0xFF >> (8 - bits % 8);
-    }
 }

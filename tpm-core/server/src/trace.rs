@@ -22,6 +22,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tpm_core::rc::Words;
 use tpm_ports::Record;
 
 /// The port by which Wireshark knows TPMs.
@@ -105,7 +106,7 @@ fn describe(locality: u8, command: &[u8], response: &[u8]) -> String {
     let _ = writeln!(text, "{} at locality {locality}, {length} bytes{sessions}", names::command(code));
     let _ = writeln!(text, "  > {}", hex(command.get(10..).unwrap_or(command)));
     let rc = word(response, 6).unwrap_or(u32::MAX);
-    let _ = writeln!(text, "  {}, {} bytes", names::response(rc), response.len());
+    let _ = writeln!(text, "  {}, {} bytes", Words(rc), response.len());
     if response.len() > 10 {
         let _ = writeln!(text, "  < {}", hex(&response[10..]));
     }

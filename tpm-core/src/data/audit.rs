@@ -2,7 +2,7 @@
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::command_list::CommandList;
-use crate::profile;
+use crate::wire::INTERNAL_HASH;
 
 crate::wire::structure! {
     /// What survives everything of command audit.
@@ -19,7 +19,7 @@ crate::wire::structure! {
 impl CommandAudit {
     /// Nothing is audited.
     pub(crate) const fn new() -> Self {
-        Self { alg: profile::INTERNAL_HASH, counter: 0, commands: CommandList::new() }
+        Self { alg: INTERNAL_HASH, counter: 0, commands: CommandList::new() }
     }
 
     /// commandDigest: the digest over the codes of the audited commands.

@@ -8,9 +8,8 @@
 use crate::crypto::ecc::{Curve, Scalar};
 use crate::crypto::kdf::kdfa;
 use crate::crypto::{Error, Rng};
-use crate::profile::INTERNAL_HASH;
 use crate::secret::Seed;
-use crate::wire::{Marshal, Reader, Unmarshal, Writer};
+use crate::wire::{INTERNAL_HASH, Marshal, Reader, Unmarshal, Writer};
 
 /// How many commitments can be open at a time (TPM_PT_SPLIT_MAX).
 pub(crate) const OPEN_MAX: u32 = u128::BITS;

@@ -1,7 +1,7 @@
 //! An event that is measured: its digests in the making.
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
-use crate::profile::PCR_BANKS;
+use crate::wire::PCR_BANKS;
 
 /// Digests in the making of one event, one for each bank of PCR.
 pub(crate) struct Measurement(pub(crate) [Hasher; PCR_BANKS.len()]);

@@ -8,7 +8,8 @@ use crate::operation::object::sign::Signer;
 use crate::profile;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{
-    Attest, AttestBuffer, Attested, ClockInfo, Data, Handle, Marshal, Name, Signature, Tpm2b, handle_name,
+    Attest, AttestBuffer, Attested, ClockInfo, Data, Handle, INTERNAL_HASH, Marshal, Name, Signature, Tpm2b,
+    handle_name,
 };
 
 impl Tpm {
@@ -50,7 +51,7 @@ impl Tpm {
         let hierarchy = self.object(signer.key).map_or(Handle::NULL, |o| o.hierarchy);
         if !matches!(hierarchy, Handle::ENDORSEMENT | Handle::PLATFORM) {
             let name_alg = self.object(signer.key).and_then(|o| o.public.name_alg);
-            let [a, b, c, d] = self.obfuscation(name_alg.unwrap_or(profile::INTERNAL_HASH), qualified_signer);
+            let [a, b, c, d] = self.obfuscation(name_alg.unwrap_or(INTERNAL_HASH), qualified_signer);
             firmware = firmware.wrapping_add(u64::from(a) << 32 | u64::from(b));
             clock.reset_count = clock.reset_count.wrapping_add(c);
             clock.restart_count = clock.restart_count.wrapping_add(d);

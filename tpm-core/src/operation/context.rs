@@ -10,10 +10,10 @@ use crate::crypto::kdf;
 use crate::crypto::sym::{BLOCK, Cipher, Mode, SymAlg};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
-use crate::profile::{INTERNAL_HASH, MAX_CONTEXT_SIZE};
+use crate::profile::MAX_CONTEXT_SIZE;
 use crate::rc::{Fmt1, Rc};
 use crate::secret::Secret;
-use crate::wire::{Buffer, Context, Handle, Marshal, Reader, Writer};
+use crate::wire::{Buffer, Context, Handle, INTERNAL_HASH, Marshal, Reader, Writer};
 
 /// What a context holds, in the clear.
 pub(crate) type Contents = Secret<MAX_CONTEXT_SIZE>;

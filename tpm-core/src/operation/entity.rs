@@ -6,10 +6,9 @@ use crate::data::object::Object;
 use crate::data::pcr;
 use crate::data::state::HierarchyPolicy;
 use crate::data::tpm::Tpm;
-use crate::profile::INTERNAL_HASH;
 use crate::rc::{At, Fmt1, Nth, Rc};
 use crate::secret::Seed;
-use crate::wire::{Auth, Handle, HandleKind, Name, NvAttributes, ObjectAttributes, handle_name};
+use crate::wire::{Auth, Handle, HandleKind, INTERNAL_HASH, Name, NvAttributes, ObjectAttributes, handle_name};
 
 impl Tpm {
     /// A transient or persistent object that is loaded and whose hierarchy is enabled; of a persistent one also that of

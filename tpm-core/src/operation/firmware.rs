@@ -3,8 +3,7 @@
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};
-use crate::profile::PCR_BANKS;
-use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, PCR_COUNT};
+use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, PCR_BANKS, PCR_COUNT};
 
 /// An event in the making ([`Tpm::event`]): for each bank of PCR a digest, which is computed here or given.
 pub struct Event(heapless::Vec<Making, { PCR_BANKS.len() }>);

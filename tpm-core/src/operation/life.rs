@@ -154,6 +154,17 @@ impl Tpm {
         }
         Ok(())
     }
+
+    /// What a TPM that is made must have, and so a state: seeds, proofs, an allocation of PCR.
+    pub(crate) fn check_stored(&self) -> Result<(), Fault> {
+        let p = &self.persistent;
+        let seeds = [&p.endorsement_seed, &p.storage_seed, &p.platform_seed, &self.reset.null_seed];
+        let proofs = [&p.endorsement_proof, &p.storage_proof, &p.platform_proof, &self.reset.null_proof];
+        if !seeds.iter().chain(&proofs).all(|seed| seed.len() == 64) {
+            return Err(Fault::Seed);
+        }
+        if pcr::is_possible(&p.pcr_allocation) { Ok(()) } else { Err(Fault::PcrAllocation) }
+    }
 }
 
 /// A DRBG of new entropy, and a number for which other entropy gives another, and which says nothing of it.

@@ -19,7 +19,6 @@ use crate::crypto::hash::{HashAlg, digest};
 use crate::crypto::primary;
 use crate::data::act::Acts;
 use crate::data::lasting::Timed;
-use crate::data::pcr::is_possible;
 use crate::data::platform::Hooks;
 use crate::data::state::{Dictionary, Orderly, PersistentView, Ram};
 use crate::data::tpm::Tpm;
@@ -362,17 +361,6 @@ impl Tpm {
             }
         }
         Ok(())
-    }
-
-    /// What a state must be beyond what [`Tpm::check`] finds in its parts.
-    pub(crate) fn check_stored(&self) -> Result<(), Fault> {
-        let p = &self.persistent;
-        let seeds = [&p.endorsement_seed, &p.storage_seed, &p.platform_seed, &self.reset.null_seed];
-        let proofs = [&p.endorsement_proof, &p.storage_proof, &p.platform_proof, &self.reset.null_proof];
-        if !seeds.iter().chain(&proofs).all(|seed| seed.len() == 64) {
-            return Err(Fault::Seed);
-        }
-        if is_possible(&p.pcr_allocation) { Ok(()) } else { Err(Fault::PcrAllocation) }
     }
 }
 

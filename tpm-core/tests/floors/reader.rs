@@ -124,12 +124,12 @@ impl Names {
         let with = |ident: &syn::Ident| [before, &[ident.to_string()]].concat();
         match tree {
             UseTree::Path(path) => self.tree(&path.tree, &with(&path.ident)),
-            UseTree::Name(name) if name.ident == "self" => self.bring(before.last().cloned(), before.to_vec()),
-            UseTree::Name(name) => self.bring(Some(name.ident.to_string()), with(&name.ident)),
+            UseTree::Name(name) if name.ident == "self" => self.import(before.last().cloned(), before.to_vec()),
+            UseTree::Name(name) => self.import(Some(name.ident.to_string()), with(&name.ident)),
             UseTree::Rename(rename) if rename.ident == "self" => {
-                self.bring(Some(rename.rename.to_string()), before.to_vec())
+                self.import(Some(rename.rename.to_string()), before.to_vec())
             }
-            UseTree::Rename(rename) => self.bring(Some(rename.rename.to_string()), with(&rename.ident)),
+            UseTree::Rename(rename) => self.import(Some(rename.rename.to_string()), with(&rename.ident)),
             UseTree::Glob(_) => {
                 self.scope().globs.push(before.to_vec());
                 self.note(before.to_vec());
@@ -138,7 +138,7 @@ impl Names {
         }
     }
 
-    fn bring(&mut self, name: Option<String>, words: Words) {
+    fn import(&mut self, name: Option<String>, words: Words) {
         self.scope().uses.entry(name.unwrap_or_default()).or_default().push(words.clone());
         self.note(words);
     }

@@ -3,8 +3,8 @@
 
 use crate::harness::Fixture;
 use client::codes::{
-    ACT_0, ACT_A, AUTH_MISSING, COMMAND_CODE, CURVE, HANDLE, HASH, INSUFFICIENT, KDF, MODE, OWNER, PLATFORM, SCHEME,
-    SELECTOR, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
+    ACT_0, ACT_A, AUTH_MISSING, COMMAND_CODE, CURVE, ENDORSEMENT, HANDLE, HASH, INSUFFICIENT, KDF, LOCKOUT_HIERARCHY,
+    MODE, NULL, OWNER, PLATFORM, PW, SCHEME, SELECTOR, SIZE, SYMMETRIC, TYPE, VALUE, handle, param, plain,
 };
 use client::names::alg;
 use client::names::cap;
@@ -108,20 +108,7 @@ fn handles_of_every_type_are_listed_from_the_first() {
     assert_eq!(numbers(&mut tpm, cap::HANDLES, 20, 2), (true, vec![20, 21]));
     assert_eq!(
         numbers(&mut tpm, cap::HANDLES, 0x4000_0000, 100),
-        (
-            false,
-            vec![
-                0x4000_0001,
-                0x4000_0007,
-                0x4000_0009,
-                0x4000_000a,
-                0x4000_000b,
-                0x4000_000c,
-                0x4000_000d,
-                ACT_0,
-                ACT_A
-            ]
-        )
+        (false, vec![OWNER, NULL, PW, LOCKOUT_HIERARCHY, ENDORSEMENT, PLATFORM, 0x4000_000d, ACT_0, ACT_A])
     );
     for none in [0x0100_0000, 0x0200_0000, 0x0300_0000, 0x8000_0000, 0x8100_0000] {
         assert_eq!(numbers(&mut tpm, cap::HANDLES, none, 100), (false, vec![]), "{none:#x}");
@@ -139,7 +126,7 @@ fn sessions_are_listed_with_their_types_while_they_are_loaded() {
     let [hmac, policy, trial, saved] =
         [Kind::Hmac, Kind::Policy, Kind::Trial, Kind::Policy].map(|kind| Session::plain(&mut tpm, kind).handle);
     assert_eq!([hmac, policy, trial, saved], [0x0200_0000, 0x0300_0001, 0x0300_0002, 0x0300_0003]);
-    tpm.run(0x162, &[saved], &[], &[]).unwrap();
+    tpm.run(cc::CONTEXT_SAVE, &[saved], &[], &[]).unwrap();
     assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0200_0000, 100), (false, vec![hmac, policy, trial]));
     assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0200_0001, 1), (true, vec![policy]));
     assert_eq!(numbers(&mut tpm, cap::HANDLES, 0x0300_0000, 100), (false, vec![0x0200_0003]));
@@ -385,9 +372,9 @@ fn curves_policies_and_timers() {
     let (more, policies) = page(&mut tpm, cap::AUTH_POLICIES, OWNER, 100, 6);
     assert_eq!(
         (more, policies),
-        (false, [OWNER, 0x4000_000a, 0x4000_000b, PLATFORM, ACT_0, ACT_A].map(unset).to_vec())
+        (false, [OWNER, LOCKOUT_HIERARCHY, ENDORSEMENT, PLATFORM, ACT_0, ACT_A].map(unset).to_vec())
     );
-    assert_eq!(page(&mut tpm, cap::AUTH_POLICIES, 0x4000_000b, 1, 6), (true, vec![unset(0x4000_000b)]));
+    assert_eq!(page(&mut tpm, cap::AUTH_POLICIES, ENDORSEMENT, 1, 6), (true, vec![unset(ENDORSEMENT)]));
     assert_eq!(raw(&mut tpm, cap::AUTH_POLICIES, 0, 1), Err(param(2, VALUE)));
     let idle = |h: u32| [&h.to_be_bytes()[..], &[0; 8]].concat();
     assert_eq!(page(&mut tpm, cap::ACT, ACT_0, 16, 12), (false, vec![idle(ACT_0), idle(ACT_A)]));
@@ -444,7 +431,7 @@ fn tn_test_parms_tells_what_is_supported() {
 fn no_capability_can_be_set() {
     let mut tpm = Fixture::new();
     let mut set = |h: u32, data: &[u8]| tpm.with(cc::SET_CAPABILITY, &[h], &[b""], data);
-    for h in [OWNER, 0x4000_000b, PLATFORM, 0x4000_0007] {
+    for h in [OWNER, ENDORSEMENT, PLATFORM, NULL] {
         for capability in [0u32, 6, 0xa, 0xc, 0x100] {
             assert_eq!(set(h, &tpm2b(&capability.to_be_bytes())), Err(param(1, SELECTOR)));
         }
@@ -455,7 +442,7 @@ fn no_capability_can_be_set() {
     assert_eq!(set(OWNER, &[0, 0]), Err(param(1, SIZE)));
     assert_eq!(set(OWNER, &[0]), Err(param(1, INSUFFICIENT)));
     assert_eq!(set(OWNER, &tpm2b(&[0; 3])), Err(param(1, INSUFFICIENT)));
-    assert_eq!(set(0x4000_000a, &tpm2b(&[0; 4])), Err(handle(1, VALUE)));
+    assert_eq!(set(LOCKOUT_HIERARCHY, &tpm2b(&[0; 4])), Err(handle(1, VALUE)));
     assert_eq!(tpm.run(cc::SET_CAPABILITY, &[OWNER], &[], &tpm2b(&[0; 4])), Err(AUTH_MISSING));
 }
 

@@ -5,6 +5,7 @@ use crate::harness::Fixture;
 use crate::harness::keys::*;
 use client::codes::*;
 use client::codes::{CONTEXT_GAP, SESSION_HANDLES};
+use client::names::cap;
 use client::session::Outcome;
 use client::tpm2b;
 use tpm_core::cc;
@@ -133,6 +134,24 @@ fn sessions_survive_restart_in_their_contexts() {
 
 /// Contexts of sessions are told apart by 16 bits of a counter (CONTEXT_GAP_MAX): the oldest one that is saved has to
 /// come back before it comes round.
+/// Part 1, 27.5: on TPM Reset the TPM knows of no saved session any longer, so that its handle is free.
+#[test]
+fn after_tpm_reset_there_are_no_saved_sessions() {
+    let mut tpm = Fixture::new();
+    let session = start(&mut tpm).unwrap();
+    let context = save(&mut tpm, session).unwrap();
+    let saved = |tpm: &mut Fixture| {
+        let words = [cap::HANDLES, 0x0300_0000, 10].map(u32::to_be_bytes).concat();
+        tpm.run(cc::GET_CAPABILITY, &[], &[], &words).unwrap()[9..].to_vec()
+    };
+    restart(&mut tpm);
+    assert_eq!(saved(&mut tpm), session.to_be_bytes(), "TPM Restart");
+    tpm.restart(Some(0), 0);
+    assert_eq!(saved(&mut tpm), [0; 0], "TPM Reset");
+    assert!(load(&mut tpm, &context).is_err());
+    assert_eq!(start(&mut tpm), Ok(session), "the handle is free");
+}
+
 #[test]
 fn the_oldest_saved_session_stops_the_counter() {
     let mut tpm = Fixture::new();

@@ -3,8 +3,8 @@
 
 use crate::harness::Fixture;
 use client::codes::{
-    AUTH_FAIL, AUTH_MISSING, BAD_AUTH, INSUFFICIENT, LOCKOUT, LOCKOUT_HIERARCHY, OWNER, PLATFORM, VALUE, handle, param,
-    session,
+    AUTH_FAIL, AUTH_MISSING, BAD_AUTH, INSUFFICIENT, LOCKOUT, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM, VALUE, handle,
+    param, session,
 };
 use client::session::{Kind, Outcome, Session};
 use client::tpm2b;
@@ -365,10 +365,10 @@ fn guesses_at_an_index_that_has_not_been_written_do_not_count() {
     for auth in [&b"no"[..], b"pw"] {
         assert_eq!(read(&mut tpm, INDEX, auth), Err(NV_UNINITIALIZED));
         let certify = [&tpm2b(b"")[..], &[0, 0x10, 0, 1, 0, 0]].concat();
-        let certified = tpm.with(cc::NV_CERTIFY, &[0x4000_0007, INDEX, INDEX], &[b"", auth], &certify);
+        let certified = tpm.with(cc::NV_CERTIFY, &[NULL, INDEX, INDEX], &[b"", auth], &certify);
         assert_eq!(certified, Err(NV_UNINITIALIZED));
         let start = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
-        let policy = tpm.run(cc::START_AUTH_SESSION, &[0x4000_0007, 0x4000_0007], &[], &start).unwrap();
+        let policy = tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &start).unwrap();
         let policy = u32::from_be_bytes(policy[..4].try_into().unwrap());
         let operand = [&tpm2b(b"x")[..], &[0, 0, 0, 0]].concat();
         assert_eq!(

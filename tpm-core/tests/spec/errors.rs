@@ -80,14 +80,14 @@ fn every_public_error_is_an_error() {
         "Error" tpm_crypto::Error,
         "Failure" Failure,
         "Fault" Fault,
-        "Fmt1" tpm_wire::rc::Fmt1,
-        "Rc" tpm_wire::rc::Rc,
+        "Fmt1" tpm_core::rc::Fmt1,
+        "Rc" tpm_core::rc::Rc,
         "StateError" StateError,
         "StoreError" StoreError<EntropyFailure>,
         "TooLong" tpm_crypto::secret::TooLong,
     ];
     let mut returned = Returned::default();
-    for folder in ["src", "wire/src", "crypto/src"] {
+    for folder in ["src", "codes/src", "wire/src", "crypto/src"] {
         read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut returned);
     }
     let unknown: Vec<_> = returned.0.iter().filter(|name| !errors.contains(&name.as_str())).collect();

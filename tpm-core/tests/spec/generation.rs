@@ -6,11 +6,11 @@ use crate::harness::Fixture;
 use crate::harness::keys::{ecc_signing, ecc_storage, handle_of, hmac_key, sealed};
 use crate::harness::nv::{self, INDEX, OTHER, a};
 use crate::store::{Chance, change};
-use client::codes::{ENDORSEMENT, NULL, OWNER, PLATFORM};
+use client::codes::{ACT_0, ENDORSEMENT, NULL, OWNER, PLATFORM};
 use client::platform::export;
 use client::session::{Kind, Outcome, Session};
 use client::tpm2b;
-use tpm_core::{Hooks, StateForm, cc};
+use tpm_core::{Hooks, MAX_STATE_SIZE, StateForm, cc};
 
 /// SHA-256, PCR 16.
 const EXTEND: [u8; 38] = {
@@ -51,14 +51,13 @@ fn pass(tpm: &mut Fixture, random: &mut Chance) {
             let session = Session::plain(tpm, Kind::Policy).handle;
             if octet < 128 { tpm.run(cc::CONTEXT_SAVE, &[session], &[], &[]) } else { tpm.flush(session) }
         }
-        // TPM2_FlushContext of a saved session
+        // a saved session
         3 => tpm.flush(0x0200_0000 | u32::from(octet % 8)),
         4 => {
             let key = tpm.create_primary(NULL, &hmac_key()).unwrap();
             let _ = tpm.run(cc::CONTEXT_SAVE, &[handle_of(&key)], &[], &[]);
             tpm.flush(handle_of(&key))
         }
-        // TPM2_HierarchyControl, TPM2_EC_Ephemeral, TPM2_ACT_SetTimeout, TPM2_PCR_SetAuthValue
         5 => tpm.with(
             cc::HIERARCHY_CONTROL,
             &[PLATFORM],
@@ -66,9 +65,8 @@ fn pass(tpm: &mut Fixture, random: &mut Chance) {
             &[&ENDORSEMENT.to_be_bytes()[..], &[octet & 1]].concat(),
         ),
         6 => tpm.run(cc::EC_EPHEMERAL, &[], &[], &[0, 3]),
-        7 => tpm.with(cc::ACT_SET_TIMEOUT, &[0x4000_0110], &[b""], &u32::from(octet % 4).to_be_bytes()),
+        7 => tpm.with(cc::ACT_SET_TIMEOUT, &[ACT_0], &[b""], &u32::from(octet % 4).to_be_bytes()),
         8 => tpm.with(cc::PCR_SET_AUTH_VALUE, &[20], &[b""], &tpm2b(&[octet; 3])),
-        // TPM2_ReadClock, TPM2_Shutdown
         9 => tpm.run(cc::READ_CLOCK, &[], &[], &[]),
         _ => tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]),
     };
@@ -136,20 +134,20 @@ fn what_changes_nothing_that_lasts_does_not_count() {
     tpm.clock.0 += 1000;
     let selection = [0, 0, 0, 1, 0, 0xb, 3, 0xff, 0, 0];
     for (code, parameters) in [
-        (0x17b, &[0, 32][..]),
-        (0x146, &[0, 3, 1, 2, 3]),
-        (0x17e, &selection),
-        (0x181, &[]),
-        (0x17c, &[]),
-        (0x17d, &[0, 2, b'h', b'i', 0, 0xb, 0x40, 0, 0, 7]),
-        (0x18e, &[0, 3]),
+        (cc::GET_RANDOM, &[0, 32][..]),
+        (cc::STIR_RANDOM, &[0, 3, 1, 2, 3]),
+        (cc::PCR_READ, &selection),
+        (cc::READ_CLOCK, &[]),
+        (cc::GET_TEST_RESULT, &[]),
+        (cc::HASH, &[0, 2, b'h', b'i', 0, 0xb, 0x40, 0, 0, 7]),
+        (cc::EC_EPHEMERAL, &[0, 3]),
     ] {
         idle(tpm, |tpm| tpm.run(code, &[], &[], parameters)).unwrap();
     }
     for capability in (0..0xb).chain([0x100]) {
         let property = match capability {
             9 => OWNER,
-            10 => 0x4000_0110,
+            10 => ACT_0,
             _ => 0,
         };
         let parameters = [capability, property, 64].map(u32::to_be_bytes).concat();
@@ -211,6 +209,22 @@ fn after_a_shutdown_too_a_command_that_changes_nothing_does_not_count() {
             idle(&mut tpm, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
         }
     }
+}
+
+/// Saved sessions come back after TPM Resume and TPM Restart, unless they were flushed.
+#[test]
+fn after_a_shutdown_with_state_the_flush_of_a_saved_session_counts() {
+    let (mut tpm, [_, _, session]) = furnished();
+    tpm.run(cc::CONTEXT_SAVE, &[session], &[], &[]).unwrap();
+    tpm.run(cc::SHUTDOWN, &[], &[], &[0, 1]).unwrap();
+    let look = |tpm: &Fixture| {
+        let digest = tpm.tpm.lasting_digest(&mut vec![0; MAX_STATE_SIZE]).unwrap();
+        (tpm.tpm.generation(), digest)
+    };
+    let before = look(&tpm);
+    tpm.flush(session).unwrap();
+    let after = look(&tpm);
+    assert!(before.1 != after.1 && before.0 != after.0);
 }
 
 #[test]

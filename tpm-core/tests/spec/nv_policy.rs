@@ -4,8 +4,8 @@
 use crate::harness::Fixture;
 use crate::harness::nv::{INDEX, OTHER, PIN, a, define, define_as, public, read, write};
 use client::codes::{
-    ATTRIBUTES, AUTH_UNAVAILABLE, BAD_AUTH, NV_LOCKED, OWNER, PCR_CHANGED, PLATFORM, POLICY_CC, POLICY_FAIL, SIZE,
-    handle, param, session,
+    ATTRIBUTES, AUTH_UNAVAILABLE, BAD_AUTH, NULL, NV_LOCKED, OWNER, PCR_CHANGED, PLATFORM, POLICY_CC, POLICY_FAIL,
+    SIZE, handle, param, session,
 };
 use client::session::{Auth, Kind, Outcome, Session, Start};
 use client::{password, tpm2b};
@@ -24,7 +24,7 @@ fn command_code(code: u32) -> Vec<u8> {
 /// A policy session, neither bound nor salted, with SHA-256.
 fn start(tpm: &mut Fixture) -> u32 {
     let params = [&tpm2b(&[1; 16])[..], &tpm2b(b""), &[1, 0, 0x10, 0, 0xb]].concat();
-    let reply = tpm.run(cc::START_AUTH_SESSION, &[0x4000_0007, 0x4000_0007], &[], &params).unwrap();
+    let reply = tpm.run(cc::START_AUTH_SESSION, &[NULL, NULL], &[], &params).unwrap();
     u32::from_be_bytes(reply[..4].try_into().unwrap())
 }
 
@@ -153,7 +153,7 @@ fn a_pin_pass_index_gives_no_ticket() {
     define(&mut tpm, OTHER, PIN | a::PIN_PASS, 8).unwrap();
     set_pin(&mut tpm, INDEX, 0, 9);
     set_pin(&mut tpm, OTHER, 0, 9);
-    let null_ticket = [&[0, 0][..], &[0x80, 0x23], &0x4000_0007u32.to_be_bytes(), &[0, 0]].concat();
+    let null_ticket = [&[0, 0][..], &[0x80, 0x23], &NULL.to_be_bytes(), &[0, 0]].concat();
     assert_eq!(secret(&mut tpm, OTHER, policy, b"pw", -100), Ok(null_ticket.clone()));
     let reply = secret(&mut tpm, INDEX, policy, b"pw", -100).unwrap();
     assert_ne!(reply, null_ticket, "PIN Fail does");

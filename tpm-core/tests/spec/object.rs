@@ -3,8 +3,10 @@
 use crate::harness::Fixture;
 use crate::harness::keys::*;
 use client::codes::*;
+use client::hash::Alg;
 use client::names::alg;
 use client::session::Outcome;
+use client::sym::cfb;
 use client::tpm2b;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
@@ -13,16 +15,18 @@ fn unseal(tpm: &mut Fixture, item: u32, auth: &[u8]) -> Outcome {
     tpm.with(cc::UNSEAL, &[item], &[auth], &[]).map(|r| take_2b(&mut &r[..]).to_vec())
 }
 
+/// The base point of P-256.
+const BASE: [[u8; 32]; 2] = [
+    hex_literal::hex!("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"),
+    hex_literal::hex!("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"),
+];
+
 /// An ECC key of the NULL hierarchy that another TPM could have made: sensitive and public area.
 fn external_ecc(attributes: u32) -> (Vec<u8>, Vec<u8>) {
     let mut template = ecc_signing();
     template.attributes = attributes;
-    // d = 1: the public point is the base point of P-256
-    let (x, y) = (
-        hex_literal::hex!("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"),
-        hex_literal::hex!("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5"),
-    );
-    template.unique = [tpm2b(&x), tpm2b(&y)].concat();
+    // d = 1: the public point is the base point
+    template.unique = BASE.map(|coordinate| tpm2b(&coordinate)).concat();
     let mut d = [0; 32];
     d[31] = 1;
     ([&[0, 0x23][..], &tpm2b(b""), &tpm2b(b""), &tpm2b(&d)].concat(), template.bytes())
@@ -204,7 +208,7 @@ fn a_primary_template_is_checked_likewise() {
     let params = creation(&[1; 33], b"", &ecc_signing());
     assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &params), Err(param(1, SIZE)));
     assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[], &params), Err(AUTH_MISSING));
-    assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[0x4000_000a], &[b""], &params), Err(handle(1, VALUE)));
+    assert_eq!(tpm.with(cc::CREATE_PRIMARY, &[LOCKOUT_HIERARCHY], &[b""], &params), Err(handle(1, VALUE)));
     // sensitive.data of a Primary Object whose secret is the TPM's: another object
     let with_data = creation(b"", b"salt", &ecc_storage());
     let reply = tpm.with(cc::CREATE_PRIMARY, &[OWNER], &[b""], &with_data).unwrap();
@@ -358,6 +362,35 @@ fn a_credential_opens_for_its_name_and_key_only() {
         tpm.flush(ek).unwrap();
         tpm.flush(ak).unwrap();
     }
+}
+
+/// TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET for a P-256 storage key, around anything: whoever chooses the seed can do
+/// so (Part 1, 21.3). The ephemeral key is d = 1, so what both sides agree on is the storage key's own point.
+fn credential_around(inner: &[u8], storage_key: &[u8], name: &[u8]) -> Vec<u8> {
+    let x = &storage_key[storage_key.len() - 66..storage_key.len() - 34];
+    let seed = Alg::Sha256.kdfe(x, b"IDENTITY", &BASE[0], x);
+    let mut area = inner.to_vec();
+    cfb(&Alg::Sha256.kdfa(&seed, b"STORAGE", name, &[], 16), &[0; 16], true, &mut area);
+    let hmac = Alg::Sha256.hmac(&Alg::Sha256.kdfa(&seed, b"INTEGRITY", &[], &[], 32), &[&area, name]);
+    let secret = BASE.map(|coordinate| tpm2b(&coordinate)).concat();
+    [tpm2b(&[tpm2b(&hmac), area].concat()), tpm2b(&secret)].concat()
+}
+
+#[test]
+fn a_credential_of_whoever_knows_the_seed_is_one_tpm2b_and_no_longer_than_a_digest() {
+    let mut tpm = Fixture::new();
+    let (ek, public) = tpm.primary(ENDORSEMENT, &ecc_storage());
+    let (ak, _) = tpm.primary(OWNER, &ecc_signing());
+    let name = tpm.name(ak);
+    let mut activate = |inner: &[u8]| {
+        let params = credential_around(inner, &public, &name);
+        tpm.with(cc::ACTIVATE_CREDENTIAL, &[ak, ek], &[b"", b""], &params)
+    };
+    assert_eq!(activate(&tpm2b(&[1; 32])), Ok(tpm2b(&[1; 32])));
+    assert_eq!(activate(&tpm2b(&[1; 33])), Err(param(1, SIZE)), "longer than a digest of the key's nameAlg");
+    assert_eq!(activate(&[&tpm2b(&[1; 32])[..], &[0]].concat()), Err(param(1, SIZE)), "an octet behind it");
+    assert_eq!(activate(&tpm2b(&[1; 32])[..33]), Err(param(1, INSUFFICIENT)));
+    assert_eq!(activate(&tpm2b(b"")), Ok(tpm2b(b"")));
 }
 
 #[test]

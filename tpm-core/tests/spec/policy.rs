@@ -5,9 +5,9 @@
 use crate::harness::Fixture;
 use client::attributes::session as attr;
 use client::codes::{
-    AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, COMMAND_CODE, CPHASH, EXPIRED, HANDLE, HASH, INSUFFICIENT, NULL,
-    NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM, POLICY, POLICY_CC, RANGE,
-    SIZE, TAG, TICKET, VALUE, handle, param, reference_h, session as at_session,
+    AUTH_MISSING, AUTH_UNAVAILABLE, BAD_AUTH, COMMAND_CODE, CPHASH, ENDORSEMENT, EXPIRED, HANDLE, HASH, INSUFFICIENT,
+    LOCKOUT_HIERARCHY, NULL, NV_AUTHORIZATION, NV_LOCKED, NV_RANGE, NV_UNINITIALIZED, OWNER, PCR_CHANGED, PLATFORM,
+    POLICY, POLICY_CC, RANGE, SIZE, TAG, TICKET, VALUE, handle, param, reference_h, session as at_session,
 };
 use client::hash::Alg;
 use client::policy::PolicyDigest;
@@ -688,7 +688,7 @@ fn policy_capability_codes_and_digest() {
     assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 0x100, 0), Err(param(4, VALUE)));
     assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 1, 0x7f00_0000), Err(param(5, HANDLE)));
     assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 9, 0x0100_0000), Err(param(5, VALUE)));
-    assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 10, 0x4000_0001), Err(param(5, VALUE)));
+    assert_eq!(capability(&mut tpm, &s, &[], (0, 0), 10, OWNER), Err(param(5, VALUE)));
     assert_eq!(capability(&mut tpm, &s, &[], (0, 12), 0, 0), Err(param(3, VALUE)));
     for (alg, kind) in Alg::ALL.into_iter().flat_map(|alg| [(alg, Kind::Policy), (alg, Kind::Trial)]) {
         let s = Session::start(&mut tpm, &Start { kind, alg, ..Start::default() });
@@ -890,8 +890,6 @@ fn tn_f_4374_null_and_zero_tickets_are_refused() {
 /// speaks in the owner's.
 #[test]
 fn a_ticket_of_each_hierarchy_names_it_and_that_of_lockout_the_owners() {
-    const LOCKOUT_HIERARCHY: u32 = 0x4000_000a;
-    const ENDORSEMENT: u32 = 0x4000_000b;
     let mut tpm = Fixture::new();
     for (entity, hierarchy) in
         [(OWNER, OWNER), (PLATFORM, PLATFORM), (ENDORSEMENT, ENDORSEMENT), (LOCKOUT_HIERARCHY, OWNER)]
@@ -904,7 +902,7 @@ fn a_ticket_of_each_hierarchy_names_it_and_that_of_lockout_the_owners() {
         let name = entity.to_be_bytes();
         let t = Redeemed { timeout: &timeout, cp_hash: &[], reference: &[], name: &name, ticket: &tk };
         assert_eq!(redeem(&mut tpm, &s, &t), Ok(vec![]), "{entity:#x}");
-        tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+        tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
     }
 }
 
@@ -919,8 +917,12 @@ fn a_limit_to_a_hash_comes_back_with_the_context() {
             let s = Session::plain(&mut tpm, Kind::Policy);
             assert_eq!(policy(&mut tpm, limited, &s, &tpm2b(&[1; 32])), Ok(vec![]));
             let before = digest(&mut tpm, &s);
-            let context = tpm.run(0x162, &[s.handle], &[], &[]).unwrap();
-            assert_eq!(tpm.run(0x161, &[], &[], &context), Ok(s.handle.to_be_bytes().to_vec()), "{limited:#x}");
+            let context = tpm.run(cc::CONTEXT_SAVE, &[s.handle], &[], &[]).unwrap();
+            assert_eq!(
+                tpm.run(cc::CONTEXT_LOAD, &[], &[], &context),
+                Ok(s.handle.to_be_bytes().to_vec()),
+                "{limited:#x}"
+            );
             assert_eq!(digest(&mut tpm, &s), before);
             for other in kinds {
                 // TPM2_PolicyTemplate tells another template from another kind of limit (Part 3, 23.21).
@@ -934,7 +936,7 @@ fn a_limit_to_a_hash_comes_back_with_the_context() {
             let again = policy(&mut tpm, limited, &s, &tpm2b(&[1; 32]));
             let repeatable = [cc::POLICY_CP_HASH, cc::POLICY_TEMPLATE].contains(&limited);
             assert_eq!(again, if repeatable { Ok(vec![]) } else { Err(CPHASH) }, "{limited:#x}");
-            tpm.run(0x165, &[], &[], &s.handle.to_be_bytes()).unwrap();
+            tpm.run(cc::FLUSH_CONTEXT, &[], &[], &s.handle.to_be_bytes()).unwrap();
         }
     }
 }

@@ -4,9 +4,9 @@
 use crate::harness::Fixture;
 use crate::harness::external::{DECRYPT, SIGN, cipher_key, handle_of, hmac_key, restricted_hmac_key, storage_key};
 use client::codes::{
-    ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, ENDORSEMENT, HASH, INTEGRITY, KEY, LOCALITY, MODE,
-    NULL, OBJECT_MEMORY, OWNER, PLATFORM, POLICY_FAIL, SCHEME, SEQUENCE, SIZE, SYMMETRIC, TYPE, VALUE, handle, param,
-    reference_h, session,
+    ATTRIBUTES, AUTH_MISSING, AUTH_TYPE, AUTH_UNAVAILABLE, BAD_AUTH, ENDORSEMENT, HASH, INTEGRITY, KEY, LOCALITY,
+    LOCKOUT_HIERARCHY, MODE, NULL, OBJECT_MEMORY, OWNER, PLATFORM, POLICY_FAIL, SCHEME, SEQUENCE, SIZE, SYMMETRIC,
+    TYPE, VALUE, handle, param, reference_h, session,
 };
 use client::names::alg;
 use client::session::Outcome;
@@ -308,7 +308,7 @@ fn parameters_are_checked_in_order() {
     assert_eq!(update(&mut tpm, 0x8000_0001, b"", &[0; 1024]), Ok(vec![]));
     assert_eq!(update(&mut tpm, 0x8000_0001, b"", &[0; 1025]), Err(param(1, SIZE)));
     assert_eq!(complete(&mut tpm, 0x8000_0001, b"", &[0; 1025], NULL), Err(param(1, SIZE)));
-    assert_eq!(complete(&mut tpm, 0x8000_0001, b"", b"", 0x4000_000a), Err(param(2, VALUE)));
+    assert_eq!(complete(&mut tpm, 0x8000_0001, b"", b"", LOCKOUT_HIERARCHY), Err(param(2, VALUE)));
     let event = handle_of(tpm.run(cc::HASH_SEQUENCE_START, &[], &[], &[0, 0, 0, 0x10]));
     assert_eq!(event_complete(&mut tpm, 16, event, b"", &[0; 1025]), Err(param(1, SIZE)));
     assert_eq!(update(&mut tpm, 0x0100_0000, b"", b""), Err(handle(1, VALUE)));

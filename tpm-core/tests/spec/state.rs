@@ -7,7 +7,7 @@ use crate::harness::keys::{aes_key, ecc_signing, ecc_storage, handle_of, hmac_ke
 use crate::harness::nv::{self, INDEX, a};
 use crate::harness::twin::import;
 use client::attributes::session as attr;
-use client::codes::{FAILURE, LOCKOUT, NULL, OWNER, PLATFORM};
+use client::codes::{ACT_0, FAILURE, LOCKOUT, LOCKOUT_HIERARCHY, NULL, OWNER, PLATFORM};
 use client::hash::Alg;
 use client::platform::export;
 use client::session::{Kind, Session, Start};
@@ -91,7 +91,7 @@ fn furnish(tpm: &mut Fixture) {
     tpm.set_presence(false);
     tpm.with(cc::SET_ALGORITHM_SET, &[PLATFORM], &[b"platform"], &[0, 0, 0, 9]).unwrap();
     // ACT 0 counts from 100 s.
-    tpm.with(cc::ACT_SET_TIMEOUT, &[0x4000_0110], &[b"platform"], &100u32.to_be_bytes()).unwrap();
+    tpm.with(cc::ACT_SET_TIMEOUT, &[ACT_0], &[b"platform"], &100u32.to_be_bytes()).unwrap();
     tpm.with(cc::CLOCK_RATE_ADJUST, &[OWNER], &[b""], &[1]).unwrap();
 }
 
@@ -124,7 +124,7 @@ fn all_that_lasts_is_kept() {
         tpm.clock.0 += 1000;
     }
     tpm.set_presence(true);
-    tpm.with(cc::CLEAR, &[0x4000_000a], &[b""], &[]).unwrap();
+    tpm.with(cc::CLEAR, &[LOCKOUT_HIERARCHY], &[b""], &[]).unwrap();
     ask(&mut tpm);
     tpm.restart(None, 0);
     ask(&mut tpm);
@@ -198,11 +198,11 @@ fn protection_against_guessing_is_kept_with_its_times() {
     nv::define(&mut tpm, INDEX, a::AUTHREAD | a::AUTHWRITE, 8).unwrap();
     nv::write(&mut tpm, INDEX, INDEX, b"12345678", 0).unwrap();
     let parameters = [2, 100, 1000u32].map(u32::to_be_bytes).concat();
-    tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[0x4000_000a], &[b""], &parameters).unwrap();
+    tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[LOCKOUT_HIERARCHY], &[b""], &parameters).unwrap();
     for seconds in [0, 30, 30, 30, 30] {
         tpm.clock.0 += seconds * 1000;
         tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"no"], &[0, 8, 0, 0]).unwrap_err();
-        tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[0x4000_000a], &[b"no"], &[]).unwrap_err();
+        tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], &[b"no"], &[]).unwrap_err();
         ask(&mut tpm);
     }
     assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b"pw"], &[0, 8, 0, 0]), Err(LOCKOUT));
@@ -481,7 +481,7 @@ fn a_state_is_that_of_its_profile_and_the_refusal_names_both() {
 }
 
 #[test]
-fn an_inconsistent_state_is_refused() {
+pub(crate) fn an_inconsistent_state_is_refused() {
     // The endorsement seed is the first thing of the section behind the profile's: a TPM2B of 64 octets. One of 63
     // makes everything one shorter.
     let mut state = small();
@@ -494,6 +494,40 @@ fn an_inconsistent_state_is_refused() {
     let section = u32::from_be_bytes(state[at + 2..at + 6].try_into().unwrap()) - 1;
     state[at + 2..at + 6].copy_from_slice(&section.to_be_bytes());
     assert_eq!(import(&with_digest(&state), 0).err(), Some(StateError::Inconsistent(Fault::Seed)));
+}
+
+#[test]
+fn persistent_objects_stand_in_the_order_of_their_handles_and_are_nothing_else() {
+    let mut tpm = Fixture::new();
+    let (key, _) = tpm.primary(OWNER, &ecc_storage());
+    let handles = [0x8100_0001u32, 0x8100_0005];
+    for handle in handles {
+        tpm.with(cc::EVICT_CONTROL, &[OWNER, key], &[b""], &handle.to_be_bytes()).unwrap();
+    }
+    let state = export(&tpm.tpm, StateForm::PoweredOff);
+    let places = handles.map(|handle| {
+        let mut at = (0..state.len() - 4).filter(|at| state[*at..at + 4] == handle.to_be_bytes());
+        let place = at.next().unwrap();
+        assert_eq!(at.next(), None, "{handle:#x} stands once in the state");
+        place
+    });
+    let with = |handles: [u32; 2]| {
+        let mut state = state.clone();
+        for (at, handle) in places.into_iter().zip(handles) {
+            state[at..at + 4].copy_from_slice(&handle.to_be_bytes());
+        }
+        import(&with_digest(&state), 0).map(drop)
+    };
+    assert_eq!(with([0x8100_0004, 0x8100_0005]), Ok(()));
+    let refused = [
+        ([0x8100_0005, 0x8100_0001], "not ascending"),
+        ([0x8100_0005, 0x8100_0005], "the same twice"),
+        ([0x8000_0001, 0x8100_0005], "a transient object"),
+        ([0x8100_0001, 0x8200_0005], "of no kind that can persist"),
+    ];
+    for (handles, why) in refused {
+        assert_eq!(with(handles), Err(StateError::Contents), "{why}");
+    }
 }
 
 #[test]

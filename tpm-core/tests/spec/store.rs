@@ -8,7 +8,7 @@ use crate::harness::Fixture;
 use crate::harness::keys::{handle_of, hmac_key};
 use crate::harness::nv::{self, INDEX, a};
 use crate::harness::twin::import;
-use client::codes::{OWNER, PLATFORM};
+use client::codes::{ENDORSEMENT, LOCKOUT_HIERARCHY, OWNER, PLATFORM};
 use client::platform::export;
 use client::session::{Kind, Session};
 use client::tpm2b;
@@ -144,22 +144,24 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
         15 | 16 => tpm.with(cc::NV_READ, &[index, index], &[b"wrong"], &[0, 8, 0, 0]),
         17 => tpm.with(cc::NV_READ, &[index, index], &[b"pw"], &[0, 8, 0, 0]),
         18 => nv::write(tpm, OWNER, INDEX + 3, &[0, 0, 0, 1, 0, 0, 0, 5], 0),
-        19 => {
-            tpm.with(cc::SET_PRIMARY_POLICY, &[[OWNER, PLATFORM, 0x4000_000a][usize::from(octet % 3)]], &[b""], &digest)
-        }
-        20 => tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[0x4000_000a], &[b""], &tries),
-        21 => tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[0x4000_000a], &[b""], &[]),
+        19 => tpm.with(
+            cc::SET_PRIMARY_POLICY,
+            &[[OWNER, PLATFORM, LOCKOUT_HIERARCHY][usize::from(octet % 3)]],
+            &[b""],
+            &digest,
+        ),
+        20 => tpm.with(cc::DICTIONARY_ATTACK_PARAMETERS, &[LOCKOUT_HIERARCHY], &[b""], &tries),
+        21 => tpm.with(cc::DICTIONARY_ATTACK_LOCK_RESET, &[LOCKOUT_HIERARCHY], &[b""], &[]),
         // authValue of the endorsement hierarchy.
         22 => {
             let new = vec![octet; usize::from(octet % 32)];
-            let done = tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[0x4000_000b], &[&random.endorsement_auth], &tpm2b(&new));
+            let done = tpm.with(cc::HIERARCHY_CHANGE_AUTH, &[ENDORSEMENT], &[&random.endorsement_auth], &tpm2b(&new));
             if done.is_ok() {
                 // Zeros at the end do not count.
                 random.endorsement_auth = if octet == 0 { Vec::new() } else { new };
             }
             done
         }
-        // TPM2_ClearControl; TPM2_Clear; TPM2_ChangePPS
         23 => tpm.with(cc::CLEAR_CONTROL, &[PLATFORM], &[b""], &[octet & 1]),
         24 if octet < 60 => {
             let done = tpm.with(cc::CLEAR, &[PLATFORM], &[b""], &[]);
@@ -182,7 +184,6 @@ pub(crate) fn change(tpm: &mut Fixture, random: &mut Chance) -> bool {
             &[b""],
             &[0, 0x10, 0, 0, 0, 1, 0, 0, 1, octet, 0, 0, 0, 0],
         ),
-        // TPM2_PCR_Extend, TPM2_ClockSet
         28 => tpm.with(cc::PCR_EXTEND, &[10], &[b""], &[&[0, 0, 0, 1, 0, 0xb][..], &[octet; 32]].concat()),
         29 => tpm.with(cc::CLOCK_SET, &[OWNER], &[b""], &(tpm.clock.0 + random.next() % (1 << 23)).to_be_bytes()),
         30 => policy_write(tpm, octet),
@@ -440,7 +441,6 @@ fn only_what_lasts_is_saved_and_all_of_it_before_an_orderly_end() {
         outcome
     };
     run(&mut kept, true, |tpm| tpm.run(cc::STARTUP, &[], &[], &[0, 0])).unwrap();
-    // TPM2_GetRandom, TPM2_PCR_Extend, TPM2_StartAuthSession; time.
     run(&mut kept, false, |tpm| tpm.run(cc::GET_RANDOM, &[], &[], &[0, 8])).unwrap();
     run(&mut kept, false, extend).unwrap();
     run(&mut kept, false, |tpm| Ok(Session::plain(tpm, Kind::Policy).nonce_tpm)).unwrap();
@@ -472,7 +472,6 @@ fn after_a_shutdown_one_write_tells_that_the_clock_was_used() {
         kept.tpm.clock.0 += 100;
         kept.tpm.run(cc::SHUTDOWN, &[], &[], &[0, su]).unwrap();
         assert!(kept.save());
-        // TPM2_GetRandom, then TPM2_ReadClock as well.
         for (commands, writes) in
             [(&[(cc::GET_RANDOM, &[0, 8][..])][..], 0), (&[(cc::GET_RANDOM, &[0, 8]), (cc::READ_CLOCK, &[])], 1)]
         {

@@ -1,38 +1,49 @@
 //! Algorithms of the profile, hashes and symmetric definitions (Part 2, 11.1).
 
 use super::{AlgId, Marshal, Reader, Unmarshal, Writer};
-use crate::profile::PROFILE;
+use crate::profile::{self, PROFILE};
 use crate::rc::Fmt1;
 use tpm_crypto::hash::{Digest, HashAlg, MAX_DIGEST};
 use tpm_crypto::sym::{Mode, SymAlg};
 
-impl AlgId {
-    /// Every algorithm of the profile, ascending.
-    pub fn offered() -> impl Iterator<Item = Self> {
-        PROFILE.algorithms.iter().copied()
+impl Unmarshal<'_> for AlgId {
+    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
+        r.get().map(Self)
     }
 }
 
-impl AlgId {
-    /// The identifier, if the profile has the algorithm.
-    pub fn on(self) -> Option<u16> {
-        let has = if self.0 < 64 { LOW >> self.0 & 1 == 1 } else { PROFILE.has(self.0) };
-        has.then_some(self.0)
+impl Marshal for AlgId {
+    fn marshal(&self, w: &mut Writer<'_>) {
+        self.0.marshal(w);
     }
 }
 
-/// The algorithms of the profile that have an identifier below 64, a bit each: hashes are looked for in every selection
-/// of PCR.
-const LOW: u64 = {
-    let (mut low, mut rest) = (0, PROFILE.algorithms);
-    while let [id, behind @ ..] = rest {
-        if id.0 < 64 {
-            low |= 1 << id.0;
-        }
-        rest = behind;
+/// [`profile::INTERNAL_HASH`]
+pub const INTERNAL_HASH: HashAlg = known(profile::INTERNAL_HASH);
+
+/// [`profile::PCR_BANKS`]
+#[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
+pub const PCR_BANKS: [HashAlg; profile::PCR_BANKS.len()] = {
+    let (mut banks, mut i) = ([INTERNAL_HASH; profile::PCR_BANKS.len()], 0);
+    while i < banks.len() {
+        banks[i] = known(profile::PCR_BANKS[i]);
+        i += 1;
     }
-    low
+    banks
 };
+
+#[expect(clippy::panic, reason = "at compile time: what would panic does not compile")]
+const fn known(id: AlgId) -> HashAlg {
+    match HashAlg::from_id(id.0) {
+        Some(hash) => hash,
+        None => panic!("the profile names a hash that there is not"),
+    }
+}
+
+/// The hashes of the profile.
+pub fn hashes() -> impl Iterator<Item = HashAlg> {
+    HashAlg::ALL.iter().copied().filter(|hash| PROFILE.has(hash.id()))
+}
 
 /// TPMI_ALG_HASH without TPM_ALG_NULL (9.27).
 impl Unmarshal<'_> for HashAlg {
@@ -230,12 +241,13 @@ impl Marshal for SymDef {
 
 #[cfg(test)]
 mod tests {
-    use super::{AlgId, PROFILE};
+    use tpm_codes::{EccCurve, MlDsaSet, MlKemSet};
+    use tpm_crypto::{ecc::Curve, mldsa::MlDsa, mlkem::MlKem};
 
     #[test]
-    fn an_algorithm_is_on_if_the_profile_has_it() {
-        for id in 0..=u16::MAX {
-            assert_eq!(AlgId(id).on(), PROFILE.has(id).then_some(id), "{id:#x}");
-        }
+    fn what_the_identifiers_name_is_what_the_cryptography_has() {
+        assert!(Curve::ALL.iter().map(|curve| EccCurve(curve.id())).eq(EccCurve::NAMED.iter().copied()));
+        assert!(MlKem::ALL.iter().map(|set| MlKemSet(set.id())).eq(MlKemSet::NAMED.iter().copied()));
+        assert!(MlDsa::ALL.iter().map(|set| MlDsaSet(set.id())).eq(MlDsaSet::NAMED.iter().copied()));
     }
 }

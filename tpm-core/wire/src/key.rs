@@ -6,6 +6,7 @@ use super::{
 };
 use crate::profile::PROFILE;
 use crate::rc::Fmt1;
+use tpm_codes::{EccCurve, MlDsaSet, MlKemSet};
 use tpm_crypto::dhkem::DhKem;
 use tpm_crypto::ecc::{Curve, Point};
 use tpm_crypto::hash::{Digest, HashAlg, MAX_DIGEST};
@@ -85,7 +86,7 @@ impl Marshal for ObjectType {
 /// TPM_ECC_CURVE (6.4).
 impl Unmarshal<'_> for Curve {
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        Curve::from_id(r.get()?).filter(|curve| PROFILE.curves.contains(curve)).ok_or(Fmt1::CURVE)
+        Curve::from_id(r.get()?).filter(|curve| PROFILE.curves.contains(&EccCurve(curve.id()))).ok_or(Fmt1::CURVE)
     }
 }
 
@@ -132,11 +133,11 @@ impl EccParms {
     }
 }
 
-macro_rules! parameter_sets { ($($(#[$m:meta])* $set:ident in $sets:ident),*) => { $(
+macro_rules! parameter_sets { ($($(#[$m:meta])* $set:ident, $id:ident in $sets:ident),*) => { $(
     $(#[$m])*
     impl Unmarshal<'_> for $set {
         fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-            $set::from_id(r.get()?).filter(|set| PROFILE.$sets.contains(set)).ok_or(Fmt1::PARMS)
+            $set::from_id(r.get()?).filter(|set| PROFILE.$sets.contains(&$id(set.id()))).ok_or(Fmt1::PARMS)
         }
     }
 
@@ -148,9 +149,9 @@ macro_rules! parameter_sets { ($($(#[$m:meta])* $set:ident in $sets:ident),*) =>
 )* } }
 parameter_sets! {
     /// TPMI_MLKEM_PARMS (1.85)
-    MlKem in ml_kem,
+    MlKem, MlKemSet in ml_kem,
     /// TPMI_MLDSA_PARMS (1.85)
-    MlDsa in ml_dsa
+    MlDsa, MlDsaSet in ml_dsa
 }
 
 structure! {

@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-mod alg_id;
 mod algorithm;
 mod attest;
 mod attributes;
@@ -15,21 +14,16 @@ mod capability;
 mod codec;
 mod command;
 mod context;
-pub mod fault;
 mod handle;
 mod key;
 mod nv;
 mod pcr;
-pub mod profile;
-pub mod rc;
 mod scheme;
 mod signature;
 mod startup;
 mod stored;
-mod tag;
 mod ticket;
 
-pub use alg_id::*;
 pub use algorithm::*;
 pub use attest::*;
 pub use attributes::*;
@@ -46,5 +40,5 @@ pub use scheme::*;
 pub use signature::*;
 pub use startup::*;
 pub use stored::*;
-pub use tag::*;
 pub use ticket::*;
+pub use tpm_codes::{AlgId, fault, profile, rc, st};

@@ -232,7 +232,7 @@ fn genuine_evidence_is_verified_step_by_step() {
 fn every_flipped_bit_is_refused_at_the_right_step() {
     let evidence = Twin::new().evidence();
     let expectations = expectations();
-    let wrong: Vec<_> = flips(&evidence, &expectations).map(|(_, outcome)| outcome.err()).collect();
+    let wrong: Vec<_> = flips(&evidence, &expectations).map(|flips| flips.outcome.err()).collect();
     assert!(wrong.len() == 21 && wrong.iter().all(Option::is_none), "{wrong:?}");
 }
 

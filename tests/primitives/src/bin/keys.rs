@@ -58,6 +58,8 @@ fn make_all(count: u64) -> Result<Vec<Key>> {
 #[derive(Default)]
 struct Report {
     bad: usize,
+    /// the most uneven of what is to be even, in standard deviations
+    far: f64,
 }
 
 impl Report {
@@ -69,12 +71,14 @@ impl Report {
     /// How far the counts are from equal ones, in standard deviations of chi-squared.
     fn even(&mut self, what: &str, counts: &[usize]) {
         let far = distance(counts);
+        self.far = self.far.max(far);
         self.line(what, &format!("chi-squared {far:+.2} sd from its mean"), far < FAR);
     }
 
     /// The most distant one of several distributions.
     fn all_even<'a>(&mut self, what: &str, counts: impl IntoIterator<Item = &'a Vec<usize>>) {
         let far = counts.into_iter().map(|counts| distance(counts)).fold(f64::MIN, f64::max);
+        self.far = self.far.max(far);
         self.line(what, &format!("largest chi-squared {far:+.2} sd"), far < FAR);
     }
 }
@@ -98,8 +102,8 @@ fn main() -> Result<ExitCode> {
         &keys.len().to_string(),
         keys.len() as u64 == count,
     );
-    factors(&keys, &primes, &mut report);
-    conditions(&keys, &primes, &mut report);
+    let shared = factors(&keys, &primes, &mut report);
+    let nearest = conditions(&keys, &primes, &mut report);
     distributions(&primes, &mut report);
     let fingerprint = Fingerprint::new();
     let found = keys.iter().filter(|key| fingerprint.is_of(&key.n)).count();
@@ -108,10 +112,17 @@ fn main() -> Result<ExitCode> {
         &format!("{found} keys"),
         found == 0,
     );
+    println!(
+        "{shared} with a factor in common, {found} of ROCA's form, p and q at least 2^{} apart; bits and residues at \
+         most {:+.1} standard deviations from even, of {FAR}",
+        nearest.saturating_sub(1),
+        report.far
+    );
     Ok(if report.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn factors(keys: &[Key], primes: &[&BigUint], report: &mut Report) {
+/// How many keys share a factor with another.
+fn factors(keys: &[Key], primes: &[&BigUint], report: &mut Report) -> usize {
     let prime = primes.iter().filter(|prime| is_prime(Flavor::Any, &fixed(prime))).count();
     report.line(
         "factors that are prime, says another library",
@@ -127,6 +138,7 @@ fn factors(keys: &[Key], primes: &[&BigUint], report: &mut Report) {
     );
     let shared = batch_gcd(&keys.iter().map(|key| key.n.clone()).collect::<Vec<_>>());
     report.line("moduli with a factor in common with the product of all others", &shared.to_string(), shared == 0);
+    shared
 }
 
 fn fixed(prime: &BigUint) -> U512 {
@@ -149,7 +161,8 @@ fn batch_gcd(moduli: &[BigUint]) -> usize {
     moduli.iter().filter(|n| shares(n)).count()
 }
 
-fn conditions(keys: &[Key], primes: &[&BigUint], report: &mut Report) {
+/// The least length of a difference of two factors, in bits.
+fn conditions(keys: &[Key], primes: &[&BigUint], report: &mut Report) -> u64 {
     let full = keys.iter().filter(|key| key.n.bits() == u64::from(BITS)).count();
     report.line("moduli of full length", &full.to_string(), full == keys.len());
     let size = primes.iter().filter(|p| p.bits() == PRIME_BITS && p.bit(PRIME_BITS - 2)).count();
@@ -163,6 +176,7 @@ fn conditions(keys: &[Key], primes: &[&BigUint], report: &mut Report) {
         &format!("{nearest} bits; above {}", PRIME_BITS - 100),
         nearest > PRIME_BITS - 100,
     );
+    nearest
 }
 
 fn distributions(primes: &[&BigUint], report: &mut Report) {

@@ -49,10 +49,10 @@ fn main() -> Result<ExitCode> {
     sigpipe::reset();
     let mut arguments = env::args_os().skip(1).map(PathBuf::from);
     let (Some(root), Some(seen)) = (arguments.next(), arguments.next()) else { bail!("usage: codes ROOT SEEN") };
-    let names = Names::read(&fs::read_to_string(root.join("tpm-core/wire/src/rc.rs"))?)?;
+    let names = Names::read(&fs::read_to_string(root.join("tpm-core/codes/src/rc.rs"))?)?;
     let seen = seen_codes(&fs::read_to_string(seen)?)?;
     let mut files = Vec::new();
-    for part in ["src", "wire/src", "crypto/src"] {
+    for part in ["src", "codes/src", "wire/src", "crypto/src"] {
         walk(&root.join("tpm-core").join(part), &mut files)?;
     }
     let mut all = Vec::new();

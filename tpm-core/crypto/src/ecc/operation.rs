@@ -75,7 +75,7 @@ impl Curve {
     }
 
     /// `value`, which is not secret (a digest), modulo the order or the field's prime.
-    pub(super) fn reduce(self, value: &[u8], modulus: &[u8]) -> Result<Number, Error> {
+    pub(crate) fn reduce(self, value: &[u8], modulus: &[u8]) -> Result<Number, Error> {
         let (mut wide, mut rest, mut limbs) = ([0; WIDE_LIMBS], [0; WIDE_LIMBS], [0; WIDE_LIMBS]);
         num::from_be_bytes(value, &mut wide)?;
         num::from_be_bytes(modulus, &mut limbs)?;
@@ -135,10 +135,6 @@ impl Curve {
 
 #[cfg(test)]
 impl Curve {
-    pub(crate) fn number_mod_n(self, value: &[u8]) -> Number {
-        self.reduce(value, self.parameters().n).unwrap()
-    }
-
     pub(crate) fn sum(self, p: &Point, q: &Point) -> Result<Point, Error> {
         self.ops().add_multiple(p, &[1], q)
     }

@@ -111,17 +111,6 @@ impl RsaPublic {
         self.raw(block)?;
         Ok(self.size())
     }
-
-    /// The longest message that a scheme can encrypt with this key, in bytes; `None` if the key is too short for the
-    /// scheme.
-    #[must_use]
-    pub fn max_message(&self, scheme: CryptScheme<'_>) -> Option<usize> {
-        match scheme {
-            CryptScheme::Null => Some(self.size()),
-            CryptScheme::Rsaes => self.size().checked_sub(11),
-            CryptScheme::Oaep(hash, _) => self.size().checked_sub(2 * hash.digest_size() + 2),
-        }
-    }
 }
 
 /// The DER of DigestInfo up to the digest itself (RFC 8017, 9.2, note 1).

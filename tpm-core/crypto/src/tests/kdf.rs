@@ -3,9 +3,8 @@
 
 use hex_literal::hex;
 
-use crate::Error;
 use crate::hash::HashAlg;
-use crate::kdf::{kdf2, kdfa, kdfa_bits, kdfe, kdfe_bits};
+use crate::kdf::{kdf2, kdfa, kdfe};
 use crate::sym::xor_obfuscate;
 
 const KEY: [u8; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
@@ -40,9 +39,6 @@ fn kdfa_fills_a_hundred_bytes() {
         let mut out = [0; 100];
         kdfa(alg, &KEY, b"STORAGE", U, V, &mut out);
         assert_eq!(out, expected, "{alg:?}");
-        let mut same = [0; 100];
-        kdfa_bits(alg, &KEY, b"STORAGE", [U, V], 800, &mut same).unwrap();
-        assert_eq!(same, expected);
     }
 }
 
@@ -70,33 +66,6 @@ fn kdfe_fills_65_bytes() {
         let mut out = [0; 65];
         kdfe(alg, &KEY, b"DUPLICATE", U, V, &mut out);
         assert_eq!(out, expected, "{alg:?}");
-    }
-}
-
-#[test]
-fn excess_bits_of_the_first_byte_are_zero() {
-    let mut out = [0xFF; 66];
-    kdfa_bits(HashAlg::Sha256, &KEY, b"ECC", [U, V], 521, &mut out).unwrap();
-    let expected = hex!(
-        "009baf26a6131c4e37df5aa1edc9ede4d3c16666af919de79771dc81ba727cc7fb6fbf7117e35fa1cbea"
-        "94a1211fc1f79baf29359747bd72745f7fc14fc3455e3797"
-    );
-    assert_eq!(out, expected);
-    kdfe_bits(HashAlg::Sha384, &KEY, b"IDENTITY", [U, V], 521, &mut out).unwrap();
-    let expected = hex!(
-        "009fe5b68c26083d71067c6ad4c6475a5fd5b38d5365890d175e385c8c128376ca2ed81a39b33e019018"
-        "83b9410384cb560abed08ffa343346b6a5e1711e047ffd6d"
-    );
-    assert_eq!(out, expected);
-}
-
-#[test]
-fn bits_and_bytes_must_agree() {
-    for (bits, len) in [(0, 1), (7, 2), (8, 2), (9, 1), (520, 66)] {
-        let mut out = [0; 66];
-        let out = &mut out[..len];
-        assert_eq!(kdfa_bits(HashAlg::Sha1, &KEY, b"", [U, V], bits, out), Err(Error::Length));
-        assert_eq!(kdfe_bits(HashAlg::Sha1, &KEY, b"", [U, V], bits, out), Err(Error::Length));
     }
 }
 

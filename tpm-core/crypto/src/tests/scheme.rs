@@ -387,7 +387,8 @@ proptest! {
             let (r, commitment) = curve.generate(&mut rng).unwrap();
             let signature = curve.ecdaa_sign(d.as_slice(), r.as_slice(), HashAlg::Sha256, &message, &mut rng).unwrap();
             let t = digest(HashAlg::Sha256, &[signature.r.as_slice(), &message]);
-            let tq = curve.multiply(curve.number_mod_n(t.as_slice()).as_slice(), &q).unwrap();
+            let t = curve.reduce(t.as_slice(), curve.parameters().n).unwrap();
+            let tq = curve.multiply(t.as_slice(), &q).unwrap();
             let left = curve.public(signature.s.as_slice()).unwrap();
             prop_assert_eq!(left, curve.sum(&commitment, &tq).unwrap());
         }

@@ -9,14 +9,6 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whether the TPM has power.
-pub(super) struct Power;
-
-impl Power {
-    /// `TPM_RC_FAILURE`: what a plain command gets from a TPM without power.
-    pub(super) const OFF_RESPONSE: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 1];
-}
-
 /// The shared part.
 pub(crate) struct Machine {
     turns: Turns,

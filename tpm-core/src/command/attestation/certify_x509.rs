@@ -14,8 +14,8 @@ use crate::operation::object::sign::Signer;
 use crate::profile::MAX_DIGEST_BUFFER;
 use crate::rc::{Fmt1, Rc};
 use crate::wire::{
-    AlgId, Buffer, Data, DhObject, Handle, Nullable, ObjectAttributes as A, Parms, Scheme, SigScheme, Signature, Tpm2b,
-    Unique, Writer,
+    AlgId, Buffer, Data, DhObject, Handle, INTERNAL_HASH, Nullable, ObjectAttributes as A, Parms, Scheme, SigScheme,
+    Signature, Tpm2b, Unique, Writer,
 };
 
 pub(crate) struct CertifyX509;
@@ -213,7 +213,7 @@ fn extension(list: &[u8], id: &[u8]) -> Result<Option<u32>, Fmt1> {
 
 /// A number which depends on all that the certificate says, in place of a counter.
 fn serial_number(key: &Object, object: &Object, parts: &[&[u8]]) -> Option<heapless::Vec<u8, SERIAL_NUMBER_MAX>> {
-    let mut hasher = Hasher::new(key.public.name_alg.unwrap_or(crate::profile::INTERNAL_HASH));
+    let mut hasher = Hasher::new(key.public.name_alg.unwrap_or(INTERNAL_HASH));
     parts.iter().for_each(|part| hasher.update(part));
     let digest = hasher.chain(key.name.as_slice()).chain(object.name.as_slice()).finish();
     heapless::Vec::from_slice(digest.as_slice().get(..SERIAL_NUMBER_MAX)?).ok()

@@ -137,7 +137,7 @@ fn page(tpm: &Tpm, call: &Call, p: &Params) -> Result<Page, Rc> {
             count,
             8,
         ),
-        Cap::ECC_CURVES => Page::of(PROFILE.curves.iter().copied().filter(|c| u32::from(c.id()) >= first), count, 2),
+        Cap::ECC_CURVES => Page::of(PROFILE.curves.iter().map(|c| c.0).filter(|c| u32::from(*c) >= first), count, 2),
         Cap::AUTH_POLICIES => auth_policies(tpm, Handle(first), count),
         Cap::ACT => acts(tpm, Handle(first), count),
         Cap::VENDOR_PROPERTY => Page::of(properties::vendor(tpm, first), count, 4),

@@ -5,7 +5,7 @@ use crate::command::call::Call;
 use crate::crypto::hash::{HashAlg, MAX_DIGEST};
 use crate::data::tpm::Tpm;
 use crate::profile;
-use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear, pt};
+use crate::wire::{AlgId, NvType, PCR_COUNT, PCR_SELECT_SIZE, StartupClear, hashes, pt};
 
 /// Every property from `first` on, with its value, of the group to which it belongs, PT_FIXED if to none before that: a
 /// reply does not go beyond a group (Part 3, 30.2).
@@ -72,12 +72,12 @@ fn fixed(tpm: &Tpm, call: &Call, pt: u32) -> Option<u32> {
         pt::MEMORY => 0,
         // TPM_PT_CLOCK_UPDATE, _CONTEXT_HASH, _CONTEXT_SYM, _CONTEXT_SYM_SIZE, _ORDERLY_COUNT
         pt::CLOCK_UPDATE => u32::try_from(profile::CLOCK_UPDATE_MS).unwrap_or(u32::MAX),
-        pt::CONTEXT_HASH => profile::INTERNAL_HASH.id().into(),
+        pt::CONTEXT_HASH => profile::INTERNAL_HASH.0.into(),
         pt::CONTEXT_SYM => AlgId::AES.0.into(),
         pt::CONTEXT_SYM_SIZE => 256,
         pt::ORDERLY_COUNT => u32::try_from(profile::MAX_ORDERLY_COUNT).unwrap_or(u32::MAX),
         pt::MAX_COMMAND_SIZE | pt::MAX_RESPONSE_SIZE => number(tpm.ram.buffer_size),
-        pt::MAX_DIGEST => number(profile::PROFILE.hashes().map(HashAlg::digest_size).max().unwrap_or(MAX_DIGEST)),
+        pt::MAX_DIGEST => number(hashes().map(HashAlg::digest_size).max().unwrap_or(MAX_DIGEST)),
         // TPM_PT_MAX_OBJECT_CONTEXT, _MAX_SESSION_CONTEXT
         pt::MAX_OBJECT_CONTEXT | pt::MAX_SESSION_CONTEXT => number(profile::MAX_CONTEXT_SIZE),
         // TPM_PT_PS_FAMILY_INDICATOR: PC Client; _PS_LEVEL to _PS_YEAR

@@ -5,9 +5,8 @@ use crate::command::call::Call;
 use crate::command::interface::{Command, Presence, ReadOnly};
 use crate::data::tpm::Tpm;
 use crate::fault::Fault;
-use crate::profile::INTERNAL_HASH;
 use crate::rc::{Fmt1, Rc};
-use crate::wire::{Auth, Handle, RhHierarchyAuth};
+use crate::wire::{Auth, Handle, INTERNAL_HASH, RhHierarchyAuth};
 
 pub(crate) struct HierarchyChangeAuth;
 

@@ -11,9 +11,8 @@ use crate::crypto::hash::{Digest, HashAlg};
 use crate::crypto::mldsa;
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
-use crate::profile::INTERNAL_HASH;
 use crate::rc::{At, Fmt1, Rc};
-use crate::wire::{Handle, ObjectAttributes, Parms, Ticket, Unique};
+use crate::wire::{Handle, INTERNAL_HASH, ObjectAttributes, Parms, Ticket, Unique};
 
 /// TPM2B_SIGNATURE_CTX (1.85) holds at most this many octets.
 const MAX_SIGNATURE_CONTEXT: usize = 255;

@@ -9,9 +9,10 @@ use super::loaded::Object;
 use crate::crypto::hash::{Digest, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::crypto::mldsa::{self, Mu};
-use crate::profile::INTERNAL_HASH;
 use crate::rc::Fmt1;
-use crate::wire::{AlgId, Buffer, GENERATED_VALUE, Marshal, Parms, Public, Reader, Scheme, Unique, Unmarshal, Writer};
+use crate::wire::{
+    AlgId, Buffer, GENERATED_VALUE, INTERNAL_HASH, Marshal, Parms, Public, Reader, Scheme, Unique, Unmarshal, Writer,
+};
 
 /// A message in progress.
 pub(crate) struct Message {

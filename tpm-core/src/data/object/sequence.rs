@@ -7,10 +7,9 @@ use crate::crypto::cmac::Cmac;
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::crypto::sym::{self, BLOCK, SymAlg};
-use crate::profile::PCR_BANKS;
 use crate::rc::Fmt1;
 use crate::secret::Secret;
-use crate::wire::{Auth, GENERATED_VALUE, Marshal, Reader, Tpm2b, Unmarshal, Writer};
+use crate::wire::{Auth, GENERATED_VALUE, Marshal, PCR_BANKS, Reader, Tpm2b, Unmarshal, Writer};
 
 /// A sequence object.
 pub(crate) struct Sequence {

@@ -5,9 +5,9 @@ mod stored;
 use crate::bounded::{bit, from};
 use crate::crypto::hash::{self, Digest, HashAlg};
 use crate::data::platform::Locality;
-use crate::profile::{PCR_BANKS, PROFILE};
+use crate::profile::PROFILE;
 use crate::rc::Rc;
-use crate::wire::{BankSelection, Handle, List, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection, pt_pcr};
+use crate::wire::{AlgId, BankSelection, Handle, List, PCR_BANKS, PCR_COUNT, PCR_SELECT_SIZE, PcrSelection, pt_pcr};
 
 const BANKS: usize = PCR_BANKS.len();
 const COUNT: usize = PCR_COUNT as usize;
@@ -19,7 +19,7 @@ pub(crate) const ALL_BANKS: [u32; BANKS] = [ALL_PCR; BANKS];
 
 /// What is allocated when the TPM is manufactured: all PCR of the profile's banks.
 pub(crate) fn default_allocation() -> [u32; BANKS] {
-    PCR_BANKS.map(|alg| if PROFILE.allocated_banks.contains(&alg) { ALL_PCR } else { 0 })
+    PCR_BANKS.map(|alg| if PROFILE.allocated_banks.contains(&AlgId(alg.id())) { ALL_PCR } else { 0 })
 }
 
 /// Whether only PCR that there are, in banks that the profile has, are allocated.

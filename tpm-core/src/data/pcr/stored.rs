@@ -3,9 +3,8 @@
 use super::{Pcrs, Root, is_possible};
 use crate::crypto::hash::{Digest, Hasher};
 use crate::data::measurement::Measurement;
-use crate::profile::PCR_BANKS;
 use crate::rc::Fmt1;
-use crate::wire::{Marshal, Optional, Reader, Unmarshal, Writer};
+use crate::wire::{Marshal, Optional, PCR_BANKS, Reader, Unmarshal, Writer};
 
 /// For each bank what is allocated, and all values without their sizes.
 impl Marshal for Pcrs {

@@ -4,8 +4,7 @@ use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::crypto::hmac::Hmac;
 use crate::data::object::Object;
 use crate::data::tpm::Tpm;
-use crate::profile::INTERNAL_HASH;
-use crate::wire::{AlgId, Handle, Name, Ticket, TkVerified, st};
+use crate::wire::{AlgId, Handle, INTERNAL_HASH, Name, Ticket, TkVerified, st};
 
 impl Tpm {
     /// A ticket of a hierarchy: HMAC(proof, tag ‖ parts).

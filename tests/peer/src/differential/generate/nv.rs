@@ -40,27 +40,8 @@ const fn kind(index: &Index) -> u32 {
     index.attributes >> 4 & 15
 }
 
-pub(crate) fn define(world: &mut World) {
-    let platform = world.once_in(3);
-    let hierarchy = if platform { rh::PLATFORM } else { rh::OWNER };
-    let hierarchy = if world.once_in(25) { rh::ENDORSEMENT } else { hierarchy };
-    let auth = world.permanent(hierarchy);
-    let value = world.auth_value();
-    let base = if world.once_in(40) { 0x0140_0000 } else { 0x0150_0000 };
-    let handle = base + world.rng.u32(0..8);
-    let kind = world.one_of(&[0, 0, 0, nt::COUNTER, nt::BITS, nt::EXTEND, nt::PIN_FAIL, nt::PIN_PASS, 0, 3]);
-    let name_alg = world.one_of(&[0xbu16, 0xb, 0xb, 4, 0xc, 0xd]);
-    let digest_size = match name_alg {
-        4 => 20,
-        0xc => 48,
-        0xd => 64,
-        _ => 32,
-    };
-    let size = match kind {
-        0 => world.one_of(&[0u16, 1, 8, 34, 64, 100, 500, 2048]),
-        nt::EXTEND => digest_size,
-        _ => 8,
-    };
+/// TPMA_NV of an Index of this type: mostly such that it can be defined and used.
+fn attributes_of(world: &mut World, kind: u32, platform: bool) -> u32 {
     let mut attributes = kind << 4;
     for (bits, odds) in [
         (a::AUTHWRITE | a::AUTHREAD, 2),
@@ -106,6 +87,31 @@ pub(crate) fn define(world: &mut World) {
     if world.once_in(12) {
         attributes ^= 1 << world.rng.u32(0..32);
     }
+    attributes
+}
+
+pub(crate) fn define(world: &mut World) {
+    let platform = world.once_in(3);
+    let hierarchy = if platform { rh::PLATFORM } else { rh::OWNER };
+    let hierarchy = if world.once_in(25) { rh::ENDORSEMENT } else { hierarchy };
+    let auth = world.permanent(hierarchy);
+    let value = world.auth_value();
+    let base = if world.once_in(40) { 0x0140_0000 } else { 0x0150_0000 };
+    let handle = base + world.rng.u32(0..8);
+    let kind = world.one_of(&[0, 0, 0, nt::COUNTER, nt::BITS, nt::EXTEND, nt::PIN_FAIL, nt::PIN_PASS, 0, 3]);
+    let name_alg = world.one_of(&[0xbu16, 0xb, 0xb, 4, 0xc, 0xd]);
+    let digest_size = match name_alg {
+        4 => 20,
+        0xc => 48,
+        0xd => 64,
+        _ => 32,
+    };
+    let size = match kind {
+        0 => world.one_of(&[0u16, 1, 8, 34, 64, 100, 500, 2048]),
+        nt::EXTEND => digest_size,
+        _ => 8,
+    };
+    let attributes = attributes_of(world, kind, platform);
     // libtpms has 512 octets of RAM for orderly Indices.
     let size = if attributes & a::ORDERLY != 0 && size > 34 { 34 } else { size };
     let fits: Vec<usize> = (0..world.policies.len()).filter(|n| world.policies[*n].alg.id() == name_alg).collect();

@@ -13,6 +13,8 @@ const ECC: u16 = 0x23;
 const SYM_CIPHER: u16 = 0x25;
 const AES_128_CFB: [u8; 6] = [0, 6, 0, 128, 0, 0x43];
 const NULL: [u8; 2] = [0, 0x10];
+/// XOR with SHA-256, KDF1_SP800_108
+const XOR_SHA256: [u8; 6] = [0, 0xa, 0, 0xb, 0, 0x22];
 /// The policy of objects that can be duplicated, in the list that every sequence begins with.
 pub(crate) const DUPLICATION: usize = 1;
 
@@ -61,82 +63,7 @@ fn template(world: &mut World, parent: bool) -> Template {
         unique: vec![0, 0],
         data: 0,
     };
-    let sort =
-        if parent { world.one_of(&[0, 0, 0, 0, 0, 1, 7]) } else { world.one_of(&[0, 2, 2, 2, 3, 3, 4, 5, 5, 6, 8]) };
-    match sort {
-        // symmetric parent
-        0 => {
-            t.kind = SYM_CIPHER;
-            t.attributes |= a::RESTRICTED | a::DECRYPT;
-            t.parms = AES_128_CFB.to_vec();
-        }
-        // derivation parent
-        1 => {
-            t.attributes |= a::RESTRICTED | a::DECRYPT;
-            t.parms = vec![0, 0xa, 0, 0xb, 0, 0x22];
-        }
-        // HMAC key
-        2 => {
-            t.attributes |= a::SIGN;
-            t.parms = hmac_scheme(world);
-            if world.once_in(4) && t.parms.len() > 2 {
-                t.attributes |= a::RESTRICTED;
-            }
-            if world.once_in(3) {
-                t.attributes &= !a::ORIGIN;
-                t.data = 16;
-            }
-        }
-        // sealed data
-        3 => {
-            t.attributes &= !a::ORIGIN;
-            t.parms = NULL.to_vec();
-            t.data = world.one_of(&[1, 16, 32, 64, 128]);
-        }
-        // XOR key
-        4 => {
-            t.attributes |= a::DECRYPT;
-            t.parms = vec![0, 0xa, 0, 0xb, 0, 0x22];
-        }
-        // cipher
-        5 | 6 => {
-            t.kind = SYM_CIPHER;
-            t.attributes |= world.one_of(&[a::SIGN | a::DECRYPT, a::DECRYPT, a::SIGN]);
-            let bits = world.one_of(&[128u16, 128, 256]);
-            let mode = world.one_of(&[0x10u16, 0x40, 0x41, 0x42, 0x43, 0x44, 0x3f]);
-            let alg = world.one_of(&[6u16, 6, 6, 0x26]);
-            t.parms = [alg.to_be_bytes(), bits.to_be_bytes(), mode.to_be_bytes()].concat();
-            if world.once_in(3) {
-                t.attributes &= !a::ORIGIN;
-                t.data = usize::from(bits / 8);
-            }
-        }
-        // ECC storage
-        7 if world.ecc && world.once_in(4) => {
-            t.kind = ECC;
-            t.attributes |= a::RESTRICTED | a::DECRYPT;
-            t.parms = [&AES_128_CFB[..], &NULL, &[0, 3], &NULL].concat();
-            t.unique = vec![0; 4];
-        }
-        // ECC signing or agreement
-        8 if world.ecc && world.once_in(4) => {
-            t.kind = ECC;
-            let curve = world.one_of(&[3u8, 3, 3, 4]);
-            if world.rng.bool() {
-                t.attributes |= a::SIGN;
-                t.parms = [&NULL[..], &[0, 0x18, 0, 0xb, 0, curve], &NULL].concat();
-            } else {
-                t.attributes |= a::DECRYPT;
-                t.parms = [&NULL[..], &NULL, &[0, curve], &NULL].concat();
-            }
-            t.unique = vec![0; 4];
-        }
-        _ => {
-            t.kind = SYM_CIPHER;
-            t.attributes |= a::RESTRICTED | a::DECRYPT;
-            t.parms = AES_128_CFB.to_vec();
-        }
-    }
+    choose_sort(world, parent, &mut t);
     t.name_alg = world.one_of(&[0xb, 0xb, 0xb, 0xb, 0xc, 4, 0xd]);
     if world.once_in(2) {
         t.attributes |= a::NO_DA;
@@ -157,6 +84,85 @@ fn template(world: &mut World, parent: bool) -> Template {
         spoil(world, &mut t);
     }
     t
+}
+
+/// What it is: its type and parameters, and the attributes that go with them.
+fn choose_sort(world: &mut World, parent: bool, t: &mut Template) {
+    let sort =
+        if parent { world.one_of(&[0, 0, 0, 0, 0, 1, 7]) } else { world.one_of(&[0, 2, 2, 2, 3, 3, 4, 5, 5, 6, 8]) };
+    match sort {
+        // derivation parent
+        1 => {
+            t.attributes |= a::RESTRICTED | a::DECRYPT;
+            t.parms = XOR_SHA256.to_vec();
+        }
+        2 => hmac_key(world, t),
+        // sealed data
+        3 => {
+            t.attributes &= !a::ORIGIN;
+            t.parms = NULL.to_vec();
+            t.data = world.one_of(&[1, 16, 32, 64, 128]);
+        }
+        // XOR key
+        4 => {
+            t.attributes |= a::DECRYPT;
+            t.parms = XOR_SHA256.to_vec();
+        }
+        5 | 6 => cipher_key(world, t),
+        // ECC storage
+        7 if world.ecc && world.once_in(4) => {
+            t.kind = ECC;
+            t.attributes |= a::RESTRICTED | a::DECRYPT;
+            t.parms = [&AES_128_CFB[..], &NULL, &[0, 3], &NULL].concat();
+            t.unique = vec![0; 4];
+        }
+        8 if world.ecc && world.once_in(4) => ecc_key(world, t),
+        // symmetric parent
+        _ => {
+            t.kind = SYM_CIPHER;
+            t.attributes |= a::RESTRICTED | a::DECRYPT;
+            t.parms = AES_128_CFB.to_vec();
+        }
+    }
+}
+
+fn hmac_key(world: &mut World, t: &mut Template) {
+    t.attributes |= a::SIGN;
+    t.parms = hmac_scheme(world);
+    if world.once_in(4) && t.parms.len() > 2 {
+        t.attributes |= a::RESTRICTED;
+    }
+    if world.once_in(3) {
+        t.attributes &= !a::ORIGIN;
+        t.data = 16;
+    }
+}
+
+fn cipher_key(world: &mut World, t: &mut Template) {
+    t.kind = SYM_CIPHER;
+    t.attributes |= world.one_of(&[a::SIGN | a::DECRYPT, a::DECRYPT, a::SIGN]);
+    let bits = world.one_of(&[128u16, 128, 256]);
+    let mode = world.one_of(&[0x10u16, 0x40, 0x41, 0x42, 0x43, 0x44, 0x3f]);
+    let alg = world.one_of(&[6u16, 6, 6, 0x26]);
+    t.parms = [alg.to_be_bytes(), bits.to_be_bytes(), mode.to_be_bytes()].concat();
+    if world.once_in(3) {
+        t.attributes &= !a::ORIGIN;
+        t.data = usize::from(bits / 8);
+    }
+}
+
+/// One that signs, or that agrees on secrets.
+fn ecc_key(world: &mut World, t: &mut Template) {
+    t.kind = ECC;
+    let curve = world.one_of(&[3u8, 3, 3, 4]);
+    if world.rng.bool() {
+        t.attributes |= a::SIGN;
+        t.parms = [&NULL[..], &[0, 0x18, 0, 0xb, 0, curve], &NULL].concat();
+    } else {
+        t.attributes |= a::DECRYPT;
+        t.parms = [&NULL[..], &NULL, &[0, curve], &NULL].concat();
+    }
+    t.unique = vec![0; 4];
 }
 
 /// A known policy of the template's hash.

@@ -56,13 +56,18 @@ fn once(subject: usize, class: usize, input: usize) -> Result<ExitCode> {
 }
 
 fn all(time: Duration, filter: &str) -> Result<ExitCode> {
-    let mut bad = 0;
+    let (mut bad, mut largest, mut controls) = (0, 0.0_f64, 0);
     println!("{:<46} {:>9} {:>9} {:>8} {:>10}  instructions", "classes", "samples", "mean us", "t", "diff. us");
     for (number, row) in SUBJECTS.iter().enumerate().filter(|(_, row)| row.name.contains(filter)) {
         let samples = sample(&mut *(row.make)()?, time);
         let (t, mean, difference) = test(&samples);
         let counts = instructions(number)?;
         let (apart, equal) = (t.abs() > BOUND, counts.len() == 1);
+        match row.kind {
+            Kind::Equal => largest = largest.max(t.abs()),
+            Kind::Control => controls += 1,
+            Kind::Public => {}
+        }
         let verdict = match row.kind {
             _ if samples.iter().any(|times| times.len() < LEAST) => "TOO FEW SAMPLES: more SECONDS are needed",
             Kind::Equal if apart || !equal => "LEAK",
@@ -83,6 +88,10 @@ fn all(time: Duration, filter: &str) -> Result<ExitCode> {
             samples[0].len() + samples[1].len()
         );
     }
+    println!(
+        "{bad} leaks or controls that are not found, of {controls} controls; t between classes at most {largest:.1}, of \
+         {BOUND} that would be a leak"
+    );
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -70,6 +70,7 @@ fn main() -> Result<ExitCode> {
     totals.skipped.iter().for_each(|(reason, cases)| println!("  skipped {cases:>6}: {reason}"));
     totals.unexplained.iter().for_each(|file| println!("unexplained: {file}"));
     ensure!(totals.run >= AT_LEAST, "only {} cases ran", totals.run);
+    println!("{}", totals.figure());
     Ok(if totals.failed == 0 && totals.unexplained.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -115,6 +116,14 @@ fn files(root: &Path, folder: &Path, paths: &mut Vec<String>) -> Result<()> {
 }
 
 impl Totals {
+    /// What docs/figures.md says, in a line.
+    fn figure(&self) -> String {
+        let skipped: usize = self.skipped.values().sum();
+        let Self { run, failed, unexplained, .. } = self;
+        let unexplained = unexplained.len();
+        format!("{run} cases, {failed} fail; {skipped} are skipped with a reason; {unexplained} files without one")
+    }
+
     fn file(&mut self, path: &str, outcomes: &[Outcome]) {
         let mut skipped: BTreeMap<&'static str, usize> = BTreeMap::new();
         outcomes.iter().filter_map(|outcome| outcome.err()).for_each(|reason| *skipped.entry(reason).or_default() += 1);

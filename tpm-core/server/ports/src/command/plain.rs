@@ -1,22 +1,28 @@
 //! Commands that stand alone, one after another.
 
 use super::line::{MAX_REFUSED, beyond, gather};
-use crate::machine::{Machine, Power};
+use crate::machine::Machine;
 use crate::turns::Client;
 use crate::wire::{Pending, take, take_all};
 use anyhow::{Result, ensure};
 use std::io::{BufReader, Read};
+use tpm_codes::fault::Fault;
+use tpm_codes::rc::Rc;
+use tpm_codes::st;
 
 /// Octets of a TPM command before its handles: tag, size, code.
 const HEADER: u32 = 10;
 /// Octets up to the end of the size.
 const SIZED: usize = 6;
 
-/// `TPM_ST_RSP_COMMAND`, the tag of `TPM_RC_BAD_TAG` as the specification has it. OVMF takes a TPM that answers by it
-/// at all for one of version 1.2, so where commands are plain the tag is what swtpm's is there.
-const TAG_RSP_COMMAND: [u8; 2] = [0, 0xc4];
-/// `TPM_ST_NO_SESSIONS`.
-const TAG_NO_SESSIONS: [u8; 2] = [0x80, 1];
+/// The tag of `TPM_RC_BAD_TAG` as the specification has it. OVMF takes a TPM that answers by it at all for one of
+/// version 1.2, so where commands are plain the tag is what swtpm's is there.
+const OF_BAD_TAG: [u8; 2] = st::RSP_COMMAND.to_be_bytes();
+
+/// What a plain command gets from a TPM without power.
+fn without_power() -> Vec<u8> {
+    Rc::failure(Fault::Platform).response().into()
+}
 
 /// A command that stands alone, which begins with `first`, and its response. One that is not as long as it says it is,
 /// is given to the TPM as it came, which refuses it.
@@ -47,11 +53,11 @@ pub(super) fn answer(
         ensure!(size <= MAX_REFUSED, "a command of {size} bytes");
         gather(line, said, beyond(limit), &mut command)?;
     }
-    let mut response = machine.execute(client, None, &command)?.unwrap_or_else(|| Power::OFF_RESPONSE.to_vec());
+    let mut response = machine.execute(client, None, &command)?.unwrap_or_else(without_power);
     if let Some(tag) = response.first_chunk_mut()
-        && *tag == TAG_RSP_COMMAND
+        && *tag == OF_BAD_TAG
     {
-        *tag = TAG_NO_SESSIONS;
+        *tag = st::NO_SESSIONS.to_be_bytes();
     }
     Ok(response)
 }

@@ -325,7 +325,7 @@ impl Rc {
     /// command's fault. For a platform that must answer without the TPM.
     ///
     /// ```
-    /// use tpm_wire::rc::Rc;
+    /// use tpm_codes::rc::Rc;
     /// assert_eq!(Rc::COMMAND_SIZE.response(), [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x42]);
     /// ```
     pub const fn response(self) -> [u8; 10] {
@@ -366,12 +366,17 @@ impl fmt::Display for Fmt1 {
 
 impl core::error::Error for Fmt1 {}
 
-/// The name, the position, and the number: `TPM_RC_VALUE at parameter 1 (0x1c4)`.
-impl fmt::Display for Rc {
+/// The responseCode of a response in words, for whoever reads one: its name, the position, and the number, as in
+/// `TPM_RC_VALUE at parameter 1 (0x1c4)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Words(pub u32);
+
+impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = self.get();
+        let Self(code) = *self;
         let (low, high) = (code & 0xff, code >> 8);
         match code {
+            0 => f.write_str("TPM_RC_SUCCESS")?,
             0x910..=0x916 => write!(f, "TPM_RC_REFERENCE_H{}", low & 7)?,
             0x918..=0x91e => write!(f, "TPM_RC_REFERENCE_S{}", low & 7)?,
             _ if low & 0x80 == 0 => f.write_str(name(code).unwrap_or("an unknown response code"))?,
@@ -385,7 +390,14 @@ impl fmt::Display for Rc {
                 }
             }
         }
-        write!(f, " ({code:#05x})")?;
+        write!(f, " ({code:#05x})")
+    }
+}
+
+/// As [`Words`], and the fault, if it is one.
+impl fmt::Display for Rc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Words(self.get()).fmt(f)?;
         if let Some(fault) = self.fault() { write!(f, ": {fault}") } else { Ok(()) }
     }
 }
@@ -422,5 +434,8 @@ mod tests {
         ] {
             assert_eq!(code.to_string(), words);
         }
+        assert_eq!(Words(0).to_string(), "TPM_RC_SUCCESS (0x000)");
+        assert_eq!(Words(0x2d5).to_string(), "TPM_RC_SIZE at parameter 2 (0x2d5)");
+        assert_eq!(Words(u32::MAX - 0x80).to_string(), "an unknown response code (0xffffff7f)");
     }
 }

@@ -1,10 +1,6 @@
 //! Every choice of the implementation: buffer sizes, slot counts, algorithms, PCR banks.
 
-use crate::AlgId;
-use tpm_crypto::ecc::Curve;
-use tpm_crypto::hash::HashAlg;
-use tpm_crypto::mldsa::MlDsa;
-use tpm_crypto::mlkem::MlKem;
+pub use crate::{AlgId, EccCurve, MlDsaSet, MlKemSet};
 
 /// What a TPM offers. What is not in here is unknown to unmarshalling, to capabilities and so to every command; the
 /// TPM's own use of [`INTERNAL_HASH`] and AES does not depend on it.
@@ -14,17 +10,17 @@ pub struct Profile {
     pub name: &'static str,
     /// Hashes, ciphers, modes, schemes, key derivation functions and object types, ascending.
     pub algorithms: &'static [AlgId],
-    /// TPM_ECC_CURVEs, ascending.
-    pub curves: &'static [Curve],
+    /// Curves, ascending.
+    pub curves: &'static [EccCurve],
     /// keyBits of RSA keys.
     pub rsa_key_bits: &'static [u16],
     /// Parameter sets of ML-KEM.
-    pub ml_kem: &'static [MlKem],
+    pub ml_kem: &'static [MlKemSet],
     /// Parameter sets of ML-DSA.
-    pub ml_dsa: &'static [MlDsa],
+    pub ml_dsa: &'static [MlDsaSet],
     /// Banks in which all PCR are allocated when the TPM is manufactured. TPM2_PCR_Allocate can allocate every bank of
     /// [`PCR_BANKS`] whose hash there is.
-    pub allocated_banks: &'static [HashAlg],
+    pub allocated_banks: &'static [AlgId],
     /// Octets of the largest NV Index (TPM_PT_NV_INDEX_MAX).
     pub max_nv_index_size: usize,
     /// Whether the properties that came with versions 1.83 and 1.85 of the specification are listed:
@@ -56,11 +52,11 @@ const fn without<const N: usize>(all: &[AlgId], out: &[AlgId]) -> [AlgId; N] {
 pub const FULL: Profile = Profile {
     name: "full",
     algorithms: &without::<41>(AlgId::NAMED, &[AlgId::NULL]),
-    curves: Curve::ALL,
+    curves: EccCurve::NAMED,
     rsa_key_bits: &[1024, 2048, 3072, 4096],
-    ml_kem: MlKem::ALL,
-    ml_dsa: MlDsa::ALL,
-    allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
+    ml_kem: MlKemSet::NAMED,
+    ml_dsa: MlDsaSet::NAMED,
+    allocated_banks: &[AlgId::SHA1, AlgId::SHA256, AlgId::SHA384, AlgId::SHA512],
     max_nv_index_size: 4096,
     lists_later_properties: true,
 };
@@ -111,11 +107,11 @@ pub const PC_CLIENT: Profile = Profile {
             AlgId::HASH_MLDSA,
         ],
     ),
-    curves: &[Curve::NistP256, Curve::NistP384, Curve::BnP256],
+    curves: &[EccCurve::NIST_P256, EccCurve::NIST_P384, EccCurve::BN_P256],
     rsa_key_bits: &[2048, 3072, 4096],
     ml_kem: &[],
     ml_dsa: &[],
-    allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
+    allocated_banks: &[AlgId::SHA1, AlgId::SHA256, AlgId::SHA384],
     max_nv_index_size: 4096,
     lists_later_properties: false,
 };
@@ -143,11 +139,11 @@ pub const AZURE: Profile = Profile {
             AlgId::HASH_MLDSA,
         ],
     ),
-    curves: &[Curve::NistP224, Curve::NistP256, Curve::NistP384, Curve::BnP256],
+    curves: &[EccCurve::NIST_P224, EccCurve::NIST_P256, EccCurve::NIST_P384, EccCurve::BN_P256],
     rsa_key_bits: &[1024, 2048],
     ml_kem: &[],
     ml_dsa: &[],
-    allocated_banks: &[HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384],
+    allocated_banks: &[AlgId::SHA1, AlgId::SHA256, AlgId::SHA384],
     max_nv_index_size: 4096,
     lists_later_properties: false,
 };
@@ -156,11 +152,11 @@ pub const AZURE: Profile = Profile {
 pub const NO_LEGACY: Profile = Profile {
     name: "no-legacy",
     algorithms: &without::<39>(FULL.algorithms, &[AlgId::SHA1, AlgId::ECB]),
-    curves: &[Curve::NistP256, Curve::NistP384, Curve::NistP521, Curve::BnP256, Curve::Sm2P256],
+    curves: &[EccCurve::NIST_P256, EccCurve::NIST_P384, EccCurve::NIST_P521, EccCurve::BN_P256, EccCurve::SM2_P256],
     rsa_key_bits: &[2048, 3072, 4096],
-    ml_kem: MlKem::ALL,
-    ml_dsa: MlDsa::ALL,
-    allocated_banks: &[HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512],
+    ml_kem: MlKemSet::NAMED,
+    ml_dsa: MlDsaSet::NAMED,
+    allocated_banks: &[AlgId::SHA256, AlgId::SHA384, AlgId::SHA512],
     max_nv_index_size: 4096,
     lists_later_properties: true,
 };
@@ -204,20 +200,42 @@ impl Profile {
         self.algorithms.binary_search(&AlgId(algorithm)).is_ok()
     }
 
-    /// The hashes.
-    pub fn hashes(&self) -> impl Iterator<Item = HashAlg> + use<> {
-        let profile = *self;
-        HashAlg::ALL.iter().copied().filter(move |hash| profile.has(hash.id()))
-    }
-
     /// TPMA_ML_PARAMETER_SET, with external μ wherever there is ML-DSA.
     #[must_use]
     pub fn ml_parameter_sets(&self) -> u32 {
-        let kems = self.ml_kem.iter().fold(0, |sets, set| sets | 1 << (set.id() - 1));
-        let dsas = self.ml_dsa.iter().fold(0, |sets, set| sets | 1 << (set.id() + 2));
+        let bit = |n: u16| 1_u32.checked_shl(n.into()).unwrap_or(0);
+        let kems = self.ml_kem.iter().fold(0, |sets, set| sets | bit(set.0.wrapping_sub(1)));
+        let dsas = self.ml_dsa.iter().fold(0, |sets, set| sets | bit(set.0.wrapping_add(2)));
         kems | dsas | if self.ml_dsa.is_empty() { 0 } else { 1 << 6 }
     }
 }
+
+impl AlgId {
+    /// Every algorithm of the profile, ascending.
+    pub fn offered() -> impl Iterator<Item = Self> {
+        PROFILE.algorithms.iter().copied()
+    }
+
+    /// The identifier, if the profile has the algorithm.
+    #[inline]
+    pub fn on(self) -> Option<u16> {
+        let has = if self.0 < 64 { LOW >> self.0 & 1 == 1 } else { PROFILE.has(self.0) };
+        has.then_some(self.0)
+    }
+}
+
+/// The algorithms of the profile that have an identifier below 64, a bit each: hashes are looked for in every selection
+/// of PCR.
+const LOW: u64 = {
+    let (mut low, mut rest) = (0, PROFILE.algorithms);
+    while let [id, behind @ ..] = rest {
+        if id.0 < 64 {
+            low |= 1 << id.0;
+        }
+        rest = behind;
+    }
+    low
+};
 
 /// Octets of the largest command (TPM_PT_MAX_COMMAND_SIZE): a signature of ML-DSA-87 is longer than 4,096. A transport
 /// with smaller buffers (the SVSM mailbox carries a page) refuses what does not fit; nothing but signatures of
@@ -256,9 +274,9 @@ pub const CONTEXT_GAP_MAX: u64 = 0xffff;
 pub const MAX_CONTEXT_SIZE: usize = 3328;
 
 /// The hash of context integrity, tickets and object protection inside the TPM (CONTEXT_INTEGRITY_HASH_ALG).
-pub const INTERNAL_HASH: HashAlg = HashAlg::Sha256;
+pub const INTERNAL_HASH: AlgId = AlgId::SHA256;
 /// The PCR banks that exist in some profile, in the order of TPML_PCR_SELECTION.
-pub const PCR_BANKS: [HashAlg; 5] = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512, HashAlg::Sm3];
+pub const PCR_BANKS: [AlgId; 5] = [AlgId::SHA1, AlgId::SHA256, AlgId::SHA384, AlgId::SHA512, AlgId::SM3];
 
 /// TPM_PT_MANUFACTURER
 pub const MANUFACTURER: [u8; 4] = *b"QUOI";
@@ -291,3 +309,15 @@ pub const ACTS: [u8; 2] = [0x0, 0xa];
 pub const FIRMWARE_SVN: [u32; 2] = [0, 0];
 /// MAX_CAP_BUFFER: octets of the largest TPMS_CAPABILITY_DATA.
 pub const MAX_CAP_BUFFER: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::{AlgId, PROFILE};
+
+    #[test]
+    fn an_algorithm_is_on_if_the_profile_has_it() {
+        for id in 0..=u16::MAX {
+            assert_eq!(AlgId(id).on(), PROFILE.has(id).then_some(id), "{id:#x}");
+        }
+    }
+}

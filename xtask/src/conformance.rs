@@ -1,13 +1,13 @@
-//! `cargo xtask suites`: suites by others (tests/conformance), against our server or Debian's.
+//! `cargo xtask conformance`: suites by others (tests/conformance), against our server or Debian's.
 
 use crate::tpm;
+use ::conformance::servers::Servers;
+use ::conformance::{PROFILE, Request, names};
 use anyhow::Result;
 use clap::builder::PossibleValuesParser;
-use conformance::servers::Servers;
-use conformance::{PROFILE, Request, names};
 use std::process::ExitCode;
 
-/// Options of `cargo xtask suites`.
+/// Options of `cargo xtask conformance`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Run this suite alone; may be given more than once.
@@ -44,5 +44,5 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let Args { suite, filter, build, .. } = args;
     let request = Request { suites: suite.clone(), servers, filter: filter.clone(), build: *build };
-    Ok(if conformance::run(&request)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if ::conformance::run(&request)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,18 +1,19 @@
-//! Algorithm identifiers (Part 2, 6.3).
+//! Identifiers of algorithms, curves and parameter sets (Part 2, 6.3, 6.4 and 11.2.6). They need not be implemented.
 
-use super::{Marshal, Reader, Unmarshal, Writer};
-use crate::rc::Fmt1;
+macro_rules! ids { ($(#[$tm:meta])* $type:ident: $($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => {
+    $(#[$tm])*
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+    pub struct $type(pub u16);
 
-/// TPM_ALG_ID: an identifier that need not be implemented.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct AlgId(pub u16);
-
-macro_rules! ids { ($($(#[$m:meta])* $name:ident = $v:literal),* $(,)?) => { impl AlgId {
-    $($(#[$m])* pub const $name: Self = Self($v);)*
-    /// Every identifier that has a name here, ascending.
-    pub const NAMED: &'static [Self] = &[$(Self::$name),*];
-} } }
+    impl $type {
+        $($(#[$m])* pub const $name: Self = Self($v);)*
+        /// Every identifier that has a name here, ascending.
+        pub const NAMED: &'static [Self] = &[$(Self::$name),*];
+    }
+} }
 ids! {
+    /// TPM_ALG_ID
+    AlgId:
     /// TPM_ALG_RSA
     RSA = 0x0001,
     /// TPM_ALG_SHA1
@@ -98,15 +99,41 @@ ids! {
     /// TPM_ALG_HASH_MLDSA
     HASH_MLDSA = 0x00a2,
 }
-
-impl Unmarshal<'_> for AlgId {
-    fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
-        r.get().map(Self)
-    }
+ids! {
+    /// TPM_ECC_CURVE
+    EccCurve:
+    /// TPM_ECC_NIST_P192
+    NIST_P192 = 0x0001,
+    /// TPM_ECC_NIST_P224
+    NIST_P224 = 0x0002,
+    /// TPM_ECC_NIST_P256
+    NIST_P256 = 0x0003,
+    /// TPM_ECC_NIST_P384
+    NIST_P384 = 0x0004,
+    /// TPM_ECC_NIST_P521
+    NIST_P521 = 0x0005,
+    /// TPM_ECC_BN_P256
+    BN_P256 = 0x0010,
+    /// TPM_ECC_SM2_P256
+    SM2_P256 = 0x0020,
 }
-
-impl Marshal for AlgId {
-    fn marshal(&self, w: &mut Writer<'_>) {
-        self.0.marshal(w);
-    }
+ids! {
+    /// TPMI_MLKEM_PARMS (1.85)
+    MlKemSet:
+    /// TPM_MLKEM_512
+    MLKEM_512 = 0x0001,
+    /// TPM_MLKEM_768
+    MLKEM_768 = 0x0002,
+    /// TPM_MLKEM_1024
+    MLKEM_1024 = 0x0003,
+}
+ids! {
+    /// TPMI_MLDSA_PARMS (1.85)
+    MlDsaSet:
+    /// TPM_MLDSA_44
+    MLDSA_44 = 0x0001,
+    /// TPM_MLDSA_65
+    MLDSA_65 = 0x0002,
+    /// TPM_MLDSA_87
+    MLDSA_87 = 0x0003,
 }
