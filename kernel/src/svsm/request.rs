@@ -52,10 +52,10 @@ fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inacces
     Ok(stop)
 }
 
-/// Whether a CPU runs the register state: the host can run VMPL0 of a processor beside its VMPL2. Without EFER.SVME none
-/// begins to, but one that does saves its registers when it stops, EFER with them; until then those in memory are older
-/// than the calling area's byte. RMPADJUST, which here changes nothing, refuses such a page; where it does not, EFER
-/// shows whether there was one that has just stopped.
+/// Whether a CPU runs the register state: the host can run VMPL0 of a processor beside its VMPL2. Without EFER.SVME
+/// none begins to, but one that does saves its registers when it stops, EFER with them; until then those in memory are
+/// older than the calling area's byte. RMPADJUST, which here changes nothing, refuses such a page; where it does not,
+/// EFER shows whether there was one that has just stopped.
 fn still_runs(pages: &mut dyn Pages, vmsa: u64) -> Result<bool, Inaccessible> {
     match pages.rmpadjust(vmsa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)) {
         Err(RmpError::Inaccessible) => Err(Inaccessible),
