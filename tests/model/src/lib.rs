@@ -6,7 +6,7 @@
 //! | [`engine`] | the explorer |
 //! | [`hardware`] | pages, RMP, register states and TLBs, with the rules that must hold |
 //! | [`plants`] | faults that must be found |
-//! | [`as_it_is`] and one for each planted fault | a copy of the code, by build.rs; locks, processors, scenes from src/version |
+//! | [`as_it_is`], and one for each planted fault | a copy of the code, by build.rs; the rest from src/version |
 
 extern crate alloc;
 
