@@ -192,7 +192,9 @@ fn serve(mut memory: Memory, apic_id: u32) -> ! {
 }
 
 fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
-    let Shared { guest, tpm, services, reports } = (*SHARED.lock()).ok_or_else(Fatal::plain(Reason::Panic))?;
+    let shared = (*SHARED.lock()).ok_or_else(Fatal::plain(Reason::Panic))?;
+    let Shared { guest, services, reports, .. } = shared;
+    let tpm = shared.tpm;
     loop {
         match host::run(GUEST_VMPL) {
             Err(why) if apic_id == BOOT_APIC_ID => return Err(why),
@@ -200,7 +202,7 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
             Err(_) => pause(),
             Ok(()) => {}
         }
-        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm: *tpm, services, reports }) {
+        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, services, reports }) {
             Stop::Lost if apic_id == BOOT_APIC_ID => {
                 return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
             }

@@ -35,6 +35,9 @@ const VC_STACK: usize = 16 * 1024;
 /// Ticks of the TSC for which a processor is waited for: some seconds of any CPU.
 const PATIENCE: u64 = 20_000_000_000;
 
+/// What a processor does when it is let go, with its way to memory and its APIC id.
+pub(crate) type Run = fn(Memory, u32) -> !;
+
 /// What is found through GS.
 #[repr(C)]
 pub(crate) struct Processor {
@@ -122,7 +125,7 @@ struct Own {
 struct Rest {
     memory: Memory,
     ghcb: (SharedBytes, u64),
-    run: fn(Memory, u32) -> !,
+    run: Run,
 }
 
 /// What it finds in RDI at its first instruction.
@@ -147,14 +150,8 @@ impl Waiting {
     }
 }
 
-/// Starts the processor with this APIC id at VMPL0; when it is let go it does `run` with its way to memory and its APIC
-/// id. `None`: the host has no such processor, or it does not come up.
-pub(crate) fn start(
-    memory: &mut Memory,
-    apic_id: u32,
-    sev_features: u64,
-    run: fn(Memory, u32) -> !,
-) -> Result<Option<Waiting>, Fatal> {
+/// Starts the processor with this APIC id at VMPL0; when it is let go it does `run`. `None`: the host has no such processor, or it does not come up.
+pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: Run) -> Result<Option<Waiting>, Fatal> {
     tell_apart();
     let Block { stack, fault, vc, vmsa, ghcb, window } = allocate::<Block>()?;
     let ghcb = host::share(memory, ghcb)?;
@@ -222,7 +219,7 @@ extern "C" fn begin(start: &'static Start) -> ! {
 }
 
 /// Everything up to the first call.
-fn come_up(start: &'static Start) -> Result<(Memory, fn(Memory, u32) -> !), Fatal> {
+fn come_up(start: &'static Start) -> Result<(Memory, Run), Fatal> {
     let own = start.own.take().ok_or_else(Fatal::plain(Reason::Panic))?;
     descriptors::load(&mut own.gdt, &mut own.tss, own.stacks);
     let Rest { memory, ghcb: (page, gpa), run } = own.rest.take().ok_or_else(Fatal::plain(Reason::Panic))?;
