@@ -1,7 +1,7 @@
-//! The verbs `boots`, `boot-times` and `exceptions`: series of boots (tests/booted), with options.
+//! The verbs `boots`, `boot-times`, `two-vcpus` and `exceptions`: series of boots (tests/booted), with options.
 
 use anyhow::Result;
-use booted::{Totals, boot_times, boots, exceptions};
+use booted::{Totals, boot_times, boots, exceptions, two};
 use host::figures::{self, Figure};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,6 +12,17 @@ pub struct Boots {
     /// How many boots.
     #[arg(long, value_name = "N", default_value_t = HUNDRED, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
+    /// Processors of the guest.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    smp: u8,
+}
+
+/// Options of `cargo xtask two-vcpus`.
+#[derive(Debug, clap::Args)]
+pub struct TwoVcpus {
+    /// Rounds of each attempt: a thousand take some ten seconds.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
 }
 
 /// Options of `cargo xtask boot-times`.
@@ -36,8 +47,8 @@ const HUNDRED: u32 = 100;
 /// Runs the verb `boots`.
 pub fn boots(args: &Boots) -> Result<ExitCode> {
     let started = Instant::now();
-    let totals = boots::series(args.count)?;
-    if totals.failed == 0 && args.count >= HUNDRED {
+    let totals = boots::series(args.count, args.smp)?;
+    if totals.failed == 0 && args.count >= HUNDRED && args.smp == 1 {
         figures::keep(
             Figure::Boots,
             &format!("{totals}, none tried twice, in {:.0} s", started.elapsed().as_secs_f64()),
@@ -49,6 +60,13 @@ pub fn boots(args: &Boots) -> Result<ExitCode> {
 /// Runs the verb `boot-times`.
 pub fn boot_times(args: &BootTimes) -> Result<()> {
     boot_times::print(&args.filter)
+}
+
+/// Runs the verb `two-vcpus`.
+pub fn two_vcpus(args: &TwoVcpus) -> Result<ExitCode> {
+    let totals = two::rounds(args.rounds)?;
+    println!("{totals}");
+    Ok(status(totals))
 }
 
 /// Runs the verb `exceptions`.

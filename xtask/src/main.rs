@@ -85,6 +85,10 @@ enum Verb {
     /// All 256 vectors, with and without an error code, and #VC with every exit code. Takes a quarter of an hour; the
     /// suite of lies has a short form.
     Exceptions(boots::Exceptions),
+    /// Have one vCPU of a guest change what a call of the other goes by, and both use the TPM, so many times each.
+    ///
+    /// The suite of that name has a short form.
+    TwoVcpus(boots::TwoVcpus),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(program::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
@@ -181,6 +185,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Coverage(args) => return proofs::coverage(&args),
         Verb::Explore(args) => return proofs::explore(&args),
         Verb::Exceptions(args) => return boots::exceptions(&args),
+        Verb::TwoVcpus(args) => return boots::two_vcpus(&args),
         Verb::Codes => return proofs::codes(),
         Verb::Mutants(args) => return mutants::run(&args),
         Verb::Beside => return proofs::beside(),

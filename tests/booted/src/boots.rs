@@ -68,7 +68,7 @@ impl fmt::Display for Kind {
 
 /// A short series, as a suite.
 pub fn suite() -> Result<Totals> {
-    series(SUITE)
+    series(SUITE, 1)
 }
 
 /// Images, built once.
@@ -80,22 +80,22 @@ struct Images {
 }
 
 impl Images {
-    fn build() -> Result<Self> {
+    fn build(processors: u8) -> Result<Self> {
         debian::ensure(&[qemu::PROGRAM])?;
         let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
         let disk = crate::ovmf::unified_disk(&system, SHELL, "boots.disk")?;
         Ok(Self {
-            relay: boot::build_everything()?,
-            linux: system.build(SHELL, "boots-linux.igvm")?,
-            ovmf: crate::ovmf::built(&ovmf.code()?, "boots-ovmf.igvm")?,
+            relay: boot::build_for(processors.into())?,
+            linux: system.build_for(processors, SHELL, "boots-linux.igvm")?,
+            ovmf: crate::ovmf::built_for(processors, &ovmf.code()?, "boots-ovmf.igvm")?,
             disk: guest::disk(&disk),
         })
     }
 }
 
-/// So many boots in a row.
-pub fn series(count: u32) -> Result<Totals> {
-    let images = Images::build()?;
+/// So many boots in a row, on so many processors.
+pub fn series(count: u32, processors: u8) -> Result<Totals> {
+    let images = Images::build(processors)?;
     let (mut totals, mut seconds) = (Totals::default(), 0.0);
     let mut sums: Vec<(Kind, u32, f64)> = Vec::new();
     for (number, kind) in (1..=count).zip(MIX.into_iter().cycle()) {

@@ -9,9 +9,7 @@ use host::guest::challenger::Challenger;
 use host::guest::ovmf::Ovmf;
 use host::guest::tools::Tools;
 use host::guest::{Outcome, System};
-use host::image::{self, Payload};
-use host::{build, uki, workspace};
-use quoin_image::linux::Linux;
+use host::{uki, workspace};
 
 /// What `init` and its part `processors` check.
 const CHECKS: usize = 9 + 6;
@@ -63,10 +61,5 @@ fn command_line(processors: u8) -> String {
 
 /// Debian's kernel on so many processors.
 pub(super) fn build(processors: u8) -> Result<Built> {
-    let linux = Linux { vcpus: processors, ..system()?.linux(&command_line(processors)) };
-    let programs = build::build(build::IMAGE_AND_MACHINE)?;
-    let image = image::pack(&programs.firmware(), Payload::Guest(&linux.guest()?))?;
-    let path = workspace::target_dir()?.join(format!("guest/linux-{processors}.igvm"));
-    fs::write(&path, &image.bytes)?;
-    Ok(Built { machine: programs.machine(), image, path })
+    system()?.build_for(processors, &command_line(processors), &format!("linux-{processors}.igvm"))
 }

@@ -244,8 +244,14 @@ impl System {
 
     /// Builds firmware and machine, and packs an image with this command line to the file `name` below `target/guest`.
     pub fn build(&self, command_line: &str, name: &str) -> Result<Built> {
+        self.build_for(1, command_line, name)
+    }
+
+    /// The same, for so many processors.
+    pub fn build_for(&self, processors: u8, command_line: &str, name: &str) -> Result<Built> {
         let programs = build::build(build::IMAGE_AND_MACHINE)?;
-        let image: Image = image::pack(&programs.firmware(), Payload::Guest(&self.linux(command_line).guest()?))?;
+        let linux = Linux { vcpus: processors, ..self.linux(command_line) };
+        let image: Image = image::pack(&programs.firmware(), Payload::Guest(&linux.guest()?))?;
         let path = workspace::target_dir()?.join("guest").join(name);
         fs::write(&path, &image.bytes)?;
         Ok(Built { machine: programs.machine(), image, path })
