@@ -82,8 +82,8 @@ const LIES: &[(&str, Then)] = &[
     ("cpuid-contradicts:1", Then::Says(9, "Contradiction { leaf: 1, subleaf: 0 }")),
     ("no-rdseed", Then::Says(10, "the CPUID page hides RDSEED")),
     ("no-rdrand", Then::Says(10, "the CPUID page hides RDRAND")),
-    // The payload has given up one page itself, for its GHCB.
-    ("swap-before-rescind:2", Then::Poisons),
+    // The payload has given up two pages itself, for the GHCBs of two vCPUs.
+    ("swap-before-rescind:3", Then::Poisons),
 ];
 
 /// Other hosts, by lines of the machine's configuration.
