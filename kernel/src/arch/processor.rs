@@ -150,7 +150,8 @@ impl Waiting {
     }
 }
 
-/// Starts the processor with this APIC id at VMPL0; when it is let go it does `run`. `None`: the host has no such processor, or it does not come up.
+/// Starts the processor with this APIC id at VMPL0; when it is let go it does `run`. `None`: the host has no such
+/// processor, or it does not come up.
 pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: Run) -> Result<Option<Waiting>, Fatal> {
     tell_apart();
     let Block { stack, fault, vc, vmsa, ghcb, window } = allocate::<Block>()?;
