@@ -115,11 +115,13 @@ fn with(page: &str, figure: Figure, kept: &str) -> Result<(String, String)> {
     let mut rows = page.lines().filter(is_row);
     let row = rows.next().with_context(|| format!("no row begins with `{}`", figure.row()))?;
     ensure!(rows.next().is_none(), "two rows begin with `{}`", figure.row());
-    let mut columns: Vec<&str> = row.split(" | ").collect();
+    // An empty column has one blank.
+    let wide = row.replace("| |", "|  |");
+    let mut columns: Vec<&str> = wide.split(" | ").collect();
     ensure!(columns.len() >= 3, "the row `{}` has too few columns", figure.row());
     let at = columns.len() - 2;
     columns[at] = kept.trim();
-    let changed = columns.join(" | ");
+    let changed = columns.join(" | ").replace("|  |", "| |");
     Ok((page.replace(row, &changed), changed))
 }
 
@@ -143,6 +145,12 @@ mod tests {
         let (page, row) = with(page, Figure::Image, "8 bytes").unwrap();
         assert_eq!(row, "| image | 1.5 MiB | 8 bytes | `cargo xtask image` |");
         assert_eq!(page, format!("# Figures\n{row}\n| imagine | x | y |\n"));
+    }
+
+    #[test]
+    fn an_empty_column_stays() {
+        let page = "| image | | 7 bytes | `cargo xtask image` |\n";
+        assert_eq!(with(page, Figure::Image, "8 bytes").unwrap().1, "| image | | 8 bytes | `cargo xtask image` |");
     }
 
     #[test]
