@@ -4,7 +4,10 @@ use core::fmt;
 use core::num::NonZeroU8;
 
 macro_rules! faults {
-    ($(#[$m:meta])* enum { $(#[$tm:meta])* $test:ident(NonZeroU8); $($(#[$fm:meta])* $name:ident = $number:literal, $words:literal;)* }) => {
+    ($(#[$m:meta])* enum {
+        $(#[$tm:meta])* $test:ident(NonZeroU8);
+        $($(#[$fm:meta])* $name:ident = $number:literal, $words:literal;)*
+    }) => {
         $(#[$m])*
         pub enum Fault {
             $(#[$tm])*

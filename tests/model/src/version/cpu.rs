@@ -41,7 +41,8 @@ impl Cpu {
     /// An access is a step, unless it is to the call's registers, which nobody else may touch meanwhile: whoever does
     /// breaks a rule, before or after. EFER and the exit code, the first register that is looked at, are steps.
     fn access<R: Hash>(&self, op: Op, gpa: u64, work: impl FnOnce(&mut World) -> Rule<R>) -> R {
-        let step = [offset_of!(Vmsa, efer), offset_of!(Vmsa, guest_exit_code)].map(|offset| offset as u64).contains(&(gpa % PAGE_SIZE));
+        let steps = [offset_of!(Vmsa, efer), offset_of!(Vmsa, guest_exit_code)];
+        let step = steps.iter().any(|offset| *offset as u64 == gpa % PAGE_SIZE);
         if self.served == Some(gpa - gpa % PAGE_SIZE) && !step { engine::apply(work) } else { engine::step(op, work) }
     }
 }
