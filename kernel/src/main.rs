@@ -34,13 +34,13 @@ use snp::message::Channel;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::svsm::attestation::{VTPM_SERVICE, report_data};
-use spin::Mutex;
+use spin::{Mutex, Once};
 use tpm_core::{Clock, EkTemplate, Entropy, MAX_EK_PUBLIC};
 use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, say};
 use arch::memory::Memory;
-use arch::processor::{self, BOOT_APIC_ID, Waiting};
+use arch::processor::{self, BOOT_APIC_ID, NewStack, Waiting};
 use arch::stack::OnLargeStack;
 use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
 use source::Instruction;
@@ -53,7 +53,7 @@ struct Shared {
     reports: Mutex<PspReports>,
 }
 
-static SHARED: Mutex<Option<&'static Shared>> = Mutex::new(None);
+static SHARED: Once<Shared> = Once::new();
 /// The way to memory of the processor that boots, from one stack to the other.
 static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 
@@ -79,9 +79,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let Connected { ghcb, features, messages } = host::connect(&mut memory, c_bit_number)?;
     let cpuid_page = copy_page(&mut memory, layout::cpuid_page())?;
     let cpuid = CpuidTable::parse(&cpuid_page).map_err(Fatal::because(Reason::CpuidPage))?;
+    let cpuid = exceptions::answer_cpuid_from(cpuid);
     heap::start();
-    let cpuid: &CpuidTable = Box::leak(Box::new(cpuid));
-    exceptions::answer_cpuid_from(cpuid);
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
     say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
 
@@ -120,11 +119,10 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
     let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
     let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
-    let own_stack = processor::new_stack()?;
-    // SAFETY: this is the only one, and this function ends by leaving the large stack, before the guest runs.
-    let tpm = Box::leak(Box::new(Mutex::new(unsafe { OnLargeStack::new(tpm) })));
+    let own_stack = NewStack::allocate()?;
+    let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm).ok_or_else(Fatal::plain(Reason::Panic))?)));
     let shared = Shared { guest: Mutex::new(guest), tpm, services, reports: Mutex::new(reports) };
-    *SHARED.lock() = Some(Box::leak(Box::new(shared)));
+    SHARED.call_once(|| shared);
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
     let (stack, stack_used) = stack::usage();
@@ -192,7 +190,7 @@ fn serve(mut memory: Memory, apic_id: u32) -> ! {
 }
 
 fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
-    let shared = (*SHARED.lock()).ok_or_else(Fatal::plain(Reason::Panic))?;
+    let shared = SHARED.get().ok_or_else(Fatal::plain(Reason::Panic))?;
     let Shared { guest, services, reports, .. } = shared;
     let tpm = shared.tpm;
     loop {

@@ -3,12 +3,12 @@
 //! (`snp::instr::access`). Every other ends the firmware, no matter who raised it.
 
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use kernel::fatal::{Fatal, Reason};
 use snp::cpuid::{CpuState, CpuidTable};
 use snp::instr::access::resume_at;
 use snp::vc::{Decoded, Instruction, decode};
+use spin::Once;
 
 use super::{fatal, layout, processor};
 
@@ -28,12 +28,12 @@ pub(crate) fn stubs() -> u64 {
     (&raw const __exception_stubs) as u64
 }
 
-/// What answers CPUID instructions, on all processors at once: written once, before there is a second.
-static CPUID: AtomicPtr<CpuidTable> = AtomicPtr::new(core::ptr::null_mut());
+/// What answers CPUID instructions, on all processors at once.
+static CPUID: Once<CpuidTable> = Once::new();
 
-/// Takes the checked CPUID page into use.
-pub(crate) fn answer_cpuid_from(table: &'static CpuidTable) {
-    CPUID.store((&raw const *table).cast_mut(), Ordering::Release);
+/// Takes the checked CPUID page into use, once, and returns it.
+pub(crate) fn answer_cpuid_from(table: CpuidTable) -> &'static CpuidTable {
+    CPUID.call_once(|| table)
 }
 
 /// Registers as `exceptions.s` leaves them on the stack.
@@ -112,9 +112,7 @@ fn cpuid(frame: &mut Frame) -> Option<()> {
     // XSAVE stays off.
     let state = CpuState { apic_id: processor::this().apic_id, osxsave: false, pke: false, xcr0: 1, xss: 0 };
     let (leaf, subleaf) = (u32::try_from(frame.rax & LOW).ok()?, u32::try_from(frame.rcx & LOW).ok()?);
-    // SAFETY: null, or the one table, which lives for ever and is never written again.
-    let table = unsafe { CPUID.load(Ordering::Acquire).as_ref() }?;
-    let answer = table.lookup(leaf, subleaf, &state)?;
+    let answer = CPUID.get()?.lookup(leaf, subleaf, &state)?;
     frame.rax = answer.eax.into();
     frame.rbx = answer.ebx.into();
     frame.rcx = answer.ecx.into();

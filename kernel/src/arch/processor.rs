@@ -16,7 +16,7 @@ use snp::vmsa::{Segment, Vmsa};
 use spin::Mutex;
 use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::cell::TakeOnce;
 use super::descriptors::{self, Stacks};
@@ -74,6 +74,7 @@ fn tell_apart() {
 const GS_BASE: u32 = 0xC000_0101;
 
 /// A stack above a page that is never mapped.
+#[derive(FromZeros)]
 #[repr(C, align(4096))]
 struct Guarded<const SIZE: usize> {
     guard: [u8; PAGE],
@@ -88,20 +89,29 @@ impl<const SIZE: usize> Guarded<SIZE> {
     }
 }
 
-/// A stack for calls.
-pub(crate) fn new_stack() -> Result<u64, Fatal> {
-    Ok(allocate::<Guarded<STACK>>()?.top())
+/// A stack for calls, which nobody uses yet.
+pub(crate) struct NewStack(&'static Guarded<STACK>);
+
+impl NewStack {
+    pub(crate) fn allocate() -> Result<Self, Fatal> {
+        Ok(Self(allocate()?))
+    }
+
+    /// Its end.
+    pub(crate) fn top(self) -> u64 {
+        self.0.top()
+    }
 }
 
 /// Zeroed memory for good.
-///
-/// Only for types that zeros are a value of.
-fn allocate<T>() -> Result<&'static mut T, Fatal> {
-    // SAFETY: no `T` here is of size 0, zeros are a value of each, and the memory is never freed.
+fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
+    const { assert!(size_of::<T>() > 0) };
+    // SAFETY: `T` is not of size 0, zeros are a value of it, and the memory is never freed.
     unsafe { alloc_zeroed(Layout::new::<T>()).cast::<T>().as_mut() }.ok_or_else(Fatal::plain(Reason::OutOfMemory))
 }
 
 /// The pages of one processor but the one that boots.
+#[derive(FromZeros)]
 #[repr(C, align(4096))]
 struct Block {
     stack: Guarded<STACK>,

@@ -2,10 +2,12 @@
 //! it. The entry stub has painted it, which shows how much of it has been used.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::svsm::Tpm;
 
 use super::layout;
+use super::processor::NewStack;
 
 /// What the stub fills the stack with; no address, and no small number.
 pub(crate) const PAINT: u64 = 0x5AC3_96E1_A5C3_3C69;
@@ -21,23 +23,42 @@ pub(crate) fn usage() -> (u64, u64) {
     (size, size.saturating_sub(untouched as u64 * size_of::<u64>() as u64))
 }
 
-/// Goes on with `run` on the stack that ends at `top`, and never comes back: the large stack is free from then on.
-pub(crate) fn leave(top: u64, run: extern "C" fn() -> !) -> ! {
-    // SAFETY: a mapped stack that nobody uses, aligned to a page; nothing that lies on this one is used again, as `run`
-    // takes no argument.
+/// The boot has left the large stack.
+static LEFT: AtomicBool = AtomicBool::new(false);
+/// There is an [`OnLargeStack`].
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Goes on with `run` on another stack, and never comes back: the large stack is free from then on.
+pub(crate) fn leave(to: NewStack, run: extern "C" fn() -> !) -> ! {
+    // SAFETY: a new stack is mapped, aligned to a page, and nobody's; nothing that lies on this one is used again, as
+    // what is called takes a function only.
     unsafe {
-        asm!("mov rsp, {top}", "xor ebp, ebp", "push 0", "jmp {run}", top = in(reg) top, run = in(reg) run, options(noreturn))
+        asm!(
+            "mov rsp, {top}",
+            "xor ebp, ebp",
+            "push 0",
+            "jmp {begin}",
+            top = in(reg) to.top(),
+            begin = sym begin,
+            in("rdi") run,
+            options(noreturn)
+        )
     }
 }
 
-/// The TPM, whose commands are executed on the large stack.
+/// The first frame on the other stack.
+extern "C" fn begin(run: extern "C" fn() -> !) -> ! {
+    LEFT.store(true, Ordering::Release);
+    run()
+}
+
+/// The TPM, whose commands are executed on the large stack, once the boot has left it.
 pub(crate) struct OnLargeStack<T>(T);
 
 impl<T> OnLargeStack<T> {
-    /// # Safety
-    /// From the first command on nobody else is on the large stack: boot has left it, and this is the only such value.
-    pub(crate) unsafe fn new(tpm: T) -> Self {
-        Self(tpm)
+    /// The one that there is. `None`: there was one before.
+    pub(crate) fn new(tpm: T) -> Option<Self> {
+        (!TAKEN.swap(true, Ordering::AcqRel)).then_some(Self(tpm))
     }
 }
 
@@ -55,9 +76,12 @@ extern "C" fn execute<T: Tpm>(command: &mut Command<'_, T>) {
 
 impl<T: Tpm> Tpm for OnLargeStack<T> {
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
+        if !LEFT.load(Ordering::Acquire) {
+            return self.0.execute(command, response);
+        }
         let mut command = Command { tpm: &mut self.0, command, response, len: 0 };
-        // SAFETY: the large stack is nobody's, as `new` was told, and `&mut self` keeps a second command away. The call
-        // follows the C ABI, R12 is restored by it, and the argument outlives the call.
+        // SAFETY: the boot has left the large stack, there is one value of this type, and `&mut self` keeps a second
+        // command away. The call follows the C ABI, R12 is restored by it, and the argument outlives the call.
         unsafe {
             asm!(
                 "mov r12, rsp",

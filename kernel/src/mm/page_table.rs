@@ -5,6 +5,8 @@
 //! guest's is mapped at any other time, and three tables are enough for all of memory. Each processor has a direct map,
 //! and with it a root, of its own: what one has open, no other reaches.
 
+use zerocopy::FromZeros;
+
 use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Region};
 
 /// Virtual address of GPA 0 in the direct map.
@@ -48,7 +50,7 @@ pub struct Placement {
     pub c_bit: u64,
 }
 
-#[derive(Clone)]
+#[derive(Clone, FromZeros)]
 #[repr(C, align(4096))]
 struct Table([u64; ENTRIES]);
 
@@ -72,6 +74,7 @@ pub struct OwnTables {
 }
 
 /// The tables of one processor: its root and its direct map. They lie in the firmware's memory at a known GPA.
+#[derive(FromZeros)]
 #[repr(C, align(4096))]
 pub struct Window {
     root: Table,

@@ -59,8 +59,9 @@ fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inacces
 fn still_runs(pages: &mut dyn Pages, vmsa: u64) -> Result<bool, Inaccessible> {
     match pages.rmpadjust(vmsa, PageSize::Size4K, Attributes::vmsa(GUEST_VMPL)) {
         Err(RmpError::Inaccessible) => Err(Inaccessible),
-        Err(RmpError::InUse) => Ok(true),
-        _ => Ok(read_u64(pages, vmsa + offset_of!(Vmsa, efer) as u64)? & EFER_SVME != 0),
+        // FAIL_INUSE; what cannot be told counts as running.
+        Err(_) => Ok(true),
+        Ok(()) => Ok(read_u64(pages, vmsa + offset_of!(Vmsa, efer) as u64)? & EFER_SVME != 0),
     }
 }
 

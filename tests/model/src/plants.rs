@@ -182,8 +182,8 @@ pub const PLANTS: &[Plant] = &[
         scene: "VMPL0 is run while its VMPL2 runs",
         changes: &[Change {
             file: "svsm/request.rs",
-            from: "        _ => Ok(read_u64(pages, vmsa + offset_of!(Vmsa, efer) as u64)? & EFER_SVME != 0),\n",
-            to: "        _ => Ok(false),\n",
+            from: "        Ok(()) => Ok(read_u64(pages, vmsa + offset_of!(Vmsa, efer) as u64)? & EFER_SVME != 0),\n",
+            to: "        Ok(()) => Ok(false),\n",
         }],
     },
     Plant {
