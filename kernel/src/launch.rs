@@ -569,6 +569,7 @@ mod tests {
         assert_eq!(wrong(|p| p.entry_kind = 3.into()), LaunchError::EntryKind);
         assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
         assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
+        assert_eq!(wrong(|p| p.processors = 17.into()), LaunchError::Processors);
         assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);
