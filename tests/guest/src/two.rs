@@ -59,6 +59,8 @@ fn scribble() {
         // SAFETY: a page that is given for it; where it is not ours at the moment, the fault is caught.
         let _ = unsafe { entry::copy(at, SCRATCH.gpa(), 8) };
         DONE.fetch_add(1, Ordering::SeqCst);
+        // Where both processors are one thread of QEMU's, it is the other's turn.
+        core::hint::spin_loop();
     }
 }
 
@@ -79,6 +81,9 @@ fn scribble_at(page: &Page, at: usize, values: [u64; 2]) {
     VALUES[1].store(values[1], Ordering::SeqCst);
     DONE.store(0, Ordering::SeqCst);
     TASK.store(task::SCRIBBLE, Ordering::SeqCst);
+    while DONE.load(Ordering::SeqCst) == 0 {
+        core::hint::spin_loop();
+    }
 }
 
 fn rest() {
@@ -161,6 +166,7 @@ impl<const N: usize> Seen<N> {
     }
 
     fn see(&mut self, code: u64) {
+        core::hint::spin_loop();
         match self.allowed.iter().position(|allowed| *allowed == code) {
             Some(at) => self.times[at] += 1,
             None => self.wrong(code),
