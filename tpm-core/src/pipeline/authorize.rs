@@ -157,13 +157,12 @@ fn index_admits_auth_value(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
 /// Whether the contents of an index are asked for that has none: that is told before its authValue is looked at, and
 /// counts nowhere (Part 3, 31.1). A trial policy does not look at them.
 fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
-    let reads = check.info.index == IndexUse::Reads;
     let handles = &check.call.handles;
-    let trial = handles.iter().filter_map(|h| tpm.ram.sessions.get(*h)).any(Session::is_trial);
     // As authHandle and as nvIndex: another index may not authorize.
-    let mut same = handles.iter().filter(|other| **other == h);
-    let own = same.next().is_some() && same.next().is_some();
-    reads && own && !trial && tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN))
+    let own = || handles.iter().filter(|other| **other == h).count() > 1;
+    let unwritten = || tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN));
+    let trial = || handles.iter().filter_map(|h| tpm.ram.sessions.get(*h)).any(Session::is_trial);
+    check.info.index == IndexUse::Reads && own() && unwritten() && !trial()
 }
 
 fn check_password(tpm: &mut Tpm, check: &Check<'_>, h: Handle) -> Result<(), Rc> {

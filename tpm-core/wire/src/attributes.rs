@@ -21,6 +21,7 @@ macro_rules! attributes {
             #[must_use] pub const fn without(self, bits: Self) -> Self { Self(self.0 & !bits.0) }
         }
         impl Unmarshal<'_> for $name {
+            #[inline]
             fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
                 let word: $word = r.get()?;
                 #[allow(clippy::bad_bit_mask, reason = "a word may have no reserved bits")]

@@ -13,12 +13,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `n` bytes; INSUFFICIENT if there are fewer.
+    #[inline]
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], Fmt1> {
         let (head, tail) = self.0.split_at_checked(n).ok_or(Fmt1::INSUFFICIENT)?;
         self.0 = tail;
         Ok(head)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fmt1> {
         let (head, tail) = self.0.split_first_chunk().ok_or(Fmt1::INSUFFICIENT)?;
         self.0 = tail;
@@ -54,6 +56,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
         let end = self.len.saturating_add(bytes.len());
         if let Some(to) = self.buf.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) {
@@ -112,8 +115,14 @@ pub trait Marshal {
 }
 
 macro_rules! integer { ($($t:ty),*) => { $(
-    impl Unmarshal<'_> for $t { fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> { r.array().map(Self::from_be_bytes) } }
-    impl Marshal for $t { fn marshal(&self, w: &mut Writer<'_>) { w.put(&self.to_be_bytes()); } }
+    impl Unmarshal<'_> for $t {
+        #[inline]
+        fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> { r.array().map(Self::from_be_bytes) }
+    }
+    impl Marshal for $t {
+        #[inline]
+        fn marshal(&self, w: &mut Writer<'_>) { w.put(&self.to_be_bytes()); }
+    }
 )* } }
 integer!(u8, u16, u32, u64, i32);
 

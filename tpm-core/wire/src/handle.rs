@@ -76,6 +76,7 @@ impl Handle {
     }
 
     /// What the most significant octet says.
+    #[inline]
     pub const fn kind(self) -> HandleKind {
         match self.0 >> 24 {
             0x00 => HandleKind::Pcr,
@@ -112,6 +113,7 @@ impl Handle {
 }
 
 impl Unmarshal<'_> for Handle {
+    #[inline]
     fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> {
         r.get().map(Self)
     }
@@ -137,10 +139,12 @@ macro_rules! handle_types {
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub struct $name(Handle);
         impl HandleType for $name {
+            #[inline]
             fn from_handle($h: Handle) -> Result<Self, Fmt1> { if $test { Ok(Self($h)) } else { Err(Fmt1::VALUE) } }
             fn handle(self) -> Handle { self.0 }
         }
         impl Unmarshal<'_> for $name {
+            #[inline]
             fn unmarshal(r: &mut Reader<'_>) -> Result<Self, Fmt1> { r.get().and_then(Self::from_handle) }
         }
     )* };

@@ -25,12 +25,12 @@ impl Tpm {
     /// - `NV_LOCKED`: TPMA_NV_WRITELOCKED
     /// - `NV_AUTHORIZATION`: the authorization is that of the owner or platform without TPMA_NV_OWNERWRITE or _PPWRITE,
     ///   or of another index
-    pub(crate) fn check_nv_write(&self, auth: Handle, index: Handle) -> Result<NvPublic, Rc> {
-        let public = self.defined(index)?.public;
+    pub(crate) fn check_nv_write(&self, auth: Handle, index: Handle) -> Result<&NvPublic, Rc> {
+        let public = &self.defined(index)?.public;
         if public.attributes.has(A::WRITELOCKED) {
             return Err(Rc::NV_LOCKED);
         }
-        admits(&public, auth, A::OWNERWRITE, A::PPWRITE)
+        admits(public, auth, A::OWNERWRITE, A::PPWRITE)
     }
 
     /// NvReadAccessChecks(). That authValue or authPolicy may authorize reading was checked with the authorization.
@@ -39,12 +39,12 @@ impl Tpm {
     /// - `NV_AUTHORIZATION`: the authorization is that of the owner or platform without TPMA_NV_OWNERREAD or _PPREAD,
     ///   or of another index
     /// - `NV_UNINITIALIZED`: not TPMA_NV_WRITTEN
-    pub(crate) fn check_nv_read(&self, auth: Handle, index: Handle) -> Result<NvPublic, Rc> {
-        let public = self.defined(index)?.public;
+    pub(crate) fn check_nv_read(&self, auth: Handle, index: Handle) -> Result<&NvPublic, Rc> {
+        let public = &self.defined(index)?.public;
         if public.attributes.has(A::READLOCKED) {
             return Err(Rc::NV_LOCKED);
         }
-        admits(&public, auth, A::OWNERREAD, A::PPREAD)?;
+        admits(public, auth, A::OWNERREAD, A::PPREAD)?;
         if public.attributes.has(A::WRITTEN) { Ok(public) } else { Err(Rc::NV_UNINITIALIZED) }
     }
 
@@ -62,11 +62,11 @@ impl Tpm {
     }
 }
 
-fn admits(public: &NvPublic, auth: Handle, owner: A, platform: A) -> Result<NvPublic, Rc> {
+fn admits(public: &NvPublic, auth: Handle, owner: A, platform: A) -> Result<&NvPublic, Rc> {
     let admitted = match auth {
         Handle::OWNER => public.attributes.has(owner),
         Handle::PLATFORM => public.attributes.has(platform),
         _ => auth == public.index,
     };
-    if admitted { Ok(*public) } else { Err(Rc::NV_AUTHORIZATION) }
+    if admitted { Ok(public) } else { Err(Rc::NV_AUTHORIZATION) }
 }
