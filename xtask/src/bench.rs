@@ -4,6 +4,8 @@
 //! with overflow checks) and as a release build would be, and each build runs by turns with libtpms, so that each ratio
 //! is of one run. Time is that of the thread on its processor.
 
+mod before;
+
 use anyhow::{Context, Result, bail, ensure};
 use core::fmt::Write;
 use host::figures::{self, Figure};
@@ -31,6 +33,10 @@ pub struct Args {
     /// Sign or CreatePrimary of P-256 below 4.
     #[arg(long)]
     check: bool,
+    /// Instead, measure this tree's engine by turns with that of an older commit, and fail if a command costs more
+    /// than 1.05 times what it did.
+    #[arg(long, value_name = "COMMIT", conflicts_with_all = ["peer", "check"])]
+    before: Option<String>,
 }
 
 /// A build of the engine.
@@ -45,8 +51,12 @@ const BUILDS: [Build; 2] =
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<ExitCode> {
     debian::ensure_library("libtpms.so.0", "libtpms0")?;
+    if let Some(commit) = &args.before {
+        return before::run(commit, args.time / 5.0, &args.filter);
+    }
     let library = args.peer.as_deref().map(fs::canonicalize).transpose().context("--peer")?;
-    let programs = BUILDS.map(|build| program(&build));
+    let root = workspace::root()?;
+    let programs = BUILDS.map(|build| program(&build, &root));
     let (mut runs, mut others) = (Vec::new(), Vec::new());
     for (build, program) in BUILDS.iter().zip(programs) {
         let program = program?;
@@ -63,6 +73,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let Some(summary) = summary.filter(|_| args.check && !slow && args.filter.is_empty() && args.time >= 1.0) {
         figures::keep(Figure::Bench, summary);
     }
+    if args.filter == INDICES && args.time >= 1.0 {
+        figures::keep(Figure::Indices, &beside_indices(&runs));
+    }
     Ok(if slow && args.check { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -72,20 +85,12 @@ fn measured_all(runs: &[Run]) -> bool {
     count > 0 && runs.iter().all(|run| run.rows.len() == count)
 }
 
-/// Builds the program that measures and gives its file.
-fn program(build: &Build) -> Result<PathBuf> {
+/// Builds the program that measures of the sources in `root`, and gives its file.
+fn program(build: &Build, root: &Path) -> Result<PathBuf> {
     let progress = Progress::start(build.label);
     let target = workspace::target_dir()?.join("bench");
     let mut command = Command::new(workspace::cargo());
-    command.current_dir(workspace::root()?).args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        "peer",
-        "--bin",
-        "bench",
-    ]);
+    command.current_dir(root).args(["build", "--quiet", "--locked", "--package", "peer", "--bin", "bench"]);
     command.args(["--profile", build.profile, "--target-dir"]).arg(&target);
     let built = command.status().context("cannot start cargo")?;
     ensure!(built.success(), "the benchmark does not compile");
@@ -259,6 +264,17 @@ fn sentence(runs: &[Run]) -> String {
     format!("{text}, on {}: times of libtpms {version} divided by ours.", processor())
 }
 
+/// What the commands are called that are measured beside NV Indices.
+const INDICES: &str = "ind";
+
+/// Each command's time beside that of libtpms.
+fn beside_indices(runs: &[Run]) -> String {
+    let rows = runs.iter().flat_map(|run| run.rows.iter().map(|row| (run.label, row)));
+    let part =
+        |(label, row): (&str, &Row)| format!("{} {:.2} and {:.2} µs ({label})", row.name, row.ours[0], row.theirs[0]);
+    format!("ours and libtpms': {}", rows.map(part).collect::<Vec<_>>().join("; "))
+}
+
 /// The slowest of a kind.
 fn least(runs: &[&Run], kind: Kind) -> String {
     let rows = runs.iter().flat_map(|run| &run.rows).filter(|row| row.kind == kind);
@@ -298,7 +314,7 @@ fn peer_line(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, Run, measured_all, report};
+    use super::{Row, Run, beside_indices, measured_all, report};
 
     fn row(kind: &str, ours: &str) -> Row {
         Row::parse(&format!("Sign\t{kind}\t{ours}\t0.1\t50\t11.0\t0.1\t250")).unwrap()
@@ -312,6 +328,13 @@ mod tests {
         assert!(row("curve", "2.8").is_slow());
         assert!(!row("search", "11.0").is_slow());
         assert!(row("search", "11.1").is_slow());
+    }
+
+    #[test]
+    fn what_indices_cost_is_a_line() {
+        let rows = vec![row("ordinary", "0.2")];
+        let run = Run { label: "release", version: "0.9.2".into(), peers: Vec::new(), rows };
+        assert_eq!(beside_indices(&[run]), "ours and libtpms': Sign 0.20 and 11.00 µs (release)");
     }
 
     #[test]

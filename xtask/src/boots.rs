@@ -48,11 +48,14 @@ const HUNDRED: u32 = 100;
 pub fn boots(args: &Boots) -> Result<ExitCode> {
     let started = Instant::now();
     let totals = boots::series(args.count, args.smp)?;
-    if totals.failed == 0 && args.count >= HUNDRED && args.smp == 1 {
-        figures::keep(
-            Figure::Boots,
-            &format!("{totals}, none tried twice, in {:.0} s", started.elapsed().as_secs_f64()),
-        );
+    let figure = match args.smp {
+        1 => Some(Figure::Boots),
+        2 => Some(Figure::BootsOnTwo),
+        4 => Some(Figure::BootsOnFour),
+        _ => None,
+    };
+    if let Some(figure) = figure.filter(|_| totals.failed == 0 && args.count >= HUNDRED) {
+        figures::keep(figure, &format!("{totals}, none tried twice, in {:.0} s", started.elapsed().as_secs_f64()));
     }
     Ok(status(totals))
 }

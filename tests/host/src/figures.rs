@@ -46,6 +46,15 @@ figures! {
     Machine "machine" "rules of the machine"
     Exceptions "exceptions" "exceptions that a host makes up"
     Differential "differential" "sequences of commands beside libtpms"
+    Reference "reference" "the same beside the TCG reference"
+    Lattices "lattices" "ML-KEM, ML-DSA and the commands of 1.85 beside"
+    Unmarshal "unmarshal" "fuzzing guided by coverage: structures"
+    Import "import" "fuzzing guided by coverage: states"
+    Engine "engine" "fuzzing guided by coverage: commands in a row"
+    Demo "demo" "`cargo xtask demo`, warm"
+    Indices "indices" "what a command that changes nothing that lasts costs"
+    BootsOnTwo "boots-2" "the same on two processors"
+    BootsOnFour "boots-4" "the same on four"
     Panics "panics" "panics that survive linking"
     Coverage "coverage" "lines of the engine that its tests run"
     Mutants "mutants" "changes of the sources"
@@ -54,6 +63,7 @@ figures! {
     Keys "keys" "10,000 RSA-1024 primary keys"
     Timing "timing" "time of RSA decryption"
     Bench "bench" "speed beside libtpms"
+    Before "before" "speed beside the engine of"
 }
 
 fn folder() -> Result<PathBuf> {

@@ -3,7 +3,7 @@
 //!
 //! Prints a line for each command, its columns separated by tabs: name, kind, then for ours and theirs the processor
 //! time in microseconds, its spread, and the number of samples. Before them a line for the memory of each. Usage:
-//! `bench SECONDS [FILTER [LIBRARY]]`; LIBRARY is another libtpms.
+//! `bench SECONDS [FILTER [LIBRARY]]`; LIBRARY is another libtpms. `bench names`: what is measured, and its kind.
 
 mod cases;
 mod measure;
@@ -19,7 +19,11 @@ use wire::Tpm;
 
 fn main() -> Result<()> {
     sigpipe::reset();
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.peek().is_some_and(|first| first == "names") {
+        CASES.iter().for_each(|case| println!("{}\t{}", case.name, word(case.kind)));
+        return Ok(());
+    }
     let seconds: f64 = arguments.next().context("how many seconds for each command?")?.parse()?;
     let filter = arguments.next().unwrap_or_default().to_lowercase();
 
@@ -37,15 +41,18 @@ fn main() -> Result<()> {
     let (mut ours, mut theirs) = (Tpm::new(&mut ours), Tpm::new(&mut theirs));
     for case in CASES.iter().filter(|case| case.name.to_lowercase().contains(&filter)) {
         let times = measure::measure(case, &mut ours, &mut theirs, Duration::from_secs_f64(seconds));
-        let kind = match case.kind {
-            Kind::Ordinary => "ordinary",
-            Kind::Curve => "curve",
-            Kind::Search => "search",
-        };
         let columns = times.map(|t| format!("\t{:.3}\t{:.3}\t{}", t.middle, t.spread, t.samples));
-        println!("{}\t{kind}{}", case.name, columns.concat());
+        println!("{}\t{}{}", case.name, word(case.kind), columns.concat());
     }
     Ok(())
+}
+
+const fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ordinary => "ordinary",
+        Kind::Curve => "curve",
+        Kind::Search => "search",
+    }
 }
 
 /// The memory of this process that is in RAM, in KiB.
