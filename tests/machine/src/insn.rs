@@ -10,6 +10,7 @@ use crate::rmp::{ASSIGNED, FIRMWARE, FULL, HUGE, HUGE_PAGES, SWAPPED, UNCHANGED,
 use crate::rules::Rule;
 use crate::steal::Moment;
 use crate::svm::{RAX, RCX, RDX, SVME, exit, save};
+use crate::walk::{Mapping, NotMapped};
 
 /// Result codes in EAX (APM volume 3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,12 +34,14 @@ impl Machine {
         self.only_the_end(format_args!("{bytes:02x?} was executed"));
         match bytes {
             [0xF2, 0x0F, 0x01, 0xFF] => {
-                self.pvalidate();
-                self.go_ahead();
+                let mut known = None;
+                self.pvalidate(&mut known);
+                self.go_ahead(known);
             }
             [0xF3, 0x0F, 0x01, 0xFE] => {
-                self.rmpadjust();
-                self.go_ahead();
+                let mut known = None;
+                self.rmpadjust(&mut known);
+                self.go_ahead(known);
             }
             [0x0F, 0x01, 0xFE, _] => self.invlpgb(),
             [0x0F, 0x01, 0xFF, _] => self.tlbsync(),
@@ -64,9 +67,14 @@ impl Machine {
         self.skip(length);
     }
 
-    /// The page that RAX names; a fault for the guest otherwise.
-    fn operand_page(&self, address: u64) -> Option<u64> {
-        match self.translate(address & !(PAGE - 1)) {
+    /// The page that RAX names; a fault for the guest otherwise. `known`: the translation that was used last.
+    fn operand_page(&self, address: u64, known: &mut Option<Mapping>) -> Option<u64> {
+        let page = address & !(PAGE - 1);
+        let at = match known.and_then(|known| known.of(page)) {
+            Some(at) => Ok(at),
+            None => self.mapping(page).and_then(|mapping| known.insert(mapping).of(page).ok_or(NotMapped)),
+        };
+        match at {
             Ok(at) if self.memory.rmp.entry(at.gpa).is_some() => Some(at.gpa),
             Ok(at) => {
                 self.stop(Rule::PageState, at.gpa, format_args!("PVALIDATE or RMPADJUST of an address without memory"))
@@ -97,16 +105,16 @@ impl Machine {
 
     /// RAX: address; ECX, bit 0: size; EDX, bit 0: validate or rescind. Nothing else of the two counts: Linux passes
     /// what its compiler has left there.
-    pub(crate) fn pvalidate(&mut self) {
+    pub(crate) fn pvalidate(&mut self, known: &mut Option<Mapping>) {
         if self.vmcb().cpl() != 0 || self.current() != 0 {
             return self.inject(GP, Some(0));
         }
-        let gpr = self.level().regs.gpr;
+        let gpr = &self.level().regs.gpr;
         let (address, huge, action) = (gpr[RAX], gpr[RCX] & 1 == 1, gpr[RDX] & 1);
         if huge && address % (HUGE_PAGES * PAGE) >= PAGE {
             return self.finish(Code::Input, false);
         }
-        let Some(gpa) = self.operand_page(address) else {
+        let Some(gpa) = self.operand_page(address, known) else {
             return;
         };
         let Some(pages) = self.pages_of(gpa, huge) else {
@@ -131,12 +139,12 @@ impl Machine {
         if self.current() == 0 {
             self.memory.steal(gpa, Moment::Instruction);
         }
-        if self.config.access == WrongState::Kvm && self.memory.rmp.entry(gpa).is_some_and(|entry| !entry.is(ASSIGNED))
-        {
+        let mut entry = self.memory.rmp.entry(gpa)?;
+        if self.config.access == WrongState::Kvm && !entry.is(ASSIGNED) {
             // A nested page fault, by which KVM makes the page private; then the instruction is tried again.
             self.memory.change_state(gpa, true, false);
+            entry = self.memory.rmp.entry(gpa)?;
         }
-        let entry = self.memory.rmp.entry(gpa)?;
         if !entry.is(ASSIGNED) {
             self.stop(
                 Rule::PageState,
@@ -215,11 +223,11 @@ impl Machine {
     }
 
     /// RAX: address; RCX, bit 0: size; RDX: VMPL, permissions, VMSA attribute.
-    pub(crate) fn rmpadjust(&mut self) {
+    pub(crate) fn rmpadjust(&mut self, known: &mut Option<Mapping>) {
         if self.vmcb().cpl() != 0 {
             return self.inject(GP, Some(0));
         }
-        let gpr = self.level().regs.gpr;
+        let gpr = &self.level().regs.gpr;
         let (address, size, attributes) = (gpr[RAX], gpr[RCX], gpr[RDX]);
         let (target, permissions, vmsa) = (attributes & 0xFF, lo8(attributes >> 8), attributes >> 16 & 1 == 1);
         let huge = size & 1 == 1;
@@ -233,7 +241,7 @@ impl Machine {
         if crate::bits::us(target) <= self.current() || (vmsa && self.current() != 0) {
             return self.finish(Code::Permission, false);
         }
-        let Some(gpa) = self.operand_page(address) else {
+        let Some(gpa) = self.operand_page(address, known) else {
             return;
         };
         let Some(pages) = self.pages_of(gpa, huge) else {

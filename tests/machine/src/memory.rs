@@ -157,7 +157,8 @@ impl Memory {
             if plain && old_rights[vmpl] == rights[vmpl] {
                 continue;
             }
-            let old = self.view().npt.get(Side::Private(vmpl), gpa);
+            let slot = self.view().npt.slot(Side::Private(vmpl), gpa);
+            let old = slot.map_or(0, phys::read_u64);
             let mut leaf = self.private_leaf(gpa, hpa, entry, vmpl);
             if self.is_any_stale_here() {
                 self.view_mut().tlb.forget(|stale| stale.gpa == gpa && stale.vmpl == vmpl);
@@ -170,8 +171,10 @@ impl Memory {
                     leaf = remembered;
                 }
             }
-            if old != leaf {
-                self.set_leaf(Side::Private(vmpl), gpa, leaf);
+            match slot {
+                _ if old == leaf => {}
+                Some(slot) => phys::write_u64(slot, leaf),
+                None => self.set_leaf(Side::Private(vmpl), gpa, leaf),
             }
         }
     }
