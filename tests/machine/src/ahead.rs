@@ -14,7 +14,7 @@ use crate::bits::{lo8, lo32, us};
 use crate::machine::Machine;
 use crate::phys::PAGE;
 use crate::rmp::Entry;
-use crate::svm::{control, save};
+use crate::svm::{RAX, control, save};
 use crate::walk::{Access, Mapping, Physical};
 
 /// Instructions at a time: then the processor is asked for interrupts.
@@ -72,24 +72,21 @@ impl Machine {
                 code = other;
                 continue;
             };
-            match bytes {
-                [0xF2, 0x0F, 0x01, 0xFF, ..] => {
-                    self.go_to(place);
-                    self.pvalidate(&mut known);
-                }
-                [0xF3, 0x0F, 0x01, 0xFE, ..] => {
-                    self.go_to(place);
-                    self.rmpadjust(&mut known);
-                }
-                _ => break,
-            }
-            self.processor_mut().exits.ahead += 1;
-            let rip = place.rip;
-            place = self.place();
-            // A fault is delivered at the next entry; and the page with the code may be gone.
-            let same_code = self.memory.rmp.entry(code.gpa) == Some(code.entry);
-            if place.rip != rip + 4 || self.is_event_pending() || !same_code {
-                return;
+            // Whatever stops the machine, or the firmware, finds its place.
+            self.go_to(place);
+            let outcome = match bytes {
+                [0xF2, 0x0F, 0x01, 0xFF, ..] => self.pvalidate(&mut known),
+                [0xF3, 0x0F, 0x01, 0xFE, ..] => self.rmpadjust(&mut known),
+                _ => return,
+            };
+            let Some((result, carry)) = outcome else { return };
+            let processor = self.processor_mut();
+            processor.exits.ahead += 1;
+            processor.levels[0].regs.gpr[RAX] = result as u64;
+            place = Place { rip: place.rip.wrapping_add(4), flags: place.flags & !CF | u64::from(carry) };
+            // The page with the code may be gone.
+            if self.memory.rmp.entry(code.gpa) != Some(code.entry) {
+                break;
             }
         }
         self.go_to(place);

@@ -193,6 +193,11 @@ impl Memory {
         self.views.iter().any(stale)
     }
 
+    /// Whether the TLB of any processor remembers anything that is no more.
+    pub(crate) fn is_any_stale(&self) -> bool {
+        self.views.iter().any(|view| !view.tlb.stale().is_empty())
+    }
+
     /// Whether this processor's TLB remembers anything that is no more.
     pub(crate) fn is_any_stale_here(&self) -> bool {
         !self.view().tlb.stale().is_empty()
