@@ -62,8 +62,9 @@ pub fn print(filter: &str) -> Result<()> {
     ensure!(!ways.is_empty(), "no way has `{filter}` in its name");
     let mut shares = Vec::new();
     for way in &ways {
-        let populated = boot(way, "", &POPULATED)?;
+        // The other way round, a virtual computer would have the memory of the boot before at hand.
         let fresh = boot(way, "", &[])?;
+        let populated = boot(way, "", &POPULATED)?;
         let counted = boot(way, "\nticks=1", &COUNTING)?;
         let (table, share) = table(way.name, &populated, &fresh, &counted)?;
         println!("{table}  {share}");

@@ -97,8 +97,7 @@ impl Machine {
     }
 
     fn go_to(&self, place: Place) {
-        self.vmcb().set_save(save::RIP, place.rip);
-        self.vmcb().set_save(save::RFLAGS, place.flags);
+        self.vmcb().set_place(place.flags, place.rip);
     }
 
     /// The firmware, in 64-bit mode, not single-stepped; and no exception that is made up may miss its exit.

@@ -133,7 +133,7 @@ impl Machine {
             return self.ends_with(Code::SizeMismatch, false);
         };
         self.check_flushed(gpa, pages);
-        if (0..pages).any(|page| self.is_running_from(gpa + page * PAGE)) {
+        if self.processors.len() > 1 && (0..pages).any(|page| self.is_running_from(gpa + page * PAGE)) {
             return self.ends_with(Code::InUse, false);
         }
         if action == 0 {

@@ -64,6 +64,13 @@ pub(crate) fn write_u64(hpa: u64, value: u64) {
     unsafe { (hpa as *mut u64).write_unaligned(value) }
 }
 
+/// Writes two `u64` that are neighbours.
+pub(crate) fn write_pair(hpa: u64, values: [u64; 2]) {
+    check(hpa, 16);
+    // SAFETY: as for `read_u64`.
+    unsafe { (hpa as *mut [u64; 2]).write_unaligned(values) }
+}
+
 /// Writes a `u64` if it is still `old`; otherwise gives what it is.
 pub(crate) fn exchange_u64(hpa: u64, old: u64, new: u64) -> Result<(), u64> {
     check(hpa, 8);
