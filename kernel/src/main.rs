@@ -284,7 +284,7 @@ fn no_map(why: NoMap) -> Fatal {
 /// A TPM with new seeds. Its endorsement key is made when it is to be attested, which is told then.
 fn manufacture<E: Entropy>(entropy: E, sev_status: u64) -> Result<Platform<E, impl Clock>, Fatal> {
     let clock = TickClock::new(rdtsc, host::tsc_khz(sev_status));
-    let endorsed = |ms| say("ek", format_args!("derived in {ms} ms, RSA-2048: the manifest that REPORT_DATA binds"));
+    let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
     let mut tpm = Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?;
     say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
     Ok(tpm)

@@ -160,7 +160,7 @@ impl Memory {
             let slot = self.view().npt.slot(Side::Private(vmpl), gpa);
             let old = slot.map_or(0, phys::read_u64);
             let mut leaf = self.private_leaf(gpa, hpa, entry, vmpl);
-            if self.is_any_stale_here() {
+            if !plain && self.is_any_stale_here() {
                 self.view_mut().tlb.forget(|stale| stale.gpa == gpa && stale.vmpl == vmpl);
             }
             if let Some(by) = by
@@ -236,6 +236,7 @@ impl Memory {
         crate::log::log!("the host takes the page at {gpa:#x}, which VMPL0 reaches for ({moment:?})");
     }
 
+    #[inline]
     pub(crate) fn private_leaf(&self, gpa: u64, hpa: u64, entry: Entry, vmpl: usize) -> u64 {
         let leaf = private_leaf(hpa, entry, vmpl);
         let leaf = match self.theft {

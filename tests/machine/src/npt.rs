@@ -75,6 +75,7 @@ impl Npt {
     }
 
     /// Where the leaf for `gpa` is, if there is a table for it.
+    #[inline(always)]
     pub(crate) fn slot(&self, side: Side, gpa: u64) -> Option<u64> {
         let mut table = self.tree(side)[crate::bits::us(gpa >> 39 & 1)];
         for shift in [30, 21] {
