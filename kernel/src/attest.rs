@@ -13,8 +13,10 @@ use snp::svsm::attestation::{VTPM_SERVICE, services_manifest};
 pub const VTPM_MANIFEST_VERSION: u32 = 0;
 /// Room for the host's certificates, in bytes.
 const CERTIFICATES_MAX: usize = 4 * 4096;
-/// Room for a services manifest around one service's, in bytes.
-const SERVICES_OVERHEAD: usize = 64;
+/// Room for an endorsement key's public area, in bytes.
+pub const EK_MAX: usize = 512;
+/// Room for a manifest: of all services, with a head and an entry around the one service's.
+pub const MANIFEST_MAX: usize = EK_MAX + 64;
 
 /// There is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,34 +75,37 @@ impl Default for Certificates {
     }
 }
 
-/// The services that a guest can have attested. There is one: the vTPM, by its endorsement key.
-pub struct Services {
-    endorsement_key: Vec<u8>,
-    all: Vec<u8>,
+/// A marshalled TPMT_PUBLIC of an endorsement key.
+pub type EndorsementKey = heapless::Vec<u8, EK_MAX>;
+
+/// What a guest can have attested. There is one service: the vTPM, by its endorsement key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attested {
+    /// All services.
+    All,
+    /// The vTPM alone, by manifest version 0.
+    Vtpm,
 }
 
-impl Services {
-    /// The services of a firmware whose vTPM has this endorsement key (marshalled TPMT_PUBLIC). `None` if there is no
-    /// memory for the manifest.
+impl Attested {
+    /// One service by a version of its manifest; `None` if there is no such.
     #[must_use]
-    pub fn new(endorsement_key: &[u8]) -> Option<Services> {
-        let mut all = alloc::vec![0; endorsement_key.len().checked_add(SERVICES_OVERHEAD)?];
-        let len = services_manifest(&[(VTPM_SERVICE, endorsement_key)], &mut all)?;
-        all.truncate(len);
-        Some(Services { endorsement_key: endorsement_key.to_vec(), all })
+    pub fn single(service: Guid, version: u32) -> Option<Attested> {
+        (service == VTPM_SERVICE && version == VTPM_MANIFEST_VERSION).then_some(Attested::Vtpm)
     }
 
-    /// The manifest of all services.
+    /// The manifest of a firmware whose vTPM has this endorsement key.
     #[must_use]
-    pub fn all(&self) -> &[u8] {
-        &self.all
-    }
-
-    /// The manifest of one service in this version, `None` if there is no such.
-    #[must_use]
-    pub fn single(&self, service: Guid, version: u32) -> Option<&[u8]> {
-        let known = service == VTPM_SERVICE && version == VTPM_MANIFEST_VERSION;
-        known.then_some(self.endorsement_key.as_slice())
+    pub fn manifest(self, key: &EndorsementKey) -> Option<heapless::Vec<u8, MANIFEST_MAX>> {
+        match self {
+            Attested::Vtpm => heapless::Vec::from_slice(key).ok(),
+            Attested::All => {
+                let mut manifest = heapless::Vec::from_array([0; MANIFEST_MAX]);
+                let len = services_manifest(&[(VTPM_SERVICE, key)], &mut manifest)?;
+                manifest.truncate(len);
+                Some(manifest)
+            }
+        }
     }
 }
 
@@ -108,23 +113,32 @@ impl Services {
 mod tests {
     use super::*;
 
+    fn key() -> EndorsementKey {
+        EndorsementKey::from_slice(b"public area").unwrap()
+    }
+
     #[test]
     fn one_service_in_one_version() {
-        let services = Services::new(b"public area").unwrap();
-        assert_eq!(services.single(VTPM_SERVICE, 0), Some(b"public area".as_slice()));
-        assert_eq!(services.single(VTPM_SERVICE, 1), None);
-        assert_eq!(services.single(Guid::ZERO, 0), None);
+        let vtpm = Attested::single(VTPM_SERVICE, 0).unwrap();
+        assert_eq!(vtpm.manifest(&key()).unwrap(), b"public area");
+        assert_eq!(Attested::single(VTPM_SERVICE, 1), None);
+        assert_eq!(Attested::single(Guid::ZERO, 0), None);
     }
 
     #[test]
     fn the_services_manifest_holds_the_key_after_head_and_entry() {
-        let services = Services::new(b"public area").unwrap();
-        let all = services.all();
+        let all = Attested::All.manifest(&key()).unwrap();
         assert_eq!(all.len(), 24 + 24 + 11);
         assert_eq!(all[16..24], [59, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(all[24..40], VTPM_SERVICE.to_bytes());
         assert_eq!(all[40..48], [48, 0, 0, 0, 11, 0, 0, 0]);
         assert_eq!(&all[48..], b"public area");
+    }
+
+    #[test]
+    fn the_longest_key_fits_into_both_manifests() {
+        let longest = EndorsementKey::from_array([7; EK_MAX]);
+        assert!(Attested::Vtpm.manifest(&longest).is_some() && Attested::All.manifest(&longest).is_some());
     }
 
     #[test]

@@ -5,25 +5,37 @@ use alloc::boxed::Box;
 use snp::svsm::vtpm::COMMAND_MAX;
 use tpm_core::profile::MAX_RESPONSE_SIZE;
 use tpm_core::rc::Fmt1;
-use tpm_core::{Clock, Entropy, Failure, Hooks, Locality};
+use tpm_core::{Clock, EkTemplate, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
 
+use crate::attest::{EK_MAX, EndorsementKey};
 use crate::svsm;
+
+const _: () = assert!(MAX_EK_PUBLIC <= EK_MAX);
+
+/// The endorsement key of a seed.
+struct Endorsement {
+    seed: [u8; 32],
+    key: EndorsementKey,
+}
 
 /// A TPM with its platform.
 pub struct Platform<E, C> {
     tpm: Box<tpm_core::Tpm>,
     entropy: E,
     clock: C,
+    endorsement: Option<Endorsement>,
+    endorsed: fn(u64),
 }
 
 impl<E: Entropy, C: Clock> Platform<E, C> {
-    /// Makes a TPM with new seeds, as after _TPM_Init: its first user begins with TPM2_Startup.
-    pub fn manufacture(mut entropy: E, mut clock: C) -> Result<Self, Failure> {
+    /// Makes a TPM with new seeds, as after _TPM_Init: its first user begins with TPM2_Startup. `endorsed` is told each
+    /// time that an endorsement key was made, and the milliseconds that it took.
+    pub fn manufacture(mut entropy: E, mut clock: C, endorsed: fn(u64)) -> Result<Self, Failure> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.manufacture(&mut hooks)?;
         tpm.set_buffer_size(COMMAND_MAX);
-        Ok(Self { tpm, entropy, clock })
+        Ok(Self { tpm, entropy, clock, endorsement: None, endorsed })
     }
 
     /// Runs `work` with the TPM and its hooks.
@@ -48,5 +60,64 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         let answer = answer.get(..len).filter(|answer| answer.len() <= response.len()).unwrap_or(&TOO_LONG);
         response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
         answer.len()
+    }
+
+    /// A key is kept until the seed is another, whatever has changed it.
+    fn endorsement_key(&mut self) -> Option<EndorsementKey> {
+        let seed = self.tpm.endorsement_seed_id()?;
+        if let Some(kept) = self.endorsement.as_ref().filter(|kept| kept.seed == seed) {
+            return Some(kept.key.clone());
+        }
+        let start = self.now_ms();
+        let mut key = EndorsementKey::from_array([0; EK_MAX]);
+        let len = self.tpm.endorsement_key(EkTemplate::Rsa2048, &mut key).ok()?;
+        key.truncate(len);
+        (self.endorsed)(self.now_ms().saturating_sub(start));
+        self.endorsement = Some(Endorsement { seed, key: key.clone() });
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::svsm::Tpm;
+    use crate::testing::{Counted, Stopped};
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    static MADE: AtomicU32 = AtomicU32::new(0);
+
+    const STARTUP: &[u8] = &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+    const PASSWORD: &[u8] = &[0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+
+    fn run(tpm: &mut impl Tpm, command: &[u8]) {
+        let mut response = [0; 4096];
+        let len = tpm.execute(command, &mut response);
+        assert_eq!(response[6..10], [0; 4], "{:x?}", &response[..len]);
+    }
+
+    fn with_password(code: u8, handle: u32) -> std::vec::Vec<u8> {
+        let head = [0x80, 2, 0, 0, 0, 27, 0, 0, 1, code];
+        [&head, &handle.to_be_bytes()[..], PASSWORD].concat()
+    }
+
+    /// Part 3, 24.5: TPM2_ChangeEPS makes other endorsement keys; TPM2_Clear does not (24.6).
+    #[test]
+    fn the_endorsement_key_is_made_once_for_each_seed() {
+        let endorsed = |_| _ = MADE.fetch_add(1, Ordering::Relaxed);
+        let mut tpm = Platform::manufacture(Counted(0), Stopped, endorsed).ok().unwrap();
+        assert_eq!(MADE.load(Ordering::Relaxed), 0, "nobody has asked for it");
+        let first = tpm.endorsement_key().unwrap();
+        run(&mut tpm, STARTUP);
+        run(&mut tpm, &with_password(0x26, 0x4000_000c));
+        assert_eq!(tpm.endorsement_key().unwrap(), first);
+        assert_eq!(MADE.load(Ordering::Relaxed), 1);
+        run(&mut tpm, &with_password(0x24, 0x4000_000c));
+        let second = tpm.endorsement_key().unwrap();
+        assert_ne!(first, second);
+        assert_eq!(MADE.load(Ordering::Relaxed), 2);
+        let mut out = [0; MAX_EK_PUBLIC];
+        let len = tpm.with(|tpm, _| tpm.endorsement_key(EkTemplate::Rsa2048, &mut out)).ok().unwrap();
+        assert_eq!(out[..len], second[..]);
     }
 }

@@ -13,7 +13,7 @@ mod source;
 use alloc::boxed::Box;
 use core::convert::Infallible;
 
-use kernel::attest::{Reports, Services, VTPM_MANIFEST_VERSION};
+use kernel::attest::Reports;
 use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
@@ -33,9 +33,8 @@ use snp::instr::{pause, rdtsc};
 use snp::message::Channel;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
-use snp::svsm::attestation::{VTPM_SERVICE, report_data};
 use spin::{Mutex, Once};
-use tpm_core::{Clock, EkTemplate, Entropy, MAX_EK_PUBLIC};
+use tpm_core::{Clock, Entropy};
 use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, say};
@@ -49,7 +48,6 @@ use source::Instruction;
 struct Shared {
     guest: Mutex<Guest>,
     tpm: &'static Mutex<dyn Tpm + Send>,
-    services: Services,
     reports: Mutex<PspReports>,
 }
 
@@ -94,14 +92,12 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
-    let mut tpm = Platform::manufacture(entropy, TickClock::new(rdtsc, host::tsc_khz(sev_status)))
-        .map_err(Fatal::because(Reason::Tpm))?;
-    let services = endorse(&mut tpm)?;
+    let mut tpm = manufacture(entropy, sev_status)?;
 
     let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets, messages)?;
-    self_check(&mut reports, &services)?;
+    self_check(&mut reports)?;
 
     let c_bit = 1 << c_bit;
     let vmsa = start::register_state(&launch, sev_status >> SEV_FEATURES_SHIFT, c_bit)
@@ -121,7 +117,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
     let own_stack = NewStack::allocate()?;
     let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm).ok_or_else(Fatal::plain(Reason::Panic))?)));
-    let shared = Shared { guest: Mutex::new(guest), tpm, services, reports: Mutex::new(reports) };
+    let shared = Shared { guest: Mutex::new(guest), tpm, reports: Mutex::new(reports) };
     SHARED.call_once(|| shared);
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
@@ -191,7 +187,7 @@ fn serve(mut memory: Memory, apic_id: u32) -> ! {
 
 fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
     let shared = SHARED.get().ok_or_else(Fatal::plain(Reason::Panic))?;
-    let Shared { guest, services, reports, .. } = shared;
+    let Shared { guest, reports, .. } = shared;
     let tpm = shared.tpm;
     loop {
         match host::run(GUEST_VMPL) {
@@ -200,7 +196,7 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
             Err(_) => pause(),
             Ok(()) => {}
         }
-        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, services, reports }) {
+        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, reports }) {
             Stop::Lost if apic_id == BOOT_APIC_ID => {
                 return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
             }
@@ -285,27 +281,13 @@ fn no_map(why: NoMap) -> Fatal {
     Fatal::because(reason)(why)
 }
 
-/// Derives the endorsement keys before the guest can send a command; the manifest is that of the RSA-2048 one.
-fn endorse(tpm: &mut Platform<impl Entropy, impl Clock>) -> Result<Services, Fatal> {
-    let (rsa, rsa_ms) = endorsement_key(tpm, EkTemplate::Rsa2048)?;
-    let (_, p256_ms) = endorsement_key(tpm, EkTemplate::EccP256)?;
-    let (_, p384_ms) = endorsement_key(tpm, EkTemplate::EccP384)?;
-    say("tpm", format_args!("EK derived: RSA-2048 {rsa_ms} ms, P-256 {p256_ms} ms, P-384 {p384_ms} ms"));
-    Services::new(&rsa).ok_or_else(Fatal::plain(Reason::OutOfMemory))
-}
-
-/// A marshalled TPMT_PUBLIC, and the milliseconds that it took.
-fn endorsement_key(
-    tpm: &mut Platform<impl Entropy, impl Clock>,
-    template: EkTemplate,
-) -> Result<(heapless::Vec<u8, MAX_EK_PUBLIC>, u64), Fatal> {
-    let start = tpm.now_ms();
-    let mut public = heapless::Vec::from_array([0; MAX_EK_PUBLIC]);
-    let len = tpm
-        .with(|tpm, _| tpm.endorsement_key(template, &mut public))
-        .map_err(|_| Fatal::new(Reason::Tpm, format_args!("no endorsement key {template:?}")))?;
-    public.truncate(len);
-    Ok((public, tpm.now_ms().saturating_sub(start)))
+/// A TPM with new seeds. Its endorsement key is made when it is to be attested, which is told then.
+fn manufacture<E: Entropy>(entropy: E, sev_status: u64) -> Result<Platform<E, impl Clock>, Fatal> {
+    let clock = TickClock::new(rdtsc, host::tsc_khz(sev_status));
+    let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
+    let mut tpm = Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?;
+    say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+    Ok(tpm)
 }
 
 /// Copies the secrets page and wipes it where the PSP put it.
@@ -323,14 +305,10 @@ fn psp(secrets: &mut Secrets, messages: MessagePages) -> Result<PspReports, Fata
     Ok(PspReports::new(Box::new(Channel::new(key, 0)), messages))
 }
 
-/// A report over the endorsement key and a nonce of zeros: that the guest can be attested is known before it runs.
-fn self_check(reports: &mut PspReports, services: &Services) -> Result<(), Fatal> {
-    let manifest = services.single(VTPM_SERVICE, VTPM_MANIFEST_VERSION).ok_or_else(Fatal::plain(Reason::Report))?;
-    let data = report_data(&[0; 64], manifest);
+/// A report over zeros: that the guest can be attested is known before it runs.
+fn self_check(reports: &mut PspReports) -> Result<(), Fatal> {
     say("report", format_args!("requested for VMPL0"));
-    let report = reports.report(&data, None).map_err(Fatal::because(Reason::Report))?;
+    let report = reports.report(&[0; 64], None).map_err(Fatal::because(Reason::Report))?;
     say("report", format_args!("received, version {}", report.version.get()));
-    let [a, b, c, d, ..] = report.report_data;
-    say("ek", format_args!("EK in REPORT_DATA: SHA-512(64 zero bytes, TPMT_PUBLIC) = {a:02x}{b:02x}{c:02x}{d:02x}..."));
     Ok(())
 }

@@ -166,36 +166,15 @@ fn for_each_page(
 #[cfg(test)]
 mod tests {
     use sha2::{Digest, Sha256, Sha384};
-    use tpm_core::EntropyFailure;
     use zerocopy::FromZeros;
 
     use super::*;
     use crate::launch::{DigestEntry, LaunchParams, NO_PCR, RegionEntry};
     use crate::svsm::Tpm;
-    use crate::testing::{FakeMachine, GIVEN};
+    use crate::testing::{Counted, FakeMachine, GIVEN, Stopped};
 
     const EV_IPL: u32 = 13;
     const COMMAND_LINE: &[u8] = b"console=ttyS1 quiet";
-
-    struct Counted(u8);
-
-    impl Entropy for Counted {
-        fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
-            out.iter_mut().for_each(|byte| {
-                self.0 = self.0.wrapping_add(1);
-                *byte = self.0;
-            });
-            Ok(())
-        }
-    }
-
-    struct Stopped;
-
-    impl Clock for Stopped {
-        fn now_ms(&mut self) -> u64 {
-            0
-        }
-    }
 
     /// A kernel of more than a page in PCR 9 and a command line in PCR 8, whose size is `len`.
     fn launch(measure: u32, len: u64) -> Launch {
@@ -238,7 +217,7 @@ mod tests {
         machine.place(GIVEN, &[7; 4096]);
         machine.place(GIVEN + 0x1000, &[7; 904]);
         machine.place(GIVEN + 0x2000, COMMAND_LINE);
-        let mut tpm = Platform::manufacture(Counted(0), Stopped).unwrap();
+        let mut tpm = Platform::manufacture(Counted(0), Stopped, |_| {}).unwrap();
         measure(&mut machine, &map, &mut tpm, launch)?;
         Ok(tpm)
     }

@@ -5,9 +5,10 @@ use std::vec::Vec;
 
 use snp::message::certificates;
 use snp::report::Report;
+use tpm_core::{Clock, Entropy, EntropyFailure};
 use zerocopy::FromZeros;
 
-use crate::attest::{Certificates, ReportError, Reports, Services};
+use crate::attest::{Certificates, EndorsementKey, ReportError, Reports};
 use crate::mm::ownership::Ownership;
 use crate::mm::{
     Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
@@ -411,6 +412,9 @@ impl Pages for FakeMachine {
 pub(crate) struct FakeTpm {
     pub(crate) seen: Vec<u8>,
     pub(crate) calls: u32,
+    /// How often it was asked for its endorsement key.
+    pub(crate) asked: u32,
+    pub(crate) has_no_key: bool,
 }
 
 impl FakeTpm {
@@ -427,6 +431,11 @@ impl svsm::Tpm for FakeTpm {
         let answer = self.response();
         response[..answer.len()].copy_from_slice(&answer);
         answer.len()
+    }
+
+    fn endorsement_key(&mut self) -> Option<EndorsementKey> {
+        self.asked += 1;
+        (!self.has_no_key).then(|| EndorsementKey::from_slice(EK).unwrap())
     }
 }
 
@@ -473,7 +482,6 @@ pub(crate) struct Scene {
     pub(crate) apic_id: u32,
     pub(crate) tpm: Mutex<FakeTpm>,
     pub(crate) reports: Mutex<FakeReports>,
-    services: Services,
 }
 
 impl Scene {
@@ -497,7 +505,6 @@ impl Scene {
             apic_id: PROCESSORS[0],
             tpm: Mutex::new(FakeTpm::default()),
             reports: Mutex::new(FakeReports::new()),
-            services: Services::new(EK).unwrap(),
         }
     }
 
@@ -524,7 +531,6 @@ impl Scene {
             pages: &mut self.machine,
             guest: &self.guest,
             tpm: &self.tpm,
-            services: &self.services,
             reports: &self.reports,
         }
     }
@@ -534,5 +540,27 @@ impl Scene {
         let mut registers = Registers { rax, rcx, rdx, r8, r9 };
         svsm::serve(&mut self.parts(), &mut registers);
         registers
+    }
+}
+
+/// Entropy that repeats itself, and a clock that stands still.
+pub(crate) struct Counted(pub(crate) u8);
+
+impl Entropy for Counted {
+    fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyFailure> {
+        out.iter_mut().for_each(|byte| {
+            self.0 = self.0.wrapping_add(1);
+            *byte = self.0;
+        });
+        Ok(())
+    }
+}
+
+/// See [`Counted`].
+pub(crate) struct Stopped;
+
+impl Clock for Stopped {
+    fn now_ms(&mut self) -> u64 {
+        0
     }
 }

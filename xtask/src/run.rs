@@ -95,6 +95,7 @@ fn memory(guest: &str) -> Option<&str> {
 fn verify_evidence(qemu: &mut Qemu, relay: &mut dyn Relay, built: &Built, folder: &Path) -> Result<()> {
     collect::collect(relay, &built.image.launch.digest, folder)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
+    boot::show_since(qemu);
     timeline::say(qemu.elapsed(), "evidence collected", &folder.display().to_string());
     let expectations = built.expectations()?;
     let mut steps = 0;

@@ -4,6 +4,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use kernel::attest::EndorsementKey;
 use kernel::svsm::Tpm;
 
 use super::layout;
@@ -52,7 +53,7 @@ extern "C" fn begin(run: extern "C" fn() -> !) -> ! {
     run()
 }
 
-/// The TPM, whose commands are executed on the large stack, once the boot has left it.
+/// The TPM, which works on the large stack, once the boot has left it.
 pub(crate) struct OnLargeStack<T>(T);
 
 impl<T> OnLargeStack<T> {
@@ -62,26 +63,26 @@ impl<T> OnLargeStack<T> {
     }
 }
 
-/// A command on its way to the other stack.
-struct Command<'a, T> {
+/// Work on its way to the other stack, and what comes of it.
+struct Job<'a, T, W, R> {
     tpm: &'a mut T,
-    command: &'a [u8],
-    response: &'a mut [u8],
-    len: usize,
+    work: Option<W>,
+    result: Option<R>,
 }
 
-extern "C" fn execute<T: Tpm>(command: &mut Command<'_, T>) {
-    command.len = command.tpm.execute(command.command, command.response);
+extern "C" fn perform<T, W: FnOnce(&mut T) -> R, R>(job: &mut Job<'_, T, W, R>) {
+    job.result = job.work.take().map(|work| work(job.tpm));
 }
 
-impl<T: Tpm> Tpm for OnLargeStack<T> {
-    fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
+impl<T> OnLargeStack<T> {
+    /// Runs `work` on the large stack. `None` does not happen: `perform` has put a result there.
+    fn with<W: FnOnce(&mut T) -> R, R>(&mut self, work: W) -> Option<R> {
         if !LEFT.load(Ordering::Acquire) {
-            return self.0.execute(command, response);
+            return Some(work(&mut self.0));
         }
-        let mut command = Command { tpm: &mut self.0, command, response, len: 0 };
+        let mut job = Job { tpm: &mut self.0, work: Some(work), result: None };
         // SAFETY: the boot has left the large stack, there is one value of this type, and `&mut self` keeps a second
-        // command away. The call follows the C ABI, R12 is restored by it, and the argument outlives the call.
+        // job away. The call follows the C ABI, R12 is restored by it, and the argument outlives the call.
         unsafe {
             asm!(
                 "mov r12, rsp",
@@ -89,12 +90,22 @@ impl<T: Tpm> Tpm for OnLargeStack<T> {
                 "call {run}",
                 "mov rsp, r12",
                 top = in(reg) layout::stack_top(),
-                run = in(reg) execute::<T> as extern "C" fn(&mut Command<'_, T>),
-                in("rdi") &raw mut command,
+                run = in(reg) perform::<T, W, R> as extern "C" fn(&mut Job<'_, T, W, R>),
+                in("rdi") &raw mut job,
                 out("r12") _,
                 clobber_abi("C"),
             );
         }
-        command.len
+        job.result
+    }
+}
+
+impl<T: Tpm> Tpm for OnLargeStack<T> {
+    fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
+        self.with(|tpm| tpm.execute(command, response)).unwrap_or(0)
+    }
+
+    fn endorsement_key(&mut self) -> Option<EndorsementKey> {
+        self.with(Tpm::endorsement_key)?
     }
 }

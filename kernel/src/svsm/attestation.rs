@@ -1,7 +1,6 @@
 //! Attestation protocol (protocol 1): a report of VMPL0 whose REPORT_DATA is SHA-512 of the guest's nonce and a
 //! manifest of services.
 
-use snp::guid::Guid;
 use snp::message::MessageError;
 use snp::report::REPORT_SIZE;
 use snp::svsm::ResultCode;
@@ -9,7 +8,7 @@ use snp::svsm::attestation::{AttestAnswer, AttestServices, AttestSingleService, 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Machine, Registers};
-use crate::attest::{Certificates, ReportError};
+use crate::attest::{Attested, Certificates, ReportError};
 use crate::guest::{Claim, Refused};
 use crate::mm::Pages;
 use crate::mm::ownership::Ownership;
@@ -19,13 +18,13 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
         call::SERVICES => {
             let operation: AttestServices = read_structure(machine, registers.rcx)?;
             operation.check()?;
-            attest(machine, &operation, None, registers)
+            attest(machine, &operation, Some(Attested::All), registers)
         }
         call::SINGLE_SERVICE => {
             let operation: AttestSingleService = read_structure(machine, registers.rcx)?;
             operation.check()?;
-            let service = (operation.service, operation.manifest_version.get());
-            attest(machine, &operation.common, Some(service), registers)
+            let service = Attested::single(operation.service, operation.manifest_version.get());
+            attest(machine, &operation.common, service, registers)
         }
         _ => Err(ResultCode::UNSUPPORTED_CALL),
     }
@@ -44,34 +43,33 @@ fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_
     Ok(structure)
 }
 
-/// All of both calls that is alike.
+/// All of both calls that is alike. The first of all calls makes the endorsement key, and so does the first behind a
+/// TPM2_ChangeEPS: it takes as long as TPM2_CreatePrimary of an RSA-2048 key.
 ///
 /// - `INVALID_PARAMETER`: an operation or nonce that is not in one page of the guest's; a reserved field that is not
 ///   zero; a service or manifest version that does not exist; a buffer that is too small (then the registers say what
 ///   is needed), or not all the guest's memory; a page of any of these that is inaccessible: report, manifest and
 ///   certificates are written in this order, up to that page
-/// - `BUSY`: the host was busy all the time, or another vCPU is being given a report
-/// - `0x80001000`: no report from the PSP
+/// - `BUSY`: the TPM works for another vCPU; the host was busy all the time, or another vCPU is being given a report
+/// - `0x80001000`: no report from the PSP, or no endorsement key
 fn attest(
     machine: &mut Machine<'_>,
     operation: &AttestServices,
-    service: Option<(Guid, u32)>,
+    attested: Option<Attested>,
     registers: &mut Registers,
 ) -> Result<(), ResultCode> {
-    let guest = machine.guest.lock();
-    let nonce = read_nonce(machine.pages, &guest.map, operation)?;
-    let manifest = match service {
-        None => Some(machine.services.all()),
-        Some((guid, version)) => machine.services.single(guid, version),
-    };
-    let manifest = manifest.ok_or(ResultCode::INVALID_PARAMETER)?;
+    let nonce = read_nonce(machine.pages, &machine.guest.lock().map, operation)?;
+    let attested = attested.ok_or(ResultCode::INVALID_PARAMETER)?;
+    let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;
+    let key = tpm.endorsement_key();
+    drop(tpm);
+    let manifest = key.and_then(|key| attested.manifest(&key)).ok_or(ResultCode::REPORT_FAILED)?;
     let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
-    Buffers::check(&guest.map, operation)?;
-    drop(guest);
+    Buffers::check(&machine.guest.lock().map, operation)?;
     let mut certificates = Certificates::new();
     let wanted = (operation.certificates_size != 0).then_some(&mut certificates);
-    let data = report_data(&nonce, manifest);
+    let data = report_data(&nonce, &manifest);
     let mut reports = machine.reports.try_lock().ok_or(ResultCode::BUSY)?;
     let report = reports.report(&data, wanted).map_err(no_report)?;
     drop(reports);
@@ -79,7 +77,7 @@ fn attest(
     fits(&answer, operation, registers)?;
     let guest = machine.guest.lock();
     let buffers = Buffers::check(&guest.map, operation)?;
-    buffers.write(machine.pages, report.as_bytes(), manifest, certificates.bytes()).map_err(refused)
+    buffers.write(machine.pages, report.as_bytes(), &manifest, certificates.bytes()).map_err(refused)
 }
 
 /// A host that is busy may be asked again: the request stays sealed, and the same bytes go out.
@@ -154,7 +152,9 @@ mod tests {
 
     use super::*;
     use crate::testing::{EK, GIVEN, GIVEN_END, Scene, forbidden_gpas};
+    use snp::guid::Guid;
     use snp::svsm::attestation::VTPM_SERVICE;
+    use std::vec;
 
     const SERVICES: u64 = 1 << 32;
     const SINGLE: u64 = 1 << 32 | 1;
@@ -194,6 +194,54 @@ mod tests {
         assert_eq!(scene.machine.bytes(CERTIFICATES, certificates as usize), scene.reports().certificates);
         let report = scene.machine.bytes(REPORT, 0x4a0);
         assert_eq!(report[0x50..0x90], report_data(&[0x5a; 64], EK));
+    }
+
+    /// The manifest binds what the TPM has at the call, and a call that is refused anyway makes no key.
+    #[test]
+    fn each_call_asks_the_tpm_for_its_key_and_a_refused_one_does_not() {
+        let mut scene = Scene::new();
+        for calls in 1..=3 {
+            assert_eq!(call(&mut scene, SINGLE, &operation()).rax, 0);
+            assert_eq!(scene.tpm().asked, calls);
+        }
+        let mut no_service = operation();
+        no_service.service = Guid::ZERO;
+        let mut no_nonce = operation();
+        no_nonce.common.nonce_gpa = 0.into();
+        for refused in [no_service, no_nonce] {
+            assert_eq!(call(&mut scene, SINGLE, &refused).rax, INVALID_PARAMETER);
+            assert_eq!(scene.tpm().asked, 3);
+        }
+    }
+
+    #[test]
+    fn without_a_key_there_is_no_report() {
+        let mut scene = Scene::new();
+        scene.tpm().has_no_key = true;
+        for rax in [SERVICES, SINGLE] {
+            assert_eq!(call(&mut scene, rax, &operation()).rax, 0x8000_1000);
+        }
+        assert_eq!((scene.reports().asked, scene.machine.bytes(REPORT, 4096)), (0, vec![0; 4096]));
+    }
+
+    /// The key may be in the making: a second caller is told to come back, and finds it.
+    #[test]
+    fn while_the_tpm_works_for_another_the_answer_is_busy() {
+        let mut scene = Scene::new();
+        scene.machine.place(GIVEN, operation().as_bytes());
+        scene.machine.place(NONCE, &[0x5a; 64]);
+        let tpm = std::sync::Arc::new(spin::Mutex::new(crate::testing::FakeTpm::default()));
+        let working = tpm.lock();
+        let mut parts = scene.parts();
+        parts.tpm = &*tpm;
+        let asked = Registers { rax: SINGLE, rcx: GIVEN, ..Default::default() };
+        let mut registers = asked;
+        crate::svsm::serve(&mut parts, &mut registers);
+        assert_eq!(registers, Registers { rax: 0x8000_0007, ..asked });
+        drop(working);
+        registers.rax = SINGLE;
+        crate::svsm::serve(&mut parts, &mut registers);
+        assert_eq!((registers.rax, tpm.lock().asked), (0, 1));
     }
 
     #[test]

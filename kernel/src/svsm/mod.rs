@@ -35,10 +35,15 @@ pub struct Registers {
     pub r9: u64,
 }
 
-/// The TPM behind the vTPM protocol.
+/// The TPM behind the vTPM protocol, and its identity behind the attestation protocol.
 pub trait Tpm {
     /// Executes one command and returns the length of the response, which is always well formed.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize;
+
+    /// The public area of the RSA-2048 endorsement key that the TPM has now. It is made when it is asked for first, and
+    /// when TPM2_ChangeEPS has changed the seed since: that takes a search for primes. `None`: there is none, which
+    /// does not happen.
+    fn endorsement_key(&mut self) -> Option<attest::EndorsementKey>;
 }
 
 /// What the handlers on one processor work with.
@@ -51,8 +56,6 @@ pub struct Machine<'a> {
     pub guest: &'a Mutex<Guest>,
     /// The TPM.
     pub tpm: &'a Mutex<dyn Tpm + 'a>,
-    /// What can be attested.
-    pub services: &'a attest::Services,
     /// Where reports come from.
     pub reports: &'a Mutex<dyn attest::Reports + 'a>,
 }

@@ -105,7 +105,7 @@ pub unsafe fn exchange(byte: u64, value: u8) -> Result<u8, Inaccessible> {
 /// # Safety
 /// The pages are mapped as writable, and no Rust object lies in them.
 pub unsafe fn zero(start: u64, len: u64) -> Result<(), u64> {
-    // SAFETY: as the caller promises; pages are aligned to more than 64 bytes.
+    // SAFETY: as the caller promises; pages are aligned to more than 256 bytes.
     let end = unsafe { __access_zero(start, len) };
     done(end.result).map(drop).map_err(|Inaccessible| end.address)
 }
@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn bytes_are_copied_exchanged_and_zeroed() {
-        #[repr(align(64))]
-        struct Bytes([u8; 192]);
+        #[repr(align(256))]
+        struct Bytes([u8; 768]);
         let from: [u8; 100] = core::array::from_fn(|index| u8::try_from(index + 1).unwrap_or(0));
-        let mut to = Bytes([0xee; 192]);
+        let mut to = Bytes([0xee; 768]);
         let start = to.0.as_mut_ptr() as u64;
         for len in 0..100 {
             // SAFETY: both arrays are live and long enough.
@@ -191,10 +191,10 @@ mod tests {
         // SAFETY: a live array.
         assert_eq!(unsafe { exchange(start, 7) }, Ok(1));
         assert_eq!(to.0[0], 7);
-        // SAFETY: a live array, aligned to 64.
-        assert_eq!(unsafe { zero(start, 128) }, Ok(()));
-        assert_eq!(to.0[..128], [0; 128]);
-        assert_eq!(to.0[128..], [0xee; 64]);
+        // SAFETY: a live array, aligned to 256.
+        assert_eq!(unsafe { zero(start, 512) }, Ok(()));
+        assert_eq!(to.0[..512], [0; 512]);
+        assert_eq!(to.0[512..], [0xee; 256]);
     }
 
     /// Of all vectors, error codes and instructions, those alone that can mean a page which the host has taken.

@@ -30,8 +30,8 @@ __access_exchange_at:
     movzx eax, al
     ret
 
-# (rdi: first byte, aligned to 64, rsi: bytes, a multiple of 64) -> RAX: 0, RDX: the byte that was reached, if refused.
-# Twice as fast as `rep stosq` where that is emulated.
+# (rdi: first byte, aligned to 256, rsi: bytes, a multiple of 256) -> RAX: 0, RDX: the byte that was reached, if refused.
+# Twice as fast as `rep stosq` where that is emulated, where it is also the number of instructions that counts.
 __access_zero:
     add rsi, rdi
     xorps xmm0, xmm0
@@ -40,7 +40,19 @@ __access_zero_at:
     movaps [rdi + 16], xmm0
     movaps [rdi + 32], xmm0
     movaps [rdi + 48], xmm0
-    add rdi, 64
+    movaps [rdi + 64], xmm0
+    movaps [rdi + 80], xmm0
+    movaps [rdi + 96], xmm0
+    movaps [rdi + 112], xmm0
+    movaps [rdi + 128], xmm0
+    movaps [rdi + 144], xmm0
+    movaps [rdi + 160], xmm0
+    movaps [rdi + 176], xmm0
+    movaps [rdi + 192], xmm0
+    movaps [rdi + 208], xmm0
+    movaps [rdi + 224], xmm0
+    movaps [rdi + 240], xmm0
+    add rdi, 256
     cmp rdi, rsi
     jne __access_zero_at
 __access_zero_end:

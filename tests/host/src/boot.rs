@@ -112,6 +112,13 @@ pub fn wait_for_guest(qemu: &mut Qemu, image: &Image, verbose: bool) -> Result<S
     Ok(last)
 }
 
+/// Shows what the timeline has had since, such as the endorsement key, which is made when it is attested.
+pub fn show_since(qemu: &mut Qemu) {
+    while let Some(event) = qemu.next_event(Duration::from_millis(50)) {
+        timeline::step(&event).iter().for_each(Step::say);
+    }
+}
+
 /// As [`wait_for_guest`], for callers that show the output in another way.
 pub fn hear_until_guest(qemu: &mut Qemu, image: &Image, mut heard: impl FnMut(&Event, Option<&Step>)) -> Result<()> {
     while qemu.elapsed() < BOOT_TIMEOUT {

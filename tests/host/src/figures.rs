@@ -41,6 +41,7 @@ figures! {
     Memory "memory" "memory of the firmware"
     Stack "stack" "the firmware's stack"
     Share "share" "the firmware's share of Linux' way to userland"
+    ShareOvmf "share-ovmf" "the firmware's share of OVMF's and Linux' way to userland"
     Flips "flips" "single-bit flips of evidence"
     Hostile "hostile" "attempts of a hostile guest"
     Machine "machine" "rules of the machine"

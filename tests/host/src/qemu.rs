@@ -230,13 +230,22 @@ impl Qemu {
         while Instant::now() < deadline && self.next_event(Duration::from_millis(300)).is_some() {}
     }
 
-    /// CPU time that QEMU has used so far (proc_pid_stat(5): fields 14 and 15, in clock ticks).
+    /// CPU time that QEMU has used so far, that of the kernel for it included.
     pub fn cpu_time(&self) -> Result<Duration> {
+        let (own, kernel) = self.cpu_times()?;
+        Ok(own + kernel)
+    }
+
+    /// CPU time that QEMU itself has used so far, and that of the kernel for it: where it touches memory for the first
+    /// time, above all (proc_pid_stat(5): fields 14 and 15, in clock ticks).
+    pub fn cpu_times(&self) -> Result<(Duration, Duration)> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // The second field is a name in brackets, which may have blanks in it.
         let (_, fields) = stat.rsplit_once(')').context("the kernel's word about QEMU cannot be read")?;
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map_while(|field| field.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+        let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
+        let mut time =
+            || ticks.next().map(|ticks| Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()));
+        time().zip(time()).context("the kernel's word about QEMU has no times")
     }
 
     /// Time since QEMU was started.

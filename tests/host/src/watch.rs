@@ -34,6 +34,8 @@ pub struct Moment {
     pub elapsed: Duration,
     /// On the processor.
     pub cpu: Duration,
+    /// Of that, in the host's kernel.
+    pub kernel: Duration,
 }
 
 /// A line of the firmware's console.
@@ -95,7 +97,7 @@ pub fn watch(built: &Built, how: &How<'_>) -> Result<Seen> {
         let mut quiet = true;
         while let Some(event) = qemu.next_event(Duration::from_millis(if quiet { 20 } else { 1 })) {
             quiet = false;
-            seen.note(&event, qemu.cpu_time().unwrap_or_default());
+            seen.note(&event, moment(&qemu));
         }
         while let Ok(bytes) = said.try_recv() {
             quiet = false;
@@ -126,15 +128,16 @@ pub fn watch(built: &Built, how: &How<'_>) -> Result<Seen> {
 }
 
 fn moment(qemu: &Qemu) -> Moment {
-    Moment { elapsed: qemu.elapsed(), cpu: qemu.cpu_time().unwrap_or_default() }
+    let (own, kernel) = qemu.cpu_times().unwrap_or_default();
+    Moment { elapsed: qemu.elapsed(), cpu: own + kernel, kernel }
 }
 
 impl Seen {
-    fn note(&mut self, event: &Event, cpu: Duration) {
+    fn note(&mut self, event: &Event, now: Moment) {
         match event.source {
             Source::Firmware => {
                 if let Some(text) = event.line.strip_prefix("quoin: ") {
-                    let at = Moment { elapsed: event.elapsed, cpu };
+                    let at = Moment { elapsed: event.elapsed, ..now };
                     self.lines.push(Line { at, text: text.to_owned() });
                 }
             }
@@ -163,7 +166,7 @@ fn ticks(line: &str) -> Option<(Ticks, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Seen, Ticks, ticks};
+    use super::{Moment, Seen, Ticks, ticks};
     use crate::qemu::{Event, Source};
     use core::time::Duration;
 
@@ -188,7 +191,7 @@ mod tests {
             (Source::Machine, LINE),
         ] {
             let line = line.to_owned();
-            seen.note(&Event { elapsed: Duration::ZERO, source, line }, Duration::ZERO);
+            seen.note(&Event { elapsed: Duration::ZERO, source, line }, Moment::default());
         }
         assert_eq!((seen.lines.len(), seen.ticks.len(), seen.last_ticks.map(|ticks| ticks.vmpl2)), (2, 1, Some(20)));
         assert_eq!(seen.line("guest").map(|(number, _)| number), Some(1));

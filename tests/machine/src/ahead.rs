@@ -5,12 +5,17 @@
 //! two of them the moves, additions, comparisons and jumps of a loop. At the first instruction that is none of these
 //! the firmware is entered again. Registers, flags and faults are what they would be with an exit for each
 //! (`ahead=no`): tests/rules compares them with the processor's.
+//!
+//! Every page is judged by all rules. What is not done again for each is what a processor remembers, too: the
+//! translation of the operands, since nothing that goes on here writes to memory or flushes, and that the code may be
+//! fetched, as long as its page's entry stays as it is.
 
 use crate::bits::{lo8, lo32, us};
 use crate::machine::Machine;
 use crate::phys::PAGE;
-use crate::svm::{control, save};
-use crate::walk::{Access, Physical};
+use crate::rmp::Entry;
+use crate::svm::{RAX, control, save};
+use crate::walk::{Access, Mapping, Physical};
 
 /// Instructions at a time: then the processor is asked for interrupts.
 const MOST: usize = 20_000;
@@ -31,7 +36,9 @@ struct Code {
     start: u64,
     bytes: [u8; WINDOW],
     len: u64,
-    at: Physical,
+    gpa: u64,
+    /// With which it may be fetched.
+    entry: Entry,
 }
 
 impl Code {
@@ -44,42 +51,42 @@ impl Code {
 }
 
 impl Machine {
-    /// Goes on as long as it can, once PVALIDATE or RMPADJUST was carried out as it should be.
-    pub(crate) fn go_ahead(&mut self) {
+    /// Goes on as long as it can, once PVALIDATE or RMPADJUST was carried out as it should be, by the translation that
+    /// is `known`.
+    pub(crate) fn go_ahead(&mut self, mut known: Option<Mapping>) {
         if !self.may_go_ahead() {
             return;
         }
         let Some(mut code) = self.code() else { return };
         let mut place = self.place();
-        for _ in 0..MOST {
-            let bytes = match code.at(place.rip) {
-                Some(bytes) => bytes,
-                None => {
-                    self.go_to(place);
-                    let Some(other) = self.code() else { return };
-                    code = other;
-                    let Some(bytes) = code.at(place.rip) else { return };
-                    bytes
-                }
-            };
-            match bytes {
-                [0xF2, 0x0F, 0x01, 0xFF, ..] => {
-                    self.go_to(place);
-                    self.pvalidate();
-                }
-                [0xF3, 0x0F, 0x01, 0xFE, ..] => {
-                    self.go_to(place);
-                    self.rmpadjust();
-                }
-                _ if place.simple(&mut self.processor_mut().levels[0].regs.gpr, bytes) => continue,
-                _ => break,
+        let mut left = MOST;
+        while left > 0 {
+            left -= 1;
+            let gpr = &mut self.processor_mut().levels[0].regs.gpr;
+            while left > 0 && code.at(place.rip).is_some_and(|bytes| place.simple(gpr, bytes)) {
+                left -= 1;
             }
-            self.processor_mut().exits.ahead += 1;
-            let rip = place.rip;
-            place = self.place();
-            // A fault is delivered at the next entry; and the page with the code may be gone.
-            if place.rip != rip + 4 || self.is_event_pending() || self.judge(code.at, Access::Fetch).is_err() {
-                return;
+            let Some(bytes) = code.at(place.rip) else {
+                self.go_to(place);
+                let Some(other) = self.code().filter(|other| other.at(place.rip).is_some()) else { return };
+                code = other;
+                continue;
+            };
+            // Whatever stops the machine, or the firmware, finds its place.
+            self.go_to(place);
+            let outcome = match bytes {
+                [0xF2, 0x0F, 0x01, 0xFF, ..] => self.pvalidate(&mut known),
+                [0xF3, 0x0F, 0x01, 0xFE, ..] => self.rmpadjust(&mut known),
+                _ => return,
+            };
+            let Some((result, carry)) = outcome else { return };
+            let processor = self.processor_mut();
+            processor.exits.ahead += 1;
+            processor.levels[0].regs.gpr[RAX] = result as u64;
+            place = Place { rip: place.rip.wrapping_add(4), flags: place.flags & !CF | u64::from(carry) };
+            // The page with the code may be gone.
+            if self.memory.rmp.entry(code.gpa) != Some(code.entry) {
+                break;
             }
         }
         self.go_to(place);
@@ -90,8 +97,7 @@ impl Machine {
     }
 
     fn go_to(&self, place: Place) {
-        self.vmcb().set_save(save::RIP, place.rip);
-        self.vmcb().set_save(save::RFLAGS, place.flags);
+        self.vmcb().set_place(place.flags, place.rip);
     }
 
     /// The firmware, in 64-bit mode, not single-stepped; and no exception that is made up may miss its exit.
@@ -124,7 +130,7 @@ impl Machine {
         let hpa = self.judge(at, Access::Fetch).ok()?;
         let mut bytes = [0; WINDOW];
         crate::phys::read(hpa, &mut bytes[..us(len)]);
-        Some(Code { start, bytes, len, at })
+        Some(Code { start, bytes, len, gpa: at.gpa, entry: self.memory.rmp.entry(at.gpa)? })
     }
 }
 

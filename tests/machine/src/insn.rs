@@ -10,16 +10,20 @@ use crate::rmp::{ASSIGNED, FIRMWARE, FULL, HUGE, HUGE_PAGES, SWAPPED, UNCHANGED,
 use crate::rules::Rule;
 use crate::steal::Moment;
 use crate::svm::{RAX, RCX, RDX, SVME, exit, save};
+use crate::walk::{Mapping, NotMapped};
 
 /// Result codes in EAX (APM volume 3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Code {
+pub(crate) enum Code {
     Success = 0,
     Input = 1,
     Permission = 2,
     InUse = 3,
     SizeMismatch = 6,
 }
+
+/// What PVALIDATE or RMPADJUST ends with: EAX and CF. `None`: with an exception, which is delivered at the next entry.
+pub(crate) type Outcome = Option<(Code, bool)>;
 
 const CF: u64 = 1;
 const GP: u8 = 13;
@@ -33,12 +37,14 @@ impl Machine {
         self.only_the_end(format_args!("{bytes:02x?} was executed"));
         match bytes {
             [0xF2, 0x0F, 0x01, 0xFF] => {
-                self.pvalidate();
-                self.go_ahead();
+                let mut known = None;
+                let outcome = self.pvalidate(&mut known);
+                self.finish(outcome, known);
             }
             [0xF3, 0x0F, 0x01, 0xFE] => {
-                self.rmpadjust();
-                self.go_ahead();
+                let mut known = None;
+                let outcome = self.rmpadjust(&mut known);
+                self.finish(outcome, known);
             }
             [0x0F, 0x01, 0xFE, _] => self.invlpgb(),
             [0x0F, 0x01, 0xFF, _] => self.tlbsync(),
@@ -64,9 +70,14 @@ impl Machine {
         self.skip(length);
     }
 
-    /// The page that RAX names; a fault for the guest otherwise.
-    fn operand_page(&self, address: u64) -> Option<u64> {
-        match self.translate(address & !(PAGE - 1)) {
+    /// The page that RAX names; a fault for the guest otherwise. `known`: the translation that was used last.
+    fn operand_page(&self, address: u64, known: &mut Option<Mapping>) -> Option<u64> {
+        let page = address & !(PAGE - 1);
+        let at = match known.and_then(|known| known.of(page)) {
+            Some(at) => Ok(at),
+            None => self.mapping(page).and_then(|mapping| known.insert(mapping).of(page).ok_or(NotMapped)),
+        };
+        match at {
             Ok(at) if self.memory.rmp.entry(at.gpa).is_some() => Some(at.gpa),
             Ok(at) => {
                 self.stop(Rule::PageState, at.gpa, format_args!("PVALIDATE or RMPADJUST of an address without memory"))
@@ -79,42 +90,51 @@ impl Machine {
         }
     }
 
-    fn finish(&mut self, code: Code, carry: bool) {
+    /// Goes on behind the instruction. `known`: the translation of its operand.
+    fn finish(&mut self, outcome: Outcome, known: Option<Mapping>) {
+        let Some((code, carry)) = outcome else { return };
+        self.level().regs.gpr[RAX] = code as u64;
+        let rflags = self.vmcb().save(save::RFLAGS) & !CF;
+        self.vmcb().set_save(save::RFLAGS, rflags | u64::from(carry));
+        self.skip(4);
+        self.go_ahead(known);
+    }
+
+    fn ends_with(&self, code: Code, carry: bool) -> Outcome {
         if self.config.trace && (code != Code::Success || carry) {
-            let operand = self.level().regs.gpr[RAX];
-            let (size, action) = (self.gpr(1), self.gpr(2));
+            let (operand, size, action) = (self.gpr(0), self.gpr(1), self.gpr(2));
             log!(
                 "PVALIDATE or RMPADJUST of {operand:#x} ({size:#x}, {action:#x}): {code:?}, CF={}, rip={:#x}",
                 u8::from(carry),
                 self.rip()
             );
         }
-        self.level().regs.gpr[RAX] = code as u64;
-        let rflags = self.vmcb().save(save::RFLAGS) & !CF;
-        self.vmcb().set_save(save::RFLAGS, rflags | u64::from(carry));
-        self.skip(4);
+        Some((code, carry))
+    }
+
+    fn faults(&self, vector: u8) -> Outcome {
+        self.inject(vector, Some(0));
+        None
     }
 
     /// RAX: address; ECX, bit 0: size; EDX, bit 0: validate or rescind. Nothing else of the two counts: Linux passes
     /// what its compiler has left there.
-    pub(crate) fn pvalidate(&mut self) {
+    pub(crate) fn pvalidate(&mut self, known: &mut Option<Mapping>) -> Outcome {
         if self.vmcb().cpl() != 0 || self.current() != 0 {
-            return self.inject(GP, Some(0));
+            return self.faults(GP);
         }
-        let gpr = self.level().regs.gpr;
+        let gpr = &self.level().regs.gpr;
         let (address, huge, action) = (gpr[RAX], gpr[RCX] & 1 == 1, gpr[RDX] & 1);
         if huge && address % (HUGE_PAGES * PAGE) >= PAGE {
-            return self.finish(Code::Input, false);
+            return self.ends_with(Code::Input, false);
         }
-        let Some(gpa) = self.operand_page(address) else {
-            return;
-        };
+        let gpa = self.operand_page(address, known)?;
         let Some(pages) = self.pages_of(gpa, huge) else {
-            return self.finish(Code::SizeMismatch, false);
+            return self.ends_with(Code::SizeMismatch, false);
         };
         self.check_flushed(gpa, pages);
-        if (0..pages).any(|page| self.is_running_from(gpa + page * PAGE)) {
-            return self.finish(Code::InUse, false);
+        if self.processors.len() > 1 && (0..pages).any(|page| self.is_running_from(gpa + page * PAGE)) {
+            return self.ends_with(Code::InUse, false);
         }
         if action == 0 {
             self.lie_swap(gpa, pages);
@@ -123,7 +143,7 @@ impl Machine {
         for page in 0..pages {
             changed |= self.pvalidate_page(gpa + page * PAGE, address, action == 1);
         }
-        self.finish(Code::Success, !changed);
+        self.ends_with(Code::Success, !changed)
     }
 
     /// How many 4 KiB pages the operation is about. `None`: 2 MiB asked for, and the reverse map has 4 KiB pages.
@@ -131,12 +151,12 @@ impl Machine {
         if self.current() == 0 {
             self.memory.steal(gpa, Moment::Instruction);
         }
-        if self.config.access == WrongState::Kvm && self.memory.rmp.entry(gpa).is_some_and(|entry| !entry.is(ASSIGNED))
-        {
+        let mut entry = self.memory.rmp.entry(gpa)?;
+        if self.config.access == WrongState::Kvm && !entry.is(ASSIGNED) {
             // A nested page fault, by which KVM makes the page private; then the instruction is tried again.
             self.memory.change_state(gpa, true, false);
+            entry = self.memory.rmp.entry(gpa)?;
         }
-        let entry = self.memory.rmp.entry(gpa)?;
         if !entry.is(ASSIGNED) {
             self.stop(
                 Rule::PageState,
@@ -203,6 +223,9 @@ impl Machine {
 
     /// Pages that change hands while another VMPL may still reach them are not secure, whatever is done afterwards.
     fn check_flushed(&self, gpa: u64, pages: u64) {
+        if !self.memory.is_any_stale() {
+            return;
+        }
         if let Some(gpa) =
             (0..pages).map(|page| gpa + page * PAGE).find(|gpa| self.memory.is_stale(*gpa, self.current()))
         {
@@ -215,39 +238,38 @@ impl Machine {
     }
 
     /// RAX: address; RCX, bit 0: size; RDX: VMPL, permissions, VMSA attribute.
-    pub(crate) fn rmpadjust(&mut self) {
+    pub(crate) fn rmpadjust(&mut self, known: &mut Option<Mapping>) -> Outcome {
         if self.vmcb().cpl() != 0 {
-            return self.inject(GP, Some(0));
+            return self.faults(GP);
         }
-        let gpr = self.level().regs.gpr;
+        let gpr = &self.level().regs.gpr;
         let (address, size, attributes) = (gpr[RAX], gpr[RCX], gpr[RDX]);
         let (target, permissions, vmsa) = (attributes & 0xFF, lo8(attributes >> 8), attributes >> 16 & 1 == 1);
         let huge = size & 1 == 1;
         let misaligned = huge && address % (HUGE_PAGES * PAGE) >= PAGE;
         if target > 3 || permissions > FULL || attributes >> 17 != 0 || misaligned || (huge && vmsa) {
-            return self.finish(Code::Input, false);
+            return self.ends_with(Code::Input, false);
         }
         if target == 0 && self.current() == 0 {
             self.stop(Rule::RmpadjustLevel, address, format_args!("VMPL0 asked to change VMPL0"));
         }
         if crate::bits::us(target) <= self.current() || (vmsa && self.current() != 0) {
-            return self.finish(Code::Permission, false);
+            return self.ends_with(Code::Permission, false);
         }
-        let Some(gpa) = self.operand_page(address) else {
-            return;
-        };
+        let gpa = self.operand_page(address, known)?;
         let Some(pages) = self.pages_of(gpa, huge) else {
-            return self.finish(Code::SizeMismatch, false);
+            return self.ends_with(Code::SizeMismatch, false);
         };
         if vmsa {
             self.check_flushed(gpa, pages);
         }
         let not_validated = |page| self.memory.rmp.entry(gpa + page * PAGE).is_some_and(|entry| !entry.is(VALIDATED));
         if self.config.access == WrongState::Kvm && (0..pages).any(not_validated) {
-            return self.vc(exit::NOT_VALIDATED);
+            self.vc(exit::NOT_VALIDATED);
+            return None;
         }
         let code = self.rmpadjust_pages(gpa, address, pages, crate::bits::us(target), permissions, vmsa);
-        self.finish(code, false);
+        self.ends_with(code, false)
     }
 
     fn rmpadjust_pages(

@@ -157,9 +157,10 @@ impl Memory {
             if plain && old_rights[vmpl] == rights[vmpl] {
                 continue;
             }
-            let old = self.view().npt.get(Side::Private(vmpl), gpa);
+            let slot = self.view().npt.slot(Side::Private(vmpl), gpa);
+            let old = slot.map_or(0, phys::read_u64);
             let mut leaf = self.private_leaf(gpa, hpa, entry, vmpl);
-            if self.is_any_stale_here() {
+            if !plain && self.is_any_stale_here() {
                 self.view_mut().tlb.forget(|stale| stale.gpa == gpa && stale.vmpl == vmpl);
             }
             if let Some(by) = by
@@ -170,8 +171,10 @@ impl Memory {
                     leaf = remembered;
                 }
             }
-            if old != leaf {
-                self.set_leaf(Side::Private(vmpl), gpa, leaf);
+            match slot {
+                _ if old == leaf => {}
+                Some(slot) => phys::write_u64(slot, leaf),
+                None => self.set_leaf(Side::Private(vmpl), gpa, leaf),
             }
         }
     }
@@ -188,6 +191,11 @@ impl Memory {
     pub(crate) fn is_stale(&self, gpa: u64, vmpl: usize) -> bool {
         let stale = |view: &View| view.tlb.stale().iter().any(|stale| stale.gpa == gpa && stale.vmpl != vmpl);
         self.views.iter().any(stale)
+    }
+
+    /// Whether the TLB of any processor remembers anything that is no more.
+    pub(crate) fn is_any_stale(&self) -> bool {
+        self.views.iter().any(|view| !view.tlb.stale().is_empty())
     }
 
     /// Whether this processor's TLB remembers anything that is no more.
@@ -228,6 +236,7 @@ impl Memory {
         crate::log::log!("the host takes the page at {gpa:#x}, which VMPL0 reaches for ({moment:?})");
     }
 
+    #[inline]
     pub(crate) fn private_leaf(&self, gpa: u64, hpa: u64, entry: Entry, vmpl: usize) -> u64 {
         let leaf = private_leaf(hpa, entry, vmpl);
         let leaf = match self.theft {

@@ -75,7 +75,8 @@ impl Npt {
     }
 
     /// Where the leaf for `gpa` is, if there is a table for it.
-    fn slot(&self, side: Side, gpa: u64) -> Option<u64> {
+    #[inline(always)]
+    pub(crate) fn slot(&self, side: Side, gpa: u64) -> Option<u64> {
         let mut table = self.tree(side)[crate::bits::us(gpa >> 39 & 1)];
         for shift in [30, 21] {
             let entry = read_u64(table + 8 * (gpa >> shift & 511));

@@ -132,10 +132,13 @@ impl Rmp {
     }
 
     /// The machine's address of what is behind `gpa` (without C-bit). `None`: no RAM.
+    #[inline]
     pub(crate) fn hpa(&self, gpa: u64) -> Option<u64> {
-        if self.is_in_largest(gpa) {
-            return Some(gpa);
-        }
+        if self.is_in_largest(gpa) { Some(gpa) } else { self.hpa_elsewhere(gpa) }
+    }
+
+    #[inline(never)]
+    fn hpa_elsewhere(&self, gpa: u64) -> Option<u64> {
         if (FIRMWARE..FIRMWARE + FIRMWARE_SIZE).contains(&gpa) {
             return Some(self.firmware + (gpa - FIRMWARE));
         }
@@ -153,10 +156,13 @@ impl Rmp {
         self.largest.0 <= gpa && gpa < self.largest.1
     }
 
+    #[inline]
     fn index(&self, gpa: u64) -> Option<usize> {
-        if self.is_in_largest(gpa) {
-            return Some(us(gpa / PAGE));
-        }
+        if self.is_in_largest(gpa) { Some(us(gpa / PAGE)) } else { self.index_elsewhere(gpa) }
+    }
+
+    #[inline(never)]
+    fn index_elsewhere(&self, gpa: u64) -> Option<usize> {
         self.hpa(gpa)?;
         Some(us(match gpa {
             FIRMWARE.. => self.low_pages + (gpa - FIRMWARE) / PAGE,
@@ -166,6 +172,7 @@ impl Rmp {
     }
 
     /// The entry of the page at `gpa`. `None`: no RAM.
+    #[inline]
     pub(crate) fn entry(&self, gpa: u64) -> Option<Entry> {
         self.entries.get(self.index(gpa)?).copied()
     }

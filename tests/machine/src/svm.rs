@@ -280,6 +280,12 @@ impl Vmcb {
         write_u64(self.0 + SAVE_AREA + offset, value);
     }
 
+    /// Sets RFLAGS and RIP, which are neighbours.
+    pub(crate) fn set_place(&self, flags: u64, rip: u64) {
+        const _: () = assert!(save::RIP == save::RFLAGS + 8);
+        phys::write_pair(self.0 + SAVE_AREA + save::RFLAGS, [flags, rip]);
+    }
+
     /// The current privilege level.
     pub(crate) fn cpl(&self) -> u8 {
         let mut cpl = [0];

@@ -17,6 +17,22 @@ pub(crate) struct Physical {
     pub(crate) private: bool,
 }
 
+/// A translation that a walk has found: what one entry of a TLB has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mapping {
+    linear: u64,
+    size: u64,
+    start: Physical,
+}
+
+impl Mapping {
+    /// Where `linear` leads, if this is the translation for it.
+    pub(crate) fn of(&self, linear: u64) -> Option<Physical> {
+        let offset = linear.wrapping_sub(self.linear);
+        (offset < self.size).then_some(Physical { gpa: self.start.gpa + offset, ..self.start })
+    }
+}
+
 /// What an access wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Access {
@@ -75,24 +91,35 @@ impl Machine {
 
     /// Translates a guest-virtual address by the guest's page tables, for a supervisor access.
     pub(crate) fn translate(&self, gva: u64) -> Result<Physical, NotMapped> {
+        self.mapping(gva)?.of(gva).ok_or(NotMapped)
+    }
+
+    /// What translates a guest-virtual address. Without paging, and in the modes of 32 bits, an address that has more
+    /// bits is its low half.
+    pub(crate) fn mapping(&self, gva: u64) -> Result<Mapping, NotMapped> {
         const PAGING: u64 = 1 << 31;
         const PAE: u64 = 1 << 5;
         const LMA: u64 = 1 << 10;
         let vmcb = self.vmcb();
+        let low = gva & 0xFFFF_FFFF;
         if vmcb.save(save::CR0) & PAGING == 0 {
-            return Ok(Physical { gpa: gva & 0xFFFF_FFFF, private: true });
+            let page = low & !(PAGE - 1);
+            let start = Physical { gpa: page, private: true };
+            return Ok(Mapping { linear: gva & !(PAGE - 1), size: PAGE, start });
         }
         let cr3 = vmcb.save(save::CR3);
-        if vmcb.save(save::EFER) & LMA != 0 {
-            self.walk(gva, cr3 & 0x000F_FFFF_FFFF_F000, &[39, 30, 21, 12], 8)
+        let (offset, start) = if vmcb.save(save::EFER) & LMA != 0 {
+            self.walk(gva, cr3 & 0x000F_FFFF_FFFF_F000, &[39, 30, 21, 12], 8)?
         } else if vmcb.save(save::CR4) & PAE != 0 {
-            self.walk(gva & 0xFFFF_FFFF, cr3 & 0xFFFF_FFE0, &[30, 21, 12], 8)
+            self.walk(low, cr3 & 0xFFFF_FFE0, &[30, 21, 12], 8)?
         } else {
-            self.walk(gva & 0xFFFF_FFFF, cr3 & 0xFFFF_F000, &[22, 12], 4)
-        }
+            self.walk(low, cr3 & 0xFFFF_F000, &[22, 12], 4)?
+        };
+        Ok(Mapping { linear: gva & !offset, size: offset + 1, start })
     }
 
-    fn walk(&self, gva: u64, root: u64, shifts: &[u32], width: u64) -> Result<Physical, NotMapped> {
+    /// The bits of the offset in the page, and where the page begins.
+    fn walk(&self, gva: u64, root: u64, shifts: &[u32], width: u64) -> Result<(u64, Physical), NotMapped> {
         let mut table = root;
         for (depth, &shift) in shifts.iter().enumerate() {
             let index = gva >> shift & if width == 8 { 511 } else { 1023 };
@@ -106,8 +133,8 @@ impl Machine {
             let large = entry & 0x80 != 0 && !last && (shift <= 30);
             if last || large {
                 let offset = (1u64 << shift) - 1;
-                let address = (entry & 0x000F_FFFF_FFFF_F000 & !offset) | (gva & offset);
-                return Ok(Physical { gpa: address & !C, private: address & C != 0 });
+                let address = entry & 0x000F_FFFF_FFFF_F000 & !offset;
+                return Ok((offset, Physical { gpa: address & !C, private: address & C != 0 }));
             }
             table = entry & 0x000F_FFFF_FFFF_F000;
         }

@@ -2,12 +2,13 @@
 //! slot.
 //!
 //! They are what TPM2_CreatePrimary in the endorsement hierarchy makes of the same templates, with no sensitive data:
-//! the firmware binds them into its reports before anybody can send a command.
+//! the firmware binds them into its reports, and nobody has to send a command for it.
 
 use core::sync::atomic::AtomicBool;
 
 use crate::crypto::ecc::Curve;
 use crate::crypto::hash::{Digest, HashAlg};
+use crate::crypto::kdf::kdfa;
 use crate::crypto::sym::{Mode, SymAlg};
 use crate::data::tpm::{Failure, Tpm};
 use crate::operation::object::create::{Primary, create};
@@ -76,6 +77,15 @@ impl EkTemplate {
 }
 
 impl Tpm {
+    /// What tells one endorsement seed from another and does not give it away: whoever keeps an endorsement key beside
+    /// the TPM finds by it that TPM2_ChangeEPS has made another. Not for the guest. `None`: this is [`Tpm::blank`].
+    #[must_use]
+    pub fn endorsement_seed_id(&self) -> Option<[u8; 32]> {
+        let mut id = [0; 32];
+        kdfa(HashAlg::Sha256, self.persistent.endorsement_seed.as_slice(), b"SEED ID", &[], &[], &mut id);
+        self.persistent.is_made().then_some(id)
+    }
+
     /// The public area (marshalled TPMT_PUBLIC) of the endorsement key that the present endorsement seed gives for a
     /// template, written to the first octets of `out` (at most [`MAX_EK_PUBLIC`]), whose number is returned.
     ///

@@ -9,7 +9,7 @@ use snp::report::Report;
 use snp::vmsa::Vmsa;
 use zerocopy::FromZeros;
 
-use super::attest::{Certificates, ReportError, Reports, Services};
+use super::attest::{Certificates, EndorsementKey, ReportError, Reports};
 use super::mm::{Attributes, Inaccessible, PAGE_SIZE, PageSize, Pages, Pvalidated, RmpError};
 use super::svsm::request::{Stop, after_stop};
 use super::svsm::vcpus::Guest;
@@ -115,6 +115,17 @@ impl Tpm for SlowTpm {
         response[0] = command;
         1
     }
+
+    /// What it does for it is no command.
+    fn endorsement_key(&mut self) -> Option<EndorsementKey> {
+        let caller = engine::current();
+        engine::step(Op::new("the TPM begins to make its key"), |world| world.begin_work(Worker::Tpm, caller));
+        engine::step(Op::new("the TPM has its key"), |world| {
+            world.end_work(Worker::Tpm);
+            Ok(())
+        });
+        EndorsementKey::from_slice(b"EK").ok()
+    }
 }
 
 /// A PSP that takes its time.
@@ -142,8 +153,6 @@ pub struct Shared {
     pub tpm: Mutex<SlowTpm>,
     /// The PSP.
     pub reports: Mutex<SlowPsp>,
-    /// What is attested.
-    pub services: Services,
     /// What each processor's calls came to, in order.
     pub outcomes: RefCell<[Vec<Outcome>; crate::hardware::MAX_PROCESSORS]>,
 }
@@ -159,7 +168,6 @@ impl Shared {
             pages,
             guest: &self.guest,
             tpm: &self.tpm,
-            services: &self.services,
             reports: &self.reports,
         }
     }

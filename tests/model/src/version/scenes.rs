@@ -7,7 +7,6 @@ use snp::svsm::attestation::AttestServices;
 use snp::vmsa::Vmsa;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::attest::Services;
 use super::cpu::{Cpu, Do, Outcome, Shared, SlowPsp, SlowTpm, act, firmware_alone, guest_alone};
 use super::mm::ownership::Ownership;
 use super::mm::{GUEST_VMPL, Region};
@@ -115,7 +114,6 @@ impl Stage {
             guest: Mutex::new(Lock::Guest, guest),
             tpm: Mutex::new(Lock::Tpm, SlowTpm),
             reports: Mutex::new(Lock::Psp, SlowPsp),
-            services: Services::new(b"EK").expect("a small manifest"),
             outcomes: RefCell::default(),
         });
         let stage = Stage { shared, jobs: Vec::new() };
