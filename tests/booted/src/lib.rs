@@ -19,6 +19,7 @@
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
+//! | [`running`] | a guest of several processors under a host that lies |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
 //! | [`two`] | two vCPUs of a guest at once |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
@@ -46,6 +47,7 @@ pub mod ovmf;
 mod processes;
 pub mod processors;
 pub mod reproducible;
+pub mod running;
 pub mod stack;
 pub mod tools;
 pub mod two;

@@ -22,6 +22,9 @@ impl Machine {
         }
         self.processor_mut().same_fault = (0, 0);
         self.memory.drop_aliases();
+        if self.is_parked() && !matches!(code, exit::HLT | exit::NMI | exit::SHUTDOWN) {
+            log!("LIE parked-run: processor={} exits with {code:#x}, rip={:#x}", self.me, self.rip());
+        }
         match code {
             exit::VMMCALL => self.vmmcall(),
             exit::CPUID | exit::IOIO | exit::MSR => {
@@ -37,6 +40,10 @@ impl Machine {
             exit::INVLPG => self.invlpg(),
             exit::HLT => self.halt(),
             exit::NMI => self.noticed(),
+            exit::SHUTDOWN if self.is_parked() => {
+                log!("LIE parked-run: processor={} shuts down", self.me);
+                self.processor_mut().work = Work::Held;
+            }
             exit::SHUTDOWN => self.stop(Rule::TripleFault, 0, format_args!("the processor shut down")),
             _ if code & exit::INVALID == exit::INVALID => {
                 self.stop(Rule::VmsaInvalid, 0, format_args!("VMRUN refused the state (VMEXIT_INVALID)"))
@@ -70,6 +77,9 @@ impl Machine {
             self.processor_mut().work = Work::Halted;
         } else {
             self.hold(Work::Stopped, format_args!("HLT with RFLAGS.IF=0"));
+            if self.is_parked() {
+                self.parked_halts();
+            }
             self.skip(1);
         }
     }

@@ -1,5 +1,6 @@
 //! The machine: processors with up to four VMPL contexts each, over one memory.
 
+use crate::ap::Named;
 use crate::config::{Config, VmplFault};
 use crate::cpu;
 use crate::cpuid::Policy;
@@ -98,6 +99,8 @@ pub(crate) struct Processor {
     host: Option<Host>,
     /// The last nested page fault, and how often it came in a row.
     pub(crate) same_fault: (u64, u32),
+    /// How often it has halted in the register state that was launched for it.
+    pub(crate) parked_halts: u32,
     /// Page and RIP of what was refused last: it is told once.
     last_refused: Cell<(u64, u64)>,
 }
@@ -130,6 +133,7 @@ impl Processor {
             evicted: false,
             host: None,
             same_fault: (0, 0),
+            parked_halts: 0,
             last_refused: Cell::new((0, 0)),
         }
     }
@@ -168,6 +172,8 @@ pub(crate) struct Machine {
     pub(crate) creations: u64,
     pub(crate) runs_asked_for: u64,
     pub(crate) swapped: bool,
+    /// An AP creation that the host has put off.
+    pub(crate) late: Option<Named>,
     /// How far down VMPL0's stack has been used, where that is asked for.
     pub(crate) stack_used: Option<u64>,
     /// What VMPL2 can read was inspected, when it ran for the first time.

@@ -113,7 +113,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let mut processors: Vec<_, PROCESSORS> =
         regs.into_iter().map(|regs| Processor::new(regs, &svm, || memory.frames(1))).collect();
     let first = &mut processors[0].levels[0];
-    (first.vmsa, first.starts) = (Some(VmsaPage::Launched(launched.vmsa)), true);
+    (first.vmsa, first.starts) = (Some(VmsaPage::Launched(launched.states[0])), true);
     let mut machine = Machine {
         config,
         policy,
@@ -126,10 +126,12 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         creations: 0,
         runs_asked_for: 0,
         swapped: false,
+        late: None,
         stack_used: None,
         inspected: false,
         inject: inject::Inject::default(),
     };
+    machine.lie_parked(&launched.states);
     silence_bios_timer();
     // It lives for ever, because this function does not return, and is nobody's but the lock's from here on.
     smp::open(&raw mut machine);
