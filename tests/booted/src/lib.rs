@@ -23,6 +23,7 @@
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
 //! | [`two`] | two vCPUs of a guest at once |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
+//! | [`window`] | what a host can do at each instruction of a call |
 //! | [`vmpl0`] | the machine, judged by what none of us wrote: Linux and OVMF at VMPL0 |
 
 #![forbid(unsafe_code)]
@@ -52,6 +53,7 @@ pub mod stack;
 pub mod tools;
 pub mod two;
 pub mod vmpl0;
+pub mod window;
 
 use anyhow::{Result, ensure};
 use core::ops::AddAssign;

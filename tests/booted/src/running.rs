@@ -2,7 +2,7 @@
 //! which register state runs where, and register states as a guest should not make them.
 
 use super::hostile::{alive, count, running};
-use super::{Totals, answers, case};
+use super::{Totals, answers, case, window};
 use anyhow::{Context, Result, ensure};
 use host::boot::{self, Built};
 use host::qemu::Qemu;
@@ -31,6 +31,7 @@ pub fn run(_: &Built) -> Result<Totals> {
     let mut totals = case("AP creation: late, elsewhere, refused; parked states run", firmware(&four));
     totals += guest(&four)?;
     totals += flipped(&SHORT)?;
+    totals += window::short()?;
     Ok(totals)
 }
 

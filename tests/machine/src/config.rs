@@ -87,6 +87,7 @@ lies! {
     cpuid_repeats "cpuid-repeats" 4 "the CPUID page has its first ARG entries twice"
     cpuid_contradicts "cpuid-contradicts" 1 "the CPUID page has leaf ARG twice, not alike"
     inject "inject" 1000 "every exception is made up at every Nth exit of VMPL0 (inject.rs)"
+    window "window" 1 "at every Nth instruction of marked calls exceptions are made up and pages taken (window.rs)"
     memory_map_lie "memory-map-lie" 0 "the memory map offers the firmware's own pages as RAM"
     required_validated "required-validated" 0x700000 "the page at offset ARG of required memory has been validated at the launch"
     map_pages "map-pages" 1 "the memory map offers ARG pages of RAM from 4 GiB up that are not there"

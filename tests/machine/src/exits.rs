@@ -44,6 +44,7 @@ impl Machine {
                 log!("LIE parked-run: processor={} shuts down", self.me);
                 self.processor_mut().work = Work::Held;
             }
+            exit::SHUTDOWN if self.shuts_down() => {}
             exit::SHUTDOWN => self.stop(Rule::TripleFault, 0, format_args!("the processor shut down")),
             _ if code & exit::INVALID == exit::INVALID => {
                 self.stop(Rule::VmsaInvalid, 0, format_args!("VMRUN refused the state (VMEXIT_INVALID)"))
@@ -216,7 +217,7 @@ impl Machine {
             _ => Access::Read,
         };
         if count_fault(address, &mut self.processor_mut().same_fault) > SAME_FAULT {
-            self.no_end(at, access, info);
+            return self.no_end(at, access, info);
         }
         if info & WRITE != 0 {
             self.memory.keep(at.gpa);
@@ -260,12 +261,14 @@ impl Machine {
         if rule == Rule::CBit {
             self.only_the_end(format_args!("the page at {:#x} would change its state", at.gpa));
             let to = if at.private { "private" } else { "shared" };
-            log!(
-                "the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}",
-                at.gpa,
-                self.current(),
-                self.rip()
-            );
+            if !self.is_following() {
+                log!(
+                    "the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}",
+                    at.gpa,
+                    self.current(),
+                    self.rip()
+                );
+            }
             self.memory.change_state(at.gpa, at.private, false);
         }
         if at.private {
@@ -274,8 +277,11 @@ impl Machine {
     }
 
     /// The same page fault again and again: the guest's, if it has no right to the page, or a mistake of the machine's.
-    fn no_end(&self, at: Physical, access: Access, info: u64) -> ! {
+    fn no_end(&mut self, at: Physical, access: Access, info: u64) {
         if self.judge(at, access).is_err() {
+            if self.shuts_down() {
+                return;
+            }
             self.stop(Rule::TripleFault, at.gpa, format_args!("the handler of #VC raises it again and again"));
         }
         fault!("nested page fault {info:#x} at gpa={:#x} does not go away, rip={:#x}", at.gpa, self.rip());

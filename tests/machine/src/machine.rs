@@ -406,6 +406,7 @@ pub(crate) fn run(me: usize) -> ! {
             let (mut machine, ticks) = machine.away(Place::Guest, || entry.run());
             machine.left(ticks);
             machine.inject_all();
+            machine.try_window();
             machine
         } else {
             let interrupts = machine.processor().work == Work::Halted;

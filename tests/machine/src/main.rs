@@ -18,7 +18,7 @@
 //! | `insn`, `invlpgb`, `ahead` | its instructions |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
-//! | `inject` | exceptions that the host makes up |
+//! | `inject`, `window` | exceptions that the host makes up, and pages that it takes, at chosen instructions |
 //!
 //! `unsafe` is in `entry`, `mem`, `cpu`, `phys` and `smp`; in four more where an instruction or a device is used: `svm`
 //! (VMRUN and its control blocks), `apic`, `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has
@@ -61,6 +61,7 @@ mod switch;
 mod tlb;
 mod vc;
 mod walk;
+mod window;
 
 use crate::config::Config;
 use crate::launch::Launch;
