@@ -5,8 +5,9 @@ use super::hostile::{alive, count, running};
 use super::{Totals, answers, case, window};
 use anyhow::{Context, Result, ensure};
 use host::boot::{self, Built};
-use host::qemu::Qemu;
-use host::relay::{Relay, RegisterStates, SvsmRegisters, result_name};
+use host::debian;
+use host::qemu::{self, Qemu};
+use host::relay::{RegisterStates, Relay, SvsmRegisters, result_name};
 
 /// Bits of a register state.
 const BITS: u32 = 8 * 4096;
@@ -31,14 +32,20 @@ pub fn run(_: &Built) -> Result<Totals> {
     let mut totals = case("AP creation: late, elsewhere, refused; parked states run", firmware(&four));
     totals += guest(&four)?;
     totals += flipped(&SHORT)?;
+    let two = boot::build_for(2)?;
+    totals += case("VMPL2 is run when nobody has asked for it", unasked(&two));
+    totals += case("pages of 2 MiB are split while they change hands", split(&two));
     totals += window::short()?;
     Ok(totals)
 }
 
-/// Every bit of a register state.
-pub fn every_bit() -> Result<Totals> {
+/// Every bit of a register state; exceptions and pages at every Nth instruction.
+pub fn in_full(every: u64) -> Result<Totals> {
+    debian::ensure(&[qemu::PROGRAM])?;
     let portions = (0..BITS).step_by(PORTION as usize).map(|first| (first, first + PORTION, 1)).collect::<Vec<_>>();
-    flipped(&portions)
+    let mut totals = flipped(&portions)?;
+    totals += window::at_every(every)?;
+    Ok(totals)
 }
 
 /// What the firmware asks for: of its processors 1 to 3 one is started only after it has given it up, one begins on
@@ -104,6 +111,72 @@ fn guest(built: &Built) -> Result<Totals> {
     totals += case("the firmware is alive after it: TPM and attestation answer", alive(&mut relay));
     totals += case("the firmware has not ended", running(&mut qemu));
     Ok(totals)
+}
+
+/// The host runs VMPL2 while VMPL0 works for it: before VMPL0 has looked at the call, which then is not taken; after it
+/// was served. The next call finds VMPL0 where it was left.
+fn unasked(built: &Built) -> Result<()> {
+    const MARK: u64 = 0x444E_4957;
+    let mut qemu = boot::start(built, "ram=32\nfault=unasked")?;
+    hear(&mut qemu, built)?;
+    let mut relay = qemu.relay()?;
+    let mut query = |marked: bool, times: u64| -> Result<(u64, u64, u8)> {
+        let call = SvsmRegisters { rax: 6, rcx: 2 << 32 | 1, r8: times, r9: if marked { MARK } else { 0 }, rdx: 0 };
+        let (after, pending) = relay.svsm(call)?;
+        Ok((after.rax, after.rcx, pending))
+    };
+    const TAKEN: (u64, u64, u8) = (0, 1 << 32 | 1, 0);
+    const UNTAKEN: (u64, u64, u8) = (6, 2 << 32 | 1, 1);
+    for _ in 0..3 {
+        ensure!(query(true, 0)? == UNTAKEN, "a call that VMPL0 has not seen");
+        ensure!(query(false, 0)? == TAKEN, "VMPL0 is where it was left, and takes the next one");
+        ensure!(query(true, 1)? == TAKEN, "a call that was served");
+        ensure!(query(false, 0)? == UNTAKEN, "VMPL0 runs VMPL2, as it was about to");
+        ensure!(query(false, 0)? == TAKEN, "the next call");
+    }
+    answers::through(&mut relay)?;
+    ensure!(qemu.last_lines().contains("LIE unasked: "), "the host has not lied");
+    running(&mut qemu)
+}
+
+/// The host splits pages of 2 MiB while they change hands, before each PVALIDATE and RMPADJUST: nothing is lost, and
+/// the guest is told to go by 4 KiB.
+fn split(built: &Built) -> Result<()> {
+    const LIST: u64 = 0x10_0000 + 0x80_0000;
+    const LARGE: u64 = 1;
+    const VALIDATE: u64 = 4;
+    const SIZE_MISMATCH: u64 = 0x8000_1006;
+    let mut qemu = boot::start(built, "rmp-pages=2m\nfault=psmash")?;
+    hear(&mut qemu, built)?;
+    let mut relay = qemu.relay()?;
+    for passes in 0..8_u64 {
+        let region = 0x100_0000 + (passes << 21);
+        let last = region + 0x1F_F000;
+        relay.write(last, b"kept")?;
+        let mut pvalidate = |entry: u64| -> Result<u64> {
+            relay.write(LIST, &[1_u64.to_le_bytes(), entry.to_le_bytes()].concat())?;
+            Ok(relay.svsm(SvsmRegisters { rax: 1, rcx: LIST, ..SvsmRegisters::default() })?.0.rax)
+        };
+        // Three RMPADJUST, PVALIDATE; PVALIDATE, RMPADJUST.
+        let rescinded = pvalidate(region | LARGE)?;
+        let validated = if rescinded == 0 { pvalidate(region | LARGE | VALIDATE)? } else { 0 };
+        println!("     {passes}: {} {}", result_name(rescinded), result_name(validated));
+        let expected = match passes {
+            0..4 => (SIZE_MISMATCH, 0),
+            4 => (0, SIZE_MISMATCH),
+            _ => (0, 0),
+        };
+        ensure!((rescinded, validated) == expected, "split after {passes}: {rescinded:#x}, {validated:#x}");
+        if validated == SIZE_MISMATCH {
+            ensure!(pvalidate(last | VALIDATE)? == 0, "a small page after it");
+        }
+        let contents = relay.read(last, 4)?;
+        let wanted: &[u8] = if rescinded == 0 { &[0; 4] } else { b"kept" };
+        ensure!(contents == wanted, "split after {passes}: {contents:?}");
+    }
+    answers::through(&mut relay)?;
+    ensure!(qemu.last_lines().contains("LIE psmash: "), "the host has not lied");
+    running(&mut qemu)
 }
 
 /// Register states with bits flipped.

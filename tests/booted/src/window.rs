@@ -9,7 +9,7 @@ use host::qemu::{Qemu, Source};
 use host::relay::{Relay, SvsmRegisters, result_name};
 
 /// The short form's stride; that of the full form is 0.
-const SHORT: u64 = 3;
+const SHORT: u64 = 11;
 /// R9 of a call that the machine looks into.
 const MARK: u64 = 0x444E_4957;
 /// How long one call may take: in the full form every instruction has five hundred exceptions.
@@ -65,28 +65,32 @@ pub(super) fn short() -> Result<Totals> {
     at_every(SHORT)
 }
 
-/// All exceptions and all pages, at each instruction.
-pub fn full() -> Result<Totals> {
-    at_every(0)
-}
-
-fn at_every(every: u64) -> Result<Totals> {
+/// One exception and one page at every Nth instruction; with 0 all of them at each.
+pub fn at_every(every: u64) -> Result<Totals> {
     let built = boot::build_for(2)?;
-    let config = format!("ram=32\nfault=window:{every}\n{}", exceptions::accesses()?);
-    let mut qemu = boot::start(&built, &config)?;
-    boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let lies = format!("fault=window:{every}\nfault=window-start:{}\n", every.min(1));
+    let mut qemu = boot::start(&built, &format!("ram=32\n{lies}{}", exceptions::accesses()?))?;
+    let mut started = String::new();
+    boot::hear_until_guest(&mut qemu, &built.image, |event, _| {
+        if event.line.starts_with("machine: WINDOW Start ") {
+            started.clone_from(&event.line);
+        }
+    })?;
+    let mut totals = case("the start of another processor", judge_start(&started));
     let mut relay = qemu.relay()?;
-    let mut totals = Totals::default();
     for (name, [rax, rcx, rdx, r8], memory) in calls() {
-        totals += case(name, (|| {
-            memory.iter().try_for_each(|(gpa, bytes)| relay.write(*gpa, bytes))?;
-            let (after, pending) = relay.svsm(SvsmRegisters { rax, rcx, rdx, r8, r9: MARK })?;
-            let line = account(&mut qemu, rax)?;
-            println!("     {line}");
-            judge(&line)?;
-            ensure!((after.rax, pending) == (0, 0), "it came to {}", result_name(after.rax));
-            Ok(())
-        })());
+        totals += case(
+            name,
+            (|| {
+                memory.iter().try_for_each(|(gpa, bytes)| relay.write(*gpa, bytes))?;
+                let (after, pending) = relay.svsm(SvsmRegisters { rax, rcx, rdx, r8, r9: MARK })?;
+                let line = account(&mut qemu, rax)?;
+                println!("     {line}");
+                judge(&line)?;
+                ensure!((after.rax, pending) == (0, 0), "it came to {}", result_name(after.rax));
+                Ok(())
+            })(),
+        );
     }
     totals += case("the firmware is as if nothing had been", answers::through(&mut relay));
     Ok(totals)
@@ -94,7 +98,7 @@ fn at_every(every: u64) -> Result<Totals> {
 
 /// The machine's line about the call.
 fn account(qemu: &mut Qemu, rax: u64) -> Result<String> {
-    let start = format!("machine: WINDOW call={rax:#x} ");
+    let start = format!("machine: WINDOW Call call={rax:#x} ");
     let mut last = Vec::new();
     while let Some(event) = qemu.next_event(PATIENCE) {
         if event.source == Source::Machine && event.line.starts_with(&start) {
@@ -109,30 +113,66 @@ fn account(qemu: &mut Qemu, rax: u64) -> Result<String> {
 /// may be gone; a page of the guest's never ends it; without one of its own it ends with a reason or shuts down, or does
 /// not miss it; without the guest's register state it says so. That cannot be run while a call is looked at and served.
 fn judge(line: &str) -> Result<()> {
-    let lists = |key: &str| -> Result<Vec<String>> {
-        let (_, rest) = line.split_once(&format!(" {key}=[")).with_context(|| format!("no {key}"))?;
-        let (list, _) = rest.split_once(']').context("no end of a list")?;
-        // Each is a pair in brackets, of what it is and how often.
-        let pairs = list.split("), (").filter(|pair| !pair.is_empty());
-        Ok(pairs.map(|pair| pair.trim_start_matches('(').trim_end_matches(')').to_owned()).collect())
-    };
-    let only = |key: &str, allowed: &[&str]| -> Result<()> {
-        for pair in lists(key)? {
-            let (kind, _) = pair.rsplit_once(", ").context("no number")?;
-            ensure!(allowed.contains(&kind), "{key}: {kind}");
-        }
-        Ok(())
-    };
-    only("ends", &["10, 15)", "10, 16)"])?;
-    only("guest", &["GoesOn"])?;
-    only("firmware", &["GoesOn", "Ends(0, 0)", "Ends(10, 15)", "Ends(10, 16)"])?;
-    only("vmsa", &["GoesOn", "Ends(10, 14)"])?;
+    judge_exceptions(line)?;
     ensure!(line.contains(" silent=0 "), "an end without a reason");
-    ensure!(lists("runnable")?.concat().split(", ").count() == 3, "the register state can be run amid the call");
+    only(line, "guest", &["on"])?;
+    only(line, "firmware", &["on", "0/0", "10/15", "10/16"])?;
+    only(line, "vmsa", &["on", "10/14"])?;
+    let runnable = field(line, "runnable")?;
+    ensure!(runnable.split(',').count() == 3, "the register state can be run amid the call: {line}");
     Ok(())
 }
 
-#[doc(hidden)]
-pub fn short_temp() -> Result<Totals> {
-    short()
+/// The same of another processor's start; before it has a GHCB, it can say nothing.
+fn judge_start(line: &str) -> Result<()> {
+    println!("     {line}");
+    judge_exceptions(line)
+}
+
+fn judge_exceptions(line: &str) -> Result<()> {
+    ensure!(!line.contains(" exceptions=0 "), "nothing was tried");
+    only(line, "ends", &["10/15", "10/16"])
+}
+
+/// What is behind ` key=`, without blanks.
+fn field<'l>(line: &'l str, key: &str) -> Result<&'l str> {
+    let (_, rest) = line.split_once(&format!(" {key}=")).with_context(|| format!("no {key}"))?;
+    Ok(rest.split(' ').next().unwrap_or_default())
+}
+
+/// What came of it is of these kinds; each has its number behind it.
+fn only(line: &str, key: &str, kinds: &[&str]) -> Result<()> {
+    for fate in field(line, key)?.split_terminator(';') {
+        let (kind, _) = fate.split_once(':').context("no number")?;
+        ensure!(kinds.contains(&kind), "{key}: {kind}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{judge, judge_start};
+
+    const LINE: &str = "machine: WINDOW Call call=0x6 instructions=9 exceptions=7 refused=1 silent=0 ends=10/15:2;10/16:4; guest=on:3; firmware=10/16:1;0/0:1;on:5; vmsa=10/14:1; bad=0x0 runnable=[1,2,3]";
+
+    #[test]
+    fn what_a_firmware_should_not_do_is_an_error() {
+        judge(LINE).unwrap();
+        judge_start(LINE).unwrap();
+        for (from, to) in [
+            ("exceptions=7", "exceptions=0"),
+            ("silent=0", "silent=1"),
+            ("ends=10/15", "ends=10/18"),
+            ("ends=10/15", "ends=0/0"),
+            ("guest=on:3;", "guest=on:3;10/16:1;"),
+            ("firmware=10/16", "firmware=10/18"),
+            ("0/0:1", "hangs:1"),
+            ("vmsa=10/14", "vmsa=0/0"),
+            ("[1,2,3]", "[1,2,3,4,5]"),
+            ("[1,2,3]", "[6]"),
+            (" runnable=", " "),
+        ] {
+            assert!(judge(&LINE.replace(from, to)).is_err(), "{to}");
+        }
+    }
 }

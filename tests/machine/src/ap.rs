@@ -214,5 +214,6 @@ impl Machine {
         let processor = self.processor_mut();
         (processor.work, processor.current, processor.same_fault) = (Work::Runs, vmpl, (0, 0));
         self.begins(vmpl);
+        self.begins_start(vmpl);
     }
 }

@@ -19,6 +19,7 @@ use crate::machine::{Machine, Work};
 use crate::phys;
 use crate::rules::Rule;
 use crate::svm::{Regs, control, save};
+use crate::window::Window;
 use core::fmt;
 use heapless::{String, Vec};
 
@@ -101,7 +102,7 @@ pub(crate) struct Inject {
     speaks: bool,
     pub(crate) trial: Option<Trial>,
     /// A window begins.
-    pub(crate) window: bool,
+    pub(crate) window: Option<Window>,
     /// Whose turn it is in the next one.
     pub(crate) next_event: usize,
     pub(crate) next_page: usize,
@@ -119,11 +120,7 @@ impl Machine {
     /// After an exit: whether this is a point, and all of it, if so.
     pub(crate) fn inject_all(&mut self) {
         let Some(stride) = self.config.lies.inject else { return };
-        // Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch
-        // is at 0, in no memory.
-        const WHOLE: u64 = 256 * 16 - 1;
-        let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));
-        if self.current() != 0 || limit < WHOLE || base == 0 {
+        if self.current() != 0 || !self.has_whole_idt() {
             return;
         }
         self.inject.exits += 1;
@@ -139,6 +136,14 @@ impl Machine {
                 self.point(steps);
             }
         }
+    }
+
+    /// Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch is at
+    /// 0, in no memory.
+    pub(crate) fn has_whole_idt(&self) -> bool {
+        const WHOLE: u64 = 256 * 16 - 1;
+        let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));
+        limit >= WHOLE && base != 0
     }
 
     /// Single-steps. `false`: another VMPL runs.
@@ -221,7 +226,12 @@ impl Machine {
         let level = &self.processor().levels[0];
         let mut vmcb = [0; 4096];
         phys::read(level.vmcb.page(), &mut vmcb);
-        Before { vmcb, regs: Regs { fx: level.regs.fx, gpr: level.regs.gpr }, ghcb: level.ghcb, same_fault: self.processor().same_fault }
+        Before {
+            vmcb,
+            regs: Regs { fx: level.regs.fx, gpr: level.regs.gpr },
+            ghcb: level.ghcb,
+            same_fault: self.processor().same_fault,
+        }
     }
 
     pub(crate) fn go_back(&mut self, before: &Before) {

@@ -65,7 +65,17 @@ impl<'a> Launch<'a> {
         lies: Lies,
         processors: usize,
     ) -> Self {
-        Self { memory, secrets, cpuid, lies, processors, digest: [0; 48], areas: Vec::new(), features: None, states: Vec::new() }
+        Self {
+            memory,
+            secrets,
+            cpuid,
+            lies,
+            processors,
+            digest: [0; 48],
+            areas: Vec::new(),
+            features: None,
+            states: Vec::new(),
+        }
     }
 
     /// Launches the file.

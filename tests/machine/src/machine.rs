@@ -167,6 +167,8 @@ pub(crate) struct Machine {
     pub(crate) fwcfg: Mediated,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
     pub(crate) rescinded: u64,
+    /// The page of 2 MiB that VMPL0 has changed last, and how often in a row, for `fault=psmash`.
+    pub(crate) huge_operand: (u64, u64),
     /// AP creations so far, and times that VMPL0 has asked to run another VMPL, for the lies about them; whether
     /// `fault=vmsa-swapped` has been.
     pub(crate) creations: u64,
@@ -303,6 +305,7 @@ impl Machine {
     fn next(&mut self) -> Option<Entry> {
         if let Some(vmpl) = self.processor().next_level() {
             self.start(vmpl);
+            self.try_window();
         }
         self.deliver_nmi();
         (self.processor().work == Work::Runs).then(|| self.entry())

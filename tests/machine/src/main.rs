@@ -124,6 +124,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         psp,
         fwcfg: mediated,
         rescinded: 0,
+        huge_operand: (0, 0),
         creations: 0,
         runs_asked_for: 0,
         swapped: false,

@@ -216,7 +216,7 @@ impl Machine {
         match next {
             RunVmpl::Refused => {}
             RunVmpl::Switch(target) => {
-                self.inject.window = target == 0 && self.is_window();
+                self.begins_window(target);
                 self.lie_swapped(target);
                 self.switch(target, exit::VMGEXIT);
             }

@@ -8,6 +8,13 @@
 //! may be granted to anybody meanwhile, and none to the guest with what was in it before
 //! ([`Rule::InjectedException`], [`Rule::UnzeroedGrant`]).
 //!
+//! `fault=window-start:N`: the same from where another processor's VMPL0 has loaded its IDT to where it waits (PAUSE), with
+//! exceptions only, since it goes nowhere without them.
+//!
+//! `fault=unasked`: a call with [`MARK`] is served step by step, and as soon as the guest's register state can be run for
+//! the time that R8 says (0 the first, before the call is looked at; 1 the second, after it was served) the host runs
+//! it, though VMPL0 has not asked for it.
+//!
 //! It is seen, too, at which instructions the guest's own register state could be run beside VMPL0: before the call is
 //! looked at and after it was served, and not in between.
 //!
@@ -20,17 +27,28 @@ use crate::memory::{Found, inspect};
 use crate::phys::PAGE;
 use crate::rmp::{ASSIGNED, Entry, FIRMWARE, READ, VALIDATED, VMSA};
 use crate::rules::Rule;
-use crate::svm::save;
+use crate::svm::{exit, save};
+use core::fmt;
 use heapless::Vec;
 
 /// R9 of a call that is to be a window: "WIND".
 const MARK: u64 = 0x444E_4957;
+/// Registers by number.
+const R8: usize = 8;
+const R9: usize = 9;
 /// Instructions that are all looked at; of those behind them one in [`SPARSE`], and none behind the last.
 const DENSE: u64 = 6_000;
 const SPARSE: u64 = 64;
 const LAST: u64 = 60_000;
 /// Exits within which a firmware that has lost a page has come to an end or gone back.
 const PATIENCE: u32 = 20_000;
+
+/// What is looked into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Window {
+    Call,
+    Start,
+}
 
 /// What became of a page's loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,9 +60,25 @@ enum Fate {
     Hangs,
 }
 
-/// How often what became of the pages of one owner.
-#[derive(Default, Debug)]
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ends(set, code) => write!(f, "{set}/{code}"),
+            Self::GoesOn => write!(f, "on"),
+            Self::Hangs => write!(f, "hangs"),
+        }
+    }
+}
+
+/// How often what came of it.
+#[derive(Default)]
 struct Fates(Vec<(Fate, u32), 8>);
+
+impl fmt::Display for Fates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(fate, times)| write!(f, "{fate}:{times};"))
+    }
+}
 
 impl Fates {
     fn count(&mut self, fate: Fate) {
@@ -56,13 +90,27 @@ impl Fates {
     }
 }
 
+/// Numbers in brackets, without blanks.
+struct Turns<'a>(&'a [u32]);
+
+impl fmt::Display for Turns<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = '[';
+        for turn in self.0 {
+            write!(f, "{between}{turn}")?;
+            between = ',';
+        }
+        write!(f, "]")
+    }
+}
+
 /// The account of one window.
 #[derive(Default)]
 struct Account {
     exceptions: u32,
     refused: u32,
     silent: u32,
-    ends: Vec<((u8, u8), u32), 8>,
+    ends: Fates,
     /// Of the guest's pages, of the firmware's, and of register states.
     guest: Fates,
     firmware: Fates,
@@ -75,29 +123,46 @@ struct Account {
 
 impl Machine {
     /// Whether the call for which VMPL2 has just stopped is a window.
-    pub(crate) fn is_window(&self) -> bool {
-        const R9: usize = 9;
-        self.config.lies.window.is_some() && self.processor().levels[2].regs.gpr[R9] == MARK
+    pub(crate) fn begins_window(&mut self, target: usize) {
+        let lies = self.config.lies;
+        let wanted = lies.window.is_some() || lies.unasked.is_some();
+        if wanted && target == 0 && self.processor().levels[2].regs.gpr[R9] == MARK {
+            self.inject.window = Some(Window::Call);
+        }
+    }
+
+    /// Another processor's VMPL0 has been started.
+    pub(crate) fn begins_start(&mut self, vmpl: usize) {
+        if self.config.lies.window_start.is_some() && vmpl == 0 && self.me != 0 {
+            self.inject.window = Some(Window::Start);
+        }
     }
 
     /// The window that has begun, if one has.
     pub(crate) fn try_window(&mut self) {
-        if !core::mem::take(&mut self.inject.window) {
-            return;
+        let lies = self.config.lies;
+        match self.inject.window.take() {
+            Some(Window::Call) if lies.unasked.is_some() => self.run_unasked(),
+            Some(Window::Call) => self.window(lies.window.unwrap_or(1), Window::Call),
+            Some(Window::Start) => self.window(lies.window_start.unwrap_or(1), Window::Start),
+            None => {}
         }
-        let every = self.config.lies.window.unwrap_or(1);
+    }
+
+    fn window(&mut self, every: u64, window: Window) {
         let call = self.processor().levels[2].regs.gpr[0];
         let mut account = Account::default();
         self.memory.watch_all();
         self.keep_what_the_machine_writes();
         self.vmcb().intercept_debug();
         let mut at = 0;
-        while self.current() == 0 && self.processor().work == Work::Runs && at < LAST {
+        while self.is_serving() && at < LAST && !(window == Window::Start && self.waits()) {
             let dense = at < DENSE || at.is_multiple_of(SPARSE);
             self.count_runnable(&mut account);
-            if dense && at.is_multiple_of(every.max(1)) && !self.is_event_pending() {
+            if dense && at.is_multiple_of(every.max(1)) && !self.is_event_pending() && self.has_whole_idt() {
                 self.memory.keep_again();
-                self.point_of_window(every, &mut account);
+                self.keep_what_the_machine_writes();
+                self.point_of_window(every, window, &mut account);
             }
             self.step();
             at += 1;
@@ -108,11 +173,39 @@ impl Machine {
         self.memory.unwatch_all();
         let Account { exceptions, refused, silent, ends, guest, firmware, vmsa, bad, runnable } = account;
         log!(
-            "WINDOW call={call:#x} instructions={at} exceptions={exceptions} refused={refused} silent={silent} ends={ends:?} guest={:?} firmware={:?} vmsa={:?} bad={bad:#x} runnable={runnable:?}",
-            guest.0,
-            firmware.0,
-            vmsa.0
+            "WINDOW {window:?} call={call:#x} instructions={at} exceptions={exceptions} refused={refused} silent={silent} ends={ends} guest={guest} firmware={firmware} vmsa={vmsa} bad={bad:#x} runnable={}",
+            Turns(&runnable)
         );
+    }
+
+    fn is_serving(&self) -> bool {
+        self.current() == 0 && self.processor().work == Work::Runs
+    }
+
+    fn waits(&self) -> bool {
+        const PAUSE: [u8; 2] = [0xF3, 0x90];
+        self.instruction::<2>() == PAUSE
+    }
+
+    /// Runs VMPL2 amid what VMPL0 does.
+    fn run_unasked(&mut self) {
+        let times = self.processor().levels[2].regs.gpr[R8];
+        let mut account = Account::default();
+        self.vmcb().intercept_debug();
+        for at in 0..LAST {
+            self.count_runnable(&mut account);
+            // By turns it can and cannot.
+            if account.runnable.len() as u64 == 1 + 2 * times {
+                self.stepped();
+                log!("LIE unasked: VMPL2 is run at instruction {at} of VMPL0, rip={:#x}", self.rip());
+                return self.switch(2, exit::NMI);
+            }
+            self.step();
+            if !self.is_serving() {
+                return;
+            }
+        }
+        self.stepped();
     }
 
     fn count_runnable(&self, account: &mut Account) {
@@ -130,13 +223,16 @@ impl Machine {
         }
     }
 
-    fn point_of_window(&mut self, every: u64, account: &mut Account) {
+    fn point_of_window(&mut self, every: u64, window: Window, account: &mut Account) {
         let before = self.before();
         if every == 0 {
             events().for_each(|event| self.try_event(event, &before, account));
         } else if let Some(event) = events().nth(self.inject.next_event) {
             self.inject.next_event = (self.inject.next_event + 1) % events().count();
             self.try_event(event, &before, account);
+        }
+        if window == Window::Start {
+            return;
         }
         let targets = self.targets();
         let which = self.inject.next_page;
@@ -159,24 +255,23 @@ impl Machine {
             account.refused += 1;
         } else {
             account.silent += u32::from(self.is_mute(&trial));
-            let end = trial.end.unwrap_or((0, 0));
-            match account.ends.iter_mut().find(|known| known.0 == end) {
-                Some(known) => known.1 += 1,
-                None => drop(account.ends.push((end, 1))),
-            }
+            let (set, code) = trial.end.unwrap_or((0, 0));
+            account.ends.count(Fate::Ends(set, code));
         }
         self.memory.put_back();
         self.go_back(before);
     }
 
-    /// Pages that may go: all that VMPL0 has written to since the call, and what it stands on.
+    /// Pages that may go: all that VMPL0 has written to since the call, what it stands on, and what the call names.
     fn targets(&self) -> Vec<u64, 264> {
         let mut targets = Vec::new();
         let here = [self.rip(), self.vmcb().save(save::IDTR + 8), self.vmcb().save(save::TR + 8)];
         let standing = here.into_iter().filter_map(|linear| self.translate(linear).ok()).map(|at| at.gpa & !(PAGE - 1));
         let root = self.vmcb().save(save::CR3) & !crate::npt::C & !(PAGE - 1);
-        for gpa in standing.chain([root]).chain(self.memory.kept()) {
-            if !targets.contains(&gpa) {
+        // What the call names in RCX and RDX, if that is memory.
+        let [rcx, rdx] = [1, 2].map(|register| self.processor().levels[2].regs.gpr[register] & !(PAGE - 1));
+        for gpa in standing.chain([root, rcx, rdx]).chain(self.memory.kept()) {
+            if gpa != 0 && self.memory.rmp.entry(gpa).is_some() && !targets.contains(&gpa) {
                 // There is room for all that can be kept.
                 let _ = targets.push(gpa);
             }
@@ -189,7 +284,8 @@ impl Machine {
         let Some(entry) = self.memory.rmp.entry(gpa) else { return };
         self.memory.begin_journal();
         self.inject.trials += 1;
-        self.inject.trial = Some(Trial { heard: self.inject.trials.is_multiple_of(8), follows: true, ..Trial::default() });
+        self.inject.trial =
+            Some(Trial { heard: self.inject.trials.is_multiple_of(8), follows: true, ..Trial::default() });
         self.memory.change_state(gpa, !entry.is(ASSIGNED), false);
         if private && entry.is(ASSIGNED) {
             self.memory.change_state(gpa, true, false);

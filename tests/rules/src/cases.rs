@@ -207,6 +207,14 @@ macro_rules! for_each_case {
             "lie-inject-refused-elsewhere" lies::inject_refused, Stop("injected-exception"), "fault=inject:5";
             "lie-inject-refused-for-all" lies::inject_refused_for_all, Stop("injected-exception"), REFUSES;
             "lie-inject-ignored" lies::inject_ignored, Stop("injected-exception"), "fault=inject:20";
+            "lie-window" lies::window, Ok, "fault=window:1";
+            "lie-window-ignored" lies::window_ignored, Stop("injected-exception"), "fault=window:1";
+            "lie-window-refuses" lies::window_refuses, Ok, "fault=window:100";
+            "lie-window-gives" lies::window_gives, Stop("injected-exception"), "fault=window:8";
+            "lie-window-gives-unzeroed" lies::window_gives_unzeroed, Stop("unzeroed-grant"), "fault=window:8";
+            "lie-unasked" lies::unasked, Ok, "fault=unasked";
+            "lie-unasked-later" lies::unasked_later, Ok, "fault=unasked";
+            "lie-psmash" lies::psmash, Ok, "rmp-pages=2m fault=psmash";
             "lie-required-validated" lies::required_validated, Ok, "fault=required-validated";
             "lie-map-pages" lies::map_pages, Ok, "fault=map-pages:659013632";
             "lie-map-ranges" lies::map_ranges, Ok, "ram=64 fault=map-ranges:100";
