@@ -78,22 +78,25 @@ pub fn at_every(every: u64) -> Result<Totals> {
     })?;
     let mut totals = case("the start of another processor", judge_start(&started));
     let mut relay = qemu.relay()?;
-    for (name, [rax, rcx, rdx, r8], memory) in calls() {
-        totals += case(
-            name,
-            (|| {
-                memory.iter().try_for_each(|(gpa, bytes)| relay.write(*gpa, bytes))?;
-                let (after, pending) = relay.svsm(SvsmRegisters { rax, rcx, rdx, r8, r9: MARK })?;
-                let line = account(&mut qemu, rax)?;
-                println!("     {line}");
-                judge(&line)?;
-                ensure!((after.rax, pending) == (0, 0), "it came to {}", result_name(after.rax));
-                Ok(())
-            })(),
-        );
+    for call in calls() {
+        let outcome = one(&mut qemu, &mut relay, &call);
+        totals += case(call.0, outcome);
     }
     totals += case("the firmware is as if nothing had been", answers::through(&mut relay));
     Ok(totals)
+}
+
+/// A call, and what became of it.
+fn one(qemu: &mut Qemu, relay: &mut dyn Relay, (_, [rax, rcx, rdx, r8], memory): &Call) -> Result<()> {
+    let [rax, rcx, rdx, r8] = [*rax, *rcx, *rdx, *r8];
+    memory.iter().try_for_each(|(gpa, bytes)| relay.write(*gpa, bytes))?;
+    let call = SvsmRegisters { rax, rcx, rdx, r8, r9: MARK };
+    let (after, pending) = relay.svsm(call).with_context(|| boot::last_words(qemu))?;
+    let line = account(qemu, rax)?;
+    println!("     {line}");
+    judge(&line)?;
+    ensure!((after.rax, pending) == (0, 0), "it came to {}", result_name(after.rax));
+    Ok(())
 }
 
 /// The machine's line about the call.

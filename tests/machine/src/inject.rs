@@ -106,6 +106,8 @@ pub(crate) struct Inject {
     /// Whose turn it is in the next one.
     pub(crate) next_event: usize,
     pub(crate) next_page: usize,
+    /// The register state that another processor runs, as if it did.
+    pub(crate) beside: Option<u64>,
 }
 
 /// What is put back.

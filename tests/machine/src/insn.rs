@@ -312,6 +312,7 @@ impl Machine {
 
     /// Whether another processor runs from this VMSA.
     fn is_running_from(&self, gpa: u64) -> bool {
-        self.processors.len() > 1 && self.processors.iter().any(|processor| processor.uses(gpa))
+        let runs = self.processors.len() > 1 && self.processors.iter().any(|processor| processor.uses(gpa));
+        runs || self.inject.beside == Some(gpa)
     }
 }

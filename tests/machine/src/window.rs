@@ -15,6 +15,10 @@
 //! the time that R8 says (0 the first, before the call is looked at; 1 the second, after it was served) the host runs
 //! it, though VMPL0 has not asked for it.
 //!
+//! Where the guest's register state can be run, it is run on another processor, as if it was, from that instruction on,
+//! and either goes on, or is stopped by the host some instructions later: VMPL0 must not take it for one that has made a
+//! call ([`Rule::VmsaBusy`]).
+//!
 //! It is seen, too, at which instructions the guest's own register state could be run beside VMPL0: before the call is
 //! looked at and after it was served, and not in between.
 //!
@@ -22,12 +26,12 @@
 
 use crate::inject::{Event, Trial, events};
 use crate::log::log;
-use crate::machine::{Machine, Work};
+use crate::machine::{Machine, VmsaPage, Work};
 use crate::memory::{Found, inspect};
-use crate::phys::PAGE;
+use crate::phys::{PAGE, read_u64, write_u64};
 use crate::rmp::{ASSIGNED, Entry, FIRMWARE, READ, VALIDATED, VMSA};
 use crate::rules::Rule;
-use crate::svm::{exit, save};
+use crate::svm::{SVME, exit, save};
 use core::fmt;
 use heapless::Vec;
 
@@ -42,6 +46,10 @@ const SPARSE: u64 = 64;
 const LAST: u64 = 60_000;
 /// Exits within which a firmware that has lost a page has come to an end or gone back.
 const PATIENCE: u32 = 20_000;
+
+/// Of a VMSA: what a call is in, and why it has stopped.
+const REGISTERS: [u64; 5] = [save::RAX, 0x308, 0x310, 0x340, 0x348];
+const EXIT_CODE: u64 = 0x3C0;
 
 /// What is looked into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,6 +125,8 @@ struct Account {
     vmsa: Fates,
     /// The last loss of a guest's page that has ended the firmware, or of any that hangs.
     bad: u64,
+    /// How often VMPL2 was run beside VMPL0.
+    beside: u32,
     /// Instructions in a row at which the guest's register state can be run, and at which it cannot, by turns.
     runnable: Vec<u32, 8>,
 }
@@ -171,9 +181,9 @@ impl Machine {
             self.stepped();
         }
         self.memory.unwatch_all();
-        let Account { exceptions, refused, silent, ends, guest, firmware, vmsa, bad, runnable } = account;
+        let Account { exceptions, refused, silent, ends, guest, firmware, vmsa, bad, beside, runnable } = account;
         log!(
-            "WINDOW {window:?} call={call:#x} instructions={at} exceptions={exceptions} refused={refused} silent={silent} ends={ends} guest={guest} firmware={firmware} vmsa={vmsa} bad={bad:#x} runnable={}",
+            "WINDOW {window:?} call={call:#x} instructions={at} exceptions={exceptions} refused={refused} silent={silent} ends={ends} guest={guest} firmware={firmware} vmsa={vmsa} bad={bad:#x} beside={beside} runnable={}",
             Turns(&runnable)
         );
     }
@@ -234,6 +244,7 @@ impl Machine {
         if window == Window::Start {
             return;
         }
+        self.try_beside(&before, account);
         let targets = self.targets();
         let which = self.inject.next_page;
         self.inject.next_page = which.wrapping_add(1);
@@ -308,6 +319,55 @@ impl Machine {
         if fate == Fate::Hangs || (of_guest && fate != Fate::GoesOn && !entry.is(VMSA)) {
             account.bad = gpa;
         }
+    }
+
+    /// The guest's register state is run by another processor, which goes on for good or stops after some instructions of
+    /// VMPL0.
+    fn try_beside(&mut self, before: &crate::inject::Before, account: &mut Account) {
+        const STEPS: u32 = 701;
+        const RAX: u64 = 0xFEED_0000_0000_0000;
+        let Some(VmsaPage::Guest(gpa)) = self.processor().levels[2].vmsa else { return };
+        let Some(hpa) = self.memory.rmp.hpa(gpa).filter(|_| self.unfit(2, VmsaPage::Guest(gpa)).is_none()) else {
+            return;
+        };
+        self.memory.keep(gpa);
+        self.memory.begin_journal();
+        self.inject.trial = Some(Trial { follows: true, ..Trial::default() });
+        self.inject.beside = Some(gpa);
+        account.beside += 1;
+        if account.beside.is_multiple_of(2) {
+            for _ in 0..account.beside.wrapping_mul(37) % STEPS {
+                self.step();
+                if self.has_gone_on() {
+                    break;
+                }
+            }
+            self.stepped();
+            // What hardware stores when it stops.
+            if !self.has_gone_on() {
+                let efer = read_u64(hpa + save::EFER) | SVME;
+                [(save::EFER, efer), (save::RAX, RAX), (EXIT_CODE, exit::NMI)]
+                    .into_iter()
+                    .for_each(|(at, value)| write_u64(hpa + at, value));
+                self.inject.beside = None;
+            }
+        }
+        let registers = |_: &Self| REGISTERS.map(|at| read_u64(hpa + at));
+        let runs = registers(self);
+        let fate = if self.has_gone_on() { Fate::GoesOn } else { self.follow_loss() };
+        if registers(self) != runs || fate != Fate::GoesOn {
+            self.stop(Rule::VmsaBusy, gpa, format_args!("it came to {fate}"));
+        }
+        (self.inject.beside, self.inject.trial) = (None, None);
+        for (gpa, before) in self.memory.end_journal().iter().rev() {
+            self.memory.set(*gpa, *before);
+        }
+        self.memory.put_back();
+        self.go_back(before);
+    }
+
+    fn has_gone_on(&self) -> bool {
+        self.inject.trial.as_ref().is_some_and(|trial| trial.goes_on)
     }
 
     fn follow_loss(&mut self) -> Fate {

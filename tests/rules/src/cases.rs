@@ -209,6 +209,7 @@ macro_rules! for_each_case {
             "lie-inject-ignored" lies::inject_ignored, Stop("injected-exception"), "fault=inject:20";
             "lie-window" lies::window, Ok, "fault=window:1";
             "lie-window-ignored" lies::window_ignored, Stop("injected-exception"), "fault=window:1";
+            "lie-window-busy" lies::window_busy, Stop("vmsa-busy"), "fault=window:1";
             "lie-window-refuses" lies::window_refuses, Ok, "fault=window:100";
             "lie-window-gives" lies::window_gives, Stop("injected-exception"), "fault=window:8";
             "lie-window-gives-unzeroed" lies::window_gives_unzeroed, Stop("unzeroed-grant"), "fault=window:8";

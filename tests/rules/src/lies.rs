@@ -1,7 +1,7 @@
 //! Lies of the host that are not about guest messages: each must be there as the configuration asks for it.
 
 use crate::controls::{FREE, FREE_HUGE};
-use crate::guest::{self, FULL, VMSA, field};
+use crate::guest::{self, FULL, VMSA, VMSA_READ, field};
 use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, own_zeroed, page_state};
 use crate::sys::{self, PAGE, SHARED, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust};
 
@@ -222,12 +222,29 @@ fn marked_call(times: u64) {
     check(guest::run() == Back(0, 0), 21);
 }
 
-/// EFER.SVME is clear meanwhile.
+/// EFER.SVME is clear meanwhile, and nobody runs it.
 fn serve() {
     let efer = peek(VMSA + field::EFER);
     poke(VMSA + field::EFER, efer & !0x1000);
-    (0..50).for_each(|turn| poke(VMSA + 0x308, turn));
+    if rmpadjust(VMSA, 0, VMSA_READ) == 0 && peek(VMSA + field::EFER) & 0x1000 == 0 {
+        (0..50).for_each(|turn| poke(VMSA + 0x308, turn));
+    }
     poke(VMSA + field::EFER, efer);
+}
+
+/// Whoever runs it.
+fn serve_anyone() {
+    let efer = peek(VMSA + field::EFER);
+    poke(VMSA + field::EFER, efer & !0x1000);
+    poke(VMSA + 0x308, 1);
+    poke(VMSA + field::EFER, efer);
+}
+
+pub(crate) fn window_busy() {
+    sys::on_every_exception(sys::handler_ends());
+    marked_call(0);
+    serve_anyone();
+    guest::run();
 }
 
 /// A firmware that ends on every exception, and after the loss of a page, too.
