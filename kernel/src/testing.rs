@@ -232,9 +232,13 @@ impl FakeMachine {
 
     /// What a test puts into memory; no rule applies.
     pub(crate) fn place(&mut self, gpa: u64, bytes: &[u8]) {
-        for (gpa, byte) in (gpa..).zip(bytes) {
-            let page = self.contents.entry(gpa - gpa % PAGE_SIZE).or_insert([0; PAGE]);
-            page[(gpa % PAGE_SIZE) as usize] = *byte;
+        let mut bytes = bytes;
+        let mut gpa = gpa;
+        while !bytes.is_empty() {
+            let at = (gpa % PAGE_SIZE) as usize;
+            let (part, rest) = bytes.split_at(bytes.len().min(PAGE - at));
+            self.contents.entry(gpa - gpa % PAGE_SIZE).or_insert([0; PAGE])[at..at + part.len()].copy_from_slice(part);
+            (gpa, bytes) = (gpa + part.len() as u64, rest);
         }
     }
 
@@ -246,9 +250,17 @@ impl FakeMachine {
 
     /// What a test sees in memory; no rule applies.
     pub(crate) fn bytes(&self, gpa: u64, len: usize) -> Vec<u8> {
-        let byte =
-            |gpa: u64| self.contents.get(&(gpa - gpa % PAGE_SIZE)).map_or(0, |page| page[(gpa % PAGE_SIZE) as usize]);
-        (gpa..gpa + len as u64).map(byte).collect()
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let gpa = gpa + bytes.len() as u64;
+            let at = (gpa % PAGE_SIZE) as usize;
+            let part = at..PAGE.min(at + len - bytes.len());
+            match self.contents.get(&(gpa - gpa % PAGE_SIZE)) {
+                Some(page) => bytes.extend_from_slice(&page[part]),
+                None => bytes.resize(bytes.len() + part.len(), 0),
+            }
+        }
+        bytes
     }
 
     /// All memory that was ever written, with its addresses.

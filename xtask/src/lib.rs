@@ -3,7 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`mod@bench`] | the verb of that name: speed, beside libtpms |
-//! | [`boots`] | the verbs `boots`, `boot-times`, `two-vcpus` and `exceptions` |
+//! | [`boots`] | the verbs `boots`, `boot-times`, `two-vcpus`, `exceptions` and `lies` |
 //! | [`ci`] | the verb of that name |
 //! | [`mod@conformance`] | the verb of that name: suites by others |
 //! | [`deb`] | the verb of that name: the server's Debian package |

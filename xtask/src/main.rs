@@ -89,6 +89,12 @@ enum Verb {
     ///
     /// The suite of that name has a short form.
     TwoVcpus(boots::TwoVcpus),
+    /// Have a host do to a running guest, at each instruction of a call, what it can, and a guest create a vCPU from
+    /// register states in which each bit is flipped.
+    ///
+    /// Exceptions, and the loss of each page that the firmware touches. The suite `lies of the host to a running guest`
+    /// has a short form, and what a host can do with AP creation and with the order in which VMPLs run.
+    Lies(boots::Lies),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(program::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
@@ -186,6 +192,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Explore(args) => return proofs::explore(&args),
         Verb::Exceptions(args) => return boots::exceptions(&args),
         Verb::TwoVcpus(args) => return boots::two_vcpus(&args),
+        Verb::Lies(args) => return boots::lies(&args),
         Verb::Codes => return proofs::codes(),
         Verb::Mutants(args) => return mutants::run(&args),
         Verb::Beside => return proofs::beside(),

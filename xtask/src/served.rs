@@ -112,6 +112,10 @@ mod tests {
             unreachable!()
         }
 
+        fn register_states(&mut self, _what: &host::relay::RegisterStates) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
         fn last_selftest(&mut self) -> anyhow::Result<String> {
             unreachable!()
         }

@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::Ordering;
 
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::clock::measure_khz;
@@ -38,8 +38,6 @@ static SHARED: TakeOnce<Shared> = TakeOnce::new(Shared([0; SHARED_PAGES * PAGE])
 
 /// Lines do not run into each other.
 static CONSOLE: Mutex<()> = Mutex::new(());
-/// There is a way to the host, and a console.
-static CONNECTED: AtomicBool = AtomicBool::new(false);
 
 /// A registered GHCB.
 pub(crate) struct Host {
@@ -96,7 +94,6 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<Connected, Fatal
     };
     let gpa = |first: u64| layout::gpa_of(start.as_ptr() as u64) + first * PAGE_SIZE;
     register(hardware, part(0, 1), gpa(0))?;
-    CONNECTED.store(true, Ordering::Release);
     let pages =
         GuestRequestPages { request: gpa(1), answer: gpa(2), certificates: Some((gpa(3), CERTIFICATE_PAGES as u64)) };
     let messages =
@@ -112,7 +109,10 @@ pub(crate) fn connect_another(page: SharedBytes, gpa: u64) -> Result<(), Fatal> 
 
 fn register(hardware: Hardware, page: SharedBytes, gpa: u64) -> Result<(), Fatal> {
     let ghcb = Ghcb::register(hardware, page, gpa).map_err(Fatal::because(Reason::Protocol))?;
-    *processor::this().host.lock() = Some(Host { ghcb, run_by_msr: false });
+    let processor = processor::this();
+    *processor.host.lock() = Some(Host { ghcb, run_by_msr: false });
+    // Not before: an exception amid that assignment must not use half of a host.
+    processor.connected.store(true, Ordering::Release);
     Ok(())
 }
 
@@ -164,7 +164,7 @@ fn say_now(word: &str, text: fmt::Arguments<'_>) {
 /// # Safety
 /// Nothing of the firmware runs on this processor after it but the termination request.
 pub(crate) unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
-    if !CONNECTED.load(Ordering::Acquire) {
+    if !processor::this().connected.load(Ordering::Acquire) {
         return;
     }
     // SAFETY: the lock is this processor's own, and what that was doing is never gone on with, as the caller says:

@@ -46,9 +46,17 @@ pub(crate) struct Processor {
     pub(crate) apic_id: u32,
     /// Its way to the host.
     pub(crate) host: Mutex<Option<Host>>,
+    /// That way is there, whole: it can be used for the last line, whoever has the lock.
+    pub(crate) connected: AtomicBool,
 }
 
-static BOOT: Processor = Processor { this: 0, apic_id: BOOT_APIC_ID, host: Mutex::new(None) };
+impl Processor {
+    const fn new(this: u64, apic_id: u32) -> Self {
+        Self { this, apic_id, host: Mutex::new(None), connected: AtomicBool::new(false) }
+    }
+}
+
+static BOOT: Processor = Processor::new(0, BOOT_APIC_ID);
 /// GS leads to a [`Processor`]. Until then there is one only.
 static TOLD_APART: AtomicBool = AtomicBool::new(false);
 
@@ -174,7 +182,7 @@ pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: R
         rest: Some(Rest { memory: its_memory, ghcb, run }),
     };
     let start = Box::leak(Box::new(Start {
-        processor: Processor { this: 0, apic_id, host: Mutex::new(None) },
+        processor: Processor::new(0, apic_id),
         own: TakeOnce::new(own),
         ready: AtomicBool::new(false),
         go: AtomicBool::new(false),

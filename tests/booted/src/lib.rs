@@ -19,9 +19,11 @@
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
+//! | [`running`] | a guest of several processors under a host that lies |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
 //! | [`two`] | two vCPUs of a guest at once |
 //! | [`tools`] | Debian's tpm2-tools against the firmware's TPM |
+//! | [`window`] | what a host can do at each instruction of a call |
 //! | [`vmpl0`] | the machine, judged by what none of us wrote: Linux and OVMF at VMPL0 |
 
 #![forbid(unsafe_code)]
@@ -46,10 +48,12 @@ pub mod ovmf;
 mod processes;
 pub mod processors;
 pub mod reproducible;
+pub mod running;
 pub mod stack;
 pub mod tools;
 pub mod two;
 pub mod vmpl0;
+pub mod window;
 
 use anyhow::{Result, ensure};
 use core::ops::AddAssign;

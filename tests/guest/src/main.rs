@@ -16,6 +16,7 @@
 //! | [`hostile`] | the self-test |
 //! | [`vcpu`] | a second vCPU |
 //! | [`two`] | what two vCPUs try at once |
+//! | [`states`] | register states as they should not be, and a host that lies about them |
 
 #![no_std]
 #![no_main]
@@ -28,6 +29,7 @@ mod interrupts;
 mod page;
 mod relay;
 mod serial;
+mod states;
 mod svsm;
 mod two;
 mod vcpu;

@@ -5,7 +5,7 @@ use crate::entry;
 use crate::ghcb::HostError;
 use crate::page::{Area, PAGE_SIZE};
 use crate::svsm::{self, Registers, SUCCESS, Taken};
-use crate::{hostile, serial, two, vtpm};
+use crate::{hostile, serial, states, two, vtpm};
 
 /// The longest payload of a request, and of an answer's text or memory.
 const BUFFER: usize = 64 * 1024;
@@ -66,6 +66,7 @@ fn dispatch(kind: u8, length: usize) -> Result<(), Refusal> {
         5 => write_memory(length),
         6 => read_memory(length),
         7 => two_vcpus(length),
+        8 => register_states(length),
         _ => Err(Refusal::UnknownKind),
     }
 }
@@ -162,6 +163,26 @@ fn two_vcpus(length: usize) -> Result<(), Refusal> {
     }
     let length = two::run(&PAYLOAD, u32::from_le_bytes(payload(0)).into());
     head(7, length);
+    send_area(&PAYLOAD, length);
+    Ok(())
+}
+
+fn register_states(length: usize) -> Result<(), Refusal> {
+    let length = match (length, payload(0)) {
+        (13, [0]) => {
+            let [first, last, step] = [1, 5, 9].map(|at| u32::from_le_bytes(payload(at)));
+            states::flipped(&PAYLOAD, first, last, step.max(1))
+        }
+        (3.., [1]) => {
+            let bytes: [u8; 32] = payload(1);
+            let mut expected = [(0, 0); 16];
+            let pairs = bytes.as_chunks().0.iter().take((length - 1) / 2);
+            let count = pairs.zip(&mut expected).map(|([outcome, deleted], to)| *to = (*outcome, *deleted)).count();
+            states::created(&PAYLOAD, &expected[..count])
+        }
+        _ => return Err(Refusal::TooLong),
+    };
+    head(8, length);
     send_area(&PAYLOAD, length);
     Ok(())
 }

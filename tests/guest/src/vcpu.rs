@@ -173,6 +173,7 @@ extern "C" fn begin() -> ! {
     if ghcb::register().is_err() {
         ghcb::terminate();
     }
+    crate::states::look();
     TASK.store(0, Ordering::SeqCst);
     crate::two::second()
 }

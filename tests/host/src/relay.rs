@@ -64,6 +64,8 @@ pub trait Relay {
     fn last_selftest(&mut self) -> Result<String>;
     /// Lets two vCPUs work at once, so many times each; gives the text of it.
     fn two_vcpus(&mut self, count: u32) -> Result<String>;
+    /// Has the payload create vCPUs of wrong register states, or under a host that lies; gives the text of it.
+    fn register_states(&mut self, what: &RegisterStates) -> Result<String>;
     /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware
     /// took the call.
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)>;
@@ -71,6 +73,16 @@ pub trait Relay {
     fn write(&mut self, gpa: u64, bytes: &[u8]) -> Result<()>;
     /// Reads `length` bytes of the payload's private memory at `gpa`.
     fn read(&mut self, gpa: u64, length: u32) -> Result<Vec<u8>>;
+}
+
+/// What is done with register states.
+#[derive(Debug, Clone)]
+pub enum RegisterStates {
+    /// Each bit from the first up to the second number is flipped, one in so many.
+    Flipped(u32, u32, u32),
+    /// One after the other is created; of each, what the host makes of it, and the last octet of what DELETE_VCPU
+    /// answers (tests/guest/src/states.rs).
+    Created(Vec<(u8, u8)>),
 }
 
 /// Kinds of requests.
@@ -84,6 +96,7 @@ enum Kind {
     Write = 5,
     Read = 6,
     TwoVcpus = 7,
+    RegisterStates = 8,
 }
 
 /// The relay over a byte stream, such as the unix socket behind QEMU's second serial port.
@@ -181,6 +194,19 @@ impl<S: Read + Write> Relay for SerialRelay<S> {
 
     fn two_vcpus(&mut self, count: u32) -> Result<String> {
         String::from_utf8(self.request(Kind::TwoVcpus, &count.to_le_bytes())?).context("the text is not UTF-8")
+    }
+
+    fn register_states(&mut self, what: &RegisterStates) -> Result<String> {
+        let payload = match what {
+            RegisterStates::Flipped(first, last, step) => {
+                let numbers = [first, last, step].into_iter().flat_map(|number| number.to_le_bytes());
+                core::iter::once(0).chain(numbers).collect::<Vec<u8>>()
+            }
+            RegisterStates::Created(expected) => {
+                core::iter::once(1).chain(expected.iter().flat_map(|(outcome, deleted)| [*outcome, *deleted])).collect()
+            }
+        };
+        String::from_utf8(self.request(Kind::RegisterStates, &payload)?).context("the text is not UTF-8")
     }
 
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)> {

@@ -109,6 +109,7 @@ impl Machine {
         let vmcb = self.vmcb();
         self.config.ahead
             && self.config.lies.inject.is_none()
+            && self.inject.trial.is_none()
             && self.current() == 0
             && vmcb.save(save::EFER) & LMA != 0
             && vmcb.save(save::CS) & LONG != 0
@@ -116,7 +117,7 @@ impl Machine {
             && !self.is_event_pending()
     }
 
-    fn is_event_pending(&self) -> bool {
+    pub(crate) fn is_event_pending(&self) -> bool {
         const VALID: u64 = 1 << 31;
         self.vmcb().get(control::EVENT_INJECT) & VALID != 0
     }

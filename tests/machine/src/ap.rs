@@ -18,6 +18,19 @@ const DESTROY: u16 = 2;
 /// Where a VMSA has SEV_FEATURES.
 const SEV_FEATURES: u64 = 0x3B0;
 
+/// Who has named a VMSA that the host has put into its place: what cannot be run then is not run.
+const LIED: usize = 1;
+
+/// What AP creation asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    processor: usize,
+    vmpl: usize,
+    vmsa: u64,
+    by: usize,
+    starts: bool,
+}
+
 impl Machine {
     /// `info1`: request, VMPL and APIC id; `vmsa`: GPA of the register state; RAX: its SEV_FEATURES.
     pub(crate) fn ap_creation(&mut self, ghcb: Ghcb, info1: u64, vmsa: u64) -> Result<Answer, Refused> {
@@ -46,10 +59,9 @@ impl Machine {
             ON_INIT if runs => return Ok(Answer::default()),
             ON_INIT | NOW => {
                 self.check_named(ghcb, vmpl, vmsa)?;
-                self.evict(processor, vmpl);
-                let by = self.current();
-                let level = &mut self.processors[processor].levels[vmpl];
-                (level.vmsa, level.by, level.starts) = (Some(VmsaPage::Guest(vmsa)), by, request == NOW);
+                let named = Named { processor, vmpl, vmsa, by: self.current(), starts: request == NOW };
+                self.follow_or_lie(named);
+                return Ok(Answer::default());
             }
             DESTROY => {
                 self.evict(processor, vmpl);
@@ -58,10 +70,77 @@ impl Machine {
             }
             _ => return Err(Malformed::InvalidInput.into()),
         }
+        self.tell(processor);
+        Ok(Answer::default())
+    }
+
+    fn tell(&self, processor: usize) {
         if processor != self.me {
             smp::notify(processor);
         }
-        Ok(Answer::default())
+    }
+
+    /// Gives a processor the register state that was named for it.
+    fn follow(&mut self, named: Named) {
+        let Named { processor, vmpl, vmsa, by, starts } = named;
+        self.evict(processor, vmpl);
+        let level = &mut self.processors[processor].levels[vmpl];
+        (level.vmsa, level.by, level.starts) = (Some(VmsaPage::Guest(vmsa)), by, starts);
+        self.tell(processor);
+    }
+
+    /// The same, if this is none of the creations that the host lies about; and what it was told before and has not
+    /// done yet.
+    fn follow_or_lie(&mut self, named: Named) {
+        let lies = self.config.lies;
+        let is_lie = |lie: Option<u64>| lie == Some(self.creations);
+        let [late, twice, vmpl, page] = [lies.ap_late, lies.ap_twice, lies.ap_vmpl, lies.ap_page].map(is_lie);
+        if let Some(before) = self.late.take() {
+            log!("LIE ap-late: {before:x?} is carried out");
+            self.follow(before);
+        }
+        if late {
+            log!("LIE ap-late: {named:x?} waits");
+            self.late = Some(named);
+            return;
+        }
+        // What hardware makes of it is no mistake of who has named it.
+        let lied = Named { by: LIED, ..named };
+        let lied = match (twice, vmpl, page) {
+            (true, ..) => lied,
+            (_, true, _) => Named { vmpl: named.vmpl ^ 1, ..lied },
+            (_, _, true) => Named { vmsa: named.vmsa + PAGE, ..lied },
+            _ => return self.follow(named),
+        };
+        log!("LIE about AP creation: {named:x?} is carried out as {lied:x?}");
+        self.follow(lied);
+        if twice {
+            self.follow(Named { processor: (named.processor + 1) % self.processors.len(), ..lied });
+        }
+    }
+
+    /// `fault=parked-run`: the host runs what was launched for this processor, at VMPL0.
+    pub(crate) fn lie_parked(&mut self, states: &[u64]) {
+        if self.config.lies.parked_run.is_none() {
+            return;
+        }
+        for (processor, state) in self.processors.iter_mut().zip(states).skip(1) {
+            let level = &mut processor.levels[0];
+            (level.vmsa, level.by, level.starts) = (Some(VmsaPage::Launched(*state)), LIED, true);
+        }
+    }
+
+    /// Whether this processor runs what was launched for it, though it is not the first.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.me != 0 && self.current() == 0 && matches!(self.context().vmsa, Some(VmsaPage::Launched(_)))
+    }
+
+    /// A parked processor halts; the host wakes it by an NMI, once.
+    pub(crate) fn parked_halts(&mut self) {
+        let again = self.processor().parked_halts > 0;
+        log!("LIE parked-run: processor={} halts at rip={:#x}", self.me, self.rip());
+        self.processor_mut().parked_halts += 1;
+        self.level().nmi = !again;
     }
 
     /// A VMPL may name register states of its own and of less privileged VMPLs, but not of itself.
@@ -135,5 +214,6 @@ impl Machine {
         let processor = self.processor_mut();
         (processor.work, processor.current, processor.same_fault) = (Work::Runs, vmpl, (0, 0));
         self.begins(vmpl);
+        self.begins_start(vmpl);
     }
 }

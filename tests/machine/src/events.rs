@@ -45,6 +45,10 @@ impl Machine {
         if !matches!(code, exit::IOIO | code::TERMINATE) {
             self.only_the_end(format_args!("exit code {code:#x}"));
         }
+        // What others do cannot be put back.
+        if !matches!(code, exit::IOIO | exit::CPUID | code::TERMINATE | code::RUN_VMPL) && self.goes_on() {
+            return None;
+        }
         if code == code::RUN_VMPL && !self.config.no_vmpls {
             return self.run_vmpl_event(ghcb, info1);
         }

@@ -22,6 +22,9 @@ impl Machine {
         }
         self.processor_mut().same_fault = (0, 0);
         self.memory.drop_aliases();
+        if self.is_parked() && !matches!(code, exit::HLT | exit::NMI | exit::SHUTDOWN) {
+            log!("LIE parked-run: processor={} exits with {code:#x}, rip={:#x}", self.me, self.rip());
+        }
         match code {
             exit::VMMCALL => self.vmmcall(),
             exit::CPUID | exit::IOIO | exit::MSR => {
@@ -37,6 +40,11 @@ impl Machine {
             exit::INVLPG => self.invlpg(),
             exit::HLT => self.halt(),
             exit::NMI => self.noticed(),
+            exit::SHUTDOWN if self.is_parked() => {
+                log!("LIE parked-run: processor={} shuts down", self.me);
+                self.processor_mut().work = Work::Held;
+            }
+            exit::SHUTDOWN if self.shuts_down() => {}
             exit::SHUTDOWN => self.stop(Rule::TripleFault, 0, format_args!("the processor shut down")),
             _ if code & exit::INVALID == exit::INVALID => {
                 self.stop(Rule::VmsaInvalid, 0, format_args!("VMRUN refused the state (VMEXIT_INVALID)"))
@@ -70,6 +78,9 @@ impl Machine {
             self.processor_mut().work = Work::Halted;
         } else {
             self.hold(Work::Stopped, format_args!("HLT with RFLAGS.IF=0"));
+            if self.is_parked() {
+                self.parked_halts();
+            }
             self.skip(1);
         }
     }
@@ -206,7 +217,7 @@ impl Machine {
             _ => Access::Read,
         };
         if count_fault(address, &mut self.processor_mut().same_fault) > SAME_FAULT {
-            self.no_end(at, access, info);
+            return self.no_end(at, access, info);
         }
         if info & WRITE != 0 {
             self.memory.keep(at.gpa);
@@ -250,12 +261,14 @@ impl Machine {
         if rule == Rule::CBit {
             self.only_the_end(format_args!("the page at {:#x} would change its state", at.gpa));
             let to = if at.private { "private" } else { "shared" };
-            log!(
-                "the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}",
-                at.gpa,
-                self.current(),
-                self.rip()
-            );
+            if !self.is_following() {
+                log!(
+                    "the page at {:#x} becomes {to} by an access of VMPL{}, rip={:#x}",
+                    at.gpa,
+                    self.current(),
+                    self.rip()
+                );
+            }
             self.memory.change_state(at.gpa, at.private, false);
         }
         if at.private {
@@ -264,8 +277,11 @@ impl Machine {
     }
 
     /// The same page fault again and again: the guest's, if it has no right to the page, or a mistake of the machine's.
-    fn no_end(&self, at: Physical, access: Access, info: u64) -> ! {
+    fn no_end(&mut self, at: Physical, access: Access, info: u64) {
         if self.judge(at, access).is_err() {
+            if self.shuts_down() {
+                return;
+            }
             self.stop(Rule::TripleFault, at.gpa, format_args!("the handler of #VC raises it again and again"));
         }
         fault!("nested page fault {info:#x} at gpa={:#x} does not go away, rip={:#x}", at.gpa, self.rip());

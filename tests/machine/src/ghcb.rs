@@ -129,6 +129,10 @@ impl Machine {
             self.stop(Rule::GhcbNotRegistered, gpa, format_args!("VMGEXIT"));
         }
         let Some(hpa) = self.memory.shared(gpa) else {
+            // A host that has taken it cannot read it.
+            if self.goes_on() {
+                return;
+            }
             self.stop(Rule::GhcbPrivate, gpa, format_args!("VMGEXIT"));
         };
         let ghcb = Ghcb { gpa, hpa };
@@ -176,7 +180,9 @@ impl Machine {
                 (0, answer.info2)
             }
             Err(Refused::Malformed(why)) => {
-                log!("ghcb: exit code {code:#x} refused: {why:?} vmpl={} rip={:#x}", self.current(), self.rip());
+                if !self.is_following() {
+                    log!("ghcb: exit code {code:#x} refused: {why:?} vmpl={} rip={:#x}", self.current(), self.rip());
+                }
                 (2, why as u64)
             }
             Err(Refused::GeneralProtection) => (1, GP_EVENT),

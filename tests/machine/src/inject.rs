@@ -15,10 +15,11 @@
 
 use crate::ghcb::Refused;
 use crate::log::log;
-use crate::machine::Machine;
+use crate::machine::{Machine, Work};
 use crate::phys;
 use crate::rules::Rule;
 use crate::svm::{Regs, control, save};
+use crate::window::Window;
 use core::fmt;
 use heapless::{String, Vec};
 
@@ -42,7 +43,7 @@ const TRANSMITTER_EMPTY: u32 = 0x60;
 
 /// An exception that the host makes up.
 #[derive(Clone, Copy, Debug)]
-enum Event {
+pub(crate) enum Event {
     /// By event injection, type 3 (2 for the NMI), with an error code where the vector has one. Above 30 there is none
     /// that VMRUN would take.
     Exception(u8),
@@ -71,7 +72,7 @@ impl Event {
 
 /// All of them: each exception, each vector as an interrupt, and #VC with each exit code that AMD's manual or the
 /// GHCB's has.
-fn events() -> impl Iterator<Item = Event> {
+pub(crate) fn events() -> impl Iterator<Item = Event> {
     let codes = (0..=0xA3).chain(0x400..=0x406).chain(0x8000_0000..=0x8000_001A).chain([0x8000_FFFF, u64::MAX]);
     let exceptions = (0..=30).map(Event::Exception);
     exceptions.chain((0..=255).map(Event::Interrupt)).chain(codes.map(Event::Vc))
@@ -79,12 +80,16 @@ fn events() -> impl Iterator<Item = Event> {
 
 /// What a firmware does after an exception.
 #[derive(Default)]
-struct Trial {
-    heard: bool,
-    said: String<256>,
-    end: Option<(u8, u8)>,
+pub(crate) struct Trial {
+    pub(crate) heard: bool,
+    pub(crate) said: String<256>,
+    pub(crate) end: Option<(u8, u8)>,
     /// It has gone on, behind an access that was refused.
-    refused: bool,
+    pub(crate) refused: bool,
+    /// No exception, but a page that is gone ([`crate::window`]): it may go on.
+    pub(crate) follows: bool,
+    /// It has.
+    pub(crate) goes_on: bool,
 }
 
 /// The mode's state.
@@ -92,28 +97,32 @@ struct Trial {
 pub(crate) struct Inject {
     exits: u64,
     points: u64,
-    trials: u64,
+    pub(crate) trials: u64,
     /// The firmware has written to its console, so it can.
     speaks: bool,
-    trial: Option<Trial>,
+    pub(crate) trial: Option<Trial>,
+    /// A window begins.
+    pub(crate) window: Option<Window>,
+    /// Whose turn it is in the next one.
+    pub(crate) next_event: usize,
+    pub(crate) next_page: usize,
+    /// The register state that another processor runs, as if it did.
+    pub(crate) beside: Option<u64>,
 }
 
 /// What is put back.
-struct Before {
+pub(crate) struct Before {
     vmcb: [u8; 4096],
     regs: Regs,
     ghcb: u64,
+    same_fault: (u64, u32),
 }
 
 impl Machine {
     /// After an exit: whether this is a point, and all of it, if so.
     pub(crate) fn inject_all(&mut self) {
         let Some(stride) = self.config.lies.inject else { return };
-        // Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch
-        // is at 0, in no memory.
-        const WHOLE: u64 = 256 * 16 - 1;
-        let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));
-        if self.current() != 0 || limit < WHOLE || base == 0 {
+        if self.current() != 0 || !self.has_whole_idt() {
             return;
         }
         self.inject.exits += 1;
@@ -131,6 +140,14 @@ impl Machine {
         }
     }
 
+    /// Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch is at
+    /// 0, in no memory.
+    pub(crate) fn has_whole_idt(&self) -> bool {
+        const WHOLE: u64 = 256 * 16 - 1;
+        let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));
+        limit >= WHOLE && base != 0
+    }
+
     /// Single-steps. `false`: another VMPL runs.
     fn steps(&mut self, steps: u64) -> bool {
         self.vmcb().intercept_debug();
@@ -145,7 +162,7 @@ impl Machine {
     }
 
     /// At most one instruction.
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.vmcb().set_save(save::RFLAGS, self.vmcb().save(save::RFLAGS) | TF);
         self.turn();
     }
@@ -203,26 +220,33 @@ impl Machine {
     }
 
     /// It could have said why, and has not.
-    fn is_mute(&self, trial: &Trial) -> bool {
+    pub(crate) fn is_mute(&self, trial: &Trial) -> bool {
         trial.heard && self.inject.speaks && !trial.refused && !trial.said.contains("fatal")
     }
 
-    fn before(&self) -> Before {
+    pub(crate) fn before(&self) -> Before {
         let level = &self.processor().levels[0];
         let mut vmcb = [0; 4096];
         phys::read(level.vmcb.page(), &mut vmcb);
-        Before { vmcb, regs: Regs { fx: level.regs.fx, gpr: level.regs.gpr }, ghcb: level.ghcb }
+        Before {
+            vmcb,
+            regs: Regs { fx: level.regs.fx, gpr: level.regs.gpr },
+            ghcb: level.ghcb,
+            same_fault: self.processor().same_fault,
+        }
     }
 
-    fn go_back(&mut self, before: &Before) {
-        let level = &mut self.processor_mut().levels[0];
+    pub(crate) fn go_back(&mut self, before: &Before) {
+        let processor = self.processor_mut();
+        (processor.work, processor.same_fault) = (Work::Runs, before.same_fault);
+        let level = &mut processor.levels[0];
         phys::write(level.vmcb.page(), &before.vmcb);
         (level.regs.fx, level.regs.gpr) = (before.regs.fx, before.regs.gpr);
         level.ghcb = before.ghcb;
     }
 
     /// What is written without a nested page fault: the frames of exceptions, and answers in the GHCB.
-    fn keep_what_the_machine_writes(&mut self) {
+    pub(crate) fn keep_what_the_machine_writes(&mut self) {
         let tss = self.vmcb().save(save::TR + 8);
         let mut stacks: Vec<u64, 10> = Vec::new();
         let rsp = self.processor().levels[0].regs.gpr[4];
@@ -241,7 +265,7 @@ impl Machine {
         }
     }
 
-    fn trial(&mut self, event: Event) -> Trial {
+    pub(crate) fn trial(&mut self, event: Event) -> Trial {
         self.inject.trials += 1;
         let heard = self.inject.trials.is_multiple_of(HEARD);
         self.inject.trial = Some(Trial { heard, ..Trial::default() });
@@ -318,7 +342,7 @@ impl Machine {
 
     /// Stops, if the firmware should be ending: it was about to do something else.
     pub(crate) fn only_the_end(&self, what: fmt::Arguments<'_>) {
-        if self.inject.trial.is_some() {
+        if self.inject.trial.as_ref().is_some_and(|trial| !trial.follows) {
             self.stop(Rule::InjectedException, 0, what);
         }
     }

@@ -164,6 +164,10 @@ impl Machine {
                 format_args!("PVALIDATE or RMPADJUST of a page that is not assigned to the guest"),
             );
         }
+        if huge && entry.is(HUGE) && self.lie_psmash(gpa) {
+            self.memory.smash(gpa);
+            return None;
+        }
         match (huge, entry.is(HUGE)) {
             (true, false) => None,
             (true, true) => Some(HUGE_PAGES),
@@ -174,6 +178,23 @@ impl Machine {
             }
             (false, false) => Some(1),
         }
+    }
+
+    /// `fault=psmash`: whether the page is to be split now.
+    fn lie_psmash(&mut self, gpa: u64) -> bool {
+        let page = gpa & !(HUGE_PAGES * PAGE - 1);
+        if self.config.lies.psmash.is_none() || !self.inspected {
+            return false;
+        }
+        if self.huge_operand.0 != page {
+            self.huge_operand = (page, 0);
+        }
+        self.huge_operand.1 += 1;
+        let splits = self.huge_operand.1 == 1 + (page >> 21 & 7);
+        if splits {
+            log!("LIE psmash: gpa={page:#x} at instruction {} of it", self.huge_operand.1);
+        }
+        splits
     }
 
     /// `fault=swap-before-rescind:N`: another page, which is not validated, lies there now. Not among the firmware's
@@ -313,6 +334,7 @@ impl Machine {
 
     /// Whether another processor runs from this VMSA.
     fn is_running_from(&self, gpa: u64) -> bool {
-        self.processors.len() > 1 && self.processors.iter().any(|processor| processor.uses(gpa))
+        let runs = self.processors.len() > 1 && self.processors.iter().any(|processor| processor.uses(gpa));
+        runs || self.inject.beside == Some(gpa)
     }
 }

@@ -37,8 +37,8 @@ enum PageType {
 pub(crate) struct Launched {
     pub(crate) digest: [u8; 48],
     pub(crate) policy: u64,
-    /// The machine's address of the VMSA.
-    pub(crate) vmsa: u64,
+    /// The machine's addresses of the VMSAs of all processors.
+    pub(crate) states: Vec<u64, PROCESSORS>,
 }
 
 /// The launch under way.
@@ -50,10 +50,10 @@ pub(crate) struct Launch<'a> {
     processors: usize,
     digest: [u8; 48],
     areas: Vec<(u32, [u8; 4096]), MAX_AREAS>,
-    /// The first processor's: the machine's address, SEV_FEATURES.
-    vmsa: Option<(u64, u64)>,
-    /// Register states that have been measured.
-    measured: usize,
+    /// SEV_FEATURES of the first processor's register state.
+    features: Option<u64>,
+    /// The machine's addresses of the register states that have been measured.
+    states: Vec<u64, PROCESSORS>,
 }
 
 impl<'a> Launch<'a> {
@@ -65,7 +65,17 @@ impl<'a> Launch<'a> {
         lies: Lies,
         processors: usize,
     ) -> Self {
-        Self { memory, secrets, cpuid, lies, processors, digest: [0; 48], areas: Vec::new(), vmsa: None, measured: 0 }
+        Self {
+            memory,
+            secrets,
+            cpuid,
+            lies,
+            processors,
+            digest: [0; 48],
+            areas: Vec::new(),
+            features: None,
+            states: Vec::new(),
+        }
     }
 
     /// Launches the file.
@@ -85,9 +95,9 @@ impl<'a> Launch<'a> {
         if policy & MUST_BE_ONE == 0 {
             return Err(Bad("bit 17 of the policy must be 1"));
         }
-        let (vmsa, features) = self.vmsa.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
-        self.measure_others(features);
-        Ok(Launched { digest: self.digest, policy, vmsa })
+        let features = self.features.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
+        self.launch_others(features);
+        Ok(Launched { digest: self.digest, policy, states: self.states })
     }
 
     /// Gives memory to a firmware that ends at 4 GiB.
@@ -109,7 +119,7 @@ impl<'a> Launch<'a> {
 
     fn directive(&mut self, header: Header<'_>, platform: u32) -> Result<(), Bad> {
         let ours = |mask: u32| mask & platform != 0;
-        if self.vmsa.is_some() && !matches!(header, Header::Vmsa { .. } | Header::Other) {
+        if self.features.is_some() && !matches!(header, Header::Vmsa { .. } | Header::Other) {
             return Err(Bad("something comes after a VMSA"));
         }
         match header {
@@ -233,30 +243,31 @@ impl<'a> Launch<'a> {
 
     /// The register states of processor 0 and up, one after the other.
     fn vmsa(&mut self, gpa: u64, data: &[u8], processor: u16) -> Result<(), Bad> {
-        if gpa != VMSA_GPA || usize::from(processor) != self.measured {
+        if gpa != VMSA_GPA || usize::from(processor) != self.states.len() {
             return Err(Bad("the VMSA is not that of the next processor at their one place"));
         }
-        if self.measured == self.processors {
+        if self.states.len() == self.processors {
             return Err(Bad("the VMSA is of a processor that is not there: start QEMU with -smp"));
         }
         check_vmsa(data)?;
-        self.measure(PageType::Vmsa, &Sha384::digest(data).into(), gpa);
-        self.measured += 1;
-        if self.vmsa.is_none() {
-            let hpa = self.memory.frames(1);
-            phys::write(hpa, data);
-            self.vmsa = Some((hpa, u64_at(data, SEV_FEATURES)));
-        }
+        self.features.get_or_insert(u64_at(data, SEV_FEATURES));
+        self.launch_state(data);
         Ok(())
+    }
+
+    fn launch_state(&mut self, data: &[u8]) {
+        self.measure(PageType::Vmsa, &Sha384::digest(data).into(), VMSA_GPA);
+        let hpa = self.memory.frames(1);
+        phys::write(hpa, data);
+        // There are no more than processors.
+        self.states.push(hpa).unwrap_or_default();
     }
 
     /// KVM launches a register state for each processor. Those that the file does not have are as QEMU resets them.
     /// None but the first runs, until AP creation.
-    fn measure_others(&mut self, features: u64) {
+    fn launch_others(&mut self, features: u64) {
         let other = reset_vmsa(features);
-        for _ in self.measured..self.processors {
-            self.measure(PageType::Vmsa, &Sha384::digest(other).into(), VMSA_GPA);
-        }
+        (self.states.len()..self.processors).for_each(|_| self.launch_state(&other));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The machine: processors with up to four VMPL contexts each, over one memory.
 
+use crate::ap::Named;
 use crate::config::{Config, VmplFault};
 use crate::cpu;
 use crate::cpuid::Policy;
@@ -98,6 +99,8 @@ pub(crate) struct Processor {
     host: Option<Host>,
     /// The last nested page fault, and how often it came in a row.
     pub(crate) same_fault: (u64, u32),
+    /// How often it has halted in the register state that was launched for it.
+    pub(crate) parked_halts: u32,
     /// Page and RIP of what was refused last: it is told once.
     last_refused: Cell<(u64, u64)>,
 }
@@ -130,6 +133,7 @@ impl Processor {
             evicted: false,
             host: None,
             same_fault: (0, 0),
+            parked_halts: 0,
             last_refused: Cell::new((0, 0)),
         }
     }
@@ -163,11 +167,15 @@ pub(crate) struct Machine {
     pub(crate) fwcfg: Mediated,
     /// Pages of RAM that VMPL0 has rescinded, for `fault=swap-before-rescind`.
     pub(crate) rescinded: u64,
+    /// The page of 2 MiB that VMPL0 has changed last, and how often in a row, for `fault=psmash`.
+    pub(crate) huge_operand: (u64, u64),
     /// AP creations so far, and times that VMPL0 has asked to run another VMPL, for the lies about them; whether
     /// `fault=vmsa-swapped` has been.
     pub(crate) creations: u64,
     pub(crate) runs_asked_for: u64,
     pub(crate) swapped: bool,
+    /// An AP creation that the host has put off.
+    pub(crate) late: Option<Named>,
     /// How far down VMPL0's stack has been used, where that is asked for.
     pub(crate) stack_used: Option<u64>,
     /// What VMPL2 can read was inspected, when it ran for the first time.
@@ -297,6 +305,7 @@ impl Machine {
     fn next(&mut self) -> Option<Entry> {
         if let Some(vmpl) = self.processor().next_level() {
             self.start(vmpl);
+            self.try_window();
         }
         self.deliver_nmi();
         (self.processor().work == Work::Runs).then(|| self.entry())
@@ -400,6 +409,7 @@ pub(crate) fn run(me: usize) -> ! {
             let (mut machine, ticks) = machine.away(Place::Guest, || entry.run());
             machine.left(ticks);
             machine.inject_all();
+            machine.try_window();
             machine
         } else {
             let interrupts = machine.processor().work == Work::Halted;

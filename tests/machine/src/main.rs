@@ -18,7 +18,7 @@
 //! | `insn`, `invlpgb`, `ahead` | its instructions |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
-//! | `inject` | exceptions that the host makes up |
+//! | `inject`, `window` | exceptions that the host makes up, and pages that it takes, at chosen instructions |
 //!
 //! `unsafe` is in `entry`, `mem`, `cpu`, `phys` and `smp`; in four more where an instruction or a device is used: `svm`
 //! (VMRUN and its control blocks), `apic`, `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has
@@ -61,6 +61,7 @@ mod switch;
 mod tlb;
 mod vc;
 mod walk;
+mod window;
 
 use crate::config::Config;
 use crate::launch::Launch;
@@ -113,7 +114,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
     let mut processors: Vec<_, PROCESSORS> =
         regs.into_iter().map(|regs| Processor::new(regs, &svm, || memory.frames(1))).collect();
     let first = &mut processors[0].levels[0];
-    (first.vmsa, first.starts) = (Some(VmsaPage::Launched(launched.vmsa)), true);
+    (first.vmsa, first.starts) = (Some(VmsaPage::Launched(launched.states[0])), true);
     let mut machine = Machine {
         config,
         policy,
@@ -123,13 +124,16 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         psp,
         fwcfg: mediated,
         rescinded: 0,
+        huge_operand: (0, 0),
         creations: 0,
         runs_asked_for: 0,
         swapped: false,
+        late: None,
         stack_used: None,
         inspected: false,
         inject: inject::Inject::default(),
     };
+    machine.lie_parked(&launched.states);
     silence_bios_timer();
     // It lives for ever, because this function does not return, and is nobody's but the lock's from here on.
     smp::open(&raw mut machine);

@@ -19,6 +19,8 @@ const SCRAMBLED: u64 = 0x5C2A_4B1E_D0D0_CAFE;
 
 /// Pages that may be written while memory is watched.
 const KEPT: usize = 256;
+/// Entries of the reverse map that may change while that is noted.
+const NOTED: usize = 128;
 
 /// The instruction of the guest's that changes a page: of which VMPL, and its operand.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +51,12 @@ pub(crate) struct Memory {
     /// Which of them is the processor's that works in the machine.
     pub(crate) me: usize,
     pool: Pool,
-    /// While it is watched: the pages that were written, by the machine's address; their contents of before are in
-    /// `kept_at`.
-    kept: Option<Vec<u64, KEPT>>,
+    /// While it is watched: the pages that were written, by address and the machine's address; their contents of before
+    /// are in `kept_at`.
+    kept: Option<Vec<(u64, u64), KEPT>>,
     kept_at: Option<u64>,
+    /// What the reverse map had of pages before it was changed.
+    journal: Option<Vec<(u64, Entry), NOTED>>,
     /// The page that the host will take.
     theft: Option<Theft>,
 }
@@ -65,7 +69,7 @@ impl Memory {
         let firmware = pool.frames(crate::rmp::FIRMWARE_SIZE / PAGE, HUGE_PAGES * PAGE);
         rmp.back_firmware(firmware);
         let views = tlbs.into_iter().map(|tlb| View::new(&mut pool, tlb)).collect();
-        Self { rmp, views, me: 0, pool, kept: None, kept_at: None, theft: None }
+        Self { rmp, views, me: 0, pool, kept: None, kept_at: None, journal: None, theft: None }
     }
 
     /// From here on it is processor `me` that works in the machine.
@@ -138,6 +142,11 @@ impl Memory {
     fn change(&mut self, gpa: u64, entry: Entry, by: Option<By>) {
         let gpa = gpa & !(PAGE - 1);
         let (Some(hpa), Some(before)) = (self.rmp.hpa(gpa), self.rmp.entry(gpa)) else { return };
+        if let Some(journal) = self.journal.as_mut().filter(|_| before != entry)
+            && journal.push((gpa, before)).is_err()
+        {
+            crate::log::fault!("more pages changed than can be noted");
+        }
         self.rmp.set(gpa, entry);
         if self.views.len() > 1 {
             self.change_elsewhere(gpa, before, entry, by);
@@ -315,10 +324,44 @@ impl Memory {
         self.set_firmware_again();
     }
 
+    /// The same for all pages.
+    pub(crate) fn watch_all(&mut self) {
+        self.watch();
+        self.set_ram_again();
+    }
+
     /// No more; what was written since the last [`Self::put_back`] stays.
     pub(crate) fn unwatch(&mut self) {
         self.kept = None;
         self.set_firmware_again();
+    }
+
+    /// The same after [`Self::watch_all`].
+    pub(crate) fn unwatch_all(&mut self) {
+        self.unwatch();
+        self.set_ram_again();
+    }
+
+    /// The pages that were written.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = u64> + '_ {
+        self.kept.iter().flatten().map(|(gpa, _)| *gpa)
+    }
+
+    /// From here on [`Self::put_back`] leads to what is there now.
+    pub(crate) fn keep_again(&self) {
+        if let (Some(kept), Some(at)) = (&self.kept, self.kept_at) {
+            kept.iter().enumerate().for_each(|(n, (_, hpa))| copy_page(*hpa, at + PAGE * n as u64));
+        }
+    }
+
+    /// Changes of the reverse map are noted.
+    pub(crate) fn begin_journal(&mut self) {
+        self.journal = Some(Vec::new());
+    }
+
+    /// No more; what was noted, in order.
+    pub(crate) fn end_journal(&mut self) -> Vec<(u64, Entry), NOTED> {
+        self.journal.take().unwrap_or_default()
     }
 
     /// Whether writes are watched.
@@ -334,11 +377,11 @@ impl Memory {
         else {
             return;
         };
-        if kept.contains(&hpa) {
+        if kept.iter().any(|page| page.1 == hpa) {
             return;
         }
         copy_page(hpa, at + PAGE * kept.len() as u64);
-        if kept.push(hpa).is_err() {
+        if kept.push((gpa, hpa)).is_err() {
             crate::log::fault!("more pages written than can be kept");
         }
         self.set(gpa, entry);
@@ -347,7 +390,7 @@ impl Memory {
     /// Every page that was written is as it was when watching began.
     pub(crate) fn put_back(&self) {
         if let (Some(kept), Some(at)) = (&self.kept, self.kept_at) {
-            kept.iter().enumerate().for_each(|(n, hpa)| copy_page(at + PAGE * n as u64, *hpa));
+            kept.iter().enumerate().for_each(|(n, (_, hpa))| copy_page(at + PAGE * n as u64, *hpa));
         }
     }
 
@@ -359,9 +402,18 @@ impl Memory {
         }
     }
 
+    fn set_ram_again(&mut self) {
+        let ranges = self.rmp.ranges().iter().copied().collect::<Vec<_, 16>>();
+        for gpa in ranges.into_iter().flat_map(|(start, end)| (start..end).step_by(4096)) {
+            if let Some(entry) = self.rmp.entry(gpa) {
+                self.set(gpa, entry);
+            }
+        }
+    }
+
     /// The leaf, without the right to write where that is to be noticed.
     fn watched(&self, hpa: u64, leaf: u64) -> u64 {
-        let free = self.kept.as_ref().is_none_or(|kept| kept.contains(&hpa));
+        let free = self.kept.as_ref().is_none_or(|kept| kept.iter().any(|page| page.1 == hpa));
         if free { leaf } else { leaf & !LEAF_WRITE }
     }
 
@@ -373,6 +425,7 @@ impl Memory {
         let gpa = gpa & !(PAGE - 1);
         let Some(hpa) = self.rmp.hpa(gpa) else { return };
         if self.rmp.entry(gpa).is_some_and(|entry| entry.is(ASSIGNED) != private) {
+            self.keep(gpa);
             scramble(hpa);
         }
         self.set(gpa, Entry::new(flags));

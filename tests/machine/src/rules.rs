@@ -34,6 +34,7 @@ rules! {
     VmsaAttribute "vmsa-attribute" "only a validated page with the VMSA attribute can be run"
     VmsaWritable "vmsa-writable" "a VMSA page is not writable by any VMPL but VMPL0"
     VmsaInvalid "vmsa-invalid" "a VMSA that is run has EFER.SVME, its own VMPL, supported SEV features and a state that VMRUN accepts"
+    VmsaBusy "vmsa-busy" "a register state that another processor runs, or has just stopped, is not taken for one that has made a call"
     VmsaAlignment "vmsa-alignment" "a VMSA page is not aligned to 2 MiB (hardware erratum)"
     GhcbNotRegistered "ghcb-not-registered" "a GHCB page is used only after it was registered"
     GhcbPrivate "ghcb-private" "a GHCB page is shared memory"

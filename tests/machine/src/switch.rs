@@ -210,9 +210,13 @@ impl Machine {
 
     /// Goes on as [`Self::run_vmpl`] says.
     pub(crate) fn go_on(&mut self, next: RunVmpl) {
+        if self.goes_on() {
+            return;
+        }
         match next {
             RunVmpl::Refused => {}
             RunVmpl::Switch(target) => {
+                self.begins_window(target);
                 self.lie_swapped(target);
                 self.switch(target, exit::VMGEXIT);
             }

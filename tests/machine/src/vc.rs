@@ -38,6 +38,9 @@ impl Machine {
         }
         let long = self.vmcb().save(save::EFER) & LMA != 0;
         let done = if long { self.exception_long(VECTOR, Some(code)) } else { self.vc_legacy(code) };
+        if done.is_err() && self.shuts_down() {
+            return;
+        }
         if done.is_err() {
             self.stop(Rule::TripleFault, 0, format_args!("#VC {code:#x} cannot be delivered"));
         }

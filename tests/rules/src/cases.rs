@@ -195,6 +195,11 @@ macro_rules! for_each_case {
             "lie-ap-never" smp::lie_ap_never, Ok, "processors=2 fault=ap-never:1";
             "lie-ap-refused" smp::lie_ap_refused, Ok, "processors=2 fault=ap-refused:1";
             "lie-ap-other" smp::lie_ap_other, Ok, "processors=3 fault=ap-other:1";
+            "lie-ap-late" smp::lie_ap_late, Ok, "processors=2 fault=ap-late:1";
+            "lie-ap-twice" smp::lie_ap_twice, Ok, "processors=3 fault=ap-twice:1";
+            "lie-ap-vmpl" smp::lie_ap_vmpl, Ok, "processors=2 fault=ap-vmpl:1";
+            "lie-ap-page" smp::lie_ap_page, Ok, "processors=2 fault=ap-page:1";
+            "lie-parked-run" smp::both_run, Stop("unvalidated-access"), "processors=2 fault=parked-run";
             "lie-vmsa-swapped" smp::lie_vmsa_swapped, Ok, "processors=2 fault=vmsa-swapped:1";
             "lie-swap-before-rescind" lies::swap_before_rescind, Ok, "fault=swap-before-rescind:2";
             "lie-inject" lies::inject, Ok, "fault=inject:20";
@@ -202,6 +207,15 @@ macro_rules! for_each_case {
             "lie-inject-refused-elsewhere" lies::inject_refused, Stop("injected-exception"), "fault=inject:5";
             "lie-inject-refused-for-all" lies::inject_refused_for_all, Stop("injected-exception"), REFUSES;
             "lie-inject-ignored" lies::inject_ignored, Stop("injected-exception"), "fault=inject:20";
+            "lie-window" lies::window, Ok, "fault=window:1";
+            "lie-window-ignored" lies::window_ignored, Stop("injected-exception"), "fault=window:1";
+            "lie-window-busy" lies::window_busy, Stop("vmsa-busy"), "fault=window:1";
+            "lie-window-refuses" lies::window_refuses, Ok, "fault=window:100";
+            "lie-window-gives" lies::window_gives, Stop("injected-exception"), "fault=window:8";
+            "lie-window-gives-unzeroed" lies::window_gives_unzeroed, Stop("unzeroed-grant"), "fault=window:8";
+            "lie-unasked" lies::unasked, Ok, "fault=unasked";
+            "lie-unasked-later" lies::unasked_later, Ok, "fault=unasked";
+            "lie-psmash" lies::psmash, Ok, "rmp-pages=2m fault=psmash";
             "lie-required-validated" lies::required_validated, Ok, "fault=required-validated";
             "lie-map-pages" lies::map_pages, Ok, "fault=map-pages:659013632";
             "lie-map-ranges" lies::map_ranges, Ok, "ram=64 fault=map-ranges:100";

@@ -1,7 +1,7 @@
 //! Lies of the host that are not about guest messages: each must be there as the configuration asks for it.
 
-use crate::controls::FREE;
-use crate::guest::{self, FULL, VMSA, field};
+use crate::controls::{FREE, FREE_HUGE};
+use crate::guest::{self, FULL, VMSA, VMSA_READ, field};
 use crate::hypervisor::{Back, GHCB, GUEST_GHCB, RAX, RBX, RCX, SCRATCH, check, own_zeroed, page_state};
 use crate::sys::{self, PAGE, SHARED, cpuid_page, memory_map, msr_call, peek, poke, probe, pvalidate, rmpadjust};
 
@@ -193,4 +193,132 @@ pub(crate) fn inject_refused_for_all() {
     let refuses = sys::handler_refuses();
     sys::on_exceptions(sys::handler_ends(), &[(13, refuses), (14, refuses), (29, refuses)]);
     check(!is_any_refused(), 20);
+}
+
+/// What VMPL2 counts and asks for.
+const COUNT: u64 = FREE;
+const TIMES: u64 = FREE + 8;
+/// A page of the guest's for which VMPL0 reaches.
+const NAMED: u64 = FREE + PAGE;
+
+/// Its first call is one into which the machine looks, the others are not.
+fn guest_marks() -> ! {
+    poke(COUNT, 1);
+    sys::set_ghcb(0x016);
+    sys::vmgexit_marked(peek(TIMES));
+    loop {
+        poke(COUNT, peek(COUNT) + 1);
+        msr_call(0x016);
+    }
+}
+
+/// The guest has made its call, and the machine looks into what comes.
+fn marked_call(times: u64) {
+    own_zeroed(FREE);
+    own_zeroed(NAMED);
+    poke(TIMES, times);
+    check(rmpadjust(FREE, 0, FULL) == 0 && rmpadjust(NAMED, 0, FULL) == 0, 20);
+    guest::prepare(guest_marks);
+    check(guest::run() == Back(0, 0), 21);
+}
+
+/// EFER.SVME is clear meanwhile, and nobody runs it.
+fn serve() {
+    let efer = peek(VMSA + field::EFER);
+    poke(VMSA + field::EFER, efer & !0x1000);
+    if rmpadjust(VMSA, 0, VMSA_READ) == 0 && peek(VMSA + field::EFER) & 0x1000 == 0 {
+        (0..50).for_each(|turn| poke(VMSA + 0x308, turn));
+    }
+    poke(VMSA + field::EFER, efer);
+}
+
+/// Whoever runs it.
+fn serve_anyone() {
+    let efer = peek(VMSA + field::EFER);
+    poke(VMSA + field::EFER, efer & !0x1000);
+    poke(VMSA + 0x308, 1);
+    poke(VMSA + field::EFER, efer);
+}
+
+pub(crate) fn window_busy() {
+    sys::on_every_exception(sys::handler_ends());
+    marked_call(0);
+    serve_anyone();
+    guest::run();
+}
+
+/// A firmware that ends on every exception, and after the loss of a page, too.
+pub(crate) fn window() {
+    sys::on_every_exception(sys::handler_ends());
+    marked_call(0);
+    serve();
+    check(guest::run() == Back(0, 0) && peek(COUNT) == 2, 22);
+    sys::install_exceptions(1);
+}
+
+pub(crate) fn window_ignored() {
+    sys::on_every_exception(sys::handler_ignores());
+    marked_call(0);
+    serve();
+    guest::run();
+}
+
+/// A firmware that does something else when a page of its guest's is gone.
+fn window_refused(instead: fn()) {
+    sys::on_exceptions(sys::handler_ends(), &[(29, sys::handler_vc())]);
+    marked_call(0);
+    for turn in 0..20u64 {
+        let raised = probe!("mov [rdx], rax", in("rdx") NAMED, in("rax") turn);
+        if raised.is_some() {
+            instead();
+            break;
+        }
+    }
+    guest::run();
+    sys::install_exceptions(1);
+}
+
+/// It gives one of its own away.
+pub(crate) fn window_gives() {
+    window_refused(|| drop(rmpadjust(sys::secrets_page(), 0, FULL)));
+}
+
+/// It gives the page back with what is in it now.
+pub(crate) fn window_gives_unzeroed() {
+    window_refused(|| {
+        pvalidate(NAMED, 0, true);
+        rmpadjust(NAMED, 0, FULL);
+    });
+}
+
+pub(crate) fn window_refuses() {
+    window_refused(|| {});
+}
+
+/// VMPL2 runs on before VMPL0 has executed an instruction, and calls again.
+pub(crate) fn unasked() {
+    marked_call(0);
+    check(peek(COUNT) == 2, 22);
+}
+
+/// The same as soon as it can be run again.
+pub(crate) fn unasked_later() {
+    marked_call(1);
+    check(peek(COUNT) == 1, 22);
+    serve();
+    check(peek(COUNT) == 2, 23);
+}
+
+pub(crate) fn psmash() {
+    // Of this page two instructions pass.
+    check(FREE_HUGE >> 21 & 7 == 2, 20);
+    marked_call(0);
+    let list = GHCB.at() + 0x800;
+    poke(list, 0);
+    poke(list + 8, FREE_HUGE | 1 << 52 | 1 << 56);
+    check(GHCB.exit(0x8000_0010, 0, 0, &[(SCRATCH, GHCB.0 + 0x800)]) == Back(0, 0), 22);
+    check(pvalidate(FREE_HUGE, 1, true) == (0, false) && rmpadjust(FREE_HUGE, 1, FULL) == 0, 23);
+    poke(FREE_HUGE + 0x1F_F000, 5);
+    check(rmpadjust(FREE_HUGE, 1, FULL) == 6 && pvalidate(FREE_HUGE, 1, false) == (6, false), 24);
+    check(rmpadjust(FREE_HUGE, 0, FULL) == 0 && peek(FREE_HUGE + 0x1F_F000) == 5, 25);
 }

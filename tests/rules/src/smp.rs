@@ -502,6 +502,34 @@ pub(crate) fn lie_ap_other() {
     check(goes_round() && peek(SAID) == 1 + 2, 20);
 }
 
+/// The first creation is carried out with the second one, of which nothing comes.
+pub(crate) fn lie_ap_late() {
+    start(OTHER, 0, goes_for_ever);
+    check(stands_still(), 20);
+    check(create(ON_INIT, SECOND, 2, OTHER) == DONE && goes_round(), 21);
+}
+
+/// One register state for two processors: one of them runs it.
+pub(crate) fn lie_ap_twice() {
+    start(OTHER, 0, says_who);
+    check(goes_round() && (peek(SAID) == 1 + 1 || peek(SAID) == 1 + 2), 20);
+    check(create(DESTROY, peek(SAID) - 1, 0, OTHER) == DONE && stands_still(), 21);
+}
+
+/// For another VMPL than its own a register state does not run.
+pub(crate) fn lie_ap_vmpl() {
+    start(OTHER, 0, goes_for_ever);
+    check(stands_still() && peek(OTHER + field::EXIT_CODE) == 0, 20);
+    check(create(NOW, SECOND, 0, OTHER) == DONE && goes_round(), 21);
+}
+
+/// The page behind the register state is none.
+pub(crate) fn lie_ap_page() {
+    start(OTHER, 0, goes_for_ever);
+    check(stands_still() && peek(OTHER + field::EXIT_CODE) == 0, 20);
+    check(create(NOW, SECOND, 0, OTHER) == DONE && goes_round(), 21);
+}
+
 /// This processor's run-VMPL leads to what the other one was to run.
 pub(crate) fn lie_vmsa_swapped() {
     prepare(OTHER_GUEST, 2, calls_vmpl0);

@@ -71,6 +71,7 @@ symbols! {
     vc_stack_top __vc_stack_top
     ring0_stack_top __ring0_stack_top
     handler_ends __handler_ends
+    handler_vc __handler_vc
     handler_ignores __handler_ignores
     handler_refuses __handler_refuses
     handler_refuses_vc __handler_refuses_vc
@@ -289,6 +290,12 @@ pub(crate) fn set_ghcb(value: u64) {
 pub(crate) fn vmgexit() {
     // SAFETY: memory may have changed afterwards, which `asm!` without `nomem` says.
     unsafe { asm!("rep vmmcall", options(nostack)) };
+}
+
+/// VMGEXIT of a call into which the machine looks (R9, "WIND"); `times` goes to R8.
+pub(crate) fn vmgexit_marked(times: u64) {
+    // SAFETY: as above.
+    unsafe { asm!("rep vmmcall", "xor r9d, r9d", in("r8") times, inout("r9") 0x444E_4957_u64 => _, options(nostack)) };
 }
 
 /// Reads an MSR.
