@@ -170,6 +170,10 @@ pub(crate) struct FakeMachine {
     pub(crate) swap_at_next_pvalidate: bool,
     /// A page for which RMPADJUST gives out no rights.
     pub(crate) refuse_grant_of: Option<u64>,
+    /// The pages that the heap has got.
+    pub(crate) heap: Vec<u64>,
+    /// As many as it has addresses for.
+    pub(crate) heap_limit: usize,
     /// A page that the host takes, and the accesses to it that it lets through before that.
     pub(crate) taken: Option<(u64, u32)>,
 }
@@ -195,6 +199,8 @@ impl FakeMachine {
             in_use: None,
             swap_at_next_pvalidate: false,
             refuse_grant_of: None,
+            heap: Vec::new(),
+            heap_limit: usize::MAX,
             taken: None,
         }
     }
@@ -282,6 +288,14 @@ impl FakeMachine {
     pub(crate) fn assert_revoked(&self, page: u64) {
         let state = self.state(page);
         assert!(!state.validated && state.rights == [0xf, 0, 0, 0], "{page:#x}: {state:?}");
+    }
+
+    /// The firmware's alone, zeroed, and no CPU remembers anything else.
+    pub(crate) fn assert_deposited(&self, page: u64) {
+        let state = self.state(page);
+        assert!(state.validated && !state.vmsa && state.rights == [0xf, 0, 0, 0], "{page:#x}: {state:?}");
+        assert!(!self.remembered.contains(&page), "{page:#x} can be reached with stale translations");
+        assert!(self.bytes(page, PAGE).iter().all(|byte| *byte == 0), "{page:#x} is not zeroed");
     }
 
     pub(crate) fn assert_vmsa(&self, page: u64) {
@@ -399,6 +413,18 @@ impl Pages for FakeMachine {
             }
         });
         Ok(())
+    }
+
+    fn extend_heap(&mut self, gpa: u64) -> bool {
+        let state = self.state(gpa);
+        assert!(
+            state.validated && state.rights == [0xf, 0, 0, 0] && !state.vmsa,
+            "{gpa:#x} is not the firmware's alone"
+        );
+        assert!(self.bytes(gpa, PAGE).iter().all(|byte| *byte == 0), "{gpa:#x} is not zeroed");
+        let room = self.heap.len() < self.heap_limit;
+        self.heap.extend(room.then_some(gpa));
+        room
     }
 
     fn flush(&mut self) {

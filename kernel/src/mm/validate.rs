@@ -99,11 +99,15 @@ pub fn grant(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpE
 
 /// Takes every right to a page from every VMPL below the firmware's, also those that the CPU remembers.
 pub fn revoke(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
-    let [_, below @ ..] = Vmpl::ALL;
-    let revoked =
-        below.into_iter().try_for_each(|vmpl| pages.rmpadjust(gpa, size, Attributes::page(vmpl, Permissions::NONE)));
+    let revoked = rescind(pages, gpa, size);
     pages.flush();
     revoked
+}
+
+/// [`revoke`] but for what the CPU remembers: the caller has it forget.
+pub fn rescind(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
+    let [_, below @ ..] = Vmpl::ALL;
+    below.into_iter().try_for_each(|vmpl| pages.rmpadjust(gpa, size, Attributes::page(vmpl, Permissions::NONE)))
 }
 
 #[cfg(test)]

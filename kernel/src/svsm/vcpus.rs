@@ -2,6 +2,7 @@
 
 use heapless::Vec as FixedVec;
 
+use crate::mm::Region;
 use crate::mm::ownership::{MAX_VMSAS, Ownership};
 
 /// Processors that the firmware runs on. A block for each, of 136 KiB, fits in its 8 MiB beside the ownership map of as
@@ -36,6 +37,8 @@ pub struct Guest {
     /// Who owns each page.
     pub map: Ownership,
     processors: FixedVec<Processor, MAX_PROCESSORS>,
+    /// Pages that the guest was asked for, and that no call has used since.
+    pub(super) wanted: u32,
 }
 
 /// There is no such processor, or it is serving its vCPU.
@@ -60,7 +63,7 @@ impl Guest {
             }
             processors.push(Processor { apic_id, vcpu: None, serving: false }).ok()?;
         }
-        Some(Guest { map, processors })
+        Some(Guest { map, processors, wanted: 0 })
     }
 
     /// Whether there is one processor only.
@@ -90,6 +93,16 @@ impl Guest {
     /// The vCPU that is being served on the processor.
     pub(crate) fn calling(&mut self, apic_id: u32) -> Option<&mut Vcpu> {
         self.processor(apic_id)?.vcpu.as_mut()
+    }
+
+    /// The calling area of the guest's first vCPU.
+    pub(super) fn first_calling_area(&self) -> Option<u64> {
+        self.processors.first()?.vcpu.map(|vcpu| vcpu.calling_area)
+    }
+
+    /// Whether a vCPU calls through a page of `region`.
+    pub(super) fn has_calling_area(&self, region: Region) -> bool {
+        self.processors.iter().any(|one| one.vcpu.is_some_and(|vcpu| region.contains(vcpu.calling_area)))
     }
 
     /// Whether a vCPU can get the processor.
