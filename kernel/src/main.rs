@@ -40,7 +40,7 @@ use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, say};
 use arch::memory::Memory;
-use arch::processor::{self, BOOT_APIC_ID, NewStack, Waiting};
+use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::stack::OnLargeStack;
 use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
 use source::Instruction;
@@ -89,8 +89,11 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         Conditioner::start(Instruction::Rdseed, Instruction::Rdrand).map_err(Fatal::because(Reason::Entropy))?;
     say("entropy", format_args!("RDSEED and RDRAND passed their start-up tests"));
 
-    let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;
     let launch = launch_params(&mut memory)?;
+    let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
+    if let Some(reserve) = layout::reserved(launch.reserve) {
+        memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
+    }
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
@@ -119,7 +122,6 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
     let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
     let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
-    let own_stack = NewStack::allocate()?;
     let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm).ok_or_else(Fatal::plain(Reason::Panic))?)));
     let shared = Shared { guest: Mutex::new(guest), tpm, services, reports: Mutex::new(reports) };
     SHARED.call_once(|| shared);
@@ -138,7 +140,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         ),
     );
     others.iter().for_each(Waiting::go);
-    stack::leave(own_stack, serve_first)
+    stack::leave(serve_first)
 }
 
 /// Starts VMPL0 on the processors that the launch parameters name beside this one, where all can be told to forget

@@ -142,6 +142,12 @@ const MAX_REGIONS: usize = (DIGESTS - HEAD) / ENTRY;
 /// Where the digests lie, and how many fit.
 const DIGESTS: usize = 0x800;
 const MAX_DIGESTS: usize = (4096 - DIGESTS) / 68;
+/// Processors that the firmware has memory for in its 8 MiB.
+const WITHIN: u32 = 16;
+/// What it takes for each more but the first (`kernel::svsm::vcpus::BLOCK_SIZE`, and the allocator's part).
+const BLOCK_SIZE: u64 = 132 * 1024;
+/// The file reserves blocks of this size.
+pub(super) const RESERVE_BLOCK: u64 = 0x20_0000;
 
 impl Guest {
     /// The page of launch parameters; without a guest, one that starts none.
@@ -155,6 +161,12 @@ impl Guest {
         Ok(page)
     }
 
+    /// Blocks of 2 MiB that the file reserves behind the firmware's 8 MiB.
+    pub fn reserve(&self) -> u32 {
+        let wanted = if self.processors <= WITHIN { 0 } else { u64::from(self.processors - 1) * BLOCK_SIZE };
+        u32::try_from(wanted.div_ceil(RESERVE_BLOCK)).unwrap_or(u32::MAX)
+    }
+
     fn fill(&self, page: &mut Vec<u8>) -> Result<()> {
         ensure!(self.regions.len() <= MAX_REGIONS, "{} regions: at most {MAX_REGIONS} fit", self.regions.len());
         page.extend((self.entry as u32).to_le_bytes());
@@ -162,7 +174,8 @@ impl Guest {
         let count = u32::try_from(self.regions.len())?;
         let digests = self.digests();
         let digest_count = u32::try_from(digests.len())?;
-        let numbers = [self.validation as u32, self.measure as u32, count, digest_count, self.processors];
+        let numbers =
+            [self.validation as u32, self.measure as u32, count, digest_count, self.processors, self.reserve()];
         page.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
         for region in &self.regions {

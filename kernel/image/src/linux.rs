@@ -22,7 +22,7 @@ pub struct Linux {
     /// The kernel's command line.
     pub command_line: String,
     /// Processors in the ACPI tables.
-    pub vcpus: u8,
+    pub vcpus: u16,
 }
 
 /// Where the small pieces lie.

@@ -470,7 +470,7 @@ mod tests {
         let mut scene = Scene::new();
         scene.map().fill_up();
         let page = large() + LARGE_PAGE_SIZE / 2;
-        let mut pvalidate = |scene: &mut Scene| {
+        let pvalidate = |scene: &mut Scene| {
             scene.machine.place(LIST + 0x800, &[1, 0, 0, 0, 0, 0, 0, 0]);
             scene.machine.place(LIST + 0x808, &page.to_le_bytes());
             scene.call(PVALIDATE, [LIST + 0x800, 0, 0, 0]).rax

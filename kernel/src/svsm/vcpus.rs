@@ -5,10 +5,11 @@ use heapless::Vec as FixedVec;
 use crate::mm::Region;
 use crate::mm::ownership::{MAX_VMSAS, Ownership};
 
-/// Processors that the firmware runs on. A block for each, of 136 KiB, fits in its 8 MiB beside the ownership map of as
-/// much RAM as there can be.
-pub const MAX_PROCESSORS: usize = 16;
-const _: () = assert!(MAX_PROCESSORS <= MAX_VMSAS);
+/// Bytes that the firmware takes for each processor but the one that boots.
+pub const BLOCK_SIZE: u64 = 128 * 1024;
+/// Processors that the firmware runs on.
+pub const MAX_PROCESSORS: usize = 256;
+const _: () = assert!(2 * MAX_PROCESSORS <= MAX_VMSAS);
 
 /// A vCPU of the guest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +135,15 @@ impl Guest {
         }
     }
 
+    /// Where all processors have come up, each is at its APIC id.
     fn processor(&mut self, apic_id: u32) -> Option<&mut Processor> {
-        self.processors.iter_mut().find(|processor| processor.apic_id == apic_id)
+        let expected = usize::try_from(apic_id).ok().filter(|at| self.has(*at, apic_id));
+        let at = expected.or_else(|| (0..self.processors.len()).find(|at| self.has(*at, apic_id)))?;
+        self.processors.get_mut(at)
+    }
+
+    fn has(&self, at: usize, apic_id: u32) -> bool {
+        self.processors.get(at).is_some_and(|processor| processor.apic_id == apic_id)
     }
 }
 
@@ -163,9 +171,19 @@ mod tests {
         assert!(!guest(&[7]).unwrap().is_alone());
         assert!(guest(&[1, 0]).is_none());
         assert!(guest(&[1, 2, 1]).is_none());
-        let many: std::vec::Vec<u32> = (1..16).collect();
+        let many: std::vec::Vec<u32> = (1..256).collect();
         assert!(guest(&many).is_some());
-        assert!(guest(&[&many[..], &[16]].concat()).is_none());
+        assert!(guest(&[&many[..], &[256]].concat()).is_none());
+    }
+
+    /// The host has no processor 2: those behind it are found all the same.
+    #[test]
+    fn a_processor_is_found_by_its_apic_id_wherever_it_is() {
+        let mut guest = guest(&[1, 3, 255]).unwrap();
+        assert_eq!(
+            [0, 1, 2, 3, 4, 255, 256].map(|id| guest.place(id).is_ok()),
+            [true, true, false, true, false, true, false]
+        );
     }
 
     #[test]

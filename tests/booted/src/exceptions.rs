@@ -118,7 +118,7 @@ fn boot(built: &Built, every: u32) -> Result<()> {
 }
 
 /// Where an access to a page that the host has taken is refused (snp/src/instr/access.s), for the machine.
-fn accesses() -> Result<String> {
+pub(super) fn accesses() -> Result<String> {
     let elf = Elf::read(&build::build(build::IMAGE_AND_MACHINE)?.firmware())?;
     let at = |name: &str| elf.address(&format!("__access_{name}"));
     let mut lines =
