@@ -214,6 +214,11 @@ impl FakeMachine {
     /// The map that goes with [`FakeMachine::new`].
     pub(crate) fn booted(&self) -> Ownership {
         let mut map = self.ownership();
+        self.give_to_guest(&mut map);
+        map
+    }
+
+    fn give_to_guest(&self, map: &mut Ownership) {
         let mut gpa = GIVEN;
         while gpa < GIVEN_END {
             let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(GIVEN_END);
@@ -222,7 +227,6 @@ impl FakeMachine {
         }
         map.take(region(SHARED_PAGE, SHARED_PAGE + PAGE_SIZE)).unwrap();
         map.make_vmsa(OTHER_VMSA).unwrap();
-        map
     }
 
     fn state(&self, page: u64) -> State {
@@ -515,8 +519,21 @@ impl Scene {
 
     fn on(others: &[u32]) -> Scene {
         let machine = FakeMachine::new();
+        let map = machine.booted();
+        Scene::with(machine, map, others)
+    }
+
+    /// On one processor, with `ranges` of RAM, of which the guest has what it has elsewhere.
+    pub(crate) fn of(ranges: &[Region]) -> Scene {
+        let machine = FakeMachine::new();
+        let mut map = Ownership::new(ranges, &[region(FIRMWARE, FIRMWARE_END)]).unwrap();
+        machine.give_to_guest(&mut map);
+        Scene::with(machine, map, &[])
+    }
+
+    fn with(machine: FakeMachine, map: Ownership, others: &[u32]) -> Scene {
         let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
-        let guest = Guest::new(machine.booted(), PROCESSORS[0], vcpu, others).unwrap();
+        let guest = Guest::new(map, PROCESSORS[0], vcpu, others).unwrap();
         Scene {
             machine,
             guest: Mutex::new(guest),

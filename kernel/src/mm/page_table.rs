@@ -311,10 +311,10 @@ mod tests {
         tables.own.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
         tables.window.open(PLACEMENT, WINDOW, 0x1234_5000, PageSize::Size4K);
         let tables = &*tables;
-        let own = (0..6).flat_map(|table| at(tables, OWN + table * 4096).0);
+        let own = (0..2 + BLOCKS as u64).flat_map(|table| at(tables, OWN + table * 4096).0);
         let all = own.chain((0..4).flat_map(|table| at(tables, WINDOW + table * 4096).0));
         let present: std::vec::Vec<u64> = all.filter(|entry| entry & 1 != 0).collect();
-        assert_eq!(present.len(), 1 + 1 + 4 + 2047 + 4, "tables, pages but the guard, and a page that is open");
+        assert_eq!(present.len(), 1 + BLOCKS + 2047 + 1 + 4, "tables, pages but the guard, and a page that is open");
         assert!(present.iter().all(|entry| entry & 0x60 == 0x60));
     }
 
@@ -328,6 +328,25 @@ mod tests {
             tables.window.close(0x12_3456_789a);
             assert_eq!(walk(&tables, DIRECT_MAP + page), None);
         }
+    }
+
+    /// What is reserved lies behind the 8 MiB as it does there; what is deposited lies anywhere.
+    #[test]
+    fn memory_behind_the_linkers_is_mapped_when_it_is_there() {
+        let mut tables = built();
+        let (reserved, deposited) = (0x4080_0000, 0x4080_0000 + 8 * LARGE_PAGE_SIZE);
+        let end = deposited + 2 * LARGE_PAGE_SIZE;
+        assert_eq!([reserved, deposited, end - 4096].map(|address| walk(&tables, address)), [None; 3]);
+        for (address, gpa) in [(reserved, 0x80_0080_0000), (deposited, 0x1234_5000), (end - 4096, 0x2000)] {
+            assert!(tables.own.map(PLACEMENT, address, gpa));
+            let (entry, found) = walk(&tables, address + 5).unwrap();
+            assert_eq!((entry & 0xfff, entry & NO_EXECUTE, found), (DATA & 0xfff, NO_EXECUTE, gpa + 5));
+        }
+        assert!(!tables.own.map(PLACEMENT, end, 0x3000), "there is no address for it");
+        tables.own.set_own(PLACEMENT, reserved, Access::Shared);
+        assert_eq!(tables.own.blocks[4].0[0], 0x80_0080_0000 | DATA);
+        tables.own.set_own(PLACEMENT, reserved, Access::None);
+        assert_eq!(walk(&tables, reserved), None);
     }
 
     #[test]

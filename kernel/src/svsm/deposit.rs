@@ -518,6 +518,51 @@ mod tests {
         assert_eq!(scene.map().owner(large()), before);
     }
 
+    /// The memory maps of guests of 384 MiB, 16 GiB and 4 TiB, as QEMU has them: the first has room for all of its
+    /// blocks, the others for many, and what a guest of 4 TiB wants beyond that it deposits.
+    #[test]
+    fn a_guest_of_any_size_has_a_map_and_a_big_one_deposits_for_more() {
+        const GIB: u64 = 1 << 30;
+        for (ram, asks) in [(384 << 20, false), (16 * GIB, false), (4096 * GIB, true)] {
+            let below = ram.min(2 * GIB);
+            let map = [(0, below), (4 * GIB, 4 * GIB + ram - below)];
+            let mut page = std::boxed::Box::new([0; PAGE]);
+            for (entry, (start, end)) in page.chunks_mut(24).zip(map.iter().filter(|(start, end)| start < end)) {
+                entry[..8].copy_from_slice(&(start / PAGE_SIZE).to_le_bytes());
+                entry[8..16].copy_from_slice(&((end - start) / PAGE_SIZE).to_le_bytes());
+            }
+            let own = Region::new(FIRMWARE, FIRMWARE + 0x80_0000).unwrap();
+            let ranges = crate::mm::memory_map::check(&page, own).unwrap();
+            let mut scene = Scene::of(&ranges);
+            let pvalidate = |scene: &mut Scene, gpa: u64| {
+                scene.machine.place(LIST + 0x800, &[1, 0, 0, 0, 0, 0, 0, 0]);
+                scene.machine.place(LIST + 0x808, &(gpa | 4).to_le_bytes());
+                scene.call(PVALIDATE, [LIST + 0x800, 0, 0, 0]).rax
+            };
+            let last = ranges.last().unwrap().end() - PAGE_SIZE;
+            assert_eq!(pvalidate(&mut scene, last), 0, "the last page of {ram:#x}");
+            scene.machine.assert_granted_zeroed(last);
+            // A page of each block, up to where there is no room.
+            let blocks = ranges.last().unwrap().blocks().map(|block| block.start());
+            let alone: Vec<u64> =
+                blocks.filter(|gpa| gpa % LARGE_PAGE_SIZE == 0 && *gpa > 8 << 20).take(40_000).collect();
+            let mut codes = Vec::new();
+            let pages: Vec<u64> = (0..u64::from(PAGES_TO_GROW)).map(|page| PAGES + page * 4096).collect();
+            for gpa in alone {
+                let region = Region::covering(gpa, PAGE_SIZE).unwrap();
+                if scene.map().can_change(region) {
+                    scene.map().give(region).unwrap();
+                } else {
+                    codes.push(pvalidate(&mut scene, gpa));
+                    assert_eq!(deposit(&mut scene, &pages).0, 0);
+                    codes.push(pvalidate(&mut scene, gpa));
+                    break;
+                }
+            }
+            assert_eq!(codes, if asks { [0x4000_0041, 0].to_vec() } else { Vec::new() });
+        }
+    }
+
     /// The flag is in the first vCPU's calling area, whoever calls, and nowhere that is not the guest's.
     #[test]
     fn the_first_vcpu_is_told_what_is_available() {
