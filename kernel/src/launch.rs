@@ -583,7 +583,7 @@ mod tests {
         assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
         assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
         assert_eq!(wrong(|p| p.processors = 257.into()), LaunchError::Processors);
-        assert_eq!(wrong(|p| p.reserve = 9.into()), LaunchError::Reserve);
+        assert_eq!(wrong(|p| p.reserve = 11.into()), LaunchError::Reserve);
         assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);

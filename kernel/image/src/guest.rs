@@ -144,8 +144,8 @@ const DIGESTS: usize = 0x800;
 const MAX_DIGESTS: usize = (4096 - DIGESTS) / 68;
 /// Processors that the firmware has memory for in its 8 MiB.
 const WITHIN: u32 = 16;
-/// What it takes for each more but the first (`kernel::svsm::vcpus::BLOCK_SIZE`, and the allocator's part).
-const BLOCK_SIZE: u64 = 132 * 1024;
+/// What is reserved for each but the first: `kernel::svsm::vcpus::BLOCK_SIZE`, and the allocator's part.
+const BLOCK_SIZE: u64 = 80 * 1024;
 /// The file reserves blocks of this size.
 pub(super) const RESERVE_BLOCK: u64 = 0x20_0000;
 

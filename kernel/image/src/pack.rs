@@ -298,7 +298,9 @@ mod tests {
     /// What QEMU and COCONUT's loaders take: one private region for the firmware, before anything is launched in it.
     #[test]
     fn the_firmwares_memory_is_required_first_and_in_one_piece() {
-        for (processors, bytes) in [(1, 0x80_0000), (16, 0x80_0000), (17, 0xC0_0000), (256, 0x100_0000)] {
+        for (processors, bytes) in
+            [(1, 0x80_0000), (16, 0x80_0000), (17, 0xA0_0000), (64, 0xE0_0000), (256, 0x1C0_0000)]
+        {
             let guest = Guest { processors, ..guest() };
             let directives = directives(&pack(&firmware(&SYMBOLS), Some(&guest)).unwrap());
             let required: Vec<_> = directives

@@ -28,11 +28,11 @@ use super::{fatal, layout};
 /// APIC id of the processor that boots.
 pub(crate) const BOOT_APIC_ID: u32 = 0;
 /// Bytes of the stack on which a processor serves calls. The TPM has a stack of its own.
-const STACK: usize = 64 * 1024;
+const STACK: usize = 28 * 1024;
 /// Bytes of the stack of exceptions that end the firmware.
-const FAULT_STACK: usize = 16 * 1024;
+const FAULT_STACK: usize = 8 * 1024;
 /// Bytes of the stack of #VC.
-const VC_STACK: usize = 16 * 1024;
+const VC_STACK: usize = 8 * 1024;
 /// Ticks of the TSC for which a processor is waited for: some seconds of any CPU.
 const PATIENCE: u64 = 20_000_000_000;
 

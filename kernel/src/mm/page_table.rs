@@ -25,7 +25,7 @@ const ENTRIES: usize = 512;
 /// 2 MiB blocks of the firmware's memory that the linker knows of.
 const FIRMWARE_BLOCKS: usize = 4;
 /// 2 MiB blocks that the file can reserve behind them.
-pub const MAX_RESERVED_BLOCKS: u32 = 8;
+pub const MAX_RESERVED_BLOCKS: u32 = 10;
 /// 2 MiB blocks of addresses for what the guest deposits and the firmware uses.
 const DEPOSIT_BLOCKS: usize = 2;
 const _: () = assert!(MAX_GROWTH as u64 * PAGE_SIZE <= DEPOSIT_BLOCKS as u64 * LARGE_PAGE_SIZE);
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn memory_behind_the_linkers_is_mapped_when_it_is_there() {
         let mut tables = built();
-        let (reserved, deposited) = (0x4080_0000, 0x4080_0000 + 8 * LARGE_PAGE_SIZE);
+        let (reserved, deposited) = (0x4080_0000, 0x4080_0000 + 10 * LARGE_PAGE_SIZE);
         let end = deposited + 2 * LARGE_PAGE_SIZE;
         assert_eq!([reserved, deposited, end - 4096].map(|address| walk(&tables, address)), [None; 3]);
         for (address, gpa) in [(reserved, 0x80_0080_0000), (deposited, 0x1234_5000), (end - 4096, 0x2000)] {

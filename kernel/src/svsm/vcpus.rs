@@ -6,7 +6,7 @@ use crate::mm::Region;
 use crate::mm::ownership::{MAX_VMSAS, Ownership};
 
 /// Bytes that the firmware takes for each processor but the one that boots.
-pub const BLOCK_SIZE: u64 = 128 * 1024;
+pub const BLOCK_SIZE: u64 = 76 * 1024;
 /// Processors that the firmware runs on.
 pub const MAX_PROCESSORS: usize = 256;
 const _: () = assert!(2 * MAX_PROCESSORS <= MAX_VMSAS);

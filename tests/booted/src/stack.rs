@@ -22,6 +22,9 @@ const SMALL: [(&str, Use); 3] = [("call", Use::Calls), ("vc", Use::Calls), ("fau
 /// Of each of them, so much is never reached.
 const SMALL_RESERVE: u64 = 4 * 1024;
 
+/// Exceptions are made up at so many-th exits: at some points.
+const POINTS: u32 = 3000;
+
 /// What is done to a stack.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -98,7 +101,7 @@ pub fn run(built: &Built) -> Result<Totals> {
 fn small(built: &Built, used_by: Use, bottom: u64, top: u64) -> Result<u64> {
     let more = match used_by {
         Use::Calls => String::from("vmpl-fault=gp\nsteal=1"),
-        Use::Exceptions => format!("ram=32\nfault=inject:{}\n{}", exceptions::SHORT, exceptions::accesses()?),
+        Use::Exceptions => format!("ram=32\nfault=inject:{POINTS}\n{}", exceptions::accesses()?),
     };
     let mut qemu = boot::start(built, &format!("stack={bottom:#x}-{top:#x}\n{more}"))?;
     let mut most = None;

@@ -430,7 +430,9 @@ impl World {
             }
             *remembered |= 1 << at;
         }
-        if page.vmsa || !page.validated || matches!(page.owner, Owner::Unvalidated | Owner::Firmware) {
+        // The firmware's page may have been granted already, in a call that still holds the lock.
+        let firmwares = page.owner == Owner::Firmware && !page.grants_writing();
+        if page.vmsa || !page.validated || page.owner == Owner::Unvalidated || firmwares {
             return Err(format!("VMPL2 writes to {gpa:#x}, which it has lost, by what the TLB remembers"));
         }
         page.contents.write(gpa % PAGE, bytes);
