@@ -147,7 +147,13 @@ const WITHIN: u32 = 16;
 /// What is reserved for each but the first: `kernel::svsm::vcpus::BLOCK_SIZE`, and the allocator's part.
 const BLOCK_SIZE: u64 = 80 * 1024;
 /// The file reserves blocks of this size.
-pub(super) const RESERVE_BLOCK: u64 = 0x20_0000;
+pub const RESERVE_BLOCK: u64 = 0x20_0000;
+
+/// Blocks of 2 MiB that are reserved for so many processors.
+pub fn reserved_blocks(processors: u32) -> u32 {
+    let wanted = if processors <= WITHIN { 0 } else { u64::from(processors - 1) * BLOCK_SIZE };
+    u32::try_from(wanted.div_ceil(RESERVE_BLOCK)).unwrap_or(u32::MAX)
+}
 
 impl Guest {
     /// The page of launch parameters; without a guest, one that starts none.
@@ -161,10 +167,9 @@ impl Guest {
         Ok(page)
     }
 
-    /// Blocks of 2 MiB that the file reserves behind the firmware's 8 MiB.
+    /// Blocks that the file reserves behind the firmware's 8 MiB.
     pub fn reserve(&self) -> u32 {
-        let wanted = if self.processors <= WITHIN { 0 } else { u64::from(self.processors - 1) * BLOCK_SIZE };
-        u32::try_from(wanted.div_ceil(RESERVE_BLOCK)).unwrap_or(u32::MAX)
+        reserved_blocks(self.processors)
     }
 
     fn fill(&self, page: &mut Vec<u8>) -> Result<()> {
