@@ -53,6 +53,7 @@ const IN_QEMU: &[InQemu] = &[
     ("hostile: two vCPUs at once", booted::two::run),
     ("lies of the host to the firmware", booted::lies::run),
     ("firmware: its stack", booted::stack::run),
+    ("firmware: memory for 256 processors", booted::many::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),

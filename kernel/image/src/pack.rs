@@ -72,6 +72,11 @@ const PARKED: [u8; 4] = [0xFA, 0xF4, 0xEB, 0xFD];
 
 /// Packs `firmware` and, if there is one, a guest into an IGVM file.
 pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
+    pack_for(firmware, guest, guest.map_or(1, |guest| guest.processors))
+}
+
+/// [`pack`], for a host that launches `launched` processors, not as many as the guest shall have.
+pub fn pack_for(firmware: &Elf, guest: Option<&Guest>, launched: u32) -> Result<Vec<u8>> {
     let launch_params = Guest::launch_params(guest)?;
     let mut directives = vec![required_memory(guest.map_or(0, Guest::reserve))?];
     memory_map(firmware, &mut directives)?;
@@ -80,7 +85,7 @@ pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
         guest_pages(guest, &mut directives)?;
     }
     launcher_pages(firmware, &mut directives)?;
-    let others = guest.map_or(0, |guest| guest.processors.saturating_sub(1));
+    let others = launched.saturating_sub(1);
     if others > 0 {
         directives.push(page_data(PARKING, IgvmPageDataType::NORMAL, PARKED.to_vec()));
     }

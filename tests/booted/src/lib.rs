@@ -17,6 +17,7 @@
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
+//! | [`many`] | a file for 256 processors |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`stack`] | how much of its stack the firmware uses, in the image that is shipped |
@@ -42,6 +43,7 @@ pub mod ima;
 pub mod interrupted;
 pub mod lies;
 pub mod linux;
+pub mod many;
 pub mod ovmf;
 mod processes;
 pub mod processors;
