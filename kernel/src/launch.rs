@@ -5,6 +5,7 @@ use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::mm::ownership::FIRST_MIXED_BLOCKS;
 use crate::mm::page_table::MAX_RESERVED_BLOCKS;
 use crate::mm::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, Region};
 use crate::svsm::vcpus::MAX_PROCESSORS;
@@ -151,8 +152,11 @@ pub struct LaunchParams {
     pub processors: U32,
     /// 2 MiB blocks that the file reserves behind the firmware's 8 MiB.
     pub reserve: U32,
+    /// 2 MiB blocks that the ownership map can have in mixed use before the guest deposits memory; 0 is as many as the
+    /// firmware has memory for.
+    pub mixed_blocks: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x48],
+    pub reserved: [u8; 0x80 - 0x4C],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
     /// Digests of regions.
@@ -199,7 +203,8 @@ impl LaunchParams {
         digest_count: U32::ZERO,
         processors: U32::ZERO,
         reserve: U32::ZERO,
-        reserved: [0; 0x80 - 0x48],
+        mixed_blocks: U32::ZERO,
+        reserved: [0; 0x80 - 0x4C],
         regions: [RegionEntry::NONE; MAX_REGIONS],
         digests: [DigestEntry::NONE; MAX_DIGESTS],
         rest: [0; 8],
@@ -247,7 +252,24 @@ impl LaunchParams {
             return Err(LaunchError::Reserve);
         }
         let reserve = u64::from(self.reserve.get()) * LARGE_PAGE_SIZE;
-        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, processors, reserve, areas, digests };
+        let mixed_blocks = match usize::try_from(self.mixed_blocks.get()) {
+            Ok(0) | Err(_) => FIRST_MIXED_BLOCKS,
+            Ok(blocks) => blocks,
+        };
+        let launch = Launch {
+            entry,
+            rip,
+            rsp,
+            rsi,
+            rdi,
+            validation,
+            measure,
+            processors,
+            reserve,
+            mixed_blocks,
+            areas,
+            digests,
+        };
         launch.check_pages()?;
         Ok(launch)
     }
@@ -378,6 +400,8 @@ pub struct Launch {
     pub processors: usize,
     /// Bytes that the file reserves behind the firmware's 8 MiB.
     pub reserve: u64,
+    /// 2 MiB blocks that may be in mixed use before the guest deposits memory.
+    pub mixed_blocks: usize,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
     /// What the packer says of their contents.

@@ -247,7 +247,7 @@ fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmwar
         return Err(Fatal::new(Reason::LaunchParams, format_args!("a region of the guest's overlaps the firmware")));
     }
     let all = start::with_placed(ranges, launch).ok_or_else(Fatal::plain(Reason::MemoryMap))?;
-    let mut map = Ownership::new(&all, &[firmware, parking]).map_err(no_map)?;
+    let mut map = Ownership::with_room(&all, &[firmware, parking], launch.mixed_blocks).map_err(no_map)?;
     let mut validated = 0;
     for part in start::to_validate(ranges, launch, low).ok_or_else(Fatal::plain(Reason::MemoryMap))? {
         host::make_private(part)?;

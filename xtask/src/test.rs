@@ -54,6 +54,7 @@ const IN_QEMU: &[InQemu] = &[
     ("lies of the host to the firmware", booted::lies::run),
     ("firmware: its stack", booted::stack::run),
     ("firmware: memory for 256 processors", booted::many::run),
+    ("firmware: memory from the guest", booted::deposits::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),

@@ -131,6 +131,8 @@ pub struct Guest {
     pub measure: Measure,
     /// Processors, with the APIC ids 0 and up.
     pub processors: u32,
+    /// 2 MiB blocks that may be in mixed use before it deposits memory; 0 is as many as the firmware has memory for.
+    pub mixed_blocks: u32,
     /// What it consists of.
     pub regions: Vec<Region>,
 }
@@ -179,9 +181,9 @@ impl Guest {
         let count = u32::try_from(self.regions.len())?;
         let digests = self.digests();
         let digest_count = u32::try_from(digests.len())?;
-        let numbers =
-            [self.validation as u32, self.measure as u32, count, digest_count, self.processors, self.reserve()];
-        page.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
+        let memory = [self.processors, self.reserve(), self.mixed_blocks];
+        let numbers = [self.validation as u32, self.measure as u32, count, digest_count].into_iter().chain(memory);
+        page.extend(numbers.flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
         for region in &self.regions {
             page.extend(entry(region)?);
@@ -232,6 +234,7 @@ impl Guest {
             validation: Validation::Everything,
             measure: Measure::Nothing,
             processors: 1,
+            mixed_blocks: 0,
             regions,
         })
     }
@@ -318,6 +321,7 @@ mod tests {
             validation: Validation::Listed,
             measure: Measure::OperatingSystem,
             processors: 1,
+            mixed_blocks: 0,
             regions,
         }
     }

@@ -104,6 +104,7 @@ impl Linux {
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
             processors: self.vcpus.into(),
+            mixed_blocks: 0,
             regions,
         })
     }

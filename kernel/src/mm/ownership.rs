@@ -139,6 +139,11 @@ impl Ownership {
     /// A map in which all RAM is unvalidated. `ranges` are those of [`super::memory_map::check`]: ascending, and
     /// without `firmware`.
     pub fn new(ranges: &[Region], firmware: &[Region]) -> Result<Ownership, NoMap> {
+        Self::with_room(ranges, firmware, FIRST_MIXED_BLOCKS)
+    }
+
+    /// [`Ownership::new`], with room for at most so many blocks in mixed use before it [grows](Ownership::grow).
+    pub fn with_room(ranges: &[Region], firmware: &[Region], mixed_blocks: usize) -> Result<Ownership, NoMap> {
         let mut ram = FixedVec::new();
         let mut blocks = 0_usize;
         for region in ranges.iter().copied() {
@@ -150,7 +155,7 @@ impl Ownership {
         if blocks > MAX_BLOCKS {
             return Err(NoMap::TooMuchRam(blocks));
         }
-        let max_mixed = blocks.min(FIRST_MIXED_BLOCKS);
+        let max_mixed = blocks.min(FIRST_MIXED_BLOCKS).min(mixed_blocks);
         let lists = blocks.min(MAX_MIXED_BLOCKS);
         let mut bits = FixedVec::new();
         for first in (0..max_mixed).step_by(ROOM) {
@@ -224,8 +229,8 @@ impl Ownership {
 
     /// Whether the guest can be asked for memory with which a change becomes possible that is not.
     #[must_use]
-    pub const fn can_grow(&self) -> bool {
-        self.max_mixed < MAX_MIXED_BLOCKS
+    pub fn can_grow(&self) -> bool {
+        !self.bits.is_full()
     }
 
     /// Makes room for more blocks in mixed use, of [`PAGES_TO_GROW`] pages that the heap has got. `false`: it has not.

@@ -5,6 +5,7 @@
 //! | [`boots`] | one boot after the other, of every kind |
 //! | [`boot_times`] | how long Linux takes to userland |
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`deposits`] | a guest that is asked for memory |
 //! | [`demo`] | the demo as a user calls it, and one that must fail |
 //! | [`ends`] | how a guest ends, by last line and exit status |
 //! | [`disk`] | an encrypted disk that a Linux at VMPL2 opens by the TPM |
@@ -32,6 +33,7 @@ pub mod boot_times;
 pub mod boots;
 pub mod cargo;
 pub mod demo;
+pub mod deposits;
 pub mod disk;
 pub mod ends;
 pub mod evidence;
