@@ -42,7 +42,7 @@ impl Claim {
             return Err(Refused);
         }
         let region = Region::covering(self.gpa, self.len).ok_or(Refused)?;
-        if map.all(region, Owner::Guest) { Ok(Checked { claim: self, map }) } else { Err(Refused) }
+        if map.all(region, Owner::Guest) { Ok(Checked { claim: self, region, map }) } else { Err(Refused) }
     }
 
     /// As [`Claim::check`], for bytes that must lie in one page.
@@ -60,6 +60,7 @@ impl Claim {
 #[derive(Clone, Copy)]
 pub struct Checked<'a> {
     claim: Claim,
+    region: Region,
     map: &'a Ownership,
 }
 
@@ -68,6 +69,12 @@ impl Checked<'_> {
     #[must_use]
     pub fn gpa(&self) -> u64 {
         self.claim.gpa
+    }
+
+    /// The pages that it touches.
+    #[must_use]
+    pub const fn region(&self) -> Region {
+        self.region
     }
 
     /// Copies the first bytes in; `out` is no longer than the claim, or nothing is copied. Where a page is

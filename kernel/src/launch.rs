@@ -5,7 +5,9 @@ use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::mm::{PAGE, PAGE_SIZE, Region};
+use crate::mm::ownership::FIRST_MIXED_BLOCKS;
+use crate::mm::page_table::MAX_RESERVED_BLOCKS;
+use crate::mm::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, Region};
 use crate::svsm::vcpus::MAX_PROCESSORS;
 
 /// First eight bytes of the page.
@@ -148,8 +150,13 @@ pub struct LaunchParams {
     pub digest_count: U32,
     /// Processors of the guest; 0 counts as 1.
     pub processors: U32,
+    /// 2 MiB blocks that the file reserves behind the firmware's 8 MiB.
+    pub reserve: U32,
+    /// 2 MiB blocks that the ownership map can have in mixed use before the guest deposits memory; 0 is as many as the
+    /// firmware has memory for.
+    pub mixed_blocks: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x44],
+    pub reserved: [u8; 0x80 - 0x4C],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
     /// Digests of regions.
@@ -195,7 +202,9 @@ impl LaunchParams {
         region_count: U32::ZERO,
         digest_count: U32::ZERO,
         processors: U32::ZERO,
-        reserved: [0; 0x80 - 0x44],
+        reserve: U32::ZERO,
+        mixed_blocks: U32::ZERO,
+        reserved: [0; 0x80 - 0x4C],
         regions: [RegionEntry::NONE; MAX_REGIONS],
         digests: [DigestEntry::NONE; MAX_DIGESTS],
         rest: [0; 8],
@@ -239,7 +248,28 @@ impl LaunchParams {
         if processors > MAX_PROCESSORS {
             return Err(LaunchError::Processors);
         }
-        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, processors, areas, digests };
+        if self.reserve.get() > MAX_RESERVED_BLOCKS {
+            return Err(LaunchError::Reserve);
+        }
+        let reserve = u64::from(self.reserve.get()) * LARGE_PAGE_SIZE;
+        let mixed_blocks = match usize::try_from(self.mixed_blocks.get()) {
+            Ok(0) | Err(_) => FIRST_MIXED_BLOCKS,
+            Ok(blocks) => blocks,
+        };
+        let launch = Launch {
+            entry,
+            rip,
+            rsp,
+            rsi,
+            rdi,
+            validation,
+            measure,
+            processors,
+            reserve,
+            mixed_blocks,
+            areas,
+            digests,
+        };
         launch.check_pages()?;
         Ok(launch)
     }
@@ -368,6 +398,10 @@ pub struct Launch {
     pub measure: Measure,
     /// Processors of the guest, with the APIC ids 0 and up.
     pub processors: usize,
+    /// Bytes that the file reserves behind the firmware's 8 MiB.
+    pub reserve: u64,
+    /// 2 MiB blocks that may be in mixed use before the guest deposits memory.
+    pub mixed_blocks: usize,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
     /// What the packer says of their contents.
@@ -436,6 +470,8 @@ pub enum LaunchError {
     Measure,
     /// More processors than the firmware can run on.
     Processors,
+    /// More memory than the firmware's page tables map.
+    Reserve,
     /// More regions than there is room for.
     TooMany,
     /// A kind of region that does not exist.
@@ -459,6 +495,7 @@ snp::error_words! { LaunchError {
     Self::Validation => "there is no such validation policy",
     Self::Measure => "there is no such way to measure",
     Self::Processors => "there are too many processors",
+    Self::Reserve => "there is too much memory reserved",
     Self::TooMany => "there are too many regions",
     Self::Kind => "there is no such kind of region",
     Self::Page => "a page's address is not a multiple of 4096",
@@ -569,7 +606,8 @@ mod tests {
         assert_eq!(wrong(|p| p.entry_kind = 3.into()), LaunchError::EntryKind);
         assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
         assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
-        assert_eq!(wrong(|p| p.processors = 17.into()), LaunchError::Processors);
+        assert_eq!(wrong(|p| p.processors = 257.into()), LaunchError::Processors);
+        assert_eq!(wrong(|p| p.reserve = 11.into()), LaunchError::Reserve);
         assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);

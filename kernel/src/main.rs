@@ -39,7 +39,7 @@ use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, say};
 use arch::memory::Memory;
-use arch::processor::{self, BOOT_APIC_ID, NewStack, Waiting};
+use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::stack::OnLargeStack;
 use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
 use source::Instruction;
@@ -87,8 +87,11 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         Conditioner::start(Instruction::Rdseed, Instruction::Rdrand).map_err(Fatal::because(Reason::Entropy))?;
     say("entropy", format_args!("RDSEED and RDRAND passed their start-up tests"));
 
-    let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;
     let launch = launch_params(&mut memory)?;
+    let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
+    if let Some(reserve) = layout::reserved(launch.reserve) {
+        memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
+    }
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
@@ -115,7 +118,6 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
     let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
     let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
-    let own_stack = NewStack::allocate()?;
     let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm).ok_or_else(Fatal::plain(Reason::Panic))?)));
     let shared = Shared { guest: Mutex::new(guest), tpm, reports: Mutex::new(reports) };
     SHARED.call_once(|| shared);
@@ -134,7 +136,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         ),
     );
     others.iter().for_each(Waiting::go);
-    stack::leave(own_stack, serve_first)
+    stack::leave(serve_first)
 }
 
 /// Starts VMPL0 on the processors that the launch parameters name beside this one, where all can be told to forget
@@ -241,7 +243,7 @@ fn guest_memory(memory: &mut Memory, ranges: &[Region], launch: &Launch, firmwar
         return Err(Fatal::new(Reason::LaunchParams, format_args!("a region of the guest's overlaps the firmware")));
     }
     let all = start::with_placed(ranges, launch).ok_or_else(Fatal::plain(Reason::MemoryMap))?;
-    let mut map = Ownership::new(&all, &[firmware, parking]).map_err(no_map)?;
+    let mut map = Ownership::with_room(&all, &[firmware, parking], launch.mixed_blocks).map_err(no_map)?;
     let mut validated = 0;
     for part in start::to_validate(ranges, launch, low).ok_or_else(Fatal::plain(Reason::MemoryMap))? {
         host::make_private(part)?;

@@ -171,6 +171,10 @@ pub(crate) struct FakeMachine {
     pub(crate) swap_at_next_pvalidate: bool,
     /// A page for which RMPADJUST gives out no rights.
     pub(crate) refuse_grant_of: Option<u64>,
+    /// The pages that the heap has got.
+    pub(crate) heap: Vec<u64>,
+    /// As many as it has addresses for.
+    pub(crate) heap_limit: usize,
     /// A page that the host takes, and the accesses to it that it lets through before that.
     pub(crate) taken: Option<(u64, u32)>,
 }
@@ -196,6 +200,8 @@ impl FakeMachine {
             in_use: None,
             swap_at_next_pvalidate: false,
             refuse_grant_of: None,
+            heap: Vec::new(),
+            heap_limit: usize::MAX,
             taken: None,
         }
     }
@@ -209,6 +215,11 @@ impl FakeMachine {
     /// The map that goes with [`FakeMachine::new`].
     pub(crate) fn booted(&self) -> Ownership {
         let mut map = self.ownership();
+        self.give_to_guest(&mut map);
+        map
+    }
+
+    fn give_to_guest(&self, map: &mut Ownership) {
         let mut gpa = GIVEN;
         while gpa < GIVEN_END {
             let next = (gpa - gpa % LARGE_PAGE_SIZE + LARGE_PAGE_SIZE).min(GIVEN_END);
@@ -217,7 +228,6 @@ impl FakeMachine {
         }
         map.take(region(SHARED_PAGE, SHARED_PAGE + PAGE_SIZE)).unwrap();
         map.make_vmsa(OTHER_VMSA).unwrap();
-        map
     }
 
     fn state(&self, page: u64) -> State {
@@ -295,6 +305,14 @@ impl FakeMachine {
     pub(crate) fn assert_revoked(&self, page: u64) {
         let state = self.state(page);
         assert!(!state.validated && state.rights == [0xf, 0, 0, 0], "{page:#x}: {state:?}");
+    }
+
+    /// The firmware's alone, zeroed, and no CPU remembers anything else.
+    pub(crate) fn assert_deposited(&self, page: u64) {
+        let state = self.state(page);
+        assert!(state.validated && !state.vmsa && state.rights == [0xf, 0, 0, 0], "{page:#x}: {state:?}");
+        assert!(!self.remembered.contains(&page), "{page:#x} can be reached with stale translations");
+        assert!(self.bytes(page, PAGE).iter().all(|byte| *byte == 0), "{page:#x} is not zeroed");
     }
 
     pub(crate) fn assert_vmsa(&self, page: u64) {
@@ -414,6 +432,18 @@ impl Pages for FakeMachine {
         Ok(())
     }
 
+    fn extend_heap(&mut self, gpa: u64) -> bool {
+        let state = self.state(gpa);
+        assert!(
+            state.validated && state.rights == [0xf, 0, 0, 0] && !state.vmsa,
+            "{gpa:#x} is not the firmware's alone"
+        );
+        assert!(self.bytes(gpa, PAGE).iter().all(|byte| *byte == 0), "{gpa:#x} is not zeroed");
+        let room = self.heap.len() < self.heap_limit;
+        self.heap.extend(room.then_some(gpa));
+        room
+    }
+
     fn flush(&mut self) {
         self.remembered.clear();
     }
@@ -509,8 +539,21 @@ impl Scene {
 
     fn on(others: &[u32]) -> Scene {
         let machine = FakeMachine::new();
+        let map = machine.booted();
+        Scene::with(machine, map, others)
+    }
+
+    /// On one processor, with `ranges` of RAM, of which the guest has what it has elsewhere.
+    pub(crate) fn of(ranges: &[Region]) -> Scene {
+        let machine = FakeMachine::new();
+        let mut map = Ownership::new(ranges, &[region(FIRMWARE, FIRMWARE_END)]).unwrap();
+        machine.give_to_guest(&mut map);
+        Scene::with(machine, map, &[])
+    }
+
+    fn with(machine: FakeMachine, map: Ownership, others: &[u32]) -> Scene {
         let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
-        let guest = Guest::new(machine.booted(), PROCESSORS[0], vcpu, others).unwrap();
+        let guest = Guest::new(map, PROCESSORS[0], vcpu, others).unwrap();
         Scene {
             machine,
             guest: Mutex::new(guest),

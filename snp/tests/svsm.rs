@@ -8,7 +8,7 @@ use snp::rmp::{PageSize, RmpError};
 use snp::svsm::attestation::{
     AttestAnswer, AttestServices, AttestSingleService, VTPM_SERVICE, report_data, services_manifest,
 };
-use snp::svsm::core_protocol::{ProtocolQuery, PvalidateEntry, PvalidateHead};
+use snp::svsm::core_protocol::{DepositEntry, ProtocolQuery, PvalidateEntry, PvalidateHead, room_for_entries};
 use snp::svsm::vtpm::{COMMAND_MAX, PLATFORM_COMMANDS, RESPONSE_MAX, parse_request, response_head};
 use snp::svsm::{CallId, ResultCode, within_page};
 use zerocopy::{FromBytes, IntoBytes};
@@ -79,7 +79,7 @@ fn a_pvalidate_list_stays_in_its_page() {
             assert_eq!(head(room, room - 1, 0).check(gpa), Ok(()), "offset {offset:#x}");
             assert_eq!(head(room, room, 0).check(gpa), bad);
         }
-        assert_eq!(head(1, 0, 0).check(gpa + 4), Err(ResultCode::INVALID_ADDRESS));
+        assert_eq!(head(1, 0, 0).check(gpa + 4), bad);
     }
     assert_eq!(head(0, 0, 0).check(0x7000), bad);
     assert_eq!(head(1, 0, 1).check(0x7000), bad);
@@ -103,6 +103,30 @@ fn pvalidate_entries_are_decoded() {
         assert_eq!(entry(0x40_0000 | low).is_ok(), valid, "{low:#x}");
     }
     assert_eq!(entry(0x12_3001), Err(ResultCode::INVALID_PARAMETER), "a 2 MiB page that is not aligned");
+}
+
+#[test]
+fn deposit_entries_are_decoded() {
+    let entry = |bits| DepositEntry::decode(bits);
+    assert_eq!(entry(0x12_3000), Ok(DepositEntry { gpa: 0x12_3000, size: PageSize::Size4K }));
+    assert_eq!(entry(0x40_0001), Ok(DepositEntry { gpa: 0x40_0000, size: PageSize::Size2M }));
+    for low in 0..0x1000 {
+        assert_eq!(entry(0x40_0000 | low).is_ok(), low < 2, "{low:#x}");
+    }
+    assert_eq!(entry(0x12_3001), Err(ResultCode::INVALID_PARAMETER), "a 2 MiB page that is not aligned");
+}
+
+#[test]
+fn a_list_has_room_up_to_the_end_of_its_page() {
+    let rooms = [0x7000, 0x7008, 0x7ff0, 0x7ff8, 0x7001, 0x7004].map(room_for_entries);
+    assert_eq!(rooms, [511, 510, 1, 0, 0, 0]);
+}
+
+/// SVSM specification, result codes: bits 29:0 are the pages, and bit 30 says what they are.
+#[test]
+fn the_code_that_asks_for_memory_has_the_pages_in_it() {
+    assert_eq!(ResultCode::memory_wanted(0x41).rax(), 0x4000_0041);
+    assert_eq!(ResultCode::memory_wanted(u32::MAX).rax(), 0x7FFF_FFFF);
 }
 
 fn operation() -> AttestServices {

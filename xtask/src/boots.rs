@@ -13,8 +13,8 @@ pub struct Boots {
     #[arg(long, value_name = "N", default_value_t = HUNDRED, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// Processors of the guest.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
-    smp: u8,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    smp: u16,
 }
 
 /// Options of `cargo xtask two-vcpus`.

@@ -55,8 +55,8 @@ pub struct Args {
     stub: Option<PathBuf>,
     /// Processors of the guest. Each is part of the launch digest: a host that gives the guest more, or less, launches
     /// something else.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
-    smp: u8,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    smp: u16,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,

@@ -13,7 +13,7 @@
 //! | [`fuzz`] | the verb of that name |
 //! | [`guest`] | the verb of that name: an operating system in the machine |
 //! | [`image`] | the verb of that name |
-//! | [`measure`] | the verb of that name |
+//! | [`measure`], [`memory`] | the verbs of these names |
 //! | [`mutants`] | the verb of that name |
 //! | [`proofs`] | the verbs `panics`, `coverage`, `codes`, `beside` and `explore` |
 //! | [`run`] | the verb of that name |
@@ -39,6 +39,7 @@ pub mod fuzz;
 pub mod guest;
 pub mod image;
 pub mod measure;
+pub mod memory;
 pub mod mutants;
 pub mod package;
 pub mod proofs;

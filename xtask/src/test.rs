@@ -55,6 +55,8 @@ const IN_QEMU: &[InQemu] = &[
     ("lies of the host to a running guest", booted::running::run),
     ("TEMP window", |_| booted::window::at_every(std::env::var("EVERY").unwrap_or_default().parse().unwrap_or(1))),
     ("firmware: its stack", booted::stack::run),
+    ("firmware: memory for 256 processors", booted::many::run),
+    ("firmware: memory from the guest", booted::deposits::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),

@@ -14,8 +14,11 @@ const TABLE: [u8; 8] = *b"QUOINVM ";
 /// and active high.
 const OVERRIDES: [[u8; 10]; 2] = [[2, 10, 0, 0, 2, 0, 0, 0, 0, 0], [2, 10, 0, 9, 9, 0, 0, 0, 0x0D, 0]];
 
+/// The first APIC id that no local APIC has but in x2APIC mode: in the other it means all of them.
+const X2APIC: u8 = 255;
+
 /// All tables as they lie from `gpa` on, the RSDP first; `vcpus` processors with the APIC ids 0 and up.
-pub fn tables(gpa: u64, vcpus: u8) -> Vec<u8> {
+pub fn tables(gpa: u64, vcpus: u16) -> Vec<u8> {
     let mut bytes = vec![0; Rsdp::len()];
     let mut place = |table: Vec<u8>| {
         let at = gpa + bytes.len() as u64;
@@ -54,9 +57,9 @@ fn fadt(dsdt: u64) -> Vec<u8> {
     octets(&fadt.finalize())
 }
 
-fn madt(vcpus: u8) -> Vec<u8> {
+fn madt(vcpus: u16) -> Vec<u8> {
     let mut madt = MADT::new(OEM, TABLE, 1, LocalInterruptController::Address(0xFEE0_0000));
-    for id in 0..vcpus {
+    for id in (0..X2APIC).filter(|id| u16::from(*id) < vcpus) {
         madt.add_structure(ProcessorLocalApic::new(id, id, EnabledStatus::Enabled));
     }
     madt.add_structure(IoApic::new(0, 0xFEC0_0000, 0));
@@ -67,6 +70,10 @@ fn madt(vcpus: u8) -> Vec<u8> {
     // PCAT_COMPAT: there is an 8259, too.
     table.write_u32(40, 1);
     OVERRIDES.iter().for_each(|entry| table.append_slice(entry));
+    // Processor local x2APIC (5.2.12.12): type, length, reserved, id, enabled, UID. The crate has none of these, either.
+    for id in (u16::from(X2APIC)..vcpus).map(|id| u32::from(id).to_le_bytes()) {
+        table.append_slice(&[&[9, 16, 0, 0][..], &id, &1_u32.to_le_bytes(), &id].concat());
+    }
     table.update_checksum();
     table.as_slice().to_vec()
 }
@@ -124,5 +131,13 @@ mod tests {
         let names: Vec<_> = [xsdt, entries[0], entries[1], dsdt].iter().map(|t| (&t[..4], sum(t))).collect();
         assert_eq!(names, [(&b"XSDT"[..], 0), (&b"FACP"[..], 0), (&b"APIC"[..], 0), (&b"DSDT"[..], 0)]);
         assert_eq!(entries[1].len(), 44 + 2 * 8 + 12 + 2 * 10, "two processors, an IO-APIC, two overrides");
+    }
+
+    #[test]
+    fn processor_255_is_an_x2apic() {
+        let madt = super::madt(256);
+        assert_eq!((madt.len(), sum(&madt)), (44 + 255 * 8 + 12 + 2 * 10 + 16, 0));
+        assert_eq!(madt[madt.len() - 16..], [9, 16, 0, 0, 255, 0, 0, 0, 1, 0, 0, 0, 255, 0, 0, 0]);
+        assert_eq!(super::madt(255).len(), madt.len() - 16);
     }
 }

@@ -128,6 +128,7 @@ mod tests {
             validation: Validation::Everything,
             measure: Measure::Nothing,
             processors: 1,
+            mixed_blocks: 0,
             regions: vec![
                 Region::measured(0x10_0000, memory_type::RAM, vec![7; 4096]),
                 Region::prepared(0x10_1000, 4096, Kind::Cpuid),

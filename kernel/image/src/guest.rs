@@ -131,6 +131,8 @@ pub struct Guest {
     pub measure: Measure,
     /// Processors, with the APIC ids 0 and up.
     pub processors: u32,
+    /// 2 MiB blocks that may be in mixed use before it deposits memory; 0 is as many as the firmware has memory for.
+    pub mixed_blocks: u32,
     /// What it consists of.
     pub regions: Vec<Region>,
 }
@@ -142,6 +144,18 @@ const MAX_REGIONS: usize = (DIGESTS - HEAD) / ENTRY;
 /// Where the digests lie, and how many fit.
 const DIGESTS: usize = 0x800;
 const MAX_DIGESTS: usize = (4096 - DIGESTS) / 68;
+/// Processors that the firmware has memory for in its 8 MiB.
+const WITHIN: u32 = 16;
+/// What is reserved for each but the first: `kernel::svsm::vcpus::BLOCK_SIZE`, and the allocator's part.
+const BLOCK_SIZE: u64 = 80 * 1024;
+/// The file reserves blocks of this size.
+pub const RESERVE_BLOCK: u64 = 0x20_0000;
+
+/// Blocks of 2 MiB that are reserved for so many processors.
+pub fn reserved_blocks(processors: u32) -> u32 {
+    let wanted = if processors <= WITHIN { 0 } else { u64::from(processors - 1) * BLOCK_SIZE };
+    u32::try_from(wanted.div_ceil(RESERVE_BLOCK)).unwrap_or(u32::MAX)
+}
 
 impl Guest {
     /// The page of launch parameters; without a guest, one that starts none.
@@ -155,6 +169,11 @@ impl Guest {
         Ok(page)
     }
 
+    /// Blocks that the file reserves behind the firmware's 8 MiB.
+    pub fn reserve(&self) -> u32 {
+        reserved_blocks(self.processors)
+    }
+
     fn fill(&self, page: &mut Vec<u8>) -> Result<()> {
         ensure!(self.regions.len() <= MAX_REGIONS, "{} regions: at most {MAX_REGIONS} fit", self.regions.len());
         page.extend((self.entry as u32).to_le_bytes());
@@ -162,8 +181,9 @@ impl Guest {
         let count = u32::try_from(self.regions.len())?;
         let digests = self.digests();
         let digest_count = u32::try_from(digests.len())?;
-        let numbers = [self.validation as u32, self.measure as u32, count, digest_count, self.processors];
-        page.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
+        let memory = [self.processors, self.reserve(), self.mixed_blocks];
+        let numbers = [self.validation as u32, self.measure as u32, count, digest_count].into_iter().chain(memory);
+        page.extend(numbers.flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
         for region in &self.regions {
             page.extend(entry(region)?);
@@ -214,6 +234,7 @@ impl Guest {
             validation: Validation::Everything,
             measure: Measure::Nothing,
             processors: 1,
+            mixed_blocks: 0,
             regions,
         })
     }
@@ -300,6 +321,7 @@ mod tests {
             validation: Validation::Listed,
             measure: Measure::OperatingSystem,
             processors: 1,
+            mixed_blocks: 0,
             regions,
         }
     }

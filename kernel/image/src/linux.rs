@@ -22,7 +22,7 @@ pub struct Linux {
     /// The kernel's command line.
     pub command_line: String,
     /// Processors in the ACPI tables.
-    pub vcpus: u8,
+    pub vcpus: u16,
 }
 
 /// Where the small pieces lie.
@@ -104,6 +104,7 @@ impl Linux {
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
             processors: self.vcpus.into(),
+            mixed_blocks: 0,
             regions,
         })
     }

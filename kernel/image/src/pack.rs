@@ -1,7 +1,7 @@
 //! Packs firmware and guest payload into an IGVM file, as docs/boot.md orders it.
 
 use super::elf::{Elf, PAGE, Pages};
-use super::guest::Guest;
+use super::guest::{Guest, RESERVE_BLOCK};
 use anyhow::{Context, Result, ensure};
 use igvm::snp_defs::{SevFeatures, SevSelector, SevVmsa};
 use igvm::{IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmPlatformHeader, IgvmRevision};
@@ -72,15 +72,20 @@ const PARKED: [u8; 4] = [0xFA, 0xF4, 0xEB, 0xFD];
 
 /// Packs `firmware` and, if there is one, a guest into an IGVM file.
 pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
+    pack_for(firmware, guest, guest.map_or(1, |guest| guest.processors))
+}
+
+/// [`pack`], for a host that launches `launched` processors, not as many as the guest shall have.
+pub fn pack_for(firmware: &Elf, guest: Option<&Guest>, launched: u32) -> Result<Vec<u8>> {
     let launch_params = Guest::launch_params(guest)?;
-    let mut directives = vec![required_memory()];
+    let mut directives = vec![required_memory(guest.map_or(0, Guest::reserve))?];
     memory_map(firmware, &mut directives)?;
     firmware_pages(firmware, &launch_params, &mut directives)?;
     if let Some(guest) = guest {
         guest_pages(guest, &mut directives)?;
     }
     launcher_pages(firmware, &mut directives)?;
-    let others = guest.map_or(0, |guest| guest.processors.saturating_sub(1));
+    let others = launched.saturating_sub(1);
     if others > 0 {
         directives.push(page_data(PARKING, IgvmPageDataType::NORMAL, PARKED.to_vec()));
     }
@@ -116,14 +121,15 @@ pub(super) fn page_data(gpa: u64, data_type: IgvmPageDataType, data: Vec<u8>) ->
 }
 
 /// All of the firmware's memory, first: a host makes it one private region. It is neither validated nor measured by
-/// that; the stub validates what no page of the file covers.
-fn required_memory() -> IgvmDirectiveHeader {
-    IgvmDirectiveHeader::RequiredMemory {
+/// that; the stub validates what no page of the file covers of the first 8 MiB, and the firmware what is reserved behind.
+fn required_memory(reserve: u32) -> Result<IgvmDirectiveHeader> {
+    let bytes = u64::from(FIRMWARE_SIZE) + u64::from(reserve) * RESERVE_BLOCK;
+    Ok(IgvmDirectiveHeader::RequiredMemory {
         gpa: FIRMWARE.start,
         compatibility_mask: SEV_SNP,
-        number_of_bytes: FIRMWARE_SIZE,
+        number_of_bytes: u32::try_from(bytes)?,
         vtl2_protectable: false,
-    }
+    })
 }
 
 fn stored(pages: &Pages) -> impl Iterator<Item = (u64, &[u8; 4096])> {
@@ -297,16 +303,23 @@ mod tests {
     /// What QEMU and COCONUT's loaders take: one private region for the firmware, before anything is launched in it.
     #[test]
     fn the_firmwares_memory_is_required_first_and_in_one_piece() {
-        let directives = directives(&pack(&firmware(&SYMBOLS), Some(&guest())).unwrap());
-        let required: Vec<_> = directives
-            .iter()
-            .enumerate()
-            .filter_map(|(at, directive)| match directive {
-                Directive::RequiredMemory { gpa, number_of_bytes, .. } => Some((at, *gpa, *number_of_bytes)),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(required, [(0, 0x80_0000_0000, 0x80_0000)]);
+        for (processors, bytes) in
+            [(1, 0x80_0000), (16, 0x80_0000), (17, 0xA0_0000), (64, 0xE0_0000), (256, 0x1C0_0000)]
+        {
+            let guest = Guest { processors, ..guest() };
+            let directives = directives(&pack(&firmware(&SYMBOLS), Some(&guest)).unwrap());
+            let required: Vec<_> = directives
+                .iter()
+                .enumerate()
+                .filter_map(|(at, directive)| match directive {
+                    Directive::RequiredMemory { gpa, number_of_bytes, .. } => Some((at, *gpa, *number_of_bytes)),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(required, [(0, 0x80_0000_0000, bytes)], "{processors} processors");
+            let params = Guest::launch_params(Some(&guest)).unwrap();
+            assert_eq!(params[0x44..0x48], (bytes / 0x20_0000 - 4).to_le_bytes());
+        }
     }
 
     /// What has no contents is not in the file: the stub validates the firmware's, the firmware the guest's. QEMU

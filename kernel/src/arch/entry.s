@@ -102,9 +102,9 @@ __long_mode:
     shr rcx, 3
     xor eax, eax
     rep stosq
-    # The stack gets a pattern that shows how far down it has been used (stack.rs).
+    # The stacks, which lie one behind the other, get a pattern that shows how far down each has been used (stack.rs).
     movabs rdi, offset __stack_bottom
-    movabs rcx, offset __stack_top
+    movabs rcx, offset __vc_stack_top
     sub rcx, rdi
     shr rcx, 3
     movabs rax, {paint}

@@ -1,4 +1,5 @@
-//! The allocator: what the ELF leaves of the firmware's 8 MiB.
+//! The allocator: what the ELF leaves of the firmware's 8 MiB, what the file reserves behind them, and what the guest
+//! deposits for the firmware's use.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::NonNull;
@@ -23,6 +24,15 @@ pub(crate) fn start() {
         // data.
         unsafe { heap.init(start, usize::try_from(len).unwrap_or(0)) };
     }
+}
+
+/// Gives the allocator the next pages behind those that it has.
+///
+/// # Safety
+/// They are mapped as private data for good, and nobody's.
+pub(crate) unsafe fn extend(len: usize) {
+    // SAFETY: as the caller says.
+    unsafe { HEAP.0.lock().extend(len) };
 }
 
 /// Bytes in use and bytes free.

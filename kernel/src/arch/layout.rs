@@ -45,6 +45,10 @@ symbols! {
     stack_guard = __stack_guard;
     /// End of the boot stack.
     stack_top = __stack_top;
+    /// Page below the stack of the first processor's calls.
+    call_stack_guard = __call_stack_guard;
+    /// End of that stack.
+    call_stack_top = __call_stack_top;
     /// Page below the stack of exceptions that end the firmware.
     fault_stack_guard = __fault_stack_guard;
     /// End of that stack.
@@ -75,14 +79,19 @@ struct LaunchParamsPage {
     rest: [u8; 4096 - size_of::<LaunchParams>()],
 }
 
-/// GPA of one of the firmware's virtual addresses.
+/// GPA of one of the firmware's virtual addresses, none of which the guest has deposited.
 pub(crate) const fn gpa_of(address: u64) -> u64 {
     address - VIRTUAL_BASE + GPA_BASE
 }
 
-/// The firmware's memory, by GPA.
-pub(crate) fn firmware() -> Option<Region> {
-    Region::new(GPA_BASE, GPA_BASE + SIZE)
+/// The firmware's memory, by GPA: what the linker knows of, and `reserve` bytes behind it.
+pub(crate) fn firmware(reserve: u64) -> Option<Region> {
+    Region::new(GPA_BASE, GPA_BASE + SIZE + reserve)
+}
+
+/// What lies behind that which the linker knows of, by GPA. `None`: nothing.
+pub(crate) fn reserved(reserve: u64) -> Option<Region> {
+    Region::new(GPA_BASE + SIZE, GPA_BASE + SIZE + reserve)
 }
 
 /// The piece below 4 GiB, by GPA.
@@ -96,13 +105,14 @@ pub(crate) fn placement(c_bit: u32) -> Placement {
 }
 
 /// The parts of the firmware's memory that are not plain data.
-pub(crate) fn parts() -> [Option<(Region, Access)>; 5] {
+pub(crate) fn parts() -> [Option<(Region, Access)>; 6] {
     let part = |start, end, access| Region::new(start, end).map(|region| (region, access));
     let guard = |start| part(start, start + kernel::mm::PAGE_SIZE, Access::None);
     [
         part(text_start(), text_end(), Access::Execute),
         part(rodata_start(), rodata_end(), Access::Read),
         guard(stack_guard()),
+        guard(call_stack_guard()),
         guard(fault_stack_guard()),
         guard(vc_stack_guard()),
     ]

@@ -4,7 +4,8 @@ use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::mm::page_table::{Access, DIRECT_MAP, OwnTables, Placement, Window};
-use kernel::mm::{Attributes, Inaccessible, PageSize, Pages, Pvalidated, Region, RmpError};
+use kernel::mm::validate::{self, BootError};
+use kernel::mm::{Attributes, Inaccessible, PAGE, PageSize, Pages, Pvalidated, Region, RmpError};
 use snp::instr::{access, flush_everywhere};
 use spin::Mutex;
 use x86_64::VirtAddr;
@@ -12,12 +13,14 @@ use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
 use super::cell::TakeOnce;
-use super::layout;
+use super::{heap, layout};
 
 static OWN: TakeOnce<OwnTables> = TakeOnce::new(OwnTables::EMPTY);
 static WINDOW: TakeOnce<Window> = TakeOnce::new(Window::EMPTY);
 /// The tables that all processors share, once they are in use, and where the firmware lies.
 static SHARED: Mutex<Option<(&'static mut OwnTables, Placement)>> = Mutex::new(None);
+/// The address behind the heap, up to which the tables map the firmware's memory.
+static HEAP_END: Mutex<u64> = Mutex::new(layout::VIRTUAL_BASE + layout::SIZE);
 /// All processors can be told to forget: CPUID says that there is INVLPGB.
 static BROADCAST: AtomicBool = AtomicBool::new(false);
 
@@ -34,7 +37,7 @@ impl Memory {
     pub(crate) fn start(c_bit: u32) -> Option<Memory> {
         let (own, window) = (OWN.take()?, WINDOW.take()?);
         let (placement, at) = (layout::placement(c_bit), layout::gpa_of(WINDOW.address()));
-        let mut parts = [(Region::new(0, 4096)?, Access::None); 5];
+        let mut parts = [(Region::new(0, 4096)?, Access::None); 6];
         for (slot, part) in parts.iter_mut().zip(layout::parts()) {
             *slot = part?;
         }
@@ -75,6 +78,18 @@ impl Memory {
     /// it.
     pub(crate) fn guard(address: u64) {
         Self::set_own(address, Access::None);
+    }
+
+    /// The region behind the firmware's memory, which the host has made private, becomes heap: validated, none of it was
+    /// before, and zeroed. To be done once, before anything is deposited.
+    pub(crate) fn take_reserve(&mut self, region: Region) -> Result<(), BootError> {
+        validate::take_region(self, region)?;
+        for gpa in region.pages() {
+            if !self.extend_heap(gpa) {
+                return Err(BootError::Inaccessible(gpa));
+            }
+        }
+        Ok(())
     }
 
     fn set_own(address: u64, access: Access) {
@@ -155,6 +170,19 @@ impl Pages for Memory {
     fn rmpadjust(&mut self, gpa: u64, size: PageSize, attributes: Attributes) -> Result<(), RmpError> {
         // SAFETY: as for `pvalidate`.
         self.with(gpa, size, |address| unsafe { access::rmpadjust(address, size, attributes) })
+    }
+
+    fn extend_heap(&mut self, gpa: u64) -> bool {
+        let mut end = HEAP_END.lock();
+        let mut shared = SHARED.lock();
+        let mapped = shared.as_mut().is_some_and(|(own, placement)| own.map(*placement, *end, gpa));
+        if mapped {
+            *end += PageSize::Size4K.bytes();
+            // SAFETY: mapped above, behind what the heap has, and for good; the page is the firmware's alone, as the
+            // caller says. No CPU remembers that there was nothing (APM volume 2, 5.5.1).
+            unsafe { heap::extend(PAGE) };
+        }
+        mapped
     }
 
     fn flush(&mut self) {

@@ -11,6 +11,7 @@ use alloc::boxed::Box;
 use kernel::fatal::{Fatal, Reason};
 use kernel::mm::page_table::Window;
 use kernel::mm::{LARGE_PAGE_SIZE, PAGE, Vmpl};
+use kernel::svsm::vcpus::BLOCK_SIZE;
 use snp::instr::{SharedBytes, pause, rdtsc, wrmsr};
 use snp::vmsa::{Segment, Vmsa};
 use spin::Mutex;
@@ -27,11 +28,11 @@ use super::{fatal, layout};
 /// APIC id of the processor that boots.
 pub(crate) const BOOT_APIC_ID: u32 = 0;
 /// Bytes of the stack on which a processor serves calls. The TPM has a stack of its own.
-const STACK: usize = 64 * 1024;
+const STACK: usize = 28 * 1024;
 /// Bytes of the stack of exceptions that end the firmware.
-const FAULT_STACK: usize = 16 * 1024;
+const FAULT_STACK: usize = 8 * 1024;
 /// Bytes of the stack of #VC.
-const VC_STACK: usize = 16 * 1024;
+const VC_STACK: usize = 8 * 1024;
 /// Ticks of the TSC for which a processor is waited for: some seconds of any CPU.
 const PATIENCE: u64 = 20_000_000_000;
 
@@ -81,36 +82,6 @@ fn tell_apart() {
 /// MSR GS_BASE, which is the VMSA's and never intercepted.
 const GS_BASE: u32 = 0xC000_0101;
 
-/// A stack above a page that is never mapped.
-#[derive(FromZeros)]
-#[repr(C, align(4096))]
-struct Guarded<const SIZE: usize> {
-    guard: [u8; PAGE],
-    bytes: [u8; SIZE],
-}
-
-impl<const SIZE: usize> Guarded<SIZE> {
-    /// Takes the guard out of the page tables, and returns the stack's end.
-    fn top(&self) -> u64 {
-        Memory::guard((&raw const self.guard) as u64);
-        (&raw const self.bytes) as u64 + SIZE as u64
-    }
-}
-
-/// A stack for calls, which nobody uses yet.
-pub(crate) struct NewStack(&'static Guarded<STACK>);
-
-impl NewStack {
-    pub(crate) fn allocate() -> Result<Self, Fatal> {
-        Ok(Self(allocate()?))
-    }
-
-    /// Its end.
-    pub(crate) fn top(self) -> u64 {
-        self.0.top()
-    }
-}
-
 /// Zeroed memory for good.
 fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
     const { assert!(size_of::<T>() > 0) };
@@ -118,17 +89,28 @@ fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
     unsafe { alloc_zeroed(Layout::new::<T>()).cast::<T>().as_mut() }.ok_or_else(Fatal::plain(Reason::OutOfMemory))
 }
 
-/// The pages of one processor but the one that boots.
+/// The pages of one processor but the one that boots. What is below a stack is never mapped once the processor has been
+/// started: nobody but the CPU reaches a register state.
 #[derive(FromZeros)]
 #[repr(C, align(4096))]
 struct Block {
-    stack: Guarded<STACK>,
-    fault: Guarded<FAULT_STACK>,
-    vc: Guarded<VC_STACK>,
-    /// Two, since one that begins a 2 MiB page makes hardware fail: one of them does not.
-    vmsa: [[u8; PAGE]; 2],
+    /// For a register state, unless it begins a 2 MiB page, where hardware fails.
+    vmsa: [u8; PAGE],
+    stack: [u8; STACK],
+    /// For a register state where the first one cannot be.
+    other_vmsa: [u8; PAGE],
+    fault: [u8; FAULT_STACK],
+    guard: [u8; PAGE],
+    vc: [u8; VC_STACK],
     ghcb: [u8; PAGE],
     window: Window,
+}
+
+const _: () = assert!(size_of::<Block>() as u64 == BLOCK_SIZE);
+
+/// The end of a stack.
+fn top<const SIZE: usize>(stack: &[u8; SIZE]) -> u64 {
+    stack.as_ptr() as u64 + SIZE as u64
 }
 
 /// What a processor takes at its start.
@@ -172,13 +154,13 @@ impl Waiting {
 /// processor, or it does not come up.
 pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: Run) -> Result<Option<Waiting>, Fatal> {
     tell_apart();
-    let Block { stack, fault, vc, vmsa, ghcb, window } = allocate::<Block>()?;
+    let Block { vmsa, stack, other_vmsa, fault, guard, vc, ghcb, window } = allocate::<Block>()?;
     let ghcb = host::share(memory, ghcb)?;
     let (its_memory, root) = memory.another(window);
     let own = Own {
         gdt: GlobalDescriptorTable::new(),
         tss: TaskStateSegment::new(),
-        stacks: Stacks { fault: fault.top(), vc: vc.top() },
+        stacks: Stacks { fault: top(fault), vc: top(vc) },
         rest: Some(Rest { memory: its_memory, ghcb, run }),
     };
     let start = Box::leak(Box::new(Start {
@@ -190,18 +172,21 @@ pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: R
     start.processor.this = (&raw const start.processor) as u64;
     let start: &'static Start = start;
     let first = entry as extern "C" fn() -> ! as usize as u64;
-    let mut state = Vmsa::long_mode_64(Vmpl::Vmpl0, sev_features, root, first, stack.top());
+    let mut state = Vmsa::long_mode_64(Vmpl::Vmpl0, sev_features, root, first, top(stack));
     // OSFXSR, OSXMMEXCPT.
     state.cr4 = (state.cr4.get() | 0x600).into();
     state.gs = Segment::new(0x18, 0xC93, 0xFFFF_FFFF, start.processor.this);
     state.rdi = ((&raw const *start) as u64).into();
     state.set_runnable(true);
     let is_fit = |page: &&mut [u8; PAGE]| !layout::gpa_of(page.as_ptr() as u64).is_multiple_of(LARGE_PAGE_SIZE);
-    let page = vmsa.iter_mut().find(is_fit).ok_or_else(Fatal::plain(Reason::GuestStart))?;
+    let below = [vmsa.as_ptr() as u64, other_vmsa.as_ptr() as u64, guard.as_ptr() as u64];
+    let page = [vmsa, other_vmsa].into_iter().find(is_fit).ok_or_else(Fatal::plain(Reason::GuestStart))?;
     page.copy_from_slice(state.as_bytes());
     let address = page.as_ptr() as u64;
     // SAFETY: the page is never freed, and its one reference ended above.
-    if unsafe { host::start_processor(address, apic_id, sev_features) }.is_err() {
+    let started = unsafe { host::start_processor(address, apic_id, sev_features) };
+    below.into_iter().for_each(Memory::guard);
+    if started.is_err() {
         return Ok(None);
     }
     let begin = rdtsc();

@@ -8,7 +8,6 @@ use kernel::attest::EndorsementKey;
 use kernel::svsm::Tpm;
 
 use super::layout;
-use super::processor::NewStack;
 
 /// What the stub fills the stack with; no address, and no small number.
 pub(crate) const PAINT: u64 = 0x5AC3_96E1_A5C3_3C69;
@@ -29,17 +28,17 @@ static LEFT: AtomicBool = AtomicBool::new(false);
 /// There is an [`OnLargeStack`].
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Goes on with `run` on another stack, and never comes back: the large stack is free from then on.
-pub(crate) fn leave(to: NewStack, run: extern "C" fn() -> !) -> ! {
-    // SAFETY: a new stack is mapped, aligned to a page, and nobody's; nothing that lies on this one is used again, as
-    // what is called takes a function only.
+/// Goes on with `run` on the stack for calls, and never comes back: the large stack is free from then on.
+pub(crate) fn leave(run: extern "C" fn() -> !) -> ! {
+    // SAFETY: the other stack is mapped, aligned to a page, and nobody's, as nobody comes back to call this again;
+    // nothing that lies on this one is used again, as what is called takes a function only.
     unsafe {
         asm!(
             "mov rsp, {top}",
             "xor ebp, ebp",
             "push 0",
             "jmp {begin}",
-            top = in(reg) to.top(),
+            top = in(reg) layout::call_stack_top(),
             begin = sym begin,
             in("rdi") run,
             options(noreturn)

@@ -6,10 +6,12 @@
 //! | [`region`] | half-open page ranges with checked arithmetic |
 //! | [`e820`] | the memory map that an operating system is given |
 //! | [`memory_map`] | the host's memory map, checked |
+//! | [`deposits`] | memory that the guest has deposited |
 //! | [`ownership`] | who owns each page, and whether it is validated |
 //! | [`validate`] | a page's way from the host to the guest and back |
 //! | [`page_table`] | the firmware's own page tables |
 
+pub mod deposits;
 pub mod e820;
 pub mod memory_map;
 pub mod ownership;
@@ -73,6 +75,9 @@ pub trait Pages {
     fn rmpadjust_row(&mut self, row: Region, attributes: Attributes) -> Result<(), (u64, RmpError)> {
         row.pages().try_for_each(|gpa| self.rmpadjust(gpa, PageSize::Size4K, attributes).map_err(|why| (gpa, why)))
     }
+    /// A page that the guest has deposited, which is the firmware's alone, becomes part of its heap for good, behind
+    /// all that is. `false`: there is no address for it.
+    fn extend_heap(&mut self, gpa: u64) -> bool;
     /// Makes the CPU forget the translations, and with them the rights, that it remembers for any VMPL.
     fn flush(&mut self);
 }

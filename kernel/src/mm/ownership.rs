@@ -5,24 +5,36 @@
 //! validated): the firmware must not touch the latter, since that access would fault. One bit is kept for each 2 MiB
 //! block of RAM, and one for each page of the blocks that are neither wholly the guest's nor wholly not.
 //!
-//! All memory is reserved by [`Ownership::new`], within [`MAX_BLOCKS`] and [`MAX_MIXED_BLOCKS`]: no later change
-//! allocates, so none that [`Ownership::can_change`] has announced can fail.
+//! All memory is reserved by [`Ownership::new`], within [`MAX_BLOCKS`] and [`FIRST_MIXED_BLOCKS`]: no later change
+//! allocates, so none that [`Ownership::can_change`] has announced can fail. Where more blocks are in mixed use, the
+//! guest is asked for memory ([`Ownership::grow`]).
 
 use alloc::vec::Vec;
 
 use heapless::Vec as FixedVec;
 
+use super::deposits::Deposits;
 use super::memory_map::MAX_RANGES;
-use super::{LARGE_PAGE_SIZE, PAGE_SIZE, Region};
+use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, Region};
 
-/// Pages that hold a register state (VMSA) made by `CREATE_VCPU`.
-pub const MAX_VMSAS: usize = 64;
+/// Pages that hold a register state (VMSA) made by `CREATE_VCPU`: two for each processor, one that it runs and one that
+/// waits to be deleted.
+pub const MAX_VMSAS: usize = 512;
 /// Ranges of the firmware's own.
 pub const MAX_FIRMWARE_RANGES: usize = 4;
 /// 2 MiB blocks of RAM that can be kept track of: 16 TiB, by 1 MiB of bits.
 pub const MAX_BLOCKS: usize = 8 * 1024 * 1024;
-/// 2 MiB blocks that may be in mixed use at once: 74 bytes each, thus 1.2 MiB.
-pub const MAX_MIXED_BLOCKS: usize = 16 * 1024;
+/// 2 MiB blocks that may be in mixed use at once by the firmware's own memory: 64 bytes each, thus 1 MiB.
+pub const FIRST_MIXED_BLOCKS: usize = 16 * 1024;
+/// The same with what the guest deposits, 128 GiB: 12 bytes more for each, which are reserved.
+pub const MAX_MIXED_BLOCKS: usize = 64 * 1024;
+/// As many at a time.
+const ROOM: usize = 4 * 1024;
+/// The pages that these take, and what the heap may lose by it.
+pub const PAGES_TO_GROW: u32 = 65;
+const _: () = assert!(ROOM * size_of::<Bits>() + PAGE <= PAGES_TO_GROW as usize * PAGE);
+/// The pages that all of them take.
+pub const MAX_GROWTH: u32 = ((MAX_MIXED_BLOCKS - FIRST_MIXED_BLOCKS) / ROOM) as u32 * PAGES_TO_GROW;
 /// Pages, of either size, that are remembered as poisoned; after one more, no page that is not validated ever is again.
 pub const MAX_POISONED: usize = 64;
 
@@ -35,7 +47,7 @@ pub enum Owner {
     Unvalidated,
     /// A register state of a guest's vCPU.
     Vmsa,
-    /// The firmware's.
+    /// The firmware's: its own, or deposited by the guest.
     Firmware,
     /// RAM of which the CPU and this map did not say the same: the host has swapped it. Nobody's, for ever.
     Poisoned,
@@ -108,15 +120,18 @@ pub struct Ownership {
     /// In ascending order.
     ram: FixedVec<Ram, MAX_RANGES>,
     firmware: FixedVec<Region, MAX_FIRMWARE_RANGES>,
-    vmsas: FixedVec<u64, MAX_VMSAS>,
+    /// In ascending order.
+    vmsas: Vec<u64>,
+    deposits: Deposits,
     poisoned: FixedVec<Region, MAX_POISONED>,
     all_poisoned: bool,
     /// One bit a block: wholly the guest's. It does not count for blocks that are in `mixed`.
     guest: Vec<u64>,
     /// Blocks in mixed use, in ascending order, and where their bits are.
-    mixed: Vec<(u32, u16)>,
-    bits: Vec<Bits>,
-    free: Vec<u16>,
+    mixed: Vec<(u32, u32)>,
+    /// Each but the last has room for [`ROOM`].
+    bits: FixedVec<Vec<Bits>, { MAX_MIXED_BLOCKS / ROOM }>,
+    free: Vec<u32>,
     max_mixed: usize,
 }
 
@@ -124,6 +139,11 @@ impl Ownership {
     /// A map in which all RAM is unvalidated. `ranges` are those of [`super::memory_map::check`]: ascending, and
     /// without `firmware`.
     pub fn new(ranges: &[Region], firmware: &[Region]) -> Result<Ownership, NoMap> {
+        Self::with_room(ranges, firmware, FIRST_MIXED_BLOCKS)
+    }
+
+    /// [`Ownership::new`], with room for at most so many blocks in mixed use before it [grows](Ownership::grow).
+    pub fn with_room(ranges: &[Region], firmware: &[Region], mixed_blocks: usize) -> Result<Ownership, NoMap> {
         let mut ram = FixedVec::new();
         let mut blocks = 0_usize;
         for region in ranges.iter().copied() {
@@ -135,19 +155,25 @@ impl Ownership {
         if blocks > MAX_BLOCKS {
             return Err(NoMap::TooMuchRam(blocks));
         }
-        let max_mixed = blocks.min(MAX_MIXED_BLOCKS);
+        let max_mixed = blocks.min(FIRST_MIXED_BLOCKS).min(mixed_blocks);
+        let lists = blocks.min(MAX_MIXED_BLOCKS);
+        let mut bits = FixedVec::new();
+        for first in (0..max_mixed).step_by(ROOM) {
+            bits.push(reserved(ROOM.min(max_mixed - first))?).map_err(|_| NoMap::TooMuchRam(blocks))?;
+        }
         let mut guest = reserved(blocks.div_ceil(64))?;
         guest.resize(blocks.div_ceil(64), 0);
         Ok(Ownership {
             ram,
             firmware: FixedVec::from_slice(firmware).map_err(|_| NoMap::TooMuchRam(blocks))?,
-            vmsas: FixedVec::new(),
+            vmsas: reserved(MAX_VMSAS)?,
+            deposits: Deposits::new()?,
             poisoned: FixedVec::new(),
             all_poisoned: false,
             guest,
-            mixed: reserved(max_mixed)?,
-            bits: reserved(max_mixed)?,
-            free: reserved(max_mixed)?,
+            mixed: reserved(lists)?,
+            bits,
+            free: reserved(lists)?,
             max_mixed,
         })
     }
@@ -158,7 +184,9 @@ impl Ownership {
         fn bytes<T>(reserved: &Vec<T>) -> usize {
             reserved.capacity() * size_of::<T>()
         }
-        bytes(&self.guest) + bytes(&self.mixed) + bytes(&self.bits) + bytes(&self.free)
+        let bits: usize = self.bits.iter().map(bytes).sum();
+        let lists = bytes(&self.guest) + bytes(&self.mixed) + bytes(&self.free) + bytes(&self.vmsas);
+        bits + lists + self.deposits.footprint()
     }
 
     /// Who owns the page that the byte at `gpa` lies in.
@@ -199,6 +227,59 @@ impl Ownership {
         self.place(region).is_ok_and(|place| place.whole || room || self.slot(place.block).is_some())
     }
 
+    /// Whether the guest can be asked for memory with which a change becomes possible that is not.
+    #[must_use]
+    pub fn can_grow(&self) -> bool {
+        !self.bits.is_full()
+    }
+
+    /// Makes room for more blocks in mixed use, of [`PAGES_TO_GROW`] pages that the heap has got. `false`: it has not.
+    pub fn grow(&mut self) -> bool {
+        let Ok(room) = reserved(ROOM) else { return false };
+        let grown = self.can_grow() && self.bits.push(room).is_ok();
+        self.max_mixed += if grown { ROOM } else { 0 };
+        grown
+    }
+
+    /// Pages that the guest has deposited, and that can be given back.
+    #[must_use]
+    pub fn deposited(&self) -> u64 {
+        self.deposits.free_pages()
+    }
+
+    /// Whether one more part of memory can be deposited.
+    #[must_use]
+    pub fn has_room_for_deposit(&self) -> bool {
+        self.deposits.has_room()
+    }
+
+    /// The guest's `region` becomes the firmware's.
+    pub fn deposit(&mut self, region: Region) -> Result<(), OwnershipError> {
+        if !self.all(region, Owner::Guest) {
+            return Err(OwnershipError::State);
+        }
+        if !self.deposits.has_room() {
+            return Err(OwnershipError::NoRoom);
+        }
+        self.deposits.add(region);
+        Ok(())
+    }
+
+    /// The pages that [`Ownership::withdraw`] gives back, in its order.
+    pub fn to_withdraw(&self) -> impl Iterator<Item = u64> + '_ {
+        self.deposits.free()
+    }
+
+    /// A page that was deposited is the guest's again.
+    pub fn withdraw(&mut self) -> Option<u64> {
+        self.deposits.remove_last()
+    }
+
+    /// A page that was deposited is the firmware's for good. `None`: there is none.
+    pub fn use_deposited(&mut self) -> Option<u64> {
+        self.deposits.take_into_use()
+    }
+
     /// The page is nobody's from here on. This cannot fail: when there is no room to remember it, its like is refused
     /// altogether.
     pub fn poison(&mut self, page: Region) {
@@ -214,20 +295,39 @@ impl Ownership {
         if self.owner(gpa) != Owner::Guest || !gpa.is_multiple_of(PAGE_SIZE) {
             return Err(OwnershipError::State);
         }
-        self.vmsas.push(gpa).map_err(|_| OwnershipError::NoRoom)
+        let at = self.vmsas.partition_point(|vmsa| *vmsa < gpa);
+        if !self.has_room_for_vmsa() {
+            return Err(OwnershipError::NoRoom);
+        }
+        self.vmsas.insert(at, gpa);
+        Ok(())
     }
 
     /// Whether there is room for one more VMSA.
     #[must_use]
-    pub fn has_room_for_vmsa(&self) -> bool {
-        !self.vmsas.is_full()
+    pub const fn has_room_for_vmsa(&self) -> bool {
+        self.vmsas.len() < MAX_VMSAS
     }
 
     /// The VMSA at `gpa` becomes an ordinary page of the guest's again.
     pub fn unmake_vmsa(&mut self, gpa: u64) -> Result<(), OwnershipError> {
-        let at = self.vmsas.iter().position(|vmsa| *vmsa == gpa).ok_or(OwnershipError::State)?;
-        self.vmsas.swap_remove(at);
+        let at = self.vmsas.binary_search(&gpa).map_err(|_| OwnershipError::State)?;
+        self.vmsas.remove(at);
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn slots(&self) -> usize {
+        self.bits.iter().map(Vec::len).sum()
+    }
+
+    /// No part more can be deposited.
+    #[cfg(test)]
+    pub(crate) fn fill_deposits(&mut self) {
+        while self.has_room_for_deposit() {
+            let parts = self.deposits.free_pages();
+            self.deposits.add(Region::of_pages(0x1_0000_0000 + parts * 2, 1).unwrap());
+        }
     }
 
     /// No block that is whole now may come into mixed use.
@@ -243,20 +343,25 @@ impl Ownership {
         if let Some(own) = self.firmware.iter().find(|own| own.contains(page)) {
             return (Owner::Firmware, own.end());
         }
-        if self.vmsas.contains(&page) {
-            return (Owner::Vmsa, next);
-        }
+        let above = match self.vmsas.binary_search(&page) {
+            Ok(_) => return (Owner::Vmsa, next),
+            Err(above) => self.vmsas.get(above).copied(),
+        };
         if self.poisoned.iter().any(|region| region.contains(page)) {
             return (Owner::Poisoned, next);
         }
         let Some(ram) = self.ram_of(page) else { return (Owner::Unbacked, next) };
+        if let Some(end) = self.deposits.end_of(page) {
+            return (Owner::Firmware, end);
+        }
         let block = ram.block(page);
-        if let Some(bits) = self.slot(block).and_then(|slot| self.bits.get(slot)) {
+        if let Some(bits) = self.slot(block).and_then(|slot| self.bits_at(slot)) {
             return (self.owner_of(bit(bits, page)), next);
         }
         // Up to the end of the block, or a page in it that is another's.
         let regions = self.firmware.iter().chain(&self.poisoned);
-        let others = self.vmsas.iter().copied().chain(regions.map(|other| other.start()));
+        let single = above.into_iter().chain(self.deposits.next_above(page));
+        let others = single.chain(regions.map(|other| other.start()));
         let end = others.filter(|other| *other > page).fold(ram.part(page).1, u64::min);
         (self.owner_of(self.is_guest(block)), end)
     }
@@ -292,7 +397,15 @@ impl Ownership {
     /// Where the bits of the block's pages are, if it is in mixed use.
     fn slot(&self, block: usize) -> Option<usize> {
         let at = self.search(block).ok()?;
-        self.mixed.get(at).map(|(_, slot)| usize::from(*slot))
+        self.mixed.get(at).map(|(_, slot)| *slot as usize)
+    }
+
+    fn bits_at(&self, slot: usize) -> Option<&Bits> {
+        self.bits.get(slot / ROOM)?.get(slot % ROOM)
+    }
+
+    fn bits_at_mut(&mut self, slot: usize) -> Option<&mut Bits> {
+        self.bits.get_mut(slot / ROOM)?.get_mut(slot % ROOM)
     }
 
     fn change(&mut self, region: Region, from: Owner, to_guest: bool) -> Result<(), OwnershipError> {
@@ -306,12 +419,12 @@ impl Ownership {
             return Ok(());
         }
         let slot = self.mix(place.block)?;
-        let bits = self.bits.get_mut(slot).ok_or(OwnershipError::State)?;
+        let bits = self.bits_at_mut(slot).ok_or(OwnershipError::State)?;
         for page in region.pages() {
             set_bit(bits, page, to_guest);
         }
         let (start, end) = place.part;
-        let alike = (start..end).step_by(super::PAGE).all(|page| bit(bits, page) == to_guest);
+        let alike = (start..end).step_by(PAGE).all(|page| bit(bits, page) == to_guest);
         if alike {
             self.set_guest(place.block, to_guest);
             self.unmix(place.block);
@@ -344,15 +457,21 @@ impl Ownership {
         let bits = if self.is_guest(block) { [u64::MAX; 8] } else { [0; 8] };
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None => {
-                let slot = u16::try_from(self.bits.len()).map_err(|_| OwnershipError::NoRoom)?;
-                self.bits.push(bits);
-                slot
-            }
+            None => self.new_slot()?,
         };
-        *self.bits.get_mut(usize::from(slot)).ok_or(OwnershipError::State)? = bits;
+        *self.bits_at_mut(slot as usize).ok_or(OwnershipError::State)? = bits;
         self.mixed.insert(at, (number, slot));
-        Ok(usize::from(slot))
+        Ok(slot as usize)
+    }
+
+    /// The first room that is not full.
+    fn new_slot(&mut self) -> Result<u32, OwnershipError> {
+        let rooms = (0_usize..).zip(self.bits.iter_mut());
+        let (number, room) =
+            rooms.into_iter().find(|(_, room)| room.len() < room.capacity()).ok_or(OwnershipError::NoRoom)?;
+        let slot = u32::try_from(number * ROOM + room.len()).map_err(|_| OwnershipError::NoRoom)?;
+        room.push([0; 8]);
+        Ok(slot)
     }
 
     /// A block whose pages are all alike needs no bits of its own.
@@ -365,7 +484,7 @@ impl Ownership {
 }
 
 /// Room for `count` values, and no more.
-fn reserved<T>(count: usize) -> Result<Vec<T>, NoMap> {
+pub(super) fn reserved<T>(count: usize) -> Result<Vec<T>, NoMap> {
     let mut room = Vec::new();
     room.try_reserve_exact(count).map_err(|_| NoMap::Heap)?;
     Ok(room)
@@ -393,6 +512,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::vec::Vec as StdVec;
 
+    use super::super::deposits::MAX_PARTS;
     use super::*;
 
     fn region(start: u64, end: u64) -> Region {
@@ -441,7 +561,7 @@ mod tests {
                 map.give(region(page, page + PAGE_SIZE)).unwrap();
             }
             map.take(region(0x40_0000, 0x60_0000)).unwrap();
-            assert_eq!((map.mixed.len(), map.bits.len(), map.free.len()), (0, 1, 1), "round {round}");
+            assert_eq!((map.mixed.len(), map.slots(), map.free.len()), (0, 1, 1), "round {round}");
         }
         // The last page of RAM is a block of one page.
         map.give(region(0x100_0000, 0x100_1000)).unwrap();
@@ -532,10 +652,12 @@ mod tests {
         let of = |end| Ownership::new(&[region(4 * GIB, end)], &[]);
         // 2.45 TiB; the most; one block more; all that can be addressed.
         let most = 4 * GIB + 16 * TIB;
-        assert!(of(4 * GIB + 659_013_632 * 4096).unwrap().footprint() < 1_500_000);
-        // A bit for each block, and for each that may be in mixed use its number, its place, its bits and a free place.
-        let mixed = 8 + 64 + 2;
-        assert_eq!(of(most).unwrap().footprint(), MAX_BLOCKS / 8 + MAX_MIXED_BLOCKS * mixed);
+        assert!(of(4 * GIB + 659_013_632 * 4096).unwrap().footprint() < 2_100_000);
+        // A bit for each block; for each that may be in mixed use its number, its place and a free place, and at first
+        // for a part of them their bits; register states; two lists of deposits.
+        let mixed = FIRST_MIXED_BLOCKS * 64 + MAX_MIXED_BLOCKS * (8 + 4);
+        let others = MAX_VMSAS * 8 + 2 * MAX_PARTS * 16;
+        assert_eq!(of(most).unwrap().footprint(), MAX_BLOCKS / 8 + mixed + others);
         assert_eq!(of(most + PAGE_SIZE).err(), Some(NoMap::TooMuchRam(MAX_BLOCKS + 1)));
         assert_eq!(of(1 << 47).err(), Some(NoMap::TooMuchRam((1 << 26) - 2048)));
     }
@@ -543,13 +665,13 @@ mod tests {
     #[test]
     fn a_change_that_was_announced_neither_fails_nor_allocates() {
         // More blocks than can be mixed.
-        let end = (MAX_MIXED_BLOCKS as u64 + 8) * LARGE_PAGE_SIZE;
+        let end = (FIRST_MIXED_BLOCKS as u64 + 8) * LARGE_PAGE_SIZE;
         let mut map = Ownership::new(&[region(0, end)], &[]).unwrap();
         let before = map.footprint();
         let block = |number: u64| region(number * LARGE_PAGE_SIZE, (number + 1) * LARGE_PAGE_SIZE);
         let first = |number: u64| region(number * LARGE_PAGE_SIZE, number * LARGE_PAGE_SIZE + PAGE_SIZE);
         // Backwards, so that each goes to the front of the list.
-        for number in (8..MAX_MIXED_BLOCKS as u64 + 8).rev() {
+        for number in (8..FIRST_MIXED_BLOCKS as u64 + 8).rev() {
             assert!(map.can_change(first(number)));
             map.give(first(number)).unwrap();
         }
@@ -565,6 +687,49 @@ mod tests {
         assert_eq!(map.footprint(), before);
     }
 
+    /// Every fourth page of a guest's, up to what can be kept track of; the map grows sixteen times.
+    #[test]
+    fn a_map_that_grows_takes_what_is_deposited_and_then_says_no() {
+        let end = (MAX_MIXED_BLOCKS as u64 + 8) * LARGE_PAGE_SIZE;
+        let mut map = Ownership::new(&[region(0, end)], &[]).unwrap();
+        let before = map.footprint();
+        let first = |number: u64| region(number * LARGE_PAGE_SIZE, number * LARGE_PAGE_SIZE + PAGE_SIZE);
+        let mut grown = 0;
+        for number in 0..MAX_MIXED_BLOCKS as u64 {
+            if !map.can_change(first(number)) {
+                assert_eq!(number as usize, FIRST_MIXED_BLOCKS + grown * ROOM);
+                assert!(map.can_grow() && map.grow() && map.can_change(first(number)));
+                grown += 1;
+            }
+            map.give(first(number)).unwrap();
+        }
+        assert_eq!(grown as u32 * PAGES_TO_GROW, MAX_GROWTH);
+        assert_eq!(map.footprint() - before, grown * ROOM * 64, "the lists were reserved");
+        assert!(!map.can_change(first(MAX_MIXED_BLOCKS as u64)) && !map.can_grow() && !map.grow());
+        for number in 0..MAX_MIXED_BLOCKS as u64 {
+            assert_eq!(map.owner(first(number).start()), Owner::Guest);
+            assert_eq!(map.owner(first(number).end()), Owner::Unvalidated);
+        }
+    }
+
+    #[test]
+    fn a_deposit_is_seen_in_a_block_that_is_wholly_the_guests() {
+        let mut map = map();
+        map.give(region(0x20_0000, 0x40_0000)).unwrap();
+        assert_eq!(map.deposit(region(0x3f_f000, 0x40_1000)), Err(OwnershipError::State));
+        map.deposit(region(0x30_0000, 0x30_2000)).unwrap();
+        assert_eq!(map.deposit(region(0x30_1000, 0x30_2000)), Err(OwnershipError::State));
+        assert!(map.all(region(0x20_0000, 0x30_0000), Owner::Guest));
+        assert!(map.all(region(0x30_0000, 0x30_2000), Owner::Firmware));
+        assert!(map.all(region(0x30_2000, 0x40_0000), Owner::Guest));
+        assert!(!map.all(region(0x20_0000, 0x40_0000), Owner::Guest));
+        assert_eq!(map.take(region(0x20_0000, 0x40_0000)), Err(OwnershipError::State));
+        assert_eq!(map.make_vmsa(0x30_1000), Err(OwnershipError::State));
+        assert_eq!(map.use_deposited(), Some(0x30_1000));
+        assert_eq!((map.withdraw(), map.withdraw()), (Some(0x30_0000), None));
+        assert_eq!((map.owner(0x30_0000), map.owner(0x30_1000)), (Owner::Guest, Owner::Firmware));
+    }
+
     #[test]
     fn two_ranges_in_one_block_are_two_blocks() {
         let mut map = map();
@@ -573,7 +738,7 @@ mod tests {
         map.give(region(0x10_0000, 0x20_0000)).unwrap();
         map.take(region(0, 0xa_0000)).unwrap();
         assert_eq!((map.owner(0), map.owner(0x10_0000)), (Owner::Unvalidated, Owner::Guest));
-        assert!(map.mixed.is_empty() && map.bits.is_empty());
+        assert!(map.mixed.is_empty() && map.slots() == 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use zerocopy::FromZeros;
 
+use super::ownership::MAX_GROWTH;
 use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Region};
 
 /// Virtual address of GPA 0 in the direct map.
@@ -21,8 +22,15 @@ const NO_EXECUTE: u64 = 1 << 63;
 const DATA: u64 = PRESENT | WRITABLE | ACCESSED_DIRTY | NO_EXECUTE;
 const TABLE: u64 = PRESENT | WRITABLE | ACCESSED_DIRTY;
 const ENTRIES: usize = 512;
-/// 2 MiB blocks of the firmware's memory.
+/// 2 MiB blocks of the firmware's memory that the linker knows of.
 const FIRMWARE_BLOCKS: usize = 4;
+/// 2 MiB blocks that the file can reserve behind them.
+pub const MAX_RESERVED_BLOCKS: u32 = 10;
+/// 2 MiB blocks of addresses for what the guest deposits and the firmware uses.
+const DEPOSIT_BLOCKS: usize = 2;
+const _: () = assert!(MAX_GROWTH as u64 * PAGE_SIZE <= DEPOSIT_BLOCKS as u64 * LARGE_PAGE_SIZE);
+/// All blocks that have a table.
+const BLOCKS: usize = FIRMWARE_BLOCKS + MAX_RESERVED_BLOCKS as usize + DEPOSIT_BLOCKS;
 
 /// What may be done in a part of the firmware's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +78,7 @@ impl Table {
 pub struct OwnTables {
     low: Table,
     directory: Table,
-    blocks: [Table; FIRMWARE_BLOCKS],
+    blocks: [Table; BLOCKS],
 }
 
 /// The tables of one processor: its root and its direct map. They lie in the firmware's memory at a known GPA.
@@ -109,14 +117,14 @@ const fn indices(address: u64) -> [u64; 4] {
 impl OwnTables {
     /// No mapping at all.
     pub const EMPTY: OwnTables =
-        OwnTables { low: Table::EMPTY, directory: Table::EMPTY, blocks: [const { Table::EMPTY }; FIRMWARE_BLOCKS] };
+        OwnTables { low: Table::EMPTY, directory: Table::EMPTY, blocks: [const { Table::EMPTY }; BLOCKS] };
 
     /// Maps all of the firmware's memory as data, except for `parts` (virtual ranges). `own` is the GPA of these
     /// tables.
     pub fn build(&mut self, placement: Placement, own: u64, parts: &[(Region, Access)]) {
         let [_, low, _, _] = indices(placement.virtual_base);
         self.low.set(low, (own + OWN_DIRECTORY) | TABLE | placement.c_bit);
-        for block in 0..FIRMWARE_BLOCKS as u64 {
+        for block in 0..BLOCKS as u64 {
             let table = own + OWN_BLOCKS + table_offset(block);
             self.directory.set(block, table | TABLE | placement.c_bit);
         }
@@ -139,10 +147,21 @@ impl OwnTables {
             Access::Shared => page | DATA,
             Access::None => 0,
         };
+        self.set(offset, entry);
+    }
+
+    /// Maps the page at `gpa`, which is not the firmware's by its place, as data at the virtual `address`. `false`: no
+    /// table has that address.
+    pub fn map(&mut self, placement: Placement, address: u64, gpa: u64) -> bool {
+        self.set(address - placement.virtual_base, gpa | placement.c_bit | DATA)
+    }
+
+    fn set(&mut self, offset: u64, entry: u64) -> bool {
         let block = usize::try_from(offset / LARGE_PAGE_SIZE).ok();
-        if let Some(table) = block.and_then(|block| self.blocks.get_mut(block)) {
-            table.set(offset / PAGE_SIZE % ENTRIES as u64, entry);
-        }
+        let table = block.and_then(|block| self.blocks.get_mut(block));
+        let found = table.is_some();
+        table.into_iter().for_each(|table| table.set(offset / PAGE_SIZE % ENTRIES as u64, entry));
+        found
     }
 }
 
@@ -292,10 +311,10 @@ mod tests {
         tables.own.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
         tables.window.open(PLACEMENT, WINDOW, 0x1234_5000, PageSize::Size4K);
         let tables = &*tables;
-        let own = (0..6).flat_map(|table| at(tables, OWN + table * 4096).0);
+        let own = (0..2 + BLOCKS as u64).flat_map(|table| at(tables, OWN + table * 4096).0);
         let all = own.chain((0..4).flat_map(|table| at(tables, WINDOW + table * 4096).0));
         let present: std::vec::Vec<u64> = all.filter(|entry| entry & 1 != 0).collect();
-        assert_eq!(present.len(), 1 + 1 + 4 + 2047 + 4, "tables, pages but the guard, and a page that is open");
+        assert_eq!(present.len(), 1 + BLOCKS + 2047 + 1 + 4, "tables, pages but the guard, and a page that is open");
         assert!(present.iter().all(|entry| entry & 0x60 == 0x60));
     }
 
@@ -309,6 +328,25 @@ mod tests {
             tables.window.close(0x12_3456_789a);
             assert_eq!(walk(&tables, DIRECT_MAP + page), None);
         }
+    }
+
+    /// What is reserved lies behind the 8 MiB as it does there; what is deposited lies anywhere.
+    #[test]
+    fn memory_behind_the_linkers_is_mapped_when_it_is_there() {
+        let mut tables = built();
+        let (reserved, deposited) = (0x4080_0000, 0x4080_0000 + 10 * LARGE_PAGE_SIZE);
+        let end = deposited + 2 * LARGE_PAGE_SIZE;
+        assert_eq!([reserved, deposited, end - 4096].map(|address| walk(&tables, address)), [None; 3]);
+        for (address, gpa) in [(reserved, 0x80_0080_0000), (deposited, 0x1234_5000), (end - 4096, 0x2000)] {
+            assert!(tables.own.map(PLACEMENT, address, gpa));
+            let (entry, found) = walk(&tables, address + 5).unwrap();
+            assert_eq!((entry & 0xfff, entry & NO_EXECUTE, found), (DATA & 0xfff, NO_EXECUTE, gpa + 5));
+        }
+        assert!(!tables.own.map(PLACEMENT, end, 0x3000), "there is no address for it");
+        tables.own.set_own(PLACEMENT, reserved, Access::Shared);
+        assert_eq!(tables.own.blocks[4].0[0], 0x80_0080_0000 | DATA);
+        tables.own.set_own(PLACEMENT, reserved, Access::None);
+        assert_eq!(walk(&tables, reserved), None);
     }
 
     #[test]

@@ -43,6 +43,15 @@ pub fn give_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -
     Ok(())
 }
 
+/// Validates and zeroes every page of `region` for the firmware itself.
+pub fn take_region(pages: &mut dyn Pages, region: Region) -> Result<(), BootError> {
+    for block in region.blocks() {
+        changed(pages.pvalidate_row(block, true))?;
+        pages.zero_row(block).map_err(BootError::Inaccessible)?;
+    }
+    Ok(())
+}
+
 /// Grants pages that were measured into the image and are valid already; what they hold is the guest's.
 pub fn grant_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
     for block in region.blocks() {
@@ -99,11 +108,15 @@ pub fn grant(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpE
 
 /// Takes every right to a page from every VMPL below the firmware's, also those that the CPU remembers.
 pub fn revoke(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
-    let [_, below @ ..] = Vmpl::ALL;
-    let revoked =
-        below.into_iter().try_for_each(|vmpl| pages.rmpadjust(gpa, size, Attributes::page(vmpl, Permissions::NONE)));
+    let revoked = rescind(pages, gpa, size);
     pages.flush();
     revoked
+}
+
+/// [`revoke`] but for what the CPU remembers: the caller has it forget.
+pub fn rescind(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), RmpError> {
+    let [_, below @ ..] = Vmpl::ALL;
+    below.into_iter().try_for_each(|vmpl| pages.rmpadjust(gpa, size, Attributes::page(vmpl, Permissions::NONE)))
 }
 
 #[cfg(test)]
@@ -148,6 +161,15 @@ mod tests {
         assert_eq!(machine.pvalidate(0x30_0000, PageSize::Size4K, true), Ok(Pvalidated::Changed));
         let region = Region::new(0x20_0000, 0x40_0000).unwrap();
         assert_eq!(give_region(&mut machine, &mut map, region), Err(BootError::Unchanged(0x30_0000)));
+    }
+
+    #[test]
+    fn what_the_firmware_takes_is_validated_zeroed_and_nobody_elses() {
+        let (mut machine, _) = unvalidated();
+        let region = Region::new(0x1f_f000, 0x20_1000).unwrap();
+        assert_eq!(take_region(&mut machine, region), Ok(()));
+        region.pages().for_each(|page| machine.assert_deposited(page));
+        assert_eq!(take_region(&mut machine, region), Err(BootError::Unchanged(0x1f_f000)));
     }
 
     #[test]

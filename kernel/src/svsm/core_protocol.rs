@@ -1,4 +1,5 @@
-//! Core protocol (protocol 0): calling area, page validation, vCPUs.
+//! Core protocol (protocol 0): calling area, page validation, vCPUs. Memory for the firmware is in
+//! [`super::deposit`].
 
 use snp::svsm::ResultCode;
 use snp::svsm::core_protocol::{
@@ -9,7 +10,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::request::set_runnable;
 use super::vcpus::{Guest, NoPlace, Vcpu};
-use super::{Machine, Registers, find};
+use super::{Machine, Registers, deposit, find};
 use crate::guest::Claim;
 use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
@@ -28,6 +29,8 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
         call::PVALIDATE => pvalidate(machine, registers.rcx),
         call::CREATE_VCPU => create_vcpu(machine, registers),
         call::DELETE_VCPU => delete_vcpu(machine, registers.rcx),
+        call::DEPOSIT_MEM => deposit::deposit_memory(machine, registers.rcx),
+        call::WITHDRAW_MEM => deposit::withdraw_memory(machine, registers.rcx),
         call::QUERY_PROTOCOL => {
             registers.rcx = query_protocol(ProtocolQuery::from_rcx(registers.rcx));
             Ok(())
@@ -41,7 +44,7 @@ fn query_protocol(query: ProtocolQuery) -> u64 {
 }
 
 /// A page that the host has taken, no matter who asked it to.
-const fn inaccessible(_: Inaccessible) -> ResultCode {
+pub(super) const fn inaccessible(_: Inaccessible) -> ResultCode {
     ResultCode::INVALID_ADDRESS
 }
 
@@ -69,30 +72,39 @@ fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
 /// Validates and invalidates the pages of a list in order. `next` in the guest's list is moved on to the first entry
 /// that was not done.
 ///
-/// - `INVALID_ADDRESS`: a list that is not aligned to 8 or not the guest's; an entry whose page is not the guest's RAM;
-///   one of these that is inaccessible. Where that is the list, when `next` is to be written, the entries have been
-///   done all the same
-/// - `INVALID_PARAMETER`: a head with no entry left, with more than its page can hold, or with reserved bits; an entry
-///   that is malformed
+/// - `INVALID_PARAMETER`: a list that is not aligned to 8; a head with no entry left, with more than its page can hold,
+///   or with reserved bits; an entry that is malformed
+/// - `INVALID_ADDRESS`: a list that is not the guest's; an entry whose page is not the guest's RAM; one of these that is
+///   inaccessible. Where that is the list, when `next` is to be written, the entries have been done all the same
 /// - `0x80001006`: a 2 MiB page of which parts are validated and parts not
 /// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that; or the CPU says so and
 ///   the firmware does not: from then on the page is no RAM of the guest's
+/// - `0x4000_0000 + n`: n pages are wanted for the ownership map, which has no room for one more block in mixed use
+/// - `INVALID_REQUEST`: nor can it have more
 /// - `0x80001000 + n`: PVALIDATE or RMPADJUST answered n
 fn pvalidate(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
+    each_entry(machine, gpa, change_page)
+}
+
+/// Does `work` to the entries of a list in order, and writes `next` back.
+pub(super) fn each_entry(
+    machine: &mut Machine<'_>,
+    gpa: u64,
+    work: fn(&mut dyn Pages, &mut Guest, u64) -> Result<(), ResultCode>,
+) -> Result<(), ResultCode> {
     let mut list = [0; PAGE];
-    let list = read_list(machine, gpa, &mut list)?;
-    let (head, entries) = list;
+    let (head, entries) = read_list(machine, gpa, &mut list)?;
     let mut next = head.next.get();
     let mut outcome = Ok(());
     for entry in entries.iter().take(head.count.get().into()).skip(next.into()) {
         // The lock for each: other vCPUs' calls come in between.
-        outcome = change_page(&mut Memory { pages: machine.pages, map: &mut machine.guest.lock().map }, *entry);
+        outcome = work(machine.pages, &mut machine.guest.lock(), entry.get());
         if outcome.is_err() {
             break;
         }
         next += 1;
     }
-    // The list's own page may have been invalidated by an entry.
+    // The list's own page may have gone by an entry.
     if let Ok(field) = Claim::new(gpa + PVALIDATE_NEXT_OFFSET, 2).check(&machine.guest.lock().map) {
         field.write(machine.pages, &next.to_le_bytes()).map_err(|_| ResultCode::INVALID_ADDRESS)?;
     }
@@ -109,7 +121,7 @@ fn read_list<'l>(
 ) -> Result<(PvalidateHead, Entries<'l>), ResultCode> {
     let invalid = ResultCode::INVALID_ADDRESS;
     if !gpa.is_multiple_of(PVALIDATE_HEAD_SIZE) {
-        return Err(invalid);
+        return Err(ResultCode::INVALID_PARAMETER);
     }
     let len = PAGE_SIZE - gpa % PAGE_SIZE;
     let bytes = usize::try_from(len).ok().and_then(|len| list.get_mut(..len)).ok_or(invalid)?;
@@ -130,23 +142,24 @@ struct Memory<'m> {
     map: &'m mut Ownership,
 }
 
-fn change_page(memory: &mut Memory<'_>, entry: zerocopy::little_endian::U64) -> Result<(), ResultCode> {
-    let entry = PvalidateEntry::decode(entry.get())?;
+fn change_page(pages: &mut dyn Pages, guest: &mut Guest, entry: u64) -> Result<(), ResultCode> {
+    let entry = PvalidateEntry::decode(entry)?;
     let region = Region::covering(entry.gpa, entry.size.bytes()).ok_or(ResultCode::INVALID_ADDRESS)?;
     let (wanted, other) = match entry.validate {
         true => (Owner::Guest, Owner::Unvalidated),
         false => (Owner::Unvalidated, Owner::Guest),
     };
-    if memory.map.all(region, wanted) {
+    if guest.map.all(region, wanted) {
         return unchanged(entry.ignore_carry);
     }
-    if !memory.map.all(region, other) {
-        let ram = region.pages().all(|page| [wanted, other].contains(&memory.map.owner(page)));
+    if !guest.map.all(region, other) {
+        let ram = region.pages().all(|page| [wanted, other].contains(&guest.map.owner(page)));
         return Err(if ram { FAIL_SIZEMISMATCH } else { ResultCode::INVALID_ADDRESS });
     }
-    if !memory.map.can_change(region) {
-        return Err(ResultCode::BUSY);
+    if !guest.map.can_change(region) {
+        deposit::grow_map(pages, guest)?;
     }
+    let memory = &mut Memory { pages, map: &mut guest.map };
     if entry.validate { validate(memory, region, &entry) } else { invalidate(memory, region, entry.size) }
 }
 
@@ -194,7 +207,11 @@ fn poisoned(memory: &mut Memory<'_>, region: Region, code: ResultCode) -> Result
 }
 
 /// Does `work` to the page, or, if the host backs a 2 MiB page with small ones, to each of these.
-fn each<E>(region: Region, size: PageSize, mut work: impl FnMut(u64, PageSize) -> Result<(), E>) -> Result<(), E>
+pub(super) fn each<E>(
+    region: Region,
+    size: PageSize,
+    mut work: impl FnMut(u64, PageSize) -> Result<(), E>,
+) -> Result<(), E>
 where
     E: PartialEq<snp::rmp::RmpError>,
 {
@@ -206,10 +223,10 @@ where
     }
 }
 
-const fn map_failed(error: OwnershipError) -> ResultCode {
+pub(super) const fn map_failed(error: OwnershipError) -> ResultCode {
     match error {
         OwnershipError::State => ResultCode::INVALID_ADDRESS,
-        OwnershipError::NoRoom => ResultCode::BUSY,
+        OwnershipError::NoRoom => ResultCode::INVALID_REQUEST,
     }
 }
 
@@ -220,9 +237,9 @@ const fn map_failed(error: OwnershipError) -> ResultCode {
 ///
 /// - `UNSUPPORTED_CALL`: there is one processor, or none can be told to forget what it remembers (not BUSY, on which
 ///   Linux calls again for ever)
-/// - `INVALID_ADDRESS`: VMSA or calling area not page aligned, not the guest's, or one page; a VMSA at a 2 MiB
-///   boundary, where hardware fails, or that is inaccessible
-/// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too
+/// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area; one at a
+///   2 MiB boundary, where hardware fails, or that is inaccessible
+/// - `INVALID_PARAMETER`: VMSA or calling area not page aligned; a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too
 ///   many vCPUs; no processor with this APIC id, or the caller's own
 /// - `BUSY`: a call from that processor is being served
 fn create_vcpu(machine: &mut Machine<'_>, registers: &Registers) -> Result<(), ResultCode> {
@@ -234,9 +251,12 @@ fn create_vcpu(machine: &mut Machine<'_>, registers: &Registers) -> Result<(), R
     }
     let apic_id = other_processor(guest, machine.apic_id, registers.r8)?;
     let caller = *guest.calling(machine.apic_id).ok_or(ResultCode::INVALID_REQUEST)?;
-    Claim::new(vmsa, PAGE_SIZE).check_aligned(&guest.map).map_err(invalid)?;
+    if [vmsa, calling_area].iter().any(|gpa| !gpa.is_multiple_of(PAGE_SIZE)) {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
+    let page = Claim::new(vmsa, PAGE_SIZE).check_aligned(&guest.map).map_err(invalid)?.region();
     Claim::new(calling_area, PAGE_SIZE).check_aligned(&guest.map).map_err(invalid)?;
-    let in_use = [caller.calling_area, calling_area].contains(&vmsa);
+    let in_use = calling_area == vmsa || guest.has_calling_area(page);
     if in_use || vmsa.is_multiple_of(LARGE_PAGE_SIZE) {
         return Err(ResultCode::INVALID_ADDRESS);
     }
@@ -450,7 +470,7 @@ mod tests {
         scene.map().fill_up();
         let whole = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
         let before = scene.machine.states();
-        assert_eq!(pvalidate(&mut scene, &[whole + 0x3000]), (BUSY, 0));
+        assert_eq!(pvalidate(&mut scene, &[whole + 0x3000]), (0x4000_0041, 0));
         assert!(scene.machine.states() == before, "a page changed its state");
         assert_eq!(scene.map().owner(whole + 0x3000), Owner::Guest);
         // A block that changes as a whole needs none, nor does one that is in mixed use.
@@ -551,7 +571,8 @@ mod tests {
             assert_eq!(scene.map().owner(page), Owner::Guest);
         }
         for gpa in forbidden_gpas(8).into_iter().chain([LIST + 1, LIST + 4, LIST + 7]) {
-            assert_eq!(scene.call(PVALIDATE, [gpa, 0, 0, 0]).rax, INVALID_ADDRESS, "gpa {gpa:#x}");
+            let code = if gpa % 8 == 0 { INVALID_ADDRESS } else { INVALID_PARAMETER };
+            assert_eq!(scene.call(PVALIDATE, [gpa, 0, 0, 0]).rax, code, "gpa {gpa:#x}");
         }
         // The last head of a page has no room for an entry.
         scene.machine.place(LIST + 0xff8, &list(0, &[])[..8]);
@@ -727,7 +748,8 @@ mod tests {
         let forbidden = forbidden_gpas(4096);
         let pairs = pairs.into_iter().chain(forbidden.iter().flat_map(|gpa| [(*gpa, NEW_AREA), (NEW_VMSA, *gpa)]));
         for (vmsa, area) in pairs {
-            assert_eq!(create(&mut scene, vmsa, area), INVALID_ADDRESS, "{vmsa:#x} {area:#x}");
+            let code = if (vmsa | area) % 4096 == 0 { INVALID_ADDRESS } else { INVALID_PARAMETER };
+            assert_eq!(create(&mut scene, vmsa, area), code, "{vmsa:#x} {area:#x}");
         }
         for gpa in forbidden.into_iter().filter(|gpa| *gpa != OTHER_VMSA) {
             assert_eq!(scene.call(DELETE, [gpa, 0, 0, 0]).rax, INVALID_PARAMETER, "{gpa:#x}");

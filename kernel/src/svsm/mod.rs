@@ -9,6 +9,7 @@
 
 pub mod attestation;
 pub mod core_protocol;
+pub mod deposit;
 #[cfg(test)]
 mod offered;
 pub mod request;
@@ -122,7 +123,7 @@ mod tests {
             assert_eq!(scene.call(protocol << 32, [0; 4]).rax, 0x8000_0001);
         }
         for (protocol, calls) in [
-            (0_u64, [4_u64, 5, 7, 8, 0xffff_ffff]),
+            (0_u64, [7_u64, 8, 9, 0x8000_0000, 0xffff_ffff]),
             (1, [2, 3, 4, 7, 0xffff_ffff]),
             (2, [2, 3, 8, 0x8000_0000, 0xffff_ffff]),
         ] {
@@ -163,6 +164,8 @@ mod tests {
             (1, [LIST, 0], vec![(LIST, list(SHARED_PAGE | 4))], vec![LIST, SHARED_PAGE], 0x8000_0003),
             (2, [PAGE, BUFFER & !0xfff], vec![(PAGE, vmsa.as_bytes().to_vec())], vec![PAGE], 0x8000_0003),
             (3, [OTHER_VMSA, 0], vec![], vec![OTHER_VMSA], 0x8000_0003),
+            (4, [LIST, 0], vec![(LIST, list(PAGE))], vec![LIST, PAGE], 0x8000_0003),
+            (5, [LIST, 0], vec![], vec![LIST], 0x8000_0003),
             (1 << 32, [OPERATION, 0], vec![(OPERATION, attestation())], operation, 0x8000_0005),
             (2 << 32 | 1, [BUFFER, 0], vec![(BUFFER, command)], mailbox.to_vec(), 0x8000_0005),
         ]

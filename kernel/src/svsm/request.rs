@@ -177,6 +177,9 @@ mod tests {
             self.touches(gpa);
             self.machine.rmpadjust(gpa, size, attributes)
         }
+        fn extend_heap(&mut self, gpa: u64) -> bool {
+            self.machine.extend_heap(gpa)
+        }
         fn flush(&mut self) {
             self.machine.flush();
         }

@@ -2,12 +2,14 @@
 
 use heapless::Vec as FixedVec;
 
+use crate::mm::Region;
 use crate::mm::ownership::{MAX_VMSAS, Ownership};
 
-/// Processors that the firmware runs on. A block for each, of 136 KiB, fits in its 8 MiB beside the ownership map of as
-/// much RAM as there can be.
-pub const MAX_PROCESSORS: usize = 16;
-const _: () = assert!(MAX_PROCESSORS <= MAX_VMSAS);
+/// Bytes that the firmware takes for each processor but the one that boots.
+pub const BLOCK_SIZE: u64 = 76 * 1024;
+/// Processors that the firmware runs on.
+pub const MAX_PROCESSORS: usize = 256;
+const _: () = assert!(2 * MAX_PROCESSORS <= MAX_VMSAS);
 
 /// A vCPU of the guest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Guest {
     /// Who owns each page.
     pub map: Ownership,
     processors: FixedVec<Processor, MAX_PROCESSORS>,
+    /// Pages that the guest was asked for, and that no call has used since.
+    pub(super) wanted: u32,
 }
 
 /// There is no such processor, or it is serving its vCPU.
@@ -60,7 +64,7 @@ impl Guest {
             }
             processors.push(Processor { apic_id, vcpu: None, serving: false }).ok()?;
         }
-        Some(Guest { map, processors })
+        Some(Guest { map, processors, wanted: 0 })
     }
 
     /// Whether there is one processor only.
@@ -92,6 +96,16 @@ impl Guest {
         self.processor(apic_id)?.vcpu.as_mut()
     }
 
+    /// The calling area of the guest's first vCPU.
+    pub(super) fn first_calling_area(&self) -> Option<u64> {
+        self.processors.first()?.vcpu.map(|vcpu| vcpu.calling_area)
+    }
+
+    /// Whether a vCPU calls through a page of `region`.
+    pub(super) fn has_calling_area(&self, region: Region) -> bool {
+        self.processors.iter().any(|one| one.vcpu.is_some_and(|vcpu| region.contains(vcpu.calling_area)))
+    }
+
     /// Whether a vCPU can get the processor.
     pub(super) fn place(&mut self, apic_id: u32) -> Result<(), NoPlace> {
         match self.processor(apic_id) {
@@ -121,8 +135,15 @@ impl Guest {
         }
     }
 
+    /// Where all processors have come up, each is at its APIC id.
     fn processor(&mut self, apic_id: u32) -> Option<&mut Processor> {
-        self.processors.iter_mut().find(|processor| processor.apic_id == apic_id)
+        let expected = usize::try_from(apic_id).ok().filter(|at| self.has(*at, apic_id));
+        let at = expected.or_else(|| (0..self.processors.len()).find(|at| self.has(*at, apic_id)))?;
+        self.processors.get_mut(at)
+    }
+
+    fn has(&self, at: usize, apic_id: u32) -> bool {
+        self.processors.get(at).is_some_and(|processor| processor.apic_id == apic_id)
     }
 }
 
@@ -150,9 +171,19 @@ mod tests {
         assert!(!guest(&[7]).unwrap().is_alone());
         assert!(guest(&[1, 0]).is_none());
         assert!(guest(&[1, 2, 1]).is_none());
-        let many: std::vec::Vec<u32> = (1..16).collect();
+        let many: std::vec::Vec<u32> = (1..256).collect();
         assert!(guest(&many).is_some());
-        assert!(guest(&[&many[..], &[16]].concat()).is_none());
+        assert!(guest(&[&many[..], &[256]].concat()).is_none());
+    }
+
+    /// The host has no processor 2: those behind it are found all the same.
+    #[test]
+    fn a_processor_is_found_by_its_apic_id_wherever_it_is() {
+        let mut guest = guest(&[1, 3, 255]).unwrap();
+        assert_eq!(
+            [0, 1, 2, 3, 4, 255, 256].map(|id| guest.place(id).is_ok()),
+            [true, true, false, true, false, true, false]
+        );
     }
 
     #[test]

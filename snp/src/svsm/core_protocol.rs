@@ -17,9 +17,9 @@ pub mod call {
     pub const CREATE_VCPU: u32 = 2;
     /// SVSM_CORE_DELETE_VCPU: RCX = VMSA.
     pub const DELETE_VCPU: u32 = 3;
-    /// SVSM_CORE_DEPOSIT_MEM.
+    /// SVSM_CORE_DEPOSIT_MEM: RCX = GPA of the list.
     pub const DEPOSIT_MEM: u32 = 4;
-    /// SVSM_CORE_WITHDRAW_MEM.
+    /// SVSM_CORE_WITHDRAW_MEM: RCX = GPA at which the SVSM makes a list.
     pub const WITHDRAW_MEM: u32 = 5;
     /// SVSM_CORE_QUERY_PROTOCOL: RCX = protocol << 32 | version.
     pub const QUERY_PROTOCOL: u32 = 6;
@@ -50,7 +50,7 @@ impl ProtocolQuery {
     }
 }
 
-/// Head of a PVALIDATE list.
+/// Head of a list of PVALIDATE or DEPOSIT_MEM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct PvalidateHead {
@@ -72,18 +72,23 @@ impl PvalidateHead {
     /// Checks the head of a list at `gpa`: aligned to 8, at least one entry left, all entries in the page of the head.
     ///
     /// # Errors
-    /// `INVALID_ADDRESS` for the alignment, `INVALID_PARAMETER` for the rest.
+    /// `INVALID_PARAMETER`.
     pub const fn check(&self, gpa: u64) -> Result<(), ResultCode> {
-        if !gpa.is_multiple_of(8) {
-            return Err(ResultCode::INVALID_ADDRESS);
-        }
-        let room = (crate::PAGE_SIZE as u64 - gpa % crate::PAGE_SIZE as u64 - PVALIDATE_HEAD_SIZE) / 8;
         let (count, next) = (self.count.get(), self.next.get());
-        if count == 0 || next >= count || count as u64 > room || self.reserved.get() != 0 {
-            return Err(ResultCode::INVALID_PARAMETER);
-        }
-        Ok(())
+        let left = count != 0 && next < count && self.reserved.get() == 0;
+        if left && count <= room_for_entries(gpa) { Ok(()) } else { Err(ResultCode::INVALID_PARAMETER) }
     }
+}
+
+/// How many entries a list at `gpa` has room for behind its head; none if it is not aligned to 8.
+#[must_use]
+pub const fn room_for_entries(gpa: u64) -> u16 {
+    if !gpa.is_multiple_of(8) {
+        return 0;
+    }
+    let entries = (crate::PAGE_SIZE as u64 - gpa % crate::PAGE_SIZE as u64 - PVALIDATE_HEAD_SIZE) / 8;
+    let [low, high, ..] = entries.to_le_bytes();
+    u16::from_le_bytes([low, high])
 }
 
 /// An entry of a PVALIDATE list.
@@ -105,15 +110,41 @@ impl PvalidateEntry {
     /// # Errors
     /// `INVALID_PARAMETER`: a size of 2 or 3, bits 11:4 not zero, or a 2 MiB page that is not aligned.
     pub fn decode(entry: u64) -> Result<Self, ResultCode> {
-        let size = match entry & 3 {
-            0 => PageSize::Size4K,
-            1 => PageSize::Size2M,
-            _ => return Err(ResultCode::INVALID_PARAMETER),
-        };
-        let gpa = entry & !0xFFF;
-        if entry & 0xFF0 != 0 || !gpa.is_multiple_of(size.bytes()) {
-            return Err(ResultCode::INVALID_PARAMETER);
-        }
+        let (gpa, size) = page(entry, 0xFF0)?;
         Ok(Self { gpa, size, validate: entry & 4 != 0, ignore_carry: entry & 8 != 0 })
+    }
+}
+
+/// Address and size of an entry's page; the bits of `zero` are reserved.
+fn page(entry: u64, zero: u64) -> Result<(u64, PageSize), ResultCode> {
+    let size = match entry & 3 {
+        0 => PageSize::Size4K,
+        1 => PageSize::Size2M,
+        _ => return Err(ResultCode::INVALID_PARAMETER),
+    };
+    let gpa = entry & !0xFFF;
+    if entry & zero != 0 || !gpa.is_multiple_of(size.bytes()) {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
+    Ok((gpa, size))
+}
+
+/// An entry of a list of DEPOSIT_MEM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DepositEntry {
+    /// Address of the page, aligned to its size.
+    pub gpa: u64,
+    /// Size of the page.
+    pub size: PageSize,
+}
+
+impl DepositEntry {
+    /// Splits an entry: bits 1:0 size, 11:2 zero, 63:12 page number.
+    ///
+    /// # Errors
+    /// `INVALID_PARAMETER`: a size of 2 or 3, bits 11:2 not zero, or a 2 MiB page that is not aligned.
+    pub fn decode(entry: u64) -> Result<Self, ResultCode> {
+        let (gpa, size) = page(entry, 0xFFC)?;
+        Ok(Self { gpa, size })
     }
 }

@@ -78,6 +78,11 @@ impl ResultCode {
         Self(0x8000_1000 + number as u64)
     }
 
+    /// The guest is to deposit so many 4 KiB pages first: bits 29:0.
+    pub const fn memory_wanted(pages: u32) -> Self {
+        Self(0x4000_0000 | (pages & 0x3FFF_FFFF) as u64)
+    }
+
     /// The register's value.
     #[must_use]
     pub const fn rax(self) -> u64 {
@@ -99,7 +104,7 @@ impl ResultCode {
 pub struct CallingArea {
     /// SVSM_CALL_PENDING: 1 from the guest, exchanged with 0 by the side that takes it.
     pub call_pending: u8,
-    /// SVSM_MEM_AVAILABLE.
+    /// SVSM_MEM_AVAILABLE, in that of the first vCPU: there is memory to be withdrawn.
     pub mem_available: u8,
     /// No EOI is required (APIC protocol).
     pub no_eoi_required: u8,

@@ -80,7 +80,7 @@ struct Images {
 }
 
 impl Images {
-    fn build(processors: u8) -> Result<Self> {
+    fn build(processors: u16) -> Result<Self> {
         debian::ensure(&[qemu::PROGRAM])?;
         let (system, ovmf) = (System::prepare()?, Ovmf::fetch()?);
         let disk = crate::ovmf::unified_disk(&system, SHELL, "boots.disk")?;
@@ -94,7 +94,7 @@ impl Images {
 }
 
 /// So many boots in a row, on so many processors.
-pub fn series(count: u32, processors: u8) -> Result<Totals> {
+pub fn series(count: u32, processors: u16) -> Result<Totals> {
     let images = Images::build(processors)?;
     let (mut totals, mut seconds) = (Totals::default(), 0.0);
     let mut sums: Vec<(Kind, u32, f64)> = Vec::new();

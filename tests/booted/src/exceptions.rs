@@ -18,7 +18,7 @@ use quoin_image::elf::Elf;
 pub const FULL: u32 = 30;
 const FULL_POINTS: u32 = 1000;
 /// The short form's stride.
-pub(super) const SHORT: u32 = 400;
+const SHORT: u32 = 400;
 /// How long the machine may say nothing: a point takes it some seconds.
 const SILENCE: Duration = Duration::from_secs(120);
 /// Termination codes of kernel/src/fatal.rs: an exception, a #VC.

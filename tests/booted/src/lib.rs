@@ -5,6 +5,7 @@
 //! | [`boots`] | one boot after the other, of every kind |
 //! | [`boot_times`] | how long Linux takes to userland |
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
+//! | [`deposits`] | a guest that is asked for memory |
 //! | [`demo`] | the demo as a user calls it, and one that must fail |
 //! | [`ends`] | how a guest ends, by last line and exit status |
 //! | [`disk`] | an encrypted disk that a Linux at VMPL2 opens by the TPM |
@@ -17,6 +18,7 @@
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
+//! | [`many`] | a file for 256 processors |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`running`] | a guest of several processors under a host that lies |
@@ -33,6 +35,7 @@ pub mod boot_times;
 pub mod boots;
 pub mod cargo;
 pub mod demo;
+pub mod deposits;
 pub mod disk;
 pub mod ends;
 pub mod evidence;
@@ -44,6 +47,7 @@ pub mod ima;
 pub mod interrupted;
 pub mod lies;
 pub mod linux;
+pub mod many;
 pub mod ovmf;
 mod processes;
 pub mod processors;

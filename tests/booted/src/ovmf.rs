@@ -112,7 +112,7 @@ pub fn built(code: &[u8], name: &str) -> Result<Built> {
 }
 
 /// The same, for so many processors.
-pub(super) fn built_for(processors: u8, code: &[u8], name: &str) -> Result<Built> {
+pub(super) fn built_for(processors: u16, code: &[u8], name: &str) -> Result<Built> {
     let programs = build::build(build::IMAGE_AND_MACHINE)?;
     let guest = Guest { processors: processors.into(), ..ovmf::guest(code)? };
     let image = image::pack(&programs.firmware(), Payload::Guest(&guest))?;

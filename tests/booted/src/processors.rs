@@ -34,7 +34,7 @@ pub fn ovmf() -> Result<Totals> {
     Ok(judge(&challenger, &outcome))
 }
 
-fn on(processors: u8) -> Result<Totals> {
+fn on(processors: u16) -> Result<Totals> {
     let (challenger, outcome) = boot(&build(processors)?)?;
     Ok(judge(&challenger, &outcome))
 }
@@ -55,11 +55,11 @@ fn system() -> Result<System> {
     System::prepare()?.with_files(&[("processors", script)])
 }
 
-fn command_line(processors: u8) -> String {
+fn command_line(processors: u16) -> String {
     format!("console=ttyS1 quiet quoin=processors quoin.processors={processors}")
 }
 
 /// Debian's kernel on so many processors.
-pub(super) fn build(processors: u8) -> Result<Built> {
+pub(super) fn build(processors: u16) -> Result<Built> {
     system()?.build_for(processors, &command_line(processors), &format!("linux-{processors}.igvm"))
 }

@@ -1,7 +1,7 @@
 //! How much of its stack the firmware uses, in the image that is shipped: the entry stub paints it, and the machine
 //! looks how far down the paint is gone after each command.
 
-use super::{Totals, case};
+use super::{Totals, case, exceptions, hostile};
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
 use host::boot::{self, Built};
@@ -15,6 +15,24 @@ use quoin_image::elf::Elf;
 const RESERVE: u64 = 512 * 1024;
 /// What the linker script adds to a GPA.
 const OFFSET: u64 = 0x80_0000_0000 - 0x4000_0000;
+
+/// The stacks of the first processor beside the large one, and how each comes to be used. Those of other processors are
+/// as large, but for that of #VC, which is needed for CPUID by the boot alone.
+const SMALL: [(&str, Use); 3] = [("call", Use::Calls), ("vc", Use::Calls), ("fault", Use::Exceptions)];
+/// Of each of them, so much is never reached.
+const SMALL_RESERVE: u64 = 4 * 1024;
+
+/// Exceptions are made up at so many-th exits: at some points.
+const POINTS: u32 = 3000;
+
+/// What is done to a stack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// All attempts of the hostile guest, a TPM command and a report.
+    Calls,
+    /// Exceptions that a host makes up, each of which ends the firmware with a reason.
+    Exceptions,
+}
 
 /// Public areas of the keys that are made, without what all have in common: type, attributes, parameters with the empty
 /// unique.
@@ -59,7 +77,17 @@ pub fn run(built: &Built) -> Result<Totals> {
         println!("     so far, with a key of {name}: {} KiB", used >> 10);
         totals += case(
             &format!("a key of {name} is made, and half a MiB of the stack is left"),
-            outcome.and_then(|()| left(used, top - bottom)),
+            outcome.and_then(|()| left(used, top - bottom, RESERVE)),
+        );
+    }
+    for (name, used_by) in SMALL {
+        let place = |end: &str| Ok::<_, anyhow::Error>(elf.address(&format!("__{name}_stack_{end}"))? + OFFSET);
+        let (bottom, top) = (place("bottom")?, place("top")?);
+        let used = small(built, used_by, bottom, top)?;
+        println!("     stack `{name}`: {used} of {} bytes", top - bottom);
+        totals += case(
+            &format!("4 KiB of the stack `{name}` are left, whatever was done"),
+            left(used, top - bottom, SMALL_RESERVE),
         );
     }
     if totals.failed == 0 {
@@ -69,8 +97,27 @@ pub fn run(built: &Built) -> Result<Totals> {
     Ok(totals)
 }
 
-fn left(used: u64, size: u64) -> Result<()> {
-    ensure!(used + RESERVE <= size, "{used} bytes of {size} have been used");
+/// The most that was used of a small stack.
+fn small(built: &Built, used_by: Use, bottom: u64, top: u64) -> Result<u64> {
+    let more = match used_by {
+        Use::Calls => String::from("vmpl-fault=gp\nsteal=1"),
+        Use::Exceptions => format!("ram=32\nfault=inject:{POINTS}\n{}", exceptions::accesses()?),
+    };
+    let mut qemu = boot::start(built, &format!("stack={bottom:#x}-{top:#x}\n{more}"))?;
+    let mut most = None;
+    let said = |line: &str, most: &mut Option<u64>| *most = (*most).max(bytes(line));
+    boot::hear_until_guest(&mut qemu, &built.image, |event, _| said(&event.line, &mut most))?;
+    if used_by == Use::Calls {
+        let mut relay = qemu.relay()?;
+        relay.selftest()?;
+        hostile::alive(&mut relay)?;
+    }
+    most = most.max(used(&mut qemu));
+    most.context("the machine has said nothing of the stack")
+}
+
+fn left(used: u64, size: u64, reserve: u64) -> Result<()> {
+    ensure!(used + reserve <= size, "{used} bytes of {size} have been used");
     Ok(())
 }
 
@@ -127,7 +174,7 @@ mod tests {
     fn what_is_used_is_read_and_judged() {
         assert_eq!(bytes("machine: VMPL0 has used 4096 bytes of its stack of 8192"), Some(4096));
         assert_eq!(bytes("machine: VMPL2 runs"), None);
-        left(0x17_0000, 0x20_0000).unwrap();
-        assert!(left(0x18_0008, 0x20_0000).is_err());
+        left(0x17_0000, 0x20_0000, super::RESERVE).unwrap();
+        assert!(left(0x18_0008, 0x20_0000, super::RESERVE).is_err());
     }
 }

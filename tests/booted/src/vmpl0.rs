@@ -66,7 +66,7 @@ fn linux(system: &System) -> Result<Totals> {
 }
 
 /// As an SNP guest without SVSM does it: the kernel makes register states, and AP creation starts them.
-fn linux_on(system: &System, processors: u8) -> Result<Totals> {
+fn linux_on(system: &System, processors: u16) -> Result<Totals> {
     const CPUS: [&str; 2] = ["echo; echo @file cpus; base64 /sys/devices/system/cpu/online; echo @end", "poweroff -f"];
     let mut linux = system.linux("console=ttyS1 quiet quoin=shell");
     linux.vcpus = processors;
@@ -81,7 +81,7 @@ fn linux_on(system: &System, processors: u8) -> Result<Totals> {
     Ok(totals)
 }
 
-fn runs_on(challenger: &Challenger, processors: u8) -> Result<()> {
+fn runs_on(challenger: &Challenger, processors: u16) -> Result<()> {
     let online = challenger.file("cpus")?;
     ensure!(online == format!("0-{}\n", processors - 1).as_bytes(), "online: {}", String::from_utf8_lossy(&online));
     Ok(())

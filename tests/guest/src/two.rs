@@ -206,6 +206,7 @@ fn try_all<const N: usize>(report: &mut Report<N>, count: u64) -> Result<(), &'s
     calling_area(report, count);
     mailbox(report, count);
     list(report, count);
+    deposits(report, count);
     attestation(report, count.div_ceil(50));
     traffic(report, count);
     vcpu::stop(0)?;
@@ -292,6 +293,32 @@ fn list<const N: usize>(report: &mut Report<N>, count: u64) {
         seen.wrong(u64::MAX - 1);
     }
     seen.tell(report, "a PVALIDATE list changes while it is worked off");
+}
+
+/// A page is deposited and withdrawn while the other vCPU writes to it; then an entry changes between a page of ours and
+/// one of the firmware's. What was deposited comes back, each time.
+fn deposits<const N: usize>(report: &mut Report<N>, count: u64) {
+    const COUNT: u64 = 0xFFFF;
+    let mut seen = Seen::new([SUCCESS, INVALID_ADDRESS]);
+    let (page, back) = (PASSED[0].gpa(), LIST[0].gpa() + 0x800);
+    for values in [None, Some([page, FIRMWARE.start])] {
+        match values {
+            None => scribble_at(&PASSED[0], 0x100, [1, 2]),
+            Some(entries) => scribble_at(&LIST[0], 8, entries),
+        }
+        for _ in 0..count {
+            LIST[0].write(0, 1);
+            LIST[0].write(8, page);
+            let deposited = vcpu::core_call(Registers::call(protocol::CORE, 4, LIST[0].gpa())).unwrap_or(u64::MAX);
+            let withdrawn = vcpu::core_call(Registers::call(protocol::CORE, 5, back)).unwrap_or(u64::MAX);
+            let listed = [LIST[0].read(0x800) & COUNT, LIST[0].read(0x808)];
+            let right = if deposited == SUCCESS { listed == [1, page] } else { listed[0] == 0 && values.is_some() };
+            seen.see(if withdrawn == SUCCESS && right { deposited } else { u64::MAX });
+        }
+        rest();
+        settle();
+    }
+    seen.tell(report, "a page is deposited and withdrawn while it, or the list, changes");
 }
 
 /// The report's address changes between a page of ours and one of the firmware's.

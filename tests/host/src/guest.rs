@@ -248,7 +248,7 @@ impl System {
     }
 
     /// The same, for so many processors.
-    pub fn build_for(&self, processors: u8, command_line: &str, name: &str) -> Result<Built> {
+    pub fn build_for(&self, processors: u16, command_line: &str, name: &str) -> Result<Built> {
         let programs = build::build(build::IMAGE_AND_MACHINE)?;
         let linux = Linux { vcpus: processors, ..self.linux(command_line) };
         let image: Image = image::pack(&programs.firmware(), Payload::Guest(&linux.guest()?))?;

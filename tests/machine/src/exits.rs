@@ -64,6 +64,7 @@ impl Machine {
         match bytes {
             [0xF2 | 0xF3, 0x0F, 0x01, 0xD9] => {
                 self.skip(4);
+                self.measure_small_stack();
                 self.vmgexit();
             }
             _ => self.vc(exit::VMMCALL),

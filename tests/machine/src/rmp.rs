@@ -9,8 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Where the firmware lives (docs/boot.md), above every real machine's memory map.
 pub(crate) const FIRMWARE: u64 = 512 << 30;
-/// Bytes of it.
-pub(crate) const FIRMWARE_SIZE: u64 = 8 << 20;
+/// Bytes that there are for it: its own 8 MiB, and what a file may reserve behind them.
+pub(crate) const FIRMWARE_SIZE: u64 = 28 << 20;
 /// Where the launch may place pages although no memory is there: a firmware that ends at 4 GiB.
 pub(crate) const PLACED: u64 = PLACED_END - 0x100_0000;
 /// And its end.
@@ -111,7 +111,7 @@ impl Rmp {
         Self { ranges: usable, largest, firmware: 0, legacy: None, placed: None, entries, low_pages }
     }
 
-    /// Tells where the 8 MiB at [`FIRMWARE`] are in the machine's memory.
+    /// Tells where the memory at [`FIRMWARE`] is in the machine's memory.
     pub(crate) fn back_firmware(&mut self, hpa: u64) {
         self.firmware = hpa;
     }

@@ -237,6 +237,14 @@ impl Machine {
         }
     }
 
+    /// At each VMGEXIT, of a stack that is looked through quickly.
+    pub(crate) fn measure_small_stack(&mut self) {
+        const SMALL: u64 = 64 << 10;
+        if self.current() == 0 && self.config.stack.is_some_and(|(bottom, top)| top - bottom <= SMALL) {
+            self.measure_stack();
+        }
+    }
+
     /// How far down VMPL0 has used its stack: to the first word that is not as the lowest one.
     fn measure_stack(&mut self) {
         let Some((bottom, top)) = self.config.stack else { return };

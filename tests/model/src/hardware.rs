@@ -430,7 +430,9 @@ impl World {
             }
             *remembered |= 1 << at;
         }
-        if page.vmsa || !page.validated || page.owner == Owner::Unvalidated {
+        // The firmware's page may have been granted already, in a call that still holds the lock.
+        let firmwares = page.owner == Owner::Firmware && !page.grants_writing();
+        if page.vmsa || !page.validated || page.owner == Owner::Unvalidated || firmwares {
             return Err(format!("VMPL2 writes to {gpa:#x}, which it has lost, by what the TLB remembers"));
         }
         page.contents.write(gpa % PAGE, bytes);
@@ -482,7 +484,9 @@ impl World {
     pub fn settle(&mut self, owner_of: impl Fn(u64) -> Owner) -> Rule<Lanes> {
         let mut said = Lanes::default();
         for page in &mut self.pages {
-            page.owner = owner_of(page.gpa);
+            let before = core::mem::replace(&mut page.owner, owner_of(page.gpa));
+            // What the firmware has had is not the guest's before it is zeroed again.
+            page.foreign |= page.owner == Owner::Firmware && before != Owner::Firmware;
             said = said.with(&page.owner);
             let [vmpl1, vmpl2, vmpl3] = page.rights;
             let agree = vmpl1 == 0
@@ -491,7 +495,7 @@ impl World {
                     Owner::Guest => page.validated && !page.vmsa && vmpl2 == Permissions::ALL.bits(),
                     Owner::Vmsa => page.validated && page.vmsa && vmpl2 & Permissions::WRITE.bits() == 0,
                     Owner::Unvalidated => !page.validated && !page.vmsa,
-                    Owner::Firmware => page.validated,
+                    Owner::Firmware => page.validated && (page.vmsa || vmpl2 == 0),
                     Owner::Nobody => !page.vmsa && vmpl2 == 0,
                 };
             if !agree {

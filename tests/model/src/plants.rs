@@ -157,6 +157,42 @@ pub const PLANTS: &[Plant] = &[
         }],
     },
     Plant {
+        module: "deposited_unflushed",
+        what: "DEPOSIT_MEM takes rights and nobody is told to forget them",
+        scene: "DEPOSIT_MEM and WITHDRAW_MEM beside writes to the page",
+        changes: &[Change {
+            file: "svsm/deposit.rs",
+            from: "    pages.flush();\n    if let Err(error) = rescinded {\n",
+            to: "    if let Err(error) = rescinded {\n",
+        }],
+    },
+    Plant {
+        module: "withdrawn_unzeroed",
+        what: "WITHDRAW_MEM gives back what the firmware has had",
+        scene: "DEPOSIT_MEM and WITHDRAW_MEM beside writes to the page",
+        changes: &[Change {
+            file: "svsm/deposit.rs",
+            from: "    let zeroed = pages.zero(page, PageSize::Size4K).is_ok();\n",
+            to: "    let zeroed = true;\n",
+        }],
+    },
+    Plant {
+        module: "deposited_area",
+        what: "DEPOSIT_MEM does not look whether a vCPU calls through the page",
+        scene: "DEPOSIT_MEM of another vCPU's calling area",
+        changes: &[Change { file: "svsm/deposit.rs", from: " || guest.has_calling_area(region)", to: "" }],
+    },
+    Plant {
+        module: "deposited_unasked",
+        what: "DEPOSIT_MEM does not ask the map whose the page is",
+        scene: "DEPOSIT_MEM beside PVALIDATE of that page",
+        changes: &[Change {
+            file: "svsm/deposit.rs",
+            from: "    if !guest.map.all(region, Owner::Guest) || guest.has_calling_area(region) {\n",
+            to: "    if guest.has_calling_area(region) {\n",
+        }],
+    },
+    Plant {
         module: "runnable_while_served",
         what: "EFER.SVME stays set while a call is served",
         scene: "DELETE_VCPU beside a call of that vCPU",

@@ -8,7 +8,7 @@ use model::{find, scenes};
 #[test]
 fn two_processors_in_every_order() {
     let scenes: Vec<_> = scenes(AS_IT_IS).iter().filter(|scene| scene.vcpus == 2).collect();
-    assert!(scenes.len() >= 14);
+    assert!(scenes.len() >= 19);
     for scene in scenes {
         let figures = scene.explore().unwrap_or_else(|found| {
             panic!("{}: {}\n{}", scene.name, found.rule, found.trace.join("\n"));

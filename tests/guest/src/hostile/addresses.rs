@@ -20,7 +20,7 @@ const SINGLE: (u64, u64) = (protocol::ATTESTATION, 1);
 static SPARE: Page = Page::new();
 
 /// Page-aligned addresses that are not the guest's private memory.
-fn forbidden() -> [(&'static str, u64); 16] {
+pub(super) fn forbidden() -> [(&'static str, u64); 16] {
     [
         ("null", 0),
         ("the firmware's first page", FIRMWARE.start),
@@ -74,7 +74,7 @@ fn core_calls<const N: usize>(report: &mut Report<N>) {
             format_args!("PVALIDATE list misaligned by {offset:#x}"),
             PVALIDATE,
             spare + offset,
-            INVALID_ADDRESS,
+            INVALID_PARAMETER,
         );
     }
     create_vcpu(report, "CREATE_VCPU with one page for both", spare, spare);

@@ -50,9 +50,6 @@ fn unknown<const N: usize>(report: &mut Report<N>) {
             );
         }
     }
-    for call in [4, 5] {
-        report.call(format_args!("core call {call}, which nobody offers"), (protocol::CORE, call), 0, UNSUPPORTED_CALL);
-    }
 }
 
 /// Sizes of a request: those that fit reach the TPM, whose answer is that they are not the command's own.

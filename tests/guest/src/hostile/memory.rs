@@ -70,7 +70,7 @@ fn read_firmware() -> (u64, u64, u64) {
     (vector, vmsas, hosts)
 }
 
-fn read(gpa: u64) -> Result<u8, u64> {
+pub(super) fn read(gpa: u64) -> Result<u8, u64> {
     // SAFETY: what is written is a page of ours, to which there is no reference.
     unsafe { entry::copy(SCRATCH.gpa(), gpa, 1) }?;
     let mut byte = [0];

@@ -90,6 +90,10 @@ impl Pages for Cpu {
         if done { Ok(()) } else { Err(RmpError::InUse) }
     }
 
+    fn extend_heap(&mut self, _: u64) -> bool {
+        false
+    }
+
     /// INVLPGB, and TLBSYNC until all processors have done it.
     fn flush(&mut self) {
         engine::step(Op::new("INVLPGB, TLBSYNC"), |world| {

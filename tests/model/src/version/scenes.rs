@@ -38,6 +38,8 @@ const REMAP: u64 = 0;
 const PVALIDATE: u64 = 1;
 const CREATE: u64 = 2;
 const DELETE: u64 = 3;
+const DEPOSIT: u64 = 4;
+const WITHDRAW: u64 = 5;
 const QUERY: u64 = 6;
 const ATTEST: u64 = 1 << 32;
 const COMMAND: u64 = 2 << 32 | 1;
@@ -51,7 +53,7 @@ const IN_USE: Outcome = Some(0x8000_1003);
 const UNCHANGED: Outcome = Some(0x8000_1010);
 
 /// All scenes, those of two processors first.
-pub const SCENES: [Scene; 28] = [
+pub const SCENES: [Scene; 36] = [
     scene("CREATE_VCPU beside writes to the register state", 2, || create_beside_writes(2)),
     scene("two CREATE_VCPU of one page", 2, || two_creates_of_a_page(2)),
     scene("DELETE_VCPU beside a call of that vCPU", 2, || delete_beside_a_call(2)),
@@ -66,6 +68,11 @@ pub const SCENES: [Scene; 28] = [
     scene("CREATE_VCPU of a mailbox amid a TPM command", 2, || create_of_a_mailbox(2)),
     scene("TPM commands from all vCPUs", 2, || commands_from_all(2)),
     scene("reports for all vCPUs", 2, || reports_for_all(2)),
+    scene("DEPOSIT_MEM and WITHDRAW_MEM beside writes to the page", 2, || deposit_beside_writes(2)),
+    scene("DEPOSIT_MEM of one page from all vCPUs", 2, || deposit_from_all(2)),
+    scene("DEPOSIT_MEM beside PVALIDATE of that page", 2, || deposit_beside_pvalidate(2)),
+    scene("DEPOSIT_MEM of another vCPU's calling area", 2, || deposit_of_the_area(2)),
+    scene("WITHDRAW_MEM from all vCPUs", 2, || withdraw_from_all(2)),
     scene("CREATE_VCPU beside writes to the register state", 3, || create_beside_writes(3)),
     scene("two CREATE_VCPU for one processor", 3, two_creates_for_a_processor),
     scene("two CREATE_VCPU of one page", 3, || two_creates_of_a_page(3)),
@@ -77,6 +84,9 @@ pub const SCENES: [Scene; 28] = [
     scene("PVALIDATE beside a report to that page", 3, || pvalidate_beside_report(3)),
     scene("REMAP_CA beside PVALIDATE of that page", 3, || remap_beside_pvalidate(3)),
     scene("CREATE_VCPU of a mailbox amid a TPM command", 3, || create_of_a_mailbox(3)),
+    scene("DEPOSIT_MEM and WITHDRAW_MEM beside writes to the page", 3, || deposit_beside_writes(3)),
+    scene("DEPOSIT_MEM beside PVALIDATE of that page", 3, || deposit_beside_pvalidate(3)),
+    scene("WITHDRAW_MEM from all vCPUs", 3, || withdraw_from_all(3)),
     scene("vCPUs that delete each other", 3, delete_each_other),
     scene("TPM commands of two vCPUs beside PVALIDATE", 3, commands_beside_pvalidate),
     scene("reports for all vCPUs", 3, || reports_for_all(3)),
@@ -149,6 +159,12 @@ impl Stage {
     /// The part of a vCPU that runs when the scene begins.
     fn plays(&mut self, script: Vec<Do>) {
         self.part(VMSAS[self.jobs.len()], script);
+    }
+
+    /// A list of DEPOSIT_MEM there.
+    fn deposits(&self, number: usize, entries: &[u64]) -> [u64; 4] {
+        let [_, list, ..] = self.list(number, entries);
+        [DEPOSIT, list, 0, 0]
     }
 
     /// A list of PVALIDATE in the processor's own page.
@@ -457,6 +473,88 @@ fn create_of_a_mailbox(vcpus: usize) -> SetUp {
         among(outcomes, &[&[&[SUCCESS]], &[&[SUCCESS, INVALID_PARAMETER]]])?;
         let executed = if outcomes[1] == [SUCCESS] { 1..=1 } else { 0..=1 };
         exactly("commands executed", executed, world.executed.len())
+    })
+}
+
+// ---- Memory for the firmware.
+
+/// What the second writes is its TPM command's, which comes or does not. The third writes, too.
+fn deposit_beside_writes(vcpus: usize) -> SetUp {
+    let mut stage = Stage::new(vcpus, &[PRIZE, OWN[0]]);
+    let (deposit, command) = (stage.deposits(0, &[PRIZE]), stage.command(1, PRIZE));
+    stage.plays(vec![call(0, deposit), call(0, [WITHDRAW, OWN[0] + 0x800, 0, 0])]);
+    stage.plays(vec![Do::Write(PRIZE + 0x100, vec![1]), Do::Write(PRIZE + 0x100, vec![2]), call(1, command)]);
+    if vcpus == 3 {
+        stage.plays(vec![Do::Write(PRIZE + 0x200, vec![1]), Do::Write(PRIZE + 0x200, vec![2]), Do::Stop]);
+    }
+    stage.ends(|world, outcomes| {
+        among(outcomes, &[&[&[SUCCESS], &[SUCCESS]], &[&[SUCCESS, INVALID_PARAMETER]]])?;
+        is(world, PRIZE, Owner::Guest)?;
+        let listed = [world.word(OWN[0] + 0x800)?, world.word(OWN[0] + 0x808)?];
+        if listed == [1, PRIZE] { Ok(()) } else { Err(format!("the list has {listed:x?}")) }
+    })
+}
+
+fn deposit_from_all(vcpus: usize) -> SetUp {
+    let mut stage = Stage::new(vcpus, &[PRIZE, OWN[0], OWN[1]]);
+    for number in 0..2 {
+        let deposit = stage.deposits(number, &[PRIZE]);
+        stage.plays(vec![call(number, deposit)]);
+    }
+    stage.ends(|world, outcomes| {
+        let each: &[Outcome] = &[SUCCESS, INVALID_ADDRESS];
+        among(outcomes, &[&[each], &[each]])?;
+        is(world, PRIZE, Owner::Firmware)?;
+        exactly("deposits of the page", 1..=1, count(outcomes, SUCCESS))
+    })
+}
+
+/// The third writes meanwhile.
+fn deposit_beside_pvalidate(vcpus: usize) -> SetUp {
+    let mut stage = Stage::new(vcpus, &[PRIZE, OWN[0], OWN[1]]);
+    let (deposit, list) = (stage.deposits(0, &[PRIZE]), stage.list(1, &GIVEN_AND_TAKEN));
+    stage.plays(vec![call(0, deposit)]);
+    stage.plays(vec![call(1, list)]);
+    if vcpus == 3 {
+        stage.plays(vec![Do::Write(PRIZE, vec![1]), Do::Write(PRIZE, vec![2]), Do::Stop]);
+    }
+    stage.ends(|_, outcomes| {
+        let each: &[Outcome] = &[SUCCESS, INVALID_ADDRESS];
+        among(outcomes, &[&[each], &[each]])?;
+        exactly("lists that were done", 1..=2, count(outcomes, SUCCESS))
+    })
+}
+
+/// Its vCPU goes on through another one, and no call of its is lost.
+fn deposit_of_the_area(vcpus: usize) -> SetUp {
+    let mut stage = Stage::new(vcpus, &[OTHER, OWN[0]]);
+    let deposit = stage.deposits(0, &[AREAS[1]]);
+    stage.plays(vec![call(0, deposit)]);
+    stage.plays(vec![call(1, [REMAP, OTHER, 0, 0]), Do::Call(OTHER, [QUERY, 1, 0, 0])]);
+    stage.ends(|_, outcomes| among(outcomes, &[&[&[SUCCESS, INVALID_ADDRESS]], &[&[SUCCESS], &[SUCCESS]]]))
+}
+
+/// A page goes in and out; the third takes it out, too.
+fn withdraw_from_all(vcpus: usize) -> SetUp {
+    let mut stage = Stage::new(vcpus, &[[PRIZE].as_slice(), &OWN[..vcpus]].concat());
+    let deposits = [stage.deposits(0, &[PRIZE]), stage.deposits(1, &[PRIZE])];
+    let withdraw = |number: usize| call(number, [WITHDRAW, OWN[number] + 0x800, 0, 0]);
+    stage.plays(vec![call(0, deposits[0]), withdraw(0)]);
+    stage.plays(vec![withdraw(1), call(1, deposits[1])]);
+    if vcpus == 3 {
+        stage.plays(vec![withdraw(2)]);
+    }
+    stage.ends(|world, outcomes| {
+        let each: &[Outcome] = &[SUCCESS, INVALID_ADDRESS];
+        among(outcomes, &[&[each, &[SUCCESS]], &[&[SUCCESS], each]])?;
+        let deposits = [outcomes[0][0], outcomes[1][1]].iter().filter(|outcome| **outcome == SUCCESS).count();
+        let mut listed = usize::from(world.owner(PRIZE)? == Owner::Firmware);
+        for (number, outcomes) in outcomes.iter().enumerate().filter(|(_, outcomes)| !outcomes.is_empty()) {
+            let list = OWN[number] + 0x800;
+            listed += usize::from([world.word(list)? & 0xffff, world.word(list + 8)?] == [1, PRIZE]);
+            exactly("calls", 1..=2, outcomes.len())?;
+        }
+        exactly("pages that are there or were listed", deposits..=deposits, listed)
     })
 }
 
