@@ -30,8 +30,8 @@ __access_exchange_at:
     movzx eax, al
     ret
 
-# (rdi: first byte, aligned to 256, rsi: bytes, a multiple of 256) -> RAX: 0, RDX: the byte that was reached, if refused.
-# Twice as fast as `rep stosq` where that is emulated, where it is also the number of instructions that counts.
+# (rdi: first byte, aligned to 256, rsi: bytes, a multiple of 256) -> RAX: 0, RDX: the byte that was reached, if it is
+# refused. Twice as fast as `rep stosq` where that is emulated, where it is also the number of instructions that counts.
 __access_zero:
     add rsi, rdi
     xorps xmm0, xmm0

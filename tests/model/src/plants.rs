@@ -110,7 +110,7 @@ pub const PLANTS: &[Plant] = &[
         changes: &[Change {
             file: "svsm/attestation.rs",
             from: "    let buffers = Buffers::check(&guest.map, operation)?;\n    \
-                   buffers.write(machine.pages, report.as_bytes(), manifest, certificates.bytes()).map_err(refused)\n",
+                   buffers.write(machine.pages, report.as_bytes(), &manifest, certificates.bytes()).map_err(refused)\n",
             to: "    drop(guest);\n    \
                  machine.pages.write(operation.report_gpa.get(), report.as_bytes()).map_err(|_| ResultCode::INVALID_PARAMETER)\n",
         }],
