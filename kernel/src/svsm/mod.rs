@@ -9,8 +9,6 @@
 
 pub mod attestation;
 pub mod core_protocol;
-#[cfg(test)]
-mod offered;
 pub mod request;
 pub mod vcpus;
 pub mod vtpm;
