@@ -43,6 +43,8 @@ pub mod hooks;
 pub mod launch;
 pub mod measure;
 pub mod mm;
+#[cfg(test)]
+mod offered;
 pub mod start;
 pub mod svsm;
 pub mod sync;

@@ -53,7 +53,6 @@ const IN_QEMU: &[InQemu] = &[
     ("hostile: two vCPUs at once", booted::two::run),
     ("lies of the host to the firmware", booted::lies::run),
     ("lies of the host to a running guest", booted::running::run),
-    ("TEMP window", |_| booted::window::at_every(std::env::var("EVERY").unwrap_or_default().parse().unwrap_or(1))),
     ("firmware: its stack", booted::stack::run),
     ("firmware: memory for 256 processors", booted::many::run),
     ("firmware: memory from the guest", booted::deposits::run),

@@ -10,8 +10,6 @@
 pub mod attestation;
 pub mod core_protocol;
 pub mod deposit;
-#[cfg(test)]
-mod offered;
 pub mod request;
 pub mod vcpus;
 pub mod vtpm;
