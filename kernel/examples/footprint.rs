@@ -1,6 +1,6 @@
 //! What the firmware's heap holds when a guest of so many vCPUs and so much RAM starts, for `cargo xtask memory`: the
-//! firmware's own ownership map and allocator, and blocks of the size that it takes for each processor, in a heap as large
-//! as its own.
+//! firmware's own ownership map and allocator, and blocks of the size that it takes for each processor, in a heap as
+//! large as its own.
 //!
 //! Arguments: bytes of the heap; bytes of it that are in use beside map and blocks; then for each guest
 //! `VCPUS:RAM:RESERVE`, the latter two in bytes. Answers with a line for each: map, blocks, used, free; or `none`.

@@ -1,7 +1,8 @@
 //! Memory that the guest deposits and withdraws (SVSM specification 1.01, 6.5 and 6.6), and what the firmware does with
 //! it: it grows by it what it cannot make in its own memory.
 //!
-//! A call that needs memory answers how many pages it needs (`0x4000_0000 + n`); the guest deposits them and calls again.
+//! A call that needs memory answers how many pages it needs (`0x4000_0000 + n`); the guest deposits them and calls
+//! again.
 
 use snp::svsm::core_protocol::{DepositEntry, PVALIDATE_HEAD_SIZE, room_for_entries};
 use snp::svsm::{CallingArea, ResultCode};
@@ -19,8 +20,9 @@ use crate::mm::{PAGE, PAGE_SIZE, PageSize, Pages, Region};
 ///
 /// - `INVALID_PARAMETER`: a list that is not aligned to 8; a head with no entry left, with more than its page can hold,
 ///   or with reserved bits; an entry that is malformed
-/// - `INVALID_ADDRESS`: a list that is not the guest's; an entry of which a page is not the guest's, or a vCPU's calling
-///   area; one of these that is inaccessible: an entry is the guest's as it was, or if it was to be zeroed, nobody's
+/// - `INVALID_ADDRESS`: a list that is not the guest's; an entry of which a page is not the guest's, or a vCPU's
+///   calling area; one of these that is inaccessible: an entry is the guest's as it was, or if it was to be zeroed,
+///   nobody's
 /// - `INVALID_REQUEST`: the firmware cannot keep track of one more page that is alone
 /// - `0x80001000 + n`: RMPADJUST answered n; the entry is the guest's as it was
 pub(super) fn deposit_memory(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
