@@ -5,9 +5,10 @@
 //! Arguments: bytes of the heap; bytes of it that are in use beside map and blocks; then for each guest
 //! `VCPUS:RAM:RESERVE`, the latter two in bytes. Answers with a line for each: map, blocks, used, free; or `none`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::alloc::System;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::mm::ownership::Ownership;
 use kernel::mm::{PAGE, Region, memory_map};

@@ -4,7 +4,7 @@
 //! A call that needs memory answers how many pages it needs (`0x4000_0000 + n`); the guest deposits them and calls
 //! again.
 
-use snp::svsm::core_protocol::{DepositEntry, PVALIDATE_HEAD_SIZE, room_for_entries};
+use snp::svsm::core_protocol::{DepositEntry, PvalidateHead, room_for_entries};
 use snp::svsm::{CallingArea, ResultCode};
 
 use super::Machine;
@@ -87,17 +87,20 @@ pub(super) fn withdraw_memory(machine: &mut Machine<'_>, gpa: u64) -> Result<(),
     if done < count { write_list(machine.pages, guest, gpa, &done.to_le_bytes()) } else { Ok(()) }
 }
 
+/// Bytes of a list's head, and of each entry.
+const HEAD: usize = size_of::<PvalidateHead>();
+
 /// The list before anything else: whoever cannot be told gets nothing.
 fn list_deposits(pages: &mut dyn Pages, guest: &Guest, gpa: u64, room: u16) -> Result<u16, ResultCode> {
     let mut list = [0; PAGE];
-    let (head, entries) = list.split_at_mut(PVALIDATE_HEAD_SIZE as usize);
+    let (head, entries) = list.split_at_mut(HEAD);
     let mut count = 0_u16;
     for (entry, page) in entries.as_chunks_mut().0.iter_mut().zip(guest.map.to_withdraw()).take(room.into()) {
         *entry = page.to_le_bytes();
         count += 1;
     }
     head.iter_mut().zip(count.to_le_bytes()).for_each(|(to, from)| *to = from);
-    let len = (usize::from(count) + 1) * PVALIDATE_HEAD_SIZE as usize;
+    let len = (usize::from(count) + 1) * HEAD;
     write_list(pages, guest, gpa, list.get(..len).unwrap_or(&[]))?;
     Ok(count)
 }
