@@ -1,13 +1,14 @@
 //! What the firmware's heap holds when a guest of so many vCPUs and so much RAM starts, for `cargo xtask memory`: the
-//! firmware's own ownership map and allocator, and blocks of the size that it takes for each processor, in a heap as large
-//! as its own.
+//! firmware's own ownership map and allocator, and blocks of the size that it takes for each processor, in a heap as
+//! large as its own.
 //!
 //! Arguments: bytes of the heap; bytes of it that are in use beside map and blocks; then for each guest
 //! `VCPUS:RAM:RESERVE`, the latter two in bytes. Answers with a line for each: map, blocks, used, free; or `none`.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::alloc::System;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::mm::ownership::Ownership;
 use kernel::mm::{PAGE, Region, memory_map};

@@ -70,7 +70,8 @@ fn madt(vcpus: u16) -> Vec<u8> {
     // PCAT_COMPAT: there is an 8259, too.
     table.write_u32(40, 1);
     OVERRIDES.iter().for_each(|entry| table.append_slice(entry));
-    // Processor local x2APIC (5.2.12.12): type, length, reserved, id, enabled, UID. The crate has none of these, either.
+    // Processor local x2APIC (5.2.12.12): type, length, reserved, id, enabled, UID. The crate has none of these,
+    // either.
     for id in (u16::from(X2APIC)..vcpus).map(|id| u32::from(id).to_le_bytes()) {
         table.append_slice(&[&[9, 16, 0, 0][..], &id, &1_u32.to_le_bytes(), &id].concat());
     }

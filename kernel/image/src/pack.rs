@@ -121,7 +121,8 @@ pub(super) fn page_data(gpa: u64, data_type: IgvmPageDataType, data: Vec<u8>) ->
 }
 
 /// All of the firmware's memory, first: a host makes it one private region. It is neither validated nor measured by
-/// that; the stub validates what no page of the file covers of the first 8 MiB, and the firmware what is reserved behind.
+/// that; the stub validates what no page of the file covers of the first 8 MiB, and the firmware what is reserved
+/// behind.
 fn required_memory(reserve: u32) -> Result<IgvmDirectiveHeader> {
     let bytes = u64::from(FIRMWARE_SIZE) + u64::from(reserve) * RESERVE_BLOCK;
     Ok(IgvmDirectiveHeader::RequiredMemory {

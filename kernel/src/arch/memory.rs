@@ -80,8 +80,8 @@ impl Memory {
         Self::set_own(address, Access::None);
     }
 
-    /// The region behind the firmware's memory, which the host has made private, becomes heap: validated, none of it was
-    /// before, and zeroed. To be done once, before anything is deposited.
+    /// The region behind the firmware's memory, which the host has made private, becomes heap: validated, none of it
+    /// was before, and zeroed. To be done once, before anything is deposited.
     pub(crate) fn take_reserve(&mut self, region: Region) -> Result<(), BootError> {
         validate::take_region(self, region)?;
         for gpa in region.pages() {

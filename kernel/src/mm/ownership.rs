@@ -34,7 +34,7 @@ const ROOM: usize = 4 * 1024;
 pub const PAGES_TO_GROW: u32 = 65;
 const _: () = assert!(ROOM * size_of::<Bits>() + PAGE <= PAGES_TO_GROW as usize * PAGE);
 /// The pages that all of them take.
-pub const MAX_GROWTH: u32 = ((MAX_MIXED_BLOCKS - FIRST_MIXED_BLOCKS) / ROOM) as u32 * PAGES_TO_GROW;
+pub const MAX_GROWTH: usize = (MAX_MIXED_BLOCKS - FIRST_MIXED_BLOCKS) / ROOM * PAGES_TO_GROW as usize;
 /// Pages, of either size, that are remembered as poisoned; after one more, no page that is not validated ever is again.
 pub const MAX_POISONED: usize = 64;
 
@@ -703,7 +703,7 @@ mod tests {
             }
             map.give(first(number)).unwrap();
         }
-        assert_eq!(grown as u32 * PAGES_TO_GROW, MAX_GROWTH);
+        assert_eq!(grown * PAGES_TO_GROW as usize, MAX_GROWTH);
         assert_eq!(map.footprint() - before, grown * ROOM * 64, "the lists were reserved");
         assert!(!map.can_change(first(MAX_MIXED_BLOCKS as u64)) && !map.can_grow() && !map.grow());
         for number in 0..MAX_MIXED_BLOCKS as u64 {

@@ -74,8 +74,8 @@ fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
 ///
 /// - `INVALID_PARAMETER`: a list that is not aligned to 8; a head with no entry left, with more than its page can hold,
 ///   or with reserved bits; an entry that is malformed
-/// - `INVALID_ADDRESS`: a list that is not the guest's; an entry whose page is not the guest's RAM; one of these that is
-///   inaccessible. Where that is the list, when `next` is to be written, the entries have been done all the same
+/// - `INVALID_ADDRESS`: a list that is not the guest's; an entry whose page is not the guest's RAM; one of these that
+///   is inaccessible. Where that is the list, when `next` is to be written, the entries have been done all the same
 /// - `0x80001006`: a 2 MiB page of which parts are validated and parts not
 /// - `0x80001010`: the page is in the wanted state already, and the entry does not ignore that; or the CPU says so and
 ///   the firmware does not: from then on the page is no RAM of the guest's
@@ -237,10 +237,10 @@ pub(super) const fn map_failed(error: OwnershipError) -> ResultCode {
 ///
 /// - `UNSUPPORTED_CALL`: there is one processor, or none can be told to forget what it remembers (not BUSY, on which
 ///   Linux calls again for ever)
-/// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area; one at a
-///   2 MiB boundary, where hardware fails, or that is inaccessible
-/// - `INVALID_PARAMETER`: VMSA or calling area not page aligned; a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME; too
-///   many vCPUs; no processor with this APIC id, or the caller's own
+/// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area; one at
+///   a 2 MiB boundary, where hardware fails, or that is inaccessible
+/// - `INVALID_PARAMETER`: VMSA or calling area not page aligned; a VMSA for another VMPL, with other SEV_FEATURES than
+///   the caller's, or without EFER.SVME; too many vCPUs; no processor with this APIC id, or the caller's own
 /// - `BUSY`: a call from that processor is being served
 fn create_vcpu(machine: &mut Machine<'_>, registers: &Registers) -> Result<(), ResultCode> {
     let invalid = |_| ResultCode::INVALID_ADDRESS;

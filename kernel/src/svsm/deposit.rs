@@ -1,9 +1,10 @@
 //! Memory that the guest deposits and withdraws (SVSM specification 1.01, 6.5 and 6.6), and what the firmware does with
 //! it: it grows by it what it cannot make in its own memory.
 //!
-//! A call that needs memory answers how many pages it needs (`0x4000_0000 + n`); the guest deposits them and calls again.
+//! A call that needs memory answers how many pages it needs (`0x4000_0000 + n`); the guest deposits them and calls
+//! again.
 
-use snp::svsm::core_protocol::{DepositEntry, PVALIDATE_HEAD_SIZE, room_for_entries};
+use snp::svsm::core_protocol::{DepositEntry, PvalidateHead, room_for_entries};
 use snp::svsm::{CallingArea, ResultCode};
 
 use super::Machine;
@@ -19,8 +20,9 @@ use crate::mm::{PAGE, PAGE_SIZE, PageSize, Pages, Region};
 ///
 /// - `INVALID_PARAMETER`: a list that is not aligned to 8; a head with no entry left, with more than its page can hold,
 ///   or with reserved bits; an entry that is malformed
-/// - `INVALID_ADDRESS`: a list that is not the guest's; an entry of which a page is not the guest's, or a vCPU's calling
-///   area; one of these that is inaccessible: an entry is the guest's as it was, or if it was to be zeroed, nobody's
+/// - `INVALID_ADDRESS`: a list that is not the guest's; an entry of which a page is not the guest's, or a vCPU's
+///   calling area; one of these that is inaccessible: an entry is the guest's as it was, or if it was to be zeroed,
+///   nobody's
 /// - `INVALID_REQUEST`: the firmware cannot keep track of one more page that is alone
 /// - `0x80001000 + n`: RMPADJUST answered n; the entry is the guest's as it was
 pub(super) fn deposit_memory(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
@@ -85,17 +87,20 @@ pub(super) fn withdraw_memory(machine: &mut Machine<'_>, gpa: u64) -> Result<(),
     if done < count { write_list(machine.pages, guest, gpa, &done.to_le_bytes()) } else { Ok(()) }
 }
 
+/// Bytes of a list's head, and of each entry.
+const HEAD: usize = size_of::<PvalidateHead>();
+
 /// The list before anything else: whoever cannot be told gets nothing.
 fn list_deposits(pages: &mut dyn Pages, guest: &Guest, gpa: u64, room: u16) -> Result<u16, ResultCode> {
     let mut list = [0; PAGE];
-    let (head, entries) = list.split_at_mut(PVALIDATE_HEAD_SIZE as usize);
+    let (head, entries) = list.split_at_mut(HEAD);
     let mut count = 0_u16;
     for (entry, page) in entries.as_chunks_mut().0.iter_mut().zip(guest.map.to_withdraw()).take(room.into()) {
         *entry = page.to_le_bytes();
         count += 1;
     }
     head.iter_mut().zip(count.to_le_bytes()).for_each(|(to, from)| *to = from);
-    let len = (usize::from(count) + 1) * PVALIDATE_HEAD_SIZE as usize;
+    let len = (usize::from(count) + 1) * HEAD;
     write_list(pages, guest, gpa, list.get(..len).unwrap_or(&[]))?;
     Ok(count)
 }

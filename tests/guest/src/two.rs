@@ -295,8 +295,8 @@ fn list<const N: usize>(report: &mut Report<N>, count: u64) {
     seen.tell(report, "a PVALIDATE list changes while it is worked off");
 }
 
-/// A page is deposited and withdrawn while the other vCPU writes to it; then an entry changes between a page of ours and
-/// one of the firmware's. What was deposited comes back, each time.
+/// A page is deposited and withdrawn while the other vCPU writes to it; then an entry changes between a page of ours
+/// and one of the firmware's. What was deposited comes back, each time.
 fn deposits<const N: usize>(report: &mut Report<N>, count: u64) {
     const COUNT: u64 = 0xFFFF;
     let mut seen = Seen::new([SUCCESS, INVALID_ADDRESS]);
