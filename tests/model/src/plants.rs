@@ -249,4 +249,15 @@ pub const PLANTS: &[Plant] = &[
             },
         ],
     },
+    Plant {
+        module: "guest_locked_for_key",
+        what: "the guest's lock is held while the TPM makes its key",
+        scene: "a report beside a TPM command",
+        changes: &[Change {
+            file: "svsm/attestation.rs",
+            from: "    let nonce = read_nonce(machine.pages, &machine.guest.lock().map, operation)?;\n",
+            to: "    let guest = machine.guest.lock();\n    \
+                 let nonce = read_nonce(machine.pages, &guest.map, operation)?;\n",
+        }],
+    },
 ];

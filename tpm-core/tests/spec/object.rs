@@ -92,6 +92,25 @@ fn the_endorsement_keys_of_the_profile_need_no_slot() {
     assert!(tpm.tpm.endorsement_key(EkTemplate::Rsa2048, &mut out[..100]).is_err());
 }
 
+/// Part 3, 24.5: the seed is another, and so are the keys; TPM2_Clear (24.6) leaves both.
+#[test]
+fn a_seed_is_told_from_another_as_its_keys_are() {
+    use tpm_core::EkTemplate;
+    let mut tpm = Fixture::new();
+    let seen = |tpm: &Fixture| {
+        let mut key = [0; tpm_core::MAX_EK_PUBLIC];
+        let len = tpm.tpm.endorsement_key(EkTemplate::EccP256, &mut key).ok().unwrap();
+        (tpm.tpm.endorsement_seed_id().unwrap(), key[..len].to_vec())
+    };
+    let first = seen(&tpm);
+    tpm.with(cc::CLEAR, &[PLATFORM], &[b""], &[]).unwrap();
+    assert_eq!(seen(&tpm), first);
+    tpm.with(cc::CHANGE_EPS, &[PLATFORM], &[b""], &[]).unwrap();
+    let second = seen(&tpm);
+    assert!(second.0 != first.0 && second.1 != first.1);
+    assert_eq!(tpm_core::Tpm::blank().endorsement_seed_id(), None);
+}
+
 #[test]
 fn names_and_qualified_names_are_hashes() {
     let mut tpm = Fixture::new();

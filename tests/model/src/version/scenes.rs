@@ -53,7 +53,7 @@ const IN_USE: Outcome = Some(0x8000_1003);
 const UNCHANGED: Outcome = Some(0x8000_1010);
 
 /// All scenes, those of two processors first.
-pub const SCENES: [Scene; 36] = [
+pub const SCENES: [Scene; 37] = [
     scene("CREATE_VCPU beside writes to the register state", 2, || create_beside_writes(2)),
     scene("two CREATE_VCPU of one page", 2, || two_creates_of_a_page(2)),
     scene("DELETE_VCPU beside a call of that vCPU", 2, || delete_beside_a_call(2)),
@@ -73,6 +73,7 @@ pub const SCENES: [Scene; 36] = [
     scene("DEPOSIT_MEM beside PVALIDATE of that page", 2, || deposit_beside_pvalidate(2)),
     scene("DEPOSIT_MEM of another vCPU's calling area", 2, || deposit_of_the_area(2)),
     scene("WITHDRAW_MEM from all vCPUs", 2, || withdraw_from_all(2)),
+    scene("a report beside a TPM command", 2, report_beside_command),
     scene("CREATE_VCPU beside writes to the register state", 3, || create_beside_writes(3)),
     scene("two CREATE_VCPU for one processor", 3, two_creates_for_a_processor),
     scene("two CREATE_VCPU of one page", 3, || two_creates_of_a_page(3)),
@@ -632,6 +633,22 @@ fn reports_for_all(vcpus: usize) -> SetUp {
             }
         }
         Ok(())
+    })
+}
+
+/// The TPM is asked for its key, too: one of the two may find it at work.
+fn report_beside_command() -> SetUp {
+    let mut stage = Stage::new(2, &[PRIZE, OTHER, OWN[0], OWN[1]]);
+    let operation = stage.attestation(0, PRIZE);
+    stage.plays(vec![call(0, operation)]);
+    let command = stage.command(1, OWN[1]);
+    stage.plays(vec![call(1, command)]);
+    stage.ends(|world, outcomes| {
+        let each: &[&[Outcome]] = &[&[SUCCESS, BUSY]];
+        among(outcomes, &[each, each])?;
+        exactly("calls that were served", 1..=2, count(outcomes, SUCCESS))?;
+        let executed = usize::from(outcomes[1] == [SUCCESS]);
+        exactly("commands executed", executed..=executed, world.executed.len())
     })
 }
 
