@@ -13,8 +13,8 @@ use host::relay::{RegisterStates, Relay, SvsmRegisters, result_name};
 const BITS: u32 = 8 * 4096;
 /// Bits that the payload flips before it answers.
 const PORTION: u32 = 2048;
-/// What the short form flips: one bit of each eight octets at least, and each bit of what counts, and around it: VMPL and
-/// EFER; exit information, SEV_FEATURES, exit code, VIRTUAL_TOM.
+/// What the short form flips: one bit of each eight octets at least, and each bit of what counts, and around it: VMPL
+/// and EFER; exit information, SEV_FEATURES, exit code, VIRTUAL_TOM.
 const SHORT: [(u32, u32, u32); 3] = [(0, BITS, 61), (8 * 0xC8, 8 * 0xD8, 1), (8 * 0x3B0, 8 * 0x3D0, 1)];
 
 const INVALID_PARAMETER: u64 = 0x8000_0005;
@@ -23,7 +23,7 @@ const INVALID_PARAMETER: u64 = 0x8000_0005;
 const UP: u8 = 0;
 const REFUSED: u8 = 1;
 const SILENT: u8 = 2;
-/// SVSM_ERR_VMSA... of DELETE_VCPU: it still runs.
+/// DELETE_VCPU's last octet where it still runs.
 const IN_USE: u8 = 3;
 
 /// The short form.

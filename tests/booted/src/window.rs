@@ -136,8 +136,9 @@ fn account(qemu: &mut Qemu, rax: u64) -> Result<String> {
 }
 
 /// What may have become of a firmware: an exception ends it with the reason that it was one, or is refused where a page
-/// may be gone; a page of the guest's never ends it; without one of its own it ends with a reason or shuts down, or does
-/// not miss it; without the guest's register state it says so. That cannot be run while a call is looked at and served.
+/// may be gone; a page of the guest's never ends it; without one of its own it ends with a reason or shuts down, or
+/// does not miss it; without the guest's register state it says so. That cannot be run while a call is looked at and
+/// served.
 fn judge(line: &str) -> Result<()> {
     judge_exceptions(line)?;
     ensure!(line.contains(" silent=0 "), "an end without a reason");

@@ -67,8 +67,8 @@ fn start(page: &Page) -> u64 {
     outcome::SILENT
 }
 
-/// Whether CREATE_VCPU must refuse a state with this bit flipped (APM volume 2, table B-4): VMPL, SEV_FEATURES but those
-/// that concern only ourselves, EFER.SVME, VIRTUAL_TOM.
+/// Whether CREATE_VCPU must refuse a state with this bit flipped (APM volume 2, table B-4): VMPL, SEV_FEATURES but
+/// those that concern only ourselves, EFER.SVME, VIRTUAL_TOM.
 const fn is_forbidden(octet: usize, bit: usize) -> bool {
     match octet {
         0xCA | 0x3B2..0x3B8 | 0x3C8..0x3D0 => true,
@@ -85,7 +85,8 @@ const fn is_of_no_account(octet: usize) -> bool {
     !matches!(octet, 0..0xA0 | 0xCB | 0xD0..0xD8 | 0x140..0x180 | 0x1D8..0x1E0 | 0x268..0x270 | 0x3B0..0x3B8 | 0x3E8..0x412)
 }
 
-/// CREATE_VCPU with each `step`-th bit from `first` up to `last` flipped; what is taken and can be run is run. One line.
+/// CREATE_VCPU with each `step`-th bit from `first` up to `last` flipped; what is taken and can be run is run. One
+/// line.
 pub(crate) fn flipped<const N: usize>(text: &'static Area<N>, first: u32, last: u32, step: u32) -> usize {
     let mut report = Report::new(text);
     let (mut refused, mut taken, mut ran, mut wrong, mut last_wrong) = (0, 0, 0, 0, 0);

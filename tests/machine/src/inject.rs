@@ -140,8 +140,8 @@ impl Machine {
         }
     }
 
-    /// Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch is at
-    /// 0, in no memory.
+    /// Until it has loaded a whole IDT an exception shuts the processor down, which is an end, too: that of a launch is
+    /// at 0, in no memory.
     pub(crate) fn has_whole_idt(&self) -> bool {
         const WHOLE: u64 = 256 * 16 - 1;
         let (limit, base) = (self.vmcb().save(save::IDTR) >> 32, self.vmcb().save(save::IDTR + 8));

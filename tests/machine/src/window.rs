@@ -1,23 +1,23 @@
 //! `fault=window:N`: while VMPL0 serves a call that has [`MARK`] in R9, the host tries at its instructions, from the
-//! first one behind the run-VMPL to the one that goes back, what it can do: exceptions ([`crate::inject`]), and taking a
-//! page. With N it is one of each at every Nth instruction, in turn; with 0 all exceptions, and each page, at each.
+//! first one behind the run-VMPL to the one that goes back, what it can do: exceptions ([`crate::inject`]), and taking
+//! a page. With N it is one of each at every Nth instruction, in turn; with 0 all exceptions, and each page, at each.
 //!
 //! After each the processor, the pages that were written and the reverse map are put back, and the firmware goes on as
-//! if nothing had been. An exception must end it. A page that is gone either ends it, or is a refusal, or is not missed:
-//! then the firmware runs its guest, or asks somebody else, which is as far as it is followed. No page of the firmware's
-//! may be granted to anybody meanwhile, and none to the guest with what was in it before
+//! if nothing had been. An exception must end it. A page that is gone either ends it, or is a refusal, or is not
+//! missed: then the firmware runs its guest, or asks somebody else, which is as far as it is followed. No page of the
+//! firmware's may be granted to anybody meanwhile, and none to the guest with what was in it before
 //! ([`Rule::InjectedException`], [`Rule::UnzeroedGrant`]).
 //!
-//! `fault=window-start:N`: the same from where another processor's VMPL0 has loaded its IDT to where it waits (PAUSE), with
-//! exceptions only, since it goes nowhere without them.
+//! `fault=window-start:N`: the same from where another processor's VMPL0 has loaded its IDT to where it waits (PAUSE),
+//! with exceptions only, since it goes nowhere without them.
 //!
-//! `fault=unasked`: a call with [`MARK`] is served step by step, and as soon as the guest's register state can be run for
-//! the time that R8 says (0 the first, before the call is looked at; 1 the second, after it was served) the host runs
-//! it, though VMPL0 has not asked for it.
+//! `fault=unasked`: a call with [`MARK`] is served step by step, and as soon as the guest's register state can be run
+//! for the time that R8 says (0 the first, before the call is looked at; 1 the second, after it was served) the host
+//! runs it, though VMPL0 has not asked for it.
 //!
 //! Where the guest's register state can be run, it is run on another processor, as if it was, from that instruction on,
-//! and either goes on, or is stopped by the host some instructions later: VMPL0 must not take it for one that has made a
-//! call ([`Rule::VmsaBusy`]).
+//! and either goes on, or is stopped by the host some instructions later: VMPL0 must not take it for one that has made
+//! a call ([`Rule::VmsaBusy`]).
 //!
 //! It is seen, too, at which instructions the guest's own register state could be run beside VMPL0: before the call is
 //! looked at and after it was served, and not in between.
@@ -321,8 +321,8 @@ impl Machine {
         }
     }
 
-    /// The guest's register state is run by another processor, which goes on for good or stops after some instructions of
-    /// VMPL0.
+    /// The guest's register state is run by another processor, which goes on for good or stops after some instructions
+    /// of VMPL0.
     fn try_beside(&mut self, before: &crate::inject::Before, account: &mut Account) {
         const STEPS: u32 = 701;
         const RAX: u64 = 0xFEED_0000_0000_0000;

@@ -280,7 +280,9 @@ fn window_refused(instead: fn()) {
 
 /// It gives one of its own away.
 pub(crate) fn window_gives() {
-    window_refused(|| drop(rmpadjust(sys::secrets_page(), 0, FULL)));
+    window_refused(|| {
+        rmpadjust(sys::secrets_page(), 0, FULL);
+    });
 }
 
 /// It gives the page back with what is in it now.
