@@ -366,7 +366,7 @@ fn digests_of_processors(bench: &Bench) -> Result<()> {
         }
         bench.boot_on(u32::from(count) - 1, &file, "case=memory\n")?.expect(End::BadLaunch, "not there")?;
     }
-    bench.boot_on(9, &bench.image, "case=memory\n")?.expect(End::BadLaunch, "9 processors")
+    bench.boot_on(65, &bench.image, "case=memory\n")?.expect(End::BadLaunch, "65 processors")
 }
 
 /// Required memory is not measured, and may come before the pages or behind them; without it, what the file has no

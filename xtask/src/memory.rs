@@ -13,7 +13,7 @@ const VCPUS: [u32; 4] = [1, 4, 64, 256];
 /// And their RAM in bytes.
 const RAM: [(&str, u64); 3] = [("384 MiB", 384 << 20), ("16 GiB", 16 << 30), ("4 TiB", 4 << 40)];
 /// What the machine can boot of these, each with 384 MiB.
-const BOOTED: [u32; 2] = [1, 4];
+const BOOTED: [u32; 3] = [1, 4, 64];
 /// What the linker knows of.
 const OWN: u64 = 0x80_0000;
 const END: u64 = 0x4000_0000 + OWN;

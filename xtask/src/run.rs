@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long = "machine-config", value_name = "KEY=VALUE")]
     config: Vec<String>,
     /// Processors of the machine, and of the guest: each has a register state in the launch digest.
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "image", value_parser = clap::value_parser!(u32).range(1..=8))]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "image", value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]

@@ -510,6 +510,18 @@ mod tests {
         assert_eq!(available(&scene), 1, "nobody waits for it any more");
     }
 
+    /// As often as there is room for: then no more is asked for.
+    #[test]
+    fn a_map_that_cannot_grow_any_more_is_the_end_of_asking() {
+        let mut scene = Scene::new();
+        while scene.map().grow() {}
+        scene.map().fill_up();
+        let before = scene.machine.states();
+        place_list(&mut scene, 0, &[large()]);
+        assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, INVALID_REQUEST);
+        assert!(scene.machine.states() == before, "no page changed its state");
+    }
+
     #[test]
     fn a_heap_that_cannot_grow_is_the_end_of_asking() {
         let mut scene = Scene::new();

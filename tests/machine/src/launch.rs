@@ -9,7 +9,7 @@ use crate::igvm::{Bad, Header, Igvm, PageKind};
 use crate::memory::Memory;
 use crate::phys::{self, PAGE};
 use crate::pvh::{LEGACY_HOLE, LEGACY_HOLE_END};
-use crate::rmp::{ASSIGNED, Entry, FIRMWARE, FIRMWARE_SIZE, PLACED, PLACED_END, VALIDATED};
+use crate::rmp::{ASSIGNED, Entry, FIRMWARE, FIRMWARE_OWN, PLACED, PLACED_END, VALIDATED};
 use crate::smp::PROCESSORS;
 use heapless::Vec;
 use sha2::{Digest, Sha384};
@@ -381,7 +381,7 @@ fn map(ranges: &[(u64, u64)], lies: Lies) -> Vec<(u64, u64), MAX_MAP> {
         split(first, pieces).into_iter().for_each(|piece| map.push(piece).unwrap_or_default());
     }
     let others = [
-        lies.memory_map_lie.map(|_| (FIRMWARE / PAGE, FIRMWARE_SIZE / PAGE)),
+        lies.memory_map_lie.map(|_| (FIRMWARE / PAGE, FIRMWARE_OWN / PAGE)),
         lies.map_pages.map(|pages| ((4 << 30) / PAGE, pages)),
         lies.map_overlap.map(|_| (LEGACY_HOLE_END / PAGE, 1)),
     ];

@@ -9,7 +9,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Where the firmware lives (docs/boot.md), above every real machine's memory map.
 pub(crate) const FIRMWARE: u64 = 512 << 30;
-/// Bytes that there are for it: its own 8 MiB, and what a file may reserve behind them.
+/// Bytes of it that no file is without.
+pub(crate) const FIRMWARE_OWN: u64 = 8 << 20;
+/// Bytes that there are for it: these, and what a file may reserve behind them.
 pub(crate) const FIRMWARE_SIZE: u64 = 28 << 20;
 /// Where the launch may place pages although no memory is there: a firmware that ends at 4 GiB.
 pub(crate) const PLACED: u64 = PLACED_END - 0x100_0000;

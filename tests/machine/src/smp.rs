@@ -18,7 +18,7 @@ use core::sync::atomic::Ordering::SeqCst;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
 /// As many processors as there may be.
-pub(crate) const PROCESSORS: usize = 8;
+pub(crate) const PROCESSORS: usize = 64;
 
 /// Where a processor is, for the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

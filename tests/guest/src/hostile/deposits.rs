@@ -16,9 +16,9 @@ const VTPM_CMD: (u64, u64) = (protocol::VTPM, 1);
 const LARGE: u64 = 1;
 /// A large page of RAM that nothing lies in.
 const LARGE_PAGE: u64 = 0x800_0000;
-const COUNT: u64 = 3;
+const COUNT: usize = 3;
 
-static PAGES: [Page; COUNT as usize] = [const { Page::new() }; COUNT as usize];
+static PAGES: [Page; COUNT] = [const { Page::new() }; COUNT];
 static LIST: Page = Page::new();
 static OTHER_LIST: Page = Page::new();
 
@@ -95,7 +95,7 @@ fn meanwhile<const N: usize>(report: &mut Report<N>) {
     let gpas = [0, 1, 2].map(|index: usize| PAGES[index].gpa());
     PAGES.iter().for_each(|page| page.fill(0xAA));
     report.attempt("DEPOSIT_MEM of three pages", SUCCESS, deposit(&gpas));
-    report.attempt("entries that were done", COUNT, LIST.read(0) >> 16 & 0xFFFF);
+    report.attempt("entries that were done", COUNT as u64, LIST.read(0) >> 16 & 0xFFFF);
     report.attempt("what is available: more than was asked for", 1, available());
     for gpa in gpas {
         report.attempt("read what was deposited", GENERAL_PROTECTION, memory::read(gpa).map_or_else(|got| got, |_| 0));
@@ -115,9 +115,9 @@ fn meanwhile<const N: usize>(report: &mut Report<N>) {
     }
     let (rax, count) = withdraw(&LIST);
     report.attempt("WITHDRAW_MEM", SUCCESS, rax);
-    report.attempt("pages that have come back", COUNT, count);
-    let listed = (0..COUNT).filter(|at| gpas.contains(&LIST.read(8 + 8 * *at as usize))).count() as u64;
-    report.attempt("of them ours", COUNT, listed);
+    report.attempt("pages that have come back", COUNT as u64, count);
+    let listed = (0..COUNT).filter(|at| gpas.contains(&LIST.read(8 + 8 * *at))).count() as u64;
+    report.attempt("of them ours", COUNT as u64, listed);
     let left: u64 = PAGES.iter().map(left_in).sum();
     report.attempt("octets of them that are not zero", 0, left);
     report.attempt("what is available after it", 0, available());
