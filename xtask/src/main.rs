@@ -89,6 +89,9 @@ enum Verb {
     ///
     /// The suite of that name has a short form.
     TwoVcpus(boots::TwoVcpus),
+    /// Compare PVALIDATE calls beside the making of RSA keys on another processor with those of an idle firmware, in
+    /// instructions: fail beyond 20 %.
+    BesideKeys,
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(program::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
@@ -186,6 +189,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Explore(args) => return proofs::explore(&args),
         Verb::Exceptions(args) => return boots::exceptions(&args),
         Verb::TwoVcpus(args) => return boots::two_vcpus(&args),
+        Verb::BesideKeys => booted::calls::beside_keys()?,
         Verb::Codes => return proofs::codes(),
         Verb::Mutants(args) => return mutants::run(&args),
         Verb::Beside => return proofs::beside(),

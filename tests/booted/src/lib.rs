@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`boots`] | one boot after the other, of every kind |
 //! | [`boot_times`] | how long Linux takes to userland |
+//! | [`calls`] | how long calls take the firmware, in instructions |
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
 //! | [`demo`] | the demo as a user calls it, and one that must fail |
 //! | [`ends`] | how a guest ends, by last line and exit status |
@@ -29,6 +30,7 @@
 mod answers;
 pub mod boot_times;
 pub mod boots;
+pub mod calls;
 pub mod cargo;
 pub mod demo;
 pub mod disk;
