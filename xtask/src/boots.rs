@@ -1,8 +1,8 @@
-//! The verbs `boots`, `boot-times`, `two-vcpus`, `beside-keys` and `exceptions`: series of boots (tests/booted), with options.
+//! The verbs `boots`, `boot-times`, `two-vcpus`, `beside-keys`, `holds` and `exceptions`: series of boots (tests/booted), with options.
 
 use anyhow::Result;
 use booted::two::{self, Amount};
-use booted::{Totals, boot_times, boots, exceptions};
+use booted::{Totals, boot_times, boots, exceptions, holds};
 use core::time::Duration;
 use host::figures::{self, Figure};
 use std::process::ExitCode;
@@ -34,6 +34,22 @@ pub struct TwoVcpus {
     /// The two processors are threads of QEMU's, instead of taking turns in one.
     #[arg(long)]
     at_once: bool,
+}
+
+/// Options of `cargo xtask holds`.
+#[derive(Debug, clap::Args)]
+pub struct Holds {
+    /// Commands.
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    commands: u32,
+    /// What they are made from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the verb `holds`.
+pub fn holds(args: &Holds) -> Result<()> {
+    holds::print(args.seed, args.commands)
 }
 
 /// Options of `cargo xtask boot-times`.

@@ -13,6 +13,7 @@
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
 //! | [`grub`] | OVMF at VMPL2, and GRUB from a disk |
+//! | [`holds`] | how long each TPM command takes the firmware, in instructions |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
 //! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
@@ -39,6 +40,7 @@ pub mod evidence;
 pub mod exceptions;
 pub mod firmware;
 pub mod grub;
+pub mod holds;
 pub mod hostile;
 pub mod ima;
 pub mod interrupted;

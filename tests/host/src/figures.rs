@@ -42,6 +42,7 @@ figures! {
     Stack "stack" "the firmware's stack"
     Share "share" "the firmware's share of Linux' way to userland"
     Flips "flips" "single-bit flips of evidence"
+    Holds "holds" "the longest hold"
     BesideKeys "beside-keys" "a PVALIDATE call beside"
     Hostile "hostile" "attempts of a hostile guest"
     Machine "machine" "rules of the machine"

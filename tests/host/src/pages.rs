@@ -43,6 +43,7 @@ blocks! {
     Conformance "conformance.md" "docs/conformance.md" "cargo xtask conformance"
     ConformanceSwtpm "conformance-swtpm.md" "docs/conformance.md" "cargo xtask conformance --server swtpm"
     Beside "beside.md" "docs/threats.md" "cargo xtask beside"
+    Holds "holds.md" "docs/holds.md" "cargo xtask holds"
     Model "model.md" "docs/model.md" "cargo xtask explore"
 }
 
