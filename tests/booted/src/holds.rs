@@ -5,6 +5,7 @@
 //! needs, and makes up what it asks for.
 
 use crate::calls::{self, COUNTING, TPM};
+use crate::stack;
 use anyhow::{Context, Result, ensure};
 use host::boot;
 use host::build;
@@ -17,6 +18,10 @@ use std::process::{Command, Stdio};
 
 /// Octets of a command that a page of the vTPM protocol carries, behind its head (docs/boot.md).
 const LONGEST: usize = 4087;
+/// TPM2_SelfTest.
+const SELF_TEST: u32 = 0x143;
+/// RSA keys beside what tests/peer makes, which are few.
+const RSA_KEYS: u8 = 10;
 /// TPM_RC_COMMAND_SIZE.
 const TOO_LONG: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42];
 
@@ -49,7 +54,7 @@ pub fn print(seed: u64, commands: u32) -> Result<()> {
         .spawn()
         .context("cannot start tests/peer")?;
     let (mut to, mut from) = (peer.stdin.take().context("no pipe")?, peer.stdout.take().context("no pipe")?);
-    let mut sent = Vec::new();
+    let mut sent = long_ones(&mut relay)?;
     let mut command = Vec::new();
     while next(&mut from, &mut command)? {
         let response = if command.len() > LONGEST {
@@ -72,6 +77,22 @@ pub fn print(seed: u64, commands: u32) -> Result<()> {
     pages::keep(Block::Holds, &table)?;
     figures::keep(Figure::Holds, &figure);
     Ok(())
+}
+
+/// What takes long and comes seldom from tests/peer: a full self-test; keys whose primes are searched for, each from
+/// another seed, which takes as long as luck has it. What was sent for it.
+fn long_ones(relay: &mut dyn Relay) -> Result<Vec<Sent>> {
+    let done = |code| Sent { code, was_executed: true };
+    stack::start(relay)?;
+    stack::command(relay, SELF_TEST, false, &[1])?;
+    let mut sent = vec![done(stack::STARTUP), done(SELF_TEST)];
+    for number in 0..RSA_KEYS {
+        // No symmetric algorithm, no scheme, 2048 bits, the usual exponent, a unique of one octet.
+        let parameters = [0, 0x10, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 1, number];
+        stack::key(relay, [0, 1], stack::SIGN, &parameters)?;
+        sent.extend([done(stack::CREATE_PRIMARY), done(stack::FLUSH_CONTEXT)]);
+    }
+    Ok(sent)
 }
 
 /// The next command; `false`: there is none.

@@ -174,6 +174,8 @@ impl Worker {
                 if core::mem::take(&mut world.lost) {
                     generate::context::find_ourselves(world);
                 }
+                // Where the two need not agree, there is always a next step.
+                world.stop &= world.platform;
             }
             step += 1;
         }
@@ -210,9 +212,8 @@ impl Worker {
         let mut worker = Self::with(theirs, Subject::All)?;
         worker.world.platform = false;
         worker.sequence_of(seed, commands, &BTreeSet::new(), |world, step| {
-            (world.stop, world.ecc, world.rsa) = (false, true, true);
+            (world.ecc, world.rsa) = (true, true);
             generate::by_turns(world, step);
-            world.stop = false;
         });
         Ok(())
     }
