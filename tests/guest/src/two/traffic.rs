@@ -34,7 +34,7 @@ const LONGEST: usize = 160;
 
 /// A vCPU as the TPM's user.
 struct User {
-    vcpu: usize,
+    vcpu: u8,
     /// What is in its PCR.
     chain: [u8; 32],
     /// What its Index has counted to.
@@ -47,7 +47,7 @@ struct User {
 struct Wrong;
 
 impl User {
-    fn new(vcpu: usize) -> Result<Self, Wrong> {
+    fn new(vcpu: u8) -> Result<Self, Wrong> {
         let mut user = Self { vcpu, chain: [0; 32], count: 0, round: 0 };
         // It may be there.
         let _ = user.define();
@@ -67,7 +67,7 @@ impl User {
         command[..2].copy_from_slice(&[0x80, 1 + u8::from(sessions)]);
         command[2..6].copy_from_slice(&u32::try_from(length).unwrap_or(0).to_be_bytes());
         command[6..10].copy_from_slice(&code.to_be_bytes());
-        let buffer = &BUFFERS[self.vcpu];
+        let buffer = &BUFFERS[usize::from(self.vcpu)];
         let (size, _) = vtpm::command(buffer, &command[..length]).map_err(|_| Wrong)?;
         let (mut head, mut rest) = ([0; 10], [0; N]);
         buffer.copy_out(4, &mut head);
@@ -79,7 +79,7 @@ impl User {
     }
 
     fn index(&self) -> [u8; 4] {
-        (INDEX + self.vcpu as u32).to_be_bytes()
+        (INDEX + u32::from(self.vcpu)).to_be_bytes()
     }
 
     fn define(&self) -> Result<(), Wrong> {
@@ -114,13 +114,13 @@ impl User {
 
     /// 32 octets that nobody else has.
     fn value(&self) -> [u8; 32] {
-        let mut value = [self.vcpu as u8 + 1; 32];
+        let mut value = [self.vcpu + 1; 32];
         value[24..].copy_from_slice(&self.round.to_be_bytes());
         value
     }
 
     fn extend(&mut self) -> Result<(), Wrong> {
-        let (pcr, value) = ([0, 0, 0, PCR + self.vcpu as u8], self.value());
+        let (pcr, value) = ([0, 0, 0, PCR + self.vcpu], self.value());
         let acknowledged: [u8; 9] =
             self.send(code::PCR_EXTEND, &[&pcr, &PASSWORD, &[0, 0, 0, 1, 0, 0xB], &value], true)?;
         let mut both = [0; 64];
@@ -156,12 +156,12 @@ impl User {
 }
 
 /// How often it was other than it must be; with pages that come and go beside it.
-fn use_tpm(vcpu: usize, count: u64) -> u64 {
+fn use_tpm(vcpu: u8, count: u64) -> u64 {
     let Ok(mut user) = User::new(vcpu) else { return count };
     let mut wrong = 0;
     for round in 0..count {
         wrong += u64::from(user.command().is_err());
-        wrong += u64::from(round % 8 == 0 && !pass(vcpu));
+        wrong += u64::from(round % 8 == 0 && !pass(vcpu.into()));
     }
     let right = user.pcr().is_ok_and(|(_, pcr)| pcr == user.chain) && user.counted().is_ok_and(|at| at == user.count);
     wrong + u64::from(!right)
