@@ -2,9 +2,9 @@
 //!
 //! Under QEMU's `-icount shift=0` a tick of the time-stamp counter is an instruction, of whichever processor: it counts
 //! on while another one has its turn. The ticks of a call are those between VMRUN and exit of VMPL0 on the processor
-//! that was called; what the machine does for it is left out. A processor loses its turn by PAUSE, that is where it waits
-//! for a lock, and after a tenth of a second; a call that has lost its turn within VMPL0 shows the other's instructions,
-//! too.
+//! that was called; what the machine does for it is left out. A processor loses its turn by PAUSE, that is where it
+//! waits for a lock, and after a tenth of a second; a call that has lost its turn within VMPL0 shows the other's
+//! instructions, too.
 
 use crate::cpu::rdtsc;
 use crate::log::log;

@@ -25,8 +25,8 @@
 //! - `ticks`: `1`: a line in the log at each of VMPL0's console, with the ticks of the time-stamp counter so far
 //! - `stack`: `BOTTOM-TOP` (GPA): VMPL0's stack, filled with one word when it starts; a line in the log whenever it has
 //!   been used further down when another VMPL is run
-//! - `calls`: `1`: a line in the log whenever VMPL0 has run between two times of VMPL2, with the ticks of the time-stamp
-//!   counter in VMPL0 ([`crate::calls`])
+//! - `calls`: `1`: a line in the log whenever VMPL0 has run between two times of VMPL2, with the ticks of the
+//!   time-stamp counter in VMPL0 ([`crate::calls`])
 //! - `turns`: `1`: QEMU's one thread gives the turn to the next processor at one of two exits of VMPL0, at random
 //! - `trace`: `1`: a line in the log for every VMGEXIT
 //! - `seed`: a number from which VMPCKs are derived instead of RDRAND

@@ -1,6 +1,6 @@
-//! For `cargo xtask holds`: commands of every kind to a TPM at the other end of standard output and input, each with its
-//! length before it, and so the answers. A length of 0 is the end; then come the command codes with their names, a line
-//! each.
+//! For `cargo xtask holds`: commands of every kind to a TPM at the other end of standard output and input, each with
+//! its length before it, and so the answers. A length of 0 is the end; then come the command codes with their names, a
+//! line each.
 
 use anyhow::{Context, Result};
 use peer::Peer;
