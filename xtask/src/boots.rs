@@ -1,4 +1,5 @@
-//! The verbs `boots`, `boot-times`, `two-vcpus`, `beside-keys`, `holds` and `exceptions`: series of boots (tests/booted), with options.
+//! The verbs `boots`, `boot-times`, `two-vcpus`, `beside-keys`, `holds` and `exceptions`: series of boots
+//! (tests/booted), with options.
 
 use anyhow::Result;
 use booted::two::{self, Amount};
