@@ -9,7 +9,6 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
-use host::build;
 use host::figures::{Figure, keep_last_line};
 use host::progress::Progress;
 use host::{debian, workspace};
@@ -156,7 +155,7 @@ fn differential(args: &Args) -> Result<()> {
         debian::ensure_library("libtpms.so.0", "libtpms0")?;
     }
     let progress = Progress::start("differential fuzzer");
-    let program = build::peer("differential")?;
+    let program = host::build::peer("differential")?;
     progress.done("built");
     let mut fuzzer = Command::new(program);
     fuzzer.args(["--time", &args.time.to_string(), "--seed", &args.seed.to_string(), "--peer", &args.peer]);
