@@ -1,7 +1,10 @@
-//! The verbs `boots`, `boot-times`, `two-vcpus`, `exceptions` and `lies`: series of boots (tests/booted), with options.
+//! The verbs `boots`, `boot-times`, `two-vcpus`, `beside-keys`, `holds`, `exceptions` and `lies`: series of boots
+//! (tests/booted), with options.
 
 use anyhow::Result;
-use booted::{Totals, boot_times, boots, exceptions, running, two};
+use booted::two::{self, Amount};
+use booted::{Totals, boot_times, boots, exceptions, holds, running};
+use core::time::Duration;
 use host::figures::{self, Figure};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -20,9 +23,34 @@ pub struct Boots {
 /// Options of `cargo xtask two-vcpus`.
 #[derive(Debug, clap::Args)]
 pub struct TwoVcpus {
-    /// Rounds of each attempt: a thousand take some ten seconds.
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Rounds of each attempt.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
     rounds: u32,
+    /// TPM commands from each vCPU, with PVALIDATE beside them.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    commands: u32,
+    /// No portion begins after so many minutes; what was run until then is said.
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
+    /// The two processors are threads of QEMU's, instead of taking turns in one.
+    #[arg(long)]
+    at_once: bool,
+}
+
+/// Options of `cargo xtask holds`.
+#[derive(Debug, clap::Args)]
+pub struct Holds {
+    /// Commands.
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    commands: u32,
+    /// What they are made from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the verb `holds`.
+pub fn holds(args: &Holds) -> Result<()> {
+    holds::print(args.seed, args.commands)
 }
 
 /// Options of `cargo xtask boot-times`.
@@ -75,9 +103,11 @@ pub fn boot_times(args: &BootTimes) -> Result<()> {
 
 /// Runs the verb `two-vcpus`.
 pub fn two_vcpus(args: &TwoVcpus) -> Result<ExitCode> {
-    let totals = two::rounds(args.rounds)?;
-    println!("{totals}");
-    Ok(status(totals))
+    let longest = args.minutes.map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes));
+    let amount = Amount { rounds: args.rounds, commands: args.commands, longest };
+    let done = two::so_much(amount, args.at_once)?;
+    println!("{done}");
+    Ok(status(done.totals))
 }
 
 /// Runs the verb `exceptions`.

@@ -190,12 +190,9 @@ fn differential(args: &Args) -> Result<()> {
         debian::ensure_library("libtpms.so.0", "libtpms0")?;
     }
     let progress = Progress::start("differential fuzzer");
-    let mut build = Command::new(workspace::cargo());
-    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--release", "--package", "peer"]);
-    build.args(["--bin", "differential"]);
-    ensure!(build.status().context("cannot start cargo")?.success(), "the differential fuzzer does not compile");
+    let program = host::build::peer("differential")?;
     progress.done("built");
-    let mut fuzzer = Command::new(workspace::target_dir()?.join("release/differential"));
+    let mut fuzzer = Command::new(program);
     fuzzer.args(["--time", &args.time.to_string(), "--seed", &args.seed.to_string(), "--peer", &args.peer]);
     fuzzer.args(["--subject", &args.subject]);
     if let Some(commands) = args.commands {

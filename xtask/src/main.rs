@@ -98,6 +98,11 @@ enum Verb {
     /// Exceptions, and the loss of each page that the firmware touches. The suite `lies of the host to a running guest`
     /// has a short form, and what a host can do with AP creation and with the order in which VMPLs run.
     Lies(boots::Lies),
+    /// Compare PVALIDATE calls beside the making of RSA keys on another processor with those of an idle firmware, in
+    /// instructions: fail beyond 20 %.
+    BesideKeys,
+    /// Send TPM commands of every kind to the firmware, and print the longest hold of each, in instructions.
+    Holds(boots::Holds),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
     Verify(program::Args),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
@@ -197,6 +202,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Exceptions(args) => return boots::exceptions(&args),
         Verb::TwoVcpus(args) => return boots::two_vcpus(&args),
         Verb::Lies(args) => return boots::lies(&args),
+        Verb::BesideKeys => booted::calls::beside_keys()?,
+        Verb::Holds(args) => boots::holds(&args)?,
         Verb::Codes => return proofs::codes(),
         Verb::Mutants(args) => return mutants::run(&args),
         Verb::Beside => return proofs::beside(),

@@ -88,7 +88,7 @@ pub fn while_cases_run(
 #[cfg(test)]
 mod tests {
     use super::Firmware;
-    use host::relay::{AttestCall, Attestation, Relay, SvsmRegisters};
+    use host::relay::{AttestCall, Attestation, Relay, SvsmRegisters, Work};
     use tpm_ports::Backend;
 
     /// A relay that was asked for nothing but commands, none too long for its page.
@@ -108,7 +108,7 @@ mod tests {
             unreachable!()
         }
 
-        fn two_vcpus(&mut self, _count: u32) -> anyhow::Result<String> {
+        fn two_vcpus(&mut self, _work: Work, _count: u32) -> anyhow::Result<String> {
             unreachable!()
         }
 

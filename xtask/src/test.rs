@@ -51,6 +51,7 @@ const IN_QEMU: &[InQemu] = &[
     ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
     ("hostile guest at VMPL2", booted::hostile::run),
     ("hostile: two vCPUs at once", booted::two::run),
+    ("two vCPUs: PVALIDATE beside a key, in instructions", booted::calls::run),
     ("lies of the host to the firmware", booted::lies::run),
     ("lies of the host to a running guest", booted::running::run),
     ("firmware: its stack", booted::stack::run),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`boots`] | one boot after the other, of every kind |
 //! | [`boot_times`] | how long Linux takes to userland |
+//! | [`calls`] | how long calls take the firmware, in instructions |
 //! | [`cargo`] | the tests that cargo knows, on the host and in QEMU |
 //! | [`deposits`] | a guest that is asked for memory |
 //! | [`demo`] | the demo as a user calls it, and one that must fail |
@@ -13,6 +14,7 @@
 //! | [`exceptions`] | the firmware under exceptions that the host makes up |
 //! | [`firmware`] | what the image is made of |
 //! | [`grub`] | OVMF at VMPL2, and GRUB from a disk |
+//! | [`holds`] | how long each TPM command takes the firmware, in instructions |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
 //! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
@@ -33,6 +35,7 @@
 mod answers;
 pub mod boot_times;
 pub mod boots;
+pub mod calls;
 pub mod cargo;
 pub mod demo;
 pub mod deposits;
@@ -42,6 +45,7 @@ pub mod evidence;
 pub mod exceptions;
 pub mod firmware;
 pub mod grub;
+pub mod holds;
 pub mod hostile;
 pub mod ima;
 pub mod interrupted;

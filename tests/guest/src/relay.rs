@@ -158,10 +158,9 @@ fn selftest(length: usize) -> Result<(), Refusal> {
 }
 
 fn two_vcpus(length: usize) -> Result<(), Refusal> {
-    if length != 4 {
-        return Err(Refusal::TooLong);
-    }
-    let length = two::run(&PAYLOAD, u32::from_le_bytes(payload(0)).into());
+    let [work] = payload(0);
+    let count = u32::from_le_bytes(payload(1)).into();
+    let length = (length == 5).then(|| two::run(&PAYLOAD, work, count)).flatten().ok_or(Refusal::TooLong)?;
     head(7, length);
     send_area(&PAYLOAD, length);
     Ok(())

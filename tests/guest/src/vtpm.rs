@@ -35,13 +35,13 @@ fn send_through(buffer: &Page) -> Result<(Taken, u64), HostError> {
     Ok((taken, registers.rax))
 }
 
-/// Sends a command through a page of the caller's, again while the TPM is busy. Gives the response's length, which is
-/// in the page from octet 4 on, and how often it was busy.
+/// Sends a command through a page of the caller's, and the same page again while the TPM is busy, as Linux does: the
+/// page is as it was. Gives the response's length, which is in the page from octet 4 on, and how often it was busy.
 pub(crate) fn command(buffer: &Page, command: &[u8]) -> Result<(usize, u64), HostError> {
     const BUSY: u64 = 0x8000_0007;
     let mut busy = 0;
+    fill(buffer, SEND_COMMAND, 0, u32::try_from(command.len()).unwrap_or(0), command);
     loop {
-        fill(buffer, SEND_COMMAND, 0, u32::try_from(command.len()).unwrap_or(0), command);
         match send_through(buffer)? {
             (Taken::Yes, SUCCESS) => return Ok((size(buffer), busy)),
             (Taken::Yes, BUSY) => busy += 1,

@@ -114,6 +114,17 @@ pub fn proof(name: &str) -> Result<PathBuf> {
     Ok(workspace::target_dir()?.join("debug").join(name))
 }
 
+/// Builds a program of `tests/peer`, optimised, and gives its file.
+pub fn peer(name: &str) -> Result<PathBuf> {
+    let mut build = Command::new(workspace::cargo());
+    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--release", "--package", "peer"]);
+    ensure!(
+        build.args(["--bin", name]).status().context("cannot start cargo")?.success(),
+        "tests/peer does not compile"
+    );
+    Ok(workspace::target_dir()?.join("release").join(name))
+}
+
 fn cargo(verb: &str, root: &Path, target_dir: &Path) -> Command {
     let mut command = child::command(workspace::cargo());
     command.current_dir(root).arg(verb);

@@ -43,6 +43,8 @@ figures! {
     Share "share" "the firmware's share of Linux' way to userland"
     ShareOvmf "share-ovmf" "the firmware's share of OVMF's and Linux' way to userland"
     Flips "flips" "single-bit flips of evidence"
+    Holds "holds" "the longest hold"
+    BesideKeys "beside-keys" "a PVALIDATE call beside"
     Hostile "hostile" "attempts of a hostile guest"
     Machine "machine" "rules of the machine"
     Exceptions "exceptions" "exceptions that a host makes up"

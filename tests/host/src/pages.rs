@@ -44,6 +44,7 @@ blocks! {
     ConformanceSwtpm "conformance-swtpm.md" "docs/conformance.md" "cargo xtask conformance --server swtpm"
     Beside "beside.md" "docs/threats.md" "cargo xtask beside"
     Memory "memory.md" "docs/figures.md" "cargo xtask memory"
+    Holds "holds.md" "docs/holds.md" "cargo xtask holds"
     Model "model.md" "docs/model.md" "cargo xtask explore"
 }
 

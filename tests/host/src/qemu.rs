@@ -38,7 +38,7 @@ pub enum Turns {
 /// How long QEMU may take to connect to our sockets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the payload may take to greet, and to answer: RSA keys are made at the speed of an emulated CPU.
-const RELAY_TIMEOUT: Duration = Duration::from_secs(300);
+const RELAY_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What the machine is given (docs/boot.md, "What the machine takes from QEMU").
 #[derive(Debug, Clone, Copy)]

@@ -37,6 +37,30 @@ pub struct Attestation {
     pub certificates: Vec<u8>,
 }
 
+/// What two vCPUs do at once; the numbers are the payload's (tests/guest/src/two.rs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Work {
+    /// The pending byte changes during a call.
+    CallingArea,
+    /// A TPM command's request changes.
+    Mailbox,
+    /// A PVALIDATE list changes.
+    List,
+    /// An attestation's operation changes.
+    Attestation,
+    /// A register state changes while it is created.
+    RegisterState,
+    /// Both send TPM commands, and pages come and go.
+    Traffic,
+    /// One passes a page to the host and back; the other does nothing.
+    PassAlone,
+    /// One does so as long as the other makes so many RSA keys.
+    PassBesideKeys,
+    /// A page is deposited and withdrawn while it changes, or the list.
+    Deposits,
+}
+
 /// The registers of an SVSM call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the registers")]
@@ -62,8 +86,8 @@ pub trait Relay {
     fn selftest(&mut self) -> Result<String>;
     /// Has the payload try what ends all its calls; gives the text of it.
     fn last_selftest(&mut self) -> Result<String>;
-    /// Lets two vCPUs work at once, so many times each; gives the text of it.
-    fn two_vcpus(&mut self, count: u32) -> Result<String>;
+    /// Lets two vCPUs work at once, so many times; gives the text of it.
+    fn two_vcpus(&mut self, work: Work, count: u32) -> Result<String>;
     /// Has the payload create vCPUs of wrong register states, or under a host that lies; gives the text of it.
     fn register_states(&mut self, what: &RegisterStates) -> Result<String>;
     /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware
@@ -192,8 +216,9 @@ impl<S: Read + Write> Relay for SerialRelay<S> {
         String::from_utf8(self.request(Kind::Selftest, &[1])?).context("the self-test's text is not UTF-8")
     }
 
-    fn two_vcpus(&mut self, count: u32) -> Result<String> {
-        String::from_utf8(self.request(Kind::TwoVcpus, &count.to_le_bytes())?).context("the text is not UTF-8")
+    fn two_vcpus(&mut self, work: Work, count: u32) -> Result<String> {
+        let payload = [&[work as u8][..], &count.to_le_bytes()].concat();
+        String::from_utf8(self.request(Kind::TwoVcpus, &payload)?).context("the text is not UTF-8")
     }
 
     fn register_states(&mut self, what: &RegisterStates) -> Result<String> {

@@ -25,6 +25,9 @@
 //! - `ticks`: `1`: a line in the log at each of VMPL0's console, with the ticks of the time-stamp counter so far
 //! - `stack`: `BOTTOM-TOP` (GPA): VMPL0's stack, filled with one word when it starts; a line in the log whenever it has
 //!   been used further down when another VMPL is run
+//! - `calls`: `1`: a line in the log whenever VMPL0 has run between two times of VMPL2, with the ticks of the
+//!   time-stamp counter in VMPL0 ([`crate::calls`])
+//! - `turns`: `1`: QEMU's one thread gives the turn to the next processor at one of two exits of VMPL0, at random
 //! - `trace`: `1`: a line in the log for every VMGEXIT
 //! - `seed`: a number from which VMPCKs are derived instead of RDRAND
 //! - `case`: a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it
@@ -144,6 +147,9 @@ pub(crate) struct Config {
     /// First byte and end.
     pub(crate) stack: Option<(u64, u64)>,
     pub(crate) ticks: bool,
+    pub(crate) calls: bool,
+    /// Another processor has its turn at each exit of VMPL0.
+    pub(crate) turns: bool,
     pub(crate) trace: bool,
     pub(crate) seed: Option<u64>,
     pub(crate) lies: Lies,
@@ -166,6 +172,8 @@ impl Default for Config {
             ram: None,
             stack: None,
             ticks: false,
+            calls: false,
+            turns: false,
             trace: false,
             seed: None,
             lies: Lies::default(),
@@ -222,6 +230,8 @@ impl Config {
                 self.stack = Some((number(bottom)?, number(top)?));
             }
             ("ticks", value) => self.ticks = number(value)? != 0,
+            ("calls", value) => self.calls = number(value)? != 0,
+            ("turns", value) => self.turns = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
             ("case", _) => {}
             ("seed", value) => self.seed = Some(number(value)?),

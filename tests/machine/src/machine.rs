@@ -1,6 +1,7 @@
 //! The machine: processors with up to four VMPL contexts each, over one memory.
 
 use crate::ap::Named;
+use crate::calls::Call;
 use crate::config::{Config, VmplFault};
 use crate::cpu;
 use crate::cpuid::Policy;
@@ -78,6 +79,11 @@ pub(crate) struct Exits {
 }
 
 impl Exits {
+    /// Ticks in a VMPL.
+    pub(crate) fn ticks(&self, vmpl: usize) -> u64 {
+        self.ticks[vmpl]
+    }
+
     /// Ticks since the first VMPL was entered.
     fn elapsed(&self) -> u64 {
         if self.since == 0 { 0 } else { cpu::rdtsc() - self.since }
@@ -90,6 +96,7 @@ pub(crate) struct Processor {
     /// The VMPL that runs.
     pub(crate) current: usize,
     pub(crate) exits: Exits,
+    pub(crate) call: Call,
     /// Intercepts of VMPL2 that were no VMGEXIT, for `fault=spurious-run`.
     pub(crate) intercepts: u64,
     pub(crate) work: Work,
@@ -128,6 +135,7 @@ impl Processor {
             levels,
             current: 0,
             exits: Exits::default(),
+            call: Call::default(),
             intercepts: 0,
             work: Work::Idle(None),
             evicted: false,
@@ -406,7 +414,13 @@ pub(crate) fn run(me: usize) -> ! {
     machine.begin();
     loop {
         machine = if let Some(entry) = machine.next() {
-            let (mut machine, ticks) = machine.away(Place::Guest, || entry.run());
+            let gives_turn = machine.gives_turn();
+            let (mut machine, ticks) = machine.away(Place::Guest, || {
+                if gives_turn {
+                    core::hint::spin_loop();
+                }
+                entry.run()
+            });
             machine.left(ticks);
             machine.inject_all();
             machine.try_window();

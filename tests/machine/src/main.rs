@@ -16,6 +16,7 @@
 //! | `smp`, `apic` | several processors, and one lock |
 //! | `svm`, `machine`, `exits`, `vc`, `switch` | running the guest, #VC, VMPLs |
 //! | `insn`, `invlpgb`, `ahead` | its instructions |
+//! | `calls` | how long its calls take |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject`, `window` | exceptions that the host makes up, and pages that it takes, at chosen instructions |
@@ -28,6 +29,7 @@ mod ahead;
 mod ap;
 mod apic;
 mod bits;
+mod calls;
 mod config;
 mod cpu;
 mod cpuid;

@@ -204,6 +204,7 @@ impl Machine {
         if self.current() == 0 {
             self.measure_stack();
         }
+        self.note_call(self.current(), target);
         self.processor_mut().current = target;
         self.begins(target);
     }

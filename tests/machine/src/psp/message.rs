@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub(super) const HEADER: usize = 96;
 /// Most bytes of a payload.
 pub(super) const PAYLOAD: usize = 4000;
-/// How many different (key, IV) pairs can be remembered.
+/// How many (key, IV) pairs are remembered.
 pub(super) const IVS: usize = 16384;
 
 const SEQUENCE: usize = 0x20;
@@ -124,33 +124,23 @@ pub(super) struct IvUse {
     seen: [u8; 32],
 }
 
-/// Every IV that the guest has used.
-pub(super) struct Ivs {
-    used: &'static mut [IvUse],
-    count: usize,
-}
+/// The IVs that the guest has used last: of each key, those that are less than [`IVS`] / 4 sequence numbers apart.
+pub(super) struct Ivs(&'static mut [IvUse]);
 
 impl Ivs {
     /// None yet.
     pub(super) fn new(memory: &'static mut [u8]) -> Self {
         match <[IvUse]>::mut_from_bytes(memory) {
-            Ok(used) => Self { used, count: 0 },
+            Ok(used) => Self(used),
             Err(_) => crate::log::fault!("the memory of IVs is misaligned"),
         }
     }
 
     /// Remembers. `false`: the same IV was used with this key for something else.
     pub(super) fn remember(&mut self, envelope: Envelope, seen: [u8; 32]) -> bool {
-        let vmpck = envelope.vmpck as u64 + 1;
-        let known = self.used[..self.count].iter().find(|iv| iv.vmpck == vmpck && iv.sequence == envelope.sequence);
-        if let Some(known) = known {
-            return known.seen == seen;
-        }
-        let Some(slot) = self.used.get_mut(self.count) else {
-            crate::log::fault!("more than {IVS} guest messages");
-        };
-        *slot = IvUse { sequence: envelope.sequence, vmpck, seen };
-        self.count += 1;
-        true
+        let now = IvUse { sequence: envelope.sequence, vmpck: envelope.vmpck as u64 + 1, seen };
+        let slot = envelope.sequence.wrapping_mul(4).wrapping_add(envelope.vmpck as u64) % IVS as u64;
+        let last = core::mem::replace(&mut self.0[crate::bits::us(slot)], now);
+        last.vmpck != now.vmpck || last.sequence != now.sequence || last.seen == seen
     }
 }

@@ -12,6 +12,7 @@ use crate::fwcfg;
 use crate::launch::Launched;
 use crate::log::{bad_launch, log};
 use crate::phys::{self, PAGE, Pool};
+use core::cell::RefCell;
 use core::fmt;
 use message::{IvUse, Ivs};
 use p384::ecdsa::SigningKey;
@@ -45,6 +46,8 @@ pub(crate) struct Psp {
     requests: u64,
     /// The last answer page, for a host that repeats it.
     last_answer: Option<[u8; 4096]>,
+    /// The last report.
+    last_report: RefCell<Option<[u8; report::REPORT]>>,
 }
 
 impl Identity {
@@ -88,6 +91,7 @@ impl Psp {
             report_id: random(0x80),
             requests: 0,
             last_answer: None,
+            last_report: RefCell::new(None),
         }
     }
 

@@ -25,6 +25,7 @@ mod world;
 
 use crate::{Libtpms, Mssim, Peer, Quoin};
 use anyhow::{Context, Result, ensure};
+pub use client::cc::ALL as COMMANDS;
 use core::str::FromStr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,6 +162,7 @@ impl Worker {
         world.tally.label = format!("seed {seed}");
         world.rng = fastrand::Rng::with_seed(seed);
         generate::startup::begin(world);
+        world.stop &= world.platform;
         let mut step = 0;
         while !world.stop && world.tally.sent < length {
             if !without.contains(&step) {
@@ -172,6 +174,8 @@ impl Worker {
                 if core::mem::take(&mut world.lost) {
                     generate::context::find_ourselves(world);
                 }
+                // Where the two need not agree, there is always a next step.
+                world.stop &= world.platform;
             }
             step += 1;
         }
@@ -200,6 +204,18 @@ impl Worker {
         }
         self.world.tally.unexplained.clear();
         self.sequence(seed, length, &without);
+    }
+
+    /// Sends commands of every kind by turns, with keys of every kind, until so many were sent. The other TPM has no
+    /// platform: it is new, and only executes commands. Where it answers otherwise than ours, the next one comes.
+    pub fn drive(theirs: Box<dyn Peer>, seed: u64, commands: u64) -> Result<()> {
+        let mut worker = Self::with(theirs, Subject::All)?;
+        worker.world.platform = false;
+        worker.sequence_of(seed, commands, &BTreeSet::new(), |world, step| {
+            (world.ecc, world.rsa) = (true, true);
+            generate::by_turns(world, step);
+        });
+        Ok(())
     }
 
     /// What came of it.

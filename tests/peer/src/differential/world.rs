@@ -200,6 +200,8 @@ pub(crate) struct World {
     /// whose the other TPM is
     pub(crate) maker: Maker,
     pub(crate) subject: Subject,
+    /// what a platform does can be done to both
+    pub(crate) platform: bool,
     /// the sequence is over
     pub(crate) stop: bool,
     /// what is loaded may be other than what is known
@@ -251,6 +253,7 @@ impl World {
             commands: Commands::default(),
             maker: Maker::default(),
             subject: Subject::default(),
+            platform: true,
             stop: false,
             lost: false,
             few_tries: false,

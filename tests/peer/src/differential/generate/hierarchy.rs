@@ -144,7 +144,7 @@ pub(crate) fn clock(world: &mut World) {
 }
 
 pub(crate) fn presence(world: &mut World) {
-    if world.rng.bool() {
+    if world.platform && world.rng.bool() {
         world.presence = !world.presence;
         let asserted = world.presence;
         world.tpms.iter_mut().for_each(|tpm| tpm.set_physical_presence(asserted));

@@ -158,7 +158,6 @@ pub(crate) fn step(world: &mut World) {
 }
 
 /// Does one thing after the other, all of them equally often.
-#[cfg(test)]
 pub(crate) fn by_turns(world: &mut World, step: u64) {
     let all: Vec<Action> = ACTIONS.iter().chain(LATTICES).map(|(_, action)| *action).collect();
     all[usize::try_from(step).expect("few") % all.len()](world);

@@ -27,6 +27,9 @@ pub(crate) fn reset(world: &mut World) {
 
 /// The platform measures a dynamic root of trust, for which libtpms needs a slot.
 pub(crate) fn dynamic_root(world: &mut World) {
+    if !world.platform {
+        return;
+    }
     world.make_slots(1, &[]);
     if world.stop {
         return;
@@ -46,6 +49,9 @@ pub(crate) fn restart(world: &mut World) {
 }
 
 fn again(world: &mut World, shutdown: Option<u16>, startup: u16) {
+    if !world.platform {
+        return;
+    }
     let shut_before = core::mem::take(&mut world.shut);
     if let Some(su) = shutdown {
         world.send(Command::new(cc::SHUTDOWN).params(Bytes::new().u16(su)).plain());
@@ -122,5 +128,7 @@ pub(crate) fn test(world: &mut World) {
 }
 
 pub(crate) fn locality(world: &mut World) {
-    world.locality = world.one_of(&[0, 0, 0, 1, 3, 4, 2]);
+    if world.platform {
+        world.locality = world.one_of(&[0, 0, 0, 1, 3, 4, 2]);
+    }
 }
