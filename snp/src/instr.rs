@@ -7,6 +7,7 @@
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _mm_pause, _rdtsc};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::bits::{byte_at, high32, join, low32};
 use crate::cpuid::CpuidRegisters;
@@ -252,6 +253,17 @@ impl SharedMemory for SharedBytes {
             at += 8;
         }
     }
+
+    fn exchange(&mut self, offset: usize, value: u32) -> u32 {
+        let (start, len) = self.clip(offset, size_of::<u32>());
+        if len < size_of::<u32>() || !start.addr().is_multiple_of(align_of::<u32>()) {
+            return 0;
+        }
+        // SAFETY: four aligned bytes of the range, which `clip` bounded; what else reaches them is the host, as any
+        // other owner of an atomic.
+        let word = unsafe { AtomicU32::from_ptr(start.cast()) };
+        u32::from_le(word.swap(value.to_le(), Ordering::AcqRel))
+    }
 }
 
 /// Whether SEV_STATUS says that SNP is active (bit 2).
@@ -290,6 +302,19 @@ mod tests {
             }
         }
         assert_eq!(backing[5], 0, "the byte after the end was written");
+    }
+
+    #[test]
+    fn four_aligned_bytes_within_the_memory_are_exchanged() {
+        let mut backing = [0_u64; 2];
+        let start = NonNull::new(backing.as_mut_ptr().cast::<u8>()).expect("an array has an address");
+        // SAFETY: as above.
+        let mut shared = unsafe { SharedBytes::new(start, 12) };
+        assert_eq!((shared.exchange(8, 0x0403_0201), shared.exchange(8, 7)), (0, 0x0403_0201));
+        for beyond in [1, 6, 9, 12, 16, usize::MAX] {
+            assert_eq!((shared.exchange(beyond, u32::MAX), shared.exchange(beyond, u32::MAX)), (0, 0), "{beyond}");
+        }
+        assert_eq!(backing, [0, 7]);
     }
 
     #[test]

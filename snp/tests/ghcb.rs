@@ -13,6 +13,7 @@ use common::shared::Shared;
 use proptest::prelude::*;
 use snp::PAGE_SIZE;
 use snp::ghcb::call::{ApCreation, GuestRequestPages, GuestRequestResult, PSC_MAX, PageStateEntry, Width};
+use snp::ghcb::doorbell::{self, Events};
 use snp::ghcb::msr::{PageState, feature};
 use snp::ghcb::page::Field;
 use snp::ghcb::{Exception, Ghcb, GhcbError, Hypervisor, SharedMemory};
@@ -96,12 +97,13 @@ impl<F: FnMut(&mut [u8])> Requests for Ghcb<Host<F>, Shared> {
             "ap create" => self.ap_create(ApCreation::OnInit, Vmpl::Vmpl2, 5, 0x7000, 1),
             "run" => self.run_vmpl(Vmpl::Vmpl2),
             "features" => self.features(0).map(drop),
+            "doorbell" => self.set_doorbell(0x8000),
             other => unreachable!("{other}"),
         }
     }
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "out",
     "in",
     "in dword",
@@ -114,6 +116,7 @@ const NAMES: [&str; 12] = [
     "ap create",
     "run",
     "features",
+    "doorbell",
 ];
 
 fn entry(index: u64) -> PageStateEntry {
@@ -131,6 +134,9 @@ fn honest(page: &mut [u8]) {
         let end = u16_at(page, 0x802);
         put(page, 0x800, &(end + 1).to_le_bytes());
     }
+    if u64_at(page, 0x390) == 0x8000_0014 {
+        set(page, INFO2, 0x8000);
+    }
 }
 
 /// What takes shared memory or a host by reference gets the same.
@@ -140,6 +146,7 @@ fn references_stand_for_what_they_refer_to() {
         memory.write(2, &[5, 6, 7]);
         let mut read = [9; 4];
         memory.read(1, &mut read);
+        assert_eq!((memory.exchange(8, 7), memory.exchange(8, 0)), (0, 7));
         (memory.len(), memory.is_empty(), read)
     }
     assert_eq!(through(Shared::new(16)), (16, false, [0, 5, 6, 7]));
@@ -167,7 +174,7 @@ type Inputs<'t> = (&'t str, u64, u64, u64, &'t [(usize, u64)]);
 /// The inputs of each request: exit code, infos, valid fields with their values (GHCB specification, table 6).
 #[test]
 fn requests_set_exactly_the_fields_of_the_specification() {
-    let expected: [Inputs; 12] = [
+    let expected: [Inputs; 13] = [
         ("out", 0x7B, 0x03F8_0010, 0, &[(RAX, 0x41)]),
         ("in", 0x7B, 0x03FD_0011, 0, &[(RAX, 0)]),
         ("in dword", 0x7B, 0x0CFC_0041, 0, &[(RAX, 0)]),
@@ -180,6 +187,7 @@ fn requests_set_exactly_the_fields_of_the_specification() {
         ("ap create", 0x8000_0013, 5 << 32 | 2 << 16, 0x7000, &[(RAX, 1)]),
         ("run", 0x8000_0018, 2, 0, &[]),
         ("features", 0x8000_FFFD, 0, 0, &[]),
+        ("doorbell", 0x8000_0014, 1, 0x8000, &[]),
     ];
     for (name, code, info1, info2, fields) in expected {
         let check = |page: &mut [u8]| {
@@ -215,12 +223,13 @@ fn values_come_from_the_fields_of_the_specification() {
 /// the value.
 #[test]
 fn a_cleared_valid_bit_is_refused() {
-    let used: [(&str, &[Field]); 5] = [
+    let used: [(&str, &[Field]); 6] = [
         ("run", &[]),
         ("in", &[Field::Rax]),
         ("rdmsr", &[Field::Rax, Field::Rdx]),
         ("cpuid", &[Field::Rax, Field::Rbx, Field::Rcx, Field::Rdx]),
         ("features", &[]),
+        ("doorbell", &[]),
     ];
     for (name, fields) in used {
         for field in fields.iter().chain(&[Field::SwExitInfo1, Field::SwExitInfo2]) {
@@ -259,7 +268,7 @@ fn exit_results_are_decoded_and_unknown_ones_refused() {
         (0xFFFF_FFFF, 9, unknown(0xFFFF_FFFF, 9)),
     ];
     for (info1, info2, expected) in cases {
-        for name in NAMES.iter().filter(|name| !matches!(**name, "psc")) {
+        for name in NAMES.iter().filter(|name| !matches!(**name, "psc" | "doorbell")) {
             let got = ghcb(|page| {
                 honest(page);
                 set(page, INFO1, info1);
@@ -268,6 +277,38 @@ fn exit_results_are_decoded_and_unknown_ones_refused() {
             .call(name);
             assert_eq!(got, expected, "{name}: {info1:#x} {info2:#x}");
         }
+    }
+}
+
+/// Only the page that was named is a doorbell page.
+#[test]
+fn another_doorbell_page_than_the_one_named_is_refused() {
+    for answered in [0, 0x7000, 0x8001, 0x9000, u64::MAX] {
+        let got = ghcb(|page| {
+            honest(page);
+            set(page, INFO2, answered);
+        })
+        .call("doorbell");
+        assert_eq!(got, Err(GhcbError::Doorbell(answered)));
+    }
+    let unaligned = ghcb(|_| panic!("the host was asked")).set_doorbell(0x8008);
+    assert_eq!(unaligned, Err(GhcbError::Argument));
+}
+
+/// What is pending is taken once, and "no further signal" with it; nothing else of the page is touched.
+#[test]
+fn events_leave_the_doorbell_page_when_they_are_taken() {
+    let mut page = Shared::new(PAGE_SIZE);
+    for word in [0, 0x0200_8041, 0xFFFF_FFFF_u32, 0x0000_0200, 0x0000_0100, 0x0700_0000, 0x0001_0000] {
+        page.host(|bytes| {
+            bytes.fill(0x5A);
+            put(bytes, 0, &word.to_le_bytes());
+        });
+        let [vector, flags, _, vmpls] = word.to_le_bytes();
+        let expected = Events { vector, nmi: flags & 1 != 0, machine_check: flags & 2 != 0, vmpls };
+        assert_eq!(doorbell::take(&mut page), expected);
+        page.host(|bytes| assert_eq!((u32_at(bytes, 0), bytes[4..].iter().all(|byte| *byte == 0x5A)), (0, true)));
+        assert_eq!(doorbell::take(&mut page), Events::default());
     }
 }
 

@@ -314,6 +314,22 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         self.call(code::RUN_VMPL, u64::from(vmpl.number()), 0, &[]).map(drop)
     }
 
+    /// Makes the page at `gpa`, which must already be shared with the host, this vCPU's #HV doorbell page; the host must
+    /// repeat the address exactly.
+    ///
+    /// # Errors
+    /// As all requests; `Argument` if `gpa` is not page aligned, `Doorbell` with the host's address.
+    pub fn set_doorbell(&mut self, gpa: u64) -> Result<(), GhcbError> {
+        const SET: u64 = 1;
+        if !gpa.is_multiple_of(crate::PAGE_SIZE as u64) {
+            return Err(GhcbError::Argument);
+        }
+        match self.call(code::HV_DOORBELL, SET, gpa, &[])?.field(Field::SwExitInfo2)? {
+            answer if answer == gpa => Ok(()),
+            answer => Err(GhcbError::Doorbell(answer)),
+        }
+    }
+
     /// The host's feature bits (SW_EXITINFO2 of the answer); those of `needed` must be there.
     ///
     /// # Errors

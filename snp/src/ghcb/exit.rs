@@ -84,6 +84,8 @@ pub enum GhcbError {
     PageStateChange(u64),
     /// The header of the page state change list came back other than the rules allow, or the host made no progress.
     PageStateHeader,
+    /// The host has taken another page than the one that was to be the #HV doorbell page.
+    Doorbell(u64),
     /// An argument that the protocol has no form for (empty, too long, not aligned); nothing was sent.
     Argument,
 }
@@ -99,6 +101,7 @@ crate::error_words! { GhcbError {
     Self::Features(missing) => "the host lacks features: {missing:#x}",
     Self::PageStateChange(info) => "the state of a page was not changed: {info:#x}",
     Self::PageStateHeader => "the list of page state changes came back other than it may",
+    Self::Doorbell(gpa) => "the host has {gpa:#x} as the #HV doorbell page",
     Self::Argument => "an argument for which the protocol has no form",
 } }
 

@@ -38,6 +38,8 @@ pub mod feature {
     pub const MULTI_VMPL: u64 = 1 << 5;
     /// Page state change by the page protocol.
     pub const PAGE_STATE_CHANGE: u64 = 1 << 6;
+    /// Events for each VMPL in the doorbell page: what alternate injection needs.
+    pub const EXTENDED_INTERRUPTS: u64 = 1 << 9;
     /// What an SVSM cannot do without. [`MULTI_VMPL`] is not among it: host kernels that run VMPLs were seen that do
     /// not name it, and one that does not run them refuses the creation of the guest's.
     pub const NEEDED: u64 = SNP | AP_CREATION;
