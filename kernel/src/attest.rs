@@ -7,14 +7,18 @@ use snp::guid::Guid;
 use snp::message::MessageError;
 use snp::message::certificates::CertificateTable;
 use snp::report::Report;
-use snp::svsm::attestation::{VTPM_SERVICE, services_manifest};
+use snp::svsm::attestation::{INTERRUPTS_SERVICE, VTPM_SERVICE, services_manifest};
+
+use crate::interrupts::{Interrupts, MANIFEST_SIZE};
 
 /// Manifest version of the vTPM service: a marshalled TPMT_PUBLIC of the RSA-2048 EK.
 pub const VTPM_MANIFEST_VERSION: u32 = 0;
+/// Manifest version of the interrupts service: [`Interrupts::manifest`].
+pub const INTERRUPTS_MANIFEST_VERSION: u32 = 0;
 /// Room for the host's certificates, in bytes.
 const CERTIFICATES_MAX: usize = 4 * 4096;
-/// Room for a services manifest around one service's, in bytes.
-const SERVICES_OVERHEAD: usize = 64;
+/// Room for a services manifest around those of the services, in bytes.
+const SERVICES_OVERHEAD: usize = 128;
 
 /// There is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +77,10 @@ impl Default for Certificates {
     }
 }
 
-/// The services that a guest can have attested. There is one: the vTPM, by its endorsement key.
+/// The services that a guest can have attested: the vTPM, by its endorsement key, and how the host can interrupt.
 pub struct Services {
     endorsement_key: Vec<u8>,
+    interrupts: [u8; MANIFEST_SIZE],
     all: Vec<u8>,
 }
 
@@ -83,11 +88,13 @@ impl Services {
     /// The services of a firmware whose vTPM has this endorsement key (marshalled TPMT_PUBLIC). `None` if there is no
     /// memory for the manifest.
     #[must_use]
-    pub fn new(endorsement_key: &[u8]) -> Option<Services> {
+    pub fn new(endorsement_key: &[u8], interrupts: Interrupts) -> Option<Services> {
+        let interrupts = interrupts.manifest();
         let mut all = alloc::vec![0; endorsement_key.len().checked_add(SERVICES_OVERHEAD)?];
-        let len = services_manifest(&[(VTPM_SERVICE, endorsement_key)], &mut all)?;
+        let each = [(VTPM_SERVICE, endorsement_key), (INTERRUPTS_SERVICE, &interrupts[..])];
+        let len = services_manifest(&each, &mut all)?;
         all.truncate(len);
-        Some(Services { endorsement_key: endorsement_key.to_vec(), all })
+        Some(Services { endorsement_key: endorsement_key.to_vec(), interrupts, all })
     }
 
     /// The manifest of all services.
@@ -99,8 +106,11 @@ impl Services {
     /// The manifest of one service in this version, `None` if there is no such.
     #[must_use]
     pub fn single(&self, service: Guid, version: u32) -> Option<&[u8]> {
-        let known = service == VTPM_SERVICE && version == VTPM_MANIFEST_VERSION;
-        known.then_some(self.endorsement_key.as_slice())
+        match (service, version) {
+            (VTPM_SERVICE, VTPM_MANIFEST_VERSION) => Some(&self.endorsement_key),
+            (INTERRUPTS_SERVICE, INTERRUPTS_MANIFEST_VERSION) => Some(&self.interrupts),
+            _ => None,
+        }
     }
 }
 
@@ -109,22 +119,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_service_in_one_version() {
-        let services = Services::new(b"public area").unwrap();
+    fn two_services_in_one_version_each() {
+        let services = Services::new(b"public area", Interrupts::Restricted).unwrap();
         assert_eq!(services.single(VTPM_SERVICE, 0), Some(b"public area".as_slice()));
         assert_eq!(services.single(VTPM_SERVICE, 1), None);
+        assert_eq!(services.single(INTERRUPTS_SERVICE, 0), Some(&[1, 0, 0, 0, 0, 0, 0, 0][..]));
+        assert_eq!(services.single(INTERRUPTS_SERVICE, 1), None);
         assert_eq!(services.single(Guid::ZERO, 0), None);
     }
 
     #[test]
-    fn the_services_manifest_holds_the_key_after_head_and_entry() {
-        let services = Services::new(b"public area").unwrap();
+    fn the_services_manifest_holds_key_and_interrupts_after_head_and_entries() {
+        let services = Services::new(b"public area", Interrupts::Any).unwrap();
         let all = services.all();
-        assert_eq!(all.len(), 24 + 24 + 11);
-        assert_eq!(all[16..24], [59, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(all.len(), 24 + 2 * 24 + 11 + 8);
+        assert_eq!(all[16..24], [91, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(all[24..40], VTPM_SERVICE.to_bytes());
-        assert_eq!(all[40..48], [48, 0, 0, 0, 11, 0, 0, 0]);
-        assert_eq!(&all[48..], b"public area");
+        assert_eq!(all[40..48], [72, 0, 0, 0, 11, 0, 0, 0]);
+        assert_eq!(all[48..64], INTERRUPTS_SERVICE.to_bytes());
+        assert_eq!(all[64..72], [83, 0, 0, 0, 8, 0, 0, 0]);
+        assert_eq!((&all[72..83], &all[83..]), (&b"public area"[..], &[0; 8][..]));
     }
 
     #[test]

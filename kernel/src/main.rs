@@ -18,6 +18,7 @@ use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
+use kernel::interrupts::Interrupts;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
@@ -34,6 +35,7 @@ use snp::message::Channel;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::svsm::attestation::{VTPM_SERVICE, report_data};
+use snp::vmsa::features::RESTRICTED_INJECTION;
 use spin::{Mutex, Once};
 use tpm_core::{Clock, EkTemplate, Entropy, MAX_EK_PUBLIC};
 use zerocopy::FromBytes;
@@ -72,8 +74,9 @@ extern "C" fn kernel_main(c_bit: u32) -> ! {
 /// Everything from the firmware's own page tables to the guest's first instruction, and on.
 fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut memory = Memory::start(c_bit).ok_or_else(Fatal::plain(Reason::Panic))?;
-    descriptors::load_first().ok_or_else(Fatal::plain(Reason::Panic))?;
     let sev_status = host::sev_status()?;
+    let sev_features = sev_status >> SEV_FEATURES_SHIFT;
+    descriptors::load_first(sev_features & RESTRICTED_INJECTION != 0).ok_or_else(Fatal::plain(Reason::Panic))?;
     // The console first: a page that is refused is refused aloud.
     let c_bit_number = u8::try_from(c_bit).map_err(Fatal::because(Reason::CpuidPage))?;
     let Connected { ghcb, features, messages } = host::connect(&mut memory, c_bit_number)?;
@@ -83,6 +86,11 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     heap::start();
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
     say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
+    let interrupts = Interrupts::choose(sev_features, features).map_err(Fatal::because(Reason::Features))?;
+    if interrupts == Interrupts::Restricted {
+        processor::start_doorbell(&mut memory)?;
+    }
+    say("interrupts", format_args!("{interrupts}"));
 
     both_exist(cpuid).map_err(|hidden| Fatal::new(Reason::Entropy, format_args!("the CPUID page hides {hidden:?}")))?;
     let entropy =
@@ -96,7 +104,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     let mut tpm = Platform::manufacture(entropy, TickClock::new(rdtsc, host::tsc_khz(sev_status)))
         .map_err(Fatal::because(Reason::Tpm))?;
-    let services = endorse(&mut tpm)?;
+    let services = endorse(&mut tpm, interrupts)?;
 
     let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
@@ -104,7 +112,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     self_check(&mut reports, &services)?;
 
     let c_bit = 1 << c_bit;
-    let vmsa = start::register_state(&launch, sev_status >> SEV_FEATURES_SHIFT, c_bit)
+    let vmsa = start::register_state(&launch, sev_features, c_bit)
         .map_err(Fatal::because(Reason::LaunchParams))?;
     let vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
     if launch.measure != Measure::Nothing {
@@ -115,7 +123,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
     secrets.wipe();
     filled.map_err(|_| Fatal::new(Reason::LaunchParams, format_args!("a page to be filled in is not the guest's")))?;
-    let others = start_others(&mut memory, cpuid, &launch, sev_status >> SEV_FEATURES_SHIFT)?;
+    let others = start_others(&mut memory, cpuid, &launch, sev_features)?;
     let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
     let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
     let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
@@ -195,7 +203,7 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
     let tpm = shared.tpm;
     loop {
         match host::run(GUEST_VMPL) {
-            Err(why) if apic_id == BOOT_APIC_ID => return Err(why),
+            Err(why) if apic_id == BOOT_APIC_ID || why.reason == Reason::MachineCheck => return Err(why),
             // The guest has not created its vCPU yet, or has deleted it.
             Err(_) => pause(),
             Ok(()) => {}
@@ -286,12 +294,12 @@ fn no_map(why: NoMap) -> Fatal {
 }
 
 /// Derives the endorsement keys before the guest can send a command; the manifest is that of the RSA-2048 one.
-fn endorse(tpm: &mut Platform<impl Entropy, impl Clock>) -> Result<Services, Fatal> {
+fn endorse(tpm: &mut Platform<impl Entropy, impl Clock>, interrupts: Interrupts) -> Result<Services, Fatal> {
     let (rsa, rsa_ms) = endorsement_key(tpm, EkTemplate::Rsa2048)?;
     let (_, p256_ms) = endorsement_key(tpm, EkTemplate::EccP256)?;
     let (_, p384_ms) = endorsement_key(tpm, EkTemplate::EccP384)?;
     say("tpm", format_args!("EK derived: RSA-2048 {rsa_ms} ms, P-256 {p256_ms} ms, P-384 {p384_ms} ms"));
-    Services::new(&rsa).ok_or_else(Fatal::plain(Reason::OutOfMemory))
+    Services::new(&rsa, interrupts).ok_or_else(Fatal::plain(Reason::OutOfMemory))
 }
 
 /// A marshalled TPMT_PUBLIC, and the milliseconds that it took.

@@ -8,6 +8,7 @@ use snp::report::Report;
 use zerocopy::FromZeros;
 
 use crate::attest::{Certificates, ReportError, Reports, Services};
+use crate::interrupts::Interrupts;
 use crate::mm::ownership::Ownership;
 use crate::mm::{
     Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
@@ -497,7 +498,7 @@ impl Scene {
             apic_id: PROCESSORS[0],
             tpm: Mutex::new(FakeTpm::default()),
             reports: Mutex::new(FakeReports::new()),
-            services: Services::new(EK).unwrap(),
+            services: Services::new(EK, Interrupts::Any).unwrap(),
         }
     }
 

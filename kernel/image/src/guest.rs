@@ -41,6 +41,16 @@ pub enum Measure {
     OperatingSystem = 2,
 }
 
+/// How the host can interrupt the firmware.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Interrupts {
+    /// By whatever it likes, which ends it.
+    #[default]
+    Any,
+    /// By #HV alone: restricted injection at VMPL0.
+    Restricted,
+}
+
 /// What a region is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
@@ -131,6 +141,8 @@ pub struct Guest {
     pub measure: Measure,
     /// Processors, with the APIC ids 0 and up.
     pub processors: u32,
+    /// How the host can interrupt the firmware.
+    pub interrupts: Interrupts,
     /// What it consists of.
     pub regions: Vec<Region>,
 }
@@ -214,6 +226,7 @@ impl Guest {
             validation: Validation::Everything,
             measure: Measure::Nothing,
             processors: 1,
+            interrupts: Interrupts::default(),
             regions,
         })
     }
@@ -290,7 +303,7 @@ fn entry(region: &Region) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Elf, Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
+    use super::{Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
     use crate::testing::{Segment, elf};
 
     fn guest(regions: Vec<Region>) -> Guest {
@@ -300,6 +313,7 @@ mod tests {
             validation: Validation::Listed,
             measure: Measure::OperatingSystem,
             processors: 1,
+            interrupts: Interrupts::default(),
             regions,
         }
     }

@@ -6,7 +6,7 @@
 
 use super::acpi;
 use super::elf::PAGE;
-use super::guest::{Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
+use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
 use anyhow::{Context, Result, ensure};
 use core::mem::{offset_of, size_of};
 use linux_loader::loader::bootparam::{boot_params, setup_header};
@@ -104,6 +104,7 @@ impl Linux {
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
             processors: self.vcpus.into(),
+            interrupts: Interrupts::default(),
             regions,
         })
     }

@@ -23,6 +23,7 @@ use snp::report::Report;
 use spin::Mutex;
 
 use super::cell::TakeOnce;
+use super::hv::Doorbell;
 use super::memory::Memory;
 use super::{layout, processor};
 
@@ -46,6 +47,8 @@ pub(crate) struct Host {
     ghcb: Ghcb<Hardware, SharedBytes>,
     /// The guest is to be run by the MSR protocol: the page's last answer was none.
     run_by_msr: bool,
+    /// Where VMPL0 has restricted injection.
+    doorbell: Option<Doorbell>,
 }
 
 /// The shared pages for guest messages.
@@ -112,8 +115,25 @@ pub(crate) fn connect_another(page: SharedBytes, gpa: u64) -> Result<(), Fatal> 
 
 fn register(hardware: Hardware, page: SharedBytes, gpa: u64) -> Result<(), Fatal> {
     let ghcb = Ghcb::register(hardware, page, gpa).map_err(Fatal::because(Reason::Protocol))?;
-    *processor::this().host.lock() = Some(Host { ghcb, run_by_msr: false });
+    *processor::this().host.lock() = Some(Host { ghcb, run_by_msr: false, doorbell: None });
     Ok(())
+}
+
+/// Registers a page as the doorbell page of the processor that this runs on. It is not of the host's own choice, or
+/// the boot ends.
+///
+/// # Safety
+/// `stack_top` is the end of the stack that #HV's handler has on this processor, for good.
+pub(crate) unsafe fn set_doorbell((page, gpa): (SharedBytes, u64), stack_top: u64) -> Result<(), Fatal> {
+    // SAFETY: as the caller says.
+    let doorbell = unsafe { Doorbell::new(page, stack_top) };
+    let no_doorbell =
+        |why: GhcbError| Fatal::new(Reason::Features, format_args!("no #HV doorbell page at {gpa:#x}: {why:x?}"));
+    with(Reason::Features, |host| {
+        host.ghcb.set_doorbell(gpa).map_err(no_doorbell)?;
+        host.doorbell = Some(doorbell);
+        Ok(())
+    })
 }
 
 /// Makes a page of the firmware's, given for good, one that the host reads and writes. Returns it with its GPA.
@@ -261,12 +281,23 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 /// whose answer no guest can take.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
     with(Reason::RunGuest, |host| {
+        host.hear()?;
         if core::mem::take(&mut host.run_by_msr) {
             return msr::run_vmpl(host.ghcb.hypervisor(), vmpl).map_err(Fatal::because(Reason::RunGuest));
         }
         host.run_by_msr = host.ghcb.run_vmpl(vmpl).is_err();
         Ok(())
     })
+}
+
+impl Host {
+    /// What the host has signalled by #HV: interrupts and NMIs mean nothing to the firmware.
+    fn hear(&mut self) -> Result<(), Fatal> {
+        match self.doorbell.as_mut().and_then(Doorbell::take) {
+            Some(events) if events.machine_check => Err(Fatal::new(Reason::MachineCheck, format_args!("by #HV"))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Reports from the PSP, over VMPL0's channel.

@@ -203,9 +203,9 @@ mod tests {
         without.common.certificates_size = 0.into();
         without.common.certificates_gpa = u64::MAX.into();
         let after = call(&mut scene, SERVICES, &without);
-        assert_eq!((after.rax, after.rcx, after.rdx), (0, 48 + EK.len() as u64, 0));
-        let manifest = scene.machine.bytes(MANIFEST, 48 + EK.len());
-        assert_eq!(manifest[48..], *EK);
+        assert_eq!((after.rax, after.rcx, after.rdx), (0, 80 + EK.len() as u64, 0));
+        let manifest = scene.machine.bytes(MANIFEST, 80 + EK.len());
+        assert_eq!((&manifest[72..72 + EK.len()], &manifest[72 + EK.len()..]), (EK, &[0; 8][..]));
         assert_eq!(scene.machine.bytes(REPORT, 0x90)[0x50..], report_data(&[0x5a; 64], &manifest));
     }
 

@@ -9,6 +9,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::attest::Services;
 use super::cpu::{Cpu, Do, Outcome, Shared, SlowPsp, SlowTpm, act, firmware_alone, guest_alone};
+use super::interrupts::Interrupts;
 use super::mm::ownership::Ownership;
 use super::mm::{GUEST_VMPL, Region};
 use super::svsm::vcpus::{Guest, Vcpu};
@@ -115,7 +116,7 @@ impl Stage {
             guest: Mutex::new(Lock::Guest, guest),
             tpm: Mutex::new(Lock::Tpm, SlowTpm),
             reports: Mutex::new(Lock::Psp, SlowPsp),
-            services: Services::new(b"EK").expect("a small manifest"),
+            services: Services::new(b"EK", Interrupts::Any).expect("a small manifest"),
             outcomes: RefCell::default(),
         });
         let stage = Stage { shared, jobs: Vec::new() };
