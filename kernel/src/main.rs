@@ -112,8 +112,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     self_check(&mut reports, &services)?;
 
     let c_bit = 1 << c_bit;
-    let vmsa = start::register_state(&launch, sev_features, c_bit)
-        .map_err(Fatal::because(Reason::LaunchParams))?;
+    let vmsa = start::register_state(&launch, sev_features, c_bit).map_err(Fatal::because(Reason::LaunchParams))?;
     let vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
     if launch.measure != Measure::Nothing {
         measure(&mut memory, &map, &mut tpm, &launch).map_err(Fatal::because(Reason::Measurement))?;

@@ -79,7 +79,11 @@ impl Args {
     /// The image of which the launch digest is committed.
     fn is_release(&self) -> bool {
         let Self { guest, no_guest, linux, debian, ovmf, firmware, smp, restricted_injection, .. } = self;
-        !no_guest && !debian && !restricted_injection && *smp == 1 && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
+        !no_guest
+            && !debian
+            && !restricted_injection
+            && *smp == 1
+            && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
     }
 }
 

@@ -42,7 +42,7 @@ const TRANSMITTER_EMPTY: u32 = 0x60;
 
 /// An exception that the host makes up.
 #[derive(Clone, Copy, Debug)]
-enum Event {
+pub(crate) enum Event {
     /// By event injection, type 3 (2 for the NMI), with an error code where the vector has one. Above 30 there is none
     /// that VMRUN would take.
     Exception(u8),
@@ -71,7 +71,7 @@ impl Event {
 
 /// All of them: each exception, each vector as an interrupt, and #VC with each exit code that AMD's manual or the
 /// GHCB's has.
-fn events() -> impl Iterator<Item = Event> {
+pub(crate) fn events() -> impl Iterator<Item = Event> {
     let codes = (0..=0xA3).chain(0x400..=0x406).chain(0x8000_0000..=0x8000_001A).chain([0x8000_FFFF, u64::MAX]);
     let exceptions = (0..=30).map(Event::Exception);
     exceptions.chain((0..=255).map(Event::Interrupt)).chain(codes.map(Event::Vc))
@@ -99,7 +99,7 @@ pub(crate) struct Inject {
 }
 
 /// What is put back.
-struct Before {
+pub(crate) struct Before {
     vmcb: [u8; 4096],
     regs: Regs,
     ghcb: u64,
@@ -132,7 +132,7 @@ impl Machine {
     }
 
     /// Single-steps. `false`: another VMPL runs.
-    fn steps(&mut self, steps: u64) -> bool {
+    pub(crate) fn steps(&mut self, steps: u64) -> bool {
         self.vmcb().intercept_debug();
         for _ in 0..steps {
             self.step();
@@ -145,7 +145,7 @@ impl Machine {
     }
 
     /// At most one instruction.
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.vmcb().set_save(save::RFLAGS, self.vmcb().save(save::RFLAGS) | TF);
         self.turn();
     }
@@ -207,14 +207,14 @@ impl Machine {
         trial.heard && self.inject.speaks && !trial.refused && !trial.said.contains("fatal")
     }
 
-    fn before(&self) -> Before {
+    pub(crate) fn before(&self) -> Before {
         let level = &self.processor().levels[0];
         let mut vmcb = [0; 4096];
         phys::read(level.vmcb.page(), &mut vmcb);
         Before { vmcb, regs: Regs { fx: level.regs.fx, gpr: level.regs.gpr }, ghcb: level.ghcb }
     }
 
-    fn go_back(&mut self, before: &Before) {
+    pub(crate) fn go_back(&mut self, before: &Before) {
         let level = &mut self.processor_mut().levels[0];
         phys::write(level.vmcb.page(), &before.vmcb);
         (level.regs.fx, level.regs.gpr) = (before.regs.fx, before.regs.gpr);
@@ -222,7 +222,7 @@ impl Machine {
     }
 
     /// What is written without a nested page fault: the frames of exceptions, and answers in the GHCB.
-    fn keep_what_the_machine_writes(&mut self) {
+    pub(crate) fn keep_what_the_machine_writes(&mut self) {
         let tss = self.vmcb().save(save::TR + 8);
         let mut stacks: Vec<u64, 10> = Vec::new();
         let rsp = self.processor().levels[0].regs.gpr[4];
@@ -257,7 +257,24 @@ impl Machine {
         self.inject.trial.take().unwrap_or_default()
     }
 
-    fn has_ended(&self) -> bool {
+    /// A trial of which no reason is heard.
+    pub(crate) fn begin_trial(&mut self) {
+        self.inject.trial = Some(Trial::default());
+    }
+
+    /// The trial's end, which must come.
+    pub(crate) fn must_end(&mut self, what: fmt::Arguments<'_>) {
+        if !self.has_ended() && !self.ends() {
+            self.only_the_end(what);
+        }
+    }
+
+    /// What comes next is no trial.
+    pub(crate) fn end_trial(&mut self) {
+        self.inject.trial = None;
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
         self.inject.trial.as_ref().is_some_and(|trial| trial.end.is_some())
     }
 

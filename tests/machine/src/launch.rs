@@ -37,8 +37,9 @@ enum PageType {
 pub(crate) struct Launched {
     pub(crate) digest: [u8; 48],
     pub(crate) policy: u64,
-    /// The machine's address of the VMSA.
+    /// The machine's address of the VMSA, and its SEV_FEATURES.
     pub(crate) vmsa: u64,
+    pub(crate) features: u64,
 }
 
 /// The launch under way.
@@ -87,7 +88,7 @@ impl<'a> Launch<'a> {
         }
         let (vmsa, features) = self.vmsa.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
         self.measure_others(features);
-        Ok(Launched { digest: self.digest, policy, vmsa })
+        Ok(Launched { digest: self.digest, policy, vmsa, features })
     }
 
     /// Gives memory to a firmware that ends at 4 GiB.

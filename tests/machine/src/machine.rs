@@ -11,6 +11,7 @@ use crate::memory::Memory;
 use crate::phys::PAGE;
 use crate::psp::Psp;
 use crate::rules::Rule;
+use crate::signals::Signals;
 use crate::smp::{self, PROCESSORS, Place};
 use crate::svm::{Entry, Host, Regs, Svm, Vmcb, control, exit, save};
 use core::cell::Cell;
@@ -174,6 +175,11 @@ pub(crate) struct Machine {
     pub(crate) inspected: bool,
     /// For `fault=inject`.
     pub(crate) inject: Inject,
+    /// For `fault=hv`; whether the handler of #HV is being watched.
+    pub(crate) signals: Signals,
+    pub(crate) in_signal: bool,
+    /// `fault=event` has been.
+    pub(crate) event_raised: bool,
 }
 
 impl Machine {
@@ -400,6 +406,8 @@ pub(crate) fn run(me: usize) -> ! {
             let (mut machine, ticks) = machine.away(Place::Guest, || entry.run());
             machine.left(ticks);
             machine.inject_all();
+            machine.signal_all();
+            machine.lie_event();
             machine
         } else {
             let interrupts = machine.processor().work == Work::Halted;

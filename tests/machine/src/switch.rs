@@ -31,8 +31,8 @@ mod vmsa {
     pub(super) const XMM: usize = 0x470;
 }
 
-/// SEV features that this machine has: SNP.
-pub(crate) const SEV_FEATURES: u64 = 1;
+/// The SEV feature that each VMSA must have.
+const SNP: u64 = 1;
 
 type Page = [u8; 4096];
 
@@ -162,8 +162,8 @@ impl Machine {
         let features = u64_at(&page, vmsa::SEV_FEATURES);
         let why = if usize::from(page[vmsa::VMPL]) != vmpl {
             "the VMPL field is another's"
-        } else if features & SEV_FEATURES == 0 || features & !SEV_FEATURES != 0 {
-            "SEV_FEATURES has not exactly what this machine supports (bit 0)"
+        } else if features & SNP == 0 || features & !self.config.injection.sev_features() != 0 {
+            "SEV_FEATURES lack SNP (bit 0), or have what this machine does not support"
         } else if u64_at(&page, crate::bits::us(save::EFER)) & SVME == 0 {
             "EFER.SVME is clear"
         } else {
