@@ -52,8 +52,6 @@ pub enum Reason {
     NoGuest = 19,
     /// The guest could not be measured into PCRs.
     Measurement = 20,
-    /// The host says that there was a machine check.
-    MachineCheck = 21,
 }
 
 impl Reason {
@@ -85,7 +83,6 @@ impl Reason {
             Reason::Panic => "defect",
             Reason::NoGuest => "the image has no guest",
             Reason::Measurement => "the guest cannot be measured",
-            Reason::MachineCheck => "a machine check",
         }
     }
 }

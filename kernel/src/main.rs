@@ -202,7 +202,7 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
     let tpm = shared.tpm;
     loop {
         match host::run(GUEST_VMPL) {
-            Err(why) if apic_id == BOOT_APIC_ID || why.reason == Reason::MachineCheck => return Err(why),
+            Err(why) if apic_id == BOOT_APIC_ID => return Err(why),
             // The guest has not created its vCPU yet, or has deleted it.
             Err(_) => pause(),
             Ok(()) => {}

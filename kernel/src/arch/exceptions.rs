@@ -16,8 +16,8 @@ global_asm!(include_str!("exceptions.s"), hv_stack = const hv::STACK, hv_note = 
 
 /// Bytes between two stubs of `exceptions.s`.
 pub(crate) const STUB_SIZE: u64 = 16;
-/// #UD.
-pub(crate) const UD: u64 = 6;
+/// #BP.
+pub(crate) const BP: u64 = 3;
 /// #VC.
 pub(crate) const VC: u64 = 29;
 

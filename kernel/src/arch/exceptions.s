@@ -29,12 +29,14 @@ __hv_entry:
     # The interrupted RSP.
     sub rax, [rsp + 32]
     cmp rax, {hv_stack}
-    jb __hv_within_hv
+    jb 2f
     pop rax
     iretq
+    # To the stack of what ends the firmware.
+2:  int3
     .global __hv_within_hv
 __hv_within_hv:
-    ud2
+    hlt
 
     .balign 16
 exception_common:

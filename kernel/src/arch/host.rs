@@ -279,9 +279,14 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 /// The guest can have the host take the GHCB's page while it runs, and the answer with it. So a page without a good
 /// answer counts as having come back, which is safe whenever it happens, and the guest is run next by the MSR protocol,
 /// whose answer no guest can take.
+///
+/// What the host has signalled before is looked at here. It ends nothing, whatever it is: the guest can have the host take
+/// the doorbell page, and put anything there.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
+    if is_machine_check() {
+        say("interrupts", format_args!("the host signals a machine check"));
+    }
     with(Reason::RunGuest, |host| {
-        host.hear()?;
         if core::mem::take(&mut host.run_by_msr) {
             return msr::run_vmpl(host.ghcb.hypervisor(), vmpl).map_err(Fatal::because(Reason::RunGuest));
         }
@@ -290,14 +295,11 @@ pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
     })
 }
 
-impl Host {
-    /// What the host has signalled by #HV: interrupts and NMIs mean nothing to the firmware.
-    fn hear(&mut self) -> Result<(), Fatal> {
-        match self.doorbell.as_mut().and_then(Doorbell::take) {
-            Some(events) if events.machine_check => Err(Fatal::new(Reason::MachineCheck, format_args!("by #HV"))),
-            _ => Ok(()),
-        }
-    }
+/// Whether the host has signalled a machine check by #HV. Interrupts and NMIs mean nothing to the firmware.
+fn is_machine_check() -> bool {
+    let mut host = processor::this().host.lock();
+    let events = host.as_mut().and_then(|host| host.doorbell.as_mut()?.take());
+    events.is_some_and(|events| events.machine_check)
 }
 
 /// Reports from the PSP, over VMPL0's channel.

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use snp::ghcb::doorbell::{self, Events};
 use snp::instr::SharedBytes;
 
-use super::exceptions::UD;
+use super::exceptions::BP;
 
 /// #HV.
 pub(crate) const HV: u64 = 28;
@@ -28,7 +28,7 @@ pub(crate) fn entry() -> u64 {
 
 /// Whether an exception is the handler's, which says that it has interrupted itself.
 pub(crate) fn is_within_itself(vector: u64, rip: u64) -> bool {
-    vector == UD && rip == (&raw const __hv_within_hv) as u64
+    vector == BP && rip == (&raw const __hv_within_hv) as u64
 }
 
 /// A processor's doorbell page, which the host knows, and the note of its handler.
