@@ -13,7 +13,7 @@ use common::shared::Shared;
 use proptest::prelude::*;
 use snp::PAGE_SIZE;
 use snp::ghcb::call::{ApCreation, GuestRequestPages, GuestRequestResult, PSC_MAX, PageStateEntry, Width};
-use snp::ghcb::doorbell::{self, Events};
+use snp::ghcb::doorbell::{self, Events, Presented};
 use snp::ghcb::msr::{PageState, feature};
 use snp::ghcb::page::Field;
 use snp::ghcb::{Exception, Ghcb, GhcbError, Hypervisor, SharedMemory};
@@ -98,12 +98,14 @@ impl<F: FnMut(&mut [u8])> Requests for Ghcb<Host<F>, Shared> {
             "run" => self.run_vmpl(Vmpl::Vmpl2),
             "features" => self.features(0).map(drop),
             "doorbell" => self.set_doorbell(0x8000),
+            "signal" => self.signal(7),
+            "eoi" => self.specific_eoi(Vmpl::Vmpl2, 0x33),
             other => unreachable!("{other}"),
         }
     }
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "out",
     "in",
     "in dword",
@@ -117,6 +119,8 @@ const NAMES: [&str; 13] = [
     "run",
     "features",
     "doorbell",
+    "signal",
+    "eoi",
 ];
 
 fn entry(index: u64) -> PageStateEntry {
@@ -174,7 +178,7 @@ type Inputs<'t> = (&'t str, u64, u64, u64, &'t [(usize, u64)]);
 /// The inputs of each request: exit code, infos, valid fields with their values (GHCB specification, table 6).
 #[test]
 fn requests_set_exactly_the_fields_of_the_specification() {
-    let expected: [Inputs; 13] = [
+    let expected: [Inputs; 15] = [
         ("out", 0x7B, 0x03F8_0010, 0, &[(RAX, 0x41)]),
         ("in", 0x7B, 0x03FD_0011, 0, &[(RAX, 0)]),
         ("in dword", 0x7B, 0x0CFC_0041, 0, &[(RAX, 0)]),
@@ -188,6 +192,8 @@ fn requests_set_exactly_the_fields_of_the_specification() {
         ("run", 0x8000_0018, 2, 0, &[]),
         ("features", 0x8000_FFFD, 0, 0, &[]),
         ("doorbell", 0x8000_0014, 1, 0x8000, &[]),
+        ("signal", 0x8000_0015, 7 << 32 | 0x50, 0, &[]),
+        ("eoi", 0x8000_001D, 2 << 16 | 0x33, 0, &[]),
     ];
     for (name, code, info1, info2, fields) in expected {
         let check = |page: &mut [u8]| {
@@ -310,6 +316,31 @@ fn events_leave_the_doorbell_page_when_they_are_taken() {
         page.host(|bytes| assert_eq!((u32_at(bytes, 0), bytes[4..].iter().all(|byte| *byte == 0x5A)), (0, true)));
         assert_eq!(doorbell::take(&mut page), Events::default());
     }
+}
+
+/// A vector alone, a level-triggered one, several, and none of another VMPL's.
+#[test]
+fn what_is_presented_leaves_the_page_of_its_vmpl() {
+    let mut page = Shared::new(PAGE_SIZE);
+    let mut take = |status: u32, irr: [u32; 7]| {
+        page.host(|bytes| {
+            bytes.fill(0xFF);
+            put(bytes, 0x80, &status.to_le_bytes());
+            irr.iter().enumerate().for_each(|(n, group)| put(bytes, 0x84 + 4 * n, &group.to_le_bytes()));
+        });
+        let presented = doorbell::take_presented(&mut page, Vmpl::Vmpl2);
+        page.host(|bytes| assert!(bytes[..0x80].iter().chain(&bytes[0xA0..]).all(|byte| *byte == 0xFF)));
+        assert_eq!(page.bytes()[0x80..0x84], [0; 4]);
+        presented
+    };
+    let none = Presented::default();
+    assert_eq!(take(0, [7; 7]), none);
+    assert_eq!(take(0x23, [7; 7]), Presented { vectors: [0, 8, 0, 0, 0, 0, 0, 0], ..none });
+    assert_eq!(take(0x423, [7; 7]), Presented { level: Some(0x23), ..none });
+    assert_eq!(take(0x100, [7; 7]), Presented { nmi: true, ..none });
+    let all = Presented { vectors: [1 << 31, 1, 2, 3, 4, 5, 6, 7 | 1 << 31], nmi: true, level: None };
+    assert_eq!(take(1 << 31 | 0x41FF, [1, 2, 3, 4, 5, 6, 7]), all);
+    assert_eq!(take(0x4000, [0; 7]), none);
 }
 
 #[test]

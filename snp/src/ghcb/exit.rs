@@ -35,6 +35,10 @@ pub mod code {
     pub const AP_CREATE: u64 = 0x8000_0013;
     /// #HV doorbell page.
     pub const HV_DOORBELL: u64 = 0x8000_0014;
+    /// #HV IPI.
+    pub const HV_IPI: u64 = 0x8000_0015;
+    /// Specific EOI.
+    pub const SPECIFIC_EOI: u64 = 0x8000_001D;
     /// Run a VMPL.
     pub const RUN_VMPL: u64 = 0x8000_0018;
     /// Hypervisor features.
