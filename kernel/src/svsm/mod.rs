@@ -12,6 +12,7 @@ pub mod core_protocol;
 pub mod request;
 pub mod vcpus;
 pub mod vtpm;
+pub mod x2apic;
 
 use snp::svsm::{CallId, ResultCode, protocol};
 
