@@ -24,24 +24,42 @@ pub enum Interrupts {
     Any,
     /// #HV alone.
     Restricted,
+    /// #HV alone, and the guest by its emulated APIC: alternate injection.
+    Alternate,
 }
 
 impl Interrupts {
-    /// The mode that VMPL0's SEV_FEATURES name, on a host with these features of the GHCB.
-    pub const fn choose(sev_features: u64, host: u64) -> Result<Self, NotOffered> {
+    /// The mode that VMPL0's SEV_FEATURES name, on a host with these features of the GHCB. `alternate`: the guest is to
+    /// have alternate injection, where the host offers that and VMPL0 has restricted injection.
+    pub const fn choose(sev_features: u64, host: u64, alternate: bool) -> Result<Self, NotOffered> {
         let offered = host & feature::RESTRICTED_INJECTION != 0;
         match (sev_features & features::RESTRICTED_INJECTION != 0, offered) {
             (false, _) => Ok(Self::Any),
+            (true, true) if alternate && host & feature::EXTENDED_INTERRUPTS != 0 => Ok(Self::Alternate),
             (true, true) => Ok(Self::Restricted),
             (true, false) => Err(NotOffered),
         }
     }
 
     /// What is attested of it: two words, little-endian; of VMPL0 (0: any event, 1: restricted injection), and of the
-    /// guest (0: the host interrupts it).
+    /// guest (0: the host interrupts it, 1: alternate injection).
     #[must_use]
     pub const fn manifest(self) -> [u8; MANIFEST_SIZE] {
-        [self as u8, 0, 0, 0, 0, 0, 0, 0]
+        let (firmware, guest) = match self {
+            Self::Any => (0, 0),
+            Self::Restricted => (1, 0),
+            Self::Alternate => (1, 1),
+        };
+        [firmware, 0, 0, 0, guest, 0, 0, 0]
+    }
+
+    /// SEV_FEATURES of the guest that it adds.
+    #[must_use]
+    pub const fn of_guest(self) -> u64 {
+        match self {
+            Self::Any | Self::Restricted => 0,
+            Self::Alternate => features::ALTERNATE_INJECTION,
+        }
     }
 }
 
@@ -50,6 +68,7 @@ impl fmt::Display for Interrupts {
         out.write_str(match self {
             Self::Any => "VMPL0: any of the host's, which end it; VMPL2: the host's",
             Self::Restricted => "VMPL0: restricted to #HV; VMPL2: the host's",
+            Self::Alternate => "VMPL0: restricted to #HV; VMPL2: by an emulated APIC",
         })
     }
 }
@@ -67,10 +86,16 @@ mod tests {
     fn sev_features_choose_and_a_host_without_the_feature_is_refused() {
         for others in [0, 0b11, 0b10_0011, !feature::RESTRICTED_INJECTION] {
             let offers = others | feature::RESTRICTED_INJECTION;
-            assert_eq!(Interrupts::choose(SNP, others), Ok(Interrupts::Any));
-            assert_eq!(Interrupts::choose(SNP, offers), Ok(Interrupts::Any));
-            assert_eq!(Interrupts::choose(RESTRICTED, offers), Ok(Interrupts::Restricted));
-            assert_eq!(Interrupts::choose(RESTRICTED, others), Err(NotOffered));
+            for alternate in [false, true] {
+                assert_eq!(Interrupts::choose(SNP, others, alternate), Ok(Interrupts::Any));
+                assert_eq!(Interrupts::choose(SNP, offers, alternate), Ok(Interrupts::Any));
+                assert_eq!(Interrupts::choose(RESTRICTED, others, alternate), Err(NotOffered));
+            }
+            assert_eq!(Interrupts::choose(RESTRICTED, offers, false), Ok(Interrupts::Restricted));
+            let extended = offers | feature::EXTENDED_INTERRUPTS;
+            assert_eq!(Interrupts::choose(RESTRICTED, extended, true), Ok(Interrupts::Alternate));
+            let plain = offers & !feature::EXTENDED_INTERRUPTS;
+            assert_eq!(Interrupts::choose(RESTRICTED, plain, true), Ok(Interrupts::Restricted));
         }
     }
 
@@ -78,6 +103,11 @@ mod tests {
     fn manifest_and_line_say_which_it_is() {
         assert_eq!(Interrupts::Any.manifest(), [0; 8]);
         assert_eq!(Interrupts::Restricted.manifest(), [1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(Interrupts::Alternate.manifest(), [1, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(
+            [Interrupts::Any, Interrupts::Restricted, Interrupts::Alternate].map(Interrupts::of_guest),
+            [0, 0, 16]
+        );
         assert!(Interrupts::Restricted.to_string().contains("VMPL0: restricted"));
         assert!(!Interrupts::Any.to_string().contains("restricted"));
     }

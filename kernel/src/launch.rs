@@ -148,8 +148,10 @@ pub struct LaunchParams {
     pub digest_count: U32,
     /// Processors of the guest; 0 counts as 1.
     pub processors: U32,
+    /// 1: the guest is interrupted by emulated APICs, where the host offers it; 0: by the host.
+    pub interrupts: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x44],
+    pub reserved: [u8; 0x80 - 0x48],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
     /// Digests of regions.
@@ -162,6 +164,7 @@ const _: () = assert!(offset_of!(LaunchParams, rip) == 0x10);
 const _: () = assert!(offset_of!(LaunchParams, validation) == 0x30);
 const _: () = assert!(offset_of!(LaunchParams, region_count) == 0x38);
 const _: () = assert!(offset_of!(LaunchParams, processors) == 0x40);
+const _: () = assert!(offset_of!(LaunchParams, interrupts) == 0x44);
 const _: () = assert!(offset_of!(LaunchParams, regions) == 0x80);
 const _: () = assert!(offset_of!(LaunchParams, digests) == 0x800);
 const _: () = assert!(size_of::<LaunchParams>() == PAGE);
@@ -195,7 +198,8 @@ impl LaunchParams {
         region_count: U32::ZERO,
         digest_count: U32::ZERO,
         processors: U32::ZERO,
-        reserved: [0; 0x80 - 0x44],
+        interrupts: U32::ZERO,
+        reserved: [0; 0x80 - 0x48],
         regions: [RegionEntry::NONE; MAX_REGIONS],
         digests: [DigestEntry::NONE; MAX_DIGESTS],
         rest: [0; 8],
@@ -239,7 +243,13 @@ impl LaunchParams {
         if processors > MAX_PROCESSORS {
             return Err(LaunchError::Processors);
         }
-        let launch = Launch { entry, rip, rsp, rsi, rdi, validation, measure, processors, areas, digests };
+        let alternate_injection = match self.interrupts.get() {
+            0 => false,
+            1 => true,
+            _ => return Err(LaunchError::Interrupts),
+        };
+        let launch =
+            Launch { entry, rip, rsp, rsi, rdi, validation, measure, processors, alternate_injection, areas, digests };
         launch.check_pages()?;
         Ok(launch)
     }
@@ -368,6 +378,8 @@ pub struct Launch {
     pub measure: Measure,
     /// Processors of the guest, with the APIC ids 0 and up.
     pub processors: usize,
+    /// The guest is to be interrupted by emulated APICs, where the host offers it.
+    pub alternate_injection: bool,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
     /// What the packer says of their contents.
@@ -434,6 +446,8 @@ pub enum LaunchError {
     Validation,
     /// A word about measuring that does not exist.
     Measure,
+    /// Another word for how the guest is interrupted.
+    Interrupts,
     /// More processors than the firmware can run on.
     Processors,
     /// More regions than there is room for.
@@ -458,6 +472,7 @@ snp::error_words! { LaunchError {
     Self::EntryKind => "there is no such kind of entry",
     Self::Validation => "there is no such validation policy",
     Self::Measure => "there is no such way to measure",
+    Self::Interrupts => "it says otherwise how the guest is interrupted",
     Self::Processors => "there are too many processors",
     Self::TooMany => "there are too many regions",
     Self::Kind => "there is no such kind of region",
@@ -570,6 +585,7 @@ mod tests {
         assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
         assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
         assert_eq!(wrong(|p| p.processors = 17.into()), LaunchError::Processors);
+        assert_eq!(wrong(|p| p.interrupts = 2.into()), LaunchError::Interrupts);
         assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);

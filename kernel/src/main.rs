@@ -40,7 +40,7 @@ use spin::{Mutex, Once};
 use tpm_core::{Clock, EkTemplate, Entropy, MAX_EK_PUBLIC};
 use zerocopy::FromBytes;
 
-use arch::host::{self, Connected, MessagePages, PspReports, say};
+use arch::host::{self, Connected, MessagePages, PspReports, Wires, say};
 use arch::memory::Memory;
 use arch::processor::{self, BOOT_APIC_ID, NewStack, Waiting};
 use arch::stack::OnLargeStack;
@@ -86,11 +86,6 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     heap::start();
     say("vmpl0", format_args!("entered, C-bit {c_bit}, SEV_STATUS {sev_status:#x}"));
     say("ghcb", format_args!("registered at {ghcb:#x}, host's features {features:#x}"));
-    let interrupts = Interrupts::choose(sev_features, features).map_err(Fatal::because(Reason::Features))?;
-    if interrupts == Interrupts::Restricted {
-        processor::start_doorbell(&mut memory)?;
-    }
-    say("interrupts", format_args!("{interrupts}"));
 
     both_exist(cpuid).map_err(|hidden| Fatal::new(Reason::Entropy, format_args!("the CPUID page hides {hidden:?}")))?;
     let entropy =
@@ -99,6 +94,12 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     let firmware = layout::firmware().ok_or_else(Fatal::plain(Reason::Panic))?;
     let launch = launch_params(&mut memory)?;
+    let interrupts = Interrupts::choose(sev_features, features, launch.alternate_injection)
+        .map_err(Fatal::because(Reason::Features))?;
+    if interrupts != Interrupts::Any {
+        processor::start_doorbell(&mut memory)?;
+    }
+    say("interrupts", format_args!("{interrupts}"));
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
@@ -113,7 +114,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 
     let c_bit = 1 << c_bit;
     let vmsa = start::register_state(&launch, sev_features, c_bit).map_err(Fatal::because(Reason::LaunchParams))?;
-    let vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
+    let mut vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
+    vmsa.sev_features |= interrupts.of_guest().into();
     if launch.measure != Measure::Nothing {
         measure(&mut memory, &map, &mut tpm, &launch).map_err(Fatal::because(Reason::Measurement))?;
         say("measured", format_args!("{} events, log in NV Index {LOG_INDEX:#x}", launch.events()));
@@ -207,7 +209,7 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
             Err(_) => pause(),
             Ok(()) => {}
         }
-        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, services, reports }) {
+        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, services, reports, wires: &mut Wires }) {
             Stop::Lost if apic_id == BOOT_APIC_ID => {
                 return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
+use snp::ghcb::doorbell::Presented;
 use snp::message::certificates;
 use snp::report::Report;
 use zerocopy::FromZeros;
@@ -14,6 +15,7 @@ use crate::mm::{
     Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
     Region, RmpError, Vmpl,
 };
+use crate::svsm::apic::Wires;
 use crate::svsm::vcpus::{Guest, Vcpu};
 use crate::svsm::{self, Machine, Registers};
 use spin::Mutex;
@@ -474,7 +476,30 @@ pub(crate) struct Scene {
     pub(crate) apic_id: u32,
     pub(crate) tpm: Mutex<FakeTpm>,
     pub(crate) reports: Mutex<FakeReports>,
+    pub(crate) wires: FakeWires,
     services: Services,
+}
+
+/// What a host presents, and was told.
+#[derive(Default)]
+pub(crate) struct FakeWires {
+    pub(crate) presented: Presented,
+    pub(crate) ended: Vec<u8>,
+    pub(crate) signalled: Vec<u32>,
+}
+
+impl Wires for FakeWires {
+    fn presented(&mut self) -> Presented {
+        core::mem::take(&mut self.presented)
+    }
+
+    fn end_of_level(&mut self, vector: u8) {
+        self.ended.push(vector);
+    }
+
+    fn signal(&mut self, apic_id: u32) {
+        self.signalled.push(apic_id);
+    }
 }
 
 impl Scene {
@@ -498,6 +523,7 @@ impl Scene {
             apic_id: PROCESSORS[0],
             tpm: Mutex::new(FakeTpm::default()),
             reports: Mutex::new(FakeReports::new()),
+            wires: FakeWires::default(),
             services: Services::new(EK, Interrupts::Any).unwrap(),
         }
     }
@@ -527,6 +553,7 @@ impl Scene {
             tpm: &self.tpm,
             services: &self.services,
             reports: &self.reports,
+            wires: &mut self.wires,
         }
     }
 

@@ -4,10 +4,10 @@
     reason = "instructions and host-shared memory have no safe form; everything else of the crate is built on this module"
 )]
 
-use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _mm_pause, _rdtsc};
+use core::arch::{asm, global_asm};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::bits::{byte_at, high32, join, low32};
 use crate::cpuid::CpuidRegisters;
@@ -153,6 +153,42 @@ impl Hardware {
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self { msr: None }
+    }
+}
+
+// Between the look at the note and the exit nothing must come that is not seen.
+global_asm!(
+    ".section .text.vmgexit_unless, \"ax\"",
+    ".global __vmgexit_unless, __hv_window, __hv_window_end",
+    "__vmgexit_unless:",
+    "cmp byte ptr [rdi], 0",
+    "__hv_window:",
+    "jne 2f",
+    ".byte 0xF3, 0x0F, 0x01, 0xD9",
+    "2:",
+    "__hv_window_end:",
+    "ret",
+);
+
+unsafe extern "sysv64" {
+    fn __vmgexit_unless(note: *const u8);
+}
+
+impl Hardware {
+    /// A request of the MSR protocol, unless `note` is not 0, or becomes so before the exit: the handler of #HV, which
+    /// writes it, takes what it interrupts between `__hv_window` and `__hv_window_end` to the latter. `None`: there was no
+    /// exit. Otherwise what the MSR then holds.
+    ///
+    /// # Safety
+    /// As for [`vmgexit`].
+    pub unsafe fn msr_call_unless(&mut self, request: u64, note: &AtomicU8) -> Option<u64> {
+        self.msr = None;
+        // SAFETY: the MSR has no effect before an exit, which the caller answers for.
+        unsafe {
+            wrmsr(MSR_GHCB, request);
+            __vmgexit_unless(note.as_ptr());
+            Some(rdmsr(MSR_GHCB)).filter(|answer| *answer != request)
+        }
     }
 }
 

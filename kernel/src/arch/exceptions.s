@@ -30,7 +30,14 @@ __hv_entry:
     sub rax, [rsp + 32]
     cmp rax, {hv_stack}
     jb 2f
-    pop rax
+    # On its way to run the guest, which is not to be run now (snp::instr, msr_call_unless).
+    mov rax, [rsp + 8]
+    cmp rax, offset __hv_window
+    jb 3f
+    cmp rax, offset __hv_window_end
+    jae 3f
+    mov qword ptr [rsp + 8], offset __hv_window_end
+3:  pop rax
     iretq
     # To the stack of what ends the firmware.
 2:  int3

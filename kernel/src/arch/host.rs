@@ -4,14 +4,15 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::clock::measure_khz;
 use kernel::console;
 use kernel::fatal::{Fatal, Reason};
-use kernel::mm::{Attributes, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
+use kernel::mm::{Attributes, GUEST_VMPL, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
 use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
+use snp::ghcb::doorbell::Presented;
 use snp::ghcb::exit::GhcbError;
 use snp::ghcb::msr::{self, PageState};
 use snp::ghcb::{Ghcb, SharedMemory};
@@ -287,12 +288,50 @@ pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
         say("interrupts", format_args!("the host signals a machine check"));
     }
     with(Reason::RunGuest, |host| {
+        if let Some(doorbell) = &host.doorbell {
+            let note = doorbell.note();
+            return run_unless_signalled(host.ghcb.hypervisor(), vmpl, note);
+        }
         if core::mem::take(&mut host.run_by_msr) {
             return msr::run_vmpl(host.ghcb.hypervisor(), vmpl).map_err(Fatal::because(Reason::RunGuest));
         }
         host.run_by_msr = host.ghcb.run_vmpl(vmpl).is_err();
         Ok(())
     })
+}
+
+/// The same, unless the host signals meanwhile: then the guest counts as having come back at once, so that what the host
+/// presents does not wait until it has.
+fn run_unless_signalled(hardware: &mut Hardware, vmpl: Vmpl, note: &AtomicU8) -> Result<(), Fatal> {
+    // SAFETY: the guest's VMPL has its own registers and its own memory, of which no Rust object is.
+    match unsafe { hardware.msr_call_unless(msr::run_vmpl_request(vmpl), note) } {
+        None => Ok(()),
+        Some(answer) => msr::ran_vmpl(answer).map_err(Fatal::because(Reason::RunGuest)),
+    }
+}
+
+/// What interrupts come by on the processor that this runs on.
+pub(crate) struct Wires;
+
+impl kernel::svsm::apic::Wires for Wires {
+    fn presented(&mut self) -> Presented {
+        let mut host = processor::this().host.lock();
+        host.as_mut().and_then(|host| host.doorbell.as_mut()).map(Doorbell::presented).unwrap_or_default()
+    }
+
+    /// A host that does not want to know it has an interrupt less.
+    fn end_of_level(&mut self, vector: u8) {
+        if let Some(host) = processor::this().host.lock().as_mut() {
+            let _ = host.ghcb.specific_eoi(GUEST_VMPL, vector);
+        }
+    }
+
+    /// A host that does not do it keeps the guest waiting, as it can at any time.
+    fn signal(&mut self, apic_id: u32) {
+        if let Some(host) = processor::this().host.lock().as_mut() {
+            let _ = host.ghcb.signal(apic_id);
+        }
+    }
 }
 
 /// Whether the host has signalled a machine check by #HV. Interrupts and NMIs mean nothing to the firmware.

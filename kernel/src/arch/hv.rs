@@ -4,7 +4,8 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use snp::ghcb::doorbell::{self, Events};
+use kernel::mm::GUEST_VMPL;
+use snp::ghcb::doorbell::{self, Events, Presented};
 use snp::instr::SharedBytes;
 
 use super::exceptions::BP;
@@ -50,5 +51,15 @@ impl Doorbell {
     /// What the host has signalled. `None`: there was no #HV since.
     pub(crate) fn take(&mut self) -> Option<Events> {
         (self.note.swap(0, Ordering::AcqRel) != 0).then(|| doorbell::take(&mut self.page))
+    }
+
+    /// What the host presents to the guest.
+    pub(crate) fn presented(&mut self) -> Presented {
+        doorbell::take_presented(&mut self.page, GUEST_VMPL)
+    }
+
+    /// What says that there was a #HV.
+    pub(crate) fn note(&self) -> &'static AtomicU8 {
+        self.note
     }
 }

@@ -29,7 +29,9 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
         call::CREATE_VCPU => create_vcpu(machine, registers),
         call::DELETE_VCPU => delete_vcpu(machine, registers.rcx),
         call::QUERY_PROTOCOL => {
-            registers.rcx = query_protocol(ProtocolQuery::from_rcx(registers.rcx));
+            let query = ProtocolQuery::from_rcx(registers.rcx);
+            let is_there = query.protocol != snp::svsm::protocol::APIC || machine.has_apic();
+            registers.rcx = if is_there { query_protocol(query) } else { 0 };
             Ok(())
         }
         _ => Err(ResultCode::UNSUPPORTED_CALL),

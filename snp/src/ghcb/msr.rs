@@ -135,8 +135,21 @@ pub fn page_state_change(hypervisor: &mut impl Hypervisor, gpa: u64, state: Page
 /// # Errors
 /// `MsrAnswer`, also if bits 63:12 of the answer are not zero.
 pub fn run_vmpl(hypervisor: &mut impl Hypervisor, vmpl: Vmpl) -> Result<(), GhcbError> {
-    let word = hypervisor.msr_call(u64::from(vmpl.number()) << 32 | RUN_VMPL_REQUEST);
-    if word == RUN_VMPL { Ok(()) } else { Err(GhcbError::MsrAnswer(word)) }
+    ran_vmpl(hypervisor.msr_call(run_vmpl_request(vmpl)))
+}
+
+/// The request of [`run_vmpl`].
+#[must_use]
+pub const fn run_vmpl_request(vmpl: Vmpl) -> u64 {
+    (vmpl.number() as u64) << 32 | RUN_VMPL_REQUEST
+}
+
+/// The answer to it.
+///
+/// # Errors
+/// As [`run_vmpl`].
+pub const fn ran_vmpl(answer: u64) -> Result<(), GhcbError> {
+    if answer == RUN_VMPL { Ok(()) } else { Err(GhcbError::MsrAnswer(answer)) }
 }
 
 /// The host's feature bits; those of `needed` must be there.

@@ -134,6 +134,19 @@ impl Reports for SlowPsp {
     }
 }
 
+/// No vCPU has alternate injection.
+struct NoWires;
+
+impl Wires for NoWires {
+    fn presented(&mut self) -> Presented {
+        Presented::default()
+    }
+
+    fn end_of_level(&mut self, _: u8) {}
+
+    fn signal(&mut self, _: u32) {}
+}
+
 /// What the firmware's processors share.
 pub struct Shared {
     /// Map and vCPUs.
@@ -161,6 +174,7 @@ impl Shared {
             tpm: &self.tpm,
             services: &self.services,
             reports: &self.reports,
+            wires: Box::leak(Box::new(NoWires)),
         }
     }
 }
