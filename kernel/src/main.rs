@@ -115,7 +115,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let c_bit = 1 << c_bit;
     let vmsa = start::register_state(&launch, sev_features, c_bit).map_err(Fatal::because(Reason::LaunchParams))?;
     let mut vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
-    vmsa.sev_features |= interrupts.of_guest().into();
+    vmsa.sev_features |= interrupts.of_guest();
     if launch.measure != Measure::Nothing {
         measure(&mut memory, &map, &mut tpm, &launch).map_err(Fatal::because(Reason::Measurement))?;
         say("measured", format_args!("{} events, log in NV Index {LOG_INDEX:#x}", launch.events()));

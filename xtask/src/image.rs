@@ -61,6 +61,10 @@ pub struct Args {
     /// offer it cannot start the image. Upstream's KVM does not.
     #[arg(long, conflicts_with = "no_guest")]
     restricted_injection: bool,
+    /// Has the guest interrupted by emulated APICs (alternate injection, protocol 3), where the host offers it: for guests
+    /// that use that protocol. Without it such a guest gets no interrupts at all.
+    #[arg(long, requires = "restricted_injection")]
+    alternate_injection: bool,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -97,7 +101,11 @@ pub fn run(args: &Args) -> Result<()> {
         (None, Some(path)) => Some(Guest::from_elf(&Elf::read(path)?)?),
         (None, None) => None,
     };
-    let interrupts = if args.restricted_injection { Interrupts::Restricted } else { Interrupts::Any };
+    let interrupts = match (args.restricted_injection, args.alternate_injection) {
+        (false, _) => Interrupts::Any,
+        (true, false) => Interrupts::Restricted,
+        (true, true) => Interrupts::Alternate,
+    };
     let guest = guest.map(|guest| Guest { processors: args.smp.into(), interrupts, ..guest });
     let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;

@@ -53,6 +53,7 @@ const IN_QEMU: &[InQemu] = &[
     ("hostile: two vCPUs at once", booted::two::run),
     ("lies of the host to the firmware", booted::lies::run),
     ("interrupts: restricted injection", booted::interrupts::run),
+    ("interrupts: alternate injection", booted::interrupts::alternate),
     ("firmware: its stack", booted::stack::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),

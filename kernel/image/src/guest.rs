@@ -49,6 +49,8 @@ pub enum Interrupts {
     Any,
     /// By #HV alone: restricted injection at VMPL0.
     Restricted,
+    /// The same, and the guest is interrupted by emulated APICs: alternate injection, where the host offers it.
+    Alternate,
 }
 
 /// What a region is.
@@ -174,7 +176,8 @@ impl Guest {
         let count = u32::try_from(self.regions.len())?;
         let digests = self.digests();
         let digest_count = u32::try_from(digests.len())?;
-        let numbers = [self.validation as u32, self.measure as u32, count, digest_count, self.processors];
+        let alternate = u32::from(self.interrupts == Interrupts::Alternate);
+        let numbers = [self.validation as u32, self.measure as u32, count, digest_count, self.processors, alternate];
         page.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
         for region in &self.regions {

@@ -86,7 +86,7 @@ pub fn pack(firmware: &Elf, guest: Option<&Guest>) -> Result<Vec<u8>> {
     }
     let interrupts = guest.map(|guest| guest.interrupts).unwrap_or_default();
     let mut state = |number, mut vmsa: Box<SevVmsa>| {
-        vmsa.sev_features.set_restrict_injection(interrupts == Interrupts::Restricted);
+        vmsa.sev_features.set_restrict_injection(interrupts != Interrupts::Any);
         directives.push(vp_context(number, vmsa));
     };
     state(0, vmsa(entry32(firmware)?));
@@ -383,9 +383,10 @@ mod tests {
             };
             directives(image).into_iter().filter_map(of).collect()
         };
-        let [any, restricted] = [Interrupts::Any, Interrupts::Restricted].map(image);
-        assert_eq!((features(&any), features(&restricted)), (vec![1; 3], vec![9; 3]));
-        assert_ne!(digest::measure(&any).unwrap().digest, digest::measure(&restricted).unwrap().digest);
+        let images = [Interrupts::Any, Interrupts::Restricted, Interrupts::Alternate].map(image);
+        assert_eq!(images.each_ref().map(|image| features(image)), [vec![1; 3], vec![9; 3], vec![9; 3]]);
+        let digests = images.map(|image| digest::measure(&image).unwrap().digest);
+        assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2]);
     }
 
     /// A hole of 2 GiB costs the file nothing.

@@ -12,12 +12,19 @@ use super::{Totals, answers, case};
 use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use host::boot::{self, Built};
+use host::build;
 use host::qemu::{End, Qemu};
 use host::relay::{AttestCall, Relay, result_name};
+use quoin_image::elf::Elf;
+use quoin_image::guest::Interrupts;
 
 /// a7cef41f-46a5-4de3-a77a-ccf6bfcabe58, mixed-endian: the interrupts service (docs/boot.md).
 const INTERRUPTS: [u8; 16] =
     [0x1f, 0xf4, 0xce, 0xa7, 0xa5, 0x46, 0xe3, 0x4d, 0xa7, 0x7a, 0xcc, 0xf6, 0xbf, 0xca, 0xbe, 0x58];
+/// Its manifests.
+const ANY: [u8; 8] = [0; 8];
+const RESTRICTED: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
+const ALTERNATE: [u8; 8] = [1, 0, 0, 0, 1, 0, 0, 0];
 /// A host that offers the mode; little memory, since what is validated at boot takes the time.
 const OFFERS: &str = "injection=restricted\nram=32\n";
 /// How long the machine may say nothing.
@@ -34,11 +41,12 @@ const REFUSED: &[(&str, u8, &str)] = &[
 
 /// All of it.
 pub fn run(plain: &Built) -> Result<Totals> {
-    let built = boot::build_restricted(1)?;
+    let built = boot::build_interrupted(1, Interrupts::Restricted)?;
     let mut totals = case("another digest than that of the image without it", another_digest(plain, &built));
-    totals += case("without it: the line, the manifest", says(plain, "ram=32", "VMPL0: any of the host's", 0));
-    totals += case("with it: the line, the manifest", says(&built, OFFERS, "VMPL0: restricted to #HV", 1));
-    totals += case("on two processors", says(&boot::build_restricted(2)?, OFFERS, "VMPL0: restricted to #HV", 1));
+    totals += case("without it: the line, the manifest", says(plain, "ram=32", "VMPL0: any of the host's", ANY));
+    totals += case("with it: the line, the manifest", says(&built, OFFERS, "VMPL0: restricted to #HV", RESTRICTED));
+    let on_two = boot::build_interrupted(2, Interrupts::Restricted)?;
+    totals += case("on two processors", says(&on_two, OFFERS, "VMPL0: restricted to #HV", RESTRICTED));
     for (host, code, reason) in REFUSED {
         totals += case(host, refused(&built, host, *code, reason));
     }
@@ -51,13 +59,49 @@ pub fn run(plain: &Built) -> Result<Totals> {
     Ok(totals)
 }
 
+/// A host that offers alternate injection, and presents whatever chance has.
+const PRESENTS: &str = "injection=alternate\nram=32\nvmpl-fault=gp\nfault=present:7\nseed=5";
+
+/// Alternate injection: the payload's own account of the APIC protocol, and that it is not there where it was not asked
+/// for, or is not offered.
+pub fn alternate(plain: &Built) -> Result<Totals> {
+    let built = boot::build_interrupted(2, Interrupts::Alternate)?;
+    let line = "VMPL0: restricted to #HV; VMPL2: by an emulated APIC";
+    let mut totals = case("the line, the manifest", says(&built, "injection=alternate\nram=32", line, ALTERNATE));
+    let without = "VMPL0: restricted to #HV; VMPL2: the host's";
+    totals += case("a host without it: the line, the manifest", says(&built, OFFERS, without, RESTRICTED));
+    totals += apic(plain, "ram=32")?;
+    totals += apic(&built, OFFERS)?;
+    totals += apic(&built, PRESENTS)?;
+    totals += apic(&built, &format!("{PRESENTS}\nfault=hv:1500\n{}", window()?))?;
+    Ok(totals)
+}
+
+fn apic(built: &Built, config: &str) -> Result<Totals> {
+    let mut qemu = boot::start(built, config)?;
+    boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let mut relay = qemu.relay()?;
+    let text = relay.apic().with_context(|| qemu.last_lines())?;
+    text.lines().filter(|line| line.starts_with("FAIL ")).for_each(|line| println!("{line}"));
+    let mut totals = count(&text)?;
+    totals += case("the firmware answers after it", answers::through(&mut relay));
+    totals += case("the firmware has not ended", running(&mut qemu));
+    Ok(totals)
+}
+
+/// Where #HV keeps the firmware from running its guest (snp/src/instr.rs), for the machine.
+fn window() -> Result<String> {
+    let elf = Elf::read(&build::build(build::IMAGE_AND_MACHINE)?.firmware())?;
+    Ok(format!("window={:#x}-{:#x}", elf.address("__hv_window")?, elf.address("__hv_window_end")?))
+}
+
 fn another_digest(plain: &Built, restricted: &Built) -> Result<()> {
     ensure!(plain.image.launch.digest != restricted.image.launch.digest, "the digest does not tell them apart");
     Ok(())
 }
 
 /// The firmware runs its guest, and says which mode it has; the vTPM's manifest is the key's alone.
-fn says(built: &Built, config: &str, line: &str, mode: u8) -> Result<()> {
+fn says(built: &Built, config: &str, line: &str, mode: [u8; 8]) -> Result<()> {
     let mut qemu = boot::start(built, config)?;
     let mut said = String::new();
     boot::hear_until_guest(&mut qemu, &built.image, |event, _| {
@@ -69,7 +113,7 @@ fn says(built: &Built, config: &str, line: &str, mode: u8) -> Result<()> {
     answers::through(&mut relay)?;
     let single = relay.attest(AttestCall::Single(INTERRUPTS), 0, &[7; 64])?;
     ensure!(single.rax == 0, "the interrupts service: {}", result_name(single.rax));
-    ensure!(single.manifest == [mode, 0, 0, 0, 0, 0, 0, 0], "the manifest is {:?}", single.manifest);
+    ensure!(single.manifest == mode, "the manifest is {:?}", single.manifest);
     let all = relay.attest(AttestCall::Services, 0, &[7; 64])?;
     ensure!(all.rax == 0 && all.manifest.ends_with(&single.manifest), "all services: {:?}", all.manifest);
     Ok(())
@@ -126,7 +170,7 @@ impl Account {
 
 /// Every event at every so many-th exit, and behind it: the guest runs as if nothing had been.
 fn everywhere(built: &Built, every: u32, seed: u32) -> Result<()> {
-    let mut qemu = boot::start(built, &format!("{OFFERS}fault=hv:{every}\nseed={seed}"))?;
+    let mut qemu = boot::start(built, &format!("{OFFERS}fault=hv:{every}\nseed={seed}\n{}", window()?))?;
     let mut account = Account::default();
     until_the_guest_runs(&mut qemu, &mut account)?;
     account.judge(POINTS)?;
@@ -148,7 +192,8 @@ fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
 
 /// The hostile guest's self-test, while the host raises every event in the firmware.
 fn hostile(built: &Built) -> Result<Totals> {
-    let mut qemu = boot::start(built, "injection=restricted\nvmpl-fault=gp\nsteal=1\nfault=hv:1500\nseed=3")?;
+    let config = "injection=restricted\nvmpl-fault=gp\nsteal=1\nfault=hv:1500\nseed=3\n";
+    let mut qemu = boot::start(built, &format!("{config}{}", window()?))?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
     let text = relay.selftest().with_context(|| qemu.last_lines())?;

@@ -1,5 +1,6 @@
 //! What two vCPUs try at once: one makes a call while the other changes what the call goes by; both use the TPM.
 
+use crate::apic;
 use crate::attest::{self, OPERATION, REPORT};
 use crate::entry;
 use crate::ghcb::{self, Creation};
@@ -46,6 +47,7 @@ pub(crate) fn second() -> ! {
         match TASK.load(Ordering::SeqCst) {
             task::SCRIBBLE => scribble(),
             task::EXTEND => each(|| extend(1)),
+            apic::TAKE => apic::take(),
             task::TAKE_AND_GIVE => each(|| pass(1)),
             _ => core::hint::spin_loop(),
         }

@@ -56,10 +56,10 @@ pub fn build_for(processors: u32) -> Result<Built> {
     build_so(&name, |guest| Guest { processors, ..guest })
 }
 
-/// The same, with restricted injection at VMPL0.
-pub fn build_restricted(processors: u32) -> Result<Built> {
-    let name = format!("quoin-restricted-{processors}.igvm");
-    build_so(&name, |guest| Guest { processors, interrupts: Interrupts::Restricted, ..guest })
+/// The same, and how the host can interrupt.
+pub fn build_interrupted(processors: u32, interrupts: Interrupts) -> Result<Built> {
+    let name = format!("quoin-{interrupts:?}-{processors}.igvm").to_lowercase();
+    build_so(&name, |guest| Guest { processors, interrupts, ..guest })
 }
 
 fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {

@@ -33,7 +33,9 @@ mod code {
     pub(super) const EXTENDED_GUEST_REQUEST: u64 = 0x8000_0012;
     pub(super) const AP_CREATION: u64 = 0x8000_0013;
     pub(super) const DOORBELL: u64 = 0x8000_0014;
+    pub(super) const HV_IPI: u64 = 0x8000_0015;
     pub(super) const APIC_IDS: u64 = 0x8000_0017;
+    pub(super) const SPECIFIC_EOI: u64 = 0x8000_001D;
     pub(super) const RUN_VMPL: u64 = 0x8000_0018;
     pub(super) const HV_FEATURES: u64 = 0x8000_FFFD;
     pub(super) const TERMINATE: u64 = 0x8000_FFFE;
@@ -69,6 +71,8 @@ impl Machine {
             code::EXTENDED_GUEST_REQUEST => self.extended_request(ghcb, info1, info2),
             code::AP_CREATION => self.ap_creation(ghcb, info1, info2),
             code::DOORBELL => self.doorbell_event(info1, info2),
+            code::HV_IPI => self.hv_ipi(info1),
+            code::SPECIFIC_EOI => self.specific_eoi(info1),
             code::APIC_IDS => self.apic_ids(ghcb, info1),
             code::HV_FEATURES => Ok(Answer::info2(self.hv_features())),
             code::TERMINATE => {

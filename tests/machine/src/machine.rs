@@ -38,6 +38,8 @@ pub(crate) struct Level {
     pub(crate) registered: Option<u64>,
     /// The #HV doorbell page.
     pub(crate) doorbell: Option<u64>,
+    /// The host has something to say to it, by #HV.
+    pub(crate) signalled: bool,
     /// SEV_FEATURES of the VMSA when it was last loaded.
     pub(crate) sev_features: u64,
     /// Another processor, or this one, has sent it an NMI.
@@ -116,6 +118,7 @@ impl Processor {
                 ghcb: 0,
                 registered: None,
                 doorbell: None,
+                signalled: false,
                 sev_features: 0,
                 nmi: false,
                 by: 0,
@@ -180,6 +183,8 @@ pub(crate) struct Machine {
     pub(crate) in_signal: bool,
     /// `fault=event` has been.
     pub(crate) event_raised: bool,
+    /// Exits so far, for `fault=present`.
+    pub(crate) presented: u64,
 }
 
 impl Machine {
@@ -304,6 +309,7 @@ impl Machine {
         if let Some(vmpl) = self.processor().next_level() {
             self.start(vmpl);
         }
+        self.deliver_signal();
         self.deliver_nmi();
         (self.processor().work == Work::Runs).then(|| self.entry())
     }
@@ -374,6 +380,9 @@ impl Machine {
         if evicted || self.processor().work != Work::Halted {
             return crate::apic::give_back(vector);
         }
+        if self.is_alternate() {
+            return self.present(vector.into(), 0);
+        }
         self.processor_mut().work = Work::Runs;
         self.skip(1);
         self.deliver_interrupt(vector);
@@ -408,6 +417,7 @@ pub(crate) fn run(me: usize) -> ! {
             machine.inject_all();
             machine.signal_all();
             machine.lie_event();
+            machine.lie_present();
             machine
         } else {
             let interrupts = machine.processor().work == Work::Halted;

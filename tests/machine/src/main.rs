@@ -110,7 +110,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),
     };
-    if launched.features & !config.injection.sev_features() != 0 {
+    if !config.injection.supports(launched.features) {
         bad_launch!("this host does not support the VMSA's SEV_FEATURES {:#x}", launched.features);
     }
     log!("launch digest {}", psp::Hex(&launched.digest));
@@ -138,6 +138,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         signals: signals::Signals::default(),
         in_signal: false,
         event_raised: false,
+        presented: 0,
     };
     silence_bios_timer();
     // It lives for ever, because this function does not return, and is nobody's but the lock's from here on.

@@ -36,7 +36,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Xorshift; the first one is from the seed.
-    fn next(&mut self, seed: u64) -> u64 {
+    pub(crate) fn next(&mut self, seed: u64) -> u64 {
         let mut word = if self.chance == 0 { seed | 1 } else { self.chance };
         word ^= word << 13;
         word ^= word >> 7;
@@ -100,7 +100,11 @@ impl Machine {
         const NOT_A_MACHINE_CHECK: u32 = !(1 << 9);
         let word = lo32(self.signals.next(1)) & NOT_A_MACHINE_CHECK;
         self.fill_doorbell(word);
-        let before = self.context_of_vmpl0();
+        let mut before = self.context_of_vmpl0();
+        // On its way to the guest it comes back behind the exit that it has not made.
+        if let Some((_, end)) = self.config.window.filter(|(first, end)| (*first..*end).contains(&before.rip)) {
+            before.rip = end;
+        }
         self.deliver(HV.into(), None);
         self.in_signal = true;
         for step in 1..=SHORT {
