@@ -64,11 +64,10 @@ impl Machine {
 
     fn halt(&mut self) {
         const IF: u64 = 1 << 9;
-        const V_IRQ: u64 = 1 << 8;
         // The machine waits, not the guest's processor: an interrupt that came between a STI of the guest's and its HLT
         // would be lost otherwise.
         if self.vmcb().save(save::RFLAGS) & IF != 0 {
-            if self.is_alternate() && self.vmcb().get(control::VIRTUAL_INTERRUPT) & V_IRQ != 0 {
+            if self.virtual_interrupt().is_some() {
                 // It is woken at once.
                 self.vmcb().set(control::INTERRUPT_SHADOW, 0);
                 return self.skip(1);

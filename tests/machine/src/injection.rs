@@ -103,6 +103,13 @@ impl Machine {
         self.context().sev_features & ALTERNATE != 0
     }
 
+    /// The interrupt that the context that runs is to take from its register state.
+    pub(crate) fn virtual_interrupt(&self) -> Option<u8> {
+        const V_IRQ: u64 = 1 << 8;
+        let control = self.vmcb().get(control::VIRTUAL_INTERRUPT);
+        (self.is_alternate() && control & V_IRQ != 0).then(|| lo8(control >> 32))
+    }
+
     /// #HV IPI: an interrupt command, by which VMPL0 of others is to run.
     pub(crate) fn hv_ipi(&mut self, command: u64) -> Result<Answer, Refused> {
         if self.config.injection == Injection::Any {

@@ -394,6 +394,10 @@ impl Machine {
         if code != exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0 {
             return;
         }
+        // QEMU forgets a virtual interrupt once it is delivered, and not before: it will be.
+        if self.virtual_interrupt() == Some(crate::bits::lo8(pending)) {
+            return;
+        }
         // An interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts. Not by
         // event injection: TCG delivers an interrupt that was injected once more, as an exception, if it looks for work
         // before the next exit.
