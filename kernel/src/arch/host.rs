@@ -281,13 +281,11 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 /// answer counts as having come back, which is safe whenever it happens, and the guest is run next by the MSR protocol,
 /// whose answer no guest can take.
 ///
-/// What the host has signalled before is looked at here. It ends nothing, whatever it is: the guest can have the host take
-/// the doorbell page, and put anything there.
+/// What the host has signalled is looked at here, behind the guest's run: before it, the guest does not run, so that what
+/// the host presents is seen. It ends nothing, whatever it is: the guest can have the host take the doorbell page, and put
+/// anything there.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
-    if is_machine_check() {
-        say("interrupts", format_args!("the host signals a machine check"));
-    }
-    with(Reason::RunGuest, |host| {
+    let ran = with(Reason::RunGuest, |host| {
         if let Some(doorbell) = &host.doorbell {
             let note = doorbell.note();
             return run_unless_signalled(host.ghcb.hypervisor(), vmpl, note);
@@ -297,7 +295,11 @@ pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
         }
         host.run_by_msr = host.ghcb.run_vmpl(vmpl).is_err();
         Ok(())
-    })
+    });
+    if is_machine_check() {
+        say("interrupts", format_args!("the host signals a machine check"));
+    }
+    ran
 }
 
 /// The same, unless the host signals meanwhile: then the guest counts as having come back at once, so that what the host

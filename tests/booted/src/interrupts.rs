@@ -46,7 +46,11 @@ pub fn run(plain: &Built) -> Result<Totals> {
     totals += case("without it: the line, the manifest", says(plain, "ram=32", "VMPL0: any of the host's", ANY));
     totals += case("with it: the line, the manifest", says(&built, OFFERS, "VMPL0: restricted to #HV", RESTRICTED));
     let on_two = boot::build_interrupted(2, Interrupts::Restricted)?;
-    totals += case("on two processors", says(&on_two, OFFERS, "VMPL0: restricted to #HV", RESTRICTED));
+    let everywhere_on_two = format!("{OFFERS}fault=hv:500\nseed=4\n{}", window()?);
+    totals += case(
+        "on two processors, every event",
+        says(&on_two, &everywhere_on_two, "VMPL0: restricted to #HV", RESTRICTED),
+    );
     for (host, code, reason) in REFUSED {
         totals += case(host, refused(&built, host, *code, reason));
     }
@@ -124,7 +128,7 @@ fn refused(built: &Built, host: &str, code: u8, reason: &str) -> Result<()> {
     ends(&mut qemu, End::Terminated, &format!("machine: TERMINATED set={SET} code={code} "), reason)
 }
 
-/// It is told when the guest is to be run, and ends nothing.
+/// It is told once the guest was to be run, and ends nothing.
 fn machine_check(built: &Built) -> Result<()> {
     let mut qemu = boot::start(built, &format!("{OFFERS}fault=event:0x21c"))?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;

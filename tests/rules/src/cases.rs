@@ -96,6 +96,9 @@ macro_rules! for_each_case {
             "signal-arrives" signals::hv_arrives, Ok, "injection=restricted sev-features=9 fault=event:28";
             "signal-fills-its-page" signals::hv_fills_its_page, Ok, "injection=restricted sev-features=9 fault=event:28";
             "signal-handler-comes-back" signals::handler_comes_back, Ok, SIGNALS;
+            "signal-by-vmsa" signals::virtual_interrupt, Ok, "injection=alternate";
+            "signal-by-vmsa-none" signals::virtual_interrupt_none, Ok, "injection=alternate";
+            "signal-by-vmsa-waits" signals::virtual_interrupt_waits, Ok, "injection=alternate";
             "signal-none-any-vector" signals::interrupt_arrives, Ok, "fault=event:64";
             "invlpgb-codes" smp::invlpgb_codes, Ok, "invlpgb=yes";
             "invlpgb-none" smp::invlpgb_none, Ok, "";
@@ -175,6 +178,7 @@ macro_rules! for_each_case {
             "vc-without-handler" broken::vc_without_handler, Stop("triple-fault"), "";
             "halted" broken::halted, Stop("halted"), "";
             "ap-reset-hold" broken::ap_reset_hold, Stop("halted"), "";
+            "signal-both-injections" signals::both_injections, Stop("vmsa-invalid"), "injection=alternate";
             "signal-alone" signals::interrupt_is_forbidden, Stop("restricted-injection"), "injection=restricted sev-features=9 fault=event:64";
             "signal-handler-exits" signals::handler_exits, Stop("signal-handler"), SIGNALS;
             "signal-handler-changes" signals::handler_changes_a_register, Stop("signal-handler"), SIGNALS;

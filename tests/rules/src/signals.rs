@@ -1,7 +1,10 @@
-//! Restricted injection: #HV and its doorbell page, and what is no handler of it.
+//! Restricted injection: #HV and its doorbell page, and what is no handler of it. Alternate injection: interrupts by the
+//! VMSA.
 
-use crate::hypervisor::{Back, GHCB, check, clear_shared};
-use crate::sys::{self, PAGE, SHARED, peek, probe, set_ghcb, vmgexit};
+use crate::controls::FREE;
+use crate::guest::{self, FULL, VMSA, field};
+use crate::hypervisor::{Back, GHCB, GUEST_GHCB, check, clear_shared, own_zeroed};
+use crate::sys::{self, PAGE, SHARED, peek, poke, probe, rmpadjust, set_ghcb, vmgexit};
 
 /// The doorbell page.
 const PAGE_AT: u64 = 0x30_5000;
@@ -106,4 +109,52 @@ pub(crate) fn handler_changes_a_register() {
 
 pub(crate) fn handler_stays() {
     is_signalled(sys::handler_stays(), 0);
+}
+
+/// VINTR_CTRL, and what it has for [`INTERRUPT`].
+const CONTROL: u64 = VMSA + 0x3B8;
+const V_IRQ: u64 = 1 << 8;
+const REQUEST: u64 = V_IRQ | 4 << 16 | INTERRUPT << 32;
+/// SEV_FEATURES: SNP, alternate injection.
+const ALTERNATE: u64 = 0x11;
+
+/// VMPL2: what comes when interrupts are on, plus one.
+fn takes() -> ! {
+    GUEST_GHCB.register();
+    let raised = probe!("sti; nop; nop; nop; cli");
+    poke(FREE, raised.map_or(0, |raised| raised.0) + 1);
+    guest::done()
+}
+
+/// VMPL2 with this VINTR_CTRL: what came, and what is left.
+fn with_control(control: u64) -> (u64, u64) {
+    own_zeroed(FREE);
+    check(rmpadjust(FREE, 0, FULL) == 0, 20);
+    guest::prepare(takes);
+    poke(VMSA + field::SEV_FEATURES, ALTERNATE);
+    poke(CONTROL, control);
+    check(guest::run() == Back(0, 0), 21);
+    (peek(FREE), peek(CONTROL) & (V_IRQ | 0xFF))
+}
+
+/// It is taken once, and the VMSA says that it was.
+pub(crate) fn virtual_interrupt() {
+    check(with_control(REQUEST) == (INTERRUPT + 1, 0), 22);
+    poke(FREE, 0);
+    check(guest::run() == Back(0, 0) && peek(FREE) == 0, 23);
+}
+
+pub(crate) fn virtual_interrupt_none() {
+    check(with_control(0) == (1, 0), 22);
+}
+
+/// TPR holds it back, and stays.
+pub(crate) fn virtual_interrupt_waits() {
+    check(with_control(REQUEST | 9) == (1, V_IRQ | 9), 22);
+}
+
+pub(crate) fn both_injections() {
+    guest::prepare(guest::done);
+    poke(VMSA + field::SEV_FEATURES, ALTERNATE | 8);
+    guest::run();
 }
