@@ -7,16 +7,20 @@ use snp::guid::Guid;
 use snp::message::MessageError;
 use snp::message::certificates::CertificateTable;
 use snp::report::Report;
-use snp::svsm::attestation::{VTPM_SERVICE, services_manifest};
+use snp::svsm::attestation::{INTERRUPTS_SERVICE, VTPM_SERVICE, services_manifest};
+
+use crate::interrupts::{Interrupts, MANIFEST_SIZE};
 
 /// Manifest version of the vTPM service: a marshalled TPMT_PUBLIC of the RSA-2048 EK.
 pub const VTPM_MANIFEST_VERSION: u32 = 0;
+/// Manifest version of the interrupts service: [`Interrupts::manifest`].
+pub const INTERRUPTS_MANIFEST_VERSION: u32 = 0;
 /// Room for the host's certificates, in bytes.
 const CERTIFICATES_MAX: usize = 4 * 4096;
 /// Room for an endorsement key's public area, in bytes.
 pub const EK_MAX: usize = 512;
-/// Room for a manifest: of all services, with a head and an entry around the one service's.
-pub const MANIFEST_MAX: usize = EK_MAX + 64;
+/// Room for a manifest: of all services, with a head and entries around those of the services.
+pub const MANIFEST_MAX: usize = EK_MAX + MANIFEST_SIZE + 24 + 2 * 24;
 
 /// There is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,30 +82,45 @@ impl Default for Certificates {
 /// A marshalled TPMT_PUBLIC of an endorsement key.
 pub type EndorsementKey = heapless::Vec<u8, EK_MAX>;
 
-/// What a guest can have attested. There is one service: the vTPM, by its endorsement key.
+/// What a guest can have attested: the vTPM, by its endorsement key, and how the host can interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attested {
     /// All services.
     All,
     /// The vTPM alone, by manifest version 0.
     Vtpm,
+    /// How the host can interrupt, by manifest version 0.
+    Interrupts,
 }
 
 impl Attested {
     /// One service by a version of its manifest; `None` if there is no such.
     #[must_use]
     pub fn single(service: Guid, version: u32) -> Option<Attested> {
-        (service == VTPM_SERVICE && version == VTPM_MANIFEST_VERSION).then_some(Attested::Vtpm)
+        match (service, version) {
+            (VTPM_SERVICE, VTPM_MANIFEST_VERSION) => Some(Attested::Vtpm),
+            (INTERRUPTS_SERVICE, INTERRUPTS_MANIFEST_VERSION) => Some(Attested::Interrupts),
+            _ => None,
+        }
     }
 
-    /// The manifest of a firmware whose vTPM has this endorsement key.
+    /// Whether the endorsement key is part of it.
     #[must_use]
-    pub fn manifest(self, key: &EndorsementKey) -> Option<heapless::Vec<u8, MANIFEST_MAX>> {
+    pub const fn has_key(self) -> bool {
+        matches!(self, Attested::All | Attested::Vtpm)
+    }
+
+    /// The manifest of a firmware whose vTPM has this endorsement key, and that can be interrupted so.
+    #[must_use]
+    pub fn manifest(self, key: &EndorsementKey, interrupts: Interrupts) -> Option<heapless::Vec<u8, MANIFEST_MAX>> {
+        let interrupts = interrupts.manifest();
         match self {
             Attested::Vtpm => heapless::Vec::from_slice(key).ok(),
+            Attested::Interrupts => heapless::Vec::from_slice(&interrupts).ok(),
             Attested::All => {
                 let mut manifest = heapless::Vec::from_array([0; MANIFEST_MAX]);
-                let len = services_manifest(&[(VTPM_SERVICE, key)], &mut manifest)?;
+                let each = [(VTPM_SERVICE, &key[..]), (INTERRUPTS_SERVICE, &interrupts[..])];
+                let len = services_manifest(&each, &mut manifest)?;
                 manifest.truncate(len);
                 Some(manifest)
             }
@@ -118,27 +137,34 @@ mod tests {
     }
 
     #[test]
-    fn one_service_in_one_version() {
+    fn two_services_in_one_version_each() {
         let vtpm = Attested::single(VTPM_SERVICE, 0).unwrap();
-        assert_eq!(vtpm.manifest(&key()).unwrap(), b"public area");
+        assert_eq!(vtpm.manifest(&key(), Interrupts::Restricted).unwrap(), b"public area");
         assert_eq!(Attested::single(VTPM_SERVICE, 1), None);
+        let interrupts = Attested::single(INTERRUPTS_SERVICE, 0).unwrap();
+        let manifest = interrupts.manifest(&EndorsementKey::new(), Interrupts::Restricted).unwrap();
+        assert_eq!((&manifest[..], interrupts.has_key()), (&[1, 0, 0, 0, 0, 0, 0, 0][..], false));
+        assert_eq!(Attested::single(INTERRUPTS_SERVICE, 1), None);
         assert_eq!(Attested::single(Guid::ZERO, 0), None);
     }
 
     #[test]
-    fn the_services_manifest_holds_the_key_after_head_and_entry() {
-        let all = Attested::All.manifest(&key()).unwrap();
-        assert_eq!(all.len(), 24 + 24 + 11);
-        assert_eq!(all[16..24], [59, 0, 0, 0, 1, 0, 0, 0]);
+    fn the_services_manifest_holds_key_and_interrupts_after_head_and_entries() {
+        let all = Attested::All.manifest(&key(), Interrupts::Any).unwrap();
+        assert_eq!(all.len(), 24 + 2 * 24 + 11 + 8);
+        assert_eq!(all[16..24], [91, 0, 0, 0, 2, 0, 0, 0]);
         assert_eq!(all[24..40], VTPM_SERVICE.to_bytes());
-        assert_eq!(all[40..48], [48, 0, 0, 0, 11, 0, 0, 0]);
-        assert_eq!(&all[48..], b"public area");
+        assert_eq!(all[40..48], [72, 0, 0, 0, 11, 0, 0, 0]);
+        assert_eq!(all[48..64], INTERRUPTS_SERVICE.to_bytes());
+        assert_eq!(all[64..72], [83, 0, 0, 0, 8, 0, 0, 0]);
+        assert_eq!((&all[72..83], &all[83..]), (&b"public area"[..], &[0; 8][..]));
     }
 
     #[test]
     fn the_longest_key_fits_into_both_manifests() {
         let longest = EndorsementKey::from_array([7; EK_MAX]);
-        assert!(Attested::Vtpm.manifest(&longest).is_some() && Attested::All.manifest(&longest).is_some());
+        let fits = |attested: Attested| attested.manifest(&longest, Interrupts::Any).is_some();
+        assert!(fits(Attested::Vtpm) && fits(Attested::All));
     }
 
     #[test]

@@ -155,8 +155,10 @@ pub struct LaunchParams {
     /// 2 MiB blocks that the ownership map can have in mixed use before the guest deposits memory; 0 is as many as the
     /// firmware has memory for.
     pub mixed_blocks: U32,
+    /// 1: the guest is interrupted by emulated APICs, where the host offers it; 0: by the host.
+    pub interrupts: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x4C],
+    pub reserved: [u8; 0x80 - 0x50],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
     /// Digests of regions.
@@ -169,6 +171,7 @@ const _: () = assert!(offset_of!(LaunchParams, rip) == 0x10);
 const _: () = assert!(offset_of!(LaunchParams, validation) == 0x30);
 const _: () = assert!(offset_of!(LaunchParams, region_count) == 0x38);
 const _: () = assert!(offset_of!(LaunchParams, processors) == 0x40);
+const _: () = assert!(offset_of!(LaunchParams, interrupts) == 0x4C);
 const _: () = assert!(offset_of!(LaunchParams, regions) == 0x80);
 const _: () = assert!(offset_of!(LaunchParams, digests) == 0x800);
 const _: () = assert!(size_of::<LaunchParams>() == PAGE);
@@ -204,7 +207,8 @@ impl LaunchParams {
         processors: U32::ZERO,
         reserve: U32::ZERO,
         mixed_blocks: U32::ZERO,
-        reserved: [0; 0x80 - 0x4C],
+        interrupts: U32::ZERO,
+        reserved: [0; 0x80 - 0x50],
         regions: [RegionEntry::NONE; MAX_REGIONS],
         digests: [DigestEntry::NONE; MAX_DIGESTS],
         rest: [0; 8],
@@ -256,6 +260,11 @@ impl LaunchParams {
             Ok(0) | Err(_) => FIRST_MIXED_BLOCKS,
             Ok(blocks) => blocks,
         };
+        let alternate_injection = match self.interrupts.get() {
+            0 => false,
+            1 => true,
+            _ => return Err(LaunchError::Interrupts),
+        };
         let launch = Launch {
             entry,
             rip,
@@ -267,6 +276,7 @@ impl LaunchParams {
             processors,
             reserve,
             mixed_blocks,
+            alternate_injection,
             areas,
             digests,
         };
@@ -402,6 +412,8 @@ pub struct Launch {
     pub reserve: u64,
     /// 2 MiB blocks that may be in mixed use before the guest deposits memory.
     pub mixed_blocks: usize,
+    /// The guest is to be interrupted by emulated APICs, where the host offers it.
+    pub alternate_injection: bool,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
     /// What the packer says of their contents.
@@ -468,6 +480,8 @@ pub enum LaunchError {
     Validation,
     /// A word about measuring that does not exist.
     Measure,
+    /// Another word for how the guest is interrupted.
+    Interrupts,
     /// More processors than the firmware can run on.
     Processors,
     /// More memory than the firmware's page tables map.
@@ -494,6 +508,7 @@ snp::error_words! { LaunchError {
     Self::EntryKind => "there is no such kind of entry",
     Self::Validation => "there is no such validation policy",
     Self::Measure => "there is no such way to measure",
+    Self::Interrupts => "it says otherwise how the guest is interrupted",
     Self::Processors => "there are too many processors",
     Self::Reserve => "there is too much memory reserved",
     Self::TooMany => "there are too many regions",
@@ -608,6 +623,7 @@ mod tests {
         assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
         assert_eq!(wrong(|p| p.processors = 257.into()), LaunchError::Processors);
         assert_eq!(wrong(|p| p.reserve = 11.into()), LaunchError::Reserve);
+        assert_eq!(wrong(|p| p.interrupts = 2.into()), LaunchError::Interrupts);
         assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);

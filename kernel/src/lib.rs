@@ -17,6 +17,7 @@
 //! | [`entropy`] | RDSEED and RDRAND under health tests |
 //! | [`clock`] | time for the TPM |
 //! | [`hooks`] | the TPM with its platform, as a service |
+//! | [`interrupts`] | how the host can interrupt |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
 //! | [`measure`], [`event_log`] | what is measured into PCRs, and the log of it |
@@ -40,6 +41,7 @@ pub mod event_log;
 pub mod fatal;
 pub mod guest;
 pub mod hooks;
+pub mod interrupts;
 pub mod launch;
 pub mod measure;
 pub mod mm;
@@ -69,6 +71,7 @@ mod tests {
         assert_eq!(said(MapError::Empty), "there is no memory");
         assert_eq!(said(crate::measure::MeasureError::LogFull), "the log is full");
         assert_eq!(said(crate::attest::ReportError::NoHost), "there is no way to the host");
+        assert!(said(crate::interrupts::NotOffered).contains("restricted injection"));
         assert_eq!(said(crate::launch::LaunchError::TooMany), "there are too many regions");
         assert_eq!(said(crate::event_log::Full), "the event log is full");
         assert_eq!(said(crate::entropy::Hidden::RDSEED), "the CPU is said to have no RDSEED");

@@ -18,6 +18,7 @@ use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
+use kernel::interrupts::Interrupts;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
@@ -33,11 +34,12 @@ use snp::instr::{pause, rdtsc};
 use snp::message::Channel;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
+use snp::vmsa::features::RESTRICTED_INJECTION;
 use spin::{Mutex, Once};
 use tpm_core::{Clock, Entropy};
 use zerocopy::FromBytes;
 
-use arch::host::{self, Connected, MessagePages, PspReports, say};
+use arch::host::{self, Connected, MessagePages, PspReports, Wires, say};
 use arch::memory::Memory;
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::stack::OnLargeStack;
@@ -48,6 +50,7 @@ use source::Instruction;
 struct Shared {
     guest: Mutex<Guest>,
     tpm: &'static Mutex<dyn Tpm + Send>,
+    interrupts: Interrupts,
     reports: Mutex<PspReports>,
 }
 
@@ -70,8 +73,9 @@ extern "C" fn kernel_main(c_bit: u32) -> ! {
 /// Everything from the firmware's own page tables to the guest's first instruction, and on.
 fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut memory = Memory::start(c_bit).ok_or_else(Fatal::plain(Reason::Panic))?;
-    descriptors::load_first().ok_or_else(Fatal::plain(Reason::Panic))?;
     let sev_status = host::sev_status()?;
+    let sev_features = sev_status >> SEV_FEATURES_SHIFT;
+    descriptors::load_first(sev_features & RESTRICTED_INJECTION != 0).ok_or_else(Fatal::plain(Reason::Panic))?;
     // The console first: a page that is refused is refused aloud.
     let c_bit_number = u8::try_from(c_bit).map_err(Fatal::because(Reason::CpuidPage))?;
     let Connected { ghcb, features, messages } = host::connect(&mut memory, c_bit_number)?;
@@ -92,6 +96,12 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
     }
+    let interrupts = Interrupts::choose(sev_features, features, launch.alternate_injection)
+        .map_err(Fatal::because(Reason::Features))?;
+    if interrupts != Interrupts::Any {
+        processor::start_doorbell(&mut memory)?;
+    }
+    say("interrupts", format_args!("{interrupts}"));
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
@@ -103,9 +113,9 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     self_check(&mut reports)?;
 
     let c_bit = 1 << c_bit;
-    let vmsa = start::register_state(&launch, sev_status >> SEV_FEATURES_SHIFT, c_bit)
-        .map_err(Fatal::because(Reason::LaunchParams))?;
-    let vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
+    let vmsa = start::register_state(&launch, sev_features, c_bit).map_err(Fatal::because(Reason::LaunchParams))?;
+    let mut vmsa = vmsa.ok_or_else(Fatal::plain(Reason::NoGuest))?;
+    vmsa.sev_features |= interrupts.of_guest();
     if launch.measure != Measure::Nothing {
         measure(&mut memory, &map, &mut tpm, &launch).map_err(Fatal::because(Reason::Measurement))?;
         say("measured", format_args!("{} events, log in NV Index {LOG_INDEX:#x}", launch.events()));
@@ -114,12 +124,12 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
     secrets.wipe();
     filled.map_err(|_| Fatal::new(Reason::LaunchParams, format_args!("a page to be filled in is not the guest's")))?;
-    let others = start_others(&mut memory, cpuid, &launch, sev_status >> SEV_FEATURES_SHIFT)?;
+    let others = start_others(&mut memory, cpuid, &launch, sev_features)?;
     let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
     let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
     let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
     let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm).ok_or_else(Fatal::plain(Reason::Panic))?)));
-    let shared = Shared { guest: Mutex::new(guest), tpm, reports: Mutex::new(reports) };
+    let shared = Shared { guest: Mutex::new(guest), tpm, interrupts, reports: Mutex::new(reports) };
     SHARED.call_once(|| shared);
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
@@ -189,8 +199,8 @@ fn serve(mut memory: Memory, apic_id: u32) -> ! {
 
 fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
     let shared = SHARED.get().ok_or_else(Fatal::plain(Reason::Panic))?;
-    let Shared { guest, reports, .. } = shared;
-    let tpm = shared.tpm;
+    let Shared { guest, tpm, interrupts, reports } = shared;
+    let (tpm, interrupts) = (*tpm, *interrupts);
     loop {
         match host::run(GUEST_VMPL) {
             Err(why) if apic_id == BOOT_APIC_ID => return Err(why),
@@ -198,7 +208,7 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
             Err(_) => pause(),
             Ok(()) => {}
         }
-        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, reports }) {
+        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, interrupts, reports, wires: &mut Wires }) {
             Stop::Lost if apic_id == BOOT_APIC_ID => {
                 return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
             }

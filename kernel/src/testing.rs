@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
+use snp::ghcb::doorbell::Presented;
 use snp::message::certificates;
 use snp::report::Report;
 use tpm_core::{Clock, Entropy, EntropyFailure};
 use zerocopy::FromZeros;
 
 use crate::attest::{Certificates, EndorsementKey, ReportError, Reports};
+use crate::interrupts::Interrupts;
 use crate::mm::ownership::Ownership;
 use crate::mm::{
     Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
     Region, RmpError, Vmpl,
 };
+use crate::svsm::apic::Wires;
 use crate::svsm::vcpus::{Guest, Vcpu};
 use crate::svsm::{self, Machine, Registers};
 use spin::Mutex;
@@ -524,6 +527,29 @@ pub(crate) struct Scene {
     pub(crate) apic_id: u32,
     pub(crate) tpm: Mutex<FakeTpm>,
     pub(crate) reports: Mutex<FakeReports>,
+    pub(crate) wires: FakeWires,
+}
+
+/// What a host presents, and was told.
+#[derive(Default)]
+pub(crate) struct FakeWires {
+    pub(crate) presented: Presented,
+    pub(crate) ended: Vec<u8>,
+    pub(crate) signalled: Vec<u32>,
+}
+
+impl Wires for FakeWires {
+    fn presented(&mut self) -> Presented {
+        core::mem::take(&mut self.presented)
+    }
+
+    fn end_of_level(&mut self, vector: u8) {
+        self.ended.push(vector);
+    }
+
+    fn signal(&mut self, apic_id: u32) {
+        self.signalled.push(apic_id);
+    }
 }
 
 impl Scene {
@@ -560,6 +586,7 @@ impl Scene {
             apic_id: PROCESSORS[0],
             tpm: Mutex::new(FakeTpm::default()),
             reports: Mutex::new(FakeReports::new()),
+            wires: FakeWires::default(),
         }
     }
 
@@ -586,7 +613,9 @@ impl Scene {
             pages: &mut self.machine,
             guest: &self.guest,
             tpm: &self.tpm,
+            interrupts: Interrupts::Any,
             reports: &self.reports,
+            wires: &mut self.wires,
         }
     }
 

@@ -4,9 +4,10 @@
     reason = "instructions and host-shared memory have no safe form; everything else of the crate is built on this module"
 )]
 
-use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _mm_pause, _rdtsc};
+use core::arch::{asm, global_asm};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::bits::{byte_at, high32, join, low32};
 use crate::cpuid::CpuidRegisters;
@@ -155,6 +156,42 @@ impl Hardware {
     }
 }
 
+// Between the look at the note and the exit nothing must come that is not seen.
+global_asm!(
+    ".section .text.vmgexit_unless, \"ax\"",
+    ".global __vmgexit_unless, __hv_window, __hv_window_end",
+    "__vmgexit_unless:",
+    "cmp byte ptr [rdi], 0",
+    "__hv_window:",
+    "jne 2f",
+    ".byte 0xF3, 0x0F, 0x01, 0xD9",
+    "2:",
+    "__hv_window_end:",
+    "ret",
+);
+
+unsafe extern "sysv64" {
+    fn __vmgexit_unless(note: *const u8);
+}
+
+impl Hardware {
+    /// A request of the MSR protocol, unless `note` is not 0, or becomes so before the exit: the handler of #HV, which
+    /// writes it, takes what it interrupts between `__hv_window` and `__hv_window_end` to the latter. `None`: there was no
+    /// exit. Otherwise what the MSR then holds.
+    ///
+    /// # Safety
+    /// As for [`vmgexit`].
+    pub unsafe fn msr_call_unless(&mut self, request: u64, note: &AtomicU8) -> Option<u64> {
+        self.msr = None;
+        // SAFETY: the MSR has no effect before an exit, which the caller answers for.
+        unsafe {
+            wrmsr(MSR_GHCB, request);
+            __vmgexit_unless(note.as_ptr());
+            Some(rdmsr(MSR_GHCB)).filter(|answer| *answer != request)
+        }
+    }
+}
+
 impl Hypervisor for Hardware {
     fn msr_call(&mut self, request: u64) -> u64 {
         self.msr = None;
@@ -252,6 +289,17 @@ impl SharedMemory for SharedBytes {
             at += 8;
         }
     }
+
+    fn exchange(&mut self, offset: usize, value: u32) -> u32 {
+        let (start, len) = self.clip(offset, size_of::<u32>());
+        if len < size_of::<u32>() || !start.addr().is_multiple_of(align_of::<u32>()) {
+            return 0;
+        }
+        // SAFETY: four aligned bytes of the range, which `clip` bounded; what else reaches them is the host, as any
+        // other owner of an atomic.
+        let word = unsafe { AtomicU32::from_ptr(start.cast()) };
+        u32::from_le(word.swap(value.to_le(), Ordering::AcqRel))
+    }
 }
 
 /// Whether SEV_STATUS says that SNP is active (bit 2).
@@ -290,6 +338,19 @@ mod tests {
             }
         }
         assert_eq!(backing[5], 0, "the byte after the end was written");
+    }
+
+    #[test]
+    fn four_aligned_bytes_within_the_memory_are_exchanged() {
+        let mut backing = [0_u64; 2];
+        let start = NonNull::new(backing.as_mut_ptr().cast::<u8>()).expect("an array has an address");
+        // SAFETY: as above.
+        let mut shared = unsafe { SharedBytes::new(start, 12) };
+        assert_eq!((shared.exchange(8, 0x0403_0201), shared.exchange(8, 7)), (0, 0x0403_0201));
+        for beyond in [1, 6, 9, 12, 16, usize::MAX] {
+            assert_eq!((shared.exchange(beyond, u32::MAX), shared.exchange(beyond, u32::MAX)), (0, 0), "{beyond}");
+        }
+        assert_eq!(backing, [0, 7]);
     }
 
     #[test]

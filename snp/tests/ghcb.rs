@@ -13,6 +13,7 @@ use common::shared::Shared;
 use proptest::prelude::*;
 use snp::PAGE_SIZE;
 use snp::ghcb::call::{ApCreation, GuestRequestPages, GuestRequestResult, PSC_MAX, PageStateEntry, Width};
+use snp::ghcb::doorbell::{self, Events, Presented};
 use snp::ghcb::msr::{PageState, feature};
 use snp::ghcb::page::Field;
 use snp::ghcb::{Exception, Ghcb, GhcbError, Hypervisor, SharedMemory};
@@ -96,12 +97,15 @@ impl<F: FnMut(&mut [u8])> Requests for Ghcb<Host<F>, Shared> {
             "ap create" => self.ap_create(ApCreation::OnInit, Vmpl::Vmpl2, 5, 0x7000, 1),
             "run" => self.run_vmpl(Vmpl::Vmpl2),
             "features" => self.features(0).map(drop),
+            "doorbell" => self.set_doorbell(0x8000),
+            "signal" => self.signal(7),
+            "eoi" => self.specific_eoi(Vmpl::Vmpl2, 0x33),
             other => unreachable!("{other}"),
         }
     }
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
     "out",
     "in",
     "in dword",
@@ -114,6 +118,9 @@ const NAMES: [&str; 12] = [
     "ap create",
     "run",
     "features",
+    "doorbell",
+    "signal",
+    "eoi",
 ];
 
 fn entry(index: u64) -> PageStateEntry {
@@ -131,6 +138,9 @@ fn honest(page: &mut [u8]) {
         let end = u16_at(page, 0x802);
         put(page, 0x800, &(end + 1).to_le_bytes());
     }
+    if u64_at(page, 0x390) == 0x8000_0014 {
+        set(page, INFO2, 0x8000);
+    }
 }
 
 /// What takes shared memory or a host by reference gets the same.
@@ -140,6 +150,7 @@ fn references_stand_for_what_they_refer_to() {
         memory.write(2, &[5, 6, 7]);
         let mut read = [9; 4];
         memory.read(1, &mut read);
+        assert_eq!((memory.exchange(8, 7), memory.exchange(8, 0)), (0, 7));
         (memory.len(), memory.is_empty(), read)
     }
     assert_eq!(through(Shared::new(16)), (16, false, [0, 5, 6, 7]));
@@ -167,7 +178,7 @@ type Inputs<'t> = (&'t str, u64, u64, u64, &'t [(usize, u64)]);
 /// The inputs of each request: exit code, infos, valid fields with their values (GHCB specification, table 6).
 #[test]
 fn requests_set_exactly_the_fields_of_the_specification() {
-    let expected: [Inputs; 12] = [
+    let expected: [Inputs; 15] = [
         ("out", 0x7B, 0x03F8_0010, 0, &[(RAX, 0x41)]),
         ("in", 0x7B, 0x03FD_0011, 0, &[(RAX, 0)]),
         ("in dword", 0x7B, 0x0CFC_0041, 0, &[(RAX, 0)]),
@@ -180,6 +191,9 @@ fn requests_set_exactly_the_fields_of_the_specification() {
         ("ap create", 0x8000_0013, 5 << 32 | 2 << 16, 0x7000, &[(RAX, 1)]),
         ("run", 0x8000_0018, 2, 0, &[]),
         ("features", 0x8000_FFFD, 0, 0, &[]),
+        ("doorbell", 0x8000_0014, 1, 0x8000, &[]),
+        ("signal", 0x8000_0015, 7 << 32 | 0x50, 0, &[]),
+        ("eoi", 0x8000_001D, 2 << 16 | 0x33, 0, &[]),
     ];
     for (name, code, info1, info2, fields) in expected {
         let check = |page: &mut [u8]| {
@@ -215,12 +229,13 @@ fn values_come_from_the_fields_of_the_specification() {
 /// the value.
 #[test]
 fn a_cleared_valid_bit_is_refused() {
-    let used: [(&str, &[Field]); 5] = [
+    let used: [(&str, &[Field]); 6] = [
         ("run", &[]),
         ("in", &[Field::Rax]),
         ("rdmsr", &[Field::Rax, Field::Rdx]),
         ("cpuid", &[Field::Rax, Field::Rbx, Field::Rcx, Field::Rdx]),
         ("features", &[]),
+        ("doorbell", &[]),
     ];
     for (name, fields) in used {
         for field in fields.iter().chain(&[Field::SwExitInfo1, Field::SwExitInfo2]) {
@@ -259,7 +274,7 @@ fn exit_results_are_decoded_and_unknown_ones_refused() {
         (0xFFFF_FFFF, 9, unknown(0xFFFF_FFFF, 9)),
     ];
     for (info1, info2, expected) in cases {
-        for name in NAMES.iter().filter(|name| !matches!(**name, "psc")) {
+        for name in NAMES.iter().filter(|name| !matches!(**name, "psc" | "doorbell")) {
             let got = ghcb(|page| {
                 honest(page);
                 set(page, INFO1, info1);
@@ -269,6 +284,63 @@ fn exit_results_are_decoded_and_unknown_ones_refused() {
             assert_eq!(got, expected, "{name}: {info1:#x} {info2:#x}");
         }
     }
+}
+
+/// Only the page that was named is a doorbell page.
+#[test]
+fn another_doorbell_page_than_the_one_named_is_refused() {
+    for answered in [0, 0x7000, 0x8001, 0x9000, u64::MAX] {
+        let got = ghcb(|page| {
+            honest(page);
+            set(page, INFO2, answered);
+        })
+        .call("doorbell");
+        assert_eq!(got, Err(GhcbError::Doorbell(answered)));
+    }
+    let unaligned = ghcb(|_| panic!("the host was asked")).set_doorbell(0x8008);
+    assert_eq!(unaligned, Err(GhcbError::Argument));
+}
+
+/// What is pending is taken once, and "no further signal" with it; nothing else of the page is touched.
+#[test]
+fn events_leave_the_doorbell_page_when_they_are_taken() {
+    let mut page = Shared::new(PAGE_SIZE);
+    for word in [0, 0x0200_8041, 0xFFFF_FFFF_u32, 0x0000_0200, 0x0000_0100, 0x0700_0000, 0x0001_0000] {
+        page.host(|bytes| {
+            bytes.fill(0x5A);
+            put(bytes, 0, &word.to_le_bytes());
+        });
+        let [vector, flags, _, vmpls] = word.to_le_bytes();
+        let expected = Events { vector, nmi: flags & 1 != 0, machine_check: flags & 2 != 0, vmpls };
+        assert_eq!(doorbell::take(&mut page), expected);
+        page.host(|bytes| assert_eq!((u32_at(bytes, 0), bytes[4..].iter().all(|byte| *byte == 0x5A)), (0, true)));
+        assert_eq!(doorbell::take(&mut page), Events::default());
+    }
+}
+
+/// A vector alone, a level-triggered one, several, and none of another VMPL's.
+#[test]
+fn what_is_presented_leaves_the_page_of_its_vmpl() {
+    let mut page = Shared::new(PAGE_SIZE);
+    let mut take = |status: u32, irr: [u32; 7]| {
+        page.host(|bytes| {
+            bytes.fill(0xFF);
+            put(bytes, 0x80, &status.to_le_bytes());
+            irr.iter().enumerate().for_each(|(n, group)| put(bytes, 0x84 + 4 * n, &group.to_le_bytes()));
+        });
+        let presented = doorbell::take_presented(&mut page, Vmpl::Vmpl2);
+        page.host(|bytes| assert!(bytes[..0x80].iter().chain(&bytes[0xA0..]).all(|byte| *byte == 0xFF)));
+        assert_eq!(page.bytes()[0x80..0x84], [0; 4]);
+        presented
+    };
+    let none = Presented::default();
+    assert_eq!(take(0, [7; 7]), none);
+    assert_eq!(take(0x23, [7; 7]), Presented { vectors: [0, 8, 0, 0, 0, 0, 0, 0], ..none });
+    assert_eq!(take(0x423, [7; 7]), Presented { level: Some(0x23), ..none });
+    assert_eq!(take(0x100, [7; 7]), Presented { nmi: true, ..none });
+    let all = Presented { vectors: [1 << 31, 1, 2, 3, 4, 5, 6, 7 | 1 << 31], nmi: true, level: None };
+    assert_eq!(take(1 << 31 | 0x41FF, [1, 2, 3, 4, 5, 6, 7]), all);
+    assert_eq!(take(0x4000, [0; 7]), none);
 }
 
 #[test]

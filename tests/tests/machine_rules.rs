@@ -27,9 +27,13 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// What a case's configuration has for this suite: how many processors QEMU emulates.
 const PROCESSORS: &str = "processors=";
 
-fn processors(case: &Case) -> Result<u32> {
-    match case.config.split(' ').find_map(|line| line.strip_prefix(PROCESSORS)) {
-        Some(count) => Ok(count.parse()?),
+/// And its SEV_FEATURES.
+const SEV_FEATURES: &str = "sev-features=";
+
+/// What a case has for this suite; 1 otherwise.
+fn of_suite(case: &Case, key: &str) -> Result<u8> {
+    match case.config.split(' ').find_map(|line| line.strip_prefix(key)) {
+        Some(number) => Ok(number.parse()?),
         None => Ok(1),
     }
 }
@@ -61,7 +65,8 @@ impl Bench {
 
     /// A case's lines, with the symbols' addresses.
     fn config(&self, case: &Case) -> Result<String> {
-        let lines = case.config.split(' ').filter(|line| !line.starts_with(PROCESSORS));
+        let lines =
+            case.config.split(' ').filter(|line| !line.starts_with(PROCESSORS) && !line.starts_with(SEV_FEATURES));
         let mut config = format!("case={}\n{}\n", case.name, lines.collect::<Vec<_>>().join("\n"));
         while let Some((before, rest)) = config.split_once('{') {
             let (name, after) = rest.split_once('}').context("no end of a symbol's name")?;
@@ -112,7 +117,9 @@ impl Outcome {
 }
 
 fn case(bench: &Bench, case: &Case) -> Result<()> {
-    let outcome = bench.boot_on(processors(case)?, &bench.image, &bench.config(case)?)?;
+    let mut parts = Parts::of(&bench.image);
+    parts.change_vmsa(0x3B0, of_suite(case, SEV_FEATURES)?)?;
+    let outcome = bench.boot_on(of_suite(case, PROCESSORS)?.into(), &parts.join(), &bench.config(case)?)?;
     match case.expect {
         Expect::Ok | Expect::OfChangedFile => {
             ensure!(
@@ -275,6 +282,7 @@ const NO_LAUNCH: &[(&str, &str, Change)] = &[
     }),
     ("vmsa-with-paging", "as KVM makes them", |parts| parts.change_vmsa(0x15B, 0x80)),
     ("vmsa-without-snp", "as KVM makes them", |parts| parts.change_vmsa(0x3B0, 0)),
+    ("vmsa-with-restricted-injection", "does not support", |parts| parts.change_vmsa(0x3B0, 9)),
     ("directive-of-nobody", "QEMU does not know", |parts| {
         let first = parts.position(PAGE_DATA)?;
         parts.headers[first][..4].copy_from_slice(&0x30Du32.to_le_bytes());

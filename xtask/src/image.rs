@@ -8,7 +8,7 @@ use host::guest::tools::Tools;
 use host::image::{Payload, accept, check, pack};
 use host::{build, debian, uki, workspace};
 use quoin_image::elf::Elf;
-use quoin_image::guest::Guest;
+use quoin_image::guest::{Guest, Interrupts};
 use quoin_image::linux::Linux;
 use quoin_image::{ovmf, sizes};
 use quoin_verify::digest::hex;
@@ -57,6 +57,14 @@ pub struct Args {
     /// something else.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     smp: u16,
+    /// Has the firmware interrupted by #HV alone (restricted injection): another launch digest, and a host that does not
+    /// offer it cannot start the image. Upstream's KVM does not.
+    #[arg(long, conflicts_with = "no_guest")]
+    restricted_injection: bool,
+    /// Has the guest interrupted by emulated APICs (alternate injection, protocol 3), where the host offers it: for guests
+    /// that use that protocol. Without it such a guest gets no interrupts at all.
+    #[arg(long, requires = "restricted_injection")]
+    alternate_injection: bool,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -74,8 +82,12 @@ pub struct Args {
 impl Args {
     /// The image of which the launch digest is committed.
     fn is_release(&self) -> bool {
-        let Self { guest, no_guest, linux, debian, ovmf, firmware, smp, .. } = self;
-        !no_guest && !debian && *smp == 1 && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
+        let Self { guest, no_guest, linux, debian, ovmf, firmware, smp, restricted_injection, .. } = self;
+        !no_guest
+            && !debian
+            && !restricted_injection
+            && *smp == 1
+            && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
     }
 }
 
@@ -89,7 +101,12 @@ pub fn run(args: &Args) -> Result<()> {
         (None, Some(path)) => Some(Guest::from_elf(&Elf::read(path)?)?),
         (None, None) => None,
     };
-    let guest = guest.map(|guest| Guest { processors: args.smp.into(), ..guest });
+    let interrupts = match (args.restricted_injection, args.alternate_injection) {
+        (false, _) => Interrupts::Any,
+        (true, false) => Interrupts::Restricted,
+        (true, true) => Interrupts::Alternate,
+    };
+    let guest = guest.map(|guest| Guest { processors: args.smp.into(), interrupts, ..guest });
     let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;
     let output = match &args.output {

@@ -116,6 +116,10 @@ mod tests {
             unreachable!()
         }
 
+        fn apic(&mut self) -> anyhow::Result<String> {
+            unreachable!()
+        }
+
         fn last_selftest(&mut self) -> anyhow::Result<String> {
             unreachable!()
         }

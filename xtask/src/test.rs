@@ -54,6 +54,8 @@ const IN_QEMU: &[InQemu] = &[
     ("two vCPUs: PVALIDATE beside a key, in instructions", booted::calls::run),
     ("lies of the host to the firmware", booted::lies::run),
     ("lies of the host to a running guest", booted::running::run),
+    ("interrupts: restricted injection", booted::interrupts::run),
+    ("interrupts: alternate injection", booted::interrupts::alternate),
     ("firmware: its stack", booted::stack::run),
     ("firmware: memory for 256 processors", booted::many::run),
     ("firmware: memory from the guest", booted::deposits::run),

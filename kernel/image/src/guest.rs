@@ -41,6 +41,18 @@ pub enum Measure {
     OperatingSystem = 2,
 }
 
+/// How the host can interrupt the firmware.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Interrupts {
+    /// By whatever it likes, which ends it.
+    #[default]
+    Any,
+    /// By #HV alone: restricted injection at VMPL0.
+    Restricted,
+    /// The same, and the guest is interrupted by emulated APICs: alternate injection, where the host offers it.
+    Alternate,
+}
+
 /// What a region is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
@@ -133,6 +145,8 @@ pub struct Guest {
     pub processors: u32,
     /// 2 MiB blocks that may be in mixed use before it deposits memory; 0 is as many as the firmware has memory for.
     pub mixed_blocks: u32,
+    /// How the host can interrupt the firmware.
+    pub interrupts: Interrupts,
     /// What it consists of.
     pub regions: Vec<Region>,
 }
@@ -181,8 +195,9 @@ impl Guest {
         let count = u32::try_from(self.regions.len())?;
         let digests = self.digests();
         let digest_count = u32::try_from(digests.len())?;
-        let memory = [self.processors, self.reserve(), self.mixed_blocks];
-        let numbers = [self.validation as u32, self.measure as u32, count, digest_count].into_iter().chain(memory);
+        let alternate = u32::from(self.interrupts == Interrupts::Alternate);
+        let others = [self.processors, self.reserve(), self.mixed_blocks, alternate];
+        let numbers = [self.validation as u32, self.measure as u32, count, digest_count].into_iter().chain(others);
         page.extend(numbers.flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
         for region in &self.regions {
@@ -235,6 +250,7 @@ impl Guest {
             measure: Measure::Nothing,
             processors: 1,
             mixed_blocks: 0,
+            interrupts: Interrupts::default(),
             regions,
         })
     }
@@ -311,7 +327,7 @@ fn entry(region: &Region) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Elf, Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
+    use super::{Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
     use crate::testing::{Segment, elf};
 
     fn guest(regions: Vec<Region>) -> Guest {
@@ -322,6 +338,7 @@ mod tests {
             measure: Measure::OperatingSystem,
             processors: 1,
             mixed_blocks: 0,
+            interrupts: Interrupts::default(),
             regions,
         }
     }

@@ -6,7 +6,7 @@
 
 use super::acpi;
 use super::elf::PAGE;
-use super::guest::{Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
+use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
 use anyhow::{Context, Result, ensure};
 use core::mem::{offset_of, size_of};
 use linux_loader::loader::bootparam::{boot_params, setup_header};
@@ -105,6 +105,7 @@ impl Linux {
             measure: Measure::OperatingSystem,
             processors: self.vcpus.into(),
             mixed_blocks: 0,
+            interrupts: Interrupts::default(),
             regions,
         })
     }

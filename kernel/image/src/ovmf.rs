@@ -2,7 +2,7 @@
 //! OvmfPkg/Include/WorkArea.h and ResetVector/X64/OvmfSevMetadata.asm).
 
 use super::elf::PAGE;
-use super::guest::{Entry, Event, Guest, Kind, Measure, Region, Validation, memory_type};
+use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
 use anyhow::{Context, Result, ensure};
 
 /// The image ends here.
@@ -43,6 +43,7 @@ pub fn guest(image: &[u8]) -> Result<Guest> {
         measure: Measure::Firmware,
         processors: 1,
         mixed_blocks: 0,
+        interrupts: Interrupts::default(),
         regions,
     })
 }

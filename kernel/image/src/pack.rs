@@ -1,7 +1,7 @@
 //! Packs firmware and guest payload into an IGVM file, as docs/boot.md orders it.
 
 use super::elf::{Elf, PAGE, Pages};
-use super::guest::{Guest, RESERVE_BLOCK};
+use super::guest::{Guest, Interrupts, RESERVE_BLOCK};
 use anyhow::{Context, Result, ensure};
 use igvm::snp_defs::{SevFeatures, SevSelector, SevVmsa};
 use igvm::{IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmPlatformHeader, IgvmRevision};
@@ -89,9 +89,14 @@ pub fn pack_for(firmware: &Elf, guest: Option<&Guest>, launched: u32) -> Result<
     if others > 0 {
         directives.push(page_data(PARKING, IgvmPageDataType::NORMAL, PARKED.to_vec()));
     }
-    directives.push(vp_context(0, vmsa(entry32(firmware)?)));
+    let interrupts = guest.map(|guest| guest.interrupts).unwrap_or_default();
+    let mut state = |number, mut vmsa: Box<SevVmsa>| {
+        vmsa.sev_features.set_restrict_injection(interrupts != Interrupts::Any);
+        directives.push(vp_context(number, vmsa));
+    };
+    state(0, vmsa(entry32(firmware)?));
     for number in (1..).take(usize::try_from(others)?) {
-        directives.push(vp_context(number, parked()));
+        state(number, parked());
     }
     serialize(directives)
 }
@@ -254,7 +259,7 @@ fn entry32(firmware: &Elf) -> Result<u64> {
 mod tests {
     use super::{FIRMWARE, pack};
     use crate::elf::Elf;
-    use crate::guest::Guest;
+    use crate::guest::{Guest, Interrupts};
     use crate::testing::{Segment, elf};
     use igvm::{IgvmDirectiveHeader as Directive, IgvmFile};
     use igvm_defs::IgvmPageDataType as Type;
@@ -376,6 +381,26 @@ mod tests {
         let directives = directives(&pack(&firmware(&SYMBOLS), None).unwrap());
         let Some(Directive::SnpVpContext { vmsa, .. }) = directives.last() else { panic!("no VMSA at the end") };
         assert_eq!((vmsa.cr0, vmsa.rip, vmsa.vmpl, u64::from(vmsa.sev_features)), (0x31, 0x1_0010, 0, 1));
+    }
+
+    /// The launch measures it, of every processor.
+    #[test]
+    fn restricted_injection_is_in_each_register_state_and_another_digest() {
+        let image = |interrupts| {
+            let guest = Guest { interrupts, processors: 3, ..guest() };
+            pack(&firmware(&SYMBOLS), Some(&guest)).unwrap()
+        };
+        let features = |image: &[u8]| -> Vec<u64> {
+            let of = |directive| match directive {
+                Directive::SnpVpContext { vmsa, .. } => Some(u64::from(vmsa.sev_features)),
+                _ => None,
+            };
+            directives(image).into_iter().filter_map(of).collect()
+        };
+        let images = [Interrupts::Any, Interrupts::Restricted, Interrupts::Alternate].map(image);
+        assert_eq!(images.each_ref().map(|image| features(image)), [vec![1; 3], vec![9; 3], vec![9; 3]]);
+        let digests = images.map(|image| digest::measure(&image).unwrap().digest);
+        assert!(digests[0] != digests[1] && digests[1] != digests[2] && digests[0] != digests[2]);
     }
 
     /// A hole of 2 GiB costs the file nothing.

@@ -10,12 +10,15 @@ use x86_64::{PrivilegeLevel, VirtAddr};
 
 use super::cell::TakeOnce;
 use super::exceptions::{STUB_SIZE, VC, stubs};
+use super::hv::{self, HV};
 use super::layout;
 
 /// IST index (from 0) of the stack for everything that ends the firmware.
 const FAULT_STACK: u8 = 0;
 /// IST index (from 0) of #VC's stack.
 const VC_STACK: u8 = 1;
+/// IST index (from 0) of #HV's stack, where there is restricted injection: the end of #VC's.
+const HV_STACK: u8 = 2;
 
 static GDT: TakeOnce<GlobalDescriptorTable> = TakeOnce::new(GlobalDescriptorTable::new());
 static TSS: TakeOnce<TaskStateSegment> = TakeOnce::new(TaskStateSegment::new());
@@ -25,6 +28,7 @@ static IDT: TakeOnce<[Gate; 256]> = TakeOnce::new([Gate::ABSENT; 256]);
 #[derive(Clone, Copy)]
 pub(crate) struct Stacks {
     pub(crate) fault: u64,
+    /// #VC's and, above it, #HV's.
     pub(crate) vc: u64,
 }
 
@@ -43,12 +47,16 @@ impl Gate {
     }
 }
 
-/// Takes all three tables into use on the processor that boots. `None` if they are in use already.
-pub(crate) fn load_first() -> Option<()> {
+/// Takes all three tables into use on the processor that boots. `None` if they are in use already. `restricted`: VMPL0
+/// has restricted injection; without it #HV is as any other exception that a host makes up.
+pub(crate) fn load_first(restricted: bool) -> Option<()> {
     let (gdt, tss, idt) = (GDT.take()?, TSS.take()?, IDT.take()?);
     for (vector, gate) in (0_u64..).zip(idt.iter_mut()) {
-        let stack = if vector == VC { VC_STACK } else { FAULT_STACK };
-        *gate = Gate::new(stubs() + vector * STUB_SIZE, CODE, stack);
+        *gate = match vector {
+            HV if restricted => Gate::new(hv::entry(), CODE, HV_STACK),
+            VC => Gate::new(stubs() + vector * STUB_SIZE, CODE, VC_STACK),
+            _ => Gate::new(stubs() + vector * STUB_SIZE, CODE, FAULT_STACK),
+        };
     }
     load(gdt, tss, Stacks { fault: layout::fault_stack_top(), vc: layout::vc_stack_top() });
     Some(())
@@ -60,7 +68,8 @@ const CODE: SegmentSelector = SegmentSelector::new(1, PrivilegeLevel::Ring0);
 /// Takes a processor's own GDT and TSS into use, and the IDT, which all share.
 pub(crate) fn load(gdt: &'static mut GlobalDescriptorTable, tss: &'static mut TaskStateSegment, stacks: Stacks) {
     tss.interrupt_stack_table[usize::from(FAULT_STACK)] = VirtAddr::new(stacks.fault);
-    tss.interrupt_stack_table[usize::from(VC_STACK)] = VirtAddr::new(stacks.vc);
+    tss.interrupt_stack_table[usize::from(VC_STACK)] = VirtAddr::new(stacks.vc - hv::STACK);
+    tss.interrupt_stack_table[usize::from(HV_STACK)] = VirtAddr::new(stacks.vc);
     let code = gdt.append(Descriptor::kernel_code_segment());
     let data = gdt.append(Descriptor::kernel_data_segment());
     let task = gdt.append(Descriptor::tss_segment(tss));

@@ -10,12 +10,14 @@ use snp::instr::access::resume_at;
 use snp::vc::{Decoded, Instruction, decode};
 use spin::Once;
 
-use super::{fatal, layout, processor};
+use super::{fatal, hv, layout, processor};
 
-global_asm!(include_str!("exceptions.s"));
+global_asm!(include_str!("exceptions.s"), hv_stack = const hv::STACK, hv_note = const hv::NOTE);
 
 /// Bytes between two stubs of `exceptions.s`.
 pub(crate) const STUB_SIZE: u64 = 16;
+/// #BP.
+pub(crate) const BP: u64 = 3;
 /// #VC.
 pub(crate) const VC: u64 = 29;
 
@@ -78,6 +80,9 @@ extern "C" fn exception_entry(frame: &mut Frame) {
 fn unexpected(frame: &Frame) -> Fatal {
     let address = x86_64::registers::control::Cr2::read_raw();
     let Frame { vector, error, rip, rsp, .. } = frame;
+    if hv::is_within_itself(*vector, *rip) {
+        return Fatal::new(Reason::Exception, format_args!("#HV in the handler of #HV: the host has not waited"));
+    }
     Fatal::new(
         Reason::Exception,
         format_args!("vector {vector} error {error:#x} rip {rip:#x} rsp {rsp:#x} cr2 {address:#x}"),

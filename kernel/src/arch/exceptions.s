@@ -17,6 +17,34 @@ __exception_stubs:
     .set vector, vector + 1
     .endr
 
+    # #HV, where VMPL0 has restricted injection, on a stack of its own: the last 256 bytes of #VC's. It notes that it was
+    # here (hv.rs) and goes back, with nothing else changed, to whatever it has interrupted. Only within itself it cannot:
+    # where its frame was overwritten by another one's. A host that minds "no further signal" does not do that.
+    .balign 16
+    .global __hv_entry
+__hv_entry:
+    push rax
+    mov byte ptr [rsp + 48 - {hv_note}], 1
+    lea rax, [rsp + 48]
+    # The interrupted RSP.
+    sub rax, [rsp + 32]
+    cmp rax, {hv_stack}
+    jb 2f
+    # On its way to run the guest, which is not to be run now (snp::instr, msr_call_unless).
+    mov rax, [rsp + 8]
+    cmp rax, offset __hv_window
+    jb 3f
+    cmp rax, offset __hv_window_end
+    jae 3f
+    mov qword ptr [rsp + 8], offset __hv_window_end
+3:  pop rax
+    iretq
+    # To the stack of what ends the firmware.
+2:  int3
+    .global __hv_within_hv
+__hv_within_hv:
+    hlt
+
     .balign 16
 exception_common:
     push rax

@@ -4,14 +4,15 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::clock::measure_khz;
 use kernel::console;
 use kernel::fatal::{Fatal, Reason};
-use kernel::mm::{Attributes, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
+use kernel::mm::{Attributes, GUEST_VMPL, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
 use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
+use snp::ghcb::doorbell::Presented;
 use snp::ghcb::exit::GhcbError;
 use snp::ghcb::msr::{self, PageState};
 use snp::ghcb::{Ghcb, SharedMemory};
@@ -23,6 +24,7 @@ use snp::report::Report;
 use spin::Mutex;
 
 use super::cell::TakeOnce;
+use super::hv::Doorbell;
 use super::memory::Memory;
 use super::{layout, processor};
 
@@ -44,6 +46,8 @@ pub(crate) struct Host {
     ghcb: Ghcb<Hardware, SharedBytes>,
     /// The guest is to be run by the MSR protocol: the page's last answer was none.
     run_by_msr: bool,
+    /// Where VMPL0 has restricted injection.
+    doorbell: Option<Doorbell>,
 }
 
 /// The shared pages for guest messages.
@@ -110,10 +114,27 @@ pub(crate) fn connect_another(page: SharedBytes, gpa: u64) -> Result<(), Fatal> 
 fn register(hardware: Hardware, page: SharedBytes, gpa: u64) -> Result<(), Fatal> {
     let ghcb = Ghcb::register(hardware, page, gpa).map_err(Fatal::because(Reason::Protocol))?;
     let processor = processor::this();
-    *processor.host.lock() = Some(Host { ghcb, run_by_msr: false });
+    *processor.host.lock() = Some(Host { ghcb, run_by_msr: false, doorbell: None });
     // Not before: an exception amid that assignment must not use half of a host.
     processor.connected.store(true, Ordering::Release);
     Ok(())
+}
+
+/// Registers a page as the doorbell page of the processor that this runs on. It is not of the host's own choice, or
+/// the boot ends.
+///
+/// # Safety
+/// `stack_top` is the end of the stack that #HV's handler has on this processor, for good.
+pub(crate) unsafe fn set_doorbell((page, gpa): (SharedBytes, u64), stack_top: u64) -> Result<(), Fatal> {
+    // SAFETY: as the caller says.
+    let doorbell = unsafe { Doorbell::new(page, stack_top) };
+    let no_doorbell =
+        |why: GhcbError| Fatal::new(Reason::Features, format_args!("no #HV doorbell page at {gpa:#x}: {why:x?}"));
+    with(Reason::Features, |host| {
+        host.ghcb.set_doorbell(gpa).map_err(no_doorbell)?;
+        host.doorbell = Some(doorbell);
+        Ok(())
+    })
 }
 
 /// Makes a page of the firmware's, given for good, one that the host reads and writes. Returns it with its GPA.
@@ -259,14 +280,67 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 /// The guest can have the host take the GHCB's page while it runs, and the answer with it. So a page without a good
 /// answer counts as having come back, which is safe whenever it happens, and the guest is run next by the MSR protocol,
 /// whose answer no guest can take.
+///
+/// What the host has signalled is looked at here, behind the guest's run: before it, the guest does not run, so that what
+/// the host presents is seen. It ends nothing, whatever it is: the guest can have the host take the doorbell page, and put
+/// anything there.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
-    with(Reason::RunGuest, |host| {
+    let ran = with(Reason::RunGuest, |host| {
+        if let Some(doorbell) = &host.doorbell {
+            let note = doorbell.note();
+            return run_unless_signalled(host.ghcb.hypervisor(), vmpl, note);
+        }
         if core::mem::take(&mut host.run_by_msr) {
             return msr::run_vmpl(host.ghcb.hypervisor(), vmpl).map_err(Fatal::because(Reason::RunGuest));
         }
         host.run_by_msr = host.ghcb.run_vmpl(vmpl).is_err();
         Ok(())
-    })
+    });
+    if is_machine_check() {
+        say("interrupts", format_args!("the host signals a machine check"));
+    }
+    ran
+}
+
+/// The same, unless the host signals meanwhile: then the guest counts as having come back at once, so that what the host
+/// presents does not wait until it has.
+fn run_unless_signalled(hardware: &mut Hardware, vmpl: Vmpl, note: &AtomicU8) -> Result<(), Fatal> {
+    // SAFETY: the guest's VMPL has its own registers and its own memory, of which no Rust object is.
+    match unsafe { hardware.msr_call_unless(msr::run_vmpl_request(vmpl), note) } {
+        None => Ok(()),
+        Some(answer) => msr::ran_vmpl(answer).map_err(Fatal::because(Reason::RunGuest)),
+    }
+}
+
+/// What interrupts come by on the processor that this runs on.
+pub(crate) struct Wires;
+
+impl kernel::svsm::apic::Wires for Wires {
+    fn presented(&mut self) -> Presented {
+        let mut host = processor::this().host.lock();
+        host.as_mut().and_then(|host| host.doorbell.as_mut()).map(Doorbell::presented).unwrap_or_default()
+    }
+
+    /// A host that does not want to know it has an interrupt less.
+    fn end_of_level(&mut self, vector: u8) {
+        if let Some(host) = processor::this().host.lock().as_mut() {
+            let _ = host.ghcb.specific_eoi(GUEST_VMPL, vector);
+        }
+    }
+
+    /// A host that does not do it keeps the guest waiting, as it can at any time.
+    fn signal(&mut self, apic_id: u32) {
+        if let Some(host) = processor::this().host.lock().as_mut() {
+            let _ = host.ghcb.signal(apic_id);
+        }
+    }
+}
+
+/// Whether the host has signalled a machine check by #HV. Interrupts and NMIs mean nothing to the firmware.
+fn is_machine_check() -> bool {
+    let mut host = processor::this().host.lock();
+    let events = host.as_mut().and_then(|host| host.doorbell.as_mut()?.take());
+    events.is_some_and(|events| events.machine_check)
 }
 
 /// Reports from the PSP, over VMPL0's channel.

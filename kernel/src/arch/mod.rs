@@ -10,6 +10,7 @@
 //! | [`cell`] | statics that boot hands out once |
 //! | [`descriptors`] | GDT, TSS, IDT |
 //! | [`exceptions`] | all vectors; #VC |
+//! | [`hv`] | #HV and its doorbell page |
 //! | [`memory`] | page tables in use, the direct map, guest pages |
 //! | [`host`] | GHCB, guest messages |
 //! | [`processor`] | what each processor has of its own; starting another |
@@ -26,6 +27,7 @@ pub(crate) mod fatal;
 pub(crate) mod guest_vmsa;
 pub(crate) mod heap;
 pub(crate) mod host;
+pub(crate) mod hv;
 pub(crate) mod layout;
 mod mem;
 pub(crate) mod memory;

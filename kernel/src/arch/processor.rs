@@ -13,6 +13,7 @@ use kernel::mm::page_table::Window;
 use kernel::mm::{LARGE_PAGE_SIZE, PAGE, Vmpl};
 use kernel::svsm::vcpus::BLOCK_SIZE;
 use snp::instr::{SharedBytes, pause, rdtsc, wrmsr};
+use snp::vmsa::features::RESTRICTED_INJECTION;
 use snp::vmsa::{Segment, Vmsa};
 use spin::Mutex;
 use x86_64::structures::gdt::GlobalDescriptorTable;
@@ -89,6 +90,21 @@ fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
     unsafe { alloc_zeroed(Layout::new::<T>()).cast::<T>().as_mut() }.ok_or_else(Fatal::plain(Reason::OutOfMemory))
 }
 
+/// A page for events that the host signals, shared with it.
+fn new_doorbell(memory: &mut Memory) -> Result<(SharedBytes, u64), Fatal> {
+    #[derive(FromZeros)]
+    #[repr(C, align(4096))]
+    struct Doorbell([u8; PAGE]);
+    host::share(memory, &mut allocate::<Doorbell>()?.0)
+}
+
+/// Gives the processor that boots its doorbell page.
+pub(crate) fn start_doorbell(memory: &mut Memory) -> Result<(), Fatal> {
+    let page = new_doorbell(memory)?;
+    // SAFETY: the stack in which `descriptors::load_first` has put #HV's.
+    unsafe { host::set_doorbell(page, layout::vc_stack_top()) }
+}
+
 /// The pages of one processor but the one that boots. What is below a stack is never mapped once the processor has been
 /// started: nobody but the CPU reaches a register state.
 #[derive(FromZeros)]
@@ -125,6 +141,8 @@ struct Own {
 struct Rest {
     memory: Memory,
     ghcb: (SharedBytes, u64),
+    /// Where VMPL0 has restricted injection, with the end of #HV's stack.
+    doorbell: Option<((SharedBytes, u64), u64)>,
     run: Run,
 }
 
@@ -156,12 +174,17 @@ pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: R
     tell_apart();
     let Block { vmsa, stack, other_vmsa, fault, guard, vc, ghcb, window } = allocate::<Block>()?;
     let ghcb = host::share(memory, ghcb)?;
+    let stacks = Stacks { fault: top(fault), vc: top(vc) };
+    let doorbell = match sev_features & RESTRICTED_INJECTION {
+        0 => None,
+        _ => Some((new_doorbell(memory)?, stacks.vc)),
+    };
     let (its_memory, root) = memory.another(window);
     let own = Own {
         gdt: GlobalDescriptorTable::new(),
         tss: TaskStateSegment::new(),
-        stacks: Stacks { fault: top(fault), vc: top(vc) },
-        rest: Some(Rest { memory: its_memory, ghcb, run }),
+        stacks,
+        rest: Some(Rest { memory: its_memory, ghcb, doorbell, run }),
     };
     let start = Box::leak(Box::new(Start {
         processor: Processor::new(0, apic_id),
@@ -226,8 +249,12 @@ extern "C" fn begin(start: &'static Start) -> ! {
 fn come_up(start: &'static Start) -> Result<(Memory, Run), Fatal> {
     let own = start.own.take().ok_or_else(Fatal::plain(Reason::Panic))?;
     descriptors::load(&mut own.gdt, &mut own.tss, own.stacks);
-    let Rest { memory, ghcb: (page, gpa), run } = own.rest.take().ok_or_else(Fatal::plain(Reason::Panic))?;
+    let Rest { memory, ghcb: (page, gpa), doorbell, run } = own.rest.take().ok_or_else(Fatal::plain(Reason::Panic))?;
     host::connect_another(page, gpa)?;
+    if let Some((page, stack_top)) = doorbell {
+        // SAFETY: the stack that was loaded above, whose memory is never freed.
+        unsafe { host::set_doorbell(page, stack_top) }?;
+    }
     start.ready.store(true, Ordering::Release);
     while !start.go.load(Ordering::Acquire) {
         pause();

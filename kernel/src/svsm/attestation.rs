@@ -8,7 +8,7 @@ use snp::svsm::attestation::{AttestAnswer, AttestServices, AttestSingleService, 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Machine, Registers};
-use crate::attest::{Attested, Certificates, ReportError};
+use crate::attest::{Attested, Certificates, EndorsementKey, ReportError};
 use crate::guest::{Claim, Refused};
 use crate::mm::Pages;
 use crate::mm::ownership::Ownership;
@@ -60,10 +60,11 @@ fn attest(
 ) -> Result<(), ResultCode> {
     let nonce = read_nonce(machine.pages, &machine.guest.lock().map, operation)?;
     let attested = attested.ok_or(ResultCode::INVALID_PARAMETER)?;
-    let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;
-    let key = tpm.endorsement_key();
-    drop(tpm);
-    let manifest = key.and_then(|key| attested.manifest(&key)).ok_or(ResultCode::REPORT_FAILED)?;
+    let key = match attested.has_key() {
+        true => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.endorsement_key(),
+        false => Some(EndorsementKey::new()),
+    };
+    let manifest = key.and_then(|key| attested.manifest(&key, machine.interrupts)).ok_or(ResultCode::REPORT_FAILED)?;
     let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
     Buffers::check(&machine.guest.lock().map, operation)?;
@@ -251,9 +252,9 @@ mod tests {
         without.common.certificates_size = 0.into();
         without.common.certificates_gpa = u64::MAX.into();
         let after = call(&mut scene, SERVICES, &without);
-        assert_eq!((after.rax, after.rcx, after.rdx), (0, 48 + EK.len() as u64, 0));
-        let manifest = scene.machine.bytes(MANIFEST, 48 + EK.len());
-        assert_eq!(manifest[48..], *EK);
+        assert_eq!((after.rax, after.rcx, after.rdx), (0, 80 + EK.len() as u64, 0));
+        let manifest = scene.machine.bytes(MANIFEST, 80 + EK.len());
+        assert_eq!((&manifest[72..72 + EK.len()], &manifest[72 + EK.len()..]), (EK, &[0; 8][..]));
         assert_eq!(scene.machine.bytes(REPORT, 0x90)[0x50..], report_data(&[0x5a; 64], &manifest));
     }
 

@@ -32,7 +32,9 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
         call::DEPOSIT_MEM => deposit::deposit_memory(machine, registers.rcx),
         call::WITHDRAW_MEM => deposit::withdraw_memory(machine, registers.rcx),
         call::QUERY_PROTOCOL => {
-            registers.rcx = query_protocol(ProtocolQuery::from_rcx(registers.rcx));
+            let query = ProtocolQuery::from_rcx(registers.rcx);
+            let is_there = query.protocol != snp::svsm::protocol::APIC || machine.has_apic();
+            registers.rcx = if is_there { query_protocol(query) } else { 0 };
             Ok(())
         }
         _ => Err(ResultCode::UNSUPPORTED_CALL),

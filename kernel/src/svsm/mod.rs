@@ -7,16 +7,19 @@
 //! Processors call at once. Three locks: the TPM, the PSP, the guest. Of the first two, whoever finds one taken answers
 //! BUSY; the guest's is waited for, and whoever holds it waits for nobody (docs/decisions.md, "Locks").
 
+pub mod apic;
 pub mod attestation;
 pub mod core_protocol;
 pub mod deposit;
 pub mod request;
 pub mod vcpus;
 pub mod vtpm;
+pub mod x2apic;
 
 use snp::svsm::{CallId, ResultCode, protocol};
 
 use crate::attest;
+use crate::interrupts::Interrupts;
 use crate::mm::Pages;
 use crate::sync::Mutex;
 use vcpus::Guest;
@@ -57,8 +60,12 @@ pub struct Machine<'a> {
     pub guest: &'a Mutex<Guest>,
     /// The TPM.
     pub tpm: &'a Mutex<dyn Tpm + 'a>,
+    /// How the host can interrupt, which can be attested.
+    pub interrupts: Interrupts,
     /// Where reports come from.
     pub reports: &'a Mutex<dyn attest::Reports + 'a>,
+    /// What interrupts come by.
+    pub wires: &'a mut dyn apic::Wires,
 }
 
 type Handler = fn(&mut Machine<'_>, u32, &mut Registers) -> Result<(), ResultCode>;
@@ -71,10 +78,11 @@ struct Protocol {
 }
 
 /// The one table: what QUERY_PROTOCOL answers from, and what [`serve`] goes by.
-const PROTOCOLS: [Protocol; 3] = [
+const PROTOCOLS: [Protocol; 4] = [
     Protocol { number: protocol::CORE, min_version: 1, max_version: 1, handler: core_protocol::handle },
     Protocol { number: protocol::ATTESTATION, min_version: 1, max_version: 1, handler: attestation::handle },
     Protocol { number: protocol::VTPM, min_version: 1, max_version: 1, handler: vtpm::handle },
+    Protocol { number: protocol::APIC, min_version: 1, max_version: 1, handler: apic::handle },
 ];
 
 fn find(number: u32) -> Option<&'static Protocol> {

@@ -7,7 +7,7 @@ use snp::ghcb::exit::code;
 use snp::vmsa::{EFER_SVME, Vmsa};
 
 use super::vcpus::Vcpu;
-use super::{Machine, Registers, serve};
+use super::{Machine, Registers, apic, serve};
 use crate::mm::ownership::Owner;
 use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, PageSize, Pages, RmpError, read_u64, write_u64};
 
@@ -40,7 +40,12 @@ pub fn after_stop(machine: &mut Machine<'_>) -> Stop {
 
 fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inaccessible> {
     set_runnable(machine.pages, vcpu.vmsa, false)?;
-    let stop = if !still_runs(machine.pages, vcpu.vmsa)? && is_call(machine, vcpu)? {
+    let has_stopped = !still_runs(machine.pages, vcpu.vmsa)?;
+    let is_emulated = has_stopped && apic::is_emulated(&vcpu);
+    if is_emulated {
+        apic::settle(machine, &vcpu)?;
+    }
+    let stop = if has_stopped && is_call(machine, vcpu)? {
         let mut registers = read_registers(machine.pages, vcpu.vmsa)?;
         serve(machine, &mut registers);
         write_registers(machine.pages, vcpu.vmsa, &registers)?;
@@ -48,6 +53,9 @@ fn look_and_serve(machine: &mut Machine<'_>, vcpu: Vcpu) -> Result<Stop, Inacces
     } else {
         Stop::NoCall
     };
+    if is_emulated {
+        apic::present(machine, &vcpu)?;
+    }
     set_runnable(machine.pages, vcpu.vmsa, true)?;
     Ok(stop)
 }

@@ -2,6 +2,9 @@
 
 use heapless::Vec as FixedVec;
 
+use snp::svsm::apic::Command;
+
+use super::x2apic::Apic;
 use crate::mm::Region;
 use crate::mm::ownership::{MAX_VMSAS, Ownership};
 
@@ -30,6 +33,8 @@ struct Processor {
     vcpu: Option<Vcpu>,
     /// It is doing so.
     serving: bool,
+    /// The vCPU's, where it has alternate injection.
+    apic: Apic,
 }
 
 /// What all processors work on, behind one lock. A handler keeps the lock from the judgement of an address to the last
@@ -40,6 +45,8 @@ pub struct Guest {
     processors: FixedVec<Processor, MAX_PROCESSORS>,
     /// Pages that the guest was asked for, and that no call has used since.
     pub(super) wanted: u32,
+    /// How many want their APICs emulated, the firmware among them.
+    want_apics: u32,
 }
 
 /// There is no such processor, or it is serving its vCPU.
@@ -57,14 +64,14 @@ impl Guest {
     #[must_use]
     pub fn new(map: Ownership, boot: u32, vcpu: Vcpu, others: &[u32]) -> Option<Guest> {
         let mut processors = FixedVec::<Processor, MAX_PROCESSORS>::new();
-        processors.push(Processor { apic_id: boot, vcpu: Some(vcpu), serving: false }).ok()?;
+        processors.push(Processor { apic_id: boot, vcpu: Some(vcpu), serving: false, apic: Apic::default() }).ok()?;
         for apic_id in others.iter().copied() {
             if processors.iter().any(|processor| processor.apic_id == apic_id) {
                 return None;
             }
-            processors.push(Processor { apic_id, vcpu: None, serving: false }).ok()?;
+            processors.push(Processor { apic_id, vcpu: None, serving: false, apic: Apic::default() }).ok()?;
         }
-        Some(Guest { map, processors, wanted: 0 })
+        Some(Guest { map, processors, wanted: 0, want_apics: 1 })
     }
 
     /// Whether there is one processor only.
@@ -119,7 +126,7 @@ impl Guest {
     /// nobody's any more stays one until it is deleted.
     pub(super) fn put(&mut self, apic_id: u32, vcpu: Vcpu) {
         if let Some(processor) = self.processor(apic_id) {
-            processor.vcpu = Some(vcpu);
+            (processor.vcpu, processor.apic) = (Some(vcpu), Apic::default());
         }
     }
 
@@ -133,6 +140,36 @@ impl Guest {
         for processor in self.processors.iter_mut().filter(|processor| processor.has(vmsa)) {
             processor.vcpu = None;
         }
+    }
+
+    /// The APIC of the processor's vCPU.
+    pub(super) fn apic(&mut self, apic_id: u32) -> Option<&mut Apic> {
+        self.processor(apic_id).map(|processor| &mut processor.apic)
+    }
+
+    /// Gives a command of one vCPU's to those that it is for; who they are.
+    pub(super) fn send(&mut self, from: u32, command: Command) -> FixedVec<u32, MAX_PROCESSORS> {
+        let is_receiver =
+            |processor: &&mut Processor| processor.vcpu.is_some() && command.destination.is(processor.apic_id, from);
+        let receivers = self.processors.iter_mut().filter(is_receiver);
+        receivers
+            .map(|processor| {
+                processor.apic.accept(command.message);
+                processor.apic_id
+            })
+            .collect()
+    }
+
+    /// One more wants emulated APICs. `None`: they are too many.
+    pub(super) fn want_apics_more(&mut self) -> Option<()> {
+        self.want_apics = self.want_apics.checked_add(1)?;
+        Some(())
+    }
+
+    /// One less does. `None`: it is the last.
+    pub(super) fn want_apics_less(&mut self) -> Option<()> {
+        self.want_apics = self.want_apics.checked_sub(1).filter(|rest| *rest > 0)?;
+        Some(())
     }
 
     /// Where all processors have come up, each is at its APIC id.

@@ -314,6 +314,39 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         self.call(code::RUN_VMPL, u64::from(vmpl.number()), 0, &[]).map(drop)
     }
 
+    /// Makes the page at `gpa`, which must already be shared with the host, this vCPU's #HV doorbell page; the host must
+    /// repeat the address exactly.
+    ///
+    /// # Errors
+    /// As all requests; `Argument` if `gpa` is not page aligned, `Doorbell` with the host's address.
+    pub fn set_doorbell(&mut self, gpa: u64) -> Result<(), GhcbError> {
+        const SET: u64 = 1;
+        if !gpa.is_multiple_of(crate::PAGE_SIZE as u64) {
+            return Err(GhcbError::Argument);
+        }
+        match self.call(code::HV_DOORBELL, SET, gpa, &[])?.field(Field::SwExitInfo2)? {
+            answer if answer == gpa => Ok(()),
+            answer => Err(GhcbError::Doorbell(answer)),
+        }
+    }
+
+    /// Has the host signal another processor's VMPL0 by #HV: an interrupt command for its APIC id.
+    ///
+    /// # Errors
+    /// As all requests.
+    pub fn signal(&mut self, apic_id: u32) -> Result<(), GhcbError> {
+        self.call(code::HV_IPI, u64::from(apic_id) << 32 | SIGNAL_VECTOR, 0, &[]).map(drop)
+    }
+
+    /// Tells the host that a level-triggered interrupt that it had presented to `vmpl` has been served.
+    ///
+    /// # Errors
+    /// As all requests.
+    pub fn specific_eoi(&mut self, vmpl: Vmpl, vector: u8) -> Result<(), GhcbError> {
+        let info1 = u64::from(vmpl.number()) << 16 | u64::from(vector);
+        self.call(code::SPECIFIC_EOI, info1, 0, &[]).map(drop)
+    }
+
     /// The host's feature bits (SW_EXITINFO2 of the answer); those of `needed` must be there.
     ///
     /// # Errors
@@ -323,6 +356,9 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         msr::require_features(answer.field(Field::SwExitInfo2)?, needed)
     }
 }
+
+/// The vector of [`Ghcb::signal`]: a fixed interrupt, which the doorbell page then has, and which means nothing.
+const SIGNAL_VECTOR: u64 = 0x50;
 
 /// SW_EXITINFO1 of IOIO: port in 31:16, width in 6:4.
 const fn io_info(port: u16, width: Width) -> u64 {

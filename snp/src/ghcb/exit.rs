@@ -35,6 +35,10 @@ pub mod code {
     pub const AP_CREATE: u64 = 0x8000_0013;
     /// #HV doorbell page.
     pub const HV_DOORBELL: u64 = 0x8000_0014;
+    /// #HV IPI.
+    pub const HV_IPI: u64 = 0x8000_0015;
+    /// Specific EOI.
+    pub const SPECIFIC_EOI: u64 = 0x8000_001D;
     /// Run a VMPL.
     pub const RUN_VMPL: u64 = 0x8000_0018;
     /// Hypervisor features.
@@ -84,6 +88,8 @@ pub enum GhcbError {
     PageStateChange(u64),
     /// The header of the page state change list came back other than the rules allow, or the host made no progress.
     PageStateHeader,
+    /// The host has taken another page than the one that was to be the #HV doorbell page.
+    Doorbell(u64),
     /// An argument that the protocol has no form for (empty, too long, not aligned); nothing was sent.
     Argument,
 }
@@ -99,6 +105,7 @@ crate::error_words! { GhcbError {
     Self::Features(missing) => "the host lacks features: {missing:#x}",
     Self::PageStateChange(info) => "the state of a page was not changed: {info:#x}",
     Self::PageStateHeader => "the list of page state changes came back other than it may",
+    Self::Doorbell(gpa) => "the host has {gpa:#x} as the #HV doorbell page",
     Self::Argument => "an argument for which the protocol has no form",
 } }
 

@@ -6,6 +6,7 @@
 //! valid bit the host has set.
 
 pub mod call;
+pub mod doorbell;
 pub mod exit;
 pub mod msr;
 pub mod page;
@@ -39,6 +40,10 @@ pub trait SharedMemory {
 
     /// Copies in.
     fn write(&mut self, offset: usize, bytes: &[u8]);
+
+    /// Puts `value` into the four bytes at `offset` and returns what was there, in one step, little-endian. `offset` is
+    /// aligned to 4; where it is not, or the bytes do not lie in the memory, nothing is written and it is 0.
+    fn exchange(&mut self, offset: usize, value: u32) -> u32;
 }
 
 impl<T: Hypervisor + ?Sized> Hypervisor for &mut T {
@@ -62,5 +67,9 @@ impl<T: SharedMemory + ?Sized> SharedMemory for &mut T {
 
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         (**self).write(offset, bytes);
+    }
+
+    fn exchange(&mut self, offset: usize, value: u32) -> u32 {
+        (**self).exchange(offset, value)
     }
 }

@@ -38,6 +38,8 @@ pub mod feature {
     pub const MULTI_VMPL: u64 = 1 << 5;
     /// Page state change by the page protocol.
     pub const PAGE_STATE_CHANGE: u64 = 1 << 6;
+    /// Events for each VMPL in the doorbell page: what alternate injection needs.
+    pub const EXTENDED_INTERRUPTS: u64 = 1 << 9;
     /// What an SVSM cannot do without. [`MULTI_VMPL`] is not among it: host kernels that run VMPLs were seen that do
     /// not name it, and one that does not run them refuses the creation of the guest's.
     pub const NEEDED: u64 = SNP | AP_CREATION;
@@ -133,8 +135,21 @@ pub fn page_state_change(hypervisor: &mut impl Hypervisor, gpa: u64, state: Page
 /// # Errors
 /// `MsrAnswer`, also if bits 63:12 of the answer are not zero.
 pub fn run_vmpl(hypervisor: &mut impl Hypervisor, vmpl: Vmpl) -> Result<(), GhcbError> {
-    let word = hypervisor.msr_call(u64::from(vmpl.number()) << 32 | RUN_VMPL_REQUEST);
-    if word == RUN_VMPL { Ok(()) } else { Err(GhcbError::MsrAnswer(word)) }
+    ran_vmpl(hypervisor.msr_call(run_vmpl_request(vmpl)))
+}
+
+/// The request of [`run_vmpl`].
+#[must_use]
+pub const fn run_vmpl_request(vmpl: Vmpl) -> u64 {
+    (vmpl.number() as u64) << 32 | RUN_VMPL_REQUEST
+}
+
+/// The answer to it.
+///
+/// # Errors
+/// As [`run_vmpl`].
+pub const fn ran_vmpl(answer: u64) -> Result<(), GhcbError> {
+    if answer == RUN_VMPL { Ok(()) } else { Err(GhcbError::MsrAnswer(answer)) }
 }
 
 /// The host's feature bits; those of `needed` must be there.

@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::bits::{high32, low32};
 use crate::rmp::RmpError;
 
+pub mod apic;
 pub mod attestation;
 pub mod core_protocol;
 pub mod vtpm;

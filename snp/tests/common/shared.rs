@@ -50,4 +50,10 @@ impl SharedMemory for Shared {
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         self.0.borrow_mut().bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
+
+    fn exchange(&mut self, offset: usize, value: u32) -> u32 {
+        let mut inner = self.0.borrow_mut();
+        let word = inner.bytes[offset..].first_chunk_mut::<4>().expect("within the memory");
+        u32::from_le_bytes(core::mem::replace(word, value.to_le_bytes()))
+    }
 }

@@ -95,7 +95,7 @@ impl Account {
 }
 
 /// The number behind `key=`.
-fn number(text: &str, key: &str) -> Result<u32> {
+pub(super) fn number(text: &str, key: &str) -> Result<u32> {
     let value = text.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
     value.and_then(|value| value.parse().ok()).with_context(|| format!("no {key} in `{text}`"))
 }

@@ -17,6 +17,7 @@
 //! | [`holds`] | how long each TPM command takes the firmware, in instructions |
 //! | [`hostile`] | a payload at VMPL2 that tries what a hostile guest would |
 //! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
+//! | [`interrupts`] | a host that interrupts, everywhere, a firmware with restricted injection |
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
@@ -49,6 +50,7 @@ pub mod holds;
 pub mod hostile;
 pub mod ima;
 pub mod interrupted;
+pub mod interrupts;
 pub mod lies;
 pub mod linux;
 pub mod many;

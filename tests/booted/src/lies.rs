@@ -25,7 +25,7 @@ enum Then {
 }
 
 /// The set of the firmware's own termination codes.
-const SET: u8 = 10;
+pub(super) const SET: u8 = 10;
 
 /// The lies of tests/machine/src/config.rs, those told together separated by a space.
 const LIES: &[(&str, Then)] = &[
@@ -159,7 +159,7 @@ fn poisons(qemu: &mut Qemu, built: &Built) -> Result<()> {
     answers::through(&mut relay)
 }
 
-fn ends(qemu: &mut Qemu, end: End, line: &str, reason: &str) -> Result<()> {
+pub(super) fn ends(qemu: &mut Qemu, end: End, line: &str, reason: &str) -> Result<()> {
     let mut said = String::new();
     // Until the machine has ended, or is silent.
     while let Some(event) = qemu.next_event(Duration::from_secs(60)) {

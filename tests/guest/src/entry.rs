@@ -3,6 +3,7 @@
 use crate::ghcb;
 use crate::page::Page;
 use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 global_asm!(include_str!("entry.s"), start = sym crate::start, fault = sym fault);
 
@@ -20,7 +21,9 @@ struct Vector {
 }
 
 unsafe extern "sysv64" {
-    static __vectors: [Vector; 10];
+    static __vectors: [Vector; 16];
+    static __taken_count: AtomicU64;
+    static __taken: [AtomicU8; 256];
     static __c_bit: u64;
     fn __probe_copy(destination: u64, source: u64, length: u64) -> u64;
     fn __probe_pvalidate(address: u64, validate: u64) -> u64;
@@ -56,6 +59,29 @@ pub(crate) fn install_exception_handlers() {
 /// An exception outside the probes is an error of ours.
 extern "sysv64" fn fault(_vector: u64, _error: u64, _rip: u64) -> ! {
     ghcb::terminate()
+}
+
+/// How many interrupts have been noted.
+pub(crate) fn taken_count() -> u64 {
+    // SAFETY: `entry.s` defines it, and changes it in one step.
+    unsafe { __taken_count.load(Ordering::SeqCst) }
+}
+
+/// The vector of the interrupt that was noted as number `index`.
+pub(crate) fn taken(index: u64) -> u64 {
+    let index = usize::try_from(index % 256).unwrap_or(0);
+    // SAFETY: `entry.s` defines them, and writes bytes.
+    unsafe { __taken[index].load(Ordering::SeqCst).into() }
+}
+
+/// Lets interrupts come for a while.
+pub(crate) fn open() {
+    // SAFETY: all gates lead to handlers that change nothing but their notes; nothing is kept below the stack pointer. In
+    // QEMU the shadow of STI does not end with a PAUSE.
+    unsafe { asm!("sti", "nop", "nop") };
+    (0..200).for_each(|_| core::hint::spin_loop());
+    // SAFETY: as above.
+    unsafe { asm!("cli") };
 }
 
 /// The C-bit as a mask of a physical address.

@@ -144,6 +144,28 @@ vector 29, 1
 interrupt:
     iretq
 
+# Interrupts that are noted, one after the other, by their vectors.
+.macro noted number
+noted_\number:
+    push rax
+    push rcx
+    mov eax, 1
+    lock xadd [rip + __taken_count], rax
+    and eax, 0xFF
+    lea rcx, [rip + __taken]
+    mov byte ptr [rcx + rax], \number
+    pop rcx
+    pop rax
+    iretq
+.endm
+
+noted 0x02
+noted 0x41
+noted 0x55
+noted 0x62
+noted 0x63
+noted 0x70
+
 common:                            # vector, error code, RIP, CS, RFLAGS, RSP, SS
     push rax
     lea rax, [rip + __probe_start]
@@ -265,10 +287,21 @@ __vectors:                         # number, handler
     .quad 0x23, interrupt          # COM2
     .quad 0x27, interrupt          # spurious
     .quad 0x2F, interrupt
+    .quad 0x02, noted_0x02
+    .quad 0x41, noted_0x41
+    .quad 0x55, noted_0x55
+    .quad 0x62, noted_0x62
+    .quad 0x63, noted_0x63
+    .quad 0x70, noted_0x70
     .quad 0, 0
 
 .section .data
 .balign 8
+.global __taken, __taken_count
+__taken_count:
+    .quad 0
+__taken:
+    .fill 256, 1, 0
 .global __c_bit
 __c_bit:
     .long 0

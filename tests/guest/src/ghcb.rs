@@ -1,5 +1,6 @@
 //! Requests to the host: the GHCB MSR protocol and the GHCB page (GHCB specification, version 2).
 
+use crate::apic;
 use crate::page::Page;
 use crate::{svsm, vcpu};
 use core::arch::asm;
@@ -81,7 +82,7 @@ pub(crate) enum Creation {
 pub(crate) fn ap_create(creation: Creation, apic_id: u64, vmsa: u64) -> Result<(), HostError> {
     const OUR_VMPL: u64 = 2;
     prepare(EXIT_AP_CREATE, creation as u64 | OUR_VMPL << 16 | apic_id << 32, vmsa);
-    set(field::RAX, 1);
+    set(field::RAX, apic::sev_features());
     vmgexit();
     answer()
 }

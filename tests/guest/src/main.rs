@@ -11,6 +11,7 @@
 //! | [`interrupts`] | the interrupt of the second serial port |
 //! | [`serial`] | the second serial port |
 //! | [`svsm`] | calls to the firmware through the calling area |
+//! | [`apic`] | the APIC protocol, and interrupts by it |
 //! | [`attest`], [`vtpm`] | the calls of those two protocols, with what they take and give |
 //! | [`relay`] | the host's requests |
 //! | [`hostile`] | the self-test |
@@ -21,6 +22,7 @@
 #![no_std]
 #![no_main]
 
+mod apic;
 mod attest;
 mod entry;
 mod ghcb;
@@ -44,6 +46,7 @@ extern "sysv64" fn start() -> ! {
         ghcb::terminate();
     }
     serial::set_up();
+    apic::set_up();
     relay::serve()
 }
 

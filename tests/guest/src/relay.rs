@@ -5,7 +5,7 @@ use crate::entry;
 use crate::ghcb::HostError;
 use crate::page::{Area, PAGE_SIZE};
 use crate::svsm::{self, Registers, SUCCESS, Taken};
-use crate::{hostile, serial, states, two, vtpm};
+use crate::{apic, hostile, serial, states, two, vtpm};
 
 /// The longest payload of a request, and of an answer's text or memory.
 const BUFFER: usize = 64 * 1024;
@@ -150,6 +150,7 @@ fn selftest(length: usize) -> Result<(), Refusal> {
     let length = match (length, payload(0)) {
         (0, _) => hostile::run(&PAYLOAD),
         (1, [1]) => hostile::run_last(&PAYLOAD),
+        (1, [2]) => apic::run(&PAYLOAD),
         _ => return Err(Refusal::TooLong),
     };
     head(3, length);

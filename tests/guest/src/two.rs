@@ -11,6 +11,7 @@ mod hostile;
 mod sha256;
 mod traffic;
 
+use crate::apic;
 use crate::entry;
 use crate::ghcb::{self, Creation};
 use crate::hostile::Report;
@@ -51,6 +52,7 @@ pub(crate) fn second() -> ! {
         match TASK.load(Ordering::SeqCst) {
             task::SCRIBBLE => scribble(),
             task::USE_TPM => finish(traffic::second()),
+            apic::TAKE => apic::take(),
             task::TAKE_AND_GIVE => each(|_| pass(1)),
             task::MAKE_KEYS => each(traffic::make_key),
             _ => {

@@ -1,5 +1,6 @@
 //! A second vCPU: its register state, how it is created and destroyed, and which of the two this is.
 
+use crate::apic;
 use crate::ghcb::{self, Creation, HostError};
 use crate::page::{Area, Page};
 use crate::svsm::{self, Registers, SUCCESS, Taken, protocol};
@@ -104,7 +105,7 @@ pub(crate) fn fill(page: &Page) {
         (field::RIP, entry as extern "C" fn() -> ! as usize as u64),
         (field::RSP, STACK.gpa() + 0x4000),
         (field::PAT, 0x0007_0406_0007_0406),
-        (field::SEV_FEATURES, 1),
+        (field::SEV_FEATURES, apic::sev_features()),
         (field::XCR0, 1),
         (field::MXCSR, 0x1F80),
         (field::FTW, 0x5555),

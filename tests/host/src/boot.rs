@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
 use quoin_image::elf::Elf;
-use quoin_image::guest::Guest;
+use quoin_image::guest::{Guest, Interrupts};
 use quoin_verify::Expectations;
 use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
@@ -52,10 +52,20 @@ pub fn build_everything() -> Result<Built> {
 
 /// The same, for so many processors.
 pub fn build_for(processors: u32) -> Result<Built> {
-    let programs = build::build(build::IMAGE_AND_MACHINE)?;
-    let guest = Guest { processors, ..Guest::from_elf(&Elf::read(&programs.guest())?)? };
-    let image = image::pack(&programs.firmware(), Payload::Guest(&guest))?;
     let name = if processors == 1 { String::from("quoin.igvm") } else { format!("quoin-{processors}.igvm") };
+    build_so(&name, |guest| Guest { processors, ..guest })
+}
+
+/// The same, and how the host can interrupt.
+pub fn build_interrupted(processors: u32, interrupts: Interrupts) -> Result<Built> {
+    let name = format!("quoin-{interrupts:?}-{processors}.igvm").to_lowercase();
+    build_so(&name, |guest| Guest { processors, interrupts, ..guest })
+}
+
+fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {
+    let programs = build::build(build::IMAGE_AND_MACHINE)?;
+    let guest = change(Guest::from_elf(&Elf::read(&programs.guest())?)?);
+    let image = image::pack(&programs.firmware(), Payload::Guest(&guest))?;
     let path = workspace::target_dir()?.join(name);
     fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Built { machine: programs.machine(), image, path })

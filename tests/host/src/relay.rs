@@ -90,6 +90,8 @@ pub trait Relay {
     fn two_vcpus(&mut self, work: Work, count: u32) -> Result<String>;
     /// Has the payload create vCPUs of wrong register states, or under a host that lies; gives the text of it.
     fn register_states(&mut self, what: &RegisterStates) -> Result<String>;
+    /// What the payload finds of the APIC protocol, a line each.
+    fn apic(&mut self) -> Result<String>;
     /// Makes any SVSM call; gives the registers after it and the pending byte of the calling area, 0 when the firmware
     /// took the call.
     fn svsm(&mut self, registers: SvsmRegisters) -> Result<(SvsmRegisters, u8)>;
@@ -214,6 +216,10 @@ impl<S: Read + Write> Relay for SerialRelay<S> {
 
     fn last_selftest(&mut self) -> Result<String> {
         String::from_utf8(self.request(Kind::Selftest, &[1])?).context("the self-test's text is not UTF-8")
+    }
+
+    fn apic(&mut self) -> Result<String> {
+        String::from_utf8(self.request(Kind::Selftest, &[2])?).context("the text is not UTF-8")
     }
 
     fn two_vcpus(&mut self, work: Work, count: u32) -> Result<String> {

@@ -155,7 +155,7 @@ impl Machine {
     fn check_named(&self, ghcb: Ghcb, vmpl: usize, vmsa: u64) -> Result<(), Malformed> {
         let features = ghcb.get(field::RAX)?;
         let hpa = self.memory.rmp.hpa(vmsa).ok_or(Malformed::InvalidInput)?;
-        let supported = features & 1 == 1 && features & !crate::switch::SEV_FEATURES == 0;
+        let supported = self.config.injection.supports(features);
         let fit = self.current() == 0 || self.unfit(vmpl, VmsaPage::Guest(vmsa)).is_none();
         let used = self.processors.iter().any(|processor| processor.uses(vmsa));
         if !supported || phys::read_u64(hpa + SEV_FEATURES) != features || !fit || used {

@@ -11,6 +11,9 @@
 //!   it fills in the image's leaves, and hides what TCG has not
 //! - `invlpgb`: `yes`: there are INVLPGB and TLBSYNC, and CPUID says so; `no`: there are not; default: with more than
 //!   one processor there are
+//! - `injection`: `any` (default): the host has no restricted injection, as upstream's KVM; `restricted`: it has;
+//!   `alternate`: and alternate injection, too
+//! - `window`: `FIRST-END`: where VMPL0 is on its way to run the guest; #HV takes it to the end
 //! - `steal`: `1`: the guest may name a page (VMMCALL, [`crate::steal`]) that the host then takes at the moment at
 //!   which VMPL0 reaches for it
 //! - `legacy`: `hole` (default): no RAM from 640 KiB to 1 MiB, as on a host with KVM; `ram`: valid RAM there, for a
@@ -33,6 +36,7 @@
 //! - `case`: a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it
 //! - `fault`: `NAME[:ARG]`, a lie of the host, below; may be given several times
 
+use crate::injection::Injection;
 use crate::log::bad_launch;
 
 /// Defines the lies once: field, name, sentence.
@@ -75,6 +79,11 @@ lies! {
     cbit_lie "cbit-lie" 51 "the MSR protocol (SEV information) and host CPUID name ARG as the C-bit"
     cpuid_overflow "cpuid-overflow" 65 "the CPUID page's count is ARG"
     spurious_run "spurious-run" 1 "every Nth intercept of VMPL2 that is no VMGEXIT makes the host run VMPL0"
+    doorbell_refused "doorbell-refused" 1 "no #HV doorbell page is taken"
+    doorbell_other "doorbell-other" 1 "the #HV doorbell page is another one than the guest has named, and the host says so"
+    event "event" 64 "vector ARG (bits 7:0) is raised in VMPL0, once, with ARG in its doorbell page"
+    present "present" 20 "at every Nth exit of a VMPL2 with alternate injection what chance has is presented to it"
+    hv "hv" 50 "every event is raised at every Nth exit of VMPL0, where it has restricted injection (signals.rs)"
     ap_never "ap-never" 1 "the Nth AP creation is reported as done and not carried out"
     ap_refused "ap-refused" 1 "the Nth AP creation is refused"
     ap_other "ap-other" 1 "the Nth AP creation is carried out for the next processor"
@@ -133,6 +142,9 @@ pub(crate) struct Config {
     pub(crate) cpuid: crate::cpuid::Source,
     /// INVLPGB and TLBSYNC, where it is said whether there are.
     pub(crate) invlpgb: Option<bool>,
+    pub(crate) injection: Injection,
+    /// First address and end.
+    pub(crate) window: Option<(u64, u64)>,
     pub(crate) steal: bool,
     /// There is RAM from 640 KiB to 1 MiB.
     pub(crate) legacy_ram: bool,
@@ -163,6 +175,8 @@ impl Default for Config {
             no_vmpls: false,
             cpuid: crate::cpuid::Source::default(),
             invlpgb: None,
+            injection: Injection::default(),
+            window: None,
             steal: false,
             legacy_ram: false,
             refusable: [None; 6],
@@ -216,6 +230,13 @@ impl Config {
             ("legacy", "ram") => self.legacy_ram = true,
             ("invlpgb", "yes") => self.invlpgb = Some(true),
             ("invlpgb", "no") => self.invlpgb = Some(false),
+            ("injection", "any") => self.injection = Injection::Any,
+            ("injection", "alternate") => self.injection = Injection::Alternate,
+            ("window", value) => {
+                let (first, end) = value.split_once('-')?;
+                self.window = Some((number(first)?, number(end)?));
+            }
+            ("injection", "restricted") => self.injection = Injection::Restricted,
             ("steal", value) => self.steal = number(value)? != 0,
             ("refusable", value) => {
                 let (first, last) = value.split_once('-')?;

@@ -33,7 +33,9 @@ mod code {
     pub(super) const EXTENDED_GUEST_REQUEST: u64 = 0x8000_0012;
     pub(super) const AP_CREATION: u64 = 0x8000_0013;
     pub(super) const DOORBELL: u64 = 0x8000_0014;
+    pub(super) const HV_IPI: u64 = 0x8000_0015;
     pub(super) const APIC_IDS: u64 = 0x8000_0017;
+    pub(super) const SPECIFIC_EOI: u64 = 0x8000_001D;
     pub(super) const RUN_VMPL: u64 = 0x8000_0018;
     pub(super) const HV_FEATURES: u64 = 0x8000_FFFD;
     pub(super) const TERMINATE: u64 = 0x8000_FFFE;
@@ -73,8 +75,10 @@ impl Machine {
             code::EXTENDED_GUEST_REQUEST => self.extended_request(ghcb, info1, info2),
             code::AP_CREATION => self.ap_creation(ghcb, info1, info2),
             code::DOORBELL => self.doorbell_event(info1, info2),
+            code::HV_IPI => self.hv_ipi(info1),
+            code::SPECIFIC_EOI => self.specific_eoi(info1),
             code::APIC_IDS => self.apic_ids(ghcb, info1),
-            code::HV_FEATURES => Ok(Answer::info2(self.config.lies.hv_features.unwrap_or(crate::msr::HV_FEATURES))),
+            code::HV_FEATURES => Ok(Answer::info2(self.hv_features())),
             code::TERMINATE => {
                 self.terminated(lo8(info1 & 15), lo8(info1 >> 4));
                 Ok(Answer::default())
@@ -196,23 +200,6 @@ impl Machine {
         self.page_state(gpa, operation, huge)?;
         phys::write_u64(slot, entry & !0xFFF | pages);
         Ok(())
-    }
-
-    /// #HV doorbell page: 0 preferred address, 1 set, 2 query, 3 clear.
-    fn doorbell_event(&mut self, request: u64, gpa: u64) -> Outcome {
-        match request {
-            0 => Ok(Answer::info2(u64::MAX)),
-            1 if gpa.is_multiple_of(PAGE) && self.memory.shared(gpa).is_some() => {
-                self.level().doorbell = Some(gpa);
-                Ok(Answer::info2(gpa))
-            }
-            2 => Ok(Answer::info2(self.level().doorbell.unwrap_or(u64::MAX))),
-            3 => {
-                self.level().doorbell = None;
-                Ok(Answer::default())
-            }
-            _ => Err(Malformed::InvalidInput.into()),
-        }
     }
 
     /// List of APIC ids: u32 count, then u32 each; RAX has the pages that the guest offers at `gpa`.

@@ -76,6 +76,11 @@ impl Machine {
         // The machine waits, not the guest's processor: an interrupt that came between a STI of the guest's and its HLT
         // would be lost otherwise.
         if self.vmcb().save(save::RFLAGS) & IF != 0 {
+            if self.virtual_interrupt().is_some() {
+                // It is woken at once.
+                self.vmcb().set(control::INTERRUPT_SHADOW, 0);
+                return self.skip(1);
+            }
             self.processor_mut().work = Work::Halted;
         } else {
             self.hold(Work::Stopped, format_args!("HLT with RFLAGS.IF=0"));

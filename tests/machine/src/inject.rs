@@ -149,7 +149,7 @@ impl Machine {
     }
 
     /// Single-steps. `false`: another VMPL runs.
-    fn steps(&mut self, steps: u64) -> bool {
+    pub(crate) fn steps(&mut self, steps: u64) -> bool {
         self.vmcb().intercept_debug();
         for _ in 0..steps {
             self.step();
@@ -281,7 +281,24 @@ impl Machine {
         self.inject.trial.take().unwrap_or_default()
     }
 
-    fn has_ended(&self) -> bool {
+    /// A trial of which no reason is heard.
+    pub(crate) fn begin_trial(&mut self) {
+        self.inject.trial = Some(Trial::default());
+    }
+
+    /// The trial's end, which must come.
+    pub(crate) fn must_end(&mut self, what: fmt::Arguments<'_>) {
+        if !self.has_ended() && !self.ends() {
+            self.only_the_end(what);
+        }
+    }
+
+    /// What comes next is no trial.
+    pub(crate) fn end_trial(&mut self) {
+        self.inject.trial = None;
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
         self.inject.trial.as_ref().is_some_and(|trial| trial.end.is_some())
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Launched {
     pub(crate) policy: u64,
     /// The machine's addresses of the VMSAs of all processors.
     pub(crate) states: Vec<u64, PROCESSORS>,
+    /// SEV_FEATURES of the first.
+    pub(crate) features: u64,
 }
 
 /// The launch under way.
@@ -97,7 +99,7 @@ impl<'a> Launch<'a> {
         }
         let features = self.features.ok_or(Bad("the file has no VMSA for SEV-SNP"))?;
         self.launch_others(features);
-        Ok(Launched { digest: self.digest, policy, states: self.states })
+        Ok(Launched { digest: self.digest, policy, states: self.states, features })
     }
 
     /// Gives memory to a firmware that ends at 4 GiB.

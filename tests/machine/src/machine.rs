@@ -13,6 +13,7 @@ use crate::memory::Memory;
 use crate::phys::PAGE;
 use crate::psp::Psp;
 use crate::rules::Rule;
+use crate::signals::Signals;
 use crate::smp::{self, PROCESSORS, Place};
 use crate::svm::{Entry, Host, Regs, Svm, Vmcb, control, exit, save};
 use core::cell::Cell;
@@ -39,6 +40,8 @@ pub(crate) struct Level {
     pub(crate) registered: Option<u64>,
     /// The #HV doorbell page.
     pub(crate) doorbell: Option<u64>,
+    /// The host has something to say to it, by #HV.
+    pub(crate) signalled: bool,
     /// SEV_FEATURES of the VMSA when it was last loaded.
     pub(crate) sev_features: u64,
     /// Another processor, or this one, has sent it an NMI.
@@ -125,6 +128,7 @@ impl Processor {
                 ghcb: 0,
                 registered: None,
                 doorbell: None,
+                signalled: false,
                 sev_features: 0,
                 nmi: false,
                 by: 0,
@@ -190,6 +194,13 @@ pub(crate) struct Machine {
     pub(crate) inspected: bool,
     /// For `fault=inject`.
     pub(crate) inject: Inject,
+    /// For `fault=hv`; whether the handler of #HV is being watched.
+    pub(crate) signals: Signals,
+    pub(crate) in_signal: bool,
+    /// `fault=event` has been.
+    pub(crate) event_raised: bool,
+    /// Exits so far, for `fault=present`.
+    pub(crate) presented: u64,
 }
 
 impl Machine {
@@ -315,6 +326,7 @@ impl Machine {
             self.start(vmpl);
             self.try_window();
         }
+        self.deliver_signal();
         self.deliver_nmi();
         (self.processor().work == Work::Runs).then(|| self.entry())
     }
@@ -385,6 +397,9 @@ impl Machine {
         if evicted || self.processor().work != Work::Halted {
             return crate::apic::give_back(vector);
         }
+        if self.is_alternate() {
+            return self.present(vector.into(), 0);
+        }
         self.processor_mut().work = Work::Runs;
         self.skip(1);
         self.deliver_interrupt(vector);
@@ -394,6 +409,10 @@ impl Machine {
     fn redeliver(&mut self, code: u64, pending: u64) {
         const VALID: u64 = 1 << 31;
         if code != exit::NPF || pending & VALID == 0 || self.vmcb().get(control::EVENT_INJECT) & VALID != 0 {
+            return;
+        }
+        // QEMU forgets a virtual interrupt once it is delivered, and not before: it will be.
+        if self.virtual_interrupt() == Some(crate::bits::lo8(pending)) {
             return;
         }
         // An interrupt shows as an exception here (facts of QEMU's TCG): vectors of 32 and above are interrupts. Not by
@@ -424,6 +443,9 @@ pub(crate) fn run(me: usize) -> ! {
             machine.left(ticks);
             machine.inject_all();
             machine.try_window();
+            machine.signal_all();
+            machine.lie_event();
+            machine.lie_present();
             machine
         } else {
             let interrupts = machine.processor().work == Work::Halted;

@@ -20,6 +20,8 @@
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject`, `window` | exceptions that the host makes up, and pages that it takes, at chosen instructions |
+//! | `injection` | how the host may interrupt, and the doorbell page |
+//! | `inject`, `signals` | exceptions that the host makes up, and #HV at every instruction |
 //!
 //! `unsafe` is in `entry`, `mem`, `cpu`, `phys` and `smp`; in four more where an instruction or a device is used: `svm`
 //! (VMRUN and its control blocks), `apic`, `events` (an MSR that the guest may write) and `fwcfg` (what QEMU has
@@ -41,6 +43,7 @@ mod fwcfg;
 mod ghcb;
 mod igvm;
 mod inject;
+mod injection;
 mod insn;
 mod invlpgb;
 mod io;
@@ -56,6 +59,7 @@ mod psp;
 mod pvh;
 mod rmp;
 mod rules;
+mod signals;
 mod smp;
 mod steal;
 mod svm;
@@ -110,6 +114,9 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         Ok(launched) => launched,
         Err(why) => bad_launch!("IGVM file: {}", why.0),
     };
+    if !config.injection.supports(launched.features) {
+        bad_launch!("this host does not support the VMSA's SEV_FEATURES {:#x}", launched.features);
+    }
     log!("launch digest {}", psp::Hex(&launched.digest));
     psp.launched(&launched);
     let svm = Svm::new(|pages| memory.frames(pages));
@@ -134,6 +141,10 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         stack_used: None,
         inspected: false,
         inject: inject::Inject::default(),
+        signals: signals::Signals::default(),
+        in_signal: false,
+        event_raised: false,
+        presented: 0,
     };
     machine.lie_parked(&launched.states);
     silence_bios_timer();

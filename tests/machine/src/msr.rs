@@ -47,6 +47,7 @@ impl Machine {
     /// VMGEXIT: by the MSR's value one of the two protocols.
     pub(crate) fn vmgexit(&mut self) {
         let request = self.level().ghcb;
+        self.not_in_signal(format_args!("it exits to the host"));
         if request & 0xFFF == 0 {
             return self.ghcb_exit(request);
         }
@@ -82,7 +83,7 @@ impl Machine {
             0x010 => 0x011 | !0xFFF,
             0x012 => self.msr_register(request),
             0x014 => self.msr_page_state(request),
-            0x080 => self.config.lies.hv_features.unwrap_or(HV_FEATURES) << 12 | 0x081,
+            0x080 => self.hv_features() << 12 | 0x081,
             0x100 => {
                 self.terminated(lo8(request >> 12 & 15), lo8(request >> 16));
                 request

@@ -45,5 +45,7 @@ rules! {
     TripleFault "triple-fault" "an exception finds a usable IDT, gate and stack"
     Halted "halted" "a vCPU does not halt with interrupts disabled"
     InjectedException "injected-exception" "an exception that the host makes up ends the firmware, and nothing is done after it but to say so"
+    RestrictedInjection "restricted-injection" "with restricted injection, a VMPL is interrupted by #HV and by nothing else"
+    SignalHandler "signal-handler" "the handler of #HV goes back at once, with every register as it was, and asks nobody for anything"
     SvmInstruction "svm-instruction" "a guest does not execute instructions of a hypervisor"
 }

@@ -14,6 +14,7 @@ pub(crate) mod control {
     pub(crate) const IOPM: u64 = 0x40;
     pub(crate) const MSRPM: u64 = 0x48;
     pub(crate) const ASID: u64 = 0x58;
+    pub(crate) const VIRTUAL_INTERRUPT: u64 = 0x60;
     pub(crate) const INTERRUPT_SHADOW: u64 = 0x68;
     pub(crate) const EXIT_CODE: u64 = 0x70;
     pub(crate) const EXIT_INFO_1: u64 = 0x78;
@@ -51,6 +52,8 @@ pub(crate) mod exit {
     pub(crate) const CR3_WRITE: u64 = 0x13;
     pub(crate) const CR4_WRITE: u64 = 0x14;
     pub(crate) const EXCEPTION_DB: u64 = 0x41;
+    /// What the VMSA's GUEST_EXITCODE has after an interrupt of the host's.
+    pub(crate) const INTR: u64 = 0x60;
     pub(crate) const NMI: u64 = 0x61;
     pub(crate) const EXCEPTION_UD: u64 = 0x46;
     pub(crate) const CR0_SELECTIVE: u64 = 0x65;

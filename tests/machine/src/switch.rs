@@ -1,6 +1,7 @@
 //! From one VMPL to another: the VMSA page of the one that stops is written, that of the one that goes on is read.
 
 use crate::bits::{u16_at, u32_at, u64_at};
+use crate::injection::ALTERNATE;
 use crate::log::log;
 use crate::machine::{Machine, Processor, VmsaPage, Work};
 use crate::memory::{Found, inspect};
@@ -22,7 +23,9 @@ mod vmsa {
     pub(super) const EXIT_INFO_2: usize = 0x398;
     pub(super) const EXIT_INT_INFO: usize = 0x3A0;
     pub(super) const SEV_FEATURES: usize = 0x3B0;
+    pub(super) const INTERRUPT_CONTROL: usize = 0x3B8;
     pub(super) const EXIT_CODE: usize = 0x3C0;
+    pub(super) const EVENT_INJECT: usize = 0x3E0;
     pub(super) const MXCSR: usize = 0x408;
     pub(super) const FTW: usize = 0x40C;
     pub(super) const FSW: usize = 0x40E;
@@ -31,8 +34,11 @@ mod vmsa {
     pub(super) const XMM: usize = 0x470;
 }
 
-/// SEV features that this machine has: SNP.
-pub(crate) const SEV_FEATURES: u64 = 1;
+/// What VINTR_CTRL and the control block have in common: TPR, V_IRQ, its priority, ignore TPR, its vector.
+const INTERRUPT_CONTROL: u64 = 0xFF | 1 << 8 | 0x1F << 16 | 0xFF << 32;
+/// V_INTR_MASKING.
+const VIRTUAL_MASKING: u64 = 1 << 24;
+const EVENT_VALID: u64 = 1 << 31;
 
 type Page = [u8; 4096];
 
@@ -108,6 +114,13 @@ impl Machine {
             crate::bits::put(&mut page, offset, &level.vmcb.get(field).to_le_bytes());
         }
         crate::bits::put(&mut page, vmsa::EXIT_CODE, &code.to_le_bytes());
+        if level.sev_features & ALTERNATE != 0 {
+            let event = level.vmcb.get(control::EVENT_INJECT);
+            let event = if event & EVENT_VALID == 0 { 0 } else { event };
+            let virtual_interrupt = level.vmcb.get(control::VIRTUAL_INTERRUPT) & INTERRUPT_CONTROL;
+            crate::bits::put(&mut page, vmsa::EVENT_INJECT, &event.to_le_bytes());
+            crate::bits::put(&mut page, vmsa::INTERRUPT_CONTROL, &virtual_interrupt.to_le_bytes());
+        }
         phys::write(hpa, &page);
     }
 
@@ -146,7 +159,14 @@ impl Machine {
         fx_from(&page, level.regs);
         level.sev_features = u64_at(&page, vmsa::SEV_FEATURES);
         level.vmcb.set(control::NESTED_CR3, root);
-        level.vmcb.set(control::EVENT_INJECT, 0);
+        // Interrupts come from the VMSA then, and those of the processor wait.
+        let (mut event, mut virtual_interrupt) = (0, 0);
+        if level.sev_features & ALTERNATE != 0 {
+            event = u64_at(&page, vmsa::EVENT_INJECT);
+            virtual_interrupt = u64_at(&page, vmsa::INTERRUPT_CONTROL) & INTERRUPT_CONTROL | VIRTUAL_MASKING;
+        }
+        level.vmcb.set(control::EVENT_INJECT, event);
+        level.vmcb.set(control::VIRTUAL_INTERRUPT, virtual_interrupt);
         true
     }
 
@@ -162,8 +182,8 @@ impl Machine {
         let features = u64_at(&page, vmsa::SEV_FEATURES);
         let why = if usize::from(page[vmsa::VMPL]) != vmpl {
             "the VMPL field is another's"
-        } else if features & SEV_FEATURES == 0 || features & !SEV_FEATURES != 0 {
-            "SEV_FEATURES has not exactly what this machine supports (bit 0)"
+        } else if !self.config.injection.supports(features) {
+            "SEV_FEATURES lack SNP (bit 0), or have what this machine does not support"
         } else if u64_at(&page, crate::bits::us(save::EFER)) & SVME == 0 {
             "EFER.SVME is clear"
         } else {

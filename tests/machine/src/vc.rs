@@ -65,6 +65,12 @@ impl Machine {
         done
     }
 
+    /// Whether the context that runs has loaded an IDT with a gate for the vector. That of a launch is in no memory.
+    pub(crate) fn has_gate(&self, vector: u64) -> bool {
+        let long = self.vmcb().save(save::EFER) & LMA != 0;
+        long && self.vmcb().save(save::IDTR + 8) != 0 && self.gate_long(vector).is_ok()
+    }
+
     fn exception_long(&self, vector: u64, code: Option<u64>) -> Result<(), NotMapped> {
         let vmcb = self.vmcb();
         let gate = self.gate_long(vector)?;

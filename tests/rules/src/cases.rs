@@ -8,7 +8,7 @@ pub(crate) struct Case {
     /// How it must end.
     pub(crate) expect: Expect,
     /// More lines of the configuration, separated by spaces; `{NAME}` stands for the address of a symbol, and
-    /// `processors=N` is for the suite alone.
+    /// `processors=N` and `sev-features=N`, of the launched register state, are for the suite alone.
     pub(crate) config: &'static str,
 }
 
@@ -26,6 +26,8 @@ pub(crate) enum Expect {
 }
 
 const REFUSES: &str = "fault=inject:5 refusable={__refusable}-{__refusable_last} refused={__refused}";
+
+const SIGNALS: &str = "injection=restricted sev-features=9 fault=hv:5";
 
 /// Gives all cases to a macro: name, function of the payload, end, configuration. Each is named here and nowhere else.
 macro_rules! for_each_case {
@@ -89,6 +91,15 @@ macro_rules! for_each_case {
             "message-again" psp::message_again, Ok, "";
             "terminate" terminate_by_msr, Terminated(9, 77), "";
             "terminate-by-page" terminate_by_page, Terminated(9, 77), "";
+            "signal-doorbell" signals::doorbell_page, Ok, "injection=restricted";
+            "signal-doorbell-not-offered" signals::doorbell_not_offered, Ok, "";
+            "signal-arrives" signals::hv_arrives, Ok, "injection=restricted sev-features=9 fault=event:28";
+            "signal-fills-its-page" signals::hv_fills_its_page, Ok, "injection=restricted sev-features=9 fault=event:28";
+            "signal-handler-comes-back" signals::handler_comes_back, Ok, SIGNALS;
+            "signal-by-vmsa" signals::virtual_interrupt, Ok, "injection=alternate";
+            "signal-by-vmsa-none" signals::virtual_interrupt_none, Ok, "injection=alternate";
+            "signal-by-vmsa-waits" signals::virtual_interrupt_waits, Ok, "injection=alternate";
+            "signal-none-any-vector" signals::interrupt_arrives, Ok, "fault=event:64";
             "invlpgb-codes" smp::invlpgb_codes, Ok, "invlpgb=yes";
             "invlpgb-none" smp::invlpgb_none, Ok, "";
             // Two processors.
@@ -167,6 +178,12 @@ macro_rules! for_each_case {
             "vc-without-handler" broken::vc_without_handler, Stop("triple-fault"), "";
             "halted" broken::halted, Stop("halted"), "";
             "ap-reset-hold" broken::ap_reset_hold, Stop("halted"), "";
+            "signal-both-injections" signals::both_injections, Stop("vmsa-invalid"), "injection=alternate";
+            "signal-alone" signals::interrupt_is_forbidden, Stop("restricted-injection"), "injection=restricted sev-features=9 fault=event:64";
+            "signal-handler-exits" signals::handler_exits, Stop("signal-handler"), SIGNALS;
+            "signal-handler-changes" signals::handler_changes_a_register, Stop("signal-handler"), SIGNALS;
+            "signal-handler-stays" signals::handler_stays, Stop("signal-handler"), SIGNALS;
+            "signal-handler-lost" signals::handler_loses_its_frame, Stop("injected-exception"), SIGNALS;
             "svm-instruction" broken::svm_instruction, Stop("svm-instruction"), "";
             // The host lies; the firmware sees exactly that lie.
             "lie-busy" psp::lie_busy, Ok, "fault=busy:2";
@@ -192,6 +209,8 @@ macro_rules! for_each_case {
             "lie-no-rdrand" lies::no_rdrand, Ok, "fault=no-rdrand";
             "lie-cpuid-repeats" lies::cpuid_repeats, Ok, "fault=cpuid-repeats:3";
             "lie-cpuid-contradicts" lies::cpuid_contradicts, Ok, "fault=cpuid-contradicts:1";
+            "lie-signal-doorbell-refused" signals::doorbell_refused, Ok, "injection=restricted fault=doorbell-refused";
+            "lie-signal-doorbell-other" signals::doorbell_other, Ok, "injection=restricted fault=doorbell-other";
             "lie-ap-never" smp::lie_ap_never, Ok, "processors=2 fault=ap-never:1";
             "lie-ap-refused" smp::lie_ap_refused, Ok, "processors=2 fault=ap-refused:1";
             "lie-ap-other" smp::lie_ap_other, Ok, "processors=3 fault=ap-other:1";

@@ -136,6 +136,7 @@ global_asm!(
     "jmp [rip + RESUME]",
     ".endm",
     "handler 2, 0",
+    "handler 28, 0",
     "handler 6, 0",
     "handler 13, 1",
     "handler 14, 1",
@@ -155,6 +156,10 @@ global_asm!(
     "iretq",
     "handler 29, 1",
     // Termination by the MSR protocol, set 9, code 77.
+    ".global __handler_changes, __handler_stays",
+    "__handler_changes: inc rax",
+    "iretq",
+    "__handler_stays: jmp __handler_stays",
     ".global __handler_ends, __handler_ignores",
     "__handler_ends: mov ecx, 0xc0010130",
     "mov eax, 0x4d9100",

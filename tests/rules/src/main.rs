@@ -11,7 +11,7 @@
 //! | module | is |
 //! |---|---|
 //! | `cases` | the table, which the host's suite reads, too |
-//! | `controls`, `kvm`, `tlb`, `smp`, `broken`, `lies`, `psp` | the cases |
+//! | `controls`, `kvm`, `tlb`, `smp`, `broken`, `lies`, `psp`, `signals` | the cases |
 //! | `guest` | a context at VMPL2 |
 //! | `hypervisor`, `sys`, `entry` | GHCB, instructions, start |
 
@@ -30,6 +30,7 @@ mod lies;
 #[path = "../../machine/src/mem.rs"]
 mod mem;
 mod psp;
+mod signals;
 mod smp;
 mod sys;
 mod tlb;

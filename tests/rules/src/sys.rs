@@ -22,6 +22,9 @@ static mut FAULT_STACK: u64 = 0;
 unsafe extern "C" {
     static __handler_2: u8;
     static __handler_6: u8;
+    static __handler_28: u8;
+    static __handler_changes: u8;
+    static __handler_stays: u8;
     static __handler_13: u8;
     static __handler_14: u8;
     static __handler_64: u8;
@@ -70,6 +73,9 @@ symbols! {
     guest_stack_top __guest_stack_top
     vc_stack_top __vc_stack_top
     ring0_stack_top __ring0_stack_top
+    handler_28 __handler_28
+    handler_changes __handler_changes
+    handler_stays __handler_stays
     handler_ends __handler_ends
     handler_vc __handler_vc
     handler_ignores __handler_ignores
@@ -136,6 +142,12 @@ pub(crate) fn install_exceptions(vc_ist: u64) {
         pointer[2..].copy_from_slice(&idt.to_le_bytes());
         asm!("lidt [{}]", "mov {t:e}, 0x28", "ltr {t:x}", in(reg) &raw const pointer, t = out(reg) _, options(nostack));
     }
+}
+
+/// The handler of #HV in the IDT of [`install_exceptions`], on stack `ist` of the interrupt stack table (0: none).
+pub(crate) fn on_signal(handler: u64, ist: u64) {
+    // SAFETY: one processor; the handlers use no more than the stack and what `probe` has set.
+    unsafe { (*TABLES.0.get()).idt[28] = gate(handler as *const u8, ist) };
 }
 
 /// An IDT of 256 gates that all lead to one handler.

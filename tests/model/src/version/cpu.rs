@@ -5,12 +5,15 @@ use core::hash::Hash;
 use core::mem::offset_of;
 use std::rc::Rc;
 
+use snp::ghcb::doorbell::Presented;
 use snp::report::Report;
 use snp::vmsa::Vmsa;
 use zerocopy::FromZeros;
 
 use super::attest::{Certificates, EndorsementKey, ReportError, Reports};
+use super::interrupts::Interrupts;
 use super::mm::{Attributes, Inaccessible, PAGE_SIZE, PageSize, Pages, Pvalidated, RmpError};
+use super::svsm::apic::Wires;
 use super::svsm::request::{Stop, after_stop};
 use super::svsm::vcpus::Guest;
 use super::svsm::{Machine, Tpm};
@@ -149,6 +152,19 @@ impl Reports for SlowPsp {
     }
 }
 
+/// No vCPU has alternate injection.
+struct NoWires;
+
+impl Wires for NoWires {
+    fn presented(&mut self) -> Presented {
+        Presented::default()
+    }
+
+    fn end_of_level(&mut self, _: u8) {}
+
+    fn signal(&mut self, _: u32) {}
+}
+
 /// What the firmware's processors share.
 pub struct Shared {
     /// Map and vCPUs.
@@ -172,7 +188,9 @@ impl Shared {
             pages,
             guest: &self.guest,
             tpm: &self.tpm,
+            interrupts: Interrupts::Any,
             reports: &self.reports,
+            wires: Box::leak(Box::new(NoWires)),
         }
     }
 }
