@@ -37,7 +37,7 @@ fn call_on(tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, number: u8, input: &
         15 => return tpm.endorsement_key(EkTemplate::EccP256, out).unwrap_or(0),
         16 => return tpm.endorsement_key(EkTemplate::EccP384, out).unwrap_or(0),
         17 => *tpm = Tpm::blank(),
-        18 => return tpm.endorsement_seed_id().map_or(0, |id| id.map(usize::from).iter().sum()),
+        18 => return tpm.endorsement_seed_id().map_or(0, |[first, ..]| first.into()),
         _ => {}
     }
     0
