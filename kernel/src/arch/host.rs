@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use kernel::attest::{Certificates, ReportError, Reports};
 use kernel::clock::measure_khz;

@@ -37,7 +37,7 @@ const COM2: u64 = 0x23;
 const OF_HOST: u64 = 0x55;
 const NMI: u64 = 2;
 /// What the second vCPU does: [`take`].
-pub(crate) const TAKE: u64 = 4;
+pub(crate) const TAKE: u64 = 5;
 /// Looks at what another has done, before it is given up.
 const PATIENCE: u64 = 3_000_000;
 
