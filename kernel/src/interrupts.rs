@@ -1,5 +1,5 @@
-//! How the host can interrupt the firmware: by whatever it likes, or by #HV alone. VMPL0's SEV_FEATURES say so, which are
-//! measured; what is so is attested (docs/boot.md, "Interrupts").
+//! How the host can interrupt the firmware: by whatever it likes, or by #HV alone. VMPL0's SEV_FEATURES say so, which
+//! are measured; what is so is attested (docs/boot.md, "Interrupts").
 
 use core::fmt;
 

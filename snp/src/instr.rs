@@ -176,8 +176,8 @@ unsafe extern "sysv64" {
 
 impl Hardware {
     /// A request of the MSR protocol, unless `note` is not 0, or becomes so before the exit: the handler of #HV, which
-    /// writes it, takes what it interrupts between `__hv_window` and `__hv_window_end` to the latter. `None`: there was no
-    /// exit. Otherwise what the MSR then holds.
+    /// writes it, takes what it interrupts between `__hv_window` and `__hv_window_end` to the latter. `None`: there was
+    /// no exit. Otherwise what the MSR then holds.
     ///
     /// # Safety
     /// As for [`vmgexit`].

@@ -57,12 +57,12 @@ pub struct Args {
     /// something else.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     smp: u16,
-    /// Has the firmware interrupted by #HV alone (restricted injection): another launch digest, and a host that does not
-    /// offer it cannot start the image. Upstream's KVM does not.
+    /// Has the firmware interrupted by #HV alone (restricted injection): another launch digest, and a host that does
+    /// not offer it cannot start the image. Upstream's KVM does not.
     #[arg(long, conflicts_with = "no_guest")]
     restricted_injection: bool,
-    /// Has the guest interrupted by emulated APICs (alternate injection, protocol 3), where the host offers it: for guests
-    /// that use that protocol. Without it such a guest gets no interrupts at all.
+    /// Has the guest interrupted by emulated APICs (alternate injection, protocol 3), where the host offers it: for
+    /// guests that use that protocol. Without it such a guest gets no interrupts at all.
     #[arg(long, requires = "restricted_injection")]
     alternate_injection: bool,
     /// Packs this ELF file as the firmware instead of building it.

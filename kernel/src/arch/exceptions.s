@@ -17,9 +17,9 @@ __exception_stubs:
     .set vector, vector + 1
     .endr
 
-    # #HV, where VMPL0 has restricted injection, on a stack of its own: the last 256 bytes of #VC's. It notes that it was
-    # here (hv.rs) and goes back, with nothing else changed, to whatever it has interrupted. Only within itself it cannot:
-    # where its frame was overwritten by another one's. A host that minds "no further signal" does not do that.
+    # #HV, where VMPL0 has restricted injection, on a stack of its own: the last 256 bytes of #VC's. It notes that it
+    # was here (hv.rs) and goes back, with nothing else changed, to whatever it has interrupted. Only within itself it
+    # cannot: where its frame was overwritten by another one's. A host that minds "no further signal" does not do that.
     .balign 16
     .global __hv_entry
 __hv_entry:

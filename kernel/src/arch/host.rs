@@ -281,9 +281,9 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 /// answer counts as having come back, which is safe whenever it happens, and the guest is run next by the MSR protocol,
 /// whose answer no guest can take.
 ///
-/// What the host has signalled is looked at here, behind the guest's run: before it, the guest does not run, so that what
-/// the host presents is seen. It ends nothing, whatever it is: the guest can have the host take the doorbell page, and put
-/// anything there.
+/// What the host has signalled is looked at here, behind the guest's run: before it, the guest does not run, so that
+/// what the host presents is seen. It ends nothing, whatever it is: the guest can have the host take the doorbell page,
+/// and put anything there.
 pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
     let ran = with(Reason::RunGuest, |host| {
         if let Some(doorbell) = &host.doorbell {
@@ -302,8 +302,8 @@ pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
     ran
 }
 
-/// The same, unless the host signals meanwhile: then the guest counts as having come back at once, so that what the host
-/// presents does not wait until it has.
+/// The same, unless the host signals meanwhile: then the guest counts as having come back at once, so that what the
+/// host presents does not wait until it has.
 fn run_unless_signalled(hardware: &mut Hardware, vmpl: Vmpl, note: &AtomicU8) -> Result<(), Fatal> {
     // SAFETY: the guest's VMPL has its own registers and its own memory, of which no Rust object is.
     match unsafe { hardware.msr_call_unless(msr::run_vmpl_request(vmpl), note) } {

@@ -1,6 +1,6 @@
-//! #HV: the one event that a host can raise where VMPL0 has restricted injection. Its handler (`exceptions.s`) notes that
-//! it has run, and does nothing else: what the host has to say stands in the processor's doorbell page, which is read
-//! when the guest has stopped and nowhere else.
+//! #HV: the one event that a host can raise where VMPL0 has restricted injection. Its handler (`exceptions.s`) notes
+//! that it has run, and does nothing else: what the host has to say stands in the processor's doorbell page, which is
+//! read when the guest has stopped and nowhere else.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 

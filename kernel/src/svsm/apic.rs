@@ -1,5 +1,5 @@
-//! APIC protocol (protocol 3), for vCPUs with alternate injection; for others it is not there. And what every stop of such
-//! a vCPU comes with: its register state gives and takes interrupts, and so does the host.
+//! APIC protocol (protocol 3), for vCPUs with alternate injection; for others it is not there. And what every stop of
+//! such a vCPU comes with: its register state gives and takes interrupts, and so does the host.
 
 use core::mem::offset_of;
 

@@ -1,9 +1,9 @@
 //! The x2APIC of a vCPU with alternate injection: what is requested, what is in service, and what its register state is
 //! given when it runs next. It decides alone, on values: nothing here reaches memory or the host.
 //!
-//! One interrupt at a time stands in the register state (V_IRQ in VINTR_CTRL), from where the processor takes it when the
-//! vCPU's flags and its TPR let it. Whether it has is seen when the vCPU stops: until then it counts as requested, not
-//! as in service. So nothing is delivered twice, and a more urgent one takes the place of one that was not taken.
+//! One interrupt at a time stands in the register state (V_IRQ in VINTR_CTRL), from where the processor takes it when
+//! the vCPU's flags and its TPR let it. Whether it has is seen when the vCPU stops: until then it counts as requested,
+//! not as in service. So nothing is delivered twice, and a more urgent one takes the place of one that was not taken.
 
 use snp::ghcb::doorbell::Presented;
 use snp::svsm::apic::{Command, Destination, Message, VectorConfig, logical_id, register};
@@ -419,8 +419,8 @@ mod tests {
         assert_eq!((apic.write(ICR, icr), apic.read(ICR, 5, 0)), (Ok(Effect::Send(command)), Ok(icr)));
     }
 
-    /// Beside sets that are kept in the plainest way, on a long way that chance chooses: what is taken was requested, is
-    /// more urgent than all in service and than TPR, and the most urgent there is; what was requested is taken once.
+    /// Beside sets that are kept in the plainest way, on a long way that chance chooses: what is taken was requested,
+    /// is more urgent than all in service and than TPR, and the most urgent there is; what was requested is taken once.
     #[test]
     fn as_a_plain_model_by_chance() {
         let mut word = 0x9E37_79B9_7F4A_7C15_u64;

@@ -314,8 +314,8 @@ impl<H: Hypervisor, P: SharedMemory> Ghcb<H, P> {
         self.call(code::RUN_VMPL, u64::from(vmpl.number()), 0, &[]).map(drop)
     }
 
-    /// Makes the page at `gpa`, which must already be shared with the host, this vCPU's #HV doorbell page; the host must
-    /// repeat the address exactly.
+    /// Makes the page at `gpa`, which must already be shared with the host, this vCPU's #HV doorbell page; the host
+    /// must repeat the address exactly.
     ///
     /// # Errors
     /// As all requests; `Argument` if `gpa` is not page aligned, `Doorbell` with the host's address.

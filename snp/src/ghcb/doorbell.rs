@@ -7,7 +7,7 @@
 //! | 1 | u8 flags: bit 0 NMI, bit 1 machine check, bit 7 no further signal |
 //! | 2 | u8 bit 0: no EOI is required |
 //! | 3 | u8 bit n: there are events for VMPL n + 1 |
-//! | 64 n | what is presented to VMPL n (1 to 3): u32 status, u32 IRR[7] of vectors 32 and up, u32 ISR[8] |
+//! | 64 n | what is presented to VMPL n (1 to 3): u32 status, 7 u32 of IRR, vectors 32 and up, 8 u32 of ISR |
 //!
 //! Status: bits 7:0 a vector, 8 NMI, 9 machine check, 10 the vector is level-triggered, 14 there are vectors in IRR, 31
 //! vector 31.

@@ -112,8 +112,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// Bits 7:0 vector, 10:8 type, 11 logical, 12 pending, 14 assert, 15 level, 17:16 remote read, 19:18 shorthand, 63:32
-    /// destination. `None`: a type other than fixed and NMI, or a bit that is reserved in an x2APIC.
+    /// Bits 7:0 vector, 10:8 type, 11 logical, 12 pending, 14 assert, 15 level, 17:16 remote read, 19:18 shorthand,
+    /// 63:32 destination. `None`: a type other than fixed and NMI, or a bit that is reserved in an x2APIC.
     #[must_use]
     pub const fn decode(icr: u64) -> Option<Self> {
         const RESERVED: u64 = 0xFFF0_0000 | 3 << 16 | 1 << 13 | 1 << 12;

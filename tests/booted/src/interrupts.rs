@@ -1,9 +1,9 @@
 //! Restricted injection at VMPL0: a host that raises every event at points everywhere, and within the handler of #HV;
-//! hosts that do not offer the mode, or take another doorbell page; and what the firmware says of the mode, on the console
-//! and attested.
+//! hosts that do not offer the mode, or take another doorbell page; and what the firmware says of the mode, on the
+//! console and attested.
 //!
-//! The machine stops by itself where an event that the mode forbids arrives, or #HV's handler does anything but come back
-//! (tests/machine/src/signals.rs); here its account is read.
+//! The machine stops by itself where an event that the mode forbids arrives, or #HV's handler does anything but come
+//! back (tests/machine/src/signals.rs); here its account is read.
 
 use super::exceptions::number;
 use super::hostile::{count, running};

@@ -1,5 +1,5 @@
-//! The APIC protocol: an emulated x2APIC for each vCPU, where we have alternate injection. Interrupts are noted by vector
-//! (`entry.s`); their ends are calls.
+//! The APIC protocol: an emulated x2APIC for each vCPU, where we have alternate injection. Interrupts are noted by
+//! vector (`entry.s`); their ends are calls.
 
 use crate::entry::{open, taken, taken_count};
 use crate::ghcb::HostError;

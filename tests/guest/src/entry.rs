@@ -76,8 +76,8 @@ pub(crate) fn taken(index: u64) -> u64 {
 
 /// Lets interrupts come for a while.
 pub(crate) fn open() {
-    // SAFETY: all gates lead to handlers that change nothing but their notes; nothing is kept below the stack pointer. In
-    // QEMU the shadow of STI does not end with a PAUSE.
+    // SAFETY: all gates lead to handlers that change nothing but their notes; nothing is kept below the stack pointer.
+    // In QEMU the shadow of STI does not end with a PAUSE.
     unsafe { asm!("sti", "nop", "nop") };
     (0..200).for_each(|_| core::hint::spin_loop());
     // SAFETY: as above.

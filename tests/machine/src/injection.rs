@@ -180,8 +180,8 @@ impl Machine {
         self.doorbell_word() & NO_FURTHER_SIGNAL != 0
     }
 
-    /// Presents an interrupt to the VMPL2 that runs, through VMPL0 of its processor: a status word, and the same of each
-    /// group of vectors.
+    /// Presents an interrupt to the VMPL2 that runs, through VMPL0 of its processor: a status word, and the same of
+    /// each group of vectors.
     pub(crate) fn present(&mut self, status: u32, group: u32) {
         let page = self.processor().levels[0].doorbell.and_then(|gpa| self.memory.shared(gpa));
         let Some(page) = page else { return };

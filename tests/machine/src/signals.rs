@@ -1,10 +1,10 @@
-//! `fault=hv:N`: at every Nth exit of VMPL0, and at points that chance chooses behind it, the host raises every event that
-//! there is. With restricted injection only #HV arrives: its handler must come back at once, with every register as it
-//! was, and must have asked nobody for anything. The others are what the mode forbids.
+//! `fault=hv:N`: at every Nth exit of VMPL0, and at points that chance chooses behind it, the host raises every event
+//! that there is. With restricted injection only #HV arrives: its handler must come back at once, with every register
+//! as it was, and must have asked nobody for anything. The others are what the mode forbids.
 //!
-//! A host that does not wait for the doorbell page's "no further signal" raises #HV within the handler of #HV: at each of
-//! its instructions, one after the other, and puts the firmware back after each. Once the frame is lost, the only thing
-//! that a firmware can do is to end.
+//! A host that does not wait for the doorbell page's "no further signal" raises #HV within the handler of #HV: at each
+//! of its instructions, one after the other, and puts the firmware back after each. Once the frame is lost, the only
+//! thing that a firmware can do is to end.
 
 use crate::bits::lo32;
 use crate::inject::{Event, events};

@@ -1,5 +1,5 @@
-//! Restricted injection: #HV and its doorbell page, and what is no handler of it. Alternate injection: interrupts by the
-//! VMSA.
+//! Restricted injection: #HV and its doorbell page, and what is no handler of it. Alternate injection: interrupts by
+//! the VMSA.
 
 use crate::controls::FREE;
 use crate::guest::{self, FULL, VMSA, field};
