@@ -208,8 +208,8 @@ pub const PLANTS: &[Plant] = &[
         scene: "VMPL0 is run while its VMPL2 runs",
         changes: &[Change {
             file: "svsm/request.rs",
-            from: "!still_runs(machine.pages, vcpu.vmsa)?",
-            to: "true",
+            from: "let has_stopped = !still_runs(machine.pages, vcpu.vmsa)?;",
+            to: "let has_stopped = true;",
         }],
     },
     Plant {
