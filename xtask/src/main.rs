@@ -104,6 +104,10 @@ enum Verb {
     /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for
     /// suites by others.
     Tpm(tpm::Args),
+    /// Give the TPM in a folder certificates of its endorsement keys, its attestation key and its device identity.
+    ///
+    /// Builds that server, which does it: `cargo xtask provision --state DIR --development-ca DIR`.
+    Provision(tpm::Provision),
     /// Make a Debian package of that server, quoin-tpm, in target/deb: program, manual page, completions, systemd unit.
     ///
     /// cargo-deb is installed into target/tools.
@@ -180,6 +184,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Boots(args) => return boots::boots(&args),
         Verb::BootTimes(args) => boots::boot_times(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
+        Verb::Provision(args) => tpm::provision(&args)?,
         Verb::Deb => deb::run()?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),

@@ -2,7 +2,7 @@
 
 use crate::folder::Folder;
 use crate::hooks::Platform;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use core::sync::atomic::AtomicBool;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(crate) struct Engine {
     imported: Option<Imported>,
     /// At an orderly end of the platform there is a TPM2_Shutdown.
     shuts_down: bool,
+    /// Nothing is saved but by [`Engine::commit`].
+    held: bool,
     canceled: Arc<AtomicBool>,
     /// Octets of commands and responses.
     buffer_size: usize,
@@ -63,6 +65,7 @@ impl Engine {
             kept,
             imported: None,
             shuts_down: true,
+            held: false,
             canceled: Arc::default(),
             buffer_size: MAX_COMMAND_SIZE,
         })
@@ -73,12 +76,25 @@ impl Engine {
         Self { shuts_down: false, ..self }
     }
 
+    /// One that saves nothing until [`Engine::commit`].
+    pub(crate) fn held(self) -> Self {
+        Self { held: true, ..self }
+    }
+
+    /// Shuts the TPM down, and saves all that was done since it was [held](Self::held), at once.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        ensure!(!self.tpm.is_in_failure_mode(), "the TPM has failed: nothing is saved");
+        self.tpm.shut_down(&mut self.platform.hooks());
+        let kept = self.kept.as_mut().context("there is nothing to save it to")?;
+        kept.save(&self.tpm).context("the TPM cannot be saved, and is as it was")
+    }
+
     /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be
     /// lost with the power: nothing more is saved until the next reset, which begins with what was saved last. Whether
     /// what the TPM says may be said.
     fn save(&mut self) -> bool {
         let Some(kept) = &mut self.kept else { return true };
-        if self.tpm.is_in_failure_mode() {
+        if self.held || self.tpm.is_in_failure_mode() {
             return true;
         }
         match kept.save(&self.tpm) {

@@ -9,6 +9,7 @@
 //! | `engine` | the TPM, as the server sees it |
 //! | `folder` | where its state is kept |
 //! | `hooks` | entropy and time |
+//! | `provision` | certificates, as a TPM's manufacturer makes them |
 //! | `trace` | what was said, as text and for Wireshark |
 
 #![forbid(unsafe_code)]
@@ -17,10 +18,11 @@ mod daemon;
 mod engine;
 mod folder;
 mod hooks;
+mod provision;
 mod trace;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use daemon::PidFile;
 use engine::Engine;
 use sd_notify::NotifyState;
@@ -61,8 +63,10 @@ SIGTERM, SIGINT and SIGHUP end the server in order, between two commands.";
 /// Anyone who reaches them owns the TPM: it is for development, tests and virtual machines, and protects nothing from
 /// its own computer.
 #[derive(Debug, Parser)]
-#[command(name = "quoin-tpm", version = version(), after_long_help = EXAMPLES)]
+#[command(name = "quoin-tpm", version = version(), after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
     #[command(flatten)]
     options: Options,
     /// The profile that the engine must have been built with.
@@ -73,9 +77,19 @@ pub struct Args {
     detached: bool,
 }
 
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+enum Task {
+    Provision(provision::Args),
+}
+
 /// Serves a TPM as `args` say until a signal or a client ends it; with `--daemon` until its daemon serves.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let Args { mut options, profile, detached } = args;
+    let Args { task, mut options, profile, detached } = args;
+    if let Some(task) = task {
+        logging::start(options.log_level, options.log_file.as_deref())?;
+        return task.run();
+    }
     ensure!(
         profile == PROFILE.name,
         "this engine was built with the profile {}, not {profile}: QUOIN_PROFILE selects it when it is built",
@@ -91,6 +105,15 @@ pub fn run(args: Args) -> Result<ExitCode> {
     logging::start(options.log_level, options.log_file.as_deref())?;
     serve(&options, detached)?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Task {
+    fn run(&self) -> Result<ExitCode> {
+        match self {
+            Self::Provision(args) => provision::run(args)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 fn serve(options: &Options, detached: bool) -> Result<()> {
