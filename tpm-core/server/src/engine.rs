@@ -58,7 +58,30 @@ impl Engine {
                 (tpm, Some(kept))
             }
         };
-        Ok(Self {
+        Ok(Self::of(tpm, platform, kept))
+    }
+
+    /// A new TPM for a folder, where it takes the place of one that is there when it is [committed](Self::commit).
+    pub(crate) fn replacing(state: &Path) -> Result<Self> {
+        let mut platform = Platform::new(None);
+        let mut kept = Kept { folder: Folder::open(state)?, store: None, buffer: vec![0; MAX_RECORD_SIZE] };
+        ensure!(kept.folder.has_tpm()? || kept.folder.is_empty()?, "something else is in {}", state.display());
+        kept.store = Some(kept.find()?.0);
+        let tpm = manufacture(&mut platform)?;
+        Ok(Self::of(tpm, platform, Some(kept)))
+    }
+
+    /// Whether there is a TPM in a folder, be it lost; there need not be a folder.
+    pub(crate) fn is_in(state: &Path) -> Result<bool> {
+        if state.try_exists().with_context(|| format!("cannot look at {}", state.display()))? {
+            Folder::open(state)?.has_tpm()
+        } else {
+            Ok(false)
+        }
+    }
+
+    fn of(tpm: Box<Tpm>, platform: Platform, kept: Option<Kept>) -> Self {
+        Self {
             tpm,
             platform,
             established: false,
@@ -68,7 +91,7 @@ impl Engine {
             held: false,
             canceled: Arc::default(),
             buffer_size: MAX_COMMAND_SIZE,
-        })
+        }
     }
 
     /// One for which an orderly end of the platform is as the loss of power.
@@ -86,7 +109,8 @@ impl Engine {
         ensure!(!self.tpm.is_in_failure_mode(), "the TPM has failed: nothing is saved");
         self.tpm.shut_down(&mut self.platform.hooks());
         let kept = self.kept.as_mut().context("there is nothing to save it to")?;
-        kept.save(&self.tpm).context("the TPM cannot be saved, and is as it was")
+        kept.save(&self.tpm).context("the TPM cannot be saved, and is as it was")?;
+        if kept.folder.is_marked()? { Ok(()) } else { kept.folder.mark() }
     }
 
     /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be

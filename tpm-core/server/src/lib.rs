@@ -10,6 +10,7 @@
 //! | `folder` | where its state is kept |
 //! | `hooks` | entropy and time |
 //! | `provision` | certificates, as a TPM's manufacturer makes them |
+//! | `setup` | the same for a virtual machine, with the options of swtpm_setup |
 //! | `trace` | what was said, as text and for Wireshark |
 
 #![forbid(unsafe_code)]
@@ -19,15 +20,20 @@ mod engine;
 mod folder;
 mod hooks;
 mod provision;
+mod setup;
 mod trace;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use daemon::PidFile;
 use engine::Engine;
+use log::LevelFilter;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::env::args_os;
+use std::ffi::{OsStr, OsString};
 use std::io::{Write, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use tpm_core::profile::PROFILE;
@@ -81,13 +87,22 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Task {
     Provision(provision::Args),
+    Setup(setup::Args),
+}
+
+/// The arguments of this process. A link to the program that is named swtpm_setup is its subcommand `setup`.
+pub fn arguments() -> Args {
+    let mut words: Vec<OsString> = args_os().collect();
+    if words.first().is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new("swtpm_setup"))) {
+        words.insert(1, OsString::from("setup"));
+    }
+    Args::parse_from(words)
 }
 
 /// Serves a TPM as `args` say until a signal or a client ends it; with `--daemon` until its daemon serves.
 pub fn run(args: Args) -> Result<ExitCode> {
     let Args { task, mut options, profile, detached } = args;
     if let Some(task) = task {
-        logging::start(options.log_level, options.log_file.as_deref())?;
         return task.run();
     }
     ensure!(
@@ -110,7 +125,11 @@ pub fn run(args: Args) -> Result<ExitCode> {
 impl Task {
     fn run(&self) -> Result<ExitCode> {
         match self {
-            Self::Provision(args) => provision::run(args)?,
+            Self::Provision(args) => {
+                logging::start(LevelFilter::Info, None)?;
+                provision::run(args)?;
+            }
+            Self::Setup(args) => setup::run(args)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -15,13 +15,16 @@ mod keys;
 use crate::engine::Engine;
 use anyhow::{Context, Result, bail, ensure};
 use authority::Authority;
-use caller::{Caller, ENDORSEMENT, Refused};
+use caller::{Caller, ENDORSEMENT, Index, Refused};
 use certificate::Issuer;
 use clap::builder::PossibleValuesParser;
 use keys::{KEYS, Key, Purpose};
 use std::path::{Path, PathBuf};
+use tpm_codes::AlgId;
 use tpm_core::profile::PROFILE;
+use x509_cert::Certificate;
 use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 /// Who signs.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,14 +70,76 @@ pub(crate) struct Args {
 
 /// What shall be.
 struct Wanted<'a> {
-    issuer: Issuer<'a>,
+    /// None for keys without certificates.
+    issuer: Option<Issuer<'a>>,
     replace: bool,
     lock: bool,
     /// Endorsement keys become persistent, too.
     kept: bool,
 }
 
+/// What a new TPM shall have; its endorsement keys are persistent.
+pub(crate) struct Order {
+    keys: Vec<&'static Key>,
+    authority: Option<Authority>,
+    url: Option<String>,
+    machine: Option<String>,
+    lock: bool,
+}
+
+impl Order {
+    /// Keys that the engine's profile has algorithms for, of these.
+    pub(crate) fn keys(names: &[&str]) -> Result<Self> {
+        let keys: Vec<_> = KEYS.iter().filter(|key| names.contains(&key.name) && key.is_offered()).collect();
+        ensure!(!keys.is_empty(), "the profile {} has no algorithms for any of these keys", PROFILE.name);
+        Ok(Self { keys, authority: None, url: None, machine: None, lock: false })
+    }
+
+    /// And certificates.
+    pub(crate) fn certificates(names: &[&str], authority: Authority, url: Option<&str>, lock: bool) -> Result<Self> {
+        Ok(Self { authority: Some(authority), url: url.map(str::to_owned), lock, ..Self::keys(names)? })
+    }
+
+    /// In certificates of endorsement keys is the name of a virtual machine.
+    pub(crate) fn for_machine(self, name: Option<&str>) -> Self {
+        Self { machine: name.map(str::to_owned), ..self }
+    }
+
+    /// A line for each key.
+    pub(crate) fn fulfil(&self, engine: &mut Engine) -> Result<Vec<String>> {
+        let Self { keys, authority, url, machine, lock } = self;
+        let (url, machine) = (url.as_deref(), machine.as_deref());
+        let issuer = authority.as_ref().map(|authority| Issuer { authority, url, machine });
+        Wanted { issuer, replace: false, lock: *lock, kept: true }.make(engine, keys)
+    }
+}
+
+/// All PCR in these banks, and none in the others, from the next `_TPM_Init` on.
+pub(crate) fn allocate(engine: &mut Engine, banks: &[AlgId]) -> Result<()> {
+    Caller(engine).allocate(banks)
+}
+
 impl AuthorityArgs {
+    /// An operator's, in files.
+    pub(crate) fn operator(key: PathBuf, certificate: PathBuf) -> Self {
+        Self { ca_key: Some(key), ca_certificate: Some(certificate), development_ca: None, issuer_url: None }
+    }
+
+    /// One for development, in a folder.
+    pub(crate) fn development(folder: PathBuf) -> Self {
+        Self { ca_key: None, ca_certificate: None, development_ca: Some(folder), issuer_url: None }
+    }
+
+    /// The one that is named, or the one that `other` names.
+    pub(crate) fn open_or(&self, other: impl FnOnce() -> Result<Self>) -> Result<Authority> {
+        if self.ca_key.is_none() && self.development_ca.is_none() { other()?.open() } else { self.open() }
+    }
+
+    /// Where its certificate is fetched.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.issuer_url.as_deref()
+    }
+
     fn open(&self) -> Result<Authority> {
         match (&self.ca_key, &self.ca_certificate, &self.development_ca) {
             (Some(key), Some(certificate), None) => Authority::open(key, certificate),
@@ -88,9 +153,8 @@ impl AuthorityArgs {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let chosen = choose(&args.names)?;
     let authority = args.authority.open()?;
-    let url = args.authority.issuer_url.as_deref();
-    let wanted =
-        Wanted { issuer: Issuer { authority: &authority, url }, replace: args.replace, lock: args.lock, kept: false };
+    let issuer = Issuer { authority: &authority, url: args.authority.url(), machine: None };
+    let wanted = Wanted { issuer: Some(issuer), replace: args.replace, lock: args.lock, kept: false };
     let said = at_the_factory(&args.state, |engine| wanted.make(engine, &chosen))?;
     println!("signed by {}", authority.name());
     said.iter().for_each(|line| println!("{line}"));
@@ -123,64 +187,84 @@ impl Wanted<'_> {
         let mut ek_serial = None;
         let mut said = Vec::new();
         for key in keys {
-            let line = self.one(&mut caller, key, &mut ek_serial).with_context(|| key.title)?;
-            said.push(format!("{:<8} {:<20} certificate at {:#010x}, {}", line.0, key.title, key.index, line.1));
+            let done = self.one(&mut caller, key, &mut ek_serial).with_context(|| key.title)?;
+            said.push(format!("{:<8} {:<20} {}", done.0, key.title, done.1));
         }
         Ok(said)
     }
 
-    /// What was done, and how long the certificate is.
+    /// What was done, and to what.
     fn one(
         &self,
         caller: &mut Caller<'_>,
         key: &Key,
         ek_serial: &mut Option<SerialNumber>,
     ) -> Result<(&'static str, String)> {
-        let public = made(caller, key, self.kept)?;
-        let spki = certificate::public_key(&public)?;
+        let spki = certificate::public_key(&made(caller, key, self.kept)?)?;
+        let Some(issuer) = &self.issuer else { return Ok(("made", format!("key at {:#010x}", key.handle))) };
         let known = caller.index(key.index)?;
-        let is_there = known.is_some();
-        if let Some(known) = known.filter(|_| !self.replace) {
-            let octets = caller.read(key.index, &known)?;
-            let octets = octets.with_context(|| format!("NV Index {:#x} was never written (--replace)", key.index))?;
-            let found = certificate::parse(&octets)
-                .with_context(|| format!("in NV Index {:#x} is something else (--replace)", key.index))?;
-            let tbs = found.tbs_certificate();
-            ensure!(
-                *tbs.subject_public_key_info() == spki,
-                "the certificate that is there is of another key (--replace makes it anew)"
-            );
-            remember(key, ek_serial, tbs.serial_number());
-            let by = if self.issuer.authority.is_issuer(&found) { "" } else { ", of another CA (--replace)" };
-            return Ok(("is there", format!("{} octets{by}", octets.len())));
-        }
-        let octets = match key.purpose {
-            Purpose::Endorsement => self.issuer.endorsement(spki)?,
-            Purpose::Attestation | Purpose::Identity => {
-                let serial = match ek_serial {
-                    Some(serial) => serial.clone(),
-                    None => any_ek_serial(caller)?,
-                };
-                self.issuer.device(key, spki, &serial)?
+        let (done, octets, note) = match &known {
+            Some(known) if !self.replace => {
+                let (octets, found) = found(caller, key, known, &spki)?;
+                (
+                    "is there",
+                    octets,
+                    if issuer.authority.is_issuer(&found) { "" } else { ", of another CA (--replace)" },
+                )
+            }
+            _ => {
+                let octets = issued(issuer, caller, key, spki, ek_serial.as_ref())?;
+                if known.is_some() {
+                    caller.undefine(key.index)?;
+                }
+                caller.write(key.index, &octets)?;
+                if self.lock {
+                    caller.lock(key.index)?;
+                }
+                (if known.is_some() { "replaced" } else { "made" }, octets, "")
             }
         };
-        remember(key, ek_serial, certificate::parse(&octets)?.tbs_certificate().serial_number());
-        if is_there {
-            caller.undefine(key.index)?;
+        if key.purpose == Purpose::Endorsement && ek_serial.is_none() {
+            *ek_serial = Some(certificate::parse(&octets)?.tbs_certificate().serial_number().clone());
         }
-        caller.write(key.index, &octets)?;
-        if self.lock {
-            caller.lock(key.index)?;
-        }
-        Ok((if is_there { "replaced" } else { "made" }, format!("{} octets", octets.len())))
+        Ok((done, format!("certificate at {:#010x}, {} octets{note}", key.index, octets.len())))
     }
 }
 
-/// The serial number of the first EK certificate goes into those of IAK and IDevID.
-fn remember(key: &Key, ek_serial: &mut Option<SerialNumber>, serial: &SerialNumber) {
-    if key.purpose == Purpose::Endorsement && ek_serial.is_none() {
-        *ek_serial = Some(serial.clone());
+/// The certificate that is there, which must be of the key.
+fn found(
+    caller: &mut Caller<'_>,
+    key: &Key,
+    known: &Index,
+    spki: &SubjectPublicKeyInfoOwned,
+) -> Result<(Vec<u8>, Certificate)> {
+    let octets = caller.read(key.index, known)?;
+    let octets = octets.with_context(|| format!("NV Index {:#x} was never written (--replace)", key.index))?;
+    let found = certificate::parse(&octets)
+        .with_context(|| format!("in NV Index {:#x} is something else (--replace)", key.index))?;
+    ensure!(
+        found.tbs_certificate().subject_public_key_info() == spki,
+        "the certificate that is there is of another key (--replace makes it anew)"
+    );
+    Ok((octets, found))
+}
+
+/// A new certificate. Those of IAK and IDevID name the serial number of the first one of an endorsement key.
+fn issued(
+    issuer: &Issuer<'_>,
+    caller: &mut Caller<'_>,
+    key: &Key,
+    spki: SubjectPublicKeyInfoOwned,
+    ek_serial: Option<&SerialNumber>,
+) -> Result<Vec<u8>> {
+    if key.purpose == Purpose::Endorsement {
+        return issuer.endorsement(spki);
     }
+    let serial = match ek_serial {
+        Some(serial) => serial.clone(),
+        None => any_ek_serial(caller)?,
+    };
+    issuer.device(key, spki, &serial)
 }
 
 /// That of the first EK certificate in the TPM.

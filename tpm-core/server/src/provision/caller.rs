@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use core::fmt;
 use tpm_codes::AlgId;
 use tpm_core::cc;
-use tpm_core::profile::NV_BUFFER_MAX;
+use tpm_core::profile::{NV_BUFFER_MAX, PCR_BANKS};
 use tpm_ports::Backend;
 
 pub(super) const OWNER: u32 = 0x4000_0001;
@@ -151,6 +151,19 @@ impl Caller<'_> {
             let offset = u16::try_from(n * NV_BUFFER_MAX)?.to_be_bytes();
             self.say(cc::NV_WRITE, &[PLATFORM], &[index], &[&sized(part)[..], &offset].concat())?;
         }
+        Ok(())
+    }
+
+    /// TPM2_PCR_Allocate: all PCR in these banks, none in others.
+    pub(super) fn allocate(&mut self, banks: &[AlgId]) -> Result<()> {
+        let there: Vec<AlgId> = PCR_BANKS.into_iter().filter(|bank| bank.on().is_some()).collect();
+        let mut list = u32::try_from(there.len())?.to_be_bytes().to_vec();
+        for bank in there {
+            list.extend(bank.0.to_be_bytes());
+            list.extend([3].into_iter().chain([if banks.contains(&bank) { 0xff } else { 0 }; 3]));
+        }
+        let said = self.say(cc::PCR_ALLOCATE, &[PLATFORM], &[], &list)?;
+        ensure!(Rest(&said).after(4)?.take(1)? == [1], "the TPM does not allocate these PCR banks");
         Ok(())
     }
 

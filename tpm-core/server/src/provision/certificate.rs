@@ -112,6 +112,8 @@ pub(super) struct Issuer<'a> {
     pub(super) authority: &'a Authority,
     /// Where the CA's certificate is fetched (authorityInfoAccess).
     pub(super) url: Option<&'a str>,
+    /// The virtual machine, which is the subject's name in certificates of endorsement keys; else there is none.
+    pub(super) machine: Option<&'a str>,
 }
 
 impl Issuer<'_> {
@@ -121,7 +123,7 @@ impl Issuer<'_> {
             if key.algorithm.oid == RSA_ENCRYPTION { KeyUsages::KeyEncipherment } else { KeyUsages::KeyAgreement };
         let names = SubjectAltName(vec![GeneralName::DirectoryName(tpm()?)]);
         let attributes = SubjectDirectoryAttributes(vec![specification()?]);
-        let subject = Name::default();
+        let subject = self.machine.map_or(Ok(Name::default()), |machine| name(&[(COMMON_NAME, machine)]))?;
         let extensions = extensions(&subject, |list| {
             list.add(&names)?;
             list.add(&BasicConstraints { ca: false, path_len_constraint: None })?;

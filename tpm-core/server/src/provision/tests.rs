@@ -55,7 +55,8 @@ fn provision(folder: &Path, names: &[&str]) -> Provisioned {
 }
 
 fn wanted(authority: &Authority, replace: bool) -> Wanted<'_> {
-    Wanted { issuer: Issuer { authority, url: Some("http://localhost/ca.der") }, replace, lock: false, kept: false }
+    let issuer = Issuer { authority, url: Some("http://localhost/ca.der"), machine: None };
+    Wanted { issuer: Some(issuer), replace, lock: false, kept: false }
 }
 
 fn named(names: &[&str]) -> Vec<&'static Key> {

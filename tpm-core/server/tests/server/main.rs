@@ -7,6 +7,7 @@
 //! | `kept` | `--state`, and kill -9 |
 //! | `provisioned` | `provision` |
 //! | `serving` | clients of all kinds, signals |
+//! | `setup` | `setup`, as libvirt calls swtpm_setup |
 //! | `words` | what the program says of itself, and in its messages |
 
 mod background;
@@ -14,4 +15,5 @@ mod client;
 mod kept;
 mod provisioned;
 mod serving;
+mod setup;
 mod words;
