@@ -114,7 +114,8 @@ enum Verb {
     Deb,
     /// Run test suites by others against the TPM engine's server, and print a table.
     ///
-    /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients.
+    /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, round trips of Debian's clients, and
+    /// clients of the certificates that the server's program makes.
     /// They are fetched by the clients of package registries (apt-get, pip, cargo), built, and kept below
     /// target/suites; the first run takes long.
     Conformance(conformance::Args),

@@ -87,7 +87,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Task {
     Provision(provision::Args),
-    Setup(setup::Args),
+    Setup(Box<setup::Args>),
 }
 
 /// The arguments of this process. A link to the program that is named swtpm_setup is its subcommand `setup`.

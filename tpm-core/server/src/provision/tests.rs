@@ -283,6 +283,8 @@ fn policies_are_what_the_specifications_compute() {
     assert_eq!(policy("p521"), b);
     let [.., attestation] = policies::<Sha256>(0xb, 0x01c9_0018);
     assert_eq!(policy("iak"), attestation);
+    let [.., identity] = policies::<Sha256>(0xb, 0x01c9_0010);
+    assert_eq!(policy("idevid"), identity);
 }
 
 /// The profile's L-1 and L-2 are also known to the engine (`Tpm::endorsement_key`), and H-3.
