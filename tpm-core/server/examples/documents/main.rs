@@ -18,9 +18,11 @@ fn main() -> Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "quoin-tpm", &folder)?;
     }
-    for task in command.get_subcommands() {
-        let name = format!("quoin-tpm-{}", task.get_name());
-        page(task.clone().name(&name).bin_name(&name), &folder.join(format!("{name}.8")))?;
+    for task in command.get_subcommands().filter(|task| task.get_name() != "help") {
+        // clap keeps names for ever.
+        let name: &'static str = format!("quoin-tpm-{}", task.get_name()).leak();
+        let spoken = format!("quoin-tpm {}", task.get_name());
+        page(task.clone().name(name).bin_name(spoken), &folder.join(format!("{name}.8")))?;
     }
     page(command, &folder.join("quoin-tpm.8"))?;
     fs::write(folder.join("licences"), licences::all()?)?;
