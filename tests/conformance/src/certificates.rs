@@ -60,6 +60,24 @@ const CASES: &[(&str, &str)] = &[
     ),
 ];
 
+/// `$QUOIN_TPM` is our program.
+const OPERATOR: (&str, &str) = (
+    "openssl: the CA of an operator, with a P-256, a P-384 and an RSA key",
+    "for kind in 'EC -pkeyopt ec_paramgen_curve:P-256' 'EC -pkeyopt ec_paramgen_curve:P-384' RSA; do
+         openssl genpkey -algorithm $kind -out key.pem
+         openssl req -x509 -new -key key.pem -subj /CN=operator -days 30 -addext keyUsage=critical,keyCertSign -out own.pem
+         $QUOIN_TPM provision --state own --key p256 --key rsa2048 --replace --ca-key key.pem --ca-certificate own.pem > said
+         grep -q 'signed by CN=operator' said
+         $QUOIN_TPM --daemon --port 0 --protocol swtpm --state own --pid pid > said
+         export TPM2TOOLS_TCTI=$(sed -n 's/.*TPM2TOOLS_TCTI=//p' said)
+         for i in 1c00002 1c0000a; do
+             index 0x$i ek.der; openssl x509 -inform DER -in ek.der -out ek.pem
+             openssl verify -x509_strict -CAfile own.pem ek.pem
+         done
+         kill $(cat pid); while test -e pid; do sleep 0.1; done
+     done",
+);
+
 /// FAPI provisions with the certificate and the CA as root, and with another root it does not.
 const FAPI: &[(&str, &str)] = &[
     ("fapi: provisions with its certificate, P-256", "fapi P_ECCP256SHA256 ca/ca.pem"),
@@ -117,7 +135,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Tested>> {
     let place = Folder::new()?;
     bench.servers.provision(&place.path().join("tpm"), &place.path().join("ca"))?;
     let mut results = Vec::new();
-    for (name, script) in CASES.iter().chain(FAPI).filter(|(name, _)| bench.wants(name)) {
+    for (name, script) in CASES.iter().chain([&OPERATOR]).chain(FAPI).filter(|(name, _)| bench.wants(name)) {
         let verdict = one(bench, &place, name, script)?;
         results.push(tested(name, verdict));
     }
@@ -138,6 +156,7 @@ fn one(bench: &Bench, place: &Folder, name: &str, script: &str) -> Result<Verdic
     let mut bash = Command::new("bash");
     bash.args(["-c", &format!("set -eu\n{FUNCTIONS}\nset -x\n{script}")]).current_dir(folder.path());
     bash.env("TPM2TOOLS_TCTI", server.tcti()).env("TSS2_LOG", "all+ERROR");
+    bash.env("QUOIN_TPM", bench.servers.program());
     bash.env("FAPI_LIBRARIES", build.join("installed/lib"))
         .env("PROFILES", build.join("installed/etc/tpm2-tss/fapi-profiles"));
     let Some(output) = within(&mut bash, TIMEOUT)? else {
@@ -151,12 +170,12 @@ fn one(bench: &Bench, place: &Folder, name: &str, script: &str) -> Result<Verdic
 
 #[cfg(test)]
 mod tests {
-    use super::{CASES, FAPI, FUNCTIONS};
+    use super::{CASES, FAPI, FUNCTIONS, OPERATOR};
     use std::process::Command;
 
     #[test]
     fn every_script_is_a_script() {
-        for (name, script) in CASES.iter().chain(FAPI) {
+        for (name, script) in CASES.iter().chain([&OPERATOR]).chain(FAPI) {
             let checked = Command::new("bash").args(["-n", "-c", &format!("{FUNCTIONS}\n{script}")]).status().unwrap();
             assert!(checked.success(), "{name}");
         }

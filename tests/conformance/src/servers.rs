@@ -65,6 +65,11 @@ impl Servers {
         }
     }
 
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Our TPM's profile; empty if it is not ours.
     pub fn profile(&self) -> &str {
         match &self.kind {
