@@ -37,7 +37,7 @@ pub fn make() -> Result<PathBuf> {
     write.args(["--example", "documents", "--"]).arg(&documents).env("QUOIN_PROFILE", tpm::PROFILE);
     ensure!(write.status().context("cannot start cargo")?.success(), "the documents cannot be written");
     // cargo-deb, too, packs a manual page, unless it takes it for something that cargo has built, as here.
-    for name in ["quoin-tpm.8", "licences"] {
+    for name in ["quoin-tpm.8", "quoin-tpm-provision.8", "quoin-tpm-setup.8", "licences"] {
         compress(&documents.join(name))?;
     }
 

@@ -118,13 +118,18 @@ enum Verb {
     /// Serve the TPM engine on local ports, without firmware or machine: for developing clients, for QEMU, and for
     /// suites by others.
     Tpm(tpm::Args),
+    /// Give the TPM in a folder certificates of its endorsement keys, its attestation key and its device identity.
+    ///
+    /// Builds that server, which does it: `cargo xtask provision --state DIR --development-ca DIR`.
+    Provision(tpm::Provision),
     /// Make a Debian package of that server, quoin-tpm, in target/deb: program, manual page, completions, systemd unit.
     ///
     /// cargo-deb is installed into target/tools.
     Deb,
     /// Run test suites by others against the TPM engine's server, and print a table.
     ///
-    /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, and round trips of Debian's clients.
+    /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, round trips of Debian's clients, and
+    /// clients of the certificates that the server's program makes.
     /// They are fetched by the clients of package registries (apt-get, pip, cargo), built, and kept below
     /// target/suites; the first run takes long.
     Conformance(conformance::Args),
@@ -194,6 +199,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Boots(args) => return boots::boots(&args),
         Verb::BootTimes(args) => boots::boot_times(&args)?,
         Verb::Tpm(args) => tpm::run(&args)?,
+        Verb::Provision(args) => tpm::provision(&args)?,
         Verb::Deb => deb::run()?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),

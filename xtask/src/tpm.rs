@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use host::progress::Progress;
 use host::{child, workspace};
 use std::env::args_os;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -23,6 +24,17 @@ pub struct Args {
     pub profile: String,
     #[command(flatten)]
     options: Options,
+}
+
+/// Options of `cargo xtask provision`.
+#[derive(Debug, clap::Args)]
+pub struct Provision {
+    /// What the TPM can do, as for `cargo xtask tpm`.
+    #[arg(long, value_name = "NAME", default_value = PROFILE, value_parser = PROFILES)]
+    profile: String,
+    /// What `quoin-tpm provision` is told: `-- --help` prints it.
+    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<OsString>,
 }
 
 /// The profile that is built if nothing else is said.
@@ -60,4 +72,10 @@ pub fn run(args: &Args) -> Result<()> {
     // Before the long part: ports that are taken should be said at once.
     drop(Ports::reserve(options.port, options.unix.as_deref())?);
     Err(Command::new(build(profile)?).args(args_os().skip(2)).exec()).context("cannot start the server")
+}
+
+/// Builds the server and becomes `quoin-tpm provision`.
+pub fn provision(args: &Provision) -> Result<()> {
+    let mut command = Command::new(build(&args.profile)?);
+    Err(command.arg("provision").args(&args.options).exec()).context("cannot start the program")
 }

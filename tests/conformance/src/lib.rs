@@ -11,10 +11,12 @@
 //! | [`esapi`] | the tests of the crate tss-esapi |
 //! | [`selftests`] | the Linux kernel's |
 //! | [`measured`] | a boot of QEMU that measures into the TPM |
+//! | [`certificates`] | OpenSSL, tpm2-tools and FAPI with a TPM that was provisioned |
 //! | [`clients`] | round trips of tpm2-pkcs11, tpm2-openssl and clevis |
 
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod clients;
 pub mod esapi;
 pub mod measured;
@@ -119,6 +121,12 @@ const SUITES: &[Suite] = &[
         title: "clevis, tpm2-openssl, tpm2-pkcs11: round trips",
         prepare: clients::prepare,
         run: clients::run,
+    },
+    Suite {
+        name: "certificates",
+        title: "certificates: OpenSSL, tpm2-tools, FAPI",
+        prepare: certificates::prepare,
+        run: certificates::run,
     },
     Suite {
         name: "measured-boot",

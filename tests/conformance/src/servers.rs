@@ -9,7 +9,7 @@ use host::qemu::Folder;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -63,6 +63,11 @@ impl Servers {
             Kind::Quoin(_) => "quoin",
             Kind::Swtpm => "swtpm",
         }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Our TPM's profile; empty if it is not ours.
@@ -119,6 +124,26 @@ impl Servers {
         let mut server = self.spawn(words)?;
         server.wait(|server| server.control_path().exists())?;
         Ok(server)
+    }
+
+    /// Starts the TPM that a folder keeps. Ours only.
+    pub fn start_with(&self, state: &Path) -> Result<Server> {
+        let mut words = self.command_line();
+        words.extend([String::from("--state"), state.display().to_string()]);
+        let mut server = self.spawn(words)?;
+        server.wait(|server| listens(server.port) && listens(server.port + 1))?;
+        Ok(server)
+    }
+
+    /// Makes a TPM in a folder that has all its certificates, by a development CA in another. Ours only: swtpm's are
+    /// not what is judged.
+    pub fn provision(&self, state: &Path, authority: &Path) -> Result<()> {
+        ensure!(matches!(self.kind, Kind::Quoin(_)), "certificates are made by our program alone");
+        let mut command = Command::new(&self.program);
+        command.args(["provision", "--lock", "--issuer-url", "http://localhost/ca.der", "--state"]).arg(state);
+        let output = command.arg("--development-ca").arg(authority).output().context("cannot start the program")?;
+        ensure!(output.status.success(), "no certificates: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 
     fn spawn(&self, words: Vec<String>) -> Result<Server> {

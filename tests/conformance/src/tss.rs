@@ -49,6 +49,11 @@ fn build_folder(bench: &Bench) -> Result<PathBuf> {
     Ok(bench.folder("tpm2-tss")?.join("build"))
 }
 
+/// Its sources, for those who build it otherwise.
+pub fn source_folder(bench: &Bench) -> Result<PathBuf> {
+    Ok(bench.folder("tpm2-tss")?.join("src"))
+}
+
 /// Fetches, builds and installs it, the tests included.
 pub fn prepare(bench: &Bench) -> Result<()> {
     let folder = bench.folder("tpm2-tss")?;

@@ -2,7 +2,7 @@
 
 use crate::folder::Folder;
 use crate::hooks::Platform;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use core::sync::atomic::AtomicBool;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(crate) struct Engine {
     imported: Option<Imported>,
     /// At an orderly end of the platform there is a TPM2_Shutdown.
     shuts_down: bool,
+    /// Nothing is saved but by [`Engine::commit`].
+    held: bool,
     canceled: Arc<AtomicBool>,
     /// Octets of commands and responses.
     buffer_size: usize,
@@ -56,16 +58,40 @@ impl Engine {
                 (tpm, Some(kept))
             }
         };
-        Ok(Self {
+        Ok(Self::of(tpm, platform, kept))
+    }
+
+    /// A new TPM for a folder, where it takes the place of one that is there when it is [committed](Self::commit).
+    pub(crate) fn replacing(state: &Path) -> Result<Self> {
+        let mut platform = Platform::new(None);
+        let mut kept = Kept { folder: Folder::open(state)?, store: None, buffer: vec![0; MAX_RECORD_SIZE] };
+        ensure!(kept.folder.has_tpm()? || kept.folder.is_empty()?, "something else is in {}", state.display());
+        kept.store = Some(kept.find()?.0);
+        let tpm = manufacture(&mut platform)?;
+        Ok(Self::of(tpm, platform, Some(kept)))
+    }
+
+    /// Whether there is a TPM in a folder, be it lost; there need not be a folder.
+    pub(crate) fn is_in(state: &Path) -> Result<bool> {
+        if state.try_exists().with_context(|| format!("cannot look at {}", state.display()))? {
+            Folder::open(state)?.has_tpm()
+        } else {
+            Ok(false)
+        }
+    }
+
+    fn of(tpm: Box<Tpm>, platform: Platform, kept: Option<Kept>) -> Self {
+        Self {
             tpm,
             platform,
             established: false,
             kept,
             imported: None,
             shuts_down: true,
+            held: false,
             canceled: Arc::default(),
             buffer_size: MAX_COMMAND_SIZE,
-        })
+        }
     }
 
     /// One for which an orderly end of the platform is as the loss of power.
@@ -73,12 +99,26 @@ impl Engine {
         Self { shuts_down: false, ..self }
     }
 
+    /// One that saves nothing until [`Engine::commit`].
+    pub(crate) fn held(self) -> Self {
+        Self { held: true, ..self }
+    }
+
+    /// Shuts the TPM down, and saves all that was done since it was [held](Self::held), at once.
+    pub(crate) fn commit(mut self) -> Result<()> {
+        ensure!(!self.tpm.is_in_failure_mode(), "the TPM has failed: nothing is saved");
+        self.tpm.shut_down(&mut self.platform.hooks());
+        let kept = self.kept.as_mut().context("there is nothing to save it to")?;
+        kept.save(&self.tpm).context("the TPM cannot be saved, and is as it was")?;
+        if kept.folder.is_marked()? { Ok(()) } else { kept.folder.mark() }
+    }
+
     /// Saves what must survive the loss of power. If that fails the TPM is in failure mode, since what it holds may be
     /// lost with the power: nothing more is saved until the next reset, which begins with what was saved last. Whether
     /// what the TPM says may be said.
     fn save(&mut self) -> bool {
         let Some(kept) = &mut self.kept else { return true };
-        if self.tpm.is_in_failure_mode() {
+        if self.held || self.tpm.is_in_failure_mode() {
             return true;
         }
         match kept.save(&self.tpm) {

@@ -57,9 +57,18 @@ impl Folder {
         }
     }
 
-    /// Whether there is a TPM in the folder, be it lost.
+    /// Whether a TPM in the folder was marked, be it lost.
     pub(crate) fn is_marked(&self) -> Result<bool> {
-        match statat(&*self.folder, MARK, AtFlags::SYMLINK_NOFOLLOW) {
+        self.has(MARK)
+    }
+
+    /// Whether there is a TPM in the folder, marked or not, be it lost.
+    pub(crate) fn has_tpm(&self) -> Result<bool> {
+        Ok(self.is_marked()? || self.has(STATE)?)
+    }
+
+    fn has(&self, name: &str) -> Result<bool> {
+        match statat(&*self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(error).with_context(|| format!("cannot look into {}", self.path.display())),

@@ -9,6 +9,8 @@
 //! | `engine` | the TPM, as the server sees it |
 //! | `folder` | where its state is kept |
 //! | `hooks` | entropy and time |
+//! | `provision` | certificates, as a TPM's manufacturer makes them |
+//! | `setup` | the same for a virtual machine, with the options of swtpm_setup |
 //! | `trace` | what was said, as text and for Wireshark |
 
 #![forbid(unsafe_code)]
@@ -17,15 +19,21 @@ mod daemon;
 mod engine;
 mod folder;
 mod hooks;
+mod provision;
+mod setup;
 mod trace;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use daemon::PidFile;
 use engine::Engine;
+use log::LevelFilter;
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::env::args_os;
+use std::ffi::{OsStr, OsString};
 use std::io::{Write, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use tpm_core::profile::PROFILE;
@@ -61,8 +69,10 @@ SIGTERM, SIGINT and SIGHUP end the server in order, between two commands.";
 /// Anyone who reaches them owns the TPM: it is for development, tests and virtual machines, and protects nothing from
 /// its own computer.
 #[derive(Debug, Parser)]
-#[command(name = "quoin-tpm", version = version(), after_long_help = EXAMPLES)]
+#[command(name = "quoin-tpm", version = version(), after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    task: Option<Task>,
     #[command(flatten)]
     options: Options,
     /// The profile that the engine must have been built with.
@@ -73,9 +83,28 @@ pub struct Args {
     detached: bool,
 }
 
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+enum Task {
+    Provision(provision::Args),
+    Setup(Box<setup::Args>),
+}
+
+/// The arguments of this process. A link to the program that is named swtpm_setup is its subcommand `setup`.
+pub fn arguments() -> Args {
+    let mut words: Vec<OsString> = args_os().collect();
+    if words.first().is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new("swtpm_setup"))) {
+        words.insert(1, OsString::from("setup"));
+    }
+    Args::parse_from(words)
+}
+
 /// Serves a TPM as `args` say until a signal or a client ends it; with `--daemon` until its daemon serves.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let Args { mut options, profile, detached } = args;
+    let Args { task, mut options, profile, detached } = args;
+    if let Some(task) = task {
+        return task.run();
+    }
     ensure!(
         profile == PROFILE.name,
         "this engine was built with the profile {}, not {profile}: QUOIN_PROFILE selects it when it is built",
@@ -91,6 +120,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
     logging::start(options.log_level, options.log_file.as_deref())?;
     serve(&options, detached)?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Task {
+    fn run(&self) -> Result<ExitCode> {
+        match self {
+            Self::Provision(args) => {
+                logging::start(LevelFilter::Info, None)?;
+                provision::run(args)?;
+            }
+            Self::Setup(args) => setup::run(args)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 fn serve(options: &Options, detached: bool) -> Result<()> {

@@ -1,10 +1,9 @@
 //! The program: `quoin-tpm --help` is its manual.
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match quoin_tpm::run(quoin_tpm::Args::parse()) {
+    match quoin_tpm::run(quoin_tpm::arguments()) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use std::env::args_os;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() -> Result<()> {
     let folder = PathBuf::from(args_os().nth(1).context("which folder?")?);
@@ -18,11 +18,24 @@ fn main() -> Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "quoin-tpm", &folder)?;
     }
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command).section("8").manual("System Manager's Manual").render(&mut page)?;
-    fs::write(folder.join("quoin-tpm.8"), page)?;
+    for task in command.get_subcommands().filter(|task| task.get_name() != "help") {
+        // clap keeps names for ever.
+        let name: &'static str = format!("quoin-tpm-{}", task.get_name()).leak();
+        let spoken = format!("quoin-tpm {}", task.get_name());
+        page(task.clone().name(name).bin_name(spoken), &folder.join(format!("{name}.8")))?;
+    }
+    page(command, &folder.join("quoin-tpm.8"))?;
     fs::write(folder.join("licences"), licences::all()?)?;
     Ok(())
+}
+
+/// Writes a manual page.
+fn page(command: Command, file: &Path) -> Result<()> {
+    let mut page = Vec::new();
+    let version = quoin_tpm::version();
+    let manual = clap_mangen::Man::new(command.version(version)).section("8").manual("System Manager's Manual");
+    manual.render(&mut page)?;
+    Ok(fs::write(file, page)?)
 }
 
 /// The program's options, without those that it gives to itself.
@@ -30,6 +43,7 @@ fn shown() -> Command {
     let all = quoin_tpm::Args::command();
     let shown = all.get_arguments().filter(|option| !option.is_hide_set()).cloned();
     let command = Command::new("quoin-tpm").version(quoin_tpm::version()).args(shown);
+    let command = command.subcommands(all.get_subcommands().cloned()).args_conflicts_with_subcommands(true);
     let about = [all.get_about(), all.get_long_about(), all.get_after_long_help()]
         .map(|text| text.cloned().unwrap_or_default());
     let [short, long, after] = about;

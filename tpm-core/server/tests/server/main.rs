@@ -5,11 +5,15 @@
 //! | `client` | a server, and what its clients do |
 //! | `background` | `--daemon` and `--pid` |
 //! | `kept` | `--state`, and kill -9 |
+//! | `provisioned` | `provision` |
 //! | `serving` | clients of all kinds, signals |
+//! | `setup` | `setup`, as libvirt calls swtpm_setup |
 //! | `words` | what the program says of itself, and in its messages |
 
 mod background;
 mod client;
 mod kept;
+mod provisioned;
 mod serving;
+mod setup;
 mod words;
