@@ -24,8 +24,11 @@
 //! | [`chip`] | what a secure processor says of itself: patch levels, certificate table, the development root |
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | what is judged, and how its parts are read |
+//! | [`input`], [`pem`] | evidence and certificates as they lie in files |
+//! | [`policy`] | the policy file |
+//! | [`verdict`] | what has come of all steps, and the exit status |
 //! | [`flips`] | which step must notice that a bit is not what it was |
-//! | [`judge`] | the steps, in order |
+//! | [`judge`] | the steps and the rules, in order |
 //! | `program` (feature) | the program's options, what it prints, and its exit statuses |
 //! | `screen`, `pipe` (feature `program`) | lines for a reader, and one who goes |
 
@@ -35,14 +38,18 @@ pub mod chip;
 pub mod digest;
 pub mod evidence;
 pub mod flips;
+pub mod input;
 pub mod judge;
+pub mod pem;
 #[cfg(feature = "program")]
 pub mod pipe;
+pub mod policy;
 #[cfg(feature = "program")]
 pub mod program;
 #[cfg(feature = "program")]
 pub mod screen;
 #[cfg(test)]
 mod testing;
+pub mod verdict;
 
 pub use judge::{Expectations, Failure, Step, verify};
