@@ -12,7 +12,7 @@ mod revocation;
 mod rules;
 mod signature;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tpm;
 
 pub use tpm::certified;

@@ -3,7 +3,7 @@
 use crate::digest::{self, LaunchDigest};
 use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
-use crate::input;
+use crate::input::{self, certificates};
 use crate::judge::{Expectations, Finding, State};
 use crate::policy::{Hex, Policy, Rules, hex_bytes};
 use crate::screen;
@@ -11,6 +11,7 @@ use crate::verdict::Verdict;
 use anyhow::{Context, Result};
 use fs_err as fs;
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
+use x509_cert::der::DateTime;
 
 /// The program's options.
 #[derive(Debug, clap::Args)]
@@ -47,6 +48,13 @@ pub struct Args {
     /// A certificate revocation list, in DER or PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
+    /// Certificates that are not with the evidence, such as the ASVK of a VLEK: one in DER, or any number in PEM; may be
+    /// given several times.
+    #[arg(long, value_name = "FILE")]
+    certificates: Vec<PathBuf>,
+    /// Judge certificates and revocation lists as of then and not of now, such as 2026-11-29T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<SystemTime>,
     /// The nonce that the report must answer.
     #[arg(long, value_name = "HEX", value_parser = octets)]
     nonce: Option<Octets>,
@@ -66,6 +74,11 @@ fn octets(text: &str) -> Result<Octets> {
     hex_bytes(text).map(Octets)
 }
 
+fn time(text: &str) -> Result<SystemTime> {
+    let time: DateTime = text.parse().ok().context("a time in UTC, such as 2026-11-29T12:00:00Z")?;
+    Ok(time.to_system_time())
+}
+
 fn number(text: &str) -> Result<u64> {
     let value = match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16),
@@ -81,7 +94,11 @@ fn launch_digest(text: &str) -> Result<LaunchDigest> {
 
 /// Runs the program.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let evidence = input::read(&args.evidence)?;
+    let certificates = args
+        .certificates
+        .iter()
+        .map(|path| certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string()));
+    let evidence = input::read(&args.evidence, &certificates.collect::<Result<Vec<_>>>()?.concat())?;
     let expectations = expectations(args)?;
     let verdict = Verdict::of(&evidence, &expectations);
     if args.json {
@@ -128,7 +145,7 @@ fn expectations(args: &Args) -> Result<Expectations> {
         nonce: args.nonce.clone().map(|nonce| nonce.0),
         quote_nonce: args.quote_nonce.clone().map(|nonce| nonce.0),
         rules,
-        now: SystemTime::now(),
+        now: args.at.unwrap_or_else(SystemTime::now),
     })
 }
 
