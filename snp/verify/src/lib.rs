@@ -25,8 +25,10 @@
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | what is judged, and how its parts are read |
 //! | [`input`], [`pem`] | evidence and certificates as they lie in files |
+//! | [`page`] | the verdict as a page |
 //! | [`policy`] | the policy file |
 //! | [`verdict`] | what has come of all steps, and the exit status |
+//! | `fuzz` (feature) | what the fuzz target does with an input |
 //! | [`flips`] | which step must notice that a bit is not what it was |
 //! | [`judge`] | the steps and the rules, in order |
 //! | `program` (feature) | the program's options, what it prints, and its exit statuses |
@@ -38,8 +40,11 @@ pub mod chip;
 pub mod digest;
 pub mod evidence;
 pub mod flips;
+#[cfg(any(feature = "fuzz", test))]
+pub mod fuzz;
 pub mod input;
 pub mod judge;
+pub mod page;
 pub mod pem;
 #[cfg(feature = "program")]
 pub mod pipe;

@@ -5,6 +5,7 @@ use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
 use crate::input::{self, certificates};
 use crate::judge::{Expectations, Finding, State};
+use crate::page;
 use crate::policy::{Hex, Policy, Rules, hex_bytes};
 use crate::screen;
 use crate::verdict::Verdict;
@@ -64,6 +65,9 @@ pub struct Args {
     /// Print the verdict as JSON.
     #[arg(long)]
     json: bool,
+    /// Write the verdict as a page, with the chain drawn; it needs nothing else and runs nothing.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// A value of any length. It is a type of its own, since to clap a vector is an option that may be given again.
@@ -101,6 +105,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let evidence = input::read(&args.evidence, &certificates.collect::<Result<Vec<_>>>()?.concat())?;
     let expectations = expectations(args)?;
     let verdict = Verdict::of(&evidence, &expectations);
+    if let Some(path) = &args.html {
+        fs::write(path, page::html(&evidence, &verdict))?;
+    }
     if args.json {
         println!("{:#}", verdict.to_json());
     } else {

@@ -1,6 +1,6 @@
 //! Each step is the one that fails when what it judges is wrong and everything else is right, signatures included.
 
-mod authority;
+pub(crate) mod authority;
 mod refusals;
 pub(crate) mod twin;
 
