@@ -15,6 +15,7 @@
 //! | [`image`] | the verb of that name |
 //! | [`measure`] | the verb of that name |
 //! | [`mutants`] | the verb of that name |
+//! | [`pictures`] | the suite of the verifier's page |
 //! | [`proofs`] | the verbs `panics`, `coverage`, `codes`, `beside` and `explore` |
 //! | [`run`] | the verb of that name |
 //! | [`package`] | the suites of what users install |
@@ -41,6 +42,7 @@ pub mod image;
 pub mod measure;
 pub mod mutants;
 pub mod package;
+pub mod pictures;
 pub mod proofs;
 pub mod run;
 pub mod served;

@@ -311,8 +311,13 @@ mod tests {
         let evidence = Twin { boot_events: log("quiet mitigations=auto"), ..Twin::new() }.evidence();
         let mut wrong = evidence.clone();
         wrong.answer[0] ^= 1;
-        for (name, evidence) in [("verified", &evidence), ("refused", &wrong)] {
-            let page = page(evidence, &expectations());
+        let nobody = Expectations { measurement: None, ..expectations() };
+        for (name, evidence, expected) in [
+            ("verified", &evidence, expectations()),
+            ("refused", &wrong, expectations()),
+            ("consistent", &evidence, nobody),
+        ] {
+            let page = page(evidence, &expected);
             assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));
             if let Some(folder) = std::env::var_os("QUOIN_RECORD") {
                 std::fs::write(std::path::Path::new(&folder).join(format!("{name}.html")), &page).unwrap();
