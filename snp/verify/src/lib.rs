@@ -25,6 +25,8 @@
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | what is judged, and how its parts are read |
 //! | [`input`], [`pem`] | evidence and certificates as they lie in files |
+//! | [`predict`], [`corim`] | what an image's boot will show, and that as reference values |
+//! | [`eat`], [`signing`] | the verdict as a signed token |
 //! | [`page`] | the verdict as a page |
 //! | [`policy`] | the policy file |
 //! | [`verdict`] | what has come of all steps, and the exit status |
@@ -37,7 +39,9 @@
 #![forbid(unsafe_code)]
 
 pub mod chip;
+pub mod corim;
 pub mod digest;
+pub mod eat;
 pub mod evidence;
 pub mod flips;
 #[cfg(any(feature = "fuzz", test))]
@@ -49,10 +53,12 @@ pub mod pem;
 #[cfg(feature = "program")]
 pub mod pipe;
 pub mod policy;
+pub mod predict;
 #[cfg(feature = "program")]
 pub mod program;
 #[cfg(feature = "program")]
 pub mod screen;
+pub mod signing;
 #[cfg(test)]
 mod testing;
 pub mod verdict;

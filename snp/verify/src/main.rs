@@ -17,6 +17,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Print launch digest, events and PCR values of an image, before any boot.
+    Predict(program::PredictArgs),
     /// Print the JSON schema of policy files.
     Schema,
 }
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     pipe::until_it_is_closed(|| {
         let status = match (&cli.verb, &cli.args) {
+            (Some(Verb::Predict(args)), _) => program::predict(args),
             (Some(Verb::Schema), _) => Ok(program::schema()),
             (None, Some(args)) => program::run(args),
             // clap has asked for it.

@@ -150,6 +150,9 @@ fn open(link: &Link, verdict: &Verdict) -> Vec<String> {
             State::Absent(why) if !(finding.step == Step::Credential && is_proven(verdict, Step::AttestationKey)) => {
                 open.push(format!("{name}: {why}"));
             }
+            State::Ok(seen) if finding.step == Step::Root && seen.contains("proves nothing") => {
+                open.push(format!("{name}: {seen}"));
+            }
             State::Absent(_) | State::Ok(_) | State::Unasked => {}
         }
     }
@@ -173,20 +176,24 @@ fn drawn(link: &Link, evidence: &Evidence, verdict: &Verdict) -> Markup {
 }
 
 fn steps(verdict: &Verdict) -> Markup {
+    let is_unasked = |finding: &&Finding| matches!(finding.state, State::Unasked);
+    let unasked: Vec<&str> = verdict.findings.iter().filter(is_unasked).map(|finding| finding.step.name()).collect();
+    let asked = verdict.findings.iter().filter(|finding| !is_unasked(finding));
     html! {
         table {
             tr { th { "Step" } th { "" } th { "What was seen" } th { "Exit status" } }
-            @for Finding { step, state } in &verdict.findings {
+            @for Finding { step, state } in asked {
                 @let (class, word, text) = match state {
                     State::Ok(seen) => ("ok", "ok", seen.clone()),
                     State::Failed(why) => ("bad", "failed", format!("{why:#}")),
                     State::Absent(why) => ("open", "absent", (*why).to_owned()),
-                    State::Unasked => ("none", "no rule", String::new()),
+                    State::Unasked => ("open", "no rule", String::new()),
                     State::Unjudged => ("bad", "not judged", String::new()),
                 };
                 tr { td { (step.name()) } td class=(class) { (word) } td class="value" { (text) } td { (step.status()) } }
             }
         }
+        @if !unasked.is_empty() { p { "No rule of a policy file asks for: " (unasked.join(", ")) "." } }
     }
 }
 
@@ -232,7 +239,7 @@ const STYLE: &str = "
 :root { font: 15px/1.45 system-ui, sans-serif; color: #1c2430; background: #fff }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 h1::first-letter { text-transform: uppercase }
-h1.ok, td.ok { color: #17692f } h1.bad, td.bad { color: #b3121d } h1.open, td.open { color: #9a5b00 } td.none { color: #667 }
+h1.ok, td.ok { color: #17692f } h1.bad, td.bad { color: #b3121d } h1.open, td.open { color: #9a5b00 }
 .link { position: relative; border: 2px solid; border-radius: .5rem; padding: .5rem 1rem; margin: 0 0 2rem }
 .link.ok { border-color: #2f9e52; background: #f1faf4 } .link.bad { border-color: #d01c28; background: #fdf1f2 }
 .link:not(:last-child)::after { content: '\\2193'; position: absolute; left: 2rem; bottom: -1.9rem; font-size: 1.4rem; color: #556 }
@@ -249,11 +256,25 @@ mod tests {
     use crate::evidence::boot_log::tests::log;
     use crate::evidence::folder::Evidence;
     use crate::judge::Expectations;
-    use crate::judge::tests::twin::{Twin, expectations};
+    use crate::judge::tests::authority;
+    use crate::judge::tests::twin::{Twin, expectations as of_twin};
+    use crate::policy::Rules;
     use crate::verdict::Verdict;
 
     fn page(evidence: &Evidence, expected: &Expectations) -> String {
         html(evidence, &Verdict::of(evidence, expected))
+    }
+
+    /// A processor whose root is not the mock one.
+    fn genoa() -> Twin {
+        let mut twin = Twin::new();
+        twin.become_of(&authority::genoa());
+        twin
+    }
+
+    fn expectations() -> Expectations {
+        let rules = Rules { roots: authority::roots(), ..Rules::default() };
+        Expectations { rules, ..of_twin() }
     }
 
     /// Titles and classes of the links, in order.
@@ -269,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_proven_is_green_from_the_digest_to_the_events() {
-        let evidence = Twin { boot_events: log("quiet"), ..Twin::new() }.evidence();
+        let evidence = Twin { boot_events: log("quiet"), ..genoa() }.evidence();
         let page = page(&evidence, &expectations());
         let titles = ["Launch digest", "Report", "EK", "AK", "Quote", "PCRs", "Events"];
         assert_eq!(links(&page), titles.map(|title| (title, "ok")));
@@ -278,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_is_not_proven_is_red_and_says_why() {
-        let evidence = Twin::new().evidence();
+        let evidence = genoa().evidence();
         let nothing_said = Expectations { measurement: None, ..expectations() };
         let page_of_nobody = page(&evidence, &nothing_said);
         assert_eq!(links(&page_of_nobody)[..2], [("Launch digest", "bad"), ("Report", "ok")]);
@@ -289,15 +310,17 @@ mod tests {
         let classes: Vec<&str> = links(&page_of_old).into_iter().map(|(_, class)| class).collect();
         assert_eq!(classes, ["ok", "ok", "ok", "ok", "bad", "bad", "bad"]);
         assert!(page_of_old.contains("<li>quote nonce: extraData is") && page_of_old.contains("class=\"unproven\""));
-        let alone = Twin::new().report_alone();
+        let alone = genoa().report_alone();
         let page_of_report = page(&alone, &expectations());
         assert!(page_of_report.contains("<li>quote signature: no quote</li>"));
         assert_eq!(links(&page_of_report)[3], ("AK", "bad"));
+        let page_of_mock = page(&Twin::new().evidence(), &expectations());
+        assert_eq!(links(&page_of_mock)[1], ("Report", "bad"), "its key is public");
     }
 
     #[test]
     fn nothing_in_the_evidence_is_markup_and_nothing_is_fetched_or_run() {
-        let twin = Twin { boot_events: log("<script>alert(1)</script>\" onload=\"x"), ..Twin::new() };
+        let twin = Twin { boot_events: log("<script>alert(1)</script>\" onload=\"x"), ..genoa() };
         let page = page(&twin.evidence(), &expectations());
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
         for word in ["<script", "http://", "https://", "src=", "@import", "url("] {
@@ -308,7 +331,7 @@ mod tests {
     /// With `QUOIN_RECORD=DIR` the pages are written there, to be looked at.
     #[test]
     fn pages_are_whole() {
-        let evidence = Twin { boot_events: log("quiet mitigations=auto"), ..Twin::new() }.evidence();
+        let evidence = Twin { boot_events: log("quiet mitigations=auto"), ..genoa() }.evidence();
         let mut wrong = evidence.clone();
         wrong.answer[0] ^= 1;
         let nobody = Expectations { measurement: None, ..expectations() };

@@ -1,13 +1,17 @@
 //! What the program does: `quoin-verify`, and `cargo xtask verify`.
 
+use crate::corim;
 use crate::digest::{self, LaunchDigest};
+use crate::eat;
 use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
 use crate::input::{self, certificates};
 use crate::judge::{Expectations, Finding, State};
 use crate::page;
 use crate::policy::{Hex, Policy, Rules, hex_bytes};
+use crate::predict::Prediction;
 use crate::screen;
+use crate::signing::Key;
 use crate::verdict::Verdict;
 use anyhow::{Context, Result};
 use fs_err as fs;
@@ -68,6 +72,52 @@ pub struct Args {
     /// Write the verdict as a page, with the chain drawn; it needs nothing else and runs nothing.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the verdict as a signed token, an EAT attestation result (draft-ietf-rats-ear-03) in a JSON Web Token.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    eat: Option<PathBuf>,
+    /// The key that signs it: P-256 or P-384, PKCS#8 in PEM or DER.
+    #[arg(long, value_name = "FILE", requires = "eat")]
+    key: Option<PathBuf>,
+}
+
+/// Options of `predict`.
+#[derive(Debug, clap::Args)]
+pub struct PredictArgs {
+    /// The IGVM file.
+    image: PathBuf,
+    /// Print what is known as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Write reference values, a CoRIM (draft-ietf-rats-corim).
+    #[arg(long, value_name = "FILE")]
+    corim: Option<PathBuf>,
+    /// The key that signs it: P-256 or P-384, PKCS#8 in PEM or DER. Without it the CoRIM is not signed.
+    #[arg(long, value_name = "FILE", requires = "corim")]
+    key: Option<PathBuf>,
+    /// Who signs, in words.
+    #[arg(long, value_name = "NAME", default_value = "quoin-verify", requires = "key")]
+    signer: String,
+}
+
+/// Prints what an image's boot will show.
+pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
+    let image = fs::read(&args.image)?;
+    let prediction = Prediction::of(&image).with_context(|| args.image.display().to_string())?;
+    if let Some(path) = &args.corim {
+        let name = args.image.file_name().unwrap_or_default().to_string_lossy();
+        let mut manifest = corim::unsigned(&prediction, &name)?;
+        if let Some(key) = &args.key {
+            let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
+            manifest = corim::signed(manifest, &key, &args.signer)?;
+        }
+        fs::write(path, manifest)?;
+    }
+    if args.json {
+        println!("{:#}", prediction.to_json());
+    } else {
+        prediction.lines().iter().for_each(|(head, text)| screen::say(&format!("{head:<16} "), text));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A value of any length. It is a type of its own, since to clap a vector is an option that may be given again.
@@ -105,6 +155,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let evidence = input::read(&args.evidence, &certificates.collect::<Result<Vec<_>>>()?.concat())?;
     let expectations = expectations(args)?;
     let verdict = Verdict::of(&evidence, &expectations);
+    if let (Some(path), Some(key)) = (&args.eat, &args.key) {
+        let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
+        let brought = [&expectations.nonce, &expectations.quote_nonce];
+        let nonces: Vec<&[u8]> = brought.into_iter().flatten().map(Vec::as_slice).collect();
+        let claims = eat::claims(&verdict, &nonces, SystemTime::now())?;
+        fs::write(path, eat::token(&claims, &key)?)?;
+    }
     if let Some(path) = &args.html {
         fs::write(path, page::html(&evidence, &verdict))?;
     }
