@@ -29,6 +29,7 @@
 //! | [`eat`], [`signing`] | the verdict as a signed token |
 //! | [`page`] | the verdict as a page |
 //! | [`policy`] | the policy file |
+//! | [`roots`] | AMD's own authorities |
 //! | [`verdict`] | what has come of all steps, and the exit status |
 //! | `fuzz` (feature) | what the fuzz target does with an input |
 //! | [`flips`] | which step must notice that a bit is not what it was |
@@ -56,6 +57,7 @@ pub mod policy;
 pub mod predict;
 #[cfg(feature = "program")]
 pub mod program;
+pub mod roots;
 #[cfg(feature = "program")]
 pub mod screen;
 pub mod signing;

@@ -3,8 +3,8 @@
 use crate::chip::{ARK_GUID, ASK_GUID, TABLE_ENTRY, VCEK_GUID, VLEK_GUID};
 use crate::evidence::folder::Evidence;
 use crate::pem;
-use anyhow::{Context, Result};
-use sev::certs::snp::builtin;
+use crate::roots::AMD;
+use anyhow::{Context, Result, ensure};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
@@ -37,6 +37,7 @@ pub fn of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
     if pem::is_pem(bytes) { pem::all(bytes) } else { Ok(vec![bytes.to_vec()]) }
 }
 
+const NO_ENDORSEMENT_KEY: &str = "no certificate of an endorsement key (VCEK or VLEK) is there";
 /// rsaEncryption (RFC 3279).
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
@@ -63,14 +64,12 @@ impl<'a> Named<'a> {
 /// Gives the evidence the first endorsement key of `found`, the ASK or ASVK that has issued it, and the ARK of that;
 /// AMD's own where they are not among them. Whether the names are true is judged later.
 pub fn complete(evidence: &mut Evidence, found: &[Vec<u8>]) -> Result<()> {
-    let own: Vec<Vec<u8>> = [builtin::milan::ask(), builtin::genoa::ask(), builtin::turin::ask()]
-        .into_iter()
-        .chain([builtin::milan::ark(), builtin::genoa::ark(), builtin::turin::ark()])
-        .map(|certificate| Ok::<_, anyhow::Error>(certificate?.to_der()?))
-        .collect::<Result<_>>()?;
-    let all: Vec<Named<'_>> = found.iter().chain(&own).map(Named::new).collect::<Result<_>>()?;
+    let own = AMD.iter().flat_map(|amd| [&amd.ask, &amd.ark]);
+    let mut all: Vec<Named<'_>> = found.iter().map(Named::new).collect::<Result<_>>()?;
+    ensure!(all.iter().any(|named| !named.is_authority), NO_ENDORSEMENT_KEY);
+    all.extend(own.map(Named::new).collect::<Result<Vec<_>>>()?);
     let leaf = all.iter().find(|named| !named.is_authority);
-    let leaf = leaf.context("no certificate of an endorsement key (VCEK or VLEK) is there")?;
+    let leaf = leaf.context(NO_ENDORSEMENT_KEY)?;
     let issuer_of = |of: &Named<'_>| {
         let issuer = all.iter().find(|named| named.is_authority && named.subject == of.issuer);
         issuer.with_context(|| format!("the certificate of {} is not there", of.issuer))

@@ -9,8 +9,9 @@ use crate::digest::hex;
 use crate::evidence::folder::Kind;
 use crate::evidence::report::SigningKey;
 use crate::policy::Hex;
+use crate::roots::AMD;
 use anyhow::{Context, Result, bail, ensure};
-use sev::certs::snp::{Certificate as SevCertificate, Chain, Verifiable, builtin};
+use sev::certs::snp::{Certificate as SevCertificate, Chain, Verifiable};
 use sha2::{Digest, Sha256};
 use std::time::SystemTime;
 use x509_cert::Certificate;
@@ -30,13 +31,10 @@ pub(super) fn root(case: &Case<'_>) -> Result<String> {
     let ark = &case.evidence.ark;
     let rules = &case.expectations.rules;
     let accepted = |generation| rules.policy.roots.amd.as_ref().is_none_or(|amd| amd.contains(&generation));
-    let known = [builtin::milan::ark(), builtin::genoa::ark(), builtin::turin::ark()];
-    for (generation, certificate) in Generation::ALL.into_iter().zip(known) {
-        if certificate?.to_der()? == *ark {
-            let name = generation.name();
-            ensure!(accepted(generation), "roots.amd: AMD's root for {name} is not among them");
-            return Ok(format!("AMD's root for {name}"));
-        }
+    if let Some(amd) = AMD.iter().find(|amd| amd.ark == *ark) {
+        let name = amd.generation.name();
+        ensure!(accepted(amd.generation), "roots.amd: AMD's root for {name} is not among them");
+        return Ok(format!("AMD's root for {name}"));
     }
     let digest: [u8; 32] = Sha256::digest(ark).into();
     if rules.policy.roots.sha256.contains(&Hex(digest)) || rules.roots.contains(ark) {
