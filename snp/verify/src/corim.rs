@@ -1,5 +1,5 @@
-//! Reference values of an image as a concise reference integrity manifest (draft-ietf-rats-corim, as of August 2026): the
-//! launch digest for the attester that draft-deeglaze-amd-sev-snp-corim-profile describes, and PCRs.
+//! Reference values of an image as a concise reference integrity manifest (draft-ietf-rats-corim, as of August 2026):
+//! the launch digest for the attester that draft-deeglaze-amd-sev-snp-corim-profile describes, and PCRs.
 
 use crate::predict::{Pcr, Prediction};
 use crate::signing::Key;

@@ -1,5 +1,5 @@
-//! What the fuzz target does with an input (`cargo xtask fuzz verify`): its first octet says as which format the rest is
-//! read. Nothing may panic, and nothing may run for long.
+//! What the fuzz target does with an input (`cargo xtask fuzz verify`): its first octet says as which format the rest
+//! is read. Nothing may panic, and nothing may run for long.
 
 use crate::evidence::boot_log::{self, BootLog};
 use crate::evidence::claims::Claims;

@@ -3,16 +3,16 @@
 //! | found | is |
 //! |---|---|
 //! | a folder with `manifest.bin` | a folder of ours ([`crate::evidence`]) |
-//! | a folder with `outblob` | what configfs-tsm gives: `outblob`, `auxblob`, `manifestblob`, and `inblob`, which is the nonce ([`tsm`]) |
-//! | a folder with `hcl-report.bin` | Azure's: NV index 0x01400001, `quote.msg`, `quote.sig`, `quote.pcrs`, `quote.nonce`, `binary_bios_measurements` ([`azure`]) |
+//! | a folder with `outblob` | what configfs-tsm gives ([`tsm`]) |
+//! | a folder with `hcl-report.bin` | Azure's NV index 0x01400001, a quote and a log ([`azure`]) |
 //! | a folder with `report.bin` | a report alone, such as `snpguest report` writes |
 //! | a file that begins with `HCLA` | Azure's report alone |
 //! | a file that begins with `{` | a verifier service's JSON ([`service`]) |
 //! | any other file of 1184 bytes | a report alone |
 //!
-//! Certificates lie in the folder: `ark`, `ask`, `asvk`, `vcek`, `vlek` with `.der` or `.pem`, `chain.pem`, and
-//! `certification.json`, which is Azure's instance metadata (`vcekCert`, `certificateChain`). AMD's own roots and ASKs
-//! need not be there.
+//! docs/policy.md names every file. Certificates lie in the folder: `ark`, `ask`, `asvk`, `vcek`, `vlek` with `.der` or
+//! `.pem`, `chain.pem`, and `certification.json`, which is Azure's instance metadata (`vcekCert`,
+//! `certificateChain`). AMD's own roots and ASKs need not be there.
 
 pub mod azure;
 pub mod certificates;

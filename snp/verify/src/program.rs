@@ -36,8 +36,8 @@ pub struct Args {
     igvm: Option<PathBuf>,
     /// The launch digest that the report must show, 96 hexadecimal digits.
     ///
-    /// Without it, --igvm and a policy file's `launch`, the digest that the collector expected is taken from the folder:
-    /// what comes out is "consistent, not verified".
+    /// Without it, --igvm and a policy file's `launch`, the digest that the collector expected is taken from the
+    /// folder: what comes out is "consistent, not verified".
     #[arg(long, value_name = "HEX", value_parser = launch_digest)]
     measurement: Option<LaunchDigest>,
     /// Accept the committed mock root, whose chip key is public. For development and tests: it proves nothing.
@@ -53,8 +53,8 @@ pub struct Args {
     /// A certificate revocation list, in DER or PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
-    /// Certificates that are not with the evidence, such as the ASVK of a VLEK: one in DER, or any number in PEM; may be
-    /// given several times.
+    /// Certificates that are not with the evidence, such as the ASVK of a VLEK: one in DER, or any number in PEM; may
+    /// be given several times.
     #[arg(long, value_name = "FILE")]
     certificates: Vec<PathBuf>,
     /// Judge certificates and revocation lists as of then and not of now, such as 2026-11-29T12:00:00Z.

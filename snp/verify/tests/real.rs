@@ -1,5 +1,5 @@
-//! A real report: a Milan's, which the crate `sev` brings with its certificate among its tests' data. Cargo has it in its
-//! cache, since `sev` is what we depend on; nothing of it is committed here.
+//! A real report: a Milan's, which the crate `sev` brings with its certificate among its tests' data. Cargo has it in
+//! its cache, since `sev` is what we depend on; nothing of it is committed here.
 
 use core::time::Duration;
 use quoin_verify::evidence::folder::{Evidence, Kind};
