@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: random inputs for the engine, for as long as one likes.
+//! `cargo xtask fuzz`: random inputs for the engine and the verifier, for as long as one likes.
 //!
 //! The targets of tests/fuzz run in libFuzzer, whose mutations are led by what they cover: the engine is compiled with
 //! the compiler's own instrumentation, which a stable one has, too. The corpus begins with what the tests say to their
@@ -67,6 +67,8 @@ pub enum Target {
     Import,
     /// Commands in a row, with losses of power between them.
     Engine,
+    /// Everything that the verifier reads: policy, evidence, certificates, logs, images.
+    Verify,
     /// Sequences of commands to the engine and to another TPM, mostly Debian's libtpms in one process with it: their
     /// answers are compared.
     Differential,
@@ -78,6 +80,7 @@ impl Target {
             Self::Unmarshal => "unmarshal",
             Self::Import => "import",
             Self::Engine => "engine",
+            Self::Verify => "verify",
             Self::Differential => "differential",
         }
     }
@@ -87,6 +90,7 @@ impl Target {
             Self::Unmarshal => Some(Figure::Unmarshal),
             Self::Import => Some(Figure::Import),
             Self::Engine => Some(Figure::Engine),
+            Self::Verify => Some(Figure::Verify),
             Self::Differential => None,
         }
     }
@@ -96,7 +100,7 @@ impl Target {
         match self {
             Self::Unmarshal => 8192,
             Self::Import => 65536,
-            Self::Engine => 16384,
+            Self::Engine | Self::Verify => 16384,
             Self::Differential => 0,
         }
     }
@@ -159,7 +163,11 @@ pub fn run(args: &Args) -> Result<()> {
         Some(figure) => keep_done(figure, &mut fuzzer)?,
         None => fuzzer.status().context("cannot start the fuzz target")?,
     };
-    if status.success() { Ok(()) } else { bail!("the engine is wrong: the input is in the file that is named above") }
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("what was fuzzed is wrong: the input is in the file that is named above")
+    }
 }
 
 /// Runs a fuzzer, which says at its end what it has done: that is the figure, if it found nothing.
@@ -241,15 +249,15 @@ fn make_corpus(target: Target, corpora: &Path) -> Result<()> {
     }
     let progress = Progress::start("corpus");
     let mut tests = Command::new(workspace::cargo());
-    tests.current_dir(&root).env("QUOIN_RECORD", corpora).args([
-        "test",
-        "--quiet",
-        "--locked",
-        "--package",
-        "tpm-core",
-    ]);
-    let output = tests.arg("--tests").output().context("cannot start cargo")?;
-    ensure!(output.status.success(), "the tests of tpm-core fail:\n{}", String::from_utf8_lossy(&output.stdout));
+    tests.current_dir(&root).env("QUOIN_RECORD", corpora).args(["test", "--quiet", "--locked", "--package"]);
+    // The verifier's seeds are written by one test.
+    let of = if target == Target::Verify {
+        ["quoin-verify", "--lib", "fuzz::"].as_slice()
+    } else {
+        &["tpm-core", "--tests"]
+    };
+    let output = tests.args(of).output().context("cannot start cargo")?;
+    ensure!(output.status.success(), "the tests that write it fail:\n{}", String::from_utf8_lossy(&output.stdout));
     progress.done("of the tests");
     Ok(())
 }

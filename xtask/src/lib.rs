@@ -15,6 +15,7 @@
 //! | [`image`] | the verb of that name |
 //! | [`measure`], [`memory`] | the verbs of these names |
 //! | [`mutants`] | the verb of that name |
+//! | [`pictures`] | the suite of the verifier's page |
 //! | [`proofs`] | the verbs `panics`, `coverage`, `codes`, `beside` and `explore` |
 //! | [`run`] | the verb of that name |
 //! | [`package`] | the suites of what users install |
@@ -42,6 +43,7 @@ pub mod measure;
 pub mod memory;
 pub mod mutants;
 pub mod package;
+pub mod pictures;
 pub mod proofs;
 pub mod run;
 pub mod served;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
-use crate::{package, proofs, served};
+use crate::{package, pictures, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
@@ -15,7 +15,7 @@ pub struct Args {
     #[arg(long)]
     fast: bool,
     /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
-    /// but two run only so, and so does `install: …`.
+    /// but two run only so, and so do `install: …` and `page: …`.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Prints the names of all suites, and which run only when they are named.
@@ -40,10 +40,14 @@ const FIGURES: [(&str, Figure); 2] =
     [("hostile guest at VMPL2", Figure::Hostile), ("machine: rules and launches", Figure::Machine)];
 
 /// What users install.
-const PRODUCTS: &[WithoutQemu] = &[("deb: the server's Debian package", package::deb), (INSTALL, package::install)];
+const PRODUCTS: &[WithoutQemu] =
+    &[("deb: the server's Debian package", package::deb), (INSTALL, package::install), (PAGE, pictures::run)];
 
 /// Compiles all crates of the products anew, from the registry. Only by name.
 const INSTALL: &str = "install: the products, where there is only cargo";
+
+/// Fetches a browser, which is 200 MB with its libraries. Only by name.
+const PAGE: &str = "page: the verifier's page in a browser";
 
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
@@ -145,7 +149,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

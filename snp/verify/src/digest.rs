@@ -19,6 +19,8 @@ pub type LaunchDigest = [u8; 48];
 const PAGE: usize = 4096;
 /// Bytes of a large page.
 const LARGE_PAGE: u64 = 2 * 1024 * 1024;
+/// No parameter area is larger, in bytes.
+const MAX_AREA: u64 = 1 << 30;
 /// Where KVM measures every VMSA.
 const VMSA_GPA: u64 = 0xFFFF_FFFF_F000;
 
@@ -145,7 +147,9 @@ impl Measurement {
                 let size = self.parameter_areas.get(&insert.parameter_area_index).copied();
                 let size = size.context("a parameter area is inserted that does not exist")?;
                 self.insert_behind_pages |= self.page_data;
-                self.pages(PageType::Unmeasured, insert.gpa, size);
+                let end = insert.gpa.checked_add(size).filter(|_| size <= MAX_AREA);
+                let end = end.with_context(|| format!("a parameter area of {size} bytes at {:#x}", insert.gpa))?;
+                (insert.gpa..end).step_by(PAGE).for_each(|gpa| self.page(PageType::Unmeasured, gpa, None));
             }
             IgvmDirectiveHeader::SnpVpContext { gpa, vp_index, vmsa, .. } => self.vmsa(*gpa, *vp_index, vmsa)?,
             IgvmDirectiveHeader::SnpIdBlock { ld, .. } => self.id_block = Some(*ld),
@@ -180,7 +184,8 @@ impl Measurement {
             other => bail!("the page at {gpa:#x} has type {other:?}, which SEV-SNP does not have"),
         };
         let size = if flags.is_2mb_page() { LARGE_PAGE } else { PAGE as u64 };
-        for gpa in (gpa..gpa + size).step_by(PAGE) {
+        let end = gpa.checked_add(size).with_context(|| format!("the page at {gpa:#x} ends nowhere"))?;
+        for gpa in (gpa..end).step_by(PAGE) {
             self.page(page_type, gpa, matches!(page_type, PageType::Normal).then_some(data));
         }
         Ok(())
@@ -203,12 +208,6 @@ impl Measurement {
         self.page(PageType::Vmsa, gpa, Some(vmsa.as_bytes()));
         self.processors += 1;
         Ok(())
-    }
-
-    fn pages(&mut self, page_type: PageType, gpa: u64, size: u64) {
-        for gpa in (gpa..gpa + size).step_by(PAGE) {
-            self.page(page_type, gpa, None);
-        }
     }
 
     /// One `PAGE_INFO`: DIGEST_CUR, CONTENTS, LENGTH, PAGE_TYPE, IMI_PAGE, reserved, VMPL3_PERMS to VMPL1_PERMS, GPA.
@@ -280,7 +279,7 @@ mod tests {
         let mut measurement = Measurement::new(Host::QEMU);
         measurement.page(PageType::Normal, 0x1234_5000, Some(&[7; 4096]));
         assert_eq!(hex(&measurement.digest), records(&[(1, sha(&[7; 4096]), 0x1234_5000)]));
-        measurement.pages(PageType::Zero, 0x8000, 4096);
+        measurement.page(PageType::Zero, 0x8000, None);
         let both = [(1, sha(&[7; 4096]), 0x1234_5000), (3, [0; 48], 0x8000)];
         assert_eq!((hex(&measurement.digest), measurement.pages), (records(&both), 2));
     }

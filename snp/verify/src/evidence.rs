@@ -23,9 +23,11 @@
 //! challenger is somebody else.
 
 pub mod boot_log;
+pub mod claims;
 pub mod credential;
 pub mod event_log;
 pub mod folder;
 pub mod ima;
+pub mod report;
 pub mod template;
 pub mod wire;

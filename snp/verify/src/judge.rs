@@ -6,10 +6,13 @@
 //! could not show.
 
 mod chain;
+mod parts;
 mod report;
+mod revocation;
+mod rules;
 mod signature;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tpm;
 
 pub use tpm::certified;
@@ -17,6 +20,8 @@ pub use tpm::certified;
 use crate::digest::hex;
 use crate::evidence::boot_log::OfImage;
 use crate::evidence::folder::Evidence;
+use crate::evidence::report::Report;
+use crate::policy::Rules;
 use anyhow::{Result, ensure};
 use core::fmt;
 use std::time::SystemTime;
@@ -32,6 +37,12 @@ pub struct Expectations {
     pub policy: Option<u64>,
     /// The events that a boot of the image measures; `None` if only the launch digest is known.
     pub boot_events: Option<OfImage>,
+    /// The report's nonce; `None` takes the one that is in the evidence.
+    pub nonce: Option<Vec<u8>>,
+    /// The quote's nonce; `None` takes the one that is in the evidence.
+    pub quote_nonce: Option<Vec<u8>>,
+    /// Rules of a policy file.
+    pub rules: Rules,
     /// When certificates must be valid.
     pub now: SystemTime,
 }
@@ -39,7 +50,23 @@ pub struct Expectations {
 /// AMD's roots alone, any launch digest, any policy that nothing weakens, now.
 impl Default for Expectations {
     fn default() -> Self {
-        Self { development_root: false, measurement: None, policy: None, boot_events: None, now: SystemTime::now() }
+        Self {
+            development_root: false,
+            measurement: None,
+            policy: None,
+            boot_events: None,
+            nonce: None,
+            quote_nonce: None,
+            rules: Rules::default(),
+            now: SystemTime::now(),
+        }
+    }
+}
+
+impl Expectations {
+    /// Somebody else than the collector says which launch digest is right.
+    pub const fn has_reference(&self) -> bool {
+        self.measurement.is_some() || self.rules.has_reference()
     }
 }
 
@@ -67,6 +94,18 @@ pub enum Step {
     PcrSelection,
     PcrDigest,
     EventLog,
+    Endorsement,
+    Revocation,
+    ReportRules,
+    MinimumTcb,
+    PlatformInfo,
+    Mitigations,
+    Chips,
+    LaunchInputs,
+    Keys,
+    Pcrs,
+    Events,
+    Parts,
 }
 
 /// What a step gets.
@@ -75,42 +114,84 @@ struct Case<'a> {
     expectations: &'a Expectations,
 }
 
+impl<'a> Case<'a> {
+    fn report(&self) -> Result<Report<'a>> {
+        Report::new(&self.evidence.report)
+    }
+
+    const fn policy(&self) -> &'a crate::policy::Policy {
+        &self.expectations.rules.policy
+    }
+}
+
 /// Judges one thing; gives what it saw in a few words.
 type Check = fn(&Case<'_>) -> Result<String>;
 
-/// Every step in order, its name, and who judges it.
-const STEPS: [(Step, &str, Check); 20] = [
-    (Step::Root, "root", chain::root),
-    (Step::Chain, "certificate chain", chain::chain),
-    (Step::ReportFormat, "report format", report::format),
-    (Step::ReportSignature, "report signature", report::signature),
-    (Step::Chip, "chip and TCB in VCEK", chain::chip),
-    (Step::Vmpl, "VMPL 0", report::vmpl),
-    (Step::Policy, "guest policy", report::policy),
-    (Step::Tcb, "TCB", report::tcb),
-    (Step::Measurement, "measurement", report::measurement),
-    (Step::ReportData, "report data", report::report_data),
-    (Step::EndorsementKey, "EK", tpm::endorsement_key),
-    (Step::AttestationKey, "AK attributes", tpm::attestation_key),
-    (Step::Credential, "credential activation", tpm::credential),
-    (Step::QuoteSignature, "quote signature", tpm::quote_signature),
-    (Step::QuoteType, "quote magic and type", tpm::quote_type),
-    (Step::QuoteSigner, "quote signer", tpm::quote_signer),
-    (Step::QuoteNonce, "quote nonce", tpm::quote_nonce),
-    (Step::PcrSelection, "PCR selection", tpm::pcr_selection),
-    (Step::PcrDigest, "PCR digest", tpm::pcr_digest),
-    (Step::EventLog, "event log", tpm::event_log),
+/// Exit status of the first step; the next one's is one more.
+pub const FIRST_STEP: u8 = 10;
+/// Exit status of the first step that judges by a policy file; the next one's is one more.
+pub const FIRST_RULE: u8 = 50;
+
+/// Every step in order, its name, its exit status, and who judges it.
+const STEPS: [(Step, &str, u8, Check); 32] = [
+    (Step::Root, "root", FIRST_STEP, chain::root),
+    (Step::Chain, "certificate chain", 11, chain::chain),
+    (Step::ReportFormat, "report format", 12, report::format),
+    (Step::ReportSignature, "report signature", 13, report::signature),
+    (Step::Chip, "chip and TCB in VCEK", 14, chain::chip),
+    (Step::Vmpl, "VMPL 0", 15, report::vmpl),
+    (Step::Policy, "guest policy", 16, report::policy),
+    (Step::Tcb, "TCB", 17, report::tcb),
+    (Step::Measurement, "measurement", 18, report::measurement),
+    (Step::ReportData, "report data", 19, report::report_data),
+    (Step::EndorsementKey, "EK", 20, tpm::endorsement_key),
+    (Step::AttestationKey, "AK attributes", 21, tpm::attestation_key),
+    (Step::Credential, "credential activation", 22, tpm::credential),
+    (Step::QuoteSignature, "quote signature", 23, tpm::quote_signature),
+    (Step::QuoteType, "quote magic and type", 24, tpm::quote_type),
+    (Step::QuoteSigner, "quote signer", 25, tpm::quote_signer),
+    (Step::QuoteNonce, "quote nonce", 26, tpm::quote_nonce),
+    (Step::PcrSelection, "PCR selection", 27, tpm::pcr_selection),
+    (Step::PcrDigest, "PCR digest", 28, tpm::pcr_digest),
+    (Step::EventLog, "event log", 29, tpm::event_log),
+    (Step::Endorsement, "endorsement rules", FIRST_RULE, rules::endorsement),
+    (Step::Revocation, "revocation", 51, revocation::revocation),
+    (Step::ReportRules, "report rules", 52, rules::report),
+    (Step::MinimumTcb, "minimum TCB", 53, rules::minimum_tcb),
+    (Step::PlatformInfo, "platform info", 54, rules::platform_info),
+    (Step::Mitigations, "mitigations", 55, rules::mitigations),
+    (Step::Chips, "chip ids", 56, rules::chips),
+    (Step::LaunchInputs, "launch inputs", 57, rules::launch_inputs),
+    (Step::Keys, "key rules", 58, rules::keys),
+    (Step::Pcrs, "PCR rules", 59, rules::pcrs),
+    (Step::Events, "event rules", 60, rules::events),
+    (Step::Parts, "required parts", 61, rules::parts),
 ];
 
 impl Step {
-    /// How many there are.
-    pub const COUNT: usize = STEPS.len();
+    /// Every step, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        STEPS.into_iter().map(|(step, ..)| step)
+    }
+
+    fn row(self) -> Option<(Self, &'static str, u8, Check)> {
+        STEPS.into_iter().find(|(step, ..)| *step == self)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.row().map_or("?", |(_, name, ..)| name)
+    }
+
+    /// The program's exit status when it fails.
+    pub fn status(self) -> u8 {
+        self.row().map_or(1, |(_, _, status, _)| status)
+    }
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = STEPS.iter().find(|(step, ..)| step == self);
-        f.write_str(name.map_or("?", |(_, name, _)| name))
+        f.write_str(self.name())
     }
 }
 
@@ -123,17 +204,70 @@ pub struct Failure {
     pub why: anyhow::Error,
 }
 
+/// What has become of a step.
+#[derive(Debug)]
+pub enum State {
+    /// It is ok; what it saw.
+    Ok(String),
+    /// It has failed; why.
+    Failed(anyhow::Error),
+    /// The evidence has no such part, or nobody says what it must be; which.
+    Absent(&'static str),
+    /// No rule asks for it.
+    Unasked,
+    /// A step before it has failed.
+    Unjudged,
+}
+
+/// A step and what has become of it.
+#[derive(Debug)]
+pub struct Finding {
+    /// The step.
+    pub step: Step,
+    /// What has become of it.
+    pub state: State,
+}
+
+/// Judges `evidence` step by step; after the first that fails none is judged.
+pub fn examine(evidence: &Evidence, expectations: &Expectations) -> Vec<Finding> {
+    let case = Case { evidence, expectations };
+    let mut failed = false;
+    let states = STEPS.into_iter().map(|(step, _, _, check)| {
+        let state = if !rules::asks(case.policy(), step) {
+            State::Unasked
+        } else if failed {
+            State::Unjudged
+        } else if let Some(why) = parts::absent(&case, step) {
+            State::Absent(why)
+        } else {
+            check(&case).map_or_else(State::Failed, State::Ok)
+        };
+        failed |= matches!(state, State::Failed(_));
+        Finding { step, state }
+    });
+    states.collect()
+}
+
+/// Does all of `steps`, whatever those before them have found: none may rest on another for not panicking.
+#[cfg(any(feature = "fuzz", test))]
+pub(crate) fn each_alone(evidence: &Evidence, expectations: &Expectations, steps: impl Fn(Step) -> bool) {
+    let case = Case { evidence, expectations };
+    for (_, _, _, check) in STEPS.into_iter().filter(|(step, ..)| steps(*step)) {
+        let _ = check(&case);
+    }
+}
+
 /// Judges `evidence`; `report` hears of each step that is ok, with what it saw.
 pub fn verify(
     evidence: &Evidence,
     expectations: &Expectations,
     mut report: impl FnMut(Step, &str),
 ) -> Result<(), Failure> {
-    let case = Case { evidence, expectations };
-    for (step, _, check) in STEPS {
-        match check(&case) {
-            Ok(seen) => report(step, &seen),
-            Err(why) => return Err(Failure { step, why }),
+    for Finding { step, state } in examine(evidence, expectations) {
+        match state {
+            State::Ok(seen) => report(step, &seen),
+            State::Failed(why) => return Err(Failure { step, why }),
+            State::Absent(_) | State::Unasked | State::Unjudged => {}
         }
     }
     Ok(())

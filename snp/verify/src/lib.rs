@@ -24,25 +24,45 @@
 //! | [`chip`] | what a secure processor says of itself: patch levels, certificate table, the development root |
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | what is judged, and how its parts are read |
+//! | [`input`], [`pem`] | evidence and certificates as they lie in files |
+//! | [`predict`], [`corim`] | what an image's boot will show, and that as reference values |
+//! | [`eat`], [`signing`] | the verdict as a signed token |
+//! | [`page`] | the verdict as a page |
+//! | [`policy`] | the policy file |
+//! | [`roots`] | AMD's own authorities |
+//! | [`verdict`] | what has come of all steps, and the exit status |
+//! | `fuzz` (feature) | what the fuzz target does with an input |
 //! | [`flips`] | which step must notice that a bit is not what it was |
-//! | [`judge`] | the steps, in order |
+//! | [`judge`] | the steps and the rules, in order |
 //! | `program` (feature) | the program's options, what it prints, and its exit statuses |
 //! | `screen`, `pipe` (feature `program`) | lines for a reader, and one who goes |
 
 #![forbid(unsafe_code)]
 
 pub mod chip;
+pub mod corim;
 pub mod digest;
+pub mod eat;
 pub mod evidence;
 pub mod flips;
+#[cfg(any(feature = "fuzz", test))]
+pub mod fuzz;
+pub mod input;
 pub mod judge;
+pub mod page;
+pub mod pem;
 #[cfg(feature = "program")]
 pub mod pipe;
+pub mod policy;
+pub mod predict;
 #[cfg(feature = "program")]
 pub mod program;
+pub mod roots;
 #[cfg(feature = "program")]
 pub mod screen;
+pub mod signing;
 #[cfg(test)]
 mod testing;
+pub mod verdict;
 
 pub use judge::{Expectations, Failure, Step, verify};

@@ -1,21 +1,39 @@
-//! Judges an evidence folder of a Quoin guest.
+//! Judges evidence of a Quoin guest, and of others.
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use quoin_verify::{pipe, program};
 use std::process::ExitCode;
 
-/// Judges an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
+/// Judges evidence offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step, and by the rules of a
+/// policy file.
 #[derive(Debug, Parser)]
-#[command(name = "quoin-verify", version)]
+#[command(name = "quoin-verify", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
     #[command(flatten)]
-    args: program::Args,
+    args: Option<program::Args>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print launch digest, events and PCR values of an image, before any boot.
+    Predict(program::PredictArgs),
+    /// Print the JSON schema of policy files.
+    Schema,
 }
 
 fn main() -> ExitCode {
-    let args = Cli::parse().args;
+    let cli = Cli::parse();
     pipe::until_it_is_closed(|| {
-        program::run(&args).unwrap_or_else(|error| {
+        let status = match (&cli.verb, &cli.args) {
+            (Some(Verb::Predict(args)), _) => program::predict(args),
+            (Some(Verb::Schema), _) => Ok(program::schema()),
+            (None, Some(args)) => program::run(args),
+            // clap has asked for it.
+            (None, None) => Ok(ExitCode::from(2)),
+        };
+        status.unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         })

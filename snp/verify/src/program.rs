@@ -1,36 +1,43 @@
 //! What the program does: `quoin-verify`, and `cargo xtask verify`.
 
+use crate::corim;
 use crate::digest::{self, LaunchDigest};
+use crate::eat;
 use crate::evidence::boot_log;
 use crate::evidence::folder::Evidence;
-use crate::judge::{Expectations, Failure, Step, verify};
+use crate::input::{self, certificates};
+use crate::judge::{Expectations, Finding, State};
+use crate::page;
+use crate::policy::{Hex, Policy, Rules, hex_bytes};
+use crate::predict::Prediction;
 use crate::screen;
-use anyhow::{Context, Result, ensure};
+use crate::signing::Key;
+use crate::verdict::Verdict;
+use anyhow::{Context, Result};
 use fs_err as fs;
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
-
-/// Every step is ok, on a launch digest that nobody but the collector vouches for.
-pub const NOT_VERIFIED: u8 = 3;
-/// The first step has failed; the next step's status is one more.
-pub const FIRST_STEP: u8 = 10;
+use x509_cert::der::DateTime;
 
 /// The program's options.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 when every step is ok and --igvm or --measurement said which launch digest is right; 3 when every step is ok but neither \
-                  did; otherwise 10 for the first step of the list that is printed, 11 for the second and so on; 1 when the folder or the IGVM file \
-                  cannot be read; 2 when the arguments are wrong; 141 when nobody reads the output any more."
+    after_help = "Exit status: 0 when every step is ok and --igvm, --measurement or a policy file said which launch digest is right; 3 when every step \
+                  is ok but none did, or a nonce is missing; otherwise 10 for the first step of the list that is printed, 11 for the second and so on, 50 \
+                  and up for the rules of a policy file (docs/policy.md); 1 when a file cannot be read; 2 when the arguments are wrong; 141 when nobody \
+                  reads the output any more."
 )]
 pub struct Args {
-    /// The evidence folder.
-    dir: PathBuf,
+    /// The evidence: a folder of ours; a folder with the files of configfs-tsm (outblob, auxblob, manifestblob); a
+    /// folder or file with Azure's attestation report; a file with a verifier service's evidence in JSON
+    /// (docs/policy.md says what is in each).
+    evidence: PathBuf,
     /// The IGVM file whose launch digest the report must show.
     #[arg(long, value_name = "FILE", conflicts_with = "measurement")]
     igvm: Option<PathBuf>,
     /// The launch digest that the report must show, 96 hexadecimal digits.
     ///
-    /// Without it and without --igvm the digest that the collector expected is taken from the folder: what comes out is
-    /// "consistent, not verified".
+    /// Without it, --igvm and a policy file's `launch`, the digest that the collector expected is taken from the
+    /// folder: what comes out is "consistent, not verified".
     #[arg(long, value_name = "HEX", value_parser = launch_digest)]
     measurement: Option<LaunchDigest>,
     /// Accept the committed mock root, whose chip key is public. For development and tests: it proves nothing.
@@ -40,6 +47,90 @@ pub struct Args {
     /// migration agent.
     #[arg(long, value_name = "NUMBER", value_parser = number)]
     policy: Option<u64>,
+    /// A policy file (docs/policy.md).
+    #[arg(long, value_name = "FILE")]
+    policy_file: Option<PathBuf>,
+    /// A certificate revocation list, in DER or PEM; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    crl: Vec<PathBuf>,
+    /// Certificates that are not with the evidence, such as the ASVK of a VLEK: one in DER, or any number in PEM; may
+    /// be given several times.
+    #[arg(long, value_name = "FILE")]
+    certificates: Vec<PathBuf>,
+    /// Judge certificates and revocation lists as of then and not of now, such as 2026-11-29T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<SystemTime>,
+    /// The nonce that the report must answer.
+    #[arg(long, value_name = "HEX", value_parser = octets)]
+    nonce: Option<Octets>,
+    /// The nonce that the quote must answer.
+    #[arg(long, value_name = "HEX", value_parser = octets)]
+    quote_nonce: Option<Octets>,
+    /// Print the verdict as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Write the verdict as a page, with the chain drawn; it needs nothing else and runs nothing.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the verdict as a signed token, an EAT attestation result (draft-ietf-rats-ear-03) in a JSON Web Token.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    eat: Option<PathBuf>,
+    /// The key that signs it: P-256 or P-384, PKCS#8 in PEM or DER.
+    #[arg(long, value_name = "FILE", requires = "eat")]
+    key: Option<PathBuf>,
+}
+
+/// Options of `predict`.
+#[derive(Debug, clap::Args)]
+pub struct PredictArgs {
+    /// The IGVM file.
+    image: PathBuf,
+    /// Print what is known as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Write reference values, a CoRIM (draft-ietf-rats-corim).
+    #[arg(long, value_name = "FILE")]
+    corim: Option<PathBuf>,
+    /// The key that signs it: P-256 or P-384, PKCS#8 in PEM or DER. Without it the CoRIM is not signed.
+    #[arg(long, value_name = "FILE", requires = "corim")]
+    key: Option<PathBuf>,
+    /// Who signs, in words.
+    #[arg(long, value_name = "NAME", default_value = "quoin-verify", requires = "key")]
+    signer: String,
+}
+
+/// Prints what an image's boot will show.
+pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
+    let image = fs::read(&args.image)?;
+    let prediction = Prediction::of(&image).with_context(|| args.image.display().to_string())?;
+    if let Some(path) = &args.corim {
+        let name = args.image.file_name().unwrap_or_default().to_string_lossy();
+        let mut manifest = corim::unsigned(&prediction, &name)?;
+        if let Some(key) = &args.key {
+            let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
+            manifest = corim::signed(manifest, &key, &args.signer)?;
+        }
+        fs::write(path, manifest)?;
+    }
+    if args.json {
+        println!("{:#}", prediction.to_json());
+    } else {
+        prediction.lines().iter().for_each(|(head, text)| screen::say(&format!("{head:<16} "), text));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A value of any length. It is a type of its own, since to clap a vector is an option that may be given again.
+#[derive(Debug, Clone)]
+struct Octets(Vec<u8>);
+
+fn octets(text: &str) -> Result<Octets> {
+    hex_bytes(text).map(Octets)
+}
+
+fn time(text: &str) -> Result<SystemTime> {
+    let time: DateTime = text.parse().ok().context("a time in UTC, such as 2026-11-29T12:00:00Z")?;
+    Ok(time.to_system_time())
 }
 
 fn number(text: &str) -> Result<u64> {
@@ -50,46 +141,76 @@ fn number(text: &str) -> Result<u64> {
     value.context("a number, such as 0x30000")
 }
 
+fn launch_digest(text: &str) -> Result<LaunchDigest> {
+    let digest = Hex::<48>::parse(text).context("a launch digest has 96 hexadecimal digits")?;
+    Ok(digest.0)
+}
+
 /// Runs the program.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let evidence = Evidence::read(&args.dir)?;
+    let certificates = args
+        .certificates
+        .iter()
+        .map(|path| certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string()));
+    let evidence = input::read(&args.evidence, &certificates.collect::<Result<Vec<_>>>()?.concat())?;
+    let expectations = expectations(args)?;
+    let verdict = Verdict::of(&evidence, &expectations);
+    if let (Some(path), Some(key)) = (&args.eat, &args.key) {
+        let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
+        let brought = [&expectations.nonce, &expectations.quote_nonce];
+        let nonces: Vec<&[u8]> = brought.into_iter().flatten().map(Vec::as_slice).collect();
+        let claims = eat::claims(&verdict, &nonces, SystemTime::now())?;
+        fs::write(path, eat::token(&claims, &key)?)?;
+    }
+    if let Some(path) = &args.html {
+        fs::write(path, page::html(&evidence, &verdict))?;
+    }
+    if args.json {
+        println!("{:#}", verdict.to_json());
+    } else {
+        print(&verdict);
+    }
+    Ok(ExitCode::from(verdict.status()))
+}
+
+/// Judges and prints a line a step; gives the exit status of the program.
+pub fn judge(evidence: &Evidence, expectations: &Expectations) -> ExitCode {
+    let verdict = Verdict::of(evidence, expectations);
+    print(&verdict);
+    ExitCode::from(verdict.status())
+}
+
+fn print(verdict: &Verdict) {
+    for Finding { step, state } in &verdict.findings {
+        let (word, text) = match state {
+            State::Ok(seen) => ("ok", seen.clone()),
+            State::Failed(why) => ("FAILED", format!("{why:#}")),
+            State::Absent(why) => ("absent", (*why).to_owned()),
+            State::Unasked | State::Unjudged => continue,
+        };
+        screen::say(&format!("{word:<7} {:<22} ", step.name()), &text);
+    }
+    let (head, text) = verdict.conclusion();
+    screen::say(head, &text);
+}
+
+fn expectations(args: &Args) -> Result<Expectations> {
     let image = args.igvm.as_ref().map(fs::read).transpose()?;
-    let expectations = Expectations {
+    let mut rules = args.policy_file.as_ref().map_or_else(|| Ok(Rules::default()), |path| Rules::read(path))?;
+    for path in &args.crl {
+        let list = crate::pem::der(&fs::read(path)?).with_context(|| path.display().to_string())?;
+        rules.crls.push(list);
+    }
+    Ok(Expectations {
         development_root: args.development_root,
         measurement: expected_measurement(args, image.as_deref())?,
         policy: args.policy,
         boot_events: image.as_deref().map(boot_log::expected).transpose()?,
-        now: SystemTime::now(),
-    };
-    Ok(print(&evidence, &expectations))
-}
-
-/// Judges and prints a line a step; gives the exit status of the program.
-pub fn print(evidence: &Evidence, expectations: &Expectations) -> ExitCode {
-    let mut status = FIRST_STEP;
-    let verdict = verify(evidence, expectations, |step, seen| {
-        screen::say(&format!("ok      {:<22} ", step.to_string()), seen);
-        status += 1;
-    });
-    let Err(Failure { step, why }) = verdict else {
-        let (head, text, status) = conclusion(expectations);
-        screen::say(head, &text);
-        return ExitCode::from(status);
-    };
-    screen::say(&format!("FAILED  {:<22} ", step.to_string()), &format!("{why:#}"));
-    println!("not verified: steps after the failed one were not judged");
-    ExitCode::from(status)
-}
-
-/// What it means that every step is ok: what is said first, what then, and the exit status.
-pub(crate) fn conclusion(expectations: &Expectations) -> (&'static str, String, u8) {
-    let steps = format!("{} steps ok", Step::COUNT);
-    if expectations.measurement.is_some() {
-        return ("verified: ", steps, 0);
-    }
-    let missing =
-        "but the launch digest is the collector's own word; what is missing is --igvm FILE or --measurement HEX";
-    ("consistent, not verified: ", format!("{steps}, {missing}"), NOT_VERIFIED)
+        nonce: args.nonce.clone().map(|nonce| nonce.0),
+        quote_nonce: args.quote_nonce.clone().map(|nonce| nonce.0),
+        rules,
+        now: args.at.unwrap_or_else(SystemTime::now),
+    })
 }
 
 fn expected_measurement(args: &Args, image: Option<&[u8]>) -> Result<Option<LaunchDigest>> {
@@ -99,12 +220,8 @@ fn expected_measurement(args: &Args, image: Option<&[u8]>) -> Result<Option<Laun
     }
 }
 
-fn launch_digest(text: &str) -> Result<LaunchDigest> {
-    let mut bytes = [0; 48];
-    ensure!(text.len() == 96 && text.is_ascii(), "a launch digest has 96 hexadecimal digits");
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = core::str::from_utf8(digits)?;
-        *byte = u8::from_str_radix(digits, 16).with_context(|| format!("{digits} is not hexadecimal"))?;
-    }
-    Ok(bytes)
+/// Prints the JSON schema of policy files.
+pub fn schema() -> ExitCode {
+    println!("{:#}", Policy::schema());
+    ExitCode::SUCCESS
 }

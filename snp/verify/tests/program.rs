@@ -68,6 +68,37 @@ fn output_that_nobody_reads_is_a_quiet_end() {
     assert_eq!(status_and_words(&output), (Some(141), String::new()));
 }
 
+#[test]
+fn the_schema_of_policy_files_is_printed() {
+    let (status, said) = status_and_words(&quoin_verify(&["schema"]).output().unwrap());
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said == include_str!("../../../docs/policy.schema.json"), "{said}");
+}
+
+#[test]
+fn a_policy_file_with_an_unknown_key_is_named_with_its_line() {
+    let folder = no_evidence();
+    let policy = folder.path().join("policy.toml");
+    fs::write(&policy, "version = 1\n[platform-info]\nalias = true\n").unwrap();
+    let arguments = [folder.path().to_str().unwrap(), "--policy-file", policy.to_str().unwrap()];
+    let (status, said) = status_and_words(&quoin_verify(&arguments).output().unwrap());
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("policy.toml") && said.contains("line 3") && said.contains("alias"), "{said}");
+}
+
+#[test]
+fn the_verdict_as_json_says_what_the_steps_say() {
+    let folder = no_evidence();
+    let (status, said) =
+        status_and_words(&quoin_verify(&[folder.path().to_str().unwrap(), "--json"]).output().unwrap());
+    assert_eq!(status, Some(10), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&json["outcome"], &json["status"]), (&"refused".into(), &10.into()));
+    let states: Vec<&str> =
+        json["steps"].as_array().unwrap().iter().map(|step| step["state"].as_str().unwrap()).collect();
+    assert_eq!(states[..2], ["failed", "unjudged"]);
+}
+
 /// Who judges the firmware shares no code with it, and is installed where nothing but Rust is. (`cpufeatures` stands in
 /// the whole workspace for the registry's.)
 #[test]

@@ -1,4 +1,5 @@
-//! What the fuzz targets do with an input. Each panics where the engine is wrong.
+//! What the fuzz targets do with an input. Each panics where the engine is wrong; what the target `verify` does is in
+//! the verifier itself (`quoin_verify::fuzz`).
 //!
 //! | module | is |
 //! |---|---|

@@ -14,7 +14,6 @@ use quoin_verify::Expectations;
 use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// RAM of the machine in MiB (docs/boot.md).
 pub const MEMORY_MIB: u32 = 512;
@@ -40,7 +39,7 @@ impl Built {
             measurement: Some(self.image.launch.digest),
             policy: Some(self.image.launch.policy),
             boot_events: Some(boot_log::expected(&self.image.bytes)?),
-            now: SystemTime::now(),
+            ..Expectations::default()
         })
     }
 }

@@ -53,6 +53,7 @@ figures! {
     Lattices "lattices" "ML-KEM, ML-DSA and the commands of 1.85 beside"
     Unmarshal "unmarshal" "fuzzing guided by coverage: structures"
     Import "import" "fuzzing guided by coverage: states"
+    Verify "verify" "fuzzing guided by coverage: evidence for the verifier"
     Engine "engine" "fuzzing guided by coverage: commands in a row"
     Demo "demo" "`cargo xtask demo`, warm"
     Indices "indices" "what a command that changes nothing that lasts costs"

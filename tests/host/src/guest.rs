@@ -3,10 +3,12 @@
 //! | module | is |
 //! |---|---|
 //! | [`challenger`] | who talks to the small system of tests/guest/linux, and gathers its evidence |
+//! | [`browser`] | no guest: what looks at pages, from such packages too |
 //! | [`packages`], [`debian`], [`ovmf`], [`tools`] | Debian's packages: fetched, unpacked |
 //! | [`kernel`], [`module`], [`initrd`] | what is built of them |
 //! | [`last_word`], [`ending`] | how a guest has ended |
 
+pub mod browser;
 pub mod challenger;
 pub mod debian;
 pub mod ending;

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 
 const EV_NO_ACTION: u32 = 3;
 const EV_SEPARATOR: u32 = 4;
+/// Its data are what was measured, as those of the two before and after.
+const EV_ACTION: u32 = 5;
 const EV_S_CRTM_VERSION: u32 = 8;
 const EV_IPL: u32 = 13;
 /// More than any boot has.
@@ -188,14 +190,21 @@ impl BootLog {
 }
 
 impl BootEvent {
-    fn sha256(&self) -> Result<&[u8]> {
+    /// An event of a challenger's, whose digest is that of all its data ([`super::event_log`]).
+    pub(crate) fn of_data(pcr: u32, data: Vec<u8>) -> Self {
+        let digests = BTreeMap::from([(alg::SHA256, Sha256::digest(&data).to_vec())]);
+        Self { pcr, kind: EV_ACTION, digests, data }
+    }
+
+    /// Its SHA-256 digest.
+    pub fn sha256(&self) -> Result<&[u8]> {
         self.digests.get(&alg::SHA256).map(Vec::as_slice).context("boot log: an event has no SHA-256 digest")
     }
 
     /// What of the data is measured, if that is in the log.
-    fn measured(&self) -> Option<&[u8]> {
+    pub(crate) fn measured(&self) -> Option<&[u8]> {
         match self.kind {
-            EV_SEPARATOR | EV_S_CRTM_VERSION => Some(&self.data),
+            EV_SEPARATOR | EV_ACTION | EV_S_CRTM_VERSION => Some(&self.data),
             EV_IPL => {
                 let text = self.data.strip_suffix(b"\0")?;
                 let colon = text.windows(2).position(|two| two == b": ")?;
@@ -323,7 +332,7 @@ fn contents(gpa: u64, size: u64, pages: &BTreeMap<u64, &[u8]>) -> Result<Vec<u8>
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{BootLog, Expected, OfImage, all_digests, digest, of_parameters};
     use crate::evidence::event_log::initial_pcrs;
     use quoin_image::guest::{Entry, Event, Guest, Measure, Region, Validation, memory_type};
@@ -331,7 +340,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// A log with a version, a command line and a separator.
-    fn log(command_line: &str) -> Vec<u8> {
+    pub(crate) fn log(command_line: &str) -> Vec<u8> {
         let mut header = b"Spec ID Event03\0\0\0\0\0\0\x02\x69\x02\x02\0\0\0".to_vec();
         header.extend([4, 0, 20, 0, 0xB, 0, 32, 0, 0]);
         let mut log = [&[0; 4], &3_u32.to_le_bytes()[..], &[0; 20]].concat();

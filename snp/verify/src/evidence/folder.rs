@@ -10,16 +10,34 @@ use std::{
 /// No evidence file is longer, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
+/// What kind of evidence it is: which parts it has, and what binds them together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder of ours: every part. REPORT_DATA is SHA-512(nonce ‖ manifest).
+    #[default]
+    Quoin,
+    /// A report, its certificates, and perhaps a manifest, as configfs-tsm gives them. With a manifest REPORT_DATA is
+    /// SHA-512(nonce ‖ manifest), otherwise the nonce, followed by zeros.
+    Report,
+    /// A report and claims that name EK and AK, as Azure's vTPM has them, and perhaps a quote. REPORT_DATA is
+    /// SHA-256(claims), followed by zeros.
+    Azure,
+}
+
 /// Everything that a verifier gets, as bytes that nobody has judged yet. [`FILES`] names the file of each field.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
+    /// What kind it is.
+    pub kind: Kind,
+    /// The claims, JSON; of [`Kind::Azure`] alone.
+    pub claims: Vec<u8>,
     /// Attestation report of VMPL0, 1184 bytes.
     pub report: Vec<u8>,
     /// AMD root key, DER.
     pub ark: Vec<u8>,
-    /// AMD SEV key, DER.
+    /// AMD SEV key, or AMD SEV VLEK key, DER.
     pub ask: Vec<u8>,
-    /// Versioned chip endorsement key, DER.
+    /// Versioned chip endorsement key, or versioned loaded endorsement key, DER.
     pub vcek: Vec<u8>,
     /// The certificate table as the host gave it.
     pub certificates: Vec<u8>,

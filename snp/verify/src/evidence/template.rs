@@ -1,4 +1,4 @@
-//! The two key templates of evidence.
+//! The key templates of evidence.
 
 use super::wire::{Key, Public, alg, attribute};
 
@@ -23,6 +23,12 @@ pub fn ek_rsa_2048() -> Public {
         scheme: None,
         key: Key::Rsa2048 { modulus: vec![0; 256] },
     }
+}
+
+/// The attestation key of Azure's firmware: RSA-2048 that signs only what the TPM itself has made, with RSASSA over
+/// SHA-256; `unique` is 256 zero bytes.
+pub fn ak_rsa_2048() -> Public {
+    Public { scheme: Some((alg::RSASSA, alg::SHA256)), key: Key::Rsa2048 { modulus: vec![0; 256] }, ..ak_p256() }
 }
 
 /// The attestation key: P-256 that signs only what the TPM itself has made, with ECDSA over SHA-256.

@@ -1,19 +1,17 @@
 //! The attestation report: SEV-SNP firmware ABI (56860), table "ATTESTATION_REPORT".
 
 use super::{Case, chain, ensure_equal, signature};
-use crate::chip::Tcb;
 use crate::digest::hex;
-use crate::evidence::boot_log::BootLog;
-use anyhow::{Context, Result, ensure};
+use crate::evidence::boot_log::{BootLog, OfImage};
+use crate::evidence::claims::Claims;
+use crate::evidence::folder::Kind;
+use crate::evidence::report::{Report, SIGNED, VERSIONS};
+use anyhow::{Context, Result, bail, ensure};
 use sev::certs::snp::{Certificate, Verifiable};
 use sev::firmware::guest::AttestationReport;
 use sev::parser::ByteParser;
-use sha2::{Digest, Sha512};
+use sha2::{Digest, Sha256, Sha512};
 
-/// Bytes of a report.
-const SIZE: usize = 0x4A0;
-/// What is signed.
-const SIGNED: usize = 0x2A0;
 /// Bytes of R, and of S, in the report, of which P-384 fills the first 48, little-endian.
 const COMPONENT: usize = 72;
 const SCALAR: usize = 48;
@@ -25,43 +23,48 @@ const POLICY_WEAK: u64 = 1 << 19 | 1 << 18;
 /// Bit 17 of the policy must be one.
 const POLICY_MUST_BE_ONE: u64 = 1 << 17;
 
-/// Length, version, algorithm; what stands behind the signature is zero, as is what P-384 does not fill.
+/// Length, version, algorithm; what stands behind the signature is zero, as is what P-384 does not fill, and what the
+/// version reserves.
 pub(super) fn format(case: &Case<'_>) -> Result<String> {
-    let report = &case.evidence.report;
-    ensure!(report.len() == SIZE, "{} bytes, not {SIZE}", report.len());
-    let version = u32_at(report, 0)?;
-    ensure!((3..=5).contains(&version), "version {version}, not one of 3 to 5");
-    let algorithm = u32_at(report, 0x34)?;
+    let report = case.report()?;
+    let version = report.version();
+    ensure!(VERSIONS.contains(&version), "version {version}, not one of 2 to 5");
+    let algorithm = report.signature_algorithm();
     ensure!(algorithm == SIGNATURE_ALGORITHM, "signature algorithm {algorithm}, not ECDSA P-384");
-    let signature = &report[SIGNED..];
+    let signature = &report.bytes()[SIGNED..];
     let unused = [&signature[SCALAR..COMPONENT], &signature[COMPONENT + SCALAR..]];
     ensure!(unused.iter().all(|bytes| bytes.iter().all(|byte| *byte == 0)), "bytes around the signature are not zero");
-    AttestationReport::from_bytes(report.as_slice()).context("the sev crate cannot read it")?;
+    ensure!(report.reserved().all(|byte| byte == 0), "bytes that version {version} reserves are not zero");
+    AttestationReport::from_bytes(report.bytes().as_slice()).context("the sev crate cannot read it")?;
     Ok(format!("version {version}"))
 }
 
-/// The VCEK has signed it: by the `sev` crate, and over the raw bytes.
+/// The endorsement key has signed it: by the `sev` crate, and over the raw bytes.
 pub(super) fn signature(case: &Case<'_>) -> Result<String> {
-    let report = &case.evidence.report;
+    let report = case.report()?.bytes();
     let parsed = AttestationReport::from_bytes(report.as_slice())?;
-    let vcek = Certificate::from_der(&case.evidence.vcek)?;
-    (&vcek, &parsed).verify().context("the sev crate refuses it")?;
+    let leaf = Certificate::from_der(&case.evidence.vcek)?;
+    (&leaf, &parsed).verify().context("the sev crate refuses it")?;
     let component = |at: usize| report[at..at + SCALAR].iter().rev().copied().collect::<Vec<u8>>();
     let rs = [component(SIGNED), component(SIGNED + COMPONENT)].concat();
-    signature::ecdsa_p384(&chain::vcek_point(case)?, &report[..SIGNED], &rs)?;
-    Ok(String::from("by the VCEK"))
+    signature::ecdsa_p384(&chain::endorsement_point(case)?, &report[..SIGNED], &rs)?;
+    Ok(String::from("by the endorsement key"))
 }
 
-/// It was asked for at VMPL 0: by the firmware, not by the operating system.
+/// It was asked for at VMPL 0: by the firmware, not by the operating system. Where there is no TPM, a policy file can
+/// say otherwise.
 pub(super) fn vmpl(case: &Case<'_>) -> Result<String> {
-    let vmpl = u32_at(&case.evidence.report, 0x30)?;
-    ensure!(vmpl == 0, "the report was asked for at VMPL {vmpl}");
-    Ok(String::from("asked for by the firmware"))
+    let vmpl = case.report()?.vmpl();
+    let other =
+        case.policy().report.vmpl.filter(|_| case.evidence.kind == Kind::Report && case.evidence.manifest.is_empty());
+    let wanted = other.unwrap_or_default();
+    ensure!(vmpl == wanted, "the report was asked for at VMPL {vmpl}, expected {wanted}");
+    Ok(if vmpl == 0 { String::from("asked for by the firmware") } else { format!("asked for at VMPL {vmpl}") })
 }
 
 /// The policy is the expected one, or at least allows neither debugging nor a migration agent.
 pub(super) fn policy(case: &Case<'_>) -> Result<String> {
-    let policy = u64::from_le_bytes(case.evidence.report[8..16].try_into()?);
+    let policy = case.report()?.policy();
     if let Some(expected) = case.expectations.policy {
         ensure!(policy == expected, "{policy:#x}, expected {expected:#x}");
     }
@@ -70,30 +73,52 @@ pub(super) fn policy(case: &Case<'_>) -> Result<String> {
     Ok(format!("{policy:#x}"))
 }
 
-/// No level of the reported TCB is above the committed one's, and none of that above the current one's.
+/// No level of the reported TCB is above the committed one's, and none of that above the current one's. That holds
+/// byte by byte, whatever the layout.
 pub(super) fn tcb(case: &Case<'_>) -> Result<String> {
-    let at = |at: usize| Ok::<_, anyhow::Error>(Tcb::from_bytes(case.evidence.report[at..at + 8].try_into()?));
-    let (reported, committed, current) = (at(0x180)?, at(0x1E0)?, at(0x38)?);
-    ensure!(at_most(reported, committed), "reported ({reported}) is above committed ({committed})");
-    ensure!(at_most(committed, current), "committed ({committed}) is above current ({current})");
-    Ok(reported.to_string())
+    let report = case.report()?;
+    let generation = chain::generation(case)?;
+    let [reported, committed, current] = [report.reported_tcb(), report.committed_tcb(), report.current_tcb()];
+    let levels = |bytes| crate::chip::Levels::read(bytes, generation);
+    ensure!(at_most(reported, committed), "reported ({}) is above committed ({})", levels(reported), levels(committed));
+    ensure!(at_most(committed, current), "committed ({}) is above current ({})", levels(committed), levels(current));
+    Ok(levels(reported).to_string())
 }
 
-fn at_most(low: Tcb, high: Tcb) -> bool {
-    low.to_bytes().iter().zip(high.to_bytes()).all(|(low, high)| *low <= high)
+fn at_most(low: [u8; 8], high: [u8; 8]) -> bool {
+    low.iter().zip(high).all(|(low, high)| *low <= high)
 }
 
-/// MEASUREMENT is the digest that the verifier expects, and the one that the collector did.
+/// MEASUREMENT is a digest that the verifier expects, and the one that the collector did.
 pub(super) fn measurement(case: &Case<'_>) -> Result<String> {
-    let measured = &case.evidence.report[0x90..0xC0];
-    ensure_equal("the measurement that the collector expected", &case.evidence.measurement, measured)?;
-    match &case.expectations.measurement {
-        Some(expected) => {
-            ensure_equal("the measurement", measured, expected).map_err(|error| explained(error, case))?;
-            Ok(hex(measured))
-        }
-        None => Ok(format!("{} (the collector's word: bring --igvm or --measurement)", hex(measured))),
+    let measured = case.report()?.measurement();
+    if case.evidence.kind == Kind::Quoin {
+        ensure_equal("the measurement that the collector expected", &case.evidence.measurement, &measured)?;
     }
+    if let Some(expected) = &case.expectations.measurement {
+        ensure_equal("the measurement", &measured, expected).map_err(|error| explained(error, case))?;
+    }
+    let rules = &case.expectations.rules;
+    if rules.has_reference() {
+        let digest = rules.policy.launch.digests.iter().any(|digest| digest.0 == measured);
+        let count = rules.policy.launch.digests.len() + rules.images.len();
+        if !digest && !rules.images.iter().any(|image| image.launch.digest == measured) {
+            let found = hex(&measured);
+            bail!("launch: the measurement is {found}, none of the {count} that the policy names");
+        }
+    }
+    if case.expectations.has_reference() {
+        Ok(hex(&measured))
+    } else {
+        Ok(format!("{} (the collector's word: bring --igvm or --measurement)", hex(&measured)))
+    }
+}
+
+/// What the expected image measures: that of the verifier's, or that of the policy's images that was launched.
+pub(super) fn expected_events<'a>(case: &Case<'a>) -> Result<Option<&'a OfImage>> {
+    let measured = Report::new(&case.evidence.report)?.measurement();
+    let of_policy = || case.expectations.rules.images.iter().find(|image| image.launch.digest == measured);
+    Ok(case.expectations.boot_events.as_ref().or_else(|| of_policy().map(|image| &image.events)))
 }
 
 /// Another launch digest is an answer; that of the boot log is why. It is no evidence here, since what comes before it
@@ -109,16 +134,59 @@ fn explained(error: anyhow::Error, case: &Case<'_>) -> anyhow::Error {
     }
 }
 
-/// REPORT_DATA = SHA-512(nonce ‖ manifest) (SVSM specification, attestation protocol).
+/// What REPORT_DATA binds, by the kind of evidence.
 pub(super) fn report_data(case: &Case<'_>) -> Result<String> {
-    let nonce = &case.evidence.nonce;
+    let found = case.report()?.report_data();
+    match case.evidence.kind {
+        Kind::Quoin => of_manifest(case, found),
+        Kind::Report if !case.evidence.manifest.is_empty() => of_manifest(case, found),
+        Kind::Report => of_nonce(case, found),
+        Kind::Azure => of_claims(case, found),
+    }
+}
+
+/// The nonce that is in the evidence, or that the verifier has brought, which must then be the same.
+fn nonce<'a>(case: &Case<'a>) -> Result<&'a [u8]> {
+    let brought = case.expectations.nonce.as_ref();
+    let found = &case.evidence.nonce;
+    let brought = brought.filter(|_| case.evidence.kind == Kind::Quoin || !found.is_empty());
+    if let Some(brought) = brought {
+        ensure_equal("the nonce in the evidence", found, brought)?;
+        return Ok(found);
+    }
+    Ok(case.expectations.nonce.as_deref().unwrap_or(found))
+}
+
+/// REPORT_DATA = SHA-512(nonce ‖ manifest) (SVSM specification, attestation protocol).
+fn of_manifest(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
+    let nonce = nonce(case)?;
     ensure!(nonce.len() == 64, "a nonce of {} bytes, not 64", nonce.len());
     let expected = Sha512::new().chain_update(nonce).chain_update(&case.evidence.manifest).finalize();
-    ensure_equal("REPORT_DATA", &case.evidence.report[0x50..0x90], &expected)?;
+    ensure_equal("REPORT_DATA", &found, &expected)?;
     Ok(String::from("SHA-512(nonce, EK)"))
 }
 
-fn u32_at(report: &[u8], at: usize) -> Result<u32> {
-    let bytes = report.get(at..at + 4).context("the report is too short")?;
-    Ok(u32::from_le_bytes(bytes.try_into()?))
+/// REPORT_DATA is the nonce, followed by zeros.
+fn of_nonce(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
+    let nonce = nonce(case)?;
+    ensure!((1..=64).contains(&nonce.len()), "a nonce of {} bytes, not 1 to 64", nonce.len());
+    let mut expected = [0; 64];
+    expected[..nonce.len()].copy_from_slice(nonce);
+    ensure_equal("REPORT_DATA", &found, &expected)?;
+    Ok(String::from("the nonce"))
+}
+
+/// REPORT_DATA = SHA-256(claims), followed by zeros; a nonce of the verifier's is the claims' user data.
+fn of_claims(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
+    let mut expected = [0; 64];
+    expected[..32].copy_from_slice(&Sha256::digest(&case.evidence.claims));
+    ensure_equal("REPORT_DATA", &found, &expected)?;
+    let claims = Claims::parse(&case.evidence.claims)?;
+    if let Some(nonce) = &case.expectations.nonce {
+        let mut wanted = nonce.clone();
+        ensure!(wanted.len() <= 64, "a nonce of {} bytes, not at most 64", wanted.len());
+        wanted.resize(64, 0);
+        ensure_equal("the claims' user data", &claims.user_data()?, &wanted)?;
+    }
+    Ok(String::from("SHA-256(claims with EK and AK)"))
 }

@@ -17,6 +17,14 @@ pub(super) fn rsa_pss_sha384(key: &[u8], message: &[u8], signature: &[u8]) -> Re
         .map_err(|_| anyhow!("the RSASSA-PSS signature is wrong"))
 }
 
+/// RSASSA-PKCS1-v1_5 with SHA-256; `key` is an `RSAPublicKey` in DER.
+pub(super) fn rsa_pkcs1_sha256(key: &[u8], message: &[u8], signature: &[u8]) -> Result<()> {
+    rsa::VerifyingKey::from_pkcs1_der(key)
+        .map_err(|error| anyhow!("unusable RSA key: {error:?}"))?
+        .verify_pkcs1_sha256(signature, message)
+        .map_err(|_| anyhow!("the RSASSA signature is wrong"))
+}
+
 /// ECDSA over P-384 with SHA-384; `point` is uncompressed, `signature` is r ‖ s, big-endian.
 pub(super) fn ecdsa_p384(point: &[u8], message: &[u8], signature: &[u8]) -> Result<()> {
     ecdsa::VerifyingKey::<P384>::from_x962_uncompressed(point)

@@ -1,22 +1,42 @@
 //! What the TPM says: keys, credential, quote, PCRs (TPM 2.0 Library specification).
 
-use super::{Case, ensure_equal, signature};
+use super::{Case, ensure_equal, report, signature};
 use crate::digest::hex;
-use crate::evidence::boot_log::BootLog;
+use crate::evidence::boot_log::{BootEvent, BootLog};
+use crate::evidence::claims::Claims;
 use crate::evidence::event_log::{EventLog, initial_pcrs};
-use crate::evidence::folder::Evidence;
+use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::{self, Measurements};
 use crate::evidence::wire::{
     Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_CERTIFY, ST_ATTEST_QUOTE, Signature, alg,
     certified_name, tpm2b,
 };
 use crate::evidence::{credential, template};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rsa::pkcs1::EncodeRsaPublicKey;
+use rsa::{BigUint, RsaPublicKey};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The EK's public area, as the evidence names it.
+pub(super) fn ek(case: &Case<'_>) -> Result<Public> {
+    match case.evidence.kind {
+        Kind::Quoin | Kind::Report => Public::parse(&case.evidence.manifest),
+        Kind::Azure => Claims::parse(&case.evidence.claims)?.ek(),
+    }
+}
+
+/// The AK's public area, likewise.
+pub(super) fn ak(case: &Case<'_>) -> Result<Public> {
+    match case.evidence.kind {
+        Kind::Quoin | Kind::Report => Public::parse_tpm2b(&case.evidence.ak),
+        Kind::Azure => Claims::parse(&case.evidence.claims)?.ak(),
+    }
+}
 
 /// The manifest is an RSA-2048 EK of the TCG's template (EK Credential Profile, L-1), and nothing else.
 pub(super) fn endorsement_key(case: &Case<'_>) -> Result<String> {
-    let ek = Public::parse(&case.evidence.manifest)?;
+    let ek = ek(case)?;
     let modulus = modulus(&ek)?;
     ensure!(
         modulus.len() == 256 && modulus[0] & 0x80 != 0 && modulus[255] & 1 != 0,
@@ -36,7 +56,10 @@ fn modulus(ek: &Public) -> Result<&[u8]> {
 
 /// The AK is a restricted signing key that cannot leave its TPM.
 pub(super) fn attestation_key(case: &Case<'_>) -> Result<String> {
-    let ak = Public::parse_tpm2b(&case.evidence.ak)?;
+    let ak = ak(case)?;
+    if case.evidence.kind == Kind::Azure {
+        return Ok(format!("named in the report's claims, Name {}", hex(&ak.name())));
+    }
     ensure!(tpm2b(&ak.to_bytes()) == case.evidence.ak, "not in the one encoding that it has");
     let Key::P256 { x, y } = &ak.key else { bail!("not a P-256 key") };
     signature::on_p256(x, y)?;
@@ -64,21 +87,32 @@ pub(super) fn credential(case: &Case<'_>) -> Result<String> {
 
 /// The AK has signed the quote.
 pub(super) fn quote_signature(case: &Case<'_>) -> Result<String> {
-    signed_by_ak(case.evidence, &case.evidence.quote, &case.evidence.quote_signature)?;
+    signed_by(&ak(case)?, &case.evidence.quote, &case.evidence.quote_signature)?;
     Ok(String::from("by the AK"))
 }
 
-fn signed_by_ak(evidence: &Evidence, message: &[u8], signature: &[u8]) -> Result<()> {
-    let ak = Public::parse_tpm2b(&evidence.ak)?;
-    let (Key::P256 { x, y }, Signature::Ecdsa(r, s)) = (&ak.key, Signature::parse(signature)?) else {
-        bail!("not an ECDSA signature by a P-256 key");
-    };
-    signature::ecdsa_p256((x, y), message, (&r, &s))
+fn signed_by(ak: &Public, message: &[u8], signature: &[u8]) -> Result<()> {
+    match (&ak.key, Signature::parse(signature)?) {
+        (Key::P256 { x, y }, Signature::Ecdsa(r, s)) => signature::ecdsa_p256((x, y), message, (&r, &s)),
+        (Key::Rsa2048 { modulus }, Signature::Rsassa(bytes)) => {
+            signature::rsa_pkcs1_sha256(&rsa_public_key(modulus)?, message, &bytes)
+        }
+        _ => bail!("not a signature by a key of the AK's kind"),
+    }
+}
+
+/// `RSAPublicKey` in DER (RFC 8017, A.1.1).
+fn rsa_public_key(modulus: &[u8]) -> Result<Vec<u8>> {
+    let modulus = BigUint::from_bytes_be(modulus);
+    let key = RsaPublicKey::new(modulus, BigUint::from(65537_u32)).context("the AK's modulus")?;
+    Ok(key.to_pkcs1_der()?.into_vec())
 }
 
 /// The AK of `evidence` has certified the object `public`, a `TPM2B_PUBLIC`: it is in the same TPM.
 pub fn certified(evidence: &Evidence, public: &[u8], attest: &[u8], signature: &[u8]) -> Result<()> {
-    signed_by_ak(evidence, attest, signature)?;
+    let ak = Public::parse_tpm2b(&evidence.ak)?;
+    ensure!(matches!(ak.key, Key::P256 { .. }), "not a P-256 key");
+    signed_by(&ak, attest, signature)?;
     let attest = Attest::parse(attest)?;
     ensure!(attest.magic == GENERATED, "magic {:#010x}, not TPM_GENERATED_VALUE", attest.magic);
     ensure!(attest.kind == ST_ATTEST_CERTIFY, "type {:#06x}, not a certification", attest.kind);
@@ -97,7 +131,7 @@ pub(super) fn quote_type(case: &Case<'_>) -> Result<String> {
 /// Its signer is the AK as a primary key of the endorsement hierarchy.
 pub(super) fn quote_signer(case: &Case<'_>) -> Result<String> {
     let attest = Attest::parse(&case.evidence.quote)?;
-    let ak = Public::parse_tpm2b(&case.evidence.ak)?;
+    let ak = ak(case)?;
     ensure_equal("the qualified signer", &attest.qualified_signer, &ak.endorsement_qualified_name())?;
     Ok(String::from("the AK, in the endorsement hierarchy"))
 }
@@ -105,40 +139,79 @@ pub(super) fn quote_signer(case: &Case<'_>) -> Result<String> {
 /// It answers this challenger.
 pub(super) fn quote_nonce(case: &Case<'_>) -> Result<String> {
     let attest = Attest::parse(&case.evidence.quote)?;
-    ensure!(case.evidence.quote_nonce.len() == 32, "a nonce of {} bytes, not 32", case.evidence.quote_nonce.len());
-    ensure_equal("extraData", &attest.extra_data, &case.evidence.quote_nonce)?;
+    let found = &case.evidence.quote_nonce;
+    let ours = case.evidence.kind == Kind::Quoin;
+    ensure!(!ours || found.len() == 32, "a nonce of {} bytes, not 32", found.len());
+    if let Some(brought) = &case.expectations.quote_nonce {
+        ensure!(!ours || found == brought, "the nonce in the evidence is {}, expected {}", hex(found), hex(brought));
+        ensure_equal("extraData", &attest.extra_data, brought)?;
+    } else {
+        ensure_equal("extraData", &attest.extra_data, found)?;
+    }
     Ok(hex(&attest.extra_data))
 }
 
-/// All PCRs of the SHA-256 bank, and no others.
+/// PCRs of the SHA-256 bank, and no others: all of them in a folder of ours, and some elsewhere.
 pub(super) fn pcr_selection(case: &Case<'_>) -> Result<String> {
     let info = QuoteInfo::parse(&Attest::parse(&case.evidence.quote)?.attested)?;
-    ensure!(info.selections == [(alg::SHA256, vec![0xFF; PCR_COUNT / 8])], "not PCR 0 to 23 of the SHA-256 bank alone");
-    Ok(String::from("PCR 0 to 23, SHA-256"))
+    if case.evidence.kind == Kind::Quoin {
+        let all = [(alg::SHA256, vec![0xFF; PCR_COUNT / 8])];
+        ensure!(info.selections == all, "not PCR 0 to 23 of the SHA-256 bank alone");
+        return Ok(String::from("PCR 0 to 23, SHA-256"));
+    }
+    let selected = selected(&info)?;
+    ensure!(!selected.is_empty(), "no PCR at all");
+    Ok(format!("{} PCRs, SHA-256", selected.len()))
 }
 
-/// The quoted digest is that of the PCRs in the folder.
+/// The PCRs of a selection, in order, which must be of the SHA-256 bank alone.
+fn selected(info: &QuoteInfo) -> Result<Vec<u32>> {
+    let [(alg::SHA256, bitmap)] = info.selections.as_slice() else { bail!("not PCRs of the SHA-256 bank alone") };
+    ensure!(bitmap.len() == PCR_COUNT / 8, "a selection of {} bytes", bitmap.len());
+    Ok((0..24).filter(|pcr| bitmap[*pcr as usize / 8] >> (pcr % 8) & 1 == 1).collect())
+}
+
+/// The quoted digest is that of the PCRs in the evidence.
 pub(super) fn pcr_digest(case: &Case<'_>) -> Result<String> {
     let info = QuoteInfo::parse(&Attest::parse(&case.evidence.quote)?.attested)?;
+    let pcrs = quoted_pcrs(case)?;
+    let digest = pcrs.values().fold(Sha256::new(), |hash, value| hash.chain_update(value)).finalize();
+    ensure_equal("pcrDigest", &info.pcr_digest, &digest)?;
+    Ok(hex(&info.pcr_digest))
+}
+
+/// The PCRs that the quote is about, with their values, which [`pcr_digest`] proves.
+pub(super) fn quoted_pcrs(case: &Case<'_>) -> Result<BTreeMap<u32, [u8; 32]>> {
+    let info = QuoteInfo::parse(&Attest::parse(&case.evidence.quote)?.attested)?;
+    let selected = selected(&info)?;
+    let values = &case.evidence.pcrs;
+    // All PCRs, or those of the selection: so do tools write them.
+    let all = values.len() == PCR_COUNT * 32;
     ensure!(
-        case.evidence.pcrs.len() == PCR_COUNT * 32,
+        all || (case.evidence.kind != Kind::Quoin && values.len() == selected.len() * 32),
         "{} bytes of PCRs, not {}",
-        case.evidence.pcrs.len(),
+        values.len(),
         PCR_COUNT * 32
     );
-    ensure_equal("pcrDigest", &info.pcr_digest, &Sha256::digest(&case.evidence.pcrs))?;
-    Ok(hex(&info.pcr_digest))
+    let value = |(place, pcr): (usize, &u32)| {
+        let at = if all { *pcr as usize } else { place };
+        Ok((*pcr, values.get(32 * at..32 * at + 32).context("too few PCRs")?.try_into()?))
+    };
+    selected.iter().enumerate().map(value).collect()
 }
 
 /// The boot log is the image's, it and the event log lead to these PCRs, and the latter's events name this report's
 /// nonce and this AK.
 pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
-    let log = EventLog::parse(&case.evidence.events)?;
     let boot = BootLog::parse(&case.evidence.boot_events)?;
     boot.check_data()?;
-    if let Some(expected) = &case.expectations.boot_events {
+    if let Some(expected) = report::expected_events(case)? {
         boot.check_expected(expected)?;
     }
+    if case.evidence.kind != Kind::Quoin {
+        return boot_alone(case, &boot);
+    }
+    let log = EventLog::parse(&case.evidence.events)?;
     let mut pcrs = initial_pcrs();
     boot.replay(&mut pcrs)?;
     let files = ima(&case.evidence.ima, &mut pcrs)?;
@@ -153,6 +226,32 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     let events = boot.events.len() + log.events.len();
     let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
     Ok(format!("{events} events{files} lead to the quoted PCRs{command_line}"))
+}
+
+/// The log of a boot leads to those quoted PCRs that it has events for; others may have been extended later.
+fn boot_alone(case: &Case<'_>, boot: &BootLog) -> Result<String> {
+    let mut pcrs = initial_pcrs();
+    boot.replay(&mut pcrs)?;
+    let quoted = quoted_pcrs(case)?;
+    let measured: BTreeSet<u32> = boot.events.iter().map(|event| event.pcr).collect();
+    for pcr in &measured {
+        let value = quoted.get(pcr).with_context(|| format!("PCR {pcr} has events, and is not in the quote"))?;
+        let replayed = pcrs.get(*pcr as usize).context("no such PCR")?;
+        ensure_equal(&format!("PCR {pcr} by the event log"), replayed, value)?;
+    }
+    Ok(format!("{} events lead to {} quoted PCRs", boot.events.len(), measured.len()))
+}
+
+/// The events of all logs, which [`event_log`] has judged.
+pub(super) fn replayed_log(case: &Case<'_>) -> Result<Vec<BootEvent>> {
+    let evidence = case.evidence;
+    ensure!(!(evidence.quote.is_empty() || evidence.boot_events.is_empty() && evidence.events.is_empty()), "no log");
+    let mut events = BootLog::parse(&evidence.boot_events)?.events;
+    if evidence.kind == Kind::Quoin {
+        let log = EventLog::parse(&evidence.events)?;
+        events.extend(log.events.into_iter().map(|event| BootEvent::of_data(event.pcr, event.data)));
+    }
+    Ok(events)
 }
 
 /// What Linux has measured, if it says so: it begins with the PCRs of the boot, and leads to PCR 10.

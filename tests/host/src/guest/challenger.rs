@@ -179,6 +179,7 @@ impl Challenger {
             answer: self.file("credential/answer")?,
             boot_events,
             ima: self.files.get("ima.bin").cloned().unwrap_or_default(),
+            ..Evidence::default()
         })
     }
 }

@@ -1,0 +1,127 @@
+//! Evidence as it lies in files: which kind it is, is seen by what is there.
+//!
+//! | found | is |
+//! |---|---|
+//! | a folder with `manifest.bin` | a folder of ours ([`crate::evidence`]) |
+//! | a folder with `outblob` | what configfs-tsm gives ([`tsm`]) |
+//! | a folder with `hcl-report.bin` | Azure's NV index 0x01400001, a quote and a log ([`azure`]) |
+//! | a folder with `report.bin` | a report alone, such as `snpguest report` writes |
+//! | a file that begins with `HCLA` | Azure's report alone |
+//! | a file that begins with `{` | a verifier service's JSON ([`service`]) |
+//! | any other file of 1184 bytes | a report alone |
+//!
+//! docs/policy.md names every file. Certificates lie in the folder: `ark`, `ask`, `asvk`, `vcek`, `vlek` with `.der` or
+//! `.pem`, `chain.pem`, and `certification.json`, which is Azure's instance metadata (`vcekCert`,
+//! `certificateChain`). AMD's own roots and ASKs need not be there.
+
+pub mod azure;
+pub mod certificates;
+pub mod service;
+pub mod tsm;
+
+use crate::evidence::folder::{Evidence, Kind};
+use crate::evidence::report::SIZE;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// No file of evidence is longer, in bytes.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Evidence, and the certificates that were with it, in any order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The evidence, without certificates.
+    pub evidence: Evidence,
+    /// Certificates, DER.
+    pub certificates: Vec<Vec<u8>>,
+}
+
+/// Reads evidence of any kind. `others` are certificates that the verifier brings.
+pub fn read(path: &Path, others: &[Vec<u8>]) -> Result<Evidence> {
+    if path.is_dir() && is_ours(path) {
+        return Evidence::read(path);
+    }
+    let Found { mut evidence, mut certificates } = if path.is_dir() { folder(path)? } else { of_file(&file(path)?)? };
+    certificates.extend_from_slice(others);
+    if path.is_dir() {
+        certificates.extend(certificates_in(path)?);
+    }
+    certificates::complete(&mut evidence, &certificates)?;
+    Ok(evidence)
+}
+
+/// What is no folder of any kind is read as one of ours, which says what is missing.
+fn is_ours(path: &Path) -> bool {
+    let has = |name: &str| path.join(name).exists();
+    has("manifest.bin") || !(has("outblob") || has("hcl-report.bin") || has("report.bin"))
+}
+
+fn folder(path: &Path) -> Result<Found> {
+    let has = |name: &str| path.join(name).exists();
+    let read = |name: &str| if has(name) { file(&path.join(name)) } else { Ok(Vec::new()) };
+    if has("outblob") {
+        return tsm::evidence(read("outblob")?, &read("auxblob")?, read("manifestblob")?, read("inblob")?);
+    }
+    if !has("hcl-report.bin") {
+        let mut found = alone(read("report.bin")?);
+        found.evidence.nonce = read("nonce.bin")?;
+        return Ok(found);
+    }
+    let mut found = azure::report(&read("hcl-report.bin")?).map(Found::bare)?;
+    found.evidence.quote = read("quote.msg")?;
+    found.evidence.quote_signature = azure::signature(read("quote.sig")?);
+    found.evidence.quote_nonce = read("quote.nonce")?;
+    found.evidence.pcrs = read("quote.pcrs")?;
+    found.evidence.boot_events = read("binary_bios_measurements")?;
+    Ok(found)
+}
+
+impl Found {
+    const fn bare(evidence: Evidence) -> Self {
+        Self { evidence, certificates: Vec::new() }
+    }
+}
+
+/// Reads a file that is evidence by itself.
+pub fn of_file(bytes: &[u8]) -> Result<Found> {
+    match bytes.trim_ascii_start() {
+        _ if bytes.starts_with(b"HCLA") => azure::report(bytes).map(Found::bare),
+        _ if bytes.len() == SIZE => Ok(alone(bytes.to_vec())),
+        [b'{', ..] => service::evidence(bytes),
+        _ => bail!("this is neither Azure's attestation report, nor JSON, nor a report of {SIZE} bytes"),
+    }
+}
+
+/// A report without anything else.
+fn alone(report: Vec<u8>) -> Found {
+    Found::bare(Evidence { kind: Kind::Report, report, ..Evidence::default() })
+}
+
+/// All certificates that lie in a folder by one of the usual names.
+fn certificates_in(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    for name in ["ark", "ask", "asvk", "vcek", "vlek", "chain"] {
+        for ending in ["der", "pem"] {
+            let path = folder.join(format!("{name}.{ending}"));
+            if path.is_file() {
+                found.extend(certificates::of_file(&file(&path)?).with_context(|| path.display().to_string())?);
+            }
+        }
+    }
+    let metadata = folder.join("certification.json");
+    if metadata.is_file() {
+        found.extend(azure::certification(&file(&metadata)?)?);
+    }
+    Ok(found)
+}
+
+fn file(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read evidence file {}", path.display()))?;
+    ensure!(bytes.len() as u64 <= MAX_FILE, "evidence file {} is longer than {MAX_FILE} bytes", path.display());
+    Ok(bytes)
+}

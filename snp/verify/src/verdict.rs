@@ -1,0 +1,125 @@
+//! What has come of all steps.
+
+use crate::evidence::folder::Evidence;
+use crate::judge::{Expectations, Finding, State, Step, examine};
+use serde::Serialize;
+
+/// Exit status when every step is ok, and something that is needed to call it verified is nobody's word but the
+/// collector's.
+pub const NOT_VERIFIED: u8 = 3;
+
+/// Findings, and what they mean.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Every step, in order.
+    pub findings: Vec<Finding>,
+    /// What nobody has vouched for, in words; empty if nothing is missing.
+    pub missing: Vec<&'static str>,
+}
+
+/// What it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Every step is ok, and the verifier said which launch digest is right.
+    Verified,
+    /// Every step is ok, but the verifier did not say what is needed.
+    Consistent,
+    /// A step has failed.
+    Refused,
+}
+
+impl Verdict {
+    /// Judges `evidence`.
+    pub fn of(evidence: &Evidence, expectations: &Expectations) -> Self {
+        let findings = examine(evidence, expectations);
+        let mut missing = Vec::new();
+        if !expectations.has_reference() {
+            missing.push(
+                "the launch digest is the collector's own word; what is missing is --igvm FILE, --measurement HEX or \
+                 `launch` in a policy file",
+            );
+        }
+        let open = |step: Step| {
+            findings.iter().any(|finding| finding.step == step && matches!(finding.state, State::Absent(_)))
+        };
+        if open(Step::ReportData) {
+            missing.push("nobody says what REPORT_DATA must be; what is missing is --nonce HEX");
+        }
+        let quoted = findings
+            .iter()
+            .any(|Finding { step, state }| *step == Step::QuoteSignature && !matches!(state, State::Absent(_)));
+        if quoted && open(Step::QuoteNonce) {
+            missing.push("nobody says what the quote must answer; what is missing is --quote-nonce HEX");
+        }
+        Self { findings, missing }
+    }
+
+    /// The step that has failed.
+    pub fn failed(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| matches!(finding.state, State::Failed(_)))
+    }
+
+    /// What it means.
+    pub fn outcome(&self) -> Outcome {
+        match (self.failed(), self.missing.is_empty()) {
+            (Some(_), _) => Outcome::Refused,
+            (None, false) => Outcome::Consistent,
+            (None, true) => Outcome::Verified,
+        }
+    }
+
+    /// The program's exit status.
+    pub fn status(&self) -> u8 {
+        match (self.failed(), self.outcome()) {
+            (Some(finding), _) => finding.step.status(),
+            (None, Outcome::Verified) => 0,
+            (None, _) => NOT_VERIFIED,
+        }
+    }
+
+    /// The last line: what is said first, and what then.
+    pub fn conclusion(&self) -> (&'static str, String) {
+        let count = self.findings.iter().filter(|finding| matches!(finding.state, State::Ok(_))).count();
+        let absent: Vec<&str> = self
+            .findings
+            .iter()
+            .filter(|finding| matches!(finding.state, State::Absent(_)))
+            .map(|finding| finding.step.name())
+            .collect();
+        let mut text = format!("{count} steps ok");
+        if !absent.is_empty() {
+            text.push_str(&format!("; not in this evidence: {}", absent.join(", ")));
+        }
+        match self.outcome() {
+            Outcome::Verified => ("verified: ", text),
+            Outcome::Consistent => ("consistent, not verified: ", format!("{text}, but {}", self.missing.join("; "))),
+            Outcome::Refused => ("not verified: ", String::from("steps after the failed one were not judged")),
+        }
+    }
+
+    /// All of it as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        let (head, text) = self.conclusion();
+        let steps: Vec<_> = self.findings.iter().map(step).collect();
+        serde_json::json!({
+            "program": concat!("quoin-verify ", env!("CARGO_PKG_VERSION")),
+            "outcome": self.outcome(),
+            "status": self.status(),
+            "says": format!("{head}{text}"),
+            "missing": self.missing,
+            "steps": steps,
+        })
+    }
+}
+
+fn step(Finding { step, state }: &Finding) -> serde_json::Value {
+    let (state, says) = match state {
+        State::Ok(seen) => ("ok", seen.clone()),
+        State::Failed(why) => ("failed", format!("{why:#}")),
+        State::Absent(why) => ("absent", (*why).to_owned()),
+        State::Unasked => ("unasked", String::from("no rule asks for it")),
+        State::Unjudged => ("unjudged", String::from("a step before it has failed")),
+    };
+    serde_json::json!({ "step": step.name(), "status": step.status(), "state": state, "says": says })
+}
