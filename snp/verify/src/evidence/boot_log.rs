@@ -458,6 +458,8 @@ pub(crate) mod tests {
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
             processors: 4,
+            mixed_blocks: 0,
+            interrupts: quoin_image::guest::Interrupts::default(),
             regions,
         };
         (Guest::launch_params(Some(&guest)).unwrap(), guest.pages())
