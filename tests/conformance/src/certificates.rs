@@ -1,4 +1,5 @@
-//! Certificates that `quoin-tpm provision` makes, as clients of others find them: OpenSSL, tpm2-tools, FAPI of tpm2-tss.
+//! Certificates that `quoin-tpm provision` makes, as clients of others find them: OpenSSL, tpm2-tools, FAPI of
+//! tpm2-tss.
 
 use super::{Bench, Tested, Verdict, tested, tss};
 use anyhow::{Context, Result, ensure};
