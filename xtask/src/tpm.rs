@@ -33,7 +33,7 @@ pub struct Provision {
     #[arg(long, value_name = "NAME", default_value = PROFILE, value_parser = PROFILES)]
     profile: String,
     /// What `quoin-tpm provision` is told: `-- --help` prints it.
-    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "WORDS", trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<OsString>,
 }
 

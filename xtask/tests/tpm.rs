@@ -74,6 +74,18 @@ fn cargo_xtask_tpm_becomes_its_server_and_hands_the_options_on() {
     assert!(!ends(&mut xtask).success());
 }
 
+#[test]
+fn cargo_xtask_provision_becomes_its_program_and_hands_its_words_on() {
+    let folder = Folder::new().unwrap();
+    let mut xtask = cargo(folder.path(), "exit 0");
+    xtask.args(["provision", "--profile", "azure", "--state", "tpm", "--key", "p256", "--replace"]);
+    let mut xtask = xtask.spawn().unwrap();
+    let said = said(&mut xtask, &folder.path().join("said"));
+    signal(&xtask, Signal::TERM);
+    assert!(!ends(&mut xtask).success());
+    assert_eq!(said, "provision --state tpm --key p256 --replace");
+}
+
 /// Row 9, before there is a machine: what was started went on.
 #[test]
 fn whatever_signal_ends_cargo_xtask_run_ends_its_children() {
