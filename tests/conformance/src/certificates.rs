@@ -5,7 +5,7 @@ use super::{Bench, Tested, Verdict, tested, tss};
 use anyhow::{Context, Result, ensure};
 use core::time::Duration;
 use fs_err as fs;
-use host::fetch::{ensure_packages, must, within};
+use host::fetch::{ensure_packages, must};
 use host::qemu::Folder;
 use std::path::PathBuf;
 use std::process::Command;
@@ -160,13 +160,7 @@ fn one(bench: &Bench, place: &Folder, name: &str, script: &str) -> Result<Verdic
     bash.env("QUOIN_TPM", bench.servers.program());
     bash.env("FAPI_LIBRARIES", build.join("installed/lib"))
         .env("PROFILES", build.join("installed/etc/tpm2-tss/fapi-profiles"));
-    let Some(output) = within(&mut bash, TIMEOUT)? else {
-        return Ok(Verdict::Failed(format!("not done in {} s", TIMEOUT.as_secs())));
-    };
-    bench.keep_log(name, &output.stdout)?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let last = || said.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" | ");
-    Ok(if output.status.success() { Verdict::Passed } else { Verdict::Failed(last()) })
+    bench.judge_script(name, &mut bash, TIMEOUT)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Bench, Tested, Verdict, tested};
 use anyhow::Result;
 use core::time::Duration;
-use host::fetch::{ensure_packages, within};
+use host::fetch::ensure_packages;
 use host::qemu::Folder;
 use std::process::Command;
 
@@ -112,13 +112,7 @@ fn one(bench: &Bench, name: &str, script: &str) -> Result<Verdict> {
     // No resource manager is between: what a tool leaves in the TPM, the next one finds there. tpm2-openssl and clevis
     // clean up; for tpm2_ptool the tools are wrapped.
     bash.env("TPM2TOOLS_TCTI", server.tcti()).env("TPM2OPENSSL_TCTI", server.tcti()).env("TSS2_LOG", "all+ERROR");
-    let Some(output) = within(&mut bash, TIMEOUT)? else {
-        return Ok(Verdict::Failed(format!("not done in {} s", TIMEOUT.as_secs())));
-    };
-    bench.keep_log(name, &output.stdout)?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let last = || said.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" | ");
-    Ok(if output.status.success() { Verdict::Passed } else { Verdict::Failed(last()) })
+    bench.judge_script(name, &mut bash, TIMEOUT)
 }
 
 #[cfg(test)]

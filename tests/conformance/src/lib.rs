@@ -26,11 +26,14 @@ pub mod servers;
 pub mod tss;
 
 use anyhow::{Context, Result};
+use core::time::Duration;
 use fs_err as fs;
+use host::fetch::within;
 use host::pages::{self, Block};
 use host::workspace;
 use servers::Servers;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 /// What shall run, and against which TPM.
@@ -84,6 +87,17 @@ impl Bench {
     /// Whether a test of this name shall run.
     pub fn wants(&self, test: &str) -> bool {
         self.filter.as_ref().is_none_or(|filter| test.contains(filter))
+    }
+
+    /// Runs a script, keeps what it says, and judges it by its exit status; a failed one is told by its last lines.
+    fn judge_script(&self, name: &str, script: &mut Command, timeout: Duration) -> Result<Verdict> {
+        let Some(output) = within(script, timeout)? else {
+            return Ok(Verdict::Failed(format!("not done in {} s", timeout.as_secs())));
+        };
+        self.keep_log(name, &output.stdout)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let last = || said.lines().rev().take(3).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" | ");
+        Ok(if output.status.success() { Verdict::Passed } else { Verdict::Failed(last()) })
     }
 
     /// Keeps what a test has said.
