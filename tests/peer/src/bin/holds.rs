@@ -50,6 +50,7 @@ impl Peer for AtTheOtherEnd {
 }
 
 fn main() -> Result<()> {
+    sigpipe::reset();
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse());
     let seed = arguments.next().context("which seed?")??;
     let commands = arguments.next().context("how many commands?")??;
