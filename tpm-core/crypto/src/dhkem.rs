@@ -64,10 +64,11 @@ impl DhKem {
     ) -> Result<SharedSecret, Error> {
         let z = self.curve.multiply(d.as_slice(), public)?;
         let ciphertext = serialize(ephemeral)?;
+        let ciphertext = ciphertext.as_slice();
         if out.len() != ciphertext.len() {
             return Err(Error::Length);
         }
-        out.copy_from_slice(ciphertext.as_slice());
+        out.copy_from_slice(ciphertext);
         self.extract_and_expand(&z, out, public)
     }
 

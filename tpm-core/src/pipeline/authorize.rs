@@ -159,7 +159,7 @@ fn index_admits_auth_value(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
 fn reads_unwritten(tpm: &Tpm, check: &Check<'_>, h: Handle) -> bool {
     let handles = &check.call.handles;
     // As authHandle and as nvIndex: another index may not authorize.
-    let own = || handles.iter().filter(|other| **other == h).count() > 1;
+    let own = || handles.iter().filter(|other| **other == h).nth(1).is_some();
     let unwritten = || tpm.nv_index(h).is_some_and(|i| !i.public.attributes.has(NvAttributes::WRITTEN));
     let trial = || handles.iter().filter_map(|h| tpm.ram.sessions.get(*h)).any(Session::is_trial);
     check.info.index == IndexUse::Reads && own() && unwritten() && !trial()
