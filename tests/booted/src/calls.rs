@@ -119,7 +119,7 @@ pub fn run(_: &Built) -> Result<Totals> {
 /// Compares the two, prints what they are, and fails where they are too far apart.
 pub fn beside_keys() -> Result<()> {
     let built = boot::build_for(2)?;
-    let config = "fault=hv-features:0x23\ncalls=1";
+    let config = "vmpl-fault=gp\nfault=hv-features:0x23\ncalls=1";
     let mut qemu = boot::start_with(&built, config, boot::MEMORY_MIB, &COUNTING.map(String::from))?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
