@@ -8,7 +8,7 @@ use crate::memory::{Found, inspect};
 use crate::phys::{self, PAGE};
 use crate::rmp::{ASSIGNED, HUGE_PAGES, READ, TOUCHED, VALIDATED, VMSA, WRITE};
 use crate::rules::Rule;
-use crate::svm::{Regs, SVME, control, exit, save};
+use crate::svm::{RAX, Regs, SVME, control, exit, save};
 
 /// Parts of the save area that VMCB and VMSA have in common: (offset, bytes).
 const COMMON: &[(usize, usize)] =
@@ -99,6 +99,8 @@ impl Machine {
         let Some(hpa) = level.vmsa.and_then(|at| self.hpa_of(at)) else { return };
         let mut page: Page = [0; 4096];
         phys::read(hpa, &mut page);
+        // What the exit before has given is in no control block yet, if the processor is not entered between.
+        level.vmcb.set_save(save::RAX, level.regs.gpr[RAX]);
         for &(offset, len) in COMMON {
             level.vmcb.copy_save_out(offset as u64, &mut page[offset..offset + len]);
         }
