@@ -218,7 +218,7 @@ macro_rules! for_each_case {
             "lie-ap-twice" smp::lie_ap_twice, Ok, "processors=3 fault=ap-twice:1";
             "lie-ap-vmpl" smp::lie_ap_vmpl, Ok, "processors=2 fault=ap-vmpl:1";
             "lie-ap-page" smp::lie_ap_page, Ok, "processors=2 fault=ap-page:1";
-            "lie-parked-run" smp::both_run, Stop("unvalidated-access"), "processors=2 fault=parked-run";
+            "lie-parked-run" smp::waits, Stop("unvalidated-access"), "processors=2 fault=parked-run";
             "lie-vmsa-swapped" smp::lie_vmsa_swapped, Ok, "processors=2 fault=vmsa-swapped:1";
             "lie-swap-before-rescind" lies::swap_before_rescind, Ok, "fault=swap-before-rescind:2";
             "lie-inject" lies::inject, Ok, "fault=inject:20";

@@ -129,6 +129,11 @@ pub(crate) fn both_run() {
     check(GHCB.get(crate::hypervisor::RBX) >> 3 & 1 == 1, 25);
 }
 
+/// Gives the other processor its turns, and does nothing.
+pub(crate) fn waits() {
+    (0..1_000_000).for_each(|_| core::hint::spin_loop());
+}
+
 pub(crate) fn refusals() {
     prepare(OTHER, 0, goes_for_ever);
     // No such processor, itself, no VMPL, no page, no memory, no request.
