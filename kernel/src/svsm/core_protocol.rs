@@ -778,4 +778,17 @@ mod tests {
             scene.machine.assert_granted(NEW_VMSA);
         }
     }
+
+    /// A page through which another vCPU calls would be zeroed and lost to it.
+    #[test]
+    fn a_register_state_is_no_vcpus_calling_area() {
+        let mut scene = Scene::new();
+        let area = GIVEN + 0x4_0000;
+        let other = Vcpu { vmsa: OTHER_VMSA, calling_area: area, sev_features: 1 };
+        scene.guest.get_mut().put(PROCESSORS[1], other);
+        scene.machine.place(area, offered().as_bytes());
+        let before = scene.machine.states();
+        assert_eq!(create(&mut scene, area, GIVEN + 0x5_0000), INVALID_ADDRESS);
+        assert!(scene.machine.states() == before, "a page changed its state");
+    }
 }
