@@ -19,15 +19,13 @@ pub mod certificates;
 pub mod service;
 pub mod tsm;
 
-use crate::evidence::folder::{Evidence, Kind};
+use crate::evidence::folder::{Evidence, Kind, read_file};
 use crate::evidence::report::SIZE;
-use anyhow::{Context, Result, bail, ensure};
-use std::fs::File;
-use std::io::Read;
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 
-/// No file of evidence is longer, in bytes.
-const MAX_FILE: u64 = 4 * 1024 * 1024;
+/// No file of evidence is longer, in bytes: others have logs in it.
+const MOST: u64 = 4 * 1024 * 1024;
 
 /// Evidence, and the certificates that were with it, in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +41,8 @@ pub fn read(path: &Path, others: &[Vec<u8>]) -> Result<Evidence> {
     if path.is_dir() && is_ours(path) {
         return Evidence::read(path);
     }
-    let Found { mut evidence, mut certificates } = if path.is_dir() { folder(path)? } else { of_file(&file(path)?)? };
+    let Found { mut evidence, mut certificates } =
+        if path.is_dir() { folder(path)? } else { of_file(&read_file(path, MOST)?)? };
     certificates.extend_from_slice(others);
     if path.is_dir() {
         certificates.extend(certificates_in(path)?);
@@ -60,7 +59,7 @@ fn is_ours(path: &Path) -> bool {
 
 fn folder(path: &Path) -> Result<Found> {
     let has = |name: &str| path.join(name).exists();
-    let read = |name: &str| if has(name) { file(&path.join(name)) } else { Ok(Vec::new()) };
+    let read = |name: &str| if has(name) { read_file(&path.join(name), MOST) } else { Ok(Vec::new()) };
     if has("outblob") {
         return tsm::evidence(read("outblob")?, &read("auxblob")?, read("manifestblob")?, read("inblob")?);
     }
@@ -106,22 +105,15 @@ fn certificates_in(folder: &Path) -> Result<Vec<Vec<u8>>> {
         for ending in ["der", "pem"] {
             let path = folder.join(format!("{name}.{ending}"));
             if path.is_file() {
-                found.extend(certificates::of_file(&file(&path)?).with_context(|| path.display().to_string())?);
+                found.extend(
+                    certificates::of_file(&read_file(&path, MOST)?).with_context(|| path.display().to_string())?,
+                );
             }
         }
     }
     let metadata = folder.join("certification.json");
     if metadata.is_file() {
-        found.extend(azure::certification(&file(&metadata)?)?);
+        found.extend(azure::certification(&read_file(&metadata, MOST)?)?);
     }
     Ok(found)
-}
-
-fn file(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("cannot read evidence file {}", path.display()))?;
-    ensure!(bytes.len() as u64 <= MAX_FILE, "evidence file {} is longer than {MAX_FILE} bytes", path.display());
-    Ok(bytes)
 }

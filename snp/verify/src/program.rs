@@ -21,10 +21,11 @@ use x509_cert::der::DateTime;
 /// The program's options.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 when every step is ok and --igvm, --measurement or a policy file said which launch digest is right; 3 when every step \
-                  is ok but none did, or a nonce is missing; otherwise 10 for the first step of the list that is printed, 11 for the second and so on, 50 \
-                  and up for the rules of a policy file (docs/policy.md); 1 when a file cannot be read; 2 when the arguments are wrong; 141 when nobody \
-                  reads the output any more."
+    after_help = "Exit status: 0 when every step is ok and --igvm, --measurement or a policy file said which launch \
+                  digest is right; 3 when every step is ok but none did, or a nonce is missing; otherwise 10 for the \
+                  first step of the list that is printed, 11 for the second and so on, 50 and up for the rules of a \
+                  policy file (docs/policy.md); 1 when a file cannot be read; 2 when the arguments are wrong; 141 \
+                  when nobody reads the output any more."
 )]
 pub struct Args {
     /// The evidence: a folder of ours; a folder with the files of configfs-tsm (outblob, auxblob, manifestblob); a

@@ -117,11 +117,11 @@ impl Evidence {
     pub fn read(dir: &Path) -> Result<Self> {
         let mut evidence = Self::default();
         for (name, field) in FILES {
-            *field(&mut evidence) = read_file(&dir.join(name))?;
+            *field(&mut evidence) = read_file(&dir.join(name), MAX_FILE)?;
         }
         for (name, field) in OPTIONAL {
             if dir.join(name).exists() {
-                *field(&mut evidence) = read_file(&dir.join(name))?;
+                *field(&mut evidence) = read_file(&dir.join(name), MAX_FILE)?;
             }
         }
         Ok(evidence)
@@ -149,11 +149,12 @@ impl Evidence {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>> {
+/// The file, if it has no more than `most` bytes.
+pub(crate) fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
         .with_context(|| format!("cannot read evidence file {}", path.display()))?;
-    ensure!(bytes.len() as u64 <= MAX_FILE, "evidence file {} is longer than {MAX_FILE} bytes", path.display());
+    ensure!(bytes.len() as u64 <= most, "evidence file {} is longer than {most} bytes", path.display());
     Ok(bytes)
 }
