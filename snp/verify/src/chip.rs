@@ -5,10 +5,16 @@ use anyhow::{Context, Result, bail, ensure};
 use core::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// SHA-256 of the mock ARK's DER encoding (`sha256sum tests/machine/psp/ark.der`).
 pub const DEVELOPMENT_ROOT_SHA256: [u8; 32] =
     hex_literal(b"fb04dd65dad72c191ef51b76ca8871243fb6cac99c16917999043125e28b2a4e");
+
+/// Whether it is the mock ARK, whose chip key is public: what rests on it proves nothing.
+pub fn is_development_root(ark: &[u8]) -> bool {
+    Sha256::digest(ark)[..] == DEVELOPMENT_ROOT_SHA256
+}
 
 /// Security patch levels as Milan and Genoa report them (`TCB_VERSION`, SEV-SNP firmware ABI 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,9 +12,10 @@ use std::time::SystemTime;
 
 /// The profile of that draft.
 pub const PROFILE: &str = "tag:ietf.org,2026:rats/ear#03";
-/// AR4SI: what is recognized and approved; what is known to be wrong.
+/// AR4SI: what is recognized and approved; what is known to be wrong; hardware that nobody has vouched for.
 const AFFIRMING: i8 = 2;
 const CONTRAINDICATED: i8 = 96;
+const UNRECOGNIZED: i8 = 97;
 
 /// Claims of the vector and the steps that each rests on.
 const VECTOR: [(&str, &[Step]); 4] = [
@@ -40,6 +41,8 @@ const VECTOR: [(&str, &[Step]); 4] = [
 pub fn claims(verdict: &Verdict, nonces: &[&[u8]], now: SystemTime) -> Result<Value> {
     let issued = now.duration_since(SystemTime::UNIX_EPOCH).context("a time before 1970")?.as_secs();
     let status = match verdict.outcome() {
+        // A relying party has not asked for the mock root: whoever asked the verifier has.
+        _ if verdict.development_root => "contraindicated",
         Outcome::Verified => "affirming",
         Outcome::Consistent => "none",
         Outcome::Refused => "contraindicated",
@@ -74,6 +77,8 @@ fn vector(verdict: &Verdict) -> Map<String, Value> {
         let states: Vec<&State> = states.map(|finding| &finding.state).collect();
         if states.iter().any(|state| matches!(state, State::Failed(_))) {
             vector.insert(name.into(), CONTRAINDICATED.into());
+        } else if name == "hardware" && verdict.development_root {
+            vector.insert(name.into(), UNRECOGNIZED.into());
         } else if name == "executables" && verdict.outcome() == Outcome::Consistent {
             // The digest is the collector's word.
         } else if states.iter().all(|state| matches!(state, State::Ok(_) | State::Unasked)) {
@@ -96,7 +101,9 @@ pub fn token(claims: &Value, key: &Key) -> Result<String> {
 mod tests {
     use super::{PROFILE, claims, token};
     use crate::judge::Expectations;
-    use crate::judge::tests::twin::{Twin, expectations};
+    use crate::judge::tests::authority;
+    use crate::judge::tests::twin::{Twin, expectations as of_twin};
+    use crate::policy::Rules;
     use crate::signing::Key;
     use crate::verdict::Verdict;
     use base64::Engine;
@@ -112,8 +119,14 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
     }
 
+    /// A processor whose root is not the mock one, and who accepts it.
+    fn expectations() -> Expectations {
+        Expectations { rules: Rules { roots: authority::roots(), ..Rules::default() }, ..of_twin() }
+    }
+
     fn of(change: fn(&mut Twin), expected: &Expectations) -> Value {
         let mut twin = Twin::new();
+        twin.become_of(&authority::genoa());
         change(&mut twin);
         claims(&Verdict::of(&twin.evidence(), expected), &[&[7; 64]], now()).unwrap()
     }
@@ -140,6 +153,20 @@ mod tests {
         assert_eq!(submod["ear_status"], "contraindicated");
         assert_eq!(submod["ear_trustworthiness_vector"]["executables"], 96);
         assert!(submod["ear_trustworthiness_vector"].get("instance-identity").is_none(), "not judged");
+    }
+
+    /// Who asked the verifier has accepted it, who gets the token has not.
+    #[test]
+    fn what_rests_on_the_mock_root_is_not_affirmed() {
+        let verdict = Verdict::of(&Twin::new().evidence(), &of_twin());
+        assert_eq!(verdict.status(), 0);
+        let claims = claims(&verdict, &[], now()).unwrap();
+        let submod = &claims["submods"]["vtpm"];
+        assert_eq!(
+            (&claims["ear_status"], &submod["ear_status"]),
+            (&"contraindicated".into(), &"contraindicated".into())
+        );
+        assert_eq!(submod["ear_trustworthiness_vector"]["hardware"], 97);
     }
 
     /// By the crate p256, which shares no code with what has signed.

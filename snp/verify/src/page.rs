@@ -150,7 +150,7 @@ fn open(link: &Link, verdict: &Verdict) -> Vec<String> {
             State::Absent(why) if !(finding.step == Step::Credential && is_proven(verdict, Step::AttestationKey)) => {
                 open.push(format!("{name}: {why}"));
             }
-            State::Ok(seen) if finding.step == Step::Root && seen.contains("proves nothing") => {
+            State::Ok(seen) if finding.step == Step::Root && verdict.development_root => {
                 open.push(format!("{name}: {seen}"));
             }
             State::Absent(_) | State::Ok(_) | State::Unasked => {}
@@ -242,11 +242,16 @@ h1::first-letter { text-transform: uppercase }
 h1.ok, td.ok { color: #17692f } h1.bad, td.bad { color: #b3121d } h1.open, td.open { color: #9a5b00 }
 .link { position: relative; border: 2px solid; border-radius: .5rem; padding: .5rem 1rem; margin: 0 0 2rem }
 .link.ok { border-color: #2f9e52; background: #f1faf4 } .link.bad { border-color: #d01c28; background: #fdf1f2 }
-.link:not(:last-child)::after { content: '\\2193'; position: absolute; left: 2rem; bottom: -1.9rem; font-size: 1.4rem; color: #556 }
+.link:not(:last-child)::after {
+    content: '\\2193'; position: absolute; left: 2rem; bottom: -1.9rem; font-size: 1.4rem; color: #556
+}
 .link h3 { margin: 0 } .link h3 span { float: right; font-weight: 600 }
 .link.ok span { color: #17692f } .link.bad span, .link.bad li { color: #b3121d } .link p { margin: .25rem 0 }
 .value { font-family: ui-monospace, monospace; font-size: .85rem; overflow-wrap: anywhere }
-table { border-collapse: collapse; width: 100% } th, td { text-align: left; vertical-align: top; border-bottom: 1px solid #d8dde4; padding: .25rem .6rem .25rem 0 }
+table { border-collapse: collapse; width: 100% }
+th, td {
+    text-align: left; vertical-align: top; border-bottom: 1px solid #d8dde4; padding: .25rem .6rem .25rem 0
+}
 table.unproven td { color: #b3121d }
 ";
 

@@ -1,5 +1,6 @@
 //! What has come of all steps.
 
+use crate::chip::is_development_root;
 use crate::evidence::folder::Evidence;
 use crate::judge::{Expectations, Finding, State, Step, examine};
 use serde::Serialize;
@@ -15,6 +16,8 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// What nobody has vouched for, in words; empty if nothing is missing.
     pub missing: Vec<&'static str>,
+    /// All rests on the mock root, whose chip key is public: it was accepted, and proves nothing.
+    pub development_root: bool,
 }
 
 /// What it means.
@@ -52,7 +55,7 @@ impl Verdict {
         if quoted && open(Step::QuoteNonce) {
             missing.push("nobody says what the quote must answer; what is missing is --quote-nonce HEX");
         }
-        Self { findings, missing }
+        Self { findings, missing, development_root: is_development_root(&evidence.ark) }
     }
 
     /// The step that has failed.
@@ -108,6 +111,7 @@ impl Verdict {
             "status": self.status(),
             "says": format!("{head}{text}"),
             "missing": self.missing,
+            "development-root": self.development_root,
             "steps": steps,
         })
     }

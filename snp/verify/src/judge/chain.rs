@@ -2,7 +2,7 @@
 
 use super::{Case, ensure_equal, signature};
 use crate::chip::{
-    ARK_GUID, ASK_GUID, DEVELOPMENT_ROOT_SHA256, Generation, Levels, TABLE_ENTRY, VCEK_GUID, VLEK_GUID, certificate,
+    ARK_GUID, ASK_GUID, Generation, Levels, TABLE_ENTRY, VCEK_GUID, VLEK_GUID, certificate, is_development_root,
     processor_name,
 };
 use crate::digest::hex;
@@ -40,7 +40,7 @@ pub(super) fn root(case: &Case<'_>) -> Result<String> {
     if rules.policy.roots.sha256.contains(&Hex(digest)) || rules.roots.contains(ark) {
         return Ok(format!("the policy's root (SHA-256 {}…)", hex(&digest[..8])));
     }
-    ensure!(digest == DEVELOPMENT_ROOT_SHA256, "the root (SHA-256 {}) is not AMD's", hex(&digest));
+    ensure!(is_development_root(ark), "the root (SHA-256 {}) is not AMD's", hex(&digest));
     ensure!(
         case.expectations.development_root || rules.policy.roots.development,
         "this is the development root, whose chip key is public: --development-root accepts it, and proves nothing"
