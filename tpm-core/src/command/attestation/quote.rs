@@ -30,7 +30,7 @@ impl Command for Quote {
         let signer = tpm.signer(h.sign_handle.handle(), p.in_scheme.0, Handles::sign_handle, Params::in_scheme)?;
         let hash = signer.hash.ok_or(Fmt1::SCHEME.at(Params::in_scheme))?;
         let pcrs = &tpm.ram.pcrs;
-        let (pcr_select, pcr_digest) = (pcrs.allocated_of(&p.pcr_select), pcrs.digest(hash, &p.pcr_select));
+        let (pcr_digest, pcr_select) = (pcrs.digest(hash, &p.pcr_select), pcrs.allocated_of(p.pcr_select));
         Answer::of(tpm.attest(&signer, p.qualifying_data, Attested::Quote { pcr_select, pcr_digest })?)
     }
 }

@@ -40,7 +40,7 @@ impl Command for PcrRead {
     /// back.
     fn run<'t>(tpm: &'t mut Tpm, _call: &Call, _h: Handles, p: Params) -> Result<Answer<'t>, Rc> {
         let pcrs = &tpm.ram.pcrs;
-        let selection = first_eight(pcrs.allocated_of(&p.selection));
+        let selection = first_eight(pcrs.allocated_of(p.selection));
         Ok(Answer { update_counter: tpm.reset.pcr_update_counter, selection, pcrs })
     }
 }

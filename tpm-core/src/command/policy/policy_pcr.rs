@@ -41,7 +41,7 @@ impl Command for PolicyPcr {
             return Err(Fmt1::VALUE.at(Params::pcr_digest));
         }
         let digest = if given { &p.pcr_digest } else { &current };
-        let pcrs = if trial { p.pcrs } else { tpm.ram.pcrs.allocated_of(&p.pcrs) };
+        let pcrs = if trial { p.pcrs } else { tpm.ram.pcrs.allocated_of(p.pcrs) };
         let mut octets = [0; MAX_SELECTION];
         let mut w = Writer::new(&mut octets);
         pcrs.marshal(&mut w);

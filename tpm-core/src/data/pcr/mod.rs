@@ -180,23 +180,26 @@ impl Pcrs {
         }
     }
 
+    /// The values of a bank, and which of its PCR are allocated: none of a bank that there is not.
+    fn values_of(&self, alg: HashAlg) -> (&[Digest], u32) {
+        let found = Self::bank(alg).and_then(|b| Some((self.banks.get(b)?, self.allocated.get(b)?)));
+        found.map_or((&[], 0), |(values, allocated)| (values, *allocated))
+    }
+
     /// Of a selection the PCR that are allocated (Part 3, 22.4.1).
-    pub(crate) fn allocated_of(&self, selection: &PcrSelection) -> PcrSelection {
-        let mut allocated = selection.clone();
-        for bank in &mut allocated.0 {
-            bank.select &= Self::bank(bank.hash).and_then(|b| self.allocated.get(b)).unwrap_or(&0);
+    pub(crate) fn allocated_of(&self, mut selection: PcrSelection) -> PcrSelection {
+        for bank in &mut selection.0 {
+            bank.select &= self.values_of(bank.hash).1;
         }
-        allocated
+        selection
     }
 
     /// The values of selected PCR that are allocated, in order.
     pub(crate) fn values<'p>(&'p self, selection: &'p PcrSelection) -> impl Iterator<Item = &'p Digest> {
         selection.0.iter().flat_map(|bank| {
-            let found = Self::bank(bank.hash).and_then(|b| Some((self.banks.get(b)?, self.allocated.get(b)?)));
-            found.into_iter().flat_map(|(values, allocated)| {
-                let selected = BankSelection { select: bank.select & allocated, ..*bank };
-                selected.iter().filter_map(|pcr| values.get(usize::try_from(pcr).ok()?))
-            })
+            let (values, allocated) = self.values_of(bank.hash);
+            let selected = BankSelection { select: bank.select & allocated, ..*bank };
+            selected.iter().filter_map(|pcr| values.get(usize::try_from(pcr).ok()?))
         })
     }
 

@@ -341,7 +341,7 @@ impl Tpm {
     pub(crate) fn creation(&self, environment: &Environment<'_>, object: &Object) -> Result<Creation, Rc> {
         let alg = object.public.name_alg.ok_or(Fault::NoNameAlg)?;
         let pcrs = &self.ram.pcrs;
-        let (pcr_select, pcr_digest) = (pcrs.allocated_of(environment.pcr), pcrs.digest(alg, environment.pcr));
+        let (pcr_select, pcr_digest) = (pcrs.allocated_of(environment.pcr.clone()), pcrs.digest(alg, environment.pcr));
         let parent = self.object(environment.parent);
         let parent_alg = parent.and_then(|p| p.public.name_alg);
         let data = CreationData {
