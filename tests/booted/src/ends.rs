@@ -107,17 +107,17 @@ pub fn run() -> Result<Totals> {
         totals += case(&format!("{name} is refused before anything is built"), refuses(&file, says));
     }
     for &(name, code, limit, status, says) in NEVER_STARTED {
-        let ended = image(&tiny(code), "end-tiny.igvm").and_then(|image| ends(&image, None, limit, status, says));
+        let ended = image(&tiny(code), "end-tiny.igvm").and_then(|image| ends(&image, &[], None, limit, status, says));
         totals += case(&format!("{name} at the entry: the guest has not started"), ended);
     }
     let system = System::prepare()?;
     let no_init = Linux { initrd: None, ..system.linux("console=ttyS1 quiet") };
     let ended = image(&no_init, "end-no-init.igvm")
-        .and_then(|image| ends(&image, None, 120, status::GUEST_NOT_STARTED, "its kernel finds no first process"));
+        .and_then(|image| ends(&image, &[], None, 120, status::GUEST_NOT_STARTED, "its kernel finds no first process"));
     totals += case("a kernel without a first process: the guest has not started", ended);
     let old = Linux { kernel: debian::older_kernel()?, ..no_init };
     let ended = image(&old, "end-old.igvm")
-        .and_then(|image| ends(&image, None, 120, status::GUEST_NOT_STARTED, "it asked for termination"));
+        .and_then(|image| ends(&image, &[], None, 120, status::GUEST_NOT_STARTED, "it asked for termination"));
     totals += case("a kernel that knows no SVSM: the guest has not started", ended);
     let module = fs::read(workspace::target_dir()?.join("guest/modules").join(format!("{}.ko", module::END)))?;
     let system = system.with_files(&[("quoin_end.ko", module)])?;
@@ -127,11 +127,19 @@ pub fn run() -> Result<Totals> {
     Ok(totals)
 }
 
+/// A command line with which the system gives a shell.
+pub(super) const SHELL: &str = "console=ttyS1 quiet quoin=shell";
+
+/// A restart by the shell of a system that `options` may have on a disk: of the guest's last line and exit status.
+pub(super) fn restarts(image: &Path, options: &[String]) -> Result<()> {
+    ends(image, options, Some("reboot -f"), 180, status::GUEST_RESTART, "the guest has asked for a restart")
+}
+
 fn typed(system: &System, endings: &[Ending<&str>], name: &str) -> Result<Totals> {
-    let image = image(&system.linux("console=ttyS1 quiet quoin=shell"), name)?;
+    let image = image(&system.linux(SHELL), name)?;
     let mut totals = Totals::default();
     for &(name, command, limit, status, says) in endings {
-        totals += case(&format!("{name} is told"), ends(&image, Some(command), limit, status, says));
+        totals += case(&format!("{name} is told"), ends(&image, &[], Some(command), limit, status, says));
     }
     Ok(totals)
 }
@@ -189,10 +197,10 @@ fn image(linux: &Linux, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Calls the verb as a user does, types `command` when the shell asks for one, and looks at what is left.
-fn ends(image: &Path, command: Option<&str>, limit: u32, status: u8, says: &str) -> Result<()> {
+/// Calls the verb as a user does, with `options`, types `command` when the shell asks for one, and looks at what is left.
+fn ends(image: &Path, options: &[String], command: Option<&str>, limit: u32, status: u8, says: &str) -> Result<()> {
     let mut verb = Command::new(std::env::current_exe()?);
-    verb.args(["guest", "--memory", "512", "--timeout", &limit.to_string()]).arg(image);
+    verb.args(["guest", "--memory", "512", "--timeout", &limit.to_string()]).args(options).arg(image);
     let mut verb = Watched::start(verb.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let mut input = verb.child().stdin.take().context("no standard input")?;
     let mut output = verb.child().stdout.take().context("no standard output")?;

@@ -1,5 +1,6 @@
 //! Debian's kernel at VMPL2 on several processors: each uses the TPM and gets reports, one goes and comes back.
 
+use super::ends::{SHELL, restarts};
 use super::linux::{all_made, boot, powered_off, reached};
 use super::{Totals, case, ovmf};
 use anyhow::Result;
@@ -25,21 +26,39 @@ pub fn four() -> Result<Totals> {
 }
 
 /// With two, by way of OVMF, which starts them itself first.
-pub fn ovmf() -> Result<Totals> {
-    let (system, tools) = (system()?, Tools::fetch()?);
-    let image = uki::make(tools.ukify(), &tools.stub(), &system.linux(&command_line(2)))?;
-    let disk = ovmf::disk(&[(uki::DEFAULT_PROGRAM, &image)], "ovmf-2.disk")?;
-    let built = ovmf::built_for(2, &Ovmf::fetch()?.code()?, "ovmf-2.igvm")?;
-    let (challenger, outcome) = ovmf::boot(&built, &disk)?;
-    Ok(judge(&challenger, &outcome))
+pub fn ovmf_two() -> Result<Totals> {
+    by_ovmf(2)
+}
+
+/// With four, by way of OVMF.
+pub fn ovmf_four() -> Result<Totals> {
+    by_ovmf(4)
 }
 
 fn on(processors: u16) -> Result<Totals> {
+    let system = system()?;
     let (challenger, outcome) = boot(&build(processors)?)?;
-    Ok(judge(&challenger, &outcome))
+    let shell = system.build_for(processors, SHELL, &format!("restart-{processors}.igvm"))?;
+    Ok(judge(&challenger, &outcome, restarts(&shell.path, &[])))
 }
 
-fn judge(challenger: &Challenger, outcome: &Outcome) -> Totals {
+fn by_ovmf(processors: u16) -> Result<Totals> {
+    let (system, tools) = (system()?, Tools::fetch()?);
+    let disk = |command_line: &str, name: &str| {
+        let image = uki::make(tools.ukify(), &tools.stub(), &system.linux(command_line))?;
+        ovmf::disk(&[(uki::DEFAULT_PROGRAM, &image)], name)
+    };
+    let built = ovmf::built_for(processors, &Ovmf::fetch()?.code()?, &format!("ovmf-{processors}.igvm"))?;
+    let (challenger, outcome) = ovmf::boot(&built, &disk(&command_line(processors), "ovmf-processors.disk")?)?;
+    let restarted = disk(SHELL, "ovmf-restart.disk").and_then(|disk| {
+        let options = [String::from("--disk"), disk.display().to_string()];
+        restarts(&built.path, &options)
+    });
+    Ok(judge(&challenger, &outcome, restarted))
+}
+
+/// What one boot has shown, and whether another one that restarted was told so.
+fn judge(challenger: &Challenger, outcome: &Outcome, restarted: Result<()>) -> Totals {
     let mut totals = case("userland is reached", reached(challenger, outcome));
     for (name, why) in &challenger.checks {
         totals +=
@@ -47,6 +66,7 @@ fn judge(challenger: &Challenger, outcome: &Outcome) -> Totals {
     }
     totals += case("the guest has made all its checks", all_made(challenger, CHECKS));
     totals += case("the guest powers off, and the machine says so", powered_off(outcome));
+    totals += case("a restart of as many processors is told", restarted);
     totals
 }
 
