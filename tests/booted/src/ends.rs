@@ -197,7 +197,8 @@ fn image(linux: &Linux, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Calls the verb as a user does, with `options`, types `command` when the shell asks for one, and looks at what is left.
+/// Calls the verb as a user does, with `options`, types `command` when the shell asks for one, and looks at what is
+/// left.
 fn ends(image: &Path, options: &[String], command: Option<&str>, limit: u32, status: u8, says: &str) -> Result<()> {
     let mut verb = Command::new(std::env::current_exe()?);
     verb.args(["guest", "--memory", "512", "--timeout", &limit.to_string()]).args(options).arg(image);
