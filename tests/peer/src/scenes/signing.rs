@@ -107,6 +107,8 @@ pub(super) const SCENES: &[Scene] = &[
         for _ in 0..2 * TRIES {
             let sequence = begun(tpm, key);
             tpm.execute(&command(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], TWO, &[&tpm2b(&LONG)]));
+            // Unanswered, the sequence is still there.
+            tpm.execute(&command(cc::FLUSH_CONTEXT, &[], &[], &[&sequence.to_be_bytes()]));
         }
     }),
     scene(cc::VERIFY_SEQUENCE_START, |tpm| {
