@@ -1,8 +1,8 @@
 //! The longest hold of each TPM command, in instructions of the firmware, as the machine counts them
 //! ([`crate::calls`]).
 //!
-//! The commands are made by tests/peer, a process that speaks through pipes: it has a scene for each command, knows what
-//! one of every kind needs, and makes up what it asks for.
+//! The commands are made by tests/peer, a process that speaks through pipes: it has a scene for each command, knows
+//! what one of every kind needs, and makes up what it asks for.
 
 use crate::calls::{self, COUNTING, TPM};
 use anyhow::{Context, Result, bail, ensure};
@@ -106,8 +106,8 @@ fn by_code(sent: &[Sent], holds: &[u64]) -> BTreeMap<u32, Held> {
     all
 }
 
-/// The table, sorted by the most, and the figure. Every command of the firmware's must have been executed, but for those
-/// behind whose names stands why they never are; these come last.
+/// The table, sorted by the most, and the figure. Every command of the firmware's must have been executed, but for
+/// those behind whose names stands why they never are; these come last.
 fn table(sent: &[Sent], holds: &[u64], names: &str) -> Result<(String, String)> {
     ensure!(sent.len() == holds.len(), "{} commands, and the machine has counted {}", sent.len(), holds.len());
     let all = by_code(sent, holds);

@@ -1,7 +1,7 @@
-//! For `cargo xtask holds`: commands to a TPM at the other end of standard output and input, each with its length before
-//! it, and so the answers: a scene for each command, then what is made up of every kind, then TPM2_Shutdown. A length of
-//! 0 is the end; then come the command codes with their names, a line each, behind which stands why a command is never
-//! executed.
+//! For `cargo xtask holds`: commands to a TPM at the other end of standard output and input, each with its length
+//! before it, and so the answers: a scene for each command, then what is made up of every kind, then TPM2_Shutdown. A
+//! length of 0 is the end; then come the command codes with their names, a line each, behind which stands why a command
+//! is never executed.
 
 use anyhow::{Context, Result};
 use peer::Peer;
