@@ -1,12 +1,11 @@
 //! The longest hold of each TPM command, in instructions of the firmware, as the machine counts them
 //! ([`crate::calls`]).
 //!
-//! The commands are made by tests/peer, a process that speaks through pipes: it knows what a command of every kind
-//! needs, and makes up what it asks for.
+//! The commands are made by tests/peer, a process that speaks through pipes: it has a scene for each command, knows
+//! what one of every kind needs, and makes up what it asks for.
 
 use crate::calls::{self, COUNTING, TPM};
-use crate::stack;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use host::boot;
 use host::build;
 use host::figures::{self, Figure};
@@ -18,10 +17,6 @@ use std::process::{Command, Stdio};
 
 /// Octets of a command that a page of the vTPM protocol carries, behind its head (docs/boot.md).
 const LONGEST: usize = 4087;
-/// TPM2_SelfTest.
-const SELF_TEST: u32 = 0x143;
-/// RSA keys beside what tests/peer makes, which are few.
-const RSA_KEYS: u8 = 10;
 /// TPM_RC_COMMAND_SIZE.
 const TOO_LONG: [u8; 10] = [0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x42];
 
@@ -54,8 +49,7 @@ pub fn print(seed: u64, commands: u32) -> Result<()> {
         .spawn()
         .context("cannot start tests/peer")?;
     let (mut to, mut from) = (peer.stdin.take().context("no pipe")?, peer.stdout.take().context("no pipe")?);
-    let mut sent = long_ones(&mut relay)?;
-    let mut command = Vec::new();
+    let (mut sent, mut command) = (Vec::new(), Vec::new());
     while next(&mut from, &mut command)? {
         let response = if command.len() > LONGEST {
             TOO_LONG.to_vec()
@@ -79,22 +73,6 @@ pub fn print(seed: u64, commands: u32) -> Result<()> {
     Ok(())
 }
 
-/// What takes long and comes seldom from tests/peer: a full self-test; keys whose primes are searched for, each from
-/// another seed, which takes as long as luck has it. What was sent for it.
-fn long_ones(relay: &mut dyn Relay) -> Result<Vec<Sent>> {
-    let done = |code| Sent { code, was_executed: true };
-    stack::start(relay)?;
-    stack::command(relay, SELF_TEST, false, &[1])?;
-    let mut sent = vec![done(stack::STARTUP), done(SELF_TEST)];
-    for number in 0..RSA_KEYS {
-        // No symmetric algorithm, no scheme, 2048 bits, the usual exponent, a unique of one octet.
-        let parameters = [0, 0x10, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 1, number];
-        stack::key(relay, [0, 1], stack::SIGN, &parameters)?;
-        sent.extend([done(stack::CREATE_PRIMARY), done(stack::FLUSH_CONTEXT)]);
-    }
-    Ok(sent)
-}
-
 /// The next command; `false`: there is none.
 fn next(from: &mut impl Read, command: &mut Vec<u8>) -> Result<bool> {
     let mut size = [0; 4];
@@ -113,9 +91,8 @@ struct Held {
     sum: u64,
 }
 
-/// The table, sorted by the most, and the figure. Every command of the firmware's must have been executed, or is named.
-fn table(sent: &[Sent], holds: &[u64], names: &str) -> Result<(String, String)> {
-    ensure!(sent.len() == holds.len(), "{} commands, and the machine has counted {}", sent.len(), holds.len());
+/// What was seen of each command that was sent.
+fn by_code(sent: &[Sent], holds: &[u64]) -> BTreeMap<u32, Held> {
     let mut all: BTreeMap<u32, Held> = BTreeMap::new();
     for (Sent { code, was_executed }, instructions) in sent.iter().zip(holds) {
         let held = all.entry(*code).or_default();
@@ -126,47 +103,58 @@ fn table(sent: &[Sent], holds: &[u64], names: &str) -> Result<(String, String)> 
             held.sum += instructions;
         }
     }
-    let (mut rows, mut without) = (Vec::new(), Vec::new());
+    all
+}
+
+/// The table, sorted by the most, and the figure. Every command of the firmware's must have been executed, but for
+/// those behind whose names stands why they never are; these come last.
+fn table(sent: &[Sent], holds: &[u64], names: &str) -> Result<(String, String)> {
+    ensure!(sent.len() == holds.len(), "{} commands, and the machine has counted {}", sent.len(), holds.len());
+    let all = by_code(sent, holds);
+    let (mut rows, mut never, mut without) = (Vec::new(), Vec::new(), Vec::new());
     for line in names.lines() {
-        let (code, name) = line.split_once(' ').context("a command without a name")?;
-        match all.get(&code.parse()?).filter(|held| held.executed > 0) {
-            Some(held) => rows.push((name, held)),
-            None => without.push(name),
+        let mut parts = line.splitn(3, ' ');
+        let (code, name, why) = (parts.next().context("no code")?, parts.next().context("no name")?, parts.next());
+        match (all.get(&code.parse()?), why) {
+            (Some(held), None) if held.executed > 0 => rows.push((name, held)),
+            (Some(held), Some(why)) if held.executed == 0 => never.push((name, held, why)),
+            (Some(_), Some(why)) => bail!("{name} was executed, though {why}"),
+            _ => without.push(name),
         }
     }
+    ensure!(without.is_empty(), "not executed in this run: {}", without.join(", "));
     rows.sort_by_key(|(name, held)| (core::cmp::Reverse(held.most), *name));
     let (name, greatest) = rows.first().context("nothing was executed")?;
     let figure = format!(
         "{} million: {name}; {} of {} commands executed, {} sent in all",
         greatest.most / 1_000_000,
         rows.len(),
-        rows.len() + without.len(),
+        rows.len() + never.len(),
         sent.len(),
     );
     let row = |(name, held): &(&str, &Held)| {
         let mean = held.sum / u64::from(held.executed);
         [(*name).to_owned(), held.most.to_string(), mean.to_string(), format!("{} of {}", held.executed, held.sent)]
     };
-    let mut table =
-        pages::table(["command", "most instructions", "mean of those executed", "executed"], rows.iter().map(row));
-    if !without.is_empty() {
-        table.push_str(&format!("\nNot executed in this run: {}.\n", without.join(", ")));
-    }
-    Ok((table, figure))
+    let never = never.iter().map(|(name, held, why)| {
+        [(*name).to_owned(), held.most.to_string(), "none".to_owned(), format!("never: {why}")]
+    });
+    let head = ["command", "most instructions", "mean of those executed", "executed"];
+    Ok((pages::table(head, rows.iter().map(row).chain(never)), figure))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Sent, next, table};
 
-    const NAMES: &str = "1 Quick\n2 Slow\n3 Never\n";
+    const NAMES: &str = "1 Quick\n2 Slow\n3 Never there is no way\n";
 
     fn sent(code: u32, was_executed: bool) -> Sent {
         Sent { code, was_executed }
     }
 
     #[test]
-    fn the_longest_comes_first_and_what_was_never_executed_is_named() {
+    fn the_longest_comes_first_and_what_is_never_executed_last() {
         let all = [sent(1, true), sent(2, true), sent(2, false), sent(3, false), sent(9, false)];
         let (table, figure) = table(&all, &[10, 2_000_000, 3_000_000, 5, 6], NAMES).unwrap();
         let rows: Vec<&str> = table.lines().skip(2).collect();
@@ -175,17 +163,30 @@ mod tests {
             [
                 "| Slow | 3000000 | 2000000 | 1 of 2 |",
                 "| Quick | 10 | 10 | 1 of 1 |",
-                "",
-                "Not executed in this run: Never."
+                "| Never | 5 | none | never: there is no way |",
             ]
         );
         assert_eq!(figure, "3 million: Slow; 2 of 3 commands executed, 5 sent in all");
     }
 
     #[test]
+    fn a_run_that_leaves_a_command_out_fails_with_its_name() {
+        let outcome = |all: &[Sent]| table(all, &vec![1; all.len()], NAMES).map_err(|e| e.to_string());
+        let (quick, slow, never) = (sent(1, true), sent(2, true), sent(3, false));
+        assert!(outcome(&[quick, slow, never]).is_ok());
+        assert_eq!(outcome(&[quick, never]), Err("not executed in this run: Slow".to_owned()));
+        assert_eq!(outcome(&[quick, sent(2, false), never]), Err("not executed in this run: Slow".to_owned()));
+        assert_eq!(outcome(&[quick, slow]), Err("not executed in this run: Never".to_owned()), "nor even refused");
+        assert_eq!(
+            outcome(&[quick, slow, sent(3, true)]),
+            Err("Never was executed, though there is no way".to_owned())
+        );
+    }
+
+    #[test]
     fn a_call_that_the_machine_has_not_counted_is_an_error() {
-        assert!(table(&[sent(1, true)], &[], NAMES).is_err());
-        assert!(table(&[sent(3, false)], &[1], NAMES).is_err());
+        assert!(table(&[sent(1, true), sent(2, true), sent(3, false)], &[1, 2], NAMES).is_err());
+        assert!(table(&[], &[1], NAMES).is_err());
     }
 
     #[test]

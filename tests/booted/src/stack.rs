@@ -45,13 +45,13 @@ const KEYS: [(&str, [u8; 2], u32, &[u8]); 5] = [
 ];
 /// fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth; and sign or decrypt.
 const COMMON: u32 = 0x72;
-pub(crate) const SIGN: u32 = COMMON | 1 << 18;
+const SIGN: u32 = COMMON | 1 << 18;
 const DECRYPT: u32 = COMMON | 1 << 17;
 
 const ML_DSA: [u8; 2] = [0, 0xA1];
-pub(crate) const CREATE_PRIMARY: u32 = 0x131;
-pub(crate) const STARTUP: u32 = 0x144;
-pub(crate) const FLUSH_CONTEXT: u32 = 0x165;
+const CREATE_PRIMARY: u32 = 0x131;
+const STARTUP: u32 = 0x144;
+const FLUSH_CONTEXT: u32 = 0x165;
 const SIGN_SEQUENCE_COMPLETE: u32 = 0x1A4;
 const SIGN_SEQUENCE_START: u32 = 0x1AA;
 const COMMAND_SIZE: [u8; 4] = [0, 0, 1, 0x42];
@@ -122,12 +122,12 @@ fn left(used: u64, size: u64, reserve: u64) -> Result<()> {
 }
 
 /// TPM2_Startup(CLEAR).
-pub(crate) fn start(relay: &mut dyn Relay) -> Result<Vec<u8>> {
+fn start(relay: &mut dyn Relay) -> Result<Vec<u8>> {
     send(relay, STARTUP, false, &[0, 0])
 }
 
 /// Makes a primary key, has one of ML-DSA sign, and flushes it.
-pub(crate) fn key(relay: &mut dyn Relay, kind: [u8; 2], attributes: u32, parameters: &[u8]) -> Result<()> {
+fn key(relay: &mut dyn Relay, kind: [u8; 2], attributes: u32, parameters: &[u8]) -> Result<()> {
     const PASSWORD: [u8; 13] = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
     let public = [&kind[..], &[0, 0xB], &attributes.to_be_bytes(), &[0, 0], parameters].concat();
     let size = u16::try_from(public.len())?.to_be_bytes();
@@ -147,7 +147,7 @@ pub(crate) fn key(relay: &mut dyn Relay, kind: [u8; 2], attributes: u32, paramet
 }
 
 /// What follows the header of the answer.
-pub(crate) fn command(relay: &mut dyn Relay, code: u32, sessions: bool, body: &[u8]) -> Result<Vec<u8>> {
+fn command(relay: &mut dyn Relay, code: u32, sessions: bool, body: &[u8]) -> Result<Vec<u8>> {
     let answer = send(relay, code, sessions, body)?;
     ensure!(answer.get(6..10) == Some(&[0; 4]), "command {code:#x} has answered {:02x?}", answer.get(..10));
     Ok(answer[10..].to_vec())

@@ -150,3 +150,13 @@ pub fn hex(octets: &[u8]) -> String {
         out
     })
 }
+
+/// Hexadecimal digits as octets.
+///
+/// # Panics
+/// If they are none, or an odd number.
+#[must_use]
+pub fn octets(hex: &str) -> Vec<u8> {
+    let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+    (0..hex.len()).step_by(2).map(octet).collect()
+}

@@ -79,11 +79,7 @@ fn with<C: BlockCipherEncrypt<BlockSize = aes::cipher::typenum::U16>>(
 #[cfg(test)]
 mod tests {
     use super::cfb;
-    use crate::command::hex;
-
-    fn octets(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-    }
+    use crate::command::{hex, octets};
 
     #[test]
     fn cfb_is_that_of_sp_800_38a() {

@@ -8,6 +8,8 @@ pub mod differential;
 mod libtpms;
 mod mssim;
 mod quoin;
+pub mod scenes;
+pub mod tpm;
 
 pub use clock::thread_time;
 pub use libtpms::Libtpms;

@@ -1,10 +1,12 @@
-//! For `cargo xtask holds`: commands of every kind to a TPM at the other end of standard output and input, each with
-//! its length before it, and so the answers. A length of 0 is the end; then come the command codes with their names, a
-//! line each.
+//! For `cargo xtask holds`: commands to a TPM at the other end of standard output and input, each with its length
+//! before it, and so the answers: a scene for each command, then what is made up of every kind, then TPM2_Shutdown. A
+//! length of 0 is the end; then come the command codes with their names, a line each, behind which stands why a command
+//! is never executed.
 
 use anyhow::{Context, Result};
 use peer::Peer;
 use peer::differential::{COMMANDS, Worker};
+use peer::scenes::{self, NEVER};
 use std::io::{Read, Write, stdin, stdout};
 
 /// TPM2_Startup(CLEAR), and that it was executed.
@@ -54,11 +56,17 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).map(|argument| argument.parse());
     let seed = arguments.next().context("which seed?")??;
     let commands = arguments.next().context("how many commands?")??;
-    Worker::drive(Box::new(AtTheOtherEnd::default()), seed, commands)?;
+    let mut tpm = AtTheOtherEnd::default();
+    scenes::play(&mut tpm);
+    Worker::drive(Box::new(tpm), seed, commands)?;
+    scenes::play_last(&mut AtTheOtherEnd::default());
     let mut out = stdout().lock();
     out.write_all(&[0; 4])?;
     for (code, name) in COMMANDS {
-        writeln!(out, "{code} {name}")?;
+        match NEVER.iter().find(|never| never.code == *code) {
+            Some(never) => writeln!(out, "{code} {name} {}", never.why)?,
+            None => writeln!(out, "{code} {name}")?,
+        }
     }
     Ok(())
 }

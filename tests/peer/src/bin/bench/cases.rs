@@ -1,12 +1,12 @@
 //! What is measured: every command of the table, with what must be loaded for it.
 
-use crate::wire::{Tpm, command};
 use client::attributes::object as a;
 use client::codes::{COMMAND_CODE, NULL, OWNER};
 use client::command::{Rest, response_code};
 use client::session::{Kind as SessionKind, Start};
 use client::template::{self, AES_128_CFB, NONE, Template, creation};
 use client::{cc, tpm2b};
+use peer::tpm::{Tpm, command};
 
 /// A command to be measured.
 pub(crate) struct Case {

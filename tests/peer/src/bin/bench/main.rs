@@ -7,15 +7,14 @@
 
 mod cases;
 mod measure;
-mod wire;
 
 use anyhow::{Context, Result};
 use cases::{CASES, Kind};
 use core::time::Duration;
+use peer::tpm::Tpm;
 use peer::{Libtpms, Quoin};
 use std::fs;
 use std::path::Path;
-use wire::Tpm;
 
 fn main() -> Result<()> {
     sigpipe::reset();

@@ -1,10 +1,10 @@
 //! Times of two TPMs, interleaved.
 
 use crate::cases::{Case, Kind, Prepared};
-use crate::wire::Tpm;
 use client::command::{handle_of, response_code};
 use core::time::Duration;
 use peer::thread_time;
+use peer::tpm::Tpm;
 use std::time::Instant;
 
 /// The least samples of each TPM, if that takes longer than the time that is given.

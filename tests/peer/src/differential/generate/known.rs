@@ -7,6 +7,7 @@ use crate::differential::command::Command;
 use crate::differential::wire::{Bytes, Two, both};
 use crate::differential::world::{Blob, Entity, Object, World, rh};
 use client::attributes::object as a;
+use client::command::octets;
 use client::hash::Alg;
 
 /// An RSA-2048 key that is for this alone: its modulus,
@@ -27,10 +28,6 @@ const SCALAR: &str = "93a50a78209a94b5b424aad3eae12b91fecdc4b7053a5aaf9f73518203
 const X: &str = "0f575729eebc279323d050600a4c27221917e75e0eb9aee620cdafa6e734bd9f";
 /// The same.
 const Y: &str = "0037709f226dee35dc59ff97e7cc8130fd744370e038b3853f3c003bb505ea36";
-
-fn octets(hex: &str) -> Vec<u8> {
-    (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).expect("hexadecimal")).collect()
-}
 
 const RSA: u16 = 1;
 const ECC: u16 = 0x23;
