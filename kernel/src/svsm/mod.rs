@@ -11,6 +11,7 @@ pub mod apic;
 pub mod attestation;
 pub mod core_protocol;
 pub mod deposit;
+pub mod processors;
 pub mod request;
 pub mod vcpus;
 pub mod vtpm;
