@@ -149,7 +149,7 @@ impl Guest {
     }
 
     /// Whether a vCPU can get the processor.
-    pub(super) fn place(&mut self, apic_id: u32) -> Result<(), NoPlace> {
+    pub(crate) fn place(&mut self, apic_id: u32) -> Result<(), NoPlace> {
         match self.processor(apic_id) {
             None => Err(NoPlace::Unknown),
             Some(processor) if processor.serving => Err(NoPlace::Serving),
