@@ -159,6 +159,9 @@ pub(crate) struct State {
     granted_zeroed: bool,
 }
 
+/// What others do while a processor is waited for.
+pub(crate) type WhileStarting = Box<dyn FnOnce(&mut FakeMachine)>;
+
 /// Memory and what the CPU knows of it.
 pub(crate) struct FakeMachine {
     contents: BTreeMap<u64, [u8; PAGE]>,
@@ -183,8 +186,8 @@ pub(crate) struct FakeMachine {
     pub(crate) started: Vec<(u32, Vec<u64>)>,
     /// A processor that does not come up.
     pub(crate) dead_processor: Option<u32>,
-    /// What others do while it is waited for.
-    pub(crate) while_starting: Option<Box<dyn FnOnce(&mut FakeMachine)>>,
+    /// Once.
+    pub(crate) while_starting: Option<WhileStarting>,
     /// A page that the host takes, and the accesses to it that it lets through before that.
     pub(crate) taken: Option<(u64, u32)>,
 }
