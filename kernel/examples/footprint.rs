@@ -3,7 +3,8 @@
 //! large as its own.
 //!
 //! Arguments: bytes of the heap; bytes of it that are in use beside map and blocks; then for each guest
-//! `VCPUS:RAM:RESERVE`, the latter two in bytes. Answers with a line for each: map, blocks, used, free; or `none`.
+//! `VCPUS:RAM:RESERVE:FROM_FILE`, RAM and what is reserved in bytes, and how many of the processors start with memory of
+//! the file's. Answers with a line for each: map, blocks, used, free, and pages that the guest deposits; or `none`.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,7 @@ use std::sync::Mutex;
 
 use kernel::mm::ownership::Ownership;
 use kernel::mm::{PAGE, Region, memory_map};
-use kernel::svsm::vcpus::BLOCK_SIZE;
+use kernel::svsm::vcpus::{BLOCK_SIZE, LATER_PAGES};
 use linked_list_allocator::Heap;
 
 /// The firmware's heap while it is measured, the system's for everything else.
@@ -51,10 +52,11 @@ fn main() {
     let number = |text: &str| text.parse::<u64>().expect("a number");
     let [heap, others, guests @ ..] = arguments.as_slice() else { panic!("the arguments are above") };
     for guest in guests {
-        let [vcpus, ram, reserve]: [u64; 3] =
-            guest.split(':').map(number).collect::<Vec<_>>().try_into().expect("three numbers");
-        match measure(number(heap), number(others), vcpus, ram, reserve) {
-            Some([map, blocks, used, free]) => println!("{map} {blocks} {used} {free}"),
+        let [vcpus, ram, reserve, from_file]: [u64; 4] =
+            guest.split(':').map(number).collect::<Vec<_>>().try_into().expect("four numbers");
+        let deposited = (vcpus - from_file) * LATER_PAGES as u64;
+        match measure(number(heap), number(others), from_file, ram, reserve) {
+            Some([map, blocks, used, free]) => println!("{map} {blocks} {used} {free} {deposited}"),
             None => println!("none"),
         }
     }

@@ -157,8 +157,10 @@ pub struct LaunchParams {
     pub mixed_blocks: U32,
     /// 1: the guest is interrupted by emulated APICs, where the host offers it; 0: by the host.
     pub interrupts: U32,
+    /// Processors that start before the guest, with memory of the file's; 0 is all.
+    pub from_file: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x50],
+    pub reserved: [u8; 0x80 - 0x54],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
     /// Digests of regions.
@@ -172,6 +174,7 @@ const _: () = assert!(offset_of!(LaunchParams, validation) == 0x30);
 const _: () = assert!(offset_of!(LaunchParams, region_count) == 0x38);
 const _: () = assert!(offset_of!(LaunchParams, processors) == 0x40);
 const _: () = assert!(offset_of!(LaunchParams, interrupts) == 0x4C);
+const _: () = assert!(offset_of!(LaunchParams, from_file) == 0x50);
 const _: () = assert!(offset_of!(LaunchParams, regions) == 0x80);
 const _: () = assert!(offset_of!(LaunchParams, digests) == 0x800);
 const _: () = assert!(size_of::<LaunchParams>() == PAGE);
@@ -208,7 +211,8 @@ impl LaunchParams {
         reserve: U32::ZERO,
         mixed_blocks: U32::ZERO,
         interrupts: U32::ZERO,
-        reserved: [0; 0x80 - 0x50],
+        from_file: U32::ZERO,
+        reserved: [0; 0x80 - 0x54],
         regions: [RegionEntry::NONE; MAX_REGIONS],
         digests: [DigestEntry::NONE; MAX_DIGESTS],
         rest: [0; 8],
@@ -252,6 +256,11 @@ impl LaunchParams {
         if processors > MAX_PROCESSORS {
             return Err(LaunchError::Processors);
         }
+        let from_file = match usize::try_from(self.from_file.get()) {
+            Ok(0) => processors,
+            Ok(count) if count <= processors => count,
+            _ => return Err(LaunchError::Processors),
+        };
         if self.reserve.get() > MAX_RESERVED_BLOCKS {
             return Err(LaunchError::Reserve);
         }
@@ -274,6 +283,7 @@ impl LaunchParams {
             validation,
             measure,
             processors,
+            from_file,
             reserve,
             mixed_blocks,
             alternate_injection,
@@ -408,6 +418,9 @@ pub struct Launch {
     pub measure: Measure,
     /// Processors of the guest, with the APIC ids 0 and up.
     pub processors: usize,
+    /// As many of these start before the guest, the others when their vCPU is created, with memory that the guest
+    /// deposits.
+    pub from_file: usize,
     /// Bytes that the file reserves behind the firmware's 8 MiB.
     pub reserve: u64,
     /// 2 MiB blocks that may be in mixed use before the guest deposits memory.
@@ -482,7 +495,7 @@ pub enum LaunchError {
     Measure,
     /// Another word for how the guest is interrupted.
     Interrupts,
-    /// More processors than the firmware can run on.
+    /// More processors than the firmware can run on, or more that start before the guest than there are.
     Processors,
     /// More memory than the firmware's page tables map.
     Reserve,
@@ -609,6 +622,18 @@ mod tests {
     }
 
     #[test]
+    fn all_processors_start_before_the_guest_unless_it_says_how_many() {
+        for (processors, from_file, expected) in
+            [(0, 0, (1, 1)), (4, 0, (4, 4)), (4, 1, (4, 1)), (256, 256, (256, 256))]
+        {
+            let params =
+                LaunchParams { processors: U32::new(processors), from_file: U32::new(from_file), ..params(&[]) };
+            let launch = params.check().unwrap();
+            assert_eq!((launch.processors, launch.from_file), expected);
+        }
+    }
+
+    #[test]
     fn each_mistake_has_its_own_name() {
         let wrong = |change: fn(&mut LaunchParams)| {
             let mut params = params(&[entry(0x10_0000, 0x2000, 1), entry(0x20_0000, 0x1000, 6)]);
@@ -622,6 +647,8 @@ mod tests {
         assert_eq!(wrong(|p| p.validation = 2.into()), LaunchError::Validation);
         assert_eq!(wrong(|p| p.measure = 3.into()), LaunchError::Measure);
         assert_eq!(wrong(|p| p.processors = 257.into()), LaunchError::Processors);
+        assert_eq!(wrong(|p| p.from_file = 2.into()), LaunchError::Processors);
+        assert_eq!(wrong(|p| (p.processors, p.from_file) = (4.into(), 5.into())), LaunchError::Processors);
         assert_eq!(wrong(|p| p.reserve = 11.into()), LaunchError::Reserve);
         assert_eq!(wrong(|p| p.interrupts = 2.into()), LaunchError::Interrupts);
         assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);

@@ -124,10 +124,12 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
     secrets.wipe();
     filled.map_err(|_| Fatal::new(Reason::LaunchParams, format_args!("a page to be filled in is not the guest's")))?;
-    let others = start_others(&mut memory, cpuid, &launch, sev_features)?;
+    let (others, later) = start_others(&mut memory, cpuid, &launch, sev_features)?;
     let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
     let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
-    let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids).ok_or_else(Fatal::plain(Reason::Panic))?;
+    let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)
+        .and_then(|guest| guest.with_later(later, processor::pages_later(sev_features)))
+        .ok_or_else(Fatal::plain(Reason::Panic))?;
     let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm).ok_or_else(Fatal::plain(Reason::Panic))?)));
     let shared = Shared { guest: Mutex::new(guest), tpm, interrupts, reports: Mutex::new(reports) };
     SHARED.call_once(|| shared);
@@ -149,20 +151,25 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     stack::leave(serve_first)
 }
 
-/// Starts VMPL0 on the processors that the launch parameters name beside this one, where all can be told to forget
-/// translations: without that the guest has one vCPU.
+/// Starts VMPL0 on the processors that the launch parameters name beside this one and have memory for, where all can
+/// be told to forget translations: without that the guest has one vCPU. With them, the APIC ids of those that are
+/// started later.
 fn start_others(
     memory: &mut Memory,
     cpuid: &CpuidTable,
     launch: &Launch,
     sev_features: u64,
-) -> Result<heapless::Vec<Waiting, MAX_PROCESSORS>, Fatal> {
+) -> Result<(heapless::Vec<Waiting, MAX_PROCESSORS>, core::ops::Range<u32>), Fatal> {
     let mut others = heapless::Vec::new();
+    let mut later = 0..0;
     if launch.processors > 1 {
         if cpuid.has_invlpgb() {
             Memory::flush_everywhere_from_now_on();
-            for apic_id in (0..).take(launch.processors).skip(1) {
-                if let Some(waiting) = processor::start(memory, apic_id, sev_features, serve)? {
+            processor::expect_others(sev_features, serve);
+            let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            later = number(launch.from_file)..number(launch.processors);
+            for apic_id in 1..later.start {
+                if let Some(waiting) = processor::start(memory, apic_id)? {
                     others.push(waiting).map_err(|_| Fatal::plain(Reason::Panic)())?;
                 }
             }
@@ -170,14 +177,15 @@ fn start_others(
         say(
             "processors",
             format_args!(
-                "{} of {}{}",
+                "{} of {}{}{}",
                 others.len() + 1,
                 launch.processors,
-                if cpuid.has_invlpgb() { "" } else { ": no INVLPGB, so that none can be told to forget" }
+                if cpuid.has_invlpgb() { "" } else { ": no INVLPGB, so that none can be told to forget" },
+                if later.is_empty() { "" } else { ", the rest with memory of the guest's" }
             ),
         );
     }
-    Ok(others)
+    Ok((others, later))
 }
 
 /// The processor that boots goes on here, on its own stack.

@@ -1,5 +1,6 @@
 //! A machine of plain memory for tests: it keeps the CPU's rules about pages and fails the test that breaks one.
 
+use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
@@ -158,6 +159,9 @@ pub(crate) struct State {
     granted_zeroed: bool,
 }
 
+/// What others do while a processor is waited for.
+pub(crate) type WhileStarting = Box<dyn FnOnce(&mut FakeMachine)>;
+
 /// Memory and what the CPU knows of it.
 pub(crate) struct FakeMachine {
     contents: BTreeMap<u64, [u8; PAGE]>,
@@ -178,6 +182,12 @@ pub(crate) struct FakeMachine {
     pub(crate) heap: Vec<u64>,
     /// As many as it has addresses for.
     pub(crate) heap_limit: usize,
+    /// The processors that were to be started, each with its pages.
+    pub(crate) started: Vec<(u32, Vec<u64>)>,
+    /// A processor that does not come up.
+    pub(crate) dead_processor: Option<u32>,
+    /// Once.
+    pub(crate) while_starting: Option<WhileStarting>,
     /// A page that the host takes, and the accesses to it that it lets through before that.
     pub(crate) taken: Option<(u64, u32)>,
 }
@@ -205,6 +215,9 @@ impl FakeMachine {
             refuse_grant_of: None,
             heap: Vec::new(),
             heap_limit: usize::MAX,
+            started: Vec::new(),
+            dead_processor: None,
+            while_starting: None,
             taken: None,
         }
     }
@@ -350,6 +363,10 @@ impl FakeMachine {
         }
     }
 
+    fn pages_in_use(&self) -> usize {
+        self.started.iter().map(|(_, pages)| pages.len()).sum::<usize>() + self.heap.len()
+    }
+
     fn check_size(&self, gpa: u64, size: PageSize) -> Result<(), RmpError> {
         assert!(gpa.is_multiple_of(size.bytes()), "misaligned page {gpa:#x}");
         if size == PageSize::Size2M && self.small_pages_only { Err(RmpError::SizeMismatch) } else { Ok(()) }
@@ -436,15 +453,22 @@ impl Pages for FakeMachine {
     }
 
     fn extend_heap(&mut self, gpa: u64) -> bool {
-        let state = self.state(gpa);
-        assert!(
-            state.validated && state.rights == [0xf, 0, 0, 0] && !state.vmsa,
-            "{gpa:#x} is not the firmware's alone"
-        );
-        assert!(self.bytes(gpa, PAGE).iter().all(|byte| *byte == 0), "{gpa:#x} is not zeroed");
+        self.assert_deposited(gpa);
         let room = self.heap.len() < self.heap_limit;
         self.heap.extend(room.then_some(gpa));
         room
+    }
+
+    fn start_processor(&mut self, apic_id: u32, block: &[u64]) -> bool {
+        block.iter().for_each(|page| self.assert_deposited(*page));
+        assert!(!block[0].is_multiple_of(LARGE_PAGE_SIZE), "hardware fails with a register state there");
+        let before = self.started.iter().flat_map(|(_, pages)| pages).chain(&self.heap);
+        assert!(before.chain(block).collect::<BTreeSet<_>>().len() == self.pages_in_use() + block.len(), "used twice");
+        self.started.push((apic_id, block.to_vec()));
+        if let Some(work) = self.while_starting.take() {
+            work(self);
+        }
+        self.dead_processor != Some(apic_id)
     }
 
     fn flush(&mut self) {
@@ -519,6 +543,14 @@ impl Reports for FakeReports {
 /// APIC ids of a guest's two processors.
 pub(crate) const PROCESSORS: [u32; 2] = [0, 9];
 
+/// APIC ids of processors that are started when their vCPU is created, where there are any.
+pub(crate) const LATER: [u32; 2] = [9, 4];
+
+fn guest(map: Ownership, others: &[u32]) -> Guest {
+    let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
+    Guest::new(map, PROCESSORS[0], vcpu, others).unwrap()
+}
+
 /// A guest that has been started, and all that its calls reach.
 pub(crate) struct Scene {
     pub(crate) machine: FakeMachine,
@@ -563,6 +595,13 @@ impl Scene {
         Scene::on(&PROCESSORS[1..])
     }
 
+    /// On one, and two more that are started later with so many pages each; their APIC ids are those of [`LATER`].
+    pub(crate) fn with_later(pages: usize) -> Scene {
+        let machine = FakeMachine::new();
+        let guest = guest(machine.booted(), &[]).with_later(LATER, pages).unwrap();
+        Scene::around(machine, guest)
+    }
+
     fn on(others: &[u32]) -> Scene {
         let machine = FakeMachine::new();
         let map = machine.booted();
@@ -578,8 +617,10 @@ impl Scene {
     }
 
     fn with(machine: FakeMachine, map: Ownership, others: &[u32]) -> Scene {
-        let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
-        let guest = Guest::new(map, PROCESSORS[0], vcpu, others).unwrap();
+        Scene::around(machine, guest(map, others))
+    }
+
+    fn around(machine: FakeMachine, guest: Guest) -> Scene {
         Scene {
             machine,
             guest: Mutex::new(guest),

@@ -57,6 +57,11 @@ pub struct Args {
     /// something else.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     smp: u16,
+    /// As many of them start before the guest, with memory that the file has room for [default: all]. The others start
+    /// when the guest creates their vCPU, and want memory of it then (DEPOSIT_MEM): for guests that deposit some. Linux
+    /// and OVMF do not, and have these processors only. Part of the launch digest.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    smp_from_file: Option<u16>,
     /// Has the firmware interrupted by #HV alone (restricted injection): another launch digest, and a host that does
     /// not offer it cannot start the image. Upstream's KVM does not.
     #[arg(long, conflicts_with = "no_guest")]
@@ -82,11 +87,13 @@ pub struct Args {
 impl Args {
     /// The image of which the launch digest is committed.
     fn is_release(&self) -> bool {
-        let Self { guest, no_guest, linux, debian, ovmf, firmware, smp, restricted_injection, .. } = self;
+        let Self { guest, no_guest, linux, debian, ovmf, firmware, smp, smp_from_file, restricted_injection, .. } =
+            self;
         !no_guest
             && !debian
             && !restricted_injection
             && *smp == 1
+            && smp_from_file.is_none()
             && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
     }
 }
@@ -106,7 +113,8 @@ pub fn run(args: &Args) -> Result<()> {
         (true, false) => Interrupts::Restricted,
         (true, true) => Interrupts::Alternate,
     };
-    let guest = guest.map(|guest| Guest { processors: args.smp.into(), interrupts, ..guest });
+    let from_file = args.smp_from_file.unwrap_or(0).into();
+    let guest = guest.map(|guest| Guest { processors: args.smp.into(), from_file, interrupts, ..guest });
     let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;
     let output = match &args.output {

@@ -8,8 +8,8 @@ use quoin_image::elf::Elf;
 use quoin_image::guest::{RESERVE_BLOCK, reserved_blocks};
 use std::process::Command;
 
-/// vCPUs of the table's guests.
-const VCPUS: [u32; 4] = [1, 4, 64, 256];
+/// vCPUs of the table's guests, and how many of their processors start with memory of the file's.
+const VCPUS: [(u32, u32); 6] = [(1, 1), (4, 4), (64, 64), (256, 256), (64, 16), (256, 16)];
 /// And their RAM in bytes.
 const RAM: [(&str, u64); 3] = [("384 MiB", 384 << 20), ("16 GiB", 16 << 30), ("4 TiB", 4 << 40)];
 /// What the machine can boot of these, each with 384 MiB.
@@ -31,12 +31,15 @@ struct Said {
 /// A guest, and what its firmware's heap holds in bytes.
 struct Row {
     vcpus: u32,
+    from_file: u32,
     ram: &'static str,
     reserve: u64,
     map: u64,
     processors: u64,
     used: u64,
     free: u64,
+    /// Pages that the guest deposits until all of its processors run.
+    deposited: u64,
 }
 
 /// Boots what can be booted, computes the rest by the firmware's own code, and keeps the table.
@@ -53,7 +56,7 @@ pub fn run() -> Result<()> {
     let (_, first) = *said.first().context("nothing was booted")?;
     let rows = compute(heap, (first.used - first.map) << 10)?;
     for (vcpus, said) in &said {
-        let row = rows.iter().find(|row| row.vcpus == *vcpus).context("no such row")?;
+        let row = rows.iter().find(|row| row.from_file == *vcpus).context("no such row")?;
         let (computed, got) = (row.used >> 10, said.used);
         ensure!(computed.abs_diff(got) <= TOLERANCE, "{vcpus} vCPUs: {computed} KiB computed, {got} KiB booted");
     }
@@ -83,13 +86,18 @@ fn hear(said: &mut Said, line: &str) {
 
 /// By the ownership map, the memory map and the allocator of kernel/src (kernel/examples/footprint.rs).
 fn compute(heap: u64, others: u64) -> Result<Vec<Row>> {
-    let guests: Vec<_> =
-        VCPUS.into_iter().flat_map(|vcpus| RAM.into_iter().map(move |(name, ram)| (vcpus, name, ram))).collect();
-    let reserve = |vcpus: u32| u64::from(reserved_blocks(vcpus)) * RESERVE_BLOCK;
+    let guests: Vec<_> = VCPUS
+        .into_iter()
+        .flat_map(|(vcpus, from_file)| RAM.into_iter().map(move |(name, ram)| (vcpus, from_file, name, ram)))
+        .collect();
+    let reserve = |from_file: u32| u64::from(reserved_blocks(from_file)) * RESERVE_BLOCK;
     let mut command = Command::new("cargo");
     command.args(["run", "--quiet", "--package", "kernel", "--example", "footprint", "--"]);
     command.args([heap.to_string(), others.to_string()]);
-    command.args(guests.iter().map(|(vcpus, _, ram)| format!("{vcpus}:{ram}:{}", reserve(*vcpus))));
+    command.args(guests.iter().map(|(vcpus, from_file, _, ram)| {
+        let reserve = reserve(*from_file);
+        format!("{vcpus}:{ram}:{reserve}:{from_file}")
+    }));
     let output = command.current_dir(host::workspace::root()?).output().context("cargo cannot be started")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
@@ -97,11 +105,12 @@ fn compute(heap: u64, others: u64) -> Result<Vec<Row>> {
     guests
         .iter()
         .zip(text.lines())
-        .map(|((vcpus, ram, _), line)| {
+        .map(|((vcpus, from_file, ram, _), line)| {
             let numbers: Vec<u64> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
-            let [map, processors, used, free] =
+            let [map, processors, used, free, deposited] =
                 numbers.try_into().map_err(|_| anyhow::anyhow!("{vcpus} vCPUs, {ram}: {line}"))?;
-            Ok(Row { vcpus: *vcpus, ram, reserve: reserve(*vcpus), map, processors, used, free })
+            let (vcpus, from_file, reserve) = (*vcpus, *from_file, reserve(*from_file));
+            Ok(Row { vcpus, from_file, ram, reserve, map, processors, used, free, deposited })
         })
         .collect()
 }
@@ -109,8 +118,10 @@ fn compute(heap: u64, others: u64) -> Result<Vec<Row>> {
 fn table(rows: &[Row], said: &[(u32, Said)]) -> String {
     let head = [
         "vCPUs",
+        "of the file's memory",
         "RAM",
         "the firmware's",
+        "pages deposited",
         "ownership map",
         "processors",
         "heap used",
@@ -119,12 +130,13 @@ fn table(rows: &[Row], said: &[(u32, Said)]) -> String {
     ];
     let kib = |bytes: u64| format!("{} KiB", bytes >> 10);
     let cells = rows.iter().map(|row| {
-        let booted = said.iter().find(|(vcpus, _)| *vcpus == row.vcpus && row.ram == RAM[0].0);
+        let booted = said.iter().find(|(vcpus, _)| [row.vcpus, row.from_file] == [*vcpus; 2] && row.ram == RAM[0].0);
         let booted = booted.map_or(String::new(), |(_, said)| format!("{} KiB, {} KiB", said.used, said.free));
         let whole = format!("{} MiB", (OWN + row.reserve) >> 20);
         let numbers = [row.map, row.processors, row.used, row.free].map(kib);
         let [map, processors, used, free] = numbers;
-        [row.vcpus.to_string(), row.ram.to_owned(), whole, map, processors, used, free, booted]
+        let [vcpus, from_file] = [row.vcpus, row.from_file].map(|count| count.to_string());
+        [vcpus, from_file, row.ram.to_owned(), whole, row.deposited.to_string(), map, processors, used, free, booted]
     });
     pages::table(head, cells)
 }

@@ -128,6 +128,7 @@ mod tests {
             validation: Validation::Everything,
             measure: Measure::Nothing,
             processors: 1,
+            from_file: 0,
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             regions: vec![

@@ -143,6 +143,9 @@ pub struct Guest {
     pub measure: Measure,
     /// Processors, with the APIC ids 0 and up.
     pub processors: u32,
+    /// As many of them start before it, with memory that the file reserves; 0 is all. The others start when it creates
+    /// their vCPU, with memory that it deposits.
+    pub from_file: u32,
     /// 2 MiB blocks that may be in mixed use before it deposits memory; 0 is as many as the firmware has memory for.
     pub mixed_blocks: u32,
     /// How the host can interrupt the firmware.
@@ -185,7 +188,7 @@ impl Guest {
 
     /// Blocks that the file reserves behind the firmware's 8 MiB.
     pub fn reserve(&self) -> u32 {
-        reserved_blocks(self.processors)
+        reserved_blocks(if self.from_file == 0 { self.processors } else { self.from_file })
     }
 
     fn fill(&self, page: &mut Vec<u8>) -> Result<()> {
@@ -196,7 +199,8 @@ impl Guest {
         let digests = self.digests();
         let digest_count = u32::try_from(digests.len())?;
         let alternate = u32::from(self.interrupts == Interrupts::Alternate);
-        let others = [self.processors, self.reserve(), self.mixed_blocks, alternate];
+        ensure!(self.from_file <= self.processors.max(1), "more processors start from the file than there are");
+        let others = [self.processors, self.reserve(), self.mixed_blocks, alternate, self.from_file];
         let numbers = [self.validation as u32, self.measure as u32, count, digest_count].into_iter().chain(others);
         page.extend(numbers.flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
@@ -249,6 +253,7 @@ impl Guest {
             validation: Validation::Everything,
             measure: Measure::Nothing,
             processors: 1,
+            from_file: 0,
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             regions,
@@ -337,6 +342,7 @@ mod tests {
             validation: Validation::Listed,
             measure: Measure::OperatingSystem,
             processors: 1,
+            from_file: 0,
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             regions,
@@ -355,6 +361,20 @@ mod tests {
         assert_eq!(page[0x80..0x90], [0x10_0000_u64.to_le_bytes(), 5_u64.to_le_bytes()].concat());
         assert_eq!(page[0x90..0xA0], [1, 0, 1, 0, 9, 0, 0, 0, 13, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!(page[0xA8..0xAF], *b"kernel\0");
+    }
+
+    /// Processors, blocks reserved, and how many start from the file; without that number, the page of before.
+    #[test]
+    fn what_is_reserved_is_for_those_that_start_from_the_file() {
+        for (processors, from_file, reserve) in
+            [(4, 0, 0), (256, 0, 10), (256, 16, 0), (256, 17, 1), (256, 256, 10), (4, 1, 0)]
+        {
+            let page = Guest::launch_params(Some(&Guest { processors, from_file, ..guest(Vec::new()) })).unwrap();
+            let word = |at: usize| u32::from_le_bytes(*page[at..].first_chunk().unwrap());
+            assert_eq!([word(0x40), word(0x44), word(0x50)], [processors, reserve, from_file]);
+            assert!(page[0x54..0x80].iter().all(|byte| *byte == 0));
+        }
+        assert!(Guest::launch_params(Some(&Guest { processors: 4, from_file: 5, ..guest(Vec::new()) })).is_err());
     }
 
     #[test]

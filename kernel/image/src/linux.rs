@@ -104,6 +104,7 @@ impl Linux {
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
             processors: self.vcpus.into(),
+            from_file: 0,
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
             regions,

@@ -42,6 +42,7 @@ pub fn guest(image: &[u8]) -> Result<Guest> {
         validation: Validation::Listed,
         measure: Measure::Firmware,
         processors: 1,
+        from_file: 0,
         mixed_blocks: 0,
         interrupts: Interrupts::default(),
         regions,

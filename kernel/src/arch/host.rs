@@ -142,22 +142,25 @@ pub(crate) fn share(memory: &mut Memory, page: &'static mut [u8; PAGE]) -> Resul
     let start = NonNull::from(page).cast::<u8>();
     let address = start.as_ptr() as u64;
     // SAFETY: the reference to the page has ended, and only the `SharedBytes` below reaches it from here on.
-    with(Reason::PageState, |host| unsafe { share_page(memory, host.ghcb.hypervisor(), address) })?;
+    let gpa = with(Reason::PageState, |host| unsafe { share_page(memory, host.ghcb.hypervisor(), address) })?;
     // SAFETY: shared, mapped without the C-bit, and this is the only one.
-    Ok((unsafe { SharedBytes::new(start, PAGE) }, layout::gpa_of(address)))
+    Ok((unsafe { SharedBytes::new(start, PAGE) }, gpa))
 }
 
+/// The page's GPA.
+///
 /// # Safety
 /// The page holds no Rust object, now or later.
-unsafe fn share_page(memory: &mut Memory, hardware: &mut Hardware, address: u64) -> Result<(), Fatal> {
+unsafe fn share_page(memory: &mut Memory, hardware: &mut Hardware, address: u64) -> Result<u64, Fatal> {
+    let gpa = Memory::gpa_of(address).ok_or_else(Fatal::plain(Reason::PageState))?;
     // SAFETY: as the caller says.
     let changed = unsafe { memory.unvalidate_own(address) };
     // A page that was not valid any more is another one than that which was launched.
     if changed.map_err(Fatal::because(Reason::PageState))? == Pvalidated::Unchanged {
-        return Err(Fatal::new(Reason::PageState, format_args!("{:#x} was swapped", layout::gpa_of(address))));
+        return Err(Fatal::new(Reason::PageState, format_args!("{gpa:#x} was swapped")));
     }
-    msr::page_state_change(hardware, layout::gpa_of(address), PageState::Shared)
-        .map_err(Fatal::because(Reason::PageState))
+    msr::page_state_change(hardware, gpa, PageState::Shared).map_err(Fatal::because(Reason::PageState))?;
+    Ok(gpa)
 }
 
 fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> Result<R, Fatal> {
@@ -259,10 +262,10 @@ pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_f
 /// # Safety
 /// The page holds a VMSA and, from here on, no Rust object.
 pub(crate) unsafe fn start_processor(address: u64, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
+    let gpa = Memory::gpa_of(address).ok_or_else(Fatal::plain(Reason::GuestStart))?;
     // SAFETY: the page holds no Rust object, as the caller says.
     unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::own_vmsa()) }
         .map_err(Fatal::because(Reason::GuestStart))?;
-    let gpa = layout::gpa_of(address);
     with(Reason::GuestStart, |host| {
         host.ghcb
             .ap_create(ApCreation::Immediately, Vmpl::Vmpl0, apic_id, gpa, sev_features)

@@ -79,7 +79,8 @@ struct LaunchParamsPage {
     rest: [u8; 4096 - size_of::<LaunchParams>()],
 }
 
-/// GPA of one of the firmware's virtual addresses, none of which the guest has deposited.
+/// GPA of an address that the linker knows of. Of others it is [`super::memory::Memory::gpa_of`]: what the guest has
+/// deposited lies anywhere.
 pub(crate) const fn gpa_of(address: u64) -> u64 {
     address - VIRTUAL_BASE + GPA_BASE
 }

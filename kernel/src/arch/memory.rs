@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use kernel::mm::page_table::{Access, DIRECT_MAP, OwnTables, Placement, Window};
+use kernel::mm::page_table::{Access, DIRECT_MAP, OwnTables, Placement, Window, WindowPages};
 use kernel::mm::validate::{self, BootError};
 use kernel::mm::{Attributes, Inaccessible, PAGE, PageSize, Pages, Pvalidated, Region, RmpError};
 use snp::instr::{access, flush_everywhere};
@@ -13,7 +13,7 @@ use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
 use super::cell::TakeOnce;
-use super::{heap, layout};
+use super::{heap, layout, processor};
 
 static OWN: TakeOnce<OwnTables> = TakeOnce::new(OwnTables::EMPTY);
 static WINDOW: TakeOnce<Window> = TakeOnce::new(Window::EMPTY);
@@ -28,15 +28,16 @@ static BROADCAST: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Memory {
     window: &'static mut Window,
     placement: Placement,
-    /// GPA of the window's tables.
-    at: u64,
+    /// Where the window's tables lie.
+    at: WindowPages,
 }
 
 impl Memory {
     /// Builds the firmware's own tables and leaves the entry stub's. `None` if that was done before.
     pub(crate) fn start(c_bit: u32) -> Option<Memory> {
         let (own, window) = (OWN.take()?, WINDOW.take()?);
-        let (placement, at) = (layout::placement(c_bit), layout::gpa_of(WINDOW.address()));
+        let placement = layout::placement(c_bit);
+        let at = WindowPages::find(|offset| Some(layout::gpa_of(WINDOW.address() + offset)))?;
         let mut parts = [(Region::new(0, 4096)?, Access::None); 6];
         for (slot, part) in parts.iter_mut().zip(layout::parts()) {
             *slot = part?;
@@ -50,11 +51,26 @@ impl Memory {
         Some(Memory { window, placement, at })
     }
 
-    /// Another processor's way to memory, through tables in `window`; and the CR3 that goes with it.
-    pub(crate) fn another(&self, window: &'static mut Window) -> (Memory, u64) {
-        let at = layout::gpa_of((&raw const *window) as u64);
+    /// Another processor's way to memory, through tables in `window`; and the CR3 that goes with it. `None`: they are
+    /// not mapped.
+    pub(crate) fn another(&self, window: &'static mut Window) -> Option<(Memory, u64)> {
+        let address = (&raw const *window) as u64;
+        let at = WindowPages::find(|offset| Self::gpa_of(address + offset))?;
         let root = window.build(self.placement, at, layout::gpa_of(OWN.address()));
-        (Memory { window, placement: self.placement, at }, root)
+        Some((Memory { window, placement: self.placement, at }, root))
+    }
+
+    /// GPA of one of the firmware's addresses, wherever its page lies: also in what the guest has deposited. `None`:
+    /// nothing is mapped there.
+    pub(crate) fn gpa_of(address: u64) -> Option<u64> {
+        SHARED.lock().as_ref().and_then(|(own, placement)| own.gpa_of(*placement, address))
+    }
+
+    /// Maps pages that are the firmware's alone, for good, one behind the other as the memory of the processor with
+    /// this APIC id. Their address; `None`: it has no place. No CPU remembers that there was nothing (APM volume 2,
+    /// 5.5.1).
+    pub(crate) fn map_processor(apic_id: u32, gpas: &[u64]) -> Option<u64> {
+        SHARED.lock().as_mut().and_then(|(own, placement)| own.map_processor(*placement, apic_id, gpas))
     }
 
     /// From here on [`Pages::flush`] reaches all processors.
@@ -183,6 +199,10 @@ impl Pages for Memory {
             unsafe { heap::extend(PAGE) };
         }
         mapped
+    }
+
+    fn start_processor(&mut self, apic_id: u32, block: &[u64]) -> bool {
+        processor::start_later(self, apic_id, block)
     }
 
     fn flush(&mut self) {

@@ -1,8 +1,9 @@
 //! What each processor has of its own: stacks, tables, GHCB, direct map; and how another one than that which boots is
-//! started.
+//! started, before the guest or, with memory that the guest has deposited, later.
 
 use core::alloc::Layout;
 use core::arch::{asm, naked_asm};
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use alloc::alloc::alloc_zeroed;
@@ -11,11 +12,11 @@ use alloc::boxed::Box;
 use kernel::fatal::{Fatal, Reason};
 use kernel::mm::page_table::Window;
 use kernel::mm::{LARGE_PAGE_SIZE, PAGE, Vmpl};
-use kernel::svsm::vcpus::BLOCK_SIZE;
+use kernel::svsm::vcpus::{BLOCK_SIZE, LATER_PAGES};
 use snp::instr::{SharedBytes, pause, rdtsc, wrmsr};
 use snp::vmsa::features::RESTRICTED_INJECTION;
 use snp::vmsa::{Segment, Vmsa};
-use spin::Mutex;
+use spin::{Mutex, Once};
 use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 use zerocopy::{FromZeros, IntoBytes};
@@ -25,6 +26,7 @@ use super::descriptors::{self, Stacks};
 use super::host::{self, Host};
 use super::memory::Memory;
 use super::{fatal, layout};
+use host::say;
 
 /// APIC id of the processor that boots.
 pub(crate) const BOOT_APIC_ID: u32 = 0;
@@ -74,10 +76,15 @@ pub(crate) fn this() -> &'static Processor {
     unsafe { (address as *const Processor).as_ref() }.unwrap_or(&BOOT)
 }
 
-fn tell_apart() {
+/// What other processors begin with: SEV_FEATURES, and what they do.
+static OTHERS: Once<(u64, Run)> = Once::new();
+
+/// From here on there can be others. To be called by the processor that boots.
+pub(crate) fn expect_others(sev_features: u64, run: Run) {
     // SAFETY: nobody else uses GS.
     unsafe { wrmsr(GS_BASE, (&raw const BOOT) as u64) };
     TOLD_APART.store(true, Ordering::Release);
+    OTHERS.call_once(|| (sev_features, run));
 }
 
 /// MSR GS_BASE, which is the VMSA's and never intercepted.
@@ -90,17 +97,14 @@ fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
     unsafe { alloc_zeroed(Layout::new::<T>()).cast::<T>().as_mut() }.ok_or_else(Fatal::plain(Reason::OutOfMemory))
 }
 
-/// A page for events that the host signals, shared with it.
-fn new_doorbell(memory: &mut Memory) -> Result<(SharedBytes, u64), Fatal> {
-    #[derive(FromZeros)]
-    #[repr(C, align(4096))]
-    struct Doorbell([u8; PAGE]);
-    host::share(memory, &mut allocate::<Doorbell>()?.0)
-}
+/// A page for events that the host signals, to be shared with it.
+#[derive(FromZeros)]
+#[repr(C, align(4096))]
+struct Doorbell([u8; PAGE]);
 
 /// Gives the processor that boots its doorbell page.
 pub(crate) fn start_doorbell(memory: &mut Memory) -> Result<(), Fatal> {
-    let page = new_doorbell(memory)?;
+    let page = host::share(memory, &mut allocate::<Doorbell>()?.0)?;
     // SAFETY: the stack in which `descriptors::load_first` has put #HV's.
     unsafe { host::set_doorbell(page, layout::vc_stack_top()) }
 }
@@ -123,6 +127,62 @@ struct Block {
 }
 
 const _: () = assert!(size_of::<Block>() as u64 == BLOCK_SIZE);
+
+/// A block in pages that the guest has deposited, with what lies in the heap of other processors.
+#[repr(C, align(4096))]
+struct Deposited {
+    block: Block,
+    start: StartPage,
+}
+
+#[repr(C, align(4096))]
+struct StartPage(MaybeUninit<Start>);
+
+const _: () = assert!(size_of::<Deposited>() == LATER_PAGES * PAGE);
+
+/// The memory of one processor, for good.
+struct Parts {
+    block: &'static mut Block,
+    start: &'static mut MaybeUninit<Start>,
+    /// Where VMPL0 has restricted injection.
+    doorbell: Option<&'static mut Doorbell>,
+}
+
+impl Parts {
+    /// In the heap.
+    fn allocate(sev_features: u64) -> Result<Parts, Fatal> {
+        let doorbell = if has_doorbell(sev_features) { Some(allocate::<Doorbell>()?) } else { None };
+        Ok(Parts { block: allocate()?, start: Box::leak(Box::new_uninit()), doorbell })
+    }
+
+    /// In pages that the guest has deposited. `None`: they are fewer than it takes, or this is not the first time for
+    /// this processor.
+    ///
+    /// # Safety
+    /// The pages are the firmware's alone, zeroed, and nobody's.
+    unsafe fn map(apic_id: u32, gpas: &[u64], sev_features: u64) -> Option<Parts> {
+        if gpas.len() != pages_later(sev_features) {
+            return None;
+        }
+        let address = Memory::map_processor(apic_id, gpas)?;
+        // SAFETY: mapped as private data at addresses that are nobody else's, as many pages as it takes; zeros are a
+        // value of a `Block`, and a `StartPage` has none yet. They are never freed.
+        let Deposited { block, start } = unsafe { (address as *mut Deposited).as_mut() }?;
+        let doorbell = has_doorbell(sev_features).then_some(address + size_of::<Deposited>() as u64);
+        // SAFETY: the page behind it, of which the same holds.
+        let doorbell = doorbell.and_then(|page| unsafe { (page as *mut Doorbell).as_mut() });
+        Some(Parts { block, start: &mut start.0, doorbell })
+    }
+}
+
+const fn has_doorbell(sev_features: u64) -> bool {
+    sev_features & RESTRICTED_INJECTION != 0
+}
+
+/// Pages that a processor takes of what the guest deposits.
+pub(crate) const fn pages_later(sev_features: u64) -> usize {
+    LATER_PAGES + has_doorbell(sev_features) as usize
+}
 
 /// The end of a stack.
 fn top<const SIZE: usize>(stack: &[u8; SIZE]) -> u64 {
@@ -168,30 +228,64 @@ impl Waiting {
     }
 }
 
-/// Starts the processor with this APIC id at VMPL0; when it is let go it does `run`. `None`: the host has no such
-/// processor, or it does not come up.
-pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: Run) -> Result<Option<Waiting>, Fatal> {
-    tell_apart();
-    let Block { vmsa, stack, other_vmsa, fault, guard, vc, ghcb, window } = allocate::<Block>()?;
+/// Starts the processor with this APIC id at VMPL0, with memory of the heap's. `None`: the host has no such processor,
+/// or it does not come up.
+pub(crate) fn start(memory: &mut Memory, apic_id: u32) -> Result<Option<Waiting>, Fatal> {
+    let (sev_features, run) = *OTHERS.get().ok_or_else(Fatal::plain(Reason::Panic))?;
+    start_with(memory, apic_id, Parts::allocate(sev_features)?, sev_features, run)
+}
+
+/// The same with the pages at `gpas`, and lets it begin at once. What goes wrong is that processor's alone: `false`.
+pub(crate) fn start_later(memory: &mut Memory, apic_id: u32, gpas: &[u64]) -> bool {
+    let Some((sev_features, run)) = OTHERS.get().copied() else { return false };
+    // SAFETY: as the trait `Pages` has it: they are the firmware's alone for good, and nothing else is in them.
+    let parts = unsafe { Parts::map(apic_id, gpas, sev_features) };
+    let parts = parts.ok_or_else(Fatal::plain(Reason::Panic));
+    match parts.and_then(|parts| start_with(memory, apic_id, parts, sev_features, run)) {
+        Ok(Some(waiting)) => {
+            waiting.go();
+            say("processors", format_args!("{apic_id} runs, with memory of the guest's"));
+            true
+        }
+        Ok(None) => {
+            say("processors", format_args!("{apic_id} does not come up"));
+            false
+        }
+        Err(why) => {
+            say("processors", format_args!("{apic_id} cannot be started: {why}"));
+            false
+        }
+    }
+}
+
+/// When it is let go it does `run`.
+fn start_with(
+    memory: &mut Memory,
+    apic_id: u32,
+    Parts { block, start, doorbell }: Parts,
+    sev_features: u64,
+    run: Run,
+) -> Result<Option<Waiting>, Fatal> {
+    let Block { vmsa, stack, other_vmsa, fault, guard, vc, ghcb, window } = block;
     let ghcb = host::share(memory, ghcb)?;
     let stacks = Stacks { fault: top(fault), vc: top(vc) };
-    let doorbell = match sev_features & RESTRICTED_INJECTION {
-        0 => None,
-        _ => Some((new_doorbell(memory)?, stacks.vc)),
+    let doorbell = match doorbell {
+        Some(page) => Some((host::share(memory, &mut page.0)?, stacks.vc)),
+        None => None,
     };
-    let (its_memory, root) = memory.another(window);
+    let (its_memory, root) = memory.another(window).ok_or_else(Fatal::plain(Reason::Panic))?;
     let own = Own {
         gdt: GlobalDescriptorTable::new(),
         tss: TaskStateSegment::new(),
         stacks,
         rest: Some(Rest { memory: its_memory, ghcb, doorbell, run }),
     };
-    let start = Box::leak(Box::new(Start {
+    let start = start.write(Start {
         processor: Processor::new(0, apic_id),
         own: TakeOnce::new(own),
         ready: AtomicBool::new(false),
         go: AtomicBool::new(false),
-    }));
+    });
     start.processor.this = (&raw const start.processor) as u64;
     let start: &'static Start = start;
     let first = entry as extern "C" fn() -> ! as usize as u64;
@@ -201,7 +295,9 @@ pub(crate) fn start(memory: &mut Memory, apic_id: u32, sev_features: u64, run: R
     state.gs = Segment::new(0x18, 0xC93, 0xFFFF_FFFF, start.processor.this);
     state.rdi = ((&raw const *start) as u64).into();
     state.set_runnable(true);
-    let is_fit = |page: &&mut [u8; PAGE]| !layout::gpa_of(page.as_ptr() as u64).is_multiple_of(LARGE_PAGE_SIZE);
+    let is_fit = |page: &&mut [u8; PAGE]| {
+        Memory::gpa_of(page.as_ptr() as u64).is_some_and(|gpa| !gpa.is_multiple_of(LARGE_PAGE_SIZE))
+    };
     let below = [vmsa.as_ptr() as u64, other_vmsa.as_ptr() as u64, guard.as_ptr() as u64];
     let page = [vmsa, other_vmsa].into_iter().find(is_fit).ok_or_else(Fatal::plain(Reason::GuestStart))?;
     page.copy_from_slice(state.as_bytes());

@@ -60,6 +60,11 @@ impl Deposits {
         self.free.pop()
     }
 
+    /// Whether so many pages, none of which touches another, can be remembered as in use.
+    pub(super) fn has_room_to_use(&self, pages: usize) -> bool {
+        self.used.0.len().saturating_add(pages) <= MAX_PARTS
+    }
+
     /// A free page is the firmware's for good. `None`: there is none, or it cannot be remembered.
     pub(super) fn take_into_use(&mut self) -> Option<u64> {
         let page = self.used.has_room().then(|| self.free.pop())??;
@@ -173,8 +178,10 @@ mod tests {
         assert!(!deposits.has_room());
         assert_eq!((deposits.free_pages(), deposits.footprint()), (MAX_PARTS as u64, before));
         let mut used = 0;
+        assert!(deposits.has_room_to_use(MAX_PARTS) && !deposits.has_room_to_use(MAX_PARTS + 1));
         while deposits.take_into_use().is_some() {
             used += 1;
+            assert!(deposits.has_room_to_use(MAX_PARTS - used) && !deposits.has_room_to_use(MAX_PARTS - used + 1));
         }
         assert_eq!((used, deposits.footprint()), (MAX_PARTS, before));
     }

@@ -78,6 +78,12 @@ pub trait Pages {
     /// A page that the guest has deposited, which is the firmware's alone, becomes part of its heap for good, behind
     /// all that is. `false`: there is no address for it.
     fn extend_heap(&mut self, gpa: u64) -> bool;
+    /// Starts VMPL0 on the processor with this APIC id, and waits until it is there. Its memory are the pages at
+    /// `block`, for good, which the guest has deposited and which are the firmware's alone; the first is not at a 2 MiB
+    /// boundary. `false`: it does not come up, or not in time.
+    ///
+    /// The caller holds no lock.
+    fn start_processor(&mut self, apic_id: u32, block: &[u64]) -> bool;
     /// Makes the CPU forget the translations, and with them the rights, that it remembers for any VMPL.
     fn flush(&mut self);
 }

@@ -275,6 +275,12 @@ impl Ownership {
         self.deposits.remove_last()
     }
 
+    /// Whether [`Ownership::use_deposited`] can be called so often, if there are so many pages.
+    #[must_use]
+    pub fn can_use_deposited(&self, pages: u32) -> bool {
+        usize::try_from(pages).is_ok_and(|pages| self.deposits.has_room_to_use(pages))
+    }
+
     /// A page that was deposited is the firmware's for good. `None`: there is none.
     pub fn use_deposited(&mut self) -> Option<u64> {
         self.deposits.take_into_use()
@@ -328,6 +334,13 @@ impl Ownership {
             let parts = self.deposits.free_pages();
             self.deposits.add(Region::of_pages(0x1_0000_0000 + parts * 2, 1).unwrap());
         }
+    }
+
+    /// No page more can be used that touches none.
+    #[cfg(test)]
+    pub(crate) fn fill_uses(&mut self) {
+        self.fill_deposits();
+        while self.use_deposited().is_some() {}
     }
 
     /// No block that is whole now may come into mixed use.

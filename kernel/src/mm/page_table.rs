@@ -9,6 +9,7 @@ use zerocopy::FromZeros;
 
 use super::ownership::MAX_GROWTH;
 use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Region};
+use crate::svsm::vcpus::{MAX_LATER_PAGES, MAX_PROCESSORS};
 
 /// Virtual address of GPA 0 in the direct map.
 pub const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
@@ -19,6 +20,8 @@ const WRITABLE: u64 = 1 << 1;
 const ACCESSED_DIRTY: u64 = 1 << 5 | 1 << 6;
 const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
+/// Bits of an entry that are an address, or the C-bit.
+const FRAME: u64 = 0x000f_ffff_ffff_f000;
 const DATA: u64 = PRESENT | WRITABLE | ACCESSED_DIRTY | NO_EXECUTE;
 const TABLE: u64 = PRESENT | WRITABLE | ACCESSED_DIRTY;
 const ENTRIES: usize = 512;
@@ -29,8 +32,12 @@ pub const MAX_RESERVED_BLOCKS: u32 = 10;
 /// 2 MiB blocks of addresses for what the guest deposits and the firmware uses.
 const DEPOSIT_BLOCKS: usize = 2;
 const _: () = assert!(MAX_GROWTH as u64 * PAGE_SIZE <= DEPOSIT_BLOCKS as u64 * LARGE_PAGE_SIZE);
+/// All blocks that the heap can grow into.
+const HEAP_BLOCKS: usize = FIRMWARE_BLOCKS + MAX_RESERVED_BLOCKS as usize + DEPOSIT_BLOCKS;
+/// 2 MiB blocks of addresses for processors whose memory the guest deposits, behind them.
+const PROCESSOR_BLOCKS: usize = (MAX_PROCESSORS * MAX_LATER_PAGES).div_ceil(ENTRIES);
 /// All blocks that have a table.
-const BLOCKS: usize = FIRMWARE_BLOCKS + MAX_RESERVED_BLOCKS as usize + DEPOSIT_BLOCKS;
+const BLOCKS: usize = HEAP_BLOCKS + PROCESSOR_BLOCKS;
 
 /// What may be done in a part of the firmware's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +78,11 @@ impl Table {
             *slot = entry;
         }
     }
+
+    fn get(&self, index: u64) -> u64 {
+        let slot = usize::try_from(index).ok().and_then(|index| self.0.get(index % ENTRIES));
+        slot.copied().unwrap_or(0)
+    }
 }
 
 /// The tables of the firmware's own memory, which all processors share. They lie in that memory at a known GPA.
@@ -81,7 +93,7 @@ pub struct OwnTables {
     blocks: [Table; BLOCKS],
 }
 
-/// The tables of one processor: its root and its direct map. They lie in the firmware's memory at a known GPA.
+/// The tables of one processor: its root and its direct map. They lie in the firmware's memory at known GPAs.
 #[derive(FromZeros)]
 #[repr(C, align(4096))]
 pub struct Window {
@@ -97,17 +109,31 @@ const fn table_offset(index: u64) -> u64 {
 
 const OWN_DIRECTORY: u64 = table_offset(1);
 const OWN_BLOCKS: u64 = table_offset(2);
-const POINTERS: u64 = table_offset(1);
-const DIRECTORY: u64 = table_offset(2);
-const TABLE_OF_PAGES: u64 = table_offset(3);
+
+/// GPAs of a [`Window`]'s pages, in their order: they may lie anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowPages {
+    root: u64,
+    pointers: u64,
+    directory: u64,
+    table: u64,
+}
+
+impl WindowPages {
+    /// Of a window of which `gpa_of` knows where the byte at an offset lies. `None`: it does not know.
+    pub fn find(gpa_of: impl Fn(u64) -> Option<u64>) -> Option<WindowPages> {
+        let page = |index| gpa_of(table_offset(index));
+        Some(WindowPages { root: page(0)?, pointers: page(1)?, directory: page(2)?, table: page(3)? })
+    }
+}
 
 const _: () = assert!(core::mem::offset_of!(OwnTables, low) == 0);
 const _: () = assert!(core::mem::offset_of!(OwnTables, directory) as u64 == OWN_DIRECTORY);
 const _: () = assert!(core::mem::offset_of!(OwnTables, blocks) as u64 == OWN_BLOCKS);
 const _: () = assert!(core::mem::offset_of!(Window, root) == 0);
-const _: () = assert!(core::mem::offset_of!(Window, pointers) as u64 == POINTERS);
-const _: () = assert!(core::mem::offset_of!(Window, directory) as u64 == DIRECTORY);
-const _: () = assert!(core::mem::offset_of!(Window, table) as u64 == TABLE_OF_PAGES);
+const _: () = assert!(core::mem::offset_of!(Window, pointers) as u64 == table_offset(1));
+const _: () = assert!(core::mem::offset_of!(Window, directory) as u64 == table_offset(2));
+const _: () = assert!(core::mem::offset_of!(Window, table) as u64 == table_offset(3));
 
 /// A position of a page in the tables: the index at each level.
 const fn indices(address: u64) -> [u64; 4] {
@@ -131,29 +157,48 @@ impl OwnTables {
         let size = FIRMWARE_BLOCKS as u64 * LARGE_PAGE_SIZE;
         for address in (placement.virtual_base..placement.virtual_base + size).step_by(PAGE) {
             let part = parts.iter().find(|(region, _)| region.contains(address));
-            self.set_own(placement, address, part.map_or(Access::Write, |(_, access)| *access));
+            let offset = address - placement.virtual_base;
+            let access = part.map_or(Access::Write, |(_, access)| *access);
+            self.set(offset, entry(placement, placement.gpa_base + offset, access));
         }
     }
 
-    /// Changes what may be done with the firmware's page at the virtual `address`.
+    /// Changes what may be done with the firmware's page at the virtual `address`, wherever it lies. Where none is
+    /// mapped nothing changes.
     pub fn set_own(&mut self, placement: Placement, address: u64, access: Access) {
-        let offset = address - placement.virtual_base;
-        let page = placement.gpa_base + offset;
-        let private = page | placement.c_bit;
-        let entry = match access {
-            Access::Execute => private | PRESENT | ACCESSED_DIRTY,
-            Access::Read => private | PRESENT | ACCESSED_DIRTY | NO_EXECUTE,
-            Access::Write => private | DATA,
-            Access::Shared => page | DATA,
-            Access::None => 0,
-        };
-        self.set(offset, entry);
+        if let Some(gpa) = self.gpa_of(placement, address) {
+            self.set(address - placement.virtual_base, entry(placement, gpa - gpa % PAGE_SIZE, access));
+        }
     }
 
-    /// Maps the page at `gpa`, which is not the firmware's by its place, as data at the virtual `address`. `false`: no
-    /// table has that address.
+    /// GPA of the byte at the virtual `address`. `None`: nothing is mapped there.
+    #[must_use]
+    pub fn gpa_of(&self, placement: Placement, address: u64) -> Option<u64> {
+        let offset = address.checked_sub(placement.virtual_base)?;
+        let table = self.blocks.get(usize::try_from(offset / LARGE_PAGE_SIZE).ok()?)?;
+        let entry = table.get(offset / PAGE_SIZE % ENTRIES as u64);
+        (entry & PRESENT != 0).then_some((entry & FRAME & !placement.c_bit) + address % PAGE_SIZE)
+    }
+
+    /// Maps the page at `gpa`, which is not the firmware's by its place, as data at the virtual `address`, which is
+    /// behind the heap. `false`: the heap has no such address.
     pub fn map(&mut self, placement: Placement, address: u64, gpa: u64) -> bool {
-        self.set(address - placement.virtual_base, gpa | placement.c_bit | DATA)
+        let offset = address - placement.virtual_base;
+        offset < HEAP_BLOCKS as u64 * LARGE_PAGE_SIZE && self.set(offset, entry(placement, gpa, Access::Write))
+    }
+
+    /// Maps the pages at `gpas`, which lie anywhere, as data one behind the other, where the memory of the processor
+    /// with this APIC id has its place. Their virtual address; `None`: it has none, or they do not fit.
+    pub fn map_processor(&mut self, placement: Placement, apic_id: u32, gpas: &[u64]) -> Option<u64> {
+        let number = usize::try_from(apic_id).ok().filter(|number| *number < MAX_PROCESSORS)?;
+        let first = HEAP_BLOCKS * ENTRIES + number * MAX_LATER_PAGES;
+        if gpas.len() > MAX_LATER_PAGES {
+            return None;
+        }
+        for (page, gpa) in (first as u64..).zip(gpas) {
+            self.set(page * PAGE_SIZE, entry(placement, *gpa, Access::Write));
+        }
+        Some(placement.virtual_base + first as u64 * PAGE_SIZE)
     }
 
     fn set(&mut self, offset: u64, entry: u64) -> bool {
@@ -165,30 +210,42 @@ impl OwnTables {
     }
 }
 
+/// What a table has for the firmware's page at `gpa`.
+const fn entry(placement: Placement, gpa: u64, access: Access) -> u64 {
+    let private = gpa | placement.c_bit;
+    match access {
+        Access::Execute => private | PRESENT | ACCESSED_DIRTY,
+        Access::Read => private | PRESENT | ACCESSED_DIRTY | NO_EXECUTE,
+        Access::Write => private | DATA,
+        Access::Shared => gpa | DATA,
+        Access::None => 0,
+    }
+}
+
 impl Window {
     /// No mapping at all.
     pub const EMPTY: Window =
         Window { root: Table::EMPTY, pointers: Table::EMPTY, directory: Table::EMPTY, table: Table::EMPTY };
 
-    /// Makes a root that leads to the firmware's own memory. `window` is the GPA of these tables, `own` that of the
+    /// Makes a root that leads to the firmware's own memory. `at` is where these tables lie, `own` the GPA of the
     /// shared ones. Returns CR3.
-    pub fn build(&mut self, placement: Placement, window: u64, own: u64) -> u64 {
+    pub fn build(&mut self, placement: Placement, at: WindowPages, own: u64) -> u64 {
         let [root, ..] = indices(placement.virtual_base);
         self.root.set(root, own | TABLE | placement.c_bit);
-        window | placement.c_bit
+        at.root | placement.c_bit
     }
 
     /// Lets the page at `gpa` appear in the direct map as private data, and returns its address there.
-    pub fn open(&mut self, placement: Placement, window: u64, gpa: u64, size: PageSize) -> u64 {
+    pub fn open(&mut self, placement: Placement, at: WindowPages, gpa: u64, size: PageSize) -> u64 {
         let page = gpa - gpa % size.bytes();
         let address = DIRECT_MAP + page;
         let [root, pointer, directory, table] = indices(address);
-        self.root.set(root, (window + POINTERS) | TABLE | placement.c_bit);
-        self.pointers.set(pointer, (window + DIRECTORY) | TABLE | placement.c_bit);
+        self.root.set(root, at.pointers | TABLE | placement.c_bit);
+        self.pointers.set(pointer, at.directory | TABLE | placement.c_bit);
         match size {
             PageSize::Size2M => self.directory.set(directory, page | DATA | LARGE | placement.c_bit),
             PageSize::Size4K => {
-                self.directory.set(directory, (window + TABLE_OF_PAGES) | TABLE | placement.c_bit);
+                self.directory.set(directory, at.table | TABLE | placement.c_bit);
                 self.table.set(table, page | DATA | placement.c_bit);
             }
         }
@@ -214,28 +271,31 @@ mod tests {
 
     const OWN: u64 = 0x80_0040_0000;
     const WINDOW: u64 = 0x80_0048_0000;
+    /// Where the linker puts the tables: one behind the other.
+    const AT: WindowPages =
+        WindowPages { root: WINDOW, pointers: WINDOW + 0x1000, directory: WINDOW + 0x2000, table: WINDOW + 0x3000 };
     const PLACEMENT: Placement = Placement { virtual_base: 0x4000_0000, gpa_base: 0x80_0000_0000, c_bit: 1 << 47 };
-    const FRAME: u64 = 0x000f_ffff_ffff_f000 & !(1 << 47);
 
     struct Tables {
         own: OwnTables,
         window: Window,
+        at: WindowPages,
     }
 
     fn built() -> Box<Tables> {
-        let mut tables = Box::new(Tables { own: OwnTables::EMPTY, window: Window::EMPTY });
+        let mut tables = Box::new(Tables { own: OwnTables::EMPTY, window: Window::EMPTY, at: AT });
         let text = Region::new(0x4000_0000, 0x4000_3000).unwrap();
         let constants = Region::new(0x4000_3000, 0x4000_4000).unwrap();
         let guard = Region::new(0x4030_0000, 0x4030_1000).unwrap();
         let parts = [(text, Access::Execute), (constants, Access::Read), (guard, Access::None)];
         tables.own.build(PLACEMENT, OWN, &parts);
-        assert_eq!(tables.window.build(PLACEMENT, WINDOW, OWN), WINDOW | 1 << 47);
+        assert_eq!(tables.window.build(PLACEMENT, AT, OWN), WINDOW | 1 << 47);
         tables
     }
 
     /// Walks as the CPU does: the leaf entry and the GPA of the byte.
     fn walk(tables: &Tables, address: u64) -> Option<(u64, u64)> {
-        let mut table = WINDOW;
+        let mut table = tables.at.root;
         for (level, index) in indices(address).into_iter().enumerate() {
             let entry = at(tables, table).0[index as usize];
             if entry & PRESENT == 0 {
@@ -244,20 +304,23 @@ mod tests {
             assert_ne!(entry & 1 << 47, 0, "tables and what is walked here are private");
             let covered = 4096_u64 << (9 * (3 - level));
             if level == 3 || entry & LARGE != 0 {
-                return Some((entry, (entry & FRAME) + address % covered));
+                return Some((entry, (entry & FRAME & !PLACEMENT.c_bit) + address % covered));
             }
-            table = entry & FRAME;
+            table = entry & FRAME & !PLACEMENT.c_bit;
         }
         None
     }
 
     fn at(tables: &Tables, gpa: u64) -> &Table {
-        let Tables { own, window } = tables;
+        let Tables { own, window, at } = tables;
         let shared = [&own.low, &own.directory].into_iter().chain(&own.blocks).enumerate();
-        let of_one = [&window.root, &window.pointers, &window.directory, &window.table].into_iter().enumerate();
-        let at = |base: u64, index: usize| base + table_offset(index as u64);
-        let shared = shared.map(|(index, table)| (at(OWN, index), table));
-        let mut all = shared.chain(of_one.map(|(index, table)| (at(WINDOW, index), table)));
+        let shared = shared.map(|(index, table)| (OWN + table_offset(index as u64), table));
+        let mut all = shared.chain([
+            (at.root, &window.root),
+            (at.pointers, &window.pointers),
+            (at.directory, &window.directory),
+            (at.table, &window.table),
+        ]);
         all.find(|(place, _)| *place == gpa).unwrap().1
     }
 
@@ -290,7 +353,7 @@ mod tests {
             (0x1_0000_0000, PageSize::Size2M),
             (GPA_LIMIT - 4096, PageSize::Size4K),
         ] {
-            let address = tables.window.open(PLACEMENT, WINDOW, gpa, size);
+            let address = tables.window.open(PLACEMENT, AT, gpa, size);
             assert_eq!(address, DIRECT_MAP + gpa);
             let (entry, mapped) = walk(&tables, address + (size.bytes() - 1)).unwrap();
             assert_eq!(mapped, gpa + size.bytes() - 1);
@@ -309,7 +372,7 @@ mod tests {
     fn no_entry_waits_for_the_cpu_to_set_accessed_or_dirty() {
         let mut tables = built();
         tables.own.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
-        tables.window.open(PLACEMENT, WINDOW, 0x1234_5000, PageSize::Size4K);
+        tables.window.open(PLACEMENT, AT, 0x1234_5000, PageSize::Size4K);
         let tables = &*tables;
         let own = (0..2 + BLOCKS as u64).flat_map(|table| at(tables, OWN + table * 4096).0);
         let all = own.chain((0..4).flat_map(|table| at(tables, WINDOW + table * 4096).0));
@@ -323,7 +386,7 @@ mod tests {
     fn the_page_around_an_address_is_opened() {
         for (size, page) in [(PageSize::Size4K, 0x12_3456_7000), (PageSize::Size2M, 0x12_3440_0000)] {
             let mut tables = built();
-            assert_eq!(tables.window.open(PLACEMENT, WINDOW, 0x12_3456_789a, size), DIRECT_MAP + page);
+            assert_eq!(tables.window.open(PLACEMENT, AT, 0x12_3456_789a, size), DIRECT_MAP + page);
             assert_eq!(walk(&tables, DIRECT_MAP + 0x12_3456_789a).unwrap().1, 0x12_3456_789a);
             tables.window.close(0x12_3456_789a);
             assert_eq!(walk(&tables, DIRECT_MAP + page), None);
@@ -343,6 +406,7 @@ mod tests {
             assert_eq!((entry & 0xfff, entry & NO_EXECUTE, found), (DATA & 0xfff, NO_EXECUTE, gpa + 5));
         }
         assert!(!tables.own.map(PLACEMENT, end, 0x3000), "there is no address for it");
+        assert_eq!(walk(&tables, end), None, "what is there is a processor's");
         tables.own.set_own(PLACEMENT, reserved, Access::Shared);
         assert_eq!(tables.own.blocks[4].0[0], 0x80_0080_0000 | DATA);
         tables.own.set_own(PLACEMENT, reserved, Access::None);
@@ -354,5 +418,72 @@ mod tests {
         let mut tables = built();
         tables.own.set_own(PLACEMENT, 0x4020_0000, Access::Shared);
         assert_eq!(tables.own.blocks[1].0[0], 0x80_0020_0000 | DATA);
+    }
+
+    /// Each processor's pages have a place of their own, and keep their own GPA, whatever is done with them.
+    #[test]
+    fn a_processors_pages_lie_anywhere() {
+        let mut tables = built();
+        let of = |apic_id: u32| -> std::vec::Vec<u64> {
+            (0..MAX_LATER_PAGES as u64).map(|page| (page * 0x100 + u64::from(apic_id) * 3 + 7) * 0x1000).collect()
+        };
+        let mut addresses = std::vec::Vec::new();
+        for apic_id in [0, 1, 2, 254, 255] {
+            let address = tables.own.map_processor(PLACEMENT, apic_id, &of(apic_id)).unwrap();
+            addresses.extend((0..MAX_LATER_PAGES as u64).map(|page| address + page * 4096));
+        }
+        let pages = [0, 1, 2, 254, 255].into_iter().flat_map(of);
+        for (address, gpa) in addresses.iter().copied().zip(pages) {
+            let (entry, found) = walk(&tables, address + 5).unwrap();
+            assert_eq!((entry & 0xfff, entry & NO_EXECUTE, found), (DATA & 0xfff, NO_EXECUTE, gpa + 5));
+            assert_eq!(tables.own.gpa_of(PLACEMENT, address + 5), Some(gpa + 5));
+            assert!(!tables.own.map(PLACEMENT, address, 0x3000), "it is no address of the heap's");
+        }
+        let (guard, shared) = (addresses[30], addresses[31]);
+        let gpa = tables.own.gpa_of(PLACEMENT, shared);
+        tables.own.set_own(PLACEMENT, shared, Access::Shared);
+        assert_eq!(tables.own.gpa_of(PLACEMENT, shared), gpa);
+        let [.., block, page] = indices(shared);
+        assert_eq!(Some(tables.own.blocks[block as usize].0[page as usize]), gpa.map(|gpa| gpa | DATA), "no C-bit");
+        tables.own.set_own(PLACEMENT, guard, Access::None);
+        assert_eq!((walk(&tables, guard), tables.own.gpa_of(PLACEMENT, guard)), (None, None));
+        tables.own.set_own(PLACEMENT, guard, Access::Write);
+        assert_eq!(walk(&tables, guard), None, "what is gone stays gone");
+        assert_eq!(tables.own.map_processor(PLACEMENT, 256, &[0x1000]), None);
+        assert_eq!(tables.own.map_processor(PLACEMENT, 3, &[0x1000; MAX_LATER_PAGES + 1]), None);
+    }
+
+    /// The places of 256 processors begin behind the heap, do not overlap, and all have a table.
+    #[test]
+    fn there_is_a_place_for_each_processor() {
+        let mut tables = built();
+        let mut next = 0x4000_0000 + HEAP_BLOCKS as u64 * LARGE_PAGE_SIZE;
+        for apic_id in 0..MAX_PROCESSORS as u32 {
+            let gpas = [u64::from(apic_id + 1) << 20; MAX_LATER_PAGES];
+            let address = tables.own.map_processor(PLACEMENT, apic_id, &gpas).unwrap();
+            assert_eq!(address, next);
+            next += MAX_LATER_PAGES as u64 * 4096;
+            assert_eq!(walk(&tables, next - 4096).map(|(_, gpa)| gpa), Some(gpas[0]));
+        }
+    }
+
+    /// The four tables of a processor's window, no two of which touch.
+    #[test]
+    fn a_windows_tables_lie_anywhere() {
+        let mut tables = built();
+        let places = [0x1234_5000, 0x7000, 0x80_0071_1000, 0x9_8765_4000];
+        tables.at = WindowPages::find(|offset| Some(places[(offset / 4096) as usize])).unwrap();
+        let Tables { own, window, at } = &mut *tables;
+        assert_eq!(window.build(PLACEMENT, *at, OWN), 0x1234_5000 | 1 << 47);
+        assert_eq!(own.gpa_of(PLACEMENT, 0x4020_0008), Some(0x80_0020_0008));
+        assert_eq!(walk(&tables, 0x4020_0008).unwrap().1, 0x80_0020_0008);
+        let at = tables.at;
+        for (gpa, size) in [(0x5555_5000, PageSize::Size4K), (0x5560_0000, PageSize::Size2M)] {
+            let address = tables.window.open(PLACEMENT, at, gpa, size);
+            assert_eq!(walk(&tables, address + 0x123).unwrap().1, gpa + 0x123);
+            tables.window.close(gpa);
+            assert_eq!(walk(&tables, address), None);
+        }
+        assert_eq!(WindowPages::find(|offset| (offset < 0x3000).then_some(offset)), None);
     }
 }

@@ -10,7 +10,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::request::set_runnable;
 use super::vcpus::{Guest, NoPlace, Vcpu};
-use super::{Machine, Registers, deposit, find};
+use super::{Machine, Registers, deposit, find, processors};
 use crate::guest::Claim;
 use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
@@ -237,22 +237,62 @@ pub(super) const fn map_failed(error: OwnershipError) -> ResultCode {
 /// The order is the point: the guest loses the page first, on all processors, then its contents are judged, then it
 /// becomes a VMSA.
 ///
+/// A processor on which the firmware does not run yet is started before that, with memory that the guest has deposited,
+/// and without the guest's lock; so everything is checked before and again after it. The memory stays that processor's
+/// for as long as the VM lives: DELETE_VCPU and another CREATE_VCPU for the same APIC id need no more.
+///
 /// - `UNSUPPORTED_CALL`: there is one processor, or none can be told to forget what it remembers (not BUSY, on which
 ///   Linux calls again for ever)
 /// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area; one at
 ///   a 2 MiB boundary, where hardware fails, or that is inaccessible
 /// - `INVALID_PARAMETER`: VMSA or calling area not page aligned; a VMSA for another VMPL, with other SEV_FEATURES than
-///   the caller's, or without EFER.SVME; too many vCPUs; no processor with this APIC id, or the caller's own
-/// - `BUSY`: a call from that processor is being served
+///   the caller's, or without EFER.SVME; too many vCPUs; no processor with this APIC id, one that the host has not
+///   started when it was to, or the caller's own
+/// - `BUSY`: a call from that processor is being served, or it is being started
+/// - `0x4000_0000 + n`: n more pages are wanted for the processor; nothing has changed
+/// - `INVALID_ADDRESS`, `INVALID_REQUEST`: those that were deposited do not serve ([`processors::take_block`])
 fn create_vcpu(machine: &mut Machine<'_>, registers: &Registers) -> Result<(), ResultCode> {
+    let (vmsa, calling_area) = (registers.rcx, registers.rdx);
+    let mut guest = machine.guest.lock();
+    let mut place = check_new_vcpu(&mut guest, machine.apic_id, registers)?;
+    if !place.runs {
+        let block = processors::take_block(machine.pages, &mut guest)?;
+        guest.start(place.apic_id);
+        drop(guest);
+        let is_up = machine.pages.start_processor(place.apic_id, &block);
+        guest = machine.guest.lock();
+        guest.started(place.apic_id, is_up);
+        place = check_new_vcpu(&mut guest, machine.apic_id, registers)?;
+    }
+    let (apic_id, caller, guest) = (place.apic_id, place.caller, &mut *guest);
+    revoke(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
+    let memory = &mut Memory { pages: machine.pages, map: &mut guest.map };
+    let outcome = turn_into_vmsa(memory, vmsa, caller.sev_features);
+    match outcome {
+        Ok(()) => guest.put(apic_id, Vcpu { vmsa, calling_area, ..caller }),
+        Err(_) => grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?,
+    }
+    outcome
+}
+
+/// Where a new vCPU is to run.
+struct Place {
+    apic_id: u32,
+    /// The firmware does so there.
+    runs: bool,
+    /// The vCPU that creates it.
+    caller: Vcpu,
+}
+
+/// What CREATE_VCPU can know without a change.
+fn check_new_vcpu(guest: &mut Guest, own: u32, registers: &Registers) -> Result<Place, ResultCode> {
     let invalid = |_| ResultCode::INVALID_ADDRESS;
     let (vmsa, calling_area) = (registers.rcx, registers.rdx);
-    let guest = &mut *machine.guest.lock();
     if guest.is_alone() {
         return Err(ResultCode::UNSUPPORTED_CALL);
     }
-    let apic_id = other_processor(guest, machine.apic_id, registers.r8)?;
-    let caller = *guest.calling(machine.apic_id).ok_or(ResultCode::INVALID_REQUEST)?;
+    let (apic_id, runs) = other_processor(guest, own, registers.r8)?;
+    let caller = *guest.calling(own).ok_or(ResultCode::INVALID_REQUEST)?;
     if [vmsa, calling_area].iter().any(|gpa| !gpa.is_multiple_of(PAGE_SIZE)) {
         return Err(ResultCode::INVALID_PARAMETER);
     }
@@ -265,23 +305,18 @@ fn create_vcpu(machine: &mut Machine<'_>, registers: &Registers) -> Result<(), R
     if !guest.map.has_room_for_vmsa() {
         return Err(ResultCode::INVALID_PARAMETER);
     }
-    revoke(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?;
-    let memory = &mut Memory { pages: machine.pages, map: &mut guest.map };
-    let outcome = turn_into_vmsa(memory, vmsa, caller.sev_features);
-    match outcome {
-        Ok(()) => guest.put(apic_id, Vcpu { vmsa, calling_area, ..caller }),
-        Err(_) => grant(machine.pages, vmsa, PageSize::Size4K).map_err(ResultCode::from_rmp)?,
-    }
-    outcome
+    Ok(Place { apic_id, runs, caller })
 }
 
-/// The APIC id that R8 names, if the firmware runs on that processor and serves nobody there at the moment.
-fn other_processor(guest: &mut Guest, own: u32, r8: u64) -> Result<u32, ResultCode> {
+/// The APIC id that R8 names, if the firmware runs on that processor and serves nobody there at the moment, or does not
+/// run there yet; and whether it runs there.
+fn other_processor(guest: &mut Guest, own: u32, r8: u64) -> Result<(u32, bool), ResultCode> {
     let apic_id = u32::try_from(r8).ok().filter(|apic_id| *apic_id != own).ok_or(ResultCode::INVALID_PARAMETER)?;
     match guest.place(apic_id) {
-        Ok(()) => Ok(apic_id),
+        Ok(()) => Ok((apic_id, true)),
+        Err(NoPlace::Later) => Ok((apic_id, false)),
         Err(NoPlace::Unknown) => Err(ResultCode::INVALID_PARAMETER),
-        Err(NoPlace::Serving) => Err(ResultCode::BUSY),
+        Err(NoPlace::Serving | NoPlace::Starting) => Err(ResultCode::BUSY),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Memory that the guest deposits and withdraws (SVSM specification 1.01, 6.5 and 6.6), and what the firmware does with
 //! it: it grows by it what it cannot make in its own memory.
 //!
+//! That is the ownership map ([`grow_map`]) and processors ([`super::processors`]).
+//!
 //! A call that needs memory answers how many pages it needs (`0x4000_0000 + n`); the guest deposits them and calls
 //! again.
 
@@ -129,21 +131,33 @@ pub(super) fn grow_map(pages: &mut dyn Pages, guest: &mut Guest) -> Result<(), R
     if !guest.map.can_grow() {
         return Err(ResultCode::INVALID_REQUEST);
     }
-    let there = u32::try_from(guest.map.deposited()).unwrap_or(u32::MAX);
-    let missing = PAGES_TO_GROW.saturating_sub(there);
-    if missing > 0 {
-        guest.wanted = PAGES_TO_GROW;
-        return Err(ResultCode::memory_wanted(missing));
-    }
-    guest.wanted = 0;
+    want(guest, PAGES_TO_GROW)?;
     let extended = (0..PAGES_TO_GROW).all(|_| guest.map.use_deposited().is_some_and(|page| pages.extend_heap(page)));
     say_what_is_available(pages, guest);
     if extended && guest.map.grow() { Ok(()) } else { Err(ResultCode::INVALID_REQUEST) }
 }
 
+/// So many pages are there to be taken, and nobody waits for them any more.
+///
+/// - `0x4000_0000 + n`: n more are wanted
+/// - `INVALID_REQUEST`: the firmware cannot keep track of so many more in use
+pub(super) fn want(guest: &mut Guest, pages: u32) -> Result<(), ResultCode> {
+    let there = u32::try_from(guest.map.deposited()).unwrap_or(u32::MAX);
+    let missing = pages.saturating_sub(there);
+    if missing > 0 {
+        guest.wanted = pages;
+        return Err(ResultCode::memory_wanted(missing));
+    }
+    if !guest.map.can_use_deposited(pages) {
+        return Err(ResultCode::INVALID_REQUEST);
+    }
+    guest.wanted = 0;
+    Ok(())
+}
+
 /// SVSM_MEM_AVAILABLE of the guest's first vCPU: more than was asked for can be withdrawn. A calling area that is not
 /// the guest's, or that the host has taken, is not told.
-fn say_what_is_available(pages: &mut dyn Pages, guest: &Guest) {
+pub(super) fn say_what_is_available(pages: &mut dyn Pages, guest: &Guest) {
     const FIELD: u64 = core::mem::offset_of!(CallingArea, mem_available) as u64;
     let available = guest.map.deposited() > guest.wanted.into();
     let field = guest.first_calling_area().map(|area| Claim::new(area + FIELD, 1));

@@ -188,6 +188,9 @@ mod tests {
         fn extend_heap(&mut self, gpa: u64) -> bool {
             self.machine.extend_heap(gpa)
         }
+        fn start_processor(&mut self, apic_id: u32, block: &[u64]) -> bool {
+            self.machine.start_processor(apic_id, block)
+        }
         fn flush(&mut self) {
             self.machine.flush();
         }

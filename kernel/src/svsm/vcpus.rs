@@ -5,11 +5,16 @@ use heapless::Vec as FixedVec;
 use snp::svsm::apic::Command;
 
 use super::x2apic::Apic;
-use crate::mm::Region;
 use crate::mm::ownership::{MAX_VMSAS, Ownership};
+use crate::mm::{PAGE_SIZE, Region};
 
 /// Bytes that the firmware takes for each processor but the one that boots.
 pub const BLOCK_SIZE: u64 = 76 * 1024;
+/// Pages that it takes of what the guest deposits for a processor that is started later: the block, and one that the
+/// processor begins with.
+pub const LATER_PAGES: usize = (BLOCK_SIZE / PAGE_SIZE) as usize + 1;
+/// The same with a doorbell page.
+pub const MAX_LATER_PAGES: usize = LATER_PAGES + 1;
 /// Processors that the firmware runs on.
 pub const MAX_PROCESSORS: usize = 256;
 const _: () = assert!(2 * MAX_PROCESSORS <= MAX_VMSAS);
@@ -25,10 +30,24 @@ pub struct Vcpu {
     pub sev_features: u64,
 }
 
-/// A processor on which the firmware runs at VMPL0.
+/// Whether the firmware runs on a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It does.
+    Runs,
+    /// It will, when the guest creates a vCPU for it.
+    Later,
+    /// It is being started, without a lock.
+    Starting,
+    /// It did not come up, and never will be used.
+    Failed,
+}
+
+/// A processor on which the firmware runs at VMPL0, or will.
 #[derive(Debug)]
 struct Processor {
     apic_id: u32,
+    state: State,
     /// Whose calls it serves.
     vcpu: Option<Vcpu>,
     /// It is doing so.
@@ -45,6 +64,8 @@ pub struct Guest {
     processors: FixedVec<Processor, MAX_PROCESSORS>,
     /// Pages that the guest was asked for, and that no call has used since.
     pub(super) wanted: u32,
+    /// Pages that a processor takes that is started later.
+    pub(super) later_pages: u32,
     /// How many want their APICs emulated, the firmware among them.
     want_apics: u32,
 }
@@ -56,6 +77,10 @@ pub enum NoPlace {
     Unknown,
     /// It serves a call of the vCPU that would be replaced.
     Serving,
+    /// The firmware is to be started there.
+    Later,
+    /// It is being started.
+    Starting,
 }
 
 impl Guest {
@@ -64,14 +89,24 @@ impl Guest {
     #[must_use]
     pub fn new(map: Ownership, boot: u32, vcpu: Vcpu, others: &[u32]) -> Option<Guest> {
         let mut processors = FixedVec::<Processor, MAX_PROCESSORS>::new();
-        processors.push(Processor { apic_id: boot, vcpu: Some(vcpu), serving: false, apic: Apic::default() }).ok()?;
-        for apic_id in others.iter().copied() {
-            if processors.iter().any(|processor| processor.apic_id == apic_id) {
-                return None;
-            }
-            processors.push(Processor { apic_id, vcpu: None, serving: false, apic: Apic::default() }).ok()?;
-        }
-        Some(Guest { map, processors, wanted: 0, want_apics: 1 })
+        processors.push(Processor { vcpu: Some(vcpu), ..Processor::new(boot, State::Runs) }).ok()?;
+        let mut guest = Guest { map, processors, wanted: 0, later_pages: 0, want_apics: 1 };
+        others.iter().try_for_each(|apic_id| guest.add(Processor::new(*apic_id, State::Runs)))?;
+        Some(guest)
+    }
+
+    /// With processors that are started when the guest creates a vCPU for them, each with so many pages that it
+    /// deposits. `None` as for [`Guest::new`], or if they are more than [`MAX_LATER_PAGES`].
+    #[must_use]
+    pub fn with_later(mut self, apic_ids: impl IntoIterator<Item = u32>, pages: usize) -> Option<Guest> {
+        self.later_pages = u32::try_from(pages).ok().filter(|_| pages <= MAX_LATER_PAGES)?;
+        apic_ids.into_iter().try_for_each(|apic_id| self.add(Processor::new(apic_id, State::Later)))?;
+        Some(self)
+    }
+
+    fn add(&mut self, processor: Processor) -> Option<()> {
+        let is_there = self.processors.iter().any(|other| other.apic_id == processor.apic_id);
+        if is_there { None } else { self.processors.push(processor).ok() }
     }
 
     /// Whether there is one processor only.
@@ -114,11 +149,32 @@ impl Guest {
     }
 
     /// Whether a vCPU can get the processor.
-    pub(super) fn place(&mut self, apic_id: u32) -> Result<(), NoPlace> {
+    pub(crate) fn place(&mut self, apic_id: u32) -> Result<(), NoPlace> {
         match self.processor(apic_id) {
             None => Err(NoPlace::Unknown),
             Some(processor) if processor.serving => Err(NoPlace::Serving),
-            Some(_) => Ok(()),
+            Some(processor) => match processor.state {
+                State::Runs => Ok(()),
+                State::Later => Err(NoPlace::Later),
+                State::Starting => Err(NoPlace::Starting),
+                State::Failed => Err(NoPlace::Unknown),
+            },
+        }
+    }
+
+    /// The processor is being started from here to [`Guest::started`].
+    pub(super) fn start(&mut self, apic_id: u32) {
+        self.set(apic_id, State::Starting);
+    }
+
+    /// The processor has come up, or never will be used.
+    pub(super) fn started(&mut self, apic_id: u32, is_up: bool) {
+        self.set(apic_id, if is_up { State::Runs } else { State::Failed });
+    }
+
+    fn set(&mut self, apic_id: u32, state: State) {
+        if let Some(processor) = self.processor(apic_id) {
+            processor.state = state;
         }
     }
 
@@ -185,6 +241,10 @@ impl Guest {
 }
 
 impl Processor {
+    fn new(apic_id: u32, state: State) -> Processor {
+        Processor { apic_id, state, vcpu: None, serving: false, apic: Apic::default() }
+    }
+
     fn has(&self, vmsa: u64) -> bool {
         self.vcpu.is_some_and(|vcpu| vcpu.vmsa == vmsa)
     }
@@ -211,6 +271,32 @@ mod tests {
         let many: std::vec::Vec<u32> = (1..256).collect();
         assert!(guest(&many).is_some());
         assert!(guest(&[&many[..], &[256]].concat()).is_none());
+    }
+
+    #[test]
+    fn a_processor_that_comes_later_is_started_once() {
+        let mut guest = guest(&[1]).unwrap().with_later(2..4, LATER_PAGES).unwrap();
+        assert!(!guest.is_alone());
+        assert_eq!(
+            [1, 2, 3, 4].map(|id| guest.place(id)),
+            [Ok(()), Err(NoPlace::Later), Err(NoPlace::Later), Err(NoPlace::Unknown)]
+        );
+        guest.start(2);
+        guest.start(3);
+        assert_eq!([2, 3].map(|id| (guest.place(id), guest.begin(id))), [(Err(NoPlace::Starting), None); 2]);
+        guest.started(2, true);
+        guest.started(3, false);
+        assert_eq!([2, 3].map(|id| guest.place(id)), [Ok(()), Err(NoPlace::Unknown)]);
+    }
+
+    #[test]
+    fn processors_that_come_later_are_there_once_and_take_no_more_than_they_have_a_place_for() {
+        let with_later = |ids: &[u32], pages| guest(&[1]).unwrap().with_later(ids.to_vec(), pages).is_some();
+        assert!(with_later(&[2, 3], MAX_LATER_PAGES));
+        assert!(!with_later(&[2, 3], MAX_LATER_PAGES + 1));
+        assert!(!with_later(&[1], 1) && !with_later(&[0], 1) && !with_later(&[2, 2], 1));
+        let many: std::vec::Vec<u32> = (2..256).collect();
+        assert!(with_later(&many, 1) && !with_later(&[&many[..], &[256]].concat(), 1));
     }
 
     /// The host has no processor 2: those behind it are found all the same.

@@ -1,7 +1,7 @@
 //! A guest whose firmware has room for four blocks in mixed use: PVALIDATE asks for memory, gets it, and uses it.
 
 use super::hostile::{alive, running};
-use super::{Totals, case};
+use super::{Totals, case, later};
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use host::boot::{self, Built};
@@ -13,18 +13,18 @@ use quoin_image::guest::Guest;
 use quoin_image::pack::pack;
 
 const ROOM: u32 = 4;
-const PVALIDATE: u64 = 1;
-const DEPOSIT: u64 = 4;
+pub(super) const PVALIDATE: u64 = 1;
+pub(super) const DEPOSIT: u64 = 4;
 const WITHDRAW: u64 = 5;
 /// The code that asks for pages, and the bits that say how many.
-const WANTED: u64 = 0x4000_0000;
+pub(super) const WANTED: u64 = 0x4000_0000;
 const PAGES: u64 = 0x3FFF_FFFF;
 /// RAM that nothing of the payload lies in: lists, blocks, pages to deposit.
-const LIST: u64 = 0x900_0000;
+pub(super) const LIST: u64 = 0x900_0000;
 const BLOCKS: u64 = 0xA00_0000;
-const GIVEN: u64 = 0xE00_0000;
+pub(super) const GIVEN: u64 = 0xE00_0000;
 const BLOCK: u64 = 0x20_0000;
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// Boots, and has the payload go on beyond what there is room for.
 pub fn run(machine: &Built) -> Result<Totals> {
@@ -36,6 +36,7 @@ pub fn run(machine: &Built) -> Result<Totals> {
     totals += case("what is not used comes back, zeroed, and the rest does not", come_back(&mut relay));
     totals += case("the TPM and attestation answer", alive(&mut relay));
     totals += case("the firmware has not ended", running(&mut qemu));
+    totals += later::run(machine)?;
     Ok(totals)
 }
 
@@ -98,7 +99,7 @@ fn come_back(relay: &mut dyn Relay) -> Result<()> {
 }
 
 /// A core call with a list; RAX after it.
-fn call(relay: &mut dyn Relay, call: u64, entries: &[u64]) -> Result<u64> {
+pub(super) fn call(relay: &mut dyn Relay, call: u64, entries: &[u64]) -> Result<u64> {
     let words = [entries.len() as u64].into_iter().chain(entries.iter().copied());
     relay.write(LIST, &words.flat_map(u64::to_le_bytes).collect::<Vec<u8>>())?;
     let (after, pending) = relay.svsm(SvsmRegisters { rax: call, rcx: LIST, ..SvsmRegisters::default() })?;
@@ -106,10 +107,10 @@ fn call(relay: &mut dyn Relay, call: u64, entries: &[u64]) -> Result<u64> {
     Ok(after.rax)
 }
 
-fn withdraw(relay: &mut dyn Relay) -> Result<Vec<u64>> {
+pub(super) fn withdraw(relay: &mut dyn Relay) -> Result<Vec<u64>> {
     let code = call(relay, WITHDRAW, &[])?;
     ensure!(code == 0, "WITHDRAW_MEM: {code:#x}");
-    let list = relay.read(LIST, 8 + 8 * 100)?;
+    let list = relay.read(LIST, 4096)?;
     let (head, entries) = list.split_at(8);
     let count = usize::from(u16::from_le_bytes(*head.first_chunk().context("no list")?));
     Ok(entries.as_chunks().0.iter().take(count).map(|word| u64::from_le_bytes(*word)).collect())

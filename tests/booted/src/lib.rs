@@ -51,6 +51,7 @@ pub mod hostile;
 pub mod ima;
 pub mod interrupted;
 pub mod interrupts;
+mod later;
 pub mod lies;
 pub mod linux;
 pub mod many;

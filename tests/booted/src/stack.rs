@@ -14,13 +14,13 @@ use quoin_image::elf::Elf;
 /// Bytes of the stack that no command may reach.
 const RESERVE: u64 = 512 * 1024;
 /// What the linker script adds to a GPA.
-const OFFSET: u64 = 0x80_0000_0000 - 0x4000_0000;
+pub(crate) const OFFSET: u64 = 0x80_0000_0000 - 0x4000_0000;
 
 /// The stacks of the first processor beside the large one, and how each comes to be used. Those of other processors are
 /// as large, but for that of #VC, which is needed for CPUID by the boot alone.
 const SMALL: [(&str, Use); 3] = [("call", Use::Calls), ("vc", Use::Calls), ("fault", Use::Exceptions)];
 /// Of each of them, so much is never reached.
-const SMALL_RESERVE: u64 = 4 * 1024;
+pub(crate) const SMALL_RESERVE: u64 = 4 * 1024;
 
 /// Exceptions are made up at so many-th exits: at some points.
 const POINTS: u32 = 3000;
@@ -116,7 +116,7 @@ fn small(built: &Built, used_by: Use, bottom: u64, top: u64) -> Result<u64> {
     most.context("the machine has said nothing of the stack")
 }
 
-fn left(used: u64, size: u64, reserve: u64) -> Result<()> {
+pub(crate) fn left(used: u64, size: u64, reserve: u64) -> Result<()> {
     ensure!(used + reserve <= size, "{used} bytes of {size} have been used");
     Ok(())
 }
@@ -167,7 +167,7 @@ fn used(qemu: &mut Qemu) -> Option<u64> {
     most
 }
 
-fn bytes(line: &str) -> Option<u64> {
+pub(crate) fn bytes(line: &str) -> Option<u64> {
     line.strip_prefix("machine: VMPL0 has used ")?.split(' ').next()?.parse().ok()
 }
 

@@ -202,6 +202,18 @@ pub fn run_when_possible(gpa: u64, work: impl FnOnce(&mut World) -> Rule<()>) {
     apply(work);
 }
 
+/// A step in which another processor is waited for: whoever takes it holds no lock.
+pub fn wait<R: Hash>(op: Op, work: impl FnOnce(&mut World) -> Rule<R>) -> R {
+    let held = RUN.with_borrow(|run| {
+        let task = run.current?;
+        LOCKS.into_iter().find(|lock| run.holds(task, *lock))
+    });
+    if let Some(held) = held {
+        broken(format!("a processor is waited for by who holds {held:?}"));
+    }
+    step(op, work)
+}
+
 /// What is no step: nobody else notices it.
 pub fn apply<R: Hash>(work: impl FnOnce(&mut World) -> Rule<R>) -> R {
     let outcome = RUN.with_borrow_mut(|run| {

@@ -170,6 +170,8 @@ pub struct World {
     processors: [Processor; MAX_PROCESSORS],
     /// The commands that the TPM has executed.
     pub executed: Vec<u8>,
+    /// The processors on which the firmware was started in the scene.
+    pub started: Vec<u32>,
     /// The processors that wait for TPM and PSP.
     working: [Option<usize>; 2],
 }
@@ -357,6 +359,24 @@ impl World {
         if page.grants_writing() {
             return Err(format!("VMPL2 can write to the register state {:#x}", page.gpa));
         }
+        Ok(())
+    }
+
+    /// The firmware is started on a processor, once, in pages that are its alone and zero.
+    pub fn start(&mut self, apic_id: u32, pages: &[u64]) -> Rule<()> {
+        if self.started.contains(&apic_id) {
+            return Err(format!("processor {apic_id} is started twice"));
+        }
+        for gpa in pages {
+            let at = self.find(*gpa)?;
+            let page = &self.pages[at];
+            let is_remembered = self.processors.iter().any(|one| one.remembered >> at & 1 != 0);
+            let is_firmwares = page.owner == Owner::Firmware && page.validated && page.rights == [0; 3] && !page.vmsa;
+            if !is_firmwares || is_remembered || page.contents != Contents::default() {
+                return Err(format!("processor {apic_id} is started in {gpa:#x}, which is not the firmware's alone"));
+            }
+        }
+        self.started.push(apic_id);
         Ok(())
     }
 

@@ -223,6 +223,47 @@ pub const PLANTS: &[Plant] = &[
         }],
     },
     Plant {
+        module: "guest_locked_for_start",
+        what: "the guest's lock is held while a processor is waited for",
+        scene: "two CREATE_VCPU for a processor that is to be started",
+        changes: &[Change {
+            file: "svsm/core_protocol.rs",
+            from: "        drop(guest);\n        let is_up = machine.pages.start_processor(place.apic_id, &block);\n        \
+                   guest = machine.guest.lock();\n",
+            to: "        let is_up = machine.pages.start_processor(place.apic_id, &block);\n",
+        }],
+    },
+    Plant {
+        module: "started_twice",
+        what: "a processor that is being started counts as one that is to be",
+        scene: "two CREATE_VCPU for a processor that is to be started",
+        changes: &[Change {
+            file: "svsm/vcpus.rs",
+            from: "                State::Starting => Err(NoPlace::Starting),\n",
+            to: "                State::Starting => Err(NoPlace::Later),\n",
+        }],
+    },
+    Plant {
+        module: "started_unchecked",
+        what: "CREATE_VCPU goes by what it has seen before it waited for a processor",
+        scene: "CREATE_VCPU that starts a processor beside PVALIDATE of the register state",
+        changes: &[Change {
+            file: "svsm/core_protocol.rs",
+            from: "        place = check_new_vcpu(&mut guest, machine.apic_id, registers)?;\n",
+            to: "        place.runs = true;\n",
+        }],
+    },
+    Plant {
+        module: "withdrawn_in_use",
+        what: "a processor's pages are taken and stay deposits",
+        scene: "CREATE_VCPU that starts a processor beside WITHDRAW_MEM",
+        changes: &[Change {
+            file: "svsm/processors.rs",
+            from: "(0..count).map_while(|_| guest.map.use_deposited()).collect();",
+            to: "guest.map.to_withdraw().take(count).collect();",
+        }],
+    },
+    Plant {
         module: "tpm_waited_for",
         what: "a second caller waits for the TPM",
         scene: "TPM commands from all vCPUs",

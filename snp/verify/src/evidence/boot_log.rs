@@ -458,6 +458,7 @@ pub(crate) mod tests {
             validation: Validation::Everything,
             measure: Measure::OperatingSystem,
             processors: 4,
+            from_file: 0,
             mixed_blocks: 0,
             interrupts: quoin_image::guest::Interrupts::default(),
             regions,

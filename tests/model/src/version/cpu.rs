@@ -97,6 +97,11 @@ impl Pages for Cpu {
         false
     }
 
+    fn start_processor(&mut self, apic_id: u32, block: &[u64]) -> bool {
+        engine::wait(Op::new("starts a processor"), |world| world.start(apic_id, block));
+        true
+    }
+
     /// INVLPGB, and TLBSYNC until all processors have done it.
     fn flush(&mut self) {
         engine::step(Op::new("INVLPGB, TLBSYNC"), |world| {

@@ -53,7 +53,7 @@ const IN_USE: Outcome = Some(0x8000_1003);
 const UNCHANGED: Outcome = Some(0x8000_1010);
 
 /// All scenes, those of two processors first.
-pub const SCENES: [Scene; 36] = [
+pub const SCENES: [Scene; 40] = [
     scene("CREATE_VCPU beside writes to the register state", 2, || create_beside_writes(2)),
     scene("two CREATE_VCPU of one page", 2, || two_creates_of_a_page(2)),
     scene("DELETE_VCPU beside a call of that vCPU", 2, || delete_beside_a_call(2)),
@@ -74,6 +74,9 @@ pub const SCENES: [Scene; 36] = [
     scene("DEPOSIT_MEM of another vCPU's calling area", 2, || deposit_of_the_area(2)),
     scene("WITHDRAW_MEM from all vCPUs", 2, || withdraw_from_all(2)),
     scene("a report beside a TPM command", 2, report_beside_command),
+    scene("two CREATE_VCPU for a processor that is to be started", 2, || creates_that_start(2)),
+    scene("CREATE_VCPU that starts a processor beside PVALIDATE of the register state", 2, start_beside_pvalidate),
+    scene("CREATE_VCPU that starts a processor beside WITHDRAW_MEM", 2, start_beside_withdraw),
     scene("CREATE_VCPU beside writes to the register state", 3, || create_beside_writes(3)),
     scene("two CREATE_VCPU for one processor", 3, two_creates_for_a_processor),
     scene("two CREATE_VCPU of one page", 3, || two_creates_of_a_page(3)),
@@ -88,6 +91,7 @@ pub const SCENES: [Scene; 36] = [
     scene("DEPOSIT_MEM and WITHDRAW_MEM beside writes to the page", 3, || deposit_beside_writes(3)),
     scene("DEPOSIT_MEM beside PVALIDATE of that page", 3, || deposit_beside_pvalidate(3)),
     scene("vCPUs that delete each other", 3, delete_each_other),
+    scene("two CREATE_VCPU for a processor that is to be started", 3, || creates_that_start(3)),
     scene("TPM commands of two vCPUs beside PVALIDATE", 3, commands_beside_pvalidate),
     scene("reports for all vCPUs", 3, || reports_for_all(3)),
 ];
@@ -107,6 +111,17 @@ type SetUp = (Vec<Job>, Finale);
 impl Stage {
     /// `running` vCPUs of three processors, and `pages` that the scene is about beside theirs.
     fn new(running: usize, pages: &[u64]) -> Stage {
+        Stage::with(running, pages, |map, vcpu| Guest::new(map, 0, vcpu, &[1, 2]))
+    }
+
+    /// Two vCPUs, and a third processor that takes a page when it is started; `deposited` are of `pages`.
+    fn with_later(pages: &[u64], deposited: &[u64]) -> Stage {
+        let stage = Stage::with(2, pages, |map, vcpu| Guest::new(map, 0, vcpu, &[1])?.with_later([2], 1));
+        stage.call_now(stage.deposits(0, deposited));
+        stage
+    }
+
+    fn with(running: usize, pages: &[u64], guest: fn(Ownership, Vcpu) -> Option<Guest>) -> Stage {
         engine::apply(|world| {
             world.add(VMSAS[0], Owner::Firmware);
             world.launch(VMSAS[0])?;
@@ -119,7 +134,7 @@ impl Stage {
             Ownership::new(&[region(RAM, RAM_END)], &[region(FIRMWARE, FIRMWARE + 0x8000)]).expect("a small map");
         map.give(region(RAM, RAM_END)).expect("all of its RAM");
         let vcpu = Vcpu { vmsa: VMSAS[0], calling_area: AREAS[0], sev_features: FEATURES };
-        let guest = Guest::new(map, 0, vcpu, &[1, 2]).expect("three processors");
+        let guest = guest(map, vcpu).expect("three processors");
         let shared = Rc::new(Shared {
             guest: Mutex::new(Lock::Guest, guest),
             tpm: Mutex::new(Lock::Tpm, SlowTpm),
@@ -387,6 +402,58 @@ fn delete_each_other() -> SetUp {
     stage.plays(vec![call(1, [DELETE, VMSAS[2], 0, 0])]);
     stage.plays(vec![call(2, [DELETE, VMSAS[1], 0, 0])]);
     stage.ends(|_, outcomes| among(outcomes, &[&[&[SUCCESS, BUSY]]]))
+}
+
+// ---- Processors that are started.
+
+const WANTED: Outcome = Some(0x4000_0001);
+
+/// There is memory for two. The third processor runs what was made first, and calls.
+fn creates_that_start(vcpus: usize) -> SetUp {
+    let mut stage = Stage::with_later(&[NEW[0], NEW[1], AREAS[2], PRIZE, OTHER, OWN[0]], &[PRIZE, OTHER]);
+    NEW.iter().for_each(|page| stage.offer(*page));
+    for (number, page) in NEW.into_iter().enumerate() {
+        stage.plays(vec![call(number, [CREATE, page, AREAS[2], 2])]);
+    }
+    if vcpus == 3 {
+        stage.part(NEW[0], vec![call(2, [QUERY, 1, 0, 0])]);
+    }
+    stage.ends(|world, outcomes| {
+        let each: &[Outcome] = &[SUCCESS, BUSY];
+        among(outcomes, &[&[each], &[each]])?;
+        exactly("vCPUs that were created", 1..=2, count_of(outcomes, 2))?;
+        exactly("starts", 1..=1, world.started.len())
+    })
+}
+
+fn start_beside_pvalidate() -> SetUp {
+    let mut stage = Stage::with_later(&[NEW[0], AREAS[2], PRIZE, OWN[0], OWN[1]], &[PRIZE]);
+    stage.offer(NEW[0]);
+    stage.plays(vec![call(0, [CREATE, NEW[0], AREAS[2], 2])]);
+    let list = stage.list(1, &[NEW[0]]);
+    stage.plays(vec![call(1, list)]);
+    stage.ends(|world, outcomes| {
+        let each: &[Outcome] = &[SUCCESS, INVALID_ADDRESS];
+        among(outcomes, &[&[each], &[each]])?;
+        exactly("calls that were done", 1..=1, count(outcomes, SUCCESS))?;
+        is(world, NEW[0], if outcomes[0] == [SUCCESS] { Owner::Vmsa } else { Owner::Unvalidated })
+    })
+}
+
+fn start_beside_withdraw() -> SetUp {
+    let mut stage = Stage::with_later(&[NEW[0], AREAS[2], PRIZE, OWN[0], OWN[1]], &[PRIZE]);
+    stage.offer(NEW[0]);
+    stage.plays(vec![call(0, [CREATE, NEW[0], AREAS[2], 2])]);
+    stage.plays(vec![call(1, [WITHDRAW, OWN[1], 0, 0])]);
+    stage.ends(|world, outcomes| {
+        among(outcomes, &[&[&[SUCCESS, WANTED]], &[&[SUCCESS]]])?;
+        let has_started = outcomes[0] == [SUCCESS];
+        is(world, PRIZE, if has_started { Owner::Firmware } else { Owner::Guest })?;
+        exactly("starts", usize::from(has_started)..=usize::from(has_started), world.started.len())?;
+        exactly("pages in the list", usize::from(!has_started)..=usize::from(!has_started), {
+            usize::try_from(world.word(OWN[1])?).unwrap_or(usize::MAX)
+        })
+    })
 }
 
 // ---- Pages that change hands.

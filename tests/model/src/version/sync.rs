@@ -84,7 +84,11 @@ impl Protected for Guest {
             .take(crate::hardware::MAX_PROCESSORS)
             .map(|apic_id| self.calling(apic_id).map(|vcpu| (vcpu.vmsa, vcpu.calling_area)))
             .collect();
-        Ok(core::hash::Hasher::finish(&map.with(&vcpus)))
+        let places: Vec<_> = (0..)
+            .take(crate::hardware::MAX_PROCESSORS)
+            .map(|apic_id| self.place(apic_id).map_err(|why| why as u8))
+            .collect();
+        Ok(core::hash::Hasher::finish(&map.with(&vcpus).with(&places).with(&self.map.deposited())))
     }
 }
 
