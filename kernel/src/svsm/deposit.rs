@@ -1,7 +1,7 @@
 //! Memory that the guest deposits and withdraws (SVSM specification 1.01, 6.5 and 6.6), and what the firmware does with
 //! it: it grows by it what it cannot make in its own memory.
 //!
-//! That is the ownership map, and processors ([`super::processors`]).
+//! That is the ownership map (`grow_map`) and processors (`super::processors`).
 //!
 //! A call that needs memory answers how many pages it needs (`0x4000_0000 + n`); the guest deposits them and calls
 //! again.
