@@ -6,7 +6,7 @@ use core::ops::{Deref, DerefMut};
 use super::attest::Reports;
 use super::mm::ownership;
 use super::svsm::Tpm;
-use super::svsm::vcpus::Guest;
+use super::svsm::vcpus::{Guest, NoPlace};
 use crate::engine::{self, Lock};
 use crate::hardware::{Owner, Rule, World};
 
@@ -79,14 +79,14 @@ impl Protected for Guest {
             ownership::Owner::Firmware => Owner::Firmware,
             ownership::Owner::Poisoned | ownership::Owner::Unbacked => Owner::Nobody,
         })?;
-        // What is being served is known by how far its processor has come.
+        // What is being served is known by how far its processor has come; whether the firmware runs there is not.
         let vcpus: Vec<_> = (0..)
             .take(crate::hardware::MAX_PROCESSORS)
             .map(|apic_id| self.calling(apic_id).map(|vcpu| (vcpu.vmsa, vcpu.calling_area)))
             .collect();
         let places: Vec<_> = (0..)
             .take(crate::hardware::MAX_PROCESSORS)
-            .map(|apic_id| self.place(apic_id).map_err(|why| why as u8))
+            .map(|apic_id| self.place(apic_id).err().filter(|why| *why != NoPlace::Serving).map(|why| why as u8))
             .collect();
         Ok(core::hash::Hasher::finish(&map.with(&vcpus).with(&places).with(&self.map.deposited())))
     }
