@@ -3,8 +3,8 @@
 //! large as its own.
 //!
 //! Arguments: bytes of the heap; bytes of it that are in use beside map and blocks; then for each guest
-//! `VCPUS:RAM:RESERVE:FROM_FILE`, RAM and what is reserved in bytes, and how many of the processors start with memory of
-//! the file's. Answers with a line for each: map, blocks, used, free, and pages that the guest deposits; or `none`.
+//! `VCPUS:RAM:RESERVE:FROM_FILE`, RAM and what is reserved in bytes, and how many of the processors start with memory
+//! of the file's. Answers with a line for each: map, blocks, used, free, and pages that the guest deposits; or `none`.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::sync::atomic::{AtomicBool, Ordering};

@@ -257,15 +257,20 @@ pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_f
     })
 }
 
-/// Makes the firmware's page at `address` the register state of VMPL0 on another processor, and has the host start it.
+/// Makes the firmware's page at `address` a register state of VMPL0. Its GPA.
 ///
 /// # Safety
 /// The page holds a VMSA and, from here on, no Rust object.
-pub(crate) unsafe fn start_processor(address: u64, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
+pub(crate) unsafe fn make_register_state(address: u64) -> Result<u64, Fatal> {
     let gpa = Memory::gpa_of(address).ok_or_else(Fatal::plain(Reason::GuestStart))?;
     // SAFETY: the page holds no Rust object, as the caller says.
     unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::own_vmsa()) }
         .map_err(Fatal::because(Reason::GuestStart))?;
+    Ok(gpa)
+}
+
+/// Has the host run the register state at `gpa` of VMPL0 on another processor.
+pub(crate) fn start_processor(gpa: u64, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
     with(Reason::GuestStart, |host| {
         host.ghcb
             .ap_create(ApCreation::Immediately, Vmpl::Vmpl0, apic_id, gpa, sev_features)

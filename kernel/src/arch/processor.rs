@@ -142,6 +142,7 @@ const _: () = assert!(size_of::<Deposited>() == LATER_PAGES * PAGE);
 
 /// The memory of one processor, for good.
 struct Parts {
+    is_later: bool,
     block: &'static mut Block,
     start: &'static mut MaybeUninit<Start>,
     /// Where VMPL0 has restricted injection.
@@ -152,11 +153,11 @@ impl Parts {
     /// In the heap.
     fn allocate(sev_features: u64) -> Result<Parts, Fatal> {
         let doorbell = if has_doorbell(sev_features) { Some(allocate::<Doorbell>()?) } else { None };
-        Ok(Parts { block: allocate()?, start: Box::leak(Box::new_uninit()), doorbell })
+        Ok(Parts { is_later: false, block: allocate()?, start: Box::leak(Box::new_uninit()), doorbell })
     }
 
-    /// In pages that the guest has deposited. `None`: they are fewer than it takes, or this is not the first time for
-    /// this processor.
+    /// In pages that the guest has deposited. `None`: they are not as many as it takes, or others were mapped for this
+    /// processor before.
     ///
     /// # Safety
     /// The pages are the firmware's alone, zeroed, and nobody's.
@@ -165,13 +166,13 @@ impl Parts {
             return None;
         }
         let address = Memory::map_processor(apic_id, gpas)?;
-        // SAFETY: mapped as private data at addresses that are nobody else's, as many pages as it takes; zeros are a
-        // value of a `Block`, and a `StartPage` has none yet. They are never freed.
+        // SAFETY: mapped as private data, once, at addresses that are nobody else's, as many pages as it takes; zeros
+        // are a value of a `Block`, and a `StartPage` has none yet. They are never freed.
         let Deposited { block, start } = unsafe { (address as *mut Deposited).as_mut() }?;
         let doorbell = has_doorbell(sev_features).then_some(address + size_of::<Deposited>() as u64);
         // SAFETY: the page behind it, of which the same holds.
         let doorbell = doorbell.and_then(|page| unsafe { (page as *mut Doorbell).as_mut() });
-        Some(Parts { block, start: &mut start.0, doorbell })
+        Some(Parts { is_later: true, block, start: &mut start.0, doorbell })
     }
 }
 
@@ -209,6 +210,8 @@ struct Rest {
 /// What it finds in RDI at its first instruction.
 struct Start {
     processor: Processor,
+    /// The guest is there already, and whoever waits for the processor does without it.
+    is_later: bool,
     own: TakeOnce<Own>,
     ready: AtomicBool,
     go: AtomicBool,
@@ -262,7 +265,7 @@ pub(crate) fn start_later(memory: &mut Memory, apic_id: u32, gpas: &[u64]) -> bo
 fn start_with(
     memory: &mut Memory,
     apic_id: u32,
-    Parts { block, start, doorbell }: Parts,
+    Parts { is_later, block, start, doorbell }: Parts,
     sev_features: u64,
     run: Run,
 ) -> Result<Option<Waiting>, Fatal> {
@@ -282,6 +285,7 @@ fn start_with(
     };
     let start = start.write(Start {
         processor: Processor::new(0, apic_id),
+        is_later,
         own: TakeOnce::new(own),
         ready: AtomicBool::new(false),
         go: AtomicBool::new(false),
@@ -303,9 +307,10 @@ fn start_with(
     page.copy_from_slice(state.as_bytes());
     let address = page.as_ptr() as u64;
     // SAFETY: the page is never freed, and its one reference ended above.
-    let started = unsafe { host::start_processor(address, apic_id, sev_features) };
+    let Ok(vmsa) = (unsafe { host::make_register_state(address) }) else { return Ok(None) };
+    // Before the host can run it: what a processor has never seen it does not remember.
     below.into_iter().for_each(Memory::guard);
-    if started.is_err() {
+    if host::start_processor(vmsa, apic_id, sev_features).is_err() {
         return Ok(None);
     }
     let begin = rdtsc();
@@ -337,6 +342,9 @@ extern "C" fn entry() -> ! {
 extern "C" fn begin(start: &'static Start) -> ! {
     match come_up(start) {
         Ok((memory, run)) => run(memory, start.processor.apic_id),
+        Err(_) if start.is_later => loop {
+            pause();
+        },
         Err(why) => fatal::end(&why),
     }
 }

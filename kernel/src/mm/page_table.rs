@@ -175,8 +175,7 @@ impl OwnTables {
     #[must_use]
     pub fn gpa_of(&self, placement: Placement, address: u64) -> Option<u64> {
         let offset = address.checked_sub(placement.virtual_base)?;
-        let table = self.blocks.get(usize::try_from(offset / LARGE_PAGE_SIZE).ok()?)?;
-        let entry = table.get(offset / PAGE_SIZE % ENTRIES as u64);
+        let entry = self.get(offset)?;
         (entry & PRESENT != 0).then_some((entry & FRAME & !placement.c_bit) + address % PAGE_SIZE)
     }
 
@@ -188,17 +187,24 @@ impl OwnTables {
     }
 
     /// Maps the pages at `gpas`, which lie anywhere, as data one behind the other, where the memory of the processor
-    /// with this APIC id has its place. Their virtual address; `None`: it has none, or they do not fit.
+    /// with this APIC id has its place. Their virtual address; `None`: it has none, they do not fit, or others have
+    /// been there before.
     pub fn map_processor(&mut self, placement: Placement, apic_id: u32, gpas: &[u64]) -> Option<u64> {
         let number = usize::try_from(apic_id).ok().filter(|number| *number < MAX_PROCESSORS)?;
         let first = HEAP_BLOCKS * ENTRIES + number * MAX_LATER_PAGES;
-        if gpas.len() > MAX_LATER_PAGES {
+        let mut places = (first as u64..).take(MAX_LATER_PAGES);
+        if gpas.len() > MAX_LATER_PAGES || places.any(|page| self.get(page * PAGE_SIZE) != Some(0)) {
             return None;
         }
         for (page, gpa) in (first as u64..).zip(gpas) {
             self.set(page * PAGE_SIZE, entry(placement, *gpa, Access::Write));
         }
         Some(placement.virtual_base + first as u64 * PAGE_SIZE)
+    }
+
+    fn get(&self, offset: u64) -> Option<u64> {
+        let table = self.blocks.get(usize::try_from(offset / LARGE_PAGE_SIZE).ok()?)?;
+        Some(table.get(offset / PAGE_SIZE % ENTRIES as u64))
     }
 
     fn set(&mut self, offset: u64, entry: u64) -> bool {
@@ -449,6 +455,9 @@ mod tests {
         assert_eq!((walk(&tables, guard), tables.own.gpa_of(PLACEMENT, guard)), (None, None));
         tables.own.set_own(PLACEMENT, guard, Access::Write);
         assert_eq!(walk(&tables, guard), None, "what is gone stays gone");
+        for gpas in [&of(1)[..], &[0x1000]] {
+            assert_eq!(tables.own.map_processor(PLACEMENT, 1, gpas), None, "others were there before");
+        }
         assert_eq!(tables.own.map_processor(PLACEMENT, 256, &[0x1000]), None);
         assert_eq!(tables.own.map_processor(PLACEMENT, 3, &[0x1000; MAX_LATER_PAGES + 1]), None);
     }

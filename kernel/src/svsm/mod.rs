@@ -5,8 +5,8 @@
 //! guest's lock from the check to the last access. Nothing that a guest sends is fatal.
 //!
 //! Processors call at once. Three locks: the TPM, the PSP, the guest. Of the first two, whoever finds one taken answers
-//! BUSY; the guest's is waited for, and whoever holds it waits for nobody (docs/decisions.md, "Locks"). A processor that
-//! is started is waited for without a lock.
+//! BUSY; the guest's is waited for, and whoever holds it waits for none of these (docs/decisions.md, "Locks"). A
+//! processor that is started is waited for without a lock.
 
 pub mod apic;
 pub mod attestation;
