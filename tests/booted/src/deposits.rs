@@ -29,7 +29,7 @@ pub(super) const PAGE: u64 = 4096;
 /// Boots, and has the payload go on beyond what there is room for.
 pub fn run(machine: &Built) -> Result<Totals> {
     let built = built(machine)?;
-    let mut qemu = boot::start(&built, "vmpl-fault=gp")?;
+    let mut qemu = boot::start(&built, "own=1\nvmpl-fault=gp")?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
     let mut totals = case("PVALIDATE asks for memory, once, and goes on with it", grow(&mut relay));

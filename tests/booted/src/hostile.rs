@@ -8,7 +8,7 @@ use host::relay::{AttestCall, Relay, result_name};
 
 /// Boots, lets the payload try, and counts its lines.
 pub fn run(built: &Built) -> Result<Totals> {
-    let mut qemu = boot::start(built, "vmpl-fault=gp\nsteal=1")?;
+    let mut qemu = boot::start(built, "vmpl-fault=gp\nsteal=1\nown=1")?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
     let text = relay.selftest().with_context(|| qemu.last_lines())?;

@@ -64,7 +64,7 @@ pub fn run(plain: &Built) -> Result<Totals> {
 }
 
 /// A host that offers alternate injection, and presents whatever chance has.
-const PRESENTS: &str = "injection=alternate\nram=32\nvmpl-fault=gp\nfault=present:7\nseed=5";
+const PRESENTS: &str = "injection=alternate\nram=32\nown=1\nvmpl-fault=gp\nfault=present:7\nseed=5";
 
 /// Alternate injection: the payload's own account of the APIC protocol, and that it is not there where it was not asked
 /// for, or is not offered.
@@ -196,7 +196,7 @@ fn until_the_guest_runs(qemu: &mut Qemu, account: &mut Account) -> Result<()> {
 
 /// The hostile guest's self-test, while the host raises every event in the firmware.
 fn hostile(built: &Built) -> Result<Totals> {
-    let config = "injection=restricted\nvmpl-fault=gp\nsteal=1\nfault=hv:1500\nseed=3\n";
+    let config = "injection=restricted\nown=1\nvmpl-fault=gp\nsteal=1\nfault=hv:1500\nseed=3\n";
     let mut qemu = boot::start(built, &format!("{config}{}", window()?))?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;

@@ -4,7 +4,7 @@ use super::deposits::{DEPOSIT, GIVEN, LIST, PAGE, PVALIDATE, WANTED, call, withd
 use super::hostile::{alive, count, running};
 use super::stack::{self, OFFSET, SMALL_RESERVE};
 use super::{Totals, case};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use core::time::Duration;
 use fs_err as fs;
 use host::boot::{self, Built};
@@ -36,6 +36,7 @@ pub(super) fn run(machine: &Built) -> Result<Totals> {
     let mut totals = started(machine, Interrupts::Any, 20)?;
     totals += started(machine, Interrupts::Restricted, 21)?;
     totals += refused(machine)?;
+    totals += without_doorbell(machine)?;
     Ok(totals)
 }
 
@@ -53,7 +54,7 @@ fn built(machine: &Built, processors: u32, interrupts: Interrupts) -> Result<Bui
 fn started(machine: &Built, interrupts: Interrupts, pages: u64) -> Result<Totals> {
     let (built, stack) = (built(machine, 3, interrupts)?, CallStack::find()?);
     let host = if interrupts == Interrupts::Any { "" } else { "injection=restricted\nrmp-pages=2m\n" };
-    let mut qemu = boot::start(&built, &format!("vmpl-fault=gp\n{host}{}", stack.watched()))?;
+    let mut qemu = boot::start(&built, &format!("own=1\nvmpl-fault=gp\n{host}{}", stack.watched()))?;
     let name = |what: &str| format!("{interrupts:?}: {what}");
     let mut said = String::new();
     boot::hear_until_guest(&mut qemu, &built.image, |event, _| said += &format!("{}\n", event.line))?;
@@ -125,7 +126,7 @@ fn in_a_large_page(relay: &mut dyn Relay, pages: u64) -> Result<()> {
 fn refused(machine: &Built) -> Result<Totals> {
     const PAGES: u64 = 20;
     let built = built(machine, 4, Interrupts::Any)?;
-    let mut qemu = boot::start(&built, "vmpl-fault=gp\nfault=ap-late:2\nfault=ap-refused:4")?;
+    let mut qemu = boot::start(&built, "own=1\nvmpl-fault=gp\nfault=ap-late:2\nfault=ap-refused:4")?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
     let mut relay = qemu.relay()?;
     let mut totals = case("what the host does not start in time, or refuses to, is no processor", {
@@ -150,6 +151,25 @@ fn refused(machine: &Built) -> Result<Totals> {
         let why = ["1 does not come up", "2 runs", "3 does not come up"];
         why.iter().try_for_each(|why| says(&said, &format!("quoin: processors {why}")))
     });
+    totals += case("the firmware has not ended", running(&mut qemu));
+    Ok(totals)
+}
+
+/// The host takes the doorbell page of the processor that boots, and of no other.
+fn without_doorbell(machine: &Built) -> Result<Totals> {
+    const PAGES: u64 = 21;
+    let built = built(machine, 2, Interrupts::Restricted)?;
+    let mut qemu = boot::start(&built, "own=1\nvmpl-fault=gp\ninjection=restricted\nfault=doorbell-refused:1")?;
+    boot::wait_for_guest(&mut qemu, &built.image, false)?;
+    let mut relay = qemu.relay()?;
+    let mut totals = case("a processor whose doorbell page is refused is no processor", {
+        deposits(&mut relay, &[LARGE | IS_LARGE])
+            .and_then(|()| answers(&mut relay, 1, INVALID_PARAMETER))
+            .and_then(|()| answers(&mut relay, 1, INVALID_PARAMETER))
+    });
+    let unused: Vec<u64> = (0..SMALL_PAGES - PAGES).rev().map(|page| LARGE + page * PAGE).collect();
+    totals += case("its memory does not come back", comes_back(&mut relay, |back| back == unused));
+    totals += case("TPM and attestation answer", alive(&mut relay));
     totals += case("the firmware has not ended", running(&mut qemu));
     Ok(totals)
 }
@@ -236,6 +256,6 @@ impl CallStack {
     fn left(&self, said: &str) -> Result<()> {
         let used = said.lines().filter_map(stack::bytes).max();
         println!("     stack `call`: {used:?} of {} bytes", self.top - self.bottom);
-        stack::left(used.unwrap_or(u64::MAX), self.top - self.bottom, SMALL_RESERVE)
+        stack::left(used.context("the machine has said nothing of it")?, self.top - self.bottom, SMALL_RESERVE)
     }
 }

@@ -51,7 +51,7 @@ pub fn in_full(every: u64) -> Result<Totals> {
 /// What the firmware asks for: of its processors 1 to 3 one is started only after it has given it up, one begins on
 /// another processor, one is refused.
 fn firmware(built: &Built) -> Result<()> {
-    const LIES: &str = "vmpl-fault=gp\nfault=parked-run\nfault=ap-late:1\nfault=ap-other:2\nfault=ap-refused:3";
+    const LIES: &str = "own=1\nvmpl-fault=gp\nfault=parked-run\nfault=ap-late:1\nfault=ap-other:2\nfault=ap-refused:3";
     let mut qemu = boot::start(built, LIES)?;
     let mut said = hear(&mut qemu, built)?;
     ensure!(said.contains("quoin: processors 2 of 4"), "the firmware has not counted its processors:\n{said}");
@@ -95,7 +95,7 @@ fn hear(qemu: &mut Qemu, built: &Built) -> Result<String> {
 /// What the guest asks for. AP creations 1 to 3 are the firmware's own, of which the first is carried out on two
 /// processors, 4 that of the first vCPU; then the guest's, each with its destruction.
 fn guest(built: &Built) -> Result<Totals> {
-    const LIES: &str = "vmpl-fault=gp\nfault=ap-twice:1\nfault=ap-vmpl:3\nfault=ap-never:6\nfault=ap-refused:8\n\
+    const LIES: &str = "own=1\nvmpl-fault=gp\nfault=ap-twice:1\nfault=ap-vmpl:3\nfault=ap-never:6\nfault=ap-refused:8\n\
         fault=ap-page:10\nfault=ap-other:14";
     let mut qemu = boot::start(built, LIES)?;
     let said = hear(&mut qemu, built)?;
@@ -182,7 +182,7 @@ fn split(built: &Built) -> Result<()> {
 /// Register states with bits flipped.
 fn flipped(portions: &[(u32, u32, u32)]) -> Result<Totals> {
     let built = boot::build_for(2)?;
-    let mut qemu = boot::start(&built, "vmpl-fault=gp\nram=32")?;
+    let mut qemu = boot::start(&built, "own=1\nvmpl-fault=gp\nram=32")?;
     hear(&mut qemu, &built)?;
     let mut relay = qemu.relay()?;
     let mut totals = Totals::default();

@@ -20,7 +20,7 @@ const PORTION: u32 = 5000;
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// With turns, the other processor has one at exits of VMPL0, that is amid a call.
-const CONFIG: &str = "vmpl-fault=gp\nfault=hv-features:0x23\nturns=1";
+const CONFIG: &str = "own=64\nvmpl-fault=gp\nfault=hv-features:0x23\nturns=1";
 
 /// What one vCPU changes while the other's call is served.
 const HOSTILE: [(Work, &str); 6] = [

@@ -79,7 +79,7 @@ lies! {
     cbit_lie "cbit-lie" 51 "the MSR protocol (SEV information) and host CPUID name ARG as the C-bit"
     cpuid_overflow "cpuid-overflow" 65 "the CPUID page's count is ARG"
     spurious_run "spurious-run" 1 "every Nth intercept of VMPL2 that is no VMGEXIT makes the host run VMPL0"
-    doorbell_refused "doorbell-refused" 1 "no #HV doorbell page is taken"
+    doorbell_refused "doorbell-refused" 0 "no #HV doorbell page is taken, of processors from number ARG on"
     doorbell_other "doorbell-other" 1 "the #HV doorbell page is another one than the guest has named, and the host says so"
     event "event" 64 "vector ARG (bits 7:0) is raised in VMPL0, once, with ARG in its doorbell page"
     present "present" 20 "at every Nth exit of a VMPL2 with alternate injection what chance has is presented to it"
@@ -163,6 +163,8 @@ pub(crate) struct Config {
     /// Another processor has its turn at each exit of VMPL0.
     pub(crate) turns: bool,
     pub(crate) trace: bool,
+    /// Each Nth time that VMPL0 has VMPL2 run, its own pages are inspected (own.rs).
+    pub(crate) own: Option<u64>,
     pub(crate) seed: Option<u64>,
     pub(crate) lies: Lies,
 }
@@ -189,6 +191,7 @@ impl Default for Config {
             calls: false,
             turns: false,
             trace: false,
+            own: None,
             seed: None,
             lies: Lies::default(),
         }
@@ -254,6 +257,7 @@ impl Config {
             ("calls", value) => self.calls = number(value)? != 0,
             ("turns", value) => self.turns = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
+            ("own", value) => self.own = Some(number(value)?),
             ("case", _) => {}
             ("seed", value) => self.seed = Some(number(value)?),
             ("fault", value) => {

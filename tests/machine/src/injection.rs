@@ -89,7 +89,7 @@ impl Machine {
     }
 
     fn set_doorbell(&mut self, gpa: u64) -> Result<Answer, Refused> {
-        if self.config.lies.doorbell_refused.is_some() {
+        if self.config.lies.doorbell_refused.is_some_and(|first| self.me as u64 >= first) {
             log!("LIE doorbell-refused: {gpa:#x}");
             return Err(Malformed::InvalidInput.into());
         }

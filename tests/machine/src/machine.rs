@@ -192,6 +192,8 @@ pub(crate) struct Machine {
     pub(crate) stack_used: Option<u64>,
     /// What VMPL2 can read was inspected, when it ran for the first time.
     pub(crate) inspected: bool,
+    /// Runs of VMPL2 until its own pages are inspected (`own=N`).
+    pub(crate) own_left: u64,
     /// For `fault=inject`.
     pub(crate) inject: Inject,
     /// For `fault=hv`; whether the handler of #HV is being watched.

@@ -54,6 +54,7 @@ mod mem;
 mod memory;
 mod msr;
 mod npt;
+mod own;
 mod phys;
 mod psp;
 mod pvh;
@@ -140,6 +141,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         late: None,
         stack_used: None,
         inspected: false,
+        own_left: 0,
         inject: inject::Inject::default(),
         signals: signals::Signals::default(),
         in_signal: false,

@@ -41,6 +41,7 @@ rules! {
     IvReused "iv-reused" "a guest message never encrypts two plaintexts under one key and IV"
     SecretsLeak "secrets-leak" "no VMPCK of a more privileged VMPL is in memory that VMPL2 can read"
     UnzeroedGrant "unzeroed-grant" "a page is zeroed after its validation and before it is granted"
+    OwnPageGranted "own-page-granted" "no other VMPL has rights on a page that VMPL0 has mapped as its own"
     RunVmplBad "run-vmpl-bad" "run-VMPL names another VMPL of this vCPU that has a VMSA"
     TripleFault "triple-fault" "an exception finds a usable IDT, gate and stack"
     Halted "halted" "a vCPU does not halt with interrupts disabled"

@@ -258,6 +258,9 @@ impl Machine {
             self.log_exits("VMPL2 begins");
             self.inspect_grants();
         }
+        if vmpl == 2 {
+            self.inspect_own();
+        }
     }
 
     /// At each VMGEXIT, of a stack that is looked through quickly.

@@ -326,6 +326,12 @@ pub(crate) fn unzeroed_grant() {
     guest::run();
 }
 
+/// VMPL2 runs in the address space of this program, and has been granted all of it.
+pub(crate) fn own_page_granted() {
+    guest::prepare(guest::done);
+    guest::run();
+}
+
 pub(crate) fn run_vmpl_bad() {
     guest::run();
 }

@@ -171,6 +171,7 @@ macro_rules! for_each_case {
             "secrets-leak-vmpck1" broken::secrets_leak_vmpck1, Stop("secrets-leak"), "";
             "secrets-leak-shared" broken::secrets_leak_shared, Stop("secrets-leak"), "";
             "unzeroed-grant" broken::unzeroed_grant, Stop("unzeroed-grant"), "";
+            "own-page-granted" broken::own_page_granted, Stop("own-page-granted"), "own=1";
             "run-vmpl-bad" broken::run_vmpl_bad, Stop("run-vmpl-bad"), "";
             "run-vmpl-self" broken::run_vmpl_self, Stop("run-vmpl-bad"), "";
             "run-vmpl-destroyed" broken::run_vmpl_destroyed, Stop("run-vmpl-bad"), "";
