@@ -83,7 +83,7 @@ pub struct Args {
     /// A certificate revocation list, in DER or PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
-    /// Certificates that are not with the evidence, such as the ASVK of a VLEK: one in DER, or any number in PEM; may
+    /// Certificates that are not with the evidence, such as the ASVK of a VLEK, or an issuer above an EK's: one in DER, or any number in PEM; may
     /// be given several times.
     #[arg(long, value_name = "FILE")]
     certificates: Vec<PathBuf>,
@@ -262,7 +262,11 @@ fn evidence(args: &Args) -> Result<Evidence> {
         .map(|path| certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string()));
     let certificates = certificates.collect::<Result<Vec<_>>>()?.concat();
     let files = args.evidence.as_ref().map(|path| input::read(path, &certificates)).transpose()?;
-    let Some(tcti) = &args.tcti else { return files.context("no evidence") };
+    let Some(tcti) = &args.tcti else {
+        let mut evidence = files.context("no evidence")?;
+        add_issuers(&mut evidence, &certificates);
+        return Ok(evidence);
+    };
     let quote_nonce = args.quote_nonce.clone().map(|nonce| nonce.0);
     let request = Request { ak: args.ak_handle, quote_nonce, report: files };
     let mut transport = tcti::open(tcti)?;
@@ -270,6 +274,7 @@ fn evidence(args: &Args) -> Result<Evidence> {
     if evidence.kind == Kind::Azure {
         certificates::complete(&mut evidence, &certificates).context("--certificates")?;
     }
+    add_issuers(&mut evidence, &certificates);
     // After the quote: a list that goes on leads to it by its first entries.
     let [boot_log, ima] = tcti::logs(tcti);
     evidence.boot_events = log_file(args.boot_log.as_ref(), boot_log)?;
@@ -279,6 +284,13 @@ fn evidence(args: &Args) -> Result<Evidence> {
         evidence.write(folder)?;
     }
     Ok(evidence)
+}
+
+/// Certificates that the verifier brings may be of those above the EK's: nothing rests on them but by their signatures.
+fn add_issuers(evidence: &mut Evidence, certificates: &[Vec<u8>]) {
+    if evidence.kind == Kind::Tpm {
+        evidence.ek_chain.extend(certificates.concat());
+    }
 }
 
 /// The file that was named, or the kernel's, if it is there.

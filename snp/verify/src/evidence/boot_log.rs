@@ -410,6 +410,7 @@ pub(crate) mod tests {
             (4, 0x8000_0003, vec![2; 32], image("\\EFI\\A.EFI")),
             (8, 13, b"boot".to_vec(), b"grub_cmd: boot\0".to_vec()),
             (9, 13, vec![3; 32], b"/vmlinuz\0".to_vec()),
+            (9, 13, vec![5; 32], b"/a file: its name\0".to_vec()),
             (11, 13, b".linux\0".to_vec(), wide(".linux")),
             same(12, 13, wide("quiet")),
             (9, 6, vec![4; 32], tag),

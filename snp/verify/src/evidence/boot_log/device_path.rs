@@ -4,7 +4,7 @@
 //! `Path(type,subtype,data)`.
 
 use super::super::event_log::Reader;
-use super::text::{guid, utf16};
+use super::text::{guid, name, utf16};
 use crate::digest::hex;
 use anyhow::Result;
 
@@ -72,10 +72,7 @@ fn node(kind: u8, subtype: u8, data: &[u8]) -> Result<String> {
         (4, 1) => hard_drive(&mut data)?,
         (4, 2) => format!("CDROM({:#x},{:#x},{:#x})", data.u32()?, data.u64()?, data.u64()?),
         (4, 3) => vendor("VenMedia", &mut data)?,
-        (4, 4) => {
-            let name = utf16(data.0).unwrap_or_else(|| hex(data.0));
-            name.trim_end_matches('\0').escape_debug().to_string()
-        }
+        (4, 4) => name(&utf16(data.0).unwrap_or_else(|| hex(data.0))),
         (4, 6) => format!("FvFile({})", guid(data.array()?)),
         (4, 7) => format!("Fv({})", guid(data.array()?)),
         (4, 8) => {
@@ -88,9 +85,9 @@ fn node(kind: u8, subtype: u8, data: &[u8]) -> Result<String> {
     })
 }
 
-fn vendor(name: &str, data: &mut Reader<'_>) -> Result<String> {
+fn vendor(kind: &str, data: &mut Reader<'_>) -> Result<String> {
     let id = guid(data.array()?);
-    Ok(if data.0.is_empty() { format!("{name}({id})") } else { format!("{name}({id},{})", hex(data.0)) })
+    Ok(if data.0.is_empty() { format!("{kind}({id})") } else { format!("{kind}({id},{})", hex(data.0)) })
 }
 
 fn acpi(hid: u32, uid: u32) -> String {
@@ -153,7 +150,7 @@ pub(crate) mod tests {
         assert_eq!(
             text(&program("\\EFI\\BOOT\\BOOTX64.EFI")),
             "PciRoot(0x0)/Pci(0x1f,0x2)/Sata(0x1,0xffff,0x0)/\
-             HD(1,GPT,12345678-9abc-def0-0102-030405060708,0x800,0x10000)/\\\\EFI\\\\BOOT\\\\BOOTX64.EFI"
+             HD(1,GPT,12345678-9abc-def0-0102-030405060708,0x800,0x10000)/\\EFI\\BOOT\\BOOTX64.EFI"
         );
         let kinds = [
             node(1, 3, &[[11, 0, 0, 0, 0, 0, 0, 0].as_slice(), &[0; 12]].concat()),

@@ -102,7 +102,8 @@ impl BootEvent {
         self.digests.get(&alg::SHA256).map(Vec::as_slice).context("boot log: an event has no SHA-256 digest")
     }
 
-    /// What of the data must be what was measured: a digest of anything else is refused.
+    /// What of the data must be what was measured: a digest of anything else is refused. GRUB and this firmware log text
+    /// behind a name, as in `kernel_cmdline: quiet`.
     pub(super) fn must_be_measured(&self) -> Option<&[u8]> {
         match self.kind {
             EV_SEPARATOR
@@ -114,7 +115,9 @@ impl BootEvent {
             EV_IPL => {
                 let text = self.data.strip_suffix(b"\0")?;
                 let colon = text.windows(2).position(|two| two == b": ")?;
-                text.get(colon + 2..)
+                let (name, text) = text.split_at(colon);
+                let is_name = name.iter().all(|letter| letter.is_ascii_lowercase() || *letter == b'_');
+                text.get(2..).filter(|_| is_name)
             }
             _ => None,
         }

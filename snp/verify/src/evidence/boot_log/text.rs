@@ -12,7 +12,15 @@ pub(super) fn text(bytes: &[u8]) -> Option<String> {
     let text = if wide { utf16(bytes)? } else { core::str::from_utf8(bytes).ok()?.to_owned() };
     let text = text.trim_end_matches('\0');
     let printable = !text.is_empty() && !text.chars().any(|letter| letter.is_control() && !letter.is_whitespace());
-    printable.then(|| text.escape_debug().to_string())
+    printable.then(|| name(text))
+}
+
+/// A name on one line: backslashes, which separate folders, stay.
+pub(super) fn name(text: &str) -> String {
+    let letters = text.trim_end_matches('\0').chars();
+    letters
+        .map(|letter| if letter == '\\' { String::from(letter) } else { letter.escape_debug().to_string() })
+        .collect()
 }
 
 /// UTF-16, little-endian.
@@ -71,7 +79,7 @@ mod tests {
     fn text_is_of_either_encoding_and_what_is_none_is_hexadecimal() {
         assert_eq!(text(b"quiet\0").as_deref(), Some("quiet"));
         assert_eq!(text(b"q\0u\0\0\0").as_deref(), Some("qu"));
-        assert_eq!(text(b"\"\n").as_deref(), Some("\\\"\\n"));
+        assert_eq!(text(b"\"\n\\a").as_deref(), Some("\\\"\\n\\a"));
         assert_eq!((text(b""), text(b"\0\0"), text(&[0xFF, 1]), text(b"a\x1bb")), (None, None, None, None));
         assert_eq!(shown(&[0xFF; 25]), format!("{}… (25 bytes)", "ff".repeat(24)));
         assert_eq!((shown(&[0xFF; 24]), shown(&[])), ("ff".repeat(24), "nothing".into()));

@@ -3,7 +3,7 @@
 
 use super::super::event_log::Reader;
 use super::device_path;
-use super::text::{guid, shown, text, utf16};
+use super::text::{guid, name, shown, text, utf16};
 use anyhow::{Context, Result};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
@@ -23,10 +23,10 @@ impl<'a> Variable<'a> {
         let mut reader = Reader(bytes);
         let vendor = guid(reader.array()?);
         let (letters, length) = (reader.u64()?, reader.u64()?);
-        let name = reader.take(usize::try_from(letters)?.checked_mul(2).context("a name without an end")?)?;
-        let name = utf16(name).context("a name that is not UTF-16")?;
+        let variable = reader.take(usize::try_from(letters)?.checked_mul(2).context("a name without an end")?)?;
+        let variable = utf16(variable).context("a name that is not UTF-16")?;
         let data = reader.take(length.try_into()?)?;
-        Ok(Self { vendor, name: name.trim_end_matches('\0').escape_debug().to_string(), data })
+        Ok(Self { vendor, name: name(&variable), data })
     }
 
     fn is_boot_option(&self) -> bool {
@@ -69,7 +69,7 @@ pub(super) fn authority(data: &[u8]) -> Result<String> {
 
 fn subject(der: &[u8]) -> Option<String> {
     let certificate = Certificate::from_der(der).ok()?;
-    Some(format!("certificate of {}", certificate.tbs_certificate.subject.to_string().escape_debug()))
+    Some(format!("certificate of {}", name(&certificate.tbs_certificate.subject.to_string())))
 }
 
 /// A list of `EFI_SIGNATURE_LIST`: how many entries of which kind, and whose certificates.
@@ -101,9 +101,9 @@ fn boot_option(data: &[u8]) -> Result<String> {
     let mut reader = Reader(data);
     let (_attributes, length) = (reader.u32()?, reader.u16()?);
     let end = reader.0.as_chunks::<2>().0.iter().position(|two| *two == [0, 0]).context("a name without an end")?;
-    let name = utf16(reader.take(2 * end + 2)?).context("a name that is not UTF-16")?;
+    let option = utf16(reader.take(2 * end + 2)?).context("a name that is not UTF-16")?;
     let path = device_path::text(reader.take(length.into())?);
-    Ok(format!("`{}` {path}", name.trim_end_matches('\0').escape_debug()))
+    Ok(format!("`{}` {path}", name(&option)))
 }
 
 /// `UEFI_IMAGE_LOAD_EVENT`.
@@ -129,9 +129,9 @@ pub(super) fn partitions(data: &[u8]) -> Result<String> {
         let mut entry = Reader(entry);
         let kind = guid(entry.array()?);
         entry.take(16 + 8 + 8 + 8)?;
-        let name = utf16(entry.take(72)?).unwrap_or_default();
-        let name = name.split('\0').next().unwrap_or_default().escape_debug().to_string();
-        said.push(if name.is_empty() { kind } else { format!("{name} ({kind})") });
+        let partition = utf16(entry.take(72)?).unwrap_or_default();
+        let partition = name(partition.split('\0').next().unwrap_or_default());
+        said.push(if partition.is_empty() { kind } else { format!("{partition} ({kind})") });
     }
     Ok(format!("partitions of disk {disk}: {}", if said.is_empty() { "none".into() } else { listed(&said) }))
 }
@@ -182,8 +182,8 @@ fn described(data: &[u8]) -> Result<(String, &[u8])> {
 pub(super) fn tagged(data: &[u8]) -> Result<String> {
     let mut reader = Reader(data);
     let number = reader.u32()?;
-    let name = shown(reader.sized()?);
-    Ok(format!("{name}, tag {number:#x}"))
+    let description = shown(reader.sized()?);
+    Ok(format!("{description}, tag {number:#x}"))
 }
 
 /// An `EFI_VARIABLE` as the profile has it in events, for tests.
@@ -274,10 +274,10 @@ pub(crate) mod tests {
             (
                 0x8000_0002,
                 variable("Boot0001", &option.concat()),
-                format!("Boot0001 (EFI_GLOBAL_VARIABLE): `Debian` {place}/\\\\A"),
+                format!("Boot0001 (EFI_GLOBAL_VARIABLE): `Debian` {place}/\\A"),
             ),
             (0x8000_00E0, variable("db", &owned), "db (EFI_GLOBAL_VARIABLE): certificate of CN=SEV-VCEK".into()),
-            (0x8000_0003, image("\\A"), format!("{place}/\\\\A")),
+            (0x8000_0003, image("\\A"), format!("{place}/\\A")),
             (0x8000_0003, [0; 32].into(), "an image of 0x0 bytes at 0x0, without a path".into()),
             (
                 0x8000_0006,
