@@ -43,12 +43,13 @@ pub struct Request {
 pub fn gather(transport: &mut dyn Transport, request: Request) -> Result<Evidence> {
     let mut tpm = Tpm::new(transport);
     tpm.startup()?;
-    if request.ak.is_none() && request.report.is_none() {
-        if let Some(blob) = tpm.nv_read(AZURE_REPORT)? {
-            let mut evidence = azure::report(&blob).context("NV Index 0x01400001")?;
-            quote(&mut tpm, AZURE_AK, request.quote_nonce, &mut evidence)?;
-            return Ok(evidence);
-        }
+    if request.ak.is_none()
+        && request.report.is_none()
+        && let Some(blob) = tpm.nv_read(AZURE_REPORT)?
+    {
+        let mut evidence = azure::report(&blob).context("NV Index 0x01400001")?;
+        quote(&mut tpm, AZURE_AK, request.quote_nonce, &mut evidence)?;
+        return Ok(evidence);
     }
     let mut evidence = Evidence { kind: Kind::Tpm, ..Evidence::default() };
     if let Some(Evidence { report, nonce, certificates, ark, ask, vcek, manifest, .. }) = request.report {
