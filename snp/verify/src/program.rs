@@ -83,8 +83,8 @@ pub struct Args {
     /// A certificate revocation list, in DER or PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
-    /// Certificates that are not with the evidence, such as the ASVK of a VLEK, or an issuer above an EK's: one in DER, or any number in PEM; may
-    /// be given several times.
+    /// Certificates that are not with the evidence, such as the ASVK of a VLEK, or an issuer above an EK's: one in DER,
+    /// or any number in PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     certificates: Vec<PathBuf>,
     /// Judge certificates and revocation lists as of then and not of now, such as 2026-11-29T12:00:00Z.

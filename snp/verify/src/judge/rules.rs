@@ -264,7 +264,8 @@ pub(super) fn pcrs(case: &Case<'_>) -> Result<String> {
 pub(super) fn events(case: &Case<'_>) -> Result<String> {
     let log = tpm::replayed_log(case).context("events: there are rules, and the evidence has no proven event log")?;
     for (number, rule) in case.policy().events.iter().enumerate() {
-        event(rule, &log).with_context(|| format!("events, rule {}", number + 1))?;
+        let judged = tpm::explained(case, rule.pcr).and_then(|()| event(rule, &log));
+        judged.with_context(|| format!("events, rule {}", number + 1))?;
     }
     Ok(format!("{} rules, {} events", case.policy().events.len(), log.len()))
 }

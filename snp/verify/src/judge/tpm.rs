@@ -265,11 +265,11 @@ fn boot_alone(case: &Case<'_>, boot: &BootLog) -> Result<String> {
     let mut measured: BTreeSet<u32> = boot.events.iter().map(|event| event.pcr).collect();
     let mut files = String::new();
     if !case.evidence.ima.is_empty() {
-        let (list, count) = proven_measurements(case.evidence)?;
+        let (mut list, count) = proven_measurements(case.evidence)?;
         let later = list.entries.len() - count;
-        let first = Measurements { entries: list.entries.into_iter().take(count).collect() };
-        first.replay(&mut pcrs)?;
-        measured.extend(first.entries.iter().map(|entry| entry.pcr));
+        list.entries.truncate(count);
+        list.replay(&mut pcrs)?;
+        measured.extend(list.entries.iter().map(|entry| entry.pcr));
         files = format!(" and {count} measurements of IMA");
         if later > 0 {
             files.push_str(&format!(" ({later} more are later than the quote, and not proven)"));
@@ -315,6 +315,25 @@ pub(super) fn replayed_log(case: &Case<'_>) -> Result<Vec<BootEvent>> {
         events.extend(log.events.into_iter().map(|event| BootEvent::of_data(event.pcr, event.data)));
     }
     Ok(events)
+}
+
+/// The logs lead to the quoted value of that PCR: what they have no events of, was not measured.
+pub(super) fn explained(case: &Case<'_>, pcr: u32) -> Result<()> {
+    let quoted = quoted_pcrs(case.evidence)?;
+    let mut pcrs = initial_pcrs();
+    BootLog::parse(&case.evidence.boot_events)?.replay(&mut pcrs)?;
+    if !case.evidence.ima.is_empty() {
+        let (mut list, count) = proven_measurements(case.evidence)?;
+        list.entries.truncate(count);
+        list.replay(&mut pcrs)?;
+    }
+    if case.evidence.kind == Kind::Quoin {
+        pcrs = EventLog::parse(&case.evidence.events)?.replay_after(pcrs)?;
+    }
+    let (value, found) = (quoted.get(&pcr), pcrs.get(pcr as usize));
+    ensure!(value.is_some(), "PCR {pcr} is not in the quote");
+    ensure!(value == found, "PCR {pcr} was extended by what is in no log");
+    Ok(())
 }
 
 /// What Linux has measured, if it says so: it begins with the PCRs of the boot, and leads to PCR 10.

@@ -1,8 +1,8 @@
 //! One event: its type's name, what it says in words, and what of its data the digest proves.
 //!
 //! What types are there, and what each has for data, is in the TCG PC Client Platform Firmware Profile (10.4). Of some
-//! the data are what was measured, by the profile and in every log that was seen ([`BootEvent::must_be_measured`]); of
-//! others they may be, in one of a few forms, and the digest says whether they were ([`BootEvent::measured`]).
+//! the data are what was measured, by the profile and in every log that was seen; of others they may be, in one of a few
+//! forms, and the digest says whether they were.
 
 use super::super::wire::alg;
 use super::text::{shown, text};

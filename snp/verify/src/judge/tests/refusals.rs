@@ -634,6 +634,16 @@ refusals! {
             .base(booted)
             .policy("events = [{ pcr = 8, count = \"one\" }]");
     an_event_that_is_missing: case(Step::Events, "none in PCR 5").base(booted).policy("events = [{ pcr = 5 }]");
+    a_pcr_that_the_log_does_not_explain:
+        case(Step::Events, "a log without the events of the rule's PCR, which was extended")
+            .base(through_ovmf)
+            .of(Twin::azure)
+            .policy("events = [{ pcr = 12, count = \"none\", contains = [\"loud\"] }]")
+            .evidence(|evidence| evidence.boot_events = written(&[(7, 4, vec![0; 4], vec![0; 4])]))
+            .twin(|twin| {
+        let loud = (12, 13, wide("loud"), wide("loud"));
+        twin.boot_events = written(&[(7, 4, vec![0; 4], vec![0; 4]), loud]);
+    });
     a_word_in_utf_16:
         case(Step::Events, "a command line in UTF-16 with it")
             .base(through_ovmf)
