@@ -2,7 +2,7 @@
 //!
 //! | named | is |
 //! |---|---|
-//! | `swtpm:host=…,port=…`, `swtpm:path=…` | swtpm's socket: TPM bytes alone; 127.0.0.1 and 2321 where nothing is said |
+//! | `swtpm:host=…,port=…`, `swtpm:path=…` | swtpm's socket: TPM bytes alone; else 127.0.0.1 and 2321 |
 //! | `mssim:host=…,port=…` | the TCG simulator's command port, likewise |
 //! | `device:/dev/tpmrm0` | a device of Linux; that one where nothing is said |
 //! | `cmd:…` | a program that takes commands and gives responses, such as `ssh guest tpm2_send` |

@@ -256,8 +256,8 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     Ok(format!("{events} events{files} lead to the quoted PCRs{command_line}"))
 }
 
-/// The log of a boot, and IMA's list, lead to those quoted PCRs that they have events for; others may have been extended
-/// later, and so may the list.
+/// The log of a boot, and IMA's list, lead to those quoted PCRs that they have events for; others may have been
+/// extended later, and so may the list.
 fn boot_alone(case: &Case<'_>, boot: &BootLog) -> Result<String> {
     let quoted = quoted_pcrs(case.evidence)?;
     let mut pcrs = initial_pcrs();

@@ -1,5 +1,5 @@
-//! What a verifier asks of a running TPM: its EK and the EK's certificate, an AK in the same TPM, and a quote of all PCRs
-//! by it, for a nonce of the verifier's.
+//! What a verifier asks of a running TPM: its EK and the EK's certificate, an AK in the same TPM, and a quote of all
+//! PCRs by it, for a nonce of the verifier's.
 //!
 //! Where the TPM has Azure's attestation report (NV Index 0x01400001), it and Azure's AK are taken. A report of another
 //! kind comes from a folder: a TPM cannot give it, and its guest can.

@@ -1,8 +1,8 @@
 //! One event: its type's name, what it says in words, and what of its data the digest proves.
 //!
 //! What types are there, and what each has for data, is in the TCG PC Client Platform Firmware Profile (10.4). Of some
-//! the data are what was measured, by the profile and in every log that was seen; of others they may be, in one of a few
-//! forms, and the digest says whether they were.
+//! the data are what was measured, by the profile and in every log that was seen; of others they may be, in one of a
+//! few forms, and the digest says whether they were.
 
 use super::super::wire::alg;
 use super::text::{shown, text};
@@ -102,8 +102,8 @@ impl BootEvent {
         self.digests.get(&alg::SHA256).map(Vec::as_slice).context("boot log: an event has no SHA-256 digest")
     }
 
-    /// What of the data must be what was measured: a digest of anything else is refused. GRUB and this firmware log text
-    /// behind a name, as in `kernel_cmdline: quiet`.
+    /// What of the data must be what was measured: a digest of anything else is refused. GRUB and this firmware log
+    /// text behind a name, as in `kernel_cmdline: quiet`.
     pub(super) fn must_be_measured(&self) -> Option<&[u8]> {
         match self.kind {
             EV_SEPARATOR
