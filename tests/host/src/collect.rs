@@ -97,7 +97,7 @@ fn quote(tpm: &mut Tpm<'_>, ak: u32, evidence: &mut Evidence) -> Result<()> {
 }
 
 /// The TPM behind a relay.
-struct Through<'a>(&'a mut dyn Relay);
+pub struct Through<'a>(pub &'a mut dyn Relay);
 
 impl Transport for Through<'_> {
     fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>> {
