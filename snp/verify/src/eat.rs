@@ -19,7 +19,10 @@ const UNRECOGNIZED: i8 = 97;
 
 /// Claims of the vector and the steps that each rests on.
 const VECTOR: [(&str, &[Step]); 4] = [
-    ("instance-identity", &[Step::ReportData, Step::EndorsementKey, Step::AttestationKey, Step::Keys]),
+    (
+        "instance-identity",
+        &[Step::ReportData, Step::EndorsementKey, Step::AttestationKey, Step::EkCertificate, Step::Keys],
+    ),
     ("configuration", &[Step::Policy, Step::ReportRules, Step::PlatformInfo, Step::Mitigations]),
     ("executables", &[Step::Measurement, Step::EventLog, Step::Pcrs, Step::Events]),
     (
@@ -43,6 +46,8 @@ pub fn claims(verdict: &Verdict, nonces: &[&[u8]], now: SystemTime) -> Result<Va
     let status = match verdict.outcome() {
         // A relying party has not asked for the mock root: whoever asked the verifier has.
         _ if verdict.development_root => "contraindicated",
+        // A TPM of anybody's, whose EK an authority of the verifier's knows.
+        Outcome::Verified if !verdict.has_report() => "none",
         Outcome::Verified => "affirming",
         Outcome::Consistent => "none",
         Outcome::Refused => "contraindicated",

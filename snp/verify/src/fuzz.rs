@@ -11,7 +11,7 @@ use crate::input::{self, certificates, tsm};
 use crate::judge::{Expectations, Step, each_alone};
 use crate::policy::{Policy, Rules};
 use crate::roots::AMD;
-use crate::{digest, pem};
+use crate::{digest, events, pem};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
@@ -28,7 +28,7 @@ pub const FORMATS: [Format; 14] = [
     ("revocation list", list),
     ("boot log", boot_log_of),
     ("event log", |bytes| drop(EventLog::parse(bytes).and_then(|log| log.replay()))),
-    ("IMA list", |bytes| drop(Measurements::parse(bytes).map(|list| list.replay([0; 32])))),
+    ("IMA list", ima_list),
     ("TPM structures", structures),
     ("claims", claims),
     ("IGVM file", igvm),
@@ -37,7 +37,8 @@ pub const FORMATS: [Format; 14] = [
 ];
 
 /// Steps whose cryptography takes most of the time.
-const COSTLY: [Step; 4] = [Step::Chain, Step::ReportSignature, Step::Credential, Step::QuoteSignature];
+const COSTLY: [Step; 5] =
+    [Step::Chain, Step::ReportSignature, Step::Credential, Step::QuoteSignature, Step::EkCertificate];
 
 /// Runs an input.
 pub fn run(input: &[u8]) {
@@ -84,7 +85,15 @@ fn list(bytes: &[u8]) {
 fn boot_log_of(bytes: &[u8]) {
     let Ok(log) = BootLog::parse(bytes) else { return };
     let _ = (log.check_data(), log.banks(), log.command_line(), log.replay(&mut initial_pcrs()));
-    log.events.iter().for_each(|event| drop(event.to_string()));
+    assert_eq!(log.in_order().len(), log.events.len() + log.notes.len(), "every event has its place");
+    drop(events::of_log(&log));
+}
+
+fn ima_list(bytes: &[u8]) {
+    let Ok(list) = Measurements::parse(bytes) else { return };
+    let _ = (list.replay(&mut initial_pcrs()), list.check_boot(&initial_pcrs()));
+    let _ = list.replay_to(&mut initial_pcrs(), |_| Some([0; 32]));
+    drop(events::of_list(&list));
 }
 
 fn structures(bytes: &[u8]) {
@@ -127,7 +136,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Kind, and all parts of evidence, a length of two octets before each.
 fn alone(bytes: &[u8], steps: fn(Step) -> bool) {
     let Some((kind, mut rest)) = bytes.split_first() else { return };
-    let kind = [Kind::Quoin, Kind::Report, Kind::Azure][usize::from(*kind % 3)];
+    let kind = [Kind::Quoin, Kind::Report, Kind::Azure, Kind::Tpm][usize::from(*kind % 4)];
     let mut evidence = Evidence { kind, ..Evidence::default() };
     for field in fields() {
         let Some((length, tail)) = rest.split_first_chunk() else { break };
@@ -147,12 +156,14 @@ fn fields() -> impl Iterator<Item = Field> {
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::parse(RULES).unwrap_or_default());
 
 fn expectations() -> Expectations {
-    let rules = Rules { policy: POLICY.clone(), ..Rules::default() };
+    // As one of no use: what is fuzzed is what comes with the evidence.
+    let rules =
+        Rules { policy: POLICY.clone(), ek_roots: AMD.iter().map(|amd| amd.ark.clone()).collect(), ..Rules::default() };
     Expectations { rules, nonce: Some(vec![0; 64]), now: SystemTime::UNIX_EPOCH, ..Expectations::default() }
 }
 
 const RULES: &str = "version = 1
-require = ['ek', 'ak', 'credential', 'quote', 'event-log']
+require = ['report', 'ek-certificate', 'ek', 'ak', 'credential', 'quote', 'event-log']
 endorsement.providers = ['a']
 revocation.required = true
 report.versions = [2, 3, 4, 5]
@@ -172,7 +183,7 @@ mod tests {
     use super::{FORMATS, RULES, fields, run};
     use crate::evidence::boot_log::tests::log;
     use crate::evidence::folder::{Evidence, Kind};
-    use crate::evidence::ima::tests::list;
+    use crate::evidence::ima::tests::{list, text};
     use crate::input::azure::tests::blob;
     use crate::judge::tests::authority::Crl;
     use crate::judge::tests::twin::Twin;
@@ -186,6 +197,7 @@ mod tests {
             Kind::Quoin => 0,
             Kind::Report => 1,
             Kind::Azure => 2,
+            Kind::Tpm => 3,
         };
         let mut bytes = vec![kind];
         for field in fields() {
@@ -223,8 +235,10 @@ mod tests {
             ("certificates", folder.ark.clone()),
             ("revocation list", Crl { root: "CN=ARK-Milan", ..Crl::revoking_the_intermediate() }.der()),
             ("boot log", folder.boot_events.clone()),
+            ("boot log", crate::evidence::boot_log::tests::of_ovmf()),
             ("event log", folder.events.clone()),
             ("IMA list", list(&[[3; 32]; 24])),
+            ("IMA list", text(&[[3; 32]; 24])),
             ("TPM structures", folder.manifest.clone()),
             ("TPM structures", folder.ak.clone()),
             ("TPM structures", folder.quote.clone()),
@@ -234,8 +248,10 @@ mod tests {
             ("all parts", parts(&folder)),
             ("all parts", parts(&alone)),
             ("all parts", parts(&azure)),
+            ("all parts", parts(&twin.tpm())),
             ("all signatures", parts(&folder)),
             ("all signatures", parts(&azure)),
+            ("all signatures", parts(&twin.tpm())),
         ]
     }
 

@@ -3,6 +3,7 @@
 //! | found | is |
 //! |---|---|
 //! | a folder with `manifest.bin` | a folder of ours ([`crate::evidence`]) |
+//! | a folder with `tcti.txt` | what was asked of a TPM over its TCTI ([`crate::tcti`]) |
 //! | a folder with `outblob` | what configfs-tsm gives ([`tsm`]) |
 //! | a folder with `hcl-report.bin` | Azure's NV index 0x01400001, a quote and a log ([`azure`]) |
 //! | a folder with `report.bin` | a report alone, such as `snpguest report` writes |
@@ -19,13 +20,13 @@ pub mod certificates;
 pub mod service;
 pub mod tsm;
 
-use crate::evidence::folder::{Evidence, Kind, read_file};
+use crate::evidence::folder::{Evidence, Kind, TCTI, read_file};
 use crate::evidence::report::SIZE;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 /// No file of evidence is longer, in bytes: others have logs in it.
-const MOST: u64 = 4 * 1024 * 1024;
+pub(crate) const MOST: u64 = 4 * 1024 * 1024;
 
 /// Evidence, and the certificates that were with it, in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub fn read(path: &Path, others: &[Vec<u8>]) -> Result<Evidence> {
 /// What is no folder of any kind is read as one of ours, which says what is missing.
 fn is_ours(path: &Path) -> bool {
     let has = |name: &str| path.join(name).exists();
-    has("manifest.bin") || !(has("outblob") || has("hcl-report.bin") || has("report.bin"))
+    has("manifest.bin") || has(TCTI) || !(has("outblob") || has("hcl-report.bin") || has("report.bin"))
 }
 
 fn folder(path: &Path) -> Result<Found> {
@@ -74,6 +75,8 @@ fn folder(path: &Path) -> Result<Found> {
     found.evidence.quote_nonce = read("quote.nonce")?;
     found.evidence.pcrs = read("quote.pcrs")?;
     found.evidence.boot_events = read("binary_bios_measurements")?;
+    let ima = ["binary_runtime_measurements", "ascii_runtime_measurements"].into_iter().find(|name| has(name));
+    found.evidence.ima = ima.map_or_else(|| Ok(Vec::new()), read)?;
     Ok(found)
 }
 

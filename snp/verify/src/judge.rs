@@ -6,6 +6,7 @@
 //! could not show.
 
 mod chain;
+mod ek_certificate;
 mod parts;
 mod report;
 mod revocation;
@@ -16,6 +17,7 @@ pub(crate) mod tests;
 mod tpm;
 
 pub use tpm::certified;
+pub(crate) use tpm::proven_measurements;
 
 use crate::digest::hex;
 use crate::evidence::boot_log::OfImage;
@@ -94,6 +96,7 @@ pub enum Step {
     PcrSelection,
     PcrDigest,
     EventLog,
+    EkCertificate,
     Endorsement,
     Revocation,
     ReportRules,
@@ -133,7 +136,7 @@ pub const FIRST_STEP: u8 = 10;
 pub const FIRST_RULE: u8 = 50;
 
 /// Every step in order, its name, its exit status, and who judges it.
-const STEPS: [(Step, &str, u8, Check); 32] = [
+const STEPS: [(Step, &str, u8, Check); 33] = [
     (Step::Root, "root", FIRST_STEP, chain::root),
     (Step::Chain, "certificate chain", 11, chain::chain),
     (Step::ReportFormat, "report format", 12, report::format),
@@ -154,6 +157,7 @@ const STEPS: [(Step, &str, u8, Check); 32] = [
     (Step::PcrSelection, "PCR selection", 27, tpm::pcr_selection),
     (Step::PcrDigest, "PCR digest", 28, tpm::pcr_digest),
     (Step::EventLog, "event log", 29, tpm::event_log),
+    (Step::EkCertificate, "EK certificate", 30, ek_certificate::check),
     (Step::Endorsement, "endorsement rules", FIRST_RULE, rules::endorsement),
     (Step::Revocation, "revocation", 51, revocation::revocation),
     (Step::ReportRules, "report rules", 52, rules::report),
@@ -233,7 +237,7 @@ pub fn examine(evidence: &Evidence, expectations: &Expectations) -> Vec<Finding>
     let case = Case { evidence, expectations };
     let mut failed = false;
     let states = STEPS.into_iter().map(|(step, _, _, check)| {
-        let state = if !rules::asks(case.policy(), step) {
+        let state = if !rules::asks(case.policy(), step) || parts::unasked(&case, step) {
             State::Unasked
         } else if failed {
             State::Unjudged

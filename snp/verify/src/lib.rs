@@ -24,12 +24,14 @@
 //! | [`chip`] | what a secure processor says of itself: patch levels, certificate table, the development root |
 //! | [`digest`] | the launch digest of an IGVM file |
 //! | [`evidence`] | what is judged, and how its parts are read |
+//! | [`events`] | what was measured, by name |
 //! | [`input`], [`pem`] | evidence and certificates as they lie in files |
 //! | [`predict`], [`corim`] | what an image's boot will show, and that as reference values |
 //! | [`eat`], [`signing`] | the verdict as a signed token |
 //! | [`page`] | the verdict as a page |
 //! | [`policy`] | the policy file |
 //! | [`roots`] | AMD's own authorities |
+//! | [`tcti`] | evidence of a running TPM |
 //! | [`verdict`] | what has come of all steps, and the exit status |
 //! | `fuzz` (feature) | what the fuzz target does with an input |
 //! | [`flips`] | which step must notice that a bit is not what it was |
@@ -43,6 +45,7 @@ pub mod chip;
 pub mod corim;
 pub mod digest;
 pub mod eat;
+pub mod events;
 pub mod evidence;
 pub mod flips;
 #[cfg(any(feature = "fuzz", test))]
@@ -61,6 +64,7 @@ pub mod roots;
 #[cfg(feature = "program")]
 pub mod screen;
 pub mod signing;
+pub mod tcti;
 #[cfg(test)]
 mod testing;
 pub mod verdict;

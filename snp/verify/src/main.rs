@@ -19,6 +19,8 @@ struct Cli {
 enum Verb {
     /// Print launch digest, events and PCR values of an image, before any boot.
     Predict(program::PredictArgs),
+    /// Print the events of a boot's log or of IMA's list by name, and the PCR values that they lead to.
+    Log(program::LogArgs),
     /// Print the JSON schema of policy files.
     Schema,
 }
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     pipe::until_it_is_closed(|| {
         let status = match (&cli.verb, &cli.args) {
             (Some(Verb::Predict(args)), _) => program::predict(args),
+            (Some(Verb::Log(args)), _) => program::log(args),
             (Some(Verb::Schema), _) => Ok(program::schema()),
             (None, Some(args)) => program::run(args),
             // clap has asked for it.

@@ -3,8 +3,7 @@
 //! Whatever the evidence says is text here: `maud` escapes it.
 
 use crate::digest::hex;
-use crate::evidence::boot_log::{BootEvent, BootLog};
-use crate::evidence::event_log::EventLog;
+use crate::events::Named;
 use crate::evidence::folder::Evidence;
 use crate::evidence::report::Report;
 use crate::judge::{Finding, State, Step};
@@ -14,7 +13,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 /// Events that are shown; a real log has some hundred.
 const MAX_EVENTS: usize = 2000;
 /// Characters of an event's text that are shown.
-const MAX_TEXT: usize = 160;
+const MAX_TEXT: usize = 240;
 
 /// A link of the chain: what it is, the steps that prove it, and what it says.
 struct Link {
@@ -61,7 +60,7 @@ const CHAIN: [Link; 7] = [
     },
     Link {
         title: "EK",
-        steps: &[Step::ReportData, Step::EndorsementKey],
+        steps: &[Step::ReportData, Step::EndorsementKey, Step::EkCertificate],
         binds: "REPORT_DATA names the endorsement key, and the nonce.",
         value: |evidence| report(evidence).map(|report| hex(&report.report_data())),
     },
@@ -105,7 +104,7 @@ pub fn html(evidence: &Evidence, verdict: &Verdict) -> String {
         Outcome::Consistent => "open",
         Outcome::Refused => "bad",
     };
-    let events = events(evidence);
+    let events = &verdict.events;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -123,7 +122,7 @@ pub fn html(evidence: &Evidence, verdict: &Verdict) -> String {
                 h2 { "Steps" }
                 (steps(verdict))
                 @if !evidence.pcrs.is_empty() { h2 { "PCRs, SHA-256" } (pcrs(evidence, is_proven(verdict, Step::PcrDigest))) }
-                @if !events.is_empty() { h2 { "Events" } (event_table(&events, is_proven(verdict, Step::EventLog))) }
+                @if !events.is_empty() { h2 { "Events" } (event_table(events, is_proven(verdict, Step::EventLog))) }
             }
         }
     };
@@ -208,30 +207,22 @@ fn pcrs(evidence: &Evidence, proven: bool) -> Markup {
     }
 }
 
-/// Those of the boot, and the challenger's behind them.
-fn events(evidence: &Evidence) -> Vec<BootEvent> {
-    let mut events = BootLog::parse(&evidence.boot_events).map(|log| log.events).unwrap_or_default();
-    let own = EventLog::parse(&evidence.events).map(|log| log.events).unwrap_or_default();
-    events.extend(own.into_iter().map(|event| BootEvent::of_data(event.pcr, event.data)));
-    events.truncate(MAX_EVENTS);
-    events
-}
-
-fn event_table(events: &[BootEvent], proven: bool) -> Markup {
+fn event_table(events: &[Named], proven: bool) -> Markup {
     html! {
         table class=(if proven { "" } else { "unproven" }) {
             tr { th { "PCR" } th { "Type" } th { "Event" } th { "SHA-256" } th { "Its text" } }
-            @for event in events {
-                @let text: String = event.to_string().chars().take(MAX_TEXT).collect();
+            @for event in events.iter().take(MAX_EVENTS) {
+                @let text: String = event.says.chars().take(MAX_TEXT).collect();
                 tr {
                     td { (event.pcr) }
-                    td { (format!("{:#x}", event.kind)) }
+                    td { (event.kind) }
                     td class="value" { (text) }
-                    td class="value" { (event.sha256().map(hex).unwrap_or_default()) }
-                    td { @if event.measured().is_some() { "measured" } @else { "the log's word" } }
+                    td class="value" { (event.sha256) }
+                    td { (event.standing.name()) }
                 }
             }
         }
+        @if events.len() > MAX_EVENTS { p { (events.len() - MAX_EVENTS) " more are not shown." } }
     }
 }
 

@@ -64,6 +64,9 @@ pub struct Policy {
     /// The endorsement key.
     #[serde(default)]
     pub ek: KeyRules,
+    /// The certificate of the endorsement key.
+    #[serde(default)]
+    pub ek_certificate: EkCertificate,
     /// The attestation key.
     #[serde(default)]
     pub ak: KeyRules,
@@ -362,6 +365,10 @@ pub enum Count {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
+    /// The report, which a TPM that was asked over its TCTI may lack.
+    Report,
+    /// The EK's certificate.
+    EkCertificate,
     /// The endorsement key, named in REPORT_DATA.
     Ek,
     /// The attestation key.
@@ -376,6 +383,15 @@ pub enum Part {
     Nonce,
     /// A nonce for the quote, brought by the verifier.
     QuoteNonce,
+}
+
+/// The certificate of the endorsement key.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EkCertificate {
+    /// Authorities that may be at the end of its issuers: files, in DER or PEM. With any, there must be a certificate.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
 }
 
 impl Policy {
@@ -424,6 +440,8 @@ pub struct Rules {
     pub policy: Policy,
     /// Roots, DER.
     pub roots: Vec<Vec<u8>>,
+    /// Authorities above EK certificates, DER.
+    pub ek_roots: Vec<Vec<u8>>,
     /// Certificate revocation lists, DER.
     pub crls: Vec<Vec<u8>>,
     /// Images.
@@ -441,6 +459,7 @@ impl Rules {
         let image = |path: &PathBuf| Image::new(path.clone(), &file(path)?);
         Ok(Self {
             roots: policy.roots.files.iter().map(der).collect::<Result<_>>()?,
+            ek_roots: policy.ek_certificate.roots.iter().map(der).collect::<Result<_>>()?,
             crls: policy.revocation.crls.iter().map(der).collect::<Result<_>>()?,
             images: policy.launch.igvm.iter().map(image).collect::<Result<_>>()?,
             policy,

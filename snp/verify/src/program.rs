@@ -1,19 +1,23 @@
 //! What the program does: `quoin-verify`, and `cargo xtask verify`.
 
 use crate::corim;
-use crate::digest::{self, LaunchDigest};
+use crate::digest::{self, LaunchDigest, hex};
 use crate::eat;
-use crate::evidence::boot_log;
-use crate::evidence::folder::Evidence;
-use crate::input::{self, certificates};
+use crate::events::{self, Named};
+use crate::evidence::boot_log::{self, BootLog};
+use crate::evidence::event_log::initial_pcrs;
+use crate::evidence::folder::{Evidence, Kind, read_file};
+use crate::evidence::ima::Measurements;
+use crate::input::{self, MOST, certificates};
 use crate::judge::{Expectations, Finding, State};
 use crate::page;
 use crate::policy::{Hex, Policy, Rules, hex_bytes};
 use crate::predict::Prediction;
-use crate::screen;
 use crate::signing::Key;
+use crate::tcti::gather::{Request, gather};
 use crate::verdict::Verdict;
-use anyhow::{Context, Result};
+use crate::{screen, tcti};
+use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 use x509_cert::der::DateTime;
@@ -31,7 +35,32 @@ pub struct Args {
     /// The evidence: a folder of ours; a folder with the files of configfs-tsm (outblob, auxblob, manifestblob); a
     /// folder or file with Azure's attestation report; a file with a verifier service's evidence in JSON
     /// (docs/policy.md says what is in each).
-    evidence: PathBuf,
+    ///
+    /// With --tcti, it is where the report over the TPM's EK is, if there is one.
+    #[arg(required_unless_present = "tcti")]
+    evidence: Option<PathBuf>,
+    /// Ask a running TPM: swtpm:host=…,port=…, mssim:…, device:/dev/tpmrm0, or cmd:… with a program such as
+    /// "ssh guest tpm2_send".
+    ///
+    /// An AK is made in it, or --ak-handle names one; it quotes all PCRs for a nonce of this call's. Where the TPM has
+    /// Azure's attestation report, that is read.
+    #[arg(long, value_name = "TCTI")]
+    tcti: Option<String>,
+    /// The handle of the AK, such as 0x81010002.
+    #[arg(long, value_name = "HANDLE", value_parser = handle, requires = "tcti")]
+    ak_handle: Option<u32>,
+    /// The log of the TPM's boot; of a device, the kernel's own by default.
+    #[arg(long, value_name = "FILE", requires = "tcti")]
+    boot_log: Option<PathBuf>,
+    /// IMA's list; of a device, the kernel's own by default.
+    #[arg(long, value_name = "FILE", requires = "tcti")]
+    ima: Option<PathBuf>,
+    /// Write what the TPM has answered, as a folder that can be judged later.
+    #[arg(long, value_name = "FOLDER", requires = "tcti")]
+    save: Option<PathBuf>,
+    /// An authority that may be above the EK's certificate, in DER or PEM; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    ek_root: Vec<PathBuf>,
     /// The IGVM file whose launch digest the report must show.
     #[arg(long, value_name = "FILE", conflicts_with = "measurement")]
     igvm: Option<PathBuf>,
@@ -54,8 +83,8 @@ pub struct Args {
     /// A certificate revocation list, in DER or PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
-    /// Certificates that are not with the evidence, such as the ASVK of a VLEK: one in DER, or any number in PEM; may
-    /// be given several times.
+    /// Certificates that are not with the evidence, such as the ASVK of a VLEK, or an issuer above an EK's: one in DER,
+    /// or any number in PEM; may be given several times.
     #[arg(long, value_name = "FILE")]
     certificates: Vec<PathBuf>,
     /// Judge certificates and revocation lists as of then and not of now, such as 2026-11-29T12:00:00Z.
@@ -70,6 +99,9 @@ pub struct Args {
     /// Print the verdict as JSON.
     #[arg(long)]
     json: bool,
+    /// Print a line for each event of the logs, too; --json and --html have them anyway.
+    #[arg(long, conflicts_with = "json")]
+    events: bool,
     /// Write the verdict as a page, with the chain drawn; it needs nothing else and runs nothing.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -98,6 +130,20 @@ pub struct PredictArgs {
     /// Who signs, in words.
     #[arg(long, value_name = "NAME", default_value = "quoin-verify", requires = "key")]
     signer: String,
+}
+
+/// Options of `log`.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// The log of a boot, such as /sys/kernel/security/tpm0/binary_bios_measurements.
+    #[arg(required_unless_present = "ima")]
+    log: Option<PathBuf>,
+    /// A list of IMA, such as /sys/kernel/security/ima/binary_runtime_measurements or ascii_runtime_measurements.
+    #[arg(long, value_name = "FILE")]
+    ima: Option<PathBuf>,
+    /// Print events and PCRs as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints what an image's boot will show.
@@ -142,6 +188,10 @@ fn number(text: &str) -> Result<u64> {
     value.context("a number, such as 0x30000")
 }
 
+fn handle(text: &str) -> Result<u32> {
+    number(text)?.try_into().context("a handle, such as 0x81010002")
+}
+
 fn launch_digest(text: &str) -> Result<LaunchDigest> {
     let digest = Hex::<48>::parse(text).context("a launch digest has 96 hexadecimal digits")?;
     Ok(digest.0)
@@ -149,11 +199,7 @@ fn launch_digest(text: &str) -> Result<LaunchDigest> {
 
 /// Runs the program.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let certificates = args
-        .certificates
-        .iter()
-        .map(|path| certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string()));
-    let evidence = input::read(&args.evidence, &certificates.collect::<Result<Vec<_>>>()?.concat())?;
+    let evidence = evidence(args)?;
     let expectations = expectations(args)?;
     let verdict = Verdict::of(&evidence, &expectations);
     if let (Some(path), Some(key)) = (&args.eat, &args.key) {
@@ -169,19 +215,99 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if args.json {
         println!("{:#}", verdict.to_json());
     } else {
-        print(&verdict);
+        print_steps(&verdict);
+        if args.events {
+            print_events(&verdict.events);
+        }
+        print_conclusion(&verdict);
     }
     Ok(ExitCode::from(verdict.status()))
+}
+
+/// Prints the events of logs, and the PCRs that they lead to.
+pub fn log(args: &LogArgs) -> Result<ExitCode> {
+    let read = |path: &Option<PathBuf>| path.as_ref().map(|path| read_file(path, MOST)).transpose();
+    let boot = BootLog::parse(&read(&args.log)?.unwrap_or_default())?;
+    boot.check_data()?;
+    let list = Measurements::parse(&read(&args.ima)?.unwrap_or_default())?;
+    let mut pcrs = initial_pcrs();
+    boot.replay(&mut pcrs)?;
+    list.replay(&mut pcrs)?;
+    let named = [events::of_log(&boot), events::of_list(&list)].concat();
+    let touched = |pcr: &usize| named.iter().any(|event| !event.sha256.is_empty() && event.pcr as usize == *pcr);
+    let values: Vec<(usize, String)> =
+        pcrs.iter().enumerate().filter(|(pcr, _)| touched(pcr)).map(|(pcr, value)| (pcr, hex(value))).collect();
+    if args.json {
+        let values: serde_json::Map<_, _> =
+            values.into_iter().map(|(pcr, value)| (pcr.to_string(), value.into())).collect();
+        println!("{:#}", serde_json::json!({ "events": named, "pcrs": values }));
+    } else {
+        print_events(&named);
+        values.iter().for_each(|(pcr, value)| screen::say(&format!("PCR {pcr:<2}  leads to "), value));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_events(events: &[Named]) {
+    for Named { pcr, kind, says, standing, .. } in events {
+        screen::say(&format!("PCR {pcr:<2}  {kind:<32} "), &format!("{says} ({})", standing.name()));
+    }
+}
+
+/// What lies in files, or what a TPM answers.
+fn evidence(args: &Args) -> Result<Evidence> {
+    let certificates = args
+        .certificates
+        .iter()
+        .map(|path| certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string()));
+    let certificates = certificates.collect::<Result<Vec<_>>>()?.concat();
+    let files = args.evidence.as_ref().map(|path| input::read(path, &certificates)).transpose()?;
+    let Some(tcti) = &args.tcti else {
+        let mut evidence = files.context("no evidence")?;
+        add_issuers(&mut evidence, &certificates);
+        return Ok(evidence);
+    };
+    let quote_nonce = args.quote_nonce.clone().map(|nonce| nonce.0);
+    let request = Request { ak: args.ak_handle, quote_nonce, report: files };
+    let mut transport = tcti::open(tcti)?;
+    let mut evidence = gather(&mut *transport, request).with_context(|| format!("TPM at {tcti}"))?;
+    if evidence.kind == Kind::Azure {
+        certificates::complete(&mut evidence, &certificates).context("--certificates")?;
+    }
+    add_issuers(&mut evidence, &certificates);
+    // After the quote: a list that goes on leads to it by its first entries.
+    let [boot_log, ima] = tcti::logs(tcti);
+    evidence.boot_events = log_file(args.boot_log.as_ref(), boot_log)?;
+    evidence.ima = log_file(args.ima.as_ref(), ima)?;
+    if let Some(folder) = &args.save {
+        ensure!(evidence.kind == Kind::Tpm, "--save: what Azure's TPM answers is not written");
+        evidence.write(folder)?;
+    }
+    Ok(evidence)
+}
+
+/// Certificates that the verifier brings may be of those above the EK's: nothing rests on them but by their signatures.
+fn add_issuers(evidence: &mut Evidence, certificates: &[Vec<u8>]) {
+    if evidence.kind == Kind::Tpm {
+        evidence.ek_chain.extend(certificates.concat());
+    }
+}
+
+/// The file that was named, or the kernel's, if it is there.
+fn log_file(named: Option<&PathBuf>, own: Option<PathBuf>) -> Result<Vec<u8>> {
+    let path = named.cloned().or_else(|| own.filter(|path| path.exists()));
+    path.map_or_else(|| Ok(Vec::new()), |path| read_file(&path, MOST))
 }
 
 /// Judges and prints a line a step; gives the exit status of the program.
 pub fn judge(evidence: &Evidence, expectations: &Expectations) -> ExitCode {
     let verdict = Verdict::of(evidence, expectations);
-    print(&verdict);
+    print_steps(&verdict);
+    print_conclusion(&verdict);
     ExitCode::from(verdict.status())
 }
 
-fn print(verdict: &Verdict) {
+fn print_steps(verdict: &Verdict) {
     for Finding { step, state } in &verdict.findings {
         let (word, text) = match state {
             State::Ok(seen) => ("ok", seen.clone()),
@@ -191,6 +317,9 @@ fn print(verdict: &Verdict) {
         };
         screen::say(&format!("{word:<7} {:<22} ", step.name()), &text);
     }
+}
+
+fn print_conclusion(verdict: &Verdict) {
     let (head, text) = verdict.conclusion();
     screen::say(head, &text);
 }
@@ -201,6 +330,10 @@ fn expectations(args: &Args) -> Result<Expectations> {
     for path in &args.crl {
         let list = crate::pem::der(&fs::read(path)?).with_context(|| path.display().to_string())?;
         rules.crls.push(list);
+    }
+    for path in &args.ek_root {
+        let roots = certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string())?;
+        rules.ek_roots.extend(roots);
     }
     Ok(Expectations {
         development_root: args.development_root,

@@ -1,7 +1,8 @@
 //! What has come of all steps.
 
 use crate::chip::is_development_root;
-use crate::evidence::folder::Evidence;
+use crate::events::{self, Named};
+use crate::evidence::folder::{Evidence, Kind};
 use crate::judge::{Expectations, Finding, State, Step, examine};
 use serde::Serialize;
 
@@ -18,6 +19,8 @@ pub struct Verdict {
     pub missing: Vec<&'static str>,
     /// All rests on the mock root, whose chip key is public: it was accepted, and proves nothing.
     pub development_root: bool,
+    /// What was measured, by name. The step of the event log says whether the quoted PCRs prove it.
+    pub events: Vec<Named>,
 }
 
 /// What it means.
@@ -37,7 +40,14 @@ impl Verdict {
     pub fn of(evidence: &Evidence, expectations: &Expectations) -> Self {
         let findings = examine(evidence, expectations);
         let mut missing = Vec::new();
-        if !expectations.has_reference() {
+        let has_report = !(evidence.kind == Kind::Tpm && evidence.report.is_empty());
+        if !has_report && expectations.rules.ek_roots.is_empty() {
+            missing.push(
+                "nobody vouches for the TPM; what is missing is --ek-root FILE for its EK's certificate, or a folder with a \
+                 report over its EK",
+            );
+        }
+        if has_report && !expectations.has_reference() {
             missing.push(
                 "the launch digest is the collector's own word; what is missing is --igvm FILE, --measurement HEX or \
                  `launch` in a policy file",
@@ -46,7 +56,7 @@ impl Verdict {
         let open = |step: Step| {
             findings.iter().any(|finding| finding.step == step && matches!(finding.state, State::Absent(_)))
         };
-        if open(Step::ReportData) {
+        if has_report && open(Step::ReportData) {
             missing.push("nobody says what REPORT_DATA must be; what is missing is --nonce HEX");
         }
         let quoted = findings
@@ -55,12 +65,17 @@ impl Verdict {
         if quoted && open(Step::QuoteNonce) {
             missing.push("nobody says what the quote must answer; what is missing is --quote-nonce HEX");
         }
-        Self { findings, missing, development_root: is_development_root(&evidence.ark) }
+        Self { findings, missing, development_root: is_development_root(&evidence.ark), events: events::of(evidence) }
     }
 
     /// The step that has failed.
     pub fn failed(&self) -> Option<&Finding> {
         self.findings.iter().find(|finding| matches!(finding.state, State::Failed(_)))
+    }
+
+    /// There was a report to judge.
+    pub fn has_report(&self) -> bool {
+        !self.findings.iter().any(|Finding { step, state }| *step == Step::Root && matches!(state, State::Absent(_)))
     }
 
     /// What it means.
@@ -113,6 +128,7 @@ impl Verdict {
             "missing": self.missing,
             "development-root": self.development_root,
             "steps": steps,
+            "events": self.events,
         })
     }
 }

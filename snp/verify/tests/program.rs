@@ -1,6 +1,7 @@
 //! The program as a user calls it: exit statuses, what is said of wrong arguments, and what it is made of.
 
 use host::qemu::Folder;
+use quoin_verify::evidence::event_log::{Event, EventLog};
 use quoin_verify::evidence::folder::FILES;
 use std::fs;
 use std::io::pipe;
@@ -97,6 +98,43 @@ fn the_verdict_as_json_says_what_the_steps_say() {
     let states: Vec<&str> =
         json["steps"].as_array().unwrap().iter().map(|step| step["state"].as_str().unwrap()).collect();
     assert_eq!(states[..2], ["failed", "unjudged"]);
+}
+
+#[test]
+fn a_log_is_printed_by_name_with_the_pcrs_that_it_leads_to() {
+    let folder = no_evidence();
+    let path = folder.path().join("log");
+    let events = vec![Event { pcr: 8, data: b"kernel_cmdline: quiet".to_vec() }];
+    fs::write(&path, EventLog { banks: vec![4, 0xB], events }.to_bytes().unwrap()).unwrap();
+    let (status, said) = status_and_words(&quoin_verify(&["log", path.to_str().unwrap()]).output().unwrap());
+    assert_eq!(status, Some(0), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("PCR 8   EV_IPL") && lines[0].ends_with("`kernel_cmdline: quiet` (measured)"),
+        "{said}"
+    );
+    assert!(lines[1].starts_with("PCR 8   leads to ") && lines.len() == 2, "{said}");
+    let (status, said) = status_and_words(&quoin_verify(&["log", "--json", path.to_str().unwrap()]).output().unwrap());
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, &json["events"][0]["standing"]), (Some(0), &"measured".into()), "{said}");
+    assert_eq!(json["pcrs"]["8"].as_str().unwrap().len(), 64);
+    fs::write(&path, [[0; 4].as_slice(), &[8, 0, 0, 0], &[0; 24]].concat()).unwrap();
+    let (status, said) = status_and_words(&quoin_verify(&["log", path.to_str().unwrap()]).output().unwrap());
+    assert!(status == Some(1) && said.contains("SHA-1 format"), "{said}");
+}
+
+#[test]
+fn a_tpm_that_cannot_be_reached_or_named_is_told() {
+    for (arguments, wanted, word) in [
+        (&["--tcti", "tabrmd"][..], 1, "none of swtpm, mssim, device and cmd"),
+        (&["--tcti", "device:/no/such"], 1, "TPM at device:/no/such"),
+        (&["--ak-handle", "0x81010002", "folder"], 2, "--tcti"),
+        (&["--tcti", "swtpm", "--ak-handle", "0x181010002"], 2, "a handle"),
+        (&[], 2, ""),
+    ] {
+        let (status, said) = status_and_words(&quoin_verify(arguments).output().unwrap());
+        assert!(status == Some(wanted) && said.contains(word), "{arguments:?}: {said}");
+    }
 }
 
 /// Who judges the firmware shares no code with it, and is installed where nothing but Rust is. (`cpufeatures` stands in

@@ -7,24 +7,34 @@
 use super::{Totals, case};
 use anyhow::{Context, Result, ensure};
 use host::boot::{self, Built};
-use host::collect;
+use host::collect::{self, Through};
 use host::figures::{self, Figure};
 use host::qemu::Folder;
 use quoin_verify::digest::hex;
 use quoin_verify::evidence::folder::Evidence;
 use quoin_verify::flips::flips;
+use quoin_verify::tcti::gather::{Request, gather};
+use quoin_verify::verdict::Verdict;
+use quoin_verify::{Expectations, Step};
 use std::process::{Command, Output};
 
 /// Boots, gathers evidence, and judges it as it is and with each of many bits flipped.
 pub fn run(built: &Built) -> Result<Totals> {
     let mut qemu = boot::start(built, "")?;
     boot::wait_for_guest(&mut qemu, &built.image, false)?;
-    let gathered = collect::gather(&mut qemu.relay()?, &built.image.launch.digest)
+    let mut relay = qemu.relay()?;
+    let gathered = collect::gather(&mut relay, &built.image.launch.digest)
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
+    let request = Request { report: Some(gathered.clone()), ..Request::default() };
+    let answered = gather(&mut Through(&mut relay), request);
     drop(qemu);
     let expectations = built.expectations()?;
     let mut totals =
         case("`xtask verify` accepts genuine evidence", verb(built, &gathered, 0, "verified: 20 steps ok"));
+    totals += case(
+        "a verifier that asks the running TPM itself accepts it with its report, and with no other's",
+        answered.and_then(|answered| asked(&answered, &expectations)),
+    );
     totals += case("`xtask measure` prints the digest that the report has signed", measured(built, &gathered));
     totals += case("`xtask verify` names the step that fails, by text and exit status", named(built, &gathered));
     let (mut bits, mut files) = (0, 0);
@@ -37,6 +47,17 @@ pub fn run(built: &Built) -> Result<Totals> {
         figures::keep(Figure::Flips, &format!("{bits} in {files} files"));
     }
     Ok(totals)
+}
+
+/// What `quoin-verify FOLDER --tcti TCTI` judges.
+fn asked(answered: &Evidence, expectations: &Expectations) -> Result<()> {
+    let verdict = Verdict::of(answered, expectations);
+    ensure!(verdict.status() == 0, "{:?}", verdict.failed());
+    let mut other = answered.clone();
+    other.nonce[0] ^= 1;
+    let status = Verdict::of(&other, expectations).status();
+    ensure!(status == Step::ReportData.status(), "with a report for another challenge the status is {status}");
+    Ok(())
 }
 
 /// The report's MEASUREMENT is the machine's word; the file's digest is that of [`quoin_verify::digest`], which shares

@@ -17,7 +17,9 @@ use host::{build, fat, uki, workspace};
 use quoin_image::guest::Guest;
 use quoin_image::ovmf;
 use quoin_verify::digest::hex;
+use quoin_verify::events::{self, Named, Standing};
 use quoin_verify::evidence::boot_log::BootLog;
+use quoin_verify::evidence::boot_log::event::type_name;
 use quoin_verify::evidence::event_log::initial_pcrs;
 use quoin_verify::evidence::wire::PCR_COUNT;
 use std::io::Write;
@@ -51,6 +53,7 @@ pub fn run() -> Result<Totals> {
     }
     totals += case("the guest has made all its checks", all_made(&challenger));
     totals += case("our log and OVMF's lead to the PCRs that were quoted", replayed(&challenger));
+    totals += case("every event of our log and OVMF's is named", named(&challenger));
     totals += case(
         "PCR 11 is what systemd-measure predicts of the disk's UKI",
         measured(&tools, &system, &image, &challenger),
@@ -149,6 +152,27 @@ pub(super) fn all_made(challenger: &Challenger) -> Result<()> {
 
 pub(super) fn powered_off(outcome: &Outcome) -> Result<()> {
     ensure!(outcome.is_power_off(), "{outcome}");
+    Ok(())
+}
+
+/// To a reader no event is a number, and what OVMF has started is where it lies.
+fn named(challenger: &Challenger) -> Result<()> {
+    let log = BootLog::parse(&challenger.file("boot-events.bin")?)?;
+    let events = events::of_log(&log);
+    events.iter().for_each(|event| println!("PCR {:<2} {:<32} {}", event.pcr, event.kind, event.says));
+    let has_no_name = |event: &&Named| {
+        !event.kind.starts_with("EV_")
+            || event.says.len() > 7 && event.says.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    ensure!(events.iter().find(has_no_name).is_none(), "no name: {:?}", events.iter().find(has_no_name));
+    let program = events.iter().find(|event| event.kind == type_name(APPLICATION.1)).context("no program")?;
+    let wanted = uki::DEFAULT_PROGRAM.replace('/', "\\");
+    ensure!(program.says.contains("Pci(") && program.says.ends_with(&wanted), "OVMF has started {}", program.says);
+    let secure = events.iter().find(|event| event.says.starts_with("SecureBoot (EFI_GLOBAL_VARIABLE): "));
+    ensure!(
+        secure.is_some_and(|event| event.pcr == 7 && event.standing == Standing::Measured),
+        "SecureBoot: {secure:?}"
+    );
     Ok(())
 }
 

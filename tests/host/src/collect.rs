@@ -1,17 +1,18 @@
 //! Gathering evidence ([`quoin_verify::evidence`]) through the relay to the payload at VMPL2: [`collect`] plays the
 //! guest's agent and the challenger.
 
-pub mod client;
-
 use crate::relay::{AttestCall, Attestation, Relay, result_name};
 use anyhow::{Context, Result, ensure};
-use client::Tpm;
 use quoin_verify::chip::{ARK_GUID, ASK_GUID, VCEK_GUID, certificate};
 use quoin_verify::digest;
 use quoin_verify::evidence::event_log::{self, Event, EventLog};
 use quoin_verify::evidence::folder::Evidence;
-use quoin_verify::evidence::wire::{Key, Public, tpm2b};
-use quoin_verify::evidence::{credential, template};
+use quoin_verify::evidence::template;
+use quoin_verify::evidence::wire::tpm2b;
+use quoin_verify::tcti::Transport;
+use quoin_verify::tcti::client::Tpm;
+use quoin_verify::tcti::gather::challenge;
+pub use quoin_verify::tcti::gather::random;
 use std::path::Path;
 
 /// The vTPM service, c476f1eb-0123-45a5-9641-b4e7dde5bfe3, as it lies in memory.
@@ -32,7 +33,8 @@ pub fn collect(relay: &mut dyn Relay, measurement: &[u8; 48], dir: &Path) -> Res
 pub fn gather(relay: &mut dyn Relay, measurement: &[u8; 48]) -> Result<Evidence> {
     let mut evidence = Evidence { measurement: measurement.to_vec(), ..Evidence::default() };
     attest(relay, &mut evidence).context("SVSM attestation")?;
-    let mut tpm = Tpm::new(relay);
+    let mut through = Through(relay);
+    let mut tpm = Tpm::new(&mut through);
     tpm.startup()?;
     let (ek, ek_public) = tpm.create_primary(&template::ek_rsa_2048())?;
     ensure!(ek_public == evidence.manifest, "the TPM's EK is not the one in the attested manifest");
@@ -65,25 +67,6 @@ fn attest(relay: &mut dyn Relay, evidence: &mut Evidence) -> Result<()> {
     Ok(())
 }
 
-/// Lets the TPM prove that `ak` and `ek` are in the same TPM.
-fn challenge(tpm: &mut Tpm<'_>, ak: u32, ek: u32, evidence: &mut Evidence) -> Result<()> {
-    let Key::Rsa2048 { modulus } = Public::parse(&evidence.manifest)?.key else {
-        anyhow::bail!("the EK is not an RSA key");
-    };
-    let secrets = credential::Secrets { credential: random()?, seed: random()?, oaep_seed: random()? };
-    evidence.ak_name = Public::parse_tpm2b(&evidence.ak)?.name();
-    let challenge = credential::make(&modulus, &evidence.ak_name, &secrets)?;
-    let answer = tpm.activate_credential(ak, ek, &challenge.blob, &challenge.encrypted_seed)?;
-    ensure!(answer == secrets.credential, "the TPM gave back another secret");
-    evidence.credential = secrets.credential.to_vec();
-    evidence.seed = secrets.seed.to_vec();
-    evidence.oaep_seed = secrets.oaep_seed.to_vec();
-    evidence.blob = challenge.blob;
-    evidence.encrypted_seed = challenge.encrypted_seed;
-    evidence.answer = answer;
-    Ok(())
-}
-
 /// Measures what identifies this evidence, and logs it.
 fn measure_events(tpm: &mut Tpm<'_>, evidence: &mut Evidence) -> Result<()> {
     ensure!(
@@ -113,9 +96,11 @@ fn quote(tpm: &mut Tpm<'_>, ak: u32, evidence: &mut Evidence) -> Result<()> {
     Ok(())
 }
 
-/// Random bytes of the system.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
-    Ok(bytes)
+/// The TPM behind a relay.
+pub struct Through<'a>(pub &'a mut dyn Relay);
+
+impl Transport for Through<'_> {
+    fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.0.tpm(command)
+    }
 }

@@ -1,40 +1,35 @@
-//! The event log of a boot, as firmware wrote it (TCG PC Client Platform Firmware Profile, 10.2): read as it is, and
-//! replayed.
+//! The event log of a boot, as firmware wrote it in the crypto-agile format (TCG PC Client Platform Firmware Profile,
+//! 10.2): read as it is, and replayed. OVMF, GRUB, shim, systemd's boot loader and stub, and Linux add their events to
+//! it, in `/sys/kernel/security/tpm0/binary_bios_measurements`.
 //!
-//! Of the events here, these have digests of their own data: the firmware's version, separators, and command lines,
-//! whose data is a name, a colon, a space, the text and a zero, of which the text is measured. Of files the data is a
-//! name; what their digests should be, the image says ([`expected`]).
+//! | module | is |
+//! |---|---|
+//! | [`event`] | an event, its name, and what of its data is proven |
+//! | `uefi`, `device_path`, `text` | what events have for data |
+//!
+//! Of files the data is a name; what their digests should be, the image says ([`expected`]).
 
-use super::event_log::Reader;
-use super::event_log::digest;
+pub(crate) mod device_path;
+pub mod event;
+pub(super) mod text;
+mod uefi;
+
+pub use event::BootEvent;
+
+use super::event_log::{Reader, digest};
 use super::wire::{PCR_COUNT, alg};
 use crate::digest::hex;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use event::{EV_NO_ACTION, EV_S_CRTM_VERSION, type_name};
 use igvm::{IgvmDirectiveHeader, IgvmFile, IsolationType};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-const EV_NO_ACTION: u32 = 3;
 const EV_SEPARATOR: u32 = 4;
-/// Its data are what was measured, as those of the two before and after.
-const EV_ACTION: u32 = 5;
-const EV_S_CRTM_VERSION: u32 = 8;
-const EV_IPL: u32 = 13;
+/// The locality of TPM2_Startup, in an event that extends nothing.
+const STARTUP_LOCALITY: &[u8] = b"StartupLocality\0";
 /// More than any boot has.
-const MAX_EVENTS: usize = 1024;
-
-/// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BootEvent {
-    /// The PCR.
-    pub pcr: u32,
-    /// Its type.
-    pub kind: u32,
-    /// The digest in each bank.
-    pub digests: BTreeMap<u16, Vec<u8>>,
-    /// Its data.
-    pub data: Vec<u8>,
-}
+const MAX_EVENTS: usize = 4096;
 
 /// A log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,6 +38,10 @@ pub struct BootLog {
     sizes: Vec<(u16, usize)>,
     /// The events that extended PCRs, in order.
     pub events: Vec<BootEvent>,
+    /// Events that extended nothing (`EV_NO_ACTION`), each with the number of those before it that did.
+    pub notes: Vec<(usize, BootEvent)>,
+    /// The locality of TPM2_Startup, which PCR 0 begins with; 4 is that of a hardware's own root of trust (H-CRTM).
+    pub startup_locality: u8,
 }
 
 /// What the image says that a log must be.
@@ -96,18 +95,49 @@ impl BootLog {
             return Ok(log);
         }
         let mut reader = Reader(bytes);
-        reader.take(8 + 20).context("boot log: header")?;
-        let header = reader.sized().context("boot log: header")?;
-        log.sizes = banks(header).context("boot log: header")?;
+        log.sizes = header(&mut reader).context("boot log")?;
         while !reader.0.is_empty() {
-            let number = log.events.len() + 1;
+            let number = log.events.len() + log.notes.len() + 1;
             ensure!(number <= MAX_EVENTS, "boot log: more than {MAX_EVENTS} events");
             let event = event(&mut reader, &log.sizes).with_context(|| format!("boot log: event {number}"))?;
-            if event.kind != EV_NO_ACTION {
+            if event.kind == EV_NO_ACTION {
+                log.note(event).with_context(|| format!("boot log: event {number}"))?;
+            } else {
                 log.events.push(event);
             }
         }
         Ok(log)
+    }
+
+    /// An event that extends nothing. One of them says what PCR 0 was before the first that does (TCG PC Client
+    /// Platform Firmware Profile, 10.4.5.3).
+    fn note(&mut self, event: BootEvent) -> Result<()> {
+        if let Some(locality) = event.data.strip_prefix(STARTUP_LOCALITY) {
+            let [locality @ (0 | 3 | 4)] = *locality else {
+                bail!("StartupLocality is {}, not 0, 3 or 4", hex(locality))
+            };
+            let is_second = self.notes.iter().any(|(_, note)| note.data.starts_with(STARTUP_LOCALITY));
+            ensure!(!is_second, "a second StartupLocality");
+            let is_late = self.events.iter().any(|event| event.pcr == 0);
+            ensure!(!is_late, "StartupLocality behind an event that has extended PCR 0");
+            self.startup_locality = locality;
+        }
+        self.notes.push((self.events.len(), event));
+        Ok(())
+    }
+
+    /// All events in the order of the log, those that extended nothing among them; true for those that did.
+    pub fn in_order(&self) -> Vec<(bool, &BootEvent)> {
+        let mut notes = self.notes.iter().peekable();
+        let mut all = Vec::new();
+        for (index, event) in self.events.iter().enumerate() {
+            while let Some((_, note)) = notes.next_if(|(before, _)| *before <= index) {
+                all.push((false, note));
+            }
+            all.push((true, event));
+        }
+        all.extend(notes.map(|(_, note)| (false, note)));
+        all
     }
 
     /// The banks whose digests are known here, in ascending order.
@@ -121,12 +151,16 @@ impl BootLog {
     /// The kernel's command line, if there is one event of it.
     pub fn command_line(&self) -> Option<String> {
         let mut texts = self.events.iter().filter(|event| event.data.starts_with(b"kernel_cmdline: "));
-        let text = texts.next()?.measured()?;
-        texts.next().is_none().then(|| String::from_utf8_lossy(text).escape_debug().to_string())
+        let event = texts.next()?;
+        let text = event.measured()?;
+        texts.next().is_none().then(|| String::from_utf8_lossy(&text).escape_debug().to_string())
     }
 
     /// Extends SHA-256 PCRs.
     pub fn replay(&self, pcrs: &mut [[u8; 32]; PCR_COUNT]) -> Result<()> {
+        let has_bank = self.sizes.is_empty() || self.sizes.iter().any(|(bank, _)| *bank == alg::SHA256);
+        ensure!(has_bank, "boot log: it has no digests of the SHA-256 bank");
+        pcrs[0][31] |= self.startup_locality;
         for event in &self.events {
             let pcr =
                 pcrs.get_mut(event.pcr as usize).with_context(|| format!("boot log: there is no PCR {}", event.pcr))?;
@@ -135,10 +169,10 @@ impl BootLog {
         Ok(())
     }
 
-    /// Every digest that can be computed from its event's data is the one in the log, in all banks.
+    /// Every digest that must be that of its event's data is, in all banks that are known here.
     pub fn check_data(&self) -> Result<()> {
         for (index, event) in self.events.iter().enumerate() {
-            let Some(measured) = event.measured() else { continue };
+            let Some(measured) = event.must_be_measured() else { continue };
             for (bank, found) in &event.digests {
                 let Ok(computed) = digest(*bank, measured) else { continue };
                 ensure!(
@@ -161,8 +195,8 @@ impl BootLog {
             let event = self.events.get(index).with_context(|| format!("{place} is not in the boot log"))?;
             ensure!(
                 (event.pcr, event.kind) == (wanted.pcr, wanted.kind),
-                "{place}: the boot log has an event of type {:#x} in PCR {} instead ({event})",
-                event.kind,
+                "{place}: the boot log has an event of type {} in PCR {} instead ({event})",
+                type_name(event.kind),
                 event.pcr
             );
             for (bank, found) in &event.digests {
@@ -189,53 +223,32 @@ impl BootLog {
     }
 }
 
-impl BootEvent {
-    /// An event of a challenger's, whose digest is that of all its data ([`super::event_log`]).
-    pub(crate) fn of_data(pcr: u32, data: Vec<u8>) -> Self {
-        let digests = BTreeMap::from([(alg::SHA256, Sha256::digest(&data).to_vec())]);
-        Self { pcr, kind: EV_ACTION, digests, data }
+/// The first event, which says what format the rest has; gives the banks and the sizes of their digests.
+fn header(reader: &mut Reader<'_>) -> Result<Vec<(u16, usize)>> {
+    let (_pcr, kind, _digest) = (reader.u32()?, reader.u32()?, reader.take(20)?);
+    let data = reader.sized().context("header")?;
+    if let Some(banks) = data.strip_prefix(b"Spec ID Event03\0") {
+        return banks_of(banks).context("header");
     }
-
-    /// Its SHA-256 digest.
-    pub fn sha256(&self) -> Result<&[u8]> {
-        self.digests.get(&alg::SHA256).map(Vec::as_slice).context("boot log: an event has no SHA-256 digest")
-    }
-
-    /// What of the data is measured, if that is in the log.
-    pub(crate) fn measured(&self) -> Option<&[u8]> {
-        match self.kind {
-            EV_SEPARATOR | EV_ACTION | EV_S_CRTM_VERSION => Some(&self.data),
-            EV_IPL => {
-                let text = self.data.strip_suffix(b"\0")?;
-                let colon = text.windows(2).position(|two| two == b": ")?;
-                text.get(colon + 2..)
-            }
-            _ => None,
-        }
-    }
+    // In the older format every event is as this one, and a header may be missing.
+    ensure!(
+        !(data.starts_with(b"Spec ID Event") || kind <= 0x13 || kind >> 16 == 0x8000),
+        "it is in the SHA-1 format of TPM 1.2, not in the crypto-agile one: nothing in it leads to PCRs of the SHA-256 bank"
+    );
+    bail!("it is no log: its first event has type {kind:#x}")
 }
 
-impl core::fmt::Display for BootEvent {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self.kind {
-            EV_SEPARATOR => write!(f, "separator"),
-            EV_S_CRTM_VERSION => write!(f, "the firmware's version"),
-            _ => write!(
-                f,
-                "`{}`",
-                String::from_utf8_lossy(self.data.strip_suffix(b"\0").unwrap_or(&self.data)).escape_debug()
-            ),
-        }
-    }
-}
-
-fn banks(header: &[u8]) -> Result<Vec<(u16, usize)>> {
+fn banks_of(header: &[u8]) -> Result<Vec<(u16, usize)>> {
     let mut reader = Reader(header);
-    ensure!(reader.take(16)? == b"Spec ID Event03\0", "not in the crypto-agile format");
     reader.take(8)?;
     let count = reader.u32()?;
     ensure!((1..=8).contains(&count), "{count} banks");
-    (0..count).map(|_| Ok((reader.u16()?, usize::from(reader.u16()?)))).collect()
+    let banks: Vec<_> = (0..count).map(|_| Ok((reader.u16()?, usize::from(reader.u16()?)))).collect::<Result<_>>()?;
+    for (bank, size) in &banks {
+        let known = digest(*bank, &[]).map_or(*size, |digest| digest.len());
+        ensure!(known == *size, "digests of {size} bytes in bank {bank:#06x}");
+    }
+    Ok(banks)
 }
 
 fn event(reader: &mut Reader<'_>, sizes: &[(u16, usize)]) -> Result<BootEvent> {
@@ -333,6 +346,8 @@ fn contents(gpa: u64, size: u64, pages: &BTreeMap<u64, &[u8]>) -> Result<Vec<u8>
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::device_path::tests::wide;
+    use super::uefi::tests::{image, variable};
     use super::{BootLog, Expected, OfImage, all_digests, digest, of_parameters};
     use crate::evidence::event_log::initial_pcrs;
     use quoin_image::guest::{Entry, Event, Guest, Measure, Region, Validation, memory_type};
@@ -360,6 +375,100 @@ pub(crate) mod tests {
             log.extend(data);
         }
         log
+    }
+
+    /// A header, and events of one bank: PCR, type, what was measured, data.
+    pub(crate) fn written(events: &[(u32, u32, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+        let mut log = [&[0; 4], &3_u32.to_le_bytes()[..], &[0; 20]].concat();
+        let header = [b"Spec ID Event03\0\0\0\0\0\0\x02\x69\x02\x01\0\0\0".as_slice(), &[0xB, 0, 32, 0, 0]].concat();
+        log.extend(u32::try_from(header.len()).unwrap().to_le_bytes());
+        log.extend(header);
+        for (pcr, kind, measured, data) in events {
+            log.extend([*pcr, *kind, 1].map(u32::to_le_bytes).concat());
+            log.extend(0xB_u16.to_le_bytes());
+            let digest = digest(0xB, measured).unwrap();
+            log.extend(if *kind == 3 { vec![0; 32] } else { digest });
+            log.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+            log.extend(data);
+        }
+        log
+    }
+
+    /// Events of the kinds that OVMF, GRUB, systemd's stub and Linux log, made by the profile.
+    pub(crate) fn of_ovmf() -> Vec<u8> {
+        let same = |pcr, kind, data: Vec<u8>| (pcr, kind, data.clone(), data);
+        let blob = [b"\x04PEI\0".as_slice(), &[0x1000_u64, 0x20].map(u64::to_le_bytes).concat()].concat();
+        let tag = [&0x8F3B_22EC_u32.to_le_bytes()[..], &13_u32.to_le_bytes(), b"Linux initrd\0"].concat();
+        written(&[
+            (0, 3, Vec::new(), b"StartupLocality\0\x03".to_vec()),
+            same(0, 8, wide("Q 1")),
+            (0, 0x8000_000A, vec![1; 32], blob),
+            same(7, 0x8000_0001, variable("SecureBoot", &[1])),
+            (1, 0x8000_0002, vec![1, 0], variable("BootOrder", &[1, 0])),
+            same(4, 0x8000_0007, b"Calling EFI Application from Boot Option".to_vec()),
+            same(7, 4, vec![0; 4]),
+            (4, 0x8000_0003, vec![2; 32], image("\\EFI\\A.EFI")),
+            (8, 13, b"boot".to_vec(), b"grub_cmd: boot\0".to_vec()),
+            (9, 13, vec![3; 32], b"/vmlinuz\0".to_vec()),
+            (9, 13, vec![5; 32], b"/a file: its name\0".to_vec()),
+            (11, 13, b".linux\0".to_vec(), wide(".linux")),
+            same(12, 13, wide("quiet")),
+            (9, 6, vec![4; 32], tag),
+            (5, 3, Vec::new(), b"SP800-155 Event\0".to_vec()),
+        ])
+    }
+
+    #[test]
+    fn pcr_0_begins_with_the_locality_of_startup() {
+        let mut pcrs = initial_pcrs();
+        BootLog::parse(&of_ovmf()).unwrap().replay(&mut pcrs).unwrap();
+        let mut first = [0; 32];
+        first[31] = 3;
+        let second: [u8; 32] = Sha256::digest([&first[..], &Sha256::digest(wide("Q 1"))].concat()).into();
+        assert_eq!(pcrs[0][..], Sha256::digest([&second[..], &Sha256::digest([1; 32])].concat())[..]);
+        let note = |data: &[u8]| (0, 3, Vec::new(), data.to_vec());
+        let version = (0, 8, b"1".to_vec(), b"1".to_vec());
+        let (three, none) = (b"StartupLocality\0\x03".as_slice(), b"StartupLocality\0\0".as_slice());
+        for (events, says) in [
+            (vec![note(b"StartupLocality\0\x01")], "StartupLocality is 01"),
+            (vec![note(b"StartupLocality\0")], "StartupLocality is "),
+            (vec![note(three), note(none)], "event 2: a second StartupLocality"),
+            (vec![version, note(three)], "event 2: StartupLocality behind"),
+        ] {
+            let said = format!("{:#}", BootLog::parse(&written(&events)).unwrap_err());
+            assert!(said.contains(says), "{said}");
+        }
+    }
+
+    /// An event in the format of TPM 1.2.
+    pub(crate) fn sha1(kind: u32, data: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(data.len()).unwrap().to_le_bytes();
+        [&[0; 4], &kind.to_le_bytes()[..], &[7; 20], &size, data].concat()
+    }
+
+    /// A log of no events, and of the SM3 bank alone.
+    pub(crate) fn of_sm3() -> Vec<u8> {
+        let mut log = written(&[]);
+        let bank = log.len() - 5;
+        log[bank..bank + 4].copy_from_slice(&[0x12, 0, 32, 0]);
+        log
+    }
+
+    #[test]
+    fn logs_of_other_formats_and_banks_are_refused_by_name() {
+        let said = |log: &[u8]| format!("{:#}", BootLog::parse(log).unwrap_err());
+        for log in
+            [sha1(3, b"Spec ID Event00\0"), sha1(3, b"StartupLocality\0\0"), sha1(8, b"1"), sha1(0x8000_0008, b"")]
+        {
+            assert!(said(&log).contains("SHA-1 format of TPM 1.2"), "{}", said(&log));
+        }
+        assert!(said(&sha1(0x6E6F_6E65, b"")).contains("no log"));
+        let mut other = written(&[]);
+        let bank = other.len() - 5;
+        other[bank] = 0xC;
+        assert!(said(&other).contains("digests of 32 bytes in bank 0x000c"));
+        let sm3 = BootLog::parse(&of_sm3()).unwrap();
+        assert!(sm3.replay(&mut initial_pcrs()).unwrap_err().to_string().contains("no digests of the SHA-256 bank"));
     }
 
     fn expected(command_line: &str) -> OfImage {
@@ -442,7 +551,7 @@ pub(crate) mod tests {
     fn the_log_has_the_digests_of_what_the_file_has() {
         let event = Event { pcr: 9, event_type: 13, name: "kernel".into(), with_contents: false };
         let kernel = Region::measured(0x20_0000, memory_type::RAM, vec![7; 6000]).with_event(event);
-        let (mut parameters, pages) = image(vec![kernel]);
+        let (mut parameters, pages) = packed(vec![kernel]);
         let pages: BTreeMap<u64, &[u8]> = pages.iter().map(|(gpa, page)| (*gpa, &page[..])).collect();
         let sha256 = 0x800 + 68 + 4;
         assert_eq!(parameters[sha256..sha256 + 32], Sha256::digest([7; 6000])[..], "what the packer gives");
@@ -451,7 +560,7 @@ pub(crate) mod tests {
         assert_eq!(of_image.events[1].digests[&0xB][..], Sha256::digest([7; 6000])[..]);
     }
 
-    fn image(regions: Vec<Region>) -> (Vec<u8>, BTreeMap<u64, [u8; 4096]>) {
+    fn packed(regions: Vec<Region>) -> (Vec<u8>, BTreeMap<u64, [u8; 4096]>) {
         let guest = Guest {
             entry: Entry::Long64,
             registers: [0; 4],
@@ -471,7 +580,7 @@ pub(crate) mod tests {
         let event = |pcr, name: &str, with_contents| Event { pcr, event_type: 13, name: name.into(), with_contents };
         let text = Region::measured(0x10_1000, memory_type::RAM, b"quiet".to_vec());
         let kernel = Region::measured(0x20_0E00, memory_type::RAM, vec![7; 6000]);
-        let (parameters, placed) = image(vec![
+        let (parameters, placed) = packed(vec![
             text.with_event(event(8, "kernel_cmdline: ", true)),
             kernel.with_event(event(9, "kernel", false)),
         ]);

@@ -171,16 +171,24 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    pub(super) fn array<const N: usize>(&mut self) -> Result<&'a [u8; N]> {
+        Ok(self.take(N)?.try_into()?)
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8> {
+        Ok(u8::from_le_bytes(*self.array()?))
+    }
+
     pub(super) fn u16(&mut self) -> Result<u16> {
-        Ok(u16::from_le_bytes(self.take(2)?.try_into()?))
+        Ok(u16::from_le_bytes(*self.array()?))
     }
 
     pub(super) fn u32(&mut self) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.take(4)?.try_into()?))
+        Ok(u32::from_le_bytes(*self.array()?))
     }
 
     pub(super) fn u64(&mut self) -> Result<u64> {
-        Ok(u64::from_le_bytes(self.take(8)?.try_into()?))
+        Ok(u64::from_le_bytes(*self.array()?))
     }
 
     pub(super) fn sized(&mut self) -> Result<&'a [u8]> {

@@ -7,8 +7,9 @@ use std::{
     path::Path,
 };
 
-/// No evidence file is longer, in bytes.
+/// No evidence file is longer, in bytes, but logs.
 const MAX_FILE: u64 = 64 * 1024;
+const MAX_LOG: u64 = 4 * 1024 * 1024;
 
 /// What kind of evidence it is: which parts it has, and what binds them together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub enum Kind {
     /// A report and claims that name EK and AK, as Azure's vTPM has them, and perhaps a quote. REPORT_DATA is
     /// SHA-256(claims), followed by zeros.
     Azure,
+    /// A TPM that was asked by the verifier over its TCTI, and perhaps a report over its EK, whose REPORT_DATA is
+    /// SHA-512(nonce ‖ manifest).
+    Tpm,
 }
 
 /// Everything that a verifier gets, as bytes that nobody has judged yet. [`FILES`] names the file of each field.
@@ -78,6 +82,10 @@ pub struct Evidence {
     pub boot_events: Vec<u8>,
     /// The measurement list of Linux's IMA; empty if the guest has none.
     pub ima: Vec<u8>,
+    /// The EK's certificate, DER, as its NV Index has it; empty if there is none.
+    pub ek_certificate: Vec<u8>,
+    /// Certificates of its issuers, DER, one after another, as their NV Indices have them.
+    pub ek_chain: Vec<u8>,
 }
 
 /// A field of [`Evidence`].
@@ -109,19 +117,32 @@ pub const FILES: [(&str, Field); 21] = [
 ];
 
 /// Files that not every evidence has: an empty field is no file.
-pub const OPTIONAL: [(&str, Field); 2] =
-    [("boot-events.bin", |evidence| &mut evidence.boot_events), ("ima.bin", |evidence| &mut evidence.ima)];
+pub const OPTIONAL: [(&str, Field); 4] = [
+    ("boot-events.bin", |evidence| &mut evidence.boot_events),
+    ("ima.bin", |evidence| &mut evidence.ima),
+    ("ek-certificate.der", |evidence| &mut evidence.ek_certificate),
+    ("ek-chain.der", |evidence| &mut evidence.ek_chain),
+];
+
+/// Says that a folder is [`Kind::Tpm`], and where its TPM was.
+pub const TCTI: &str = "tcti.txt";
 
 impl Evidence {
     /// Reads a folder; fails when a file is missing or implausibly long.
     pub fn read(dir: &Path) -> Result<Self> {
         let mut evidence = Self::default();
+        let is_tpm = dir.join(TCTI).exists();
+        if is_tpm {
+            evidence.kind = Kind::Tpm;
+        }
         for (name, field) in FILES {
-            *field(&mut evidence) = read_file(&dir.join(name), MAX_FILE)?;
+            if !is_tpm || dir.join(name).exists() {
+                *field(&mut evidence) = read_file(&dir.join(name), MAX_FILE)?;
+            }
         }
         for (name, field) in OPTIONAL {
             if dir.join(name).exists() {
-                *field(&mut evidence) = read_file(&dir.join(name), MAX_FILE)?;
+                *field(&mut evidence) = read_file(&dir.join(name), MAX_LOG)?;
             }
         }
         Ok(evidence)
@@ -132,8 +153,15 @@ impl Evidence {
         let credential = dir.join("credential");
         fs::create_dir_all(&credential).with_context(|| format!("cannot make folder {}", credential.display()))?;
         let mut evidence = self.clone();
+        let is_tpm = self.kind == Kind::Tpm;
+        if is_tpm {
+            fs::write(dir.join(TCTI), "asked of a TPM over its TCTI\n")?;
+        }
         for (name, field) in FILES {
             let path = dir.join(name);
+            if is_tpm && field(&mut evidence).is_empty() {
+                continue;
+            }
             fs::write(&path, field(&mut evidence)).with_context(|| format!("cannot write {}", path.display()))?;
         }
         for (name, field) in OPTIONAL {

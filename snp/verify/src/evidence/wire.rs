@@ -226,6 +226,15 @@ impl Public {
     }
 }
 
+impl Public {
+    /// The Qualified Name of a key whose parent is a primary key of the endorsement hierarchy.
+    pub fn qualified_name_below(&self, parent: &Self) -> Vec<u8> {
+        let parent = parent.endorsement_qualified_name();
+        let digest = Sha256::new().chain_update(parent).chain_update(self.name()).finalize();
+        [self.name_alg.to_be_bytes().as_slice(), &digest].concat()
+    }
+}
+
 fn words(values: &[u16]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_be_bytes()).collect()
 }

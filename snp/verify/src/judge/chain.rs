@@ -160,7 +160,7 @@ fn signed_by(certificate: &Certificate, issuer: &Certificate) -> Result<()> {
     signature::rsa_pss_sha384(rsa_key(issuer)?, &tbs.to_der()?, signature)
 }
 
-fn valid_at(certificate: &Certificate, now: SystemTime) -> Result<()> {
+pub(super) fn valid_at(certificate: &Certificate, now: SystemTime) -> Result<()> {
     let validity = &certificate.tbs_certificate.validity;
     ensure!(validity.not_before.to_system_time() <= now, "not valid before {}", validity.not_before);
     ensure!(now <= validity.not_after.to_system_time(), "not valid after {}", validity.not_after);

@@ -16,6 +16,30 @@ pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
         }
         (Kind::Report, Step::EndorsementKey) => why(evidence.manifest.is_empty(), "no manifest that names an EK"),
         (Kind::Report, Step::AttestationKey | Step::Credential) => Some("no AK"),
+        (
+            Kind::Tpm,
+            Step::Root
+            | Step::Chain
+            | Step::ReportFormat
+            | Step::ReportSignature
+            | Step::Chip
+            | Step::Vmpl
+            | Step::Policy
+            | Step::Tcb,
+        ) => why(evidence.report.is_empty(), "no report"),
+        (Kind::Tpm, Step::ReportData) => {
+            let brought = case.expectations.nonce.as_ref().unwrap_or(&evidence.nonce);
+            let no_report = why(evidence.report.is_empty(), "no report");
+            no_report.or_else(|| why(brought.is_empty(), "no nonce: nobody says what REPORT_DATA must be"))
+        }
+        // Whoever says what was launched, wants to be told.
+        (Kind::Tpm, Step::Measurement) => {
+            why(evidence.report.is_empty() && !case.expectations.has_reference(), "no report")
+        }
+        (Kind::Tpm, Step::EkCertificate) => {
+            let asked = !case.expectations.rules.ek_roots.is_empty();
+            why(evidence.ek_certificate.is_empty() && !asked, "the TPM has no certificate of its EK")
+        }
         (Kind::Azure, Step::Credential) => Some("not needed: the report's claims name the AK"),
         (Kind::Azure, Step::QuoteNonce) => no_quote().or_else(|| {
             let brought = case.expectations.quote_nonce.as_ref().unwrap_or(&evidence.quote_nonce);
@@ -30,7 +54,15 @@ pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
             | Step::PcrSelection
             | Step::PcrDigest,
         ) => no_quote(),
-        (_, Step::EventLog) => no_quote().or_else(|| why(evidence.boot_events.is_empty(), "no event log")),
+        (_, Step::EventLog) => {
+            no_quote().or_else(|| why(evidence.boot_events.is_empty() && evidence.ima.is_empty(), "no event log"))
+        }
         _ => None,
     }
+}
+
+/// No part of the evidence, and nothing that the verifier brings, is about `step`.
+pub(super) fn unasked(case: &Case<'_>, step: Step) -> bool {
+    let nobody = case.evidence.ek_certificate.is_empty() && case.expectations.rules.ek_roots.is_empty();
+    step == Step::EkCertificate && case.evidence.kind != Kind::Tpm && nobody
 }

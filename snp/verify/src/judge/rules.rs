@@ -250,7 +250,8 @@ fn key(which: &str, rules: &KeyRules, public: &Public) -> Result<()> {
 
 /// The quoted PCRs have values that may be.
 pub(super) fn pcrs(case: &Case<'_>) -> Result<String> {
-    let quoted = tpm::quoted_pcrs(case).context("pcrs: there are rules, and the evidence has no quoted PCRs")?;
+    let quoted =
+        tpm::quoted_pcrs(case.evidence).context("pcrs: there are rules, and the evidence has no quoted PCRs")?;
     for (pcr, allowed) in &case.policy().pcrs {
         let number: u32 = pcr.parse()?;
         let found = quoted.get(&number).with_context(|| format!("pcrs.{pcr}: PCR {pcr} is not in the quote"))?;
@@ -263,7 +264,8 @@ pub(super) fn pcrs(case: &Case<'_>) -> Result<String> {
 pub(super) fn events(case: &Case<'_>) -> Result<String> {
     let log = tpm::replayed_log(case).context("events: there are rules, and the evidence has no proven event log")?;
     for (number, rule) in case.policy().events.iter().enumerate() {
-        event(rule, &log).with_context(|| format!("events, rule {}", number + 1))?;
+        let judged = tpm::explained(case, rule.pcr).and_then(|()| event(rule, &log));
+        judged.with_context(|| format!("events, rule {}", number + 1))?;
     }
     Ok(format!("{} rules, {} events", case.policy().events.len(), log.len()))
 }
@@ -304,7 +306,12 @@ fn content(rule: &EventRule, event: &BootEvent) -> Result<()> {
         return Ok(());
     }
     let measured = event.measured().context("its data is the log's word, and was not measured")?;
-    let has = |text: &String| !text.is_empty() && measured.windows(text.len()).any(|part| part == text.as_bytes());
+    // Boot loaders of UEFI measure UTF-16.
+    let has = |text: &String| {
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        !text.is_empty()
+            && [text.as_bytes(), &wide].iter().any(|text| measured.windows(text.len()).any(|part| part == *text))
+    };
     for text in &rule.contains {
         ensure!(has(text), "contains: {text:?} is not in it");
     }
@@ -319,6 +326,8 @@ pub(super) fn parts(case: &Case<'_>) -> Result<String> {
     let evidence = case.evidence;
     for part in &case.policy().require {
         let (name, there) = match part {
+            Part::Report => ("report", !evidence.report.is_empty()),
+            Part::EkCertificate => ("ek-certificate", !evidence.ek_certificate.is_empty()),
             Part::Ek => ("ek", tpm::ek(case).is_ok()),
             Part::Ak => ("ak", tpm::ak(case).is_ok()),
             Part::Credential => ("credential", !evidence.answer.is_empty()),
@@ -333,6 +342,6 @@ pub(super) fn parts(case: &Case<'_>) -> Result<String> {
 }
 
 /// Kinds of parts.
-const PARTS: usize = 7;
+const PARTS: usize = 9;
 /// PCR numbers are the quote's own.
 const _: () = assert!(PCR_COUNT == 24);

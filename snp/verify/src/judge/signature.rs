@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use graviola::{
-    hashing::{Sha256, Sha384},
+    hashing::{Sha256, Sha384, Sha512},
     signing::{
         ecdsa::{self, P256, P384},
         rsa,
@@ -42,6 +42,37 @@ pub(super) fn ecdsa_p256(key: (&[u8], &[u8]), message: &[u8], (r, s): (&[u8], &[
         .map_err(|error| anyhow!("unusable P-256 key: {error:?}"))?
         .verify::<Sha256>(&[message], &signature)
         .map_err(|_| anyhow!("the ECDSA signature is wrong"))
+}
+
+/// A certificate's signature by an algorithm of its identifier (RFC 4055, RFC 5758): RSASSA-PKCS1-v1_5, or ECDSA over
+/// P-256 or P-384, which `curve` says.
+pub(super) fn of_certificate(
+    algorithm: &str,
+    curve: Option<&str>,
+    key: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<()> {
+    const P256_OID: &str = "1.2.840.10045.3.1.7";
+    const P384_OID: &str = "1.3.132.0.34";
+    let unusable = |error: graviola::Error| anyhow!("unusable key: {error:?}");
+    let rsa = || rsa::VerifyingKey::from_pkcs1_der(key).map_err(unusable);
+    let p256 = || ecdsa::VerifyingKey::<P256>::from_x962_uncompressed(key).map_err(unusable);
+    let p384 = || ecdsa::VerifyingKey::<P384>::from_x962_uncompressed(key).map_err(unusable);
+    let message = &[message];
+    let verdict = match (algorithm, curve) {
+        ("1.2.840.113549.1.1.11", _) => rsa()?.verify_pkcs1_sha256(signature, message[0]),
+        ("1.2.840.113549.1.1.12", _) => rsa()?.verify_pkcs1_sha384(signature, message[0]),
+        ("1.2.840.113549.1.1.13", _) => rsa()?.verify_pkcs1_sha512(signature, message[0]),
+        ("1.2.840.10045.4.3.2", Some(P256_OID)) => p256()?.verify_asn1::<Sha256>(message, signature),
+        ("1.2.840.10045.4.3.3", Some(P256_OID)) => p256()?.verify_asn1::<Sha384>(message, signature),
+        ("1.2.840.10045.4.3.4", Some(P256_OID)) => p256()?.verify_asn1::<Sha512>(message, signature),
+        ("1.2.840.10045.4.3.2", Some(P384_OID)) => p384()?.verify_asn1::<Sha256>(message, signature),
+        ("1.2.840.10045.4.3.3", Some(P384_OID)) => p384()?.verify_asn1::<Sha384>(message, signature),
+        ("1.2.840.10045.4.3.4", Some(P384_OID)) => p384()?.verify_asn1::<Sha512>(message, signature),
+        _ => bail!("signed by an algorithm that is unknown here ({algorithm})"),
+    };
+    verdict.map_err(|_| anyhow!("the signature is wrong"))
 }
 
 /// Is (x, y) a point of P-256?

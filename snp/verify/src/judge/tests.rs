@@ -1,10 +1,12 @@
 //! Each step is the one that fails when what it judges is wrong and everything else is right, signatures included.
 
 pub(crate) mod authority;
+pub(crate) mod issuer;
 mod refusals;
 pub(crate) mod twin;
 
 use super::{Expectations, STEPS, Step, certified, verify};
+use crate::evidence::boot_log::tests::log;
 use crate::evidence::boot_log::{Expected, OfImage};
 use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
 use crate::evidence::folder::Evidence;
@@ -177,6 +179,76 @@ fn what_ima_has_measured_begins_with_the_boot_and_leads_to_pcr_10() {
     let other_boot = Twin { ima: list(&[[9; 32]; PCR_COUNT]), ..Twin::new() }.evidence();
     let failure = verify(&other_boot, &expectations(), |_, _| {}).unwrap_err();
     assert!(failure.why.to_string().contains("boot_aggregate"), "{}", failure.why);
+}
+
+#[test]
+fn a_list_that_goes_on_after_a_quote_is_taken_up_to_it() {
+    let twin = Twin { ima: list(&initial_pcrs()), ..Twin::new() };
+    let mut evidence = twin.azure();
+    evidence.ima.extend(list(&[[1; 32]; PCR_COUNT]));
+    let verdict = Verdict::of(&evidence, &expectations());
+    let says = verdict.to_json()["steps"][19]["says"].as_str().unwrap().to_owned();
+    assert_eq!(
+        says,
+        "0 events and 2 measurements of IMA (2 more are later than the quote, and not proven) lead to 1 quoted PCRs"
+    );
+    assert_eq!(verdict.events.len(), 2, "those that are proven");
+}
+
+/// A TPM that was asked over its TCTI, with and without what vouches for it.
+#[test]
+fn a_tpm_alone_is_verified_by_its_eks_certificate_or_by_a_report() {
+    let outcome = |evidence: &Evidence, brought: fn(&mut Expectations)| {
+        let mut expected = Expectations { measurement: None, ..expectations() };
+        brought(&mut expected);
+        let verdict = Verdict::of(evidence, &expected);
+        (verdict.status(), verdict.missing.len(), verdict.failed().map(|finding| format!("{:?}", finding.state)))
+    };
+    let nothing: fn(&mut Expectations) = |_| {};
+    let rooted: fn(&mut Expectations) = |expected| expected.rules.ek_roots = vec![issuer::ek_root()];
+    let measured: fn(&mut Expectations) = |expected| expected.measurement = Some(twin::measurement());
+    let twin = Twin { boot_events: log("quiet"), ..Twin::new() };
+    assert_eq!(outcome(&twin.tpm(), nothing), (3, 1, None));
+    assert_eq!(outcome(&twin.tpm(), rooted), (0, 0, None));
+    assert_eq!(outcome(&twin.tpm_with_report(), nothing), (3, 1, None));
+    assert_eq!(outcome(&twin.tpm_with_report(), measured), (0, 0, None));
+    assert_eq!(outcome(&twin.tpm(), measured).0, 18, "there is nothing that has this launch digest");
+    let bare = Evidence { ek_certificate: Vec::new(), ek_chain: Vec::new(), ..twin.tpm() };
+    assert_eq!(outcome(&bare, nothing), (3, 1, None));
+    assert_eq!(outcome(&bare, rooted).0, 30);
+    let issuer_as_root: fn(&mut Expectations) = |expected| expected.rules.ek_roots = vec![issuer::ek_issuer()];
+    assert_eq!(outcome(&twin.tpm(), issuer_as_root), (0, 0, None));
+    let verdict = Verdict::of(&twin.tpm(), &Expectations { measurement: None, ..expectations() });
+    let says = verdict.to_json()["steps"][20]["says"].as_str().unwrap().to_owned();
+    assert_eq!(says, "issued by CN=EK issuer, which is issued by CN=EK root; nobody says that this is right");
+}
+
+#[test]
+fn what_a_tpm_has_answered_is_judged_again_from_its_folder() {
+    let folder = host::qemu::Folder::new().unwrap();
+    for evidence in [Twin::new().tpm(), Twin { boot_events: log("quiet"), ..Twin::new() }.tpm_with_report()] {
+        evidence.write(folder.path()).unwrap();
+        assert_eq!(crate::input::read(folder.path(), &[]).unwrap(), evidence);
+    }
+}
+
+#[test]
+fn an_ak_below_the_ek_signs_as_one_below_it() {
+    let mut evidence = Twin::new().tpm();
+    let (ak, ek) = (Public::parse_tpm2b(&evidence.ak).unwrap(), Public::parse(&evidence.manifest).unwrap());
+    let own = ak.endorsement_qualified_name();
+    let at = evidence.quote.windows(own.len()).position(|name| name == own).unwrap();
+    evidence.quote[at..at + own.len()].copy_from_slice(&ak.qualified_name_below(&ek));
+    evidence.quote_signature = Twin::new().sign(&evidence.quote);
+    let mut said = String::new();
+    let expected = Expectations { measurement: None, ..expectations() };
+    verify(&evidence, &expected, |step, words| {
+        if step == Step::QuoteSigner {
+            said = words.into()
+        }
+    })
+    .unwrap();
+    assert_eq!(said, "the AK, below the EK");
 }
 
 #[test]

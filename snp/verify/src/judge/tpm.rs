@@ -9,7 +9,7 @@ use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::{self, Measurements};
 use crate::evidence::wire::{
     Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_CERTIFY, ST_ATTEST_QUOTE, Signature, alg,
-    certified_name, tpm2b,
+    attribute, certified_name, tpm2b,
 };
 use crate::evidence::{credential, template};
 use anyhow::{Context, Result, bail, ensure};
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The EK's public area, as the evidence names it.
 pub(super) fn ek(case: &Case<'_>) -> Result<Public> {
     match case.evidence.kind {
-        Kind::Quoin | Kind::Report => Public::parse(&case.evidence.manifest),
+        Kind::Quoin | Kind::Report | Kind::Tpm => Public::parse(&case.evidence.manifest),
         Kind::Azure => Claims::parse(&case.evidence.claims)?.ek(),
     }
 }
@@ -29,7 +29,7 @@ pub(super) fn ek(case: &Case<'_>) -> Result<Public> {
 /// The AK's public area, likewise.
 pub(super) fn ak(case: &Case<'_>) -> Result<Public> {
     match case.evidence.kind {
-        Kind::Quoin | Kind::Report => Public::parse_tpm2b(&case.evidence.ak),
+        Kind::Quoin | Kind::Report | Kind::Tpm => Public::parse_tpm2b(&case.evidence.ak),
         Kind::Azure => Claims::parse(&case.evidence.claims)?.ak(),
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn endorsement_key(case: &Case<'_>) -> Result<String> {
     Ok(format!("Name {}", hex(&ek.name())))
 }
 
-fn modulus(ek: &Public) -> Result<&[u8]> {
+pub(super) fn modulus(ek: &Public) -> Result<&[u8]> {
     match &ek.key {
         Key::Rsa2048 { modulus } => Ok(modulus),
         Key::P256 { .. } => bail!("not an RSA key"),
@@ -61,12 +61,37 @@ pub(super) fn attestation_key(case: &Case<'_>) -> Result<String> {
         return Ok(format!("named in the report's claims, Name {}", hex(&ak.name())));
     }
     ensure!(tpm2b(&ak.to_bytes()) == case.evidence.ak, "not in the one encoding that it has");
-    let Key::P256 { x, y } = &ak.key else { bail!("not a P-256 key") };
-    signature::on_p256(x, y)?;
-    let expected = Public { key: ak.key.clone(), ..template::ak_p256() };
-    ensure!(ak == expected, "its attributes or algorithms are not those of a restricted signing key in this TPM");
+    if case.evidence.kind == Kind::Tpm {
+        restricted(&ak)?;
+    } else {
+        ensure!(matches!(ak.key, Key::P256 { .. }), "not a P-256 key");
+        let expected = Public { key: ak.key.clone(), ..template::ak_p256() };
+        ensure!(ak == expected, "its attributes or algorithms are not those of a restricted signing key in this TPM");
+    }
+    if let Key::P256 { x, y } = &ak.key {
+        signature::on_p256(x, y)?;
+    }
     ensure_equal("the AK's Name in the challenge", &case.evidence.ak_name, &ak.name())?;
     Ok(format!("Name {}", hex(&ak.name())))
+}
+
+/// A key that signs nothing but what its TPM has made, with SHA-256, and that has never been elsewhere; whatever its
+/// authorization is.
+fn restricted(ak: &Public) -> Result<()> {
+    const MUST: u32 = attribute::FIXED_TPM
+        | attribute::FIXED_PARENT
+        | attribute::SENSITIVE_DATA_ORIGIN
+        | attribute::RESTRICTED
+        | attribute::SIGN;
+    let wanted = match ak.key {
+        Key::Rsa2048 { .. } => (alg::RSASSA, alg::SHA256),
+        Key::P256 { .. } => (alg::ECDSA, alg::SHA256),
+    };
+    ensure!(
+        ak.attributes & (MUST | attribute::DECRYPT) == MUST && ak.scheme == Some(wanted),
+        "its attributes or algorithms are not those of a restricted signing key in this TPM"
+    );
+    Ok(())
 }
 
 /// The challenge was made for this EK and this AK, and was answered.
@@ -102,7 +127,7 @@ fn signed_by(ak: &Public, message: &[u8], signature: &[u8]) -> Result<()> {
 }
 
 /// `RSAPublicKey` in DER (RFC 8017, A.1.1).
-fn rsa_public_key(modulus: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn rsa_public_key(modulus: &[u8]) -> Result<Vec<u8>> {
     let modulus = BigUint::from_bytes_be(modulus);
     let key = RsaPublicKey::new(modulus, BigUint::from(65537_u32)).context("the AK's modulus")?;
     Ok(key.to_pkcs1_der()?.into_vec())
@@ -132,6 +157,9 @@ pub(super) fn quote_type(case: &Case<'_>) -> Result<String> {
 pub(super) fn quote_signer(case: &Case<'_>) -> Result<String> {
     let attest = Attest::parse(&case.evidence.quote)?;
     let ak = ak(case)?;
+    if case.evidence.kind == Kind::Tpm && attest.qualified_signer == ak.qualified_name_below(&ek(case)?) {
+        return Ok(String::from("the AK, below the EK"));
+    }
     ensure_equal("the qualified signer", &attest.qualified_signer, &ak.endorsement_qualified_name())?;
     Ok(String::from("the AK, in the endorsement hierarchy"))
 }
@@ -174,21 +202,21 @@ fn selected(info: &QuoteInfo) -> Result<Vec<u32>> {
 /// The quoted digest is that of the PCRs in the evidence.
 pub(super) fn pcr_digest(case: &Case<'_>) -> Result<String> {
     let info = QuoteInfo::parse(&Attest::parse(&case.evidence.quote)?.attested)?;
-    let pcrs = quoted_pcrs(case)?;
+    let pcrs = quoted_pcrs(case.evidence)?;
     let digest = pcrs.values().fold(Sha256::new(), |hash, value| hash.chain_update(value)).finalize();
     ensure_equal("pcrDigest", &info.pcr_digest, &digest)?;
     Ok(hex(&info.pcr_digest))
 }
 
 /// The PCRs that the quote is about, with their values, which [`pcr_digest`] proves.
-pub(super) fn quoted_pcrs(case: &Case<'_>) -> Result<BTreeMap<u32, [u8; 32]>> {
-    let info = QuoteInfo::parse(&Attest::parse(&case.evidence.quote)?.attested)?;
+pub(super) fn quoted_pcrs(evidence: &Evidence) -> Result<BTreeMap<u32, [u8; 32]>> {
+    let info = QuoteInfo::parse(&Attest::parse(&evidence.quote)?.attested)?;
     let selected = selected(&info)?;
-    let values = &case.evidence.pcrs;
+    let values = &evidence.pcrs;
     // All PCRs, or those of the selection: so do tools write them.
     let all = values.len() == PCR_COUNT * 32;
     ensure!(
-        all || (case.evidence.kind != Kind::Quoin && values.len() == selected.len() * 32),
+        all || (evidence.kind != Kind::Quoin && values.len() == selected.len() * 32),
         "{} bytes of PCRs, not {}",
         values.len(),
         PCR_COUNT * 32
@@ -228,18 +256,53 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     Ok(format!("{events} events{files} lead to the quoted PCRs{command_line}"))
 }
 
-/// The log of a boot leads to those quoted PCRs that it has events for; others may have been extended later.
+/// The log of a boot, and IMA's list, lead to those quoted PCRs that they have events for; others may have been
+/// extended later, and so may the list.
 fn boot_alone(case: &Case<'_>, boot: &BootLog) -> Result<String> {
+    let quoted = quoted_pcrs(case.evidence)?;
     let mut pcrs = initial_pcrs();
     boot.replay(&mut pcrs)?;
-    let quoted = quoted_pcrs(case)?;
-    let measured: BTreeSet<u32> = boot.events.iter().map(|event| event.pcr).collect();
+    let mut measured: BTreeSet<u32> = boot.events.iter().map(|event| event.pcr).collect();
+    let mut files = String::new();
+    if !case.evidence.ima.is_empty() {
+        let (mut list, count) = proven_measurements(case.evidence)?;
+        let later = list.entries.len() - count;
+        list.entries.truncate(count);
+        list.replay(&mut pcrs)?;
+        measured.extend(list.entries.iter().map(|entry| entry.pcr));
+        files = format!(" and {count} measurements of IMA");
+        if later > 0 {
+            files.push_str(&format!(" ({later} more are later than the quote, and not proven)"));
+        }
+    }
     for pcr in &measured {
         let value = quoted.get(pcr).with_context(|| format!("PCR {pcr} has events, and is not in the quote"))?;
         let replayed = pcrs.get(*pcr as usize).context("no such PCR")?;
         ensure_equal(&format!("PCR {pcr} by the event log"), replayed, value)?;
     }
-    Ok(format!("{} events lead to {} quoted PCRs", boot.events.len(), measured.len()))
+    let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
+    Ok(format!("{} events{files} lead to {} quoted PCRs{command_line}", boot.events.len(), measured.len()))
+}
+
+/// IMA's list, and how many of its entries lead to the quote. In a folder of ours all do, or it is refused.
+pub(crate) fn proven_measurements(evidence: &Evidence) -> Result<(Measurements, usize)> {
+    let list = Measurements::parse(&evidence.ima)?;
+    if evidence.kind == Kind::Quoin {
+        let count = list.entries.len();
+        return Ok((list, count));
+    }
+    let quoted = quoted_pcrs(evidence)?;
+    let boot = BootLog::parse(&evidence.boot_events)?;
+    let mut pcrs = initial_pcrs();
+    boot.replay(&mut pcrs)?;
+    if boot.events.is_empty() {
+        for (pcr, value) in &quoted {
+            pcrs.get_mut(*pcr as usize).into_iter().filter(|_| *pcr < ima::PCR).for_each(|pcr| *pcr = *value);
+        }
+    }
+    list.check_boot(&pcrs)?;
+    let count = list.replay_to(&mut pcrs, |pcr| quoted.get(&pcr).copied())?;
+    Ok((list, count))
 }
 
 /// The events of all logs, which [`event_log`] has judged.
@@ -254,6 +317,25 @@ pub(super) fn replayed_log(case: &Case<'_>) -> Result<Vec<BootEvent>> {
     Ok(events)
 }
 
+/// The logs lead to the quoted value of that PCR: what they have no events of, was not measured.
+pub(super) fn explained(case: &Case<'_>, pcr: u32) -> Result<()> {
+    let quoted = quoted_pcrs(case.evidence)?;
+    let mut pcrs = initial_pcrs();
+    BootLog::parse(&case.evidence.boot_events)?.replay(&mut pcrs)?;
+    if !case.evidence.ima.is_empty() {
+        let (mut list, count) = proven_measurements(case.evidence)?;
+        list.entries.truncate(count);
+        list.replay(&mut pcrs)?;
+    }
+    if case.evidence.kind == Kind::Quoin {
+        pcrs = EventLog::parse(&case.evidence.events)?.replay_after(pcrs)?;
+    }
+    let (value, found) = (quoted.get(&pcr), pcrs.get(pcr as usize));
+    ensure!(value.is_some(), "PCR {pcr} is not in the quote");
+    ensure!(value == found, "PCR {pcr} was extended by what is in no log");
+    Ok(())
+}
+
 /// What Linux has measured, if it says so: it begins with the PCRs of the boot, and leads to PCR 10.
 fn ima(list: &[u8], pcrs: &mut [[u8; 32]; PCR_COUNT]) -> Result<String> {
     if list.is_empty() {
@@ -261,6 +343,6 @@ fn ima(list: &[u8], pcrs: &mut [[u8; 32]; PCR_COUNT]) -> Result<String> {
     }
     let measurements = Measurements::parse(list)?;
     measurements.check_boot(pcrs)?;
-    pcrs[ima::PCR as usize] = measurements.replay(pcrs[ima::PCR as usize]);
+    measurements.replay(pcrs)?;
     Ok(format!(" and {} measurements of IMA", measurements.entries.len()))
 }

@@ -8,6 +8,7 @@
 //! | `provisioned` | `provision` |
 //! | `serving` | clients of all kinds, signals |
 //! | `setup` | `setup`, as libvirt calls swtpm_setup |
+//! | `verified` | the verifier, over the ports |
 //! | `words` | what the program says of itself, and in its messages |
 
 mod background;
@@ -16,4 +17,5 @@ mod kept;
 mod provisioned;
 mod serving;
 mod setup;
+mod verified;
 mod words;

@@ -66,7 +66,7 @@ impl RngCore for Seeded {
 impl CryptoRng for Seeded {}
 
 /// 2048 bits, which are made in a second.
-fn key(seed: u64) -> RsaPrivateKey {
+pub(super) fn key(seed: u64) -> RsaPrivateKey {
     RsaPrivateKey::new(&mut Seeded(seed, 0), 2048).unwrap()
 }
 
@@ -91,12 +91,12 @@ fn sign(key: &RsaPrivateKey, message: &[u8]) -> BitString {
     BitString::from_bytes(&signature.to_vec()).unwrap()
 }
 
-fn spki(key: &RsaPrivateKey) -> SubjectPublicKeyInfoOwned {
+pub(super) fn spki(key: &RsaPrivateKey) -> SubjectPublicKeyInfoOwned {
     let der = key.to_public_key().to_public_key_der().unwrap();
     SubjectPublicKeyInfoOwned::from_der(der.as_bytes()).unwrap()
 }
 
-fn at(seconds: u64) -> Time {
+pub(super) fn at(seconds: u64) -> Time {
     Time::try_from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap()
 }
 

@@ -4,15 +4,20 @@
 //! Where a case changes the evidence, the same rules must accept it unchanged.
 
 use super::authority::{self, Crl};
+use super::issuer;
 use super::twin::{Twin, expectations};
 use crate::digest::hex;
-use crate::evidence::boot_log::tests::log;
+use crate::evidence::boot_log::device_path::tests::wide;
+use crate::evidence::boot_log::tests::{log, of_ovmf, of_sm3, sha1, written};
+use crate::evidence::event_log::initial_pcrs;
 use crate::evidence::folder::Evidence;
+use crate::evidence::ima::tests::{list, padded, sha1_aggregate};
 use crate::evidence::wire::attribute;
 use crate::judge::{Expectations, Step};
 use crate::policy::{Image, Policy, Rules};
 use crate::testing::{Header, igvm};
 use crate::verdict::Verdict;
+use sha2::{Digest, Sha256};
 
 /// A wrong thing and the rules by which it is judged.
 struct Case {
@@ -159,6 +164,34 @@ fn booted() -> Twin {
     Twin { boot_events: log("quiet mitigations=auto"), ..Twin::new() }
 }
 
+/// The verifier knows who is above EK certificates, and compares no launch digest.
+fn rooted(expected: &mut Expectations) {
+    expected.measurement = None;
+    expected.rules.ek_roots = vec![issuer::ek_root()];
+}
+
+/// A boot through OVMF, GRUB and a stub.
+fn through_ovmf() -> Twin {
+    Twin { boot_events: of_ovmf(), ..Twin::new() }
+}
+
+/// A boot whose Linux has measured.
+fn measuring() -> Twin {
+    Twin { ima: list(&initial_pcrs()), ..Twin::new() }
+}
+
+/// A kernel that has extended the SHA-256 bank by SHA-1.
+fn old_kernel() -> Twin {
+    let mut log = written(&[(10, 13, vec![1], vec![0xFF])]);
+    exchange(&mut log, &Sha256::digest([1]), &padded(&initial_pcrs()));
+    Twin { boot_events: log, ..Twin::new() }
+}
+
+fn exchange(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    let at = bytes.windows(from.len()).position(|part| part == from).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to);
+}
+
 fn with_a_list(expected: &mut Expectations) {
     expected.rules.crls = vec![Crl::default().der()];
 }
@@ -276,6 +309,135 @@ refusals! {
     a_log_that_leads_elsewhere:
         case(Step::EventLog, "no events")
             .evidence(|evidence| evidence.boot_events = log("quiet"));
+
+    a_log_in_the_older_format:
+        case(Step::EventLog, "a log in the SHA-1 format of TPM 1.2")
+            .base(through_ovmf)
+            .evidence(|evidence| evidence.boot_events = sha1(8, b"1"));
+    what_is_no_log:
+        case(Step::EventLog, "a file that is no log")
+            .base(through_ovmf)
+            .evidence(|evidence| evidence.boot_events = sha1(0x6E6F_6E65, b"such"));
+    a_log_of_another_bank:
+        case(Step::EventLog, "a log of the SM3 bank alone")
+            .base(through_ovmf)
+            .evidence(|evidence| evidence.boot_events = of_sm3());
+    a_locality_that_starts_nothing:
+        case(Step::EventLog, "StartupLocality 2")
+            .base(through_ovmf)
+            .evidence(|evidence| exchange(&mut evidence.boot_events, b"Locality\0\x03", b"Locality\0\x02"));
+    another_locality:
+        case(Step::EventLog, "StartupLocality 0, of a TPM that was started at 3")
+            .base(through_ovmf)
+            .evidence(|evidence| exchange(&mut evidence.boot_events, b"Locality\0\x03", b"Locality\0\x00"));
+    a_variable_of_another_value:
+        case(Step::EventLog, "SecureBoot, measured as on, in the log off")
+            .base(through_ovmf)
+            .of(Twin::azure)
+            .evidence(|evidence| exchange(&mut evidence.boot_events, b"B\0o\0o\0t\0\x01", b"B\0o\0o\0t\0\x00"));
+    an_action_of_other_words:
+        case(Step::EventLog, "an action with another word than was measured")
+            .base(through_ovmf)
+            .of(Twin::azure)
+            .evidence(|evidence| exchange(&mut evidence.boot_events, b"Calling", b"Falling"));
+    an_event_that_is_left_out:
+        case(Step::EventLog, "a log without its last event of PCR 9")
+            .base(through_ovmf)
+            .of(Twin::azure)
+            .evidence(|evidence| {
+        let at = evidence.boot_events.windows(4).rposition(|tag| tag == [0xEC, 0x22, 0x3B, 0x8F]).unwrap();
+        evidence.boot_events.truncate(at - 50);
+    });
+    a_list_of_an_unknown_template:
+        case(Step::EventLog, "a list of IMA with a template that is unknown")
+            .base(measuring)
+            .evidence(|evidence| exchange(&mut evidence.ima, b"ima-ng", b"ima-xx"));
+    a_list_with_another_name:
+        case(Step::EventLog, "a list of IMA with another name than was measured")
+            .base(measuring)
+            .evidence(|evidence| exchange(&mut evidence.ima, b"/init", b"/exit"));
+    a_list_of_another_boot:
+        case(Step::EventLog, "a list of IMA that begins with other PCRs")
+            .base(measuring)
+            .of(Twin::azure)
+            .evidence(|evidence| evidence.ima = list(&[[9; 32]; 24]));
+    a_list_that_leads_elsewhere:
+        case(Step::EventLog, "a list of IMA with the quote of nothing")
+            .of(Twin::azure)
+            .evidence(|evidence| evidence.ima = list(&initial_pcrs()));
+    a_list_of_another_bank:
+        case(Step::EventLog, "a boot_aggregate over SHA-1 PCRs")
+            .of(Twin::azure)
+            .evidence(|evidence| evidence.ima = sha1_aggregate());
+    a_list_that_rests_on_sha_1:
+        case(Step::EventLog, "a kernel that extends the SHA-256 bank by padded SHA-1")
+            .of(Twin::azure)
+            .base(Twin::new)
+            .twin(|twin| *twin = old_kernel())
+            .evidence(|evidence| { evidence.boot_events.clear(); evidence.ima = list(&initial_pcrs()); });
+
+    an_ek_certificate_of_another_tpm:
+        case(Step::EkCertificate, "a certificate of another TPM's EK")
+            .of(Twin::tpm)
+            .brought(rooted)
+            .evidence(|evidence| evidence.ek_certificate = issuer::another_ek_certificate());
+    an_ek_certificate_with_a_flipped_bit:
+        case(Step::EkCertificate, "a bit of its signature")
+            .of(Twin::tpm)
+            .brought(rooted)
+            .evidence(|evidence| *evidence.ek_certificate.last_mut().unwrap() ^= 1);
+    an_ek_certificate_that_is_none:
+        case(Step::EkCertificate, "an NV Index that has no certificate")
+            .of(Twin::tpm)
+            .brought(rooted)
+            .evidence(|evidence| evidence.ek_certificate = vec![0xFF; 1024]);
+    an_ek_without_a_certificate:
+        case(Step::EkCertificate, "no certificate")
+            .of(Twin::tpm)
+            .brought(rooted)
+            .evidence(|evidence| evidence.ek_certificate.clear());
+    an_ek_certificate_under_another_root:
+        case(Step::EkCertificate, "a root of the same name, and another key")
+            .of(Twin::tpm)
+            .brought(|expected| { rooted(expected); expected.rules.ek_roots = vec![issuer::another_ek_root()]; });
+    an_ek_certificate_without_its_issuers:
+        case(Step::EkCertificate, "no certificate of its issuer")
+            .of(Twin::tpm)
+            .brought(rooted)
+            .evidence(|evidence| evidence.ek_chain.clear());
+    an_issuer_that_may_not:
+        case(Step::EkCertificate, "an issuer that is no authority")
+            .of(Twin::tpm)
+            .brought(rooted)
+            .evidence(|evidence| evidence.ek_chain = issuer::ek_issuer_that_may_not());
+    an_ek_certificate_that_is_over:
+        case(Step::EkCertificate, "a certificate that is no longer valid")
+            .of(Twin::tpm)
+            .brought(|expected| {
+        rooted(expected);
+        expected.now += core::time::Duration::from_secs(300_000_000);
+    });
+    an_answer_without_the_report_that_is_wanted:
+        case(Step::Measurement, "a TPM without a report, and a launch digest to compare")
+            .of(Twin::tpm)
+            .brought(|expected| expected.rules.ek_roots = vec![issuer::ek_root()]);
+    an_ak_of_a_tpm_that_signs_anything:
+        case(Step::AttestationKey, "a TPM's AK that is not restricted")
+            .of(Twin::tpm)
+            .brought(rooted)
+            .twin(|twin| twin.ak_public.attributes &= !attribute::RESTRICTED);
+    a_report_over_another_ek:
+        case(Step::ReportData, "a report over this EK for another challenge")
+            .of(Twin::tpm_with_report)
+            .evidence(|evidence| evidence.nonce[0] ^= 1);
+    a_report_that_is_required:
+        case(Step::Parts, "a TPM without a report")
+            .of(Twin::tpm)
+            .policy("require = [\"report\"]")
+            .brought(rooted);
+    an_ek_certificate_that_is_required:
+        case(Step::Parts, "a folder without a certificate of the EK")
+            .policy("require = [\"ek-certificate\"]");
 
     a_vlek_where_vceks_are_wanted:
         case(Step::Endorsement, "a VLEK")
@@ -472,8 +634,23 @@ refusals! {
             .base(booted)
             .policy("events = [{ pcr = 8, count = \"one\" }]");
     an_event_that_is_missing: case(Step::Events, "none in PCR 5").base(booted).policy("events = [{ pcr = 5 }]");
-    text_in_another_encoding:
-        case(Step::Events, "a version in UTF-16")
+    a_pcr_that_the_log_does_not_explain:
+        case(Step::Events, "a log without the events of the rule's PCR, which was extended")
+            .base(through_ovmf)
+            .of(Twin::azure)
+            .policy("events = [{ pcr = 12, count = \"none\", contains = [\"loud\"] }]")
+            .evidence(|evidence| evidence.boot_events = written(&[(7, 4, vec![0; 4], vec![0; 4])]))
+            .twin(|twin| {
+        let loud = (12, 13, wide("loud"), wide("loud"));
+        twin.boot_events = written(&[(7, 4, vec![0; 4], vec![0; 4]), loud]);
+    });
+    a_word_in_utf_16:
+        case(Step::Events, "a command line in UTF-16 with it")
+            .base(through_ovmf)
+            .policy("events = [{ pcr = 12, lacks = [\"loud\"] }]")
+            .twin(|twin| twin.boot_events = written(&[(12, 13, wide("loud"), wide("loud"))]));
+    a_word_that_is_not_there_in_utf_16:
+        case(Step::Events, "a version in UTF-16 without it")
             .base(booted)
             .policy("events = [{ pcr = 0, type = 8, contains = [\"2\"] }]");
     a_rule_for_events_without_a_log:
@@ -534,7 +711,7 @@ fn processors_of_each_generation_and_keys_of_each_kind_are_accepted() {
         assert_eq!(json["outcome"], "verified");
         let count =
             |state: &str| json["steps"].as_array().unwrap().iter().filter(|step| step["state"] == state).count();
-        assert_eq!((count("ok"), count("unasked")), (27, 5), "{json:#}");
+        assert_eq!((count("ok"), count("unasked")), (27, 6), "{json:#}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Twin`] is a firmware, a PSP and a TPM in one: it holds the private keys and so can sign what no honest one would.
 
 use super::authority::{self, Processor, TURIN_TCB};
+use super::issuer;
 use crate::chip::VLEK_GUID;
 use crate::evidence::boot_log::BootLog;
 use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
@@ -91,7 +92,7 @@ impl Twin {
         }
         let mut pcrs = initial_pcrs();
         BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
-        pcrs[10] = Measurements::parse(&self.ima).unwrap().replay(pcrs[10]);
+        Measurements::parse(&self.ima).unwrap().replay(&mut pcrs).unwrap();
         let pcrs = log.replay_after(pcrs).unwrap();
         let pcrs = pcrs.concat();
         let Key::Rsa2048 { modulus } = &self.ek_public.key else { panic!("the EK is an RSA key") };
@@ -122,6 +123,8 @@ impl Twin {
             kind: Kind::Quoin,
             claims: Vec::new(),
             ima: self.ima.clone(),
+            ek_certificate: Vec::new(),
+            ek_chain: Vec::new(),
             manifest,
         }
     }
@@ -162,6 +165,52 @@ impl Twin {
         }
     }
 
+    /// What this TPM answers over its TCTI: no report, and a certificate of its EK.
+    pub(crate) fn tpm(&self) -> Evidence {
+        let key = issuer::ek();
+        let modulus = key.to_public_key().n().to_bytes_be();
+        let ek_public = Public { key: Key::Rsa2048 { modulus: modulus.clone() }, ..template::ek_rsa_2048() };
+        let ak_name = self.ak_public.name();
+        let mut pcrs = initial_pcrs();
+        BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
+        let pcrs = pcrs.concat();
+        let quote = self.attest(&pcrs);
+        let challenge = credential::make(&modulus, &ak_name, &self.secrets).unwrap();
+        Evidence {
+            kind: Kind::Tpm,
+            manifest: ek_public.to_bytes(),
+            ak: tpm2b(&self.ak_public.to_bytes()),
+            quote_signature: self.sign(&quote),
+            quote,
+            quote_nonce: vec![0x29; 32],
+            pcrs,
+            ak_name,
+            credential: self.secrets.credential.to_vec(),
+            seed: self.secrets.seed.to_vec(),
+            oaep_seed: self.secrets.oaep_seed.to_vec(),
+            blob: challenge.blob,
+            encrypted_seed: challenge.encrypted_seed,
+            answer: self.secrets.credential.to_vec(),
+            boot_events: self.boot_events.clone(),
+            ek_certificate: issuer::ek_certificate(),
+            ek_chain: issuer::ek_issuer(),
+            ..Evidence::default()
+        }
+    }
+
+    /// What this TPM answers, and a report over its EK.
+    pub(crate) fn tpm_with_report(&self) -> Evidence {
+        let tpm = self.tpm();
+        Evidence {
+            report: self.signed_report(&tpm.manifest),
+            ark: self.identity.ark.clone(),
+            ask: self.identity.ask.clone(),
+            vcek: self.identity.vcek.clone(),
+            nonce: self.report_nonce.clone(),
+            ..tpm
+        }
+    }
+
     /// What Azure's vTPM gives: claims, a quote by the RSA key that they name, and PCRs.
     pub(crate) fn azure(&self) -> Evidence {
         let key = authority::azure_ak();
@@ -174,11 +223,16 @@ impl Twin {
         let mut data = [0; 64];
         data[..32].copy_from_slice(&Sha256::digest(&claims));
         let public = Public { key: Key::Rsa2048 { modulus }, ..template::ak_rsa_2048() };
-        let pcrs = initial_pcrs().concat();
+        let mut pcrs = initial_pcrs();
+        BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
+        Measurements::parse(&self.ima).unwrap().replay(&mut pcrs).unwrap();
+        let pcrs = pcrs.concat();
         let quote = self.attest_by(&public, &pcrs);
         let signature = authority::rsassa(&key, &quote);
         Evidence {
             kind: Kind::Azure,
+            boot_events: self.boot_events.clone(),
+            ima: self.ima.clone(),
             report: self.signed(&data),
             claims,
             quote_signature: [[0, 0x14, 0, 0x0B].as_slice(), &tpm2b(&signature)].concat(),

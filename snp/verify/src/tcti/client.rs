@@ -1,11 +1,13 @@
 //! The few TPM commands that evidence needs (TPM 2.0 Library, Part 3), written and read by hand.
 
-use crate::relay::Relay;
+use super::Transport;
+use crate::evidence::event_log::digest;
+use crate::evidence::wire::{PCR_COUNT, Public, RH_ENDORSEMENT, Reader, alg, sha256_selection, tpm2b};
 use anyhow::{Context, Result, bail, ensure};
-use quoin_verify::evidence::wire::{PCR_COUNT, Public, RH_ENDORSEMENT, Reader, alg, sha256_selection, tpm2b};
 
 const ST_NO_SESSIONS: u16 = 0x8001;
 const ST_SESSIONS: u16 = 0x8002;
+const RH_OWNER: u32 = 0x4000_0001;
 const RH_NULL: u32 = 0x4000_0007;
 /// `TPM_RS_PW`: authorization by password; here always the empty one.
 const RS_PW: u32 = 0x4000_0009;
@@ -13,6 +15,11 @@ const RS_PW: u32 = 0x4000_0009;
 const SE_POLICY: u8 = 1;
 /// `TPM_RC_INITIALIZE`: `TPM2_Startup` was not needed.
 const RC_INITIALIZE: u32 = 0x100;
+
+/// Octets of an NV Index that are read at once: every TPM gives so many.
+const NV_CHUNK: u16 = 512;
+/// No NV Index is longer.
+const MAX_NV: u16 = 8192;
 
 /// Command codes, `TPM_CC` (Part 2, 6.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +29,19 @@ enum Command {
     PcrEvent = 0x13C,
     Startup = 0x144,
     ActivateCredential = 0x147,
+    NvRead = 0x14E,
     PolicySecret = 0x151,
     Quote = 0x158,
     FlushContext = 0x165,
+    NvReadPublic = 0x169,
+    ReadPublic = 0x173,
     StartAuthSession = 0x176,
     PcrRead = 0x17E,
 }
 
-/// A TPM behind a relay.
+/// A TPM behind a transport.
 pub struct Tpm<'a> {
-    relay: &'a mut dyn Relay,
+    transport: &'a mut dyn Transport,
 }
 
 /// What a command has returned.
@@ -50,9 +60,9 @@ pub struct Quote {
 }
 
 impl<'a> Tpm<'a> {
-    /// Talks to the TPM behind `relay`.
-    pub fn new(relay: &'a mut dyn Relay) -> Self {
-        Self { relay }
+    /// Talks to the TPM behind `transport`.
+    pub fn new(transport: &'a mut dyn Transport) -> Self {
+        Self { transport }
     }
 
     /// `TPM2_Startup(TPM_SU_CLEAR)`, unless it was done already.
@@ -81,7 +91,7 @@ impl<'a> Tpm<'a> {
         let mut banks = Vec::new();
         for _ in 0..reader.u32()? {
             let bank = reader.u16()?;
-            let expected = quoin_verify::evidence::event_log::digest(bank, data)?;
+            let expected = digest(bank, data)?;
             let found = reader.take(expected.len())?;
             ensure!(found == expected, "the TPM hashed the event wrongly");
             banks.push(bank);
@@ -153,6 +163,48 @@ impl<'a> Tpm<'a> {
         Ok(session)
     }
 
+    /// `TPM2_ReadPublic`; gives the `TPMT_PUBLIC` of a loaded or persistent object.
+    pub fn read_public(&mut self, handle: u32) -> Result<Vec<u8>> {
+        let response = self.run(Command::ReadPublic, &[handle], &[], &[])?;
+        Ok(Reader::new(&response.parameters).tpm2b()?.to_vec())
+    }
+
+    /// The contents of an NV Index, read with the owner's authorization or with the Index's own, both empty; `None` if
+    /// it is not defined or was never written.
+    pub fn nv_read(&mut self, index: u32) -> Result<Option<Vec<u8>>> {
+        let response = self.exchange(Command::NvReadPublic, &[index], &[], &[])?;
+        if code(&response)? != 0 {
+            return Ok(None);
+        }
+        let response = parse(Command::NvReadPublic, &response)?;
+        let public = Reader::new(&response.parameters).tpm2b()?.to_vec();
+        let mut reader = Reader::new(&public);
+        let (_index, _name_alg, attributes) = (reader.u32()?, reader.u16()?, reader.u32()?);
+        let (_policy, size) = (reader.tpm2b()?, reader.u16()?);
+        if attributes >> 29 & 1 == 0 {
+            return Ok(None);
+        }
+        ensure!(size <= MAX_NV, "NV Index {index:#x} has {size} octets");
+        let contents = self.nv_read_as(RH_OWNER, index, size).or_else(|_| self.nv_read_as(index, index, size));
+        contents.map(Some).with_context(|| format!("NV Index {index:#x}"))
+    }
+
+    fn nv_read_as(&mut self, who: u32, index: u32, size: u16) -> Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        while contents.len() < usize::from(size) {
+            let offset = u16::try_from(contents.len())?;
+            let length = NV_CHUNK.min(size - offset);
+            let parameters = [length, offset].map(u16::to_be_bytes).concat();
+            let response = self.run(Command::NvRead, &[who, index], &[RS_PW], &parameters)?;
+            let mut reader = Reader::new(&response.parameters);
+            let part = reader.tpm2b()?;
+            ensure!(part.len() == usize::from(length), "{} octets, not {length}", part.len());
+            contents.extend(part);
+            reader.end()?;
+        }
+        Ok(contents)
+    }
+
     /// `TPM2_FlushContext`.
     pub fn flush(&mut self, handle: u32) -> Result<()> {
         self.run(Command::FlushContext, &[], &[], &handle.to_be_bytes()).map(drop)
@@ -177,7 +229,7 @@ impl<'a> Tpm<'a> {
         let tag = if sessions.is_empty() { ST_NO_SESSIONS } else { ST_SESSIONS };
         let size = u32::try_from(2 + 4 + body.len())?;
         let message = [tag.to_be_bytes().as_slice(), &size.to_be_bytes(), &body].concat();
-        self.relay.tpm(&message).with_context(|| format!("TPM2_{command:?}"))
+        self.transport.exchange(&message).with_context(|| format!("TPM2_{command:?}"))
     }
 }
 

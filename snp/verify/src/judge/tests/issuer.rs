@@ -1,0 +1,106 @@
+//! Those who issue certificates of EKs: a root with a P-256 key, and below it an authority with an RSA key.
+
+use super::authority::{at, key, rsassa, spki};
+use core::str::FromStr;
+use p256::ecdsa::signature::Signer;
+use p256::ecdsa::{Signature, SigningKey};
+use p256::pkcs8::EncodePublicKey;
+use rsa::RsaPrivateKey;
+use std::sync::LazyLock;
+use x509_cert::der::asn1::{BitString, ObjectIdentifier, OctetString};
+use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::Extension;
+use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::name::Name;
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
+use x509_cert::time::Validity;
+use x509_cert::{Certificate, TbsCertificate, Version};
+
+const SHA256_WITH_RSA: &str = "1.2.840.113549.1.1.11";
+const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
+const ROOT: &str = "CN=EK root";
+const ISSUER: &str = "CN=EK issuer";
+
+static EK: LazyLock<RsaPrivateKey> = LazyLock::new(|| key(4));
+static BELOW: LazyLock<RsaPrivateKey> = LazyLock::new(|| key(5));
+
+/// The key of a TPM.
+pub(crate) fn ek() -> RsaPrivateKey {
+    EK.clone()
+}
+
+/// Its certificate.
+pub(crate) fn ek_certificate() -> Vec<u8> {
+    certificate("CN=EK", ISSUER, spki(&EK), false, SHA256_WITH_RSA, |message| rsassa(&BELOW, message))
+}
+
+/// A certificate of another TPM's.
+pub(crate) fn another_ek_certificate() -> Vec<u8> {
+    certificate("CN=EK", ISSUER, spki(&BELOW), false, SHA256_WITH_RSA, |message| rsassa(&BELOW, message))
+}
+
+/// That of the authority which has issued it.
+pub(crate) fn ek_issuer() -> Vec<u8> {
+    certificate(ISSUER, ROOT, spki(&BELOW), true, ECDSA_WITH_SHA256, |message| ecdsa(1, message))
+}
+
+/// The same, which may not issue.
+pub(crate) fn ek_issuer_that_may_not() -> Vec<u8> {
+    certificate(ISSUER, ROOT, spki(&BELOW), false, ECDSA_WITH_SHA256, |message| ecdsa(1, message))
+}
+
+/// The root of that.
+pub(crate) fn ek_root() -> Vec<u8> {
+    certificate(ROOT, ROOT, spki_p256(1), true, ECDSA_WITH_SHA256, |message| ecdsa(1, message))
+}
+
+/// Another root of the same name.
+pub(crate) fn another_ek_root() -> Vec<u8> {
+    certificate(ROOT, ROOT, spki_p256(2), true, ECDSA_WITH_SHA256, |message| ecdsa(2, message))
+}
+
+fn p256(seed: u8) -> SigningKey {
+    SigningKey::from_slice(&[seed; 32]).unwrap()
+}
+
+fn ecdsa(seed: u8, message: &[u8]) -> Vec<u8> {
+    let signature: Signature = p256(seed).sign(message);
+    signature.to_der().as_bytes().to_vec()
+}
+
+fn spki_p256(seed: u8) -> SubjectPublicKeyInfoOwned {
+    let der = p256(seed).verifying_key().to_public_key_der().unwrap();
+    SubjectPublicKeyInfoOwned::from_der(der.as_bytes()).unwrap()
+}
+
+fn certificate(
+    subject: &str,
+    issuer: &str,
+    spki: SubjectPublicKeyInfoOwned,
+    ca: bool,
+    algorithm: &str,
+    sign: impl Fn(&[u8]) -> Vec<u8>,
+) -> Vec<u8> {
+    let algorithm = AlgorithmIdentifierOwned { oid: ObjectIdentifier::new(algorithm).unwrap(), parameters: None };
+    let constraints = BasicConstraints { ca, path_len_constraint: None }.to_der().unwrap();
+    let constraints = Extension {
+        extn_id: ObjectIdentifier::new_unwrap("2.5.29.19"),
+        critical: true,
+        extn_value: OctetString::new(constraints).unwrap(),
+    };
+    let tbs = TbsCertificate {
+        version: Version::V3,
+        serial_number: SerialNumber::new(&[1]).unwrap(),
+        signature: algorithm.clone(),
+        issuer: Name::from_str(issuer).unwrap(),
+        validity: Validity { not_before: at(1_700_000_000), not_after: at(2_000_000_000) },
+        subject: Name::from_str(subject).unwrap(),
+        subject_public_key_info: spki,
+        issuer_unique_id: None,
+        subject_unique_id: None,
+        extensions: Some(vec![constraints]),
+    };
+    let signature = BitString::from_bytes(&sign(&tbs.to_der().unwrap())).unwrap();
+    Certificate { tbs_certificate: tbs, signature_algorithm: algorithm, signature }.to_der().unwrap()
+}
