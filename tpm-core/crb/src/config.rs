@@ -85,7 +85,7 @@ pub enum Execution {
 /// TPM_CRB_INTF_ID.InterfaceVersion (PTP 1.07, table 25).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Version {
-    /// The first of the PTP, and the only one that EDK2 takes (see the head of the crate).
+    /// The first of the PTP, and the one that every EDK2 takes (see the head of the crate).
     One,
     /// A larger data buffer.
     Two,

@@ -82,7 +82,7 @@
 //! a command; how many octets HASH_DATA takes ([`CrbDevice::hash_data`]); that TPM_CRB_CTRL_CANCEL reads back as written
 //! until software clears it or asks for a state; when beenSeized is cleared (when the locality has the TPM again).
 //!
-//! EDK2 of 2026 and before takes InterfaceVersion 1 alone for a CRB, and Linux looks at CapCRBChunk alone, so
+//! EDK2 takes InterfaceVersion 1 for a CRB, and 2 since September 2025; Linux looks at CapCRBChunk alone. So
 //! [`Version::One`] goes with chunks, as in QEMU; the PTP gives chunks the version 3 ([`Version::Three`]).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -101,3 +101,8 @@ pub use device::{CrbDevice, Pending, Written};
 pub use engine::{Engine, Memory, MemoryFault, NoMemory, TpmEngine};
 pub use saved::{MAX_DEVICE_STATE_SIZE, StateError};
 pub use state::State;
+
+/// The programs of the page on embedding.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+pub struct Page;
