@@ -10,10 +10,11 @@ mod error;
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_void};
 use core::fmt::{self, Write};
+use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::{mem, ptr, slice};
 use error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::{
     Clock, Entropy, EntropyFailure, Fault, Generation, Hooks, Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm,
