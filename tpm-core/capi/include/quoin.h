@@ -24,12 +24,12 @@
  *   nothing of this library for this TPM but quoin_cancel. A TPM may be in any thread, so their context may be, too.
  *
  * Memory
- *   A TPM has some 240 KiB of heap from quoin_create on, and wipes it at quoin_destroy. Buffers are the caller's; none is
- *   kept beyond a call. Where there is no memory, the process is aborted.
+ *   A TPM has some 240 KiB of heap from quoin_create on, and wipes it at quoin_destroy. Buffers are the caller's; none
+ *   is kept beyond a call. Where there is no memory, the process is aborted.
  *
  * Failure
- *   A TPM that finds itself at fault answers TPM_RC_FAILURE to commands: quoin_fault tells why. Such a TPM is not saved:
- *   the platform goes back to the last state that it has, or calls quoin_init.
+ *   A TPM that finds itself at fault answers TPM_RC_FAILURE to commands: quoin_fault tells why. Such a TPM is not
+ *   saved: the platform goes back to the last state that it has, or calls quoin_init.
  */
 #ifndef QUOIN_H
 #define QUOIN_H
@@ -116,13 +116,13 @@ quoin_error quoin_restore(quoin_tpm *tpm, const uint8_t *state, size_t length);
  * needs. */
 quoin_error quoin_save(quoin_tpm *tpm, quoin_form form, uint8_t *out, size_t room, size_t *length);
 
-/* Whether what survives the loss of power is as it was when it was saved or restored last: `*answer` is 1 or 0. Asked
- * after each command, and saved before the response is given to anybody where it is 0, nothing is lost with the power. */
+/* Whether what survives the loss of power is as it was when it was saved or restored last: `*answer` is 1 or 0. Who
+ * asks after each command, and saves where it is 0 before anybody gets the response, loses nothing with the power. */
 quoin_error quoin_is_saved(quoin_tpm *tpm, int *answer);
 
 /* Executes a command from a locality (0 to 4, or 32 to 255). The response is always well-formed; its length is written
- * to `*answered`. `room` is at least quoin_max_response_size(): QUOIN_ROOM. QUOIN_ARGUMENT: there is no such locality, or
- * the buffers overlap. */
+ * to `*answered`. `room` is at least quoin_max_response_size(): QUOIN_ROOM. QUOIN_ARGUMENT: there is no such locality,
+ * or the buffers overlap. */
 quoin_error quoin_execute(quoin_tpm *tpm, uint8_t locality, const uint8_t *command, size_t length, uint8_t *response,
                           size_t room, size_t *answered);
 

@@ -1,5 +1,5 @@
-//! The header, and a program in C with the library that cargo has just built, by the compiler that cargo links with. C++,
-//! the release and valgrind are `cargo xtask test --suite embed`.
+//! The header, and a program in C with the library that cargo has just built, by the compiler that cargo links with.
+//! C++, the release and valgrind are `cargo xtask test --suite embed`.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-/* A program in C with a TPM of libquoin: what an embedder does, and what one does wrong. Ends with 0 if all was right. */
+/* A program in C with a TPM of libquoin: what embedders do, right and wrong. It ends with 0 if all is well. */
 
 #include <pthread.h>
 #include <quoin.h>
@@ -75,7 +75,8 @@ static const uint8_t startup[] = { 0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0 };
 static const uint8_t pcr_read[] = { 0x80, 1, 0, 0, 0, 20, 0, 0, 1, 0x7e, 0, 0, 0, 1, 0, 11, 3, 0, 0, 1 };
 static const uint8_t pcr_extend[] = {
     0x80, 2, 0, 0, 0, 65, 0, 0, 1, 0x82, 0, 0, 0, 16, 0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 11,
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+    32
 };
 /* An RSA key, which has to be searched for. */
 static const uint8_t create_primary[] = {

@@ -521,8 +521,8 @@ impl CrbDevice {
         engine.hash_start();
     }
 
-    /// _TPM_Hash_Data from the platform; through registers it is what was written to the data buffer of locality 4, from
-    /// its first octet to the last that was written.
+    /// _TPM_Hash_Data from the platform; through registers it is what was written to the data buffer of locality 4,
+    /// from its first octet to the last that was written.
     pub fn hash_data(&mut self, engine: &mut impl Engine, data: &[u8]) {
         if self.hashing {
             engine.hash_data(data);

@@ -1,8 +1,8 @@
 //! The Command Response Buffer (CRB) interface of the TCG's PC Client Platform TPM Profile (PTP): the device by which
 //! unmodified systems find a TPM, for whoever has MMIO exits (a paravisor, a virtual machine monitor).
 //!
-//! Principles: no `unsafe`, no globals, no heap, no panics, whatever guest and embedder do; the guest's memory is looked
-//! at once; no locality sees what is another's.
+//! Principles: no `unsafe`, no globals, no heap, no panics, whatever guest and embedder do; the guest's memory is
+//! looked at once; no locality sees what is another's.
 //!
 //! # Quick start
 //!
@@ -56,31 +56,33 @@
 //! | Execution | | | | | | | ends early |
 //! | Completion | Ready | Idle | Reception | Completion ² | Completion ² | | |
 //!
-//! Where a cell is empty, a write changes nothing, and the request reads as served. ¹ With buffers in guest memory, which
-//! the device cannot see being written; there is no Reception then. ² With [`Buffers::Chunks`]. When the engine has
-//! answered, Execution becomes Completion.
+//! Where a cell is empty, a write changes nothing, and the request reads as served. ¹ With buffers in guest memory,
+//! which the device cannot see being written; there is no Reception then. ² With [`Buffers::Chunks`]. When the engine
+//! has answered, Execution becomes Completion.
 //!
 //! - Only the active locality's writes to these registers count; its data buffer reads what it wrote, or its response,
-//!   and zeros in other states. In any other locality the data buffer reads ones. Registers hold no secrets and read the
-//!   same in all localities, but TPM_LOC_STS.
-//! - goIdle, cmdReady, and whatever takes the TPM from a locality, wipe both buffers. A command that an engine elsewhere
-//!   still executes is cancelled then and its response dropped; cmdReady of the next locality reads 1 until it has ended.
+//!   and zeros in other states. In any other locality the data buffer reads ones. Registers hold no secrets and read
+//!   the same in all localities, but TPM_LOC_STS.
+//! - goIdle, cmdReady, and whatever takes the TPM from a locality, wipe both buffers. A command that an engine
+//!   elsewhere still executes is cancelled then and its response dropped; cmdReady of the next locality reads 1 until
+//!   it has ended.
 //! - Accesses may have any width and alignment within a page. A register is written when its first octet is; the octets
 //!   that are not written count as zeros. One that leaves the page reads ones, or is ignored, as a whole.
-//! - TPM_LOC_CTRL, TPM_CRB_CTRL_REQ and TPM_CRB_CTRL_START take one bit at a time; a write of several is ignored, and so
-//!   is a value of TPM_CRB_CTRL_CANCEL other than 0 and 1. What is reserved reads 0. There are no interrupts: their
+//! - TPM_LOC_CTRL, TPM_CRB_CTRL_REQ and TPM_CRB_CTRL_START take one bit at a time; a write of several is ignored, and
+//!   so is a value of TPM_CRB_CTRL_CANCEL other than 0 and 1. What is reserved reads 0. There are no interrupts: their
 //!   registers read 0. Addresses and sizes cannot be written.
 //! - A response that cannot be given (guest memory that is not there, an engine that ignores
 //!   [`Config::buffer_size`]) sets tpmSts until the reset.
 //!
 //! # Where this comes from
 //!
-//! The PTP's text (1.07) could not be had where this was written. Registers, bits and transitions are from programs that
-//! follow it: drivers of Linux and illumos (which has the transitions of 1.05's table), EDK2's library, QEMU's device,
-//! and register maps that cite 1.07's tables 20, 24, 25 and 36 to 49. Left to us, then, and to be compared with the text:
-//! what a write of several bits does; that waiting is ended by relinquish; that Seize, a D-RTM event and relinquish end
-//! a command; how many octets HASH_DATA takes ([`CrbDevice::hash_data`]); that TPM_CRB_CTRL_CANCEL reads back as written
-//! until software clears it or asks for a state; when beenSeized is cleared (when the locality has the TPM again).
+//! The PTP's text (1.07) could not be had where this was written. Registers, bits and transitions are from programs
+//! that follow it: drivers of Linux and illumos (which has the transitions of 1.05's table), EDK2's library, QEMU's
+//! device, and register maps that cite 1.07's tables 20, 24, 25 and 36 to 49. Left to us, then, and to be compared with
+//! the text: what a write of several bits does; that waiting is ended by relinquish; that Seize, a D-RTM event and
+//! relinquish end a command; how many octets HASH_DATA takes ([`CrbDevice::hash_data`]); that TPM_CRB_CTRL_CANCEL reads
+//! back as written until software clears it or asks for a state; when beenSeized is cleared (when the locality has the
+//! TPM again).
 //!
 //! EDK2 takes InterfaceVersion 1 for a CRB, and 2 since September 2025; Linux looks at CapCRBChunk alone. So
 //! [`Version::One`] goes with chunks, as in QEMU; the PTP gives chunks the version 3 ([`Version::Three`]).
