@@ -12,7 +12,7 @@ pub trait Engine {
     /// The command that is being executed is to end early, or, just before [`Engine::execute`], the one that comes.
     /// Nothing is to be remembered beyond its end.
     fn cancel(&mut self);
-    /// _TPM_Hash_Start
+    /// _TPM_Hash_Start; it may come while a command is executed elsewhere, and counts after that, as the two below.
     fn hash_start(&mut self);
     /// _TPM_Hash_Data
     fn hash_data(&mut self, data: &[u8]);
