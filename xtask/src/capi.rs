@@ -26,7 +26,7 @@ const SONAME: &str = "libquoin.so.0";
 /// What Rust's standard library wants where it is linked in.
 const SYSTEM: &str = "-lgcc_s -lpthread -lm -ldl -lc";
 /// What compiles, looks at and runs programs with the library.
-const PROGRAMS: [Wanted; 5] =
+pub const PROGRAMS: [Wanted; 5] =
     [("cc", "gcc"), ("c++", "g++"), ("pkg-config", "pkgconf"), ("readelf", "binutils"), ("valgrind", "valgrind")];
 const STRICT: [&str; 6] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1", "-D_POSIX_C_SOURCE=200809L"];
 /// The last line of a program that found all to be right.

@@ -121,8 +121,8 @@ fn expected(header: &[u8]) -> usize {
     u32::from_be_bytes(header[2..6].try_into().unwrap()) as usize
 }
 
-/// Linux: finds its buffers by registers, takes locality and Ready for each command, copies words, asks for chunks where
-/// the interface has them.
+/// Linux: finds its buffers by registers, takes locality and Ready for each command, copies words, asks for chunks
+/// where the interface has them.
 fn linux(machine: &mut Machine, command: &[u8]) -> Vec<u8> {
     machine.set(LOC_CTRL, REQUEST_ACCESS);
     assert_eq!(machine.get(LOC_STATE) & 0x82, 0x82, "granted");
