@@ -30,6 +30,7 @@
 
 pub mod bench;
 pub mod boots;
+pub mod capi;
 pub mod ci;
 pub mod conformance;
 pub mod deb;

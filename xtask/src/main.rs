@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    bench, boots, ci, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants, proofs, run,
+    bench, boots, capi, ci, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants, proofs, run,
     status, test, tpm, vectors,
 };
 
@@ -126,6 +126,8 @@ enum Verb {
     ///
     /// cargo-deb is installed into target/tools.
     Deb,
+    /// Make the engine a library for programs in C, in target/capi: header, static and shared library, pkg-config file.
+    Capi(capi::Args),
     /// Run test suites by others against the TPM engine's server, and print a table.
     ///
     /// tpm2-tss' integration tests, tpm2-pytss, tss-esapi, the kernel's selftests, round trips of Debian's clients, and
@@ -201,6 +203,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Tpm(args) => tpm::run(&args)?,
         Verb::Provision(args) => tpm::provision(&args)?,
         Verb::Deb => deb::run()?,
+        Verb::Capi(args) => capi::run(&args)?,
         Verb::Panics => return proofs::panics(),
         Verb::Coverage(args) => return proofs::coverage(&args),
         Verb::Explore(args) => return proofs::explore(&args),

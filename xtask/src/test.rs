@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
-use crate::{package, pictures, proofs, served};
+use crate::{capi, package, pictures, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
@@ -40,8 +40,12 @@ const FIGURES: [(&str, Figure); 2] =
     [("hostile guest at VMPL2", Figure::Hostile), ("machine: rules and launches", Figure::Machine)];
 
 /// What users install.
-const PRODUCTS: &[WithoutQemu] =
-    &[("deb: the server's Debian package", package::deb), (INSTALL, package::install), (PAGE, pictures::run)];
+const PRODUCTS: &[WithoutQemu] = &[
+    ("deb: the server's Debian package", package::deb),
+    ("embed: the library for C", capi::suite),
+    (INSTALL, package::install),
+    (PAGE, pictures::run),
+];
 
 /// Compiles all crates of the products anew, from the registry. Only by name.
 const INSTALL: &str = "install: the products, where there is only cargo";

@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, PORTS, Qemu, SUITES};
 use super::mirror::Reach;
-use crate::package;
+use crate::{capi, package};
 use host::debian::{Installer, Wanted};
 use host::guest::module::BUILT_WITH;
 use host::qemu;
@@ -74,7 +74,7 @@ pub struct Finding {
 /// Every program that any of these verbs calls, and who calls it.
 pub fn programs() -> Vec<(Wanted, &'static [Use])> {
     let mut programs = vec![(qemu::PROGRAM, BOOTS)];
-    let suites = booted::tools::PROGRAMS.iter().chain(&SUITES_CALL).chain(&package::PROGRAMS);
+    let suites = booted::tools::PROGRAMS.iter().chain(&SUITES_CALL).chain(&package::PROGRAMS).chain(&capi::PROGRAMS);
     programs.extend(suites.map(|wanted| (*wanted, CI)));
     programs.extend(FETCH.iter().chain(&BUILT_WITH).map(|wanted| (*wanted, GUESTS)));
     programs
