@@ -104,7 +104,7 @@ enum Verb {
     /// Send TPM commands of every kind to the firmware, and print the longest hold of each, in instructions.
     Holds(boots::Holds),
     /// Judge an evidence folder offline: certificates, report, measurement, EK, AK, quote, PCRs, step by step.
-    Verify(program::Args),
+    Verify(Box<program::Args>),
     /// Build the measured image (an IGVM file), print its size, its bytes by crate and its launch digest.
     Image(image::Args),
     /// Boot an image with an operating system in the software SEV-SNP machine, with its serial console on the terminal.
