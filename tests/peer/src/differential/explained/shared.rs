@@ -105,7 +105,8 @@ fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Opt
         return Some("PCR with an authPolicy");
     }
     let end = said.request.len().saturating_sub(4);
-    match (case.code, ours, theirs) {
+    // The code that was sent: damage may have hit it.
+    match (said.code(), ours, theirs) {
         (cc::GET_CAPABILITY, _, 0x1c4) if said.u32(10) == 0x100 => Some("TPM_CAP_VENDOR_PROPERTY"),
         (cc::FLUSH_CONTEXT, 0x1cb, 0) => Some("FlushContext of a session by its other handle"),
         (cc::POLICY_COMMAND_CODE, 0, 0x1e4) if commands.only_ours(said.u32(end)) => {
@@ -139,7 +140,10 @@ fn explain_one_command(case: &Case, said: &Said<'_>, commands: &Commands) -> Opt
         {
             Some("octets of one side's own read as sizes")
         }
-        (cc::CLOCK_SET, 0x1c4, 0) if said.hit.is_some() && said.u32(end.saturating_sub(4)) == 0 => {
+        // A time that damage has made: of the first 50 days, or one that both were set to before.
+        (cc::CLOCK_SET, 0x1c4, 0)
+            if said.hit.is_some() && (said.u32(end.saturating_sub(4)) == 0 || said.u32(end) == 0) =>
+        {
             Some("Time and Clock of each TPM")
         }
         // A timeout that damage has made: it was the one's own already, or has passed for the one.

@@ -80,7 +80,7 @@ fn explain_objects(case: &Case, said: &Said<'_>) -> Option<&'static str> {
         (cc::CREATE | cc::CREATE_PRIMARY | cc::CREATE_LOADED, 0x095, 0x087) => {
             Some("symmetric data of the caller's that are not as long as the key")
         }
-        (cc::ACTIVATE_CREDENTIAL, 0x103, 0 | 0x1df) => Some("ActivateCredential for a sequence object"),
+        (cc::ACTIVATE_CREDENTIAL, 0x103, 0 | 0x1df | 0x2e7) => Some("ActivateCredential for a sequence object"),
         (_, 0x156, theirs) if theirs != 0 => Some("read-only mode is asked for before authorization"),
         (_, 0x144, _) if fmt1(theirs) == Some(SIZE) => Some("authorizationSize out of range"),
         (cc::RSA_ENCRYPT, _, 0x182) => Some("RSA_Encrypt with a key that does not decrypt"),
