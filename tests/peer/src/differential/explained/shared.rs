@@ -40,7 +40,9 @@ fn explain_header(case: &Case, said: &Said<'_>, commands: &Commands) -> Option<&
 }
 
 fn explain_algorithms(case: &Case, said: &Said<'_>) -> Option<&'static str> {
-    let has_made = |id: &[u8; 2]| said.has_made(id) || said.is_hit(6..10) && said.has(id);
+    // Of a code or a size that is hit, what follows is read as something else.
+    let is_moved = said.is_hit(6..10) || said.is_hit(said.first_sized());
+    let has_made = |id: &[u8; 2]| said.has_made(id) || is_moved && said.has(id);
     if fmt1(case.rc[1]).is_some_and(|code| NO_ALGORITHM.contains(&code)) && MORE_ALGORITHMS.iter().any(has_made) {
         return Some("algorithms that the other has not");
     }
