@@ -243,14 +243,17 @@ pub(super) const fn map_failed(error: OwnershipError) -> ResultCode {
 ///
 /// - `UNSUPPORTED_CALL`: there is one processor, or none can be told to forget what it remembers (not BUSY, on which
 ///   Linux calls again for ever)
-/// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area; one at
-///   a 2 MiB boundary, where hardware fails, or that is inaccessible
-/// - `INVALID_PARAMETER`: VMSA or calling area not page aligned; a VMSA for another VMPL, with other SEV_FEATURES than
-///   the caller's, or without EFER.SVME; too many vCPUs; no processor with this APIC id, one that the host has not
-///   started when it was to, or the caller's own
+/// - `INVALID_PARAMETER`: no processor with this APIC id, one that did not come up, or the caller's own
 /// - `BUSY`: a call from that processor is being served, or it is being started
+/// - `INVALID_PARAMETER`: VMSA or calling area not page aligned
+/// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area, or at a
+///   2 MiB boundary, where hardware fails
+/// - `INVALID_PARAMETER`: too many vCPUs
 /// - `0x4000_0000 + n`: n more pages are wanted for the processor; nothing has changed
-/// - `INVALID_ADDRESS`, `INVALID_REQUEST`: those that were deposited do not serve ([`processors::take_block`])
+/// - `INVALID_REQUEST`, `INVALID_ADDRESS`: those that were deposited do not serve ([`processors::take_block`])
+/// - `0x8000_1000 + n`: RMPADJUST answered n
+/// - `INVALID_ADDRESS`: the VMSA is inaccessible
+/// - `INVALID_PARAMETER`: a VMSA for another VMPL, with other SEV_FEATURES than the caller's, or without EFER.SVME
 fn create_vcpu(machine: &mut Machine<'_>, registers: &Registers) -> Result<(), ResultCode> {
     let (vmsa, calling_area) = (registers.rcx, registers.rdx);
     let mut guest = machine.guest.lock();

@@ -141,7 +141,10 @@ fn ten_million_accesses_do_no_harm() {
 proptest! {
     #[test]
     fn any_access_at_any_address_is_answered(
-        accesses in prop::collection::vec((any::<bool>(), prop_oneof![0..0x6000u64, any::<u64>()], 0usize..100, any::<u64>()), 1..200),
+        accesses in prop::collection::vec(
+            (any::<bool>(), prop_oneof![0..0x6000u64, any::<u64>()], 0usize..100, any::<u64>()),
+            1..200,
+        ),
     ) {
         let mut rig = Rig::new(Config { localities: Localities::All, ..Config::default() });
         for (write, at, width, value) in accesses {
