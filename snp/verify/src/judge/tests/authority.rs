@@ -96,8 +96,31 @@ pub(super) fn spki(key: &RsaPrivateKey) -> SubjectPublicKeyInfoOwned {
     SubjectPublicKeyInfoOwned::from_der(der.as_bytes()).unwrap()
 }
 
-pub(super) fn at(seconds: u64) -> Time {
+fn at(seconds: u64) -> Time {
     Time::try_from(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap()
+}
+
+/// What a certificate says.
+pub(super) fn to_be_signed(
+    signature: AlgorithmIdentifierOwned,
+    subject: &str,
+    issuer: &str,
+    serial: u8,
+    subject_public_key_info: SubjectPublicKeyInfoOwned,
+    extensions: Vec<Extension>,
+) -> TbsCertificate {
+    TbsCertificate {
+        version: Version::V3,
+        serial_number: SerialNumber::new(&[serial]).unwrap(),
+        signature,
+        issuer: Name::from_str(issuer).unwrap(),
+        validity: Validity { not_before: at(1_700_000_000), not_after: at(2_000_000_000) },
+        subject: Name::from_str(subject).unwrap(),
+        subject_public_key_info,
+        issuer_unique_id: None,
+        subject_unique_id: None,
+        extensions: (!extensions.is_empty()).then_some(extensions),
+    }
 }
 
 fn certificate(
@@ -107,18 +130,7 @@ fn certificate(
     spki: SubjectPublicKeyInfoOwned,
     extensions: Vec<Extension>,
 ) -> Vec<u8> {
-    let tbs = TbsCertificate {
-        version: Version::V3,
-        serial_number: SerialNumber::new(&[serial]).unwrap(),
-        signature: pss(),
-        issuer: Name::from_str(issuer).unwrap(),
-        validity: Validity { not_before: at(1_700_000_000), not_after: at(2_000_000_000) },
-        subject: Name::from_str(subject).unwrap(),
-        subject_public_key_info: spki,
-        issuer_unique_id: None,
-        subject_unique_id: None,
-        extensions: (!extensions.is_empty()).then_some(extensions),
-    };
+    let tbs = to_be_signed(pss(), subject, issuer, serial, spki, extensions);
     let signature = sign(key, &tbs.to_der().unwrap());
     Certificate { tbs_certificate: tbs, signature_algorithm: pss(), signature }.to_der().unwrap()
 }

@@ -1,21 +1,17 @@
 //! Those who issue certificates of EKs: a root with a P-256 key, and below it an authority with an RSA key.
 
-use super::authority::{at, key, rsassa, spki};
-use core::str::FromStr;
+use super::authority::{key, rsassa, spki, to_be_signed};
 use p256::ecdsa::signature::Signer;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::pkcs8::EncodePublicKey;
 use rsa::RsaPrivateKey;
 use std::sync::LazyLock;
+use x509_cert::Certificate;
 use x509_cert::der::asn1::{BitString, ObjectIdentifier, OctetString};
 use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::BasicConstraints;
-use x509_cert::name::Name;
-use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned};
-use x509_cert::time::Validity;
-use x509_cert::{Certificate, TbsCertificate, Version};
 
 const SHA256_WITH_RSA: &str = "1.2.840.113549.1.1.11";
 const ECDSA_WITH_SHA256: &str = "1.2.840.10045.4.3.2";
@@ -89,18 +85,7 @@ fn certificate(
         critical: true,
         extn_value: OctetString::new(constraints).unwrap(),
     };
-    let tbs = TbsCertificate {
-        version: Version::V3,
-        serial_number: SerialNumber::new(&[1]).unwrap(),
-        signature: algorithm.clone(),
-        issuer: Name::from_str(issuer).unwrap(),
-        validity: Validity { not_before: at(1_700_000_000), not_after: at(2_000_000_000) },
-        subject: Name::from_str(subject).unwrap(),
-        subject_public_key_info: spki,
-        issuer_unique_id: None,
-        subject_unique_id: None,
-        extensions: Some(vec![constraints]),
-    };
+    let tbs = to_be_signed(algorithm.clone(), subject, issuer, 1, spki, vec![constraints]);
     let signature = BitString::from_bytes(&sign(&tbs.to_der().unwrap())).unwrap();
     Certificate { tbs_certificate: tbs, signature_algorithm: algorithm, signature }.to_der().unwrap()
 }

@@ -81,7 +81,6 @@ impl Twin {
     }
 
     pub(crate) fn evidence(&self) -> Evidence {
-        let manifest = self.ek_public.to_bytes();
         let ak_name = self.ak_public.name();
         let mut log = self.log.clone();
         for (pcr, text) in [
@@ -95,23 +94,34 @@ impl Twin {
         Measurements::parse(&self.ima).unwrap().replay(&mut pcrs).unwrap();
         let pcrs = log.replay_after(pcrs).unwrap();
         let pcrs = pcrs.concat();
-        let Key::Rsa2048 { modulus } = &self.ek_public.key else { panic!("the EK is an RSA key") };
-        let challenge = credential::make(modulus, &ak_name, &self.secrets).unwrap();
-        let quote = self.attest(&pcrs);
         Evidence {
-            report: self.signed_report(&manifest),
+            report: self.signed_report(&self.ek_public.to_bytes()),
             ark: self.identity.ark.clone(),
             ask: self.identity.ask.clone(),
             vcek: self.identity.vcek.clone(),
             certificates: self.certificate_table(),
             nonce: self.report_nonce.clone(),
             measurement: measurement().to_vec(),
+            events: log.to_bytes().unwrap(),
+            ima: self.ima.clone(),
+            kind: Kind::Quoin,
+            ..self.answers(&self.ek_public, pcrs)
+        }
+    }
+
+    /// What the TPM with this EK has, and answers to a challenge and for a quote of PCRs with these values.
+    fn answers(&self, ek: &Public, pcrs: Vec<u8>) -> Evidence {
+        let Key::Rsa2048 { modulus } = &ek.key else { panic!("the EK is an RSA key") };
+        let ak_name = self.ak_public.name();
+        let challenge = credential::make(modulus, &ak_name, &self.secrets).unwrap();
+        let quote = self.attest(&pcrs);
+        Evidence {
+            manifest: ek.to_bytes(),
             ak: tpm2b(&self.ak_public.to_bytes()),
             quote_signature: self.sign(&quote),
             quote,
             quote_nonce: vec![0x29; 32],
             pcrs,
-            events: log.to_bytes().unwrap(),
             ak_name,
             credential: self.secrets.credential.to_vec(),
             seed: self.secrets.seed.to_vec(),
@@ -120,12 +130,7 @@ impl Twin {
             encrypted_seed: challenge.encrypted_seed,
             answer: self.secrets.credential.to_vec(),
             boot_events: self.boot_events.clone(),
-            kind: Kind::Quoin,
-            claims: Vec::new(),
-            ima: self.ima.clone(),
-            ek_certificate: Vec::new(),
-            ek_chain: Vec::new(),
-            manifest,
+            ..Evidence::default()
         }
     }
 
@@ -169,32 +174,14 @@ impl Twin {
     pub(crate) fn tpm(&self) -> Evidence {
         let key = issuer::ek();
         let modulus = key.to_public_key().n().to_bytes_be();
-        let ek_public = Public { key: Key::Rsa2048 { modulus: modulus.clone() }, ..template::ek_rsa_2048() };
-        let ak_name = self.ak_public.name();
+        let ek_public = Public { key: Key::Rsa2048 { modulus }, ..template::ek_rsa_2048() };
         let mut pcrs = initial_pcrs();
         BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
-        let pcrs = pcrs.concat();
-        let quote = self.attest(&pcrs);
-        let challenge = credential::make(&modulus, &ak_name, &self.secrets).unwrap();
         Evidence {
             kind: Kind::Tpm,
-            manifest: ek_public.to_bytes(),
-            ak: tpm2b(&self.ak_public.to_bytes()),
-            quote_signature: self.sign(&quote),
-            quote,
-            quote_nonce: vec![0x29; 32],
-            pcrs,
-            ak_name,
-            credential: self.secrets.credential.to_vec(),
-            seed: self.secrets.seed.to_vec(),
-            oaep_seed: self.secrets.oaep_seed.to_vec(),
-            blob: challenge.blob,
-            encrypted_seed: challenge.encrypted_seed,
-            answer: self.secrets.credential.to_vec(),
-            boot_events: self.boot_events.clone(),
             ek_certificate: issuer::ek_certificate(),
             ek_chain: issuer::ek_issuer(),
-            ..Evidence::default()
+            ..self.answers(&ek_public, pcrs.concat())
         }
     }
 
