@@ -246,8 +246,8 @@ pub(super) const fn map_failed(error: OwnershipError) -> ResultCode {
 /// - `INVALID_PARAMETER`: no processor with this APIC id, one that did not come up, or the caller's own
 /// - `BUSY`: a call from that processor is being served, or it is being started
 /// - `INVALID_PARAMETER`: VMSA or calling area not page aligned
-/// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area, or at a
-///   2 MiB boundary, where hardware fails
+/// - `INVALID_ADDRESS`: VMSA or calling area not the guest's, or one page; a VMSA that is a vCPU's calling area, or at
+///   a 2 MiB boundary, where hardware fails
 /// - `INVALID_PARAMETER`: too many vCPUs
 /// - `0x4000_0000 + n`: n more pages are wanted for the processor; nothing has changed
 /// - `INVALID_REQUEST`, `INVALID_ADDRESS`: those that were deposited do not serve ([`processors::take_block`])
