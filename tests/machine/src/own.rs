@@ -60,8 +60,8 @@ impl Machine {
         }
     }
 
-    /// A register state may be read by the VMPL whose it is, which is not VMPL0. What the host has taken meanwhile is another matter: VMPL0 sees
-    /// that when it reaches for it.
+    /// A register state may be read by the VMPL whose it is, which is not VMPL0. What the host has taken meanwhile is
+    /// another matter: VMPL0 sees that when it reaches for it.
     fn inspect_page(&self, gpa: u64) {
         let Some(entry) = self.memory.rmp.entry(gpa).filter(|entry| entry.is(ASSIGNED)) else { return };
         let owner = self
