@@ -77,6 +77,13 @@ pub fn build_machine_for(path: &Path) -> Result<Built> {
     Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image, path: path.to_path_buf() })
 }
 
+/// QEMU touches all memory before it begins. A guest's firmware touches all of it, too, but a page at a time; and hosts
+/// of such guests have it pinned.
+pub fn populated(memory_mib: u32) -> [String; 4] {
+    let backend = format!("memory-backend-ram,id=populated,size={memory_mib}M,prealloc=on");
+    ["-object".into(), backend, "-machine".into(), "memory-backend=populated".into()]
+}
+
 /// Starts the machine with `built` and the development PSP.
 pub fn start(built: &Built, config: &str) -> Result<Qemu> {
     start_with(built, config, MEMORY_MIB, &[])
