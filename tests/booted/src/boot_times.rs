@@ -1,11 +1,13 @@
 //! How long Linux takes to userland, and which part of it is the firmware's.
 //!
-//! Each way is booted three times. Twice for times, by the clock and on the processor: as ever, where QEMU has populated
-//! the guest's memory before it begins, and where the host's kernel finds and clears each page when it is touched first. Who touches all memory first is the firmware, or rather the machine in its place; but what that costs is the
-//! host's to say, and on a virtual computer its host's. Then once with QEMU counting instructions (`-icount shift=0`):
-//! the time-stamp counter then advances by one with each of them, and the machine reads it whenever it enters and
-//! leaves a VMPL. So the firmware's own instructions, the guest's, and those by which the machine emulates SEV-SNP are
-//! told apart; one VMRUN and its exit count as the VMPL's. Each iteration of a repeated string instruction counts.
+//! Each way is booted three times. Twice for times, by the clock and on the processor: as ever, where QEMU has
+//! populated the guest's memory before it begins, and where the host's kernel finds and clears each page when it is
+//! touched first. Who touches all memory first is the firmware, or rather the machine in its place; but what that
+//! costs is the host's to say, and on a virtual computer its host's. Then once with QEMU counting instructions
+//! (`-icount shift=0`): the time-stamp counter then advances by one with each of them, and the machine reads it
+//! whenever it enters and leaves a VMPL. So the firmware's own instructions, the guest's, and those by which the
+//! machine emulates SEV-SNP are told apart; one VMRUN and its exit count as the VMPL's. Each iteration of a repeated
+//! string instruction counts.
 //!
 //! The firmware's share, of instructions and of the processor's time in memory that is there, has a limit. A share by
 //! the clock says more about other programs on the computer.
