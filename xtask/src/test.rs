@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
+use crate::tools::Tool;
 use crate::{capi, package, pictures, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
@@ -15,7 +16,8 @@ pub struct Args {
     #[arg(long)]
     fast: bool,
     /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
-    /// but two run only so, and so do `install: …` and `page: …`.
+    /// but two run only so, and so do
+    /// `install: …`, `page: …` and what is before snpguest.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Prints the names of all suites, and which run only when they are named.
@@ -53,10 +55,17 @@ const INSTALL: &str = "install: the products, where there is only cargo";
 /// Fetches a browser, which is 200 MB with its libraries. Only by name.
 const PAGE: &str = "page: the verifier's page in a browser";
 
+/// Compiles virtee's program and what it needs, from the registry. Only by name.
+const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
+
+/// The program.
+const SNPGUEST: Tool = Tool { name: "snpguest", version: "0.11.0" };
+
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
     ("image: what it is made of", booted::firmware::run),
     ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
+    (SNPGUEST_SUITE, |built| booted::others::snpguest(built, || SNPGUEST.program())),
     ("hostile guest at VMPL2", booted::hostile::run),
     ("hostile: two vCPUs at once", booted::two::run),
     ("two vCPUs: PVALIDATE beside a key, in instructions", booted::calls::run),
@@ -154,7 +163,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE, SNPGUEST_SUITE]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

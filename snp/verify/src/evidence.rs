@@ -15,6 +15,7 @@
 //! | `credential/answer` | what `TPM2_ActivateCredential` returned |
 //! | `events.bin` | TCG event log (crypto agile) of what was measured; `tpm2_eventlog` reads it |
 //! | `pcrs.bin` | PCR 0–23, SHA-256 bank |
+//! | `quote.pcrs` | the same for `tpm2_checkquote -f`; read by nobody here |
 //! | `boot-events.bin` | TCG event log of the boot that the firmware kept; missing where it measured nothing |
 //! | `quote.msg`, `quote.sig`, `quote.nonce` | `TPMS_ATTEST` over all those PCRs, its signature, the second nonce |
 //!

@@ -4,7 +4,7 @@
 //! [`flips`] says which step must notice a flip, file by file; the verifier's own tests apply it to evidence that was
 //! made without a machine.
 
-use super::{Totals, case};
+use super::{Totals, case, others};
 use anyhow::{Context, Result, ensure};
 use host::boot::{self, Built};
 use host::collect::{self, Through};
@@ -37,6 +37,7 @@ pub fn run(built: &Built) -> Result<Totals> {
     );
     totals += case("`xtask measure` prints the digest that the report has signed", measured(built, &gathered));
     totals += case("`xtask verify` names the step that fails, by text and exit status", named(built, &gathered));
+    totals += others::cases(&gathered);
     let (mut bits, mut files) = (0, 0);
     for flips in flips(&gathered, &expectations) {
         (bits, files) = (bits + flips.bits, files + 1);

@@ -55,6 +55,7 @@ mod later;
 pub mod lies;
 pub mod linux;
 pub mod many;
+pub mod others;
 pub mod ovmf;
 mod processes;
 pub mod processors;

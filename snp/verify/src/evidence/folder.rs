@@ -127,6 +127,32 @@ pub const OPTIONAL: [(&str, Field); 4] = [
 /// Says that a folder is [`Kind::Tpm`], and where its TPM was.
 pub const TCTI: &str = "tcti.txt";
 
+/// The quoted PCRs as `tpm2_checkquote -f` reads them. It is written for that tool, and read by nobody here.
+pub const CHECKQUOTE: &str = "quote.pcrs";
+
+/// tpm2-tools' own format, little-endian: a TPML_PCR_SELECTION of 16 selections of 8 bytes, and behind it a number of
+/// TPML_DIGEST of eight TPM2B_DIGEST of 66 bytes; what is not used is zero.
+fn for_checkquote(pcrs: &[u8]) -> Vec<u8> {
+    const SELECTIONS: usize = 16 * 8;
+    const DIGESTS: usize = 8;
+    let mut bytes = [1_u32.to_le_bytes(), [0x0B, 0, 3, 0xFF], [0xFF, 0xFF, 0, 0]].concat();
+    bytes.resize(4 + SELECTIONS, 0);
+    let lists = pcrs.chunks(32 * DIGESTS);
+    bytes.extend(u32::try_from(lists.len()).unwrap_or_default().to_le_bytes());
+    for list in lists {
+        let digests = list.chunks(32);
+        bytes.extend(u32::try_from(digests.len()).unwrap_or_default().to_le_bytes());
+        let end = bytes.len() + DIGESTS * 66;
+        for digest in digests {
+            bytes.extend([32, 0]);
+            bytes.extend(digest);
+            bytes.extend([0; 32]);
+        }
+        bytes.resize(end, 0);
+    }
+    bytes
+}
+
 impl Evidence {
     /// Reads a folder; fails when a file is missing or implausibly long.
     pub fn read(dir: &Path) -> Result<Self> {
@@ -164,6 +190,7 @@ impl Evidence {
             }
             fs::write(&path, field(&mut evidence)).with_context(|| format!("cannot write {}", path.display()))?;
         }
+        fs::write(dir.join(CHECKQUOTE), for_checkquote(&self.pcrs)).context("cannot write the PCRs for checkquote")?;
         for (name, field) in OPTIONAL {
             let (path, contents) = (dir.join(name), field(&mut evidence));
             if !contents.is_empty() {

@@ -4,7 +4,7 @@ use super::{Case, ensure_equal, report, signature};
 use crate::digest::hex;
 use crate::evidence::boot_log::{BootEvent, BootLog};
 use crate::evidence::claims::Claims;
-use crate::evidence::event_log::{EventLog, initial_pcrs};
+use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
 use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::{self, Measurements};
 use crate::evidence::wire::{
@@ -247,10 +247,8 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     for (index, (replayed, quoted)) in pcrs.iter().zip(case.evidence.pcrs.chunks(32)).enumerate() {
         ensure_equal(&format!("PCR {index} by the event log"), replayed, quoted)?;
     }
-    let said: Vec<String> = log.events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
-    let expected =
-        [format!("report nonce {}", hex(&case.evidence.nonce)), format!("AK name {}", hex(&case.evidence.ak_name))];
-    ensure!(said == expected, "the events are not those of this evidence");
+    let expected = [Event::of_report(&case.evidence.nonce), Event::of_key(&case.evidence.ak_name)];
+    ensure!(log.events == expected, "the events are not those of this evidence");
     let events = boot.events.len() + log.events.len();
     let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
     Ok(format!("{events} events{files} lead to the quoted PCRs{command_line}"))

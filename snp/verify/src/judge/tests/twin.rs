@@ -83,12 +83,7 @@ impl Twin {
     pub(crate) fn evidence(&self) -> Evidence {
         let ak_name = self.ak_public.name();
         let mut log = self.log.clone();
-        for (pcr, text) in [
-            (8, format!("report nonce {}", crate::digest::hex(&self.report_nonce))),
-            (9, format!("AK name {}", crate::digest::hex(&ak_name))),
-        ] {
-            log.events.push(Event { pcr, data: text.into_bytes() });
-        }
+        log.events.extend([Event::of_report(&self.report_nonce), Event::of_key(&ak_name)]);
         let mut pcrs = initial_pcrs();
         BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
         Measurements::parse(&self.ima).unwrap().replay(&mut pcrs).unwrap();
