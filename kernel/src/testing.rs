@@ -484,12 +484,19 @@ pub(crate) struct FakeTpm {
     /// How often it was asked for its endorsement key.
     pub(crate) asked: u32,
     pub(crate) has_no_key: bool,
+    /// How much room its last caller had for a response.
+    pub(crate) room: usize,
+    /// Bytes more than there are in its usual answer.
+    pub(crate) more: usize,
+    pub(crate) buffers: Box<svsm::vtpm::Buffers>,
 }
 
 impl FakeTpm {
     /// What it answers to everything.
     pub(crate) fn response(&self) -> Vec<u8> {
-        vec![0x80, 1, 0, 0, 0, 14, 0, 0, 0, 0, 1, 2, 3, 4]
+        let mut response = vec![0x80, 1, 0, 0, 0, 14, 0, 0, 0, 0, 1, 2, 3, 4];
+        response.extend((0..self.more).map(|at| (at / 256 + at) as u8));
+        response
     }
 }
 
@@ -497,9 +504,22 @@ impl svsm::Tpm for FakeTpm {
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         self.seen = command.to_vec();
         self.calls += 1;
+        self.room = response.len();
         let answer = self.response();
         response[..answer.len()].copy_from_slice(&answer);
         answer.len()
+    }
+
+    fn buffers(&mut self) -> &mut svsm::vtpm::Buffers {
+        &mut self.buffers
+    }
+
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize {
+        let mut answer = vec![0; response];
+        let command = self.buffers.command[..command].to_vec();
+        let len = self.execute(&command, &mut answer);
+        self.buffers.response[..response].copy_from_slice(&answer);
+        len
     }
 
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::attest::EndorsementKey;
 use kernel::svsm::Tpm;
+use kernel::svsm::vtpm::Buffers;
 
 use super::layout;
 
@@ -102,6 +103,14 @@ impl<T> OnLargeStack<T> {
 impl<T: Tpm> Tpm for OnLargeStack<T> {
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         self.with(|tpm| tpm.execute(command, response)).unwrap_or(0)
+    }
+
+    fn buffers(&mut self) -> &mut Buffers {
+        self.0.buffers()
+    }
+
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize {
+        self.with(|tpm| tpm.execute_in_buffers(command, response)).unwrap_or(0)
     }
 
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {

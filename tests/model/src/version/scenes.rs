@@ -137,7 +137,7 @@ impl Stage {
         let guest = guest(map, vcpu).expect("three processors");
         let shared = Rc::new(Shared {
             guest: Mutex::new(Lock::Guest, guest),
-            tpm: Mutex::new(Lock::Tpm, SlowTpm),
+            tpm: Mutex::new(Lock::Tpm, SlowTpm::default()),
             reports: Mutex::new(Lock::Psp, SlowPsp),
             outcomes: RefCell::default(),
         });
