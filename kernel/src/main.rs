@@ -48,7 +48,7 @@ use source::Instruction;
 
 /// What the processors work on.
 struct Shared {
-    guest: Mutex<Guest>,
+    guest: Mutex<Guest<Ownership>>,
     tpm: &'static Mutex<dyn Tpm + Send>,
     interrupts: Interrupts,
     reports: Mutex<PspReports>,

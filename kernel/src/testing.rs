@@ -14,8 +14,8 @@ use crate::attest::{Certificates, EndorsementKey, ReportError, Reports};
 use crate::interrupts::Interrupts;
 use crate::mm::ownership::Ownership;
 use crate::mm::{
-    Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
-    Region, RmpError, Vmpl,
+    Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, Owners, PAGE, PAGE_SIZE, PageSize, Pages, Permissions,
+    Pvalidated, Region, RmpError, Vmpl,
 };
 use crate::svsm::apic::Wires;
 use crate::svsm::vcpus::{Guest, Vcpu};
@@ -566,7 +566,7 @@ pub(crate) const PROCESSORS: [u32; 2] = [0, 9];
 /// APIC ids of processors that are started when their vCPU is created, where there are any.
 pub(crate) const LATER: [u32; 2] = [9, 4];
 
-fn guest(map: Ownership, others: &[u32]) -> Guest {
+fn guest(map: Ownership, others: &[u32]) -> Guest<Ownership> {
     let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
     Guest::new(map, PROCESSORS[0], vcpu, others).unwrap()
 }
@@ -574,7 +574,7 @@ fn guest(map: Ownership, others: &[u32]) -> Guest {
 /// A guest that has been started, and all that its calls reach.
 pub(crate) struct Scene {
     pub(crate) machine: FakeMachine,
-    pub(crate) guest: Mutex<Guest>,
+    pub(crate) guest: Mutex<Guest<Ownership>>,
     /// The processor that calls.
     pub(crate) apic_id: u32,
     pub(crate) tpm: Mutex<FakeTpm>,
@@ -640,7 +640,7 @@ impl Scene {
         Scene::around(machine, guest(map, others))
     }
 
-    fn around(machine: FakeMachine, guest: Guest) -> Scene {
+    fn around(machine: FakeMachine, guest: Guest<Ownership>) -> Scene {
         Scene {
             machine,
             guest: Mutex::new(guest),
@@ -651,7 +651,7 @@ impl Scene {
         }
     }
 
-    pub(crate) fn map(&mut self) -> &mut Ownership {
+    pub(crate) fn map(&mut self) -> &mut dyn Owners {
         &mut self.guest.get_mut().map
     }
 

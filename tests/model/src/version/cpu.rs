@@ -16,6 +16,7 @@ use super::mm::{Attributes, Inaccessible, PAGE_SIZE, PageSize, Pages, Pvalidated
 use super::svsm::apic::Wires;
 use super::svsm::request::{Stop, after_stop};
 use super::svsm::vcpus::Guest;
+use super::mm::ownership::Ownership;
 use super::svsm::vtpm::Buffers;
 use super::svsm::{Machine, Tpm};
 use super::sync::Mutex;
@@ -186,7 +187,7 @@ impl Wires for NoWires {
 /// What the firmware's processors share.
 pub struct Shared {
     /// Map and vCPUs.
-    pub guest: Mutex<Guest>,
+    pub guest: Mutex<Guest<Ownership>>,
     /// The TPM.
     pub tpm: Mutex<SlowTpm>,
     /// The PSP.
