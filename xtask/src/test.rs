@@ -58,6 +58,7 @@ const IN_QEMU: &[InQemu] = &[
     ("image: what it is made of", booted::firmware::run),
     ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
     ("hostile guest at VMPL2", booted::hostile::run),
+    ("paravisor: another image with our services, hostile guest", booted::hostile::paravisor),
     ("list of pages: ML-DSA and ML-KEM by the firmware's TPM", booted::lattices::run),
     ("hostile: two vCPUs at once", booted::two::run),
     ("two vCPUs: PVALIDATE beside a key, in instructions", booted::calls::run),

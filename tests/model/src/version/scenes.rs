@@ -9,6 +9,7 @@ use snp::vmsa::Vmsa;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::cpu::{Cpu, Do, Outcome, Shared, SlowPsp, SlowTpm, act, firmware_alone, guest_alone};
+use super::mm::owners::Owners;
 use super::mm::ownership::Ownership;
 use super::mm::{GUEST_VMPL, Region};
 use super::svsm::vcpus::{Guest, Vcpu};
