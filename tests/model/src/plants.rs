@@ -271,7 +271,7 @@ pub const PLANTS: &[Plant] = &[
         changes: &[Change {
             file: "svsm/processors.rs",
             from: "(0..count).map_while(|_| guest.map.use_deposited()).collect();",
-            to: "guest.map.to_withdraw().take(count).collect();",
+            to: "{\n        let mut all = Block::new();\n        guest.map.each_to_withdraw(&mut |page| all.len() < count && all.push(page).is_ok());\n        all\n    };",
         }],
     },
     Plant {
