@@ -53,7 +53,8 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
 
 impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
     /// The engine knows how much the guest's way of this command holds, and refuses by itself what is longer (through
-    /// one page, what ML-DSA-65 and -87 need). A response that the caller's buffer cannot hold would become TPM_RC_SIZE.
+    /// one page, what ML-DSA-65 and -87 need). A response that the caller's buffer cannot hold would become
+    /// TPM_RC_SIZE.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
         self.tpm.set_buffer_size(response.len());
@@ -117,7 +118,8 @@ mod tests {
         [&head, &handle.to_be_bytes()[..], PASSWORD].concat()
     }
 
-    /// TPM2_GetCapability of TPM_PT_MAX_COMMAND_SIZE, the first of two properties; TPM_PT_MAX_RESPONSE_SIZE is the other.
+    /// TPM2_GetCapability of TPM_PT_MAX_COMMAND_SIZE, the first of two properties; TPM_PT_MAX_RESPONSE_SIZE is the
+    /// other.
     const SIZES: &[u8] = &[0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 1, 0x1e, 0, 0, 0, 2];
 
     /// A guest with one page is told of one page, whatever another has sent in a list before.

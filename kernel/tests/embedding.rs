@@ -1,5 +1,5 @@
 //! `kernel` as whoever embeds it sees it: nothing of ours but what is public, no hardware, no boot. Memory is an array,
-//! page ownership a list with the nine functions that have no default, and the guest makes its calls as a guest does, by
+//! page ownership a list with the six functions that have no default, and the guest makes its calls as a guest does, by
 //! its register state and its calling area.
 #![expect(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
@@ -240,7 +240,8 @@ fn the_tpm_is_attested() {
     assert_eq!(*paravisor.memory.at(FREE + PAGE + 0x50, 64), data);
 }
 
-/// The core protocol asks the paravisor's own map, and tells it. Memory is not deposited with one that has no use for it.
+/// The core protocol asks the paravisor's own map, and tells it. Memory is not deposited with one that has no use for
+/// it.
 #[test]
 fn pages_change_hands_in_the_paravisors_own_map() {
     let mut paravisor = Paravisor::new();

@@ -1,7 +1,7 @@
 //! The image's boot, in the order in which it happens, and the loop that it ends in.
 //!
-//! `entry.s` of the crate `arch` comes before: it leaves us in long mode, on the stack of linker.ld, with the C-bit's position in
-//! hand.
+//! `entry.s` of the crate `arch` comes before: it leaves us in long mode, on the stack of linker.ld, with the C-bit's
+//! position in hand.
 #![no_std]
 #![no_main]
 

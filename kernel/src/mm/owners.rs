@@ -34,8 +34,8 @@ snp::error_words! { OwnershipError {
     Self::NoRoom => "there is no room for one more page of another state",
 } }
 
-/// Who owns each page. There is one map, behind the guest's lock; code that decides something by it keeps the lock until
-/// the last access is done. It says what is so, and what is about to be: it changes no page.
+/// Who owns each page. There is one map, behind the guest's lock; code that decides something by it keeps the lock
+/// until the last access is done. It says what is so, and what is about to be: it changes no page.
 ///
 /// Who has no use for memory of the guest's, and room for every change, implements what has no default.
 pub trait Owners {

@@ -115,7 +115,8 @@ fn write_list(pages: &mut dyn Pages, guest: &Guest, gpa: u64, bytes: &[u8]) -> R
     list.and_then(|list| list.write(pages, bytes)).map_err(|_| ResultCode::INVALID_ADDRESS)
 }
 
-/// The next page of [`Owners::each_to_withdraw`](crate::mm::Owners::each_to_withdraw). `false`: it is nobody's now, or there is none.
+/// The next page of [`Owners::each_to_withdraw`](crate::mm::Owners::each_to_withdraw). `false`: it is nobody's now, or
+/// there is none.
 fn give_back(pages: &mut dyn Pages, guest: &mut Guest) -> bool {
     let Some(page) = guest.map.withdraw() else { return false };
     let zeroed = pages.zero(page, PageSize::Size4K).is_ok();

@@ -47,7 +47,8 @@ pub trait Tpm {
     /// `response`: so much, the TPM tells its caller, a command and a response can have.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize;
 
-    /// The one place for a command and a response that come and go in a list of pages: too long for a processor's stack.
+    /// The one place for a command and a response that come and go in a list of pages: too long for a processor's
+    /// stack.
     fn buffers(&mut self) -> &mut vtpm::Buffers;
 
     /// As [`Tpm::execute`], with the first `command` bytes of the one of [`Tpm::buffers`], and the first `response`

@@ -99,9 +99,9 @@ impl Default for Buffers {
 /// - `INVALID_PARAMETER`: a command that is longer than any of the TPM's; a page that is not the guest's memory, or is
 ///   inaccessible
 ///
-/// All pages are checked before the first byte is copied in, and once more before the first is copied out, since another
-/// vCPU may have given one away. As with one page, the command may have been executed then. Pages behind those that a
-/// command or a response needs are not accessed.
+/// All pages are checked before the first byte is copied in, and once more before the first is copied out, since
+/// another vCPU may have given one away. As with one page, the command may have been executed then. Pages behind those
+/// that a command or a response needs are not accessed.
 fn command_in_pages(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let list = read_list(machine, gpa).map_err(refused)?;
     let (size, pages) = list.check(gpa - gpa % PAGE_SIZE)?;

@@ -15,8 +15,8 @@ pub mod call {
     /// SVSM_VTPM_CMD: RCX = GPA of the buffer.
     pub const CMD: u32 = 1;
     /// The same through a list of pages, a call of this project's own: RCX = GPA of [`super::PageList`]. The
-    /// specification's calls are numbered from 0 (table 14), and it leaves no range to implementations: so the number is
-    /// of the upper half.
+    /// specification's calls are numbered from 0 (table 14), and it leaves no range to implementations: so the number
+    /// is of the upper half.
     pub const CMD_PAGES: u32 = 0x8000_0001;
 }
 
@@ -24,8 +24,8 @@ pub mod call {
 pub const SEND_COMMAND: u32 = 8;
 /// RCX of QUERY: a bit for each platform command.
 pub const PLATFORM_COMMANDS: u64 = 1 << SEND_COMMAND;
-/// Bit of RDX of QUERY: there is [`call::CMD_PAGES`]. The specification has defined none (8.1), and would begin with bit
-/// 0.
+/// Bit of RDX of QUERY: there is [`call::CMD_PAGES`]. The specification has defined none (8.1), and would begin with
+/// bit 0.
 pub const FEATURE_PAGES: u64 = 1 << 63;
 /// RDX of QUERY.
 pub const FEATURES: u64 = FEATURE_PAGES;
@@ -99,8 +99,8 @@ const _: () = assert!(offset_of!(PageList, count) == 0x0c);
 const _: () = assert!(offset_of!(PageList, pages) == 0x10);
 
 impl PageList {
-    /// Bytes of the command, and the pages. Whose these are is for the kernel. The list lies in the page at `own`, which
-    /// is none of them.
+    /// Bytes of the command, and the pages. Whose these are is for the kernel. The list lies in the page at `own`,
+    /// which is none of them.
     ///
     /// # Errors
     /// - `UNSUPPORTED_CALL`: a platform command that the TCG's protocol knows, other than TPM_SEND_COMMAND

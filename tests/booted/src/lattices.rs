@@ -1,5 +1,6 @@
-//! ML-DSA and ML-KEM by the firmware's TPM: their commands and responses go through a list of pages (docs/boot.md). What
-//! the TPM signs, and what it encapsulates, is judged by implementations of FIPS 203 and 204 that are not the engine's.
+//! ML-DSA and ML-KEM by the firmware's TPM: their commands and responses go through a list of pages (docs/boot.md).
+//! What the TPM signs, and what it encapsulates, is judged by implementations of FIPS 203 and 204 that are not the
+//! engine's.
 
 use super::{Totals, case};
 use anyhow::{Context, Result, ensure};
