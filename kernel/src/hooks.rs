@@ -2,15 +2,16 @@
 
 use alloc::boxed::Box;
 
-use snp::svsm::vtpm::COMMAND_MAX;
-use tpm_core::profile::MAX_RESPONSE_SIZE;
+use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::rc::Fmt1;
 use tpm_core::{Clock, EkTemplate, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
 
 use crate::attest::{EK_MAX, EndorsementKey};
 use crate::svsm;
+use crate::svsm::vtpm::{BUFFER, Buffers};
 
 const _: () = assert!(MAX_EK_PUBLIC <= EK_MAX);
+const _: () = assert!(MAX_COMMAND_SIZE == BUFFER && MAX_RESPONSE_SIZE == BUFFER);
 
 /// The endorsement key of a seed.
 struct Endorsement {
@@ -21,6 +22,7 @@ struct Endorsement {
 /// A TPM with its platform.
 pub struct Platform<E, C> {
     tpm: Box<tpm_core::Tpm>,
+    buffers: Box<Buffers>,
     entropy: E,
     clock: C,
     endorsement: Option<Endorsement>,
@@ -34,8 +36,7 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.manufacture(&mut hooks)?;
-        tpm.set_buffer_size(COMMAND_MAX);
-        Ok(Self { tpm, entropy, clock, endorsement: None, endorsed })
+        Ok(Self { tpm, buffers: Box::default(), entropy, clock, endorsement: None, endorsed })
     }
 
     /// Runs `work` with the TPM and its hooks.
@@ -51,15 +52,31 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
 }
 
 impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
-    /// The engine knows how much the SVSM mailbox holds, and refuses by itself what is longer (ML-DSA-65 and -87). A
-    /// response that the caller's buffer cannot hold would become TPM_RC_SIZE.
+    /// The engine knows how much the guest's way of this command holds, and refuses by itself what is longer (through
+    /// one page, what ML-DSA-65 and -87 need). A response that the caller's buffer cannot hold would become
+    /// TPM_RC_SIZE.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
-        let mut answer = [0; MAX_RESPONSE_SIZE];
-        let len = self.with(|tpm, hooks| tpm.execute(hooks, Locality::ZERO, command, &mut answer));
-        let answer = answer.get(..len).filter(|answer| answer.len() <= response.len()).unwrap_or(&TOO_LONG);
+        self.tpm.set_buffer_size(response.len());
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let len = self.tpm.execute(&mut hooks, Locality::ZERO, command, &mut self.buffers.response);
+        let answer = self.buffers.response.get(..len).filter(|answer| answer.len() <= response.len());
+        let answer = answer.unwrap_or(&TOO_LONG);
         response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
-        answer.len()
+        let len = answer.len();
+        self.buffers.response.fill(0);
+        len
+    }
+
+    fn buffers(&mut self) -> &mut Buffers {
+        &mut self.buffers
+    }
+
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize {
+        let Buffers { command: all, response: answer } = &mut *self.buffers;
+        self.tpm.set_buffer_size(response);
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        self.tpm.execute(&mut hooks, Locality::ZERO, all.get(..command).unwrap_or_default(), answer)
     }
 
     /// A key is kept until the seed is another, whatever has changed it.
@@ -91,7 +108,7 @@ mod tests {
     const PASSWORD: &[u8] = &[0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
 
     fn run(tpm: &mut impl Tpm, command: &[u8]) {
-        let mut response = [0; 4096];
+        let mut response = [0; 4087];
         let len = tpm.execute(command, &mut response);
         assert_eq!(response[6..10], [0; 4], "{:x?}", &response[..len]);
     }
@@ -99,6 +116,28 @@ mod tests {
     fn with_password(code: u8, handle: u32) -> std::vec::Vec<u8> {
         let head = [0x80, 2, 0, 0, 0, 27, 0, 0, 1, code];
         [&head, &handle.to_be_bytes()[..], PASSWORD].concat()
+    }
+
+    /// TPM2_GetCapability of TPM_PT_MAX_COMMAND_SIZE, the first of two properties; TPM_PT_MAX_RESPONSE_SIZE is the
+    /// other.
+    const SIZES: &[u8] = &[0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 1, 0x1e, 0, 0, 0, 2];
+
+    /// A guest with one page is told of one page, whatever another has sent in a list before.
+    #[test]
+    fn the_tpm_tells_each_caller_what_its_own_way_holds() {
+        let mut tpm = Platform::manufacture(Counted(0), Stopped, |_| ()).ok().unwrap();
+        run(&mut tpm, STARTUP);
+        let size = |response: &[u8]| [&response[23..27], &response[31..35]].map(|size| size.to_vec());
+        for _ in 0..2 {
+            let mut page = [0; 4087];
+            let len = tpm.execute(SIZES, &mut page);
+            assert_eq!((len, size(&page)), (35, [4087_u32; 2].map(|size| size.to_be_bytes().to_vec())));
+            for (room, told) in [(4096, 4096_u32), (8192, 8192)] {
+                tpm.buffers().command[..SIZES.len()].copy_from_slice(SIZES);
+                assert_eq!(tpm.execute_in_buffers(SIZES.len(), room), 35);
+                assert_eq!(size(&tpm.buffers().response), [told; 2].map(|size| size.to_be_bytes().to_vec()));
+            }
+        }
     }
 
     /// Part 3, 24.5: TPM2_ChangeEPS makes other endorsement keys; TPM2_Clear does not (24.6).

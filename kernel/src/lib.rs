@@ -2,8 +2,8 @@
 //!
 //! Principles:
 //! - Everything here decides and nothing here touches the machine: that is behind the traits [`mm::Pages`],
-//!   [`svsm::Tpm`], [`attest::Reports`] and [`entropy::Source`], which the image (`main.rs`, `arch/`) implements on
-//!   hardware and tests implement on plain memory.
+//!   [`svsm::Tpm`], [`attest::Reports`] and [`entropy::Source`], which the image (`main.rs`, the crate `arch`)
+//!   implements on hardware and tests implement on plain memory.
 //! - What a guest or host says is copied once, and the copy is judged. A guest's mistake is a result code, the host's a
 //!   [`fatal::Reason`].
 //! - No TPM logic and no protocol layouts: those are `tpm-core`'s and `snp`'s.

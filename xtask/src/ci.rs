@@ -15,7 +15,7 @@ type Check = (&'static str, Vec<&'static str>, &'static [(&'static str, &'static
 /// Programs of the host, and what judges or tries the engine below tests.
 const PROGRAMS: [&str; 3] = ["quoin-tpm", "quoin-verify", "xtask"];
 const TOOLS: [&str; 5] = ["fuzz", "model", "peer", "primitives", "proofs"];
-const BARE_METAL: [&str; 5] = ["kernel", "machine", "guest", "rules", "panics"];
+const BARE_METAL: [&str; 6] = ["arch", "machine", "guest", "paravisor", "rules", "panics"];
 const WARNINGS_ARE_ERRORS: [&str; 3] = ["--", "-D", "warnings"];
 
 /// Checks of the sources; each is one cargo call.

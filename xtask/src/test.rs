@@ -67,6 +67,8 @@ const IN_QEMU: &[InQemu] = &[
     ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
     (SNPGUEST_SUITE, |built| booted::others::snpguest(built, || SNPGUEST.program())),
     ("hostile guest at VMPL2", booted::hostile::run),
+    ("paravisor: another image with our services, hostile guest", booted::hostile::paravisor),
+    ("list of pages: ML-DSA and ML-KEM by the firmware's TPM", booted::lattices::run),
     ("hostile: two vCPUs at once", booted::two::run),
     ("two vCPUs: PVALIDATE beside a key, in instructions", booted::calls::run),
     ("lies of the host to the firmware", booted::lies::run),

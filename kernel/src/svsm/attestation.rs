@@ -10,8 +10,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use super::{Machine, Registers};
 use crate::attest::{Attested, Certificates, EndorsementKey, ReportError};
 use crate::guest::{Claim, Refused};
-use crate::mm::Pages;
-use crate::mm::ownership::Ownership;
+use crate::mm::{Owners, Pages};
 
 pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Registers) -> Result<(), ResultCode> {
     match call {
@@ -96,7 +95,7 @@ fn length(bytes: usize) -> Result<u32, ResultCode> {
 /// The operation has been checked: its nonce is of the one size.
 fn read_nonce(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     operation: &AttestServices,
 ) -> Result<[u8; NONCE_SIZE], ResultCode> {
     let mut nonce = [0; NONCE_SIZE];
@@ -125,7 +124,7 @@ struct Buffers<'a> {
 }
 
 impl<'a> Buffers<'a> {
-    fn check(map: &'a Ownership, operation: &AttestServices) -> Result<Buffers<'a>, ResultCode> {
+    fn check(map: &'a dyn Owners, operation: &AttestServices) -> Result<Buffers<'a>, ResultCode> {
         let buffer = |gpa: u64, size: u32| Claim::new(gpa, size.into()).check_aligned(map).map_err(refused);
         let certificates = match operation.certificates_size.get() {
             0 => None,

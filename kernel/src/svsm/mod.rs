@@ -43,8 +43,17 @@ pub struct Registers {
 
 /// The TPM behind the vTPM protocol, and its identity behind the attestation protocol.
 pub trait Tpm {
-    /// Executes one command and returns the length of the response, which is always well formed.
+    /// Executes one command and returns the length of the response, which is always well formed. Neither is longer than
+    /// `response`: so much, the TPM tells its caller, a command and a response can have.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize;
+
+    /// The one place for a command and a response that come and go in a list of pages: too long for a processor's
+    /// stack.
+    fn buffers(&mut self) -> &mut vtpm::Buffers;
+
+    /// As [`Tpm::execute`], with the first `command` bytes of the one of [`Tpm::buffers`], and the first `response`
+    /// bytes of the other. Neither number is more than [`vtpm::BUFFER`].
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize;
 
     /// The public area of the RSA-2048 endorsement key that the TPM has now. It is made when it is asked for first, and
     /// when TPM2_ChangeEPS has changed the seed since: that takes a search for primes. `None`: there is none, which
@@ -118,7 +127,7 @@ mod tests {
     fn the_tables_of_forbidden_addresses_are_long_enough() {
         let core = [8, 4096, 4096, 4096, 4096, 4096];
         let attestation = [0x40, 0x58, 64, 4096, 4096, 0x4000];
-        let vtpm = [4096];
+        let vtpm = [4096, 0x90, 4096, 4096, 4096];
         let fields = core.into_iter().chain(attestation).chain(vtpm);
         let cases: usize = fields.map(|len| forbidden_gpas(len).len()).sum();
         assert!(cases >= 20_000, "{cases} cases");
@@ -165,6 +174,9 @@ mod tests {
         let list = |entry: u64| [[1, 0, 0, 0, 0, 0, 0, 0], entry.to_le_bytes()].concat();
         let command = [&[8, 0, 0, 0, 0, 12, 0, 0, 0][..], &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8]].concat();
         let mailbox = [BUFFER - 0x800, BUFFER + 0x800];
+        // A command that needs both pages.
+        let head = [[8, 0, 0, 0, 0, 0, 0, 0], [8, 0x10, 0, 0, 2, 0, 0, 0]].concat();
+        let pages = [&head[..], &PAGE.to_le_bytes(), &OPERATION.to_le_bytes(), &[0; 0x70]].concat();
         let operation = (0..5).map(|page| OPERATION + page * 0x1000).collect();
         vec![
             (0, [PAGE, 0], vec![], vec![PAGE], 0x8000_0003),
@@ -176,6 +188,7 @@ mod tests {
             (5, [LIST, 0], vec![], vec![LIST], 0x8000_0003),
             (1 << 32, [OPERATION, 0], vec![(OPERATION, attestation())], operation, 0x8000_0005),
             (2 << 32 | 1, [BUFFER, 0], vec![(BUFFER, command)], mailbox.to_vec(), 0x8000_0005),
+            (2 << 32 | 0x8000_0001, [LIST, 0], vec![(LIST, pages)], vec![LIST, PAGE, OPERATION], 0x8000_0005),
         ]
     }
 

@@ -19,6 +19,7 @@
 //! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
 //! | [`interrupts`] | a host that interrupts, everywhere, a firmware with restricted injection |
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
+//! | [`lattices`] | ML-DSA and ML-KEM by the firmware's TPM, through a list of pages |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`many`] | a file for 256 processors |
@@ -52,6 +53,7 @@ pub mod ima;
 pub mod interrupted;
 pub mod interrupts;
 mod later;
+pub mod lattices;
 pub mod lies;
 pub mod linux;
 pub mod many;

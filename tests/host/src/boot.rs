@@ -70,6 +70,15 @@ fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {
     Ok(Built { machine: programs.machine(), image, path })
 }
 
+/// Builds the example paravisor and the machine, and packs its image with the payload.
+pub fn build_paravisor() -> Result<Built> {
+    let programs = build::build(build::PARAVISOR)?;
+    let image = image::pack(&programs.paravisor(), Payload::Elf(&programs.guest()))?;
+    let path = workspace::target_dir()?.join("paravisor.igvm");
+    fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Built { machine: programs.machine(), image, path })
+}
+
 /// Builds the machine, and takes the image from `path`.
 pub fn build_machine_for(path: &Path) -> Result<Built> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

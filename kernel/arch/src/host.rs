@@ -23,10 +23,10 @@ use snp::message::{Channel, GhcbTransport};
 use snp::report::Report;
 use spin::Mutex;
 
-use super::cell::TakeOnce;
-use super::hv::Doorbell;
-use super::memory::Memory;
-use super::{layout, processor};
+use crate::cell::TakeOnce;
+use crate::hv::Doorbell;
+use crate::memory::Memory;
+use crate::{layout, processor};
 
 /// Pages for the host's certificates.
 const CERTIFICATE_PAGES: usize = 4;
@@ -42,7 +42,7 @@ static SHARED: TakeOnce<Shared> = TakeOnce::new(Shared([0; SHARED_PAGES * PAGE])
 static CONSOLE: Mutex<()> = Mutex::new(());
 
 /// A registered GHCB.
-pub(crate) struct Host {
+pub struct Host {
     ghcb: Ghcb<Hardware, SharedBytes>,
     /// The guest is to be run by the MSR protocol: the page's last answer was none.
     run_by_msr: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Host {
 }
 
 /// The shared pages for guest messages.
-pub(crate) struct MessagePages {
+pub struct MessagePages {
     request: SharedBytes,
     answer: SharedBytes,
     certificates: SharedBytes,
@@ -59,16 +59,17 @@ pub(crate) struct MessagePages {
 }
 
 /// What [`connect`] finds.
-pub(crate) struct Connected {
+pub struct Connected {
     /// GPA of the GHCB.
-    pub(crate) ghcb: u64,
+    pub ghcb: u64,
     /// The host's features.
-    pub(crate) features: u64,
-    pub(crate) messages: MessagePages,
+    pub features: u64,
+    /// The pages for guest messages.
+    pub messages: MessagePages,
 }
 
 /// SEV_STATUS, if SNP is active.
-pub(crate) fn sev_status() -> Result<u64, Fatal> {
+pub fn sev_status() -> Result<u64, Fatal> {
     // SAFETY: a guest that got here by the stub's VMGEXIT-free way runs at CPL 0; reading the MSR has no effect, and an
     // SEV guest's read is never intercepted.
     let status = unsafe { rdmsr(MSR_SEV_STATUS) };
@@ -80,7 +81,7 @@ pub(crate) fn sev_status() -> Result<u64, Fatal> {
 }
 
 /// Negotiates, shares the pages, registers the GHCB of the processor that boots.
-pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<Connected, Fatal> {
+pub fn connect(memory: &mut Memory, c_bit: u8) -> Result<Connected, Fatal> {
     let shared = SHARED.take().ok_or_else(Fatal::plain(Reason::Protocol))?;
     let start = NonNull::from(shared).cast::<u8>();
     // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it below concerns the shared pages, or pages
@@ -106,7 +107,7 @@ pub(crate) fn connect(memory: &mut Memory, c_bit: u8) -> Result<Connected, Fatal
 }
 
 /// Registers the GHCB of the processor that this runs on, which is another than the one that boots.
-pub(crate) fn connect_another(page: SharedBytes, gpa: u64) -> Result<(), Fatal> {
+pub fn connect_another(page: SharedBytes, gpa: u64) -> Result<(), Fatal> {
     // SAFETY: the one `Hardware` of this vCPU, at CPL 0; what is asked of it concerns pages that `Memory` hands over.
     register(unsafe { Hardware::new() }, page, gpa)
 }
@@ -125,7 +126,7 @@ fn register(hardware: Hardware, page: SharedBytes, gpa: u64) -> Result<(), Fatal
 ///
 /// # Safety
 /// `stack_top` is the end of the stack that #HV's handler has on this processor, for good.
-pub(crate) unsafe fn set_doorbell((page, gpa): (SharedBytes, u64), stack_top: u64) -> Result<(), Fatal> {
+pub unsafe fn set_doorbell((page, gpa): (SharedBytes, u64), stack_top: u64) -> Result<(), Fatal> {
     // SAFETY: as the caller says.
     let doorbell = unsafe { Doorbell::new(page, stack_top) };
     let no_doorbell =
@@ -138,7 +139,7 @@ pub(crate) unsafe fn set_doorbell((page, gpa): (SharedBytes, u64), stack_top: u6
 }
 
 /// Makes a page of the firmware's, given for good, one that the host reads and writes. Returns it with its GPA.
-pub(crate) fn share(memory: &mut Memory, page: &'static mut [u8; PAGE]) -> Result<(SharedBytes, u64), Fatal> {
+pub fn share(memory: &mut Memory, page: &'static mut [u8; PAGE]) -> Result<(SharedBytes, u64), Fatal> {
     let start = NonNull::from(page).cast::<u8>();
     let address = start.as_ptr() as u64;
     // SAFETY: the reference to the page has ended, and only the `SharedBytes` below reaches it from here on.
@@ -171,7 +172,7 @@ fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> 
 }
 
 /// One line of the timeline, if there is a console.
-pub(crate) fn say(word: &str, text: fmt::Arguments<'_>) {
+pub fn say(word: &str, text: fmt::Arguments<'_>) {
     let _line = CONSOLE.lock();
     say_now(word, text);
 }
@@ -187,7 +188,7 @@ fn say_now(word: &str, text: fmt::Arguments<'_>) {
 ///
 /// # Safety
 /// Nothing of the firmware runs on this processor after it but the termination request.
-pub(crate) unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
+pub unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
     if !processor::this().connected.load(Ordering::Acquire) {
         return;
     }
@@ -199,7 +200,7 @@ pub(crate) unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
 }
 
 /// Asks the host to back `region` as private memory, 2 MiB at a time where it can.
-pub(crate) fn make_private(region: Region) -> Result<(), Fatal> {
+pub fn make_private(region: Region) -> Result<(), Fatal> {
     let mut list = heapless::Vec::<PageStateEntry, { snp::ghcb::call::PSC_MAX }>::new();
     let mut gpa = region.start();
     with(Reason::PageState, |host| {
@@ -220,7 +221,7 @@ pub(crate) fn make_private(region: Region) -> Result<(), Fatal> {
 }
 
 /// Frequency of the TSC in kHz, as the CPU says under Secure TSC, or as measured against the host's timer.
-pub(crate) fn tsc_khz(sev_status: u64) -> Option<u64> {
+pub fn tsc_khz(sev_status: u64) -> Option<u64> {
     const SECURE_TSC: u64 = 1 << 11;
     /// Bits 17:0: MHz.
     const GUEST_TSC_FREQ: u32 = 0xc001_0134;
@@ -241,7 +242,7 @@ fn largest_page(gpa: u64, end: u64) -> PageSize {
 ///
 /// # Safety
 /// The page holds a VMSA and, from here on, no Rust object.
-pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
+pub unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
     for level in [Vmpl::Vmpl1, Vmpl::Vmpl2, Vmpl::Vmpl3] {
         // SAFETY: the firmware's own page; taking rights that nobody has makes nothing worse.
         let revoked = unsafe {
@@ -261,7 +262,7 @@ pub(crate) unsafe fn register_vmsa(address: u64, vmpl: Vmpl, apic_id: u32, sev_f
 ///
 /// # Safety
 /// The page holds a VMSA and, from here on, no Rust object.
-pub(crate) unsafe fn make_register_state(address: u64) -> Result<u64, Fatal> {
+pub unsafe fn make_register_state(address: u64) -> Result<u64, Fatal> {
     let gpa = Memory::gpa_of(address).ok_or_else(Fatal::plain(Reason::GuestStart))?;
     // SAFETY: the page holds no Rust object, as the caller says.
     unsafe { snp::instr::access::rmpadjust(address, PageSize::Size4K, Attributes::own_vmsa()) }
@@ -270,7 +271,7 @@ pub(crate) unsafe fn make_register_state(address: u64) -> Result<u64, Fatal> {
 }
 
 /// Has the host run the register state at `gpa` of VMPL0 on another processor.
-pub(crate) fn start_processor(gpa: u64, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
+pub fn start_processor(gpa: u64, apic_id: u32, sev_features: u64) -> Result<(), Fatal> {
     with(Reason::GuestStart, |host| {
         host.ghcb
             .ap_create(ApCreation::Immediately, Vmpl::Vmpl0, apic_id, gpa, sev_features)
@@ -292,7 +293,7 @@ fn no_vmpls(error: GhcbError) -> Fatal {
 /// What the host has signalled is looked at here, behind the guest's run: before it, the guest does not run, so that
 /// what the host presents is seen. It ends nothing, whatever it is: the guest can have the host take the doorbell page,
 /// and put anything there.
-pub(crate) fn run(vmpl: Vmpl) -> Result<(), Fatal> {
+pub fn run(vmpl: Vmpl) -> Result<(), Fatal> {
     let ran = with(Reason::RunGuest, |host| {
         if let Some(doorbell) = &host.doorbell {
             let note = doorbell.note();
@@ -321,7 +322,7 @@ fn run_unless_signalled(hardware: &mut Hardware, vmpl: Vmpl, note: &AtomicU8) ->
 }
 
 /// What interrupts come by on the processor that this runs on.
-pub(crate) struct Wires;
+pub struct Wires;
 
 impl kernel::svsm::apic::Wires for Wires {
     fn presented(&mut self) -> Presented {
@@ -352,13 +353,14 @@ fn is_machine_check() -> bool {
 }
 
 /// Reports from the PSP, over VMPL0's channel.
-pub(crate) struct PspReports {
+pub struct PspReports {
     channel: Box<Channel>,
     messages: MessagePages,
 }
 
 impl PspReports {
-    pub(crate) fn new(channel: Box<Channel>, messages: MessagePages) -> PspReports {
+    /// By this channel, through these pages.
+    pub fn new(channel: Box<Channel>, messages: MessagePages) -> PspReports {
         PspReports { channel, messages }
     }
 }

@@ -6,14 +6,14 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::fatal::{Fatal, Reason, SET};
 use snp::instr::{pause, terminate};
 
-use super::{host, processor};
+use crate::{host, processor};
 
 /// Code of the reason for which the firmware is ending, above it the APIC id of the processor that ends it; 0 while
 /// it is not.
 static ENDING: AtomicU64 = AtomicU64::new(0);
 
 /// Says why, and ends the guest.
-pub(crate) fn end(why: &Fatal) -> ! {
+pub fn end(why: &Fatal) -> ! {
     let ending = u64::from(processor::this().apic_id) << 8 | u64::from(why.reason.code());
     let first = ENDING.compare_exchange(0, ending, Ordering::AcqRel, Ordering::Acquire).err();
     match first {

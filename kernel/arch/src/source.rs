@@ -5,7 +5,7 @@ use snp::instr::{pause, rdrand64, rdseed64};
 
 /// One of the two instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Instruction {
+pub enum Instruction {
     /// From the entropy source through its conditioner.
     Rdseed,
     /// From the CPU's DRBG.

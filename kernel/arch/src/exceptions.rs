@@ -10,23 +10,23 @@ use snp::instr::access::resume_at;
 use snp::vc::{Decoded, Instruction, decode};
 use spin::Once;
 
-use super::{fatal, hv, layout, processor};
+use crate::{fatal, hv, layout, processor};
 
 global_asm!(include_str!("exceptions.s"), hv_stack = const hv::STACK, hv_note = const hv::NOTE);
 
 /// Bytes between two stubs of `exceptions.s`.
-pub(crate) const STUB_SIZE: u64 = 16;
+pub const STUB_SIZE: u64 = 16;
 /// #BP.
-pub(crate) const BP: u64 = 3;
+pub const BP: u64 = 3;
 /// #VC.
-pub(crate) const VC: u64 = 29;
+pub const VC: u64 = 29;
 
 unsafe extern "C" {
     static __exception_stubs: u8;
 }
 
 /// Address of the stub of vector 0.
-pub(crate) fn stubs() -> u64 {
+pub fn stubs() -> u64 {
     (&raw const __exception_stubs) as u64
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn stubs() -> u64 {
 static CPUID: Once<CpuidTable> = Once::new();
 
 /// Takes the checked CPUID page into use, once, and returns it.
-pub(crate) fn answer_cpuid_from(table: CpuidTable) -> &'static CpuidTable {
+pub fn answer_cpuid_from(table: CpuidTable) -> &'static CpuidTable {
     CPUID.call_once(|| table)
 }
 

@@ -21,15 +21,15 @@ use x86_64::structures::gdt::GlobalDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::cell::TakeOnce;
-use super::descriptors::{self, Stacks};
-use super::host::{self, Host};
-use super::memory::Memory;
-use super::{fatal, layout};
+use crate::cell::TakeOnce;
+use crate::descriptors::{self, Stacks};
+use crate::host::{self, Host};
+use crate::memory::Memory;
+use crate::{fatal, layout};
 use host::say;
 
 /// APIC id of the processor that boots.
-pub(crate) const BOOT_APIC_ID: u32 = 0;
+pub const BOOT_APIC_ID: u32 = 0;
 /// Bytes of the stack on which a processor serves calls. The TPM has a stack of its own.
 const STACK: usize = 28 * 1024;
 /// Bytes of the stack of exceptions that end the firmware.
@@ -40,18 +40,19 @@ const VC_STACK: usize = 8 * 1024;
 const PATIENCE: u64 = 20_000_000_000;
 
 /// What a processor does when it is let go, with its way to memory and its APIC id.
-pub(crate) type Run = fn(Memory, u32) -> !;
+pub type Run = fn(Memory, u32) -> !;
 
 /// What is found through GS.
 #[repr(C)]
-pub(crate) struct Processor {
+pub struct Processor {
     /// Its own address; 0 in that of the processor that boots.
     this: u64,
-    pub(crate) apic_id: u32,
+    /// Its number.
+    pub apic_id: u32,
     /// Its way to the host.
-    pub(crate) host: Mutex<Option<Host>>,
+    pub host: Mutex<Option<Host>>,
     /// That way is there, whole: it can be used for the last line, whoever has the lock.
-    pub(crate) connected: AtomicBool,
+    pub connected: AtomicBool,
 }
 
 impl Processor {
@@ -65,7 +66,7 @@ static BOOT: Processor = Processor::new(0, BOOT_APIC_ID);
 static TOLD_APART: AtomicBool = AtomicBool::new(false);
 
 /// The processor that this runs on.
-pub(crate) fn this() -> &'static Processor {
+pub fn this() -> &'static Processor {
     if !TOLD_APART.load(Ordering::Acquire) {
         return &BOOT;
     }
@@ -80,7 +81,7 @@ pub(crate) fn this() -> &'static Processor {
 static OTHERS: Once<(u64, Run)> = Once::new();
 
 /// From here on there can be others. To be called by the processor that boots.
-pub(crate) fn expect_others(sev_features: u64, run: Run) {
+pub fn expect_others(sev_features: u64, run: Run) {
     // SAFETY: nobody else uses GS.
     unsafe { wrmsr(GS_BASE, (&raw const BOOT) as u64) };
     TOLD_APART.store(true, Ordering::Release);
@@ -103,7 +104,7 @@ fn allocate<T: FromZeros>() -> Result<&'static mut T, Fatal> {
 struct Doorbell([u8; PAGE]);
 
 /// Gives the processor that boots its doorbell page.
-pub(crate) fn start_doorbell(memory: &mut Memory) -> Result<(), Fatal> {
+pub fn start_doorbell(memory: &mut Memory) -> Result<(), Fatal> {
     let page = host::share(memory, &mut allocate::<Doorbell>()?.0)?;
     // SAFETY: the stack in which `descriptors::load_first` has put #HV's.
     unsafe { host::set_doorbell(page, layout::vc_stack_top()) }
@@ -181,7 +182,7 @@ const fn has_doorbell(sev_features: u64) -> bool {
 }
 
 /// Pages that a processor takes of what the guest deposits.
-pub(crate) const fn pages_later(sev_features: u64) -> usize {
+pub const fn pages_later(sev_features: u64) -> usize {
     LATER_PAGES + has_doorbell(sev_features) as usize
 }
 
@@ -218,28 +219,29 @@ struct Start {
 }
 
 /// A processor that has come up, and waits.
-pub(crate) struct Waiting(&'static Start);
+pub struct Waiting(&'static Start);
 
 impl Waiting {
-    pub(crate) const fn apic_id(&self) -> u32 {
+    /// Its number.
+    pub const fn apic_id(&self) -> u32 {
         self.0.processor.apic_id
     }
 
     /// Lets it begin.
-    pub(crate) fn go(&self) {
+    pub fn go(&self) {
         self.0.go.store(true, Ordering::Release);
     }
 }
 
 /// Starts the processor with this APIC id at VMPL0, with memory of the heap's. `None`: the host has no such processor,
 /// or it does not come up.
-pub(crate) fn start(memory: &mut Memory, apic_id: u32) -> Result<Option<Waiting>, Fatal> {
+pub fn start(memory: &mut Memory, apic_id: u32) -> Result<Option<Waiting>, Fatal> {
     let (sev_features, run) = *OTHERS.get().ok_or_else(Fatal::plain(Reason::Panic))?;
     start_with(memory, apic_id, Parts::allocate(sev_features)?, sev_features, run)
 }
 
 /// The same with the pages at `gpas`, and lets it begin at once. What goes wrong is that processor's alone: `false`.
-pub(crate) fn start_later(memory: &mut Memory, apic_id: u32, gpas: &[u64]) -> bool {
+pub fn start_later(memory: &mut Memory, apic_id: u32, gpas: &[u64]) -> bool {
     let Some((sev_features, run)) = OTHERS.get().copied() else { return false };
     // SAFETY: as the trait `Pages` has it: they are the firmware's alone for good, and nothing else is in them.
     let parts = unsafe { Parts::map(apic_id, gpas, sev_features) };

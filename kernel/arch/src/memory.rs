@@ -12,8 +12,8 @@ use x86_64::VirtAddr;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
-use super::cell::TakeOnce;
-use super::{heap, layout, processor};
+use crate::cell::TakeOnce;
+use crate::{heap, layout, processor};
 
 static OWN: TakeOnce<OwnTables> = TakeOnce::new(OwnTables::EMPTY);
 static WINDOW: TakeOnce<Window> = TakeOnce::new(Window::EMPTY);
@@ -25,7 +25,7 @@ static HEAP_END: Mutex<u64> = Mutex::new(layout::VIRTUAL_BASE + layout::SIZE);
 static BROADCAST: AtomicBool = AtomicBool::new(false);
 
 /// A processor's own way to guest-physical memory. There is one for each, and with it the right to touch that memory.
-pub(crate) struct Memory {
+pub struct Memory {
     window: &'static mut Window,
     placement: Placement,
     /// Where the window's tables lie.
@@ -34,7 +34,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Builds the firmware's own tables and leaves the entry stub's. `None` if that was done before.
-    pub(crate) fn start(c_bit: u32) -> Option<Memory> {
+    pub fn start(c_bit: u32) -> Option<Memory> {
         let (own, window) = (OWN.take()?, WINDOW.take()?);
         let placement = layout::placement(c_bit);
         let at = WindowPages::find(|offset| Some(layout::gpa_of(WINDOW.address() + offset)))?;
@@ -53,7 +53,7 @@ impl Memory {
 
     /// Another processor's way to memory, through tables in `window`; and the CR3 that goes with it. `None`: they are
     /// not mapped.
-    pub(crate) fn another(&self, window: &'static mut Window) -> Option<(Memory, u64)> {
+    pub fn another(&self, window: &'static mut Window) -> Option<(Memory, u64)> {
         let address = (&raw const *window) as u64;
         let at = WindowPages::find(|offset| Self::gpa_of(address + offset))?;
         let root = window.build(self.placement, at, layout::gpa_of(OWN.address()));
@@ -62,19 +62,19 @@ impl Memory {
 
     /// GPA of one of the firmware's addresses, wherever its page lies: also in what the guest has deposited. `None`:
     /// nothing is mapped there.
-    pub(crate) fn gpa_of(address: u64) -> Option<u64> {
+    pub fn gpa_of(address: u64) -> Option<u64> {
         SHARED.lock().as_ref().and_then(|(own, placement)| own.gpa_of(*placement, address))
     }
 
     /// Maps pages that are the firmware's alone, for good, one behind the other as the memory of the processor with
     /// this APIC id. Their address; `None`: it has no place. No CPU remembers that there was nothing (APM volume 2,
     /// 5.5.1).
-    pub(crate) fn map_processor(apic_id: u32, gpas: &[u64]) -> Option<u64> {
+    pub fn map_processor(apic_id: u32, gpas: &[u64]) -> Option<u64> {
         SHARED.lock().as_mut().and_then(|(own, placement)| own.map_processor(*placement, apic_id, gpas))
     }
 
     /// From here on [`Pages::flush`] reaches all processors.
-    pub(crate) fn flush_everywhere_from_now_on() {
+    pub fn flush_everywhere_from_now_on() {
         BROADCAST.store(true, Ordering::Release);
     }
 
@@ -83,7 +83,7 @@ impl Memory {
     ///
     /// # Safety
     /// The page holds no Rust object, now or later.
-    pub(crate) unsafe fn unvalidate_own(&mut self, address: u64) -> Result<Pvalidated, RmpError> {
+    pub unsafe fn unvalidate_own(&mut self, address: u64) -> Result<Pvalidated, RmpError> {
         // SAFETY: mapped as private data; its contents are nobody's, as the caller says.
         let changed = unsafe { access::pvalidate(address, PageSize::Size4K, false) }?;
         Self::set_own(address, Access::Shared);
@@ -92,13 +92,13 @@ impl Memory {
 
     /// The firmware's page at `address` is never reached again: another processor that has it in mind has no use for
     /// it.
-    pub(crate) fn guard(address: u64) {
+    pub fn guard(address: u64) {
         Self::set_own(address, Access::None);
     }
 
     /// The region behind the firmware's memory, which the host has made private, becomes heap: validated, none of it
     /// was before, and zeroed. To be done once, before anything is deposited.
-    pub(crate) fn take_reserve(&mut self, region: Region) -> Result<(), BootError> {
+    pub fn take_reserve(&mut self, region: Region) -> Result<(), BootError> {
         validate::take_region(self, region)?;
         for gpa in region.pages() {
             if !self.extend_heap(gpa) {

@@ -6,14 +6,15 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::attest::EndorsementKey;
 use kernel::svsm::Tpm;
+use kernel::svsm::vtpm::Buffers;
 
-use super::layout;
+use crate::layout;
 
 /// What the stub fills the stack with; no address, and no small number.
-pub(crate) const PAINT: u64 = 0x5AC3_96E1_A5C3_3C69;
+pub const PAINT: u64 = 0x5AC3_96E1_A5C3_3C69;
 
 /// Bytes of the stack, and how many of them have been written to.
-pub(crate) fn usage() -> (u64, u64) {
+pub fn usage() -> (u64, u64) {
     let (bottom, top) = (layout::stack_guard() + kernel::mm::PAGE_SIZE, layout::stack_top());
     // SAFETY: mapped as data, aligned, and below all frames in use as long as the paint lasts; volatile, since no Rust
     // object is there.
@@ -29,7 +30,7 @@ static LEFT: AtomicBool = AtomicBool::new(false);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Goes on with `run` on the stack for calls, and never comes back: the large stack is free from then on.
-pub(crate) fn leave(run: extern "C" fn() -> !) -> ! {
+pub fn leave(run: extern "C" fn() -> !) -> ! {
     // SAFETY: the other stack is mapped, aligned to a page, and nobody's, as nobody comes back to call this again;
     // nothing that lies on this one is used again, as what is called takes a function only.
     unsafe {
@@ -53,11 +54,11 @@ extern "C" fn begin(run: extern "C" fn() -> !) -> ! {
 }
 
 /// The TPM, which works on the large stack, once the boot has left it.
-pub(crate) struct OnLargeStack<T>(T);
+pub struct OnLargeStack<T>(T);
 
 impl<T> OnLargeStack<T> {
     /// The one that there is. `None`: there was one before.
-    pub(crate) fn new(tpm: T) -> Option<Self> {
+    pub fn new(tpm: T) -> Option<Self> {
         (!TAKEN.swap(true, Ordering::AcqRel)).then_some(Self(tpm))
     }
 }
@@ -102,6 +103,14 @@ impl<T> OnLargeStack<T> {
 impl<T: Tpm> Tpm for OnLargeStack<T> {
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         self.with(|tpm| tpm.execute(command, response)).unwrap_or(0)
+    }
+
+    fn buffers(&mut self) -> &mut Buffers {
+        self.0.buffers()
+    }
+
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize {
+        self.with(|tpm| tpm.execute_in_buffers(command, response)).unwrap_or(0)
     }
 
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {

@@ -8,14 +8,14 @@ use kernel::mm::GUEST_VMPL;
 use snp::ghcb::doorbell::{self, Events, Presented};
 use snp::instr::SharedBytes;
 
-use super::exceptions::BP;
+use crate::exceptions::BP;
 
 /// #HV.
-pub(crate) const HV: u64 = 28;
+pub const HV: u64 = 28;
 /// Bytes of its stack: a frame, a register, the note.
-pub(crate) const STACK: u64 = 256;
+pub const STACK: u64 = 256;
 /// Where the note is, in bytes below the stack's end.
-pub(crate) const NOTE: u64 = 128;
+pub const NOTE: u64 = 128;
 
 unsafe extern "C" {
     static __hv_entry: u8;
@@ -23,17 +23,17 @@ unsafe extern "C" {
 }
 
 /// Address of the handler.
-pub(crate) fn entry() -> u64 {
+pub fn entry() -> u64 {
     (&raw const __hv_entry) as u64
 }
 
 /// Whether an exception is the handler's, which says that it has interrupted itself.
-pub(crate) fn is_within_itself(vector: u64, rip: u64) -> bool {
+pub fn is_within_itself(vector: u64, rip: u64) -> bool {
     vector == BP && rip == (&raw const __hv_within_hv) as u64
 }
 
 /// A processor's doorbell page, which the host knows, and the note of its handler.
-pub(crate) struct Doorbell {
+pub struct Doorbell {
     page: SharedBytes,
     note: &'static AtomicU8,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Doorbell {
 impl Doorbell {
     /// # Safety
     /// `stack_top` is the end of the stack that #HV's handler has on this processor, for good.
-    pub(crate) unsafe fn new(page: SharedBytes, stack_top: u64) -> Self {
+    pub unsafe fn new(page: SharedBytes, stack_top: u64) -> Self {
         // SAFETY: the byte lies in a stack that is mapped for good and that only the handler uses, which writes this
         // one byte of it there; no other reference to it is made.
         let note = unsafe { AtomicU8::from_ptr((stack_top - NOTE) as *mut u8) };
@@ -49,17 +49,17 @@ impl Doorbell {
     }
 
     /// What the host has signalled. `None`: there was no #HV since.
-    pub(crate) fn take(&mut self) -> Option<Events> {
+    pub fn take(&mut self) -> Option<Events> {
         (self.note.swap(0, Ordering::AcqRel) != 0).then(|| doorbell::take(&mut self.page))
     }
 
     /// What the host presents to the guest.
-    pub(crate) fn presented(&mut self) -> Presented {
+    pub fn presented(&mut self) -> Presented {
         doorbell::take_presented(&mut self.page, GUEST_VMPL)
     }
 
     /// What says that there was a #HV.
-    pub(crate) fn note(&self) -> &'static AtomicU8 {
+    pub fn note(&self) -> &'static AtomicU8 {
         self.note
     }
 }

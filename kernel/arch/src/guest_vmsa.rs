@@ -6,9 +6,9 @@ use kernel::svsm::vcpus::Vcpu;
 use snp::vmsa::Vmsa;
 use zerocopy::IntoBytes;
 
-use super::cell::TakeOnce;
-use super::processor::BOOT_APIC_ID;
-use super::{host, layout};
+use crate::cell::TakeOnce;
+use crate::processor::BOOT_APIC_ID;
+use crate::{host, layout};
 
 #[repr(C, align(4096))]
 struct VmsaPage([u8; PAGE]);
@@ -17,7 +17,7 @@ struct VmsaPage([u8; PAGE]);
 static PAGES: [TakeOnce<VmsaPage>; 2] = [const { TakeOnce::new(VmsaPage([0; PAGE])) }; 2];
 
 /// Puts the state into a page of the firmware's, makes that a VMSA, and tells the host.
-pub(crate) fn start(vmsa: &Vmsa, calling_area: u64) -> Result<Vcpu, Fatal> {
+pub fn start(vmsa: &Vmsa, calling_area: u64) -> Result<Vcpu, Fatal> {
     let fits = |page: &&'static TakeOnce<VmsaPage>| !layout::gpa_of(page.address()).is_multiple_of(LARGE_PAGE_SIZE);
     let page = PAGES.iter().find(fits).ok_or_else(Fatal::plain(Reason::GuestStart))?;
     let address = page.address();

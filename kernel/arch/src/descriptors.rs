@@ -8,10 +8,10 @@ use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{PrivilegeLevel, VirtAddr};
 
-use super::cell::TakeOnce;
-use super::exceptions::{STUB_SIZE, VC, stubs};
-use super::hv::{self, HV};
-use super::layout;
+use crate::cell::TakeOnce;
+use crate::exceptions::{STUB_SIZE, VC, stubs};
+use crate::hv::{self, HV};
+use crate::layout;
 
 /// IST index (from 0) of the stack for everything that ends the firmware.
 const FAULT_STACK: u8 = 0;
@@ -26,10 +26,11 @@ static IDT: TakeOnce<[Gate; 256]> = TakeOnce::new([Gate::ABSENT; 256]);
 
 /// Ends of the stacks of exceptions of one processor.
 #[derive(Clone, Copy)]
-pub(crate) struct Stacks {
-    pub(crate) fault: u64,
+pub struct Stacks {
+    /// That of what ends the firmware.
+    pub fault: u64,
     /// #VC's and, above it, #HV's.
-    pub(crate) vc: u64,
+    pub vc: u64,
 }
 
 /// An interrupt gate.
@@ -49,7 +50,7 @@ impl Gate {
 
 /// Takes all three tables into use on the processor that boots. `None` if they are in use already. `restricted`: VMPL0
 /// has restricted injection; without it #HV is as any other exception that a host makes up.
-pub(crate) fn load_first(restricted: bool) -> Option<()> {
+pub fn load_first(restricted: bool) -> Option<()> {
     let (gdt, tss, idt) = (GDT.take()?, TSS.take()?, IDT.take()?);
     for (vector, gate) in (0_u64..).zip(idt.iter_mut()) {
         *gate = match vector {
@@ -66,7 +67,7 @@ pub(crate) fn load_first(restricted: bool) -> Option<()> {
 const CODE: SegmentSelector = SegmentSelector::new(1, PrivilegeLevel::Ring0);
 
 /// Takes a processor's own GDT and TSS into use, and the IDT, which all share.
-pub(crate) fn load(gdt: &'static mut GlobalDescriptorTable, tss: &'static mut TaskStateSegment, stacks: Stacks) {
+pub fn load(gdt: &'static mut GlobalDescriptorTable, tss: &'static mut TaskStateSegment, stacks: Stacks) {
     tss.interrupt_stack_table[usize::from(FAULT_STACK)] = VirtAddr::new(stacks.fault);
     tss.interrupt_stack_table[usize::from(VC_STACK)] = VirtAddr::new(stacks.vc - hv::STACK);
     tss.interrupt_stack_table[usize::from(HV_STACK)] = VirtAddr::new(stacks.vc);

@@ -5,18 +5,18 @@ use kernel::mm::Region;
 use kernel::mm::page_table::{Access, Placement};
 
 /// Virtual address of the firmware's first byte.
-pub(crate) const VIRTUAL_BASE: u64 = 0x4000_0000;
+pub const VIRTUAL_BASE: u64 = 0x4000_0000;
 /// GPA of the firmware's first byte.
-pub(crate) const GPA_BASE: u64 = 0x80_0000_0000;
+pub const GPA_BASE: u64 = 0x80_0000_0000;
 /// Bytes that are the firmware's.
-pub(crate) const SIZE: u64 = 8 * 1024 * 1024;
+pub const SIZE: u64 = 8 * 1024 * 1024;
 
 macro_rules! symbols {
     ($($(#[$doc:meta])* $name:ident = $symbol:ident;)*) => {
         unsafe extern "C" {
             $(static $symbol: u8;)*
         }
-        $($(#[$doc])* pub(crate) fn $name() -> u64 {
+        $($(#[$doc])* pub fn $name() -> u64 {
             (&raw const $symbol) as u64
         })*
     };
@@ -63,7 +63,7 @@ symbols! {
 
 /// Measured page of [`LaunchParams`]. Only its address is used: the packer has changed the contents behind the
 /// compiler's back.
-pub(crate) fn launch_params() -> u64 {
+pub fn launch_params() -> u64 {
     (&raw const LAUNCH_PARAMS) as u64
 }
 
@@ -79,34 +79,34 @@ struct LaunchParamsPage {
     rest: [u8; 4096 - size_of::<LaunchParams>()],
 }
 
-/// GPA of an address that the linker knows of. Of others it is [`super::memory::Memory::gpa_of`]: what the guest has
+/// GPA of an address that the linker knows of. Of others it is [`crate::memory::Memory::gpa_of`]: what the guest has
 /// deposited lies anywhere.
-pub(crate) const fn gpa_of(address: u64) -> u64 {
+pub const fn gpa_of(address: u64) -> u64 {
     address - VIRTUAL_BASE + GPA_BASE
 }
 
 /// The firmware's memory, by GPA: what the linker knows of, and `reserve` bytes behind it.
-pub(crate) fn firmware(reserve: u64) -> Option<Region> {
+pub fn firmware(reserve: u64) -> Option<Region> {
     Region::new(GPA_BASE, GPA_BASE + SIZE + reserve)
 }
 
 /// What lies behind that which the linker knows of, by GPA. `None`: nothing.
-pub(crate) fn reserved(reserve: u64) -> Option<Region> {
+pub fn reserved(reserve: u64) -> Option<Region> {
     Region::new(GPA_BASE + SIZE, GPA_BASE + SIZE + reserve)
 }
 
 /// The piece below 4 GiB, by GPA.
-pub(crate) fn low_piece() -> Option<Region> {
+pub fn low_piece() -> Option<Region> {
     Region::new(low_start(), low_end())
 }
 
 /// Where the page tables put the firmware.
-pub(crate) fn placement(c_bit: u32) -> Placement {
+pub fn placement(c_bit: u32) -> Placement {
     Placement { virtual_base: VIRTUAL_BASE, gpa_base: GPA_BASE, c_bit: 1 << c_bit }
 }
 
 /// The parts of the firmware's memory that are not plain data.
-pub(crate) fn parts() -> [Option<(Region, Access)>; 6] {
+pub fn parts() -> [Option<(Region, Access)>; 6] {
     let part = |start, end, access| Region::new(start, end).map(|region| (region, access));
     let guard = |start| part(start, start + kernel::mm::PAGE_SIZE, Access::None);
     [

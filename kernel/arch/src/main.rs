@@ -1,14 +1,11 @@
 //! The image's boot, in the order in which it happens, and the loop that it ends in.
 //!
-//! `arch/entry.s` comes before: it leaves us in long mode, on the stack of linker.ld, with the C-bit's position in
-//! hand.
+//! `entry.s` of the crate `arch` comes before: it leaves us in long mode, on the stack of linker.ld, with the C-bit's
+//! position in hand.
 #![no_std]
 #![no_main]
 
 extern crate alloc;
-
-mod arch;
-mod source;
 
 use alloc::boxed::Box;
 use core::convert::Infallible;
@@ -42,13 +39,13 @@ use zerocopy::FromBytes;
 use arch::host::{self, Connected, MessagePages, PspReports, Wires, say};
 use arch::memory::Memory;
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
+use arch::source::Instruction;
 use arch::stack::OnLargeStack;
 use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
-use source::Instruction;
 
 /// What the processors work on.
 struct Shared {
-    guest: Mutex<Guest>,
+    guest: Mutex<Guest<Ownership>>,
     tpm: &'static Mutex<dyn Tpm + Send>,
     interrupts: Interrupts,
     reports: Mutex<PspReports>,

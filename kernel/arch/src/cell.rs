@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// A static value that is taken once, for good.
-pub(crate) struct TakeOnce<T> {
+pub struct TakeOnce<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
@@ -14,13 +14,14 @@ pub(crate) struct TakeOnce<T> {
 unsafe impl<T: Send> Sync for TakeOnce<T> {}
 
 impl<T> TakeOnce<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    /// Not taken yet.
+    pub const fn new(value: T) -> Self {
         Self { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
     /// The value, the first time.
     #[expect(clippy::mut_from_ref, reason = "the flag makes the one reference exclusive")]
-    pub(crate) fn take(&'static self) -> Option<&'static mut T> {
+    pub fn take(&'static self) -> Option<&'static mut T> {
         if self.taken.swap(true, Ordering::AcqRel) {
             return None;
         }
@@ -29,7 +30,7 @@ impl<T> TakeOnce<T> {
     }
 
     /// The value's address, without a claim to the value.
-    pub(crate) fn address(&'static self) -> u64 {
+    pub fn address(&'static self) -> u64 {
         self.value.get() as u64
     }
 }

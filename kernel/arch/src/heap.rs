@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use linked_list_allocator::Heap;
 use spin::Mutex;
 
-use super::layout;
+use crate::layout;
 
 struct Locked(Mutex<Heap>);
 
@@ -15,7 +15,7 @@ struct Locked(Mutex<Heap>);
 static HEAP: Locked = Locked(Mutex::new(Heap::empty()));
 
 /// Gives the allocator its memory. To be called once; before it, every allocation fails.
-pub(crate) fn start() {
+pub fn start() {
     let start = layout::firmware_end() as *mut u8;
     let len = layout::VIRTUAL_BASE + layout::SIZE - layout::firmware_end();
     let mut heap = HEAP.0.lock();
@@ -30,13 +30,13 @@ pub(crate) fn start() {
 ///
 /// # Safety
 /// They are mapped as private data for good, and nobody's.
-pub(crate) unsafe fn extend(len: usize) {
+pub unsafe fn extend(len: usize) {
     // SAFETY: as the caller says.
     unsafe { HEAP.0.lock().extend(len) };
 }
 
 /// Bytes in use and bytes free.
-pub(crate) fn usage() -> (usize, usize) {
+pub fn usage() -> (usize, usize) {
     let heap = HEAP.0.lock();
     (heap.used(), heap.free())
 }
