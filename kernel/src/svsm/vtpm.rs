@@ -3,7 +3,7 @@
 use snp::svsm::ResultCode;
 use snp::svsm::vtpm::{FEATURES, PLATFORM_COMMANDS, RESPONSE_HEAD, RESPONSE_MAX, call, parse_request, response_head};
 
-use super::{Machine, Registers};
+use super::{Busy, Machine, Registers};
 use crate::guest::Claim;
 use crate::mm::{PAGE, PAGE_SIZE};
 
@@ -24,7 +24,8 @@ pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Regis
 /// - `INVALID_PARAMETER`: a buffer that is not all the guest's memory, or of which a page is inaccessible; an unknown
 ///   platform command; a locality other than 0; a size beyond the buffer
 /// - `UNSUPPORTED_CALL`: a platform command other than TPM_SEND_COMMAND
-/// - `BUSY`: the TPM executes a command of another vCPU's
+/// - `BUSY`: the TPM executes a command of another vCPU's; a report is needed first, and the PSP works for another, or
+///   the host was busy all the time
 ///
 /// A size that is not the TPM command's own is the TPM's to refuse, and a TPM's refusal is a response like any other.
 /// Where the host, or another vCPU, takes a page between the copy in and the copy out, the command has been executed,
@@ -41,6 +42,7 @@ fn command(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     let mut answer = [0; PAGE];
     let (head, response) = answer.split_at_mut(RESPONSE_HEAD);
     let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;
+    tpm.prepare(command, machine.reports).map_err(|Busy| ResultCode::BUSY)?;
     let len = tpm.execute(command, response).min(RESPONSE_MAX);
     drop(tpm);
     head.copy_from_slice(&response_head(len).ok_or(ResultCode::INVALID_REQUEST)?);
@@ -140,6 +142,21 @@ mod tests {
             assert_eq!(scene.tpm().calls, 0);
             assert!(scene.machine.snapshot() == before, "memory changed for gpa {gpa:#x}");
         }
+    }
+
+    /// What the command reads may take a report: until there is one it has not been executed.
+    #[test]
+    fn the_tpm_is_made_ready_for_the_command_or_it_is_not_executed() {
+        let mut scene = Scene::new();
+        scene.machine.place(GIVEN, &request(8, 0, 12, &COMMAND));
+        let before = scene.machine.snapshot();
+        scene.tpm().is_kept_waiting = true;
+        assert_eq!(scene.call(CMD, [GIVEN, 0, 0, 0]).rax, 0x8000_0007);
+        assert_eq!((scene.tpm().calls, &scene.tpm().prepared[..]), (0, &COMMAND[..]));
+        assert!(scene.machine.snapshot() == before);
+        scene.tpm().is_kept_waiting = false;
+        assert_eq!(scene.call(CMD, [GIVEN, 0, 0, 0]).rax, 0);
+        assert_eq!(scene.tpm().calls, 1);
     }
 
     /// The byte that was judged is the byte that was used.

@@ -124,4 +124,20 @@ impl Tpm {
         nv.set_attributes(public.index, A::WRITELOCKED);
         Ok(())
     }
+
+    /// Whether there is an NV Index with this handle, whoever has defined it.
+    #[must_use]
+    pub fn has_index(&self, index: u32) -> bool {
+        self.persistent.nv.get(Handle(index)).is_some()
+    }
+
+    /// Undefines the index `index`, if it is there and the platform's.
+    pub fn remove_platform_index(&mut self, index: u32) {
+        let index = Handle(index);
+        let is_platforms =
+            self.persistent.nv.get(index).is_some_and(|index| index.public.attributes.has(A::PLATFORMCREATE));
+        if self.ram.fault.is_none() && is_platforms {
+            self.persistent.change().nv.undefine(index);
+        }
+    }
 }
