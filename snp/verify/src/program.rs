@@ -197,11 +197,21 @@ fn launch_digest(text: &str) -> Result<LaunchDigest> {
     Ok(digest.0)
 }
 
+/// Judges a certificate, and nothing else.
+pub fn certificate(args: &Args) -> Result<ExitCode> {
+    let evidence = evidence(args)?;
+    ensure!(evidence.kind == Kind::Certificate, "this is no certificate that carries a report");
+    conclude(args, &evidence)
+}
+
 /// Runs the program.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let evidence = evidence(args)?;
+    conclude(args, &evidence(args)?)
+}
+
+fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
     let expectations = expectations(args)?;
-    let verdict = Verdict::of(&evidence, &expectations);
+    let verdict = Verdict::of(evidence, &expectations);
     if let (Some(path), Some(key)) = (&args.eat, &args.key) {
         let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
         let brought = [&expectations.nonce, &expectations.quote_nonce];
@@ -210,7 +220,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         fs::write(path, eat::token(&claims, &key)?)?;
     }
     if let Some(path) = &args.html {
-        fs::write(path, page::html(&evidence, &verdict))?;
+        fs::write(path, page::html(evidence, &verdict))?;
     }
     if args.json {
         println!("{:#}", verdict.to_json());
@@ -271,7 +281,15 @@ fn evidence(args: &Args) -> Result<Evidence> {
     let request = Request { ak: args.ak_handle, quote_nonce, report: files };
     let mut transport = tcti::open(tcti)?;
     let mut evidence = gather(&mut *transport, request).with_context(|| format!("TPM at {tcti}"))?;
-    if evidence.kind == Kind::Azure {
+    let carried = if evidence.kind == Kind::Tpm && evidence.report.is_empty() && !evidence.ek_certificate.is_empty() {
+        input::carried(&mut evidence)?
+    } else {
+        None
+    };
+    if let Some(mut found) = carried {
+        found.extend_from_slice(&certificates);
+        certificates::complete(&mut evidence, &found).context("the report that the EK's certificate carries")?;
+    } else if evidence.kind == Kind::Azure {
         certificates::complete(&mut evidence, &certificates).context("--certificates")?;
     }
     add_issuers(&mut evidence, &certificates);
