@@ -23,8 +23,7 @@ const MAX_DEPTH: usize = 6;
 const RSA: [&str; 2] = ["1.2.840.113549.1.1.1", "1.2.840.113549.1.1.7"];
 
 /// tcg-kp-EKCertificate and tcg-kp-AIKCertificate.
-const PURPOSES: [(Purpose, &str); 2] =
-    [(Purpose::Endorsement, "2.23.133.8.1"), (Purpose::Attestation, "2.23.133.8.3")];
+const PURPOSES: [(Purpose, &str); 2] = [(Purpose::Endorsement, "2.23.133.8.1"), (Purpose::Attestation, "2.23.133.8.3")];
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
 /// What a certificate of the firmware's says that its key is for.
