@@ -118,7 +118,7 @@ fn of_certificate(der: &[u8]) -> Result<Found> {
 }
 
 /// Takes statement and report from the certificate, if it carries them; gives the certificates that it carries, too.
-pub(crate) fn carried(evidence: &mut Evidence) -> Result<Option<Vec<Vec<u8>>>> {
+fn carried(evidence: &mut Evidence) -> Result<Option<Vec<Vec<u8>>>> {
     let certificate = Certificate::from_der(first(&evidence.ek_certificate)?).context("the certificate")?;
     let Some(Carried { statement, report, endorsement }) = Carried::of(&certificate)? else { return Ok(None) };
     (evidence.statement, evidence.report) = (statement, report);
@@ -126,6 +126,17 @@ pub(crate) fn carried(evidence: &mut Evidence) -> Result<Option<Vec<Vec<u8>>>> {
     let is_above = |der: &&[u8]| Certificate::from_der(der).is_ok_and(|one| matches!(Carried::of(&one), Ok(None)));
     let above = all(&evidence.ek_chain)?.into_iter().filter(is_above).map(<[u8]>::to_vec);
     Ok(Some(endorsement.into_iter().chain(above).collect()))
+}
+
+/// Where a TPM's evidence has no report, takes the one that the EK's certificate carries, if it does. `others` are
+/// certificates that the verifier brings.
+pub fn carry(evidence: &mut Evidence, others: &[Vec<u8>]) -> Result<()> {
+    if !evidence.report.is_empty() || evidence.ek_certificate.is_empty() {
+        return Ok(());
+    }
+    let Some(mut found) = carried(evidence)? else { return Ok(()) };
+    found.extend_from_slice(others);
+    certificates::complete(evidence, &found)
 }
 
 /// The statement is no file of its own: it is in the EK's certificate, if the report is.

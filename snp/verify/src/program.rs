@@ -281,14 +281,8 @@ fn evidence(args: &Args) -> Result<Evidence> {
     let request = Request { ak: args.ak_handle, quote_nonce, report: files };
     let mut transport = tcti::open(tcti)?;
     let mut evidence = gather(&mut *transport, request).with_context(|| format!("TPM at {tcti}"))?;
-    let carried = if evidence.kind == Kind::Tpm && evidence.report.is_empty() && !evidence.ek_certificate.is_empty() {
-        input::carried(&mut evidence)?
-    } else {
-        None
-    };
-    if let Some(mut found) = carried {
-        found.extend_from_slice(&certificates);
-        certificates::complete(&mut evidence, &found).context("the report that the EK's certificate carries")?;
+    if evidence.kind == Kind::Tpm {
+        input::carry(&mut evidence, &certificates).context("the report that the EK's certificate carries")?;
     } else if evidence.kind == Kind::Azure {
         certificates::complete(&mut evidence, &certificates).context("--certificates")?;
     }
