@@ -36,6 +36,26 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         Ok(Self { tpm, entropy, clock, identity: Identity::default(), endorsed })
     }
 
+    /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM").
+    ///
+    /// # Errors
+    /// [`Failure`]: the TPM does not do it.
+    pub fn become_azure(&mut self) -> Result<(), Failure> {
+        const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+        Identity::reserve_azure(&mut self.tpm)?;
+        let mut answer = [0; MAX_RESPONSE_SIZE];
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let tpm = &mut self.tpm;
+        let mut run = |command: &[u8]| {
+            let len = tpm.execute(&mut hooks, Locality::ZERO, command, &mut answer);
+            let (head, rest) = answer.get(..len)?.split_at_checked(10)?;
+            head.ends_with(&[0; 4]).then(|| rest.to_vec())
+        };
+        // TPM_RC_INITIALIZE, if it has been started: what follows shows whether it is.
+        let _ = run(&STARTUP_CLEAR);
+        self.identity.become_azure(&mut run).ok_or(Failure)
+    }
+
     /// Runs `work` with the TPM and its hooks.
     pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };

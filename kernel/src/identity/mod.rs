@@ -7,6 +7,7 @@
 //! The indices are there when the TPM is made. Keys and report are made when a command names an index first: a search
 //! for primes is too slow for before the guest.
 
+mod azure;
 mod certificate;
 mod cmw;
 mod der;
@@ -80,6 +81,10 @@ const KNOWN: [Known; KEYS] = [
     Known::ak(AkTemplate::EccP256, Kind::P256, 0x01c1_0002),
 ];
 const KEYS: usize = 5;
+/// The RSA-2048 keys, of which Azure's claims are.
+const RSA_EK: usize = 0;
+const RSA_AK: usize = 3;
+const SLOTS: usize = KEYS + 3;
 /// The issuer's certificate: the first index of an EK certificate chain.
 const ISSUER_INDEX: u32 = 0x01c0_0100;
 /// The second: what the host gives of the certificates above the report's, the signing key's and the root's.
@@ -91,6 +96,8 @@ enum Slot {
     Key(usize),
     Issuer,
     Above,
+    /// The certificate of the RSA attestation key, where Azure's guests look for it.
+    AzureAk,
 }
 
 impl Slot {
@@ -98,6 +105,7 @@ impl Slot {
         match index {
             ISSUER_INDEX => Some(Slot::Issuer),
             ABOVE_INDEX => Some(Slot::Above),
+            azure::AK_CERTIFICATE_INDEX => Some(Slot::AzureAk),
             _ => KNOWN.iter().position(|known| known.index == index).map(Slot::Key),
         }
     }
@@ -107,6 +115,16 @@ impl Slot {
             Slot::Key(number) => number,
             Slot::Issuer => KEYS,
             Slot::Above => KEYS + 1,
+            Slot::AzureAk => KEYS + 2,
+        }
+    }
+
+    /// Whose certificate it holds, among [`KNOWN`].
+    const fn key(self) -> Option<usize> {
+        match self {
+            Slot::Key(number) => Some(number),
+            Slot::AzureAk => Some(RSA_AK),
+            Slot::Issuer | Slot::Above => None,
         }
     }
 }
@@ -142,8 +160,13 @@ pub(crate) struct Identity {
     /// Public areas, and the endorsement seeds that they are of.
     keys: [Option<([u8; 32], Vec<u8>)>; KEYS],
     /// The endorsement seeds of which the slots' contents are.
-    made: [Option<[u8; 32]>; KEYS + 2],
+    made: [Option<[u8; 32]>; SLOTS],
+    /// As Azure's; what its report was made of last.
+    azure: Option<Reported>,
 }
+
+/// The user data of Azure's report, if there is one yet.
+struct Reported(Option<[u8; azure::USER_DATA_SIZE]>);
 
 impl Identity {
     /// Keeps room in NV for everything, and writes what is known already.
@@ -160,10 +183,23 @@ impl Identity {
         tpm.platform_index(ABOVE_INDEX, &[0; MAX_NV_INDEX_SIZE])
     }
 
+    /// Becomes what guests of Azure know, of a TPM that has been started. `run` executes commands.
+    pub(crate) fn become_azure(&mut self, run: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<()> {
+        azure::set_up(run)?;
+        self.azure = Some(Reported(None));
+        Some(())
+    }
+
+    /// Keeps room in NV for what else Azure's guests read.
+    pub(crate) fn reserve_azure(tpm: &mut Tpm) -> Result<(), tpm_core::Failure> {
+        tpm.platform_index(azure::REPORT_INDEX, &[0; azure::REPORT_INDEX_SIZE])?;
+        tpm.platform_index(azure::AK_CERTIFICATE_INDEX, &[0; MAX_NV_INDEX_SIZE])
+    }
+
     /// The marshalled TPMT_PUBLIC of the RSA-2048 endorsement key, and whether it was made now.
     pub(crate) fn endorsement_key(&mut self, tpm: &Tpm) -> Option<(&[u8], bool)> {
         let known = self.keys.first().is_some_and(|key| is_of(key.as_ref(), tpm));
-        Some((self.public(tpm, 0)?, !known))
+        Some((self.public(tpm, RSA_EK)?, !known))
     }
 
     /// The marshalled TPMT_PUBLIC of every key: endorsement keys, and then attestation keys.
@@ -195,12 +231,15 @@ impl Identity {
         reports: &Mutex<dyn Reports + '_>,
     ) -> Result<(), Busy> {
         for index in named(command) {
+            if index == azure::REPORT_INDEX && self.azure.is_some() && tpm.has_index(index) && tpm.fault().is_none() {
+                self.prepare_azure(tpm, command, reports)?;
+            }
             let Some(slot) = Slot::of_index(index).filter(|_| tpm.has_index(index) && tpm.fault().is_none()) else {
                 continue;
             };
             let Some(seed) = tpm.endorsement_seed_id() else { continue };
             let made = self.made.get(slot.number()).copied().flatten();
-            if made.is_some_and(|made| made == seed || !matches!(slot, Slot::Key(_))) {
+            if made.is_some_and(|made| made == seed || slot.key().is_none()) {
                 continue;
             }
             let written = match self.contents(slot, tpm, entropy, reports) {
@@ -218,6 +257,38 @@ impl Identity {
         Ok(())
     }
 
+    /// Makes Azure's report anew, where there is none, or the guest has written other user data since; but not amid a
+    /// read in several parts.
+    fn prepare_azure(&mut self, tpm: &mut Tpm, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        let user_data = azure::user_data(tpm);
+        let last = self.azure.as_ref().and_then(|reported| reported.0);
+        if last == Some(user_data) || last.is_some() && is_later_part(command) {
+            return Ok(());
+        }
+        match self.azure_contents(tpm, &user_data, reports) {
+            Ok(contents) if tpm.platform_index(azure::REPORT_INDEX, &contents).is_ok() => {
+                self.azure = Some(Reported(Some(user_data)));
+            }
+            Err(Nothing::Busy) => return Err(Busy),
+            Ok(_) | Err(Nothing::Ever) => tpm.remove_platform_index(azure::REPORT_INDEX),
+        }
+        Ok(())
+    }
+
+    /// The keys are those that the seed gives, and not what is at any handle.
+    fn azure_contents(
+        &mut self,
+        tpm: &Tpm,
+        user_data: &[u8; azure::USER_DATA_SIZE],
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<Vec<u8>, Nothing> {
+        let ak = self.public(tpm, RSA_AK).ok_or(Nothing::Ever)?.to_vec();
+        let ek = self.public(tpm, RSA_EK).ok_or(Nothing::Ever)?;
+        let claims = azure::claims(&ak, ek, user_data);
+        let evidence = evidence(&azure::report_data(&claims), reports)?;
+        azure::contents(&evidence.report, &claims).ok_or(Nothing::Ever)
+    }
+
     /// What is to be written to an index: the first of these that fits.
     fn contents(
         &mut self,
@@ -231,13 +302,13 @@ impl Identity {
             let above = self.evidence.as_ref().map_or(&[][..], |evidence| &evidence.above);
             return if above.is_empty() { Err(Nothing::Ever) } else { Ok([above.to_vec()].into()) };
         }
-        let key = match slot {
-            Slot::Key(number) => {
+        let key = match slot.key() {
+            Some(number) => {
                 let known = KNOWN.get(number).ok_or(Nothing::Ever)?;
                 let public = self.public(tpm, number).ok_or(Nothing::Ever)?;
                 Some((known, public_key(known.kind, public).ok_or(Nothing::Ever)?))
             }
-            Slot::Issuer | Slot::Above => None,
+            None => None,
         };
         let issuer = self.issuer.as_mut().ok_or(Nothing::Ever)?;
         let certificates = wrappers.iter().map(|wrapper| match &key {
@@ -276,6 +347,12 @@ impl Identity {
         });
         Ok(endorsement.into_iter().chain([collection(&bare.each_ref())]).collect())
     }
+}
+
+/// TPM2_NV_Read from another place than the first.
+fn is_later_part(command: &[u8]) -> bool {
+    const NV_READ: [u8; 4] = [0, 0, 1, 0x4e];
+    command.get(6..10) == Some(&NV_READ) && command.last_chunk::<2>().is_some_and(|offset| *offset != [0; 2])
 }
 
 fn is_of(key: Option<&([u8; 32], Vec<u8>)>, tpm: &Tpm) -> bool {

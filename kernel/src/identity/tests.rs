@@ -360,3 +360,188 @@ fn each_boot_has_an_issuer_of_its_own() {
     assert_eq!(issuer(0), issuer(0));
     assert_ne!(issuer(0), issuer(1));
 }
+
+const AZURE_REPORT: u32 = 0x0140_0001;
+const USER_DATA: u32 = 0x0140_0002;
+const AZURE_AK: u32 = 0x8100_0003;
+
+fn azure() -> Scene {
+    let mut scene = Scene::new();
+    scene.tpm.become_azure().unwrap();
+    scene
+}
+
+impl Scene {
+    /// TPM2_ReadPublic.
+    fn object(&mut self, handle: u32) -> Result<Vec<u8>, u32> {
+        let head = [0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x73];
+        let answer = self.run(&[&head[..], &handle.to_be_bytes()].concat())?;
+        let size = usize::from(u16::from_be_bytes(answer[..2].try_into().unwrap()));
+        Ok(answer[2..2 + size].to_vec())
+    }
+
+    /// As az-cvm-vtpm does it: the owner's index, as long as the data.
+    fn write_user_data(&mut self, data: &[u8]) {
+        let size = u16::try_from(data.len()).unwrap().to_be_bytes();
+        let public = [&[0, 0, 0, 14][..], &USER_DATA.to_be_bytes(), &[0, 0xb, 0, 2, 0, 2, 0, 0], &size].concat();
+        let _ = self.authorized(0x22, &[OWNER, USER_DATA], &[]);
+        self.authorized(0x2a, &[OWNER], &public).unwrap();
+        self.authorized(0x37, &[OWNER, USER_DATA], &[&size[..], data, &[0, 0]].concat()).unwrap();
+    }
+
+    /// The report's header, the report, and the claims.
+    fn azure_report(&mut self) -> (Vec<u32>, Vec<u8>, std::string::String) {
+        let blob = self.read(AZURE_REPORT).unwrap();
+        assert_eq!((blob.len(), &blob[..4]), (2900, &b"HCLA"[..]));
+        let word = |at: usize| u32::from_le_bytes(*blob[at..].first_chunk().unwrap());
+        let claims = blob[1236..1236 + word(1232) as usize].to_vec();
+        assert!(blob[1236 + claims.len()..].iter().all(|octet| *octet == 0));
+        let words = (4..32).chain(1216..1236).step_by(4).map(word).collect();
+        (words, blob[32..1216].to_vec(), std::string::String::from_utf8(claims).unwrap())
+    }
+}
+
+/// The modulus as the claims have it.
+fn web(public: &[u8]) -> std::string::String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let modulus = &public[public.len() - 256..];
+    let bit = |at: usize| modulus.get(at / 8).is_some_and(|octet| octet >> (7 - at % 8) & 1 == 1);
+    let letter = |at: usize| ALPHABET[(0..6).fold(0, |number, n| number << 1 | usize::from(bit(6 * at + n)))];
+    (0..(256_usize * 8).div_ceil(6)).map(|at| char::from(letter(at))).collect()
+}
+
+#[test]
+fn azures_report_is_over_claims_that_name_both_keys() {
+    let mut scene = azure();
+    let (words, report, claims) = scene.azure_report();
+    let length = u32::try_from(claims.len()).unwrap();
+    assert_eq!(words, [2, 1236 + length, 2, 0, 0, 0, 0, 20 + length, 1, 2, 1, length]);
+    assert_eq!(report[0x50..0x90], [&Sha256::digest(&claims)[..], &[0; 32]].concat());
+    let keys = svsm::Tpm::keys(&mut scene.tpm).unwrap();
+    let key = |name: &str, operation: &str, public: &[u8]| {
+        let n = web(public);
+        std::format!(r#"{{"kid":"{name}","key_ops":["{operation}"],"kty":"RSA","e":"AQAB","n":"{n}"}}"#)
+    };
+    let wanted = std::format!(
+        r#"{{"keys":[{},{}],"vm-configuration":{{"#,
+        key("HCLAkPub", "sign", &keys[3]),
+        key("HCLEkPub", "encrypt", &keys[0])
+    );
+    assert!(claims.starts_with(&wanted), "{claims}");
+    assert!(claims.ends_with(&std::format!(r#","user-data":"{}"}}"#, "0".repeat(128))), "{claims}");
+    assert_eq!(scene.object(AZURE_AK).unwrap(), keys[3]);
+}
+
+#[test]
+fn azures_report_is_made_anew_when_the_guest_has_written_other_data() {
+    let mut scene = azure();
+    let first = scene.azure_report();
+    assert_eq!((scene.azure_report(), scene.asked()), (first.clone(), 1));
+    scene.write_user_data(&[0xab; 48]);
+    let (_, report, claims) = scene.azure_report();
+    let data = ["ab".repeat(48), "00".repeat(16)].concat();
+    assert!(claims.ends_with(&std::format!(r#""user-data":"{data}"}}"#)), "{claims}");
+    assert_eq!(report[0x50..0x70], Sha256::digest(&claims)[..]);
+    assert_eq!((scene.azure_report().2, scene.asked()), (claims, 2));
+    scene.write_user_data(&[0; 64]);
+    assert_eq!((scene.azure_report(), scene.asked()), (first, 3));
+}
+
+/// A read in parts is of one report.
+#[test]
+fn azures_report_is_not_made_anew_amid_a_read() {
+    let mut scene = azure();
+    let first = scene.read(AZURE_REPORT).unwrap();
+    let part = |scene: &mut Scene, offset: u16| {
+        let parameters = [400_u16.to_be_bytes(), offset.to_be_bytes()].concat();
+        scene.authorized(0x4e, &[OWNER, AZURE_REPORT], &parameters).unwrap()[6..406].to_vec()
+    };
+    assert_eq!(part(&mut scene, 0), first[..400]);
+    scene.write_user_data(b"other");
+    assert_eq!(part(&mut scene, 2_100), first[2_100..2_500]);
+    assert_ne!(part(&mut scene, 0), first[..400]);
+    assert_ne!(part(&mut scene, 2_100), first[2_100..2_500]);
+}
+
+/// The firmware reads the user data by no authorization of the guest's.
+#[test]
+fn azures_report_has_the_user_data_of_a_guest_that_owns_the_hierarchy() {
+    let mut scene = azure();
+    scene.write_user_data(&[0xcd; 64]);
+    // TPM2_HierarchyChangeAuth
+    scene.authorized(0x29, &[OWNER], &[0, 3, b'o', b'w', b'n']).unwrap();
+    assert!(scene.azure_report().2.contains(&"cd".repeat(64)));
+}
+
+/// CVE-2025-49707: whatever the guest puts at the handle, the claims and the certificate are of the key that the seed
+/// gives.
+#[test]
+fn a_key_that_the_guest_puts_at_the_attestation_keys_handle_gets_no_report() {
+    let mut scene = azure();
+    let own = scene.object(AZURE_AK).unwrap();
+    scene.authorized(0x20, &[OWNER, AZURE_AK], &AZURE_AK.to_be_bytes()).unwrap();
+    assert_eq!(scene.object(AZURE_AK), Err(HANDLE));
+    // TPM2_CreatePrimary by the same template, but for the first octet of unique.
+    let mut template = [0; MAX_EK_PUBLIC];
+    let len = AkTemplate::Rsa2048.marshal(&mut template).unwrap();
+    template[len - 256] = 1;
+    let size = u16::try_from(len).unwrap().to_be_bytes();
+    let parameters = [&[0, 4, 0, 0, 0, 0][..], &size, &template[..len], &[0; 6]].concat();
+    let whole = u16::try_from(27 + parameters.len()).unwrap().to_be_bytes();
+    let session = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
+    let head = [0x80, 2, 0, 0, whole[0], whole[1], 0, 0, 1, 0x31, 0x40, 0, 0, 0xb];
+    let made = scene.run(&[&head[..], &session, &parameters].concat()).unwrap();
+    let object = u32::from_be_bytes(made[..4].try_into().unwrap());
+    scene.authorized(0x20, &[OWNER, object], &AZURE_AK.to_be_bytes()).unwrap();
+    let other = scene.object(AZURE_AK).unwrap();
+    assert_ne!(other, own);
+    scene.write_user_data(b"anew");
+    let (_, _, claims) = scene.azure_report();
+    assert!(claims.contains(&web(&own)) && !claims.contains(&web(&other)));
+    let certificate = scene.certificate(0x01c1_01d0);
+    let key = certificate.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
+    assert_eq!(key[9..265], own[own.len() - 256..]);
+}
+
+#[test]
+fn azures_platform_hierarchy_is_closed_and_its_indices_stay() {
+    let mut scene = azure();
+    let hierarchy = Err(0x185);
+    assert_eq!(scene.authorized(0x26, &[PLATFORM], &[]), hierarchy, "TPM2_Clear");
+    assert_eq!(scene.authorized(0x24, &[PLATFORM], &[]), hierarchy, "TPM2_ChangeEPS");
+    assert_eq!(scene.authorized(0x22, &[PLATFORM, AZURE_REPORT], &[]), hierarchy, "TPM2_NV_UndefineSpace");
+    assert!(scene.authorized(0x22, &[OWNER, AZURE_REPORT], &[]).is_err());
+    scene.azure_report();
+    let leaf = scene.read(0x01c1_01d0).unwrap();
+    assert_eq!(leaf.len(), scene.read(RSA_AK).unwrap().len());
+    assert!(signed_by(&Certificate::from_der(&leaf).unwrap(), &scene.certificate(ISSUER_INDEX)));
+}
+
+#[test]
+fn without_a_report_azures_index_is_gone_and_while_the_host_is_busy_it_waits() {
+    let mut scene = azure();
+    let command = [&[0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x69][..], &AZURE_REPORT.to_be_bytes()].concat();
+    scene.reports.get_mut().broken = Some(ReportError::Message(MessageError::Busy));
+    assert_eq!(svsm::Tpm::prepare(&mut scene.tpm, &command, &scene.reports), Err(Busy));
+    scene.reports.get_mut().broken = Some(ReportError::Message(MessageError::Burned));
+    assert_eq!(scene.public(AZURE_REPORT), Err(HANDLE));
+}
+
+/// The guest of another image finds nothing of it.
+#[test]
+fn without_the_personality_there_is_none_of_it() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.public(AZURE_REPORT), Err(HANDLE));
+    assert_eq!(scene.public(0x01c1_01d0), Err(HANDLE));
+    assert_eq!(scene.object(AZURE_AK), Err(HANDLE));
+    assert!(scene.authorized(0x26, &[PLATFORM], &[]).is_ok());
+}
+
+#[test]
+fn a_tpm_that_nobody_has_started_becomes_azures_too() {
+    let tpm = Platform::manufacture(Counted(0), Stopped, |_| {}).ok().unwrap();
+    let mut scene = Scene { tpm, ..Scene::new() };
+    scene.tpm.become_azure().unwrap();
+    assert_eq!(scene.run(STARTUP), Err(0x100), "TPM_RC_INITIALIZE");
+    scene.azure_report();
+}

@@ -190,10 +190,7 @@ pub fn run(built: &Built, serve: Serve) -> Result<Totals> {
     let folder = Folder::new()?;
     serve(qemu.relay()?, &mut |tcti| {
         let port = tcti.rsplit('=').next().context("no port")?.parse()?;
-        let mut totals = Totals::default();
-        for (name, script) in CASES {
-            totals += case(name, run_one(tcti, folder.path(), script));
-        }
+        let mut totals = run_all(tcti, folder.path(), CASES);
         totals += case("the largest keys: a signature that the mailbox cannot hold is refused", largest_keys(port));
         totals += case(
             "commands that the mailbox cannot hold, or that lie about their size, are refused",
@@ -202,6 +199,15 @@ pub fn run(built: &Built, serve: Serve) -> Result<Totals> {
         totals += case("without a client nothing uses a processor", idle(&qemu));
         Ok(totals)
     })
+}
+
+/// Runs these cases in a folder.
+pub(crate) fn run_all(tcti: &str, folder: &Path, cases: &[(&str, &str)]) -> Totals {
+    let mut totals = Totals::default();
+    for (name, script) in cases {
+        totals += case(name, run_one(tcti, folder, script));
+    }
+    totals
 }
 
 /// The payload waits for its serial port's interrupt, the machine for the payload's.
@@ -277,16 +283,20 @@ fn run_one(tcti: &str, folder: &Path, script: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{CASES, PRELUDE};
     use std::process::Command;
 
-    #[test]
-    fn every_script_is_a_script() {
-        for (name, script) in CASES {
+    pub(crate) fn are_scripts(cases: &[(&str, &str)]) {
+        for (name, script) in cases {
             let checked = Command::new("bash").args(["-n", "-c", &format!("{PRELUDE}{script}")]).status().unwrap();
             assert!(checked.success(), "{name}");
         }
+    }
+
+    #[test]
+    fn every_script_is_a_script() {
+        are_scripts(CASES);
     }
 
     /// What the issue asks of the tools.

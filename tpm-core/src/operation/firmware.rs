@@ -3,7 +3,7 @@
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};
-use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, PCR_BANKS, PCR_COUNT};
+use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, NvType, PCR_BANKS, PCR_COUNT};
 
 /// An event in the making ([`Tpm::event`]): for each bank of PCR a digest, which is computed here or given.
 pub struct Event(heapless::Vec<Making, { PCR_BANKS.len() }>);
@@ -129,6 +129,15 @@ impl Tpm {
     #[must_use]
     pub fn has_index(&self, index: u32) -> bool {
         self.persistent.nv.get(Handle(index)).is_some()
+    }
+
+    /// What is in the ordinary index `index`, whoever has defined it and whatever it takes to read it; `None` if there is
+    /// no such, or nothing was written to it.
+    #[must_use]
+    pub fn index_contents(&self, index: u32) -> Option<&[u8]> {
+        let attributes = self.persistent.nv.get(Handle(index))?.public.attributes;
+        let is_written = attributes.nv_type() == Some(NvType::Ordinary) && attributes.has(A::WRITTEN);
+        is_written.then(|| self.persistent.nv.data(Handle(index)))
     }
 
     /// Undefines the index `index`, if it is there and the platform's.
