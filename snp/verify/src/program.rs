@@ -33,8 +33,8 @@ use x509_cert::der::DateTime;
 )]
 pub struct Args {
     /// The evidence: a folder of ours; a folder with the files of configfs-tsm (outblob, auxblob, manifestblob); a
-    /// folder or file with Azure's attestation report; a file with a verifier service's evidence in JSON
-    /// (docs/policy.md says what is in each).
+    /// folder or file with Azure's attestation report; a certificate that carries a report; a file with a verifier
+    /// service's evidence in JSON (docs/policy.md says what is in each).
     ///
     /// With --tcti, it is where the report over the TPM's EK is, if there is one.
     #[arg(required_unless_present = "tcti")]
