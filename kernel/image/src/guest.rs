@@ -346,7 +346,7 @@ fn entry(region: &Region) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
+    use super::{Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
     use crate::testing::{Segment, elf};
 
     fn guest(regions: Vec<Region>) -> Guest {
