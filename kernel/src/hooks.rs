@@ -1,23 +1,20 @@
 //! What tpm-core needs from the platform, and the TPM as the service that a guest calls.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::rc::Fmt1;
-use tpm_core::{Clock, EkTemplate, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
+use tpm_core::{Clock, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
 
-use crate::attest::{EK_MAX, EndorsementKey};
-use crate::svsm;
+use crate::attest::{EK_MAX, EndorsementKey, Reports};
+use crate::identity::Identity;
 use crate::svsm::vtpm::{BUFFER, Buffers};
+use crate::svsm::{self, Busy};
+use crate::sync::Mutex;
 
 const _: () = assert!(MAX_EK_PUBLIC <= EK_MAX);
 const _: () = assert!(MAX_COMMAND_SIZE == BUFFER && MAX_RESPONSE_SIZE == BUFFER);
-
-/// The endorsement key of a seed.
-struct Endorsement {
-    seed: [u8; 32],
-    key: EndorsementKey,
-}
 
 /// A TPM with its platform.
 pub struct Platform<E, C> {
@@ -25,7 +22,7 @@ pub struct Platform<E, C> {
     buffers: Box<Buffers>,
     entropy: E,
     clock: C,
-    endorsement: Option<Endorsement>,
+    identity: Identity,
     endorsed: fn(u64),
 }
 
@@ -36,13 +33,40 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.manufacture(&mut hooks)?;
-        Ok(Self { tpm, buffers: Box::default(), entropy, clock, endorsement: None, endorsed })
+        Identity::reserve(&mut tpm)?;
+        Ok(Self { tpm, buffers: Box::default(), entropy, clock, identity: Identity::default(), endorsed })
+    }
+
+    /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM").
+    ///
+    /// # Errors
+    /// [`Failure`]: the TPM does not do it.
+    pub fn become_azure(&mut self) -> Result<(), Failure> {
+        const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+        Identity::reserve_azure(&mut self.tpm)?;
+        let mut answer = [0; MAX_RESPONSE_SIZE];
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let tpm = &mut self.tpm;
+        let mut run = |command: &[u8]| {
+            let len = tpm.execute(&mut hooks, Locality::ZERO, command, &mut answer);
+            let (head, rest) = answer.get(..len)?.split_at_checked(10)?;
+            head.ends_with(&[0; 4]).then(|| rest.to_vec())
+        };
+        // TPM_RC_INITIALIZE, if it has been started: what follows shows whether it is.
+        let _ = run(&STARTUP_CLEAR);
+        self.identity.become_azure(&mut run).ok_or(Failure)
     }
 
     /// Runs `work` with the TPM and its hooks.
     pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         work(&mut self.tpm, &mut hooks)
+    }
+
+    /// What has been made of keys and certificates.
+    #[cfg(test)]
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Milliseconds since the start.
@@ -79,19 +103,28 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         self.tpm.execute(&mut hooks, Locality::ZERO, all.get(..command).unwrap_or_default(), answer)
     }
 
-    /// A key is kept until the seed is another, whatever has changed it.
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {
-        let seed = self.tpm.endorsement_seed_id()?;
-        if let Some(kept) = self.endorsement.as_ref().filter(|kept| kept.seed == seed) {
-            return Some(kept.key.clone());
-        }
         let start = self.now_ms();
-        let mut key = EndorsementKey::from_array([0; EK_MAX]);
-        let len = self.tpm.endorsement_key(EkTemplate::Rsa2048, &mut key).ok()?;
-        key.truncate(len);
-        (self.endorsed)(self.now_ms().saturating_sub(start));
-        self.endorsement = Some(Endorsement { seed, key: key.clone() });
+        let (key, is_new) = self.identity.endorsement_key(&self.tpm)?;
+        let key = EndorsementKey::from_slice(key).ok()?;
+        if is_new {
+            (self.endorsed)(self.now_ms().saturating_sub(start));
+        }
         Some(key)
+    }
+
+    fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        self.endorsement_key()?;
+        self.identity.all(&self.tpm)
+    }
+
+    fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        self.identity.prepare(&mut self.tpm, &mut self.entropy, command, reports)
+    }
+
+    fn prepare_in_buffers(&mut self, command: usize, reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        let command = self.buffers.command.get(..command).unwrap_or_default();
+        self.identity.prepare(&mut self.tpm, &mut self.entropy, command, reports)
     }
 }
 
@@ -156,7 +189,7 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(MADE.load(Ordering::Relaxed), 2);
         let mut out = [0; MAX_EK_PUBLIC];
-        let len = tpm.with(|tpm, _| tpm.endorsement_key(EkTemplate::Rsa2048, &mut out)).ok().unwrap();
+        let len = tpm.with(|tpm, _| tpm.endorsement_key(tpm_core::EkTemplate::Rsa2048, &mut out)).ok().unwrap();
         assert_eq!(out[..len], second[..]);
     }
 }

@@ -17,6 +17,7 @@
 //! | [`entropy`] | RDSEED and RDRAND under health tests |
 //! | [`clock`] | time for the TPM |
 //! | [`hooks`] | the TPM with its platform, as a service |
+//! | [`identity`] | the TPM's keys, and certificates over them |
 //! | [`interrupts`] | how the host can interrupt |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
@@ -41,6 +42,7 @@ pub mod event_log;
 pub mod fatal;
 pub mod guest;
 pub mod hooks;
+pub mod identity;
 pub mod interrupts;
 pub mod launch;
 pub mod measure;

@@ -39,6 +39,8 @@ pub(crate) const SHARED_PAGE: u64 = 0x60_0000;
 pub(crate) const OTHER_VMSA: u64 = GIVEN + 0x2_0000;
 /// What stands for the endorsement key's public area.
 pub(crate) const EK: &[u8] = b"an endorsement key's public area";
+/// What stands for an attestation key's.
+pub(crate) const AK: &[u8] = b"an attestation key's";
 
 fn region(start: u64, end: u64) -> Region {
     Region::new(start, end).unwrap()
@@ -489,6 +491,10 @@ pub(crate) struct FakeTpm {
     /// Bytes more than there are in its usual answer.
     pub(crate) more: usize,
     pub(crate) buffers: Box<svsm::vtpm::Buffers>,
+    /// The command that it was to be ready for.
+    pub(crate) prepared: Vec<u8>,
+    /// It waits for a report.
+    pub(crate) is_kept_waiting: bool,
 }
 
 impl FakeTpm {
@@ -526,6 +532,16 @@ impl svsm::Tpm for FakeTpm {
         self.asked += 1;
         (!self.has_no_key).then(|| EndorsementKey::from_slice(EK).unwrap())
     }
+
+    fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        self.asked += 1;
+        (!self.has_no_key).then(|| vec![EK.to_vec(), AK.to_vec()])
+    }
+
+    fn prepare(&mut self, command: &[u8], _: &Mutex<dyn Reports + '_>) -> Result<(), svsm::Busy> {
+        self.prepared = command.to_vec();
+        if self.is_kept_waiting { Err(svsm::Busy) } else { Ok(()) }
+    }
 }
 
 /// A PSP, and a host with a certificate.
@@ -536,7 +552,7 @@ pub(crate) struct FakeReports {
 }
 
 impl FakeReports {
-    fn new() -> FakeReports {
+    pub(crate) fn new() -> FakeReports {
         let mut table = certificates::VCEK.to_bytes().to_vec();
         table.extend([48, 0, 0, 0, 5, 0, 0, 0]);
         table.extend([0; 24]);

@@ -112,7 +112,7 @@ use tpm_wire as wire;
 pub use command::cc;
 pub use data::platform::{Clock, Entropy, EntropyFailure, Hooks, Locality};
 pub use data::tpm::{Failure, Tpm};
-pub use operation::endorsement::{EkTemplate, MAX_EK_PUBLIC};
+pub use operation::endorsement::{AkTemplate, EkTemplate, MAX_EK_PUBLIC};
 pub use operation::firmware::{Event, EventDigests};
 pub use operation::state::{Generation, MAX_STATE_SIZE, ProfileName, StateError, StateForm};
 pub use tpm_codes::{fault::Fault, profile, rc};

@@ -79,6 +79,7 @@ const IN_QEMU: &[InQemu] = &[
     ("firmware: memory for 256 processors", booted::many::run),
     ("firmware: memory from the guest", booted::deposits::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
+    ("tpm2-tools with a vTPM as Azure's", |_| booted::azure::run(served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),
     ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),

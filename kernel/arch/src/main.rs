@@ -16,7 +16,7 @@ use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
 use kernel::interrupts::Interrupts;
-use kernel::launch::{Kind, Launch, LaunchParams, Measure, Validation};
+use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
@@ -116,6 +116,10 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     if launch.measure != Measure::Nothing {
         measure(&mut memory, &map, &mut tpm, &launch).map_err(Fatal::because(Reason::Measurement))?;
         say("measured", format_args!("{} events, log in NV Index {LOG_INDEX:#x}", launch.events()));
+    }
+    if launch.personality == Personality::Azure {
+        tpm.become_azure().map_err(Fatal::because(Reason::Tpm))?;
+        say("tpm", format_args!("as Azure's, {} ms", tpm.now_ms()));
     }
     let filling = start::Filling { cpuid: &cpuid_page, secrets, firmware, ranges: &ranges, c_bit };
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);

@@ -1,12 +1,14 @@
 //! The large stack. The firmware boots on it, and then it is the TPM's: a processor that has the TPM's lock changes to
 //! it. The entry stub has painted it, which shows how much of it has been used.
 
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use kernel::attest::EndorsementKey;
-use kernel::svsm::Tpm;
+use kernel::attest::{EndorsementKey, Reports};
 use kernel::svsm::vtpm::Buffers;
+use kernel::svsm::{Busy, Tpm};
+use kernel::sync::Mutex;
 
 use crate::layout;
 
@@ -115,5 +117,17 @@ impl<T: Tpm> Tpm for OnLargeStack<T> {
 
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {
         self.with(Tpm::endorsement_key)?
+    }
+
+    fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        self.with(Tpm::keys)?
+    }
+
+    fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        self.with(|tpm| tpm.prepare(command, reports)).unwrap_or(Ok(()))
+    }
+
+    fn prepare_in_buffers(&mut self, command: usize, reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        self.with(|tpm| tpm.prepare_in_buffers(command, reports)).unwrap_or(Ok(()))
     }
 }

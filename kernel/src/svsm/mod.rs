@@ -18,6 +18,8 @@ pub mod vcpus;
 pub mod vtpm;
 pub mod x2apic;
 
+use alloc::vec::Vec;
+
 use snp::svsm::{CallId, ResultCode, protocol};
 
 use crate::attest;
@@ -41,6 +43,10 @@ pub struct Registers {
     pub r9: u64,
 }
 
+/// Somebody else is at work on what is needed: nothing has been done, and the call can be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
 /// The TPM behind the vTPM protocol, and its identity behind the attestation protocol.
 pub trait Tpm {
     /// Executes one command and returns the length of the response, which is always well formed. Neither is longer than
@@ -59,6 +65,31 @@ pub trait Tpm {
     /// when TPM2_ChangeEPS has changed the seed since: that takes a search for primes. `None`: there is none, which
     /// does not happen.
     fn endorsement_key(&mut self) -> Option<attest::EndorsementKey>;
+
+    /// The public areas (TPMT_PUBLIC) of all keys that it can be known by: the RSA-2048 endorsement key is the first.
+    /// They are made as that one is.
+    fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        Some([self.endorsement_key()?.to_vec()].into())
+    }
+
+    /// Called before [`Tpm::execute`] with the same command: makes ready what it is about to read, if that takes a
+    /// report.
+    ///
+    /// # Errors
+    /// [`Busy`]: the command is not to be executed now.
+    fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn attest::Reports + '_>) -> Result<(), Busy> {
+        let _ = (command, reports);
+        Ok(())
+    }
+
+    /// The same before [`Tpm::execute_in_buffers`], for the first `command` bytes of the buffer.
+    ///
+    /// # Errors
+    /// As [`Tpm::prepare`].
+    fn prepare_in_buffers(&mut self, command: usize, reports: &Mutex<dyn attest::Reports + '_>) -> Result<(), Busy> {
+        let command = self.buffers().command.get(..command).unwrap_or_default().to_vec();
+        self.prepare(&command, reports)
+    }
 }
 
 /// What the handlers on one processor work with.

@@ -8,7 +8,7 @@ use snp::svsm::vtpm::{
 use zerocopy::byteorder::little_endian::U64;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::{Machine, Registers, Tpm};
+use super::{Busy, Machine, Registers, Tpm};
 use crate::guest::{Claim, Refused};
 use crate::mm::{PAGE, PAGE_SIZE};
 
@@ -34,7 +34,8 @@ const fn refused(_: Refused) -> ResultCode {
 /// - `INVALID_PARAMETER`: a buffer that is not all the guest's memory, or of which a page is inaccessible; an unknown
 ///   platform command; a locality other than 0; a size beyond the buffer
 /// - `UNSUPPORTED_CALL`: a platform command other than TPM_SEND_COMMAND
-/// - `BUSY`: the TPM executes a command of another vCPU's
+/// - `BUSY`: the TPM executes a command of another vCPU's; a report is needed first, and the PSP works for another, or
+///   the host was busy all the time
 ///
 /// A size that is not the TPM command's own is the TPM's to refuse, and a TPM's refusal is a response like any other.
 /// Where the host, or another vCPU, takes a page between the copy in and the copy out, the command has been executed,
@@ -52,6 +53,7 @@ fn command(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCode> {
     // A response could have some bytes more than a command: the TPM tells of one size for both.
     let response = response.get_mut(..COMMAND_MAX).unwrap_or_default();
     let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;
+    tpm.prepare(command, machine.reports).map_err(|Busy| ResultCode::BUSY)?;
     let len = tpm.execute(command, response).min(COMMAND_MAX);
     drop(tpm);
     head.copy_from_slice(&response_head(len).ok_or(ResultCode::INVALID_REQUEST)?);
@@ -95,7 +97,7 @@ impl Default for Buffers {
 ///
 /// - `INVALID_PARAMETER`: a list that is not aligned, not in one page of the guest's, or whose page is inaccessible
 /// - what [`PageList::check`] says of it
-/// - `BUSY`: the TPM executes a command of another vCPU's
+/// - `BUSY`: the TPM executes a command of another vCPU's; or as for one page, when the command has been read
 /// - `INVALID_PARAMETER`: a command that is longer than any of the TPM's; a page that is not the guest's memory, or is
 ///   inaccessible
 ///
@@ -108,7 +110,7 @@ fn command_in_pages(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultCod
     let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;
     let done = through_pages(machine, &mut *tpm, gpa, size, pages);
     tpm.buffers().wipe();
-    done.map_err(refused)
+    done
 }
 
 fn read_list(machine: &mut Machine<'_>, gpa: u64) -> Result<PageList, Refused> {
@@ -128,22 +130,40 @@ fn through_pages(
     list: u64,
     size: usize,
     pages: &[U64],
-) -> Result<(), Refused> {
-    let claims = || pages.iter().map(|gpa| Claim::new(gpa.get(), PAGE_SIZE));
-    let command = tpm.buffers().command.get_mut(..size).ok_or(Refused)?;
-    let guest = machine.guest.lock();
-    claims().try_for_each(|claim| claim.check_aligned(&guest.map).map(drop))?;
-    for (claim, part) in claims().zip(command.chunks_mut(PAGE)) {
-        claim.check_aligned(&guest.map)?.read(machine.pages, part)?;
-    }
-    drop(guest);
+) -> Result<(), ResultCode> {
+    read_command(machine, tpm, size, pages).map_err(refused)?;
+    tpm.prepare_in_buffers(size, machine.reports).map_err(|Busy| ResultCode::BUSY)?;
     let room = (pages.len() * PAGE).min(BUFFER);
     let len = tpm.execute_in_buffers(size, room).min(room);
+    write_response(machine, tpm, list, len, pages).map_err(refused)
+}
+
+fn claims(pages: &[U64]) -> impl Iterator<Item = Claim> {
+    pages.iter().map(|gpa| Claim::new(gpa.get(), PAGE_SIZE))
+}
+
+fn read_command(machine: &mut Machine<'_>, tpm: &mut dyn Tpm, size: usize, pages: &[U64]) -> Result<(), Refused> {
+    let command = tpm.buffers().command.get_mut(..size).ok_or(Refused)?;
+    let guest = machine.guest.lock();
+    claims(pages).try_for_each(|claim| claim.check_aligned(&guest.map).map(drop))?;
+    for (claim, part) in claims(pages).zip(command.chunks_mut(PAGE)) {
+        claim.check_aligned(&guest.map)?.read(machine.pages, part)?;
+    }
+    Ok(())
+}
+
+fn write_response(
+    machine: &mut Machine<'_>,
+    tpm: &mut dyn Tpm,
+    list: u64,
+    len: usize,
+    pages: &[U64],
+) -> Result<(), Refused> {
     let response = tpm.buffers().response.get(..len).ok_or(Refused)?;
     let guest = machine.guest.lock();
-    claims().try_for_each(|claim| claim.check_aligned(&guest.map).map(drop))?;
+    claims(pages).try_for_each(|claim| claim.check_aligned(&guest.map).map(drop))?;
     let said = Claim::new(list + LIST_SIZE_AT, 4).check_in_one_page(&guest.map)?;
-    for (claim, part) in claims().zip(response.chunks(PAGE)) {
+    for (claim, part) in claims(pages).zip(response.chunks(PAGE)) {
         claim.check_aligned(&guest.map)?.write(machine.pages, part)?;
     }
     said.write(machine.pages, &u32::try_from(len).map_err(|_| Refused)?.to_le_bytes())
@@ -248,6 +268,21 @@ mod tests {
             assert_eq!(scene.tpm().calls, 0);
             assert!(scene.machine.snapshot() == before, "memory changed for gpa {gpa:#x}");
         }
+    }
+
+    /// What the command reads may take a report: until there is one it has not been executed.
+    #[test]
+    fn the_tpm_is_made_ready_for_the_command_or_it_is_not_executed() {
+        let mut scene = Scene::new();
+        scene.machine.place(GIVEN, &request(8, 0, 12, &COMMAND));
+        let before = scene.machine.snapshot();
+        scene.tpm().is_kept_waiting = true;
+        assert_eq!(scene.call(CMD, [GIVEN, 0, 0, 0]).rax, 0x8000_0007);
+        assert_eq!((scene.tpm().calls, &scene.tpm().prepared[..]), (0, &COMMAND[..]));
+        assert!(scene.machine.snapshot() == before);
+        scene.tpm().is_kept_waiting = false;
+        assert_eq!(scene.call(CMD, [GIVEN, 0, 0, 0]).rax, 0);
+        assert_eq!(scene.tpm().calls, 1);
     }
 
     /// The byte that was judged is the byte that was used.
@@ -463,6 +498,20 @@ mod tests {
         serve(&mut parts, &mut registers);
         assert_eq!((registers.rax, tpm.lock().calls), (0, 1));
         assert_ne!(scene.machine.snapshot(), before);
+    }
+
+    #[test]
+    fn the_tpm_is_made_ready_for_a_command_of_a_list_too() {
+        let mut scene = Scene::new();
+        let command = place_command(&mut scene, &PAGES, 4097);
+        scene.machine.place(LIST, &list(4097, &PAGES));
+        let before = scene.machine.snapshot();
+        scene.tpm().is_kept_waiting = true;
+        assert_eq!(scene.call(CMD_PAGES, [LIST, 0, 0, 0]).rax, BUSY);
+        assert_eq!((scene.tpm().calls, &scene.tpm().prepared), (0, &command));
+        assert!(scene.machine.snapshot() == before);
+        scene.tpm().is_kept_waiting = false;
+        assert_eq!((scene.call(CMD_PAGES, [LIST, 0, 0, 0]).rax, scene.tpm().calls), (0, 1));
     }
 
     /// A TPM during whose work another vCPU gives a page away.

@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`azure`] | a vTPM as Azure's |
 //! | [`boots`] | one boot after the other, of every kind |
 //! | [`boot_times`] | how long Linux takes to userland |
 //! | [`calls`] | how long calls take the firmware, in instructions |
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+pub mod azure;
 pub mod boot_times;
 pub mod boots;
 pub mod calls;

@@ -151,6 +151,18 @@ const CASES: &[(&str, &str)] = &[
         "policyor, policycommandcode, policyauthvalue, policypassword",
         "tpm2_startauthsession -S trial; tpm2_policycommandcode -S trial -L cc TPM2_CC_Unseal; tpm2_flushcontext trial; tpm2_startauthsession -S trial; tpm2_policyauthvalue -S trial -L av; tpm2_flushcontext trial; tpm2_startauthsession -S trial; tpm2_policyor -S trial -L or sha256:cc,av; tpm2_flushcontext trial; tpm2_create -C primary -L or -i random.2 -u or.pub -r or.priv; tpm2_load -C primary -u or.pub -r or.priv -c or.ctx; tpm2_startauthsession --policy-session -S session; tpm2_policycommandcode -S session TPM2_CC_Unseal; tpm2_policyor -S session sha256:cc,av; tpm2_unseal -c or.ctx -p session:session -o unsealed; cmp unsealed random.2; clean",
     ),
+    (
+        "getekcertificate: RSA and ECC, which OpenSSL verifies by the certificate of their issuer",
+        "tpm2_getekcertificate -o ek.der -o ek.ecc.der; tpm2_nvread 0x1c00100 -C o -o issuer.der; openssl x509 -inform der -in issuer.der -out issuer.pem; for which in ek ek.ecc; do openssl x509 -inform der -in $which.der -out $which.crt; openssl verify -CAfile issuer.pem $which.crt; done",
+    ),
+    (
+        "getekcertificate: of the keys that createek makes",
+        "tpm2_createek -G ecc -c ek.ecc -u ek.ecc.pem -f pem; clean; tpm2_createek -G rsa -c ek.ctx -u ek.pem -f pem; clean; for which in ek ek.ecc; do openssl x509 -in $which.crt -noout -pubkey > got; cmp got $which.pem; done",
+    ),
+    (
+        "nvread: the AK's certificate, of the key that its template makes",
+        "tpm2_createprimary -C e -g sha256 -G ecc256:ecdsa-sha256:null -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign' -c ak.p256 -f pem -o ak.p256.pem; clean; tpm2_nvread 0x1c10002 -C o -o ak.der; openssl x509 -inform der -in ak.der -out ak.crt; openssl verify -CAfile issuer.pem ak.crt; openssl x509 -in ak.crt -noout -pubkey > got; cmp got ak.p256.pem",
+    ),
     ("shutdown", "tpm2_shutdown -c"),
 ];
 
@@ -180,10 +192,7 @@ pub fn run(built: &Built, serve: Serve) -> Result<Totals> {
     let folder = Folder::new()?;
     serve(qemu.relay()?, &mut |tcti| {
         let port = tcti.rsplit('=').next().context("no port")?.parse()?;
-        let mut totals = Totals::default();
-        for (name, script) in CASES {
-            totals += case(name, run_one(tcti, folder.path(), script));
-        }
+        let mut totals = run_all(tcti, folder.path(), CASES);
         totals += case("the largest keys: a signature that the mailbox cannot hold is refused", largest_keys(port));
         totals += case(
             "commands that the mailbox cannot hold, or that lie about their size, are refused",
@@ -192,6 +201,15 @@ pub fn run(built: &Built, serve: Serve) -> Result<Totals> {
         totals += case("without a client nothing uses a processor", idle(&qemu));
         Ok(totals)
     })
+}
+
+/// Runs these cases in a folder.
+pub(crate) fn run_all(tcti: &str, folder: &Path, cases: &[(&str, &str)]) -> Totals {
+    let mut totals = Totals::default();
+    for (name, script) in cases {
+        totals += case(name, run_one(tcti, folder, script));
+    }
+    totals
 }
 
 /// The payload waits for its serial port's interrupt, the machine for the payload's.
@@ -267,17 +285,21 @@ fn run_one(tcti: &str, folder: &Path, script: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{CASES, PRELUDE};
     use host::shell::negates;
     use std::process::Command;
 
-    #[test]
-    fn every_script_is_a_script() {
-        for (name, script) in CASES {
+    pub(crate) fn are_scripts(cases: &[(&str, &str)]) {
+        for (name, script) in cases {
             let checked = Command::new("bash").args(["-n", "-c", &format!("{PRELUDE}{script}")]).status().unwrap();
             assert!(checked.success() && !negates(script), "{name}");
         }
+    }
+
+    #[test]
+    fn every_script_is_a_script() {
+        are_scripts(CASES);
     }
 
     /// What the issue asks of the tools.

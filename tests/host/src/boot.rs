@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
 use quoin_image::elf::Elf;
-use quoin_image::guest::{Guest, Interrupts};
+use quoin_image::guest::{Guest, Interrupts, Personality};
 use quoin_verify::Expectations;
 use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
@@ -59,6 +59,11 @@ pub fn build_for(processors: u32) -> Result<Built> {
 pub fn build_interrupted(processors: u32, interrupts: Interrupts) -> Result<Built> {
     let name = format!("quoin-{interrupts:?}-{processors}.igvm").to_lowercase();
     build_so(&name, |guest| Guest { processors, interrupts, ..guest })
+}
+
+/// The same, with a vTPM as Azure's.
+pub fn build_azure() -> Result<Built> {
+    build_so("quoin-azure.igvm", |guest| Guest { personality: Personality::Azure, ..guest })
 }
 
 fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {

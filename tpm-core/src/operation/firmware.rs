@@ -3,7 +3,7 @@
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};
-use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, PCR_BANKS, PCR_COUNT};
+use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, NvType, PCR_BANKS, PCR_COUNT};
 
 /// An event in the making ([`Tpm::event`]): for each bank of PCR a digest, which is computed here or given.
 pub struct Event(heapless::Vec<Making, { PCR_BANKS.len() }>);
@@ -123,5 +123,30 @@ impl Tpm {
         nv.write(public.index, 0, contents);
         nv.set_attributes(public.index, A::WRITELOCKED);
         Ok(())
+    }
+
+    /// Whether there is an NV Index with this handle, whoever has defined it.
+    #[must_use]
+    pub fn has_index(&self, index: u32) -> bool {
+        self.persistent.nv.get(Handle(index)).is_some()
+    }
+
+    /// What is in the ordinary index `index`, whoever has defined it and whatever it takes to read it; `None` if there is
+    /// no such, or nothing was written to it.
+    #[must_use]
+    pub fn index_contents(&self, index: u32) -> Option<&[u8]> {
+        let attributes = self.persistent.nv.get(Handle(index))?.public.attributes;
+        let is_written = attributes.nv_type() == Some(NvType::Ordinary) && attributes.has(A::WRITTEN);
+        is_written.then(|| self.persistent.nv.data(Handle(index)))
+    }
+
+    /// Undefines the index `index`, if it is there and the platform's.
+    pub fn remove_platform_index(&mut self, index: u32) {
+        let index = Handle(index);
+        let is_platforms =
+            self.persistent.nv.get(index).is_some_and(|index| index.public.attributes.has(A::PLATFORMCREATE));
+        if self.ram.fault.is_none() && is_platforms {
+            self.persistent.change().nv.undefine(index);
+        }
     }
 }

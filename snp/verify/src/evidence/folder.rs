@@ -24,8 +24,10 @@ pub enum Kind {
     /// SHA-256(claims), followed by zeros.
     Azure,
     /// A TPM that was asked by the verifier over its TCTI, and perhaps a report over its EK, whose REPORT_DATA is
-    /// SHA-512(nonce ‖ manifest).
+    /// SHA-512(nonce ‖ manifest), or of the statement that the EK's certificate carries.
     Tpm,
+    /// A certificate of the firmware's, and the report that it carries. REPORT_DATA is SHA-512(statement).
+    Certificate,
 }
 
 /// Everything that a verifier gets, as bytes that nobody has judged yet. [`FILES`] names the file of each field.
@@ -35,6 +37,9 @@ pub struct Evidence {
     pub kind: Kind,
     /// The claims, JSON; of [`Kind::Azure`] alone.
     pub claims: Vec<u8>,
+    /// What names the key that has issued the EK's certificate, as that carries it ([`super::carried`]); empty if it
+    /// carries none.
+    pub statement: Vec<u8>,
     /// Attestation report of VMPL0, 1184 bytes.
     pub report: Vec<u8>,
     /// AMD root key, DER.
@@ -45,7 +50,7 @@ pub struct Evidence {
     pub vcek: Vec<u8>,
     /// The certificate table as the host gave it.
     pub certificates: Vec<u8>,
-    /// The vTPM's manifest, version 0: `TPMT_PUBLIC` of the RSA-2048 EK.
+    /// The vTPM's manifest, of version 0 (`TPMT_PUBLIC` of the RSA-2048 EK) or 1.
     pub manifest: Vec<u8>,
     /// The nonce of the attestation call, 64 bytes.
     pub nonce: Vec<u8>,
@@ -82,7 +87,7 @@ pub struct Evidence {
     pub boot_events: Vec<u8>,
     /// The measurement list of Linux's IMA; empty if the guest has none.
     pub ima: Vec<u8>,
-    /// The EK's certificate, DER, as its NV Index has it; empty if there is none.
+    /// The EK's certificate, DER, as its NV Index has it; empty if there is none. Of [`Kind::Certificate`], any key's.
     pub ek_certificate: Vec<u8>,
     /// Certificates of its issuers, DER, one after another, as their NV Indices have them.
     pub ek_chain: Vec<u8>,
