@@ -421,14 +421,14 @@ mod tests {
         for (what, at, bytes, code) in all {
             refused(|list| put(list, at, bytes), code, what);
         }
-        for at in 0..3 {
+        for (at, page) in PAGES.into_iter().enumerate() {
             let entry = 0x10 + at * 8;
             for bit in 0..12 {
-                let gpa = PAGES[at] | 1 << bit;
+                let gpa = page | 1 << bit;
                 refused(|list| put(list, entry, &gpa.to_le_bytes()), INVALID_PARAMETER, "a page that is not aligned");
             }
-            for other in (0..3).filter(|other| *other != at) {
-                let gpa = PAGES[other].to_le_bytes();
+            for other in PAGES.into_iter().filter(|other| *other != page) {
+                let gpa = other.to_le_bytes();
                 refused(|list| put(list, entry, &gpa), INVALID_PARAMETER, "a page that is there twice");
             }
             refused(|list| put(list, entry, &(LIST - 8).to_le_bytes()), INVALID_PARAMETER, "the list's own page");

@@ -144,11 +144,10 @@ fn sizes(tpm: &mut Pages<'_, impl Relay>) -> Result<()> {
     Ok(())
 }
 
-fn signs(
-    tpm: &mut Pages<'_, impl Relay>,
-    kind: (u16, &[u8]),
-    verify: fn(&[u8], &[u8], &[u8]) -> Result<bool>,
-) -> Result<()> {
+/// Whether a signature is one, by public key, message and itself.
+type Verify = fn(&[u8], &[u8], &[u8]) -> Result<bool>;
+
+fn signs(tpm: &mut Pages<'_, impl Relay>, kind: (u16, &[u8]), verify: Verify) -> Result<()> {
     let (key, public) = tpm.primary(kind, SIGN)?;
     let answer = tpm.sign(key)?;
     // parameterSize, sigAlg.

@@ -1,4 +1,4 @@
-//! Who owns each page: a word for each page of RAM, and a list of those that the guest has deposited. For a guest of
+//! Who owns each page: an octet for each page of RAM, and a list of those that the guest has deposited. For a guest of
 //! 16 TiB that is too much; for this one it is what fits on a screen.
 
 use alloc::vec::Vec;

@@ -61,9 +61,9 @@ fn counts<const N: usize>(report: &mut Report<N>) {
             report.attempt(format_args!("TPM_PT_MAX_COMMAND_SIZE by {count} pages"), expected, told.into());
         }
     }
-    for count in [0, 4, 5, 15, 16, 17, 255, 0xFFFF] {
+    for count in [0_u16, 4, 5, 15, 16, 17, 255, 0xFFFF] {
         right();
-        LIST.copy_in(0xC, &[(count % 256) as u8, (count / 256) as u8]);
+        LIST.copy_in(0xC, &count.to_le_bytes());
         // Entries that are null are no pages of ours.
         report.call(
             format_args!("VTPM_CMD by a list of {count} pages, three of them ours"),
