@@ -44,6 +44,8 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     pub fn become_azure(&mut self) -> Result<(), Failure> {
         const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
         Identity::reserve_azure(&mut self.tpm)?;
+        // Clients by tss-esapi do not know them.
+        self.tpm.omit_later_properties();
         let mut answer = [0; MAX_RESPONSE_SIZE];
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         let tpm = &mut self.tpm;

@@ -28,7 +28,8 @@ const PLATFORM: u32 = 0x4000_000c;
 /// Runs a command; gives the response's octets behind its header if the command succeeded.
 pub(super) type Run<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'a;
 
-/// Makes the attestation key persistent, and closes the platform hierarchy until the next boot. `None`: the TPM refuses.
+/// Makes the attestation key persistent, and closes the platform hierarchy until the next boot. `None`: the TPM does
+/// not do it.
 pub(super) fn set_up(run: &mut Run<'_>) -> Option<()> {
     let mut template = [0; MAX_EK_PUBLIC];
     let len = AkTemplate::Rsa2048.marshal(&mut template).ok()?;
@@ -66,15 +67,16 @@ pub(super) fn user_data(tpm: &Tpm) -> [u8; USER_DATA_SIZE] {
     data
 }
 
-/// The runtime claims: JSON without spaces. The keys are marshalled TPMT_PUBLIC of RSA keys, which end with the modulus.
+/// The runtime claims: JSON without spaces. The keys are marshalled TPMT_PUBLIC of RSA keys, which end with the
+/// modulus.
 pub(super) fn claims(ak: &[u8], ek: &[u8], user_data: &[u8; USER_DATA_SIZE]) -> Vec<u8> {
     let mut out = Vec::with_capacity(REPORT_INDEX_SIZE);
     out.extend(br#"{"keys":["#);
     web_key(&mut out, b"HCLAkPub", b"sign", ak);
     out.push(b',');
     web_key(&mut out, b"HCLEkPub", b"encrypt", ek);
-    out.extend(br#"],"vm-configuration":{"root-cert-thumbprint":"","console-enabled":true,"interactive-console-enabled":true,"#);
-    out.extend(br#""secure-boot":false,"tpm-enabled":true,"tpm-persisted":false,"vmUniqueId":""},"user-data":""#);
+    out.extend(br#"],"vm-configuration":{"root-cert-thumbprint":"","console-enabled":true,"#);
+    out.extend(br#""interactive-console-enabled":true,"secure-boot":false,"tpm-enabled":true,"tpm-persisted":false,"vmUniqueId":""},"user-data":""#);
     let digit = |digit: u8| if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
     out.extend(user_data.iter().flat_map(|octet| [octet >> 4, octet & 15]).map(digit));
     out.extend(br#""}"#);

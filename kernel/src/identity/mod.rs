@@ -231,12 +231,14 @@ impl Identity {
         reports: &Mutex<dyn Reports + '_>,
     ) -> Result<(), Busy> {
         for index in named(command) {
-            if index == azure::REPORT_INDEX && self.azure.is_some() && tpm.has_index(index) && tpm.fault().is_none() {
+            // What somebody else has defined there since is not ours to change.
+            if tpm.fault().is_some() || !tpm.has_platform_index(index) {
+                continue;
+            }
+            if index == azure::REPORT_INDEX && self.azure.is_some() {
                 self.prepare_azure(tpm, command, reports)?;
             }
-            let Some(slot) = Slot::of_index(index).filter(|_| tpm.has_index(index) && tpm.fault().is_none()) else {
-                continue;
-            };
+            let Some(slot) = Slot::of_index(index) else { continue };
             let Some(seed) = tpm.endorsement_seed_id() else { continue };
             let made = self.made.get(slot.number()).copied().flatten();
             if made.is_some_and(|made| made == seed || slot.key().is_none()) {

@@ -329,6 +329,23 @@ fn what_the_platform_has_undefined_stays_so() {
     assert_eq!(scene.public(P256_EK), Err(HANDLE));
 }
 
+/// Indices of a guest's own, at handles of ours, are left as they are.
+#[test]
+fn what_a_guest_defines_in_their_place_is_its_own() {
+    for index in [P256_EK, 0x01c1_01d0, AZURE_REPORT] {
+        let mut scene = Scene::new();
+        if index == P256_EK {
+            scene.authorized(0x22, &[PLATFORM, index], &[]).unwrap();
+        }
+        let public = [&[0, 0, 0, 14][..], &index.to_be_bytes(), &[0, 0xb, 0, 6, 0, 6, 0, 0, 0, 4]].concat();
+        scene.authorized(0x2a, &[OWNER], &public).unwrap();
+        scene.authorized(0x37, &[OWNER, index], &[0, 4, b'm', b'i', b'n', b'e', 0, 0]).unwrap();
+        assert_eq!(scene.read(index), Ok(b"mine".to_vec()), "{index:#x}");
+        scene.authorized(0x24, &[PLATFORM], &[]).unwrap();
+        assert_eq!(scene.read(index), Ok(b"mine".to_vec()), "{index:#x}, with another seed");
+    }
+}
+
 #[test]
 fn what_of_the_hosts_is_no_certificate_or_too_long_is_left_out() {
     for certificates in [

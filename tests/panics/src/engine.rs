@@ -40,8 +40,9 @@ fn call_on(tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, number: u8, input: &
         20 => return tpm.attestation_key(AkTemplate::EccP256, out).unwrap_or(0),
         21 => return AkTemplate::EccP256.marshal(out).unwrap_or(0),
         22 => tpm.remove_platform_index(u32::from(number)),
+        25 => tpm.omit_later_properties(),
         24 => return tpm.index_contents(u32::from(number)).map_or(0, <[u8]>::len),
-        23 => return tpm.has_index(u32::from(number)).into(),
+        23 => return tpm.has_platform_index(u32::from(number)).into(),
         17 => *tpm = Tpm::blank(),
         18 => return tpm.endorsement_seed_id().map_or(0, |[first, ..]| first.into()),
         _ => {}

@@ -158,6 +158,7 @@ impl Ram {
             root: Root::Locality0,
             hash_sequence: None,
             buffer_size: profile::MAX_COMMAND_SIZE,
+            omits_later_properties: false,
         }
     }
 

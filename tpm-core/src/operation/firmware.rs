@@ -100,12 +100,10 @@ impl Tpm {
     /// # Errors
     /// [`Failure`] in failure mode, if `index` is no handle of an NV Index, or if there is no room for the contents.
     pub fn platform_index(&mut self, index: u32, contents: &[u8]) -> Result<(), Failure> {
-        let attributes =
-            [A::PLATFORMCREATE, A::PPWRITE, A::PPREAD, A::OWNERREAD, A::AUTHREAD, A::NO_DA, A::WRITEDEFINE];
         let public = NvPublic {
             index: Handle(index),
             name_alg: HashAlg::Sha256,
-            attributes: attributes.into_iter().fold(A::default(), A::with),
+            attributes: platform_attributes(),
             auth_policy: Digest::default(),
             data_size: u16::try_from(contents.len()).map_err(|_| Failure)?,
         };
@@ -125,14 +123,18 @@ impl Tpm {
         Ok(())
     }
 
-    /// Whether there is an NV Index with this handle, whoever has defined it.
+    /// Whether the index `index` is there, and as [`Tpm::platform_index`] defines one.
     #[must_use]
-    pub fn has_index(&self, index: u32) -> bool {
-        self.persistent.nv.get(Handle(index)).is_some()
+    pub fn has_platform_index(&self, index: u32) -> bool {
+        let expected = platform_attributes().with(A::WRITTEN).with(A::WRITELOCKED);
+        self.persistent
+            .nv
+            .get(Handle(index))
+            .is_some_and(|index| index.public.attributes == expected && index.public.auth_policy == Digest::default())
     }
 
-    /// What is in the ordinary index `index`, whoever has defined it and whatever it takes to read it; `None` if there is
-    /// no such, or nothing was written to it.
+    /// What is in the ordinary index `index`, whoever has defined it and whatever it takes to read it; `None` if there
+    /// is no such, or nothing was written to it.
     #[must_use]
     pub fn index_contents(&self, index: u32) -> Option<&[u8]> {
         let attributes = self.persistent.nv.get(Handle(index))?.public.attributes;
@@ -140,13 +142,17 @@ impl Tpm {
         is_written.then(|| self.persistent.nv.data(Handle(index)))
     }
 
-    /// Undefines the index `index`, if it is there and the platform's.
+    /// Undefines the index `index`, if [`Tpm::platform_index`] has defined it.
     pub fn remove_platform_index(&mut self, index: u32) {
-        let index = Handle(index);
-        let is_platforms =
-            self.persistent.nv.get(index).is_some_and(|index| index.public.attributes.has(A::PLATFORMCREATE));
-        if self.ram.fault.is_none() && is_platforms {
-            self.persistent.change().nv.undefine(index);
+        if self.ram.fault.is_none() && self.has_platform_index(index) {
+            self.persistent.change().nv.undefine(Handle(index));
         }
     }
+}
+
+/// TPMA_NV of the firmware's indices, as they are defined.
+fn platform_attributes() -> A {
+    [A::PLATFORMCREATE, A::PPWRITE, A::PPREAD, A::OWNERREAD, A::AUTHREAD, A::NO_DA, A::WRITEDEFINE]
+        .into_iter()
+        .fold(A::default(), A::with)
 }

@@ -1,5 +1,5 @@
-//! The vTPM's manifest of the SVSM's attestation protocol: in version 0 a `TPMT_PUBLIC` of the RSA-2048 EK, in version 1
-//! a list of `TPM2B_PUBLIC`, EKs and AKs, behind version and number. All is big-endian.
+//! The vTPM's manifest of the SVSM's attestation protocol: in version 0 a `TPMT_PUBLIC` of the RSA-2048 EK, in version
+//! 1 a list of `TPM2B_PUBLIC`, EKs and AKs, behind version and number. All is big-endian.
 
 use super::template;
 use super::wire::{Public, Reader};
