@@ -155,11 +155,15 @@ impl Machine {
         if write {
             phys::read(buffer, &mut bytes[..us(size)]);
             let value = u64::from_le_bytes(bytes);
+            if self.config.crb.is_some_and(|crb| crb.access(gpa, size, Some(value)).is_some()) {
+                return Ok(Answer::default());
+            }
             if !apic::register_at(gpa).is_some_and(|register| self.is_kept_from_apic(register, value)) {
                 phys::device_write(gpa, size, value);
             }
         } else {
-            bytes = phys::device_read(gpa, size).to_le_bytes();
+            let remote = self.config.crb.and_then(|crb| crb.access(gpa, size, None));
+            bytes = remote.unwrap_or_else(|| phys::device_read(gpa, size)).to_le_bytes();
             phys::write(buffer, &bytes[..us(size)]);
         }
         Ok(Answer::default())
