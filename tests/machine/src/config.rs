@@ -167,7 +167,7 @@ pub(crate) struct Config {
     /// Each Nth time that VMPL0 has VMPL2 run, its own pages are inspected (own.rs).
     pub(crate) own: Option<u64>,
     /// Where a TPM's registers are served.
-    pub(crate) crb: Option<crate::remote::Uart>,
+    pub(crate) crb: Option<crate::remote::Remote>,
     pub(crate) seed: Option<u64>,
     pub(crate) lies: Lies,
 }
@@ -262,7 +262,7 @@ impl Config {
             ("turns", value) => self.turns = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
             ("own", value) => self.own = Some(number(value)?),
-            ("crb", value) => self.crb = Some(crate::remote::Uart(u16::try_from(number(value)?).ok()?)),
+            ("crb", value) => self.crb = Some(crate::remote::Remote::new(u16::try_from(number(value)?).ok()?)),
             ("case", _) => {}
             ("seed", value) => self.seed = Some(number(value)?),
             ("fault", value) => {

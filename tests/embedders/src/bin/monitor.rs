@@ -67,22 +67,25 @@ fn serve(mut socket: impl Read + Write) -> Result<Served, Box<dyn Error>> {
     let mut access = [0; 12];
     loop {
         match socket.read_exact(&mut access) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(served),
+            // The machine has ended, or was.
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                return Ok(served);
+            }
             outcome => outcome?,
         }
         let [write, size, low, high, value @ ..] = access;
-        let offset = u16::from_le_bytes([low, high]);
+        let (size, offset) = (usize::from(size), u16::from_le_bytes([low, high]));
         let address = BASE + u64::from(offset);
-        let mut octets = value;
-        let data = octets.get_mut(..size.into()).ok_or("an access of more than 8 octets")?;
         if write == 0 {
             served.reads += 1;
-            device.read(address, data);
+            let mut octets = vec![0; size];
+            device.read(address, &mut octets);
+            socket.write_all(&octets)?;
         } else {
+            let data = value.get(..size).ok_or("a write of more than 8 octets")?;
             served.writes += 1;
             served.commands += u64::from(offset == registers::CTRL_START && data.first() == Some(&1));
             let _ = device.write(&mut engine, &mut NoMemory, address, data);
         }
-        socket.write_all(&octets)?;
     }
 }
