@@ -37,6 +37,7 @@ pub mod deb;
 pub mod demo;
 pub mod deny;
 pub mod doctor;
+pub mod embedding;
 pub mod fuzz;
 pub mod guest;
 pub mod image;

@@ -57,6 +57,7 @@ const AREAS: &[Area] = &[
     },
     Area { name: "svsm", package: "kernel", files: &["kernel/src/svsm/**"], one_of: 2, tests: &["--lib"] },
     Area { name: "mm", package: "kernel", files: &["kernel/src/mm/**"], one_of: 4, tests: &["--lib"] },
+    Area { name: "crb", package: "tpm-crb", files: &["tpm-core/crb/src/**"], one_of: 1, tests: &["--test=crb"] },
     Area { name: "pipeline", package: "tpm-core", files: &["tpm-core/src/pipeline/**"], one_of: 3, tests: SPEC },
     Area {
         name: "policy",
@@ -79,7 +80,7 @@ const AREAS: &[Area] = &[
 
 /// Tests that are left out: each takes seconds, and tries a thousand times what others try once (every cut, every bit,
 /// every size, every order).
-const SLOW: [&str; 9] = [
+const SLOW: [&str; 10] = [
     "store::a_write_that_is_cut_anywhere_leaves_the_old_state_or_the_new_one",
     "store::after_a_shutdown_one_write_tells_that_the_clock_was_used",
     "state::cve_2021_3623_tn_f_5102_every_truncation_and_every_flipped_bit_is_refused",
@@ -88,6 +89,7 @@ const SLOW: [&str; 9] = [
     "each_of_32768_bit_flips_of_a_full_answer_page_is_refused",
     "bit_flips_of_a_report_answer_are_refused_or_without_effect",
     "sizes_beyond_the_page_are_refused",
+    "random::ten_million_accesses_do_no_harm",
     "no_behaviour_of_the_host_makes_an_iv_encrypt_twice_or_a_wrong_answer_accepted",
 ];
 

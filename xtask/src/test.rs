@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
 use crate::tools::Tool;
-use crate::{capi, package, pictures, proofs, served};
+use crate::{capi, embedding, package, pictures, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
@@ -45,6 +45,7 @@ const FIGURES: [(&str, Figure); 2] =
 const PRODUCTS: &[WithoutQemu] = &[
     ("deb: the server's Debian package", package::deb),
     ("embed: the library for C", capi::suite),
+    ("embed: the page, followed in an empty folder", embedding::suite),
     (INSTALL, package::install),
     (PAGE, pictures::run),
 ];
@@ -101,6 +102,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: boots in a row", |_| booted::boots::suite()),
     ("guest: how it ends", |_| booted::ends::run()),
     ("guest: VMPL0, without our firmware", |_| booted::vmpl0::run()),
+    ("guest: Linux at a monitor's CRB", |_| booted::monitored::run()),
 ];
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there.

@@ -1,20 +1,69 @@
-//! Everything that the engine offers to a firmware, linked as the firmware is. It is not run: `cargo xtask panics`
-//! looks at what is in it.
+//! Everything that the engine, and the device by which a guest finds it, offer to a firmware, linked as the firmware is.
+//! It is not run: `cargo xtask panics` looks at what is in it.
 #![no_std]
 #![no_main]
 
 mod handler;
 mod platform;
 
+use core::sync::atomic::AtomicBool;
 use platform::Platform;
 use tpm_core::{AkTemplate, EkTemplate, Hooks, Locality, StateForm, Tpm};
+use tpm_crb::{Config, CrbDevice, TpmEngine, Written};
 
-/// Each call of the engine, with arguments that could be anything.
+/// A device, and what might be given to it.
+struct Crb {
+    device: CrbDevice,
+    config: Config,
+    address: u64,
+}
+
+/// Each call of engine and device, with arguments that could be anything.
 #[unsafe(no_mangle)]
-extern "C" fn _start(call: u32, tpm: &mut Tpm, number: u8, input: &&[u8], out: &mut &mut [u8], result: &mut usize) {
+extern "C" fn _start(
+    call: u32,
+    tpm: &mut Tpm,
+    number: u8,
+    input: &&[u8],
+    out: &mut &mut [u8],
+    result: &mut usize,
+    crb: &mut Crb,
+) {
     let (mut entropy, mut clock) = (Platform, Platform);
     let hooks = &mut Hooks { entropy: &mut entropy, clock: &mut clock };
-    *result = call_on(tpm, hooks, call, number, input, out);
+    *result = match call.checked_sub(OF_DEVICE) {
+        None => call_on(tpm, hooks, call, number, input, out),
+        Some(call) => access(crb, tpm, hooks, call, input, out),
+    };
+}
+
+/// The first call of the device.
+const OF_DEVICE: u32 = 100;
+
+/// Whatever state the device is in, and however it was made.
+fn access(crb: &mut Crb, tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, input: &[u8], out: &mut [u8]) -> usize {
+    let canceled = AtomicBool::new(false);
+    let engine = &mut TpmEngine::new(tpm, hooks, &canceled, |tpm| platform::keeps(tpm));
+    let Crb { device, config, address } = crb;
+    let memory = &mut Platform;
+    match call {
+        0 => device.read(*address, out),
+        1 => return (device.write(engine, memory, *address, input) == Written::Pending).into(),
+        2 => device.poll(engine, memory),
+        3 => return device.begin().map_or(0, |pending| pending.command.len()),
+        4 => device.finish(memory, input),
+        5 => device.hash_start(engine),
+        6 => device.hash_data(engine, input),
+        7 => device.hash_end(engine),
+        8 => device.reset(engine),
+        9 => return device.save(out).unwrap_or(0),
+        10 => return device.restore(input, engine).is_ok().into(),
+        11 => return device.is_at(*address).into(),
+        12 => return device.active_locality().map_or(0, |locality| locality.get().into()),
+        13 => return CrbDevice::new(*config).map(|new| *device = new).is_ok().into(),
+        _ => {}
+    }
+    0
 }
 
 fn call_on(tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, number: u8, input: &[u8], out: &mut [u8]) -> usize {

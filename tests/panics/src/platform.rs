@@ -1,10 +1,14 @@
 //! A platform of which the optimiser knows nothing.
 
-use tpm_core::{Clock, Entropy, EntropyFailure};
+use tpm_core::{Clock, Entropy, EntropyFailure, Tpm};
+use tpm_crb::{Memory, MemoryFault};
 
 unsafe extern "C" {
     safe fn platform_entropy(out: *mut u8, len: usize) -> bool;
     safe fn platform_now_ms() -> u64;
+    safe fn platform_keeps(tpm: *const u8) -> bool;
+    safe fn platform_reads(address: u64, out: *mut u8, len: usize) -> bool;
+    safe fn platform_writes(address: u64, data: *const u8, len: usize) -> bool;
 }
 
 pub(crate) struct Platform;
@@ -18,5 +22,19 @@ impl Entropy for Platform {
 impl Clock for Platform {
     fn now_ms(&mut self) -> u64 {
         platform_now_ms()
+    }
+}
+
+pub(crate) fn keeps(tpm: &Tpm) -> bool {
+    platform_keeps(core::ptr::from_ref(tpm).cast())
+}
+
+impl Memory for Platform {
+    fn read(&mut self, address: u64, out: &mut [u8]) -> Result<(), MemoryFault> {
+        if platform_reads(address, out.as_mut_ptr(), out.len()) { Ok(()) } else { Err(MemoryFault) }
+    }
+
+    fn write(&mut self, address: u64, data: &[u8]) -> Result<(), MemoryFault> {
+        if platform_writes(address, data.as_ptr(), data.len()) { Ok(()) } else { Err(MemoryFault) }
     }
 }

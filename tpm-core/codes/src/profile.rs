@@ -241,7 +241,8 @@ const LOW: u64 = {
 /// with smaller buffers (the SVSM mailbox carries a page) refuses what does not fit; nothing but signatures of
 /// ML-DSA-65 and -87 needs more.
 pub const MAX_COMMAND_SIZE: usize = 8192;
-/// Octets of the largest response (TPM_PT_MAX_RESPONSE_SIZE). A response buffer must be at least this long.
+/// Octets of the largest response (TPM_PT_MAX_RESPONSE_SIZE). A response buffer is as long, or as long as the
+/// transport's.
 pub const MAX_RESPONSE_SIZE: usize = 8192;
 /// The least octets that a transport's buffer may have (QEMU's CRB): what needs more is a signature by ML-DSA-65 or
 /// -87, or a long one of a long structure, and no command that makes an object.

@@ -423,7 +423,7 @@ impl CrbDevice {
                 return;
             }
         }
-        let length = size(&self.command.octets).clamp(HEADER, sent);
+        let length = size(&self.command.octets).min(sent).max(HEADER);
         if let Some(beyond) = self.command.octets.get_mut(length..self.command.length.max(length)) {
             beyond.zeroize();
         }

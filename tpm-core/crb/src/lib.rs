@@ -54,7 +54,7 @@
 //! | Ready | Ready | Idle | Reception | | | Execution ¹ | |
 //! | Reception | | Idle | Reception | Reception ² | | Execution | |
 //! | Execution | | | | | | | ends early |
-//! | Completion | Ready | Idle | Reception | Completion ² | Completion ² | | |
+//! | Completion | Ready | Idle | Reception | Completion ² | Completion ² | Execution ¹ | |
 //!
 //! Where a cell is empty, a write changes nothing, and the request reads as served. ¹ With buffers in guest memory,
 //! which the device cannot see being written; there is no Reception then. ² With [`Buffers::Chunks`]. When the engine

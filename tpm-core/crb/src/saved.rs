@@ -67,7 +67,8 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn put(&mut self, octets: &[u8]) -> Result<(), StateError> {
         let end = self.length.saturating_add(octets.len());
-        self.out.get_mut(self.length..end).ok_or(StateError::Room)?.copy_from_slice(octets);
+        let room = self.out.get_mut(self.length..end).ok_or(StateError::Room)?;
+        room.iter_mut().zip(octets).for_each(|(to, octet)| *to = *octet);
         self.length = end;
         Ok(())
     }
@@ -227,7 +228,7 @@ impl<'a> Saved<'a> {
         let state = STATES.get(usize::from(state)).copied().ok_or(StateError::Contents)?;
         let active = (active != NOBODY).then_some(active);
         let localities = Owners { active, waiting, seized };
-        let bits = [0, 1, 2, 3, 4].map(|bit| flags & 1 << bit != 0);
+        let bits = [1, 2, 4, 8, 16].map(|bit| flags & bit != 0);
         let saved = Self { state, localities, flags: bits, window, command, response };
         if flags < 1 << bits.len() && saved.is_possible(of) { Ok(saved) } else { Err(StateError::Contents) }
     }

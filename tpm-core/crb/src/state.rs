@@ -46,7 +46,7 @@ pub(crate) enum Seen {
 }
 
 /// The state that follows; none where the event is no transition, and is ignored. Buffers in guest memory know no
-/// Command Reception: the device cannot see it.
+/// Command Reception: the device cannot see it, from Ready or, as CapCRBIdleBypass has it, from Completion.
 pub(crate) const fn next(state: State, event: Event, seen: Seen) -> Option<State> {
     use Event::{Answer, Cancel, CmdReady, Data, GoIdle, NextChunk, Retry, Start};
     use State::{Completion, Execution, Idle, Ready, Reception};
@@ -57,7 +57,7 @@ pub(crate) const fn next(state: State, event: Event, seen: Seen) -> Option<State
         (Reception, NextChunk) => Some(Reception),
         (Completion, NextChunk | Retry) => Some(Completion),
         (Reception, Start) => Some(Execution),
-        (Ready, Start) if matches!(seen, Seen::Nothing) => Some(Execution),
+        (Ready | Completion, Start) if matches!(seen, Seen::Nothing) => Some(Execution),
         (Execution, Cancel) => Some(Execution),
         (Execution, Answer) => Some(Completion),
         _ => None,

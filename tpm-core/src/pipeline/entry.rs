@@ -38,7 +38,7 @@ impl Tpm {
     }
 
     /// Executes a command, and always writes a well-formed response: its length is returned. `response` holds at least
-    /// [`profile::MAX_RESPONSE_SIZE`] octets.
+    /// [`profile::MAX_RESPONSE_SIZE`] octets, or as many as [`Tpm::set_buffer_size`] was told.
     pub fn execute(&mut self, hooks: &mut Hooks<'_>, locality: Locality, request: &[u8], response: &mut [u8]) -> usize {
         self.execute_unless(hooks, locality, request, response, &AtomicBool::new(false))
     }

@@ -105,11 +105,12 @@ fn act(
     let mut reply = Reply { handle: None, parameters: Writer::new(tail) };
     info.run(tpm, call, parameters, &mut reply)?;
     let len = reply.parameters.len();
-    if !reply.parameters.fits() {
-        return Err(Fault::Response.into());
-    }
+    // First what the transport has no room for: the buffer of the response may be as short as the transport's.
     if len > call.room {
         return Err(Rc::COMMAND_SIZE);
+    }
+    if !reply.parameters.fits() {
+        return Err(Fault::Response.into());
     }
     if info.voids_shutdown {
         tpm.void_shutdown();

@@ -139,3 +139,21 @@ fn a_response_beyond_the_transports_buffer_is_a_code_and_nothing_has_changed() {
     tpm.tpm.set_buffer_size(8192);
     assert!(tpm.run(cc::SIGN_SEQUENCE_COMPLETE, &[sequence, key], &[b"", b""], &complete).is_ok());
 }
+
+/// A platform whose pages are the transport's buffer gives the engine such a page.
+#[test]
+fn a_response_buffer_of_the_transports_size_is_enough() {
+    let mut tpm = Fixture::new();
+    let key = keys::primary_of(&mut tpm, OWNER, alg::MLDSA, keys::SIGN, &ML_DSA_87, &tpm2b(b""));
+    tpm.tpm.set_buffer_size(BUFFER);
+    let signed = [tpm2b(b""), vec![0, 0x10]].concat();
+    let time = command(cc::GET_TIME, &[ENDORSEMENT, key], &[password(b""), password(b"")].concat(), &signed);
+    let random = command(cc::GET_RANDOM, &[], &[], &[0, 8]);
+    for (request, code) in [(&time, COMMAND_SIZE), (&random, 0)] {
+        let mut response = [0; BUFFER];
+        let hooks = &mut tpm_core::Hooks { entropy: &mut tpm.entropy, clock: &mut tpm.clock };
+        tpm.tpm.execute(hooks, tpm_core::Locality::ZERO, request, &mut response);
+        assert_eq!(response[6..10], code.to_be_bytes());
+        assert_eq!(tpm.tpm.fault(), None);
+    }
+}

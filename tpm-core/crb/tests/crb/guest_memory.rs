@@ -18,6 +18,20 @@ fn command_and_response_of_8_kib_are_copied_once_each() {
     assert_eq!(rig.read(0, DATA_BUFFER, 64), [0; 64], "nothing is in the page");
 }
 
+/// TPM_CapCRBIdleBypass: the driver has written the next command where the device cannot see it.
+#[test]
+fn a_command_may_follow_another_in_guest_memory_without_ready_between() {
+    let mut rig = Rig::owned(Config { buffers: guest_buffers(4096), ..Config::default() });
+    rig.bring(State::Completion, b"one");
+    let next = message(0x1234, b"and another");
+    rig.ram.octets[..next.len()].copy_from_slice(&next);
+    rig.set(0, CTRL_START, START);
+    assert_eq!(rig.device.state(), State::Completion);
+    assert_eq!(rig.engine.commands, [(0, message(0x1234, b"one")), (0, next)]);
+    let at = usize::try_from(RESPONSES - COMMANDS).unwrap();
+    assert_eq!(rig.ram.octets[at..at + 21], message(0, b"and another"));
+}
+
 #[test]
 fn no_more_than_the_response_is_written() {
     let mut rig = Rig::owned(Config { buffers: guest_buffers(4096), ..Config::default() });

@@ -1,6 +1,7 @@
 //! The device as a guest and its embedder see it.
 
 mod accesses;
+mod beside;
 mod drivers;
 mod elsewhere;
 mod guest_memory;
@@ -14,8 +15,9 @@ mod transitions;
 /// What docs/crb.md says of the device is that tests with these names pass.
 #[test]
 fn every_test_that_the_page_names_is_here() {
-    const SOURCES: [&str; 9] = [
+    const SOURCES: [&str; 10] = [
         include_str!("accesses.rs"),
+        include_str!("beside.rs"),
         include_str!("drivers.rs"),
         include_str!("elsewhere.rs"),
         include_str!("guest_memory.rs"),
@@ -34,4 +36,9 @@ fn every_test_that_the_page_names_is_here() {
         named += 1;
     }
     assert!(named > 25, "{named}");
+    // And every row has one.
+    for row in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| register |")) {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        assert!(row.starts_with("| access |") || tests.matches('_').count() > 3, "{row}");
+    }
 }
