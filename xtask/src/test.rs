@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
-use crate::{capi, package, pictures, proofs, served};
+use crate::{capi, needs, package, pictures, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
@@ -43,6 +43,7 @@ const FIGURES: [(&str, Figure); 2] =
 const PRODUCTS: &[WithoutQemu] = &[
     ("deb: the server's Debian package", package::deb),
     ("embed: the library for C", capi::suite),
+    ("embed: stack and memory", needs::suite),
     (INSTALL, package::install),
     (PAGE, pictures::run),
 ];

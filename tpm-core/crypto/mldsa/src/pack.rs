@@ -21,7 +21,7 @@ pub(crate) fn bits(poly: &Poly, bits: u32, out: &mut [u8]) {
 }
 
 /// Reads coefficients of `bits` (algorithms 18 and 19).
-#[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "no more than 20 bits")]
+#[expect(clippy::cast_possible_truncation, reason = "no more than 20 bits")]
 pub(crate) fn read_bits(bytes: &[u8], bits: u32, poly: &mut Poly) {
     let (mut held, mut count, mut bytes) = (0_u64, 0_u32, bytes.iter());
     let mask = 1_u64.wrapping_shl(bits).wrapping_sub(1);

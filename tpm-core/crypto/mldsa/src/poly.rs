@@ -26,7 +26,7 @@ const fn inverse_of_q() -> i32 {
     inverse
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at compile time, below q")]
+#[expect(clippy::cast_possible_truncation, reason = "below q")]
 const fn power(base: u64, exponent: u32) -> i32 {
     let (mut result, mut n) = (1, 0);
     while n < exponent {
@@ -40,7 +40,7 @@ const fn power(base: u64, exponent: u32) -> i32 {
 static ROOTS: [i32; N] = roots();
 
 #[expect(clippy::indexing_slicing, reason = "at compile time: what would panic does not compile")]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at compile time, below q")]
+#[expect(clippy::cast_possible_truncation, reason = "at compile time, below q")]
 const fn roots() -> [i32; N] {
     let (mut roots, mut m) = ([0; N], 0);
     while m < N {
