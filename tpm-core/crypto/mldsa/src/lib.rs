@@ -139,32 +139,37 @@ impl Set {
     /// The bytes of a public key.
     #[must_use]
     pub const fn public_size(&self) -> usize {
-        32 + self.k * 320
+        320_usize.wrapping_mul(self.k).wrapping_add(32)
     }
 
     /// The bytes of a signature.
     #[must_use]
     pub const fn signature_size(&self) -> usize {
-        self.commitment + self.l * self.z_size() + self.omega + self.k
+        let z = self.l.wrapping_mul(self.z_size());
+        self.commitment.wrapping_add(z).wrapping_add(self.omega).wrapping_add(self.k)
     }
 
     /// The bytes of a polynomial of z.
     const fn z_size(&self) -> usize {
-        32 * (self.gamma1_bits as usize + 1)
+        // 32 for each bit.
+        match self.gamma1_bits {
+            17 => 576,
+            _ => 640,
+        }
     }
 
     const fn gamma1(&self) -> i32 {
-        1 << self.gamma1_bits
+        1_i32.wrapping_shl(self.gamma1_bits)
     }
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "τ is at most 60")]
     const fn beta(&self) -> i32 {
-        self.tau as i32 * self.eta
+        (self.tau as i32).wrapping_mul(self.eta)
     }
 
     /// s₁ in NTT form.
     fn s1(&self, seeds: &Seeds, s1: &mut Vector<L>) {
-        for (r, poly) in (0_u16..).zip(s1.first(self.l)) {
+        for (r, poly) in (0..=u16::MAX).zip(s1.first(self.l)) {
             sample::bounded(seeds.rho_prime(), r, self.eta, poly);
             poly.ntt();
         }
@@ -194,9 +199,9 @@ impl Set {
         // t, a of the matrix, s₂
         let mut work = Vector::<3>::new();
         let [t, a, s2] = &mut work.0;
-        for (i, packed) in (0_u8..).zip(t1.chunks_exact_mut(320)) {
+        for (i, packed) in (0..=u8::MAX).zip(t1.chunks_exact_mut(320)) {
             let mut sum = poly::Sum::new();
-            for (j, s1) in (0_u8..).zip(s1.first(self.l)) {
+            for (j, s1) in (0..=u8::MAX).zip(s1.first(self.l)) {
                 sample::uniform(seeds.rho(), j, i, a);
                 sum.add(a, s1);
             }
@@ -221,8 +226,8 @@ impl Set {
         }
         let seeds = Seeds::new(self, seed);
         let mut a: Matrix = [const { [const { Poly::ZERO }; L] }; K];
-        for (i, row) in (0..).zip(a.iter_mut().take(self.k)) {
-            for (j, poly) in (0..).zip(row.iter_mut().take(self.l)) {
+        for (i, row) in (0..=u8::MAX).zip(a.iter_mut().take(self.k)) {
+            for (j, poly) in (0..=u8::MAX).zip(row.iter_mut().take(self.l)) {
                 sample::uniform(seeds.rho(), j, i, poly);
             }
         }
@@ -232,10 +237,12 @@ impl Set {
         shake256(&[seeds.k(), random, mu], &mut rho[..]);
         let mut work = Work { y: Vector::new(), y_ntt: Vector::new(), w: Vector::new(), one: Vector::new() };
         // κ of the last attempt is at most 813 · 7.
-        for kappa in (0..).step_by(self.l).take(ATTEMPTS.into()) {
+        let (mut kappa, step) = (0_u16, u16::try_from(self.l).unwrap_or_default());
+        for _ in 0..ATTEMPTS {
             if self.attempt(&a, &key, &mut work, &rho, kappa, mu, out).is_some() {
                 return Ok(());
             }
+            kappa = kappa.wrapping_add(step);
         }
         Err(Refused)
     }
@@ -246,7 +253,7 @@ impl Set {
         let Key { s1, s2, t0 } = key;
         self.s1(seeds, s1);
         let rows = a.iter().zip(s2.first(self.k)).zip(t0.first(self.k));
-        for (i, ((row, s2), t0)) in (0..).zip(rows) {
+        for (i, ((row, s2), t0)) in (0..=u16::MAX).zip(rows) {
             self.product(row, s1, t0);
             self.s2(seeds, i, s2);
             t0.add(s2);
@@ -280,7 +287,7 @@ impl Set {
         out: &mut [u8],
     ) -> Option<()> {
         let Work { y, y_ntt, w, one } = work;
-        for (r, (y, y_ntt)) in (kappa..).zip(y.first(self.l).iter_mut().zip(y_ntt.first(self.l))) {
+        for (r, (y, y_ntt)) in (kappa..=u16::MAX).zip(y.first(self.l).iter_mut().zip(y_ntt.first(self.l))) {
             sample::mask(rho, r, self.gamma1_bits, y);
             y_ntt.copy(y);
             y_ntt.ntt();
@@ -367,9 +374,9 @@ impl Set {
         let mut computed = [0; COMMITMENT];
         let computed = computed.get_mut(..self.commitment).ok_or(Refused)?;
         let mut hash = Commitment::new(mu, self.gamma2);
-        for ((i, t1), hints) in (0..).zip(t1.chunks_exact(320)).zip(&hints) {
+        for ((i, t1), hints) in (0..=u8::MAX).zip(t1.chunks_exact(320)).zip(&hints) {
             let mut sum = poly::Sum::new();
-            for (j, z) in (0..).zip(z.first(self.l)) {
+            for (j, z) in (0..=u8::MAX).zip(z.first(self.l)) {
                 sample::uniform(rho, j, i, a);
                 sum.add(a, z);
             }
