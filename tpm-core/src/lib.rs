@@ -83,8 +83,8 @@
 //!
 //! | call | release | without optimisation |
 //! |---|---|---|
-//! | a blank TPM in a `Box` | 36 | 250 |
-//! | manufacture, import | 67 | 540 |
+//! | a blank TPM in a `Box` | 8 | 237 |
+//! | manufacture, import | 67 | 648 |
 //! | TPM2_Quote and others, signed by ML-DSA, the greediest | 153 | 382 |
 //! | a key of ML-DSA or ML-KEM | 128 | 359 |
 //! | a key of RSA-4096 or P-521 | 50 | 180 |
