@@ -50,11 +50,6 @@ fn checks() -> Vec<Check> {
             ["doc", "--locked", "--no-deps"].into_iter().chain(documented).collect(),
             &[("RUSTDOCFLAGS", "-D warnings")],
         ),
-        (
-            "the stack of a thread, without optimization",
-            vec!["test", "--locked", "--quiet", "--profile", "unoptimized", "-p", "tpm-core", "--test", "stack"],
-            &[],
-        ),
     ]
 }
 

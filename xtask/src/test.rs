@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
 use crate::tools::Tool;
-use crate::{capi, embedding, package, pictures, proofs, served};
+use crate::{capi, embedding, needs, package, pictures, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
@@ -46,6 +46,7 @@ const PRODUCTS: &[WithoutQemu] = &[
     ("deb: the server's Debian package", package::deb),
     ("embed: the library for C", capi::suite),
     ("embed: the page, followed in an empty folder", embedding::suite),
+    ("embed: stack and memory", needs::suite),
     (INSTALL, package::install),
     (PAGE, pictures::run),
 ];

@@ -128,12 +128,11 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let (others, later) = start_others(&mut memory, cpuid, &launch, sev_features)?;
     let apic_ids: heapless::Vec<u32, MAX_PROCESSORS> = others.iter().map(Waiting::apic_id).collect();
     let vcpu = guest_vmsa::start(&vmsa, start::calling_area(&launch))?;
-    let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)
-        .and_then(|guest| guest.with_later(later, processor::pages_later(sev_features)))
-        .ok_or_else(Fatal::plain(Reason::Panic))?;
-    let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm).ok_or_else(Fatal::plain(Reason::Panic))?)));
-    let shared = Shared { guest: Mutex::new(guest), tpm, interrupts, reports: Mutex::new(reports) };
-    SHARED.call_once(|| shared);
+    let guest = || {
+        let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)?;
+        guest.with_later(later, processor::pages_later(sev_features))
+    };
+    share(guest, tpm, interrupts, reports).ok_or_else(Fatal::plain(Reason::Panic))?;
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
     let (stack, stack_used) = stack::usage();
@@ -150,6 +149,21 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     );
     others.iter().for_each(Waiting::go);
     stack::leave(serve_first)
+}
+
+/// Gives all processors what they serve. Not in line: the guest goes from frame to frame here, and the TPM has been made
+/// on the same stack before.
+#[inline(never)]
+fn share(
+    guest: impl FnOnce() -> Option<Guest>,
+    tpm: impl Tpm + Send + 'static,
+    interrupts: Interrupts,
+    reports: PspReports,
+) -> Option<()> {
+    let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm)?)));
+    let shared = Shared { guest: Mutex::new(guest()?), tpm, interrupts, reports: Mutex::new(reports) };
+    SHARED.call_once(|| shared);
+    Some(())
 }
 
 /// Starts VMPL0 on the processors that the launch parameters name beside this one and have memory for, where all can
