@@ -182,6 +182,7 @@ fn linux(args: &Args) -> Result<Option<Linux>> {
         initrd: args.initrd.as_ref().map(fs::read).transpose()?,
         command_line: args.cmdline.clone().unwrap_or_else(|| LINUX_COMMAND_LINE.to_owned()),
         vcpus: args.smp,
+        crb: false,
     }))
 }
 

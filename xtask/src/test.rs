@@ -90,6 +90,7 @@ const GUESTS: &[InQemu] = &[
     ("guest: boots in a row", |_| booted::boots::suite()),
     ("guest: how it ends", |_| booted::ends::run()),
     ("guest: VMPL0, without our firmware", |_| booted::vmpl0::run()),
+    ("guest: Linux at a monitor's CRB", |_| booted::monitored::run()),
 ];
 
 /// Those of [`GUESTS`] that run without being named: Linux direct, and OVMF, to userland and through all checks there.

@@ -17,8 +17,15 @@ const OVERRIDES: [[u8; 10]; 2] = [[2, 10, 0, 0, 2, 0, 0, 0, 0, 0], [2, 10, 0, 9,
 /// The first APIC id that no local APIC has but in x2APIC mode: in the other it means all of them.
 const X2APIC: u8 = 255;
 
-/// All tables as they lie from `gpa` on, the RSDP first; `vcpus` processors with the APIC ids 0 and up.
-pub fn tables(gpa: u64, vcpus: u16) -> Vec<u8> {
+/// Where a host's TPM has its registers (TCG PC Client Platform TPM Profile), and the control area in them.
+const CRB: u32 = 0xFED4_0000;
+const CRB_CONTROL_AREA: u64 = CRB as u64 + 0x40;
+/// Of TPM2's start methods: a Command Response Buffer.
+const START_BY_CRB: u32 = 7;
+
+/// All tables as they lie from `gpa` on, the RSDP first; `vcpus` processors with the APIC ids 0 and up; with the CRB of a
+/// host's TPM, if there is one.
+pub fn tables(gpa: u64, vcpus: u16, crb: bool) -> Vec<u8> {
     let mut bytes = vec![0; Rsdp::len()];
     let mut place = |table: Vec<u8>| {
         let at = gpa + bytes.len() as u64;
@@ -26,12 +33,14 @@ pub fn tables(gpa: u64, vcpus: u16) -> Vec<u8> {
         bytes.resize(bytes.len().next_multiple_of(16), 0);
         at
     };
-    let dsdt = place(dsdt());
+    let dsdt = place(dsdt(crb));
     let fadt = place(fadt(dsdt));
     let madt = place(madt(vcpus));
+    let tpm2 = crb.then(|| place(tpm2()));
     let mut xsdt = XSDT::new(OEM, TABLE, 1);
-    xsdt.add_entry(fadt);
-    xsdt.add_entry(madt);
+    for table in [fadt, madt].into_iter().chain(tpm2) {
+        xsdt.add_entry(table);
+    }
     let xsdt = place(octets(&xsdt));
     bytes[..Rsdp::len()].copy_from_slice(&octets(&Rsdp::new(OEM, xsdt)));
     bytes
@@ -79,8 +88,17 @@ fn madt(vcpus: u16) -> Vec<u8> {
     table.as_slice().to_vec()
 }
 
-/// The PCI root with its windows, and how to power off.
-fn dsdt() -> Vec<u8> {
+/// TCG ACPI Specification, table TPM2, revision 4: of a client, without parameters of the start method or a log.
+fn tpm2() -> Vec<u8> {
+    let mut tpm2 = Sdt::new(*b"TPM2", 76, 4, OEM, TABLE, 1);
+    tpm2.write_u64(40, CRB_CONTROL_AREA);
+    tpm2.write_u32(48, START_BY_CRB);
+    tpm2.update_checksum();
+    tpm2.as_slice().to_vec()
+}
+
+/// The PCI root with its windows, how to power off, and where the CRB is.
+fn dsdt(crb: bool) -> Vec<u8> {
     let mut dsdt = Sdt::new(*b"DSDT", 36, 2, OEM, TABLE, 1);
     let bus = aml::AddressSpace::new_bus_number(0_u16, 255);
     let configuration = aml::IO::new(0xCF8, 0xCF8, 1, 8);
@@ -94,9 +112,14 @@ fn dsdt() -> Vec<u8> {
         aml::Name::new("_CRS".into(), &windows),
     ];
     let pci = aml::Device::new("PCI0".into(), names.iter().map(|name| name as &dyn Aml).collect());
+    let registers = aml::Memory32Fixed::new(true, CRB, 0x1000);
+    let registers = aml::ResourceTemplate::new(vec![&registers]);
+    let names = [aml::Name::new("_HID".into(), &"MSFT0101"), aml::Name::new("_CRS".into(), &registers)];
+    let tpm = aml::Device::new("TPM0".into(), names.iter().map(|name| name as &dyn Aml).collect());
+    let devices: Vec<&dyn Aml> = if crb { vec![&pci, &tpm] } else { vec![&pci] };
     let zeros: Vec<&dyn Aml> = vec![&aml::ZERO; 4];
     let power_off = aml::Name::new("_S5_".into(), &aml::Package::new(zeros));
-    for object in [&aml::Scope::new("_SB_".into(), vec![&pci]) as &dyn Aml, &power_off] {
+    for object in [&aml::Scope::new("_SB_".into(), devices) as &dyn Aml, &power_off] {
         dsdt.append_slice(&octets(object));
     }
     dsdt.update_checksum();
@@ -124,7 +147,7 @@ mod tests {
     #[test]
     fn every_table_is_found_from_the_rsdp_and_has_its_checksum() {
         let base = 0x20_C000;
-        let bytes = tables(base, 2);
+        let bytes = tables(base, 2, false);
         assert!(bytes.starts_with(b"RSD PTR ") && sum(&bytes[..20]) == 0 && sum(&bytes[..36]) == 0);
         let xsdt = table(&bytes, base, address(&bytes[24..]));
         let entries: Vec<_> = xsdt[36..].chunks(8).map(|entry| table(&bytes, base, address(entry))).collect();
@@ -132,6 +155,18 @@ mod tests {
         let names: Vec<_> = [xsdt, entries[0], entries[1], dsdt].iter().map(|t| (&t[..4], sum(t))).collect();
         assert_eq!(names, [(&b"XSDT"[..], 0), (&b"FACP"[..], 0), (&b"APIC"[..], 0), (&b"DSDT"[..], 0)]);
         assert_eq!(entries[1].len(), 44 + 2 * 8 + 12 + 2 * 10, "two processors, an IO-APIC, two overrides");
+    }
+
+    #[test]
+    fn a_hosts_tpm_has_a_table_and_a_device() {
+        let base = 0x20_C000;
+        let bytes = tables(base, 1, true);
+        let xsdt = table(&bytes, base, address(&bytes[24..]));
+        let tpm2 = table(&bytes, base, address(&xsdt[36 + 16..]));
+        assert_eq!((&tpm2[..4], tpm2.len(), tpm2[8], sum(tpm2), sum(xsdt)), (&b"TPM2"[..], 76, 4, 0, 0));
+        assert_eq!((address(&tpm2[40..]), &tpm2[48..52]), (0xFED4_0040, &[7, 0, 0, 0][..]));
+        let with = |crb| super::dsdt(crb).windows(8).any(|eight| eight == b"MSFT0101");
+        assert!(with(true) && !with(false));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Linux {
     pub command_line: String,
     /// Processors in the ACPI tables.
     pub vcpus: u16,
+    /// Whether the ACPI tables name the CRB of a host's TPM: for a test of that device, since nobody trusts it.
+    pub crb: bool,
 }
 
 /// Where the small pieces lie.
@@ -142,7 +144,7 @@ impl Linux {
             Region::prepared(SECRETS, PAGE, Kind::Secrets),
             Region::prepared(CALLING_AREA, PAGE, Kind::CallingArea),
             Region::prepared(PAGE_TABLES, PAGE_TABLES_SIZE, Kind::PageTables),
-            Region::measured(ACPI, memory_type::ACPI, acpi::tables(ACPI, self.vcpus)),
+            Region::measured(ACPI, memory_type::ACPI, acpi::tables(ACPI, self.vcpus, self.crb)),
         ])
     }
 }
@@ -223,7 +225,13 @@ mod tests {
     }
 
     fn linux(kernel: Vec<u8>) -> Linux {
-        Linux { kernel, initrd: Some(vec![7; 5000]), command_line: String::from("console=ttyS1 quiet"), vcpus: 1 }
+        Linux {
+            kernel,
+            initrd: Some(vec![7; 5000]),
+            command_line: String::from("console=ttyS1 quiet"),
+            vcpus: 1,
+            crb: false,
+        }
     }
 
     fn u32_at(page: &[u8], at: usize) -> u32 {

@@ -186,7 +186,7 @@ fn tiny(code: &[u8]) -> Linux {
     put(0x258, &0x100_0000_u64.to_le_bytes());
     put(0x260, &0x10_0000_u32.to_le_bytes());
     put(SETUP + 0x200, code);
-    Linux { kernel, initrd: None, command_line: String::from("none"), vcpus: 1 }
+    Linux { kernel, initrd: None, command_line: String::from("none"), vcpus: 1, crb: false }
 }
 
 fn image(linux: &Linux, name: &str) -> Result<PathBuf> {

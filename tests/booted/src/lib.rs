@@ -22,6 +22,7 @@
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`many`] | a file for 256 processors |
+//! | [`monitored`] | an unmodified Linux at a TPM that a monitor serves |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`running`] | a guest of several processors under a host that lies |
@@ -55,6 +56,7 @@ mod later;
 pub mod lies;
 pub mod linux;
 pub mod many;
+pub mod monitored;
 pub mod ovmf;
 mod processes;
 pub mod processors;

@@ -22,12 +22,12 @@ use sev::parser::ByteParser;
 use std::io::Write;
 
 /// What an operating system wants of the machine: see [`guest`].
-const CONFIG: &str = "cpuid=image\nlegacy=ram";
+pub(super) const CONFIG: &str = "cpuid=image\nlegacy=ram";
 /// MiB of the machine; RAM of the Linux that is started directly, all of it validated at the launch.
 const MEMORY: u32 = 512;
-const RAM: [core::ops::Range<u64>; 2] = [0..0xA_0000, 0x10_0000..0x1000_0000];
+pub(super) const RAM: [core::ops::Range<u64>; 2] = [0..0xA_0000, 0x10_0000..0x1000_0000];
 /// Seconds.
-const LINUX_TIME: u64 = 300;
+pub(super) const LINUX_TIME: u64 = 300;
 const OVMF_TIME: u64 = 600;
 /// The nonce of the report, as the shell makes it.
 const NONCE: &[u8; 64] = b"0000000000000000000000000000000000000000000000000000000000000007";
@@ -48,7 +48,7 @@ pub fn run() -> Result<Totals> {
     let disk = unified_disk(&system, NOTHING, "ovmf-vmpl0.disk")?;
     let guest = ovmf::guest(&Ovmf::fetch()?.code()?)?;
     let built = built(alone::image(&guest, &[])?, "ovmf-vmpl0.igvm")?;
-    let (challenger, outcome) = boot(&built, &guest::disk(&disk), &[], OVMF_TIME)?;
+    let (challenger, outcome) = boot(&built, CONFIG, &guest::disk(&disk), &[], OVMF_TIME)?;
     totals += case("OVMF at VMPL0 starts the kernel from a disk, userland is reached", reached(&challenger, &outcome));
     totals += case("OVMF at VMPL0: the guest powers off", powered_off(&outcome));
     Ok(totals)
@@ -57,7 +57,7 @@ pub fn run() -> Result<Totals> {
 fn linux(system: &System) -> Result<Totals> {
     let guest = system.linux("console=ttyS1 quiet quoin=shell").guest_of_32_bits()?;
     let built = built(alone::image(&guest, &alone::memory_map(&guest, &RAM))?, "linux-vmpl0.igvm")?;
-    let (challenger, outcome) = boot(&built, &[], &TYPED, LINUX_TIME)?;
+    let (challenger, outcome) = boot(&built, CONFIG, &[], &TYPED, LINUX_TIME)?;
     let mut totals = case("Linux at VMPL0 reaches userland", reached(&challenger, &outcome));
     totals += case("Linux finds SEV-SNP, and itself at VMPL0", finds_snp(&challenger));
     totals += case("its report shows VMPL0, its nonce, this launch, signed by the VCEK", reported(&challenger, &built));
@@ -73,7 +73,7 @@ fn linux_on(system: &System, processors: u16) -> Result<Totals> {
     let guest = linux.guest_of_32_bits()?;
     let image = alone::image(&guest, &alone::memory_map(&guest, &RAM))?;
     let built = built(image, &format!("linux-vmpl0-{processors}.igvm"))?;
-    let (challenger, outcome) = boot(&built, &[], &CPUS, LINUX_TIME)?;
+    let (challenger, outcome) = boot(&built, CONFIG, &[], &CPUS, LINUX_TIME)?;
     let named = |what: &str| format!("Linux at VMPL0 with {processors} processors {what}");
     let mut totals = case(&named("reaches userland"), reached(&challenger, &outcome));
     totals += case(&named("runs on all"), runs_on(&challenger, processors));
@@ -87,18 +87,24 @@ fn runs_on(challenger: &Challenger, processors: u16) -> Result<()> {
     Ok(())
 }
 
-fn built(bytes: Vec<u8>, name: &str) -> Result<Built> {
+pub(super) fn built(bytes: Vec<u8>, name: &str) -> Result<Built> {
     let path = workspace::target_dir()?.join("guest").join(name);
     fs::write(&path, &bytes)?;
     Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image: Image::new(bytes)?, path })
 }
 
 /// Boots, and types a line at each prompt of the shell.
-fn boot(built: &Built, options: &[String], typed: &[&str], limit: u64) -> Result<(Challenger, Outcome)> {
+pub(super) fn boot(
+    built: &Built,
+    config: &str,
+    options: &[String],
+    typed: &[&str],
+    limit: u64,
+) -> Result<(Challenger, Outcome)> {
     let mut challenger = Challenger::new()?;
     let mut typed = typed.iter();
     let mut last: Vec<u8> = Vec::new();
-    let qemu = boot::start_with(built, CONFIG, MEMORY, options)?;
+    let qemu = boot::start_with(built, config, MEMORY, options)?;
     let outcome = guest::until_the_end(qemu, 0, limit, |bytes, serial| {
         serial.write_all(&challenger.take(bytes)?)?;
         last.extend(bytes);
@@ -116,12 +122,12 @@ fn boot(built: &Built, options: &[String], typed: &[&str], limit: u64) -> Result
     Ok((challenger, outcome))
 }
 
-fn reached(challenger: &Challenger, outcome: &Outcome) -> Result<()> {
+pub(super) fn reached(challenger: &Challenger, outcome: &Outcome) -> Result<()> {
     ensure!(challenger.userland.is_some(), "no word of the guest's init; {outcome}\n{}", challenger.transcript);
     Ok(())
 }
 
-fn powered_off(outcome: &Outcome) -> Result<()> {
+pub(super) fn powered_off(outcome: &Outcome) -> Result<()> {
     ensure!(outcome.is_power_off(), "{outcome}");
     Ok(())
 }

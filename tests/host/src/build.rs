@@ -108,9 +108,18 @@ pub fn build_in(root: &Path, target_dir: &Path, bundle: Bundle) -> Result<Progra
 
 /// Builds a program of `tests/proofs` and gives its file.
 pub fn proof(name: &str) -> Result<PathBuf> {
+    program("proofs", name)
+}
+
+/// Builds the monitor of `tests/embedders` and gives its file.
+pub fn monitor() -> Result<PathBuf> {
+    program("embedders", "monitor")
+}
+
+fn program(package: &str, name: &str) -> Result<PathBuf> {
     let mut build = Command::new(workspace::cargo());
-    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--package", "proofs", "--bin", name]);
-    ensure!(build.status().context("cannot start cargo")?.success(), "tests/proofs does not compile");
+    build.current_dir(workspace::root()?).args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);
+    ensure!(build.status().context("cannot start cargo")?.success(), "tests/{package} does not compile");
     Ok(workspace::target_dir()?.join("debug").join(name))
 }
 

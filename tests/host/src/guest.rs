@@ -241,6 +241,7 @@ impl System {
             initrd: Some(self.initrd.clone()),
             command_line: command_line.to_owned(),
             vcpus: 1,
+            crb: false,
         }
     }
 

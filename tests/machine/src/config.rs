@@ -32,6 +32,7 @@
 //!   time-stamp counter in VMPL0 ([`crate::calls`])
 //! - `turns`: `1`: QEMU's one thread gives the turn to the next processor at one of two exits of VMPL0, at random
 //! - `trace`: `1`: a line in the log for every VMGEXIT
+//! - `crb`: the port of a UART; what is at its other end serves the MMIO at 0xFED40000 ([`crate::remote`])
 //! - `seed`: a number from which VMPCKs are derived instead of RDRAND
 //! - `case`: a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it
 //! - `fault`: `NAME[:ARG]`, a lie of the host, below; may be given several times
@@ -165,6 +166,8 @@ pub(crate) struct Config {
     pub(crate) trace: bool,
     /// Each Nth time that VMPL0 has VMPL2 run, its own pages are inspected (own.rs).
     pub(crate) own: Option<u64>,
+    /// Where a TPM's registers are served.
+    pub(crate) crb: Option<crate::remote::Remote>,
     pub(crate) seed: Option<u64>,
     pub(crate) lies: Lies,
 }
@@ -192,6 +195,7 @@ impl Default for Config {
             turns: false,
             trace: false,
             own: None,
+            crb: None,
             seed: None,
             lies: Lies::default(),
         }
@@ -258,6 +262,7 @@ impl Config {
             ("turns", value) => self.turns = number(value)? != 0,
             ("trace", value) => self.trace = number(value)? != 0,
             ("own", value) => self.own = Some(number(value)?),
+            ("crb", value) => self.crb = Some(crate::remote::Remote::new(u16::try_from(number(value)?).ok()?)),
             ("case", _) => {}
             ("seed", value) => self.seed = Some(number(value)?),
             ("fault", value) => {

@@ -8,6 +8,7 @@ use crate::log::log;
 use crate::machine::{Machine, Work};
 use crate::npt;
 use crate::phys::{self, PAGE};
+use crate::remote::Remote;
 use crate::steal::{self, Theft};
 use crate::svm::exit;
 use crate::switch::RunVmpl;
@@ -151,16 +152,19 @@ impl Machine {
             return Err(Malformed::InvalidInput.into());
         }
         let buffer = self.scratch(ghcb, size)?;
+        let remote = self.config.crb.as_mut().filter(|_| Remote::is_at(gpa));
         let mut bytes = [0; 8];
         if write {
             phys::read(buffer, &mut bytes[..us(size)]);
             let value = u64::from_le_bytes(bytes);
-            if !apic::register_at(gpa).is_some_and(|register| self.is_kept_from_apic(register, value)) {
+            if let Some(remote) = remote {
+                remote.write(gpa, size, value);
+            } else if !apic::register_at(gpa).is_some_and(|register| self.is_kept_from_apic(register, value)) {
                 phys::device_write(gpa, size, value);
             }
         } else {
-            bytes = phys::device_read(gpa, size).to_le_bytes();
-            phys::write(buffer, &bytes[..us(size)]);
+            let value = remote.map_or_else(|| phys::device_read(gpa, size), |remote| remote.read(gpa, size));
+            phys::write(buffer, &value.to_le_bytes()[..us(size)]);
         }
         Ok(Answer::default())
     }

@@ -18,6 +18,7 @@
 //! | `insn`, `invlpgb`, `ahead` | its instructions |
 //! | `calls` | how long its calls take |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
+//! | `remote` | a device that a program outside serves |
 //! | `igvm`, `launch`, `psp` | the launch and the secure processor |
 //! | `inject`, `window` | exceptions that the host makes up, and pages that it takes, at chosen instructions |
 //! | `injection` | how the host may interrupt, and the doorbell page |
@@ -58,6 +59,7 @@ mod own;
 mod phys;
 mod psp;
 mod pvh;
+mod remote;
 mod rmp;
 mod rules;
 mod signals;
