@@ -155,7 +155,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
 /// on the same stack before.
 #[inline(never)]
 fn share(
-    guest: impl FnOnce() -> Option<Guest>,
+    guest: impl FnOnce() -> Option<Guest<Ownership>>,
     tpm: impl Tpm + Send + 'static,
     interrupts: Interrupts,
     reports: PspReports,
