@@ -60,6 +60,9 @@ const PAGE: &str = "page: the verifier's page in a browser";
 /// Compiles virtee's program and what it needs, from the registry. Only by name.
 const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
 
+/// Compiles the crate and what it needs, from the registry. Only by name.
+const AZURE_CLIENT: &str = "az-snp-vtpm with a vTPM as Azure's";
+
 /// The program.
 const SNPGUEST: Tool = Tool { name: "snpguest", version: "0.11.0" };
 
@@ -82,6 +85,7 @@ const IN_QEMU: &[InQemu] = &[
     ("firmware: memory from the guest", booted::deposits::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
     ("tpm2-tools with a vTPM as Azure's", |_| booted::azure::run(served::while_cases_run)),
+    (AZURE_CLIENT, |_| booted::azure::client::run(served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),
     ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),
@@ -169,7 +173,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE, SNPGUEST_SUITE]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE, SNPGUEST_SUITE, AZURE_CLIENT]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

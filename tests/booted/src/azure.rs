@@ -1,5 +1,7 @@
 //! A vTPM as Azure's: what guests of its confidential VMs do with it, by tpm2-tools, and what the verifier says.
 
+pub mod client;
+
 use super::tools::{self, Serve};
 use super::{Totals, case};
 use anyhow::{Result, ensure};
@@ -26,7 +28,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "nvdefine, nvwrite: user data are in the next report",
-        "echo -n challenge > data; tpm2_nvdefine -C o 0x01400002 -s 64 -a 'ownerread|ownerwrite'; tpm2_nvwrite -C o 0x01400002 -i data; tpm2_nvread -C o 0x01400001 -o other; ! cmp -s report other; grep -aq \"\\\"user-data\\\":\\\"$(od -An -vtx1 data | tr -d ' \\n')\" other",
+        "echo -n challenge > data; tpm2_nvdefine -C o 0x01400002 -s 64 -a 'ownerread|ownerwrite'; tpm2_nvwrite -C o 0x01400002 -i data; tpm2_nvread -C o 0x01400001 -o other; not cmp -s report other; grep -aq \"\\\"user-data\\\":\\\"$(od -An -vtx1 data | tr -d ' \\n')\" other",
     ),
     (
         "quote: by the attestation key, which the claims name",
