@@ -2,7 +2,7 @@
 //! for such (docs/boot.md, "Certificates").
 //!
 //! There is no authority at boot. The certificates' issuer is a key of this boot, and the report is over that key: who
-//! believes the report believes the certificates. Each carries the report with it ([`cmw`]).
+//! believes the report believes the certificates. Each carries the report with it.
 //!
 //! The indices are there when the TPM is made. Keys and report are made when a command names an index first: a search
 //! for primes is too slow for before the guest.

@@ -41,7 +41,7 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
     ensure!(!case.evidence.ek_certificate.is_empty(), "the evidence has no certificate of the EK");
     let leaf = leaf(case)?;
     if case.evidence.kind == Kind::Certificate {
-        return of_firmware(case, &leaf);
+        return Ok(of_firmware(case, &leaf)?.1);
     }
     let ek = tpm::ek(case)?;
     let key = &leaf.tbs_certificate.subject_public_key_info;
@@ -49,7 +49,9 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
     let is_rsa = RSA.iter().any(|oid| key.algorithm.oid.to_string() == **oid);
     ensure!(is_rsa && key.subject_public_key.raw_bytes() == expected, "the certificate is of another key than the EK");
     if !case.evidence.statement.is_empty() {
-        return of_firmware(case, &leaf);
+        let (purpose, seen) = of_firmware(case, &leaf)?;
+        ensure!(purpose == Purpose::Endorsement, "the certificate is not of an EK");
+        return Ok(seen);
     }
     let (names, is_rooted) = issuers(case, leaf)?;
     let names = names.join(", which is issued by ");
@@ -64,8 +66,8 @@ fn leaf(case: &Case<'_>) -> Result<Certificate> {
     Certificate::from_der(first(&case.evidence.ek_certificate)?).context("the EK's certificate")
 }
 
-/// The key that the report is over has issued it.
-fn of_firmware(case: &Case<'_>, leaf: &Certificate) -> Result<String> {
+/// The key that the report is over has issued it; for what, and of which key.
+fn of_firmware(case: &Case<'_>, leaf: &Certificate) -> Result<(Purpose, String)> {
     let issuer = carried::issuer(&case.evidence.statement)?;
     chain::valid_at(leaf, case.expectations.now)?;
     signed_with(leaf, &issuer).context("by the issuer that the report is over")?;
@@ -80,7 +82,7 @@ fn of_firmware(case: &Case<'_>, leaf: &Certificate) -> Result<String> {
         Purpose::Attestation => "an AK",
         Purpose::Issuer => "the issuer itself",
     };
-    Ok(format!("of {what}, {name}, issued by the key that the report is over"))
+    Ok((purpose, format!("of {what}, {name}, issued by the key that the report is over")))
 }
 
 /// One purpose, and no right to issue; or the issuer's own.
@@ -187,4 +189,31 @@ pub(crate) fn all(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
         found.push(certificate);
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::evidence::folder::{Evidence, Kind};
+    use crate::evidence::template;
+    use crate::evidence::wire::Public;
+    use crate::judge::Case;
+    use crate::judge::tests::twin::{Twin, expectations};
+    use crate::judge::tests::vtpm;
+    use x509_cert::Certificate;
+    use x509_cert::der::Decode;
+
+    /// What a running TPM has at the EK's index must be of an EK, even where the EK is said to have that key.
+    #[test]
+    fn the_certificate_of_an_ak_is_none_of_an_ek() {
+        for (index, is_right) in [(vtpm::RSA_EK, true), (vtpm::RSA_EK - 2 + 0x1_0000, false)] {
+            let found = Twin::new().certificate_of(0, index);
+            let leaf = Certificate::from_der(&found.ek_certificate).unwrap();
+            let key = super::public(&leaf, super::Purpose::Endorsement).unwrap().key;
+            let manifest = Public { key, ..template::ek_rsa_2048() }.to_bytes();
+            let evidence = Evidence { kind: Kind::Tpm, manifest, ..found };
+            let verdict = check(&Case { evidence: &evidence, expectations: &expectations() });
+            assert_eq!(verdict.is_ok(), is_right, "{index:#x}: {verdict:?}");
+        }
+    }
 }
