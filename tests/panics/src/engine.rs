@@ -43,7 +43,7 @@ const OF_DEVICE: u32 = 100;
 /// Whatever state the device is in, and however it was made.
 fn access(crb: &mut Crb, tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, input: &[u8], out: &mut [u8]) -> usize {
     let canceled = AtomicBool::new(false);
-    let engine = &mut TpmEngine::new(tpm, hooks, &canceled, |tpm| platform::keeps(tpm));
+    let engine = &mut TpmEngine::new(tpm, hooks, &canceled, platform::keeps);
     let Crb { device, config, address } = crb;
     let memory = &mut Platform;
     match call {
