@@ -9,18 +9,18 @@ use snp::message::certificates::CertificateTable;
 use snp::report::Report;
 use snp::svsm::attestation::{INTERRUPTS_SERVICE, VTPM_SERVICE, services_manifest};
 
-use crate::interrupts::{Interrupts, MANIFEST_SIZE};
+use crate::interrupts::Interrupts;
 
 /// Manifest version of the vTPM service: a marshalled TPMT_PUBLIC of the RSA-2048 EK.
 pub const VTPM_MANIFEST_VERSION: u32 = 0;
+/// Another: u32 1, u32 number of keys, and the keys, each a TPM2B_PUBLIC; all big-endian.
+pub const VTPM_KEYS_MANIFEST_VERSION: u32 = 1;
 /// Manifest version of the interrupts service: [`Interrupts::manifest`].
 pub const INTERRUPTS_MANIFEST_VERSION: u32 = 0;
 /// Room for the host's certificates, in bytes.
 const CERTIFICATES_MAX: usize = 4 * 4096;
 /// Room for an endorsement key's public area, in bytes.
 pub const EK_MAX: usize = 512;
-/// Room for a manifest: of all services, with a head and entries around those of the services.
-pub const MANIFEST_MAX: usize = EK_MAX + MANIFEST_SIZE + 24 + 2 * 24;
 
 /// There is no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,8 @@ pub enum Attested {
     All,
     /// The vTPM alone, by manifest version 0.
     Vtpm,
+    /// The vTPM alone, by manifest version 1.
+    VtpmKeys,
     /// How the host can interrupt, by manifest version 0.
     Interrupts,
 }
@@ -99,72 +101,116 @@ impl Attested {
     pub fn single(service: Guid, version: u32) -> Option<Attested> {
         match (service, version) {
             (VTPM_SERVICE, VTPM_MANIFEST_VERSION) => Some(Attested::Vtpm),
+            (VTPM_SERVICE, VTPM_KEYS_MANIFEST_VERSION) => Some(Attested::VtpmKeys),
             (INTERRUPTS_SERVICE, INTERRUPTS_MANIFEST_VERSION) => Some(Attested::Interrupts),
             _ => None,
         }
     }
 
-    /// Whether the endorsement key is part of it.
+    /// Which keys are part of it.
     #[must_use]
-    pub const fn has_key(self) -> bool {
-        matches!(self, Attested::All | Attested::Vtpm)
+    pub const fn keys(self) -> Keys {
+        match self {
+            Attested::Interrupts => Keys::None,
+            Attested::Vtpm => Keys::Endorsement,
+            Attested::VtpmKeys | Attested::All => Keys::All,
+        }
     }
 
-    /// The manifest of a firmware whose vTPM has this endorsement key, and that can be interrupted so.
+    /// The manifest of a firmware whose vTPM has these keys, and that can be interrupted so. The first key is the
+    /// endorsement key. The vTPM stands twice among all services, first by its manifest of version 0.
     #[must_use]
-    pub fn manifest(self, key: &EndorsementKey, interrupts: Interrupts) -> Option<heapless::Vec<u8, MANIFEST_MAX>> {
+    pub fn manifest(self, keys: &[Vec<u8>], interrupts: Interrupts) -> Option<Vec<u8>> {
         let interrupts = interrupts.manifest();
+        let endorsement = || keys.first().map(|key| &key[..]);
         match self {
-            Attested::Vtpm => heapless::Vec::from_slice(key).ok(),
-            Attested::Interrupts => heapless::Vec::from_slice(&interrupts).ok(),
+            Attested::Vtpm => endorsement().map(<[u8]>::to_vec),
+            Attested::VtpmKeys => keys_manifest(keys),
+            Attested::Interrupts => Some(interrupts.to_vec()),
             Attested::All => {
-                let mut manifest = heapless::Vec::from_array([0; MANIFEST_MAX]);
-                let each = [(VTPM_SERVICE, &key[..]), (INTERRUPTS_SERVICE, &interrupts[..])];
-                let len = services_manifest(&each, &mut manifest)?;
-                manifest.truncate(len);
+                let all = keys_manifest(keys)?;
+                let each = [(VTPM_SERVICE, endorsement()?), (INTERRUPTS_SERVICE, &interrupts), (VTPM_SERVICE, &all)];
+                let mut manifest = alloc::vec![0; 24 + each.iter().map(|(_, one)| 24 + one.len()).sum::<usize>()];
+                services_manifest(&each, &mut manifest)?;
                 Some(manifest)
             }
         }
     }
 }
 
+/// Keys of the vTPM's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// None.
+    None,
+    /// The RSA-2048 endorsement key.
+    Endorsement,
+    /// Endorsement and attestation keys.
+    All,
+}
+
+/// The manifest of version 1.
+fn keys_manifest(keys: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let mut manifest = VTPM_KEYS_MANIFEST_VERSION.to_be_bytes().to_vec();
+    manifest.extend(u32::try_from(keys.len()).ok()?.to_be_bytes());
+    for key in keys {
+        manifest.extend(u16::try_from(key.len()).ok()?.to_be_bytes());
+        manifest.extend(key);
+    }
+    Some(manifest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key() -> EndorsementKey {
-        EndorsementKey::from_slice(b"public area").unwrap()
+    fn keys() -> [Vec<u8>; 2] {
+        [b"public area".to_vec(), b"another".to_vec()]
     }
 
     #[test]
-    fn two_services_in_one_version_each() {
+    fn two_services_one_of_them_in_two_versions() {
         let vtpm = Attested::single(VTPM_SERVICE, 0).unwrap();
-        assert_eq!(vtpm.manifest(&key(), Interrupts::Restricted).unwrap(), b"public area");
-        assert_eq!(Attested::single(VTPM_SERVICE, 1), None);
+        assert_eq!(vtpm.manifest(&keys(), Interrupts::Restricted).unwrap(), b"public area");
+        assert_eq!(vtpm.keys(), Keys::Endorsement);
         let interrupts = Attested::single(INTERRUPTS_SERVICE, 0).unwrap();
-        let manifest = interrupts.manifest(&EndorsementKey::new(), Interrupts::Restricted).unwrap();
-        assert_eq!((&manifest[..], interrupts.has_key()), (&[1, 0, 0, 0, 0, 0, 0, 0][..], false));
+        let manifest = interrupts.manifest(&[], Interrupts::Restricted).unwrap();
+        assert_eq!((&manifest[..], interrupts.keys()), (&[1, 0, 0, 0, 0, 0, 0, 0][..], Keys::None));
         assert_eq!(Attested::single(INTERRUPTS_SERVICE, 1), None);
+        for version in [2, 3, 0x0100_0000, u32::MAX] {
+            assert_eq!(Attested::single(VTPM_SERVICE, version), None);
+        }
         assert_eq!(Attested::single(Guid::ZERO, 0), None);
+        assert_eq!(Attested::single(Guid::ZERO, 1), None);
     }
 
     #[test]
-    fn the_services_manifest_holds_key_and_interrupts_after_head_and_entries() {
-        let all = Attested::All.manifest(&key(), Interrupts::Any).unwrap();
-        assert_eq!(all.len(), 24 + 2 * 24 + 11 + 8);
-        assert_eq!(all[16..24], [91, 0, 0, 0, 2, 0, 0, 0]);
+    fn version_1_is_a_count_and_the_keys_in_big_endian() {
+        let vtpm = Attested::single(VTPM_SERVICE, 1).unwrap();
+        let manifest = vtpm.manifest(&keys(), Interrupts::Any).unwrap();
+        let wanted = [&[0, 0, 0, 1, 0, 0, 0, 2, 0, 11][..], b"public area", &[0, 7], b"another"].concat();
+        assert_eq!((manifest, vtpm.keys()), (wanted, Keys::All));
+    }
+
+    #[test]
+    fn the_services_manifest_holds_keys_and_interrupts_after_head_and_entries() {
+        let all = Attested::All.manifest(&keys(), Interrupts::Any).unwrap();
+        assert_eq!(all.len(), 24 + 3 * 24 + 11 + 8 + 30);
+        assert_eq!(all[16..24], [145, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(all[24..40], VTPM_SERVICE.to_bytes());
-        assert_eq!(all[40..48], [72, 0, 0, 0, 11, 0, 0, 0]);
+        assert_eq!(all[40..48], [96, 0, 0, 0, 11, 0, 0, 0]);
         assert_eq!(all[48..64], INTERRUPTS_SERVICE.to_bytes());
-        assert_eq!(all[64..72], [83, 0, 0, 0, 8, 0, 0, 0]);
-        assert_eq!((&all[72..83], &all[83..]), (&b"public area"[..], &[0; 8][..]));
+        assert_eq!(all[64..72], [107, 0, 0, 0, 8, 0, 0, 0]);
+        assert_eq!(all[72..88], VTPM_SERVICE.to_bytes());
+        assert_eq!(all[88..96], [115, 0, 0, 0, 30, 0, 0, 0]);
+        assert_eq!((&all[96..107], &all[107..115]), (&b"public area"[..], &[0; 8][..]));
+        assert_eq!(Some(&all[115..]), Attested::VtpmKeys.manifest(&keys(), Interrupts::Any).as_deref());
     }
 
     #[test]
-    fn the_longest_key_fits_into_both_manifests() {
-        let longest = EndorsementKey::from_array([7; EK_MAX]);
-        let fits = |attested: Attested| attested.manifest(&longest, Interrupts::Any).is_some();
-        assert!(fits(Attested::Vtpm) && fits(Attested::All));
+    fn without_a_key_there_is_no_manifest_that_names_one() {
+        assert!(Attested::Vtpm.manifest(&[], Interrupts::Any).is_none());
+        assert!(Attested::All.manifest(&[], Interrupts::Any).is_none());
     }
 
     #[test]

@@ -5,8 +5,7 @@
 //! and its lock is held, until the last access is done. Memory is copied in and copied out; there is no
 //! way to a reference.
 
-use crate::mm::ownership::{Owner, Ownership};
-use crate::mm::{Inaccessible, PAGE_SIZE, Pages, Region};
+use crate::mm::{Inaccessible, Owner, Owners, PAGE_SIZE, Pages, Region};
 
 /// The bytes `gpa .. gpa + len` as a guest names them, unchecked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ impl Claim {
     }
 
     /// The one place that decides: not null, not empty, no wrap at 2^64, and every page that is touched is the guest's.
-    pub fn check<'a>(self, map: &'a Ownership) -> Result<Checked<'a>, Refused> {
+    pub fn check<'a>(self, map: &'a dyn Owners) -> Result<Checked<'a>, Refused> {
         if self.gpa == 0 || self.len == 0 {
             return Err(Refused);
         }
@@ -46,12 +45,12 @@ impl Claim {
     }
 
     /// As [`Claim::check`], for bytes that must lie in one page.
-    pub fn check_in_one_page<'a>(self, map: &'a Ownership) -> Result<Checked<'a>, Refused> {
+    pub fn check_in_one_page<'a>(self, map: &'a dyn Owners) -> Result<Checked<'a>, Refused> {
         if self.gpa % PAGE_SIZE + self.len.min(PAGE_SIZE + 1) > PAGE_SIZE { Err(Refused) } else { self.check(map) }
     }
 
     /// As [`Claim::check`], for bytes that begin a page.
-    pub fn check_aligned<'a>(self, map: &'a Ownership) -> Result<Checked<'a>, Refused> {
+    pub fn check_aligned<'a>(self, map: &'a dyn Owners) -> Result<Checked<'a>, Refused> {
         if self.gpa.is_multiple_of(PAGE_SIZE) { self.check(map) } else { Err(Refused) }
     }
 }
@@ -61,7 +60,7 @@ impl Claim {
 pub struct Checked<'a> {
     claim: Claim,
     region: Region,
-    map: &'a Ownership,
+    map: &'a dyn Owners,
 }
 
 impl Checked<'_> {
@@ -109,7 +108,7 @@ impl Checked<'_> {
 
     /// The map that the claim was checked against, to check another.
     #[must_use]
-    pub fn map(&self) -> &Ownership {
+    pub fn map(&self) -> &dyn Owners {
         self.map
     }
 
@@ -126,6 +125,7 @@ fn in_this_page(gpa: u64, len: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mm::ownership::Ownership;
     use crate::testing::{FakeMachine, GIVEN, GIVEN_END};
 
     fn map() -> Ownership {

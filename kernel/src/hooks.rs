@@ -1,29 +1,28 @@
 //! What tpm-core needs from the platform, and the TPM as the service that a guest calls.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-use snp::svsm::vtpm::COMMAND_MAX;
-use tpm_core::profile::MAX_RESPONSE_SIZE;
+use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::rc::Fmt1;
-use tpm_core::{Clock, EkTemplate, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
+use tpm_core::{Clock, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
 
-use crate::attest::{EK_MAX, EndorsementKey};
-use crate::svsm;
+use crate::attest::{EK_MAX, EndorsementKey, Reports};
+use crate::identity::Identity;
+use crate::svsm::vtpm::{BUFFER, Buffers};
+use crate::svsm::{self, Busy};
+use crate::sync::Mutex;
 
 const _: () = assert!(MAX_EK_PUBLIC <= EK_MAX);
-
-/// The endorsement key of a seed.
-struct Endorsement {
-    seed: [u8; 32],
-    key: EndorsementKey,
-}
+const _: () = assert!(MAX_COMMAND_SIZE == BUFFER && MAX_RESPONSE_SIZE == BUFFER);
 
 /// A TPM with its platform.
 pub struct Platform<E, C> {
     tpm: Box<tpm_core::Tpm>,
+    buffers: Box<Buffers>,
     entropy: E,
     clock: C,
-    endorsement: Option<Endorsement>,
+    identity: Identity,
     endorsed: fn(u64),
 }
 
@@ -34,14 +33,42 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.manufacture(&mut hooks)?;
-        tpm.set_buffer_size(COMMAND_MAX);
-        Ok(Self { tpm, entropy, clock, endorsement: None, endorsed })
+        Identity::reserve(&mut tpm)?;
+        Ok(Self { tpm, buffers: Box::default(), entropy, clock, identity: Identity::default(), endorsed })
+    }
+
+    /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM").
+    ///
+    /// # Errors
+    /// [`Failure`]: the TPM does not do it.
+    pub fn become_azure(&mut self) -> Result<(), Failure> {
+        const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
+        Identity::reserve_azure(&mut self.tpm)?;
+        // Clients by tss-esapi do not know them.
+        self.tpm.omit_later_properties();
+        let mut answer = [0; MAX_RESPONSE_SIZE];
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let tpm = &mut self.tpm;
+        let mut run = |command: &[u8]| {
+            let len = tpm.execute(&mut hooks, Locality::ZERO, command, &mut answer);
+            let (head, rest) = answer.get(..len)?.split_at_checked(10)?;
+            head.ends_with(&[0; 4]).then(|| rest.to_vec())
+        };
+        // TPM_RC_INITIALIZE, if it has been started: what follows shows whether it is.
+        let _ = run(&STARTUP_CLEAR);
+        self.identity.become_azure(&mut run).ok_or(Failure)
     }
 
     /// Runs `work` with the TPM and its hooks.
     pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         work(&mut self.tpm, &mut hooks)
+    }
+
+    /// What has been made of keys and certificates.
+    #[cfg(test)]
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Milliseconds since the start.
@@ -51,30 +78,55 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
 }
 
 impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
-    /// The engine knows how much the SVSM mailbox holds, and refuses by itself what is longer (ML-DSA-65 and -87). A
-    /// response that the caller's buffer cannot hold would become TPM_RC_SIZE.
+    /// The engine knows how much the guest's way of this command holds, and refuses by itself what is longer (through
+    /// one page, what ML-DSA-65 and -87 need). A response that the caller's buffer cannot hold would become
+    /// TPM_RC_SIZE.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
-        let mut answer = [0; MAX_RESPONSE_SIZE];
-        let len = self.with(|tpm, hooks| tpm.execute(hooks, Locality::ZERO, command, &mut answer));
-        let answer = answer.get(..len).filter(|answer| answer.len() <= response.len()).unwrap_or(&TOO_LONG);
+        self.tpm.set_buffer_size(response.len());
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        let len = self.tpm.execute(&mut hooks, Locality::ZERO, command, &mut self.buffers.response);
+        let answer = self.buffers.response.get(..len).filter(|answer| answer.len() <= response.len());
+        let answer = answer.unwrap_or(&TOO_LONG);
         response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
-        answer.len()
+        let len = answer.len();
+        self.buffers.response.fill(0);
+        len
     }
 
-    /// A key is kept until the seed is another, whatever has changed it.
+    fn buffers(&mut self) -> &mut Buffers {
+        &mut self.buffers
+    }
+
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize {
+        let Buffers { command: all, response: answer } = &mut *self.buffers;
+        self.tpm.set_buffer_size(response);
+        let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
+        self.tpm.execute(&mut hooks, Locality::ZERO, all.get(..command).unwrap_or_default(), answer)
+    }
+
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {
-        let seed = self.tpm.endorsement_seed_id()?;
-        if let Some(kept) = self.endorsement.as_ref().filter(|kept| kept.seed == seed) {
-            return Some(kept.key.clone());
-        }
         let start = self.now_ms();
-        let mut key = EndorsementKey::from_array([0; EK_MAX]);
-        let len = self.tpm.endorsement_key(EkTemplate::Rsa2048, &mut key).ok()?;
-        key.truncate(len);
-        (self.endorsed)(self.now_ms().saturating_sub(start));
-        self.endorsement = Some(Endorsement { seed, key: key.clone() });
+        let (key, is_new) = self.identity.endorsement_key(&self.tpm)?;
+        let key = EndorsementKey::from_slice(key).ok()?;
+        if is_new {
+            (self.endorsed)(self.now_ms().saturating_sub(start));
+        }
         Some(key)
+    }
+
+    fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        self.endorsement_key()?;
+        self.identity.all(&self.tpm)
+    }
+
+    fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        self.identity.prepare(&mut self.tpm, &mut self.entropy, command, reports)
+    }
+
+    fn prepare_in_buffers(&mut self, command: usize, reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        let command = self.buffers.command.get(..command).unwrap_or_default();
+        self.identity.prepare(&mut self.tpm, &mut self.entropy, command, reports)
     }
 }
 
@@ -91,7 +143,7 @@ mod tests {
     const PASSWORD: &[u8] = &[0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 0, 0, 0];
 
     fn run(tpm: &mut impl Tpm, command: &[u8]) {
-        let mut response = [0; 4096];
+        let mut response = [0; 4087];
         let len = tpm.execute(command, &mut response);
         assert_eq!(response[6..10], [0; 4], "{:x?}", &response[..len]);
     }
@@ -99,6 +151,28 @@ mod tests {
     fn with_password(code: u8, handle: u32) -> std::vec::Vec<u8> {
         let head = [0x80, 2, 0, 0, 0, 27, 0, 0, 1, code];
         [&head, &handle.to_be_bytes()[..], PASSWORD].concat()
+    }
+
+    /// TPM2_GetCapability of TPM_PT_MAX_COMMAND_SIZE, the first of two properties; TPM_PT_MAX_RESPONSE_SIZE is the
+    /// other.
+    const SIZES: &[u8] = &[0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 1, 0x1e, 0, 0, 0, 2];
+
+    /// A guest with one page is told of one page, whatever another has sent in a list before.
+    #[test]
+    fn the_tpm_tells_each_caller_what_its_own_way_holds() {
+        let mut tpm = Platform::manufacture(Counted(0), Stopped, |_| ()).ok().unwrap();
+        run(&mut tpm, STARTUP);
+        let size = |response: &[u8]| [&response[23..27], &response[31..35]].map(|size| size.to_vec());
+        for _ in 0..2 {
+            let mut page = [0; 4087];
+            let len = tpm.execute(SIZES, &mut page);
+            assert_eq!((len, size(&page)), (35, [4087_u32; 2].map(|size| size.to_be_bytes().to_vec())));
+            for (room, told) in [(4096, 4096_u32), (8192, 8192)] {
+                tpm.buffers().command[..SIZES.len()].copy_from_slice(SIZES);
+                assert_eq!(tpm.execute_in_buffers(SIZES.len(), room), 35);
+                assert_eq!(size(&tpm.buffers().response), [told; 2].map(|size| size.to_be_bytes().to_vec()));
+            }
+        }
     }
 
     /// Part 3, 24.5: TPM2_ChangeEPS makes other endorsement keys; TPM2_Clear does not (24.6).
@@ -117,7 +191,7 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(MADE.load(Ordering::Relaxed), 2);
         let mut out = [0; MAX_EK_PUBLIC];
-        let len = tpm.with(|tpm, _| tpm.endorsement_key(EkTemplate::Rsa2048, &mut out)).ok().unwrap();
+        let len = tpm.with(|tpm, _| tpm.endorsement_key(tpm_core::EkTemplate::Rsa2048, &mut out)).ok().unwrap();
         assert_eq!(out[..len], second[..]);
     }
 }

@@ -54,6 +54,15 @@ pub enum Measure {
     OperatingSystem,
 }
 
+/// Whose vTPM the guest finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Personality {
+    /// This firmware's own.
+    Quoin,
+    /// What guests of an Azure confidential VM know (docs/boot.md, "Azure's vTPM").
+    Azure,
+}
+
 /// What a region is, and who puts what into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -159,8 +168,10 @@ pub struct LaunchParams {
     pub interrupts: U32,
     /// Processors that start before the guest, with memory of the file's; 0 is all.
     pub from_file: U32,
+    /// 0: the vTPM is this firmware's own; 1: as Azure's.
+    pub personality: U32,
     /// Zero.
-    pub reserved: [u8; 0x80 - 0x54],
+    pub reserved: [u8; 0x80 - 0x58],
     /// What the guest consists of.
     pub regions: [RegionEntry; MAX_REGIONS],
     /// Digests of regions.
@@ -175,6 +186,7 @@ const _: () = assert!(offset_of!(LaunchParams, region_count) == 0x38);
 const _: () = assert!(offset_of!(LaunchParams, processors) == 0x40);
 const _: () = assert!(offset_of!(LaunchParams, interrupts) == 0x4C);
 const _: () = assert!(offset_of!(LaunchParams, from_file) == 0x50);
+const _: () = assert!(offset_of!(LaunchParams, personality) == 0x54);
 const _: () = assert!(offset_of!(LaunchParams, regions) == 0x80);
 const _: () = assert!(offset_of!(LaunchParams, digests) == 0x800);
 const _: () = assert!(size_of::<LaunchParams>() == PAGE);
@@ -212,7 +224,8 @@ impl LaunchParams {
         mixed_blocks: U32::ZERO,
         interrupts: U32::ZERO,
         from_file: U32::ZERO,
-        reserved: [0; 0x80 - 0x54],
+        personality: U32::ZERO,
+        reserved: [0; 0x80 - 0x58],
         regions: [RegionEntry::NONE; MAX_REGIONS],
         digests: [DigestEntry::NONE; MAX_DIGESTS],
         rest: [0; 8],
@@ -274,6 +287,11 @@ impl LaunchParams {
             1 => true,
             _ => return Err(LaunchError::Interrupts),
         };
+        let personality = match self.personality.get() {
+            0 => Personality::Quoin,
+            1 => Personality::Azure,
+            _ => return Err(LaunchError::Personality),
+        };
         let launch = Launch {
             entry,
             rip,
@@ -287,6 +305,7 @@ impl LaunchParams {
             reserve,
             mixed_blocks,
             alternate_injection,
+            personality,
             areas,
             digests,
         };
@@ -427,6 +446,8 @@ pub struct Launch {
     pub mixed_blocks: usize,
     /// The guest is to be interrupted by emulated APICs, where the host offers it.
     pub alternate_injection: bool,
+    /// Whose vTPM the guest finds.
+    pub personality: Personality,
     /// What the guest consists of.
     pub areas: heapless::Vec<Area, MAX_REGIONS>,
     /// What the packer says of their contents.
@@ -495,6 +516,8 @@ pub enum LaunchError {
     Measure,
     /// Another word for how the guest is interrupted.
     Interrupts,
+    /// A personality that does not exist.
+    Personality,
     /// More processors than the firmware can run on, or more that start before the guest than there are.
     Processors,
     /// More memory than the firmware's page tables map.
@@ -522,6 +545,7 @@ snp::error_words! { LaunchError {
     Self::Validation => "there is no such validation policy",
     Self::Measure => "there is no such way to measure",
     Self::Interrupts => "it says otherwise how the guest is interrupted",
+    Self::Personality => "there is no such personality",
     Self::Processors => "there are too many processors",
     Self::Reserve => "there is too much memory reserved",
     Self::TooMany => "there are too many regions",
@@ -651,6 +675,7 @@ mod tests {
         assert_eq!(wrong(|p| (p.processors, p.from_file) = (4.into(), 5.into())), LaunchError::Processors);
         assert_eq!(wrong(|p| p.reserve = 11.into()), LaunchError::Reserve);
         assert_eq!(wrong(|p| p.interrupts = 2.into()), LaunchError::Interrupts);
+        assert_eq!(wrong(|p| p.personality = 2.into()), LaunchError::Personality);
         assert_eq!(wrong(|p| p.region_count = 25.into()), LaunchError::TooMany);
         assert_eq!(wrong(|p| p.regions[0].kind = 9.into()), LaunchError::Kind);
         assert_eq!(wrong(|p| p.regions[1].gpa = 0x20_0008.into()), LaunchError::Page);

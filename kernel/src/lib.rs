@@ -2,8 +2,8 @@
 //!
 //! Principles:
 //! - Everything here decides and nothing here touches the machine: that is behind the traits [`mm::Pages`],
-//!   [`svsm::Tpm`], [`attest::Reports`] and [`entropy::Source`], which the image (`main.rs`, `arch/`) implements on
-//!   hardware and tests implement on plain memory.
+//!   [`svsm::Tpm`], [`attest::Reports`] and [`entropy::Source`], which the image (`main.rs`, the crate `arch`)
+//!   implements on hardware and tests implement on plain memory.
 //! - What a guest or host says is copied once, and the copy is judged. A guest's mistake is a result code, the host's a
 //!   [`fatal::Reason`].
 //! - No TPM logic and no protocol layouts: those are `tpm-core`'s and `snp`'s.
@@ -17,6 +17,7 @@
 //! | [`entropy`] | RDSEED and RDRAND under health tests |
 //! | [`clock`] | time for the TPM |
 //! | [`hooks`] | the TPM with its platform, as a service |
+//! | [`identity`] | the TPM's keys, and certificates over them |
 //! | [`interrupts`] | how the host can interrupt |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
@@ -41,6 +42,7 @@ pub mod event_log;
 pub mod fatal;
 pub mod guest;
 pub mod hooks;
+pub mod identity;
 pub mod interrupts;
 pub mod launch;
 pub mod measure;

@@ -8,8 +8,7 @@ use crate::event_log::{EventLog, Full, event_type};
 use crate::guest::{Claim, Refused};
 use crate::hooks::Platform;
 use crate::launch::{Area, EventOf, GivenDigest, Launch, Measure};
-use crate::mm::ownership::Ownership;
-use crate::mm::{PAGE, Pages};
+use crate::mm::{Owners, PAGE, Pages};
 
 /// The NV Index with the log, in the range of the platform's manufacturer (TCG Registry of Reserved TPM 2.0 Handles,
 /// 2.2).
@@ -57,7 +56,7 @@ impl From<Refused> for MeasureError {
 /// region's contents are read for the digests that the launch parameters do not give.
 pub fn measure(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     tpm: &mut Platform<impl Entropy, impl Clock>,
     launch: &Launch,
 ) -> Result<(), MeasureError> {
@@ -121,7 +120,7 @@ fn give<'a>(making: &mut Event, given: impl Iterator<Item = &'a GivenDigest>) ->
 /// Hashes the region, if a digest is wanting, and keeps what stands in the event's data.
 fn contents(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     area: &Area,
     event: &EventOf,
     making: &mut Event,
@@ -147,7 +146,7 @@ fn contents(
 /// Copies a region in, a page at a time; the last one as far as the region goes.
 fn for_each_page(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     area: &Area,
     mut with: impl FnMut(&[u8]),
 ) -> Result<(), Refused> {

@@ -9,8 +9,7 @@ use snp::{PAGE_SIZE as PAGE_BYTES, Page};
 use crate::guest::{Claim, Refused};
 use crate::launch::{Area, EntryKind, Kind, Launch, LaunchError, MAX_REGIONS, Validation};
 use crate::mm::memory_map::{self, MAX_RANGES};
-use crate::mm::ownership::Ownership;
-use crate::mm::{GUEST_VMPL, PAGE_SIZE, Pages, Region, e820};
+use crate::mm::{GUEST_VMPL, Owners, PAGE_SIZE, Pages, Region, e820};
 
 /// Parts of the RAM in which nothing was placed: what can come of a memory map, and one more for each thing that was
 /// placed.
@@ -79,7 +78,7 @@ pub struct Filling<'a> {
 /// Each page must be the guest's; the launch parameters are measured, so anything else is the packer's mistake.
 pub fn fill_pages(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     launch: &Launch,
     filling: &Filling<'_>,
 ) -> Result<(), Refused> {
@@ -102,13 +101,13 @@ pub fn calling_area(launch: &Launch) -> u64 {
     launch.page(Kind::CallingArea).unwrap_or(0)
 }
 
-fn fill(pages: &mut dyn Pages, map: &Ownership, gpa: u64, bytes: &Page) -> Result<(), Refused> {
+fn fill(pages: &mut dyn Pages, map: &dyn Owners, gpa: u64, bytes: &Page) -> Result<(), Refused> {
     Claim::new(gpa, PAGE_SIZE).check_aligned(map)?.write(pages, bytes)
 }
 
 fn fill_secrets(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     gpa: u64,
     launch: &Launch,
     filling: &Filling<'_>,
@@ -132,7 +131,7 @@ const MAPPED_GIB: u64 = 4;
 const TABLE: u64 = 3;
 const LARGE: u64 = 0x83;
 
-fn fill_page_tables(pages: &mut dyn Pages, map: &Ownership, area: &Area, c_bit: u64) -> Result<(), Refused> {
+fn fill_page_tables(pages: &mut dyn Pages, map: &dyn Owners, area: &Area, c_bit: u64) -> Result<(), Refused> {
     let table = |n: u64| area.gpa + n * PAGE_SIZE;
     let entries = |count: usize, entry: &dyn Fn(u64) -> u64| {
         let mut page = [0; PAGE_BYTES];
@@ -154,7 +153,7 @@ fn fill_page_tables(pages: &mut dyn Pages, map: &Ownership, area: &Area, c_bit: 
 
 fn fill_memory_map(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     area: &Area,
     launch: &Launch,
     ranges: &[Region],

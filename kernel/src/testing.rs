@@ -14,8 +14,8 @@ use crate::attest::{Certificates, EndorsementKey, ReportError, Reports};
 use crate::interrupts::Interrupts;
 use crate::mm::ownership::Ownership;
 use crate::mm::{
-    Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated,
-    Region, RmpError, Vmpl,
+    Attributes, GPA_LIMIT, Inaccessible, LARGE_PAGE_SIZE, Owners, PAGE, PAGE_SIZE, PageSize, Pages, Permissions,
+    Pvalidated, Region, RmpError, Vmpl,
 };
 use crate::svsm::apic::Wires;
 use crate::svsm::vcpus::{Guest, Vcpu};
@@ -39,6 +39,8 @@ pub(crate) const SHARED_PAGE: u64 = 0x60_0000;
 pub(crate) const OTHER_VMSA: u64 = GIVEN + 0x2_0000;
 /// What stands for the endorsement key's public area.
 pub(crate) const EK: &[u8] = b"an endorsement key's public area";
+/// What stands for an attestation key's.
+pub(crate) const AK: &[u8] = b"an attestation key's";
 
 fn region(start: u64, end: u64) -> Region {
     Region::new(start, end).unwrap()
@@ -484,12 +486,23 @@ pub(crate) struct FakeTpm {
     /// How often it was asked for its endorsement key.
     pub(crate) asked: u32,
     pub(crate) has_no_key: bool,
+    /// How much room its last caller had for a response.
+    pub(crate) room: usize,
+    /// Bytes more than there are in its usual answer.
+    pub(crate) more: usize,
+    pub(crate) buffers: Box<svsm::vtpm::Buffers>,
+    /// The command that it was to be ready for.
+    pub(crate) prepared: Vec<u8>,
+    /// It waits for a report.
+    pub(crate) is_kept_waiting: bool,
 }
 
 impl FakeTpm {
     /// What it answers to everything.
     pub(crate) fn response(&self) -> Vec<u8> {
-        vec![0x80, 1, 0, 0, 0, 14, 0, 0, 0, 0, 1, 2, 3, 4]
+        let mut response = vec![0x80, 1, 0, 0, 0, 14, 0, 0, 0, 0, 1, 2, 3, 4];
+        response.extend((0..self.more).map(|at| (at / 256 + at) as u8));
+        response
     }
 }
 
@@ -497,14 +510,37 @@ impl svsm::Tpm for FakeTpm {
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
         self.seen = command.to_vec();
         self.calls += 1;
+        self.room = response.len();
         let answer = self.response();
         response[..answer.len()].copy_from_slice(&answer);
         answer.len()
     }
 
+    fn buffers(&mut self) -> &mut svsm::vtpm::Buffers {
+        &mut self.buffers
+    }
+
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize {
+        let mut answer = vec![0; response];
+        let command = self.buffers.command[..command].to_vec();
+        let len = self.execute(&command, &mut answer);
+        self.buffers.response[..response].copy_from_slice(&answer);
+        len
+    }
+
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {
         self.asked += 1;
         (!self.has_no_key).then(|| EndorsementKey::from_slice(EK).unwrap())
+    }
+
+    fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        self.asked += 1;
+        (!self.has_no_key).then(|| vec![EK.to_vec(), AK.to_vec()])
+    }
+
+    fn prepare(&mut self, command: &[u8], _: &Mutex<dyn Reports + '_>) -> Result<(), svsm::Busy> {
+        self.prepared = command.to_vec();
+        if self.is_kept_waiting { Err(svsm::Busy) } else { Ok(()) }
     }
 }
 
@@ -516,7 +552,7 @@ pub(crate) struct FakeReports {
 }
 
 impl FakeReports {
-    fn new() -> FakeReports {
+    pub(crate) fn new() -> FakeReports {
         let mut table = certificates::VCEK.to_bytes().to_vec();
         table.extend([48, 0, 0, 0, 5, 0, 0, 0]);
         table.extend([0; 24]);
@@ -546,7 +582,7 @@ pub(crate) const PROCESSORS: [u32; 2] = [0, 9];
 /// APIC ids of processors that are started when their vCPU is created, where there are any.
 pub(crate) const LATER: [u32; 2] = [9, 4];
 
-fn guest(map: Ownership, others: &[u32]) -> Guest {
+fn guest(map: Ownership, others: &[u32]) -> Guest<Ownership> {
     let vcpu = Vcpu { vmsa: FIRMWARE + 0x5000, calling_area: GIVEN + 0xf000, sev_features: 1 };
     Guest::new(map, PROCESSORS[0], vcpu, others).unwrap()
 }
@@ -554,7 +590,7 @@ fn guest(map: Ownership, others: &[u32]) -> Guest {
 /// A guest that has been started, and all that its calls reach.
 pub(crate) struct Scene {
     pub(crate) machine: FakeMachine,
-    pub(crate) guest: Mutex<Guest>,
+    pub(crate) guest: Mutex<Guest<Ownership>>,
     /// The processor that calls.
     pub(crate) apic_id: u32,
     pub(crate) tpm: Mutex<FakeTpm>,
@@ -620,7 +656,7 @@ impl Scene {
         Scene::around(machine, guest(map, others))
     }
 
-    fn around(machine: FakeMachine, guest: Guest) -> Scene {
+    fn around(machine: FakeMachine, guest: Guest<Ownership>) -> Scene {
         Scene {
             machine,
             guest: Mutex::new(guest),
@@ -631,7 +667,7 @@ impl Scene {
         }
     }
 
-    pub(crate) fn map(&mut self) -> &mut Ownership {
+    pub(crate) fn map(&mut self) -> &mut dyn Owners {
         &mut self.guest.get_mut().map
     }
 

@@ -9,7 +9,9 @@ use snp::svsm::attestation::{
     AttestAnswer, AttestServices, AttestSingleService, VTPM_SERVICE, report_data, services_manifest,
 };
 use snp::svsm::core_protocol::{DepositEntry, ProtocolQuery, PvalidateEntry, PvalidateHead, room_for_entries};
-use snp::svsm::vtpm::{COMMAND_MAX, PLATFORM_COMMANDS, RESPONSE_MAX, parse_request, response_head};
+use snp::svsm::vtpm::{
+    COMMAND_MAX, FEATURES, PAGES_MAX, PLATFORM_COMMANDS, PageList, RESPONSE_MAX, call, parse_request, response_head,
+};
 use snp::svsm::{CallId, ResultCode, within_page};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -257,6 +259,61 @@ fn other_commands_and_localities_are_refused() {
     }
 }
 
+/// A list of `count` pages that are all right, as its bytes are in memory.
+fn page_list(size: u32, count: u16) -> [u8; 0x90] {
+    let mut bytes = [0; 0x90];
+    bytes[0] = 8;
+    bytes[8..0xC].copy_from_slice(&size.to_le_bytes());
+    bytes[0xC..0xE].copy_from_slice(&count.to_le_bytes());
+    for (at, entry) in bytes[0x10..].chunks_mut(8).enumerate().take(count.into()) {
+        entry.copy_from_slice(&(0x10_0000 + at as u64 * 0x1000).to_le_bytes());
+    }
+    bytes
+}
+
+fn judged(bytes: &[u8; 0x90]) -> Result<(usize, Vec<u64>), ResultCode> {
+    let list = PageList::read_from_bytes(bytes).unwrap();
+    list.check(0x20_0000).map(|(size, pages)| (size, pages.iter().map(|gpa| gpa.get()).collect()))
+}
+
+#[test]
+fn lists_of_every_count_and_size_are_judged() {
+    assert_eq!((FEATURES, call::CMD_PAGES, PAGES_MAX), (1 << 63, 0x8000_0001, 16));
+    for count in (0..=16).chain([17, 255, 256, u16::MAX]) {
+        for size in [0, 1, 4095, 4096, 4097, 8192, 8193, 65_536, 65_537, u32::MAX] {
+            let judged = judged(&page_list(size, count));
+            if (1..=16).contains(&count) && size <= u32::from(count) * 4096 {
+                let pages = (0..u64::from(count)).map(|at| 0x10_0000 + at * 0x1000).collect();
+                assert_eq!(judged, Ok((size as usize, pages)));
+            } else {
+                assert_eq!(judged, Err(ResultCode::INVALID_PARAMETER), "{count} pages, {size} bytes");
+            }
+        }
+    }
+}
+
+/// Each bit of a list that is right: only the size, and the addresses as long as the pages are different ones, can be
+/// others.
+#[test]
+fn every_flipped_bit_of_a_list_is_judged() {
+    let right = page_list(100, 3);
+    assert!(judged(&right).is_ok());
+    for bit in 0..right.len() * 8 {
+        let mut list = right;
+        list[bit / 8] ^= 1 << (bit % 8);
+        let expected = match bit {
+            // 9, 10 and 12 are commands of the simulator's.
+            0..=2 => Err(ResultCode::UNSUPPORTED_CALL),
+            // 100 and another bit up to that of 8,192.
+            0x40..=0x4D => Ok(()),
+            // Each of the first two bits of a page number makes a page another one of the list.
+            0x80..0x140 if !matches!(bit - 0x80, 12 | 13 | 0x4C | 0x8D) && bit % 64 >= 12 => Ok(()),
+            _ => Err(ResultCode::INVALID_PARAMETER),
+        };
+        assert_eq!(judged(&list).map(drop), expected, "bit {bit:#x}");
+    }
+}
+
 #[test]
 fn responses_are_headed_by_their_size() {
     assert_eq!(response_head(0x1234 & 0xFFF), Some([0x34, 2, 0, 0]));
@@ -269,6 +326,7 @@ proptest! {
     fn random_structures_are_survived(bytes in prop::collection::vec(any::<u8>(), PAGE_SIZE), gpa: u64, len: u64) {
         let page: snp::Page = bytes.clone().try_into().unwrap();
         let _ = parse_request(&page);
+        let _ = PageList::read_from_prefix(&bytes).unwrap().0.check(gpa);
         let _ = AttestSingleService::read_from_prefix(&bytes).unwrap().0.check();
         let _ = PvalidateHead::read_from_prefix(&bytes).unwrap().0.check(gpa);
         let _ = PvalidateEntry::decode(gpa);

@@ -15,7 +15,7 @@ type Check = (&'static str, Vec<&'static str>, &'static [(&'static str, &'static
 /// Programs of the host, and what judges or tries the engine below tests.
 const PROGRAMS: [&str; 4] = ["embedders", "quoin-tpm", "quoin-verify", "xtask"];
 const TOOLS: [&str; 5] = ["fuzz", "model", "peer", "primitives", "proofs"];
-const BARE_METAL: [&str; 5] = ["kernel", "machine", "guest", "rules", "panics"];
+const BARE_METAL: [&str; 6] = ["arch", "machine", "guest", "paravisor", "rules", "panics"];
 const WARNINGS_ARE_ERRORS: [&str; 3] = ["--", "-D", "warnings"];
 
 /// Checks of the sources; each is one cargo call.
@@ -29,7 +29,7 @@ fn checks() -> Vec<Check> {
             .chain(WARNINGS_ARE_ERRORS)
             .collect()
     };
-    let documented = LIBRARIES.into_iter().flat_map(|package| ["-p", package]);
+    let documented = LIBRARIES.into_iter().chain(["arch"]).flat_map(|package| ["-p", package]);
     vec![
         ("rustfmt", vec!["fmt", "--all", "--check"], &[]),
         // Without the firmware's program: it has a panic handler of its own, and is the last of clippy's checks.
@@ -49,11 +49,6 @@ fn checks() -> Vec<Check> {
             "rustdoc",
             ["doc", "--locked", "--no-deps"].into_iter().chain(documented).collect(),
             &[("RUSTDOCFLAGS", "-D warnings")],
-        ),
-        (
-            "the stack of a thread, without optimization",
-            vec!["test", "--locked", "--quiet", "--profile", "unoptimized", "-p", "tpm-core", "--test", "stack"],
-            &[],
         ),
     ]
 }

@@ -8,7 +8,7 @@ use host::guest::tools::Tools;
 use host::image::{Payload, accept, check, pack};
 use host::{build, debian, uki, workspace};
 use quoin_image::elf::Elf;
-use quoin_image::guest::{Guest, Interrupts};
+use quoin_image::guest::{Guest, Interrupts, Personality};
 use quoin_image::linux::Linux;
 use quoin_image::{ovmf, sizes};
 use quoin_verify::digest::hex;
@@ -70,6 +70,10 @@ pub struct Args {
     /// guests that use that protocol. Without it such a guest gets no interrupts at all.
     #[arg(long, requires = "restricted_injection")]
     alternate_injection: bool,
+    /// Whose vTPM the guest finds: this firmware's own, or one with the keys and NV Indices of an Azure confidential VM's
+    /// (docs/boot.md). Part of the launch digest.
+    #[arg(long, value_name = "NAME", default_value = "quoin", conflicts_with = "no_guest", value_parser = ["quoin", "azure"])]
+    personality: String,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -87,12 +91,24 @@ pub struct Args {
 impl Args {
     /// The image of which the launch digest is committed.
     fn is_release(&self) -> bool {
-        let Self { guest, no_guest, linux, debian, ovmf, firmware, smp, smp_from_file, restricted_injection, .. } =
-            self;
+        let Self {
+            guest,
+            no_guest,
+            linux,
+            debian,
+            ovmf,
+            firmware,
+            smp,
+            smp_from_file,
+            restricted_injection,
+            personality,
+            ..
+        } = self;
         !no_guest
             && !debian
             && !restricted_injection
             && *smp == 1
+            && personality == "quoin"
             && smp_from_file.is_none()
             && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
     }
@@ -114,7 +130,8 @@ pub fn run(args: &Args) -> Result<()> {
         (true, true) => Interrupts::Alternate,
     };
     let from_file = args.smp_from_file.unwrap_or(0).into();
-    let guest = guest.map(|guest| Guest { processors: args.smp.into(), from_file, interrupts, ..guest });
+    let personality = if args.personality == "azure" { Personality::Azure } else { Personality::Quoin };
+    let guest = guest.map(|guest| Guest { processors: args.smp.into(), from_file, interrupts, personality, ..guest });
     let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;
     let output = match &args.output {

@@ -44,6 +44,7 @@ pub mod image;
 pub mod measure;
 pub mod memory;
 pub mod mutants;
+pub mod needs;
 pub mod package;
 pub mod pictures;
 pub mod proofs;

@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
-    bench, boots, capi, ci, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants, proofs, run,
-    status, test, tpm, vectors,
+    bench, boots, capi, ci, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants, needs,
+    proofs, run, status, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -156,6 +156,11 @@ enum Verb {
     /// The engine is measured as the firmware builds it and as a release build. libtpms is installed through apt-get
     /// where that needs no password.
     Bench(bench::Args),
+    /// Measure what the engine needs of whoever embeds it: the stack of each call, and the memory of 1,000 TPMs in one
+    /// process.
+    ///
+    /// As a release build, and without optimisation. Fails beyond 256 KiB of stack, or 1 MiB.
+    Needs,
     /// Fuzz the engine: the unmarshaller, the import of a state, or commands in a row, with the engine's own invariants
     /// as judge.
     ///
@@ -215,6 +220,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Holds(args) => boots::holds(&args)?,
         Verb::Codes => return proofs::codes(),
         Verb::Mutants(args) => return mutants::run(&args),
+        Verb::Needs => return needs::run(),
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,
         Verb::Conformance(args) => return conformance::run(&args),

@@ -100,6 +100,10 @@ mod tests {
             Ok(b"ok".to_vec())
         }
 
+        fn tpm_by_pages(&mut self, _command: &[u8]) -> anyhow::Result<Vec<u8>> {
+            unreachable!()
+        }
+
         fn attest(&mut self, _call: AttestCall, _version: u32, _nonce: &[u8]) -> anyhow::Result<Attestation> {
             unreachable!()
         }

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything, and one line at the end.
 
-use crate::{capi, embedding, package, pictures, proofs, served};
+use crate::tools::Tool;
+use crate::{capi, embedding, needs, package, pictures, proofs, served};
 use anyhow::{Result, ensure};
 use booted::Totals;
 use host::boot::{self, Built};
@@ -15,7 +16,8 @@ pub struct Args {
     #[arg(long)]
     fast: bool,
     /// Only the suites whose names contain this, such as `hostile`. Of those with an operating system (`guest: …`) all
-    /// but two run only so, and so do `install: …` and `page: …`.
+    /// but two run only so, and so do
+    /// `install: …`, `page: …` and what is before snpguest.
     #[arg(long, value_name = "TEXT", value_parser = part_of_a_name, default_value = "", hide_default_value = true)]
     suite: String,
     /// Prints the names of all suites, and which run only when they are named.
@@ -44,6 +46,7 @@ const PRODUCTS: &[WithoutQemu] = &[
     ("deb: the server's Debian package", package::deb),
     ("embed: the library for C", capi::suite),
     ("embed: the page, followed in an empty folder", embedding::suite),
+    ("embed: stack and memory", needs::suite),
     (INSTALL, package::install),
     (PAGE, pictures::run),
 ];
@@ -54,11 +57,23 @@ const INSTALL: &str = "install: the products, where there is only cargo";
 /// Fetches a browser, which is 200 MB with its libraries. Only by name.
 const PAGE: &str = "page: the verifier's page in a browser";
 
+/// Compiles virtee's program and what it needs, from the registry. Only by name.
+const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
+
+/// Compiles the crate and what it needs, from the registry. Only by name.
+const AZURE_CLIENT: &str = "az-snp-vtpm with a vTPM as Azure's";
+
+/// The program.
+const SNPGUEST: Tool = Tool { name: "snpguest", version: "0.11.0" };
+
 /// In the order in which they run.
 const IN_QEMU: &[InQemu] = &[
     ("image: what it is made of", booted::firmware::run),
     ("evidence: verified, and refused when a bit is flipped", booted::evidence::run),
+    (SNPGUEST_SUITE, |built| booted::others::snpguest(built, || SNPGUEST.program())),
     ("hostile guest at VMPL2", booted::hostile::run),
+    ("paravisor: another image with our services, hostile guest", booted::hostile::paravisor),
+    ("list of pages: ML-DSA and ML-KEM by the firmware's TPM", booted::lattices::run),
     ("hostile: two vCPUs at once", booted::two::run),
     ("two vCPUs: PVALIDATE beside a key, in instructions", booted::calls::run),
     ("lies of the host to the firmware", booted::lies::run),
@@ -69,6 +84,8 @@ const IN_QEMU: &[InQemu] = &[
     ("firmware: memory for 256 processors", booted::many::run),
     ("firmware: memory from the guest", booted::deposits::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
+    ("tpm2-tools with a vTPM as Azure's", |_| booted::azure::run(served::while_cases_run)),
+    (AZURE_CLIENT, |_| booted::azure::client::run(served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),
     ("image: reproducible and as committed", |built| booted::reproducible::run(&built.image)),
@@ -156,7 +173,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE, SNPGUEST_SUITE, AZURE_CLIENT]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

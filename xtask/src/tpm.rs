@@ -70,7 +70,9 @@ pub fn build(profile: &str) -> Result<PathBuf> {
 pub fn run(args: &Args) -> Result<()> {
     let Args { options, profile } = args;
     // Before the long part: ports that are taken should be said at once.
-    drop(Ports::reserve(options.port, options.unix.as_deref())?);
+    if options.state_root.is_none() {
+        drop(Ports::reserve(options.port, options.unix.as_deref())?);
+    }
     Err(Command::new(build(profile)?).args(args_os().skip(2)).exec()).context("cannot start the server")
 }
 

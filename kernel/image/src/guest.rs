@@ -130,6 +130,16 @@ impl Region {
     }
 }
 
+/// Whose vTPM a guest finds (`kernel::launch::Personality`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Personality {
+    /// The firmware's own.
+    #[default]
+    Quoin = 0,
+    /// As Azure's.
+    Azure = 1,
+}
+
 /// A guest.
 #[derive(Debug, Clone)]
 pub struct Guest {
@@ -150,6 +160,8 @@ pub struct Guest {
     pub mixed_blocks: u32,
     /// How the host can interrupt the firmware.
     pub interrupts: Interrupts,
+    /// Whose vTPM it finds.
+    pub personality: Personality,
     /// What it consists of.
     pub regions: Vec<Region>,
 }
@@ -200,7 +212,8 @@ impl Guest {
         let digest_count = u32::try_from(digests.len())?;
         let alternate = u32::from(self.interrupts == Interrupts::Alternate);
         ensure!(self.from_file <= self.processors.max(1), "more processors start from the file than there are");
-        let others = [self.processors, self.reserve(), self.mixed_blocks, alternate, self.from_file];
+        let personality = self.personality as u32;
+        let others = [self.processors, self.reserve(), self.mixed_blocks, alternate, self.from_file, personality];
         let numbers = [self.validation as u32, self.measure as u32, count, digest_count].into_iter().chain(others);
         page.extend(numbers.flat_map(u32::to_le_bytes));
         page.resize(HEAD, 0);
@@ -256,6 +269,7 @@ impl Guest {
             from_file: 0,
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
+            personality: Personality::default(),
             regions,
         })
     }
@@ -332,7 +346,7 @@ fn entry(region: &Region) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
+    use super::{Elf, Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
     use crate::testing::{Segment, elf};
 
     fn guest(regions: Vec<Region>) -> Guest {
@@ -345,6 +359,7 @@ mod tests {
             from_file: 0,
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
+            personality: Personality::default(),
             regions,
         }
     }
@@ -375,6 +390,12 @@ mod tests {
             assert!(page[0x54..0x80].iter().all(|byte| *byte == 0));
         }
         assert!(Guest::launch_params(Some(&Guest { processors: 4, from_file: 5, ..guest(Vec::new()) })).is_err());
+    }
+
+    #[test]
+    fn the_personality_is_a_word_of_the_page() {
+        let page = Guest::launch_params(Some(&Guest { personality: Personality::Azure, ..guest(Vec::new()) })).unwrap();
+        assert_eq!(page[0x54..0x58], [1, 0, 0, 0]);
     }
 
     #[test]

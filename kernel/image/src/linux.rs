@@ -6,7 +6,7 @@
 
 use super::acpi;
 use super::elf::PAGE;
-use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
+use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
 use anyhow::{Context, Result, ensure};
 use core::mem::{offset_of, size_of};
 use linux_loader::loader::bootparam::{boot_params, setup_header};
@@ -109,6 +109,7 @@ impl Linux {
             from_file: 0,
             mixed_blocks: 0,
             interrupts: Interrupts::default(),
+            personality: Personality::default(),
             regions,
         })
     }

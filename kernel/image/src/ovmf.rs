@@ -2,7 +2,7 @@
 //! OvmfPkg/Include/WorkArea.h and ResetVector/X64/OvmfSevMetadata.asm).
 
 use super::elf::PAGE;
-use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Region, Validation, memory_type};
+use super::guest::{Entry, Event, Guest, Interrupts, Kind, Measure, Personality, Region, Validation, memory_type};
 use anyhow::{Context, Result, ensure};
 
 /// The image ends here.
@@ -45,6 +45,7 @@ pub fn guest(image: &[u8]) -> Result<Guest> {
         from_file: 0,
         mixed_blocks: 0,
         interrupts: Interrupts::default(),
+        personality: Personality::default(),
         regions,
     })
 }

@@ -7,18 +7,21 @@
 //! | [`e820`] | the memory map that an operating system is given |
 //! | [`memory_map`] | the host's memory map, checked |
 //! | [`deposits`] | memory that the guest has deposited |
-//! | [`ownership`] | who owns each page, and whether it is validated |
+//! | [`owners`] | what is asked of whoever knows who owns each page, and whether it is validated |
+//! | [`ownership`] | one who does |
 //! | [`validate`] | a page's way from the host to the guest and back |
 //! | [`page_table`] | the firmware's own page tables |
 
 pub mod deposits;
 pub mod e820;
 pub mod memory_map;
+pub mod owners;
 pub mod ownership;
 pub mod page_table;
 pub mod region;
 pub mod validate;
 
+pub use owners::{Owner, Owners, OwnershipError};
 pub use region::Region;
 pub use snp::rmp::{Attributes, Inaccessible, PageSize, Permissions, Pvalidated, RmpError, Vmpl};
 

@@ -13,6 +13,8 @@ use alloc::vec::Vec;
 
 use heapless::Vec as FixedVec;
 
+pub use super::owners::{Owner, Owners, OwnershipError};
+
 use super::deposits::Deposits;
 use super::memory_map::MAX_RANGES;
 use super::{LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, Region};
@@ -37,37 +39,6 @@ const _: () = assert!(ROOM * size_of::<Bits>() + PAGE <= PAGES_TO_GROW as usize 
 pub const MAX_GROWTH: usize = (MAX_MIXED_BLOCKS - FIRST_MIXED_BLOCKS) / ROOM * PAGES_TO_GROW as usize;
 /// Pages, of either size, that are remembered as poisoned; after one more, no page that is not validated ever is again.
 pub const MAX_POISONED: usize = 64;
-
-/// What a page is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// RAM, validated and granted to VMPL2.
-    Guest,
-    /// RAM that is not validated: the guest may ask for its validation, nobody may touch it.
-    Unvalidated,
-    /// A register state of a guest's vCPU.
-    Vmsa,
-    /// The firmware's: its own, or deposited by the guest.
-    Firmware,
-    /// RAM of which the CPU and this map did not say the same: the host has swapped it. Nobody's, for ever.
-    Poisoned,
-    /// No RAM: a device, a hole, or beyond the memory map.
-    Unbacked,
-}
-
-/// The change cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnershipError {
-    /// The page is in no range of RAM, or not in the state that the change needs.
-    State,
-    /// No room to remember one more page in another state than its neighbours.
-    NoRoom,
-}
-
-snp::error_words! { OwnershipError {
-    Self::State => "the page is no RAM, or not in the state for that",
-    Self::NoRoom => "there is no room for one more page of another state",
-} }
 
 /// No map can be made of so much RAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +106,113 @@ pub struct Ownership {
     max_mixed: usize,
 }
 
+impl Owners for Ownership {
+    fn owner(&self, gpa: u64) -> Owner {
+        self.run(gpa).0
+    }
+
+    fn all(&self, region: Region, owner: Owner) -> bool {
+        let mut gpa = region.start();
+        while gpa < region.end() {
+            let (found, next) = self.run(gpa);
+            if found != owner {
+                return false;
+            }
+            gpa = next;
+        }
+        true
+    }
+
+    fn give(&mut self, region: Region) -> Result<(), OwnershipError> {
+        self.change(region, Owner::Unvalidated, true)
+    }
+
+    fn take(&mut self, region: Region) -> Result<(), OwnershipError> {
+        self.change(region, Owner::Guest, false)
+    }
+
+    fn can_change(&self, region: Region) -> bool {
+        let room = self.mixed.len() < self.max_mixed;
+        self.place(region).is_ok_and(|place| place.whole || room || self.slot(place.block).is_some())
+    }
+
+    fn can_grow(&self) -> bool {
+        !self.bits.is_full()
+    }
+
+    fn grow(&mut self) -> bool {
+        let Ok(room) = reserved(ROOM) else { return false };
+        let grown = self.can_grow() && self.bits.push(room).is_ok();
+        self.max_mixed += if grown { ROOM } else { 0 };
+        grown
+    }
+
+    fn deposited(&self) -> u64 {
+        self.deposits.free_pages()
+    }
+
+    fn has_room_for_deposit(&self) -> bool {
+        self.deposits.has_room()
+    }
+
+    fn deposit(&mut self, region: Region) -> Result<(), OwnershipError> {
+        if !self.all(region, Owner::Guest) {
+            return Err(OwnershipError::State);
+        }
+        if !self.deposits.has_room() {
+            return Err(OwnershipError::NoRoom);
+        }
+        self.deposits.add(region);
+        Ok(())
+    }
+
+    fn each_to_withdraw(&self, see: &mut dyn FnMut(u64) -> bool) {
+        self.deposits.free().take_while(|page| see(*page)).for_each(drop);
+    }
+
+    fn withdraw(&mut self) -> Option<u64> {
+        self.deposits.remove_last()
+    }
+
+    fn can_use_deposited(&self, pages: u32) -> bool {
+        usize::try_from(pages).is_ok_and(|pages| self.deposits.has_room_to_use(pages))
+    }
+
+    fn use_deposited(&mut self) -> Option<u64> {
+        self.deposits.take_into_use()
+    }
+
+    fn poison(&mut self, page: Region) {
+        if self.poisoned.push(page).is_err() {
+            self.all_poisoned = true;
+            // It may have been the guest's.
+            let _ = self.take(page);
+        }
+    }
+
+    fn make_vmsa(&mut self, gpa: u64) -> Result<(), OwnershipError> {
+        if self.owner(gpa) != Owner::Guest || !gpa.is_multiple_of(PAGE_SIZE) {
+            return Err(OwnershipError::State);
+        }
+        let at = self.vmsas.partition_point(|vmsa| *vmsa < gpa);
+        if !self.has_room_for_vmsa() {
+            return Err(OwnershipError::NoRoom);
+        }
+        self.vmsas.insert(at, gpa);
+        Ok(())
+    }
+
+    fn has_room_for_vmsa(&self) -> bool {
+        self.vmsas.len() < MAX_VMSAS
+    }
+
+    fn unmake_vmsa(&mut self, gpa: u64) -> Result<(), OwnershipError> {
+        let at = self.vmsas.binary_search(&gpa).map_err(|_| OwnershipError::State)?;
+        self.vmsas.remove(at);
+        Ok(())
+    }
+}
+
 impl Ownership {
     /// A map in which all RAM is unvalidated. `ranges` are those of [`super::memory_map::check`]: ascending, and
     /// without `firmware`.
@@ -187,139 +265,6 @@ impl Ownership {
         let bits: usize = self.bits.iter().map(bytes).sum();
         let lists = bytes(&self.guest) + bytes(&self.mixed) + bytes(&self.free) + bytes(&self.vmsas);
         bits + lists + self.deposits.footprint()
-    }
-
-    /// Who owns the page that the byte at `gpa` lies in.
-    #[must_use]
-    pub fn owner(&self, gpa: u64) -> Owner {
-        self.run(gpa).0
-    }
-
-    /// Whether each page of `region` is owned by `owner`.
-    #[must_use]
-    pub fn all(&self, region: Region, owner: Owner) -> bool {
-        let mut gpa = region.start();
-        while gpa < region.end() {
-            let (found, next) = self.run(gpa);
-            if found != owner {
-                return false;
-            }
-            gpa = next;
-        }
-        true
-    }
-
-    /// Every page of `region` becomes the guest's. The region may be a whole 2 MiB block or lie in one.
-    pub fn give(&mut self, region: Region) -> Result<(), OwnershipError> {
-        self.change(region, Owner::Unvalidated, true)
-    }
-
-    /// Every page of `region` becomes unvalidated.
-    pub fn take(&mut self, region: Region) -> Result<(), OwnershipError> {
-        self.change(region, Owner::Guest, false)
-    }
-
-    /// Whether `region`, all in one 2 MiB block, could change hands: asked before the hardware is told, so that the map
-    /// cannot fail after it.
-    #[must_use]
-    pub fn can_change(&self, region: Region) -> bool {
-        let room = self.mixed.len() < self.max_mixed;
-        self.place(region).is_ok_and(|place| place.whole || room || self.slot(place.block).is_some())
-    }
-
-    /// Whether the guest can be asked for memory with which a change becomes possible that is not.
-    #[must_use]
-    pub fn can_grow(&self) -> bool {
-        !self.bits.is_full()
-    }
-
-    /// Makes room for more blocks in mixed use, of [`PAGES_TO_GROW`] pages that the heap has got. `false`: it has not.
-    pub fn grow(&mut self) -> bool {
-        let Ok(room) = reserved(ROOM) else { return false };
-        let grown = self.can_grow() && self.bits.push(room).is_ok();
-        self.max_mixed += if grown { ROOM } else { 0 };
-        grown
-    }
-
-    /// Pages that the guest has deposited, and that can be given back.
-    #[must_use]
-    pub fn deposited(&self) -> u64 {
-        self.deposits.free_pages()
-    }
-
-    /// Whether one more part of memory can be deposited.
-    #[must_use]
-    pub fn has_room_for_deposit(&self) -> bool {
-        self.deposits.has_room()
-    }
-
-    /// The guest's `region` becomes the firmware's.
-    pub fn deposit(&mut self, region: Region) -> Result<(), OwnershipError> {
-        if !self.all(region, Owner::Guest) {
-            return Err(OwnershipError::State);
-        }
-        if !self.deposits.has_room() {
-            return Err(OwnershipError::NoRoom);
-        }
-        self.deposits.add(region);
-        Ok(())
-    }
-
-    /// The pages that [`Ownership::withdraw`] gives back, in its order.
-    pub fn to_withdraw(&self) -> impl Iterator<Item = u64> + '_ {
-        self.deposits.free()
-    }
-
-    /// A page that was deposited is the guest's again.
-    pub fn withdraw(&mut self) -> Option<u64> {
-        self.deposits.remove_last()
-    }
-
-    /// Whether [`Ownership::use_deposited`] can be called so often, if there are so many pages.
-    #[must_use]
-    pub fn can_use_deposited(&self, pages: u32) -> bool {
-        usize::try_from(pages).is_ok_and(|pages| self.deposits.has_room_to_use(pages))
-    }
-
-    /// A page that was deposited is the firmware's for good. `None`: there is none.
-    pub fn use_deposited(&mut self) -> Option<u64> {
-        self.deposits.take_into_use()
-    }
-
-    /// The page is nobody's from here on. This cannot fail: when there is no room to remember it, its like is refused
-    /// altogether.
-    pub fn poison(&mut self, page: Region) {
-        if self.poisoned.push(page).is_err() {
-            self.all_poisoned = true;
-            // It may have been the guest's.
-            let _ = self.take(page);
-        }
-    }
-
-    /// The guest's page at `gpa` becomes a VMSA.
-    pub fn make_vmsa(&mut self, gpa: u64) -> Result<(), OwnershipError> {
-        if self.owner(gpa) != Owner::Guest || !gpa.is_multiple_of(PAGE_SIZE) {
-            return Err(OwnershipError::State);
-        }
-        let at = self.vmsas.partition_point(|vmsa| *vmsa < gpa);
-        if !self.has_room_for_vmsa() {
-            return Err(OwnershipError::NoRoom);
-        }
-        self.vmsas.insert(at, gpa);
-        Ok(())
-    }
-
-    /// Whether there is room for one more VMSA.
-    #[must_use]
-    pub const fn has_room_for_vmsa(&self) -> bool {
-        self.vmsas.len() < MAX_VMSAS
-    }
-
-    /// The VMSA at `gpa` becomes an ordinary page of the guest's again.
-    pub fn unmake_vmsa(&mut self, gpa: u64) -> Result<(), OwnershipError> {
-        let at = self.vmsas.binary_search(&gpa).map_err(|_| OwnershipError::State)?;
-        self.vmsas.remove(at);
-        Ok(())
     }
 
     #[cfg(test)]

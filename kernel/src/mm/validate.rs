@@ -3,10 +3,9 @@
 //! The order is the point. A page is zeroed after it is validated and before VMPL2 may read it, so what the host or an
 //! earlier owner left is never seen; and the guest loses its rights before the page is taken.
 
-use super::ownership::{Ownership, OwnershipError};
 use super::{
-    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PageSize, Pages, Permissions, Pvalidated, Region, RmpError,
-    Vmpl,
+    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, Owners, OwnershipError, PageSize, Pages, Permissions,
+    Pvalidated, Region, RmpError, Vmpl,
 };
 
 /// Why the guest's memory cannot be made ready at boot. Each ends the boot.
@@ -33,7 +32,7 @@ snp::error_words! { BootError {
 } }
 
 /// Validates, zeroes and grants to the guest every page of `region`, 2 MiB at a time where the host backs it so.
-pub fn give_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
+pub fn give_region(pages: &mut dyn Pages, map: &mut dyn Owners, region: Region) -> Result<(), BootError> {
     for block in region.blocks() {
         if block.len() != LARGE_PAGE_SIZE || !give_large(pages, block)? {
             give_small(pages, block)?;
@@ -53,7 +52,7 @@ pub fn take_region(pages: &mut dyn Pages, region: Region) -> Result<(), BootErro
 }
 
 /// Grants pages that were measured into the image and are valid already; what they hold is the guest's.
-pub fn grant_region(pages: &mut dyn Pages, map: &mut Ownership, region: Region) -> Result<(), BootError> {
+pub fn grant_region(pages: &mut dyn Pages, map: &mut dyn Owners, region: Region) -> Result<(), BootError> {
     for block in region.blocks() {
         grant_small(pages, block)?;
         map.give(block).map_err(|error| BootError::Map(block.start(), error))?;
@@ -121,7 +120,7 @@ pub fn rescind(pages: &mut dyn Pages, gpa: u64, size: PageSize) -> Result<(), Rm
 
 #[cfg(test)]
 mod tests {
-    use super::super::ownership::Owner;
+    use super::super::ownership::{Owner, Ownership};
     use super::*;
     use crate::testing::{FakeMachine, GIVEN, RAM_END};
 

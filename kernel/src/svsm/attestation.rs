@@ -1,6 +1,8 @@
 //! Attestation protocol (protocol 1): a report of VMPL0 whose REPORT_DATA is SHA-512 of the guest's nonce and a
 //! manifest of services.
 
+use alloc::vec::Vec;
+
 use snp::message::MessageError;
 use snp::report::REPORT_SIZE;
 use snp::svsm::ResultCode;
@@ -8,10 +10,9 @@ use snp::svsm::attestation::{AttestAnswer, AttestServices, AttestSingleService, 
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::{Machine, Registers};
-use crate::attest::{Attested, Certificates, EndorsementKey, ReportError};
+use crate::attest::{Attested, Certificates, Keys, ReportError};
 use crate::guest::{Claim, Refused};
-use crate::mm::Pages;
-use crate::mm::ownership::Ownership;
+use crate::mm::{Owners, Pages};
 
 pub(super) fn handle(machine: &mut Machine<'_>, call: u32, registers: &mut Registers) -> Result<(), ResultCode> {
     match call {
@@ -43,8 +44,8 @@ fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_
     Ok(structure)
 }
 
-/// All of both calls that is alike. The first of all calls makes the endorsement key, and so does the first behind a
-/// TPM2_ChangeEPS: it takes as long as TPM2_CreatePrimary of an RSA-2048 key.
+/// All of both calls that is alike. The first of all calls makes the keys that it names, and so does the first behind a
+/// TPM2_ChangeEPS: it takes as long as TPM2_CreatePrimary of an RSA-2048 key, or of two and three of ECC.
 ///
 /// - `INVALID_PARAMETER`: an operation or nonce that is not in one page of the guest's; a reserved field that is not
 ///   zero; a service or manifest version that does not exist; a buffer that is too small (then the registers say what
@@ -60,11 +61,15 @@ fn attest(
 ) -> Result<(), ResultCode> {
     let nonce = read_nonce(machine.pages, &machine.guest.lock().map, operation)?;
     let attested = attested.ok_or(ResultCode::INVALID_PARAMETER)?;
-    let key = match attested.has_key() {
-        true => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.endorsement_key(),
-        false => Some(EndorsementKey::new()),
+    let keys = match attested.keys() {
+        Keys::None => Some(Vec::new()),
+        Keys::Endorsement => {
+            machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.endorsement_key().map(|key| [key.to_vec()].into())
+        }
+        Keys::All => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.keys(),
     };
-    let manifest = key.and_then(|key| attested.manifest(&key, machine.interrupts)).ok_or(ResultCode::REPORT_FAILED)?;
+    let manifest = keys.and_then(|keys| attested.manifest(&keys, machine.interrupts));
+    let manifest = manifest.ok_or(ResultCode::REPORT_FAILED)?;
     let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
     Buffers::check(&machine.guest.lock().map, operation)?;
@@ -96,7 +101,7 @@ fn length(bytes: usize) -> Result<u32, ResultCode> {
 /// The operation has been checked: its nonce is of the one size.
 fn read_nonce(
     pages: &mut dyn Pages,
-    map: &Ownership,
+    map: &dyn Owners,
     operation: &AttestServices,
 ) -> Result<[u8; NONCE_SIZE], ResultCode> {
     let mut nonce = [0; NONCE_SIZE];
@@ -125,7 +130,7 @@ struct Buffers<'a> {
 }
 
 impl<'a> Buffers<'a> {
-    fn check(map: &'a Ownership, operation: &AttestServices) -> Result<Buffers<'a>, ResultCode> {
+    fn check(map: &'a dyn Owners, operation: &AttestServices) -> Result<Buffers<'a>, ResultCode> {
         let buffer = |gpa: u64, size: u32| Claim::new(gpa, size.into()).check_aligned(map).map_err(refused);
         let certificates = match operation.certificates_size.get() {
             0 => None,
@@ -152,7 +157,7 @@ impl<'a> Buffers<'a> {
 mod tests {
 
     use super::*;
-    use crate::testing::{EK, GIVEN, GIVEN_END, Scene, forbidden_gpas};
+    use crate::testing::{AK, EK, GIVEN, GIVEN_END, Scene, forbidden_gpas};
     use snp::guid::Guid;
     use snp::svsm::attestation::VTPM_SERVICE;
     use std::vec;
@@ -252,10 +257,24 @@ mod tests {
         without.common.certificates_size = 0.into();
         without.common.certificates_gpa = u64::MAX.into();
         let after = call(&mut scene, SERVICES, &without);
-        assert_eq!((after.rax, after.rcx, after.rdx), (0, 80 + EK.len() as u64, 0));
-        let manifest = scene.machine.bytes(MANIFEST, 80 + EK.len());
-        assert_eq!((&manifest[72..72 + EK.len()], &manifest[72 + EK.len()..]), (EK, &[0; 8][..]));
+        let len = 96 + EK.len() + 8 + 12 + EK.len() + AK.len();
+        assert_eq!((after.rax, after.rcx, after.rdx), (0, len as u64, 0));
+        let manifest = scene.machine.bytes(MANIFEST, len);
+        assert_eq!((&manifest[96..96 + EK.len()], &manifest[96 + EK.len()..][..8]), (EK, &[0; 8][..]));
         assert_eq!(scene.machine.bytes(REPORT, 0x90)[0x50..], report_data(&[0x5a; 64], &manifest));
+    }
+
+    #[test]
+    fn the_manifest_of_version_1_names_all_keys_and_is_bound_as_the_other() {
+        let (mut scene, mut keys) = (Scene::new(), operation());
+        keys.manifest_version = 1.into();
+        let after = call(&mut scene, SINGLE, &keys);
+        let sized = |key: &[u8]| [&u16::try_from(key.len()).unwrap().to_be_bytes(), key].concat();
+        let wanted = [&[0, 0, 0, 1, 0, 0, 0, 2][..], &sized(EK), &sized(AK)].concat();
+        assert_eq!((after.rax, after.rcx), (0, wanted.len() as u64));
+        assert_eq!(scene.machine.bytes(MANIFEST, wanted.len()), wanted);
+        assert_eq!(scene.machine.bytes(REPORT, 0x90)[0x50..], report_data(&[0x5a; 64], &wanted));
+        assert_eq!(scene.tpm().asked, 1);
     }
 
     #[test]
@@ -288,7 +307,7 @@ mod tests {
             |op| op.common.reserved_3c = 1.into(),
             |op| op.reserved_54 = 1.into(),
             |op| op.service = Guid::ZERO,
-            |op| op.manifest_version = 1.into(),
+            |op| op.manifest_version = 2.into(),
             |op| op.common.nonce_size = 0.into(),
             |op| op.common.nonce_size = 63.into(),
             |op| op.common.nonce_size = 65.into(),

@@ -12,10 +12,10 @@ use super::request::set_runnable;
 use super::vcpus::{Guest, NoPlace, Vcpu};
 use super::{Machine, Registers, deposit, find, processors};
 use crate::guest::Claim;
-use crate::mm::ownership::{Owner, Ownership, OwnershipError};
 use crate::mm::validate::{grant, revoke};
 use crate::mm::{
-    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, PAGE, PAGE_SIZE, PageSize, Pages, Pvalidated, Region,
+    Attributes, GUEST_VMPL, Inaccessible, LARGE_PAGE_SIZE, Owner, Owners, OwnershipError, PAGE, PAGE_SIZE, PageSize,
+    Pages, Pvalidated, Region,
 };
 
 /// DELETE_VCPU: the vCPU is running.
@@ -63,7 +63,7 @@ fn remap_calling_area(machine: &mut Machine<'_>, gpa: u64) -> Result<(), ResultC
     Ok(())
 }
 
-fn page_of_the_guest(map: &Ownership, gpa: u64) -> Result<u64, ResultCode> {
+fn page_of_the_guest(map: &dyn Owners, gpa: u64) -> Result<u64, ResultCode> {
     if !gpa.is_multiple_of(PAGE_SIZE) {
         return Err(ResultCode::INVALID_PARAMETER);
     }
@@ -141,7 +141,7 @@ fn read_list<'l>(
 /// Pages and who owns them, for as long as the guest's lock is held.
 struct Memory<'m> {
     pages: &'m mut dyn Pages,
-    map: &'m mut Ownership,
+    map: &'m mut dyn Owners,
 }
 
 fn change_page(pages: &mut dyn Pages, guest: &mut Guest, entry: u64) -> Result<(), ResultCode> {
@@ -507,7 +507,7 @@ mod tests {
     #[test]
     fn without_room_in_the_map_no_page_is_touched() {
         let mut scene = Scene::new();
-        scene.map().fill_up();
+        scene.guest.get_mut().map.fill_up();
         let whole = (GIVEN + LARGE_PAGE_SIZE).next_multiple_of(LARGE_PAGE_SIZE);
         let before = scene.machine.states();
         assert_eq!(pvalidate(&mut scene, &[whole + 0x3000]), (0x4000_0041, 0));

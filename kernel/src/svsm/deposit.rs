@@ -97,10 +97,13 @@ fn list_deposits(pages: &mut dyn Pages, guest: &Guest, gpa: u64, room: u16) -> R
     let mut list = [0; PAGE];
     let (head, entries) = list.split_at_mut(HEAD);
     let mut count = 0_u16;
-    for (entry, page) in entries.as_chunks_mut().0.iter_mut().zip(guest.map.to_withdraw()).take(room.into()) {
+    let mut entries = entries.as_chunks_mut().0.iter_mut().take(room.into());
+    guest.map.each_to_withdraw(&mut |page| {
+        let Some(entry) = entries.next() else { return false };
         *entry = page.to_le_bytes();
         count += 1;
-    }
+        true
+    });
     head.iter_mut().zip(count.to_le_bytes()).for_each(|(to, from)| *to = from);
     let len = (usize::from(count) + 1) * HEAD;
     write_list(pages, guest, gpa, list.get(..len).unwrap_or(&[]))?;
@@ -112,7 +115,8 @@ fn write_list(pages: &mut dyn Pages, guest: &Guest, gpa: u64, bytes: &[u8]) -> R
     list.and_then(|list| list.write(pages, bytes)).map_err(|_| ResultCode::INVALID_ADDRESS)
 }
 
-/// The next page of [`crate::mm::ownership::Ownership::to_withdraw`]. `false`: it is nobody's now, or there is none.
+/// The next page of [`Owners::each_to_withdraw`](crate::mm::Owners::each_to_withdraw). `false`: it is nobody's now, or
+/// there is none.
 fn give_back(pages: &mut dyn Pages, guest: &mut Guest) -> bool {
     let Some(page) = guest.map.withdraw() else { return false };
     let zeroed = pages.zero(page, PageSize::Size4K).is_ok();
@@ -476,7 +480,7 @@ mod tests {
             deposited += u64::from(done);
         }
         assert_eq!(scene.map().deposited(), deposited);
-        scene.map().fill_deposits();
+        scene.guest.get_mut().map.fill_deposits();
         let before = scene.machine.states();
         assert_eq!(deposit(&mut scene, &[GIVEN + 0x9000]), (INVALID_REQUEST, 0));
         assert!(scene.machine.states() == before, "no page changed its state");
@@ -487,7 +491,7 @@ mod tests {
     #[test]
     fn a_call_that_needs_memory_asks_for_it_and_uses_it() {
         let mut scene = Scene::new();
-        scene.map().fill_up();
+        scene.guest.get_mut().map.fill_up();
         let page = large() + LARGE_PAGE_SIZE / 2;
         let pvalidate = |scene: &mut Scene| {
             scene.machine.place(LIST + 0x800, &[1, 0, 0, 0, 0, 0, 0, 0]);
@@ -515,7 +519,7 @@ mod tests {
     #[test]
     fn memory_that_was_asked_for_can_be_withdrawn_all_the_same() {
         let mut scene = Scene::new();
-        scene.map().fill_up();
+        scene.guest.get_mut().map.fill_up();
         place_list(&mut scene, 0, &[large()]);
         assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, 0x4000_0041);
         assert_eq!(deposit(&mut scene, &[PAGES]), (0, 1));
@@ -529,7 +533,7 @@ mod tests {
     fn a_map_that_cannot_grow_any_more_is_the_end_of_asking() {
         let mut scene = Scene::new();
         while scene.map().grow() {}
-        scene.map().fill_up();
+        scene.guest.get_mut().map.fill_up();
         let before = scene.machine.states();
         place_list(&mut scene, 0, &[large()]);
         assert_eq!(scene.call(PVALIDATE, [LIST, 0, 0, 0]).rax, INVALID_REQUEST);
@@ -539,7 +543,7 @@ mod tests {
     #[test]
     fn a_heap_that_cannot_grow_is_the_end_of_asking() {
         let mut scene = Scene::new();
-        scene.map().fill_up();
+        scene.guest.get_mut().map.fill_up();
         scene.machine.heap_limit = 10;
         let pages: Vec<u64> = (0..u64::from(PAGES_TO_GROW)).map(|page| PAGES + page * 4096).collect();
         assert_eq!(deposit(&mut scene, &pages).0, 0);

@@ -18,6 +18,8 @@ pub mod vcpus;
 pub mod vtpm;
 pub mod x2apic;
 
+use alloc::vec::Vec;
+
 use snp::svsm::{CallId, ResultCode, protocol};
 
 use crate::attest;
@@ -41,15 +43,53 @@ pub struct Registers {
     pub r9: u64,
 }
 
+/// Somebody else is at work on what is needed: nothing has been done, and the call can be made again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
 /// The TPM behind the vTPM protocol, and its identity behind the attestation protocol.
 pub trait Tpm {
-    /// Executes one command and returns the length of the response, which is always well formed.
+    /// Executes one command and returns the length of the response, which is always well formed. Neither is longer than
+    /// `response`: so much, the TPM tells its caller, a command and a response can have.
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize;
+
+    /// The one place for a command and a response that come and go in a list of pages: too long for a processor's
+    /// stack.
+    fn buffers(&mut self) -> &mut vtpm::Buffers;
+
+    /// As [`Tpm::execute`], with the first `command` bytes of the one of [`Tpm::buffers`], and the first `response`
+    /// bytes of the other. Neither number is more than [`vtpm::BUFFER`].
+    fn execute_in_buffers(&mut self, command: usize, response: usize) -> usize;
 
     /// The public area of the RSA-2048 endorsement key that the TPM has now. It is made when it is asked for first, and
     /// when TPM2_ChangeEPS has changed the seed since: that takes a search for primes. `None`: there is none, which
     /// does not happen.
     fn endorsement_key(&mut self) -> Option<attest::EndorsementKey>;
+
+    /// The public areas (TPMT_PUBLIC) of all keys that it can be known by: the RSA-2048 endorsement key is the first.
+    /// They are made as that one is.
+    fn keys(&mut self) -> Option<Vec<Vec<u8>>> {
+        Some([self.endorsement_key()?.to_vec()].into())
+    }
+
+    /// Called before [`Tpm::execute`] with the same command: makes ready what it is about to read, if that takes a
+    /// report.
+    ///
+    /// # Errors
+    /// [`Busy`]: the command is not to be executed now.
+    fn prepare(&mut self, command: &[u8], reports: &Mutex<dyn attest::Reports + '_>) -> Result<(), Busy> {
+        let _ = (command, reports);
+        Ok(())
+    }
+
+    /// The same before [`Tpm::execute_in_buffers`], for the first `command` bytes of the buffer.
+    ///
+    /// # Errors
+    /// As [`Tpm::prepare`].
+    fn prepare_in_buffers(&mut self, command: usize, reports: &Mutex<dyn attest::Reports + '_>) -> Result<(), Busy> {
+        let command = self.buffers().command.get(..command).unwrap_or_default().to_vec();
+        self.prepare(&command, reports)
+    }
 }
 
 /// What the handlers on one processor work with.
@@ -118,7 +158,7 @@ mod tests {
     fn the_tables_of_forbidden_addresses_are_long_enough() {
         let core = [8, 4096, 4096, 4096, 4096, 4096];
         let attestation = [0x40, 0x58, 64, 4096, 4096, 0x4000];
-        let vtpm = [4096];
+        let vtpm = [4096, 0x90, 4096, 4096, 4096];
         let fields = core.into_iter().chain(attestation).chain(vtpm);
         let cases: usize = fields.map(|len| forbidden_gpas(len).len()).sum();
         assert!(cases >= 20_000, "{cases} cases");
@@ -165,6 +205,9 @@ mod tests {
         let list = |entry: u64| [[1, 0, 0, 0, 0, 0, 0, 0], entry.to_le_bytes()].concat();
         let command = [&[8, 0, 0, 0, 0, 12, 0, 0, 0][..], &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7b, 0, 8]].concat();
         let mailbox = [BUFFER - 0x800, BUFFER + 0x800];
+        // A command that needs both pages.
+        let head = [[8, 0, 0, 0, 0, 0, 0, 0], [8, 0x10, 0, 0, 2, 0, 0, 0]].concat();
+        let pages = [&head[..], &PAGE.to_le_bytes(), &OPERATION.to_le_bytes(), &[0; 0x70]].concat();
         let operation = (0..5).map(|page| OPERATION + page * 0x1000).collect();
         vec![
             (0, [PAGE, 0], vec![], vec![PAGE], 0x8000_0003),
@@ -176,6 +219,7 @@ mod tests {
             (5, [LIST, 0], vec![], vec![LIST], 0x8000_0003),
             (1 << 32, [OPERATION, 0], vec![(OPERATION, attestation())], operation, 0x8000_0005),
             (2 << 32 | 1, [BUFFER, 0], vec![(BUFFER, command)], mailbox.to_vec(), 0x8000_0005),
+            (2 << 32 | 0x8000_0001, [LIST, 0], vec![(LIST, pages)], vec![LIST, PAGE, OPERATION], 0x8000_0005),
         ]
     }
 

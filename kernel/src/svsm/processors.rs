@@ -18,9 +18,15 @@ pub(super) type Block = FixedVec<u64, MAX_LATER_PAGES>;
 /// - `INVALID_REQUEST`: the firmware cannot keep track of so many more in use
 /// - `INVALID_ADDRESS`: all that would be taken, which are those with the highest addresses, are at 2 MiB boundaries
 pub(super) fn take_block(pages: &mut dyn Pages, guest: &mut Guest) -> Result<Block, ResultCode> {
-    want(guest, guest.later_pages)?;
-    let count = usize::try_from(guest.later_pages).unwrap_or(usize::MAX);
-    let first = guest.map.to_withdraw().take(count).position(|page| !page.is_multiple_of(LARGE_PAGE_SIZE));
+    let wanted = guest.later_pages;
+    want(guest, wanted)?;
+    let count = usize::try_from(wanted).unwrap_or(usize::MAX);
+    let (mut seen, mut first) = (0, None);
+    guest.map.each_to_withdraw(&mut |page| {
+        first = (seen < count && !page.is_multiple_of(LARGE_PAGE_SIZE)).then_some(seen);
+        seen += 1;
+        first.is_none() && seen < count
+    });
     let first = first.ok_or(ResultCode::INVALID_ADDRESS)?;
     let mut block: Block = (0..count).map_while(|_| guest.map.use_deposited()).collect();
     say_what_is_available(pages, guest);
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn more_pieces_than_can_be_remembered_are_refused() {
         let mut scene = Scene::with_later(LATER_PAGES);
-        scene.map().fill_uses();
+        scene.guest.get_mut().map.fill_uses();
         deposit(&mut scene, &alone(0, ALL));
         let before = scene.machine.states();
         assert_eq!(create(&mut scene, LATER[0], VMSA), INVALID_REQUEST);

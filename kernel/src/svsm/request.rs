@@ -8,8 +8,7 @@ use snp::vmsa::{EFER_SVME, Vmsa};
 
 use super::vcpus::Vcpu;
 use super::{Machine, Registers, apic, serve};
-use crate::mm::ownership::Owner;
-use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, PageSize, Pages, RmpError, read_u64, write_u64};
+use crate::mm::{Attributes, GUEST_VMPL, Inaccessible, Owner, PageSize, Pages, RmpError, read_u64, write_u64};
 
 /// Why the guest is run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use heapless::Vec as FixedVec;
 use snp::svsm::apic::Command;
 
 use super::x2apic::Apic;
-use crate::mm::ownership::{MAX_VMSAS, Ownership};
-use crate::mm::{PAGE_SIZE, Region};
+use crate::mm::ownership::MAX_VMSAS;
+use crate::mm::{Owners, PAGE_SIZE, Region};
 
 /// Bytes that the firmware takes for each processor but the one that boots.
 pub const BLOCK_SIZE: u64 = 76 * 1024;
@@ -58,9 +58,7 @@ struct Processor {
 
 /// What all processors work on, behind one lock. A handler keeps the lock from the judgement of an address to the last
 /// access; none keeps it while the TPM or the PSP works.
-pub struct Guest {
-    /// Who owns each page.
-    pub map: Ownership,
+pub struct Guest<M: ?Sized = dyn Owners> {
     processors: FixedVec<Processor, MAX_PROCESSORS>,
     /// Pages that the guest was asked for, and that no call has used since.
     pub(super) wanted: u32,
@@ -68,6 +66,8 @@ pub struct Guest {
     pub(super) later_pages: u32,
     /// How many want their APICs emulated, the firmware among them.
     want_apics: u32,
+    /// Who owns each page.
+    pub map: M,
 }
 
 /// There is no such processor, or it is serving its vCPU.
@@ -83,14 +83,14 @@ pub enum NoPlace {
     Starting,
 }
 
-impl Guest {
+impl<M: Owners> Guest<M> {
     /// The processor `boot` runs the guest's first vCPU. The others have none yet; `None` if there are too many, or one
     /// is there twice.
     #[must_use]
-    pub fn new(map: Ownership, boot: u32, vcpu: Vcpu, others: &[u32]) -> Option<Guest> {
+    pub fn new(map: M, boot: u32, vcpu: Vcpu, others: &[u32]) -> Option<Guest<M>> {
         let mut processors = FixedVec::<Processor, MAX_PROCESSORS>::new();
         processors.push(Processor { vcpu: Some(vcpu), ..Processor::new(boot, State::Runs) }).ok()?;
-        let mut guest = Guest { map, processors, wanted: 0, later_pages: 0, want_apics: 1 };
+        let mut guest = Guest { processors, wanted: 0, later_pages: 0, want_apics: 1, map };
         others.iter().try_for_each(|apic_id| guest.add(Processor::new(*apic_id, State::Runs)))?;
         Some(guest)
     }
@@ -98,12 +98,14 @@ impl Guest {
     /// With processors that are started when the guest creates a vCPU for them, each with so many pages that it
     /// deposits. `None` as for [`Guest::new`], or if they are more than [`MAX_LATER_PAGES`].
     #[must_use]
-    pub fn with_later(mut self, apic_ids: impl IntoIterator<Item = u32>, pages: usize) -> Option<Guest> {
+    pub fn with_later(mut self, apic_ids: impl IntoIterator<Item = u32>, pages: usize) -> Option<Guest<M>> {
         self.later_pages = u32::try_from(pages).ok().filter(|_| pages <= MAX_LATER_PAGES)?;
         apic_ids.into_iter().try_for_each(|apic_id| self.add(Processor::new(apic_id, State::Later)))?;
         Some(self)
     }
+}
 
+impl<M: ?Sized> Guest<M> {
     fn add(&mut self, processor: Processor) -> Option<()> {
         let is_there = self.processors.iter().any(|other| other.apic_id == processor.apic_id);
         if is_there { None } else { self.processors.push(processor).ok() }
@@ -253,12 +255,13 @@ impl Processor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mm::ownership::Ownership;
     use crate::testing::{FakeMachine, GIVEN};
 
     const BOOT: Vcpu = Vcpu { vmsa: 0x80_0000_5000, calling_area: GIVEN, sev_features: 1 };
     const OTHER: Vcpu = Vcpu { vmsa: GIVEN + 0x5000, ..BOOT };
 
-    fn guest(others: &[u32]) -> Option<Guest> {
+    fn guest(others: &[u32]) -> Option<Guest<Ownership>> {
         Guest::new(FakeMachine::new().booted(), 0, BOOT, others)
     }
 

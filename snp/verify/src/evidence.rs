@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `report.bin` | SEV-SNP attestation report of VMPL0; its REPORT_DATA is SHA-512(nonce ‖ manifest) |
 //! | `certificates.bin`, `ark.der`, `ask.der`, `vcek.der` | the host's certificate table, and what is in it |
-//! | `manifest.bin` | vTPM manifest of version 0: `TPMT_PUBLIC` of the RSA-2048 EK |
+//! | `manifest.bin` | vTPM manifest: of version 0, `TPMT_PUBLIC` of the RSA-2048 EK, or of version 1 ([`manifest`]) |
 //! | `nonce.bin` | 64 random bytes, the challenger's |
 //! | `measurement.bin` | the launch digest that the collector expected, from the IGVM file |
 //! | `ak.pub` | `TPM2B_PUBLIC` of a restricted P-256 signing key in the endorsement hierarchy |
@@ -15,6 +15,7 @@
 //! | `credential/answer` | what `TPM2_ActivateCredential` returned |
 //! | `events.bin` | TCG event log (crypto agile) of what was measured; `tpm2_eventlog` reads it |
 //! | `pcrs.bin` | PCR 0–23, SHA-256 bank |
+//! | `quote.pcrs` | the same for `tpm2_checkquote -f`; read by nobody here |
 //! | `boot-events.bin` | TCG event log of the boot that the firmware kept; missing where it measured nothing |
 //! | `quote.msg`, `quote.sig`, `quote.nonce` | `TPMS_ATTEST` over all those PCRs, its signature, the second nonce |
 //!
@@ -23,11 +24,13 @@
 //! challenger is somebody else.
 
 pub mod boot_log;
+pub mod carried;
 pub mod claims;
 pub mod credential;
 pub mod event_log;
 pub mod folder;
 pub mod ima;
+pub mod manifest;
 pub mod report;
 pub mod template;
 pub mod wire;

@@ -136,7 +136,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Kind, and all parts of evidence, a length of two octets before each.
 fn alone(bytes: &[u8], steps: fn(Step) -> bool) {
     let Some((kind, mut rest)) = bytes.split_first() else { return };
-    let kind = [Kind::Quoin, Kind::Report, Kind::Azure, Kind::Tpm][usize::from(*kind % 4)];
+    let kind = [Kind::Quoin, Kind::Report, Kind::Azure, Kind::Tpm, Kind::Certificate][usize::from(*kind % 5)];
     let mut evidence = Evidence { kind, ..Evidence::default() };
     for field in fields() {
         let Some((length, tail)) = rest.split_first_chunk() else { break };
@@ -148,8 +148,8 @@ fn alone(bytes: &[u8], steps: fn(Step) -> bool) {
 }
 
 fn fields() -> impl Iterator<Item = Field> {
-    let claims: Field = |evidence| &mut evidence.claims;
-    FILES.into_iter().chain(OPTIONAL).map(|(_, field)| field).chain([claims])
+    let others: [Field; 2] = [|evidence| &mut evidence.claims, |evidence| &mut evidence.statement];
+    FILES.into_iter().chain(OPTIONAL).map(|(_, field)| field).chain(others)
 }
 
 /// Rules of every kind.
@@ -198,6 +198,7 @@ mod tests {
             Kind::Report => 1,
             Kind::Azure => 2,
             Kind::Tpm => 3,
+            Kind::Certificate => 4,
         };
         let mut bytes = vec![kind];
         for field in fields() {

@@ -9,6 +9,7 @@
 //! | a folder with `report.bin` | a report alone, such as `snpguest report` writes |
 //! | a file that begins with `HCLA` | Azure's report alone |
 //! | a file that begins with `{` | a verifier service's JSON ([`service`]) |
+//! | a certificate, in DER or PEM, that carries a report | what the firmware issues ([`crate::evidence::carried`]) |
 //! | any other file of 1184 bytes | a report alone |
 //!
 //! docs/policy.md names every file. Certificates lie in the folder: `ark`, `ask`, `asvk`, `vcek`, `vlek` with `.der` or
@@ -20,10 +21,15 @@ pub mod certificates;
 pub mod service;
 pub mod tsm;
 
+use crate::evidence::carried::Carried;
 use crate::evidence::folder::{Evidence, Kind, TCTI, read_file};
 use crate::evidence::report::SIZE;
+use crate::judge::ek_certificate::{all, first};
+use crate::pem;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 /// No file of evidence is longer, in bytes: others have logs in it.
 pub(crate) const MOST: u64 = 4 * 1024 * 1024;
@@ -40,7 +46,11 @@ pub struct Found {
 /// Reads evidence of any kind. `others` are certificates that the verifier brings.
 pub fn read(path: &Path, others: &[Vec<u8>]) -> Result<Evidence> {
     if path.is_dir() && is_ours(path) {
-        return Evidence::read(path);
+        let mut evidence = Evidence::read(path)?;
+        if evidence.kind == Kind::Tpm {
+            restore_statement(&mut evidence);
+        }
+        return Ok(evidence);
     }
     let Found { mut evidence, mut certificates } =
         if path.is_dir() { folder(path)? } else { of_file(&read_file(path, MOST)?)? };
@@ -92,7 +102,48 @@ pub fn of_file(bytes: &[u8]) -> Result<Found> {
         _ if bytes.starts_with(b"HCLA") => azure::report(bytes).map(Found::bare),
         _ if bytes.len() == SIZE => Ok(alone(bytes.to_vec())),
         [b'{', ..] => service::evidence(bytes),
-        _ => bail!("this is neither Azure's attestation report, nor JSON, nor a report of {SIZE} bytes"),
+        [0x30, 0x82, ..] => of_certificate(bytes),
+        _ if pem::is_pem(bytes) => of_certificate(&pem::der(bytes)?),
+        _ => bail!(
+            "this is neither Azure's attestation report, nor JSON, nor a certificate, nor a report of {SIZE} bytes"
+        ),
+    }
+}
+
+/// A certificate and the report that it carries.
+fn of_certificate(der: &[u8]) -> Result<Found> {
+    let mut evidence = Evidence { kind: Kind::Certificate, ek_certificate: der.to_vec(), ..Evidence::default() };
+    let certificates = carried(&mut evidence)?.context("the certificate carries no report (id-pe-cmw)")?;
+    Ok(Found { evidence, certificates })
+}
+
+/// Takes statement and report from the certificate, if it carries them; gives the certificates that it carries, too.
+fn carried(evidence: &mut Evidence) -> Result<Option<Vec<Vec<u8>>>> {
+    let certificate = Certificate::from_der(first(&evidence.ek_certificate)?).context("the certificate")?;
+    let Some(Carried { statement, report, endorsement }) = Carried::of(&certificate)? else { return Ok(None) };
+    (evidence.statement, evidence.report) = (statement, report);
+    // Of those above it, which NV Indices hold, the issuer's own is none of AMD's.
+    let is_above = |der: &&[u8]| Certificate::from_der(der).is_ok_and(|one| matches!(Carried::of(&one), Ok(None)));
+    let above = all(&evidence.ek_chain)?.into_iter().filter(is_above).map(<[u8]>::to_vec);
+    Ok(Some(endorsement.into_iter().chain(above).collect()))
+}
+
+/// Where a TPM's evidence has no report, takes the one that the EK's certificate carries, if it does. `others` are
+/// certificates that the verifier brings.
+pub fn carry(evidence: &mut Evidence, others: &[Vec<u8>]) -> Result<()> {
+    if !evidence.report.is_empty() || evidence.ek_certificate.is_empty() {
+        return Ok(());
+    }
+    let Some(mut found) = carried(evidence)? else { return Ok(()) };
+    found.extend_from_slice(others);
+    certificates::complete(evidence, &found)
+}
+
+/// The statement is no file of its own: it is in the EK's certificate, if the report is.
+fn restore_statement(evidence: &mut Evidence) {
+    let mut other = Evidence { ek_certificate: evidence.ek_certificate.clone(), ..Evidence::default() };
+    if carried(&mut other).is_ok_and(|found| found.is_some()) && other.report == evidence.report {
+        evidence.statement = other.statement;
     }
 }
 

@@ -6,7 +6,7 @@
 //! could not show.
 
 mod chain;
-mod ek_certificate;
+pub(crate) mod ek_certificate;
 mod parts;
 mod report;
 mod revocation;

@@ -17,6 +17,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Judge a certificate that the firmware has issued, by the report that it carries: an EK's, an AK's, or its own.
+    Cert(Box<program::Args>),
     /// Print launch digest, events and PCR values of an image, before any boot.
     Predict(program::PredictArgs),
     /// Print the events of a boot's log or of IMA's list by name, and the PCR values that they lead to.
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     pipe::until_it_is_closed(|| {
         let status = match (&cli.verb, &cli.args) {
+            (Some(Verb::Cert(args)), _) => program::certificate(args),
             (Some(Verb::Predict(args)), _) => program::predict(args),
             (Some(Verb::Log(args)), _) => program::log(args),
             (Some(Verb::Schema), _) => Ok(program::schema()),

@@ -33,8 +33,8 @@ use x509_cert::der::DateTime;
 )]
 pub struct Args {
     /// The evidence: a folder of ours; a folder with the files of configfs-tsm (outblob, auxblob, manifestblob); a
-    /// folder or file with Azure's attestation report; a file with a verifier service's evidence in JSON
-    /// (docs/policy.md says what is in each).
+    /// folder or file with Azure's attestation report; a certificate that carries a report; a file with a verifier
+    /// service's evidence in JSON (docs/policy.md says what is in each).
     ///
     /// With --tcti, it is where the report over the TPM's EK is, if there is one.
     #[arg(required_unless_present = "tcti")]
@@ -197,11 +197,21 @@ fn launch_digest(text: &str) -> Result<LaunchDigest> {
     Ok(digest.0)
 }
 
+/// Judges a certificate, and nothing else.
+pub fn certificate(args: &Args) -> Result<ExitCode> {
+    let evidence = evidence(args)?;
+    ensure!(evidence.kind == Kind::Certificate, "this is no certificate that carries a report");
+    conclude(args, &evidence)
+}
+
 /// Runs the program.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let evidence = evidence(args)?;
+    conclude(args, &evidence(args)?)
+}
+
+fn conclude(args: &Args, evidence: &Evidence) -> Result<ExitCode> {
     let expectations = expectations(args)?;
-    let verdict = Verdict::of(&evidence, &expectations);
+    let verdict = Verdict::of(evidence, &expectations);
     if let (Some(path), Some(key)) = (&args.eat, &args.key) {
         let key = Key::parse(&fs::read(key)?).with_context(|| key.display().to_string())?;
         let brought = [&expectations.nonce, &expectations.quote_nonce];
@@ -210,7 +220,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         fs::write(path, eat::token(&claims, &key)?)?;
     }
     if let Some(path) = &args.html {
-        fs::write(path, page::html(&evidence, &verdict))?;
+        fs::write(path, page::html(evidence, &verdict))?;
     }
     if args.json {
         println!("{:#}", verdict.to_json());
@@ -271,7 +281,9 @@ fn evidence(args: &Args) -> Result<Evidence> {
     let request = Request { ak: args.ak_handle, quote_nonce, report: files };
     let mut transport = tcti::open(tcti)?;
     let mut evidence = gather(&mut *transport, request).with_context(|| format!("TPM at {tcti}"))?;
-    if evidence.kind == Kind::Azure {
+    if evidence.kind == Kind::Tpm {
+        input::carry(&mut evidence, &certificates).context("the report that the EK's certificate carries")?;
+    } else if evidence.kind == Kind::Azure {
         certificates::complete(&mut evidence, &certificates).context("--certificates")?;
     }
     add_issuers(&mut evidence, &certificates);

@@ -1,12 +1,13 @@
 //! How long Linux takes to userland, and which part of it is the firmware's.
 //!
-//! Each way is booted three times. Twice for times, by the clock and on the processor: as ever, where the host's kernel
-//! finds and clears each page when it is touched first, and where the host has populated the guest's memory before QEMU
-//! begins. Who touches all memory first is the firmware, or rather the machine in its place; but what that costs is the
-//! host's to say, and on a virtual computer its host's. Then once with QEMU counting instructions (`-icount shift=0`):
-//! the time-stamp counter then advances by one with each of them, and the machine reads it whenever it enters and
-//! leaves a VMPL. So the firmware's own instructions, the guest's, and those by which the machine emulates SEV-SNP are
-//! told apart; one VMRUN and its exit count as the VMPL's. Each iteration of a repeated string instruction counts.
+//! Each way is booted three times. Twice for times, by the clock and on the processor: as ever, where QEMU has
+//! populated the guest's memory before it begins, and where the host's kernel finds and clears each page when it is
+//! touched first. Who touches all memory first is the firmware, or rather the machine in its place; but what that
+//! costs is the host's to say, and on a virtual computer its host's. Then once with QEMU counting instructions
+//! (`-icount shift=0`): the time-stamp counter then advances by one with each of them, and the machine reads it
+//! whenever it enters and leaves a VMPL. So the firmware's own instructions, the guest's, and those by which the
+//! machine emulates SEV-SNP are told apart; one VMRUN and its exit count as the VMPL's. Each iteration of a repeated
+//! string instruction counts.
 //!
 //! The firmware's share, of instructions and of the processor's time in memory that is there, has a limit. A share by
 //! the clock says more about other programs on the computer.
@@ -20,16 +21,13 @@ use host::guest::ending::Ending;
 use host::guest::ovmf::Ovmf;
 use host::guest::{self, System};
 use host::watch::{How, Moment, Seen, Ticks, watch};
-use host::{debian, qemu};
+use host::{boot, debian, qemu};
 
 /// Userland is reached, and the power goes off.
 const COMMAND_LINE: &str = "console=ttyS1 quiet";
 /// MiB of the machine: 384 are the guest's.
 const MEMORY: u32 = 512;
-/// QEMU touches all memory before it begins.
-const POPULATED: [&str; 4] =
-    ["-object", "memory-backend-ram,id=populated,size=512M,prealloc=on", "-machine", "memory-backend=populated"];
-/// And counts instructions.
+/// QEMU counts instructions.
 const COUNTING: [&str; 2] = ["-icount", "shift=0"];
 /// The firmware's share may be so much.
 const LIMIT_PERCENT: f64 = 5.0;
@@ -63,9 +61,9 @@ pub fn print(filter: &str) -> Result<()> {
     let mut shares = Vec::new();
     for way in &ways {
         // The other way round, a virtual computer would have the memory of the boot before at hand.
-        let fresh = boot(way, "", &[])?;
-        let populated = boot(way, "", &POPULATED)?;
-        let counted = boot(way, "\nticks=1", &COUNTING)?;
+        let fresh = booted(way, "", &[])?;
+        let populated = booted(way, "", &boot::populated(MEMORY))?;
+        let counted = booted(way, "\nticks=1", &COUNTING.map(String::from))?;
         let (table, share) = table(way.name, &populated, &fresh, &counted)?;
         println!("{table}  {share}");
         println!("  memory of the firmware, guest of 384 MiB: {}", memory(&populated)?);
@@ -98,9 +96,9 @@ fn ways(filter: &str) -> Result<Vec<Way>> {
     Ok(ways)
 }
 
-fn boot(way: &Way, config: &str, more: &[&str]) -> Result<Seen> {
+fn booted(way: &Way, config: &str, more: &[String]) -> Result<Seen> {
     let config = format!("{}{config}", guest::CONFIG);
-    let options: Vec<String> = way.options.iter().cloned().chain(more.iter().copied().map(String::from)).collect();
+    let options: Vec<String> = way.options.iter().chain(more).cloned().collect();
     let how = How { config: &config, memory: MEMORY, options: &options, typed: "", until: None, timeout: TIMEOUT };
     let seen = watch(&way.built, &how).with_context(|| way.name)?;
     let reached = seen.ending == Some(Ending::PowerOff) && seen.userland.is_some();

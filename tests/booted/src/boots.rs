@@ -154,7 +154,8 @@ fn relay(built: &Built) -> Result<()> {
 }
 
 fn linux(built: &Built, typed: &str, options: &[String]) -> Result<Seen> {
-    let how = How { config: guest::CONFIG, memory: MEMORY, options, typed, until: None, timeout: TIMEOUT };
+    let options: Vec<String> = options.iter().cloned().chain(boot::populated(MEMORY)).collect();
+    let how = How { config: guest::CONFIG, memory: MEMORY, options: &options, typed, until: None, timeout: TIMEOUT };
     watch(built, &how).context("Linux")
 }
 

@@ -4,15 +4,18 @@
 //! [`flips`] says which step must notice a flip, file by file; the verifier's own tests apply it to evidence that was
 //! made without a machine.
 
-use super::{Totals, case};
+use super::{Totals, case, others};
 use anyhow::{Context, Result, ensure};
 use host::boot::{self, Built};
-use host::collect::{self, Through};
+use host::collect::{self, Through, VTPM_GUID};
 use host::figures::{self, Figure};
 use host::qemu::Folder;
+use host::relay::{AttestCall, Attestation, Relay, result_name};
 use quoin_verify::digest::hex;
-use quoin_verify::evidence::folder::Evidence;
+use quoin_verify::evidence::folder::{Evidence, Kind};
+use quoin_verify::evidence::manifest;
 use quoin_verify::flips::flips;
+use quoin_verify::input;
 use quoin_verify::tcti::gather::{Request, gather};
 use quoin_verify::verdict::Verdict;
 use quoin_verify::{Expectations, Step};
@@ -27,6 +30,8 @@ pub fn run(built: &Built) -> Result<Totals> {
         .with_context(|| format!("collecting evidence failed\n{}", qemu.last_lines()))?;
     let request = Request { report: Some(gathered.clone()), ..Request::default() };
     let answered = gather(&mut Through(&mut relay), request);
+    let listed = listed(&mut relay, &gathered);
+    let certified = gather(&mut Through(&mut relay), Request::default());
     drop(qemu);
     let expectations = built.expectations()?;
     let mut totals =
@@ -35,8 +40,17 @@ pub fn run(built: &Built) -> Result<Totals> {
         "a verifier that asks the running TPM itself accepts it with its report, and with no other's",
         answered.and_then(|answered| asked(&answered, &expectations)),
     );
+    totals += case(
+        "the manifest of version 1 names EK and AK, alone and among all services, and there is no version 2",
+        listed.and_then(|listed| judged(&listed, &expectations)),
+    );
+    totals += case(
+        "a verifier that brings nothing is given a report by the EK's certificate",
+        certified.and_then(|certified| carried(certified, &expectations)),
+    );
     totals += case("`xtask measure` prints the digest that the report has signed", measured(built, &gathered));
     totals += case("`xtask verify` names the step that fails, by text and exit status", named(built, &gathered));
+    totals += others::cases(&gathered);
     let (mut bits, mut files) = (0, 0);
     for flips in flips(&gathered, &expectations) {
         (bits, files) = (bits + flips.bits, files + 1);
@@ -47,6 +61,40 @@ pub fn run(built: &Built) -> Result<Totals> {
         figures::keep(Figure::Flips, &format!("{bits} in {files} files"));
     }
     Ok(totals)
+}
+
+/// What configfs-tsm would give of a manifest of version 1.
+fn listed(relay: &mut dyn Relay, gathered: &Evidence) -> Result<Evidence> {
+    const INVALID_PARAMETER: u64 = 0x8000_0005;
+    let nonce = gathered.nonce.as_slice();
+    let Attestation { rax, report, manifest, .. } = relay.attest(AttestCall::Single(VTPM_GUID), 1, nonce)?;
+    ensure!(rax == 0, "{}", result_name(rax));
+    let keys = manifest::list(&manifest)?;
+    let ak = gathered.ak.get(2..).unwrap_or_default();
+    ensure!(keys.len() == 5 && keys.contains(&ak), "{} keys, or the AK is not among them", keys.len());
+    let all = relay.attest(AttestCall::Services, 0, nonce)?;
+    ensure!(all.manifest.ends_with(&manifest), "the list is not the last of all services");
+    let unknown = relay.attest(AttestCall::Single(VTPM_GUID), 2, nonce)?;
+    ensure!(unknown.rax == INVALID_PARAMETER, "version 2: {}", result_name(unknown.rax));
+    let Evidence { ark, ask, vcek, nonce, .. } = gathered.clone();
+    Ok(Evidence { kind: Kind::Report, report, manifest, ark, ask, vcek, nonce, ..Evidence::default() })
+}
+
+fn judged(evidence: &Evidence, expectations: &Expectations) -> Result<()> {
+    let verdict = Verdict::of(evidence, expectations);
+    ensure!(verdict.status() == 0, "{:?}", verdict.failed());
+    Ok(())
+}
+
+/// What `quoin-verify --tcti TCTI` judges.
+fn carried(mut evidence: Evidence, expectations: &Expectations) -> Result<()> {
+    input::carry(&mut evidence, &[])?;
+    judged(&evidence, expectations)?;
+    ensure!(evidence.nonce.is_empty() && !evidence.statement.is_empty(), "the report is not by the certificate");
+    evidence.statement.clear();
+    let status = Verdict::of(&evidence, expectations).status();
+    ensure!(status != 0, "without the issuer it is accepted");
+    Ok(())
 }
 
 /// What `quoin-verify FOLDER --tcti TCTI` judges.

@@ -46,7 +46,7 @@ pub fn run(built: &Built) -> Result<Totals> {
 fn cargo_tree(edges: &str) -> Result<String> {
     let mut command = Command::new(workspace::cargo());
     command.current_dir(workspace::root()?).args(["tree", "--locked", "--prefix", "none", "--target", build::TARGET]);
-    let output = command.args(["--package", "kernel", "--edges", edges]).output().context("cannot start cargo")?;
+    let output = command.args(["--package", "arch", "--edges", edges]).output().context("cannot start cargo")?;
     ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
 }

@@ -24,6 +24,11 @@ pub fn run(built: &Built) -> Result<Totals> {
     Ok(totals)
 }
 
+/// The same by an image that is not ours and has our services: tests/paravisor.
+pub fn paravisor(_: &Built) -> Result<Totals> {
+    run(&boot::build_paravisor()?)
+}
+
 /// The relay's answers come from VMPL2: it goes on without the firmware's services.
 pub(super) fn running(qemu: &mut Qemu) -> Result<()> {
     let said = qemu.last_lines();

@@ -2,6 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`azure`] | a vTPM as Azure's |
 //! | [`boots`] | one boot after the other, of every kind |
 //! | [`boot_times`] | how long Linux takes to userland |
 //! | [`calls`] | how long calls take the firmware, in instructions |
@@ -19,6 +20,7 @@
 //! | [`interrupted`] | what is left of `cargo xtask run` that a signal ends |
 //! | [`interrupts`] | a host that interrupts, everywhere, a firmware with restricted injection |
 //! | [`ima`] | a Linux at VMPL2 that was built with IMA and tpm_svsm |
+//! | [`lattices`] | ML-DSA and ML-KEM by the firmware's TPM, through a list of pages |
 //! | [`lies`] | the firmware under a host that lies |
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`many`] | a file for 256 processors |
@@ -35,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+pub mod azure;
 pub mod boot_times;
 pub mod boots;
 pub mod calls;
@@ -53,10 +56,12 @@ pub mod ima;
 pub mod interrupted;
 pub mod interrupts;
 mod later;
+pub mod lattices;
 pub mod lies;
 pub mod linux;
 pub mod many;
 pub mod monitored;
+pub mod others;
 pub mod ovmf;
 mod processes;
 pub mod processors;

@@ -12,7 +12,7 @@ use host::relay::Relay;
 use quoin_image::elf::Elf;
 
 /// Bytes of the stack that no command may reach.
-const RESERVE: u64 = 512 * 1024;
+const RESERVE: u64 = 256 * 1024;
 /// What the linker script adds to a GPA.
 pub(crate) const OFFSET: u64 = 0x80_0000_0000 - 0x4000_0000;
 
@@ -76,7 +76,7 @@ pub fn run(built: &Built) -> Result<Totals> {
         }
         println!("     so far, with a key of {name}: {} KiB", used >> 10);
         totals += case(
-            &format!("a key of {name} is made, and half a MiB of the stack is left"),
+            &format!("a key of {name} is made, and 256 KiB of the stack are left"),
             outcome.and_then(|()| left(used, top - bottom, RESERVE)),
         );
     }
@@ -179,7 +179,7 @@ mod tests {
     fn what_is_used_is_read_and_judged() {
         assert_eq!(bytes("machine: VMPL0 has used 4096 bytes of its stack of 8192"), Some(4096));
         assert_eq!(bytes("machine: VMPL2 runs"), None);
-        left(0x17_0000, 0x20_0000, super::RESERVE).unwrap();
-        assert!(left(0x18_0008, 0x20_0000, super::RESERVE).is_err());
+        left(0x4_0000, 0x8_0000, super::RESERVE).unwrap();
+        assert!(left(0x4_0008, 0x8_0000, super::RESERVE).is_err());
     }
 }

@@ -8,6 +8,7 @@ use host::boot::{self, Built};
 use host::debian;
 use host::qemu::{Folder, Qemu};
 use host::relay::SerialRelay;
+use host::shell::NOT;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -22,8 +23,9 @@ pub const PROGRAM: debian::Wanted = ("tpm2_getcap", "tpm2-tools");
 pub const PROGRAMS: [debian::Wanted; 3] = [PROGRAM, ("openssl", "openssl"), ("cmp", "diffutils")];
 
 /// The cases: a name, and a script that must end with 0. They run in this order, in one folder, against one TPM, under
-/// `set -eu`; `refused` runs a command that must fail with the TPM's response code that its first argument is. Without
-/// a resource manager the tools leave their objects and sessions in the TPM; `clean` flushes them.
+/// `set -eu`; `not` runs a command that must fail, `refused` one that must fail with the TPM's response code that its
+/// first argument is. Without a resource manager the tools leave their objects and sessions in the TPM; `clean` flushes
+/// them.
 const CASES: &[(&str, &str)] = &[
     ("startup", "tpm2_startup -c"),
     (
@@ -36,7 +38,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "getrandom: as many bytes as asked for, other ones each time",
-        "tpm2_getrandom 32 -o random.1; tpm2_getrandom 32 -o random.2; test $(stat -c %s random.1) = 32; ! cmp -s random.1 random.2",
+        "tpm2_getrandom 32 -o random.1; tpm2_getrandom 32 -o random.2; test $(stat -c %s random.1) = 32; not cmp -s random.1 random.2",
     ),
     ("selftest", "tpm2_selftest -f; tpm2_gettestresult"),
     (
@@ -88,7 +90,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "checkquote: another nonce, another quote, other PCRs",
-        "test -s quote.sig; test -s ecc.msg; ! tpm2_checkquote -u ak.pem -m quote.msg -s quote.sig -f quote.pcrs -g sha256 -q 00; ! tpm2_checkquote -u ak.pem -m ecc.msg -s quote.sig -g sha256 -q 0123456789abcdef; ! tpm2_checkquote -u ak.pem -m quote.msg -s quote.sig -f ecc.pcrs -g sha256 -q 0123456789abcdef",
+        "test -s quote.sig; test -s ecc.msg; not tpm2_checkquote -u ak.pem -m quote.msg -s quote.sig -f quote.pcrs -g sha256 -q 00; not tpm2_checkquote -u ak.pem -m ecc.msg -s quote.sig -g sha256 -q 0123456789abcdef; not tpm2_checkquote -u ak.pem -m quote.msg -s quote.sig -f ecc.pcrs -g sha256 -q 0123456789abcdef",
     ),
     (
         "certify",
@@ -130,7 +132,7 @@ const CASES: &[(&str, &str)] = &[
     ("seal with a password: refused with another", "refused 98e tpm2_unseal -c word.ctx -p battery; clean"),
     (
         "evictcontrol: a persistent key",
-        "tpm2_evictcontrol -C o -c primary 0x81000001; tpm2_getcap handles-persistent | grep -qi 0x81000001; tpm2_readpublic -c 0x81000001 > public; tpm2_evictcontrol -C o -c 0x81000001; ! tpm2_getcap handles-persistent | grep -qi 0x81000001; clean",
+        "tpm2_evictcontrol -C o -c primary 0x81000001; tpm2_getcap handles-persistent | grep -qi 0x81000001; tpm2_readpublic -c 0x81000001 > public; tpm2_evictcontrol -C o -c 0x81000001; tpm2_getcap handles-persistent > persistent; not grep -qi 0x81000001 persistent; clean",
     ),
     (
         "nvdefine, nvwrite, nvread",
@@ -143,11 +145,23 @@ const CASES: &[(&str, &str)] = &[
     ),
     (
         "nvincrement, nvextend",
-        "tpm2_nvdefine 0x1500017 -C o -a 'ownerread|ownerwrite|nt=counter'; tpm2_nvincrement 0x1500017 -C o; tpm2_nvread 0x1500017 -C o -o count.1; tpm2_nvincrement 0x1500017 -C o; tpm2_nvread 0x1500017 -C o -o count.2; ! cmp -s count.1 count.2; tpm2_nvundefine 0x1500017 -C o; tpm2_nvdefine 0x1500018 -C o -g sha256 -a 'ownerread|ownerwrite|nt=extend'; tpm2_nvextend 0x1500018 -C o -i random.1; tpm2_nvread 0x1500018 -C o -o read; (head -c 32 /dev/zero; cat random.1) | sha256sum | cut -c 1-64 > wanted; od -An -vtx1 read | tr -d ' \\n' > got; cmp -n 64 wanted got; tpm2_nvundefine 0x1500018 -C o",
+        "tpm2_nvdefine 0x1500017 -C o -a 'ownerread|ownerwrite|nt=counter'; tpm2_nvincrement 0x1500017 -C o; tpm2_nvread 0x1500017 -C o -o count.1; tpm2_nvincrement 0x1500017 -C o; tpm2_nvread 0x1500017 -C o -o count.2; not cmp -s count.1 count.2; tpm2_nvundefine 0x1500017 -C o; tpm2_nvdefine 0x1500018 -C o -g sha256 -a 'ownerread|ownerwrite|nt=extend'; tpm2_nvextend 0x1500018 -C o -i random.1; tpm2_nvread 0x1500018 -C o -o read; (head -c 32 /dev/zero; cat random.1) | sha256sum | cut -c 1-64 > wanted; od -An -vtx1 read | tr -d ' \\n' > got; cmp -n 64 wanted got; tpm2_nvundefine 0x1500018 -C o",
     ),
     (
         "policyor, policycommandcode, policyauthvalue, policypassword",
         "tpm2_startauthsession -S trial; tpm2_policycommandcode -S trial -L cc TPM2_CC_Unseal; tpm2_flushcontext trial; tpm2_startauthsession -S trial; tpm2_policyauthvalue -S trial -L av; tpm2_flushcontext trial; tpm2_startauthsession -S trial; tpm2_policyor -S trial -L or sha256:cc,av; tpm2_flushcontext trial; tpm2_create -C primary -L or -i random.2 -u or.pub -r or.priv; tpm2_load -C primary -u or.pub -r or.priv -c or.ctx; tpm2_startauthsession --policy-session -S session; tpm2_policycommandcode -S session TPM2_CC_Unseal; tpm2_policyor -S session sha256:cc,av; tpm2_unseal -c or.ctx -p session:session -o unsealed; cmp unsealed random.2; clean",
+    ),
+    (
+        "getekcertificate: RSA and ECC, which OpenSSL verifies by the certificate of their issuer",
+        "tpm2_getekcertificate -o ek.der -o ek.ecc.der; tpm2_nvread 0x1c00100 -C o -o issuer.der; openssl x509 -inform der -in issuer.der -out issuer.pem; for which in ek ek.ecc; do openssl x509 -inform der -in $which.der -out $which.crt; openssl verify -CAfile issuer.pem $which.crt; done",
+    ),
+    (
+        "getekcertificate: of the keys that createek makes",
+        "tpm2_createek -G ecc -c ek.ecc -u ek.ecc.pem -f pem; clean; tpm2_createek -G rsa -c ek.ctx -u ek.pem -f pem; clean; for which in ek ek.ecc; do openssl x509 -in $which.crt -noout -pubkey > got; cmp got $which.pem; done",
+    ),
+    (
+        "nvread: the AK's certificate, of the key that its template makes",
+        "tpm2_createprimary -C e -g sha256 -G ecc256:ecdsa-sha256:null -a 'fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign' -c ak.p256 -f pem -o ak.p256.pem; clean; tpm2_nvread 0x1c10002 -C o -o ak.der; openssl x509 -inform der -in ak.der -out ak.crt; openssl verify -CAfile issuer.pem ak.crt; openssl x509 -in ak.crt -noout -pubkey > got; cmp got ak.p256.pem",
     ),
     ("shutdown", "tpm2_shutdown -c"),
 ];
@@ -178,10 +192,7 @@ pub fn run(built: &Built, serve: Serve) -> Result<Totals> {
     let folder = Folder::new()?;
     serve(qemu.relay()?, &mut |tcti| {
         let port = tcti.rsplit('=').next().context("no port")?.parse()?;
-        let mut totals = Totals::default();
-        for (name, script) in CASES {
-            totals += case(name, run_one(tcti, folder.path(), script));
-        }
+        let mut totals = run_all(tcti, folder.path(), CASES);
         totals += case("the largest keys: a signature that the mailbox cannot hold is refused", largest_keys(port));
         totals += case(
             "commands that the mailbox cannot hold, or that lie about their size, are refused",
@@ -190,6 +201,15 @@ pub fn run(built: &Built, serve: Serve) -> Result<Totals> {
         totals += case("without a client nothing uses a processor", idle(&qemu));
         Ok(totals)
     })
+}
+
+/// Runs these cases in a folder.
+pub(crate) fn run_all(tcti: &str, folder: &Path, cases: &[(&str, &str)]) -> Totals {
+    let mut totals = Totals::default();
+    for (name, script) in cases {
+        totals += case(name, run_one(tcti, folder, script));
+    }
+    totals
 }
 
 /// The payload waits for its serial port's interrupt, the machine for the payload's.
@@ -257,7 +277,7 @@ fn send(port: u16, code: u32, body: &[u8]) -> Result<Vec<u8>> {
 
 fn run_one(tcti: &str, folder: &Path, script: &str) -> Result<()> {
     let mut command = Command::new("bash");
-    command.arg("-c").arg(format!("{PRELUDE}{script}")).current_dir(folder);
+    command.arg("-c").arg(format!("{PRELUDE}{NOT}{script}")).current_dir(folder);
     let output = command.env("TPM2TOOLS_TCTI", tcti).env("TSS2_LOG", "all+ERROR").output()?;
     let said = [output.stdout, output.stderr].concat();
     ensure!(output.status.success(), "{}\n{script}\n{}", output.status, String::from_utf8_lossy(&said));
@@ -265,16 +285,21 @@ fn run_one(tcti: &str, folder: &Path, script: &str) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{CASES, PRELUDE};
+    use host::shell::negates;
     use std::process::Command;
+
+    pub(crate) fn are_scripts(cases: &[(&str, &str)]) {
+        for (name, script) in cases {
+            let checked = Command::new("bash").args(["-n", "-c", &format!("{PRELUDE}{script}")]).status().unwrap();
+            assert!(checked.success() && !negates(script), "{name}");
+        }
+    }
 
     #[test]
     fn every_script_is_a_script() {
-        for (name, script) in CASES {
-            let checked = Command::new("bash").args(["-n", "-c", &format!("{PRELUDE}{script}")]).status().unwrap();
-            assert!(checked.success(), "{name}");
-        }
+        are_scripts(CASES);
     }
 
     /// What the issue asks of the tools.

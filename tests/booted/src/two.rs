@@ -23,9 +23,10 @@ const SILENCE: Duration = Duration::from_secs(120);
 const CONFIG: &str = "own=64\nvmpl-fault=gp\nfault=hv-features:0x23\nturns=1";
 
 /// What one vCPU changes while the other's call is served.
-const HOSTILE: [(Work, &str); 6] = [
+const HOSTILE: [(Work, &str); 7] = [
     (Work::CallingArea, "calling area"),
     (Work::Mailbox, "mailbox"),
+    (Work::PageList, "list of pages for a TPM command"),
     (Work::List, "PVALIDATE list"),
     (Work::Deposits, "deposited page and list"),
     (Work::Attestation, "attestation structure"),

@@ -29,6 +29,7 @@ const OPERATION: u64 = 0x180_6000;
 const NONCE: u64 = 0x180_7000;
 const REPORT: u64 = 0x180_8000;
 const MANIFEST: u64 = 0x180_9000;
+const PAGES: u64 = 0x180_A000;
 
 const VALIDATE: u64 = 4;
 const CORE: u64 = 0;
@@ -46,6 +47,11 @@ fn calls(calling_area: u64) -> Vec<Call> {
     };
     // TPM_SEND_COMMAND, locality 0, 12 octets: TPM2_GetRandom of 8.
     let command = [&[8, 0, 0, 0, 0, 12, 0, 0, 0][..], &[0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7B, 0, 8]].concat();
+    // The same in the second page of two, which the list names first.
+    let head = [8, 12 | 2 << 32, PAGES + 0x2000, PAGES + 0x1000];
+    let mut pages: Vec<u8> = head.into_iter().flat_map(u64::to_le_bytes).collect();
+    pages.resize(0x90, 0);
+    let plain = command[9..].to_vec();
     vec![
         ("QUERY_PROTOCOL", [CORE | 6, 1, 0, 0], vec![]),
         ("PVALIDATE, rescinding", [CORE | 1, LIST, 0, 0], vec![(LIST, list(&[PASSED, PASSED + 0x1000]))]),
@@ -59,6 +65,11 @@ fn calls(calling_area: u64) -> Vec<Call> {
         ("REMAP_CA, to where it is", [CORE, calling_area, 0, 0], vec![]),
         ("SVSM_ATTEST_SERVICES", [ATTESTATION, OPERATION, 0, 0], vec![(OPERATION, operation()), (NONCE, vec![7; 64])]),
         ("SVSM_VTPM_CMD", [VTPM | 1, MAILBOX, 0, 0], vec![(MAILBOX, command)]),
+        (
+            "a TPM command by a list of pages",
+            [VTPM | 0x8000_0001, PAGES, 0, 0],
+            vec![(PAGES, pages), (PAGES + 0x2000, plain)],
+        ),
     ]
 }
 

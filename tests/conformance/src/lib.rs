@@ -12,6 +12,7 @@
 //! | [`selftests`] | the Linux kernel's |
 //! | [`measured`] | a boot of QEMU that measures into the TPM |
 //! | [`certificates`] | OpenSSL, tpm2-tools and FAPI with a TPM that was provisioned |
+//! | [`keylime`] | keylime's library with such a TPM |
 //! | [`clients`] | round trips of tpm2-pkcs11, tpm2-openssl and clevis |
 
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@
 pub mod certificates;
 pub mod clients;
 pub mod esapi;
+pub mod keylime;
 pub mod measured;
 pub mod pytss;
 pub mod selftests;
@@ -141,6 +143,12 @@ const SUITES: &[Suite] = &[
         title: "certificates: OpenSSL, tpm2-tools, FAPI",
         prepare: certificates::prepare,
         run: certificates::run,
+    },
+    Suite {
+        name: "keylime",
+        title: "keylime 7.14.3: certificates, challenge, quote",
+        prepare: keylime::prepare,
+        run: keylime::run,
     },
     Suite {
         name: "measured-boot",

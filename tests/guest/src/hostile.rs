@@ -6,6 +6,7 @@
 //! | `memory` | the firmware's pages by plain accesses, PVALIDATE and RMPADJUST |
 //! | `addresses` | every call's addresses: firmware, VMSA, MMIO, shared, beyond RAM, misaligned, crossing, wrapping |
 //! | `taken` | pages that the host takes before a call or at the firmware's access: every access of every call |
+//! | `pages` | a list of pages for a TPM command: malformed, with pages that are not ours, and garbage |
 //! | `deposits` | memory for the firmware: what it is deposited from, what can be done with it, what comes back |
 //! | `calls` | protocols and calls that do not exist, sizes, malformed structures, a call without the pending byte |
 
@@ -13,6 +14,7 @@ mod addresses;
 mod calls;
 mod deposits;
 mod memory;
+mod pages;
 mod taken;
 
 use crate::page::Area;
@@ -42,6 +44,7 @@ pub(crate) fn run<const N: usize>(text: &'static Area<N>) -> usize {
     memory::attempts(&mut report);
     addresses::attempts(&mut report);
     calls::attempts(&mut report);
+    pages::attempts(&mut report);
     deposits::attempts(&mut report);
     taken::attempts(&mut report);
     report.finish()

@@ -3,14 +3,14 @@
 use crate::attest::{self, AREA};
 use crate::entry;
 use crate::ghcb::HostError;
-use crate::page::{Area, PAGE_SIZE};
+use crate::page::{Area, PAGE_SIZE, Page};
 use crate::svsm::{self, Registers, SUCCESS, Taken};
 use crate::{apic, hostile, serial, states, two, vtpm};
 
 /// The longest payload of a request, and of an answer's text or memory.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 96 * 1024;
 
-/// Payloads that come and go. Not on the stack, which is of this size.
+/// Payloads that come and go. Not on the stack, which is smaller.
 static PAYLOAD: Area<BUFFER> = Area::new();
 
 /// Why a request has no answer.
@@ -67,6 +67,7 @@ fn dispatch(kind: u8, length: usize) -> Result<(), Refusal> {
         6 => read_memory(length),
         7 => two_vcpus(length),
         8 => register_states(length),
+        9 => tpm_by_pages(length),
         _ => Err(Refusal::UnknownKind),
     }
 }
@@ -115,6 +116,28 @@ fn tpm(length: usize) -> Result<(), Refusal> {
     head(1, 8 + response.len());
     serial::write(&rax.to_le_bytes());
     serial::write(response);
+    Ok(())
+}
+
+fn tpm_by_pages(length: usize) -> Result<(), Refusal> {
+    if length > vtpm::LONGEST {
+        return Err(Refusal::TooLong);
+    }
+    let mut chunk = [0; 64];
+    for at in (0..length).step_by(chunk.len()) {
+        PAYLOAD.copy_out(at, &mut chunk);
+        vtpm::pages()[at / PAGE_SIZE].copy_in(at % PAGE_SIZE, &chunk);
+    }
+    let size = u32::try_from(length).unwrap_or(0);
+    vtpm::list(size, &vtpm::pages().map(Page::gpa)[..vtpm::LONGEST / PAGE_SIZE]);
+    let (was_taken, rax) = vtpm::send_pages()?;
+    taken(was_taken)?;
+    let length = if rax == SUCCESS { vtpm::size_in_pages() } else { 0 };
+    head(9, 8 + length);
+    serial::write(&rax.to_le_bytes());
+    for (at, page) in (0..length).step_by(PAGE_SIZE).zip(vtpm::pages()) {
+        send_area(page, (length - at).min(PAGE_SIZE));
+    }
     Ok(())
 }
 

@@ -167,6 +167,7 @@ fn work<const N: usize>(number: u8) -> Option<Work<N>> {
         6 => pass_alone,
         7 => pass_beside_keys,
         8 => hostile::deposits,
+        9 => hostile::page_list,
         _ => return None,
     })
 }

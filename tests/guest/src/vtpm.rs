@@ -1,4 +1,5 @@
-//! `SVSM_VTPM_CMD`: one TPM command through a page.
+//! `SVSM_VTPM_CMD`: one TPM command through a page; and the same through a list of pages (docs/boot.md, "A list of
+//! pages").
 
 use crate::ghcb::HostError;
 use crate::page::{PAGE_SIZE, Page};
@@ -80,4 +81,51 @@ pub(crate) fn is_alive() -> bool {
         }
         _ => false,
     }
+}
+
+/// The call that takes a list of pages.
+pub(crate) const CMD_PAGES: u64 = 0x8000_0001;
+/// The longest command, and the longest response, that it carries.
+pub(crate) const LONGEST: usize = 2 * PAGE_SIZE;
+/// Most pages of a list.
+pub(crate) const MOST_PAGES: usize = 16;
+
+/// The list.
+pub(crate) static LIST: Page = Page::new();
+/// Pages for it, which take their turns in another order than that of their addresses.
+pub(crate) static PAGES: [Page; 3] = [const { Page::new() }; 3];
+
+/// The pages in the order of a command's bytes.
+pub(crate) fn pages() -> [&'static Page; 3] {
+    [&PAGES[2], &PAGES[0], &PAGES[1]]
+}
+
+/// Writes a list of these pages, with a command's size.
+pub(crate) fn list(size: u32, pages: &[u64]) {
+    LIST.fill(0);
+    LIST.write(0, u64::from(SEND_COMMAND));
+    LIST.write(8, u64::from(size) | (pages.len() as u64) << 32);
+    pages.iter().enumerate().for_each(|(at, gpa)| LIST.write(0x10 + at * 8, *gpa));
+}
+
+/// Copies a command into our pages, and names the first `count` of them in the list.
+pub(crate) fn request_in_pages(command: &[u8], count: usize) {
+    for (page, part) in pages().into_iter().zip(command.chunks(PAGE_SIZE)) {
+        page.copy_in(0, part);
+    }
+    list(u32::try_from(command.len()).unwrap_or(0), &pages().map(Page::gpa)[..count]);
+}
+
+/// Sends what the list names; the SVSM result and how the call went.
+pub(crate) fn send_pages() -> Result<(Taken, u64), HostError> {
+    let mut registers = Registers::call(protocol::VTPM, CMD_PAGES, LIST.gpa());
+    let taken = svsm::call(&mut registers)?;
+    Ok((taken, registers.rax))
+}
+
+/// How long the firmware says that the response is; no longer than our pages.
+pub(crate) fn size_in_pages() -> usize {
+    let mut size = [0; 4];
+    LIST.copy_out(8, &mut size);
+    usize::try_from(u32::from_le_bytes(size)).unwrap_or(0).min(LONGEST)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use core::time::Duration;
 use fs_err as fs;
 use quoin_image::elf::Elf;
-use quoin_image::guest::{Guest, Interrupts};
+use quoin_image::guest::{Guest, Interrupts, Personality};
 use quoin_verify::Expectations;
 use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
@@ -61,6 +61,11 @@ pub fn build_interrupted(processors: u32, interrupts: Interrupts) -> Result<Buil
     build_so(&name, |guest| Guest { processors, interrupts, ..guest })
 }
 
+/// The same, with a vTPM as Azure's.
+pub fn build_azure() -> Result<Built> {
+    build_so("quoin-azure.igvm", |guest| Guest { personality: Personality::Azure, ..guest })
+}
+
 fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {
     let programs = build::build(build::IMAGE_AND_MACHINE)?;
     let guest = change(Guest::from_elf(&Elf::read(&programs.guest())?)?);
@@ -70,11 +75,27 @@ fn build_so(name: &str, change: impl FnOnce(Guest) -> Guest) -> Result<Built> {
     Ok(Built { machine: programs.machine(), image, path })
 }
 
+/// Builds the example paravisor and the machine, and packs its image with the payload.
+pub fn build_paravisor() -> Result<Built> {
+    let programs = build::build(build::PARAVISOR)?;
+    let image = image::pack(&programs.paravisor(), Payload::Elf(&programs.guest()))?;
+    let path = workspace::target_dir()?.join("paravisor.igvm");
+    fs::write(&path, &image.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Built { machine: programs.machine(), image, path })
+}
+
 /// Builds the machine, and takes the image from `path`.
 pub fn build_machine_for(path: &Path) -> Result<Built> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let image = Image::new(bytes).with_context(|| format!("cannot measure {}", path.display()))?;
     Ok(Built { machine: build::build(build::IMAGE_AND_MACHINE)?.machine(), image, path: path.to_path_buf() })
+}
+
+/// QEMU touches all memory before it begins. A guest's firmware touches all of it, too, but a page at a time; and hosts
+/// of such guests have it pinned.
+pub fn populated(memory_mib: u32) -> [String; 4] {
+    let backend = format!("memory-backend-ram,id=populated,size={memory_mib}M,prealloc=on");
+    ["-object".into(), backend, "-machine".into(), "memory-backend=populated".into()]
 }
 
 /// Starts the machine with `built` and the development PSP.

@@ -49,11 +49,14 @@ pub struct Bundle {
 }
 
 /// What the image is packed from.
-pub const IMAGE: Bundle = Bundle { label: "image", packages: &["kernel", "guest"] };
+pub const IMAGE: Bundle = Bundle { label: "image", packages: &["arch", "guest"] };
 /// The image's programs, and the software SEV-SNP machine.
-pub const IMAGE_AND_MACHINE: Bundle = Bundle { label: "firmware", packages: &["kernel", "guest", "machine"] };
+pub const IMAGE_AND_MACHINE: Bundle = Bundle { label: "firmware", packages: &["arch", "guest", "machine"] };
 /// All of [`IMAGE_AND_MACHINE`], and the deliberately wrong firmwares that test the machine's rules.
-pub const RULES: Bundle = Bundle { label: "rules", packages: &["kernel", "guest", "machine", "rules"] };
+pub const RULES: Bundle = Bundle { label: "rules", packages: &["arch", "guest", "machine", "rules"] };
+
+/// The example of another image at VMPL0, with the payload and the machine.
+pub const PARAVISOR: Bundle = Bundle { label: "paravisor", packages: &["paravisor", "guest", "machine"] };
 
 /// The ELF files of a bundle. Those of packages that were not in it may be missing or old.
 #[derive(Debug, Clone)]
@@ -63,6 +66,11 @@ impl Programs {
     /// The measured image's firmware.
     pub fn firmware(&self) -> PathBuf {
         self.0.join("quoin")
+    }
+
+    /// The example of another image at VMPL0.
+    pub fn paravisor(&self) -> PathBuf {
+        self.0.join("paravisor")
     }
 
     /// The payload at VMPL2.

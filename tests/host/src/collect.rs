@@ -4,7 +4,6 @@
 use crate::relay::{AttestCall, Attestation, Relay, result_name};
 use anyhow::{Context, Result, ensure};
 use quoin_verify::chip::{ARK_GUID, ASK_GUID, VCEK_GUID, certificate};
-use quoin_verify::digest;
 use quoin_verify::evidence::event_log::{self, Event, EventLog};
 use quoin_verify::evidence::folder::Evidence;
 use quoin_verify::evidence::template;
@@ -18,8 +17,6 @@ use std::path::Path;
 /// The vTPM service, c476f1eb-0123-45a5-9641-b4e7dde5bfe3, as it lies in memory.
 pub const VTPM_GUID: [u8; 16] =
     [0xEB, 0xF1, 0x76, 0xC4, 0x23, 0x01, 0xA5, 0x45, 0x96, 0x41, 0xB4, 0xE7, 0xDD, 0xE5, 0xBF, 0xE3];
-/// PCRs that `collect` extends: those of a boot loader.
-const EVENT_PCRS: [u32; 2] = [8, 9];
 
 /// Gathers evidence from a freshly started guest and writes the folder `dir`; `measurement` is the launch digest that
 /// the report should show.
@@ -73,15 +70,10 @@ fn measure_events(tpm: &mut Tpm<'_>, evidence: &mut Evidence) -> Result<()> {
         tpm.pcr_read()? == event_log::initial_pcrs(),
         "PCRs were extended before, and their event log is not here; start the guest anew to collect evidence"
     );
-    let texts = [
-        format!("report nonce {}", digest::hex(&evidence.nonce)),
-        format!("AK name {}", digest::hex(&evidence.ak_name)),
-    ];
-    let mut log = EventLog { banks: Vec::new(), events: Vec::new() };
-    for (pcr, text) in EVENT_PCRS.into_iter().zip(texts) {
-        let data = text.into_bytes();
-        log.banks = tpm.pcr_event(pcr, &data)?;
-        log.events.push(Event { pcr, data });
+    let events = [Event::of_report(&evidence.nonce), Event::of_key(&evidence.ak_name)];
+    let mut log = EventLog { banks: Vec::new(), events: events.into() };
+    for event in &log.events {
+        log.banks = tpm.pcr_event(event.pcr, event.measured())?;
     }
     evidence.events = log.to_bytes()?;
     evidence.pcrs = tpm.pcr_read()?.concat();

@@ -68,6 +68,8 @@ figures! {
     Timing "timing" "time of RSA decryption"
     Bench "bench" "speed beside libtpms"
     Before "before" "speed beside the engine of"
+    Calls "calls" "stack of the deepest call"
+    Thousand "thousand" "1,000 TPMs in one process"
 }
 
 fn folder() -> Result<PathBuf> {

@@ -132,6 +132,7 @@ pub fn boot_after(
     console: impl FnMut(&[u8], &mut UnixStream) -> Result<()>,
 ) -> Result<Outcome> {
     let mut options = args.disk.as_deref().map_or_else(Vec::new, disk);
+    options.extend(boot::populated(args.memory));
     options.extend_from_slice(&args.qemu);
     let mut qemu = boot::start_with(built, CONFIG, args.memory, &options)?;
     wait(&mut qemu)?;

@@ -39,6 +39,7 @@ pub mod progress;
 pub mod psp;
 pub mod qemu;
 pub mod relay;
+pub mod shell;
 pub mod status;
 pub mod terminal;
 pub mod timeline;

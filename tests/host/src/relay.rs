@@ -59,6 +59,8 @@ pub enum Work {
     PassBesideKeys,
     /// A page is deposited and withdrawn while it changes, or the list.
     Deposits,
+    /// The list of pages of a TPM command changes.
+    PageList,
 }
 
 /// The registers of an SVSM call.
@@ -79,6 +81,8 @@ pub struct SvsmRegisters {
 pub trait Relay {
     /// Sends one TPM command through the calling area and gives the TPM's response.
     fn tpm(&mut self, command: &[u8]) -> Result<Vec<u8>>;
+    /// The same through a list of pages, which carries 8,192 octets each way.
+    fn tpm_by_pages(&mut self, command: &[u8]) -> Result<Vec<u8>>;
     /// Makes an attestation call with `nonce` (at most 255 bytes); `version` is the manifest version, for a single
     /// service.
     fn attest(&mut self, call: AttestCall, version: u32, nonce: &[u8]) -> Result<Attestation>;
@@ -123,6 +127,7 @@ enum Kind {
     Read = 6,
     TwoVcpus = 7,
     RegisterStates = 8,
+    TpmByPages = 9,
 }
 
 /// The relay over a byte stream, such as the unix socket behind QEMU's second serial port.
@@ -164,6 +169,13 @@ impl<S: Read + Write> SerialRelay<S> {
         self.answer(kind)
     }
 
+    fn response(&mut self, kind: Kind, command: &[u8]) -> Result<Vec<u8>> {
+        let mut answer = Answer(self.request(kind, command)?);
+        let rax = answer.u64()?;
+        ensure!(rax == 0, "SVSM_VTPM_CMD: {}", result_name(rax));
+        Ok(answer.0)
+    }
+
     fn answer(&mut self, kind: Kind) -> Result<Vec<u8>> {
         let mut head = [0_u8; 6];
         self.stream
@@ -187,10 +199,11 @@ impl<S: Read + Write> SerialRelay<S> {
 
 impl<S: Read + Write> Relay for SerialRelay<S> {
     fn tpm(&mut self, command: &[u8]) -> Result<Vec<u8>> {
-        let mut answer = Answer(self.request(Kind::Tpm, command)?);
-        let rax = answer.u64()?;
-        ensure!(rax == 0, "SVSM_VTPM_CMD: {}", result_name(rax));
-        Ok(answer.0)
+        self.response(Kind::Tpm, command)
+    }
+
+    fn tpm_by_pages(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.response(Kind::TpmByPages, command)
     }
 
     fn attest(&mut self, call: AttestCall, version: u32, nonce: &[u8]) -> Result<Attestation> {

@@ -6,14 +6,16 @@
 //! the firmware is entered again. Registers, flags and faults are what they would be with an exit for each
 //! (`ahead=no`): tests/rules compares them with the processor's.
 //!
-//! Every page is judged by all rules. What is not done again for each is what a processor remembers, too: the
-//! translation of the operands, since nothing that goes on here writes to memory or flushes, and that the code may be
-//! fetched, as long as its page's entry stays as it is.
+//! Every page is judged by all rules, or is as the page before it in everything that they look at ([`crate::rows`]).
+//! What is not done again for each is what a processor remembers, too: the translation of the operands, since nothing
+//! that goes on here writes to memory or flushes, and that the code may be fetched, as long as its page's entry stays
+//! as it is.
 
 use crate::bits::{lo8, lo32, us};
 use crate::machine::Machine;
 use crate::phys::PAGE;
 use crate::rmp::Entry;
+use crate::rows::{Rows, Which};
 use crate::svm::{RAX, control, save};
 use crate::walk::{Access, Mapping, Physical};
 
@@ -36,17 +38,55 @@ struct Code {
     start: u64,
     bytes: [u8; WINDOW],
     len: u64,
+    /// By which what was read of it is told from what was read before.
+    number: u64,
     gpa: u64,
     /// With which it may be fetched.
     entry: Entry,
 }
 
+/// What the instructions of a window are, by their place, and the [`Code::number`] of that: a loop is read once.
+pub(crate) struct Read {
+    instructions: [(u64, Instruction); WINDOW],
+    /// The last window, and its number.
+    bytes: [u8; WINDOW],
+    len: u64,
+    number: u64,
+}
+
+impl Read {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self { instructions: [(0, Instruction::Other); WINDOW], bytes: [0; WINDOW], len: 0, number: 0 }
+    }
+
+    /// The number of a window, which is the last one's if it has the same octets.
+    fn number(&mut self, bytes: &[u8; WINDOW], len: u64) -> u64 {
+        if self.len != len || self.bytes != *bytes {
+            (self.bytes, self.len) = (*bytes, len);
+            self.number += 1;
+        }
+        self.number
+    }
+}
+
 impl Code {
     /// What is at `rip`. `None`: the window has fewer octets from there on than the longest instruction that is known
     /// here.
-    fn at(&self, rip: u64) -> Option<[u8; 7]> {
+    #[inline(always)]
+    fn at(&self, rip: u64, read: &mut Read) -> Option<Instruction> {
         let offset = us(rip.checked_sub(self.start)?);
-        self.bytes[..us(self.len)].get(offset..)?.first_chunk().copied()
+        let (number, instruction) = read.instructions.get_mut(offset)?;
+        if *number != self.number {
+            *instruction = self.read(offset)?;
+            *number = self.number;
+        }
+        Some(*instruction)
+    }
+
+    #[inline(never)]
+    fn read(&self, offset: usize) -> Option<Instruction> {
+        self.bytes[..us(self.len)].get(offset..)?.first_chunk().copied().map(Instruction::read)
     }
 }
 
@@ -59,33 +99,44 @@ impl Machine {
         }
         let Some(mut code) = self.code() else { return };
         let mut place = self.place();
+        let mut rows = Rows::default();
         let mut left = MOST;
         while left > 0 {
             left -= 1;
-            let gpr = &mut self.processor_mut().levels[0].regs.gpr;
-            while left > 0 && code.at(place.rip).is_some_and(|bytes| place.simple(gpr, bytes)) {
+            let gpr = &mut self.processors[self.me].levels[0].regs.gpr;
+            let read = &mut self.read;
+            while left > 0 && code.at(place.rip, read).is_some_and(|instruction| place.simple(gpr, instruction)) {
                 left -= 1;
             }
-            let Some(bytes) = code.at(place.rip) else {
+            let which = match code.at(place.rip, &mut self.read) {
+                Some(Instruction::Pvalidate) => Which::Pvalidate,
+                Some(Instruction::Rmpadjust) => Which::Rmpadjust,
+                Some(_) => break,
+                None => {
+                    self.go_to(place);
+                    let Some(other) = self.code() else { return };
+                    if other.at(place.rip, &mut self.read).is_none() {
+                        return;
+                    }
+                    code = other;
+                    continue;
+                }
+            };
+            let alike = self.is_as_before(which, &mut rows, known, code.gpa);
+            let carry = if alike {
+                false
+            } else {
+                // Whatever stops the machine, or the firmware, finds its place.
                 self.go_to(place);
-                let Some(other) = self.code().filter(|other| other.at(place.rip).is_some()) else { return };
-                code = other;
-                continue;
+                let Some((result, carry)) = self.begin_row(which, &mut rows, &mut known) else { return };
+                self.processor_mut().levels[0].regs.gpr[RAX] = result as u64;
+                carry
             };
-            // Whatever stops the machine, or the firmware, finds its place.
-            self.go_to(place);
-            let outcome = match bytes {
-                [0xF2, 0x0F, 0x01, 0xFF, ..] => self.pvalidate(&mut known),
-                [0xF3, 0x0F, 0x01, 0xFE, ..] => self.rmpadjust(&mut known),
-                _ => return,
-            };
-            let Some((result, carry)) = outcome else { return };
-            let processor = self.processor_mut();
-            processor.exits.ahead += 1;
-            processor.levels[0].regs.gpr[RAX] = result as u64;
-            place = Place { rip: place.rip.wrapping_add(4), flags: place.flags & !CF | u64::from(carry) };
+            place.set_carry(carry);
+            self.processor_mut().exits.ahead += 1;
+            place.rip = place.rip.wrapping_add(4);
             // The page with the code may be gone.
-            if self.memory.rmp.entry(code.gpa) != Some(code.entry) {
+            if !alike && self.memory.rmp.entry(code.gpa) != Some(code.entry) {
                 break;
             }
         }
@@ -93,11 +144,11 @@ impl Machine {
     }
 
     fn place(&self) -> Place {
-        Place { rip: self.rip(), flags: self.vmcb().save(save::RFLAGS) }
+        Place { rip: self.rip(), flags: self.vmcb().save(save::RFLAGS), last: None }
     }
 
     fn go_to(&self, place: Place) {
-        self.vmcb().set_place(place.flags, place.rip);
+        self.vmcb().set_place(place.flags(), place.rip);
     }
 
     /// The firmware, in 64-bit mode, not single-stepped; and no exception that is made up may miss its exit.
@@ -122,7 +173,7 @@ impl Machine {
         self.vmcb().get(control::EVENT_INJECT) & VALID != 0
     }
 
-    fn code(&self) -> Option<Code> {
+    fn code(&mut self) -> Option<Code> {
         let rip = self.rip();
         let page = rip & !(PAGE - 1);
         let start = rip.saturating_sub(BEFORE).max(page);
@@ -131,7 +182,64 @@ impl Machine {
         let hpa = self.judge(at, Access::Fetch).ok()?;
         let mut bytes = [0; WINDOW];
         crate::phys::read(hpa, &mut bytes[..us(len)]);
-        Some(Code { start, bytes, len, gpa: at.gpa, entry: self.memory.rmp.entry(at.gpa)? })
+        let number = self.read.number(&bytes, len);
+        Some(Code { start, bytes, len, number, gpa: at.gpa, entry: self.memory.rmp.entry(at.gpa)? })
+    }
+}
+
+/// An instruction that is known here. Registers by their numbers, of which there are eight.
+#[derive(Clone, Copy)]
+enum Instruction {
+    /// MOV r64, r64.
+    Move {
+        to: u8,
+        from: u8,
+    },
+    /// TEST r32, r32.
+    Test {
+        a: u8,
+        b: u8,
+    },
+    /// ADD r64, imm32.
+    Add {
+        to: u8,
+        immediate: i32,
+    },
+    /// CMP r64, r64.
+    Compare {
+        a: u8,
+        b: u8,
+    },
+    /// JC, JNC, JZ, JNZ, with 8 bits: where this flag is as it is `set`.
+    Jump {
+        zero: bool,
+        set: bool,
+        distance: i8,
+    },
+    Pvalidate,
+    Rmpadjust,
+    /// None that is known.
+    Other,
+}
+
+impl Instruction {
+    fn read(bytes: [u8; 7]) -> Self {
+        let rm = |modrm: u8| modrm & 7;
+        let reg = |modrm: u8| modrm >> 3 & 7;
+        match bytes {
+            [0x48, 0x89, modrm @ 0xC0..=0xFF, ..] => Self::Move { to: rm(modrm), from: reg(modrm) },
+            [0x85, modrm @ 0xC0..=0xFF, ..] => Self::Test { a: rm(modrm), b: reg(modrm) },
+            [0x48, 0x81, modrm @ 0xC0..=0xC7, immediate @ ..] => {
+                Self::Add { to: rm(modrm), immediate: i32::from_le_bytes(immediate) }
+            }
+            [0x48, 0x39, modrm @ 0xC0..=0xFF, ..] => Self::Compare { a: rm(modrm), b: reg(modrm) },
+            [jump @ 0x72..=0x75, distance, ..] => {
+                Self::Jump { zero: jump >= 0x74, set: jump & 1 == 0, distance: distance.cast_signed() }
+            }
+            [0xF2, 0x0F, 0x01, 0xFF, ..] => Self::Pvalidate,
+            [0xF3, 0x0F, 0x01, 0xFE, ..] => Self::Rmpadjust,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -139,65 +247,85 @@ impl Machine {
 #[derive(Clone, Copy)]
 struct Place {
     rip: u64,
+    /// But for the status of `last`.
     flags: u64,
+    last: Option<Status>,
+}
+
+/// What decides on the status flags: most of them are never asked for.
+#[derive(Clone, Copy)]
+struct Status {
+    /// Sign-extended.
+    result: u64,
+    carry: bool,
+    /// Bit 4 is AF.
+    half: u64,
+    /// Bit 63 is OF.
+    overflow: u64,
 }
 
 impl Place {
     /// An instruction that changes nothing but general registers, flags and RIP. `false`: it is another.
-    fn simple(&mut self, gpr: &mut [u64; 16], bytes: [u8; 7]) -> bool {
-        let register = |modrm: u8, shift: u32| usize::from(modrm >> shift & 7);
-        let length = match bytes {
-            // MOV r/m64, r64.
-            [0x48, 0x89, modrm @ 0xC0..=0xFF, ..] => {
-                gpr[register(modrm, 0)] = gpr[register(modrm, 3)];
+    #[inline(always)]
+    fn simple(&mut self, gpr: &mut [u64; 16], instruction: Instruction) -> bool {
+        let at = |register: u8| usize::from(register & 7);
+        let length = match instruction {
+            Instruction::Move { to, from } => {
+                gpr[at(to)] = gpr[at(from)];
                 3
             }
-            // TEST r/m32, r32.
-            [0x85, modrm @ 0xC0..=0xFF, ..] => {
-                let result = lo32(gpr[register(modrm, 0)]) & lo32(gpr[register(modrm, 3)]);
-                self.set_status(parity_and_zero(result.into()) | if result >> 31 != 0 { SF } else { 0 });
+            Instruction::Test { a, b } => {
+                let result = i64::from(lo32(gpr[at(a)] & gpr[at(b)]).cast_signed()).cast_unsigned();
+                self.last = Some(Status { result, carry: false, half: 0, overflow: 0 });
                 2
             }
-            // ADD r/m64, imm32.
-            [0x48, 0x81, modrm @ 0xC0..=0xC7, immediate @ ..] => {
-                let (a, b) = (gpr[register(modrm, 0)], i64::from(i32::from_le_bytes(immediate)).cast_unsigned());
+            Instruction::Add { to, immediate } => {
+                let (a, b) = (gpr[at(to)], i64::from(immediate).cast_unsigned());
                 let (result, carry) = a.overflowing_add(b);
-                gpr[register(modrm, 0)] = result;
-                self.set_status(of_sum(result, carry, a ^ b ^ result, (a ^ result) & (b ^ result)));
+                gpr[at(to)] = result;
+                self.last = Some(Status { result, carry, half: a ^ b ^ result, overflow: (a ^ result) & (b ^ result) });
                 7
             }
-            // CMP r/m64, r64.
-            [0x48, 0x39, modrm @ 0xC0..=0xFF, ..] => {
-                let (a, b) = (gpr[register(modrm, 0)], gpr[register(modrm, 3)]);
-                let (result, borrow) = a.overflowing_sub(b);
-                self.set_status(of_sum(result, borrow, a ^ b ^ result, (a ^ b) & (a ^ result)));
+            Instruction::Compare { a, b } => {
+                let (a, b) = (gpr[at(a)], gpr[at(b)]);
+                let (result, carry) = a.overflowing_sub(b);
+                self.last = Some(Status { result, carry, half: a ^ b ^ result, overflow: (a ^ b) & (a ^ result) });
                 3
             }
-            // JC, JNC, JZ, JNZ, with 8 bits.
-            [jump @ 0x72..=0x75, distance, ..] => {
-                let set = self.flags & if jump < 0x74 { CF } else { ZF } != 0;
-                let taken = set == (jump & 1 == 0);
-                let distance = if taken { i64::from(distance.cast_signed()).cast_unsigned() } else { 0 };
+            Instruction::Jump { zero, set, distance } => {
+                let is_set = match (self.last, zero) {
+                    (Some(last), true) => last.result == 0,
+                    (Some(last), false) => last.carry,
+                    (None, true) => self.flags & ZF != 0,
+                    (None, false) => self.flags & CF != 0,
+                };
+                let distance = if is_set == set { i64::from(distance).cast_unsigned() } else { 0 };
                 distance.wrapping_add(2)
             }
-            _ => return false,
+            Instruction::Pvalidate | Instruction::Rmpadjust | Instruction::Other => return false,
         };
         self.rip = self.rip.wrapping_add(length);
         true
     }
 
-    const fn set_status(&mut self, status: u64) {
-        self.flags = self.flags & !STATUS | status;
+    const fn set_carry(&mut self, carry: bool) {
+        match &mut self.last {
+            Some(last) => last.carry = carry,
+            None => self.flags = self.flags & !CF | carry as u64,
+        }
+    }
+
+    /// RFLAGS.
+    fn flags(self) -> u64 {
+        self.last.map_or(self.flags, |last| self.flags & !STATUS | last.flags())
     }
 }
 
-/// PF and ZF.
-fn parity_and_zero(result: u64) -> u64 {
-    let parity = if lo8(result).count_ones().is_multiple_of(2) { PF } else { 0 };
-    parity | if result == 0 { ZF } else { 0 }
-}
-
-/// All of a sum or a difference of 64 bits: bit 4 of `half` is AF, bit 63 of `overflow` is OF.
-fn of_sum(result: u64, carry: bool, half: u64, overflow: u64) -> u64 {
-    parity_and_zero(result) | u64::from(carry) | half & AF | result >> 63 << 7 | overflow >> 63 << 11
+impl Status {
+    fn flags(self) -> u64 {
+        let parity = if lo8(self.result).count_ones().is_multiple_of(2) { PF } else { 0 };
+        let zero = if self.result == 0 { ZF } else { 0 };
+        let sign = self.result >> 63 << 7;
+        parity | zero | sign | u64::from(self.carry) | self.half & AF | self.overflow >> 63 << 11
+    }
 }

@@ -284,13 +284,17 @@ impl Machine {
         if vmsa {
             self.check_flushed(gpa, pages);
         }
-        let not_validated = |page| self.memory.rmp.entry(gpa + page * PAGE).is_some_and(|entry| !entry.is(VALIDATED));
-        if self.config.access == WrongState::Kvm && (0..pages).any(not_validated) {
+        if self.config.access == WrongState::Kvm && !self.are_validated(gpa, pages) {
             self.vc(exit::NOT_VALIDATED);
             return None;
         }
         let code = self.rmpadjust_pages(gpa, address, pages, crate::bits::us(target), permissions, vmsa);
         self.ends_with(code, false)
+    }
+
+    fn are_validated(&self, gpa: u64, pages: u64) -> bool {
+        let is_validated = |gpa| self.memory.rmp.entry(gpa).is_none_or(|entry| entry.is(VALIDATED));
+        is_validated(gpa) && (1..pages).all(|page| is_validated(gpa + page * PAGE))
     }
 
     fn rmpadjust_pages(

@@ -181,6 +181,8 @@ pub(crate) struct Machine {
     pub(crate) rescinded: u64,
     /// The page of 2 MiB that VMPL0 has changed last, and how often in a row, for `fault=psmash`.
     pub(crate) huge_operand: (u64, u64),
+    /// What [`crate::ahead`] has read of the firmware's code.
+    pub(crate) read: crate::ahead::Read,
     /// AP creations so far, and times that VMPL0 has asked to run another VMPL, for the lies about them; whether
     /// `fault=vmsa-swapped` has been.
     pub(crate) creations: u64,

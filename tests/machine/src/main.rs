@@ -15,7 +15,7 @@
 //! | `tlb` | and who still can |
 //! | `smp`, `apic` | several processors, and one lock |
 //! | `svm`, `machine`, `exits`, `vc`, `switch` | running the guest, #VC, VMPLs |
-//! | `insn`, `invlpgb`, `ahead` | its instructions |
+//! | `insn`, `invlpgb`, `ahead`, `rows` | its instructions |
 //! | `calls` | how long its calls take |
 //! | `msr`, `ghcb`, `events`, `ap`, `io`, `cpuid` | the hypervisor's side of the GHCB |
 //! | `remote` | a device that a program outside serves |
@@ -61,6 +61,7 @@ mod psp;
 mod pvh;
 mod remote;
 mod rmp;
+mod rows;
 mod rules;
 mod signals;
 mod smp;
@@ -137,6 +138,7 @@ extern "sysv64" fn machine_main(info: u64) -> ! {
         fwcfg: mediated,
         rescinded: 0,
         huge_operand: (0, 0),
+        read: ahead::Read::new(),
         creations: 0,
         runs_asked_for: 0,
         swapped: false,

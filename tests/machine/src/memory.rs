@@ -158,33 +158,34 @@ impl Memory {
             (0..4).for_each(|vmpl| self.set_leaf(Side::Shared(vmpl), gpa, 0));
         }
         let (old_rights, rights) = (before.rights(), entry.rights());
-        if plain && old_rights == rights {
-            return;
-        }
         for vmpl in 0..4 {
             // Where nothing but the reverse map decides on leaves, one with the same rights is there already.
             if plain && old_rights[vmpl] == rights[vmpl] {
                 continue;
             }
-            let slot = self.view().npt.slot(Side::Private(vmpl), gpa);
-            let old = slot.map_or(0, phys::read_u64);
-            let mut leaf = self.private_leaf(gpa, hpa, entry, vmpl);
+            let leaf = if plain { private_leaf(hpa, entry, vmpl) } else { self.private_leaf(gpa, hpa, entry, vmpl) };
             if !plain && self.is_any_stale_here() {
                 self.view_mut().tlb.forget(|stale| stale.gpa == gpa && stale.vmpl == vmpl);
             }
-            if let Some(by) = by
-                && let Some(remembered) = tlb::remembered(old, leaf)
-            {
-                let linear = (by.vmpl == vmpl).then_some(by.linear);
-                if self.view_mut().tlb.remember(tlb::Stale::new(vmpl, gpa, linear)) {
-                    leaf = remembered;
-                }
+            self.change_leaf(gpa, vmpl, leaf, by);
+        }
+    }
+
+    fn change_leaf(&mut self, gpa: u64, vmpl: usize, mut leaf: u64, by: Option<By>) {
+        let slot = self.slot(Side::Private(vmpl), gpa);
+        let old = slot.map_or(0, phys::read_u64);
+        if let Some(by) = by
+            && let Some(remembered) = tlb::remembered(old, leaf)
+        {
+            let linear = (by.vmpl == vmpl).then_some(by.linear);
+            if self.view_mut().tlb.remember(tlb::Stale::new(vmpl, gpa, linear)) {
+                leaf = remembered;
             }
-            match slot {
-                _ if old == leaf => {}
-                Some(slot) => phys::write_u64(slot, leaf),
-                None => self.set_leaf(Side::Private(vmpl), gpa, leaf),
-            }
+        }
+        match slot {
+            _ if old == leaf => {}
+            Some(slot) => phys::write_u64(slot, leaf),
+            None => self.set_leaf(Side::Private(vmpl), gpa, leaf),
         }
     }
 
@@ -193,6 +194,22 @@ impl Memory {
     fn is_plain(&self, gpa: u64) -> bool {
         let stolen = self.theft.is_some_and(|theft| theft.gpa == gpa);
         !stolen && !self.is_any_stale_here() && self.view().aliases.is_empty() && self.kept.is_none()
+    }
+
+    /// Whether every page's leaves are what the reverse map says, and nothing notes a change.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let watched = self.theft.is_some() || self.kept.is_some() || self.journal.is_some();
+        self.views.len() == 1 && !watched && self.view().aliases.is_empty() && !self.is_any_stale_here()
+    }
+
+    /// Where the leaf is, if there is a table for it.
+    pub(crate) fn slot(&self, side: Side, gpa: u64) -> Option<u64> {
+        self.view().npt.slot(side, gpa)
+    }
+
+    /// The leaf by which `vmpl` sees the page on the private side.
+    pub(crate) fn leaf(&self, vmpl: usize, gpa: u64) -> u64 {
+        self.slot(Side::Private(vmpl), gpa).map_or(0, phys::read_u64)
     }
 
     /// Whether the TLB of any processor may still let another VMPL than `vmpl` reach the page by rights that it has no

@@ -5,6 +5,7 @@
 //! whose lower half leads to the private tree.
 
 use crate::phys::{PAGE, Pool, exchange_u64, read_u64, write_u64};
+use core::cell::Cell;
 
 /// Position of the C-bit.
 pub(crate) const C_BIT: u64 = 47;
@@ -43,7 +44,13 @@ pub(crate) struct Npt {
     shared: [Tree; 4],
     paging_on: [u64; 4],
     paging_off: [u64; 4],
+    /// The leaf's table that was found last on the private side of each VMPL: for which 2 MiB, and where. Tables are
+    /// never given back.
+    found: [Cell<(u64, u64)>; 4],
 }
+
+/// No 2 MiB.
+const NOWHERE: u64 = u64::MAX;
 
 impl Npt {
     /// Empty trees.
@@ -61,7 +68,8 @@ impl Npt {
                 write_u64(paging_off[vmpl] + slot, private | TABLE);
             }
         }
-        Self { private, shared, paging_on, paging_off }
+        let found = core::array::from_fn(|_| Cell::new((NOWHERE, 0)));
+        Self { private, shared, paging_on, paging_off, found }
     }
 
     /// The root for a VMPL whose guest paging is on or off.
@@ -77,6 +85,19 @@ impl Npt {
     /// Where the leaf for `gpa` is, if there is a table for it.
     #[inline(always)]
     pub(crate) fn slot(&self, side: Side, gpa: u64) -> Option<u64> {
+        let Side::Private(vmpl) = side else { return self.walk(side, gpa) };
+        let (start, slot) = (gpa >> 21, 8 * (gpa >> 12 & 511));
+        let found = self.found[vmpl].get();
+        if found.0 == start {
+            return Some(found.1 + slot);
+        }
+        let at = self.walk(side, gpa)?;
+        self.found[vmpl].set((start, at - slot));
+        Some(at)
+    }
+
+    #[inline(never)]
+    fn walk(&self, side: Side, gpa: u64) -> Option<u64> {
         let mut table = self.tree(side)[crate::bits::us(gpa >> 39 & 1)];
         for shift in [30, 21] {
             let entry = read_u64(table + 8 * (gpa >> shift & 511));

@@ -104,6 +104,17 @@ pub const PLANTS: &[Plant] = &[
         }],
     },
     Plant {
+        module: "pages_unchecked",
+        what: "a TPM's response goes to where the pages of a list were when the command came",
+        scene: "PVALIDATE beside a TPM command in a list with that page",
+        changes: &[Change {
+            file: "svsm/vtpm.rs",
+            from: "    claims().try_for_each(|claim| claim.check_aligned(&guest.map).map(drop))?;\n    let said",
+            to: "    for (gpa, part) in pages.iter().zip(response.chunks(PAGE)) {\n        \
+                 machine.pages.write(gpa.get(), part)?;\n    }\n    let said",
+        }],
+    },
+    Plant {
         module: "reported_unchecked",
         what: "a report goes to where the buffers were before the PSP was asked",
         scene: "PVALIDATE beside a report to that page",
@@ -260,7 +271,7 @@ pub const PLANTS: &[Plant] = &[
         changes: &[Change {
             file: "svsm/processors.rs",
             from: "(0..count).map_while(|_| guest.map.use_deposited()).collect();",
-            to: "guest.map.to_withdraw().take(count).collect();",
+            to: "{\n        let mut all = Block::new();\n        guest.map.each_to_withdraw(&mut |page| all.len() < count && all.push(page).is_ok());\n        all\n    };",
         }],
     },
     Plant {
@@ -269,8 +280,8 @@ pub const PLANTS: &[Plant] = &[
         scene: "TPM commands from all vCPUs",
         changes: &[Change {
             file: "svsm/vtpm.rs",
-            from: "let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;",
-            to: "let mut tpm = machine.tpm.lock();",
+            from: "let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;\n    let len",
+            to: "let mut tpm = machine.tpm.lock();\n    let len",
         }],
     },
     Plant {

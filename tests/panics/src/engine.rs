@@ -8,7 +8,7 @@ mod platform;
 
 use core::sync::atomic::AtomicBool;
 use platform::Platform;
-use tpm_core::{EkTemplate, Hooks, Locality, StateForm, Tpm};
+use tpm_core::{AkTemplate, EkTemplate, Hooks, Locality, StateForm, Tpm};
 use tpm_crb::{Config, CrbDevice, TpmEngine, Written};
 
 /// A device, and what might be given to it.
@@ -85,6 +85,13 @@ fn call_on(tpm: &mut Tpm, hooks: &mut Hooks<'_>, call: u32, number: u8, input: &
         14 => return tpm.endorsement_key(EkTemplate::Rsa2048, out).unwrap_or(0),
         15 => return tpm.endorsement_key(EkTemplate::EccP256, out).unwrap_or(0),
         16 => return tpm.endorsement_key(EkTemplate::EccP384, out).unwrap_or(0),
+        19 => return tpm.attestation_key(AkTemplate::Rsa2048, out).unwrap_or(0),
+        20 => return tpm.attestation_key(AkTemplate::EccP256, out).unwrap_or(0),
+        21 => return AkTemplate::EccP256.marshal(out).unwrap_or(0),
+        22 => tpm.remove_platform_index(u32::from(number)),
+        25 => tpm.omit_later_properties(),
+        24 => return tpm.index_contents(u32::from(number)).map_or(0, <[u8]>::len),
+        23 => return tpm.has_platform_index(u32::from(number)).into(),
         17 => *tpm = Tpm::blank(),
         18 => return tpm.endorsement_seed_id().map_or(0, |[first, ..]| first.into()),
         _ => {}

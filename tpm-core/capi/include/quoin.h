@@ -17,7 +17,8 @@
  *   thread or from a callback, is QUOIN_BUSY and changes nothing. But for two functions:
  *     quoin_cancel   may be called at any time between quoin_create and quoin_destroy, by any thread and any callback;
  *     quoin_destroy  may not be called while any call for that TPM is going on.
- *   A thread that makes calls has a stack of at least 2 MiB, and no signal handler makes any.
+ *   A thread that makes calls has 256 KiB of stack for each, beside what its own frames and the callbacks need (1 MiB
+ *   where the library was built without optimisation). No signal handler makes any.
  *
  * Callbacks
  *   They are called in the thread of the call, during the call, and return: they do not throw, nor longjmp. They call

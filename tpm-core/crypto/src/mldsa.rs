@@ -5,20 +5,16 @@
 //! pieces, and a TPM that is given μ from outside ("external μ") signs it the same way.
 
 use keccak::{Keccak, State1600};
-use ml_dsa::common::rand_core::{TryCryptoRng, TryRng};
-use ml_dsa::{EncodedSignature, EncodedVerifyingKey, MlDsa44, MlDsa65, MlDsa87, MlDsaParams, Seed};
 use shake::Shake256;
 use shake::digest::{ExtendableOutput as _, Update as _, XofReader as _};
-use zeroize::Zeroizing;
+use tpm_mldsa::{ML_DSA_44, ML_DSA_65, ML_DSA_87, RANDOM, Set};
 
 use super::hash::HashAlg;
 use super::{Error, Rng};
 use crate::secret::Secret;
 
-/// The bytes of a private seed.
-pub const SEED: usize = 32;
-/// The bytes of μ.
-pub const MU: usize = 64;
+pub use tpm_mldsa::{MU, SEED};
+
 /// The longest public key, in bytes.
 pub const MAX_PUBLIC: usize = 2592;
 /// The longest signature, in bytes.
@@ -26,9 +22,9 @@ pub const MAX_SIGNATURE: usize = 4627;
 /// The longest context, in bytes.
 pub const MAX_CONTEXT: usize = 255;
 
-/// From one row per parameter set: the names, the sizes and the dispatch.
+/// From one row per parameter set: the names, the sizes, and the set.
 macro_rules! sets {
-    ($($(#[$doc:meta])* $name:ident = $id:literal, public $public:literal, signature $signature:literal, $params:ty;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, public $public:literal, signature $signature:literal, $set:expr;)*) => {
         /// A parameter set (TPMI_MLDSA_PARMS).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u16)]
@@ -73,89 +69,59 @@ macro_rules! sets {
                 }
             }
 
-            /// Writes the public key of a seed into `out`.
-            ///
-            /// # Errors
-            /// `Error::Length` unless `seed` has 32 bytes and `out` [`MlDsa::public_size`].
-            pub fn public(self, seed: &[u8], out: &mut [u8]) -> Result<(), Error> {
+            const fn set(self) -> &'static Set {
                 match self {
-                    $(Self::$name => public::<$params>(seed, out),)*
-                }
-            }
-
-            /// Signs μ, hedged with bytes from `rng` (FIPS 204, algorithm 7), into `out`.
-            ///
-            /// # Errors
-            /// `Error::Length` unless `seed` has 32 bytes and `out` [`MlDsa::signature_size`]; `Error::Reseed` from
-            /// `rng`.
-            pub fn sign(self, seed: &[u8], mu: &[u8; MU], rng: &mut dyn Rng, out: &mut [u8]) -> Result<(), Error> {
-                match self {
-                    $(Self::$name => sign::<$params>(seed, mu, rng, out),)*
-                }
-            }
-
-            /// Verifies a signature of μ (FIPS 204, algorithm 8).
-            ///
-            /// # Errors
-            /// `Error::Invalid` if it does not verify, for whatever reason.
-            pub fn verify(self, public: &[u8], mu: &[u8; MU], signature: &[u8]) -> Result<(), Error> {
-                match self {
-                    $(Self::$name => verify::<$params>(public, mu, signature),)*
+                    $(Self::$name => &$set,)*
                 }
             }
         }
+
+        $(const _: () = assert!($set.public_size() == $public && $set.signature_size() == $signature);)*
     };
 }
 
 sets! {
     /// ML-DSA-44.
-    MlDsa44 = 1, public 1312, signature 2420, MlDsa44;
+    MlDsa44 = 1, public 1312, signature 2420, ML_DSA_44;
     /// ML-DSA-65.
-    MlDsa65 = 2, public 1952, signature 3309, MlDsa65;
+    MlDsa65 = 2, public 1952, signature 3309, ML_DSA_65;
     /// ML-DSA-87.
-    MlDsa87 = 3, public 2592, signature 4627, MlDsa87;
+    MlDsa87 = 3, public 2592, signature 4627, ML_DSA_87;
 }
 
-fn key<P: MlDsaParams>(seed: &[u8]) -> Result<ml_dsa::SigningKey<P>, Error> {
-    let seed = Zeroizing::new(Seed::try_from(seed).map_err(|_| Error::Length)?);
-    Ok(ml_dsa::SigningKey::from_seed(&seed))
-}
-
-// Not inlined: each parameter set's working memory (up to some hundred KiB) is then on the stack only while it is in
-// use.
-#[inline(never)]
-fn public<P: MlDsaParams>(seed: &[u8], out: &mut [u8]) -> Result<(), Error> {
-    let encoded = ml_dsa::Keypair::verifying_key(&key::<P>(seed)?).encode();
-    copy(&encoded, out)
-}
-
-#[inline(never)]
-fn sign<P: MlDsaParams>(seed: &[u8], mu: &[u8; MU], rng: &mut dyn Rng, out: &mut [u8]) -> Result<(), Error> {
-    let mut random = Secret::<32>::zeroed(32)?;
-    rng.fill(random.as_mut_slice())?;
-    let key = key::<P>(seed)?;
-    let signature = key.expanded_key().sign_mu_randomized(mu.into(), &mut Given(random.as_slice()));
-    copy(&signature.map_err(|_| Error::Fault)?.encode(), out)
-}
-
-#[inline(never)]
-fn verify<P: MlDsaParams>(public: &[u8], mu: &[u8; MU], signature: &[u8]) -> Result<(), Error> {
-    let public = EncodedVerifyingKey::<P>::try_from(public).map_err(|_| Error::Invalid)?;
-    let signature = EncodedSignature::<P>::try_from(signature).map_err(|_| Error::Invalid)?;
-    let signature = ml_dsa::Signature::<P>::decode(&signature).ok_or(Error::Invalid)?;
-    if ml_dsa::VerifyingKey::<P>::decode(&public).verify_mu(mu.into(), &signature) {
-        Ok(())
-    } else {
-        Err(Error::Invalid)
+impl MlDsa {
+    /// Writes the public key of a seed into `out`.
+    ///
+    /// # Errors
+    /// `Error::Length` unless `seed` has 32 bytes and `out` [`MlDsa::public_size`].
+    pub fn public(self, seed: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let seed = seed.as_array().ok_or(Error::Length)?;
+        self.set().public(seed, out).map_err(|_| Error::Length)
     }
-}
 
-fn copy(from: &[u8], to: &mut [u8]) -> Result<(), Error> {
-    if from.len() != to.len() {
-        return Err(Error::Length);
+    /// Signs μ, hedged with bytes from `rng` (FIPS 204, algorithm 7), into `out`.
+    ///
+    /// # Errors
+    /// `Error::Length` unless `seed` has 32 bytes and `out` [`MlDsa::signature_size`]; `Error::Reseed` from `rng`;
+    /// `Error::Fault` if no attempt gives a signature.
+    pub fn sign(self, seed: &[u8], mu: &[u8; MU], rng: &mut dyn Rng, out: &mut [u8]) -> Result<(), Error> {
+        let seed = seed.as_array().ok_or(Error::Length)?;
+        if out.len() != self.signature_size() {
+            return Err(Error::Length);
+        }
+        let mut random = Secret::<RANDOM>::zeroed(RANDOM)?;
+        rng.fill(random.as_mut_slice())?;
+        let random = random.as_slice().as_array().ok_or(Error::Length)?;
+        self.set().sign(seed, mu, random, out).map_err(|_| Error::Fault)
     }
-    to.copy_from_slice(from);
-    Ok(())
+
+    /// Verifies a signature of μ (FIPS 204, algorithm 8).
+    ///
+    /// # Errors
+    /// `Error::Invalid` if it does not verify, for whatever reason.
+    pub fn verify(self, public: &[u8], mu: &[u8; MU], signature: &[u8]) -> Result<(), Error> {
+        self.set().verify(public, mu, signature).map_err(|_| Error::Invalid)
+    }
 }
 
 /// The bytes that SHAKE256 takes in between two permutations.
@@ -272,39 +238,3 @@ const fn oid(hash: HashAlg) -> &'static [u8] {
         HashAlg::Sha3_512 => b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x0a",
     }
 }
-
-/// Bytes that were drawn before, as the crate wants them.
-struct Given<'a>(&'a [u8]);
-
-/// More bytes were asked for than were drawn.
-#[derive(Debug)]
-struct Exhausted;
-
-impl core::fmt::Display for Exhausted {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("exhausted")
-    }
-}
-
-impl core::error::Error for Exhausted {}
-
-impl TryRng for Given<'_> {
-    type Error = Exhausted;
-
-    fn try_next_u32(&mut self) -> Result<u32, Exhausted> {
-        Err(Exhausted)
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Exhausted> {
-        Err(Exhausted)
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Exhausted> {
-        let (now, later) = self.0.split_at_checked(out.len()).ok_or(Exhausted)?;
-        out.copy_from_slice(now);
-        self.0 = later;
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Given<'_> {}

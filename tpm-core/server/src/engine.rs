@@ -2,7 +2,7 @@
 
 use crate::folder::Folder;
 use crate::hooks::Platform;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use core::sync::atomic::AtomicBool;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tpm_core::profile::{MAX_COMMAND_SIZE, MIN_BUFFER_SIZE};
 use tpm_core::rc::Rc;
 use tpm_core::store::{MAX_RECORD_SIZE, Store, StoreError};
 use tpm_core::{Fault, Locality, MAX_STATE_SIZE, StateError, StateForm, Tpm};
-use tpm_ports::{Backend, BufferSizes, StateBlob};
+use tpm_ports::{Backend, BufferSizes, Resting, StateBlob};
 
 /// `TPM_RC_FAILURE`.
 const FAILURE: [u8; 10] = Rc::failure(Fault::Platform).response();
@@ -37,7 +37,32 @@ struct Kept {
     folder: Folder,
     /// None after it could not be loaded.
     store: Option<Store<Folder>>,
+    /// As long as the last state needed.
     buffer: Vec<u8>,
+}
+
+/// Octets of the first buffer of a TPM: most states are shorter.
+const FIRST_BUFFER: usize = 16 << 10;
+
+/// A TPM that rests: all but itself, and its state.
+struct Rested {
+    state: Vec<u8>,
+    platform: Platform,
+    established: bool,
+    kept: Option<Kept>,
+    shuts_down: bool,
+    buffer_size: usize,
+}
+
+impl Resting for Rested {
+    fn wake(mut self: Box<Self>) -> Result<Box<dyn Backend>> {
+        let tpm = import(&self.state, &mut self.platform).map_err(|error| anyhow!("its state is refused: {error}"));
+        self.state.fill(0);
+        let Self { platform, established, kept, shuts_down, buffer_size, .. } = *self;
+        let mut engine = Engine { established, shuts_down, ..Engine::of(tpm?, platform, kept) };
+        engine.set_buffer_size(u32::try_from(buffer_size)?);
+        Ok(Box::new(engine))
+    }
 }
 
 /// A TPM of a state that a client has set, until the next reset.
@@ -64,9 +89,9 @@ impl Engine {
     /// A new TPM for a folder, where it takes the place of one that is there when it is [committed](Self::commit).
     pub(crate) fn replacing(state: &Path) -> Result<Self> {
         let mut platform = Platform::new(None);
-        let mut kept = Kept { folder: Folder::open(state)?, store: None, buffer: vec![0; MAX_RECORD_SIZE] };
+        let mut kept = Kept { folder: Folder::open(state)?, store: None, buffer: Vec::new() };
         ensure!(kept.folder.has_tpm()? || kept.folder.is_empty()?, "something else is in {}", state.display());
-        kept.store = Some(kept.find()?.0);
+        kept.begin()?;
         let tpm = manufacture(&mut platform)?;
         Ok(Self::of(tpm, platform, Some(kept)))
     }
@@ -148,10 +173,10 @@ impl Kept {
     /// The TPM in a folder, or a new one in a new folder.
     fn open(path: &Path, platform: &mut Platform) -> Result<(Box<Tpm>, Self)> {
         let folder = Folder::open(path)?;
-        let mut kept = Self { folder, store: None, buffer: vec![0; MAX_RECORD_SIZE] };
+        let mut kept = Self { folder, store: None, buffer: Vec::new() };
         let marked = kept.folder.is_marked()?;
         let tpm = if !marked && kept.folder.is_empty()? {
-            kept.store = Some(kept.find()?.0);
+            kept.begin()?;
             let tpm = manufacture(platform)?;
             kept.save(&tpm)?;
             log::info!("a new TPM is made in {}", path.display());
@@ -166,8 +191,16 @@ impl Kept {
         Ok((tpm, kept))
     }
 
-    /// The store, and the state in it.
+    /// The store, in which nothing is looked for.
+    fn begin(&mut self) -> Result<()> {
+        self.store = Some(self.find()?.0);
+        self.buffer = vec![0; FIRST_BUFFER];
+        Ok(())
+    }
+
+    /// The store, and the state in it, for which there is room now.
     fn find(&mut self) -> Result<(Store<Folder>, Option<&[u8]>)> {
+        self.buffer = vec![0; MAX_RECORD_SIZE];
         Store::open(self.folder.clone(), &mut self.buffer).map_err(|error| match error {
             StoreError::Disk(error) => error,
             other => anyhow!("its state is damaged ({other:?})"),
@@ -181,16 +214,25 @@ impl Kept {
         let state = state.context("there is no state in it")?;
         let tpm = import(state, platform).map_err(|error| anyhow!("its state is refused: {error}"))?;
         self.buffer.fill(0);
+        self.buffer = vec![0; FIRST_BUFFER];
         self.store = Some(store);
         Ok(tpm)
     }
 
     fn save(&mut self, tpm: &Tpm) -> Result<()> {
         let store = self.store.as_mut().context("there is nothing to save it to")?;
-        store.save(tpm, &mut self.buffer).map(drop).map_err(|error| match error {
-            StoreError::Disk(error) => error,
-            other => anyhow!("{other:?}"),
-        })
+        loop {
+            match store.save(tpm, &mut self.buffer) {
+                Ok(_) => return Ok(()),
+                Err(StoreError::State(StateError::Room(_))) if self.buffer.len() < MAX_RECORD_SIZE => {
+                    let more = self.buffer.len().saturating_mul(2).clamp(FIRST_BUFFER, MAX_RECORD_SIZE);
+                    self.buffer.fill(0);
+                    self.buffer = vec![0; more];
+                }
+                Err(StoreError::Disk(error)) => return Err(error),
+                Err(other) => bail!("{other:?}"),
+            }
+        }
     }
 }
 
@@ -316,6 +358,15 @@ impl Backend for Engine {
         let tpm = import(bytes, &mut self.platform).map_err(|error| anyhow!("no such state: {error}"))?;
         self.imported = Some(Imported { tpm, whole });
         Ok(())
+    }
+
+    fn rest(mut self: Box<Self>) -> Result<Box<dyn Resting>> {
+        ensure!(!self.tpm.is_in_failure_mode(), "it has failed");
+        let state = self.state(StateBlob::Volatile)?;
+        let Self { platform, established, kept, shuts_down, buffer_size, .. } = *self;
+        // No longer than it is, where `state` had room for any.
+        let state = state.as_slice().to_vec();
+        Ok(Box::new(Rested { state, platform, established, kept, shuts_down, buffer_size }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The TPM engine behind two local TCP ports, and at Unix sockets for QEMU: the program `quoin-tpm`.
 //!
-//! Its state lives as long as the process, or with `--state` in a folder. Commands may come at any locality; a client's
+//! Its state lives as long as the process, or with `--state` in a folder; with `--state-root` a process has many. Commands may come at any locality; a client's
 //! reset is a `_TPM_Init`.
 //!
 //! | module | is |
@@ -25,6 +25,7 @@ mod trace;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use core::time::Duration;
 use daemon::PidFile;
 use engine::Engine;
 use log::LevelFilter;
@@ -33,11 +34,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::env::args_os;
 use std::ffi::{OsStr, OsString};
 use std::io::{Write, stdout};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::LazyLock;
 use tpm_core::profile::PROFILE;
-use tpm_ports::{Backend, Options, Ports, Record, Settings, Startup, Stop, logging, serve_with};
+use tpm_ports::{Backend, Limits, Many, Options, Ports, Record, Settings, Startup, Stop, logging, serve_with};
 use trace::Trace;
 
 /// What ends the server in order.
@@ -60,6 +62,13 @@ QEMU:
   quoin-tpm --daemon --state tpm --unix tpm.socket --port 0
   qemu-system-x86_64 ... -chardev socket,id=tpm,path=tpm.socket.ctrl \\
     -tpmdev emulator,id=tpm0,chardev=tpm -device tpm-crb,tpmdev=tpm0
+
+Many TPMs, one for each folder:
+
+  mkdir -p tpms/vm1 tpms/vm2
+  quoin-tpm --daemon --state-root tpms --unix sockets
+  tpm2_startup -T swtpm:path=sockets/vm1 -c
+  qemu-system-x86_64 ... -chardev socket,id=tpm,path=sockets/vm2.ctrl ...
 
 SIGTERM, SIGINT and SIGHUP end the server in order, between two commands.";
 
@@ -110,6 +119,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
         "this engine was built with the profile {}, not {profile}: QUOIN_PROFILE selects it when it is built",
         PROFILE.name
     );
+    if options.state_root.is_some() {
+        give_memory_back()?;
+    }
     if options.daemon && !detached {
         return daemon::start();
     }
@@ -120,6 +132,18 @@ pub fn run(args: Args) -> Result<ExitCode> {
     logging::start(options.log_level, options.log_file.as_deref())?;
     serve(&options, detached)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the C library give the memory of each TPM that goes back to the system, which it only does where it is told so
+/// before the program starts (mallopt(3)): it would keep it for the next TPM. So the program starts once more.
+fn give_memory_back() -> Result<()> {
+    const THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
+    if std::env::var_os(THRESHOLD).is_some() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("the program does not know its own file")?;
+    let mut again = Command::new(program);
+    Err(again.args(args_os().skip(1)).env(THRESHOLD, "131072").exec()).context("the program cannot start once more")
 }
 
 impl Task {
@@ -136,6 +160,35 @@ impl Task {
 }
 
 fn serve(options: &Options, detached: bool) -> Result<()> {
+    match (&options.state_root, &options.unix) {
+        (Some(root), Some(sockets)) => serve_many(options, root, sockets, detached),
+        _ => serve_one(options, detached),
+    }
+}
+
+/// Serves the TPMs in a folder, each at the socket of its name.
+fn serve_many(options: &Options, root: &Path, sockets: &Path, detached: bool) -> Result<()> {
+    let stop = Stop::on(&SIGNALS)?;
+    let limits = Limits { most: options.most, idle: Duration::from_secs(options.idle) };
+    let load = |folder: &Path| -> Result<Box<dyn Backend>> {
+        let engine = Engine::new(None, Some(folder))?;
+        let mut engine = if options.no_shutdown { engine.without_shutdown() } else { engine };
+        if options.startup() == Startup::Clear {
+            start(&mut engine)?;
+        }
+        Ok(Box::new(engine))
+    };
+    let many = Many::new(root, sockets, limits, &load)?;
+    let _pid_file = options.pid.as_deref().map(PidFile::create).transpose()?;
+    let said = format!("{} TPMs of {} are served", many.count(), root.display());
+    announce([&said, "a folder made there is another"], &format!("swtpm:path={}/NAME", sockets.display()), detached)?;
+    tell_systemd(NotifyState::Ready);
+    let outcome = many.serve(&stop);
+    tell_systemd(NotifyState::Stopping);
+    outcome
+}
+
+fn serve_one(options: &Options, detached: bool) -> Result<()> {
     let ports = Ports::reserve(options.port, options.unix.as_deref())?;
     let trace = options.trace.as_deref().map(Trace::create).transpose()?;
     let trace = trace.map(|trace| Box::new(trace) as Box<dyn Record>);
@@ -148,7 +201,7 @@ fn serve(options: &Options, detached: bool) -> Result<()> {
     };
     let ports = ports.listen()?;
     let _pid_file = options.pid.as_deref().map(PidFile::create).transpose()?;
-    announce(started, &ports.tcti()?, detached)?;
+    announce(["The engine's TPM is served", started], &ports.tcti()?, detached)?;
     tell_systemd(NotifyState::Ready);
     let outcome =
         serve_with(ports, Box::new(engine), Settings { trace, dialect: options.protocol, watch: None }, &stop);
@@ -157,7 +210,7 @@ fn serve(options: &Options, detached: bool) -> Result<()> {
 }
 
 /// Says that clients can connect. The process that has started a daemon reads that, and ends.
-fn announce(started: &str, tcti: &str, detached: bool) -> Result<()> {
+fn announce([what, more]: [&str; 2], tcti: &str, detached: bool) -> Result<()> {
     let until = if detached {
         format!("by process {} until SIGTERM", std::process::id())
     } else {
@@ -165,10 +218,7 @@ fn announce(started: &str, tcti: &str, detached: bool) -> Result<()> {
     };
     let nothing = detached.then(daemon::leave_the_folder).transpose()?;
     let mut out = stdout().lock();
-    let said = writeln!(
-        out,
-        "The engine's TPM is served {until}; {started}. Its clients need:\n\n  export TPM2TOOLS_TCTI={tcti}\n"
-    );
+    let said = writeln!(out, "{what} {until}; {more}. Its clients need:\n\n  export TPM2TOOLS_TCTI={tcti}\n");
     let said = said.and_then(|()| out.flush());
     if let Some(nothing) = nothing {
         said.context("the process that has started the daemon is gone")?;

@@ -15,6 +15,7 @@ pub(crate) struct Lasting<T> {
 impl<T> Lasting<T> {
     /// A part that has not been changed, for a TPM that is blank. What is put in the place of a part goes through
     /// [`Lasting::change`].
+    #[inline(always)]
     pub(in crate::data) const fn new(part: T) -> Self {
         Self { part, changes: 0 }
     }

@@ -300,6 +300,8 @@ pub(crate) struct Ram {
     pub(crate) hash_sequence: Option<Measurement>,
     /// octets of the longest command and response that the transport carries; _TPM_Init leaves it
     pub(crate) buffer_size: usize,
+    /// properties that older clients do not know are left out; _TPM_Init leaves it
+    pub(crate) omits_later_properties: bool,
 }
 
 impl Ram {

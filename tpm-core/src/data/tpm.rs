@@ -47,7 +47,16 @@ impl Tpm {
     /// The place of a TPM that has not been made: it has no seeds, and is in failure mode until [`Tpm::manufacture`] or
     /// [`Tpm::import`] has made one there.
     #[must_use]
+    #[inline(always)]
     pub const fn blank() -> Self {
+        // With optimisation, and in line, each part is written where it is to be. Without it, each would go from frame
+        // to frame, a MiB in all: there it is a copy of a constant, for which a release has no room.
+        const BLANK: Tpm = Tpm::of_blank_parts();
+        if cfg!(debug_assertions) { BLANK } else { Self::of_blank_parts() }
+    }
+
+    #[inline(always)]
+    const fn of_blank_parts() -> Self {
         Self {
             number: 0,
             drbg: Drbg::blank(),
@@ -77,6 +86,7 @@ impl Tpm {
 }
 
 impl Persistent {
+    #[inline(always)]
     pub(crate) const fn blank() -> Self {
         Self {
             endorsement_seed: Seed::new(),
@@ -121,6 +131,7 @@ impl Persistent {
 }
 
 impl StateReset {
+    #[inline(always)]
     pub(crate) const fn blank() -> Self {
         Self {
             null_seed: Seed::new(),
@@ -136,6 +147,7 @@ impl StateReset {
 }
 
 impl Ram {
+    #[inline(always)]
     pub(crate) const fn blank() -> Self {
         Self {
             started: false,
@@ -158,6 +170,7 @@ impl Ram {
             root: Root::Locality0,
             hash_sequence: None,
             buffer_size: profile::MAX_COMMAND_SIZE,
+            omits_later_properties: false,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Endorsement keys by the templates of the TCG EK Credential Profile (Version 2.6, Annex B), derived without an object
-//! slot.
+//! Endorsement keys by the templates of the TCG EK Credential Profile (Version 2.6, Annex B), and the attestation keys
+//! beside them, derived without an object slot.
 //!
 //! They are what TPM2_CreatePrimary in the endorsement hierarchy makes of the same templates, with no sensitive data:
 //! the firmware binds them into its reports, and nobody has to send a command for it.
@@ -14,7 +14,7 @@ use crate::data::tpm::{Failure, Tpm};
 use crate::operation::object::create::{Primary, create};
 use crate::wire::{
     Auth, Buffer, EccParameter, EccParms, EccPoint, EccScheme, Handle, Marshal, ObjectAttributes as A, Parms, Public,
-    RsaKeyBits, RsaParms, RsaScheme, SymDefObject, Unique, Writer,
+    RsaKeyBits, RsaParms, RsaScheme, Scheme, SymDefObject, Unique, Writer,
 };
 
 /// A template of the profile.
@@ -28,7 +28,16 @@ pub enum EkTemplate {
     EccP384,
 }
 
-/// Octets of the largest marshalled public area of an endorsement key.
+/// A restricted signing key of the endorsement hierarchy, with an empty authValue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AkTemplate {
+    /// RSA 2048, RSASSA with SHA-256; unique is 256 zeros: what guests of Azure know as their attestation key
+    Rsa2048,
+    /// NIST P-256, ECDSA with SHA-256; unique is empty
+    EccP256,
+}
+
+/// Octets of the largest marshalled public area of an endorsement or attestation key.
 pub const MAX_EK_PUBLIC: usize = 2 + 2 + 4 + 2 + 48 + 14 + 2 + 256;
 
 /// TPM2_PolicySecret(TPM_RH_ENDORSEMENT) for SHA-256 (B.6.2).
@@ -76,6 +85,46 @@ impl EkTemplate {
     }
 }
 
+impl AkTemplate {
+    fn public(self) -> Public {
+        let attributes = A::FIXED_TPM
+            .with(A::FIXED_PARENT)
+            .with(A::SENSITIVE_DATA_ORIGIN)
+            .with(A::USER_WITH_AUTH)
+            .with(A::NO_DA)
+            .with(A::RESTRICTED)
+            .with(A::SIGN);
+        let (parms, unique) = match self {
+            Self::Rsa2048 => {
+                let scheme = RsaScheme(Scheme::Rsassa(HashAlg::Sha256));
+                let parms = RsaParms { symmetric: None, scheme, key_bits: RsaKeyBits(2048), exponent: 0 };
+                (Parms::Rsa(parms), Unique::Rsa(Buffer::from_slice(&[0; 256]).unwrap_or_default()))
+            }
+            Self::EccP256 => {
+                let scheme = EccScheme(Scheme::Ecdsa(HashAlg::Sha256));
+                let parms = EccParms { symmetric: None, scheme, curve: Curve::NistP256, kdf: None };
+                (Parms::Ecc(parms), Unique::Ecc(EccPoint::default()))
+            }
+        };
+        Public { name_alg: Some(HashAlg::Sha256), attributes, auth_policy: Digest::default(), parms, unique }
+    }
+
+    /// The template (marshalled TPMT_PUBLIC) by which TPM2_CreatePrimary makes the key, written to the first octets of
+    /// `out` (at most [`MAX_EK_PUBLIC`]), whose number is returned.
+    ///
+    /// # Errors
+    /// [`Failure`] if `out` is too short.
+    pub fn marshal(self, out: &mut [u8]) -> Result<usize, Failure> {
+        marshalled(&self.public(), out)
+    }
+}
+
+fn marshalled(public: &Public, out: &mut [u8]) -> Result<usize, Failure> {
+    let mut w = Writer::new(out);
+    public.marshal(&mut w);
+    if w.fits() { Ok(w.len()) } else { Err(Failure) }
+}
+
 impl Tpm {
     /// What tells one endorsement seed from another and does not give it away: whoever keeps an endorsement key beside
     /// the TPM finds by it that TPM2_ChangeEPS has made another. Not for the guest. `None`: this is [`Tpm::blank`].
@@ -92,15 +141,25 @@ impl Tpm {
     /// # Errors
     /// [`Failure`] if `out` is too short, or this is [`Tpm::blank`], or the derivation fails, which it does not.
     pub fn endorsement_key(&self, template: EkTemplate, out: &mut [u8]) -> Result<usize, Failure> {
+        self.primary_key(&template.public(), out)
+    }
+
+    /// As [`Tpm::endorsement_key`], of an attestation key.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn attestation_key(&self, template: AkTemplate, out: &mut [u8]) -> Result<usize, Failure> {
+        self.primary_key(&template.public(), out)
+    }
+
+    /// The public area of a primary key of the endorsement hierarchy, with no sensitive data.
+    fn primary_key(&self, template: &Public, out: &mut [u8]) -> Result<usize, Failure> {
         if !self.persistent.is_made() {
             return Err(Failure);
         }
-        let template = template.public();
         let never = AtomicBool::new(false);
-        let mut source = Primary::new(self, Handle::ENDORSEMENT, &template, &[], &never).map_err(|_| Failure)?;
-        let (public, _) = create(&mut source, &template, Auth::new(), &[]).map_err(|_| Failure)?;
-        let mut w = Writer::new(out);
-        public.marshal(&mut w);
-        if w.fits() { Ok(w.len()) } else { Err(Failure) }
+        let mut source = Primary::new(self, Handle::ENDORSEMENT, template, &[], &never).map_err(|_| Failure)?;
+        let (public, _) = create(&mut source, template, Auth::new(), &[]).map_err(|_| Failure)?;
+        marshalled(&public, out)
     }
 }

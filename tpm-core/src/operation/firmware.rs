@@ -3,7 +3,7 @@
 
 use crate::crypto::hash::{Digest, HashAlg, Hasher};
 use crate::data::tpm::{Failure, Tpm};
-use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, PCR_BANKS, PCR_COUNT};
+use crate::wire::{Auth, Handle, HandleKind, NvAttributes as A, NvPublic, NvType, PCR_BANKS, PCR_COUNT};
 
 /// An event in the making ([`Tpm::event`]): for each bank of PCR a digest, which is computed here or given.
 pub struct Event(heapless::Vec<Making, { PCR_BANKS.len() }>);
@@ -100,12 +100,10 @@ impl Tpm {
     /// # Errors
     /// [`Failure`] in failure mode, if `index` is no handle of an NV Index, or if there is no room for the contents.
     pub fn platform_index(&mut self, index: u32, contents: &[u8]) -> Result<(), Failure> {
-        let attributes =
-            [A::PLATFORMCREATE, A::PPWRITE, A::PPREAD, A::OWNERREAD, A::AUTHREAD, A::NO_DA, A::WRITEDEFINE];
         let public = NvPublic {
             index: Handle(index),
             name_alg: HashAlg::Sha256,
-            attributes: attributes.into_iter().fold(A::default(), A::with),
+            attributes: platform_attributes(),
             auth_policy: Digest::default(),
             data_size: u16::try_from(contents.len()).map_err(|_| Failure)?,
         };
@@ -124,4 +122,37 @@ impl Tpm {
         nv.set_attributes(public.index, A::WRITELOCKED);
         Ok(())
     }
+
+    /// Whether the index `index` is there, and as [`Tpm::platform_index`] defines one.
+    #[must_use]
+    pub fn has_platform_index(&self, index: u32) -> bool {
+        let expected = platform_attributes().with(A::WRITTEN).with(A::WRITELOCKED);
+        self.persistent
+            .nv
+            .get(Handle(index))
+            .is_some_and(|index| index.public.attributes == expected && index.public.auth_policy == Digest::default())
+    }
+
+    /// What is in the ordinary index `index`, whoever has defined it and whatever it takes to read it; `None` if there
+    /// is no such, or nothing was written to it.
+    #[must_use]
+    pub fn index_contents(&self, index: u32) -> Option<&[u8]> {
+        let attributes = self.persistent.nv.get(Handle(index))?.public.attributes;
+        let is_written = attributes.nv_type() == Some(NvType::Ordinary) && attributes.has(A::WRITTEN);
+        is_written.then(|| self.persistent.nv.data(Handle(index)))
+    }
+
+    /// Undefines the index `index`, if [`Tpm::platform_index`] has defined it.
+    pub fn remove_platform_index(&mut self, index: u32) {
+        if self.ram.fault.is_none() && self.has_platform_index(index) {
+            self.persistent.change().nv.undefine(Handle(index));
+        }
+    }
+}
+
+/// TPMA_NV of the firmware's indices, as they are defined.
+fn platform_attributes() -> A {
+    [A::PLATFORMCREATE, A::PPWRITE, A::PPREAD, A::OWNERREAD, A::AUTHREAD, A::NO_DA, A::WRITEDEFINE]
+        .into_iter()
+        .fold(A::default(), A::with)
 }

@@ -48,6 +48,13 @@ impl Tpm {
         self.ram.buffer_size = octets.clamp(profile::MIN_BUFFER_SIZE, profile::MAX_COMMAND_SIZE);
     }
 
+    /// Leaves out the properties that came with versions 1.83 and 1.85 of the specification, whatever the profile says
+    /// ([`profile::Profile::lists_later_properties`]), for clients that do not know them. _TPM_Init leaves it so, and
+    /// it is no part of the state that is exported.
+    pub fn omit_later_properties(&mut self) {
+        self.ram.omits_later_properties = true;
+    }
+
     /// The platform ends in order: what TPM2_Shutdown(CLEAR) does, unless the platform's software has sent
     /// TPM2_Shutdown(STATE) and nothing has made that void. Without one each use of an authValue under
     /// dictionary-attack protection costs a failed try at the next start. To be called before the state is saved for
@@ -214,14 +221,15 @@ impl StateReset {
 }
 
 impl Ram {
-    /// What _TPM_Init leaves: the places of saved sessions, and how long commands may be.
+    /// What _TPM_Init leaves: the places of saved sessions, how long commands may be, and what is not listed.
     fn lose_power(&mut self, acts: Acts, pcrs: [u32; profile::PCR_BANKS.len()], hooks: &mut Hooks<'_>) {
         let mut sessions = core::mem::replace(&mut self.sessions, Sessions::new());
         sessions.power_off();
-        let buffer_size = self.buffer_size;
+        let (buffer_size, omits_later_properties) = (self.buffer_size, self.omits_later_properties);
         self.erase();
         self.sessions = sessions;
         self.buffer_size = buffer_size;
+        self.omits_later_properties = omits_later_properties;
         self.acts = acts;
         self.platform_now_ms = hooks.clock.now_ms();
         self.pcrs = Pcrs::new(pcrs);

@@ -397,7 +397,7 @@ fn open(state: &[u8]) -> Result<(u16, StateForm, &[u8]), StateError> {
 macro_rules! ram { ([$($a:ident),*], fault, [$($b:ident),*], number of fault, [$($c:ident),*]) => {
     impl Marshal for Ram {
         fn marshal(&self, w: &mut Writer<'_>) {
-            let Self { platform_now_ms: _, shutdown_clock_ms: _, buffer_size: _, sessions, fault, $($a,)* $($b,)* $($c),* } = self;
+            let Self { platform_now_ms: _, shutdown_clock_ms: _, buffer_size: _, omits_later_properties: _, sessions, fault, $($a,)* $($b,)* $($c),* } = self;
             sessions.marshal(w, false);
             $($a.marshal(w);)*
             fault.is_some().marshal(w);

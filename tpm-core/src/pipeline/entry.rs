@@ -28,6 +28,7 @@ impl Tpm {
     /// # Errors
     /// Each of [`StateError`] but `Room`: this is blank then.
     pub fn import(&mut self, state: &[u8], hooks: &mut Hooks<'_>) -> Result<(), StateError> {
+        self.erase();
         let imported = self
             .restore(state, hooks)
             .and_then(|()| if self.persistent.lists_are_possible() { Ok(()) } else { Err(StateError::Contents) });

@@ -322,6 +322,9 @@ fn the_later_properties_are_listed_where_clients_may_know_them() {
         &[]
     };
     assert_eq!(listed, (false, expected.iter().map(|pair| pair.map(u32::to_be_bytes).concat()).collect()));
+    tpm.tpm.omit_later_properties();
+    assert_eq!(page(&mut tpm, cap::TPM_PROPERTIES, pt::FIRMWARE_SVN, 9, 8), (false, vec![]));
+    assert_eq!(property(&mut tpm, pt::MAX_CAP_BUFFER), 1024);
     let profiles = PROFILES.iter().filter(|profile| profile.lists_later_properties);
     assert!(profiles.map(|profile| profile.name).eq(["full", "no-legacy"]));
 }

@@ -127,3 +127,24 @@ fn an_index_that_cannot_be_replaced_stays_as_it_was() {
     tpm.tpm.platform_index(INDEX, b"b log").unwrap();
     assert_eq!(tpm.with(cc::NV_READ, &[INDEX, INDEX], &[b""], &read), Ok(tpm2b(b"b log")));
 }
+
+#[test]
+fn the_firmware_removes_indices_of_the_platforms_alone() {
+    let mut tpm = Fixture::new();
+    assert!(!tpm.tpm.has_platform_index(INDEX));
+    tpm.tpm.platform_index(INDEX, b"a log").unwrap();
+    assert!(tpm.tpm.has_platform_index(INDEX));
+    tpm.tpm.remove_platform_index(INDEX);
+    tpm.tpm.remove_platform_index(INDEX);
+    assert!(!tpm.tpm.has_platform_index(INDEX));
+    // OWNERWRITE, OWNERREAD; of one octet.
+    let public = [&INDEX.to_be_bytes()[..], &[0, 0xb], &0x0002_0002_u32.to_be_bytes(), &[0, 0, 0, 1]].concat();
+    let define = [tpm2b(b""), tpm2b(&public)].concat();
+    tpm.with(cc::NV_DEFINE_SPACE, &[OWNER], &[b""], &define).unwrap();
+    assert!(!tpm.tpm.has_platform_index(INDEX), "the owner's");
+    tpm.tpm.remove_platform_index(INDEX);
+    assert_eq!(tpm.tpm.index_contents(INDEX), None, "not written");
+    tpm.with(cc::NV_WRITE, &[OWNER, INDEX], &[b""], &[&tpm2b(b"x")[..], &[0, 0]].concat()).unwrap();
+    assert_eq!(tpm.tpm.index_contents(INDEX), Some(&b"x"[..]));
+    tpm.tpm.check().unwrap();
+}

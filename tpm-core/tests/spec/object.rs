@@ -92,6 +92,26 @@ fn the_endorsement_keys_of_the_profile_need_no_slot() {
     assert!(tpm.tpm.endorsement_key(EkTemplate::Rsa2048, &mut out[..100]).is_err());
 }
 
+#[test]
+fn the_attestation_keys_of_the_firmware_are_those_that_their_templates_make() {
+    use tpm_core::AkTemplate;
+    let mut tpm = Fixture::new();
+    for (template, head) in
+        [(AkTemplate::Rsa2048, [0, 1, 0, 0xb, 0, 5, 4, 0x72]), (AkTemplate::EccP256, [0, 0x23, 0, 0xb, 0, 5, 4, 0x72])]
+    {
+        let mut public = [0; tpm_core::MAX_EK_PUBLIC];
+        let n = template.marshal(&mut public).unwrap();
+        assert_eq!(public[..8], head);
+        // inSensitive, inPublic, outsideInfo, creationPCR
+        let params = [&[0, 4, 0, 0, 0, 0][..], &tpm2b(&public[..n]), &[0; 2], &[0; 4]].concat();
+        let reply = tpm.with(cc::CREATE_PRIMARY, &[ENDORSEMENT], &[b""], &params).unwrap();
+        let mut out = [0; tpm_core::MAX_EK_PUBLIC];
+        let n = tpm.tpm.attestation_key(template, &mut out).unwrap();
+        assert_eq!(take_2b(&mut &reply[4..]), &out[..n]);
+        assert!(template.marshal(&mut out[..20]).is_err());
+    }
+}
+
 /// Part 3, 24.5: the seed is another, and so are the keys; TPM2_Clear (24.6) leaves both.
 #[test]
 fn a_seed_is_told_from_another_as_its_keys_are() {

@@ -16,7 +16,7 @@ use client::tpm2b;
 use sha2::{Digest, Sha256};
 use tpm_core::cc;
 use tpm_core::profile::PROFILE;
-use tpm_core::{Fault, MAX_STATE_SIZE, StateError, StateForm};
+use tpm_core::{Fault, Hooks, MAX_STATE_SIZE, StateError, StateForm};
 
 fn mirrored() -> Fixture {
     let mut tpm = Fixture::new();
@@ -258,6 +258,23 @@ fn the_drbg_is_never_duplicated() {
 
 /// There is nothing of a TPM left: its failure mode outlives _TPM_Init, and there is neither a state nor an endorsement
 /// key.
+/// Indices, objects and sessions of a TPM are not found in one that is made in its place.
+#[test]
+fn a_state_leaves_nothing_of_the_tpm_that_was_there() {
+    let another = export(&Fixture::new().tpm, StateForm::Whole);
+    let mut tpm = Fixture::new();
+    furnish(&mut tpm);
+    for _ in 0..3 {
+        Session::plain(&mut tpm, Kind::Hmac);
+    }
+    let own = export(&tpm.tpm, StateForm::Whole);
+    for state in [&own, &another, &own] {
+        let hooks = &mut Hooks { entropy: &mut tpm.entropy, clock: &mut tpm.clock };
+        assert_eq!(tpm.tpm.import(state, hooks), Ok(()));
+        assert!(export(&tpm.tpm, StateForm::Whole) == *state);
+    }
+}
+
 fn assert_blank(tpm: &mut Fixture) {
     for _ in 0..2 {
         assert_eq!(tpm.run(cc::STARTUP, &[], &[], &[0, 0]), Err(FAILURE));

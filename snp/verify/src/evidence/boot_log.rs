@@ -570,6 +570,7 @@ pub(crate) mod tests {
             from_file: 0,
             mixed_blocks: 0,
             interrupts: quoin_image::guest::Interrupts::default(),
+            personality: quoin_image::guest::Personality::default(),
             regions,
         };
         (Guest::launch_params(Some(&guest)).unwrap(), guest.pages())

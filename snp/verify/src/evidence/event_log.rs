@@ -1,10 +1,12 @@
 //! A TCG event log in the crypto-agile format (PC Client Platform Firmware Profile, 10.2): written for the events that
 //! `collect` measures, and read back strictly.
 //!
-//! Only events of one type are taken, whose digests are those of the event's data, so that nothing in the log is left
-//! unproven by the PCRs.
+//! Only events of one type are taken, whose digests are those of the event's data. In PCR 8, where boot loaders measure
+//! command lines, the data are a name, a space, what is measured, and NUL, as GRUB writes them and tpm2_eventlog wants
+//! them; so the names there are unproven by the PCRs, and nothing else is.
 
 use super::wire::{PCR_COUNT, alg};
+use crate::digest::hex;
 use anyhow::{Context, Result, bail, ensure};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -23,6 +25,34 @@ pub struct Event {
     pub pcr: u32,
     /// What was measured.
     pub data: Vec<u8>,
+}
+
+/// The PCR of command lines.
+const COMMAND_LINES: u32 = 8;
+
+impl Event {
+    /// Which report the evidence is of, in PCR 8.
+    #[must_use]
+    pub fn of_report(nonce: &[u8]) -> Self {
+        Self { pcr: COMMAND_LINES, data: format!("report_nonce: {}\0", hex(nonce)).into_bytes() }
+    }
+
+    /// Which AK, in PCR 9.
+    #[must_use]
+    pub fn of_key(ak_name: &[u8]) -> Self {
+        Self { pcr: 9, data: format!("AK name {}", hex(ak_name)).into_bytes() }
+    }
+
+    /// The bytes whose digests the PCR is extended by.
+    #[must_use]
+    pub fn measured(&self) -> &[u8] {
+        if self.pcr != COMMAND_LINES {
+            return &self.data;
+        }
+        let behind = self.data.iter().position(|byte| *byte == b' ').map_or(0, |at| at + 1);
+        let text = &self.data[behind..];
+        text.strip_suffix(b"\0").unwrap_or(text)
+    }
 }
 
 /// A log: banks in ascending order of algorithm, and events in order of time.
@@ -61,7 +91,7 @@ impl EventLog {
             bytes.extend(length(&self.banks)?);
             for bank in &self.banks {
                 bytes.extend(bank.to_le_bytes());
-                bytes.extend(digest(*bank, &event.data)?);
+                bytes.extend(digest(*bank, event.measured())?);
             }
             bytes.extend(length(&event.data)?);
             bytes.extend(&event.data);
@@ -114,7 +144,7 @@ impl EventLog {
     pub fn replay_after(&self, mut pcrs: [[u8; 32]; PCR_COUNT]) -> Result<[[u8; 32]; PCR_COUNT]> {
         for event in &self.events {
             let pcr = pcrs.get_mut(event.pcr as usize).with_context(|| format!("there is no PCR {}", event.pcr))?;
-            let measured = Sha256::digest(&event.data);
+            let measured = Sha256::digest(event.measured());
             *pcr = Sha256::new().chain_update(*pcr).chain_update(measured).finalize().into();
         }
         Ok(pcrs)

@@ -24,8 +24,10 @@ pub enum Kind {
     /// SHA-256(claims), followed by zeros.
     Azure,
     /// A TPM that was asked by the verifier over its TCTI, and perhaps a report over its EK, whose REPORT_DATA is
-    /// SHA-512(nonce ‖ manifest).
+    /// SHA-512(nonce ‖ manifest), or of the statement that the EK's certificate carries.
     Tpm,
+    /// A certificate of the firmware's, and the report that it carries. REPORT_DATA is SHA-512(statement).
+    Certificate,
 }
 
 /// Everything that a verifier gets, as bytes that nobody has judged yet. [`FILES`] names the file of each field.
@@ -35,6 +37,9 @@ pub struct Evidence {
     pub kind: Kind,
     /// The claims, JSON; of [`Kind::Azure`] alone.
     pub claims: Vec<u8>,
+    /// What names the key that has issued the EK's certificate, as that carries it ([`super::carried`]); empty if it
+    /// carries none.
+    pub statement: Vec<u8>,
     /// Attestation report of VMPL0, 1184 bytes.
     pub report: Vec<u8>,
     /// AMD root key, DER.
@@ -45,7 +50,7 @@ pub struct Evidence {
     pub vcek: Vec<u8>,
     /// The certificate table as the host gave it.
     pub certificates: Vec<u8>,
-    /// The vTPM's manifest, version 0: `TPMT_PUBLIC` of the RSA-2048 EK.
+    /// The vTPM's manifest, of version 0 (`TPMT_PUBLIC` of the RSA-2048 EK) or 1.
     pub manifest: Vec<u8>,
     /// The nonce of the attestation call, 64 bytes.
     pub nonce: Vec<u8>,
@@ -82,7 +87,7 @@ pub struct Evidence {
     pub boot_events: Vec<u8>,
     /// The measurement list of Linux's IMA; empty if the guest has none.
     pub ima: Vec<u8>,
-    /// The EK's certificate, DER, as its NV Index has it; empty if there is none.
+    /// The EK's certificate, DER, as its NV Index has it; empty if there is none. Of [`Kind::Certificate`], any key's.
     pub ek_certificate: Vec<u8>,
     /// Certificates of its issuers, DER, one after another, as their NV Indices have them.
     pub ek_chain: Vec<u8>,
@@ -127,6 +132,32 @@ pub const OPTIONAL: [(&str, Field); 4] = [
 /// Says that a folder is [`Kind::Tpm`], and where its TPM was.
 pub const TCTI: &str = "tcti.txt";
 
+/// The quoted PCRs as `tpm2_checkquote -f` reads them. It is written for that tool, and read by nobody here.
+pub const CHECKQUOTE: &str = "quote.pcrs";
+
+/// tpm2-tools' own format, little-endian: a TPML_PCR_SELECTION of 16 selections of 8 bytes, and behind it a number of
+/// TPML_DIGEST of eight TPM2B_DIGEST of 66 bytes; what is not used is zero.
+fn for_checkquote(pcrs: &[u8]) -> Vec<u8> {
+    const SELECTIONS: usize = 16 * 8;
+    const DIGESTS: usize = 8;
+    let mut bytes = [1_u32.to_le_bytes(), [0x0B, 0, 3, 0xFF], [0xFF, 0xFF, 0, 0]].concat();
+    bytes.resize(4 + SELECTIONS, 0);
+    let lists = pcrs.chunks(32 * DIGESTS);
+    bytes.extend(u32::try_from(lists.len()).unwrap_or_default().to_le_bytes());
+    for list in lists {
+        let digests = list.chunks(32);
+        bytes.extend(u32::try_from(digests.len()).unwrap_or_default().to_le_bytes());
+        let end = bytes.len() + DIGESTS * 66;
+        for digest in digests {
+            bytes.extend([32, 0]);
+            bytes.extend(digest);
+            bytes.extend([0; 32]);
+        }
+        bytes.resize(end, 0);
+    }
+    bytes
+}
+
 impl Evidence {
     /// Reads a folder; fails when a file is missing or implausibly long.
     pub fn read(dir: &Path) -> Result<Self> {
@@ -164,6 +195,7 @@ impl Evidence {
             }
             fs::write(&path, field(&mut evidence)).with_context(|| format!("cannot write {}", path.display()))?;
         }
+        fs::write(dir.join(CHECKQUOTE), for_checkquote(&self.pcrs)).context("cannot write the PCRs for checkquote")?;
         for (name, field) in OPTIONAL {
             let (path, contents) = (dir.join(name), field(&mut evidence));
             if !contents.is_empty() {

@@ -2,6 +2,7 @@
 
 use crate::chip::{ARK_GUID, ASK_GUID, TABLE_ENTRY, VCEK_GUID, VLEK_GUID};
 use crate::evidence::folder::Evidence;
+use crate::judge::ek_certificate::all;
 use crate::pem;
 use crate::roots::AMD;
 use anyhow::{Context, Result, ensure};
@@ -32,9 +33,13 @@ pub fn of_table(table: &[u8]) -> Result<Vec<Vec<u8>>> {
     Ok(found)
 }
 
-/// The certificates of a file: one in DER, or any number in PEM.
+/// The certificates of a file: in DER one after another, as NV Indices hold them, or any number in PEM.
 pub fn of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-    if pem::is_pem(bytes) { pem::all(bytes) } else { Ok(vec![bytes.to_vec()]) }
+    if pem::is_pem(bytes) {
+        return pem::all(bytes);
+    }
+    let several = all(bytes).ok().filter(|found| found.concat().len() == bytes.len() && found.len() > 1);
+    Ok(several.map_or_else(|| vec![bytes.to_vec()], |found| found.into_iter().map(<[u8]>::to_vec).collect()))
 }
 
 const NO_ENDORSEMENT_KEY: &str = "no certificate of an endorsement key (VCEK or VLEK) is there";

@@ -1,27 +1,56 @@
 //! The certificate of the EK (TCG EK Credential Profile): it is of this key, and its issuers lead to a root of the
-//! verifier's.
+//! verifier's; or the report is over its issuer, as in certificates that the firmware makes.
 
 use super::{Case, chain, signature, tpm};
+use crate::digest::hex;
+use crate::evidence::folder::Kind;
+use crate::evidence::wire::{Key, Public};
+use crate::evidence::{carried, template};
 use anyhow::{Context, Result, bail, ensure};
+use rsa::RsaPublicKey;
+use rsa::pkcs1::DecodeRsaPublicKey;
+use rsa::traits::PublicKeyParts;
+use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
-use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 /// No chain is longer.
 const MAX_DEPTH: usize = 6;
 /// rsaEncryption, and id-RSAES-OAEP, which some makers of TPMs write (RFC 4055).
 const RSA: [&str; 2] = ["1.2.840.113549.1.1.1", "1.2.840.113549.1.1.7"];
 
-/// Of this EK, valid, and issued under a root that the verifier has brought, if one was.
+/// tcg-kp-EKCertificate and tcg-kp-AIKCertificate.
+const PURPOSES: [(Purpose, &str); 2] = [(Purpose::Endorsement, "2.23.133.8.1"), (Purpose::Attestation, "2.23.133.8.3")];
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+
+/// What a certificate of the firmware's says that its key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Endorsement,
+    Attestation,
+    /// It is the issuer's own.
+    Issuer,
+}
+
+/// Of this EK, valid, and issued under a root that the verifier has brought, if one was; or by the key that the report
+/// is over.
 pub(super) fn check(case: &Case<'_>) -> Result<String> {
     ensure!(!case.evidence.ek_certificate.is_empty(), "the evidence has no certificate of the EK");
-    let leaf = Certificate::from_der(first(&case.evidence.ek_certificate)?).context("the EK's certificate")?;
+    let leaf = leaf(case)?;
+    if case.evidence.kind == Kind::Certificate {
+        return of_firmware(case, &leaf);
+    }
     let ek = tpm::ek(case)?;
     let key = &leaf.tbs_certificate.subject_public_key_info;
     let expected = tpm::rsa_public_key(tpm::modulus(&ek)?)?;
     let is_rsa = RSA.iter().any(|oid| key.algorithm.oid.to_string() == **oid);
     ensure!(is_rsa && key.subject_public_key.raw_bytes() == expected, "the certificate is of another key than the EK");
+    if !case.evidence.statement.is_empty() {
+        return of_firmware(case, &leaf);
+    }
     let (names, is_rooted) = issuers(case, leaf)?;
     let names = names.join(", which is issued by ");
     if is_rooted {
@@ -29,6 +58,74 @@ pub(super) fn check(case: &Case<'_>) -> Result<String> {
     }
     ensure!(case.expectations.rules.ek_roots.is_empty(), "issued by {names}, which is none of the verifier's roots");
     Ok(format!("issued by {names}; nobody says that this is right"))
+}
+
+fn leaf(case: &Case<'_>) -> Result<Certificate> {
+    Certificate::from_der(first(&case.evidence.ek_certificate)?).context("the EK's certificate")
+}
+
+/// The key that the report is over has issued it.
+fn of_firmware(case: &Case<'_>, leaf: &Certificate) -> Result<String> {
+    let issuer = carried::issuer(&case.evidence.statement)?;
+    chain::valid_at(leaf, case.expectations.now)?;
+    signed_with(leaf, &issuer).context("by the issuer that the report is over")?;
+    let key = &leaf.tbs_certificate.subject_public_key_info;
+    let purpose = purpose(leaf, &issuer)?;
+    let name = match public(leaf, purpose) {
+        Ok(public) => format!("Name {}", hex(&public.name())),
+        Err(_) => format!("SHA-256 of the key {}", hex(&Sha256::digest(key.to_der()?))),
+    };
+    let what = match purpose {
+        Purpose::Endorsement => "an EK",
+        Purpose::Attestation => "an AK",
+        Purpose::Issuer => "the issuer itself",
+    };
+    Ok(format!("of {what}, {name}, issued by the key that the report is over"))
+}
+
+/// One purpose, and no right to issue; or the issuer's own.
+fn purpose(leaf: &Certificate, issuer: &SubjectPublicKeyInfoOwned) -> Result<Purpose> {
+    let tbs = &leaf.tbs_certificate;
+    if tbs.subject_public_key_info == *issuer {
+        return Ok(Purpose::Issuer);
+    }
+    let may_issue = tbs.get::<BasicConstraints>()?.is_some_and(|(_, constraints)| constraints.ca);
+    ensure!(!may_issue, "it is of another authority");
+    let (_, purposes) = tbs.get::<ExtendedKeyUsage>()?.context("it does not say what its key is for")?;
+    let [purpose] = purposes.0.as_slice() else { bail!("it is for {} purposes", purposes.0.len()) };
+    let named = PURPOSES.iter().find(|(_, oid)| purpose.to_string() == **oid);
+    named.map(|(purpose, _)| *purpose).with_context(|| format!("it is for {purpose}, not of an EK or AK"))
+}
+
+/// The key of a certificate of the firmware's that is for this; its template is the one that the firmware has for it.
+pub(super) fn key(case: &Case<'_>, wanted: Purpose) -> Result<Public> {
+    let leaf = leaf(case)?;
+    let found = purpose(&leaf, &carried::issuer(&case.evidence.statement)?)?;
+    ensure!(found == wanted, "the certificate is not of such a key");
+    public(&leaf, wanted)
+}
+
+/// Its public area, if the template is one that is known here.
+fn public(leaf: &Certificate, purpose: Purpose) -> Result<Public> {
+    let info = &leaf.tbs_certificate.subject_public_key_info;
+    let bytes = info.subject_public_key.as_bytes().context("a key that is no whole number of bytes")?;
+    let is_rsa = RSA.iter().any(|oid| info.algorithm.oid.to_string() == **oid);
+    let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+    let key = match bytes {
+        _ if is_rsa => Key::Rsa2048 { modulus: RsaPublicKey::from_pkcs1_der(bytes)?.n().to_bytes_be() },
+        [4, point @ ..] if curve == Some(P256) && point.len() == 64 => {
+            let (x, y) = point.split_at(32);
+            Key::P256 { x: x.to_vec(), y: y.to_vec() }
+        }
+        _ => bail!("a key of a kind that is not known here"),
+    };
+    let template = match (purpose, &key) {
+        (Purpose::Endorsement, _) => template::ek_rsa_2048(),
+        (Purpose::Attestation, Key::Rsa2048 { .. }) => template::ak_rsa_2048(),
+        (Purpose::Attestation, Key::P256 { .. }) => template::ak_p256(),
+        (Purpose::Issuer, _) => bail!("the issuer is no key of the TPM's"),
+    };
+    Ok(Public { key, ..template })
 }
 
 /// Goes from issuer to issuer, to a root of the verifier's or as far as certificates are there; gives their names.
@@ -58,11 +155,15 @@ fn issuers(case: &Case<'_>, leaf: Certificate) -> Result<(Vec<String>, bool)> {
 
 /// `issuer` may issue certificates, and has signed this one.
 fn signed(certificate: &Certificate, issuer: &Certificate) -> Result<()> {
-    let tbs = &certificate.tbs_certificate;
-    ensure!(certificate.signature_algorithm == tbs.signature, "two signature algorithms");
     let constraints = issuer.tbs_certificate.get::<BasicConstraints>()?;
     ensure!(constraints.is_some_and(|(_, constraints)| constraints.ca), "its issuer is no authority");
-    let key = &issuer.tbs_certificate.subject_public_key_info;
+    signed_with(certificate, &issuer.tbs_certificate.subject_public_key_info)
+}
+
+/// This key has signed the certificate.
+fn signed_with(certificate: &Certificate, key: &SubjectPublicKeyInfoOwned) -> Result<()> {
+    let tbs = &certificate.tbs_certificate;
+    ensure!(certificate.signature_algorithm == tbs.signature, "two signature algorithms");
     let public = key.subject_public_key.as_bytes().context("a key that is no whole number of bytes")?;
     let signature = certificate.signature.as_bytes().context("a signature that is no whole number of bytes")?;
     let curve = key.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
@@ -71,14 +172,14 @@ fn signed(certificate: &Certificate, issuer: &Certificate) -> Result<()> {
 }
 
 /// The first certificate; what is behind it in an NV Index is nothing.
-fn first(bytes: &[u8]) -> Result<&[u8]> {
+pub(crate) fn first(bytes: &[u8]) -> Result<&[u8]> {
     let [0x30, 0x82, high, low, ..] = *bytes else { bail!("no certificate in DER") };
     let length = 4 + usize::from(u16::from_be_bytes([high, low]));
     bytes.get(..length).context("a certificate ends early")
 }
 
 /// Certificates one after another.
-fn all(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
+pub(crate) fn all(mut bytes: &[u8]) -> Result<Vec<&[u8]>> {
     let mut found = Vec::new();
     while bytes.first() == Some(&0x30) {
         let certificate = first(bytes)?;

@@ -16,6 +16,9 @@ pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
         }
         (Kind::Report, Step::EndorsementKey) => why(evidence.manifest.is_empty(), "no manifest that names an EK"),
         (Kind::Report, Step::AttestationKey | Step::Credential) => Some("no AK"),
+        (Kind::Certificate, Step::EndorsementKey | Step::AttestationKey | Step::Credential) => {
+            Some("the certificate is of one key alone")
+        }
         (
             Kind::Tpm,
             Step::Root
@@ -30,7 +33,8 @@ pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
         (Kind::Tpm, Step::ReportData) => {
             let brought = case.expectations.nonce.as_ref().unwrap_or(&evidence.nonce);
             let no_report = why(evidence.report.is_empty(), "no report");
-            no_report.or_else(|| why(brought.is_empty(), "no nonce: nobody says what REPORT_DATA must be"))
+            let no_nonce = brought.is_empty() && evidence.statement.is_empty();
+            no_report.or_else(|| why(no_nonce, "no nonce: nobody says what REPORT_DATA must be"))
         }
         // Whoever says what was launched, wants to be told.
         (Kind::Tpm, Step::Measurement) => {

@@ -3,8 +3,10 @@
 use super::{Case, chain, ensure_equal, signature};
 use crate::digest::hex;
 use crate::evidence::boot_log::{BootLog, OfImage};
+use crate::evidence::carried;
 use crate::evidence::claims::Claims;
 use crate::evidence::folder::Kind;
+use crate::evidence::manifest;
 use crate::evidence::report::{Report, SIGNED, VERSIONS};
 use anyhow::{Context, Result, bail, ensure};
 use sev::certs::snp::{Certificate, Verifiable};
@@ -142,6 +144,8 @@ fn explained(error: anyhow::Error, case: &Case<'_>) -> anyhow::Error {
 pub(super) fn report_data(case: &Case<'_>) -> Result<String> {
     let found = case.report()?.report_data();
     match case.evidence.kind {
+        Kind::Certificate => of_statement(case, found),
+        Kind::Tpm if !case.evidence.statement.is_empty() => of_statement(case, found),
         Kind::Quoin | Kind::Tpm => of_manifest(case, found),
         Kind::Report if !case.evidence.manifest.is_empty() => of_manifest(case, found),
         Kind::Report => of_nonce(case, found),
@@ -167,7 +171,19 @@ fn of_manifest(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
     ensure!(nonce.len() == 64, "a nonce of {} bytes, not 64", nonce.len());
     let expected = Sha512::new().chain_update(nonce).chain_update(&case.evidence.manifest).finalize();
     ensure_equal("REPORT_DATA", &found, &expected)?;
-    Ok(String::from("SHA-512(nonce, EK)"))
+    Ok(String::from(if manifest::is_list(&case.evidence.manifest) {
+        "SHA-512(nonce, EKs and AKs)"
+    } else {
+        "SHA-512(nonce, EK)"
+    }))
+}
+
+/// REPORT_DATA = SHA-512(statement), which names the issuer of certificates.
+fn of_statement(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
+    let statement = &case.evidence.statement;
+    carried::issuer(statement)?;
+    ensure_equal("REPORT_DATA", &found, &Sha512::digest(statement))?;
+    Ok(String::from("SHA-512(the key that has issued the certificate)"))
 }
 
 /// REPORT_DATA is the nonce, followed by zeros.

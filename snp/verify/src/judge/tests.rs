@@ -4,6 +4,7 @@ pub(crate) mod authority;
 pub(crate) mod issuer;
 mod refusals;
 pub(crate) mod twin;
+pub(crate) mod vtpm;
 
 use super::{Expectations, STEPS, Step, certified, verify};
 use crate::evidence::boot_log::tests::log;

@@ -1,17 +1,18 @@
 //! What the TPM says: keys, credential, quote, PCRs (TPM 2.0 Library specification).
 
+use super::ek_certificate::{self, Purpose};
 use super::{Case, ensure_equal, report, signature};
 use crate::digest::hex;
 use crate::evidence::boot_log::{BootEvent, BootLog};
 use crate::evidence::claims::Claims;
-use crate::evidence::event_log::{EventLog, initial_pcrs};
+use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
 use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::{self, Measurements};
 use crate::evidence::wire::{
     Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_CERTIFY, ST_ATTEST_QUOTE, Signature, alg,
     attribute, certified_name, tpm2b,
 };
-use crate::evidence::{credential, template};
+use crate::evidence::{credential, manifest, template};
 use anyhow::{Context, Result, bail, ensure};
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::{BigUint, RsaPublicKey};
@@ -21,8 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The EK's public area, as the evidence names it.
 pub(super) fn ek(case: &Case<'_>) -> Result<Public> {
     match case.evidence.kind {
-        Kind::Quoin | Kind::Report | Kind::Tpm => Public::parse(&case.evidence.manifest),
+        Kind::Quoin | Kind::Report | Kind::Tpm => manifest::ek(&case.evidence.manifest),
         Kind::Azure => Claims::parse(&case.evidence.claims)?.ek(),
+        Kind::Certificate => ek_certificate::key(case, Purpose::Endorsement),
     }
 }
 
@@ -31,6 +33,7 @@ pub(super) fn ak(case: &Case<'_>) -> Result<Public> {
     match case.evidence.kind {
         Kind::Quoin | Kind::Report | Kind::Tpm => Public::parse_tpm2b(&case.evidence.ak),
         Kind::Azure => Claims::parse(&case.evidence.claims)?.ak(),
+        Kind::Certificate => ek_certificate::key(case, Purpose::Attestation),
     }
 }
 
@@ -44,7 +47,12 @@ pub(super) fn endorsement_key(case: &Case<'_>) -> Result<String> {
     );
     let expected = Public { key: ek.key.clone(), ..template::ek_rsa_2048() };
     ensure!(ek == expected, "its attributes, policy or algorithms are not those of the template");
-    Ok(format!("Name {}", hex(&ek.name())))
+    let others = if manifest::is_list(&case.evidence.manifest) {
+        format!(", and {} other keys", manifest::list(&case.evidence.manifest)?.len() - 1)
+    } else {
+        String::new()
+    };
+    Ok(format!("Name {}{others}", hex(&ek.name())))
 }
 
 pub(super) fn modulus(ek: &Public) -> Result<&[u8]> {
@@ -72,7 +80,9 @@ pub(super) fn attestation_key(case: &Case<'_>) -> Result<String> {
         signature::on_p256(x, y)?;
     }
     ensure_equal("the AK's Name in the challenge", &case.evidence.ak_name, &ak.name())?;
-    Ok(format!("Name {}", hex(&ak.name())))
+    let is_list = manifest::is_list(&case.evidence.manifest);
+    let is_named = is_list && manifest::list(&case.evidence.manifest)?.contains(&ak.to_bytes().as_slice());
+    Ok(format!("Name {}{}", hex(&ak.name()), if is_named { ", which the manifest names" } else { "" }))
 }
 
 /// A key that signs nothing but what its TPM has made, with SHA-256, and that has never been elsewhere; whatever its
@@ -102,7 +112,7 @@ pub(super) fn credential(case: &Case<'_>) -> Result<String> {
         seed: evidence.seed.as_slice().try_into()?,
         oaep_seed: evidence.oaep_seed.as_slice().try_into()?,
     };
-    let ek = Public::parse(&evidence.manifest)?;
+    let ek = manifest::ek(&evidence.manifest)?;
     let challenge = credential::make(modulus(&ek)?, &evidence.ak_name, &secrets)?;
     ensure!(challenge.blob == evidence.blob, "the challenge's blob was not made from this credential, seed and AK");
     ensure!(challenge.encrypted_seed == evidence.encrypted_seed, "the challenge's seed was not encrypted for this EK");
@@ -247,10 +257,8 @@ pub(super) fn event_log(case: &Case<'_>) -> Result<String> {
     for (index, (replayed, quoted)) in pcrs.iter().zip(case.evidence.pcrs.chunks(32)).enumerate() {
         ensure_equal(&format!("PCR {index} by the event log"), replayed, quoted)?;
     }
-    let said: Vec<String> = log.events.iter().map(|event| String::from_utf8_lossy(&event.data).into_owned()).collect();
-    let expected =
-        [format!("report nonce {}", hex(&case.evidence.nonce)), format!("AK name {}", hex(&case.evidence.ak_name))];
-    ensure!(said == expected, "the events are not those of this evidence");
+    let expected = [Event::of_report(&case.evidence.nonce), Event::of_key(&case.evidence.ak_name)];
+    ensure!(log.events == expected, "the events are not those of this evidence");
     let events = boot.events.len() + log.events.len();
     let command_line = boot.command_line().map(|text| format!("; command line `{text}`")).unwrap_or_default();
     Ok(format!("{events} events{files} lead to the quoted PCRs{command_line}"))

@@ -8,6 +8,7 @@ use super::Transport;
 use super::client::Tpm;
 use crate::evidence::credential;
 use crate::evidence::folder::{Evidence, Kind};
+use crate::evidence::manifest;
 use crate::evidence::template;
 use crate::evidence::wire::{Attest, Key, Public, QuoteInfo, tpm2b};
 use crate::input::azure;
@@ -52,13 +53,16 @@ pub fn gather(transport: &mut dyn Transport, request: Request) -> Result<Evidenc
         return Ok(evidence);
     }
     let mut evidence = Evidence { kind: Kind::Tpm, ..Evidence::default() };
+    let mut listed = None;
     if let Some(Evidence { report, nonce, certificates, ark, ask, vcek, manifest, .. }) = request.report {
         ensure!(!manifest.is_empty(), "the report's folder has no manifest, which would name an EK");
+        listed = Some(manifest);
         evidence = Evidence { report, nonce, certificates, ark, ask, vcek, ..evidence };
     }
     let template = ek_template(&mut tpm)?;
     let (ek, public) = tpm.create_primary(&template).context("EK")?;
-    evidence.manifest = public;
+    let is_listed = |list: &Vec<u8>| manifest::list(list).is_ok_and(|keys| keys.contains(&public.as_slice()));
+    evidence.manifest = listed.filter(is_listed).unwrap_or(public);
     let ak = attestation_key(&mut tpm, request.ak, &mut evidence)?;
     challenge(&mut tpm, ak, ek, &mut evidence).context("credential activation")?;
     tpm.flush(ek)?;
@@ -101,7 +105,7 @@ fn attestation_key(tpm: &mut Tpm<'_>, handle: Option<u32>, evidence: &mut Eviden
 
 /// Lets the TPM prove that `ak` and `ek`, which the manifest names, are in the same TPM.
 pub fn challenge(tpm: &mut Tpm<'_>, ak: u32, ek: u32, evidence: &mut Evidence) -> Result<()> {
-    let Key::Rsa2048 { modulus } = Public::parse(&evidence.manifest)?.key else { bail!("the EK is not an RSA key") };
+    let Key::Rsa2048 { modulus } = manifest::ek(&evidence.manifest)?.key else { bail!("the EK is not an RSA key") };
     let secrets = credential::Secrets { credential: random()?, seed: random()?, oaep_seed: random()? };
     evidence.ak_name = Public::parse_tpm2b(&evidence.ak)?.name();
     let challenge = credential::make(&modulus, &evidence.ak_name, &secrets)?;

@@ -9,7 +9,7 @@ use crate::entry::{self, VMM_COMMUNICATION};
 use crate::ghcb::{self, Moment, State};
 use crate::page::{PAGE_SIZE, Page};
 use crate::svsm::{Registers, SUCCESS, calling_area, protocol};
-use crate::vtpm::SEND_COMMAND;
+use crate::vtpm::{CMD_PAGES, SEND_COMMAND};
 use core::fmt::{self, Display};
 
 /// RAM behind the image, identity-mapped.
@@ -89,6 +89,7 @@ pub(super) fn attempts<const N: usize>(report: &mut Report<N>) {
     attestation(report, &mut fresh);
     vtpm(report, &mut fresh);
     half_a_response(report, &mut fresh);
+    vtpm_pages(report, &mut fresh);
 }
 
 fn remap<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
@@ -236,6 +237,27 @@ fn vtpm<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
         request(page);
         lose(page, loss);
         report.call(format_args!("VTPM_CMD buffer in one page {loss}"), (protocol::VTPM, 1), page, INVALID_PARAMETER);
+    }
+}
+
+/// A list and two pages, of which the command and its response need the first. The others are reached by nobody: that
+/// one is gone is not seen.
+fn vtpm_pages<const N: usize>(report: &mut Report<N>, fresh: &mut Fresh) {
+    const LOSSES: [Loss; 3] = [Loss::Before, Loss::At(Moment::Access), Loss::At(Moment::Write)];
+    for (which, offset, expected) in
+        [("list", 0, INVALID_PARAMETER), ("first page", 0x1000, INVALID_PARAMETER), ("second page", 0x2000, SUCCESS)]
+    {
+        for loss in LOSSES {
+            let page = fresh.pages();
+            put(page, &8u64.to_le_bytes());
+            put(page + 8, &(COMMAND.len() as u64 | 2 << 32).to_le_bytes());
+            put(page + 0x10, &(page + 0x1000).to_le_bytes());
+            put(page + 0x18, &(page + 0x2000).to_le_bytes());
+            put(page + 0x1000, &COMMAND);
+            lose(page + offset, loss);
+            let name = format_args!("VTPM_CMD by a list whose {which} is {loss}");
+            report.call(name, (protocol::VTPM, CMD_PAGES), page, expected);
+        }
     }
 }
 

@@ -106,6 +106,32 @@ pub(super) fn mailbox<const N: usize>(report: &mut Report<N>, count: u64) {
     seen.tell(report, "the mailbox changes during a TPM command");
 }
 
+/// Head, size and count, and an entry, change while a TPM command is sent through a list of pages; then the command.
+pub(super) fn page_list<const N: usize>(report: &mut Report<N>, count: u64) {
+    const GET_RANDOM: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x7B, 0, 8];
+    let mut seen = Seen::new([SUCCESS, INVALID_PARAMETER, UNSUPPORTED_CALL]);
+    let [first, second, _] = vtpm::pages();
+    let fields = [
+        (&vtpm::LIST, 0, [8, 9]),
+        (&vtpm::LIST, 8, [12 | 2 << 32, 0xFFFF_FFFF_FFFF_FFFF]),
+        (&vtpm::LIST, 0x18, [second.gpa(), FIRMWARE.start]),
+        (&vtpm::LIST, 0x10, [first.gpa(), second.gpa()]),
+        (first, 0, [0x0000_0C00_0000_0180, 0x0000_FFFF_FFFF_0280]),
+    ];
+    for (part, (page, at, values)) in fields.into_iter().enumerate() {
+        scribble_at(page, at, values);
+        for _ in 0..share(count, part, fields.len()) {
+            vtpm::request_in_pages(&GET_RANDOM, 2);
+            match vtpm::send_pages() {
+                Ok((Taken::Yes, rax)) => seen.see(rax),
+                _ => seen.wrong(u64::MAX),
+            }
+        }
+        rest();
+    }
+    seen.tell(report, "a list of pages changes during a TPM command");
+}
+
 /// An entry changes between a page of ours and one of the firmware's while a list is worked off; then its head.
 pub(super) fn list<const N: usize>(report: &mut Report<N>, count: u64) {
     let mut seen = Seen::new([SUCCESS, INVALID_ADDRESS, INVALID_PARAMETER, UNCHANGED, SIZE_MISMATCH]);

@@ -152,8 +152,7 @@ impl Challenger {
         let ak = self.file("ak.pub")?;
         let ak_name = Public::parse_tpm2b(&ak)?.name();
         let boot_events = self.file("boot-events.bin")?;
-        let texts = [format!("report nonce {}", hex(&self.nonce)), format!("AK name {}", hex(&ak_name))];
-        let events = [8, 9].into_iter().zip(texts).map(|(pcr, text)| Event { pcr, data: text.into_bytes() }).collect();
+        let events = [Event::of_report(&self.nonce), Event::of_key(&ak_name)].into();
         let log = EventLog { banks: BootLog::parse(&boot_events)?.banks(), events };
         Ok(Evidence {
             report: self.file("report.bin")?,

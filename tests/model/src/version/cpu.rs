@@ -16,6 +16,8 @@ use super::mm::{Attributes, Inaccessible, PAGE_SIZE, PageSize, Pages, Pvalidated
 use super::svsm::apic::Wires;
 use super::svsm::request::{Stop, after_stop};
 use super::svsm::vcpus::Guest;
+use super::mm::ownership::Ownership;
+use super::svsm::vtpm::Buffers;
 use super::svsm::{Machine, Tpm};
 use super::sync::Mutex;
 use crate::engine::{self, Op};
@@ -112,7 +114,8 @@ impl Pages for Cpu {
 }
 
 /// A TPM that takes its time, and answers with its command's one byte.
-pub struct SlowTpm;
+#[derive(Default)]
+pub struct SlowTpm(Box<Buffers>);
 
 impl Tpm for SlowTpm {
     fn execute(&mut self, command: &[u8], response: &mut [u8]) -> usize {
@@ -126,6 +129,17 @@ impl Tpm for SlowTpm {
         });
         response[0] = command;
         1
+    }
+
+    fn buffers(&mut self) -> &mut Buffers {
+        &mut self.0
+    }
+
+    fn execute_in_buffers(&mut self, _: usize, _: usize) -> usize {
+        let (command, mut response) = (self.0.command[0], [0]);
+        let len = self.execute(&[command], &mut response);
+        self.0.response[0] = response[0];
+        len
     }
 
     /// What it does for it is no command.
@@ -173,7 +187,7 @@ impl Wires for NoWires {
 /// What the firmware's processors share.
 pub struct Shared {
     /// Map and vCPUs.
-    pub guest: Mutex<Guest>,
+    pub guest: Mutex<Guest<Ownership>>,
     /// The TPM.
     pub tpm: Mutex<SlowTpm>,
     /// The PSP.

@@ -4,10 +4,12 @@ use core::cell::RefCell;
 use std::rc::Rc;
 
 use snp::svsm::attestation::AttestServices;
+use snp::svsm::vtpm::PageList;
 use snp::vmsa::Vmsa;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::cpu::{Cpu, Do, Outcome, Shared, SlowPsp, SlowTpm, act, firmware_alone, guest_alone};
+use super::mm::owners::Owners;
 use super::mm::ownership::Ownership;
 use super::mm::{GUEST_VMPL, Region};
 use super::svsm::vcpus::{Guest, Vcpu};
@@ -43,6 +45,7 @@ const WITHDRAW: u64 = 5;
 const QUERY: u64 = 6;
 const ATTEST: u64 = 1 << 32;
 const COMMAND: u64 = 2 << 32 | 1;
+const COMMAND_IN_PAGES: u64 = 2 << 32 | 0x8000_0001;
 const VALID: u64 = 4;
 
 const SUCCESS: Outcome = Some(0);
@@ -53,7 +56,7 @@ const IN_USE: Outcome = Some(0x8000_1003);
 const UNCHANGED: Outcome = Some(0x8000_1010);
 
 /// All scenes, those of two processors first.
-pub const SCENES: [Scene; 40] = [
+pub const SCENES: [Scene; 42] = [
     scene("CREATE_VCPU beside writes to the register state", 2, || create_beside_writes(2)),
     scene("two CREATE_VCPU of one page", 2, || two_creates_of_a_page(2)),
     scene("DELETE_VCPU beside a call of that vCPU", 2, || delete_beside_a_call(2)),
@@ -61,6 +64,7 @@ pub const SCENES: [Scene; 40] = [
     scene("CREATE_VCPU in the place of a vCPU, which is deleted", 2, || replaced(2)),
     scene("VMPL0 is run while its VMPL2 runs", 2, vmpl0_beside_vmpl2),
     scene("PVALIDATE beside a TPM command in that page", 2, || pvalidate_beside_command(2)),
+    scene("PVALIDATE beside a TPM command in a list with that page", 2, || pvalidate_beside_page_list(2)),
     scene("PVALIDATE of one page from all vCPUs", 2, || pvalidate_from_all(2)),
     scene("PVALIDATE beside a report to that page", 2, || pvalidate_beside_report(2)),
     scene("REMAP_CA beside PVALIDATE of that page", 2, || remap_beside_pvalidate(2)),
@@ -84,6 +88,7 @@ pub const SCENES: [Scene; 40] = [
     scene("DELETE_VCPU and CREATE_VCPU anew beside calls", 3, || create_anew(3)),
     scene("CREATE_VCPU in the place of a vCPU, which is deleted", 3, || replaced(3)),
     scene("PVALIDATE beside a TPM command in that page", 3, || pvalidate_beside_command(3)),
+    scene("PVALIDATE beside a TPM command in a list with that page", 3, || pvalidate_beside_page_list(3)),
     scene("PVALIDATE of one page from all vCPUs", 3, || pvalidate_from_all(3)),
     scene("PVALIDATE beside a report to that page", 3, || pvalidate_beside_report(3)),
     scene("REMAP_CA beside PVALIDATE of that page", 3, || remap_beside_pvalidate(3)),
@@ -121,7 +126,7 @@ impl Stage {
         stage
     }
 
-    fn with(running: usize, pages: &[u64], guest: fn(Ownership, Vcpu) -> Option<Guest>) -> Stage {
+    fn with(running: usize, pages: &[u64], guest: fn(Ownership, Vcpu) -> Option<Guest<Ownership>>) -> Stage {
         engine::apply(|world| {
             world.add(VMSAS[0], Owner::Firmware);
             world.launch(VMSAS[0])?;
@@ -137,7 +142,7 @@ impl Stage {
         let guest = guest(map, vcpu).expect("three processors");
         let shared = Rc::new(Shared {
             guest: Mutex::new(Lock::Guest, guest),
-            tpm: Mutex::new(Lock::Tpm, SlowTpm),
+            tpm: Mutex::new(Lock::Tpm, SlowTpm::default()),
             reports: Mutex::new(Lock::Psp, SlowPsp),
             outcomes: RefCell::default(),
         });
@@ -194,6 +199,16 @@ impl Stage {
     fn command(&self, number: usize, buffer: u64) -> [u64; 4] {
         self.place(buffer, &[8, 0, 0, 0, 0, 1, 0, 0, 0, name_of(number)]);
         [COMMAND, buffer, 0, 0]
+    }
+
+    /// The same in a page that a list in the processor's own page names.
+    fn command_in_pages(&self, number: usize, page: u64) -> [u64; 4] {
+        let mut list = PageList::new_zeroed();
+        (list.platform_command, list.size, list.count) = (8.into(), 1.into(), 1.into());
+        list.pages[0] = page.into();
+        self.place(OWN[number], list.as_bytes());
+        self.place(page, &[name_of(number)]);
+        [COMMAND_IN_PAGES, OWN[number], 0, 0]
     }
 
     /// An operation of attestation in the processor's own page, with its report in `report`.
@@ -489,6 +504,22 @@ fn pvalidate_from_all(vcpus: usize) -> SetUp {
         let each: &[Outcome] = &[SUCCESS, UNCHANGED];
         among(outcomes, &[&[each], &[each]])?;
         exactly("lists that were done", 1..=2, count(outcomes, SUCCESS))
+    })
+}
+
+/// The third writes to the page, and gives nothing away.
+fn pvalidate_beside_page_list(vcpus: usize) -> SetUp {
+    let mut stage = Stage::new(vcpus, &[PRIZE, OWN[0], OWN[1]]);
+    let (list, command) = (stage.list(0, &GIVEN_AND_TAKEN), stage.command_in_pages(1, PRIZE));
+    stage.plays(vec![call(0, list)]);
+    stage.plays(vec![call(1, command)]);
+    if vcpus == 3 {
+        stage.plays(vec![Do::Write(PRIZE, vec![7]), Do::Stop]);
+    }
+    stage.ends(|world, outcomes| {
+        among(outcomes, &[&[&[SUCCESS]], &[&[SUCCESS, INVALID_PARAMETER]]])?;
+        let executed = if outcomes[1] == [SUCCESS] { 1..=1 } else { 0..=1 };
+        exactly("commands executed", executed, world.executed.len())
     })
 }
 

@@ -26,6 +26,12 @@ pub struct BufferSizes {
     pub most: u32,
 }
 
+/// A TPM that nobody uses: what it takes to go on.
+pub trait Resting: Send {
+    /// The TPM as it was. An error: it cannot be made again, and what lasts is where it is kept.
+    fn wake(self: Box<Self>) -> Result<Box<dyn Backend>>;
+}
+
 /// What stands behind the ports. What a backend cannot do it says by false, and the client hears of it.
 pub trait Backend: Send {
     /// Executes one TPM command at `locality` and gives the response. An error ends the client's connection.
@@ -92,5 +98,10 @@ pub trait Backend: Send {
     /// Replaces a part of the state; a reset follows.
     fn set_state(&mut self, _blob: StateBlob, _bytes: &[u8]) -> Result<()> {
         bail!("this TPM does not import a state")
+    }
+    /// Gives its memory back, but for what it takes to go on. An error: it does not go on, and what lasts is where it is
+    /// kept.
+    fn rest(self: Box<Self>) -> Result<Box<dyn Resting>> {
+        bail!("this TPM does not rest")
     }
 }

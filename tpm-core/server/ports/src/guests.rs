@@ -16,6 +16,17 @@ const MOST: u64 = 512;
 /// Descriptors for everything else: listeners, the state, the trace, and connections that are being ended.
 const RESERVE: u64 = 24;
 
+/// Has the system allow so many descriptors beside those for everything else, where it can; how many it allows.
+pub(super) fn raise_limit(most: u64) -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(most + RESERVE, |maximum| maximum.min(most + RESERVE));
+    let mut allowed = current.unwrap_or(u64::MAX);
+    if allowed < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
+        allowed = wanted;
+    }
+    allowed.saturating_sub(RESERVE)
+}
+
 /// All of them.
 #[derive(Clone)]
 pub(super) struct Guests {
@@ -38,17 +49,25 @@ pub(super) struct Guest {
 impl Guests {
     /// As many as are allowed; the limit is raised where it can be.
     pub(super) fn new() -> Self {
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        let wanted = maximum.map_or(MOST + RESERVE, |maximum| maximum.min(MOST + RESERVE));
-        let mut allowed = current.unwrap_or(u64::MAX);
-        if allowed < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
-            allowed = wanted;
-        }
-        Self::at_most(allowed.saturating_sub(RESERVE).clamp(4, MOST))
+        let most = raise_limit(MOST).clamp(4, MOST);
+        Self::at_most(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
-    fn at_most(most: u64) -> Self {
-        Self { connected: Arc::default(), most: usize::try_from(most).unwrap_or(usize::MAX) }
+    /// So many.
+    pub(super) fn at_most(most: usize) -> Self {
+        Self { connected: Arc::default(), most }
+    }
+
+    /// Whether nobody is connected.
+    pub(super) fn are_none(&self) -> bool {
+        self.connected().is_empty()
+    }
+
+    /// Ends all connections.
+    pub(super) fn dismiss(&self) {
+        for one in self.connected().iter() {
+            let _ = shutdown(&one.socket, Shutdown::Both);
+        }
     }
 
     pub(super) const fn most(&self) -> usize {

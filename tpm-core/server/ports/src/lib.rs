@@ -16,6 +16,7 @@
 //! | [`Dialect`] | whose protocol is spoken |
 //! | `guests` | who is connected, and how many may be |
 //! | [`logging`] | where messages go |
+//! | [`Many`] | many TPMs, by the names of their folders |
 //! | `machine` | what all connections share: the TPM, its power |
 //! | `ports` | where clients connect |
 //! | [`Settings`] | how to serve, and until when |
@@ -31,6 +32,7 @@ mod dialect;
 mod guests;
 pub mod logging;
 mod machine;
+mod many;
 mod options;
 mod platform;
 mod ports;
@@ -38,8 +40,9 @@ mod settings;
 mod turns;
 mod wire;
 
-pub use backend::{Backend, BufferSizes, StateBlob};
+pub use backend::{Backend, BufferSizes, Resting, StateBlob};
 pub use dialect::Dialect;
+pub use many::{Limits, Load, Many};
 pub use options::{Options, Startup};
 pub use ports::{Ports, Reserved};
 pub use settings::{Record, Settings, Stop};
@@ -57,8 +60,8 @@ use wire::{Channel, Socket};
 /// How often the server looks whether it shall end. A client never waits for it.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Bytes of stack for a connection: a TPM that is made of a state passes over it a few times before it has its place.
-const STACK: usize = 16 << 20;
+/// Bytes of stack for a connection: a call of the engine needs a MiB where it was built without optimisation.
+const STACK: usize = 2 << 20;
 
 /// Serves `backend` until `stop` is set. Connections come and go; commands are executed one at a time.
 pub fn serve(ports: Ports, backend: Box<dyn Backend>, stop: &Stop) -> Result<()> {

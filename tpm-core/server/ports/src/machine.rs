@@ -97,6 +97,11 @@ impl Machine {
         }
     }
 
+    /// What stands behind, which nobody shares any more.
+    pub(crate) fn into_backend(self) -> Box<dyn Backend> {
+        self.tpm.into_inner().unwrap_or_else(PoisonError::into_inner).backend
+    }
+
     fn take(&self, client: Client) -> Taken<'_> {
         let turn = self.turns.take(client);
         // A panic in one connection's command is no reason for others to fail.

@@ -13,7 +13,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 2321)]
     pub port: u16,
     /// A Unix socket that takes commands, too; swtpm's control channel is at PATH.ctrl, for tpm2-tss and for QEMU's
-    /// `-tpmdev emulator`.
+    /// `-tpmdev emulator`. With --state-root it is the folder of such sockets.
     #[arg(long, value_name = "PATH")]
     pub unix: Option<PathBuf>,
     /// Whose protocol the TCP ports speak. If not given, the first message of each connection tells; what both have at
@@ -30,6 +30,18 @@ pub struct Options {
     /// is refused.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Serve many TPMs: each folder in DIR is one, as --state has it, and its name that of its Unix socket in the folder
+    /// that --unix names. A folder that is made there is a new TPM, one that is removed ends its TPM. Names have up to
+    /// 64 letters, digits, `-`, `_` and `.`.
+    #[arg(long, value_name = "DIR", requires = "unix", conflicts_with_all = ["state", "seed", "trace", "port", "protocol"])]
+    pub state_root: Option<PathBuf>,
+    /// How many TPMs --state-root serves.
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "state_root")]
+    pub most: usize,
+    /// After so many seconds without a client a TPM of --state-root rests: of its memory its state stays, and its clock
+    /// stands still until the next client.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "state_root")]
+    pub idle: u64,
     /// Do not send TPM2_Shutdown for a system that did not, when the platform ends in order: the server's end, and
     /// INIT, STOP and SHUTDOWN of swtpm's control channel. Each use of a protected authorization before such an end
     /// then costs a try.
@@ -77,8 +89,8 @@ impl Options {
 
     /// Makes paths what they are here, wherever the process goes.
     pub fn make_paths_absolute(&mut self) -> Result<()> {
-        let Self { unix, state, trace, pid, log_file, .. } = self;
-        for path in [unix, state, trace, pid, log_file].into_iter().flatten() {
+        let Self { unix, state, state_root, trace, pid, log_file, .. } = self;
+        for path in [unix, state, state_root, trace, pid, log_file].into_iter().flatten() {
             *path = absolute(&*path).with_context(|| format!("no path: {}", path.display()))?;
         }
         Ok(())

@@ -54,10 +54,28 @@ pub struct Ports {
 
 /// Two Unix sockets, whose files go with them.
 #[derive(Debug)]
-struct UnixPorts {
+pub(crate) struct UnixPorts {
     command: UnixListener,
     control: UnixListener,
     paths: [PathBuf; 2],
+}
+
+impl UnixPorts {
+    /// What is waited for.
+    pub(crate) const fn doors(&self) -> [&UnixListener; 2] {
+        [&self.command, &self.control]
+    }
+
+    /// The next client, if one waits.
+    pub(crate) fn accept(&self) -> Result<Option<(Socket, Door)>> {
+        for (listener, door) in [(&self.command, Door::Unix), (&self.control, Door::Platform)] {
+            if let Some((stream, _)) = connection(listener.accept())? {
+                stream.set_nonblocking(false)?;
+                return Ok(Some((Socket::Unix(stream), door)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl Drop for UnixPorts {
@@ -114,7 +132,7 @@ impl Ports {
         let interval = Timespec::try_from(interval)?;
         let mut doors = vec![PollFd::new(&self.command, PollFlags::IN), PollFd::new(&self.platform, PollFlags::IN)];
         if let Some(unix) = &self.unix {
-            doors.extend([PollFd::new(&unix.command, PollFlags::IN), PollFd::new(&unix.control, PollFlags::IN)]);
+            doors.extend(unix.doors().map(|door| PollFd::new(door, PollFlags::IN)));
         }
         match poll(&mut doors, Some(&interval)) {
             Ok(ready) => Ok(ready > 0),
@@ -133,14 +151,7 @@ impl Ports {
                 return Ok(Some((Socket::Tcp(stream), door)));
             }
         }
-        let Some(unix) = &self.unix else { return Ok(None) };
-        for (listener, door) in [(&unix.command, Door::Unix), (&unix.control, Door::Platform)] {
-            if let Some((stream, _)) = connection(listener.accept())? {
-                stream.set_nonblocking(false)?;
-                return Ok(Some((Socket::Unix(stream), door)));
-            }
-        }
-        Ok(None)
+        self.unix.as_ref().map_or(Ok(None), UnixPorts::accept)
     }
 }
 
@@ -165,7 +176,8 @@ fn anywhere() -> Result<[TcpListener; 2]> {
     (0..PAIRS).find_map(|turn| pair(FIRST + 2 * ((start + turn) % PAIRS)).ok()).context("no two local ports are free")
 }
 
-fn listen_unix(path: &Path) -> Result<UnixPorts> {
+/// Listens at a Unix socket, and at that of its control channel.
+pub(crate) fn listen_unix(path: &Path) -> Result<UnixPorts> {
     let control = PathBuf::from(format!("{}.ctrl", path.display()));
     let paths = [path.to_path_buf(), control];
     let listen = |path: &Path| -> Result<UnixListener> {

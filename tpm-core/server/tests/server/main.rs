@@ -5,6 +5,7 @@
 //! | `client` | a server, and what its clients do |
 //! | `background` | `--daemon` and `--pid` |
 //! | `kept` | `--state`, and kill -9 |
+//! | `many` | `--state-root` |
 //! | `provisioned` | `provision` |
 //! | `serving` | clients of all kinds, signals |
 //! | `setup` | `setup`, as libvirt calls swtpm_setup |
@@ -14,6 +15,7 @@
 mod background;
 mod client;
 mod kept;
+mod many;
 mod provisioned;
 mod serving;
 mod setup;

@@ -39,6 +39,7 @@ const fn number(n: usize) -> u32 {
 /// PT_FIXED: what only a firmware update changes, or the transport's buffer. The SVN properties come with what they
 /// describe.
 fn fixed(tpm: &Tpm, call: &Call, pt: u32) -> Option<u32> {
+    let lists_later = profile::PROFILE.lists_later_properties && !tpm.ram.omits_later_properties;
     Some(match pt {
         // TPM_PT_FAMILY_INDICATOR to _YEAR
         pt::FAMILY_INDICATOR => u32::from_be_bytes(*b"2.0\0"),
@@ -94,11 +95,11 @@ fn fixed(tpm: &Tpm, call: &Call, pt: u32) -> Option<u32> {
         pt::MODES => 0,
         pt::MAX_CAP_BUFFER => number(profile::MAX_CAP_BUFFER),
         // TPM_PT_FIRMWARE_SVN, _FIRMWARE_MAX_SVN
-        pt::FIRMWARE_SVN | pt::FIRMWARE_MAX_SVN if profile::PROFILE.lists_later_properties => {
+        pt::FIRMWARE_SVN | pt::FIRMWARE_MAX_SVN if lists_later => {
             *profile::FIRMWARE_SVN.get(usize::try_from(pt - pt::FIRMWARE_SVN).ok()?)?
         }
         // TPM_PT_ML_PARAMETER_SETS: ML-KEM-512, -768, -1024, ML-DSA-44, -65, -87
-        pt::ML_PARAMETER_SETS if profile::PROFILE.lists_later_properties => profile::PROFILE.ml_parameter_sets(),
+        pt::ML_PARAMETER_SETS if lists_later => profile::PROFILE.ml_parameter_sets(),
         _ => return None,
     })
 }

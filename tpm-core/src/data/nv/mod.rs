@@ -50,6 +50,7 @@ const FEW: usize = 4;
 
 impl NvMemory {
     /// No index.
+    #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self {
             indices: Vec::new(),

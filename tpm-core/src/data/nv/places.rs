@@ -20,6 +20,7 @@ pub(super) struct Places {
 
 impl Places {
     /// No index.
+    #[inline(always)]
     pub(super) const fn new(key: u64) -> Self {
         Self { key: key | 1, slots: [0; SLOTS] }
     }

@@ -39,6 +39,7 @@ pub(crate) struct PersistentObjects(Vec<(Handle, Object), { profile::MAX_PERSIST
 
 impl PersistentObjects {
     /// No object.
+    #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }

@@ -118,6 +118,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// No sessions.
+    #[inline(always)]
     pub(crate) const fn new() -> Self {
         Self { loaded: [const { None }; MAX_LOADED_SESSIONS], in_use: Lasting::new(HandlesInUse::NONE) }
     }

@@ -6,6 +6,7 @@
 use super::authority::{self, Crl};
 use super::issuer;
 use super::twin::{Twin, expectations};
+use super::vtpm;
 use crate::digest::hex;
 use crate::evidence::boot_log::device_path::tests::wide;
 use crate::evidence::boot_log::tests::{log, of_ovmf, of_sm3, sha1, written};
@@ -13,11 +14,12 @@ use crate::evidence::event_log::initial_pcrs;
 use crate::evidence::folder::Evidence;
 use crate::evidence::ima::tests::{list, padded, sha1_aggregate};
 use crate::evidence::wire::attribute;
+use crate::evidence::{carried, manifest};
 use crate::judge::{Expectations, Step};
 use crate::policy::{Image, Policy, Rules};
 use crate::testing::{Header, igvm};
 use crate::verdict::Verdict;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 /// A wrong thing and the rules by which it is judged.
 struct Case {
@@ -666,6 +668,76 @@ refusals! {
         case(Step::Parts, "Azure's claims without a challenge")
             .of(Twin::azure)
             .policy("require = [\"credential\"]");
+    a_list_that_has_a_key_twice: case(Step::EndorsementKey, "a manifest of version 1 with the EK twice")
+        .of(Twin::listed)
+        .evidence(|evidence| {
+            let ek = Twin::new().ek_public.to_bytes();
+            *evidence = Twin::new().over(manifest::tests::of(&[ek.clone(), ek]));
+        });
+    a_list_without_an_ek: case(Step::EndorsementKey, "a manifest of version 1 without an EK of the template")
+        .of(Twin::listed)
+        .evidence(|evidence| {
+            let ak = Twin::new().ak_public.to_bytes();
+            *evidence = Twin::new().over(manifest::tests::of(&[ak, vec![7; 90]]));
+        });
+    a_list_of_one: case(Step::EndorsementKey, "a manifest of version 1 with an EK alone")
+        .of(Twin::listed)
+        .evidence(|evidence| {
+            *evidence = Twin::new().over(manifest::tests::of(&[Twin::new().ek_public.to_bytes()]));
+        });
+    a_list_that_is_longer: case(Step::EndorsementKey, "octets behind the keys of a manifest of version 1")
+        .of(Twin::listed)
+        .evidence(|evidence| {
+            *evidence = Twin::new().over([evidence.manifest.as_slice(), &[0, 0]].concat());
+        });
+    a_list_that_is_shorter: case(Step::EndorsementKey, "a manifest of version 1 whose number is too large")
+        .of(Twin::listed)
+        .evidence(|evidence| {
+            evidence.manifest[7] = 3;
+            *evidence = Twin::new().over(evidence.manifest.clone());
+        });
+    a_manifest_of_version_2: case(Step::EndorsementKey, "a manifest of version 2")
+        .of(Twin::listed)
+        .evidence(|evidence| {
+            evidence.manifest[3] = 2;
+            *evidence = Twin::new().over(evidence.manifest.clone());
+        });
+    a_list_that_no_report_binds: case(Step::ReportData, "another AK in a manifest of version 1")
+        .of(Twin::listed)
+        .evidence(|evidence| *evidence.manifest.last_mut().unwrap() ^= 1);
+    another_boots_issuer: case(Step::ReportData, "a certificate's issuer of another boot")
+        .of(Twin::certificate)
+        .evidence(|evidence| evidence.statement = Twin::new().certificate_of(1, vtpm::P256_AK).statement);
+    a_guests_own_issuer: case(Step::ReportData, "a report that a guest has asked for, over a key of its own")
+        .of(Twin::certificate)
+        .evidence(|evidence| {
+            let key = &Twin::new().certificate_of(1, vtpm::P256_AK).statement[carried::WORDS.len()..];
+            evidence.statement = key.to_vec();
+            evidence.report = Twin::new().signed(&Sha512::digest(key).into());
+        });
+    a_manifest_as_a_statement: case(Step::ReportData, "a report over nonce and manifest, in a certificate")
+        .of(Twin::certificate)
+        .evidence(|evidence| {
+            let listed = Twin::new().listed();
+            (evidence.statement, evidence.report) = ([listed.nonce, listed.manifest].concat(), listed.report);
+        });
+    a_report_at_another_vmpl: case(Step::Vmpl, "a report of VMPL 2 in a certificate")
+        .of(Twin::certificate)
+        .twin(|twin| twin.report[0x30] = 2);
+    another_issuers_certificate: case(Step::EkCertificate, "a certificate that another boot's issuer has signed")
+        .of(Twin::certificate)
+        .evidence(|evidence| {
+            evidence.ek_certificate = Twin::new().certificate_of(1, vtpm::P256_AK).ek_certificate;
+        });
+    a_certificate_of_another_key: case(Step::EkCertificate, "a bit of the key in a certificate")
+        .of(Twin::certificate)
+        .evidence(|evidence| evidence.ek_certificate[200] ^= 1);
+    a_certificate_by_an_authority: case(Step::EkCertificate, "a certificate of a maker's, under a report of the firmware's")
+        .of(Twin::certificate)
+        .evidence(|evidence| evidence.ek_certificate = issuer::ek_certificate());
+    a_certificate_of_another_image: case(Step::Measurement, "a certificate that another image has issued")
+        .of(Twin::certificate)
+        .twin(|twin| twin.report[0x90] ^= 1);
 }
 
 /// The same log, its last event moved to PCR 4.

@@ -1,14 +1,16 @@
 //! [`Twin`] is a firmware, a PSP and a TPM in one: it holds the private keys and so can sign what no honest one would.
 
 use super::authority::{self, Processor, TURIN_TCB};
-use super::issuer;
+use super::{issuer, vtpm};
 use crate::chip::VLEK_GUID;
 use crate::evidence::boot_log::BootLog;
 use crate::evidence::event_log::{Event, EventLog, initial_pcrs};
 use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::ima::Measurements;
 use crate::evidence::wire::{Key, Public, RH_ENDORSEMENT, alg, sha256_selection, tpm2b};
-use crate::evidence::{credential, template};
+use crate::evidence::{credential, manifest, template};
+use crate::input::certificates::complete;
+use crate::input::{self, Found};
 use crate::judge::Expectations;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -83,12 +85,7 @@ impl Twin {
     pub(crate) fn evidence(&self) -> Evidence {
         let ak_name = self.ak_public.name();
         let mut log = self.log.clone();
-        for (pcr, text) in [
-            (8, format!("report nonce {}", crate::digest::hex(&self.report_nonce))),
-            (9, format!("AK name {}", crate::digest::hex(&ak_name))),
-        ] {
-            log.events.push(Event { pcr, data: text.into_bytes() });
-        }
+        log.events.extend([Event::of_report(&self.report_nonce), Event::of_key(&ak_name)]);
         let mut pcrs = initial_pcrs();
         BootLog::parse(&self.boot_events).unwrap().replay(&mut pcrs).unwrap();
         Measurements::parse(&self.ima).unwrap().replay(&mut pcrs).unwrap();
@@ -198,6 +195,34 @@ impl Twin {
         }
     }
 
+    /// A certificate of the firmware's, of this boot's P-256 AK, as the TPM has it.
+    pub(crate) fn certificate(&self) -> Evidence {
+        self.certificate_of(0, vtpm::P256_AK)
+    }
+
+    /// That in another index, or of another boot.
+    pub(crate) fn certificate_of(&self, boot: u8, index: u32) -> Evidence {
+        let Found { mut evidence, mut certificates } = input::of_file(&vtpm::index(self, boot, index)).unwrap();
+        certificates.extend([self.identity.ask.clone(), self.identity.ark.clone()]);
+        complete(&mut evidence, &certificates).unwrap();
+        evidence
+    }
+
+    /// What configfs-tsm gives: a report over a manifest.
+    pub(crate) fn over(&self, manifest: Vec<u8>) -> Evidence {
+        Evidence {
+            report: self.signed_report(&manifest),
+            manifest,
+            nonce: self.report_nonce.clone(),
+            ..self.report_alone()
+        }
+    }
+
+    /// The same of a manifest of version 1, with EK and AK.
+    pub(crate) fn listed(&self) -> Evidence {
+        self.over(manifest::tests::of(&[self.ek_public.to_bytes(), self.ak_public.to_bytes()]))
+    }
+
     /// What Azure's vTPM gives: claims, a quote by the RSA key that they name, and PCRs.
     pub(crate) fn azure(&self) -> Evidence {
         let key = authority::azure_ak();
@@ -233,12 +258,12 @@ impl Twin {
         }
     }
 
-    fn signed_report(&self, manifest: &[u8]) -> Vec<u8> {
+    pub(crate) fn signed_report(&self, manifest: &[u8]) -> Vec<u8> {
         let data = Sha512::new().chain_update(&self.report_nonce).chain_update(manifest).finalize();
         self.signed(&data.into())
     }
 
-    fn signed(&self, data: &[u8; 64]) -> Vec<u8> {
+    pub(crate) fn signed(&self, data: &[u8; 64]) -> Vec<u8> {
         let mut report = self.report.clone();
         report[0x50..0x90].copy_from_slice(data);
         let signature: p384::ecdsa::Signature = self.vcek.sign_prehash(&Sha384::digest(&report[..0x2A0])).unwrap();

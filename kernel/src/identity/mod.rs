@@ -1,0 +1,388 @@
+//! Who this TPM is: its endorsement and attestation keys, and certificates over them in NV Indices, where clients look
+//! for such (docs/boot.md, "Certificates").
+//!
+//! There is no authority at boot. The certificates' issuer is a key of this boot, and the report is over that key: who
+//! believes the report believes the certificates. Each carries the report with it ([`cmw`]).
+//!
+//! The indices are there when the TPM is made. Keys and report are made when a command names an index first: a search
+//! for primes is too slow for before the guest.
+
+mod azure;
+mod certificate;
+mod cmw;
+mod der;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use sha2::{Digest, Sha512};
+use snp::message::MessageError;
+use snp::message::certificates::{ARK, ASK, CertificateTable, VCEK, VLEK};
+use tpm_core::profile::MAX_NV_INDEX_SIZE;
+use tpm_core::{AkTemplate, EkTemplate, Entropy, MAX_EK_PUBLIC, Tpm};
+use zerocopy::IntoBytes;
+
+use crate::attest::{Certificates, ReportError, Reports};
+use crate::svsm::Busy;
+use crate::sync::Mutex;
+use certificate::{Issuer, Kind, Purpose, public_key};
+use cmw::{ENDORSEMENTS, EVIDENCE, Record, collection};
+
+/// What REPORT_DATA is the SHA-512 of: this, and the issuer's SubjectPublicKeyInfo. It is longer than a nonce, and what
+/// stands behind a nonce's length begins no manifest: no guest gets such a report by the attestation protocol.
+pub const STATEMENT: &[u8; 96] =
+    b"Quoin firmware: the key of this boot that issues the certificates of its vTPM's keys, version 1\n";
+
+const REPORT_TYPE: &str = "application/vnd.amd.sev-snp.attestation-report";
+const CERTIFICATE_TYPE: &str = "application/pkix-cert";
+const STATEMENT_TYPE: &str = "application/octet-stream";
+
+/// By which template a key is made.
+#[derive(Clone, Copy)]
+enum Template {
+    Ek(EkTemplate),
+    Ak(AkTemplate),
+}
+
+/// A key of the TPM's that can be named to others.
+struct Known {
+    template: Template,
+    kind: Kind,
+    /// The NV Index of its certificate.
+    index: u32,
+    /// The NV Index of its template, where clients look for one.
+    template_index: Option<u32>,
+}
+
+impl Known {
+    const fn ek(template: EkTemplate, kind: Kind, index: u32) -> Known {
+        Known { template: Template::Ek(template), kind, index, template_index: None }
+    }
+
+    const fn ak(template: AkTemplate, kind: Kind, index: u32) -> Known {
+        Known { template: Template::Ak(template), kind, index, template_index: Some(index + 1) }
+    }
+
+    const fn purpose(&self) -> Purpose {
+        match self.template {
+            Template::Ek(_) => Purpose::Endorsement,
+            Template::Ak(_) => Purpose::Attestation,
+        }
+    }
+}
+
+/// All of them. Those of endorsement keys are where the TCG EK Credential Profile has them, those of attestation keys
+/// where go-tpm-tools look for a certificate and a template in a cloud's vTPM.
+const KNOWN: [Known; KEYS] = [
+    Known::ek(EkTemplate::Rsa2048, Kind::Rsa2048, 0x01c0_0002),
+    Known::ek(EkTemplate::EccP256, Kind::P256, 0x01c0_000a),
+    Known::ek(EkTemplate::EccP384, Kind::P384, 0x01c0_0016),
+    Known::ak(AkTemplate::Rsa2048, Kind::Rsa2048, 0x01c1_0000),
+    Known::ak(AkTemplate::EccP256, Kind::P256, 0x01c1_0002),
+];
+const KEYS: usize = 5;
+/// The RSA-2048 keys, of which Azure's claims are.
+const RSA_EK: usize = 0;
+const RSA_AK: usize = 3;
+const SLOTS: usize = KEYS + 3;
+/// The issuer's certificate: the first index of an EK certificate chain.
+const ISSUER_INDEX: u32 = 0x01c0_0100;
+/// The second: what the host gives of the certificates above the report's, the signing key's and the root's.
+const ABOVE_INDEX: u32 = 0x01c0_0101;
+
+/// An index whose contents are made when they are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Key(usize),
+    Issuer,
+    Above,
+    /// The certificate of the RSA attestation key, where Azure's guests look for it.
+    AzureAk,
+}
+
+impl Slot {
+    fn of_index(index: u32) -> Option<Slot> {
+        match index {
+            ISSUER_INDEX => Some(Slot::Issuer),
+            ABOVE_INDEX => Some(Slot::Above),
+            azure::AK_CERTIFICATE_INDEX => Some(Slot::AzureAk),
+            _ => KNOWN.iter().position(|known| known.index == index).map(Slot::Key),
+        }
+    }
+
+    const fn number(self) -> usize {
+        match self {
+            Slot::Key(number) => number,
+            Slot::Issuer => KEYS,
+            Slot::Above => KEYS + 1,
+            Slot::AzureAk => KEYS + 2,
+        }
+    }
+
+    /// Whose certificate it holds, among [`KNOWN`].
+    const fn key(self) -> Option<usize> {
+        match self {
+            Slot::Key(number) => Some(number),
+            Slot::AzureAk => Some(RSA_AK),
+            Slot::Issuer | Slot::Above => None,
+        }
+    }
+}
+
+/// The NV Indices that a command names among its handles, of which there are three at most.
+fn named(command: &[u8]) -> impl Iterator<Item = u32> {
+    let (handles, _) = command.get(10..).unwrap_or_default().as_chunks::<4>();
+    handles.iter().take(3).map(|handle| u32::from_be_bytes(*handle))
+}
+
+/// A report over the issuer, and what the host gave with it.
+struct Evidence {
+    report: Vec<u8>,
+    /// The certificate of the key that has signed it.
+    endorsement: Option<Vec<u8>>,
+    /// Those above that, one after another.
+    above: Vec<u8>,
+}
+
+/// Why there is nothing to write to an index.
+enum Nothing {
+    /// For now.
+    Busy,
+    /// For good.
+    Ever,
+}
+
+/// Keys and certificates of a TPM, as they have been made so far.
+#[derive(Default)]
+pub(crate) struct Identity {
+    issuer: Option<Box<Issuer>>,
+    evidence: Option<Evidence>,
+    /// Public areas, and the endorsement seeds that they are of.
+    keys: [Option<([u8; 32], Vec<u8>)>; KEYS],
+    /// The endorsement seeds of which the slots' contents are.
+    made: [Option<[u8; 32]>; SLOTS],
+    /// As Azure's; what its report was made of last.
+    azure: Option<Reported>,
+}
+
+/// The user data of Azure's report, if there is one yet.
+struct Reported(Option<[u8; azure::USER_DATA_SIZE]>);
+
+impl Identity {
+    /// Keeps room in NV for everything, and writes what is known already.
+    pub(crate) fn reserve(tpm: &mut Tpm) -> Result<(), tpm_core::Failure> {
+        for known in &KNOWN {
+            tpm.platform_index(known.index, &[0; MAX_NV_INDEX_SIZE])?;
+            if let (Some(index), Template::Ak(template)) = (known.template_index, known.template) {
+                let mut public = [0; MAX_EK_PUBLIC];
+                let len = template.marshal(&mut public)?;
+                tpm.platform_index(index, public.get(..len).unwrap_or_default())?;
+            }
+        }
+        tpm.platform_index(ISSUER_INDEX, &[0; MAX_NV_INDEX_SIZE])?;
+        tpm.platform_index(ABOVE_INDEX, &[0; MAX_NV_INDEX_SIZE])
+    }
+
+    /// Becomes what guests of Azure know, of a TPM that has been started. `run` executes commands.
+    pub(crate) fn become_azure(&mut self, run: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<()> {
+        azure::set_up(run)?;
+        self.azure = Some(Reported(None));
+        Some(())
+    }
+
+    /// Keeps room in NV for what else Azure's guests read.
+    pub(crate) fn reserve_azure(tpm: &mut Tpm) -> Result<(), tpm_core::Failure> {
+        tpm.platform_index(azure::REPORT_INDEX, &[0; azure::REPORT_INDEX_SIZE])?;
+        tpm.platform_index(azure::AK_CERTIFICATE_INDEX, &[0; MAX_NV_INDEX_SIZE])
+    }
+
+    /// The marshalled TPMT_PUBLIC of the RSA-2048 endorsement key, and whether it was made now.
+    pub(crate) fn endorsement_key(&mut self, tpm: &Tpm) -> Option<(&[u8], bool)> {
+        let known = self.keys.first().is_some_and(|key| is_of(key.as_ref(), tpm));
+        Some((self.public(tpm, RSA_EK)?, !known))
+    }
+
+    /// The marshalled TPMT_PUBLIC of every key: endorsement keys, and then attestation keys.
+    pub(crate) fn all(&mut self, tpm: &Tpm) -> Option<Vec<Vec<u8>>> {
+        (0..KEYS).map(|number| self.public(tpm, number).map(<[u8]>::to_vec)).collect()
+    }
+
+    /// A key is kept until the endorsement seed is another, whatever has changed it.
+    fn public(&mut self, tpm: &Tpm, number: usize) -> Option<&[u8]> {
+        let (kept, known) = (self.keys.get_mut(number)?, KNOWN.get(number)?);
+        if !is_of(kept.as_ref(), tpm) {
+            let mut public = [0; MAX_EK_PUBLIC];
+            let len = match known.template {
+                Template::Ek(template) => tpm.endorsement_key(template, &mut public),
+                Template::Ak(template) => tpm.attestation_key(template, &mut public),
+            };
+            *kept = Some((tpm.endorsement_seed_id()?, public.get(..len.ok()?)?.to_vec()));
+        }
+        kept.as_ref().map(|(_, public)| &public[..])
+    }
+
+    /// Makes ready what `command` names of the indices here. What cannot be made is removed, so that nobody takes the
+    /// room that is kept for contents; what somebody has undefined stays so.
+    pub(crate) fn prepare(
+        &mut self,
+        tpm: &mut Tpm,
+        entropy: &mut dyn Entropy,
+        command: &[u8],
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<(), Busy> {
+        for index in named(command) {
+            // What somebody else has defined there since is not ours to change.
+            if tpm.fault().is_some() || !tpm.has_platform_index(index) {
+                continue;
+            }
+            if index == azure::REPORT_INDEX && self.azure.is_some() {
+                self.prepare_azure(tpm, command, reports)?;
+            }
+            let Some(slot) = Slot::of_index(index) else { continue };
+            let Some(seed) = tpm.endorsement_seed_id() else { continue };
+            let made = self.made.get(slot.number()).copied().flatten();
+            if made.is_some_and(|made| made == seed || slot.key().is_none()) {
+                continue;
+            }
+            let written = match self.contents(slot, tpm, entropy, reports) {
+                Ok(contents) => contents.iter().any(|contents| tpm.platform_index(index, contents).is_ok()),
+                Err(Nothing::Busy) => return Err(Busy),
+                Err(Nothing::Ever) => false,
+            };
+            if !written {
+                tpm.remove_platform_index(index);
+            }
+            if let Some(made) = self.made.get_mut(slot.number()) {
+                *made = Some(seed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes Azure's report anew, where there is none, or the guest has written other user data since; but not amid a
+    /// read in several parts.
+    fn prepare_azure(&mut self, tpm: &mut Tpm, command: &[u8], reports: &Mutex<dyn Reports + '_>) -> Result<(), Busy> {
+        let user_data = azure::user_data(tpm);
+        let last = self.azure.as_ref().and_then(|reported| reported.0);
+        if last == Some(user_data) || last.is_some() && is_later_part(command) {
+            return Ok(());
+        }
+        match self.azure_contents(tpm, &user_data, reports) {
+            Ok(contents) if tpm.platform_index(azure::REPORT_INDEX, &contents).is_ok() => {
+                self.azure = Some(Reported(Some(user_data)));
+            }
+            Err(Nothing::Busy) => return Err(Busy),
+            Ok(_) | Err(Nothing::Ever) => tpm.remove_platform_index(azure::REPORT_INDEX),
+        }
+        Ok(())
+    }
+
+    /// The keys are those that the seed gives, and not what is at any handle.
+    fn azure_contents(
+        &mut self,
+        tpm: &Tpm,
+        user_data: &[u8; azure::USER_DATA_SIZE],
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<Vec<u8>, Nothing> {
+        let ak = self.public(tpm, RSA_AK).ok_or(Nothing::Ever)?.to_vec();
+        let ek = self.public(tpm, RSA_EK).ok_or(Nothing::Ever)?;
+        let claims = azure::claims(&ak, ek, user_data);
+        let evidence = evidence(&azure::report_data(&claims), reports)?;
+        azure::contents(&evidence.report, &claims).ok_or(Nothing::Ever)
+    }
+
+    /// What is to be written to an index: the first of these that fits.
+    fn contents(
+        &mut self,
+        slot: Slot,
+        tpm: &Tpm,
+        entropy: &mut dyn Entropy,
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<Vec<Vec<u8>>, Nothing> {
+        let wrappers = self.wrappers(entropy, reports)?;
+        if slot == Slot::Above {
+            let above = self.evidence.as_ref().map_or(&[][..], |evidence| &evidence.above);
+            return if above.is_empty() { Err(Nothing::Ever) } else { Ok([above.to_vec()].into()) };
+        }
+        let key = match slot.key() {
+            Some(number) => {
+                let known = KNOWN.get(number).ok_or(Nothing::Ever)?;
+                let public = self.public(tpm, number).ok_or(Nothing::Ever)?;
+                Some((known, public_key(known.kind, public).ok_or(Nothing::Ever)?))
+            }
+            None => None,
+        };
+        let issuer = self.issuer.as_mut().ok_or(Nothing::Ever)?;
+        let certificates = wrappers.iter().map(|wrapper| match &key {
+            Some((known, key_info)) => issuer.issue(known.purpose(), known.kind, key_info, wrapper),
+            None => issuer.own(wrapper),
+        });
+        certificates.collect::<Option<_>>().ok_or(Nothing::Ever)
+    }
+
+    /// What certificates carry: the report, what it says, and the certificate of the key that has signed it; and the
+    /// same without that, where it would be too long.
+    fn wrappers(
+        &mut self,
+        entropy: &mut dyn Entropy,
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<Vec<Vec<u8>>, Nothing> {
+        if self.issuer.is_none() {
+            let mut seed = zeroize::Zeroizing::new([0; 48]);
+            entropy.fill(&mut *seed).map_err(|_| Nothing::Ever)?;
+            self.issuer = Some(Box::new(Issuer::new(&seed).ok_or(Nothing::Ever)?));
+        }
+        let issuer = self.issuer.as_ref().ok_or(Nothing::Ever)?;
+        let statement = [&STATEMENT[..], &issuer.key_info].concat();
+        if self.evidence.is_none() {
+            self.evidence = Some(evidence(&Sha512::digest(&statement).into(), reports)?);
+        }
+        let evidence = self.evidence.as_ref().ok_or(Nothing::Ever)?;
+        let bare = [
+            Record { label: "issuer", kind: STATEMENT_TYPE, value: &statement, indicator: EVIDENCE },
+            Record { label: "report", kind: REPORT_TYPE, value: &evidence.report, indicator: EVIDENCE },
+        ];
+        let endorsement = evidence.endorsement.as_deref().map(|value| {
+            let endorsement = Record { label: "endorsement", kind: CERTIFICATE_TYPE, value, indicator: ENDORSEMENTS };
+            let [issuer, report] = &bare;
+            collection(&[issuer, report, &endorsement])
+        });
+        Ok(endorsement.into_iter().chain([collection(&bare.each_ref())]).collect())
+    }
+}
+
+/// TPM2_NV_Read from another place than the first.
+fn is_later_part(command: &[u8]) -> bool {
+    const NV_READ: [u8; 4] = [0, 0, 1, 0x4e];
+    command.get(6..10) == Some(&NV_READ) && command.last_chunk::<2>().is_some_and(|offset| *offset != [0; 2])
+}
+
+fn is_of(key: Option<&([u8; 32], Vec<u8>)>, tpm: &Tpm) -> bool {
+    key.is_some_and(|(seed, _)| tpm.endorsement_seed_id() == Some(*seed))
+}
+
+/// Asks for a report over this REPORT_DATA.
+fn evidence(data: &[u8; 64], reports: &Mutex<dyn Reports + '_>) -> Result<Evidence, Nothing> {
+    let mut table = Certificates::new();
+    let report = reports.try_lock().ok_or(Nothing::Busy)?.report(data, Some(&mut table));
+    let report = report.map_err(|why| match why {
+        ReportError::Message(MessageError::Busy) => Nothing::Busy,
+        ReportError::Message(_) | ReportError::NoHost => Nothing::Ever,
+    })?;
+    let table = CertificateTable::parse(table.bytes()).ok();
+    let find = |kind| table.as_ref().and_then(|table| table.find(kind)).filter(|found| is_der(found));
+    let above = [ASK, ARK].into_iter().filter_map(find).flatten().copied().collect();
+    let endorsement = find(VCEK).or_else(|| find(VLEK)).map(<[u8]>::to_vec);
+    Ok(Evidence { report: report.as_bytes().to_vec(), endorsement, above })
+}
+
+/// Whether this may be a certificate, and nothing behind it: what the host says is otherwise left to who verifies.
+fn is_der(octets: &[u8]) -> bool {
+    match octets {
+        [der::SEQUENCE, 0x82, high, low, rest @ ..] => rest.len() == usize::from(u16::from_be_bytes([*high, *low])),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
