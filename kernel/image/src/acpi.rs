@@ -23,8 +23,8 @@ const CRB_CONTROL_AREA: u64 = CRB as u64 + 0x40;
 /// Of TPM2's start methods: a Command Response Buffer.
 const START_BY_CRB: u32 = 7;
 
-/// All tables as they lie from `gpa` on, the RSDP first; `vcpus` processors with the APIC ids 0 and up; with the CRB of a
-/// host's TPM, if there is one.
+/// All tables as they lie from `gpa` on, the RSDP first; `vcpus` processors with the APIC ids 0 and up; `crb`: with the
+/// registers of a host's TPM.
 pub fn tables(gpa: u64, vcpus: u16, crb: bool) -> Vec<u8> {
     let mut bytes = vec![0; Rsdp::len()];
     let mut place = |table: Vec<u8>| {

@@ -1,5 +1,5 @@
-//! Everything that the engine, and the device by which a guest finds it, offer to a firmware, linked as the firmware is.
-//! It is not run: `cargo xtask panics` looks at what is in it.
+//! Everything that the engine offers to a firmware, and the device by which a guest finds it, linked as the firmware
+//! is. It is not run: `cargo xtask panics` looks at what is in it.
 #![no_std]
 #![no_main]
 

@@ -76,13 +76,13 @@
 //!
 //! # Where this comes from
 //!
-//! The PTP's text (1.07) could not be had where this was written. Registers, bits and transitions are from programs
-//! that follow it: drivers of Linux and illumos (which has the transitions of 1.05's table), EDK2's library, QEMU's
-//! device, and register maps that cite 1.07's tables 20, 24, 25 and 36 to 49. Left to us, then, and to be compared with
-//! the text: what a write of several bits does; that waiting is ended by relinquish; that Seize, a D-RTM event and
-//! relinquish end a command; how many octets HASH_DATA takes ([`CrbDevice::hash_data`]); that TPM_CRB_CTRL_CANCEL reads
-//! back as written until software clears it or asks for a state; when beenSeized is cleared (when the locality has the
-//! TPM again).
+//! The PTP's text (1.05 to 1.07) could not be had where this was written. Registers, bits and transitions are from
+//! programs that follow it: drivers of Linux and illumos (which has the transitions of 1.05's table), EDK2's library,
+//! QEMU's device, a firmware's TPM service that names the PTP's figure of the states, and register maps that cite
+//! 1.07's tables 20, 24, 25 and 36 to 49. Left to us, then, and to be compared with the text: what a write of several
+//! bits does; that waiting is ended by relinquish; that Seize, a D-RTM event and relinquish end a command; how many
+//! octets HASH_DATA takes ([`CrbDevice::hash_data`]); that TPM_CRB_CTRL_CANCEL reads back as written until software
+//! clears it or asks for a state; when beenSeized is cleared (when the locality has the TPM again).
 //!
 //! EDK2 takes InterfaceVersion 1 for a CRB, and 2 since September 2025; Linux looks at CapCRBChunk alone. So
 //! [`Version::One`] goes with chunks, as in QEMU; the PTP gives chunks the version 3 ([`Version::Three`]).

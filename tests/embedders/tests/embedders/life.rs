@@ -210,7 +210,7 @@ fn without_entropy_there_is_no_tpm_and_none_is_replaced() {
 
 #[test]
 fn what_is_no_command_for_the_transport_is_an_error_and_for_the_tpm_a_response() {
-    let (mut tpm, _) = Helper::new();
+    let (mut tpm, machine) = Helper::new();
     let mut response = [0; PAGE];
     let mut long = [0; PAGE];
     long[..10].copy_from_slice(&command(cc::GET_RANDOM, &[], &[], &[])[..10]);
@@ -228,10 +228,19 @@ fn what_is_no_command_for_the_transport_is_an_error_and_for_the_tpm_a_response()
     long[2..6].copy_from_slice(&[0, 0, 0, 6]);
     assert_eq!(QuoinPlatform::execute_command(&mut tpm.engine, &mut long, &mut response).unwrap(), 10);
     assert_ne!(response[6..10], [0; 4]);
-    // The page is what commands and responses may have: TPM_PT_MAX_COMMAND_SIZE.
+    // The page is what commands and responses may have, whatever TPM it is: TPM_PT_MAX_COMMAND_SIZE.
+    let (blob, saved) = (machine.blob(), tpm.engine.save_state());
     let property = [6u32, 0x11e, 1].map(u32::to_be_bytes).concat();
-    let reply = tpm.with(cc::GET_CAPABILITY, &[], &[], &property).unwrap();
-    assert_eq!(reply[reply.len() - 4..], 4096u32.to_be_bytes());
+    let is_the_page = |tpm: &mut Helper<QuoinPlatform>| {
+        let reply = tpm.with(cc::GET_CAPABILITY, &[], &[], &property).unwrap();
+        reply[reply.len() - 4..] == 4096u32.to_be_bytes()
+    };
+    assert!(is_the_page(&mut tpm));
+    tpm.engine.restore_state(saved).unwrap();
+    assert!(is_the_page(&mut tpm));
+    tpm.engine.reset(Some(&blob)).unwrap();
+    tpm.start();
+    assert!(is_the_page(&mut tpm));
 }
 
 /// The C engine of the same shape is one a process.
