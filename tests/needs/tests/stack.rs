@@ -1,5 +1,5 @@
-//! What `docs/embedding.md` promises to whoever embeds the engine. `cargo xtask needs` measures release builds, and such
-//! without optimisation.
+//! What `docs/embedding.md` promises to whoever embeds the engine. `cargo xtask needs` measures release builds, and
+//! such without optimisation.
 
 use needs::steps;
 
