@@ -151,8 +151,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     stack::leave(serve_first)
 }
 
-/// Gives all processors what they serve. Not in line: the guest goes from frame to frame here, and the TPM has been made
-/// on the same stack before.
+/// Gives all processors what they serve. Not in line: the guest goes from frame to frame here, and none of these is
+/// to be below the TPM when that is made.
 #[inline(never)]
 fn share(
     guest: impl FnOnce() -> Option<Guest<Ownership>>,

@@ -11,7 +11,7 @@ use tpm_core::profile::MAX_RESPONSE_SIZE;
 use tpm_core::{Hooks, Locality, MAX_STATE_SIZE, StateForm, Tpm, cc};
 
 /// Octets of the stack on which calls are made: more than the limits, so that a call that exceeds one is told.
-const ROOM: usize = 4 << 20;
+const ROOM: usize = 2 << 20;
 
 /// A TPM, and how deep its calls went.
 pub struct Caller {

@@ -21,7 +21,8 @@ const CHUNK: usize = 64 << 10;
 pub fn painted<T: Send>(size: usize, call: impl FnOnce() -> T + Send) -> (T, usize) {
     thread::scope(|scope| {
         let thread = thread::Builder::new().stack_size(size).spawn_scoped(scope, || {
-            let stack = Stack::own().expect("the stack of a thread");
+            let above = 0_u8;
+            let stack = Stack::below((&raw const above).addr()).expect("the stack of a thread");
             stack.paint().expect("a stack that can be painted");
             let result = call();
             (result, stack.used().expect("a stack that can be read"))
@@ -37,14 +38,11 @@ struct Stack {
 }
 
 impl Stack {
-    /// Of this thread, below the caller.
-    #[inline(never)]
-    fn own() -> io::Result<Self> {
-        let local = 0_u8;
-        let here = (&raw const local).addr();
+    /// Of this thread, below an address in a frame of its own.
+    fn below(top: usize) -> io::Result<Self> {
         let maps = fs::read_to_string("/proc/self/maps")?;
-        let bottom = maps.lines().find_map(|line| bottom_of(line, here));
-        Ok(Self { bottom: bottom.ok_or(io::ErrorKind::NotFound)?, top: here })
+        let bottom = maps.lines().find_map(|line| bottom_of(line, top));
+        Ok(Self { bottom: bottom.ok_or(io::ErrorKind::NotFound)?, top })
     }
 
     fn paint(&self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The TPM engine behind two local TCP ports, and at Unix sockets for QEMU: the program `quoin-tpm`.
 //!
-//! Its state lives as long as the process, or with `--state` in a folder; with `--state-root` a process has many. Commands may come at any locality; a client's
-//! reset is a `_TPM_Init`.
+//! Its state lives as long as the process, or with `--state` in a folder; with `--state-root` a process has many TPMs.
+//! Commands may come at any locality; a client's reset is a `_TPM_Init`.
 //!
 //! | module | is |
 //! |---|---|

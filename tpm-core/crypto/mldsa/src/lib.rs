@@ -9,10 +9,10 @@
 //!
 //! | module | is | FIPS 204 |
 //! |---|---|---|
-//! | [`poly`] | polynomials modulo q, NTT | 7.5, 7.6 |
-//! | [`round`] | high and low bits, hints | 7.4 |
-//! | [`sample`] | polynomials from SHAKE | 7.3 |
-//! | [`pack`] | polynomials and hints as bytes | 7.1, 7.2 |
+//! | `poly` | polynomials modulo q, NTT | 7.5, 7.6 |
+//! | `round` | high and low bits, hints | 7.4 |
+//! | `sample` | polynomials from SHAKE | 7.3 |
+//! | `pack` | polynomials and hints as bytes | 7.1, 7.2 |
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]

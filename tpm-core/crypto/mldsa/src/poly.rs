@@ -197,8 +197,8 @@ impl Sum {
         Self([0; N])
     }
 
-    /// Adds a product of factors of which one is below q, seven times; and one of two below 9 q: 144 q² of the 256 q² that
-    /// [`montgomery`] takes.
+    /// Adds a product of factors of which one is below q, seven times; and one of two below 9 q: 144 q² of the 256 q²
+    /// that [`montgomery`] takes.
     pub(crate) fn add(&mut self, a: &Poly, b: &Poly) {
         for (sum, (a, b)) in self.0.iter_mut().zip(a.0.iter().zip(&b.0)) {
             *sum = sum.wrapping_add(i64::from(*a).wrapping_mul(i64::from(*b)));

@@ -99,8 +99,8 @@ pub trait Backend: Send {
     fn set_state(&mut self, _blob: StateBlob, _bytes: &[u8]) -> Result<()> {
         bail!("this TPM does not import a state")
     }
-    /// Gives its memory back, but for what it takes to go on. An error: it does not go on, and what lasts is where it is
-    /// kept.
+    /// Gives its memory back, but for what it takes to go on. An error: it does not go on, and what lasts is where it
+    /// is kept.
     fn rest(self: Box<Self>) -> Result<Box<dyn Resting>> {
         bail!("this TPM does not rest")
     }

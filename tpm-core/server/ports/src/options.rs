@@ -30,10 +30,11 @@ pub struct Options {
     /// is refused.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Serve many TPMs: each folder in DIR is one, as --state has it, and its name that of its Unix socket in the folder
-    /// that --unix names. A folder that is made there is a new TPM, one that is removed ends its TPM. Names have up to
-    /// 64 letters, digits, `-`, `_` and `.`.
-    #[arg(long, value_name = "DIR", requires = "unix", conflicts_with_all = ["state", "seed", "trace", "port", "protocol"])]
+    /// Serve many TPMs: each folder in DIR is one, as --state has it, and its name is that of its Unix socket, in the
+    /// folder that --unix names. A folder that is made there is a new TPM, one that is removed ends its TPM. Names have
+    /// up to 64 letters, digits, `-`, `_` and `.`.
+    #[arg(long, value_name = "DIR", requires = "unix")]
+    #[arg(conflicts_with_all = ["state", "seed", "trace", "port", "protocol"])]
     pub state_root: Option<PathBuf>,
     /// How many TPMs --state-root serves.
     #[arg(long, value_name = "N", default_value_t = 1000, requires = "state_root")]
