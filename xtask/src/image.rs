@@ -70,8 +70,8 @@ pub struct Args {
     /// guests that use that protocol. Without it such a guest gets no interrupts at all.
     #[arg(long, requires = "restricted_injection")]
     alternate_injection: bool,
-    /// Whose vTPM the guest finds: this firmware's own, or one with the keys and NV Indices of an Azure confidential VM's
-    /// (docs/boot.md). Part of the launch digest.
+    /// Whose vTPM the guest finds: this firmware's own, or one with the keys and NV Indices of an Azure confidential
+    /// VM's (docs/boot.md). Part of the launch digest.
     #[arg(long, value_name = "NAME", default_value = "quoin", conflicts_with = "no_guest", value_parser = ["quoin", "azure"])]
     personality: String,
     /// Packs this ELF file as the firmware instead of building it.

@@ -1,5 +1,6 @@
-//! The crate az-snp-vtpm, by which programs attest on Azure, with the firmware's vTPM: built from the registry, unpatched.
-//! It opens the kernel's device alone; a library that has the name of tpm2-tss' for that leads it to our server.
+//! The crate az-snp-vtpm, by which programs attest on Azure, with the firmware's vTPM: built from the registry,
+//! unpatched. It opens the kernel's device alone; a library that has the name of tpm2-tss' for that leads it to our
+//! server.
 
 use super::super::{Totals, case};
 use super::Serve;
