@@ -4,8 +4,8 @@
 //! With `mem`'s functions and the allocator this is all of the image's `unsafe`; `kernel` decides, this carries out. It
 //! is laid out by linker.ld, and comes up to a function `kernel_main` of the program's, on the large stack.
 //!
-//! The firmware is this crate's program and uses all of it. Another image, with a GHCB, page ownership and a loop of its
-//! own, takes what is above the line, so that it has no start-up code to write (tests/paravisor).
+//! The firmware is this crate's program and uses all of it. Another image, with a GHCB, page ownership and a loop of
+//! its own, takes what is above the line, so that it has no start-up code to write (tests/paravisor).
 //!
 //! | module | is |
 //! |---|---|
