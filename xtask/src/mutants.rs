@@ -57,7 +57,7 @@ const AREAS: &[Area] = &[
     },
     Area { name: "svsm", package: "kernel", files: &["kernel/src/svsm/**"], one_of: 2, tests: &["--lib"] },
     Area { name: "mm", package: "kernel", files: &["kernel/src/mm/**"], one_of: 4, tests: &["--lib"] },
-    Area { name: "crb", package: "tpm-crb", files: &["tpm-core/crb/src/**"], one_of: 1, tests: &["--test=crb"] },
+    Area { name: "crb", package: "tpm-crb", files: &["tpm-core/crb/src/**"], one_of: 4, tests: &["--test=crb"] },
     Area { name: "pipeline", package: "tpm-core", files: &["tpm-core/src/pipeline/**"], one_of: 3, tests: SPEC },
     Area {
         name: "policy",
