@@ -109,7 +109,7 @@ pub const PLANTS: &[Plant] = &[
         scene: "PVALIDATE beside a TPM command in a list with that page",
         changes: &[Change {
             file: "svsm/vtpm.rs",
-            from: "    claims().try_for_each(|claim| claim.check_aligned(&guest.map).map(drop))?;\n    let said",
+            from: "    claims(pages).try_for_each(|claim| claim.check_aligned(&guest.map).map(drop))?;\n    let said",
             to: "    for (gpa, part) in pages.iter().zip(response.chunks(PAGE)) {\n        \
                  machine.pages.write(gpa.get(), part)?;\n    }\n    let said",
         }],
@@ -280,8 +280,8 @@ pub const PLANTS: &[Plant] = &[
         scene: "TPM commands from all vCPUs",
         changes: &[Change {
             file: "svsm/vtpm.rs",
-            from: "let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;\n    let len",
-            to: "let mut tpm = machine.tpm.lock();\n    let len",
+            from: "let mut tpm = machine.tpm.try_lock().ok_or(ResultCode::BUSY)?;\n    tpm.prepare",
+            to: "let mut tpm = machine.tpm.lock();\n    tpm.prepare",
         }],
     },
     Plant {
