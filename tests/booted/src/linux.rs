@@ -24,7 +24,7 @@ const CHANGED: &str = "console=ttyS1 quiet quoin=evidence";
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 300;
 /// How many checks `init` makes: one that is lost is a failure.
-const CHECKS: usize = 23;
+const CHECKS: usize = 24;
 /// The step `measurement` of `xtask verify` is the ninth, that of the event log the last.
 const NO_MEASUREMENT: i32 = 18;
 const NO_EVENT_LOG: i32 = 29;

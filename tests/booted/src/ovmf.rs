@@ -32,7 +32,7 @@ pub(super) const NOTHING: &str = "console=ttyS1 quiet";
 const MEMORY: u32 = 512;
 const TIMEOUT: u64 = 600;
 /// How many checks `init` makes: one that is lost is a failure.
-const CHECKS: usize = 23;
+const CHECKS: usize = 24;
 /// Events of the firmware, before OVMF's first: its version, and OVMF.
 const OURS: usize = 2;
 /// EV_EFI_BOOT_SERVICES_APPLICATION, and the PCR of what OVMF starts.
