@@ -104,7 +104,7 @@ fn the_verdict_as_json_says_what_the_steps_say() {
 fn a_log_is_printed_by_name_with_the_pcrs_that_it_leads_to() {
     let folder = no_evidence();
     let path = folder.path().join("log");
-    let events = vec![Event { pcr: 8, data: b"kernel_cmdline: quiet".to_vec() }];
+    let events = vec![Event { pcr: 8, data: b"kernel_cmdline: quiet\0".to_vec() }];
     fs::write(&path, EventLog { banks: vec![4, 0xB], events }.to_bytes().unwrap()).unwrap();
     let (status, said) = status_and_words(&quoin_verify(&["log", path.to_str().unwrap()]).output().unwrap());
     assert_eq!(status, Some(0), "{said}");
