@@ -1,5 +1,7 @@
 //! The guest as its processors share it: who owns its memory, and which register state each processor serves.
 
+use alloc::vec::Vec;
+
 use heapless::Vec as FixedVec;
 
 use snp::svsm::apic::Command;
@@ -59,7 +61,8 @@ struct Processor {
 /// What all processors work on, behind one lock. A handler keeps the lock from the judgement of an address to the last
 /// access; none keeps it while the TPM or the PSP works.
 pub struct Guest<M: ?Sized = dyn Owners> {
-    processors: FixedVec<Processor, MAX_PROCESSORS>,
+    /// On the heap: they are 54 KiB, and whoever makes a guest would have them in frame after frame.
+    processors: Vec<Processor>,
     /// Pages that the guest was asked for, and that no call has used since.
     pub(super) wanted: u32,
     /// Pages that a processor takes that is started later.
@@ -88,9 +91,8 @@ impl<M: Owners> Guest<M> {
     /// is there twice.
     #[must_use]
     pub fn new(map: M, boot: u32, vcpu: Vcpu, others: &[u32]) -> Option<Guest<M>> {
-        let mut processors = FixedVec::<Processor, MAX_PROCESSORS>::new();
-        processors.push(Processor { vcpu: Some(vcpu), ..Processor::new(boot, State::Runs) }).ok()?;
-        let mut guest = Guest { processors, wanted: 0, later_pages: 0, want_apics: 1, map };
+        let mut guest = Guest { processors: Vec::new(), wanted: 0, later_pages: 0, want_apics: 1, map };
+        guest.add(Processor { vcpu: Some(vcpu), ..Processor::new(boot, State::Runs) })?;
         others.iter().try_for_each(|apic_id| guest.add(Processor::new(*apic_id, State::Runs)))?;
         Some(guest)
     }
@@ -108,7 +110,12 @@ impl<M: Owners> Guest<M> {
 impl<M: ?Sized> Guest<M> {
     fn add(&mut self, processor: Processor) -> Option<()> {
         let is_there = self.processors.iter().any(|other| other.apic_id == processor.apic_id);
-        if is_there { None } else { self.processors.push(processor).ok() }
+        if is_there || self.processors.len() >= MAX_PROCESSORS {
+            return None;
+        }
+        self.processors.try_reserve(1).ok()?;
+        self.processors.push(processor);
+        Some(())
     }
 
     /// Whether there is one processor only.
