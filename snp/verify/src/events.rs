@@ -60,7 +60,7 @@ pub fn of(evidence: &Evidence) -> Vec<Named> {
     });
     events.extend(list.or_else(|_| Measurements::parse(&evidence.ima)).map(|list| of_list(&list)).unwrap_or_default());
     let own = EventLog::parse(&evidence.events).map(|log| log.events).unwrap_or_default();
-    events.extend(own.into_iter().map(|event| named(&BootEvent::of_data(event.pcr, event.data), true)));
+    events.extend(own.into_iter().map(|event| named(&BootEvent::of_challenger(event), true)));
     events.truncate(MOST);
     events
 }
@@ -139,10 +139,7 @@ mod tests {
         let evidence = Twin { ima: list(&pcrs), ..twin }.evidence();
         let named = of(&evidence);
         let kinds: Vec<&str> = named.iter().map(|event| event.kind.as_str()).collect();
-        assert_eq!(
-            kinds,
-            ["EV_S_CRTM_VERSION", "EV_IPL", "EV_SEPARATOR", "ima-ng", "ima-ng", "EV_ACTION", "EV_ACTION"]
-        );
+        assert_eq!(kinds, ["EV_S_CRTM_VERSION", "EV_IPL", "EV_SEPARATOR", "ima-ng", "ima-ng", "EV_IPL", "EV_ACTION"]);
         assert!(named.iter().all(|event| event.standing == Standing::Measured && event.sha256.len() == 64));
     }
 }

@@ -139,7 +139,8 @@ fn predicted(built: &Built, evidence: &Evidence) -> Result<String> {
     let mut words = Vec::new();
     for pcr in PCRS {
         let ours = events.iter().filter(|event| event.pcr == pcr);
-        let value = ours.fold(image.predicted(pcr)?, |value, event| extended(&value, &Sha256::digest(&event.data)));
+        let value =
+            ours.fold(image.predicted(pcr)?, |value, event| extended(&value, &Sha256::digest(event.measured())));
         words.push(format!("{pcr}:sha256={}", hex(&value)));
     }
     Ok(words.join("+"))

@@ -244,6 +244,15 @@ mod tests {
         assert_eq!(EventLog::parse(&log().to_bytes().unwrap()).unwrap(), log());
     }
 
+    /// In PCR 8 alone, and as GRUB does.
+    #[test]
+    fn behind_a_name_the_text_is_measured() {
+        let event = Event { pcr: 8, data: b"kernel_cmdline: quiet splash\0".to_vec() };
+        assert_eq!(event.measured(), b"quiet splash");
+        assert_eq!(Event { pcr: 9, ..event.clone() }.measured(), event.data);
+        assert_eq!(Event::of_report(&[0xAB, 1]).measured(), b"ab01");
+    }
+
     #[test]
     fn replay_extends_the_digest_of_the_data() {
         let extended: [u8; 32] = Sha256::digest([[0; 32], Sha256::digest(b"first").into()].concat()).into();

@@ -320,7 +320,7 @@ pub(super) fn replayed_log(case: &Case<'_>) -> Result<Vec<BootEvent>> {
     let mut events = BootLog::parse(&evidence.boot_events)?.events;
     if evidence.kind == Kind::Quoin {
         let log = EventLog::parse(&evidence.events)?;
-        events.extend(log.events.into_iter().map(|event| BootEvent::of_data(event.pcr, event.data)));
+        events.extend(log.events.into_iter().map(BootEvent::of_challenger));
     }
     Ok(events)
 }

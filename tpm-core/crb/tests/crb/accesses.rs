@@ -224,6 +224,7 @@ fn impossible_configurations_are_refused_by_name() {
     assert_eq!(refused(guest(at(BASE + 0x80, 4096), good)), Some(ConfigError::Overlap));
     assert_eq!(refused(guest(good, good)), None, "one buffer for both");
     assert_eq!(refused(guest(at(RESPONSES - 4096, 4096), good)), None);
+    assert_eq!(refused(guest(at(RESPONSES + 4096, 4096), good)), None);
     assert_eq!(refused(Config { base: u64::MAX - 0x1fff, ..Config::default() }), None);
     assert_eq!(
         refused(Config { base: u64::MAX - 0x1fff, localities: Localities::All, ..Config::default() }),

@@ -124,6 +124,12 @@ fn what_no_device_gave_is_refused_by_name() {
     {
         refuse(&with(at, octet), StateError::Contents);
     }
+    // One that waits and was seized from: the active one; one that there is not.
+    for locality in [1, 0x10] {
+        let mut state = with(47, locality);
+        state[48] = locality;
+        refuse(&state, StateError::Contents);
+    }
     assert_eq!(rig.device.save(&mut vec![0; state.len() - 1]), Err(StateError::Room));
     assert_eq!(rig.device.save(&mut []), Err(StateError::Room));
 }

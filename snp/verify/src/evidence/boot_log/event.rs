@@ -4,6 +4,7 @@
 //! the data are what was measured, by the profile and in every log that was seen; of others they may be, in one of a
 //! few forms, and the digest says whether they were.
 
+use super::super::event_log::Event;
 use super::super::wire::alg;
 use super::text::{shown, text};
 use super::uefi;
@@ -86,10 +87,12 @@ pub struct BootEvent {
 }
 
 impl BootEvent {
-    /// An event of a challenger's, whose digest is that of all its data ([`super::super::event_log`]).
-    pub(crate) fn of_data(pcr: u32, data: Vec<u8>) -> Self {
-        let digests = BTreeMap::from([(alg::SHA256, Sha256::digest(&data).to_vec())]);
-        Self { pcr, kind: EV_ACTION, digests, data }
+    /// An event of a challenger's, whose digest is that of all its data, or of text behind a name
+    /// ([`super::super::event_log`]).
+    pub(crate) fn of_challenger(event: Event) -> Self {
+        let digest = Sha256::digest(event.measured()).to_vec();
+        let kind = if event.measured() == event.data { EV_ACTION } else { EV_IPL };
+        Self { pcr: event.pcr, kind, digests: BTreeMap::from([(alg::SHA256, digest)]), data: event.data }
     }
 
     /// Its type's name.
