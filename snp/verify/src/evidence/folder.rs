@@ -1,5 +1,6 @@
 //! The evidence folder: which file is which value.
 
+use super::wire::PCR_COUNT;
 use anyhow::{Context, Result, ensure};
 use std::{
     fs::{self, File},
@@ -132,7 +133,8 @@ pub const OPTIONAL: [(&str, Field); 4] = [
 /// Says that a folder is [`Kind::Tpm`], and where its TPM was.
 pub const TCTI: &str = "tcti.txt";
 
-/// The quoted PCRs as `tpm2_checkquote -f` reads them. It is written for that tool, and read by nobody here.
+/// The quoted PCRs as `tpm2_checkquote -f` reads them, where all 24 are known. It is written for that tool, and read by
+/// nobody here.
 pub const CHECKQUOTE: &str = "quote.pcrs";
 
 /// tpm2-tools' own format, little-endian: a TPML_PCR_SELECTION of 16 selections of 8 bytes, and behind it a number of
@@ -195,7 +197,13 @@ impl Evidence {
             }
             fs::write(&path, field(&mut evidence)).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        fs::write(dir.join(CHECKQUOTE), for_checkquote(&self.pcrs)).context("cannot write the PCRs for checkquote")?;
+        let checkquote = dir.join(CHECKQUOTE);
+        if self.pcrs.len() == 32 * PCR_COUNT {
+            fs::write(&checkquote, for_checkquote(&self.pcrs)).context("cannot write the PCRs for checkquote")?;
+        } else if checkquote.exists() {
+            // Of other evidence, which had all PCRs.
+            fs::remove_file(&checkquote)?;
+        }
         for (name, field) in OPTIONAL {
             let (path, contents) = (dir.join(name), field(&mut evidence));
             if !contents.is_empty() {
@@ -217,4 +225,28 @@ pub(crate) fn read_file(path: &Path, most: u64) -> Result<Vec<u8>> {
         .with_context(|| format!("cannot read evidence file {}", path.display()))?;
     ensure!(bytes.len() as u64 <= most, "evidence file {} is longer than {most} bytes", path.display());
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHECKQUOTE, Evidence};
+
+    /// 132 octets of selections, a number, and three lists of eight digests.
+    #[test]
+    fn pcrs_for_checkquote_are_there_where_all_are_known() {
+        let folder = host::qemu::Folder::new().unwrap();
+        let file = folder.path().join(CHECKQUOTE);
+        Evidence { pcrs: (0..24).flat_map(|pcr| [pcr; 32]).collect(), ..Evidence::default() }
+            .write(folder.path())
+            .unwrap();
+        let written = std::fs::read(&file).unwrap();
+        assert_eq!(written.len(), 132 + 4 + 3 * (4 + 8 * 66));
+        assert_eq!(written[..10], [1, 0, 0, 0, 0x0B, 0, 3, 0xFF, 0xFF, 0xFF]);
+        assert_eq!(written[132..142], [3, 0, 0, 0, 8, 0, 0, 0, 32, 0]);
+        assert_eq!(written[142 + 66..142 + 66 + 32], [1; 32]);
+        for pcrs in [Vec::new(), vec![7; 32]] {
+            Evidence { pcrs, ..Evidence::default() }.write(folder.path()).unwrap();
+            assert!(!file.exists());
+        }
+    }
 }
