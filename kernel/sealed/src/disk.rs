@@ -129,11 +129,15 @@ impl Default for Beginning {
     }
 }
 
+/// [`ROOM`] octets in which records are opened and sealed: a slice of the firmware's memory, or a vector.
+pub trait Room: AsRef<[u8]> + AsMut<[u8]> {}
+impl<R: AsRef<[u8]> + AsMut<[u8]>> Room for R {}
+
 /// A disk with the state of a TPM on it, which this boot writes.
-pub struct StateDisk<'r, D> {
+pub struct StateDisk<R: Room, D> {
     device: D,
-    /// [`ROOM`] octets in which records are sealed
-    room: &'r mut [u8],
+    /// in which records are sealed
+    room: R,
     /// what is the same in all records of this boot, and the last of them
     head: Head,
     key: ContentsKey,
@@ -146,7 +150,7 @@ pub struct StateDisk<'r, D> {
     broken: bool,
 }
 
-impl<'r, D: BlockDevice> StateDisk<'r, D> {
+impl<R: Room, D: BlockDevice> StateDisk<R, D> {
     /// A disk that is marked as empty, for a TPM that begins there. Nothing is written before the first
     /// [`StateDisk::commit`]. `room` has [`ROOM`] octets.
     ///
@@ -158,7 +162,7 @@ impl<'r, D: BlockDevice> StateDisk<'r, D> {
         writer: &Writer,
         roots: &Roots,
         fresh: Fresh,
-        room: &'r mut [u8],
+        room: R,
     ) -> Result<Self, Refusal<D::Error>> {
         match look(&mut device)? {
             Found::Record(_) => Err(Refusal::NotEmpty),
@@ -185,9 +189,9 @@ impl<'r, D: BlockDevice> StateDisk<'r, D> {
         sealing: &Roots,
         known: Option<u64>,
         fresh: Fresh,
-        room: &'r mut [u8],
+        mut room: R,
     ) -> Result<Self, Refusal<D::Error>> {
-        read_contents(&mut device, found, room)?;
+        read_contents(&mut device, found, room.as_mut())?;
         compare(found, writer, opening)?;
         let (mut head, key) = begin(found.identity(), found.epoch(), writer, sealing, &fresh)?;
         head.set_kind(found.kind().unwrap_or(Kind::Moved));
@@ -195,7 +199,7 @@ impl<'r, D: BlockDevice> StateDisk<'r, D> {
         let mut disk = Self::with(device, room, head, key)?;
         // From here on what is opened is wiped when the disk goes.
         disk.plain = found.octets();
-        let opened = open_by(found, &Holder::Firmware(opening), disk.room)?;
+        let opened = open_by(found, &Holder::Firmware(opening), disk.room.as_mut())?;
         if let Some(known) = known.filter(|known| found.epoch() < *known) {
             return Err(Refusal::Older { epoch: found.epoch(), known });
         }
@@ -204,8 +208,8 @@ impl<'r, D: BlockDevice> StateDisk<'r, D> {
         Ok(disk)
     }
 
-    fn with(device: D, room: &'r mut [u8], head: Head, key: ContentsKey) -> Result<Self, Refusal<D::Error>> {
-        if room.len() < ROOM {
+    fn with(device: D, room: R, head: Head, key: ContentsKey) -> Result<Self, Refusal<D::Error>> {
+        if room.as_ref().len() < ROOM {
             return Err(Refusal::Room);
         }
         Ok(Self { device, room, head, key, read: 0..0, plain: 0, beside: Beside::new(), broken: false })
@@ -253,7 +257,7 @@ impl<'r, D: BlockDevice> StateDisk<'r, D> {
 
     /// The TPM's record as it was read; empty for a new one, and after the first commit.
     pub(crate) fn tpm(&self) -> &[u8] {
-        self.room.get(self.read.clone()).unwrap_or_default()
+        self.room.as_ref().get(self.read.clone()).unwrap_or_default()
     }
 
     /// Writes the TPM's record, under the next epoch. When this returns it is there whatever happens. After an error
@@ -287,7 +291,7 @@ impl<'r, D: BlockDevice> StateDisk<'r, D> {
         head.set_kind(kind);
         head.epoch = U64::new(epoch);
         let sectors = self.seal(&mut head, tpm)?;
-        let contents = self.room.get(..sectors).ok_or(Refusal::Room)?;
+        let contents = self.room.as_ref().get(..sectors).ok_or(Refusal::Room)?;
         let at = first_sector(slot_of(epoch));
         let sector = head.finish(contents);
         self.broken = true;
@@ -303,29 +307,29 @@ impl<'r, D: BlockDevice> StateDisk<'r, D> {
     fn seal(&mut self, head: &mut Head, tpm: &[u8]) -> Result<usize, Refusal<D::Error>> {
         self.wipe();
         // What fails here may have written anything.
-        self.plain = self.room.len();
-        let length = self.beside.write(tpm, self.room).ok_or(Refusal::Room)?;
+        self.plain = self.room.as_ref().len();
+        let length = self.beside.write(tpm, self.room.as_mut()).ok_or(Refusal::Room)?;
         let octets = length.checked_add(TAG).filter(|octets| *octets <= ROOM).ok_or(Refusal::Room)?;
         let sectors = octets.next_multiple_of(SECTOR);
         head.octets = U32::new(u32::try_from(octets).map_err(|_| Refusal::Room)?);
-        self.key.seal(head, self.room, length).ok_or(Refusal::Exhausted)?;
+        self.key.seal(head, self.room.as_mut(), length).ok_or(Refusal::Exhausted)?;
         self.plain = 0;
-        self.room.get_mut(octets..sectors).ok_or(Refusal::Room)?.fill(0);
+        self.room.as_mut().get_mut(octets..sectors).ok_or(Refusal::Room)?.fill(0);
         Ok(sectors)
     }
 }
 
-impl<D> StateDisk<'_, D> {
+impl<R: Room, D> StateDisk<R, D> {
     /// Wipes what is not sealed.
     fn wipe(&mut self) {
         self.read = 0..0;
-        zeroize_bytes(self.room.get_mut(..self.plain).unwrap_or_default());
+        zeroize_bytes(self.room.as_mut().get_mut(..self.plain).unwrap_or_default());
         self.plain = 0;
     }
 }
 
 /// What was read may still be there.
-impl<D> Drop for StateDisk<'_, D> {
+impl<R: Room, D> Drop for StateDisk<R, D> {
     fn drop(&mut self) {
         self.wipe();
     }

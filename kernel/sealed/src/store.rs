@@ -2,11 +2,11 @@
 //! store's rule; what a cut leaves is the disk's.
 
 use crate::device::BlockDevice;
-use crate::disk::StateDisk;
+use crate::disk::{Room, StateDisk};
 use crate::refusal::Refusal;
 use tpm_core::store::Disk;
 
-impl<D: BlockDevice> Disk for StateDisk<'_, D> {
+impl<R: Room, D: BlockDevice> Disk for StateDisk<R, D> {
     type Error = Refusal<D::Error>;
     const SLOTS: usize = 1;
 

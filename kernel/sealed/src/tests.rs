@@ -112,7 +112,7 @@ fn room() -> Vec<u8> {
     vec![0; ROOM]
 }
 
-fn create<'r>(disk: Memory, seed: u8, room: &'r mut [u8]) -> StateDisk<'r, Memory> {
+fn create<'r>(disk: Memory, seed: u8, room: &'r mut [u8]) -> StateDisk<&'r mut [u8], Memory> {
     StateDisk::create(disk, &Beginning::new(), &WRITER, &roots(1), fresh(seed), room).unwrap()
 }
 

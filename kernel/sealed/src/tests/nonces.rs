@@ -78,7 +78,7 @@ fn one_salt(boot: u8, _: u8) -> Fresh {
 /// Images that the host has, and guests that run. (A guest has a disk of its own, whose image is kept after each step.)
 struct World<'r> {
     images: Vec<Memory>,
-    guests: Vec<Option<StateDisk<'r, Memory>>>,
+    guests: Vec<Option<StateDisk<&'r mut [u8], Memory>>>,
     rooms: Vec<&'r mut [u8]>,
     draw: Draw,
 }
