@@ -21,6 +21,7 @@
 //! | [`interrupts`] | how the host can interrupt |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
+//! | [`state`] | the measured setting of what is kept on a disk |
 //! | [`measure`], [`event_log`] | what is measured into PCRs, and the log of it |
 //! | [`sync`] | the lock that processors share things by |
 //! | [`console`], [`fatal`] | what the host gets to read, and how it ends |
@@ -50,6 +51,7 @@ pub mod mm;
 #[cfg(test)]
 mod offered;
 pub mod start;
+pub mod state;
 pub mod svsm;
 pub mod sync;
 #[cfg(test)]

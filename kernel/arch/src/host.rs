@@ -18,6 +18,7 @@ use snp::ghcb::msr::{self, PageState};
 use snp::ghcb::{Ghcb, SharedMemory};
 use snp::instr::{Hardware, MSR_SEV_STATUS, SharedBytes, rdmsr, rdtsc, snp_active};
 use snp::message::channel::CertificateResult;
+use snp::message::key::{DerivedKey, KeyRequest};
 use snp::message::report::KeySelect;
 use snp::message::{Channel, GhcbTransport};
 use snp::report::Report;
@@ -168,6 +169,14 @@ fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> 
     match processor::this().host.lock().as_mut() {
         Some(host) => work(host),
         None => Err(Fatal::plain(reason)()),
+    }
+}
+
+/// A request of this processor's to the host.
+pub fn ask<R>(request: impl FnOnce(&mut Ghcb<Hardware, SharedBytes>) -> Result<R, GhcbError>) -> Result<R, GhcbError> {
+    match processor::this().host.lock().as_mut() {
+        Some(host) => request(&mut host.ghcb),
+        None => Err(GhcbError::Argument),
     }
 }
 
@@ -362,6 +371,15 @@ impl PspReports {
     /// By this channel, through these pages.
     pub fn new(channel: Box<Channel>, messages: MessagePages) -> PspReports {
         PspReports { channel, messages }
+    }
+
+    /// A key that the PSP derives for VMPL0.
+    pub fn derived_key(&mut self, request: &KeyRequest) -> Result<DerivedKey, ReportError> {
+        let mut host = processor::this().host.lock();
+        let host = host.as_mut().ok_or(ReportError::NoHost)?;
+        let MessagePages { request: page, answer, pages, .. } = &mut self.messages;
+        let transport = &mut GhcbTransport { ghcb: &mut host.ghcb, request: page, answer, pages: *pages };
+        self.channel.derived_key(transport, request).map_err(ReportError::Message)
     }
 }
 

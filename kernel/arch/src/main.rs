@@ -22,6 +22,7 @@ use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::start;
+use kernel::state::{Keeper, StateSetting};
 use kernel::svsm::request::{Stop, after_stop};
 use kernel::svsm::vcpus::{Guest, MAX_PROCESSORS};
 use kernel::svsm::{Machine, Tpm};
@@ -29,6 +30,7 @@ use snp::Page;
 use snp::cpuid::CpuidTable;
 use snp::instr::{pause, rdtsc};
 use snp::message::Channel;
+use snp::report::Report;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::vmsa::features::RESTRICTED_INJECTION;
@@ -41,7 +43,7 @@ use arch::memory::Memory;
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::source::Instruction;
 use arch::stack::OnLargeStack;
-use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
+use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack, state};
 
 /// What the processors work on.
 struct Shared {
@@ -102,12 +104,20 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
-    let mut tpm = manufacture(entropy, sev_status)?;
-
     let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets, messages)?;
-    self_check(&mut reports)?;
+    let report = self_check(&mut reports)?;
+
+    // The setting comes with the settings.
+    let setting: Option<StateSetting<'_>> = None;
+    let khz = host::tsc_khz(sev_status);
+    let mut entropy = entropy;
+    let state = match &setting {
+        Some(setting) => state::open(&mut memory, &mut reports, setting, &report, khz, &mut entropy)?,
+        None => None,
+    };
+    let mut tpm = begin(entropy, khz, state)?;
 
     let c_bit = 1 << c_bit;
     let vmsa = start::register_state(&launch, sev_features, c_bit).map_err(Fatal::because(Reason::LaunchParams))?;
@@ -120,6 +130,9 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     if launch.personality == Personality::Azure {
         tpm.become_azure().map_err(Fatal::because(Reason::Tpm))?;
         say("tpm", format_args!("as Azure's, {} ms", tpm.now_ms()));
+    }
+    if !tpm.keep() {
+        return Err(Fatal::plain(Reason::Disk)());
     }
     let filling = start::Filling { cpuid: &cpuid_page, secrets, firmware, ranges: &ranges, c_bit };
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
@@ -316,12 +329,30 @@ fn no_map(why: NoMap) -> Fatal {
     Fatal::because(reason)(why)
 }
 
-/// A TPM with new seeds. Its endorsement key is made when it is to be attested, which is told then.
-fn manufacture<E: Entropy>(entropy: E, sev_status: u64) -> Result<Platform<E, impl Clock>, Fatal> {
-    let clock = TickClock::new(rdtsc, host::tsc_khz(sev_status));
+/// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
+/// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
+fn begin<E: Entropy>(
+    entropy: E,
+    khz: Option<u64>,
+    state: Option<state::Opened>,
+) -> Result<Platform<E, impl Clock>, Fatal> {
+    let clock = TickClock::new(rdtsc, khz);
     let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
-    let mut tpm = Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?;
-    say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+    let (kept, keeper) = state.map(state::Opened::load).transpose()?.unzip();
+    let mut tpm = match kept.flatten() {
+        None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
+        Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
+    };
+    let Some(keeper) = keeper else {
+        say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+        return Ok(tpm);
+    };
+    let from = keeper.kept().epoch;
+    tpm.keep_by(keeper).ok_or_else(Fatal::plain(Reason::Disk))?;
+    match from {
+        0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
+        epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
+    }
     Ok(tpm)
 }
 
@@ -341,9 +372,9 @@ fn psp(secrets: &mut Secrets, messages: MessagePages) -> Result<PspReports, Fata
 }
 
 /// A report over zeros: that the guest can be attested is known before it runs.
-fn self_check(reports: &mut PspReports) -> Result<(), Fatal> {
+fn self_check(reports: &mut PspReports) -> Result<Report, Fatal> {
     say("report", format_args!("requested for VMPL0"));
     let report = reports.report(&[0; 64], None).map_err(Fatal::because(Reason::Report))?;
     say("report", format_args!("received, version {}", report.version.get()));
-    Ok(())
+    Ok(report)
 }

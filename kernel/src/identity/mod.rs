@@ -183,6 +183,21 @@ impl Identity {
         tpm.platform_index(ABOVE_INDEX, &[0; MAX_NV_INDEX_SIZE])
     }
 
+    /// Of a TPM that has come from an earlier boot: empties what that has left in indices, since certificates and
+    /// reports are of one boot. What somebody has undefined stays so.
+    pub(crate) fn begin_anew(tpm: &mut Tpm) {
+        let certificates = KNOWN.iter().map(|known| known.index).chain([ISSUER_INDEX, ABOVE_INDEX]);
+        for index in certificates.chain([azure::AK_CERTIFICATE_INDEX]) {
+            // There is room for it: it takes its own place.
+            if tpm.has_platform_index(index) && tpm.platform_index(index, &[0; MAX_NV_INDEX_SIZE]).is_err() {
+                tpm.remove_platform_index(index);
+            }
+        }
+        if tpm.has_platform_index(azure::REPORT_INDEX) {
+            tpm.remove_platform_index(azure::REPORT_INDEX);
+        }
+    }
+
     /// Becomes what guests of Azure know, of a TPM that has been started. `run` executes commands.
     pub(crate) fn become_azure(&mut self, run: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<()> {
         azure::set_up(run)?;
