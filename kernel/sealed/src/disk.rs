@@ -8,7 +8,7 @@
 use crate::contents::Beside;
 use crate::device::{BlockDevice, SECTOR};
 use crate::keys::{ContentsKey, Fresh, Holder, OpeningKey, RecoveryKey, Roots, WrapKey};
-use crate::layout::{CONTENTS_AT, Head, Kind, Label, MIN_SECTORS, ROOM, Sector, TAG, first_sector, slot_of};
+use crate::layout::{CONTENTS_AT, Head, Kind, Label, MIN_SECTORS, ROOM, Sector, first_sector, slot_of};
 use crate::refusal::{Mismatch, Part, Refusal};
 use core::ops::Range;
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -194,12 +194,16 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         read_contents(&mut device, found, room.as_mut())?;
         compare(found, writer, opening)?;
         let (mut head, key) = begin(found.identity(), found.epoch(), writer, sealing, &fresh)?;
-        head.set_kind(found.kind().unwrap_or(Kind::Moved));
+        head.set_kind(if found.kind() == Some(Kind::Moved) { Kind::Moved } else { Kind::State });
         head.set_digest(found.digest());
         let mut disk = Self::with(device, room, head, key)?;
         // From here on what is opened is wiped when the disk goes.
         disk.plain = found.octets();
-        let opened = open_by(found, &Holder::Firmware(opening), disk.room.as_mut())?;
+        let holder = match found.kind() {
+            Some(Kind::Imported) => Holder::Addressee(opening),
+            _ => Holder::Firmware(opening),
+        };
+        let opened = open_by(found, &holder, disk.room.as_mut())?;
         if let Some(known) = known.filter(|known| found.epoch() < *known) {
             return Err(Refusal::Older { epoch: found.epoch(), known });
         }
@@ -292,12 +296,8 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         head.epoch = U64::new(epoch);
         let sectors = self.seal(&mut head, tpm)?;
         let contents = self.room.as_ref().get(..sectors).ok_or(Refusal::Room)?;
-        let at = first_sector(slot_of(epoch));
-        let sector = head.finish(contents);
         self.broken = true;
-        self.device.write(at + CONTENTS_AT, contents).map_err(Refusal::Device)?;
-        self.device.flush().map_err(Refusal::Device)?;
-        put(&mut self.device, at, &sector)?;
+        put_record(&mut self.device, &mut head, contents)?;
         self.broken = false;
         self.head = head;
         Ok(())
@@ -308,13 +308,8 @@ impl<R: Room, D: BlockDevice> StateDisk<R, D> {
         self.wipe();
         // What fails here may have written anything.
         self.plain = self.room.as_ref().len();
-        let length = self.beside.write(tpm, self.room.as_mut()).ok_or(Refusal::Room)?;
-        let octets = length.checked_add(TAG).filter(|octets| *octets <= ROOM).ok_or(Refusal::Room)?;
-        let sectors = octets.next_multiple_of(SECTOR);
-        head.octets = U32::new(u32::try_from(octets).map_err(|_| Refusal::Room)?);
-        self.key.seal(head, self.room.as_mut(), length).ok_or(Refusal::Exhausted)?;
+        let sectors = self.key.seal_sections(head, &self.beside, tpm, self.room.as_mut())?;
         self.plain = 0;
-        self.room.as_mut().get_mut(octets..sectors).ok_or(Refusal::Room)?.fill(0);
         Ok(sectors)
     }
 }
@@ -392,6 +387,19 @@ fn sector<D: BlockDevice>(device: &mut D, at: u64) -> Result<Sector, Refusal<D::
     let mut sector = [0; SECTOR];
     device.read(at, &mut sector).map_err(Refusal::Device)?;
     Ok(sector)
+}
+
+/// Writes contents and then the head, each with a flush behind it.
+pub(crate) fn put_record<D: BlockDevice>(
+    device: &mut D,
+    head: &mut Head,
+    contents: &[u8],
+) -> Result<(), Refusal<D::Error>> {
+    let at = first_sector(slot_of(head.epoch()));
+    let sector = head.finish(contents);
+    device.write(at + CONTENTS_AT, contents).map_err(Refusal::Device)?;
+    device.flush().map_err(Refusal::Device)?;
+    put(device, at, &sector)
 }
 
 fn put<D: BlockDevice>(device: &mut D, at: u64, sector: &Sector) -> Result<(), Refusal<D::Error>> {

@@ -6,7 +6,10 @@
 //!   disk could turn back.
 //! - Keys that wrap it are each derived with a salt of 256 bits that is as fresh, and each seals one thing, with nonce 0.
 
-use crate::layout::{Head, TAG, Wrap};
+use crate::contents::Beside;
+use crate::device::SECTOR;
+use crate::layout::{Head, ROOM, TAG, Wrap};
+use crate::refusal::Refusal;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit, Nonce};
 use snp::message::key::{KeyRequest, RootKey, field};
 use snp::rmp::Vmpl;
@@ -14,7 +17,7 @@ use tpm_crypto::ecc::{Curve, Point, Scalar};
 use tpm_crypto::hash::HashAlg;
 use tpm_crypto::kdf::{hkdf_expand, hkdf_extract};
 use tpm_crypto::{Error, Rng};
-use zerocopy::byteorder::little_endian::U64;
+use zerocopy::byteorder::little_endian::{U32, U64};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Roots that a record may be sealed to, as bits of [`Head::roots`].
@@ -166,6 +169,8 @@ impl RecoveryKey {
 pub(crate) enum Holder<'a> {
     /// The firmware, by its own roots.
     Firmware(&'a Roots),
+    /// The firmware, by what it has in common with the operator.
+    Addressee(&'a Roots),
     /// The operator, by the recovery key.
     Operator(&'a RecoveryKey),
 }
@@ -193,6 +198,13 @@ impl WrapKey {
         Ok((Self::agreed(&d, &operator.0, salt, &firmware, &operator.octets())?, firmware))
     }
 
+    /// The same, as the operator makes it for a firmware's point.
+    pub(crate) fn operators(key: &RecoveryKey, firmware: &[u8; 96], salt: &[u8; 32]) -> Result<Self, Error> {
+        let (x, y) = firmware.split_at(48);
+        let point = Point::new(Curve::NistP384, x, y)?;
+        Self::agreed(&key.0, &point, salt, firmware, &key.1.octets())
+    }
+
     fn agreed(
         d: &Scalar,
         other: &Point,
@@ -210,12 +222,13 @@ impl WrapKey {
     fn opening<'h>(holder: &Holder<'_>, head: &'h Head) -> Result<(Self, &'h Wrap), Error> {
         match holder {
             Holder::Firmware(roots) => Ok((Self::own(roots, &head.own.salt), &head.own)),
-            Holder::Operator(key) => {
-                let (x, y) = head.recovery_point.split_at(48);
-                let firmware = Point::new(Curve::NistP384, x, y)?;
-                let operator = key.1.octets();
-                let agreed = Self::agreed(&key.0, &firmware, &head.recovery.salt, &head.recovery_point, &operator)?;
+            Holder::Addressee(roots) => {
+                let operator = roots.recovery.as_ref().ok_or(Error::Range)?;
+                let (agreed, _) = Self::recovery(roots, operator, &head.recovery.salt)?;
                 Ok((agreed, &head.recovery))
+            }
+            Holder::Operator(key) => {
+                Ok((Self::operators(key, &head.recovery_point, &head.recovery.salt)?, &head.recovery))
             }
         }
     }
@@ -290,6 +303,26 @@ impl ContentsKey {
             .ok()?;
         *at_end = tag.into();
         Some(())
+    }
+}
+
+impl ContentsKey {
+    /// Seals sections in `room`; how many octets of whole sectors they are, zeros at their end. After an error `room` may
+    /// hold anything.
+    pub(crate) fn seal_sections<E>(
+        &mut self,
+        head: &mut Head,
+        beside: &Beside,
+        tpm: &[u8],
+        room: &mut [u8],
+    ) -> Result<usize, Refusal<E>> {
+        let length = beside.write(tpm, room).ok_or(Refusal::Room)?;
+        let octets = length.checked_add(TAG).filter(|octets| *octets <= ROOM).ok_or(Refusal::Room)?;
+        let sectors = octets.next_multiple_of(SECTOR);
+        room.get_mut(octets..sectors).ok_or(Refusal::Room)?.fill(0);
+        head.octets = U32::new(u32::try_from(octets).map_err(|_| Refusal::Room)?);
+        self.seal(head, room, length).ok_or(Refusal::Exhausted)?;
+        Ok(sectors)
     }
 }
 

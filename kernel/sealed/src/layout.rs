@@ -31,9 +31,12 @@ pub const ROOM: usize = (MAX_CONTENTS + TAG).next_multiple_of(SECTOR);
 const _: () = assert!(ROOM as u64 / SECTOR as u64 + CONTENTS_AT <= SLOT_SECTORS);
 
 pub(crate) type Sector = [u8; SECTOR];
-pub(crate) type Sha256 = [u8; 32];
+/// A digest.
+pub type Sha256 = [u8; 32];
 
-pub(crate) fn sha256(octets: &[u8]) -> Sha256 {
+/// SHA-256, of which all digests on the disk are.
+#[must_use]
+pub fn sha256(octets: &[u8]) -> Sha256 {
     let digest = digest(HashAlg::Sha256, &[octets]);
     digest.as_slice().first_chunk().copied().unwrap_or_default()
 }
@@ -109,6 +112,8 @@ pub enum Kind {
     State = 1,
     /// What is left of a TPM that has moved to another firmware.
     Moved = 2,
+    /// A state that the operator has sealed for this firmware with the recovery key.
+    Imported = 3,
 }
 
 /// The key of the contents, under another key.
@@ -243,7 +248,7 @@ impl Head {
     /// What the record is, if it is known here.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
-        [Kind::Empty, Kind::State, Kind::Moved].into_iter().find(|kind| *kind as u16 == self.kind.get())
+        [Kind::Empty, Kind::State, Kind::Moved, Kind::Imported].into_iter().find(|kind| *kind as u16 == self.kind.get())
     }
 
     /// Octets of the sealed contents.

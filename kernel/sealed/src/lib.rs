@@ -15,6 +15,7 @@
 //! | [`keys`] | what a record is sealed with, and to what |
 //! | `contents` | what is sealed |
 //! | [`disk`] | looking, opening, writing |
+//! | `import` | what the operator brings by the recovery key |
 //! | `refusal` | the reasons |
 //! | `store` | the disk for [`tpm_core::store`] |
 #![cfg_attr(not(test), no_std)]
@@ -24,6 +25,7 @@
 mod contents;
 mod device;
 pub mod disk;
+mod import;
 pub mod keys;
 pub mod layout;
 mod refusal;
@@ -34,6 +36,7 @@ mod tests;
 pub use contents::{Beside, Section};
 pub use device::{BlockDevice, SECTOR};
 pub use disk::{Beginning, Found, StateDisk, Writer};
+pub use import::{Import, import};
 pub use keys::{Fresh, RecoveryKey, RecoveryPoint, Root, Roots};
 pub use layout::{Head, Kind};
 pub use refusal::{Mismatch, Part, Refusal};

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod flips;
+mod imports;
 pub(crate) mod nonces;
 mod refusals;
 mod roots;
@@ -112,7 +113,7 @@ fn room() -> Vec<u8> {
     vec![0; ROOM]
 }
 
-fn create<'r>(disk: Memory, seed: u8, room: &'r mut [u8]) -> StateDisk<&'r mut [u8], Memory> {
+fn create(disk: Memory, seed: u8, room: &mut [u8]) -> StateDisk<&mut [u8], Memory> {
     StateDisk::create(disk, &Beginning::new(), &WRITER, &roots(1), fresh(seed), room).unwrap()
 }
 

@@ -80,7 +80,9 @@ fn of_the_head_with_its_digest_made_anew() {
         let damaged = |part| Refusal::Damaged(part);
         let possible: &[Refusal<Off>] = match bit / 8 {
             // Magic; kind; an epoch of the other slot, or 0.
-            0..8 | 0x0a..0x0c | 0x10 => &[damaged(Part::Head(0)), Refusal::Moved, damaged(Part::Authentication(0))],
+            0..8 | 0x0a..0x0c | 0x10 => {
+                &[damaged(Part::Head(0)), damaged(Part::Authentication(0)), Refusal::NotOurs(Mismatch::Key)]
+            }
             0x08..0x0a => &[Refusal::Version((1 ^ (1 << (bit % 16))) as u32)],
             0x0c..0x10 => &[damaged(Part::Head(0)), damaged(Part::Contents(0)), damaged(Part::Authentication(0))],
             0x11..0x18 => &[damaged(Part::Authentication(0))],

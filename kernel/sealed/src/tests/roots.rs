@@ -5,12 +5,12 @@ use crate::disk::{Beginning, StateDisk, read_contents, recover};
 use crate::keys::{RecoveryKey, RecoveryPoint, Root, Roots, root};
 use crate::refusal::{Mismatch, Refusal};
 
-fn roots(number: u8, share: Option<u8>, recovery: Option<u8>) -> Roots {
+pub(super) fn roots(number: u8, share: Option<u8>, recovery: Option<u8>) -> Roots {
     let recovery = recovery.map(|octet| recovery_key(octet).public().clone());
     Roots { chip: chip(number, &WRITER), share: share.map(|octet| Root::new([octet; 32])), recovery }
 }
 
-fn written(roots: &Roots) -> Memory {
+pub(super) fn written(roots: &Roots) -> Memory {
     let mut room = room();
     let mut disk =
         StateDisk::create(Memory::prepared(), &Beginning::new(), &WRITER, roots, fresh(1), &mut room).unwrap();
@@ -18,7 +18,7 @@ fn written(roots: &Roots) -> Memory {
     disk.device().clone()
 }
 
-fn recovered(disk: &Memory, key: &RecoveryKey) -> Result<Vec<u8>, Refusal<Off>> {
+pub(super) fn recovered(disk: &Memory, key: &RecoveryKey) -> Result<Vec<u8>, Refusal<Off>> {
     let (found, mut room) = (head(disk)?, room());
     read_contents(disk.clone(), &found, &mut room)?;
     let opened = recover::<Off>(&found, key, &mut room)?;
