@@ -95,6 +95,31 @@ impl<'t> Destination<'t> {
         if terms.takes_in() { Ok(Self { terms, kept, most, waits, phase: Phase::Idle }) } else { Err(Refusal::NoTerms) }
     }
 
+    /// A source comes that has been judged already: for a simulator, which has no time for a million handshakes. The
+    /// message for it.
+    ///
+    /// # Errors
+    /// Those of a proof.
+    #[doc(hidden)]
+    pub fn proven(
+        &mut self,
+        identity: Identity,
+        epoch: u64,
+        channel: Channel,
+        own: Report,
+        other: Report,
+    ) -> Result<Vec<u8>, Refusal> {
+        if matches!(self.phase, Phase::Waking | Phase::Awake | Phase::Stuck) {
+            return Err(Refusal::Unexpected);
+        }
+        let mut run = Run { channel, identity, epoch, from: other.measurement, own, other, grant: None };
+        self.end();
+        self.may_come(&run, epoch)?;
+        let ready = run.channel.seal(Kind::Ready, &[])?;
+        self.phase = Phase::Proven(Box::new(run));
+        Ok(ready)
+    }
+
     /// Whether the TPM may answer a command.
     #[must_use]
     pub const fn answers(&self) -> bool {

@@ -119,6 +119,15 @@ impl<'t> Source<'t> {
         Self { terms, identity, epoch, kept: true, grant: None, public: [0; 96], phase: Phase::Moved(tombstone) }
     }
 
+    /// One whose destination has been judged already: for a simulator, which has no time for a million handshakes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn proven(terms: &'t Terms, bearer: &Bearer<'_>, channel: Channel, own: Report, other: Report) -> Self {
+        let Bearer { identity, epoch, kept, grant } = *bearer;
+        let phase = Phase::Proven(Box::new(Run { channel, own, other }));
+        Self { terms, identity, epoch, kept, grant: grant.copied(), public: [0; 96], phase }
+    }
+
     /// Whether the TPM may answer a command.
     #[must_use]
     pub const fn answers(&self) -> bool {
