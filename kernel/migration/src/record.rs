@@ -13,6 +13,9 @@ use crate::{Identity, Measurement};
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Receipt(pub [u8; 32]);
 
+/// Epochs that a tombstone takes: it is written in both places of the disk.
+const ENTOMBED: u64 = 2;
+
 /// SHA-384 of a receipt, behind a label. It names the run.
 pub type Promise = [u8; 48];
 
@@ -32,7 +35,7 @@ impl Receipt {
 pub struct Tombstone {
     /// Whose it is.
     pub identity: Identity,
-    /// One more than the last epoch here.
+    /// The state's last epoch here.
     pub epoch: u64,
     /// Where the state went.
     pub to: Measurement,
@@ -106,13 +109,14 @@ impl Pending {
         r.end().map(|()| pending)
     }
 
-    /// What it is once it is alive. Its epoch is beyond the tombstone's.
+    /// What it is once it is alive.
     ///
     /// # Errors
     /// `Epoch`.
     pub fn arrival(&self) -> Result<Arrival, Refusal> {
-        let epoch = self.epoch.checked_add(2).ok_or(Refusal::Epoch)?;
-        Ok(Arrival { identity: self.identity, epoch, from: self.from, last: (self.epoch, self.boot_nonce) })
+        let beyond = self.epoch.checked_add(ENTOMBED).filter(|beyond| *beyond < u64::MAX - ENTOMBED);
+        let beyond = beyond.ok_or(Refusal::Epoch)?;
+        Ok(Arrival { identity: self.identity, beyond, from: self.from, last: (self.epoch, self.boot_nonce) })
     }
 }
 
@@ -121,8 +125,8 @@ impl Pending {
 pub struct Arrival {
     /// Whose it is.
     pub identity: Identity,
-    /// Its first epoch here.
-    pub epoch: u64,
+    /// Its first epoch here is beyond this one, which is the last that the source's disk can have.
+    pub beyond: u64,
     /// Where it came from.
     pub from: Measurement,
     /// The last epoch and boot nonce there.

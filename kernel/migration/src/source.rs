@@ -25,7 +25,7 @@ use crate::grant::Grant;
 use crate::judge::{self, Case};
 use crate::message::{Answer, Head, Hello, Kind, MAX_CHUNK, Proof, array, plain, read_refused};
 use crate::octets::joined;
-use crate::record::{Promise, Receipt, Tombstone};
+use crate::record::{Pending, Receipt, Tombstone};
 use crate::refusal::Refusal;
 use crate::terms::{Terms, point};
 use crate::transcript::{DESTINATION, SOURCE, Transcript, Witness};
@@ -324,11 +324,12 @@ impl<'t> Source<'t> {
         judge::successor(&run.own, &run.other, self.terms, &self.case())?;
         let mut receipt = Receipt([0; 32]);
         rng.fill(&mut receipt.0)?;
-        let promise: Promise = receipt.promise();
+        let promise = receipt.promise();
         let len = u64::try_from(state.len()).map_err(|_| Refusal::Room)?;
-        let head = Head { epoch: self.epoch, boot_nonce, promise, len }.octets()?;
-        let message = run.channel.seal(Kind::Head, &head)?;
-        let epoch = self.epoch.checked_add(2).ok_or(Refusal::Epoch)? - 1;
+        let head = Head { epoch: self.epoch, boot_nonce, promise, len };
+        let message = run.channel.seal(Kind::Head, &head.octets()?)?;
+        let Head { epoch, boot_nonce, promise, .. } = head;
+        Pending { identity: self.identity, epoch, boot_nonce, from: run.own.measurement, promise }.arrival()?;
         let (to, chip) = (run.other.measurement, run.other.chip_id);
         let tombstone = Tombstone { identity: self.identity, epoch, to, chip, receipt };
         Ok((Sent { run, sha384: sha384(state), tombstone }, message))

@@ -275,7 +275,7 @@ impl<'t> Machine<'t> {
                 };
                 self.keep(pending, tpm, write)?
             }
-            destination::Next::Awake(arrival) => self.awake(arrival.epoch, write)?,
+            destination::Next::Awake(arrival) => self.awake(arrival.beyond + 1, write)?,
         })
     }
 

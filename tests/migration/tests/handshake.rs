@@ -22,8 +22,8 @@ fn a_state_moves_and_one_is_alive_at_each_step_or_none() {
     assert!(state == scene.state);
     assert_eq!((pending.identity, pending.epoch, pending.boot_nonce, pending.from), (IDENTITY, EPOCH, BOOT_NONCE, OLD));
     let tombstone = scene.tombstone.unwrap();
-    assert_eq!((tombstone.identity, tombstone.epoch, tombstone.to), (IDENTITY, EPOCH + 1, NEW));
+    assert_eq!((tombstone.identity, tombstone.epoch, tombstone.to), (IDENTITY, EPOCH, NEW));
     assert_eq!(tombstone.receipt.promise(), pending.promise);
     let arrival = scene.arrival.unwrap();
-    assert_eq!((arrival.epoch, arrival.from, arrival.last), (EPOCH + 2, OLD, (EPOCH, BOOT_NONCE)));
+    assert_eq!((arrival.beyond, arrival.from, arrival.last), (EPOCH + 2, OLD, (EPOCH, BOOT_NONCE)));
 }
