@@ -7,6 +7,7 @@
 //! | [`scene`] | a source, a destination, and what goes between them |
 //! | [`bits`] | messages of which a bit is another |
 //! | [`disks`], [`simulation`] | two machines with disks, and a host that does what a seed says: `cargo xtask simulate migration` |
+//! | [`tpm`] | a TPM of the engine's that moves |
 //!
 //! It shares no code with the crate beyond what is public of messages, and signs by the engine's cryptography, which has
 //! vectors of its own; certificates by other programs are judged in tests/certificates.rs.
@@ -17,6 +18,7 @@ pub mod chip;
 pub mod disks;
 pub mod scene;
 pub mod simulation;
+pub mod tpm;
 
 use tpm_crypto::Rng;
 use tpm_crypto::drbg::Drbg;
