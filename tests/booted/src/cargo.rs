@@ -25,6 +25,8 @@ pub const LIBRARIES: &[&str] = &[
     "virtio",
     "quoin-image",
     "sealed",
+    "migration",
+    "moves",
     "simulate",
     "host",
     "booted",
