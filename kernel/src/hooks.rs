@@ -9,6 +9,7 @@ use tpm_core::{Clock, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
 
 use crate::attest::{EK_MAX, EndorsementKey, Reports};
 use crate::identity::Identity;
+use crate::identity::authority::{Authorities, Channel, NotIssued};
 use crate::svsm::vtpm::{BUFFER, Buffers};
 use crate::svsm::{self, Busy};
 use crate::sync::Mutex;
@@ -33,8 +34,9 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.manufacture(&mut hooks)?;
-        Identity::reserve(&mut tpm)?;
-        Ok(Self { tpm, buffers: Box::default(), entropy, clock, identity: Identity::default(), endorsed })
+        let mut identity = Identity::default();
+        identity.provide_all(&mut tpm)?;
+        Ok(Self { tpm, buffers: Box::default(), entropy, clock, identity, endorsed })
     }
 
     /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM").
@@ -43,7 +45,7 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     /// [`Failure`]: the TPM does not do it.
     pub fn become_azure(&mut self) -> Result<(), Failure> {
         const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
-        Identity::reserve_azure(&mut self.tpm)?;
+        Identity::provide_azure(&mut self.tpm)?;
         // Clients by tss-esapi do not know them.
         self.tpm.omit_later_properties();
         let mut answer = [0; MAX_RESPONSE_SIZE];
@@ -63,6 +65,29 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         work(&mut self.tpm, &mut hooks)
+    }
+
+    /// Provides an NV Index with these contents: the guest's NV memory has nothing of them.
+    ///
+    /// # Errors
+    /// [`Failure`]: the TPM does not take the index.
+    pub fn provide(&mut self, index: u32, contents: Vec<u8>) -> Result<(), Failure> {
+        self.identity.provide(&mut self.tpm, index, contents)
+    }
+
+    /// Asks the operator's program for a certificate of the issuer of this boot, by which those of the TPM's keys lead
+    /// to one of `authorities`. To be called before a guest runs.
+    ///
+    /// # Errors
+    /// Why there is none: certificates are the firmware's own then.
+    pub fn certify(
+        &mut self,
+        authorities: &Authorities,
+        channel: &mut dyn Channel,
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<(), NotIssued> {
+        let Self { tpm, entropy, clock, identity, .. } = self;
+        identity.certify(tpm, entropy, reports, authorities, channel, &mut || clock.now_ms())
     }
 
     /// What has been made of keys and certificates.
@@ -85,7 +110,8 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
         self.tpm.set_buffer_size(response.len());
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        let len = self.tpm.execute(&mut hooks, Locality::ZERO, command, &mut self.buffers.response);
+        let len =
+            self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, &mut self.buffers.response);
         let answer = self.buffers.response.get(..len).filter(|answer| answer.len() <= response.len());
         let answer = answer.unwrap_or(&TOO_LONG);
         response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
@@ -102,7 +128,8 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         let Buffers { command: all, response: answer } = &mut *self.buffers;
         self.tpm.set_buffer_size(response);
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        self.tpm.execute(&mut hooks, Locality::ZERO, all.get(..command).unwrap_or_default(), answer)
+        let command = all.get(..command).unwrap_or_default();
+        self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, answer)
     }
 
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {
