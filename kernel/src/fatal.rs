@@ -52,6 +52,8 @@ pub enum Reason {
     NoGuest = 19,
     /// The guest could not be measured into PCRs.
     Measurement = 20,
+    /// The measured settings are malformed, or one is there that this firmware does not obey.
+    Settings = 21,
 }
 
 impl Reason {
@@ -83,6 +85,7 @@ impl Reason {
             Reason::Panic => "defect",
             Reason::NoGuest => "the image has no guest",
             Reason::Measurement => "the guest cannot be measured",
+            Reason::Settings => "the settings are refused",
         }
     }
 }

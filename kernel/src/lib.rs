@@ -75,6 +75,7 @@ mod tests {
         assert_eq!(said(crate::attest::ReportError::NoHost), "there is no way to the host");
         assert!(said(crate::interrupts::NotOffered).contains("restricted injection"));
         assert_eq!(said(crate::launch::LaunchError::TooMany), "there are too many regions");
+        assert_eq!(said(crate::launch::SettingsError::Twice(3)), "there are two settings of kind 3");
         assert_eq!(said(crate::event_log::Full), "the event log is full");
         assert_eq!(said(crate::entropy::Hidden::RDSEED), "the CPU is said to have no RDSEED");
         assert_eq!(said(crate::guest::Refused), "the memory is not the guest's");

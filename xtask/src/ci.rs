@@ -29,14 +29,14 @@ fn checks() -> Vec<Check> {
             .chain(WARNINGS_ARE_ERRORS)
             .collect()
     };
-    let documented = LIBRARIES.into_iter().flat_map(|package| ["-p", package]);
+    let documented = LIBRARIES.iter().flat_map(|package| ["-p", package]);
     vec![
         ("rustfmt", vec!["fmt", "--all", "--check"], &[]),
         // Without the firmware's program: it has a panic handler of its own, and is the last of clippy's checks.
         ("clippy, host: libraries, programs", clippy(&PROGRAMS, &["--bins"]), &[]),
         (
             "clippy, host: libraries, tests",
-            clippy(&LIBRARIES, &["--lib", "--tests", "--examples", "--features", "quoin-tests/qemu"]),
+            clippy(LIBRARIES, &["--lib", "--tests", "--examples", "--features", "quoin-tests/qemu"]),
             &[],
         ),
         ("clippy, host: tools and targets below tests", clippy(&TOOLS, &["--all-targets"]), &[]),

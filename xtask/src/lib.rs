@@ -20,6 +20,7 @@
 //! | [`run`] | the verb of that name |
 //! | [`package`] | the suites of what users install |
 //! | [`served`] | the firmware's TPM at local ports |
+//! | [`simulate`] | the verb of that name: kept state |
 //! | [`status`] | what exit statuses mean |
 //! | [`mod@test`] | the verb of that name |
 //! | [`tools`] | programs that cargo installs |
@@ -50,6 +51,7 @@ pub mod pictures;
 pub mod proofs;
 pub mod run;
 pub mod served;
+pub mod simulate;
 pub mod status;
 pub mod test;
 pub mod tools;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use tpm_ports::logging::{self, LevelFilter};
 use xtask::{
     bench, boots, capi, ci, conformance, deb, demo, doctor, fuzz, guest, image, measure, memory, mutants, needs,
-    proofs, run, status, test, tpm, vectors,
+    proofs, run, simulate, status, test, tpm, vectors,
 };
 
 /// Builds, measures, boots, attests and tests Quoin, a vTPM at VMPL0 of an AMD SEV-SNP guest.
@@ -167,6 +167,10 @@ enum Verb {
     /// Guided by coverage (libFuzzer, on the stable compiler). The corpus begins with what tpm-core's tests say and is
     /// kept below target/fuzz.
     Fuzz(fuzz::Args),
+    /// Simulate what disks, networks and hosts do to a TPM's kept state, by a seed: a million schedules.
+    ///
+    /// A schedule that shows a fault is printed step by step, with its seed. The tests have a short form.
+    Simulate(simulate::Args),
     /// Write what the other verbs have measured here into docs/: figures.md, conformance.md, threats.md.
     ///
     /// Each keeps its figure below target/figures when it succeeds, or its table below target/pages when it has run
@@ -223,6 +227,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Needs => return needs::run(),
         Verb::Beside => return proofs::beside(),
         Verb::Fuzz(args) => fuzz::run(&args)?,
+        Verb::Simulate(args) => return simulate::run(&args),
         Verb::Conformance(args) => return conformance::run(&args),
         Verb::Vectors => return vectors::vectors(),
         Verb::Keys(args) => return vectors::keys(&args),

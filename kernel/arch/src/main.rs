@@ -16,7 +16,7 @@ use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
 use kernel::interrupts::Interrupts;
-use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Validation};
+use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
@@ -58,6 +58,9 @@ static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 /// SEV_STATUS holds SEV_FEATURES from this bit on.
 const SEV_FEATURES_SHIFT: u32 = 2;
 
+/// The settings that this firmware does something with.
+const OBEYED: [Setting; 0] = [];
+
 /// Called once, by the entry stub.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(c_bit: u32) -> ! {
@@ -89,6 +92,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     say("entropy", format_args!("RDSEED and RDRAND passed their start-up tests"));
 
     let launch = launch_params(&mut memory)?;
+    let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
+    Settings::parse(&settings).and_then(|all| all.only(&OBEYED)).map_err(Fatal::because(Reason::Settings))?;
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;

@@ -55,6 +55,8 @@ figures! {
     Import "import" "fuzzing guided by coverage: states"
     Verify "verify" "fuzzing guided by coverage: evidence for the verifier"
     Engine "engine" "fuzzing guided by coverage: commands in a row"
+    StateSchedules "state-schedules" "schedules of a state disk"
+    Garbage "garbage" "answers of a state disk"
     Demo "demo" "`cargo xtask demo`, warm"
     Indices "indices" "what a command that changes nothing that lasts costs"
     BootsOnTwo "boots-2" "the same on two processors"
