@@ -54,6 +54,8 @@ pub enum Reason {
     Measurement = 20,
     /// The measured settings are malformed, or one is there that this firmware does not obey.
     Settings = 21,
+    /// The operator's authority, which the settings require, has certified nothing.
+    Authority = 23,
 }
 
 impl Reason {
@@ -86,6 +88,7 @@ impl Reason {
             Reason::NoGuest => "the image has no guest",
             Reason::Measurement => "the guest cannot be measured",
             Reason::Settings => "the settings are refused",
+            Reason::Authority => "no certificate of the operator's",
         }
     }
 }

@@ -9,7 +9,7 @@ use heapless::String;
 use super::chain::MAX_CERTIFICATES;
 
 /// The version of both messages.
-pub const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 /// Octets of the longest reason of a refusal that is kept.
 const MAX_REASON: usize = 80;
 
