@@ -78,7 +78,7 @@ pub fn measure(
             log.push(pcr, event_type::SEPARATOR, &digests, &[&[0; 4]])?;
         }
     }
-    tpm.with(|tpm, _| tpm.platform_index(LOG_INDEX, log.as_bytes())).map_err(|_| MeasureError::Tpm)
+    tpm.provide(LOG_INDEX, log.as_bytes().to_vec()).map_err(|_| MeasureError::Tpm)
 }
 
 fn start(tpm: &mut Platform<impl Entropy, impl Clock>) -> Result<(), MeasureError> {

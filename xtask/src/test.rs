@@ -85,6 +85,7 @@ const IN_QEMU: &[InQemu] = &[
     ("firmware: memory from the guest", booted::deposits::run),
     ("tpm2-tools with the firmware's TPM", |built| booted::tools::run(built, served::while_cases_run)),
     ("tpm2-tools with a vTPM as Azure's", |_| booted::azure::run(served::while_cases_run)),
+    ("operator's authority: certificates under it", |_| booted::authority::run(served::while_cases_run)),
     (AZURE_CLIENT, |_| booted::azure::client::run(served::while_cases_run)),
     ("run: whatever ends it leaves nothing behind", booted::interrupted::run),
     ("machine: rules and launches", |_| booted::cargo::qemu()),

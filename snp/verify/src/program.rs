@@ -324,7 +324,7 @@ fn evidence(args: &Args) -> Result<Evidence> {
 
 /// Certificates that the verifier brings may be of those above the EK's: nothing rests on them but by their signatures.
 fn add_issuers(evidence: &mut Evidence, certificates: &[Vec<u8>]) {
-    if evidence.kind == Kind::Tpm {
+    if matches!(evidence.kind, Kind::Tpm | Kind::Certificate) {
         evidence.ek_chain.extend(certificates.concat());
     }
 }

@@ -29,6 +29,7 @@ use core::time::Duration;
 use daemon::PidFile;
 use engine::Engine;
 use log::LevelFilter;
+pub use provision::{AuthorityArgs, certify};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::env::args_os;

@@ -6,10 +6,12 @@
 //! | `caller` | the commands |
 //! | `authority` | who signs |
 //! | `certificate` | what is signed |
+//! | `intermediate` | an authority below the one that signs |
 
 mod authority;
 mod caller;
 mod certificate;
+mod intermediate;
 mod keys;
 
 use crate::engine::Engine;
@@ -18,6 +20,7 @@ use authority::Authority;
 use caller::{Caller, ENDORSEMENT, Index, Refused};
 use certificate::Issuer;
 use clap::builder::PossibleValuesParser;
+pub use intermediate::certify;
 use keys::{KEYS, Key, Purpose};
 use std::path::{Path, PathBuf};
 use tpm_codes::AlgId;
@@ -28,7 +31,7 @@ use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 /// Who signs.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct AuthorityArgs {
+pub struct AuthorityArgs {
     /// The private key of the CA that signs, in PKCS #8 and PEM: P-256, P-384 or RSA.
     #[arg(long, value_name = "FILE", requires = "ca_certificate", conflicts_with = "development_ca")]
     ca_key: Option<PathBuf>,

@@ -156,6 +156,11 @@ impl Authority {
         Ok(self.key.sign(issued, serial, validity, key)?.to_der()?)
     }
 
+    /// Its own certificate.
+    pub(super) fn own(&self) -> Result<Vec<u8>> {
+        Ok(self.certificate.to_der()?)
+    }
+
     /// Whether it has issued a certificate, as far as names tell.
     pub(super) fn is_issuer(&self, certificate: &Certificate) -> bool {
         certificate.tbs_certificate().issuer() == self.certificate.tbs_certificate().subject()
@@ -205,7 +210,7 @@ fn new_development() -> Result<(Signer, Certificate)> {
     let signer = Signer::P384(p384::ecdsa::SigningKey::try_generate()?);
     let subject: Name = DEVELOPMENT.parse()?;
     let key = signer.public()?;
-    let constraints = BasicConstraints { ca: true, path_len_constraint: Some(0) };
+    let constraints = BasicConstraints { ca: true, path_len_constraint: Some(1) };
     let usage = KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign);
     let own = SubjectKeyIdentifier(identifier(&key)?);
     let extensions = extensions(&subject, |list| {
