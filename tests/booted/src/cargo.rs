@@ -31,6 +31,7 @@ pub const LIBRARIES: &[&str] = &[
     "host",
     "booted",
     "client",
+    "clients",
     "needs",
     "conformance",
     "embedders",
