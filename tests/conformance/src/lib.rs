@@ -13,6 +13,8 @@
 //! | [`measured`] | a boot of QEMU that measures into the TPM |
 //! | [`certificates`] | OpenSSL, tpm2-tools and FAPI with a TPM that was provisioned |
 //! | [`keylime`] | keylime's library with such a TPM |
+//! | [`libvirt`] | libvirt's domains, with such TPMs |
+//! | [`tokens`] | a CA whose key is in SoftHSM's token |
 //! | [`clients`] | round trips of tpm2-pkcs11, tpm2-openssl and clevis |
 
 #![forbid(unsafe_code)]
@@ -21,10 +23,12 @@ pub mod certificates;
 pub mod clients;
 pub mod esapi;
 pub mod keylime;
+pub mod libvirt;
 pub mod measured;
 pub mod pytss;
 pub mod selftests;
 pub mod servers;
+pub mod tokens;
 pub mod tss;
 
 use anyhow::{Context, Result};
@@ -163,10 +167,22 @@ const SUITES: &[Suite] = &[
         run: certificates::run,
     },
     Suite {
+        name: "pkcs11",
+        title: "a CA's key in SoftHSM's token, by PKCS #11 URI",
+        prepare: tokens::prepare,
+        run: tokens::run,
+    },
+    Suite {
         name: "keylime",
         title: "keylime 7.14.3: certificates, challenge, quote",
         prepare: keylime::prepare,
         run: keylime::run,
+    },
+    Suite {
+        name: "libvirt",
+        title: "libvirt 9: TPMs of domains, backends external and emulator",
+        prepare: libvirt::prepare,
+        run: libvirt::run,
     },
     Suite {
         name: "measured-boot",
