@@ -64,6 +64,8 @@ pub enum Reason {
     Damaged = 26,
     /// The state cannot be opened or kept for a reason that is not the disk's.
     State = 27,
+    /// The operator's authority, which the settings require, has certified nothing.
+    Authority = 28,
 }
 
 impl Reason {
@@ -101,6 +103,7 @@ impl Reason {
             Reason::NotOurs => "the state on the disk is not this TPM's",
             Reason::Damaged => "the state on the disk is damaged",
             Reason::State => "the TPM's state cannot be kept",
+            Reason::Authority => "no certificate of the operator's",
         }
     }
 }

@@ -9,6 +9,7 @@ use tpm_core::{Clock, Entropy, Failure, Fault, Hooks, Locality, MAX_EK_PUBLIC, S
 
 use crate::attest::{EK_MAX, EndorsementKey, Reports};
 use crate::identity::Identity;
+use crate::identity::authority::{Authorities, Channel, NotIssued};
 use crate::state::{Keeper, Kept};
 use crate::svsm::vtpm::{BUFFER, Buffers};
 use crate::svsm::{self, Busy};
@@ -38,12 +39,13 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.manufacture(&mut hooks)?;
-        Identity::reserve(&mut tpm)?;
-        Ok(Self::of(tpm, entropy, clock, endorsed))
+        let mut identity = Identity::default();
+        identity.provide_all(&mut tpm)?;
+        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
     }
 
-    /// The TPM of a state that was taken where it was powered off: as after _TPM_Init. What this firmware leaves in NV
-    /// is made anew, where the guest has not removed it.
+    /// The TPM of a state that was taken where it was powered off: as after _TPM_Init. An NV Index that the guest has
+    /// defined where this firmware would provide one stays the guest's.
     ///
     /// # Errors
     /// [`StateError`]: it is no state of this build's, or there is no entropy.
@@ -51,12 +53,12 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
         let mut tpm = Box::new(tpm_core::Tpm::blank());
         tpm.import(state, &mut hooks)?;
-        Identity::begin_anew(&mut tpm);
-        Ok(Self::of(tpm, entropy, clock, endorsed))
+        let mut identity = Identity::default();
+        let _ = identity.provide_all(&mut tpm);
+        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
     }
 
-    fn of(tpm: Box<tpm_core::Tpm>, entropy: E, clock: C, endorsed: fn(u64)) -> Self {
-        let identity = Identity::default();
+    fn of(tpm: Box<tpm_core::Tpm>, identity: Identity, entropy: E, clock: C, endorsed: fn(u64)) -> Self {
         Self { tpm, buffers: Box::default(), entropy, clock, identity, endorsed, keeper: None }
     }
 
@@ -86,7 +88,7 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     /// [`Failure`]: the TPM does not do it.
     pub fn become_azure(&mut self) -> Result<(), Failure> {
         const STARTUP_CLEAR: [u8; 12] = [0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0];
-        Identity::reserve_azure(&mut self.tpm)?;
+        Identity::provide_azure(&mut self.tpm)?;
         // Clients by tss-esapi do not know them.
         self.tpm.omit_later_properties();
         let mut answer = [0; MAX_RESPONSE_SIZE];
@@ -106,6 +108,29 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
     pub fn with<R>(&mut self, work: impl FnOnce(&mut tpm_core::Tpm, &mut Hooks<'_>) -> R) -> R {
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         work(&mut self.tpm, &mut hooks)
+    }
+
+    /// Provides an NV Index with these contents: the guest's NV memory has nothing of them.
+    ///
+    /// # Errors
+    /// [`Failure`]: the TPM does not take the index.
+    pub fn provide(&mut self, index: u32, contents: Vec<u8>) -> Result<(), Failure> {
+        self.identity.provide(&mut self.tpm, index, contents)
+    }
+
+    /// Asks the operator's program for a certificate of the issuer of this boot, by which those of the TPM's keys lead
+    /// to one of `authorities`. To be called before a guest runs.
+    ///
+    /// # Errors
+    /// Why there is none: certificates are the firmware's own then.
+    pub fn certify(
+        &mut self,
+        authorities: &Authorities,
+        channel: &mut dyn Channel,
+        reports: &Mutex<dyn Reports + '_>,
+    ) -> Result<(), NotIssued> {
+        let Self { tpm, entropy, clock, identity, .. } = self;
+        identity.certify(tpm, entropy, reports, authorities, channel, &mut || clock.now_ms())
     }
 
     /// What has been made of keys and certificates.
@@ -128,7 +153,8 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
         self.tpm.set_buffer_size(response.len());
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        let mut len = self.tpm.execute(&mut hooks, Locality::ZERO, command, &mut self.buffers.response);
+        let mut len =
+            self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, &mut self.buffers.response);
         if !self.keep() {
             len = fail(&mut self.buffers.response);
         }
@@ -148,7 +174,8 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         let Buffers { command: all, response: answer } = &mut *self.buffers;
         self.tpm.set_buffer_size(response);
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        let len = self.tpm.execute(&mut hooks, Locality::ZERO, all.get(..command).unwrap_or_default(), answer);
+        let command = all.get(..command).unwrap_or_default();
+        let len = self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, answer);
         if self.keep() { len } else { fail(&mut self.buffers.response) }
     }
 

@@ -11,7 +11,7 @@ use kernel::clock::measure_khz;
 use kernel::console;
 use kernel::fatal::{Fatal, Reason};
 use kernel::mm::{Attributes, GUEST_VMPL, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
-use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry};
+use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry, Width};
 use snp::ghcb::doorbell::Presented;
 use snp::ghcb::exit::GhcbError;
 use snp::ghcb::msr::{self, PageState};
@@ -206,6 +206,18 @@ pub unsafe fn say_last(word: &str, text: fmt::Arguments<'_>) {
     // done that a new one rests on: each writes its whole request.
     unsafe { processor::this().host.force_unlock() };
     say_now(word, text);
+}
+
+/// Reads one byte from a port of the host's.
+pub fn read_port(port: u16) -> Option<u8> {
+    let mut host = processor::this().host.lock();
+    let value = host.as_mut()?.ghcb.io_in(port, Width::Byte).ok()?;
+    u8::try_from(value & 0xff).ok()
+}
+
+/// Writes one byte to a port of the host's.
+pub fn write_port(port: u16, byte: u8) -> Option<()> {
+    processor::this().host.lock().as_mut()?.ghcb.io_out(port, Width::Byte, byte.into()).ok()
 }
 
 /// Asks the host to back `region` as private memory, 2 MiB at a time where it can.

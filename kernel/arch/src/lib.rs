@@ -17,6 +17,7 @@
 //! | [`memory`] | page tables in use, the direct map, guest pages |
 //! | [`heap`] | the allocator |
 //! | `mem` | `memcpy` and its kin |
+//! | [`operator`] | the way to the operator's program |
 //! | [`source`] | RDSEED and RDRAND |
 //! | [`fatal`] | the end, with a reason |
 //! | **above this line** | **what an image of another kind takes** |
@@ -43,6 +44,7 @@ pub mod hv;
 pub mod layout;
 mod mem;
 pub mod memory;
+pub mod operator;
 pub mod processor;
 pub mod source;
 pub mod stack;

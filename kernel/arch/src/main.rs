@@ -16,6 +16,7 @@ use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
+use kernel::identity::authority::{Authorities, Need};
 use kernel::interrupts::Interrupts;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
 use kernel::measure::{LOG_INDEX, measure};
@@ -41,6 +42,7 @@ use zerocopy::FromBytes;
 
 use arch::host::{self, Connected, MessagePages, PspReports, Wires, say};
 use arch::memory::Memory;
+use arch::operator::Operator;
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::source::Instruction;
 use arch::stack::OnLargeStack;
@@ -62,7 +64,7 @@ static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 const SEV_FEATURES_SHIFT: u32 = 2;
 
 /// The settings that this firmware does something with.
-const OBEYED: [Setting; 1] = [Setting::State];
+const OBEYED: [Setting; 2] = [Setting::Authorities, Setting::State];
 
 /// Called once, by the entry stub.
 #[unsafe(no_mangle)]
@@ -100,6 +102,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let settings = settings.map_err(Fatal::because(Reason::Settings))?;
     let setting = settings.get(Setting::State).map(StateSetting::parse).transpose();
     let setting = setting.map_err(Fatal::because(Reason::Settings))?;
+    let authorities = settings.get(Setting::Authorities).map(Authorities::parse).transpose();
+    let authorities = authorities.map_err(Fatal::because(Reason::Settings))?;
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
@@ -125,6 +129,10 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         None => None,
     };
     let mut tpm = begin(entropy, khz, state)?;
+    let reports = Mutex::new(reports);
+    if let Some(authorities) = &authorities {
+        certify(&mut tpm, authorities, &reports)?;
+    }
 
     let c_bit = 1 << c_bit;
     let vmsa = start::register_state(&launch, sev_features, c_bit).map_err(Fatal::because(Reason::LaunchParams))?;
@@ -152,7 +160,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)?;
         guest.with_later(later, processor::pages_later(sev_features))
     };
-    share(guest, tpm, interrupts, reports).ok_or_else(Fatal::plain(Reason::Panic))?;
+    share(guest, tpm, interrupts, reports.into_inner()).ok_or_else(Fatal::plain(Reason::Panic))?;
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
     let (stack, stack_used) = stack::usage();
@@ -386,6 +394,30 @@ fn take_secrets_page(memory: &mut Memory) -> Result<Box<Page>, Fatal> {
 fn psp(secrets: &mut Secrets, messages: MessagePages) -> Result<PspReports, Fatal> {
     let key = secrets.take_vmpck(Vmpl::Vmpl0).ok_or_else(|| Fatal::new(Reason::Report, format_args!("no VMPCK0")))?;
     Ok(PspReports::new(Box::new(Channel::new(key, 0)), messages))
+}
+
+/// Asks the operator's program for a certificate of the issuer of this boot.
+fn certify<E: Entropy>(
+    tpm: &mut Platform<E, impl Clock>,
+    authorities: &Authorities,
+    reports: &Mutex<PspReports>,
+) -> Result<(), Fatal> {
+    let start = tpm.now_ms();
+    say("authority", format_args!("{} measured, the operator's program is asked", authorities.count()));
+    match tpm.certify(authorities, &mut Operator::at_the_serial_port(), reports) {
+        Ok(()) => {
+            say(
+                "authority",
+                format_args!("certificates are the operator's, {} ms", tpm.now_ms().saturating_sub(start)),
+            );
+            Ok(())
+        }
+        Err(why) if authorities.need == Need::Preferred => {
+            say("authority", format_args!("{why}; certificates are the firmware's own"));
+            Ok(())
+        }
+        Err(why) => Err(Fatal::new(Reason::Authority, format_args!("{why}"))),
+    }
 }
 
 /// A report over zeros: that the guest can be attested is known before it runs.

@@ -57,6 +57,13 @@ impl Settings {
     }
 }
 
+/// The octets of [`Setting::Authorities`]: certificates of an operator's authorities in DER, whether the guest is
+/// started without a certificate of theirs, and how many seconds one is waited for.
+#[must_use]
+pub fn authorities(certificates: &[Vec<u8>], preferred: bool, wait_s: u16) -> Vec<u8> {
+    [&[1 + u8::from(preferred), 0][..], &wait_s.to_le_bytes(), &certificates.concat()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{PAGE, PAGES, Setting, Settings};

@@ -101,6 +101,13 @@ impl Programs {
         ["-chardev", &socket, "-device", &bus, "-device", console].map(String::from).into()
     }
 
+    /// The same for the third serial port, by which the firmware asks for certificates.
+    #[must_use]
+    pub fn serial(&self) -> Vec<String> {
+        let socket = format!("socket,id=programs,path={}", self.folder.path().join("programs").display());
+        ["-chardev", &socket, "-serial", "chardev:programs"].map(String::from).into()
+    }
+
     /// Sends a program's message to the firmware.
     pub fn send(&self, service: u16, number: u16, message: &[u8]) -> Result<()> {
         self.writer.send(frame(service, number, message)?).context("the machine has ended")
