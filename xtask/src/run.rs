@@ -9,6 +9,7 @@ use host::figures::{self, Figure};
 use host::qemu::{self, Qemu};
 use host::relay::Relay;
 use host::{child, collect, debian, timeline, workspace};
+use quoin_image::state::Wanted;
 use quoin_verify::evidence::folder::Evidence;
 use quoin_verify::{Failure, digest, screen};
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "image", value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
     /// A disk on which the TPM's state outlives the VM; prepared, if there is no such file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "smp")]
     state_disk: Option<PathBuf>,
     /// Prints every line of the firmware and the machine, not only the timeline.
     #[arg(short, long)]
@@ -67,6 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
     debian::ensure(&[qemu::PROGRAM])?;
     let built = match &args.image {
         Some(path) => boot::build_machine_for(path)?,
+        None if args.state_disk.is_some() => boot::build_kept("quoin-state.igvm", &devices::setting(Wanted::Required))?,
         None => boot::build_for(args.smp)?,
     };
     let warm = started.elapsed() < WARM;

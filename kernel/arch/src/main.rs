@@ -10,6 +10,7 @@ extern crate alloc;
 use alloc::boxed::Box;
 use core::convert::Infallible;
 
+use keeper::Opened;
 use kernel::attest::Reports;
 use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
@@ -63,7 +64,7 @@ static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 const SEV_FEATURES_SHIFT: u32 = 2;
 
 /// The settings that this firmware does something with.
-const OBEYED: [Setting; 1] = [Setting::Authorities];
+const OBEYED: [Setting; 2] = [Setting::Authorities, Setting::State];
 
 /// Called once, by the entry stub.
 #[unsafe(no_mangle)]
@@ -99,6 +100,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
     let settings = Settings::parse(&settings).and_then(|all| all.only(&OBEYED));
     let settings = settings.map_err(Fatal::because(Reason::Settings))?;
+    let setting = settings.get(Setting::State).map(StateSetting::parse).transpose();
+    let setting = setting.map_err(Fatal::because(Reason::Settings))?;
     let authorities = settings.get(Setting::Authorities).map(Authorities::parse).transpose();
     let authorities = authorities.map_err(Fatal::because(Reason::Settings))?;
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
@@ -119,12 +122,10 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut reports = psp(secrets, messages)?;
     let report = self_check(&mut reports)?;
 
-    // The setting comes with the settings.
-    let setting: Option<StateSetting<'_>> = None;
     let khz = host::tsc_khz(sev_status);
     let mut entropy = entropy;
     let state = match &setting {
-        Some(setting) => state::open(&mut memory, &mut reports, setting, &report, khz, &mut entropy)?,
+        Some(setting) => open(&mut memory, setting, &mut reports, &report, khz, &mut entropy)?,
         None => None,
     };
     let mut tpm = begin(entropy, khz, state)?;
@@ -343,16 +344,26 @@ fn no_map(why: NoMap) -> Fatal {
     Fatal::because(reason)(why)
 }
 
+/// The state's disk, opened. `None`: there is none, and that is allowed.
+fn open(
+    memory: &mut Memory,
+    setting: &StateSetting<'_>,
+    reports: &mut PspReports,
+    report: &Report,
+    khz: Option<u64>,
+    entropy: &mut dyn Entropy,
+) -> Result<Option<Opened>, Fatal> {
+    let Some(disk) = state::find(memory, setting, khz)? else { return Ok(None) };
+    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy).map(Some)
+}
+
 /// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
 /// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
-fn begin<E: Entropy>(
-    entropy: E,
-    khz: Option<u64>,
-    state: Option<state::Opened>,
-) -> Result<Platform<E, impl Clock>, Fatal> {
+fn begin<E: Entropy>(entropy: E, khz: Option<u64>, state: Option<Opened>) -> Result<Platform<E, impl Clock>, Fatal> {
     let clock = TickClock::new(rdtsc, khz);
     let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
-    let (kept, keeper) = state.map(state::Opened::load).transpose()?.unzip();
+    let tell = |why: &_| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+    let (kept, keeper) = state.map(|opened| opened.load(tell)).transpose()?.unzip();
     let mut tpm = match kept.flatten() {
         None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
         Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,

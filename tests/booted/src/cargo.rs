@@ -21,6 +21,7 @@ pub const LIBRARIES: &[&str] = &[
     "snp",
     "quoin-verify",
     "kernel",
+    "keeper",
     "relay",
     "virtio",
     "quoin-image",

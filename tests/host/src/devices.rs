@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use core::time::Duration;
 use fs_err as fs;
 use fs_err::os::unix::fs::FileExt;
+use quoin_image::state::{Place, State, Wanted};
 use relay::{Frames, Message, frame};
 use sealed::layout::MIN_SECTORS;
 use sealed::{BlockDevice, SECTOR};
@@ -26,6 +27,13 @@ pub const CONSOLE: u8 = 0x1D;
 
 /// Lines of the machine's configuration: the firmware's memory is QEMU's, and the guest does not find the devices.
 pub const CONFIG: &str = "dma=yes\nhidden=0x1e\nhidden=0x1d";
+
+/// The setting of a state on this disk. The console is not looked for.
+#[must_use]
+pub const fn setting(wanted: Wanted) -> State {
+    let disk = Place::Pci(DISK, 0);
+    State { wanted, disk, console: None, share: false, recovery: None, anchors: Vec::new() }
+}
 
 /// QEMU's options for memory where the firmware is.
 #[must_use]
