@@ -24,6 +24,7 @@ pub const LIBRARIES: &[&str] = &[
     "relay",
     "virtio",
     "quoin-image",
+    "quoin-state",
     "sealed",
     "simulate",
     "host",
