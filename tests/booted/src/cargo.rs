@@ -25,6 +25,7 @@ pub const LIBRARIES: &[&str] = &[
     "relay",
     "virtio",
     "quoin-image",
+    "quoin-state",
     "sealed",
     "migration",
     "moves",
