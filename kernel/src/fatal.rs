@@ -54,6 +54,8 @@ pub enum Reason {
     Measurement = 20,
     /// The measured settings are malformed, or one is there that this firmware does not obey.
     Settings = 21,
+    /// The platform is not what the firmware's policy demands.
+    Policy = 22,
 }
 
 impl Reason {
@@ -86,6 +88,7 @@ impl Reason {
             Reason::NoGuest => "the image has no guest",
             Reason::Measurement => "the guest cannot be measured",
             Reason::Settings => "the settings are refused",
+            Reason::Policy => "the platform is not what is demanded",
         }
     }
 }

@@ -10,6 +10,7 @@ use host::{build, debian, uki, workspace};
 use quoin_image::elf::Elf;
 use quoin_image::guest::{Guest, Interrupts, Personality};
 use quoin_image::linux::Linux;
+use quoin_image::settings::Settings;
 use quoin_image::{ovmf, sizes};
 use quoin_verify::digest::hex;
 use quoin_verify::screen;
@@ -74,6 +75,10 @@ pub struct Args {
     /// VM's (docs/boot.md). Part of the launch digest.
     #[arg(long, value_name = "NAME", default_value = "quoin", conflicts_with = "no_guest", value_parser = ["quoin", "azure"])]
     personality: String,
+    /// Has the firmware judge its own platform by this policy file, before it makes a key or starts the guest: the keys
+    /// of `quoin-verify`'s that a firmware can judge, and `[firmware]` (docs/policy.md). Part of the launch digest.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_guest")]
+    firmware_policy: Option<PathBuf>,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -102,6 +107,7 @@ impl Args {
             smp_from_file,
             restricted_injection,
             personality,
+            firmware_policy,
             ..
         } = self;
         !no_guest
@@ -110,13 +116,14 @@ impl Args {
             && *smp == 1
             && personality == "quoin"
             && smp_from_file.is_none()
-            && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
+            && [guest, linux, ovmf, firmware, firmware_policy].into_iter().all(Option::is_none)
     }
 }
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     // Before the long part: what cannot be booted should be said at once.
+    let settings = settings(args)?;
     let (system, disk) = operating_system(args)?;
     let (firmware, elf) = programs(args, system.is_some())?;
     let guest = match (system, &elf) {
@@ -131,7 +138,8 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let from_file = args.smp_from_file.unwrap_or(0).into();
     let personality = if args.personality == "azure" { Personality::Azure } else { Personality::Quoin };
-    let guest = guest.map(|guest| Guest { processors: args.smp.into(), from_file, interrupts, personality, ..guest });
+    let processors = args.smp.into();
+    let guest = guest.map(|guest| Guest { processors, from_file, interrupts, personality, settings, ..guest });
     let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;
     let output = match &args.output {
@@ -156,6 +164,13 @@ pub fn run(args: &Args) -> Result<()> {
         return accept(&image);
     }
     if args.check { check(&image) } else { Ok(()) }
+}
+
+/// What the arguments say that the firmware is to do.
+fn settings(args: &Args) -> Result<Settings> {
+    let settings = Settings::default();
+    let Some(path) = &args.firmware_policy else { return Ok(settings) };
+    settings.with_policy(&fs::read_to_string(path)?).with_context(|| format!("policy file {}", path.display()))
 }
 
 /// The guest that the arguments name, if it is not a payload of ours; and a disk for it.

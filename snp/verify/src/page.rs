@@ -50,6 +50,7 @@ const CHAIN: [Link; 7] = [
             Step::Mitigations,
             Step::Chips,
             Step::LaunchInputs,
+            Step::Weaknesses,
         ],
         binds: "The processor has signed the digest, under a certificate chain to its maker's root.",
         value: |evidence| {

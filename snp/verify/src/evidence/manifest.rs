@@ -1,8 +1,8 @@
 //! The vTPM's manifest of the SVSM's attestation protocol: in version 0 a `TPMT_PUBLIC` of the RSA-2048 EK, in version
 //! 1 a list of `TPM2B_PUBLIC`, EKs and AKs, behind version and number. All is big-endian.
 
-use super::template;
 use super::wire::{Public, Reader};
+use super::{services, template};
 use anyhow::{Context, Result, ensure};
 
 /// How a manifest of version 1 begins; one of version 0 begins with the type of a key.
@@ -35,6 +35,7 @@ pub fn list(manifest: &[u8]) -> Result<Vec<&[u8]>> {
 
 /// The RSA-2048 EK of the TCG's template, L-1: in version 0 whatever the key is; in version 1 the first of these.
 pub fn ek(manifest: &[u8]) -> Result<Public> {
+    let manifest = services::vtpm(manifest)?;
     if !is_list(manifest) {
         return Public::parse(manifest);
     }
