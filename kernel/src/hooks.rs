@@ -7,9 +7,10 @@ use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::rc::{Fmt1, Rc};
 use tpm_core::{Clock, Entropy, Failure, Fault, Hooks, Locality, MAX_EK_PUBLIC, StateError};
 
+use authority::{Authorities, Channel, NotIssued};
+
 use crate::attest::{EK_MAX, EndorsementKey, Reports};
 use crate::identity::Identity;
-use crate::identity::authority::{Authorities, Channel, NotIssued};
 use crate::state::{Keeper, Kept};
 use crate::svsm::vtpm::{BUFFER, Buffers};
 use crate::svsm::{self, Busy};

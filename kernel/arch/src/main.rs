@@ -11,13 +11,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
+use authority::{Authorities, Need};
 use keeper::Opened;
 use kernel::attest::Reports;
 use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
 use kernel::hooks::Platform;
-use kernel::identity::authority::{Authorities, Need};
 use kernel::interrupts::Interrupts;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
 use kernel::measure::{LOG_INDEX, measure};
@@ -108,7 +108,8 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let setting = settings.get(Setting::State).map(StateSetting::parse).transpose();
     let setting = setting.map_err(Fatal::because(Reason::Settings))?;
     let authorities = settings.get(Setting::Authorities).map(Authorities::parse).transpose();
-    let authorities = authorities.map_err(Fatal::because(Reason::Settings))?;
+    let authorities =
+        authorities.map_err(|why| Fatal::new(Reason::Settings, format_args!("the authorities: {why}")))?;
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
