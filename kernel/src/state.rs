@@ -1,4 +1,4 @@
-//! The measured setting of what is kept on a disk (docs/boot.md, "Settings": kind 3), and who keeps it.
+//! The measured setting of what is kept on a disk (docs/boot.md, "Settings": kind 3), and what is attested of it.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -127,6 +127,18 @@ pub struct Kept {
     pub origin: [u8; 32],
 }
 
+impl Kept {
+    /// As the manifest has it, big-endian: identity, epoch, boot nonce, digest, flags, origin.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 140] {
+        let mut bytes = [0; 140];
+        let (epoch, flags) = (self.epoch.to_be_bytes(), self.flags.to_be_bytes());
+        let parts = [&self.identity[..], &epoch, &self.boot_nonce, &self.digest, &flags, &self.origin];
+        bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+}
+
 /// What [`Kept::flags`] says.
 pub mod flag {
     /// A state is kept.
@@ -137,15 +149,6 @@ pub mod flag {
     pub const TOO_FEW: u32 = 1 << 2;
     /// It has come by migration.
     pub const MIGRATED: u32 = 1 << 3;
-}
-
-/// Who keeps the TPM's state.
-pub trait Keeper {
-    /// Writes what must survive the loss of power, if it is not what was written last. When this returns it is there
-    /// whatever happens; `None` if it may not be.
-    fn keep(&mut self, tpm: &tpm_core::Tpm) -> Option<()>;
-    /// What is attested of it now.
-    fn kept(&self) -> Kept;
 }
 
 #[cfg(test)]

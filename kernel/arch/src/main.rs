@@ -17,7 +17,7 @@ use kernel::attest::Reports;
 use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
-use kernel::hooks::Platform;
+use kernel::hooks::{Keeper, Platform};
 use kernel::interrupts::Interrupts;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
 use kernel::measure::{LOG_INDEX, measure};
@@ -26,7 +26,7 @@ use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
 use kernel::policy::{self, Otherwise, Policy, Steady};
 use kernel::start;
-use kernel::state::{Keeper, StateSetting};
+use kernel::state::StateSetting;
 use kernel::svsm::request::{Stop, after_stop};
 use kernel::svsm::vcpus::{Guest, MAX_PROCESSORS};
 use kernel::svsm::{Machine, Tpm};
@@ -454,11 +454,7 @@ struct Claimed {
 
 /// Judges the platform by the measured policy, before anything is made that the guest trusts. The report, and what is
 /// attested of the rules that it does not meet.
-fn demand(
-    policy: &Policy<'_>,
-    reports: &mut PspReports,
-    claimed: Claimed,
-) -> Result<(Report, Vec<u8>), Fatal> {
+fn demand(policy: &Policy<'_>, reports: &mut PspReports, claimed: Claimed) -> Result<(Report, Vec<u8>), Fatal> {
     let report = first_report(reports, &policy::report_data())?;
     let Claimed { fms, hypervisor_features, sev_features } = claimed;
     let unmet = policy.judge(&policy::Platform { report: &report, fms, hypervisor_features, sev_features });

@@ -72,7 +72,15 @@ fn attest(
     if attested == Attested::Weaknesses && machine.weaknesses.is_none() {
         return Err(ResultCode::INVALID_PARAMETER);
     }
-    let manifest = keys.and_then(|keys| attested.manifest(&keys, machine.interrupts, machine.weaknesses));
+    let kept = match attested {
+        Attested::VtpmState | Attested::All => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.kept(),
+        _ => None,
+    };
+    if attested == Attested::VtpmState && kept.is_none() {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
+    let manifest =
+        keys.and_then(|keys| attested.manifest(&keys, machine.interrupts, machine.weaknesses, kept.as_ref()));
     let manifest = manifest.ok_or(ResultCode::REPORT_FAILED)?;
     let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
