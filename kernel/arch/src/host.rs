@@ -172,7 +172,8 @@ fn with<R>(reason: Reason, work: impl FnOnce(&mut Host) -> Result<R, Fatal>) -> 
     }
 }
 
-/// One line of the timeline, if there is a console.
+/// One line of the timeline, if there is a console. Not in line: the image has a limit, and many lines.
+#[inline(never)]
 pub fn say(word: &str, text: fmt::Arguments<'_>) {
     let _line = CONSOLE.lock();
     say_now(word, text);
