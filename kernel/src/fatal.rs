@@ -120,8 +120,10 @@ pub struct Fatal {
 }
 
 impl Fatal {
-    /// What happened; a detail that is too long is cut off.
+    /// What happened; a detail that is too long is cut off. Not in line: the image has a limit, and many ends.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn new(reason: Reason, detail: fmt::Arguments<'_>) -> Fatal {
         let mut text = String::new();
         // Cut off at the first part that does not fit.

@@ -181,7 +181,8 @@ pub fn ask<R>(request: impl FnOnce(&mut Ghcb<Hardware, SharedBytes>) -> Result<R
     }
 }
 
-/// One line of the timeline, if there is a console.
+/// One line of the timeline, if there is a console. Not in line: the image has a limit, and many lines.
+#[inline(never)]
 pub fn say(word: &str, text: fmt::Arguments<'_>) {
     let _line = CONSOLE.lock();
     say_now(word, text);

@@ -140,6 +140,9 @@ impl<'a> Case<'a> {
 /// Judges one thing; gives what it saw in a few words.
 type Check = fn(&Case<'_>) -> Result<String>;
 
+/// The same, with what else is known.
+type KnownCheck<'a> = dyn Fn(&Case<'_>) -> Result<String> + 'a;
+
 /// Exit status of the first step; the next one's is one more.
 pub const FIRST_STEP: u8 = 10;
 /// Exit status of the first step that judges by a policy file; the next one's is one more.
@@ -275,7 +278,7 @@ pub fn of_report(report: &[u8], generation: Generation, policy: &Policy) -> Resu
     let case = Case { evidence: &evidence, expectations: &expectations };
     let tcb = |case: &Case<'_>| report::tcb_of(&case.report()?, generation);
     let minimum_tcb = |case: &Case<'_>| rules::minimum_tcb_of(case, generation);
-    let steps: [(Step, &dyn Fn(&Case<'_>) -> Result<String>); 8] = [
+    let steps: [(Step, &KnownCheck<'_>); 8] = [
         (Step::Policy, &report::policy),
         (Step::Tcb, &tcb),
         (Step::ReportRules, &rules::report),

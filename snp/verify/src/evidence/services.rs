@@ -63,7 +63,7 @@ pub fn vtpm(manifest: &[u8]) -> Result<&[u8]> {
     let all = all(manifest)?;
     let mut vtpm = all.iter().filter(|(service, _)| *service == VTPM).map(|(_, own)| *own);
     let first = vtpm.next().context("the manifest of all services has no vTPM")?;
-    Ok(vtpm.filter(|own| manifest::is_list(own)).next_back().unwrap_or(first))
+    Ok(vtpm.rfind(|own| manifest::is_list(own)).unwrap_or(first))
 }
 
 /// The weaknesses that a firmware names which judges its own platform. `None`: this does not, or nothing is said of it.
