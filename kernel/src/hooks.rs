@@ -4,19 +4,29 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
-use tpm_core::rc::Fmt1;
-use tpm_core::{Clock, Entropy, Failure, Hooks, Locality, MAX_EK_PUBLIC};
+use tpm_core::rc::{Fmt1, Rc};
+use tpm_core::{Clock, Entropy, Failure, Fault, Hooks, Locality, MAX_EK_PUBLIC, StateError};
 
 use authority::{Authorities, Channel, NotIssued};
 
 use crate::attest::{EK_MAX, EndorsementKey, Reports};
 use crate::identity::Identity;
+use crate::state::Kept;
 use crate::svsm::vtpm::{BUFFER, Buffers};
 use crate::svsm::{self, Busy};
 use crate::sync::Mutex;
 
 const _: () = assert!(MAX_EK_PUBLIC <= EK_MAX);
 const _: () = assert!(MAX_COMMAND_SIZE == BUFFER && MAX_RESPONSE_SIZE == BUFFER);
+
+/// Who keeps the TPM's state.
+pub trait Keeper {
+    /// Writes what must survive the loss of power, if it is not what was written last. When this returns it is there
+    /// whatever happens; `None` if it may not be.
+    fn keep(&mut self, tpm: &tpm_core::Tpm) -> Option<()>;
+    /// What is attested of it now.
+    fn kept(&self) -> Kept;
+}
 
 /// A TPM with its platform.
 pub struct Platform<E, C> {
@@ -26,7 +36,11 @@ pub struct Platform<E, C> {
     clock: C,
     identity: Identity,
     endorsed: fn(u64),
+    keeper: Option<Box<dyn Keeper + Send>>,
 }
+
+/// What is answered where the state cannot be kept: the TPM is in failure mode from then on.
+const FAILURE: [u8; 10] = Rc::failure(Fault::Platform).response();
 
 impl<E: Entropy, C: Clock> Platform<E, C> {
     /// Makes a TPM with new seeds, as after _TPM_Init: its first user begins with TPM2_Startup. `endorsed` is told each
@@ -37,7 +51,45 @@ impl<E: Entropy, C: Clock> Platform<E, C> {
         tpm.manufacture(&mut hooks)?;
         let mut identity = Identity::default();
         identity.provide_all(&mut tpm)?;
-        Ok(Self { tpm, buffers: Box::default(), entropy, clock, identity, endorsed })
+        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
+    }
+
+    /// The TPM of a state that was taken where it was powered off: as after _TPM_Init. An NV Index that the guest has
+    /// defined where this firmware would provide one stays the guest's.
+    ///
+    /// # Errors
+    /// [`StateError`]: it is no state of this build's, or there is no entropy.
+    pub fn resume(state: &[u8], mut entropy: E, mut clock: C, endorsed: fn(u64)) -> Result<Self, StateError> {
+        let mut hooks = Hooks { entropy: &mut entropy, clock: &mut clock };
+        let mut tpm = Box::new(tpm_core::Tpm::blank());
+        tpm.import(state, &mut hooks)?;
+        let mut identity = Identity::default();
+        let _ = identity.provide_all(&mut tpm);
+        Ok(Self::of(tpm, identity, entropy, clock, endorsed))
+    }
+
+    fn of(tpm: Box<tpm_core::Tpm>, identity: Identity, entropy: E, clock: C, endorsed: fn(u64)) -> Self {
+        Self { tpm, buffers: Box::default(), entropy, clock, identity, endorsed, keeper: None }
+    }
+
+    /// From here on the state is kept: no response is given before what it says would survive the loss of power.
+    /// `None`: it cannot be kept even now.
+    pub fn keep_by(&mut self, mut keeper: Box<dyn Keeper + Send>) -> Option<()> {
+        keeper.keep(&self.tpm)?;
+        self.keeper = Some(keeper);
+        Some(())
+    }
+
+    /// Keeps the state. If that fails, the TPM fails until the next start, which begins with what was kept last.
+    /// Whether what the TPM says may be said. After commands it is done; the firmware calls it after what it has changed
+    /// itself.
+    pub fn keep(&mut self) -> bool {
+        let Some(keeper) = self.keeper.as_mut().filter(|_| !self.tpm.is_in_failure_mode()) else { return true };
+        let kept = keeper.keep(&self.tpm).is_some();
+        if !kept {
+            self.tpm.enter_failure_mode();
+        }
+        kept
     }
 
     /// Starts the TPM, if nobody has, and makes of it what guests of Azure know (docs/boot.md, "Azure's vTPM").
@@ -111,8 +163,11 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         const TOO_LONG: [u8; 10] = Fmt1::SIZE.plain().response();
         self.tpm.set_buffer_size(response.len());
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
-        let len =
+        let mut len =
             self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, &mut self.buffers.response);
+        if !self.keep() {
+            len = fail(&mut self.buffers.response);
+        }
         let answer = self.buffers.response.get(..len).filter(|answer| answer.len() <= response.len());
         let answer = answer.unwrap_or(&TOO_LONG);
         response.iter_mut().zip(answer).for_each(|(to, from)| *to = *from);
@@ -130,7 +185,12 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         self.tpm.set_buffer_size(response);
         let mut hooks = Hooks { entropy: &mut self.entropy, clock: &mut self.clock };
         let command = all.get(..command).unwrap_or_default();
-        self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, answer)
+        let len = self.tpm.execute_with(&mut hooks, &self.identity, Locality::ZERO, command, answer);
+        if self.keep() { len } else { fail(&mut self.buffers.response) }
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        self.keeper.as_ref().map(|keeper| keeper.kept())
     }
 
     fn endorsement_key(&mut self) -> Option<EndorsementKey> {
@@ -156,6 +216,13 @@ impl<E: Entropy, C: Clock> svsm::Tpm for Platform<E, C> {
         let command = self.buffers.command.get(..command).unwrap_or_default();
         self.identity.prepare(&mut self.tpm, &mut self.entropy, command, reports)
     }
+}
+
+/// Puts the response of a TPM that fails in place of another; its length.
+fn fail(response: &mut [u8]) -> usize {
+    response.fill(0);
+    response.iter_mut().zip(FAILURE).for_each(|(to, from)| *to = from);
+    FAILURE.len()
 }
 
 #[cfg(test)]

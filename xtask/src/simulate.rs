@@ -29,6 +29,12 @@ enum What {
     State,
     /// A state disk that answers anything.
     Garbage,
+    /// Two machines, of which a TPM moves from the one to the other, and a host that loses, repeats, changes.
+    Migration,
+    /// Every bit of every message of a migration, every cut, and as many rounds of garbage.
+    MigrationOctets,
+    /// How long a TPM is silent that moves; the middle one of as many.
+    MigrationTime,
 }
 
 impl What {
@@ -36,6 +42,9 @@ impl What {
         match self {
             Self::State => "state",
             Self::Garbage => "garbage",
+            Self::Migration => "migration",
+            Self::MigrationOctets => "migration-octets",
+            Self::MigrationTime => "migration-time",
         }
     }
 
@@ -44,6 +53,9 @@ impl What {
         match self {
             Self::State => (Figure::StateSchedules, 1_000_000),
             Self::Garbage => (Figure::Garbage, 31_000),
+            Self::Migration => (Figure::MigrationSchedules, 1_000_000),
+            Self::MigrationOctets => (Figure::MigrationOctets, 100_000),
+            Self::MigrationTime => (Figure::MigrationTime, 21),
         }
     }
 }

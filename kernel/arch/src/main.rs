@@ -8,21 +8,25 @@
 extern crate alloc;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use authority::{Authorities, Need};
+use keeper::Opened;
 use kernel::attest::Reports;
 use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
-use kernel::hooks::Platform;
+use kernel::hooks::{Keeper, Platform};
 use kernel::interrupts::Interrupts;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
+use kernel::policy::{self, Otherwise, Policy, Steady};
 use kernel::start;
+use kernel::state::StateSetting;
 use kernel::svsm::request::{Stop, after_stop};
 use kernel::svsm::vcpus::{Guest, MAX_PROCESSORS};
 use kernel::svsm::{Machine, Tpm};
@@ -30,6 +34,7 @@ use snp::Page;
 use snp::cpuid::CpuidTable;
 use snp::instr::{pause, rdtsc};
 use snp::message::Channel;
+use snp::report::Report;
 use snp::rmp::Vmpl;
 use snp::secrets::Secrets;
 use snp::vmsa::features::RESTRICTED_INJECTION;
@@ -43,13 +48,14 @@ use arch::operator::Operator;
 use arch::processor::{self, BOOT_APIC_ID, Waiting};
 use arch::source::Instruction;
 use arch::stack::OnLargeStack;
-use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack};
+use arch::{descriptors, exceptions, fatal, guest_vmsa, heap, layout, stack, state};
 
 /// What the processors work on.
 struct Shared {
     guest: Mutex<Guest<Ownership>>,
     tpm: &'static Mutex<dyn Tpm + Send>,
     interrupts: Interrupts,
+    weaknesses: Option<Vec<u8>>,
     reports: Mutex<PspReports>,
 }
 
@@ -61,7 +67,7 @@ static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 const SEV_FEATURES_SHIFT: u32 = 2;
 
 /// The settings that this firmware does something with.
-const OBEYED: [Setting; 1] = [Setting::Authorities];
+const OBEYED: [Setting; 3] = [Setting::Policy, Setting::Authorities, Setting::State];
 
 /// Called once, by the entry stub.
 #[unsafe(no_mangle)]
@@ -97,6 +103,10 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
     let settings = Settings::parse(&settings).and_then(|all| all.only(&OBEYED));
     let settings = settings.map_err(Fatal::because(Reason::Settings))?;
+    let policy = settings.get(Setting::Policy).map(Policy::parse).transpose();
+    let policy = policy.map_err(Fatal::because(Reason::Settings))?;
+    let setting = settings.get(Setting::State).map(StateSetting::parse).transpose();
+    let setting = setting.map_err(Fatal::because(Reason::Settings))?;
     let authorities = settings.get(Setting::Authorities).map(Authorities::parse).transpose();
     let authorities =
         authorities.map_err(|why| Fatal::new(Reason::Settings, format_args!("the authorities: {why}")))?;
@@ -113,12 +123,22 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let ranges = memory_ranges(&mut memory, firmware)?;
     let map = guest_memory(&mut memory, &ranges, &launch, firmware)?;
 
-    let mut tpm = manufacture(entropy, sev_status)?;
-
     let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets, messages)?;
-    self_check(&mut reports)?;
+    let platform = Claimed { fms: secrets.fms.get(), hypervisor_features: features, sev_features };
+    let (report, weaknesses) = match policy {
+        None => (self_check(&mut reports)?, None),
+        Some(policy) => demand(&policy, &mut reports, platform).map(|(report, named)| (report, Some(named)))?,
+    };
+
+    let khz = host::tsc_khz(sev_status);
+    let mut entropy = entropy;
+    let state = match &setting {
+        Some(setting) => open(&mut memory, setting, &mut reports, &report, khz, &mut entropy)?,
+        None => None,
+    };
+    let mut tpm = begin(entropy, khz, state)?;
     let reports = Mutex::new(reports);
     if let Some(authorities) = &authorities {
         certify(&mut tpm, authorities, &reports)?;
@@ -136,6 +156,9 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         tpm.become_azure().map_err(Fatal::because(Reason::Tpm))?;
         say("tpm", format_args!("as Azure's, {} ms", tpm.now_ms()));
     }
+    if !tpm.keep() {
+        return Err(Fatal::plain(Reason::Disk)());
+    }
     let filling = start::Filling { cpuid: &cpuid_page, secrets, firmware, ranges: &ranges, c_bit };
     let filled = start::fill_pages(&mut memory, &map, &launch, &filling);
     secrets.wipe();
@@ -147,7 +170,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)?;
         guest.with_later(later, processor::pages_later(sev_features))
     };
-    share(guest, tpm, interrupts, reports.into_inner()).ok_or_else(Fatal::plain(Reason::Panic))?;
+    share(guest, tpm, interrupts, weaknesses, reports.into_inner()).ok_or_else(Fatal::plain(Reason::Panic))?;
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
     let (stack, stack_used) = stack::usage();
@@ -173,10 +196,11 @@ fn share(
     guest: impl FnOnce() -> Option<Guest<Ownership>>,
     tpm: impl Tpm + Send + 'static,
     interrupts: Interrupts,
+    weaknesses: Option<Vec<u8>>,
     reports: PspReports,
 ) -> Option<()> {
     let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm)?)));
-    let shared = Shared { guest: Mutex::new(guest()?), tpm, interrupts, reports: Mutex::new(reports) };
+    let shared = Shared { guest: Mutex::new(guest()?), tpm, interrupts, weaknesses, reports: Mutex::new(reports) };
     SHARED.call_once(|| shared);
     Some(())
 }
@@ -237,8 +261,8 @@ fn serve(mut memory: Memory, apic_id: u32) -> ! {
 
 fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
     let shared = SHARED.get().ok_or_else(Fatal::plain(Reason::Panic))?;
-    let Shared { guest, tpm, interrupts, reports } = shared;
-    let (tpm, interrupts) = (*tpm, *interrupts);
+    let Shared { guest, tpm, interrupts, weaknesses, reports } = shared;
+    let (tpm, interrupts, weaknesses) = (*tpm, *interrupts, weaknesses.as_deref());
     loop {
         match host::run(GUEST_VMPL) {
             Err(why) if apic_id == BOOT_APIC_ID => return Err(why),
@@ -246,7 +270,9 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
             Err(_) => pause(),
             Ok(()) => {}
         }
-        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, interrupts, reports, wires: &mut Wires }) {
+        let wires = &mut Wires;
+        let mut machine = Machine { apic_id, pages: memory, guest, tpm, interrupts, weaknesses, reports, wires };
+        match after_stop(&mut machine) {
             Stop::Lost if apic_id == BOOT_APIC_ID => {
                 return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
             }
@@ -331,12 +357,40 @@ fn no_map(why: NoMap) -> Fatal {
     Fatal::because(reason)(why)
 }
 
-/// A TPM with new seeds. Its endorsement key is made when it is to be attested, which is told then.
-fn manufacture<E: Entropy>(entropy: E, sev_status: u64) -> Result<Platform<E, impl Clock>, Fatal> {
-    let clock = TickClock::new(rdtsc, host::tsc_khz(sev_status));
+/// The state's disk, opened. `None`: there is none, and that is allowed.
+fn open(
+    memory: &mut Memory,
+    setting: &StateSetting<'_>,
+    reports: &mut PspReports,
+    report: &Report,
+    khz: Option<u64>,
+    entropy: &mut dyn Entropy,
+) -> Result<Option<Opened>, Fatal> {
+    let Some(disk) = state::find(memory, setting, khz)? else { return Ok(None) };
+    keeper::open(disk, setting, report, &mut |request| reports.derived_key(request), entropy).map(Some)
+}
+
+/// The TPM whose state is on the disk, or one with new seeds. Its endorsement key is made when it is to be attested,
+/// which is told then. The state is on the disk before the guest runs, under an epoch of this boot's.
+fn begin<E: Entropy>(entropy: E, khz: Option<u64>, state: Option<Opened>) -> Result<Platform<E, impl Clock>, Fatal> {
+    let clock = TickClock::new(rdtsc, khz);
     let endorsed = |ms| say("ek", format_args!("RSA-2048, derived in {ms} ms, and bound by the manifest"));
-    let mut tpm = Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?;
-    say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+    let tell = |why: &_| say("state", format_args!("the TPM fails, since it cannot be kept: {why}"));
+    let (kept, keeper) = state.map(|opened| opened.load(tell)).transpose()?.unzip();
+    let mut tpm = match kept.flatten() {
+        None => Platform::manufacture(entropy, clock, endorsed).map_err(Fatal::because(Reason::Tpm))?,
+        Some(kept) => Platform::resume(&kept.0, entropy, clock, endorsed).map_err(Fatal::because(Reason::Damaged))?,
+    };
+    let Some(keeper) = keeper else {
+        say("tpm", format_args!("manufactured, {} ms", tpm.now_ms()));
+        return Ok(tpm);
+    };
+    let from = keeper.kept().epoch;
+    tpm.keep_by(keeper).ok_or_else(Fatal::plain(Reason::Disk))?;
+    match from {
+        0 => say("tpm", format_args!("manufactured for the disk, {} ms", tpm.now_ms())),
+        epoch => say("tpm", format_args!("taken from the disk, of epoch {epoch}, {} ms", tpm.now_ms())),
+    }
     Ok(tpm)
 }
 
@@ -381,9 +435,40 @@ fn certify<E: Entropy>(
 }
 
 /// A report over zeros: that the guest can be attested is known before it runs.
-fn self_check(reports: &mut PspReports) -> Result<(), Fatal> {
+fn self_check(reports: &mut PspReports) -> Result<Report, Fatal> {
+    first_report(reports, &[0; 64])
+}
+
+fn first_report(reports: &mut PspReports, report_data: &[u8; 64]) -> Result<Report, Fatal> {
     say("report", format_args!("requested for VMPL0"));
-    let report = reports.report(&[0; 64], None).map_err(Fatal::because(Reason::Report))?;
+    let report = reports.report(report_data, None).map_err(Fatal::because(Reason::Report))?;
     say("report", format_args!("received, version {}", report.version.get()));
-    Ok(())
+    Ok(report)
+}
+
+/// What processor and host say of themselves, beside a report.
+struct Claimed {
+    fms: u32,
+    hypervisor_features: u64,
+    sev_features: u64,
+}
+
+/// Judges the platform by the measured policy, before anything is made that the guest trusts. The report, and what is
+/// attested of the rules that it does not meet.
+fn demand(policy: &Policy<'_>, reports: &mut PspReports, claimed: Claimed) -> Result<(Report, Vec<u8>), Fatal> {
+    let report = first_report(reports, &policy::report_data())?;
+    let Claimed { fms, hypervisor_features, sev_features } = claimed;
+    let unmet = policy.judge(&policy::Platform { report: &report, fms, hypervisor_features, sev_features });
+    for rule in &unmet {
+        say(
+            "policy",
+            format_args!("{rule}{}", if rule.otherwise == Otherwise::NameIt { ", which is attested" } else { "" }),
+        );
+    }
+    if let Some(rule) = unmet.iter().find(|rule| rule.otherwise == Otherwise::Refuse) {
+        return Err(Fatal::new(Reason::Policy, format_args!("{rule}")));
+    }
+    say("policy", format_args!("{} rules, {} not met and attested", policy.len(), unmet.len()));
+    reports.hold_to(Steady::of(&report), policy.later_reports());
+    Ok((report, policy::manifest(&unmet)))
 }

@@ -6,7 +6,8 @@
 //! | [`guest`] | what is at VMPL2: its pages, registers, memory map and events |
 //! | [`linux`], [`acpi`], [`ovmf`] | operating systems and their firmware as such a guest |
 //! | [`pack`] | the file |
-//! | [`settings`] | what an operator wants of the firmware |
+//! | [`settings`], [`state`] | what an operator wants of the firmware |
+//! | [`policy`] | what the firmware demands of its platform, as such a setting |
 //! | [`alone`] | a file without our firmware, for tests of the machine |
 //! | [`sizes`] | the bytes of a program by crate |
 
@@ -19,7 +20,9 @@ pub mod guest;
 pub mod linux;
 pub mod ovmf;
 pub mod pack;
+pub mod policy;
 pub mod settings;
 pub mod sizes;
+pub mod state;
 #[cfg(test)]
 mod testing;

@@ -77,6 +77,34 @@ pub fn read_contents<D: BlockDevice>(mut device: D, head: &Head, room: &mut [u8]
     if head.has_contents(sectors) { Ok(()) } else { Err(Part::Contents(slot).into()) }
 }
 
+/// A record that was exported: its head, if that and the contents' sectors are as whole as those of a disk.
+///
+/// # Errors
+/// `Damaged`, `Version`; `Contents` if there is none: an empty slot is nothing to export.
+pub fn exported<E>(sector: &Sector, contents: &[u8]) -> Result<Head, Refusal<E>> {
+    // The slot follows from the epoch, which is 8 octets from 0x10 on.
+    let slot = sector.get(0x10).map_or(0, |epoch| epoch & 1);
+    let head = Head::parse(slot, sector)?.ok_or(Refusal::Contents)?;
+    if contents.len() != head.octets().next_multiple_of(SECTOR) || !head.has_contents(contents) {
+        return Err(Part::Contents(slot).into());
+    }
+    Ok(head)
+}
+
+/// Puts a record on an empty disk as it was on another, with its contents' sectors at the front of `room`.
+///
+/// # Errors
+/// Those of [`look`]; `NotEmpty`, `Room`.
+pub fn put_exported<D: BlockDevice>(mut device: D, head: &Head, room: &[u8]) -> Result<(), Refusal<D::Error>> {
+    match look(&mut device)? {
+        Found::Record(_) => Err(Refusal::NotEmpty),
+        Found::Empty => {
+            let contents = room.get(..head.octets().next_multiple_of(SECTOR)).ok_or(Refusal::Room)?;
+            put_record(&mut device, &mut head.clone(), contents)
+        }
+    }
+}
+
 /// A record that was opened: where the TPM's part is in the buffer, and what is beside it.
 pub struct Opened {
     /// The TPM's record, for [`tpm_core::store`]. The buffer is to be wiped.

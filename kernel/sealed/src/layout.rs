@@ -30,7 +30,8 @@ const MAX_CONTENTS: usize = crate::contents::HEADER + MAX_RECORD_SIZE + MAX_BESI
 pub const ROOM: usize = (MAX_CONTENTS + TAG).next_multiple_of(SECTOR);
 const _: () = assert!(ROOM as u64 / SECTOR as u64 + CONTENTS_AT <= SLOT_SECTORS);
 
-pub(crate) type Sector = [u8; SECTOR];
+/// The octets of a sector.
+pub type Sector = [u8; SECTOR];
 /// A digest.
 pub type Sha256 = [u8; 32];
 

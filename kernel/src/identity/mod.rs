@@ -182,18 +182,21 @@ impl Provided for Identity {
 struct Reported(Option<[u8; azure::USER_DATA_SIZE]>);
 
 impl Identity {
-    /// Provides all indices, and what is known already.
+    /// Provides all indices that it can, and what is known already.
+    ///
+    /// # Errors
+    /// [`Failure`]: one or more of them cannot be provided.
     pub(crate) fn provide_all(&mut self, tpm: &mut Tpm) -> Result<(), Failure> {
+        let mut all = Ok(());
         for known in &KNOWN {
-            tpm.provide_index(known.index, 0)?;
+            all = all.and(tpm.provide_index(known.index, 0));
             if let (Some(index), Template::Ak(template)) = (known.template_index, known.template) {
                 let mut public = [0; MAX_EK_PUBLIC];
                 let len = template.marshal(&mut public)?;
-                self.provide(tpm, index, public.get(..len).unwrap_or_default().to_vec())?;
+                all = all.and(self.provide(tpm, index, public.get(..len).unwrap_or_default().to_vec()));
             }
         }
-        tpm.provide_index(ISSUER_INDEX, 0)?;
-        tpm.provide_index(ABOVE_INDEX, 0)
+        all.and(tpm.provide_index(ISSUER_INDEX, 0)).and(tpm.provide_index(ABOVE_INDEX, 0))
     }
 
     /// Provides these contents of an index.
@@ -400,7 +403,7 @@ fn evidence(data: &[u8; 64], reports: &Mutex<dyn Reports + '_>) -> Result<Eviden
     let report = reports.try_lock().ok_or(Nothing::Busy)?.report(data, Some(&mut table));
     let report = report.map_err(|why| match why {
         ReportError::Message(MessageError::Busy) => Nothing::Busy,
-        ReportError::Message(_) | ReportError::NoHost => Nothing::Ever,
+        ReportError::Message(_) | ReportError::NoHost | ReportError::Differs(_) => Nothing::Ever,
     })?;
     let table = CertificateTable::parse(table.bytes()).ok();
     let find = |kind| table.as_ref().and_then(|table| table.find(kind)).filter(|found| is_der(found));

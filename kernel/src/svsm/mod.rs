@@ -25,6 +25,7 @@ use snp::svsm::{CallId, ResultCode, protocol};
 use crate::attest;
 use crate::interrupts::Interrupts;
 use crate::mm::Pages;
+use crate::state::Kept;
 use crate::sync::Mutex;
 use vcpus::Guest;
 
@@ -72,6 +73,11 @@ pub trait Tpm {
         Some([self.endorsement_key()?.to_vec()].into())
     }
 
+    /// What is attested of its state, if that is kept.
+    fn kept(&self) -> Option<Kept> {
+        None
+    }
+
     /// Called before [`Tpm::execute`] with the same command: makes ready what it is about to read, if that takes a
     /// report.
     ///
@@ -104,6 +110,9 @@ pub struct Machine<'a> {
     pub tpm: &'a Mutex<dyn Tpm + 'a>,
     /// How the host can interrupt, which can be attested.
     pub interrupts: Interrupts,
+    /// What the platform does not meet of the firmware's policy ([`crate::policy::manifest`]), which can be attested.
+    /// `None`: there is no policy.
+    pub weaknesses: Option<&'a [u8]>,
     /// Where reports come from.
     pub reports: &'a Mutex<dyn attest::Reports + 'a>,
     /// What interrupts come by.

@@ -32,6 +32,7 @@ impl<H: Host> Disk<H> {
     ///
     /// # Errors
     /// `Absent` if it is no disk, `ReadOnly`, and whatever else is wrong with it.
+    #[inline(never)]
     pub fn open(host: H, registers: Registers, patience: u64) -> Result<Self, Fault> {
         let wanted = Wanted {
             kind: DeviceType::Block,

@@ -273,8 +273,10 @@ impl State {
                 (self.status, self.accepted) = (0, 0);
                 self.queues = [Queue::default(); 2];
             }
-            // It does not agree to what it has not offered.
-            0x14 if self.accepted & !self.features != 0 => self.status = value & !8,
+            // It does not agree to what it has not offered, or, as QEMU does not, to addresses of another kind.
+            0x14 if self.accepted & !self.features != 0 || (self.features & !self.accepted) >> 33 & 1 != 0 => {
+                self.status = value & !8
+            }
             0x14 => self.status = value,
             0x16 => self.queue = word,
             0x18 => self.queue().size = word,

@@ -57,6 +57,7 @@ struct Structure {
 ///
 /// # Errors
 /// `NoAnswer`; `Absent` if there is no virtio function; `Capabilities` and `Registers` if it is not as virtio's are.
+#[inline(never)]
 pub fn open<H: Host + Configuration>(host: &mut H, function: Function, window: u64) -> Result<Registers, Fault> {
     let mut space = Space { host, function };
     let kind = space.kind()?;

@@ -71,6 +71,8 @@ pub(crate) struct Checked<H: Host> {
     wanted: Wanted,
     health: Health,
     config: [u8; CONFIG],
+    /// [`ACCESS_PLATFORM`], if the device offers it: the crate's drivers do not know of it, and the device wants it taken.
+    platform: u64,
     queues: [Option<Queue<H::Shared>>; QUEUES],
 }
 
@@ -81,7 +83,7 @@ impl<H: Host> Checked<H> {
             return Err(Fault::Absent);
         }
         let config = registers.config(&mut host)?;
-        Ok(Self { host, registers, wanted, health: health.clone(), config, queues: [None, None] })
+        Ok(Self { host, registers, wanted, health: health.clone(), config, platform: 0, queues: [None, None] })
     }
 
     /// Does `work`, unless there was a fault before, and notes the one that there is.
@@ -96,7 +98,8 @@ impl<H: Host> Checked<H> {
         if offered & needed != needed {
             return Err(Fault::Features);
         }
-        Ok(offered & (needed | self.wanted.shown | ACCESS_PLATFORM))
+        self.platform = offered & ACCESS_PLATFORM;
+        Ok(offered & (needed | self.wanted.shown))
     }
 
     fn start_queue(&mut self, number: u16, size: u32, private: [u64; 3]) -> Result<(), Fault> {
@@ -234,7 +237,7 @@ impl<H: Host> Transport for Checked<H> {
     }
 
     fn write_driver_features(&mut self, features: u64) {
-        self.attempt(|this| this.registers.accept(&mut this.host, features));
+        self.attempt(|this| this.registers.accept(&mut this.host, features | this.platform));
     }
 
     fn max_queue_size(&mut self, _: u16) -> u32 {

@@ -12,18 +12,22 @@ mod report;
 mod revocation;
 mod rules;
 mod signature;
+mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tpm;
 
+pub(crate) use state::kept;
 pub use tpm::certified;
 pub(crate) use tpm::proven_measurements;
 
+use crate::chip::Generation;
 use crate::digest::hex;
 use crate::evidence::boot_log::OfImage;
-use crate::evidence::folder::Evidence;
+use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::report::Report;
-use crate::policy::Rules;
+use crate::memory::Memory;
+use crate::policy::{Policy, Rules};
 use anyhow::{Result, ensure};
 use core::fmt;
 use std::time::SystemTime;
@@ -45,6 +49,8 @@ pub struct Expectations {
     pub quote_nonce: Option<Vec<u8>>,
     /// Rules of a policy file.
     pub rules: Rules,
+    /// What is remembered of TPMs; `None` remembers nothing.
+    pub remembered: Option<Memory>,
     /// When certificates must be valid.
     pub now: SystemTime,
 }
@@ -60,6 +66,7 @@ impl Default for Expectations {
             nonce: None,
             quote_nonce: None,
             rules: Rules::default(),
+            remembered: None,
             now: SystemTime::now(),
         }
     }
@@ -109,6 +116,9 @@ pub enum Step {
     Pcrs,
     Events,
     Parts,
+    State,
+    Remembered,
+    Weaknesses,
 }
 
 /// What a step gets.
@@ -130,13 +140,16 @@ impl<'a> Case<'a> {
 /// Judges one thing; gives what it saw in a few words.
 type Check = fn(&Case<'_>) -> Result<String>;
 
+/// The same, with what else is known.
+type KnownCheck<'a> = dyn Fn(&Case<'_>) -> Result<String> + 'a;
+
 /// Exit status of the first step; the next one's is one more.
 pub const FIRST_STEP: u8 = 10;
 /// Exit status of the first step that judges by a policy file; the next one's is one more.
 pub const FIRST_RULE: u8 = 50;
 
 /// Every step in order, its name, its exit status, and who judges it.
-const STEPS: [(Step, &str, u8, Check); 33] = [
+const STEPS: [(Step, &str, u8, Check); 36] = [
     (Step::Root, "root", FIRST_STEP, chain::root),
     (Step::Chain, "certificate chain", 11, chain::chain),
     (Step::ReportFormat, "report format", 12, report::format),
@@ -170,6 +183,9 @@ const STEPS: [(Step, &str, u8, Check); 33] = [
     (Step::Pcrs, "PCR rules", 59, rules::pcrs),
     (Step::Events, "event rules", 60, rules::events),
     (Step::Parts, "required parts", 61, rules::parts),
+    (Step::State, "state rules", 62, state::rules),
+    (Step::Remembered, "remembered state", 63, state::remembered),
+    (Step::Weaknesses, "named weaknesses", 64, rules::weaknesses),
 ];
 
 impl Step {
@@ -250,6 +266,32 @@ pub fn examine(evidence: &Evidence, expectations: &Expectations) -> Vec<Finding>
         Finding { step, state }
     });
     states.collect()
+}
+
+/// Judges a report alone, whoever has signed it, by the rules that are about nothing else: those that a firmware judges
+/// its own platform by. `generation` is that of the processor, which reports of version 2 do not say. Gives the first
+/// step that fails, whose error begins with the rule.
+pub fn of_report(report: &[u8], generation: Generation, policy: &Policy) -> Result<(), Failure> {
+    let evidence = Evidence { kind: Kind::Report, report: report.to_vec(), ..Evidence::default() };
+    let rules = Rules { policy: policy.clone(), ..Rules::default() };
+    let expectations = Expectations { rules, ..Expectations::default() };
+    let case = Case { evidence: &evidence, expectations: &expectations };
+    let tcb = |case: &Case<'_>| report::tcb_of(&case.report()?, generation);
+    let minimum_tcb = |case: &Case<'_>| rules::minimum_tcb_of(case, generation);
+    let steps: [(Step, &KnownCheck<'_>); 8] = [
+        (Step::Policy, &report::policy),
+        (Step::Tcb, &tcb),
+        (Step::ReportRules, &rules::report),
+        (Step::MinimumTcb, &minimum_tcb),
+        (Step::PlatformInfo, &rules::platform_info),
+        (Step::Mitigations, &rules::mitigations),
+        (Step::Chips, &rules::chips),
+        (Step::LaunchInputs, &rules::launch_inputs),
+    ];
+    for (step, check) in steps.into_iter().filter(|(step, _)| rules::asks(policy, *step)) {
+        check(&case).map_err(|why| Failure { step, why })?;
+    }
+    Ok(())
 }
 
 /// Does all of `steps`, whatever those before them have found: none may rest on another for not panicking.

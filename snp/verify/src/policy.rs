@@ -3,10 +3,12 @@
 //! [`Policy`] is the file as it is written, [`Rules`] is what comes of it with the files that it names. A rule that is
 //! not in the file is not judged; one that is, and whose subject the evidence lacks, refuses the evidence.
 
+mod firmware;
 mod hex;
 #[cfg(test)]
 mod tests;
 
+pub use firmware::{Firmware, HypervisorFeature, Otherwise, RULES as FIRMWARE_RULES, SevFeature};
 pub use hex::Hex;
 pub(crate) use hex::bytes as hex_bytes;
 
@@ -70,6 +72,9 @@ pub struct Policy {
     /// The attestation key.
     #[serde(default)]
     pub ak: KeyRules,
+    /// The state that the TPM runs, as a manifest of version 2 says it.
+    #[serde(default)]
+    pub state: StateRules,
     /// PCR values of the SHA-256 bank: the PCR's number, and the value or values that it may have.
     #[serde(default)]
     pub pcrs: BTreeMap<String, OneOrMore>,
@@ -79,6 +84,9 @@ pub struct Policy {
     /// Parts that the evidence must have, besides those that other rules are about.
     #[serde(default)]
     pub require: Vec<Part>,
+    /// A firmware that judges its own platform.
+    #[serde(default)]
+    pub firmware: Firmware,
 }
 
 /// Whom the certificate chain may begin with.
@@ -295,6 +303,28 @@ pub enum Algorithm {
     EccP256,
 }
 
+/// The state that the TPM runs: true must be so, false must not be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct StateRules {
+    /// The state is kept: it outlives the VM.
+    pub kept: Option<bool>,
+    /// A quorum of anchors knows this boot: no newer state was known to them.
+    pub anchored: Option<bool>,
+    /// It has started with too few anchors.
+    pub too_few_anchors: Option<bool>,
+    /// It has come by migration.
+    pub migrated: Option<bool>,
+    /// TPM identities that may be.
+    #[serde(default)]
+    pub identities: Vec<Hex<32>>,
+    /// The least epoch.
+    pub least_epoch: Option<u64>,
+    /// Firmware that it may have come from: the first 32 octets of launch digests.
+    #[serde(default)]
+    pub came_from: Vec<Hex<32>>,
+}
+
 /// A value, or several of which one is right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "64 hexadecimal digits, or a list of such values")]
@@ -413,6 +443,7 @@ impl Policy {
         for (generation, minimum) in [("milan", policy.tcb.milan), ("genoa", policy.tcb.genoa)] {
             ensure!(minimum.is_none_or(|minimum| minimum.fmc.is_none()), "tcb.{generation}.fmc: it has no FMC");
         }
+        policy.firmware.check()?;
         Ok(policy)
     }
 

@@ -10,7 +10,9 @@ use core::time::Duration;
 use fs_err as fs;
 use quoin_image::elf::Elf;
 use quoin_image::guest::{Guest, Interrupts, Personality};
+use quoin_image::settings::Setting;
 use quoin_image::settings::Settings as Wanted;
+use quoin_image::state::State;
 use quoin_verify::Expectations;
 use quoin_verify::digest;
 use quoin_verify::evidence::boot_log;
@@ -60,6 +62,14 @@ pub fn build_for(processors: u32) -> Result<Built> {
 pub fn build_interrupted(processors: u32, interrupts: Interrupts) -> Result<Built> {
     let name = format!("quoin-{interrupts:?}-{processors}.igvm").to_lowercase();
     build_so(&name, |guest| Guest { processors, interrupts, ..guest })
+}
+
+/// The same, with a state on a disk.
+pub fn build_kept(name: &str, state: &State) -> Result<Built> {
+    build_so(name, |guest| {
+        let settings = guest.settings.clone().with(Setting::State, &state.octets());
+        Guest { settings, ..guest }
+    })
 }
 
 /// The same, with a vTPM as Azure's.

@@ -4,10 +4,14 @@
 //! QEMU's devices reach memory by the addresses that the firmware names, so QEMU has memory where the firmware is, and
 //! the machine is told to use that.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use core::time::Duration;
 use fs_err as fs;
+use fs_err::os::unix::fs::FileExt;
+use quoin_image::state::{Place, State, Wanted};
 use relay::{Frames, Message, frame};
+use sealed::layout::MIN_SECTORS;
+use sealed::{BlockDevice, SECTOR};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -23,6 +27,13 @@ pub const CONSOLE: u8 = 0x1D;
 
 /// Lines of the machine's configuration: the firmware's memory is QEMU's, and the guest does not find the devices.
 pub const CONFIG: &str = "dma=yes\nhidden=0x1e\nhidden=0x1d";
+
+/// The setting of a state on this disk. The console is not looked for.
+#[must_use]
+pub const fn setting(wanted: Wanted) -> State {
+    let disk = Place::Pci(DISK, 0);
+    State { wanted, disk, console: None, share: false, recovery: None, anchors: Vec::new() }
+}
 
 /// QEMU's options for memory where the firmware is.
 #[must_use]
@@ -137,10 +148,42 @@ fn read(mut stream: impl Read, sender: &Sender<Message>) {
     }
 }
 
-/// Makes a file of zeros of so many octets, where there is none.
-pub fn blank(path: &Path, octets: u64) -> Result<()> {
-    let file = fs::File::create_new(path)?;
-    Ok(file.set_len(octets)?)
+/// A disk that is a file.
+#[derive(Debug)]
+pub struct FileDisk(fs::File);
+
+impl FileDisk {
+    /// One that is there.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self(fs::File::options().read(true).write(true).open(path)?))
+    }
+
+    /// A new one, prepared for a state.
+    pub fn prepare(path: &Path) -> Result<()> {
+        let file = fs::File::options().read(true).write(true).create_new(true).open(path)?;
+        file.set_len(MIN_SECTORS * SECTOR as u64)?;
+        sealed::disk::prepare(Self(file)).map_err(|why| anyhow!("{} is not prepared: {why}", path.display()))
+    }
+}
+
+impl BlockDevice for FileDisk {
+    type Error = std::io::Error;
+
+    fn sectors(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len() / SECTOR as u64)
+    }
+
+    fn read(&mut self, first: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_exact_at(out, first * SECTOR as u64)
+    }
+
+    fn write(&mut self, first: u64, octets: &[u8]) -> std::io::Result<()> {
+        self.0.write_all_at(octets, first * SECTOR as u64)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.sync_data()
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use simulate::runs;
 use simulate::state::{garbage, schedule};
+use simulate::{migration, runs};
 use std::time::Instant;
 
 /// Plays what disks, networks and hosts do to kept state, from a seed.
@@ -19,6 +19,12 @@ enum What {
     State(Options),
     /// A disk that answers anything.
     Garbage(Options),
+    /// Two machines, of which a TPM moves from the one to the other, and a host that loses, repeats, changes.
+    Migration(Options),
+    /// Every bit of every message of a migration, every cut, and rounds of garbage.
+    MigrationOctets(Options),
+    /// How long a TPM is silent that moves; the middle one of so many.
+    MigrationTime(Options),
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +64,23 @@ fn main() -> Result<()> {
                 "{} answers: {} boots, {} records opened, {} disks empty, the rest refused",
                 counts.answers, counts.boots, counts.opened, counts.empty
             )
+        }
+        What::Migration(options) => {
+            ensure!(options.schedules > 0, "no schedules");
+            let counts: migration::Counts = runs::many(options.seed, options.schedules, migration::run)?;
+            format!(
+                "{} schedules: the TPM had stayed in {}, was dead with its receipt still to come in {}, had moved in {}",
+                counts.stayed + counts.waiting + counts.moved,
+                counts.stayed,
+                counts.waiting,
+                counts.moved
+            )
+        }
+        What::MigrationOctets(options) => migration::octets(options.seed, options.schedules)?,
+        What::MigrationTime(options) => {
+            ensure!(options.schedules > 0, "no moves");
+            println!("{}", migration::time(options.schedules)?);
+            return Ok(());
         }
     };
     println!("{figure}, nothing found, in {:.0} s", begun.elapsed().as_secs_f64());

@@ -2,6 +2,7 @@
 
 use super::{Case, Step};
 use crate::evidence::folder::Kind;
+use crate::evidence::services;
 
 /// What is missing for `step`, if the evidence is of a kind that may lack it. A folder of ours lacks nothing.
 pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
@@ -68,5 +69,14 @@ pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
 /// No part of the evidence, and nothing that the verifier brings, is about `step`.
 pub(super) fn unasked(case: &Case<'_>, step: Step) -> bool {
     let nobody = case.evidence.ek_certificate.is_empty() && case.expectations.rules.ek_roots.is_empty();
-    step == Step::EkCertificate && case.evidence.kind != Kind::Tpm && nobody
+    match step {
+        Step::EkCertificate => case.evidence.kind != Kind::Tpm && nobody,
+        Step::Remembered => case.expectations.remembered.is_none(),
+        // What is said is shown, and what is wrong with it, too.
+        Step::Weaknesses => {
+            let said = services::weaknesses(&case.evidence.manifest);
+            case.policy().firmware.weaknesses.is_none() && said.is_ok_and(|said| said.is_none())
+        }
+        _ => false,
+    }
 }
