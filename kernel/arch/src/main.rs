@@ -410,6 +410,7 @@ fn psp(secrets: &mut Secrets, messages: MessagePages) -> Result<PspReports, Fata
 }
 
 /// Asks the operator's program for a certificate of the issuer of this boot.
+#[cold]
 fn certify<E: Entropy>(
     tpm: &mut Platform<E, impl Clock>,
     authorities: &Authorities,

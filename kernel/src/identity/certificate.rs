@@ -152,6 +152,7 @@ impl Issuer {
     }
 
     /// A request for a certificate like its own (PKCS #10, RFC 2986).
+    #[cold]
     pub(super) fn request(&mut self, cmw: &[u8]) -> Option<Vec<u8>> {
         let extensions = value(der::SEQUENCE, &[&self.own_extensions(cmw)]);
         let attribute =

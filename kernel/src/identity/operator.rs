@@ -13,6 +13,8 @@ impl Identity {
     /// Asks the operator's program for a certificate of the issuer's, and issues under its name if an authority is
     /// above it. Otherwise nothing has changed, and the issuer's certificate is its own. To be called before a command
     /// is executed.
+    // Once in a boot, if at all: what is cold is made small.
+    #[cold]
     pub(crate) fn certify(
         &mut self,
         tpm: &mut Tpm,
@@ -40,6 +42,7 @@ impl Identity {
     }
 
     /// A request for the issuer, and its SubjectPublicKeyInfo.
+    #[cold]
     fn request(&mut self, entropy: &mut dyn Entropy, reports: &Mutex<dyn Reports + '_>) -> Option<(Vec<u8>, Vec<u8>)> {
         let wrappers = self.wrappers(entropy, reports).ok()?;
         let issuer = self.issuer.as_mut()?;
