@@ -10,6 +10,7 @@ use snp::report::Report;
 use snp::svsm::attestation::{INTERRUPTS_SERVICE, VTPM_SERVICE, services_manifest};
 
 use crate::interrupts::Interrupts;
+use crate::state::Kept;
 
 /// Manifest version of the vTPM service: a marshalled TPMT_PUBLIC of the RSA-2048 EK.
 pub const VTPM_MANIFEST_VERSION: u32 = 0;
@@ -123,10 +124,11 @@ impl Attested {
         }
     }
 
-    /// The manifest of a firmware whose vTPM has these keys, and that can be interrupted so. The first key is the
-    /// endorsement key. The vTPM stands twice among all services, first by its manifest of version 0.
+    /// The manifest of a firmware whose vTPM has these keys and this state, if that is kept, and that can be interrupted
+    /// so. The first key is the endorsement key. The vTPM stands twice among all services, first by its manifest of
+    /// version 0, and where its state is kept a third time, by that of version 2.
     #[must_use]
-    pub fn manifest(self, keys: &[Vec<u8>], interrupts: Interrupts) -> Option<Vec<u8>> {
+    pub fn manifest(self, keys: &[Vec<u8>], interrupts: Interrupts, kept: Option<&Kept>) -> Option<Vec<u8>> {
         let interrupts = interrupts.manifest();
         let endorsement = || keys.first().map(|key| &key[..]);
         match self {
@@ -136,7 +138,12 @@ impl Attested {
             Attested::Interrupts => Some(interrupts.to_vec()),
             Attested::All => {
                 let all = keys_manifest(keys)?;
-                let each = [(VTPM_SERVICE, endorsement()?), (INTERRUPTS_SERVICE, &interrupts), (VTPM_SERVICE, &all)];
+                let state = kept.and_then(|kept| state_manifest(keys, kept));
+                let mut each: heapless::Vec<(Guid, &[u8]), 4> = heapless::Vec::new();
+                each.push((VTPM_SERVICE, endorsement()?)).ok()?;
+                each.push((INTERRUPTS_SERVICE, &interrupts)).ok()?;
+                each.push((VTPM_SERVICE, &all)).ok()?;
+                state.iter().try_for_each(|state| each.push((VTPM_SERVICE, state))).ok()?;
                 let mut manifest = alloc::vec![0; 24 + each.iter().map(|(_, one)| 24 + one.len()).sum::<usize>()];
                 services_manifest(&each, &mut manifest)?;
                 Some(manifest)
@@ -156,9 +163,20 @@ pub enum Keys {
     All,
 }
 
+/// The manifest of version 2.
+fn state_manifest(keys: &[Vec<u8>], kept: &Kept) -> Option<Vec<u8>> {
+    let mut manifest = list(VTPM_STATE_MANIFEST_VERSION, keys)?;
+    manifest.extend(kept.to_bytes());
+    Some(manifest)
+}
+
 /// The manifest of version 1.
 fn keys_manifest(keys: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let mut manifest = VTPM_KEYS_MANIFEST_VERSION.to_be_bytes().to_vec();
+    list(VTPM_KEYS_MANIFEST_VERSION, keys)
+}
+
+fn list(version: u32, keys: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let mut manifest = version.to_be_bytes().to_vec();
     manifest.extend(u32::try_from(keys.len()).ok()?.to_be_bytes());
     for key in keys {
         manifest.extend(u16::try_from(key.len()).ok()?.to_be_bytes());
@@ -178,13 +196,13 @@ mod tests {
     #[test]
     fn two_services_one_of_them_in_two_versions() {
         let vtpm = Attested::single(VTPM_SERVICE, 0).unwrap();
-        assert_eq!(vtpm.manifest(&keys(), Interrupts::Restricted).unwrap(), b"public area");
+        assert_eq!(vtpm.manifest(&keys(), Interrupts::Restricted, None).unwrap(), b"public area");
         assert_eq!(vtpm.keys(), Keys::Endorsement);
         let interrupts = Attested::single(INTERRUPTS_SERVICE, 0).unwrap();
-        let manifest = interrupts.manifest(&[], Interrupts::Restricted).unwrap();
+        let manifest = interrupts.manifest(&[], Interrupts::Restricted, None).unwrap();
         assert_eq!((&manifest[..], interrupts.keys()), (&[1, 0, 0, 0, 0, 0, 0, 0][..], Keys::None));
         assert_eq!(Attested::single(INTERRUPTS_SERVICE, 1), None);
-        for version in [2, 3, 0x0100_0000, u32::MAX] {
+        for version in [3, 0x0100_0000, u32::MAX] {
             assert_eq!(Attested::single(VTPM_SERVICE, version), None);
         }
         assert_eq!(Attested::single(Guid::ZERO, 0), None);
@@ -194,14 +212,14 @@ mod tests {
     #[test]
     fn version_1_is_a_count_and_the_keys_in_big_endian() {
         let vtpm = Attested::single(VTPM_SERVICE, 1).unwrap();
-        let manifest = vtpm.manifest(&keys(), Interrupts::Any).unwrap();
+        let manifest = vtpm.manifest(&keys(), Interrupts::Any, None).unwrap();
         let wanted = [&[0, 0, 0, 1, 0, 0, 0, 2, 0, 11][..], b"public area", &[0, 7], b"another"].concat();
         assert_eq!((manifest, vtpm.keys()), (wanted, Keys::All));
     }
 
     #[test]
     fn the_services_manifest_holds_keys_and_interrupts_after_head_and_entries() {
-        let all = Attested::All.manifest(&keys(), Interrupts::Any).unwrap();
+        let all = Attested::All.manifest(&keys(), Interrupts::Any, None).unwrap();
         assert_eq!(all.len(), 24 + 3 * 24 + 11 + 8 + 30);
         assert_eq!(all[16..24], [145, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(all[24..40], VTPM_SERVICE.to_bytes());
@@ -211,13 +229,36 @@ mod tests {
         assert_eq!(all[72..88], VTPM_SERVICE.to_bytes());
         assert_eq!(all[88..96], [115, 0, 0, 0, 30, 0, 0, 0]);
         assert_eq!((&all[96..107], &all[107..115]), (&b"public area"[..], &[0; 8][..]));
-        assert_eq!(Some(&all[115..]), Attested::VtpmKeys.manifest(&keys(), Interrupts::Any).as_deref());
+        assert_eq!(Some(&all[115..]), Attested::VtpmKeys.manifest(&keys(), Interrupts::Any, None).as_deref());
+    }
+
+    /// Version 2 is version 1 with the state behind it, and stands behind all others among all services.
+    #[test]
+    fn version_2_has_the_state_behind_the_keys() {
+        let kept = Kept {
+            identity: [1; 32],
+            epoch: 0x0203_0405_0607_0809,
+            boot_nonce: [2; 32],
+            digest: [3; 32],
+            flags: 5,
+            origin: [4; 32],
+        };
+        let vtpm = Attested::single(VTPM_SERVICE, 2).unwrap();
+        let manifest = vtpm.manifest(&keys(), Interrupts::Any, Some(&kept)).unwrap();
+        let first = Attested::VtpmKeys.manifest(&keys(), Interrupts::Any, Some(&kept)).unwrap();
+        let (list, state) = manifest.split_at(first.len());
+        assert_eq!((&list[..4], &list[4..]), (&[0, 0, 0, 2][..], &first[4..]));
+        let wanted = [&[1; 32][..], &[2, 3, 4, 5, 6, 7, 8, 9], &[2; 32], &[3; 32], &[0, 0, 0, 5], &[4; 32]].concat();
+        assert_eq!((state, vtpm.keys()), (&wanted[..], Keys::All));
+        assert!(vtpm.manifest(&keys(), Interrupts::Any, None).is_none(), "nothing is kept");
+        let all = Attested::All.manifest(&keys(), Interrupts::Any, Some(&kept)).unwrap();
+        assert_eq!((all[20], &all[all.len() - manifest.len()..]), (4, &manifest[..]));
     }
 
     #[test]
     fn without_a_key_there_is_no_manifest_that_names_one() {
-        assert!(Attested::Vtpm.manifest(&[], Interrupts::Any).is_none());
-        assert!(Attested::All.manifest(&[], Interrupts::Any).is_none());
+        assert!(Attested::Vtpm.manifest(&[], Interrupts::Any, None).is_none());
+        assert!(Attested::All.manifest(&[], Interrupts::Any, None).is_none());
     }
 
     #[test]

@@ -127,6 +127,18 @@ pub struct Kept {
     pub origin: [u8; 32],
 }
 
+impl Kept {
+    /// As the manifest has it, big-endian: identity, epoch, boot nonce, digest, flags, origin.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 140] {
+        let mut bytes = [0; 140];
+        let (epoch, flags) = (self.epoch.to_be_bytes(), self.flags.to_be_bytes());
+        let parts = [&self.identity[..], &epoch, &self.boot_nonce, &self.digest, &flags, &self.origin];
+        bytes.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+}
+
 /// What [`Kept::flags`] says.
 pub mod flag {
     /// A state is kept.

@@ -68,7 +68,14 @@ fn attest(
         }
         Keys::All => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.keys(),
     };
-    let manifest = keys.and_then(|keys| attested.manifest(&keys, machine.interrupts));
+    let kept = match attested {
+        Attested::VtpmState | Attested::All => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.kept(),
+        _ => None,
+    };
+    if attested == Attested::VtpmState && kept.is_none() {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
+    let manifest = keys.and_then(|keys| attested.manifest(&keys, machine.interrupts, kept.as_ref()));
     let manifest = manifest.ok_or(ResultCode::REPORT_FAILED)?;
     let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
