@@ -7,7 +7,7 @@ use snp::guid::Guid;
 use snp::message::MessageError;
 use snp::message::certificates::CertificateTable;
 use snp::report::Report;
-use snp::svsm::attestation::{INTERRUPTS_SERVICE, VTPM_SERVICE, services_manifest};
+use snp::svsm::attestation::{INTERRUPTS_SERVICE, VTPM_SERVICE, WEAKNESSES_SERVICE, services_manifest};
 
 use crate::interrupts::Interrupts;
 use crate::state::Kept;
@@ -21,6 +21,8 @@ pub const VTPM_KEYS_MANIFEST_VERSION: u32 = 1;
 pub const VTPM_STATE_MANIFEST_VERSION: u32 = 2;
 /// Manifest version of the interrupts service: [`Interrupts::manifest`].
 pub const INTERRUPTS_MANIFEST_VERSION: u32 = 0;
+/// Manifest version of the service that names weaknesses: [`crate::policy::manifest`].
+pub const WEAKNESSES_MANIFEST_VERSION: u32 = 0;
 /// Room for the host's certificates, in bytes.
 const CERTIFICATES_MAX: usize = 4 * 4096;
 /// Room for an endorsement key's public area, in bytes.
@@ -33,11 +35,34 @@ pub enum ReportError {
     Message(MessageError),
     /// There is no way to the host.
     NoHost,
+    /// It says something else than the first report of this boot.
+    Differs(Differs),
 }
 
 snp::error_words! { ReportError {
     Self::Message(why) => "{why}",
     Self::NoHost => "there is no way to the host",
+    Self::Differs(what) => "{what}",
+} }
+
+/// A field that is not as in the first report of the boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differs {
+    /// Another chip.
+    ChipId,
+    /// Another launch digest.
+    Measurement,
+    /// Another guest policy.
+    Policy,
+    /// A level of the TCB is lower.
+    ReportedTcb,
+}
+
+snp::error_words! { Differs {
+    Self::ChipId => "CHIP_ID is another than in this boot's first report",
+    Self::Measurement => "MEASUREMENT is another than in this boot's first report",
+    Self::Policy => "POLICY is another than in this boot's first report",
+    Self::ReportedTcb => "REPORTED_TCB is lower than in this boot's first report",
 } }
 
 /// Where reports come from.
@@ -99,6 +124,8 @@ pub enum Attested {
     VtpmState,
     /// How the host can interrupt, by manifest version 0.
     Interrupts,
+    /// What the platform does not meet of the firmware's policy, by manifest version 0.
+    Weaknesses,
 }
 
 impl Attested {
@@ -110,6 +137,7 @@ impl Attested {
             (VTPM_SERVICE, VTPM_KEYS_MANIFEST_VERSION) => Some(Attested::VtpmKeys),
             (VTPM_SERVICE, VTPM_STATE_MANIFEST_VERSION) => Some(Attested::VtpmState),
             (INTERRUPTS_SERVICE, INTERRUPTS_MANIFEST_VERSION) => Some(Attested::Interrupts),
+            (WEAKNESSES_SERVICE, WEAKNESSES_MANIFEST_VERSION) => Some(Attested::Weaknesses),
             _ => None,
         }
     }
@@ -118,7 +146,7 @@ impl Attested {
     #[must_use]
     pub const fn keys(self) -> Keys {
         match self {
-            Attested::Interrupts => Keys::None,
+            Attested::Interrupts | Attested::Weaknesses => Keys::None,
             Attested::Vtpm => Keys::Endorsement,
             Attested::VtpmKeys | Attested::VtpmState | Attested::All => Keys::All,
         }
@@ -126,9 +154,16 @@ impl Attested {
 
     /// The manifest of a firmware whose vTPM has these keys and this state, if that is kept, and that can be interrupted
     /// so. The first key is the endorsement key. The vTPM stands twice among all services, first by its manifest of
-    /// version 0, and where its state is kept a third time, by that of version 2.
+    /// version 0, and where its state is kept once more, last, by that of version 2. `weaknesses` is
+    /// [`crate::policy::manifest`]; a firmware without a policy has none, and does not have that service.
     #[must_use]
-    pub fn manifest(self, keys: &[Vec<u8>], interrupts: Interrupts, kept: Option<&Kept>) -> Option<Vec<u8>> {
+    pub fn manifest(
+        self,
+        keys: &[Vec<u8>],
+        interrupts: Interrupts,
+        weaknesses: Option<&[u8]>,
+        kept: Option<&Kept>,
+    ) -> Option<Vec<u8>> {
         let interrupts = interrupts.manifest();
         let endorsement = || keys.first().map(|key| &key[..]);
         match self {
@@ -136,14 +171,14 @@ impl Attested {
             Attested::VtpmKeys => keys_manifest(keys),
             Attested::VtpmState => state_manifest(keys, kept?),
             Attested::Interrupts => Some(interrupts.to_vec()),
+            Attested::Weaknesses => weaknesses.map(<[u8]>::to_vec),
             Attested::All => {
                 let all = keys_manifest(keys)?;
                 let state = kept.and_then(|kept| state_manifest(keys, kept));
-                let mut each: heapless::Vec<(Guid, &[u8]), 4> = heapless::Vec::new();
-                each.push((VTPM_SERVICE, endorsement()?)).ok()?;
-                each.push((INTERRUPTS_SERVICE, &interrupts)).ok()?;
-                each.push((VTPM_SERVICE, &all)).ok()?;
-                state.iter().try_for_each(|state| each.push((VTPM_SERVICE, state))).ok()?;
+                let state = state.as_deref().map(|state| (VTPM_SERVICE, state));
+                let vtpm = [(VTPM_SERVICE, endorsement()?), (INTERRUPTS_SERVICE, &interrupts), (VTPM_SERVICE, &all)];
+                let weaknesses = weaknesses.map(|weaknesses| (WEAKNESSES_SERVICE, weaknesses));
+                let each: Vec<(Guid, &[u8])> = vtpm.into_iter().chain(weaknesses).chain(state).collect();
                 let mut manifest = alloc::vec![0; 24 + each.iter().map(|(_, one)| 24 + one.len()).sum::<usize>()];
                 services_manifest(&each, &mut manifest)?;
                 Some(manifest)
@@ -196,10 +231,10 @@ mod tests {
     #[test]
     fn two_services_one_of_them_in_two_versions() {
         let vtpm = Attested::single(VTPM_SERVICE, 0).unwrap();
-        assert_eq!(vtpm.manifest(&keys(), Interrupts::Restricted, None).unwrap(), b"public area");
+        assert_eq!(vtpm.manifest(&keys(), Interrupts::Restricted, None, None).unwrap(), b"public area");
         assert_eq!(vtpm.keys(), Keys::Endorsement);
         let interrupts = Attested::single(INTERRUPTS_SERVICE, 0).unwrap();
-        let manifest = interrupts.manifest(&[], Interrupts::Restricted, None).unwrap();
+        let manifest = interrupts.manifest(&[], Interrupts::Restricted, None, None).unwrap();
         assert_eq!((&manifest[..], interrupts.keys()), (&[1, 0, 0, 0, 0, 0, 0, 0][..], Keys::None));
         assert_eq!(Attested::single(INTERRUPTS_SERVICE, 1), None);
         for version in [3, 0x0100_0000, u32::MAX] {
@@ -212,14 +247,14 @@ mod tests {
     #[test]
     fn version_1_is_a_count_and_the_keys_in_big_endian() {
         let vtpm = Attested::single(VTPM_SERVICE, 1).unwrap();
-        let manifest = vtpm.manifest(&keys(), Interrupts::Any, None).unwrap();
+        let manifest = vtpm.manifest(&keys(), Interrupts::Any, None, None).unwrap();
         let wanted = [&[0, 0, 0, 1, 0, 0, 0, 2, 0, 11][..], b"public area", &[0, 7], b"another"].concat();
         assert_eq!((manifest, vtpm.keys()), (wanted, Keys::All));
     }
 
     #[test]
     fn the_services_manifest_holds_keys_and_interrupts_after_head_and_entries() {
-        let all = Attested::All.manifest(&keys(), Interrupts::Any, None).unwrap();
+        let all = Attested::All.manifest(&keys(), Interrupts::Any, None, None).unwrap();
         assert_eq!(all.len(), 24 + 3 * 24 + 11 + 8 + 30);
         assert_eq!(all[16..24], [145, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(all[24..40], VTPM_SERVICE.to_bytes());
@@ -229,7 +264,20 @@ mod tests {
         assert_eq!(all[72..88], VTPM_SERVICE.to_bytes());
         assert_eq!(all[88..96], [115, 0, 0, 0, 30, 0, 0, 0]);
         assert_eq!((&all[96..107], &all[107..115]), (&b"public area"[..], &[0; 8][..]));
-        assert_eq!(Some(&all[115..]), Attested::VtpmKeys.manifest(&keys(), Interrupts::Any, None).as_deref());
+        assert_eq!(Some(&all[115..]), Attested::VtpmKeys.manifest(&keys(), Interrupts::Any, None, None).as_deref());
+    }
+
+    #[test]
+    fn weaknesses_are_a_service_of_a_firmware_that_has_a_policy() {
+        let single = Attested::single(WEAKNESSES_SERVICE, 0).unwrap();
+        assert_eq!((Attested::single(WEAKNESSES_SERVICE, 1), single.keys()), (None, Keys::None));
+        assert_eq!(single.manifest(&[], Interrupts::Any, None, None), None);
+        assert_eq!(single.manifest(&[], Interrupts::Any, Some(b"named"), None).as_deref(), Some(&b"named"[..]));
+        let without = Attested::All.manifest(&keys(), Interrupts::Any, None, None).unwrap();
+        let all = Attested::All.manifest(&keys(), Interrupts::Any, Some(b"named"), None).unwrap();
+        assert_eq!((all.len(), all[20]), (without.len() + 24 + 5, 4));
+        assert_eq!(all[96..112], WEAKNESSES_SERVICE.to_bytes());
+        assert!(all.ends_with(b"named"));
     }
 
     /// Version 2 is version 1 with the state behind it, and stands behind all others among all services.
@@ -244,21 +292,21 @@ mod tests {
             origin: [4; 32],
         };
         let vtpm = Attested::single(VTPM_SERVICE, 2).unwrap();
-        let manifest = vtpm.manifest(&keys(), Interrupts::Any, Some(&kept)).unwrap();
-        let first = Attested::VtpmKeys.manifest(&keys(), Interrupts::Any, Some(&kept)).unwrap();
+        let manifest = vtpm.manifest(&keys(), Interrupts::Any, None, Some(&kept)).unwrap();
+        let first = Attested::VtpmKeys.manifest(&keys(), Interrupts::Any, None, Some(&kept)).unwrap();
         let (list, state) = manifest.split_at(first.len());
         assert_eq!((&list[..4], &list[4..]), (&[0, 0, 0, 2][..], &first[4..]));
         let wanted = [&[1; 32][..], &[2, 3, 4, 5, 6, 7, 8, 9], &[2; 32], &[3; 32], &[0, 0, 0, 5], &[4; 32]].concat();
         assert_eq!((state, vtpm.keys()), (&wanted[..], Keys::All));
-        assert!(vtpm.manifest(&keys(), Interrupts::Any, None).is_none(), "nothing is kept");
-        let all = Attested::All.manifest(&keys(), Interrupts::Any, Some(&kept)).unwrap();
+        assert!(vtpm.manifest(&keys(), Interrupts::Any, None, None).is_none(), "nothing is kept");
+        let all = Attested::All.manifest(&keys(), Interrupts::Any, None, Some(&kept)).unwrap();
         assert_eq!((all[20], &all[all.len() - manifest.len()..]), (4, &manifest[..]));
     }
 
     #[test]
     fn without_a_key_there_is_no_manifest_that_names_one() {
-        assert!(Attested::Vtpm.manifest(&[], Interrupts::Any, None).is_none());
-        assert!(Attested::All.manifest(&[], Interrupts::Any, None).is_none());
+        assert!(Attested::Vtpm.manifest(&[], Interrupts::Any, None, None).is_none());
+        assert!(Attested::All.manifest(&[], Interrupts::Any, None, None).is_none());
     }
 
     #[test]

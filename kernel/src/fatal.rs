@@ -54,6 +54,8 @@ pub enum Reason {
     Measurement = 20,
     /// The measured settings are malformed, or one is there that this firmware does not obey.
     Settings = 21,
+    /// The platform is not what the firmware's policy demands.
+    Policy = 22,
     /// There is no disk, and the settings require a state.
     NoDisk = 23,
     /// The disk cannot be read or written, or is too small.
@@ -98,6 +100,7 @@ impl Reason {
             Reason::NoGuest => "the image has no guest",
             Reason::Measurement => "the guest cannot be measured",
             Reason::Settings => "the settings are refused",
+            Reason::Policy => "the platform is not what is demanded",
             Reason::NoDisk => "there is no disk with the TPM's state",
             Reason::Disk => "the disk of the TPM's state cannot be used",
             Reason::NotOurs => "the state on the disk is not this TPM's",
@@ -117,8 +120,10 @@ pub struct Fatal {
 }
 
 impl Fatal {
-    /// What happened; a detail that is too long is cut off.
+    /// What happened; a detail that is too long is cut off. Not in line: the image has a limit, and many ends.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub fn new(reason: Reason, detail: fmt::Arguments<'_>) -> Fatal {
         let mut text = String::new();
         // Cut off at the first part that does not fit.

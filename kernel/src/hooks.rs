@@ -7,16 +7,26 @@ use tpm_core::profile::{MAX_COMMAND_SIZE, MAX_RESPONSE_SIZE};
 use tpm_core::rc::{Fmt1, Rc};
 use tpm_core::{Clock, Entropy, Failure, Fault, Hooks, Locality, MAX_EK_PUBLIC, StateError};
 
+use authority::{Authorities, Channel, NotIssued};
+
 use crate::attest::{EK_MAX, EndorsementKey, Reports};
 use crate::identity::Identity;
-use crate::identity::authority::{Authorities, Channel, NotIssued};
-use crate::state::{Keeper, Kept};
+use crate::state::Kept;
 use crate::svsm::vtpm::{BUFFER, Buffers};
 use crate::svsm::{self, Busy};
 use crate::sync::Mutex;
 
 const _: () = assert!(MAX_EK_PUBLIC <= EK_MAX);
 const _: () = assert!(MAX_COMMAND_SIZE == BUFFER && MAX_RESPONSE_SIZE == BUFFER);
+
+/// Who keeps the TPM's state.
+pub trait Keeper {
+    /// Writes what must survive the loss of power, if it is not what was written last. When this returns it is there
+    /// whatever happens; `None` if it may not be.
+    fn keep(&mut self, tpm: &tpm_core::Tpm) -> Option<()>;
+    /// What is attested of it now.
+    fn kept(&self) -> Kept;
+}
 
 /// A TPM with its platform.
 pub struct Platform<E, C> {

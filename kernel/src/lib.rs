@@ -21,6 +21,7 @@
 //! | [`interrupts`] | how the host can interrupt |
 //! | [`start`] | the guest's pages and register state at its start |
 //! | [`launch`] | the measured launch parameters |
+//! | [`policy`] | what the firmware demands of its platform |
 //! | [`state`] | the measured setting of what is kept on a disk |
 //! | [`measure`], [`event_log`] | what is measured into PCRs, and the log of it |
 //! | [`sync`] | the lock that processors share things by |
@@ -50,6 +51,7 @@ pub mod measure;
 pub mod mm;
 #[cfg(test)]
 mod offered;
+pub mod policy;
 pub mod start;
 pub mod state;
 pub mod svsm;
@@ -75,6 +77,9 @@ mod tests {
         assert_eq!(said(MapError::Empty), "there is no memory");
         assert_eq!(said(crate::measure::MeasureError::LogFull), "the log is full");
         assert_eq!(said(crate::attest::ReportError::NoHost), "there is no way to the host");
+        let differs = crate::attest::Differs::ReportedTcb;
+        assert_eq!(said(crate::attest::ReportError::Differs(differs)), said(differs));
+        assert_eq!(said(crate::policy::PolicyError::Rule(99)), "there is no rule 99");
         assert!(said(crate::interrupts::NotOffered).contains("restricted injection"));
         assert_eq!(said(crate::launch::LaunchError::TooMany), "there are too many regions");
         assert_eq!(said(crate::launch::SettingsError::Twice(3)), "there are two settings of kind 3");

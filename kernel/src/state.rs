@@ -1,4 +1,4 @@
-//! The measured setting of what is kept on a disk (docs/boot.md, "Settings": kind 3), and who keeps it.
+//! The measured setting of what is kept on a disk (docs/boot.md, "Settings": kind 3), and what is attested of it.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -149,15 +149,6 @@ pub mod flag {
     pub const TOO_FEW: u32 = 1 << 2;
     /// It has come by migration.
     pub const MIGRATED: u32 = 1 << 3;
-}
-
-/// Who keeps the TPM's state.
-pub trait Keeper {
-    /// Writes what must survive the loss of power, if it is not what was written last. When this returns it is there
-    /// whatever happens; `None` if it may not be.
-    fn keep(&mut self, tpm: &tpm_core::Tpm) -> Option<()>;
-    /// What is attested of it now.
-    fn kept(&self) -> Kept;
 }
 
 #[cfg(test)]

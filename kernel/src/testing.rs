@@ -691,6 +691,7 @@ impl Scene {
             guest: &self.guest,
             tpm: &self.tpm,
             interrupts: Interrupts::Any,
+            weaknesses: None,
             reports: &self.reports,
             wires: &mut self.wires,
         }

@@ -180,6 +180,7 @@ impl Paravisor {
             guest: &self.guest,
             tpm: &self.tpm,
             interrupts: Interrupts::Any,
+            weaknesses: None,
             reports: &self.reports,
             wires: &mut NoWires,
         };

@@ -87,6 +87,10 @@ pub struct Args {
     /// How many seconds the firmware waits for it.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "authority", value_parser = clap::value_parser!(u16).range(1..))]
     authority_wait: u16,
+    /// Has the firmware judge its own platform by this policy file, before it makes a key or starts the guest: the keys
+    /// of `quoin-verify`'s that a firmware can judge, and `[firmware]` (docs/policy.md). Part of the launch digest.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_guest")]
+    firmware_policy: Option<PathBuf>,
     /// Packs this ELF file as the firmware instead of building it.
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
@@ -116,6 +120,7 @@ impl Args {
             restricted_injection,
             personality,
             authority,
+            firmware_policy,
             ..
         } = self;
         !no_guest
@@ -125,13 +130,14 @@ impl Args {
             && personality == "quoin"
             && smp_from_file.is_none()
             && authority.is_empty()
-            && [guest, linux, ovmf, firmware].into_iter().all(Option::is_none)
+            && [guest, linux, ovmf, firmware, firmware_policy].into_iter().all(Option::is_none)
     }
 }
 
 /// Runs the verb.
 pub fn run(args: &Args) -> Result<()> {
     // Before the long part: what cannot be booted should be said at once.
+    let settings = settings(args)?;
     let (system, disk) = operating_system(args)?;
     let (firmware, elf) = programs(args, system.is_some())?;
     let guest = match (system, &elf) {
@@ -146,9 +152,8 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let from_file = args.smp_from_file.unwrap_or(0).into();
     let personality = if args.personality == "azure" { Personality::Azure } else { Personality::Quoin };
-    let settings = settings(args)?;
-    let guest =
-        guest.map(|guest| Guest { processors: args.smp.into(), from_file, interrupts, personality, settings, ..guest });
+    let processors = args.smp.into();
+    let guest = guest.map(|guest| Guest { processors, from_file, interrupts, personality, settings, ..guest });
     let payload = guest.as_ref().map_or(Payload::Nothing, Payload::Guest);
     let image = pack(&firmware, payload)?;
     let output = match &args.output {
@@ -177,13 +182,17 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// What the operator wants of the firmware.
 fn settings(args: &Args) -> Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(path) = &args.firmware_policy {
+        let policy = fs::read_to_string(path)?;
+        settings = settings.with_policy(&policy).with_context(|| format!("policy file {}", path.display()))?;
+    }
     if args.authority.is_empty() {
-        return Ok(Settings::default());
+        return Ok(settings);
     }
     let parse = |path: &PathBuf| certificates::of_file(&fs::read(path)?).with_context(|| path.display().to_string());
     let all = args.authority.iter().map(parse).collect::<Result<Vec<_>>>()?.concat();
-    Ok(Settings::default()
-        .with(Setting::Authorities, &authorities(&all, args.authority_preferred, args.authority_wait)))
+    Ok(settings.with(Setting::Authorities, &authorities(&all, args.authority_preferred, args.authority_wait)))
 }
 
 /// The guest that the arguments name, if it is not a payload of ours; and a disk for it.

@@ -64,6 +64,9 @@ const SNPGUEST_SUITE: &str = "evidence: before virtee's snpguest";
 /// Compiles the crate and what it needs, from the registry. Only by name.
 const AZURE_CLIENT: &str = "az-snp-vtpm with a vTPM as Azure's";
 
+/// Every rule of the firmware's policy, by each field. Only by name: a minute and more.
+const POLICY: &str = "firmware policy: every field of report and policy";
+
 /// The program.
 pub(crate) const SNPGUEST: Tool = Tool { name: "snpguest", version: "0.11.0" };
 
@@ -86,6 +89,8 @@ const IN_QEMU: &[InQemu] = &[
     ("lies of the host to a running guest", booted::running::run),
     ("interrupts: restricted injection", booted::interrupts::run),
     ("interrupts: alternate injection", booted::interrupts::alternate),
+    ("firmware policy: each rule", booted::policy::run),
+    (POLICY, booted::policy::all),
     ("firmware: its stack", booted::stack::run),
     ("firmware: memory for 256 processors", booted::many::run),
     ("firmware: memory from the guest", booted::deposits::run),
@@ -193,7 +198,7 @@ fn is_asked_for(name: &str, suite: &str) -> bool {
 
 fn only_by_name(name: &str) -> bool {
     let guests = GUESTS.iter().map(|(guest, _)| *guest).filter(|guest| !SHORT.contains(guest));
-    guests.chain([INSTALL, PAGE, SNPGUEST_SUITE, AZURE_CLIENT]).any(|one| one == name)
+    guests.chain([INSTALL, PAGE, POLICY, SNPGUEST_SUITE, AZURE_CLIENT]).any(|one| one == name)
 }
 
 /// The names of all suites, in the order in which they run.

@@ -11,6 +11,7 @@ use kernel::clock::measure_khz;
 use kernel::console;
 use kernel::fatal::{Fatal, Reason};
 use kernel::mm::{Attributes, GUEST_VMPL, PAGE, PAGE_SIZE, PageSize, Permissions, Pvalidated, Region, Vmpl};
+use kernel::policy::{Otherwise, Steady};
 use snp::ghcb::call::{ApCreation, GuestRequestPages, PageStateEntry, Width};
 use snp::ghcb::doorbell::Presented;
 use snp::ghcb::exit::GhcbError;
@@ -180,7 +181,8 @@ pub fn ask<R>(request: impl FnOnce(&mut Ghcb<Hardware, SharedBytes>) -> Result<R
     }
 }
 
-/// One line of the timeline, if there is a console.
+/// One line of the timeline, if there is a console. Not in line: the image has a limit, and many lines.
+#[inline(never)]
 pub fn say(word: &str, text: fmt::Arguments<'_>) {
     let _line = CONSOLE.lock();
     say_now(word, text);
@@ -377,12 +379,14 @@ fn is_machine_check() -> bool {
 pub struct PspReports {
     channel: Box<Channel>,
     messages: MessagePages,
+    /// What each report must say, and what becomes of one that does not.
+    steady: Option<(Steady, Otherwise)>,
 }
 
 impl PspReports {
     /// By this channel, through these pages.
     pub fn new(channel: Box<Channel>, messages: MessagePages) -> PspReports {
-        PspReports { channel, messages }
+        PspReports { channel, messages, steady: None }
     }
 
     /// A key that the PSP derives for VMPL0.
@@ -393,14 +397,29 @@ impl PspReports {
         let transport = &mut GhcbTransport { ghcb: &mut host.ghcb, request: page, answer, pages: *pages };
         self.channel.derived_key(transport, request).map_err(ReportError::Message)
     }
-}
 
-impl Reports for PspReports {
-    fn report(
-        &mut self,
-        report_data: &[u8; 64],
-        certificates: Option<&mut Certificates>,
-    ) -> Result<Report, ReportError> {
+    /// From here on all reports must say what the first one has.
+    pub fn hold_to(&mut self, steady: Steady, otherwise: Otherwise) {
+        self.steady = Some((steady, otherwise));
+    }
+
+    /// Says what a report has otherwise than the first one.
+    fn check(&self, report: &Report) -> Result<(), ReportError> {
+        let Some((steady, otherwise)) = &self.steady else { return Ok(()) };
+        match (steady.check(report), otherwise) {
+            (Ok(()), _) => Ok(()),
+            (Err(what), Otherwise::Refuse) => {
+                say("policy", format_args!("firmware.later-reports: {what}; the report is refused"));
+                Err(ReportError::Differs(what))
+            }
+            (Err(what), Otherwise::NameIt) => {
+                say("policy", format_args!("firmware.later-reports: {what}"));
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(&mut self, report_data: &[u8; 64], certificates: Option<&mut Certificates>) -> Result<Report, ReportError> {
         let mut host = processor::this().host.lock();
         let host = host.as_mut().ok_or(ReportError::NoHost)?;
         let MessagePages { request, answer, certificates: table, pages } = &mut self.messages;
@@ -421,6 +440,18 @@ impl Reports for PspReports {
         if result == CertificateResult::Written {
             certificates.fill(|out| table.read(0, out));
         }
+        Ok(report)
+    }
+}
+
+impl Reports for PspReports {
+    fn report(
+        &mut self,
+        report_data: &[u8; 64],
+        certificates: Option<&mut Certificates>,
+    ) -> Result<Report, ReportError> {
+        let report = self.ask(report_data, certificates)?;
+        self.check(&report)?;
         Ok(report)
     }
 }

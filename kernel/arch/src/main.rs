@@ -8,23 +8,25 @@
 extern crate alloc;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::convert::Infallible;
 
+use authority::{Authorities, Need};
 use keeper::Opened;
 use kernel::attest::Reports;
 use kernel::clock::TickClock;
 use kernel::entropy::{Conditioner, both_exist};
 use kernel::fatal::{Fatal, Reason};
-use kernel::hooks::Platform;
-use kernel::identity::authority::{Authorities, Need};
+use kernel::hooks::{Keeper, Platform};
 use kernel::interrupts::Interrupts;
 use kernel::launch::{Kind, Launch, LaunchParams, Measure, Personality, Setting, Settings, Validation};
 use kernel::measure::{LOG_INDEX, measure};
 use kernel::mm::ownership::{NoMap, Ownership};
 use kernel::mm::validate::{give_region, grant_region, invalidate};
 use kernel::mm::{GUEST_VMPL, Inaccessible, PAGE, PageSize, Pages, Region, memory_map};
+use kernel::policy::{self, Otherwise, Policy, Steady};
 use kernel::start;
-use kernel::state::{Keeper, StateSetting};
+use kernel::state::StateSetting;
 use kernel::svsm::request::{Stop, after_stop};
 use kernel::svsm::vcpus::{Guest, MAX_PROCESSORS};
 use kernel::svsm::{Machine, Tpm};
@@ -53,6 +55,7 @@ struct Shared {
     guest: Mutex<Guest<Ownership>>,
     tpm: &'static Mutex<dyn Tpm + Send>,
     interrupts: Interrupts,
+    weaknesses: Option<Vec<u8>>,
     reports: Mutex<PspReports>,
 }
 
@@ -64,7 +67,7 @@ static BOOT_MEMORY: Mutex<Option<Memory>> = Mutex::new(None);
 const SEV_FEATURES_SHIFT: u32 = 2;
 
 /// The settings that this firmware does something with.
-const OBEYED: [Setting; 2] = [Setting::Authorities, Setting::State];
+const OBEYED: [Setting; 3] = [Setting::Policy, Setting::Authorities, Setting::State];
 
 /// Called once, by the entry stub.
 #[unsafe(no_mangle)]
@@ -100,10 +103,13 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let settings = memory.settings().map_err(taken(layout::gpa_of(layout::settings())))?;
     let settings = Settings::parse(&settings).and_then(|all| all.only(&OBEYED));
     let settings = settings.map_err(Fatal::because(Reason::Settings))?;
+    let policy = settings.get(Setting::Policy).map(Policy::parse).transpose();
+    let policy = policy.map_err(Fatal::because(Reason::Settings))?;
     let setting = settings.get(Setting::State).map(StateSetting::parse).transpose();
     let setting = setting.map_err(Fatal::because(Reason::Settings))?;
     let authorities = settings.get(Setting::Authorities).map(Authorities::parse).transpose();
-    let authorities = authorities.map_err(Fatal::because(Reason::Settings))?;
+    let authorities =
+        authorities.map_err(|why| Fatal::new(Reason::Settings, format_args!("the authorities: {why}")))?;
     let firmware = layout::firmware(launch.reserve).ok_or_else(Fatal::plain(Reason::Panic))?;
     if let Some(reserve) = layout::reserved(launch.reserve) {
         memory.take_reserve(reserve).map_err(Fatal::because(Reason::Validation))?;
@@ -120,7 +126,11 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
     let mut secrets_page = take_secrets_page(&mut memory)?;
     let secrets = Secrets::from_page(&mut secrets_page);
     let mut reports = psp(secrets, messages)?;
-    let report = self_check(&mut reports)?;
+    let platform = Claimed { fms: secrets.fms.get(), hypervisor_features: features, sev_features };
+    let (report, weaknesses) = match policy {
+        None => (self_check(&mut reports)?, None),
+        Some(policy) => demand(&policy, &mut reports, platform).map(|(report, named)| (report, Some(named)))?,
+    };
 
     let khz = host::tsc_khz(sev_status);
     let mut entropy = entropy;
@@ -160,7 +170,7 @@ fn boot(c_bit: u32) -> Result<Infallible, Fatal> {
         let guest = Guest::new(map, BOOT_APIC_ID, vcpu, &apic_ids)?;
         guest.with_later(later, processor::pages_later(sev_features))
     };
-    share(guest, tpm, interrupts, reports.into_inner()).ok_or_else(Fatal::plain(Reason::Panic))?;
+    share(guest, tpm, interrupts, weaknesses, reports.into_inner()).ok_or_else(Fatal::plain(Reason::Panic))?;
     *BOOT_MEMORY.lock() = Some(memory);
     let (used, free) = heap::usage();
     let (stack, stack_used) = stack::usage();
@@ -186,10 +196,11 @@ fn share(
     guest: impl FnOnce() -> Option<Guest<Ownership>>,
     tpm: impl Tpm + Send + 'static,
     interrupts: Interrupts,
+    weaknesses: Option<Vec<u8>>,
     reports: PspReports,
 ) -> Option<()> {
     let tpm = Box::leak(Box::new(Mutex::new(OnLargeStack::new(tpm)?)));
-    let shared = Shared { guest: Mutex::new(guest()?), tpm, interrupts, reports: Mutex::new(reports) };
+    let shared = Shared { guest: Mutex::new(guest()?), tpm, interrupts, weaknesses, reports: Mutex::new(reports) };
     SHARED.call_once(|| shared);
     Some(())
 }
@@ -250,8 +261,8 @@ fn serve(mut memory: Memory, apic_id: u32) -> ! {
 
 fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
     let shared = SHARED.get().ok_or_else(Fatal::plain(Reason::Panic))?;
-    let Shared { guest, tpm, interrupts, reports } = shared;
-    let (tpm, interrupts) = (*tpm, *interrupts);
+    let Shared { guest, tpm, interrupts, weaknesses, reports } = shared;
+    let (tpm, interrupts, weaknesses) = (*tpm, *interrupts, weaknesses.as_deref());
     loop {
         match host::run(GUEST_VMPL) {
             Err(why) if apic_id == BOOT_APIC_ID => return Err(why),
@@ -259,7 +270,9 @@ fn run_guest(memory: &mut Memory, apic_id: u32) -> Result<Infallible, Fatal> {
             Err(_) => pause(),
             Ok(()) => {}
         }
-        match after_stop(&mut Machine { apic_id, pages: memory, guest, tpm, interrupts, reports, wires: &mut Wires }) {
+        let wires = &mut Wires;
+        let mut machine = Machine { apic_id, pages: memory, guest, tpm, interrupts, weaknesses, reports, wires };
+        match after_stop(&mut machine) {
             Stop::Lost if apic_id == BOOT_APIC_ID => {
                 return Err(Fatal::new(Reason::RunGuest, format_args!("its register state is inaccessible")));
             }
@@ -422,8 +435,39 @@ fn certify<E: Entropy>(
 
 /// A report over zeros: that the guest can be attested is known before it runs.
 fn self_check(reports: &mut PspReports) -> Result<Report, Fatal> {
+    first_report(reports, &[0; 64])
+}
+
+fn first_report(reports: &mut PspReports, report_data: &[u8; 64]) -> Result<Report, Fatal> {
     say("report", format_args!("requested for VMPL0"));
-    let report = reports.report(&[0; 64], None).map_err(Fatal::because(Reason::Report))?;
+    let report = reports.report(report_data, None).map_err(Fatal::because(Reason::Report))?;
     say("report", format_args!("received, version {}", report.version.get()));
     Ok(report)
+}
+
+/// What processor and host say of themselves, beside a report.
+struct Claimed {
+    fms: u32,
+    hypervisor_features: u64,
+    sev_features: u64,
+}
+
+/// Judges the platform by the measured policy, before anything is made that the guest trusts. The report, and what is
+/// attested of the rules that it does not meet.
+fn demand(policy: &Policy<'_>, reports: &mut PspReports, claimed: Claimed) -> Result<(Report, Vec<u8>), Fatal> {
+    let report = first_report(reports, &policy::report_data())?;
+    let Claimed { fms, hypervisor_features, sev_features } = claimed;
+    let unmet = policy.judge(&policy::Platform { report: &report, fms, hypervisor_features, sev_features });
+    for rule in &unmet {
+        say(
+            "policy",
+            format_args!("{rule}{}", if rule.otherwise == Otherwise::NameIt { ", which is attested" } else { "" }),
+        );
+    }
+    if let Some(rule) = unmet.iter().find(|rule| rule.otherwise == Otherwise::Refuse) {
+        return Err(Fatal::new(Reason::Policy, format_args!("{rule}")));
+    }
+    say("policy", format_args!("{} rules, {} not met and attested", policy.len(), unmet.len()));
+    reports.hold_to(Steady::of(&report), policy.later_reports());
+    Ok((report, policy::manifest(&unmet)))
 }

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use kernel::identity::authority::{Channel, Unreachable};
+use authority::{Channel, Unreachable};
 use relay::{Framed, Relay, Stream, service};
 
 use crate::host::{read_port, write_port};

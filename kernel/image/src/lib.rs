@@ -7,6 +7,7 @@
 //! | [`linux`], [`acpi`], [`ovmf`] | operating systems and their firmware as such a guest |
 //! | [`pack`] | the file |
 //! | [`settings`], [`state`] | what an operator wants of the firmware |
+//! | [`policy`] | what the firmware demands of its platform, as such a setting |
 //! | [`alone`] | a file without our firmware, for tests of the machine |
 //! | [`sizes`] | the bytes of a program by crate |
 
@@ -19,6 +20,7 @@ pub mod guest;
 pub mod linux;
 pub mod ovmf;
 pub mod pack;
+pub mod policy;
 pub mod settings;
 pub mod sizes;
 pub mod state;

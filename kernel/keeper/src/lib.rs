@@ -15,7 +15,8 @@ use alloc::vec::Vec;
 
 use kernel::attest::ReportError;
 use kernel::fatal::{Fatal, Reason};
-use kernel::state::{Keeper, Kept, StateSetting, flag};
+use kernel::hooks::Keeper;
+use kernel::state::{Kept, StateSetting, flag};
 pub use sealed::Refusal;
 use sealed::layout::ROOM;
 use sealed::{Beginning, BlockDevice, Found, Fresh, RecoveryPoint, Root, Roots, StateDisk, Writer};

@@ -23,6 +23,7 @@
 //! | [`channel`] | keys, and sealed messages |
 //! | [`source`], [`destination`] | the two sides |
 //! | [`record`] | what each keeps on its disk |
+//! | [`disk`] | the same on a disk of crate `sealed` |
 //! | [`refusal`] | why something is refused |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ mod certificate;
 pub mod chain;
 pub mod channel;
 pub mod destination;
+pub mod disk;
 pub mod grant;
 pub mod judge;
 pub mod message;

@@ -8,7 +8,7 @@ use tpm_crypto::drbg::Drbg;
 use tpm_crypto::ecc::{Curve, Scalar};
 use tpm_crypto::hash::{HashAlg, digest};
 
-use super::der::{self, bits, explicit, implicit, unsigned, value};
+use authority::write::{self as der, bits, explicit, implicit, unsigned, value};
 
 /// ecdsa-with-SHA384
 const ECDSA_SHA384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03];

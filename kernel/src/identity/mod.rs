@@ -7,12 +7,12 @@
 //! The indices are there when the TPM is made, and take none of the guest's NV memory: the contents are here. Keys and
 //! report are made when a command names an index first: a search for primes is too slow for before the guest.
 
-pub mod authority;
 mod azure;
 mod certificate;
 mod cmw;
-mod der;
 mod operator;
+
+pub use authority;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -26,6 +26,7 @@ use zerocopy::IntoBytes;
 use crate::attest::{Certificates, ReportError, Reports};
 use crate::svsm::Busy;
 use crate::sync::Mutex;
+use authority::{MAX_CERTIFICATE, write as der};
 use certificate::{Issuer, Kind, Purpose, public_key};
 use cmw::{ENDORSEMENTS, EVIDENCE, Record, collection};
 
@@ -91,9 +92,6 @@ const ISSUER_INDEX: u32 = 0x01c0_0100;
 /// The second: what the host gives of the certificates above the report's, the signing key's and the root's. Where an
 /// authority of the operator's is above the issuer, that comes behind its certificates.
 const ABOVE_INDEX: u32 = 0x01c0_0101;
-
-/// Octets of the longest certificate: other TPMs have no longer NV Indices, and clients no longer buffers.
-const MAX_CERTIFICATE: usize = 4096;
 
 /// An index whose contents are made when they are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,7 +403,7 @@ fn evidence(data: &[u8; 64], reports: &Mutex<dyn Reports + '_>) -> Result<Eviden
     let report = reports.try_lock().ok_or(Nothing::Busy)?.report(data, Some(&mut table));
     let report = report.map_err(|why| match why {
         ReportError::Message(MessageError::Busy) => Nothing::Busy,
-        ReportError::Message(_) | ReportError::NoHost => Nothing::Ever,
+        ReportError::Message(_) | ReportError::NoHost | ReportError::Differs(_) => Nothing::Ever,
     })?;
     let table = CertificateTable::parse(table.bytes()).ok();
     let find = |kind| table.as_ref().and_then(|table| table.find(kind)).filter(|found| is_der(found));

@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use tpm_core::{Entropy, Failure, Tpm};
 
-use super::authority::{self, Authorities, Channel, NotIssued, Request};
 use super::{ISSUER_INDEX, Identity};
 use crate::attest::Reports;
 use crate::sync::Mutex;
+use authority::{Authorities, Channel, NotIssued, Request};
 
 impl Identity {
     /// Asks the operator's program for a certificate of the issuer's, and issues under its name if an authority is

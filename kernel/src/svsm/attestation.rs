@@ -52,7 +52,8 @@ fn read_structure<T: FromBytes + FromZeros + IntoBytes>(machine: &mut Machine<'_
 ///   is needed), or not all the guest's memory; a page of any of these that is inaccessible: report, manifest and
 ///   certificates are written in this order, up to that page
 /// - `BUSY`: the TPM works for another vCPU; the host was busy all the time, or another vCPU is being given a report
-/// - `0x80001000`: no report from the PSP, or no endorsement key
+/// - `0x80001000`: no report from the PSP, one that says something else than the first of this boot, or no endorsement
+///   key
 fn attest(
     machine: &mut Machine<'_>,
     operation: &AttestServices,
@@ -68,6 +69,9 @@ fn attest(
         }
         Keys::All => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.keys(),
     };
+    if attested == Attested::Weaknesses && machine.weaknesses.is_none() {
+        return Err(ResultCode::INVALID_PARAMETER);
+    }
     let kept = match attested {
         Attested::VtpmState | Attested::All => machine.tpm.try_lock().ok_or(ResultCode::BUSY)?.kept(),
         _ => None,
@@ -75,7 +79,8 @@ fn attest(
     if attested == Attested::VtpmState && kept.is_none() {
         return Err(ResultCode::INVALID_PARAMETER);
     }
-    let manifest = keys.and_then(|keys| attested.manifest(&keys, machine.interrupts, kept.as_ref()));
+    let manifest =
+        keys.and_then(|keys| attested.manifest(&keys, machine.interrupts, machine.weaknesses, kept.as_ref()));
     let manifest = manifest.ok_or(ResultCode::REPORT_FAILED)?;
     let mut answer = AttestAnswer { report: length(REPORT_SIZE)?, manifest: length(manifest.len())?, certificates: 0 };
     fits(&answer, operation, registers)?;
@@ -97,7 +102,7 @@ fn attest(
 const fn no_report(error: ReportError) -> ResultCode {
     match error {
         ReportError::Message(MessageError::Busy) => ResultCode::BUSY,
-        ReportError::Message(_) | ReportError::NoHost => ResultCode::REPORT_FAILED,
+        ReportError::Message(_) | ReportError::NoHost | ReportError::Differs(_) => ResultCode::REPORT_FAILED,
     }
 }
 

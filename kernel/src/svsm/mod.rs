@@ -110,6 +110,9 @@ pub struct Machine<'a> {
     pub tpm: &'a Mutex<dyn Tpm + 'a>,
     /// How the host can interrupt, which can be attested.
     pub interrupts: Interrupts,
+    /// What the platform does not meet of the firmware's policy ([`crate::policy::manifest`]), which can be attested.
+    /// `None`: there is no policy.
+    pub weaknesses: Option<&'a [u8]>,
     /// Where reports come from.
     pub reports: &'a Mutex<dyn attest::Reports + 'a>,
     /// What interrupts come by.

@@ -555,6 +555,7 @@ mod tests {
                 guest,
                 tpm: &tpm,
                 interrupts: crate::interrupts::Interrupts::Any,
+                weaknesses: None,
                 reports: &*reports,
                 wires,
             };

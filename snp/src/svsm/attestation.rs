@@ -22,6 +22,8 @@ pub const SERVICES_MANIFEST: Guid = Guid::new(0x6384_9ebb, 0x3d92, 0x4670, 0xa1f
 pub const VTPM_SERVICE: Guid = Guid::new(0xc476_f1eb, 0x0123, 0x45a5, 0x9641_b4e7_dde5_bfe3);
 /// How the host can interrupt the firmware and the guest: a service of this project's own.
 pub const INTERRUPTS_SERVICE: Guid = Guid::new(0xa7ce_f41f, 0x46a5, 0x4de3, 0xa77a_ccf6_bfca_be58);
+/// What the platform does not meet of what the firmware demands: a service of this project's own.
+pub const WEAKNESSES_SERVICE: Guid = Guid::new(0xa93e_328a, 0xf313, 0x4f12, 0x99e6_3780_cb08_aad6);
 
 /// Bytes of a nonce, neither more nor less: REPORT_DATA is the hash of nonce and manifest one after the other, so that
 /// with nonces of two lengths one REPORT_DATA could stand for two manifests. Linux' configfs-tsm takes 64 bytes and no

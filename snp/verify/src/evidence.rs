@@ -32,5 +32,6 @@ pub mod folder;
 pub mod ima;
 pub mod manifest;
 pub mod report;
+pub mod services;
 pub mod template;
 pub mod wire;

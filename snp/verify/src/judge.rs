@@ -21,12 +21,13 @@ pub(crate) use state::kept;
 pub use tpm::certified;
 pub(crate) use tpm::proven_measurements;
 
+use crate::chip::Generation;
 use crate::digest::hex;
 use crate::evidence::boot_log::OfImage;
-use crate::evidence::folder::Evidence;
+use crate::evidence::folder::{Evidence, Kind};
 use crate::evidence::report::Report;
 use crate::memory::Memory;
-use crate::policy::Rules;
+use crate::policy::{Policy, Rules};
 use anyhow::{Result, ensure};
 use core::fmt;
 use std::time::SystemTime;
@@ -117,6 +118,7 @@ pub enum Step {
     Parts,
     State,
     Remembered,
+    Weaknesses,
 }
 
 /// What a step gets.
@@ -138,13 +140,16 @@ impl<'a> Case<'a> {
 /// Judges one thing; gives what it saw in a few words.
 type Check = fn(&Case<'_>) -> Result<String>;
 
+/// The same, with what else is known.
+type KnownCheck<'a> = dyn Fn(&Case<'_>) -> Result<String> + 'a;
+
 /// Exit status of the first step; the next one's is one more.
 pub const FIRST_STEP: u8 = 10;
 /// Exit status of the first step that judges by a policy file; the next one's is one more.
 pub const FIRST_RULE: u8 = 50;
 
 /// Every step in order, its name, its exit status, and who judges it.
-const STEPS: [(Step, &str, u8, Check); 35] = [
+const STEPS: [(Step, &str, u8, Check); 36] = [
     (Step::Root, "root", FIRST_STEP, chain::root),
     (Step::Chain, "certificate chain", 11, chain::chain),
     (Step::ReportFormat, "report format", 12, report::format),
@@ -180,6 +185,7 @@ const STEPS: [(Step, &str, u8, Check); 35] = [
     (Step::Parts, "required parts", 61, rules::parts),
     (Step::State, "state rules", 62, state::rules),
     (Step::Remembered, "remembered state", 63, state::remembered),
+    (Step::Weaknesses, "named weaknesses", 64, rules::weaknesses),
 ];
 
 impl Step {
@@ -260,6 +266,32 @@ pub fn examine(evidence: &Evidence, expectations: &Expectations) -> Vec<Finding>
         Finding { step, state }
     });
     states.collect()
+}
+
+/// Judges a report alone, whoever has signed it, by the rules that are about nothing else: those that a firmware judges
+/// its own platform by. `generation` is that of the processor, which reports of version 2 do not say. Gives the first
+/// step that fails, whose error begins with the rule.
+pub fn of_report(report: &[u8], generation: Generation, policy: &Policy) -> Result<(), Failure> {
+    let evidence = Evidence { kind: Kind::Report, report: report.to_vec(), ..Evidence::default() };
+    let rules = Rules { policy: policy.clone(), ..Rules::default() };
+    let expectations = Expectations { rules, ..Expectations::default() };
+    let case = Case { evidence: &evidence, expectations: &expectations };
+    let tcb = |case: &Case<'_>| report::tcb_of(&case.report()?, generation);
+    let minimum_tcb = |case: &Case<'_>| rules::minimum_tcb_of(case, generation);
+    let steps: [(Step, &KnownCheck<'_>); 8] = [
+        (Step::Policy, &report::policy),
+        (Step::Tcb, &tcb),
+        (Step::ReportRules, &rules::report),
+        (Step::MinimumTcb, &minimum_tcb),
+        (Step::PlatformInfo, &rules::platform_info),
+        (Step::Mitigations, &rules::mitigations),
+        (Step::Chips, &rules::chips),
+        (Step::LaunchInputs, &rules::launch_inputs),
+    ];
+    for (step, check) in steps.into_iter().filter(|(step, _)| rules::asks(policy, *step)) {
+        check(&case).map_err(|why| Failure { step, why })?;
+    }
+    Ok(())
 }
 
 /// Does all of `steps`, whatever those before them have found: none may rest on another for not panicking.

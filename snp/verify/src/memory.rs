@@ -125,7 +125,7 @@ impl Memory {
 pub struct File {
     path: PathBuf,
     /// its folder, locked
-    _folder: fs::File,
+    folder: fs::File,
 }
 
 impl File {
@@ -141,7 +141,7 @@ impl File {
             Err(error) if error.kind() == ErrorKind::NotFound => Memory::default(),
             text => Memory::parse(&text?).with_context(|| path.display().to_string())?,
         };
-        Ok((Self { path: path.to_owned(), _folder: folder }, memory))
+        Ok((Self { path: path.to_owned(), folder }, memory))
     }
 
     /// Replaces the file as a whole: a reader finds the old one or the new one, also after a loss of power.
@@ -153,7 +153,7 @@ impl File {
         file.write_all(format!("{}\n", serde_json::to_string_pretty(memory)?).as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
-        Ok(self._folder.sync_all()?)
+        Ok(self.folder.sync_all()?)
     }
 }
 

@@ -53,6 +53,7 @@ const CHAIN: [Link; 8] = [
             Step::Mitigations,
             Step::Chips,
             Step::LaunchInputs,
+            Step::Weaknesses,
         ],
         binds: "The processor has signed the digest, under a certificate chain to its maker's root.",
         value: |evidence| {

@@ -3,10 +3,12 @@
 //! [`Policy`] is the file as it is written, [`Rules`] is what comes of it with the files that it names. A rule that is
 //! not in the file is not judged; one that is, and whose subject the evidence lacks, refuses the evidence.
 
+mod firmware;
 mod hex;
 #[cfg(test)]
 mod tests;
 
+pub use firmware::{Firmware, HypervisorFeature, Otherwise, RULES as FIRMWARE_RULES, SevFeature};
 pub use hex::Hex;
 pub(crate) use hex::bytes as hex_bytes;
 
@@ -82,6 +84,9 @@ pub struct Policy {
     /// Parts that the evidence must have, besides those that other rules are about.
     #[serde(default)]
     pub require: Vec<Part>,
+    /// A firmware that judges its own platform.
+    #[serde(default)]
+    pub firmware: Firmware,
 }
 
 /// Whom the certificate chain may begin with.
@@ -438,6 +443,7 @@ impl Policy {
         for (generation, minimum) in [("milan", policy.tcb.milan), ("genoa", policy.tcb.genoa)] {
             ensure!(minimum.is_none_or(|minimum| minimum.fmc.is_none()), "tcb.{generation}.fmc: it has no FMC");
         }
+        policy.firmware.check()?;
         Ok(policy)
     }
 

@@ -26,6 +26,7 @@
 //! | [`linux`] | an unmodified Linux at VMPL2, and what its userland finds |
 //! | [`many`] | a file for 256 processors |
 //! | [`monitored`] | an unmodified Linux at a TPM that a monitor serves |
+//! | [`policy`] | a firmware that judges its own platform |
 //! | [`processors`] | a Linux at VMPL2 on several processors |
 //! | [`reproducible`] | the image from two folders, and the committed launch digest |
 //! | [`running`] | a guest of several processors under a host that lies |
@@ -66,6 +67,7 @@ pub mod many;
 pub mod monitored;
 pub mod others;
 pub mod ovmf;
+pub mod policy;
 mod processes;
 pub mod processors;
 pub mod reproducible;

@@ -35,6 +35,8 @@
 //! - `crb`: the port of a UART; what is at its other end serves the MMIO at 0xFED40000 ([`crate::remote`])
 //! - `seed`: a number from which VMPCKs are derived instead of RDRAND
 //! - `case`: a word for the guest, which may read this file through the GHCB (tests/rules does): the machine ignores it
+//! - `report`: `AT:DIGITS`, up to 12 times: octets of the report from offset AT on, in hexadecimal, signed as the rest
+//! - `report-from`: `N`: the reports that have these, from the Nth on (default: the first)
 //! - `fault`: `NAME[:ARG]`, a lie of the host, below; may be given several times
 
 use crate::injection::Injection;
@@ -132,6 +134,36 @@ pub(crate) enum WrongState {
     Stop,
 }
 
+/// Most octets of a [`Patch`]: a CHIP_ID.
+const PATCH: usize = 64;
+
+/// Octets of a report that are other ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patch {
+    at: usize,
+    octets: [u8; PATCH],
+    len: usize,
+}
+
+impl Patch {
+    fn parse(value: &str) -> Option<Self> {
+        let (at, digits) = value.split_once(':')?;
+        let mut patch = Self { at: usize::try_from(number(at)?).ok()?, octets: [0; PATCH], len: digits.len() / 2 };
+        if digits.len() % 2 != 0 || !digits.is_ascii() || patch.len == 0 || patch.len > PATCH {
+            return None;
+        }
+        for (octet, at) in patch.octets[..patch.len].iter_mut().zip((0..).step_by(2)) {
+            *octet = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(patch)
+    }
+
+    /// What lies beyond the report stays away.
+    pub(crate) fn apply(&self, report: &mut [u8]) {
+        report.iter_mut().skip(self.at).zip(&self.octets[..self.len]).for_each(|(to, octet)| *to = *octet);
+    }
+}
+
 /// All of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
@@ -173,6 +205,8 @@ pub(crate) struct Config {
     /// Where a TPM's registers are served.
     pub(crate) crb: Option<crate::remote::Remote>,
     pub(crate) seed: Option<u64>,
+    report: [Option<Patch>; 12],
+    report_from: u64,
     pub(crate) lies: Lies,
 }
 
@@ -203,6 +237,8 @@ impl Default for Config {
             hidden: crate::pci::Hidden::default(),
             crb: None,
             seed: None,
+            report: [None; 12],
+            report_from: 1,
             lies: Lies::default(),
         }
     }
@@ -224,6 +260,11 @@ impl Config {
     /// Whether the instruction at `rip` may reach a page that the host has taken.
     pub(crate) fn is_refusable(&self, rip: u64) -> bool {
         self.refusable.iter().flatten().any(|(first, last)| (*first..=*last).contains(&rip))
+    }
+
+    /// What is otherwise in the Nth report, from 1 on.
+    pub(crate) fn patches(&self, number: u64) -> impl Iterator<Item = &Patch> {
+        self.report.iter().flatten().filter(move |_| number >= self.report_from)
     }
 
     fn line(&mut self, line: &str) -> Option<()> {
@@ -273,6 +314,8 @@ impl Config {
             ("dma", "no") => self.dma = false,
             ("hidden", value) => self.hidden.add(number(value)?)?,
             ("case", _) => {}
+            ("report", value) => *self.report.iter_mut().find(|free| free.is_none())? = Some(Patch::parse(value)?),
+            ("report-from", value) => self.report_from = number(value)?,
             ("seed", value) => self.seed = Some(number(value)?),
             ("fault", value) => {
                 let (name, argument) = match value.split_once(':') {

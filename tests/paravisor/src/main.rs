@@ -112,6 +112,7 @@ fn run(c_bit: u32) -> Result<Infallible, Fatal> {
             guest: &guest,
             tpm: &tpm,
             interrupts: Interrupts::Any,
+            weaknesses: None,
             reports: &reports,
             wires: &mut NoWires,
         };

@@ -1,8 +1,8 @@
 //! Certificates under an authority of the operator's.
 
 use super::*;
-use crate::identity::authority::testing::{Ca, Says, name};
-use crate::identity::authority::{Authorities, Channel, NotIssued, Unreachable};
+use ::authority::testing::{Ca, Says, name};
+use ::authority::{Authorities, Channel, NotIssued, Unreachable};
 use tpm_crypto::ecc::Curve;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
 use x509_cert::request::CertReq;

@@ -2,8 +2,8 @@
 //! 1 a list of `TPM2B_PUBLIC`, EKs and AKs, behind version and number; in version 2 what the firmware says of the state
 //! it runs is behind that list ([`Kept`]). All is big-endian.
 
-use super::template;
 use super::wire::{Public, Reader};
+use super::{services, template};
 use anyhow::{Context, Result, ensure};
 
 /// How a manifest of version 1 begins; one of version 0 begins with the type of a key.
@@ -104,6 +104,7 @@ impl Kept {
 
 /// The RSA-2048 EK of the TCG's template, L-1: in version 0 whatever the key is; in lists the first of these.
 pub fn ek(manifest: &[u8]) -> Result<Public> {
+    let manifest = services::vtpm(manifest)?;
     if !is_list(manifest) {
         return Public::parse(manifest);
     }

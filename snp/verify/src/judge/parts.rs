@@ -2,6 +2,7 @@
 
 use super::{Case, Step};
 use crate::evidence::folder::Kind;
+use crate::evidence::services;
 
 /// What is missing for `step`, if the evidence is of a kind that may lack it. A folder of ours lacks nothing.
 pub(super) fn absent(case: &Case<'_>, step: Step) -> Option<&'static str> {
@@ -71,6 +72,11 @@ pub(super) fn unasked(case: &Case<'_>, step: Step) -> bool {
     match step {
         Step::EkCertificate => case.evidence.kind != Kind::Tpm && nobody,
         Step::Remembered => case.expectations.remembered.is_none(),
+        // What is said is shown, and what is wrong with it, too.
+        Step::Weaknesses => {
+            let said = services::weaknesses(&case.evidence.manifest);
+            case.policy().firmware.weaknesses.is_none() && said.is_ok_and(|said| said.is_none())
+        }
         _ => false,
     }
 }

@@ -1,13 +1,14 @@
 //! The attestation report: SEV-SNP firmware ABI (56860), table "ATTESTATION_REPORT".
 
 use super::{Case, chain, ensure_equal, signature};
+use crate::chip::Generation;
 use crate::digest::hex;
 use crate::evidence::boot_log::{BootLog, OfImage};
 use crate::evidence::carried;
 use crate::evidence::claims::Claims;
 use crate::evidence::folder::Kind;
-use crate::evidence::manifest;
 use crate::evidence::report::{Report, SIGNED, VERSIONS};
+use crate::evidence::{manifest, services};
 use anyhow::{Context, Result, bail, ensure};
 use sev::certs::snp::{Certificate, Verifiable};
 use sev::firmware::guest::AttestationReport;
@@ -78,8 +79,11 @@ pub(super) fn policy(case: &Case<'_>) -> Result<String> {
 /// No level of the reported TCB is above the committed one's, and none of that above the current one's. That holds
 /// byte by byte, whatever the layout.
 pub(super) fn tcb(case: &Case<'_>) -> Result<String> {
-    let report = case.report()?;
-    let generation = chain::generation(case)?;
+    tcb_of(&case.report()?, chain::generation(case)?)
+}
+
+/// The same of a report whose processor is known.
+pub(super) fn tcb_of(report: &Report<'_>, generation: Generation) -> Result<String> {
     let [reported, committed, current] = [report.reported_tcb(), report.committed_tcb(), report.current_tcb()];
     let levels = |bytes| crate::chip::Levels::read(bytes, generation);
     ensure!(at_most(reported, committed), "reported ({}) is above committed ({})", levels(reported), levels(committed));
@@ -171,10 +175,10 @@ fn of_manifest(case: &Case<'_>, found: [u8; 64]) -> Result<String> {
     ensure!(nonce.len() == 64, "a nonce of {} bytes, not 64", nonce.len());
     let expected = Sha512::new().chain_update(nonce).chain_update(&case.evidence.manifest).finalize();
     ensure_equal("REPORT_DATA", &found, &expected)?;
-    Ok(String::from(if manifest::is_list(&case.evidence.manifest) {
-        "SHA-512(nonce, EKs and AKs)"
-    } else {
-        "SHA-512(nonce, EK)"
+    Ok(String::from(match &case.evidence.manifest {
+        all if services::is_all(all) => "SHA-512(nonce, all services)",
+        keys if manifest::is_list(keys) => "SHA-512(nonce, EKs and AKs)",
+        _ => "SHA-512(nonce, EK)",
     }))
 }
 

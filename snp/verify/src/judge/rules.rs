@@ -5,6 +5,7 @@ use crate::chip::{Generation, Levels};
 use crate::digest::hex;
 use crate::evidence::boot_log::BootEvent;
 use crate::evidence::report::SigningKey;
+use crate::evidence::services;
 use crate::evidence::wire::{Key, PCR_COUNT, Public};
 use crate::policy::{
     Algorithm, Count, Endorsement, EndorsementKind, EventRule, GuestPolicy, Hex, KeyRules, LaunchRules, Minimum, Part,
@@ -119,7 +120,11 @@ const fn minimums(policy: &Policy) -> [(Generation, Option<Minimum>); 3] {
 
 /// The reported TCB, and that at launch, are not below the least of their generation.
 pub(super) fn minimum_tcb(case: &Case<'_>) -> Result<String> {
-    let generation = chain::generation(case)?;
+    minimum_tcb_of(case, chain::generation(case)?)
+}
+
+/// The same where it is known which processor it is.
+pub(super) fn minimum_tcb_of(case: &Case<'_>, generation: Generation) -> Result<String> {
     let name = generation.name();
     let key = name.to_lowercase();
     let minimum = minimums(case.policy()).into_iter().find(|(known, _)| *known == generation);
@@ -340,6 +345,29 @@ pub(super) fn parts(case: &Case<'_>) -> Result<String> {
         ensure!(there, "require: {name} is missing");
     }
     Ok(format!("{} of {} kinds", case.policy().require.len(), PARTS))
+}
+
+/// What a firmware that judges its own platform has not found met, and has gone on with.
+pub(super) fn weaknesses(case: &Case<'_>) -> Result<String> {
+    let named = services::weaknesses(&case.evidence.manifest)?;
+    if let Some(allowed) = &case.policy().firmware.weaknesses {
+        let named = named.as_ref();
+        let named = named.context(
+            "firmware.weaknesses: there is a rule, and no firmware that names any has a part in the evidence",
+        )?;
+        // A rule with parts, such as `tcb`, stands for all of them.
+        let may_be = |rule: &String| {
+            allowed.iter().any(|allowed| {
+                rule.strip_prefix(allowed.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+        };
+        if let Some(other) = named.iter().find(|named| !may_be(&named.rule)) {
+            bail!("firmware.weaknesses: the firmware names {} ({}), which is not among them", other.rule, other.found);
+        }
+    }
+    let named: Vec<String> =
+        named.unwrap_or_default().into_iter().map(|named| format!("{}: {}", named.rule, named.found)).collect();
+    Ok(if named.is_empty() { String::from("none") } else { named.join("; ") })
 }
 
 /// Kinds of parts.

@@ -12,7 +12,7 @@ use crate::evidence::wire::{
     Attest, GENERATED, Key, PCR_COUNT, Public, QuoteInfo, ST_ATTEST_CERTIFY, ST_ATTEST_QUOTE, Signature, alg,
     attribute, certified_name, tpm2b,
 };
-use crate::evidence::{credential, manifest, template};
+use crate::evidence::{credential, manifest, services, template};
 use anyhow::{Context, Result, bail, ensure};
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::{BigUint, RsaPublicKey};
@@ -47,8 +47,9 @@ pub(super) fn endorsement_key(case: &Case<'_>) -> Result<String> {
     );
     let expected = Public { key: ek.key.clone(), ..template::ek_rsa_2048() };
     ensure!(ek == expected, "its attributes, policy or algorithms are not those of the template");
-    let others = if manifest::is_list(&case.evidence.manifest) {
-        format!(", and {} other keys", manifest::list(&case.evidence.manifest)?.len() - 1)
+    let manifest = services::vtpm(&case.evidence.manifest)?;
+    let others = if manifest::is_list(manifest) {
+        format!(", and {} other keys", manifest::list(manifest)?.len() - 1)
     } else {
         String::new()
     };
@@ -80,8 +81,8 @@ pub(super) fn attestation_key(case: &Case<'_>) -> Result<String> {
         signature::on_p256(x, y)?;
     }
     ensure_equal("the AK's Name in the challenge", &case.evidence.ak_name, &ak.name())?;
-    let is_list = manifest::is_list(&case.evidence.manifest);
-    let is_named = is_list && manifest::list(&case.evidence.manifest)?.contains(&ak.to_bytes().as_slice());
+    let manifest = services::vtpm(&case.evidence.manifest)?;
+    let is_named = manifest::is_list(manifest) && manifest::list(manifest)?.contains(&ak.to_bytes().as_slice());
     Ok(format!("Name {}{}", hex(&ak.name()), if is_named { ", which the manifest names" } else { "" }))
 }
 

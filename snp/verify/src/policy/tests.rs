@@ -1,6 +1,6 @@
 //! The policy file: what is read, what is not, and that its papers are about the same keys.
 
-use super::{Count, Hex, Policy, Rules};
+use super::{Count, Hex, HypervisorFeature, Otherwise, Policy, Rules, SevFeature};
 use crate::testing::{Header, igvm};
 use host::qemu::Folder;
 use serde_json::Value;
@@ -29,6 +29,31 @@ fn the_papers_example_is_read() {
 
 fn toml_of(policy: &Policy) -> Value {
     serde_json::to_value(policy).unwrap()
+}
+
+/// Refusals of what a firmware is told.
+#[test]
+fn a_firmwares_part_is_read_and_has_no_other_names() {
+    let policy = Policy::parse(
+        "version = 1\n[firmware]\nhypervisor-features = [\"restricted-injection\"]\nsev-features = [\"smt-protection\"]\n\
+         unmet = \"name-it\"\nunmet-by-rule.\"tcb\" = \"refuse\"\nweaknesses = []",
+    );
+    let firmware = policy.unwrap().firmware;
+    assert_eq!(firmware.hypervisor_features, [HypervisorFeature::RestrictedInjection]);
+    assert_eq!(firmware.sev_features, [SevFeature::SmtProtection]);
+    assert_eq!((firmware.otherwise("tcb"), firmware.otherwise("chips.ids")), (Otherwise::Refuse, Otherwise::NameIt));
+    assert_eq!(firmware.weaknesses, Some(Vec::new()));
+    assert_eq!(Policy::parse("version = 1").unwrap().firmware.otherwise("tcb"), Otherwise::Refuse);
+    for (key, why) in [
+        ("hypervisor-features = [\"planes\"]", "planes"),
+        ("sev-features = [\"secure-avic\"]", "secure-avic"),
+        ("unmet = \"ignore\"", "ignore"),
+        ("unmet-by-rule.\"tcb.milan\" = \"refuse\"", "no rule \"tcb.milan\""),
+        ("measured = true", "measured"),
+    ] {
+        let said = refused(&format!("version = 1\n[firmware]\n{key}"));
+        assert!(said.contains(why), "{said}");
+    }
 }
 
 #[test]

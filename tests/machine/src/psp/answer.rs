@@ -3,7 +3,7 @@
 use super::Psp;
 use super::message::{Message, PAYLOAD};
 use crate::bits::{array, put, u32_at, u64_at};
-use crate::config::Lies;
+use crate::config::Config;
 use sha2::{Digest, Sha256};
 
 /// Message types (SNP firmware ABI, table 100).
@@ -26,7 +26,7 @@ const BODY: usize = 0x20;
 impl Psp {
     /// The answer to a message whose tag and sequence number were right. `None`: the firmware refuses the type or has
     /// no identity.
-    pub(super) fn respond(&self, request: &Message, lies: &Lies) -> Option<Message> {
+    pub(super) fn respond(&self, request: &Message, config: &Config) -> Option<Message> {
         let mut answer = Message {
             kind: request.kind + 1,
             version: 1,
@@ -39,7 +39,7 @@ impl Psp {
             return None;
         }
         match request.kind {
-            kind::REPORT => self.report_answer(request, &mut answer, lies)?,
+            kind::REPORT => self.report_answer(request, &mut answer, config)?,
             kind::KEY => self.key_answer(request, &mut answer)?,
             // Status 0; a scale of 1, no offset: the guest's time-stamp counter is the machine's.
             kind::TSC_INFO if request.len == 128 => {
@@ -51,8 +51,9 @@ impl Psp {
         Some(answer)
     }
 
-    fn report_answer(&self, request: &Message, answer: &mut Message, lies: &Lies) -> Option<()> {
+    fn report_answer(&self, request: &Message, answer: &mut Message, config: &Config) -> Option<()> {
         const REQUEST: usize = 0x60;
+        let lies = &config.lies;
         let body = &request.payload[..request.len];
         let (vmpl, key) = (u32_at(body, 0x40), u32_at(body, 0x44));
         let reserved = body.get(0x48..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
@@ -73,7 +74,7 @@ impl Psp {
             report_data[crate::bits::us(bit / 8 % 64)] ^= 1 << (bit % 8);
         }
         let vmpl = lies.wrong_vmpl_report.map_or(vmpl, crate::bits::lo32);
-        let report = self.report(&report_data, vmpl)?;
+        let report = self.report(&report_data, vmpl, config)?;
         let size = u32::try_from(report.len()).unwrap_or(0);
         put(&mut answer.payload, 4, &size.to_le_bytes());
         put(&mut answer.payload, BODY, &report);

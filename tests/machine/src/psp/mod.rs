@@ -12,7 +12,7 @@ use crate::fwcfg;
 use crate::launch::Launched;
 use crate::log::{bad_launch, log};
 use crate::phys::{self, PAGE, Pool};
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use message::{IvUse, Ivs};
 use p384::ecdsa::SigningKey;
@@ -46,6 +46,8 @@ pub(crate) struct Psp {
     requests: u64,
     /// The last answer page, for a host that repeats it.
     last_answer: Option<[u8; 4096]>,
+    /// Reports so far.
+    reports: Cell<u64>,
     /// The last report.
     last_report: RefCell<Option<[u8; report::REPORT]>>,
 }
@@ -91,6 +93,7 @@ impl Psp {
             report_id: random(0x80),
             requests: 0,
             last_answer: None,
+            reports: Cell::new(0),
             last_report: RefCell::new(None),
         }
     }

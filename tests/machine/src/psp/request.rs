@@ -2,7 +2,7 @@
 
 use super::message::{Envelope, Message, open, seal};
 use crate::bits::us;
-use crate::config::Lies;
+use crate::config::{Config, Lies};
 use crate::ghcb::{Answer, Malformed, Refused, field};
 use crate::log::log;
 use crate::machine::Machine;
@@ -54,8 +54,7 @@ impl Machine {
             }
             Way::Ask => {}
         }
-        let lies = self.config.lies;
-        match self.psp.guest_message(&message, &lies) {
+        match self.psp.guest_message(&message, &self.config) {
             Ok(answer) => {
                 phys::write(to, &answer);
                 Ok(Answer::default())
@@ -105,7 +104,7 @@ impl Machine {
 
 impl super::Psp {
     /// A message in, an answer page out, or the firmware's error.
-    fn guest_message(&mut self, page: &[u8; 4096], lies: &Lies) -> Result<[u8; 4096], u64> {
+    fn guest_message(&mut self, page: &[u8; 4096], config: &Config) -> Result<[u8; 4096], u64> {
         let refuse = |why: &str| {
             log!("psp: guest message refused: {why}");
             Err(INVALID_PARAM)
@@ -120,14 +119,14 @@ impl super::Psp {
         let Some(request) = open(&key, page, envelope) else {
             return refuse("authentication tag");
         };
-        let Some(mut answer) = self.respond(&request, lies) else {
+        let Some(mut answer) = self.respond(&request, config) else {
             return refuse("type, version, or no identity");
         };
         self.sequence[envelope.vmpck] = answer.sequence;
-        if lies.wrong_seq == Some(self.requests) {
+        if config.lies.wrong_seq == Some(self.requests) {
             answer.sequence += 2;
         }
-        Ok(self.sealed(&key, &answer, lies))
+        Ok(self.sealed(&key, &answer, &config.lies))
     }
 
     fn sealed(&mut self, key: &[u8; 32], answer: &Message, lies: &Lies) -> [u8; 4096] {

@@ -208,6 +208,7 @@ impl Shared {
             guest: &self.guest,
             tpm: &self.tpm,
             interrupts: Interrupts::Any,
+            weaknesses: None,
             reports: &self.reports,
             wires: Box::leak(Box::new(NoWires)),
         }

@@ -16,7 +16,7 @@ use crate::evidence::ima::tests::{list, padded, sha1_aggregate};
 use crate::evidence::manifest::tests::KEPT;
 use crate::evidence::manifest::{Kept, flag};
 use crate::evidence::wire::attribute;
-use crate::evidence::{carried, manifest};
+use crate::evidence::{carried, manifest, services};
 use crate::judge::{Expectations, Step};
 use crate::memory::Memory;
 use crate::policy::{Image, Policy, Rules};
@@ -162,6 +162,11 @@ fn version_5() -> Twin {
     twin.report[0] = 5;
     (twin.report[0x1F8], twin.report[0x200]) = (0x03, 0x07);
     twin
+}
+
+/// A report over all services, of which one names these weaknesses.
+fn naming(twin: &Twin, weaknesses: &[(&str, &str)]) -> Evidence {
+    twin.over(services::tests::with_weaknesses(&twin.ek_public.to_bytes(), weaknesses))
 }
 
 /// A boot that has measured a command line.
@@ -672,6 +677,22 @@ refusals! {
         case(Step::Parts, "a report without a quote")
             .of(Twin::report_alone)
             .policy("require = [\"quote\"]");
+    a_weakness_that_may_not_be: case(Step::Weaknesses, "a firmware that has gone on where SMT is on")
+        .policy("firmware.weaknesses = [\"tcb\"]")
+        .of(|twin| naming(twin, &[("tcb.milan.snp", "the reported TCB has 7, must be 24 at least")]))
+        .evidence(|evidence| {
+            *evidence = naming(&Twin::new(), &[("platform-info.smt", "set, must be clear (PLATFORM_INFO 0x1)")]);
+        });
+    weaknesses_of_which_nothing_is_said: case(Step::Weaknesses, "a manifest of the vTPM alone")
+        .policy("firmware.weaknesses = []")
+        .of(|twin| naming(twin, &[]))
+        .evidence(|evidence| *evidence = Twin::new().over(Twin::new().ek_public.to_bytes()));
+    weaknesses_that_are_no_text: case(Step::Weaknesses, "a weakness that would control a terminal")
+        .of(|twin| naming(twin, &[("platform-info.smt", "set")]))
+        .evidence(|evidence| *evidence = naming(&Twin::new(), &[("platform-info.smt", "\u{1b}[2J")]));
+    all_services_without_a_vtpm: case(Step::EndorsementKey, "a manifest of all services without a vTPM")
+        .of(|twin| naming(twin, &[]))
+        .evidence(|evidence| *evidence = Twin::new().over(services::tests::of(&[])));
     a_nonce_that_is_required: case(Step::Parts, "no nonce of the verifier's").policy("require = [\"nonce\"]");
     a_challenge_that_is_required:
         case(Step::Parts, "Azure's claims without a challenge")
@@ -868,7 +889,7 @@ fn processors_of_each_generation_and_keys_of_each_kind_are_accepted() {
         assert_eq!(json["outcome"], "verified");
         let count =
             |state: &str| json["steps"].as_array().unwrap().iter().filter(|step| step["state"] == state).count();
-        assert_eq!((count("ok"), count("unasked")), (27, 6), "{json:#}");
+        assert_eq!((count("ok"), count("unasked")), (27, 7), "{json:#}");
     }
 }
 

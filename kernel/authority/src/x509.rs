@@ -2,7 +2,7 @@
 //! whether that key may sign others. There is no clock, so that the time is not looked at: whoever verifies the TPM's
 //! certificates does that.
 
-use der::asn1::{AnyRef, BitStringRef, OctetStringRef, UintRef};
+use der::asn1::AnyRef;
 use der::{Reader, SliceReader, Tag};
 use tpm_crypto::ecc::{Curve, Point, Signature};
 use tpm_crypto::hash::{HashAlg, digest};
@@ -81,8 +81,8 @@ const EXTENSIONS: u8 = 0xa3;
 const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
-/// keyCertSign of KeyUsage
-const KEY_CERT_SIGN: usize = 5;
+/// keyCertSign of KeyUsage, in its first octet.
+const KEY_CERT_SIGN: u8 = 1 << 2;
 
 /// A certificate, as far as it is looked at.
 pub(super) struct Certificate<'a> {
@@ -114,56 +114,96 @@ pub(super) struct Extensions<'a> {
     pub(super) key_id: Option<&'a [u8]>,
 }
 
-/// Reads one SEQUENCE that is all of `octets`.
-fn sequence<'a, T>(
-    octets: &'a [u8],
-    read: impl FnOnce(&mut SliceReader<'a>) -> Result<T, Unreadable>,
-) -> Result<T, Unreadable> {
+/// What is in the SEQUENCE that all of `octets` is, to be read to its end.
+fn inside(octets: &[u8]) -> Result<SliceReader<'_>, Unreadable> {
     let mut reader = SliceReader::new(octets)?;
-    let value = reader.sequence(read)?;
+    let contents = contents(&mut reader, Tag::Sequence)?;
     reader.finish()?;
-    Ok(value)
+    Ok(SliceReader::new(contents)?)
 }
 
 /// A value with its header, which has this tag.
-fn tagged<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> Result<&'a [u8], Unreadable> {
-    Tag::peek(reader)?.assert_eq(tag)?;
+fn whole<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> Result<&'a [u8], Unreadable> {
+    Tag::peek(&*reader)?.assert_eq(tag)?;
     Ok(reader.tlv_bytes()?)
 }
 
+/// A value without its header, which has this tag.
+fn contents<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> Result<&'a [u8], Unreadable> {
+    let value: AnyRef<'a> = reader.decode()?;
+    value.header().tag().assert_eq(tag)?;
+    Ok(value.value())
+}
+
+/// BIT STRING of whole octets.
+fn bits<'a>(reader: &mut SliceReader<'a>) -> Result<&'a [u8], Unreadable> {
+    match contents(reader, Tag::BitString)?.split_first() {
+        Some((0, octets)) => Ok(octets),
+        _ => Err(Unreadable::Encoding),
+    }
+}
+
+/// INTEGER that is not negative, in its shortest form: without the zero that only says so.
+fn unsigned<'a>(reader: &mut SliceReader<'a>) -> Result<&'a [u8], Unreadable> {
+    match contents(reader, Tag::Integer)? {
+        [0] => Ok(&[]),
+        [0, rest @ ..] if rest.first().is_some_and(|first| *first >= 0x80) => Ok(rest),
+        number @ [1..0x80, ..] => Ok(number),
+        _ => Err(Unreadable::Encoding),
+    }
+}
+
+/// INTEGER of at most 32 bits.
+fn number(reader: &mut SliceReader<'_>) -> Result<u32, Unreadable> {
+    let octets = unsigned(reader)?;
+    if octets.len() > size_of::<u32>() {
+        return Err(Unreadable::Encoding);
+    }
+    Ok(octets.iter().fold(0, |number, octet| number << 8 | u32::from(*octet)))
+}
+
+/// BOOLEAN DEFAULT FALSE
+fn flag(reader: &mut SliceReader<'_>) -> Result<bool, Unreadable> {
+    if reader.is_finished() || Tag::peek(&*reader)? != Tag::Boolean {
+        return Ok(false);
+    }
+    match contents(reader, Tag::Boolean)? {
+        [0xff] => Ok(true),
+        [0] => Ok(false),
+        _ => Err(Unreadable::Encoding),
+    }
+}
+
 impl<'a> Certificate<'a> {
-    /// The certificate that all of `whole` is.
-    pub(super) fn parse(whole: &'a [u8]) -> Result<Self, Unreadable> {
-        let (body, algorithm, signature) = sequence(whole, |reader| {
-            let body = tagged(reader, Tag::Sequence)?;
-            let algorithm = tagged(reader, Tag::Sequence)?;
-            let signature = reader.decode::<BitStringRef<'_>>()?.as_bytes().ok_or(Unreadable::Encoding)?;
-            Ok((body, algorithm, signature))
-        })?;
+    /// The certificate that all of `octets` is.
+    pub(super) fn parse(octets: &'a [u8]) -> Result<Self, Unreadable> {
+        let mut outer = inside(octets)?;
+        let body = whole(&mut outer, Tag::Sequence)?;
+        let algorithm = whole(&mut outer, Tag::Sequence)?;
+        let signature = bits(&mut outer)?;
+        outer.finish()?;
         let known = ALGORITHMS.iter().find(|(of, _)| *of == algorithm).ok_or(Unreadable::Algorithm)?.1;
-        sequence(body, |reader| {
-            if reader.tlv_bytes()? != VERSION_3 {
-                return Err(Unreadable::Version);
-            }
-            tagged(reader, Tag::Integer)?;
-            if tagged(reader, Tag::Sequence)? != algorithm {
-                return Err(Unreadable::Algorithm);
-            }
-            let issuer = tagged(reader, Tag::Sequence)?;
-            // Validity.
-            tagged(reader, Tag::Sequence)?;
-            let subject = tagged(reader, Tag::Sequence)?;
-            let key_info = tagged(reader, Tag::Sequence)?;
-            let says = if reader.is_finished() {
-                Extensions::default()
-            } else {
-                let last = reader.tlv_bytes()?;
-                if last.first() != Some(&EXTENSIONS) {
-                    return Err(Unreadable::Version);
-                }
-                Extensions::parse(last)?
-            };
-            Ok(Certificate { whole, issuer, subject, key_info, says, body, algorithm: known, signature })
+        let mut inner = inside(body)?;
+        if inner.tlv_bytes()? != VERSION_3 {
+            return Err(Unreadable::Version);
+        }
+        whole(&mut inner, Tag::Integer)?;
+        if whole(&mut inner, Tag::Sequence)? != algorithm {
+            return Err(Unreadable::Algorithm);
+        }
+        // Behind the issuer its validity.
+        let [issuer, _, subject, key_info] = [(); 4].map(|()| whole(&mut inner, Tag::Sequence));
+        let says = if inner.is_finished() { Extensions::default() } else { Extensions::parse(inner.tlv_bytes()?)? };
+        inner.finish()?;
+        Ok(Certificate {
+            whole: octets,
+            issuer: issuer?,
+            subject: subject?,
+            key_info: key_info?,
+            says,
+            body,
+            algorithm: known,
+            signature,
         })
     }
 
@@ -184,62 +224,63 @@ impl<'a> Extensions<'a> {
         let mut reader = SliceReader::new(octets)?;
         let list: AnyRef<'a> = reader.decode()?;
         reader.finish()?;
+        if octets.first() != Some(&EXTENSIONS) {
+            return Err(Unreadable::Version);
+        }
         let mut all = Extensions::default();
         let mut seen = alloc::vec::Vec::new();
-        sequence(list.value(), |reader| {
-            while !reader.is_finished() {
-                let (oid, is_critical, value) = extension(tagged(reader, Tag::Sequence)?)?;
-                if seen.contains(&oid) {
-                    return Err(Unreadable::Twice);
-                }
-                seen.push(oid);
-                match oid {
-                    BASIC_CONSTRAINTS => (all.is_authority, all.path_length) = basic_constraints(value)?,
-                    KEY_USAGE => all.signs_certificates = Some(key_usage(value)?),
-                    SUBJECT_KEY_IDENTIFIER => all.key_id = Some(key_identifier(value)?),
-                    _ if is_critical => return Err(Unreadable::Extension),
-                    _ => (),
-                }
+        let mut list = inside(list.value())?;
+        while !list.is_finished() {
+            let (oid, is_critical, value) = extension(whole(&mut list, Tag::Sequence)?)?;
+            if seen.contains(&oid) {
+                return Err(Unreadable::Twice);
             }
-            Ok(())
-        })?;
+            seen.push(oid);
+            match oid {
+                BASIC_CONSTRAINTS => (all.is_authority, all.path_length) = basic_constraints(value)?,
+                KEY_USAGE => all.signs_certificates = Some(key_usage(value)?),
+                SUBJECT_KEY_IDENTIFIER => all.key_id = Some(key_identifier(value)?),
+                _ if is_critical => return Err(Unreadable::Extension),
+                _ => (),
+            }
+        }
         Ok(all)
     }
 }
 
 /// extnID, critical, and what is in extnValue.
 fn extension(octets: &[u8]) -> Result<(&[u8], bool, &[u8]), Unreadable> {
-    sequence(octets, |reader| {
-        let oid: AnyRef<'_> = reader.decode()?;
-        oid.header().tag().assert_eq(Tag::ObjectIdentifier)?;
-        let is_critical = Tag::peek(reader)? == Tag::Boolean && reader.decode()?;
-        let value: AnyRef<'_> = reader.decode()?;
-        value.header().tag().assert_eq(Tag::OctetString)?;
-        Ok((oid.value(), is_critical, value.value()))
-    })
+    let mut reader = inside(octets)?;
+    let parts =
+        (contents(&mut reader, Tag::ObjectIdentifier)?, flag(&mut reader)?, contents(&mut reader, Tag::OctetString)?);
+    reader.finish()?;
+    Ok(parts)
 }
 
 fn basic_constraints(value: &[u8]) -> Result<(bool, Option<u32>), Unreadable> {
-    sequence(value, |reader| {
-        let is_authority = !reader.is_finished() && Tag::peek(reader)? == Tag::Boolean && reader.decode()?;
-        let length = if reader.is_finished() { None } else { Some(reader.decode()?) };
-        Ok((is_authority, length))
-    })
+    let mut reader = inside(value)?;
+    let is_authority = flag(&mut reader)?;
+    let length = if reader.is_finished() { None } else { Some(number(&mut reader)?) };
+    reader.finish()?;
+    Ok((is_authority, length))
 }
 
 /// keyCertSign
 fn key_usage(value: &[u8]) -> Result<bool, Unreadable> {
     let mut reader = SliceReader::new(value)?;
-    let bits: BitStringRef<'_> = reader.decode()?;
+    let usage = contents(&mut reader, Tag::BitString)?;
     reader.finish()?;
-    Ok(bits.get(KEY_CERT_SIGN).unwrap_or(false))
+    match usage {
+        [0..8, octets @ ..] => Ok(octets.first().is_some_and(|octet| octet & KEY_CERT_SIGN != 0)),
+        _ => Err(Unreadable::Encoding),
+    }
 }
 
 fn key_identifier(value: &[u8]) -> Result<&[u8], Unreadable> {
     let mut reader = SliceReader::new(value)?;
-    let id: &OctetStringRef = reader.decode()?;
+    let id = contents(&mut reader, Tag::OctetString)?;
     reader.finish()?;
-    Ok(id.as_bytes())
+    Ok(id)
 }
 
 /// A key that verifies.
@@ -251,26 +292,28 @@ enum Key {
 impl Key {
     /// Of a SubjectPublicKeyInfo.
     fn parse(key_info: &[u8]) -> Option<Key> {
-        let (algorithm, key) = sequence(key_info, |reader| {
-            let algorithm = tagged(reader, Tag::Sequence)?;
-            Ok((algorithm, reader.decode::<BitStringRef<'_>>()?.as_bytes().ok_or(Unreadable::Encoding)?))
-        })
-        .ok()?;
+        let mut reader = inside(key_info).ok()?;
+        let algorithm = whole(&mut reader, Tag::Sequence).ok()?;
+        let key = bits(&mut reader).ok()?;
+        reader.finish().ok()?;
         match KEYS.iter().find(|(of, _)| *of == algorithm)?.1 {
-            KeyKind::Rsa => {
-                let (modulus, exponent) =
-                    sequence(key, |reader| Ok((reader.decode::<UintRef<'_>>()?, reader.decode::<u32>()?))).ok()?;
-                // Zero would be the TPM's word for 65537.
-                let is_long = modulus.as_bytes().len() >= MIN_MODULUS && exponent != 0;
-                RsaPublic::new(modulus.as_bytes(), exponent).ok().filter(|_| is_long).map(Key::Rsa)
-            }
+            KeyKind::Rsa => Key::rsa(key),
             KeyKind::Elliptic(curve) => {
                 let (4, point) = key.split_first()? else { return None };
-                let half = curve.size();
-                let (x, y) = point.split_at_checked(half).filter(|(_, y)| y.len() == half)?;
+                let (x, y) = point.split_at_checked(curve.size()).filter(|(_, y)| y.len() == curve.size())?;
                 Point::new(curve, x, y).ok().map(|point| Key::Elliptic(curve, point))
             }
         }
+    }
+
+    /// RSAPublicKey
+    fn rsa(key: &[u8]) -> Option<Key> {
+        let mut reader = inside(key).ok()?;
+        let (modulus, exponent) = (unsigned(&mut reader).ok()?, number(&mut reader).ok()?);
+        reader.finish().ok()?;
+        // An exponent of zero would be the TPM's word for 65537.
+        let is_strong = modulus.len() >= MIN_MODULUS && exponent != 0;
+        RsaPublic::new(modulus, exponent).ok().filter(|_| is_strong).map(Key::Rsa)
     }
 
     fn verifies(&self, by: Algorithm, message: &[u8], signature: &[u8]) -> bool {
@@ -278,12 +321,17 @@ impl Key {
         match self {
             Key::Rsa(key) => by.is_rsa && key.verify(SignScheme::Rsassa(by.hash), digest.as_slice(), signature).is_ok(),
             Key::Elliptic(curve, key) => {
-                let pair = sequence(signature, |reader| {
-                    Ok((reader.decode::<UintRef<'_>>()?, reader.decode::<UintRef<'_>>()?))
-                });
-                let signature = pair.ok().and_then(|(r, s)| Signature::new(*curve, r.as_bytes(), s.as_bytes()).ok());
-                !by.is_rsa && signature.is_some_and(|pair| curve.ecdsa_verify(key, digest.as_slice(), &pair).is_ok())
+                let pair = pair(signature).and_then(|(r, s)| Signature::new(*curve, r, s).ok());
+                !by.is_rsa && pair.is_some_and(|pair| curve.ecdsa_verify(key, digest.as_slice(), &pair).is_ok())
             }
         }
     }
+}
+
+/// Ecdsa-Sig-Value
+fn pair(signature: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut reader = inside(signature).ok()?;
+    let pair = (unsigned(&mut reader).ok()?, unsigned(&mut reader).ok()?);
+    reader.finish().ok()?;
+    Some(pair)
 }

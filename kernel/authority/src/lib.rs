@@ -9,9 +9,24 @@
 //! | `messages` | what is asked, and answered |
 //! | `x509` | what is read of a certificate |
 //! | `chain` | whether certificates certify the issuer |
+//! | [`write`] | how what the firmware issues is written |
+//! | `testing` (feature) | authorities that sign whatever a test wants |
+//!
+//! Not in the crate `kernel`, since it is optimised for size.
+#![cfg_attr(not(any(test, feature = "testing")), no_std)]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(any(test, feature = "testing")),
+    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+extern crate alloc;
 
 mod chain;
 mod messages;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod write;
 mod x509;
 
 use alloc::vec::Vec;
@@ -23,6 +38,9 @@ pub use x509::Unreadable;
 use chain::{certified, may_certify};
 use messages::{Answer, one_after_another};
 use x509::Certificate;
+
+/// Octets of the longest certificate: other TPMs have no longer NV Indices, and clients no longer buffers.
+pub const MAX_CERTIFICATE: usize = 4096;
 
 /// Whether there is a guest without the operator's certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +119,7 @@ impl Authorities {
 
 /// A certificate that is not too long.
 fn read(certificate: &[u8]) -> Result<Certificate<'_>, Uncertified> {
-    if certificate.len() > super::MAX_CERTIFICATE {
+    if certificate.len() > MAX_CERTIFICATE {
         return Err(Uncertified::TooLong);
     }
     Ok(Certificate::parse(certificate)?)
@@ -154,7 +172,7 @@ snp::error_words! { NotIssued {
 } }
 
 /// Sends a request and waits for the answer: the first message that comes. `now_ms` is the time.
-pub(super) fn ask(
+pub fn ask(
     channel: &mut dyn Channel,
     request: &[u8],
     wait_s: u16,
@@ -173,17 +191,18 @@ pub(super) fn ask(
 }
 
 /// What an accepted answer gives.
-pub(super) struct Certified {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Certified {
     /// Certificates from the issuer's to the authority's.
-    pub(super) chain: Vec<Vec<u8>>,
+    pub chain: Vec<Vec<u8>>,
     /// The issuer's name, in DER.
-    pub(super) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// The issuer's key identifier, if its certificate has one.
-    pub(super) key_id: Option<Vec<u8>>,
+    pub key_id: Option<Vec<u8>>,
 }
 
 /// Judges an answer: the certificates in it lead from the key `key_info` to an authority.
-pub(super) fn accept(message: &[u8], authorities: &Authorities, key_info: &[u8]) -> Result<Certified, NotIssued> {
+pub fn accept(message: &[u8], authorities: &Authorities, key_info: &[u8]) -> Result<Certified, NotIssued> {
     let certificates = match Answer::parse(message).map_err(NotIssued::Malformed)? {
         Answer::Refused(why) => return Err(NotIssued::Refused(why)),
         Answer::Certificates(certificates) => certificates,
@@ -206,7 +225,5 @@ fn judge(certificates: &[&[u8]], authorities: &Authorities, key_info: &[u8]) -> 
     })
 }
 
-#[cfg(test)]
-pub(super) mod testing;
 #[cfg(test)]
 mod tests;

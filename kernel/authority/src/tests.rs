@@ -358,7 +358,7 @@ fn a_setting_is_as_documented_or_ends_the_boot() {
 /// The development authority of the machine's processor, by another program (RSA-4096 with RSASSA-PSS is none of ours).
 #[test]
 fn certificates_of_others_are_read_or_refused_by_name() {
-    let ark = include_bytes!("../../../../tests/machine/psp/ark.der");
+    let ark = include_bytes!("../../../tests/machine/psp/ark.der");
     match Certificate::parse(ark) {
         Ok(ark) => assert!(ark.is_signed_by(ark.key_info) && ark.says.is_authority),
         Err(why) => assert_eq!(why, Unreadable::Algorithm),

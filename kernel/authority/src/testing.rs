@@ -8,7 +8,7 @@ use tpm_crypto::hash::{HashAlg, digest};
 use tpm_crypto::rsa::RsaPrivate;
 use tpm_crypto::rsa::padding::SignScheme;
 
-use crate::identity::der::{self, bits, explicit, unsigned, value};
+use crate::write::{self as der, bits, explicit, unsigned, value};
 
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -21,33 +21,33 @@ enum Key {
 }
 
 /// A key with a name.
-pub(crate) struct Ca {
+pub struct Ca {
     key: Key,
     /// Name in DER.
-    pub(crate) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// SubjectPublicKeyInfo.
-    pub(crate) key_info: Vec<u8>,
+    pub key_info: Vec<u8>,
 }
 
 /// What a certificate says. Nothing of it needs to be right.
 #[derive(Clone)]
-pub(crate) struct Says {
+pub struct Says {
     /// What stands for the version.
-    pub(crate) version: Vec<u8>,
+    pub version: Vec<u8>,
     /// The algorithm that the body names; None for that of the signature.
-    pub(crate) algorithm: Option<Vec<u8>>,
+    pub algorithm: Option<Vec<u8>>,
     /// The issuer's name; None for that of who signs.
-    pub(crate) issuer: Option<Vec<u8>>,
+    pub issuer: Option<Vec<u8>>,
     /// cA and pathLenConstraint; None for no such extension.
-    pub(crate) constraints: Option<(bool, Option<u8>)>,
+    pub constraints: Option<(bool, Option<u8>)>,
     /// keyUsage: unused bits and octet.
-    pub(crate) usage: Option<[u8; 2]>,
+    pub usage: Option<[u8; 2]>,
     /// subjectKeyIdentifier
-    pub(crate) key_id: Option<Vec<u8>>,
+    pub key_id: Option<Vec<u8>>,
     /// More extensions, in DER.
-    pub(crate) more: Vec<u8>,
+    pub more: Vec<u8>,
     /// By which hash it is signed.
-    pub(crate) hash: HashAlg,
+    pub hash: HashAlg,
 }
 
 impl Default for Says {
@@ -65,13 +65,17 @@ impl Default for Says {
     }
 }
 
-pub(crate) fn name(text: &str) -> Vec<u8> {
+/// A Name of one part, commonName.
+#[must_use]
+pub fn name(text: &str) -> Vec<u8> {
     let part =
         value(der::SEQUENCE, &[&value(der::OID, &[&[0x55, 4, 3]]), &value(der::UTF8_STRING, &[text.as_bytes()])]);
     value(der::SEQUENCE, &[&value(der::SET, &[&part])])
 }
 
-pub(crate) fn extension(oid: &[u8], is_critical: bool, contents: &[u8]) -> Vec<u8> {
+/// An Extension.
+#[must_use]
+pub fn extension(oid: &[u8], is_critical: bool, contents: &[u8]) -> Vec<u8> {
     let critical = if is_critical { value(der::BOOLEAN, &[&[0xff]]) } else { Vec::new() };
     value(der::SEQUENCE, &[&value(der::OID, &[oid]), &critical, &value(der::OCTET_STRING, &[contents])])
 }
@@ -81,7 +85,12 @@ fn key_info(algorithm: &[&[u8]], key: &[u8]) -> Vec<u8> {
 }
 
 impl Ca {
-    pub(crate) fn elliptic(text: &str, curve: Curve) -> Ca {
+    /// With a key on this curve, always the same for a name.
+    ///
+    /// # Panics
+    /// If there is no such key.
+    #[must_use]
+    pub fn elliptic(text: &str, curve: Curve) -> Ca {
         let mut random = Drbg::new(&[7; 48], text.as_bytes(), &[]).unwrap();
         let (key, public) = curve.generate(&mut random).unwrap();
         let point = [&[4], public.x().as_slice(), public.y().as_slice()].concat();
@@ -90,7 +99,12 @@ impl Ca {
         Ca { key: Key::Elliptic(curve, key), name: name(text), key_info }
     }
 
-    pub(crate) fn rsa(text: &str, size: u16) -> Ca {
+    /// With an RSA key of this size, always the same for a name.
+    ///
+    /// # Panics
+    /// If there is no such key.
+    #[must_use]
+    pub fn rsa(text: &str, size: u16) -> Ca {
         let mut random = Drbg::new(&[7; 48], text.as_bytes(), &[]).unwrap();
         let mut witnesses = Drbg::new(&[8; 48], &[], &[]).unwrap();
         let key = RsaPrivate::generate(size, 0, &mut random, &mut witnesses).unwrap();
@@ -102,7 +116,7 @@ impl Ca {
     }
 
     /// A certificate of a key.
-    pub(crate) fn certify(&self, subject: &[u8], key_info: &[u8], says: &Says) -> Vec<u8> {
+    pub fn certify(&self, subject: &[u8], key_info: &[u8], says: &Says) -> Vec<u8> {
         let algorithm = self.algorithm(says.hash);
         let mut extensions = Vec::new();
         if let Some((is_authority, length)) = says.constraints {
@@ -135,12 +149,14 @@ impl Ca {
     }
 
     /// Its own certificate.
-    pub(crate) fn own(&self, says: &Says) -> Vec<u8> {
+    pub fn own(&self, says: &Says) -> Vec<u8> {
         let (name, key_info) = (self.name.clone(), self.key_info.clone());
         self.certify(&name, &key_info, says)
     }
 
-    pub(crate) fn algorithm(&self, hash: HashAlg) -> Vec<u8> {
+    /// AlgorithmIdentifier of its signatures.
+    #[must_use]
+    pub fn algorithm(&self, hash: HashAlg) -> Vec<u8> {
         let last = match hash {
             HashAlg::Sha256 => 0,
             HashAlg::Sha384 => 1,

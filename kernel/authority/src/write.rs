@@ -3,30 +3,44 @@
 
 use alloc::vec::Vec;
 
-pub(super) const BOOLEAN: u8 = 0x01;
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OCTET_STRING: u8 = 0x04;
-pub(super) const NULL: u8 = 0x05;
-pub(super) const OID: u8 = 0x06;
-pub(super) const UTF8_STRING: u8 = 0x0c;
-pub(super) const UTC_TIME: u8 = 0x17;
-pub(super) const GENERALIZED_TIME: u8 = 0x18;
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const SET: u8 = 0x31;
+/// BOOLEAN
+pub const BOOLEAN: u8 = 0x01;
+/// INTEGER
+pub const INTEGER: u8 = 0x02;
+/// BIT STRING
+pub const BIT_STRING: u8 = 0x03;
+/// OCTET STRING
+pub const OCTET_STRING: u8 = 0x04;
+/// NULL
+pub const NULL: u8 = 0x05;
+/// OBJECT IDENTIFIER
+pub const OID: u8 = 0x06;
+/// UTF8String
+pub const UTF8_STRING: u8 = 0x0c;
+/// UTCTime
+pub const UTC_TIME: u8 = 0x17;
+/// GeneralizedTime
+pub const GENERALIZED_TIME: u8 = 0x18;
+/// SEQUENCE
+pub const SEQUENCE: u8 = 0x30;
+/// SET
+pub const SET: u8 = 0x31;
 
 /// The tag of `[number]`, for a structure.
-pub(super) const fn explicit(number: u8) -> u8 {
+#[must_use]
+pub const fn explicit(number: u8) -> u8 {
     0xa0 | number
 }
 
 /// The tag of `[number]` IMPLICIT, for a string.
-pub(super) const fn implicit(number: u8) -> u8 {
+#[must_use]
+pub const fn implicit(number: u8) -> u8 {
     0x80 | number
 }
 
 /// A value: tag, length, and its parts.
-pub(super) fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+#[must_use]
+pub fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let octets = length.to_be_bytes();
     let zeros = octets.iter().take_while(|octet| **octet == 0).count();
@@ -45,7 +59,8 @@ pub(super) fn value(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// INTEGER of a number that is not negative, big-endian.
-pub(super) fn unsigned(number: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn unsigned(number: &[u8]) -> Vec<u8> {
     let zeros = number.iter().take_while(|octet| **octet == 0).count();
     let number = number.get(zeros..).unwrap_or_default();
     // What would be a sign, and what would be nothing, has a zero before it.
@@ -54,7 +69,8 @@ pub(super) fn unsigned(number: &[u8]) -> Vec<u8> {
 }
 
 /// BIT STRING of whole octets.
-pub(super) fn bits(octets: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn bits(octets: &[u8]) -> Vec<u8> {
     value(BIT_STRING, &[&[0], octets])
 }
 
