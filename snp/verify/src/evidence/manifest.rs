@@ -1,7 +1,7 @@
 //! The vTPM's manifest of the SVSM's attestation protocol: in version 0 a `TPMT_PUBLIC` of the RSA-2048 EK, in version
 //! 1 a list of `TPM2B_PUBLIC`, EKs and AKs, behind version and number. All is big-endian.
 
-use super::template;
+use super::template::{self, Ek};
 use super::wire::{Public, Reader};
 use anyhow::{Context, Result, ensure};
 
@@ -39,7 +39,7 @@ pub fn ek(manifest: &[u8]) -> Result<Public> {
         return Public::parse(manifest);
     }
     let keys = list(manifest)?;
-    let of_template = |public: &Public| *public == Public { key: public.key.clone(), ..template::ek_rsa_2048() };
+    let of_template = |public: &Public| Ek::of(public) == Some(&template::EKS[0]);
     let found = keys.iter().find_map(|key| Public::parse(key).ok().filter(of_template));
     found.with_context(|| format!("none of the manifest's {} keys is an EK of template L-1", keys.len()))
 }
@@ -58,7 +58,7 @@ pub(crate) mod tests {
     }
 
     fn rsa() -> Public {
-        Public { key: Key::Rsa2048 { modulus: vec![0xC3; 256] }, ..template::ek_rsa_2048() }
+        Public { key: Key::Rsa { bits: 2048, modulus: vec![0xC3; 256] }, ..template::ek_rsa_2048() }
     }
 
     #[test]
