@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 /// Packages with a library that the host compiles: their tests run here, and their sources are checked by `cargo xtask
 /// ci`. Not the default members alone: the firmware's library is among them, too.
-pub const LIBRARIES: [&str; 22] = [
+pub const LIBRARIES: [&str; 24] = [
+    "anchor",
     "cpufeatures@0.3.1",
     "tpm-core",
     "tpm-codes",
@@ -21,6 +22,7 @@ pub const LIBRARIES: [&str; 22] = [
     "snp",
     "quoin-verify",
     "kernel",
+    "quoin-anchor",
     "quoin-image",
     "host",
     "booted",
@@ -34,7 +36,7 @@ pub const LIBRARIES: [&str; 22] = [
 
 /// Unit tests, properties, documentation examples; and those of the programs that judge engine and firmware.
 pub fn host() -> Result<Totals> {
-    let packages = LIBRARIES.iter().chain(&["proofs", "model"]).flat_map(|package| ["--package", package]);
+    let packages = LIBRARIES.iter().chain(&["anchor-simulation", "proofs", "model"]).flat_map(|package| ["--package", package]);
     // Its programs and the rest of its tests want other TPMs beside ours.
     let peer = test(["--package", "peer", "--lib"])?;
     let ours = test(packages)?;
